@@ -1,0 +1,25 @@
+//! The API group `upgrade.cluster.x-k8s.io`: its kinds, their schema and CEL rules, and the format
+//! of the pins, the annotation that carries a topology Cluster's bill of materials.
+//!
+//! Invariants: no client, no IO. Every string and list of a kind is bounded, every field has a
+//! description. The pins' format is an interface to objects that live for years: golden tests hold
+//! it.
+
+mod pins;
+mod release;
+mod schema;
+
+pub use pins::{GarbledPins, KCP_COREDNS, KCP_ETCD, Pin, Pins, Values};
+pub use release::{
+    Component, Components, KubernetesRelease, KubernetesReleaseSpec, MachineImage, PoolRole, Support, Tier, ValueAt,
+};
+
+/// The API group of Instar's kinds and annotations.
+pub const GROUP: &str = "upgrade.cluster.x-k8s.io";
+
+/// The annotation of a topology Cluster that carries its [`Pins`].
+pub const RELEASES_ANNOTATION: &str = "upgrade.cluster.x-k8s.io/releases";
+
+/// The annotation that `instar wire` puts on a ClusterClass whose control plane uses an external
+/// etcd (value `external`): the wiring then leaves the etcd tag alone.
+pub const ETCD_ANNOTATION: &str = "upgrade.cluster.x-k8s.io/etcd";

@@ -1,0 +1,187 @@
+//! The pins: a topology Cluster's bill of materials, as its annotation carries it.
+
+use std::collections::BTreeMap;
+
+use instar_domain::{JsonPointer, KubeVersion};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::Value;
+
+/// Values by where they go in a template.
+pub type Values = BTreeMap<JsonPointer, Value>;
+
+/// Where a KubeadmControlPlaneTemplate keeps etcd's image, for a stacked etcd.
+pub const KCP_ETCD: &str = "/spec/template/spec/kubeadmConfigSpec/clusterConfiguration/etcd/local";
+
+/// Where a KubeadmControlPlaneTemplate keeps CoreDNS' image.
+pub const KCP_COREDNS: &str = "/spec/template/spec/kubeadmConfigSpec/clusterConfiguration/dns";
+
+/// For each version that a Cluster is on or goes through: the release, and the values that its
+/// templates get.
+///
+/// The wiring of a ClusterClass reads this text with Go templates, so its member names and its
+/// shape are fixed: maps are always written, also when they are empty.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Pins {
+    /// The version that the Cluster ran when it met Instar: its templates stay as the class renders
+    /// them without pins. Written as an empty string where the Cluster was created with pins.
+    #[serde(serialize_with = "or_empty", deserialize_with = "empty_is_none")]
+    pub adopted: Option<KubeVersion>,
+
+    /// A pin for each version, in the order of the versions.
+    pub releases: BTreeMap<KubeVersion, Pin>,
+}
+
+/// What one version's templates get. Only the release has to be there when it is read: somebody who
+/// edits the annotation by hand names the release, and admission fills in its values.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Pin {
+    /// The name of the KubernetesRelease that the values come from.
+    pub release: String,
+
+    /// For the KubeadmControlPlaneTemplate: etcd's and CoreDNS' images.
+    #[serde(default)]
+    pub kubeadm: Values,
+
+    /// For the control plane's machine template.
+    #[serde(default)]
+    pub control_plane: Values,
+
+    /// For the pools that have no values of their own below.
+    #[serde(default)]
+    pub workers: Values,
+
+    /// For MachineDeployments that differ from the other workers, by their name in the topology.
+    #[serde(default)]
+    pub machine_deployments: BTreeMap<String, Values>,
+
+    /// For MachinePools that differ from the other workers, by their name in the topology.
+    #[serde(default)]
+    pub machine_pools: BTreeMap<String, Values>,
+}
+
+/// The annotation's text is no bill of materials.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the annotation {annotation} can't be read: {why}", annotation = crate::RELEASES_ANNOTATION)]
+pub struct GarbledPins {
+    why: String,
+}
+
+impl Pins {
+    /// Reads the annotation's text.
+    ///
+    /// # Errors
+    /// Where it isn't what [`Pins::to_annotation`] writes; unknown members count as garbled, so that
+    /// nothing is lost by writing it again.
+    pub fn from_annotation(text: &str) -> Result<Self, GarbledPins> {
+        serde_json::from_str(text).map_err(|error| GarbledPins { why: error.to_string() })
+    }
+
+    /// The annotation's text: the same pins give the same bytes.
+    #[must_use]
+    pub fn to_annotation(&self) -> String {
+        // A map whose keys are strings always has a JSON form; the error can't come.
+        serde_json::to_string(self).unwrap_or_default()
+    }
+
+    /// Whether templates of this version are rendered, either from a pin or by the class alone.
+    #[must_use]
+    pub fn covers(&self, version: &KubeVersion) -> bool {
+        self.adopted.as_ref() == Some(version) || self.releases.contains_key(version)
+    }
+}
+
+impl Pin {
+    /// The values of a MachineDeployment's machine template.
+    #[must_use]
+    pub fn machine_deployment(&self, name: &str) -> &Values {
+        self.machine_deployments.get(name).unwrap_or(&self.workers)
+    }
+
+    /// The values of a MachinePool's pool template.
+    #[must_use]
+    pub fn machine_pool(&self, name: &str) -> &Values {
+        self.machine_pools.get(name).unwrap_or(&self.workers)
+    }
+
+    /// The tag of etcd's image, where this pin sets one.
+    #[must_use]
+    pub fn etcd_tag(&self) -> Option<&str> {
+        self.kubeadm
+            .iter()
+            .find(|(pointer, _)| pointer.as_str().strip_prefix(KCP_ETCD) == Some("/imageTag"))
+            .and_then(|(_, value)| value.as_str())
+    }
+}
+
+fn or_empty<S: Serializer>(version: &Option<KubeVersion>, serializer: S) -> Result<S::Ok, S::Error> {
+    match version {
+        Some(version) => version.serialize(serializer),
+        None => serializer.serialize_str(""),
+    }
+}
+
+fn empty_is_none<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<KubeVersion>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    if text.is_empty() {
+        Ok(None)
+    } else {
+        text.parse().map(Some).map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    /// What Clusters out there carry. A change here is a migration, never an edit of the text.
+    const GOLDEN: &str = r#"{"adopted":"v1.33.5","releases":{"v1.34.3":{"release":"v1.34.3-1","kubeadm":{"/spec/template/spec/kubeadmConfigSpec/clusterConfiguration/dns/imageTag":"v1.12.1","/spec/template/spec/kubeadmConfigSpec/clusterConfiguration/etcd/local/imageTag":"3.6.5-0"},"controlPlane":{"/spec/template/spec/template":"ubuntu-v1.34.3"},"workers":{"/spec/template/spec/template":"ubuntu-v1.34.3"},"machineDeployments":{"gpu":{"/spec/template/spec/template":"ubuntu-gpu-v1.34.3"}},"machinePools":{}},"v1.35.4":{"release":"v1.35.4-2","kubeadm":{},"controlPlane":{},"workers":{},"machineDeployments":{},"machinePools":{}}}}"#;
+
+    #[test]
+    fn the_format_is_what_clusters_carry() {
+        let pins = Pins::from_annotation(GOLDEN).unwrap();
+        assert_eq!(pins.to_annotation(), GOLDEN);
+        let pin = &pins.releases[&"v1.34.3".parse().unwrap()];
+        assert_eq!(pin.etcd_tag(), Some("3.6.5-0"));
+        let image: JsonPointer = "/spec/template/spec/template".parse().unwrap();
+        assert_eq!(pin.machine_deployment("gpu")[&image], json!("ubuntu-gpu-v1.34.3"));
+        assert_eq!(pin.machine_deployment("md-0")[&image], json!("ubuntu-v1.34.3"));
+        assert_eq!(pin.machine_pool("gpu")[&image], json!("ubuntu-v1.34.3"));
+        assert!(pins.covers(&"v1.33.5".parse().unwrap()));
+        assert!(!pins.covers(&"v1.36.3".parse().unwrap()));
+    }
+
+    #[test]
+    fn created_pins_say_that_nothing_was_adopted() {
+        let text = Pins::default().to_annotation();
+        assert_eq!(text, r#"{"adopted":"","releases":{}}"#);
+        assert_eq!(Pins::from_annotation(&text).unwrap(), Pins::default());
+    }
+
+    #[test]
+    fn versions_are_ordered_as_versions() {
+        let mut pins = Pins::default();
+        for version in ["v1.34.10", "v1.34.9", "v1.34.10-rc.1"] {
+            pins.releases.insert(version.parse().unwrap(), Pin::default());
+        }
+        let order: Vec<String> = pins.releases.keys().map(ToString::to_string).collect();
+        assert_eq!(order, ["v1.34.9", "v1.34.10-rc.1", "v1.34.10"]);
+    }
+
+    #[test]
+    fn garbled_text_says_what_is_wrong() {
+        for (text, why) in [
+            ("", "EOF"),
+            ("{}", "missing field `adopted`"),
+            (r#"{"adopted":"1.33","releases":{}}"#, "leading v is missing"),
+            (r#"{"adopted":"","releases":{},"later":1}"#, "unknown field `later`"),
+            (r#"{"adopted":"","releases":{"v1.34":{}}}"#, "not a Kubernetes version"),
+        ] {
+            let error = Pins::from_annotation(text).unwrap_err().to_string();
+            assert!(error.contains(why), "{text}: {error}");
+            assert!(error.starts_with("the annotation upgrade.cluster.x-k8s.io/releases can't be read"));
+        }
+    }
+}

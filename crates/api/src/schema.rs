@@ -1,0 +1,41 @@
+//! Schemas of fields whose types know nothing of schemas.
+
+use instar_domain::JsonPointer;
+use schemars::{Schema, SchemaGenerator, json_schema};
+
+/// A full Kubernetes version: the pattern says what `KubeVersion` reads, and no more.
+pub(crate) fn kube_version(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "string",
+        "maxLength": 64,
+        "pattern": r"^v(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?$",
+    })
+}
+
+/// A pointer below `/spec/` with no empty member; the rest is checked at admission.
+pub(crate) fn pointer(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "string",
+        "maxLength": JsonPointer::MAX_LENGTH,
+        "pattern": r"^/spec(/[^/]+)+$",
+    })
+}
+
+/// A date without a time.
+pub(crate) fn date(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "string", "format": "date", "maxLength": 10, "nullable": true })
+}
+
+/// A scalar that people write without quotes or with.
+pub(crate) fn scalar(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "x-kubernetes-int-or-string": true, "maxLength": 1024, "nullable": true })
+}
+
+/// Labels as Kubernetes bounds them.
+pub(crate) fn labels(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "maxProperties": 16,
+        "additionalProperties": { "type": "string", "maxLength": 63 },
+    })
+}

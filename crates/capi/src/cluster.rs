@@ -1,0 +1,122 @@
+//! `Cluster`: what its topology asks for.
+
+use std::collections::BTreeMap;
+
+use kube::CustomResource;
+use serde::{Deserialize, Serialize};
+
+use crate::ClassMetadata;
+
+/// The part of a Cluster's spec that Instar reads.
+#[derive(CustomResource, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[kube(
+    group = "cluster.x-k8s.io",
+    version = "v1beta2",
+    kind = "Cluster",
+    plural = "clusters",
+    namespaced,
+    schema = "disabled",
+    derive = "PartialEq",
+    doc = "A Cluster, as far as Instar reads it."
+)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ClusterSpec {
+    /// Present on a topology cluster.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub topology: Option<Topology>,
+}
+
+/// What a ClusterClass is to make of the Cluster.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Topology {
+    /// The class.
+    pub class_ref: ClassRef,
+    /// The version as it was written: a full one, or a prefix or a release's name before admission
+    /// has resolved it.
+    pub version: String,
+    /// The control plane.
+    pub control_plane: ControlPlaneTopology,
+    /// The pools.
+    pub workers: WorkersTopology,
+}
+
+/// A reference to a ClusterClass.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(default)]
+pub struct ClassRef {
+    /// Its name.
+    pub name: String,
+    /// Its namespace, where it isn't the Cluster's.
+    pub namespace: Option<String>,
+}
+
+/// The control plane of a topology.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(default)]
+pub struct ControlPlaneTopology {
+    /// Labels and annotations of its machines.
+    pub metadata: ClassMetadata,
+}
+
+/// The pools of a topology.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase", default)]
+pub struct WorkersTopology {
+    /// The MachineDeployments.
+    pub machine_deployments: Vec<PoolTopology>,
+    /// The MachinePools.
+    pub machine_pools: Vec<PoolTopology>,
+}
+
+/// One pool of a topology.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(default)]
+pub struct PoolTopology {
+    /// Its name in the topology.
+    pub name: String,
+    /// The class among those of the ClusterClass.
+    pub class: String,
+    /// Labels and annotations of its machines.
+    pub metadata: ClassMetadata,
+}
+
+/// Which of the two kinds of worker pools.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum PoolKind {
+    /// A MachineDeployment.
+    MachineDeployment,
+    /// A MachinePool.
+    MachinePool,
+}
+
+impl PoolKind {
+    /// The kind's name.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::MachineDeployment => "MachineDeployment",
+            Self::MachinePool => "MachinePool",
+        }
+    }
+}
+
+impl WorkersTopology {
+    /// All pools, MachineDeployments first, in the order in which they are written.
+    pub fn pools(&self) -> impl Iterator<Item = (PoolKind, &PoolTopology)> {
+        self.machine_deployments
+            .iter()
+            .map(|pool| (PoolKind::MachineDeployment, pool))
+            .chain(self.machine_pools.iter().map(|pool| (PoolKind::MachinePool, pool)))
+    }
+}
+
+impl ClassMetadata {
+    /// These labels with those of `over` on top: how Cluster API merges a class's and a topology's.
+    #[must_use]
+    pub fn labels_under(&self, over: &Self) -> BTreeMap<String, String> {
+        let mut labels = self.labels.clone();
+        labels.extend(over.labels.clone());
+        labels
+    }
+}

@@ -1,0 +1,12 @@
+//! Labels and annotations that Cluster API gives a meaning.
+
+/// On every object of a cluster: the Cluster's name.
+pub const CLUSTER_NAME: &str = "cluster.x-k8s.io/cluster-name";
+
+/// An annotation: the topology controller asks, in a dry run, what a template would become.
+/// Source: `TopologyDryRunAnnotation` of cluster-api's api/core/v1beta2.
+pub const TOPOLOGY_DRY_RUN: &str = "topology.cluster.x-k8s.io/dry-run";
+
+/// An annotation: Cluster API's own checks of a version edit are off, and so its guarantee that
+/// nothing of the Cluster is still at an older version.
+pub const UNSAFE_VERSION: &str = "unsafe.topology.cluster.x-k8s.io/disable-update-version-check";

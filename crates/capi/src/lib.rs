@@ -1,0 +1,24 @@
+//! Read-only views of the Cluster API objects that Instar looks at: contract v1beta2, and of each
+//! object only the fields that are read.
+//!
+//! A view loses what it doesn't name, so it is never written back: writes are patches. Kinds that
+//! Cluster API leaves open (infrastructure templates) are read by JSON Pointer.
+//!
+//! Invariants: no client, no IO. A field that is absent is a default, never an error.
+
+mod class;
+mod cluster;
+mod control_plane;
+pub mod labels;
+
+pub use class::{
+    ClassMetadata, ClusterClass, ClusterClassSpec, ControlPlaneClass, Definition, JsonPatch, MatchClasses,
+    MatchResources, Patch, Selector, TemplateHolder, TemplateRef, Upgrade, UpgradeExtensions, ValueFrom, WorkerClass,
+    WorkersClass,
+};
+pub use cluster::{
+    ClassRef, Cluster, ClusterSpec, ControlPlaneTopology, PoolKind, PoolTopology, Topology, WorkersTopology,
+};
+pub use control_plane::{
+    ClusterConfiguration, Etcd, KubeadmConfigSpec, KubeadmControlPlane, KubeadmControlPlaneSpec, LocalEtcd,
+};

@@ -1,0 +1,264 @@
+//! A Kubernetes version as Cluster API reads it.
+
+use std::{cmp::Ordering, fmt, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+
+/// A full Kubernetes version: `v1.34.3`, `v1.35.0-rc.1`, `v1.33.5+vmware.1`.
+///
+/// Parsing is strict, as in Cluster API's webhooks: a leading `v` and three numbers, each without
+/// leading zeros. A value of this type always prints the way it was read.
+///
+/// `Ord` is a total order for sorting and for maps: pre-releases come before their release and
+/// build tags are compared as [`semver::BuildMetadata`] does. Where Cluster API leaves the order of
+/// two build tags open, ask [`KubeVersion::compare`].
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct KubeVersion(semver::Version);
+
+/// A minor of a major: `v1.34`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Minor {
+    /// The first number.
+    pub major: u64,
+    /// The second number.
+    pub minor: u64,
+}
+
+/// How two versions compare where build tags count: Cluster API's `version.Compare(.., WithBuildTags())`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BuildOrder {
+    /// The first is older.
+    Less,
+    /// They are the same version.
+    Equal,
+    /// The first is newer.
+    Greater,
+    /// They differ only in build tags of which neither can be said to be the newer.
+    Different,
+}
+
+/// Why a text is no Kubernetes version.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{text:?} is not a Kubernetes version: {why}; write it as v1.34.3")]
+pub struct InvalidVersion {
+    text: String,
+    why: String,
+}
+
+/// No Kubernetes version comes near this, and it bounds what is kept and printed.
+const MAX_LENGTH: usize = 64;
+
+impl KubeVersion {
+    /// The major and the minor.
+    #[must_use]
+    pub const fn minor(&self) -> Minor {
+        Minor {
+            major: self.0.major,
+            minor: self.0.minor,
+        }
+    }
+
+    /// The third number.
+    #[must_use]
+    pub const fn patch(&self) -> u64 {
+        self.0.patch
+    }
+
+    /// Whether this is a pre-release, such as `v1.35.0-rc.1`.
+    #[must_use]
+    pub fn is_prerelease(&self) -> bool {
+        !self.0.pre.is_empty()
+    }
+
+    /// The version without pre-release and build tags, for semver requirements:
+    /// `>=1.33.0` is meant to hold for `v1.34.0-rc.1` too, which semver denies.
+    #[must_use]
+    pub const fn release(&self) -> semver::Version {
+        semver::Version::new(self.0.major, self.0.minor, self.0.patch)
+    }
+
+    /// Compares by semver precedence: build tags are ignored.
+    #[must_use]
+    pub fn precedence(&self, other: &Self) -> Ordering {
+        self.0.cmp_precedence(&other.0)
+    }
+
+    /// Compares as Cluster API does where build tags count (`util/version` there).
+    #[must_use]
+    pub fn compare(&self, other: &Self) -> BuildOrder {
+        match self.precedence(other) {
+            Ordering::Less => BuildOrder::Less,
+            Ordering::Greater => BuildOrder::Greater,
+            Ordering::Equal => compare_builds(self.0.build.as_str(), other.0.build.as_str()),
+        }
+    }
+}
+
+/// Numbers compare as numbers and come before words; two different words have no order.
+fn compare_builds(a: &str, b: &str) -> BuildOrder {
+    let mut left = a.split('.').filter(|part| !part.is_empty());
+    let mut right = b.split('.').filter(|part| !part.is_empty());
+    loop {
+        let (x, y) = match (left.next(), right.next()) {
+            (None, None) => return BuildOrder::Equal,
+            (None, Some(_)) => return BuildOrder::Less,
+            (Some(_), None) => return BuildOrder::Greater,
+            (Some(x), Some(y)) => (x, y),
+        };
+        match (x.parse::<u64>(), y.parse::<u64>()) {
+            (Ok(x), Ok(y)) => match x.cmp(&y) {
+                Ordering::Less => return BuildOrder::Less,
+                Ordering::Greater => return BuildOrder::Greater,
+                Ordering::Equal => {}
+            },
+            (Ok(_), Err(_)) => return BuildOrder::Less,
+            (Err(_), Ok(_)) => return BuildOrder::Greater,
+            (Err(_), Err(_)) if x == y => {}
+            (Err(_), Err(_)) => return BuildOrder::Different,
+        }
+    }
+}
+
+impl fmt::Display for KubeVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "v{}", self.0)
+    }
+}
+
+impl FromStr for KubeVersion {
+    type Err = InvalidVersion;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let refuse = |why: &str| InvalidVersion {
+            text: text.chars().take(MAX_LENGTH).collect(),
+            why: why.to_owned(),
+        };
+        if text.len() > MAX_LENGTH {
+            return Err(refuse("it is longer than 64 characters"));
+        }
+        let bare = text
+            .strip_prefix('v')
+            .ok_or_else(|| refuse("the leading v is missing"))?;
+        semver::Version::parse(bare)
+            .map(Self)
+            .map_err(|error| refuse(&error.to_string()))
+    }
+}
+
+impl TryFrom<String> for KubeVersion {
+    type Error = InvalidVersion;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+impl From<KubeVersion> for String {
+    fn from(version: KubeVersion) -> Self {
+        version.to_string()
+    }
+}
+
+impl fmt::Display for Minor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "v{}.{}", self.major, self.minor)
+    }
+}
+
+impl FromStr for Minor {
+    type Err = InvalidVersion;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        // A patch of 0 makes it a version, and a version's parser is the one judge of numbers.
+        let version: KubeVersion = format!("{text}.0").parse()?;
+        if version.0.pre.is_empty() && version.0.build.is_empty() {
+            Ok(version.minor())
+        } else {
+            Err(InvalidVersion {
+                text: text.to_owned(),
+                why: "a minor has two numbers".to_owned(),
+            })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn version(text: &str) -> KubeVersion {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn reads_what_cluster_api_reads() {
+        for text in ["v1.34.3", "v1.35.0-rc.1", "v1.33.5+vmware.1", "v0.0.0"] {
+            assert_eq!(version(text).to_string(), text);
+        }
+    }
+
+    #[test]
+    fn refuses_and_says_why() {
+        for (text, why) in [
+            ("1.34.3", "the leading v is missing"),
+            ("v1.34", "unexpected end of input while parsing minor"),
+            ("v1.034.3", "leading zero"),
+            ("", "the leading v is missing"),
+            (&format!("v1.34.3-{}", "a".repeat(80)), "longer than 64"),
+        ] {
+            let error = text.parse::<KubeVersion>().unwrap_err().to_string();
+            assert!(error.contains(why), "{text}: {error}");
+            assert!(error.contains("write it as v1.34.3"), "{error}");
+        }
+    }
+
+    #[test]
+    fn build_tags_compare_as_in_cluster_api() {
+        for (a, b, expected) in [
+            ("v1.31.4+x.1", "v1.31.4+x.2", BuildOrder::Less),
+            ("v1.31.4+x.10", "v1.31.4+x.9", BuildOrder::Greater),
+            ("v1.31.4+abc", "v1.31.4+def", BuildOrder::Different),
+            ("v1.31.4+1", "v1.31.4+abc", BuildOrder::Less),
+            ("v1.31.4", "v1.31.4+x.1", BuildOrder::Less),
+            ("v1.31.4+x.1", "v1.31.4+x.1", BuildOrder::Equal),
+            ("v1.31.4-rc.1", "v1.31.4", BuildOrder::Less),
+            ("v2.0.0", "v1.99.0", BuildOrder::Greater),
+        ] {
+            assert_eq!(version(a).compare(&version(b)), expected, "{a} and {b}");
+        }
+    }
+
+    #[test]
+    fn a_minor_has_two_numbers() {
+        assert_eq!("v1.36".parse::<Minor>().unwrap().to_string(), "v1.36");
+        for text in ["v1", "v1.36.1", "1.36", "v1.36-rc", "v1.x"] {
+            assert!(text.parse::<Minor>().is_err(), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn prints_what_it_read(major in 0u64..50, minor in 0u64..99, patch in 0u64..99, pre in "(-(alpha|rc)\\.[0-9])?", build in "(\\+[a-z]{1,5}\\.[0-9])?") {
+            let text = format!("v{major}.{minor}.{patch}{pre}{build}");
+            prop_assert_eq!(version(&text).to_string(), text);
+        }
+
+        #[test]
+        fn never_panics(text in "\\PC{0,80}") {
+            let _ = text.parse::<KubeVersion>();
+            let _ = text.parse::<Minor>();
+        }
+
+        #[test]
+        fn compare_is_antisymmetric(a in "v1\\.[0-3]\\.[0-2](\\+(x|y|1|2)\\.[0-2])?", b in "v1\\.[0-3]\\.[0-2](\\+(x|y|1|2)\\.[0-2])?") {
+            let turned = match version(&b).compare(&version(&a)) {
+                BuildOrder::Less => BuildOrder::Greater,
+                BuildOrder::Greater => BuildOrder::Less,
+                same @ (BuildOrder::Equal | BuildOrder::Different) => same,
+            };
+            prop_assert_eq!(version(&a).compare(&version(&b)), turned);
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! May this etcd follow that one?
+//!
+//! Before 3.6 every member must have run 3.5.26 or later, or members that were removed come back
+//! to life in 3.6 and the quorum is lost; who replaces control plane machines, as Cluster API always
+//! does, is who it hits. Source: etcd.io/blog/2025/zombie_members_upgrade.
+
+use std::fmt;
+
+use instar_domain::{KubeVersion, Minor};
+
+/// The first etcd from which 3.6 may be gone to.
+const SAFE: (u64, u64, u64) = (3, 5, 26);
+
+/// The first Kubernetes minor whose kubeadm brings etcd 3.6 by itself. Before it, kubeadm's own
+/// is older than 3.5.26 in every patch release up to v1.33.13 (`cmd/kubeadm/app/constants`).
+const KUBEADM_BRINGS_3_6: Minor = Minor { major: 1, minor: 34 };
+
+/// Which etcd a control plane runs, or will run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Etcd {
+    /// The one with this tag.
+    Tag(String),
+    /// The one that kubeadm of this version brings.
+    Kubeadm(KubeVersion),
+    /// Nothing that a Kubernetes version moves: an external one, or no kubeadm control plane.
+    Elsewhere,
+    /// It can't be said.
+    Unknown,
+}
+
+impl Etcd {
+    /// Whether going from this one to the next is safe.
+    #[must_use]
+    pub fn may_be_followed_by(&self, next: &Self) -> bool {
+        let Some(next) = next.line() else {
+            // What comes next is not known to be 3.6 or later, or is not moved at all.
+            return true;
+        };
+        if next < (3, 6, 0) {
+            return true;
+        }
+        match self {
+            Self::Elsewhere => true,
+            Self::Unknown => false,
+            Self::Tag(_) | Self::Kubeadm(_) => self.line().is_some_and(|line| line >= SAFE),
+        }
+    }
+
+    /// The version, as far as it is known: for kubeadm's own the lowest that it may be.
+    fn line(&self) -> Option<(u64, u64, u64)> {
+        match self {
+            Self::Tag(tag) => parse_tag(tag),
+            Self::Kubeadm(version) if version.minor() >= KUBEADM_BRINGS_3_6 => Some((3, 6, 0)),
+            Self::Kubeadm(_) => Some((3, 5, 0)),
+            Self::Elsewhere | Self::Unknown => None,
+        }
+    }
+
+    /// Whether a control plane at this etcd may go on to 3.6, and isn't there yet.
+    #[must_use]
+    pub fn is_the_step_before(&self) -> bool {
+        self.line().is_some_and(|line| line >= SAFE && line < (3, 6, 0))
+    }
+}
+
+impl fmt::Display for Etcd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tag(tag) => f.write_str(tag),
+            Self::Kubeadm(version) => write!(f, "the one that kubeadm {version} brings by itself"),
+            Self::Elsewhere => f.write_str("an external one"),
+            Self::Unknown => f.write_str("an unknown one"),
+        }
+    }
+}
+
+/// `3.5.26-0` and `v3.5.26` are 3.5.26.
+fn parse_tag(tag: &str) -> Option<(u64, u64, u64)> {
+    let tag = tag.strip_prefix('v').unwrap_or(tag);
+    let numbers = tag.split(['-', '_', '+']).next()?;
+    let mut parts = numbers.split('.').map(|part| part.parse::<u64>().ok());
+    let line = (parts.next()??, parts.next()??, parts.next()??);
+    parts.next().is_none().then_some(line)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_step_to_3_6_needs_3_5_26() {
+        let tag = |text: &str| Etcd::Tag(text.to_owned());
+        let kubeadm = |text: &str| Etcd::Kubeadm(text.parse().unwrap());
+        for (from, to, allowed) in [
+            (tag("3.5.24-0"), tag("3.6.5-0"), false),
+            (tag("3.5.26-0"), tag("3.6.5-0"), true),
+            (tag("v3.5.26"), tag("3.6.5-0"), true),
+            (tag("3.5.100-0"), tag("3.6.5-0"), true),
+            (tag("3.6.5-0"), tag("3.6.8-0"), true),
+            (tag("3.5.15-0"), tag("3.5.24-0"), true),
+            (tag("3.5.24-0"), kubeadm("v1.34.3"), false),
+            (kubeadm("v1.33.13"), tag("3.6.5-0"), false),
+            (kubeadm("v1.33.13"), kubeadm("v1.34.0"), false),
+            (kubeadm("v1.34.3"), tag("3.6.6-0"), true),
+            (kubeadm("v1.32.9"), kubeadm("v1.33.5"), true),
+            (tag("latest"), tag("3.6.5-0"), false),
+            (tag("3.5"), tag("3.6.5-0"), false),
+            (Etcd::Unknown, tag("3.6.5-0"), false),
+            (Etcd::Unknown, tag("3.5.26-0"), true),
+            (Etcd::Elsewhere, tag("3.6.5-0"), true),
+            (tag("3.5.24-0"), Etcd::Elsewhere, true),
+        ] {
+            assert_eq!(from.may_be_followed_by(&to), allowed, "{from} to {to}");
+        }
+        assert!(tag("3.5.26-0").is_the_step_before());
+        assert!(!tag("3.6.0").is_the_step_before());
+        assert!(!tag("3.5.25").is_the_step_before());
+    }
+}

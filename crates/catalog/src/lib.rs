@@ -1,0 +1,16 @@
+//! The catalog: resolving a target to a release, choosing the path there, finding each pool's
+//! image, and the rules of a step.
+//!
+//! [`Catalog`] is a value made from the rows that exist. [`Catalog::resolve`] answers "which row is
+//! meant", [`path`] "which versions lie between", [`Release::image`] "what does this pool's
+//! template get", and [`etcd`] "may this etcd follow that one".
+//!
+//! Invariants: no client, no IO, no clock (the day is an input); every function is total.
+
+mod catalog;
+pub mod etcd;
+pub mod path;
+mod release;
+
+pub use catalog::{Catalog, Miss, Resolved};
+pub use release::{Pool, Release, Role, UnreadableRelease};

@@ -1,0 +1,415 @@
+//! One row, read: what its texts say is parsed, and what can't be parsed is named.
+
+use std::collections::BTreeMap;
+
+use instar_api::{Component, KCP_COREDNS, KCP_ETCD, KubernetesReleaseSpec, PoolRole, Support, Tier, ValueAt, Values};
+use instar_domain::{JsonPointer, KubeVersion};
+use jiff::civil::Date;
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use semver::VersionReq;
+use serde_json::{Value, json};
+
+/// A row of the catalog.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Release {
+    name: String,
+    version: KubeVersion,
+    revision: u32,
+    support: Support,
+    upgrades_from: Option<VersionReq>,
+    images: Vec<Image>,
+    kubeadm: Values,
+    etcd_tag: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+struct Image {
+    group: String,
+    kind: String,
+    role: PoolRole,
+    labels: BTreeMap<String, String>,
+    values: Values,
+}
+
+/// Which of a cluster's machines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// The control plane's.
+    ControlPlane,
+    /// A pool's.
+    Worker,
+}
+
+/// A pool, as far as the choice of its image goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pool<'a> {
+    /// Its role.
+    pub role: Role,
+    /// The API group of its infrastructure template.
+    pub group: &'a str,
+    /// The kind of its infrastructure template.
+    pub kind: &'a str,
+    /// Its labels.
+    pub labels: &'a BTreeMap<String, String>,
+}
+
+/// Why a row can't be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("KubernetesRelease {name}: {field}: {why}")]
+pub struct UnreadableRelease {
+    name: String,
+    field: String,
+    why: String,
+}
+
+impl Release {
+    /// Reads a row.
+    ///
+    /// # Errors
+    /// Where a text in it says nothing: the schema can't check all of them.
+    pub fn read(name: &str, spec: &KubernetesReleaseSpec) -> Result<Self, UnreadableRelease> {
+        let refuse = |field: String, why: String| UnreadableRelease {
+            name: name.to_owned(),
+            field,
+            why,
+        };
+        let upgrades_from = spec
+            .upgrades_from
+            .as_deref()
+            .map(|text| {
+                VersionReq::parse(&text.replace('v', ""))
+                    .map_err(|error| refuse("spec.upgradesFrom".to_owned(), format!("{text:?}: {error}")))
+            })
+            .transpose()?;
+        let mut images = Vec::with_capacity(spec.machine_images.len());
+        for (at, image) in spec.machine_images.iter().enumerate() {
+            images.push(Image {
+                group: image.api_group.clone(),
+                kind: image.kind.clone(),
+                role: image.role,
+                labels: image.labels.clone(),
+                values: read_values(&image.values)
+                    .map_err(|(index, why)| refuse(format!("spec.machineImages[{at}].values[{index}]"), why))?,
+            });
+        }
+        Ok(Self {
+            name: name.to_owned(),
+            version: spec.version.clone(),
+            revision: spec.revision,
+            support: spec.support.clone(),
+            upgrades_from,
+            images,
+            kubeadm: kubeadm_values(spec),
+            etcd_tag: spec.components.etcd.as_ref().map(|etcd| etcd.image_tag.clone()),
+        })
+    }
+
+    /// The row's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its Kubernetes version.
+    #[must_use]
+    pub const fn version(&self) -> &KubeVersion {
+        &self.version
+    }
+
+    /// Its order among the rows of its version.
+    #[must_use]
+    pub const fn revision(&self) -> u32 {
+        self.revision
+    }
+
+    /// Its tier.
+    #[must_use]
+    pub const fn tier(&self) -> Tier {
+        self.support.tier
+    }
+
+    /// The tag that it sets for a stacked etcd.
+    #[must_use]
+    pub fn etcd_tag(&self) -> Option<&str> {
+        self.etcd_tag.as_deref()
+    }
+
+    /// What a KubeadmControlPlaneTemplate gets.
+    #[must_use]
+    pub const fn kubeadm(&self) -> &Values {
+        &self.kubeadm
+    }
+
+    /// What the pool's infrastructure template gets: the first image that fits.
+    #[must_use]
+    pub fn image(&self, pool: &Pool<'_>) -> Option<&Values> {
+        self.images
+            .iter()
+            .find(|image| image.fits(pool))
+            .map(|image| &image.values)
+    }
+
+    /// All values that templates of a kind may get in a role, whatever the labels.
+    pub fn images_of_kind(&self, role: Role, group: &str, kind: &str) -> impl Iterator<Item = &Values> {
+        self.images
+            .iter()
+            .filter(move |image| image.is_for(role) && image.group == group && image.kind == kind)
+            .map(|image| &image.values)
+    }
+
+    /// Whether a prefix may resolve to this row on that day.
+    #[must_use]
+    pub fn is_supported(&self, today: Date) -> bool {
+        match self.support.tier {
+            Tier::Latest | Tier::Supported | Tier::LTS => !self.is_past_end_of_life(today),
+            Tier::Preview | Tier::Deprecated => false,
+        }
+    }
+
+    /// What a user of this row should be told, in at most 120 characters for a usual name.
+    #[must_use]
+    pub fn warning(&self, today: Date) -> Option<String> {
+        let (name, version) = (&self.name, &self.version);
+        if let (true, Some(day)) = (self.is_past_end_of_life(today), self.support.end_of_life) {
+            return Some(format!("release {name} ({version}) reached its end of life on {day}"));
+        }
+        match self.support.tier {
+            Tier::Deprecated => Some(format!("release {name} ({version}) is deprecated")),
+            Tier::Preview => Some(format!("release {name} ({version}) is a preview")),
+            Tier::Latest | Tier::Supported | Tier::LTS => None,
+        }
+    }
+
+    /// The requirement on the source version, where it isn't met.
+    #[must_use]
+    pub fn refuses_source(&self, source: &KubeVersion) -> Option<String> {
+        self.upgrades_from
+            .as_ref()
+            .filter(|requirement| !requirement.matches(&source.release()))
+            .map(ToString::to_string)
+    }
+
+    fn is_past_end_of_life(&self, today: Date) -> bool {
+        self.support.end_of_life.is_some_and(|day| day < today)
+    }
+}
+
+impl Image {
+    fn is_for(&self, role: Role) -> bool {
+        match self.role {
+            PoolRole::Any => true,
+            PoolRole::ControlPlane => role == Role::ControlPlane,
+            PoolRole::Worker => role == Role::Worker,
+        }
+    }
+
+    fn fits(&self, pool: &Pool<'_>) -> bool {
+        self.is_for(pool.role)
+            && self.group == pool.group
+            && self.kind == pool.kind
+            && self
+                .labels
+                .iter()
+                .all(|(key, value)| pool.labels.get(key) == Some(value))
+    }
+}
+
+fn read_values(values: &[ValueAt]) -> Result<Values, (usize, String)> {
+    let mut read = Values::new();
+    for (index, at) in values.iter().enumerate() {
+        let pointer: JsonPointer = at
+            .pointer
+            .parse()
+            .map_err(|error: instar_domain::InvalidPointer| (index, error.to_string()))?;
+        let value = match (&at.value, &at.json) {
+            (Some(IntOrString::Int(number)), None) => json!(number),
+            (Some(IntOrString::String(text)), None) => json!(text),
+            (None, Some(text)) => {
+                serde_json::from_str(text).map_err(|error| (index, format!("json {text:?}: {error}")))?
+            }
+            (Some(_), Some(_)) | (None, None) => {
+                return Err((index, "exactly one of value and json must be set".to_owned()));
+            }
+        };
+        if value == Value::Null {
+            return Err((index, "a value can't be null: leave it out instead".to_owned()));
+        }
+        if let Some(other) = read
+            .keys()
+            .find(|other| other.covers(pointer.as_str()) || pointer.covers(other.as_str()))
+        {
+            return Err((index, format!("{pointer} overlaps with {other} in the same entry")));
+        }
+        read.insert(pointer, value);
+    }
+    Ok(read)
+}
+
+fn kubeadm_values(spec: &KubernetesReleaseSpec) -> Values {
+    let mut values = Values::new();
+    let mut set = |base: &str, component: &Component| {
+        let fields = [
+            ("imageTag", Some(&component.image_tag)),
+            ("imageRepository", component.image_repository.as_ref()),
+        ];
+        for (field, text) in fields {
+            // The bases are pointers, and so is what a plain member makes of them.
+            if let (Some(text), Ok(pointer)) = (text, format!("{base}/{field}").parse()) {
+                values.insert(pointer, json!(text));
+            }
+        }
+    };
+    if let Some(etcd) = &spec.components.etcd {
+        set(KCP_ETCD, etcd);
+    }
+    if let Some(core_dns) = &spec.components.core_dns {
+        set(KCP_COREDNS, core_dns);
+    }
+    values
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec(value: Value) -> KubernetesReleaseSpec {
+        serde_json::from_value(value).unwrap()
+    }
+
+    fn images() -> Release {
+        let row = spec(json!({
+            "version": "v1.34.3",
+            "machineImages": [
+                {"kind": "VSphereMachineTemplate", "role": "ControlPlane", "values": [{"pointer": "/spec/template/spec/template", "value": "cp"}]},
+                {"kind": "VSphereMachineTemplate", "labels": {"arch": "arm64"}, "values": [{"pointer": "/spec/template/spec/template", "value": "arm"}]},
+                {"kind": "VSphereMachineTemplate", "values": [{"pointer": "/spec/template/spec/template", "value": "any"}, {"pointer": "/spec/template/spec/secure", "json": "true"}]},
+            ],
+            "components": {"etcd": {"imageTag": "3.6.5-0"}, "coreDNS": {"imageTag": "v1.12.1", "imageRepository": "example.org/dns"}},
+        }));
+        Release::read("r", &row).unwrap()
+    }
+
+    fn image(role: Role, kind: &str, labels: &[(&str, &str)]) -> Option<Value> {
+        let labels = labels.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        let release = images();
+        let pool = Pool {
+            role,
+            group: "infrastructure.cluster.x-k8s.io",
+            kind,
+            labels: &labels,
+        };
+        let values = release.image(&pool)?;
+        values.get(&"/spec/template/spec/template".parse().unwrap()).cloned()
+    }
+
+    #[test]
+    fn the_first_image_that_fits_counts() {
+        assert_eq!(
+            image(Role::ControlPlane, "VSphereMachineTemplate", &[]),
+            Some(json!("cp"))
+        );
+        assert_eq!(
+            image(Role::Worker, "VSphereMachineTemplate", &[("arch", "arm64")]),
+            Some(json!("arm"))
+        );
+        assert_eq!(
+            image(Role::Worker, "VSphereMachineTemplate", &[("arch", "amd64")]),
+            Some(json!("any"))
+        );
+        assert_eq!(image(Role::Worker, "AWSMachineTemplate", &[]), None);
+    }
+
+    #[test]
+    fn components_become_values_of_the_kubeadm_template() {
+        let pointers: Vec<(String, Value)> = images()
+            .kubeadm()
+            .iter()
+            .map(|(p, v)| (p.to_string(), v.clone()))
+            .collect();
+        assert_eq!(
+            pointers,
+            [
+                (format!("{KCP_COREDNS}/imageRepository"), json!("example.org/dns")),
+                (format!("{KCP_COREDNS}/imageTag"), json!("v1.12.1")),
+                (format!("{KCP_ETCD}/imageTag"), json!("3.6.5-0")),
+            ]
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_named() {
+        let entry = |values: Value| json!({"version": "v1.34.3", "machineImages": [{"kind": "K", "values": values}]});
+        for (row, message) in [
+            (
+                json!({"version": "v1.34.3", "upgradesFrom": ">=x"}),
+                "KubernetesRelease r: spec.upgradesFrom: \">=x\"",
+            ),
+            (
+                entry(json!([{"pointer": "/spec/a/0", "value": 1}])),
+                "spec.machineImages[0].values[0]: \"/spec/a/0\" is not a JSON Pointer",
+            ),
+            (
+                entry(json!([{"pointer": "/spec/a", "json": "{"}])),
+                "values[0]: json \"{\": EOF",
+            ),
+            (entry(json!([{"pointer": "/spec/a", "json": "null"}])), "can't be null"),
+            (entry(json!([{"pointer": "/spec/a"}])), "exactly one of value and json"),
+            (
+                entry(json!([{"pointer": "/spec/a", "json": "{}"}, {"pointer": "/spec/a/b", "value": 1}])),
+                "values[1]: /spec/a/b overlaps with /spec/a",
+            ),
+        ] {
+            let error = Release::read("r", &spec(row)).unwrap_err().to_string();
+            assert!(error.contains(message), "{error}");
+        }
+    }
+
+    #[test]
+    fn support_is_a_matter_of_tier_and_day() {
+        let today: Date = "2026-11-20".parse().unwrap();
+        for (support, supported, warning) in [
+            (json!({}), true, None),
+            (json!({"tier": "LTS", "endOfLife": "2026-11-20"}), true, None),
+            (
+                json!({"tier": "LTS", "endOfLife": "2026-11-19"}),
+                false,
+                Some("release r (v1.34.3) reached its end of life on 2026-11-19"),
+            ),
+            (
+                json!({"tier": "Deprecated"}),
+                false,
+                Some("release r (v1.34.3) is deprecated"),
+            ),
+            (
+                json!({"tier": "Preview"}),
+                false,
+                Some("release r (v1.34.3) is a preview"),
+            ),
+        ] {
+            let row = Release::read("r", &spec(json!({"version": "v1.34.3", "support": support}))).unwrap();
+            assert_eq!(row.is_supported(today), supported, "{support}");
+            assert_eq!(row.warning(today).as_deref(), warning, "{support}");
+        }
+    }
+
+    #[test]
+    fn a_requirement_looks_at_the_release_only() {
+        let row = Release::read(
+            "r",
+            &spec(json!({"version": "v1.34.3", "upgradesFrom": ">=v1.33.2, <1.35.0"})),
+        )
+        .unwrap();
+        for (source, refused) in [
+            ("v1.33.2", false),
+            ("v1.33.1", true),
+            ("v1.34.0-rc.1", false),
+            ("v1.33.5+x.1", false),
+        ] {
+            assert_eq!(
+                row.refuses_source(&source.parse().unwrap()).is_some(),
+                refused,
+                "{source}"
+            );
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! Where to listen and what to bear.
+
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    path::PathBuf,
+    time::Duration,
+};
+
+const MIB: usize = 1024 * 1024;
+
+/// The limits of a server; [`Default`] is what production runs with.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The address of both ports.
+    pub bind: IpAddr,
+    /// The TLS port; 0 takes a free one.
+    pub port: u16,
+    /// The plain port of `/healthz`, `/readyz` and `/metrics`; 0 takes a free one.
+    pub health_port: u16,
+    /// Where `tls.crt` and `tls.key` are.
+    pub cert_dir: PathBuf,
+    /// How often the certificate is read again.
+    pub reload_every: Duration,
+    /// The largest body of a request, with or without a `Content-Length`; beyond it: 413.
+    pub body_limit: usize,
+    /// The bytes that all bodies on the TLS port may hold at once; beyond it, they are read
+    /// when others have been answered. Never less than `body_limit`.
+    pub body_budget: usize,
+    /// From accept to the end of the first request's head, TLS handshake included.
+    pub header_deadline: Duration,
+    /// From a request's head to its answer; beyond it: 408. Keep it under the webhooks' timeout.
+    pub request_deadline: Duration,
+    /// How many connections the TLS port holds; another one is closed at once.
+    pub max_connections: usize,
+    /// How long a stopping server still accepts, so that nobody is refused before the
+    /// endpoints have dropped it. Answers in this time ask the client to connect anew.
+    pub linger: Duration,
+    /// After that, how long requests in flight may take before they are cut off.
+    pub drain: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            bind: Ipv4Addr::UNSPECIFIED.into(),
+            port: 9443,
+            health_port: 8081,
+            cert_dir: "/tmp/k8s-webhook-server/serving-certs".into(),
+            reload_every: Duration::from_secs(10),
+            body_limit: 7 * MIB,
+            body_budget: 28 * MIB,
+            header_deadline: Duration::from_secs(10),
+            request_deadline: Duration::from_secs(4),
+            max_connections: 512,
+            linger: Duration::from_secs(3),
+            drain: Duration::from_secs(10),
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! The two ports, from bind to the last answer.
+
+use std::{io, net::SocketAddr, time::Duration};
+
+use axum::Router;
+use axum_server::{
+    Handle, Server,
+    accept::{Accept, NoDelayAcceptor},
+    tls_rustls::RustlsAcceptor,
+};
+use hyper_util::rt::TokioTimer;
+use prometheus_client::metrics::counter::Counter;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, TcpStream},
+    task::{JoinError, JoinHandle},
+    time::sleep,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    connections::{Guard, IDLE},
+    health,
+    metrics::Metrics,
+    options::Options,
+    readiness::Readiness,
+    requests::Limits,
+    tls::{self, Tls},
+};
+
+/// kubelet, Prometheus, and somebody with curl.
+const HEALTH_CONNECTIONS: usize = 64;
+/// Probes and scrapes take milliseconds.
+const HEALTH_DRAIN: Duration = Duration::from_secs(1);
+
+/// Why serving did not start, or ended.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages say it")]
+pub enum Error {
+    #[error("cannot listen on {addr} for {what}: free that port or choose another")]
+    Bind {
+        what: &'static str,
+        addr: SocketAddr,
+        source: io::Error,
+    },
+    #[error("cannot serve TLS")]
+    Certificate(#[from] tls::Error),
+    #[error("serving {what} ended")]
+    Ended { what: &'static str, source: io::Error },
+    #[error("serving panicked: please report this")]
+    Panicked(#[source] JoinError),
+}
+
+/// Serves `app` until `shutdown`, and then until everything in flight is answered.
+pub async fn serve(
+    app: Router,
+    options: Options,
+    metrics: Metrics,
+    readiness: Readiness,
+    shutdown: CancellationToken,
+) -> Result<(), Error> {
+    let running = start(app, options, metrics, readiness, shutdown).await?;
+    running.stopped().await
+}
+
+/// Like [`serve`], but returns as soon as both ports are bound.
+///
+/// Connections are kept alive: nothing closes one after a request but the client, a deadline, or
+/// the stop. On `shutdown` `/readyz` turns 503 at once, the TLS port accepts for
+/// [`linger`](Options::linger) and then drains, and the health port stops last.
+pub async fn start(
+    app: Router,
+    options: Options,
+    metrics: Metrics,
+    readiness: Readiness,
+    shutdown: CancellationToken,
+) -> Result<Running, Error> {
+    // Awaited before the first probe can come in.
+    let listening = readiness.part("tls");
+    let health = Port::bind("health", (options.bind, options.health_port)).await?;
+    let certificate = Tls::load(&options.cert_dir, &metrics).await?;
+    let tls = Port::bind("TLS", (options.bind, options.port)).await?;
+    let (tls_addr, health_addr) = (tls.addr, health.addr);
+    let (tls_handle, health_handle) = (tls.handle.clone(), health.handle.clone());
+
+    let refused = metrics.register(
+        "connections_refused",
+        "Connections closed at once because all places were taken",
+        Counter::default(),
+    );
+    let first = options.header_deadline;
+    let handshake = RustlsAcceptor::new(certificate.config())
+        .handshake_timeout(first)
+        .acceptor(NoDelayAcceptor);
+    let serving_tls = tls.serve(
+        Guard::new(handshake, options.max_connections, first, refused.clone()),
+        Limits::of(&options, shutdown.clone()).around(app),
+    );
+    let probes = health::router(metrics, readiness, shutdown.clone());
+    let serving_health = health.serve(
+        Guard::new(NoDelayAcceptor, HEALTH_CONNECTIONS, first, refused),
+        Limits::of(&options, shutdown.clone()).around(probes),
+    );
+
+    let task = tokio::spawn(async move {
+        let ready = async {
+            if tls_handle.listening().await.is_some() {
+                listening.ready();
+            }
+            Ok(())
+        };
+        let stopping = async {
+            shutdown.cancelled().await;
+            tracing::info!(linger = ?options.linger, drain = ?options.drain, "stopping");
+            sleep(options.linger).await;
+            tls_handle.graceful_shutdown(Some(options.drain));
+            Ok(())
+        };
+        let serving = async {
+            serving_tls.await?;
+            match tls_handle.connection_count() {
+                0 => tracing::info!("stopped; every request was answered"),
+                connections => tracing::warn!(connections, "stopped; cut these off"),
+            }
+            health_handle.graceful_shutdown(Some(HEALTH_DRAIN));
+            Ok(())
+        };
+        tokio::select! {
+            ended = async { tokio::try_join!(serving, serving_health, ready, stopping) } => {
+                ended.map(drop)
+            }
+            never = certificate.watch(options.reload_every) => match never {},
+        }
+    });
+    tracing::info!(%tls_addr, %health_addr, "serving");
+    Ok(Running {
+        tls_addr,
+        health_addr,
+        task,
+    })
+}
+
+/// A server that [`start`] started. It goes on if this is dropped.
+#[derive(Debug)]
+pub struct Running {
+    tls_addr: SocketAddr,
+    health_addr: SocketAddr,
+    task: JoinHandle<Result<(), Error>>,
+}
+
+impl Running {
+    /// Where TLS is served.
+    #[must_use]
+    pub fn tls_addr(&self) -> SocketAddr {
+        self.tls_addr
+    }
+
+    /// Where health and metrics are served.
+    #[must_use]
+    pub fn health_addr(&self) -> SocketAddr {
+        self.health_addr
+    }
+
+    /// Waits until everything has stopped.
+    pub async fn stopped(self) -> Result<(), Error> {
+        self.task.await.map_err(Error::Panicked)?
+    }
+}
+
+/// A bound port. Clients can connect from here on; they are accepted once it is served.
+struct Port {
+    what: &'static str,
+    addr: SocketAddr,
+    server: Server<SocketAddr>,
+    handle: Handle<SocketAddr>,
+}
+
+impl Port {
+    async fn bind(what: &'static str, addr: impl Into<SocketAddr>) -> Result<Self, Error> {
+        let addr = addr.into();
+        let bound = async {
+            let listener = TcpListener::bind(addr).await?;
+            Ok((listener.local_addr()?, listener))
+        };
+        let (addr, listener) = bound.await.map_err(|source| Error::Bind { what, addr, source })?;
+
+        let handle = Handle::new();
+        let mut server = Server::<SocketAddr>::from_listener(listener).handle(handle.clone());
+        bound_protocols(&mut server);
+        Ok(Self {
+            what,
+            addr,
+            server,
+            handle,
+        })
+    }
+
+    async fn serve<A>(self, guard: Guard<A>, app: Router) -> Result<(), Error>
+    where
+        A: Accept<TcpStream, Router, Service = Router> + Clone + Send + Sync + 'static,
+        A::Stream: AsyncRead + AsyncWrite + Unpin + Send,
+        A::Future: Send + 'static,
+    {
+        let served = self.server.acceptor(guard).serve(app.into_make_service());
+        served.await.map_err(|source| Error::Ended {
+            what: self.what,
+            source,
+        })
+    }
+}
+
+/// Enough for webhooks, whose clients are a hop away; far less than hyper's defaults.
+fn bound_protocols(server: &mut Server<SocketAddr>) {
+    let http = server.http_builder();
+    http.http1()
+        .timer(TokioTimer::new())
+        // hyper counts the time between two requests as well.
+        .header_read_timeout(IDLE)
+        .max_buf_size(64 * 1024);
+    http.http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(Duration::from_secs(30))
+        .keep_alive_timeout(Duration::from_secs(10))
+        .max_concurrent_streams(100)
+        .initial_stream_window_size(64 * 1024)
+        .initial_connection_window_size(128 * 1024);
+}

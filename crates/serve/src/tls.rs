@@ -1,0 +1,260 @@
+//! The serving certificate: read, checked, and swapped when it changes on disk.
+
+use std::{
+    convert::Infallible,
+    error::Error as StdError,
+    fmt, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use axum_server::tls_rustls::RustlsConfig;
+use prometheus_client::{
+    encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder},
+    metrics::{counter::Counter, family::Family, gauge::Gauge},
+};
+use rustls::{
+    ServerConfig,
+    crypto::ring,
+    pki_types::{
+        CertificateDer, PrivateKeyDer,
+        pem::{self, PemObject},
+    },
+    version::{TLS12, TLS13},
+};
+use tokio::time::MissedTickBehavior;
+use x509_cert::{Certificate, der, der::Decode, time::Time};
+
+use crate::metrics::Metrics;
+
+const CERTIFICATE: &str = "tls.crt";
+const KEY: &str = "tls.key";
+
+/// Why a pair of files cannot be served.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages say it")]
+pub enum Error {
+    #[error("cannot read {}: mount the Secret of type kubernetes.io/tls there", path.display())]
+    Read { path: PathBuf, source: io::Error },
+    #[error("{} is not the PEM that it should be: issue the certificate again", path.display())]
+    Pem { path: PathBuf, source: pem::Error },
+    #[error("{} holds no certificate: put the chain there, the server's own first", path.display())]
+    Empty { path: PathBuf },
+    #[error("the first certificate in {} is not X.509: issue it again", path.display())]
+    Leaf { path: PathBuf, source: der::Error },
+    #[error("{CERTIFICATE} and {KEY} in {} are no pair: write both from one issue", dir.display())]
+    Pair { dir: PathBuf, source: rustls::Error },
+    #[error("the certificate in {} expired at {not_after}: renew it", path.display())]
+    Expired { path: PathBuf, not_after: Time },
+}
+
+/// The certificate that is served, and where it comes from.
+///
+/// The files are read again by their path. Watching them instead would miss what kubelet does:
+/// it never writes to a mounted Secret's files but swaps the directory behind them, `..data`
+/// (kubernetes/kubernetes#111947).
+#[derive(Debug)]
+pub struct Tls {
+    dir: PathBuf,
+    served: Files,
+    config: RustlsConfig,
+    not_after: Gauge,
+    loaded: Counter,
+    refused: Counter,
+}
+
+impl Tls {
+    /// Reads `tls.crt` and `tls.key` in `dir`. An expired pair is better than none: clients
+    /// refuse it with a clear error, and the renewed one is picked up without a restart.
+    pub async fn load(dir: &Path, metrics: &Metrics) -> Result<Self, Error> {
+        let served = Files::read(dir).await?;
+        let checked = served.check(dir)?;
+        if let Err(error) = checked.still_valid(dir) {
+            tracing::warn!(error = &error as &dyn StdError, "serving it nonetheless");
+        }
+
+        let not_after = metrics.register(
+            "certificate_not_after_seconds",
+            "When the serving certificate expires, in Unix seconds",
+            Gauge::default(),
+        );
+        not_after.set(checked.not_after_seconds());
+        let reloads = metrics.register(
+            "certificate_reloads",
+            "Changed certificates found on disk; a refused one counts each time it is read",
+            Family::<Reload, Counter>::default(),
+        );
+        let reloads = |outcome| reloads.get_or_create_owned(&Reload { outcome });
+
+        Ok(Self {
+            dir: dir.to_owned(),
+            served,
+            config: RustlsConfig::from_config(checked.config),
+            not_after,
+            loaded: reloads(Outcome::Loaded),
+            refused: reloads(Outcome::Refused),
+        })
+    }
+
+    /// What new connections are served with; it follows the files while [`watch`](Self::watch)
+    /// runs.
+    #[must_use]
+    pub fn config(&self) -> RustlsConfig {
+        self.config.clone()
+    }
+
+    /// Reads the files again at every tick, and serves them if they changed for the better.
+    pub async fn watch(mut self, every: Duration) -> Infallible {
+        let mut ticks = tokio::time::interval(every.max(Duration::from_millis(1)));
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            if let Err(error) = self.reload().await {
+                self.refused.inc();
+                let error = &error as &dyn StdError;
+                tracing::warn!(error, "keeping the previous certificate");
+            }
+        }
+    }
+
+    async fn reload(&mut self) -> Result<(), Error> {
+        let files = Files::read(&self.dir).await?;
+        if files == self.served {
+            return Ok(());
+        }
+        let checked = files.check(&self.dir)?;
+        checked.still_valid(&self.dir)?;
+
+        tracing::info!(not_after = %checked.not_after, "serving a new certificate");
+        self.served = files;
+        self.not_after.set(checked.not_after_seconds());
+        self.loaded.inc();
+        self.config.reload_from_config(checked.config);
+        Ok(())
+    }
+}
+
+/// The bytes of both files.
+#[derive(PartialEq)]
+struct Files {
+    certificate: Vec<u8>,
+    key: Vec<u8>,
+}
+
+impl fmt::Debug for Files {
+    /// Nobody needs to see the key.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Files").finish_non_exhaustive()
+    }
+}
+
+impl Files {
+    /// Both files as they were at one moment: if the directory was swapped between the two
+    /// reads, they are read again.
+    async fn read(dir: &Path) -> Result<Self, Error> {
+        let mut certificate = read(dir.join(CERTIFICATE)).await?;
+        loop {
+            let key = read(dir.join(KEY)).await?;
+            let again = read(dir.join(CERTIFICATE)).await?;
+            if again == certificate {
+                return Ok(Self { certificate, key });
+            }
+            certificate = again;
+        }
+    }
+
+    /// Whether rustls can serve them. It compares the key with the first certificate's.
+    fn check(&self, dir: &Path) -> Result<Checked, Error> {
+        let path = dir.join(CERTIFICATE);
+        let chain = CertificateDer::pem_slice_iter(&self.certificate)
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|source| Error::Pem {
+                path: path.clone(),
+                source,
+            })?;
+        let key = PrivateKeyDer::from_pem_slice(&self.key).map_err(|source| Error::Pem {
+            path: dir.join(KEY),
+            source,
+        })?;
+
+        let Some(leaf) = chain.first() else {
+            return Err(Error::Empty { path });
+        };
+        let leaf = Certificate::from_der(leaf).map_err(|source| Error::Leaf { path, source })?;
+
+        let config = server_config(chain, key).map_err(|source| Error::Pair {
+            dir: dir.to_owned(),
+            source,
+        })?;
+        Ok(Checked {
+            config: Arc::new(config),
+            not_after: leaf.tbs_certificate().validity().not_after,
+        })
+    }
+}
+
+async fn read(path: PathBuf) -> Result<Vec<u8>, Error> {
+    let mut read = tokio::fs::read(&path).await;
+    if matches!(&read, Err(error) if error.kind() == io::ErrorKind::NotFound) {
+        // Perhaps the directory was swapped, and the old one removed, on the way through it.
+        read = tokio::fs::read(&path).await;
+    }
+    read.map_err(|source| Error::Read { path, source })
+}
+
+fn server_config(
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+) -> Result<ServerConfig, rustls::Error> {
+    let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_protocol_versions(&[&TLS13, &TLS12])?
+        .with_no_client_auth()
+        .with_single_cert(chain, key)?;
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(config)
+}
+
+/// A pair that works.
+struct Checked {
+    config: Arc<ServerConfig>,
+    not_after: Time,
+}
+
+impl Checked {
+    fn still_valid(&self, dir: &Path) -> Result<(), Error> {
+        if self.not_after.to_system_time() > SystemTime::now() {
+            return Ok(());
+        }
+        Err(Error::Expired {
+            path: dir.join(CERTIFICATE),
+            not_after: self.not_after,
+        })
+    }
+
+    fn not_after_seconds(&self) -> i64 {
+        let since_epoch = self.not_after.to_unix_duration().as_secs();
+        i64::try_from(since_epoch).unwrap_or(i64::MAX)
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Reload {
+    outcome: Outcome,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Outcome {
+    Loaded,
+    Refused,
+}
+
+impl EncodeLabelValue for Outcome {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
+        match self {
+            Self::Loaded => "loaded",
+            Self::Refused => "refused",
+        }
+        .encode(encoder)
+    }
+}

@@ -115,6 +115,7 @@ impl Pin {
     }
 }
 
+#[allow(clippy::ref_option, reason = "serde hands the field over like this")]
 fn or_empty<S: Serializer>(version: &Option<KubeVersion>, serializer: S) -> Result<S::Ok, S::Error> {
     match version {
         Some(version) => version.serialize(serializer),

@@ -1,4 +1,5 @@
 //! `KubernetesRelease`: one row of the support matrix.
+#![allow(clippy::duplicated_attributes, reason = "each printer column has a type of its own")]
 
 use std::collections::BTreeMap;
 
@@ -180,7 +181,7 @@ pub struct ValueAt {
 #[serde(rename_all = "camelCase")]
 pub struct Components {
     /// The etcd that runs beside the API server. Before a row with etcd 3.6, 3.5.26 or later must
-    /// have run (etcd.io/blog/2025/zombie_members_upgrade), and kubeadm's own default is older.
+    /// have run (see `etcd.io/blog/2025/zombie_members_upgrade`), and kubeadm's own default is older.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub etcd: Option<Component>,
 

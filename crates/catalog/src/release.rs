@@ -55,11 +55,19 @@ pub struct Pool<'a> {
 
 /// Why a row can't be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("KubernetesRelease {name}: {field}: {why}")]
+#[error("KubernetesRelease {name}: spec.{field}: {why}")]
 pub struct UnreadableRelease {
     name: String,
     field: String,
     why: String,
+}
+
+impl UnreadableRelease {
+    /// The field below `spec`, and what is wrong with it.
+    #[must_use]
+    pub fn detail(&self) -> String {
+        format!("{}: {}", self.field, self.why)
+    }
 }
 
 impl Release {
@@ -78,7 +86,7 @@ impl Release {
             .as_deref()
             .map(|text| {
                 VersionReq::parse(&text.replace('v', ""))
-                    .map_err(|error| refuse("spec.upgradesFrom".to_owned(), format!("{text:?}: {error}")))
+                    .map_err(|error| refuse("upgradesFrom".to_owned(), format!("{text:?}: {error}")))
             })
             .transpose()?;
         let mut images = Vec::with_capacity(spec.machine_images.len());
@@ -89,7 +97,7 @@ impl Release {
                 role: image.role,
                 labels: image.labels.clone(),
                 values: read_values(&image.values)
-                    .map_err(|(index, why)| refuse(format!("spec.machineImages[{at}].values[{index}]"), why))?,
+                    .map_err(|(index, why)| refuse(format!("machineImages[{at}].values[{index}]"), why))?,
             });
         }
         Ok(Self {

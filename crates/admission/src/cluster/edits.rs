@@ -1,0 +1,161 @@
+//! What an edit does to the annotation itself: dropped, garbled, edited by hand.
+
+use std::collections::BTreeMap;
+
+use instar_api::{Pin, Pins, RELEASES_ANNOTATION};
+use instar_capi::Cluster;
+use instar_catalog::Release;
+use instar_domain::KubeVersion;
+
+use super::{Admitted, Request, annotation};
+use crate::{Denial, Rule};
+
+const FIELD: &str = "metadata.annotations[upgrade.cluster.x-k8s.io/releases]";
+
+/// The pins to start from.
+pub(super) struct Base {
+    /// Those of the old object, or those that a created one brings along.
+    pub(super) pins: Option<Pins>,
+    /// They came with a created Cluster.
+    pub(super) is_brought_along: bool,
+    /// Pins that were edited by hand: what the new object says, where it differs.
+    edited: BTreeMap<KubeVersion, Pin>,
+    pub(super) warnings: Vec<String>,
+}
+
+impl Base {
+    pub(super) fn of(request: &Request<'_>, present: Option<&KubeVersion>) -> Result<Self, Denial> {
+        let new = annotation(request.new).map(Pins::from_annotation);
+        let Some(old) = request.old else {
+            let pins = new.transpose().map_err(|garbled| {
+                request.deny(
+                    Rule::PinsByHand,
+                    FIELD,
+                    garbled.to_string(),
+                    "leave the annotation out: admission writes it",
+                )
+            })?;
+            return Ok(Self {
+                is_brought_along: pins.is_some(),
+                pins,
+                edited: BTreeMap::new(),
+                warnings: Vec::new(),
+            });
+        };
+        let old_text = annotation(old);
+        let old = old_text.map(Pins::from_annotation).transpose().map_err(|garbled| {
+            request.deny(
+                Rule::PinsByHand,
+                FIELD,
+                format!("what the Cluster carries was not written by this version of Instar: {garbled}"),
+                "upgrade Instar, or restore the annotation from a backup with Instar's webhooks off",
+            )
+        })?;
+        let mut warnings = Vec::new();
+        let edited = match (&old, new) {
+            (None, None) | (Some(_), None) => BTreeMap::new(),
+            (_, Some(Err(garbled))) => {
+                warnings.push(format!("{garbled}: it was put back"));
+                BTreeMap::new()
+            }
+            (Some(old), Some(Ok(new))) => {
+                let differs = |(version, pin): &(KubeVersion, Pin)| old.releases.get(version) != Some(pin);
+                new.releases.into_iter().filter(differs).collect()
+            }
+            (None, Some(Ok(new))) => {
+                if present.is_some_and(|present| !new.covers(present)) {
+                    return Err(request.deny(
+                        Rule::PinsByHand,
+                        FIELD,
+                        format!("it has no pin for {}, which runs", request.topology.version),
+                        "leave the annotation out: admission writes it with the next edit of spec.topology.version",
+                    ));
+                }
+                new.releases.into_iter().collect()
+            }
+        };
+        // A Cluster without pins that is given some by hand is adopted at the version that runs,
+        // unless a row of that very version is named.
+        let pins = match (old, edited.is_empty()) {
+            (Some(old), _) => Some(old),
+            (None, true) => None,
+            (None, false) => Some(Pins {
+                adopted: present.filter(|present| !edited.contains_key(*present)).cloned(),
+                releases: BTreeMap::new(),
+            }),
+        };
+        Ok(Self {
+            pins,
+            is_brought_along: false,
+            edited,
+            warnings,
+        })
+    }
+}
+
+/// The rows that an edit of the annotation names. They must exist, and be of the very versions that
+/// they are named for; their values are the rows', never what was written by hand.
+pub(super) fn named_by_hand<'a>(
+    request: &Request<'a>,
+    base: &Base,
+) -> Result<BTreeMap<KubeVersion, &'a Release>, Denial> {
+    let mut named = BTreeMap::new();
+    for (version, pin) in &base.edited {
+        let name = &pin.release;
+        // The same row again: its values are looked at when all is known.
+        if base.release_of(version) == Some(name) {
+            continue;
+        }
+        let row = request.known.catalog.named(name).ok_or_else(|| {
+            request.deny(
+                Rule::PinsByHand,
+                FIELD,
+                format!("release {name:?}, named for {version}, is not in the catalog"),
+                "name one that is (kubectl get kubernetesreleases)",
+            )
+        })?;
+        if row.version() != version {
+            return Err(request.deny(
+                Rule::PinsByHand,
+                FIELD,
+                format!("release {name} is of {}, and is named for {version}", row.version()),
+                format!("name a release of {version}"),
+            ));
+        }
+        named.insert(version.clone(), row);
+    }
+    Ok(named)
+}
+
+/// Values can't be written by hand: an edit that keeps a row but not its values is refused, unless
+/// they are what admission itself gives (which it sees when it looks a second time).
+pub(super) fn keep_values(request: &Request<'_>, base: &Base, pins: &Pins) -> Result<(), Denial> {
+    let rewritten = base.edited.iter().find(|(version, pin)| {
+        pins.releases
+            .get(version)
+            .is_some_and(|kept| kept.release == pin.release && kept != *pin)
+            && base.release_of(version) == Some(&pin.release)
+    });
+    match rewritten {
+        None => Ok(()),
+        Some((version, pin)) => Err(request.deny(
+            Rule::PinsByHand,
+            FIELD,
+            format!("the values of release {} for {version} can't be edited", pin.release),
+            "create a KubernetesRelease with the values that you want, and name it there",
+        )),
+    }
+}
+
+/// Puts back what an edit dropped or garbled, where nothing more can be said.
+pub(super) fn restored(old: Option<&Cluster>, new: &Cluster) -> Admitted {
+    let text = old.and_then(annotation).filter(|text| annotation(new) != Some(text));
+    Admitted {
+        pins: text.map(str::to_owned),
+        warnings: text
+            .map(|_| format!("the annotation {RELEASES_ANNOTATION} was put back: the class is not known, so it can't be edited now"))
+            .into_iter()
+            .collect(),
+        ..Admitted::default()
+    }
+}

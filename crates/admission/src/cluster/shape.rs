@@ -1,0 +1,217 @@
+//! What a topology Cluster is made of: each template that gets values, with what chooses them.
+
+use std::collections::BTreeMap;
+
+use instar_api::{ETCD_ANNOTATION, KCP_ETCD, Pin, Values};
+use instar_capi::{ClusterClass, PoolKind, TemplateRef, Topology};
+use instar_catalog::{Pool, Release, Role};
+use instar_wiring::{Rendered, Wiring};
+
+/// The templates of a Cluster of a class.
+pub(super) struct Shape<'a> {
+    /// The control plane's own template, where it is a kubeadm one.
+    pub(super) kubeadm: Option<&'a TemplateRef>,
+    /// The class says that its etcd is external.
+    pub(super) etcd_is_external: bool,
+    /// The control plane's machines and the pools, in this order.
+    pub(super) pools: Vec<PoolShape<'a>>,
+}
+
+/// Machines that share a template.
+pub(super) struct PoolShape<'a> {
+    pub(super) place: Place<'a>,
+    pub(super) template: &'a TemplateRef,
+    labels: BTreeMap<String, String>,
+}
+
+/// Which machines.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place<'a> {
+    ControlPlane,
+    Worker {
+        kind: PoolKind,
+        name: &'a str,
+        class: &'a str,
+    },
+}
+
+impl<'a> Shape<'a> {
+    pub(super) fn of(topology: &'a Topology, class: &'a ClusterClass) -> Self {
+        let spec = &class.spec;
+        let mut pools = Vec::new();
+        if let Some(template) = &spec.control_plane.machine_infrastructure.template_ref {
+            pools.push(PoolShape {
+                place: Place::ControlPlane,
+                template,
+                labels: spec
+                    .control_plane
+                    .metadata
+                    .labels_under(&topology.control_plane.metadata),
+            });
+        }
+        for (kind, pool) in topology.workers.pools() {
+            let worker = match kind {
+                PoolKind::MachineDeployment => spec.workers.machine_deployment(&pool.class),
+                PoolKind::MachinePool => spec.workers.machine_pool(&pool.class),
+            };
+            // A pool of a class that isn't there is refused by Cluster API itself.
+            let Some(worker) = worker else { continue };
+            let Some(template) = &worker.infrastructure.template_ref else {
+                continue;
+            };
+            pools.push(PoolShape {
+                place: Place::Worker {
+                    kind,
+                    name: &pool.name,
+                    class: &pool.class,
+                },
+                template,
+                labels: worker.metadata.labels_under(&pool.metadata),
+            });
+        }
+        let annotations = class.metadata.annotations.as_ref();
+        Self {
+            kubeadm: spec
+                .control_plane
+                .template_ref
+                .as_ref()
+                .filter(|template| template.kind == "KubeadmControlPlaneTemplate"),
+            etcd_is_external: annotations.is_some_and(|all| all.contains_key(ETCD_ANNOTATION)),
+            pools,
+        }
+    }
+
+    pub(super) fn workers(&self) -> impl Iterator<Item = (&PoolShape<'a>, PoolKind, &'a str)> {
+        self.pools.iter().filter_map(|pool| match pool.place {
+            Place::ControlPlane => None,
+            Place::Worker { kind, name, .. } => Some((pool, kind, name)),
+        })
+    }
+
+    /// What the row sets in the control plane's own template.
+    pub(super) fn kubeadm_values(&self, row: &Release) -> Values {
+        let mut values = Values::new();
+        if self.kubeadm.is_some() {
+            values.clone_from(row.kubeadm());
+            values.retain(|pointer, _| !(self.etcd_is_external && pointer.as_str().starts_with(KCP_ETCD)));
+        }
+        values
+    }
+
+    /// The pin that the row gives. A pool without an image is pinned to nothing, so that rendering
+    /// it stops instead of taking another pool's image.
+    pub(super) fn mint(&self, row: &Release) -> Pin {
+        let mut pin = Pin {
+            release: row.name().to_owned(),
+            kubeadm: self.kubeadm_values(row),
+            ..Pin::default()
+        };
+        let mut counts: Vec<(&Values, usize)> = Vec::new();
+        for pool in &self.pools {
+            let Some(values) = pool.image(row) else { continue };
+            match pool.place {
+                Place::ControlPlane => pin.control_plane.clone_from(values),
+                Place::Worker { .. } => match counts.iter_mut().find(|(known, _)| *known == values) {
+                    Some((_, count)) => *count += 1,
+                    None => counts.push((values, 1)),
+                },
+            }
+        }
+        // What most pools get is the rule, and of equals the first: pools that differ are named.
+        let mut most: Option<(&Values, usize)> = None;
+        for (values, count) in counts {
+            if most.is_none_or(|(_, so_far)| count > so_far) {
+                most = Some((values, count));
+            }
+        }
+        if let Some((values, _)) = most {
+            pin.workers.clone_from(values);
+        }
+        for (pool, kind, name) in self.workers() {
+            let values = pool.image(row).cloned().unwrap_or_default();
+            set_pool(&mut pin, kind, name, values);
+        }
+        pin
+    }
+}
+
+/// Gives a pool its values, by name only where they differ from the other workers'.
+pub(super) fn set_pool(pin: &mut Pin, kind: PoolKind, name: &str, values: Values) {
+    let differs = values != pin.workers;
+    let pools = match kind {
+        PoolKind::MachineDeployment => &mut pin.machine_deployments,
+        PoolKind::MachinePool => &mut pin.machine_pools,
+    };
+    if differs {
+        pools.insert(name.to_owned(), values);
+    } else {
+        pools.remove(name);
+    }
+}
+
+impl PoolShape<'_> {
+    pub(super) fn image<'r>(&self, row: &'r Release) -> Option<&'r Values> {
+        row.image(&Pool {
+            role: match self.place {
+                Place::ControlPlane => Role::ControlPlane,
+                Place::Worker { .. } => Role::Worker,
+            },
+            group: self.template.group(),
+            kind: &self.template.kind,
+            labels: &self.labels,
+        })
+    }
+
+    pub(super) fn pinned<'p>(&self, pin: &'p Pin) -> &'p Values {
+        match self.place {
+            Place::ControlPlane => &pin.control_plane,
+            Place::Worker {
+                kind: PoolKind::MachineDeployment,
+                name,
+                ..
+            } => pin.machine_deployment(name),
+            Place::Worker {
+                kind: PoolKind::MachinePool,
+                name,
+                ..
+            } => pin.machine_pool(name),
+        }
+    }
+
+    pub(super) fn rendered(&self, wiring: &Wiring<'_>) -> Rendered {
+        match self.place {
+            Place::ControlPlane => wiring.control_plane(self.template),
+            Place::Worker {
+                kind: PoolKind::MachineDeployment,
+                class,
+                ..
+            } => wiring.machine_deployment(class, self.template),
+            Place::Worker {
+                kind: PoolKind::MachinePool,
+                class,
+                ..
+            } => wiring.machine_pool(class, self.template),
+        }
+    }
+
+    /// What a message calls it.
+    pub(super) fn called(&self) -> String {
+        match self.place {
+            Place::ControlPlane => "the control plane".to_owned(),
+            Place::Worker { kind, name, .. } => format!("{} {name}", kind.as_str()),
+        }
+    }
+
+    /// Labels as a message shows them, where there are any.
+    pub(super) fn labelled(&self) -> String {
+        if self.labels.is_empty() {
+            return String::new();
+        }
+        let labels: Vec<String> = self
+            .labels
+            .iter()
+            .map(|(key, value)| format!("{key}={value}"))
+            .collect();
+        format!(" with labels {}", labels.join(","))
+    }
+}

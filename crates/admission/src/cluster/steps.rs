@@ -1,0 +1,280 @@
+//! The rules of a step: source, etcd, images, wiring.
+
+use instar_api::{Pin, Values};
+use instar_catalog::{Release, etcd::Etcd};
+use instar_domain::KubeVersion;
+use instar_wiring::{Fallback, Rendered, Wiring};
+
+use super::{
+    Request,
+    edits::Base,
+    shape::{Place, PoolShape, Shape},
+};
+use crate::{Denial, Rule};
+
+const VERSION: &str = "spec.topology.version";
+
+/// A version that is to be pinned to a row.
+pub(super) struct Step<'a> {
+    version: KubeVersion,
+    pub(super) row: &'a Release,
+    kind: Kind,
+}
+
+enum Kind {
+    /// The Cluster is created with it.
+    First,
+    /// The version that runs, with another row.
+    Again,
+    /// On the control plane's path; the workers stop there, or not.
+    OnPath(Who),
+}
+
+/// Which machines take a step.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Who {
+    All,
+    ControlPlane,
+}
+
+impl<'a> Step<'a> {
+    pub(super) const fn first(version: KubeVersion, row: &'a Release) -> Self {
+        Self {
+            version,
+            row,
+            kind: Kind::First,
+        }
+    }
+
+    pub(super) const fn again(version: KubeVersion, row: &'a Release) -> Self {
+        Self {
+            version,
+            row,
+            kind: Kind::Again,
+        }
+    }
+
+    pub(super) const fn on_path(version: KubeVersion, row: &'a Release, workers_stop: bool) -> Self {
+        let who = if workers_stop { Who::All } else { Who::ControlPlane };
+        Self {
+            version,
+            row,
+            kind: Kind::OnPath(who),
+        }
+    }
+
+    pub(super) const fn version(&self) -> &KubeVersion {
+        &self.version
+    }
+
+    const fn who(&self) -> Who {
+        match self.kind {
+            Kind::First | Kind::Again => Who::All,
+            Kind::OnPath(who) => who,
+        }
+    }
+}
+
+/// Holds the rules of every step, in order.
+pub(super) fn check(
+    request: &Request<'_>,
+    shape: &Shape<'_>,
+    wiring: &Wiring<'_>,
+    present: Option<&KubeVersion>,
+    base: &Base,
+    steps: &[Step<'_>],
+) -> Result<(), Denial> {
+    let mut before = present.cloned();
+    let (mut etcd, own_tag) = running_etcd(request, shape, present, base);
+    for step in steps {
+        let (version, row) = (&step.version, step.row);
+        if let (Kind::OnPath(_), Some(before)) = (&step.kind, &before) {
+            if let Some(requirement) = row.refuses_source(before) {
+                return Err(request.deny(
+                    Rule::UpgradesFrom,
+                    VERSION,
+                    format!(
+                        "release {} ({version}) upgrades from {requirement}, and {before} comes before it",
+                        row.name()
+                    ),
+                    "go first to a version that it upgrades from, or to a release that accepts this one",
+                ));
+            }
+        }
+        for pool in shape
+            .pools
+            .iter()
+            .filter(|pool| step.who() == Who::All || pool.place == Place::ControlPlane)
+        {
+            if pool.image(row).is_none() {
+                return Err(no_image(request, pool, row.name(), version, true));
+            }
+        }
+        renders(request, shape, wiring, version, &shape.mint(row), step.who())?;
+        let next = next_etcd(shape, row, own_tag.as_deref());
+        if let (Some(etcd), Some(before)) = (&etcd, &before) {
+            if !etcd.may_be_followed_by(&next) {
+                return Err(request.deny(
+                    Rule::EtcdStep,
+                    VERSION,
+                    format!("release {} ({version}) runs etcd {next} after etcd {etcd} of {before}, and etcd 3.6 may follow only on 3.5.26 or later", row.name()),
+                    safe_etcd(request, before),
+                ));
+            }
+        }
+        etcd = Some(next);
+        before = Some(version.clone());
+    }
+    Ok(())
+}
+
+/// The etcd that runs, and the tag that the class itself sets where no pin sets one.
+fn running_etcd(
+    request: &Request<'_>,
+    shape: &Shape<'_>,
+    present: Option<&KubeVersion>,
+    base: &Base,
+) -> (Option<Etcd>, Option<String>) {
+    let Some(present) = present else { return (None, None) };
+    if shape.kubeadm.is_none() || shape.etcd_is_external {
+        return (Some(Etcd::Elsewhere), None);
+    }
+    if let Some(tag) = base.pin_of(present).and_then(Pin::etcd_tag) {
+        return (Some(Etcd::Tag(tag.to_owned())), None);
+    }
+    let Some(control_plane) = request.known.control_plane else {
+        return (Some(Etcd::Unknown), None);
+    };
+    let etcd = &control_plane.kubeadm_config_spec.cluster_configuration.etcd;
+    match (&etcd.external, &etcd.local.image_tag) {
+        (Some(_), _) => (Some(Etcd::Elsewhere), None),
+        (None, Some(tag)) => (Some(Etcd::Tag(tag.clone())), Some(tag.clone())),
+        (None, None) => (Some(Etcd::Kubeadm(present.clone())), None),
+    }
+}
+
+fn next_etcd(shape: &Shape<'_>, row: &Release, own_tag: Option<&str>) -> Etcd {
+    if shape.kubeadm.is_none() || shape.etcd_is_external {
+        return Etcd::Elsewhere;
+    }
+    match row.etcd_tag().or(own_tag) {
+        Some(tag) => Etcd::Tag(tag.to_owned()),
+        None => Etcd::Kubeadm(row.version().clone()),
+    }
+}
+
+fn safe_etcd(request: &Request<'_>, before: &KubeVersion) -> String {
+    let rows = request.known.catalog.rows_of(before).iter().rev();
+    let safe = rows
+        .filter_map(|row| row.etcd_tag().map(|tag| (row, tag)))
+        .find(|(_, tag)| Etcd::Tag((*tag).to_owned()).is_the_step_before());
+    match safe {
+        Some((row, tag)) => format!(
+            "first set spec.topology.version to {}, the release of {before} with etcd {tag}",
+            row.name()
+        ),
+        None => format!(
+            "first create a KubernetesRelease of {before} with etcd 3.5.26 or later, and set spec.topology.version to its name"
+        ),
+    }
+}
+
+/// The refusal of a pool that has no image.
+pub(super) fn no_image(
+    request: &Request<'_>,
+    pool: &PoolShape<'_>,
+    release: &str,
+    version: &KubeVersion,
+    row_exists: bool,
+) -> Denial {
+    let what = if row_exists {
+        format!(
+            "release {release} ({version}) has no image for {} ({}{})",
+            pool.called(),
+            pool.template.kind,
+            pool.labelled()
+        )
+    } else {
+        format!(
+            "release {release} ({version}) is not in the catalog, so the image of {} can't be found",
+            pool.called()
+        )
+    };
+    let way_out = if row_exists {
+        format!("create a KubernetesRelease of {version} with a higher revision and this image")
+    } else {
+        "create the release again as it was".to_owned()
+    };
+    request.deny(Rule::ImageForPool, VERSION, what, way_out)
+}
+
+/// Holds a pin against what the class' wiring renders.
+pub(super) fn renders(
+    request: &Request<'_>,
+    shape: &Shape<'_>,
+    wiring: &Wiring<'_>,
+    version: &KubeVersion,
+    pin: &Pin,
+    who: Who,
+) -> Result<(), Denial> {
+    if let Some(template) = shape.kubeadm {
+        covers(
+            request,
+            "the control plane itself",
+            &template.kind,
+            &pin.kubeadm,
+            &wiring.kubeadm(template),
+            version,
+            pin,
+        )?;
+    }
+    for pool in shape
+        .pools
+        .iter()
+        .filter(|pool| who == Who::All || pool.place == Place::ControlPlane)
+    {
+        covers(
+            request,
+            &pool.called(),
+            &pool.template.kind,
+            pool.pinned(pin),
+            &pool.rendered(wiring),
+            version,
+            pin,
+        )?;
+    }
+    Ok(())
+}
+
+fn covers(
+    request: &Request<'_>,
+    whose: &str,
+    kind: &str,
+    values: &Values,
+    rendered: &Rendered,
+    version: &KubeVersion,
+    pin: &Pin,
+) -> Result<(), Denial> {
+    let release = &pin.release;
+    if let Some(pointer) = values.keys().find(|pointer| !rendered.contains_key(*pointer)) {
+        return Err(request.deny(
+            Rule::WiringRenders,
+            VERSION,
+            format!("release {release} ({version}) sets {pointer} of {kind} for {whose}, and ClusterClass {} does not render it", request.class_name()),
+            "wire the class again: instar wire prints it",
+        ));
+    }
+    let must = rendered
+        .iter()
+        .filter(|(_, fallback)| **fallback == Fallback::Stop)
+        .map(|(pointer, _)| pointer);
+    if let Some(pointer) = must.into_iter().find(|pointer| !values.contains_key(*pointer)) {
+        return Err(request.deny(
+            Rule::WiringRenders,
+            VERSION,
+            format!("ClusterClass {} renders {pointer} of {kind} for {whose}, and release {release} ({version}) does not set it", request.class_name()),
+            "take a release that sets it, or put a value there into the class' template and wire the class again",
+        ));
+    }
+    Ok(())
+}

@@ -1,0 +1,617 @@
+use instar_api::KubernetesReleaseSpec;
+use serde_json::{Value, json};
+
+use super::*;
+
+const IMAGE: &str = "/spec/template/spec/image";
+const ETCD: &str = "/spec/template/spec/kubeadmConfigSpec/clusterConfiguration/etcd/local/imageTag";
+
+/// What is known, as values that a test changes before it asks.
+struct World {
+    rows: Vec<(String, KubernetesReleaseSpec)>,
+    class: Option<Value>,
+    control_plane: Option<Value>,
+}
+
+fn row(name: &str, version: &str, etcd: &str) -> (String, KubernetesReleaseSpec) {
+    let image = |value: &str| json!([{"pointer": IMAGE, "value": format!("{value}-{name}")}]);
+    let spec = json!({
+        "version": version,
+        "machineImages": [
+            {"kind": "DevMachineTemplate", "labels": {"arch": "arm64"}, "values": image("arm")},
+            {"kind": "DevMachineTemplate", "values": image("amd")},
+        ],
+        "components": {"etcd": {"imageTag": etcd}},
+    });
+    (name.to_owned(), serde_json::from_value(spec).unwrap())
+}
+
+fn reference(kind: &str) -> Value {
+    let group = if kind == "KubeadmControlPlaneTemplate" {
+        "controlplane"
+    } else {
+        "infrastructure"
+    };
+    json!({"apiVersion": format!("{group}.cluster.x-k8s.io/v1beta2"), "kind": kind, "name": "t"})
+}
+
+fn bare_class() -> Value {
+    json!({
+        "apiVersion": "cluster.x-k8s.io/v1beta2",
+        "kind": "ClusterClass",
+        "metadata": {"namespace": "ns", "name": "class"},
+        "spec": {
+            "controlPlane": {
+                "templateRef": reference("KubeadmControlPlaneTemplate"),
+                "machineInfrastructure": {"templateRef": reference("DevMachineTemplate")},
+            },
+            "workers": {"machineDeployments": [
+                {"class": "worker", "infrastructure": {"templateRef": reference("DevMachineTemplate")}},
+                {"class": "arm", "metadata": {"labels": {"arch": "arm64"}}, "infrastructure": {"templateRef": reference("DevMachineTemplate")}},
+            ]},
+        },
+    })
+}
+
+impl World {
+    fn new() -> Self {
+        let rows = vec![
+            row("r33", "v1.33.5", "3.5.26-0"),
+            row("r34", "v1.34.3", "3.6.5-0"),
+            row("r35", "v1.35.4", "3.6.6-0"),
+            row("r36", "v1.36.3", "3.6.8-0"),
+        ];
+        let mut world = Self {
+            rows,
+            class: Some(bare_class()),
+            control_plane: None,
+        };
+        world.wire();
+        world
+    }
+
+    fn catalog(&self) -> Catalog {
+        Catalog::new(self.rows.iter().map(|(name, spec)| (name.as_str(), spec)))
+    }
+
+    /// Wires the class with the rows that there are now.
+    fn wire(&mut self) {
+        let class = self.class.take().unwrap();
+        let template = json!({"spec": {"template": {"spec": {}}}});
+        let templates = ["KubeadmControlPlaneTemplate", "DevMachineTemplate"]
+            .into_iter()
+            .map(|kind| (serde_json::from_value(reference(kind)).unwrap(), template.clone()))
+            .collect();
+        self.class = Some(instar_wiring::wire(&class, &templates, &self.catalog()).unwrap().class);
+    }
+
+    fn row(&mut self, name: &str) -> &mut KubernetesReleaseSpec {
+        &mut self.rows.iter_mut().find(|(known, _)| known == name).unwrap().1
+    }
+
+    fn admit(&self, old: Option<&Value>, new: &Value) -> Result<Admitted, String> {
+        let read = |value: &Value| serde_json::from_value::<Cluster>(value.clone()).unwrap();
+        let class: Option<ClusterClass> = self.class.clone().map(|class| serde_json::from_value(class).unwrap());
+        let control_plane: Option<KubeadmControlPlaneSpec> = self
+            .control_plane
+            .clone()
+            .map(|spec| serde_json::from_value(spec).unwrap());
+        let known = Known {
+            catalog: &self.catalog(),
+            class: class.as_ref(),
+            control_plane: control_plane.as_ref(),
+            today: "2026-11-20".parse().unwrap(),
+        };
+        let old = old.map(read);
+        admit(old.as_ref(), &read(new), known).map_err(|denial| denial.to_string())
+    }
+
+    /// Admits and writes, as the API server would, and sees that a second look finds nothing to do.
+    fn write(&self, old: Option<&Value>, mut new: Value) -> Result<(Value, Vec<String>), String> {
+        let admitted = self.admit(old, &new)?;
+        if let Some(version) = &admitted.version {
+            new["spec"]["topology"]["version"] = json!(version);
+        }
+        if let Some(pins) = &admitted.pins {
+            new["metadata"]["annotations"][RELEASES_ANNOTATION] = json!(pins);
+        }
+        let again = self.admit(old, &new)?;
+        assert!(!again.changes(), "a second look changes {again:?}");
+        Ok((new, admitted.warnings))
+    }
+
+    fn edit(&self, old: &Value, change: impl FnOnce(&mut Value)) -> Result<(Value, Vec<String>), String> {
+        let mut new = old.clone();
+        change(&mut new);
+        self.write(Some(old), new)
+    }
+
+    fn create(&self, version: &str) -> Value {
+        self.write(None, cluster(version)).unwrap().0
+    }
+}
+
+fn cluster(version: &str) -> Value {
+    json!({
+        "apiVersion": "cluster.x-k8s.io/v1beta2",
+        "kind": "Cluster",
+        "metadata": {"namespace": "ns", "name": "c", "annotations": {}},
+        "spec": {"topology": {
+            "classRef": {"name": "class"},
+            "version": version,
+            "workers": {"machineDeployments": [{"class": "worker", "name": "md-0"}, {"class": "worker", "name": "md-1"}]},
+        }},
+    })
+}
+
+fn set_version(version: &str) -> impl FnOnce(&mut Value) {
+    move |cluster| cluster["spec"]["topology"]["version"] = json!(version)
+}
+
+fn pins(cluster: &Value) -> Pins {
+    Pins::from_annotation(
+        cluster["metadata"]["annotations"][RELEASES_ANNOTATION]
+            .as_str()
+            .unwrap(),
+    )
+    .unwrap()
+}
+
+fn pinned(cluster: &Value) -> Vec<String> {
+    pins(cluster)
+        .releases
+        .iter()
+        .map(|(version, pin)| format!("{version}={}", pin.release))
+        .collect()
+}
+
+fn v(text: &str) -> KubeVersion {
+    text.parse().unwrap()
+}
+
+fn image(values: &instar_api::Values) -> &str {
+    values
+        .get(&IMAGE.parse().unwrap())
+        .and_then(Value::as_str)
+        .unwrap_or("nothing")
+}
+
+#[test]
+fn a_created_cluster_gets_the_pins_of_its_version() {
+    let created = World::new().create("v1.33.5");
+    let pins = pins(&created);
+    assert_eq!(pins.adopted, None);
+    let pin = &pins.releases[&v("v1.33.5")];
+    assert_eq!(
+        (pin.release.as_str(), image(&pin.control_plane), image(&pin.workers)),
+        ("r33", "amd-r33", "amd-r33")
+    );
+    assert_eq!(pin.etcd_tag(), Some("3.5.26-0"));
+    assert!(pin.machine_deployments.is_empty());
+}
+
+#[test]
+fn a_prefix_or_a_name_becomes_a_version() {
+    let world = World::new();
+    for asked in ["v1.36", "r36"] {
+        let (created, warnings) = world.write(None, cluster(asked)).unwrap();
+        assert_eq!(created["spec"]["topology"]["version"], "v1.36.3");
+        assert_eq!(warnings, [format!("{asked} means v1.36.3, release r36")]);
+    }
+}
+
+#[test]
+fn an_edit_pins_every_version_on_the_way() {
+    let world = World::new();
+    let (edited, warnings) = world.edit(&world.create("v1.33.5"), set_version("v1.35.4")).unwrap();
+    assert_eq!(pinned(&edited), ["v1.33.5=r33", "v1.34.3=r34", "v1.35.4=r35"]);
+    assert!(warnings.is_empty(), "{warnings:?}");
+    // What nothing needs any more goes with the next edit of the version.
+    let (next, _) = world.edit(&edited, set_version("v1.36")).unwrap();
+    assert_eq!(pinned(&next), ["v1.35.4=r35", "v1.36.3=r36"]);
+    // Without Cluster API's guarantee nothing goes.
+    let (unsafe_next, _) = world
+        .edit(&edited, |cluster| {
+            cluster["metadata"]["annotations"][UNSAFE_VERSION] = json!("");
+            set_version("v1.36.3")(cluster);
+        })
+        .unwrap();
+    assert_eq!(
+        pinned(&unsafe_next),
+        ["v1.33.5=r33", "v1.34.3=r34", "v1.35.4=r35", "v1.36.3=r36"]
+    );
+}
+
+#[test]
+fn a_cluster_kept_in_git_never_moves_by_itself() {
+    let mut world = World::new();
+    let created = world.create("v1.34");
+    world.rows.push(row("r34-2", "v1.34.9", "3.6.5-0"));
+    world.rows.push(row("r34-3", "v1.34.3", "3.6.6-0"));
+    world.wire();
+    for asked in ["v1.34", "v1.34.3"] {
+        let (again, _) = world.edit(&created, set_version(asked)).unwrap();
+        assert_eq!(again, created, "{asked}");
+    }
+    // A name is somebody's word, and moves it.
+    let (moved, _) = world.edit(&created, set_version("r34-3")).unwrap();
+    assert_eq!(pinned(&moved), ["v1.34.3=r34-3"]);
+    assert_eq!(moved["spec"]["topology"]["version"], "v1.34.3");
+    let (again, _) = world.edit(&moved, set_version("r34-3")).unwrap();
+    assert_eq!(again, moved);
+}
+
+#[test]
+fn dropped_or_garbled_pins_are_put_back() {
+    let world = World::new();
+    let created = world.create("v1.33.5");
+    let (dropped, _) = world
+        .edit(&created, |cluster| cluster["metadata"]["annotations"] = json!({}))
+        .unwrap();
+    assert_eq!(dropped, created);
+    let (garbled, warnings) = world
+        .edit(&created, |cluster| {
+            cluster["metadata"]["annotations"][RELEASES_ANNOTATION] = json!("{")
+        })
+        .unwrap();
+    assert_eq!(garbled, created);
+    assert!(warnings[0].ends_with("it was put back"), "{warnings:?}");
+    // Also in the same edit as another version.
+    let (moved, _) = world
+        .edit(&created, |cluster| {
+            cluster["metadata"]["annotations"] = json!({});
+            set_version("v1.34.3")(cluster);
+        })
+        .unwrap();
+    assert_eq!(pinned(&moved), ["v1.33.5=r33", "v1.34.3=r34"]);
+}
+
+#[test]
+fn pins_that_a_created_cluster_brings_along_are_kept() {
+    let world = World::new();
+    let moved = world.create("v1.33.5");
+    let empty = World {
+        rows: Vec::new(),
+        class: world.class.clone(),
+        control_plane: None,
+    };
+    assert_eq!(empty.write(None, moved.clone()).unwrap().0, moved);
+    let unknown = World {
+        rows: Vec::new(),
+        class: None,
+        control_plane: None,
+    };
+    assert_eq!(unknown.write(None, moved.clone()).unwrap().0, moved);
+    // A version that they don't cover is pinned as ever.
+    let mut later = moved;
+    set_version("v1.34.3")(&mut later);
+    assert_eq!(
+        pinned(&world.write(None, later).unwrap().0),
+        ["v1.33.5=r33", "v1.34.3=r34"]
+    );
+}
+
+#[test]
+fn a_running_cluster_is_adopted_at_its_first_edit() {
+    let mut world = World::new();
+    world.control_plane =
+        Some(json!({"kubeadmConfigSpec": {"clusterConfiguration": {"etcd": {"local": {"imageTag": "3.5.26-0"}}}}}));
+    let running = cluster("v1.33.5");
+    // Anything else than the version leaves it alone.
+    let (same, _) = world
+        .edit(&running, |cluster| {
+            cluster["spec"]["topology"]["workers"]["machineDeployments"] = json!([{"class": "worker", "name": "new"}])
+        })
+        .unwrap();
+    assert!(same["metadata"]["annotations"].get(RELEASES_ANNOTATION).is_none());
+    let (edited, warnings) = world.edit(&running, set_version("v1.35.4")).unwrap();
+    assert_eq!(pins(&edited).adopted, Some(v("v1.33.5")));
+    assert_eq!(pinned(&edited), ["v1.34.3=r34", "v1.35.4=r35"]);
+    assert_eq!(
+        warnings,
+        ["Cluster ns/c is adopted: v1.33.5 stays as its class renders it"]
+    );
+    // The adopted version goes like any other.
+    let (next, _) = world.edit(&edited, set_version("v1.36.3")).unwrap();
+    assert_eq!(
+        (pins(&next).adopted, pinned(&next)),
+        (None, vec!["v1.35.4=r35".to_owned(), "v1.36.3=r36".to_owned()])
+    );
+}
+
+#[test]
+fn pools_that_differ_are_named_and_added_ones_get_their_pins() {
+    let world = World::new();
+    let created = world.create("v1.33.5");
+    let (added, _) = world
+        .edit(&created, |cluster| {
+            let pools = cluster["spec"]["topology"]["workers"]["machineDeployments"]
+                .as_array_mut()
+                .unwrap();
+            pools.push(json!({"class": "arm", "name": "arm-0"}));
+            pools.push(json!({"class": "worker", "name": "labelled", "metadata": {"labels": {"arch": "arm64"}}}));
+            pools.push(json!({"class": "worker", "name": "plain"}));
+        })
+        .unwrap();
+    let pin = pins(&added).releases.remove(&v("v1.33.5")).unwrap();
+    assert_eq!(
+        pin.machine_deployments.keys().collect::<Vec<_>>(),
+        ["arm-0", "labelled"]
+    );
+    assert_eq!(
+        (
+            image(pin.machine_deployment("arm-0")),
+            image(pin.machine_deployment("plain"))
+        ),
+        ("arm-r33", "amd-r33")
+    );
+    // What stands at the next version is the same for a pool as for one that was there from the start.
+    let (next, _) = world.edit(&added, set_version("v1.34.3")).unwrap();
+    assert_eq!(
+        image(pins(&next).releases[&v("v1.34.3")].machine_deployment("arm-0")),
+        "arm-r34"
+    );
+    // Labels of a pool that was there move nothing of a version in use.
+    let (relabelled, _) = world
+        .edit(&next, |cluster| {
+            cluster["spec"]["topology"]["workers"]["machineDeployments"][0]["metadata"] =
+                json!({"labels": {"arch": "arm64"}})
+        })
+        .unwrap();
+    assert_eq!(pins(&relabelled), pins(&next));
+}
+
+#[test]
+fn the_first_pool_of_a_cluster_without_workers_gets_its_pins() {
+    let world = World::new();
+    let mut bare = cluster("v1.33.5");
+    bare["spec"]["topology"]["workers"] = json!({});
+    let (created, _) = world.write(None, bare).unwrap();
+    let (added, _) = world
+        .edit(&created, |cluster| {
+            cluster["spec"]["topology"]["workers"] =
+                json!({"machineDeployments": [{"class": "worker", "name": "md-0"}]})
+        })
+        .unwrap();
+    assert_eq!(
+        image(pins(&added).releases[&v("v1.33.5")].machine_deployment("md-0")),
+        "amd-r33"
+    );
+}
+
+#[test]
+fn clusters_of_other_classes_are_left_alone() {
+    let mut world = World::new();
+    world.class = Some(bare_class());
+    let foreign = cluster("v9.9.9");
+    assert_eq!(world.write(None, foreign.clone()).unwrap().0, foreign);
+    let (moved, _) = world.edit(&foreign, set_version("v1.0.0")).unwrap();
+    assert!(moved["metadata"]["annotations"].get(RELEASES_ANNOTATION).is_none());
+    let classic = json!({"metadata": {"namespace": "ns", "name": "c"}, "spec": {}});
+    assert_eq!(world.admit(None, &classic), Ok(Admitted::default()));
+}
+
+#[test]
+fn pins_are_edited_by_naming_rows() {
+    let mut world = World::new();
+    world.rows.push(row("r34-2", "v1.34.3", "3.6.6-0"));
+    let start = world.create("v1.33.5");
+    let by_hand = |release: &str, version: &str| {
+        let mut edited = pins(&start);
+        edited.releases.insert(
+            v(version),
+            Pin {
+                release: release.to_owned(),
+                ..Pin::default()
+            },
+        );
+        edited.to_annotation()
+    };
+    let put =
+        |text: String| move |cluster: &mut Value| cluster["metadata"]["annotations"][RELEASES_ANNOTATION] = json!(text);
+    // Named for a step that comes with the same edit: it is taken, with the row's values.
+    let text = by_hand("r34", "v1.34.3");
+    let (moved, _) = world
+        .edit(&start, |cluster| {
+            put(text)(cluster);
+            set_version("v1.35.4")(cluster);
+        })
+        .unwrap();
+    assert_eq!(pinned(&moved), ["v1.33.5=r33", "v1.34.3=r34", "v1.35.4=r35"]);
+    assert_eq!(image(&pins(&moved).releases[&v("v1.34.3")].workers), "amd-r34");
+    let rule = "[rule pins-by-hand]";
+    let field = "Cluster ns/c: metadata.annotations[upgrade.cluster.x-k8s.io/releases]: ";
+    for (release, version, message) in [
+        (
+            "gone",
+            "v1.33.5",
+            "release \"gone\", named for v1.33.5, is not in the catalog; name one that is (kubectl get kubernetesreleases) ",
+        ),
+        (
+            "r34",
+            "v1.33.5",
+            "release r34 is of v1.34.3, and is named for v1.33.5; name a release of v1.33.5 ",
+        ),
+        (
+            "r33",
+            "v1.33.5",
+            "the values of release r33 for v1.33.5 can't be edited; create a KubernetesRelease with the values that you want, and name it there ",
+        ),
+    ] {
+        let refused = world.edit(&start, put(by_hand(release, version))).unwrap_err();
+        assert_eq!(refused, format!("{field}{message}{rule}"));
+    }
+    // A pin that is taken out by hand comes back.
+    let (back, _) = world.edit(&start, put(Pins::default().to_annotation())).unwrap();
+    assert_eq!(back, start);
+}
+
+#[test]
+fn refuses_with_the_rule_the_value_and_the_way_out() {
+    let start = |world: &World| world.create("v1.33.5");
+    let refuse = |change: &dyn Fn(&mut World), asked: &str| {
+        let mut world = World::new();
+        let created = start(&world);
+        change(&mut world);
+        world.edit(&created, set_version(asked)).unwrap_err()
+    };
+    let keep: &dyn Fn(&mut World) = &|_| ();
+    assert_eq!(
+        refuse(keep, "v1.37.0"),
+        "Cluster ns/c: spec.topology.version: \"v1.37.0\" is not in the catalog; it has v1.33.5, v1.34.3, v1.35.4, v1.36.3; the nearest that would work is v1.36.3; set a version that the catalog has (kubectl get kubernetesreleases), or create its release [rule release-in-catalog]"
+    );
+    assert_eq!(
+        refuse(&|world| world.rows.push(row("r31", "v1.31.1", "3.5.26-0")), "v1.31.1"),
+        "Cluster ns/c: spec.topology.version: v1.31.1 is older than v1.33.5, which runs; Cluster API has no way down: fix forward with another release, or restore from a backup [rule no-downgrade]"
+    );
+    assert_eq!(
+        refuse(&|world| world.rows.retain(|(name, _)| name != "r34"), "v1.35.4"),
+        "Cluster ns/c: spec.topology.version: on the way from v1.33.5 to v1.35.4, Cluster API goes through v1.34.3, which has no release; create a KubernetesRelease of v1.34.3 [rule path]"
+    );
+    assert_eq!(
+        refuse(
+            &|world| world.class.as_mut().unwrap()["spec"]["kubernetesVersions"] = json!([]),
+            "v1.35.4"
+        ),
+        "Cluster ns/c: spec.topology.version: v1.35.4 is 2 minors above v1.33.5, and the class lists no kubernetesVersions to go through; wire ClusterClass ns/class again with a catalog that has these versions (instar wire) [rule path]"
+    );
+    assert_eq!(
+        refuse(
+            &|world| world.row("r34").upgrades_from = Some(">=1.33.6".to_owned()),
+            "v1.35.4"
+        ),
+        "Cluster ns/c: spec.topology.version: release r34 (v1.34.3) upgrades from >=1.33.6, and v1.33.5 comes before it; go first to a version that it upgrades from, or to a release that accepts this one [rule upgrades-from]"
+    );
+    assert_eq!(
+        refuse(
+            &|world| {
+                world.row("r34").machine_images.remove(1);
+            },
+            "v1.35.4"
+        ),
+        "Cluster ns/c: spec.topology.version: release r34 (v1.34.3) has no image for the control plane (DevMachineTemplate); create a KubernetesRelease of v1.34.3 with a higher revision and this image [rule image-for-pool]"
+    );
+    assert_eq!(
+        refuse(
+            &|world| {
+                let patch = "/spec/patches/0/definitions/1/jsonPatches/0/valueFrom/template";
+                *world.class.as_mut().unwrap().pointer_mut(patch).unwrap() = json!("by-hand");
+            },
+            "v1.35.4"
+        ),
+        "Cluster ns/c: spec.topology.version: release r34 (v1.34.3) sets /spec/template/spec/image of DevMachineTemplate for the control plane, and ClusterClass ns/class does not render it; wire the class again: instar wire prints it [rule wiring-renders]"
+    );
+    assert_eq!(
+        refuse(
+            &|world| {
+                world.row("r35").components.etcd = None;
+            },
+            "v1.35.4"
+        ),
+        format!(
+            "Cluster ns/c: spec.topology.version: ClusterClass ns/class renders {ETCD} of KubeadmControlPlaneTemplate for the control plane itself, and release r35 (v1.35.4) does not set it; take a release that sets it, or put a value there into the class' template and wire the class again [rule wiring-renders]"
+        )
+    );
+    assert_eq!(
+        refuse(&|world| world.class = None, "v1.34.3"),
+        "Cluster ns/c: spec.topology.classRef: ClusterClass ns/class is not known; create it first, or try again if it was created just now [rule class-known]"
+    );
+    assert_eq!(
+        refuse(&|world| world.class = Some(bare_class()), "v1.34.3"),
+        "Cluster ns/c: spec.topology: the Cluster is pinned to releases, and ClusterClass ns/class has no wiring to render them; wire it: instar wire class | kubectl apply -f - [rule wiring-renders]"
+    );
+}
+
+#[test]
+fn only_pools_that_stop_need_an_image_there() {
+    let mut world = World::new();
+    let created = world.create("v1.33.5");
+    // The workers skip v1.34.3, so it needs an image for the control plane only.
+    for image in &mut world.row("r34").machine_images {
+        image.role = instar_api::PoolRole::ControlPlane;
+    }
+    let (moved, _) = world.edit(&created, set_version("v1.35.4")).unwrap();
+    assert_eq!(image(&pins(&moved).releases[&v("v1.34.3")].workers), "nothing");
+    let refused = world.edit(&created, set_version("v1.34.3")).unwrap_err();
+    assert!(
+        refused.contains("release r34 (v1.34.3) has no image for MachineDeployment md-0 (DevMachineTemplate)"),
+        "{refused}"
+    );
+}
+
+#[test]
+fn etcd_3_6_follows_only_on_3_5_26() {
+    let mut world = World::new();
+    *world.row("r33") = row("r33", "v1.33.5", "3.5.21-0").1;
+    let created = world.create("v1.33.5");
+    let refused = world.edit(&created, set_version("v1.35.4")).unwrap_err();
+    assert_eq!(
+        refused,
+        "Cluster ns/c: spec.topology.version: release r34 (v1.34.3) runs etcd 3.6.5-0 after etcd 3.5.21-0 of v1.33.5, and etcd 3.6 may follow only on 3.5.26 or later; first create a KubernetesRelease of v1.33.5 with etcd 3.5.26 or later, and set spec.topology.version to its name [rule etcd-step]"
+    );
+    // The way out that it names is one.
+    world.rows.push(row("r33-2", "v1.33.5", "3.5.26-0"));
+    let refused = world.edit(&created, set_version("v1.35.4")).unwrap_err();
+    assert!(
+        refused.contains(
+            "first set spec.topology.version to r33-2, the release of v1.33.5 with etcd 3.5.26-0 [rule etcd-step]"
+        ),
+        "{refused}"
+    );
+    let (safe, _) = world.edit(&created, set_version("r33-2")).unwrap();
+    assert_eq!(pinned(&safe), ["v1.33.5=r33-2"]);
+    world.edit(&safe, set_version("v1.35.4")).unwrap();
+}
+
+#[test]
+fn an_adopted_clusters_etcd_is_what_its_control_plane_says() {
+    let running = cluster("v1.33.5");
+    let mut world = World::new();
+    let etcd = |etcd: Value| Some(json!({"kubeadmConfigSpec": {"clusterConfiguration": {"etcd": etcd}}}));
+    for (control_plane, refused) in [
+        (None, Some("after etcd an unknown one of v1.33.5")),
+        (
+            etcd(json!({})),
+            Some("after etcd the one that kubeadm v1.33.5 brings by itself of v1.33.5"),
+        ),
+        (
+            etcd(json!({"local": {"imageTag": "3.5.24-0"}})),
+            Some("after etcd 3.5.24-0 of v1.33.5"),
+        ),
+        (etcd(json!({"local": {"imageTag": "3.5.26-0"}})), None),
+        (etcd(json!({"external": {"endpoints": ["https://etcd"]}})), None),
+    ] {
+        world.control_plane = control_plane;
+        match (world.edit(&running, set_version("v1.34.3")), refused) {
+            (Ok(_), None) => {}
+            (Err(message), Some(part)) => assert!(message.contains(part), "{message}"),
+            (verdict, expected) => panic!("{verdict:?}, expected {expected:?}"),
+        }
+    }
+}
+
+#[test]
+fn rows_at_their_end_warn() {
+    let mut world = World::new();
+    world.row("r34").support.tier = instar_api::Tier::Deprecated;
+    world.row("r35").support.end_of_life = Some("2026-11-19".parse().unwrap());
+    let (_, warnings) = world.edit(&world.create("v1.33.5"), set_version("v1.35.4")).unwrap();
+    assert_eq!(
+        warnings,
+        [
+            "release r34 (v1.34.3) is deprecated",
+            "release r35 (v1.35.4) reached its end of life on 2026-11-19"
+        ]
+    );
+    assert!(warnings.iter().all(|warning| warning.len() <= 120));
+}
+
+#[test]
+fn a_cluster_that_goes_is_left_alone() {
+    let world = World::new();
+    let mut going = world.create("v1.33.5");
+    going["metadata"]["deletionTimestamp"] = json!("2026-11-20T00:00:00Z");
+    let mut edited = going.clone();
+    set_version("v1.0.0")(&mut edited);
+    assert_eq!(world.admit(Some(&going), &edited), Ok(Admitted::default()));
+}

@@ -1,0 +1,96 @@
+//! What the server has answered.
+
+use std::time::Duration;
+
+use instar_serve::Metrics;
+use prometheus_client::{
+    encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder},
+    metrics::{counter::Counter, family::Family, histogram::Histogram},
+};
+
+use crate::{Route, review::Answer};
+
+/// Counters of verdicts and refusals, and how long answers took.
+#[derive(Clone)]
+pub struct AdmissionMetrics {
+    requests: Family<RequestLabels, Counter>,
+    denials: Family<DenialLabels, Counter>,
+    seconds: Family<RouteLabels, Histogram>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RequestLabels {
+    route: Route,
+    verdict: Verdict,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct DenialLabels {
+    rule: Rule,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RouteLabels {
+    route: Route,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+enum Verdict {
+    Allowed,
+    Changed,
+    Denied,
+    Malformed,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Rule(instar_admission::Rule);
+
+impl EncodeLabelValue for Rule {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), std::fmt::Error> {
+        EncodeLabelValue::encode(&self.0.id(), encoder)
+    }
+}
+
+impl EncodeLabelValue for Route {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), std::fmt::Error> {
+        EncodeLabelValue::encode(&self.path(), encoder)
+    }
+}
+
+impl AdmissionMetrics {
+    /// Registers the metrics.
+    #[must_use]
+    pub fn register(metrics: &Metrics) -> Self {
+        Self {
+            requests: metrics.register("admission_requests", "Admission requests by verdict", Family::default()),
+            denials: metrics.register("admission_denials", "Refusals by rule", Family::default()),
+            seconds: metrics.register(
+                "admission_seconds",
+                "Time to decide",
+                Family::new_with_constructor(|| {
+                    Histogram::new([25e-6, 50e-6, 100e-6, 250e-6, 1e-3, 5e-3, 25e-3, 0.1, 1.0])
+                }),
+            ),
+        }
+    }
+
+    pub(crate) fn observe(&self, route: Route, answer: &Answer, took: Duration) {
+        let verdict = match answer {
+            Answer::Allowed { patch: None, .. } => Verdict::Allowed,
+            Answer::Allowed { patch: Some(_), .. } => Verdict::Changed,
+            Answer::Denied(denial) => {
+                self.denials
+                    .get_or_create(&DenialLabels {
+                        rule: Rule(denial.rule),
+                    })
+                    .inc();
+                Verdict::Denied
+            }
+            Answer::Malformed(_) => Verdict::Malformed,
+        };
+        self.requests.get_or_create(&RequestLabels { route, verdict }).inc();
+        self.seconds
+            .get_or_create(&RouteLabels { route })
+            .observe(took.as_secs_f64());
+    }
+}

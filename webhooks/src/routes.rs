@@ -57,11 +57,12 @@ impl Route {
 }
 
 /// The routes, answering from what is observed.
-pub fn router(observed: Arc<dyn Observed>, metrics: AdmissionMetrics) -> Router {
+pub fn router<O: Observed>(observed: &Arc<O>, metrics: &AdmissionMetrics) -> Router {
+    let observed: Arc<dyn Observed> = Arc::<O>::clone(observed);
     Route::ALL.into_iter().fold(Router::new(), |router, route| {
         let state = Handler {
             route,
-            observed: observed.clone(),
+            observed: Arc::clone(&observed),
             metrics: metrics.clone(),
         };
         router.route(route.path(), post(handle).with_state(state))
@@ -117,6 +118,9 @@ fn log(route: Route, answer: &Answer) {
     }
 }
 
+/// A Cluster and the verdict on it.
+type Judged = (Cluster, Result<cluster::Admitted, Denial>);
+
 impl Handler {
     fn answer(&self, request: &Request<'_>) -> Result<Answer, Unreadable> {
         match self.route {
@@ -127,7 +131,8 @@ impl Handler {
         }
     }
 
-    fn admit(&self, request: &Request<'_>) -> Result<Option<(Cluster, Result<cluster::Admitted, Denial>)>, Unreadable> {
+    /// The Cluster as it would be, with the verdict; nothing where there is none.
+    fn admit(&self, request: &Request<'_>) -> Result<Option<Judged>, Unreadable> {
         let Some(new) = request.object::<Cluster>()? else {
             return Ok(None);
         };
@@ -166,7 +171,6 @@ impl Handler {
     /// The warnings were given when the Cluster was changed; here only the verdict counts.
     fn validate_cluster(&self, request: &Request<'_>) -> Result<Answer, Unreadable> {
         Ok(match self.admit(request)? {
-            None => allowed(),
             Some((_, Err(denial))) => Answer::Denied(denial),
             Some((new, Ok(admitted))) if admitted.changes() => Answer::Denied(Denial {
                 rule: Rule::PinsByHand,
@@ -181,7 +185,7 @@ impl Handler {
                     "let that webhook run before instar-mutating-webhook-configuration, or leave these fields alone"
                         .to_owned(),
             }),
-            Some((_, Ok(_))) => allowed(),
+            None | Some((_, Ok(_))) => allowed(),
         })
     }
 

@@ -1,4 +1,5 @@
 //! The real router, asked with AdmissionReviews as an API server sends them.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::sync::Arc;
 
@@ -65,7 +66,7 @@ fn app() -> (Router, Metrics) {
         class: Arc::new(serde_json::from_value(wired.class).unwrap()),
     };
     let metrics = Metrics::default();
-    (router(Arc::new(fixed), AdmissionMetrics::register(&metrics)), metrics)
+    (router(&Arc::new(fixed), &AdmissionMetrics::register(&metrics)), metrics)
 }
 
 async fn post(app: &Router, route: Route, body: String) -> (StatusCode, Value) {

@@ -216,13 +216,15 @@ impl<'a> Request<'a> {
         edits::keep_values(self, &base, &pins)?;
 
         let mut warnings = base.warnings;
-        if present.is_some() && base.pins.is_none() && !steps.is_empty() {
-            if let Some(adopted) = &pins.adopted {
-                warnings.push(format!(
-                    "Cluster {} is adopted: {adopted} stays as its class renders it",
-                    self.name()
-                ));
-            }
+        if present.is_some()
+            && base.pins.is_none()
+            && !steps.is_empty()
+            && let Some(adopted) = &pins.adopted
+        {
+            warnings.push(format!(
+                "Cluster {} is adopted: {adopted} stays as its class renders it",
+                self.name()
+            ));
         }
         for step in &steps {
             warnings.extend(step.row.warning(self.known.today));
@@ -264,10 +266,10 @@ impl<'a> Request<'a> {
     fn aim(&self, class: &'a ClusterClass, present: Option<&KubeVersion>, base: &Base) -> Result<Aim<'a>, Denial> {
         let asked = &self.topology.version;
         // Pins that a created Cluster brings along say themselves what its version means.
-        if let (None, Some(pins), Ok(version)) = (present, &base.pins, asked.parse::<KubeVersion>()) {
-            if pins.covers(&version) {
-                return Ok(Aim::Covered(version));
-            }
+        if let (None, Some(pins), Ok(version)) = (present, &base.pins, asked.parse::<KubeVersion>())
+            && pins.covers(&version)
+        {
+            return Ok(Aim::Covered(version));
         }
         let listed = listed_versions(class);
         let offered = (!listed.is_empty()).then_some(listed.as_slice());

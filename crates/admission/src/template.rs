@@ -66,26 +66,21 @@ mod tests {
 
     use super::*;
 
-    fn template(image: &str, metadata: Value) -> Value {
+    fn template(image: &str, metadata: &Value) -> Value {
         json!({"kind": "DevMachineTemplate", "metadata": metadata, "spec": {"template": {"metadata": {"labels": {"a": image}}, "spec": {"backend": {"image": image, "size": 1}}}}})
     }
 
     #[test]
     fn the_spec_of_the_machines_is_immutable() {
         let metadata = json!({"namespace": "ns", "name": "t"});
-        let denial = update(
-            &template("a", metadata.clone()),
-            &template("b", metadata.clone()),
-            false,
-        )
-        .unwrap_err();
+        let denial = update(&template("a", &metadata), &template("b", &metadata), false).unwrap_err();
         assert_eq!(
             denial.to_string(),
             "DevMachineTemplate ns/t: spec.template.spec: it is immutable, and /spec/template/spec/backend/image would change; machines are replaced, not changed: create a new template and point to it [rule template-immutable]"
         );
-        let mut labelled = template("a", metadata.clone());
+        let mut labelled = template("a", &metadata);
         labelled["spec"]["template"]["metadata"] = json!({});
-        assert_eq!(update(&template("a", metadata), &labelled, false), Ok(()));
+        assert_eq!(update(&template("a", &metadata), &labelled, false), Ok(()));
     }
 
     #[test]
@@ -98,14 +93,10 @@ mod tests {
             (&plain, true, false),
             (&plain, false, false),
         ] {
-            let verdict = update(
-                &template("a", metadata.clone()),
-                &template("b", metadata.clone()),
-                dry_run,
-            );
+            let verdict = update(&template("a", metadata), &template("b", metadata), dry_run);
             assert_eq!(verdict.is_ok(), allowed, "{metadata} {dry_run}");
         }
         // The annotation counts on the new object, not on the old one.
-        assert!(update(&template("a", marked), &template("b", plain), true).is_err());
+        assert!(update(&template("a", &marked), &template("b", &plain), true).is_err());
     }
 }

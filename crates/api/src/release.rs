@@ -34,10 +34,10 @@ use crate::schema;
     printcolumn(name = "CoreDNS", type_ = "string", json_path = ".spec.components.coreDNS.imageTag"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
-#[kube(
-    validation = Rule::new("self.spec.version == oldSelf.spec.version && self.spec.?revision == oldSelf.spec.?revision && self.spec.?upgradesFrom == oldSelf.spec.?upgradesFrom")
+#[x_kube(
+    validation = Rule::new("self.version == oldSelf.version && self.revision == oldSelf.revision && has(self.upgradesFrom) == has(oldSelf.upgradesFrom) && (!has(self.upgradesFrom) || self.upgradesFrom == oldSelf.upgradesFrom)")
         .message("version, revision and upgradesFrom are immutable, since Clusters are pinned to this row: create a new row with a higher revision"),
-    validation = Rule::new("self.spec.?machineImages == oldSelf.spec.?machineImages && self.spec.?components == oldSelf.spec.?components")
+    validation = Rule::new("has(self.machineImages) == has(oldSelf.machineImages) && (!has(self.machineImages) || self.machineImages == oldSelf.machineImages) && self.components == oldSelf.components")
         .message("machineImages and components are immutable, since every Cluster that uses this row would roll: create a new row with a higher revision")
 )]
 #[serde(rename_all = "camelCase")]

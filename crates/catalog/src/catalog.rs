@@ -67,6 +67,7 @@ impl Catalog {
     }
 
     /// All versions, oldest first.
+    #[must_use]
     pub fn versions(&self) -> impl DoubleEndedIterator<Item = &KubeVersion> {
         self.rows.keys()
     }
@@ -115,10 +116,9 @@ impl Catalog {
     ) -> Result<Resolved<'_>, Miss> {
         let full = asked.parse::<KubeVersion>().ok();
         let minor = asked.parse::<Minor>().ok();
-        if let Some(present) = present {
-            if full.as_ref() == Some(present) || minor == Some(present.minor()) {
-                return Ok(Resolved::Unchanged);
-            }
+        let satisfies = |present: &KubeVersion| full.as_ref() == Some(present) || minor == Some(present.minor());
+        if present.is_some_and(satisfies) {
+            return Ok(Resolved::Unchanged);
         }
         let is_offered = |version: &KubeVersion| offered.is_none_or(|offered| offered.contains(version));
         if let Some(row) = full.as_ref().and_then(|version| self.best(version, today)) {
@@ -153,7 +153,7 @@ impl Catalog {
             asked: asked.chars().take(64).collect(),
             exists: self.versions().cloned().collect(),
             nearest: self.nearest(
-                minor.or(full.map(|version| version.minor())),
+                minor.or_else(|| full.map(|version| version.minor())),
                 present,
                 &is_offered,
                 today,
@@ -195,7 +195,7 @@ impl fmt::Display for Miss {
                 "has no row that is supported (name a full version to take one that isn't)"
             )?,
             Some(PassedOver::NotOffered) => {
-                write!(f, "has no row whose version the class lists in kubernetesVersions")?
+                write!(f, "has no row whose version the class lists in kubernetesVersions")?;
             }
         }
         if self.exists.is_empty() {

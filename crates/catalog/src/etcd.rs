@@ -2,7 +2,7 @@
 //!
 //! Before 3.6 every member must have run 3.5.26 or later, or members that were removed come back
 //! to life in 3.6 and the quorum is lost; who replaces control plane machines, as Cluster API always
-//! does, is who it hits. Source: etcd.io/blog/2025/zombie_members_upgrade.
+//! does, is who it hits. Source: `etcd.io/blog/2025/zombie_members_upgrade`.
 
 use std::fmt;
 

@@ -2,7 +2,7 @@
 //!
 //! For a topology cluster this foretells what Cluster API will choose, since the pins are written
 //! before it chooses. Source: `GetUpgradePlanFromClusterClassVersions`, `GetUpgradePlanOneMinor` and
-//! `DefaultAndValidateUpgradePlans` in cluster-api's exp/topology/desiredstate/upgrade_plan.go.
+//! `DefaultAndValidateUpgradePlans` in cluster-api's `exp/topology/desiredstate/upgrade_plan.go`.
 
 use std::{cmp::Ordering, collections::BTreeMap};
 
@@ -220,7 +220,6 @@ fn hold_skew(workers: &KubeVersion, control_plane: &[KubeVersion], stops: &[Kube
     let mut at = workers;
     for step in control_plane {
         match skew::kubelet(at, step) {
-            Ok(()) => {}
             Err(skew::SkewViolation::TooFarBehind { allowed }) => {
                 return Err(NoPath::Skew {
                     workers: at.clone(),
@@ -229,7 +228,7 @@ fn hold_skew(workers: &KubeVersion, control_plane: &[KubeVersion], stops: &[Kube
                 });
             }
             // A worker that is ahead of its control plane is no matter of the path.
-            Err(skew::SkewViolation::Newer | skew::SkewViolation::OtherMajor) => {}
+            Ok(()) | Err(skew::SkewViolation::Newer | skew::SkewViolation::OtherMajor) => {}
         }
         if stops.contains(step) {
             at = step;

@@ -53,7 +53,7 @@ impl Base {
         })?;
         let mut warnings = Vec::new();
         let edited = match (&old, new) {
-            (None, None) | (Some(_), None) => BTreeMap::new(),
+            (None | Some(_), None) => BTreeMap::new(),
             (_, Some(Err(garbled))) => {
                 warnings.push(format!("{garbled}: it was put back"));
                 BTreeMap::new()

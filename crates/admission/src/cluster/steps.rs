@@ -88,18 +88,18 @@ pub(super) fn check(
     let (mut etcd, own_tag) = running_etcd(request, shape, present, base);
     for step in steps {
         let (version, row) = (&step.version, step.row);
-        if let (Kind::OnPath(_), Some(before)) = (&step.kind, &before) {
-            if let Some(requirement) = row.refuses_source(before) {
-                return Err(request.deny(
-                    Rule::UpgradesFrom,
-                    VERSION,
-                    format!(
-                        "release {} ({version}) upgrades from {requirement}, and {before} comes before it",
-                        row.name()
-                    ),
-                    "go first to a version that it upgrades from, or to a release that accepts this one",
-                ));
-            }
+        if let (Kind::OnPath(_), Some(before)) = (&step.kind, &before)
+            && let Some(requirement) = row.refuses_source(before)
+        {
+            return Err(request.deny(
+                Rule::UpgradesFrom,
+                VERSION,
+                format!(
+                    "release {} ({version}) upgrades from {requirement}, and {before} comes before it",
+                    row.name()
+                ),
+                "go first to a version that it upgrades from, or to a release that accepts this one",
+            ));
         }
         for pool in shape
             .pools
@@ -112,15 +112,15 @@ pub(super) fn check(
         }
         renders(request, shape, wiring, version, &shape.mint(row), step.who())?;
         let next = next_etcd(shape, row, own_tag.as_deref());
-        if let (Some(etcd), Some(before)) = (&etcd, &before) {
-            if !etcd.may_be_followed_by(&next) {
-                return Err(request.deny(
+        if let (Some(etcd), Some(before)) = (&etcd, &before)
+            && !etcd.may_be_followed_by(&next)
+        {
+            return Err(request.deny(
                     Rule::EtcdStep,
                     VERSION,
                     format!("release {} ({version}) runs etcd {next} after etcd {etcd} of {before}, and etcd 3.6 may follow only on 3.5.26 or later", row.name()),
                     safe_etcd(request, before),
                 ));
-            }
         }
         etcd = Some(next);
         before = Some(version.clone());

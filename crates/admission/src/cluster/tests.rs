@@ -3,6 +3,9 @@ use serde_json::{Value, json};
 
 use super::*;
 
+mod properties;
+mod refusals;
+
 const IMAGE: &str = "/spec/template/spec/image";
 const ETCD: &str = "/spec/template/spec/kubeadmConfigSpec/clusterConfiguration/etcd/local/imageTag";
 
@@ -100,7 +103,7 @@ impl World {
             catalog: &self.catalog(),
             class: class.as_ref(),
             control_plane: control_plane.as_ref(),
-            today: "2026-11-20".parse().unwrap(),
+            today: jiff::civil::date(2026, 11, 20),
         };
         let old = old.map(read);
         admit(old.as_ref(), &read(new), known).map_err(|denial| denial.to_string())
@@ -251,7 +254,7 @@ fn dropped_or_garbled_pins_are_put_back() {
     assert_eq!(dropped, created);
     let (garbled, warnings) = world
         .edit(&created, |cluster| {
-            cluster["metadata"]["annotations"][RELEASES_ANNOTATION] = json!("{")
+            cluster["metadata"]["annotations"][RELEASES_ANNOTATION] = json!("{");
         })
         .unwrap();
     assert_eq!(garbled, created);
@@ -300,7 +303,7 @@ fn a_running_cluster_is_adopted_at_its_first_edit() {
     // Anything else than the version leaves it alone.
     let (same, _) = world
         .edit(&running, |cluster| {
-            cluster["spec"]["topology"]["workers"]["machineDeployments"] = json!([{"class": "worker", "name": "new"}])
+            cluster["spec"]["topology"]["workers"]["machineDeployments"] = json!([{"class": "worker", "name": "new"}]);
         })
         .unwrap();
     assert!(same["metadata"]["annotations"].get(RELEASES_ANNOTATION).is_none());
@@ -355,7 +358,7 @@ fn pools_that_differ_are_named_and_added_ones_get_their_pins() {
     let (relabelled, _) = world
         .edit(&next, |cluster| {
             cluster["spec"]["topology"]["workers"]["machineDeployments"][0]["metadata"] =
-                json!({"labels": {"arch": "arm64"}})
+                json!({"labels": {"arch": "arm64"}});
         })
         .unwrap();
     assert_eq!(pins(&relabelled), pins(&next));
@@ -370,7 +373,7 @@ fn the_first_pool_of_a_cluster_without_workers_gets_its_pins() {
     let (added, _) = world
         .edit(&created, |cluster| {
             cluster["spec"]["topology"]["workers"] =
-                json!({"machineDeployments": [{"class": "worker", "name": "md-0"}]})
+                json!({"machineDeployments": [{"class": "worker", "name": "md-0"}]});
         })
         .unwrap();
     assert_eq!(
@@ -447,150 +450,6 @@ fn pins_are_edited_by_naming_rows() {
 }
 
 #[test]
-fn refuses_with_the_rule_the_value_and_the_way_out() {
-    let start = |world: &World| world.create("v1.33.5");
-    let refuse = |change: &dyn Fn(&mut World), asked: &str| {
-        let mut world = World::new();
-        let created = start(&world);
-        change(&mut world);
-        world.edit(&created, set_version(asked)).unwrap_err()
-    };
-    let keep: &dyn Fn(&mut World) = &|_| ();
-    assert_eq!(
-        refuse(keep, "v1.37.0"),
-        "Cluster ns/c: spec.topology.version: \"v1.37.0\" is not in the catalog; it has v1.33.5, v1.34.3, v1.35.4, v1.36.3; the nearest that would work is v1.36.3; set a version that the catalog has (kubectl get kubernetesreleases), or create its release [rule release-in-catalog]"
-    );
-    assert_eq!(
-        refuse(&|world| world.rows.push(row("r31", "v1.31.1", "3.5.26-0")), "v1.31.1"),
-        "Cluster ns/c: spec.topology.version: v1.31.1 is older than v1.33.5, which runs; Cluster API has no way down: fix forward with another release, or restore from a backup [rule no-downgrade]"
-    );
-    assert_eq!(
-        refuse(&|world| world.rows.retain(|(name, _)| name != "r34"), "v1.35.4"),
-        "Cluster ns/c: spec.topology.version: on the way from v1.33.5 to v1.35.4, Cluster API goes through v1.34.3, which has no release; create a KubernetesRelease of v1.34.3 [rule path]"
-    );
-    assert_eq!(
-        refuse(
-            &|world| world.class.as_mut().unwrap()["spec"]["kubernetesVersions"] = json!([]),
-            "v1.35.4"
-        ),
-        "Cluster ns/c: spec.topology.version: v1.35.4 is 2 minors above v1.33.5, and the class lists no kubernetesVersions to go through; wire ClusterClass ns/class again with a catalog that has these versions (instar wire) [rule path]"
-    );
-    assert_eq!(
-        refuse(
-            &|world| world.row("r34").upgrades_from = Some(">=1.33.6".to_owned()),
-            "v1.35.4"
-        ),
-        "Cluster ns/c: spec.topology.version: release r34 (v1.34.3) upgrades from >=1.33.6, and v1.33.5 comes before it; go first to a version that it upgrades from, or to a release that accepts this one [rule upgrades-from]"
-    );
-    assert_eq!(
-        refuse(
-            &|world| {
-                world.row("r34").machine_images.remove(1);
-            },
-            "v1.35.4"
-        ),
-        "Cluster ns/c: spec.topology.version: release r34 (v1.34.3) has no image for the control plane (DevMachineTemplate); create a KubernetesRelease of v1.34.3 with a higher revision and this image [rule image-for-pool]"
-    );
-    assert_eq!(
-        refuse(
-            &|world| {
-                let patch = "/spec/patches/0/definitions/1/jsonPatches/0/valueFrom/template";
-                *world.class.as_mut().unwrap().pointer_mut(patch).unwrap() = json!("by-hand");
-            },
-            "v1.35.4"
-        ),
-        "Cluster ns/c: spec.topology.version: release r34 (v1.34.3) sets /spec/template/spec/image of DevMachineTemplate for the control plane, and ClusterClass ns/class does not render it; wire the class again: instar wire prints it [rule wiring-renders]"
-    );
-    assert_eq!(
-        refuse(
-            &|world| {
-                world.row("r35").components.etcd = None;
-            },
-            "v1.35.4"
-        ),
-        format!(
-            "Cluster ns/c: spec.topology.version: ClusterClass ns/class renders {ETCD} of KubeadmControlPlaneTemplate for the control plane itself, and release r35 (v1.35.4) does not set it; take a release that sets it, or put a value there into the class' template and wire the class again [rule wiring-renders]"
-        )
-    );
-    assert_eq!(
-        refuse(&|world| world.class = None, "v1.34.3"),
-        "Cluster ns/c: spec.topology.classRef: ClusterClass ns/class is not known; create it first, or try again if it was created just now [rule class-known]"
-    );
-    assert_eq!(
-        refuse(&|world| world.class = Some(bare_class()), "v1.34.3"),
-        "Cluster ns/c: spec.topology: the Cluster is pinned to releases, and ClusterClass ns/class has no wiring to render them; wire it: instar wire class | kubectl apply -f - [rule wiring-renders]"
-    );
-}
-
-#[test]
-fn only_pools_that_stop_need_an_image_there() {
-    let mut world = World::new();
-    let created = world.create("v1.33.5");
-    // The workers skip v1.34.3, so it needs an image for the control plane only.
-    for image in &mut world.row("r34").machine_images {
-        image.role = instar_api::PoolRole::ControlPlane;
-    }
-    let (moved, _) = world.edit(&created, set_version("v1.35.4")).unwrap();
-    assert_eq!(image(&pins(&moved).releases[&v("v1.34.3")].workers), "nothing");
-    let refused = world.edit(&created, set_version("v1.34.3")).unwrap_err();
-    assert!(
-        refused.contains("release r34 (v1.34.3) has no image for MachineDeployment md-0 (DevMachineTemplate)"),
-        "{refused}"
-    );
-}
-
-#[test]
-fn etcd_3_6_follows_only_on_3_5_26() {
-    let mut world = World::new();
-    *world.row("r33") = row("r33", "v1.33.5", "3.5.21-0").1;
-    let created = world.create("v1.33.5");
-    let refused = world.edit(&created, set_version("v1.35.4")).unwrap_err();
-    assert_eq!(
-        refused,
-        "Cluster ns/c: spec.topology.version: release r34 (v1.34.3) runs etcd 3.6.5-0 after etcd 3.5.21-0 of v1.33.5, and etcd 3.6 may follow only on 3.5.26 or later; first create a KubernetesRelease of v1.33.5 with etcd 3.5.26 or later, and set spec.topology.version to its name [rule etcd-step]"
-    );
-    // The way out that it names is one.
-    world.rows.push(row("r33-2", "v1.33.5", "3.5.26-0"));
-    let refused = world.edit(&created, set_version("v1.35.4")).unwrap_err();
-    assert!(
-        refused.contains(
-            "first set spec.topology.version to r33-2, the release of v1.33.5 with etcd 3.5.26-0 [rule etcd-step]"
-        ),
-        "{refused}"
-    );
-    let (safe, _) = world.edit(&created, set_version("r33-2")).unwrap();
-    assert_eq!(pinned(&safe), ["v1.33.5=r33-2"]);
-    world.edit(&safe, set_version("v1.35.4")).unwrap();
-}
-
-#[test]
-fn an_adopted_clusters_etcd_is_what_its_control_plane_says() {
-    let running = cluster("v1.33.5");
-    let mut world = World::new();
-    let etcd = |etcd: Value| Some(json!({"kubeadmConfigSpec": {"clusterConfiguration": {"etcd": etcd}}}));
-    for (control_plane, refused) in [
-        (None, Some("after etcd an unknown one of v1.33.5")),
-        (
-            etcd(json!({})),
-            Some("after etcd the one that kubeadm v1.33.5 brings by itself of v1.33.5"),
-        ),
-        (
-            etcd(json!({"local": {"imageTag": "3.5.24-0"}})),
-            Some("after etcd 3.5.24-0 of v1.33.5"),
-        ),
-        (etcd(json!({"local": {"imageTag": "3.5.26-0"}})), None),
-        (etcd(json!({"external": {"endpoints": ["https://etcd"]}})), None),
-    ] {
-        world.control_plane = control_plane;
-        match (world.edit(&running, set_version("v1.34.3")), refused) {
-            (Ok(_), None) => {}
-            (Err(message), Some(part)) => assert!(message.contains(part), "{message}"),
-            (verdict, expected) => panic!("{verdict:?}, expected {expected:?}"),
-        }
-    }
-}
-
-#[test]
 fn rows_at_their_end_warn() {
     let mut world = World::new();
     world.row("r34").support.tier = instar_api::Tier::Deprecated;
@@ -614,121 +473,4 @@ fn a_cluster_that_goes_is_left_alone() {
     let mut edited = going.clone();
     set_version("v1.0.0")(&mut edited);
     assert_eq!(world.admit(Some(&going), &edited), Ok(Admitted::default()));
-}
-
-mod properties {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    /// What somebody does to the Cluster, or to the catalog under it.
-    #[derive(Debug, Clone)]
-    enum Edit {
-        Version(String),
-        Drop,
-        Garble(String),
-        AddPool(u8, bool),
-        RemovePool(u8),
-        NameByHand(u8, u8),
-        NewRow(u8, u8),
-    }
-
-    fn edits() -> impl Strategy<Value = Edit> {
-        prop_oneof![
-            4 => "v1\\.3[2-7](\\.[0-9])?|r3[3-6]|r3[3-6]-[1-3]|[a-z.]{0,6}".prop_map(Edit::Version),
-            1 => Just(Edit::Drop),
-            1 => "\\PC{0,20}".prop_map(Edit::Garble),
-            1 => (0u8..4, any::<bool>()).prop_map(|(pool, arm)| Edit::AddPool(pool, arm)),
-            1 => (0u8..4).prop_map(Edit::RemovePool),
-            1 => (33u8..37, 1u8..4).prop_map(|(minor, revision)| Edit::NameByHand(minor, revision)),
-            1 => (33u8..37, 1u8..4).prop_map(|(minor, revision)| Edit::NewRow(minor, revision)),
-        ]
-    }
-
-    fn patch_of(minor: u8) -> &'static str {
-        match minor {
-            33 => "v1.33.5",
-            34 => "v1.34.3",
-            35 => "v1.35.4",
-            _ => "v1.36.3",
-        }
-    }
-
-    fn apply(edit: &Edit, cluster: &mut Value) {
-        let pools = |cluster: &mut Value| {
-            cluster["spec"]["topology"]["workers"]["machineDeployments"]
-                .as_array()
-                .cloned()
-                .unwrap_or_default()
-        };
-        match edit {
-            Edit::Version(version) => set_version(version)(cluster),
-            Edit::Drop => cluster["metadata"]["annotations"] = json!({}),
-            Edit::Garble(text) => cluster["metadata"]["annotations"][RELEASES_ANNOTATION] = json!(text),
-            Edit::AddPool(pool, arm) => {
-                let mut all = pools(cluster);
-                all.retain(|old| old["name"] != format!("p{pool}"));
-                all.push(json!({"class": if *arm { "arm" } else { "worker" }, "name": format!("p{pool}")}));
-                cluster["spec"]["topology"]["workers"]["machineDeployments"] = json!(all);
-            }
-            Edit::RemovePool(pool) => {
-                let mut all = pools(cluster);
-                all.retain(|old| old["name"] != format!("p{pool}"));
-                cluster["spec"]["topology"]["workers"]["machineDeployments"] = json!(all);
-            }
-            Edit::NameByHand(minor, revision) => {
-                let mut named = pins(cluster);
-                named.releases.insert(
-                    v(patch_of(*minor)),
-                    Pin {
-                        release: format!("r{minor}-{revision}"),
-                        ..Pin::default()
-                    },
-                );
-                cluster["metadata"]["annotations"][RELEASES_ANNOTATION] = json!(named.to_annotation());
-            }
-            Edit::NewRow(..) => {}
-        }
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig { cases: 1_000, ..ProptestConfig::default() })]
-
-        /// Whatever is done, in whatever order: a verdict comes, a second look finds nothing to do
-        /// (seen in `write`), the version that runs stays pinned as it was unless another row of it
-        /// was named, and every version on the way has a pin.
-        #[test]
-        fn pins_hold(script in prop::collection::vec(edits(), 1..12)) {
-            let mut world = World::new();
-            let mut now = world.create("v1.33.5");
-            for edit in script {
-                if let Edit::NewRow(minor, revision) = edit {
-                    world.rows.retain(|(name, _)| *name != format!("r{minor}-{revision}"));
-                    world.rows.push(row(&format!("r{minor}-{revision}"), patch_of(minor), "3.6.5-0"));
-                    continue;
-                }
-                let Ok((next, _)) = world.edit(&now, |cluster| apply(&edit, cluster)) else { continue };
-                let (before, after) = (pins(&now), pins(&next));
-                let runs: KubeVersion = now["spec"]["topology"]["version"].as_str().unwrap().parse().unwrap();
-                let wanted: KubeVersion = next["spec"]["topology"]["version"].as_str().unwrap().parse().unwrap();
-                prop_assert!(after.covers(&runs) && after.covers(&wanted), "{edit:?}: {after:?}");
-                for minor in runs.minor().minor..=wanted.minor().minor {
-                    prop_assert!(after.releases.keys().any(|version| version.minor().minor == minor), "{edit:?}: {after:?}");
-                }
-                let (was, is) = (&before.releases[&runs], &after.releases[&runs]);
-                let named = match &edit {
-                    Edit::Version(text) => text.starts_with('r'),
-                    Edit::NameByHand(..) => true,
-                    Edit::Drop | Edit::Garble(_) | Edit::AddPool(..) | Edit::RemovePool(_) | Edit::NewRow(..) => false,
-                };
-                if !named {
-                    prop_assert_eq!((&was.release, &was.kubeadm, &was.control_plane), (&is.release, &is.kubeadm, &is.control_plane), "{:?}", edit);
-                    for pool in ["md-0", "md-1"] {
-                        prop_assert_eq!(was.machine_deployment(pool), is.machine_deployment(pool), "{:?}", edit);
-                    }
-                }
-                now = next;
-            }
-        }
-    }
 }

@@ -1,0 +1,65 @@
+use super::*;
+use clap::error::ErrorKind;
+
+fn parse(line: &str) -> Result<Cli, clap::Error> {
+    Cli::try_parse_from(line.split_whitespace())
+}
+
+fn wire(line: &str) -> WireArgs {
+    match parse(line).unwrap().command {
+        Command::Wire(args) => args,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn the_command_line_is_consistent() {
+    command().debug_assert();
+}
+
+#[test]
+fn the_server_has_the_defaults_of_a_pod() {
+    let Command::Webhook(args) = parse("instar webhook").unwrap().command else {
+        panic!("no webhook");
+    };
+    let options = instar_serve::Options::default();
+    assert_eq!(args.bind_address, options.bind);
+    assert_eq!(args.port, options.port);
+    assert_eq!(args.health_port, options.health_port);
+    assert_eq!(args.cert_dir, options.cert_dir);
+    assert_eq!(args.log_format, log::Format::Text);
+}
+
+#[test]
+fn the_server_takes_what_it_is_given() {
+    let line = "instar webhook --bind-address 127.0.0.1 --port 9460 --health-port=9461 --cert-dir d --log-format json";
+    let Command::Webhook(args) = parse(line).unwrap().command else {
+        panic!("no webhook");
+    };
+    assert_eq!(args.bind_address, IpAddr::V4(Ipv4Addr::LOCALHOST));
+    assert_eq!((args.port, args.health_port), (9460, 9461));
+    assert_eq!(args.log_format, log::Format::Json);
+}
+
+#[test]
+fn wire_needs_a_class_or_files() {
+    assert_eq!(
+        parse("instar wire").unwrap_err().kind(),
+        ErrorKind::MissingRequiredArgument
+    );
+    assert_eq!(wire("instar wire c -n ns").class.as_deref(), Some("c"));
+    let args = wire("instar wire -f a.yaml -f - --check --strict -o json");
+    assert_eq!(args.files, [PathBuf::from("a.yaml"), PathBuf::from("-")]);
+    assert!(args.check && args.strict && args.class.is_none());
+    assert_eq!(args.output, wire::Format::Json);
+}
+
+#[test]
+fn help_says_how_it_ends() {
+    for name in ["webhook", "wire"] {
+        let mut command = command();
+        let command = command.find_subcommand_mut(name).unwrap();
+        let help = command.render_long_help().to_string();
+        assert!(help.contains("Exit codes: 0") && help.contains("Examples:"), "{help}");
+    }
+}

@@ -1,0 +1,62 @@
+//! How a run ends.
+
+use std::process::ExitCode;
+
+use crate::{api::Causes, log, webhook, wire, yaml};
+
+/// How a run ended that did what it was asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Outcome {
+    /// Done.
+    Done,
+    /// What was to be checked does not hold.
+    CheckFailed,
+}
+
+impl From<Outcome> for ExitCode {
+    fn from(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Done => Self::SUCCESS,
+            Outcome::CheckFailed => Self::from(1),
+        }
+    }
+}
+
+/// Why a run could not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The log can't be set up.
+    #[error(transparent)]
+    Log(#[from] log::Error),
+    /// The admission server did not start, or ended.
+    #[error(transparent)]
+    Webhook(#[from] webhook::Error),
+    /// The class can't be wired.
+    #[error(transparent)]
+    Wire(#[from] wire::Error),
+    /// The answer can't be printed as YAML or JSON.
+    #[error(transparent)]
+    Print(#[from] yaml::PrintError),
+    /// Standard output doesn't take the answer.
+    #[error("can't write to standard output")]
+    Output(#[source] std::io::Error),
+    /// The runtime didn't start.
+    #[error("can't start the threads that serve")]
+    Runtime(#[source] std::io::Error),
+}
+
+impl Error {
+    /// The error and its causes.
+    #[must_use]
+    pub fn one_line(&self) -> String {
+        Causes(self).to_string()
+    }
+
+    /// The exit code: as documented in `--help`, and that of a command line that can't be read.
+    #[must_use]
+    pub fn exit_code(&self) -> ExitCode {
+        ExitCode::from(2)
+    }
+}

@@ -1,0 +1,23 @@
+//! The binary's parts: the command line, the admission server with its caches, and the wiring.
+//!
+//! ```text
+//! main ─▶ cli ─▶ webhook ─▶ caches (four watches) ─▶ instar_webhooks::Observed
+//!            └─▶ wire    ─▶ files, cluster ─▶ instar_wiring::wire ─▶ yaml
+//! ```
+//!
+//! Invariants: what is watched and what the process may do are written in one place, [`rbac`]; a
+//! cache keeps what is asked of it and no more; standard output carries the answer alone,
+//! everything else goes to standard error.
+
+mod api;
+mod caches;
+pub mod cli;
+mod error;
+mod log;
+pub mod rbac;
+mod version;
+mod webhook;
+mod wire;
+mod yaml;
+
+pub use error::{Error, Outcome};

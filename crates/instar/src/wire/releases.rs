@@ -1,0 +1,58 @@
+//! The releases that were found, and those that can't be read.
+
+use std::collections::BTreeMap;
+
+use instar_api::{KubernetesRelease, KubernetesReleaseSpec};
+use instar_catalog::Catalog;
+use kube::Resource;
+use serde::Deserialize;
+use serde_json::Value;
+
+/// Releases by name. Of one name, the last that is put here counts.
+#[derive(Debug, Default)]
+pub(crate) struct Releases(BTreeMap<String, Result<KubernetesReleaseSpec, String>>);
+
+impl Releases {
+    /// Puts a release here. `origin` says where it was found.
+    pub(crate) fn put(&mut self, object: &Value, origin: &str) {
+        let name = object.pointer("/metadata/name").and_then(Value::as_str);
+        let read = spec(object).map_err(|why| {
+            let name = name.unwrap_or("without a name");
+            format!("KubernetesRelease {name} in {origin}: {why}")
+        });
+        // A name that is missing can't be taken for another.
+        let key = name.map_or_else(|| format!("/{origin}"), ToOwned::to_owned);
+        self.0.insert(key, read);
+    }
+
+    /// The catalog of those that can be read.
+    pub(crate) fn catalog(&self) -> Catalog {
+        let readable = self.0.iter();
+        Catalog::new(readable.filter_map(|(name, read)| read.as_ref().ok().map(|spec| (name.as_str(), spec))))
+    }
+
+    /// Those that are not in the catalog, and why, one line each.
+    pub(crate) fn left_out(&self, catalog: &Catalog) -> Vec<String> {
+        let here = self.0.values().filter_map(|read| read.as_ref().err().cloned());
+        let there = catalog.unreadable().iter().map(ToString::to_string);
+        let mut lines: Vec<String> = here
+            .chain(there)
+            .map(|why| format!("release left out: {why}"))
+            .collect();
+        lines.sort();
+        lines
+    }
+}
+
+fn spec(object: &Value) -> Result<KubernetesReleaseSpec, String> {
+    let expected = KubernetesRelease::api_version(&());
+    let found = object.get("apiVersion").and_then(Value::as_str).unwrap_or("nothing");
+    if found != expected {
+        return Err(format!("its apiVersion is {found}, and {expected} is read here"));
+    }
+    if object.pointer("/metadata/name").and_then(Value::as_str).is_none() {
+        return Err("it has no metadata.name".to_owned());
+    }
+    let spec = object.get("spec").ok_or("it has no spec")?;
+    KubernetesReleaseSpec::deserialize(spec).map_err(|error| format!("spec: {error}"))
+}

@@ -1,0 +1,54 @@
+//! YAML in and out, by way of `serde_json::Value`: what is read is what Kubernetes would read.
+
+use serde_json::Value;
+
+/// A value can't be written.
+#[derive(Debug, thiserror::Error)]
+pub enum PrintError {
+    /// As YAML.
+    #[error("can't write YAML")]
+    Yaml(#[source] serde_saphyr::SerializeError),
+    /// As JSON.
+    #[error("can't write JSON")]
+    Json(#[source] serde_json::Error),
+}
+
+/// A text is no YAML: why, and where.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct ReadError(String);
+
+/// Reads all documents of a text. Empty ones are left out.
+pub(crate) fn read(text: &str) -> Result<Vec<Value>, ReadError> {
+    let options = serde_saphyr::options! {
+        // A dump of a large catalog is no attack: `kubectl` limits none of these.
+        budget: serde_saphyr::budget! {
+            max_documents: 100_000,
+            max_events: 20_000_000,
+            max_nodes: 10_000_000,
+        },
+        // The excerpt would have many lines; the message says the line and the column.
+        with_snippet: false,
+    };
+    let documents: Vec<Value> = serde_saphyr::from_multiple_with_options(text, options)
+        .map_err(|error| ReadError(error.render_with_formatter(&serde_saphyr::UserMessageFormatter)))?;
+    Ok(documents.into_iter().filter(|document| !document.is_null()).collect())
+}
+
+/// Writes a document, with a line break at its end.
+pub(crate) fn print(value: &Value) -> Result<String, PrintError> {
+    let options = serde_saphyr::ser_options! {
+        // A Go template on one line stays on it: folding would break it between words.
+        folded_wrap_chars: usize::MAX,
+    };
+    serde_saphyr::to_string_with_options(value, options).map_err(PrintError::Yaml)
+}
+
+/// Writes JSON, with a line break at its end.
+pub(crate) fn json(value: &Value) -> Result<String, PrintError> {
+    let text = serde_json::to_string_pretty(value).map_err(PrintError::Json)?;
+    Ok(text + "\n")
+}
+
+#[cfg(test)]
+mod tests;

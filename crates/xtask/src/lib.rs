@@ -1,0 +1,32 @@
+//! The files that the code gives: what Instar is installed from, and the reference pages.
+//!
+//! Each is written by `cargo xtask generate` and compared by a test, so neither the manifests nor
+//! the pages can say something else than the code.
+//!
+//! Invariants: the same code gives the same bytes; in [`FOLDERS`] there is no file that the code
+//! doesn't give.
+
+mod artifact;
+mod certmanager;
+mod crd;
+mod kustomization;
+mod rbac;
+mod reference;
+mod server;
+mod webhook;
+mod yaml;
+
+pub use artifact::{Artifact, FOLDERS, artifacts, root, strangers};
+pub use crd::crd;
+pub use rbac::{binding, roles};
+pub use server::deployment;
+pub use webhook::configurations;
+
+/// Where everything lives.
+pub(crate) const NAMESPACE: &str = "instar-system";
+
+/// The server's name: its Deployment, Service, `ServiceAccount`, role and certificate.
+pub(crate) const WEBHOOK: &str = "instar-webhook";
+
+/// The Secret that cert-manager writes and the server reads.
+pub(crate) const CERTIFICATE_SECRET: &str = "instar-webhook-cert";

@@ -1,0 +1,84 @@
+# `make` shows what there is. Everything that is built or started lives in the cache.
+
+INSTAR_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/instar
+CARGO_TARGET_DIR ?= $(INSTAR_CACHE)/target
+export INSTAR_CACHE CARGO_TARGET_DIR
+
+# The management cluster that up, status, shell and down are about.
+NAME ?= default
+# Set to anything, `make up INSTAR=1` installs Instar on it.
+INSTAR ?=
+
+MGMT := $(CARGO_TARGET_DIR)/debug/mgmt
+
+.DEFAULT_GOAL := help
+.PHONY: help
+help: ## Show this
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: prerequisites
+prerequisites:
+	@e2e/prerequisites.sh
+
+# What people wait for is not how `mgmt` is linked.
+.PHONY: mgmt
+mgmt: prerequisites
+	@cargo build -p instar-e2e --bin mgmt
+	@$(if $(INSTAR),cargo build -p instar)
+
+# A cluster that runs has one, and stopping it should not wait for a compiler.
+$(MGMT): | prerequisites
+	@cargo build -p instar-e2e --bin mgmt
+
+.PHONY: build
+build: prerequisites ## Build everything, the management cluster's programs too (the first time: minutes)
+	cargo build --workspace --all-targets
+	$(MGMT) build
+
+.PHONY: up
+up: mgmt ## Start a management cluster (NAME=default), with Instar if INSTAR=1
+	@$(MGMT) up --name $(NAME) $(if $(INSTAR),--instar)
+
+.PHONY: status
+status: | $(MGMT) ## Show its processes
+	@$(MGMT) status --name $(NAME)
+
+.PHONY: shell
+shell: | $(MGMT) ## Open a shell beside it, with KUBECONFIG, kubectl and clusterctl
+	@$(MGMT) shell --name $(NAME)
+
+.PHONY: down
+down: | $(MGMT) ## Stop it and remove all of it
+	@$(MGMT) down --name $(NAME)
+
+.PHONY: demo
+demo: INSTAR = 1
+demo: mgmt ## Upgrade real clusters before your eyes
+	@$(MGMT) demo
+
+.PHONY: test
+test: prerequisites ## Run everything: build, unit tests, lint, journeys on a real management cluster
+	@echo "==> 1/5 build: all crates and their tests"
+	@cargo build --workspace --all-targets
+	@echo "==> 2/5 unit tests"
+	@cargo test --workspace --exclude instar-e2e
+	@echo "==> 3/5 lint"
+	@$(MAKE) --no-print-directory lint
+	@echo "==> 4/5 the management cluster's programs"
+	@$(MGMT) build
+	@echo "==> 5/5 journeys"
+	@cargo test -p instar-e2e
+	@echo "==> all passed"
+
+.PHONY: lint
+lint: prerequisites ## Check formatting and lints
+	@cargo fmt --all --check
+	@cargo clippy --workspace --all-targets -- -D warnings
+
+.PHONY: generate
+generate: prerequisites ## Write again what is generated from code
+	@cargo run --quiet -p xtask -- generate
+
+.PHONY: clean-cache
+clean-cache: ## Remove all that was built, and what failed tests left (not a running cluster)
+	rm -rf $(INSTAR_CACHE)/bin $(INSTAR_CACHE)/manifests $(INSTAR_CACHE)/build-logs $(INSTAR_CACHE)/dumps $(CARGO_TARGET_DIR)

@@ -1,0 +1,116 @@
+//! The Go programs of a management cluster: what each is built from.
+
+use serde::{Deserialize, Serialize};
+
+use crate::versions::{GoModule, Version, Versions};
+
+/// A Go program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Binary {
+    /// etcd.
+    Etcd,
+    /// kube-apiserver.
+    KubeApiserver,
+    /// kube-controller-manager.
+    KubeControllerManager,
+    /// kubectl, which also renders manifests.
+    Kubectl,
+    /// Cluster API's core manager, with the topology controller.
+    CapiCore,
+    /// The kubeadm bootstrap provider.
+    KubeadmBootstrap,
+    /// The kubeadm control plane provider.
+    KubeadmControlPlane,
+    /// The infrastructure provider with the in-memory backend.
+    Capd,
+    /// clusterctl.
+    Clusterctl,
+}
+
+impl Binary {
+    /// All of them, in the order in which they are built.
+    pub const ALL: [Self; 9] = [
+        Self::Etcd,
+        Self::KubeApiserver,
+        Self::KubeControllerManager,
+        Self::Kubectl,
+        Self::CapiCore,
+        Self::KubeadmBootstrap,
+        Self::KubeadmControlPlane,
+        Self::Capd,
+        Self::Clusterctl,
+    ];
+
+    /// The file's name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Etcd => "etcd",
+            Self::KubeApiserver => "kube-apiserver",
+            Self::KubeControllerManager => "kube-controller-manager",
+            Self::Kubectl => "kubectl",
+            Self::CapiCore => "capi-core",
+            Self::KubeadmBootstrap => "capi-kubeadm-bootstrap",
+            Self::KubeadmControlPlane => "capi-kubeadm-control-plane",
+            Self::Capd => "capd",
+            Self::Clusterctl => "clusterctl",
+        }
+    }
+
+    /// The module of ours that pins it.
+    #[must_use]
+    pub const fn module(self) -> GoModule {
+        match self {
+            Self::Etcd | Self::KubeApiserver | Self::KubeControllerManager | Self::Kubectl => GoModule::Kubernetes,
+            Self::CapiCore | Self::KubeadmBootstrap | Self::KubeadmControlPlane | Self::Capd | Self::Clusterctl => {
+                GoModule::ClusterApi
+            }
+        }
+    }
+
+    /// The package of its `main`.
+    #[must_use]
+    pub const fn package(self) -> &'static str {
+        match self {
+            Self::Etcd => "go.etcd.io/etcd/server/v3",
+            Self::KubeApiserver => "k8s.io/kubernetes/cmd/kube-apiserver",
+            Self::KubeControllerManager => "k8s.io/kubernetes/cmd/kube-controller-manager",
+            Self::Kubectl => "k8s.io/kubernetes/cmd/kubectl",
+            Self::CapiCore => "sigs.k8s.io/cluster-api/core",
+            Self::KubeadmBootstrap => "sigs.k8s.io/cluster-api/bootstrap/kubeadm",
+            Self::KubeadmControlPlane => "sigs.k8s.io/cluster-api/controlplane/kubeadm",
+            Self::Capd => "sigs.k8s.io/cluster-api/test/infrastructure/docker",
+            Self::Clusterctl => "sigs.k8s.io/cluster-api/cmd/clusterctl",
+        }
+    }
+
+    /// Its version.
+    #[must_use]
+    pub const fn version(self, versions: &Versions) -> Version {
+        match self {
+            Self::Etcd => versions.etcd,
+            Self::KubeApiserver | Self::KubeControllerManager | Self::Kubectl => versions.kubernetes,
+            Self::CapiCore | Self::KubeadmBootstrap | Self::KubeadmControlPlane | Self::Capd | Self::Clusterctl => {
+                versions.cluster_api
+            }
+        }
+    }
+
+    /// The linker's flags. Without the version among them kube-apiserver calls itself v0.0.0,
+    /// and Cluster API refuses to run on that.
+    #[must_use]
+    pub fn ldflags(self, versions: &Versions) -> String {
+        let package = match self {
+            Self::Etcd => return "-s -w".to_owned(),
+            Self::KubeApiserver | Self::KubeControllerManager | Self::Kubectl => "k8s.io/component-base/version",
+            Self::CapiCore | Self::KubeadmBootstrap | Self::KubeadmControlPlane | Self::Capd | Self::Clusterctl => {
+                "sigs.k8s.io/cluster-api/version"
+            }
+        };
+        let version = self.version(versions);
+        format!(
+            "-s -w -X {package}.gitVersion={version} -X {package}.gitMajor={} -X {package}.gitMinor={}",
+            version.major, version.minor
+        )
+    }
+}

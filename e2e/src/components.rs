@@ -1,0 +1,284 @@
+//! The processes of a cluster: what each is started with and when it is ready.
+
+use std::{ffi::OsString, fmt};
+
+use anyhow::{Context, Result};
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
+
+use crate::{binaries::Binary, certificates::Certificates, gobuild::Built, ports, process::Launch, rundir::RunDir};
+
+/// A process of a cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Component {
+    /// etcd.
+    Etcd,
+    /// kube-apiserver.
+    ApiServer,
+    /// kube-controller-manager: garbage collection, namespaces, aggregated roles.
+    ControllerManager,
+    /// Cluster API's core, with the topology controller.
+    CapiCore,
+    /// The kubeadm bootstrap provider.
+    Bootstrap,
+    /// The kubeadm control plane provider.
+    ControlPlane,
+    /// The in-memory infrastructure provider.
+    Infrastructure,
+    /// Instar.
+    Instar,
+}
+
+impl Component {
+    /// Cluster API's managers.
+    pub const MANAGERS: [Self; 4] = [
+        Self::CapiCore,
+        Self::Bootstrap,
+        Self::ControlPlane,
+        Self::Infrastructure,
+    ];
+
+    /// The process's name, and its log's.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Etcd => "etcd",
+            Self::ApiServer => "kube-apiserver",
+            Self::ControllerManager => "kube-controller-manager",
+            Self::CapiCore => "capi-core",
+            Self::Bootstrap => "capi-kubeadm-bootstrap",
+            Self::ControlPlane => "capi-kubeadm-control-plane",
+            Self::Infrastructure => "capd",
+            Self::Instar => "instar",
+        }
+    }
+
+    /// What answers 200 once it is ready.
+    #[must_use]
+    pub fn ready_url(self) -> String {
+        match self {
+            Self::Etcd => format!("http://127.0.0.1:{}/readyz", ports::ETCD),
+            Self::ApiServer => format!("https://127.0.0.1:{}/readyz", ports::API_SERVER),
+            Self::ControllerManager => format!("https://127.0.0.1:{}/healthz", ports::CONTROLLER_MANAGER),
+            Self::CapiCore => format!("http://127.0.0.1:{}/readyz", ports::CORE_HEALTH),
+            Self::Bootstrap => format!("http://127.0.0.1:{}/readyz", ports::BOOTSTRAP_HEALTH),
+            Self::ControlPlane => format!("http://127.0.0.1:{}/readyz", ports::CONTROL_PLANE_HEALTH),
+            Self::Infrastructure => format!("http://127.0.0.1:{}/readyz", ports::INFRASTRUCTURE_HEALTH),
+            Self::Instar => format!("http://127.0.0.1:{}/readyz", ports::INSTAR_HEALTH),
+        }
+    }
+
+    /// Where its webhooks are called, if it has some.
+    #[must_use]
+    pub const fn webhook_port(self) -> Option<u16> {
+        match self {
+            Self::Etcd | Self::ApiServer | Self::ControllerManager => None,
+            Self::CapiCore => Some(ports::CORE_WEBHOOKS),
+            Self::Bootstrap => Some(ports::BOOTSTRAP_WEBHOOKS),
+            Self::ControlPlane => Some(ports::CONTROL_PLANE_WEBHOOKS),
+            Self::Infrastructure => Some(ports::INFRASTRUCTURE_WEBHOOKS),
+            Self::Instar => Some(ports::INSTAR),
+        }
+    }
+}
+
+impl fmt::Display for Component {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // `pad` keeps the widths of tables.
+        f.pad(self.name())
+    }
+}
+
+/// The feature gate `RuntimeSDK` of Cluster API's core: Runtime Hooks, hence gates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, Serialize, Deserialize)]
+pub enum RuntimeSdk {
+    /// Runtime Extensions are called.
+    #[default]
+    On,
+    /// They are not.
+    Off,
+}
+
+impl RuntimeSdk {
+    const fn gate(self) -> &'static str {
+        match self {
+            Self::On => "true",
+            Self::Off => "false",
+        }
+    }
+}
+
+/// What all launches of a cluster share.
+#[derive(Debug, Clone, Copy)]
+pub struct Site<'a> {
+    /// The cluster's directory.
+    pub run: &'a RunDir,
+    /// The programs.
+    pub built: &'a Built,
+    /// The certificates.
+    pub certificates: &'a Certificates,
+}
+
+impl Site<'_> {
+    fn launch(&self, component: Component, binary: Binary, arguments: Vec<String>) -> Result<Launch> {
+        Ok(Launch {
+            name: component.name().to_owned(),
+            program: self.built.program(binary)?.to_owned(),
+            arguments,
+            environment: Vec::new(),
+            log: self.run.log(component.name()),
+        })
+    }
+
+    /// etcd. It need not survive a power failure.
+    pub fn etcd(&self) -> Result<Launch> {
+        let (clients, peers) = (loopback("http", ports::ETCD), loopback("http", ports::ETCD_PEERS));
+        let arguments = vec![
+            format!("--data-dir={}", self.run.data().display()),
+            format!("--listen-client-urls={clients}"),
+            format!("--advertise-client-urls={clients}"),
+            format!("--listen-peer-urls={peers}"),
+            format!("--initial-advertise-peer-urls={peers}"),
+            format!("--initial-cluster=default={peers}"),
+            "--unsafe-no-fsync".to_owned(),
+            "--log-level=warn".to_owned(),
+        ];
+        self.launch(Component::Etcd, Binary::Etcd, arguments)
+    }
+
+    /// kube-apiserver. Its audit log has every request of Instar, and none of anybody else.
+    pub fn api_server(&self) -> Result<Launch> {
+        let policy = self.run.certs().join("audit-policy.yaml");
+        std::fs::write(&policy, AUDIT_POLICY).with_context(|| policy.display().to_string())?;
+        let certificates = self.certificates;
+        let serving = certificates.api_server_dir();
+        let arguments = vec![
+            format!("--etcd-servers={}", loopback("http", ports::ETCD)),
+            "--bind-address=127.0.0.1".to_owned(),
+            // Without a default route it finds none by itself.
+            "--advertise-address=127.0.0.1".to_owned(),
+            format!("--secure-port={}", ports::API_SERVER),
+            format!("--tls-cert-file={}", serving.join("tls.crt").display()),
+            format!("--tls-private-key-file={}", serving.join("tls.key").display()),
+            format!("--client-ca-file={}", certificates.authority_file().display()),
+            format!("--service-account-issuer={}", loopback("https", ports::API_SERVER)),
+            format!(
+                "--service-account-key-file={}",
+                certificates.token_public_key().display()
+            ),
+            format!(
+                "--service-account-signing-key-file={}",
+                certificates.token_key().display()
+            ),
+            "--service-cluster-ip-range=10.0.0.0/24".to_owned(),
+            "--authorization-mode=RBAC".to_owned(),
+            "--endpoint-reconciler-type=none".to_owned(),
+            "--disable-admission-plugins=ServiceAccount".to_owned(),
+            "--enable-priority-and-fairness=false".to_owned(),
+            "--profiling=false".to_owned(),
+            format!("--audit-policy-file={}", policy.display()),
+            format!("--audit-log-path={}", self.run.audit_log().display()),
+            // Written before the request is answered, so that a test can read what it just did.
+            "--audit-log-mode=blocking".to_owned(),
+            // Megabytes: never rotated in a cluster's life.
+            "--audit-log-maxsize=100000".to_owned(),
+        ];
+        self.launch(Component::ApiServer, Binary::KubeApiserver, arguments)
+    }
+
+    /// kube-controller-manager, with the controllers that Cluster API and RBAC count on.
+    pub fn controller_manager(&self) -> Result<Launch> {
+        let serving = self.certificates.webhooks_dir();
+        let arguments = vec![
+            format!("--kubeconfig={}", self.run.kubeconfig().display()),
+            "--controllers=garbage-collector-controller,namespace-controller,clusterrole-aggregation-controller"
+                .to_owned(),
+            "--leader-elect=false".to_owned(),
+            "--bind-address=127.0.0.1".to_owned(),
+            format!("--secure-port={}", ports::CONTROLLER_MANAGER),
+            format!("--tls-cert-file={}", serving.join("tls.crt").display()),
+            format!("--tls-private-key-file={}", serving.join("tls.key").display()),
+        ];
+        self.launch(Component::ControllerManager, Binary::KubeControllerManager, arguments)
+    }
+
+    /// Cluster API's core.
+    pub fn capi_core(&self, runtime_sdk: RuntimeSdk) -> Result<Launch> {
+        let gates = format!("ClusterTopology=true,RuntimeSDK={}", runtime_sdk.gate());
+        self.manager(
+            Component::CapiCore,
+            Binary::CapiCore,
+            ports::CORE_WEBHOOKS,
+            ports::CORE_HEALTH,
+            &gates,
+        )
+    }
+
+    /// The kubeadm bootstrap provider.
+    pub fn bootstrap(&self) -> Result<Launch> {
+        let (webhooks, health) = (ports::BOOTSTRAP_WEBHOOKS, ports::BOOTSTRAP_HEALTH);
+        self.manager(Component::Bootstrap, Binary::KubeadmBootstrap, webhooks, health, "")
+    }
+
+    /// The kubeadm control plane provider.
+    pub fn control_plane(&self) -> Result<Launch> {
+        let (webhooks, health) = (ports::CONTROL_PLANE_WEBHOOKS, ports::CONTROL_PLANE_HEALTH);
+        self.manager(
+            Component::ControlPlane,
+            Binary::KubeadmControlPlane,
+            webhooks,
+            health,
+            "ClusterTopology=true",
+        )
+    }
+
+    /// The in-memory infrastructure provider.
+    pub fn infrastructure(&self) -> Result<Launch> {
+        let (webhooks, health) = (ports::INFRASTRUCTURE_WEBHOOKS, ports::INFRASTRUCTURE_HEALTH);
+        let mut launch = self.manager(
+            Component::Infrastructure,
+            Binary::Capd,
+            webhooks,
+            health,
+            "ClusterTopology=true",
+        )?;
+        // The address of every simulated workload cluster.
+        launch.environment.push(("POD_IP".to_owned(), "127.0.0.1".into()));
+        Ok(launch)
+    }
+
+    fn manager(&self, component: Component, binary: Binary, webhooks: u16, health: u16, gates: &str) -> Result<Launch> {
+        // The rate limit reconciles an object once a second, which makes upgrades take minutes.
+        let mut gates = gates.to_owned();
+        gates.extend((!gates.is_empty()).then_some(','));
+        gates.push_str("ReconcilerRateLimiting=false");
+        let arguments = vec![
+            format!("--webhook-port={webhooks}"),
+            format!("--webhook-cert-dir={}", self.certificates.webhooks_dir().display()),
+            format!("--health-addr=127.0.0.1:{health}"),
+            "--leader-elect=false".to_owned(),
+            "--diagnostics-address=0".to_owned(),
+            format!("--feature-gates={gates}"),
+            "--v=2".to_owned(),
+        ];
+        let mut launch = self.launch(component, binary, arguments)?;
+        let kubeconfig: OsString = self.run.kubeconfig().into();
+        launch.environment.push(("KUBECONFIG".to_owned(), kubeconfig));
+        Ok(launch)
+    }
+}
+
+fn loopback(scheme: &str, port: u16) -> String {
+    format!("{scheme}://127.0.0.1:{port}")
+}
+
+/// The group is that of every ServiceAccount of the namespace.
+const AUDIT_POLICY: &str = r#"apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived]
+rules:
+- level: Metadata
+  userGroups: ["system:serviceaccounts:instar-system"]
+- level: None
+"#;

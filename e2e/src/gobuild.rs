@@ -1,0 +1,212 @@
+//! Building the Go programs into the cache, keyed by what they are built from.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use tokio::process::Command;
+
+use crate::{
+    binaries::Binary,
+    cache::Cache,
+    manifests, prerequisites,
+    process::last_lines,
+    progress::{say, spoken},
+    versions::{GoModule, Version, Versions},
+};
+
+/// The environment of every call of Go: the same bytes on every machine.
+const ENVIRONMENT: [(&str, &str); 3] = [
+    ("CGO_ENABLED", "0"),
+    ("GOTOOLCHAIN", "local"),
+    ("GOFLAGS", "-mod=readonly -buildvcs=false"),
+];
+
+/// How often a build that says nothing is reported to be alive.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(15);
+
+/// All that a management cluster is started from.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Built {
+    programs: BTreeMap<Binary, PathBuf>,
+    manifests: PathBuf,
+}
+
+impl Built {
+    /// A program's file.
+    pub fn program(&self, binary: Binary) -> Result<&Path> {
+        let found = self.programs.get(&binary).map(PathBuf::as_path);
+        found.with_context(|| format!("{} was not built", binary.name()))
+    }
+
+    /// The directory of the providers' rendered manifests.
+    #[must_use]
+    pub fn manifests(&self) -> &Path {
+        &self.manifests
+    }
+
+    /// The value of `PATH` for people: kubectl and clusterctl in front of their own.
+    pub fn path_variable(&self) -> Result<String> {
+        let mut dirs = Vec::new();
+        for binary in [Binary::Kubectl, Binary::Clusterctl] {
+            dirs.extend(self.program(binary)?.parent().map(Path::to_path_buf));
+        }
+        let present = std::env::var_os("PATH").unwrap_or_default();
+        dirs.extend(std::env::split_paths(&present));
+        let joined = std::env::join_paths(dirs)?;
+        joined
+            .into_string()
+            .map_err(|path| anyhow::anyhow!("PATH is no UTF-8: {}", path.display()))
+    }
+}
+
+/// A call of Go in one of our modules.
+#[must_use]
+pub fn go(module: GoModule) -> Command {
+    let mut command = Command::new("go");
+    command
+        .current_dir(module.dir())
+        .envs(ENVIRONMENT)
+        .stdin(Stdio::null())
+        .kill_on_drop(true);
+    command
+}
+
+/// Builds what the cache lacks: the programs, then the providers' manifests.
+pub async fn build(cache: &Cache) -> Result<Built> {
+    let toolchain = prerequisites::go().await?;
+    let versions = Versions::pinned()?;
+    let _lock = cache.lock_for_build()?;
+    let began = Instant::now();
+
+    let mut wanted = Vec::new();
+    for binary in Binary::ALL {
+        let key = key(binary, &versions, &toolchain)?;
+        wanted.push((binary, cache.program(binary.name(), &key)));
+    }
+    let missing: Vec<_> = wanted.iter().filter(|(_, path)| !path.is_file()).collect();
+    if !missing.is_empty() {
+        prerequisites::disk(cache)?;
+    }
+    let steps = Binary::ALL.len() + 1;
+    for (number, (binary, path)) in wanted.iter().enumerate() {
+        if !path.is_file() {
+            let title = format!(
+                "[{}/{steps}] {} {}",
+                number + 1,
+                binary.name(),
+                binary.version(&versions)
+            );
+            compile(cache, *binary, &versions, path, &title).await?;
+        }
+    }
+    let programs: BTreeMap<_, _> = wanted.iter().cloned().collect();
+    let kubectl = programs.get(&Binary::Kubectl).context("kubectl was not built")?;
+    let rendered = manifests::render(cache, kubectl, &format!("[{steps}/{steps}]")).await?;
+
+    let cached = wanted.len() - missing.len();
+    say(format!(
+        "Kubernetes {}, etcd {}, Cluster API {}: {} ({})",
+        versions.kubernetes,
+        versions.etcd,
+        versions.cluster_api,
+        match cached {
+            0 => format!("{} programs built", wanted.len()),
+            _ if missing.is_empty() => format!("{cached} programs, all from the cache"),
+            _ => format!("{} programs built, {cached} from the cache", missing.len()),
+        },
+        spoken(began.elapsed()),
+    ));
+    Ok(Built {
+        programs,
+        manifests: rendered,
+    })
+}
+
+/// What a program is built from, as a name: the first 16 digits of a hash.
+fn key(binary: Binary, versions: &Versions, toolchain: &Version) -> Result<String> {
+    let module = binary.module();
+    let mut hash = Sha256::new();
+    let ldflags = binary.ldflags(versions);
+    let toolchain = toolchain.to_string();
+    let (go_mod, go_sum) = (module.read("go.mod")?, module.read("go.sum")?);
+    let environment = ENVIRONMENT.iter().flat_map(|(name, value)| [*name, *value]);
+    let platform = [std::env::consts::OS, std::env::consts::ARCH];
+    let parts = [go_mod.as_str(), &go_sum, binary.package(), &ldflags, &toolchain];
+    for part in parts.into_iter().chain(environment).chain(platform) {
+        hash.update(part.len().to_le_bytes());
+        hash.update(part.as_bytes());
+    }
+    Ok(short_hex(&hash.finalize()))
+}
+
+/// The first 16 hexadecimal digits.
+pub(crate) fn short_hex(digest: &[u8]) -> String {
+    let number = digest
+        .iter()
+        .take(8)
+        .fold(0, |number: u64, byte| (number << 8) | u64::from(*byte));
+    format!("{number:016x}")
+}
+
+async fn compile(cache: &Cache, binary: Binary, versions: &Versions, path: &Path, title: &str) -> Result<()> {
+    say(format!("{title}: building (the first time this takes minutes)"));
+    let began = Instant::now();
+    let dir = path.parent().context("a program's path has a directory")?;
+    fs::create_dir_all(dir)?;
+    fs::create_dir_all(cache.build_logs())?;
+    let log = cache.build_logs().join(format!("{}.log", binary.name()));
+    // Built beside and renamed, so that a file at its place is always whole.
+    let unfinished = path.with_extension("unfinished");
+
+    let output = fs::File::create(&log).with_context(|| log.display().to_string())?;
+    let mut child = go(binary.module())
+        .args(["build", "-o"])
+        .arg(&unfinished)
+        .args(["-ldflags", &binary.ldflags(versions), binary.package()])
+        .stdout(output.try_clone()?)
+        .stderr(output)
+        .spawn()
+        .context("starting go")?;
+    let status = loop {
+        tokio::select! {
+            status = child.wait() => break status?,
+            () = tokio::time::sleep(SIGN_OF_LIFE) => {
+                let doing = last_lines(&log, 1);
+                let doing = if doing.is_empty() { "compiling".to_owned() } else { doing };
+                say(format!("{title}: still building after {}: {doing}", spoken(began.elapsed())));
+            }
+        }
+    };
+    if !status.success() {
+        bail!(
+            "{title}: go build failed ({status}). Its output, whole in {}:\n{}",
+            log.display(),
+            last_lines(&log, 20)
+        );
+    }
+    fs::rename(&unfinished, path)?;
+    say(format!("{title}: built in {}", spoken(began.elapsed())));
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_depends_on_the_program_and_the_toolchain() {
+        let versions = Versions::pinned().unwrap();
+        let of = |binary, go: &str| key(binary, &versions, &go.parse().unwrap()).unwrap();
+        assert_eq!(of(Binary::Etcd, "go1.26.8"), of(Binary::Etcd, "go1.26.8"));
+        assert_ne!(of(Binary::Etcd, "go1.26.8"), of(Binary::Etcd, "go1.26.9"));
+        assert_ne!(of(Binary::Etcd, "go1.26.8"), of(Binary::Kubectl, "go1.26.8"));
+    }
+}

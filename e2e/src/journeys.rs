@@ -1,0 +1,340 @@
+//! Running journeys: tests that share one management cluster and keep apart by namespace.
+
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    process::ExitCode,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, anyhow, bail};
+use futures::future::BoxFuture;
+use libtest_mimic::{Arguments, Failed, Trial};
+use serde_json::Value;
+use tokio::{
+    runtime::Runtime,
+    signal::unix::{SignalKind, signal},
+    sync::{OnceCell, watch},
+    task::JoinError,
+    time::timeout,
+};
+
+use crate::{
+    choose_tls,
+    components::RuntimeSdk,
+    dump::dump,
+    failure::told,
+    gobuild::Built,
+    isolation::{self, Place},
+    mgmt::Mgmt,
+    progress::{say, spoken},
+    rundir::RunDir,
+};
+
+pub use crate::mgmt::Setup;
+
+/// How long a journey may take unless it says otherwise.
+const DEADLINE: Duration = Duration::from_mins(10);
+
+/// What a journey may do to the cluster that it shares.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// It keeps to its namespace: runs beside others.
+    Shared,
+    /// It restarts processes or changes what is cluster-wide: runs alone.
+    Exclusive,
+}
+
+type Body = Box<dyn FnOnce(Scene) -> BoxFuture<'static, Result<()>> + Send>;
+
+/// A test on the shared cluster.
+pub struct Journey {
+    name: &'static str,
+    kind: Kind,
+    deadline: Duration,
+    body: Body,
+}
+
+impl std::fmt::Debug for Journey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Journey")
+            .field("name", &self.name)
+            .field("kind", &self.kind)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Journey {
+    /// A journey that keeps to its namespace. The name is also the namespace's prefix.
+    pub fn shared<Fut>(name: &'static str, body: impl FnOnce(Scene) -> Fut + Send + 'static) -> Self
+    where
+        Fut: Future<Output = Result<()>> + Send + 'static,
+    {
+        let body: Body = Box::new(|scene| Box::pin(body(scene)));
+        Self {
+            name,
+            kind: Kind::Shared,
+            deadline: DEADLINE,
+            body,
+        }
+    }
+
+    /// A journey that needs the cluster for itself.
+    pub fn exclusive<Fut>(name: &'static str, body: impl FnOnce(Scene) -> Fut + Send + 'static) -> Self
+    where
+        Fut: Future<Output = Result<()>> + Send + 'static,
+    {
+        Self {
+            kind: Kind::Exclusive,
+            ..Self::shared(name, body)
+        }
+    }
+
+    /// With another deadline.
+    #[must_use]
+    pub const fn within(mut self, deadline: Duration) -> Self {
+        self.deadline = deadline;
+        self
+    }
+}
+
+/// What a journey acts on.
+#[derive(Debug, Clone)]
+pub struct Scene {
+    /// The cluster.
+    pub mgmt: Arc<Mgmt>,
+    /// A namespace of its own.
+    pub namespace: String,
+    journey: &'static str,
+    namespaces: Arc<Mutex<Vec<String>>>,
+}
+
+impl Scene {
+    async fn new(mgmt: Arc<Mgmt>, journey: &'static str) -> Result<Self> {
+        let mut scene = Self {
+            mgmt,
+            namespace: String::new(),
+            journey,
+            namespaces: Arc::default(),
+        };
+        scene.namespace = scene.another_namespace(BTreeMap::new()).await?;
+        Ok(scene)
+    }
+
+    /// One more namespace of its own, with labels; a dump covers it too.
+    pub async fn another_namespace(&self, labels: BTreeMap<String, String>) -> Result<String> {
+        let namespace = self.mgmt.namespace(self.journey, labels).await?;
+        self.namespaces
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(namespace.clone());
+        Ok(namespace)
+    }
+
+    /// Applies the documents of a YAML text in its namespace, as the administrator.
+    pub async fn apply(&self, yaml: &str) -> Result<Vec<kube::core::DynamicObject>> {
+        self.mgmt.apply(&self.namespace, yaml).await
+    }
+
+    /// Applies one object in its namespace, as the administrator.
+    pub async fn apply_object(&self, object: Value) -> Result<kube::core::DynamicObject> {
+        let object = serde_json::from_value(object)?;
+        self.mgmt.applier().one(object, Some(&self.namespace)).await
+    }
+}
+
+/// The one cluster of a test program: started by the first journey, for all of them.
+struct Stage {
+    run: RunDir,
+    built: Built,
+    setup: Setup,
+    cluster: OnceCell<Result<Arc<Mgmt>, String>>,
+    /// How many shared journeys are not done: the exclusive ones come after all of them.
+    shared: watch::Sender<usize>,
+    /// Held by the exclusive journey whose turn it is.
+    alone: tokio::sync::Mutex<()>,
+}
+
+/// The turn of a shared journey.
+struct Turn<'a>(&'a watch::Sender<usize>);
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.0.send_modify(|left| *left -= 1);
+    }
+}
+
+impl Stage {
+    async fn cluster(&self) -> Result<Arc<Mgmt>> {
+        let started = self
+            .cluster
+            .get_or_init(|| async { self.start().await.map_err(|error| told(&error)) })
+            .await;
+        started
+            .clone()
+            .map_err(|error| anyhow!("the management cluster did not start: {error}"))
+    }
+
+    async fn start(&self) -> Result<Arc<Mgmt>> {
+        let mgmt = Mgmt::start(self.run.clone(), self.built.clone(), RuntimeSdk::On).await?;
+        if let Err(error) = mgmt.set_up(self.setup).await {
+            let dir = dump(&mgmt, "installing-instar", &[]).await?;
+            bail!("{}\ndump: {}", told(&error), dir.display());
+        }
+        Ok(Arc::new(mgmt))
+    }
+
+    async fn play(self: Arc<Self>, journey: Journey) -> Result<()> {
+        let Journey {
+            name,
+            kind,
+            deadline,
+            body,
+        } = journey;
+        // Counted down when this returns, however it does.
+        let _shared = (kind == Kind::Shared).then(|| Turn(&self.shared));
+        let mgmt = self.cluster().await?;
+        let _alone = if kind == Kind::Exclusive {
+            self.shared.subscribe().wait_for(|left| *left == 0).await?;
+            Some(self.alone.lock().await)
+        } else {
+            None
+        };
+        say(format!("{name}: begins"));
+        let began = Instant::now();
+        let scene = Scene::new(Arc::clone(&mgmt), name).await?;
+        let namespaces = Arc::clone(&scene.namespaces);
+        // As a task of its own, so that a panic is a failure with a dump too.
+        let mut task = tokio::spawn(body(scene));
+        let result = match timeout(deadline, &mut task).await {
+            Ok(Ok(result)) => result,
+            Ok(Err(panic)) => Err(anyhow!("{}", panicked(panic))),
+            Err(_) => {
+                task.abort();
+                Err(anyhow!("not done after {}", spoken(deadline)))
+            }
+        };
+        let took = spoken(began.elapsed());
+        let Err(error) = result else {
+            say(format!("{name}: passed after {took}"));
+            return Ok(());
+        };
+        say(format!("{name}: FAILED after {took}: {}", told(&error)));
+        let namespaces = namespaces.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let dir = dump(&mgmt, name, &namespaces).await.context("writing the dump")?;
+        say(format!("{name}: dump: {}", dir.display()));
+        bail!("{}\ndump: {}", told(&error), dir.display());
+    }
+
+    async fn stop(&self) -> Result<()> {
+        if let Some(Ok(mgmt)) = self.cluster.get() {
+            mgmt.stop().await?;
+        }
+        Ok(())
+    }
+}
+
+fn panicked(error: JoinError) -> String {
+    let payload = match error.try_into_panic() {
+        Ok(payload) => payload,
+        Err(error) => return error.to_string(),
+    };
+    let text = payload
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| payload.downcast_ref().copied());
+    format!("panicked: {}", text.unwrap_or("with something that is no text"))
+}
+
+/// The whole `main` of a test program with `harness = false`.
+///
+/// Outside it goes inside; inside it starts one cluster when the first journey needs it.
+#[must_use]
+pub fn run(setup: Setup, journeys: Vec<Journey>) -> ExitCode {
+    choose_tls();
+    match try_run(setup, journeys) {
+        Ok(code) => code,
+        Err(error) => {
+            say(told(&error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn try_run(setup: Setup, journeys: Vec<Journey>) -> Result<ExitCode> {
+    let mut arguments = Arguments::from_args();
+    // Journeys mostly wait, for the same cluster: all of them at once, whatever the machine.
+    arguments.test_threads.get_or_insert_with(|| journeys.len().max(1));
+    let named = |journey: &Journey| Trial::test(journey.name, || Ok(()));
+    let nothing_to_do = journeys
+        .iter()
+        .map(named)
+        .all(|trial| arguments.is_filtered_out(&trial));
+    if arguments.list || nothing_to_do {
+        let listed = journeys.iter().map(named).collect();
+        return Ok(libtest_mimic::run(&arguments, listed).exit_code());
+    }
+    let (run, built) = match isolation::enter(&program_name())? {
+        Place::Outside(code) => return Ok(code),
+        Place::Inside(run, built) => (run, built),
+    };
+    let runtime = Arc::new(tokio::runtime::Builder::new_multi_thread().enable_all().build()?);
+    let runs = |journey: &&Journey| {
+        let trial = named(journey);
+        !arguments.is_filtered_out(&trial) && !arguments.is_ignored(&trial)
+    };
+    let shared = journeys
+        .iter()
+        .filter(|journey| journey.kind == Kind::Shared)
+        .filter(runs)
+        .count();
+    let stage = Arc::new(Stage {
+        run,
+        built,
+        setup,
+        cluster: OnceCell::new(),
+        shared: watch::Sender::new(shared),
+        alone: tokio::sync::Mutex::new(()),
+    });
+    end_on_signals(&runtime);
+
+    let trials = journeys.into_iter().map(|journey| {
+        let (runtime, stage) = (Arc::clone(&runtime), Arc::clone(&stage));
+        Trial::test(journey.name, move || {
+            runtime
+                .block_on(stage.play(journey))
+                .map_err(|error| Failed::from(told(&error)))
+        })
+    });
+    let conclusion = libtest_mimic::run(&arguments, trials.collect());
+    runtime.block_on(stage.stop())?;
+    Ok(conclusion.exit_code())
+}
+
+/// `harness` of `/target/debug/deps/harness-0123456789abcdef`.
+fn program_name() -> String {
+    let name = std::env::args().next().unwrap_or_default();
+    let name = Path::new(&name)
+        .file_name()
+        .map_or_else(String::new, |name| name.display().to_string());
+    let name = name.rsplit_once('-').map_or(name.as_str(), |(name, _)| name);
+    format!("test-{}", name.replace('_', "-"))
+}
+
+/// Ends the whole place: the kernel ends the cluster's processes with this one, and the process
+/// outside removes their directory.
+fn end_on_signals(runtime: &Runtime) {
+    runtime.spawn(async move {
+        let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+        else {
+            return;
+        };
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        say("interrupted: taking the cluster down");
+        std::process::exit(130);
+    });
+}

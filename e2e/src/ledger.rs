@@ -1,0 +1,305 @@
+//! Every machine and every machine template that ever was in a namespace.
+//!
+//! A test of an upgrade asks what happened on the way, not only what is there in the end: was
+//! a machine made twice, from which template, with which content, is a template left over.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use anyhow::{Context, Result, anyhow, bail};
+use futures::{StreamExt, TryStreamExt};
+use jiff::Timestamp;
+use kube::{
+    Api, Client, ResourceExt,
+    core::DynamicObject,
+    discovery::ApiResource,
+    runtime::{WatchStreamExt, watcher},
+};
+use serde_json::Value;
+use tokio::{sync::oneshot, task::JoinSet, time::timeout};
+
+/// How long the first lists may take.
+const SYNC: Duration = Duration::from_secs(30);
+
+/// What a machine belongs to.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Pool {
+    /// The control plane.
+    ControlPlane,
+    /// A MachineDeployment, by its name in the topology, or by its own where there is none.
+    Workers(String),
+}
+
+/// A machine template that is or was there.
+#[derive(Debug, Clone)]
+pub struct TemplateRecord {
+    /// Its name.
+    pub name: String,
+    /// The cluster that it belongs to; none for those of a ClusterClass.
+    pub cluster: Option<String>,
+    /// When it was made.
+    pub created: Timestamp,
+    /// Whether it is gone.
+    pub deleted: bool,
+    /// Its spec, as it was first seen.
+    pub spec: Value,
+}
+
+/// A machine that is or was there.
+#[derive(Debug, Clone)]
+pub struct MachineRecord {
+    /// Its name.
+    pub name: String,
+    /// What it belongs to.
+    pub pool: Pool,
+    /// Its version.
+    pub version: String,
+    /// When it was made.
+    pub created: Timestamp,
+    /// Whether it is gone.
+    pub deleted: bool,
+    /// What its infrastructure was cloned from; none if that was never seen.
+    pub template: Option<TemplateRecord>,
+}
+
+/// A kind that is watched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    Machine,
+    DevMachine,
+    DevMachineTemplate,
+}
+
+impl Kind {
+    const ALL: [Self; 3] = [Self::Machine, Self::DevMachine, Self::DevMachineTemplate];
+
+    fn resource(self) -> ApiResource {
+        let (group, kind, plural) = match self {
+            Self::Machine => ("cluster.x-k8s.io", "Machine", "machines"),
+            Self::DevMachine => ("infrastructure.cluster.x-k8s.io", "DevMachine", "devmachines"),
+            Self::DevMachineTemplate => (
+                "infrastructure.cluster.x-k8s.io",
+                "DevMachineTemplate",
+                "devmachinetemplates",
+            ),
+        };
+        ApiResource {
+            group: group.to_owned(),
+            version: "v1beta2".to_owned(),
+            api_version: format!("{group}/v1beta2"),
+            kind: kind.to_owned(),
+            plural: plural.to_owned(),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Entry {
+    first: DynamicObject,
+    last: DynamicObject,
+    deleted: bool,
+}
+
+#[derive(Debug, Default)]
+struct Book {
+    /// By kind and UID: a name can come again.
+    entries: BTreeMap<(Kind, String), Entry>,
+    /// Why something may be missing.
+    gaps: Vec<String>,
+}
+
+impl Book {
+    fn seen(&mut self, kind: Kind, object: DynamicObject, deleted: bool) {
+        let key = (kind, object.uid().unwrap_or_default());
+        let entry = self.entries.entry(key).or_insert_with(|| Entry {
+            first: object.clone(),
+            last: object.clone(),
+            deleted,
+        });
+        entry.last = object;
+        entry.deleted |= deleted;
+    }
+
+    fn of(&self, kind: Kind) -> impl Iterator<Item = &Entry> {
+        self.entries
+            .iter()
+            .filter(move |((found, _), _)| *found == kind)
+            .map(|(_, entry)| entry)
+    }
+}
+
+/// Watches a namespace for as long as it lives.
+#[derive(Debug)]
+pub struct Ledger {
+    namespace: String,
+    book: Arc<Mutex<Book>>,
+    _watches: JoinSet<()>,
+}
+
+impl Ledger {
+    /// Starts to watch; what happens after this has returned is not missed.
+    pub async fn start(client: &Client, namespace: &str) -> Result<Self> {
+        let book = Arc::<Mutex<Book>>::default();
+        let mut watches = JoinSet::new();
+        for kind in Kind::ALL {
+            let (sender, synced) = oneshot::channel();
+            let api = Api::namespaced_with(client.clone(), namespace, &kind.resource());
+            watches.spawn(watch(kind, api, Arc::clone(&book), sender));
+            let synced = timeout(SYNC, synced).await;
+            let synced = synced.map_err(|_| {
+                anyhow!(
+                    "listing every {kind:?} in {namespace}: no answer in {} s",
+                    SYNC.as_secs()
+                )
+            })?;
+            synced.with_context(|| format!("listing every {kind:?} in {namespace}"))?;
+        }
+        Ok(Self {
+            namespace: namespace.to_owned(),
+            book,
+            _watches: watches,
+        })
+    }
+
+    /// Every machine that a cluster ever had, in the order in which they were made.
+    pub fn machines_ever(&self, cluster: &str) -> Result<Vec<MachineRecord>> {
+        let book = self.read()?;
+        let mut machines = Vec::new();
+        for entry in book
+            .of(Kind::Machine)
+            .filter(|entry| text(&entry.last, "/spec/clusterName") == Some(cluster))
+        {
+            machines.push(machine(&book, entry)?);
+        }
+        machines.sort_by(|a, b| (a.created, &a.name).cmp(&(b.created, &b.name)));
+        Ok(machines)
+    }
+
+    /// The same, by pool and version: an upgrade step is one machine per replica in each.
+    pub fn machines_by_version(&self, cluster: &str) -> Result<BTreeMap<(Pool, String), Vec<MachineRecord>>> {
+        let mut groups: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for machine in self.machines_ever(cluster)? {
+            groups
+                .entry((machine.pool.clone(), machine.version.clone()))
+                .or_default()
+                .push(machine);
+        }
+        Ok(groups)
+    }
+
+    /// Every machine template that a cluster ever had, in the order in which they were made.
+    pub fn templates_ever(&self, cluster: &str) -> Result<Vec<TemplateRecord>> {
+        let book = self.read()?;
+        let records: Result<Vec<_>> = book.of(Kind::DevMachineTemplate).map(template).collect();
+        let mut templates: Vec<_> = records?
+            .into_iter()
+            .filter(|template| template.cluster.as_deref() == Some(cluster))
+            .collect();
+        templates.sort_by(|a, b| (a.created, &a.name).cmp(&(b.created, &b.name)));
+        Ok(templates)
+    }
+
+    fn read(&self) -> Result<std::sync::MutexGuard<'_, Book>> {
+        // What a panicking watch wrote is whole: each entry is written at once.
+        let book = self.book.lock().unwrap_or_else(PoisonError::into_inner);
+        if !book.gaps.is_empty() {
+            bail!(
+                "the ledger of {} may have missed something: {}",
+                self.namespace,
+                book.gaps.join("; ")
+            );
+        }
+        Ok(book)
+    }
+}
+
+async fn watch(kind: Kind, api: Api<DynamicObject>, book: Arc<Mutex<Book>>, synced: oneshot::Sender<()>) {
+    let mut synced = Some(synced);
+    let mut events = watcher(api, watcher::Config::default()).default_backoff().boxed();
+    loop {
+        let event = events.try_next().await;
+        let mut book = book.lock().unwrap_or_else(PoisonError::into_inner);
+        match event {
+            Ok(Some(watcher::Event::Apply(object) | watcher::Event::InitApply(object))) => {
+                book.seen(kind, object, false);
+            }
+            Ok(Some(watcher::Event::Delete(object))) => book.seen(kind, object, true),
+            // A second list may skip what came and went since the watch broke.
+            Ok(Some(watcher::Event::Init)) if synced.is_none() => {
+                book.gaps.push(format!("the watch on every {kind:?} began anew"));
+            }
+            Ok(Some(watcher::Event::Init)) => {}
+            Ok(Some(watcher::Event::InitDone)) => {
+                // The receiver is only gone if nobody waits any more.
+                let _ = synced.take().map(|sender| sender.send(()));
+            }
+            // Most errors are followed by a watch that goes on where this one broke.
+            Err(error) => tracing::warn!(%error, ?kind, "Watching again"),
+            Ok(None) => return book.gaps.push(format!("the watch on every {kind:?} ended")),
+        }
+    }
+}
+
+fn machine(book: &Book, entry: &Entry) -> Result<MachineRecord> {
+    let object = &entry.last;
+    let name = object.name_any();
+    let label = |label: &str| object.labels().get(label).cloned();
+    let pool = if label("cluster.x-k8s.io/control-plane").is_some() {
+        Pool::ControlPlane
+    } else {
+        let pool =
+            label("topology.cluster.x-k8s.io/deployment-name").or_else(|| label("cluster.x-k8s.io/deployment-name"));
+        Pool::Workers(pool.with_context(|| format!("Machine {name} has no label that names its pool"))?)
+    };
+    let infrastructure = text(object, "/spec/infrastructureRef/name").unwrap_or_default();
+    let clone = book
+        .of(Kind::DevMachine)
+        .find(|entry| entry.last.name_any() == infrastructure);
+    let source = clone.and_then(|clone| clone.last.annotations().get("cluster.x-k8s.io/cloned-from-name"));
+    let source = source.and_then(|source| {
+        book.of(Kind::DevMachineTemplate)
+            .find(|entry| entry.first.name_any() == *source)
+    });
+    Ok(MachineRecord {
+        version: text(object, "/spec/version")
+            .with_context(|| format!("Machine {name} has no version"))?
+            .to_owned(),
+        created: created(object)?,
+        deleted: entry.deleted,
+        template: source.map(template).transpose()?,
+        name,
+        pool,
+    })
+}
+
+fn template(entry: &Entry) -> Result<TemplateRecord> {
+    let object = &entry.first;
+    let labelled = entry.last.labels().get("cluster.x-k8s.io/cluster-name").cloned();
+    let owner = || {
+        let mut owners = entry.last.owner_references().iter();
+        owners
+            .find(|owner| owner.kind == "Cluster")
+            .map(|owner| owner.name.clone())
+    };
+    Ok(TemplateRecord {
+        name: object.name_any(),
+        cluster: labelled.or_else(owner),
+        created: created(object)?,
+        deleted: entry.deleted,
+        spec: object.data.get("spec").cloned().unwrap_or_default(),
+    })
+}
+
+fn created(object: &DynamicObject) -> Result<Timestamp> {
+    let created = object
+        .creation_timestamp()
+        .with_context(|| format!("{} has no creationTimestamp", object.name_any()))?;
+    Ok(created.0)
+}
+
+fn text<'a>(object: &'a DynamicObject, pointer: &str) -> Option<&'a str> {
+    object.data.pointer(pointer).and_then(Value::as_str)
+}

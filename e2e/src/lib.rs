@@ -1,0 +1,52 @@
+//! A real management cluster on loopback, and the journeys that run on it.
+//!
+//! etcd, kube-apiserver, kube-controller-manager and Cluster API's managers run as plain
+//! processes in namespaces of their own. A test gets a [`mgmt::Mgmt`] through
+//! [`journeys::run`]; a person gets the same cluster from the `mgmt` program (`make up`).
+//!
+//! From the bottom up: [`cache`] and [`gobuild`] give the programs, [`isolation`] the place,
+//! [`process`] and [`components`] the running processes, [`mgmt`] the cluster that they make,
+//! [`instar`] our own installation on it, [`ledger`] and [`dump`] what a test looks at.
+//!
+//! Invariants:
+//! - Nothing of a cluster outlives the process that started it, however that one ends.
+//! - Nothing of a cluster can be reached from outside the machine; in a namespace, not even
+//!   from outside of that.
+//! - Instar runs with the ServiceAccount and the rules that it ships, never as admin.
+
+pub mod apply;
+pub mod binaries;
+pub mod cache;
+pub mod certificates;
+pub mod components;
+pub mod demo;
+pub mod dump;
+pub mod failure;
+pub mod fixtures;
+pub mod gobuild;
+pub mod instar;
+pub mod isolation;
+pub mod journeys;
+pub mod kubeconfig;
+pub mod ledger;
+pub mod manifests;
+pub mod mgmt;
+pub mod ports;
+pub mod prerequisites;
+pub mod process;
+pub mod procfs;
+pub mod progress;
+pub mod rundir;
+pub mod status;
+pub mod supervisor;
+pub mod versions;
+pub mod wait;
+
+pub use anyhow::{Context, Result};
+pub use failure::Failure;
+
+/// Chooses the TLS implementation of this process; call it once, before any connection.
+pub fn choose_tls() {
+    // Only fails when it was chosen before, which is as good.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}

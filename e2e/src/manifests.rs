@@ -1,0 +1,295 @@
+//! Manifests: rendered from kustomize, and turned into what plain processes need.
+//!
+//! A process has no Service and no cert-manager. So a webhook that names a Service is
+//! pointed at the process's port on loopback, with our certificate authority.
+
+use std::{
+    ffi::OsStr,
+    fs,
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::Instant,
+};
+
+use anyhow::{Context, Result, bail};
+use base64::{Engine, prelude::BASE64_STANDARD};
+use kube::core::DynamicObject;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use tokio::process::Command;
+
+use crate::{
+    binaries::Binary,
+    cache::Cache,
+    gobuild::{go, short_hex},
+    ports,
+    progress::{say, spoken},
+    versions::GoModule,
+};
+
+/// Stands for the authority's certificate in cached manifests: each cluster has its own.
+const CA_PLACEHOLDER: &str = "@CA_BUNDLE@";
+
+/// To be raised with a change of [`transform`], which the cache's key cannot see.
+const TRANSFORM_VERSION: &str = "1";
+
+/// A provider whose manifests come from a Go module.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Provider {
+    /// Cluster API's core.
+    Core,
+    /// The kubeadm bootstrap provider.
+    Bootstrap,
+    /// The kubeadm control plane provider.
+    ControlPlane,
+    /// The infrastructure provider with the in-memory backend.
+    Infrastructure,
+}
+
+impl Provider {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Core, Self::Bootstrap, Self::ControlPlane, Self::Infrastructure];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Core => "core",
+            Self::Bootstrap => "bootstrap",
+            Self::ControlPlane => "control-plane",
+            Self::Infrastructure => "infrastructure",
+        }
+    }
+
+    const fn module(self) -> &'static str {
+        match self {
+            Self::Core | Self::Bootstrap | Self::ControlPlane => "sigs.k8s.io/cluster-api",
+            Self::Infrastructure => "sigs.k8s.io/cluster-api/test",
+        }
+    }
+
+    const fn kustomization(self) -> &'static str {
+        match self {
+            Self::Core => "core/config/default",
+            Self::Bootstrap => "bootstrap/kubeadm/config/default",
+            Self::ControlPlane => "controlplane/kubeadm/config/default",
+            Self::Infrastructure => "infrastructure/docker/config/default",
+        }
+    }
+
+    const fn webhook_port(self) -> u16 {
+        match self {
+            Self::Core => ports::CORE_WEBHOOKS,
+            Self::Bootstrap => ports::BOOTSTRAP_WEBHOOKS,
+            Self::ControlPlane => ports::CONTROL_PLANE_WEBHOOKS,
+            Self::Infrastructure => ports::INFRASTRUCTURE_WEBHOOKS,
+        }
+    }
+}
+
+/// Whether a provider runs with rules of its own. Cluster API's managers run as admin, so of
+/// their rules only the `ClusterRoles` are installed, which others aggregate.
+pub(crate) fn is_for_provider(kind: &str) -> bool {
+    matches!(
+        kind,
+        "CustomResourceDefinition"
+            | "MutatingWebhookConfiguration"
+            | "ValidatingWebhookConfiguration"
+            | "Namespace"
+            | "ClusterRole"
+    )
+}
+
+/// Renders what the cache lacks; the result is the directory with one file per provider.
+pub async fn render(cache: &Cache, kubectl: &Path, step: &str) -> Result<PathBuf> {
+    // The name of its directory says what the renderer was built from.
+    let renderer = kubectl
+        .parent()
+        .and_then(Path::file_name)
+        .and_then(OsStr::to_str)
+        .unwrap_or_default();
+    let mut hash = Sha256::new();
+    for part in [&GoModule::ClusterApi.read("go.sum")?, TRANSFORM_VERSION, renderer] {
+        hash.update(part);
+    }
+    let dir = cache.manifests(&short_hex(&hash.finalize()));
+    if dir.is_dir() {
+        return Ok(dir);
+    }
+    say(format!(
+        "{step} manifests of {} providers: rendering",
+        Provider::ALL.len()
+    ));
+    let began = Instant::now();
+    let unfinished = dir.with_extension("unfinished");
+    fs::create_dir_all(&unfinished)?;
+    for provider in Provider::ALL {
+        let source = module_dir(provider.module()).await?.join(provider.kustomization());
+        let mut objects = kustomize(kubectl, &source).await?;
+        objects.retain(|object| is_for_provider(kind(object)));
+        for object in &mut objects {
+            transform(object, provider.webhook_port());
+        }
+        fs::write(file(&unfinished, provider), serde_json::to_vec(&objects)?)?;
+    }
+    fs::rename(&unfinished, &dir)?;
+    say(format!(
+        "{step} manifests of {} providers: rendered in {}",
+        Provider::ALL.len(),
+        spoken(began.elapsed())
+    ));
+    Ok(dir)
+}
+
+/// The objects of a provider, trusting the given authority.
+pub fn load(dir: &Path, provider: Provider, ca_pem: &str) -> Result<Vec<DynamicObject>> {
+    let path = file(dir, provider);
+    let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+    let objects: Vec<Value> = serde_json::from_str(&text).with_context(|| path.display().to_string())?;
+    trusting(&objects, ca_pem)
+}
+
+/// The objects, with the authority's certificate in its place.
+pub fn trusting(objects: &[Value], ca_pem: &str) -> Result<Vec<DynamicObject>> {
+    let text = serde_json::to_string(objects)?.replace(CA_PLACEHOLDER, &BASE64_STANDARD.encode(ca_pem));
+    Ok(serde_json::from_str(&text)?)
+}
+
+/// What `kubectl kustomize` makes of a directory.
+pub async fn kustomize(kubectl: &Path, dir: &Path) -> Result<Vec<Value>> {
+    let output = Command::new(kubectl)
+        .arg("kustomize")
+        .arg(dir)
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .output()
+        .await
+        .with_context(|| format!("starting {}", kubectl.display()))?;
+    if !output.status.success() {
+        bail!(
+            "kubectl kustomize {}: {}",
+            dir.display(),
+            String::from_utf8_lossy(&output.stderr).trim()
+        );
+    }
+    documents(&String::from_utf8(output.stdout)?).with_context(|| dir.display().to_string())
+}
+
+/// The documents of a YAML text.
+pub fn documents(yaml: &str) -> Result<Vec<Value>> {
+    // The limits are for texts of strangers; Cluster API's CRDs nest deeper than they allow.
+    let options = serde_saphyr::options! { budget: None };
+    Ok(serde_saphyr::from_multiple_with_options(yaml, options)?)
+}
+
+/// The kind of an object.
+pub(crate) fn kind(object: &Value) -> &str {
+    object.get("kind").and_then(Value::as_str).unwrap_or_default()
+}
+
+/// Points the webhooks of an object at a port on loopback.
+pub fn transform(object: &mut Value, port: u16) {
+    if let Some(annotations) = object
+        .pointer_mut("/metadata/annotations")
+        .and_then(Value::as_object_mut)
+    {
+        annotations.remove("cert-manager.io/inject-ca-from");
+    }
+    if let Some(config) = object.pointer_mut("/spec/conversion/webhook/clientConfig") {
+        redirect(config, port);
+    }
+    for webhook in object
+        .get_mut("webhooks")
+        .and_then(Value::as_array_mut)
+        .into_iter()
+        .flatten()
+    {
+        if let Some(config) = webhook.get_mut("clientConfig") {
+            redirect(config, port);
+        }
+    }
+}
+
+fn redirect(client_config: &mut Value, port: u16) {
+    let Some(service) = client_config.get("service") else {
+        return;
+    };
+    let path = service.get("path").and_then(Value::as_str).unwrap_or("/");
+    let path = path.trim_start_matches('/');
+    *client_config = json!({ "url": format!("https://127.0.0.1:{port}/{path}"), "caBundle": CA_PLACEHOLDER });
+}
+
+fn file(dir: &Path, provider: Provider) -> PathBuf {
+    dir.join(format!("{}.json", provider.name()))
+}
+
+/// Where Go keeps the sources of a module; downloads them where they are missing.
+async fn module_dir(module: &str) -> Result<PathBuf> {
+    for command in [
+        &["list", "-m", "-f", "{{.Dir}}", module][..],
+        &["mod", "download", module],
+    ] {
+        let output = go(GoModule::ClusterApi)
+            .args(command)
+            .output()
+            .await
+            .context("starting go")?;
+        if !output.status.success() {
+            let command = command.join(" ");
+            bail!("go {command}: {}", String::from_utf8_lossy(&output.stderr).trim());
+        }
+        let dir = String::from_utf8(output.stdout)?;
+        if !dir.trim().is_empty() {
+            return Ok(PathBuf::from(dir.trim()));
+        }
+    }
+    // The listing came first and empty, so the download just happened.
+    Box::pin(module_dir(module)).await
+}
+
+/// The program that renders: named here so that callers need not know.
+pub const RENDERER: Binary = Binary::Kubectl;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn services_become_loopback() {
+        let mut object = json!({
+            "kind": "ValidatingWebhookConfiguration",
+            "metadata": { "annotations": { "cert-manager.io/inject-ca-from": "a/b", "keep": "this" } },
+            "webhooks": [
+                { "name": "one", "clientConfig": { "service": { "name": "s", "path": "/validate" } } },
+                { "name": "two", "clientConfig": { "url": "https://elsewhere" } },
+            ],
+        });
+        transform(&mut object, 9460);
+        assert_eq!(
+            object.pointer("/metadata/annotations").unwrap(),
+            &json!({ "keep": "this" })
+        );
+        assert_eq!(
+            object.pointer("/webhooks/0/clientConfig").unwrap(),
+            &json!({ "url": "https://127.0.0.1:9460/validate", "caBundle": CA_PLACEHOLDER })
+        );
+        assert_eq!(
+            object.pointer("/webhooks/1/clientConfig/url").unwrap(),
+            "https://elsewhere"
+        );
+    }
+
+    #[test]
+    fn a_crd_converts_over_loopback() {
+        let mut crd = json!({ "spec": { "conversion": { "webhook": { "clientConfig": { "service": { "path": "/convert" } } } } } });
+        transform(&mut crd, 9449);
+        let url = crd.pointer("/spec/conversion/webhook/clientConfig/url").unwrap();
+        assert_eq!(url, "https://127.0.0.1:9449/convert");
+    }
+
+    #[test]
+    fn empty_documents_are_skipped() {
+        assert_eq!(
+            documents("---\na: 1\n---\n---\nb: \"2\"\n").unwrap(),
+            [json!({"a": 1}), json!({"b": "2"})]
+        );
+    }
+}

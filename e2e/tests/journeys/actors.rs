@@ -91,10 +91,21 @@ pub(crate) fn releases(scene: &Scene) -> Api<DynamicObject> {
     Api::all_with(scene.mgmt.client(), &resource)
 }
 
-/// A metric of the server, by its name and labels.
-pub(crate) async fn metric(scene: &Scene, name: &str) -> Result<i64> {
+/// How many requests the server has been asked, all routes and verdicts together.
+pub(crate) async fn admission_requests(scene: &Scene) -> Result<i64> {
+    let text = metrics(scene).await?;
+    let counts = text
+        .lines()
+        .filter(|line| line.starts_with("instar_admission_requests_total{"));
+    counts
+        .filter_map(|line| line.rsplit_once(' '))
+        .map(|(_, count)| Ok(count.parse::<i64>()?))
+        .sum()
+}
+
+async fn metrics(scene: &Scene) -> Result<String> {
     let url = format!("http://127.0.0.1:{}/metrics", ports::INSTAR_HEALTH);
-    let text = scene
+    Ok(scene
         .mgmt
         .http()
         .get(url)
@@ -102,7 +113,12 @@ pub(crate) async fn metric(scene: &Scene, name: &str) -> Result<i64> {
         .await?
         .error_for_status()?
         .text()
-        .await?;
+        .await?)
+}
+
+/// A metric of the server, by its name and labels.
+pub(crate) async fn metric(scene: &Scene, name: &str) -> Result<i64> {
+    let text = metrics(scene).await?;
     let line = text
         .lines()
         .find_map(|line| line.strip_prefix(name))

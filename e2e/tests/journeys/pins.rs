@@ -10,7 +10,10 @@ use kube::ResourceExt;
 use serde_json::{Value, json};
 
 use crate::{
-    actors::{PINS, UPGRADE, apply_rows, apply_wired, clusters, create, kubectl, pinned, pins, reconciled, running},
+    actors::{
+        PINS, UPGRADE, admission_requests, apply_rows, apply_wired, clusters, create, kubectl, pinned, pins,
+        reconciled, running,
+    },
     catalog::Rows,
 };
 
@@ -82,6 +85,8 @@ pub(crate) async fn a_newer_row_moves_nothing(scene: Scene) -> Result<()> {
     assert_eq!(ledger.machines_ever("c")?.len(), machines, "a machine was replaced");
 
     // A machine more comes from the same template: the topology is alive, and pinned to the old row.
+    // For a size nobody asks the server, nor for what the topology controller does about it.
+    let asked = admission_requests(&scene).await?;
     cluster.workers = &[("md-0", 2)];
     kubectl(
         &scene,
@@ -97,6 +102,7 @@ pub(crate) async fn a_newer_row_moves_nothing(scene: Scene) -> Result<()> {
     )
     .await?;
     running(&scene, &cluster, UPGRADE).await?;
+    assert_eq!(admission_requests(&scene).await?, asked, "scaling asked the server");
     assert_eq!(names(&ledger)?, templates, "a template rotated");
     assert_eq!(ledger.machines_ever("c")?.len(), machines + 1);
     assert_eq!(

@@ -91,6 +91,14 @@ impl Base {
             warnings,
         })
     }
+
+    pub(super) fn release_of(&self, version: &KubeVersion) -> Option<&str> {
+        self.pin_of(version).map(|pin| pin.release.as_str())
+    }
+
+    pub(super) fn pin_of(&self, version: &KubeVersion) -> Option<&Pin> {
+        self.pins.as_ref()?.releases.get(version)
+    }
 }
 
 /// The rows that an edit of the annotation names. They must exist, and be of the very versions that

@@ -1,4 +1,5 @@
-use instar_api::KubernetesReleaseSpec;
+use instar_api::{KubernetesReleaseSpec, Pin};
+use instar_capi::labels::UNSAFE_VERSION;
 use serde_json::{Value, json};
 
 use super::*;

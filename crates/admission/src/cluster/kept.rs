@@ -1,0 +1,105 @@
+//! The pins that stay, and what they get for pools that are new.
+
+use std::collections::BTreeMap;
+
+use instar_api::{Pins, Values};
+use instar_capi::{PoolKind, labels::UNSAFE_VERSION};
+use instar_domain::KubeVersion;
+use instar_wiring::Wiring;
+
+use super::{
+    Request,
+    edits::Base,
+    shape::{self, Place, PoolShape, Shape},
+    steps::{self, Step},
+};
+use crate::Denial;
+
+impl<'a> Request<'a> {
+    /// The pins that stay. At an edit of the version, Cluster API guarantees that everything is at
+    /// the present one, so older pins go; without that guarantee all of them stay.
+    pub(super) fn keep(&self, present: Option<&KubeVersion>, target: Option<&KubeVersion>, base: &Base) -> Pins {
+        let Some(pins) = &base.pins else {
+            return Pins {
+                adopted: present.cloned(),
+                releases: BTreeMap::new(),
+            };
+        };
+        let moves_on = present.is_some() && target != present;
+        let mut pins = pins.clone();
+        if moves_on && !self.is_unsafe() {
+            pins.releases.retain(|version, _| Some(version) == present);
+            pins.adopted = pins.adopted.filter(|adopted| Some(adopted) == present);
+            let has = |name: &str| self.topology.workers.pools().any(|(_, pool)| pool.name == name);
+            for pin in pins.releases.values_mut() {
+                pin.machine_deployments.retain(|name, _| has(name));
+                pin.machine_pools.retain(|name, _| has(name));
+            }
+        }
+        pins
+    }
+
+    fn is_unsafe(&self) -> bool {
+        let annotations = self.new.metadata.annotations.as_ref();
+        annotations.is_some_and(|all| all.contains_key(UNSAFE_VERSION))
+    }
+
+    /// Gives the pools that are new in this edit their values, in the pins that were there before.
+    pub(super) fn complete(
+        &self,
+        shape: &Shape<'a>,
+        wiring: &Wiring<'_>,
+        target: Option<&KubeVersion>,
+        base: &Base,
+        pins: &mut Pins,
+        steps: &[Step<'a>],
+    ) -> Result<(), Denial> {
+        let minted = |version: &KubeVersion| steps.iter().any(|step| step.version() == version);
+        for (version, pin) in pins.releases.iter_mut().filter(|(version, _)| !minted(version)) {
+            for (pool, kind, name) in shape.workers() {
+                if self.had_pool(kind, name, pool) {
+                    continue;
+                }
+                let row = self.known.catalog.named(&pin.release);
+                let values = row.and_then(|row| pool.image(row));
+                match values {
+                    Some(values)
+                        if pin.workers.is_empty()
+                            && pin.machine_deployments.is_empty()
+                            && pin.machine_pools.is_empty() =>
+                    {
+                        pin.workers.clone_from(values);
+                    }
+                    Some(values) => shape::set_pool(pin, kind, name, values.clone()),
+                    // A created Cluster keeps what it brought along, whatever this catalog has.
+                    None if base.is_brought_along => {}
+                    None if Some(version) == target => {
+                        return Err(steps::no_image(self, pool, &pin.release, version, row.is_some()));
+                    }
+                    None => shape::set_pool(pin, kind, name, Values::new()),
+                }
+            }
+            if Some(version) == target && !base.is_brought_along && (self.class_edited() || !self.had_all_pools(shape))
+            {
+                steps::renders(self, shape, wiring, version, pin, steps::Who::All)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn had_pool(&self, kind: PoolKind, name: &str, pool: &PoolShape<'_>) -> bool {
+        let Place::Worker { class, .. } = pool.place else {
+            return true;
+        };
+        let Some(old) = self.old_topology else { return false };
+        old.workers
+            .pools()
+            .any(|(old_kind, old)| old_kind == kind && old.name == name && old.class == class && !self.class_edited())
+    }
+
+    fn had_all_pools(&self, shape: &Shape<'_>) -> bool {
+        shape
+            .workers()
+            .all(|(pool, kind, name)| self.had_pool(kind, name, pool))
+    }
+}

@@ -54,7 +54,7 @@ down: | $(MGMT) ## Stop it and remove all of it
 .PHONY: demo
 demo: INSTAR = 1
 demo: mgmt ## Upgrade real clusters before your eyes
-	@$(MGMT) demo
+	@$(MGMT) demo $(if $(filter command environment,$(firstword $(origin NAME))),--name $(NAME))
 
 .PHONY: test
 test: prerequisites ## Run everything: build, unit tests, lint, journeys on a real management cluster

@@ -214,9 +214,9 @@ async fn script(shell: &Shell) -> Result<()> {
     let title = format!("Create a Cluster at {FIRST}: 3 control plane machines, and two pools of 2");
     let began = screen.stage(5, &title)?;
     screen.say(format!(
-        "Its machines exist in memory only and have no image: the field {} of their\n\
-         VM stands for it, and each row sets another value. Cluster API takes 30 s to connect\n\
-         to a cluster that is new.",
+        "Its machines exist in memory only and have no image: the {} of\n\
+         their VM stands for it, and each row of the catalog sets another one.\n\
+         Cluster API takes 30 s to connect to a cluster that is new.",
         images.field()
     ))?;
     let mut live = Live::start(&client, NAMESPACE, CLUSTER).await?;
@@ -304,7 +304,7 @@ async fn watched(
     let mut second = interval(Duration::from_secs(1));
     loop {
         let now = live.rows(images)?;
-        screen.machines(&before, &now, began.elapsed())?;
+        screen.machines(&before, &now, began.elapsed(), images.field())?;
         if live.is_done(&now, version, machines)? {
             screen.leave();
             return Ok(());

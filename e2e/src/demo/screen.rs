@@ -109,8 +109,9 @@ impl Screen {
         }
     }
 
-    /// Shows how the machines are: a table in place of the one before, or what changed.
-    pub(super) fn machines(&mut self, before: &[Row], now: &[Row], elapsed: Duration) -> Result<()> {
+    /// Shows how the machines are: a table in place of the one before, or what changed. `field` is
+    /// what the table has instead of the image.
+    pub(super) fn machines(&mut self, before: &[Row], now: &[Row], elapsed: Duration, field: &str) -> Result<()> {
         let coloured = self.coloured;
         let Some(terminal) = &mut self.terminal else {
             let clock = Zoned::now().strftime("%H:%M:%S").to_string();
@@ -125,7 +126,13 @@ impl Screen {
             lines.truncate(room - 1);
             lines.push("...".to_owned());
         }
-        lines.push(format!("after {}", spoken(Duration::from_secs(elapsed.as_secs()))));
+        // Whole seconds: this line is drawn once in each.
+        let clock = match elapsed.as_secs() {
+            seconds @ 0..10 => format!("{seconds} s"),
+            _ => spoken(elapsed),
+        };
+        let clock = format!("after {clock} (* {field} stands for the image)");
+        lines.push(clock.chars().take(terminal.size.columns).collect());
         let up = match terminal.drawn {
             0 => String::new(),
             drawn => format!("\x1b[{drawn}A"),

@@ -152,16 +152,22 @@ struct Stage {
     cluster: OnceCell<Result<Arc<Mgmt>, String>>,
     /// How many shared journeys are not done: the exclusive ones come after all of them.
     shared: watch::Sender<usize>,
-    /// Held by the exclusive journey whose turn it is.
-    alone: tokio::sync::Mutex<()>,
+    /// How many exclusive journeys are done: they come one by one, in the order of the list.
+    alone: watch::Sender<usize>,
 }
 
-/// The turn of a shared journey.
-struct Turn<'a>(&'a watch::Sender<usize>);
+/// A journey's turn, which ends with it, however that ends.
+enum Turn<'a> {
+    Shared(&'a watch::Sender<usize>),
+    Alone(&'a watch::Sender<usize>),
+}
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        self.0.send_modify(|left| *left -= 1);
+        match self {
+            Self::Shared(left) => left.send_modify(|left| *left -= 1),
+            Self::Alone(done) => done.send_modify(|done| *done += 1),
+        }
     }
 }
 
@@ -185,21 +191,22 @@ impl Stage {
         Ok(Arc::new(mgmt))
     }
 
-    async fn play(self: Arc<Self>, journey: Journey) -> Result<()> {
+    /// `place` is the journey's among the exclusive ones that run.
+    async fn play(self: Arc<Self>, journey: Journey, place: usize) -> Result<()> {
         let Journey {
             name,
             kind,
             deadline,
             body,
         } = journey;
-        // Counted down when this returns, however it does.
-        let _shared = (kind == Kind::Shared).then(|| Turn(&self.shared));
+        let shared = (kind == Kind::Shared).then(|| Turn::Shared(&self.shared));
         let mgmt = self.cluster().await?;
-        let _alone = if kind == Kind::Exclusive {
-            self.shared.subscribe().wait_for(|left| *left == 0).await?;
-            Some(self.alone.lock().await)
+        let _turn = if let Some(turn) = shared {
+            turn
         } else {
-            None
+            self.shared.subscribe().wait_for(|left| *left == 0).await?;
+            self.alone.subscribe().wait_for(|done| *done == place).await?;
+            Turn::Alone(&self.alone)
         };
         say(format!("{name}: begins"));
         let began = Instant::now();
@@ -295,15 +302,18 @@ fn try_run(setup: Setup, journeys: Vec<Journey>) -> Result<ExitCode> {
         setup,
         cluster: OnceCell::new(),
         shared: watch::Sender::new(shared),
-        alone: tokio::sync::Mutex::new(()),
+        alone: watch::Sender::new(0),
     });
     end_on_signals(&runtime);
 
+    let mut exclusive = 0;
     let trials = journeys.into_iter().map(|journey| {
         let (runtime, stage) = (Arc::clone(&runtime), Arc::clone(&stage));
+        let place = exclusive;
+        exclusive += usize::from(journey.kind == Kind::Exclusive && runs(&&journey));
         Trial::test(journey.name, move || {
             runtime
-                .block_on(stage.play(journey))
+                .block_on(stage.play(journey, place))
                 .map_err(|error| Failed::from(told(&error)))
         })
     });

@@ -14,7 +14,7 @@ use instar_e2e::{
 use kube::{
     Api, ResourceExt,
     api::{ListParams, Patch, PatchParams},
-    core::DynamicObject,
+    core::{DynamicObject, GroupVersionKind},
     discovery::ApiResource,
 };
 use serde_json::{Value, json};
@@ -62,6 +62,22 @@ pub(crate) async fn kubectl(scene: &Scene, arguments: &[&str], input: &str) -> R
     run(scene, command, input).await
 }
 
+/// `kubectl patch` of a Cluster, with what it prints.
+pub(crate) async fn kubectl_patch(scene: &Scene, name: &str, patch: &Value) -> Result<Printed> {
+    let kind = if patch.is_array() {
+        "--type=json"
+    } else {
+        "--type=merge"
+    };
+    let patch = patch.to_string();
+    kubectl(
+        scene,
+        &["patch", "clusters.cluster.x-k8s.io", name, kind, "-p", &patch],
+        "",
+    )
+    .await
+}
+
 /// Applies rows, and waits until Instar has seen them: what it has not seen it refuses.
 pub(crate) async fn apply_rows(scene: &Scene, rows: &[Value]) -> Result<()> {
     for row in rows {
@@ -79,15 +95,24 @@ pub(crate) async fn apply_rows(scene: &Scene, rows: &[Value]) -> Result<()> {
     .await
 }
 
+/// A kind, as far as a client needs to know it.
+pub(crate) fn resource(group: &str, version: &str, kind: &str, plural: &str) -> ApiResource {
+    ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), plural)
+}
+
+/// Objects of a kind in the journey's namespace.
+pub(crate) fn namespaced(scene: &Scene, resource: &ApiResource) -> Api<DynamicObject> {
+    Api::namespaced_with(scene.mgmt.client(), &scene.namespace, resource)
+}
+
 /// The catalog.
 pub(crate) fn releases(scene: &Scene) -> Api<DynamicObject> {
-    let resource = ApiResource {
-        group: "upgrade.cluster.x-k8s.io".to_owned(),
-        version: "v1alpha1".to_owned(),
-        api_version: "upgrade.cluster.x-k8s.io/v1alpha1".to_owned(),
-        kind: "KubernetesRelease".to_owned(),
-        plural: "kubernetesreleases".to_owned(),
-    };
+    let resource = resource(
+        "upgrade.cluster.x-k8s.io",
+        "v1alpha1",
+        "KubernetesRelease",
+        "kubernetesreleases",
+    );
     Api::all_with(scene.mgmt.client(), &resource)
 }
 
@@ -152,7 +177,7 @@ pub(crate) async fn apply_wired(scene: &Scene, class: &str, rows: &[Value]) -> R
 
 /// The Clusters of the journey's namespace.
 pub(crate) fn clusters(scene: &Scene) -> Api<DynamicObject> {
-    Api::namespaced_with(scene.mgmt.client(), &scene.namespace, &core_kind("Cluster", "clusters"))
+    namespaced(scene, &core_kind("Cluster", "clusters"))
 }
 
 /// A merge patch of a Cluster. What the server says against it is the error's text.

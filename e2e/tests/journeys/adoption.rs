@@ -9,7 +9,8 @@ use instar_e2e::{
 
 use crate::{
     actors::{
-        UPGRADE, apply_rows, assert_rolled, create, edit, kubectl, pinned, pins, reconciled, running, version, wire,
+        UPGRADE, apply_rows, assert_rolled, create, edit, kubectl_patch, pinned, pins, reconciled, running, version,
+        wire,
     },
     catalog::Rows,
 };
@@ -55,13 +56,7 @@ pub(crate) async fn a_running_cluster_is_adopted(scene: Scene) -> Result<()> {
         "wiring the class replaced a machine"
     );
 
-    let patch = version(&last).to_string();
-    let printed = kubectl(
-        &scene,
-        &["patch", "clusters.cluster.x-k8s.io", "c", "--type=merge", "-p", &patch],
-        "",
-    )
-    .await?;
+    let printed = kubectl_patch(&scene, "c", &version(&last)).await?;
     assert!(printed.succeeded, "{}", printed.stderr);
     let said = format!(
         "Warning: Cluster {}/c is adopted: {first} stays as its class renders it",

@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 
 use crate::{
     actors::{
-        PINS, UPGRADE, admission_requests, apply_rows, apply_wired, clusters, create, kubectl, pinned, pins,
-        reconciled, running,
+        PINS, UPGRADE, admission_requests, apply_rows, apply_wired, clusters, create, kubectl, kubectl_patch, pinned,
+        pins, reconciled, running,
     },
     catalog::Rows,
 };
@@ -88,19 +88,9 @@ pub(crate) async fn a_newer_row_moves_nothing(scene: Scene) -> Result<()> {
     // For a size nobody asks the server, nor for what the topology controller does about it.
     let asked = admission_requests(&scene).await?;
     cluster.workers = &[("md-0", 2)];
-    kubectl(
-        &scene,
-        &[
-            "patch",
-            "clusters.cluster.x-k8s.io",
-            "c",
-            "--type=json",
-            "-p",
-            r#"[{"op":"replace","path":"/spec/topology/workers/machineDeployments/0/replicas","value":2}]"#,
-        ],
-        "",
-    )
-    .await?;
+    let two = json!([{ "op": "replace", "path": "/spec/topology/workers/machineDeployments/0/replicas", "value": 2 }]);
+    let scaled = kubectl_patch(&scene, "c", &two).await?;
+    assert!(scaled.succeeded, "{}", scaled.stderr);
     running(&scene, &cluster, UPGRADE).await?;
     assert_eq!(admission_requests(&scene).await?, asked, "scaling asked the server");
     assert_eq!(names(&ledger)?, templates, "a template rotated");
@@ -168,20 +158,8 @@ pub(crate) async fn brought_along(scene: Scene) -> Result<()> {
         &format!("\"{}\"", rows.name(34, 1)),
         &format!("\"{}\"", rows.name(35, 1)),
     );
-    let patch = json!({ "metadata": { "annotations": { PINS: other } } }).to_string();
-    let refused = kubectl(
-        &scene,
-        &[
-            "patch",
-            "clusters.cluster.x-k8s.io",
-            "first",
-            "--type=merge",
-            "-p",
-            &patch,
-        ],
-        "",
-    )
-    .await?;
+    let patch = json!({ "metadata": { "annotations": { PINS: other } } });
+    let refused = kubectl_patch(&scene, "first", &patch).await?;
     let message = format!(
         "release {} is of {}, and is named for {runs}; name a release of {runs} [rule pins-by-hand]",
         rows.name(35, 1),
@@ -189,20 +167,8 @@ pub(crate) async fn brought_along(scene: Scene) -> Result<()> {
     );
     assert!(refused.stderr.contains(&message), "{}", refused.stderr);
     // And one that is taken away comes back.
-    let patch = json!({ "metadata": { "annotations": { PINS: Value::Null } } }).to_string();
-    let patched = kubectl(
-        &scene,
-        &[
-            "patch",
-            "clusters.cluster.x-k8s.io",
-            "first",
-            "--type=merge",
-            "-p",
-            &patch,
-        ],
-        "",
-    )
-    .await?;
+    let patch = json!({ "metadata": { "annotations": { PINS: Value::Null } } });
+    let patched = kubectl_patch(&scene, "first", &patch).await?;
     assert!(patched.succeeded, "{}", patched.stderr);
     assert_eq!(
         clusters(&scene).get("first").await?.annotations().get(PINS),

@@ -2,19 +2,18 @@
 
 use instar_e2e::{
     Context, Result,
-    fixtures::{CLUSTER_CLASS, TopologyCluster, core_kind},
+    fixtures::{CLUSTER_CLASS, TopologyCluster},
     journeys::Scene,
 };
 use kube::{
     Api, ResourceExt,
     api::{DeleteParams, ListParams, Patch, PatchParams},
     core::DynamicObject,
-    discovery::ApiResource,
 };
 use serde_json::{Value, json};
 
 use crate::{
-    actors::{apply_rows, apply_wired, clusters, releases, version},
+    actors::{apply_rows, apply_wired, clusters, namespaced, releases, resource, version},
     catalog::{IMAGE, Rows},
 };
 
@@ -235,14 +234,13 @@ impl Refusals<'_> {
                 "spec": { "template": { "metadata": {}, "spec": { "image": image } } },
             })
         };
-        let resource = ApiResource {
-            group: "infrastructure.cluster.x-k8s.io".to_owned(),
-            version: "v1".to_owned(),
-            api_version: "infrastructure.cluster.x-k8s.io/v1".to_owned(),
-            kind: "PlainMachineTemplate".to_owned(),
-            plural: "plainmachinetemplates".to_owned(),
-        };
-        let api: Api<DynamicObject> = Api::namespaced_with(self.scene.mgmt.client(), self.ns(), &resource);
+        let plain = resource(
+            "infrastructure.cluster.x-k8s.io",
+            "v1",
+            "PlainMachineTemplate",
+            "plainmachinetemplates",
+        );
+        let api = namespaced(self.scene, &plain);
         instar_e2e::wait::wait_for(
             "PlainMachineTemplates to be served",
             std::time::Duration::from_secs(30),
@@ -285,13 +283,12 @@ impl Refusals<'_> {
         )
         .await
         .context("labels of the machines")?;
-        let crds = ApiResource {
-            group: "apiextensions.k8s.io".to_owned(),
-            version: "v1".to_owned(),
-            api_version: "apiextensions.k8s.io/v1".to_owned(),
-            kind: "CustomResourceDefinition".to_owned(),
-            plural: "customresourcedefinitions".to_owned(),
-        };
+        let crds = resource(
+            "apiextensions.k8s.io",
+            "v1",
+            "CustomResourceDefinition",
+            "customresourcedefinitions",
+        );
         let crds: Api<DynamicObject> = Api::all_with(self.scene.mgmt.client(), &crds);
         crds.delete(
             "plainmachinetemplates.infrastructure.cluster.x-k8s.io",
@@ -311,9 +308,9 @@ impl Refusals<'_> {
         .object();
         object["spec"]["topology"]["classRef"]["name"] = json!("nobody");
         let object: DynamicObject = serde_json::from_value(object)?;
-        let api: Api<DynamicObject> =
-            Api::namespaced_with(self.scene.mgmt.client(), self.ns(), &core_kind("Cluster", "clusters"));
-        let created = api.create(&kube::api::PostParams::default(), &object).await;
+        let created = clusters(self.scene)
+            .create(&kube::api::PostParams::default(), &object)
+            .await;
         let message = format!(
             "{MUTATE}Cluster {0}/no-class: spec.topology.classRef: ClusterClass {0}/nobody is not known; create it first, or try again if it was created just now [rule class-known]",
             self.ns()

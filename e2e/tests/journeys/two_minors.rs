@@ -5,18 +5,18 @@ use std::time::Duration;
 use instar_e2e::{
     Context, Result,
     components::RuntimeSdk,
-    fixtures::{CLUSTER_CLASS, TopologyCluster, core_kind},
+    fixtures::{CLUSTER_CLASS, TopologyCluster},
     journeys::Scene,
     ledger::{Ledger, Pool},
     wait::wait_for,
 };
-use kube::{Api, ResourceExt, api::ListParams, core::DynamicObject, discovery::ApiResource};
+use kube::{ResourceExt, api::ListParams};
 use serde_json::{Value, json};
 
 use crate::{
     actors::{
-        UPGRADE, apply_rows, apply_wired, assert_rolled, create, edit, instar, kubectl, pinned, pins, reconciled,
-        running, version,
+        UPGRADE, apply_rows, apply_wired, assert_rolled, create, edit, instar, kubectl, namespaced, pinned, pins,
+        reconciled, resource, running, version,
     },
     catalog::Rows,
 };
@@ -102,14 +102,13 @@ async fn wiring_again_changes_nothing(scene: &Scene, rows: &[Value]) -> Result<(
 
 /// The KubeadmControlPlane carries the last row's etcd and CoreDNS.
 async fn tags_follow(scene: &Scene, etcd: &str, dns: &str) -> Result<()> {
-    let resource = ApiResource {
-        group: "controlplane.cluster.x-k8s.io".to_owned(),
-        version: "v1beta2".to_owned(),
-        api_version: "controlplane.cluster.x-k8s.io/v1beta2".to_owned(),
-        kind: "KubeadmControlPlane".to_owned(),
-        plural: "kubeadmcontrolplanes".to_owned(),
-    };
-    let api: Api<DynamicObject> = Api::namespaced_with(scene.mgmt.client(), &scene.namespace, &resource);
+    let control_planes = resource(
+        "controlplane.cluster.x-k8s.io",
+        "v1beta2",
+        "KubeadmControlPlane",
+        "kubeadmcontrolplanes",
+    );
+    let api = namespaced(scene, &control_planes);
     for control_plane in api.list(&ListParams::default()).await? {
         let at = |pointer: &str| {
             let pointer = format!("/spec/kubeadmConfigSpec/clusterConfiguration/{pointer}/imageTag");
@@ -204,14 +203,13 @@ pub(crate) async fn a_machine_pool_is_rendered(scene: Scene) -> Result<()> {
     scene.apply_object(cluster).await?;
     reconciled(&scene, "c").await?;
 
-    let resource = ApiResource {
-        plural: "devmachinepools".to_owned(),
-        kind: "DevMachinePool".to_owned(),
-        group: "infrastructure.cluster.x-k8s.io".to_owned(),
-        api_version: "infrastructure.cluster.x-k8s.io/v1beta2".to_owned(),
-        ..core_kind("", "")
-    };
-    let api: Api<DynamicObject> = Api::namespaced_with(scene.mgmt.client(), &scene.namespace, &resource);
+    let pools = resource(
+        "infrastructure.cluster.x-k8s.io",
+        "v1beta2",
+        "DevMachinePool",
+        "devmachinepools",
+    );
+    let api = namespaced(&scene, &pools);
     wait_for(
         "the pool's infrastructure to carry the row's image",
         Duration::from_mins(2),

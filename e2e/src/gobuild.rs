@@ -156,6 +156,17 @@ pub(crate) fn short_hex(digest: &[u8]) -> String {
     format!("{number:016x}")
 }
 
+/// How far a build is, from what Go has printed: what it fetches, then each package that it compiles.
+fn progress(log: &Path) -> String {
+    let text = fs::read_to_string(log).unwrap_or_default();
+    let compiled: Vec<&str> = text.lines().filter(|line| !line.starts_with("go: ")).collect();
+    match (compiled.last(), text.lines().last()) {
+        (Some(last), _) => format!("{} packages compiled, now {last},", compiled.len()),
+        (None, Some(last)) => last.trim_start_matches("go: ").to_owned(),
+        (None, None) => "begins".to_owned(),
+    }
+}
+
 async fn compile(cache: &Cache, binary: Binary, versions: &Versions, path: &Path, title: &str) -> Result<()> {
     say(format!("{title}: building (the first time this takes minutes)"));
     let began = Instant::now();
@@ -168,7 +179,8 @@ async fn compile(cache: &Cache, binary: Binary, versions: &Versions, path: &Path
 
     let output = fs::File::create(&log).with_context(|| log.display().to_string())?;
     let mut child = go(binary.module())
-        .args(["build", "-o"])
+        // Names each package as it is compiled: how far a build is.
+        .args(["build", "-v", "-o"])
         .arg(&unfinished)
         .args(["-ldflags", &binary.ldflags(versions), binary.package()])
         .stdout(output.try_clone()?)
@@ -179,9 +191,7 @@ async fn compile(cache: &Cache, binary: Binary, versions: &Versions, path: &Path
         tokio::select! {
             status = child.wait() => break status?,
             () = tokio::time::sleep(SIGN_OF_LIFE) => {
-                let doing = last_lines(&log, 1);
-                let doing = if doing.is_empty() { "compiling".to_owned() } else { doing };
-                say(format!("{title}: still building after {}: {doing}", spoken(began.elapsed())));
+                say(format!("{title}: {} after {}", progress(&log), spoken(began.elapsed())));
             }
         }
     };

@@ -5,7 +5,7 @@ use std::{process::Stdio, time::Duration};
 use instar_e2e::{
     Context, Result,
     binaries::Binary,
-    fixtures::{COMES_UP, TopologyCluster, core_kind, wait_running},
+    fixtures::{CLUSTER_CLASS, COMES_UP, TopologyCluster, core_kind, wait_running},
     journeys::Scene,
     ledger::{Ledger, MachineRecord, Pool},
     ports,
@@ -151,6 +151,14 @@ pub(crate) async fn metric(scene: &Scene, name: &str) -> Result<i64> {
     Ok(line.trim().parse()?)
 }
 
+/// The class of the journeys, with an etcd of its own.
+pub(crate) fn with_etcd(tag: &str) -> String {
+    let spec = "      kubeadmConfigSpec:\n";
+    let etcd =
+        format!("        clusterConfiguration:\n          etcd:\n            local:\n              imageTag: {tag}\n");
+    CLUSTER_CLASS.replace(spec, &format!("{spec}{etcd}"))
+}
+
 /// `instar wire` for a class, its templates and rows in files, as `make` or a Git tool would call it.
 pub(crate) async fn wire(scene: &Scene, class: &str, rows: &[Value]) -> Result<String> {
     let mut documents = vec![class.to_owned()];
@@ -261,6 +269,12 @@ pub(crate) async fn reconciled(scene: &Scene, name: &str) -> Result<()> {
     .await
 }
 
+/// What the template that a machine was cloned from carries.
+pub(crate) fn image_of(machine: &MachineRecord) -> Option<String> {
+    let spec = &machine.template.as_ref()?.spec;
+    Some(spec.pointer(IMAGE.trim_start_matches("/spec"))?.as_str()?.to_owned())
+}
+
 /// Asserts that a pool's machines were made exactly `replicas` times for each of the versions, in no
 /// other version, and each from a template that carries the row's value.
 pub(crate) fn assert_rolled(
@@ -288,21 +302,16 @@ pub(crate) fn assert_rolled(
         let names: Vec<&str> = machines.iter().map(|machine| machine.name.as_str()).collect();
         assert_eq!(machines.len(), replicas, "{pool:?} at {version} had {names:?}");
         for machine in machines {
-            let template = machine
-                .template
-                .as_ref()
-                .with_context(|| format!("{} was cloned from nothing", machine.name))?;
-            let image = template
-                .spec
-                .pointer(IMAGE.trim_start_matches("/spec"))
-                .and_then(Value::as_str);
             let wanted = revision.map(|revision| rows.image(*minor, revision));
+            let template = machine.template.as_ref();
+            let source = &template
+                .with_context(|| format!("{} was cloned from nothing", machine.name))?
+                .name;
             assert_eq!(
-                image,
-                wanted.as_deref(),
-                "{} of {version} was cloned from {}",
-                machine.name,
-                template.name
+                image_of(machine),
+                wanted,
+                "{} of {version} was cloned from {source}",
+                machine.name
             );
         }
     }

@@ -2,7 +2,7 @@
 
 use instar_e2e::{
     Result,
-    fixtures::{CLUSTER_CLASS, TopologyCluster},
+    fixtures::TopologyCluster,
     journeys::Scene,
     ledger::{Ledger, Pool},
 };
@@ -10,7 +10,7 @@ use instar_e2e::{
 use crate::{
     actors::{
         UPGRADE, apply_rows, assert_rolled, create, edit, kubectl_patch, pinned, pins, reconciled, running, version,
-        wire,
+        wire, with_etcd,
     },
     catalog::Rows,
 };
@@ -21,10 +21,7 @@ pub(crate) async fn a_running_cluster_is_adopted(scene: Scene) -> Result<()> {
     let ledger = Ledger::start(&scene.mgmt.client(), &scene.namespace).await?;
     apply_rows(&scene, &rows.all()).await?;
     // Its class sets an etcd of its own, from which 3.6 may be gone to.
-    let class = CLUSTER_CLASS.replace(
-        "      kubeadmConfigSpec:\n",
-        "      kubeadmConfigSpec:\n        clusterConfiguration:\n          etcd:\n            local:\n              imageTag: 3.5.26-0\n",
-    );
+    let class = with_etcd("3.5.26-0");
     scene.apply(&class).await?;
     let (first, last) = (rows.version(33), rows.version(35));
     let mut cluster = TopologyCluster {

@@ -6,6 +6,9 @@ use serde_json::{Value, json};
 /// one takes to start stands for it.
 pub(crate) const IMAGE: &str = "/spec/template/spec/backend/inMemory/vm/provisioning/startupDuration";
 
+/// The label of pools that get an image of their own.
+pub(crate) const SPECIAL: &str = "journey.example.org/special";
+
 /// The rows of one journey: one for each minor from v1.33 to v1.36, all with the same patch number.
 pub(crate) struct Rows {
     patch: u8,
@@ -32,6 +35,11 @@ impl Rows {
         format!("0.{minor}{}{revision}s", self.patch)
     }
 
+    /// What the templates of pools with the label [`SPECIAL`] carry.
+    pub(crate) fn special_image(&self, minor: u8, revision: u8) -> String {
+        self.image(minor, revision).replacen("0.", "0.0", 1)
+    }
+
     /// A row, with the tags that kubeadm uses.
     pub(crate) fn row(&self, minor: u8, revision: u8) -> Value {
         let (etcd, dns) = match minor {
@@ -47,10 +55,18 @@ impl Rows {
             "spec": {
                 "version": self.version(minor),
                 "revision": revision,
-                "machineImages": [{
-                    "kind": "DevMachineTemplate",
-                    "values": [{ "pointer": IMAGE, "value": self.image(minor, revision) }],
-                }],
+                "machineImages": [
+                    {
+                        "kind": "DevMachineTemplate",
+                        "role": "Worker",
+                        "labels": { SPECIAL: "yes" },
+                        "values": [{ "pointer": IMAGE, "value": self.special_image(minor, revision) }],
+                    },
+                    {
+                        "kind": "DevMachineTemplate",
+                        "values": [{ "pointer": IMAGE, "value": self.image(minor, revision) }],
+                    },
+                ],
                 "components": { "etcd": { "imageTag": etcd }, "coreDNS": { "imageTag": dns } },
             },
         })

@@ -157,7 +157,7 @@ impl Refusals<'_> {
     async fn an_image_that_is_missing(&self) -> Result<()> {
         let to = self.rows.version(35);
         let mut row = self.rows.row(35, 2);
-        row["spec"]["machineImages"][0]["role"] = json!("ControlPlane");
+        row["spec"]["machineImages"][1]["role"] = json!("ControlPlane");
         let message = format!(
             "spec.topology.version: release {} ({to}) has no image for MachineDeployment md-0 (DevMachineTemplate); create a KubernetesRelease of {to} with a higher revision and this image [rule image-for-pool]",
             self.rows.name(35, 2)
@@ -169,7 +169,7 @@ impl Refusals<'_> {
         let pointer = IMAGE.replace("/vm/", "/node/");
         let to = self.rows.version(35);
         let mut row = self.rows.row(35, 3);
-        let values = row["spec"]["machineImages"][0]["values"]
+        let values = row["spec"]["machineImages"][1]["values"]
             .as_array_mut()
             .context("values")?;
         values.push(json!({ "pointer": pointer, "value": "1s" }));

@@ -15,10 +15,10 @@ use serde_json::{Value, json};
 
 use crate::{
     actors::{
-        UPGRADE, apply_rows, apply_wired, assert_rolled, create, edit, instar, kubectl, namespaced, pinned, pins,
-        reconciled, resource, running, version,
+        UPGRADE, apply_rows, apply_wired, assert_rolled, create, edit, image_of, instar, kubectl, namespaced, pinned,
+        pins, reconciled, resource, running, version, with_etcd,
     },
-    catalog::Rows,
+    catalog::{IMAGE, Rows, SPECIAL},
 };
 
 pub(crate) async fn with_the_runtime_sdk(scene: Scene) -> Result<()> {
@@ -124,7 +124,8 @@ async fn tags_follow(scene: &Scene, etcd: &str, dns: &str) -> Result<()> {
     Ok(())
 }
 
-/// A pool that is added to a running Cluster comes up from the row that the Cluster is pinned to.
+/// A pool that is added to a running Cluster comes up from the row that the Cluster is pinned to, and
+/// its labels choose the image. The other pools stay as they are.
 async fn an_added_pool_gets_its_pins(scene: &Scene, rows: &Rows) -> Result<()> {
     let ledger = Ledger::start(&scene.mgmt.client(), &scene.namespace).await?;
     let last = rows.version(35);
@@ -132,10 +133,13 @@ async fn an_added_pool_gets_its_pins(scene: &Scene, rows: &Rows) -> Result<()> {
         name: "c",
         version: &last,
         control_planes: 3,
-        workers: &[("md-0", 2), ("md-1", 2), ("added", 1)],
+        workers: &[("md-0", 2), ("md-1", 2), ("added", 1), ("special", 1)],
     };
     // As a Git tool writes it: the whole Cluster, without the annotation.
-    scene.apply_object(cluster.object()).await?;
+    let mut object = cluster.object();
+    object["spec"]["topology"]["workers"]["machineDeployments"][3]["metadata"] =
+        json!({ "labels": { SPECIAL: "yes" } });
+    scene.apply_object(object).await?;
     running(scene, &cluster, UPGRADE).await?;
     assert_rolled(
         &ledger,
@@ -152,22 +156,38 @@ async fn an_added_pool_gets_its_pins(scene: &Scene, rows: &Rows) -> Result<()> {
         &Pool::Workers("md-0".to_owned()),
         2,
         &[(35, Some(1))],
-    )
+    )?;
+    let pools = pins(scene, "c").await?["releases"][&last]["machineDeployments"].clone();
+    assert_eq!(pools, json!({ "special": { IMAGE: rows.special_image(35, 1) } }));
+    for machine in ledger
+        .machines_ever("c")?
+        .iter()
+        .filter(|machine| machine.pool == Pool::Workers("special".to_owned()))
+    {
+        assert_eq!(image_of(machine), Some(rows.special_image(35, 1)), "{}", machine.name);
+    }
+    Ok(())
 }
 
-/// The in-memory backend has no machine pools, so their machines don't come; what CAPI renders for
-/// one does.
+/// The in-memory backend has no machine pools, so their machines don't come; what Cluster API renders
+/// for one does. A value that the row doesn't set stays the class' own.
 pub(crate) async fn a_machine_pool_is_rendered(scene: Scene) -> Result<()> {
-    const IMAGE: &str = "/spec/template/spec/backend/docker/customImage";
+    const POOL_IMAGE: &str = "/spec/template/spec/backend/docker/customImage";
     let rows = Rows::new(3);
     let mut row = rows.row(34, 1);
     let pool_image =
-        json!({ "kind": "DevMachinePoolTemplate", "values": [{ "pointer": IMAGE, "value": "node:the-row" }] });
+        json!({ "kind": "DevMachinePoolTemplate", "values": [{ "pointer": POOL_IMAGE, "value": "node:the-row" }] });
     row["spec"]["machineImages"]
         .as_array_mut()
         .context("images")?
         .push(pool_image);
-    apply_rows(&scene, std::slice::from_ref(&row)).await?;
+    // It sets no etcd, and another row does: the class' own stays.
+    row["spec"]["components"]
+        .as_object_mut()
+        .context("components")?
+        .remove("etcd");
+    let catalog = [row, rows.row(33, 1)];
+    apply_rows(&scene, &catalog).await?;
 
     let template = json!({
         "apiVersion": "infrastructure.cluster.x-k8s.io/v1beta2",
@@ -187,8 +207,12 @@ pub(crate) async fn a_machine_pool_is_rendered(scene: Scene) -> Result<()> {
         .map(|line| format!("{indent}{line}\n"))
         .concat()
     };
-    let class = format!("{template}\n---\n{}\n{}", CLUSTER_CLASS.trim_end(), pool_class("    "));
-    apply_wired(&scene, &class, std::slice::from_ref(&row)).await?;
+    let class = format!(
+        "{template}\n---\n{}\n{}",
+        with_etcd("3.6.5-0").trim_end(),
+        pool_class("    ")
+    );
+    apply_wired(&scene, &class, &catalog).await?;
 
     let first = rows.version(34);
     let mut cluster = TopologyCluster {
@@ -202,6 +226,7 @@ pub(crate) async fn a_machine_pool_is_rendered(scene: Scene) -> Result<()> {
         json!([{ "class": "default-pool", "name": "mp-0", "replicas": 1 }]);
     scene.apply_object(cluster).await?;
     reconciled(&scene, "c").await?;
+    tags_follow(&scene, "3.6.5-0", "v1.12.1").await?;
 
     let pools = resource(
         "infrastructure.cluster.x-k8s.io",

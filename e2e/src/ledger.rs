@@ -4,7 +4,8 @@
 //! a machine made twice, from which template, with which content, is a template left over.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
+    fmt,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -14,12 +15,15 @@ use futures::{StreamExt, TryStreamExt};
 use jiff::Timestamp;
 use kube::{
     Api, Client, ResourceExt,
+    api::ListParams,
     core::DynamicObject,
     discovery::ApiResource,
     runtime::{WatchStreamExt, watcher},
 };
 use serde_json::Value;
 use tokio::{sync::oneshot, task::JoinSet, time::timeout};
+
+use crate::wait::wait_for;
 
 /// How long the first lists may take.
 const SYNC: Duration = Duration::from_secs(30);
@@ -123,6 +127,12 @@ impl Book {
         entry.deleted |= deleted;
     }
 
+    /// The UIDs of what is not gone.
+    fn there(&self, kind: Kind) -> BTreeSet<String> {
+        let live = self.of(kind).filter(|entry| !entry.deleted);
+        live.filter_map(|entry| entry.last.uid()).collect()
+    }
+
     fn of(&self, kind: Kind) -> impl Iterator<Item = &Entry> {
         self.entries
             .iter()
@@ -132,11 +142,19 @@ impl Book {
 }
 
 /// Watches a namespace for as long as it lives.
-#[derive(Debug)]
 pub struct Ledger {
+    client: Client,
     namespace: String,
     book: Arc<Mutex<Book>>,
     _watches: JoinSet<()>,
+}
+
+impl fmt::Debug for Ledger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ledger")
+            .field("namespace", &self.namespace)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Ledger {
@@ -158,10 +176,29 @@ impl Ledger {
             synced.with_context(|| format!("listing every {kind:?} in {namespace}"))?;
         }
         Ok(Self {
+            client: client.clone(),
             namespace: namespace.to_owned(),
             book,
             _watches: watches,
         })
+    }
+
+    /// Waits until the ledger has seen what is there now: its watches come after a list's answer.
+    pub async fn caught_up(&self) -> Result<()> {
+        wait_for("the ledger to have seen what is there", SYNC, || async {
+            for kind in Kind::ALL {
+                let api: Api<DynamicObject> =
+                    Api::namespaced_with(self.client.clone(), &self.namespace, &kind.resource());
+                let there = api.list(&ListParams::default()).await?;
+                let there: BTreeSet<_> = there.iter().filter_map(ResourceExt::uid).collect();
+                let seen = self.read()?.there(kind);
+                if seen != there {
+                    return Err(format!("{kind:?}: {} seen, {} there", seen.len(), there.len()).into());
+                }
+            }
+            Ok(())
+        })
+        .await
     }
 
     /// Every machine that a cluster ever had, in the order in which they were made.

@@ -59,6 +59,7 @@ async fn topology_cluster(scene: Scene) -> Result<()> {
     )
     .await?;
 
+    ledger.caught_up().await?;
     let groups = ledger.machines_by_version("one")?;
     let workers = Pool::Workers("md-0".to_owned());
     let counted: Vec<_> = groups

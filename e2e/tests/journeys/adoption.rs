@@ -36,12 +36,14 @@ pub(crate) async fn a_running_cluster_is_adopted(scene: Scene) -> Result<()> {
         "a Cluster of a class without wiring has no pins"
     );
 
+    ledger.caught_up().await?;
     let before = ledger.templates_ever("c")?.len();
     let wired = wire(&scene, &class, &rows.all()).await?;
     scene.apply(&wired).await?;
     // A label makes the topology controller render the Cluster with the class as it is now.
     edit(&scene, "c", &serde_json::json!({ "spec": { "topology": { "controlPlane": { "metadata": { "labels": { "journey.example.org/wired": "yes" } } } } } })).await?;
     reconciled(&scene, "c").await?;
+    ledger.caught_up().await?;
     assert_eq!(
         ledger.templates_ever("c")?.len(),
         before,
@@ -62,6 +64,7 @@ pub(crate) async fn a_running_cluster_is_adopted(scene: Scene) -> Result<()> {
     assert!(printed.stderr.contains(&said), "{}", printed.stderr);
     cluster.version = &last;
     running(&scene, &cluster, UPGRADE).await?;
+    ledger.caught_up().await?;
 
     let pins = pins(&scene, "c").await?;
     assert_eq!(pins["adopted"], first.as_str());

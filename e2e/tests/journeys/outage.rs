@@ -43,6 +43,7 @@ pub(crate) async fn without_the_server(scene: Scene) -> Result<()> {
     edit(&scene, "c", &version(&last)).await?;
     cluster.version = &last;
     running(&scene, &cluster, UPGRADE).await?;
+    ledger.caught_up().await?;
     assert_rolled(
         &ledger,
         "c",

@@ -32,6 +32,7 @@ pub(crate) async fn a_newer_row_moves_nothing(scene: Scene) -> Result<()> {
         workers: &[("md-0", 1)],
     };
     create(&scene, &cluster).await?;
+    ledger.caught_up().await?;
     let templates = names(&ledger)?;
     let machines = ledger.machines_ever("c")?.len();
     let carried = pins(&scene, "c").await?;
@@ -81,6 +82,7 @@ pub(crate) async fn a_newer_row_moves_nothing(scene: Scene) -> Result<()> {
         }
     }
     reconciled(&scene, "c").await?;
+    ledger.caught_up().await?;
     assert_eq!(names(&ledger)?, templates, "a template rotated");
     assert_eq!(ledger.machines_ever("c")?.len(), machines, "a machine was replaced");
 
@@ -92,6 +94,7 @@ pub(crate) async fn a_newer_row_moves_nothing(scene: Scene) -> Result<()> {
     let scaled = kubectl_patch(&scene, "c", &two).await?;
     assert!(scaled.succeeded, "{}", scaled.stderr);
     running(&scene, &cluster, UPGRADE).await?;
+    ledger.caught_up().await?;
     assert_eq!(admission_requests(&scene).await?, asked, "scaling asked the server");
     assert_eq!(names(&ledger)?, templates, "a template rotated");
     assert_eq!(ledger.machines_ever("c")?.len(), machines + 1);

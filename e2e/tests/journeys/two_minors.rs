@@ -57,6 +57,7 @@ async fn two_minors(scene: &Scene, rows: &Rows) -> Result<()> {
     edit(scene, "c", &version(&last)).await?;
     cluster.version = &last;
     running(scene, &cluster, UPGRADE).await?;
+    ledger.caught_up().await?;
 
     let on_the_way: Vec<String> = [33, 34, 35]
         .into_iter()
@@ -141,6 +142,7 @@ async fn an_added_pool_gets_its_pins(scene: &Scene, rows: &Rows) -> Result<()> {
         json!({ "labels": { SPECIAL: "yes" } });
     scene.apply_object(object).await?;
     running(scene, &cluster, UPGRADE).await?;
+    ledger.caught_up().await?;
     assert_rolled(
         &ledger,
         "c",

@@ -11,12 +11,13 @@ use anyhow::{Context, Result, ensure};
 use cargo_metadata::{DependencyKind, MetadataCommand};
 
 /// From the bottom up: a crate depends on earlier ones only.
-const ORDER: [&str; 11] = [
+const ORDER: [&str; 12] = [
     "instar-domain",
     "instar-api",
     "instar-capi",
     "instar-catalog",
     "instar-wiring",
+    "instar-planner",
     "instar-admission",
     "instar-serve",
     "instar-webhooks",
@@ -25,13 +26,14 @@ const ORDER: [&str; 11] = [
     "instar-e2e",
 ];
 
-/// The first six: values and functions of values.
-const PURE: [(&str, &str); 6] = [
+/// The first seven: values and functions of values.
+const PURE: [(&str, &str); 7] = [
     ("instar-domain", "crates/domain"),
     ("instar-api", "crates/api"),
     ("instar-capi", "crates/capi"),
     ("instar-catalog", "crates/catalog"),
     ("instar-wiring", "crates/wiring"),
+    ("instar-planner", "crates/planner"),
     ("instar-admission", "crates/admission"),
 ];
 

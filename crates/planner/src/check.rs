@@ -1,0 +1,286 @@
+//! The invariants, held against a decision by a reading of the snapshot of its own.
+
+use instar_domain::{BuildOrder, KubeVersion, skew};
+use serde_json::Value;
+
+use crate::{
+    LEDGER_ANNOTATION,
+    decision::{Action, Decision, DeleteTemplate, MintTemplate, Swap},
+    mint::RELEASE_LABEL,
+    snapshot::{
+        ClusterKind, ControlPlane, Flavor, Machine, MachineDeployment, MachineSet, Node, Object, Observed, Owner,
+        PoolId, Snapshot, Standing, TemplateRef,
+    },
+    swap::lowers_core_dns,
+    wish::Progressing,
+};
+
+/// An invariant that a decision breaks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Violation {
+    /// Something would be written while the cluster, the object or the upgrade is paused or being
+    /// deleted, or is the topology controller's.
+    Untouchable,
+    /// A swap names an object that isn't there.
+    UnknownObject,
+    /// A swap without the compare.
+    NoCompare,
+    /// A swap that leaves out what must move together.
+    Incomplete,
+    /// The control plane would skip a minor.
+    SkippedMinor,
+    /// A version would go down.
+    Lowered,
+    /// CoreDNS would go down.
+    CoreDnsLowered,
+    /// Workers would be newer than the lowest version that was observed of the control plane.
+    WorkersAhead,
+    /// Workers would be too far behind the control plane.
+    WorkersBehind,
+    /// The control plane hasn't got to what its spec says.
+    ControlPlaneMoving,
+    /// A swap names a template that isn't there.
+    NoTemplate,
+    /// A template that is there would be written.
+    TemplateMutated,
+    /// A minted template carries what belongs to another object, or not what must be on it.
+    NotFresh,
+    /// A template that something refers to would be deleted.
+    StillReferred,
+    /// A template that isn't ours would be deleted.
+    NotOurs,
+}
+
+/// All invariants that a decision breaks.
+#[must_use]
+pub fn check(snapshot: &Snapshot, decision: &Decision) -> Vec<Violation> {
+    let mut broken = Vec::new();
+    if decision.action != Action::Nothing && !is_open(snapshot) {
+        broken.push(Violation::Untouchable);
+    }
+    match &decision.action {
+        Action::Nothing => {}
+        Action::MintTemplate(mint) => check_mint(snapshot, mint, &mut broken),
+        Action::DeleteTemplate(delete) => check_delete(snapshot, delete, &mut broken),
+        Action::SwapControlPlane(swap) => check_control_plane(snapshot, swap, &mut broken),
+        Action::SwapWorkers(swap) => check_workers(snapshot, swap, &mut broken),
+    }
+    broken
+}
+
+fn is_open(snapshot: &Snapshot) -> bool {
+    snapshot.cluster.standing == Standing::Live
+        && snapshot.cluster.kind == ClusterKind::Classic
+        && snapshot.wish.progress == Progressing::Going
+        && control_plane(snapshot).is_some_and(|control_plane| is_ours(&control_plane.object))
+}
+
+fn is_ours(object: &Object) -> bool {
+    object.standing == Standing::Live && object.owner == Owner::User
+}
+
+fn check_mint(snapshot: &Snapshot, mint: &MintTemplate, broken: &mut Vec<Violation>) {
+    if template_exists(snapshot, &mint.template) {
+        broken.push(Violation::TemplateMutated);
+    }
+    let metadata = mint.object.get("metadata");
+    let has = |key: &str| metadata.is_some_and(|metadata| metadata.get(key).is_some());
+    let server = [
+        "uid",
+        "resourceVersion",
+        "generation",
+        "creationTimestamp",
+        "managedFields",
+        "finalizers",
+    ];
+    let owner = metadata.and_then(|metadata| metadata.pointer("/ownerReferences/0/name"));
+    let is_owned = owner.and_then(Value::as_str) == Some(&snapshot.cluster.name);
+    let labelled = metadata.is_some_and(|metadata| {
+        metadata
+            .get("labels")
+            .is_some_and(|labels| labels.get(RELEASE_LABEL).is_some())
+    });
+    if server.iter().any(|key| has(key)) || mint.object.get("status").is_some() || !is_owned || !labelled {
+        broken.push(Violation::NotFresh);
+    }
+}
+
+fn check_delete(snapshot: &Snapshot, delete: &DeleteTemplate, broken: &mut Vec<Violation>) {
+    let referred = read(&snapshot.pools)
+        .flat_map(|pool| std::iter::once(&pool.infrastructure).chain(&pool.bootstrap))
+        .chain(
+            read(&snapshot.machine_sets)
+                .filter(|set| set.standing != Standing::Deleting)
+                .flat_map(|set| std::iter::once(&set.infrastructure).chain(&set.bootstrap)),
+        )
+        .chain(control_plane(snapshot).and_then(|control_plane| control_plane.infrastructure.as_ref()))
+        .any(|reference| *reference == delete.template);
+    if referred {
+        broken.push(Violation::StillReferred);
+    }
+    let ours = read(&snapshot.templates).find(|template| template.is(&delete.template));
+    match ours {
+        Some(template) if template.minted_for().is_some() => {
+            if template.resource_version != delete.resource_version {
+                broken.push(Violation::NoCompare);
+            }
+        }
+        Some(_) | None => broken.push(Violation::NotOurs),
+    }
+}
+
+fn check_control_plane(snapshot: &Snapshot, swap: &Swap, broken: &mut Vec<Violation>) {
+    let Some(control_plane) = control_plane(snapshot) else {
+        broken.push(Violation::UnknownObject);
+        return;
+    };
+    check_object(snapshot, &control_plane.object, swap, broken);
+    check_version(&control_plane.version, swap, broken);
+    if control_plane.infrastructure.is_some() != swap.template.is_some() {
+        broken.push(Violation::Incomplete);
+    }
+    let next = &swap.version;
+    let lowest = control_plane.observed.iter().min();
+    if lowest.is_none_or(|lowest| *lowest != control_plane.version) {
+        broken.push(Violation::ControlPlaneMoving);
+    }
+    let (from, to) = (lowest.unwrap_or(&control_plane.version).minor(), next.minor());
+    if from.major != to.major || to.minor > from.minor + 1 {
+        broken.push(Violation::SkippedMinor);
+    }
+    if workers(snapshot).any(|version| too_far_behind(version, next)) {
+        broken.push(Violation::WorkersBehind);
+    }
+    let Flavor::Kubeadm { cluster_configuration } = &control_plane.flavor else {
+        return;
+    };
+    let present = cluster_configuration.pointer("/dns/imageTag").and_then(Value::as_str);
+    let tag = "/spec/kubeadmConfigSpec/clusterConfiguration/dns/imageTag";
+    let tag = swap.patch.pointer(tag).and_then(Value::as_str);
+    if let (Some(present), Some(tag)) = (present, tag)
+        && lowers_core_dns(present, tag)
+    {
+        broken.push(Violation::CoreDnsLowered);
+    }
+}
+
+fn check_workers(snapshot: &Snapshot, swap: &Swap, broken: &mut Vec<Violation>) {
+    let named = |pool: &&MachineDeployment| PoolId::Workers(pool.object.name.clone()) == swap.pool;
+    let (Some(pool), Some(control_plane)) = (read(&snapshot.pools).find(named), control_plane(snapshot)) else {
+        broken.push(Violation::UnknownObject);
+        return;
+    };
+    check_object(snapshot, &pool.object, swap, broken);
+    check_version(&pool.version, swap, broken);
+    if swap.template.is_none() {
+        broken.push(Violation::Incomplete);
+    }
+    if control_plane.object.observed_generation < control_plane.object.generation {
+        broken.push(Violation::ControlPlaneMoving);
+    }
+    let newer = |lowest: &KubeVersion| swap.version.compare(lowest) == BuildOrder::Greater;
+    if control_plane.observed.iter().min().is_none_or(newer) {
+        broken.push(Violation::WorkersAhead);
+    }
+    if too_far_behind(&swap.version, &control_plane.version) {
+        broken.push(Violation::WorkersBehind);
+    }
+}
+
+fn check_object(snapshot: &Snapshot, object: &Object, swap: &Swap, broken: &mut Vec<Violation>) {
+    if !is_ours(object) {
+        broken.push(Violation::Untouchable);
+    }
+    let compared = swap.patch.pointer("/metadata/resourceVersion").and_then(Value::as_str);
+    if swap.resource_version != object.resource_version || compared != Some(&object.resource_version.0) {
+        broken.push(Violation::NoCompare);
+    }
+    let annotations = swap.patch.pointer("/metadata/annotations");
+    if annotations.is_none_or(|annotations| annotations.get(LEDGER_ANNOTATION).is_none()) {
+        broken.push(Violation::Incomplete);
+    }
+    if !carries_all(swap) {
+        broken.push(Violation::Incomplete);
+    }
+    let templates = swap.template.iter().chain(&swap.bootstrap);
+    if templates
+        .into_iter()
+        .any(|template| !template_exists(snapshot, template))
+    {
+        broken.push(Violation::NoTemplate);
+    }
+}
+
+/// Whether the version and every reference that a swap speaks of stand in its one patch.
+fn carries_all(swap: &Swap) -> bool {
+    let (version, infrastructure) = match swap.pool {
+        PoolId::ControlPlane => (
+            "/spec/version",
+            [
+                "/spec/machineTemplate/spec/infrastructureRef/name",
+                "/spec/machineTemplate/infrastructureRef/name",
+            ]
+            .as_slice(),
+        ),
+        PoolId::Workers(_) => (
+            "/spec/template/spec/version",
+            ["/spec/template/spec/infrastructureRef/name"].as_slice(),
+        ),
+    };
+    let at = |pointer: &&str| swap.patch.pointer(pointer).and_then(Value::as_str);
+    let is_at = |pointers: &[&str], template: &Option<TemplateRef>| {
+        let name = template.as_ref().map(|template| template.name.as_str());
+        name.is_none() || pointers.iter().any(|pointer| at(pointer) == name)
+    };
+    at(&version) == Some(&swap.version.to_string())
+        && is_at(infrastructure, &swap.template)
+        && is_at(&["/spec/template/spec/bootstrap/configRef/name"], &swap.bootstrap)
+}
+
+fn check_version(present: &KubeVersion, swap: &Swap, broken: &mut Vec<Violation>) {
+    if swap.version.compare(present) == BuildOrder::Less {
+        broken.push(Violation::Lowered);
+    }
+}
+
+fn too_far_behind(version: &KubeVersion, control_plane: &KubeVersion) -> bool {
+    matches!(
+        skew::kubelet(version, control_plane),
+        Err(skew::SkewViolation::TooFarBehind { .. } | skew::SkewViolation::OtherMajor)
+    )
+}
+
+/// Every version that a worker runs, or will run by what its pool says.
+fn workers(snapshot: &Snapshot) -> impl Iterator<Item = &KubeVersion> {
+    let machines = read(&snapshot.machines).filter(|machine| machine.pool != Some(PoolId::ControlPlane));
+    let sets = read(&snapshot.machine_sets).filter(|set: &&MachineSet| set.replicas > 0);
+    read(&snapshot.pools)
+        .map(|pool| &pool.version)
+        .chain(sets.map(|set| &set.version))
+        .chain(read(&snapshot.machine_pools).map(|pool| &pool.version))
+        .chain(machines.flat_map(|machine: &Machine| {
+            let node = match &machine.node {
+                Node::Absent => None,
+                Node::Joined { version, .. } => version.as_ref(),
+            };
+            std::iter::once(&machine.version).chain(node)
+        }))
+}
+
+fn control_plane(snapshot: &Snapshot) -> Option<&ControlPlane> {
+    snapshot.control_plane.iter().find_map(|part| match part {
+        Observed::Read(control_plane) => Some(control_plane),
+        Observed::Invalid(_) => None,
+    })
+}
+
+fn template_exists(snapshot: &Snapshot, reference: &TemplateRef) -> bool {
+    read(&snapshot.templates).any(|template| template.is(reference))
+}
+
+fn read<T>(list: &[Observed<T>]) -> impl Iterator<Item = &T> {
+    list.iter().filter_map(|part| match part {
+        Observed::Read(part) => Some(part),
+        Observed::Invalid(_) => None,
+    })
+}

@@ -1,0 +1,322 @@
+//! What is to be done, and what is waited for.
+
+mod words;
+
+use instar_catalog::Miss;
+use instar_domain::KubeVersion;
+use jiff::Timestamp;
+use serde_json::Value;
+
+use crate::{
+    path::NoPath,
+    pointers::Misfit,
+    snapshot::{MachinePhase, PoolId, ResourceVersion, TemplateRef, Unreadable},
+    wish::Gate,
+};
+
+/// At most one write, and what is waited for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Decision {
+    /// The write.
+    pub action: Action,
+    /// What is waited for, and what somebody should know. Never empty where nothing is written and
+    /// the upgrade isn't complete.
+    pub waiting: Vec<Waiting>,
+    /// Where the upgrade is.
+    pub progress: Progress,
+}
+
+/// A write, carried whole: whoever executes it has no choices left.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Action {
+    /// Create a template.
+    MintTemplate(MintTemplate),
+    /// Point the control plane at its next release.
+    SwapControlPlane(Swap),
+    /// Point a pool at its next release.
+    SwapWorkers(Swap),
+    /// Delete a template that nothing refers to.
+    DeleteTemplate(DeleteTemplate),
+    /// Write nothing.
+    Nothing,
+}
+
+/// A template to create. Where it is already there, its content decides: see [`Waiting::NameTaken`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct MintTemplate {
+    /// The pool that it is for.
+    pub pool: PoolId,
+    /// What it will be.
+    pub template: TemplateRef,
+    /// The object.
+    pub object: Value,
+}
+
+/// A merge patch of a control plane or a MachineDeployment.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Swap {
+    /// The pool.
+    pub pool: PoolId,
+    /// The version of the API at which to write.
+    pub api_version: String,
+    /// The kind.
+    pub kind: String,
+    /// The name.
+    pub name: String,
+    /// What the write compares with; it stands in the patch too.
+    pub resource_version: ResourceVersion,
+    /// The version that the pool gets.
+    pub version: KubeVersion,
+    /// The release that it gets.
+    pub release: String,
+    /// The machine template that it gets.
+    pub template: Option<TemplateRef>,
+    /// The bootstrap template that it gets, where that changes.
+    pub bootstrap: Option<TemplateRef>,
+    /// The JSON merge patch.
+    pub patch: Value,
+}
+
+/// A template to delete.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeleteTemplate {
+    /// The version of the API at which to write.
+    pub api_version: String,
+    /// Which.
+    pub template: TemplateRef,
+    /// The precondition.
+    pub resource_version: ResourceVersion,
+}
+
+/// What is waited for, or stands in the way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Waiting {
+    /// The `ClusterUpgrade`, the Cluster or the object is paused.
+    Paused {
+        /// Its kind.
+        kind: String,
+        /// Its name.
+        name: String,
+    },
+    /// The Cluster or the object is being deleted.
+    Deleting {
+        /// Its kind.
+        kind: String,
+        /// Its name.
+        name: String,
+    },
+    /// The topology controller mints and swaps here.
+    TopologyOwned {
+        /// The kind.
+        kind: String,
+        /// The name.
+        name: String,
+    },
+    /// An object can't be read.
+    Unreadable(Unreadable),
+    /// The Cluster has no control plane that can be seen.
+    NoControlPlane,
+    /// The target means nothing here.
+    NoTarget(Miss),
+    /// A release that is named is not in the catalog.
+    NoRelease {
+        /// The pool that it was named for; absent for the target.
+        pool: Option<PoolId>,
+        /// Its name.
+        release: String,
+    },
+    /// The catalog has no row of a version.
+    NoRow {
+        /// The version.
+        version: KubeVersion,
+    },
+    /// No path leads there.
+    NoPath(Box<NoPath>),
+    /// A release has no image for a pool.
+    NoImage {
+        /// The pool.
+        pool: PoolId,
+        /// The release.
+        release: String,
+    },
+    /// A gate is closed.
+    GateClosed {
+        /// Which.
+        gate: Gate,
+        /// Why.
+        reason: String,
+    },
+    /// A template that is referred to can't be seen.
+    TemplateNotVisible {
+        /// The pool that refers to it.
+        pool: PoolId,
+        /// Which.
+        template: TemplateRef,
+    },
+    /// A pool has no bootstrap template, and a change of it is asked for.
+    NoBootstrapTemplate {
+        /// The pool.
+        pool: PoolId,
+    },
+    /// Another object has the name that a template would get.
+    NameTaken {
+        /// The pool that it would be for.
+        pool: PoolId,
+        /// The name.
+        template: TemplateRef,
+    },
+    /// A value can't be put into a pool's template.
+    ValueMisfit {
+        /// The pool.
+        pool: PoolId,
+        /// Where.
+        misfit: Misfit,
+    },
+    /// The control plane hasn't got to what its spec says.
+    ControlPlaneRollingOut {
+        /// What its spec says.
+        version: KubeVersion,
+        /// The lowest version that was seen in it.
+        lowest: Option<KubeVersion>,
+        /// How many machines are as the spec says.
+        up_to_date: u32,
+        /// How many there should be.
+        desired: u32,
+    },
+    /// A pool hasn't got to what its spec says.
+    PoolRollingOut {
+        /// The pool.
+        pool: PoolId,
+        /// What its spec says.
+        version: KubeVersion,
+        /// How many of its machines are there.
+        converged: usize,
+        /// How many machines it has.
+        machines: usize,
+    },
+    /// A machine of the new version isn't ready.
+    MachineNotReady {
+        /// Its name.
+        name: String,
+        /// What its controller says.
+        phase: MachinePhase,
+    },
+    /// A pool whose machines are replaced only when somebody deletes them.
+    OnDelete {
+        /// The pool.
+        pool: PoolId,
+        /// The machines to delete.
+        machines: Vec<String>,
+    },
+    /// The control plane can't go on before these workers have moved.
+    WorkersBehind {
+        /// Their kind.
+        kind: WorkersKind,
+        /// Their name.
+        name: String,
+        /// The lowest version that they run.
+        version: KubeVersion,
+        /// Where the control plane would go.
+        next: KubeVersion,
+    },
+    /// A pool is at a newer version than it should go to; it isn't lowered.
+    PoolAhead {
+        /// The pool.
+        pool: PoolId,
+        /// Where it is.
+        version: KubeVersion,
+    },
+    /// A pool is pinned to a release that the control plane hasn't got to, or whose minor it has left.
+    PinOutOfReach {
+        /// The pool.
+        pool: PoolId,
+        /// The release.
+        release: String,
+    },
+    /// Somebody else changed what we had written. Where it went back, we write no more; elsewhere we
+    /// go on from there.
+    ForeignWriter {
+        /// Where.
+        pool: PoolId,
+        /// What.
+        field: Field,
+    },
+    /// An old template is still kept.
+    Retained {
+        /// Which.
+        template: TemplateRef,
+        /// Until when.
+        until: Timestamp,
+    },
+}
+
+/// What workers come as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WorkersKind {
+    /// A MachineDeployment.
+    MachineDeployment,
+    /// A MachineSet that stands alone.
+    MachineSet,
+    /// A MachinePool.
+    MachinePool,
+}
+
+/// A field that a swap writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Field {
+    /// The version.
+    Version,
+    /// The reference to the machine template.
+    InfrastructureRef,
+}
+
+/// Where an upgrade is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Progress {
+    /// What it is at.
+    pub stage: Stage,
+    /// The releases that the control plane has still to go through.
+    pub path: Vec<String>,
+    /// Each pool, the control plane first, then by name.
+    pub pools: Vec<PoolProgress>,
+}
+
+/// What an upgrade is at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// It can't be said, or nothing may be done.
+    Held,
+    /// The control plane.
+    ControlPlane,
+    /// The workers.
+    Workers,
+    /// Every machine that should move has got there.
+    Complete,
+}
+
+/// Where a pool is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PoolProgress {
+    /// The pool.
+    pub pool: PoolId,
+    /// What its spec says.
+    pub version: KubeVersion,
+    /// How many machines it has.
+    pub machines: usize,
+    /// How many of them run what its spec says.
+    pub converged: usize,
+}
+
+impl Decision {
+    pub(crate) fn held(waiting: Vec<Waiting>) -> Self {
+        Self {
+            action: Action::Nothing,
+            waiting,
+            progress: Progress {
+                stage: Stage::Held,
+                path: Vec::new(),
+                pools: Vec::new(),
+            },
+        }
+    }
+}

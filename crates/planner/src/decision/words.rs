@@ -1,0 +1,182 @@
+//! What is waited for, in words for conditions and people.
+
+use std::fmt;
+
+use super::{Field, Waiting, WorkersKind};
+use crate::{snapshot::MachinePhase, wish::Gate};
+
+impl Waiting {
+    /// Its kind, as a condition's reason names it.
+    #[must_use]
+    pub const fn reason(&self) -> &'static str {
+        match self {
+            Self::Paused { .. } => "Paused",
+            Self::Deleting { .. } => "Deleting",
+            Self::TopologyOwned { .. } => "TopologyOwned",
+            Self::Unreadable(_) => "Unreadable",
+            Self::NoControlPlane => "NoControlPlane",
+            Self::NoTarget(_) => "NoTarget",
+            Self::NoRelease { .. } => "NoRelease",
+            Self::NoRow { .. } => "NoRow",
+            Self::NoPath(_) => "NoPath",
+            Self::NoImage { .. } => "NoImage",
+            Self::GateClosed { .. } => "GateClosed",
+            Self::TemplateNotVisible { .. } => "TemplateNotVisible",
+            Self::NoBootstrapTemplate { .. } => "NoBootstrapTemplate",
+            Self::NameTaken { .. } => "NameTaken",
+            Self::ValueMisfit { .. } => "ValueMisfit",
+            Self::ControlPlaneRollingOut { .. } => "ControlPlaneRollingOut",
+            Self::PoolRollingOut { .. } => "PoolRollingOut",
+            Self::MachineNotReady { .. } => "MachineNotReady",
+            Self::OnDelete { .. } => "OnDelete",
+            Self::WorkersBehind { .. } => "WorkersBehind",
+            Self::PoolAhead { .. } => "PoolAhead",
+            Self::PinOutOfReach { .. } => "PinOutOfReach",
+            Self::ForeignWriter { .. } => "ForeignWriter",
+            Self::Retained { .. } => "Retained",
+        }
+    }
+}
+
+impl fmt::Display for Waiting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Paused { kind, name } => write!(f, "{kind} {name} is paused"),
+            Self::Deleting { kind, name } => write!(f, "{kind} {name} is being deleted"),
+            Self::TopologyOwned { kind, name } => {
+                write!(
+                    f,
+                    "{kind} {name} belongs to the topology controller, which mints and swaps itself"
+                )
+            }
+            Self::Unreadable(object) => write!(f, "{} {} can't be read: {}", object.kind, object.name, object.reason),
+            Self::NoControlPlane => f.write_str("the Cluster has no control plane that can be seen"),
+            Self::NoTarget(miss) => write!(f, "{miss}"),
+            Self::NoRelease { pool: None, release } => write!(f, "release {release} is not in the catalog"),
+            Self::NoRelease {
+                pool: Some(pool),
+                release,
+            } => write!(f, "release {release}, to which {pool} is pinned, is not in the catalog"),
+            Self::NoRow { version } => write!(f, "the catalog has no release of {version}: create one"),
+            Self::NoPath(reason) => write!(f, "{reason}"),
+            Self::NoImage { pool, release } => write!(
+                f,
+                "release {release} has no image for {pool}: create a release of the same version that has one"
+            ),
+            Self::GateClosed { gate, reason } => write!(f, "{gate}: {reason}"),
+            Self::TemplateNotVisible { pool, template } => {
+                write!(f, "{} {} of {pool} can't be seen", template.kind, template.name)
+            }
+            Self::NoBootstrapTemplate { pool } => {
+                write!(
+                    f,
+                    "{pool} has no bootstrap template, so what is asked for it can't be set"
+                )
+            }
+            Self::NameTaken { pool, template } => write!(
+                f,
+                "{} {} is there with another content than {pool} needs: delete or rename it",
+                template.kind, template.name
+            ),
+            Self::ValueMisfit { pool, misfit } => write!(f, "the template of {pool}: {misfit}"),
+            Self::ControlPlaneRollingOut {
+                version,
+                lowest,
+                up_to_date,
+                desired,
+            } => {
+                write!(
+                    f,
+                    "the control plane goes to {version}: {up_to_date} of {desired} machines are there"
+                )?;
+                match lowest {
+                    Some(lowest) => write!(f, ", the lowest runs {lowest}"),
+                    None => Ok(()),
+                }
+            }
+            Self::PoolRollingOut {
+                pool,
+                version,
+                converged,
+                machines,
+            } => write!(
+                f,
+                "{pool} goes to {version}: {converged} of {machines} machines are there"
+            ),
+            Self::MachineNotReady { name, phase } => write!(f, "Machine {name} is {phase}, and its node isn't ready"),
+            Self::OnDelete { pool, machines } => write!(
+                f,
+                "{pool} replaces machines when they are deleted: delete {}",
+                machines.join(", ")
+            ),
+            Self::WorkersBehind {
+                kind,
+                name,
+                version,
+                next,
+            } => write!(
+                f,
+                "{kind} {name} runs {version}, too far behind {next}, to which the control plane would go"
+            ),
+            Self::PoolAhead { pool, version } => {
+                write!(f, "{pool} is at {version}, newer than it should be, and is not lowered")
+            }
+            Self::PinOutOfReach { pool, release } => write!(
+                f,
+                "{pool} is pinned to release {release}, and no machine of it can be made under the control plane's present version"
+            ),
+            Self::ForeignWriter { pool, field } => {
+                write!(f, "somebody else changed {field} of {pool} after it had been swapped")
+            }
+            Self::Retained { template, until } => {
+                write!(f, "{} {} is kept until {until}", template.kind, template.name)
+            }
+        }
+    }
+}
+
+impl fmt::Display for WorkersKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::MachineDeployment => "MachineDeployment",
+            Self::MachineSet => "MachineSet",
+            Self::MachinePool => "MachinePool",
+        })
+    }
+}
+
+impl fmt::Display for Field {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Version => "the version",
+            Self::InfrastructureRef => "the infrastructureRef",
+        })
+    }
+}
+
+impl fmt::Display for Gate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Preflight => "preflight",
+            Self::Window => "maintenance window",
+            Self::Approval => "approval",
+            Self::AddOn => "add-ons",
+            Self::Canary => "canary",
+        })
+    }
+}
+
+impl fmt::Display for MachinePhase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Pending => "Pending",
+            Self::Provisioning => "Provisioning",
+            Self::Provisioned => "Provisioned",
+            Self::Running => "Running",
+            Self::Updating => "Updating",
+            Self::Deleting => "Deleting",
+            Self::Failed => "Failed",
+            Self::Unknown => "Unknown",
+        })
+    }
+}

@@ -1,0 +1,38 @@
+//! The planner of classic clusters: from a [`Snapshot`] to a [`Decision`], which is at most one
+//! write, carried whole, and always what is waited for and why.
+//!
+//! [`plan`] finds where an upgrade is from the objects alone, never from a record of its own;
+//! [`mint`] makes the new template, [`classic_path`] finds the releases on the way, and [`check`]
+//! holds a decision against the invariants by its own reading of the snapshot.
+//!
+//! Invariants: no client, no IO, no clock (now is an input); every function is total. The order of
+//! the snapshot's lists never matters, the same input gives the same bytes, and a snapshot may be
+//! old: each write carries the compare that then refuses it.
+
+mod check;
+mod decision;
+mod mint;
+mod path;
+mod plan;
+mod pointers;
+mod snapshot;
+mod swap;
+mod wish;
+
+pub use check::{Violation, check};
+pub use decision::{
+    Action, Decision, DeleteTemplate, Field, MintTemplate, PoolProgress, Progress, Stage, Swap, Waiting, WorkersKind,
+};
+pub use mint::{MintOrder, Minted, RELEASE_LABEL, ROLE_LABEL, SOURCE_LABEL, label_value, mint};
+pub use path::{EtcdStep, NoPath, Start, StartEtcd, classic_path};
+pub use plan::plan;
+pub use pointers::Misfit;
+pub use snapshot::{
+    Cluster, ClusterKind, Contract, ControlPlane, Flavor, Ledger, Machine, MachineDeployment, MachinePhase,
+    MachinePool, MachineSet, Node, Object, Observed, Owner, PoolId, Replicas, ResourceVersion, Rollout, Snapshot,
+    Standing, Template, TemplateRef, Unreadable,
+};
+pub use wish::{Gate, GateState, PoolWish, Progressing, Retention, Strategy, Target, Wish};
+
+/// The annotation that every swap writes into the object that it swaps: the [`Ledger`].
+pub const LEDGER_ANNOTATION: &str = "upgrade.cluster.x-k8s.io/swapped";

@@ -1,0 +1,250 @@
+use instar_api::KubernetesReleaseSpec;
+use jiff::Timestamp;
+
+use super::*;
+use crate::snapshot::{ClusterKind, ResourceVersion, Standing};
+
+fn release(version: &str) -> Release {
+    let spec: KubernetesReleaseSpec = serde_json::from_value(json!({"version": version})).unwrap();
+    Release::read(&format!("{version}-1").replace('+', "-"), &spec).unwrap()
+}
+
+fn source(name: &str) -> Template {
+    let labels = [
+        ("team", "red"),
+        ("topology.cluster.x-k8s.io/owned", ""),
+        ("argocd.argoproj.io/instance", "x"),
+        ("kustomize.toolkit.fluxcd.io/name", "x"),
+        ("app.kubernetes.io/instance", "x"),
+        ("app.kubernetes.io/managed-by", "Helm"),
+        ("applyset.kubernetes.io/part-of", "x"),
+    ];
+    let annotations = [
+        ("note", "kept"),
+        ("kubectl.kubernetes.io/last-applied-configuration", "{}"),
+        ("cluster.x-k8s.io/cloned-from-name", "x"),
+        ("cluster.x-k8s.io/cloned-from-groupkind", "x"),
+        ("argocd.argoproj.io/tracking-id", "x"),
+        ("meta.helm.sh/release-name", "x"),
+        ("clusterctl.cluster.x-k8s.io/block-move", ""),
+    ];
+    let map = |pairs: &[(&str, &str)]| pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+    Template {
+        api_version: "infrastructure.cluster.x-k8s.io/v1beta1".to_owned(),
+        kind: "VSphereMachineTemplate".to_owned(),
+        name: name.to_owned(),
+        resource_version: ResourceVersion("7".to_owned()),
+        spec: json!({"template": {"spec": {"template": "ubuntu-v1.33.5", "providerID": "vsphere://1", "network": {"devices": [{"dhcp4": true}]}}}}),
+        labels: map(&labels),
+        annotations: map(&annotations),
+        created: Timestamp::UNIX_EPOCH,
+        standing: Standing::Live,
+    }
+}
+
+fn cluster(uid: &str) -> Cluster {
+    Cluster {
+        namespace: "default".to_owned(),
+        name: "blue".to_owned(),
+        uid: uid.to_owned(),
+        standing: Standing::Live,
+        kind: ClusterKind::Classic,
+    }
+}
+
+fn values(pairs: &[(&str, Value)]) -> Values {
+    pairs
+        .iter()
+        .map(|(at, value)| (at.parse().unwrap(), value.clone()))
+        .collect()
+}
+
+fn minted(source: &Template, version: &str, set: &[(&str, Value)], extra: &[(&str, Value)]) -> Result<Minted, Misfit> {
+    mint(&MintOrder {
+        source,
+        release: &release(version),
+        values: &values(set),
+        extra: &values(extra),
+        cluster: &cluster("u-1"),
+        role: Role::Worker,
+    })
+}
+
+const IMAGE: &str = "/spec/template/spec/template";
+
+#[test]
+fn the_whole_object() {
+    let extra = [
+        ("/spec/template/spec/numCPUs", json!(8)),
+        ("/spec/template/spec/disk/additional/size~1gi", json!(40)),
+    ];
+    let minted = minted(
+        &source("blue-md-0"),
+        "v1.34.3",
+        &[(IMAGE, json!("ubuntu-v1.34.3"))],
+        &extra,
+    )
+    .unwrap();
+    insta::assert_snapshot!(format!("{:#}", minted.object), @r#"
+    {
+      "apiVersion": "infrastructure.cluster.x-k8s.io/v1beta1",
+      "kind": "VSphereMachineTemplate",
+      "metadata": {
+        "annotations": {
+          "note": "kept"
+        },
+        "labels": {
+          "cluster.x-k8s.io/cluster-name": "blue",
+          "team": "red",
+          "upgrade.cluster.x-k8s.io/release": "v1.34.3-1",
+          "upgrade.cluster.x-k8s.io/role": "worker",
+          "upgrade.cluster.x-k8s.io/source": "blue-md-0"
+        },
+        "name": "blue-md-0-v1-34-3-5f1dc7fd",
+        "namespace": "default",
+        "ownerReferences": [
+          {
+            "apiVersion": "cluster.x-k8s.io/v1beta2",
+            "kind": "Cluster",
+            "name": "blue",
+            "uid": "u-1"
+          }
+        ]
+      },
+      "spec": {
+        "template": {
+          "spec": {
+            "disk": {
+              "additional": {
+                "size/gi": 40
+              }
+            },
+            "network": {
+              "devices": [
+                {
+                  "dhcp4": true
+                }
+              ]
+            },
+            "numCPUs": 8,
+            "template": "ubuntu-v1.34.3"
+          }
+        }
+      }
+    }
+    "#);
+}
+
+#[test]
+fn the_name_is_of_what_is_rendered_and_of_nothing_else() {
+    let name = |source: &Template, image: &str| {
+        minted(source, "v1.34.3", &[(IMAGE, json!(image))], &[])
+            .unwrap()
+            .template
+            .name
+    };
+    let first = name(&source("md"), "a");
+    let mut moved = source("md");
+    moved.resource_version = ResourceVersion("8".to_owned());
+    moved.labels.clear();
+    assert_eq!(
+        name(&moved, "a"),
+        first,
+        "neither its labels nor what the server counts"
+    );
+    let of_another_uid = mint(&MintOrder {
+        source: &source("md"),
+        release: &release("v1.34.3"),
+        values: &values(&[(IMAGE, json!("a"))]),
+        extra: &Values::new(),
+        cluster: &cluster("u-2"),
+        role: Role::Worker,
+    });
+    assert_eq!(
+        of_another_uid.unwrap().template.name,
+        first,
+        "clusterctl move changes uids"
+    );
+    assert_ne!(name(&source("md"), "b"), first);
+    let mut other_kind = source("md");
+    other_kind.kind = "AWSMachineTemplate".to_owned();
+    assert_ne!(name(&other_kind, "a"), first);
+}
+
+#[test]
+fn names_are_labels_of_dns() {
+    let long = "a-very-long-name-of-a-machine-deployment-in-a-very-long-cluster-name";
+    for (base, version, expected) in [
+        ("md-0", "v1.34.3", "md-0-v1-34-3-"),
+        ("md.0", "v1.35.0-rc.1", "md-0-v1-35-0-rc-1-"),
+        ("md-0", "v1.33.5+vmware.1-fips.2", "md-0-v1-33-5-vmware-1-fips-2-"),
+        (
+            long,
+            "v1.34.3",
+            "a-very-long-name-of-a-machine-deployment-in-a-v1-34-3-",
+        ),
+        (
+            "md-0",
+            "v1.34.3-averyveryverylongprerelease.99",
+            "md-0-v1-34-3-averyveryverylon-",
+        ),
+        // A user's own name stays, whatever it looks like.
+        ("md-v1-33-5-0123abcd", "v1.34.3", "md-v1-33-5-0123abcd-v1-34-3-"),
+    ] {
+        let name = minted(&source(base), version, &[], &[]).unwrap().template.name;
+        let (rest, hash) = name.split_at(name.len() - 8);
+        assert_eq!(rest, expected);
+        assert!(
+            name.len() <= 63 && hash.bytes().all(|byte| byte.is_ascii_hexdigit()),
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn a_chain_keeps_its_base() {
+    let mut template = source("md-0");
+    for (version, expected) in [
+        ("v1.34.3", "md-0-v1-34-3-"),
+        ("v1.34.3+vmware.1", "md-0-v1-34-3-vmware-1-"),
+        ("v1.35.0", "md-0-v1-35-0-"),
+    ] {
+        let next = minted(&template, version, &[(IMAGE, json!(version))], &[]).unwrap();
+        assert!(next.template.name.starts_with(expected), "{}", next.template.name);
+        let source = &next.object["metadata"]["labels"][SOURCE_LABEL];
+        assert_eq!(source.as_str(), Some(template.name.as_str()));
+        template.name = next.template.name;
+        template.labels.insert(RELEASE_LABEL.to_owned(), version.to_owned());
+    }
+}
+
+#[test]
+fn what_is_in_the_way_is_named() {
+    let misfit = minted(
+        &source("md"),
+        "v1.34.3",
+        &[("/spec/template/spec/network/devices/name", json!(1))],
+        &[],
+    );
+    let message = misfit.unwrap_err().to_string();
+    assert_eq!(
+        message,
+        "/spec/template/spec/network/devices/name leads through something that is no object"
+    );
+}
+
+#[test]
+fn the_order_of_members_does_not_matter() {
+    let a = serde_json::from_str::<Value>(r#"{"a": 1, "b": [{"c": "x", "d": null}]}"#).unwrap();
+    let b = serde_json::from_str::<Value>(r#"{"b": [{"d": null, "c": "x"}], "a": 1}"#).unwrap();
+    assert_eq!(canonical(&a), canonical(&b));
+    assert_eq!(canonical(&a), r#"{"a":1,"b":[{"c":"x","d":null}]}"#);
+}
+
+#[test]
+fn long_names_become_labels() {
+    assert_eq!(label_value("short"), "short");
+    let (a, b) = (label_value(&"a".repeat(80)), label_value(&"a".repeat(81)));
+    assert_eq!(a.len(), 63);
+    assert_ne!(a, b);
+}

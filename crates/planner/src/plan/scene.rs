@@ -1,0 +1,267 @@
+//! The snapshot, read: its parts in order, and what they say together.
+
+use instar_capi::labels::CLUSTER_NAME;
+use instar_domain::{BuildOrder, KubeVersion, skew};
+use jiff::{civil::Date, tz::TimeZone};
+
+use crate::{
+    decision::{Field, Waiting, WorkersKind},
+    mint::label_value,
+    snapshot::{
+        ClusterKind, ControlPlane, Machine, MachineDeployment, MachinePhase, MachinePool, MachineSet, Node, Object,
+        Observed, Owner, PoolId, Snapshot, Standing, Template, TemplateRef, Unreadable,
+    },
+    wish::Progressing,
+};
+
+/// A snapshot in which everything but templates could be read, of a cluster that may be written.
+pub(super) struct Scene<'a> {
+    pub(super) snapshot: &'a Snapshot,
+    pub(super) today: Date,
+    pub(super) control_plane: &'a ControlPlane,
+    pub(super) pools: Vec<&'a MachineDeployment>,
+    pub(super) machine_sets: Vec<&'a MachineSet>,
+    pub(super) machine_pools: Vec<&'a MachinePool>,
+    machines: Vec<&'a Machine>,
+    pub(super) templates: Vec<&'a Template>,
+    unreadable_templates: Vec<&'a Unreadable>,
+}
+
+/// What became of what we wrote into an object.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Foreign {
+    /// It stands, or we wrote nothing.
+    No,
+    /// Somebody went on from it, or aside.
+    Onward(Field),
+    /// Somebody went back.
+    Back,
+}
+
+impl<'a> Scene<'a> {
+    pub(super) fn read(snapshot: &'a Snapshot) -> Result<Self, Vec<Waiting>> {
+        may_be_written(snapshot)?;
+        let mut unreadable = Vec::new();
+        let mut pools = read(&snapshot.pools, &mut unreadable);
+        let mut machine_sets = read(&snapshot.machine_sets, &mut unreadable);
+        let mut machine_pools = read(&snapshot.machine_pools, &mut unreadable);
+        let mut machines = read(&snapshot.machines, &mut unreadable);
+        let control_plane = match &snapshot.control_plane {
+            None => return Err(vec![Waiting::NoControlPlane]),
+            Some(Observed::Read(control_plane)) => Some(control_plane),
+            Some(Observed::Invalid(object)) => {
+                unreadable.push(object);
+                None
+            }
+        };
+        // Without one of these, nobody can say whether a step is safe.
+        let Some(control_plane) = control_plane.filter(|_| unreadable.is_empty()) else {
+            unreadable.sort();
+            return Err(unreadable.into_iter().cloned().map(Waiting::Unreadable).collect());
+        };
+        if let Some(reason) = stands_in_the_way(&control_plane.object) {
+            return Err(vec![reason]);
+        }
+        let mut unreadable_templates = Vec::new();
+        let mut templates = read(&snapshot.templates, &mut unreadable_templates);
+        // Lists come in any order; names decide.
+        pools.sort_by(|a, b| a.object.name.cmp(&b.object.name));
+        machine_sets.sort_by(|a, b| a.name.cmp(&b.name));
+        machine_pools.sort_by(|a, b| a.name.cmp(&b.name));
+        machines.sort_by(|a, b| a.name.cmp(&b.name));
+        templates.sort_by_key(|template| template.reference());
+        unreadable_templates.sort();
+        Ok(Self {
+            snapshot,
+            today: snapshot.now.to_zoned(TimeZone::UTC).date(),
+            control_plane,
+            pools,
+            machine_sets,
+            machine_pools,
+            machines,
+            templates,
+            unreadable_templates,
+        })
+    }
+
+    pub(super) fn machines_of(&self, pool: &PoolId) -> Vec<&'a Machine> {
+        let mine = |machine: &&&Machine| machine.pool.as_ref() == Some(pool);
+        self.machines.iter().filter(mine).copied().collect()
+    }
+
+    pub(super) fn template(&self, pool: &PoolId, reference: &TemplateRef) -> Result<&'a Template, Waiting> {
+        if let Some(template) = self.templates.iter().find(|template| template.is(reference)) {
+            return Ok(template);
+        }
+        let same = |object: &&&Unreadable| object.kind == reference.kind && object.name == reference.name;
+        Err(match self.unreadable_templates.iter().find(same) {
+            Some(object) => Waiting::Unreadable((*object).clone()),
+            None => Waiting::TemplateNotVisible {
+                pool: pool.clone(),
+                template: reference.clone(),
+            },
+        })
+    }
+
+    /// The label of the release that we minted a template for, for this very cluster.
+    pub(super) fn minted_for(&self, template: &'a Template) -> Option<&'a str> {
+        let own = label_value(&self.snapshot.cluster.name);
+        let label = template.labels.get(CLUSTER_NAME);
+        template.minted_for().filter(|_| label == Some(&own))
+    }
+
+    /// Whether somebody else changed what we wrote for this very upgrade.
+    pub(super) fn foreign(&self, object: &Object, version: &KubeVersion, template: Option<&TemplateRef>) -> Foreign {
+        let ledger = object.ledger.as_ref();
+        let Some(ledger) = ledger.filter(|ledger| ledger.upgrade == self.snapshot.wish.upgrade) else {
+            return Foreign::No;
+        };
+        if version.compare(&ledger.version) == BuildOrder::Less {
+            return Foreign::Back;
+        }
+        if *version != ledger.version {
+            return Foreign::Onward(Field::Version);
+        }
+        if template.map(|template| &template.name) != ledger.template.as_ref() {
+            return Foreign::Onward(Field::InfrastructureRef);
+        }
+        Foreign::No
+    }
+
+    /// The lowest version in a pool, with all that is still there of it.
+    pub(super) fn lowest(&self, pool: &'a MachineDeployment) -> &'a KubeVersion {
+        let id = PoolId::Workers(pool.object.name.clone());
+        let sets = self
+            .sets_of(pool)
+            .filter(|set| set.replicas > 0)
+            .map(|set| &set.version);
+        let machines = self.machines_of(&id);
+        let versions = machines.into_iter().flat_map(runs);
+        sets.chain(versions).fold(&pool.version, |a, b| a.min(b))
+    }
+
+    /// The workers that would be too far behind a control plane of that version: kind, name, and
+    /// the lowest version that they run.
+    pub(super) fn behind(&self, next: &KubeVersion) -> Vec<(WorkersKind, &'a str, &'a KubeVersion)> {
+        let pools = self.pools.iter().map(|pool| {
+            (
+                WorkersKind::MachineDeployment,
+                pool.object.name.as_str(),
+                self.lowest(pool),
+            )
+        });
+        let sets = self
+            .machine_sets
+            .iter()
+            .filter(|set| set.pool.is_none() && set.replicas > 0)
+            .map(|set| (WorkersKind::MachineSet, set.name.as_str(), &set.version));
+        let machine_pools = self
+            .machine_pools
+            .iter()
+            .map(|pool| (WorkersKind::MachinePool, pool.name.as_str(), &pool.version));
+        let all = pools.chain(sets).chain(machine_pools);
+        all.filter(|(_, _, version)| {
+            matches!(
+                skew::kubelet(version, next),
+                Err(skew::SkewViolation::TooFarBehind { .. })
+            )
+        })
+        .collect()
+    }
+
+    /// Whether a pool is all that its spec says, and nothing else, be it ready or not. An autoscaler
+    /// moves the count of replicas at any time, so the MachineSet's is taken and not the pool's.
+    pub(super) fn rolled_out(&self, pool: &MachineDeployment) -> bool {
+        let (new, old): (Vec<_>, Vec<_>) = self.sets_of(pool).partition(|set| makes(set, pool));
+        let wanted = new.iter().map(|set| set.replicas).fold(0, u32::saturating_add);
+        let machines = self.machines_of(&PoolId::Workers(pool.object.name.clone()));
+        let matches = |machine: &&Machine| is_as(machine, &pool.version, Some(&pool.infrastructure));
+        pool.object.observed_generation >= pool.object.generation
+            && old.iter().all(|set| set.replicas == 0)
+            && u32::try_from(machines.len()).is_ok_and(|there| there >= wanted)
+            && machines.iter().all(matches)
+    }
+
+    fn sets_of(&self, pool: &MachineDeployment) -> impl Iterator<Item = &'a MachineSet> {
+        let name = &pool.object.name;
+        let sets = self.machine_sets.iter().copied();
+        sets.filter(move |set| set.pool.as_ref() == Some(name))
+    }
+}
+
+fn makes(set: &MachineSet, pool: &MachineDeployment) -> bool {
+    set.version == pool.version && set.infrastructure == pool.infrastructure && set.bootstrap == pool.bootstrap
+}
+
+/// Whether a machine is as the spec of its pool says.
+pub(super) fn is_as(machine: &Machine, version: &KubeVersion, template: Option<&TemplateRef>) -> bool {
+    let from = machine.template.as_ref();
+    let same_template = template.is_none_or(|template| from.is_none_or(|from| *from == template.name));
+    machine.version == *version && same_template
+}
+
+/// Whether a machine runs that version, and so does its node.
+pub(super) fn converged(machine: &Machine, version: &KubeVersion) -> bool {
+    let node = match &machine.node {
+        Node::Absent | Node::Joined { version: None, .. } => false,
+        Node::Joined {
+            version: Some(node), ..
+        } => node == version,
+    };
+    machine.version == *version && machine.phase == MachinePhase::Running && node
+}
+
+fn runs(machine: &Machine) -> impl Iterator<Item = &KubeVersion> {
+    let node = match &machine.node {
+        Node::Absent => None,
+        Node::Joined { version, .. } => version.as_ref(),
+    };
+    std::iter::once(&machine.version).chain(node)
+}
+
+fn read<'a, T>(list: &'a [Observed<T>], unreadable: &mut Vec<&'a Unreadable>) -> Vec<&'a T> {
+    let mut parts = Vec::with_capacity(list.len());
+    for part in list {
+        match part {
+            Observed::Read(part) => parts.push(part),
+            Observed::Invalid(object) => unreadable.push(object),
+        }
+    }
+    parts
+}
+
+fn may_be_written(snapshot: &Snapshot) -> Result<(), Vec<Waiting>> {
+    let (kind, name) = ("Cluster".to_owned(), snapshot.cluster.name.clone());
+    let mut reasons = Vec::new();
+    match snapshot.cluster.standing {
+        Standing::Live => {}
+        Standing::Paused => reasons.push(Waiting::Paused { kind, name }),
+        Standing::Deleting => reasons.push(Waiting::Deleting { kind, name }),
+    }
+    match snapshot.cluster.kind {
+        ClusterKind::Classic => {}
+        ClusterKind::Topology => reasons.push(Waiting::TopologyOwned {
+            kind: "Cluster".to_owned(),
+            name: snapshot.cluster.name.clone(),
+        }),
+    }
+    match snapshot.wish.progress {
+        Progressing::Going => {}
+        Progressing::Paused => reasons.push(Waiting::Paused {
+            kind: "ClusterUpgrade".to_owned(),
+            name: snapshot.wish.upgrade.clone(),
+        }),
+    }
+    if reasons.is_empty() { Ok(()) } else { Err(reasons) }
+}
+
+/// Why an object isn't written to.
+pub(super) fn stands_in_the_way(object: &Object) -> Option<Waiting> {
+    let (kind, name) = (object.kind.clone(), object.name.clone());
+    match (object.owner, object.standing) {
+        (Owner::Topology, _) => Some(Waiting::TopologyOwned { kind, name }),
+        (Owner::User, Standing::Live) => None,
+        (Owner::User, Standing::Paused) => Some(Waiting::Paused { kind, name }),
+        (Owner::User, Standing::Deleting) => Some(Waiting::Deleting { kind, name }),
+    }
+}

@@ -1,0 +1,166 @@
+//! What a pool's templates must hold, and where such a template comes from.
+
+use std::collections::BTreeMap;
+
+use instar_api::Values;
+use instar_catalog::{Pool, Release, Role};
+
+use super::scene::Scene;
+use crate::{
+    decision::{Action, MintTemplate, Waiting},
+    mint::{MintOrder, mint},
+    pointers::{apply, holds},
+    snapshot::{MachineDeployment, PoolId, Standing, TemplateRef},
+};
+
+static NOTHING: Values = Values::new();
+
+/// What one template of a pool must hold.
+pub(super) struct Wanted<'a> {
+    pub(super) reference: TemplateRef,
+    role: Role,
+    values: &'a Values,
+    extra: &'a Values,
+}
+
+/// Where a pool's template is to come from.
+pub(super) enum Source {
+    /// It is there.
+    Ready(TemplateRef),
+    /// This write makes it.
+    Mint(Box<Action>),
+}
+
+impl<'a> Wanted<'a> {
+    pub(super) fn control_plane(
+        scene: &Scene<'a>,
+        release: &'a Release,
+        reference: &TemplateRef,
+    ) -> Result<Self, Waiting> {
+        let pool = PoolId::ControlPlane;
+        let image = image(release, Role::ControlPlane, reference, &BTreeMap::new());
+        Ok(Self {
+            reference: reference.clone(),
+            role: Role::ControlPlane,
+            values: image.ok_or_else(|| no_image(&pool, release))?,
+            extra: scene.snapshot.wish.patches.get(&pool).unwrap_or(&NOTHING),
+        })
+    }
+
+    pub(super) fn machines(
+        scene: &Scene<'a>,
+        release: &'a Release,
+        workers: &MachineDeployment,
+    ) -> Result<Self, Waiting> {
+        let pool = PoolId::Workers(workers.object.name.clone());
+        let reference = &workers.infrastructure;
+        Ok(Self {
+            reference: reference.clone(),
+            role: Role::Worker,
+            values: image(release, Role::Worker, reference, &workers.labels).ok_or_else(|| no_image(&pool, release))?,
+            extra: scene.snapshot.wish.patches.get(&pool).unwrap_or(&NOTHING),
+        })
+    }
+
+    /// The pool's bootstrap template, where the release or the user sets something in it.
+    pub(super) fn bootstrap(
+        scene: &Scene<'a>,
+        release: &'a Release,
+        workers: &MachineDeployment,
+    ) -> Result<Option<Self>, Waiting> {
+        let extra = scene.snapshot.wish.bootstrap_patches.get(&workers.object.name);
+        let Some(reference) = &workers.bootstrap else {
+            return match extra {
+                None => Ok(None),
+                Some(_) => Err(Waiting::NoBootstrapTemplate {
+                    pool: PoolId::Workers(workers.object.name.clone()),
+                }),
+            };
+        };
+        let values = image(release, Role::Worker, reference, &workers.labels);
+        if values.is_none() && extra.is_none() {
+            return Ok(None);
+        }
+        Ok(Some(Self {
+            reference: reference.clone(),
+            role: Role::Worker,
+            values: values.unwrap_or(&NOTHING),
+            extra: extra.unwrap_or(&NOTHING),
+        }))
+    }
+}
+
+/// Whether the template that the pool has holds what it must.
+pub(super) fn carries(scene: &Scene<'_>, pool: &PoolId, wanted: &Wanted<'_>) -> Result<bool, Waiting> {
+    let template = scene.template(pool, &wanted.reference)?;
+    let spec = apply(&template.spec, [wanted.values, wanted.extra]).map_err(|misfit| Waiting::ValueMisfit {
+        pool: pool.clone(),
+        misfit,
+    })?;
+    Ok(spec == template.spec)
+}
+
+/// The template that holds what it must: the present one, one that is there, or one to be minted.
+pub(super) fn source(
+    scene: &Scene<'_>,
+    pool: &PoolId,
+    release: &Release,
+    wanted: &Wanted<'_>,
+) -> Result<Source, Waiting> {
+    let source = scene.template(pool, &wanted.reference)?;
+    if carries(scene, pool, wanted)? {
+        return Ok(Source::Ready(wanted.reference.clone()));
+    }
+    let order = MintOrder {
+        source,
+        release,
+        values: wanted.values,
+        extra: wanted.extra,
+        cluster: &scene.snapshot.cluster,
+        role: wanted.role,
+    };
+    let minted = mint(&order).map_err(|misfit| Waiting::ValueMisfit {
+        pool: pool.clone(),
+        misfit,
+    })?;
+    match scene.template(pool, &minted.template) {
+        Err(Waiting::TemplateNotVisible { .. }) => Ok(Source::Mint(Box::new(Action::MintTemplate(MintTemplate {
+            pool: pool.clone(),
+            template: minted.template,
+            object: minted.object,
+        })))),
+        Err(reason) => Err(reason),
+        Ok(there) => {
+            let same = minted.object.get("spec").is_some_and(|spec| holds(&there.spec, spec));
+            if same && there.standing != Standing::Deleting {
+                Ok(Source::Ready(minted.template))
+            } else {
+                Err(Waiting::NameTaken {
+                    pool: pool.clone(),
+                    template: minted.template,
+                })
+            }
+        }
+    }
+}
+
+fn image<'r>(
+    release: &'r Release,
+    role: Role,
+    reference: &TemplateRef,
+    labels: &BTreeMap<String, String>,
+) -> Option<&'r Values> {
+    release.image(&Pool {
+        role,
+        group: &reference.group,
+        kind: &reference.kind,
+        labels,
+    })
+}
+
+fn no_image(pool: &PoolId, release: &Release) -> Waiting {
+    Waiting::NoImage {
+        pool: pool.clone(),
+        release: release.name().to_owned(),
+    }
+}

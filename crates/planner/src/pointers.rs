@@ -1,0 +1,56 @@
+//! Values put into, and looked for in, a JSON value by pointer.
+
+use instar_api::Values;
+use instar_domain::JsonPointer;
+use serde_json::{Map, Value};
+
+/// A value that can't be put where its pointer says, since something else than an object is in
+/// the way.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{pointer} leads through something that is no object")]
+pub struct Misfit {
+    /// Where it should have gone.
+    pub pointer: JsonPointer,
+}
+
+/// The spec with the values put in. A parent that is missing, or null, is made.
+pub(crate) fn apply<'a>(spec: &Value, values: impl IntoIterator<Item = &'a Values>) -> Result<Value, Misfit> {
+    let mut spec = spec.clone();
+    for (pointer, value) in values.into_iter().flatten() {
+        let below = pointer.as_str().strip_prefix("/spec").unwrap_or_default();
+        put(&mut spec, below, value.clone()).ok_or_else(|| Misfit {
+            pointer: pointer.clone(),
+        })?;
+    }
+    Ok(spec)
+}
+
+/// Puts a value at a pointer, or nothing where an array or a scalar is in the way.
+pub(crate) fn put(target: &mut Value, pointer: &str, value: Value) -> Option<()> {
+    let mut at = target;
+    for member in pointer.split('/').skip(1) {
+        if at.is_null() {
+            *at = Value::Object(Map::new());
+        }
+        let member = member.replace("~1", "/").replace("~0", "~");
+        at = at.as_object_mut()?.entry(member).or_insert(Value::Null);
+    }
+    *at = value;
+    Some(())
+}
+
+/// Whether a value holds all that another does: the API server adds defaults to what is created.
+pub(crate) fn holds(value: &Value, other: &Value) -> bool {
+    match (value, other) {
+        (Value::Object(value), Value::Object(other)) => other
+            .iter()
+            .all(|(key, other)| value.get(key).is_some_and(|value| holds(value, other))),
+        (Value::Array(value), Value::Array(other)) => {
+            value.len() == other.len() && value.iter().zip(other).all(|(value, other)| holds(value, other))
+        }
+        (
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) | Value::Object(_),
+            other,
+        ) => value == other,
+    }
+}

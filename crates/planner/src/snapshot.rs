@@ -1,0 +1,403 @@
+//! What is known of one cluster: parsed values, owned, of one moment or of several.
+
+use std::{collections::BTreeMap, fmt, sync::Arc};
+
+use instar_catalog::Catalog;
+use instar_domain::KubeVersion;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::{
+    mint::RELEASE_LABEL,
+    wish::{Gate, GateState, Retention, Wish},
+};
+
+/// One cluster, what is asked of it, and the time.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Snapshot {
+    /// The time.
+    pub now: Timestamp,
+    /// The Cluster.
+    pub cluster: Cluster,
+    /// What is asked.
+    pub wish: Wish,
+    /// The rows that exist; shared, since it is the same for all clusters.
+    pub catalog: Arc<Catalog>,
+    /// The gates; one that isn't named is open.
+    pub gates: BTreeMap<Gate, GateState>,
+    /// How long old templates are kept.
+    pub retention: Retention,
+    /// The control plane, where the Cluster refers to one that exists.
+    pub control_plane: Option<Observed<ControlPlane>>,
+    /// Its MachineDeployments.
+    pub pools: Vec<Observed<MachineDeployment>>,
+    /// Its MachineSets, also those without a MachineDeployment.
+    pub machine_sets: Vec<Observed<MachineSet>>,
+    /// Its MachinePools, which are never written.
+    pub machine_pools: Vec<Observed<MachinePool>>,
+    /// Its Machines.
+    pub machines: Vec<Observed<Machine>>,
+    /// The templates that it refers to, and those that were minted for it.
+    pub templates: Vec<Observed<Template>>,
+}
+
+/// A part of a snapshot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Observed<T> {
+    /// It could be read.
+    Read(T),
+    /// It is there and can't be read.
+    Invalid(Unreadable),
+}
+
+/// An object that can't be read.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Unreadable {
+    /// Its kind.
+    pub kind: String,
+    /// Its name.
+    pub name: String,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
+/// The Cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cluster {
+    /// Its namespace, and that of all its objects.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// Its uid, for owner references and for nothing else: `clusterctl move` changes it.
+    pub uid: String,
+    /// Whether it may be written to.
+    pub standing: Standing,
+    /// Who mints and swaps.
+    pub kind: ClusterKind,
+}
+
+/// Who mints and swaps the templates of a cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClusterKind {
+    /// Instar.
+    Classic,
+    /// Cluster API's topology controller.
+    Topology,
+}
+
+/// Whether an object may be written to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// It may.
+    Live,
+    /// It is paused, by `spec.paused` or by annotation.
+    Paused,
+    /// It is being deleted.
+    Deleting,
+}
+
+/// Whose an object is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Owner {
+    /// The user's.
+    User,
+    /// The topology controller's, which puts every field back.
+    Topology,
+}
+
+/// An opaque version of an object, good for comparing and nothing else.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResourceVersion(pub String);
+
+/// What control planes and MachineDeployments have in common.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Object {
+    /// The version of the API at which it was read.
+    pub api_version: String,
+    /// Its kind.
+    pub kind: String,
+    /// Its name.
+    pub name: String,
+    /// What a write compares with.
+    pub resource_version: ResourceVersion,
+    /// Counts the edits of its spec.
+    pub generation: i64,
+    /// The edit that its status tells of.
+    pub observed_generation: i64,
+    /// Whether it may be written to.
+    pub standing: Standing,
+    /// Whose it is.
+    pub owner: Owner,
+    /// What our last swap wrote into it.
+    pub ledger: Option<Ledger>,
+}
+
+/// What a swap wrote, kept in the annotation [`crate::LEDGER_ANNOTATION`] of what it was written
+/// into: whoever changes these fields afterwards is found by it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ledger {
+    /// The `ClusterUpgrade` for which it was written.
+    pub upgrade: String,
+    /// The version.
+    pub version: KubeVersion,
+    /// The name of the infrastructure template.
+    pub template: Option<String>,
+}
+
+/// A template, as a reference names it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TemplateRef {
+    /// The API group.
+    pub group: String,
+    /// The kind.
+    pub kind: String,
+    /// The name.
+    pub name: String,
+}
+
+/// Where a control plane keeps its infrastructure template's reference.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Contract {
+    /// `spec.machineTemplate.infrastructureRef`.
+    V1Beta1,
+    /// `spec.machineTemplate.spec.infrastructureRef`.
+    V1Beta2,
+}
+
+/// The control plane.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ControlPlane {
+    /// The object.
+    pub object: Object,
+    /// The version that it should run.
+    pub version: KubeVersion,
+    /// The versions that its machines run (`status.versions`, else `status.version`).
+    pub observed: Vec<KubeVersion>,
+    /// The template of its machines; absent where it has none that we could mint from.
+    pub infrastructure: Option<TemplateRef>,
+    /// The form of the object as it was read.
+    pub contract: Contract,
+    /// What beside Kubernetes moves with it.
+    pub flavor: Flavor,
+    /// Its machines, counted; absent where it has none.
+    pub replicas: Option<Replicas>,
+}
+
+/// Which kind of control plane.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Flavor {
+    /// A KubeadmControlPlane.
+    Kubeadm {
+        /// `spec.kubeadmConfigSpec.clusterConfiguration`.
+        cluster_configuration: Value,
+    },
+    /// Any other: etcd and CoreDNS are its own matter.
+    Other,
+}
+
+/// A control plane's machines, counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Replicas {
+    /// How many there should be.
+    pub desired: u32,
+    /// How many there are.
+    pub total: u32,
+    /// How many are ready.
+    pub ready: u32,
+    /// How many are as the spec says.
+    pub up_to_date: u32,
+}
+
+/// A pool.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum PoolId {
+    /// The control plane.
+    ControlPlane,
+    /// The MachineDeployment of that name.
+    Workers(String),
+}
+
+/// A MachineDeployment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MachineDeployment {
+    /// The object.
+    pub object: Object,
+    /// The labels by which a release finds its image.
+    pub labels: BTreeMap<String, String>,
+    /// The version that its machines should run.
+    pub version: KubeVersion,
+    /// The template of its machines.
+    pub infrastructure: TemplateRef,
+    /// The template of their bootstrap configuration.
+    pub bootstrap: Option<TemplateRef>,
+    /// How machines are replaced.
+    pub rollout: Rollout,
+}
+
+/// How a MachineDeployment replaces machines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rollout {
+    /// By itself.
+    Rolling,
+    /// Only those that somebody deletes.
+    OnDelete,
+}
+
+/// A MachineSet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MachineSet {
+    /// Its name.
+    pub name: String,
+    /// Its MachineDeployment; absent where it stands alone.
+    pub pool: Option<String>,
+    /// The version of its machines.
+    pub version: KubeVersion,
+    /// Their template.
+    pub infrastructure: TemplateRef,
+    /// The template of their bootstrap configuration.
+    pub bootstrap: Option<TemplateRef>,
+    /// How many there should be.
+    pub replicas: u32,
+    /// Whether it stays.
+    pub standing: Standing,
+}
+
+/// A MachinePool: only its version counts, since it has no template to mint from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MachinePool {
+    /// Its name.
+    pub name: String,
+    /// The version of its machines.
+    pub version: KubeVersion,
+}
+
+/// A Machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Machine {
+    /// Its name.
+    pub name: String,
+    /// Its pool; absent where it belongs to none that is planned.
+    pub pool: Option<PoolId>,
+    /// The version that it should run.
+    pub version: KubeVersion,
+    /// The name of the template that its infrastructure was cloned from; where the annotation is
+    /// missing, Cluster API takes it for a match, and so do we.
+    pub template: Option<String>,
+    /// What its controller says.
+    pub phase: MachinePhase,
+    /// Its node.
+    pub node: Node,
+    /// Whether it stays.
+    pub standing: Standing,
+}
+
+/// `status.phase` of a Machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum MachinePhase {
+    /// Nothing is there yet.
+    Pending,
+    /// Its infrastructure is being made.
+    Provisioning,
+    /// Its infrastructure is there, its node isn't.
+    Provisioned,
+    /// It runs.
+    Running,
+    /// It is updated in place.
+    Updating,
+    /// It is being deleted.
+    Deleting,
+    /// It failed.
+    Failed,
+    /// Anything else.
+    Unknown,
+}
+
+/// A Machine's node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Node {
+    /// It hasn't joined.
+    Absent,
+    /// It has.
+    Joined {
+        /// Its name.
+        name: String,
+        /// The kubelet's version, as the Machine's status tells it.
+        version: Option<KubeVersion>,
+    },
+}
+
+/// A template: of machines, or of their bootstrap configuration.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Template {
+    /// The version of the API at which it was read.
+    pub api_version: String,
+    /// Its kind.
+    pub kind: String,
+    /// Its name.
+    pub name: String,
+    /// What a deletion compares with.
+    pub resource_version: ResourceVersion,
+    /// Its spec.
+    pub spec: Value,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// Its annotations.
+    pub annotations: BTreeMap<String, String>,
+    /// When it was made.
+    pub created: Timestamp,
+    /// Whether it stays.
+    pub standing: Standing,
+}
+
+impl Template {
+    /// The reference that names it.
+    #[must_use]
+    pub fn reference(&self) -> TemplateRef {
+        TemplateRef {
+            group: group_of(&self.api_version).to_owned(),
+            kind: self.kind.clone(),
+            name: self.name.clone(),
+        }
+    }
+
+    /// Whether a reference names it. The reference's version of the API doesn't matter.
+    #[must_use]
+    pub fn is(&self, reference: &TemplateRef) -> bool {
+        self.name == reference.name && self.kind == reference.kind && group_of(&self.api_version) == reference.group
+    }
+
+    /// The value of the label that says for which release we minted it.
+    #[must_use]
+    pub fn minted_for(&self) -> Option<&str> {
+        self.labels.get(RELEASE_LABEL).map(String::as_str)
+    }
+}
+
+fn group_of(api_version: &str) -> &str {
+    api_version.split_once('/').map_or("", |(group, _)| group)
+}
+
+impl Ledger {
+    /// Reads the annotation. A garbled one counts as none: it only ever adds caution.
+    #[must_use]
+    pub fn from_annotation(text: &str) -> Option<Self> {
+        serde_json::from_str(text).ok()
+    }
+
+    /// The annotation's text.
+    #[must_use]
+    pub fn to_annotation(&self) -> String {
+        // Texts alone always have a JSON form; the error can't come.
+        serde_json::to_string(self).unwrap_or_default()
+    }
+}
+
+impl fmt::Display for PoolId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ControlPlane => f.write_str("the control plane"),
+            Self::Workers(name) => write!(f, "MachineDeployment {name}"),
+        }
+    }
+}

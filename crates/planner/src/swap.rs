@@ -1,0 +1,153 @@
+//! The one write that points a pool at its release: everything that must move together, and the
+//! compare.
+
+use instar_api::Values;
+use instar_catalog::Release;
+use serde_json::{Value, json};
+
+use crate::{
+    LEDGER_ANNOTATION,
+    decision::Swap,
+    pointers::put,
+    snapshot::{Contract, ControlPlane, Flavor, Ledger, MachineDeployment, Object, PoolId, TemplateRef},
+};
+
+/// What a KubeadmControlPlaneTemplate has above the spec of a KubeadmControlPlane.
+const TEMPLATE: &str = "/spec/template/spec";
+const CONFIGURATION: &str = "/kubeadmConfigSpec/clusterConfiguration";
+const ETCD: &str = "/etcd/";
+const DNS: &str = "/dns/";
+const DNS_TAG: &str = "/dns/imageTag";
+
+/// Where a pool goes.
+pub(crate) struct Destination<'a> {
+    pub(crate) upgrade: &'a str,
+    pub(crate) release: &'a Release,
+    pub(crate) template: Option<TemplateRef>,
+    pub(crate) bootstrap: Option<TemplateRef>,
+}
+
+/// The swap of the control plane: version, reference, etcd's and CoreDNS' images.
+pub(crate) fn control_plane(control_plane: &ControlPlane, destination: Destination<'_>) -> Swap {
+    let reference = match control_plane.contract {
+        Contract::V1Beta1 => "/spec/machineTemplate/infrastructureRef/name",
+        Contract::V1Beta2 => "/spec/machineTemplate/spec/infrastructureRef/name",
+    };
+    let mut writes = vec![("/spec/version".to_owned(), json!(destination.release.version()))];
+    if let Some(template) = &destination.template {
+        writes.push((reference.to_owned(), json!(template.name)));
+    }
+    for (below, value) in components(control_plane, destination.release) {
+        writes.push((format!("/spec{CONFIGURATION}{below}"), value.clone()));
+    }
+    swap(PoolId::ControlPlane, &control_plane.object, destination, writes)
+}
+
+/// The swap of a MachineDeployment: version and references. Kind and group stay, so a reference's
+/// name is all that changes, in both forms of the object.
+pub(crate) fn workers(pool: &MachineDeployment, destination: Destination<'_>) -> Swap {
+    let spec = "/spec/template/spec";
+    let mut writes = vec![(format!("{spec}/version"), json!(destination.release.version()))];
+    if let Some(template) = &destination.template {
+        writes.push((format!("{spec}/infrastructureRef/name"), json!(template.name)));
+    }
+    if let Some(bootstrap) = &destination.bootstrap {
+        writes.push((format!("{spec}/bootstrap/configRef/name"), json!(bootstrap.name)));
+    }
+    swap(
+        PoolId::Workers(pool.object.name.clone()),
+        &pool.object,
+        destination,
+        writes,
+    )
+}
+
+/// Whether the control plane has the images that a release sets for etcd and CoreDNS.
+pub(crate) fn has_components(control_plane: &ControlPlane, release: &Release) -> bool {
+    let Flavor::Kubeadm { cluster_configuration } = &control_plane.flavor else {
+        return true;
+    };
+    components(control_plane, release)
+        .into_iter()
+        .all(|(below, value)| cluster_configuration.pointer(below) == Some(value))
+}
+
+/// What a release sets below `clusterConfiguration`: no etcd where it is external, and no CoreDNS
+/// that is lower than the present one, since Cluster API refuses it.
+fn components<'r>(control_plane: &ControlPlane, release: &'r Release) -> Vec<(&'r str, &'r Value)> {
+    let Flavor::Kubeadm { cluster_configuration } = &control_plane.flavor else {
+        return Vec::new();
+    };
+    let external = cluster_configuration.pointer("/etcd/external").is_some();
+    let values = below_configuration(release.kubeadm());
+    let tag = values.iter().find(|(below, _)| *below == DNS_TAG);
+    let lowers = match (
+        cluster_configuration.pointer(DNS_TAG).and_then(Value::as_str),
+        tag.and_then(|(_, tag)| tag.as_str()),
+    ) {
+        (Some(present), Some(next)) => lowers_core_dns(present, next),
+        (None, _) | (_, None) => false,
+    };
+    values
+        .into_iter()
+        .filter(|(below, _)| !(external && below.starts_with(ETCD)))
+        .filter(|(below, _)| !(lowers && below.starts_with(DNS)))
+        .collect()
+}
+
+fn below_configuration(values: &Values) -> Vec<(&str, &Value)> {
+    let below = |pointer| str::strip_prefix(pointer, TEMPLATE)?.strip_prefix(CONFIGURATION);
+    values
+        .iter()
+        .filter_map(|(pointer, value)| Some((below(pointer.as_str())?, value)))
+        .collect()
+}
+
+/// Whether one tag of CoreDNS is lower than another. One that can't be read may be lower, but for
+/// the same text.
+pub(crate) fn lowers_core_dns(present: &str, next: &str) -> bool {
+    match (core_dns(present), core_dns(next)) {
+        (Some(present), Some(next)) => next < present,
+        (None, _) | (_, None) => present != next,
+    }
+}
+
+/// `v1.12.1` and `1.12.1_vendor.3` are 1.12.1.
+fn core_dns(tag: &str) -> Option<(u64, u64, u64)> {
+    let tag = tag.strip_prefix('v').unwrap_or(tag);
+    let mut parts = tag
+        .split(['-', '_', '+'])
+        .next()?
+        .split('.')
+        .map(|part| part.parse::<u64>().ok());
+    Some((parts.next()??, parts.next()??, parts.next()??))
+}
+
+fn swap(pool: PoolId, object: &Object, destination: Destination<'_>, writes: Vec<(String, Value)>) -> Swap {
+    let version = destination.release.version().clone();
+    let ledger = Ledger {
+        upgrade: destination.upgrade.to_owned(),
+        version: version.clone(),
+        template: destination.template.as_ref().map(|template| template.name.clone()),
+    };
+    let mut patch = json!({"metadata": {
+        "resourceVersion": object.resource_version,
+        "annotations": {LEDGER_ANNOTATION: ledger.to_annotation()},
+    }});
+    for (pointer, value) in writes {
+        // The patch is made of objects alone, so nothing is in a pointer's way.
+        let _ = put(&mut patch, &pointer, value);
+    }
+    Swap {
+        pool,
+        api_version: object.api_version.clone(),
+        kind: object.kind.clone(),
+        name: object.name.clone(),
+        resource_version: object.resource_version.clone(),
+        version,
+        release: destination.release.name().to_owned(),
+        template: destination.template,
+        bootstrap: destination.bootstrap,
+        patch,
+    }
+}

@@ -1,0 +1,154 @@
+//! What is asked of a cluster, and what may hold it.
+
+use std::collections::BTreeMap;
+
+use instar_api::Values;
+use jiff::SignedDuration;
+
+use crate::snapshot::PoolId;
+
+/// What a `ClusterUpgrade` asks.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Wish {
+    /// The `ClusterUpgrade`'s name.
+    pub upgrade: String,
+    /// Where to.
+    pub target: Target,
+    /// How many pools at a time.
+    pub strategy: Strategy,
+    /// The pools that go first, in this order; the others follow by name.
+    pub order: Vec<String>,
+    /// The pools that don't simply follow the control plane, by MachineDeployment.
+    pub pools: BTreeMap<String, PoolWish>,
+    /// What a pool's machine template gets beside the release's image: CPUs, memory, disk.
+    pub patches: BTreeMap<PoolId, Values>,
+    /// What a pool's bootstrap template gets, by MachineDeployment.
+    pub bootstrap_patches: BTreeMap<String, Values>,
+    /// Whether it is to go on.
+    pub progress: Progressing,
+}
+
+/// Whether an upgrade is to go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Progressing {
+    /// It is.
+    Going,
+    /// It isn't, until somebody says so.
+    Paused,
+}
+
+/// Where to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// As it was written: a version, a prefix, or a release's name. A version that already runs is
+    /// left as it is, whatever the templates hold.
+    Text(String),
+    /// The release of that name. What runs its version from other values goes to its values.
+    Release(String),
+}
+
+/// How many pools at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Strategy {
+    /// One after the other.
+    Ordered,
+    /// Several.
+    Parallel {
+        /// How many; 0 counts as 1.
+        limit: usize,
+    },
+    /// All at once.
+    All,
+}
+
+/// What is asked of one pool.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PoolWish {
+    /// It stays as it is.
+    Hold,
+    /// It goes to this release and no further.
+    Pin(String),
+}
+
+/// What must hold before the next swap.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Gate {
+    /// The checks before the control plane moves.
+    Preflight,
+    /// The maintenance window.
+    Window,
+    /// Somebody's word.
+    Approval,
+    /// The add-ons of the step before.
+    AddOn,
+    /// The first pool, before the others.
+    Canary,
+}
+
+/// Where a gate stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum GateState {
+    /// It lets through.
+    Open,
+    /// It doesn't.
+    Closed {
+        /// Why, in the words of what was looked at.
+        reason: String,
+    },
+}
+
+/// How long old templates are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retention {
+    /// How long the one before the present one is kept, counted from the last that was minted. Nothing
+    /// goes before the upgrade is complete.
+    pub previous: SignedDuration,
+    /// How long any other is kept, counted from when it was minted: longer than a snapshot is ever
+    /// old, since an old one doesn't show who has come to refer to it.
+    pub other: SignedDuration,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        Self {
+            previous: SignedDuration::from_hours(24),
+            other: SignedDuration::from_hours(1),
+        }
+    }
+}
+
+impl Wish {
+    /// Everything goes there, one pool after the other.
+    #[must_use]
+    pub fn new(upgrade: impl Into<String>, target: Target) -> Self {
+        Self {
+            upgrade: upgrade.into(),
+            target,
+            strategy: Strategy::Ordered,
+            order: Vec::new(),
+            pools: BTreeMap::new(),
+            patches: BTreeMap::new(),
+            bootstrap_patches: BTreeMap::new(),
+            progress: Progressing::Going,
+        }
+    }
+}
+
+impl Strategy {
+    /// How many pools may be on their way.
+    #[must_use]
+    pub fn limit(self) -> usize {
+        match self {
+            Self::Ordered => 1,
+            Self::Parallel { limit } => limit.max(1),
+            Self::All => usize::MAX,
+        }
+    }
+}
+
+impl Gate {
+    /// What is asked before the control plane moves.
+    pub const CONTROL_PLANE: [Self; 4] = [Self::Preflight, Self::Window, Self::Approval, Self::AddOn];
+    /// What is asked before a pool moves.
+    pub const WORKERS: [Self; 4] = [Self::Window, Self::Approval, Self::AddOn, Self::Canary];
+}

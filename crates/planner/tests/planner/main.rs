@@ -1,0 +1,12 @@
+//! The planner in a simulated world, in named scenarios, and in tables of what it waits for.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test stops where something is missing"
+)]
+
+mod properties;
+mod scenarios;
+mod violations;
+mod waiting;
+mod world;

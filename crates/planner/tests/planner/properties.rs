@@ -1,0 +1,409 @@
+//! What holds in every world, whatever fails in it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    rc::Rc,
+};
+
+use instar_domain::{BuildOrder, KubeVersion};
+use instar_planner::{
+    Action, Decision, Flavor, PoolId, PoolWish, Progressing, Snapshot, Stage, Standing, Strategy, Target, check, plan,
+};
+use jiff::tz::TimeZone;
+use serde_json::Value;
+
+use crate::world::{World, random::Random, version};
+
+/// So many worlds of each sort; `INSTAR_SEEDS` asks for another number, or for one: `4972..4973`.
+const SEEDS: u64 = 500;
+/// No upgrade here needs half as many.
+const MOST_TICKS: usize = 2_000;
+const CONTROL_PLANE: usize = 3;
+
+const VERSIONS: [&str; 6] = ["v1.31.5", "v1.32.5", "v1.33.5", "v1.34.5", "v1.35.5", "v1.36.5"];
+
+fn seeds() -> std::ops::Range<u64> {
+    let asked = std::env::var("INSTAR_SEEDS").unwrap_or_else(|_| SEEDS.to_string());
+    let (from, to) = asked.split_once("..").unwrap_or(("0", &asked));
+    from.parse().unwrap()..to.parse().unwrap()
+}
+
+/// How much goes wrong.
+#[derive(Clone, Copy, PartialEq)]
+enum Faults {
+    None,
+    /// Old snapshots, lost writes, lost replies, writes that come twice.
+    Some,
+}
+
+struct Run {
+    world: World,
+    random: Random,
+    faults: Faults,
+    past: VecDeque<Rc<Snapshot>>,
+    writes: usize,
+    seed: u64,
+}
+
+fn world(random: &mut Random) -> (World, KubeVersion) {
+    let from = random.below(VERSIONS.len() - 1);
+    let to = from + 1 + random.below(VERSIONS.len() - from - 1);
+    let target = match random.below(3) {
+        0 => Target::Text(VERSIONS[to].to_owned()),
+        1 => Target::Text(VERSIONS[to].rsplit_once('.').unwrap().0.to_owned()),
+        _ => Target::Release(format!("{}-1", VERSIONS[to])),
+    };
+    // v1.33 by its prefix is v1.33.9, the newest.
+    let wanted = match &target {
+        Target::Text(text) if text == "v1.33" => version("v1.33.9"),
+        Target::Text(_) | Target::Release(_) => version(VERSIONS[to]),
+    };
+    let present = version(VERSIONS[from]);
+    let mut world = World::new(VERSIONS[from], u32::try_from(CONTROL_PLANE).unwrap(), target);
+    world.wish.strategy = match random.below(3) {
+        0 => Strategy::Ordered,
+        1 => Strategy::Parallel { limit: 2 },
+        _ => Strategy::All,
+    };
+    for pool in 0..random.below(4) {
+        world.add_pool(&format!("md-{pool}"), &present, u32::try_from(random.below(3)).unwrap());
+    }
+    if random.chance(50) {
+        world.wish.order = vec!["md-1".to_owned(), "md-0".to_owned()];
+    }
+    (world, wanted)
+}
+
+impl Run {
+    fn new(world: World, seed: u64, faults: Faults) -> Self {
+        Self {
+            world,
+            random: Random::new(seed ^ 0x5eed),
+            faults,
+            past: VecDeque::new(),
+            writes: 0,
+            seed,
+        }
+    }
+
+    /// What the controller sees: each kind of object may be of another moment.
+    fn look(&mut self) -> Rc<Snapshot> {
+        let now = Rc::new(self.world.snapshot());
+        if self.faults == Faults::None {
+            return now;
+        }
+        let mut seen = Rc::clone(&now);
+        if !self.past.is_empty() && self.random.chance(40) {
+            let seen = Rc::make_mut(&mut seen);
+            let mut at = || &self.past[self.random.below(self.past.len())];
+            seen.control_plane.clone_from(&at().control_plane);
+            seen.pools.clone_from(&at().pools);
+            seen.templates.clone_from(&at().templates);
+            let of_machines = at();
+            seen.machine_sets.clone_from(&of_machines.machine_sets);
+            seen.machines.clone_from(&of_machines.machines);
+        }
+        self.past.push_back(now);
+        if self.past.len() > 4 {
+            self.past.pop_front();
+        }
+        seen
+    }
+
+    fn decide(&mut self) -> Decision {
+        let seen = self.look();
+        let decision = plan(&seen);
+        let broken = check(&seen, &decision);
+        assert!(broken.is_empty(), "seed {}: {broken:?} by {decision:#?}", self.seed);
+        if decision.action == Action::Nothing && decision.progress.stage != Stage::Complete {
+            assert!(!decision.waiting.is_empty(), "seed {}: waits for nothing", self.seed);
+        }
+        if self.random.chance(5) {
+            let mut other = (*seen).clone();
+            self.random.shuffle(&mut other.pools);
+            self.random.shuffle(&mut other.machine_sets);
+            self.random.shuffle(&mut other.machines);
+            self.random.shuffle(&mut other.templates);
+            assert_eq!(plan(&other), decision, "seed {}: the order of lists matters", self.seed);
+        }
+        decision
+    }
+
+    /// One pass of the controller, and of a network that loses and repeats.
+    fn pass(&mut self) -> Decision {
+        let decision = self.decide();
+        let (lost, twice) = match self.faults {
+            Faults::None => (false, false),
+            Faults::Some => (self.random.chance(15), self.random.chance(15)),
+        };
+        if decision.action != Action::Nothing && !lost {
+            // Nobody here reads the answer: a reply that is lost is no other case.
+            self.write(&decision.action);
+            if twice {
+                self.write(&decision.action);
+            }
+        }
+        decision
+    }
+
+    fn write(&mut self, action: &Action) {
+        let before = self.world.control_plane.version.clone();
+        if let Action::DeleteTemplate(delete) = action {
+            let name = &delete.template.name;
+            assert!(!self.world.refers_to(name), "seed {}: {name} is in use", self.seed);
+        }
+        if self.world.write(action) != crate::world::api::Answer::Done {
+            return;
+        }
+        self.writes += 1;
+        let seed = self.seed;
+        match action {
+            Action::SwapControlPlane(swap) => {
+                assert!(
+                    swap.version.minor().minor <= before.minor().minor + 1,
+                    "seed {seed}: a minor is skipped"
+                );
+            }
+            Action::SwapWorkers(swap) => {
+                let lowest = self.world.lowest_control_plane().unwrap();
+                assert_ne!(
+                    swap.version.compare(lowest),
+                    BuildOrder::Greater,
+                    "seed {seed}: {} goes above its control plane",
+                    swap.pool
+                );
+            }
+            Action::MintTemplate(_) | Action::DeleteTemplate(_) | Action::Nothing => {}
+        }
+    }
+
+    /// To the end, and so long that old templates may go.
+    fn finish(&mut self, mut user: impl FnMut(&mut World, &mut Random, usize)) {
+        for tick in 0..MOST_TICKS {
+            user(&mut self.world, &mut self.random, tick);
+            let decision = self.pass();
+            self.world.tick(&mut self.random);
+            let is_done = |decision: &Decision| decision.progress.stage == Stage::Complete;
+            if is_done(&decision) && is_done(&plan(&self.world.snapshot())) {
+                break;
+            }
+            if tick + 1 == MOST_TICKS {
+                let last = plan(&self.world.snapshot());
+                panic!(
+                    "seed {}: it doesn't end: {last:#?}\n{:?}\n{:?}\n{:?}",
+                    self.seed, self.world.sets, self.world.pools, self.world.machines
+                );
+            }
+        }
+        self.world.now += jiff::SignedDuration::from_hours(25);
+        // No snapshot is a day old.
+        self.past.clear();
+        for _ in 0..40 {
+            self.pass();
+            self.world.tick(&mut self.random);
+        }
+        // Done means no more writes.
+        let writes = self.writes;
+        let end = plan(&self.world.snapshot());
+        assert_eq!(end.action, Action::Nothing, "seed {}: {end:#?}", self.seed);
+        assert_eq!(end.progress.stage, Stage::Complete, "seed {}: {end:#?}", self.seed);
+        for _ in 0..3 {
+            self.pass();
+        }
+        assert_eq!(self.writes, writes, "seed {}: it writes at the end", self.seed);
+    }
+}
+
+/// How many machines of each pool were made for each version.
+fn births(world: &World) -> BTreeMap<(PoolId, KubeVersion), usize> {
+    let mut births = BTreeMap::new();
+    for (pool, version, image) in &world.births {
+        assert!(
+            image.contains(&version.to_string()),
+            "{pool} boots {image} as {version}"
+        );
+        *births.entry((pool.clone(), version.clone())).or_default() += 1;
+    }
+    births
+}
+
+/// The templates that are in use, and those that nobody uses.
+fn templates(world: &World) -> (BTreeSet<String>, BTreeSet<String>) {
+    let names = world.templates.iter().map(|template| template.name.clone());
+    names.partition(|name| world.refers_to(name))
+}
+
+#[test]
+fn every_machine_is_made_once_for_each_version_whatever_fails() {
+    for seed in seeds() {
+        let mut random = Random::new(seed);
+        let (start, wanted) = world(&mut random);
+        let present = start.control_plane.version.clone();
+        let mut calm = Run::new(start.clone(), seed, Faults::None);
+        calm.finish(|_, _, _| {});
+        let mut wild = Run::new(start.clone(), seed, Faults::Some);
+        wild.finish(|_, _, _| {});
+
+        // The same end, and no template more, whatever failed.
+        assert_eq!(templates(&calm.world), templates(&wild.world), "seed {seed}");
+        let minted = |run: &Run| run.world.minted.iter().cloned().collect::<BTreeSet<_>>();
+        assert_eq!(minted(&calm), minted(&wild), "seed {seed}");
+        assert_eq!(
+            wild.world.minted.len(),
+            wild.world.swaps,
+            "seed {seed}: a template more than swaps"
+        );
+        assert_eq!(calm.world.swaps, wild.world.swaps, "seed {seed}");
+        let leaked: Vec<_> = templates(&wild.world)
+            .1
+            .into_iter()
+            .filter(|name| wild.world.minted.contains(name))
+            .collect();
+        assert!(leaked.is_empty(), "seed {seed}: {leaked:?} leaked");
+
+        // What an oracle expects: each minor once for the control plane; for the workers, each third
+        // minor and the end.
+        let (from, to) = (present.minor().minor, wanted.minor().minor);
+        let mut expected = BTreeMap::new();
+        for minor in from + 1..=to {
+            let version = if minor == to {
+                wanted.clone()
+            } else {
+                version(&format!("v1.{minor}.5"))
+            };
+            let stops = minor == to || (minor - from).is_multiple_of(3);
+            expected.insert((PoolId::ControlPlane, version.clone()), CONTROL_PLANE);
+            for pool in start.pools.iter().filter(|pool| stops && pool.replicas > 0) {
+                let replicas = usize::try_from(pool.replicas).unwrap();
+                expected.insert(
+                    (PoolId::Workers(pool.object.object.name.clone()), version.clone()),
+                    replicas,
+                );
+            }
+        }
+        let row = wild
+            .world
+            .catalog
+            .best(&wanted, wild.world.now.to_zoned(TimeZone::UTC).date())
+            .unwrap();
+        let Flavor::Kubeadm { cluster_configuration } = &wild.world.control_plane.flavor else {
+            panic!("seed {seed}: no kubeadm");
+        };
+        let etcd = cluster_configuration
+            .pointer("/etcd/local/imageTag")
+            .and_then(Value::as_str);
+        assert_eq!(etcd, row.etcd_tag(), "seed {seed}");
+        assert_eq!(births(&calm.world), expected, "seed {seed}");
+        assert_eq!(births(&wild.world), expected, "seed {seed}");
+        let all = wild.world.pools.iter().map(|pool| &pool.object.version);
+        assert!(
+            all.chain([&wild.world.control_plane.version]).all(|at| *at == wanted),
+            "seed {seed}"
+        );
+    }
+}
+
+/// What a busy user has to undo.
+enum Undo {
+    Cluster,
+    Wish,
+    ControlPlane,
+    Pool(String),
+    Hold(String),
+}
+
+struct User {
+    left: usize,
+    undo: Option<(usize, Undo)>,
+}
+
+impl User {
+    /// Something now and then, and what was stopped goes on later.
+    fn act(&mut self, world: &mut World, random: &mut Random, tick: usize) {
+        if let Some((at, _)) = &self.undo {
+            if *at <= tick {
+                self.undo(world);
+            }
+            return;
+        }
+        if self.left == 0 || !random.chance(10) {
+            return;
+        }
+        self.left -= 1;
+        let pool = (!world.pools.is_empty()).then(|| random.below(world.pools.len()));
+        let name = pool.map(|at| world.pools[at].object.object.name.clone());
+        let later = tick + 1 + random.below(15);
+        match (random.below(10), pool, name) {
+            (0, _, _) => {
+                world.cluster.standing = Standing::Paused;
+                self.undo = Some((later, Undo::Cluster));
+            }
+            (1, _, _) => {
+                world.wish.progress = Progressing::Paused;
+                self.undo = Some((later, Undo::Wish));
+            }
+            (2, _, _) => {
+                world.pause_control_plane(Standing::Paused);
+                self.undo = Some((later, Undo::ControlPlane));
+            }
+            (3, Some(_), Some(name)) => {
+                world.pause_pool(&name, Standing::Paused);
+                self.undo = Some((later, Undo::Pool(name)));
+            }
+            (4, Some(_), Some(name)) => {
+                world.wish.pools.insert(name.clone(), PoolWish::Hold);
+                self.undo = Some((later, Undo::Hold(name)));
+            }
+            (5, Some(at), _) => world.pools[at].replicas = u32::try_from(random.below(4)).unwrap(),
+            (6, _, _) => world.raise_control_plane(),
+            (7, Some(_), Some(name)) => world.give_own_template(&name),
+            (8, Some(_), Some(name)) => world.raise_pool(&name),
+            (9, _, _) => {
+                let at = world.control_plane.version.clone();
+                let name = world.next_name("late");
+                world.add_pool_later(&name, &at, 2);
+            }
+            _ => world.touch_all(),
+        }
+    }
+
+    fn undo(&mut self, world: &mut World) {
+        match self.undo.take() {
+            None => {}
+            Some((_, Undo::Cluster)) => world.cluster.standing = Standing::Live,
+            Some((_, Undo::Wish)) => world.wish.progress = Progressing::Going,
+            Some((_, Undo::ControlPlane)) => world.pause_control_plane(Standing::Live),
+            Some((_, Undo::Pool(name))) => world.pause_pool(&name, Standing::Live),
+            Some((_, Undo::Hold(name))) => {
+                world.wish.pools.remove(&name);
+            }
+        }
+    }
+}
+
+#[test]
+fn it_ends_at_the_target_whatever_users_do() {
+    for seed in seeds() {
+        let mut random = Random::new(seed);
+        let (start, wanted) = world(&mut random);
+        let mut run = Run::new(start, seed, Faults::Some);
+        let mut user = User { left: 4, undo: None };
+        run.finish(|world, random, tick| user.act(world, random, tick));
+        user.undo(&mut run.world);
+        run.finish(|_, _, _| {});
+        let world = &run.world;
+        let all = world.pools.iter().map(|pool| &pool.object.version);
+        assert!(
+            all.chain([&world.control_plane.version]).all(|at| *at == wanted),
+            "seed {seed}"
+        );
+        let late = world.machines.iter().find(|machine| machine.version != wanted);
+        assert_eq!(late, None, "seed {seed}");
+        let leaked: Vec<_> = templates(world)
+            .1
+            .into_iter()
+            .filter(|name| world.minted.contains(name))
+            .collect();
+        assert!(leaked.is_empty(), "seed {seed}: {leaked:?} leaked");
+    }
+}

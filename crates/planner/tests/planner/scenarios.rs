@@ -1,0 +1,175 @@
+//! Whole decisions, as they are written and as they are read.
+
+use std::fmt::Write;
+
+use instar_planner::{
+    Action, Contract, Decision, Flavor, Gate, GateState, Snapshot, Stage, Strategy, Swap, Target, check, plan,
+};
+use serde_json::json;
+
+use crate::world::{World, api::Answer, random::Random, version};
+
+fn text(decision: &Decision) -> String {
+    let mut text = String::new();
+    let swap = |swap: &Swap| format!("swap {} to {}\n{:#}", swap.pool, swap.release, swap.patch);
+    match &decision.action {
+        Action::Nothing => text.push_str("nothing"),
+        Action::MintTemplate(mint) => write!(text, "mint for {}\n{:#}", mint.pool, mint.object).unwrap(),
+        Action::SwapControlPlane(action) | Action::SwapWorkers(action) => text.push_str(&swap(action)),
+        Action::DeleteTemplate(delete) => write!(text, "delete {}", delete.template.name).unwrap(),
+    }
+    write!(
+        text,
+        "\nstage: {:?}, path: {}",
+        decision.progress.stage,
+        decision.progress.path.join(", ")
+    )
+    .unwrap();
+    for pool in &decision.progress.pools {
+        write!(
+            text,
+            "\n{}: {} of {} at {}",
+            pool.pool, pool.converged, pool.machines, pool.version
+        )
+        .unwrap();
+    }
+    for waiting in &decision.waiting {
+        write!(text, "\n{}: {waiting}", waiting.reason()).unwrap();
+    }
+    text
+}
+
+pub fn decide(snapshot: &Snapshot) -> Decision {
+    let decision = plan(snapshot);
+    assert_eq!(check(snapshot, &decision), []);
+    decision
+}
+
+pub fn world(from: &str, to: &str) -> World {
+    let mut world = World::new(from, 3, Target::Text(to.to_owned()));
+    world.add_pool("md-0", &version(from), 2);
+    world.add_pool("md-1", &version(from), 2);
+    world
+}
+
+/// Lets the world go on until a decision is as asked; its write is not yet made.
+pub fn until(world: &mut World, is: impl Fn(&Decision) -> bool) -> Decision {
+    let mut random = Random::new(1);
+    for _ in 0..1_000 {
+        let decision = decide(&world.snapshot());
+        if is(&decision) {
+            return decision;
+        }
+        assert_eq!(world.write(&decision.action), Answer::Done);
+        world.tick(&mut random);
+    }
+    panic!("{}", text(&decide(&world.snapshot())));
+}
+
+pub fn complete(decision: &Decision) -> bool {
+    decision.progress.stage == Stage::Complete && decision.action == Action::Nothing
+}
+
+pub fn swaps_control_plane(decision: &Decision) -> bool {
+    matches!(decision.action, Action::SwapControlPlane(_))
+}
+
+pub fn swaps_workers(decision: &Decision) -> bool {
+    matches!(decision.action, Action::SwapWorkers(_))
+}
+
+#[test]
+fn first_the_control_planes_template() {
+    insta::assert_snapshot!(text(&decide(&world("v1.33.5", "v1.35").snapshot())));
+}
+
+#[test]
+fn then_one_swap_of_all_that_belongs_together() {
+    insta::assert_snapshot!(text(&until(&mut world("v1.33.5", "v1.35"), swaps_control_plane)));
+}
+
+#[test]
+fn in_the_old_contract_the_reference_is_elsewhere() {
+    let mut world = world("v1.33.5", "v1.34.5");
+    world.control_plane.contract = Contract::V1Beta1;
+    "controlplane.cluster.x-k8s.io/v1beta1".clone_into(&mut world.control_plane.object.api_version);
+    insta::assert_snapshot!(text(&until(&mut world, swaps_control_plane)));
+}
+
+#[test]
+fn core_dns_is_not_lowered_and_an_external_etcd_not_touched() {
+    let mut world = world("v1.33.5", "v1.34.5");
+    world.control_plane.flavor = Flavor::Kubeadm {
+        cluster_configuration: json!({"etcd": {"external": {"endpoints": ["https://etcd"]}}, "dns": {"imageTag": "v1.13.0"}}),
+    };
+    insta::assert_snapshot!(text(&until(&mut world, swaps_control_plane)));
+}
+
+#[test]
+fn it_waits_for_the_control_plane() {
+    let mut world = world("v1.33.5", "v1.35");
+    let rolls = |decision: &Decision| decision.action == Action::Nothing && decision.progress.pools[0].converged == 1;
+    insta::assert_snapshot!(text(&until(&mut world, rolls)));
+}
+
+#[test]
+fn workers_follow_one_pool_after_the_other() {
+    let mut world = world("v1.34.5", "v1.35.5");
+    world.wish.order = vec!["md-1".to_owned()];
+    insta::assert_snapshot!(text(&until(&mut world, swaps_workers)));
+}
+
+#[test]
+fn all_pools_at_once() {
+    let mut world = world("v1.34.5", "v1.35.5");
+    world.wish.strategy = Strategy::All;
+    let both = |decision: &Decision| {
+        decision
+            .waiting
+            .iter()
+            .filter(|it| it.reason() == "PoolRollingOut")
+            .count()
+            == 2
+    };
+    insta::assert_snapshot!(text(&until(&mut world, both)));
+}
+
+#[test]
+fn workers_stop_where_skew_asks_for_it() {
+    let mut world = world("v1.32.5", "v1.36.5");
+    let decision = until(&mut world, swaps_workers);
+    insta::assert_snapshot!(text(&decision));
+}
+
+#[test]
+fn another_row_of_the_version_that_runs() {
+    let mut world = world("v1.34.5", "v1.35.5-1");
+    until(&mut world, complete);
+    world.wish.target = Target::Text("v1.35.5-2".to_owned());
+    insta::assert_snapshot!(text(&until(&mut world, swaps_control_plane)));
+}
+
+#[test]
+fn what_is_old_goes_after_a_day() {
+    let mut world = world("v1.33.5", "v1.35");
+    let kept = until(&mut world, complete);
+    world.now += jiff::SignedDuration::from_hours(24);
+    let deletes = decide(&world.snapshot());
+    insta::assert_snapshot!(format!("{}\n\na day later: {}", text(&kept), text(&deletes)));
+}
+
+#[test]
+fn a_prefix_that_is_satisfied_changes_nothing() {
+    insta::assert_snapshot!(text(&decide(&world("v1.34.1", "v1.34").snapshot())));
+}
+
+#[test]
+fn a_closed_gate_mints_nothing() {
+    let mut world = world("v1.33.5", "v1.35");
+    let closed = |reason: &str| GateState::Closed {
+        reason: reason.to_owned(),
+    };
+    world.gates.insert(Gate::Approval, closed("nobody has approved"));
+    world.gates.insert(Gate::Window, closed("opens at 22:00"));
+    insta::assert_snapshot!(text(&decide(&world.snapshot())));
+}

@@ -1,0 +1,164 @@
+//! Each invariant, broken by hand: `check` reads the snapshot for itself, so it finds what the
+//! planner would never do.
+
+use instar_planner::{
+    Action, Decision, DeleteTemplate, Flavor, Observed, PoolId, Snapshot, Standing, Swap, Violation, check,
+};
+use serde_json::json;
+
+use crate::{
+    scenarios::{complete, decide, swaps_control_plane, swaps_workers, until, world},
+    world::{reference, version},
+};
+
+type Case = (Violation, fn(&mut Snapshot, &mut Decision));
+
+fn swap(decision: &mut Decision) -> &mut Swap {
+    match &mut decision.action {
+        Action::SwapControlPlane(swap) | Action::SwapWorkers(swap) => swap,
+        Action::MintTemplate(_) | Action::DeleteTemplate(_) | Action::Nothing => panic!("no swap"),
+    }
+}
+
+fn to(decision: &mut Decision, to: &str) {
+    let swap = swap(decision);
+    swap.version = version(to);
+    let place = match swap.pool {
+        PoolId::ControlPlane => "/spec/version",
+        PoolId::Workers(_) => "/spec/template/spec/version",
+    };
+    *swap.patch.pointer_mut(place).unwrap() = json!(to);
+}
+
+fn control_plane(snapshot: &mut Snapshot) -> &mut instar_planner::ControlPlane {
+    match &mut snapshot.control_plane {
+        Some(Observed::Read(control_plane)) => control_plane,
+        Some(Observed::Invalid(_)) | None => panic!("no control plane"),
+    }
+}
+
+fn workers_at(snapshot: &mut Snapshot, at: &str) {
+    for pool in &mut snapshot.pools {
+        if let Observed::Read(pool) = pool {
+            pool.version = version(at);
+        }
+    }
+}
+
+fn find(cases: &[Case], snapshot: &Snapshot, decision: &Decision) {
+    assert_eq!(check(snapshot, decision), []);
+    for (violation, change) in cases {
+        let (mut snapshot, mut decision) = (snapshot.clone(), decision.clone());
+        change(&mut snapshot, &mut decision);
+        let found = check(&snapshot, &decision);
+        assert!(found.contains(violation), "{violation:?} isn't found, but {found:?}");
+    }
+}
+
+#[test]
+fn of_the_control_planes_swap() {
+    let mut world = world("v1.33.5", "v1.35");
+    let decision = until(&mut world, swaps_control_plane);
+    let cases: [Case; 14] = [
+        (Violation::Untouchable, |s, _| s.cluster.standing = Standing::Paused),
+        (Violation::Untouchable, |s, _| s.cluster.standing = Standing::Deleting),
+        (Violation::Untouchable, |s, _| {
+            control_plane(s).object.standing = Standing::Paused;
+        }),
+        (Violation::UnknownObject, |s, _| s.control_plane = None),
+        (Violation::NoCompare, |_, d| {
+            "other".clone_into(&mut swap(d).resource_version.0);
+        }),
+        (Violation::NoCompare, |_, d| {
+            swap(d).patch["metadata"]["resourceVersion"] = json!(null);
+        }),
+        (Violation::Incomplete, |_, d| {
+            swap(d).patch["spec"]["machineTemplate"] = json!({});
+        }),
+        (Violation::Incomplete, |_, d| {
+            swap(d).patch["metadata"]["annotations"] = json!({});
+        }),
+        (Violation::SkippedMinor, |_, d| to(d, "v1.35.5")),
+        (Violation::Lowered, |_, d| to(d, "v1.33.1")),
+        (Violation::WorkersBehind, |s, _| workers_at(s, "v1.30.5")),
+        (Violation::ControlPlaneMoving, |s, _| {
+            control_plane(s).observed.push(version("v1.32.5"));
+        }),
+        (Violation::NoTemplate, |s, _| s.templates.clear()),
+        (Violation::CoreDnsLowered, |s, _| {
+            control_plane(s).flavor = Flavor::Kubeadm {
+                cluster_configuration: json!({"dns": {"imageTag": "v1.13.1"}}),
+            };
+        }),
+    ];
+    find(&cases, &world.snapshot(), &decision);
+}
+
+#[test]
+fn of_a_pools_swap() {
+    let mut world = world("v1.33.5", "v1.34.5");
+    let decision = until(&mut world, swaps_workers);
+    let cases: [Case; 6] = [
+        (Violation::WorkersAhead, |s, _| {
+            control_plane(s).observed.push(version("v1.33.5"));
+        }),
+        (Violation::WorkersAhead, |_, d| to(d, "v1.35.5")),
+        (Violation::WorkersBehind, |s, d| {
+            workers_at(s, "v1.30.1");
+            to(d, "v1.30.5");
+        }),
+        (Violation::Lowered, |_, d| to(d, "v1.33.1")),
+        (Violation::ControlPlaneMoving, |s, _| {
+            control_plane(s).object.generation = 99;
+        }),
+        (Violation::UnknownObject, |s, _| s.pools.clear()),
+    ];
+    find(&cases, &world.snapshot(), &decision);
+}
+
+#[test]
+fn of_a_mint_and_of_a_deletion() {
+    let mut world = world("v1.33.5", "v1.35");
+    let snapshot = world.snapshot();
+    let mint = decide(&snapshot);
+    let object = |decision: &mut Decision, change: fn(&mut serde_json::Value)| match &mut decision.action {
+        Action::MintTemplate(mint) => change(&mut mint.object),
+        Action::SwapControlPlane(_) | Action::SwapWorkers(_) | Action::DeleteTemplate(_) | Action::Nothing => {
+            panic!("no mint")
+        }
+    };
+    for change in [
+        (|it| it["metadata"]["uid"] = json!("1")) as fn(&mut serde_json::Value),
+        |it| it["metadata"]["labels"] = json!({}),
+        |it| it["metadata"]["ownerReferences"] = json!([]),
+        |it| it["status"] = json!({}),
+    ] {
+        let mut decision = mint.clone();
+        object(&mut decision, change);
+        assert_eq!(check(&snapshot, &decision), [Violation::NotFresh]);
+    }
+    world.write(&mint.action);
+    assert_eq!(check(&world.snapshot(), &mint), [Violation::TemplateMutated]);
+
+    until(&mut world, complete);
+    let snapshot = world.snapshot();
+    for (name, violations) in [
+        ("blue-cp", vec![Violation::NotOurs]),
+        ("blue-gone", vec![Violation::NotOurs]),
+        (world.minted[0].as_str(), vec![]),
+        (world.minted[1].as_str(), vec![Violation::StillReferred]),
+    ] {
+        let template = world.templates.iter().find(|template| template.name == name);
+        let delete = DeleteTemplate {
+            api_version: "infrastructure.cluster.x-k8s.io/v1beta1".to_owned(),
+            template: reference(name),
+            resource_version: template.map_or_else(
+                || instar_planner::ResourceVersion("0".to_owned()),
+                |template| template.resource_version.clone(),
+            ),
+        };
+        let mut decision = decide(&snapshot);
+        decision.action = Action::DeleteTemplate(delete);
+        assert_eq!(check(&snapshot, &decision), violations, "{name}");
+    }
+}

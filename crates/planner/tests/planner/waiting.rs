@@ -1,0 +1,514 @@
+//! Everything that can be waited for, and what is said of it.
+
+use instar_planner::{
+    Action, ClusterKind, Decision, Ledger, MachineDeployment, MachinePhase, MachinePool, MachineSet, Node, Observed,
+    Owner, PoolId, PoolWish, Progressing, Rollout, Snapshot, Stage, Standing, Target, TemplateRef, Unreadable, plan,
+};
+use serde_json::json;
+
+use crate::{
+    scenarios::{complete, decide, swaps_control_plane, swaps_workers, until, world},
+    world::{World, api::Answer, catalog, random::Random, reference, version},
+};
+
+/// At the start, in the middle of the workers, and at the end of an upgrade by one minor.
+fn start() -> Snapshot {
+    world("v1.33.5", "v1.34.5-1").snapshot()
+}
+
+fn middle() -> World {
+    let mut world = world("v1.33.5", "v1.34.5-1");
+    until(&mut world, swaps_workers);
+    world
+}
+
+fn control_plane(snapshot: &mut Snapshot) -> &mut instar_planner::ControlPlane {
+    match &mut snapshot.control_plane {
+        Some(Observed::Read(control_plane)) => control_plane,
+        Some(Observed::Invalid(_)) | None => panic!("no control plane"),
+    }
+}
+
+fn pool<'a>(snapshot: &'a mut Snapshot, name: &str) -> &'a mut MachineDeployment {
+    let mut pools = snapshot.pools.iter_mut().filter_map(|pool| match pool {
+        Observed::Read(pool) => Some(pool),
+        Observed::Invalid(_) => None,
+    });
+    pools.find(|pool| pool.object.name == name).unwrap()
+}
+
+fn invalid<T>(kind: &str) -> Observed<T> {
+    Observed::Invalid(Unreadable {
+        kind: kind.to_owned(),
+        name: "x".to_owned(),
+        reason: "spec.version is missing".to_owned(),
+    })
+}
+
+fn words(decision: &Decision) -> Vec<String> {
+    let words = decision.waiting.iter();
+    words
+        .map(|waiting| format!("{}: {waiting}", waiting.reason()))
+        .collect()
+}
+
+type Case = (&'static str, fn(&mut Snapshot), &'static str);
+
+/// Each is a change of the start that stops everything, and what is said.
+const STOPS: [Case; 23] = [
+    (
+        "the Cluster is paused",
+        |s| s.cluster.standing = Standing::Paused,
+        "Paused: Cluster blue is paused",
+    ),
+    (
+        "the Cluster is deleted",
+        |s| s.cluster.standing = Standing::Deleting,
+        "Deleting: Cluster blue is being deleted",
+    ),
+    (
+        "a topology cluster",
+        |s| s.cluster.kind = ClusterKind::Topology,
+        "TopologyOwned: Cluster blue belongs to the topology controller, which mints and swaps itself",
+    ),
+    (
+        "the upgrade is paused",
+        |s| s.wish.progress = Progressing::Paused,
+        "Paused: ClusterUpgrade up is paused",
+    ),
+    (
+        "the control plane is paused",
+        |s| control_plane(s).object.standing = Standing::Paused,
+        "Paused: KubeadmControlPlane blue is paused",
+    ),
+    (
+        "the control plane is owned",
+        |s| control_plane(s).object.owner = Owner::Topology,
+        "TopologyOwned: KubeadmControlPlane blue belongs to the topology controller, which mints and swaps itself",
+    ),
+    (
+        "no control plane",
+        |s| s.control_plane = None,
+        "NoControlPlane: the Cluster has no control plane that can be seen",
+    ),
+    (
+        "a garbled control plane",
+        |s| s.control_plane = Some(invalid("KubeadmControlPlane")),
+        "Unreadable: KubeadmControlPlane x can't be read: spec.version is missing",
+    ),
+    (
+        "a garbled pool",
+        |s| s.pools.push(invalid("MachineDeployment")),
+        "Unreadable: MachineDeployment x can't be read: spec.version is missing",
+    ),
+    (
+        "a garbled machine",
+        |s| s.machines.push(invalid("Machine")),
+        "Unreadable: Machine x can't be read: spec.version is missing",
+    ),
+    (
+        "an unknown target",
+        |s| s.wish.target = Target::Text("v1.40".to_owned()),
+        "NoTarget: \"v1.40\" is not in the catalog; it has v1.33.9, v1.34.1, v1.34.5, v1.34.9, v1.35.1, v1.35.5, v1.36.1, v1.36.5 and 6 older; the nearest that would work is v1.36.5",
+    ),
+    (
+        "an unknown release",
+        |s| s.wish.target = Target::Release("gone".to_owned()),
+        "NoRelease: release gone is not in the catalog",
+    ),
+    (
+        "an older target",
+        |s| s.wish.target = Target::Text("v1.32".to_owned()),
+        "NoPath: v1.32.5 is older than v1.33.5, which runs",
+    ),
+    (
+        "the control plane's template is gone",
+        |s| s.templates.clear(),
+        "TemplateNotVisible: TestMachineTemplate blue-cp of the control plane can't be seen",
+    ),
+    (
+        "the control plane's template is garbled",
+        |s| {
+            s.templates = vec![Observed::Invalid(Unreadable {
+                kind: "TestMachineTemplate".to_owned(),
+                name: "blue-cp".to_owned(),
+                reason: "no spec".to_owned(),
+            })];
+        },
+        "Unreadable: TestMachineTemplate blue-cp can't be read: no spec",
+    ),
+    (
+        "no image for the control plane",
+        |s| control_plane(s).infrastructure = Some(other_kind()),
+        "NoImage: release v1.34.5-1 has no image for the control plane: create a release of the same version that has one",
+    ),
+    (
+        "no image for a pool, said before the control plane moves",
+        |s| {
+            let mut rows = catalog::rows();
+            for (_, row) in rows.iter_mut().filter(|(name, _)| name == "v1.34.5-1") {
+                row["machineImages"][1]["labels"] = json!({"arch": "arm64"});
+            }
+            s.catalog = catalog::of(rows);
+            pool(s, "md-0").labels.insert("arch".to_owned(), "arm64".to_owned());
+        },
+        "NoImage: release v1.34.5-1 has no image for MachineDeployment md-1: create a release of the same version that has one",
+    ),
+    (
+        "no bootstrap template to set a value in",
+        |s| {
+            let patch = [("/spec/template/spec/a".parse().unwrap(), json!(1))];
+            s.wish
+                .bootstrap_patches
+                .insert("md-0".to_owned(), patch.into_iter().collect());
+        },
+        "NoBootstrapTemplate: MachineDeployment md-0 has no bootstrap template, so what is asked for it can't be set",
+    ),
+    (
+        "a value that goes nowhere",
+        |s| {
+            let patch = [("/spec/template/spec/pool/size".parse().unwrap(), json!(1))];
+            s.wish.patches.insert(PoolId::ControlPlane, patch.into_iter().collect());
+        },
+        "ValueMisfit: the template of the control plane: /spec/template/spec/pool/size leads through something that is no object",
+    ),
+    (
+        "an edit that isn't observed",
+        |s| control_plane(s).object.generation = 2,
+        "ControlPlaneRollingOut: the control plane goes to v1.33.5: 3 of 3 machines are there, the lowest runs v1.33.5",
+    ),
+    (
+        "a MachinePool that can't follow",
+        |s| {
+            s.machine_pools = vec![Observed::Read(MachinePool {
+                name: "mp".to_owned(),
+                version: version("v1.30.5"),
+            })];
+        },
+        "WorkersBehind: MachinePool mp runs v1.30.5, too far behind v1.34.5, to which the control plane would go",
+    ),
+    (
+        "a MachineSet that stands alone",
+        |s| {
+            s.machine_sets.push(Observed::Read(MachineSet {
+                name: "alone".to_owned(),
+                pool: None,
+                version: version("v1.30.5"),
+                infrastructure: reference("blue-cp"),
+                bootstrap: None,
+                replicas: 1,
+                standing: Standing::Live,
+            }));
+        },
+        "WorkersBehind: MachineSet alone runs v1.30.5, too far behind v1.34.5, to which the control plane would go",
+    ),
+    (
+        "somebody put the control plane back",
+        |s| control_plane(s).object.ledger = Some(ledger("v1.34.5", "t")),
+        "ForeignWriter: somebody else changed the version of the control plane after it had been swapped",
+    ),
+];
+
+fn other_kind() -> TemplateRef {
+    TemplateRef {
+        kind: "OtherTemplate".to_owned(),
+        ..reference("blue-cp")
+    }
+}
+
+fn ledger(to: &str, template: &str) -> Ledger {
+    Ledger {
+        upgrade: "up".to_owned(),
+        version: version(to),
+        template: Some(template.to_owned()),
+    }
+}
+
+#[test]
+fn what_stops_everything_is_named() {
+    for (name, change, expected) in STOPS {
+        let mut snapshot = start();
+        change(&mut snapshot);
+        let decision = decide(&snapshot);
+        assert_eq!(decision.action, Action::Nothing, "{name}");
+        assert_eq!(words(&decision), [expected], "{name}");
+    }
+}
+
+/// What is done for the workers after a change, whether the other pool gets its turn.
+#[test]
+fn a_pool_that_cannot_move_lets_the_others() {
+    let cases: [Case; 9] = [
+        (
+            "paused",
+            |s| pool(s, "md-0").object.standing = Standing::Paused,
+            "Paused: MachineDeployment md-0 is paused",
+        ),
+        (
+            "deleted",
+            |s| pool(s, "md-0").object.standing = Standing::Deleting,
+            "Deleting: MachineDeployment md-0 is being deleted",
+        ),
+        (
+            "owned",
+            |s| pool(s, "md-0").object.owner = Owner::Topology,
+            "TopologyOwned: MachineDeployment md-0 belongs to the topology controller, which mints and swaps itself",
+        ),
+        ("held", |s| wish(s, PoolWish::Hold), ""),
+        (
+            "pinned to nothing",
+            |s| wish(s, PoolWish::Pin("gone".to_owned())),
+            "NoRelease: release gone, to which MachineDeployment md-0 is pinned, is not in the catalog",
+        ),
+        (
+            "pinned above",
+            |s| wish(s, PoolWish::Pin("v1.35.5-1".to_owned())),
+            "PinOutOfReach: MachineDeployment md-0 is pinned to release v1.35.5-1, and no machine of it can be made under the control plane's present version",
+        ),
+        (
+            "pinned below",
+            |s| wish(s, PoolWish::Pin("v1.32.5-1".to_owned())),
+            "PoolAhead: MachineDeployment md-0 is at v1.33.5, newer than it should be, and is not lowered",
+        ),
+        (
+            "ahead",
+            |s| pool(s, "md-0").version = version("v1.35.5"),
+            "PoolAhead: MachineDeployment md-0 is at v1.35.5, newer than it should be, and is not lowered",
+        ),
+        (
+            "put back",
+            |s| pool(s, "md-0").object.ledger = Some(ledger("v1.34.5", "t")),
+            "ForeignWriter: somebody else changed the version of MachineDeployment md-0 after it had been swapped",
+        ),
+    ];
+    for (name, change, expected) in cases {
+        let mut snapshot = middle().snapshot();
+        change(&mut snapshot);
+        let decision = decide(&snapshot);
+        let minted =
+            matches!(&decision.action, Action::MintTemplate(mint) if mint.pool == PoolId::Workers("md-1".to_owned()));
+        assert!(minted, "{name}: {decision:?}");
+        assert_eq!(words(&decision).join("\n"), expected, "{name}");
+    }
+}
+
+fn wish(snapshot: &mut Snapshot, wish: PoolWish) {
+    snapshot.wish.pools.insert("md-0".to_owned(), wish);
+}
+
+#[test]
+fn a_name_that_is_taken() {
+    let mut world = world("v1.33.5", "v1.34.5-1");
+    until(&mut world, swaps_control_plane);
+    let minted = world.minted[0].clone();
+    let template = world
+        .templates
+        .iter_mut()
+        .find(|template| template.name == minted)
+        .unwrap();
+    // Defaults that the API server adds are no other content.
+    template.spec["template"]["spec"]["added"] = json!("by a default");
+    assert!(swaps_control_plane(&decide(&world.snapshot())));
+    let template = world
+        .templates
+        .iter_mut()
+        .find(|template| template.name == minted)
+        .unwrap();
+    template.spec["template"]["spec"]["image"] = json!("other");
+    let decision = decide(&world.snapshot());
+    assert_eq!(decision.action, Action::Nothing);
+    assert_eq!(
+        words(&decision),
+        [format!(
+            "NameTaken: TestMachineTemplate {minted} is there with another content than the control plane needs: delete or rename it"
+        )]
+    );
+}
+
+#[test]
+fn a_machine_that_never_comes_up_holds_the_rest_and_is_named() {
+    let mut world = middle();
+    let swap = decide(&world.snapshot());
+    assert_eq!(world.write(&swap.action), Answer::Done);
+    let mut random = Random::new(3);
+    let is_new = |machine: &instar_planner::Machine| {
+        machine.pool == Some(PoolId::Workers("md-0".to_owned())) && machine.version == version("v1.34.5")
+    };
+    for _ in 0..50 {
+        world.tick(&mut random);
+        for machine in world.machines.iter_mut().filter(|machine| is_new(machine)) {
+            machine.phase = MachinePhase::Failed;
+            machine.node = Node::Absent;
+        }
+    }
+    let decision = decide(&world.snapshot());
+    assert_eq!(decision.action, Action::Nothing);
+    let stuck = world
+        .machines
+        .iter()
+        .find(|machine| is_new(machine))
+        .unwrap()
+        .name
+        .clone();
+    assert_eq!(
+        words(&decision),
+        [
+            "PoolRollingOut: MachineDeployment md-0 goes to v1.34.5: 0 of 3 machines are there".to_owned(),
+            format!("MachineNotReady: Machine {stuck} is Failed, and its node isn't ready"),
+        ]
+    );
+    // Mended, it goes on by itself.
+    for machine in world.machines.iter_mut().filter(|machine| is_new(machine)) {
+        machine.phase = MachinePhase::Provisioned;
+    }
+    until(&mut world, complete);
+}
+
+#[test]
+fn a_pool_on_delete_waits_for_somebody_and_for_nobody_else() {
+    let mut world = world("v1.33.5", "v1.34.5-1");
+    world.pools[0].object.rollout = Rollout::OnDelete;
+    let waits = |decision: &Decision| {
+        decision.action == Action::Nothing && decision.waiting.len() == 1 && decision.waiting[0].reason() == "OnDelete"
+    };
+    let decision = until(&mut world, waits);
+    assert_eq!(decision.progress.stage, Stage::Workers);
+    assert_eq!(
+        decision.progress.pools[2].converged, 2,
+        "the other pool is done: {decision:?}"
+    );
+    let old: Vec<String> = world
+        .machines
+        .iter()
+        .filter(|machine| machine.version == version("v1.33.5"))
+        .map(|machine| machine.name.clone())
+        .collect();
+    assert_eq!(
+        words(&decision),
+        [format!(
+            "OnDelete: MachineDeployment md-0 replaces machines when they are deleted: delete {}",
+            old.join(", ")
+        )]
+    );
+}
+
+#[test]
+fn a_held_pool_stops_the_control_plane_where_skew_ends() {
+    let mut world = world("v1.32.5", "v1.36.5");
+    world.wish.pools.insert("md-0".to_owned(), PoolWish::Hold);
+    let waits = |decision: &Decision| {
+        decision.action == Action::Nothing
+            && decision.waiting.len() == 1
+            && decision.waiting[0].reason() == "WorkersBehind"
+    };
+    until(&mut world, waits);
+    assert_eq!(world.control_plane.version, version("v1.35.5"));
+    world.wish.pools.clear();
+    until(&mut world, complete);
+    assert_eq!(world.control_plane.version, version("v1.36.5"));
+}
+
+#[test]
+fn a_pinned_pool_ends_at_its_pin() {
+    let mut world = world("v1.33.5", "v1.35.5-1");
+    world
+        .wish
+        .pools
+        .insert("md-0".to_owned(), PoolWish::Pin("v1.34.5-1".to_owned()));
+    until(&mut world, complete);
+    assert_eq!(world.pools[0].object.version, version("v1.34.5"));
+    assert_eq!(world.pools[1].object.version, version("v1.35.5"));
+}
+
+#[test]
+fn an_own_template_is_kept_at_its_version_and_named() {
+    let mut world = world("v1.33.5", "v1.34.5-1");
+    until(&mut world, complete);
+    world.give_own_template("md-0");
+    let decision = until(&mut world, complete);
+    let named = "ForeignWriter: somebody else changed the infrastructureRef of MachineDeployment md-0 after it had been swapped";
+    assert!(words(&decision).contains(&named.to_owned()), "{decision:?}");
+    assert!(world.pools[0].object.infrastructure.name.starts_with("own-"));
+}
+
+#[test]
+fn a_version_raised_by_hand_is_named_and_completed() {
+    let mut world = world("v1.32.5", "v1.35.5-1");
+    let second = |decision: &Decision| swaps_control_plane(decision) && decision.progress.path.len() == 2;
+    until(&mut world, second);
+    world.raise_control_plane();
+    let decision = decide(&world.snapshot());
+    let named = "ForeignWriter: somebody else changed the version of the control plane after it had been swapped";
+    assert!(words(&decision).contains(&named.to_owned()), "{decision:?}");
+    until(&mut world, complete);
+    assert_eq!(world.control_plane.version, version("v1.35.5"));
+}
+
+#[test]
+fn extra_values_and_bootstrap_go_with_the_swap() {
+    let mut world = world("v1.33.5", "v1.34.5-1");
+    let patch = |at: &str, value: i64| [(at.parse().unwrap(), json!(value))].into_iter().collect();
+    let id = PoolId::Workers("md-0".to_owned());
+    world.wish.patches.insert(id, patch("/spec/template/spec/cpus", 8));
+    world
+        .wish
+        .bootstrap_patches
+        .insert("md-0".to_owned(), patch("/spec/template/spec/files", 1));
+    world.add_template("boot");
+    world.pools[0].object.bootstrap = Some(reference("boot"));
+    world.sets[0].bootstrap = Some(reference("boot"));
+    let decision = until(&mut world, swaps_workers);
+    let Action::SwapWorkers(swap) = &decision.action else {
+        panic!("{decision:?}")
+    };
+    let spec = |name: &str| {
+        world
+            .templates
+            .iter()
+            .find(|template| template.name == name)
+            .unwrap()
+            .spec["template"]["spec"]
+            .clone()
+    };
+    let machines = spec(
+        swap.patch["spec"]["template"]["spec"]["infrastructureRef"]["name"]
+            .as_str()
+            .unwrap(),
+    );
+    assert_eq!(
+        machines,
+        json!({"image": "Worker-v1.34.5-1", "pool": "blue-md-0", "cpus": 8})
+    );
+    let bootstrap = spec(
+        swap.patch["spec"]["template"]["spec"]["bootstrap"]["configRef"]["name"]
+            .as_str()
+            .unwrap(),
+    );
+    assert_eq!(bootstrap["files"], json!(1));
+    until(&mut world, complete);
+}
+
+#[test]
+fn the_row_that_the_control_plane_took_is_the_workers_too() {
+    let mut world = world("v1.33.5", "v1.34");
+    until(&mut world, swaps_workers);
+    let mut rows = catalog::rows();
+    rows.push(catalog::row("v1.34.5", 9, "3.6.5-0", "v1.12.1"));
+    world.catalog = catalog::of(rows);
+    until(&mut world, complete);
+    let labels: Vec<_> = world
+        .templates
+        .iter()
+        .filter_map(instar_planner::Template::minted_for)
+        .collect();
+    assert!(labels.iter().all(|label| *label == "v1.34.5-1"), "{labels:?}");
+}
+
+#[test]
+fn a_planner_without_objects_has_an_answer() {
+    let mut snapshot = start();
+    snapshot.pools.clear();
+    snapshot.machines.clear();
+    snapshot.machine_sets.clear();
+    assert!(matches!(plan(&snapshot).action, Action::MintTemplate(_)));
+}

@@ -1,0 +1,130 @@
+//! Writes, as the API server takes them.
+
+use instar_planner::{
+    Action, Contract, Flavor, LEDGER_ANNOTATION, Ledger, ResourceVersion, Standing, Swap, Template, TemplateRef,
+};
+use serde_json::Value;
+
+use super::{Pool, World, merge};
+
+/// What the API server answers.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Answer {
+    Done,
+    Conflict,
+    NotFound,
+}
+
+impl World {
+    pub fn write(&mut self, action: &Action) -> Answer {
+        match action {
+            Action::Nothing => Answer::Done,
+            Action::MintTemplate(mint) => self.create(&mint.object),
+            Action::SwapControlPlane(swap) => self.swap_control_plane(swap),
+            Action::SwapWorkers(swap) => self.swap_workers(swap),
+            Action::DeleteTemplate(delete) => self.delete(&delete.template, &delete.resource_version),
+        }
+    }
+
+    fn create(&mut self, object: &Value) -> Answer {
+        let text = |pointer: &str| object.pointer(pointer).unwrap().as_str().unwrap().to_owned();
+        let name = text("/metadata/name");
+        if self.templates.iter().any(|template| template.name == name) {
+            return Answer::Conflict;
+        }
+        self.counter += 1;
+        self.minted.push(name.clone());
+        self.templates.push(Template {
+            api_version: text("/apiVersion"),
+            kind: text("/kind"),
+            name,
+            resource_version: ResourceVersion(self.counter.to_string()),
+            spec: object["spec"].clone(),
+            labels: serde_json::from_value(object["metadata"]["labels"].clone()).unwrap(),
+            annotations: std::collections::BTreeMap::new(),
+            created: self.now,
+            standing: Standing::Live,
+        });
+        Answer::Done
+    }
+
+    fn swap_control_plane(&mut self, swap: &Swap) -> Answer {
+        let control_plane = &mut self.control_plane;
+        let Some(patch) = compared(&swap.patch, &control_plane.object.resource_version) else {
+            return Answer::Conflict;
+        };
+        if let Some(version) = patch.pointer("/spec/version") {
+            control_plane.version = version.as_str().unwrap().parse().unwrap();
+        }
+        let reference = match control_plane.contract {
+            Contract::V1Beta1 => "/spec/machineTemplate/infrastructureRef/name",
+            Contract::V1Beta2 => "/spec/machineTemplate/spec/infrastructureRef/name",
+        };
+        if let (Some(name), Some(template)) = (patch.pointer(reference), &mut control_plane.infrastructure) {
+            name.as_str().unwrap().clone_into(&mut template.name);
+        }
+        if let Flavor::Kubeadm { cluster_configuration } = &mut control_plane.flavor
+            && let Some(change) = patch.pointer("/spec/kubeadmConfigSpec/clusterConfiguration")
+        {
+            merge(cluster_configuration, change);
+        }
+        control_plane.object.ledger = ledger(patch);
+        Self::edited(&mut self.counter, &mut control_plane.object);
+        self.swaps += 1;
+        Answer::Done
+    }
+
+    fn swap_workers(&mut self, swap: &Swap) -> Answer {
+        let named = |pool: &&mut Pool| pool.object.object.name == swap.name;
+        let Some(pool) = self.pools.iter_mut().find(named) else {
+            return Answer::NotFound;
+        };
+        let pool = &mut pool.object;
+        let Some(patch) = compared(&swap.patch, &pool.object.resource_version) else {
+            return Answer::Conflict;
+        };
+        let spec = &patch["spec"]["template"]["spec"];
+        pool.version = spec["version"].as_str().unwrap().parse().unwrap();
+        if let Some(name) = spec.pointer("/infrastructureRef/name") {
+            name.as_str().unwrap().clone_into(&mut pool.infrastructure.name);
+        }
+        if let (Some(name), Some(bootstrap)) = (spec.pointer("/bootstrap/configRef/name"), &mut pool.bootstrap) {
+            name.as_str().unwrap().clone_into(&mut bootstrap.name);
+        }
+        pool.object.ledger = ledger(patch);
+        Self::edited(&mut self.counter, &mut pool.object);
+        self.swaps += 1;
+        Answer::Done
+    }
+
+    fn delete(&mut self, template: &TemplateRef, resource_version: &ResourceVersion) -> Answer {
+        let Some(at) = self.templates.iter().position(|other| other.is(template)) else {
+            return Answer::NotFound;
+        };
+        if self.templates[at].resource_version != *resource_version {
+            return Answer::Conflict;
+        }
+        self.templates.remove(at);
+        Answer::Done
+    }
+
+    pub fn refers_to(&self, name: &str) -> bool {
+        let control_plane = self.control_plane.infrastructure.iter();
+        let pools = self.pools.iter().map(|pool| &pool.object.infrastructure);
+        let sets = self.sets.iter().map(|set| &set.infrastructure);
+        control_plane
+            .chain(pools)
+            .chain(sets)
+            .any(|reference| reference.name == name)
+    }
+}
+
+/// Without a compare, a write is taken as it comes.
+fn compared<'a>(patch: &'a Value, present: &ResourceVersion) -> Option<&'a Value> {
+    let expected = patch.pointer("/metadata/resourceVersion").and_then(Value::as_str);
+    expected.is_none_or(|expected| expected == present.0).then_some(patch)
+}
+
+fn ledger(patch: &Value) -> Option<Ledger> {
+    Ledger::from_annotation(patch["metadata"]["annotations"][LEDGER_ANNOTATION].as_str()?)
+}

@@ -1,0 +1,218 @@
+//! Cluster API's controllers: each does a little at a time, late, in any order.
+
+use instar_domain::KubeVersion;
+use instar_planner::{Machine, MachinePhase, MachineSet, Node, PoolId, Replicas, Rollout, Standing};
+
+use super::{World, joined, random::Random};
+
+impl World {
+    /// Every controller may get its turn.
+    pub fn tick(&mut self, random: &mut Random) {
+        self.now += jiff::SignedDuration::from_secs(10);
+        if self.cluster.standing == Standing::Paused {
+            return;
+        }
+        if random.chance(70) {
+            self.reconcile_machines(random);
+        }
+        if random.chance(70) {
+            self.reconcile_control_plane();
+        }
+        for at in 0..self.pools.len() {
+            if random.chance(70) {
+                self.reconcile_pool(at);
+            }
+        }
+        for at in 0..self.sets.len() {
+            if random.chance(70) {
+                self.reconcile_set(at);
+            }
+        }
+    }
+
+    fn reconcile_machines(&mut self, random: &mut Random) {
+        self.machines
+            .retain(|machine| machine.standing == Standing::Live || !random.chance(60));
+        for machine in &mut self.machines {
+            machine.phase = match machine.phase {
+                MachinePhase::Pending => MachinePhase::Provisioned,
+                MachinePhase::Provisioned if random.chance(70) => {
+                    machine.node = joined(&machine.name, &machine.version);
+                    MachinePhase::Running
+                }
+                phase => phase,
+            };
+        }
+    }
+
+    /// Surge by one, one at a time, and only while all is well.
+    fn reconcile_control_plane(&mut self) {
+        if self.control_plane.object.standing == Standing::Paused {
+            return;
+        }
+        let version = self.control_plane.version.clone();
+        let template = self.control_plane.infrastructure.clone().unwrap().name;
+        let desired = self.control_plane.replicas.unwrap().desired;
+        let mine = |machine: &Machine| machine.pool == Some(PoolId::ControlPlane);
+        let up_to_date = |machine: &Machine| machine.version == version && machine.template.as_ref() == Some(&template);
+        let ready = |machine: &Machine| machine.phase == MachinePhase::Running;
+        let all: Vec<&Machine> = self.machines.iter().filter(|machine| mine(machine)).collect();
+        let count =
+            |of: &dyn Fn(&Machine) -> bool| u32::try_from(all.iter().filter(|machine| of(machine)).count()).unwrap();
+        let replicas = Replicas {
+            desired,
+            total: count(&|_| true),
+            ready: count(&ready),
+            up_to_date: count(&up_to_date),
+        };
+        // What its status says of versions comes from the nodes.
+        self.control_plane.observed = all
+            .iter()
+            .filter_map(|machine| node_version(machine))
+            .cloned()
+            .collect();
+        self.control_plane.replicas = Some(replicas);
+        self.control_plane.object.observed_generation = self.control_plane.object.generation;
+        let quiet = all
+            .iter()
+            .all(|machine| ready(machine) && machine.standing == Standing::Live);
+        if !quiet {
+            return;
+        }
+        if replicas.total > desired {
+            let old = self
+                .machines
+                .iter()
+                .position(|machine| mine(machine) && !up_to_date(machine));
+            self.remove_machine(old.unwrap());
+        } else if replicas.up_to_date < replicas.total {
+            self.machine(PoolId::ControlPlane, version, &template);
+        }
+    }
+
+    fn reconcile_pool(&mut self, at: usize) {
+        let pool = self.pools[at].clone();
+        let object = &pool.object;
+        if object.object.standing == Standing::Paused {
+            return;
+        }
+        let mine = |set: &MachineSet| set.pool.as_ref() == Some(&object.object.name);
+        let current = |set: &MachineSet| {
+            mine(set)
+                && set.version == object.version
+                && set.infrastructure == object.infrastructure
+                && set.bootstrap == object.bootstrap
+        };
+        self.pools[at].object.object.observed_generation = object.object.generation;
+        let Some(new) = self.sets.iter().position(current) else {
+            let name = self.next_name(&object.object.name);
+            self.sets.push(MachineSet {
+                name,
+                pool: Some(object.object.name.clone()),
+                version: object.version.clone(),
+                infrastructure: object.infrastructure.clone(),
+                bootstrap: object.bootstrap.clone(),
+                replicas: 0,
+                standing: Standing::Live,
+            });
+            return;
+        };
+        if object.rollout == Rollout::OnDelete
+            && self
+                .sets
+                .iter()
+                .any(|set| mine(set) && !current(set) && set.replicas > 0)
+        {
+            return;
+        }
+        let total: u32 = self.sets.iter().filter(|set| mine(set)).map(|set| set.replicas).sum();
+        let mut machines = self
+            .machines
+            .iter()
+            .filter(|machine| machine.pool == Some(PoolId::Workers(object.object.name.clone())));
+        let all_ready =
+            machines.all(|machine| machine.phase == MachinePhase::Running && machine.standing == Standing::Live);
+        let old = self
+            .sets
+            .iter()
+            .position(|set| mine(set) && !current(set) && set.replicas > 0);
+        // As `cleanupUnhealthyReplicas` does: what an old set couldn't make, it needn't.
+        let is_short = |set: &MachineSet| {
+            mine(set) && !current(set) && self.machines_of(set).len() < usize::try_from(set.replicas).unwrap()
+        };
+        if let Some(at) = self.sets.iter().position(is_short) {
+            self.sets[at].replicas -= 1;
+        } else if total > pool.replicas && all_ready && self.sets_are_full(&object.object.name) {
+            let surplus = old.unwrap_or(new);
+            self.sets[surplus].replicas -= 1;
+        } else if total <= pool.replicas && self.sets[new].replicas < pool.replicas {
+            self.sets[new].replicas += 1;
+        } else if old.is_none() && all_ready && self.sets_are_full(&object.object.name) {
+            let keep = self.sets[new].name.clone();
+            let empty = |set: &MachineSet| mine(set) && set.name != keep && set.replicas == 0;
+            self.sets.retain(|set| !empty(set));
+        }
+    }
+
+    fn sets_are_full(&self, pool: &str) -> bool {
+        self.sets
+            .iter()
+            .filter(|set| set.pool.as_deref() == Some(pool))
+            .all(|set| u32::try_from(self.machines_of(set).len()).unwrap() == set.replicas)
+    }
+
+    fn machines_of(&self, set: &MachineSet) -> Vec<usize> {
+        let belongs = |machine: &Machine| {
+            machine.pool == set.pool.clone().map(PoolId::Workers)
+                && machine.standing == Standing::Live
+                && machine.version == set.version
+                && machine.template.as_ref() == Some(&set.infrastructure.name)
+        };
+        (0..self.machines.len())
+            .filter(|at| belongs(&self.machines[*at]))
+            .collect()
+    }
+
+    fn reconcile_set(&mut self, at: usize) {
+        let Some(set) = self.sets.get(at).cloned() else { return };
+        let machines = self.machines_of(&set);
+        let replicas = usize::try_from(set.replicas).unwrap();
+        if machines.len() > replicas {
+            self.remove_machine(machines[0]);
+        } else if machines.len() < replicas && self.preflight(&set.version) {
+            self.machine(
+                PoolId::Workers(set.pool.unwrap()),
+                set.version,
+                &set.infrastructure.name,
+            );
+        }
+    }
+
+    /// `machineset_preflight.go`: the control plane stands still, and the minors are the same.
+    fn preflight(&self, version: &KubeVersion) -> bool {
+        let control_plane = &self.control_plane;
+        let stable = control_plane.observed.iter().all(|seen| *seen == control_plane.version);
+        stable && version.minor() == control_plane.version.minor()
+    }
+
+    pub fn remove_machine(&mut self, at: usize) {
+        self.machines[at].standing = Standing::Deleting;
+        self.machines[at].phase = MachinePhase::Deleting;
+    }
+
+    /// The lowest version of a node of the control plane, in truth.
+    pub fn lowest_control_plane(&self) -> Option<&KubeVersion> {
+        let mine = self
+            .machines
+            .iter()
+            .filter(|machine| machine.pool == Some(PoolId::ControlPlane));
+        mine.filter_map(node_version).min()
+    }
+}
+
+pub fn node_version(machine: &Machine) -> Option<&KubeVersion> {
+    match &machine.node {
+        Node::Absent => None,
+        Node::Joined { version, .. } => version.as_ref(),
+    }
+}

@@ -1,0 +1,268 @@
+//! A management cluster in memory: objects, compare-and-swap, and Cluster API's controllers as far
+//! as an upgrade sees them.
+
+pub mod api;
+pub mod capi;
+pub mod catalog;
+pub mod random;
+pub mod users;
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use instar_catalog::Catalog;
+use instar_domain::KubeVersion;
+use instar_planner::{
+    Cluster, ClusterKind, Contract, ControlPlane, Flavor, Gate, GateState, Machine, MachineDeployment, MachinePhase,
+    MachineSet, Node, Object, Observed, Owner, PoolId, Replicas, ResourceVersion, Retention, Rollout, Snapshot,
+    Standing, Target, Template, TemplateRef, Wish,
+};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+pub const GROUP: &str = "infrastructure.cluster.x-k8s.io";
+pub const KIND: &str = "TestMachineTemplate";
+
+/// A machine that was ever made: its pool, its version, its image.
+pub type Birth = (PoolId, KubeVersion, String);
+
+#[derive(Clone)]
+pub struct World {
+    pub now: Timestamp,
+    pub cluster: Cluster,
+    pub wish: Wish,
+    pub catalog: Arc<Catalog>,
+    pub gates: BTreeMap<Gate, GateState>,
+    pub control_plane: ControlPlane,
+    pub pools: Vec<Pool>,
+    pub sets: Vec<MachineSet>,
+    pub machines: Vec<Machine>,
+    pub templates: Vec<Template>,
+    pub births: Vec<Birth>,
+    pub minted: Vec<String>,
+    pub swaps: usize,
+    counter: u64,
+}
+
+#[derive(Debug, Clone)]
+pub struct Pool {
+    pub object: MachineDeployment,
+    pub replicas: u32,
+}
+
+pub fn version(text: &str) -> KubeVersion {
+    text.parse().unwrap()
+}
+
+pub fn reference(name: &str) -> TemplateRef {
+    TemplateRef {
+        group: GROUP.to_owned(),
+        kind: KIND.to_owned(),
+        name: name.to_owned(),
+    }
+}
+
+impl World {
+    /// A cluster that runs, with so many control plane machines and no pool.
+    pub fn new(present: &str, replicas: u32, target: Target) -> Self {
+        // What etcd's advice asks before v1.34.
+        let etcd = if version(present).minor().minor < 33 {
+            "3.5.24-0"
+        } else {
+            "3.5.26-0"
+        };
+        let mut world = Self {
+            now: "2026-11-20T12:00:00Z".parse().unwrap(),
+            cluster: Cluster {
+                namespace: "default".to_owned(),
+                name: "blue".to_owned(),
+                uid: "0-1".to_owned(),
+                standing: Standing::Live,
+                kind: ClusterKind::Classic,
+            },
+            wish: Wish::new("up", target),
+            catalog: catalog::catalog(),
+            gates: BTreeMap::new(),
+            control_plane: ControlPlane {
+                object: object("controlplane.cluster.x-k8s.io/v1beta2", "KubeadmControlPlane", "blue"),
+                version: version(present),
+                observed: vec![version(present)],
+                infrastructure: Some(reference("blue-cp")),
+                contract: Contract::V1Beta2,
+                flavor: Flavor::Kubeadm {
+                    cluster_configuration: json!({"etcd": {"local": {"imageTag": etcd}}, "dns": {"imageTag": "v1.11.3"}}),
+                },
+                replicas: Some(Replicas {
+                    desired: replicas,
+                    total: replicas,
+                    ready: replicas,
+                    up_to_date: replicas,
+                }),
+            },
+            pools: Vec::new(),
+            sets: Vec::new(),
+            machines: Vec::new(),
+            templates: Vec::new(),
+            births: Vec::new(),
+            minted: Vec::new(),
+            swaps: 0,
+            counter: 100,
+        };
+        world.add_template("blue-cp");
+        for _ in 0..replicas {
+            world.machine(PoolId::ControlPlane, version(present), "blue-cp");
+        }
+        world.settle();
+        world
+    }
+
+    /// A pool that runs.
+    pub fn add_pool(&mut self, name: &str, at: &KubeVersion, replicas: u32) {
+        self.add_pool_new(name, at, replicas);
+        self.settle();
+    }
+
+    /// A pool whose machines are still to come up.
+    pub fn add_pool_new(&mut self, name: &str, at: &KubeVersion, replicas: u32) {
+        let template = format!("blue-{name}");
+        self.add_template(&template);
+        let pool = MachineDeployment {
+            object: object("cluster.x-k8s.io/v1beta2", "MachineDeployment", name),
+            labels: BTreeMap::new(),
+            version: at.clone(),
+            infrastructure: reference(&template),
+            bootstrap: None,
+            rollout: Rollout::Rolling,
+        };
+        let set = self.next_name(name);
+        self.sets.push(MachineSet {
+            name: set,
+            pool: Some(name.to_owned()),
+            version: at.clone(),
+            infrastructure: reference(&template),
+            bootstrap: None,
+            replicas,
+            standing: Standing::Live,
+        });
+        for _ in 0..replicas {
+            self.machine(PoolId::Workers(name.to_owned()), at.clone(), &template);
+        }
+        self.pools.push(Pool { object: pool, replicas });
+    }
+
+    /// A template of the user's.
+    pub fn add_template(&mut self, name: &str) {
+        self.templates.push(Template {
+            api_version: format!("{GROUP}/v1beta1"),
+            kind: KIND.to_owned(),
+            name: name.to_owned(),
+            resource_version: ResourceVersion("1".to_owned()),
+            spec: json!({"template": {"spec": {"image": "old", "pool": name, "providerID": "test://1"}}}),
+            labels: BTreeMap::new(),
+            annotations: BTreeMap::new(),
+            created: self.now,
+            standing: Standing::Live,
+        });
+    }
+
+    /// What is there runs, and was there before we looked.
+    fn settle(&mut self) {
+        for machine in &mut self.machines {
+            machine.phase = MachinePhase::Running;
+            machine.node = joined(&machine.name, &machine.version);
+        }
+        self.births.clear();
+    }
+
+    pub fn machine(&mut self, pool: PoolId, version: KubeVersion, template: &str) {
+        let name = self.next_name("m");
+        let source = self.templates.iter().find(|other| other.name == template);
+        let image = source.unwrap().spec["template"]["spec"]["image"].as_str().unwrap();
+        self.births.push((pool.clone(), version.clone(), image.to_owned()));
+        self.machines.push(Machine {
+            name,
+            pool: Some(pool),
+            version,
+            template: Some(template.to_owned()),
+            phase: MachinePhase::Pending,
+            node: Node::Absent,
+            standing: Standing::Live,
+        });
+    }
+
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot {
+            now: self.now,
+            cluster: self.cluster.clone(),
+            wish: self.wish.clone(),
+            catalog: Arc::clone(&self.catalog),
+            gates: self.gates.clone(),
+            retention: Retention::default(),
+            control_plane: Some(Observed::Read(self.control_plane.clone())),
+            pools: self
+                .pools
+                .iter()
+                .map(|pool| Observed::Read(pool.object.clone()))
+                .collect(),
+            machine_sets: self.sets.iter().cloned().map(Observed::Read).collect(),
+            machine_pools: Vec::new(),
+            machines: self.machines.iter().cloned().map(Observed::Read).collect(),
+            templates: self.templates.iter().cloned().map(Observed::Read).collect(),
+        }
+    }
+
+    pub fn next_name(&mut self, base: &str) -> String {
+        self.counter += 1;
+        format!("{base}-{}", self.counter)
+    }
+
+    /// An edit of an object's spec.
+    pub fn edited(counter: &mut u64, object: &mut Object) {
+        object.generation += 1;
+        Self::touched(counter, object);
+    }
+
+    /// Any write to an object.
+    pub fn touched(counter: &mut u64, object: &mut Object) {
+        *counter += 1;
+        object.resource_version = ResourceVersion(counter.to_string());
+    }
+}
+
+pub fn joined(name: &str, version: &KubeVersion) -> Node {
+    Node::Joined {
+        name: format!("node-{name}"),
+        version: Some(version.clone()),
+    }
+}
+
+fn object(api_version: &str, kind: &str, name: &str) -> Object {
+    Object {
+        api_version: api_version.to_owned(),
+        kind: kind.to_owned(),
+        name: name.to_owned(),
+        resource_version: ResourceVersion("1".to_owned()),
+        generation: 1,
+        observed_generation: 1,
+        standing: Standing::Live,
+        owner: Owner::User,
+        ledger: None,
+    }
+}
+
+/// A JSON merge patch (RFC 7386).
+pub fn merge(target: &mut Value, patch: &Value) {
+    let Value::Object(members) = patch else {
+        *target = patch.clone();
+        return;
+    };
+    if !target.is_object() {
+        *target = json!({});
+    }
+    for (key, value) in members {
+        if value.is_null() {
+            target.as_object_mut().unwrap().remove(key);
+        } else {
+            merge(&mut target[key], value);
+        }
+    }
+}

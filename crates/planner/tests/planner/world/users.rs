@@ -1,0 +1,106 @@
+//! What users do by hand.
+
+use instar_domain::KubeVersion;
+use instar_planner::{Flavor, Standing, Target};
+
+use super::{World, reference, version};
+
+impl World {
+    pub fn pause_control_plane(&mut self, standing: Standing) {
+        self.control_plane.object.standing = standing;
+        Self::edited(&mut self.counter, &mut self.control_plane.object);
+    }
+
+    pub fn pause_pool(&mut self, name: &str, standing: Standing) {
+        let Some(at) = self.pools.iter().position(|pool| pool.object.object.name == name) else {
+            return;
+        };
+        let object = &mut self.pools[at].object.object;
+        object.standing = standing;
+        Self::edited(&mut self.counter, object);
+    }
+
+    /// The version alone, to the next minor's release, where that isn't beyond what is wished for.
+    pub fn raise_control_plane(&mut self) {
+        let present = &self.control_plane.version;
+        let next = version(&format!("v1.{}.5", present.minor().minor + 1));
+        let wished = self.wished();
+        // Once: whoever goes on by hand past what comes with each version is on his own.
+        let is_ours = self
+            .control_plane
+            .object
+            .ledger
+            .as_ref()
+            .is_none_or(|ledger| ledger.version == *present);
+        if is_ours && next.minor() < wished.minor() && self.workers_may_stay_below(&next) {
+            // Before we have written anything, nobody but the user can say which etcd he means.
+            if let (None, Flavor::Kubeadm { cluster_configuration }) =
+                (&self.control_plane.object.ledger, &mut self.control_plane.flavor)
+            {
+                cluster_configuration["etcd"]["local"]["imageTag"] = "3.5.26-0".into();
+            }
+            self.control_plane.version = next;
+            Self::edited(&mut self.counter, &mut self.control_plane.object);
+        }
+    }
+
+    /// A user who knows what he does.
+    fn workers_may_stay_below(&self, next: &KubeVersion) -> bool {
+        self.pools
+            .iter()
+            .all(|pool| next.minor().minor - pool.object.version.minor().minor <= 2)
+    }
+
+    fn wished(&self) -> KubeVersion {
+        let text = match &self.wish.target {
+            Target::Text(text) | Target::Release(text) => text,
+        };
+        let minor = text.split('.').nth(1).unwrap();
+        version(&format!("v1.{minor}.0"))
+    }
+
+    /// The pool's version alone, to the control plane's.
+    pub fn raise_pool(&mut self, name: &str) {
+        let Some(present) = self.lowest_control_plane().cloned() else {
+            return;
+        };
+        let at = self
+            .pools
+            .iter()
+            .position(|pool| pool.object.object.name == name)
+            .unwrap();
+        let pool = &mut self.pools[at].object;
+        if pool.version < present {
+            pool.version = present;
+            Self::edited(&mut self.counter, &mut pool.object);
+        }
+    }
+
+    /// A template of his own.
+    pub fn give_own_template(&mut self, name: &str) {
+        let template = self.next_name("own");
+        self.add_template(&template);
+        let at = self
+            .pools
+            .iter()
+            .position(|pool| pool.object.object.name == name)
+            .unwrap();
+        let pool = &mut self.pools[at].object;
+        pool.infrastructure = reference(&template);
+        Self::edited(&mut self.counter, &mut pool.object);
+    }
+
+    /// What other controllers do all the time.
+    pub fn touch_all(&mut self) {
+        Self::touched(&mut self.counter, &mut self.control_plane.object);
+        for pool in &mut self.pools {
+            Self::touched(&mut self.counter, &mut pool.object.object);
+        }
+    }
+
+    pub fn add_pool_later(&mut self, name: &str, at: &KubeVersion, replicas: u32) {
+        let births = self.births.len();
+        self.add_pool_new(name, at, replicas);
+        self.births.truncate(births);
+    }
+}

@@ -26,6 +26,9 @@ use crate::{
 /// Names the program where it is not beside the running one.
 pub const PROGRAM: &str = "INSTAR_BIN";
 
+/// Where Instar is told which cluster is its own.
+const KUBECONFIG: &str = "KUBECONFIG";
+
 /// How long the token lasts: longer than any cluster here.
 const TOKEN_SECONDS: i64 = 7 * 24 * 3600;
 
@@ -136,7 +139,7 @@ impl Mgmt {
             name: Component::Instar.name().to_owned(),
             program,
             arguments: arguments(&deployment.arguments, &self.run().instar_certs()),
-            environment: vec![("KUBECONFIG".to_owned(), kubeconfig.into())],
+            environment: vec![(KUBECONFIG.to_owned(), kubeconfig.into())],
             log: self.run().log(Component::Instar.name()),
         })
         .await;
@@ -175,6 +178,21 @@ impl Mgmt {
             .context("Instar is not installed on this cluster")?;
         self.launch(Component::Instar, launch).await?;
         self.wait_ready(Component::Instar).await
+    }
+
+    /// Lets Instar use another kubeconfig, from its next start on.
+    pub async fn instar_use(&self, kubeconfig: &Path) -> Result<()> {
+        let mut launch = self
+            .instar_launch()
+            .await
+            .context("Instar is not installed on this cluster")?;
+        for (name, value) in &mut launch.environment {
+            if name == KUBECONFIG {
+                *value = kubeconfig.into();
+            }
+        }
+        self.set_instar(launch).await;
+        Ok(())
     }
 
     /// Asks Instar to end; everything that it installed stays.

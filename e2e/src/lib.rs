@@ -6,7 +6,8 @@
 //!
 //! From the bottom up: [`cache`] and [`gobuild`] give the programs, [`isolation`] the place,
 //! [`process`] and [`components`] the running processes, [`mgmt`] the cluster that they make,
-//! [`instar`] our own installation on it, [`ledger`] and [`dump`] what a test looks at.
+//! [`instar`] our own installation on it, [`fault_proxy`] what goes wrong between the two,
+//! [`ledger`] and [`dump`] what a test looks at.
 //!
 //! Invariants:
 //! - Nothing of a cluster outlives the process that started it, however that one ends.
@@ -22,6 +23,7 @@ pub mod components;
 pub mod demo;
 pub mod dump;
 pub mod failure;
+pub mod fault_proxy;
 pub mod fixtures;
 pub mod gobuild;
 pub mod instar;

@@ -1,0 +1,33 @@
+//! The fault proxy, and Instar behind it while things go wrong.
+#![allow(clippy::panic, reason = "a journey fails by panicking, with what it saw")]
+
+#[path = "../journeys/actors.rs"]
+#[allow(dead_code, reason = "what the other journeys do, of which these do a part")]
+mod actors;
+#[path = "../journeys/catalog.rs"]
+#[allow(dead_code, reason = "the same")]
+mod catalog;
+
+mod caches;
+mod clients;
+mod each_fault;
+mod kills;
+mod transparent;
+mod watches;
+
+use std::process::ExitCode;
+
+use instar_e2e::journeys::{self, Journey, Setup};
+
+fn main() -> ExitCode {
+    let journeys = vec![
+        Journey::shared("transparent", transparent::without_a_rule),
+        Journey::shared("answers", each_fault::answers),
+        Journey::shared("lost", each_fault::lost_requests_and_replies),
+        Journey::shared("hooks", each_fault::hooks),
+        Journey::shared("watcher", each_fault::a_watcher_misses_nothing),
+        Journey::exclusive("watches", watches::cut_every_second),
+        Journey::exclusive("kills", kills::before_each_list),
+    ];
+    journeys::run(Setup::Instar, journeys)
+}

@@ -1,6 +1,6 @@
 //! From a watch's events into a cache.
 
-use std::pin::pin;
+use std::{pin::pin, time::Duration};
 
 use futures::{Stream, StreamExt};
 use instar_serve::Part;
@@ -61,7 +61,8 @@ pub(super) async fn follow<K: Kept>(
                     metrics.error(K::KIND);
                     log::<K>(&error);
                 }
-                sleep(patience.next().unwrap_or_default()).await;
+                let patience = patience.next().unwrap_or_default();
+                sleep(patience.max(asked_to_wait(&error))).await;
             }
         }
     }
@@ -101,6 +102,21 @@ fn is_absent(error: &Error) -> bool {
 /// 410 Gone: the API server no longer has what happened since.
 fn is_expired(error: &Error) -> bool {
     matches!(error, Error::WatchError(status) if status.code == 410)
+}
+
+/// How long the API server asks its clients to stay away (`Retry-After`, with a 429 or a 503).
+fn asked_to_wait(error: &Error) -> Duration {
+    let seconds = match error {
+        Error::InitialListFailed(kube::Error::Api(status)) | Error::WatchStartFailed(kube::Error::Api(status)) => {
+            status.details.as_ref().map_or(0, |details| details.retry_after_seconds)
+        }
+        Error::InitialListFailed(_)
+        | Error::WatchStartFailed(_)
+        | Error::WatchError(_)
+        | Error::WatchFailed(_)
+        | Error::NoResourceVersion => 0,
+    };
+    Duration::from_secs(seconds.into())
 }
 
 fn log<K: Kept>(error: &Error) {

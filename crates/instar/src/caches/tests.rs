@@ -236,6 +236,17 @@ async fn an_error_keeps_what_is_known_and_waits_longer_each_time() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_api_server_that_asks_for_time_gets_it() {
+    let fixture = Fixture::new();
+    let mut status = Status::failure("too many requests", "TooManyRequests").with_code(429);
+    status.details = serde_json::from_value(json!({"retryAfterSeconds": 20})).unwrap();
+    let error = Error::InitialListFailed(kube::Error::Api(status.boxed()));
+    let began = tokio::time::Instant::now();
+    fixture.feed::<Pinned>(vec![Err(error)]).await;
+    assert!(began.elapsed().as_secs() >= 20, "{:?}", began.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_watch_that_is_too_old_lists_anew_without_a_long_wait() {
     let fixture = Fixture::new();
     let expired = Status::failure("too old resource version", "Expired").with_code(410);

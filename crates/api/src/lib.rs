@@ -8,10 +8,15 @@
 mod pins;
 mod release;
 mod schema;
+mod upgrade;
 
 pub use pins::{GarbledPins, KCP_COREDNS, KCP_ETCD, Pin, Pins, Values};
 pub use release::{
     Component, Components, KubernetesRelease, KubernetesReleaseSpec, MachineImage, PoolRole, Support, Tier, ValueAt,
+};
+pub use upgrade::{
+    ClusterUpgrade, ClusterUpgradeSpec, ClusterUpgradeStatus, MintedTemplate, PoolRule, PoolStatus, StrategyType,
+    TemplateUse, UpgradePhase, UpgradeStrategy, VERSION_ANNOTATION, WaitingFor,
 };
 
 /// The API group of Instar's kinds and annotations.

@@ -39,3 +39,25 @@ pub(crate) fn labels(_: &mut SchemaGenerator) -> Schema {
         "additionalProperties": { "type": "string", "maxLength": 63 },
     })
 }
+
+/// Conditions as Kubernetes writes them, bounded and by type.
+pub(crate) fn conditions(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "maxItems": 8,
+        "x-kubernetes-list-type": "map",
+        "x-kubernetes-list-map-keys": ["type"],
+        "items": {
+            "type": "object",
+            "required": ["type", "status", "lastTransitionTime", "reason", "message"],
+            "properties": {
+                "type": { "type": "string", "maxLength": 63, "description": "What it is about." },
+                "status": { "type": "string", "enum": ["True", "False", "Unknown"], "description": "Whether it holds." },
+                "observedGeneration": { "type": "integer", "format": "int64", "minimum": 0, "description": "The generation that it tells of." },
+                "lastTransitionTime": { "type": "string", "format": "date-time", "maxLength": 64, "description": "When the status changed." },
+                "reason": { "type": "string", "minLength": 1, "maxLength": 64, "description": "A word for programs." },
+                "message": { "type": "string", "maxLength": 1024, "description": "A sentence for people." },
+            },
+        },
+    })
+}

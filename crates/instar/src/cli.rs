@@ -9,7 +9,7 @@ use std::{
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use tokio::runtime::Runtime;
 
-use crate::{Error, Outcome, log, version, webhook, wire};
+use crate::{Error, Outcome, controller, log, version, webhook, wire};
 
 /// Upgrades Cluster API clusters to what a catalog of releases says.
 ///
@@ -27,6 +27,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Webhook(WebhookArgs),
+    Controller(ControllerArgs),
     Wire(WireArgs),
     Version(VersionArgs),
 }
@@ -82,6 +83,56 @@ Examples:
   instar webhook --bind-address 127.0.0.1 --cert-dir ./certs
 
 Exit codes: 0 stopped by SIGTERM or SIGINT, 2 error.";
+
+/// Runs the controller of classic clusters
+///
+/// A classic cluster is a Cluster without spec.topology. A ClusterUpgrade, or the annotation
+/// upgrade.cluster.x-k8s.io/version on the Cluster, says where it goes; the controller mints the
+/// machine templates, points the control plane and the pools at them step by step, and keeps the
+/// record in the ClusterUpgrade's status.
+///
+/// The cluster is that of KUBECONFIG, of ~/.kube/config, or, in a pod, the pod's own.
+///
+/// On the health port, without TLS: /healthz, /readyz (which names what is still awaited),
+/// /metrics.
+#[derive(Debug, Args)]
+#[command(after_long_help = CONTROLLER_EXAMPLES)]
+pub struct ControllerArgs {
+    /// The address of the health port
+    #[arg(long, value_name = "IP", default_value_t = IpAddr::V4(Ipv4Addr::UNSPECIFIED))]
+    pub(crate) bind_address: IpAddr,
+
+    /// The port of /healthz, /readyz and /metrics
+    #[arg(long, value_name = "PORT", default_value_t = 8081)]
+    pub(crate) health_port: u16,
+
+    /// How the log looks, on standard error
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
+    pub(crate) log_format: log::Format,
+
+    /// Where the Lease instar-controller is; by default the pod's or the context's own namespace
+    #[arg(long, value_name = "NAMESPACE")]
+    pub(crate) lease_namespace: Option<String>,
+
+    /// Write without holding the Lease
+    #[arg(long)]
+    pub(crate) no_leader_election: bool,
+}
+
+const CONTROLLER_EXAMPLES: &str = "\
+Environment:
+  INSTAR_LOG   what is logged, such as info or instar=debug,kube=warn; where it is not set,
+               RUST_LOG; else info
+  KUBECONFIG   the cluster, where it is not the pod's own
+
+Examples:
+  # In a pod:
+  instar controller --log-format json
+
+  # On a workstation, against the current context:
+  instar controller --bind-address 127.0.0.1 --no-leader-election
+
+Exit codes: 0 stopped by SIGTERM or SIGINT, 2 error, which the loss of the Lease is too.";
 
 /// Writes the wiring of a ClusterClass
 ///
@@ -183,7 +234,7 @@ impl Cli {
     pub(crate) fn into_wire(self) -> Option<WireArgs> {
         match self.command {
             Command::Wire(args) => Some(args),
-            Command::Webhook(_) | Command::Version(_) => None,
+            Command::Webhook(_) | Command::Controller(_) | Command::Version(_) => None,
         }
     }
 }
@@ -194,6 +245,11 @@ pub fn run(cli: &Cli) -> Result<Outcome, Error> {
         Command::Webhook(args) => {
             log::start(args.log_format)?;
             runtime()?.block_on(webhook::run(args))?;
+            Ok(Outcome::Done)
+        }
+        Command::Controller(args) => {
+            log::start(args.log_format)?;
+            runtime()?.block_on(controller::run(args))?;
             Ok(Outcome::Done)
         }
         Command::Wire(args) => {

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use crate::{api::Causes, log, webhook, wire, yaml};
+use crate::{api::Causes, controller, log, webhook, wire, yaml};
 
 /// How a run ended that did what it was asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +33,9 @@ pub enum Error {
     /// The admission server did not start, or ended.
     #[error(transparent)]
     Webhook(#[from] webhook::Error),
+    /// The controller did not start, or ended.
+    #[error(transparent)]
+    Controller(#[from] controller::Error),
     /// The class can't be wired.
     #[error(transparent)]
     Wire(#[from] wire::Error),

@@ -1,7 +1,9 @@
-//! The binary's parts: the command line, the admission server with its caches, and the wiring.
+//! The binary's parts: the command line, the admission server with its caches, the controller, and the
+//! wiring.
 //!
 //! ```text
 //! main ─▶ cli ─▶ webhook ─▶ caches (four watches) ─▶ instar_webhooks::Observed
+//!            ├─▶ controller ─▶ instar_controller
 //!            └─▶ wire    ─▶ files, cluster ─▶ instar_wiring::wire ─▶ yaml
 //! ```
 //!
@@ -12,6 +14,7 @@
 mod api;
 mod caches;
 pub mod cli;
+mod controller;
 mod error;
 mod log;
 pub mod rbac;

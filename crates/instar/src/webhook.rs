@@ -91,7 +91,7 @@ pub(crate) async fn run(args: &WebhookArgs) -> Result<(), Error> {
     }
 }
 
-async fn client() -> Result<Client, Error> {
+pub(crate) async fn client() -> Result<Client, Error> {
     let mut config = Config::infer().await.map_err(|error| Error::Config {
         why: Causes(&error).to_string(),
     })?;
@@ -105,7 +105,7 @@ async fn client() -> Result<Client, Error> {
     })
 }
 
-fn stop_on_signals(shutdown: &CancellationToken) -> Result<(), Error> {
+pub(crate) fn stop_on_signals(shutdown: &CancellationToken) -> Result<(), Error> {
     let mut terminate = signal(SignalKind::terminate()).map_err(Error::Signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::Signals)?;
     let shutdown = shutdown.clone();

@@ -1,23 +1,34 @@
-//! The CRD: its schema as the API server takes it, without what the derive adds on top.
+//! The CRDs: their schema as the API server takes it, without what the derive adds on top.
 
 use anyhow::{Result, bail};
-use instar_api::KubernetesRelease;
+use instar_api::{ClusterUpgrade, KubernetesRelease};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;
 use serde_json::{Map, Value, json};
 
 use crate::{Artifact, kustomization, kustomization::Folder};
 
 pub(crate) fn artifacts() -> Result<Vec<Artifact>> {
-    let crd = crd()?;
-    let plural = crd["spec"]["names"]["plural"].as_str().unwrap_or_default();
-    Folder::new("config/crd", kustomization::plain())
-        .with(&format!("bases/{}_{plural}.yaml", instar_api::GROUP), &crd)?
-        .artifacts()
+    let mut folder = Folder::new("config/crd", kustomization::plain());
+    for crd in [upgrades()?, crd()?] {
+        let plural = crd["spec"]["names"]["plural"].as_str().unwrap_or_default();
+        folder = folder.with(&format!("bases/{}_{plural}.yaml", instar_api::GROUP), &crd)?;
+    }
+    folder.artifacts()
 }
 
 /// The CRD of KubernetesReleases.
 pub fn crd() -> Result<Value> {
-    let mut crd = serde_json::to_value(KubernetesRelease::crd())?;
+    cleaned(&KubernetesRelease::crd())
+}
+
+/// The CRD of ClusterUpgrades.
+pub fn upgrades() -> Result<Value> {
+    cleaned(&ClusterUpgrade::crd())
+}
+
+fn cleaned(crd: &CustomResourceDefinition) -> Result<Value> {
+    let mut crd = serde_json::to_value(crd)?;
     for version in crd["spec"]["versions"].as_array_mut().into_iter().flatten() {
         clean(&mut version["schema"]["openAPIV3Schema"])?;
     }

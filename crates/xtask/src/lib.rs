@@ -17,7 +17,7 @@ mod webhook;
 mod yaml;
 
 pub use artifact::{Artifact, FOLDERS, artifacts, root, strangers};
-pub use crd::crd;
+pub use crd::{crd, upgrades};
 pub use rbac::{binding, roles};
 pub use server::deployment;
 pub use webhook::configurations;

@@ -11,7 +11,7 @@ use anyhow::{Context, Result, ensure};
 use cargo_metadata::{DependencyKind, MetadataCommand};
 
 /// From the bottom up: a crate depends on earlier ones only.
-const ORDER: [&str; 12] = [
+const ORDER: [&str; 13] = [
     "instar-domain",
     "instar-api",
     "instar-capi",
@@ -21,6 +21,7 @@ const ORDER: [&str; 12] = [
     "instar-admission",
     "instar-serve",
     "instar-webhooks",
+    "instar-controller",
     "instar",
     "xtask",
     "instar-e2e",

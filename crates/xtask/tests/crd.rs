@@ -62,13 +62,13 @@ fn lint(path: &str, schema: &Value, findings: &mut Vec<String>) {
 
 #[test]
 fn the_schema_is_bounded_and_described() {
-    let crd = xtask::crd().unwrap();
-    let versions = crd["spec"]["versions"].as_array().unwrap();
     let mut findings = Vec::new();
-    for version in versions {
-        let schema = &version["schema"]["openAPIV3Schema"];
-        assert!(schema["properties"]["spec"].is_object(), "no schema");
-        lint("", schema, &mut findings);
+    for crd in [xtask::crd().unwrap(), xtask::upgrades().unwrap()] {
+        for version in crd["spec"]["versions"].as_array().unwrap() {
+            let schema = &version["schema"]["openAPIV3Schema"];
+            assert!(schema["properties"]["spec"].is_object(), "no schema");
+            lint("", schema, &mut findings);
+        }
     }
     assert!(findings.is_empty(), "{}", findings.join("\n"));
 }

@@ -1,0 +1,263 @@
+//! `ClusterUpgrade`: one upgrade of one Cluster, the wish and the record.
+#![allow(clippy::duplicated_attributes, reason = "each printer column has a type of its own")]
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::schema;
+
+/// The annotation of a classic Cluster that makes a `ClusterUpgrade`: the target, written as in
+/// [`ClusterUpgradeSpec::target`].
+pub const VERSION_ANNOTATION: &str = "upgrade.cluster.x-k8s.io/version";
+
+/// One upgrade of a classic Cluster: where to, in which order, and how far it has come.
+#[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[kube(
+    group = "upgrade.cluster.x-k8s.io",
+    version = "v1alpha1",
+    kind = "ClusterUpgrade",
+    plural = "clusterupgrades",
+    shortname = "cu",
+    category = "cluster-api",
+    namespaced,
+    status = "ClusterUpgradeStatus",
+    derive = "PartialEq",
+    // `clusterctl move` takes along what has these labels.
+    label("clusterctl.cluster.x-k8s.io", ""),
+    label("clusterctl.cluster.x-k8s.io/move", ""),
+    doc = "ClusterUpgrade is one upgrade of one Cluster in its namespace: the wish and the record.",
+    printcolumn(name = "Cluster", type_ = "string", json_path = ".spec.clusterName"),
+    printcolumn(name = "Target", type_ = "string", json_path = ".spec.target"),
+    printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase"),
+    printcolumn(name = "Paused", type_ = "boolean", json_path = ".spec.paused"),
+    printcolumn(name = "Waiting", type_ = "string", json_path = ".status.waiting[0].message"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+)]
+#[x_kube(
+    validation = Rule::new("self.clusterName == oldSelf.clusterName")
+        .message("clusterName is immutable, since this is the record of one Cluster's upgrade: create another ClusterUpgrade"),
+    validation = Rule::new("self.target == oldSelf.target")
+        .message("target is immutable, since this is the record of one upgrade: create another ClusterUpgrade")
+)]
+#[serde(rename_all = "camelCase")]
+pub struct ClusterUpgradeSpec {
+    /// The Cluster in this namespace.
+    #[schemars(length(min = 1, max = 63))]
+    pub cluster_name: String,
+
+    /// Where to: a version (v1.34.3), a prefix (v1.34), or the name of a `KubernetesRelease`. What
+    /// already satisfies a version or a prefix stays as it is.
+    #[schemars(length(min = 1, max = 253))]
+    pub target: String,
+
+    /// How many pools of workers are replaced at a time.
+    #[serde(default)]
+    pub strategy: UpgradeStrategy,
+
+    /// The MachineDeployments that go first, in this order; the others follow by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 256), inner(length(min = 1, max = 253)), extend("x-kubernetes-list-type" = "atomic"))]
+    pub order: Vec<String>,
+
+    /// The MachineDeployments that don't simply follow the control plane.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 256), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub pools: Vec<PoolRule>,
+
+    /// Whether nothing is to be written until this is false again.
+    #[serde(default)]
+    pub paused: bool,
+}
+
+/// How many pools of workers are replaced at a time.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[x_kube(
+    validation = Rule::new("self.type == 'Parallel' || !has(self.limit)").message("limit is for the type Parallel alone")
+)]
+#[serde(rename_all = "camelCase")]
+pub struct UpgradeStrategy {
+    /// Ordered: one after the other. Parallel: as many as limit says. All: all of them.
+    #[serde(default, rename = "type")]
+    pub kind: StrategyType,
+
+    /// How many pools at a time, for Parallel; 2 where it is absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 256))]
+    pub limit: Option<u16>,
+}
+
+/// Which strategy.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum StrategyType {
+    /// One pool after the other.
+    #[default]
+    Ordered,
+    /// Several at a time.
+    Parallel,
+    /// All at once.
+    All,
+}
+
+/// What is asked of one pool. Exactly one of hold and release must be set.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[x_kube(
+    validation = Rule::new("(has(self.hold) && self.hold) != has(self.release)").message("exactly one of hold: true and release must be set")
+)]
+#[serde(rename_all = "camelCase")]
+pub struct PoolRule {
+    /// The MachineDeployment.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+
+    /// Whether it stays as it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold: Option<bool>,
+
+    /// The `KubernetesRelease` that it goes to, and no further.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub release: Option<String>,
+}
+
+/// What is known of an upgrade. It is a record only: nothing is decided by it but which of several
+/// upgrades of a Cluster is the one that goes on.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ClusterUpgradeStatus {
+    /// What it is at.
+    pub phase: UpgradePhase,
+
+    /// The releases that the control plane goes through, those that it has passed included.
+    #[schemars(length(max = 64), inner(length(max = 253)), extend("x-kubernetes-list-type" = "atomic"))]
+    pub path: Vec<String>,
+
+    /// The write that was decided last.
+    #[schemars(length(max = 512))]
+    pub step: String,
+
+    /// How many pools there are, also those that the list of pools leaves out.
+    #[schemars(range(min = 0, max = 1_000_000))]
+    pub pool_count: u32,
+
+    /// The pools, the control plane first, then by name; the first 256 of them.
+    #[schemars(length(max = 256), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub pools: Vec<PoolStatus>,
+
+    /// What is waited for, and why; the first 32 reasons.
+    #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "atomic"))]
+    pub waiting: Vec<WaitingFor>,
+
+    /// The machine templates that were minted for the Cluster and are there; the first 256.
+    #[schemars(length(max = 256), extend("x-kubernetes-list-type" = "atomic"))]
+    pub templates: Vec<MintedTemplate>,
+
+    /// The conditions Progressing, Completed and Healthy.
+    #[schemars(schema_with = "schema::conditions")]
+    pub conditions: Vec<Condition>,
+
+    /// The generation of the spec that this tells of.
+    #[schemars(range(min = 0))]
+    pub observed_generation: i64,
+}
+
+/// What an upgrade is at.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum UpgradePhase {
+    /// Another upgrade of the Cluster goes first.
+    #[default]
+    Pending,
+    /// It can't go on before somebody does something, as `waiting` says.
+    Held,
+    /// The control plane's machines are replaced.
+    ControlPlane,
+    /// The workers' machines are replaced.
+    Workers,
+    /// Every machine that should move has got there.
+    Completed,
+    /// It can't be: what is asked is older than what runs.
+    Refused,
+}
+
+/// How far a pool has come.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct PoolStatus {
+    /// The MachineDeployment's name; empty for the control plane.
+    #[schemars(length(max = 253))]
+    pub name: String,
+    /// The version that its spec says.
+    #[schemars(length(max = 64))]
+    pub version: String,
+    /// How many machines it has.
+    #[schemars(range(min = 0, max = 1_000_000))]
+    pub machines: u32,
+    /// How many of them run what its spec says.
+    #[schemars(range(min = 0, max = 1_000_000))]
+    pub converged: u32,
+}
+
+/// One thing that is waited for.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct WaitingFor {
+    /// A word for programs.
+    #[schemars(length(max = 64))]
+    pub reason: String,
+    /// A sentence for people, with the object's kind and name.
+    #[schemars(length(max = 1024))]
+    pub message: String,
+}
+
+/// A template that was minted.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct MintedTemplate {
+    /// Its kind.
+    #[schemars(length(max = 63))]
+    pub kind: String,
+    /// Its name.
+    #[schemars(length(max = 253))]
+    pub name: String,
+    /// The release that it was minted for.
+    #[schemars(length(max = 63))]
+    pub release: String,
+    /// Whether the control plane or a pool uses it; else it is kept for the way back.
+    pub state: TemplateUse,
+}
+
+/// What a minted template is there for.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TemplateUse {
+    /// The control plane or a pool refers to it.
+    InUse,
+    /// It is kept for the way back.
+    Kept,
+}
+
+impl ClusterUpgradeStatus {
+    /// Whether this upgrade will do nothing more of its own.
+    #[must_use]
+    pub fn is_over(&self, generation: i64) -> bool {
+        match self.phase {
+            UpgradePhase::Completed | UpgradePhase::Refused => self.observed_generation == generation,
+            UpgradePhase::Pending | UpgradePhase::Held | UpgradePhase::ControlPlane | UpgradePhase::Workers => false,
+        }
+    }
+}
+
+impl UpgradePhase {
+    /// The phase as it is written.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "Pending",
+            Self::Held => "Held",
+            Self::ControlPlane => "ControlPlane",
+            Self::Workers => "Workers",
+            Self::Completed => "Completed",
+            Self::Refused => "Refused",
+        }
+    }
+}

@@ -1,0 +1,237 @@
+//! What the controller knows: eight watches, of each object only what is read, by Cluster.
+//!
+//! An event costs what its own Cluster costs, not what the fleet does.
+
+mod follow;
+mod table;
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use futures::future::BoxFuture;
+use instar_api::{ClusterUpgrade, KubernetesRelease, VERSION_ANNOTATION};
+use instar_capi::labels::CLUSTER_NAME;
+use instar_catalog::Catalog;
+use instar_planner::LEDGER_ANNOTATION;
+use instar_serve::{Metrics, Readiness};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::{
+    Client, Resource, ResourceExt,
+    runtime::{
+        reflector::{ObjectRef, Store, store::Writer},
+        watcher::Event,
+    },
+};
+use tokio::sync::mpsc::UnboundedSender;
+
+use crate::views::{Cluster, KubeadmControlPlane, Machine, MachineDeployment, MachinePool, MachineSet};
+use follow::{Lists, Watch};
+use table::Table;
+
+/// The annotation by which Cluster API pauses an object.
+pub(crate) const PAUSED_ANNOTATION: &str = "cluster.x-k8s.io/paused";
+
+/// Annotations that are read; all others are dropped.
+const ANNOTATIONS: [&str; 3] = [PAUSED_ANNOTATION, LEDGER_ANNOTATION, VERSION_ANNOTATION];
+
+/// Where Clusters to look at are sent.
+pub(crate) type Wake = UnboundedSender<ObjectRef<Cluster>>;
+
+/// An object that belongs to a Cluster of its namespace.
+pub(crate) trait OfCluster: Resource<DynamicType = ()> {
+    /// The Cluster's name.
+    fn cluster(&self) -> Option<&str>;
+}
+
+/// The caches.
+#[derive(Debug)]
+pub(crate) struct Caches {
+    pub(crate) clusters: Store<Cluster>,
+    pub(crate) control_planes: Table<KubeadmControlPlane>,
+    pub(crate) deployments: Table<MachineDeployment>,
+    pub(crate) sets: Table<MachineSet>,
+    pub(crate) machine_pools: Table<MachinePool>,
+    pub(crate) machines: Table<Machine>,
+    pub(crate) upgrades: Table<ClusterUpgrade>,
+    releases: Table<KubernetesRelease>,
+    catalog: RwLock<Arc<Catalog>>,
+    lists: Lists,
+}
+
+impl Caches {
+    /// The caches, and the watches that fill them for as long as they are polled.
+    pub(crate) fn watched(
+        client: &Client,
+        wake: &Wake,
+        readiness: &Readiness,
+        metrics: &Metrics,
+    ) -> (Arc<Self>, Vec<BoxFuture<'static, ()>>) {
+        let writer = Writer::<Cluster>::default();
+        let caches = Arc::new(Self {
+            clusters: writer.as_reader(),
+            control_planes: Table::default(),
+            deployments: Table::default(),
+            sets: Table::default(),
+            machine_pools: Table::default(),
+            machines: Table::default(),
+            upgrades: Table::default(),
+            releases: Table::default(),
+            catalog: RwLock::default(),
+            lists: Lists::new(0),
+        });
+        let watch = Watch::new(client, readiness, metrics, &caches.lists);
+        let watches = vec![
+            Self::clusters(&watch, wake, writer),
+            caches.parts(&watch, wake, |caches| &caches.control_planes),
+            caches.parts(&watch, wake, |caches| &caches.deployments),
+            caches.parts(&watch, wake, |caches| &caches.sets),
+            caches.parts(&watch, wake, |caches| &caches.machine_pools),
+            caches.parts(&watch, wake, |caches| &caches.machines),
+            caches.parts(&watch, wake, |caches| &caches.upgrades),
+            caches.catalog_watch(&watch, wake),
+        ];
+        (caches, watches)
+    }
+
+    /// Waits until every first list is in: what isn't known yet must not count as absent.
+    pub(crate) async fn listed(&self) {
+        // The sender is here, so the channel is open.
+        let _ = self.lists.subscribe().wait_for(|lists| *lists == 0).await;
+    }
+
+    /// The rows that exist.
+    pub(crate) fn catalog(&self) -> Arc<Catalog> {
+        Arc::clone(&self.catalog.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn clusters(watch: &Watch, wake: &Wake, mut writer: Writer<Cluster>) -> BoxFuture<'static, ()> {
+        let wake = wake.clone();
+        watch.follow("clusters", move |event: Event<Cluster>| {
+            let event = slim(event);
+            writer.apply_watcher_event(&event);
+            if let Event::Apply(cluster) | Event::InitApply(cluster) = &event {
+                send(&wake, ObjectRef::from_obj(cluster));
+            }
+        })
+    }
+
+    fn parts<K>(self: &Arc<Self>, watch: &Watch, wake: &Wake, table: fn(&Self) -> &Table<K>) -> BoxFuture<'static, ()>
+    where
+        K: OfCluster + Clone + std::fmt::Debug + serde::de::DeserializeOwned + Send + Sync + 'static,
+    {
+        let (caches, wake) = (Arc::clone(self), wake.clone());
+        let plural: &'static str = match K::plural(&()) {
+            std::borrow::Cow::Borrowed(plural) => plural,
+            // The derive writes it as a literal.
+            std::borrow::Cow::Owned(_) => "objects",
+        };
+        watch.follow(plural, move |event: Event<K>| {
+            for (namespace, cluster) in table(&caches).apply(slim(event)) {
+                send(&wake, ObjectRef::new(&cluster).within(&namespace));
+            }
+        })
+    }
+
+    fn catalog_watch(self: &Arc<Self>, watch: &Watch, wake: &Wake) -> BoxFuture<'static, ()> {
+        let (caches, wake) = (Arc::clone(self), wake.clone());
+        watch.follow("kubernetesreleases", move |event: Event<KubernetesRelease>| {
+            let shows = !matches!(event, Event::Init | Event::InitApply(_));
+            let _ = caches.releases.apply(slim(event));
+            if shows {
+                caches.renew_catalog();
+                for (namespace, cluster) in caches.upgrades.clusters() {
+                    send(&wake, ObjectRef::new(&cluster).within(&namespace));
+                }
+            }
+        })
+    }
+
+    fn renew_catalog(&self) {
+        let releases = self.releases.all();
+        let rows = releases
+            .iter()
+            .map(|release| (release.metadata.name.as_deref().unwrap_or_default(), &release.spec));
+        let catalog = Catalog::new(rows);
+        for row in catalog.unreadable() {
+            tracing::warn!("release left out of the catalog: {row}");
+        }
+        *self.catalog.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(catalog);
+    }
+}
+
+/// The receiver is gone only when the process ends.
+fn send(wake: &Wake, cluster: ObjectRef<Cluster>) {
+    let _ = wake.send(cluster);
+}
+
+/// Drops what nobody reads, which is most of it.
+fn slim<K: Resource>(event: Event<K>) -> Event<K> {
+    let bare = |mut object: K| {
+        let metadata = object.meta_mut();
+        let mut annotations = metadata.annotations.take().unwrap_or_default();
+        annotations.retain(|name, _| ANNOTATIONS.contains(&name.as_str()));
+        *metadata = ObjectMeta {
+            name: metadata.name.take(),
+            namespace: metadata.namespace.take(),
+            uid: metadata.uid.take(),
+            resource_version: metadata.resource_version.take(),
+            generation: metadata.generation,
+            creation_timestamp: metadata.creation_timestamp.take(),
+            deletion_timestamp: metadata.deletion_timestamp.take(),
+            labels: metadata.labels.take(),
+            annotations: Some(annotations),
+            ..ObjectMeta::default()
+        };
+        object
+    };
+    match event {
+        Event::Apply(object) => Event::Apply(bare(object)),
+        Event::Delete(object) => Event::Delete(bare(object)),
+        Event::InitApply(object) => Event::InitApply(bare(object)),
+        Event::Init => Event::Init,
+        Event::InitDone => Event::InitDone,
+    }
+}
+
+impl OfCluster for KubeadmControlPlane {
+    /// Cluster API puts the label on what a Cluster refers to.
+    fn cluster(&self) -> Option<&str> {
+        self.labels().get(CLUSTER_NAME).map(String::as_str)
+    }
+}
+
+impl OfCluster for MachineDeployment {
+    fn cluster(&self) -> Option<&str> {
+        Some(&self.spec.cluster_name)
+    }
+}
+
+impl OfCluster for MachineSet {
+    fn cluster(&self) -> Option<&str> {
+        Some(&self.spec.cluster_name)
+    }
+}
+
+impl OfCluster for MachinePool {
+    fn cluster(&self) -> Option<&str> {
+        Some(&self.spec.cluster_name)
+    }
+}
+
+impl OfCluster for Machine {
+    fn cluster(&self) -> Option<&str> {
+        Some(&self.spec.cluster_name)
+    }
+}
+
+impl OfCluster for ClusterUpgrade {
+    fn cluster(&self) -> Option<&str> {
+        Some(&self.spec.cluster_name)
+    }
+}
+
+impl OfCluster for KubernetesRelease {
+    /// The catalog is everybody's.
+    fn cluster(&self) -> Option<&str> {
+        Some("")
+    }
+}

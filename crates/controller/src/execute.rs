@@ -1,0 +1,175 @@
+//! The one write of a decision, which carries every byte of it.
+
+use std::fmt;
+
+use instar_planner::{Action, DeleteTemplate, MintTemplate, PoolId, Swap, TemplateRef};
+use kube::{
+    Api, Client,
+    api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions},
+    core::DynamicObject,
+    discovery::ApiResource,
+};
+use serde_json::Value;
+
+use crate::{
+    api::{Error, FIELD_MANAGER, call},
+    kinds::Kinds,
+    views::{KubeadmControlPlane, MachineDeployment},
+};
+
+/// Where decisions are written.
+pub(crate) struct Executor<'a> {
+    pub(crate) client: &'a Client,
+    pub(crate) kinds: &'a Kinds,
+    pub(crate) namespace: &'a str,
+}
+
+impl Executor<'_> {
+    /// At most one write.
+    pub(crate) async fn execute(&self, action: &Action) -> Result<(), Error> {
+        match action {
+            Action::Nothing => Ok(()),
+            Action::MintTemplate(mint) => self.mint(mint).await,
+            Action::SwapControlPlane(swap) | Action::SwapWorkers(swap) => self.swap(swap).await,
+            Action::DeleteTemplate(delete) => self.delete(delete).await,
+        }
+    }
+
+    async fn mint(&self, mint: &MintTemplate) -> Result<(), Error> {
+        let api = self.templates(&mint.template).await?;
+        let what = format!("{} {}", mint.template.kind, mint.template.name);
+        let object: DynamicObject = serde_json::from_value(mint.object.clone()).map_err(|source| Error::Call {
+            doing: format!("making {what}"),
+            source: kube::Error::SerdeError(source),
+        })?;
+        let parameters = PostParams {
+            field_manager: Some(FIELD_MANAGER.to_owned()),
+            ..PostParams::default()
+        };
+        let created = call(|| format!("making {what}"), api.create(&parameters, &object)).await;
+        let Err(Error::Call {
+            source: kube::Error::Api(status),
+            ..
+        }) = &created
+        else {
+            return created.map(drop);
+        };
+        if !status.is_already_exists() {
+            return created.map(drop);
+        }
+        // The name says what is in it. A try before this one, or another leader, made it.
+        let there = call(|| format!("reading {what}"), api.get(&mint.template.name)).await?;
+        let same = ["/spec", "/metadata/labels"].iter().all(|part| {
+            let there = serde_json::to_value(&there).unwrap_or_default();
+            covers(there.pointer(part), mint.object.pointer(part))
+        });
+        if same { Ok(()) } else { Err(Error::NameTaken { what }) }
+    }
+
+    async fn swap(&self, swap: &Swap) -> Result<(), Error> {
+        let resource = match &swap.pool {
+            PoolId::ControlPlane => ApiResource::erase::<KubeadmControlPlane>(&()),
+            PoolId::Workers(_) => ApiResource::erase::<MachineDeployment>(&()),
+        };
+        let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), self.namespace, &resource);
+        let parameters = PatchParams {
+            field_manager: Some(FIELD_MANAGER.to_owned()),
+            ..PatchParams::default()
+        };
+        let doing = || format!("pointing {} {} at {}", swap.kind, swap.name, swap.release);
+        call(doing, api.patch(&swap.name, &parameters, &Patch::Merge(&swap.patch))).await?;
+        Ok(())
+    }
+
+    async fn delete(&self, delete: &DeleteTemplate) -> Result<(), Error> {
+        let api = self.templates(&delete.template).await?;
+        let TemplateRef { kind, name, .. } = &delete.template;
+        let parameters = DeleteParams {
+            preconditions: Some(Preconditions {
+                resource_version: Some(delete.resource_version.0.clone()),
+                uid: None,
+            }),
+            ..DeleteParams::default()
+        };
+        match call(|| format!("deleting {kind} {name}"), api.delete(name, &parameters)).await {
+            Err(Error::Call {
+                source: kube::Error::Api(status),
+                ..
+            }) if status.is_not_found() => Ok(()),
+            deleted => deleted.map(drop),
+        }
+    }
+
+    async fn templates(&self, template: &TemplateRef) -> Result<Api<DynamicObject>, Error> {
+        let resource = self
+            .kinds
+            .resource(self.client, &template.group, &template.kind)
+            .await?;
+        Ok(Api::namespaced_with(self.client.clone(), self.namespace, &resource))
+    }
+}
+
+/// Whether everything that is wanted is there. The API server adds defaults, and takes nothing away.
+fn covers(there: Option<&Value>, wanted: Option<&Value>) -> bool {
+    match (there, wanted) {
+        (_, None) => true,
+        (None, Some(_)) => false,
+        (Some(Value::Object(there)), Some(Value::Object(wanted))) => {
+            wanted.iter().all(|(name, value)| covers(there.get(name), Some(value)))
+        }
+        (Some(Value::Array(there)), Some(Value::Array(wanted))) => {
+            there.len() == wanted.len()
+                && there
+                    .iter()
+                    .zip(wanted)
+                    .all(|(there, wanted)| covers(Some(there), Some(wanted)))
+        }
+        (Some(there), Some(wanted)) => there == wanted,
+    }
+}
+
+/// What a write does, as it is told in events, in the log and in the status.
+pub(crate) struct Told<'a>(pub(crate) &'a Action);
+
+impl fmt::Display for Told<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Action::Nothing => Ok(()),
+            Action::MintTemplate(mint) => {
+                write!(
+                    f,
+                    "Minting {} {} for {}",
+                    mint.template.kind, mint.template.name, mint.pool
+                )
+            }
+            Action::SwapControlPlane(swap) | Action::SwapWorkers(swap) => {
+                write!(f, "Pointing {} {} at release {}", swap.kind, swap.name, swap.release)
+            }
+            Action::DeleteTemplate(delete) => {
+                write!(
+                    f,
+                    "Deleting {} {}, which nothing uses",
+                    delete.template.kind, delete.template.name
+                )
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn defaults_may_be_added_and_nothing_else_may_differ() {
+        let wanted = json!({ "a": { "b": 1 }, "c": [1, 2] });
+        assert!(covers(
+            Some(&json!({ "a": { "b": 1, "d": 2 }, "c": [1, 2] })),
+            Some(&wanted)
+        ));
+        assert!(!covers(Some(&json!({ "a": { "b": 2 }, "c": [1, 2] })), Some(&wanted)));
+        assert!(!covers(Some(&json!({ "a": { "b": 1 }, "c": [1] })), Some(&wanted)));
+        assert!(!covers(Some(&json!({ "a": { "b": 1 } })), Some(&wanted)));
+    }
+}

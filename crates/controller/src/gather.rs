@@ -1,0 +1,250 @@
+//! From the caches to a snapshot. Nothing is decided here.
+
+mod templates;
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use instar_api::ClusterUpgrade;
+use instar_domain::KubeVersion;
+use instar_planner::{
+    Cluster as PlannedCluster, ClusterKind, Contract, ControlPlane, Flavor, LEDGER_ANNOTATION, Ledger, Machine,
+    MachineDeployment, MachinePhase, MachinePool, MachineSet, Node, Object, Observed, Owner, PoolId, Replicas,
+    ResourceVersion, Retention, Rollout, Snapshot, Standing, TemplateRef, Unreadable,
+};
+use jiff::Timestamp;
+use kube::{Resource, ResourceExt};
+
+use crate::{
+    caches::{Caches, PAUSED_ANNOTATION},
+    views,
+    wish::wish,
+};
+
+pub(crate) use templates::Templates;
+
+const OWNED_LABEL: &str = "topology.cluster.x-k8s.io/owned";
+const DEPLOYMENT_LABEL: &str = "cluster.x-k8s.io/deployment-name";
+const SET_LABEL: &str = "cluster.x-k8s.io/set-name";
+const CONTROL_PLANE_LABEL: &str = "cluster.x-k8s.io/control-plane";
+
+/// A snapshot without its templates.
+pub(crate) fn gather(caches: &Caches, cluster: &views::Cluster, upgrade: &ClusterUpgrade, now: Timestamp) -> Snapshot {
+    let (namespace, name) = (cluster.namespace().unwrap_or_default(), cluster.name_any());
+    let sets = caches.sets.of(&namespace, &name);
+    let template_of_set: BTreeMap<String, String> = sets
+        .iter()
+        .map(|set| (set.name_any(), set.spec.template.spec.infrastructure_ref.name.clone()))
+        .collect();
+    let machines = caches.machines.of(&namespace, &name);
+    Snapshot {
+        now,
+        cluster: PlannedCluster {
+            standing: standing(cluster, cluster.spec.paused),
+            kind: match cluster.spec.topology {
+                Some(_) => ClusterKind::Topology,
+                None => ClusterKind::Classic,
+            },
+            uid: cluster.uid().unwrap_or_default(),
+            namespace: namespace.clone(),
+            name: name.clone(),
+        },
+        wish: wish(upgrade),
+        catalog: caches.catalog(),
+        gates: BTreeMap::new(),
+        retention: Retention::default(),
+        control_plane: control_plane(caches, cluster, &namespace, &name),
+        pools: observe(caches.deployments.of(&namespace, &name), deployment),
+        machine_sets: observe(sets, set),
+        machine_pools: observe(caches.machine_pools.of(&namespace, &name), machine_pool),
+        machines: observe(machines, |object| machine(object, &template_of_set)),
+        templates: Vec::new(),
+    }
+}
+
+fn observe<K, T>(objects: Vec<Arc<K>>, read: impl Fn(&K) -> Result<T, String>) -> Vec<Observed<T>>
+where
+    K: Resource<DynamicType = ()>,
+{
+    let objects = objects.into_iter();
+    objects.map(|object| observed(object.as_ref(), read(&object))).collect()
+}
+
+fn observed<K: Resource<DynamicType = ()>, T>(object: &K, read: Result<T, String>) -> Observed<T> {
+    match read {
+        Ok(part) => Observed::Read(part),
+        Err(reason) => Observed::Invalid(Unreadable {
+            kind: K::kind(&()).into_owned(),
+            name: object.name_any(),
+            reason,
+        }),
+    }
+}
+
+fn control_plane(
+    caches: &Caches,
+    cluster: &views::Cluster,
+    namespace: &str,
+    name: &str,
+) -> Option<Observed<ControlPlane>> {
+    let reference = cluster.spec.control_plane_ref.as_ref()?;
+    let kind = views::KubeadmControlPlane::kind(&());
+    if reference.kind != kind || reference.api_group != views::KubeadmControlPlane::group(&()) {
+        return Some(Observed::Invalid(Unreadable {
+            kind: reference.kind.clone(),
+            name: reference.name.clone(),
+            reason: format!("of the control planes, only a {kind} can be upgraded"),
+        }));
+    }
+    let found = caches.control_planes.of(namespace, name);
+    let found = found.iter().find(|object| object.name_any() == reference.name)?;
+    Some(observed(found.as_ref(), kubeadm(found)))
+}
+
+fn kubeadm(object: &views::KubeadmControlPlane) -> Result<ControlPlane, String> {
+    let status = object.status.clone().unwrap_or_default();
+    let counted = status.versions.iter().filter(|count| count.replicas != Some(0));
+    let mut versions: Vec<&str> = counted.map(|count| count.version.as_str()).collect();
+    if versions.is_empty() {
+        versions.extend(status.version.as_deref());
+    }
+    let observed: Result<Vec<KubeVersion>, String> = versions.into_iter().map(version).collect();
+    let machines = &object.spec.machine_template.spec.infrastructure_ref;
+    Ok(ControlPlane {
+        object: self::object(object, Standing::Live, status.observed_generation),
+        version: version(&object.spec.version)?,
+        observed: observed?,
+        infrastructure: machines.as_ref().map(template_ref),
+        contract: Contract::V1Beta2,
+        flavor: Flavor::Kubeadm {
+            cluster_configuration: object.spec.kubeadm_config_spec.cluster_configuration.clone(),
+        },
+        replicas: Some(Replicas {
+            // Cluster API's own default.
+            desired: object.spec.replicas.unwrap_or(1),
+            total: status.replicas.unwrap_or_default(),
+            ready: status.ready_replicas.unwrap_or_default(),
+            up_to_date: status.up_to_date_replicas.unwrap_or_default(),
+        }),
+    })
+}
+
+fn deployment(object: &views::MachineDeployment) -> Result<MachineDeployment, String> {
+    let machines = &object.spec.template.spec;
+    let paused = if object.spec.paused {
+        Standing::Paused
+    } else {
+        Standing::Live
+    };
+    let seen = object.status.as_ref().map_or(0, |status| status.observed_generation);
+    Ok(MachineDeployment {
+        object: self::object(object, paused, seen),
+        labels: object.spec.template.metadata.labels.clone(),
+        version: version(&machines.version)?,
+        infrastructure: template_ref(&machines.infrastructure_ref),
+        bootstrap: machines.bootstrap.config_ref.as_ref().map(template_ref),
+        rollout: match object.spec.rollout.strategy.kind.as_str() {
+            "OnDelete" => Rollout::OnDelete,
+            _ => Rollout::Rolling,
+        },
+    })
+}
+
+fn set(object: &views::MachineSet) -> Result<MachineSet, String> {
+    let machines = &object.spec.template.spec;
+    Ok(MachineSet {
+        name: object.name_any(),
+        pool: object.labels().get(DEPLOYMENT_LABEL).cloned(),
+        version: version(&machines.version)?,
+        infrastructure: template_ref(&machines.infrastructure_ref),
+        bootstrap: machines.bootstrap.config_ref.as_ref().map(template_ref),
+        replicas: object.spec.replicas.unwrap_or(1),
+        standing: standing(object, false),
+    })
+}
+
+fn machine_pool(object: &views::MachinePool) -> Result<MachinePool, String> {
+    Ok(MachinePool {
+        name: object.name_any(),
+        version: version(&object.spec.template.spec.version)?,
+    })
+}
+
+fn machine(object: &views::Machine, template_of_set: &BTreeMap<String, String>) -> Result<Machine, String> {
+    let labels = object.labels();
+    let status = object.status.clone().unwrap_or_default();
+    let pool = if labels.contains_key(CONTROL_PLANE_LABEL) {
+        Some(PoolId::ControlPlane)
+    } else {
+        labels.get(DEPLOYMENT_LABEL).cloned().map(PoolId::Workers)
+    };
+    // A control plane's own count says which of its machines are up to date.
+    let set = labels.get(SET_LABEL);
+    Ok(Machine {
+        name: object.name_any(),
+        pool,
+        version: version(&object.spec.version)?,
+        template: set.and_then(|set| template_of_set.get(set)).cloned(),
+        phase: phase(&status.phase),
+        node: match status.node_ref {
+            None => Node::Absent,
+            Some(node) => Node::Joined {
+                name: node.name,
+                version: version(&status.node_info.kubelet_version).ok(),
+            },
+        },
+        standing: standing(object, false),
+    })
+}
+
+fn phase(text: &str) -> MachinePhase {
+    match text {
+        "Pending" => MachinePhase::Pending,
+        "Provisioning" => MachinePhase::Provisioning,
+        "Provisioned" => MachinePhase::Provisioned,
+        "Running" => MachinePhase::Running,
+        "Updating" => MachinePhase::Updating,
+        "Deleting" | "Deleted" => MachinePhase::Deleting,
+        "Failed" => MachinePhase::Failed,
+        _ => MachinePhase::Unknown,
+    }
+}
+
+fn version(text: &str) -> Result<KubeVersion, String> {
+    text.parse()
+        .map_err(|error| format!("its version can't be read: {error}"))
+}
+
+fn template_ref(reference: &views::Reference) -> TemplateRef {
+    TemplateRef {
+        group: reference.api_group.clone(),
+        kind: reference.kind.clone(),
+        name: reference.name.clone(),
+    }
+}
+
+fn standing(object: &impl ResourceExt, paused: bool) -> Standing {
+    if object.meta().deletion_timestamp.is_some() {
+        Standing::Deleting
+    } else if paused || object.annotations().contains_key(PAUSED_ANNOTATION) {
+        Standing::Paused
+    } else {
+        Standing::Live
+    }
+}
+
+/// `own` is what the object's spec says of it.
+fn object<K: Resource<DynamicType = ()>>(object: &K, own: Standing, observed_generation: i64) -> Object {
+    let owned = object.labels().contains_key(OWNED_LABEL);
+    let ledger = object.annotations().get(LEDGER_ANNOTATION);
+    Object {
+        api_version: K::api_version(&()).into_owned(),
+        kind: K::kind(&()).into_owned(),
+        name: object.name_any(),
+        resource_version: ResourceVersion(object.resource_version().unwrap_or_default()),
+        generation: object.meta().generation.unwrap_or_default(),
+        observed_generation,
+        standing: standing(object, own == Standing::Paused),
+        owner: if owned { Owner::Topology } else { Owner::User },
+        ledger: ledger.and_then(|text| Ledger::from_annotation(text)),
+    }
+}

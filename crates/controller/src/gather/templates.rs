@@ -1,0 +1,105 @@
+//! The templates that a Cluster refers to, and those that were minted for it, as they are now.
+//!
+//! They are of kinds that only their provider knows, and few: they are read when they are needed.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use instar_capi::labels::CLUSTER_NAME;
+use instar_planner::{
+    Observed, RELEASE_LABEL, ResourceVersion, Snapshot, Standing, Template, TemplateRef, Unreadable, label_value,
+};
+use kube::{Api, Client, ResourceExt, api::ListParams, core::DynamicObject, discovery::ApiResource};
+use serde_json::Value;
+
+use crate::{
+    api::{Error, call},
+    kinds::Kinds,
+};
+
+/// Reads templates.
+pub(crate) struct Templates<'a> {
+    pub(crate) client: &'a Client,
+    pub(crate) kinds: &'a Kinds,
+}
+
+impl Templates<'_> {
+    /// Every template of a snapshot. One that is referred to and isn't there is left out.
+    pub(crate) async fn of(&self, snapshot: &Snapshot) -> Result<Vec<Observed<Template>>, Error> {
+        let mut by_kind: BTreeMap<(String, String), BTreeSet<String>> = BTreeMap::new();
+        for reference in references(snapshot) {
+            let kind = (reference.group.clone(), reference.kind.clone());
+            by_kind.entry(kind).or_default().insert(reference.name.clone());
+        }
+        let mut templates = Vec::new();
+        for ((group, kind), names) in by_kind {
+            let resource = self.kinds.resource(self.client, &group, &kind).await?;
+            let read = self.of_kind(snapshot, &resource, names).await;
+            templates.extend(read.inspect_err(|_| self.kinds.forget())?);
+        }
+        Ok(templates)
+    }
+
+    async fn of_kind(
+        &self,
+        snapshot: &Snapshot,
+        resource: &ApiResource,
+        mut names: BTreeSet<String>,
+    ) -> Result<Vec<Observed<Template>>, Error> {
+        let cluster = &snapshot.cluster;
+        let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), &cluster.namespace, resource);
+        let selector = format!("{CLUSTER_NAME}={},{RELEASE_LABEL}", label_value(&cluster.name));
+        let minted = ListParams::default().labels(&selector);
+        let kind = &resource.kind;
+        let doing = || format!("listing the {kind}s that were minted for {}", cluster.name);
+        let mut objects = call(doing, api.list(&minted)).await?.items;
+        for object in &objects {
+            names.remove(&object.name_any());
+        }
+        for name in names {
+            objects.extend(call(|| format!("reading {kind} {name}"), api.get_opt(&name)).await?);
+        }
+        Ok(objects.iter().map(|object| template(object, resource)).collect())
+    }
+}
+
+/// What the control plane and the pools refer to.
+fn references(snapshot: &Snapshot) -> Vec<&TemplateRef> {
+    let control_plane = snapshot.control_plane.iter().filter_map(read);
+    let pools = snapshot.pools.iter().filter_map(read);
+    control_plane
+        .filter_map(|control_plane| control_plane.infrastructure.as_ref())
+        .chain(pools.flat_map(|pool| std::iter::once(&pool.infrastructure).chain(&pool.bootstrap)))
+        .collect()
+}
+
+fn read<T>(part: &Observed<T>) -> Option<&T> {
+    match part {
+        Observed::Read(part) => Some(part),
+        Observed::Invalid(_) => None,
+    }
+}
+
+fn template(object: &DynamicObject, resource: &ApiResource) -> Observed<Template> {
+    let name = object.name_any();
+    let Some(created) = object.creation_timestamp() else {
+        return Observed::Invalid(Unreadable {
+            kind: resource.kind.clone(),
+            name,
+            reason: "it has no creationTimestamp".to_owned(),
+        });
+    };
+    Observed::Read(Template {
+        api_version: resource.api_version.clone(),
+        kind: resource.kind.clone(),
+        resource_version: ResourceVersion(object.resource_version().unwrap_or_default()),
+        spec: object.data.get("spec").cloned().unwrap_or(Value::Null),
+        labels: object.labels().clone(),
+        annotations: object.annotations().clone(),
+        created: created.0,
+        standing: match object.metadata.deletion_timestamp {
+            Some(_) => Standing::Deleting,
+            None => Standing::Live,
+        },
+        name,
+    })
+}

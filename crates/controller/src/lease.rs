@@ -1,0 +1,117 @@
+//! Who writes: one process at a time.
+//!
+//! The lease saves work. What is right rests on names that say what is in them and on writes that
+//! compare, so two who both think that they lead do no harm.
+
+use kube::Client;
+use kube_lease_manager::{LeaseManager, LeaseManagerBuilder, LeaseManagerError};
+use tokio::{
+    sync::watch,
+    task::{JoinError, JoinHandle},
+};
+
+/// The lease's name.
+const NAME: &str = "instar-controller";
+/// How long it holds without being renewed.
+const SECONDS: u64 = 15;
+/// How long before its end it is renewed.
+const GRACE_SECONDS: u64 = 5;
+
+/// Why the lease is gone.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages say it")]
+pub enum LeaseError {
+    #[error("can't use the lease {NAME} in the namespace {namespace}")]
+    Start {
+        namespace: String,
+        source: LeaseManagerError,
+    },
+    #[error("renewing the lease ended")]
+    Ended(#[source] LeaseManagerError),
+    #[error("renewing the lease ended without an error: please report this")]
+    Quiet,
+    #[error("renewing the lease panicked: please report this")]
+    Panicked(#[source] JoinError),
+    #[error("another process holds the lease now")]
+    Lost,
+}
+
+/// Whether this process leads.
+#[derive(Debug)]
+pub(crate) struct Lease {
+    leads: watch::Receiver<bool>,
+    renewing: Option<JoinHandle<kube_lease_manager::Result<LeaseManager>>>,
+    /// Held where there is no lease, so that the channel stays open.
+    _alone: Option<watch::Sender<bool>>,
+}
+
+/// Asked before every write.
+#[derive(Clone, Debug)]
+pub(crate) struct Leads(watch::Receiver<bool>);
+
+impl Leads {
+    pub(crate) fn now(&self) -> bool {
+        *self.0.borrow()
+    }
+}
+
+impl Lease {
+    /// Of this namespace, or of nobody: then this process leads.
+    pub(crate) async fn start(client: &Client, namespace: Option<&str>) -> Result<Self, LeaseError> {
+        let Some(namespace) = namespace else {
+            let (alone, leads) = watch::channel(true);
+            return Ok(Self {
+                leads,
+                renewing: None,
+                _alone: Some(alone),
+            });
+        };
+        let lease = LeaseManagerBuilder::new(client.clone(), NAME)
+            .with_namespace(namespace)
+            .with_duration(SECONDS)
+            .with_grace(GRACE_SECONDS)
+            .build()
+            .await
+            .map_err(|source| LeaseError::Start {
+                namespace: namespace.to_owned(),
+                source,
+            })?;
+        let (leads, renewing) = lease.watch().await;
+        Ok(Self {
+            leads,
+            renewing: Some(renewing),
+            _alone: None,
+        })
+    }
+
+    pub(crate) fn leads(&self) -> Leads {
+        Leads(self.leads.clone())
+    }
+
+    /// Waits until this process leads.
+    pub(crate) async fn won(&mut self) -> Result<(), LeaseError> {
+        if self.leads.wait_for(|leads| *leads).await.is_ok() {
+            return Ok(());
+        }
+        Err(self.ended().await)
+    }
+
+    /// Waits until it doesn't any more.
+    pub(crate) async fn lost(&mut self) -> LeaseError {
+        if self.leads.wait_for(|leads| !*leads).await.is_ok() {
+            return LeaseError::Lost;
+        }
+        self.ended().await
+    }
+
+    async fn ended(&mut self) -> LeaseError {
+        let Some(renewing) = self.renewing.take() else {
+            return LeaseError::Quiet;
+        };
+        match renewing.await {
+            Ok(Ok(_)) => LeaseError::Quiet,
+            Ok(Err(error)) => LeaseError::Ended(error),
+            Err(panicked) => LeaseError::Panicked(panicked),
+        }
+    }
+}

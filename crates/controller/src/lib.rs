@@ -1,0 +1,30 @@
+//! The controller of classic clusters: it mints and swaps what the planner decides.
+//!
+//! ```text
+//! caches ─▶ gather ─▶ plan ─▶ check ─▶ report ─▶ execute      for each Cluster that an event
+//! (watches)  (+ templates)  instar_planner    (status)  (one write)       or a timer wakes
+//! ```
+//!
+//! Invariants: a pass makes at most one write beside its record; every write carries the compare or
+//! a name that says what is in it, so a crash, a retry or a second leader does nothing twice; every
+//! call has a deadline; a paused Cluster or upgrade is not written to, nor is its record.
+
+mod api;
+mod backoff;
+mod caches;
+mod execute;
+mod gather;
+mod kinds;
+mod lease;
+mod metrics;
+mod reconcile;
+mod report;
+mod rules;
+mod run;
+mod views;
+mod wish;
+mod words;
+
+pub use lease::LeaseError;
+pub use rules::{LEASE_RULES, RULES, Rule};
+pub use run::{Error, run};

@@ -1,0 +1,48 @@
+//! What `instar controller` may do.
+
+/// What may be done to one resource.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rule {
+    /// The API group.
+    pub api_group: &'static str,
+    /// The resource, in the plural, with its subresource.
+    pub resource: &'static str,
+    /// The verbs.
+    pub verbs: &'static [&'static str],
+}
+
+const fn rule(api_group: &'static str, resource: &'static str, verbs: &'static [&'static str]) -> Rule {
+    Rule {
+        api_group,
+        resource,
+        verbs,
+    }
+}
+
+const WATCH: &[&str] = &["list", "watch"];
+const SWAP: &[&str] = &["list", "watch", "patch"];
+const TEMPLATE: &[&str] = &["get", "list", "create", "delete"];
+
+/// What it may do in every namespace.
+pub const RULES: &[Rule] = &[
+    rule("bootstrap.cluster.x-k8s.io", "kubeadmconfigtemplates", TEMPLATE),
+    rule("cluster.x-k8s.io", "clusters", WATCH),
+    rule("cluster.x-k8s.io", "machinedeployments", SWAP),
+    rule("cluster.x-k8s.io", "machinepools", WATCH),
+    rule("cluster.x-k8s.io", "machines", WATCH),
+    rule("cluster.x-k8s.io", "machinesets", WATCH),
+    rule("controlplane.cluster.x-k8s.io", "kubeadmcontrolplanes", SWAP),
+    rule("events.k8s.io", "events", &["create", "patch"]),
+    // Each provider has kinds of its own there, and nobody can list them all.
+    rule("infrastructure.cluster.x-k8s.io", "*", TEMPLATE),
+    rule(
+        "upgrade.cluster.x-k8s.io",
+        "clusterupgrades",
+        &["list", "watch", "create"],
+    ),
+    rule("upgrade.cluster.x-k8s.io", "clusterupgrades/status", &["patch"]),
+    rule("upgrade.cluster.x-k8s.io", "kubernetesreleases", WATCH),
+];
+
+/// What it may do in the namespace of its lease.
+pub const LEASE_RULES: &[Rule] = &[rule("coordination.k8s.io", "leases", &["get", "create", "patch"])];

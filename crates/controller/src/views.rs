@@ -1,0 +1,281 @@
+//! Cluster API's objects at v1beta2, as far as an upgrade reads them. They are never written back.
+
+use std::collections::BTreeMap;
+
+use kube::CustomResource;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// A Cluster's spec.
+#[derive(CustomResource, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[kube(
+    group = "cluster.x-k8s.io",
+    version = "v1beta2",
+    kind = "Cluster",
+    plural = "clusters",
+    namespaced,
+    schema = "disabled"
+)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ClusterSpec {
+    /// Whether its controllers pause.
+    pub paused: bool,
+    /// Present where the topology controller mints and swaps.
+    pub topology: Option<Topology>,
+    /// Its control plane.
+    pub control_plane_ref: Option<Reference>,
+}
+
+/// That there is one is all that counts.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+pub struct Topology {}
+
+/// A reference within a namespace.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Reference {
+    /// The API group.
+    pub api_group: String,
+    /// The kind.
+    pub kind: String,
+    /// The name.
+    pub name: String,
+}
+
+/// A `KubeadmControlPlane`'s spec.
+#[derive(CustomResource, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[kube(
+    group = "controlplane.cluster.x-k8s.io",
+    version = "v1beta2",
+    kind = "KubeadmControlPlane",
+    plural = "kubeadmcontrolplanes",
+    namespaced,
+    schema = "disabled",
+    status = "KubeadmControlPlaneStatus"
+)]
+#[serde(rename_all = "camelCase", default)]
+pub struct KubeadmControlPlaneSpec {
+    /// The version.
+    pub version: String,
+    /// How many machines.
+    pub replicas: Option<u32>,
+    /// What its machines are made of.
+    pub machine_template: ControlPlaneMachines,
+    /// What kubeadm is told.
+    pub kubeadm_config_spec: KubeadmConfig,
+}
+
+/// What a control plane's machines are made of.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(default)]
+pub struct ControlPlaneMachines {
+    /// The wrapper of the contract v1beta2.
+    pub spec: ControlPlaneMachineSpec,
+}
+
+/// The same, one level below.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ControlPlaneMachineSpec {
+    /// The template of the machines.
+    pub infrastructure_ref: Option<Reference>,
+}
+
+/// What kubeadm is told.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase", default)]
+pub struct KubeadmConfig {
+    /// Of the cluster as a whole: images, etcd.
+    pub cluster_configuration: Value,
+}
+
+/// A `KubeadmControlPlane`'s status.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase", default)]
+pub struct KubeadmControlPlaneStatus {
+    /// The edit that this tells of.
+    pub observed_generation: i64,
+    /// The lowest version.
+    pub version: Option<String>,
+    /// Every version, and how many machines run it.
+    pub versions: Vec<VersionCount>,
+    /// How many machines there are.
+    pub replicas: Option<u32>,
+    /// How many of them are ready.
+    pub ready_replicas: Option<u32>,
+    /// How many of them are as the spec says.
+    pub up_to_date_replicas: Option<u32>,
+}
+
+/// How many machines run a version.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(default)]
+pub struct VersionCount {
+    /// The version.
+    pub version: String,
+    /// How many.
+    pub replicas: Option<u32>,
+}
+
+/// A `MachineDeployment`'s spec.
+#[derive(CustomResource, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[kube(
+    group = "cluster.x-k8s.io",
+    version = "v1beta2",
+    kind = "MachineDeployment",
+    plural = "machinedeployments",
+    namespaced,
+    schema = "disabled",
+    status = "ObservedGeneration"
+)]
+#[serde(rename_all = "camelCase", default)]
+pub struct MachineDeploymentSpec {
+    /// The Cluster.
+    pub cluster_name: String,
+    /// Whether it pauses.
+    pub paused: bool,
+    /// How machines are replaced.
+    pub rollout: MachineRollout,
+    /// The machines.
+    pub template: MachineTemplate,
+}
+
+/// How machines are replaced.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(default)]
+pub struct MachineRollout {
+    /// The strategy.
+    pub strategy: RolloutStrategy,
+}
+
+/// The strategy.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(default)]
+pub struct RolloutStrategy {
+    /// `RollingUpdate` or `OnDelete`.
+    #[serde(rename = "type")]
+    pub kind: String,
+}
+
+/// The edit that a status tells of.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ObservedGeneration {
+    /// The edit.
+    pub observed_generation: i64,
+}
+
+/// A `MachineSet`'s spec.
+#[derive(CustomResource, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[kube(
+    group = "cluster.x-k8s.io",
+    version = "v1beta2",
+    kind = "MachineSet",
+    plural = "machinesets",
+    namespaced,
+    schema = "disabled"
+)]
+#[serde(rename_all = "camelCase", default)]
+pub struct MachineSetSpec {
+    /// The Cluster.
+    pub cluster_name: String,
+    /// How many machines.
+    pub replicas: Option<u32>,
+    /// The machines.
+    pub template: MachineTemplate,
+}
+
+/// A `MachinePool`'s spec.
+#[derive(CustomResource, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[kube(
+    group = "cluster.x-k8s.io",
+    version = "v1beta2",
+    kind = "MachinePool",
+    plural = "machinepools",
+    namespaced,
+    schema = "disabled"
+)]
+#[serde(rename_all = "camelCase", default)]
+pub struct MachinePoolSpec {
+    /// The Cluster.
+    pub cluster_name: String,
+    /// The machines.
+    pub template: MachineTemplate,
+}
+
+/// What the machines of a set are made of.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(default)]
+pub struct MachineTemplate {
+    /// Their labels.
+    pub metadata: Labelled,
+    /// Their spec.
+    pub spec: MachineSpec,
+}
+
+/// Labels.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(default)]
+pub struct Labelled {
+    /// The labels.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// A `Machine`'s spec.
+#[derive(CustomResource, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[kube(
+    group = "cluster.x-k8s.io",
+    version = "v1beta2",
+    kind = "Machine",
+    plural = "machines",
+    namespaced,
+    schema = "disabled",
+    status = "MachineStatus"
+)]
+#[serde(rename_all = "camelCase", default)]
+pub struct MachineSpec {
+    /// The Cluster.
+    pub cluster_name: String,
+    /// The version.
+    pub version: String,
+    /// The template, or in a Machine the infrastructure.
+    pub infrastructure_ref: Reference,
+    /// How it is bootstrapped.
+    pub bootstrap: Bootstrap,
+}
+
+/// How a machine is bootstrapped.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Bootstrap {
+    /// The template of the configuration.
+    pub config_ref: Option<Reference>,
+}
+
+/// A `Machine`'s status.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase", default)]
+pub struct MachineStatus {
+    /// What its controller says.
+    pub phase: String,
+    /// Its node.
+    pub node_ref: Option<NodeReference>,
+    /// What the node says of itself.
+    pub node_info: NodeInfo,
+}
+
+/// A node, by its name.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(default)]
+pub struct NodeReference {
+    /// The name.
+    pub name: String,
+}
+
+/// What a node says of itself.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase", default)]
+pub struct NodeInfo {
+    /// The kubelet's version.
+    pub kubelet_version: String,
+}

@@ -1,0 +1,103 @@
+//! A `ClusterUpgrade` that somebody writes.
+
+use instar_api::{ClusterUpgrade, UpgradePhase};
+use instar_e2e::{
+    Result,
+    journeys::Scene,
+    ledger::{Ledger, Pool},
+    wait::wait_for,
+};
+use kube::{
+    Api,
+    api::{Patch, PatchParams},
+};
+use serde_json::{Value, json};
+
+use crate::{
+    catalog::Rows,
+    cluster::{self, NAME, assert_rolled},
+    controller::{Controller, Election},
+    upgrade::{UPGRADE, phase},
+};
+
+/// One pool is held, and the rest goes; a second record waits for the first; what is immutable is.
+pub(crate) async fn held_and_all_at_once(scene: Scene) -> Result<()> {
+    let rows = Rows::new(8);
+    let mut controller = Controller::start(&scene, Election::None).await?;
+    let ledger = Ledger::start(&scene.mgmt.client(), &scene.namespace).await?;
+    for row in rows.all() {
+        scene.apply_object(row).await?;
+    }
+    cluster::create(&scene, &rows).await?;
+    scene
+        .apply_object(record(
+            "first",
+            &json!({
+                "clusterName": NAME,
+                "target": "v1.34",
+                "strategy": { "type": "All" },
+                "pools": [{ "name": "md-1", "hold": true }],
+            }),
+        ))
+        .await?;
+    scene
+        .apply_object(record(
+            "second",
+            &json!({ "clusterName": NAME, "target": rows.version(33) }),
+        ))
+        .await?;
+    await_phase(&scene, "first", UpgradePhase::Completed).await?;
+    assert_rolled(&ledger, &rows, &Pool::ControlPlane, 3, &[33, 34])?;
+    assert_rolled(&ledger, &rows, &Pool::Workers("md-0".to_owned()), 2, &[33, 34])?;
+    assert_rolled(&ledger, &rows, &Pool::Workers("md-1".to_owned()), 2, &[33])?;
+    // It had to wait, and by then it asks for less than what runs.
+    await_phase(&scene, "second", UpgradePhase::Refused).await?;
+
+    refused(&scene, &json!({ "clusterName": "another" }), "clusterName is immutable").await?;
+    refused(&scene, &json!({ "target": "v1.36" }), "target is immutable").await?;
+    refused(
+        &scene,
+        &json!({ "strategy": { "limit": 3 } }),
+        "limit is for the type Parallel alone",
+    )
+    .await?;
+    let both = json!({ "pools": [{ "name": "md-1", "hold": true, "release": "r" }] });
+    refused(&scene, &both, "exactly one of hold: true and release must be set").await?;
+    controller.kill().await
+}
+
+fn record(name: &str, spec: &Value) -> Value {
+    json!({
+        "apiVersion": "upgrade.cluster.x-k8s.io/v1alpha1",
+        "kind": "ClusterUpgrade",
+        "metadata": { "name": name },
+        "spec": spec,
+    })
+}
+
+fn records(scene: &Scene) -> Api<ClusterUpgrade> {
+    Api::namespaced(scene.mgmt.client(), &scene.namespace)
+}
+
+async fn await_phase(scene: &Scene, name: &str, wanted: UpgradePhase) -> Result<()> {
+    let records = records(scene);
+    wait_for(&format!("{name} to be {wanted:?}"), UPGRADE, || async {
+        let record = records.get(name).await?;
+        if phase(&record) == wanted {
+            Ok(())
+        } else {
+            Err(format!("{:?}", record.status).into())
+        }
+    })
+    .await
+}
+
+/// The API server refuses an edit, and says why.
+async fn refused(scene: &Scene, spec: &Value, why: &str) -> Result<()> {
+    let patch = Patch::Merge(json!({ "spec": spec }));
+    match records(scene).patch("first", &PatchParams::default(), &patch).await {
+        Ok(_) => anyhow::bail!("{spec} was accepted"),
+        Err(error) => anyhow::ensure!(error.to_string().contains(why), "{spec}: {error}"),
+    }
+    Ok(())
+}

@@ -1,0 +1,226 @@
+//! A classic cluster: every object of it written by hand, as people do.
+
+use instar_e2e::{
+    Result,
+    fixtures::{COMES_UP, core_kind, wait_running},
+    journeys::Scene,
+    ledger::{Ledger, MachineRecord, Pool},
+};
+use kube::{
+    Api,
+    core::{DynamicObject, GroupVersionKind},
+    discovery::ApiResource,
+};
+use serde_json::{Value, json};
+
+use crate::catalog::{IMAGE, Rows};
+
+/// The pools, with two machines each.
+pub(crate) const POOLS: [&str; 2] = ["md-0", "md-1"];
+/// How many machines there are when nothing rolls.
+pub(crate) const MACHINES: usize = 7;
+/// The Cluster's name.
+pub(crate) const NAME: &str = "c";
+
+const INFRASTRUCTURE: &str = "infrastructure.cluster.x-k8s.io";
+const BOOTSTRAP: &str = "bootstrap.cluster.x-k8s.io";
+const CONTROL_PLANE: &str = "controlplane.cluster.x-k8s.io";
+
+/// Makes it at the first row of v1.33, and waits until it runs.
+pub(crate) async fn create(scene: &Scene, rows: &Rows) -> Result<()> {
+    let version = rows.version(33);
+    for name in ["cp"].into_iter().chain(POOLS) {
+        scene.apply_object(machine_template(name, &rows.image(33, 1))).await?;
+    }
+    for name in POOLS {
+        scene.apply_object(bootstrap_template(name)).await?;
+    }
+    scene
+        .apply_object(json!({
+            "apiVersion": format!("{INFRASTRUCTURE}/v1beta2"),
+            "kind": "DevCluster",
+            // Its controller writes into the annotations without looking whether there are any.
+            "metadata": { "name": NAME, "annotations": { "journey.example.org/classic": "yes" } },
+            "spec": { "backend": { "inMemory": {} } },
+        }))
+        .await?;
+    scene.apply_object(control_plane(&version)).await?;
+    scene
+        .apply_object(json!({
+            "apiVersion": "cluster.x-k8s.io/v1beta2",
+            "kind": "Cluster",
+            "metadata": { "name": NAME },
+            "spec": {
+                "clusterNetwork": {
+                    "services": { "cidrBlocks": ["10.128.0.0/12"] },
+                    "pods": { "cidrBlocks": ["192.168.0.0/16"] },
+                    "serviceDomain": "cluster.local",
+                },
+                "controlPlaneRef": { "apiGroup": CONTROL_PLANE, "kind": "KubeadmControlPlane", "name": NAME },
+                "infrastructureRef": { "apiGroup": INFRASTRUCTURE, "kind": "DevCluster", "name": NAME },
+            },
+        }))
+        .await?;
+    for name in POOLS {
+        scene.apply_object(deployment(name, &version)).await?;
+    }
+    wait_running(&scene.mgmt, &scene.namespace, NAME, &version, MACHINES, COMES_UP).await
+}
+
+fn machine_template(name: &str, image: &str) -> Value {
+    json!({
+        "apiVersion": format!("{INFRASTRUCTURE}/v1beta2"),
+        "kind": "DevMachineTemplate",
+        "metadata": { "name": name },
+        "spec": { "template": { "spec": { "backend": { "inMemory": {
+            "vm": { "provisioning": { "startupDuration": image } },
+        } } } } },
+    })
+}
+
+fn bootstrap_template(name: &str) -> Value {
+    json!({
+        "apiVersion": format!("{BOOTSTRAP}/v1beta2"),
+        "kind": "KubeadmConfigTemplate",
+        "metadata": { "name": name },
+        "spec": { "template": { "spec": { "joinConfiguration": registration() } } },
+    })
+}
+
+fn registration() -> Value {
+    json!({ "nodeRegistration": { "criSocket": "unix:///var/run/containerd/containerd.sock" } })
+}
+
+fn control_plane(version: &str) -> Value {
+    json!({
+        "apiVersion": format!("{CONTROL_PLANE}/v1beta2"),
+        "kind": "KubeadmControlPlane",
+        "metadata": { "name": NAME },
+        "spec": {
+            "replicas": 3,
+            "version": version,
+            "machineTemplate": { "spec": { "infrastructureRef": template("cp") } },
+            "kubeadmConfigSpec": {
+                "clusterConfiguration": {
+                    "etcd": { "local": { "imageTag": "3.5.26-0" } },
+                    "dns": { "imageTag": "v1.12.0" },
+                },
+                "initConfiguration": registration(),
+                "joinConfiguration": registration(),
+            },
+        },
+    })
+}
+
+fn template(name: &str) -> Value {
+    json!({ "apiGroup": INFRASTRUCTURE, "kind": "DevMachineTemplate", "name": name })
+}
+
+fn deployment(name: &str, version: &str) -> Value {
+    json!({
+        "apiVersion": "cluster.x-k8s.io/v1beta2",
+        "kind": "MachineDeployment",
+        "metadata": { "name": name },
+        "spec": {
+            "clusterName": NAME,
+            "replicas": 2,
+            "selector": { "matchLabels": {} },
+            "template": { "spec": {
+                "clusterName": NAME,
+                "version": version,
+                "bootstrap": { "configRef": { "apiGroup": BOOTSTRAP, "kind": "KubeadmConfigTemplate", "name": name } },
+                "infrastructureRef": template(name),
+            } },
+        },
+    })
+}
+
+/// The Clusters of the journey.
+pub(crate) fn clusters(scene: &Scene) -> Api<DynamicObject> {
+    of(scene, &core_kind("Cluster", "clusters"))
+}
+
+/// The control planes of the journey.
+pub(crate) fn control_planes(scene: &Scene) -> Api<DynamicObject> {
+    let kind = GroupVersionKind::gvk(CONTROL_PLANE, "v1beta2", "KubeadmControlPlane");
+    of(scene, &ApiResource::from_gvk_with_plural(&kind, "kubeadmcontrolplanes"))
+}
+
+fn of(scene: &Scene, resource: &ApiResource) -> Api<DynamicObject> {
+    Api::namespaced_with(scene.mgmt.client(), &scene.namespace, resource)
+}
+
+/// Each machine was made once for each version of its pool, from a template that carries the row's
+/// value, and the templates are those that this takes.
+pub(crate) fn assert_two_minors(ledger: &Ledger, rows: &Rows) -> Result<()> {
+    assert_rolled(ledger, rows, &Pool::ControlPlane, 3, &[33, 34, 35])?;
+    for pool in POOLS {
+        assert_rolled(ledger, rows, &Pool::Workers(pool.to_owned()), 2, &[33, 35])?;
+    }
+    let templates = ledger.templates_ever(NAME)?;
+    let mut names: Vec<&str> = templates.iter().map(|template| template.name.as_str()).collect();
+    names.sort_unstable();
+    // Each version's name, without the hash at its end: three of ours, two more for the control
+    // plane, one more for each pool.
+    let (middle, last) = (slug(&rows.version(34)), slug(&rows.version(35)));
+    let expected = [
+        "cp".to_owned(),
+        format!("cp-{middle}-"),
+        format!("cp-{last}-"),
+        "md-0".to_owned(),
+        format!("md-0-{last}-"),
+        "md-1".to_owned(),
+        format!("md-1-{last}-"),
+    ];
+    assert_eq!(names.len(), expected.len(), "templates: {names:?}");
+    for (name, expected) in names.iter().zip(&expected) {
+        assert!(
+            name.starts_with(expected.as_str()),
+            "templates: {names:?}, and not {expected:?}"
+        );
+    }
+    assert!(
+        templates.iter().all(|template| !template.deleted),
+        "the previous templates are kept: {templates:?}"
+    );
+    Ok(())
+}
+
+fn slug(version: &str) -> String {
+    version.replace('.', "-")
+}
+
+/// A pool's machines were made once for each version, and in no other.
+pub(crate) fn assert_rolled(ledger: &Ledger, rows: &Rows, pool: &Pool, replicas: usize, minors: &[u8]) -> Result<()> {
+    let groups = ledger.machines_by_version(NAME)?;
+    let of_pool: Vec<(&String, &Vec<MachineRecord>)> = groups
+        .iter()
+        .filter(|((found, _), _)| found == pool)
+        .map(|((_, version), machines)| (version, machines))
+        .collect();
+    let versions: Vec<&String> = of_pool.iter().map(|(version, _)| *version).collect();
+    let expected: Vec<String> = minors.iter().map(|minor| rows.version(*minor)).collect();
+    assert_eq!(
+        versions,
+        expected.iter().collect::<Vec<_>>(),
+        "the versions of {pool:?}"
+    );
+    for ((version, machines), minor) in of_pool.into_iter().zip(minors) {
+        let names: Vec<&str> = machines.iter().map(|machine| machine.name.as_str()).collect();
+        assert_eq!(machines.len(), replicas, "{pool:?} at {version} had {names:?}");
+        for machine in machines {
+            assert_eq!(
+                image(machine),
+                Some(rows.image(*minor, 1)),
+                "{} of {version}",
+                machine.name
+            );
+        }
+    }
+    Ok(())
+}
+
+fn image(machine: &MachineRecord) -> Option<String> {
+    let spec = &machine.template.as_ref()?.spec;
+    Some(spec.pointer(IMAGE.trim_start_matches("/spec"))?.as_str()?.to_owned())
+}

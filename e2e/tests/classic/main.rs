@@ -1,0 +1,33 @@
+//! What the controller does to classic clusters, seen on a real management cluster.
+//!
+//! Each journey starts a controller of its own, so they run one by one, each with rows of a higher
+//! patch number than those before: on the way, the newest row of a minor is taken.
+#![allow(clippy::panic, reason = "a journey fails by panicking, with what it saw")]
+
+mod by_hand;
+#[path = "../journeys/catalog.rs"]
+mod catalog;
+mod cluster;
+mod controller;
+mod faults;
+mod rights;
+mod upgrade;
+
+use std::{process::ExitCode, time::Duration};
+
+use instar_e2e::journeys::{self, Journey, Setup};
+
+fn main() -> ExitCode {
+    let journeys = vec![
+        Journey::exclusive("classic-two-minors", upgrade::two_minors_by_one_annotation),
+        Journey::exclusive("classic-killed", upgrade::killed_on_the_way).within(Duration::from_mins(15)),
+        Journey::exclusive("classic-paused", upgrade::paused_in_the_middle),
+        Journey::exclusive("classic-two-controllers", faults::two_controllers_without_the_lease),
+        Journey::exclusive("classic-dropped-replies", faults::every_reply_of_a_write_is_dropped),
+        Journey::exclusive("classic-killed-before", faults::killed_before_every_write).within(Duration::from_mins(15)),
+        Journey::exclusive("classic-killed-after", faults::killed_after_every_write).within(Duration::from_mins(15)),
+        Journey::exclusive("classic-by-hand", by_hand::held_and_all_at_once),
+        Journey::exclusive("classic-rights", rights::nothing_is_forbidden),
+    ];
+    journeys::run(Setup::ClusterApi, journeys)
+}

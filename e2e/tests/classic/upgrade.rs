@@ -1,0 +1,233 @@
+//! Two minors by one annotation: as it should be, killed on the way, and paused in the middle.
+
+use std::time::Duration;
+
+use instar_api::{ClusterUpgrade, TemplateUse, UpgradePhase, VERSION_ANNOTATION};
+use instar_e2e::{
+    Context, Result, fixtures::wait_running, journeys::Scene, ledger::Ledger, progress::say, wait::wait_for,
+};
+use kube::{
+    Api, ResourceExt,
+    api::{ListParams, Patch, PatchParams},
+};
+use serde_json::{Value, json};
+
+use crate::{
+    catalog::Rows,
+    cluster::{self, MACHINES, NAME, assert_two_minors},
+    controller::{Controller, Election, steps, writes},
+};
+
+/// How long an upgrade of seven machines may take.
+pub(crate) const UPGRADE: Duration = Duration::from_mins(4);
+
+pub(crate) async fn two_minors_by_one_annotation(scene: Scene) -> Result<()> {
+    let rows = Rows::new(1);
+    let mut controller = Controller::start(&scene, Election::Lease).await?;
+    let ledger = begin(&scene, &rows).await?;
+    completed(&scene, &rows, &controller).await?;
+    assert_two_minors(&ledger, &rows)?;
+    assert_record(&scene, &rows).await?;
+    controller.kill().await
+}
+
+/// Killed after every write that moves something, and started again.
+pub(crate) async fn killed_on_the_way(scene: Scene) -> Result<()> {
+    let rows = Rows::new(2);
+    let mut controller = Controller::start(&scene, Election::None).await?;
+    let mut before = steps(&scene)?;
+    let ledger = begin(&scene, &rows).await?;
+    let (mut kills, began) = (0, std::time::Instant::now());
+    loop {
+        let now = steps(&scene)?;
+        if now > before {
+            controller.kill().await?;
+            before = steps(&scene)?;
+            kills += 1;
+            controller.go().await?;
+        }
+        let upgrade = upgrade(&scene).await?;
+        if upgrade.is_some_and(|upgrade| phase(&upgrade) == UpgradePhase::Completed) {
+            break;
+        }
+        anyhow::ensure!(began.elapsed() < UPGRADE * 2, "the upgrade did not end");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    completed(&scene, &rows, &controller).await?;
+    say(format!("kill points={kills}"));
+    assert!(kills >= 6, "only {kills} kills");
+    assert_two_minors(&ledger, &rows)?;
+    assert_record(&scene, &rows).await?;
+    controller.kill().await
+}
+
+pub(crate) async fn paused_in_the_middle(scene: Scene) -> Result<()> {
+    let rows = Rows::new(3);
+    let mut controller = Controller::start(&scene, Election::None).await?;
+    let ledger = begin(&scene, &rows).await?;
+    let middle = rows.version(34);
+    let control_planes = cluster::control_planes(&scene);
+    let at_middle = || async {
+        let control_plane = control_planes.get(NAME).await?;
+        let version = control_plane
+            .data
+            .pointer("/spec/version")
+            .and_then(Value::as_str)
+            .map(str::to_owned);
+        let left = control_plane
+            .data
+            .pointer("/status/versions")
+            .and_then(Value::as_array)
+            .map_or(0, Vec::len);
+        Ok::<_, kube::Error>((version.as_deref() == Some(middle.as_str()), left))
+    };
+    wait_for("the control plane to be on its way", UPGRADE, || async {
+        match at_middle().await? {
+            (true, _) => Ok(()),
+            seen => Err(format!("{seen:?}").into()),
+        }
+    })
+    .await?;
+    let record = upgrade(&scene).await?.context("there is no ClusterUpgrade")?.name_any();
+    pause(&scene, &record, true).await?;
+    // Two versions in the status: the first new machine is there, long after the edit was seen.
+    wait_for("the first new machine", UPGRADE, || async {
+        match at_middle().await? {
+            (true, 2..) => Ok(()),
+            seen => Err(format!("{seen:?}").into()),
+        }
+    })
+    .await?;
+    let before = writes(&scene)?;
+    wait_for("the control plane to have arrived", UPGRADE, || async {
+        let control_plane = control_planes.get(NAME).await?;
+        let at = |pointer: &str| control_plane.data.pointer(pointer).cloned().unwrap_or_default();
+        let arrived = at("/status/versions") == json!([{ "version": middle, "replicas": 3 }]);
+        if arrived && at("/status/readyReplicas") == json!(3) && at("/status/replicas") == json!(3) {
+            Ok(())
+        } else {
+            Err(at("/status").to_string().into())
+        }
+    })
+    .await?;
+    let passes = controller.idle_passes().await?;
+    annotate(&scene, "journey.example.org/woken", "yes").await?;
+    wait_for("the controller to have looked", Duration::from_secs(30), || async {
+        let now = controller.idle_passes().await?;
+        if now > passes {
+            Ok(())
+        } else {
+            Err(format!("{now} passes").into())
+        }
+    })
+    .await?;
+    assert_eq!(writes(&scene)?, before, "writes while it was paused");
+    assert!(at_middle().await?.0, "the control plane went on");
+
+    pause(&scene, &record, false).await?;
+    completed(&scene, &rows, &controller).await?;
+    assert_two_minors(&ledger, &rows)?;
+    assert_record(&scene, &rows).await?;
+    controller.kill().await
+}
+
+/// A running cluster and a catalog; then the annotation.
+pub(crate) async fn begin(scene: &Scene, rows: &Rows) -> Result<Ledger> {
+    let ledger = Ledger::start(&scene.mgmt.client(), &scene.namespace).await?;
+    for row in rows.all() {
+        scene.apply_object(row).await?;
+    }
+    cluster::create(scene, rows).await?;
+    annotate(scene, VERSION_ANNOTATION, &rows.version(35)).await?;
+    Ok(ledger)
+}
+
+async fn annotate(scene: &Scene, name: &str, value: &str) -> Result<()> {
+    let patch = json!({ "metadata": { "annotations": { name: value } } });
+    cluster::clusters(scene)
+        .patch(NAME, &PatchParams::default(), &Patch::Merge(&patch))
+        .await?;
+    Ok(())
+}
+
+fn upgrades(scene: &Scene) -> Api<ClusterUpgrade> {
+    Api::namespaced(scene.mgmt.client(), &scene.namespace)
+}
+
+/// The one record.
+pub(crate) async fn upgrade(scene: &Scene) -> Result<Option<ClusterUpgrade>> {
+    let found = upgrades(scene).list(&ListParams::default()).await?.items;
+    anyhow::ensure!(found.len() <= 1, "more than one ClusterUpgrade");
+    Ok(found.into_iter().next())
+}
+
+pub(crate) fn phase(upgrade: &ClusterUpgrade) -> UpgradePhase {
+    upgrade.status.as_ref().map(|status| status.phase).unwrap_or_default()
+}
+
+async fn pause(scene: &Scene, name: &str, paused: bool) -> Result<()> {
+    let patch = json!({ "spec": { "paused": paused } });
+    upgrades(scene)
+        .patch(name, &PatchParams::default(), &Patch::Merge(&patch))
+        .await?;
+    Ok(())
+}
+
+/// Waits until the record says so and every machine does.
+pub(crate) async fn completed(scene: &Scene, rows: &Rows, controller: &Controller<'_>) -> Result<()> {
+    wait_for("the upgrade to be completed", UPGRADE, || async {
+        controller.runs()?;
+        match upgrade(scene).await? {
+            Some(upgrade) if phase(&upgrade) == UpgradePhase::Completed => Ok(()),
+            Some(upgrade) => Err(format!("{:?}", upgrade.status).into()),
+            None => Err("no ClusterUpgrade".into()),
+        }
+    })
+    .await?;
+    // It said so when it was true: there is nothing left to wait for.
+    let last = rows.version(35);
+    wait_running(
+        &scene.mgmt,
+        &scene.namespace,
+        NAME,
+        &last,
+        MACHINES,
+        Duration::from_secs(1),
+    )
+    .await
+}
+
+pub(crate) async fn assert_record(scene: &Scene, rows: &Rows) -> Result<()> {
+    let upgrade = upgrade(scene).await?.context("there is no ClusterUpgrade")?;
+    let status = upgrade.status.context("it has no status")?;
+    assert_eq!(status.path, [rows.name(34, 1), rows.name(35, 1)]);
+    let pools: Vec<(&str, &str, u32, u32)> = status
+        .pools
+        .iter()
+        .map(|pool| (pool.name.as_str(), pool.version.as_str(), pool.machines, pool.converged))
+        .collect();
+    let last = rows.version(35);
+    assert_eq!(
+        pools,
+        [("", last.as_str(), 3, 3), ("md-0", &last, 2, 2), ("md-1", &last, 2, 2)]
+    );
+    let kept: Vec<&str> = status
+        .templates
+        .iter()
+        .filter(|template| template.state == TemplateUse::Kept)
+        .map(|template| template.release.as_str())
+        .collect();
+    assert_eq!(kept, [rows.name(34, 1)], "{:?}", status.templates);
+    assert_eq!(status.templates.len(), 4, "{:?}", status.templates);
+    assert_eq!(status.waiting, []);
+    let conditions: Vec<(&str, &str)> = status
+        .conditions
+        .iter()
+        .map(|condition| (condition.type_.as_str(), condition.status.as_str()))
+        .collect();
+    assert_eq!(
+        conditions,
+        [("Progressing", "False"), ("Completed", "True"), ("Healthy", "True")]
+    );
+    Ok(())
+}

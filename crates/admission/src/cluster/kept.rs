@@ -57,7 +57,9 @@ impl<'a> Request<'a> {
         let minted = |version: &KubeVersion| steps.iter().any(|step| step.version() == version);
         for (version, pin) in pins.releases.iter_mut().filter(|(version, _)| !minted(version)) {
             for (pool, kind, name) in shape.workers() {
-                if self.had_pool(kind, name, pool) {
+                // A created Cluster keeps what it brought along, whatever this catalog has.
+                let is_kept = base.is_brought_along && !pool.pinned(pin).is_empty();
+                if is_kept || self.had_pool(kind, name, pool) {
                     continue;
                 }
                 let row = self.known.catalog.named(&pin.release);
@@ -71,7 +73,6 @@ impl<'a> Request<'a> {
                         pin.workers.clone_from(values);
                     }
                     Some(values) => shape::set_pool(pin, kind, name, values.clone()),
-                    // A created Cluster keeps what it brought along, whatever this catalog has.
                     None if base.is_brought_along => {}
                     None if Some(version) == target => {
                         return Err(steps::no_image(self, pool, &pin.release, version, row.is_some()));

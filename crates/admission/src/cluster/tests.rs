@@ -280,6 +280,10 @@ fn pins_that_a_created_cluster_brings_along_are_kept() {
         control_plane: None,
     };
     assert_eq!(empty.write(None, moved.clone()).unwrap().0, moved);
+    // A catalog with a row of that name and other values is another management cluster's.
+    let mut other = World::new();
+    *other.row("r33") = row("other", "v1.33.5", "3.5.26-0").1;
+    assert_eq!(other.write(None, moved.clone()).unwrap().0, moved);
     let unknown = World {
         rows: Vec::new(),
         class: None,

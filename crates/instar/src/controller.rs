@@ -1,10 +1,8 @@
 //! `instar controller`: classic clusters, and the port on which it is looked at.
 
-mod health;
-
 use std::{io, net::SocketAddr};
 
-use instar_serve::{Metrics, Readiness};
+use instar_serve::{Metrics, Readiness, health};
 use tokio::{net::TcpListener, select};
 use tokio_util::sync::CancellationToken;
 
@@ -45,7 +43,8 @@ pub(crate) async fn run(args: &ControllerArgs) -> Result<(), Error> {
     let address = SocketAddr::from((args.bind_address, args.health_port));
     let listener = TcpListener::bind(address).await;
     let listener = listener.map_err(|source| Error::Bind { address, source })?;
-    let router = health::router(metrics.clone(), readiness.clone());
+    // One that doesn't lead is ready too: it is ready to.
+    let router = health::router(metrics.clone(), readiness.clone(), shutdown.clone());
     select! {
         served = axum::serve(listener, router) => served.map_err(Error::Health),
         ended = instar_controller::run(client, namespace, &metrics, &readiness) => Ok(ended?),

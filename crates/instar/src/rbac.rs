@@ -1,18 +1,9 @@
 //! What `instar webhook` may do, next to what it watches: each watched kind carries its rule.
 
+pub use instar_controller::Rule;
+
 /// Watching takes these two, and nothing here gets or writes.
 const WATCH: &[&str] = &["list", "watch"];
-
-/// What may be done to one resource, in all namespaces.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rule {
-    /// The API group.
-    pub api_group: &'static str,
-    /// The resource, in the plural.
-    pub resource: &'static str,
-    /// The verbs.
-    pub verbs: &'static [&'static str],
-}
 
 /// A kind that the admission server watches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

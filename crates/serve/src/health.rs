@@ -21,7 +21,8 @@ struct Health {
     shutdown: CancellationToken,
 }
 
-pub(crate) fn router(metrics: Metrics, readiness: Readiness, shutdown: CancellationToken) -> Router {
+/// The routes /healthz, /readyz and /metrics. Once `shutdown` is cancelled, it is not ready any more.
+pub fn router(metrics: Metrics, readiness: Readiness, shutdown: CancellationToken) -> Router {
     Router::new()
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(ready))

@@ -15,7 +15,7 @@
 //! - Whatever a peer sends, what it can hold is bounded: connections, streams, bytes, time.
 
 mod connections;
-mod health;
+pub mod health;
 pub mod metrics;
 mod options;
 mod readiness;

@@ -11,6 +11,10 @@ INSTAR ?=
 
 MGMT := $(CARGO_TARGET_DIR)/debug/mgmt
 
+# Whose artifacts the target directory holds. Cargo tells checkouts that share it apart by nothing but
+# the age of their sources, so those of another one count as changed.
+CHECKOUT := $(CARGO_TARGET_DIR)/checkout
+
 .DEFAULT_GOAL := help
 .PHONY: help
 help: ## Show this
@@ -19,6 +23,8 @@ help: ## Show this
 .PHONY: prerequisites
 prerequisites:
 	@e2e/prerequisites.sh
+	@mkdir -p $(CARGO_TARGET_DIR)
+	@[ "$$(cat $(CHECKOUT) 2>/dev/null)" = "$(CURDIR)" ] || { find crates webhooks e2e -name '*.rs' -exec touch {} +; echo "$(CURDIR)" > $(CHECKOUT); }
 
 # What people wait for is not how `mgmt` is linked.
 .PHONY: mgmt

@@ -15,7 +15,7 @@ use serde_json::Value;
 use crate::world::{World, random::Random, version};
 
 /// So many worlds of each sort; `INSTAR_SEEDS` asks for another number, or for one: `4972..4973`.
-const SEEDS: u64 = 500;
+const SEEDS: u64 = 10_000;
 /// No upgrade here needs half as many.
 const MOST_TICKS: usize = 2_000;
 const CONTROL_PLANE: usize = 3;

@@ -152,10 +152,20 @@ fn of(scene: &Scene, resource: &ApiResource) -> Api<DynamicObject> {
 
 /// Each machine was made once for each version of its pool, from a template that carries the row's
 /// value, and the templates are those that this takes.
-pub(crate) fn assert_two_minors(ledger: &Ledger, rows: &Rows) -> Result<()> {
-    assert_rolled(ledger, rows, &Pool::ControlPlane, 3, &[33, 34, 35])?;
+pub(crate) async fn assert_two_minors(ledger: &Ledger, rows: &Rows) -> Result<()> {
+    let broken = violations(ledger, rows).await?;
+    assert!(broken.is_empty(), "{broken:#?}");
+    Ok(())
+}
+
+/// What two minors by one edit did that they should not have: a machine too many or too few, a
+/// version that a pool should not have had, a machine of another row's template, a template too
+/// many or too few.
+pub(crate) async fn violations(ledger: &Ledger, rows: &Rows) -> Result<Vec<String>> {
+    ledger.caught_up().await?;
+    let mut broken = rolled(ledger, rows, &Pool::ControlPlane, 3, &[33, 34, 35])?;
     for pool in POOLS {
-        assert_rolled(ledger, rows, &Pool::Workers(pool.to_owned()), 2, &[33, 35])?;
+        broken.extend(rolled(ledger, rows, &Pool::Workers(pool.to_owned()), 2, &[33, 35])?);
     }
     let templates = ledger.templates_ever(NAME)?;
     let mut names: Vec<&str> = templates.iter().map(|template| template.name.as_str()).collect();
@@ -172,18 +182,17 @@ pub(crate) fn assert_two_minors(ledger: &Ledger, rows: &Rows) -> Result<()> {
         "md-1".to_owned(),
         format!("md-1-{last}-"),
     ];
-    assert_eq!(names.len(), expected.len(), "templates: {names:?}");
-    for (name, expected) in names.iter().zip(&expected) {
-        assert!(
-            name.starts_with(expected.as_str()),
-            "templates: {names:?}, and not {expected:?}"
-        );
+    let as_expected = names.len() == expected.len()
+        && names
+            .iter()
+            .zip(&expected)
+            .all(|(name, expected)| name.starts_with(expected.as_str()));
+    if !as_expected {
+        broken.push(format!("templates {names:?}, and not {expected:?}"));
     }
-    assert!(
-        templates.iter().all(|template| !template.deleted),
-        "the previous templates are kept: {templates:?}"
-    );
-    Ok(())
+    let deleted = templates.iter().filter(|template| template.deleted);
+    broken.extend(deleted.map(|template| format!("{}, which is kept, was deleted", template.name)));
+    Ok(broken)
 }
 
 fn slug(version: &str) -> String {
@@ -192,32 +201,29 @@ fn slug(version: &str) -> String {
 
 /// A pool's machines were made once for each version, and in no other.
 pub(crate) fn assert_rolled(ledger: &Ledger, rows: &Rows, pool: &Pool, replicas: usize, minors: &[u8]) -> Result<()> {
-    let groups = ledger.machines_by_version(NAME)?;
-    let of_pool: Vec<(&String, &Vec<MachineRecord>)> = groups
-        .iter()
-        .filter(|((found, _), _)| found == pool)
-        .map(|((_, version), machines)| (version, machines))
-        .collect();
-    let versions: Vec<&String> = of_pool.iter().map(|(version, _)| *version).collect();
-    let expected: Vec<String> = minors.iter().map(|minor| rows.version(*minor)).collect();
-    assert_eq!(
-        versions,
-        expected.iter().collect::<Vec<_>>(),
-        "the versions of {pool:?}"
-    );
-    for ((version, machines), minor) in of_pool.into_iter().zip(minors) {
-        let names: Vec<&str> = machines.iter().map(|machine| machine.name.as_str()).collect();
-        assert_eq!(machines.len(), replicas, "{pool:?} at {version} had {names:?}");
-        for machine in machines {
-            assert_eq!(
-                image(machine),
-                Some(rows.image(*minor, 1)),
-                "{} of {version}",
-                machine.name
-            );
-        }
-    }
+    let broken = rolled(ledger, rows, pool, replicas, minors)?;
+    assert!(broken.is_empty(), "{broken:#?}");
     Ok(())
+}
+
+fn rolled(ledger: &Ledger, rows: &Rows, pool: &Pool, replicas: usize, minors: &[u8]) -> Result<Vec<String>> {
+    let mut broken = Vec::new();
+    let mut groups = ledger.machines_by_version(NAME)?;
+    for minor in minors {
+        let version = rows.version(*minor);
+        let machines = groups.remove(&(pool.clone(), version.clone())).unwrap_or_default();
+        if machines.len() != replicas {
+            let names: Vec<&str> = machines.iter().map(|machine| machine.name.as_str()).collect();
+            broken.push(format!("{pool:?} had {names:?} at {version}, and not {replicas} machines"));
+        }
+        let others = machines
+            .iter()
+            .filter(|machine| image(machine) != Some(rows.image(*minor, 1)));
+        broken.extend(others.map(|machine| format!("{} of {version} came from {:?}", machine.name, machine.template)));
+    }
+    let others = groups.keys().filter(|(found, _)| found == pool);
+    broken.extend(others.map(|(pool, version)| format!("{pool:?} had machines at {version}")));
+    Ok(broken)
 }
 
 fn image(machine: &MachineRecord) -> Option<String> {

@@ -202,6 +202,7 @@ fn rules(rules: &[Rule]) -> Vec<Value> {
 /// A request of the controller, as the audit log has it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Request {
+    pub(crate) namespace: String,
     pub(crate) verb: String,
     pub(crate) group: String,
     pub(crate) resource: String,
@@ -222,6 +223,7 @@ pub(crate) fn requests(scene: &Scene) -> Result<Vec<Request>> {
             let at = |field: &str| event["objectRef"][field].as_str().unwrap_or_default().to_owned();
             let (resource, sub) = (at("resource"), at("subresource"));
             Request {
+                namespace: at("namespace"),
                 verb: event["verb"].as_str().unwrap_or_default().to_owned(),
                 group: at("apiGroup"),
                 resource: if sub.is_empty() {
@@ -245,13 +247,15 @@ pub(crate) fn writes(scene: &Scene) -> Result<usize> {
     Ok(counted.filter(|request| request.resource != "leases").count())
 }
 
-/// How many of them were about what an upgrade is made of: records, templates, swaps.
+/// How many of those in the scene's namespace were carried out and are what an upgrade is made of:
+/// records, templates, swaps.
 pub(crate) fn steps(scene: &Scene) -> Result<usize> {
     let told: BTreeSet<&str> = ["events", "clusterupgrades/status", "leases"].into();
     let writes = ["create", "patch", "delete"];
     let requests = requests(scene)?;
     let counted = requests
         .iter()
+        .filter(|request| request.namespace == scene.namespace)
         .filter(|request| writes.contains(&request.verb.as_str()) && request.code < 300);
     Ok(counted
         .filter(|request| !told.contains(request.resource.as_str()))

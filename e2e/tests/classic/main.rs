@@ -11,6 +11,7 @@ mod cluster;
 mod controller;
 mod faults;
 mod rights;
+mod side_by_side;
 mod upgrade;
 
 use std::{process::ExitCode, time::Duration};
@@ -20,12 +21,13 @@ use instar_e2e::journeys::{self, Journey, Setup};
 fn main() -> ExitCode {
     let journeys = vec![
         Journey::exclusive("classic-two-minors", upgrade::two_minors_by_one_annotation),
-        Journey::exclusive("classic-killed", upgrade::killed_on_the_way).within(Duration::from_mins(15)),
         Journey::exclusive("classic-paused", upgrade::paused_in_the_middle),
         Journey::exclusive("classic-two-controllers", faults::two_controllers_without_the_lease),
-        Journey::exclusive("classic-dropped-replies", faults::every_reply_of_a_write_is_dropped),
-        Journey::exclusive("classic-killed-before", faults::killed_before_every_write).within(Duration::from_mins(15)),
-        Journey::exclusive("classic-killed-after", faults::killed_after_every_write).within(Duration::from_mins(15)),
+        Journey::exclusive("classic-dropped-replies", side_by_side::every_reply_of_a_write_is_dropped),
+        Journey::exclusive("classic-killed-before", side_by_side::killed_before_every_write)
+            .within(Duration::from_mins(15)),
+        Journey::exclusive("classic-killed-after", side_by_side::killed_after_every_write)
+            .within(Duration::from_mins(15)),
         Journey::exclusive("classic-by-hand", by_hand::held_and_all_at_once),
         Journey::exclusive("classic-rights", rights::nothing_is_forbidden),
     ];

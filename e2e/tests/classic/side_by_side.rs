@@ -1,0 +1,184 @@
+//! Three clusters at a time, and the same end for each, whatever goes wrong on the way.
+
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use futures::future::try_join_all;
+use instar_api::UpgradePhase;
+use instar_e2e::{
+    Result,
+    fault_proxy::{Class, Fault, FaultProxy, Hook, Matcher, Next, Rule, Which},
+    journeys::Scene,
+    ledger::Ledger,
+    procfs::Identity,
+    progress::say,
+};
+use rustix::process::Signal;
+
+use crate::{
+    catalog::Rows,
+    cluster::violations,
+    controller::{Controller, Election, steps},
+    upgrade::{UPGRADE, assert_record, begin, completed, phase, upgrade},
+};
+
+/// How many clusters.
+const CLUSTERS: usize = 3;
+
+/// What one upgrade takes: a record, four templates, two swaps of the control plane, one of each pool.
+const FLOOR: usize = 9;
+
+/// Everything is written, and the controller hears of none of it.
+pub(crate) async fn every_reply_of_a_write_is_dropped(scene: Scene) -> Result<()> {
+    let trial = Trial::begin(&scene, Rows::new(5)).await?;
+    trial.proxy.add(Rule {
+        when: Matcher::on(Class::Write),
+        what: Fault::DropReply,
+    });
+    trial.end(Kills::default()).await
+}
+
+/// Each write is about to be carried out when the controller dies; the next start may do it.
+pub(crate) async fn killed_before_every_write(scene: Scene) -> Result<()> {
+    killed(&scene, Rows::new(6), Which::Every { first: 1, step: 2 }, Fault::Before).await
+}
+
+/// Each write is carried out, and the controller dies before it hears of it.
+pub(crate) async fn killed_after_every_write(scene: Scene) -> Result<()> {
+    killed(&scene, Rows::new(7), Which::All, Fault::After).await
+}
+
+async fn killed(scene: &Scene, rows: Rows, which: Which, when: fn(Hook) -> Fault) -> Result<()> {
+    let trial = Trial::begin(scene, rows).await?;
+    let kills = Kills::default();
+    trial.proxy.add(Rule {
+        when: Matcher::on(Class::Write).which(which),
+        what: when(kills.hook()),
+    });
+    trial.end(kills).await
+}
+
+/// Whom the next write kills, and how many it were.
+#[derive(Clone, Default)]
+struct Kills(Arc<Mutex<Victims>>);
+
+#[derive(Default)]
+struct Victims {
+    next: Option<Identity>,
+    killed: usize,
+}
+
+impl Kills {
+    fn hook(&self) -> Hook {
+        let kills = self.clone();
+        Hook::new(move |_| {
+            let mut victims = kills.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let killed = victims
+                .next
+                .take()
+                .is_some_and(|victim| victim.signal(Signal::KILL).is_ok());
+            victims.killed += usize::from(killed);
+            std::future::ready(Next::Close)
+        })
+    }
+
+    fn aim(&self, victim: Identity) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).next = Some(victim);
+    }
+
+    fn count(&self) -> usize {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).killed
+    }
+}
+
+/// Three running clusters, all of them asked to move, and a controller that hasn't started yet.
+struct Trial<'a> {
+    rows: Rows,
+    controller: Controller<'a>,
+    proxy: FaultProxy,
+    clusters: Vec<(Scene, Ledger, usize)>,
+}
+
+impl<'a> Trial<'a> {
+    async fn begin(scene: &'a Scene, rows: Rows) -> Result<Self> {
+        let mut controller = Controller::start(scene, Election::None).await?;
+        let proxy = FaultProxy::start(&scene.mgmt, 0).await?;
+        let kubeconfig = proxy.kubeconfig(&scene.mgmt.run().instar_kubeconfig())?;
+        restarted_and_stopped(&mut controller, &kubeconfig).await?;
+        let mut scenes = vec![scene.clone()];
+        while scenes.len() < CLUSTERS {
+            let mut another = scene.clone();
+            another.namespace = scene.another_namespace(BTreeMap::new()).await?;
+            scenes.push(another);
+        }
+        let rows_of = &rows;
+        let begun = scenes.into_iter().map(|scene| async move {
+            let ledger = begin(&scene, rows_of).await?;
+            let before = steps(&scene)?;
+            Ok::<_, anyhow::Error>((scene, ledger, before))
+        });
+        let clusters = try_join_all(begun).await?;
+        Ok(Self {
+            rows,
+            controller,
+            proxy,
+            clusters,
+        })
+    }
+
+    /// Starts the controller as often as it takes, until every upgrade is completed; then holds
+    /// against each other what happened and what should have.
+    async fn end(mut self, kills: Kills) -> Result<()> {
+        let began = Instant::now();
+        while !self.all_completed().await? {
+            if self.controller.runs().is_err() {
+                let identity = self.controller.spawn().await?;
+                kills.aim(identity);
+            }
+            anyhow::ensure!(began.elapsed() < UPGRADE * 3, "the upgrades did not end");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let faulty = self.proxy.writes();
+        let points = faulty.iter().filter(|write| write.fault.is_some()).count();
+        self.proxy.clear();
+        self.controller.kill().await?;
+        self.controller.go().await?;
+        let (mut broken, mut worst) = (Vec::new(), 0);
+        for (scene, ledger, before) in &self.clusters {
+            completed(scene, &self.rows, &self.controller).await?;
+            assert_record(scene, &self.rows).await?;
+            broken.extend(violations(ledger, &self.rows).await?);
+            worst = worst.max(steps(scene)? - before);
+        }
+        let ratio = f64::from(u32::try_from(worst)?) / f64::from(u32::try_from(FLOOR)?);
+        say(format!(
+            "points={points} kills={} violations={} worst writes/floor={ratio:.2}",
+            kills.count(),
+            broken.len()
+        ));
+        assert!(broken.is_empty(), "{broken:#?}");
+        assert_eq!(worst, FLOOR, "what is written is written once");
+        assert!(points >= FLOOR * CLUSTERS, "only {points} points");
+        self.controller.kill().await?;
+        self.proxy.stop().await
+    }
+
+    async fn all_completed(&self) -> Result<bool> {
+        for (scene, _, _) in &self.clusters {
+            let upgrade = upgrade(scene).await?;
+            if upgrade.is_none_or(|upgrade| phase(&upgrade) != UpgradePhase::Completed) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+}
+
+async fn restarted_and_stopped(controller: &mut Controller<'_>, kubeconfig: &Path) -> Result<()> {
+    controller.restart_with(kubeconfig).await?;
+    controller.kill().await
+}

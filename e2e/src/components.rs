@@ -147,7 +147,7 @@ impl Site<'_> {
         self.launch(Component::Etcd, Binary::Etcd, arguments)
     }
 
-    /// kube-apiserver. Its audit log has every request of Instar, and none of anybody else.
+    /// kube-apiserver. Its audit log has every request of Instar, and of everybody else the deletions.
     pub fn api_server(&self) -> Result<Launch> {
         let policy = self.run.certs().join("audit-policy.yaml");
         std::fs::write(&policy, AUDIT_POLICY).with_context(|| policy.display().to_string())?;
@@ -273,12 +273,21 @@ fn loopback(scheme: &str, port: u16) -> String {
     format!("{scheme}://127.0.0.1:{port}")
 }
 
-/// The group is that of every ServiceAccount of the namespace.
+/// The group is that of every ServiceAccount of the namespace. And who deleted something is what
+/// everybody asks of a test that failed.
 const AUDIT_POLICY: &str = r#"apiVersion: audit.k8s.io/v1
 kind: Policy
 omitStages: [RequestReceived]
 rules:
 - level: Metadata
   userGroups: ["system:serviceaccounts:instar-system"]
+- level: Metadata
+  verbs: [delete, deletecollection]
+  resources:
+  - group: cluster.x-k8s.io
+  - group: bootstrap.cluster.x-k8s.io
+  - group: controlplane.cluster.x-k8s.io
+  - group: infrastructure.cluster.x-k8s.io
+  - group: upgrade.cluster.x-k8s.io
 - level: None
 "#;

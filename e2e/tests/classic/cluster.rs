@@ -26,13 +26,41 @@ const INFRASTRUCTURE: &str = "infrastructure.cluster.x-k8s.io";
 const BOOTSTRAP: &str = "bootstrap.cluster.x-k8s.io";
 const CONTROL_PLANE: &str = "controlplane.cluster.x-k8s.io";
 
+/// What it is made of.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Shape<'a> {
+    /// How many machines the control plane has.
+    pub(crate) control_plane: usize,
+    /// The pools, and how many machines each has.
+    pub(crate) pools: &'a [(&'a str, usize)],
+}
+
+impl Shape<'_> {
+    /// How many machines there are when nothing rolls.
+    pub(crate) fn machines(&self) -> usize {
+        self.control_plane + self.pools.iter().map(|(_, machines)| machines).sum::<usize>()
+    }
+}
+
+/// Three machines, and the [`POOLS`].
+pub(crate) const FULL: Shape<'_> = Shape {
+    control_plane: 3,
+    pools: &[(POOLS[0], 2), (POOLS[1], 2)],
+};
+
 /// Makes it at the first row of v1.33, and waits until it runs.
 pub(crate) async fn create(scene: &Scene, rows: &Rows) -> Result<()> {
+    create_with(scene, rows, &FULL).await
+}
+
+/// The same in another shape.
+pub(crate) async fn create_with(scene: &Scene, rows: &Rows, shape: &Shape<'_>) -> Result<()> {
     let version = rows.version(33);
-    for name in ["cp"].into_iter().chain(POOLS) {
+    let pools = shape.pools.iter().map(|(name, _)| *name);
+    for name in ["cp"].into_iter().chain(pools.clone()) {
         scene.apply_object(machine_template(name, &rows.image(33, 1))).await?;
     }
-    for name in POOLS {
+    for name in pools {
         scene.apply_object(bootstrap_template(name)).await?;
     }
     scene
@@ -44,7 +72,7 @@ pub(crate) async fn create(scene: &Scene, rows: &Rows) -> Result<()> {
             "spec": { "backend": { "inMemory": {} } },
         }))
         .await?;
-    scene.apply_object(control_plane(&version)).await?;
+    scene.apply_object(control_plane(&version, shape.control_plane)).await?;
     scene
         .apply_object(json!({
             "apiVersion": "cluster.x-k8s.io/v1beta2",
@@ -61,10 +89,11 @@ pub(crate) async fn create(scene: &Scene, rows: &Rows) -> Result<()> {
             },
         }))
         .await?;
-    for name in POOLS {
-        scene.apply_object(deployment(name, &version)).await?;
+    for (name, replicas) in shape.pools {
+        scene.apply_object(deployment(name, &version, *replicas)).await?;
     }
-    wait_running(&scene.mgmt, &scene.namespace, NAME, &version, MACHINES, COMES_UP).await
+    let machines = shape.machines();
+    wait_running(&scene.mgmt, &scene.namespace, NAME, &version, machines, COMES_UP).await
 }
 
 fn machine_template(name: &str, image: &str) -> Value {
@@ -91,13 +120,13 @@ fn registration() -> Value {
     json!({ "nodeRegistration": { "criSocket": "unix:///var/run/containerd/containerd.sock" } })
 }
 
-fn control_plane(version: &str) -> Value {
+fn control_plane(version: &str, replicas: usize) -> Value {
     json!({
         "apiVersion": format!("{CONTROL_PLANE}/v1beta2"),
         "kind": "KubeadmControlPlane",
         "metadata": { "name": NAME },
         "spec": {
-            "replicas": 3,
+            "replicas": replicas,
             "version": version,
             "machineTemplate": { "spec": { "infrastructureRef": template("cp") } },
             "kubeadmConfigSpec": {
@@ -116,14 +145,14 @@ fn template(name: &str) -> Value {
     json!({ "apiGroup": INFRASTRUCTURE, "kind": "DevMachineTemplate", "name": name })
 }
 
-fn deployment(name: &str, version: &str) -> Value {
+fn deployment(name: &str, version: &str, replicas: usize) -> Value {
     json!({
         "apiVersion": "cluster.x-k8s.io/v1beta2",
         "kind": "MachineDeployment",
         "metadata": { "name": name },
         "spec": {
             "clusterName": NAME,
-            "replicas": 2,
+            "replicas": replicas,
             "selector": { "matchLabels": {} },
             "template": { "spec": {
                 "clusterName": NAME,

@@ -116,7 +116,9 @@ impl Mgmt {
         }
         let program = program()?;
         let rendered = manifests::kustomize(self.built().program(RENDERER)?, config).await?;
-        let deployment = rendered.iter().find(|object| kind(object) == "Deployment");
+        let deployment = rendered
+            .iter()
+            .find(|object| kind(object) == "Deployment" && object["metadata"]["name"] == "instar-webhook");
         let deployment = deployment.with_context(|| format!("{} has no Deployment", config.display()))?;
         let deployment = Deployment::read(deployment)?;
 

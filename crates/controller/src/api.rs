@@ -2,7 +2,10 @@
 
 use std::{fmt, time::Duration};
 
+use kube::discovery::ApiResource;
 use tokio::time::timeout;
+
+use crate::rules::role_for;
 
 /// How long a call may take.
 const DEADLINE: Duration = Duration::from_secs(15);
@@ -17,6 +20,15 @@ pub(crate) enum Error {
     Call { doing: String, source: kube::Error },
     #[error("{doing}: no answer in {} s", DEADLINE.as_secs())]
     Silence { doing: String },
+    #[error(
+        "{doing}: the controller has no right to {resource}.{group}: {}",
+        Grant(group, resource)
+    )]
+    NoRight {
+        doing: String,
+        group: String,
+        resource: String,
+    },
     #[error("the API server knows no kind {kind} in {group}: install its provider")]
     NoKind { group: String, kind: String },
     #[error("{what} exists already, with another content: delete it, and it is made anew")]
@@ -43,7 +55,7 @@ impl Error {
         match self {
             Self::Call { source, .. } => class(source),
             Self::Silence { .. } | Self::NotLeader => Class::Transient,
-            Self::NoKind { .. } | Self::NameTaken { .. } | Self::Violation(_) => Class::Terminal,
+            Self::NoRight { .. } | Self::NoKind { .. } | Self::NameTaken { .. } | Self::Violation(_) => Class::Terminal,
         }
     }
 }
@@ -69,6 +81,37 @@ pub(crate) async fn call<T>(
     }
 }
 
+/// Reads templates. Which kinds may be read is granted for each provider, by whoever installs it.
+pub(crate) async fn read<T>(
+    resource: &ApiResource,
+    doing: impl FnOnce() -> String,
+    reading: impl Future<Output = Result<T, kube::Error>>,
+) -> Result<T, Error> {
+    match call(doing, reading).await {
+        Err(Error::Call {
+            doing,
+            source: kube::Error::Api(status),
+        }) if status.is_forbidden() => Err(Error::NoRight {
+            doing,
+            group: resource.group.clone(),
+            resource: resource.plural.clone(),
+        }),
+        answer => answer,
+    }
+}
+
+/// What gives the controller a right to a kind of templates.
+struct Grant<'e>(&'e str, &'e str);
+
+impl fmt::Display for Grant<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match role_for(self.0, self.1) {
+            Some(provider) => write!(f, "kubectl apply -k config/providers/{}", provider.name),
+            None => f.write_str("bind it a ClusterRole like those in config/providers"),
+        }
+    }
+}
+
 /// The API server's own words, without the debug output that kube's text carries.
 struct Why<'e>(&'e kube::Error);
 
@@ -78,5 +121,38 @@ impl fmt::Display for Why<'_> {
             kube::Error::Api(status) => write!(f, "{} (HTTP {})", status.message.trim(), status.code),
             error => write!(f, "{error}"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_missing_right_names_the_role_that_gives_it() {
+        let told = async |group: &str, plural: &str| {
+            let resource = ApiResource {
+                group: group.to_owned(),
+                version: "v1beta2".to_owned(),
+                api_version: format!("{group}/v1beta2"),
+                kind: "K".to_owned(),
+                plural: plural.to_owned(),
+            };
+            let status = kube::core::Status::failure("User has no right", "Forbidden").with_code(403);
+            let forbidden = async { Err::<(), _>(kube::Error::Api(status.boxed())) };
+            let error = read(&resource, || "listing".to_owned(), forbidden).await.unwrap_err();
+            assert_eq!(error.class(), Class::Terminal);
+            error.to_string()
+        };
+        assert_eq!(
+            told("infrastructure.cluster.x-k8s.io", "vspheremachinetemplates").await,
+            "listing: the controller has no right to vspheremachinetemplates.infrastructure.cluster.x-k8s.io: \
+             kubectl apply -k config/providers/vsphere"
+        );
+        assert_eq!(
+            told("example.org", "things").await,
+            "listing: the controller has no right to things.example.org: \
+             bind it a ClusterRole like those in config/providers"
+        );
     }
 }

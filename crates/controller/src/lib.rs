@@ -26,5 +26,5 @@ mod wish;
 mod words;
 
 pub use lease::LeaseError;
-pub use rules::{LEASE_RULES, RULES, Rule};
+pub use rules::{InfrastructureProvider, LEASE_RULES, PROVIDERS, RULES, Rule};
 pub use run::{Error, run};

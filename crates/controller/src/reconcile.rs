@@ -266,6 +266,7 @@ impl Context {
             Error::Violation(_) => "InvariantBroken",
             Error::NameTaken { .. } => "NameTaken",
             Error::NoKind { .. } => "NoKind",
+            Error::NoRight { .. } => "NoRight",
             Error::Call { .. } | Error::Silence { .. } | Error::NotLeader => "WriteFailed",
         };
         let message = error.to_string();

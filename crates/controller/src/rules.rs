@@ -1,5 +1,10 @@
 //! What `instar controller` may do.
 
+mod providers;
+
+pub(crate) use providers::role_for;
+pub use providers::{InfrastructureProvider, PROVIDERS};
+
 /// What may be done to one resource.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rule {
@@ -23,7 +28,8 @@ const WATCH: &[&str] = &["list", "watch"];
 const SWAP: &[&str] = &["list", "watch", "patch"];
 const TEMPLATE: &[&str] = &["get", "list", "create", "delete"];
 
-/// What it may do in every namespace.
+/// What it may do in every namespace. The machine templates' kinds are their providers': see
+/// [`PROVIDERS`].
 pub const RULES: &[Rule] = &[
     rule("bootstrap.cluster.x-k8s.io", "kubeadmconfigtemplates", TEMPLATE),
     rule("cluster.x-k8s.io", "clusters", WATCH),
@@ -33,8 +39,6 @@ pub const RULES: &[Rule] = &[
     rule("cluster.x-k8s.io", "machinesets", WATCH),
     rule("controlplane.cluster.x-k8s.io", "kubeadmcontrolplanes", SWAP),
     rule("events.k8s.io", "events", &["create", "patch"]),
-    // Each provider has kinds of its own there, and nobody can list them all.
-    rule("infrastructure.cluster.x-k8s.io", "*", TEMPLATE),
     rule(
         "upgrade.cluster.x-k8s.io",
         "clusterupgrades",

@@ -8,13 +8,15 @@ use std::{
 
 use anyhow::{Context, Result};
 
-use crate::{certmanager, crd, kustomization, rbac, reference, server, webhook};
+use crate::{certmanager, controller, crd, kustomization, providers, rbac, reference, server, webhook};
 
 /// The folders that have generated files only.
-pub const FOLDERS: [&str; 7] = [
+pub const FOLDERS: [&str; 9] = [
     "config/certmanager",
+    "config/controller",
     "config/crd",
     "config/default",
+    "config/providers",
     "config/rbac",
     "config/server",
     "config/webhook",
@@ -37,6 +39,8 @@ pub fn artifacts() -> Result<Vec<Artifact>> {
     all.extend(rbac::artifacts()?);
     all.extend(webhook::artifacts()?);
     all.extend(server::artifacts()?);
+    all.extend(controller::artifacts()?);
+    all.extend(providers::artifacts()?);
     all.extend(certmanager::artifacts()?);
     all.extend(kustomization::default()?);
     all.extend(reference::artifacts()?);

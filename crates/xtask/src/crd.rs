@@ -10,11 +10,16 @@ use crate::{Artifact, kustomization, kustomization::Folder};
 
 pub(crate) fn artifacts() -> Result<Vec<Artifact>> {
     let mut folder = Folder::new("config/crd", kustomization::plain());
-    for crd in [upgrades()?, crd()?] {
+    for crd in crds()? {
         let plural = crd["spec"]["names"]["plural"].as_str().unwrap_or_default();
         folder = folder.with(&format!("bases/{}_{plural}.yaml", instar_api::GROUP), &crd)?;
     }
     folder.artifacts()
+}
+
+/// All CRDs.
+pub fn crds() -> Result<Vec<Value>> {
+    Ok(vec![upgrades()?, crd()?])
 }
 
 /// The CRD of KubernetesReleases.

@@ -1,23 +1,24 @@
 //! The kustomizations that tie the files of a folder together.
 
 use anyhow::Result;
+use k8s_openapi::{api::core::v1::Namespace, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::{Artifact, yaml};
+use crate::{Artifact, NAMESPACE, yaml};
 
 /// A folder: one file for each object, and the kustomization that lists them.
 pub(crate) struct Folder {
-    path: &'static str,
+    path: String,
     kustomization: Value,
     artifacts: Vec<Artifact>,
 }
 
 impl Folder {
     /// A folder whose kustomization is more than the list of its files, or is no more than that.
-    pub(crate) fn new(path: &'static str, kustomization: Value) -> Self {
+    pub(crate) fn new(path: &str, kustomization: Value) -> Self {
         Self {
-            path,
+            path: path.to_owned(),
             kustomization,
             artifacts: Vec::new(),
         }
@@ -29,9 +30,14 @@ impl Folder {
     }
 
     /// With one file more, and in it a comment that says why.
-    pub(crate) fn with_reason(mut self, name: &str, why: &str, object: &impl Serialize) -> Result<Self> {
+    pub(crate) fn with_reason(self, name: &str, why: &str, object: &impl Serialize) -> Result<Self> {
+        self.with_objects(name, why, &[object])
+    }
+
+    /// With one file more that holds several objects, as they belong together.
+    pub(crate) fn with_objects(mut self, name: &str, why: &str, objects: &[impl Serialize]) -> Result<Self> {
         self.artifacts
-            .push(yaml::file(&format!("{}/{name}", self.path), why, &[object])?);
+            .push(yaml::file(&format!("{}/{name}", self.path), why, objects)?);
         if let Some(resources) = self.kustomization["resources"].as_array_mut() {
             resources.push(json!(name));
         }
@@ -69,7 +75,7 @@ pub(crate) fn plain() -> Value {
 /// What people install.
 pub(crate) fn default() -> Result<Vec<Artifact>> {
     let mut kustomization = plain();
-    kustomization["resources"] = json!(["../crd", "../rbac", "../server", "../webhook"]);
+    kustomization["resources"] = json!(["../crd", "../rbac", "../server", "../controller", "../webhook"]);
     kustomization["components"] = json!(["../certmanager"]);
     // As clusterctl labels what it installs, so that both ways give the same objects.
     kustomization["labels"] = json!([{
@@ -78,5 +84,19 @@ pub(crate) fn default() -> Result<Vec<Artifact>> {
     }]);
     // Namespace first, webhook configurations last: until the server answers, they refuse edits.
     kustomization["sortOptions"] = json!({ "order": "legacy" });
-    Folder::new("config/default", kustomization).artifacts()
+    Folder::new("config/default", kustomization)
+        .with("namespace.yaml", &namespace())?
+        .artifacts()
+}
+
+fn namespace() -> Namespace {
+    let restricted = |mode: &str| (format!("pod-security.kubernetes.io/{mode}"), "restricted".to_owned());
+    Namespace {
+        metadata: ObjectMeta {
+            name: Some(NAMESPACE.to_owned()),
+            labels: Some(["enforce", "audit", "warn"].map(restricted).into()),
+            ..ObjectMeta::default()
+        },
+        ..Namespace::default()
+    }
 }

@@ -8,25 +8,38 @@
 
 mod artifact;
 mod certmanager;
+mod controller;
 mod crd;
 mod kustomization;
+mod providers;
 mod rbac;
 mod reference;
 mod server;
 mod webhook;
+mod workload;
 mod yaml;
 
 pub use artifact::{Artifact, FOLDERS, artifacts, root, strangers};
-pub use crd::{crd, upgrades};
-pub use rbac::{binding, roles};
-pub use server::deployment;
+pub use crd::{crd, crds, upgrades};
+pub use rbac::{Granted, grants, people};
 pub use webhook::configurations;
+
+use k8s_openapi::api::apps::v1::Deployment;
+
+/// All Deployments.
+#[must_use]
+pub fn deployments() -> [Deployment; 2] {
+    [server::workload().deployment(), controller::workload().deployment()]
+}
 
 /// Where everything lives.
 pub(crate) const NAMESPACE: &str = "instar-system";
 
 /// The server's name: its Deployment, Service, `ServiceAccount`, role and certificate.
 pub(crate) const WEBHOOK: &str = "instar-webhook";
+
+/// The controller's name: its Deployment, `ServiceAccount` and roles.
+pub(crate) const CONTROLLER: &str = "instar-controller";
 
 /// The Secret that cert-manager writes and the server reads.
 pub(crate) const CERTIFICATE_SECRET: &str = "instar-webhook-cert";

@@ -1,8 +1,9 @@
 //! What is installed holds what it should: the webhooks, the rights, the pod.
 
 use instar_serve::Options;
+use k8s_openapi::api::rbac::v1::PolicyRule;
 use serde_json::Value;
-use xtask::{binding, configurations, deployment, roles};
+use xtask::{configurations, crds, deployments, grants, people};
 
 #[test]
 fn webhooks_fail_closed_and_soon() {
@@ -27,13 +28,42 @@ fn webhooks_fail_closed_and_soon() {
     assert!(seen > 0, "no webhooks");
 }
 
+/// Every right to write that a program has, as `verbs resource.group`, in which roles.
+const WRITES: [(&str, &[&str]); 4] = [
+    ("instar-webhook", &[]),
+    (
+        "instar-controller",
+        &[
+            "create delete kubeadmconfigtemplates.bootstrap.cluster.x-k8s.io",
+            "patch machinedeployments.cluster.x-k8s.io",
+            "patch kubeadmcontrolplanes.controlplane.cluster.x-k8s.io",
+            "create patch events.events.k8s.io",
+            "create clusterupgrades.upgrade.cluster.x-k8s.io",
+            "patch clusterupgrades/status.upgrade.cluster.x-k8s.io",
+        ],
+    ),
+    (
+        "instar-controller in instar-system",
+        &["create patch leases.coordination.k8s.io"],
+    ),
+    (
+        "instar-controller-vsphere",
+        &[
+            "create delete vspheremachinetemplates.infrastructure.cluster.x-k8s.io",
+            "create delete vspheremachinetemplates.vmware.infrastructure.cluster.x-k8s.io",
+        ],
+    ),
+];
+
 #[test]
-fn rights_are_to_read_and_name_what_they_are_for() {
-    for role in roles() {
-        let name = role.metadata.name.unwrap();
-        let rules = role.rules.unwrap();
+fn rights_are_named_one_by_one() {
+    let people = people().map(|role| (role.metadata.name.unwrap(), role.rules.unwrap()));
+    for (name, rules) in grants()
+        .into_iter()
+        .map(|grant| (grant.role, grant.rules))
+        .chain(people)
+    {
         assert!(!rules.is_empty(), "{name} gives no right");
-        assert!(role.aggregation_rule.is_none(), "{name} takes in the rights of others");
         for rule in rules {
             assert!(rule.non_resource_urls.is_none(), "{name}: {rule:?}");
             let resources = rule.resources.clone().unwrap();
@@ -44,40 +74,94 @@ fn rights_are_to_read_and_name_what_they_are_for() {
             for resource in &resources {
                 assert!(!resource.starts_with("secrets"), "{name} reads secrets: {rule:?}");
             }
-            for verb in &rule.verbs {
-                assert!(
-                    ["get", "list", "watch"].contains(&verb.as_str()),
-                    "{name} writes: {rule:?}"
-                );
-            }
         }
     }
 }
 
 #[test]
-fn the_server_gets_its_role_and_no_other() {
-    let [server, _] = roles();
-    let binding = binding();
-    assert_eq!(Some(binding.role_ref.name), server.metadata.name);
-    let deployment = deployment();
-    let pod = deployment.spec.unwrap().template.spec.unwrap();
-    let [subject] = &binding.subjects.unwrap()[..] else {
-        panic!("one subject is expected");
-    };
-    assert_eq!(subject.kind, "ServiceAccount");
-    assert_eq!(Some(&subject.name), pod.service_account_name.as_ref());
-    assert_eq!(subject.namespace, deployment.metadata.namespace);
+fn what_writes_is_known() {
+    for grant in grants() {
+        let scope = grant
+            .namespace
+            .map_or(String::new(), |namespace| format!(" in {namespace}"));
+        let name = format!("{}{scope}", grant.role);
+        let writes: Vec<String> = grant.rules.iter().filter_map(writes).collect();
+        if let Some((_, known)) = WRITES.iter().find(|(known, _)| *known == name) {
+            assert_eq!(writes, *known, "{name}");
+            continue;
+        }
+        // The roles for the other providers are like the one above.
+        let provider = name.strip_prefix("instar-controller-");
+        assert!(provider.is_some(), "{name} isn't known here");
+        for right in writes {
+            let template = right.strip_prefix("create delete ");
+            assert!(
+                template.is_some_and(|kind| kind.ends_with("machinetemplates.infrastructure.cluster.x-k8s.io")),
+                "{name}: {right}"
+            );
+        }
+    }
+}
+
+fn writes(rule: &PolicyRule) -> Option<String> {
+    let verbs = rule.verbs.iter().map(String::as_str);
+    let verbs: Vec<&str> = verbs.filter(|verb| !["get", "list", "watch"].contains(verb)).collect();
+    let (groups, resources) = (rule.api_groups.clone()?, rule.resources.clone()?);
+    (!verbs.is_empty()).then(|| format!("{} {}.{}", verbs.join(" "), resources.join(","), groups.join(",")))
+}
+
+#[test]
+fn every_kind_of_ours_can_be_seen() {
+    let [view, _] = people();
+    let seen: Vec<String> = view
+        .rules
+        .unwrap()
+        .into_iter()
+        .filter_map(|rule| rule.resources)
+        .flatten()
+        .collect();
+    for crd in crds().unwrap() {
+        let plural = crd["spec"]["names"]["plural"].as_str().unwrap();
+        assert!(
+            seen.iter().any(|seen| seen == plural),
+            "{plural} is in no role for people"
+        );
+    }
+}
+
+#[test]
+fn each_program_runs_under_the_account_that_gets_its_rights() {
+    let grants = grants();
+    let accounts = deployments().map(|deployment| {
+        let pod = deployment.spec.unwrap().template.spec.unwrap();
+        assert_eq!(pod.service_account_name, deployment.metadata.name);
+        assert_eq!(deployment.metadata.namespace.as_deref(), Some("instar-system"));
+        pod.service_account_name.unwrap()
+    });
+    for account in &accounts {
+        assert!(
+            grants.iter().any(|grant| grant.account == account),
+            "{account} has no rights"
+        );
+    }
+    for grant in &grants {
+        assert!(accounts.iter().any(|account| account == grant.account), "{grant:?}");
+    }
 }
 
 /// The rules of Pod Security's `restricted`, which the namespace enforces.
 #[test]
 fn the_pod_is_restricted() {
-    let deployment = serde_json::to_value(deployment()).unwrap();
-    let pod = &deployment["spec"]["template"]["spec"];
+    for deployment in deployments() {
+        is_restricted(&serde_json::to_value(deployment).unwrap()["spec"]["template"]["spec"]);
+    }
+}
+
+fn is_restricted(pod: &Value) {
     let container = &pod["containers"][0];
     let security = &container["securityContext"];
     assert_eq!(container["name"], "manager", "clusterctl looks for this name");
-    assert_eq!(pod["containers"].as_array().unwrap().len(), 1);
+    assert_eq!(pod["containers"].as_array().map(Vec::len), Some(1));
     assert_eq!(security["allowPrivilegeEscalation"], false);
     assert_eq!(security["readOnlyRootFilesystem"], true);
     assert_eq!(security["runAsNonRoot"], true);
@@ -91,17 +175,13 @@ fn the_pod_is_restricted() {
 
 #[test]
 fn the_binary_takes_the_arguments() {
-    let deployment = serde_json::to_value(deployment()).unwrap();
-    let container = &deployment["spec"]["template"]["spec"]["containers"][0];
-    let arguments: Vec<&str> = container["args"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .filter_map(Value::as_str)
-        .collect();
-    assert!(!arguments.is_empty());
-    let words = std::iter::once("instar").chain(arguments);
-    if let Err(error) = instar::cli::command().try_get_matches_from(words) {
-        panic!("{error}");
+    for deployment in deployments() {
+        let pod = deployment.spec.unwrap().template.spec.unwrap();
+        let arguments = pod.containers[0].args.clone().unwrap();
+        assert!(!arguments.is_empty());
+        let words = std::iter::once("instar".to_owned()).chain(arguments);
+        if let Err(error) = instar::cli::command().try_get_matches_from(words) {
+            panic!("{error}");
+        }
     }
 }

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, path::Path, time::Duration};
 
 use instar_api::{ClusterUpgrade, KubernetesRelease};
-use instar_controller::{LEASE_RULES, RULES, Rule};
+use instar_controller::{LEASE_RULES, PROVIDERS, RULES, Rule};
 use instar_e2e::{
     Context, Result,
     instar::program,
@@ -178,10 +178,13 @@ async fn install(scene: &Scene) -> Result<()> {
     let subjects = json!([{ "kind": "ServiceAccount", "name": ACCOUNT, "namespace": SYSTEM }]);
     let reference = |kind: &str| json!({ "apiGroup": RBAC, "kind": kind, "name": ACCOUNT });
     let api_version = format!("{RBAC}/v1");
+    let provider = PROVIDERS.iter().find(|provider| provider.name == "in-memory");
+    let provider = provider.context("no rules for the in-memory provider")?;
+    let granted = [rules(RULES), rules(provider.rules)].concat();
     for object in [
         json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": SYSTEM } }),
         json!({ "apiVersion": "v1", "kind": "ServiceAccount", "metadata": named }),
-        json!({ "apiVersion": api_version, "kind": "ClusterRole", "metadata": { "name": ACCOUNT }, "rules": rules(RULES) }),
+        json!({ "apiVersion": api_version, "kind": "ClusterRole", "metadata": { "name": ACCOUNT }, "rules": granted }),
         json!({ "apiVersion": api_version, "kind": "ClusterRoleBinding", "metadata": { "name": ACCOUNT },
             "roleRef": reference("ClusterRole"), "subjects": subjects }),
         json!({ "apiVersion": api_version, "kind": "Role", "metadata": named, "rules": rules(LEASE_RULES) }),

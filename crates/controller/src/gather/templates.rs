@@ -12,7 +12,7 @@ use kube::{Api, Client, ResourceExt, api::ListParams, core::DynamicObject, disco
 use serde_json::Value;
 
 use crate::{
-    api::{Error, call},
+    api::{self, Error},
     kinds::Kinds,
 };
 
@@ -51,12 +51,13 @@ impl Templates<'_> {
         let minted = ListParams::default().labels(&selector);
         let kind = &resource.kind;
         let doing = || format!("listing the {kind}s that were minted for {}", cluster.name);
-        let mut objects = call(doing, api.list(&minted)).await?.items;
+        let mut objects = api::read(resource, doing, api.list(&minted)).await?.items;
         for object in &objects {
             names.remove(&object.name_any());
         }
         for name in names {
-            objects.extend(call(|| format!("reading {kind} {name}"), api.get_opt(&name)).await?);
+            let doing = || format!("reading {kind} {name}");
+            objects.extend(api::read(resource, doing, api.get_opt(&name)).await?);
         }
         Ok(objects.iter().map(|object| template(object, resource)).collect())
     }

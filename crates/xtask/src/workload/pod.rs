@@ -1,34 +1,25 @@
-//! The server's pod.
+//! A program's pod.
 
 use std::collections::BTreeMap;
 
-use instar_serve::Options;
 use k8s_openapi::{
     api::core::v1::{
         Capabilities, Container, ContainerPort, HTTPGetAction, PodSecurityContext, PodSpec, Probe,
-        ResourceRequirements, SeccompProfile, SecretVolumeSource, SecurityContext, Toleration,
-        TopologySpreadConstraint, Volume, VolumeMount,
+        ResourceRequirements, SeccompProfile, SecurityContext, Toleration, TopologySpreadConstraint,
     },
     apimachinery::pkg::{api::resource::Quantity, util::intstr::IntOrString},
 };
 
-use super::{HEALTH_PORT, IMAGE, WEBHOOK_PORT, selector};
-use crate::{CERTIFICATE_SECRET, WEBHOOK};
-
-/// Where the container finds the certificate.
-const CERT_DIR: &str = "/var/run/instar/certs";
+use super::{HEALTH_PORT, IMAGE, Workload};
 
 /// Nobody in particular, as distroless images name it.
 const NONROOT: i64 = 65532;
 
-/// Longer than the server lingers and drains, as a test checks.
-const GRACE_SECONDS: i64 = 30;
-
-/// The pod, with the ports that the options name.
-pub(super) fn spec(options: &Options) -> PodSpec {
+/// The pod.
+pub(super) fn spec(workload: &Workload) -> PodSpec {
     PodSpec {
-        service_account_name: Some(WEBHOOK.to_owned()),
-        containers: vec![container(options)],
+        service_account_name: Some(workload.name.to_owned()),
+        containers: vec![container(workload)],
         security_context: Some(PodSecurityContext {
             run_as_non_root: Some(true),
             run_as_user: Some(NONROOT),
@@ -39,7 +30,7 @@ pub(super) fn spec(options: &Options) -> PodSpec {
             }),
             ..PodSecurityContext::default()
         }),
-        termination_grace_period_seconds: Some(GRACE_SECONDS),
+        termination_grace_period_seconds: Some(workload.grace_seconds),
         // Like Cluster API's own managers, which run beside it.
         tolerations: Some(vec![Toleration {
             key: Some("node-role.kubernetes.io/control-plane".to_owned()),
@@ -47,41 +38,33 @@ pub(super) fn spec(options: &Options) -> PodSpec {
             ..Toleration::default()
         }]),
         topology_spread_constraints: Some(vec![
-            spread("topology.kubernetes.io/zone"),
-            spread("kubernetes.io/hostname"),
+            spread(workload, "topology.kubernetes.io/zone"),
+            spread(workload, "kubernetes.io/hostname"),
         ]),
-        volumes: Some(vec![Volume {
-            name: CERTIFICATE_SECRET.to_owned(),
-            secret: Some(SecretVolumeSource {
-                secret_name: Some(CERTIFICATE_SECRET.to_owned()),
-                ..SecretVolumeSource::default()
-            }),
-            ..Volume::default()
-        }]),
+        volumes: workload.volume.as_ref().map(|(volume, _)| vec![volume.clone()]),
         ..PodSpec::default()
     }
 }
 
-fn container(options: &Options) -> Container {
+fn container(workload: &Workload) -> Container {
+    let arguments = std::iter::once(workload.component.to_owned()).chain(workload.arguments.iter().cloned());
     Container {
         // clusterctl looks for this name.
         name: "manager".to_owned(),
         image: Some(IMAGE.to_owned()),
-        args: Some(vec![
-            "webhook".to_owned(),
-            format!("--port={}", options.port),
-            format!("--health-port={}", options.health_port),
-            format!("--cert-dir={CERT_DIR}"),
-        ]),
-        ports: Some(vec![
-            port(WEBHOOK_PORT, options.port),
-            port(HEALTH_PORT, options.health_port),
-        ]),
+        args: Some(arguments.collect()),
+        ports: Some(
+            workload
+                .ports
+                .iter()
+                .map(|(name, number)| port(name, *number))
+                .collect(),
+        ),
         liveness_probe: Some(probe("/healthz")),
         readiness_probe: Some(probe("/readyz")),
         resources: Some(ResourceRequirements {
             requests: Some(quantities([("cpu", "10m"), ("memory", "32Mi")])),
-            limits: Some(quantities([("memory", "128Mi")])),
+            limits: Some(quantities([("memory", workload.memory_limit)])),
             ..ResourceRequirements::default()
         }),
         security_context: Some(SecurityContext {
@@ -96,12 +79,7 @@ fn container(options: &Options) -> Container {
             ..SecurityContext::default()
         }),
         termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
-        volume_mounts: Some(vec![VolumeMount {
-            name: CERTIFICATE_SECRET.to_owned(),
-            mount_path: CERT_DIR.to_owned(),
-            read_only: Some(true),
-            ..VolumeMount::default()
-        }]),
+        volume_mounts: workload.volume.as_ref().map(|(_, mount)| vec![mount.clone()]),
         ..Container::default()
     }
 }
@@ -127,12 +105,12 @@ fn probe(path: &str) -> Probe {
 }
 
 /// Apart where that is possible; on one node both run all the same.
-fn spread(key: &str) -> TopologySpreadConstraint {
+fn spread(workload: &Workload, key: &str) -> TopologySpreadConstraint {
     TopologySpreadConstraint {
         max_skew: 1,
         topology_key: key.to_owned(),
         when_unsatisfiable: "ScheduleAnyway".to_owned(),
-        label_selector: Some(selector()),
+        label_selector: Some(workload.selector()),
         // Pods of the old revision don't count while it is replaced.
         match_label_keys: Some(vec!["pod-template-hash".to_owned()]),
         ..TopologySpreadConstraint::default()

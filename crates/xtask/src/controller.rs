@@ -1,0 +1,35 @@
+//! The controller on a cluster: its Deployment. It needs no disruption budget: while one that leads
+//! ends, the other one takes over, and nobody waits for either.
+
+use anyhow::Result;
+use instar_serve::Options;
+
+use crate::{
+    Artifact, CONTROLLER,
+    kustomization::Folder,
+    workload::{HEALTH_PORT, Workload, kustomization},
+};
+
+pub(crate) fn artifacts() -> Result<Vec<Artifact>> {
+    let workload = workload();
+    Folder::new("config/controller", kustomization())
+        .with("deployment.yaml", &workload.deployment())?
+        .with_network_policy(&workload)?
+        .artifacts()
+}
+
+/// `instar controller`. The lease is in the pod's own namespace.
+pub(crate) fn workload() -> Workload {
+    let port = Options::default().health_port;
+    Workload {
+        name: CONTROLLER,
+        component: "controller",
+        arguments: vec![format!("--health-port={port}")],
+        ports: vec![(HEALTH_PORT, port)],
+        // It ends at once: what is under way is found again by the next start.
+        grace_seconds: 10,
+        // It holds every Machine.
+        memory_limit: "512Mi",
+        volume: None,
+    }
+}

@@ -1,0 +1,128 @@
+//! A program of Instar on a cluster: a Deployment of two restricted pods, and who may reach them.
+
+mod pod;
+
+use std::collections::BTreeMap;
+
+use anyhow::Result;
+use k8s_openapi::{
+    api::{
+        apps::v1::{Deployment, DeploymentSpec},
+        core::v1::{PodTemplateSpec, Volume, VolumeMount},
+        networking::v1::{NetworkPolicy, NetworkPolicyIngressRule, NetworkPolicyPort, NetworkPolicySpec},
+    },
+    apimachinery::pkg::{
+        apis::meta::v1::{LabelSelector, ObjectMeta},
+        util::intstr::IntOrString,
+    },
+};
+use serde_json::{Value, json};
+
+use crate::{NAMESPACE, kustomization, kustomization::Folder};
+
+/// The name that kustomize puts an image in place of.
+const IMAGE: &str = "instar";
+
+/// The name of the port that probes go by.
+pub(crate) const HEALTH_PORT: &str = "health";
+
+const EGRESS_IS_OPEN: &str = "\
+Egress is left open: the program calls the API server and nothing else, but a NetworkPolicy
+can't name the API server, whose address is outside the pods' network and differs everywhere.";
+
+/// A program: `instar`, with its component as the subcommand.
+pub(crate) struct Workload {
+    /// Of the Deployment, and of the `ServiceAccount`.
+    pub(crate) name: &'static str,
+    /// The subcommand, and the label.
+    pub(crate) component: &'static str,
+    /// What comes after the subcommand.
+    pub(crate) arguments: Vec<String>,
+    /// Each with its name; one is [`HEALTH_PORT`].
+    pub(crate) ports: Vec<(&'static str, u16)>,
+    /// How long it may take to end.
+    pub(crate) grace_seconds: i64,
+    /// The memory at which it is killed.
+    pub(crate) memory_limit: &'static str,
+    /// What it reads from disk.
+    pub(crate) volume: Option<(Volume, VolumeMount)>,
+}
+
+impl Workload {
+    /// One works while the other is replaced: without an admission server guarded edits are
+    /// refused, and without a controller upgrades stand still.
+    pub(crate) fn deployment(&self) -> Deployment {
+        Deployment {
+            metadata: self.metadata(),
+            spec: Some(DeploymentSpec {
+                replicas: Some(2),
+                selector: self.selector(),
+                template: PodTemplateSpec {
+                    metadata: Some(ObjectMeta {
+                        labels: Some(self.labels()),
+                        ..ObjectMeta::default()
+                    }),
+                    spec: Some(pod::spec(self)),
+                },
+                ..DeploymentSpec::default()
+            }),
+            ..Deployment::default()
+        }
+    }
+
+    fn network_policy(&self) -> NetworkPolicy {
+        let port = |(name, _): &(&str, u16)| NetworkPolicyPort {
+            port: Some(IntOrString::String((*name).to_owned())),
+            protocol: Some("TCP".to_owned()),
+            ..NetworkPolicyPort::default()
+        };
+        NetworkPolicy {
+            metadata: self.metadata(),
+            spec: Some(NetworkPolicySpec {
+                pod_selector: Some(self.selector()),
+                policy_types: Some(vec!["Ingress".to_owned()]),
+                ingress: Some(vec![NetworkPolicyIngressRule {
+                    ports: Some(self.ports.iter().map(port).collect()),
+                    ..NetworkPolicyIngressRule::default()
+                }]),
+                ..NetworkPolicySpec::default()
+            }),
+        }
+    }
+
+    pub(crate) fn metadata(&self) -> ObjectMeta {
+        ObjectMeta {
+            namespace: Some(NAMESPACE.to_owned()),
+            name: Some(self.name.to_owned()),
+            labels: Some(self.labels()),
+            ..ObjectMeta::default()
+        }
+    }
+
+    pub(crate) fn labels(&self) -> BTreeMap<String, String> {
+        BTreeMap::from([
+            ("app.kubernetes.io/name".to_owned(), "instar".to_owned()),
+            ("app.kubernetes.io/component".to_owned(), self.component.to_owned()),
+        ])
+    }
+
+    pub(crate) fn selector(&self) -> LabelSelector {
+        LabelSelector {
+            match_labels: Some(self.labels()),
+            ..LabelSelector::default()
+        }
+    }
+}
+
+impl Folder {
+    pub(crate) fn with_network_policy(self, workload: &Workload) -> Result<Self> {
+        self.with_reason("network-policy.yaml", EGRESS_IS_OPEN, &workload.network_policy())
+    }
+}
+
+/// A kustomization with a placeholder: an overlay names the image of a release there.
+pub(crate) fn kustomization() -> Value {
+    let mut kustomization = kustomization::plain();
+    kustomization["images"] = json!([{ "name": IMAGE, "newTag": "dev" }]);
+    kustomization
+}

@@ -25,6 +25,8 @@ pub(crate) use templates::Templates;
 const OWNED_LABEL: &str = "topology.cluster.x-k8s.io/owned";
 const DEPLOYMENT_LABEL: &str = "cluster.x-k8s.io/deployment-name";
 const SET_LABEL: &str = "cluster.x-k8s.io/set-name";
+/// The condition of a `KubeadmControlPlane` that says whether machines are replaced.
+const ROLLING_OUT: &str = "RollingOut";
 const CONTROL_PLANE_LABEL: &str = "cluster.x-k8s.io/control-plane";
 
 /// A snapshot without its templates.
@@ -108,9 +110,14 @@ fn kubeadm(object: &views::KubeadmControlPlane) -> Result<ControlPlane, String> 
         versions.extend(status.version.as_deref());
     }
     let observed: Result<Vec<KubeVersion>, String> = versions.into_iter().map(version).collect();
+    // The status' own generation is written only by a reconcile without an error, and one of CoreDNS
+    // comes at its end. The counts and this condition are always of the same look.
+    let counted = status.conditions.iter().filter(|condition| condition.kind == ROLLING_OUT);
+    let counted = counted.map(|condition| condition.observed_generation).max();
+    let seen = status.observed_generation.max(counted.unwrap_or_default());
     let machines = &object.spec.machine_template.spec.infrastructure_ref;
     Ok(ControlPlane {
-        object: self::object(object, Standing::Live, status.observed_generation),
+        object: self::object(object, Standing::Live, seen),
         version: version(&object.spec.version)?,
         observed: observed?,
         infrastructure: machines.as_ref().map(template_ref),

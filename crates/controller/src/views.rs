@@ -105,6 +105,19 @@ pub struct KubeadmControlPlaneStatus {
     pub ready_replicas: Option<u32>,
     /// How many of them are as the spec says.
     pub up_to_date_replicas: Option<u32>,
+    /// What it says of itself.
+    pub conditions: Vec<ObservedCondition>,
+}
+
+/// The edit that a condition tells of.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ObservedCondition {
+    /// Which.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The edit.
+    pub observed_generation: i64,
 }
 
 /// How many machines run a version.

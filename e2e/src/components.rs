@@ -26,8 +26,10 @@ pub enum Component {
     ControlPlane,
     /// The in-memory infrastructure provider.
     Infrastructure,
-    /// Instar.
-    Instar,
+    /// Instar's admission server.
+    InstarWebhook,
+    /// Instar's controller.
+    InstarController,
 }
 
 impl Component {
@@ -50,7 +52,8 @@ impl Component {
             Self::Bootstrap => "capi-kubeadm-bootstrap",
             Self::ControlPlane => "capi-kubeadm-control-plane",
             Self::Infrastructure => "capd",
-            Self::Instar => "instar",
+            Self::InstarWebhook => "instar-webhook",
+            Self::InstarController => "instar-controller",
         }
     }
 
@@ -65,7 +68,8 @@ impl Component {
             Self::Bootstrap => format!("http://127.0.0.1:{}/readyz", ports::BOOTSTRAP_HEALTH),
             Self::ControlPlane => format!("http://127.0.0.1:{}/readyz", ports::CONTROL_PLANE_HEALTH),
             Self::Infrastructure => format!("http://127.0.0.1:{}/readyz", ports::INFRASTRUCTURE_HEALTH),
-            Self::Instar => format!("http://127.0.0.1:{}/readyz", ports::INSTAR_HEALTH),
+            Self::InstarWebhook => format!("http://127.0.0.1:{}/readyz", ports::WEBHOOK_HEALTH),
+            Self::InstarController => format!("http://127.0.0.1:{}/readyz", ports::CONTROLLER_HEALTH),
         }
     }
 
@@ -73,12 +77,12 @@ impl Component {
     #[must_use]
     pub const fn webhook_port(self) -> Option<u16> {
         match self {
-            Self::Etcd | Self::ApiServer | Self::ControllerManager => None,
+            Self::Etcd | Self::ApiServer | Self::ControllerManager | Self::InstarController => None,
             Self::CapiCore => Some(ports::CORE_WEBHOOKS),
             Self::Bootstrap => Some(ports::BOOTSTRAP_WEBHOOKS),
             Self::ControlPlane => Some(ports::CONTROL_PLANE_WEBHOOKS),
             Self::Infrastructure => Some(ports::INFRASTRUCTURE_WEBHOOKS),
-            Self::Instar => Some(ports::INSTAR),
+            Self::InstarWebhook => Some(ports::WEBHOOK),
         }
     }
 }

@@ -10,12 +10,12 @@
 //! use instar_e2e::fault_proxy::{Class, Fault, FaultProxy, Matcher, Rule, Which};
 //!
 //! let proxy = FaultProxy::start(mgmt, 0).await?;
-//! mgmt.instar_use(&proxy.kubeconfig(&mgmt.run().instar_kubeconfig())?).await?;
+//! mgmt.webhook().with_kubeconfig(&proxy.kubeconfig(&mgmt.webhook().kubeconfig())?).await?;
 //! proxy.add(Rule {
 //!     when: Matcher::on(Class::Write).which(Which::Every { first: 1, step: 2 }),
 //!     what: Fault::DropReply,
 //! });
-//! mgmt.instar_restart().await?;
+//! mgmt.webhook().restart().await?;
 //! # Ok(()) }
 //! ```
 

@@ -42,7 +42,7 @@ const READY: Duration = Duration::from_secs(90);
 pub enum Setup {
     /// Nothing.
     ClusterApi,
-    /// Instar, from `config/default`.
+    /// Instar, from `config/default` and `config/providers/in-memory`.
     Instar,
 }
 
@@ -55,8 +55,8 @@ pub struct Mgmt {
     applier: Applier,
     http: reqwest::Client,
     processes: Mutex<BTreeMap<Component, Process>>,
-    /// How Instar is started, once it is installed.
-    instar: Mutex<Option<Launch>>,
+    /// How Instar's programs are started, once they are installed.
+    instar: Mutex<BTreeMap<Component, Launch>>,
 }
 
 impl std::fmt::Debug for Mgmt {
@@ -124,7 +124,7 @@ impl Mgmt {
         match setup {
             Setup::ClusterApi => Ok(()),
             Setup::Instar => self
-                .install_instar(&instar::default_config())
+                .install_instar(&instar::shipped())
                 .await
                 .context("installing Instar"),
         }
@@ -266,12 +266,22 @@ impl Mgmt {
         self.record(&processes)
     }
 
-    pub(crate) async fn set_instar(&self, launch: Launch) {
-        *self.instar.lock().await = Some(launch);
+    pub(crate) async fn set_launch(&self, component: Component, launch: Launch) {
+        self.instar.lock().await.insert(component, launch);
     }
 
-    pub(crate) async fn instar_launch(&self) -> Option<Launch> {
-        self.instar.lock().await.clone()
+    pub(crate) async fn launch_of(&self, component: Component) -> Result<Launch> {
+        let installed = self.instar.lock().await.get(&component).cloned();
+        installed.with_context(|| format!("{component} is not installed on this cluster"))
+    }
+
+    /// Fails if a process has ended, or was not started.
+    pub async fn check_runs(&self, component: Component) -> Result<()> {
+        let processes = self.processes.lock().await;
+        let process = processes.get(&component);
+        process
+            .with_context(|| format!("{component} was not started"))?
+            .check_runs()
     }
 
     fn record(&self, processes: &BTreeMap<Component, Process>) -> Result<()> {

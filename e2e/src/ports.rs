@@ -33,12 +33,16 @@ pub const SIMULATION: u16 = 19000;
 /// The API server of the first simulated workload cluster; the next ones follow.
 pub const FIRST_WORKLOAD: u16 = 20000;
 /// Instar's webhooks.
-pub const INSTAR: u16 = 9460;
-/// Instar's health.
-pub const INSTAR_HEALTH: u16 = 9461;
+pub const WEBHOOK: u16 = 9460;
+/// The health of Instar's admission server.
+pub const WEBHOOK_HEALTH: u16 = 9461;
+/// The health of Instar's controller.
+pub const CONTROLLER_HEALTH: u16 = 9462;
+/// The health of one more controller, which a test starts beside the first.
+pub const SECOND_CONTROLLER_HEALTH: u16 = 9463;
 
 /// All that must be free before a cluster starts.
-pub const ALL: [u16; 16] = [
+pub const ALL: [u16; 18] = [
     ETCD,
     ETCD_PEERS,
     API_SERVER,
@@ -53,8 +57,10 @@ pub const ALL: [u16; 16] = [
     INFRASTRUCTURE_HEALTH,
     SIMULATION,
     FIRST_WORKLOAD,
-    INSTAR,
-    INSTAR_HEALTH,
+    WEBHOOK,
+    WEBHOOK_HEALTH,
+    CONTROLLER_HEALTH,
+    SECOND_CONTROLLER_HEALTH,
 ];
 
 /// A socket that listens in this network namespace.

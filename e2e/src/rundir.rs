@@ -13,7 +13,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-use crate::cache::Cache;
+use crate::{cache::Cache, components::Component};
 
 /// The name of a cluster on this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -221,10 +221,10 @@ impl RunDir {
         self.root.join("kubeconfig")
     }
 
-    /// Instar's kubeconfig.
+    /// The kubeconfig of one of Instar's programs.
     #[must_use]
-    pub fn instar_kubeconfig(&self) -> PathBuf {
-        self.root.join("instar.kubeconfig")
+    pub fn kubeconfig_of(&self, component: Component) -> PathBuf {
+        self.root.join(format!("{component}.kubeconfig"))
     }
 
     /// Who supervises the cluster.

@@ -243,7 +243,9 @@ fn rolled(ledger: &Ledger, rows: &Rows, pool: &Pool, replicas: usize, minors: &[
         let machines = groups.remove(&(pool.clone(), version.clone())).unwrap_or_default();
         if machines.len() != replicas {
             let names: Vec<&str> = machines.iter().map(|machine| machine.name.as_str()).collect();
-            broken.push(format!("{pool:?} had {names:?} at {version}, and not {replicas} machines"));
+            broken.push(format!(
+                "{pool:?} had {names:?} at {version}, and not {replicas} machines"
+            ));
         }
         let others = machines
             .iter()

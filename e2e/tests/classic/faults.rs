@@ -1,19 +1,19 @@
 //! Two controllers, and nobody who decides between them.
 
-use instar_e2e::{Result, journeys::Scene, ports};
+use instar_e2e::{Result, journeys::Scene};
 
 use crate::{
     catalog::Rows,
     cluster::assert_two_minors,
-    controller::{Controller, Election},
+    controller::Controller,
     upgrade::{assert_record, begin, completed},
 };
 
 /// Both write, and neither knows of the other.
 pub(crate) async fn two_controllers_without_the_lease(scene: Scene) -> Result<()> {
     let rows = Rows::new(4);
-    let mut first = Controller::start(&scene, Election::None).await?;
-    let mut second = Controller::start_at(&scene, Election::None, ports::INSTAR).await?;
+    let mut first = Controller::start(&scene).await?;
+    let mut second = Controller::start_second(&scene).await?;
     let ledger = begin(&scene, &rows).await?;
     completed(&scene, &rows, &first).await?;
     second.runs()?;

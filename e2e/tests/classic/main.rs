@@ -1,7 +1,8 @@
 //! What the controller does to classic clusters, seen on a real management cluster.
 //!
-//! Each journey starts a controller of its own, so they run one by one, each with rows of a higher
-//! patch number than those before: on the way, the newest row of a minor is taken.
+//! Those that don't kill the controller share the installed one, and the rows of patch number 1:
+//! the catalog is everybody's, and on the way the newest row of a minor is taken. The exclusive ones
+//! come after them, each with a higher patch number than those before.
 #![allow(clippy::panic, reason = "a journey fails by panicking, with what it saw")]
 
 mod by_hand;
@@ -20,16 +21,19 @@ use instar_e2e::journeys::{self, Journey, Setup};
 
 fn main() -> ExitCode {
     let journeys = vec![
-        Journey::exclusive("classic-two-minors", upgrade::two_minors_by_one_annotation),
-        Journey::exclusive("classic-paused", upgrade::paused_in_the_middle),
+        Journey::shared("classic-two-minors", upgrade::two_minors_by_one_annotation),
+        Journey::shared("classic-paused", upgrade::paused_in_the_middle),
+        Journey::shared("classic-by-hand", by_hand::held_and_all_at_once),
         Journey::exclusive("classic-two-controllers", faults::two_controllers_without_the_lease),
-        Journey::exclusive("classic-dropped-replies", side_by_side::every_reply_of_a_write_is_dropped),
+        Journey::exclusive(
+            "classic-dropped-replies",
+            side_by_side::every_reply_of_a_write_is_dropped,
+        ),
         Journey::exclusive("classic-killed-before", side_by_side::killed_before_every_write)
             .within(Duration::from_mins(15)),
         Journey::exclusive("classic-killed-after", side_by_side::killed_after_every_write)
             .within(Duration::from_mins(15)),
-        Journey::exclusive("classic-by-hand", by_hand::held_and_all_at_once),
-        Journey::exclusive("classic-rights", rights::nothing_is_forbidden),
+        Journey::exclusive("classic-rights", rights::granted_and_used),
     ];
-    journeys::run(Setup::ClusterApi, journeys)
+    journeys::run(Setup::Instar, journeys)
 }

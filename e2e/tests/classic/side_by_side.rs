@@ -22,7 +22,7 @@ use rustix::process::Signal;
 use crate::{
     catalog::Rows,
     cluster::violations,
-    controller::{Controller, Election, steps},
+    controller::{Controller, steps},
     upgrade::{UPGRADE, assert_record, begin, completed, phase, upgrade},
 };
 
@@ -105,9 +105,9 @@ struct Trial<'a> {
 
 impl<'a> Trial<'a> {
     async fn begin(scene: &'a Scene, rows: Rows) -> Result<Self> {
-        let mut controller = Controller::start(scene, Election::None).await?;
+        let mut controller = Controller::start(scene).await?;
         let proxy = FaultProxy::start(&scene.mgmt, 0).await?;
-        let kubeconfig = proxy.kubeconfig(&scene.mgmt.run().instar_kubeconfig())?;
+        let kubeconfig = proxy.kubeconfig(&scene.mgmt.controller().kubeconfig())?;
         restarted_and_stopped(&mut controller, &kubeconfig).await?;
         let mut scenes = vec![scene.clone()];
         while scenes.len() < CLUSTERS {

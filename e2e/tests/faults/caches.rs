@@ -46,10 +46,10 @@ pub(crate) async fn behind<Fut>(scene: &Scene, proxy: &FaultProxy, body: Fut) ->
 where
     Fut: Future<Output = Result<()>>,
 {
-    let own = scene.mgmt.run().instar_kubeconfig();
-    scene.mgmt.instar_use(&proxy.kubeconfig(&own)?).await?;
+    let own = scene.mgmt.webhook().kubeconfig();
+    scene.mgmt.webhook().with_kubeconfig(&proxy.kubeconfig(&own)?).await?;
     let result = body.await;
-    scene.mgmt.instar_use(&own).await?;
-    scene.mgmt.instar_restart().await?;
+    scene.mgmt.webhook().with_kubeconfig(&own).await?;
+    scene.mgmt.webhook().restart().await?;
     result
 }

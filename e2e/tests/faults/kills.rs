@@ -33,7 +33,7 @@ pub(crate) async fn before_each_list(scene: Scene) -> Result<()> {
 
 /// Kills Instar while a list is held back, and starts it again; the list, and the killed process.
 async fn kill_and_start(mgmt: &Mgmt, list: Record) -> Result<(u64, Option<u32>)> {
-    let url = Component::Instar.ready_url();
+    let url = Component::InstarWebhook.ready_url();
     wait_for("Instar to say what it waits for", SOON, || async {
         let response = mgmt.http().get(&url).send().await?;
         let (status, awaited) = (response.status().as_u16(), response.text().await?);
@@ -43,14 +43,14 @@ async fn kill_and_start(mgmt: &Mgmt, list: Record) -> Result<(u64, Option<u32>)>
         Err(format!("{status} {awaited} while {} were not listed", list.asked.resource).into())
     })
     .await?;
-    let killed = mgmt.pid(Component::Instar).await;
-    mgmt.kill(Component::Instar).await?;
-    mgmt.instar_start().await?;
+    let killed = mgmt.pid(Component::InstarWebhook).await;
+    mgmt.kill(Component::InstarWebhook).await?;
+    mgmt.webhook().start().await?;
     Ok((list.number, killed))
 }
 
 async fn before(scene: &Scene, proxy: &FaultProxy, nth: u64) -> Result<()> {
-    scene.mgmt.instar_stop().await?;
+    scene.mgmt.webhook().stop().await?;
     let (sender, mut restarted) = mpsc::unbounded_channel();
     let mgmt = Arc::clone(&scene.mgmt);
     let hook = Hook::new(move |record| {
@@ -64,9 +64,9 @@ async fn before(scene: &Scene, proxy: &FaultProxy, nth: u64) -> Result<()> {
         when: Matcher::on(Verb::List).which(Which::Nth(nth)),
         what: Fault::Before(hook),
     }]);
-    scene.mgmt.instar_start().await?;
+    scene.mgmt.webhook().start().await?;
     let (number, killed) = restarted.recv().await.context("the hook was never called")??;
-    let runs = scene.mgmt.pid(Component::Instar).await;
+    let runs = scene.mgmt.pid(Component::InstarWebhook).await;
     assert!(
         killed.is_some() && runs.is_some() && killed != runs,
         "{killed:?}, then {runs:?}"
@@ -74,6 +74,6 @@ async fn before(scene: &Scene, proxy: &FaultProxy, nth: u64) -> Result<()> {
     let struck = proxy.records().into_iter().find(|record| record.number == number);
     let struck = struck.context("no record of the list")?;
     assert_eq!((struck.asked.verb, struck.server), (Verb::List, None));
-    probe(scene.mgmt.http(), Component::Instar).await?;
+    probe(scene.mgmt.http(), Component::InstarWebhook).await?;
     agree(scene, Duration::from_secs(30)).await
 }

@@ -48,7 +48,7 @@ pub(crate) async fn cut_every_second(scene: Scene) -> Result<()> {
     proxy.set(faults());
     let tally = Tally::default();
     let all = async {
-        scene.mgmt.instar_restart().await?;
+        scene.mgmt.webhook().restart().await?;
         for patch in 1..=ROUNDS {
             round(&scene, &proxy, patch, &tally)
                 .await
@@ -268,7 +268,7 @@ impl Editor<'_> {
     {
         let began = Instant::now();
         let cluster = wait_for(what, STALE, || async {
-            probe(self.scene.mgmt.http(), Component::Instar)
+            probe(self.scene.mgmt.http(), Component::InstarWebhook)
                 .await
                 .unwrap_or_else(|error| panic!("{what}: ready no more: {error:#}"));
             match edit().await {

@@ -129,7 +129,7 @@ pub(crate) async fn admission_requests(scene: &Scene) -> Result<i64> {
 }
 
 async fn metrics(scene: &Scene) -> Result<String> {
-    let url = format!("http://127.0.0.1:{}/metrics", ports::INSTAR_HEALTH);
+    let url = format!("http://127.0.0.1:{}/metrics", ports::WEBHOOK_HEALTH);
     Ok(scene
         .mgmt
         .http()

@@ -130,7 +130,7 @@ impl Load {
         for _ in 0..2 {
             let (scene, ends, handshakes) = (scene.clone(), load.ends.clone(), load.handshakes.clone());
             load.tasks.spawn(async move {
-                let url = format!("https://127.0.0.1:{}/validate/kubernetes-release", ports::INSTAR);
+                let url = format!("https://127.0.0.1:{}/validate/kubernetes-release", ports::WEBHOOK);
                 let review = json!({ "request": { "uid": "u", "operation": "UPDATE" } }).to_string();
                 while !ends.load(Ordering::Relaxed) {
                     let client = instar_e2e::mgmt::http_client(scene.mgmt.certificates().authority())?;

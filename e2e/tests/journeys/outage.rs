@@ -35,9 +35,9 @@ pub(crate) async fn without_the_server(scene: Scene) -> Result<()> {
     };
     create(&scene, &cluster).await?;
 
-    scene.mgmt.instar_stop().await?;
+    scene.mgmt.webhook().stop().await?;
     let result = goes_on(&scene, &mut cluster, &last).await;
-    scene.mgmt.instar_start().await?;
+    scene.mgmt.webhook().start().await?;
     result?;
 
     edit(&scene, "c", &version(&last)).await?;

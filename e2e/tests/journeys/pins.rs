@@ -38,7 +38,7 @@ pub(crate) async fn a_newer_row_moves_nothing(scene: Scene) -> Result<()> {
     let carried = pins(&scene, "c").await?;
 
     apply_rows(&scene, &[rows.row(34, 2)]).await?;
-    scene.mgmt.instar_restart().await?;
+    scene.mgmt.webhook().restart().await?;
 
     // From a file that knows nothing of the annotation: what the Cluster was, but for what a server
     // writes into it.
@@ -78,7 +78,7 @@ pub(crate) async fn a_newer_row_moves_nothing(scene: Scene) -> Result<()> {
         );
         assert_eq!(pins(&scene, "c").await?, carried, "round {round}");
         if round == 1 {
-            scene.mgmt.instar_restart().await?;
+            scene.mgmt.webhook().restart().await?;
         }
     }
     reconciled(&scene, "c").await?;

@@ -1,0 +1,138 @@
+//! The upgrade that goes on: what is decided, and the one write.
+
+use std::time::Duration;
+
+use instar_api::ClusterUpgrade;
+use instar_planner::{Action as Write, Decision, Snapshot, Standing, Waiting, check, plan};
+use jiff::Timestamp;
+use kube::{ResourceExt, runtime::events::EventType};
+
+use super::{Context, Done};
+use crate::{
+    api::{Class, Error},
+    execute::{Executor, Told},
+    gather::{Templates, gather},
+    metrics::Written as Counted,
+    report::Health,
+    views::Cluster,
+};
+
+/// An upgrade under way is looked at this often, whatever no watch tells: templates are not watched.
+const ANYWAY: Duration = Duration::from_mins(1);
+
+impl Context {
+    pub(super) async fn go_on(&self, cluster: &Cluster, upgrade: &ClusterUpgrade) -> Result<Done, Error> {
+        let mut snapshot = gather(&self.caches, cluster, upgrade, Timestamp::now());
+        if is_paused(&snapshot) {
+            return Ok(Done::Idle);
+        }
+        snapshot.templates = self.templates().of(&snapshot).await?;
+        let decision = plan(&snapshot);
+        let broken = check(&snapshot, &decision);
+        if !broken.is_empty() {
+            let error = Error::Violation(format!("{broken:?}"));
+            self.complain(cluster, upgrade, &snapshot, &decision, &error).await?;
+            return Err(error);
+        }
+        self.report(cluster, upgrade, &snapshot, &decision, Health::Fine)
+            .await?;
+        let outcome = self.execute(cluster, upgrade, &decision).await;
+        if let Err(error) = &outcome
+            && error.class() == Class::Terminal
+        {
+            self.complain(cluster, upgrade, &snapshot, &decision, error).await?;
+        }
+        Ok(match outcome? {
+            Done::Idle if upgrade_is_open(&decision) => Done::Until(ANYWAY),
+            Done::Idle => until_next_deletion(&decision, snapshot.now),
+            done => done,
+        })
+    }
+
+    /// After the end: templates whose time is over go.
+    pub(super) async fn sweep(&self, cluster: &Cluster, upgrade: &ClusterUpgrade) -> Result<Done, Error> {
+        let mut snapshot = gather(&self.caches, cluster, upgrade, Timestamp::now());
+        if is_paused(&snapshot) {
+            return Ok(Done::Idle);
+        }
+        snapshot.templates = self.templates().of(&snapshot).await?;
+        let decision = plan(&snapshot);
+        if upgrade_is_open(&decision) || !check(&snapshot, &decision).is_empty() {
+            return Ok(Done::Idle);
+        }
+        self.report(cluster, upgrade, &snapshot, &decision, Health::Fine)
+            .await?;
+        Ok(match self.execute(cluster, upgrade, &decision).await? {
+            Done::Wrote => Done::Wrote,
+            Done::Idle | Done::Until(_) => until_next_deletion(&decision, snapshot.now),
+        })
+    }
+
+    async fn execute(&self, cluster: &Cluster, upgrade: &ClusterUpgrade, decision: &Decision) -> Result<Done, Error> {
+        let (reason, counted) = match &decision.action {
+            Write::Nothing => return Ok(Done::Idle),
+            Write::MintTemplate(_) => ("MintedTemplate", Counted::Mint),
+            Write::SwapControlPlane(_) => ("UpgradingControlPlane", Counted::Swap),
+            Write::SwapWorkers(_) => ("UpgradingWorkers", Counted::Swap),
+            Write::DeleteTemplate(_) => ("DeletedTemplate", Counted::Delete),
+        };
+        let namespace = cluster.namespace().unwrap_or_default();
+        let step = Told(&decision.action).to_string();
+        tracing::info!(
+            namespace,
+            cluster = cluster.name_any(),
+            upgrade = upgrade.name_any(),
+            "{step}"
+        );
+        self.may_write()?;
+        let executor = Executor {
+            client: &self.client,
+            kinds: &self.kinds,
+            namespace: &namespace,
+        };
+        executor.execute(&decision.action).await?;
+        self.counters.wrote(counted);
+        self.tell(cluster, upgrade, EventType::Normal, reason, &step).await;
+        Ok(match &decision.action {
+            // Templates are not watched, so nothing else would wake the Cluster.
+            Write::MintTemplate(_) | Write::DeleteTemplate(_) => Done::Wrote,
+            Write::Nothing | Write::SwapControlPlane(_) | Write::SwapWorkers(_) => Done::Until(ANYWAY),
+        })
+    }
+
+    fn templates(&self) -> Templates<'_> {
+        Templates {
+            client: &self.client,
+            kinds: &self.kinds,
+        }
+    }
+}
+
+/// Whether nothing at all may be written, our own status included.
+fn is_paused(snapshot: &Snapshot) -> bool {
+    let progress = match snapshot.wish.progress {
+        instar_planner::Progressing::Going => false,
+        instar_planner::Progressing::Paused => true,
+    };
+    progress || snapshot.cluster.standing != Standing::Live
+}
+
+fn upgrade_is_open(decision: &Decision) -> bool {
+    match decision.progress.stage {
+        instar_planner::Stage::Held | instar_planner::Stage::ControlPlane | instar_planner::Stage::Workers => true,
+        instar_planner::Stage::Complete => false,
+    }
+}
+
+fn until_next_deletion(decision: &Decision, now: Timestamp) -> Done {
+    let times = decision.waiting.iter().filter_map(|waiting| {
+        if let Waiting::Retained { until, .. } = waiting {
+            Some(*until)
+        } else {
+            None
+        }
+    });
+    let Some(first) = times.min() else { return Done::Idle };
+    let left = first.duration_since(now);
+    Done::Until(Duration::try_from(left).unwrap_or_default().max(Duration::from_secs(1)))
+}

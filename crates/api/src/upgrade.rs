@@ -12,6 +12,14 @@ use crate::schema;
 /// [`ClusterUpgradeSpec::target`].
 pub const VERSION_ANNOTATION: &str = "upgrade.cluster.x-k8s.io/version";
 
+/// The label of a `ClusterUpgrade` that the annotation [`VERSION_ANNOTATION`] made: the how many-th of
+/// its Cluster.
+pub const ASKED_LABEL: &str = "upgrade.cluster.x-k8s.io/asked";
+
+/// The annotation of a `ClusterUpgrade` that is over: the phase at its end. `clusterctl move` drops
+/// every status, and what is over must not begin anew on the other side.
+pub const OVER_ANNOTATION: &str = "upgrade.cluster.x-k8s.io/over";
+
 /// One upgrade of a classic Cluster: where to, in which order, and how far it has come.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[kube(
@@ -37,9 +45,7 @@ pub const VERSION_ANNOTATION: &str = "upgrade.cluster.x-k8s.io/version";
 )]
 #[x_kube(
     validation = Rule::new("self.clusterName == oldSelf.clusterName")
-        .message("clusterName is immutable, since this is the record of one Cluster's upgrade: create another ClusterUpgrade"),
-    validation = Rule::new("self.target == oldSelf.target")
-        .message("target is immutable, since this is the record of one upgrade: create another ClusterUpgrade")
+        .message("clusterName is immutable, since this is the record of one Cluster's upgrade: create another ClusterUpgrade")
 )]
 #[serde(rename_all = "camelCase")]
 pub struct ClusterUpgradeSpec {
@@ -48,9 +54,20 @@ pub struct ClusterUpgradeSpec {
     pub cluster_name: String,
 
     /// Where to: a version (v1.34.3), a prefix (v1.34), or the name of a `KubernetesRelease`. What
-    /// already satisfies a version or a prefix stays as it is.
+    /// already satisfies a version or a prefix stays as it is. It may be edited at any time: the
+    /// way is planned anew from where the control plane stands.
     #[schemars(length(min = 1, max = 253))]
     pub target: String,
+
+    /// Where from: a version or a prefix that the control plane must run when this upgrade begins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        length(max = 64),
+        regex(
+            pattern = r"^v(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*)(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?)?$"
+        )
+    )]
+    pub source: Option<String>,
 
     /// How many pools of workers are replaced at a time.
     #[serde(default)]
@@ -165,7 +182,7 @@ pub struct ClusterUpgradeStatus {
 /// What an upgrade is at.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum UpgradePhase {
-    /// Another upgrade of the Cluster goes first.
+    /// Nothing has been looked at yet.
     #[default]
     Pending,
     /// It can't go on before somebody does something, as `waiting` says.
@@ -176,7 +193,7 @@ pub enum UpgradePhase {
     Workers,
     /// Every machine that should move has got there.
     Completed,
-    /// It can't be: what is asked is older than what runs.
+    /// It isn't done, as `waiting` says, before its spec is edited.
     Refused,
 }
 
@@ -240,14 +257,20 @@ impl ClusterUpgradeStatus {
     /// Whether this upgrade will do nothing more of its own.
     #[must_use]
     pub fn is_over(&self, generation: i64) -> bool {
-        match self.phase {
-            UpgradePhase::Completed | UpgradePhase::Refused => self.observed_generation == generation,
-            UpgradePhase::Pending | UpgradePhase::Held | UpgradePhase::ControlPlane | UpgradePhase::Workers => false,
-        }
+        self.phase.is_over() && self.observed_generation == generation
     }
 }
 
 impl UpgradePhase {
+    /// Whether an upgrade in this phase does nothing more of its own.
+    #[must_use]
+    pub const fn is_over(self) -> bool {
+        match self {
+            Self::Completed | Self::Refused => true,
+            Self::Pending | Self::Held | Self::ControlPlane | Self::Workers => false,
+        }
+    }
+
     /// The phase as it is written.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

@@ -3,7 +3,7 @@
 use instar_api::{
     ClusterUpgrade, ClusterUpgradeStatus, MintedTemplate, PoolStatus, TemplateUse, UpgradePhase, WaitingFor,
 };
-use instar_planner::{Decision, NoPath, Observed, PoolId, Snapshot, Stage, Template, TemplateRef, Waiting};
+use instar_planner::{Decision, Observed, PoolId, Snapshot, Stage, Template, TemplateRef, Waiting};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
@@ -98,10 +98,8 @@ pub(crate) fn differs(before: Option<&ClusterUpgradeStatus>, after: &ClusterUpgr
 }
 
 fn phase(decision: &Decision) -> UpgradePhase {
-    let older =
-        |waiting: &Waiting| matches!(waiting, Waiting::NoPath(why) if matches!(**why, NoPath::Downgrade { .. }));
     match decision.progress.stage {
-        Stage::Held if decision.waiting.iter().any(older) => UpgradePhase::Refused,
+        Stage::Held if decision.waiting.iter().any(Waiting::refuses) => UpgradePhase::Refused,
         Stage::Held => UpgradePhase::Held,
         Stage::ControlPlane => UpgradePhase::ControlPlane,
         Stage::Workers => UpgradePhase::Workers,

@@ -71,6 +71,7 @@ pub(crate) fn asked_for(cluster: &Cluster) -> Option<ClusterUpgrade> {
     let spec = ClusterUpgradeSpec {
         cluster_name: name.clone(),
         target: target.to_owned(),
+        source: None,
         strategy: instar_api::UpgradeStrategy::default(),
         order: Vec::new(),
         pools: Vec::new(),
@@ -120,6 +121,7 @@ pub(crate) fn wish(upgrade: &ClusterUpgrade) -> Wish {
         (rule.name.clone(), wish)
     });
     Wish {
+        source: spec.source.clone(),
         strategy: match spec.strategy.kind {
             StrategyType::Ordered => Strategy::Ordered,
             StrategyType::Parallel => Strategy::Parallel { limit },
@@ -146,6 +148,7 @@ mod tests {
         let spec = ClusterUpgradeSpec {
             cluster_name: "c".to_owned(),
             target: "v1.35".to_owned(),
+            source: None,
             strategy: UpgradeStrategy::default(),
             order: Vec::new(),
             pools: Vec::new(),

@@ -116,6 +116,13 @@ pub enum Waiting {
     Unreadable(Unreadable),
     /// The Cluster has no control plane that can be seen.
     NoControlPlane,
+    /// The upgrade was to begin elsewhere.
+    SourceMismatch {
+        /// Where it was to begin.
+        source: String,
+        /// Where the control plane is.
+        present: KubeVersion,
+    },
     /// The target means nothing here.
     NoTarget(Miss),
     /// A release that is named is not in the catalog.
@@ -305,6 +312,40 @@ pub struct PoolProgress {
     pub machines: usize,
     /// How many of them run what its spec says.
     pub converged: usize,
+}
+
+impl Waiting {
+    /// Whether it is no use to wait: somebody has to ask for something else.
+    #[must_use]
+    pub fn refuses(&self) -> bool {
+        match self {
+            Self::SourceMismatch { .. } => true,
+            Self::NoPath(reason) => matches!(**reason, NoPath::Downgrade { .. }),
+            Self::Paused { .. }
+            | Self::Deleting { .. }
+            | Self::TopologyOwned { .. }
+            | Self::Unreadable(_)
+            | Self::NoControlPlane
+            | Self::NoTarget(_)
+            | Self::NoRelease { .. }
+            | Self::NoRow { .. }
+            | Self::NoImage { .. }
+            | Self::GateClosed { .. }
+            | Self::TemplateNotVisible { .. }
+            | Self::NoBootstrapTemplate { .. }
+            | Self::NameTaken { .. }
+            | Self::ValueMisfit { .. }
+            | Self::ControlPlaneRollingOut { .. }
+            | Self::PoolRollingOut { .. }
+            | Self::MachineNotReady { .. }
+            | Self::OnDelete { .. }
+            | Self::WorkersBehind { .. }
+            | Self::PoolAhead { .. }
+            | Self::PinOutOfReach { .. }
+            | Self::ForeignWriter { .. }
+            | Self::Retained { .. } => false,
+        }
+    }
 }
 
 impl Decision {

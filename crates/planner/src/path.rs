@@ -29,12 +29,14 @@ pub enum StartEtcd {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NoPath {
     /// The wanted version is older.
-    #[error("{wanted} is older than {present}, which runs")]
+    #[error(
+        "{wanted} is older than {present}, to which the control plane has gone: set the target to {present} to stop there, or to a newer version to go on"
+    )]
     Downgrade {
-        /// What runs.
+        /// What the control plane's spec says.
         present: KubeVersion,
-        /// What is wanted.
-        wanted: KubeVersion,
+        /// What is wanted: a version, or a minor.
+        wanted: String,
     },
     /// The versions are of different majors.
     #[error("{wanted} is of another major than {present}, which runs")]
@@ -120,7 +122,7 @@ pub fn classic_path<'c>(
     if version.compare(present) == BuildOrder::Less {
         return Err(NoPath::Downgrade {
             present: present.clone(),
-            wanted: version.clone(),
+            wanted: version.to_string(),
         });
     }
     let mut ways = vec![Way {

@@ -14,6 +14,8 @@ pub struct Wish {
     pub upgrade: String,
     /// Where to.
     pub target: Target,
+    /// The version or prefix that the control plane must be at when the upgrade begins.
+    pub source: Option<String>,
     /// How many pools at a time.
     pub strategy: Strategy,
     /// The pools that go first, in this order; the others follow by name.
@@ -124,6 +126,7 @@ impl Wish {
         Self {
             upgrade: upgrade.into(),
             target,
+            source: None,
             strategy: Strategy::Ordered,
             order: Vec::new(),
             pools: BTreeMap::new(),

@@ -15,6 +15,7 @@ impl Waiting {
             Self::TopologyOwned { .. } => "TopologyOwned",
             Self::Unreadable(_) => "Unreadable",
             Self::NoControlPlane => "NoControlPlane",
+            Self::SourceMismatch { .. } => "SourceMismatch",
             Self::NoTarget(_) => "NoTarget",
             Self::NoRelease { .. } => "NoRelease",
             Self::NoRow { .. } => "NoRow",
@@ -51,6 +52,10 @@ impl fmt::Display for Waiting {
             }
             Self::Unreadable(object) => write!(f, "{} {} can't be read: {}", object.kind, object.name, object.reason),
             Self::NoControlPlane => f.write_str("the Cluster has no control plane that can be seen"),
+            Self::SourceMismatch { source, present } => write!(
+                f,
+                "the control plane is at {present}, and spec.source asks for {source}: correct spec.source or leave it out"
+            ),
             Self::NoTarget(miss) => write!(f, "{miss}"),
             Self::NoRelease { pool: None, release } => write!(f, "release {release} is not in the catalog"),
             Self::NoRelease {

@@ -98,7 +98,7 @@ fn says_why_there_is_none() {
             "v1.35.4",
             tag("3.6.6-0"),
             "34-old",
-            "v1.34.3 is older than v1.35.4, which runs",
+            "v1.34.3 is older than v1.35.4, to which the control plane has gone: set the target to v1.35.4 to stop there, or to a newer version to go on",
         ),
         (
             "v2.0.0",

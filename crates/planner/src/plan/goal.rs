@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use instar_catalog::{Pool, Release, Resolved, Role};
-use instar_domain::KubeVersion;
+use instar_domain::{BuildOrder, KubeVersion, Minor};
 use serde_json::Value;
 
 use super::{
@@ -57,6 +57,7 @@ impl<'a> Goal<'a> {
                 });
             }
         }
+        begins_there(scene)?;
         let demand = demand(scene)?;
         let path = match demand {
             Demand::Values(release) if !has(scene, release, foreign)? => path(scene, release, foreign)?,
@@ -70,6 +71,41 @@ impl<'a> Goal<'a> {
     }
 }
 
+/// Holds `spec.source` against the control plane, until the first swap of this upgrade.
+fn begins_there(scene: &Scene<'_>) -> Result<(), Waiting> {
+    let wish = &scene.snapshot.wish;
+    let Some(source) = &wish.source else { return Ok(()) };
+    let control_plane = scene.control_plane;
+    let ledger = control_plane.object.ledger.as_ref();
+    let has_begun = ledger.is_some_and(|ledger| ledger.upgrade == wish.upgrade);
+    let present = &control_plane.version;
+    let same = source.parse().is_ok_and(|version: KubeVersion| version == *present)
+        || source.parse().is_ok_and(|minor: Minor| minor == present.minor());
+    if has_begun || same {
+        return Ok(());
+    }
+    Err(Waiting::SourceMismatch {
+        source: source.clone(),
+        present: present.clone(),
+    })
+}
+
+/// Whether a version or a prefix is older than what the control plane's spec says, be it in the
+/// catalog or not: the version that an upgrade came from needn't be. With a dash it may be the name
+/// of a release, which the catalog knows best.
+fn is_older(text: &str, present: &KubeVersion) -> bool {
+    if text.contains('-') {
+        return false;
+    }
+    let full = text.parse().map(|version: KubeVersion| {
+        version.minor().major == present.minor().major && version.compare(present) == BuildOrder::Less
+    });
+    let minor = text
+        .parse()
+        .map(|minor: Minor| minor.major == present.minor().major && minor < present.minor());
+    full.unwrap_or(false) || minor.unwrap_or(false)
+}
+
 fn demand<'a>(scene: &Scene<'a>) -> Result<Demand<'a>, Waiting> {
     let present = &scene.control_plane.version;
     let catalog = &scene.snapshot.catalog;
@@ -81,6 +117,10 @@ fn demand<'a>(scene: &Scene<'a>) -> Result<Demand<'a>, Waiting> {
                 release: name.clone(),
             }),
         },
+        Target::Text(text) if is_older(text, present) => Err(Waiting::NoPath(Box::new(NoPath::Downgrade {
+            present: present.clone(),
+            wanted: text.clone(),
+        }))),
         Target::Text(text) => match catalog.resolve(text, Some(present), None, scene.today) {
             Ok(Resolved::Release(release)) => Ok(Demand::Values(release)),
             Ok(Resolved::Unchanged) => Ok(at_present(scene)),

@@ -5,6 +5,7 @@
     reason = "a test stops where something is missing"
 )]
 
+mod life;
 mod properties;
 mod scenarios;
 mod violations;

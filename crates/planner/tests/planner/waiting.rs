@@ -119,7 +119,7 @@ const STOPS: [Case; 23] = [
     (
         "an older target",
         |s| s.wish.target = Target::Text("v1.32".to_owned()),
-        "NoPath: v1.32.5 is older than v1.33.5, which runs",
+        "NoPath: v1.32 is older than v1.33.5, to which the control plane has gone: set the target to v1.33.5 to stop there, or to a newer version to go on",
     ),
     (
         "the control plane's template is gone",

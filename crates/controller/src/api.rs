@@ -51,6 +51,17 @@ pub(crate) enum Class {
 }
 
 impl Error {
+    /// A word for a condition. `call` is what a call that failed is named.
+    pub(crate) fn reason(&self, call: &'static str) -> &'static str {
+        match self {
+            Self::Violation(_) => "InvariantBroken",
+            Self::NameTaken { .. } => "NameTaken",
+            Self::NoKind { .. } => "NoKind",
+            Self::NoRight { .. } => "NoRight",
+            Self::Call { .. } | Self::Silence { .. } | Self::NotLeader => call,
+        }
+    }
+
     pub(crate) fn class(&self) -> Class {
         match self {
             Self::Call { source, .. } => class(source),

@@ -8,7 +8,7 @@ mod table;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use futures::future::BoxFuture;
-use instar_api::{ClusterUpgrade, KubernetesRelease, VERSION_ANNOTATION};
+use instar_api::{ClusterUpgrade, KubernetesRelease, OVER_ANNOTATION, VERSION_ANNOTATION};
 use instar_capi::labels::CLUSTER_NAME;
 use instar_catalog::Catalog;
 use instar_planner::LEDGER_ANNOTATION;
@@ -31,7 +31,12 @@ use table::Table;
 pub(crate) const PAUSED_ANNOTATION: &str = "cluster.x-k8s.io/paused";
 
 /// Annotations that are read; all others are dropped.
-const ANNOTATIONS: [&str; 3] = [PAUSED_ANNOTATION, LEDGER_ANNOTATION, VERSION_ANNOTATION];
+const ANNOTATIONS: [&str; 4] = [
+    PAUSED_ANNOTATION,
+    LEDGER_ANNOTATION,
+    VERSION_ANNOTATION,
+    OVER_ANNOTATION,
+];
 
 /// Where Clusters to look at are sent.
 pub(crate) type Wake = UnboundedSender<ObjectRef<Cluster>>;
@@ -80,7 +85,7 @@ impl Caches {
         });
         let watch = Watch::new(client, readiness, metrics, &caches.lists);
         let watches = vec![
-            Self::clusters(&watch, wake, writer),
+            caches.clusters_watch(&watch, wake, writer),
             caches.parts(&watch, wake, |caches| &caches.control_planes),
             caches.parts(&watch, wake, |caches| &caches.deployments),
             caches.parts(&watch, wake, |caches| &caches.sets),
@@ -103,13 +108,23 @@ impl Caches {
         Arc::clone(&self.catalog.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn clusters(watch: &Watch, wake: &Wake, mut writer: Writer<Cluster>) -> BoxFuture<'static, ()> {
-        let wake = wake.clone();
+    /// Those that went are looked at too: what was asked of them is told so.
+    fn clusters_watch(
+        self: &Arc<Self>,
+        watch: &Watch,
+        wake: &Wake,
+        mut writer: Writer<Cluster>,
+    ) -> BoxFuture<'static, ()> {
+        let (caches, wake) = (Arc::clone(self), wake.clone());
         watch.follow("clusters", move |event: Event<Cluster>| {
             let event = slim(event);
             writer.apply_watcher_event(&event);
-            if let Event::Apply(cluster) | Event::InitApply(cluster) = &event {
-                send(&wake, ObjectRef::from_obj(cluster));
+            match &event {
+                Event::Apply(cluster) | Event::InitApply(cluster) | Event::Delete(cluster) => {
+                    send(&wake, ObjectRef::from_obj(cluster));
+                }
+                Event::InitDone => caches.wake_asked(&wake),
+                Event::Init => {}
             }
         })
     }
@@ -138,11 +153,16 @@ impl Caches {
             let _ = caches.releases.apply(slim(event));
             if shows {
                 caches.renew_catalog();
-                for (namespace, cluster) in caches.upgrades.clusters() {
-                    send(&wake, ObjectRef::new(&cluster).within(&namespace));
-                }
+                caches.wake_asked(&wake);
             }
         })
+    }
+
+    /// Wakes every Cluster of which something is asked, be it there or not.
+    pub(crate) fn wake_asked(&self, wake: &Wake) {
+        for (namespace, cluster) in self.upgrades.clusters() {
+            send(wake, ObjectRef::new(&cluster).within(&namespace));
+        }
     }
 
     fn renew_catalog(&self) {

@@ -17,7 +17,7 @@ use kube::{Resource, ResourceExt};
 use crate::{
     caches::{Caches, PAUSED_ANNOTATION},
     views,
-    wish::wish,
+    wish::{Stands, wish},
 };
 
 pub(crate) use templates::Templates;
@@ -41,7 +41,7 @@ pub(crate) fn gather(caches: &Caches, cluster: &views::Cluster, upgrade: &Cluste
     Snapshot {
         now,
         cluster: PlannedCluster {
-            standing: standing(cluster, cluster.spec.paused),
+            standing: standing_of(cluster),
             kind: match cluster.spec.topology {
                 Some(_) => ClusterKind::Topology,
                 None => ClusterKind::Classic,
@@ -226,6 +226,38 @@ fn template_ref(reference: &views::Reference) -> TemplateRef {
         group: reference.api_group.clone(),
         kind: reference.kind.clone(),
         name: reference.name.clone(),
+    }
+}
+
+/// Whether a Cluster may be written to.
+pub(crate) fn standing_of(cluster: &views::Cluster) -> Standing {
+    standing(cluster, cluster.spec.paused)
+}
+
+/// The versions that a Cluster is at, its pools but for those that the topology controller owns.
+pub(crate) fn stands(caches: &Caches, cluster: &views::Cluster) -> Stands {
+    let (namespace, name) = (cluster.namespace().unwrap_or_default(), cluster.name_any());
+    let control_plane = match control_plane(caches, cluster, &namespace, &name) {
+        None => return Stands::Unseen,
+        Some(Observed::Invalid(_)) => return Stands::Unreadable,
+        Some(Observed::Read(control_plane)) => control_plane.version,
+    };
+    let pools = caches.deployments.of(&namespace, &name).into_iter();
+    let pools = pools
+        .filter(|pool| !pool.labels().contains_key(OWNED_LABEL))
+        .map(|pool| version(&pool.spec.template.spec.version));
+    match std::iter::once(Ok(control_plane)).chain(pools).collect() {
+        Ok(versions) => Stands::At(versions),
+        Err(_) => Stands::Unreadable,
+    }
+}
+
+/// The upgrade for which the control plane was written last.
+pub(crate) fn begun(caches: &Caches, cluster: &views::Cluster) -> Option<String> {
+    let (namespace, name) = (cluster.namespace().unwrap_or_default(), cluster.name_any());
+    match control_plane(caches, cluster, &namespace, &name)? {
+        Observed::Read(control_plane) => Some(control_plane.object.ledger?.upgrade),
+        Observed::Invalid(_) => None,
     }
 }
 

@@ -3,11 +3,14 @@
 //! The lease saves work. What is right rests on names that say what is in them and on writes that
 //! compare, so two who both think that they lead do no harm.
 
+use std::time::Duration;
+
 use kube::Client;
 use kube_lease_manager::{LeaseManager, LeaseManagerBuilder, LeaseManagerError};
 use tokio::{
     sync::watch,
     task::{JoinError, JoinHandle},
+    time::timeout,
 };
 
 /// The lease's name.
@@ -16,6 +19,9 @@ const NAME: &str = "instar-controller";
 const SECONDS: u64 = 15;
 /// How long before its end it is renewed.
 const GRACE_SECONDS: u64 = 5;
+
+/// How long giving it back may take.
+const GIVE_BACK: Duration = Duration::from_secs(5);
 
 /// Why the lease is gone.
 #[derive(Debug, thiserror::Error)]
@@ -102,6 +108,20 @@ impl Lease {
             return LeaseError::Lost;
         }
         self.ended().await
+    }
+
+    /// Gives it back, so that the next process needn't wait until it has expired. Nobody else must
+    /// hold [`Leads`] any more.
+    pub(crate) async fn give_back(self) {
+        let Self { leads, renewing, .. } = self;
+        drop(leads);
+        let Some(renewing) = renewing else { return };
+        match timeout(GIVE_BACK, renewing).await {
+            Ok(Ok(Ok(_))) => tracing::info!("gave the lease back"),
+            Ok(Ok(Err(error))) => tracing::warn!(%error, "could not give the lease back"),
+            Ok(Err(error)) => tracing::warn!(%error, "could not give the lease back"),
+            Err(_) => tracing::warn!("could not give the lease back in {} s", GIVE_BACK.as_secs()),
+        }
     }
 
     async fn ended(&mut self) -> LeaseError {

@@ -30,6 +30,10 @@ pub(crate) enum Written {
     Delete,
     /// A record was made.
     Record,
+    /// A record got another target.
+    Retarget,
+    /// A record was marked as over, or no more.
+    Mark,
     /// A status was written.
     Status,
 }

@@ -4,12 +4,15 @@
 //! what it was about to do, and what was done is found by looking.
 
 mod annotated;
+mod records;
+mod said;
 mod steps;
 mod tell;
 
 use std::{sync::Arc, time::Duration};
 
-use instar_api::{ClusterUpgrade, TemplateUse};
+use instar_api::{ClusterUpgrade, MintedTemplate, TemplateUse};
+use instar_planner::Standing;
 use kube::{
     Client, ResourceExt,
     runtime::{controller::Action, events::Recorder, reflector::ObjectRef},
@@ -19,13 +22,15 @@ use crate::{
     api::{Class, Error},
     backoff::Backoffs,
     caches::Caches,
+    gather::{begun, standing_of},
     kinds::Kinds,
     lease::Leads,
     metrics::{Counters, Pass},
-    report,
     views::Cluster,
-    wish::{Upgrades, asked_for},
+    wish::Upgrades,
 };
+
+pub(crate) use said::Said;
 
 /// What a pass needs.
 pub(crate) struct Context {
@@ -36,6 +41,7 @@ pub(crate) struct Context {
     pub(crate) recorder: Recorder,
     pub(crate) counters: Counters,
     pub(crate) backoffs: Backoffs,
+    pub(crate) said: Said,
 }
 
 /// One pass.
@@ -85,22 +91,23 @@ enum Done {
 impl Context {
     async fn pass(&self, cluster: &Cluster, namespace: &str, name: &str) -> Result<Done, Error> {
         // The record of a topology cluster isn't made yet, and all else of it is Cluster API's.
-        if cluster.spec.topology.is_some() || cluster.metadata.deletion_timestamp.is_some() {
+        if cluster.spec.topology.is_some() {
             return Ok(Done::Idle);
         }
         let known = self.caches.upgrades.of(namespace, name);
-        let asked = asked_for(cluster);
-        if let Some(asked) = asked.filter(|asked| known.iter().all(|known| known.name_any() != asked.name_any())) {
-            return self.record(cluster, asked).await;
+        let upgrades = Upgrades::sort(known.clone(), begun(&self.caches, cluster).as_deref());
+        match (standing_of(cluster), &upgrades.active) {
+            (Standing::Live, _) => {}
+            (Standing::Deleting, Some(active)) => return self.see_off(cluster, active).await,
+            (Standing::Deleting | Standing::Paused, _) => return Ok(Done::Idle),
         }
-        let upgrades = Upgrades::sort(known);
-        if let Some(active) = &upgrades.active {
-            let done = self.go_on(cluster, active).await?;
-            for pending in &upgrades.pending {
-                let status = report::pending(pending, &active.name_any());
-                self.write_status(pending, &status).await?;
-            }
+        self.mark(&known).await?;
+        if let Some(done) = self.annotated(cluster, &known, &upgrades).await? {
             return Ok(done);
+        }
+        if let Some(active) = &upgrades.active {
+            self.refuse(cluster, &upgrades.refused, active).await?;
+            return self.go_on(cluster, active).await;
         }
         match upgrades.last {
             Some(last) if keeps_templates(&last) => self.sweep(cluster, &last).await,
@@ -117,9 +124,10 @@ impl Context {
     }
 }
 
+/// Whether templates may be left of it. Its status says so; one that was restored doesn't know.
 fn keeps_templates(upgrade: &ClusterUpgrade) -> bool {
-    let templates = upgrade.status.iter().flat_map(|status| &status.templates);
-    templates
-        .into_iter()
-        .any(|template| template.state == TemplateUse::Kept)
+    upgrade.status.as_ref().is_some_and(|status| {
+        let kept = |template: &MintedTemplate| template.state == TemplateUse::Kept;
+        status.pools.is_empty() || status.templates.iter().any(kept)
+    })
 }

@@ -1,5 +1,7 @@
 //! From a decision to the record: the status of a `ClusterUpgrade`, written when it changes.
 
+mod life;
+
 use instar_api::{
     ClusterUpgrade, ClusterUpgradeStatus, MintedTemplate, PoolStatus, TemplateUse, UpgradePhase, WaitingFor,
 };
@@ -12,6 +14,8 @@ use crate::{
     words::{cut, told},
 };
 
+pub(crate) use life::{nowhere, refused, restored, unread};
+
 /// What the schema takes.
 const LISTED: usize = 256;
 const REASONS: usize = 32;
@@ -23,6 +27,8 @@ const STEP: usize = 512;
 pub(crate) enum Health<'a> {
     /// It can.
     Fine,
+    /// It is to be seen: what was said before stands.
+    Untried,
     /// It can't, and this is why.
     Ill {
         /// A word for programs.
@@ -79,17 +85,18 @@ pub(crate) fn status(
     }
 }
 
-/// The status of an upgrade whose turn hasn't come.
-pub(crate) fn pending(upgrade: &ClusterUpgrade, active: &str) -> ClusterUpgradeStatus {
-    ClusterUpgradeStatus {
-        phase: UpgradePhase::Pending,
-        waiting: vec![WaitingFor {
-            reason: "AnotherUpgrade".to_owned(),
-            message: format!("ClusterUpgrade {active} of the same Cluster goes first"),
-        }],
-        observed_generation: upgrade.metadata.generation.unwrap_or_default(),
-        ..upgrade.status.clone().unwrap_or_default()
-    }
+/// Whether the record says that the controller itself can't do what it decided.
+pub(crate) fn is_ill(status: Option<&ClusterUpgradeStatus>) -> bool {
+    let mut conditions = status.iter().flat_map(|status| &status.conditions);
+    conditions.any(|condition| condition.type_ == "Healthy" && condition.status == "False")
+}
+
+/// Whether the record tells of this very trouble.
+pub(crate) fn tells_of(status: Option<&ClusterUpgradeStatus>, reason: &str, message: &str) -> bool {
+    let mut conditions = status.iter().flat_map(|status| &status.conditions);
+    conditions.any(|condition| {
+        condition.type_ == "Healthy" && condition.reason == reason && condition.message == cut(message)
+    })
 }
 
 /// Whether there is anything to write. A condition's times alone are nothing new.
@@ -158,7 +165,7 @@ fn conditions_of(
     health: Health<'_>,
     generation: i64,
     now: Timestamp,
-) -> [Condition; 3] {
+) -> Vec<Condition> {
     let (progressing, completed) = match phase {
         UpgradePhase::ControlPlane | UpgradePhase::Workers => (true, false),
         UpgradePhase::Completed => (false, true),
@@ -173,15 +180,17 @@ fn conditions_of(
         observed_generation: Some(generation),
         last_transition_time: Time(now),
     };
-    let (well, reason, trouble) = match health {
-        Health::Fine => (true, "Fine", ""),
-        Health::Ill { reason, message } => (false, reason, message),
+    let healthy = match health {
+        Health::Fine => Some(condition("Healthy", true, "Fine", "")),
+        Health::Untried => None,
+        Health::Ill { reason, message } => Some(condition("Healthy", false, reason, message)),
     };
-    [
+    let mut conditions = vec![
         condition("Progressing", progressing, phase.as_str(), &message),
         condition("Completed", completed, phase.as_str(), &message),
-        condition("Healthy", well, reason, trouble),
-    ]
+    ];
+    conditions.extend(healthy);
+    conditions
 }
 
 /// The time stays while the status does.

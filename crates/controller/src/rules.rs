@@ -42,7 +42,7 @@ pub const RULES: &[Rule] = &[
     rule(
         "upgrade.cluster.x-k8s.io",
         "clusterupgrades",
-        &["list", "watch", "create"],
+        &["list", "watch", "create", "patch"],
     ),
     rule("upgrade.cluster.x-k8s.io", "clusterupgrades/status", &["patch"]),
     rule("upgrade.cluster.x-k8s.io", "kubernetesreleases", WATCH),

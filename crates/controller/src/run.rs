@@ -1,8 +1,11 @@
 //! The controller, from the first list to the end.
 
-use std::sync::Arc;
+use std::{convert::Infallible, pin::pin, sync::Arc};
 
-use futures::{FutureExt, StreamExt, future::select_all};
+use futures::{
+    FutureExt, StreamExt,
+    future::{ready, select_all},
+};
 use instar_serve::{Metrics, Readiness};
 use kube::{
     Client,
@@ -11,16 +14,19 @@ use kube::{
         events::{Recorder, Reporter},
     },
 };
-use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::{
+    sync::mpsc::{UnboundedReceiver, unbounded_channel},
+    time::sleep,
+};
 
 use crate::{
     api::FIELD_MANAGER,
     backoff::Backoffs,
-    caches::Caches,
+    caches::{Caches, Wake},
     kinds::Kinds,
     lease::{Lease, LeaseError},
     metrics::Counters,
-    reconcile::{Context, failed, reconcile},
+    reconcile::{Context, Said, failed, reconcile},
     views::Cluster,
 };
 
@@ -43,13 +49,14 @@ pub enum Error {
 
 type Ref = kube::runtime::reflector::ObjectRef<Cluster>;
 
-/// Runs until something ends that shouldn't. `lease_namespace` is where the lease is; without one,
-/// nobody else must run.
+/// Runs until `shutdown`, and then gives the lease back; or until something ends that shouldn't.
+/// `lease_namespace` is where the lease is; without one, nobody else must run.
 pub async fn run(
     client: Client,
     lease_namespace: Option<&str>,
     metrics: &Metrics,
     readiness: &Readiness,
+    shutdown: impl Future<Output = ()>,
 ) -> Result<(), Error> {
     let counters = Counters::register(metrics);
     let (wake, mut woken) = unbounded_channel();
@@ -57,6 +64,7 @@ pub async fn run(
     let watches = watches.into_iter().map(|watch| tokio::spawn(watch).boxed());
     let mut watches = select_all(watches);
 
+    let mut shutdown = pin!(shutdown);
     let mut lease = Lease::start(&client, lease_namespace).await?;
     let won = async {
         lease.won().await?;
@@ -67,6 +75,10 @@ pub async fn run(
         won = won => won?,
         _ = &mut watches => return Err(Error::WatchEnded),
         () = forget(&mut woken) => return Err(Error::QueueEnded),
+        () = &mut shutdown => {
+            lease.give_back().await;
+            return Ok(());
+        }
     }
     counters.leader.set(1);
     tracing::info!("leading");
@@ -74,16 +86,30 @@ pub async fn run(
         // The receiver is here.
         let _ = wake.send(Ref::from_obj(cluster.as_ref()));
     }
+    caches.wake_asked(&wake);
     let context = Arc::new(Context {
         recorder: Recorder::new(client.clone(), Reporter::from(FIELD_MANAGER)),
         kinds: Kinds::default(),
         leads: lease.leads(),
         counters,
         backoffs: Backoffs::default(),
+        said: Said::default(),
         caches: Arc::clone(&caches),
         client,
     });
-    let queue = futures::stream::poll_fn(|task| woken.poll_recv(task)).map(Ok::<_, std::convert::Infallible>);
+    // A pass begins with the Cluster. What is asked of one that isn't there goes another way.
+    let (gone, orphaned) = unbounded_channel();
+    let queue = futures::stream::poll_fn(|task| woken.poll_recv(task)).filter_map(|cluster: Ref| {
+        let is_there = caches.clusters.get(&cluster).is_some();
+        ready(if is_there {
+            Some(Ok::<_, Infallible>(cluster))
+        } else {
+            // The receiver is here.
+            let _ = gone.send(cluster);
+            None
+        })
+    });
+    let nowhere = nowhere(Arc::clone(&context), orphaned, wake.clone());
     let config = Config::default().concurrency(CONCURRENCY);
     let passes = applier(
         |cluster, context| reconcile(cluster, context).boxed(),
@@ -95,10 +121,33 @@ pub async fn run(
     );
     // What failed was logged where it is known for how long it waits.
     let working = passes.for_each(|_| std::future::ready(()));
-    tokio::select! {
+    let ended = tokio::select! {
         () = working => Err(Error::QueueEnded),
+        () = nowhere => Err(Error::QueueEnded),
+        () = &mut shutdown => Ok(()),
         lost = lease.lost() => Err(lost.into()),
         _ = &mut watches => Err(Error::WatchEnded),
+    };
+    // All that asks whether this process leads went with the passes.
+    lease.give_back().await;
+    ended
+}
+
+/// Tells those whose Cluster isn't there.
+async fn nowhere(context: Arc<Context>, mut orphaned: UnboundedReceiver<Ref>, wake: Wake) {
+    while let Some(cluster) = orphaned.recv().await {
+        let Err(error) = context.nowhere(&cluster).await else {
+            context.backoffs.succeeded(&cluster);
+            continue;
+        };
+        let delay = context.backoffs.failed(cluster.clone(), error.class());
+        tracing::warn!(cluster = cluster.name, ?delay, "trying again: {error}");
+        let wake = wake.clone();
+        tokio::spawn(async move {
+            sleep(delay).await;
+            // The receiver is gone only when the process ends.
+            let _ = wake.send(cluster);
+        });
     }
 }
 

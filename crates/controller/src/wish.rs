@@ -1,113 +1,18 @@
-//! Which upgrade of a Cluster goes on, and what it asks.
+//! What is asked of a Cluster: which upgrade goes on, what its annotation asks for, and what an
+//! upgrade asks.
 
-use std::{collections::BTreeMap, sync::Arc};
+mod asked;
+mod turn;
 
-use instar_api::{ClusterUpgrade, ClusterUpgradeSpec, ClusterUpgradeStatus, StrategyType, VERSION_ANNOTATION};
-use instar_capi::labels::CLUSTER_NAME;
-use instar_planner::{PoolWish, Progressing, Strategy, Target, Wish, label_value};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
-use kube::{Resource, ResourceExt, core::ObjectMeta};
-use sha2::{Digest, Sha256};
+use instar_api::{ClusterUpgrade, StrategyType};
+use instar_planner::{PoolWish, Progressing, Strategy, Target, Wish};
+use kube::ResourceExt;
 
-use crate::views::Cluster;
+pub(crate) use asked::{Asked, Stands, asked};
+pub(crate) use turn::{Mark, Upgrades, mark, over};
 
 /// How many pools at a time for Parallel without a limit.
 const PARALLEL: usize = 2;
-
-/// How much of a target's hash a name carries: enough for the targets of one Cluster.
-const HASH: usize = 4;
-
-/// The upgrades of one Cluster.
-#[derive(Debug, Default)]
-pub(crate) struct Upgrades {
-    /// The one that goes on.
-    pub(crate) active: Option<Arc<ClusterUpgrade>>,
-    /// Those that wait for it.
-    pub(crate) pending: Vec<Arc<ClusterUpgrade>>,
-    /// The last that is over, where none goes on.
-    pub(crate) last: Option<Arc<ClusterUpgrade>>,
-}
-
-impl Upgrades {
-    /// The oldest that isn't over goes on. Its status is asked for that alone: where it is lost,
-    /// an upgrade that is over is found to be so once more.
-    pub(crate) fn sort(mut upgrades: Vec<Arc<ClusterUpgrade>>) -> Self {
-        upgrades.retain(|upgrade| upgrade.metadata.deletion_timestamp.is_none());
-        upgrades.sort_by_key(|upgrade| {
-            let created = upgrade.metadata.creation_timestamp.as_ref().map(|time| time.0);
-            (created, upgrade.name_any())
-        });
-        let (over, open): (Vec<_>, Vec<_>) = upgrades.into_iter().partition(is_over);
-        let mut open = open.into_iter();
-        let active = open.next();
-        Self {
-            last: over.into_iter().next_back().filter(|_| active.is_none()),
-            pending: open.collect(),
-            active,
-        }
-    }
-}
-
-fn is_over(upgrade: &Arc<ClusterUpgrade>) -> bool {
-    let generation = upgrade.metadata.generation.unwrap_or_default();
-    let status = upgrade.status.as_ref();
-    status.is_some_and(|status: &ClusterUpgradeStatus| status.is_over(generation))
-}
-
-/// The upgrade that a Cluster's annotation asks for.
-pub(crate) fn asked_for(cluster: &Cluster) -> Option<ClusterUpgrade> {
-    let target = cluster.annotations().get(VERSION_ANNOTATION)?.trim();
-    if target.is_empty() {
-        return None;
-    }
-    let name = cluster.name_any();
-    let owner = OwnerReference {
-        api_version: Cluster::api_version(&()).into_owned(),
-        kind: Cluster::kind(&()).into_owned(),
-        name: name.clone(),
-        uid: cluster.uid().unwrap_or_default(),
-        ..OwnerReference::default()
-    };
-    let spec = ClusterUpgradeSpec {
-        cluster_name: name.clone(),
-        target: target.to_owned(),
-        source: None,
-        strategy: instar_api::UpgradeStrategy::default(),
-        order: Vec::new(),
-        pools: Vec::new(),
-        paused: false,
-    };
-    let mut upgrade = ClusterUpgrade::new(&record_name(&name, target), spec);
-    upgrade.metadata = ObjectMeta {
-        namespace: cluster.namespace(),
-        labels: Some(BTreeMap::from([(CLUSTER_NAME.to_owned(), label_value(&name))])),
-        owner_references: Some(vec![owner]),
-        ..upgrade.metadata
-    };
-    Some(upgrade)
-}
-
-/// The same Cluster and target have the same name, so that a second try makes no second record.
-fn record_name(cluster: &str, target: &str) -> String {
-    let digest = Sha256::digest(format!("{cluster}\n{target}").as_bytes());
-    let hash = digest
-        .iter()
-        .take(HASH)
-        .fold(0_u64, |hash, byte| hash << 8 | u64::from(*byte));
-    let slug: String = target
-        .chars()
-        .map(|character| character.to_ascii_lowercase())
-        .map(|character| {
-            if character.is_ascii_alphanumeric() {
-                character
-            } else {
-                '-'
-            }
-        })
-        .take(32)
-        .collect();
-    format!("{cluster}-{}-{hash:08x}", slug.trim_matches('-'))
-}
 
 /// What an upgrade asks, as the planner reads it.
 pub(crate) fn wish(upgrade: &ClusterUpgrade) -> Wish {
@@ -140,11 +45,13 @@ pub(crate) fn wish(upgrade: &ClusterUpgrade) -> Wish {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
-    use instar_api::{PoolRule, UpgradePhase, UpgradeStrategy};
+    use instar_api::{ASKED_LABEL, ClusterUpgradeSpec, ClusterUpgradeStatus, PoolRule, UpgradePhase, UpgradeStrategy};
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-    fn upgrade(name: &str, seconds: i64, phase: UpgradePhase) -> Arc<ClusterUpgrade> {
+    pub(super) fn upgrade(name: &str, seconds: i64, phase: UpgradePhase) -> Arc<ClusterUpgrade> {
         let spec = ClusterUpgradeSpec {
             cluster_name: "c".to_owned(),
             target: "v1.35".to_owned(),
@@ -165,67 +72,19 @@ mod tests {
         Arc::new(upgrade)
     }
 
-    fn names(upgrades: &Upgrades) -> (Option<String>, Vec<String>, Option<String>) {
-        let name = |upgrade: &Arc<ClusterUpgrade>| upgrade.name_any();
-        (
-            upgrades.active.as_ref().map(name),
-            upgrades.pending.iter().map(name).collect(),
-            upgrades.last.as_ref().map(name),
-        )
-    }
-
-    #[test]
-    fn the_oldest_that_is_not_over_goes_on() {
-        let some = |name: &str| Some(name.to_owned());
-        let all = vec![
-            upgrade("d", 4, UpgradePhase::Pending),
-            upgrade("a", 1, UpgradePhase::Completed),
-            upgrade("c", 3, UpgradePhase::Held),
-            upgrade("b", 2, UpgradePhase::Workers),
-        ];
-        let sorted = names(&Upgrades::sort(all));
-        assert_eq!(sorted, (some("b"), vec!["c".to_owned(), "d".to_owned()], None));
-        let over = vec![
-            upgrade("b", 2, UpgradePhase::Refused),
-            upgrade("a", 1, UpgradePhase::Completed),
-        ];
-        assert_eq!(names(&Upgrades::sort(over)), (None, Vec::new(), some("b")));
-        assert_eq!(names(&Upgrades::sort(Vec::new())), (None, Vec::new(), None));
-    }
-
-    #[test]
-    fn an_edit_of_the_spec_begins_anew() {
-        let mut edited = upgrade("a", 1, UpgradePhase::Completed).as_ref().clone();
+    /// Its spec was edited since.
+    pub(super) fn reopened(name: &str, seconds: i64, phase: UpgradePhase) -> Arc<ClusterUpgrade> {
+        let mut edited = upgrade(name, seconds, phase).as_ref().clone();
         edited.metadata.generation = Some(2);
-        assert!(Upgrades::sort(vec![Arc::new(edited)]).active.is_some());
+        Arc::new(edited)
     }
 
-    #[test]
-    fn the_annotation_asks_for_one_record_by_one_name() {
-        let mut cluster = Cluster::new("c", crate::views::ClusterSpec::default());
-        assert!(asked_for(&cluster).is_none());
-        let annotate = |cluster: &mut Cluster, target: &str| {
-            let annotation = (VERSION_ANNOTATION.to_owned(), target.to_owned());
-            cluster.metadata.annotations = Some(BTreeMap::from([annotation]));
-        };
-        annotate(&mut cluster, " v1.35.4+vmware.1 ");
-        let asked = asked_for(&cluster).unwrap();
-        assert_eq!(asked.spec.target, "v1.35.4+vmware.1");
-        assert!(
-            asked.name_any().starts_with("c-v1-35-4-vmware-1-"),
-            "{}",
-            asked.name_any()
-        );
-        assert_eq!(asked.metadata.owner_references.as_ref().unwrap()[0].name, "c");
-        assert_eq!(asked_for(&cluster).unwrap().name_any(), asked.name_any());
-        annotate(&mut cluster, "v1.35.4-vmware.1");
-        assert_ne!(
-            asked_for(&cluster).unwrap().name_any(),
-            asked.name_any(),
-            "another target is another record"
-        );
-        annotate(&mut cluster, " ");
-        assert!(asked_for(&cluster).is_none());
+    /// As the annotation makes it.
+    pub(super) fn of_annotation(upgrade: &ClusterUpgrade, ordinal: u32, target: &str) -> Arc<ClusterUpgrade> {
+        let mut upgrade = upgrade.clone();
+        upgrade.metadata.labels = Some([(ASKED_LABEL.to_owned(), ordinal.to_string())].into());
+        target.clone_into(&mut upgrade.spec.target);
+        Arc::new(upgrade)
     }
 
     #[test]

@@ -47,7 +47,6 @@ pub(crate) async fn run(args: &ControllerArgs) -> Result<(), Error> {
     let router = health::router(metrics.clone(), readiness.clone(), shutdown.clone());
     select! {
         served = axum::serve(listener, router) => served.map_err(Error::Health),
-        ended = instar_controller::run(client, namespace, &metrics, &readiness) => Ok(ended?),
-        () = shutdown.cancelled() => Ok(()),
+        ended = instar_controller::run(client, namespace, &metrics, &readiness, shutdown.cancelled()) => Ok(ended?),
     }
 }

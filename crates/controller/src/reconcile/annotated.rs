@@ -1,41 +1,60 @@
-//! The record that a Cluster's annotation asks for.
+//! What a Cluster's annotation asks for is written down in a record.
+
+use std::sync::Arc;
 
 use instar_api::ClusterUpgrade;
-use instar_planner::Standing;
-use jiff::Timestamp;
-use kube::{Api, ResourceExt, api::PostParams};
+use kube::{
+    Api, Resource, ResourceExt,
+    api::{Patch, PatchParams, PostParams},
+    runtime::{events::EventType, reflector::ObjectRef},
+};
+use serde_json::json;
 
 use super::{Context, Done};
 use crate::{
     api::{Error, FIELD_MANAGER, call},
-    gather::gather,
+    gather::stands,
     metrics::Written as Counted,
     views::Cluster,
+    wish::{Asked, Upgrades, asked},
 };
 
 impl Context {
-    /// Makes the record that an annotation asks for.
-    pub(super) async fn record(&self, cluster: &Cluster, upgrade: ClusterUpgrade) -> Result<Done, Error> {
-        if gather(&self.caches, cluster, &upgrade, Timestamp::now())
-            .cluster
-            .standing
-            != Standing::Live
-        {
-            return Ok(Done::Idle);
+    /// Where something is written, its watch wakes the Cluster, and this pass is done.
+    pub(super) async fn annotated(
+        &self,
+        cluster: &Cluster,
+        known: &[Arc<ClusterUpgrade>],
+        upgrades: &Upgrades,
+    ) -> Result<Option<Done>, Error> {
+        let about = ObjectRef::from_obj(cluster);
+        match asked(cluster, known, upgrades, || stands(&self.caches, cluster)) {
+            Asked::Nothing => {}
+            Asked::Make(record) => return self.make(&record).await.map(Some),
+            Asked::Retarget(record, target) => return self.retarget(&record, &target).await.map(Some),
+            Asked::Waits(active) => {
+                let note = format!("the version annotation waits until ClusterUpgrade {active} is over");
+                if self.said.is_news(&about, &note) {
+                    let cluster = cluster.object_ref(&());
+                    self.publish(&[cluster], EventType::Normal, "VersionAnnotationWaits", &note)
+                        .await;
+                }
+                return Ok(None);
+            }
         }
+        self.said.forget(&about);
+        Ok(None)
+    }
+
+    async fn make(&self, record: &ClusterUpgrade) -> Result<Done, Error> {
         self.may_write()?;
-        let api: Api<ClusterUpgrade> = Api::namespaced(self.client.clone(), &cluster.namespace().unwrap_or_default());
         let parameters = PostParams {
             field_manager: Some(FIELD_MANAGER.to_owned()),
             ..PostParams::default()
         };
-        let name = upgrade.name_any();
-        match call(
-            || format!("making ClusterUpgrade {name}"),
-            api.create(&parameters, &upgrade),
-        )
-        .await
-        {
+        let name = record.name_any();
+        let doing = || format!("making ClusterUpgrade {name}");
+        match call(doing, self.records(record).create(&parameters, record)).await {
             // A moment ago, by us: the cache is behind.
             Err(Error::Call {
                 source: kube::Error::Api(status),
@@ -46,7 +65,42 @@ impl Context {
                 self.counters.wrote(Counted::Record);
             }
         }
-        // Its watch wakes the Cluster.
         Ok(Done::Idle)
+    }
+
+    async fn retarget(&self, record: &ClusterUpgrade, target: &str) -> Result<Done, Error> {
+        self.may_write()?;
+        let name = record.name_any();
+        let patch = json!({
+            "metadata": { "resourceVersion": record.resource_version() },
+            "spec": { "target": target },
+        });
+        self.patch_record(record, &patch, || {
+            format!("setting the target of ClusterUpgrade {name}")
+        })
+        .await?;
+        self.counters.wrote(Counted::Retarget);
+        Ok(Done::Idle)
+    }
+
+    /// A merge patch of a record, but for its status.
+    pub(super) async fn patch_record(
+        &self,
+        record: &ClusterUpgrade,
+        patch: &serde_json::Value,
+        doing: impl FnOnce() -> String,
+    ) -> Result<(), Error> {
+        let parameters = PatchParams {
+            field_manager: Some(FIELD_MANAGER.to_owned()),
+            ..PatchParams::default()
+        };
+        let api = self.records(record);
+        call(doing, api.patch(&record.name_any(), &parameters, &Patch::Merge(patch)))
+            .await
+            .map(drop)
+    }
+
+    pub(super) fn records(&self, record: &ClusterUpgrade) -> Api<ClusterUpgrade> {
+        Api::namespaced(self.client.clone(), &record.namespace().unwrap_or_default())
     }
 }

@@ -13,7 +13,7 @@ use crate::{
     execute::{Executor, Told},
     gather::{Templates, gather},
     metrics::Written as Counted,
-    report::Health,
+    report::{self, Health},
     views::Cluster,
 };
 
@@ -26,7 +26,13 @@ impl Context {
         if is_paused(&snapshot) {
             return Ok(Done::Idle);
         }
-        snapshot.templates = self.templates().of(&snapshot).await?;
+        snapshot.templates = match self.templates().of(&snapshot).await {
+            Ok(templates) => templates,
+            Err(error) => {
+                self.unread(cluster, upgrade, &error).await;
+                return Err(error);
+            }
+        };
         let decision = plan(&snapshot);
         let broken = check(&snapshot, &decision);
         if !broken.is_empty() {
@@ -34,13 +40,24 @@ impl Context {
             self.complain(cluster, upgrade, &snapshot, &decision, &error).await?;
             return Err(error);
         }
-        self.report(cluster, upgrade, &snapshot, &decision, Health::Fine)
-            .await?;
+        // A write that failed before is to be tried again before anything is said to be well.
+        let health = match decision.action {
+            Write::Nothing => Health::Fine,
+            Write::MintTemplate(_) | Write::SwapControlPlane(_) | Write::SwapWorkers(_) | Write::DeleteTemplate(_) => {
+                Health::Untried
+            }
+        };
+        self.report(cluster, upgrade, &snapshot, &decision, health).await?;
         let outcome = self.execute(cluster, upgrade, &decision).await;
-        if let Err(error) = &outcome
-            && error.class() == Class::Terminal
-        {
-            self.complain(cluster, upgrade, &snapshot, &decision, error).await?;
+        match &outcome {
+            Err(error) if error.class() == Class::Terminal => {
+                self.complain(cluster, upgrade, &snapshot, &decision, error).await?;
+            }
+            Ok(_) if report::is_ill(upgrade.status.as_ref()) => {
+                self.report(cluster, upgrade, &snapshot, &decision, Health::Fine)
+                    .await?;
+            }
+            Ok(_) | Err(_) => {}
         }
         Ok(match outcome? {
             Done::Idle if upgrade_is_open(&decision) => Done::Until(ANYWAY),

@@ -2,8 +2,10 @@
 
 use instar_api::{ClusterUpgrade, ClusterUpgradeStatus};
 use instar_planner::{Decision, Snapshot};
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{
-    Api, Resource, ResourceExt,
+    Resource, ResourceExt,
     api::{Patch, PatchParams},
     runtime::events::{Event, EventType},
 };
@@ -28,16 +30,37 @@ impl Context {
         health: Health<'_>,
     ) -> Result<(), Error> {
         let status = report::status(upgrade, snapshot, decision, health);
+        let about = [cluster.object_ref(&()), upgrade.object_ref(&())];
+        self.write_and_tell(upgrade, &status, &about).await
+    }
+
+    /// Writes a status, and publishes an event where its phase is another.
+    pub(super) async fn write_and_tell(
+        &self,
+        upgrade: &ClusterUpgrade,
+        status: &ClusterUpgradeStatus,
+        about: &[ObjectReference],
+    ) -> Result<(), Error> {
         let before = upgrade.status.as_ref().map(|status| status.phase);
-        self.write_status(upgrade, &status).await?;
+        self.write_status(upgrade, status).await?;
         if before != Some(status.phase) {
             let first = status.waiting.first();
             let waiting = first.map_or_else(String::new, |first| format!(": {}", first.message));
             let note = format!("{} to {}{waiting}", status.phase.as_str(), upgrade.spec.target);
-            self.tell(cluster, upgrade, EventType::Normal, status.phase.as_str(), &note)
+            self.publish(about, EventType::Normal, status.phase.as_str(), &note)
                 .await;
         }
         Ok(())
+    }
+
+    /// What has to be known couldn't be read: it is told when it is new.
+    pub(super) async fn unread(&self, cluster: &Cluster, upgrade: &ClusterUpgrade, error: &Error) {
+        let (reason, message) = (error.reason("ReadFailed"), error.to_string());
+        let status = report::unread(upgrade, reason, &message, Timestamp::now());
+        // That the record can't be written either is no news then.
+        if let Err(error) = self.warn(cluster, upgrade, &status, reason, &message).await {
+            tracing::warn!("{error}");
+        }
     }
 
     pub(super) async fn complain(
@@ -48,21 +71,29 @@ impl Context {
         decision: &Decision,
         error: &Error,
     ) -> Result<(), Error> {
-        let reason = match error {
-            Error::Violation(_) => "InvariantBroken",
-            Error::NameTaken { .. } => "NameTaken",
-            Error::NoKind { .. } => "NoKind",
-            Error::NoRight { .. } => "NoRight",
-            Error::Call { .. } | Error::Silence { .. } | Error::NotLeader => "WriteFailed",
-        };
-        let message = error.to_string();
+        let (reason, message) = (error.reason("WriteFailed"), error.to_string());
         let health = Health::Ill {
             reason,
             message: &message,
         };
         let status = report::status(upgrade, snapshot, decision, health);
-        self.write_status(upgrade, &status).await?;
-        self.tell(cluster, upgrade, EventType::Warning, reason, &message).await;
+        self.warn(cluster, upgrade, &status, reason, &message).await
+    }
+
+    /// Writes a status that tells of trouble, and publishes an event where it is news.
+    async fn warn(
+        &self,
+        cluster: &Cluster,
+        upgrade: &ClusterUpgrade,
+        status: &ClusterUpgradeStatus,
+        reason: &str,
+        message: &str,
+    ) -> Result<(), Error> {
+        let is_news = !report::tells_of(upgrade.status.as_ref(), reason, message);
+        self.write_status(upgrade, status).await?;
+        if is_news {
+            self.tell(cluster, upgrade, EventType::Warning, reason, message).await;
+        }
         Ok(())
     }
 
@@ -75,7 +106,7 @@ impl Context {
             return Ok(());
         }
         self.may_write()?;
-        let api: Api<ClusterUpgrade> = Api::namespaced(self.client.clone(), &upgrade.namespace().unwrap_or_default());
+        let api = self.records(upgrade);
         let name = upgrade.name_any();
         let parameters = PatchParams {
             field_manager: Some(FIELD_MANAGER.to_owned()),
@@ -88,7 +119,6 @@ impl Context {
         Ok(())
     }
 
-    /// An event that gets lost is no reason to stop.
     pub(super) async fn tell(
         &self,
         cluster: &Cluster,
@@ -97,6 +127,12 @@ impl Context {
         reason: &str,
         note: &str,
     ) {
+        let about = [cluster.object_ref(&()), upgrade.object_ref(&())];
+        self.publish(&about, kind, reason, note).await;
+    }
+
+    /// An event that gets lost is no reason to stop.
+    pub(super) async fn publish(&self, about: &[ObjectReference], kind: EventType, reason: &str, note: &str) {
         let event = Event {
             type_: kind,
             reason: reason.to_owned(),
@@ -104,10 +140,10 @@ impl Context {
             action: "Upgrade".to_owned(),
             secondary: None,
         };
-        for about in [cluster.object_ref(&()), upgrade.object_ref(&())] {
+        for about in about {
             let published = call(
                 || "publishing an event".to_owned(),
-                self.recorder.publish(&event, &about),
+                self.recorder.publish(&event, about),
             )
             .await;
             if let Err(error) = published {

@@ -1,0 +1,101 @@
+//! Records that nothing is decided for: those that are over, those that came second, and those
+//! whose Cluster isn't there.
+
+use std::sync::Arc;
+
+use instar_api::{ClusterUpgrade, OVER_ANNOTATION, UpgradePhase};
+use instar_planner::plan;
+use jiff::Timestamp;
+use kube::{Resource, ResourceExt, runtime::reflector::ObjectRef};
+use serde_json::json;
+
+use super::{Context, Done};
+use crate::{
+    api::Error,
+    gather::gather,
+    metrics::Written as Counted,
+    report::{self, Health},
+    views::Cluster,
+    wish::{Mark, mark, over},
+};
+
+impl Context {
+    /// Keeps what is over known to be so, also where every status is dropped.
+    pub(super) async fn mark(&self, upgrades: &[Arc<ClusterUpgrade>]) -> Result<(), Error> {
+        for upgrade in upgrades.iter().filter(|upgrade| may_be_told(upgrade)) {
+            match mark(upgrade) {
+                Mark::Right => {}
+                Mark::Put(phase) => self.write_mark(upgrade, Some(phase)).await?,
+                Mark::Take => self.write_mark(upgrade, None).await?,
+                Mark::Restore(phase) => {
+                    let status = report::restored(upgrade, phase, Timestamp::now());
+                    self.write_status(upgrade, &status).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn write_mark(&self, upgrade: &ClusterUpgrade, phase: Option<UpgradePhase>) -> Result<(), Error> {
+        self.may_write()?;
+        let name = upgrade.name_any();
+        let patch = json!({ "metadata": {
+            // What was edited since isn't over.
+            "resourceVersion": upgrade.resource_version(),
+            "annotations": { OVER_ANNOTATION: phase.map(UpgradePhase::as_str) },
+        } });
+        self.patch_record(upgrade, &patch, || format!("marking ClusterUpgrade {name}"))
+            .await?;
+        self.counters.wrote(Counted::Mark);
+        Ok(())
+    }
+
+    /// Refuses those that came while another goes on.
+    pub(super) async fn refuse(
+        &self,
+        cluster: &Cluster,
+        upgrades: &[Arc<ClusterUpgrade>],
+        active: &ClusterUpgrade,
+    ) -> Result<(), Error> {
+        for upgrade in upgrades.iter().filter(|upgrade| may_be_told(upgrade)) {
+            let status = report::refused(upgrade, &active.name_any(), Timestamp::now());
+            let about = [cluster.object_ref(&()), upgrade.object_ref(&())];
+            self.write_and_tell(upgrade, &status, &about).await?;
+        }
+        Ok(())
+    }
+
+    /// The Cluster is being deleted: its objects are left alone, and the record says so.
+    pub(super) async fn see_off(&self, cluster: &Cluster, active: &ClusterUpgrade) -> Result<Done, Error> {
+        if may_be_told(active) {
+            let snapshot = gather(&self.caches, cluster, active, Timestamp::now());
+            let decision = plan(&snapshot);
+            self.report(cluster, active, &snapshot, &decision, Health::Fine).await?;
+        }
+        Ok(Done::Idle)
+    }
+
+    /// There is no such Cluster: what is asked of it says so.
+    pub(crate) async fn nowhere(&self, cluster: &ObjectRef<Cluster>) -> Result<(), Error> {
+        let namespace = cluster.namespace.as_deref().unwrap_or_default();
+        for upgrade in self.caches.upgrades.of(namespace, &cluster.name) {
+            // It may have come in the meantime.
+            if self.caches.clusters.get(cluster).is_some() {
+                return Ok(());
+            }
+            self.mark(std::slice::from_ref(&upgrade)).await?;
+            if over(&upgrade).is_some() || !may_be_told(&upgrade) {
+                continue;
+            }
+            let status = report::nowhere(&upgrade, Timestamp::now());
+            self.write_and_tell(&upgrade, &status, &[upgrade.object_ref(&())])
+                .await?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether a record may be written to.
+fn may_be_told(upgrade: &ClusterUpgrade) -> bool {
+    !upgrade.spec.paused && upgrade.metadata.deletion_timestamp.is_none()
+}

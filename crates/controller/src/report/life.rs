@@ -1,0 +1,170 @@
+//! What is told of an upgrade that nothing was decided for.
+
+use instar_api::{ClusterUpgrade, ClusterUpgradeStatus, UpgradePhase, WaitingFor};
+use jiff::Timestamp;
+use kube::ResourceExt;
+
+use super::{Health, conditions_of, set};
+use crate::words::cut;
+
+/// Another upgrade of the Cluster goes on.
+pub(crate) fn refused(upgrade: &ClusterUpgrade, active: &str, now: Timestamp) -> ClusterUpgradeStatus {
+    let message = format!(
+        "ClusterUpgrade {active} of the same Cluster goes on: edit the target of {active}, or create this again when {active} is over"
+    );
+    told(
+        upgrade,
+        UpgradePhase::Refused,
+        "AnotherUpgrade",
+        &message,
+        Health::Fine,
+        now,
+    )
+}
+
+/// Its Cluster isn't there.
+pub(crate) fn nowhere(upgrade: &ClusterUpgrade, now: Timestamp) -> ClusterUpgradeStatus {
+    let (cluster, namespace) = (&upgrade.spec.cluster_name, upgrade.namespace().unwrap_or_default());
+    let message = format!(
+        "there is no Cluster {cluster} in the namespace {namespace}: create it and this goes on, or delete this ClusterUpgrade"
+    );
+    ClusterUpgradeStatus {
+        pools: Vec::new(),
+        pool_count: 0,
+        templates: Vec::new(),
+        ..told(upgrade, UpgradePhase::Held, "NoCluster", &message, Health::Fine, now)
+    }
+}
+
+/// What has to be known couldn't be read.
+pub(crate) fn unread(
+    upgrade: &ClusterUpgrade,
+    reason: &'static str,
+    message: &str,
+    now: Timestamp,
+) -> ClusterUpgradeStatus {
+    let before = upgrade.status.as_ref().map(|status| status.phase);
+    let phase = match before {
+        Some(phase @ (UpgradePhase::Held | UpgradePhase::ControlPlane | UpgradePhase::Workers)) => phase,
+        // Edited since it was over, it is so no more.
+        Some(UpgradePhase::Pending | UpgradePhase::Completed | UpgradePhase::Refused) | None => UpgradePhase::Held,
+    };
+    let health = Health::Ill { reason, message };
+    told(upgrade, phase, reason, message, health, now)
+}
+
+/// It is over, and its status was dropped.
+pub(crate) fn restored(upgrade: &ClusterUpgrade, phase: UpgradePhase, now: Timestamp) -> ClusterUpgradeStatus {
+    ClusterUpgradeStatus {
+        waiting: Vec::new(),
+        ..told(upgrade, phase, phase.as_str(), "", Health::Fine, now)
+    }
+}
+
+fn told(
+    upgrade: &ClusterUpgrade,
+    phase: UpgradePhase,
+    reason: &str,
+    message: &str,
+    health: Health<'_>,
+    now: Timestamp,
+) -> ClusterUpgradeStatus {
+    let before = upgrade.status.clone().unwrap_or_default();
+    let generation = upgrade.metadata.generation.unwrap_or_default();
+    let waiting = vec![WaitingFor {
+        reason: reason.to_owned(),
+        message: cut(message),
+    }];
+    let mut conditions = before.conditions.clone();
+    for condition in conditions_of(phase, &waiting, health, generation, now) {
+        set(&mut conditions, condition);
+    }
+    ClusterUpgradeStatus {
+        phase,
+        waiting,
+        conditions,
+        observed_generation: generation,
+        ..before
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::differs;
+    use serde_json::json;
+
+    fn upgrade(phase: &str) -> ClusterUpgrade {
+        serde_json::from_value(json!({
+            "apiVersion": "upgrade.cluster.x-k8s.io/v1alpha1",
+            "kind": "ClusterUpgrade",
+            "metadata": { "name": "up", "namespace": "n", "generation": 3 },
+            "spec": { "clusterName": "c", "target": "v1.34" },
+            "status": { "phase": phase, "step": "Minting", "observedGeneration": 2 },
+        }))
+        .unwrap()
+    }
+
+    fn condition<'a>(status: &'a ClusterUpgradeStatus, kind: &str) -> (&'a str, &'a str, &'a str) {
+        let condition = status.conditions.iter().find(|condition| condition.type_ == kind);
+        let condition = condition.unwrap();
+        (&condition.status, &condition.reason, &condition.message)
+    }
+
+    #[test]
+    fn the_second_is_told_who_goes_on_and_the_way_out() {
+        let status = refused(&upgrade("Pending"), "first", Timestamp::UNIX_EPOCH);
+        assert!(status.is_over(3));
+        assert_eq!(status.waiting[0].reason, "AnotherUpgrade");
+        assert_eq!(
+            status.waiting[0].message,
+            "ClusterUpgrade first of the same Cluster goes on: edit the target of first, or create this again when first is over"
+        );
+        assert_eq!(condition(&status, "Progressing").0, "False");
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_told_once_and_ends_nothing() {
+        for (before, after) in [
+            ("Pending", UpgradePhase::Held),
+            ("Completed", UpgradePhase::Held),
+            ("Refused", UpgradePhase::Held),
+            ("Workers", UpgradePhase::Workers),
+        ] {
+            let mut upgrade = upgrade(before);
+            let status = unread(&upgrade, "NoKind", "no kind", Timestamp::UNIX_EPOCH);
+            assert_eq!((status.phase, status.is_over(3)), (after, false), "{before}");
+            assert_eq!(condition(&status, "Healthy"), ("False", "NoKind", "no kind"));
+            assert_eq!(status.step, "Minting", "what was done last stays");
+            upgrade.status = Some(status);
+            let later = Timestamp::UNIX_EPOCH + jiff::SignedDuration::from_hours(1);
+            let again = unread(&upgrade, "NoKind", "no kind", later);
+            assert!(
+                !differs(upgrade.status.as_ref(), &again),
+                "a second look is nothing new"
+            );
+        }
+    }
+
+    #[test]
+    fn a_cluster_that_is_not_there_is_named() {
+        let status = nowhere(&upgrade("Workers"), Timestamp::UNIX_EPOCH);
+        assert_eq!((status.phase, status.pool_count), (UpgradePhase::Held, 0));
+        assert_eq!(status.waiting[0].reason, "NoCluster");
+        assert!(
+            status.waiting[0]
+                .message
+                .starts_with("there is no Cluster c in the namespace n: ")
+        );
+    }
+
+    #[test]
+    fn what_is_over_is_so_again() {
+        let mut upgrade = upgrade("Pending");
+        upgrade.status = None;
+        let status = restored(&upgrade, UpgradePhase::Completed, Timestamp::UNIX_EPOCH);
+        assert!(status.is_over(3));
+        assert_eq!(condition(&status, "Completed").0, "True");
+        assert!(status.waiting.is_empty());
+    }
+}

@@ -1,0 +1,266 @@
+//! What a Cluster's annotation asks for.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use instar_api::{ASKED_LABEL, ClusterUpgrade, ClusterUpgradeSpec, UpgradePhase, UpgradeStrategy, VERSION_ANNOTATION};
+use instar_capi::labels::CLUSTER_NAME;
+use instar_domain::{KubeVersion, Minor};
+use instar_planner::label_value;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use kube::{Resource, ResourceExt, core::ObjectMeta};
+use sha2::{Digest, Sha256};
+
+use super::turn::{Upgrades, over};
+use crate::views::Cluster;
+
+/// How much of a target's hash a name carries: enough for the targets of one Cluster.
+const HASH: usize = 4;
+
+/// What the annotation comes to.
+#[derive(Debug)]
+pub(crate) enum Asked {
+    /// Nothing that isn't there already.
+    Nothing,
+    /// A record.
+    Make(Box<ClusterUpgrade>),
+    /// Another target of the record that it made, which isn't completed.
+    Retarget(Arc<ClusterUpgrade>, String),
+    /// It waits until the upgrade of that name, which somebody else made, is over.
+    Waits(String),
+}
+
+/// The versions that a Cluster is at.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Stands {
+    /// Its control plane can't be seen yet.
+    Unseen,
+    /// One of its parts can't be read.
+    Unreadable,
+    /// At these: its control plane's and its pools'.
+    At(Vec<KubeVersion>),
+}
+
+impl Stands {
+    /// Whether all of it satisfies a target: then the target moves nothing, whatever the catalog has.
+    fn satisfy(&self, target: &str) -> bool {
+        let Self::At(versions) = self else { return false };
+        if let Ok(full) = target.parse::<KubeVersion>() {
+            return versions.iter().all(|version| *version == full);
+        }
+        let minor = target.parse::<Minor>();
+        minor.is_ok_and(|minor| versions.iter().all(|version| version.minor() == minor))
+    }
+}
+
+/// What the annotation asks for beside what is there.
+pub(crate) fn asked(
+    cluster: &Cluster,
+    known: &[Arc<ClusterUpgrade>],
+    upgrades: &Upgrades,
+    stands: impl FnOnce() -> Stands,
+) -> Asked {
+    let text = cluster.annotations().get(VERSION_ANNOTATION);
+    let Some(target) = text.map(|text| text.trim()).filter(|text| !text.is_empty()) else {
+        return Asked::Nothing;
+    };
+    let active = upgrades.active.as_ref();
+    let latest = known
+        .iter()
+        .filter(|upgrade| upgrade.metadata.deletion_timestamp.is_none())
+        .max_by_key(|upgrade| ordinal(upgrade))
+        .filter(|upgrade| ordinal(upgrade) > 0);
+    let own = active.filter(|active| ordinal(active) > 0).or(latest);
+    if own.is_some_and(|own| own.spec.target == target) {
+        return Asked::Nothing;
+    }
+    if let Some(active) = active.filter(|active| ordinal(active) == 0) {
+        return Asked::Waits(active.name_any());
+    }
+    // Refused, it tries again; completed, it is history.
+    if let Some(own) = own.filter(|own| over(own) != Some(UpgradePhase::Completed)) {
+        return Asked::Retarget(Arc::clone(own), target.to_owned());
+    }
+    let stands = stands();
+    if stands == Stands::Unseen || stands.satisfy(target) {
+        return Asked::Nothing;
+    }
+    let ordinal = latest.map_or(0, |latest| ordinal(latest)) + 1;
+    Asked::Make(Box::new(record(cluster, target, ordinal)))
+}
+
+/// The how many-th of the annotation's records it is; 0 where somebody else made it.
+fn ordinal(upgrade: &ClusterUpgrade) -> u32 {
+    let label = upgrade.labels().get(ASKED_LABEL);
+    label.and_then(|label| label.parse().ok()).unwrap_or_default()
+}
+
+fn record(cluster: &Cluster, target: &str, ordinal: u32) -> ClusterUpgrade {
+    let name = cluster.name_any();
+    let owner = OwnerReference {
+        api_version: Cluster::api_version(&()).into_owned(),
+        kind: Cluster::kind(&()).into_owned(),
+        name: name.clone(),
+        uid: cluster.uid().unwrap_or_default(),
+        ..OwnerReference::default()
+    };
+    let spec = ClusterUpgradeSpec {
+        cluster_name: name.clone(),
+        target: target.to_owned(),
+        source: None,
+        strategy: UpgradeStrategy::default(),
+        order: Vec::new(),
+        pools: Vec::new(),
+        paused: false,
+    };
+    let mut upgrade = ClusterUpgrade::new(&record_name(&name, target, ordinal), spec);
+    let labels = [
+        (CLUSTER_NAME.to_owned(), label_value(&name)),
+        (ASKED_LABEL.to_owned(), ordinal.to_string()),
+    ];
+    upgrade.metadata = ObjectMeta {
+        namespace: cluster.namespace(),
+        labels: Some(BTreeMap::from(labels)),
+        owner_references: Some(vec![owner]),
+        ..upgrade.metadata
+    };
+    upgrade
+}
+
+/// The same wish has the same name, so that a second try makes no second record.
+fn record_name(cluster: &str, target: &str, ordinal: u32) -> String {
+    let digest = Sha256::digest(format!("{cluster}\n{target}\n{ordinal}").as_bytes());
+    let hash = digest
+        .iter()
+        .take(HASH)
+        .fold(0_u64, |hash, byte| hash << 8 | u64::from(*byte));
+    let slug: String = target
+        .chars()
+        .map(|character| character.to_ascii_lowercase())
+        .map(|character| {
+            if character.is_ascii_alphanumeric() {
+                character
+            } else {
+                '-'
+            }
+        })
+        .take(32)
+        .collect();
+    format!("{cluster}-{}-{hash:08x}", slug.trim_matches('-'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        views::ClusterSpec,
+        wish::tests::{of_annotation, reopened, upgrade},
+    };
+    use UpgradePhase::{Completed, ControlPlane, Pending, Refused, Workers};
+
+    fn cluster(target: &str) -> Cluster {
+        let mut cluster = Cluster::new("c", ClusterSpec::default());
+        let annotation = (VERSION_ANNOTATION.to_owned(), target.to_owned());
+        cluster.metadata.annotations = Some(BTreeMap::from([annotation]));
+        cluster
+    }
+
+    fn at(versions: &[&str]) -> Stands {
+        Stands::At(versions.iter().map(|text| text.parse().unwrap()).collect())
+    }
+
+    fn ask(target: &str, known: &[Arc<ClusterUpgrade>], stands: Stands) -> Asked {
+        let upgrades = Upgrades::sort(known.to_vec(), None);
+        asked(&cluster(target), known, &upgrades, || stands)
+    }
+
+    fn made(asked: Asked) -> ClusterUpgrade {
+        match asked {
+            Asked::Make(upgrade) => *upgrade,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn it_makes_one_record_by_one_name() {
+        let stands = || at(&["v1.34.1"]);
+        let first = made(ask(" v1.35.4+vmware.1 ", &[], stands()));
+        assert_eq!(first.spec.target, "v1.35.4+vmware.1");
+        assert!(
+            first.name_any().starts_with("c-v1-35-4-vmware-1-"),
+            "{}",
+            first.name_any()
+        );
+        assert_eq!(first.metadata.owner_references.as_ref().unwrap()[0].name, "c");
+        assert_eq!(first.labels()[ASKED_LABEL], "1");
+        let again = made(ask("v1.35.4+vmware.1", &[], stands()));
+        assert_eq!(again.name_any(), first.name_any());
+        let other = made(ask("v1.35.4-vmware.1", &[], stands()));
+        assert_ne!(other.name_any(), first.name_any());
+        assert!(matches!(ask(" ", &[], stands()), Asked::Nothing));
+        assert!(matches!(
+            ask("v1.35", &[Arc::new(first)], stands()),
+            Asked::Retarget(_, target) if target == "v1.35"
+        ));
+    }
+
+    #[test]
+    fn what_satisfies_it_already_makes_no_record() {
+        let nothing = |target: &str, versions: &[&str]| matches!(ask(target, &[], at(versions)), Asked::Nothing);
+        assert!(nothing("v1.33", &["v1.33.5", "v1.33.5"]));
+        assert!(nothing("v1.33", &["v1.33.9", "v1.33.5"]));
+        assert!(nothing("v1.33.5", &["v1.33.5"]));
+        assert!(!nothing("v1.33.9", &["v1.33.5"]));
+        assert!(!nothing("v1.33.5-1", &["v1.33.5"]), "a release is asked for by name");
+        assert!(!nothing("v1.34", &["v1.34.5", "v1.33.5"]), "the workers are to follow");
+        // One that completed moves it no more either.
+        let old = of_annotation(&upgrade("a", 1, Completed), 1, "v1.33");
+        assert!(matches!(ask("v1.33", &[old], at(&["v1.33.5"])), Asked::Nothing));
+    }
+
+    #[test]
+    fn a_control_plane_that_is_not_there_yet_is_waited_for() {
+        assert!(matches!(ask("v1.34", &[], Stands::Unseen), Asked::Nothing));
+        made(ask("v1.34", &[], Stands::Unreadable));
+    }
+
+    #[test]
+    fn a_new_value_edits_the_record_that_is_not_completed() {
+        for phase in [Pending, ControlPlane, Workers, Refused] {
+            let own = of_annotation(&upgrade("a", 1, phase), 1, "v1.35");
+            let asked = ask("v1.36", &[own], at(&["v1.34.1"]));
+            let Asked::Retarget(record, target) = asked else {
+                panic!("{phase:?}: {asked:?}")
+            };
+            assert_eq!((record.name_any().as_str(), target.as_str()), ("a", "v1.36"));
+        }
+        // Also to a value that the control plane satisfies: it stops there.
+        let own = of_annotation(&upgrade("a", 1, Workers), 1, "v1.35");
+        let asked = ask("v1.34", &[own], at(&["v1.34.1"]));
+        assert!(matches!(asked, Asked::Retarget(..)), "{asked:?}");
+    }
+
+    #[test]
+    fn after_a_completed_one_it_makes_another() {
+        let own = of_annotation(&upgrade("a", 1, Completed), 1, "v1.34");
+        let second = made(ask("v1.35", &[Arc::clone(&own)], at(&["v1.34.1"])));
+        assert_eq!(second.labels()[ASKED_LABEL], "2");
+        // Back to a value that it once had: that is a wish too, and it is refused with a reason.
+        let second = of_annotation(&upgrade("b", 1, Completed), 2, "v1.35");
+        let third = made(ask("v1.34", &[second, own], at(&["v1.35.1"])));
+        assert_eq!(third.labels()[ASKED_LABEL], "3");
+    }
+
+    #[test]
+    fn it_waits_for_one_made_by_hand() {
+        let by_hand = upgrade("b", 2, ControlPlane);
+        let own = of_annotation(&upgrade("a", 1, Completed), 1, "v1.34");
+        for known in [vec![Arc::clone(&by_hand)], vec![own, by_hand]] {
+            let asked = ask("v1.35", &known, at(&["v1.34.1"]));
+            assert!(matches!(&asked, Asked::Waits(name) if name == "b"), "{asked:?}");
+        }
+        // Over, it is in nobody's way.
+        made(ask("v1.35", &[upgrade("b", 2, Completed)], at(&["v1.34.1"])));
+        let asked = ask("v1.35", &[reopened("b", 2, Completed)], at(&["v1.34.1"]));
+        assert!(matches!(asked, Asked::Waits(_)), "{asked:?}");
+    }
+}

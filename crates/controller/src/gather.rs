@@ -112,7 +112,10 @@ fn kubeadm(object: &views::KubeadmControlPlane) -> Result<ControlPlane, String> 
     let observed: Result<Vec<KubeVersion>, String> = versions.into_iter().map(version).collect();
     // The status' own generation is written only by a reconcile without an error, and one of CoreDNS
     // comes at its end. The counts and this condition are always of the same look.
-    let counted = status.conditions.iter().filter(|condition| condition.kind == ROLLING_OUT);
+    let counted = status
+        .conditions
+        .iter()
+        .filter(|condition| condition.kind == ROLLING_OUT);
     let counted = counted.map(|condition| condition.observed_generation).max();
     let seen = status.observed_generation.max(counted.unwrap_or_default());
     let machines = &object.spec.machine_template.spec.infrastructure_ref;

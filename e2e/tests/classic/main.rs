@@ -13,6 +13,7 @@ mod controller;
 mod faults;
 mod rights;
 mod side_by_side;
+mod stuck;
 mod upgrade;
 
 use std::{process::ExitCode, time::Duration};
@@ -24,6 +25,7 @@ fn main() -> ExitCode {
         Journey::shared("classic-two-minors", upgrade::two_minors_by_one_annotation),
         Journey::shared("classic-paused", upgrade::paused_in_the_middle),
         Journey::shared("classic-by-hand", by_hand::held_and_all_at_once),
+        Journey::shared("classic-stuck", stuck::a_machine_that_never_comes_up),
         Journey::exclusive("classic-two-controllers", faults::two_controllers_without_the_lease),
         Journey::exclusive(
             "classic-dropped-replies",

@@ -15,8 +15,9 @@ pub use release::{
     Component, Components, KubernetesRelease, KubernetesReleaseSpec, MachineImage, PoolRole, Support, Tier, ValueAt,
 };
 pub use upgrade::{
-    ASKED_LABEL, ClusterUpgrade, ClusterUpgradeSpec, ClusterUpgradeStatus, MintedTemplate, OVER_ANNOTATION, PoolRule,
-    PoolStatus, StrategyType, TemplateUse, UpgradePhase, UpgradeStrategy, VERSION_ANNOTATION, WaitingFor,
+    ASKED_LABEL, ClusterUpgrade, ClusterUpgradeSpec, ClusterUpgradeStatus, MachineDetail, MachineUpgradePhase,
+    MintedTemplate, OVER_ANNOTATION, PoolRule, PoolStatus, StrategyType, TemplateUse, UpgradePhase, UpgradeStrategy,
+    VERSION_ANNOTATION, WaitingFor,
 };
 
 /// The API group of Instar's kinds and annotations.

@@ -26,6 +26,11 @@ pub(crate) fn date(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "string", "format": "date", "maxLength": 10, "nullable": true })
 }
 
+/// A point in time.
+pub(crate) fn time(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "string", "format": "date-time", "maxLength": 64, "nullable": true })
+}
+
 /// A scalar that people write without quotes or with.
 pub(crate) fn scalar(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "x-kubernetes-int-or-string": true, "maxLength": 1024, "nullable": true })

@@ -1,7 +1,7 @@
 //! `ClusterUpgrade`: one upgrade of one Cluster, the wish and the record.
 #![allow(clippy::duplicated_attributes, reason = "each printer column has a type of its own")]
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -39,9 +39,14 @@ pub const OVER_ANNOTATION: &str = "upgrade.cluster.x-k8s.io/over";
     printcolumn(name = "Cluster", type_ = "string", json_path = ".spec.clusterName"),
     printcolumn(name = "Target", type_ = "string", json_path = ".spec.target"),
     printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase"),
-    printcolumn(name = "Paused", type_ = "boolean", json_path = ".spec.paused"),
-    printcolumn(name = "Waiting", type_ = "string", json_path = ".status.waiting[0].message"),
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+    printcolumn(name = "Machines", type_ = "string", json_path = ".status.machines"),
+    printcolumn(name = "Waiting", type_ = "string", json_path = ".status.waiting[0].reason"),
+    printcolumn(name = "For", type_ = "string", json_path = ".status.waiting[0].name"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(name = "Paused", type_ = "boolean", json_path = ".spec.paused", priority = 1),
+    printcolumn(name = "Path", type_ = "string", json_path = ".status.path", priority = 1),
+    printcolumn(name = "Step", type_ = "string", json_path = ".status.step", priority = 1),
+    printcolumn(name = "Message", type_ = "string", json_path = ".status.waiting[0].message", priority = 1)
 )]
 #[x_kube(
     validation = Rule::new("self.clusterName == oldSelf.clusterName")
@@ -154,6 +159,10 @@ pub struct ClusterUpgradeStatus {
     #[schemars(length(max = 512))]
     pub step: String,
 
+    /// How many machines have got where they go, of how many there are: 5/7.
+    #[schemars(length(max = 32))]
+    pub machines: String,
+
     /// How many pools there are, also those that the list of pools leaves out.
     #[schemars(range(min = 0, max = 1_000_000))]
     pub pool_count: u32,
@@ -166,7 +175,8 @@ pub struct ClusterUpgradeStatus {
     #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "atomic"))]
     pub waiting: Vec<WaitingFor>,
 
-    /// The machine templates that were minted for the Cluster and are there; the first 256.
+    /// The templates that were minted for the Cluster and are there, in its newest record; the first
+    /// 256.
     #[schemars(length(max = 256), extend("x-kubernetes-list-type" = "atomic"))]
     pub templates: Vec<MintedTemplate>,
 
@@ -197,9 +207,9 @@ pub enum UpgradePhase {
     Refused,
 }
 
-/// How far a pool has come.
-#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
-#[serde(rename_all = "camelCase")]
+/// How far a pool has come. The counts are of all its machines; the list may leave some out.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase", default)]
 pub struct PoolStatus {
     /// The MachineDeployment's name; empty for the control plane.
     #[schemars(length(max = 253))]
@@ -210,18 +220,75 @@ pub struct PoolStatus {
     /// How many machines it has.
     #[schemars(range(min = 0, max = 1_000_000))]
     pub machines: u32,
-    /// How many of them run what its spec says.
+    /// How many of them have got where the pool goes: those that are Running.
     #[schemars(range(min = 0, max = 1_000_000))]
     pub converged: u32,
+    /// How many of them are Upgrading.
+    #[schemars(range(min = 0, max = 1_000_000))]
+    pub upgrading: u32,
+    /// How many of them are Failed.
+    #[schemars(range(min = 0, max = 1_000_000))]
+    pub failed: u32,
+    /// How many of them the list below leaves out.
+    #[schemars(range(min = 0, max = 1_000_000))]
+    pub unlisted: u32,
+    /// Its machines: those that are not Running first, then by name. At most 32 of a pool, and 256
+    /// of all pools.
+    #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub machine_details: Vec<MachineDetail>,
+}
+
+/// How far a machine has come.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct MachineDetail {
+    /// The Machine.
+    #[schemars(length(max = 253))]
+    pub name: String,
+    /// Its node; absent where it hasn't joined.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 253))]
+    pub node: String,
+    /// How far it has come.
+    pub phase: MachineUpgradePhase,
+    /// The version that its node's kubelet runs; absent where that isn't known.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 64))]
+    pub version: String,
+}
+
+/// How far a machine has come, seen from where its pool goes. Where that can't be said, because
+/// the target means nothing, the pool's own spec is taken for it.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MachineUpgradePhase {
+    /// It is to be replaced, and nothing of that has begun: it isn't what its pool's spec says, or
+    /// that spec has a step to go.
+    Pending,
+    /// It is on its way: of the new version and template and not there yet, or old and being
+    /// deleted.
+    Upgrading,
+    /// It is of the version and the template where its pool goes, it runs, and its node's kubelet
+    /// is of that version.
+    Running,
+    /// Cluster API says that it failed.
+    Failed,
 }
 
 /// One thing that is waited for.
-#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct WaitingFor {
     /// A word for programs.
     #[schemars(length(max = 64))]
     pub reason: String,
+    /// The kind of the object that it is about; absent where no single object is.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 63))]
+    pub kind: String,
+    /// The name of that object, in the Cluster's namespace; a `KubernetesRelease` has none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 253))]
+    pub name: String,
     /// A sentence for people, with the object's kind and name.
     #[schemars(length(max = 1024))]
     pub message: String,
@@ -240,17 +307,27 @@ pub struct MintedTemplate {
     /// The release that it was minted for.
     #[schemars(length(max = 63))]
     pub release: String,
-    /// Whether the control plane or a pool uses it; else it is kept for the way back.
+    /// What it is there for.
     pub state: TemplateUse,
+    /// When it goes, if it is Kept or Unused; absent before the upgrade is complete.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::time")]
+    pub kept_until: Option<Time>,
 }
 
 /// What a minted template is there for.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TemplateUse {
-    /// The control plane or a pool refers to it.
+    /// The control plane or a MachineDeployment refers to it.
     InUse,
-    /// It is kept for the way back.
+    /// Only a MachineSet refers to it, one that isn't being deleted: of a rollout, or one that
+    /// stands alone.
+    InMachineSet,
+    /// What is in use was made from it: it is kept for the way back.
     Kept,
+    /// Nothing refers to it, and nothing in use was made from it: it was minted for a step that is
+    /// past, for another target, or for a pool that is gone.
+    Unused,
 }
 
 impl ClusterUpgradeStatus {

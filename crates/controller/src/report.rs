@@ -1,11 +1,10 @@
 //! From a decision to the record: the status of a `ClusterUpgrade`, written when it changes.
 
 mod life;
+mod progress;
 
-use instar_api::{
-    ClusterUpgrade, ClusterUpgradeStatus, MintedTemplate, PoolStatus, TemplateUse, UpgradePhase, WaitingFor,
-};
-use instar_planner::{Decision, Observed, PoolId, Snapshot, Stage, Template, TemplateRef, Waiting};
+use instar_api::{ClusterUpgrade, ClusterUpgradeStatus, UpgradePhase, WaitingFor};
+use instar_planner::{Decision, Snapshot, Stage, Waiting};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
@@ -13,11 +12,12 @@ use crate::{
     execute::Told,
     words::{cut, told},
 };
+pub(crate) use progress::templates;
+use progress::{count, machines, pools};
 
 pub(crate) use life::{nowhere, refused, restored, unread};
 
 /// What the schema takes.
-const LISTED: usize = 256;
 const REASONS: usize = 32;
 const RELEASES: usize = 64;
 const STEP: usize = 512;
@@ -51,24 +51,27 @@ pub(crate) fn status(
         // That is what the list of templates says.
         !matches!(waiting, Waiting::Retained { .. })
     });
-    let waiting: Vec<WaitingFor> = waiting.take(REASONS).map(told).collect();
+    let waiting = waiting.take(REASONS).map(|waiting| told(waiting, snapshot));
+    let waiting: Vec<WaitingFor> = waiting.collect();
     let phase = phase(decision);
     let step = Told(&decision.action).to_string();
-    let pools = decision.progress.pools.iter().map(|pool| PoolStatus {
-        name: match &pool.pool {
-            PoolId::ControlPlane => String::new(),
-            PoolId::Workers(name) => name.clone(),
-        },
-        version: pool.version.to_string(),
-        machines: count(pool.machines),
-        converged: count(pool.converged),
-    });
     let mut conditions = before.conditions.clone();
     for condition in conditions_of(phase, &waiting, health, generation, snapshot.now) {
         set(&mut conditions, condition);
     }
+    let progress = &decision.progress;
+    // Where nothing can be said of the pools, what was known last stays.
+    let known = !progress.pools.is_empty();
     ClusterUpgradeStatus {
         phase,
+        machines: if known { machines(progress) } else { before.machines },
+        pool_count: if known {
+            count(progress.pools.len())
+        } else {
+            before.pool_count
+        },
+        pools: if known { pools(progress) } else { before.pools },
+        templates: if known { templates(progress) } else { before.templates },
         path: path(&before.path, &decision.progress.path),
         // What was done last says more than nothing.
         step: if step.is_empty() {
@@ -76,10 +79,7 @@ pub(crate) fn status(
         } else {
             step.chars().take(STEP).collect()
         },
-        pool_count: count(decision.progress.pools.len()),
-        pools: pools.take(LISTED).collect(),
         waiting,
-        templates: minted(snapshot),
         conditions,
         observed_generation: generation,
     }
@@ -118,45 +118,6 @@ fn phase(decision: &Decision) -> UpgradePhase {
 fn path(before: &[String], left: &[String]) -> Vec<String> {
     let path = if before.ends_with(left) { before } else { left };
     path.iter().take(RELEASES).cloned().collect()
-}
-
-fn minted(snapshot: &Snapshot) -> Vec<MintedTemplate> {
-    let used = used(snapshot);
-    let templates = snapshot.templates.iter().filter_map(|template| match template {
-        Observed::Read(template) => Some(template),
-        Observed::Invalid(_) => None,
-    });
-    let mut minted: Vec<MintedTemplate> = templates
-        .filter_map(|template: &Template| {
-            let release = template.minted_for()?.to_owned();
-            let state = if used.iter().any(|reference| template.is(reference)) {
-                TemplateUse::InUse
-            } else {
-                TemplateUse::Kept
-            };
-            Some(MintedTemplate {
-                kind: template.kind.clone(),
-                name: template.name.clone(),
-                release,
-                state,
-            })
-        })
-        .collect();
-    minted.sort_by(|a, b| (&a.kind, &a.name).cmp(&(&b.kind, &b.name)));
-    minted.truncate(LISTED);
-    minted
-}
-
-fn used(snapshot: &Snapshot) -> Vec<&TemplateRef> {
-    let control_plane = snapshot.control_plane.iter().filter_map(|part| match part {
-        Observed::Read(control_plane) => control_plane.infrastructure.as_ref(),
-        Observed::Invalid(_) => None,
-    });
-    let pools = snapshot.pools.iter().flat_map(|part| match part {
-        Observed::Read(pool) => std::iter::once(&pool.infrastructure).chain(&pool.bootstrap).collect(),
-        Observed::Invalid(_) => Vec::new(),
-    });
-    control_plane.chain(pools).collect()
 }
 
 fn conditions_of(
@@ -204,10 +165,6 @@ fn set(conditions: &mut Vec<Condition>, mut condition: Condition) {
             *before = condition;
         }
     }
-}
-
-fn count(number: usize) -> u32 {
-    u32::try_from(number).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]

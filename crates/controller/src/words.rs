@@ -1,15 +1,21 @@
 //! Texts as the schema takes them.
 
 use instar_api::WaitingFor;
-use instar_planner::Waiting;
+use instar_planner::{Snapshot, Waiting};
 
 /// The longest message.
 const MESSAGE: usize = 1024;
 
-/// A reason for programs, and a sentence for people.
-pub(crate) fn told(waiting: &Waiting) -> WaitingFor {
+/// A reason for programs, the object, and a sentence for people.
+pub(crate) fn told(waiting: &Waiting, snapshot: &Snapshot) -> WaitingFor {
+    let (kind, name) = match waiting.about() {
+        Some(about) => about.kind_and_name(snapshot),
+        None => ("", ""),
+    };
     WaitingFor {
         reason: waiting.reason().to_owned(),
+        kind: kind.to_owned(),
+        name: name.to_owned(),
         message: cut(&waiting.to_string()),
     }
 }

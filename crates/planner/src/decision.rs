@@ -1,5 +1,7 @@
 //! What is to be done, and what is waited for.
 
+mod about;
+mod progress;
 mod words;
 
 use instar_catalog::Miss;
@@ -13,6 +15,9 @@ use crate::{
     snapshot::{MachinePhase, PoolId, ResourceVersion, TemplateRef, Unreadable},
     wish::Gate,
 };
+
+pub use about::About;
+pub use progress::{MachineProgress, MachineState, PoolProgress, Progress, Stage, TemplateProgress, TemplateState};
 
 /// At most one write, and what is waited for.
 #[derive(Debug, Clone, PartialEq)]
@@ -277,43 +282,6 @@ pub enum Field {
     InfrastructureRef,
 }
 
-/// Where an upgrade is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Progress {
-    /// What it is at.
-    pub stage: Stage,
-    /// The releases that the control plane has still to go through.
-    pub path: Vec<String>,
-    /// Each pool, the control plane first, then by name.
-    pub pools: Vec<PoolProgress>,
-}
-
-/// What an upgrade is at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stage {
-    /// It can't be said, or nothing may be done.
-    Held,
-    /// The control plane.
-    ControlPlane,
-    /// The workers.
-    Workers,
-    /// Every machine that should move has got there.
-    Complete,
-}
-
-/// Where a pool is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PoolProgress {
-    /// The pool.
-    pub pool: PoolId,
-    /// What its spec says.
-    pub version: KubeVersion,
-    /// How many machines it has.
-    pub machines: usize,
-    /// How many of them run what its spec says.
-    pub converged: usize,
-}
-
 impl Waiting {
     /// Whether it is no use to wait: somebody has to ask for something else.
     #[must_use]
@@ -357,6 +325,7 @@ impl Decision {
                 stage: Stage::Held,
                 path: Vec::new(),
                 pools: Vec::new(),
+                templates: Vec::new(),
             },
         }
     }

@@ -21,11 +21,12 @@ mod wish;
 
 pub use check::{Violation, check};
 pub use decision::{
-    Action, Decision, DeleteTemplate, Field, MintTemplate, PoolProgress, Progress, Stage, Swap, Waiting, WorkersKind,
+    About, Action, Decision, DeleteTemplate, Field, MachineProgress, MachineState, MintTemplate, PoolProgress,
+    Progress, Stage, Swap, TemplateProgress, TemplateState, Waiting, WorkersKind,
 };
 pub use mint::{MintOrder, Minted, RELEASE_LABEL, ROLE_LABEL, SOURCE_LABEL, label_value, mint};
 pub use path::{EtcdStep, NoPath, Start, StartEtcd, classic_path};
-pub use plan::plan;
+pub use plan::{plan, sweep};
 pub use pointers::Misfit;
 pub use snapshot::{
     Cluster, ClusterKind, Contract, ControlPlane, Flavor, Ledger, Machine, MachineDeployment, MachinePhase,

@@ -6,17 +6,16 @@
 
 mod control_plane;
 mod goal;
+mod progress;
 mod retire;
 mod scene;
 mod template;
 mod workers;
 
-use instar_domain::KubeVersion;
-
 use self::{goal::Goal, scene::Scene, workers::Turn};
 use crate::{
-    decision::{Action, Decision, PoolProgress, Progress, Stage, Waiting},
-    snapshot::{PoolId, Snapshot},
+    decision::{Action, Decision, Progress, Stage, Waiting},
+    snapshot::Snapshot,
     wish::{Gate, GateState},
 };
 
@@ -49,6 +48,22 @@ pub fn plan(snapshot: &Snapshot) -> Decision {
     decide(&scene, Some(&goal), stage, action, waiting)
 }
 
+/// Deletes what upgrades that are over have left behind. What they asked for isn't looked at: who
+/// refers to a template is all that counts, so the record of an upgrade may be gone.
+#[must_use]
+pub fn sweep(snapshot: &Snapshot) -> Decision {
+    let scene = match Scene::read(snapshot) {
+        Ok(scene) => scene,
+        Err(waiting) => return Decision::held(waiting),
+    };
+    let mut waiting = Vec::new();
+    let action = match retire::next(&scene, &mut waiting) {
+        Next::Write(action) => *action,
+        Next::Wait | Next::Done => Action::Nothing,
+    };
+    decide(&scene, None, Stage::Complete, action, waiting)
+}
+
 fn go(scene: &Scene<'_>, goal: &Goal<'_>, waiting: &mut Vec<Waiting>) -> (Stage, Action) {
     match control_plane::next(scene, goal, waiting) {
         Next::Write(action) => return (Stage::ControlPlane, *action),
@@ -70,30 +85,14 @@ fn go(scene: &Scene<'_>, goal: &Goal<'_>, waiting: &mut Vec<Waiting>) -> (Stage,
 }
 
 fn decide(scene: &Scene<'_>, goal: Option<&Goal<'_>>, stage: Stage, action: Action, waiting: Vec<Waiting>) -> Decision {
-    let pool = |pool: PoolId, version: &KubeVersion| {
-        let machines = scene.machines_of(&pool);
-        PoolProgress {
-            version: version.clone(),
-            machines: machines.len(),
-            converged: machines
-                .iter()
-                .filter(|machine| scene::converged(machine, version))
-                .count(),
-            pool,
-        }
-    };
-    let control_plane = pool(PoolId::ControlPlane, &scene.control_plane.version);
-    let workers = scene
-        .pools
-        .iter()
-        .map(|workers| pool(PoolId::Workers(workers.object.name.clone()), &workers.version));
     Decision {
         action,
         waiting,
         progress: Progress {
             stage,
             path: goal.map_or_else(Vec::new, Goal::names),
-            pools: std::iter::once(control_plane).chain(workers).collect(),
+            pools: progress::pools(scene, goal),
+            templates: progress::templates(scene, stage),
         },
     }
 }

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use instar_api::Values;
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 
-use crate::snapshot::PoolId;
+use crate::snapshot::{PoolId, Unreadable};
 
 /// What a `ClusterUpgrade` asks.
 #[derive(Debug, Clone, PartialEq)]
@@ -28,6 +28,8 @@ pub struct Wish {
     pub bootstrap_patches: BTreeMap<String, Values>,
     /// Whether it is to go on.
     pub progress: Progressing,
+    /// What of it can't be read. Nothing is done before it can.
+    pub unreadable: Vec<Unreadable>,
 }
 
 /// Whether an upgrade is to go on.
@@ -102,12 +104,15 @@ pub enum GateState {
 /// How long old templates are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Retention {
-    /// How long the one before the present one is kept, counted from the last that was minted. Nothing
-    /// goes before the upgrade is complete.
+    /// How long the one before the present one is kept, counted from the end of the upgrade. Nothing
+    /// goes before that.
     pub previous: SignedDuration,
     /// How long any other is kept, counted from when it was minted: longer than a snapshot is ever
     /// old, since an old one doesn't show who has come to refer to it.
     pub other: SignedDuration,
+    /// When the upgrade ended, where somebody wrote it down. It only ever keeps a template longer:
+    /// where it is lost, the last template that was minted and is in use stands for it.
+    pub ended: Option<Timestamp>,
 }
 
 impl Default for Retention {
@@ -115,6 +120,7 @@ impl Default for Retention {
         Self {
             previous: SignedDuration::from_hours(24),
             other: SignedDuration::from_hours(1),
+            ended: None,
         }
     }
 }
@@ -133,6 +139,7 @@ impl Wish {
             patches: BTreeMap::new(),
             bootstrap_patches: BTreeMap::new(),
             progress: Progressing::Going,
+            unreadable: Vec::new(),
         }
     }
 }

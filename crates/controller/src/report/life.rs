@@ -12,14 +12,13 @@ pub(crate) fn refused(upgrade: &ClusterUpgrade, active: &str, now: Timestamp) ->
     let message = format!(
         "ClusterUpgrade {active} of the same Cluster goes on: edit the target of {active}, or create this again when {active} is over"
     );
-    told(
-        upgrade,
-        UpgradePhase::Refused,
-        "AnotherUpgrade",
-        &message,
-        Health::Fine,
-        now,
-    )
+    let why = WaitingFor {
+        reason: "AnotherUpgrade".to_owned(),
+        kind: "ClusterUpgrade".to_owned(),
+        name: active.to_owned(),
+        message: cut(&message),
+    };
+    told(upgrade, UpgradePhase::Refused, why, Health::Fine, now)
 }
 
 /// Its Cluster isn't there.
@@ -28,11 +27,17 @@ pub(crate) fn nowhere(upgrade: &ClusterUpgrade, now: Timestamp) -> ClusterUpgrad
     let message = format!(
         "there is no Cluster {cluster} in the namespace {namespace}: create it and this goes on, or delete this ClusterUpgrade"
     );
+    let why = WaitingFor {
+        reason: "NoCluster".to_owned(),
+        kind: "Cluster".to_owned(),
+        name: cluster.clone(),
+        message: cut(&message),
+    };
     ClusterUpgradeStatus {
         pools: Vec::new(),
         pool_count: 0,
         templates: Vec::new(),
-        ..told(upgrade, UpgradePhase::Held, "NoCluster", &message, Health::Fine, now)
+        ..told(upgrade, UpgradePhase::Held, why, Health::Fine, now)
     }
 }
 
@@ -50,31 +55,37 @@ pub(crate) fn unread(
         Some(UpgradePhase::Pending | UpgradePhase::Completed | UpgradePhase::Refused) | None => UpgradePhase::Held,
     };
     let health = Health::Ill { reason, message };
-    told(upgrade, phase, reason, message, health, now)
+    told(upgrade, phase, about_nothing(reason, message), health, now)
 }
 
 /// It is over, and its status was dropped.
 pub(crate) fn restored(upgrade: &ClusterUpgrade, phase: UpgradePhase, now: Timestamp) -> ClusterUpgradeStatus {
     ClusterUpgradeStatus {
         waiting: Vec::new(),
-        ..told(upgrade, phase, phase.as_str(), "", Health::Fine, now)
+        ..told(upgrade, phase, about_nothing(phase.as_str(), ""), Health::Fine, now)
+    }
+}
+
+/// What is about no one object.
+fn about_nothing(reason: &str, message: &str) -> WaitingFor {
+    WaitingFor {
+        reason: reason.to_owned(),
+        kind: String::new(),
+        name: String::new(),
+        message: cut(message),
     }
 }
 
 fn told(
     upgrade: &ClusterUpgrade,
     phase: UpgradePhase,
-    reason: &str,
-    message: &str,
+    why: WaitingFor,
     health: Health<'_>,
     now: Timestamp,
 ) -> ClusterUpgradeStatus {
     let before = upgrade.status.clone().unwrap_or_default();
     let generation = upgrade.metadata.generation.unwrap_or_default();
-    let waiting = vec![WaitingFor {
-        reason: reason.to_owned(),
-        message: cut(message),
-    }];
+    let waiting = vec![why];
     let mut conditions = before.conditions.clone();
     for condition in conditions_of(phase, &waiting, health, generation, now) {
         set(&mut conditions, condition);

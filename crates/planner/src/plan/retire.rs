@@ -4,50 +4,26 @@ use jiff::Timestamp;
 
 use super::{Next, scene::Scene};
 use crate::{
-    decision::{Action, DeleteTemplate, Waiting},
+    decision::{Action, DeleteTemplate, TemplateState, Waiting},
     mint::{SOURCE_LABEL, label_value},
     snapshot::{Standing, Template, TemplateRef},
 };
 
+/// A template that we minted for the cluster.
+pub(super) struct Minted<'a> {
+    pub(super) template: &'a Template,
+    pub(super) release: &'a str,
+    pub(super) state: TemplateState,
+}
+
 /// The next template to delete. It is asked only when the upgrade is complete.
 pub(super) fn next(scene: &Scene<'_>, waiting: &mut Vec<Waiting>) -> Next {
-    let present = present(scene);
-    let used = |template: &Template| {
-        let of_sets = scene
-            .machine_sets
-            .iter()
-            .filter(|set| set.standing != Standing::Deleting)
-            .flat_map(|set| std::iter::once(&set.infrastructure).chain(&set.bootstrap));
-        present
-            .iter()
-            .copied()
-            .chain(of_sets)
-            .any(|reference| template.is(reference))
-    };
-    let in_use: Vec<&&Template> = scene
-        .templates
-        .iter()
-        .filter(|template| present.iter().any(|reference| template.is(reference)))
-        .collect();
-    // Nothing records when the upgrade ended; the last swap followed right on its template.
-    let last = in_use.iter().map(|template| template.created).max();
-    let is_previous = |template: &Template| {
-        let name = label_value(&template.name);
-        in_use
-            .iter()
-            .any(|used| used.kind == template.kind && used.labels.get(SOURCE_LABEL) == Some(&name))
-    };
-    for template in &scene.templates {
-        let ours = scene.minted_for(template).is_some() && template.standing == Standing::Live;
-        if !ours || used(template) {
-            continue;
-        }
-        let retention = &scene.snapshot.retention;
-        let (since, kept) = match last {
-            Some(last) if is_previous(template) => (last, retention.previous),
-            Some(_) | None => (template.created, retention.other),
+    for minted in states(scene) {
+        let until = match minted.state {
+            TemplateState::InUse | TemplateState::InMachineSet => continue,
+            TemplateState::Previous { until } | TemplateState::Unused { until } => until.unwrap_or(Timestamp::MAX),
         };
-        let until = since.saturating_add(kept).unwrap_or(Timestamp::MAX);
+        let template = minted.template;
         if scene.snapshot.now >= until {
             return Next::Write(Box::new(Action::DeleteTemplate(DeleteTemplate {
                 api_version: template.api_version.clone(),
@@ -63,6 +39,55 @@ pub(super) fn next(scene: &Scene<'_>, waiting: &mut Vec<Waiting>) -> Next {
     Next::Done
 }
 
+/// What each template that we minted is there for, as if the upgrade were complete.
+pub(super) fn states<'a>(scene: &Scene<'a>) -> Vec<Minted<'a>> {
+    let present = present(scene);
+    let in_sets = in_machine_sets(scene);
+    let in_use: Vec<&Template> = scene
+        .templates
+        .iter()
+        .copied()
+        .filter(|template| present.iter().any(|reference| template.is(reference)))
+        .collect();
+    // The last swap followed right on its template.
+    let last = in_use.iter().map(|template| template.created).max();
+    let retention = &scene.snapshot.retention;
+    let end = last.max(retention.ended);
+    let is_previous = |template: &Template| {
+        let name = label_value(&template.name);
+        in_use
+            .iter()
+            .any(|used| used.kind == template.kind && used.labels.get(SOURCE_LABEL) == Some(&name))
+    };
+    let state = |template: &Template| {
+        if present.iter().any(|reference| template.is(reference)) {
+            return TemplateState::InUse;
+        }
+        if in_sets.iter().any(|reference| template.is(reference)) {
+            return TemplateState::InMachineSet;
+        }
+        let until = |since: Timestamp, kept| Some(since.saturating_add(kept).unwrap_or(Timestamp::MAX));
+        match end {
+            Some(end) if is_previous(template) => TemplateState::Previous {
+                until: until(end, retention.previous),
+            },
+            Some(_) | None => TemplateState::Unused {
+                until: until(template.created, retention.other),
+            },
+        }
+    };
+    let live = scene.templates.iter().copied();
+    live.filter(|template| template.standing != Standing::Deleting)
+        .filter_map(|template| {
+            Some(Minted {
+                release: scene.minted_for(template)?,
+                state: state(template),
+                template,
+            })
+        })
+        .collect()
+}
+
 /// What the control plane and the MachineDeployments refer to.
 fn present<'a>(scene: &Scene<'a>) -> Vec<&'a TemplateRef> {
     let workers = scene
@@ -70,4 +95,12 @@ fn present<'a>(scene: &Scene<'a>) -> Vec<&'a TemplateRef> {
         .iter()
         .flat_map(|pool| std::iter::once(&pool.infrastructure).chain(&pool.bootstrap));
     scene.control_plane.infrastructure.iter().chain(workers).collect()
+}
+
+/// What MachineSets refer to that aren't being deleted.
+fn in_machine_sets<'a>(scene: &Scene<'a>) -> Vec<&'a TemplateRef> {
+    let sets = scene.machine_sets.iter();
+    sets.filter(|set| set.standing != Standing::Deleting)
+        .flat_map(|set| std::iter::once(&set.infrastructure).chain(&set.bootstrap))
+        .collect()
 }

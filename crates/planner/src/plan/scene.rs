@@ -1,5 +1,7 @@
 //! The snapshot, read: its parts in order, and what they say together.
 
+use std::collections::BTreeMap;
+
 use instar_capi::labels::CLUSTER_NAME;
 use instar_domain::{BuildOrder, KubeVersion, skew};
 use jiff::{civil::Date, tz::TimeZone};
@@ -22,7 +24,7 @@ pub(super) struct Scene<'a> {
     pub(super) pools: Vec<&'a MachineDeployment>,
     pub(super) machine_sets: Vec<&'a MachineSet>,
     pub(super) machine_pools: Vec<&'a MachinePool>,
-    machines: Vec<&'a Machine>,
+    machines: BTreeMap<&'a PoolId, Vec<&'a Machine>>,
     pub(super) templates: Vec<&'a Template>,
     unreadable_templates: Vec<&'a Unreadable>,
 }
@@ -78,15 +80,14 @@ impl<'a> Scene<'a> {
             pools,
             machine_sets,
             machine_pools,
-            machines,
+            machines: by_pool(&machines),
             templates,
             unreadable_templates,
         })
     }
 
     pub(super) fn machines_of(&self, pool: &PoolId) -> Vec<&'a Machine> {
-        let mine = |machine: &&&Machine| machine.pool.as_ref() == Some(pool);
-        self.machines.iter().filter(mine).copied().collect()
+        self.machines.get(pool).cloned().unwrap_or_default()
     }
 
     pub(super) fn template(&self, pool: &PoolId, reference: &TemplateRef) -> Result<&'a Template, Waiting> {
@@ -189,6 +190,16 @@ impl<'a> Scene<'a> {
     }
 }
 
+fn by_pool<'a>(machines: &[&'a Machine]) -> BTreeMap<&'a PoolId, Vec<&'a Machine>> {
+    let mut by_pool: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for machine in machines {
+        if let Some(pool) = &machine.pool {
+            by_pool.entry(pool).or_default().push(*machine);
+        }
+    }
+    by_pool
+}
+
 fn makes(set: &MachineSet, pool: &MachineDeployment) -> bool {
     set.version == pool.version && set.infrastructure == pool.infrastructure && set.bootstrap == pool.bootstrap
 }
@@ -252,6 +263,7 @@ fn may_be_written(snapshot: &Snapshot) -> Result<(), Vec<Waiting>> {
             name: snapshot.wish.upgrade.clone(),
         }),
     }
+    reasons.extend(snapshot.wish.unreadable.iter().cloned().map(Waiting::Unreadable));
     if reasons.is_empty() { Ok(()) } else { Err(reasons) }
 }
 

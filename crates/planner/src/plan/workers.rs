@@ -65,6 +65,14 @@ pub(super) fn next<'a>(scene: &Scene<'a>, turn: &Turn<'a>, waiting: &mut Vec<Wai
     Next::Wait
 }
 
+/// Whether a pool's spec is all that it will be at the end.
+pub(super) fn is_settled(scene: &Scene<'_>, pool: &MachineDeployment, demand: Demand<'_>) -> bool {
+    match place(scene, pool, demand, &mut Vec::new()) {
+        Ok(Place::There | Place::Moving | Place::Stuck) => true,
+        Ok(Place::Due(_)) | Err(_) => false,
+    }
+}
+
 /// What is said of a pool that hasn't got to what its spec says.
 pub(super) fn rolling_out(scene: &Scene<'_>, pool: &MachineDeployment) -> Waiting {
     let id = PoolId::Workers(pool.object.name.clone());

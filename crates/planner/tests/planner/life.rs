@@ -132,7 +132,7 @@ fn a_pool_that_comes_in_the_middle_ends_at_the_target() {
     // While the control plane moves, and when the workers are nearly done.
     for begin in [on_its_way as fn() -> World, || {
         let mut world = world("v1.33.5", "v1.35.5");
-        let last = |decision: &Decision| swaps_workers(decision) && decision.progress.pools[1].converged == 2;
+        let last = |decision: &Decision| swaps_workers(decision) && decision.progress.pools[1].converged() == 2;
         until(&mut world, |decision| {
             last(decision) && decision.progress.pools[1].version == version("v1.35.5")
         });

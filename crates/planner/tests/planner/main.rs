@@ -5,8 +5,11 @@
     reason = "a test stops where something is missing"
 )]
 
+mod about;
 mod life;
+mod progress;
 mod properties;
+mod retire;
 mod scenarios;
 mod violations;
 mod waiting;

@@ -29,7 +29,10 @@ fn text(decision: &Decision) -> String {
         write!(
             text,
             "\n{}: {} of {} at {}",
-            pool.pool, pool.converged, pool.machines, pool.version
+            pool.pool,
+            pool.converged(),
+            pool.machines.len(),
+            pool.version
         )
         .unwrap();
     }
@@ -108,7 +111,7 @@ fn core_dns_is_not_lowered_and_an_external_etcd_not_touched() {
 #[test]
 fn it_waits_for_the_control_plane() {
     let mut world = world("v1.33.5", "v1.35");
-    let rolls = |decision: &Decision| decision.action == Action::Nothing && decision.progress.pools[0].converged == 1;
+    let rolls = |decision: &Decision| decision.action == Action::Nothing && decision.progress.pools[0].converged() == 1;
     insta::assert_snapshot!(text(&until(&mut world, rolls)));
 }
 

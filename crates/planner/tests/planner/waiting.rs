@@ -374,7 +374,8 @@ fn a_pool_on_delete_waits_for_somebody_and_for_nobody_else() {
     let decision = until(&mut world, waits);
     assert_eq!(decision.progress.stage, Stage::Workers);
     assert_eq!(
-        decision.progress.pools[2].converged, 2,
+        decision.progress.pools[2].converged(),
+        2,
         "the other pool is done: {decision:?}"
     );
     let old: Vec<String> = world

@@ -1,0 +1,106 @@
+//! Which object a reason is about.
+
+use super::{Waiting, WorkersKind};
+use crate::{
+    path::NoPath,
+    snapshot::{Observed, PoolId, Snapshot, TemplateRef},
+};
+
+/// The object that somebody should look at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum About<'a> {
+    /// The Cluster.
+    Cluster,
+    /// The control plane or a MachineDeployment.
+    Pool(&'a PoolId),
+    /// A row of the catalog, by name.
+    Release(&'a str),
+    /// A Machine, by name.
+    Machine(&'a str),
+    /// A template.
+    Template(&'a TemplateRef),
+    /// Workers that come as something else than a pool, by name.
+    Workers(WorkersKind, &'a str),
+    /// An object whose kind is known as text.
+    Object {
+        /// Its kind.
+        kind: &'a str,
+        /// Its name.
+        name: &'a str,
+    },
+}
+
+impl Waiting {
+    /// What it is about; absent where no single object is.
+    #[must_use]
+    pub const fn about(&self) -> Option<About<'_>> {
+        match self {
+            Self::Paused { kind, name } | Self::Deleting { kind, name } | Self::TopologyOwned { kind, name } => {
+                Some(About::Object {
+                    kind: kind.as_str(),
+                    name: name.as_str(),
+                })
+            }
+            Self::Unreadable(object) => Some(About::Object {
+                kind: object.kind.as_str(),
+                name: object.name.as_str(),
+            }),
+            Self::NoControlPlane => Some(About::Cluster),
+            // What is missing has no name, and a gate is no object.
+            Self::NoTarget(_) | Self::NoRow { .. } | Self::GateClosed { .. } => None,
+            Self::NoRelease { release, .. } | Self::NoImage { release, .. } => Some(About::Release(release.as_str())),
+            Self::NoPath(reason) => no_path(reason),
+            Self::TemplateNotVisible { template, .. }
+            | Self::NameTaken { template, .. }
+            | Self::Retained { template, .. } => Some(About::Template(template)),
+            Self::NoBootstrapTemplate { pool }
+            | Self::ValueMisfit { pool, .. }
+            | Self::PoolRollingOut { pool, .. }
+            | Self::OnDelete { pool, .. }
+            | Self::PoolAhead { pool, .. }
+            | Self::PinOutOfReach { pool, .. }
+            | Self::ForeignWriter { pool, .. } => Some(About::Pool(pool)),
+            Self::ControlPlaneRollingOut { .. } | Self::SourceMismatch { .. } => {
+                Some(About::Pool(&PoolId::ControlPlane))
+            }
+            Self::MachineNotReady { name, .. } => Some(About::Machine(name.as_str())),
+            Self::WorkersBehind { kind, name, .. } => Some(About::Workers(*kind, name.as_str())),
+        }
+    }
+}
+
+const fn no_path(reason: &NoPath) -> Option<About<'_>> {
+    match reason {
+        NoPath::Downgrade { .. } | NoPath::OtherMajor { .. } => Some(About::Pool(&PoolId::ControlPlane)),
+        NoPath::Gap { .. } => None,
+        NoPath::UpgradesFrom { release, .. } | NoPath::NoImage { release } => Some(About::Release(release.as_str())),
+        NoPath::Etcd(step) => Some(About::Release(step.release.as_str())),
+    }
+}
+
+impl<'a> About<'a> {
+    /// Its kind and its name. The snapshot is the one that the reason was found in.
+    #[must_use]
+    pub fn kind_and_name(self, snapshot: &'a Snapshot) -> (&'a str, &'a str) {
+        match self {
+            Self::Cluster => ("Cluster", &snapshot.cluster.name),
+            Self::Pool(PoolId::ControlPlane) => control_plane(snapshot),
+            Self::Pool(PoolId::Workers(name)) => ("MachineDeployment", name),
+            Self::Release(name) => ("KubernetesRelease", name),
+            Self::Machine(name) => ("Machine", name),
+            Self::Template(template) => (&template.kind, &template.name),
+            Self::Workers(WorkersKind::MachineDeployment, name) => ("MachineDeployment", name),
+            Self::Workers(WorkersKind::MachineSet, name) => ("MachineSet", name),
+            Self::Workers(WorkersKind::MachinePool, name) => ("MachinePool", name),
+            Self::Object { kind, name } => (kind, name),
+        }
+    }
+}
+
+fn control_plane(snapshot: &Snapshot) -> (&str, &str) {
+    match &snapshot.control_plane {
+        Some(Observed::Read(control_plane)) => (&control_plane.object.kind, &control_plane.object.name),
+        Some(Observed::Invalid(object)) => (&object.kind, &object.name),
+        None => ("Cluster", &snapshot.cluster.name),
+    }
+}

@@ -1,0 +1,104 @@
+//! How far it has come, for people to read.
+
+use super::{
+    goal::Goal,
+    retire,
+    scene::{Scene, converged, is_as},
+    workers,
+};
+use crate::{
+    decision::{MachineProgress, MachineState, PoolProgress, Stage, TemplateProgress, TemplateState},
+    snapshot::{Machine, MachinePhase, Node, PoolId, Standing, TemplateRef},
+};
+
+/// Each pool. Without a goal, its spec is where it ends.
+pub(super) fn pools(scene: &Scene<'_>, goal: Option<&Goal<'_>>) -> Vec<PoolProgress> {
+    let control_plane = scene.control_plane;
+    let first = Pool {
+        id: PoolId::ControlPlane,
+        version: &control_plane.version,
+        template: control_plane.infrastructure.as_ref(),
+        settled: goal.is_none_or(|goal| goal.path.is_empty()),
+    };
+    let others = scene.pools.iter().map(|pool| Pool {
+        id: PoolId::Workers(pool.object.name.clone()),
+        version: &pool.version,
+        template: Some(&pool.infrastructure),
+        settled: goal.is_none_or(|goal| workers::is_settled(scene, pool, goal.demand)),
+    });
+    std::iter::once(first)
+        .chain(others)
+        .map(|pool| pool.progress(scene))
+        .collect()
+}
+
+struct Pool<'a> {
+    id: PoolId,
+    version: &'a instar_domain::KubeVersion,
+    template: Option<&'a TemplateRef>,
+    settled: bool,
+}
+
+impl Pool<'_> {
+    fn progress(self, scene: &Scene<'_>) -> PoolProgress {
+        let machines = scene.machines_of(&self.id).into_iter().map(|machine| {
+            let (node, version) = match &machine.node {
+                Node::Absent => (None, None),
+                Node::Joined { name, version } => (Some(name.clone()), version.clone()),
+            };
+            MachineProgress {
+                name: machine.name.clone(),
+                node,
+                state: self.state(machine),
+                version,
+            }
+        });
+        PoolProgress {
+            version: self.version.clone(),
+            machines: machines.collect(),
+            pool: self.id,
+        }
+    }
+
+    fn state(&self, machine: &Machine) -> MachineState {
+        if machine.phase == MachinePhase::Failed {
+            return MachineState::Failed;
+        }
+        let goes = machine.standing == Standing::Deleting || machine.phase == MachinePhase::Deleting;
+        if goes {
+            return MachineState::Upgrading;
+        }
+        if !is_as(machine, self.version, self.template) {
+            return MachineState::Pending;
+        }
+        match (converged(machine, self.version), self.settled) {
+            (true, true) => MachineState::Running,
+            (true, false) => MachineState::Pending,
+            (false, _) => MachineState::Upgrading,
+        }
+    }
+}
+
+/// What was minted for the cluster, and what each is there for.
+pub(super) fn templates(scene: &Scene<'_>, stage: Stage) -> Vec<TemplateProgress> {
+    let complete = match stage {
+        Stage::Held | Stage::ControlPlane | Stage::Workers => false,
+        Stage::Complete => true,
+    };
+    let states = retire::states(scene).into_iter();
+    states
+        .map(|minted| TemplateProgress {
+            template: minted.template.reference(),
+            release: minted.release.to_owned(),
+            state: match minted.state {
+                // Before the end nobody knows when it comes.
+                TemplateState::Previous { .. } if !complete => TemplateState::Previous { until: None },
+                TemplateState::Unused { .. } if !complete => TemplateState::Unused { until: None },
+                other @ (TemplateState::InUse
+                | TemplateState::InMachineSet
+                | TemplateState::Previous { .. }
+                | TemplateState::Unused { .. }) => other,
+            },
+        })
+        .collect()
+}

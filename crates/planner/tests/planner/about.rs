@@ -1,0 +1,185 @@
+//! Which object each reason is about.
+
+use instar_catalog::Catalog;
+use instar_planner::{
+    Field, Gate, MachinePhase, Misfit, NoPath, PoolId, TemplateRef, Unreadable, Waiting, WorkersKind,
+};
+
+use crate::{scenarios::world, world::reference, world::version};
+
+fn pool() -> PoolId {
+    PoolId::Workers("md-0".to_owned())
+}
+
+fn named<T>(make: impl Fn(String, String) -> T) -> T {
+    make("Kind".to_owned(), "x".to_owned())
+}
+
+fn template() -> TemplateRef {
+    reference("t")
+}
+
+/// Every reason, with the kind and the name that it is about.
+fn cases() -> Vec<(Waiting, Option<(&'static str, &'static str)>)> {
+    let (workers, template_named) = (Some(("MachineDeployment", "md-0")), Some(("TestMachineTemplate", "t")));
+    let (control_plane, release) = (Some(("KubeadmControlPlane", "blue")), Some(("KubernetesRelease", "r")));
+    let object = Some(("Kind", "x"));
+    let r = || "r".to_owned();
+    let older = NoPath::Downgrade {
+        present: version("v1.34.5"),
+        wanted: "v1.33.5".to_owned(),
+    };
+    let gap = NoPath::Gap {
+        missing: version("v1.34.5").minor(),
+    };
+    let miss = Catalog::default()
+        .resolve("v1.40", None, None, "2026-11-20".parse().unwrap())
+        .unwrap_err();
+    vec![
+        (named(|kind, name| Waiting::Paused { kind, name }), object),
+        (named(|kind, name| Waiting::Deleting { kind, name }), object),
+        (named(|kind, name| Waiting::TopologyOwned { kind, name }), object),
+        (
+            Waiting::Unreadable(Unreadable {
+                kind: "Kind".to_owned(),
+                name: "x".to_owned(),
+                reason: "no".to_owned(),
+            }),
+            object,
+        ),
+        (Waiting::NoControlPlane, Some(("Cluster", "blue"))),
+        (Waiting::NoTarget(miss), None),
+        (
+            Waiting::NoRelease {
+                pool: None,
+                release: r(),
+            },
+            release,
+        ),
+        (
+            Waiting::NoRow {
+                version: version("v1.34.5"),
+            },
+            None,
+        ),
+        (Waiting::NoPath(Box::new(older)), control_plane),
+        (Waiting::NoPath(Box::new(gap)), None),
+        (Waiting::NoPath(Box::new(NoPath::NoImage { release: r() })), release),
+        (
+            Waiting::NoImage {
+                pool: pool(),
+                release: r(),
+            },
+            release,
+        ),
+        (
+            Waiting::GateClosed {
+                gate: Gate::Window,
+                reason: r(),
+            },
+            None,
+        ),
+        (
+            Waiting::TemplateNotVisible {
+                pool: pool(),
+                template: template(),
+            },
+            template_named,
+        ),
+        (Waiting::NoBootstrapTemplate { pool: pool() }, workers),
+        (
+            Waiting::NameTaken {
+                pool: pool(),
+                template: template(),
+            },
+            template_named,
+        ),
+        (
+            Waiting::ValueMisfit {
+                pool: PoolId::ControlPlane,
+                misfit: Misfit {
+                    pointer: "/spec/a".parse().unwrap(),
+                },
+            },
+            control_plane,
+        ),
+        (
+            Waiting::ControlPlaneRollingOut {
+                version: version("v1.34.5"),
+                lowest: None,
+                up_to_date: 0,
+                desired: 3,
+            },
+            control_plane,
+        ),
+        (
+            Waiting::PoolRollingOut {
+                pool: pool(),
+                version: version("v1.34.5"),
+                converged: 0,
+                machines: 2,
+            },
+            workers,
+        ),
+        (
+            Waiting::MachineNotReady {
+                name: "m".to_owned(),
+                phase: MachinePhase::Failed,
+            },
+            Some(("Machine", "m")),
+        ),
+        (
+            Waiting::OnDelete {
+                pool: pool(),
+                machines: Vec::new(),
+            },
+            workers,
+        ),
+        (
+            Waiting::WorkersBehind {
+                kind: WorkersKind::MachinePool,
+                name: "x".to_owned(),
+                version: version("v1.31.5"),
+                next: version("v1.35.5"),
+            },
+            Some(("MachinePool", "x")),
+        ),
+        (
+            Waiting::PoolAhead {
+                pool: pool(),
+                version: version("v1.34.5"),
+            },
+            workers,
+        ),
+        (
+            Waiting::PinOutOfReach {
+                pool: pool(),
+                release: r(),
+            },
+            workers,
+        ),
+        (
+            Waiting::ForeignWriter {
+                pool: pool(),
+                field: Field::Version,
+            },
+            workers,
+        ),
+        (
+            Waiting::Retained {
+                template: template(),
+                until: "2026-11-20T12:00:00Z".parse().unwrap(),
+            },
+            template_named,
+        ),
+    ]
+}
+
+#[test]
+fn every_reason_names_its_object() {
+    let snapshot = world("v1.33.5", "v1.34").snapshot();
+    for (waiting, expected) in cases() {
+        let found = waiting.about().map(|about| about.kind_and_name(&snapshot));
+        assert_eq!(found, expected, "{waiting}");
+    }
+}

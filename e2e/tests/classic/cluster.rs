@@ -96,6 +96,14 @@ pub(crate) async fn create_with(scene: &Scene, rows: &Rows, shape: &Shape<'_>) -
     wait_running(&scene.mgmt, &scene.namespace, NAME, &version, machines, COMES_UP).await
 }
 
+/// Adds a pool at that version, with templates of its own.
+pub(crate) async fn add_pool(scene: &Scene, name: &str, version: &str, replicas: usize) -> Result<()> {
+    scene.apply_object(machine_template(name, "0.1s")).await?;
+    scene.apply_object(bootstrap_template(name)).await?;
+    scene.apply_object(deployment(name, version, replicas)).await?;
+    Ok(())
+}
+
 fn machine_template(name: &str, image: &str) -> Value {
     json!({
         "apiVersion": format!("{INFRASTRUCTURE}/v1beta2"),

@@ -112,6 +112,7 @@ pub(crate) struct Request {
     pub(crate) verb: String,
     pub(crate) group: String,
     pub(crate) resource: String,
+    pub(crate) name: String,
     pub(crate) code: u64,
 }
 
@@ -135,16 +136,21 @@ pub(crate) fn requests(scene: &Scene) -> Result<Vec<Request>> {
                 } else {
                     format!("{resource}/{sub}")
                 },
+                name: at("name"),
                 code: event["responseStatus"]["code"].as_u64().unwrap_or_default(),
             }
         })
         .collect())
 }
 
-/// How many writes were made in the journey's namespace.
-pub(crate) fn writes(scene: &Scene) -> Result<usize> {
+/// How many writes were made in the journey's namespace to anything but one record, of which events
+/// tell too.
+pub(crate) fn writes_but_to(scene: &Scene, record: &str) -> Result<usize> {
     let requests = requests(scene)?;
-    Ok(requests.iter().filter(|request| request.writes_in(scene)).count())
+    let writes = requests.iter().filter(|request| request.writes_in(scene));
+    Ok(writes
+        .filter(|request| request.name != record && request.resource != "events")
+        .count())
 }
 
 /// How many of them were about what an upgrade is made of: records, templates, swaps.

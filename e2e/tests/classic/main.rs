@@ -11,6 +11,7 @@ mod catalog;
 mod cluster;
 mod controller;
 mod faults;
+mod lifecycle;
 mod rights;
 mod side_by_side;
 mod stuck;
@@ -26,6 +27,10 @@ fn main() -> ExitCode {
         Journey::shared("classic-paused", upgrade::paused_in_the_middle),
         Journey::shared("classic-by-hand", by_hand::held_and_all_at_once),
         Journey::shared("classic-stuck", stuck::a_machine_that_never_comes_up),
+        Journey::shared("classic-new-target", lifecycle::another_target_in_the_middle),
+        Journey::shared("classic-deleted", lifecycle::no_cluster_another_source_and_deleted),
+        Journey::shared("classic-edited-by-hand", lifecycle::others_lend_a_hand),
+        Journey::exclusive("classic-refused-second", lifecycle::a_second_is_refused_and_stays_over),
         Journey::exclusive("classic-two-controllers", faults::two_controllers_without_the_lease),
         Journey::exclusive(
             "classic-dropped-replies",

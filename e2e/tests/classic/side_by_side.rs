@@ -8,7 +8,6 @@ use std::{
 };
 
 use futures::future::try_join_all;
-use instar_api::UpgradePhase;
 use instar_e2e::{
     Result,
     fault_proxy::{Class, Fault, FaultProxy, Hook, Matcher, Next, Rule, Which},
@@ -23,14 +22,15 @@ use crate::{
     catalog::Rows,
     cluster::violations,
     controller::{Controller, steps},
-    upgrade::{UPGRADE, assert_record, begin, completed, phase, upgrade},
+    upgrade::{UPGRADE, assert_record, begin, completed, is_marked, upgrade},
 };
 
 /// How many clusters.
 const CLUSTERS: usize = 3;
 
-/// What one upgrade takes: a record, four templates, two swaps of the control plane, one of each pool.
-const FLOOR: usize = 9;
+/// What one upgrade takes: a record and its mark at the end, four templates, two swaps of the control
+/// plane, one of each pool.
+const FLOOR: usize = 10;
 
 /// Everything is written, and the controller hears of none of it.
 pub(crate) async fn every_reply_of_a_write_is_dropped(scene: Scene) -> Result<()> {
@@ -130,11 +130,11 @@ impl<'a> Trial<'a> {
         })
     }
 
-    /// Starts the controller as often as it takes, until every upgrade is completed; then holds
+    /// Starts the controller as often as it takes, until every upgrade is over; then holds
     /// against each other what happened and what should have.
     async fn end(mut self, kills: Kills) -> Result<()> {
         let began = Instant::now();
-        while !self.all_completed().await? {
+        while !self.all_over().await? {
             if self.controller.runs().is_err() {
                 let identity = self.controller.spawn().await?;
                 kills.aim(identity);
@@ -167,10 +167,10 @@ impl<'a> Trial<'a> {
         self.proxy.stop().await
     }
 
-    async fn all_completed(&self) -> Result<bool> {
+    async fn all_over(&self) -> Result<bool> {
         for (scene, _, _) in &self.clusters {
             let upgrade = upgrade(scene).await?;
-            if upgrade.is_none_or(|upgrade| phase(&upgrade) != UpgradePhase::Completed) {
+            if upgrade.is_none_or(|upgrade| !is_marked(&upgrade)) {
                 return Ok(false);
             }
         }

@@ -1,0 +1,170 @@
+//! The life of a `ClusterUpgrade`: a second one, another target, no Cluster, other people's hands.
+
+mod gone;
+mod hands;
+mod second;
+mod target;
+
+use std::time::Duration;
+
+use instar_api::{ClusterUpgrade, ClusterUpgradeStatus, UpgradePhase};
+use instar_e2e::{
+    Result,
+    journeys::Scene,
+    ledger::{Ledger, Pool},
+    wait::{Seen, wait_for},
+};
+use k8s_openapi::api::events::v1::Event;
+use kube::{
+    Api, ResourceExt,
+    api::{ListParams, Patch, PatchParams},
+};
+use serde_json::{Value, json};
+
+use crate::{
+    catalog::Rows,
+    cluster::{self, NAME, Shape},
+    upgrade::UPGRADE,
+};
+
+pub(crate) use gone::no_cluster_another_source_and_deleted;
+pub(crate) use hands::others_lend_a_hand;
+pub(crate) use second::a_second_is_refused_and_stays_over;
+pub(crate) use target::another_target_in_the_middle;
+
+/// One machine of each sort: what counts is counted there too.
+const SMALL: Shape<'_> = Shape {
+    control_plane: 1,
+    pools: &[("md-0", 1)],
+};
+/// The rows of the shared journeys.
+const ROWS: Rows = Rows::new(1);
+/// How long the controller may take to say something.
+const SOON: Duration = Duration::from_secs(30);
+
+async fn catalog(scene: &Scene, rows: &Rows) -> Result<Ledger> {
+    for row in rows.all() {
+        scene.apply_object(row).await?;
+    }
+    Ledger::start(&scene.mgmt.client(), &scene.namespace).await
+}
+
+async fn create(scene: &Scene, name: &str, spec: &Value) -> Result<()> {
+    let record = json!({
+        "apiVersion": "upgrade.cluster.x-k8s.io/v1alpha1",
+        "kind": "ClusterUpgrade",
+        "metadata": { "name": name },
+        "spec": spec,
+    });
+    scene.apply_object(record).await.map(drop)
+}
+
+fn records(scene: &Scene) -> Api<ClusterUpgrade> {
+    Api::namespaced(scene.mgmt.client(), &scene.namespace)
+}
+
+async fn edit(scene: &Scene, name: &str, spec: &Value) -> Result<()> {
+    let patch = Patch::Merge(json!({ "spec": spec }));
+    records(scene).patch(name, &PatchParams::default(), &patch).await?;
+    Ok(())
+}
+
+/// Waits until the record's status, told of its present spec, is as asked.
+async fn await_status(
+    scene: &Scene,
+    name: &str,
+    what: &str,
+    deadline: Duration,
+    is: impl Fn(&ClusterUpgradeStatus) -> bool,
+) -> Result<ClusterUpgrade> {
+    wait_for(&format!("{name} to be {what}"), deadline, || async {
+        let record = records(scene).get(name).await?;
+        let tells = record
+            .status
+            .as_ref()
+            .is_some_and(|status| Some(status.observed_generation) == record.metadata.generation && is(status));
+        if tells {
+            Ok(record)
+        } else {
+            Err(Seen::from(format!(
+                "generation {:?}: {:?}",
+                record.metadata.generation, record.status
+            )))
+        }
+    })
+    .await
+}
+
+async fn await_phase(scene: &Scene, name: &str, phase: UpgradePhase) -> Result<ClusterUpgrade> {
+    await_status(scene, name, phase.as_str(), UPGRADE, |status| status.phase == phase).await
+}
+
+/// Waits until it says exactly this.
+async fn await_reason(scene: &Scene, name: &str, phase: UpgradePhase, reason: &str, message: &str) -> Result<()> {
+    let told = |status: &ClusterUpgradeStatus| {
+        let first = status.waiting.first();
+        status.phase == phase && first.is_some_and(|first| first.reason == reason && first.message == message)
+    };
+    await_status(scene, name, reason, SOON, told).await.map(drop)
+}
+
+/// Waits until an annotation of the record has a value, or is gone.
+async fn await_mark(scene: &Scene, name: &str, value: Option<&str>) -> Result<()> {
+    wait_for(&format!("{name} to be marked {value:?}"), SOON, || async {
+        let record = records(scene).get(name).await?;
+        let mark = record.annotations().get(instar_api::OVER_ANNOTATION);
+        if mark.map(String::as_str) == value {
+            Ok(())
+        } else {
+            Err(Seen::from(format!("{mark:?}")))
+        }
+    })
+    .await
+}
+
+/// The version that the control plane's spec says.
+async fn control_plane_at(scene: &Scene) -> Result<String> {
+    let control_plane = cluster::control_planes(scene).get(NAME).await?;
+    let version = control_plane.data.pointer("/spec/version").and_then(Value::as_str);
+    Ok(version.unwrap_or_default().to_owned())
+}
+
+async fn await_control_plane(scene: &Scene, version: &str) -> Result<()> {
+    wait_for(&format!("the control plane to go to {version}"), UPGRADE, || async {
+        let at = control_plane_at(scene).await?;
+        if at == version { Ok(()) } else { Err(Seen::from(at)) }
+    })
+    .await
+}
+
+/// How many events tell of this, each with its count.
+async fn events(scene: &Scene, kind: &str, reason: &str) -> Result<usize> {
+    let api: Api<Event> = Api::namespaced(scene.mgmt.client(), &scene.namespace);
+    let found = api.list(&ListParams::default()).await?;
+    let told = found.iter().filter(|event| {
+        let about = event.regarding.as_ref().and_then(|about| about.kind.as_deref());
+        about == Some(kind) && event.reason.as_deref() == Some(reason)
+    });
+    Ok(told
+        .map(|event| {
+            let series = event.series.as_ref().map_or(1, |series| series.count);
+            usize::try_from(series).unwrap_or_default()
+        })
+        .sum())
+}
+
+/// How many machines a pool ever had at each of these minors.
+fn assert_machines(ledger: &Ledger, rows: &Rows, pool: &Pool, expected: &[(u8, usize)]) -> Result<()> {
+    let groups = ledger.machines_by_version(NAME)?;
+    let found: Vec<(String, usize)> = groups
+        .into_iter()
+        .filter(|((of, _), _)| of == pool)
+        .map(|((_, version), machines)| (version, machines.len()))
+        .collect();
+    let expected: Vec<(String, usize)> = expected
+        .iter()
+        .map(|(minor, count)| (rows.version(*minor), *count))
+        .collect();
+    assert_eq!(found, expected, "the machines of {pool:?}");
+    Ok(())
+}

@@ -1,0 +1,111 @@
+//! Other people's hands in the middle: a pool that is added, a version that is raised, an object that
+//! is paused, a kind that nobody knows.
+
+use instar_api::{ClusterUpgradeStatus, UpgradePhase};
+use instar_e2e::{Result, fixtures::core_kind, journeys::Scene, ledger::Pool, wait::wait_for};
+use kube::{
+    Api,
+    api::{DeleteParams, Patch, PatchParams},
+    core::DynamicObject,
+};
+use serde_json::{Value, json};
+
+use super::{
+    ROWS, SMALL, SOON, assert_machines, await_control_plane, await_phase, await_status, catalog, create, events,
+};
+use crate::cluster::{self, NAME};
+
+pub(crate) async fn others_lend_a_hand(scene: Scene) -> Result<()> {
+    let ledger = catalog(&scene, &ROWS).await?;
+    cluster::create_with(&scene, &ROWS, &SMALL).await?;
+    let pools: Api<DynamicObject> = Api::namespaced_with(
+        scene.mgmt.client(),
+        &scene.namespace,
+        &core_kind("MachineDeployment", "machinedeployments"),
+    );
+    // What can't be read is told once, and no more when it is gone.
+    unknown_kind(&scene, &pools).await?;
+
+    pause(&pools, true).await?;
+    edit_control_plane(&scene, &ROWS.version(34)).await?;
+    cluster::add_pool(&scene, "late", &ROWS.version(33), 1).await?;
+    await_status(&scene, "up", "held by the hand", SOON, |status| {
+        has(status, "ForeignWriter") || status.phase == UpgradePhase::ControlPlane
+    })
+    .await?;
+    await_control_plane(&scene, &ROWS.version(35)).await?;
+    await_status(&scene, "up", "waiting for the paused pool", super::UPGRADE, |status| {
+        status.phase == UpgradePhase::Workers && says(status, "Paused", "MachineDeployment md-0 is paused")
+    })
+    .await?;
+    pause(&pools, false).await?;
+    await_phase(&scene, "up", UpgradePhase::Completed).await?;
+
+    assert_machines(&ledger, &ROWS, &Pool::ControlPlane, &[(33, 1), (34, 1), (35, 1)])?;
+    assert_machines(&ledger, &ROWS, &Pool::Workers("md-0".to_owned()), &[(33, 1), (35, 1)])?;
+    let late = ledger.machines_by_version(NAME)?;
+    let at_the_end = late.get(&(Pool::Workers("late".to_owned()), ROWS.version(35)));
+    assert_eq!(at_the_end.map(Vec::len), Some(1), "{late:?}");
+    Ok(())
+}
+
+/// A pool whose template is of a kind that no provider has.
+async fn unknown_kind(scene: &Scene, pools: &Api<DynamicObject>) -> Result<()> {
+    cluster::add_pool(scene, "odd", &ROWS.version(33), 0).await?;
+    let kind = json!({ "spec": { "template": { "spec": { "infrastructureRef": { "kind": "OddMachineTemplate" } } } } });
+    pools
+        .patch("odd", &PatchParams::default(), &Patch::Merge(&kind))
+        .await?;
+    create(scene, "up", &json!({ "clusterName": NAME, "target": "v1.35" })).await?;
+    let message =
+        "the API server knows no kind OddMachineTemplate in infrastructure.cluster.x-k8s.io: install its provider";
+    await_status(scene, "up", "unwell", SOON, |status| {
+        status.phase == UpgradePhase::Held && says(status, "NoKind", message) && healthy(status) == ("False", "NoKind")
+    })
+    .await?;
+    assert_eq!(events(scene, "ClusterUpgrade", "NoKind").await?, 1);
+    pools.delete("odd", &DeleteParams::default()).await?;
+    await_status(scene, "up", "well again", SOON, |status| {
+        status.phase == UpgradePhase::ControlPlane && healthy(status) == ("True", "Fine")
+    })
+    .await?;
+    assert_eq!(events(scene, "ClusterUpgrade", "NoKind").await?, 1, "it is said once");
+    Ok(())
+}
+
+async fn pause(pools: &Api<DynamicObject>, paused: bool) -> Result<()> {
+    let value = paused.then_some("yes");
+    let patch = json!({ "metadata": { "annotations": { "cluster.x-k8s.io/paused": value } } });
+    pools
+        .patch("md-0", &PatchParams::default(), &Patch::Merge(&patch))
+        .await?;
+    Ok(())
+}
+
+/// Somebody raises the version alone, as soon as the controller has written.
+async fn edit_control_plane(scene: &Scene, from: &str) -> Result<()> {
+    await_control_plane(scene, from).await?;
+    let patch: Value = json!({ "spec": { "version": ROWS.version(35) } });
+    wait_for("the version to be raised by hand", SOON, || async {
+        cluster::control_planes(scene)
+            .patch(NAME, &PatchParams::default(), &Patch::Merge(&patch))
+            .await?;
+        Ok(())
+    })
+    .await
+}
+
+fn has(status: &ClusterUpgradeStatus, reason: &str) -> bool {
+    status.waiting.iter().any(|waiting| waiting.reason == reason)
+}
+
+fn says(status: &ClusterUpgradeStatus, reason: &str, message: &str) -> bool {
+    let mut waiting = status.waiting.iter();
+    waiting.any(|waiting| waiting.reason == reason && waiting.message == message)
+}
+
+fn healthy(status: &ClusterUpgradeStatus) -> (&str, &str) {
+    let mut conditions = status.conditions.iter();
+    let healthy = conditions.find(|condition| condition.type_ == "Healthy");
+    healthy.map_or(("", ""), |healthy| (&healthy.status, &healthy.reason))
+}

@@ -1,0 +1,88 @@
+//! A second upgrade of the same Cluster, and what is over without its status.
+
+use std::time::{Duration, Instant};
+
+use instar_api::{UpgradePhase, VERSION_ANNOTATION};
+use instar_e2e::{Result, journeys::Scene, ledger::Pool, progress::say, wait::wait_for};
+use kube::api::{ListParams, Patch, PatchParams};
+use serde_json::json;
+
+use super::{
+    SMALL, SOON, assert_machines, await_mark, await_phase, await_reason, await_status, catalog, create, edit, events,
+    records,
+};
+use crate::{
+    catalog::Rows,
+    cluster::{self, NAME},
+    upgrade::annotate,
+};
+
+/// It is refused at once, stays so when the first is over, and an edit lets it try again. With every
+/// status dropped, as a move does, nothing moves. The controller gives its lease back.
+pub(crate) async fn a_second_is_refused_and_stays_over(scene: Scene) -> Result<()> {
+    let rows = Rows::new(2);
+    let ledger = catalog(&scene, &rows).await?;
+    cluster::create_with(&scene, &rows, &SMALL).await?;
+    create(
+        &scene,
+        "first",
+        &json!({ "clusterName": NAME, "target": rows.name(34, 1) }),
+    )
+    .await?;
+    await_phase(&scene, "first", UpgradePhase::ControlPlane).await?;
+    create(&scene, "second", &json!({ "clusterName": NAME, "target": "v1.35" })).await?;
+    annotate(&scene, VERSION_ANNOTATION, "v1.34").await?;
+    let message = "ClusterUpgrade first of the same Cluster goes on: edit the target of first, or create this again when first is over";
+    await_reason(&scene, "second", UpgradePhase::Refused, "AnotherUpgrade", message).await?;
+    await_mark(&scene, "second", Some("Refused")).await?;
+    wait_for("the Cluster's event", SOON, || async {
+        match events(&scene, "Cluster", "VersionAnnotationWaits").await? {
+            1 => Ok(()),
+            events => Err(format!("{events} events").into()),
+        }
+    })
+    .await?;
+    await_phase(&scene, "first", UpgradePhase::Completed).await?;
+    await_mark(&scene, "first", Some("Completed")).await?;
+    await_reason(&scene, "second", UpgradePhase::Refused, "AnotherUpgrade", message).await?;
+    assert_eq!(
+        events(&scene, "Cluster", "VersionAnnotationWaits").await?,
+        1,
+        "it is said once"
+    );
+
+    let controller = scene.mgmt.controller();
+    controller.stop().await?;
+    for name in ["first", "second"] {
+        let patch = Patch::Merge(json!({ "status": null }));
+        let dropped = records(&scene)
+            .patch_status(name, &PatchParams::default(), &patch)
+            .await?;
+        assert!(dropped.status.is_none(), "{dropped:?}");
+    }
+    let began = Instant::now();
+    controller.start().await?;
+    await_status(&scene, "first", "Completed again", SOON, |status| {
+        status.phase == UpgradePhase::Completed
+    })
+    .await?;
+    let took = began.elapsed();
+    say(format!("restarted, leading, and at work after {} ms", took.as_millis()));
+    assert!(took < Duration::from_secs(10), "the lease was not given back: {took:?}");
+    await_status(&scene, "second", "Refused again", SOON, |status| {
+        status.phase == UpgradePhase::Refused
+    })
+    .await?;
+    let nothing_more = || -> Result<()> {
+        assert_machines(&ledger, &rows, &Pool::ControlPlane, &[(33, 1), (34, 1)])?;
+        assert_machines(&ledger, &rows, &Pool::Workers("md-0".to_owned()), &[(33, 1), (34, 1)])
+    };
+    nothing_more()?;
+
+    // The annotation, which nothing moves, made no record; and a row that comes moves nobody.
+    assert_eq!(records(&scene).list(&ListParams::default()).await?.items.len(), 2);
+    edit(&scene, "second", &json!({ "target": "v1.34" })).await?;
+    await_phase(&scene, "second", UpgradePhase::Completed).await?;
+    await_mark(&scene, "second", Some("Completed")).await?;
+    nothing_more()
+}

@@ -9,9 +9,10 @@ use super::shell::Shell;
 use crate::{cache::Cache, progress::say};
 
 /// What tells how a Cluster is.
-const KINDS: [&str; 9] = [
+const KINDS: [&str; 10] = [
     "clusters",
     "clusterclasses",
+    "clusterupgrades",
     "machines",
     "machinesets",
     "machinedeployments",

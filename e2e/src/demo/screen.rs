@@ -12,7 +12,10 @@ use anyhow::{Context, Result};
 use jiff::Zoned;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::table::{self, Row, paint};
+use super::{
+    table::{self, paint},
+    watch::Look,
+};
 use crate::progress::spoken;
 
 /// How many stages there are.
@@ -109,30 +112,34 @@ impl Screen {
         }
     }
 
-    /// Shows how the machines are: a table in place of the one before, or what changed. `field` is
-    /// what the table has instead of the image.
-    pub(super) fn machines(&mut self, before: &[Row], now: &[Row], elapsed: Duration, field: &str) -> Result<()> {
+    /// Shows how the machines and the upgrades are: a table in place of the one before, or what
+    /// changed. `field` is what the table has instead of the image.
+    pub(super) fn show(&mut self, before: &Look, now: &Look, elapsed: Duration, field: &str) -> Result<()> {
         let coloured = self.coloured;
         let Some(terminal) = &mut self.terminal else {
             let clock = Zoned::now().strftime("%H:%M:%S").to_string();
-            let lines = table::changes(before, now);
+            let mut lines = table::changes(&before.rows, &now.rows);
+            let new = now.upgrades.iter().filter(|upgrade| !before.upgrades.contains(upgrade));
+            lines.extend(new.cloned());
             let lines: Vec<_> = lines.iter().map(|line| format!("{clock}  {line}\n")).collect();
             return write(&lines.concat());
         };
-        let mut lines = table::table(now, terminal.size.columns, coloured);
+        let mut lines = table::table(&now.rows, terminal.size.columns, coloured);
         // What has scrolled away can't be drawn again.
-        let room = terminal.size.lines.saturating_sub(2).max(1);
+        let room = terminal.size.lines.saturating_sub(2 + now.upgrades.len()).max(1);
         if lines.len() > room {
             lines.truncate(room - 1);
             lines.push("...".to_owned());
         }
+        let cut = |line: &str| line.chars().take(terminal.size.columns).collect::<String>();
+        lines.extend(now.upgrades.iter().map(|upgrade| cut(upgrade)));
         // Whole seconds: this line is drawn once in each.
         let clock = match elapsed.as_secs() {
             seconds @ 0..10 => format!("{seconds} s"),
             _ => spoken(elapsed),
         };
         let clock = format!("after {clock} (* {field} stands for the image)");
-        lines.push(clock.chars().take(terminal.size.columns).collect());
+        lines.push(cut(&clock));
         let up = match terminal.drawn {
             0 => String::new(),
             drawn => format!("\x1b[{drawn}A"),

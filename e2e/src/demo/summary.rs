@@ -121,13 +121,12 @@ impl Summary {
             how = "";
             let names: Vec<_> = templates.iter().map(|template| template.name.as_str()).collect();
             self.problems.push(format!(
-                "{} machine templates were minted, and not {expected}: {}",
+                "{} machine templates were made, and not {expected}: {}",
                 templates.len(),
                 names.join(", ")
             ));
         }
-        self.lines
-            .push(format!("templates      {} minted{how}", templates.len()));
+        self.lines.push(format!("templates      {} made{how}", templates.len()));
     }
 }
 
@@ -213,7 +212,7 @@ mod tests {
                 "control plane  v1 (3 machines) -> v2 (3 machines) -> v3 (3 machines)",
                 "md-0           v1 (2 machines) -> v3 (2 machines); never at v2",
                 "machines       13 made, 8 of them replaced, each machine once per version",
-                "templates      5 minted, one for each pool and version that it stopped at",
+                "templates      5 made, one for each pool and version that it stopped at",
             ]
         );
     }

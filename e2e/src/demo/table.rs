@@ -3,6 +3,7 @@
 /// One machine.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Row {
+    pub(super) cluster: String,
     pub(super) pool: String,
     pub(super) machine: String,
     pub(super) version: String,
@@ -13,11 +14,11 @@ pub(super) struct Row {
     pub(super) image: String,
 }
 
-const HEADER: [&str; COLUMNS] = ["POOL", "MACHINE", "VERSION", "PHASE", "TEMPLATE", "IMAGE*"];
-const COLUMNS: usize = 6;
-const MACHINE: usize = 1;
-const PHASE: usize = 3;
-const TEMPLATE: usize = 4;
+const HEADER: [&str; COLUMNS] = ["CLUSTER", "POOL", "MACHINE", "VERSION", "PHASE", "TEMPLATE", "IMAGE*"];
+const COLUMNS: usize = 7;
+const MACHINE: usize = 2;
+const PHASE: usize = 4;
+const TEMPLATE: usize = 5;
 const GAP: &str = "  ";
 
 /// What is left of a name at least: enough for Cluster API's random suffix.
@@ -26,6 +27,7 @@ const SHORTEST: usize = 10;
 impl Row {
     fn cells(&self) -> [&str; COLUMNS] {
         [
+            &self.cluster,
             &self.pool,
             &self.machine,
             &self.version,
@@ -65,8 +67,8 @@ pub(super) fn changes(before: &[Row], after: &[Row]) -> Vec<String> {
     let find = |rows: &[Row], name: &str| rows.iter().find(|row| row.machine == name).cloned();
     let line = |row: &Row, what: &str| {
         let line = format!(
-            "{:<13}  {:<32}  {}  {what:<28}  {}",
-            row.pool, row.machine, row.version, row.image
+            "{:<7}  {:<13}  {:<32}  {}  {what:<28}  {}",
+            row.cluster, row.pool, row.machine, row.version, row.image
         );
         line.trim_end().to_owned()
     };
@@ -153,6 +155,7 @@ mod tests {
 
     fn row(pool: &str, machine: &str, phase: &str) -> Row {
         Row {
+            cluster: "demo".to_owned(),
             pool: pool.to_owned(),
             machine: machine.to_owned(),
             version: "v1.33.5".to_owned(),
@@ -175,9 +178,9 @@ mod tests {
         assert_eq!(
             table(&rows(), 120, false),
             [
-                "POOL           MACHINE                      VERSION  PHASE         TEMPLATE               IMAGE*",
-                "control plane  demo-abcde-fghij             v1.33.5  Running       demo-md-0-infra-7qk2v  1.335s",
-                "md-0           demo-md-0-6zqjz-7b8c9-x2x4z  v1.33.5  Provisioning  demo-md-0-infra-7qk2v  1.335s",
+                "CLUSTER  POOL           MACHINE                      VERSION  PHASE         TEMPLATE               IMAGE*",
+                "demo     control plane  demo-abcde-fghij             v1.33.5  Running       demo-md-0-infra-7qk2v  1.335s",
+                "demo     md-0           demo-md-0-6zqjz-7b8c9-x2x4z  v1.33.5  Provisioning  demo-md-0-infra-7qk2v  1.335s",
             ]
         );
     }
@@ -187,7 +190,7 @@ mod tests {
         let lines = table(&rows(), 80, false);
         assert_eq!(
             lines[2],
-            "md-0           ..jz-7b8c9-x2x4z  v1.33.5  Provisioning  ..-0-infra-7qk2v  1.335s"
+            "demo     md-0           ..b8c9-x2x4z  v1.33.5  Provisioning  ..fra-7qk2v  1.335s"
         );
     }
 
@@ -238,9 +241,9 @@ mod tests {
         assert_eq!(
             told,
             [
-                vec!["md-0", "b", "v1.33.5", "Deleting", "->", "gone", "1.335s"],
-                vec!["md-0", "c", "v1.33.5", "Pending", "->", "Running", "1.335s"],
-                vec!["md-0", "d", "v1.33.5", "Pending", "1.335s"],
+                vec!["demo", "md-0", "b", "v1.33.5", "Deleting", "->", "gone", "1.335s"],
+                vec!["demo", "md-0", "c", "v1.33.5", "Pending", "->", "Running", "1.335s"],
+                vec!["demo", "md-0", "d", "v1.33.5", "Pending", "1.335s"],
             ]
         );
         assert!(changes(&after, &after).is_empty());

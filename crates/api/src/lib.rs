@@ -6,18 +6,20 @@
 //! it.
 
 mod pins;
+mod policy;
 mod release;
 mod schema;
 mod upgrade;
 
 pub use pins::{GarbledPins, KCP_COREDNS, KCP_ETCD, Pin, Pins, Values};
+pub use policy::{TemplatePolicy, UpgradePolicy, UpgradePolicySpec};
 pub use release::{
     Component, Components, KubernetesRelease, KubernetesReleaseSpec, MachineImage, PoolRole, Support, Tier, ValueAt,
 };
 pub use upgrade::{
-    ASKED_LABEL, ClusterUpgrade, ClusterUpgradeSpec, ClusterUpgradeStatus, MachineDetail, MachineUpgradePhase,
-    MintedTemplate, OVER_ANNOTATION, PoolRule, PoolStatus, StrategyType, TemplateUse, UpgradePhase, UpgradeStrategy,
-    VERSION_ANNOTATION, WaitingFor,
+    ASKED_LABEL, ClusterUpgrade, ClusterUpgradeSpec, ClusterUpgradeStatus, ControlPlaneRule, MachineDetail,
+    MachineUpgradePhase, MintedTemplate, OVER_ANNOTATION, PoolRule, PoolStatus, StrategyType, TemplateUse,
+    UpgradePhase, UpgradeStrategy, VERSION_ANNOTATION, WaitingFor,
 };
 
 /// The API group of Instar's kinds and annotations.

@@ -31,6 +31,60 @@ pub(crate) fn time(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "string", "format": "date-time", "maxLength": 64, "nullable": true })
 }
 
+/// A duration in hours, minutes and seconds.
+pub(crate) fn duration(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "string",
+        "minLength": 2,
+        "maxLength": 24,
+        "pattern": "^([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,6}s)?$",
+    })
+}
+
+/// A label selector, bounded, and with its operators.
+pub(crate) fn label_selector(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "properties": {
+            "matchLabels": {
+                "type": "object",
+                "maxProperties": 16,
+                "additionalProperties": { "type": "string", "maxLength": 63 },
+                "description": "Labels that a Cluster must have.",
+            },
+            "matchExpressions": {
+                "type": "array",
+                "maxItems": 16,
+                "x-kubernetes-list-type": "atomic",
+                "description": "What must hold of a Cluster's labels, all of it.",
+                "items": {
+                    "type": "object",
+                    "required": ["key", "operator"],
+                    "x-kubernetes-validations": [{
+                        "rule": "(self.operator == 'In' || self.operator == 'NotIn') == (has(self.values) && size(self.values) > 0)",
+                        "message": "In and NotIn need values, Exists and DoesNotExist have none",
+                    }],
+                    "properties": {
+                        "key": { "type": "string", "minLength": 1, "maxLength": 317, "description": "The label." },
+                        "operator": {
+                            "type": "string",
+                            "enum": ["In", "NotIn", "Exists", "DoesNotExist"],
+                            "description": "How its value is compared.",
+                        },
+                        "values": {
+                            "type": "array",
+                            "maxItems": 64,
+                            "x-kubernetes-list-type": "atomic",
+                            "items": { "type": "string", "maxLength": 63 },
+                            "description": "With what, for In and NotIn.",
+                        },
+                    },
+                },
+            },
+        },
+    })
+}
+
 /// A scalar that people write without quotes or with.
 pub(crate) fn scalar(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "x-kubernetes-int-or-string": true, "maxLength": 1024, "nullable": true })

@@ -6,7 +6,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::schema;
+use crate::{ValueAt, schema};
 
 /// The annotation of a classic Cluster that makes a `ClusterUpgrade`: the target, written as in
 /// [`ClusterUpgradeSpec::target`].
@@ -21,7 +21,7 @@ pub const ASKED_LABEL: &str = "upgrade.cluster.x-k8s.io/asked";
 pub const OVER_ANNOTATION: &str = "upgrade.cluster.x-k8s.io/over";
 
 /// One upgrade of a classic Cluster: where to, in which order, and how far it has come.
-#[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[kube(
     group = "upgrade.cluster.x-k8s.io",
     version = "v1alpha1",
@@ -83,6 +83,10 @@ pub struct ClusterUpgradeSpec {
     #[schemars(length(max = 256), inner(length(min = 1, max = 253)), extend("x-kubernetes-list-type" = "atomic"))]
     pub order: Vec<String>,
 
+    /// What is asked of the control plane beside its release.
+    #[serde(default)]
+    pub control_plane: ControlPlaneRule,
+
     /// The MachineDeployments that don't simply follow the control plane.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 256), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
@@ -122,10 +126,23 @@ pub enum StrategyType {
     All,
 }
 
-/// What is asked of one pool. Exactly one of hold and release must be set.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+/// What is asked of the control plane beside its release. What kubeadm is told stands in the
+/// KubeadmControlPlane itself, and is not patched.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct ControlPlaneRule {
+    /// What is set in its machine template beside the release's image: CPUs, memory, disk. Each
+    /// goes over what the release sets.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(min = 1, max = 32), extend("x-kubernetes-list-type" = "atomic"))]
+    pub patches: Vec<ValueAt>,
+}
+
+/// What is asked of one pool.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[x_kube(
-    validation = Rule::new("(has(self.hold) && self.hold) != has(self.release)").message("exactly one of hold: true and release must be set")
+    validation = Rule::new("!(has(self.hold) && self.hold && has(self.release))").message("hold: true and release must not both be set, since a pool that stays goes to no release"),
+    validation = Rule::new("(has(self.hold) && self.hold) || has(self.release) || has(self.patches) || has(self.bootstrapPatches)").message("at least one of hold: true, release, patches and bootstrapPatches must be set")
 )]
 #[serde(rename_all = "camelCase")]
 pub struct PoolRule {
@@ -141,6 +158,18 @@ pub struct PoolRule {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub release: Option<String>,
+
+    /// What is set in its machine template beside the release's image: CPUs, memory, disk. Each
+    /// goes over what the release sets, and comes with it: what already runs its version is left
+    /// as it is, unless the target is a release by its name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(min = 1, max = 32), extend("x-kubernetes-list-type" = "atomic"))]
+    pub patches: Vec<ValueAt>,
+
+    /// The same for the template of its bootstrap configuration.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(min = 1, max = 32), extend("x-kubernetes-list-type" = "atomic"))]
+    pub bootstrap_patches: Vec<ValueAt>,
 }
 
 /// What is known of an upgrade. It is a record only: nothing is decided by it but which of several

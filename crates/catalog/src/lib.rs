@@ -13,4 +13,4 @@ pub mod path;
 mod release;
 
 pub use catalog::{Catalog, Miss, Resolved};
-pub use release::{Pool, Release, Role, UnreadableRelease};
+pub use release::{InvalidValue, Pool, Release, Role, UnreadableRelease, read_values};

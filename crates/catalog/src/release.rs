@@ -97,7 +97,7 @@ impl Release {
                 role: image.role,
                 labels: image.labels.clone(),
                 values: read_values(&image.values)
-                    .map_err(|(index, why)| refuse(format!("machineImages[{at}].values[{index}]"), why))?,
+                    .map_err(|invalid| refuse(format!("machineImages[{at}].values[{}]", invalid.index), invalid.why))?,
             });
         }
         Ok(Self {
@@ -222,7 +222,25 @@ impl Image {
     }
 }
 
-fn read_values(values: &[ValueAt]) -> Result<Values, (usize, String)> {
+/// A value that can't be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("values[{index}]: {why}")]
+pub struct InvalidValue {
+    /// Its place in the list.
+    pub index: usize,
+    /// What is wrong with it.
+    pub why: String,
+}
+
+/// A list of values by where they go.
+///
+/// # Errors
+/// Where one can't be read, is null, or overlaps with another.
+pub fn read_values(values: &[ValueAt]) -> Result<Values, InvalidValue> {
+    read(values).map_err(|(index, why)| InvalidValue { index, why })
+}
+
+fn read(values: &[ValueAt]) -> Result<Values, (usize, String)> {
     let mut read = Values::new();
     for (index, at) in values.iter().enumerate() {
         let pointer: JsonPointer = at

@@ -33,6 +33,8 @@ pub(crate) enum Error {
     NoKind { group: String, kind: String },
     #[error("{what} exists already, with another content: delete it, and it is made anew")]
     NameTaken { what: String },
+    #[error("{what} is referred to by {by}, so it isn't deleted")]
+    Referred { what: String, by: String },
     #[error("the decision breaks {0}, so nothing was written: please report this")]
     Violation(String),
     #[error("this process doesn't hold the lease any more")]
@@ -58,14 +60,14 @@ impl Error {
             Self::NameTaken { .. } => "NameTaken",
             Self::NoKind { .. } => "NoKind",
             Self::NoRight { .. } => "NoRight",
-            Self::Call { .. } | Self::Silence { .. } | Self::NotLeader => call,
+            Self::Call { .. } | Self::Silence { .. } | Self::Referred { .. } | Self::NotLeader => call,
         }
     }
 
     pub(crate) fn class(&self) -> Class {
         match self {
             Self::Call { source, .. } => class(source),
-            Self::Silence { .. } | Self::NotLeader => Class::Transient,
+            Self::Silence { .. } | Self::Referred { .. } | Self::NotLeader => Class::Transient,
             Self::NoRight { .. } | Self::NoKind { .. } | Self::NameTaken { .. } | Self::Violation(_) => Class::Terminal,
         }
     }

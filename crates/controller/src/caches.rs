@@ -1,4 +1,4 @@
-//! What the controller knows: eight watches, of each object only what is read, by Cluster.
+//! What the controller knows: nine watches, of each object only what is read, by Cluster.
 //!
 //! An event costs what its own Cluster costs, not what the fleet does.
 
@@ -8,7 +8,7 @@ mod table;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use futures::future::BoxFuture;
-use instar_api::{ClusterUpgrade, KubernetesRelease, OVER_ANNOTATION, VERSION_ANNOTATION};
+use instar_api::{ClusterUpgrade, KubernetesRelease, OVER_ANNOTATION, UpgradePolicy, VERSION_ANNOTATION};
 use instar_capi::labels::CLUSTER_NAME;
 use instar_catalog::Catalog;
 use instar_planner::LEDGER_ANNOTATION;
@@ -57,6 +57,7 @@ pub(crate) struct Caches {
     pub(crate) machine_pools: Table<MachinePool>,
     pub(crate) machines: Table<Machine>,
     pub(crate) upgrades: Table<ClusterUpgrade>,
+    policies: Table<UpgradePolicy>,
     releases: Table<KubernetesRelease>,
     catalog: RwLock<Arc<Catalog>>,
     lists: Lists,
@@ -79,6 +80,7 @@ impl Caches {
             machine_pools: Table::default(),
             machines: Table::default(),
             upgrades: Table::default(),
+            policies: Table::default(),
             releases: Table::default(),
             catalog: RwLock::default(),
             lists: Lists::new(0),
@@ -92,6 +94,7 @@ impl Caches {
             caches.parts(&watch, wake, |caches| &caches.machine_pools),
             caches.parts(&watch, wake, |caches| &caches.machines),
             caches.parts(&watch, wake, |caches| &caches.upgrades),
+            caches.policy_watch(&watch, wake),
             caches.catalog_watch(&watch, wake),
         ];
         (caches, watches)
@@ -142,6 +145,28 @@ impl Caches {
         watch.follow(plural, move |event: Event<K>| {
             for (namespace, cluster) in table(&caches).apply(slim(event)) {
                 send(&wake, ObjectRef::new(&cluster).within(&namespace));
+            }
+        })
+    }
+
+    /// The policies of a namespace.
+    pub(crate) fn policies(&self, namespace: &str) -> Vec<Arc<UpgradePolicy>> {
+        self.policies.of(namespace, "")
+    }
+
+    fn policy_watch(self: &Arc<Self>, watch: &Watch, wake: &Wake) -> BoxFuture<'static, ()> {
+        let (caches, wake) = (Arc::clone(self), wake.clone());
+        watch.follow("upgradepolicies", move |event: Event<UpgradePolicy>| {
+            let concerned = caches.policies.apply(slim(event));
+            if concerned.is_empty() {
+                return;
+            }
+            // Policies are few and seldom change, so nothing keeps Clusters by namespace.
+            for cluster in caches.clusters.state() {
+                let namespace = cluster.namespace().unwrap_or_default();
+                if concerned.iter().any(|(concerned, _)| *concerned == namespace) {
+                    send(&wake, ObjectRef::from_obj(cluster.as_ref()));
+                }
             }
         })
     }
@@ -246,6 +271,13 @@ impl OfCluster for Machine {
 impl OfCluster for ClusterUpgrade {
     fn cluster(&self) -> Option<&str> {
         Some(&self.spec.cluster_name)
+    }
+}
+
+impl OfCluster for UpgradePolicy {
+    /// It is for all Clusters of its namespace.
+    fn cluster(&self) -> Option<&str> {
+        Some("")
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+mod referrer;
+
 use instar_planner::{Action, DeleteTemplate, MintTemplate, PoolId, Swap, TemplateRef};
 use kube::{
     Api, Client,
@@ -16,6 +18,8 @@ use crate::{
     kinds::Kinds,
     views::{KubeadmControlPlane, MachineDeployment},
 };
+
+use referrer::referrer;
 
 /// Where decisions are written.
 pub(crate) struct Executor<'a> {
@@ -84,6 +88,10 @@ impl Executor<'_> {
     async fn delete(&self, delete: &DeleteTemplate) -> Result<(), Error> {
         let api = self.templates(&delete.template).await?;
         let TemplateRef { kind, name, .. } = &delete.template;
+        if let Some(by) = referrer(self.client, self.namespace, &delete.template).await? {
+            let what = format!("{kind} {name}");
+            return Err(Error::Referred { what, by });
+        }
         let parameters = DeleteParams {
             preconditions: Some(Preconditions {
                 resource_version: Some(delete.resource_version.0.clone()),

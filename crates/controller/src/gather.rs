@@ -9,13 +9,14 @@ use instar_domain::KubeVersion;
 use instar_planner::{
     Cluster as PlannedCluster, ClusterKind, Contract, ControlPlane, Flavor, LEDGER_ANNOTATION, Ledger, Machine,
     MachineDeployment, MachinePhase, MachinePool, MachineSet, Node, Object, Observed, Owner, PoolId, Replicas,
-    ResourceVersion, Retention, Rollout, Snapshot, Standing, TemplateRef, Unreadable,
+    ResourceVersion, Rollout, Snapshot, Standing, TemplateRef, Unreadable, Wish,
 };
 use jiff::Timestamp;
 use kube::{Resource, ResourceExt};
 
 use crate::{
     caches::{Caches, PAUSED_ANNOTATION},
+    policy::retention,
     views,
     wish::{Stands, wish},
 };
@@ -29,8 +30,21 @@ const SET_LABEL: &str = "cluster.x-k8s.io/set-name";
 const ROLLING_OUT: &str = "RollingOut";
 const CONTROL_PLANE_LABEL: &str = "cluster.x-k8s.io/control-plane";
 
-/// A snapshot without its templates.
+/// A snapshot without its templates, for an upgrade that goes on.
 pub(crate) fn gather(caches: &Caches, cluster: &views::Cluster, upgrade: &ClusterUpgrade, now: Timestamp) -> Snapshot {
+    // Where it comes to its end at this moment, nobody has written that down yet.
+    let ended = completed_at(upgrade).unwrap_or(now);
+    gather_for(caches, cluster, wish(upgrade), Some(ended), now)
+}
+
+/// The same for what is asked, and for upgrades that ended at a time.
+pub(crate) fn gather_for(
+    caches: &Caches,
+    cluster: &views::Cluster,
+    wish: Wish,
+    ended: Option<Timestamp>,
+    now: Timestamp,
+) -> Snapshot {
     let (namespace, name) = (cluster.namespace().unwrap_or_default(), cluster.name_any());
     let sets = caches.sets.of(&namespace, &name);
     let template_of_set: BTreeMap<String, String> = sets
@@ -50,10 +64,10 @@ pub(crate) fn gather(caches: &Caches, cluster: &views::Cluster, upgrade: &Cluste
             namespace: namespace.clone(),
             name: name.clone(),
         },
-        wish: wish(upgrade),
+        wish,
         catalog: caches.catalog(),
         gates: BTreeMap::new(),
-        retention: Retention::default(),
+        retention: retention(&caches.policies(&namespace), cluster.labels(), ended),
         control_plane: control_plane(caches, cluster, &namespace, &name),
         pools: observe(caches.deployments.of(&namespace, &name), deployment),
         machine_sets: observe(sets, set),
@@ -61,6 +75,14 @@ pub(crate) fn gather(caches: &Caches, cluster: &views::Cluster, upgrade: &Cluste
         machines: observe(machines, |object| machine(object, &template_of_set)),
         templates: Vec::new(),
     }
+}
+
+/// When an upgrade was found complete, by its own record. It is asked how long old templates are
+/// kept, and for nothing else: where it is lost, they are kept longer.
+pub(crate) fn completed_at(upgrade: &ClusterUpgrade) -> Option<Timestamp> {
+    let conditions = upgrade.status.iter().flat_map(|status| &status.conditions);
+    let mut completed = conditions.filter(|condition| condition.type_ == "Completed" && condition.status == "True");
+    completed.next().map(|condition| condition.last_transition_time.0)
 }
 
 fn observe<K, T>(objects: Vec<Arc<K>>, read: impl Fn(&K) -> Result<T, String>) -> Vec<Observed<T>>
@@ -264,7 +286,7 @@ pub(crate) fn begun(caches: &Caches, cluster: &views::Cluster) -> Option<String>
     }
 }
 
-fn standing(object: &impl ResourceExt, paused: bool) -> Standing {
+pub(crate) fn standing(object: &impl ResourceExt, paused: bool) -> Standing {
     if object.meta().deletion_timestamp.is_some() {
         Standing::Deleting
     } else if paused || object.annotations().contains_key(PAUSED_ANNOTATION) {

@@ -16,7 +16,11 @@ use crate::api::{Error, call};
 #[derive(Debug, Default)]
 pub(crate) struct Kinds {
     known: Mutex<HashMap<(String, String), ApiResource>>,
+    templates: Mutex<Option<Vec<(String, String)>>>,
 }
+
+const INFRASTRUCTURE: &str = "infrastructure.cluster.x-k8s.io";
+const BOOTSTRAP: (&str, &str) = ("bootstrap.cluster.x-k8s.io", "KubeadmConfigTemplate");
 
 impl Kinds {
     /// The resource of a kind, at the version that the API server prefers.
@@ -42,13 +46,42 @@ impl Kinds {
                 kind: kind.to_owned(),
             });
         };
+        // A kind that is new may have come with others.
+        *self.templates.lock().unwrap_or_else(PoisonError::into_inner) = None;
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         known.insert(key, resource.clone());
         Ok(resource)
     }
 
+    /// The kinds of templates that a pool may have, by group and kind: every infrastructure
+    /// provider's, as the contract names them, and kubeadm's.
+    pub(crate) async fn templates(&self, client: &Client) -> Result<Vec<(String, String)>, Error> {
+        let known = self.templates.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(known) = known {
+            return Ok(known);
+        }
+        let found = call(
+            || format!("asking for the kinds of {INFRASTRUCTURE}"),
+            oneshot::group(client, INFRASTRUCTURE),
+        )
+        .await?;
+        let resources = found.recommended_resources().into_iter();
+        let kinds: Vec<(String, String)> = resources
+            .filter(|(resource, _)| is_machine_template(&resource.kind))
+            .map(|(resource, _)| (resource.group, resource.kind))
+            .chain([(BOOTSTRAP.0.to_owned(), BOOTSTRAP.1.to_owned())])
+            .collect();
+        *self.templates.lock().unwrap_or_else(PoisonError::into_inner) = Some(kinds.clone());
+        Ok(kinds)
+    }
+
     /// Forgets all: a provider may have been installed anew, at other versions.
     pub(crate) fn forget(&self) {
         self.known.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        *self.templates.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
+}
+
+fn is_machine_template(kind: &str) -> bool {
+    kind.ends_with("Template") && !kind.ends_with("ClusterTemplate")
 }

@@ -17,6 +17,8 @@ mod gather;
 mod kinds;
 mod lease;
 mod metrics;
+mod patches;
+mod policy;
 mod reconcile;
 mod report;
 mod rules;

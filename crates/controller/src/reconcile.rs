@@ -7,11 +7,11 @@ mod annotated;
 mod records;
 mod said;
 mod steps;
+mod sweep;
 mod tell;
 
 use std::{sync::Arc, time::Duration};
 
-use instar_api::{ClusterUpgrade, MintedTemplate, TemplateUse};
 use instar_planner::Standing;
 use kube::{
     Client, ResourceExt,
@@ -31,6 +31,7 @@ use crate::{
 };
 
 pub(crate) use said::Said;
+pub(crate) use sweep::Swept;
 
 /// What a pass needs.
 pub(crate) struct Context {
@@ -42,6 +43,7 @@ pub(crate) struct Context {
     pub(crate) counters: Counters,
     pub(crate) backoffs: Backoffs,
     pub(crate) said: Said,
+    pub(crate) swept: Swept,
 }
 
 /// One pass.
@@ -92,6 +94,7 @@ impl Context {
     async fn pass(&self, cluster: &Cluster, namespace: &str, name: &str) -> Result<Done, Error> {
         // The record of a topology cluster isn't made yet, and all else of it is Cluster API's.
         if cluster.spec.topology.is_some() {
+            self.swept.forget(cluster);
             return Ok(Done::Idle);
         }
         let known = self.caches.upgrades.of(namespace, name);
@@ -106,13 +109,11 @@ impl Context {
             return Ok(done);
         }
         if let Some(active) = &upgrades.active {
+            self.swept.forget(cluster);
             self.refuse(cluster, &upgrades.refused, active).await?;
             return self.go_on(cluster, active).await;
         }
-        match upgrades.last {
-            Some(last) if keeps_templates(&last) => self.sweep(cluster, &last).await,
-            Some(_) | None => Ok(Done::Idle),
-        }
+        self.sweep(cluster, upgrades.last.as_deref(), &known).await
     }
 
     fn may_write(&self) -> Result<(), Error> {
@@ -122,12 +123,4 @@ impl Context {
             Err(Error::NotLeader)
         }
     }
-}
-
-/// Whether templates may be left of it. Its status says so; one that was restored doesn't know.
-fn keeps_templates(upgrade: &ClusterUpgrade) -> bool {
-    upgrade.status.as_ref().is_some_and(|status| {
-        let kept = |template: &MintedTemplate| template.state == TemplateUse::Kept;
-        status.pools.is_empty() || status.templates.iter().any(kept)
-    })
 }

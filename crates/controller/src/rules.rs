@@ -46,6 +46,7 @@ pub const RULES: &[Rule] = &[
     ),
     rule("upgrade.cluster.x-k8s.io", "clusterupgrades/status", &["patch"]),
     rule("upgrade.cluster.x-k8s.io", "kubernetesreleases", WATCH),
+    rule("upgrade.cluster.x-k8s.io", "upgradepolicies", WATCH),
 ];
 
 /// What it may do in the namespace of its lease.

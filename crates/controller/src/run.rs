@@ -26,7 +26,7 @@ use crate::{
     kinds::Kinds,
     lease::{Lease, LeaseError},
     metrics::Counters,
-    reconcile::{Context, Said, failed, reconcile},
+    reconcile::{Context, Said, Swept, failed, reconcile},
     views::Cluster,
 };
 
@@ -94,6 +94,7 @@ pub async fn run(
         counters,
         backoffs: Backoffs::default(),
         said: Said::default(),
+        swept: Swept::default(),
         caches: Arc::clone(&caches),
         client,
     });

@@ -8,6 +8,8 @@ use instar_api::{ClusterUpgrade, StrategyType};
 use instar_planner::{PoolWish, Progressing, Strategy, Target, Wish};
 use kube::ResourceExt;
 
+use crate::patches::Patches;
+
 pub(crate) use asked::{Asked, Stands, asked};
 pub(crate) use turn::{Mark, Upgrades, mark, over};
 
@@ -18,13 +20,15 @@ const PARALLEL: usize = 2;
 pub(crate) fn wish(upgrade: &ClusterUpgrade) -> Wish {
     let spec = &upgrade.spec;
     let limit = spec.strategy.limit.map_or(PARALLEL, usize::from);
-    let pools = spec.pools.iter().map(|rule| {
-        let wish = match &rule.release {
-            Some(release) => PoolWish::Pin(release.clone()),
-            None => PoolWish::Hold,
+    let pools = spec.pools.iter().filter_map(|rule| {
+        let wish = match (&rule.release, rule.hold) {
+            (Some(release), _) => PoolWish::Pin(release.clone()),
+            (None, Some(true)) => PoolWish::Hold,
+            (None, Some(false) | None) => return None,
         };
-        (rule.name.clone(), wish)
+        Some((rule.name.clone(), wish))
     });
+    let patches = Patches::read(upgrade);
     Wish {
         source: spec.source.clone(),
         strategy: match spec.strategy.kind {
@@ -34,6 +38,9 @@ pub(crate) fn wish(upgrade: &ClusterUpgrade) -> Wish {
         },
         order: spec.order.clone(),
         pools: pools.collect(),
+        patches: patches.machines,
+        bootstrap_patches: patches.bootstrap,
+        unreadable: patches.unreadable,
         progress: if spec.paused {
             Progressing::Paused
         } else {
@@ -48,18 +55,14 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use instar_api::{ASKED_LABEL, ClusterUpgradeSpec, ClusterUpgradeStatus, PoolRule, UpgradePhase, UpgradeStrategy};
+    use instar_api::{ASKED_LABEL, ClusterUpgradeSpec, ClusterUpgradeStatus, PoolRule, UpgradePhase};
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
     pub(super) fn upgrade(name: &str, seconds: i64, phase: UpgradePhase) -> Arc<ClusterUpgrade> {
         let spec = ClusterUpgradeSpec {
             cluster_name: "c".to_owned(),
             target: "v1.35".to_owned(),
-            source: None,
-            strategy: UpgradeStrategy::default(),
-            order: Vec::new(),
-            pools: Vec::new(),
-            paused: false,
+            ..ClusterUpgradeSpec::default()
         };
         let mut upgrade = ClusterUpgrade::new(name, spec);
         upgrade.metadata.generation = Some(1);
@@ -96,12 +99,12 @@ mod tests {
             PoolRule {
                 name: "held".to_owned(),
                 hold: Some(true),
-                release: None,
+                ..PoolRule::default()
             },
             PoolRule {
                 name: "pinned".to_owned(),
-                hold: None,
                 release: Some("r".to_owned()),
+                ..PoolRule::default()
             },
         ];
         let wish = wish(&asked);

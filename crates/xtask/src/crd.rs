@@ -1,7 +1,7 @@
 //! The CRDs: their schema as the API server takes it, without what the derive adds on top.
 
 use anyhow::{Result, bail};
-use instar_api::{ClusterUpgrade, KubernetesRelease};
+use instar_api::{ClusterUpgrade, KubernetesRelease, UpgradePolicy};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;
 use serde_json::{Map, Value, json};
@@ -19,7 +19,7 @@ pub(crate) fn artifacts() -> Result<Vec<Artifact>> {
 
 /// All CRDs.
 pub fn crds() -> Result<Vec<Value>> {
-    Ok(vec![upgrades()?, crd()?])
+    Ok(vec![upgrades()?, crd()?, policies()?])
 }
 
 /// The CRD of KubernetesReleases.
@@ -30,6 +30,11 @@ pub fn crd() -> Result<Value> {
 /// The CRD of ClusterUpgrades.
 pub fn upgrades() -> Result<Value> {
     cleaned(&ClusterUpgrade::crd())
+}
+
+/// The CRD of UpgradePolicies.
+pub fn policies() -> Result<Value> {
+    cleaned(&UpgradePolicy::crd())
 }
 
 fn cleaned(crd: &CustomResourceDefinition) -> Result<Value> {

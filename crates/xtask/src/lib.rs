@@ -20,7 +20,7 @@ mod workload;
 mod yaml;
 
 pub use artifact::{Artifact, FOLDERS, artifacts, root, strangers};
-pub use crd::{crd, crds, upgrades};
+pub use crd::{crd, crds, policies, upgrades};
 pub use rbac::{Granted, grants, people};
 pub use webhook::configurations;
 

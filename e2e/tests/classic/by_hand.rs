@@ -58,7 +58,7 @@ pub(crate) async fn held_and_all_at_once(scene: Scene) -> Result<()> {
     )
     .await?;
     let both = json!({ "pools": [{ "name": "md-1", "hold": true, "release": "r" }] });
-    refused(&scene, &both, "exactly one of hold: true and release must be set").await
+    refused(&scene, &both, "hold: true and release must not both be set").await
 }
 
 fn record(name: &str, spec: &Value) -> Value {

@@ -25,11 +25,20 @@ pub(crate) struct Templates<'a> {
 impl Templates<'_> {
     /// Every template of a snapshot. One that is referred to and isn't there is left out.
     pub(crate) async fn of(&self, snapshot: &Snapshot) -> Result<Vec<Observed<Template>>, Error> {
-        let mut by_kind: BTreeMap<(String, String), BTreeSet<String>> = BTreeMap::new();
-        for reference in references(snapshot) {
-            let kind = (reference.group.clone(), reference.kind.clone());
-            by_kind.entry(kind).or_default().insert(reference.name.clone());
+        self.of_kinds(snapshot, by_kind(snapshot)).await
+    }
+
+    /// The same, and what was minted of kinds that nothing refers to any more: those of a pool that
+    /// is gone.
+    pub(crate) async fn of_all_kinds(&self, snapshot: &Snapshot) -> Result<Vec<Observed<Template>>, Error> {
+        let mut by_kind = by_kind(snapshot);
+        for (group, kind) in self.kinds.templates(self.client).await? {
+            by_kind.entry((group, kind)).or_default();
         }
+        self.of_kinds(snapshot, by_kind).await
+    }
+
+    async fn of_kinds(&self, snapshot: &Snapshot, by_kind: ByKind) -> Result<Vec<Observed<Template>>, Error> {
         let mut templates = Vec::new();
         for ((group, kind), names) in by_kind {
             let resource = self.kinds.resource(self.client, &group, &kind).await?;
@@ -61,6 +70,18 @@ impl Templates<'_> {
         }
         Ok(objects.iter().map(|object| template(object, resource)).collect())
     }
+}
+
+/// The names that are referred to, by group and kind.
+type ByKind = BTreeMap<(String, String), BTreeSet<String>>;
+
+fn by_kind(snapshot: &Snapshot) -> ByKind {
+    let mut by_kind = ByKind::new();
+    for reference in references(snapshot) {
+        let kind = (reference.group.clone(), reference.kind.clone());
+        by_kind.entry(kind).or_default().insert(reference.name.clone());
+    }
+    by_kind
 }
 
 /// What the control plane and the pools refer to.

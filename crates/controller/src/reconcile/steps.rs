@@ -61,27 +61,8 @@ impl Context {
         }
         Ok(match outcome? {
             Done::Idle if upgrade_is_open(&decision) => Done::Until(ANYWAY),
-            Done::Idle => until_next_deletion(&decision, snapshot.now),
+            Done::Idle => until(next_deletion(&decision), snapshot.now),
             done => done,
-        })
-    }
-
-    /// After the end: templates whose time is over go.
-    pub(super) async fn sweep(&self, cluster: &Cluster, upgrade: &ClusterUpgrade) -> Result<Done, Error> {
-        let mut snapshot = gather(&self.caches, cluster, upgrade, Timestamp::now());
-        if is_paused(&snapshot) {
-            return Ok(Done::Idle);
-        }
-        snapshot.templates = self.templates().of(&snapshot).await?;
-        let decision = plan(&snapshot);
-        if upgrade_is_open(&decision) || !check(&snapshot, &decision).is_empty() {
-            return Ok(Done::Idle);
-        }
-        self.report(cluster, upgrade, &snapshot, &decision, Health::Fine)
-            .await?;
-        Ok(match self.execute(cluster, upgrade, &decision).await? {
-            Done::Wrote => Done::Wrote,
-            Done::Idle | Done::Until(_) => until_next_deletion(&decision, snapshot.now),
         })
     }
 
@@ -117,7 +98,7 @@ impl Context {
         })
     }
 
-    fn templates(&self) -> Templates<'_> {
+    pub(super) fn templates(&self) -> Templates<'_> {
         Templates {
             client: &self.client,
             kinds: &self.kinds,
@@ -126,7 +107,7 @@ impl Context {
 }
 
 /// Whether nothing at all may be written, our own status included.
-fn is_paused(snapshot: &Snapshot) -> bool {
+pub(super) fn is_paused(snapshot: &Snapshot) -> bool {
     let progress = match snapshot.wish.progress {
         instar_planner::Progressing::Going => false,
         instar_planner::Progressing::Paused => true,
@@ -141,7 +122,8 @@ fn upgrade_is_open(decision: &Decision) -> bool {
     }
 }
 
-fn until_next_deletion(decision: &Decision, now: Timestamp) -> Done {
+/// When the next template goes.
+pub(super) fn next_deletion(decision: &Decision) -> Option<Timestamp> {
     let times = decision.waiting.iter().filter_map(|waiting| {
         if let Waiting::Retained { until, .. } = waiting {
             Some(*until)
@@ -149,7 +131,11 @@ fn until_next_deletion(decision: &Decision, now: Timestamp) -> Done {
             None
         }
     });
-    let Some(first) = times.min() else { return Done::Idle };
-    let left = first.duration_since(now);
-    Done::Until(Duration::try_from(left).unwrap_or_default().max(Duration::from_secs(1)))
+    times.min()
+}
+
+pub(super) fn until(time: Option<Timestamp>, now: Timestamp) -> Done {
+    let Some(time) = time else { return Done::Idle };
+    let left = Duration::try_from(time.duration_since(now)).unwrap_or_default();
+    Done::Until(left.max(Duration::from_secs(1)))
 }

@@ -2,23 +2,28 @@
 
 use instar_api::{ClusterUpgrade, ClusterUpgradeStatus, UpgradePhase, WaitingFor};
 use jiff::Timestamp;
-use kube::ResourceExt;
+use kube::{Resource, ResourceExt};
 
 use super::{Health, conditions_of, set};
 use crate::words::cut;
+
+/// The kind and the name of no object.
+const NOTHING: (&str, &str) = ("", "");
 
 /// Another upgrade of the Cluster goes on.
 pub(crate) fn refused(upgrade: &ClusterUpgrade, active: &str, now: Timestamp) -> ClusterUpgradeStatus {
     let message = format!(
         "ClusterUpgrade {active} of the same Cluster goes on: edit the target of {active}, or create this again when {active} is over"
     );
-    let why = WaitingFor {
-        reason: "AnotherUpgrade".to_owned(),
-        kind: "ClusterUpgrade".to_owned(),
-        name: active.to_owned(),
-        message: cut(&message),
-    };
-    told(upgrade, UpgradePhase::Refused, why, Health::Fine, now)
+    told(
+        upgrade,
+        UpgradePhase::Refused,
+        "AnotherUpgrade",
+        (ClusterUpgrade::kind(&()).as_ref(), active),
+        &message,
+        Health::Fine,
+        now,
+    )
 }
 
 /// Its Cluster isn't there.
@@ -27,17 +32,19 @@ pub(crate) fn nowhere(upgrade: &ClusterUpgrade, now: Timestamp) -> ClusterUpgrad
     let message = format!(
         "there is no Cluster {cluster} in the namespace {namespace}: create it and this goes on, or delete this ClusterUpgrade"
     );
-    let why = WaitingFor {
-        reason: "NoCluster".to_owned(),
-        kind: "Cluster".to_owned(),
-        name: cluster.clone(),
-        message: cut(&message),
-    };
     ClusterUpgradeStatus {
         pools: Vec::new(),
         pool_count: 0,
         templates: Vec::new(),
-        ..told(upgrade, UpgradePhase::Held, why, Health::Fine, now)
+        ..told(
+            upgrade,
+            UpgradePhase::Held,
+            "NoCluster",
+            ("Cluster", cluster),
+            &message,
+            Health::Fine,
+            now,
+        )
     }
 }
 
@@ -55,37 +62,34 @@ pub(crate) fn unread(
         Some(UpgradePhase::Pending | UpgradePhase::Completed | UpgradePhase::Refused) | None => UpgradePhase::Held,
     };
     let health = Health::Ill { reason, message };
-    told(upgrade, phase, about_nothing(reason, message), health, now)
+    told(upgrade, phase, reason, NOTHING, message, health, now)
 }
 
 /// It is over, and its status was dropped.
 pub(crate) fn restored(upgrade: &ClusterUpgrade, phase: UpgradePhase, now: Timestamp) -> ClusterUpgradeStatus {
     ClusterUpgradeStatus {
         waiting: Vec::new(),
-        ..told(upgrade, phase, about_nothing(phase.as_str(), ""), Health::Fine, now)
-    }
-}
-
-/// What is about no one object.
-fn about_nothing(reason: &str, message: &str) -> WaitingFor {
-    WaitingFor {
-        reason: reason.to_owned(),
-        kind: String::new(),
-        name: String::new(),
-        message: cut(message),
+        ..told(upgrade, phase, phase.as_str(), NOTHING, "", Health::Fine, now)
     }
 }
 
 fn told(
     upgrade: &ClusterUpgrade,
     phase: UpgradePhase,
-    why: WaitingFor,
+    reason: &str,
+    (kind, name): (&str, &str),
+    message: &str,
     health: Health<'_>,
     now: Timestamp,
 ) -> ClusterUpgradeStatus {
     let before = upgrade.status.clone().unwrap_or_default();
     let generation = upgrade.metadata.generation.unwrap_or_default();
-    let waiting = vec![why];
+    let waiting = vec![WaitingFor {
+        reason: reason.to_owned(),
+        kind: kind.to_owned(),
+        name: name.to_owned(),
+        message: cut(message),
+    }];
     let mut conditions = before.conditions.clone();
     for condition in conditions_of(phase, &waiting, health, generation, now) {
         set(&mut conditions, condition);

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use instar_api::{ASKED_LABEL, ClusterUpgrade, ClusterUpgradeSpec, UpgradePhase, UpgradeStrategy, VERSION_ANNOTATION};
+use instar_api::{ASKED_LABEL, ClusterUpgrade, ClusterUpgradeSpec, UpgradePhase, VERSION_ANNOTATION};
 use instar_capi::labels::CLUSTER_NAME;
 use instar_domain::{KubeVersion, Minor};
 use instar_planner::label_value;
@@ -106,11 +106,7 @@ fn record(cluster: &Cluster, target: &str, ordinal: u32) -> ClusterUpgrade {
     let spec = ClusterUpgradeSpec {
         cluster_name: name.clone(),
         target: target.to_owned(),
-        source: None,
-        strategy: UpgradeStrategy::default(),
-        order: Vec::new(),
-        pools: Vec::new(),
-        paused: false,
+        ..ClusterUpgradeSpec::default()
     };
     let mut upgrade = ClusterUpgrade::new(&record_name(&name, target, ordinal), spec);
     let labels = [

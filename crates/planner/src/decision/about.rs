@@ -60,7 +60,7 @@ impl Waiting {
             | Self::PoolAhead { pool, .. }
             | Self::PinOutOfReach { pool, .. }
             | Self::ForeignWriter { pool, .. } => Some(About::Pool(pool)),
-            Self::ControlPlaneRollingOut { .. } | Self::SourceMismatch { .. } => {
+            Self::SourceMismatch { .. } | Self::ControlPlaneRollingOut { .. } => {
                 Some(About::Pool(&PoolId::ControlPlane))
             }
             Self::MachineNotReady { name, .. } => Some(About::Machine(name.as_str())),

@@ -19,9 +19,11 @@ fn template() -> TemplateRef {
     reference("t")
 }
 
-/// Every reason, with the kind and the name that it is about.
-fn cases() -> Vec<(Waiting, Option<(&'static str, &'static str)>)> {
-    let (workers, template_named) = (Some(("MachineDeployment", "md-0")), Some(("TestMachineTemplate", "t")));
+/// A reason, with the kind and the name that it is about.
+type Case = (Waiting, Option<(&'static str, &'static str)>);
+
+/// What stops an upgrade before it has begun.
+fn of_the_start() -> Vec<Case> {
     let (control_plane, release) = (Some(("KubeadmControlPlane", "blue")), Some(("KubernetesRelease", "r")));
     let object = Some(("Kind", "x"));
     let r = || "r".to_owned();
@@ -48,6 +50,13 @@ fn cases() -> Vec<(Waiting, Option<(&'static str, &'static str)>)> {
             object,
         ),
         (Waiting::NoControlPlane, Some(("Cluster", "blue"))),
+        (
+            Waiting::SourceMismatch {
+                source: "v1.32".to_owned(),
+                present: version("v1.33.5"),
+            },
+            control_plane,
+        ),
         (Waiting::NoTarget(miss), None),
         (
             Waiting::NoRelease {
@@ -72,6 +81,15 @@ fn cases() -> Vec<(Waiting, Option<(&'static str, &'static str)>)> {
             },
             release,
         ),
+    ]
+}
+
+/// What is waited for on the way.
+fn of_the_way() -> Vec<Case> {
+    let (workers, template_named) = (Some(("MachineDeployment", "md-0")), Some(("TestMachineTemplate", "t")));
+    let control_plane = Some(("KubeadmControlPlane", "blue"));
+    let r = || "r".to_owned();
+    vec![
         (
             Waiting::GateClosed {
                 gate: Gate::Window,
@@ -178,7 +196,7 @@ fn cases() -> Vec<(Waiting, Option<(&'static str, &'static str)>)> {
 #[test]
 fn every_reason_names_its_object() {
     let snapshot = world("v1.33.5", "v1.34").snapshot();
-    for (waiting, expected) in cases() {
+    for (waiting, expected) in of_the_start().into_iter().chain(of_the_way()) {
         let found = waiting.about().map(|about| about.kind_and_name(&snapshot));
         assert_eq!(found, expected, "{waiting}");
     }

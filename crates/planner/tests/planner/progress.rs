@@ -57,10 +57,11 @@ fn rolling() -> (World, usize) {
     panic!("no new machine");
 }
 
+type Change = fn(&mut instar_planner::Machine);
+
 #[test]
 fn a_new_machine_is_upgrading_until_its_node_says_so() {
     let (world, at) = rolling();
-    type Change = fn(&mut instar_planner::Machine);
     let table: [(Change, [usize; 4]); 7] = [
         (|m| m.phase = MachinePhase::Provisioning, [0, 1, 2, 0]),
         (|m| m.node = Node::Absent, [0, 1, 2, 0]),

@@ -169,12 +169,13 @@ fn bootstrap_templates_go_too() {
     assert!(!world.templates.iter().any(|template| template.is(&boot)));
 }
 
+type Change = fn(&mut Snapshot);
+
 #[test]
 fn nothing_is_swept_from_what_is_paused_or_cant_be_read() {
     let mut world = finished();
     world.now += SignedDuration::from_hours(48);
     assert_ne!(swept(&world.snapshot()).action, Action::Nothing);
-    type Change = fn(&mut Snapshot);
     let changes: [Change; 3] = [
         |snapshot| snapshot.cluster.standing = Standing::Paused,
         |snapshot| snapshot.cluster.standing = Standing::Deleting,

@@ -1,4 +1,4 @@
-use instar_api::{ClusterUpgrade, ClusterUpgradeSpec, ClusterUpgradeStatus, UpgradePhase, UpgradeStrategy};
+use instar_api::{ClusterUpgrade, ClusterUpgradeSpec, ClusterUpgradeStatus, UpgradePhase};
 use instar_planner::{
     Cluster, ClusterKind, Contract, ControlPlane, Flavor, Machine, MachineDeployment, MachinePhase, Node, Object,
     Observed, Owner, ResourceVersion, Retention, Rollout, Snapshot, Stage, Standing, Target, TemplateRef, Wish, plan,
@@ -111,11 +111,7 @@ fn written(before: Option<ClusterUpgradeStatus>, snapshot: &Snapshot) -> Cluster
     let spec = ClusterUpgradeSpec {
         cluster_name: "c".to_owned(),
         target: "v1.99".to_owned(),
-        source: None,
-        strategy: UpgradeStrategy::default(),
-        order: Vec::new(),
-        pools: Vec::new(),
-        paused: false,
+        ..ClusterUpgradeSpec::default()
     };
     let mut upgrade = ClusterUpgrade::new("up", spec);
     upgrade.status = before;

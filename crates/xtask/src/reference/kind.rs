@@ -1,4 +1,4 @@
-//! The fields of KubernetesReleases, from the CRD's schema.
+//! The fields of a kind, from its CRD's schema.
 
 use serde_json::Value;
 
@@ -9,16 +9,25 @@ pub(super) fn page(crd: &Value) -> String {
     let text = |pointer: &str| crd.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
     let schema = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
     let mut page = format!(
-        "# {kind}\n\n`{group}/{version}`, {scope}-scoped, short name `{short}`.\n\n{description}\n\n",
+        "# {kind}\n\n`{group}/{version}`, {scope}, short name `{short}`.\n\n{description}\n\n",
         kind = text("/spec/names/kind"),
         group = text("/spec/group"),
         version = text("/spec/versions/0/name"),
-        scope = text("/spec/scope"),
+        scope = match text("/spec/scope") {
+            "Namespaced" => "namespaced",
+            _ => "Cluster-scoped",
+        },
         short = text("/spec/names/shortNames/0"),
         description = description(&schema["properties"]["spec"]),
     );
     page.push_str("## Fields\n\n| field | type | bounds | what it is |\n| --- | --- | --- | --- |\n");
     fields(&mut page, "spec", &schema["properties"]["spec"]);
+    let status = &schema["properties"]["status"];
+    if status.is_object() {
+        page.push_str(&format!("\n## Status\n\n{}\n\n", description(status)));
+        page.push_str("| field | type | bounds | what it is |\n| --- | --- | --- | --- |\n");
+        fields(&mut page, "status", status);
+    }
     page.push_str("\n## Rules\n\nThe API server itself refuses what breaks one of these.\n\n");
     page.push_str("| object | message | rule (CEL) |\n| --- | --- | --- |\n");
     rules(&mut page, text("/spec/names/kind"), schema);

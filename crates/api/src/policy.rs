@@ -1,0 +1,93 @@
+//! `UpgradePolicy`: what holds for the upgrades of many Clusters.
+#![allow(clippy::duplicated_attributes, reason = "each printer column has a type of its own")]
+
+use jiff::SignedDuration;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::schema;
+
+/// What holds for the upgrades of the Clusters that it selects. A Cluster that no policy selects
+/// has the defaults.
+#[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[kube(
+    group = "upgrade.cluster.x-k8s.io",
+    version = "v1alpha1",
+    kind = "UpgradePolicy",
+    plural = "upgradepolicies",
+    shortname = "up",
+    category = "cluster-api",
+    namespaced,
+    derive = "PartialEq",
+    // `clusterctl move` takes along what has these labels.
+    label("clusterctl.cluster.x-k8s.io", ""),
+    label("clusterctl.cluster.x-k8s.io/move", ""),
+    doc = "UpgradePolicy says what holds for the upgrades of the Clusters of its namespace that it selects.",
+    printcolumn(name = "KeepPrevious", type_ = "string", json_path = ".spec.templates.keepPrevious"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+)]
+#[serde(rename_all = "camelCase")]
+pub struct UpgradePolicySpec {
+    /// The Clusters of this namespace, by their labels; all of them where it is empty.
+    #[serde(default)]
+    #[schemars(schema_with = "schema::label_selector")]
+    pub cluster_selector: LabelSelector,
+
+    /// What becomes of old templates.
+    #[serde(default)]
+    pub templates: TemplatePolicy,
+}
+
+/// What becomes of the templates that were minted.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct TemplatePolicy {
+    /// How long the previous template of each pool is kept when an upgrade has ended, for the way
+    /// back: 24h, 90m, 0s. Others that nothing refers to are never kept longer than it. Where
+    /// several policies select a Cluster, the longest counts.
+    #[serde(
+        default = "TemplatePolicy::a_day",
+        serialize_with = "jiff::fmt::serde::duration::friendly::compact::required"
+    )]
+    #[schemars(schema_with = "schema::duration")]
+    pub keep_previous: SignedDuration,
+}
+
+impl TemplatePolicy {
+    const fn a_day() -> SignedDuration {
+        SignedDuration::from_hours(24)
+    }
+}
+
+impl Default for TemplatePolicy {
+    fn default() -> Self {
+        Self {
+            keep_previous: Self::a_day(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn durations_are_read_as_people_write_them() {
+        let read = |text: &str| {
+            let policy: TemplatePolicy = serde_json::from_value(json!({ "keepPrevious": text })).unwrap();
+            policy.keep_previous
+        };
+        for (text, hours) in [("24h", 24), ("0s", 0), ("60m", 1), ("1h120m", 3), ("3600s", 1)] {
+            assert_eq!(read(text), SignedDuration::from_hours(hours), "{text}");
+        }
+        let empty: UpgradePolicySpec = serde_json::from_value(json!({})).unwrap();
+        assert_eq!(empty.templates.keep_previous, SignedDuration::from_hours(24));
+        assert_eq!(
+            serde_json::to_value(empty.templates).unwrap(),
+            json!({ "keepPrevious": "24h" })
+        );
+    }
+}

@@ -1,0 +1,74 @@
+//! What the policies of a namespace come to for one Cluster.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use instar_api::UpgradePolicy;
+use instar_planner::Retention;
+use jiff::{SignedDuration, Timestamp};
+use kube::core::{Selector, SelectorExt};
+
+/// How long a Cluster's old templates are kept: of the policies that select it, the longest counts,
+/// so that their order doesn't matter.
+pub(crate) fn retention(
+    policies: &[Arc<UpgradePolicy>],
+    labels: &BTreeMap<String, String>,
+    ended: Option<Timestamp>,
+) -> Retention {
+    let default = Retention::default();
+    let kept = policies
+        .iter()
+        .filter(|policy| selects(policy, labels))
+        .map(|policy| policy.spec.templates.keep_previous.max(SignedDuration::ZERO))
+        .max();
+    let previous = kept.unwrap_or(default.previous);
+    Retention {
+        previous,
+        // What isn't even the way back is never kept longer than it.
+        other: default.other.min(previous),
+        ended,
+    }
+}
+
+/// A selector that can't be read, which the schema refuses, selects nothing.
+fn selects(policy: &UpgradePolicy, labels: &BTreeMap<String, String>) -> bool {
+    Selector::try_from(policy.spec.cluster_selector.clone()).is_ok_and(|selector| selector.matches(labels))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn policy(selector: &serde_json::Value, keep: &str) -> Arc<UpgradePolicy> {
+        let spec = json!({ "clusterSelector": selector, "templates": { "keepPrevious": keep } });
+        Arc::new(UpgradePolicy::new("p", serde_json::from_value(spec).unwrap()))
+    }
+
+    #[test]
+    fn the_longest_of_those_that_select_it_counts() {
+        let labels = BTreeMap::from([("tier".to_owned(), "prod".to_owned())]);
+        let (prod, dev) = (
+            json!({ "matchLabels": { "tier": "prod" } }),
+            json!({ "matchLabels": { "tier": "dev" } }),
+        );
+        let all = json!({});
+        let expression = |operator: &str, values: &[&str]| json!({ "matchExpressions": [{ "key": "tier", "operator": operator, "values": values }] });
+        let table = [
+            (vec![], 24),
+            (vec![policy(&all, "48h")], 48),
+            (vec![policy(&all, "0s")], 0),
+            (vec![policy(&dev, "0s")], 24),
+            (vec![policy(&dev, "96h"), policy(&prod, "2h")], 2),
+            (vec![policy(&prod, "2h"), policy(&all, "72h")], 72),
+            (vec![policy(&all, "72h"), policy(&prod, "2h")], 72),
+            (vec![policy(&expression("In", &["prod", "test"]), "3h")], 3),
+            (vec![policy(&expression("NotIn", &["prod"]), "3h")], 24),
+            (vec![policy(&expression("Within", &["prod"]), "3h")], 24),
+        ];
+        for (policies, hours) in table {
+            let kept = retention(&policies, &labels, None);
+            assert_eq!(kept.previous, SignedDuration::from_hours(hours), "{policies:?}");
+            assert_eq!(kept.other, SignedDuration::from_hours(hours.min(1)), "{policies:?}");
+        }
+    }
+}

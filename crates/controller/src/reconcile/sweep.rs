@@ -1,0 +1,200 @@
+//! What upgrades that are over have left behind: templates whose time has come go.
+//!
+//! It needs no record: who refers to a template is what counts. It reads templates only when that
+//! has changed, or when the time of one has come, so that the many events of a Cluster that isn't
+//! upgraded cost nothing.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use instar_api::{ClusterUpgrade, ClusterUpgradeStatus};
+use instar_planner::{
+    Action as Write, Decision, Observed, Progressing, Retention, Snapshot, Stage, Standing, Target, TemplateRef, Wish,
+    check, sweep,
+};
+use jiff::Timestamp;
+use kube::{
+    ResourceExt,
+    runtime::{events::EventType, reflector::ObjectRef},
+};
+
+use super::{
+    Context, Done,
+    steps::{is_paused, next_deletion, until},
+};
+use crate::{
+    api::Error,
+    execute::{Executor, Told},
+    gather::{completed_at, gather_for},
+    metrics::Written as Counted,
+    report,
+    views::Cluster,
+};
+
+/// What each Cluster looked like when nothing was left to do, and when the next template goes.
+#[derive(Debug, Default)]
+pub(crate) struct Swept {
+    looks: Mutex<HashMap<ObjectRef<Cluster>, Look>>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+struct Look {
+    referred: BTreeSet<TemplateRef>,
+    retention: Retention,
+    record: Option<String>,
+    next: Option<Timestamp>,
+}
+
+impl Swept {
+    /// What was seen counts no more: an upgrade goes on, or the Cluster is none of ours.
+    pub(super) fn forget(&self, cluster: &Cluster) {
+        let mut looks = self.looks.lock().unwrap_or_else(PoisonError::into_inner);
+        looks.remove(&ObjectRef::from_obj(cluster));
+    }
+
+    fn of(&self, cluster: &Cluster) -> Option<Look> {
+        let looks = self.looks.lock().unwrap_or_else(PoisonError::into_inner);
+        looks.get(&ObjectRef::from_obj(cluster)).cloned()
+    }
+
+    fn keep(&self, cluster: &Cluster, look: Look) {
+        let mut looks = self.looks.lock().unwrap_or_else(PoisonError::into_inner);
+        looks.insert(ObjectRef::from_obj(cluster), look);
+    }
+}
+
+impl Context {
+    /// No upgrade is under way. `last` is the one that was completed last, of all that are `known`.
+    pub(super) async fn sweep(
+        &self,
+        cluster: &Cluster,
+        last: Option<&ClusterUpgrade>,
+        known: &[Arc<ClusterUpgrade>],
+    ) -> Result<Done, Error> {
+        let ended = known.iter().filter_map(|upgrade| completed_at(upgrade)).max();
+        let mut snapshot = gather_for(&self.caches, cluster, nothing_asked(last), ended, Timestamp::now());
+        if is_paused(&snapshot) || !has_been_upgraded(&snapshot, last) {
+            return Ok(Done::Idle);
+        }
+        let mut look = Look {
+            referred: referred(&snapshot),
+            retention: snapshot.retention,
+            record: last.map(ResourceExt::name_any),
+            next: None,
+        };
+        if let Some(before) = self.swept.of(cluster) {
+            look.next = before.next;
+            if look == before && before.next.is_none_or(|next| snapshot.now < next) {
+                return Ok(until(before.next, snapshot.now));
+            }
+        }
+        snapshot.templates = self.templates().of_all_kinds(&snapshot).await?;
+        let decision = sweep(&snapshot);
+        let broken = check(&snapshot, &decision);
+        if !broken.is_empty() {
+            return Err(Error::Violation(format!("{broken:?}")));
+        }
+        let name = last.map(ResourceExt::name_any);
+        for other in known.iter().filter(|other| Some(other.name_any()) != name) {
+            self.list_templates(other, None).await?;
+        }
+        if let Some(last) = last {
+            self.list_templates(last, Some(&decision)).await?;
+        }
+        if let Write::DeleteTemplate(_) = &decision.action {
+            self.delete(cluster, last, &decision).await?;
+            return Ok(Done::Wrote);
+        }
+        match decision.progress.stage {
+            Stage::Complete => {}
+            // Something is paused or can't be read: the next event may be about that.
+            Stage::Held | Stage::ControlPlane | Stage::Workers => return Ok(Done::Idle),
+        }
+        look.next = next_deletion(&decision);
+        let done = until(look.next, snapshot.now);
+        self.swept.keep(cluster, look);
+        Ok(done)
+    }
+
+    async fn delete(&self, cluster: &Cluster, last: Option<&ClusterUpgrade>, decision: &Decision) -> Result<(), Error> {
+        let (namespace, step) = (
+            cluster.namespace().unwrap_or_default(),
+            Told(&decision.action).to_string(),
+        );
+        tracing::info!(namespace, cluster = cluster.name_any(), "{step}");
+        self.may_write()?;
+        let executor = Executor {
+            client: &self.client,
+            kinds: &self.kinds,
+            namespace: &namespace,
+        };
+        executor.execute(&decision.action).await?;
+        self.counters.wrote(Counted::Delete);
+        if let Some(last) = last {
+            self.tell(cluster, last, EventType::Normal, "DeletedTemplate", &step)
+                .await;
+        }
+        Ok(())
+    }
+
+    /// The newest record lists the templates; those before it list none.
+    async fn list_templates(&self, upgrade: &ClusterUpgrade, decision: Option<&Decision>) -> Result<(), Error> {
+        // Where nothing can be said, what was known last stays.
+        let progress = decision.map(|decision| &decision.progress);
+        let Some(before) = &upgrade.status else { return Ok(()) };
+        if progress.is_some_and(|progress| progress.pools.is_empty()) {
+            return Ok(());
+        }
+        let status = ClusterUpgradeStatus {
+            templates: progress.map_or_else(Vec::new, report::templates),
+            ..before.clone()
+        };
+        self.write_status(upgrade, &status).await
+    }
+}
+
+/// Nothing is asked but that nothing be done while the last record is paused.
+fn nothing_asked(last: Option<&ClusterUpgrade>) -> Wish {
+    let name = last.map(ResourceExt::name_any).unwrap_or_default();
+    Wish {
+        progress: match last {
+            Some(last) if last.spec.paused => Progressing::Paused,
+            Some(_) | None => Progressing::Going,
+        },
+        ..Wish::new(name, Target::Text(String::new()))
+    }
+}
+
+/// Whether there is any sign of us: a record, or what a swap wrote. Other Clusters' templates are
+/// never read.
+fn has_been_upgraded(snapshot: &Snapshot, last: Option<&ClusterUpgrade>) -> bool {
+    let control_plane = snapshot.control_plane.iter().filter_map(read);
+    let mut objects = control_plane
+        .map(|control_plane| &control_plane.object)
+        .chain(snapshot.pools.iter().filter_map(read).map(|pool| &pool.object));
+    last.is_some() || objects.any(|object| object.ledger.is_some())
+}
+
+fn referred(snapshot: &Snapshot) -> BTreeSet<TemplateRef> {
+    let control_plane = snapshot.control_plane.iter().filter_map(read);
+    let pools = snapshot.pools.iter().filter_map(read);
+    let sets = snapshot.machine_sets.iter().filter_map(read);
+    control_plane
+        .filter_map(|control_plane| control_plane.infrastructure.as_ref())
+        .chain(pools.flat_map(|pool| std::iter::once(&pool.infrastructure).chain(&pool.bootstrap)))
+        .chain(
+            sets.filter(|set| set.standing != Standing::Deleting)
+                .flat_map(|set| std::iter::once(&set.infrastructure).chain(&set.bootstrap)),
+        )
+        .cloned()
+        .collect()
+}
+
+fn read<T>(part: &Observed<T>) -> Option<&T> {
+    match part {
+        Observed::Read(part) => Some(part),
+        Observed::Invalid(_) => None,
+    }
+}

@@ -265,7 +265,8 @@ fn rolled(ledger: &Ledger, rows: &Rows, pool: &Pool, replicas: usize, minors: &[
     Ok(broken)
 }
 
-fn image(machine: &MachineRecord) -> Option<String> {
+/// The value that a machine's template carried.
+pub(crate) fn image(machine: &MachineRecord) -> Option<String> {
     let spec = &machine.template.as_ref()?.spec;
     Some(spec.pointer(IMAGE.trim_start_matches("/spec"))?.as_str()?.to_owned())
 }

@@ -153,6 +153,17 @@ async fn events(scene: &Scene, kind: &str, reason: &str) -> Result<usize> {
         .sum())
 }
 
+/// Waits until that has been told, once: an event follows on the status.
+async fn await_event(scene: &Scene, kind: &str, reason: &str) -> Result<()> {
+    wait_for(&format!("the event {reason}"), SOON, || async {
+        match events(scene, kind, reason).await? {
+            1 => Ok(()),
+            events => Err(Seen::from(format!("{events} events"))),
+        }
+    })
+    .await
+}
+
 /// How many machines a pool ever had at each of these minors.
 fn assert_machines(ledger: &Ledger, rows: &Rows, pool: &Pool, expected: &[(u8, usize)]) -> Result<()> {
     let groups = ledger.machines_by_version(NAME)?;

@@ -2,18 +2,25 @@
 //! is paused, a kind that nobody knows.
 
 use instar_api::{ClusterUpgradeStatus, UpgradePhase};
-use instar_e2e::{Result, fixtures::core_kind, journeys::Scene, ledger::Pool, wait::wait_for};
+use instar_e2e::{
+    Result,
+    fixtures::core_kind,
+    journeys::Scene,
+    ledger::{Ledger, Pool},
+    wait::{Seen, wait_for},
+};
 use kube::{
     Api,
     api::{DeleteParams, Patch, PatchParams},
     core::DynamicObject,
 };
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::{
-    ROWS, SMALL, SOON, assert_machines, await_control_plane, await_phase, await_status, catalog, create, events,
-};
+use super::{ROWS, SMALL, SOON, assert_machines, await_event, await_phase, await_status, catalog, create, events};
 use crate::cluster::{self, NAME};
+
+/// What is said while a version that somebody raised stands.
+const RAISED: &str = "somebody else changed the version of the control plane after it had been swapped";
 
 pub(crate) async fn others_lend_a_hand(scene: Scene) -> Result<()> {
     let ledger = catalog(&scene, &ROWS).await?;
@@ -27,13 +34,22 @@ pub(crate) async fn others_lend_a_hand(scene: Scene) -> Result<()> {
     unknown_kind(&scene, &pools).await?;
 
     pause(&pools, true).await?;
-    edit_control_plane(&scene, &ROWS.version(34)).await?;
-    cluster::add_pool(&scene, "late", &ROWS.version(33), 1).await?;
-    await_status(&scene, "up", "held by the hand", SOON, |status| {
-        has(status, "ForeignWriter") || status.phase == UpgradePhase::ControlPlane
+    // Its first machine of v1.34 is there when somebody raises the version, and nothing else.
+    wait_for("a machine of v1.34", super::UPGRADE, || async {
+        let machines = ledger.machines_by_version(NAME)?;
+        if machines.contains_key(&(Pool::ControlPlane, ROWS.version(34))) {
+            Ok(())
+        } else {
+            Err(Seen::from(format!("{:?}", machines.keys())))
+        }
     })
     .await?;
-    await_control_plane(&scene, &ROWS.version(35)).await?;
+    raise_control_plane(&scene).await?;
+    cluster::add_pool(&scene, "late", &ROWS.version(33), 1).await?;
+    await_status(&scene, "up", "telling of the hand", SOON, |status| {
+        status.phase == UpgradePhase::ControlPlane && says(status, "ForeignWriter", RAISED)
+    })
+    .await?;
     await_status(&scene, "up", "waiting for the paused pool", super::UPGRADE, |status| {
         status.phase == UpgradePhase::Workers && says(status, "Paused", "MachineDeployment md-0 is paused")
     })
@@ -41,7 +57,10 @@ pub(crate) async fn others_lend_a_hand(scene: Scene) -> Result<()> {
     pause(&pools, false).await?;
     await_phase(&scene, "up", UpgradePhase::Completed).await?;
 
-    assert_machines(&ledger, &ROWS, &Pool::ControlPlane, &[(33, 1), (34, 1), (35, 1)])?;
+    // One of v1.35 as the hand made it, with the image of v1.34, and one as the release says.
+    assert_machines(&ledger, &ROWS, &Pool::ControlPlane, &[(33, 1), (34, 1), (35, 2)])?;
+    let images = images(&ledger, &ROWS.version(35))?;
+    assert_eq!(images, [ROWS.image(34, 1), ROWS.image(35, 1)]);
     assert_machines(&ledger, &ROWS, &Pool::Workers("md-0".to_owned()), &[(33, 1), (35, 1)])?;
     let late = ledger.machines_by_version(NAME)?;
     let at_the_end = late.get(&(Pool::Workers("late".to_owned()), ROWS.version(35)));
@@ -63,7 +82,7 @@ async fn unknown_kind(scene: &Scene, pools: &Api<DynamicObject>) -> Result<()> {
         status.phase == UpgradePhase::Held && says(status, "NoKind", message) && healthy(status) == ("False", "NoKind")
     })
     .await?;
-    assert_eq!(events(scene, "ClusterUpgrade", "NoKind").await?, 1);
+    await_event(scene, "ClusterUpgrade", "NoKind").await?;
     pools.delete("odd", &DeleteParams::default()).await?;
     await_status(scene, "up", "well again", SOON, |status| {
         status.phase == UpgradePhase::ControlPlane && healthy(status) == ("True", "Fine")
@@ -82,21 +101,22 @@ async fn pause(pools: &Api<DynamicObject>, paused: bool) -> Result<()> {
     Ok(())
 }
 
-/// Somebody raises the version alone, as soon as the controller has written.
-async fn edit_control_plane(scene: &Scene, from: &str) -> Result<()> {
-    await_control_plane(scene, from).await?;
-    let patch: Value = json!({ "spec": { "version": ROWS.version(35) } });
-    wait_for("the version to be raised by hand", SOON, || async {
-        cluster::control_planes(scene)
-            .patch(NAME, &PatchParams::default(), &Patch::Merge(&patch))
-            .await?;
-        Ok(())
-    })
-    .await
+/// The version alone, as `kubectl patch` does.
+async fn raise_control_plane(scene: &Scene) -> Result<()> {
+    let patch = json!({ "spec": { "version": ROWS.version(35) } });
+    cluster::control_planes(scene)
+        .patch(NAME, &PatchParams::default(), &Patch::Merge(&patch))
+        .await?;
+    Ok(())
 }
 
-fn has(status: &ClusterUpgradeStatus, reason: &str) -> bool {
-    status.waiting.iter().any(|waiting| waiting.reason == reason)
+/// What the control plane's machines of a version were made from, in the order of their making.
+fn images(ledger: &Ledger, version: &str) -> Result<Vec<String>> {
+    let machines = ledger.machines_ever(NAME)?;
+    let machines = machines
+        .iter()
+        .filter(|machine| machine.pool == Pool::ControlPlane && machine.version == version);
+    Ok(machines.filter_map(cluster::image).collect())
 }
 
 fn says(status: &ClusterUpgradeStatus, reason: &str, message: &str) -> bool {

@@ -3,13 +3,13 @@
 use std::time::{Duration, Instant};
 
 use instar_api::{UpgradePhase, VERSION_ANNOTATION};
-use instar_e2e::{Result, journeys::Scene, ledger::Pool, progress::say, wait::wait_for};
+use instar_e2e::{Result, journeys::Scene, ledger::Pool, progress::say};
 use kube::api::{ListParams, Patch, PatchParams};
 use serde_json::json;
 
 use super::{
-    SMALL, SOON, assert_machines, await_mark, await_phase, await_reason, await_status, catalog, create, edit, events,
-    records,
+    SMALL, SOON, assert_machines, await_event, await_mark, await_phase, await_reason, await_status, catalog, create,
+    edit, events, records,
 };
 use crate::{
     catalog::Rows,
@@ -35,13 +35,7 @@ pub(crate) async fn a_second_is_refused_and_stays_over(scene: Scene) -> Result<(
     let message = "ClusterUpgrade first of the same Cluster goes on: edit the target of first, or create this again when first is over";
     await_reason(&scene, "second", UpgradePhase::Refused, "AnotherUpgrade", message).await?;
     await_mark(&scene, "second", Some("Refused")).await?;
-    wait_for("the Cluster's event", SOON, || async {
-        match events(&scene, "Cluster", "VersionAnnotationWaits").await? {
-            1 => Ok(()),
-            events => Err(format!("{events} events").into()),
-        }
-    })
-    .await?;
+    await_event(&scene, "Cluster", "VersionAnnotationWaits").await?;
     await_phase(&scene, "first", UpgradePhase::Completed).await?;
     await_mark(&scene, "first", Some("Completed")).await?;
     await_reason(&scene, "second", UpgradePhase::Refused, "AnotherUpgrade", message).await?;

@@ -67,7 +67,7 @@ impl Kinds {
         .await?;
         let resources = found.recommended_resources().into_iter();
         let kinds: Vec<(String, String)> = resources
-            .filter(|(resource, _)| is_machine_template(&resource.kind))
+            .filter(|(resource, _)| resource.kind.ends_with("MachineTemplate"))
             .map(|(resource, _)| (resource.group, resource.kind))
             .chain([(BOOTSTRAP.0.to_owned(), BOOTSTRAP.1.to_owned())])
             .collect();
@@ -80,8 +80,4 @@ impl Kinds {
         self.known.lock().unwrap_or_else(PoisonError::into_inner).clear();
         *self.templates.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
-}
-
-fn is_machine_template(kind: &str) -> bool {
-    kind.ends_with("Template") && !kind.ends_with("ClusterTemplate")
 }

@@ -32,7 +32,7 @@ pub fn upgrades() -> Result<Value> {
     cleaned(&ClusterUpgrade::crd())
 }
 
-/// The CRD of UpgradePolicies.
+/// The CRD of `UpgradePolicy`.
 pub fn policies() -> Result<Value> {
     cleaned(&UpgradePolicy::crd())
 }

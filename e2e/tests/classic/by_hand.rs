@@ -22,11 +22,11 @@ use crate::{
 /// One pool is held, and the rest goes; a second record is refused; what is immutable is.
 pub(crate) async fn held_and_all_at_once(scene: Scene) -> Result<()> {
     let rows = Rows::new(1);
-    let ledger = Ledger::start(&scene.mgmt.client(), &scene.namespace).await?;
     for row in rows.all() {
         scene.apply_object(row).await?;
     }
     cluster::create(&scene, &rows).await?;
+    let ledger = Ledger::start(&scene.mgmt.client(), &scene.namespace).await?;
     scene
         .apply_object(record(
             "first",
@@ -61,7 +61,7 @@ pub(crate) async fn held_and_all_at_once(scene: Scene) -> Result<()> {
     refused(&scene, &both, "hold: true and release must not both be set").await
 }
 
-fn record(name: &str, spec: &Value) -> Value {
+pub(crate) fn record(name: &str, spec: &Value) -> Value {
     json!({
         "apiVersion": "upgrade.cluster.x-k8s.io/v1alpha1",
         "kind": "ClusterUpgrade",
@@ -70,11 +70,12 @@ fn record(name: &str, spec: &Value) -> Value {
     })
 }
 
-fn records(scene: &Scene) -> Api<ClusterUpgrade> {
+/// The ClusterUpgrades of the journey.
+pub(crate) fn records(scene: &Scene) -> Api<ClusterUpgrade> {
     Api::namespaced(scene.mgmt.client(), &scene.namespace)
 }
 
-async fn await_phase(scene: &Scene, name: &str, wanted: UpgradePhase) -> Result<()> {
+pub(crate) async fn await_phase(scene: &Scene, name: &str, wanted: UpgradePhase) -> Result<()> {
     let records = records(scene);
     wait_for(&format!("{name} to be {wanted:?}"), UPGRADE, || async {
         let record = records.get(name).await?;

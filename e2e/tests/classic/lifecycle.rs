@@ -42,10 +42,16 @@ const ROWS: Rows = Rows::new(1);
 /// How long the controller may take to say something.
 const SOON: Duration = Duration::from_secs(30);
 
-async fn catalog(scene: &Scene, rows: &Rows) -> Result<Ledger> {
+async fn catalog(scene: &Scene, rows: &Rows) -> Result<()> {
     for row in rows.all() {
         scene.apply_object(row).await?;
     }
+    Ok(())
+}
+
+/// A running cluster, and a ledger that begins with it.
+async fn running(scene: &Scene, rows: &Rows) -> Result<Ledger> {
+    cluster::create_with(scene, rows, &SMALL).await?;
     Ledger::start(&scene.mgmt.client(), &scene.namespace).await
 }
 

@@ -14,7 +14,9 @@ mod faults;
 mod lifecycle;
 mod rights;
 mod side_by_side;
+mod strategy;
 mod stuck;
+mod templates;
 mod upgrade;
 
 use std::{process::ExitCode, time::Duration};
@@ -30,6 +32,8 @@ fn main() -> ExitCode {
         Journey::shared("classic-new-target", lifecycle::another_target_in_the_middle),
         Journey::shared("classic-deleted", lifecycle::no_cluster_another_source_and_deleted),
         Journey::shared("classic-edited-by-hand", lifecycle::others_lend_a_hand),
+        Journey::shared("classic-templates", templates::what_retention_allows_stays),
+        Journey::shared("classic-strategy", strategy::two_at_a_time_in_order),
         Journey::exclusive("classic-refused-second", lifecycle::a_second_is_refused_and_stays_over),
         Journey::exclusive("classic-two-controllers", faults::two_controllers_without_the_lease),
         Journey::exclusive(

@@ -42,7 +42,6 @@ const SHAPE: Shape<'_> = Shape {
 /// Each time the rest is held and the machine is named, and each time the upgrade goes on by itself.
 pub(crate) async fn a_machine_that_never_comes_up(scene: Scene) -> Result<()> {
     let rows = Rows::new(1);
-    let ledger = Ledger::start(&scene.mgmt.client(), &scene.namespace).await?;
     let mut slow = rows.row(34, 9);
     slow["spec"]["support"] = json!({ "tier": "Preview" });
     for image in slow["spec"]["machineImages"]
@@ -55,6 +54,7 @@ pub(crate) async fn a_machine_that_never_comes_up(scene: Scene) -> Result<()> {
         scene.apply_object(row).await?;
     }
     create_with(&scene, &rows, &SHAPE).await?;
+    let ledger = Ledger::start(&scene.mgmt.client(), &scene.namespace).await?;
 
     let breaking = break_first_of_each(&scene, ["cp-", "md-0-"]);
     scene

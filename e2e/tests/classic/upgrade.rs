@@ -101,13 +101,14 @@ pub(crate) async fn paused_in_the_middle(scene: Scene) -> Result<()> {
     assert_record(&scene, &rows).await
 }
 
-/// A running cluster and a catalog; then the annotation.
+/// A running cluster and a catalog; then the annotation. The ledger begins in between: in a hurry,
+/// Cluster API makes machines for a new cluster that it takes away again.
 pub(crate) async fn begin(scene: &Scene, rows: &Rows) -> Result<Ledger> {
-    let ledger = Ledger::start(&scene.mgmt.client(), &scene.namespace).await?;
     for row in rows.all() {
         scene.apply_object(row).await?;
     }
     cluster::create(scene, rows).await?;
+    let ledger = Ledger::start(&scene.mgmt.client(), &scene.namespace).await?;
     annotate(scene, VERSION_ANNOTATION, &rows.version(35)).await?;
     Ok(ledger)
 }

@@ -81,6 +81,13 @@ fn of_the_start() -> Vec<Case> {
             },
             release,
         ),
+        (
+            Waiting::GateClosed {
+                gate: Gate::Window,
+                reason: r(),
+            },
+            None,
+        ),
     ]
 }
 
@@ -90,13 +97,6 @@ fn of_the_way() -> Vec<Case> {
     let control_plane = Some(("KubeadmControlPlane", "blue"));
     let r = || "r".to_owned();
     vec![
-        (
-            Waiting::GateClosed {
-                gate: Gate::Window,
-                reason: r(),
-            },
-            None,
-        ),
         (
             Waiting::TemplateNotVisible {
                 pool: pool(),

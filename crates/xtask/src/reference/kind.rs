@@ -24,7 +24,9 @@ pub(super) fn page(crd: &Value) -> String {
     fields(&mut page, "spec", &schema["properties"]["spec"]);
     let status = &schema["properties"]["status"];
     if status.is_object() {
-        page.push_str(&format!("\n## Status\n\n{}\n\n", description(status)));
+        page.push_str("\n## Status\n\n");
+        page.push_str(&description(status));
+        page.push_str("\n\n");
         page.push_str("| field | type | bounds | what it is |\n| --- | --- | --- | --- |\n");
         fields(&mut page, "status", status);
     }

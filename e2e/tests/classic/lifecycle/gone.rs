@@ -6,7 +6,7 @@ use kube::api::DeleteParams;
 use serde_json::json;
 
 use super::{
-    ROWS, SMALL, SOON, assert_machines, await_control_plane, await_reason, await_status, catalog, create, edit,
+    ROWS, SOON, assert_machines, await_control_plane, await_reason, await_status, catalog, create, edit, running,
 };
 use crate::{
     cluster::{self, NAME},
@@ -17,7 +17,7 @@ use crate::{
 /// It waits for its Cluster, is refused where it begins elsewhere, goes on after an edit, and says so
 /// when its Cluster goes.
 pub(crate) async fn no_cluster_another_source_and_deleted(scene: Scene) -> Result<()> {
-    let ledger = catalog(&scene, &ROWS).await?;
+    catalog(&scene, &ROWS).await?;
     let spec = json!({ "clusterName": NAME, "target": "v1.34", "source": "v1.32" });
     create(&scene, "up", &spec).await?;
     let nowhere = format!(
@@ -26,7 +26,7 @@ pub(crate) async fn no_cluster_another_source_and_deleted(scene: Scene) -> Resul
     );
     await_reason(&scene, "up", UpgradePhase::Held, "NoCluster", &nowhere).await?;
 
-    cluster::create_with(&scene, &ROWS, &SMALL).await?;
+    let ledger = running(&scene, &ROWS).await?;
     let message = format!(
         "the control plane is at {}, and spec.source asks for v1.32: correct spec.source or leave it out",
         ROWS.version(33)

@@ -16,15 +16,15 @@ use kube::{
 };
 use serde_json::json;
 
-use super::{ROWS, SMALL, SOON, assert_machines, await_event, await_phase, await_status, catalog, create, events};
+use super::{ROWS, SOON, assert_machines, await_event, await_phase, await_status, catalog, create, events, running};
 use crate::cluster::{self, NAME};
 
 /// What is said while a version that somebody raised stands.
 const RAISED: &str = "somebody else changed the version of the control plane after it had been swapped";
 
 pub(crate) async fn others_lend_a_hand(scene: Scene) -> Result<()> {
-    let ledger = catalog(&scene, &ROWS).await?;
-    cluster::create_with(&scene, &ROWS, &SMALL).await?;
+    catalog(&scene, &ROWS).await?;
+    let ledger = running(&scene, &ROWS).await?;
     let pools: Api<DynamicObject> = Api::namespaced_with(
         scene.mgmt.client(),
         &scene.namespace,

@@ -8,8 +8,8 @@ use kube::api::{ListParams, Patch, PatchParams};
 use serde_json::json;
 
 use super::{
-    SMALL, SOON, assert_machines, await_event, await_mark, await_phase, await_reason, await_status, catalog, create,
-    edit, events, records,
+    SOON, assert_machines, await_event, await_mark, await_phase, await_reason, await_status, catalog, create, edit,
+    events, records, running,
 };
 use crate::{
     catalog::Rows,
@@ -21,8 +21,8 @@ use crate::{
 /// status dropped, as a move does, nothing moves. The controller gives its lease back.
 pub(crate) async fn a_second_is_refused_and_stays_over(scene: Scene) -> Result<()> {
     let rows = Rows::new(2);
-    let ledger = catalog(&scene, &rows).await?;
-    cluster::create_with(&scene, &rows, &SMALL).await?;
+    catalog(&scene, &rows).await?;
+    let ledger = running(&scene, &rows).await?;
     create(
         &scene,
         "first",

@@ -4,7 +4,7 @@ use instar_api::{ASKED_LABEL, ClusterUpgrade, UpgradePhase, VERSION_ANNOTATION};
 use instar_e2e::{Context, Result, fixtures::wait_running, journeys::Scene, ledger::Pool, wait::wait_for};
 use kube::{ResourceExt, api::ListParams};
 
-use super::{ROWS, SMALL, SOON, assert_machines, await_control_plane, await_phase, await_reason, catalog, records};
+use super::{ROWS, SOON, assert_machines, await_control_plane, await_phase, await_reason, catalog, records, running};
 use crate::{
     cluster::{self, NAME},
     controller::steps,
@@ -13,8 +13,8 @@ use crate::{
 
 /// What is left behind is refused, what it stands at ends it there, and what is further on is gone to.
 pub(crate) async fn another_target_in_the_middle(scene: Scene) -> Result<()> {
-    let ledger = catalog(&scene, &ROWS).await?;
-    cluster::create_with(&scene, &ROWS, &SMALL).await?;
+    catalog(&scene, &ROWS).await?;
+    let ledger = running(&scene, &ROWS).await?;
     annotate(&scene, VERSION_ANNOTATION, "v1.36").await?;
     await_control_plane(&scene, &ROWS.version(34)).await?;
     let first = the(&scene, 1).await?.name_any();

@@ -1,0 +1,186 @@
+//! What is left when upgrades are over: exactly the templates that retention allows.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use instar_api::{ClusterUpgrade, TemplateUse, UpgradePhase};
+use instar_e2e::{Context, Result, fixtures::core_kind, journeys::Scene, ledger::Ledger, wait::wait_for};
+use jiff::{SignedDuration, Timestamp};
+use kube::{
+    Api, ResourceExt,
+    api::{DeleteParams, ListParams, Patch, PatchParams},
+    core::{DynamicObject, GroupVersionKind},
+    discovery::ApiResource,
+};
+use serde_json::json;
+
+use crate::{
+    by_hand::{await_phase, record, records},
+    catalog::Rows,
+    cluster::{self, NAME, Shape},
+};
+
+const SHAPE: Shape<'_> = Shape {
+    control_plane: 1,
+    pools: &[("md-0", 1), ("md-1", 1)],
+};
+
+/// How long the controller may take to delete what may go.
+const SWEPT: Duration = Duration::from_secs(30);
+
+/// With no time to keep, only what is in use stays; by default the previous ones stay for a day;
+/// what a removed pool had goes; what is the user's stays.
+pub(crate) async fn what_retention_allows_stays(scene: Scene) -> Result<()> {
+    let rows = Rows::new(1);
+    for row in rows.all() {
+        scene.apply_object(row).await?;
+    }
+    cluster::create_with(&scene, &rows, &SHAPE).await?;
+    let ledger = Ledger::start(&scene.mgmt.client(), &scene.namespace).await?;
+    label(&scene, "short").await?;
+    scene.apply_object(policy("short", "0s")).await?;
+    scene.apply_object(policy("long", "48h")).await?;
+
+    upgrade(&scene, "first", &rows.version(35)).await?;
+    let originals = ["cp", "md-0", "md-1"];
+    let at = |minor: u8, bases: &[&str]| -> Vec<String> {
+        let slug = rows.version(minor).replace('.', "-");
+        bases.iter().map(|base| format!("{base}-{slug}")).collect()
+    };
+    let expected = |minted: Vec<Vec<String>>| -> BTreeSet<String> {
+        let originals = originals.iter().map(ToString::to_string);
+        originals.chain(minted.into_iter().flatten()).collect()
+    };
+    let all = ["cp", "md-0", "md-1"];
+    await_templates(&scene, &expected(vec![at(35, &all)])).await?;
+    ledger.caught_up().await?;
+    let gone: Vec<String> = ledger
+        .templates_ever(NAME)?
+        .into_iter()
+        .filter(|template| template.deleted)
+        .map(|template| template.name)
+        .collect();
+    assert!(
+        gone.len() == 1 && gone[0].starts_with(&at(34, &["cp"])[0]),
+        "the way there went through one template more: {gone:?}"
+    );
+
+    // Another label, another policy; then none.
+    label(&scene, "none").await?;
+    upgrade(&scene, "second", &rows.version(36)).await?;
+    await_templates(&scene, &expected(vec![at(35, &all), at(36, &all)])).await?;
+    let day = SignedDuration::from_hours(24);
+    assert_eq!(kept(&scene, "second", TemplateUse::Kept).await?, (3, Some(day)));
+    label(&scene, "long").await?;
+    wait_for("the other policy to count", SWEPT, || async {
+        match kept(&scene, "second", TemplateUse::Kept).await? {
+            (3, Some(kept)) if kept == day * 2 => Ok(()),
+            other => Err(format!("{other:?}").into()),
+        }
+    })
+    .await?;
+    let first = records(&scene).get("first").await?.status.context("it has no status")?;
+    assert_eq!(first.templates, [], "the newest record lists them");
+
+    remove_pool(&scene, "md-1").await?;
+    wait_for("the removed pool's templates to be unused", SWEPT, || async {
+        match kept(&scene, "second", TemplateUse::Unused).await? {
+            (2, Some(_)) => Ok(()),
+            other => Err(format!("{other:?}").into()),
+        }
+    })
+    .await?;
+    label(&scene, "short").await?;
+    await_templates(&scene, &expected(vec![at(36, &["cp", "md-0"])])).await?;
+    let second = records(&scene)
+        .get("second")
+        .await?
+        .status
+        .context("it has no status")?;
+    assert_eq!(second.phase, UpgradePhase::Completed);
+    Ok(())
+}
+
+fn policy(tier: &str, keep: &str) -> serde_json::Value {
+    json!({
+        "apiVersion": "upgrade.cluster.x-k8s.io/v1alpha1",
+        "kind": "UpgradePolicy",
+        "metadata": { "name": tier },
+        "spec": {
+            "clusterSelector": { "matchLabels": { "journey.example.org/tier": tier } },
+            "templates": { "keepPrevious": keep },
+        },
+    })
+}
+
+async fn label(scene: &Scene, tier: &str) -> Result<()> {
+    let patch = json!({ "metadata": { "labels": { "journey.example.org/tier": tier } } });
+    let clusters = cluster::clusters(scene);
+    clusters
+        .patch(NAME, &PatchParams::default(), &Patch::Merge(&patch))
+        .await?;
+    Ok(())
+}
+
+async fn upgrade(scene: &Scene, name: &str, target: &str) -> Result<()> {
+    let spec = json!({ "clusterName": NAME, "target": target, "strategy": { "type": "All" } });
+    scene.apply_object(record(name, &spec)).await?;
+    await_phase(scene, name, UpgradePhase::Completed).await
+}
+
+/// How many templates a record says are kept like this, and how long after its end the first goes.
+async fn kept(scene: &Scene, name: &str, state: TemplateUse) -> Result<(usize, Option<SignedDuration>)> {
+    let record: ClusterUpgrade = records(scene).get(name).await?;
+    let status = record.status.context("it has no status")?;
+    let ended = status
+        .conditions
+        .iter()
+        .find(|condition| condition.type_ == "Completed");
+    let ended: Timestamp = ended.context("it has no condition Completed")?.last_transition_time.0;
+    let of_state: Vec<_> = status
+        .templates
+        .iter()
+        .filter(|template| template.state == state)
+        .collect();
+    let first = of_state
+        .iter()
+        .filter_map(|template| template.kept_until.as_ref())
+        .map(|time| time.0)
+        .min();
+    Ok((of_state.len(), first.map(|time| time.duration_since(ended))))
+}
+
+async fn remove_pool(scene: &Scene, name: &str) -> Result<()> {
+    let resource = core_kind("MachineDeployment", "machinedeployments");
+    let pools: Api<DynamicObject> = Api::namespaced_with(scene.mgmt.client(), &scene.namespace, &resource);
+    pools.delete(name, &DeleteParams::default()).await?;
+    Ok(())
+}
+
+/// The machine templates of the namespace are these and no others; of ours, the beginning counts.
+async fn await_templates(scene: &Scene, expected: &BTreeSet<String>) -> Result<()> {
+    let kind = GroupVersionKind::gvk("infrastructure.cluster.x-k8s.io", "v1beta2", "DevMachineTemplate");
+    let resource = ApiResource::from_gvk_with_plural(&kind, "devmachinetemplates");
+    let templates: Api<DynamicObject> = Api::namespaced_with(scene.mgmt.client(), &scene.namespace, &resource);
+    wait_for(&format!("the templates {expected:?}"), SWEPT, || async {
+        let found = templates.list(&ListParams::default()).await?;
+        let names: BTreeSet<String> = found
+            .iter()
+            .map(|template| {
+                let name = template.name_any();
+                match (
+                    template.labels().contains_key("upgrade.cluster.x-k8s.io/release"),
+                    name.rsplit_once('-'),
+                ) {
+                    (true, Some((beginning, _))) => beginning.to_owned(),
+                    (_, _) => name,
+                }
+            })
+            .collect();
+        if names == *expected && found.items.len() == expected.len() {
+            Ok(())
+        } else {
+            Err(format!("{names:?}").into())
+        }
+    })
+    .await
+}

@@ -13,7 +13,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use base64::{Engine, prelude::BASE64_STANDARD};
-use kube::core::DynamicObject;
+use kube::{ResourceExt, core::DynamicObject};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tokio::process::Command;
@@ -56,6 +56,16 @@ impl Provider {
             Self::Bootstrap => "bootstrap",
             Self::ControlPlane => "control-plane",
             Self::Infrastructure => "infrastructure",
+        }
+    }
+
+    /// As `clusterctl init` labels what belongs to it.
+    const fn label(self) -> &'static str {
+        match self {
+            Self::Core => "cluster-api",
+            Self::Bootstrap => "bootstrap-kubeadm",
+            Self::ControlPlane => "control-plane-kubeadm",
+            Self::Infrastructure => "infrastructure-docker",
         }
     }
 
@@ -139,12 +149,22 @@ pub async fn render(cache: &Cache, kubectl: &Path, step: &str) -> Result<PathBuf
     Ok(dir)
 }
 
-/// The objects of a provider, trusting the given authority.
+/// The objects of a provider, trusting the given authority and labelled as `clusterctl init` does it.
 pub fn load(dir: &Path, provider: Provider, ca_pem: &str) -> Result<Vec<DynamicObject>> {
     let path = file(dir, provider);
     let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
     let objects: Vec<Value> = serde_json::from_str(&text).with_context(|| path.display().to_string())?;
-    trusting(&objects, ca_pem)
+    let mut objects = trusting(&objects, ca_pem)?;
+    for object in &mut objects {
+        // By the first one, `clusterctl move` finds the kinds whose objects it takes along.
+        let labels = [
+            ("clusterctl.cluster.x-k8s.io", ""),
+            ("cluster.x-k8s.io/provider", provider.label()),
+        ];
+        let labels = labels.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        object.labels_mut().extend(labels);
+    }
+    Ok(objects)
 }
 
 /// The objects, with the authority's certificate in its place.

@@ -1,9 +1,10 @@
 //! The harness itself: what journeys count on.
 
-use std::{process::ExitCode, time::Duration};
+use std::{path::Path, process::ExitCode, time::Duration};
 
 use instar_e2e::{
     Context, Result,
+    binaries::Binary,
     components::{Component, RuntimeSdk},
     failure::told,
     fixtures::{CLUSTER_CLASS, COMES_UP, TopologyCluster, wait_running},
@@ -14,11 +15,13 @@ use instar_e2e::{
 };
 use kube::{Api, api::PostParams, core::DynamicObject};
 use serde_json::json;
+use tokio::process::Command;
 
 fn main() -> ExitCode {
     let journeys = vec![
         Journey::shared("topology-cluster", topology_cluster),
         Journey::shared("real-webhooks", real_webhooks),
+        Journey::shared("moved-to-a-directory", moved_to_a_directory),
         Journey::shared("failures-leave-a-dump", failures_leave_a_dump),
         Journey::exclusive("restart-core", restart_core),
     ];
@@ -105,6 +108,55 @@ async fn real_webhooks(scene: Scene) -> Result<()> {
     };
     let error = told(&error);
     assert!(error.contains("version must be a valid semantic version"), "{error}");
+    Ok(())
+}
+
+/// `clusterctl move` finds what belongs to a cluster, by the labels that `clusterctl init` gives to
+/// CRDs: it writes down every machine and template, and bringing them back changes nothing.
+async fn moved_to_a_directory(scene: Scene) -> Result<()> {
+    scene.apply(CLUSTER_CLASS).await?;
+    let cluster = TopologyCluster {
+        name: "moved",
+        version: "v1.35.0",
+        control_planes: 1,
+        workers: &[("md-0", 1)],
+    };
+    scene.apply_object(cluster.object()).await?;
+    let ledger = Ledger::start(&scene.mgmt.client(), &scene.namespace).await?;
+    let running = || wait_running(&scene.mgmt, &scene.namespace, "moved", "v1.35.0", 2, COMES_UP);
+    running().await?;
+    let directory = tempfile::tempdir()?;
+    clusterctl_move(&scene, "--to-directory", directory.path()).await?;
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(directory.path())? {
+        files.push(entry?.file_name().to_string_lossy().into_owned());
+    }
+    let machines = ledger.machines_ever("moved")?.into_iter().map(|machine| machine.name);
+    let templates = ledger
+        .templates_ever("moved")?
+        .into_iter()
+        .map(|template| template.name);
+    for name in machines.chain(templates).chain(["moved".to_owned()]) {
+        let end = format!("_{name}.yaml");
+        assert!(files.iter().any(|file| file.ends_with(&end)), "no {name} in {files:?}");
+    }
+    clusterctl_move(&scene, "--from-directory", directory.path()).await?;
+    running().await?;
+    assert_eq!(ledger.machines_ever("moved")?.len(), 2, "a machine was replaced");
+    Ok(())
+}
+
+async fn clusterctl_move(scene: &Scene, way: &str, directory: &Path) -> Result<()> {
+    let output = Command::new(scene.mgmt.built().program(Binary::Clusterctl)?)
+        .args(["move", "--namespace", &scene.namespace, way])
+        .arg(directory)
+        .env("KUBECONFIG", scene.mgmt.run().kubeconfig())
+        .env("CLUSTERCTL_DISABLE_VERSIONCHECK", "true")
+        .kill_on_drop(true)
+        .output()
+        .await?;
+    let told = String::from_utf8_lossy(&output.stderr);
+    anyhow::ensure!(output.status.success(), "clusterctl move {way}: {told}");
     Ok(())
 }
 

@@ -204,8 +204,7 @@ async fn assert_templates(scene: &Scene) -> Result<()> {
         let at = |command: &str| {
             config["spec"]["template"]["spec"]
                 .get(command)
-                .filter(|list| **list == row)
-                .is_some()
+                .is_some_and(|list| *list == row)
         };
         let name = pool.name_any();
         let (pre, post) = (name == "a", name != "c");

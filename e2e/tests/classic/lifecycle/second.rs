@@ -11,11 +11,7 @@ use super::{
     SOON, assert_machines, await_event, await_mark, await_phase, await_reason, await_status, catalog, create, edit,
     events, records, running,
 };
-use crate::{
-    catalog::Rows,
-    cluster::{self, NAME},
-    upgrade::annotate,
-};
+use crate::{catalog::Rows, cluster::NAME, upgrade::annotate};
 
 /// It is refused at once, stays so when the first is over, and an edit lets it try again. With every
 /// status dropped, as a move does, nothing moves. The controller gives its lease back.

@@ -25,7 +25,11 @@ enum People {
 }
 
 /// Our kinds, and what people may do with each.
-const KINDS: [(&str, People); 2] = [("clusterupgrades", People::Edit), ("kubernetesreleases", People::Look)];
+const KINDS: [(&str, People); 3] = [
+    ("clusterupgrades", People::Edit),
+    ("kubernetesreleases", People::Look),
+    ("upgradepolicies", People::Look),
+];
 
 /// Rights that are bound to a program's `ServiceAccount`.
 #[derive(Clone, Debug)]

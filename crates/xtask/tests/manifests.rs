@@ -38,7 +38,7 @@ const WRITES: [(&str, &[&str]); 4] = [
             "patch machinedeployments.cluster.x-k8s.io",
             "patch kubeadmcontrolplanes.controlplane.cluster.x-k8s.io",
             "create patch events.events.k8s.io",
-            "create clusterupgrades.upgrade.cluster.x-k8s.io",
+            "create patch clusterupgrades.upgrade.cluster.x-k8s.io",
             "patch clusterupgrades/status.upgrade.cluster.x-k8s.io",
         ],
     ),

@@ -4,6 +4,7 @@
 //! (the full version, the pins), then, on the object that all webhooks have made of it, to see that
 //! nothing is left to write.
 
+mod completion;
 mod edits;
 mod kept;
 mod shape;
@@ -17,7 +18,7 @@ use instar_domain::KubeVersion;
 use instar_wiring::Wiring;
 use jiff::civil::Date;
 
-use self::{edits::Base, shape::Shape};
+use self::{edits::Base, shape::Shape, target::Aim};
 use crate::{Denial, Rule};
 
 /// What is known when a Cluster is judged.
@@ -200,8 +201,14 @@ impl<'a> Request<'a> {
         let base = Base::of(self, present.as_ref())?;
         let named = edits::named_by_hand(self, &base)?;
         let aim = self.aim(class, present.as_ref(), &base)?;
-        let steps = self.steps(class, present.as_ref(), &aim, &base, &named)?;
+        let mut steps = self.steps(class, present.as_ref(), &aim, &base, &named)?;
         steps::check(self, &shape, wiring, present.as_ref(), &base, &steps)?;
+        if let (Aim::Stay, Some(target)) = (&aim, &present)
+            && let Some(completion) = self.completion(class, target, &base, &named)?
+        {
+            steps::check(self, &shape, wiring, Some(&completion.start), &base, &completion.way)?;
+            steps.extend(completion.added());
+        }
 
         let target = aim.version(present.as_ref()).cloned();
         let mut pins = self.keep(present.as_ref(), target.as_ref(), &base);

@@ -10,7 +10,7 @@ use instar_domain::KubeVersion;
 use super::{Admitted, Request, annotation};
 use crate::{Denial, Rule};
 
-const FIELD: &str = "metadata.annotations[upgrade.cluster.x-k8s.io/releases]";
+pub(super) const FIELD: &str = "metadata.annotations[upgrade.cluster.x-k8s.io/releases]";
 
 /// The pins to start from.
 pub(super) struct Base {

@@ -15,12 +15,14 @@ use crate::{Denial, Rule};
 const VERSION: &str = "spec.topology.version";
 
 /// A version that is to be pinned to a row.
+#[derive(Clone)]
 pub(super) struct Step<'a> {
     version: KubeVersion,
     pub(super) row: &'a Release,
     kind: Kind,
 }
 
+#[derive(Clone, Copy)]
 enum Kind {
     /// The Cluster is created with it.
     First,

@@ -102,7 +102,7 @@ impl<'a> Request<'a> {
             }
             return Ok(steps);
         }
-        let path = self.path(class, present, row.version())?;
+        let path = self.path(class, present, present, row.version())?;
         for version in path.iter().flat_map(|path| &path.control_plane) {
             let fit = if version == row.version() {
                 // The version itself was asked for, or one of its rows by name.
@@ -130,7 +130,14 @@ impl<'a> Request<'a> {
         Ok(steps)
     }
 
-    fn path(&self, class: &ClusterClass, present: &KubeVersion, wanted: &KubeVersion) -> Result<Option<Path>, Denial> {
+    /// `workers` is the oldest version of a worker.
+    pub(super) fn path(
+        &self,
+        class: &ClusterClass,
+        present: &KubeVersion,
+        workers: &KubeVersion,
+        wanted: &KubeVersion,
+    ) -> Result<Option<Path>, Denial> {
         let listed = listed_versions(class);
         let source = if class.spec.upgrade.external.generate_upgrade_plan_extension.is_some() {
             Source::Extension
@@ -139,7 +146,7 @@ impl<'a> Request<'a> {
         } else {
             Source::ClassVersions(&listed)
         };
-        Path::find(present, present, wanted, source).map_err(|no_path| {
+        Path::find(present, workers, wanted, source).map_err(|no_path| {
             let field = "spec.topology.version";
             match &no_path {
                 NoPath::Downgrade { .. } => self.deny(

@@ -18,8 +18,8 @@ pub use release::{
 };
 pub use upgrade::{
     ASKED_LABEL, ClusterUpgrade, ClusterUpgradeSpec, ClusterUpgradeStatus, ControlPlaneRule, MachineDetail,
-    MachineUpgradePhase, MintedTemplate, OVER_ANNOTATION, PoolRule, PoolStatus, StrategyType, TemplateUse,
-    UpgradePhase, UpgradeStrategy, VERSION_ANNOTATION, WaitingFor,
+    MachineUpgradePhase, MintedTemplate, OVER_ANNOTATION, PoolRule, PoolStatus, RECORD_ANNOTATION, StrategyType,
+    TemplateUse, UpgradePhase, UpgradeStrategy, VERSION_ANNOTATION, WaitingFor,
 };
 
 /// The API group of Instar's kinds and annotations.

@@ -20,7 +20,11 @@ pub const ASKED_LABEL: &str = "upgrade.cluster.x-k8s.io/asked";
 /// every status, and what is over must not begin anew on the other side.
 pub const OVER_ANNOTATION: &str = "upgrade.cluster.x-k8s.io/over";
 
-/// One upgrade of a classic Cluster: where to, in which order, and how far it has come.
+/// The annotation of a `ClusterUpgrade` that is the record of an edit of a topology Cluster's
+/// version: it follows the Cluster, and never writes to it.
+pub const RECORD_ANNOTATION: &str = "upgrade.cluster.x-k8s.io/record";
+
+/// One upgrade of a Cluster: where to, in which order, and how far it has come.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[kube(
     group = "upgrade.cluster.x-k8s.io",

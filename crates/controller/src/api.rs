@@ -64,6 +64,24 @@ impl Error {
         }
     }
 
+    /// What the API server, or a webhook that it asked, says against the write itself.
+    pub(crate) fn refusal(&self) -> Option<String> {
+        match self {
+            Self::Call {
+                source: kube::Error::Api(status),
+                ..
+            } if matches!(status.code, 400 | 403 | 422) => Some(status.message.trim().to_owned()),
+            Self::Call { .. }
+            | Self::Silence { .. }
+            | Self::NoRight { .. }
+            | Self::NoKind { .. }
+            | Self::NameTaken { .. }
+            | Self::Referred { .. }
+            | Self::Violation(_)
+            | Self::NotLeader => None,
+        }
+    }
+
     pub(crate) fn class(&self) -> Class {
         match self {
             Self::Call { source, .. } => class(source),

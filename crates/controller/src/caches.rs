@@ -8,7 +8,10 @@ mod table;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use futures::future::BoxFuture;
-use instar_api::{ClusterUpgrade, KubernetesRelease, OVER_ANNOTATION, UpgradePolicy, VERSION_ANNOTATION};
+use instar_api::{
+    ClusterUpgrade, KubernetesRelease, OVER_ANNOTATION, RECORD_ANNOTATION, RELEASES_ANNOTATION, UpgradePolicy,
+    VERSION_ANNOTATION,
+};
 use instar_capi::labels::CLUSTER_NAME;
 use instar_catalog::Catalog;
 use instar_planner::LEDGER_ANNOTATION;
@@ -31,11 +34,13 @@ use table::Table;
 pub(crate) const PAUSED_ANNOTATION: &str = "cluster.x-k8s.io/paused";
 
 /// Annotations that are read; all others are dropped.
-const ANNOTATIONS: [&str; 4] = [
+const ANNOTATIONS: [&str; 6] = [
     PAUSED_ANNOTATION,
     LEDGER_ANNOTATION,
     VERSION_ANNOTATION,
     OVER_ANNOTATION,
+    RECORD_ANNOTATION,
+    RELEASES_ANNOTATION,
 ];
 
 /// Where Clusters to look at are sent.

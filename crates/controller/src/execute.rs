@@ -4,7 +4,7 @@ use std::fmt;
 
 mod referrer;
 
-use instar_planner::{Action, DeleteTemplate, MintTemplate, PoolId, Swap, TemplateRef};
+use instar_planner::{Action, CompletePins, DeleteTemplate, EditVersion, MintTemplate, PoolId, Swap, TemplateRef};
 use kube::{
     Api, Client,
     api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions},
@@ -16,7 +16,7 @@ use serde_json::Value;
 use crate::{
     api::{Error, FIELD_MANAGER, call},
     kinds::Kinds,
-    views::{KubeadmControlPlane, MachineDeployment},
+    views::{Cluster, KubeadmControlPlane, MachineDeployment},
 };
 
 use referrer::referrer;
@@ -36,6 +36,10 @@ impl Executor<'_> {
             Action::MintTemplate(mint) => self.mint(mint).await,
             Action::SwapControlPlane(swap) | Action::SwapWorkers(swap) => self.swap(swap).await,
             Action::DeleteTemplate(delete) => self.delete(delete).await,
+            Action::EditVersion(EditVersion { name, patch, .. })
+            | Action::CompletePins(CompletePins { name, patch, .. }) => {
+                self.cluster(&Told(action).to_string(), name, patch).await
+            }
         }
     }
 
@@ -82,6 +86,17 @@ impl Executor<'_> {
         };
         let doing = || format!("pointing {} {} at {}", swap.kind, swap.name, swap.release);
         call(doing, api.patch(&swap.name, &parameters, &Patch::Merge(&swap.patch))).await?;
+        Ok(())
+    }
+
+    async fn cluster(&self, doing: &str, name: &str, patch: &Value) -> Result<(), Error> {
+        let resource = ApiResource::erase::<Cluster>(&());
+        let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), self.namespace, &resource);
+        let parameters = PatchParams {
+            field_manager: Some(FIELD_MANAGER.to_owned()),
+            ..PatchParams::default()
+        };
+        call(|| doing.to_owned(), api.patch(name, &parameters, &Patch::Merge(patch))).await?;
         Ok(())
     }
 
@@ -152,6 +167,21 @@ impl fmt::Display for Told<'_> {
             }
             Action::SwapControlPlane(swap) | Action::SwapWorkers(swap) => {
                 write!(f, "Pointing {} {} at release {}", swap.kind, swap.name, swap.release)
+            }
+            Action::EditVersion(edit) => {
+                write!(
+                    f,
+                    "Setting spec.topology.version of Cluster {} to {}",
+                    edit.name, edit.target
+                )
+            }
+            Action::CompletePins(complete) => {
+                write!(f, "Pinning Cluster {}", complete.name)?;
+                for (place, (version, release)) in complete.releases.iter().enumerate() {
+                    let before = if place == 0 { "" } else { "," };
+                    write!(f, "{before} at {version} to release {release}")?;
+                }
+                Ok(())
             }
             Action::DeleteTemplate(delete) => {
                 write!(

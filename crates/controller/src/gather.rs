@@ -1,6 +1,7 @@
 //! From the caches to a snapshot. Nothing is decided here.
 
 mod templates;
+mod topology;
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -56,8 +57,8 @@ pub(crate) fn gather_for(
         now,
         cluster: PlannedCluster {
             standing: standing_of(cluster),
-            kind: match cluster.spec.topology {
-                Some(_) => ClusterKind::Topology,
+            kind: match &cluster.spec.topology {
+                Some(topology) => ClusterKind::Topology(Box::new(observed(cluster, topology::read(cluster, topology)))),
                 None => ClusterKind::Classic,
             },
             uid: cluster.uid().unwrap_or_default(),
@@ -142,7 +143,7 @@ fn kubeadm(object: &views::KubeadmControlPlane) -> Result<ControlPlane, String> 
     let seen = status.observed_generation.max(counted.unwrap_or_default());
     let machines = &object.spec.machine_template.spec.infrastructure_ref;
     Ok(ControlPlane {
-        object: self::object(object, Standing::Live, seen),
+        object: self::object(object, Standing::Live, seen, &status.conditions),
         version: version(&object.spec.version)?,
         observed: observed?,
         infrastructure: machines.as_ref().map(template_ref),
@@ -167,9 +168,9 @@ fn deployment(object: &views::MachineDeployment) -> Result<MachineDeployment, St
     } else {
         Standing::Live
     };
-    let seen = object.status.as_ref().map_or(0, |status| status.observed_generation);
+    let status = object.status.clone().unwrap_or_default();
     Ok(MachineDeployment {
-        object: self::object(object, paused, seen),
+        object: self::object(object, paused, status.observed_generation, &status.conditions),
         labels: object.spec.template.metadata.labels.clone(),
         version: version(&machines.version)?,
         infrastructure: template_ref(&machines.infrastructure_ref),
@@ -198,6 +199,13 @@ fn machine_pool(object: &views::MachinePool) -> Result<MachinePool, String> {
     Ok(MachinePool {
         name: object.name_any(),
         version: version(&object.spec.template.spec.version)?,
+        observed: object
+            .status
+            .iter()
+            .flat_map(|status| &status.versions)
+            .filter_map(|count| version(&count.version).ok())
+            .collect(),
+        owner: owner(object),
     })
 }
 
@@ -297,8 +305,12 @@ pub(crate) fn standing(object: &impl ResourceExt, paused: bool) -> Standing {
 }
 
 /// `own` is what the object's spec says of it.
-fn object<K: Resource<DynamicType = ()>>(object: &K, own: Standing, observed_generation: i64) -> Object {
-    let owned = object.labels().contains_key(OWNED_LABEL);
+fn object<K: Resource<DynamicType = ()>>(
+    object: &K,
+    own: Standing,
+    observed_generation: i64,
+    conditions: &[views::Condition],
+) -> Object {
     let ledger = object.annotations().get(LEDGER_ANNOTATION);
     Object {
         api_version: K::api_version(&()).into_owned(),
@@ -308,7 +320,16 @@ fn object<K: Resource<DynamicType = ()>>(object: &K, own: Standing, observed_gen
         generation: object.meta().generation.unwrap_or_default(),
         observed_generation,
         standing: standing(object, own == Standing::Paused),
-        owner: if owned { Owner::Topology } else { Owner::User },
+        owner: owner(object),
         ledger: ledger.and_then(|text| Ledger::from_annotation(text)),
+        conditions: conditions.iter().map(topology::condition).collect(),
+    }
+}
+
+fn owner(object: &impl ResourceExt) -> Owner {
+    if object.labels().contains_key(OWNED_LABEL) {
+        Owner::Topology
+    } else {
+        Owner::User
     }
 }

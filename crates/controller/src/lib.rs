@@ -1,4 +1,5 @@
-//! The controller of classic clusters: it mints and swaps what the planner decides.
+//! The controller: on classic clusters it mints and swaps what the planner decides, on topology
+//! clusters it follows what Cluster API does.
 //!
 //! ```text
 //! caches ─▶ gather ─▶ plan ─▶ check ─▶ report ─▶ execute      for each Cluster that an event

@@ -26,6 +26,10 @@ pub(crate) enum Written {
     Mint,
     /// A pool was pointed at a release.
     Swap,
+    /// A topology Cluster's version was edited.
+    Edit,
+    /// A topology Cluster's pins were completed.
+    Pins,
     /// A template was deleted.
     Delete,
     /// A record was made.

@@ -9,6 +9,7 @@ mod said;
 mod steps;
 mod sweep;
 mod tell;
+mod topology;
 
 use std::{sync::Arc, time::Duration};
 
@@ -92,10 +93,9 @@ enum Done {
 
 impl Context {
     async fn pass(&self, cluster: &Cluster, namespace: &str, name: &str) -> Result<Done, Error> {
-        // The record of a topology cluster isn't made yet, and all else of it is Cluster API's.
-        if cluster.spec.topology.is_some() {
+        if let Some(topology) = &cluster.spec.topology {
             self.swept.forget(cluster);
-            return Ok(Done::Idle);
+            return self.follow(cluster, &topology.version).await;
         }
         let known = self.caches.upgrades.of(namespace, name);
         let upgrades = Upgrades::sort(known.clone(), begun(&self.caches, cluster).as_deref());

@@ -32,7 +32,7 @@ const TEMPLATE: &[&str] = &["get", "list", "create", "delete"];
 /// [`PROVIDERS`].
 pub const RULES: &[Rule] = &[
     rule("bootstrap.cluster.x-k8s.io", "kubeadmconfigtemplates", TEMPLATE),
-    rule("cluster.x-k8s.io", "clusters", WATCH),
+    rule("cluster.x-k8s.io", "clusters", SWAP),
     rule("cluster.x-k8s.io", "machinedeployments", SWAP),
     rule("cluster.x-k8s.io", "machinepools", WATCH),
     rule("cluster.x-k8s.io", "machines", WATCH),

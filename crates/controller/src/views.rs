@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use kube::CustomResource;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 /// A Cluster's spec.
@@ -14,7 +14,8 @@ use serde_json::Value;
     kind = "Cluster",
     plural = "clusters",
     namespaced,
-    schema = "disabled"
+    schema = "disabled",
+    status = "ClusterStatus"
 )]
 #[serde(rename_all = "camelCase", default)]
 pub struct ClusterSpec {
@@ -26,9 +27,68 @@ pub struct ClusterSpec {
     pub control_plane_ref: Option<Reference>,
 }
 
-/// That there is one is all that counts.
+/// What a class is to make of it.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
-pub struct Topology {}
+#[serde(default)]
+pub struct Topology {
+    /// The version.
+    pub version: String,
+}
+
+/// A Cluster's status.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ClusterStatus {
+    /// What is said of it.
+    #[serde(deserialize_with = "telling")]
+    pub conditions: Vec<Condition>,
+    /// Its control plane.
+    pub control_plane: Planned,
+    /// Its workers.
+    pub workers: Planned,
+}
+
+/// What the topology controller plans.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Planned {
+    /// The versions to come.
+    pub upgrade_plan: Vec<PlannedVersion>,
+}
+
+/// A version to come.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(default)]
+pub struct PlannedVersion {
+    /// The version.
+    pub version: String,
+}
+
+/// A condition.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Condition {
+    /// Its type.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// `True`, `False` or `Unknown`.
+    pub status: String,
+    /// A word for programs.
+    pub reason: String,
+    /// Words for people.
+    pub message: String,
+    /// The edit that it tells of.
+    pub observed_generation: i64,
+}
+
+/// The conditions that are read; there are many, and all others are dropped.
+const TELLING: [&str; 5] = ["Paused", "RollingOut", "ScalingDown", "ScalingUp", "TopologyReconciled"];
+
+fn telling<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Condition>, D::Error> {
+    let mut conditions: Vec<Condition> = Vec::deserialize(deserializer)?;
+    conditions.retain(|condition| TELLING.contains(&condition.kind.as_str()));
+    Ok(conditions)
+}
 
 /// A reference within a namespace.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -105,19 +165,9 @@ pub struct KubeadmControlPlaneStatus {
     pub ready_replicas: Option<u32>,
     /// How many of them are as the spec says.
     pub up_to_date_replicas: Option<u32>,
-    /// What it says of itself.
-    pub conditions: Vec<ObservedCondition>,
-}
-
-/// The edit that a condition tells of.
-#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
-#[serde(rename_all = "camelCase", default)]
-pub struct ObservedCondition {
-    /// Which.
-    #[serde(rename = "type")]
-    pub kind: String,
-    /// The edit.
-    pub observed_generation: i64,
+    /// What is said of it.
+    #[serde(deserialize_with = "telling")]
+    pub conditions: Vec<Condition>,
 }
 
 /// How many machines run a version.
@@ -139,7 +189,7 @@ pub struct VersionCount {
     plural = "machinedeployments",
     namespaced,
     schema = "disabled",
-    status = "ObservedGeneration"
+    status = "MachineDeploymentStatus"
 )]
 #[serde(rename_all = "camelCase", default)]
 pub struct MachineDeploymentSpec {
@@ -170,12 +220,15 @@ pub struct RolloutStrategy {
     pub kind: String,
 }
 
-/// The edit that a status tells of.
+/// A `MachineDeployment`'s status.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase", default)]
-pub struct ObservedGeneration {
-    /// The edit.
+pub struct MachineDeploymentStatus {
+    /// The edit that this tells of.
     pub observed_generation: i64,
+    /// What is said of it.
+    #[serde(deserialize_with = "telling")]
+    pub conditions: Vec<Condition>,
 }
 
 /// A `MachineSet`'s spec.
@@ -206,7 +259,8 @@ pub struct MachineSetSpec {
     kind = "MachinePool",
     plural = "machinepools",
     namespaced,
-    schema = "disabled"
+    schema = "disabled",
+    status = "MachinePoolStatus"
 )]
 #[serde(rename_all = "camelCase", default)]
 pub struct MachinePoolSpec {
@@ -214,6 +268,14 @@ pub struct MachinePoolSpec {
     pub cluster_name: String,
     /// The machines.
     pub template: MachineTemplate,
+}
+
+/// A `MachinePool`'s status.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(default)]
+pub struct MachinePoolStatus {
+    /// Every version, and how many nodes run it.
+    pub versions: Vec<VersionCount>,
 }
 
 /// What the machines of a set are made of.

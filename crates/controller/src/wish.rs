@@ -4,13 +4,13 @@
 mod asked;
 mod turn;
 
-use instar_api::{ClusterUpgrade, StrategyType};
-use instar_planner::{PoolWish, Progressing, Strategy, Target, Wish};
+use instar_api::{ClusterUpgrade, RECORD_ANNOTATION, StrategyType};
+use instar_planner::{Origin, PoolWish, Progressing, Strategy, Target, Wish};
 use kube::ResourceExt;
 
 use crate::patches::Patches;
 
-pub(crate) use asked::{Asked, Stands, asked};
+pub(crate) use asked::{Asked, Stands, asked, record_of};
 pub(crate) use turn::{Mark, Upgrades, mark, over};
 
 /// How many pools at a time for Parallel without a limit.
@@ -41,6 +41,11 @@ pub(crate) fn wish(upgrade: &ClusterUpgrade) -> Wish {
         patches: patches.machines,
         bootstrap_patches: patches.bootstrap,
         unreadable: patches.unreadable,
+        origin: if upgrade.annotations().contains_key(RECORD_ANNOTATION) {
+            Origin::Cluster
+        } else {
+            Origin::Upgrade
+        },
         progress: if spec.paused {
             Progressing::Paused
         } else {

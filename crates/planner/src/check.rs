@@ -1,5 +1,7 @@
 //! The invariants, held against a decision by a reading of the snapshot of its own.
 
+mod topology;
+
 use instar_domain::{BuildOrder, KubeVersion, skew};
 use serde_json::Value;
 
@@ -47,15 +49,24 @@ pub enum Violation {
     NotFresh,
     /// A template that something refers to would be deleted.
     StillReferred,
-    /// A template that isn't ours would be deleted.
+    /// What isn't ours would be deleted or written.
     NotOurs,
+    /// A pin that a Cluster carries would be changed or taken away.
+    PinRewritten,
 }
 
 /// All invariants that a decision breaks.
 #[must_use]
 pub fn check(snapshot: &Snapshot, decision: &Decision) -> Vec<Violation> {
     let mut broken = Vec::new();
-    if decision.action != Action::Nothing && !is_open(snapshot) {
+    let may_be_written = match &decision.action {
+        Action::Nothing => true,
+        Action::EditVersion(_) | Action::CompletePins(_) => is_live(snapshot),
+        Action::MintTemplate(_) | Action::SwapControlPlane(_) | Action::SwapWorkers(_) | Action::DeleteTemplate(_) => {
+            is_open(snapshot)
+        }
+    };
+    if !may_be_written {
         broken.push(Violation::Untouchable);
     }
     match &decision.action {
@@ -64,14 +75,19 @@ pub fn check(snapshot: &Snapshot, decision: &Decision) -> Vec<Violation> {
         Action::DeleteTemplate(delete) => check_delete(snapshot, delete, &mut broken),
         Action::SwapControlPlane(swap) => check_control_plane(snapshot, swap, &mut broken),
         Action::SwapWorkers(swap) => check_workers(snapshot, swap, &mut broken),
+        Action::EditVersion(edit) => topology::check_edit(snapshot, edit, &mut broken),
+        Action::CompletePins(complete) => topology::check_pins(snapshot, complete, &mut broken),
     }
     broken
 }
 
+fn is_live(snapshot: &Snapshot) -> bool {
+    snapshot.cluster.standing == Standing::Live && snapshot.wish.progress == Progressing::Going
+}
+
 fn is_open(snapshot: &Snapshot) -> bool {
-    snapshot.cluster.standing == Standing::Live
+    is_live(snapshot)
         && snapshot.cluster.kind == ClusterKind::Classic
-        && snapshot.wish.progress == Progressing::Going
         && control_plane(snapshot).is_some_and(|control_plane| is_ours(&control_plane.object))
 }
 

@@ -4,6 +4,8 @@ mod about;
 mod progress;
 mod words;
 
+use std::collections::BTreeMap;
+
 use instar_catalog::Miss;
 use instar_domain::KubeVersion;
 use jiff::Timestamp;
@@ -42,6 +44,10 @@ pub enum Action {
     SwapWorkers(Swap),
     /// Delete a template that nothing refers to.
     DeleteTemplate(DeleteTemplate),
+    /// Edit a topology Cluster's version.
+    EditVersion(EditVersion),
+    /// Name the releases of versions that a topology Cluster goes through and has no pins for.
+    CompletePins(CompletePins),
     /// Write nothing.
     Nothing,
 }
@@ -91,6 +97,32 @@ pub struct DeleteTemplate {
     pub template: TemplateRef,
     /// The precondition.
     pub resource_version: ResourceVersion,
+}
+
+/// A merge patch of a topology Cluster's version.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EditVersion {
+    /// The Cluster.
+    pub name: String,
+    /// What the write compares with; it stands in the patch too.
+    pub resource_version: ResourceVersion,
+    /// The version as it is written: admission resolves it.
+    pub target: String,
+    /// The JSON merge patch.
+    pub patch: Value,
+}
+
+/// A merge patch of a topology Cluster's pins.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CompletePins {
+    /// The Cluster.
+    pub name: String,
+    /// What the write compares with; it stands in the patch too.
+    pub resource_version: ResourceVersion,
+    /// The releases that are named, by version: admission fills in their values.
+    pub releases: BTreeMap<KubeVersion, String>,
+    /// The JSON merge patch.
+    pub patch: Value,
 }
 
 /// What is waited for, or stands in the way.
@@ -253,6 +285,59 @@ pub enum Waiting {
         /// What.
         field: Field,
     },
+    /// Cluster API can't reconcile the topology.
+    TopologyNotReconciled {
+        /// Why, in Cluster API's words.
+        message: String,
+    },
+    /// A hook, or an annotation in its place, holds the upgrade.
+    HookBlocking {
+        /// Which, in Cluster API's words.
+        message: String,
+    },
+    /// Somebody deferred the upgrade of pools by annotation.
+    UpgradeDeferred {
+        /// Of which, in Cluster API's words.
+        message: String,
+    },
+    /// Cluster API says what it is at.
+    ClusterApi {
+        /// The kind of the object of which it says so.
+        kind: String,
+        /// Its name.
+        name: String,
+        /// In which condition.
+        condition: String,
+        /// Its words.
+        message: String,
+    },
+    /// A MachinePool hasn't got to what its spec says.
+    MachinePoolRollingOut {
+        /// Its name.
+        name: String,
+        /// What its spec says.
+        version: KubeVersion,
+    },
+    /// Somebody edited the Cluster's version after a `ClusterUpgrade` had written it.
+    VersionEdited {
+        /// What it is now.
+        version: KubeVersion,
+    },
+    /// The Cluster goes elsewhere by now.
+    Superseded {
+        /// Where.
+        version: KubeVersion,
+    },
+    /// The Cluster is on its way to the version that it has; the edit comes afterwards.
+    UpgradeUnderWay {
+        /// Where to.
+        version: KubeVersion,
+    },
+    /// The API server, or a webhook that it asked, refuses the write.
+    Refused {
+        /// Why, in its words.
+        message: String,
+    },
     /// An old template is still kept.
     Retained {
         /// Which.
@@ -287,7 +372,7 @@ impl Waiting {
     #[must_use]
     pub fn refuses(&self) -> bool {
         match self {
-            Self::SourceMismatch { .. } => true,
+            Self::SourceMismatch { .. } | Self::Superseded { .. } => true,
             Self::NoPath(reason) => matches!(**reason, NoPath::Downgrade { .. }),
             Self::Paused { .. }
             | Self::Deleting { .. }
@@ -311,6 +396,14 @@ impl Waiting {
             | Self::PoolAhead { .. }
             | Self::PinOutOfReach { .. }
             | Self::ForeignWriter { .. }
+            | Self::TopologyNotReconciled { .. }
+            | Self::HookBlocking { .. }
+            | Self::UpgradeDeferred { .. }
+            | Self::ClusterApi { .. }
+            | Self::MachinePoolRollingOut { .. }
+            | Self::VersionEdited { .. }
+            | Self::UpgradeUnderWay { .. }
+            | Self::Refused { .. }
             | Self::Retained { .. } => false,
         }
     }

@@ -13,6 +13,10 @@ mod template;
 mod workers;
 
 use self::{goal::Goal, scene::Scene, workers::Turn};
+pub(crate) use self::{
+    goal::is_older,
+    scene::{converged, is_as},
+};
 use crate::{
     decision::{Action, Decision, Progress, Stage, Waiting},
     snapshot::Snapshot,

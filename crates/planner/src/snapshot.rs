@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
+use instar_api::Pins;
 use instar_catalog::Catalog;
 use instar_domain::KubeVersion;
 use jiff::Timestamp;
@@ -63,7 +64,7 @@ pub struct Unreadable {
 }
 
 /// The Cluster.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Cluster {
     /// Its namespace, and that of all its objects.
     pub namespace: String,
@@ -78,12 +79,69 @@ pub struct Cluster {
 }
 
 /// Who mints and swaps the templates of a cluster.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum ClusterKind {
     /// Instar.
     Classic,
     /// Cluster API's topology controller.
-    Topology,
+    Topology(Box<Observed<Topology>>),
+}
+
+/// What a topology Cluster asks for, and what Cluster API says of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Topology {
+    /// What a write compares with.
+    pub resource_version: ResourceVersion,
+    /// Counts the edits of its spec.
+    pub generation: i64,
+    /// `spec.topology.version`.
+    pub version: KubeVersion,
+    /// Its bill of materials; absent where its class isn't wired, or before its first edit.
+    pub pins: Option<Pins>,
+    /// What Cluster API plans for the control plane (`status.controlPlane.upgradePlan`).
+    pub control_plane_plan: Vec<KubeVersion>,
+    /// What Cluster API plans for the workers (`status.workers.upgradePlan`).
+    pub workers_plan: Vec<KubeVersion>,
+    /// Which `ClusterUpgrade` wrote the version last, if one did.
+    pub asked: Option<Asked>,
+    /// What Cluster API says of it.
+    pub conditions: Vec<Condition>,
+}
+
+/// Which `ClusterUpgrade` wrote a Cluster's version, kept in the Cluster's annotation
+/// [`crate::LEDGER_ANNOTATION`]: it writes it once, and whoever changes it afterwards is found by it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Asked {
+    /// The `ClusterUpgrade`'s name.
+    pub upgrade: String,
+    /// Its target.
+    pub target: String,
+}
+
+/// A condition of an object of Cluster API's.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Condition {
+    /// Its type.
+    pub kind: String,
+    /// Whether it holds.
+    pub status: ConditionStatus,
+    /// A word for programs.
+    pub reason: String,
+    /// Words for people.
+    pub message: String,
+    /// The generation that it tells of, where it says so.
+    pub observed_generation: i64,
+}
+
+/// Whether a condition holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ConditionStatus {
+    /// It does.
+    True,
+    /// It doesn't.
+    False,
+    /// Nobody knows.
+    Unknown,
 }
 
 /// Whether an object may be written to.
@@ -131,6 +189,8 @@ pub struct Object {
     pub owner: Owner,
     /// What our last swap wrote into it.
     pub ledger: Option<Ledger>,
+    /// What Cluster API says of it.
+    pub conditions: Vec<Condition>,
 }
 
 /// What a swap wrote, kept in the annotation [`crate::LEDGER_ANNOTATION`] of what it was written
@@ -270,6 +330,10 @@ pub struct MachinePool {
     pub name: String,
     /// The version of its machines.
     pub version: KubeVersion,
+    /// The versions that its nodes run, as far as they are known.
+    pub observed: Vec<KubeVersion>,
+    /// Whose it is.
+    pub owner: Owner,
 }
 
 /// A Machine.
@@ -371,6 +435,31 @@ impl Template {
     #[must_use]
     pub fn minted_for(&self) -> Option<&str> {
         self.labels.get(RELEASE_LABEL).map(String::as_str)
+    }
+}
+
+impl Topology {
+    /// What Cluster API says of the topology as a whole.
+    #[must_use]
+    pub fn reconciled(&self) -> Option<&Condition> {
+        self.conditions
+            .iter()
+            .find(|condition| condition.kind == "TopologyReconciled")
+    }
+}
+
+impl Asked {
+    /// Reads the annotation. A garbled one counts as none.
+    #[must_use]
+    pub fn from_annotation(text: &str) -> Option<Self> {
+        serde_json::from_str(text).ok()
+    }
+
+    /// The annotation's text.
+    #[must_use]
+    pub fn to_annotation(&self) -> String {
+        // Texts alone always have a JSON form; the error can't come.
+        serde_json::to_string(self).unwrap_or_default()
     }
 }
 

@@ -30,6 +30,17 @@ pub struct Wish {
     pub progress: Progressing,
     /// What of it can't be read. Nothing is done before it can.
     pub unreadable: Vec<Unreadable>,
+    /// Whether the write is ours to make; only a topology cluster's can be somebody else's.
+    pub origin: Origin,
+}
+
+/// Who asked for an upgrade.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// The `ClusterUpgrade` itself.
+    Upgrade,
+    /// An edit of the topology Cluster, of which the `ClusterUpgrade` is the record: it never edits.
+    Cluster,
 }
 
 /// Whether an upgrade is to go on.
@@ -140,6 +151,7 @@ impl Wish {
             bootstrap_patches: BTreeMap::new(),
             progress: Progressing::Going,
             unreadable: Vec::new(),
+            origin: Origin::Upgrade,
         }
     }
 }

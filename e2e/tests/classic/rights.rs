@@ -11,12 +11,13 @@ use crate::controller::{Request, requests};
 /// A verb on a resource, with its subresource, of a group.
 type Right = (String, String, String);
 
-/// What no journey makes the controller do: the rows here set nothing in bootstrap templates, and old
-/// templates are kept for a day.
-const NOT_SEEN: [(&str, &str, &str); 3] = [
+/// What no journey makes the controller do: the rows here set nothing in bootstrap templates, old
+/// templates are kept for a day, and the topology clusters are in the program `journeys`.
+const NOT_SEEN: [(&str, &str, &str); 4] = [
     ("create", "kubeadmconfigtemplates", "bootstrap.cluster.x-k8s.io"),
     ("delete", "devmachinetemplates", "infrastructure.cluster.x-k8s.io"),
     ("delete", "kubeadmconfigtemplates", "bootstrap.cluster.x-k8s.io"),
+    ("patch", "clusters", "cluster.x-k8s.io"),
 ];
 
 /// Nothing was forbidden in all that ran before, nothing was asked for that isn't granted, and

@@ -46,7 +46,7 @@ impl Context {
         Ok(None)
     }
 
-    async fn make(&self, record: &ClusterUpgrade) -> Result<Done, Error> {
+    pub(super) async fn make(&self, record: &ClusterUpgrade) -> Result<Done, Error> {
         self.may_write()?;
         let parameters = PostParams {
             field_manager: Some(FIELD_MANAGER.to_owned()),

@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// An upgrade under way is looked at this often, whatever no watch tells: templates are not watched.
-const ANYWAY: Duration = Duration::from_mins(1);
+pub(super) const ANYWAY: Duration = Duration::from_mins(1);
 
 impl Context {
     pub(super) async fn go_on(&self, cluster: &Cluster, upgrade: &ClusterUpgrade) -> Result<Done, Error> {
@@ -43,9 +43,12 @@ impl Context {
         // A write that failed before is to be tried again before anything is said to be well.
         let health = match decision.action {
             Write::Nothing => Health::Fine,
-            Write::MintTemplate(_) | Write::SwapControlPlane(_) | Write::SwapWorkers(_) | Write::DeleteTemplate(_) => {
-                Health::Untried
-            }
+            Write::MintTemplate(_)
+            | Write::SwapControlPlane(_)
+            | Write::SwapWorkers(_)
+            | Write::DeleteTemplate(_)
+            | Write::EditVersion(_)
+            | Write::CompletePins(_) => Health::Untried,
         };
         self.report(cluster, upgrade, &snapshot, &decision, health).await?;
         let outcome = self.execute(cluster, upgrade, &decision).await;
@@ -66,13 +69,20 @@ impl Context {
         })
     }
 
-    async fn execute(&self, cluster: &Cluster, upgrade: &ClusterUpgrade, decision: &Decision) -> Result<Done, Error> {
+    pub(super) async fn execute(
+        &self,
+        cluster: &Cluster,
+        upgrade: &ClusterUpgrade,
+        decision: &Decision,
+    ) -> Result<Done, Error> {
         let (reason, counted) = match &decision.action {
             Write::Nothing => return Ok(Done::Idle),
             Write::MintTemplate(_) => ("MintedTemplate", Counted::Mint),
             Write::SwapControlPlane(_) => ("UpgradingControlPlane", Counted::Swap),
             Write::SwapWorkers(_) => ("UpgradingWorkers", Counted::Swap),
             Write::DeleteTemplate(_) => ("DeletedTemplate", Counted::Delete),
+            Write::EditVersion(_) => ("EditedVersion", Counted::Edit),
+            Write::CompletePins(_) => ("CompletedPins", Counted::Pins),
         };
         let namespace = cluster.namespace().unwrap_or_default();
         let step = Told(&decision.action).to_string();
@@ -94,7 +104,11 @@ impl Context {
         Ok(match &decision.action {
             // Templates are not watched, so nothing else would wake the Cluster.
             Write::MintTemplate(_) | Write::DeleteTemplate(_) => Done::Wrote,
-            Write::Nothing | Write::SwapControlPlane(_) | Write::SwapWorkers(_) => Done::Until(ANYWAY),
+            Write::Nothing
+            | Write::SwapControlPlane(_)
+            | Write::SwapWorkers(_)
+            | Write::EditVersion(_)
+            | Write::CompletePins(_) => Done::Until(ANYWAY),
         })
     }
 
@@ -115,7 +129,7 @@ pub(super) fn is_paused(snapshot: &Snapshot) -> bool {
     progress || snapshot.cluster.standing != Standing::Live
 }
 
-fn upgrade_is_open(decision: &Decision) -> bool {
+pub(super) fn upgrade_is_open(decision: &Decision) -> bool {
     match decision.progress.stage {
         instar_planner::Stage::Held | instar_planner::Stage::ControlPlane | instar_planner::Stage::Workers => true,
         instar_planner::Stage::Complete => false,

@@ -2,7 +2,9 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use instar_api::{ASKED_LABEL, ClusterUpgrade, ClusterUpgradeSpec, UpgradePhase, VERSION_ANNOTATION};
+use instar_api::{
+    ASKED_LABEL, ClusterUpgrade, ClusterUpgradeSpec, RECORD_ANNOTATION, UpgradePhase, VERSION_ANNOTATION,
+};
 use instar_capi::labels::CLUSTER_NAME;
 use instar_domain::{KubeVersion, Minor};
 use instar_planner::label_value;
@@ -92,6 +94,16 @@ pub(crate) fn asked(
 fn ordinal(upgrade: &ClusterUpgrade) -> u32 {
     let label = upgrade.labels().get(ASKED_LABEL);
     label.and_then(|label| label.parse().ok()).unwrap_or_default()
+}
+
+/// The record of the edit that set a topology Cluster's version. The same edit has the same name.
+pub(crate) fn record_of(cluster: &Cluster, version: &str) -> ClusterUpgrade {
+    let mut upgrade = record(cluster, version, 0);
+    upgrade.labels_mut().remove(ASKED_LABEL);
+    upgrade
+        .annotations_mut()
+        .insert(RECORD_ANNOTATION.to_owned(), "true".to_owned());
+    upgrade
 }
 
 fn record(cluster: &Cluster, target: &str, ordinal: u32) -> ClusterUpgrade {

@@ -45,7 +45,19 @@ impl Waiting {
                 kind: object.kind.as_str(),
                 name: object.name.as_str(),
             }),
-            Self::NoControlPlane => Some(About::Cluster),
+            Self::NoControlPlane
+            | Self::TopologyNotReconciled { .. }
+            | Self::HookBlocking { .. }
+            | Self::UpgradeDeferred { .. }
+            | Self::VersionEdited { .. }
+            | Self::Superseded { .. }
+            | Self::UpgradeUnderWay { .. }
+            | Self::Refused { .. } => Some(About::Cluster),
+            Self::ClusterApi { kind, name, .. } => Some(About::Object {
+                kind: kind.as_str(),
+                name: name.as_str(),
+            }),
+            Self::MachinePoolRollingOut { name, .. } => Some(About::Workers(WorkersKind::MachinePool, name.as_str())),
             // What is missing has no name, and a gate is no object.
             Self::NoTarget(_) | Self::NoRow { .. } | Self::GateClosed { .. } => None,
             Self::NoRelease { release, .. } | Self::NoImage { release, .. } => Some(About::Release(release.as_str())),

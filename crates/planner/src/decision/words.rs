@@ -33,13 +33,22 @@ impl Waiting {
             Self::WorkersBehind { .. } => "WorkersBehind",
             Self::PoolAhead { .. } => "PoolAhead",
             Self::PinOutOfReach { .. } => "PinOutOfReach",
-            Self::ForeignWriter { .. } => "ForeignWriter",
+            Self::ForeignWriter { .. } | Self::VersionEdited { .. } => "ForeignWriter",
+            Self::TopologyNotReconciled { .. } => "TopologyNotReconciled",
+            Self::HookBlocking { .. } => "HookBlocking",
+            Self::UpgradeDeferred { .. } => "UpgradeDeferred",
+            Self::ClusterApi { .. } => "ClusterApi",
+            Self::MachinePoolRollingOut { .. } => "MachinePoolRollingOut",
+            Self::Superseded { .. } => "Superseded",
+            Self::UpgradeUnderWay { .. } => "UpgradeUnderWay",
+            Self::Refused { .. } => "Refused",
             Self::Retained { .. } => "Retained",
         }
     }
 }
 
 impl fmt::Display for Waiting {
+    #[allow(clippy::too_many_lines, reason = "a sentence for each reason")]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Paused { kind, name } => write!(f, "{kind} {name} is paused"),
@@ -133,6 +142,30 @@ impl fmt::Display for Waiting {
             Self::ForeignWriter { pool, field } => {
                 write!(f, "somebody else changed {field} of {pool} after it had been swapped")
             }
+            Self::TopologyNotReconciled { message } => {
+                write!(f, "Cluster API can't reconcile the topology: {message}")
+            }
+            Self::HookBlocking { message } | Self::UpgradeDeferred { message } | Self::Refused { message } => {
+                f.write_str(message)
+            }
+            Self::ClusterApi {
+                kind,
+                name,
+                condition,
+                message,
+            } => write!(f, "{kind} {name}, {condition}: {message}"),
+            Self::MachinePoolRollingOut { name, version } => write!(f, "MachinePool {name} goes to {version}"),
+            Self::VersionEdited { version } => write!(
+                f,
+                "somebody else changed spec.topology.version to {version} after it had been written"
+            ),
+            Self::Superseded { version } => {
+                write!(f, "spec.topology.version is {version} by now, so this upgrade is over")
+            }
+            Self::UpgradeUnderWay { version } => write!(
+                f,
+                "the Cluster is on its way to {version}, and Cluster API takes no other version before it is there"
+            ),
             Self::Retained { template, until } => {
                 write!(f, "{} {} is kept until {until}", template.kind, template.name)
             }

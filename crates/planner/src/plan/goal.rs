@@ -93,7 +93,7 @@ fn begins_there(scene: &Scene<'_>) -> Result<(), Waiting> {
 /// Whether a version or a prefix is older than what the control plane's spec says, be it in the
 /// catalog or not: the version that an upgrade came from needn't be. With a dash it may be the name
 /// of a release, which the catalog knows best.
-fn is_older(text: &str, present: &KubeVersion) -> bool {
+pub(crate) fn is_older(text: &str, present: &KubeVersion) -> bool {
     if text.contains('-') {
         return false;
     }

@@ -205,14 +205,14 @@ fn makes(set: &MachineSet, pool: &MachineDeployment) -> bool {
 }
 
 /// Whether a machine is as the spec of its pool says.
-pub(super) fn is_as(machine: &Machine, version: &KubeVersion, template: Option<&TemplateRef>) -> bool {
+pub(crate) fn is_as(machine: &Machine, version: &KubeVersion, template: Option<&TemplateRef>) -> bool {
     let from = machine.template.as_ref();
     let same_template = template.is_none_or(|template| from.is_none_or(|from| *from == template.name));
     machine.version == *version && same_template
 }
 
 /// Whether a machine runs that version, and so does its node.
-pub(super) fn converged(machine: &Machine, version: &KubeVersion) -> bool {
+pub(crate) fn converged(machine: &Machine, version: &KubeVersion) -> bool {
     let node = match &machine.node {
         Node::Absent | Node::Joined { version: None, .. } => false,
         Node::Joined {
@@ -251,7 +251,7 @@ fn may_be_written(snapshot: &Snapshot) -> Result<(), Vec<Waiting>> {
     }
     match snapshot.cluster.kind {
         ClusterKind::Classic => {}
-        ClusterKind::Topology => reasons.push(Waiting::TopologyOwned {
+        ClusterKind::Topology(_) => reasons.push(Waiting::TopologyOwned {
             kind: "Cluster".to_owned(),
             name: snapshot.cluster.name.clone(),
         }),

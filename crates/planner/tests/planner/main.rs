@@ -11,6 +11,7 @@ mod progress;
 mod properties;
 mod retire;
 mod scenarios;
+mod topology;
 mod violations;
 mod waiting;
 mod world;

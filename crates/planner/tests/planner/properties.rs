@@ -173,7 +173,11 @@ impl Run {
                     swap.pool
                 );
             }
-            Action::MintTemplate(_) | Action::DeleteTemplate(_) | Action::Nothing => {}
+            Action::MintTemplate(_)
+            | Action::DeleteTemplate(_)
+            | Action::EditVersion(_)
+            | Action::CompletePins(_)
+            | Action::Nothing => {}
         }
     }
 

@@ -14,6 +14,8 @@ fn text(decision: &Decision) -> String {
     let swap = |swap: &Swap| format!("swap {} to {}\n{:#}", swap.pool, swap.release, swap.patch);
     match &decision.action {
         Action::Nothing => text.push_str("nothing"),
+        Action::EditVersion(edit) => write!(text, "edit {:#}", edit.patch).unwrap(),
+        Action::CompletePins(complete) => write!(text, "pin {:#}", complete.patch).unwrap(),
         Action::MintTemplate(mint) => write!(text, "mint for {}\n{:#}", mint.pool, mint.object).unwrap(),
         Action::SwapControlPlane(action) | Action::SwapWorkers(action) => text.push_str(&swap(action)),
         Action::DeleteTemplate(delete) => write!(text, "delete {}", delete.template.name).unwrap(),

@@ -16,7 +16,11 @@ type Case = (Violation, fn(&mut Snapshot, &mut Decision));
 fn swap(decision: &mut Decision) -> &mut Swap {
     match &mut decision.action {
         Action::SwapControlPlane(swap) | Action::SwapWorkers(swap) => swap,
-        Action::MintTemplate(_) | Action::DeleteTemplate(_) | Action::Nothing => panic!("no swap"),
+        Action::MintTemplate(_)
+        | Action::DeleteTemplate(_)
+        | Action::EditVersion(_)
+        | Action::CompletePins(_)
+        | Action::Nothing => panic!("no swap"),
     }
 }
 
@@ -123,7 +127,12 @@ fn of_a_mint_and_of_a_deletion() {
     let mint = decide(&snapshot);
     let object = |decision: &mut Decision, change: fn(&mut serde_json::Value)| match &mut decision.action {
         Action::MintTemplate(mint) => change(&mut mint.object),
-        Action::SwapControlPlane(_) | Action::SwapWorkers(_) | Action::DeleteTemplate(_) | Action::Nothing => {
+        Action::SwapControlPlane(_)
+        | Action::SwapWorkers(_)
+        | Action::DeleteTemplate(_)
+        | Action::EditVersion(_)
+        | Action::CompletePins(_)
+        | Action::Nothing => {
             panic!("no mint")
         }
     };

@@ -68,7 +68,7 @@ const STOPS: [Case; 23] = [
     ),
     (
         "a topology cluster",
-        |s| s.cluster.kind = ClusterKind::Topology,
+        |s| s.cluster.kind = ClusterKind::Topology(Box::new(invalid("Cluster"))),
         "TopologyOwned: Cluster blue belongs to the topology controller, which mints and swaps itself",
     ),
     (
@@ -183,6 +183,8 @@ const STOPS: [Case; 23] = [
             s.machine_pools = vec![Observed::Read(MachinePool {
                 name: "mp".to_owned(),
                 version: version("v1.30.5"),
+                observed: Vec::new(),
+                owner: Owner::User,
             })];
         },
         "WorkersBehind: MachinePool mp runs v1.30.5, too far behind v1.34.5, to which the control plane would go",

@@ -23,6 +23,7 @@ fn object(kind: &str, name: &str) -> Object {
         standing: Standing::Live,
         owner: Owner::User,
         ledger: None,
+        conditions: Vec::new(),
     }
 }
 

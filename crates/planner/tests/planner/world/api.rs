@@ -18,7 +18,8 @@ pub enum Answer {
 impl World {
     pub fn write(&mut self, action: &Action) -> Answer {
         match action {
-            Action::Nothing => Answer::Done,
+            // Classic clusters alone live here.
+            Action::Nothing | Action::EditVersion(_) | Action::CompletePins(_) => Answer::Done,
             Action::MintTemplate(mint) => self.create(&mint.object),
             Action::SwapControlPlane(swap) => self.swap_control_plane(swap),
             Action::SwapWorkers(swap) => self.swap_workers(swap),

@@ -246,6 +246,7 @@ fn object(api_version: &str, kind: &str, name: &str) -> Object {
         standing: Standing::Live,
         owner: Owner::User,
         ledger: None,
+        conditions: Vec::new(),
     }
 }
 

@@ -1,0 +1,193 @@
+//! A topology Cluster: the record of its upgrade, and the two writes that are left for us.
+//!
+//! A write comes before its report here, since it may be refused: what Cluster API and admission
+//! say then is what has to be told.
+
+use std::sync::Arc;
+
+use instar_api::{ClusterUpgrade, UpgradePhase};
+use instar_planner::{
+    Action as Write, Decision, Snapshot, Stage, Standing, Waiting, check, follow, is_aimed_at_present, passed,
+    under_way,
+};
+use jiff::Timestamp;
+use kube::ResourceExt;
+
+use super::{
+    Context, Done,
+    steps::{ANYWAY, is_paused, upgrade_is_open},
+};
+use crate::{
+    api::Error,
+    gather::gather,
+    report::Health,
+    views::Cluster,
+    wish::{self, Upgrades},
+};
+
+/// Whose turn it is.
+enum Turn {
+    /// This one's.
+    Of(Arc<ClusterUpgrade>),
+    /// The Cluster moves, and this is to be its record.
+    Record(Box<ClusterUpgrade>),
+    /// Nobody's.
+    Nobody,
+}
+
+impl Context {
+    /// One pass over a topology Cluster at a version.
+    pub(super) async fn follow(&self, cluster: &Cluster, version: &str) -> Result<Done, Error> {
+        let namespace = cluster.namespace().unwrap_or_default();
+        let known = self.caches.upgrades.of(&namespace, &cluster.name_any());
+        let upgrades = Upgrades::sort(known.clone(), None);
+        let record = wish::record_of(cluster, version);
+        let snapshot = self.snapshot(cluster, &record);
+        match (snapshot.cluster.standing, &upgrades.active) {
+            (Standing::Live, _) => {}
+            (Standing::Deleting, Some(active)) => return self.tell_of_deletion(cluster, active).await,
+            (Standing::Deleting | Standing::Paused, _) => return Ok(Done::Idle),
+        }
+        self.mark(&known).await?;
+        let turn = if under_way(&snapshot) {
+            self.turn(cluster, record, &known, &upgrades)
+        } else {
+            upgrades.active.clone().map_or(Turn::Nobody, Turn::Of)
+        };
+        let active = match turn {
+            Turn::Of(active) => active,
+            Turn::Record(record) => return self.make(&record).await,
+            Turn::Nobody => return Ok(Done::Idle),
+        };
+        let open = upgrades.active.iter().chain(&upgrades.refused);
+        let others: Vec<_> = open
+            .filter(|open| open.name_any() != active.name_any())
+            .cloned()
+            .collect();
+        self.refuse(cluster, &others, &active).await?;
+        self.go_along(cluster, &active).await
+    }
+
+    /// While a Cluster moves, it is the turn of who wants it where it goes: of one that is open, else
+    /// of the record. A record that is over and was not done has come true after all.
+    fn turn(
+        &self,
+        cluster: &Cluster,
+        record: ClusterUpgrade,
+        known: &[Arc<ClusterUpgrade>],
+        upgrades: &Upgrades,
+    ) -> Turn {
+        let mut open = upgrades.active.iter().chain(&upgrades.refused);
+        let wants_it = |open: &&Arc<ClusterUpgrade>| is_aimed_at_present(&self.snapshot(cluster, open));
+        if let Some(wants_it) = open.find(wants_it) {
+            return Turn::Of(Arc::clone(wants_it));
+        }
+        match known.iter().find(|known| known.name_any() == record.name_any()) {
+            None => Turn::Record(Box::new(record)),
+            Some(known) if wish::over(known) == Some(UpgradePhase::Completed) => {
+                upgrades.active.clone().map_or(Turn::Nobody, Turn::Of)
+            }
+            Some(known) => Turn::Of(Arc::clone(known)),
+        }
+    }
+
+    async fn tell_of_deletion(&self, cluster: &Cluster, upgrade: &ClusterUpgrade) -> Result<Done, Error> {
+        let snapshot = self.snapshot(cluster, upgrade);
+        if !upgrade.spec.paused {
+            let decision = follow(&snapshot);
+            self.report(cluster, upgrade, &snapshot, &decision, Health::Fine)
+                .await?;
+        }
+        Ok(Done::Idle)
+    }
+
+    fn snapshot(&self, cluster: &Cluster, upgrade: &ClusterUpgrade) -> Snapshot {
+        gather(&self.caches, cluster, upgrade, Timestamp::now())
+    }
+
+    async fn go_along(&self, cluster: &Cluster, upgrade: &ClusterUpgrade) -> Result<Done, Error> {
+        let snapshot = self.snapshot(cluster, upgrade);
+        if is_paused(&snapshot) {
+            return Ok(Done::Idle);
+        }
+        let mut decision = follow(&snapshot);
+        let broken = check(&snapshot, &decision);
+        if !broken.is_empty() {
+            let error = Error::Violation(format!("{broken:?}"));
+            self.complain(cluster, upgrade, &snapshot, &decision, &error).await?;
+            return Err(error);
+        }
+        keep_passed(upgrade, &passed(&snapshot), &mut decision);
+        let outcome = self.execute(cluster, upgrade, &decision).await;
+        let refusal = outcome.as_ref().err().and_then(Error::refusal);
+        if let Some(message) = refusal {
+            decision.action = Write::Nothing;
+            decision.progress.stage = Stage::Held;
+            decision.waiting.insert(0, Waiting::Refused { message });
+        }
+        let health = match &outcome {
+            Err(error) if error.refusal().is_none() => Health::Untried,
+            Ok(_) | Err(_) => Health::Fine,
+        };
+        self.report(cluster, upgrade, &snapshot, &decision, health).await?;
+        Ok(match outcome? {
+            Done::Idle if upgrade_is_open(&decision) => Done::Until(ANYWAY),
+            done => done,
+        })
+    }
+}
+
+/// Cluster API tells what is left of the path alone, and it may change on the way: the record keeps
+/// what it told before, as far as that was passed.
+fn keep_passed(upgrade: &ClusterUpgrade, passed: &[String], decision: &mut Decision) {
+    let left = &decision.progress.path;
+    let before = upgrade.status.iter().flat_map(|status| &status.path);
+    let kept = before.filter(|release| passed.contains(release) && !left.contains(release));
+    decision.progress.path = kept.chain(left).cloned().collect();
+}
+
+#[cfg(test)]
+mod tests {
+    use instar_api::ClusterUpgradeStatus;
+    use instar_planner::Progress;
+
+    use super::*;
+    use crate::views::ClusterSpec;
+
+    #[test]
+    fn the_path_keeps_what_was_passed_and_drops_what_is_not_gone_to_any_more() {
+        let names = |names: &[&str]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
+        for (before, passed, left, path) in [
+            (&[][..], &["33-1"][..], &["34-1", "35-1"][..], &["34-1", "35-1"][..]),
+            (&["34-1", "35-1"], &["33-1", "34-1"], &["35-1"], &["34-1", "35-1"]),
+            (&["34-1", "35-1"], &["33-1", "34-1", "35-1"], &[], &["34-1", "35-1"]),
+            // The class' versions changed: 35-2 comes instead of 35-1.
+            (&["34-1", "35-1"], &["33-1", "34-1"], &["35-2"], &["34-1", "35-2"]),
+            // While the control plane goes there, 35-1 has a pin that is older.
+            (
+                &["34-1", "35-2"],
+                &["33-1", "34-1", "35-1", "35-2"],
+                &["35-2"],
+                &["34-1", "35-2"],
+            ),
+        ] {
+            let mut upgrade = wish::record_of(&Cluster::new("c", ClusterSpec::default()), "v1.35.2");
+            upgrade.status = Some(ClusterUpgradeStatus {
+                path: names(before),
+                ..ClusterUpgradeStatus::default()
+            });
+            let mut decision = Decision {
+                action: Write::Nothing,
+                waiting: Vec::new(),
+                progress: Progress {
+                    stage: Stage::ControlPlane,
+                    path: names(left),
+                    pools: Vec::new(),
+                    templates: Vec::new(),
+                },
+            };
+            keep_passed(&upgrade, &names(passed), &mut decision);
+            assert_eq!(decision.progress.path, names(path), "{before:?} {passed:?} {left:?}");
+        }
+    }
+}

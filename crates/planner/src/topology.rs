@@ -1,0 +1,116 @@
+//! A topology cluster: what Cluster API does there, and the two writes that are left for us.
+//!
+//! Cluster API mints and swaps. We write the Cluster's version, where a `ClusterUpgrade` asks for
+//! it, once; and we name the release of a version that Cluster API has come to plan and that has no
+//! pin. All else is telling: where it is, and what Cluster API waits for, in its words.
+
+mod goal;
+mod pins;
+mod progress;
+mod scene;
+mod words;
+
+use instar_domain::KubeVersion;
+
+use self::{
+    goal::Goal,
+    progress::{path, pools, stage},
+    scene::Scene,
+};
+use crate::{
+    decision::{Action, Decision, Progress, Stage, Waiting},
+    snapshot::{ClusterKind, Observed, Snapshot, Standing},
+    wish::Progressing,
+};
+
+/// Decides. The snapshot may be old: what is written carries the compare that refuses it then.
+#[must_use]
+pub fn follow(snapshot: &Snapshot) -> Decision {
+    let closed = closed(snapshot);
+    if !closed.is_empty() {
+        return Decision::held(closed);
+    }
+    let scene = match Scene::read(snapshot) {
+        Ok(scene) => scene,
+        Err(waiting) => return Decision::held(waiting),
+    };
+    let (stage, action, waiting) = match Goal::find(&scene) {
+        Goal::There => there(&scene),
+        Goal::Edit(edit) => (Stage::ControlPlane, Action::EditVersion(*edit), Vec::new()),
+        Goal::Held(waiting) => (Stage::Held, Action::Nothing, waiting),
+    };
+    Decision {
+        action,
+        waiting,
+        progress: Progress {
+            stage,
+            path: path(&scene),
+            pools: pools(&scene),
+            templates: Vec::new(),
+        },
+    }
+}
+
+/// Whether Cluster API takes a topology cluster from one version to another: some object or machine
+/// of it isn't at the Cluster's version. One that is still being created is at one version only.
+#[must_use]
+pub fn under_way(snapshot: &Snapshot) -> bool {
+    Scene::read(snapshot).is_ok_and(|scene| scene.is_moving())
+}
+
+/// Whether the Cluster's version is what is asked: nothing is to be edited.
+#[must_use]
+pub fn is_aimed_at_present(snapshot: &Snapshot) -> bool {
+    Scene::read(snapshot).is_ok_and(|scene| matches!(Goal::find(&scene), Goal::There))
+}
+
+/// The releases that a topology cluster may have passed: a record keeps those that it was seen at.
+#[must_use]
+pub fn passed(snapshot: &Snapshot) -> Vec<String> {
+    Scene::read(snapshot).map_or_else(|_| Vec::new(), |scene| progress::passed(&scene))
+}
+
+fn there(scene: &Scene<'_>) -> (Stage, Action, Vec<Waiting>) {
+    let mut waiting = Vec::new();
+    let action = pins::complete(scene, &mut waiting);
+    let stage = stage(scene, &mut waiting);
+    (stage, action, waiting)
+}
+
+/// Why nothing may be written at all.
+fn closed(snapshot: &Snapshot) -> Vec<Waiting> {
+    let (kind, name) = ("Cluster".to_owned(), snapshot.cluster.name.clone());
+    let mut reasons = Vec::new();
+    match snapshot.cluster.standing {
+        Standing::Live => {}
+        Standing::Paused => reasons.push(Waiting::Paused { kind, name }),
+        Standing::Deleting => reasons.push(Waiting::Deleting { kind, name }),
+    }
+    match snapshot.wish.progress {
+        Progressing::Going => {}
+        Progressing::Paused => reasons.push(Waiting::Paused {
+            kind: "ClusterUpgrade".to_owned(),
+            name: snapshot.wish.upgrade.clone(),
+        }),
+    }
+    let unreadable = snapshot.wish.unreadable.iter();
+    reasons.extend(unreadable.cloned().map(Waiting::Unreadable));
+    reasons
+}
+
+/// What the topology says, where there is one that can be read.
+pub(crate) fn topology(snapshot: &Snapshot) -> Option<&crate::snapshot::Topology> {
+    match &snapshot.cluster.kind {
+        ClusterKind::Classic => None,
+        ClusterKind::Topology(topology) => match topology.as_ref() {
+            Observed::Read(topology) => Some(topology),
+            Observed::Invalid(_) => None,
+        },
+    }
+}
+
+/// The name of the release that a version is pinned to, else the version.
+fn release_name(scene: &Scene<'_>, version: &KubeVersion) -> String {
+    let pin = scene.topology.pins.as_ref().and_then(|pins| pins.releases.get(version));
+    pin.map_or_else(|| version.to_string(), |pin| pin.release.clone())
+}

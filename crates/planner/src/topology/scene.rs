@@ -1,0 +1,155 @@
+//! The snapshot of a topology cluster, read: what is the topology controller's, in order.
+
+use instar_domain::KubeVersion;
+use jiff::{civil::Date, tz::TimeZone};
+
+use crate::{
+    decision::Waiting,
+    plan::{converged, is_as},
+    snapshot::{
+        ClusterKind, ControlPlane, Machine, MachineDeployment, MachinePool, MachineSet, Observed, Owner, PoolId,
+        Snapshot, Topology, Unreadable,
+    },
+};
+
+/// A topology cluster of which everything could be read. What a user put beside the topology is
+/// left out: nobody moves it.
+pub(super) struct Scene<'a> {
+    pub(super) snapshot: &'a Snapshot,
+    pub(super) topology: &'a Topology,
+    pub(super) today: Date,
+    pub(super) control_plane: &'a ControlPlane,
+    pub(super) pools: Vec<&'a MachineDeployment>,
+    pub(super) machine_pools: Vec<&'a MachinePool>,
+    machine_sets: Vec<&'a MachineSet>,
+    machines: Vec<&'a Machine>,
+}
+
+impl<'a> Scene<'a> {
+    pub(super) fn read(snapshot: &'a Snapshot) -> Result<Self, Vec<Waiting>> {
+        let mut unreadable = Vec::new();
+        let mut pools = read(&snapshot.pools, &mut unreadable);
+        let mut machine_sets = read(&snapshot.machine_sets, &mut unreadable);
+        let mut machine_pools = read(&snapshot.machine_pools, &mut unreadable);
+        let mut machines = read(&snapshot.machines, &mut unreadable);
+        let topology = match &snapshot.cluster.kind {
+            ClusterKind::Classic => None,
+            ClusterKind::Topology(topology) => one(topology, &mut unreadable),
+        };
+        let control_plane = match &snapshot.control_plane {
+            None => return Err(vec![Waiting::NoControlPlane]),
+            Some(control_plane) => one(control_plane, &mut unreadable),
+        };
+        let (Some(topology), Some(control_plane), true) = (topology, control_plane, unreadable.is_empty()) else {
+            unreadable.sort();
+            return Err(unreadable.into_iter().cloned().map(Waiting::Unreadable).collect());
+        };
+        pools.retain(|pool| pool.object.owner == Owner::Topology);
+        machine_pools.retain(|pool| pool.owner == Owner::Topology);
+        let is_of_pool = |name: &String| pools.iter().any(|pool| pool.object.name == *name);
+        machine_sets.retain(|set| set.pool.as_ref().is_some_and(is_of_pool));
+        machines.retain(|machine| match &machine.pool {
+            None => false,
+            Some(PoolId::ControlPlane) => true,
+            Some(PoolId::Workers(name)) => is_of_pool(name),
+        });
+        // Lists come in any order; names decide.
+        pools.sort_by(|a, b| a.object.name.cmp(&b.object.name));
+        machine_sets.sort_by(|a, b| a.name.cmp(&b.name));
+        machine_pools.sort_by(|a, b| a.name.cmp(&b.name));
+        machines.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(Self {
+            snapshot,
+            topology,
+            today: snapshot.now.to_zoned(TimeZone::UTC).date(),
+            control_plane,
+            pools,
+            machine_pools,
+            machine_sets,
+            machines,
+        })
+    }
+
+    pub(super) fn machines_of(&self, pool: &PoolId) -> impl Iterator<Item = &'a Machine> {
+        let machines = self.machines.iter().copied();
+        machines.filter(move |machine| machine.pool.as_ref() == Some(pool))
+    }
+
+    /// Whether something says or runs another version than the Cluster's.
+    pub(super) fn is_moving(&self) -> bool {
+        let wanted = &self.topology.version;
+        self.versions().any(|version| version != wanted)
+    }
+
+    /// The lowest version that something says, or that the Cluster carries pins for: where an upgrade
+    /// that is under way began.
+    pub(super) fn lowest(&self) -> &'a KubeVersion {
+        let pins = self.topology.pins.iter();
+        let covered = pins.flat_map(|pins| pins.adopted.iter().chain(pins.releases.keys()));
+        let lowest = self.versions().chain(covered).min();
+        lowest.unwrap_or(&self.topology.version)
+    }
+
+    fn versions(&self) -> impl Iterator<Item = &'a KubeVersion> {
+        let sets = self.machine_sets.iter().filter(|set| set.replicas > 0);
+        std::iter::once(&self.control_plane.version)
+            .chain(self.pools.iter().map(|pool| &pool.version))
+            .chain(sets.map(|set| &set.version))
+            .chain(self.machine_pools.iter().map(|pool| &pool.version))
+            .chain(self.machines.iter().map(|machine| &machine.version))
+    }
+
+    /// Whether the control plane is all that its spec says, and nothing else.
+    pub(super) fn control_plane_settled(&self) -> bool {
+        let (object, version) = (&self.control_plane.object, &self.control_plane.version);
+        let template = self.control_plane.infrastructure.as_ref();
+        let observed = &self.control_plane.observed;
+        object.observed_generation >= object.generation
+            && !observed.is_empty()
+            && observed.iter().all(|seen| seen == version)
+            && self.control_plane.replicas.is_none_or(|counts| {
+                let counted = [counts.total, counts.ready, counts.up_to_date];
+                counted.iter().all(|count| *count == counts.desired)
+            })
+            && self
+                .machines_of(&PoolId::ControlPlane)
+                .all(|machine| is_as(machine, version, template) && converged(machine, version))
+    }
+
+    /// Whether a pool is all that its spec says, and nothing else. An autoscaler moves the count of
+    /// replicas at any time, so the MachineSet's is taken and not the pool's.
+    pub(super) fn pool_settled(&self, pool: &MachineDeployment) -> bool {
+        let mine = |set: &&MachineSet| set.pool.as_ref() == Some(&pool.object.name);
+        let makes = |set: &&MachineSet| {
+            set.version == pool.version && set.infrastructure == pool.infrastructure && set.bootstrap == pool.bootstrap
+        };
+        let (new, old): (Vec<_>, Vec<_>) = self.machine_sets.iter().copied().filter(mine).partition(makes);
+        let wanted = new.iter().map(|set| set.replicas).fold(0, u32::saturating_add);
+        let id = PoolId::Workers(pool.object.name.clone());
+        let machines: Vec<&Machine> = self.machines_of(&id).collect();
+        pool.object.observed_generation >= pool.object.generation
+            && old.iter().all(|set| set.replicas == 0)
+            && u32::try_from(machines.len()).is_ok_and(|there| there >= wanted)
+            && machines.iter().all(|machine| {
+                is_as(machine, &pool.version, Some(&pool.infrastructure)) && converged(machine, &pool.version)
+            })
+    }
+
+    pub(super) fn machine_pool_settled(pool: &MachinePool) -> bool {
+        pool.observed.iter().all(|seen| *seen == pool.version)
+    }
+}
+
+fn one<'a, T>(part: &'a Observed<T>, unreadable: &mut Vec<&'a Unreadable>) -> Option<&'a T> {
+    match part {
+        Observed::Read(part) => Some(part),
+        Observed::Invalid(object) => {
+            unreadable.push(object);
+            None
+        }
+    }
+}
+
+fn read<'a, T>(list: &'a [Observed<T>], unreadable: &mut Vec<&'a Unreadable>) -> Vec<&'a T> {
+    list.iter().filter_map(|part| one(part, unreadable)).collect()
+}

@@ -1,0 +1,302 @@
+//! Topology clusters: where they are, and the two writes that are left for us.
+
+mod held;
+mod sampled;
+mod written;
+
+use std::sync::Arc;
+
+use instar_api::{Pin, Pins};
+use instar_planner::{
+    Asked, ClusterKind, Condition, ConditionStatus, ControlPlane, Decision, Machine, MachineDeployment, Observed,
+    Origin, Owner, ResourceVersion, Snapshot, Stage, Target, Topology, check, follow, under_way,
+};
+
+use crate::world::{World, joined, version};
+
+/// A cluster at one version whose Cluster says another: 3 and 2x2, of the topology controller.
+fn cluster(runs: &str, says: &str) -> Snapshot {
+    let mut world = World::new(runs, 3, Target::Text(says.to_owned()));
+    for pool in ["md-0", "md-1"] {
+        world.add_pool(pool, &version(runs), 2);
+    }
+    let mut snapshot = world.snapshot();
+    control_plane(&mut snapshot).object.owner = Owner::Topology;
+    for pool in pools(&mut snapshot) {
+        pool.object.owner = Owner::Topology;
+    }
+    snapshot.wish.origin = Origin::Cluster;
+    snapshot.cluster.kind = ClusterKind::Topology(Box::new(Observed::Read(Topology {
+        resource_version: ResourceVersion("7".to_owned()),
+        generation: 2,
+        version: version(says),
+        pins: None,
+        control_plane_plan: Vec::new(),
+        workers_plan: Vec::new(),
+        asked: None,
+        conditions: vec![reconciled(ConditionStatus::True, "ReconcileSucceeded", "")],
+    })));
+    snapshot
+}
+
+fn reconciled(status: ConditionStatus, reason: &str, message: &str) -> Condition {
+    Condition {
+        kind: "TopologyReconciled".to_owned(),
+        status,
+        reason: reason.to_owned(),
+        message: message.to_owned(),
+        observed_generation: 2,
+    }
+}
+
+fn topology(snapshot: &mut Snapshot) -> &mut Topology {
+    match &mut snapshot.cluster.kind {
+        ClusterKind::Topology(topology) => match topology.as_mut() {
+            Observed::Read(topology) => topology,
+            Observed::Invalid(_) => panic!("a topology that can't be read"),
+        },
+        ClusterKind::Classic => panic!("a classic cluster"),
+    }
+}
+
+fn says(snapshot: &mut Snapshot, status: ConditionStatus, reason: &str, message: &str) {
+    topology(snapshot).conditions = vec![reconciled(status, reason, message)];
+}
+
+/// Pins for versions, each from the first row of its version.
+fn pins(adopted: &str, versions: &[&str]) -> Pins {
+    let pin = |text: &&str| {
+        let pin = Pin {
+            release: format!("{text}-1"),
+            ..Pin::default()
+        };
+        (version(text), pin)
+    };
+    Pins {
+        adopted: Some(version(adopted)),
+        releases: versions.iter().map(pin).collect(),
+    }
+}
+
+fn control_plane(snapshot: &mut Snapshot) -> &mut ControlPlane {
+    match &mut snapshot.control_plane {
+        Some(Observed::Read(control_plane)) => control_plane,
+        Some(Observed::Invalid(_)) | None => panic!("no control plane"),
+    }
+}
+
+fn pools(snapshot: &mut Snapshot) -> impl Iterator<Item = &mut MachineDeployment> {
+    snapshot.pools.iter_mut().filter_map(|pool| match pool {
+        Observed::Read(pool) => Some(pool),
+        Observed::Invalid(_) => None,
+    })
+}
+
+fn machines(snapshot: &mut Snapshot) -> impl Iterator<Item = &mut Machine> {
+    snapshot.machines.iter_mut().filter_map(|machine| match machine {
+        Observed::Read(machine) => Some(machine),
+        Observed::Invalid(_) => None,
+    })
+}
+
+/// The control plane and all of its machines go to a version.
+fn control_plane_goes(snapshot: &mut Snapshot, to: &str) {
+    let to = version(to);
+    control_plane(snapshot).version = to.clone();
+    control_plane(snapshot).observed = vec![to.clone()];
+    for machine in machines(snapshot).filter(|machine| machine.pool == Some(instar_planner::PoolId::ControlPlane)) {
+        machine.version = to.clone();
+        machine.node = joined(&machine.name, &to);
+    }
+}
+
+/// All pools and their machines go to a version.
+fn workers_go(snapshot: &mut Snapshot, to: &str) {
+    let to = version(to);
+    for pool in pools(snapshot) {
+        pool.version = to.clone();
+    }
+    for set in &mut snapshot.machine_sets {
+        if let Observed::Read(set) = set {
+            set.version = to.clone();
+        }
+    }
+    for machine in machines(snapshot).filter(|machine| machine.pool != Some(instar_planner::PoolId::ControlPlane)) {
+        machine.version = to.clone();
+        machine.node = joined(&machine.name, &to);
+    }
+}
+
+fn decide(snapshot: &Snapshot) -> Decision {
+    let decision = follow(snapshot);
+    assert_eq!(check(snapshot, &decision), [], "{decision:#?}");
+    assert_eq!(follow(snapshot), decision, "the same input, another decision");
+    decision
+}
+
+fn words(decision: &Decision) -> Vec<String> {
+    let words = decision.waiting.iter();
+    words
+        .map(|waiting| format!("{}: {waiting}", waiting.reason()))
+        .collect()
+}
+
+#[test]
+fn each_stage_is_told_as_it_is() {
+    let mut snapshot = cluster("v1.33.5", "v1.35.5");
+    topology(&mut snapshot).pins = Some(pins("v1.33.5", &["v1.34.5", "v1.35.5"]));
+    says(
+        &mut snapshot,
+        ConditionStatus::False,
+        "ClusterUpgrading",
+        "Cluster is upgrading to v1.35.5",
+    );
+    assert!(under_way(&snapshot));
+    let told = decide(&snapshot);
+    assert_eq!(told.progress.stage, Stage::ControlPlane);
+    assert_eq!(told.progress.path, ["v1.34.5-1", "v1.35.5-1"]);
+    assert_eq!(
+        words(&told),
+        [
+            "ControlPlaneRollingOut: the control plane goes to v1.35.5: 0 of 3 machines are there, the lowest runs v1.33.5",
+            "PoolRollingOut: MachineDeployment md-0 goes to v1.35.5: 0 of 2 machines are there",
+            "PoolRollingOut: MachineDeployment md-1 goes to v1.35.5: 0 of 2 machines are there",
+            "ClusterApi: Cluster blue, TopologyReconciled: Cluster is upgrading to v1.35.5",
+        ]
+    );
+
+    // On its way to the version between, with one machine still old.
+    control_plane_goes(&mut snapshot, "v1.34.5");
+    control_plane(&mut snapshot).observed.push(version("v1.33.5"));
+    topology(&mut snapshot).control_plane_plan = vec![version("v1.35.5")];
+    let told = decide(&snapshot);
+    assert_eq!(told.progress.path, ["v1.34.5-1", "v1.35.5-1"]);
+    assert_eq!(told.progress.stage, Stage::ControlPlane);
+    control_plane(&mut snapshot).observed.pop();
+    assert_eq!(decide(&snapshot).progress.path, ["v1.35.5-1"]);
+
+    control_plane_goes(&mut snapshot, "v1.35.5");
+    assert_eq!(decide(&snapshot).progress.stage, Stage::Workers);
+    workers_go(&mut snapshot, "v1.35.5");
+    assert!(!under_way(&snapshot));
+    // All is there, and Cluster API has something to do yet.
+    let told = decide(&snapshot);
+    assert_eq!(told.progress.stage, Stage::Workers);
+    assert_eq!(words(&told).len(), 1);
+    says(&mut snapshot, ConditionStatus::True, "ReconcileSucceeded", "");
+    let told = decide(&snapshot);
+    assert_eq!((told.progress.stage, told.waiting), (Stage::Complete, Vec::new()));
+    // What was said of an older edit counts for nothing.
+    topology(&mut snapshot).generation = 3;
+    assert_eq!(decide(&snapshot).progress.stage, Stage::Workers);
+}
+
+/// What is changed, and how.
+type Case = (&'static str, fn(&mut Snapshot));
+
+#[test]
+fn completed_means_every_machine_and_every_node() {
+    let done = || {
+        let mut snapshot = cluster("v1.35.5", "v1.35.5");
+        topology(&mut snapshot).pins = Some(pins("v1.35.5", &[]));
+        snapshot
+    };
+    assert_eq!(decide(&done()).progress.stage, Stage::Complete);
+    let cases: [Case; 8] = [
+        ("an old machine", |s| {
+            machines(s).last().unwrap().version = version("v1.34.5");
+        }),
+        ("a node of another version", |s| {
+            let machine = machines(s).next().unwrap();
+            machine.node = joined("x", &version("v1.34.5"));
+        }),
+        ("a machine without a node", |s| {
+            machines(s).next().unwrap().node = instar_planner::Node::Absent;
+        }),
+        ("an old MachineSet", |s| {
+            let Some(Observed::Read(set)) = s.machine_sets.first().cloned() else {
+                panic!("no MachineSet")
+            };
+            s.machine_sets.push(Observed::Read(instar_planner::MachineSet {
+                name: "old".to_owned(),
+                version: version("v1.34.5"),
+                ..set
+            }));
+        }),
+        ("a control plane that wasn't observed", |s| {
+            control_plane(s).object.generation = 2;
+        }),
+        ("a control plane that isn't counted", |s| {
+            control_plane(s).replicas.as_mut().unwrap().up_to_date = 2;
+        }),
+        ("a pool from another template", |s| {
+            pools(s).next().unwrap().infrastructure.name = "new".to_owned();
+        }),
+        ("a MachinePool", |s| {
+            s.machine_pools.push(Observed::Read(instar_planner::MachinePool {
+                name: "mp".to_owned(),
+                version: version("v1.35.5"),
+                observed: vec![version("v1.34.5")],
+                owner: Owner::Topology,
+            }));
+        }),
+    ];
+    for (case, change) in cases {
+        let mut snapshot = done();
+        change(&mut snapshot);
+        let told = decide(&snapshot);
+        assert_ne!(told.progress.stage, Stage::Complete, "{case}");
+        assert!(!told.waiting.is_empty(), "{case}");
+    }
+}
+
+#[test]
+fn what_stands_beside_the_topology_is_left_out() {
+    let mut snapshot = cluster("v1.35.5", "v1.35.5");
+    let mut world = World::new("v1.33.5", 0, Target::Text(String::new()));
+    world.add_pool("beside", &version("v1.33.5"), 1);
+    let beside = world.snapshot();
+    snapshot.pools.extend(beside.pools);
+    snapshot.machine_sets.extend(beside.machine_sets);
+    snapshot.machines.extend(beside.machines);
+    assert!(!under_way(&snapshot));
+    let told = decide(&snapshot);
+    assert_eq!(told.progress.stage, Stage::Complete);
+    assert_eq!(told.progress.pools.len(), 3);
+}
+
+#[test]
+fn what_is_being_created_is_not_under_way() {
+    let mut snapshot = cluster("v1.35.5", "v1.35.5");
+    for machine in machines(&mut snapshot) {
+        machine.node = instar_planner::Node::Absent;
+        machine.phase = instar_planner::MachinePhase::Provisioning;
+    }
+    assert!(!under_way(&snapshot));
+    snapshot.control_plane = None;
+    snapshot.machines.clear();
+    assert!(!under_way(&snapshot));
+    snapshot.cluster.kind = ClusterKind::Classic;
+    assert!(!under_way(&snapshot));
+}
+
+/// Asked by a ClusterUpgrade, of a Cluster that stands still.
+fn asked(runs: &str, target: &str) -> Snapshot {
+    let mut snapshot = cluster(runs, runs);
+    snapshot.wish.origin = Origin::Upgrade;
+    snapshot.wish.target = Target::Text(target.to_owned());
+    topology(&mut snapshot).pins = Some(pins(runs, &[]));
+    snapshot
+}
+
+fn written_by_us(snapshot: &mut Snapshot) {
+    let Target::Text(target) = snapshot.wish.target.clone() else {
+        panic!("a release")
+    };
+    let upgrade = snapshot.wish.upgrade.clone();
+    topology(snapshot).asked = Some(Asked { upgrade, target });
+}
+
+fn catalog_of(snapshot: &mut Snapshot, rows: Vec<(String, serde_json::Value)>) {
+    snapshot.catalog = Arc::clone(&crate::world::catalog::of(rows));
+}

@@ -15,7 +15,7 @@ pub(crate) struct Rows {
 }
 
 impl Rows {
-    /// `patch` is between 1 and 9, and no other journey's.
+    /// `patch` is between 1 and 99, and no other journey's; a revision has one digit.
     pub(crate) const fn new(patch: u8) -> Self {
         Self { patch }
     }

@@ -13,6 +13,9 @@ mod pins;
 mod refusals;
 mod releases;
 mod rights;
+mod topology_by_hand;
+mod topology_class;
+mod topology_record;
 mod two_minors;
 
 use std::process::ExitCode;
@@ -26,11 +29,15 @@ fn main() -> ExitCode {
         Journey::shared("machine-pool", two_minors::a_machine_pool_is_rendered),
         Journey::shared("brought-along", pins::brought_along),
         Journey::shared("release-immutable", releases::a_row_is_immutable),
+        Journey::shared("topology-record", topology_record::with_the_runtime_sdk),
+        Journey::shared("topology-by-hand", topology_by_hand::makes_the_edit),
+        Journey::shared("topology-class-changes", topology_class::changes_on_the_way),
         Journey::exclusive("newer-row", pins::a_newer_row_moves_nothing),
         Journey::exclusive("outage", outage::without_the_server),
         Journey::exclusive("certificates", certificates::swapped_under_load),
         Journey::exclusive("refusals", refusals::each_with_its_message),
         Journey::exclusive("two-minors-without-sdk", two_minors::without_the_runtime_sdk),
+        Journey::exclusive("topology-record-without-sdk", topology_record::without_the_runtime_sdk),
         Journey::exclusive("rights", rights::granted_and_used),
     ];
     journeys::run(Setup::Instar, journeys)

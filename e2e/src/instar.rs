@@ -41,7 +41,7 @@ const TOKEN_SECONDS: i64 = 7 * 24 * 3600;
 #[must_use]
 pub fn shipped() -> Vec<PathBuf> {
     let config = Path::new(env!("CARGO_MANIFEST_DIR")).join("../config");
-    vec![config.join("default"), config.join("providers/in-memory")]
+    vec![config.join("default"), config.join("providers/docker")]
 }
 
 /// In which step an object is installed, if a process needs it at all.

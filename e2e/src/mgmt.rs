@@ -42,7 +42,7 @@ const READY: Duration = Duration::from_secs(90);
 pub enum Setup {
     /// Nothing.
     ClusterApi,
-    /// Instar, from `config/default` and `config/providers/in-memory`.
+    /// Instar, from `config/default` and `config/providers/docker`.
     Instar,
 }
 

@@ -35,6 +35,7 @@ const WRITES: [(&str, &[&str]); 4] = [
         "instar-controller",
         &[
             "create delete kubeadmconfigtemplates.bootstrap.cluster.x-k8s.io",
+            "patch clusters.cluster.x-k8s.io",
             "patch machinedeployments.cluster.x-k8s.io",
             "patch kubeadmcontrolplanes.controlplane.cluster.x-k8s.io",
             "create patch events.events.k8s.io",

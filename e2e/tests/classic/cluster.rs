@@ -17,8 +17,6 @@ use crate::catalog::{IMAGE, Rows};
 
 /// The pools, with two machines each.
 pub(crate) const POOLS: [&str; 2] = ["md-0", "md-1"];
-/// How many machines there are when nothing rolls.
-pub(crate) const MACHINES: usize = 7;
 /// The Cluster's name.
 pub(crate) const NAME: &str = "c";
 
@@ -190,7 +188,7 @@ fn of(scene: &Scene, resource: &ApiResource) -> Api<DynamicObject> {
 /// Each machine was made once for each version of its pool, from a template that carries the row's
 /// value, and the templates are those that this takes.
 pub(crate) async fn assert_two_minors(ledger: &Ledger, rows: &Rows) -> Result<()> {
-    let broken = violations(ledger, rows).await?;
+    let broken = violations(ledger, rows, &FULL).await?;
     assert!(broken.is_empty(), "{broken:#?}");
     Ok(())
 }
@@ -198,11 +196,12 @@ pub(crate) async fn assert_two_minors(ledger: &Ledger, rows: &Rows) -> Result<()
 /// What two minors by one edit did that they should not have: a machine too many or too few, a
 /// version that a pool should not have had, a machine of another row's template, a template too
 /// many or too few.
-pub(crate) async fn violations(ledger: &Ledger, rows: &Rows) -> Result<Vec<String>> {
+pub(crate) async fn violations(ledger: &Ledger, rows: &Rows, shape: &Shape<'_>) -> Result<Vec<String>> {
     ledger.caught_up().await?;
-    let mut broken = rolled(ledger, rows, &Pool::ControlPlane, 3, &[33, 34, 35])?;
-    for pool in POOLS {
-        broken.extend(rolled(ledger, rows, &Pool::Workers(pool.to_owned()), 2, &[33, 35])?);
+    let mut broken = rolled(ledger, rows, &Pool::ControlPlane, shape.control_plane, &[33, 34, 35])?;
+    for (pool, machines) in shape.pools {
+        let pool = Pool::Workers((*pool).to_owned());
+        broken.extend(rolled(ledger, rows, &pool, *machines, &[33, 35])?);
     }
     let templates = ledger.templates_ever(NAME)?;
     let mut names: Vec<&str> = templates.iter().map(|template| template.name.as_str()).collect();
@@ -210,15 +209,12 @@ pub(crate) async fn violations(ledger: &Ledger, rows: &Rows) -> Result<Vec<Strin
     // Each version's name, without the hash at its end: three of ours, two more for the control
     // plane, one more for each pool.
     let (middle, last) = (slug(&rows.version(34)), slug(&rows.version(35)));
-    let expected = [
-        "cp".to_owned(),
-        format!("cp-{middle}-"),
-        format!("cp-{last}-"),
-        "md-0".to_owned(),
-        format!("md-0-{last}-"),
-        "md-1".to_owned(),
-        format!("md-1-{last}-"),
-    ];
+    let of_control_plane = ["cp".to_owned(), format!("cp-{middle}-"), format!("cp-{last}-")];
+    let of_pools = shape
+        .pools
+        .iter()
+        .flat_map(|(pool, _)| [(*pool).to_owned(), format!("{pool}-{last}-")]);
+    let expected: Vec<String> = of_control_plane.into_iter().chain(of_pools).collect();
     let as_expected = names.len() == expected.len()
         && names
             .iter()

@@ -46,7 +46,7 @@ async fn granted(scene: &Scene) -> Result<BTreeSet<Right>> {
     let leases = Api::<Role>::namespaced(scene.mgmt.client(), "instar-system");
     let rules = [
         everywhere.get("instar-controller").await?.rules,
-        everywhere.get("instar-controller-in-memory").await?.rules,
+        everywhere.get("instar-controller-docker").await?.rules,
         leases.get("instar-controller").await?.rules,
     ];
     Ok(rules.into_iter().flatten().flatten().flat_map(rights).collect())

@@ -20,7 +20,7 @@ use rustix::process::Signal;
 
 use crate::{
     catalog::Rows,
-    cluster::violations,
+    cluster::{FULL, Shape, violations},
     controller::{Controller, steps},
     upgrade::{UPGRADE, assert_record, begin, completed, is_marked, upgrade},
 };
@@ -28,13 +28,19 @@ use crate::{
 /// How many clusters.
 const CLUSTERS: usize = 3;
 
+/// As many writes as a bigger one, in less time.
+const SMALL: Shape<'_> = Shape {
+    control_plane: 1,
+    pools: &[("md-0", 1), ("md-1", 1)],
+};
+
 /// What one upgrade takes: a record and its mark at the end, four templates, two swaps of the control
 /// plane, one of each pool.
 const FLOOR: usize = 10;
 
 /// Everything is written, and the controller hears of none of it.
 pub(crate) async fn every_reply_of_a_write_is_dropped(scene: Scene) -> Result<()> {
-    let trial = Trial::begin(&scene, Rows::new(5)).await?;
+    let trial = Trial::begin(&scene, Rows::new(5), &SMALL).await?;
     trial.proxy.add(Rule {
         when: Matcher::on(Class::Write),
         what: Fault::DropReply,
@@ -44,16 +50,29 @@ pub(crate) async fn every_reply_of_a_write_is_dropped(scene: Scene) -> Result<()
 
 /// Each write is about to be carried out when the controller dies; the next start may do it.
 pub(crate) async fn killed_before_every_write(scene: Scene) -> Result<()> {
-    killed(&scene, Rows::new(6), Which::Every { first: 1, step: 2 }, Fault::Before).await
+    killed(
+        &scene,
+        Rows::new(6),
+        &SMALL,
+        Which::Every { first: 1, step: 2 },
+        Fault::Before,
+    )
+    .await
 }
 
 /// Each write is carried out, and the controller dies before it hears of it.
 pub(crate) async fn killed_after_every_write(scene: Scene) -> Result<()> {
-    killed(&scene, Rows::new(7), Which::All, Fault::After).await
+    killed(&scene, Rows::new(7), &FULL, Which::All, Fault::After).await
 }
 
-async fn killed(scene: &Scene, rows: Rows, which: Which, when: fn(Hook) -> Fault) -> Result<()> {
-    let trial = Trial::begin(scene, rows).await?;
+async fn killed(
+    scene: &Scene,
+    rows: Rows,
+    shape: &'static Shape<'static>,
+    which: Which,
+    when: fn(Hook) -> Fault,
+) -> Result<()> {
+    let trial = Trial::begin(scene, rows, shape).await?;
     let kills = Kills::default();
     trial.proxy.add(Rule {
         when: Matcher::on(Class::Write).which(which),
@@ -98,13 +117,14 @@ impl Kills {
 /// Three running clusters, all of them asked to move, and a controller that hasn't started yet.
 struct Trial<'a> {
     rows: Rows,
+    shape: &'static Shape<'static>,
     controller: Controller<'a>,
     proxy: FaultProxy,
     clusters: Vec<(Scene, Ledger, usize)>,
 }
 
 impl<'a> Trial<'a> {
-    async fn begin(scene: &'a Scene, rows: Rows) -> Result<Self> {
+    async fn begin(scene: &'a Scene, rows: Rows, shape: &'static Shape<'static>) -> Result<Self> {
         let mut controller = Controller::start(scene).await?;
         let proxy = FaultProxy::start(&scene.mgmt, 0).await?;
         let kubeconfig = proxy.kubeconfig(&scene.mgmt.controller().kubeconfig())?;
@@ -117,13 +137,14 @@ impl<'a> Trial<'a> {
         }
         let rows_of = &rows;
         let begun = scenes.into_iter().map(|scene| async move {
-            let ledger = begin(&scene, rows_of).await?;
+            let ledger = begin(&scene, rows_of, shape).await?;
             let before = steps(&scene)?;
             Ok::<_, anyhow::Error>((scene, ledger, before))
         });
         let clusters = try_join_all(begun).await?;
         Ok(Self {
             rows,
+            shape,
             controller,
             proxy,
             clusters,
@@ -149,9 +170,9 @@ impl<'a> Trial<'a> {
         self.controller.go().await?;
         let (mut broken, mut worst) = (Vec::new(), 0);
         for (scene, ledger, before) in &self.clusters {
-            completed(scene, &self.rows, &self.controller).await?;
-            assert_record(scene, &self.rows).await?;
-            broken.extend(violations(ledger, &self.rows).await?);
+            completed(scene, &self.rows, self.shape, &self.controller).await?;
+            assert_record(scene, &self.rows, self.shape).await?;
+            broken.extend(violations(ledger, &self.rows, self.shape).await?);
             worst = worst.max(steps(scene)? - before);
         }
         let ratio = f64::from(u32::try_from(worst)?) / f64::from(u32::try_from(FLOOR)?);

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::{
     catalog::Rows,
-    cluster::{self, MACHINES, NAME, assert_two_minors},
+    cluster::{self, FULL, NAME, Shape, assert_two_minors},
     controller::{Controller, writes_but_to},
 };
 
@@ -21,15 +21,15 @@ pub(crate) const UPGRADE: Duration = Duration::from_mins(4);
 
 pub(crate) async fn two_minors_by_one_annotation(scene: Scene) -> Result<()> {
     let rows = Rows::new(1);
-    let ledger = begin(&scene, &rows).await?;
-    completed(&scene, &rows, None).await?;
+    let ledger = begin(&scene, &rows, &FULL).await?;
+    completed(&scene, &rows, &FULL, None).await?;
     assert_two_minors(&ledger, &rows).await?;
-    assert_record(&scene, &rows).await
+    assert_record(&scene, &rows, &FULL).await
 }
 
 pub(crate) async fn paused_in_the_middle(scene: Scene) -> Result<()> {
     let rows = Rows::new(1);
-    let ledger = begin(&scene, &rows).await?;
+    let ledger = begin(&scene, &rows, &FULL).await?;
     let middle = rows.version(34);
     let control_planes = cluster::control_planes(&scene);
     let at_middle = || async {
@@ -96,18 +96,18 @@ pub(crate) async fn paused_in_the_middle(scene: Scene) -> Result<()> {
     assert!(at_middle().await?.0, "the control plane went on");
 
     pause(&scene, &record, false).await?;
-    completed(&scene, &rows, None).await?;
+    completed(&scene, &rows, &FULL, None).await?;
     assert_two_minors(&ledger, &rows).await?;
-    assert_record(&scene, &rows).await
+    assert_record(&scene, &rows, &FULL).await
 }
 
 /// A running cluster and a catalog; then the annotation. The ledger begins in between: in a hurry,
 /// Cluster API makes machines for a new cluster that it takes away again.
-pub(crate) async fn begin(scene: &Scene, rows: &Rows) -> Result<Ledger> {
+pub(crate) async fn begin(scene: &Scene, rows: &Rows, shape: &Shape<'_>) -> Result<Ledger> {
     for row in rows.all() {
         scene.apply_object(row).await?;
     }
-    cluster::create(scene, rows).await?;
+    cluster::create_with(scene, rows, shape).await?;
     let ledger = Ledger::start(&scene.mgmt.client(), &scene.namespace).await?;
     annotate(scene, VERSION_ANNOTATION, &rows.version(35)).await?;
     Ok(ledger)
@@ -150,6 +150,7 @@ async fn pause(scene: &Scene, name: &str, paused: bool) -> Result<()> {
 pub(crate) async fn completed<'a>(
     scene: &Scene,
     rows: &Rows,
+    shape: &Shape<'_>,
     controller: impl Into<Option<&'a Controller<'a>>>,
 ) -> Result<()> {
     let controller = controller.into();
@@ -172,7 +173,7 @@ pub(crate) async fn completed<'a>(
         &scene.namespace,
         NAME,
         &last,
-        MACHINES,
+        shape.machines(),
         Duration::from_secs(1),
     )
     .await?;
@@ -190,20 +191,22 @@ pub(crate) fn is_marked(upgrade: &ClusterUpgrade) -> bool {
     upgrade.annotations().contains_key(OVER_ANNOTATION)
 }
 
-pub(crate) async fn assert_record(scene: &Scene, rows: &Rows) -> Result<()> {
+pub(crate) async fn assert_record(scene: &Scene, rows: &Rows, shape: &Shape<'_>) -> Result<()> {
     let upgrade = upgrade(scene).await?.context("there is no ClusterUpgrade")?;
     let status = upgrade.status.context("it has no status")?;
     assert_eq!(status.path, [rows.name(34, 1), rows.name(35, 1)]);
+    let last = rows.version(35);
     let pools: Vec<(&str, &str, u32, u32)> = status
         .pools
         .iter()
         .map(|pool| (pool.name.as_str(), pool.version.as_str(), pool.machines, pool.converged))
         .collect();
-    let last = rows.version(35);
-    assert_eq!(
-        pools,
-        [("", last.as_str(), 3, 3), ("md-0", &last, 2, 2), ("md-1", &last, 2, 2)]
-    );
+    let mut expected = Vec::new();
+    for (name, machines) in [("", shape.control_plane)].iter().chain(shape.pools) {
+        let machines = u32::try_from(*machines)?;
+        expected.push((*name, last.as_str(), machines, machines));
+    }
+    assert_eq!(pools, expected);
     let kept: Vec<&str> = status
         .templates
         .iter()
@@ -211,7 +214,8 @@ pub(crate) async fn assert_record(scene: &Scene, rows: &Rows) -> Result<()> {
         .map(|template| template.release.as_str())
         .collect();
     assert_eq!(kept, [rows.name(34, 1)], "{:?}", status.templates);
-    assert_eq!(status.templates.len(), 4, "{:?}", status.templates);
+    // Two of the control plane, one of each pool.
+    assert_eq!(status.templates.len(), 2 + shape.pools.len(), "{:?}", status.templates);
     assert_eq!(status.waiting, []);
     let conditions: Vec<(&str, &str)> = status
         .conditions

@@ -35,7 +35,6 @@ pub const PROVIDERS: &[InfrastructureProvider] = providers! {
     "harvester": template("harvestermachinetemplates");
     "hetzner": template("hcloudmachinetemplates"), template("hetznerbaremetalmachinetemplates");
     "ibmcloud": template("ibmpowervsmachinetemplates"), template("ibmvpcmachinetemplates");
-    "in-memory": template("devmachinetemplates");
     "kubevirt": template("kubevirtmachinetemplates");
     "linode": template("linodemachinetemplates");
     "maas": template("maasmachinetemplates");

@@ -2,12 +2,14 @@
 //! object only the fields that are read.
 //!
 //! A view loses what it doesn't name, so it is never written back: writes are patches. Kinds that
-//! Cluster API leaves open (infrastructure templates) are read by JSON Pointer.
+//! Cluster API leaves open (infrastructure templates, other control planes) are read by JSON Pointer,
+//! at the version that [`served`] finds.
 //!
 //! Invariants: no client, no IO. A field that is absent is a default, never an error.
 
 mod class;
 mod cluster;
+mod contract;
 mod control_plane;
 pub mod labels;
 
@@ -19,6 +21,7 @@ pub use class::{
 pub use cluster::{
     ClassRef, Cluster, ClusterSpec, ControlPlaneTopology, PoolKind, PoolTopology, Topology, WorkersTopology,
 };
+pub use contract::{Contract, NoContract, Served, served};
 pub use control_plane::{
     ClusterConfiguration, Etcd, KubeadmConfigSpec, KubeadmControlPlane, KubeadmControlPlaneSpec, LocalEtcd,
 };

@@ -2,6 +2,7 @@
 
 mod topology;
 
+use instar_capi::Contract;
 use instar_domain::{BuildOrder, KubeVersion, skew};
 use serde_json::Value;
 
@@ -153,6 +154,14 @@ fn check_control_plane(snapshot: &Snapshot, swap: &Swap, broken: &mut Vec<Violat
     check_object(snapshot, &control_plane.object, swap, broken);
     check_version(&control_plane.version, swap, broken);
     if control_plane.infrastructure.is_some() != swap.template.is_some() {
+        broken.push(Violation::Incomplete);
+    }
+    // The API server drops what the version doesn't know, and says nothing.
+    let of_the_other = match control_plane.contract {
+        Contract::V1Beta1 => "/spec/machineTemplate/spec",
+        Contract::V1Beta2 => "/spec/machineTemplate/infrastructureRef",
+    };
+    if swap.patch.pointer(of_the_other).is_some() {
         broken.push(Violation::Incomplete);
     }
     let next = &swap.version;

@@ -20,6 +20,8 @@ mod swap;
 mod topology;
 mod wish;
 
+pub use instar_capi::Contract;
+
 pub use check::{Violation, check};
 pub use decision::{
     About, Action, CompletePins, Decision, DeleteTemplate, EditVersion, Field, MachineProgress, MachineState,
@@ -30,7 +32,7 @@ pub use path::{EtcdStep, NoPath, Start, StartEtcd, classic_path};
 pub use plan::{plan, sweep};
 pub use pointers::Misfit;
 pub use snapshot::{
-    Asked, Cluster, ClusterKind, Condition, ConditionStatus, Contract, ControlPlane, Flavor, Ledger, Machine,
+    Asked, Cluster, ClusterKind, Condition, ConditionStatus, ControlPlane, Flavor, Ledger, Machine,
     MachineDeployment, MachinePhase, MachinePool, MachineSet, Node, Object, Observed, Owner, PoolId, Replicas,
     ResourceVersion, Rollout, Snapshot, Standing, Template, TemplateRef, Topology, Unreadable,
 };

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use instar_api::Pins;
+use instar_capi::Contract;
 use instar_catalog::Catalog;
 use instar_domain::KubeVersion;
 use jiff::Timestamp;
@@ -216,15 +217,6 @@ pub struct TemplateRef {
     pub name: String,
 }
 
-/// Where a control plane keeps its infrastructure template's reference.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Contract {
-    /// `spec.machineTemplate.infrastructureRef`.
-    V1Beta1,
-    /// `spec.machineTemplate.spec.infrastructureRef`.
-    V1Beta2,
-}
-
 /// The control plane.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ControlPlane {
@@ -236,7 +228,7 @@ pub struct ControlPlane {
     pub observed: Vec<KubeVersion>,
     /// The template of its machines; absent where it has none that we could mint from.
     pub infrastructure: Option<TemplateRef>,
-    /// The form of the object as it was read.
+    /// The form of the object as it was read: where it keeps its template's reference.
     pub contract: Contract,
     /// What beside Kubernetes moves with it.
     pub flavor: Flavor,

@@ -2,6 +2,7 @@
 //! compare.
 
 use instar_api::Values;
+use instar_capi::Contract;
 use instar_catalog::Release;
 use serde_json::{Value, json};
 
@@ -9,7 +10,7 @@ use crate::{
     LEDGER_ANNOTATION,
     decision::Swap,
     pointers::put,
-    snapshot::{Contract, ControlPlane, Flavor, Ledger, MachineDeployment, Object, PoolId, TemplateRef},
+    snapshot::{ControlPlane, Flavor, Ledger, MachineDeployment, Object, PoolId, TemplateRef},
 };
 
 /// What a KubeadmControlPlaneTemplate has above the spec of a KubeadmControlPlane.

@@ -2,7 +2,7 @@
 //! planner would never do.
 
 use instar_planner::{
-    Action, Decision, DeleteTemplate, Flavor, Observed, PoolId, Snapshot, Standing, Swap, Violation, check,
+    Action, Contract, Decision, DeleteTemplate, Flavor, Observed, PoolId, Snapshot, Standing, Swap, Violation, check,
 };
 use serde_json::json;
 
@@ -63,7 +63,7 @@ fn find(cases: &[Case], snapshot: &Snapshot, decision: &Decision) {
 fn of_the_control_planes_swap() {
     let mut world = world("v1.33.5", "v1.35");
     let decision = until(&mut world, swaps_control_plane);
-    let cases: [Case; 14] = [
+    let cases: [Case; 15] = [
         (Violation::Untouchable, |s, _| s.cluster.standing = Standing::Paused),
         (Violation::Untouchable, |s, _| s.cluster.standing = Standing::Deleting),
         (Violation::Untouchable, |s, _| {
@@ -81,6 +81,9 @@ fn of_the_control_planes_swap() {
         }),
         (Violation::Incomplete, |_, d| {
             swap(d).patch["metadata"]["annotations"] = json!({});
+        }),
+        (Violation::Incomplete, |s, _| {
+            control_plane(s).contract = Contract::V1Beta1;
         }),
         (Violation::SkippedMinor, |_, d| to(d, "v1.35.5")),
         (Violation::Lowered, |_, d| to(d, "v1.33.1")),

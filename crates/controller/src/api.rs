@@ -2,6 +2,7 @@
 
 use std::{fmt, time::Duration};
 
+use instar_capi::NoContract;
 use kube::discovery::ApiResource;
 use tokio::time::timeout;
 
@@ -31,6 +32,17 @@ pub(crate) enum Error {
     },
     #[error("the API server knows no kind {kind} in {group}: install its provider")]
     NoKind { group: String, kind: String },
+    #[error(transparent)]
+    NoContract(#[from] NoContract),
+    #[error(
+        "CustomResourceDefinition {definition} says by its label {label} that Cluster API reads {version}, which the \
+         API server doesn't serve: install its provider anew"
+    )]
+    NotServed {
+        definition: String,
+        label: &'static str,
+        version: String,
+    },
     #[error("{what} exists already, with another content: delete it, and it is made anew")]
     NameTaken { what: String },
     #[error("{what} is referred to by {by}, so it isn't deleted")]
@@ -59,6 +71,8 @@ impl Error {
             Self::Violation(_) => "InvariantBroken",
             Self::NameTaken { .. } => "NameTaken",
             Self::NoKind { .. } => "NoKind",
+            Self::NoContract(_) => "NoContract",
+            Self::NotServed { .. } => "NotServed",
             Self::NoRight { .. } => "NoRight",
             Self::Call { .. } | Self::Silence { .. } | Self::Referred { .. } | Self::NotLeader => call,
         }
@@ -75,6 +89,8 @@ impl Error {
             | Self::Silence { .. }
             | Self::NoRight { .. }
             | Self::NoKind { .. }
+            | Self::NoContract(_)
+            | Self::NotServed { .. }
             | Self::NameTaken { .. }
             | Self::Referred { .. }
             | Self::Violation(_)
@@ -86,7 +102,12 @@ impl Error {
         match self {
             Self::Call { source, .. } => class(source),
             Self::Silence { .. } | Self::Referred { .. } | Self::NotLeader => Class::Transient,
-            Self::NoRight { .. } | Self::NoKind { .. } | Self::NameTaken { .. } | Self::Violation(_) => Class::Terminal,
+            Self::NoRight { .. }
+            | Self::NoKind { .. }
+            | Self::NoContract(_)
+            | Self::NotServed { .. }
+            | Self::NameTaken { .. }
+            | Self::Violation(_) => Class::Terminal,
         }
     }
 }
@@ -112,13 +133,14 @@ pub(crate) async fn call<T>(
     }
 }
 
-/// Reads templates. Which kinds may be read is granted for each provider, by whoever installs it.
-pub(crate) async fn read<T>(
+/// A call about a provider's kind. What may be done to it is granted for each provider, by whoever
+/// installs it.
+pub(crate) async fn of_provider<T>(
     resource: &ApiResource,
     doing: impl FnOnce() -> String,
-    reading: impl Future<Output = Result<T, kube::Error>>,
+    asking: impl Future<Output = Result<T, kube::Error>>,
 ) -> Result<T, Error> {
-    match call(doing, reading).await {
+    match call(doing, asking).await {
         Err(Error::Call {
             doing,
             source: kube::Error::Api(status),
@@ -131,7 +153,7 @@ pub(crate) async fn read<T>(
     }
 }
 
-/// What gives the controller a right to a kind of templates.
+/// What gives the controller a right to a provider's kind.
 struct Grant<'e>(&'e str, &'e str);
 
 impl fmt::Display for Grant<'_> {
@@ -171,7 +193,9 @@ mod tests {
             };
             let status = kube::core::Status::failure("User has no right", "Forbidden").with_code(403);
             let forbidden = async { Err::<(), _>(kube::Error::Api(status.boxed())) };
-            let error = read(&resource, || "listing".to_owned(), forbidden).await.unwrap_err();
+            let error = of_provider(&resource, || "listing".to_owned(), forbidden)
+                .await
+                .unwrap_err();
             assert_eq!(error.class(), Class::Terminal);
             error.to_string()
         };
@@ -179,6 +203,11 @@ mod tests {
             told("infrastructure.cluster.x-k8s.io", "vspheremachinetemplates").await,
             "listing: the controller has no right to vspheremachinetemplates.infrastructure.cluster.x-k8s.io: \
              kubectl apply -k config/providers/vsphere"
+        );
+        assert_eq!(
+            told("controlplane.cluster.x-k8s.io", "rke2controlplanes").await,
+            "listing: the controller has no right to rke2controlplanes.controlplane.cluster.x-k8s.io: \
+             kubectl apply -k config/providers/rke2"
         );
         assert_eq!(
             told("example.org", "things").await,

@@ -3,6 +3,7 @@
 //! An event costs what its own Cluster costs, not what the fleet does.
 
 mod follow;
+mod others;
 mod table;
 
 use std::sync::{Arc, PoisonError, RwLock};
@@ -28,6 +29,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use crate::views::{Cluster, KubeadmControlPlane, Machine, MachineDeployment, MachinePool, MachineSet};
 use follow::{Lists, Watch};
+use others::Others;
 use table::Table;
 
 /// The annotation by which Cluster API pauses an object.
@@ -63,6 +65,7 @@ pub(crate) struct Caches {
     pub(crate) machines: Table<Machine>,
     pub(crate) upgrades: Table<ClusterUpgrade>,
     policies: Table<UpgradePolicy>,
+    pub(crate) others: Others,
     releases: Table<KubernetesRelease>,
     catalog: RwLock<Arc<Catalog>>,
     lists: Lists,
@@ -86,6 +89,7 @@ impl Caches {
             machines: Table::default(),
             upgrades: Table::default(),
             policies: Table::default(),
+            others: Others::default(),
             releases: Table::default(),
             catalog: RwLock::default(),
             lists: Lists::new(0),
@@ -127,6 +131,9 @@ impl Caches {
         watch.follow("clusters", move |event: Event<Cluster>| {
             let event = slim(event);
             writer.apply_watcher_event(&event);
+            if let Event::Delete(cluster) = &event {
+                caches.others.put(ObjectRef::from_obj(cluster), None);
+            }
             match &event {
                 Event::Apply(cluster) | Event::InitApply(cluster) | Event::Delete(cluster) => {
                     send(&wake, ObjectRef::from_obj(cluster));

@@ -8,13 +8,13 @@ use instar_planner::{Action, CompletePins, DeleteTemplate, EditVersion, MintTemp
 use kube::{
     Api, Client,
     api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions},
-    core::DynamicObject,
+    core::{DynamicObject, GroupVersionKind},
     discovery::ApiResource,
 };
 use serde_json::Value;
 
 use crate::{
-    api::{Error, FIELD_MANAGER, call},
+    api::{Error, FIELD_MANAGER, call, of_provider},
     kinds::Kinds,
     views::{Cluster, KubeadmControlPlane, MachineDeployment},
 };
@@ -76,7 +76,7 @@ impl Executor<'_> {
 
     async fn swap(&self, swap: &Swap) -> Result<(), Error> {
         let resource = match &swap.pool {
-            PoolId::ControlPlane => ApiResource::erase::<KubeadmControlPlane>(&()),
+            PoolId::ControlPlane => self.control_plane(swap).await?,
             PoolId::Workers(_) => ApiResource::erase::<MachineDeployment>(&()),
         };
         let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), self.namespace, &resource);
@@ -85,7 +85,8 @@ impl Executor<'_> {
             ..PatchParams::default()
         };
         let doing = || format!("pointing {} {} at {}", swap.kind, swap.name, swap.release);
-        call(doing, api.patch(&swap.name, &parameters, &Patch::Merge(&swap.patch))).await?;
+        let patch = Patch::Merge(&swap.patch);
+        of_provider(&resource, doing, api.patch(&swap.name, &parameters, &patch)).await?;
         Ok(())
     }
 
@@ -98,6 +99,19 @@ impl Executor<'_> {
         };
         call(|| doing.to_owned(), api.patch(name, &parameters, &Patch::Merge(patch))).await?;
         Ok(())
+    }
+
+    /// The resource of a control plane at the version at which it was read: by that version the patch
+    /// is made.
+    async fn control_plane(&self, swap: &Swap) -> Result<ApiResource, Error> {
+        let kubeadm = ApiResource::erase::<KubeadmControlPlane>(&());
+        if kubeadm.api_version == swap.api_version && kubeadm.kind == swap.kind {
+            return Ok(kubeadm);
+        }
+        let (group, version) = swap.api_version.split_once('/').unwrap_or_default();
+        let known = self.kinds.resource(self.client, group, &swap.kind).await?;
+        let kind = GroupVersionKind::gvk(group, version, &swap.kind);
+        Ok(ApiResource::from_gvk_with_plural(&kind, &known.plural))
     }
 
     async fn delete(&self, delete: &DeleteTemplate) -> Result<(), Error> {

@@ -1,5 +1,6 @@
 //! From the caches to a snapshot. Nothing is decided here.
 
+mod control_plane;
 mod templates;
 mod topology;
 
@@ -22,6 +23,7 @@ use crate::{
     wish::{Stands, wish},
 };
 
+pub(crate) use control_plane::ControlPlanes;
 pub(crate) use templates::Templates;
 
 const OWNED_LABEL: &str = "topology.cluster.x-k8s.io/owned";
@@ -111,15 +113,13 @@ fn control_plane(
     namespace: &str,
     name: &str,
 ) -> Option<Observed<ControlPlane>> {
-    let reference = cluster.spec.control_plane_ref.as_ref()?;
-    let kind = views::KubeadmControlPlane::kind(&());
-    if reference.kind != kind || reference.api_group != views::KubeadmControlPlane::group(&()) {
-        return Some(Observed::Invalid(Unreadable {
-            kind: reference.kind.clone(),
-            name: reference.name.clone(),
-            reason: format!("of the control planes, only a {kind} can be upgraded"),
-        }));
+    if let Some(reference) = control_plane::not_watched(cluster) {
+        return match cluster.spec.topology {
+            None => caches.others.of(cluster),
+            Some(_) => Some(control_plane::unread(reference)),
+        };
     }
+    let reference = cluster.spec.control_plane_ref.as_ref()?;
     let found = caches.control_planes.of(namespace, name);
     let found = found.iter().find(|object| object.name_any() == reference.name)?;
     Some(observed(found.as_ref(), kubeadm(found)))

@@ -29,5 +29,5 @@ mod wish;
 mod words;
 
 pub use lease::LeaseError;
-pub use rules::{InfrastructureProvider, LEASE_RULES, PROVIDERS, RULES, Rule};
+pub use rules::{LEASE_RULES, PROVIDERS, Provider, RULES, Rule};
 pub use run::{Error, run};

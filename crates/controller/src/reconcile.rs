@@ -13,6 +13,7 @@ mod topology;
 
 use std::{sync::Arc, time::Duration};
 
+use instar_api::{ClusterUpgrade, VERSION_ANNOTATION};
 use instar_planner::Standing;
 use kube::{
     Client, ResourceExt,
@@ -23,7 +24,7 @@ use crate::{
     api::{Class, Error},
     backoff::Backoffs,
     caches::Caches,
-    gather::{begun, standing_of},
+    gather::{ControlPlanes, begun, standing_of},
     kinds::Kinds,
     lease::Leads,
     metrics::{Counters, Pass},
@@ -98,6 +99,9 @@ impl Context {
             return self.follow(cluster, &topology.version).await;
         }
         let known = self.caches.upgrades.of(namespace, name);
+        if asks(cluster, &known) {
+            self.control_planes().look(&self.caches, cluster).await?;
+        }
         let upgrades = Upgrades::sort(known.clone(), begun(&self.caches, cluster).as_deref());
         match (standing_of(cluster), &upgrades.active) {
             (Standing::Live, _) => {}
@@ -116,6 +120,13 @@ impl Context {
         self.sweep(cluster, upgrades.last.as_deref(), &known).await
     }
 
+    fn control_planes(&self) -> ControlPlanes<'_> {
+        ControlPlanes {
+            client: &self.client,
+            kinds: &self.kinds,
+        }
+    }
+
     fn may_write(&self) -> Result<(), Error> {
         if self.leads.now() {
             Ok(())
@@ -123,4 +134,10 @@ impl Context {
             Err(Error::NotLeader)
         }
     }
+}
+
+/// Whether something is or was asked of a classic Cluster, so that it has to be known what it is.
+fn asks(cluster: &Cluster, known: &[Arc<ClusterUpgrade>]) -> bool {
+    let asked = cluster.annotations().contains_key(VERSION_ANNOTATION) || !known.is_empty();
+    asked && standing_of(cluster) == Standing::Live
 }

@@ -3,7 +3,7 @@
 mod providers;
 
 pub(crate) use providers::role_for;
-pub use providers::{InfrastructureProvider, PROVIDERS};
+pub use providers::{PROVIDERS, Provider};
 
 /// What may be done to one resource.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,11 +26,15 @@ const fn rule(api_group: &'static str, resource: &'static str, verbs: &'static [
 
 const WATCH: &[&str] = &["list", "watch"];
 const SWAP: &[&str] = &["list", "watch", "patch"];
+/// What isn't watched is read at each pass.
+const READ_AND_SWAP: &[&str] = &["get", "patch"];
 const TEMPLATE: &[&str] = &["get", "list", "create", "delete"];
 
-/// What it may do in every namespace. The machine templates' kinds are their providers': see
-/// [`PROVIDERS`].
+/// What it may do in every namespace. Machine templates, and control planes but for kubeadm's, are of
+/// kinds of their providers: see [`PROVIDERS`].
 pub const RULES: &[Rule] = &[
+    // Their labels say at which version a provider's kind is read. Which they are, nobody knows before.
+    rule("apiextensions.k8s.io", "customresourcedefinitions", &["get"]),
     rule("bootstrap.cluster.x-k8s.io", "kubeadmconfigtemplates", TEMPLATE),
     rule("cluster.x-k8s.io", "clusters", SWAP),
     rule("cluster.x-k8s.io", "machinedeployments", SWAP),

@@ -32,9 +32,9 @@ pub use path::{EtcdStep, NoPath, Start, StartEtcd, classic_path};
 pub use plan::{plan, sweep};
 pub use pointers::Misfit;
 pub use snapshot::{
-    Asked, Cluster, ClusterKind, Condition, ConditionStatus, ControlPlane, Flavor, Ledger, Machine,
-    MachineDeployment, MachinePhase, MachinePool, MachineSet, Node, Object, Observed, Owner, PoolId, Replicas,
-    ResourceVersion, Rollout, Snapshot, Standing, Template, TemplateRef, Topology, Unreadable,
+    Asked, Cluster, ClusterKind, Condition, ConditionStatus, ControlPlane, Flavor, Ledger, Machine, MachineDeployment,
+    MachinePhase, MachinePool, MachineSet, Node, Object, Observed, Owner, PoolId, Replicas, ResourceVersion, Rollout,
+    Snapshot, Standing, Template, TemplateRef, Topology, Unreadable,
 };
 pub use topology::{follow, is_aimed_at_present, passed, under_way};
 pub use wish::{Gate, GateState, Origin, PoolWish, Progressing, Retention, Strategy, Target, Wish};

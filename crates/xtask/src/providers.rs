@@ -1,10 +1,10 @@
-//! The controller's rights to the machine templates of each infrastructure provider.
+//! The controller's rights to the kinds of each provider.
 //!
 //! They are bound to its account by themselves and not aggregated into its role: a cluster whose
 //! kube-controller-manager doesn't aggregate would then silently have none.
 
 use anyhow::Result;
-use instar_controller::{InfrastructureProvider, PROVIDERS};
+use instar_controller::{PROVIDERS, Provider};
 
 use crate::{
     Artifact, CONTROLLER, kustomization,
@@ -26,7 +26,7 @@ pub(crate) fn grants() -> impl Iterator<Item = Granted> {
     PROVIDERS.iter().map(grant)
 }
 
-fn grant(provider: &InfrastructureProvider) -> Granted {
+fn grant(provider: &Provider) -> Granted {
     let role = format!("{CONTROLLER}-{}", provider.name);
     granted(&role, CONTROLLER, None, provider.rules)
 }

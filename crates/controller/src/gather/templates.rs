@@ -37,8 +37,8 @@ impl Templates<'_> {
         let mut templates = self.of_kinds(snapshot, used).await?;
         for other in others {
             match self.of_kinds(snapshot, ByKind::from([(other, BTreeSet::new())])).await {
-                // Whoever may not read them has made none.
-                Err(Error::NoRight { .. }) => {}
+                // Whoever may not or can't read them has made none.
+                Err(Error::NoRight { .. } | Error::NoContract(_) | Error::NotServed { .. }) => {}
                 found => templates.extend(found?),
             }
         }
@@ -67,13 +67,13 @@ impl Templates<'_> {
         let minted = ListParams::default().labels(&selector);
         let kind = &resource.kind;
         let doing = || format!("listing the {kind}s that were minted for {}", cluster.name);
-        let mut objects = api::read(resource, doing, api.list(&minted)).await?.items;
+        let mut objects = api::of_provider(resource, doing, api.list(&minted)).await?.items;
         for object in &objects {
             names.remove(&object.name_any());
         }
         for name in names {
             let doing = || format!("reading {kind} {name}");
-            objects.extend(api::read(resource, doing, api.get_opt(&name)).await?);
+            objects.extend(api::of_provider(resource, doing, api.get_opt(&name)).await?);
         }
         Ok(objects.iter().map(|object| template(object, resource)).collect())
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use instar_api::ClusterUpgrade;
-use instar_planner::{Action as Write, Decision, Snapshot, Standing, Waiting, check, plan};
+use instar_planner::{Action as Write, Decision, Flavor, Observed, Snapshot, Standing, Waiting, check, plan};
 use jiff::Timestamp;
 use kube::{ResourceExt, runtime::events::EventType};
 
@@ -19,6 +19,8 @@ use crate::{
 
 /// An upgrade under way is looked at this often, whatever no watch tells: templates are not watched.
 pub(super) const ANYWAY: Duration = Duration::from_mins(1);
+/// The same, where the control plane isn't watched either.
+const UNWATCHED: Duration = Duration::from_secs(10);
 
 impl Context {
     pub(super) async fn go_on(&self, cluster: &Cluster, upgrade: &ClusterUpgrade) -> Result<Done, Error> {
@@ -63,7 +65,7 @@ impl Context {
             Ok(_) | Err(_) => {}
         }
         Ok(match outcome? {
-            Done::Idle if upgrade_is_open(&decision) => Done::Until(ANYWAY),
+            Done::Idle | Done::Until(_) if upgrade_is_open(&decision) => Done::Until(anyway(&snapshot)),
             Done::Idle => until(next_deletion(&decision), snapshot.now),
             done => done,
         })
@@ -127,6 +129,16 @@ pub(super) fn is_paused(snapshot: &Snapshot) -> bool {
         instar_planner::Progressing::Paused => true,
     };
     progress || snapshot.cluster.standing != Standing::Live
+}
+
+fn anyway(snapshot: &Snapshot) -> Duration {
+    match &snapshot.control_plane {
+        Some(Observed::Read(control_plane)) => match control_plane.flavor {
+            Flavor::Kubeadm { .. } => ANYWAY,
+            Flavor::Other => UNWATCHED,
+        },
+        Some(Observed::Invalid(_)) | None => ANYWAY,
+    }
 }
 
 pub(super) fn upgrade_is_open(decision: &Decision) -> bool {

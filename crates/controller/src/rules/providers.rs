@@ -1,16 +1,16 @@
-//! The machine templates of the infrastructure providers: each provider has kinds of its own, and a
-//! role of its own that lets the controller mint them.
+//! The kinds of the providers that upgrades touch: machine templates, control planes but for kubeadm's,
+//! and the bootstrap templates of their workers. Each provider has a role of its own.
 
-use super::{Rule, TEMPLATE, rule};
+use super::{READ_AND_SWAP, Rule, TEMPLATE, rule};
 
 const GROUP: &str = "infrastructure.cluster.x-k8s.io";
 
-/// An infrastructure provider and its kinds of machine templates.
+/// A provider of infrastructure, of control planes, or of both, and what an upgrade does to its kinds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct InfrastructureProvider {
-    /// Its name, as `clusterctl init --infrastructure` takes it.
+pub struct Provider {
+    /// Its name, as `clusterctl init` takes it.
     pub name: &'static str,
-    /// What the controller may do to its machine templates.
+    /// What the controller may do to its kinds.
     pub rules: &'static [Rule],
 }
 
@@ -18,31 +18,62 @@ const fn template(resource: &'static str) -> Rule {
     rule(GROUP, resource, TEMPLATE)
 }
 
+const fn bootstrap(resource: &'static str) -> Rule {
+    rule("bootstrap.cluster.x-k8s.io", resource, TEMPLATE)
+}
+
+const fn control_plane(resource: &'static str) -> Rule {
+    rule("controlplane.cluster.x-k8s.io", resource, READ_AND_SWAP)
+}
+
+/// A control plane that its cloud runs, and that its infrastructure provider keeps in its own group.
+const fn managed(resource: &'static str) -> Rule {
+    rule(GROUP, resource, READ_AND_SWAP)
+}
+
 macro_rules! providers {
     ($($name:literal: $($rule:expr),+;)+) => {
-        &[$(InfrastructureProvider { name: $name, rules: &[$($rule),+] }),+]
+        &[$(Provider { name: $name, rules: &[$($rule),+] }),+]
     };
 }
 
 /// Those that are known. Another one takes a role like theirs.
-pub const PROVIDERS: &[InfrastructureProvider] = providers! {
-    "aws": template("awsmachinetemplates");
-    "azure": template("azuremachinetemplates");
+pub const PROVIDERS: &[Provider] = providers! {
+    "aws":
+        template("awsmachinetemplates"),
+        control_plane("awsmanagedcontrolplanes"),
+        bootstrap("eksconfigtemplates"),
+        bootstrap("nodeadmconfigtemplates");
+    "azure":
+        template("azuremachinetemplates"),
+        managed("azureasomanagedcontrolplanes"),
+        managed("azuremanagedcontrolplanes");
+    "canonical-kubernetes": control_plane("ck8scontrolplanes"), bootstrap("ck8sconfigtemplates");
     "cloudstack": template("cloudstackmachinetemplates");
     "digitalocean": template("domachinetemplates");
     "docker": template("devmachinetemplates"), template("dockermachinetemplates");
-    "gcp": template("gcpmachinetemplates");
+    "gcp": template("gcpmachinetemplates"), managed("gcpmanagedcontrolplanes"), bootstrap("gkeconfigtemplates");
     "harvester": template("harvestermachinetemplates");
     "hetzner": template("hcloudmachinetemplates"), template("hetznerbaremetalmachinetemplates");
     "ibmcloud": template("ibmpowervsmachinetemplates"), template("ibmvpcmachinetemplates");
+    "k0sproject-k0smotron":
+        template("remotemachinetemplates"),
+        control_plane("k0scontrolplanes"),
+        control_plane("k0smotroncontrolplanes"),
+        bootstrap("k0sworkerconfigtemplates");
+    "k3s": control_plane("kthreescontrolplanes"), bootstrap("kthreesconfigtemplates");
+    "kamaji": control_plane("kamajicontrolplanes");
     "kubevirt": template("kubevirtmachinetemplates");
     "linode": template("linodemachinetemplates");
     "maas": template("maasmachinetemplates");
     "metal3": template("metal3machinetemplates");
+    "microk8s": control_plane("microk8scontrolplanes"), bootstrap("microk8sconfigtemplates");
     "nutanix": template("nutanixmachinetemplates");
-    "oci": template("ocimachinetemplates");
+    "oci": template("ocimachinetemplates"), managed("ocimanagedcontrolplanes");
     "openstack": template("openstackmachinetemplates");
     "proxmox": template("proxmoxmachinetemplates");
+    "rke2": control_plane("rke2controlplanes"), bootstrap("rke2configtemplates");
+    "talos": control_plane("taloscontrolplanes"), bootstrap("talosconfigtemplates");
     "tinkerbell": template("tinkerbellmachinetemplates");
     "vcd": template("vcdmachinetemplates");
     "vsphere":
@@ -50,8 +81,8 @@ pub const PROVIDERS: &[InfrastructureProvider] = providers! {
         rule("vmware.infrastructure.cluster.x-k8s.io", "vspheremachinetemplates", TEMPLATE);
 };
 
-/// The provider whose role covers a kind of machine templates, if it is known.
-pub(crate) fn role_for(api_group: &str, resource: &str) -> Option<&'static InfrastructureProvider> {
+/// The provider whose role covers a kind, if it is known.
+pub(crate) fn role_for(api_group: &str, resource: &str) -> Option<&'static Provider> {
     PROVIDERS.iter().find(|provider| {
         let mut rules = provider.rules.iter();
         rules.any(|rule| rule.api_group == api_group && rule.resource == resource)
@@ -71,6 +102,10 @@ mod tests {
             Some("vsphere")
         );
         assert_eq!(name(GROUP, "hetznerbaremetalmachinetemplates"), Some("hetzner"));
+        assert_eq!(
+            name("controlplane.cluster.x-k8s.io", "taloscontrolplanes"),
+            Some("talos")
+        );
         assert_eq!(name("example.org", "vspheremachinetemplates"), None);
     }
 

@@ -1,0 +1,277 @@
+//! A control plane of another kind than kubeadm's: read as Cluster API's contract says, from whatever
+//! provider.
+//!
+//! Such kinds aren't watched: nobody knows them before a Cluster refers to one. They are few, and are
+//! read at each pass that needs them.
+
+use instar_capi::Contract;
+use instar_domain::{InvalidVersion, KubeVersion};
+use instar_planner::{
+    ControlPlane, Flavor, LEDGER_ANNOTATION, Ledger, Object, Observed, Owner, Replicas, ResourceVersion, TemplateRef,
+    Unreadable,
+};
+use kube::{
+    Api, Client, Resource, ResourceExt, core::DynamicObject, discovery::ApiResource, runtime::reflector::ObjectRef,
+};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{OWNED_LABEL, standing};
+use crate::{
+    api::{Class, Error, of_provider},
+    caches::Caches,
+    kinds::{Kind, Kinds},
+    views::{self, KubeadmControlPlane, VersionCount},
+};
+
+/// Reads control planes that aren't watched.
+pub(crate) struct ControlPlanes<'a> {
+    pub(crate) client: &'a Client,
+    pub(crate) kinds: &'a Kinds,
+}
+
+impl ControlPlanes<'_> {
+    /// Puts a Cluster's control plane, as it is now, beside those that are watched. What somebody has to
+    /// do first is told like an object that can't be read.
+    pub(crate) async fn look(&self, caches: &Caches, cluster: &views::Cluster) -> Result<(), Error> {
+        let Some(reference) = not_watched(cluster) else {
+            return Ok(());
+        };
+        let namespace = cluster.namespace().unwrap_or_default();
+        let seen = match self.read(&namespace, reference).await {
+            Err(error) if error.class() == Class::Terminal => Some(unreadable(reference, &error)),
+            read => read?,
+        };
+        caches.others.put(ObjectRef::from_obj(cluster), seen);
+        Ok(())
+    }
+
+    async fn read(
+        &self,
+        namespace: &str,
+        reference: &views::Reference,
+    ) -> Result<Option<Observed<ControlPlane>>, Error> {
+        let views::Reference { api_group, kind, name } = reference;
+        let known = self.kinds.kind(self.client, api_group, kind).await?;
+        let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), namespace, &known.resource);
+        let doing = || format!("reading {kind} {name}");
+        let found = of_provider(&known.resource, doing, api.get_opt(name)).await;
+        // A version that isn't served any more has no objects.
+        if !matches!(found, Ok(Some(_)) | Err(Error::NoRight { .. })) {
+            self.kinds.forget();
+        }
+        Ok(found?.map(|object| match parsed(&object, &known) {
+            Ok(control_plane) => Observed::Read(control_plane),
+            Err(reason) => unreadable(reference, &reason),
+        }))
+    }
+}
+
+/// The control plane that a Cluster refers to, where it is of a kind that isn't watched.
+pub(super) fn not_watched(cluster: &views::Cluster) -> Option<&views::Reference> {
+    let reference = cluster.spec.control_plane_ref.as_ref()?;
+    let watched =
+        reference.kind == KubeadmControlPlane::kind(&()) && reference.api_group == KubeadmControlPlane::group(&());
+    Some(reference).filter(|_| !watched)
+}
+
+/// Of topology Clusters only kubeadm's are known.
+pub(super) fn unread(reference: &views::Reference) -> Observed<ControlPlane> {
+    let kind = KubeadmControlPlane::kind(&());
+    unreadable(
+        reference,
+        &format!("of a topology Cluster's control planes, only a {kind} is followed"),
+    )
+}
+
+fn unreadable(reference: &views::Reference, reason: &impl ToString) -> Observed<ControlPlane> {
+    Observed::Invalid(Unreadable {
+        kind: reference.kind.clone(),
+        name: reference.name.clone(),
+        reason: reason.to_string(),
+    })
+}
+
+/// Why a control plane can't be upgraded.
+#[derive(Debug, thiserror::Error)]
+enum Unusable {
+    #[error("it has no spec.version, so whoever manages it upgrades it")]
+    NoVersion,
+    #[error("its {field} is no version: {source}")]
+    Version {
+        field: &'static str,
+        source: InvalidVersion,
+    },
+    #[error("its {pointer} names no {field}")]
+    Reference { pointer: &'static str, field: &'static str },
+    #[error("its {pointer} is in namespace {namespace}: a template has to be in its own")]
+    Elsewhere { pointer: &'static str, namespace: String },
+    #[error("it isn't as Cluster API's contract says: {0}")]
+    Shape(#[from] serde_json::Error),
+}
+
+/// What the contract says of every control plane.
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Fields {
+    spec: Spec,
+    status: Status,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Spec {
+    version: Option<String>,
+    replicas: Option<u32>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct Status {
+    observed_generation: Option<i64>,
+    version: Option<String>,
+    versions: Vec<VersionCount>,
+    replicas: Option<u32>,
+    ready_replicas: Option<u32>,
+    /// At the contract v1beta2.
+    up_to_date_replicas: Option<u32>,
+    /// At the contract v1beta1.
+    updated_replicas: Option<u32>,
+}
+
+/// A reference in the form of either contract.
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct Reference {
+    api_group: String,
+    api_version: String,
+    kind: String,
+    name: String,
+    namespace: Option<String>,
+}
+
+fn parsed(object: &DynamicObject, known: &Kind) -> Result<ControlPlane, Unusable> {
+    let Fields { spec, status } = Fields::deserialize(&object.data)?;
+    let text = spec
+        .version
+        .filter(|text| !text.is_empty())
+        .ok_or(Unusable::NoVersion)?;
+    let version = |field, text: &str| {
+        let parsed = text.parse::<KubeVersion>();
+        parsed.map_err(|source| Unusable::Version { field, source })
+    };
+    let observed: Result<Vec<_>, _> = observed(&status)
+        .into_iter()
+        .map(|(field, text)| version(field, &text))
+        .collect();
+    Ok(ControlPlane {
+        // Where the status doesn't say what edit it tells of, the versions in it have to: after a swap
+        // to another version they differ until it is there.
+        object: self::object(object, &known.resource, status.observed_generation),
+        version: version("spec.version", &text)?,
+        observed: observed?,
+        infrastructure: infrastructure(object, known.contract)?,
+        contract: known.contract,
+        flavor: Flavor::Other,
+        replicas: spec.replicas.map(|desired| replicas(desired, &status, known.contract)),
+    })
+}
+
+/// What its machines run, by the field that says it. Cluster API takes a version without a v too.
+fn observed(status: &Status) -> Vec<(&'static str, String)> {
+    let with_v = |text: &str| match text.strip_prefix('v') {
+        Some(_) => text.to_owned(),
+        None => format!("v{text}"),
+    };
+    let counted = status.versions.iter().filter(|count| count.replicas != Some(0));
+    let versions: Vec<_> = counted
+        .map(|count| ("status.versions", with_v(&count.version)))
+        .collect();
+    if !versions.is_empty() {
+        return versions;
+    }
+    let lowest = status.version.as_deref().filter(|text| !text.is_empty());
+    lowest
+        .map(|text| ("status.version", with_v(text)))
+        .into_iter()
+        .collect()
+}
+
+fn replicas(desired: u32, status: &Status, contract: Contract) -> Replicas {
+    let total = status.replicas.unwrap_or_default();
+    Replicas {
+        desired,
+        total,
+        ready: status.ready_replicas.unwrap_or_default(),
+        up_to_date: match contract {
+            // Some providers of that contract never count them. Then the observed versions, of which
+            // the lowest is told, and the Machines have to say it.
+            Contract::V1Beta1 => status.updated_replicas.unwrap_or(total),
+            Contract::V1Beta2 => status.up_to_date_replicas.unwrap_or_default(),
+        },
+    }
+}
+
+/// The template of its machines. One whose machines are its own matter has none.
+fn infrastructure(object: &DynamicObject, contract: Contract) -> Result<Option<TemplateRef>, Unusable> {
+    let pointer = match contract {
+        Contract::V1Beta1 => "/spec/machineTemplate/infrastructureRef",
+        Contract::V1Beta2 => "/spec/machineTemplate/spec/infrastructureRef",
+    };
+    let Some(found) = object.data.pointer(pointer).filter(|found| **found != Value::Null) else {
+        return Ok(None);
+    };
+    let reference = Reference::deserialize(found)?;
+    if reference.kind.is_empty() && reference.name.is_empty() {
+        return Ok(None);
+    }
+    let (field, group) = match contract {
+        Contract::V1Beta1 => (
+            "apiVersion",
+            reference.api_version.split_once('/').map(|(group, _)| group),
+        ),
+        Contract::V1Beta2 => ("apiGroup", Some(&*reference.api_group)),
+    };
+    let named = [
+        (field, group.unwrap_or_default()),
+        ("kind", &reference.kind),
+        ("name", &reference.name),
+    ];
+    if let Some((field, _)) = named.into_iter().find(|(_, text)| text.is_empty()) {
+        return Err(Unusable::Reference { pointer, field });
+    }
+    let elsewhere = |namespace: &String| !namespace.is_empty() && object.namespace().as_ref() != Some(namespace);
+    if let Some(namespace) = reference.namespace.filter(elsewhere) {
+        return Err(Unusable::Elsewhere { pointer, namespace });
+    }
+    Ok(Some(TemplateRef {
+        group: group.unwrap_or_default().to_owned(),
+        kind: reference.kind.clone(),
+        name: reference.name.clone(),
+    }))
+}
+
+fn object(object: &DynamicObject, resource: &ApiResource, observed_generation: Option<i64>) -> Object {
+    let generation = object.metadata.generation.unwrap_or_default();
+    let ledger = object.annotations().get(LEDGER_ANNOTATION);
+    Object {
+        api_version: resource.api_version.clone(),
+        kind: resource.kind.clone(),
+        name: object.name_any(),
+        resource_version: ResourceVersion(object.resource_version().unwrap_or_default()),
+        generation,
+        observed_generation: observed_generation.unwrap_or(generation),
+        standing: standing(object, false),
+        owner: if object.labels().contains_key(OWNED_LABEL) {
+            Owner::Topology
+        } else {
+            Owner::User
+        },
+        ledger: ledger.and_then(|text| Ledger::from_annotation(text)),
+        // They are passed on of topology Clusters alone.
+        conditions: Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

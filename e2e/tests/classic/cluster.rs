@@ -102,7 +102,8 @@ pub(crate) async fn add_pool(scene: &Scene, name: &str, version: &str, replicas:
     Ok(())
 }
 
-fn machine_template(name: &str, image: &str) -> Value {
+/// A machine template, with a release's value in it.
+pub(crate) fn machine_template(name: &str, image: &str) -> Value {
     json!({
         "apiVersion": format!("{INFRASTRUCTURE}/v1beta2"),
         "kind": "DevMachineTemplate",
@@ -179,6 +180,12 @@ pub(crate) fn clusters(scene: &Scene) -> Api<DynamicObject> {
 pub(crate) fn control_planes(scene: &Scene) -> Api<DynamicObject> {
     let kind = GroupVersionKind::gvk(CONTROL_PLANE, "v1beta2", "KubeadmControlPlane");
     of(scene, &ApiResource::from_gvk_with_plural(&kind, "kubeadmcontrolplanes"))
+}
+
+/// The machine templates of the journey.
+pub(crate) fn machine_templates(scene: &Scene) -> Api<DynamicObject> {
+    let kind = GroupVersionKind::gvk(INFRASTRUCTURE, "v1beta2", "DevMachineTemplate");
+    of(scene, &ApiResource::from_gvk_with_plural(&kind, "devmachinetemplates"))
 }
 
 fn of(scene: &Scene, resource: &ApiResource) -> Api<DynamicObject> {

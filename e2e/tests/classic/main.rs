@@ -12,6 +12,7 @@ mod cluster;
 mod controller;
 mod faults;
 mod lifecycle;
+mod other_control_plane;
 mod rights;
 mod side_by_side;
 mod strategy;
@@ -34,6 +35,7 @@ fn main() -> ExitCode {
         Journey::shared("classic-edited-by-hand", lifecycle::others_lend_a_hand),
         Journey::shared("classic-templates", templates::what_retention_allows_stays),
         Journey::shared("classic-strategy", strategy::two_at_a_time_in_order),
+        Journey::shared("classic-other-control-plane", other_control_plane::both_contracts),
         Journey::exclusive("classic-refused-second", lifecycle::a_second_is_refused_and_stays_over),
         Journey::exclusive("classic-two-controllers", faults::two_controllers_without_the_lease),
         Journey::exclusive(

@@ -6,7 +6,10 @@ use instar_e2e::{Result, journeys::Scene};
 use k8s_openapi::api::rbac::v1::{ClusterRole, PolicyRule, Role};
 use kube::Api;
 
-use crate::controller::{Request, requests};
+use crate::{
+    controller::{Request, requests},
+    other_control_plane,
+};
 
 /// A verb on a resource, with its subresource, of a group.
 type Right = (String, String, String);
@@ -40,7 +43,7 @@ pub(crate) async fn granted_and_used(scene: Scene) -> Result<()> {
     Ok(())
 }
 
-/// What the installed roles give its account.
+/// What the installed roles give its account, and the one that a journey has made for its own provider.
 async fn granted(scene: &Scene) -> Result<BTreeSet<Right>> {
     let everywhere = Api::<ClusterRole>::all(scene.mgmt.client());
     let leases = Api::<Role>::namespaced(scene.mgmt.client(), "instar-system");
@@ -48,6 +51,10 @@ async fn granted(scene: &Scene) -> Result<BTreeSet<Right>> {
         everywhere.get("instar-controller").await?.rules,
         everywhere.get("instar-controller-docker").await?.rules,
         leases.get("instar-controller").await?.rules,
+        everywhere
+            .get_opt(other_control_plane::ROLE)
+            .await?
+            .and_then(|role| role.rules),
     ];
     Ok(rules.into_iter().flatten().flatten().flat_map(rights).collect())
 }

@@ -91,13 +91,20 @@ fn what_writes_is_known() {
             assert_eq!(writes, *known, "{name}");
             continue;
         }
-        // The roles for the other providers are like the one above.
+        // The roles of the other providers: they make templates, and swap control planes.
         let provider = name.strip_prefix("instar-controller-");
         assert!(provider.is_some(), "{name} isn't known here");
         for right in writes {
-            let template = right.strip_prefix("create delete ");
+            let (verbs, what) = right.rsplit_once(' ').unwrap();
+            let (plural, group) = what.split_once('.').unwrap();
+            let ends = match (verbs, group) {
+                ("create delete", "bootstrap.cluster.x-k8s.io") => "configtemplates",
+                ("create delete", _) => "machinetemplates",
+                ("patch", "controlplane.cluster.x-k8s.io" | "infrastructure.cluster.x-k8s.io") => "controlplanes",
+                (_, _) => panic!("{name}: {right}"),
+            };
             assert!(
-                template.is_some_and(|kind| kind.ends_with("machinetemplates.infrastructure.cluster.x-k8s.io")),
+                plural.ends_with(ends) && group.ends_with(".cluster.x-k8s.io"),
                 "{name}: {right}"
             );
         }

@@ -19,6 +19,7 @@ pub mod apply;
 pub mod binaries;
 pub mod cache;
 pub mod certificates;
+pub mod clusterctl;
 pub mod components;
 pub mod demo;
 pub mod dump;

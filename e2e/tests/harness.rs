@@ -1,10 +1,10 @@
 //! The harness itself: what journeys count on.
 
-use std::{path::Path, process::ExitCode, time::Duration};
+use std::{process::ExitCode, time::Duration};
 
 use instar_e2e::{
     Context, Result,
-    binaries::Binary,
+    clusterctl::{Way, move_namespace, moved},
     components::{Component, RuntimeSdk},
     failure::told,
     fixtures::{CLUSTER_CLASS, COMES_UP, TopologyCluster, wait_running},
@@ -13,9 +13,8 @@ use instar_e2e::{
     mgmt::{self, Setup},
     wait::wait_for,
 };
-use kube::{Api, api::PostParams, core::DynamicObject};
+use kube::{Api, ResourceExt, api::PostParams, core::DynamicObject};
 use serde_json::json;
-use tokio::process::Command;
 
 fn main() -> ExitCode {
     let journeys = vec![
@@ -126,37 +125,19 @@ async fn moved_to_a_directory(scene: Scene) -> Result<()> {
     let running = || wait_running(&scene.mgmt, &scene.namespace, "moved", "v1.35.0", 2, COMES_UP);
     running().await?;
     let directory = tempfile::tempdir()?;
-    clusterctl_move(&scene, "--to-directory", directory.path()).await?;
-    let mut files = Vec::new();
-    for entry in std::fs::read_dir(directory.path())? {
-        files.push(entry?.file_name().to_string_lossy().into_owned());
-    }
+    move_namespace(&scene.mgmt, &scene.namespace, Way::ToDirectory, directory.path()).await?;
+    let files: Vec<String> = moved(directory.path())?.iter().map(ResourceExt::name_any).collect();
     let machines = ledger.machines_ever("moved")?.into_iter().map(|machine| machine.name);
     let templates = ledger
         .templates_ever("moved")?
         .into_iter()
         .map(|template| template.name);
     for name in machines.chain(templates).chain(["moved".to_owned()]) {
-        let end = format!("_{name}.yaml");
-        assert!(files.iter().any(|file| file.ends_with(&end)), "no {name} in {files:?}");
+        assert!(files.contains(&name), "no {name} in {files:?}");
     }
-    clusterctl_move(&scene, "--from-directory", directory.path()).await?;
+    move_namespace(&scene.mgmt, &scene.namespace, Way::FromDirectory, directory.path()).await?;
     running().await?;
     assert_eq!(ledger.machines_ever("moved")?.len(), 2, "a machine was replaced");
-    Ok(())
-}
-
-async fn clusterctl_move(scene: &Scene, way: &str, directory: &Path) -> Result<()> {
-    let output = Command::new(scene.mgmt.built().program(Binary::Clusterctl)?)
-        .args(["move", "--namespace", &scene.namespace, way])
-        .arg(directory)
-        .env("KUBECONFIG", scene.mgmt.run().kubeconfig())
-        .env("CLUSTERCTL_DISABLE_VERSIONCHECK", "true")
-        .kill_on_drop(true)
-        .output()
-        .await?;
-    let told = String::from_utf8_lossy(&output.stderr);
-    anyhow::ensure!(output.status.success(), "clusterctl move {way}: {told}");
     Ok(())
 }
 

@@ -2,6 +2,7 @@
 
 mod gone;
 mod hands;
+mod moved;
 mod second;
 mod target;
 
@@ -29,6 +30,7 @@ use crate::{
 
 pub(crate) use gone::no_cluster_another_source_and_deleted;
 pub(crate) use hands::others_lend_a_hand;
+pub(crate) use moved::{moved_in_the_middle, restored_in_the_middle};
 pub(crate) use second::a_second_is_refused_and_stays_over;
 pub(crate) use target::another_target_in_the_middle;
 

@@ -36,7 +36,9 @@ fn main() -> ExitCode {
         Journey::shared("classic-templates", templates::what_retention_allows_stays),
         Journey::shared("classic-strategy", strategy::two_at_a_time_in_order),
         Journey::shared("classic-other-control-plane", other_control_plane::both_contracts),
+        Journey::shared("classic-moved-paused", lifecycle::restored_in_the_middle),
         Journey::exclusive("classic-refused-second", lifecycle::a_second_is_refused_and_stays_over),
+        Journey::exclusive("classic-moved", lifecycle::moved_in_the_middle),
         Journey::exclusive("classic-two-controllers", faults::two_controllers_without_the_lease),
         Journey::exclusive(
             "classic-dropped-replies",

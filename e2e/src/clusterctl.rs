@@ -1,0 +1,49 @@
+//! `clusterctl`, as people run it.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+use kube::core::DynamicObject;
+use tokio::process::Command;
+
+use crate::{binaries::Binary, mgmt::Mgmt};
+
+/// Which way a namespace is moved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// Writes its objects into files. It deletes none of them.
+    ToDirectory,
+    /// Creates the objects of the files that aren't there.
+    FromDirectory,
+}
+
+/// `clusterctl move` of a namespace.
+pub async fn move_namespace(mgmt: &Mgmt, namespace: &str, way: Way, directory: &Path) -> Result<()> {
+    let way = match way {
+        Way::ToDirectory => "--to-directory",
+        Way::FromDirectory => "--from-directory",
+    };
+    let output = Command::new(mgmt.built().program(Binary::Clusterctl)?)
+        .args(["move", "--namespace", namespace, way])
+        .arg(directory)
+        .env("KUBECONFIG", mgmt.run().kubeconfig())
+        .env("CLUSTERCTL_DISABLE_VERSIONCHECK", "true")
+        .kill_on_drop(true)
+        .output()
+        .await?;
+    let told = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "clusterctl move {way}: {told}");
+    Ok(())
+}
+
+/// The objects that it wrote into a directory, one into each file.
+pub fn moved(directory: &Path) -> Result<Vec<DynamicObject>> {
+    let mut objects = Vec::new();
+    for entry in std::fs::read_dir(directory)? {
+        let path = entry?.path();
+        let text = std::fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
+        let object = serde_json::from_slice(&text).with_context(|| format!("reading {}", path.display()))?;
+        objects.push(object);
+    }
+    Ok(objects)
+}

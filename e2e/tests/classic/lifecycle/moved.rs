@@ -1,0 +1,289 @@
+//! `clusterctl move` in the middle of an upgrade.
+
+use std::{collections::BTreeSet, path::Path};
+
+use instar_api::{KubernetesRelease, OVER_ANNOTATION, UpgradePhase, VERSION_ANNOTATION};
+use instar_e2e::{
+    Context, Result,
+    clusterctl::{Way, move_namespace, moved},
+    fixtures::{core_kind, wait_running},
+    journeys::Scene,
+    ledger::{Ledger, Pool},
+    wait::{Seen, wait_for},
+};
+use kube::{
+    Api, ResourceExt,
+    api::{DeleteParams, ListParams, Patch, PatchParams},
+    core::DynamicObject,
+};
+use serde_json::{Value, json};
+
+use super::{ROWS, SOON, await_control_plane, await_mark, await_phase, await_status, catalog, create, edit, records};
+use crate::{
+    catalog::Rows,
+    cluster::{self, FULL, NAME, POOLS, assert_rolled},
+    upgrade::{UPGRADE, annotate},
+};
+
+/// What is over before the move, and how.
+const OVER: [(&str, UpgradePhase); 2] = [("older", UpgradePhase::Completed), ("second", UpgradePhase::Refused)];
+
+/// Why nothing goes on while the Cluster is in files only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Held {
+    /// There is no controller. The one that takes over has seen nothing of before, and finds no
+    /// catalog at first: that isn't moved.
+    Stopped,
+    /// The upgrade is paused, and the controller sees all of it go and come again.
+    Paused,
+}
+
+/// The management cluster is lost, and another takes the files: the upgrade goes on by itself.
+pub(crate) async fn moved_in_the_middle(scene: Scene) -> Result<()> {
+    goes_on(scene, Rows::new(3), Held::Stopped).await
+}
+
+/// The Cluster is lost and restored where it was: the upgrade goes on when it is resumed.
+pub(crate) async fn restored_in_the_middle(scene: Scene) -> Result<()> {
+    goes_on(scene, ROWS, Held::Paused).await
+}
+
+/// The control plane has made the first of two minors when everything goes into files, is lost, and
+/// comes back with new uids and without a status. What was over stays over.
+async fn goes_on(scene: Scene, rows: Rows, held: Held) -> Result<()> {
+    catalog(&scene, &rows).await?;
+    cluster::create(&scene, &rows).await?;
+    create(
+        &scene,
+        "older",
+        &json!({ "clusterName": NAME, "target": rows.version(33) }),
+    )
+    .await?;
+    await_mark(&scene, "older", Some("Completed")).await?;
+    let ledger = Ledger::start(&scene.mgmt.client(), &scene.namespace).await?;
+    annotate(&scene, VERSION_ANNOTATION, &rows.version(35)).await?;
+    let record = asked(&scene).await?;
+    create(&scene, "second", &json!({ "clusterName": NAME, "target": "v1.36" })).await?;
+    await_control_plane(&scene, &rows.version(34)).await?;
+    await_mark(&scene, "second", Some("Refused")).await?;
+    match held {
+        Held::Stopped => scene.mgmt.controller().stop().await?,
+        Held::Paused => edit(&scene, &record, &json!({ "paused": true })).await?,
+    }
+    rolled_out(&scene, &rows).await?;
+    ledger.caught_up().await?;
+    assert_rolled(&ledger, &rows, &Pool::ControlPlane, 3, &[33, 34])?;
+    for pool in POOLS {
+        assert_rolled(&ledger, &rows, &Pool::Workers(pool.to_owned()), 2, &[33])?;
+    }
+    let before = live(&ledger)?;
+    drop(ledger);
+
+    let directory = tempfile::tempdir()?;
+    move_namespace(&scene.mgmt, &scene.namespace, Way::ToDirectory, directory.path()).await?;
+    let uid = cluster::clusters(&scene).get(NAME).await?.uid();
+    lose(&scene, directory.path()).await?;
+    let ledger = Ledger::start(&scene.mgmt.client(), &scene.namespace).await?;
+    move_namespace(&scene.mgmt, &scene.namespace, Way::FromDirectory, directory.path()).await?;
+    let moved = cluster::clusters(&scene).get(NAME).await?.uid();
+    assert_ne!(moved, uid, "the Cluster was not lost");
+    if held == Held::Stopped {
+        for name in OVER.map(|(name, _)| name).into_iter().chain([&*record]) {
+            let found = records(&scene).get(name).await?;
+            assert!(found.status.is_none(), "{name} came with a status: {:?}", found.status);
+        }
+    }
+    ledger.caught_up().await?;
+    assert_eq!(live(&ledger)?, before, "what was moved");
+
+    match held {
+        Held::Stopped => {
+            let releases: Api<KubernetesRelease> = Api::all(scene.mgmt.client());
+            for minor in [33, 34, 35, 36] {
+                releases.delete(&rows.name(minor, 1), &DeleteParams::default()).await?;
+            }
+            scene.mgmt.controller().start().await?;
+            await_status(&scene, &record, "held", SOON, |status| {
+                let first = status.waiting.first();
+                status.phase == UpgradePhase::Held && first.is_some_and(|first| first.reason == "NoTarget")
+            })
+            .await?;
+            catalog(&scene, &rows).await?;
+        }
+        Held::Paused => {
+            stay_over(&scene).await?;
+            assert_eq!(live(&ledger)?, before, "what is there while it is paused");
+            edit(&scene, &record, &json!({ "paused": false })).await?;
+        }
+    }
+    await_phase(&scene, &record, UpgradePhase::Completed).await?;
+    await_mark(&scene, &record, Some("Completed")).await?;
+    let last = rows.version(35);
+    wait_running(&scene.mgmt, &scene.namespace, NAME, &last, FULL.machines(), SOON).await?;
+    stay_over(&scene).await?;
+    assert_eq!(records(&scene).list(&ListParams::default()).await?.items.len(), 3);
+
+    ledger.caught_up().await?;
+    assert_rolled(&ledger, &rows, &Pool::ControlPlane, 3, &[34, 35])?;
+    for pool in POOLS {
+        assert_rolled(&ledger, &rows, &Pool::Workers(pool.to_owned()), 2, &[33, 35])?;
+    }
+    assert_templates(&scene, &ledger, &rows, moved.as_deref()).await
+}
+
+/// Waits until the status of what was over says so again, as its annotation does.
+async fn stay_over(scene: &Scene) -> Result<()> {
+    for (name, phase) in OVER {
+        let found = await_status(scene, name, phase.as_str(), SOON, |status| status.phase == phase).await?;
+        let mark = found.annotations().get(OVER_ANNOTATION);
+        assert_eq!(mark.map(String::as_str), Some(phase.as_str()), "{name}");
+    }
+    Ok(())
+}
+
+/// The name of the record that the annotation made.
+async fn asked(scene: &Scene) -> Result<String> {
+    wait_for("the record of the annotation", SOON, || async {
+        let found = records(scene).list(&ListParams::default()).await?;
+        let mut names = found.iter().map(ResourceExt::name_any);
+        match names.find(|name| name != "older") {
+            Some(name) => Ok(name),
+            None => Err(Seen::from("none")),
+        }
+    })
+    .await
+}
+
+/// Waits until the control plane has made the first minor. Nothing comes after it: it is held.
+async fn rolled_out(scene: &Scene, rows: &Rows) -> Result<()> {
+    let middle = rows.version(34);
+    let machines: Api<DynamicObject> =
+        Api::namespaced_with(scene.mgmt.client(), &scene.namespace, &core_kind("Machine", "machines"));
+    wait_for("the control plane to have arrived", UPGRADE, || async {
+        let control_plane = cluster::control_planes(scene).get(NAME).await?;
+        let at = |pointer: &str| control_plane.data.pointer(pointer).cloned().unwrap_or_default();
+        let count = machines.list(&ListParams::default()).await?.items.len();
+        let arrived = at("/spec/version") == json!(middle)
+            && at("/status/versions") == json!([{ "version": middle, "replicas": 3 }])
+            && at("/status/readyReplicas") == json!(3);
+        if arrived && count == FULL.machines() {
+            Ok(())
+        } else {
+            Err(Seen::from(format!("{count} machines, {}", at("/status"))))
+        }
+    })
+    .await
+}
+
+/// The machines and templates that are there.
+fn live(ledger: &Ledger) -> Result<BTreeSet<String>> {
+    let machines = ledger.machines_ever(NAME)?;
+    let machines = machines
+        .into_iter()
+        .filter(|machine| !machine.deleted)
+        .map(|machine| machine.name);
+    let templates = ledger.templates_ever(NAME)?;
+    let templates = templates
+        .into_iter()
+        .filter(|template| !template.deleted)
+        .map(|template| template.name);
+    Ok(machines.chain(templates).collect())
+}
+
+/// Takes away all that was moved, as if the management cluster were gone: no finalizer is heeded, so
+/// that the machines, which are somewhere else, go on.
+async fn lose(scene: &Scene, directory: &Path) -> Result<()> {
+    let pause = Patch::Merge(json!({ "spec": { "paused": true } }));
+    cluster::clusters(scene)
+        .patch(NAME, &PatchParams::default(), &pause)
+        .await?;
+    let mut left = Vec::new();
+    for object in moved(directory)? {
+        assert_eq!(object.namespace().as_ref(), Some(&scene.namespace), "{object:?}");
+        let types = object.types.as_ref().context("a file without a kind")?;
+        let (resource, _) = scene.mgmt.applier().kind(types).await?;
+        let api: Api<DynamicObject> = Api::namespaced_with(scene.mgmt.client(), &scene.namespace, &resource);
+        left.push((api, object));
+    }
+    // Whoever has not seen the pause would hold on to what goes.
+    wait_for("all controllers to have paused", SOON, || async {
+        for (api, object) in &left {
+            let object = api.get(&object.name_any()).await?;
+            let conditions = object.data.pointer("/status/conditions").and_then(Value::as_array);
+            let paused = conditions
+                .into_iter()
+                .flatten()
+                .find(|condition| condition["type"] == "Paused");
+            if paused.is_some_and(|condition| condition["status"] != "True") {
+                return Err(Seen::from(object.name_any()));
+            }
+        }
+        Ok(())
+    })
+    .await?;
+    // Owners come last, so that nothing is collected on the way.
+    while !left.is_empty() {
+        let owners: BTreeSet<String> = left
+            .iter()
+            .flat_map(|(_, object)| object.owner_references())
+            .map(|owner| owner.uid.clone())
+            .collect();
+        let (later, now): (Vec<_>, Vec<_>) = left
+            .into_iter()
+            .partition(|(_, object)| object.uid().is_some_and(|uid| owners.contains(&uid)));
+        anyhow::ensure!(!now.is_empty(), "objects own each other: {later:?}");
+        for (api, object) in &now {
+            let name = object.name_any();
+            api.delete(&name, &DeleteParams::default()).await?;
+            if !object.finalizers().is_empty() {
+                let bare = Patch::Merge(json!({ "metadata": { "finalizers": null } }));
+                api.patch(&name, &PatchParams::default(), &bare).await?;
+            }
+            wait_for(&format!("{name} to be gone"), SOON, || async {
+                match api.get_opt(&name).await? {
+                    None => Ok(()),
+                    Some(object) => Err(Seen::from(format!("{:?}", object.metadata))),
+                }
+            })
+            .await?;
+        }
+        left = later;
+    }
+    Ok(())
+}
+
+/// Those that two minors take and no other, each the new Cluster's.
+async fn assert_templates(scene: &Scene, ledger: &Ledger, rows: &Rows, uid: Option<&str>) -> Result<()> {
+    let templates = ledger.templates_ever(NAME)?;
+    let mut names: Vec<&str> = templates.iter().map(|template| template.name.as_str()).collect();
+    names.sort_unstable();
+    let slug = |minor| rows.version(minor).replace('.', "-");
+    let (middle, last) = (slug(34), slug(35));
+    let expected = [
+        "cp".to_owned(),
+        format!("cp-{middle}-"),
+        format!("cp-{last}-"),
+        "md-0".to_owned(),
+        format!("md-0-{last}-"),
+        "md-1".to_owned(),
+        format!("md-1-{last}-"),
+    ];
+    let as_expected = names.len() == expected.len()
+        && names
+            .iter()
+            .zip(&expected)
+            .all(|(name, start)| name.starts_with(start.as_str()));
+    assert!(as_expected, "{names:?}, and not {expected:?}");
+    assert!(templates.iter().all(|template| !template.deleted), "{templates:?}");
+    let types = kube::core::TypeMeta {
+        api_version: "infrastructure.cluster.x-k8s.io/v1beta2".to_owned(),
+        kind: "DevMachineTemplate".to_owned(),
+    };
+    let (resource, _) = scene.mgmt.applier().kind(&types).await?;
+    let api: Api<DynamicObject> = Api::namespaced_with(scene.mgmt.client(), &scene.namespace, &resource);
+    for template in api.list(&ListParams::default()).await? {
+        let owners: Vec<_> = template.owner_references().iter().map(|owner| &*owner.uid).collect();
+        assert_eq!(owners, uid.into_iter().collect::<Vec<_>>(), "{}", template.name_any());
+    }
+    Ok(())
+}

@@ -84,12 +84,13 @@ Examples:
 
 Exit codes: 0 stopped by SIGTERM or SIGINT, 2 error.";
 
-/// Runs the controller of classic clusters
+/// Runs the controller of upgrades
 ///
-/// A classic cluster is a Cluster without spec.topology. A ClusterUpgrade, or the annotation
-/// upgrade.cluster.x-k8s.io/version on the Cluster, says where it goes; the controller mints the
-/// machine templates, points the control plane and the pools at them step by step, and keeps the
-/// record in the ClusterUpgrade's status.
+/// Of a Cluster without spec.topology, a classic one, a ClusterUpgrade or the annotation
+/// upgrade.cluster.x-k8s.io/version says where it goes; the controller mints the machine templates
+/// and points the control plane and the pools at them, step by step. Of a Cluster of a class, Cluster
+/// API does that; a ClusterUpgrade edits its version, and an edited version makes a ClusterUpgrade.
+/// Either way the ClusterUpgrade's status says where it is, and what it waits for.
 ///
 /// The cluster is that of KUBECONFIG, of ~/.kube/config, or, in a pod, the pod's own.
 ///

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use crate::{
     catalog::Rows,
-    cluster::{self, NAME, assert_rolled},
+    cluster::{self, NAME, SMALL, assert_rolled},
     upgrade::{UPGRADE, phase},
 };
 
@@ -25,7 +25,7 @@ pub(crate) async fn held_and_all_at_once(scene: Scene) -> Result<()> {
     for row in rows.all() {
         scene.apply_object(row).await?;
     }
-    cluster::create(&scene, &rows).await?;
+    cluster::create_with(&scene, &rows, &SMALL).await?;
     let ledger = Ledger::start(&scene.mgmt.client(), &scene.namespace).await?;
     scene
         .apply_object(record(
@@ -45,9 +45,9 @@ pub(crate) async fn held_and_all_at_once(scene: Scene) -> Result<()> {
         ))
         .await?;
     await_phase(&scene, "first", UpgradePhase::Completed).await?;
-    assert_rolled(&ledger, &rows, &Pool::ControlPlane, 3, &[33, 34])?;
-    assert_rolled(&ledger, &rows, &Pool::Workers("md-0".to_owned()), 2, &[33, 34])?;
-    assert_rolled(&ledger, &rows, &Pool::Workers("md-1".to_owned()), 2, &[33])?;
+    assert_rolled(&ledger, &rows, &Pool::ControlPlane, 1, &[33, 34])?;
+    assert_rolled(&ledger, &rows, &Pool::Workers("md-0".to_owned()), 1, &[33, 34])?;
+    assert_rolled(&ledger, &rows, &Pool::Workers("md-1".to_owned()), 1, &[33])?;
     await_phase(&scene, "second", UpgradePhase::Refused).await?;
 
     refused(&scene, &json!({ "clusterName": "another" }), "clusterName is immutable").await?;

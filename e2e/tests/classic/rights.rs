@@ -14,12 +14,13 @@ use crate::{
 /// A verb on a resource, with its subresource, of a group.
 type Right = (String, String, String);
 
-/// What no journey makes the controller do: the rows here set nothing in bootstrap templates, old
-/// templates are kept for a day, and the topology clusters are in the program `journeys`.
-const NOT_SEEN: [(&str, &str, &str); 4] = [
-    ("create", "kubeadmconfigtemplates", "bootstrap.cluster.x-k8s.io"),
-    ("delete", "devmachinetemplates", "infrastructure.cluster.x-k8s.io"),
+/// What no journey makes the controller do: no template of Docker's own kind is made here, bootstrap
+/// templates are kept, and the topology clusters are in the program `journeys`.
+const NOT_SEEN: [(&str, &str, &str); 5] = [
+    ("create", "dockermachinetemplates", "infrastructure.cluster.x-k8s.io"),
+    ("delete", "dockermachinetemplates", "infrastructure.cluster.x-k8s.io"),
     ("delete", "kubeadmconfigtemplates", "bootstrap.cluster.x-k8s.io"),
+    ("get", "dockermachinetemplates", "infrastructure.cluster.x-k8s.io"),
     ("patch", "clusters", "cluster.x-k8s.io"),
 ];
 

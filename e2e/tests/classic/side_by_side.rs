@@ -20,19 +20,13 @@ use rustix::process::Signal;
 
 use crate::{
     catalog::Rows,
-    cluster::{FULL, Shape, violations},
+    cluster::{FULL, SMALL, Shape, violations},
     controller::{Controller, steps},
     upgrade::{UPGRADE, assert_record, begin, completed, is_marked, upgrade},
 };
 
 /// How many clusters.
 const CLUSTERS: usize = 3;
-
-/// As many writes as a bigger one, in less time.
-const SMALL: Shape<'_> = Shape {
-    control_plane: 1,
-    pools: &[("md-0", 1), ("md-1", 1)],
-};
 
 /// What one upgrade takes: a record and its mark at the end, four templates, two swaps of the control
 /// plane, one of each pool.

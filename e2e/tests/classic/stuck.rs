@@ -23,7 +23,7 @@ use tokio::task::JoinHandle;
 
 use crate::{
     catalog::Rows,
-    cluster::{NAME, Shape, create_with},
+    cluster::{NAME, SMALL, create_with},
     upgrade::UPGRADE,
 };
 
@@ -32,11 +32,6 @@ const PAUSED: &str = "cluster.x-k8s.io/paused";
 
 /// How long a machine takes to start here: time enough to break it.
 const STARTS: &str = "4s";
-
-const SHAPE: Shape<'_> = Shape {
-    control_plane: 1,
-    pools: &[("md-0", 1), ("md-1", 1)],
-};
 
 /// The first new machine of the control plane and that of the first pool stop short of their nodes.
 /// Each time the rest is held and the machine is named, and each time the upgrade goes on by itself.
@@ -53,7 +48,7 @@ pub(crate) async fn a_machine_that_never_comes_up(scene: Scene) -> Result<()> {
     for row in rows.all().into_iter().chain([slow]) {
         scene.apply_object(row).await?;
     }
-    create_with(&scene, &rows, &SHAPE).await?;
+    create_with(&scene, &rows, &SMALL).await?;
     let ledger = Ledger::start(&scene.mgmt.client(), &scene.namespace).await?;
 
     let breaking = break_first_of_each(&scene, ["cp-", "md-0-"]);

@@ -16,12 +16,7 @@ use serde_json::json;
 use crate::{
     by_hand::{await_phase, record, records},
     catalog::Rows,
-    cluster::{self, NAME, Shape},
-};
-
-const SHAPE: Shape<'_> = Shape {
-    control_plane: 1,
-    pools: &[("md-0", 1), ("md-1", 1)],
+    cluster::{self, NAME, SMALL},
 };
 
 /// How long the controller may take to delete what may go.
@@ -34,7 +29,7 @@ pub(crate) async fn what_retention_allows_stays(scene: Scene) -> Result<()> {
     for row in rows.all() {
         scene.apply_object(row).await?;
     }
-    cluster::create_with(&scene, &rows, &SHAPE).await?;
+    cluster::create_with(&scene, &rows, &SMALL).await?;
     let ledger = Ledger::start(&scene.mgmt.client(), &scene.namespace).await?;
     label(&scene, "short").await?;
     scene.apply_object(policy("short", "0s")).await?;

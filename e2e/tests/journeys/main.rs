@@ -37,7 +37,6 @@ fn main() -> ExitCode {
         Journey::exclusive("certificates", certificates::swapped_under_load),
         Journey::exclusive("refusals", refusals::each_with_its_message),
         Journey::exclusive("two-minors-without-sdk", two_minors::without_the_runtime_sdk),
-        Journey::exclusive("topology-record-without-sdk", topology_record::without_the_runtime_sdk),
         Journey::exclusive("rights", rights::granted_and_used),
     ];
     journeys::run(Setup::Instar, journeys)

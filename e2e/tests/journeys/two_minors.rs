@@ -1,7 +1,8 @@
 //! Two minors in one edit.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
+use futures::future::try_join;
 use instar_e2e::{
     Context, Result,
     components::RuntimeSdk,
@@ -19,6 +20,7 @@ use crate::{
         pins, reconciled, resource, running, version, with_etcd,
     },
     catalog::{IMAGE, Rows, SPECIAL},
+    topology_record::appears_by_itself,
 };
 
 pub(crate) async fn with_the_runtime_sdk(scene: Scene) -> Result<()> {
@@ -27,11 +29,15 @@ pub(crate) async fn with_the_runtime_sdk(scene: Scene) -> Result<()> {
     an_added_pool_gets_its_pins(&scene, &rows).await
 }
 
+/// Neither what is rendered nor what is told of it depends on the gate.
 pub(crate) async fn without_the_runtime_sdk(scene: Scene) -> Result<()> {
+    let mut beside = scene.clone();
+    beside.namespace = scene.another_namespace(BTreeMap::new()).await?;
     scene.mgmt.restart_core(RuntimeSdk::Off).await?;
-    let result = two_minors(&scene, &Rows::new(2)).await;
+    let (counted, told) = (Rows::new(2), Rows::new(15));
+    let result = try_join(two_minors(&scene, &counted), appears_by_itself(&beside, &told)).await;
     scene.mgmt.restart_core(RuntimeSdk::On).await?;
-    result
+    result.map(drop)
 }
 
 /// The control plane goes through the minor between, the workers skip it, and each machine is made

@@ -21,8 +21,14 @@ use serde_json::{Value, json};
 use super::{ROWS, SOON, await_control_plane, await_mark, await_phase, await_status, catalog, create, edit, records};
 use crate::{
     catalog::Rows,
-    cluster::{self, FULL, NAME, POOLS, assert_rolled},
+    cluster::{self, NAME, Shape, assert_rolled},
     upgrade::{UPGRADE, annotate},
+};
+
+/// A control plane takes its time, so that the upgrade is in the middle while it is looked at.
+const SHAPE: Shape<'_> = Shape {
+    control_plane: 3,
+    pools: &[("md-0", 1), ("md-1", 1)],
 };
 
 /// What is over before the move, and how.
@@ -52,7 +58,7 @@ pub(crate) async fn restored_in_the_middle(scene: Scene) -> Result<()> {
 /// comes back with new uids and without a status. What was over stays over.
 async fn goes_on(scene: Scene, rows: Rows, held: Held) -> Result<()> {
     catalog(&scene, &rows).await?;
-    cluster::create(&scene, &rows).await?;
+    cluster::create_with(&scene, &rows, &SHAPE).await?;
     create(
         &scene,
         "older",
@@ -73,8 +79,8 @@ async fn goes_on(scene: Scene, rows: Rows, held: Held) -> Result<()> {
     rolled_out(&scene, &rows).await?;
     ledger.caught_up().await?;
     assert_rolled(&ledger, &rows, &Pool::ControlPlane, 3, &[33, 34])?;
-    for pool in POOLS {
-        assert_rolled(&ledger, &rows, &Pool::Workers(pool.to_owned()), 2, &[33])?;
+    for (pool, machines) in SHAPE.pools {
+        assert_rolled(&ledger, &rows, &Pool::Workers((*pool).to_owned()), *machines, &[33])?;
     }
     let before = live(&ledger)?;
     drop(ledger);
@@ -119,14 +125,14 @@ async fn goes_on(scene: Scene, rows: Rows, held: Held) -> Result<()> {
     await_phase(&scene, &record, UpgradePhase::Completed).await?;
     await_mark(&scene, &record, Some("Completed")).await?;
     let last = rows.version(35);
-    wait_running(&scene.mgmt, &scene.namespace, NAME, &last, FULL.machines(), SOON).await?;
+    wait_running(&scene.mgmt, &scene.namespace, NAME, &last, SHAPE.machines(), SOON).await?;
     stay_over(&scene).await?;
     assert_eq!(records(&scene).list(&ListParams::default()).await?.items.len(), 3);
 
     ledger.caught_up().await?;
     assert_rolled(&ledger, &rows, &Pool::ControlPlane, 3, &[34, 35])?;
-    for pool in POOLS {
-        assert_rolled(&ledger, &rows, &Pool::Workers(pool.to_owned()), 2, &[33, 35])?;
+    for (pool, machines) in SHAPE.pools {
+        assert_rolled(&ledger, &rows, &Pool::Workers((*pool).to_owned()), *machines, &[33, 35])?;
     }
     assert_templates(&scene, &ledger, &rows, moved.as_deref()).await
 }
@@ -166,7 +172,7 @@ async fn rolled_out(scene: &Scene, rows: &Rows) -> Result<()> {
         let arrived = at("/spec/version") == json!(middle)
             && at("/status/versions") == json!([{ "version": middle, "replicas": 3 }])
             && at("/status/readyReplicas") == json!(3);
-        if arrived && count == FULL.machines() {
+        if arrived && count == SHAPE.machines() {
             Ok(())
         } else {
             Err(Seen::from(format!("{count} machines, {}", at("/status"))))

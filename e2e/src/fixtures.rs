@@ -16,7 +16,7 @@ use crate::{
 pub const CLUSTER_CLASS: &str = include_str!("../fixtures/clusterclass.yaml");
 
 /// How long a cluster has to come up; CAPI's cluster cache alone takes 30 s.
-pub const COMES_UP: Duration = Duration::from_mins(3);
+pub const COMES_UP: Duration = Duration::from_mins(5);
 
 /// A Cluster of the class `fixture`.
 #[derive(Debug, Clone)]

@@ -154,7 +154,7 @@ impl<'a> Trial<'a> {
                 let identity = self.controller.spawn().await?;
                 kills.aim(identity);
             }
-            anyhow::ensure!(began.elapsed() < UPGRADE * 3, "the upgrades did not end");
+            anyhow::ensure!(began.elapsed() < UPGRADE * 2, "the upgrades did not end");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         let faulty = self.proxy.writes();

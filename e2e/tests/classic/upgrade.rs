@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// How long an upgrade of seven machines may take.
-pub(crate) const UPGRADE: Duration = Duration::from_mins(4);
+pub(crate) const UPGRADE: Duration = Duration::from_mins(6);
 
 pub(crate) async fn two_minors_by_one_annotation(scene: Scene) -> Result<()> {
     let rows = Rows::new(1);

@@ -23,7 +23,7 @@ use tokio::{io::AsyncWriteExt, process::Command};
 use crate::catalog::{IMAGE, Rows};
 
 /// How long an upgrade of seven machines may take.
-pub(crate) const UPGRADE: Duration = Duration::from_mins(4);
+pub(crate) const UPGRADE: Duration = Duration::from_mins(6);
 
 /// The annotation that carries the pins.
 pub(crate) const PINS: &str = "upgrade.cluster.x-k8s.io/releases";

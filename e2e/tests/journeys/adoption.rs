@@ -18,7 +18,6 @@ use crate::{
 /// Wiring the class rolls nothing; the first edit upgrades the Cluster, each machine once.
 pub(crate) async fn a_running_cluster_is_adopted(scene: Scene) -> Result<()> {
     let rows = Rows::new(4);
-    let ledger = Ledger::start(&scene.mgmt.client(), &scene.namespace).await?;
     apply_rows(&scene, &rows.all()).await?;
     // Its class sets an etcd of its own, from which 3.6 may be gone to.
     let class = with_etcd("3.5.26-0");
@@ -31,6 +30,7 @@ pub(crate) async fn a_running_cluster_is_adopted(scene: Scene) -> Result<()> {
         workers: &[("md-0", 2), ("md-1", 2)],
     };
     create(&scene, &cluster).await?;
+    let ledger = Ledger::start(&scene.mgmt.client(), &scene.namespace).await?;
     assert!(
         pins(&scene, "c").await.is_err(),
         "a Cluster of a class without wiring has no pins"

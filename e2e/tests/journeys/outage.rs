@@ -23,7 +23,6 @@ use crate::{
 
 pub(crate) async fn without_the_server(scene: Scene) -> Result<()> {
     let rows = Rows::new(8);
-    let ledger = Ledger::start(&scene.mgmt.client(), &scene.namespace).await?;
     apply_rows(&scene, &rows.all()).await?;
     apply_wired(&scene, CLUSTER_CLASS, &rows.all()).await?;
     let (first, last) = (rows.version(34), rows.version(35));
@@ -34,6 +33,7 @@ pub(crate) async fn without_the_server(scene: Scene) -> Result<()> {
         workers: &[("md-0", 1)],
     };
     create(&scene, &cluster).await?;
+    let ledger = Ledger::start(&scene.mgmt.client(), &scene.namespace).await?;
 
     scene.mgmt.webhook().stop().await?;
     let result = goes_on(&scene, &mut cluster, &last).await;

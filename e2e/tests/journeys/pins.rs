@@ -21,7 +21,6 @@ use crate::{
 /// the annotation and a Git tool that applies again and again: nothing rotates, nothing is replaced.
 pub(crate) async fn a_newer_row_moves_nothing(scene: Scene) -> Result<()> {
     let rows = Rows::new(5);
-    let ledger = Ledger::start(&scene.mgmt.client(), &scene.namespace).await?;
     apply_rows(&scene, &rows.all()).await?;
     apply_wired(&scene, CLUSTER_CLASS, &rows.all()).await?;
     let runs = rows.version(34);
@@ -32,6 +31,7 @@ pub(crate) async fn a_newer_row_moves_nothing(scene: Scene) -> Result<()> {
         workers: &[("md-0", 1)],
     };
     create(&scene, &cluster).await?;
+    let ledger = Ledger::start(&scene.mgmt.client(), &scene.namespace).await?;
     ledger.caught_up().await?;
     let templates = names(&ledger)?;
     let machines = ledger.machines_ever("c")?.len();

@@ -22,7 +22,6 @@ use crate::{
 /// It makes the edit, once; a prefix that is satisfied changes nothing; a refused edit says why.
 pub(crate) async fn makes_the_edit(scene: Scene) -> Result<()> {
     let rows = Rows::new(12);
-    let ledger = Ledger::start(&scene.mgmt.client(), &scene.namespace).await?;
     apply_rows(&scene, &rows.all()).await?;
     // A row that the class doesn't list.
     let listed = [rows.row(33, 1), rows.row(34, 1), rows.row(35, 1)];
@@ -35,6 +34,7 @@ pub(crate) async fn makes_the_edit(scene: Scene) -> Result<()> {
         workers: &[("md-0", 1)],
     };
     create(&scene, &cluster).await?;
+    let ledger = Ledger::start(&scene.mgmt.client(), &scene.namespace).await?;
 
     ask(&scene, "up", "v1.35").await?;
     follow(&scene, "up", &rows.version(35).parse()?).await?;

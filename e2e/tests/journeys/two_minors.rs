@@ -43,7 +43,6 @@ pub(crate) async fn without_the_runtime_sdk(scene: Scene) -> Result<()> {
 /// The control plane goes through the minor between, the workers skip it, and each machine is made
 /// once for each version that its pool goes through.
 async fn two_minors(scene: &Scene, rows: &Rows) -> Result<()> {
-    let ledger = Ledger::start(&scene.mgmt.client(), &scene.namespace).await?;
     apply_rows(scene, &rows.all()).await?;
     let class = apply_wired(scene, CLUSTER_CLASS, &rows.all()).await?;
     let listed: Vec<String> = [33, 34, 35, 36].into_iter().map(|minor| rows.version(minor)).collect();
@@ -58,6 +57,7 @@ async fn two_minors(scene: &Scene, rows: &Rows) -> Result<()> {
         workers: &[("md-0", 2), ("md-1", 2)],
     };
     create(scene, &cluster).await?;
+    let ledger = Ledger::start(&scene.mgmt.client(), &scene.namespace).await?;
     assert_eq!(pinned(&pins(scene, "c").await?), [format!("{first}={first}-1")]);
 
     edit(scene, "c", &version(&last)).await?;

@@ -293,10 +293,7 @@ fn workers(snapshot: &Snapshot) -> impl Iterator<Item = &KubeVersion> {
 }
 
 fn control_plane(snapshot: &Snapshot) -> Option<&ControlPlane> {
-    snapshot.control_plane.iter().find_map(|part| match part {
-        Observed::Read(control_plane) => Some(control_plane),
-        Observed::Invalid(_) => None,
-    })
+    snapshot.control_plane.as_ref()?.read()
 }
 
 fn template_exists(snapshot: &Snapshot, reference: &TemplateRef) -> bool {
@@ -304,8 +301,5 @@ fn template_exists(snapshot: &Snapshot, reference: &TemplateRef) -> bool {
 }
 
 fn read<T>(list: &[Observed<T>]) -> impl Iterator<Item = &T> {
-    list.iter().filter_map(|part| match part {
-        Observed::Read(part) => Some(part),
-        Observed::Invalid(_) => None,
-    })
+    list.iter().filter_map(Observed::read)
 }

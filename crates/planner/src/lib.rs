@@ -15,6 +15,7 @@ mod mint;
 mod path;
 mod plan;
 mod pointers;
+mod settled;
 mod snapshot;
 mod swap;
 mod topology;

@@ -15,7 +15,7 @@ mod workers;
 use self::{goal::Goal, scene::Scene, workers::Turn};
 pub(crate) use self::{
     goal::is_older,
-    scene::{converged, is_as},
+    scene::{of_cluster, of_wish},
 };
 use crate::{
     decision::{Action, Decision, Progress, Stage, Waiting},

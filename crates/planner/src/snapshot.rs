@@ -53,6 +53,28 @@ pub enum Observed<T> {
     Invalid(Unreadable),
 }
 
+impl<T> Observed<T> {
+    /// The part, where it could be read.
+    #[must_use]
+    pub const fn read(&self) -> Option<&T> {
+        match self {
+            Self::Read(part) => Some(part),
+            Self::Invalid(_) => None,
+        }
+    }
+
+    /// The same; what couldn't be read goes to the others.
+    pub(crate) fn read_or<'a>(&'a self, unreadable: &mut Vec<&'a Unreadable>) -> Option<&'a T> {
+        match self {
+            Self::Read(part) => Some(part),
+            Self::Invalid(object) => {
+                unreadable.push(object);
+                None
+            }
+        }
+    }
+}
+
 /// An object that can't be read.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Unreadable {
@@ -404,6 +426,20 @@ pub struct Template {
     pub created: Timestamp,
     /// Whether it stays.
     pub standing: Standing,
+}
+
+impl MachineDeployment {
+    /// The templates that it refers to.
+    pub fn templates(&self) -> impl Iterator<Item = &TemplateRef> {
+        std::iter::once(&self.infrastructure).chain(&self.bootstrap)
+    }
+}
+
+impl MachineSet {
+    /// The templates that it refers to.
+    pub fn templates(&self) -> impl Iterator<Item = &TemplateRef> {
+        std::iter::once(&self.infrastructure).chain(&self.bootstrap)
+    }
 }
 
 impl Template {

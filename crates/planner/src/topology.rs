@@ -19,8 +19,8 @@ use self::{
 };
 use crate::{
     decision::{Action, Decision, Progress, Stage, Waiting},
-    snapshot::{ClusterKind, Observed, Snapshot, Standing},
-    wish::Progressing,
+    plan::{of_cluster, of_wish},
+    snapshot::{ClusterKind, Snapshot},
 };
 
 /// Decides. The snapshot may be old: what is written carries the compare that refuses it then.
@@ -79,33 +79,14 @@ fn there(scene: &Scene<'_>) -> (Stage, Action, Vec<Waiting>) {
 
 /// Why nothing may be written at all.
 fn closed(snapshot: &Snapshot) -> Vec<Waiting> {
-    let (kind, name) = ("Cluster".to_owned(), snapshot.cluster.name.clone());
-    let mut reasons = Vec::new();
-    match snapshot.cluster.standing {
-        Standing::Live => {}
-        Standing::Paused => reasons.push(Waiting::Paused { kind, name }),
-        Standing::Deleting => reasons.push(Waiting::Deleting { kind, name }),
-    }
-    match snapshot.wish.progress {
-        Progressing::Going => {}
-        Progressing::Paused => reasons.push(Waiting::Paused {
-            kind: "ClusterUpgrade".to_owned(),
-            name: snapshot.wish.upgrade.clone(),
-        }),
-    }
-    let unreadable = snapshot.wish.unreadable.iter();
-    reasons.extend(unreadable.cloned().map(Waiting::Unreadable));
-    reasons
+    of_cluster(snapshot).into_iter().chain(of_wish(snapshot)).collect()
 }
 
 /// What the topology says, where there is one that can be read.
 pub(crate) fn topology(snapshot: &Snapshot) -> Option<&crate::snapshot::Topology> {
     match &snapshot.cluster.kind {
         ClusterKind::Classic => None,
-        ClusterKind::Topology(topology) => match topology.as_ref() {
-            Observed::Read(topology) => Some(topology),
-            Observed::Invalid(_) => None,
-        },
+        ClusterKind::Topology(topology) => topology.read(),
     }
 }
 

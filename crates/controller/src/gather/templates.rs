@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use instar_capi::labels::CLUSTER_NAME;
 use instar_planner::{
-    Observed, RELEASE_LABEL, ResourceVersion, Snapshot, Standing, Template, TemplateRef, Unreadable, label_value,
+    MachineDeployment, Observed, RELEASE_LABEL, ResourceVersion, Snapshot, Standing, Template, TemplateRef, Unreadable,
+    label_value,
 };
 use kube::{Api, Client, ResourceExt, api::ListParams, core::DynamicObject, discovery::ApiResource};
 use serde_json::Value;
@@ -93,19 +94,12 @@ fn by_kind(snapshot: &Snapshot) -> ByKind {
 
 /// What the control plane and the pools refer to.
 fn references(snapshot: &Snapshot) -> Vec<&TemplateRef> {
-    let control_plane = snapshot.control_plane.iter().filter_map(read);
-    let pools = snapshot.pools.iter().filter_map(read);
+    let control_plane = snapshot.control_plane.iter().filter_map(Observed::read);
+    let pools = snapshot.pools.iter().filter_map(Observed::read);
     control_plane
         .filter_map(|control_plane| control_plane.infrastructure.as_ref())
-        .chain(pools.flat_map(|pool| std::iter::once(&pool.infrastructure).chain(&pool.bootstrap)))
+        .chain(pools.flat_map(MachineDeployment::templates))
         .collect()
-}
-
-fn read<T>(part: &Observed<T>) -> Option<&T> {
-    match part {
-        Observed::Read(part) => Some(part),
-        Observed::Invalid(_) => None,
-    }
 }
 
 fn template(object: &DynamicObject, resource: &ApiResource) -> Observed<Template> {

@@ -53,7 +53,7 @@ impl Context {
             | Write::CompletePins(_) => Health::Untried,
         };
         self.report(cluster, upgrade, &snapshot, &decision, health).await?;
-        let outcome = self.execute(cluster, upgrade, &decision).await;
+        let outcome = self.execute(cluster, Some(upgrade), &decision).await;
         match &outcome {
             Err(error) if error.class() == Class::Terminal => {
                 self.complain(cluster, upgrade, &snapshot, &decision, error).await?;
@@ -71,10 +71,11 @@ impl Context {
         })
     }
 
+    /// The one write. What is left of upgrades whose records are gone is written without one.
     pub(super) async fn execute(
         &self,
         cluster: &Cluster,
-        upgrade: &ClusterUpgrade,
+        upgrade: Option<&ClusterUpgrade>,
         decision: &Decision,
     ) -> Result<Done, Error> {
         let (reason, counted) = match &decision.action {
@@ -91,7 +92,7 @@ impl Context {
         tracing::info!(
             namespace,
             cluster = cluster.name_any(),
-            upgrade = upgrade.name_any(),
+            upgrade = upgrade.map(ResourceExt::name_any),
             "{step}"
         );
         self.may_write()?;
@@ -102,7 +103,9 @@ impl Context {
         };
         executor.execute(&decision.action).await?;
         self.counters.wrote(counted);
-        self.tell(cluster, upgrade, EventType::Normal, reason, &step).await;
+        if let Some(upgrade) = upgrade {
+            self.tell(cluster, upgrade, EventType::Normal, reason, &step).await;
+        }
         Ok(match &decision.action {
             // Templates are not watched, so nothing else would wake the Cluster.
             Write::MintTemplate(_) | Write::DeleteTemplate(_) => Done::Wrote,
@@ -132,12 +135,10 @@ pub(super) fn is_paused(snapshot: &Snapshot) -> bool {
 }
 
 fn anyway(snapshot: &Snapshot) -> Duration {
-    match &snapshot.control_plane {
-        Some(Observed::Read(control_plane)) => match control_plane.flavor {
-            Flavor::Kubeadm { .. } => ANYWAY,
-            Flavor::Other => UNWATCHED,
-        },
-        Some(Observed::Invalid(_)) | None => ANYWAY,
+    let control_plane = snapshot.control_plane.as_ref().and_then(Observed::read);
+    match control_plane.map(|control_plane| &control_plane.flavor) {
+        Some(Flavor::Other) => UNWATCHED,
+        Some(Flavor::Kubeadm { .. }) | None => ANYWAY,
     }
 }
 

@@ -11,14 +11,11 @@ use std::{
 
 use instar_api::{ClusterUpgrade, ClusterUpgradeStatus};
 use instar_planner::{
-    Action as Write, Decision, Observed, Progressing, Retention, Snapshot, Stage, Standing, Target, TemplateRef, Wish,
-    check, sweep,
+    Decision, MachineDeployment, MachineSet, Observed, Progressing, Retention, Snapshot, Stage, Standing, Target,
+    TemplateRef, Wish, check, sweep,
 };
 use jiff::Timestamp;
-use kube::{
-    ResourceExt,
-    runtime::{events::EventType, reflector::ObjectRef},
-};
+use kube::{ResourceExt, runtime::reflector::ObjectRef};
 
 use super::{
     Context, Done,
@@ -26,9 +23,7 @@ use super::{
 };
 use crate::{
     api::Error,
-    execute::{Executor, Told},
     gather::{completed_at, gather_for},
-    metrics::Written as Counted,
     report,
     views::Cluster,
 };
@@ -103,9 +98,8 @@ impl Context {
         if let Some(last) = last {
             self.list_templates(last, Some(&decision)).await?;
         }
-        if let Write::DeleteTemplate(_) = &decision.action {
-            self.delete(cluster, last, &decision).await?;
-            return Ok(Done::Wrote);
+        if let done @ Done::Wrote = self.execute(cluster, last, &decision).await? {
+            return Ok(done);
         }
         match decision.progress.stage {
             Stage::Complete => {}
@@ -116,27 +110,6 @@ impl Context {
         let done = until(look.next, snapshot.now);
         self.swept.keep(cluster, look);
         Ok(done)
-    }
-
-    async fn delete(&self, cluster: &Cluster, last: Option<&ClusterUpgrade>, decision: &Decision) -> Result<(), Error> {
-        let (namespace, step) = (
-            cluster.namespace().unwrap_or_default(),
-            Told(&decision.action).to_string(),
-        );
-        tracing::info!(namespace, cluster = cluster.name_any(), "{step}");
-        self.may_write()?;
-        let executor = Executor {
-            client: &self.client,
-            kinds: &self.kinds,
-            namespace: &namespace,
-        };
-        executor.execute(&decision.action).await?;
-        self.counters.wrote(Counted::Delete);
-        if let Some(last) = last {
-            self.tell(cluster, last, EventType::Normal, "DeletedTemplate", &step)
-                .await;
-        }
-        Ok(())
     }
 
     /// The newest record lists the templates; those before it list none.
@@ -170,31 +143,28 @@ fn nothing_asked(last: Option<&ClusterUpgrade>) -> Wish {
 /// Whether there is any sign of us: a record, or what a swap wrote. Other Clusters' templates are
 /// never read.
 fn has_been_upgraded(snapshot: &Snapshot, last: Option<&ClusterUpgrade>) -> bool {
-    let control_plane = snapshot.control_plane.iter().filter_map(read);
-    let mut objects = control_plane
-        .map(|control_plane| &control_plane.object)
-        .chain(snapshot.pools.iter().filter_map(read).map(|pool| &pool.object));
+    let control_plane = snapshot.control_plane.iter().filter_map(Observed::read);
+    let mut objects = control_plane.map(|control_plane| &control_plane.object).chain(
+        snapshot
+            .pools
+            .iter()
+            .filter_map(Observed::read)
+            .map(|pool| &pool.object),
+    );
     last.is_some() || objects.any(|object| object.ledger.is_some())
 }
 
 fn referred(snapshot: &Snapshot) -> BTreeSet<TemplateRef> {
-    let control_plane = snapshot.control_plane.iter().filter_map(read);
-    let pools = snapshot.pools.iter().filter_map(read);
-    let sets = snapshot.machine_sets.iter().filter_map(read);
+    let control_plane = snapshot.control_plane.iter().filter_map(Observed::read);
+    let pools = snapshot.pools.iter().filter_map(Observed::read);
+    let sets = snapshot.machine_sets.iter().filter_map(Observed::read);
     control_plane
         .filter_map(|control_plane| control_plane.infrastructure.as_ref())
-        .chain(pools.flat_map(|pool| std::iter::once(&pool.infrastructure).chain(&pool.bootstrap)))
+        .chain(pools.flat_map(MachineDeployment::templates))
         .chain(
             sets.filter(|set| set.standing != Standing::Deleting)
-                .flat_map(|set| std::iter::once(&set.infrastructure).chain(&set.bootstrap)),
+                .flat_map(MachineSet::templates),
         )
         .cloned()
         .collect()
-}
-
-fn read<T>(part: &Observed<T>) -> Option<&T> {
-    match part {
-        Observed::Read(part) => Some(part),
-        Observed::Invalid(_) => None,
-    }
 }

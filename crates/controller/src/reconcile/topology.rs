@@ -118,7 +118,7 @@ impl Context {
             return Err(error);
         }
         keep_passed(upgrade, &passed(&snapshot), &mut decision);
-        let outcome = self.execute(cluster, upgrade, &decision).await;
+        let outcome = self.execute(cluster, Some(upgrade), &decision).await;
         let refusal = outcome.as_ref().err().and_then(Error::refusal);
         if let Some(message) = refusal {
             decision.action = Write::Nothing;

@@ -6,12 +6,13 @@ use instar_domain::skew;
 use super::{
     Next,
     goal::{Goal, at_present},
-    scene::{Scene, converged, is_as},
+    scene::Scene,
     template::{self, Source, Wanted},
     workers::{self, Turn},
 };
 use crate::{
     decision::{Action, Waiting, WorkersKind},
+    settled::{control_plane_settled, converged, is_as},
     snapshot::{MachineDeployment, Owner, PoolId, Rollout, Standing},
     swap::{self, Destination},
     wish::{Gate, PoolWish},
@@ -49,25 +50,13 @@ pub(super) fn next(scene: &Scene<'_>, goal: &Goal<'_>, waiting: &mut Vec<Waiting
     }
 }
 
-/// Why the control plane isn't yet what its spec says. What was observed of an older edit counts
-/// for nothing.
+/// Why the control plane isn't yet what its spec says.
 fn rolling_out(scene: &Scene<'_>) -> Vec<Waiting> {
     let control_plane = scene.control_plane;
-    let version = &control_plane.version;
-    let (object, counts) = (&control_plane.object, control_plane.replicas);
-    let seen = object.observed_generation >= object.generation;
-    let observed = !control_plane.observed.is_empty() && control_plane.observed.iter().all(|seen| seen == version);
-    let counted = counts.is_none_or(|counts| {
-        [counts.total, counts.ready, counts.up_to_date]
-            .iter()
-            .all(|count| *count == counts.desired)
-    });
-    let machines = scene.machines_of(&PoolId::ControlPlane);
+    let (version, counts) = (&control_plane.version, control_plane.replicas);
     let template = control_plane.infrastructure.as_ref();
-    let there = machines
-        .iter()
-        .all(|machine| is_as(machine, version, template) && converged(machine, version));
-    if seen && observed && counted && there {
+    let machines = scene.machines_of(&PoolId::ControlPlane);
+    if control_plane_settled(control_plane, machines.iter().copied()) {
         return Vec::new();
     }
     let rolling = Waiting::ControlPlaneRollingOut {

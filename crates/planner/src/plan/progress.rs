@@ -1,13 +1,9 @@
 //! How far it has come, for people to read.
 
-use super::{
-    goal::Goal,
-    retire,
-    scene::{Scene, converged, is_as},
-    workers,
-};
+use super::{goal::Goal, retire, scene::Scene, workers};
 use crate::{
     decision::{MachineProgress, MachineState, PoolProgress, Stage, TemplateProgress, TemplateState},
+    settled::{converged, is_as},
     snapshot::{Machine, MachinePhase, Node, PoolId, Standing, TemplateRef},
 };
 

@@ -90,10 +90,7 @@ pub(super) fn states<'a>(scene: &Scene<'a>) -> Vec<Minted<'a>> {
 
 /// What the control plane and the MachineDeployments refer to.
 fn present<'a>(scene: &Scene<'a>) -> Vec<&'a TemplateRef> {
-    let workers = scene
-        .pools
-        .iter()
-        .flat_map(|pool| std::iter::once(&pool.infrastructure).chain(&pool.bootstrap));
+    let workers = scene.pools.iter().flat_map(|pool| pool.templates());
     scene.control_plane.infrastructure.iter().chain(workers).collect()
 }
 
@@ -101,6 +98,6 @@ fn present<'a>(scene: &Scene<'a>) -> Vec<&'a TemplateRef> {
 fn in_machine_sets<'a>(scene: &Scene<'a>) -> Vec<&'a TemplateRef> {
     let sets = scene.machine_sets.iter();
     sets.filter(|set| set.standing != Standing::Deleting)
-        .flat_map(|set| std::iter::once(&set.infrastructure).chain(&set.bootstrap))
+        .flat_map(|set| set.templates())
         .collect()
 }

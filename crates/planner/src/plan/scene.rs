@@ -9,9 +9,10 @@ use jiff::{civil::Date, tz::TimeZone};
 use crate::{
     decision::{Field, Waiting, WorkersKind},
     mint::label_value,
+    settled::rolled_out,
     snapshot::{
-        ClusterKind, ControlPlane, Machine, MachineDeployment, MachinePhase, MachinePool, MachineSet, Node, Object,
-        Observed, Owner, PoolId, Snapshot, Standing, Template, TemplateRef, Unreadable,
+        ClusterKind, ControlPlane, Machine, MachineDeployment, MachinePool, MachineSet, Node, Object, Observed, Owner,
+        PoolId, Snapshot, Standing, Template, TemplateRef, Unreadable,
     },
     wish::Progressing,
 };
@@ -50,11 +51,7 @@ impl<'a> Scene<'a> {
         let mut machines = read(&snapshot.machines, &mut unreadable);
         let control_plane = match &snapshot.control_plane {
             None => return Err(vec![Waiting::NoControlPlane]),
-            Some(Observed::Read(control_plane)) => Some(control_plane),
-            Some(Observed::Invalid(object)) => {
-                unreadable.push(object);
-                None
-            }
+            Some(control_plane) => control_plane.read_or(&mut unreadable),
         };
         // Without one of these, nobody can say whether a step is safe.
         let Some(control_plane) = control_plane.filter(|_| unreadable.is_empty()) else {
@@ -170,17 +167,10 @@ impl<'a> Scene<'a> {
         .collect()
     }
 
-    /// Whether a pool is all that its spec says, and nothing else, be it ready or not. An autoscaler
-    /// moves the count of replicas at any time, so the MachineSet's is taken and not the pool's.
+    /// Whether a pool is all that its spec says, and nothing else, be it ready or not.
     pub(super) fn rolled_out(&self, pool: &MachineDeployment) -> bool {
-        let (new, old): (Vec<_>, Vec<_>) = self.sets_of(pool).partition(|set| makes(set, pool));
-        let wanted = new.iter().map(|set| set.replicas).fold(0, u32::saturating_add);
         let machines = self.machines_of(&PoolId::Workers(pool.object.name.clone()));
-        let matches = |machine: &&Machine| is_as(machine, &pool.version, Some(&pool.infrastructure));
-        pool.object.observed_generation >= pool.object.generation
-            && old.iter().all(|set| set.replicas == 0)
-            && u32::try_from(machines.len()).is_ok_and(|there| there >= wanted)
-            && machines.iter().all(matches)
+        rolled_out(pool, self.machine_sets.iter().copied(), &machines)
     }
 
     fn sets_of(&self, pool: &MachineDeployment) -> impl Iterator<Item = &'a MachineSet> {
@@ -200,28 +190,6 @@ fn by_pool<'a>(machines: &[&'a Machine]) -> BTreeMap<&'a PoolId, Vec<&'a Machine
     by_pool
 }
 
-fn makes(set: &MachineSet, pool: &MachineDeployment) -> bool {
-    set.version == pool.version && set.infrastructure == pool.infrastructure && set.bootstrap == pool.bootstrap
-}
-
-/// Whether a machine is as the spec of its pool says.
-pub(crate) fn is_as(machine: &Machine, version: &KubeVersion, template: Option<&TemplateRef>) -> bool {
-    let from = machine.template.as_ref();
-    let same_template = template.is_none_or(|template| from.is_none_or(|from| *from == template.name));
-    machine.version == *version && same_template
-}
-
-/// Whether a machine runs that version, and so does its node.
-pub(crate) fn converged(machine: &Machine, version: &KubeVersion) -> bool {
-    let node = match &machine.node {
-        Node::Absent | Node::Joined { version: None, .. } => false,
-        Node::Joined {
-            version: Some(node), ..
-        } => node == version,
-    };
-    machine.version == *version && machine.phase == MachinePhase::Running && node
-}
-
 fn runs(machine: &Machine) -> impl Iterator<Item = &KubeVersion> {
     let node = match &machine.node {
         Node::Absent => None,
@@ -231,40 +199,46 @@ fn runs(machine: &Machine) -> impl Iterator<Item = &KubeVersion> {
 }
 
 fn read<'a, T>(list: &'a [Observed<T>], unreadable: &mut Vec<&'a Unreadable>) -> Vec<&'a T> {
-    let mut parts = Vec::with_capacity(list.len());
-    for part in list {
-        match part {
-            Observed::Read(part) => parts.push(part),
-            Observed::Invalid(object) => unreadable.push(object),
-        }
-    }
-    parts
+    list.iter().filter_map(|part| part.read_or(unreadable)).collect()
 }
 
 fn may_be_written(snapshot: &Snapshot) -> Result<(), Vec<Waiting>> {
-    let (kind, name) = ("Cluster".to_owned(), snapshot.cluster.name.clone());
-    let mut reasons = Vec::new();
-    match snapshot.cluster.standing {
-        Standing::Live => {}
-        Standing::Paused => reasons.push(Waiting::Paused { kind, name }),
-        Standing::Deleting => reasons.push(Waiting::Deleting { kind, name }),
-    }
-    match snapshot.cluster.kind {
-        ClusterKind::Classic => {}
-        ClusterKind::Topology(_) => reasons.push(Waiting::TopologyOwned {
+    let owned = match snapshot.cluster.kind {
+        ClusterKind::Classic => None,
+        ClusterKind::Topology(_) => Some(Waiting::TopologyOwned {
             kind: "Cluster".to_owned(),
             name: snapshot.cluster.name.clone(),
         }),
+    };
+    let reasons: Vec<Waiting> = of_cluster(snapshot)
+        .into_iter()
+        .chain(owned)
+        .chain(of_wish(snapshot))
+        .collect();
+    if reasons.is_empty() { Ok(()) } else { Err(reasons) }
+}
+
+/// Why nothing may be written to the Cluster, by its own word.
+pub(crate) fn of_cluster(snapshot: &Snapshot) -> Option<Waiting> {
+    let (kind, name) = ("Cluster".to_owned(), snapshot.cluster.name.clone());
+    match snapshot.cluster.standing {
+        Standing::Live => None,
+        Standing::Paused => Some(Waiting::Paused { kind, name }),
+        Standing::Deleting => Some(Waiting::Deleting { kind, name }),
     }
-    match snapshot.wish.progress {
-        Progressing::Going => {}
-        Progressing::Paused => reasons.push(Waiting::Paused {
+}
+
+/// The same, by the word of what is asked.
+pub(crate) fn of_wish(snapshot: &Snapshot) -> impl Iterator<Item = Waiting> {
+    let paused = match snapshot.wish.progress {
+        Progressing::Going => None,
+        Progressing::Paused => Some(Waiting::Paused {
             kind: "ClusterUpgrade".to_owned(),
             name: snapshot.wish.upgrade.clone(),
         }),
-    }
-    reasons.extend(snapshot.wish.unreadable.iter().cloned().map(Waiting::Unreadable));
-    if reasons.is_empty() { Ok(()) } else { Err(reasons) }
+    };
+    let unreadable = snapshot.wish.unreadable.iter().cloned().map(Waiting::Unreadable);
+    paused.into_iter().chain(unreadable)
 }
 
 /// Why an object isn't written to.

@@ -6,12 +6,13 @@ use instar_domain::BuildOrder;
 use super::{
     Next,
     goal::Demand,
-    scene::{Foreign, Scene, converged, is_as, stands_in_the_way},
+    scene::{Foreign, Scene, stands_in_the_way},
     template::{self, Source, Wanted},
 };
 use crate::{
     decision::{Action, Field, Waiting},
     mint::label_value,
+    settled::{converged, is_as},
     snapshot::{MachineDeployment, Owner, PoolId, Rollout, Standing},
     swap::{self, Destination},
     wish::{Gate, PoolWish},

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     decision::{MachineProgress, MachineState, PoolProgress, Stage, Waiting},
-    plan::converged,
+    settled::converged,
     snapshot::{Condition, ConditionStatus, Machine, MachinePhase, Node, Object, PoolId, Standing},
 };
 

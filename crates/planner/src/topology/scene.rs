@@ -5,7 +5,7 @@ use jiff::{civil::Date, tz::TimeZone};
 
 use crate::{
     decision::Waiting,
-    plan::{converged, is_as},
+    settled::{control_plane_settled, converged, rolled_out},
     snapshot::{
         ClusterKind, ControlPlane, Machine, MachineDeployment, MachinePool, MachineSet, Observed, Owner, PoolId,
         Snapshot, Topology, Unreadable,
@@ -34,11 +34,11 @@ impl<'a> Scene<'a> {
         let mut machines = read(&snapshot.machines, &mut unreadable);
         let topology = match &snapshot.cluster.kind {
             ClusterKind::Classic => None,
-            ClusterKind::Topology(topology) => one(topology, &mut unreadable),
+            ClusterKind::Topology(topology) => topology.read_or(&mut unreadable),
         };
         let control_plane = match &snapshot.control_plane {
             None => return Err(vec![Waiting::NoControlPlane]),
-            Some(control_plane) => one(control_plane, &mut unreadable),
+            Some(control_plane) => control_plane.read_or(&mut unreadable),
         };
         let (Some(topology), Some(control_plane), true) = (topology, control_plane, unreadable.is_empty()) else {
             unreadable.sort();
@@ -101,38 +101,15 @@ impl<'a> Scene<'a> {
 
     /// Whether the control plane is all that its spec says, and nothing else.
     pub(super) fn control_plane_settled(&self) -> bool {
-        let (object, version) = (&self.control_plane.object, &self.control_plane.version);
-        let template = self.control_plane.infrastructure.as_ref();
-        let observed = &self.control_plane.observed;
-        object.observed_generation >= object.generation
-            && !observed.is_empty()
-            && observed.iter().all(|seen| seen == version)
-            && self.control_plane.replicas.is_none_or(|counts| {
-                let counted = [counts.total, counts.ready, counts.up_to_date];
-                counted.iter().all(|count| *count == counts.desired)
-            })
-            && self
-                .machines_of(&PoolId::ControlPlane)
-                .all(|machine| is_as(machine, version, template) && converged(machine, version))
+        control_plane_settled(self.control_plane, self.machines_of(&PoolId::ControlPlane))
     }
 
-    /// Whether a pool is all that its spec says, and nothing else. An autoscaler moves the count of
-    /// replicas at any time, so the MachineSet's is taken and not the pool's.
+    /// Whether a pool is all that its spec says, and nothing else.
     pub(super) fn pool_settled(&self, pool: &MachineDeployment) -> bool {
-        let mine = |set: &&MachineSet| set.pool.as_ref() == Some(&pool.object.name);
-        let makes = |set: &&MachineSet| {
-            set.version == pool.version && set.infrastructure == pool.infrastructure && set.bootstrap == pool.bootstrap
-        };
-        let (new, old): (Vec<_>, Vec<_>) = self.machine_sets.iter().copied().filter(mine).partition(makes);
-        let wanted = new.iter().map(|set| set.replicas).fold(0, u32::saturating_add);
         let id = PoolId::Workers(pool.object.name.clone());
         let machines: Vec<&Machine> = self.machines_of(&id).collect();
-        pool.object.observed_generation >= pool.object.generation
-            && old.iter().all(|set| set.replicas == 0)
-            && u32::try_from(machines.len()).is_ok_and(|there| there >= wanted)
-            && machines.iter().all(|machine| {
-                is_as(machine, &pool.version, Some(&pool.infrastructure)) && converged(machine, &pool.version)
-            })
+        rolled_out(pool, self.machine_sets.iter().copied(), &machines)
+            && machines.iter().all(|machine| converged(machine, &pool.version))
     }
 
     pub(super) fn machine_pool_settled(pool: &MachinePool) -> bool {
@@ -140,16 +117,6 @@ impl<'a> Scene<'a> {
     }
 }
 
-fn one<'a, T>(part: &'a Observed<T>, unreadable: &mut Vec<&'a Unreadable>) -> Option<&'a T> {
-    match part {
-        Observed::Read(part) => Some(part),
-        Observed::Invalid(object) => {
-            unreadable.push(object);
-            None
-        }
-    }
-}
-
 fn read<'a, T>(list: &'a [Observed<T>], unreadable: &mut Vec<&'a Unreadable>) -> Vec<&'a T> {
-    list.iter().filter_map(|part| one(part, unreadable)).collect()
+    list.iter().filter_map(|part| part.read_or(unreadable)).collect()
 }

@@ -1,0 +1,64 @@
+//! Whether what runs is what a spec says: the same question of classic and of topology clusters.
+
+use instar_domain::KubeVersion;
+
+use crate::snapshot::{ControlPlane, Machine, MachineDeployment, MachinePhase, MachineSet, Node, TemplateRef};
+
+/// Whether a machine is as the spec of its pool says.
+pub(crate) fn is_as(machine: &Machine, version: &KubeVersion, template: Option<&TemplateRef>) -> bool {
+    let from = machine.template.as_ref();
+    let same_template = template.is_none_or(|template| from.is_none_or(|from| *from == template.name));
+    machine.version == *version && same_template
+}
+
+/// Whether a machine runs that version, and so does its node.
+pub(crate) fn converged(machine: &Machine, version: &KubeVersion) -> bool {
+    let node = match &machine.node {
+        Node::Absent | Node::Joined { version: None, .. } => false,
+        Node::Joined {
+            version: Some(node), ..
+        } => node == version,
+    };
+    machine.version == *version && machine.phase == MachinePhase::Running && node
+}
+
+/// Whether a control plane is all that its spec says, and nothing else. What was observed of an older
+/// edit counts for nothing.
+pub(crate) fn control_plane_settled<'a>(
+    control_plane: &ControlPlane,
+    mut machines: impl Iterator<Item = &'a Machine>,
+) -> bool {
+    let (object, version) = (&control_plane.object, &control_plane.version);
+    let template = control_plane.infrastructure.as_ref();
+    let observed = &control_plane.observed;
+    object.observed_generation >= object.generation
+        && !observed.is_empty()
+        && observed.iter().all(|seen| seen == version)
+        && control_plane.replicas.is_none_or(|counts| {
+            let counted = [counts.total, counts.ready, counts.up_to_date];
+            counted.iter().all(|count| *count == counts.desired)
+        })
+        && machines.all(|machine| is_as(machine, version, template) && converged(machine, version))
+}
+
+/// Whether a pool is all that its spec says, and nothing else, be it ready or not. An autoscaler
+/// moves the count of replicas at any time, so the MachineSet's is taken and not the pool's.
+pub(crate) fn rolled_out<'a>(
+    pool: &MachineDeployment,
+    sets: impl Iterator<Item = &'a MachineSet>,
+    machines: &[&Machine],
+) -> bool {
+    let makes = |set: &&MachineSet| {
+        set.version == pool.version && set.infrastructure == pool.infrastructure && set.bootstrap == pool.bootstrap
+    };
+    let (new, old): (Vec<_>, Vec<_>) = sets
+        .filter(|set| set.pool.as_ref() == Some(&pool.object.name))
+        .partition(makes);
+    let wanted = new.iter().map(|set| set.replicas).fold(0, u32::saturating_add);
+    pool.object.observed_generation >= pool.object.generation
+        && old.iter().all(|set| set.replicas == 0)
+        && u32::try_from(machines.len()).is_ok_and(|there| there >= wanted)
+        && machines
+            .iter()
+            .all(|machine| is_as(machine, &pool.version, Some(&pool.infrastructure)))
+}

@@ -6,7 +6,10 @@
 
 use std::{cmp::Ordering, collections::BTreeMap};
 
-use instar_domain::{BuildOrder, KubeVersion, Minor, skew};
+use instar_domain::{
+    BuildOrder, KubeVersion, Minor,
+    skew::{self, SkewViolation},
+};
 
 /// Where Cluster API takes the control plane's path from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -220,7 +223,7 @@ fn hold_skew(workers: &KubeVersion, control_plane: &[KubeVersion], stops: &[Kube
     let mut at = workers;
     for step in control_plane {
         match skew::kubelet(at, step) {
-            Err(skew::SkewViolation::TooFarBehind { allowed }) => {
+            Err(SkewViolation::TooFarBehind { allowed, .. }) => {
                 return Err(NoPath::Skew {
                     workers: at.clone(),
                     control_plane: step.clone(),
@@ -228,7 +231,13 @@ fn hold_skew(workers: &KubeVersion, control_plane: &[KubeVersion], stops: &[Kube
                 });
             }
             // A worker that is ahead of its control plane is no matter of the path.
-            Ok(()) | Err(skew::SkewViolation::Newer | skew::SkewViolation::OtherMajor) => {}
+            Ok(())
+            | Err(
+                SkewViolation::Newer { .. }
+                | SkewViolation::TooFarAhead { .. }
+                | SkewViolation::OtherMajor { .. }
+                | SkewViolation::OtherMinor { .. },
+            ) => {}
         }
         if stops.contains(step) {
             at = step;

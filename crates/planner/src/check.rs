@@ -271,7 +271,7 @@ fn check_version(present: &KubeVersion, swap: &Swap, broken: &mut Vec<Violation>
 fn too_far_behind(version: &KubeVersion, control_plane: &KubeVersion) -> bool {
     matches!(
         skew::kubelet(version, control_plane),
-        Err(skew::SkewViolation::TooFarBehind { .. } | skew::SkewViolation::OtherMajor)
+        Err(skew::SkewViolation::TooFarBehind { .. } | skew::SkewViolation::OtherMajor { .. })
     )
 }
 

@@ -5,6 +5,7 @@
 //!
 //! Invariants: no IO, no clock, no Kubernetes client or API type; every function is total.
 
+pub mod json;
 mod pointer;
 pub mod skew;
 mod version;

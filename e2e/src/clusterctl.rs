@@ -15,17 +15,20 @@ pub enum Way {
     ToDirectory,
     /// Creates the objects of the files that aren't there.
     FromDirectory,
+    /// Creates its objects on the cluster of a kubeconfig, and deletes them here.
+    ToCluster,
 }
 
 /// `clusterctl move` of a namespace.
-pub async fn move_namespace(mgmt: &Mgmt, namespace: &str, way: Way, directory: &Path) -> Result<()> {
+pub async fn move_namespace(mgmt: &Mgmt, namespace: &str, way: Way, path: &Path) -> Result<()> {
     let way = match way {
         Way::ToDirectory => "--to-directory",
         Way::FromDirectory => "--from-directory",
+        Way::ToCluster => "--to-kubeconfig",
     };
     let output = Command::new(mgmt.built().program(Binary::Clusterctl)?)
         .args(["move", "--namespace", namespace, way])
-        .arg(directory)
+        .arg(path)
         .env("KUBECONFIG", mgmt.run().kubeconfig())
         .env("CLUSTERCTL_DISABLE_VERSIONCHECK", "true")
         .kill_on_drop(true)

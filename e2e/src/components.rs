@@ -195,7 +195,12 @@ impl Site<'_> {
     pub fn controller_manager(&self) -> Result<Launch> {
         let serving = self.certificates.webhooks_dir();
         let arguments = vec![
-            format!("--kubeconfig={}", self.run.kubeconfig().display()),
+            format!(
+                "--kubeconfig={}",
+                self.run.kubeconfig_of(Component::ControllerManager).display()
+            ),
+            // Each controller under its own account, as kubeadm sets it up.
+            "--use-service-account-credentials=true".to_owned(),
             "--controllers=garbage-collector-controller,namespace-controller,clusterrole-aggregation-controller"
                 .to_owned(),
             "--leader-elect=false".to_owned(),
@@ -267,7 +272,7 @@ impl Site<'_> {
             "--v=2".to_owned(),
         ];
         let mut launch = self.launch(component, binary, arguments)?;
-        let kubeconfig: OsString = self.run.kubeconfig().into();
+        let kubeconfig: OsString = self.run.kubeconfig_of(component).into();
         launch.environment.push(("KUBECONFIG".to_owned(), kubeconfig));
         Ok(launch)
     }

@@ -9,15 +9,11 @@ mod installed;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use k8s_openapi::api::{
-    authentication::v1::{TokenRequest, TokenRequestSpec},
-    core::v1::ServiceAccount,
-};
-use kube::{Api, Client, api::PostParams};
 use serde_json::Value;
 
 use crate::{
-    kubeconfig::{self, Credentials},
+    accounts,
+    kubeconfig::Credentials,
     manifests::{self, RENDERER, kind},
     mgmt::Mgmt,
     ports,
@@ -33,9 +29,6 @@ pub const PROGRAM: &str = "INSTAR_BIN";
 
 /// Where Instar is told which cluster is its own.
 const KUBECONFIG: &str = "KUBECONFIG";
-
-/// How long the token lasts: longer than any cluster here.
-const TOKEN_SECONDS: i64 = 7 * 24 * 3600;
 
 /// What is installed here of what we ship: all of it, and the role for the provider's templates.
 #[must_use]
@@ -79,16 +72,7 @@ impl Mgmt {
     /// The webhook configurations come last: until Instar answers, they would refuse every edit.
     pub async fn install_instar(&self, config: &[PathBuf]) -> Result<()> {
         let program = program()?;
-        let mut rendered = Vec::new();
-        for directory in config {
-            if !directory.join("kustomization.yaml").is_file() {
-                bail!(
-                    "{} has no kustomization.yaml: Instar is installed from there",
-                    directory.display()
-                );
-            }
-            rendered.extend(manifests::kustomize(self.built().program(RENDERER)?, directory).await?);
-        }
+        let rendered = self.rendered(config).await?;
         let deployments = rendered.iter().filter(|object| kind(object) == "Deployment");
         let deployments: Vec<Deployment> = deployments.map(Deployment::read).collect::<Result<_>>()?;
         if deployments.is_empty() {
@@ -109,16 +93,36 @@ impl Mgmt {
         Ok(())
     }
 
+    /// Applies all that is installed once more, as an upgrade of Instar does: nothing is started, and
+    /// nothing is waited for but the API server.
+    pub async fn apply_instar(&self, config: &[PathBuf]) -> Result<()> {
+        let rendered = self.rendered(config).await?;
+        for step in [Step::Namespace, Step::Definition, Step::Rule, Step::Webhook] {
+            self.install(&rendered, step).await?;
+        }
+        Ok(())
+    }
+
+    async fn rendered(&self, config: &[PathBuf]) -> Result<Vec<Value>> {
+        let mut rendered = Vec::new();
+        for directory in config {
+            if !directory.join("kustomization.yaml").is_file() {
+                bail!(
+                    "{} has no kustomization.yaml: Instar is installed from there",
+                    directory.display()
+                );
+            }
+            rendered.extend(manifests::kustomize(self.built().program(RENDERER)?, directory).await?);
+        }
+        Ok(rendered)
+    }
+
     async fn run_as_deployed(&self, program: &Path, deployment: &Deployment) -> Result<()> {
         let component = deployment.component;
-        let token = token(self.client(), deployment).await?;
+        let (namespace, account) = (&deployment.namespace, &deployment.service_account);
+        let token = accounts::token(self.client(), namespace, account).await?;
+        self.write_kubeconfig(component, account, &Credentials::Token(&token))?;
         let kubeconfig = self.run().kubeconfig_of(component);
-        kubeconfig::write(
-            &kubeconfig,
-            self.certificates().authority(),
-            &deployment.service_account,
-            &Credentials::Token(&token),
-        )?;
         let launch = Launch {
             name: component.name().to_owned(),
             program: program.to_owned(),
@@ -151,28 +155,6 @@ impl Mgmt {
         }
         Ok(())
     }
-}
-
-async fn token(client: Client, deployment: &Deployment) -> Result<String> {
-    let Deployment {
-        namespace,
-        service_account,
-        ..
-    } = deployment;
-    let api: Api<ServiceAccount> = Api::namespaced(client, namespace);
-    let spec = TokenRequestSpec {
-        expiration_seconds: Some(TOKEN_SECONDS),
-        ..TokenRequestSpec::default()
-    };
-    let request = TokenRequest {
-        spec,
-        ..TokenRequest::default()
-    };
-    let issued = api
-        .create_token_request(service_account, &PostParams::default(), &request)
-        .await;
-    let issued = issued.with_context(|| format!("asking for a token of {namespace}/{service_account}"))?;
-    Ok(issued.status.context("the API server issued no token")?.token)
 }
 
 /// `INSTAR_BIN`, else `instar` beside the running program or beside the directory of tests.

@@ -14,7 +14,9 @@
 //! - Nothing of a cluster can be reached from outside the machine; in a namespace, not even
 //!   from outside of that.
 //! - Instar runs with the ServiceAccount and the rules that it ships, never as admin.
+//! - Every other program is the user that it is in a real installation.
 
+pub mod accounts;
 pub mod apply;
 pub mod binaries;
 pub mod cache;

@@ -95,8 +95,8 @@ impl Provider {
     }
 }
 
-/// Whether a provider runs with rules of its own. Cluster API's managers run as admin, so of
-/// their rules only the `ClusterRoles` are installed, which others aggregate.
+/// Whether a provider runs with rules of its own. Cluster API's managers may do everything,
+/// so of their rules only the `ClusterRoles` are installed, which others aggregate.
 pub(crate) fn is_for_provider(kind: &str) -> bool {
     matches!(
         kind,

@@ -98,9 +98,11 @@ impl Mgmt {
             spoken(began.elapsed())
         ));
 
+        mgmt.introduce_controller_manager()?;
         mgmt.launch(Component::ControllerManager, site.controller_manager()?)
             .await?;
         mgmt.install_providers().await?;
+        mgmt.introduce_managers().await?;
         say(format!(
             "the CRDs and webhooks of Cluster API are installed after {}",
             spoken(began.elapsed())
@@ -213,6 +215,27 @@ impl Mgmt {
     pub async fn restart_core(&self, runtime_sdk: RuntimeSdk) -> Result<()> {
         self.restart(Component::CapiCore, self.site().capi_core(runtime_sdk)?)
             .await
+    }
+
+    /// Restarts Cluster API's managers so that their controllers look at nothing but what has a label,
+    /// or at everything again. Their webhooks answer all the same.
+    ///
+    /// They belong to all tests: only for exclusive journeys, which leave them looking at everything.
+    pub async fn look_at(&self, label: Option<&str>) -> Result<()> {
+        let site = self.site();
+        let launches = [
+            (Component::CapiCore, site.capi_core(RuntimeSdk::On)?),
+            (Component::Bootstrap, site.bootstrap()?),
+            (Component::ControlPlane, site.control_plane()?),
+            (Component::Infrastructure, site.infrastructure()?),
+        ];
+        let restarts = launches.into_iter().map(|(component, mut launch)| {
+            launch
+                .arguments
+                .extend(label.map(|label| format!("--watch-filter={label}")));
+            self.restart(component, launch)
+        });
+        try_join_all(restarts).await.map(drop)
     }
 
     /// Restarts a process with another launch, and waits until it is ready again.

@@ -221,7 +221,7 @@ impl RunDir {
         self.root.join("kubeconfig")
     }
 
-    /// The kubeconfig of one of Instar's programs.
+    /// The kubeconfig of one of the programs.
     #[must_use]
     pub fn kubeconfig_of(&self, component: Component) -> PathBuf {
         self.root.join(format!("{component}.kubeconfig"))

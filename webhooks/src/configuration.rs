@@ -1,19 +1,26 @@
 //! The webhook configurations: which requests come here, and which never do.
 //!
 //! Narrow on purpose. A request that touches no guarded field is filtered by the API server itself,
-//! so that nothing but those edits waits for this server, or fails without it.
+//! so that nothing but those edits waits for this server, or fails without it. What is guarded is
+//! what the table of rules says ([`Guard::changes`]).
 
-use instar_api::RELEASES_ANNOTATION;
-use instar_capi::labels::TOPOLOGY_DRY_RUN;
+mod conditions;
+mod entries;
+mod policies;
+
+use instar_admission::{Change, Guard};
 use k8s_openapi::{
     api::admissionregistration::v1::{
-        MatchCondition, MutatingWebhook, MutatingWebhookConfiguration, RuleWithOperations, ServiceReference,
-        ValidatingWebhook, ValidatingWebhookConfiguration, WebhookClientConfig,
+        MutatingWebhook, MutatingWebhookConfiguration, RuleWithOperations, ServiceReference, ValidatingWebhook,
+        ValidatingWebhookConfiguration, WebhookClientConfig,
     },
-    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+    apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement, ObjectMeta},
 };
 
 use crate::Route;
+use entries::{Entry, Resource};
+
+pub use policies::policies;
 
 /// The name of the mutating configuration. API servers call them in the order of their names, and
 /// Cluster API's own defaulting comes first.
@@ -21,6 +28,9 @@ pub const MUTATING: &str = "instar-mutating-webhook-configuration";
 
 /// The name of the validating configuration.
 pub const VALIDATING: &str = "instar-validating-webhook-configuration";
+
+/// The label by which a namespace keeps out of admission, with the value `disabled`.
+pub const ADMISSION_LABEL: &str = "upgrade.cluster.x-k8s.io/admission";
 
 /// How long the API server waits, in seconds.
 const TIMEOUT: i32 = 5;
@@ -37,51 +47,138 @@ pub struct Service<'a> {
 /// The configuration of the mutating half.
 #[must_use]
 pub fn mutating(service: Service<'_>) -> MutatingWebhookConfiguration {
-    let route = Route::MutateCluster;
+    let webhook = |entry: Entry| MutatingWebhook {
+        admission_review_versions: vec!["v1".to_owned()],
+        client_config: client(service, Route::MutateCluster),
+        failure_policy: Some("Fail".to_owned()),
+        match_conditions: Some(entry.conditions()),
+        match_policy: Some("Equivalent".to_owned()),
+        name: format!("mutate.{}.{}", entry.name, instar_api::GROUP),
+        namespace_selector: entry.namespace_selector(service),
+        object_selector: entry.object_selector(),
+        // Another webhook that changes the version or the pins after this one is seen again.
+        reinvocation_policy: Some("IfNeeded".to_owned()),
+        rules: Some(entry.rules()),
+        side_effects: "NoneOnDryRun".to_owned(),
+        timeout_seconds: Some(TIMEOUT),
+    };
     MutatingWebhookConfiguration {
         metadata: named(MUTATING),
-        webhooks: Some(vec![MutatingWebhook {
-            admission_review_versions: vec!["v1".to_owned()],
-            client_config: client(service, route),
-            failure_policy: Some("Fail".to_owned()),
-            match_conditions: Some(conditions(route)),
-            match_policy: Some("Equivalent".to_owned()),
-            name: webhook_name(route),
-            // Another webhook that changes the version or the pins after this one is seen again.
-            reinvocation_policy: Some("IfNeeded".to_owned()),
-            rules: Some(vec![rule(route)]),
-            side_effects: "None".to_owned(),
-            timeout_seconds: Some(TIMEOUT),
-            ..MutatingWebhook::default()
-        }]),
+        webhooks: Some(
+            Entry::all()
+                .filter(|entry| entry.guard == Guard::Cluster)
+                .map(webhook)
+                .collect(),
+        ),
     }
 }
 
 /// The configuration of the validating half.
 #[must_use]
 pub fn validating(service: Service<'_>) -> ValidatingWebhookConfiguration {
-    let webhook = |route: Route| ValidatingWebhook {
+    let webhook = |entry: Entry| ValidatingWebhook {
         admission_review_versions: vec!["v1".to_owned()],
-        client_config: client(service, route),
+        client_config: client(service, Route::Validate(entry.guard)),
         failure_policy: Some("Fail".to_owned()),
-        match_conditions: Some(conditions(route)).filter(|conditions| !conditions.is_empty()),
+        match_conditions: Some(entry.conditions()).filter(|conditions| !conditions.is_empty()),
         match_policy: Some("Equivalent".to_owned()),
-        name: webhook_name(route),
-        rules: Some(vec![rule(route)]),
-        side_effects: "None".to_owned(),
+        name: format!("validate.{}.{}", entry.name, instar_api::GROUP),
+        namespace_selector: entry.namespace_selector(service),
+        object_selector: entry.object_selector(),
+        rules: Some(entry.rules()),
+        side_effects: "NoneOnDryRun".to_owned(),
         timeout_seconds: Some(TIMEOUT),
-        ..ValidatingWebhook::default()
     };
     ValidatingWebhookConfiguration {
         metadata: named(VALIDATING),
-        webhooks: Some(
-            Route::ALL
-                .into_iter()
-                .filter(|route| *route != Route::MutateCluster)
-                .map(webhook)
-                .collect(),
-        ),
+        webhooks: Some(Entry::all().map(webhook).collect()),
     }
+}
+
+impl Entry {
+    fn rules(&self) -> Vec<RuleWithOperations> {
+        let list = |text: &str| Some(vec![text.to_owned()]);
+        let operations = operations(self.guard);
+        let rule = |resource: &Resource| RuleWithOperations {
+            api_groups: list(resource.group),
+            api_versions: list(resource.version),
+            operations: Some(operations.clone()),
+            resources: Some(resource.plurals.iter().map(ToString::to_string).collect()),
+            scope: Some(self.scope().to_owned()),
+        };
+        self.resources.iter().map(rule).collect()
+    }
+
+    const fn scope(&self) -> &'static str {
+        match self.guard {
+            Guard::KubernetesRelease => "Cluster",
+            Guard::Cluster
+            | Guard::ControlPlane
+            | Guard::Worker
+            | Guard::ClusterClass
+            | Guard::MachineTemplate
+            | Guard::BootstrapTemplate
+            | Guard::ClusterUpgrade
+            | Guard::UpgradePolicy => "Namespaced",
+        }
+    }
+
+    /// Nothing of ours stands in the way of the system's namespace, nor of our own, so that Instar
+    /// can be installed and upgraded while its server is down.
+    fn namespace_selector(&self, service: Service<'_>) -> Option<LabelSelector> {
+        if self.scope() == "Cluster" {
+            return None;
+        }
+        let not_in = |key: &str, values: &[&str]| LabelSelectorRequirement {
+            key: key.to_owned(),
+            operator: "NotIn".to_owned(),
+            values: Some(values.iter().map(ToString::to_string).collect()),
+        };
+        Some(LabelSelector {
+            match_expressions: Some(vec![
+                not_in("kubernetes.io/metadata.name", &["kube-system", service.namespace]),
+                not_in(ADMISSION_LABEL, &["disabled"]),
+            ]),
+            ..LabelSelector::default()
+        })
+    }
+
+    /// What another object has made has the label of that object.
+    fn object_selector(&self) -> Option<LabelSelector> {
+        let absent = |key: &&str| LabelSelectorRequirement {
+            key: (*key).to_owned(),
+            operator: "DoesNotExist".to_owned(),
+            values: None,
+        };
+        (!self.without_labels.is_empty()).then(|| LabelSelector {
+            match_expressions: Some(self.without_labels.iter().map(absent).collect()),
+            ..LabelSelector::default()
+        })
+    }
+}
+
+fn operations(guard: Guard) -> Vec<String> {
+    let mut operations: Vec<&str> = guard
+        .changes()
+        .into_iter()
+        .map(|change| match change {
+            Change::Created => "CREATE",
+            Change::Deleted => "DELETE",
+            Change::Version
+            | Change::Class
+            | Change::Pools
+            | Change::Pins
+            | Change::Template
+            | Change::Components
+            | Change::Wiring
+            | Change::MachinesSpec
+            | Change::MachinesMetadata
+            | Change::Spec => "UPDATE",
+        })
+        .collect();
+    operations.sort_unstable();
+    operations.dedup();
+    operations.into_iter().map(ToOwned::to_owned).collect()
 }
 
 fn named(name: &str) -> ObjectMeta {
@@ -101,99 +198,4 @@ fn client(service: Service<'_>, route: Route) -> WebhookClientConfig {
         }),
         ..WebhookClientConfig::default()
     }
-}
-
-fn webhook_name(route: Route) -> String {
-    let name = match route {
-        Route::MutateCluster => "mutate.cluster",
-        Route::ValidateCluster => "validate.cluster",
-        Route::ValidateMachineTemplate => "validate.machinetemplate",
-        Route::ValidateKubernetesRelease => "validate.kubernetesrelease",
-    };
-    format!("{name}.upgrade.cluster.x-k8s.io")
-}
-
-fn rule(route: Route) -> RuleWithOperations {
-    let (group, version, resource, operations, scope): (_, _, _, &[&str], _) = match route {
-        Route::MutateCluster | Route::ValidateCluster => (
-            "cluster.x-k8s.io",
-            "v1beta2",
-            "clusters",
-            &["CREATE", "UPDATE"],
-            "Namespaced",
-        ),
-        // Every version and every kind of the group: the provider's is not known, and the match
-        // conditions keep all but machine templates away.
-        Route::ValidateMachineTemplate => ("infrastructure.cluster.x-k8s.io", "*", "*", &["UPDATE"], "Namespaced"),
-        Route::ValidateKubernetesRelease => (
-            instar_api::GROUP,
-            "v1alpha1",
-            "kubernetesreleases",
-            &["CREATE", "DELETE"],
-            "Cluster",
-        ),
-    };
-    let list = |text: &str| Some(vec![text.to_owned()]);
-    RuleWithOperations {
-        api_groups: list(group),
-        api_versions: list(version),
-        operations: Some(operations.iter().map(ToString::to_string).collect()),
-        resources: list(resource),
-        scope: Some(scope.to_owned()),
-    }
-}
-
-fn conditions(route: Route) -> Vec<MatchCondition> {
-    let condition = |name: &str, expression: String| MatchCondition {
-        name: name.to_owned(),
-        expression,
-    };
-    match route {
-        Route::MutateCluster | Route::ValidateCluster => vec![
-            condition(
-                "has-topology",
-                "has(object.spec) && has(object.spec.topology)".to_owned(),
-            ),
-            condition("is-not-deleted", "!has(object.metadata.deletionTimestamp)".to_owned()),
-            condition("touches-guarded-fields", guarded_fields()),
-        ],
-        Route::ValidateMachineTemplate => vec![
-            condition(
-                "is-machine-template",
-                "request.kind.kind.endsWith('MachineTemplate')".to_owned(),
-            ),
-            condition(
-                "is-not-topology-dry-run",
-                format!(
-                    "!(request.?dryRun.orValue(false) && object.metadata.?annotations[?'{TOPOLOGY_DRY_RUN}'].hasValue())"
-                ),
-            ),
-            condition(
-                "changes-the-machines",
-                "object.?spec.?template.?spec != oldObject.?spec.?template.?spec".to_owned(),
-            ),
-        ],
-        Route::ValidateKubernetesRelease => Vec::new(),
-    }
-}
-
-/// A Cluster's version, class, pools and pins. A pool's size, variables and labels are not among them.
-fn guarded_fields() -> String {
-    let pools = |kind: &str| {
-        let of = |object: &str| {
-            format!("{object}.spec.topology.?workers.?{kind}.orValue([]).map(pool, [pool.name, pool.class])")
-        };
-        format!("{} != {}", of("object"), of("oldObject"))
-    };
-    let pins = |object: &str| format!("{object}.metadata.?annotations[?'{RELEASES_ANNOTATION}'].orValue('')");
-    [
-        "request.operation == 'CREATE'".to_owned(),
-        "!has(oldObject.spec.topology)".to_owned(),
-        "object.spec.topology.version != oldObject.spec.topology.version".to_owned(),
-        "object.spec.topology.classRef != oldObject.spec.topology.classRef".to_owned(),
-        format!("{} != {}", pins("object"), pins("oldObject")),
-        pools("machineDeployments"),
-        pools("machinePools"),
-    ]
-    .join(" ||\n")
 }

@@ -1,16 +1,20 @@
 //! The admission server's routes: an AdmissionReview in, an AdmissionReview out.
 //!
 //! The verdicts are `instar_admission`'s; here they are asked for and written down. What is known is
-//! behind [`Observed`], which answers from caches: no route makes a call.
+//! behind `Observed`, which answers from caches: no route makes a call.
 //!
 //! Invariants: every request gets an answer with its uid, or a 400; no answer needs the network.
 
+mod break_glass;
 pub mod configuration;
+mod judge;
 mod metrics;
-mod observed;
+mod reader;
 mod review;
 mod routes;
+mod view;
 
+pub use break_glass::{Bell, Broken};
+pub use instar_admission::Observed;
 pub use metrics::AdmissionMetrics;
-pub use observed::Observed;
 pub use routes::{Route, router};

@@ -14,7 +14,9 @@ use crate::{Route, review::Answer};
 #[derive(Clone)]
 pub struct AdmissionMetrics {
     requests: Family<RequestLabels, Counter>,
-    denials: Family<DenialLabels, Counter>,
+    denials: Family<RuleLabels, Counter>,
+    warnings: Family<RuleLabels, Counter>,
+    broken: Family<RuleLabels, Counter>,
     seconds: Family<RouteLabels, Histogram>,
 }
 
@@ -25,7 +27,7 @@ struct RequestLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct DenialLabels {
+struct RuleLabels {
     rule: Rule,
 }
 
@@ -64,6 +66,12 @@ impl AdmissionMetrics {
         Self {
             requests: metrics.register("admission_requests", "Admission requests by verdict", Family::default()),
             denials: metrics.register("admission_denials", "Refusals by rule", Family::default()),
+            warnings: metrics.register("admission_warnings", "Warnings by rule", Family::default()),
+            broken: metrics.register(
+                "admission_broken",
+                "Edits for which a rule was switched off by the break-glass annotation",
+                Family::default(),
+            ),
             seconds: metrics.register(
                 "admission_seconds",
                 "Time to decide",
@@ -76,15 +84,22 @@ impl AdmissionMetrics {
 
     pub(crate) fn observe(&self, route: Route, answer: &Answer, took: Duration) {
         let verdict = match answer {
-            Answer::Allowed { patch: None, .. } => Verdict::Allowed,
-            Answer::Allowed { patch: Some(_), .. } => Verdict::Changed,
-            Answer::Denied(denial) => {
-                self.denials
-                    .get_or_create(&DenialLabels {
-                        rule: Rule(denial.rule),
-                    })
-                    .inc();
-                Verdict::Denied
+            Answer::Judged { verdict, patch } => {
+                for (findings, counted) in [
+                    (&verdict.refused, &self.denials),
+                    (&verdict.warned, &self.warnings),
+                    (&verdict.broken, &self.broken),
+                ] {
+                    for finding in findings {
+                        let rule = Rule(finding.rule);
+                        counted.get_or_create(&RuleLabels { rule }).inc();
+                    }
+                }
+                match patch {
+                    _ if verdict.is_refusal() => Verdict::Denied,
+                    None => Verdict::Allowed,
+                    Some(_) => Verdict::Changed,
+                }
             }
             Answer::Malformed(_) => Verdict::Malformed,
         };

@@ -1,32 +1,66 @@
 //! `admission.k8s.io/v1`: the review that comes in and the one that goes out.
 //!
-//! The objects of a request stay text until a route knows which view of them it needs.
+//! A route says what it reads of an object, and all else is skipped: the review is read once.
 
-use instar_admission::Denial;
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use serde_json::value::RawValue;
+use std::{borrow::Cow, collections::BTreeMap};
 
-/// A review that asks.
+use instar_admission::Verdict;
+use instar_domain::json::Object;
+use serde::{Deserialize, Serialize};
+
+/// A review that asks, with objects of which `T` is read.
 #[derive(Deserialize)]
-pub(crate) struct Asked<'a> {
+#[serde(bound(deserialize = "T: Deserialize<'de>"))]
+pub(crate) struct Asked<'a, T> {
     #[serde(borrow)]
-    pub(crate) request: Request<'a>,
+    pub(crate) request: Object<Request<'a, T>>,
 }
 
 /// What is asked.
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Request<'a> {
+#[serde(rename_all = "camelCase", bound(deserialize = "T: Deserialize<'de>"))]
+pub(crate) struct Request<'a, T> {
     pub(crate) uid: String,
+    #[serde(default, borrow)]
+    pub(crate) kind: Kind<'a>,
     pub(crate) operation: Operation,
     #[serde(default)]
     pub(crate) name: String,
     #[serde(default)]
+    pub(crate) namespace: String,
+    #[serde(default, borrow)]
+    pub(crate) user_info: User<'a>,
+    #[serde(default)]
     pub(crate) dry_run: Option<bool>,
-    #[serde(borrow, default)]
-    object: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    old_object: Option<&'a RawValue>,
+    /// As it would be; nothing where it is deleted.
+    #[serde(default = "nothing")]
+    pub(crate) object: Option<T>,
+    /// As it is; nothing where it is created.
+    #[serde(default = "nothing")]
+    pub(crate) old_object: Option<T>,
+}
+
+const fn nothing<T>() -> Option<T> {
+    None
+}
+
+/// What the object is.
+#[derive(Deserialize, Default)]
+#[allow(clippy::struct_field_names, reason = "they are Kubernetes' own")]
+pub(crate) struct Kind<'a> {
+    #[serde(default, borrow)]
+    pub(crate) group: Cow<'a, str>,
+    #[serde(default, borrow)]
+    pub(crate) version: Cow<'a, str>,
+    #[serde(default, borrow)]
+    pub(crate) kind: Cow<'a, str>,
+}
+
+/// Who asks.
+#[derive(Deserialize, Default)]
+pub(crate) struct User<'a> {
+    #[serde(default, borrow)]
+    pub(crate) username: Cow<'a, str>,
 }
 
 /// What is to be done to the object.
@@ -39,24 +73,16 @@ pub(crate) enum Operation {
     Connect,
 }
 
-impl Request<'_> {
-    /// The object as it would be, or nothing where it is deleted.
-    pub(crate) fn object<T: DeserializeOwned>(&self) -> Result<Option<T>, Unreadable> {
-        read("object", self.object)
-    }
-
-    /// The object as it is, or nothing where it is created.
-    pub(crate) fn old_object<T: DeserializeOwned>(&self) -> Result<Option<T>, Unreadable> {
-        read("oldObject", self.old_object)
-    }
+/// Of a request that can't be read: whom to tell.
+#[derive(Deserialize)]
+pub(crate) struct Unread {
+    pub(crate) request: Object<Uid>,
 }
 
-/// An object of the request is not what its kind says.
-pub(crate) struct Unreadable(pub(crate) String);
-
-fn read<T: DeserializeOwned>(field: &str, text: Option<&RawValue>) -> Result<Option<T>, Unreadable> {
-    let Some(text) = text else { return Ok(None) };
-    serde_json::from_str(text.get()).map_err(|error| Unreadable(format!("request.{field} can't be read: {error}")))
+/// The name of a request.
+#[derive(Deserialize)]
+pub(crate) struct Uid {
+    pub(crate) uid: String,
 }
 
 /// A review that answers.
@@ -77,6 +103,8 @@ struct Response {
     status: Option<Status>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     warnings: Vec<String>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    audit_annotations: BTreeMap<&'static str, String>,
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "base64")]
     patch: Option<json_patch::Patch>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -92,11 +120,10 @@ struct Status {
 
 /// What a route answers.
 pub(crate) enum Answer {
-    Allowed {
-        warnings: Vec<String>,
+    Judged {
+        verdict: Verdict,
         patch: Option<json_patch::Patch>,
     },
-    Denied(Denial),
     Malformed(String),
 }
 
@@ -107,22 +134,24 @@ impl Answered {
             allowed: false,
             status: None,
             warnings: Vec::new(),
+            audit_annotations: BTreeMap::new(),
             patch: None,
             patch_type: None,
         };
         match answer {
-            Answer::Allowed { warnings, patch } => {
-                response.allowed = true;
-                response.warnings = warnings;
-                response.patch_type = patch.is_some().then_some("JSONPatch");
-                response.patch = patch;
-            }
-            Answer::Denied(denial) => {
-                response.status = Some(Status {
-                    code: denial.rule.code(),
-                    reason: denial.rule.reason(),
-                    message: denial.to_string(),
+            Answer::Judged { verdict, patch } => {
+                response.audit_annotations = verdict.audit();
+                response.status = verdict.status().map(|status| Status {
+                    code: status.code(),
+                    reason: status.reason(),
+                    message: verdict.message(),
                 });
+                response.allowed = response.status.is_none();
+                response.warnings = verdict.warnings;
+                if response.allowed {
+                    response.patch_type = patch.is_some().then_some("JSONPatch");
+                    response.patch = patch;
+                }
             }
             Answer::Malformed(message) => {
                 response.status = Some(Status {

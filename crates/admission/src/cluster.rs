@@ -7,19 +7,23 @@
 mod completion;
 mod edits;
 mod kept;
+mod moves;
 mod shape;
 mod steps;
 mod target;
 
-use instar_api::{Pins, RELEASES_ANNOTATION};
-use instar_capi::{Cluster, ClusterClass, KubeadmControlPlaneSpec, Topology};
+use instar_api::{Pin, Pins, RELEASES_ANNOTATION};
+use instar_capi::{Cluster, ClusterClass, ControlPlaneSpec, Topology};
 use instar_catalog::Catalog;
 use instar_domain::KubeVersion;
 use instar_wiring::Wiring;
 use jiff::civil::Date;
 
 use self::{edits::Base, shape::Shape, target::Aim};
-use crate::{Denial, Rule};
+use crate::{
+    Finding, Rule,
+    known::{SeenWorker, Versions},
+};
 
 /// What is known when a Cluster is judged.
 #[derive(Clone, Copy)]
@@ -29,7 +33,11 @@ pub struct Known<'a> {
     /// The Cluster's class, where it has been seen.
     pub class: Option<&'a ClusterClass>,
     /// The Cluster's KubeadmControlPlane, where it has been seen.
-    pub control_plane: Option<&'a KubeadmControlPlaneSpec>,
+    pub control_plane: Option<&'a ControlPlaneSpec>,
+    /// The versions that its control plane runs.
+    pub running: Option<&'a Versions>,
+    /// Its workers.
+    pub workers: &'a [SeenWorker],
     /// The day, in UTC.
     pub today: Date,
 }
@@ -43,6 +51,8 @@ pub struct Admitted {
     pub pins: Option<String>,
     /// Warnings.
     pub warnings: Vec<String>,
+    /// Rules that are broken, and that a policy may have switched off.
+    pub findings: Vec<Finding>,
 }
 
 impl Admitted {
@@ -68,11 +78,26 @@ pub fn annotation(cluster: &Cluster) -> Option<&str> {
     annotations.get(RELEASES_ANNOTATION).map(String::as_str)
 }
 
+/// What a class doesn't render of a pin of a Cluster with this topology, where there is anything.
+pub(crate) fn unrendered(
+    topology: &Topology,
+    class: &ClusterClass,
+    wiring: &Wiring<'_>,
+    version: &KubeVersion,
+    pin: &Pin,
+) -> Option<String> {
+    let shape = Shape::of(topology, class);
+    let metadata = &class.metadata;
+    let (namespace, name) = (metadata.namespace.as_deref(), metadata.name.as_deref());
+    let class = format!("{}/{}", namespace.unwrap_or_default(), name.unwrap_or_default());
+    steps::uncovered(&class, &shape, wiring, version, pin, steps::Who::All).map(|uncovered| uncovered.what)
+}
+
 /// Judges the creation of a Cluster (`old` is absent) or an edit of one.
 ///
 /// # Errors
 /// The refusal.
-pub fn admit(old: Option<&Cluster>, new: &Cluster, known: Known<'_>) -> Result<Admitted, Denial> {
+pub fn admit(old: Option<&Cluster>, new: &Cluster, known: Known<'_>) -> Result<Admitted, Finding> {
     let Some(topology) = &new.spec.topology else {
         return Ok(Admitted::default());
     };
@@ -89,7 +114,7 @@ pub fn admit(old: Option<&Cluster>, new: &Cluster, known: Known<'_>) -> Result<A
         known,
     };
     match known.class {
-        None => request.unknown_class(),
+        None => Ok(request.unknown_class()),
         Some(class) => match Wiring::read(&class.spec) {
             None => request.unwired(class),
             Some(wiring) => request.wired(class, &wiring),
@@ -107,13 +132,14 @@ struct Request<'a> {
 }
 
 impl<'a> Request<'a> {
-    fn deny(&self, rule: Rule, field: &'static str, what: impl Into<String>, way_out: impl Into<String>) -> Denial {
-        Denial {
+    fn deny(&self, rule: Rule, field: &'static str, what: impl Into<String>, way_out: impl Into<String>) -> Finding {
+        Finding {
             rule,
             object: format!("Cluster {}", self.name()),
             field,
             what: what.into(),
             way_out: way_out.into(),
+            of: None,
         }
     }
 
@@ -145,29 +171,36 @@ impl<'a> Request<'a> {
 
     /// Nothing can be said of a class that no cache has seen. It may be wired, and then a Cluster
     /// without pins would get bare templates.
-    fn unknown_class(&self) -> Result<Admitted, Denial> {
+    fn unknown_class(&self) -> Admitted {
         let version = self.topology.version.parse::<KubeVersion>().ok();
         let brought_along = annotation(self.new).and_then(|text| Pins::from_annotation(text).ok());
         let is_covered = |pins: &Pins| version.as_ref().is_some_and(|version| pins.covers(version));
         if self.old.is_none() && brought_along.as_ref().is_some_and(is_covered) {
-            return Ok(Admitted::default());
+            return Admitted::default();
         }
+        let mut restored = edits::restored(self.old, self.new);
         if self.moves() {
-            return Err(self.deny(
+            restored.findings.push(self.deny(
                 Rule::ClassKnown,
                 "spec.topology.classRef",
                 format!("ClusterClass {} is not known", self.class_name()),
                 "create it first, or try again if it was created just now",
             ));
         }
-        Ok(edits::restored(self.old, self.new))
+        restored
     }
 
     /// A class without wiring renders no pins: its Clusters are left alone, unless they have some.
-    fn unwired(&self, class: &ClusterClass) -> Result<Admitted, Denial> {
+    fn unwired(&self, class: &ClusterClass) -> Result<Admitted, Finding> {
         let pinned = self.old.and_then(annotation).or_else(|| annotation(self.new)).is_some();
         if !pinned {
-            return Ok(Admitted::default());
+            // Nothing is resolved here, so a text that is no version is Cluster API's to refuse.
+            let version = |topology: &Topology| topology.version.parse::<KubeVersion>().ok();
+            let present = self.old_topology.and_then(version);
+            return Ok(Admitted {
+                findings: self.moves_to(present.as_ref(), version(self.topology).as_ref(), &[]),
+                ..Admitted::default()
+            });
         }
         if self.old.is_none() {
             let warning = format!(
@@ -195,18 +228,26 @@ impl<'a> Request<'a> {
         Ok(Admitted::default())
     }
 
-    fn wired(&self, class: &'a ClusterClass, wiring: &Wiring<'_>) -> Result<Admitted, Denial> {
+    fn wired(&self, class: &'a ClusterClass, wiring: &Wiring<'_>) -> Result<Admitted, Finding> {
         let shape = Shape::of(self.topology, class);
         let present = self.present()?;
         let base = Base::of(self, present.as_ref())?;
         let named = edits::named_by_hand(self, &base)?;
         let aim = self.aim(class, present.as_ref(), &base)?;
         let mut steps = self.steps(class, present.as_ref(), &aim, &base, &named)?;
-        steps::check(self, &shape, wiring, present.as_ref(), &base, &steps)?;
+        let mut findings = steps::check(self, &shape, wiring, present.as_ref(), &base, &steps)?;
+        findings.extend(self.moves_to(present.as_ref(), aim.version(present.as_ref()), &steps));
         if let (Aim::Stay, Some(target)) = (&aim, &present)
             && let Some(completion) = self.completion(class, target, &base, &named)?
         {
-            steps::check(self, &shape, wiring, Some(&completion.start), &base, &completion.way)?;
+            findings.extend(steps::check(
+                self,
+                &shape,
+                wiring,
+                Some(&completion.start),
+                &base,
+                &completion.way,
+            )?);
             steps.extend(completion.added());
         }
 
@@ -215,6 +256,8 @@ impl<'a> Request<'a> {
         for step in &steps {
             pins.releases.insert(step.version().clone(), shape.mint(step.row));
         }
+        // Whoever names a release of the very version that was adopted wants its values.
+        pins.adopted.take_if(|adopted| pins.releases.contains_key(adopted));
         self.complete(&shape, wiring, target.as_ref(), &base, &mut pins, &steps)?;
 
         edits::keep_values(self, &base, &pins)?;
@@ -248,11 +291,12 @@ impl<'a> Request<'a> {
             version,
             pins,
             warnings,
+            findings,
         })
     }
 
     /// The version that runs, as far as Cluster API lets a topology's version be edited only then.
-    fn present(&self) -> Result<Option<KubeVersion>, Denial> {
+    fn present(&self) -> Result<Option<KubeVersion>, Finding> {
         self.old_topology
             .map(|old| {
                 old.version.parse().map_err(|error| {

@@ -1,49 +1,62 @@
 //! KubernetesReleases: readable when they come, and there as long as a Cluster needs them.
 
-use instar_api::KubernetesReleaseSpec;
+use instar_api::{KubernetesReleaseSpec, Rule};
 use instar_catalog::Release;
 
-use crate::{Denial, Rule};
+use crate::{Finding, edit::finding};
 
 /// How many Clusters a refusal lists before it only counts them.
 const LISTED: usize = 10;
 
 /// Whether a row may come into the catalog.
-///
-/// # Errors
-/// The refusal, where a text of it can't be read.
-pub fn readable(name: &str, spec: &KubernetesReleaseSpec) -> Result<(), Denial> {
-    Release::read(name, spec).map(|_| ()).map_err(|error| Denial {
-        rule: Rule::ReleaseReadable,
-        object: format!("KubernetesRelease {name}"),
-        field: "spec",
-        what: error.detail(),
-        way_out: "correct it and create the row again".to_owned(),
-    })
+#[must_use]
+pub fn readable(name: &str, spec: &KubernetesReleaseSpec) -> Option<Finding> {
+    let error = Release::read(name, spec).err()?;
+    Some(finding(
+        Rule::ReleaseReadable,
+        format!("KubernetesRelease {name}"),
+        "spec",
+        error.detail(),
+        "correct it and create the row again",
+    ))
 }
 
-/// Whether a row may be deleted. `users` are the Clusters that are pinned to it, as namespace/name.
-///
-/// # Errors
-/// The refusal, with the Clusters.
-pub fn delete(name: &str, mut users: Vec<String>) -> Result<(), Denial> {
-    if users.is_empty() {
-        return Ok(());
-    }
+/// Whether a row may be deleted. `pinned` are the Clusters that are pinned to it, `upgrades` the
+/// ClusterUpgrades that go to it, both as namespace/name.
+#[must_use]
+pub fn delete(name: &str, pinned: Vec<String>, upgrades: Vec<String>) -> Option<Finding> {
+    let (what, way_out) = if !pinned.is_empty() {
+        (
+            format!("Clusters are pinned to it: {}", listed(pinned)),
+            "upgrade or delete them first; a pin goes with the version edit after the one that left it",
+        )
+    } else if !upgrades.is_empty() {
+        (
+            format!("ClusterUpgrades go to it: {}", listed(upgrades)),
+            "let them come to their end, or edit their targets first",
+        )
+    } else {
+        return None;
+    };
+    Some(finding(
+        Rule::ReleaseInUse,
+        format!("KubernetesRelease {name}"),
+        "metadata.name",
+        what,
+        way_out,
+    ))
+}
+
+fn listed(mut users: Vec<String>) -> String {
     users.sort();
     let more = users.len().saturating_sub(LISTED);
     users.truncate(LISTED);
-    let mut listed = users.join(", ");
+    let listed = users.join(", ");
     if more > 0 {
-        listed = format!("{listed} and {more} more");
+        format!("{listed} and {more} more")
+    } else {
+        listed
     }
-    Err(Denial {
-        rule: Rule::ReleaseInUse,
-        object: format!("KubernetesRelease {name}"),
-        field: "metadata.name",
-        what: format!("Clusters are pinned to it: {listed}"),
-        way_out: "upgrade or delete them first; a pin goes with the version edit after the one that left it".to_owned(),
-    })
 }
 
 #[cfg(test)]
@@ -52,13 +65,17 @@ mod tests {
 
     #[test]
     fn a_row_in_use_stays() {
-        assert_eq!(delete("r", vec![]), Ok(()));
-        let denial = delete("r", vec!["b/c".to_owned(), "a/c".to_owned()]).unwrap_err();
+        assert_eq!(delete("r", vec![], vec![]), None);
+        let pinned = vec!["b/c".to_owned(), "a/c".to_owned()];
         assert_eq!(
-            denial.to_string(),
+            delete("r", pinned, vec!["a/u".to_owned()]).unwrap().to_string(),
             "KubernetesRelease r: metadata.name: Clusters are pinned to it: a/c, b/c; upgrade or delete them first; a pin goes with the version edit after the one that left it [rule release-in-use]"
         );
+        assert_eq!(
+            delete("r", vec![], vec!["a/u".to_owned()]).unwrap().to_string(),
+            "KubernetesRelease r: metadata.name: ClusterUpgrades go to it: a/u; let them come to their end, or edit their targets first [rule release-in-use]"
+        );
         let many = (0..12).map(|n| format!("ns/c{n:02}")).collect();
-        assert!(delete("r", many).unwrap_err().what.ends_with("ns/c09 and 2 more"));
+        assert!(delete("r", many, vec![]).unwrap().what.ends_with("ns/c09 and 2 more"));
     }
 }

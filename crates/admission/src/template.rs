@@ -1,46 +1,201 @@
-//! Machine templates: `spec.template.spec` is immutable, whatever the kind.
+//! Templates: what they give to machines stays as it is, and they stay while anything needs them.
 
-use instar_capi::labels::TOPOLOGY_DRY_RUN;
-use serde_json::Value;
+use std::fmt;
 
-use crate::{Denial, Rule};
+use instar_api::Rule;
+use instar_capi::labels::{DELETE_FOR_MOVE, TOPOLOGY_DRY_RUN};
+use instar_domain::json::{self, Same};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use serde::{Deserialize, Deserializer, de::Visitor};
+use serde_json::{Value, value::RawValue};
 
-/// Whether an update of a machine template is allowed.
+use crate::{
+    Finding,
+    edit::{called, finding},
+    finding::ClusterName,
+    known::{Life, Observed, TemplateKey},
+};
+
+const SPEC: &str = "spec.template.spec";
+
+/// Which of the two sorts of templates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sort {
+    /// A provider's machine template: immutable by its contract.
+    Machine,
+    /// A bootstrap template, which Cluster API lets change.
+    Bootstrap,
+}
+
+/// The JSON text of a value.
+#[derive(Debug, Clone, Copy)]
+struct Text<'a>(&'a str);
+
+/// How a [`Text`] asks for itself: as a newtype of this name. A deserializer that knows the name gives the
+/// text as a borrowed string; any other one has to be `serde_json`'s.
+pub const TEXT: &str = "instar's text";
+
+impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Given;
+
+        impl<'de> Visitor<'de> for Given {
+            type Value = Text<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a value")
+            }
+
+            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Text<'de>, E> {
+                Ok(Text(text))
+            }
+
+            fn visit_newtype_struct<D: Deserializer<'de>>(self, json: D) -> Result<Text<'de>, D::Error> {
+                <&RawValue>::deserialize(json).map(|text| Text(text.get()))
+            }
+        }
+
+        deserializer.deserialize_newtype_struct(TEXT, Given)
+    }
+}
+
+/// A template, as far as an update is judged. What is in it stays text.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Template<'a> {
+    #[serde(borrow)]
+    metadata: Option<Text<'a>>,
+    #[serde(borrow)]
+    spec: Outer<'a>,
+}
+
+impl<'a> Template<'a> {
+    /// Its own metadata, as JSON text: it is read only where something is said of it.
+    #[must_use]
+    pub fn metadata(&self) -> Option<&'a str> {
+        self.metadata.map(|Text(text)| text)
+    }
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Outer<'a> {
+    #[serde(borrow)]
+    template: Inner<'a>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Inner<'a> {
+    #[serde(borrow)]
+    metadata: Option<Text<'a>>,
+    #[serde(borrow)]
+    spec: Option<Text<'a>>,
+}
+
+/// An update of a template.
+#[derive(Debug, Clone, Copy)]
+pub struct Update<'a> {
+    /// Its sort.
+    pub sort: Sort,
+    /// Its kind.
+    pub kind: &'a str,
+    /// As it is.
+    pub old: &'a Template<'a>,
+    /// As it would be.
+    pub new: &'a Template<'a>,
+}
+
+/// Which parts of a template an update changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Changed {
+    /// `spec.template.spec`.
+    pub spec: bool,
+    /// `spec.template.metadata`.
+    pub metadata: bool,
+}
+
+impl Changed {
+    /// Nothing that is guarded.
+    #[must_use]
+    pub const fn is_nothing(self) -> bool {
+        !self.spec && !self.metadata
+    }
+}
+
+/// Compares without looking further where the bytes are the same, as they are in almost all requests.
+#[must_use]
+pub fn changed(old: &Template<'_>, new: &Template<'_>) -> Changed {
+    Changed {
+        spec: !same(old.spec.template.spec, new.spec.template.spec),
+        metadata: !same(old.spec.template.metadata, new.spec.template.metadata),
+    }
+}
+
+/// Absent is null, as the API server stores it.
+fn same(old: Option<Text<'_>>, new: Option<Text<'_>>) -> bool {
+    let (old, new) = (
+        old.map_or("null", |Text(text)| text),
+        new.map_or("null", |Text(text)| text),
+    );
+    match json::same(old, new) {
+        Same::Same => true,
+        // The review was read, so this is a number or an escape that no API server sends.
+        Same::Different | Same::Unreadable => false,
+    }
+}
+
+fn value(text: Option<Text<'_>>) -> Option<Value> {
+    serde_json::from_str(text.map_or("null", |Text(text)| text)).ok()
+}
+
+/// Whether an update is allowed.
 ///
 /// The topology controller asks in a dry run what a template would become, and is let through as
 /// Cluster API defines it: the request is a dry run *and* the new object has the annotation.
 /// Source: `IsDryRunRequest` in cluster-api's util/topology.
-///
-/// # Errors
-/// The refusal.
-pub fn update(old: &Value, new: &Value, dry_run: bool) -> Result<(), Denial> {
-    const SPEC: &str = "/spec/template/spec";
-    if old.pointer(SPEC) == new.pointer(SPEC) {
-        return Ok(());
+#[must_use]
+pub fn update(update: Update<'_>, metadata: &ObjectMeta, dry_run: bool) -> Vec<Finding> {
+    let annotations = metadata.annotations.as_ref();
+    if dry_run && annotations.is_some_and(|annotations| annotations.contains_key(TOPOLOGY_DRY_RUN)) {
+        return Vec::new();
     }
-    let annotations = new.pointer("/metadata/annotations");
-    if dry_run && annotations.is_some_and(|annotations| annotations.get(TOPOLOGY_DRY_RUN).is_some()) {
-        return Ok(());
+    let changed = changed(update.old, update.new);
+    let object = || called(update.kind, metadata);
+    let mut findings = Vec::new();
+    if changed.spec {
+        findings.push(match update.sort {
+            Sort::Machine => {
+                let inner = |template: &Template<'_>| value(template.spec.template.spec);
+                let (old, new) = (inner(update.old), inner(update.new));
+                let pointer = first_difference(old.as_ref(), new.as_ref(), "/spec/template/spec".to_owned());
+                finding(
+                    Rule::TemplateImmutable,
+                    object(),
+                    SPEC,
+                    format!("it is immutable, and {pointer} would change"),
+                    "machines are replaced, not changed: create a new template and point to it",
+                )
+            }
+            Sort::Bootstrap => finding(
+                Rule::BootstrapTemplate,
+                object(),
+                SPEC,
+                "it reaches new machines only, so that the machines of a pool would differ",
+                "create a new template and point to it",
+            ),
+        });
     }
-    let text = |pointer: &str| {
-        new.pointer(pointer)
-            .and_then(Value::as_str)
-            .unwrap_or("unknown")
-            .to_owned()
-    };
-    let pointer = first_difference(old.pointer(SPEC), new.pointer(SPEC), SPEC.to_owned());
-    Err(Denial {
-        rule: Rule::TemplateImmutable,
-        object: format!(
-            "{} {}/{}",
-            text("/kind"),
-            text("/metadata/namespace"),
-            text("/metadata/name")
-        ),
-        field: "spec.template.spec",
-        what: format!("it is immutable, and {pointer} would change"),
-        way_out: "machines are replaced, not changed: create a new template and point to it".to_owned(),
-    })
+    if changed.metadata && update.sort == Sort::Machine {
+        findings.push(finding(
+            Rule::TemplateMetadata,
+            object(),
+            "spec.template.metadata",
+            "it reaches new machines only, and those that there are keep theirs",
+            "create a new template and point to it, if all are to have it",
+        ));
+    }
+    findings
 }
 
 /// Where two values begin to differ, so that a reader needn't compare them.
@@ -60,27 +215,136 @@ fn first_difference(old: Option<&Value>, new: Option<&Value>, at: String) -> Str
     }
 }
 
+/// Whether a template may be deleted. With its Cluster it goes, and `clusterctl move` has copied it
+/// before it deletes it.
+#[must_use]
+pub fn delete(group: &str, kind: &str, metadata: &ObjectMeta, known: &dyn Observed) -> Vec<Finding> {
+    let annotations = metadata.annotations.as_ref();
+    let is_moved = annotations.is_some_and(|annotations| annotations.contains_key(DELETE_FOR_MOVE));
+    if is_moved || metadata.deletion_timestamp.is_some() {
+        return Vec::new();
+    }
+    let namespace = metadata.namespace.as_deref().unwrap_or_default();
+    let key = TemplateKey {
+        group,
+        kind,
+        namespace,
+        name: metadata.name.as_deref().unwrap_or_default(),
+    };
+    let lives = |cluster: &str| {
+        known
+            .cluster(namespace, cluster)
+            .is_some_and(|cluster| cluster.life != Life::Deleting)
+    };
+    let of = |cluster: Option<&str>| {
+        cluster.map(|name| {
+            Box::new(ClusterName {
+                namespace: namespace.to_owned(),
+                name: name.to_owned(),
+            })
+        })
+    };
+    let mut users = known.users_of(&key);
+    users.retain(|user| user.cluster.as_deref().is_none_or(lives));
+    if let Some(user) = users.first() {
+        let more = match users.len() {
+            1 => String::new(),
+            all => format!(" and {} more", all - 1),
+        };
+        let refer = if users.len() == 1 { "refers" } else { "refer" };
+        return vec![Finding {
+            of: of(user.cluster.as_deref()),
+            ..finding(
+                Rule::TemplateInUse,
+                called(kind, metadata),
+                "metadata.name",
+                format!("{} {}{more} {refer} to it", user.kind, user.name),
+                "point to another template first, and wait until no machine is made from this one",
+            )
+        }];
+    }
+    let kept = known
+        .kept(&key)
+        .filter(|kept| kept.until.is_none_or(|until| until > known.now()) && lives(&kept.cluster));
+    let Some(kept) = kept else { return Vec::new() };
+    let until = kept.until.map_or_else(String::new, |until| format!(" until {until}"));
+    vec![Finding {
+        of: of(Some(&kept.cluster)),
+        ..finding(
+            Rule::TemplateKept,
+            called(kind, metadata),
+            "metadata.name",
+            format!("ClusterUpgrade {} keeps it for the way back{until}", kept.upgrade),
+            "it is deleted then; an UpgradePolicy says how long (spec.templates.keepPrevious)",
+        )
+    }]
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
     use super::*;
 
-    fn template(image: &str, metadata: &Value) -> Value {
-        json!({"kind": "DevMachineTemplate", "metadata": metadata, "spec": {"template": {"metadata": {"labels": {"a": image}}, "spec": {"backend": {"image": image, "size": 1}}}}})
+    fn judged(old: &Value, new: &Value, sort: Sort, metadata: &Value, dry_run: bool) -> Vec<String> {
+        let (old, new) = (old.to_string(), new.to_string());
+        let (old, new) = (serde_json::from_str(&old).unwrap(), serde_json::from_str(&new).unwrap());
+        let asked = Update {
+            sort,
+            kind: "DevMachineTemplate",
+            old: &old,
+            new: &new,
+        };
+        let metadata = serde_json::from_value(metadata.clone()).unwrap();
+        update(asked, &metadata, dry_run)
+            .iter()
+            .map(ToString::to_string)
+            .collect()
+    }
+
+    fn template(image: &str, label: &str) -> Value {
+        json!({"spec": {"template": {"metadata": {"labels": {"a": label}}, "spec": {"backend": {"image": image, "size": 1}}}}})
     }
 
     #[test]
     fn the_spec_of_the_machines_is_immutable() {
         let metadata = json!({"namespace": "ns", "name": "t"});
-        let denial = update(&template("a", &metadata), &template("b", &metadata), false).unwrap_err();
         assert_eq!(
-            denial.to_string(),
-            "DevMachineTemplate ns/t: spec.template.spec: it is immutable, and /spec/template/spec/backend/image would change; machines are replaced, not changed: create a new template and point to it [rule template-immutable]"
+            judged(
+                &template("a", "l"),
+                &template("b", "l"),
+                Sort::Machine,
+                &metadata,
+                false
+            ),
+            [
+                "DevMachineTemplate ns/t: spec.template.spec: it is immutable, and /spec/template/spec/backend/image would change; machines are replaced, not changed: create a new template and point to it [rule template-immutable]"
+            ]
         );
-        let mut labelled = template("a", &metadata);
-        labelled["spec"]["template"]["metadata"] = json!({});
-        assert_eq!(update(&template("a", &metadata), &labelled, false), Ok(()));
+        assert_eq!(
+            judged(
+                &template("a", "l"),
+                &template("a", "m"),
+                Sort::Machine,
+                &metadata,
+                false
+            ),
+            [
+                "DevMachineTemplate ns/t: spec.template.metadata: it reaches new machines only, and those that there are keep theirs; create a new template and point to it, if all are to have it [rule template-metadata]"
+            ]
+        );
+        assert_eq!(
+            judged(
+                &template("a", "l"),
+                &template("b", "m"),
+                Sort::Bootstrap,
+                &metadata,
+                false
+            ),
+            [
+                "DevMachineTemplate ns/t: spec.template.spec: it reaches new machines only, so that the machines of a pool would differ; create a new template and point to it [rule bootstrap-template]"
+            ]
+        );
     }
 
     #[test]
@@ -93,10 +357,27 @@ mod tests {
             (&plain, true, false),
             (&plain, false, false),
         ] {
-            let verdict = update(&template("a", metadata), &template("b", metadata), dry_run);
-            assert_eq!(verdict.is_ok(), allowed, "{metadata} {dry_run}");
+            let found = judged(
+                &template("a", "l"),
+                &template("b", "l"),
+                Sort::Machine,
+                metadata,
+                dry_run,
+            );
+            assert_eq!(found.is_empty(), allowed, "{metadata} {dry_run}");
         }
-        // The annotation counts on the new object, not on the old one.
-        assert!(update(&template("a", &marked), &template("b", &plain), true).is_err());
+    }
+
+    #[test]
+    fn absent_and_null_are_the_same() {
+        let (null, absent) = (
+            json!({"spec": {"template": {"spec": null}}}),
+            json!({"spec": {"template": {}}}),
+        );
+        let metadata = json!({});
+        assert_eq!(
+            judged(&null, &absent, Sort::Machine, &metadata, false),
+            Vec::<String>::new()
+        );
     }
 }

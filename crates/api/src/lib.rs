@@ -8,14 +8,16 @@
 mod pins;
 mod policy;
 mod release;
+mod rule;
 mod schema;
 mod upgrade;
 
 pub use pins::{GarbledPins, KCP_COREDNS, KCP_ETCD, Pin, Pins, Values};
-pub use policy::{TemplatePolicy, UpgradePolicy, UpgradePolicySpec};
+pub use policy::{RuleSetting, TemplatePolicy, UpgradePolicy, UpgradePolicySpec};
 pub use release::{
     Component, Components, KubernetesRelease, KubernetesReleaseSpec, MachineImage, PoolRole, Support, Tier, ValueAt,
 };
+pub use rule::{Adjustable, BREAK_GLASS_ANNOTATION, Enforcement, Rule, UnknownRule};
 pub use upgrade::{
     ASKED_LABEL, ClusterUpgrade, ClusterUpgradeSpec, ClusterUpgradeStatus, ControlPlaneRule, MachineDetail,
     MachineUpgradePhase, MintedTemplate, OVER_ANNOTATION, PoolRule, PoolStatus, RECORD_ANNOTATION, StrategyType,

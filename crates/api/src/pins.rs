@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use instar_domain::{JsonPointer, KubeVersion};
+use instar_domain::{JsonPointer, KubeVersion, json::Object};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
@@ -29,6 +29,7 @@ pub struct Pins {
     pub adopted: Option<KubeVersion>,
 
     /// A pin for each version, in the order of the versions.
+    #[serde(deserialize_with = "objects")]
     pub releases: BTreeMap<KubeVersion, Pin>,
 }
 
@@ -75,7 +76,9 @@ impl Pins {
     /// Where it isn't what [`Pins::to_annotation`] writes; unknown members count as garbled, so that
     /// nothing is lost by writing it again.
     pub fn from_annotation(text: &str) -> Result<Self, GarbledPins> {
-        serde_json::from_str(text).map_err(|error| GarbledPins { why: error.to_string() })
+        let read: Result<Object<Self>, _> = serde_json::from_str(text);
+        read.map(|Object(pins)| pins)
+            .map_err(|error| GarbledPins { why: error.to_string() })
     }
 
     /// The annotation's text: the same pins give the same bytes.
@@ -132,6 +135,11 @@ fn empty_is_none<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Ku
     }
 }
 
+fn objects<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<KubeVersion, Pin>, D::Error> {
+    let read: BTreeMap<KubeVersion, Object<Pin>> = BTreeMap::deserialize(deserializer)?;
+    Ok(read.into_iter().map(|(version, Object(pin))| (version, pin)).collect())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -179,6 +187,9 @@ mod tests {
             (r#"{"adopted":"1.33","releases":{}}"#, "leading v is missing"),
             (r#"{"adopted":"","releases":{},"later":1}"#, "unknown field `later`"),
             (r#"{"adopted":"","releases":{"v1.34":{}}}"#, "not a Kubernetes version"),
+            // What the wiring's templates could not look into.
+            (r#"["",{}]"#, "expected an object"),
+            (r#"{"adopted":"","releases":{"v1.34.3":["r"]}}"#, "expected an object"),
         ] {
             let error = Pins::from_annotation(text).unwrap_err().to_string();
             assert!(error.contains(why), "{text}: {error}");

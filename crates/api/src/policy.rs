@@ -1,13 +1,18 @@
 //! `UpgradePolicy`: what holds for the upgrades of many Clusters.
 #![allow(clippy::duplicated_attributes, reason = "each printer column has a type of its own")]
 
+use std::collections::BTreeMap;
+
 use jiff::SignedDuration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
-use kube::{CustomResource, KubeSchema};
+use kube::{
+    CustomResource, KubeSchema,
+    core::{Selector, SelectorExt},
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::schema;
+use crate::{Enforcement, Rule, schema};
 
 /// What holds for the upgrades of the Clusters that it selects. A Cluster that no policy selects
 /// has the defaults.
@@ -38,6 +43,34 @@ pub struct UpgradePolicySpec {
     /// What becomes of old templates.
     #[serde(default)]
     pub templates: TemplatePolicy,
+
+    /// The rules of admission that don't have their default. Where several policies select a
+    /// Cluster and name a rule, the strictest counts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["rule"]))]
+    pub rules: Vec<RuleSetting>,
+}
+
+impl UpgradePolicySpec {
+    /// Whether it selects a Cluster with these labels. A selector that can't be read, which the
+    /// schema and admission refuse, selects nothing.
+    #[must_use]
+    pub fn selects(&self, labels: &BTreeMap<String, String>) -> bool {
+        Selector::try_from(self.cluster_selector.clone()).is_ok_and(|selector| selector.matches(labels))
+    }
+}
+
+/// A rule of admission, and what becomes of an edit that breaks it.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct RuleSetting {
+    /// The rule's id, as messages name it. Rules without which nothing could be written are not
+    /// among them.
+    #[schemars(schema_with = "Rule::schema")]
+    pub rule: Rule,
+
+    /// Enforce: it is refused. Warn: it is allowed, with a warning. Off: nothing.
+    pub enforcement: Enforcement,
 }
 
 /// What becomes of the templates that were minted.

@@ -67,6 +67,8 @@ pub struct WorkerClass {
     pub metadata: ClassMetadata,
     /// The template of the machines, or of the pool.
     pub infrastructure: TemplateHolder,
+    /// The template of what bootstraps the machines.
+    pub bootstrap: TemplateHolder,
 }
 
 /// Labels of machines. Annotations are of no interest.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use kube::CustomResource;
 use serde::{Deserialize, Serialize};
 
-use crate::ClassMetadata;
+use crate::{ClassMetadata, Reference, VersionCount};
 
 /// The part of a Cluster's spec that Instar reads.
 #[derive(CustomResource, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
@@ -16,14 +16,36 @@ use crate::ClassMetadata;
     plural = "clusters",
     namespaced,
     schema = "disabled",
+    status = "ClusterStatus",
     derive = "PartialEq",
     doc = "A Cluster, as far as Instar reads it."
 )]
 #[serde(rename_all = "camelCase", default)]
 pub struct ClusterSpec {
+    /// Whether its controllers pause.
+    pub paused: bool,
     /// Present on a topology cluster.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub topology: Option<Topology>,
+    /// Its control plane.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub control_plane_ref: Option<Reference>,
+}
+
+/// A Cluster's status.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ClusterStatus {
+    /// Its control plane.
+    pub control_plane: ClusterControlPlaneStatus,
+}
+
+/// What a Cluster says of its control plane, whatever its kind.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(default)]
+pub struct ClusterControlPlaneStatus {
+    /// Every version, and how many machines run it.
+    pub versions: Vec<VersionCount>,
 }
 
 /// What a ClusterClass is to make of the Cluster.

@@ -1,10 +1,13 @@
-//! `KubeadmControlPlane`: which etcd it says to run.
+//! Control planes: what they run, what they are to run, what their machines are made of.
 
 use kube::CustomResource;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// The part of a KubeadmControlPlane's spec that Instar reads.
+use crate::{ClassMetadata, Reference, VersionCount};
+
+/// The part of a control plane's spec that Instar reads: a KubeadmControlPlane's, and of another
+/// provider's what is in the contract.
 #[derive(CustomResource, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[kube(
     group = "controlplane.cluster.x-k8s.io",
@@ -13,15 +16,59 @@ use serde_json::Value;
     plural = "kubeadmcontrolplanes",
     namespaced,
     schema = "disabled",
+    status = "ControlPlaneStatus",
     derive = "PartialEq",
     doc = "A KubeadmControlPlane, as far as Instar reads it."
 )]
 #[serde(rename_all = "camelCase", default)]
-pub struct KubeadmControlPlaneSpec {
+pub struct ControlPlaneSpec {
     /// The Kubernetes version that it should run.
     pub version: String,
+    /// What its machines are made of.
+    pub machine_template: ControlPlaneMachines,
     /// What kubeadm is told.
     pub kubeadm_config_spec: KubeadmConfigSpec,
+}
+
+/// What a control plane's machines are made of.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ControlPlaneMachines {
+    /// Their labels.
+    pub metadata: ClassMetadata,
+    /// Where the contract v1beta2 has the template.
+    pub spec: ControlPlaneMachineSpec,
+    /// Where the contract v1beta1 has it.
+    pub infrastructure_ref: Option<Reference>,
+}
+
+/// The wrapper of the contract v1beta2.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ControlPlaneMachineSpec {
+    /// The template of the machines.
+    pub infrastructure_ref: Option<Reference>,
+}
+
+impl ControlPlaneMachines {
+    /// The template of the machines, where the control plane has any.
+    #[must_use]
+    pub fn template(&self) -> Option<&Reference> {
+        self.spec
+            .infrastructure_ref
+            .as_ref()
+            .or(self.infrastructure_ref.as_ref())
+    }
+}
+
+/// The part of a control plane's status that Instar reads.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(default)]
+pub struct ControlPlaneStatus {
+    /// The lowest version of its machines.
+    pub version: Option<String>,
+    /// Every version, and how many machines run it.
+    pub versions: Vec<VersionCount>,
 }
 
 /// What kubeadm is told.
@@ -38,6 +85,8 @@ pub struct KubeadmConfigSpec {
 pub struct ClusterConfiguration {
     /// Its etcd.
     pub etcd: Etcd,
+    /// Its CoreDNS.
+    pub dns: Dns,
 }
 
 /// The etcd: stacked, or external.
@@ -58,4 +107,19 @@ pub struct LocalEtcd {
     /// The tag; where it is absent, kubeadm chooses.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub image_tag: Option<String>,
+    /// The repository; where it is absent, kubeadm chooses.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image_repository: Option<String>,
+}
+
+/// CoreDNS.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Dns {
+    /// The tag; where it is absent, kubeadm chooses.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image_tag: Option<String>,
+    /// The repository; where it is absent, kubeadm chooses.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image_repository: Option<String>,
 }

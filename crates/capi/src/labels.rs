@@ -10,3 +10,10 @@ pub const TOPOLOGY_DRY_RUN: &str = "topology.cluster.x-k8s.io/dry-run";
 /// An annotation: Cluster API's own checks of a version edit are off, and so its guarantee that
 /// nothing of the Cluster is still at an older version.
 pub const UNSAFE_VERSION: &str = "unsafe.topology.cluster.x-k8s.io/disable-update-version-check";
+
+/// An annotation: `clusterctl move` has copied the object to another cluster, and deletes it here.
+/// Source: `DeleteForMoveAnnotation` of cluster-api's cmd/clusterctl/api/v1alpha3.
+pub const DELETE_FOR_MOVE: &str = "clusterctl.cluster.x-k8s.io/delete-for-move";
+
+/// A label of what the topology controller owns.
+pub const TOPOLOGY_OWNED: &str = "topology.cluster.x-k8s.io/owned";

@@ -12,6 +12,7 @@ mod cluster;
 mod contract;
 mod control_plane;
 pub mod labels;
+mod machines;
 
 pub use class::{
     ClassMetadata, ClusterClass, ClusterClassSpec, ControlPlaneClass, Definition, JsonPatch, MatchClasses,
@@ -19,9 +20,16 @@ pub use class::{
     WorkersClass,
 };
 pub use cluster::{
-    ClassRef, Cluster, ClusterSpec, ControlPlaneTopology, PoolKind, PoolTopology, Topology, WorkersTopology,
+    ClassRef, Cluster, ClusterControlPlaneStatus, ClusterSpec, ClusterStatus, ControlPlaneTopology, PoolKind,
+    PoolTopology, Topology, WorkersTopology,
 };
 pub use contract::{Contract, NoContract, Served, served};
 pub use control_plane::{
-    ClusterConfiguration, Etcd, KubeadmConfigSpec, KubeadmControlPlane, KubeadmControlPlaneSpec, LocalEtcd,
+    ClusterConfiguration, ControlPlaneMachineSpec, ControlPlaneMachines, ControlPlaneSpec, ControlPlaneStatus, Dns,
+    Etcd, KubeadmConfigSpec, KubeadmControlPlane, LocalEtcd,
+};
+pub use machines::{
+    Bootstrap, Condition, Machine, MachineDeployment, MachineDeploymentSpec, MachineDeploymentStatus, MachinePool,
+    MachinePoolSpec, MachinePoolStatus, MachineRollout, MachineSet, MachineSetSpec, MachineSetStatus, MachineSpec,
+    MachineStatus, MachineTemplate, NodeInfo, NodeReference, Reference, RolloutStrategy, VersionCount, telling,
 };

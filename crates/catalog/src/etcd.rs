@@ -46,6 +46,13 @@ impl Etcd {
         }
     }
 
+    /// Whether it is known to be of an older minor than another one.
+    #[must_use]
+    pub fn is_minor_below(&self, other: &Self) -> bool {
+        let minor = |etcd: &Self| etcd.line().map(|(major, minor, _)| (major, minor));
+        minor(self).zip(minor(other)).is_some_and(|(own, others)| own < others)
+    }
+
     /// The version, as far as it is known: for kubeadm's own the lowest that it may be.
     fn line(&self) -> Option<(u64, u64, u64)> {
         match self {

@@ -20,6 +20,7 @@ pub struct Release {
     images: Vec<Image>,
     kubeadm: Values,
     etcd_tag: Option<String>,
+    core_dns_tag: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -109,6 +110,7 @@ impl Release {
             images,
             kubeadm: kubeadm_values(spec),
             etcd_tag: spec.components.etcd.as_ref().map(|etcd| etcd.image_tag.clone()),
+            core_dns_tag: spec.components.core_dns.as_ref().map(|dns| dns.image_tag.clone()),
         })
     }
 
@@ -140,6 +142,12 @@ impl Release {
     #[must_use]
     pub fn etcd_tag(&self) -> Option<&str> {
         self.etcd_tag.as_deref()
+    }
+
+    /// The tag that it sets for CoreDNS.
+    #[must_use]
+    pub fn core_dns_tag(&self) -> Option<&str> {
+        self.core_dns_tag.as_deref()
     }
 
     /// What a KubeadmControlPlaneTemplate gets.

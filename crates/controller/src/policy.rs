@@ -5,7 +5,6 @@ use std::{collections::BTreeMap, sync::Arc};
 use instar_api::UpgradePolicy;
 use instar_planner::Retention;
 use jiff::{SignedDuration, Timestamp};
-use kube::core::{Selector, SelectorExt};
 
 /// How long a Cluster's old templates are kept: of the policies that select it, the longest counts,
 /// so that their order doesn't matter.
@@ -17,7 +16,7 @@ pub(crate) fn retention(
     let default = Retention::default();
     let kept = policies
         .iter()
-        .filter(|policy| selects(policy, labels))
+        .filter(|policy| policy.spec.selects(labels))
         .map(|policy| policy.spec.templates.keep_previous.max(SignedDuration::ZERO))
         .max();
     let previous = kept.unwrap_or(default.previous);
@@ -27,11 +26,6 @@ pub(crate) fn retention(
         other: default.other.min(previous),
         ended,
     }
-}
-
-/// A selector that can't be read, which the schema refuses, selects nothing.
-fn selects(policy: &UpgradePolicy, labels: &BTreeMap<String, String>) -> bool {
-    Selector::try_from(policy.spec.cluster_selector.clone()).is_ok_and(|selector| selector.matches(labels))
 }
 
 #[cfg(test)]

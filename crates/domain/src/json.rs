@@ -1,4 +1,4 @@
-//! Whether two JSON texts are one value to an API server.
+//! JSON as an API server takes it: whether two texts are one value, and that a struct is an object.
 //!
 //! It decodes a custom resource with `sigs.k8s.io/json`, stores what Go writes again, and reads that:
 //! the last of the same keys holds, a number without a `.` that fits is an `int64` and any other one a
@@ -8,12 +8,14 @@
 //! Nothing here recurses, and memory is bounded by the length of the texts.
 
 mod number;
+mod object;
 mod order;
 mod scan;
 #[cfg(test)]
 mod tests;
 mod text;
 
+pub use object::Object;
 use order::InOrder;
 use scan::Token;
 

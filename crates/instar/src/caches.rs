@@ -1,78 +1,111 @@
-//! What the admission server knows: four watches, and of each object what admission reads.
+//! What the admission server knows: a watch of each kind, and of each object what admission reads.
 //!
 //! Whole objects would take ten times the memory, and most of it is what other controllers wrote
-//! about themselves.
+//! about themselves. Everything that is asked is found by a key or a group, so that an answer costs
+//! what is in it, not what the fleet has.
 
 mod follow;
 mod index;
 mod kept;
 mod metrics;
+mod observed;
+mod templates;
+mod watched;
 
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use instar_capi::{ClusterClass, KubeadmControlPlane};
+use instar_capi::{Machine, MachineDeployment, MachinePool, MachineSet};
 use instar_catalog::Catalog;
 use instar_serve::Readiness;
-use instar_webhooks::Observed;
-use jiff::{Timestamp, civil::Date, tz::TimeZone};
 use kube::{
     Api, Client,
-    runtime::watcher::{self, watcher},
+    runtime::watcher::{DefaultBackoff, watcher},
 };
 use tokio::task::JoinSet;
 
 use crate::rbac::Watched;
-use index::{Index, Key};
-use kept::{Class, ControlPlane, Kept, Pinned, Row};
+use follow::{config, follow};
+use index::Index;
+use kept::{Cached, Class, Cluster, ControlPlane, Policy, Release, Upgrade, Worker};
+use templates::Templates;
+use watched::Watching;
 
 pub(crate) use metrics::WatchMetrics;
 
 /// The caches, each behind a lock that is held for a look-up or one event.
 #[derive(Debug, Default)]
 pub(crate) struct Caches {
-    clusters: RwLock<Index<Pinned>>,
+    clusters: RwLock<Index<Cluster>>,
     classes: RwLock<Index<Class>>,
     control_planes: RwLock<Index<ControlPlane>>,
-    releases: RwLock<Index<Row>>,
+    deployments: RwLock<Index<Worker<MachineDeployment>>>,
+    sets: RwLock<Index<Worker<MachineSet>>>,
+    pools: RwLock<Index<Worker<MachinePool>>>,
+    machines: RwLock<Index<Worker<Machine>>>,
+    releases: RwLock<Index<Release>>,
+    upgrades: RwLock<Index<Upgrade>>,
+    policies: RwLock<Index<Policy>>,
+    templates: Arc<Templates>,
     /// Made of the releases when one of them changes, and handed out as it is.
     catalog: RwLock<Arc<Catalog>>,
 }
 
+/// What the watches are of.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Watches {
+    /// A kind that is watched from the start.
+    Of(Watched),
+    /// The kinds of templates.
+    OfTemplates,
+}
+
+impl Watches {
+    /// As a message names it.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Of(kind) => kind.rule().resource,
+            Self::OfTemplates => "templates",
+        }
+    }
+}
+
 impl Caches {
-    /// Starts the four watches. They never end by themselves; each is a part of `readiness` until
-    /// its first list is in.
+    /// Starts the watches. They never end by themselves; each is a part of `readiness` until its
+    /// first list is in.
     pub(crate) fn start(
         self: &Arc<Self>,
         client: &Client,
         readiness: &Readiness,
         metrics: &WatchMetrics,
-    ) -> JoinSet<Watched> {
-        let mut watches = JoinSet::new();
+    ) -> JoinSet<Watches> {
+        let mut starting = Starting {
+            caches: self,
+            watches: JoinSet::new(),
+            client,
+            readiness,
+            metrics,
+        };
+        self.templates.await_in(readiness);
         for kind in Watched::ALL {
             match kind {
-                Watched::Clusters => self.watch::<Pinned>(&mut watches, client, readiness, metrics),
-                Watched::ClusterClasses => self.watch::<Class>(&mut watches, client, readiness, metrics),
-                Watched::KubeadmControlPlanes => self.watch::<ControlPlane>(&mut watches, client, readiness, metrics),
-                Watched::KubernetesReleases => self.watch::<Row>(&mut watches, client, readiness, metrics),
+                Watched::Clusters => starting.watch::<Cluster>(),
+                Watched::ClusterClasses => starting.watch::<Class>(),
+                Watched::KubeadmControlPlanes => starting.watch::<ControlPlane>(),
+                Watched::MachineDeployments => starting.watch::<Worker<MachineDeployment>>(),
+                Watched::MachineSets => starting.watch::<Worker<MachineSet>>(),
+                Watched::MachinePools => starting.watch::<Worker<MachinePool>>(),
+                Watched::Machines => starting.watch::<Worker<Machine>>(),
+                Watched::KubernetesReleases => starting.watch::<Release>(),
+                Watched::ClusterUpgrades => starting.watch::<Upgrade>(),
+                Watched::UpgradePolicies => starting.watch::<Policy>(),
             }
         }
-        watches
-    }
-
-    fn watch<K: Kept>(
-        self: &Arc<Self>,
-        watches: &mut JoinSet<Watched>,
-        client: &Client,
-        readiness: &Readiness,
-        metrics: &WatchMetrics,
-    ) {
-        let events = watcher(Api::<K::Object>::all(client.clone()), watcher::Config::default());
-        let (caches, metrics) = (self.clone(), metrics.clone());
-        let synced = readiness.part(K::KIND.rule().resource);
-        watches.spawn(async move {
-            follow::follow::<K>(events, &caches, &synced, &metrics).await;
-            K::KIND
+        let templates = Arc::clone(&self.templates).watch(client.clone(), metrics.clone());
+        starting.watches.spawn(async {
+            templates.await;
+            Watches::OfTemplates
         });
+        starting.watches
     }
 
     /// Makes the catalog anew. A row that can't be used is named when it turns so.
@@ -90,6 +123,31 @@ impl Caches {
     }
 }
 
+struct Starting<'a> {
+    caches: &'a Arc<Caches>,
+    watches: JoinSet<Watches>,
+    client: &'a Client,
+    readiness: &'a Readiness,
+    metrics: &'a WatchMetrics,
+}
+
+impl Starting<'_> {
+    fn watch<K: Cached>(&mut self) {
+        let config = match K::SELECTOR {
+            "" => config(),
+            selector => config().labels(selector),
+        };
+        let events = watcher(Api::<K::Object>::all(self.client.clone()), config);
+        let (caches, metrics) = (Arc::clone(self.caches), self.metrics.clone());
+        let synced = self.readiness.part(K::KIND.rule().resource);
+        self.watches.spawn(async move {
+            let mut watching = Watching::<K>::new(&caches, synced, &metrics);
+            follow(events, &mut watching, &mut DefaultBackoff::default()).await;
+            Watches::Of(K::KIND)
+        });
+    }
+}
+
 /// Nothing panics while it holds one of these locks, and a table is whole after every event.
 fn read<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
     lock.read().unwrap_or_else(PoisonError::into_inner)
@@ -97,35 +155,6 @@ fn read<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
 
 fn write<T>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
     lock.write().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl Observed for Caches {
-    fn catalog(&self) -> Arc<Catalog> {
-        read(&self.catalog).clone()
-    }
-
-    fn class(&self, namespace: &str, name: &str) -> Option<Arc<ClusterClass>> {
-        read(&self.classes).get(&Key::new(namespace, name)).map(Class::view)
-    }
-
-    fn control_plane(&self, namespace: &str, cluster: &str) -> Option<Arc<KubeadmControlPlane>> {
-        let cluster = Key::new(namespace, cluster);
-        let control_planes = read(&self.control_planes);
-        let found = control_planes.group(cluster.as_str());
-        // A stray one may carry the label too; the Cluster owns its own.
-        found
-            .min_by_key(|(key, entry)| (!entry.is_owned(), *key))
-            .map(|(_, entry)| entry.view())
-    }
-
-    fn pinned_to(&self, release: &str) -> Vec<String> {
-        let clusters = read(&self.clusters);
-        clusters.group(release).map(|(key, _)| key.to_string()).collect()
-    }
-
-    fn today(&self) -> Date {
-        Timestamp::now().to_zoned(TimeZone::UTC).date()
-    }
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::{
 };
 
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
-use tokio::runtime::Runtime;
+use tokio::runtime::{Builder, Runtime};
 
 use crate::{Error, Outcome, controller, log, version, webhook, wire};
 
@@ -63,6 +63,12 @@ pub struct WebhookArgs {
     /// Where tls.crt and tls.key are; they are read again when they change
     #[arg(long, value_name = "DIR", default_value = "/tmp/k8s-webhook-server/serving-certs")]
     pub(crate) cert_dir: PathBuf,
+
+    /// Answer only clients with a certificate that one of the authorities in this file, in PEM, has
+    /// signed; it is read again when it changes. The API server shows one where its
+    /// --admission-control-config-file names a kubeconfig with one for this server
+    #[arg(long, value_name = "FILE")]
+    pub(crate) client_ca_file: Option<PathBuf>,
 
     /// How the log looks, on standard error
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
@@ -269,8 +275,13 @@ pub fn run(cli: &Cli) -> Result<Outcome, Error> {
     }
 }
 
+/// Of all programs here none has more to do at once, and each thread may be reading a large request.
+const MOST_THREADS: usize = 4;
+
 fn runtime() -> Result<Runtime, Error> {
-    Runtime::new().map_err(Error::Runtime)
+    let threads = std::thread::available_parallelism().map_or(1, |threads| threads.get().min(MOST_THREADS));
+    let runtime = Builder::new_multi_thread().worker_threads(threads).enable_all().build();
+    runtime.map_err(Error::Runtime)
 }
 
 fn print(text: &str) -> Result<(), Error> {

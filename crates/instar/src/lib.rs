@@ -16,6 +16,7 @@ mod caches;
 pub mod cli;
 mod controller;
 mod error;
+mod events;
 mod log;
 pub mod rbac;
 mod version;

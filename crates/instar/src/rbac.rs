@@ -1,40 +1,69 @@
 //! What `instar webhook` may do, next to what it watches: each watched kind carries its rule.
 
-pub use instar_controller::Rule;
+pub use instar_controller::{Provider, Rule};
 
-/// Watching takes these two, and nothing here gets or writes.
+const CORE: &str = "cluster.x-k8s.io";
+const OURS: &str = "upgrade.cluster.x-k8s.io";
+const BOOTSTRAP: &str = "bootstrap.cluster.x-k8s.io";
+
+/// Watching takes these two, and nothing here gets or changes anything.
 const WATCH: &[&str] = &["list", "watch"];
 
-/// A kind that the admission server watches.
+/// A kind that the admission server watches from its start. Templates are of kinds that it learns
+/// from what refers to them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Watched {
-    /// For the pins: which release is in use.
+    /// For the pins: which release is in use. For their topology, labels and versions.
     Clusters,
     /// For the wiring, and for what a topology's pools are made of.
     ClusterClasses,
-    /// For the etcd that runs.
+    /// For what runs: versions, etcd, CoreDNS.
     KubeadmControlPlanes,
+    /// Workers, and users of templates.
+    MachineDeployments,
+    /// Users of templates; workers where they stand alone.
+    MachineSets,
+    /// Workers.
+    MachinePools,
+    /// Workers, of those that nothing makes.
+    Machines,
     /// The catalog.
     KubernetesReleases,
+    /// What goes on, and what is kept for the way back.
+    ClusterUpgrades,
+    /// What becomes of edits that break a rule.
+    UpgradePolicies,
 }
 
 impl Watched {
     /// All of them.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 10] = [
         Self::Clusters,
         Self::ClusterClasses,
         Self::KubeadmControlPlanes,
+        Self::MachineDeployments,
+        Self::MachineSets,
+        Self::MachinePools,
+        Self::Machines,
         Self::KubernetesReleases,
+        Self::ClusterUpgrades,
+        Self::UpgradePolicies,
     ];
 
     /// What watching it takes.
     #[must_use]
     pub const fn rule(self) -> Rule {
         let (api_group, resource) = match self {
-            Self::Clusters => ("cluster.x-k8s.io", "clusters"),
-            Self::ClusterClasses => ("cluster.x-k8s.io", "clusterclasses"),
+            Self::Clusters => (CORE, "clusters"),
+            Self::ClusterClasses => (CORE, "clusterclasses"),
             Self::KubeadmControlPlanes => ("controlplane.cluster.x-k8s.io", "kubeadmcontrolplanes"),
-            Self::KubernetesReleases => ("upgrade.cluster.x-k8s.io", "kubernetesreleases"),
+            Self::MachineDeployments => (CORE, "machinedeployments"),
+            Self::MachineSets => (CORE, "machinesets"),
+            Self::MachinePools => (CORE, "machinepools"),
+            Self::Machines => (CORE, "machines"),
+            Self::KubernetesReleases => (OURS, "kubernetesreleases"),
+            Self::ClusterUpgrades => (OURS, "clusterupgrades"),
+            Self::UpgradePolicies => (OURS, "upgradepolicies"),
         };
         Rule {
             api_group,
@@ -44,13 +73,41 @@ impl Watched {
     }
 }
 
-/// All that `instar webhook` may do, and needs.
+/// All that `instar webhook` may do, and needs, but for the templates of providers: see
+/// [`provider_rules`].
 pub const RULES: &[Rule] = &[
     Watched::Clusters.rule(),
     Watched::ClusterClasses.rule(),
     Watched::KubeadmControlPlanes.rule(),
+    Watched::MachineDeployments.rule(),
+    Watched::MachineSets.rule(),
+    Watched::MachinePools.rule(),
+    Watched::Machines.rule(),
     Watched::KubernetesReleases.rule(),
+    Watched::ClusterUpgrades.rule(),
+    Watched::UpgradePolicies.rule(),
+    Rule {
+        api_group: BOOTSTRAP,
+        resource: "kubeadmconfigtemplates",
+        verbs: WATCH,
+    },
+    // For the rules that are switched off for one edit.
+    Rule {
+        api_group: "events.k8s.io",
+        resource: "events",
+        verbs: &["create"],
+    },
 ];
+
+/// What watching a provider's templates takes; nothing where it has none.
+#[must_use]
+pub fn provider_rules(provider: &Provider) -> Vec<Rule> {
+    let templates = provider
+        .rules
+        .iter()
+        .filter(|rule| rule.resource.ends_with("templates"));
+    templates.map(|rule| Rule { verbs: WATCH, ..*rule }).collect()
+}
 
 #[cfg(test)]
 mod tests {
@@ -58,6 +115,19 @@ mod tests {
 
     #[test]
     fn every_watched_kind_has_its_rule() {
-        assert_eq!(RULES, Watched::ALL.map(Watched::rule));
+        assert_eq!(
+            RULES.get(..Watched::ALL.len()),
+            Some(&Watched::ALL.map(Watched::rule)[..])
+        );
+    }
+
+    #[test]
+    fn nothing_but_templates_is_watched_of_a_provider() {
+        for provider in instar_controller::PROVIDERS {
+            for rule in provider_rules(provider) {
+                assert!(rule.resource.ends_with("templates"), "{rule:?}");
+                assert_eq!(rule.verbs, WATCH);
+            }
+        }
     }
 }

@@ -9,6 +9,7 @@ use tokio::{
     pin, select,
     signal::unix::{SignalKind, signal},
     task::JoinError,
+    time::timeout,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -16,12 +17,16 @@ use crate::{
     api::Causes,
     caches::{Caches, WatchMetrics},
     cli::WebhookArgs,
-    rbac::Watched,
+    events::Events,
 };
 
-/// Longer than any watch is silent, which is ended after 290 s: a list on a dead connection would
+/// Longer than any watch is silent: each is ended after 50 s. A list on a dead connection would
 /// otherwise be waited for without end.
-const SILENCE: Duration = Duration::from_mins(5);
+const SILENCE: Duration = Duration::from_mins(1);
+
+/// How long a process that has answered everything may take to tell of the rules that were switched
+/// off. With the server's own time to stop it is less than a pod is given.
+const TELLING: Duration = Duration::from_secs(5);
 
 /// Why the admission server did not start, or ended.
 #[derive(Debug, thiserror::Error)]
@@ -47,10 +52,10 @@ pub enum Error {
     #[error(transparent)]
     Serve(#[from] instar_serve::Error),
     /// A watch is for good.
-    #[error("the watch of {} ended, so the cache would grow old: please report this", kind.rule().resource)]
+    #[error("the watch of {kind} ended, so the cache would grow old: please report this")]
     WatchEnded {
         /// Of what.
-        kind: Watched,
+        kind: &'static str,
     },
     /// A watch panicked.
     #[error("a watch panicked, so its cache would grow old: please report this")]
@@ -66,26 +71,39 @@ pub(crate) async fn run(args: &WebhookArgs) -> Result<(), Error> {
     let (metrics, readiness) = (Metrics::default(), Readiness::default());
     let caches = Arc::new(Caches::default());
     let mut watches = caches.start(&client, &readiness, &WatchMetrics::register(&metrics));
-    let app = instar_webhooks::router(&caches, &AdmissionMetrics::register(&metrics));
+    let (bell, to_tell) = Events::new(&metrics);
+    let served = CancellationToken::new();
+    let telling = tokio::spawn(to_tell.tell(client, served.clone()));
+    let app = instar_webhooks::router(&caches, &Arc::new(bell), &AdmissionMetrics::register(&metrics));
 
     let options = instar_serve::Options {
         bind: args.bind_address,
         port: args.port,
         health_port: args.health_port,
         cert_dir: args.cert_dir.clone(),
+        client_ca: args.client_ca_file.clone(),
         ..instar_serve::Options::default()
     };
     let serving = instar_serve::serve(app, options, metrics, readiness, shutdown.clone());
     pin!(serving);
     let ended = select! {
-        served = &mut serving => return Ok(served?),
-        ended = watches.join_next() => ended,
+        served = &mut serving => {
+            served?;
+            None
+        }
+        ended = watches.join_next() => {
+            // What was asked is still answered from what is known.
+            shutdown.cancel();
+            serving.await?;
+            ended
+        }
     };
-    // What was asked is still answered from what is known.
-    shutdown.cancel();
-    serving.await?;
+    served.cancel();
+    if timeout(TELLING, telling).await.is_err() {
+        tracing::warn!("stopped before every rule that was switched off was told of");
+    }
     match ended {
-        Some(Ok(kind)) => Err(Error::WatchEnded { kind }),
+        Some(Ok(watches)) => Err(Error::WatchEnded { kind: watches.name() }),
         Some(Err(panicked)) => Err(Error::WatchPanicked(panicked)),
         None => Ok(()),
     }

@@ -1,16 +1,13 @@
-//! What one connection may take: a place, and time to say something.
+//! What one connection may take: a place, and time to say something or to listen.
 //!
 //! hyper's own deadline for a request's head cannot do this: it does not run while the protocol
 //! is still unknown (a peer that stays silent after the handshake), and between two requests it
-//! would close a connection that is merely idle, just as the client may be using it again.
+//! would close a connection that is merely idle, just as the client may be using it again. For a
+//! peer that doesn't read what it asked for it has none.
 
 use std::{
     io,
     pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
     task::{Context, Poll},
     time::Duration,
 };
@@ -18,35 +15,43 @@ use std::{
 use axum::{Extension, middleware::AddExtension};
 use axum_server::accept::Accept;
 use futures::future::BoxFuture;
-use prometheus_client::metrics::counter::Counter;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
-    sync::{OwnedSemaphorePermit, Semaphore},
     time::{Instant, Sleep, sleep},
 };
+use tokio_util::sync::WaitForCancellationFutureOwned;
 use tower::Layer;
+
+use crate::places::{Asked, Place, Places};
 
 /// How long a connection may be silent between requests. Go's clients, the API server among
 /// them, leave after 90 s: the client is to close first, or its next request may be lost.
 pub(crate) const IDLE: Duration = Duration::from_mins(2);
 
-/// Accepts a connection if there is a place left, and watches how long it is silent.
+/// How long a connection may take, other than between requests.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Deadlines {
+    /// From accept to the head of its first request.
+    pub(crate) first_request: Duration,
+    /// From an answer that the peer doesn't take at once to its last byte.
+    pub(crate) answer: Duration,
+}
+
+/// Accepts a connection if there is a place for it, and watches how long it is silent.
 #[derive(Clone)]
 pub(crate) struct Guard<A> {
     inner: A,
-    places: Arc<Semaphore>,
-    first_request: Duration,
-    refused: Counter,
+    places: Places,
+    deadlines: Deadlines,
 }
 
 impl<A> Guard<A> {
-    pub(crate) fn new(inner: A, places: usize, first_request: Duration, refused: Counter) -> Self {
+    pub(crate) const fn new(inner: A, places: Places, deadlines: Deadlines) -> Self {
         Self {
             inner,
-            places: Arc::new(Semaphore::new(places)),
-            first_request,
-            refused,
+            places,
+            deadlines,
         }
     }
 }
@@ -54,26 +59,39 @@ impl<A> Guard<A> {
 impl<A, S> Accept<TcpStream, S> for Guard<A>
 where
     A: Accept<TcpStream, S, Future: Send + 'static>,
+    A::Stream: Send,
+    A::Service: Send,
 {
     type Stream = Connection<A::Stream>;
     type Service = AddExtension<A::Service, Asked>;
     type Future = BoxFuture<'static, io::Result<(Self::Stream, Self::Service)>>;
 
     fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
-        let Ok(place) = self.places.clone().try_acquire_owned() else {
-            self.refused.inc();
-            return Box::pin(async { Err(io::Error::other("no place for the connection")) });
+        let place = stream
+            .peer_addr()
+            .and_then(|peer| self.places.take(peer.ip()).ok_or_else(no_place));
+        let place = match place {
+            Ok(place) => place,
+            Err(error) => return Box::pin(async { Err(error) }),
         };
-        let deadline = Box::pin(sleep(self.first_request));
+        let deadlines = self.deadlines;
+        let first_request = Box::pin(sleep(deadlines.first_request));
         let accepted = self.inner.accept(stream, service);
         Box::pin(async move {
-            let (stream, service) = accepted.await?;
-            let asked = Asked::default();
+            let mut lost = Box::pin(place.lost());
+            let (stream, service) = tokio::select! {
+                accepted = accepted => accepted?,
+                () = &mut lost => return Err(no_place()),
+            };
+            let asked = place.asked();
             let connection = Connection {
                 stream,
-                deadline,
+                silence: first_request,
+                answer: None,
+                answer_within: deadlines.answer,
                 asked: asked.clone(),
                 proven: false,
+                lost,
                 _place: place,
             };
             Ok((connection, Extension(asked).layer(service)))
@@ -81,45 +99,70 @@ where
     }
 }
 
-/// Whether the head of a connection's first request has been read. Part of every request.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Asked(Arc<AtomicBool>);
-
-impl Asked {
-    pub(crate) fn mark(&self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
+fn no_place() -> io::Error {
+    io::Error::other("no place for the connection")
 }
 
-/// A stream whose reads fail once the peer's time is up: the time for its first request, from
-/// then on [`IDLE`] since its last byte.
+/// A stream that fails once the peer's time is up: the time for its first request, from then on
+/// [`IDLE`] since its last byte, and the time for taking what it asked for.
 pub(crate) struct Connection<S> {
     stream: S,
-    deadline: Pin<Box<Sleep>>,
+    silence: Pin<Box<Sleep>>,
+    /// Runs while the peer doesn't take what was written.
+    answer: Option<Pin<Box<Sleep>>>,
+    answer_within: Duration,
     asked: Asked,
     proven: bool,
-    _place: OwnedSemaphorePermit,
+    lost: Pin<Box<WaitForCancellationFutureOwned>>,
+    _place: Place,
+}
+
+impl<S> Connection<S> {
+    fn keep_place(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        match self.lost.as_mut().poll(cx) {
+            Poll::Ready(()) => Err(no_place()),
+            Poll::Pending => Ok(()),
+        }
+    }
+
+    /// What became of a write, unless it is too late for that.
+    fn written<T>(&mut self, cx: &mut Context<'_>, write: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if write.is_ready() {
+            return write;
+        }
+        if let Err(error) = self.keep_place(cx) {
+            return Poll::Ready(Err(error));
+        }
+        let within = self.answer_within;
+        let deadline = self.answer.get_or_insert_with(|| Box::pin(sleep(within)));
+        match deadline.as_mut().poll(cx) {
+            Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
+            Poll::Pending => Poll::Pending,
+        }
+    }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Connection<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let read = Pin::new(&mut self.stream).poll_read(cx, buf);
 
-        let just_asked = !self.proven && self.asked.0.load(Ordering::Relaxed);
+        let just_asked = !self.proven && self.asked.once();
         self.proven |= just_asked;
         if just_asked || self.proven && read.is_ready() {
-            self.deadline.as_mut().reset(Instant::now() + IDLE);
+            self.silence.as_mut().reset(Instant::now() + IDLE);
         }
-        if self.deadline.as_mut().poll(cx).is_ready() {
+        if self.silence.as_mut().poll(cx).is_ready() {
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
+        self.keep_place(cx)?;
         read
     }
 }
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Connection<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
+        let write = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.written(cx, write)
     }
 
     fn poll_write_vectored(
@@ -127,7 +170,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Connection<S> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+        let write = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        self.written(cx, write)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -135,41 +179,58 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Connection<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        let flush = Pin::new(&mut self.stream).poll_flush(cx);
+        if matches!(flush, Poll::Ready(Ok(()))) {
+            self.answer = None;
+        }
+        self.written(cx, flush)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        let shutdown = Pin::new(&mut self.stream).poll_shutdown(cx);
+        self.written(cx, shutdown)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use tokio::{
-        io::{AsyncReadExt, AsyncWriteExt, duplex},
+        io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
         time::timeout,
     };
 
     use super::*;
+    use crate::places::Turned;
+
+    const FIRST_REQUEST: Duration = Duration::from_secs(10);
+    const ANSWER: Duration = Duration::from_secs(7);
+
+    fn connection(places: &Places) -> (DuplexStream, Connection<DuplexStream>) {
+        let (client, stream) = duplex(64);
+        let place = places.take(Ipv4Addr::LOCALHOST.into()).unwrap();
+        let server = Connection {
+            stream,
+            silence: Box::pin(sleep(FIRST_REQUEST)),
+            answer: None,
+            answer_within: ANSWER,
+            asked: place.asked(),
+            proven: false,
+            lost: Box::pin(place.lost()),
+            _place: place,
+        };
+        (client, server)
+    }
 
     #[tokio::test(start_paused = true)]
     async fn after_its_first_request_a_connection_may_be_silent_longer_than_go_waits() {
         const GO: Duration = Duration::from_secs(90);
-        const FIRST_REQUEST: Duration = Duration::from_secs(10);
 
-        let places = Arc::new(Semaphore::new(1));
-        let asked = Asked::default();
-        let (mut client, stream) = duplex(64);
-        let mut server = Connection {
-            stream,
-            deadline: Box::pin(sleep(FIRST_REQUEST)),
-            asked: asked.clone(),
-            proven: false,
-            _place: places.clone().try_acquire_owned().unwrap(),
-        };
+        let (mut client, mut server) = connection(&Places::new(1, Turned::default()));
         client.write_u8(1).await.unwrap();
         server.read_u8().await.unwrap();
-        asked.mark();
+        drop(server.asked.begin());
 
         // Read to the end of the request, then silence, twice.
         for _ in 0..2 {
@@ -181,9 +242,46 @@ mod tests {
         let cut = server.read_u8().await.unwrap_err();
         assert_eq!(cut.kind(), io::ErrorKind::TimedOut);
         assert_eq!(start.elapsed(), IDLE);
+    }
 
-        assert_eq!(places.available_permits(), 0);
-        drop(server);
-        assert_eq!(places.available_permits(), 1);
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_is_taken_in_time_or_not_at_all() {
+        let (mut client, mut server) = connection(&Places::new(1, Turned::default()));
+        // A reader that takes it in time, as often as it likes.
+        for _ in 0..3 {
+            let (written, _) = tokio::join!(server.write_all(&[0; 100]), async {
+                sleep(ANSWER / 2).await;
+                client.read_exact(&mut [0; 100]).await
+            });
+            written.unwrap();
+            server.flush().await.unwrap();
+        }
+        // One that takes a byte now and then.
+        let start = Instant::now();
+        let slowly = async {
+            for _ in 0..20 {
+                sleep(ANSWER / 10).await;
+                client.read_u8().await.unwrap();
+            }
+        };
+        let cut = async {
+            let cut = server.write_all(&[0; 100]).await.unwrap_err();
+            (cut.kind(), start.elapsed())
+        };
+        let (cut, ()) = tokio::join!(cut, slowly);
+        assert_eq!(cut, (io::ErrorKind::TimedOut, ANSWER));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_loses_its_place_is_cut_off_also_while_it_does_not_read() {
+        let places = Places::new(1, Turned::default());
+        let (_client, mut server) = connection(&places);
+        let (read, _other) = tokio::join!(server.read_u8(), async { connection(&places) });
+        assert_eq!(read.unwrap_err().to_string(), "no place for the connection");
+
+        let places = Places::new(1, Turned::default());
+        let (_client, mut server) = connection(&places);
+        let (written, _other) = tokio::join!(server.write_all(&[0; 100]), async { connection(&places) });
+        assert_eq!(written.unwrap_err().to_string(), "no place for the connection");
     }
 }

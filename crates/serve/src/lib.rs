@@ -4,7 +4,8 @@
 //!            limits of a connection      limits of a request
 //! TLS port    [ connections ] ────────▶ [ requests ] ────▶ the caller's router
 //! health port [ connections ] ────────▶ [ requests ] ────▶ /healthz /readyz /metrics
-//! [ tls ] re-reads the certificate      [ readiness ] says what is still awaited
+//!      [ places ] who stays              [ budget ] whose body is read
+//! [ tls ] re-reads the certificates     [ readiness ] says what is still awaited
 //! ```
 //!
 //! The caller builds a router and calls [`serve`], or [`start`] if it wants the addresses.
@@ -13,11 +14,14 @@
 //! - A certificate that does not work is never served: the previous one stays.
 //! - A request that was read is answered, also while stopping.
 //! - Whatever a peer sends, what it can hold is bounded: connections, streams, bytes, time.
+//! - Who holds them and asks nothing keeps nobody else out.
 
+mod budget;
 mod connections;
 pub mod health;
 pub mod metrics;
 mod options;
+mod places;
 mod readiness;
 mod requests;
 mod server;

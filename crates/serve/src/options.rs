@@ -19,18 +19,28 @@ pub struct Options {
     pub health_port: u16,
     /// Where `tls.crt` and `tls.key` are.
     pub cert_dir: PathBuf,
-    /// How often the certificate is read again.
+    /// The authorities, in PEM, one of which has to have signed a client's certificate. Without it
+    /// clients need none.
+    pub client_ca: Option<PathBuf>,
+    /// How often these files are read again.
     pub reload_every: Duration,
     /// The largest body of a request, with or without a `Content-Length`; beyond it: 413.
     pub body_limit: usize,
     /// The bytes that all bodies on the TLS port may hold at once; beyond it, they are read
-    /// when others have been answered. Never less than `body_limit`.
+    /// when others have been answered, and the slowest of those that are read is cut off with 503.
+    /// Never less than `body_limit`.
     pub body_budget: usize,
+    /// How many values a body may have, read as JSON; beyond it: 413. What is made of an empty one
+    /// takes a hundred times its bytes, and no object that an API server stores has nearly as many.
+    pub values_limit: usize,
     /// From accept to the end of the first request's head, TLS handshake included.
     pub header_deadline: Duration,
     /// From a request's head to its answer; beyond it: 408. Keep it under the webhooks' timeout.
     pub request_deadline: Duration,
-    /// How many connections the TLS port holds; another one is closed at once.
+    /// From an answer that a client doesn't take at once to its last byte.
+    pub answer_deadline: Duration,
+    /// How many connections the TLS port holds. Another one takes the place of one without a request
+    /// under way; if there is none, it is closed at once. An API server needs one of them.
     pub max_connections: usize,
     /// How long a stopping server still accepts, so that nobody is refused before the
     /// endpoints have dropped it. Answers in this time ask the client to connect anew.
@@ -46,12 +56,15 @@ impl Default for Options {
             port: 9443,
             health_port: 8081,
             cert_dir: "/tmp/k8s-webhook-server/serving-certs".into(),
+            client_ca: None,
             reload_every: Duration::from_secs(10),
             body_limit: 7 * MIB,
-            body_budget: 28 * MIB,
+            body_budget: 10 * MIB,
+            values_limit: 50_000,
             header_deadline: Duration::from_secs(10),
             request_deadline: Duration::from_secs(4),
-            max_connections: 512,
+            answer_deadline: Duration::from_secs(10),
+            max_connections: 256,
             linger: Duration::from_secs(3),
             drain: Duration::from_secs(10),
         }

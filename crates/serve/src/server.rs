@@ -9,7 +9,6 @@ use axum_server::{
     tls_rustls::RustlsAcceptor,
 };
 use hyper_util::rt::TokioTimer;
-use prometheus_client::metrics::counter::Counter;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
@@ -19,10 +18,11 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    connections::{Guard, IDLE},
+    connections::{Deadlines, Guard, IDLE},
     health,
     metrics::Metrics,
     options::Options,
+    places::{Places, Turned},
     readiness::Readiness,
     requests::Limits,
     tls::{self, Tls},
@@ -78,27 +78,27 @@ pub async fn start(
     // Awaited before the first probe can come in.
     let listening = readiness.part("tls");
     let health = Port::bind("health", (options.bind, options.health_port)).await?;
-    let certificate = Tls::load(&options.cert_dir, &metrics).await?;
+    let certificate = Tls::load(&options.cert_dir, options.client_ca.as_deref(), &metrics).await?;
     let tls = Port::bind("TLS", (options.bind, options.port)).await?;
     let (tls_addr, health_addr) = (tls.addr, health.addr);
     let (tls_handle, health_handle) = (tls.handle.clone(), health.handle.clone());
 
-    let refused = metrics.register(
-        "connections_refused",
-        "Connections closed at once because all places were taken",
-        Counter::default(),
-    );
-    let first = options.header_deadline;
+    let turned = turned(&metrics);
+    let deadlines = Deadlines {
+        first_request: options.header_deadline,
+        answer: options.answer_deadline,
+    };
     let handshake = RustlsAcceptor::new(certificate.config())
-        .handshake_timeout(first)
+        .handshake_timeout(options.header_deadline)
         .acceptor(NoDelayAcceptor);
+    let places = Places::new(options.max_connections, turned.clone());
     let serving_tls = tls.serve(
-        Guard::new(handshake, options.max_connections, first, refused.clone()),
+        Guard::new(handshake, places, deadlines),
         Limits::of(&options, shutdown.clone()).around(app),
     );
     let probes = health::router(metrics, readiness, shutdown.clone());
     let serving_health = health.serve(
-        Guard::new(NoDelayAcceptor, HEALTH_CONNECTIONS, first, refused),
+        Guard::new(NoDelayAcceptor, Places::new(HEALTH_CONNECTIONS, turned), deadlines),
         Limits::of(&options, shutdown.clone()).around(probes),
     );
 
@@ -138,6 +138,22 @@ pub async fn start(
         health_addr,
         task,
     })
+}
+
+fn turned(metrics: &Metrics) -> Turned {
+    let Turned { refused, displaced } = Turned::default();
+    Turned {
+        refused: metrics.register(
+            "connections_refused",
+            "Connections closed at once because all places were taken",
+            refused,
+        ),
+        displaced: metrics.register(
+            "connections_displaced",
+            "Connections without a request under way closed to make room for another one",
+            displaced,
+        ),
+    }
 }
 
 /// A server that [`start`] started. It goes on if this is dropped.
@@ -209,19 +225,37 @@ impl Port {
     }
 }
 
+/// A head is short: that of an API server has a path and a handful of fields.
+const HEAD: u16 = 16 * 1024;
+
 /// Enough for webhooks, whose clients are a hop away; far less than hyper's defaults.
+///
+/// What they bound without being told: CONTINUATION frames (5 for a head), answers to PING and
+/// SETTINGS (one waits at a time, and nothing is read until it is written), empty and tiny DATA
+/// frames, the fields of a head in HTTP/1.1 (100), the table of HPACK (4 KiB).
 fn bound_protocols(server: &mut Server<SocketAddr>) {
     let http = server.http_builder();
     http.http1()
         .timer(TokioTimer::new())
         // hyper counts the time between two requests as well.
         .header_read_timeout(IDLE)
-        .max_buf_size(64 * 1024);
+        .max_buf_size(HEAD.into());
     http.http2()
         .timer(TokioTimer::new())
         .keep_alive_interval(Duration::from_secs(30))
         .keep_alive_timeout(Duration::from_secs(10))
         .max_concurrent_streams(100)
-        .initial_stream_window_size(64 * 1024)
-        .initial_connection_window_size(128 * 1024);
+        // A body is read on as fast as there is memory for it; what waits here is not counted there.
+        .initial_stream_window_size(WINDOW)
+        .initial_connection_window_size(WINDOW)
+        .max_header_list_size(HEAD.into())
+        // Answers are short as well.
+        .max_send_buf_size(64 * 1024)
+        // Streams reset before they were looked at (CVE-2023-44487), and streams that broke the
+        // protocol: an API server gives up a request now and then.
+        .max_pending_accept_reset_streams(20)
+        .max_local_error_reset_streams(100);
 }
+
+/// The least window that HTTP/2 knows.
+const WINDOW: u32 = u16::MAX as u32;

@@ -2,6 +2,8 @@
 
 mod client;
 mod fixture;
+mod handshake;
+mod http2;
 mod limits;
 mod rotation;
 mod stop;

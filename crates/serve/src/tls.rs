@@ -1,4 +1,5 @@
-//! The serving certificate: read, checked, and swapped when it changes on disk.
+//! The serving certificate, and who signs those of clients: read, checked, and swapped when they
+//! change on disk.
 
 use std::{
     convert::Infallible,
@@ -15,12 +16,13 @@ use prometheus_client::{
     metrics::{counter::Counter, family::Family, gauge::Gauge},
 };
 use rustls::{
-    ServerConfig,
+    RootCertStore, ServerConfig,
     crypto::ring,
     pki_types::{
         CertificateDer, PrivateKeyDer,
         pem::{self, PemObject},
     },
+    server::{VerifierBuilderError, WebPkiClientVerifier, danger::ClientCertVerifier},
     version::{TLS12, TLS13},
 };
 use tokio::time::MissedTickBehavior;
@@ -37,6 +39,8 @@ const KEY: &str = "tls.key";
 pub enum Error {
     #[error("cannot read {}: mount the Secret of type kubernetes.io/tls there", path.display())]
     Read { path: PathBuf, source: io::Error },
+    #[error("cannot read {}: put the authorities of the clients there", path.display())]
+    ReadAuthorities { path: PathBuf, source: io::Error },
     #[error("{} is not the PEM that it should be: issue the certificate again", path.display())]
     Pem { path: PathBuf, source: pem::Error },
     #[error("{} holds no certificate: put the chain there, the server's own first", path.display())]
@@ -45,6 +49,15 @@ pub enum Error {
     Leaf { path: PathBuf, source: der::Error },
     #[error("{CERTIFICATE} and {KEY} in {} are no pair: write both from one issue", dir.display())]
     Pair { dir: PathBuf, source: rustls::Error },
+    #[error("{} holds no certificate: put the authorities of the clients there", path.display())]
+    NoAuthority { path: PathBuf },
+    #[error("a certificate in {} can't be an authority: put the authorities of the clients there", path.display())]
+    Authority { path: PathBuf, source: rustls::Error },
+    #[error("the authorities in {} can't tell who a client is: put others there", path.display())]
+    Verifier {
+        path: PathBuf,
+        source: VerifierBuilderError,
+    },
     #[error("the certificate in {} expired at {not_after}: renew it", path.display())]
     Expired { path: PathBuf, not_after: Time },
 }
@@ -56,7 +69,7 @@ pub enum Error {
 /// (kubernetes/kubernetes#111947).
 #[derive(Debug)]
 pub struct Tls {
-    dir: PathBuf,
+    sources: Sources,
     served: Files,
     config: RustlsConfig,
     not_after: Gauge,
@@ -65,11 +78,16 @@ pub struct Tls {
 }
 
 impl Tls {
-    /// Reads `tls.crt` and `tls.key` in `dir`. An expired pair is better than none: clients
-    /// refuse it with a clear error, and the renewed one is picked up without a restart.
-    pub async fn load(dir: &Path, metrics: &Metrics) -> Result<Self, Error> {
-        let served = Files::read(dir).await?;
-        let checked = served.check(dir)?;
+    /// Reads `tls.crt` and `tls.key` in `dir`, and the authorities of clients if they need a
+    /// certificate. An expired pair is better than none: clients refuse it with a clear error, and
+    /// the renewed one is picked up without a restart.
+    pub async fn load(dir: &Path, client_ca: Option<&Path>, metrics: &Metrics) -> Result<Self, Error> {
+        let sources = Sources {
+            dir: dir.to_owned(),
+            client_ca: client_ca.map(ToOwned::to_owned),
+        };
+        let served = Files::read(&sources).await?;
+        let checked = served.check(&sources)?;
         if let Err(error) = checked.still_valid(dir) {
             tracing::warn!(error = &error as &dyn StdError, "serving it nonetheless");
         }
@@ -82,13 +100,13 @@ impl Tls {
         not_after.set(checked.not_after_seconds());
         let reloads = metrics.register(
             "certificate_reloads",
-            "Changed certificates found on disk; a refused one counts each time it is read",
+            "Changed certificates, or authorities of clients, found on disk; refused ones count each time they are read",
             Family::<Reload, Counter>::default(),
         );
         let reloads = |outcome| reloads.get_or_create_owned(&Reload { outcome });
 
         Ok(Self {
-            dir: dir.to_owned(),
+            sources,
             served,
             config: RustlsConfig::from_config(checked.config),
             not_after,
@@ -113,20 +131,20 @@ impl Tls {
             if let Err(error) = self.reload().await {
                 self.refused.inc();
                 let error = &error as &dyn StdError;
-                tracing::warn!(error, "keeping the previous certificate");
+                tracing::warn!(error, "keeping the previous certificates");
             }
         }
     }
 
     async fn reload(&mut self) -> Result<(), Error> {
-        let files = Files::read(&self.dir).await?;
+        let files = Files::read(&self.sources).await?;
         if files == self.served {
             return Ok(());
         }
-        let checked = files.check(&self.dir)?;
-        checked.still_valid(&self.dir)?;
+        let checked = files.check(&self.sources)?;
+        checked.still_valid(&self.sources.dir)?;
 
-        tracing::info!(not_after = %checked.not_after, "serving a new certificate");
+        tracing::info!(not_after = %checked.not_after, "serving with new certificates");
         self.served = files;
         self.not_after.set(checked.not_after_seconds());
         self.loaded.inc();
@@ -135,11 +153,19 @@ impl Tls {
     }
 }
 
-/// The bytes of both files.
+/// Where the files are.
+#[derive(Debug)]
+struct Sources {
+    dir: PathBuf,
+    client_ca: Option<PathBuf>,
+}
+
+/// The bytes of all files.
 #[derive(PartialEq)]
 struct Files {
     certificate: Vec<u8>,
     key: Vec<u8>,
+    client_ca: Option<Vec<u8>>,
 }
 
 impl fmt::Debug for Files {
@@ -150,22 +176,38 @@ impl fmt::Debug for Files {
 }
 
 impl Files {
-    /// Both files as they were at one moment: if the directory was swapped between the two
-    /// reads, they are read again.
-    async fn read(dir: &Path) -> Result<Self, Error> {
-        let mut certificate = read(dir.join(CERTIFICATE)).await?;
+    /// The pair as it was at one moment: if the directory was swapped between the two reads, it is
+    /// read again.
+    async fn read(sources: &Sources) -> Result<Self, Error> {
+        let pair = |path: PathBuf| async {
+            let read = read(&path).await;
+            read.map_err(|source| Error::Read { path, source })
+        };
+        let client_ca = match &sources.client_ca {
+            None => None,
+            Some(path) => Some(read(path).await.map_err(|source| Error::ReadAuthorities {
+                path: path.clone(),
+                source,
+            })?),
+        };
+        let mut certificate = pair(sources.dir.join(CERTIFICATE)).await?;
         loop {
-            let key = read(dir.join(KEY)).await?;
-            let again = read(dir.join(CERTIFICATE)).await?;
+            let key = pair(sources.dir.join(KEY)).await?;
+            let again = pair(sources.dir.join(CERTIFICATE)).await?;
             if again == certificate {
-                return Ok(Self { certificate, key });
+                return Ok(Self {
+                    certificate,
+                    key,
+                    client_ca,
+                });
             }
             certificate = again;
         }
     }
 
-    /// Whether rustls can serve them. It compares the key with the first certificate's.
-    fn check(&self, dir: &Path) -> Result<Checked, Error> {
+    /// Whether rustls can serve with them. It compares the key with the first certificate's.
+    fn check(&self, sources: &Sources) -> Result<Checked, Error> {
+        let dir = &sources.dir;
         let path = dir.join(CERTIFICATE);
         let chain = CertificateDer::pem_slice_iter(&self.certificate)
             .collect::<Result<Vec<_>, _>>()
@@ -183,7 +225,11 @@ impl Files {
         };
         let leaf = Certificate::from_der(leaf).map_err(|source| Error::Leaf { path, source })?;
 
-        let config = server_config(chain, key).map_err(|source| Error::Pair {
+        let clients = match (&self.client_ca, &sources.client_ca) {
+            (Some(pem), Some(path)) => clients_of(pem, path)?,
+            (None, _) | (_, None) => WebPkiClientVerifier::no_client_auth(),
+        };
+        let config = server_config(chain, key, clients).map_err(|source| Error::Pair {
             dir: dir.to_owned(),
             source,
         })?;
@@ -194,22 +240,50 @@ impl Files {
     }
 }
 
-async fn read(path: PathBuf) -> Result<Vec<u8>, Error> {
-    let mut read = tokio::fs::read(&path).await;
+async fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let read = tokio::fs::read(path).await;
     if matches!(&read, Err(error) if error.kind() == io::ErrorKind::NotFound) {
         // Perhaps the directory was swapped, and the old one removed, on the way through it.
-        read = tokio::fs::read(&path).await;
+        return tokio::fs::read(path).await;
     }
-    read.map_err(|source| Error::Read { path, source })
+    read
+}
+
+/// Takes clients whose certificate one of these authorities has signed.
+fn clients_of(pem: &[u8], path: &Path) -> Result<Arc<dyn ClientCertVerifier>, Error> {
+    let mut authorities = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(pem) {
+        let certificate = certificate.map_err(|source| Error::Pem {
+            path: path.to_owned(),
+            source,
+        })?;
+        authorities.add(certificate).map_err(|source| Error::Authority {
+            path: path.to_owned(),
+            source,
+        })?;
+    }
+    if authorities.is_empty() {
+        let path = path.to_owned();
+        return Err(Error::NoAuthority { path });
+    }
+    let provider = Arc::new(ring::default_provider());
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(authorities), provider).build();
+    let verifier = verifier.map_err(|source| Error::Verifier {
+        path: path.to_owned(),
+        source,
+    })?;
+    Ok(verifier)
 }
 
 fn server_config(
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
+    clients: Arc<dyn ClientCertVerifier>,
 ) -> Result<ServerConfig, rustls::Error> {
+    // Suites with forward secrecy and authenticated encryption are all that it has.
     let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_protocol_versions(&[&TLS13, &TLS12])?
-        .with_no_client_auth()
+        .with_client_cert_verifier(clients)
         .with_single_cert(chain, key)?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(config)

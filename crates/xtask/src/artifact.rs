@@ -11,11 +11,12 @@ use anyhow::{Context, Result};
 use crate::{certmanager, controller, crd, kustomization, providers, rbac, reference, server, webhook};
 
 /// The folders that have generated files only.
-pub const FOLDERS: [&str; 9] = [
+pub const FOLDERS: [&str; 10] = [
     "config/certmanager",
     "config/controller",
     "config/crd",
     "config/default",
+    "config/policy",
     "config/providers",
     "config/rbac",
     "config/server",
@@ -38,6 +39,7 @@ pub fn artifacts() -> Result<Vec<Artifact>> {
     all.extend(crd::artifacts()?);
     all.extend(rbac::artifacts()?);
     all.extend(webhook::artifacts()?);
+    all.extend(webhook::policy_artifacts()?);
     all.extend(server::artifacts()?);
     all.extend(controller::artifacts()?);
     all.extend(providers::artifacts()?);

@@ -1,13 +1,14 @@
-//! The controller's rights to the kinds of each provider.
+//! The rights to the kinds of each provider: the controller's, and of the templates the webhook's.
 //!
-//! They are bound to its account by themselves and not aggregated into its role: a cluster whose
+//! They are bound to the accounts by themselves and not aggregated into their roles: a cluster whose
 //! kube-controller-manager doesn't aggregate would then silently have none.
 
 use anyhow::Result;
-use instar_controller::{PROVIDERS, Provider};
+use instar::rbac::provider_rules;
+use instar_controller::{PROVIDERS, Provider, Rule};
 
 use crate::{
-    Artifact, CONTROLLER, kustomization,
+    Artifact, CONTROLLER, WEBHOOK, kustomization,
     kustomization::Folder,
     rbac::{Granted, granted},
 };
@@ -16,17 +17,23 @@ pub(crate) fn artifacts() -> Result<Vec<Artifact>> {
     let mut artifacts = Vec::new();
     for provider in PROVIDERS {
         let folder = Folder::new(&format!("config/providers/{}", provider.name), kustomization::plain());
-        let folder = folder.with_objects("role.yaml", "", &grant(provider).objects()?)?;
-        artifacts.extend(folder.artifacts()?);
+        let mut objects = Vec::new();
+        for grant in grants_of(provider) {
+            objects.extend(grant.objects()?);
+        }
+        artifacts.extend(folder.with_objects("role.yaml", "", &objects)?.artifacts()?);
     }
     Ok(artifacts)
 }
 
 pub(crate) fn grants() -> impl Iterator<Item = Granted> {
-    PROVIDERS.iter().map(grant)
+    PROVIDERS.iter().flat_map(grants_of)
 }
 
-fn grant(provider: &Provider) -> Granted {
-    let role = format!("{CONTROLLER}-{}", provider.name);
-    granted(&role, CONTROLLER, None, provider.rules)
+fn grants_of(provider: &Provider) -> impl Iterator<Item = Granted> {
+    let watched = provider_rules(provider);
+    let granting =
+        |account: &'static str, rules: &[Rule]| granted(&format!("{account}-{}", provider.name), account, None, rules);
+    let webhook = (!watched.is_empty()).then(|| granting(WEBHOOK, &watched));
+    std::iter::once(granting(CONTROLLER, provider.rules)).chain(webhook)
 }

@@ -17,7 +17,7 @@ pub(crate) fn artifacts() -> Result<Vec<Artifact>> {
         page("clusterupgrade", &kind::page(&crate::upgrades()?)),
         page("kubernetesrelease", &kind::page(&crate::crd()?)),
         page("upgradepolicy", &kind::page(&crate::policies()?)),
-        page("rules", &rules::page()),
+        page("rules", &rules::page()?),
     ])
 }
 

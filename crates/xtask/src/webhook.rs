@@ -1,7 +1,7 @@
 //! The webhook configurations.
 
 use anyhow::Result;
-use instar_webhooks::configuration::{Service, mutating, validating};
+use instar_webhooks::configuration::{Service, mutating, policies, validating};
 use serde_json::Value;
 
 use crate::{Artifact, NAMESPACE, WEBHOOK, kustomization, kustomization::Folder};
@@ -17,6 +17,18 @@ pub(crate) fn artifacts() -> Result<Vec<Artifact>> {
         .with("mutating.yaml", &mutating(SERVICE))?
         .with("validating.yaml", &validating(SERVICE))?
         .artifacts()
+}
+
+/// The rules that need no server, for who wants them beside it.
+pub(crate) fn policy_artifacts() -> Result<Vec<Artifact>> {
+    let mut folder = Folder::new("config/policy", kustomization::plain());
+    for (policy, binding) in policies(SERVICE) {
+        let name = policy.metadata.name.clone().unwrap_or_default();
+        let rule = name.split('.').next().unwrap_or_default().to_owned();
+        let objects = [serde_json::to_value(&policy)?, serde_json::to_value(&binding)?];
+        folder = folder.with_objects(&format!("{rule}.yaml"), "", &objects)?;
+    }
+    folder.artifacts()
 }
 
 /// Both configurations.

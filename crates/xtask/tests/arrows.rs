@@ -11,7 +11,7 @@ use anyhow::{Context, Result, ensure};
 use cargo_metadata::{DependencyKind, MetadataCommand};
 
 /// From the bottom up: a crate depends on earlier ones only.
-const ORDER: [&str; 13] = [
+const ORDER: [&str; 14] = [
     "instar-domain",
     "instar-api",
     "instar-capi",
@@ -19,6 +19,7 @@ const ORDER: [&str; 13] = [
     "instar-wiring",
     "instar-planner",
     "instar-admission",
+    "instar-testkit",
     "instar-serve",
     "instar-webhooks",
     "instar-controller",

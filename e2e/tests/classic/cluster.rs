@@ -183,8 +183,13 @@ pub(crate) fn control_planes(scene: &Scene) -> Api<DynamicObject> {
 
 /// The machine templates of the journey.
 pub(crate) fn machine_templates(scene: &Scene) -> Api<DynamicObject> {
+    of(scene, &machine_template_kind())
+}
+
+/// The kind of its machine templates.
+pub(crate) fn machine_template_kind() -> ApiResource {
     let kind = GroupVersionKind::gvk(INFRASTRUCTURE, "v1beta2", "DevMachineTemplate");
-    of(scene, &ApiResource::from_gvk_with_plural(&kind, "devmachinetemplates"))
+    ApiResource::from_gvk_with_plural(&kind, "devmachinetemplates")
 }
 
 fn of(scene: &Scene, resource: &ApiResource) -> Api<DynamicObject> {

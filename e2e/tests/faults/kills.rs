@@ -13,7 +13,7 @@ use instar_e2e::{
 };
 use tokio::sync::mpsc;
 
-use crate::caches::{KINDS, agree, behind};
+use crate::caches::{KINDS, LEARNED, TEMPLATES, agree, behind};
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -34,13 +34,17 @@ pub(crate) async fn before_each_list(scene: Scene) -> Result<()> {
 /// Kills Instar while a list is held back, and starts it again; the list, and the killed process.
 async fn kill_and_start(mgmt: &Mgmt, list: Record) -> Result<(u64, Option<u32>)> {
     let url = Component::InstarWebhook.ready_url();
+    let held = match LEARNED.iter().find(|kind| kind.3 == list.asked.resource) {
+        Some(_) => TEMPLATES,
+        None => &list.asked.resource,
+    };
     wait_for("Instar to say what it waits for", SOON, || async {
         let response = mgmt.http().get(&url).send().await?;
         let (status, awaited) = (response.status().as_u16(), response.text().await?);
-        if status == 503 && awaited.lines().any(|kind| kind == list.asked.resource) {
+        if status == 503 && awaited.lines().any(|kind| kind == held) {
             return Ok(());
         }
-        Err(format!("{status} {awaited} while {} were not listed", list.asked.resource).into())
+        Err(format!("{status} {awaited} while {held} were not listed").into())
     })
     .await?;
     let killed = mgmt.pid(Component::InstarWebhook).await;

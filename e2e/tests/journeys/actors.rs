@@ -128,7 +128,7 @@ pub(crate) async fn admission_requests(scene: &Scene) -> Result<i64> {
         .sum()
 }
 
-async fn metrics(scene: &Scene) -> Result<String> {
+pub(crate) async fn metrics(scene: &Scene) -> Result<String> {
     let url = format!("http://127.0.0.1:{}/metrics", ports::WEBHOOK_HEALTH);
     Ok(scene
         .mgmt

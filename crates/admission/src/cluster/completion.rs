@@ -13,7 +13,7 @@ use super::{
     edits::{Base, FIELD},
     steps::Step,
 };
-use crate::{Denial, Rule};
+use crate::{Finding, Rule};
 
 /// The way that is left, and which of its steps are to be pinned now.
 pub(super) struct Completion<'a> {
@@ -41,7 +41,7 @@ impl<'a> Request<'a> {
         target: &KubeVersion,
         base: &Base,
         named: &BTreeMap<KubeVersion, &'a Release>,
-    ) -> Result<Option<Completion<'a>>, Denial> {
+    ) -> Result<Option<Completion<'a>>, Finding> {
         let Some(pins) = &base.pins else { return Ok(None) };
         let missing: Vec<KubeVersion> = named
             .keys()

@@ -8,7 +8,7 @@ use instar_catalog::Release;
 use instar_domain::KubeVersion;
 
 use super::{Admitted, Request, annotation};
-use crate::{Denial, Rule};
+use crate::{Finding, Rule};
 
 pub(super) const FIELD: &str = "metadata.annotations[upgrade.cluster.x-k8s.io/releases]";
 
@@ -24,7 +24,7 @@ pub(super) struct Base {
 }
 
 impl Base {
-    pub(super) fn of(request: &Request<'_>, present: Option<&KubeVersion>) -> Result<Self, Denial> {
+    pub(super) fn of(request: &Request<'_>, present: Option<&KubeVersion>) -> Result<Self, Finding> {
         let new = annotation(request.new).map(Pins::from_annotation);
         let Some(old) = request.old else {
             let pins = new.transpose().map_err(|garbled| {
@@ -106,7 +106,7 @@ impl Base {
 pub(super) fn named_by_hand<'a>(
     request: &Request<'a>,
     base: &Base,
-) -> Result<BTreeMap<KubeVersion, &'a Release>, Denial> {
+) -> Result<BTreeMap<KubeVersion, &'a Release>, Finding> {
     let mut named = BTreeMap::new();
     for (version, pin) in &base.edited {
         let name = &pin.release;
@@ -137,7 +137,7 @@ pub(super) fn named_by_hand<'a>(
 
 /// Values can't be written by hand: an edit that keeps a row but not its values is refused, unless
 /// they are what admission itself gives (which it sees when it looks a second time).
-pub(super) fn keep_values(request: &Request<'_>, base: &Base, pins: &Pins) -> Result<(), Denial> {
+pub(super) fn keep_values(request: &Request<'_>, base: &Base, pins: &Pins) -> Result<(), Finding> {
     let rewritten = base.edited.iter().find(|(version, pin)| {
         pins.releases
             .get(version)

@@ -13,7 +13,7 @@ use super::{
     shape::{self, Place, PoolShape, Shape},
     steps::{self, Step},
 };
-use crate::Denial;
+use crate::Finding;
 
 impl<'a> Request<'a> {
     /// The pins that stay. At an edit of the version, Cluster API guarantees that everything is at
@@ -39,7 +39,7 @@ impl<'a> Request<'a> {
         pins
     }
 
-    fn is_unsafe(&self) -> bool {
+    pub(super) fn is_unsafe(&self) -> bool {
         let annotations = self.new.metadata.annotations.as_ref();
         annotations.is_some_and(|all| all.contains_key(UNSAFE_VERSION))
     }
@@ -53,7 +53,7 @@ impl<'a> Request<'a> {
         base: &Base,
         pins: &mut Pins,
         steps: &[Step<'a>],
-    ) -> Result<(), Denial> {
+    ) -> Result<(), Finding> {
         let minted = |version: &KubeVersion| steps.iter().any(|step| step.version() == version);
         for (version, pin) in pins.releases.iter_mut().filter(|(version, _)| !minted(version)) {
             for (pool, kind, name) in shape.workers() {

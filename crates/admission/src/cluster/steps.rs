@@ -10,9 +10,9 @@ use super::{
     edits::Base,
     shape::{Place, PoolShape, Shape},
 };
-use crate::{Denial, Rule};
+use crate::{Finding, Rule};
 
-const VERSION: &str = "spec.topology.version";
+pub(super) const VERSION: &str = "spec.topology.version";
 
 /// A version that is to be pinned to a row.
 #[derive(Clone)]
@@ -69,7 +69,7 @@ impl<'a> Step<'a> {
         &self.version
     }
 
-    const fn who(&self) -> Who {
+    pub(super) const fn who(&self) -> Who {
         match self.kind {
             Kind::First | Kind::Again => Who::All,
             Kind::OnPath(who) => who,
@@ -77,7 +77,7 @@ impl<'a> Step<'a> {
     }
 }
 
-/// Holds the rules of every step, in order.
+/// Holds the rules of every step, in order. What a policy may switch off is handed back.
 pub(super) fn check(
     request: &Request<'_>,
     shape: &Shape<'_>,
@@ -85,7 +85,8 @@ pub(super) fn check(
     present: Option<&KubeVersion>,
     base: &Base,
     steps: &[Step<'_>],
-) -> Result<(), Denial> {
+) -> Result<Vec<Finding>, Finding> {
+    let mut findings = Vec::new();
     let mut before = present.cloned();
     let (mut etcd, own_tag) = running_etcd(request, shape, present, base);
     for step in steps {
@@ -93,7 +94,7 @@ pub(super) fn check(
         if let (Kind::OnPath(_), Some(before)) = (&step.kind, &before)
             && let Some(requirement) = row.refuses_source(before)
         {
-            return Err(request.deny(
+            findings.push(request.deny(
                 Rule::UpgradesFrom,
                 VERSION,
                 format!(
@@ -117,7 +118,7 @@ pub(super) fn check(
         if let (Some(etcd), Some(before)) = (&etcd, &before)
             && !etcd.may_be_followed_by(&next)
         {
-            return Err(request.deny(
+            findings.push(request.deny(
                     Rule::EtcdStep,
                     VERSION,
                     format!("release {} ({version}) runs etcd {next} after etcd {etcd} of {before}, and etcd 3.6 may follow only on 3.5.26 or later", row.name()),
@@ -127,7 +128,7 @@ pub(super) fn check(
         etcd = Some(next);
         before = Some(version.clone());
     }
-    Ok(())
+    Ok(findings)
 }
 
 /// The etcd that runs, and the tag that the class itself sets where no pin sets one.
@@ -188,7 +189,7 @@ pub(super) fn no_image(
     release: &str,
     version: &KubeVersion,
     row_exists: bool,
-) -> Denial {
+) -> Finding {
     let what = if row_exists {
         format!(
             "release {release} ({version}) has no image for {} ({}{})",
@@ -218,65 +219,75 @@ pub(super) fn renders(
     version: &KubeVersion,
     pin: &Pin,
     who: Who,
-) -> Result<(), Denial> {
-    if let Some(template) = shape.kubeadm {
-        covers(
-            request,
-            "the control plane itself",
-            &template.kind,
-            &pin.kubeadm,
-            &wiring.kubeadm(template),
-            version,
-            pin,
-        )?;
+) -> Result<(), Finding> {
+    let class = request.class_name();
+    match uncovered(&class, shape, wiring, version, pin, who) {
+        None => Ok(()),
+        Some(Uncovered { what, way_out }) => Err(request.deny(Rule::WiringRenders, VERSION, what, way_out)),
     }
-    for pool in shape
-        .pools
-        .iter()
-        .filter(|pool| who == Who::All || pool.place == Place::ControlPlane)
-    {
-        covers(
-            request,
-            &pool.called(),
-            &pool.template.kind,
-            pool.pinned(pin),
-            &pool.rendered(wiring),
-            version,
-            pin,
-        )?;
-    }
-    Ok(())
+}
+
+/// Where a pin and what a class' wiring renders are not one.
+pub(super) struct Uncovered {
+    pub(super) what: String,
+    way_out: &'static str,
+}
+
+/// Finds it.
+pub(super) fn uncovered(
+    class: &str,
+    shape: &Shape<'_>,
+    wiring: &Wiring<'_>,
+    version: &KubeVersion,
+    pin: &Pin,
+    who: Who,
+) -> Option<Uncovered> {
+    let covers = |whose: &str, kind: &str, values: &Values, rendered: &Rendered| {
+        covers(class, whose, kind, values, rendered, version, pin)
+    };
+    let kubeadm = shape.kubeadm.and_then(|template| {
+        let rendered = wiring.kubeadm(template);
+        covers("the control plane itself", &template.kind, &pin.kubeadm, &rendered)
+    });
+    kubeadm.or_else(|| {
+        shape
+            .pools
+            .iter()
+            .filter(|pool| who == Who::All || pool.place == Place::ControlPlane)
+            .find_map(|pool| {
+                let (values, rendered) = (pool.pinned(pin), pool.rendered(wiring));
+                covers(&pool.called(), &pool.template.kind, values, &rendered)
+            })
+    })
 }
 
 fn covers(
-    request: &Request<'_>,
+    class: &str,
     whose: &str,
     kind: &str,
     values: &Values,
     rendered: &Rendered,
     version: &KubeVersion,
     pin: &Pin,
-) -> Result<(), Denial> {
+) -> Option<Uncovered> {
     let release = &pin.release;
     if let Some(pointer) = values.keys().find(|pointer| !rendered.contains_key(*pointer)) {
-        return Err(request.deny(
-            Rule::WiringRenders,
-            VERSION,
-            format!("release {release} ({version}) sets {pointer} of {kind} for {whose}, and ClusterClass {} does not render it", request.class_name()),
-            "wire the class again: instar wire prints it",
-        ));
+        return Some(Uncovered {
+            what: format!(
+                "release {release} ({version}) sets {pointer} of {kind} for {whose}, and ClusterClass {class} does not render it"
+            ),
+            way_out: "wire the class again: instar wire prints it",
+        });
     }
     let must = rendered
         .iter()
         .filter(|(_, fallback)| **fallback == Fallback::Stop)
         .map(|(pointer, _)| pointer);
-    if let Some(pointer) = must.into_iter().find(|pointer| !values.contains_key(*pointer)) {
-        return Err(request.deny(
-            Rule::WiringRenders,
-            VERSION,
-            format!("ClusterClass {} renders {pointer} of {kind} for {whose}, and release {release} ({version}) does not set it", request.class_name()),
-            "take a release that sets it, or put a value there into the class' template and wire the class again",
-        ));
-    }
-    Ok(())
+    let pointer = must.into_iter().find(|pointer| !values.contains_key(*pointer))?;
+    Some(Uncovered {
+        what: format!(
+            "ClusterClass {class} renders {pointer} of {kind} for {whose}, and release {release} ({version}) does not set it"
+        ),
+        way_out: "take a release that sets it, or put a value there into the class' template and wire the class again",
+    })
 }

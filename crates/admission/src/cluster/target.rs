@@ -10,7 +10,7 @@ use instar_catalog::{
 use instar_domain::KubeVersion;
 
 use super::{Request, edits::Base, steps::Step};
-use crate::{Denial, Rule};
+use crate::{Finding, Rule};
 
 /// What the version asks for.
 pub(super) enum Aim<'a> {
@@ -51,7 +51,7 @@ impl<'a> Request<'a> {
         class: &'a ClusterClass,
         present: Option<&KubeVersion>,
         base: &Base,
-    ) -> Result<Aim<'a>, Denial> {
+    ) -> Result<Aim<'a>, Finding> {
         let asked = &self.topology.version;
         // Pins that a created Cluster brings along say themselves what its version means.
         if let (None, Some(pins), Ok(version)) = (present, &base.pins, asked.parse::<KubeVersion>())
@@ -83,7 +83,7 @@ impl<'a> Request<'a> {
         aim: &Aim<'a>,
         base: &Base,
         named: &BTreeMap<KubeVersion, &'a Release>,
-    ) -> Result<Vec<Step<'a>>, Denial> {
+    ) -> Result<Vec<Step<'a>>, Finding> {
         let mut steps = Vec::new();
         if let Some((version, row)) = present.and_then(|version| named.get_key_value(version)) {
             steps.push(Step::again(version.clone(), row));
@@ -137,7 +137,7 @@ impl<'a> Request<'a> {
         present: &KubeVersion,
         workers: &KubeVersion,
         wanted: &KubeVersion,
-    ) -> Result<Option<Path>, Denial> {
+    ) -> Result<Option<Path>, Finding> {
         let listed = listed_versions(class);
         let source = if class.spec.upgrade.external.generate_upgrade_plan_extension.is_some() {
             Source::Extension

@@ -94,10 +94,11 @@ impl World {
         &mut self.rows.iter_mut().find(|(known, _)| known == name).unwrap().1
     }
 
+    /// As with every rule enforced: what a policy may switch off refuses too.
     fn admit(&self, old: Option<&Value>, new: &Value) -> Result<Admitted, String> {
         let read = |value: &Value| serde_json::from_value::<Cluster>(value.clone()).unwrap();
         let class: Option<ClusterClass> = self.class.clone().map(|class| serde_json::from_value(class).unwrap());
-        let control_plane: Option<KubeadmControlPlaneSpec> = self
+        let control_plane: Option<ControlPlaneSpec> = self
             .control_plane
             .clone()
             .map(|spec| serde_json::from_value(spec).unwrap());
@@ -105,10 +106,16 @@ impl World {
             catalog: &self.catalog(),
             class: class.as_ref(),
             control_plane: control_plane.as_ref(),
+            running: None,
+            workers: &[],
             today: jiff::civil::date(2026, 11, 20),
         };
         let old = old.map(read);
-        admit(old.as_ref(), &read(new), known).map_err(|denial| denial.to_string())
+        let admitted = admit(old.as_ref(), &read(new), known).map_err(|denial| denial.to_string())?;
+        match admitted.findings.first() {
+            Some(finding) => Err(finding.to_string()),
+            None => Ok(admitted),
+        }
     }
 
     /// Admits and writes, as the API server would, and sees that a second look finds nothing to do.

@@ -15,6 +15,10 @@ use prometheus_client::metrics::counter::Counter;
 use serde::de::DeserializeOwned;
 use tokio::time::sleep;
 
+/// How long one watch lasts, in seconds. It is taken up again where it ended, and a connection that has
+/// died in silence is noticed a bit later.
+const TIMEOUT: u32 = 50;
+
 /// What all watches share.
 pub(super) struct Watch {
     client: Client,
@@ -49,7 +53,7 @@ impl Watch {
         let (part, errors, lists) = (self.readiness.part(plural), self.errors.clone(), self.lists.clone());
         lists.send_modify(|lists| *lists += 1);
         async move {
-            let mut events = pin!(watcher(api, watcher::Config::default()));
+            let mut events = pin!(watcher(api, watcher::Config::default().timeout(TIMEOUT)));
             // kube's own back-off starts over at every attempt to list.
             let mut patience = DefaultBackoff::default();
             let mut listed = false;

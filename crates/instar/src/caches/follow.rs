@@ -1,65 +1,72 @@
-//! From a watch's events into a cache.
+//! The events of a watch, for as long as it can go on.
 
 use std::{pin::pin, time::Duration};
 
 use futures::{Stream, StreamExt};
-use instar_serve::Part;
 use kube::runtime::{
     utils::Backoff,
-    watcher::{DefaultBackoff, Error, Event},
+    watcher::{self, DefaultBackoff, Error, Event},
 };
 use tokio::time::sleep;
 
-use super::{
-    Caches, WatchMetrics,
-    index::News,
-    kept::{Absent, Kept},
-    read, write,
-};
-use crate::api::{Why, is_not_found};
+use crate::api::Why;
 
-/// Follows the watch for good. Every error is logged and counted, and the watch goes on.
+/// A watch is ended by the API server after this many seconds, with a bookmark shortly before, and
+/// goes on from there without a list. kube gives one up that says nothing for 5 s more: so that a
+/// dead connection is noticed within a minute.
+const TIMEOUT: u32 = 50;
+
+/// A page of a list: it is held whole while it is read, and all kinds are listed at once.
+const PAGE: u32 = 100;
+
+/// How everything is watched.
+pub(super) fn config() -> watcher::Config {
+    watcher::Config::default().timeout(TIMEOUT).page_size(PAGE)
+}
+
+/// What takes the events in.
+pub(super) trait Follower<O> {
+    /// Takes an event in.
+    fn take(&mut self, event: Event<O>);
+
+    /// Hears of an error.
+    fn failed(&mut self, error: &Error) -> Then;
+}
+
+/// What comes after an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Then {
+    /// Another try, later each time.
+    TryAgain,
+    /// Another try, and what failed before doesn't count.
+    BeginAnew,
+    /// Nothing more of this watch.
+    GiveUp,
+}
+
+/// Follows the watch until the follower gives up.
 ///
 /// The back-off is kept here, and not by kube's `default_backoff`: that one starts over at every
 /// `Init`, which comes before each attempt to list, so a list that fails would be retried at once.
-pub(super) async fn follow<K: Kept>(
-    events: impl Stream<Item = Result<Event<K::Object>, Error>>,
-    caches: &Caches,
-    synced: &Part,
-    metrics: &WatchMetrics,
+pub(super) async fn follow<O>(
+    events: impl Stream<Item = Result<Event<O>, Error>>,
+    follower: &mut impl Follower<O>,
+    patience: &mut DefaultBackoff,
 ) {
     let mut events = pin!(events);
-    let mut patience = DefaultBackoff::default();
-    let mut absence_is_known = false;
     while let Some(event) = events.next().await {
         match event {
-            Ok(Event::Init) => take::<K>(Event::Init, caches, synced, metrics),
             Ok(event) => {
-                patience.reset();
-                absence_is_known = false;
-                let complete = matches!(event, Event::InitDone);
-                take::<K>(event, caches, synced, metrics);
-                if complete {
-                    let objects = read(K::index(caches)).len();
-                    tracing::info!(kind = K::KIND.rule().resource, objects, "listed");
+                if !matches!(event, Event::Init) {
+                    patience.reset();
                 }
+                follower.take(event);
             }
             Err(error) => {
-                if let (Absent::Empty(why), true) = (K::ABSENT, is_absent(&error)) {
-                    if !absence_is_known {
-                        tracing::info!(kind = K::KIND.rule().resource, "there are none: {why}");
-                    }
-                    absence_is_known = true;
-                    take::<K>(Event::Init, caches, synced, metrics);
-                    take::<K>(Event::InitDone, caches, synced, metrics);
-                } else if is_expired(&error) {
-                    // Ordinary after a while without a connection. What is known grows old until
-                    // the new list is in, so earlier errors don't count.
-                    patience.reset();
-                    tracing::info!(kind = K::KIND.rule().resource, "the watch is too old: listing anew");
-                } else {
-                    metrics.error(K::KIND);
-                    log::<K>(&error);
+                match follower.failed(&error) {
+                    Then::TryAgain => {}
+                    Then::BeginAnew => patience.reset(),
+                    Then::GiveUp => return,
                 }
                 let patience = patience.next().unwrap_or_default();
                 sleep(patience.max(asked_to_wait(&error))).await;
@@ -68,39 +75,9 @@ pub(super) async fn follow<K: Kept>(
     }
 }
 
-fn take<K: Kept>(event: Event<K::Object>, caches: &Caches, synced: &Part, metrics: &WatchMetrics) {
-    // The parts of a list come one by one; what they change shows when it is complete.
-    let shows = !matches!(event, Event::Init | Event::InitApply(_));
-    let event = match event {
-        Event::Init => Event::Init,
-        Event::InitApply(object) => Event::InitApply(K::keep(object)),
-        Event::InitDone => Event::InitDone,
-        Event::Apply(object) => Event::Apply(K::keep(object)),
-        Event::Delete(object) => Event::Delete(K::keep(object)),
-    };
-    let news = write(K::index(caches)).apply(event);
-    if shows {
-        K::changed(caches);
-        metrics.cached(K::KIND, read(K::index(caches)).len());
-    }
-    match news {
-        News::Nothing => {}
-        News::Unreadable(key, why) => {
-            tracing::warn!(kind = K::KIND.rule().resource, object = %key, "can't be read: {why}");
-        }
-        News::Listed(before) => {
-            synced.ready();
-            drop(before);
-        }
-    }
-}
-
-fn is_absent(error: &Error) -> bool {
-    matches!(error, Error::InitialListFailed(error) if is_not_found(error))
-}
-
-/// 410 Gone: the API server no longer has what happened since.
-fn is_expired(error: &Error) -> bool {
+/// 410 Gone: the API server no longer has what happened since. Ordinary after a while without a
+/// connection. What is known grows old until the new list is in, so earlier errors don't count.
+pub(super) fn is_expired(error: &Error) -> bool {
     matches!(error, Error::WatchError(status) if status.code == 410)
 }
 
@@ -119,19 +96,13 @@ fn asked_to_wait(error: &Error) -> Duration {
     Duration::from_secs(seconds.into())
 }
 
-fn log<K: Kept>(error: &Error) {
-    let kind = K::KIND.rule().resource;
-    let (doing, why) = match error {
+/// What couldn't be done, and why.
+pub(super) fn told(error: &Error) -> (&'static str, String) {
+    match error {
         Error::InitialListFailed(error) => ("list", Why(error).to_string()),
         Error::WatchStartFailed(error) => ("watch", Why(error).to_string()),
         Error::WatchFailed(error) => ("go on watching", Why(error).to_string()),
         Error::WatchError(status) => ("go on watching", format!("{} (HTTP {})", status.message, status.code)),
         Error::NoResourceVersion => ("watch", error.to_string()),
-    };
-    match K::ABSENT {
-        Absent::Broken(way_out) if is_absent(error) => {
-            tracing::warn!(kind, "the API server doesn't know them ({why}): {way_out}");
-        }
-        Absent::Broken(_) | Absent::Empty(_) => tracing::warn!(kind, "can't {doing} them, trying again: {why}"),
     }
 }

@@ -2,15 +2,17 @@
 
 use std::{
     borrow::Borrow,
-    collections::{BTreeSet, HashMap},
+    collections::{HashMap, hash_map},
     fmt, mem,
+    sync::Arc,
 };
 
+use instar_admission::known::TemplateKey;
 use kube::{Resource, runtime::watcher::Event};
 
 /// An object's `namespace/name`, or its name where it has no namespace.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct Key(Box<str>);
+pub(crate) struct Key(Arc<str>);
 
 impl Key {
     /// Of a name in a namespace.
@@ -35,6 +37,16 @@ impl Key {
     pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// The namespace; empty where there is none.
+    pub(crate) fn namespace(&self) -> &str {
+        self.0.split_once('/').map_or("", |(namespace, _)| namespace)
+    }
+
+    /// The name.
+    pub(crate) fn name(&self) -> &str {
+        self.0.split_once('/').map_or(&*self.0, |(_, name)| name)
+    }
 }
 
 impl Borrow<str> for Key {
@@ -49,10 +61,59 @@ impl fmt::Display for Key {
     }
 }
 
+/// A template's API group, kind and key, as one text that the entries and their groups share.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct TemplateId(Arc<str>);
+
+impl TemplateId {
+    /// Of a template.
+    pub(crate) fn of(key: &TemplateKey<'_>) -> Self {
+        let TemplateKey {
+            group,
+            kind,
+            namespace,
+            name,
+        } = key;
+        Self(format!("{} {namespace}/{name}", kind_key(group, kind)).into())
+    }
+
+    /// Its API group and its kind, as one text: see [`kind_key`].
+    pub(crate) fn kind_key(&self) -> &str {
+        self.0.rsplit_once(' ').map_or("", |(kind, _)| kind)
+    }
+}
+
+/// An API group and a kind as one text.
+pub(crate) fn kind_key(group: &str, kind: &str) -> String {
+    format!("{group} {kind}")
+}
+
+/// What an object is looked up by, beside its own key.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Group {
+    /// The Cluster that it belongs to.
+    Cluster(Key),
+    /// The ClusterClass that it is made of.
+    Class(Key),
+    /// A release that it needs.
+    Release(Box<str>),
+    /// A template that it refers to.
+    Template(TemplateId),
+    /// A template that it keeps, by kind and key: its record doesn't say the API group.
+    Kept(Box<str>, Key),
+    /// Its namespace.
+    Namespace(Box<str>),
+}
+
 /// What is kept of an object.
 pub(crate) trait Entry {
     /// What it is looked up by, beside its own key.
-    fn groups(&self) -> impl Iterator<Item = &str>;
+    fn groups(&self, key: &Key) -> Vec<Group>;
+
+    /// What is wrong with an object that can be read all the same.
+    fn complaint(&self) -> Option<&str> {
+        None
+    }
 }
 
 /// What was read of an object: an entry, or why it can't be read.
@@ -60,6 +121,19 @@ pub(crate) trait Entry {
 pub(crate) struct Row<E> {
     pub(crate) key: Key,
     pub(crate) read: Result<E, String>,
+}
+
+impl<E: Entry> Row<E> {
+    fn complaint(&self) -> Option<&str> {
+        complaint(&self.read)
+    }
+}
+
+fn complaint<E: Entry>(read: &Result<E, String>) -> Option<&str> {
+    match read {
+        Ok(entry) => entry.complaint(),
+        Err(why) => Some(why),
+    }
 }
 
 /// The objects of one kind, as of the last event.
@@ -78,8 +152,8 @@ pub(crate) struct Index<E> {
 pub(crate) enum News<E> {
     /// Nothing more.
     Nothing,
-    /// The object turned unreadable, or is so for another reason than before.
-    Unreadable(Key, String),
+    /// Something is wrong with the object, or something else than before.
+    Wrong(Key, String),
     /// A list is complete. This is the table before it, to be dropped outside of any lock.
     Listed(Table<E>),
 }
@@ -123,7 +197,7 @@ impl<E: Entry> Index<E> {
     }
 
     /// The entries of a group, sorted by their keys.
-    pub(crate) fn group(&self, group: &str) -> impl Iterator<Item = (&Key, &E)> {
+    pub(crate) fn group<'s>(&'s self, group: &Group) -> impl Iterator<Item = (&'s Key, &'s E)> + use<'s, E> {
         let keys = self.live.groups.get(group).into_iter().flatten();
         keys.filter_map(|key| self.get(key).map(|entry| (key, entry)))
     }
@@ -140,11 +214,11 @@ impl<E: Entry> Index<E> {
     }
 }
 
-/// Objects, and their keys by group.
+/// Objects, and their keys by group: sorted, and in a vector, since most groups are of one.
 #[derive(Debug)]
 pub(crate) struct Table<E> {
     objects: HashMap<Key, Result<E, String>>,
-    groups: HashMap<Box<str>, BTreeSet<Key>>,
+    groups: HashMap<Group, Vec<Key>>,
 }
 
 impl<E> Default for Table<E> {
@@ -158,23 +232,22 @@ impl<E> Default for Table<E> {
 
 impl<E: Entry> Table<E> {
     fn complaint(&self, row: &Row<E>) -> News<E> {
-        let Err(why) = &row.read else {
+        let Some(why) = row.complaint() else {
             return News::Nothing;
         };
         match self.objects.get(&row.key) {
-            Some(Err(known)) if known == why => News::Nothing,
-            _ => News::Unreadable(row.key.clone(), why.clone()),
+            Some(known) if complaint(known) == Some(why) => News::Nothing,
+            Some(_) | None => News::Wrong(row.key.clone(), why.to_owned()),
         }
     }
 
     fn insert(&mut self, row: Row<E>) {
         self.remove(&row.key);
         if let Ok(entry) = &row.read {
-            for group in entry.groups() {
-                if let Some(keys) = self.groups.get_mut(group) {
-                    keys.insert(row.key.clone());
-                } else {
-                    self.groups.insert(group.into(), [row.key.clone()].into());
+            for group in entry.groups(&row.key) {
+                let keys = self.groups.entry(group).or_insert_with(|| Vec::with_capacity(1));
+                if let Err(at) = keys.binary_search(&row.key) {
+                    keys.insert(at, row.key.clone());
                 }
             }
         }
@@ -185,12 +258,15 @@ impl<E: Entry> Table<E> {
         let Some(Ok(entry)) = self.objects.remove(key) else {
             return;
         };
-        for group in entry.groups() {
-            if let Some(keys) = self.groups.get_mut(group) {
-                keys.remove(key);
-                if keys.is_empty() {
-                    self.groups.remove(group);
-                }
+        for group in entry.groups(key) {
+            let hash_map::Entry::Occupied(mut keys) = self.groups.entry(group) else {
+                continue;
+            };
+            if let Ok(at) = keys.get().binary_search(key) {
+                keys.get_mut().remove(at);
+            }
+            if keys.get().is_empty() {
+                keys.remove();
             }
         }
     }

@@ -17,12 +17,24 @@ pub(crate) struct WatchMetrics {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Labels {
-    kind: Watched,
+    kind: Kind,
 }
 
-impl EncodeLabelValue for Watched {
+/// What is counted: a kind that is known from the start, or all that were learned together, since
+/// whoever may write a reference would else make a time series.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Kind {
+    Watched(Watched),
+    Templates,
+}
+
+impl EncodeLabelValue for Kind {
     fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), std::fmt::Error> {
-        EncodeLabelValue::encode(&self.rule().resource, encoder)
+        let name = match self {
+            Self::Watched(kind) => kind.rule().resource,
+            Self::Templates => "templates",
+        };
+        EncodeLabelValue::encode(&name, encoder)
     }
 }
 
@@ -34,7 +46,7 @@ impl WatchMetrics {
             "Errors of watches by kind",
             Family::<Labels, Counter>::default(),
         );
-        for kind in Watched::ALL {
+        for kind in Watched::ALL.map(Kind::Watched).into_iter().chain([Kind::Templates]) {
             drop(errors.get_or_create(&Labels { kind }));
         }
         Self {
@@ -43,11 +55,11 @@ impl WatchMetrics {
         }
     }
 
-    pub(super) fn error(&self, kind: Watched) {
+    pub(super) fn error(&self, kind: Kind) {
         self.errors.get_or_create(&Labels { kind }).inc();
     }
 
-    pub(super) fn cached(&self, kind: Watched, objects: usize) {
+    pub(super) fn cached(&self, kind: Kind, objects: usize) {
         self.cached
             .get_or_create(&Labels { kind })
             .set(i64::try_from(objects).unwrap_or(i64::MAX));

@@ -27,18 +27,21 @@ fn the_server_has_the_defaults_of_a_pod() {
     assert_eq!(args.port, options.port);
     assert_eq!(args.health_port, options.health_port);
     assert_eq!(args.cert_dir, options.cert_dir);
+    assert_eq!(args.client_ca_file, options.client_ca);
     assert_eq!(args.log_format, log::Format::Text);
 }
 
 #[test]
 fn the_server_takes_what_it_is_given() {
-    let line = "instar webhook --bind-address 127.0.0.1 --port 9460 --health-port=9461 --cert-dir d --log-format json";
+    let line = "instar webhook --bind-address 127.0.0.1 --port 9460 --health-port=9461 --cert-dir d \
+        --client-ca-file ca.crt --log-format json";
     let Command::Webhook(args) = parse(line).unwrap().command else {
         panic!("no webhook");
     };
     assert_eq!(args.bind_address, IpAddr::V4(Ipv4Addr::LOCALHOST));
     assert_eq!((args.port, args.health_port), (9460, 9461));
     assert_eq!(args.log_format, log::Format::Json);
+    assert_eq!(args.client_ca_file, Some(PathBuf::from("ca.crt")));
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::{io, net::SocketAddr, sync::Arc};
 use rustls::{
     ClientConfig, RootCertStore,
     crypto::ring,
-    pki_types::{CertificateDer, ServerName},
+    pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -13,7 +13,10 @@ use tokio::{
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
-use super::{soon, volume::Authority};
+use super::{
+    soon,
+    volume::{Authority, Issued},
+};
 
 /// A client that trusts the authority.
 pub(super) fn builder(authority: &Authority) -> reqwest::ClientBuilder {
@@ -23,18 +26,38 @@ pub(super) fn builder(authority: &Authority) -> reqwest::ClientBuilder {
     reqwest::Client::builder().tls_certs_only([root])
 }
 
-/// HTTP/1.1 by hand.
+/// How a raw client introduces itself.
+#[derive(Default)]
+pub(super) struct Hello<'a> {
+    /// In ALPN; none is HTTP/1.1.
+    pub(super) protocol: Option<&'a [u8]>,
+    pub(super) certificate: Option<&'a Issued>,
+}
+
+/// What is said on a connection, by hand.
 pub(super) struct Client(TlsStream<TcpStream>);
 
 impl Client {
     pub(super) async fn connect(addr: SocketAddr, authority: &Authority) -> io::Result<Self> {
+        Self::introduced(addr, authority, Hello::default()).await
+    }
+
+    pub(super) async fn introduced(addr: SocketAddr, authority: &Authority, hello: Hello<'_>) -> io::Result<Self> {
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from(authority.der().to_vec())).unwrap();
         let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
             .unwrap()
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+            .with_root_certificates(roots);
+        let mut config = match hello.certificate {
+            None => config.with_no_client_auth(),
+            Some(issued) => {
+                let chain = vec![CertificateDer::from(issued.leaf.clone())];
+                let key = PrivateKeyDer::from_pem_slice(issued.key.as_bytes()).unwrap();
+                config.with_client_auth_cert(chain, key).unwrap()
+            }
+        };
+        config.alpn_protocols.extend(hello.protocol.map(<[u8]>::to_vec));
         let stream = soon(TcpStream::connect(addr)).await?;
         let name = ServerName::from(addr.ip());
         let tls = TlsConnector::from(Arc::new(config)).connect(name, stream);
@@ -48,6 +71,19 @@ impl Client {
 
     pub(super) async fn send(&mut self, text: &str) {
         soon(self.0.write_all(text.as_bytes())).await.unwrap();
+    }
+
+    /// Sends bytes, as long as the server takes them.
+    pub(super) async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        soon(self.0.write_all(bytes)).await?;
+        soon(self.0.flush()).await
+    }
+
+    /// Reads that many bytes.
+    pub(super) async fn read(&mut self, length: usize) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; length];
+        soon(self.0.read_exact(&mut bytes)).await?;
+        Ok(bytes)
     }
 
     /// A whole request to echo a body.

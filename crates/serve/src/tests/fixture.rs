@@ -1,6 +1,6 @@
 //! A server of this crate with a router that can echo and hold.
 
-use std::{net::Ipv4Addr, sync::Arc, time::Duration};
+use std::{io, net::Ipv4Addr, sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -11,7 +11,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    client::{self, Client},
+    client::{self, Client, Hello},
     volume::{Authority, Issued, Volume},
 };
 use crate::{Metrics, Options, Readiness, Running, start};
@@ -83,6 +83,11 @@ impl Fixture {
 
     pub(super) fn url(&self, path: &str) -> String {
         format!("https://{}{path}", self.running.tls_addr())
+    }
+
+    /// A new raw connection, introduced like that.
+    pub(super) async fn introduced(&self, hello: Hello<'_>) -> io::Result<Client> {
+        Client::introduced(self.running.tls_addr(), &self.authority, hello).await
     }
 
     /// A new raw connection.

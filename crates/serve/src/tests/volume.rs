@@ -2,7 +2,9 @@
 
 use std::{fs, io::ErrorKind, os::unix::fs::symlink, path::Path};
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, date_time_ymd};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair, date_time_ymd,
+};
 use tempfile::TempDir;
 
 /// Who signs the test's certificates.
@@ -28,9 +30,23 @@ impl Authority {
         self.0.der()
     }
 
+    pub(super) fn pem(&self) -> String {
+        self.0.pem()
+    }
+
     /// For 127.0.0.1 until New Year's Day of a year, as a chain with the authority's own.
     pub(super) fn issue(&self, until: i32) -> Issued {
+        self.issue_for(ExtendedKeyUsagePurpose::ServerAuth, until)
+    }
+
+    /// The same for a client.
+    pub(super) fn issue_client(&self, until: i32) -> Issued {
+        self.issue_for(ExtendedKeyUsagePurpose::ClientAuth, until)
+    }
+
+    fn issue_for(&self, purpose: ExtendedKeyUsagePurpose, until: i32) -> Issued {
         let mut params = CertificateParams::new(["127.0.0.1".to_owned()]).unwrap();
+        params.extended_key_usages = vec![purpose];
         params.not_after = date_time_ymd(until, 1, 1);
         let key = KeyPair::generate().unwrap();
         let leaf = params.signed_by(&key, &self.0).unwrap();

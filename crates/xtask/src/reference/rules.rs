@@ -1,29 +1,130 @@
-//! The rules by which admission refuses.
+//! The rules of admission, from their table.
 
-use instar_admission::Rule;
+use anyhow::Result;
+use instar_admission::{Breach, Change, Guard, On, Rule, about};
+use instar_api::{Adjustable, Enforcement};
 
 use super::row;
 
 const INTRO: &str = "\
 # Rules
 
-Instar refuses an edit by one of these rules. Each message ends with the rule's id, such as
-`[rule no-downgrade]`, and so does the label `rule` of the metric `instar_admission_denials_total`.
+Instar judges an edit by these rules; [admission.md](../admission.md) says how. Each message ends with
+the rule's id, such as `[rule no-downgrade]`, and so does the label `rule` of the metrics
+`instar_admission_denials_total`, `instar_admission_warnings_total` and `instar_admission_broken_total`.
 
-| rule | what it guards | code | reason |
-| --- | --- | --- | --- |
+| rule | what it guards | default | changed by | code |
+| --- | --- | --- | --- | --- |
 ";
 
-pub(super) fn page() -> String {
+pub(super) fn page() -> Result<String> {
     let mut page = INTRO.to_owned();
+    let files = instar_testkit::all()?;
     for rule in Rule::ALL {
-        let cells = [
-            format!("`{}`", rule.id()),
-            rule.guards().to_owned(),
-            rule.code().to_string(),
-            rule.reason().to_owned(),
-        ];
-        page.push_str(&row(cells));
+        let about = about(*rule);
+        page.push_str(&row([
+            format!("[`{rule}`](#{rule})"),
+            about.guards.to_owned(),
+            enforcement(about.default).to_owned(),
+            changed_by(rule.adjustable()).to_owned(),
+            format!("{} {}", about.status.code(), about.status.reason()),
+        ]));
     }
-    page
+    for rule in Rule::ALL {
+        let texts = files
+            .iter()
+            .filter(|file| file.rule == *rule)
+            .flat_map(|file| &file.scenes)
+            .flat_map(|scene| &scene.cases)
+            .flat_map(|case| case.expected.texts());
+        page.push_str(&section(*rule, texts));
+    }
+    Ok(page)
+}
+
+/// `said` is what the rule's cases hear, of which the first that it said itself is the example.
+fn section<'t>(rule: Rule, mut said: impl Iterator<Item = &'t str>) -> String {
+    let about = about(rule);
+    let mut on: Vec<String> = about
+        .on
+        .iter()
+        .map(|On { guard, changes }| {
+            let changes: Vec<&str> = changes.iter().map(|change| changed(*change)).collect();
+            format!("- {}: {}", kind(*guard), changes.join(", "))
+        })
+        .collect();
+    match about.breach {
+        Breach::TheChange => on.push("- The change alone breaks it, so it is in `config/policy` too.".to_owned()),
+        Breach::ItsEffect => {}
+    }
+    let messages: Vec<String> = about.messages.iter().map(|message| format!("- `{message}`")).collect();
+    let id = format!("[rule {rule}]");
+    let example = said
+        .find(|text| text.ends_with(&id))
+        .map_or_else(String::new, |example| {
+            let example = example.replace("{ns}", "default");
+            format!("For example:\n\n```text\n{example}\n```\n\n")
+        });
+    format!(
+        "\n## {rule}\n\n{}\n\n{}\n\nWhat it says is wrong, with names and values for `{{}}`:\n\n{}\n\n{example}The way out: {}.\n\nSource: {}\n",
+        about.guards,
+        on.join("\n"),
+        messages.join("\n"),
+        about.way_out,
+        source(about.source),
+    )
+}
+
+const fn enforcement(enforcement: Enforcement) -> &'static str {
+    match enforcement {
+        Enforcement::Off => "Off",
+        Enforcement::Warn => "Warn",
+        Enforcement::Enforce => "Enforce",
+    }
+}
+
+const fn changed_by(adjustable: Adjustable) -> &'static str {
+    match adjustable {
+        Adjustable::ByPolicy => "UpgradePolicy, break-glass",
+        Adjustable::ByBreakGlass => "break-glass",
+        Adjustable::Never => "nothing",
+    }
+}
+
+const fn kind(guard: Guard) -> &'static str {
+    match guard {
+        Guard::Cluster => "Cluster with a topology",
+        Guard::ControlPlane => "KubeadmControlPlane, and any control plane with `spec.version`",
+        Guard::Worker => "MachineDeployment, MachineSet, MachinePool, Machine",
+        Guard::ClusterClass => "ClusterClass",
+        Guard::MachineTemplate => "machine template of any provider",
+        Guard::BootstrapTemplate => "KubeadmConfigTemplate",
+        Guard::KubernetesRelease => "KubernetesRelease",
+        Guard::ClusterUpgrade => "ClusterUpgrade",
+        Guard::UpgradePolicy => "UpgradePolicy",
+    }
+}
+
+const fn changed(change: Change) -> &'static str {
+    match change {
+        Change::Created => "its creation",
+        Change::Deleted => "its deletion",
+        Change::Version => "its version",
+        Change::Class => "its class",
+        Change::Pools => "the set of its pools",
+        Change::Pins => "its pins",
+        Change::Template => "the templates that it points to",
+        Change::Components => "its etcd and CoreDNS",
+        Change::Wiring => "its patches and templates",
+        Change::MachinesSpec => "`spec.template.spec`",
+        Change::MachinesMetadata => "`spec.template.metadata`",
+        Change::Spec => "its spec",
+    }
+}
+
+fn source(source: &str) -> String {
+    match source.strip_prefix("docs/") {
+        Some(page) => format!("[{page}](../{page})"),
+        None => format!("<{source}>"),
+    }
 }

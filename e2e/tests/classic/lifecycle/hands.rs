@@ -1,7 +1,7 @@
 //! Other people's hands in the middle: a pool that is added, a version that is raised, an object that
 //! is paused, a kind that nobody knows.
 
-use instar_api::{ClusterUpgradeStatus, UpgradePhase};
+use instar_api::{BREAK_GLASS_ANNOTATION, ClusterUpgradeStatus, UpgradePhase};
 use instar_e2e::{
     Result,
     fixtures::core_kind,
@@ -68,10 +68,13 @@ pub(crate) async fn others_lend_a_hand(scene: Scene) -> Result<()> {
     Ok(())
 }
 
-/// A pool whose template is of a kind that no provider has.
+/// A pool whose template is of a kind that no provider has: admission would refuse it.
 async fn unknown_kind(scene: &Scene, pools: &Api<DynamicObject>) -> Result<()> {
     cluster::add_pool(scene, "odd", &ROWS.version(33), 0).await?;
-    let kind = json!({ "spec": { "template": { "spec": { "infrastructureRef": { "kind": "OddMachineTemplate" } } } } });
+    let kind = json!({
+        "metadata": { "annotations": { BREAK_GLASS_ANNOTATION: "template-kind: its provider comes later" } },
+        "spec": { "template": { "spec": { "infrastructureRef": { "kind": "OddMachineTemplate" } } } },
+    });
     pools
         .patch("odd", &PatchParams::default(), &Patch::Merge(&kind))
         .await?;
@@ -101,9 +104,13 @@ async fn pause(pools: &Api<DynamicObject>, paused: bool) -> Result<()> {
     Ok(())
 }
 
-/// The version alone, as `kubectl patch` does.
+/// The version alone, as `kubectl patch` does, and while a machine may still be two minors behind.
 async fn raise_control_plane(scene: &Scene) -> Result<()> {
-    let patch = json!({ "spec": { "version": ROWS.version(35) } });
+    let why = "one-rollout api-servers-together: it has to be there tonight";
+    let patch = json!({
+        "metadata": { "annotations": { BREAK_GLASS_ANNOTATION: why } },
+        "spec": { "version": ROWS.version(35) },
+    });
     cluster::control_planes(scene)
         .patch(NAME, &PatchParams::default(), &Patch::Merge(&patch))
         .await?;

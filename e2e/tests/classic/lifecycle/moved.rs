@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, path::Path};
 
-use instar_api::{KubernetesRelease, OVER_ANNOTATION, UpgradePhase, VERSION_ANNOTATION};
+use instar_api::{BREAK_GLASS_ANNOTATION, KubernetesRelease, OVER_ANNOTATION, UpgradePhase, VERSION_ANNOTATION};
 use instar_e2e::{
     Context, Result,
     clusterctl::{Way, move_namespace, moved},
@@ -240,6 +240,13 @@ async fn lose(scene: &Scene, directory: &Path) -> Result<()> {
         anyhow::ensure!(!now.is_empty(), "objects own each other: {later:?}");
         for (api, object) in &now {
             let name = object.name_any();
+            if object
+                .types
+                .as_ref()
+                .is_some_and(|types| types.kind.ends_with("Template"))
+            {
+                break_glass(api, &name, "template-in-use template-kept: all of it is lost").await?;
+            }
             api.delete(&name, &DeleteParams::default()).await?;
             if !object.finalizers().is_empty() {
                 let bare = Patch::Merge(json!({ "metadata": { "finalizers": null } }));
@@ -255,6 +262,13 @@ async fn lose(scene: &Scene, directory: &Path) -> Result<()> {
         }
         left = later;
     }
+    Ok(())
+}
+
+/// Switches rules off for the deletion of an object.
+async fn break_glass(api: &Api<DynamicObject>, name: &str, why: &str) -> Result<()> {
+    let patch = Patch::Merge(json!({ "metadata": { "annotations": { BREAK_GLASS_ANNOTATION: why } } }));
+    api.patch(name, &PatchParams::default(), &patch).await?;
     Ok(())
 }
 

@@ -1,17 +1,23 @@
 use super::*;
 
-impl Entry for Vec<&'static str> {
-    fn groups(&self) -> impl Iterator<Item = &str> {
-        self.iter().copied()
+/// Groups by name; the word `!` is a complaint.
+#[derive(Clone, Debug)]
+struct Groups(Vec<&'static str>);
+
+impl Entry for Groups {
+    fn groups(&self, _: &Key) -> Vec<Group> {
+        self.0.iter().map(|name| Group::Release((*name).into())).collect()
+    }
+
+    fn complaint(&self) -> Option<&str> {
+        self.0.contains(&"!").then_some("is odd")
     }
 }
-
-type Groups = Vec<&'static str>;
 
 fn row(name: &str, groups: &[&'static str]) -> Row<Groups> {
     Row {
         key: Key::new("ns", name),
-        read: Ok(groups.to_vec()),
+        read: Ok(Groups(groups.to_vec())),
     }
 }
 
@@ -32,7 +38,7 @@ fn feed(index: &mut Index<Groups>, events: impl IntoIterator<Item = Event<Row<Gr
     events
         .into_iter()
         .filter_map(|event| match index.apply(event) {
-            News::Unreadable(key, why) => Some(format!("{key}: {why}")),
+            News::Wrong(key, why) => Some(format!("{key}: {why}")),
             News::Nothing | News::Listed(_) => None,
         })
         .collect()
@@ -45,7 +51,10 @@ fn names(index: &Index<Groups>) -> Vec<String> {
 }
 
 fn group(index: &Index<Groups>, group: &str) -> Vec<String> {
-    index.group(group).map(|(key, _)| key.to_string()).collect()
+    index
+        .group(&Group::Release(group.into()))
+        .map(|(key, _)| key.to_string())
+        .collect()
 }
 
 #[test]
@@ -134,4 +143,38 @@ fn what_cannot_be_read_is_said_once_and_answers_nothing() {
 fn keys_read_as_kubernetes_writes_them() {
     assert_eq!(Key::new("ns", "a").as_str(), "ns/a");
     assert_eq!(Key::new("", "a").as_str(), "a");
+}
+
+#[test]
+fn what_is_odd_is_said_once_and_answers_all_the_same() {
+    let mut index = fed([]);
+    let odd = || row("a", &["x", "!"]);
+    let said = feed(&mut index, [Event::Apply(odd()), Event::Apply(odd())]);
+    assert_eq!(said, ["ns/a: is odd"]);
+    assert_eq!(group(&index, "x"), ["ns/a"]);
+}
+
+#[test]
+fn groups_are_sorted_whatever_comes_first() {
+    let index = fed(["c", "a", "d", "b"].map(|name| Event::Apply(row(name, &["x"]))));
+    assert_eq!(group(&index, "x"), ["ns/a", "ns/b", "ns/c", "ns/d"]);
+}
+
+#[test]
+fn keys_fall_into_namespace_and_name() {
+    let parts = |key: &Key| (key.namespace().to_owned(), key.name().to_owned());
+    assert_eq!(parts(&Key::new("ns", "a")), ("ns".to_owned(), "a".to_owned()));
+    assert_eq!(parts(&Key::new("", "a")), (String::new(), "a".to_owned()));
+}
+
+#[test]
+fn a_templates_id_names_its_kind() {
+    let key = TemplateKey {
+        group: "infrastructure.cluster.x-k8s.io",
+        kind: "DevMachineTemplate",
+        namespace: "ns",
+        name: "t",
+    };
+    assert_eq!(TemplateId::of(&key).kind_key(), kind_key(key.group, key.kind));
+    assert_ne!(TemplateId::of(&key), TemplateId::of(&TemplateKey { name: "u", ..key }));
 }

@@ -1,0 +1,77 @@
+//! ClusterClasses: what Clusters are pinned to goes on being rendered.
+
+use std::sync::Arc;
+
+use instar_api::{Pins, Rule};
+use instar_capi::ClusterClass;
+use instar_wiring::Wiring;
+
+use crate::{
+    Finding,
+    cluster::unrendered,
+    edit::{Edit, called, finding},
+    finding::ClusterName,
+    known::{Life, Observed, SeenCluster},
+};
+
+const FIELD: &str = "spec.patches";
+
+/// Judges an edit of a class by each of its Clusters that has pins. Where the class as it is
+/// renders them no more either, an edit makes nothing worse.
+#[must_use]
+pub fn judge(edit: Edit<'_, ClusterClass>, known: &dyn Observed) -> Vec<Finding> {
+    let Some(old) = edit.old else { return Vec::new() };
+    let metadata = &edit.new.metadata;
+    let clusters = known.clusters_of(
+        metadata.namespace.as_deref().unwrap_or_default(),
+        metadata.name.as_deref().unwrap_or_default(),
+    );
+    let broken = |cluster: &Arc<SeenCluster>| {
+        let what = breaks(cluster, edit.new)?;
+        if breaks(cluster, old).is_some() {
+            return None;
+        }
+        Some(Finding {
+            of: Some(Box::new(ClusterName {
+                namespace: cluster.namespace.clone(),
+                name: cluster.name.clone(),
+            })),
+            ..finding(
+                Rule::WiringKept,
+                called(edit.kind, metadata),
+                FIELD,
+                what,
+                format!(
+                    "wire the class again, with all of its changes: instar wire {} prints it",
+                    metadata.name.as_deref().unwrap_or_default()
+                ),
+            )
+        })
+    };
+    clusters.iter().filter_map(broken).collect()
+}
+
+/// Which pin of a Cluster a class doesn't render, and what becomes of it.
+fn breaks(cluster: &SeenCluster, class: &ClusterClass) -> Option<String> {
+    match cluster.life {
+        Life::Live | Life::Paused => {}
+        Life::Deleting => return None,
+    }
+    let topology = cluster.topology.as_ref()?;
+    // Pins that can't be read are refused where they are written, and render nothing.
+    let pins = Pins::from_annotation(cluster.pins.as_deref()?).ok()?;
+    let wiring = Wiring::read(&class.spec);
+    pins.releases.iter().find_map(|(version, pin)| {
+        let whose = format!(
+            "Cluster {}/{} is pinned to release {} ({version})",
+            cluster.namespace, cluster.name, pin.release
+        );
+        let Some(wiring) = &wiring else {
+            return Some(format!(
+                "{whose}, and without the wiring its machines would be replaced by the bare template's"
+            ));
+        };
+        let missing = unrendered(topology, class, wiring, version, pin)?;
+        Some(format!("{whose}, and {missing}"))
+    })
+}

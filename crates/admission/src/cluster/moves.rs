@@ -1,0 +1,86 @@
+//! What an edit of the version does to what runs: the last edit, and the workers.
+
+use instar_capi::labels::UNSAFE_VERSION;
+use instar_domain::KubeVersion;
+
+use super::{
+    Request,
+    steps::{Step, VERSION, Who},
+};
+use crate::{
+    Finding, Rule,
+    known::{MovedBy, SeenWorker},
+    worker::left_behind,
+};
+
+impl Request<'_> {
+    /// What is to be said of the way from the present version to the target. `steps` is empty where
+    /// nobody knows the way.
+    pub(super) fn moves_to(
+        &self,
+        present: Option<&KubeVersion>,
+        target: Option<&KubeVersion>,
+        steps: &[Step<'_>],
+    ) -> Vec<Finding> {
+        let (Some(present), Some(target)) = (present, target) else {
+            return Vec::new();
+        };
+        if present == target {
+            return Vec::new();
+        }
+        let mut findings = Vec::new();
+        findings.extend(self.last_edit(present));
+        let workers = self.known.workers.iter();
+        findings.extend(workers.filter_map(|worker| self.left_behind(worker, target, steps)));
+        findings
+    }
+
+    /// Without Cluster API's own check, which looks at the same, nobody asks: that is how an upgrade
+    /// under way is cancelled.
+    fn last_edit(&self, present: &KubeVersion) -> Option<Finding> {
+        if self.is_unsafe() {
+            return None;
+        }
+        let control_plane = self
+            .known
+            .running
+            .iter()
+            .flat_map(|versions| [&versions.lowest, &versions.highest])
+            .find(|version| *version != present)
+            .map(|version| ("the control plane".to_owned(), version));
+        let worker = self
+            .known
+            .workers
+            .iter()
+            .filter(|worker| worker.moved_by == MovedBy::Topology)
+            .find(|worker| worker.versions.lowest != *present)
+            .map(|worker| {
+                let called = format!("{} {}", worker.kind.as_str(), worker.name);
+                (called, &worker.versions.lowest)
+            });
+        let (who, runs) = control_plane.or(worker)?;
+        Some(self.deny(
+            Rule::OneChange,
+            VERSION,
+            format!("the edit to {present} is still under way: {who} runs {runs}"),
+            format!(
+                "wait until it is done (kubectl get clusterupgrade); to land elsewhere on the way, set {UNSAFE_VERSION} in the same edit"
+            ),
+        ))
+    }
+
+    fn left_behind(&self, worker: &SeenWorker, target: &KubeVersion, steps: &[Step<'_>]) -> Option<Finding> {
+        let mut at = &worker.versions.lowest;
+        let what = match worker.moved_by {
+            MovedBy::Hand => left_behind(worker, at, target)?,
+            MovedBy::Topology => steps.iter().find_map(|step| {
+                let what = left_behind(worker, at, step.version());
+                if step.who() == Who::All {
+                    at = step.version();
+                }
+                what
+            })?,
+        };
+        Some(self.deny(Rule::WorkersInReach, VERSION, what, "upgrade or delete it first"))
+    }
+}

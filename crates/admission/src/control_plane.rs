@@ -1,0 +1,219 @@
+//! Control planes: what an edit of the version or of the components does to what runs.
+
+use instar_api::Rule;
+use instar_capi::{ControlPlaneSpec, ControlPlaneStatus, KubeadmControlPlane, Reference};
+use instar_catalog::{Role, etcd::Etcd};
+use instar_domain::{KubeVersion, skew};
+
+use crate::{
+    Finding,
+    edit::{Edit, called, cluster_of, finding},
+    known::{Observed, SeenWorker, Versions},
+    reference,
+    release_agrees::{self, Machines},
+    worker::left_behind,
+};
+
+const KUBEADM: &str = "KubeadmControlPlane";
+const VERSION: &str = "spec.version";
+const ETCD: &str = "spec.kubeadmConfigSpec.clusterConfiguration.etcd.local.imageTag";
+const TEMPLATE: &str = "spec.machineTemplate.spec.infrastructureRef";
+
+/// The versions that a control plane's machines run, as far as it says so. Where it says the lowest
+/// alone, what is asked may run already.
+#[must_use]
+pub fn observed(spec: &ControlPlaneSpec, status: &ControlPlaneStatus) -> Option<Versions> {
+    Versions::of(&status.versions).or_else(|| {
+        let lowest: KubeVersion = status.version.as_deref()?.parse().ok()?;
+        let asked = spec.version.parse().unwrap_or_else(|_| lowest.clone());
+        let highest = lowest.clone().max(asked);
+        Some(Versions { lowest, highest })
+    })
+}
+
+/// Judges the creation or an edit of a control plane.
+#[must_use]
+pub fn judge(edit: Edit<'_, KubeadmControlPlane>, known: &dyn Observed) -> Vec<Finding> {
+    let control_plane = ControlPlane {
+        edit,
+        known,
+        namespace: edit.new.metadata.namespace.as_deref().unwrap_or_default(),
+        cluster: cluster_of(&edit.new.metadata),
+    };
+    control_plane.findings()
+}
+
+#[derive(Clone, Copy)]
+struct ControlPlane<'a> {
+    edit: Edit<'a, KubeadmControlPlane>,
+    known: &'a dyn Observed,
+    namespace: &'a str,
+    cluster: Option<&'a str>,
+}
+
+impl ControlPlane<'_> {
+    fn finding(&self, rule: Rule, field: &'static str, what: impl Into<String>, way_out: impl Into<String>) -> Finding {
+        finding(
+            rule,
+            called(self.edit.kind, &self.edit.new.metadata),
+            field,
+            what,
+            way_out,
+        )
+    }
+
+    fn findings(&self) -> Vec<Finding> {
+        let Edit { old, new, .. } = self.edit;
+        let mut findings = Vec::new();
+        if let Some(old) = old {
+            let versions = (old.spec.version.parse(), new.spec.version.parse());
+            // A text that is no version is the provider's to refuse.
+            if let (Ok(from), Ok(to)) = versions {
+                self.version(old, &from, &to, &mut findings);
+                if self.edit.kind == KUBEADM {
+                    self.etcd(old, &from, &to, &mut findings);
+                }
+            }
+        }
+        let template = |of: &KubeadmControlPlane| of.spec.machine_template.template().cloned();
+        if let Some(to) = template(new) {
+            let reference = reference::Move {
+                field: TEMPLATE,
+                from: old.and_then(template),
+                to,
+            };
+            self.template(&reference, &mut findings);
+        }
+        findings
+    }
+
+    fn template(&self, reference: &reference::Move, findings: &mut Vec<Finding>) {
+        let found = reference::judge(
+            reference,
+            self.namespace,
+            self.cluster,
+            self.edit.old.is_some(),
+            self.known,
+        );
+        findings.extend(
+            found
+                .into_iter()
+                .map(|(rule, what, way_out)| self.finding(rule, reference.field, what, way_out)),
+        );
+    }
+
+    fn version(&self, old: &KubeadmControlPlane, from: &KubeVersion, to: &KubeVersion, findings: &mut Vec<Finding>) {
+        if from == to {
+            return;
+        }
+        let running = observed(&old.spec, &old.status.clone().unwrap_or_default());
+        if to.minor() < from.minor() {
+            findings.extend(self.downgrade(to, running.as_ref()));
+        } else {
+            if let Some(running) = &running
+                && let Err(violation) = skew::api_servers(&running.lowest, to)
+            {
+                findings.push(self.finding(
+                    Rule::ApiServersTogether,
+                    VERSION,
+                    format!("{}, which an API server still runs, is {violation}", running.lowest),
+                    "wait until all of its machines run the version between",
+                ));
+            }
+            findings.extend(self.workers_left_behind(to));
+        }
+        findings.extend(self.release(to));
+    }
+
+    fn workers(&self) -> Vec<SeenWorker> {
+        self.cluster
+            .map(|cluster| self.known.workers(self.namespace, cluster))
+            .unwrap_or_default()
+    }
+
+    fn downgrade(&self, to: &KubeVersion, running: Option<&Versions>) -> Option<Finding> {
+        let newer = |version: &&KubeVersion| version.minor() > to.minor();
+        let own = running
+            .map(|running| &running.highest)
+            .filter(newer)
+            .map(|version| ("it".to_owned(), version.clone()));
+        let (who, runs) = own.or_else(|| {
+            let workers = self.workers();
+            let worker = workers.iter().find(|worker| newer(&&worker.versions.highest))?;
+            let called = format!("{} {}", worker.kind.as_str(), worker.name);
+            Some((called, worker.versions.highest.clone()))
+        })?;
+        Some(self.finding(
+            Rule::ControlPlaneDowngrade,
+            VERSION,
+            format!("{to} is a minor below {runs}, which {who} runs"),
+            format!(
+                "fix forward with another release of {}, or restore from a backup",
+                runs.minor()
+            ),
+        ))
+    }
+
+    fn workers_left_behind(&self, to: &KubeVersion) -> Vec<Finding> {
+        self.workers()
+            .iter()
+            .filter_map(|worker| left_behind(worker, &worker.versions.lowest, to))
+            .map(|what| self.finding(Rule::WorkersInReach, VERSION, what, "upgrade or delete it first"))
+            .collect()
+    }
+
+    fn etcd(&self, old: &KubeadmControlPlane, from: &KubeVersion, to: &KubeVersion, findings: &mut Vec<Finding>) {
+        let (before, after) = (etcd_of(&old.spec, from), etcd_of(&self.edit.new.spec, to));
+        if before == after {
+            return;
+        }
+        if !before.may_be_followed_by(&after) {
+            findings.push(self.finding(
+                Rule::EtcdStep,
+                ETCD,
+                format!("etcd {after} would follow etcd {before}, and etcd 3.6 may follow only on 3.5.26 or later"),
+                format!("first set this tag to 3.5.26-0 or later at {from}, and wait until all of its machines run it"),
+            ));
+        }
+        // Where no machine has come to the version yet, its etcd hasn't moved either.
+        let running = observed(&old.spec, &old.status.clone().unwrap_or_default());
+        let has_moved = running.is_none_or(|running| running.highest == *from);
+        if has_moved && after.is_minor_below(&before) {
+            findings.push(self.finding(
+                Rule::EtcdDowngrade,
+                ETCD,
+                format!("etcd {after} is a minor below etcd {before}, which runs"),
+                "keep the tag; an etcd is taken down a minor by etcdctl downgrade alone",
+            ));
+        }
+    }
+
+    /// The release of the version, and what it sets.
+    fn release(&self, to: &KubeVersion) -> Option<Finding> {
+        let new = &self.edit.new.spec;
+        let template = new.machine_template.template();
+        let machines = Machines {
+            role: Role::ControlPlane,
+            namespace: self.namespace,
+            template: template.map(|reference: &Reference| (TEMPLATE, reference)),
+            labels: &new.machine_template.metadata.labels,
+            kubeadm: (self.edit.kind == KUBEADM).then_some(&new.kubeadm_config_spec.cluster_configuration),
+        };
+        let (field, what) = release_agrees::disagreement(to, &machines, self.known)?;
+        Some(self.finding(
+            Rule::OneRollout,
+            field,
+            what,
+            "else every machine is replaced twice: put both in one edit, or let Instar do it (annotate the Cluster with upgrade.cluster.x-k8s.io/version)",
+        ))
+    }
+}
+
+fn etcd_of(spec: &ControlPlaneSpec, version: &KubeVersion) -> Etcd {
+    let etcd = &spec.kubeadm_config_spec.cluster_configuration.etcd;
+    match (&etcd.external, &etcd.local.image_tag) {
+        (Some(_), _) => Etcd::Elsewhere,
+        (None, Some(tag)) => Etcd::Tag(tag.clone()),
+        (None, None) => Etcd::Kubeadm(version.clone()),
+    }
+}

@@ -1,0 +1,72 @@
+//! An edit of an object, and whose it is.
+
+use instar_api::Rule;
+use instar_capi::labels::CLUSTER_NAME;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+use crate::Finding;
+
+/// An object before and after.
+#[derive(Debug)]
+pub struct Edit<'a, T> {
+    /// Its kind.
+    pub kind: &'a str,
+    /// As it is; nothing where it is created.
+    pub old: Option<&'a T>,
+    /// As it would be.
+    pub new: &'a T,
+}
+
+impl<T> Clone for Edit<'_, T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for Edit<'_, T> {}
+
+/// What a message calls an object.
+#[must_use]
+pub fn called(kind: &str, metadata: &ObjectMeta) -> String {
+    let name = metadata.name.as_deref().or(metadata.generate_name.as_deref());
+    let name = name.unwrap_or_default();
+    match metadata.namespace.as_deref() {
+        Some(namespace) if !namespace.is_empty() => format!("{kind} {namespace}/{name}"),
+        Some(_) | None => format!("{kind} {name}"),
+    }
+}
+
+/// The Cluster that an object belongs to, by its owner, else by its label.
+#[must_use]
+pub fn cluster_of(metadata: &ObjectMeta) -> Option<&str> {
+    let owners = metadata.owner_references.iter().flatten();
+    let owner = owners
+        .filter(|owner| owner.kind == "Cluster" && owner.api_version.starts_with("cluster.x-k8s.io/"))
+        .map(|owner| owner.name.as_str())
+        .next();
+    owner.or_else(|| metadata.labels.as_ref()?.get(CLUSTER_NAME).map(String::as_str))
+}
+
+/// Whether a controller made the object and answers for it.
+#[must_use]
+pub fn is_controlled(metadata: &ObjectMeta) -> bool {
+    let mut owners = metadata.owner_references.iter().flatten();
+    owners.any(|owner| owner.controller == Some(true))
+}
+
+pub(crate) fn finding(
+    rule: Rule,
+    object: String,
+    field: &'static str,
+    what: impl Into<String>,
+    way_out: impl Into<String>,
+) -> Finding {
+    Finding {
+        rule,
+        object,
+        field,
+        what: what.into(),
+        way_out: way_out.into(),
+        of: None,
+    }
+}

@@ -1,0 +1,102 @@
+//! A broken rule: which one, which object, which field, which value, and the way out.
+
+use std::fmt;
+
+use instar_api::Rule;
+
+/// How many characters a warning may have: kubectl shows one on a line.
+/// Source: the documentation of `AdmissionResponse.warnings`.
+const WARNING: usize = 120;
+
+/// A rule that an edit breaks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// The rule.
+    pub rule: Rule,
+    /// Kind, namespace and name.
+    pub object: String,
+    /// The field, as kubectl writes it.
+    pub field: &'static str,
+    /// What is wrong, with the value.
+    pub what: String,
+    /// What to do.
+    pub way_out: String,
+    /// The Cluster whose policies count, where it isn't the one that the edited object belongs to.
+    pub of: Option<Box<ClusterName>>,
+}
+
+/// A Cluster's name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClusterName {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            rule,
+            object,
+            field,
+            what,
+            way_out,
+            of: _,
+        } = self;
+        write!(f, "{object}: {field}: {what}; {way_out} [rule {rule}]")
+    }
+}
+
+/// A text as warnings, each short enough for a line.
+#[must_use]
+pub fn lines(text: &str) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut line = String::new();
+    let mut length = 0;
+    for word in text.split_whitespace() {
+        let mut word: Vec<char> = word.chars().collect();
+        if length > 0 && length + 1 + word.len() > WARNING {
+            lines.push(std::mem::take(&mut line));
+            length = 0;
+        }
+        while word.len() > WARNING {
+            lines.push(word.drain(..WARNING).collect());
+        }
+        if length > 0 {
+            line.push(' ');
+            length += 1;
+        }
+        length += word.len();
+        line.extend(word);
+    }
+    if !line.is_empty() {
+        lines.push(line);
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn long_texts_are_split_between_words() {
+        let text = "word ".repeat(60);
+        let lines = lines(&text);
+        assert_eq!(lines.len(), 3);
+        assert_eq!(lines[0].len(), 119);
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_is_lost_and_no_line_is_long(text in "([a-zä/-]{1,150} ){0,20}") {
+            let lines = lines(&text);
+            let letters = |text: &str| text.chars().filter(|letter| !letter.is_whitespace()).collect::<String>();
+            prop_assert_eq!(letters(&lines.concat()), letters(&text));
+            prop_assert!(lines.iter().all(|line| (1..=WARNING).contains(&line.chars().count())));
+        }
+    }
+}

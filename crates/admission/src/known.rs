@@ -1,0 +1,303 @@
+//! What the rules may know beside the request: the objects as the last events have shown them.
+//!
+//! Every answer comes from memory, at once. What isn't known is a value of its own ([`Seen`],
+//! `None`), so that a rule has to say what becomes of it.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use instar_api::{Adjustable, Enforcement, Rule, UpgradePolicySpec};
+use instar_capi::{ClusterClass, KubeadmControlPlane, Reference, Topology, VersionCount};
+use instar_catalog::Catalog;
+use instar_domain::{JsonPointer, KubeVersion, skew::ApiServers};
+use jiff::{Timestamp, civil::Date, tz::TimeZone};
+use serde_json::Value;
+
+/// What is known.
+pub trait Observed: Send + Sync + 'static {
+    /// The time.
+    fn now(&self) -> Timestamp;
+
+    /// The catalog.
+    fn catalog(&self) -> Arc<Catalog>;
+
+    /// A ClusterClass.
+    fn class(&self, namespace: &str, name: &str) -> Option<Arc<ClusterClass>>;
+
+    /// A Cluster.
+    fn cluster(&self, namespace: &str, name: &str) -> Option<Arc<SeenCluster>>;
+
+    /// The Clusters of a class, by their keys.
+    fn clusters_of(&self, class_namespace: &str, class: &str) -> Vec<Arc<SeenCluster>>;
+
+    /// The Clusters that are pinned to a release, as namespace/name.
+    fn pinned_to(&self, release: &str) -> Vec<String>;
+
+    /// The ClusterUpgrades that are not over and have a release on their path, as namespace/name.
+    fn upgrading_to(&self, release: &str) -> Vec<String>;
+
+    /// The KubeadmControlPlane of a Cluster.
+    fn control_plane(&self, namespace: &str, cluster: &str) -> Option<Arc<KubeadmControlPlane>>;
+
+    /// The workers of a Cluster: MachineDeployments, MachinePools, and MachineSets and Machines that
+    /// nothing owns, by kind and name.
+    fn workers(&self, namespace: &str, cluster: &str) -> Vec<SeenWorker>;
+
+    /// A template.
+    fn template(&self, template: &TemplateKey<'_>) -> Seen<Arc<SeenTemplate>>;
+
+    /// What refers to a template, and isn't being deleted.
+    fn users_of(&self, template: &TemplateKey<'_>) -> Vec<TemplateUser>;
+
+    /// Until when a template is kept for the way back.
+    fn kept(&self, template: &TemplateKey<'_>) -> Option<Kept>;
+
+    /// The ClusterUpgrades of a Cluster that are not over.
+    fn upgrades(&self, namespace: &str, cluster: &str) -> Vec<SeenUpgrade>;
+
+    /// The policies of a namespace.
+    fn policies(&self, namespace: &str) -> Vec<Arc<UpgradePolicySpec>>;
+
+    /// The day, in UTC.
+    fn today(&self) -> Date {
+        self.now().to_zoned(TimeZone::UTC).date()
+    }
+}
+
+/// Something that may not be known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Seen<T> {
+    /// It is there.
+    There(T),
+    /// It isn't there.
+    Absent,
+    /// Nobody looks at its kind, and this is why.
+    Unwatched(String),
+}
+
+/// A Cluster, as far as it is kept.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct SeenCluster {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// Its labels, by which policies select it.
+    pub labels: BTreeMap<String, String>,
+    /// Whether it goes on.
+    pub life: Life,
+    /// What its class is to make of it.
+    pub topology: Option<Topology>,
+    /// The text of its pins.
+    pub pins: Option<String>,
+    /// Its control plane.
+    pub control_plane: Option<Reference>,
+    /// What it says of its control plane's versions.
+    pub versions: Option<Versions>,
+}
+
+/// Whether something goes on.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Life {
+    /// It does.
+    #[default]
+    Live,
+    /// It is paused, as `clusterctl move` does before it copies.
+    Paused,
+    /// It is being deleted.
+    Deleting,
+}
+
+/// The lowest and the highest of the versions that run.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Versions {
+    /// The lowest.
+    pub lowest: KubeVersion,
+    /// The highest.
+    pub highest: KubeVersion,
+}
+
+impl Versions {
+    /// Of what a status counts. What can't be read, which Cluster API doesn't write, is left out.
+    #[must_use]
+    pub fn of(counts: &[VersionCount]) -> Option<Self> {
+        let versions: Vec<KubeVersion> = counts.iter().filter_map(|count| count.version.parse().ok()).collect();
+        Some(Self {
+            lowest: versions.iter().min()?.clone(),
+            highest: versions.into_iter().max()?,
+        })
+    }
+
+    /// As the API servers of a control plane.
+    #[must_use]
+    pub fn api_servers(&self) -> ApiServers {
+        ApiServers::observed([&self.lowest, &self.highest]).unwrap_or_else(|| ApiServers::at(&self.lowest))
+    }
+
+    /// With one more.
+    #[must_use]
+    pub fn with(self, version: &KubeVersion) -> Self {
+        Self {
+            lowest: self.lowest.min(version.clone()),
+            highest: self.highest.max(version.clone()),
+        }
+    }
+}
+
+/// Workers that share a version.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SeenWorker {
+    /// What they are.
+    pub kind: WorkerKind,
+    /// The name.
+    pub name: String,
+    /// Who moves them.
+    pub moved_by: MovedBy,
+    /// The versions: of what is asked and of the machines that there are.
+    pub versions: Versions,
+}
+
+/// Which of the kinds of workers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum WorkerKind {
+    /// A MachineDeployment.
+    MachineDeployment,
+    /// A MachineSet that no MachineDeployment owns.
+    MachineSet,
+    /// A MachinePool.
+    MachinePool,
+    /// A Machine that nothing owns.
+    Machine,
+}
+
+impl WorkerKind {
+    /// The kind's name.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::MachineDeployment => "MachineDeployment",
+            Self::MachineSet => "MachineSet",
+            Self::MachinePool => "MachinePool",
+            Self::Machine => "Machine",
+        }
+    }
+}
+
+/// Who moves workers to another version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum MovedBy {
+    /// Cluster API's topology controller.
+    Topology,
+    /// Somebody else: a person, Git, a ClusterUpgrade.
+    Hand,
+}
+
+/// A template's name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TemplateKey<'a> {
+    /// The API group.
+    pub group: &'a str,
+    /// The kind.
+    pub kind: &'a str,
+    /// The namespace.
+    pub namespace: &'a str,
+    /// The name.
+    pub name: &'a str,
+}
+
+impl<'a> TemplateKey<'a> {
+    /// The template that a reference of an object in a namespace names.
+    #[must_use]
+    pub fn of(namespace: &'a str, reference: &'a Reference) -> Self {
+        Self {
+            group: &reference.api_group,
+            kind: &reference.kind,
+            namespace,
+            name: &reference.name,
+        }
+    }
+}
+
+/// A template, as far as it is kept.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SeenTemplate {
+    /// The names of the Clusters that it belongs to, by its owners and its label; none where it is
+    /// nobody's yet.
+    pub clusters: Vec<String>,
+    /// The release that Instar minted it for.
+    pub release: Option<String>,
+    /// Its `spec`, as JSON text.
+    pub spec: String,
+}
+
+impl SeenTemplate {
+    /// The value at a pointer that begins with `/spec`.
+    #[must_use]
+    pub fn at(&self, pointer: &JsonPointer) -> Option<Value> {
+        let spec: Value = serde_json::from_str(&self.spec).ok()?;
+        spec.pointer(pointer.as_str().strip_prefix("/spec")?).cloned()
+    }
+}
+
+/// Something that refers to a template.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TemplateUser {
+    /// The kind.
+    pub kind: String,
+    /// The name.
+    pub name: String,
+    /// The Cluster, where it belongs to one.
+    pub cluster: Option<String>,
+}
+
+/// Why a template that nothing refers to stays.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kept {
+    /// The ClusterUpgrade that minted over it.
+    pub upgrade: String,
+    /// Its Cluster.
+    pub cluster: String,
+    /// Until when; absent while the upgrade goes on.
+    pub until: Option<Timestamp>,
+}
+
+/// A ClusterUpgrade that is not over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SeenUpgrade {
+    /// Its name.
+    pub name: String,
+    /// Where to, as it was written.
+    pub target: String,
+    /// The releases on its path.
+    pub path: Vec<String>,
+}
+
+/// The versions that a Cluster's control plane runs, as far as anything says so: of kubeadm's the
+/// object itself, of others what the Cluster has read of it. One that has no machine yet runs what
+/// is asked.
+#[must_use]
+pub fn running(known: &dyn Observed, namespace: &str, cluster: &str) -> Option<Versions> {
+    if let Some(control_plane) = known.control_plane(namespace, cluster) {
+        let status = control_plane.status.clone().unwrap_or_default();
+        return crate::control_plane::observed(&control_plane.spec, &status).or_else(|| {
+            let asked: KubeVersion = control_plane.spec.version.parse().ok()?;
+            Some(Versions {
+                lowest: asked.clone(),
+                highest: asked,
+            })
+        });
+    }
+    known.cluster(namespace, cluster)?.versions.clone()
+}
+
+/// What becomes of edits that break a rule, for a Cluster with these labels: of the policies that
+/// select it, the strictest, else the rule's default.
+#[must_use]
+pub fn enforcement(rule: Rule, policies: &[Arc<UpgradePolicySpec>], labels: &BTreeMap<String, String>) -> Enforcement {
+    let settings = policies
+        .iter()
+        .filter(|policy| policy.selects(labels))
+        .flat_map(|policy| &policy.rules)
+        .filter(|setting| setting.rule == rule && rule.adjustable() == Adjustable::ByPolicy)
+        .map(|setting| setting.enforcement);
+    settings.max().unwrap_or_else(|| crate::about(rule).default)
+}

@@ -1,0 +1,78 @@
+//! References to templates: one that is there, of the right kind, and nobody else's.
+
+use instar_api::Rule;
+use instar_capi::Reference;
+
+use crate::known::{Observed, Seen, TemplateKey};
+
+/// A reference, before and after.
+pub(crate) struct Move {
+    /// Its field.
+    pub(crate) field: &'static str,
+    /// What it named.
+    pub(crate) from: Option<Reference>,
+    /// What it would name.
+    pub(crate) to: Reference,
+}
+
+/// What is wrong with a reference that is new: the rule, what, and the way out.
+pub(crate) fn judge(
+    reference: &Move,
+    namespace: &str,
+    cluster: Option<&str>,
+    is_update: bool,
+    known: &dyn Observed,
+) -> Vec<(Rule, String, String)> {
+    let Move { from, to, .. } = reference;
+    if from.as_ref() == Some(to) {
+        return Vec::new();
+    }
+    if let Some(wrong) = wrong_kind(from.as_ref(), to) {
+        return vec![wrong];
+    }
+    let Reference { kind, name, .. } = to;
+    match known.template(&TemplateKey::of(namespace, to)) {
+        Seen::There(template) => {
+            let owner = template.clusters.first();
+            let is_foreign = cluster.is_some_and(|cluster| template.clusters.iter().all(|owner| owner != cluster));
+            match owner {
+                Some(owner) if is_foreign => vec![(
+                    Rule::TemplateForeign,
+                    format!("{kind} {name} belongs to Cluster {owner}"),
+                    "copy it, and point to the copy: it goes with its Cluster".to_owned(),
+                )],
+                Some(_) | None => Vec::new(),
+            }
+        }
+        Seen::Absent if is_update => vec![(
+            Rule::TemplateExists,
+            format!("{kind} {name} does not exist"),
+            "create it first; if it was created just now, try again".to_owned(),
+        )],
+        Seen::Absent => vec![(
+            Rule::TemplateToCome,
+            format!("{kind} {name} does not exist yet"),
+            "create it, or no machine will come".to_owned(),
+        )],
+        Seen::Unwatched(why) => vec![(
+            Rule::TemplateUnseen,
+            format!("{kind} {name} can't be looked at: {why}"),
+            "apply the role of its provider (config/providers), or leave this rule off".to_owned(),
+        )],
+    }
+}
+
+fn wrong_kind(from: Option<&Reference>, to: &Reference) -> Option<(Rule, String, String)> {
+    let is_template = to.kind.ends_with("Template");
+    let changed = from.filter(|from| (&from.api_group, &from.kind) != (&to.api_group, &to.kind));
+    let what = match changed {
+        _ if !is_template => format!("{} is not a template's kind", to.kind),
+        Some(from) => format!("{} would take the place of {}", to.kind, from.kind),
+        None => return None,
+    };
+    let way_out = from.map_or_else(
+        || "name a machine template".to_owned(),
+        |from| format!("name a {} as before", from.kind),
+    );
+    Some((Rule::TemplateKind, what, way_out))
+}

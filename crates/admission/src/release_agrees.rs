@@ -1,0 +1,126 @@
+//! Whether an edit of a version carries what the version's release sets.
+
+use std::collections::BTreeMap;
+
+use instar_api::Values;
+use instar_capi::{ClusterConfiguration, Reference};
+use instar_catalog::{Pool, Release, Role};
+use instar_domain::KubeVersion;
+
+use crate::known::{Observed, Seen, SeenTemplate, TemplateKey};
+
+/// The machines of a control plane or of a pool, as an edit would have them.
+pub(crate) struct Machines<'a> {
+    pub(crate) role: Role,
+    pub(crate) namespace: &'a str,
+    /// The field and the template.
+    pub(crate) template: Option<(&'static str, &'a Reference)>,
+    pub(crate) labels: &'a BTreeMap<String, String>,
+    /// Of a KubeadmControlPlane.
+    pub(crate) kubeadm: Option<&'a ClusterConfiguration>,
+}
+
+/// The field that disagrees with every release of the version, and what it should be. Nothing where
+/// the catalog has no such version: then nobody says what it should be.
+pub(crate) fn disagreement(
+    version: &KubeVersion,
+    machines: &Machines<'_>,
+    known: &dyn Observed,
+) -> Option<(&'static str, String)> {
+    let catalog = known.catalog();
+    let rows = catalog.rows_of(version);
+    let template = machines.template.and_then(|(_, reference)| {
+        match known.template(&TemplateKey::of(machines.namespace, reference)) {
+            Seen::There(template) => Some(template),
+            Seen::Absent | Seen::Unwatched(_) => None,
+        }
+    });
+    let against = |row: &Release| disagrees(row, machines, template.as_deref());
+    // A row that has nothing for these machines says nothing of them, where another one does.
+    let says = |row: &&Release| {
+        let image = machines
+            .template
+            .and_then(|(_, reference)| row.image(&pool(machines, reference)));
+        image.is_some()
+    };
+    let mut candidates: Vec<&Release> = rows.iter().filter(says).collect();
+    if candidates.is_empty() {
+        candidates.extend(rows);
+    }
+    if candidates.iter().any(|row| against(row).is_none()) {
+        return None;
+    }
+    let best = catalog.best(version, known.today());
+    let best = best.filter(|best| candidates.iter().any(|row| row.name() == best.name()));
+    against(best.or_else(|| candidates.last().copied())?)
+}
+
+fn disagrees(
+    row: &Release,
+    machines: &Machines<'_>,
+    template: Option<&SeenTemplate>,
+) -> Option<(&'static str, String)> {
+    let image = machines
+        .template
+        .zip(template)
+        .and_then(|((field, reference), template)| {
+            // What Instar minted for the release may have been patched on purpose.
+            if template.release.as_deref() == Some(row.name()) {
+                return None;
+            }
+            let pool = Pool {
+                role: machines.role,
+                group: &reference.api_group,
+                kind: &reference.kind,
+                labels: machines.labels,
+            };
+            let what = differs(row, row.image(&pool)?, reference, template)?;
+            Some((field, what))
+        });
+    image.or_else(|| components(row, machines.kubeadm?))
+}
+
+fn pool<'a>(machines: &Machines<'a>, reference: &'a Reference) -> Pool<'a> {
+    Pool {
+        role: machines.role,
+        group: &reference.api_group,
+        kind: &reference.kind,
+        labels: machines.labels,
+    }
+}
+
+fn differs(row: &Release, values: &Values, reference: &Reference, template: &SeenTemplate) -> Option<String> {
+    values.iter().find_map(|(pointer, wanted)| {
+        let has = template.at(pointer);
+        (has.as_ref() != Some(wanted)).then(|| {
+            format!(
+                "release {} needs {wanted} at {pointer} of {} {}, which has {}",
+                row.name(),
+                reference.kind,
+                reference.name,
+                has.map_or_else(|| "nothing there".to_owned(), |has| has.to_string()),
+            )
+        })
+    })
+}
+
+fn components(row: &Release, configuration: &ClusterConfiguration) -> Option<(&'static str, String)> {
+    let leaves = |name: &str, wanted: &str, has: Option<&str>| {
+        (has != Some(wanted)).then(|| {
+            format!(
+                "release {} needs {name} {wanted}, and the edit leaves {}",
+                row.name(),
+                has.unwrap_or("kubeadm's own")
+            )
+        })
+    };
+    let etcd = row
+        .etcd_tag()
+        .filter(|_| configuration.etcd.external.is_none())
+        .and_then(|tag| leaves("etcd", tag, configuration.etcd.local.image_tag.as_deref()))
+        .map(|what| ("spec.kubeadmConfigSpec.clusterConfiguration.etcd.local.imageTag", what));
+    etcd.or_else(|| {
+        let what = leaves("CoreDNS", row.core_dns_tag()?, configuration.dns.image_tag.as_deref())?;
+        Some(("spec.kubeadmConfigSpec.clusterConfiguration.dns.imageTag", what))
+    })
+}

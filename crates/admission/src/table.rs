@@ -1,0 +1,196 @@
+//! The table of rules: all that is said of a rule, in one place.
+//!
+//! The webhook configuration with its conditions, the page of rules and the list of tests are made
+//! of it.
+
+mod cluster;
+mod machines;
+mod objects;
+
+use instar_api::{Enforcement, Rule};
+
+use crate::Status;
+
+/// What is said of a rule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct About {
+    /// What it guards, in a sentence.
+    pub guards: &'static str,
+    /// Where it comes from: a page of the field, or of our own docs.
+    pub source: &'static str,
+    /// What its messages say is wrong; `{}` stands for a name or a value.
+    pub messages: &'static [&'static str],
+    /// What to do, where the message has nothing nearer to say.
+    pub way_out: &'static str,
+    /// What becomes of an edit that breaks it, where no policy says anything else.
+    pub default: Enforcement,
+    /// A refusal's code and reason.
+    pub status: Status,
+    /// Which edits it is held against.
+    pub on: &'static [On],
+    /// Whether the change alone breaks it, whatever else is known.
+    pub breach: Breach,
+}
+
+/// What breaks a rule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Breach {
+    /// The change itself: CEL can say it, in a ValidatingAdmissionPolicy that needs no server.
+    TheChange,
+    /// What the change does to other objects, or what is in it.
+    ItsEffect,
+}
+
+/// Edits of one kind of object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct On {
+    /// The kind of object.
+    pub guard: Guard,
+    /// What has to change for the rule to be asked.
+    pub changes: &'static [Change],
+}
+
+/// A kind of object that is guarded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Guard {
+    /// Clusters.
+    Cluster,
+    /// Control planes of any provider.
+    ControlPlane,
+    /// MachineDeployments, MachineSets, MachinePools and Machines.
+    Worker,
+    /// ClusterClasses.
+    ClusterClass,
+    /// Machine templates of any provider.
+    MachineTemplate,
+    /// KubeadmConfigTemplates.
+    BootstrapTemplate,
+    /// KubernetesReleases.
+    KubernetesRelease,
+    /// ClusterUpgrades.
+    ClusterUpgrade,
+    /// UpgradePolicies.
+    UpgradePolicy,
+}
+
+impl Guard {
+    /// All of them.
+    pub const ALL: [Self; 9] = [
+        Self::Cluster,
+        Self::ControlPlane,
+        Self::Worker,
+        Self::ClusterClass,
+        Self::MachineTemplate,
+        Self::BootstrapTemplate,
+        Self::KubernetesRelease,
+        Self::ClusterUpgrade,
+        Self::UpgradePolicy,
+    ];
+
+    /// What changes of its objects any rule asks about, each once.
+    #[must_use]
+    pub fn changes(self) -> Vec<Change> {
+        let mut changes: Vec<Change> = Rule::ALL
+            .iter()
+            .flat_map(|rule| about(*rule).on)
+            .filter(|on| on.guard == self)
+            .flat_map(|on| on.changes)
+            .copied()
+            .collect();
+        changes.sort_unstable();
+        changes.dedup();
+        changes
+    }
+}
+
+/// A change of an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Change {
+    /// It is created.
+    Created,
+    /// It is deleted.
+    Deleted,
+    /// Its Kubernetes version.
+    Version,
+    /// A Cluster's class.
+    Class,
+    /// The set of a Cluster's pools: their names and classes.
+    Pools,
+    /// A Cluster's pins.
+    Pins,
+    /// The templates that it points to.
+    Template,
+    /// The images of etcd and CoreDNS.
+    Components,
+    /// What a class renders, and into what.
+    Wiring,
+    /// `spec.template.spec`.
+    MachinesSpec,
+    /// `spec.template.metadata`.
+    MachinesMetadata,
+    /// Its `spec`.
+    Spec,
+}
+
+/// What is said of a rule.
+#[must_use]
+pub const fn about(rule: Rule) -> About {
+    match rule {
+        Rule::ClassKnown => cluster::CLASS_KNOWN,
+        Rule::ReleaseInCatalog => cluster::RELEASE_IN_CATALOG,
+        Rule::NoDowngrade => cluster::NO_DOWNGRADE,
+        Rule::Path => cluster::PATH,
+        Rule::UpgradesFrom => cluster::UPGRADES_FROM,
+        Rule::EtcdStep => cluster::ETCD_STEP,
+        Rule::ImageForPool => cluster::IMAGE_FOR_POOL,
+        Rule::WiringRenders => cluster::WIRING_RENDERS,
+        Rule::PinsByHand => cluster::PINS_BY_HAND,
+        Rule::OneChange => cluster::ONE_CHANGE,
+        Rule::WorkersInReach => cluster::WORKERS_IN_REACH,
+        Rule::ControlPlaneDowngrade => machines::CONTROL_PLANE_DOWNGRADE,
+        Rule::ApiServersTogether => machines::API_SERVERS_TOGETHER,
+        Rule::EtcdDowngrade => machines::ETCD_DOWNGRADE,
+        Rule::OneRollout => machines::ONE_ROLLOUT,
+        Rule::TemplateExists => machines::TEMPLATE_EXISTS,
+        Rule::TemplateToCome => machines::TEMPLATE_TO_COME,
+        Rule::TemplateUnseen => machines::TEMPLATE_UNSEEN,
+        Rule::TemplateKind => machines::TEMPLATE_KIND,
+        Rule::TemplateForeign => machines::TEMPLATE_FOREIGN,
+        Rule::WorkerNotNewer => machines::WORKER_NOT_NEWER,
+        Rule::WorkerNotTooOld => machines::WORKER_NOT_TOO_OLD,
+        Rule::KubeadmJoin => machines::KUBEADM_JOIN,
+        Rule::ControlPlaneKnown => machines::CONTROL_PLANE_KNOWN,
+        Rule::WiringKept => cluster::WIRING_KEPT,
+        Rule::TemplateImmutable => objects::TEMPLATE_IMMUTABLE,
+        Rule::TemplateMetadata => objects::TEMPLATE_METADATA,
+        Rule::BootstrapTemplate => objects::BOOTSTRAP_TEMPLATE,
+        Rule::TemplateInUse => objects::TEMPLATE_IN_USE,
+        Rule::TemplateKept => objects::TEMPLATE_KEPT,
+        Rule::ReleaseReadable => objects::RELEASE_READABLE,
+        Rule::ReleaseInUse => objects::RELEASE_IN_USE,
+        Rule::UpgradeReadable => objects::UPGRADE_READABLE,
+        Rule::UpgradeTarget => objects::UPGRADE_TARGET,
+        Rule::UpgradePools => objects::UPGRADE_POOLS,
+        Rule::OneUpgrade => objects::ONE_UPGRADE,
+        Rule::PolicyReadable => objects::POLICY_READABLE,
+        Rule::BreakGlass => objects::BREAK_GLASS,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_rule_is_held_against_something() {
+        for rule in Rule::ALL {
+            let about = about(*rule);
+            let everywhere = *rule == Rule::BreakGlass;
+            assert_eq!(about.on.is_empty(), everywhere, "{rule}");
+            assert!(!about.messages.is_empty() && !about.way_out.is_empty(), "{rule}");
+        }
+        for guard in Guard::ALL {
+            assert!(!guard.changes().is_empty(), "{guard:?}");
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! Clusters and their classes: the path, the pins, the wiring.
+
+use instar_api::Enforcement;
+
+use super::{About, Breach, Change, Guard, On};
+use crate::Status;
+
+const CLASS: &str = "https://cluster-api.sigs.k8s.io/tasks/experimental-features/cluster-class/";
+const CATALOG: &str = "docs/catalog.md";
+const TOPOLOGY: &str =
+    "https://cluster-api.sigs.k8s.io/tasks/experimental-features/cluster-class/operate-cluster#upgrade-a-cluster";
+const PLAN: &str = "https://github.com/kubernetes-sigs/cluster-api/blob/main/docs/proposals/20250513-chained-and-efficient-upgrades-for-clusters-with-managed-topologies.md";
+const ZOMBIES: &str = "https://etcd.io/blog/2025/zombie_members_upgrade/";
+const PATCHES: &str = "https://cluster-api.sigs.k8s.io/tasks/experimental-features/cluster-class/write-clusterclass#clusterclass-with-patches";
+const PINS: &str = "docs/wiring.md";
+const SKEW: &str = "https://kubernetes.io/releases/version-skew-policy/";
+
+pub(super) const CLASS_KNOWN: About = About {
+    guards: "A Cluster is created, or moved to another version or class, only when its ClusterClass has been seen.",
+    source: CLASS,
+    messages: &["ClusterClass {} is not known"],
+    way_out: "create the class first, or try again if it was created just now",
+    default: Enforcement::Enforce,
+    status: Status::Forbidden,
+    on: &[On {
+        guard: Guard::Cluster,
+        changes: &[Change::Created, Change::Version, Change::Class],
+    }],
+    breach: Breach::ItsEffect,
+};
+
+pub(super) const RELEASE_IN_CATALOG: About = About {
+    guards: "`spec.topology.version` is a version, a prefix (`v1.36`) or the name of a KubernetesRelease.",
+    source: CATALOG,
+    messages: &["{} is not in the catalog; {}", "{}"],
+    way_out: "set a version that the catalog has, or create its release",
+    default: Enforcement::Enforce,
+    status: Status::Invalid,
+    on: &[On {
+        guard: Guard::Cluster,
+        changes: &[Change::Created, Change::Version, Change::Pins],
+    }],
+    breach: Breach::ItsEffect,
+};
+
+pub(super) const NO_DOWNGRADE: About = About {
+    guards: "`spec.topology.version` never goes down.",
+    source: TOPOLOGY,
+    messages: &["{} is older than {}, which runs"],
+    way_out: "fix forward with another release, or restore from a backup",
+    default: Enforcement::Enforce,
+    status: Status::Invalid,
+    on: &[On {
+        guard: Guard::Cluster,
+        changes: &[Change::Version],
+    }],
+    breach: Breach::ItsEffect,
+};
+
+pub(super) const PATH: About = About {
+    guards: "Cluster API finds a path from the present version to the target, the skew of Kubernetes holds on it, and each of its steps has a release.",
+    source: PLAN,
+    messages: &["{}"],
+    way_out: "go there in more than one edit, or create the release that is missing",
+    default: Enforcement::Enforce,
+    status: Status::Invalid,
+    on: &[On {
+        guard: Guard::Cluster,
+        changes: &[Change::Version],
+    }],
+    breach: Breach::ItsEffect,
+};
+
+pub(super) const UPGRADES_FROM: About = About {
+    guards: "The release of each step accepts the version before it (`spec.upgradesFrom`).",
+    source: CATALOG,
+    messages: &["release {} ({}) upgrades from {}, and {} comes before it"],
+    way_out: "go first to a version that it upgrades from, or to a release that accepts this one",
+    default: Enforcement::Enforce,
+    status: Status::Invalid,
+    on: &[On {
+        guard: Guard::Cluster,
+        changes: &[Change::Version],
+    }],
+    breach: Breach::ItsEffect,
+};
+
+pub(super) const ETCD_STEP: About = About {
+    guards: "etcd 3.6 follows only after etcd 3.5.26 or later has run.",
+    source: ZOMBIES,
+    messages: &[
+        "release {} ({}) runs etcd {} after etcd {} of {}, and etcd 3.6 may follow only on 3.5.26 or later",
+        "etcd {} would follow etcd {}, and etcd 3.6 may follow only on 3.5.26 or later",
+    ],
+    way_out: "first move to a release of the same version with etcd 3.5.26 or later",
+    default: Enforcement::Enforce,
+    status: Status::Invalid,
+    on: &[
+        On {
+            guard: Guard::Cluster,
+            changes: &[Change::Version],
+        },
+        On {
+            guard: Guard::ControlPlane,
+            changes: &[Change::Version, Change::Components],
+        },
+    ],
+    breach: Breach::ItsEffect,
+};
+
+pub(super) const IMAGE_FOR_POOL: About = About {
+    guards: "The release of each step has an image for the control plane and for each pool that takes the step.",
+    source: CATALOG,
+    messages: &[
+        "release {} has no image for {}",
+        "release {} is not in the catalog, so the image of {} can't be found",
+    ],
+    way_out: "create a release with a higher revision and this image",
+    default: Enforcement::Enforce,
+    status: Status::Invalid,
+    on: &[On {
+        guard: Guard::Cluster,
+        changes: &[Change::Created, Change::Version, Change::Pools, Change::Pins],
+    }],
+    breach: Breach::ItsEffect,
+};
+
+pub(super) const WIRING_RENDERS: About = About {
+    guards: "The class' wiring renders every value that a pinned release sets, and every value that it renders is set.",
+    source: PATCHES,
+    messages: &["{}"],
+    way_out: "wire the class again: instar wire prints it",
+    default: Enforcement::Enforce,
+    status: Status::Forbidden,
+    on: &[On {
+        guard: Guard::Cluster,
+        changes: &[
+            Change::Created,
+            Change::Version,
+            Change::Class,
+            Change::Pools,
+            Change::Pins,
+        ],
+    }],
+    breach: Breach::ItsEffect,
+};
+
+pub(super) const PINS_BY_HAND: About = About {
+    guards: "The annotation `upgrade.cluster.x-k8s.io/releases` is edited by naming other releases of the same versions, and in no other way.",
+    source: PINS,
+    messages: &["{}"],
+    way_out: "leave the annotation out: admission writes it",
+    default: Enforcement::Enforce,
+    status: Status::Invalid,
+    on: &[On {
+        guard: Guard::Cluster,
+        changes: &[Change::Created, Change::Pins],
+    }],
+    breach: Breach::ItsEffect,
+};
+
+pub(super) const ONE_CHANGE: About = About {
+    guards: "The version of a topology cluster is edited when the last edit has arrived everywhere.",
+    source: TOPOLOGY,
+    messages: &["the edit to {} is still under way: {} runs {}"],
+    way_out: "wait until it is done (kubectl get clusterupgrade), then edit the version",
+    default: Enforcement::Enforce,
+    status: Status::Forbidden,
+    on: &[On {
+        guard: Guard::Cluster,
+        changes: &[Change::Version],
+    }],
+    breach: Breach::ItsEffect,
+};
+
+pub(super) const WORKERS_IN_REACH: About = About {
+    guards: "A new version of the control plane leaves no MachineDeployment, MachinePool, MachineSet or Machine more than three minors behind, or two where its kubelet is older than v1.25.",
+    source: SKEW,
+    messages: &[
+        "{} {} runs {}, which would be {} minors behind {}, where the limit is {}",
+        "{} {} runs {}, which would be of another major than {}",
+    ],
+    way_out: "upgrade or delete it first",
+    default: Enforcement::Enforce,
+    status: Status::Invalid,
+    on: &[
+        On {
+            guard: Guard::Cluster,
+            changes: &[Change::Version],
+        },
+        On {
+            guard: Guard::ControlPlane,
+            changes: &[Change::Version],
+        },
+    ],
+    breach: Breach::ItsEffect,
+};
+
+pub(super) const WIRING_KEPT: About = About {
+    guards: "A ClusterClass goes on rendering what its Clusters are pinned to. Else Cluster API would replace their machines with the bare template's, or stop their reconcile.",
+    source: PATCHES,
+    messages: &[
+        "Cluster {} is pinned to release {} ({}), and {}",
+        "Cluster {} is pinned to release {} ({}), and without the wiring its machines would be replaced by the bare template's",
+    ],
+    way_out: "wire it: instar wire prints the class with its wiring",
+    default: Enforcement::Enforce,
+    status: Status::Forbidden,
+    on: &[On {
+        guard: Guard::ClusterClass,
+        changes: &[Change::Wiring],
+    }],
+    breach: Breach::ItsEffect,
+};

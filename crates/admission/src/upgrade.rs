@@ -1,0 +1,91 @@
+//! ClusterUpgrades: what their schema can't say.
+
+use std::collections::BTreeSet;
+
+use instar_api::{ClusterUpgrade, OVER_ANNOTATION, RECORD_ANNOTATION, Rule, ValueAt};
+use instar_catalog::read_values;
+
+use crate::{
+    Finding,
+    edit::{Edit, called, finding},
+    known::{Life, Observed, WorkerKind, running},
+};
+
+/// Judges the creation or an edit of a ClusterUpgrade.
+#[must_use]
+pub fn judge(edit: Edit<'_, ClusterUpgrade>, known: &dyn Observed) -> Vec<Finding> {
+    let new = edit.new;
+    if new.metadata.deletion_timestamp.is_some() || edit.old.is_some_and(|old| old.spec == new.spec) {
+        return Vec::new();
+    }
+    let object = called(edit.kind, &new.metadata);
+    let say = |rule, field, what: String, way_out: &str| finding(rule, object.clone(), field, what, way_out);
+    let mut findings = Vec::new();
+    if let Some(what) = unreadable(new) {
+        findings.push(say(Rule::UpgradeReadable, "spec", what, "correct it"));
+    }
+
+    let namespace = new.metadata.namespace.as_deref().unwrap_or_default();
+    let cluster_name = &new.spec.cluster_name;
+    let annotations = new.metadata.annotations.as_ref();
+    let has = |name: &str| annotations.is_some_and(|annotations| annotations.contains_key(name));
+    // What is over, or a record that follows, does nothing of its own.
+    if has(OVER_ANNOTATION) || has(RECORD_ANNOTATION) {
+        return findings;
+    }
+    let present = running(known, namespace, cluster_name).map(|running| running.lowest);
+    let catalog = known.catalog();
+    if let Err(miss) = catalog.resolve(&new.spec.target, present.as_ref(), None, known.today()) {
+        findings.push(say(
+            Rule::UpgradeTarget,
+            "spec.target",
+            miss.to_string(),
+            "create its release, or the upgrade waits for it",
+        ));
+    }
+    let Some(cluster) = known.cluster(namespace, cluster_name) else {
+        return findings;
+    };
+    let workers = known.workers(namespace, cluster_name);
+    let deployments: BTreeSet<&str> = workers
+        .iter()
+        .filter(|worker| worker.kind == WorkerKind::MachineDeployment)
+        .map(|worker| worker.name.as_str())
+        .collect();
+    let pools = new.spec.pools.iter().map(|pool| ("spec.pools", &pool.name));
+    let order = new.spec.order.iter().map(|name| ("spec.order", name));
+    let missing = pools
+        .chain(order)
+        .filter(|(_, name)| !deployments.contains(name.as_str()));
+    findings.extend(missing.map(|(field, name)| {
+        say(
+            Rule::UpgradePools,
+            field,
+            format!("Cluster {cluster_name} has no MachineDeployment {name}"),
+            "correct the name, or it has no effect",
+        )
+    }));
+    // `clusterctl move` pauses, and creates all that there were.
+    if edit.old.is_none()
+        && cluster.life == Life::Live
+        && let Some(other) = known.upgrades(namespace, cluster_name).first()
+    {
+        findings.push(say(
+            Rule::OneUpgrade,
+            "spec.clusterName",
+            format!("ClusterUpgrade {} of Cluster {cluster_name} goes on", other.name),
+            "edit its target instead; a second one is refused by the controller",
+        ));
+    }
+    findings
+}
+
+fn unreadable(upgrade: &ClusterUpgrade) -> Option<String> {
+    let read = |at: String, values: &[ValueAt]| read_values(values).err().map(|error| format!("{at}.{error}"));
+    read("controlPlane.patches".to_owned(), &upgrade.spec.control_plane.patches).or_else(|| {
+        upgrade.spec.pools.iter().find_map(|pool| {
+            let at = |field: &str| format!("pools[{}].{field}", pool.name);
+            read(at("patches"), &pool.patches).or_else(|| read(at("bootstrapPatches"), &pool.bootstrap_patches))
+        })
+    })
+}

@@ -1,0 +1,241 @@
+//! Workers: MachineDeployments, MachineSets, MachinePools, Machines.
+
+use std::collections::BTreeMap;
+
+use instar_api::Rule;
+use instar_capi::{MachineSpec, Reference};
+use instar_catalog::Role;
+use instar_domain::{
+    KubeVersion,
+    skew::{self, SkewViolation},
+};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+use crate::{
+    Finding,
+    edit::{Edit, called, finding, is_controlled},
+    known::{Life, Observed, SeenWorker, WorkerKind, running},
+    reference,
+    release_agrees::{self, Machines},
+};
+
+/// A worker of any kind, as far as it is judged.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Worker {
+    /// Who it is.
+    pub metadata: ObjectMeta,
+    /// Its Cluster.
+    pub cluster: String,
+    /// Its machines' labels.
+    pub labels: BTreeMap<String, String>,
+    /// Its machines, or the Machine itself.
+    pub machines: MachineSpec,
+}
+
+/// What a message says of a worker at a version that an API server would leave behind. A worker that
+/// is newer is left alone: the control plane comes up to it.
+pub(crate) fn left_behind(worker: &SeenWorker, at: &KubeVersion, server: &KubeVersion) -> Option<String> {
+    let violation = match skew::kubelet(at, server) {
+        Ok(()) | Err(SkewViolation::Newer { .. } | SkewViolation::TooFarAhead { .. }) => return None,
+        Err(
+            violation @ (SkewViolation::TooFarBehind { .. }
+            | SkewViolation::OtherMajor { .. }
+            | SkewViolation::OtherMinor { .. }),
+        ) => violation,
+    };
+    let (kind, name) = (worker.kind.as_str(), &worker.name);
+    Some(format!("{kind} {name} runs {at}, which would be {violation}"))
+}
+
+/// Judges the creation or an edit of a worker.
+#[must_use]
+pub fn judge(kind: WorkerKind, edit: Edit<'_, Worker>, known: &dyn Observed) -> Vec<Finding> {
+    if is_controlled(&edit.new.metadata) {
+        // Who made it was judged.
+        return Vec::new();
+    }
+    let namespace = edit.new.metadata.namespace.as_deref().unwrap_or_default();
+    let cluster = known.cluster(namespace, &edit.new.cluster);
+    if cluster.is_some_and(|cluster| cluster.life == Life::Deleting) {
+        return Vec::new();
+    }
+    let judged = Judged {
+        kind,
+        edit,
+        known,
+        namespace,
+    };
+    let mut findings = judged.version();
+    findings.extend(judged.templates());
+    findings
+}
+
+#[derive(Clone, Copy)]
+struct Judged<'a> {
+    kind: WorkerKind,
+    edit: Edit<'a, Worker>,
+    known: &'a dyn Observed,
+    namespace: &'a str,
+}
+
+impl Judged<'_> {
+    fn finding(&self, rule: Rule, field: &'static str, what: impl Into<String>, way_out: impl Into<String>) -> Finding {
+        let object = called(self.kind.as_str(), &self.edit.new.metadata);
+        finding(rule, object, field, what, way_out)
+    }
+
+    const fn version_field(&self) -> &'static str {
+        match self.kind {
+            WorkerKind::Machine => "spec.version",
+            WorkerKind::MachineDeployment | WorkerKind::MachineSet | WorkerKind::MachinePool => {
+                "spec.template.spec.version"
+            }
+        }
+    }
+
+    fn version(&self) -> Vec<Finding> {
+        let Edit { old, new, .. } = self.edit;
+        if old.is_some_and(|old| old.machines.version == new.machines.version) {
+            return Vec::new();
+        }
+        // A text that is no version is Cluster API's to refuse.
+        let Ok(version) = new.machines.version.parse::<KubeVersion>() else {
+            return Vec::new();
+        };
+        let mut findings = self.skew(&version);
+        if old.is_some() {
+            findings.extend(self.release(&version));
+        }
+        findings
+    }
+
+    fn skew(&self, version: &KubeVersion) -> Vec<Finding> {
+        let cluster = &self.edit.new.cluster;
+        let Some(running) = running(self.known, self.namespace, cluster) else {
+            return self.unknown(version);
+        };
+        let field = self.version_field();
+        let highest = &running.highest;
+        match skew::kubelet_with(version, &running.api_servers()) {
+            Ok(()) => {}
+            Err(violation @ (SkewViolation::Newer { .. } | SkewViolation::TooFarAhead { .. })) => {
+                return vec![self.finding(
+                    Rule::WorkerNotNewer,
+                    field,
+                    format!("{version} is {violation}"),
+                    if version.minor() <= highest.minor() {
+                        "wait until the whole control plane runs it"
+                    } else {
+                        "upgrade the control plane first"
+                    },
+                )];
+            }
+            Err(
+                violation @ (SkewViolation::TooFarBehind { .. }
+                | SkewViolation::OtherMajor { .. }
+                | SkewViolation::OtherMinor { .. }),
+            ) => {
+                return vec![self.finding(
+                    Rule::WorkerNotTooOld,
+                    field,
+                    format!("{version} is {violation}"),
+                    format!("take a version of {}, or one that is nearer to it", highest.minor()),
+                )];
+            }
+        }
+        let joins_by_kubeadm = self
+            .edit
+            .new
+            .machines
+            .bootstrap
+            .config_ref
+            .as_ref()
+            .is_some_and(|config| config.kind.starts_with("KubeadmConfig"));
+        match skew::kubeadm_join(version, highest) {
+            Err(violation) if joins_by_kubeadm => vec![self.finding(
+                Rule::KubeadmJoin,
+                field,
+                format!("kubeadm {} is {violation}", version.minor()),
+                format!(
+                    "take a version of {}: Cluster API holds new machines of another minor back",
+                    highest.minor()
+                ),
+            )],
+            Ok(()) | Err(_) => Vec::new(),
+        }
+    }
+
+    /// Where a Cluster has no control plane object at all, somebody else runs its API servers.
+    fn unknown(&self, version: &KubeVersion) -> Vec<Finding> {
+        let name = &self.edit.new.cluster;
+        let cluster = self.known.cluster(self.namespace, name);
+        if cluster.is_some_and(|cluster| cluster.control_plane.is_none()) {
+            return Vec::new();
+        }
+        vec![self.finding(
+            Rule::ControlPlaneKnown,
+            self.version_field(),
+            format!(
+                "the version of the control plane of Cluster {name} is not known, so {version} isn't held against it"
+            ),
+            "nothing needs to be done if it is being created",
+        )]
+    }
+
+    fn templates(&self) -> Vec<Finding> {
+        match self.kind {
+            WorkerKind::MachineDeployment | WorkerKind::MachineSet => {}
+            // These refer to their infrastructure itself.
+            WorkerKind::MachinePool | WorkerKind::Machine => return Vec::new(),
+        }
+        let Edit { old, new, .. } = self.edit;
+        let infrastructure = Some(reference::Move {
+            field: "spec.template.spec.infrastructureRef",
+            from: old.map(|old| old.machines.infrastructure_ref.clone()),
+            to: new.machines.infrastructure_ref.clone(),
+        });
+        let bootstrap = new.machines.bootstrap.config_ref.clone().map(|to| reference::Move {
+            field: "spec.template.spec.bootstrap.configRef",
+            from: old.and_then(|old| old.machines.bootstrap.config_ref.clone()),
+            to,
+        });
+        infrastructure
+            .into_iter()
+            .chain(bootstrap)
+            .flat_map(|reference| {
+                let found = reference::judge(
+                    &reference,
+                    self.namespace,
+                    Some(&new.cluster),
+                    old.is_some(),
+                    self.known,
+                );
+                found
+                    .into_iter()
+                    .map(move |(rule, what, way_out)| self.finding(rule, reference.field, what, way_out))
+            })
+            .collect()
+    }
+
+    fn release(&self, version: &KubeVersion) -> Option<Finding> {
+        let new = self.edit.new;
+        let template: &Reference = match self.kind {
+            WorkerKind::MachineDeployment | WorkerKind::MachineSet => &new.machines.infrastructure_ref,
+            WorkerKind::MachinePool | WorkerKind::Machine => return None,
+        };
+        let machines = Machines {
+            role: Role::Worker,
+            namespace: self.namespace,
+            template: Some(("spec.template.spec.infrastructureRef", template)),
+            labels: &new.labels,
+            kubeadm: None,
+        };
+        let (field, what) = release_agrees::disagreement(version, &machines, self.known)?;
+        Some(self.finding(
+            Rule::OneRollout,
+            field,
+            what,
+            "else every machine is replaced twice: put both in one edit, or let Instar do it (annotate the Cluster with upgrade.cluster.x-k8s.io/version)",
+        ))
+    }
+}

@@ -1,0 +1,236 @@
+//! Machines and what makes them: MachineDeployments, MachineSets, MachinePools, Machines.
+
+use kube::CustomResource;
+use serde::{Deserialize, Deserializer, Serialize};
+
+use crate::ClassMetadata;
+
+/// A condition.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Condition {
+    /// Its type.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// `True`, `False` or `Unknown`.
+    pub status: String,
+    /// A word for programs.
+    pub reason: String,
+    /// Words for people.
+    pub message: String,
+    /// The edit that it tells of.
+    pub observed_generation: i64,
+}
+
+/// The conditions that are read; there are many, and all others are dropped.
+const TELLING: [&str; 5] = ["Paused", "RollingOut", "ScalingDown", "ScalingUp", "TopologyReconciled"];
+
+/// Reads conditions and drops those that nothing reads, for `deserialize_with`.
+///
+/// # Errors
+/// Where they are no conditions.
+pub fn telling<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Condition>, D::Error> {
+    let mut conditions: Vec<Condition> = Vec::deserialize(deserializer)?;
+    conditions.retain(|condition| TELLING.contains(&condition.kind.as_str()));
+    Ok(conditions)
+}
+
+/// A reference within a namespace.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Reference {
+    /// The API group.
+    pub api_group: String,
+    /// The kind.
+    pub kind: String,
+    /// The name.
+    pub name: String,
+}
+
+/// How many machines run a version.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(default)]
+pub struct VersionCount {
+    /// The version.
+    pub version: String,
+    /// How many.
+    pub replicas: Option<u32>,
+}
+
+/// A `MachineDeployment`'s spec.
+#[derive(CustomResource, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[kube(
+    group = "cluster.x-k8s.io",
+    version = "v1beta2",
+    kind = "MachineDeployment",
+    plural = "machinedeployments",
+    namespaced,
+    schema = "disabled",
+    status = "MachineDeploymentStatus"
+)]
+#[serde(rename_all = "camelCase", default)]
+pub struct MachineDeploymentSpec {
+    /// The Cluster.
+    pub cluster_name: String,
+    /// Whether it pauses.
+    pub paused: bool,
+    /// How machines are replaced.
+    pub rollout: MachineRollout,
+    /// The machines.
+    pub template: MachineTemplate,
+}
+
+/// How machines are replaced.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(default)]
+pub struct MachineRollout {
+    /// The strategy.
+    pub strategy: RolloutStrategy,
+}
+
+/// The strategy.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(default)]
+pub struct RolloutStrategy {
+    /// `RollingUpdate` or `OnDelete`.
+    #[serde(rename = "type")]
+    pub kind: String,
+}
+
+/// A `MachineDeployment`'s status.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase", default)]
+pub struct MachineDeploymentStatus {
+    /// The edit that this tells of.
+    pub observed_generation: i64,
+    /// Every version, and how many machines run it.
+    pub versions: Vec<VersionCount>,
+    /// What is said of it.
+    #[serde(deserialize_with = "telling")]
+    pub conditions: Vec<Condition>,
+}
+
+/// A `MachineSet`'s spec.
+#[derive(CustomResource, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[kube(
+    group = "cluster.x-k8s.io",
+    version = "v1beta2",
+    kind = "MachineSet",
+    plural = "machinesets",
+    namespaced,
+    schema = "disabled",
+    status = "MachineSetStatus"
+)]
+#[serde(rename_all = "camelCase", default)]
+pub struct MachineSetSpec {
+    /// The Cluster.
+    pub cluster_name: String,
+    /// How many machines.
+    pub replicas: Option<u32>,
+    /// The machines.
+    pub template: MachineTemplate,
+}
+
+/// A `MachineSet`'s status.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(default)]
+pub struct MachineSetStatus {
+    /// Every version, and how many machines run it.
+    pub versions: Vec<VersionCount>,
+}
+
+/// A `MachinePool`'s spec.
+#[derive(CustomResource, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[kube(
+    group = "cluster.x-k8s.io",
+    version = "v1beta2",
+    kind = "MachinePool",
+    plural = "machinepools",
+    namespaced,
+    schema = "disabled",
+    status = "MachinePoolStatus"
+)]
+#[serde(rename_all = "camelCase", default)]
+pub struct MachinePoolSpec {
+    /// The Cluster.
+    pub cluster_name: String,
+    /// The machines.
+    pub template: MachineTemplate,
+}
+
+/// A `MachinePool`'s status.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(default)]
+pub struct MachinePoolStatus {
+    /// Every version, and how many nodes run it.
+    pub versions: Vec<VersionCount>,
+}
+
+/// What the machines of a set are made of.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(default)]
+pub struct MachineTemplate {
+    /// Their labels.
+    pub metadata: ClassMetadata,
+    /// Their spec.
+    pub spec: MachineSpec,
+}
+
+/// A `Machine`'s spec.
+#[derive(CustomResource, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[kube(
+    group = "cluster.x-k8s.io",
+    version = "v1beta2",
+    kind = "Machine",
+    plural = "machines",
+    namespaced,
+    schema = "disabled",
+    status = "MachineStatus"
+)]
+#[serde(rename_all = "camelCase", default)]
+pub struct MachineSpec {
+    /// The Cluster.
+    pub cluster_name: String,
+    /// The version.
+    pub version: String,
+    /// The template, or in a Machine the infrastructure.
+    pub infrastructure_ref: Reference,
+    /// How it is bootstrapped.
+    pub bootstrap: Bootstrap,
+}
+
+/// How a machine is bootstrapped.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Bootstrap {
+    /// The template of the configuration.
+    pub config_ref: Option<Reference>,
+}
+
+/// A `Machine`'s status.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase", default)]
+pub struct MachineStatus {
+    /// What its controller says.
+    pub phase: String,
+    /// Its node.
+    pub node_ref: Option<NodeReference>,
+    /// What the node says of itself.
+    pub node_info: NodeInfo,
+}
+
+/// A node, by its name.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(default)]
+pub struct NodeReference {
+    /// The name.
+    pub name: String,
+}
+
+/// What a node says of itself.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase", default)]
+pub struct NodeInfo {
+    /// The kubelet's version.
+    pub kubelet_version: String,
+}

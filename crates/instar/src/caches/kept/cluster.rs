@@ -1,0 +1,103 @@
+//! Clusters.
+
+use std::sync::{Arc, RwLock};
+
+use instar_admission::{
+    cluster::class_of,
+    known::{Life, SeenCluster, Versions},
+};
+use instar_api::{Pins, RELEASES_ANNOTATION};
+use kube::core::DeserializeGuard;
+
+use super::{
+    super::{
+        Caches,
+        index::{self, Entry, Group, Index, Key},
+    },
+    Absent, Cached, NO_CLUSTER_API, guarded,
+};
+use crate::rbac::Watched;
+
+/// Of a Cluster: its topology, its pins, its labels and what it says of its control plane.
+#[derive(Debug)]
+pub(crate) struct Cluster {
+    view: Arc<SeenCluster>,
+    class: Option<Key>,
+    releases: Box<[Box<str>]>,
+    garbled: Option<Box<str>>,
+}
+
+impl Cluster {
+    pub(in super::super) fn view(&self) -> Arc<SeenCluster> {
+        Arc::clone(&self.view)
+    }
+}
+
+impl Entry for Cluster {
+    fn groups(&self, _: &Key) -> Vec<Group> {
+        let releases = self.releases.iter().cloned().map(Group::Release);
+        let class = self.class.iter().cloned().map(Group::Class);
+        releases.chain(class).collect()
+    }
+
+    fn complaint(&self) -> Option<&str> {
+        self.garbled.as_deref()
+    }
+}
+
+impl Cached for Cluster {
+    type Object = DeserializeGuard<instar_capi::Cluster>;
+    const KIND: Watched = Watched::Clusters;
+    const ABSENT: Absent = NO_CLUSTER_API;
+
+    fn keep(object: Self::Object) -> index::Row<Self> {
+        guarded(object, |cluster| {
+            let class = class_of(&cluster).map(|(namespace, name)| Key::new(&namespace, &name));
+            let mut metadata = cluster.metadata;
+            let pins = metadata
+                .annotations
+                .as_mut()
+                .and_then(|all| all.remove(RELEASES_ANNOTATION));
+            let (releases, garbled) = match pins.as_deref().map(Pins::from_annotation) {
+                None => (Box::default(), None),
+                Some(Ok(pins)) => (releases(pins), None),
+                Some(Err(garbled)) => {
+                    let why = format!("{garbled}; it counts as pinned to no release");
+                    (Box::default(), Some(why.into()))
+                }
+            };
+            let status = cluster.status.unwrap_or_default();
+            Self {
+                view: Arc::new(SeenCluster {
+                    life: match (metadata.deletion_timestamp, cluster.spec.paused) {
+                        (Some(_), _) => Life::Deleting,
+                        (None, true) => Life::Paused,
+                        (None, false) => Life::Live,
+                    },
+                    namespace: metadata.namespace.unwrap_or_default(),
+                    name: metadata.name.unwrap_or_default(),
+                    labels: metadata.labels.unwrap_or_default(),
+                    topology: cluster.spec.topology,
+                    pins,
+                    control_plane: cluster.spec.control_plane_ref,
+                    versions: Versions::of(&status.control_plane.versions),
+                }),
+                class,
+                releases,
+                garbled,
+            }
+        })
+    }
+
+    fn index(caches: &Caches) -> &RwLock<Index<Self>> {
+        &caches.clusters
+    }
+}
+
+fn releases(pins: Pins) -> Box<[Box<str>]> {
+    let releases = pins.releases.into_values().map(|pin| pin.release.into_boxed_str());
+    let mut releases: Vec<_> = releases.collect();
+    releases.sort_unstable();
+    releases.dedup();
+    releases.into()
+}

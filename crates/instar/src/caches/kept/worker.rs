@@ -1,0 +1,232 @@
+//! What makes workers: MachineDeployments, MachineSets, MachinePools, and Machines that nothing makes.
+
+use std::{fmt::Debug, marker::PhantomData, sync::RwLock};
+
+use instar_admission::{
+    is_controlled,
+    known::{MovedBy, SeenWorker, TemplateUser, Versions, WorkerKind},
+    template::Sort,
+};
+use instar_capi::{
+    Machine, MachineDeployment, MachinePool, MachineSet, MachineSpec, VersionCount, labels::TOPOLOGY_OWNED,
+};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::{Resource, core::DeserializeGuard};
+use serde::de::DeserializeOwned;
+
+use super::{
+    super::{
+        Caches,
+        index::{self, Entry, Group, Index, Key},
+    },
+    Absent, Cached, NO_CLUSTER_API, Use, User, guarded, in_use, namespace, uses_of,
+};
+use crate::rbac::Watched;
+
+/// Of what makes workers: whose they are, their versions, their templates.
+#[derive(Debug)]
+pub(crate) struct Worker<O> {
+    cluster: Box<str>,
+    /// Nothing where another worker speaks for it, or where no version of it can be read.
+    moves: Option<(MovedBy, Versions)>,
+    uses: Box<[Use]>,
+    of: PhantomData<fn() -> O>,
+}
+
+/// A kind that makes workers.
+pub(crate) trait Makes: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + 'static {
+    /// Which kind.
+    const KIND: WorkerKind;
+    /// Its watch.
+    const WATCHED: Watched;
+    /// Which of the objects are watched.
+    const SELECTOR: &str = "";
+
+    /// What is read of an object.
+    fn made(self) -> Made;
+
+    /// Where it is kept.
+    fn index(caches: &Caches) -> &RwLock<Index<Worker<Self>>>;
+}
+
+/// What is read of an object that makes workers.
+pub(crate) struct Made {
+    metadata: ObjectMeta,
+    cluster: String,
+    machines: MachineSpec,
+    running: Vec<VersionCount>,
+}
+
+impl<O: Makes> Worker<O> {
+    fn new(made: Made) -> Self {
+        let Made {
+            metadata,
+            cluster,
+            machines,
+            mut running,
+        } = made;
+        let namespace = namespace(&metadata);
+        let uses = match O::KIND {
+            WorkerKind::MachineDeployment | WorkerKind::MachineSet => {
+                let bootstrap = machines.bootstrap.config_ref.as_ref();
+                uses_of(
+                    &metadata,
+                    [
+                        Use::of(Sort::Machine, namespace, &machines.infrastructure_ref),
+                        bootstrap.and_then(|template| Use::of(Sort::Bootstrap, namespace, template)),
+                    ],
+                )
+            }
+            // These refer to their infrastructure itself.
+            WorkerKind::MachinePool | WorkerKind::Machine => Box::default(),
+        };
+        running.push(VersionCount {
+            version: machines.version,
+            replicas: None,
+        });
+        let labels = metadata.labels.as_ref();
+        let moved_by = if labels.is_some_and(|labels| labels.contains_key(TOPOLOGY_OWNED)) {
+            MovedBy::Topology
+        } else {
+            MovedBy::Hand
+        };
+        let stands_alone = match O::KIND {
+            WorkerKind::MachineDeployment | WorkerKind::MachinePool => true,
+            WorkerKind::MachineSet | WorkerKind::Machine => !is_controlled(&metadata),
+        };
+        Self {
+            cluster: cluster.into(),
+            moves: Versions::of(&running)
+                .filter(|_| stands_alone)
+                .map(|versions| (moved_by, versions)),
+            uses,
+            of: PhantomData,
+        }
+    }
+
+    /// As the rules see it.
+    pub(in super::super) fn seen(&self, key: &Key) -> Option<SeenWorker> {
+        let (moved_by, versions) = self.moves.clone()?;
+        Some(SeenWorker {
+            kind: O::KIND,
+            name: key.name().to_owned(),
+            moved_by,
+            versions,
+        })
+    }
+}
+
+impl<O: Makes> Entry for Worker<O> {
+    fn groups(&self, key: &Key) -> Vec<Group> {
+        let cluster = self.moves.iter();
+        let cluster = cluster.map(|_| Group::Cluster(Key::new(key.namespace(), &self.cluster)));
+        cluster.chain(in_use(&self.uses)).collect()
+    }
+}
+
+impl<O: Makes> Cached for Worker<O> {
+    type Object = DeserializeGuard<O>;
+    const KIND: Watched = O::WATCHED;
+    const ABSENT: Absent = NO_CLUSTER_API;
+    const SELECTOR: &str = O::SELECTOR;
+
+    fn keep(object: Self::Object) -> index::Row<Self> {
+        guarded(object, |object| Self::new(object.made()))
+    }
+
+    fn index(caches: &Caches) -> &RwLock<Index<Self>> {
+        O::index(caches)
+    }
+
+    fn uses(&self) -> &[Use] {
+        &self.uses
+    }
+}
+
+impl<O: Makes> User for Worker<O> {
+    fn user(&self, key: &Key) -> TemplateUser {
+        TemplateUser {
+            kind: O::KIND.as_str().to_owned(),
+            name: key.name().to_owned(),
+            cluster: Some(self.cluster.clone().into_string()),
+        }
+    }
+}
+
+impl Makes for MachineDeployment {
+    const KIND: WorkerKind = WorkerKind::MachineDeployment;
+    const WATCHED: Watched = Watched::MachineDeployments;
+
+    fn made(self) -> Made {
+        Made {
+            metadata: self.metadata,
+            cluster: self.spec.cluster_name,
+            machines: self.spec.template.spec,
+            running: self.status.unwrap_or_default().versions,
+        }
+    }
+
+    fn index(caches: &Caches) -> &RwLock<Index<Worker<Self>>> {
+        &caches.deployments
+    }
+}
+
+impl Makes for MachineSet {
+    const KIND: WorkerKind = WorkerKind::MachineSet;
+    const WATCHED: Watched = Watched::MachineSets;
+
+    fn made(self) -> Made {
+        Made {
+            metadata: self.metadata,
+            cluster: self.spec.cluster_name,
+            machines: self.spec.template.spec,
+            running: self.status.unwrap_or_default().versions,
+        }
+    }
+
+    fn index(caches: &Caches) -> &RwLock<Index<Worker<Self>>> {
+        &caches.sets
+    }
+}
+
+impl Makes for MachinePool {
+    const KIND: WorkerKind = WorkerKind::MachinePool;
+    const WATCHED: Watched = Watched::MachinePools;
+
+    fn made(self) -> Made {
+        Made {
+            metadata: self.metadata,
+            cluster: self.spec.cluster_name,
+            machines: self.spec.template.spec,
+            running: self.status.unwrap_or_default().versions,
+        }
+    }
+
+    fn index(caches: &Caches) -> &RwLock<Index<Worker<Self>>> {
+        &caches.pools
+    }
+}
+
+impl Makes for Machine {
+    const KIND: WorkerKind = WorkerKind::Machine;
+    const WATCHED: Watched = Watched::Machines;
+    /// Those that nothing makes: most Machines are never sent here.
+    const SELECTOR: &str = "!cluster.x-k8s.io/control-plane,!cluster.x-k8s.io/set-name,!cluster.x-k8s.io/pool-name";
+
+    fn made(self) -> Made {
+        let kubelet = self.status.unwrap_or_default().node_info.kubelet_version;
+        Made {
+            metadata: self.metadata,
+            cluster: self.spec.cluster_name.clone(),
+            machines: self.spec,
+            running: vec![VersionCount {
+                version: kubelet,
+                replicas: None,
+            }],
+        }
+    }
+
+    fn index(caches: &Caches) -> &RwLock<Index<Worker<Self>>> {
+        &caches.machines
+    }
+}

@@ -1,0 +1,190 @@
+//! Clusters, their classes, their control planes.
+
+use instar_admission::known::{Life, Versions};
+use instar_capi::Reference;
+
+use super::*;
+
+#[tokio::test(start_paused = true)]
+async fn pins_say_which_release_is_in_use() {
+    let fixture = Fixture::new();
+    let mut events = listed([pinned("b", &["r1", "r2"]), pinned("a", &["r2"])]);
+    events.push(Ok(Event::Apply(object(json!({
+        "metadata": {"name": "plain", "namespace": "ns"}, "spec": {},
+    })))));
+    events.push(Ok(Event::Apply(object(json!({
+        "metadata": {"name": "garbled", "namespace": "ns", "annotations": {instar_api::RELEASES_ANNOTATION: "r2"}},
+        "spec": {"paused": true},
+    })))));
+    fixture.feed::<Cluster>(events).await;
+    assert_eq!(fixture.caches.pinned_to("r1"), ["ns/b"]);
+    assert_eq!(fixture.caches.pinned_to("r2"), ["ns/a", "ns/b"]);
+    assert!(fixture.caches.pinned_to("r3").is_empty());
+    assert!(fixture.readiness.awaited().is_empty());
+    assert_eq!(fixture.metric("instar_cached_objects{kind=\"clusters\"}"), "4");
+    // Pins that can't be read hide nothing else.
+    let garbled = fixture.caches.cluster("ns", "garbled").unwrap();
+    assert_eq!((garbled.life, garbled.pins.as_deref()), (Life::Paused, Some("r2")));
+
+    fixture.delete::<Cluster>(pinned("b", &[])).await;
+    fixture.apply::<Cluster>(pinned("a", &["r3"])).await;
+    assert!(fixture.caches.pinned_to("r1").is_empty());
+    assert!(fixture.caches.pinned_to("r2").is_empty());
+    assert_eq!(fixture.caches.pinned_to("r3"), ["ns/a"]);
+    assert_eq!(fixture.caches.cluster("ns", "b"), None);
+}
+
+fn of_class(name: &str, class: &Value) -> Value {
+    json!({
+        "apiVersion": "cluster.x-k8s.io/v1beta2", "kind": "Cluster",
+        "metadata": {"name": name, "namespace": "ns", "labels": {"tier": "gold"}, "managedFields": []},
+        "spec": {
+            "controlPlaneRef": {
+                "apiGroup": "controlplane.cluster.x-k8s.io", "kind": "KubeadmControlPlane", "name": "cp",
+            },
+            "topology": {
+                "classRef": class, "version": "v1.35.1", "workers": {"machineDeployments": [{"name": "md", "class": "w"}]},
+                "variables": [{"name": "much", "value": "text"}],
+            },
+        },
+        "status": {"controlPlane": {"versions": [
+            {"version": "v1.35.1", "replicas": 1}, {"version": "v1.34.3", "replicas": 2},
+        ]}},
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cluster_is_found_by_its_name_and_by_its_class() {
+    let fixture = Fixture::new();
+    fixture
+        .list::<Cluster>([
+            of_class("two", &json!({"name": "c"})),
+            of_class("one", &json!({"name": "c", "namespace": "ns"})),
+            of_class("elsewhere", &json!({"name": "c", "namespace": "classes"})),
+            pinned("classic", &[]),
+        ])
+        .await;
+    let names = |namespace: &str| -> Vec<String> {
+        let clusters = fixture.caches.clusters_of(namespace, "c");
+        clusters.iter().map(|cluster| cluster.name.clone()).collect()
+    };
+    assert_eq!(names("ns"), ["one", "two"]);
+    assert_eq!(names("classes"), ["elsewhere"]);
+
+    let cluster = fixture.caches.cluster("ns", "one").unwrap();
+    assert_eq!((cluster.namespace.as_str(), cluster.name.as_str()), ("ns", "one"));
+    assert_eq!(cluster.life, Life::Live);
+    assert_eq!(cluster.labels, [("tier".to_owned(), "gold".to_owned())].into());
+    let versions = Versions {
+        lowest: "v1.34.3".parse().unwrap(),
+        highest: "v1.35.1".parse().unwrap(),
+    };
+    assert_eq!(cluster.versions, Some(versions));
+    assert_eq!(
+        cluster.control_plane,
+        Some(Reference {
+            api_group: "controlplane.cluster.x-k8s.io".to_owned(),
+            kind: "KubeadmControlPlane".to_owned(),
+            name: "cp".to_owned(),
+        })
+    );
+    let topology = cluster.topology.as_ref().unwrap();
+    assert_eq!(topology.version, "v1.35.1");
+    assert_eq!(topology.workers.machine_deployments[0].class, "w");
+
+    fixture.apply::<Cluster>(of_class("one", &json!({"name": "d"}))).await;
+    let mut deleted = of_class("two", &json!({"name": "c"}));
+    deleted["metadata"]["deletionTimestamp"] = json!("2026-11-21T12:00:00Z");
+    fixture.apply::<Cluster>(deleted).await;
+    assert_eq!(names("ns"), ["two"]);
+    assert_eq!(fixture.caches.cluster("ns", "two").unwrap().life, Life::Deleting);
+    // A list in which they are no more.
+    fixture.list::<Cluster>([]).await;
+    assert!(names("ns").is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cluster_that_cannot_be_read_hides_no_other() {
+    let fixture = Fixture::new();
+    let mut odd = of_class("odd", &json!({"name": "c"}));
+    odd["spec"]["topology"] = json!("c");
+    fixture
+        .list::<Cluster>([odd.clone(), of_class("one", &json!({"name": "c"}))])
+        .await;
+    assert_eq!(fixture.caches.cluster("ns", "odd"), None);
+    assert!(fixture.caches.cluster("ns", "one").is_some());
+    odd["metadata"]["name"] = json!("one");
+    fixture.apply::<Cluster>(odd).await;
+    assert_eq!(fixture.caches.cluster("ns", "one"), None);
+    assert!(fixture.caches.clusters_of("ns", "c").is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_class_keeps_its_spec_and_the_etcd_annotation_alone() {
+    let fixture = Fixture::new();
+    let class = json!({
+        "metadata": {
+            "name": "c", "namespace": "ns", "uid": "u", "labels": {"a": "b"},
+            "annotations": {"kubectl.kubernetes.io/last-applied-configuration": "much", instar_api::ETCD_ANNOTATION: "external"},
+            "managedFields": [{"manager": "kubectl"}],
+        },
+        "spec": {"kubernetesVersions": ["v1.34.3"]},
+    });
+    let unreadable = json!({"metadata": {"name": "bad", "namespace": "ns"}, "spec": {"kubernetesVersions": 1}});
+    fixture.list::<Class>([class, unreadable]).await;
+    let class = fixture.caches.class("ns", "c").unwrap();
+    assert_eq!(class.spec.kubernetes_versions, ["v1.34.3"]);
+    assert_eq!(
+        serde_json::to_value(&class.metadata).unwrap(),
+        json!({"name": "c", "namespace": "ns", "annotations": {instar_api::ETCD_ANNOTATION: "external"}})
+    );
+    assert!(fixture.caches.class("ns", "bad").is_none());
+    assert!(fixture.caches.class("other", "c").is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_control_plane_is_found_by_its_cluster() {
+    let fixture = Fixture::new();
+    let control_plane = |name: &str, cluster: &str, owner: &str, tag: &str| {
+        let mut metadata = owned(name, owner);
+        metadata["labels"]["cluster.x-k8s.io/cluster-name"] = json!(cluster);
+        json!({
+            "metadata": metadata,
+            "spec": {"version": "v1.34.3", "kubeadmConfigSpec": {"clusterConfiguration": {"etcd": {"local": {"imageTag": tag}}}}},
+            "status": {"version": "v1.33.7", "versions": [{"version": "v1.33.7", "replicas": 3}]},
+        })
+    };
+    let tag = |cluster: &str| {
+        let found = fixture.caches.control_plane("ns", cluster)?;
+        let spec = &found.spec.kubeadm_config_spec;
+        spec.cluster_configuration.etcd.local.image_tag.clone()
+    };
+    let mut unlabelled = control_plane("three", "three", "three", "unlabelled");
+    unlabelled["metadata"]["labels"] = json!({});
+    fixture
+        .list::<ControlPlane>([
+            control_plane("a-stray", "one", "other", "stray"),
+            control_plane("one-x7", "one", "one", "3.6.5-0"),
+            unlabelled,
+            json!({"metadata": {"name": "nobodys", "namespace": "ns"}, "spec": {"version": "v1.34.3"}}),
+        ])
+        .await;
+    assert_eq!(tag("one").as_deref(), Some("3.6.5-0"));
+    assert_eq!(tag("two"), None);
+    assert_eq!(tag("three").as_deref(), Some("unlabelled"));
+    let status = fixture
+        .caches
+        .control_plane("ns", "one")
+        .unwrap()
+        .status
+        .clone()
+        .unwrap();
+    assert_eq!(status.version.as_deref(), Some("v1.33.7"));
+    assert_eq!(status.versions[0].version, "v1.33.7");
+
+    fixture
+        .apply::<ControlPlane>(control_plane("one-x7", "two", "two", "3.6.6-0"))
+        .await;
+    assert_eq!(tag("one").as_deref(), Some("stray"));
+    assert_eq!(tag("two").as_deref(), Some("3.6.6-0"));
+}

@@ -1,0 +1,255 @@
+//! What makes workers, and what refers to templates.
+
+use instar_admission::known::{MovedBy, SeenWorker, TemplateKey, TemplateUser, WorkerKind};
+
+use super::*;
+
+const TEMPLATE: &str = "DevMachineTemplate";
+const CONFIG: &str = "KubeadmConfigTemplate";
+
+fn machines(cluster: &str, version: &str, template: &str, config: &str) -> Value {
+    json!({
+        "clusterName": cluster, "version": version,
+        "infrastructureRef": reference(TEMPLATE, template),
+        "bootstrap": {"configRef": reference(CONFIG, config)},
+        "deletion": {"nodeDrainTimeoutSeconds": 10},
+    })
+}
+
+/// A MachineDeployment, a MachineSet or a MachinePool.
+fn pool(name: &str, cluster: &str, version: &str, template: &str) -> Value {
+    json!({
+        "metadata": owned(name, cluster),
+        "spec": {
+            "clusterName": cluster, "replicas": 3,
+            "template": {"metadata": {"labels": {"a": "b"}}, "spec": machines(cluster, version, template, "config")},
+        },
+    })
+}
+
+fn made_by(mut object: Value, kind: &str) -> Value {
+    object["metadata"]["ownerReferences"] = json!([{
+        "apiVersion": "cluster.x-k8s.io/v1beta2", "kind": kind, "name": "md", "uid": "u", "controller": true,
+    }]);
+    object
+}
+
+fn deleted(mut object: Value) -> Value {
+    object["metadata"]["deletionTimestamp"] = json!("2026-11-21T12:00:00Z");
+    object
+}
+
+fn worker(kind: WorkerKind, name: &str, lowest: &str, highest: &str) -> SeenWorker {
+    SeenWorker {
+        kind,
+        name: name.to_owned(),
+        moved_by: MovedBy::Hand,
+        versions: instar_admission::known::Versions {
+            lowest: lowest.parse().unwrap(),
+            highest: highest.parse().unwrap(),
+        },
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn workers_are_found_by_their_cluster() {
+    let fixture = Fixture::new();
+    let mut rolling = pool("rolling", "one", "v1.35.1", "t");
+    rolling["status"]["versions"] =
+        json!([{"version": "v1.34.3", "replicas": 2}, {"version": "v1.35.1", "replicas": 1}]);
+    let mut topology = pool("topology", "one", "v1.34.3", "t");
+    topology["metadata"]["labels"]["topology.cluster.x-k8s.io/owned"] = json!("");
+    let unversioned = pool("unversioned", "one", "", "t");
+    fixture
+        .list::<Worker<MachineDeployment>>([
+            topology,
+            rolling,
+            unversioned,
+            deleted(pool("going", "one", "v1.34.3", "t")),
+            pool("others", "two", "v1.33.0", "t"),
+        ])
+        .await;
+    let mut old = pool("alone", "one", "v1.35.1", "t");
+    // An edit of its template replaces no machine.
+    old["status"]["versions"] = json!([{"version": "v1.31.0", "replicas": 1}]);
+    fixture
+        .list::<Worker<MachineSet>>([
+            old,
+            made_by(pool("rolling-x7", "one", "v1.34.3", "t"), "MachineDeployment"),
+        ])
+        .await;
+    let mut machine_pool = pool("pool", "one", "v1.34.3", "t");
+    machine_pool["status"]["versions"] = json!([{"version": "v1.33.0"}]);
+    fixture.list::<Worker<MachinePool>>([machine_pool]).await;
+    let machine = |name: &str, kubelet: &str| {
+        json!({
+            "metadata": owned(name, "one"),
+            "spec": machines("one", "v1.34.3", "t", "c"),
+            "status": {"nodeInfo": {"kubeletVersion": kubelet}},
+        })
+    };
+    fixture
+        .list::<Worker<Machine>>([
+            machine("machine", "v1.34.1"),
+            machine("joining", ""),
+            made_by(machine("made", "v1.34.1"), "Something"),
+        ])
+        .await;
+
+    let mut topology = worker(WorkerKind::MachineDeployment, "topology", "v1.34.3", "v1.34.3");
+    topology.moved_by = MovedBy::Topology;
+    assert_eq!(
+        fixture.caches.workers("ns", "one"),
+        [
+            worker(WorkerKind::MachineDeployment, "going", "v1.34.3", "v1.34.3"),
+            worker(WorkerKind::MachineDeployment, "rolling", "v1.34.3", "v1.35.1"),
+            topology,
+            worker(WorkerKind::MachineSet, "alone", "v1.31.0", "v1.35.1"),
+            worker(WorkerKind::MachinePool, "pool", "v1.33.0", "v1.34.3"),
+            worker(WorkerKind::Machine, "joining", "v1.34.3", "v1.34.3"),
+            worker(WorkerKind::Machine, "machine", "v1.34.1", "v1.34.3"),
+        ]
+    );
+    assert!(fixture.caches.workers("other", "one").is_empty());
+
+    fixture
+        .apply::<Worker<MachineSet>>(pool("alone", "two", "v1.35.1", "t"))
+        .await;
+    fixture
+        .delete::<Worker<MachinePool>>(pool("pool", "one", "v1.34.3", "t"))
+        .await;
+    fixture.list::<Worker<MachineDeployment>>([]).await;
+    fixture.list::<Worker<Machine>>([]).await;
+    assert!(fixture.caches.workers("ns", "one").is_empty());
+    let names: Vec<String> = fixture
+        .caches
+        .workers("ns", "two")
+        .into_iter()
+        .map(|seen| seen.name)
+        .collect();
+    assert_eq!(names, ["alone"]);
+}
+
+fn key(kind: &'static str, name: &'static str) -> TemplateKey<'static> {
+    TemplateKey {
+        group: if kind == CONFIG {
+            "bootstrap.cluster.x-k8s.io"
+        } else {
+            "infrastructure.cluster.x-k8s.io"
+        },
+        kind,
+        namespace: "ns",
+        name,
+    }
+}
+
+fn user(kind: &str, name: &str, cluster: Option<&str>) -> TemplateUser {
+    TemplateUser {
+        kind: kind.to_owned(),
+        name: name.to_owned(),
+        cluster: cluster.map(str::to_owned),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn users_are_found_by_their_template() {
+    let fixture = Fixture::new();
+    let holder = |kind: &str, name: &str| {
+        let group = reference(kind, name)["apiGroup"].as_str().unwrap().to_owned();
+        json!({"templateRef": {"apiVersion": format!("{group}/v1beta2"), "kind": kind, "name": name}})
+    };
+    fixture
+        .list::<Class>([json!({
+            "metadata": {"name": "class", "namespace": "ns"},
+            "spec": {
+                "controlPlane": {"machineInfrastructure": holder(TEMPLATE, "t")},
+                "workers": {
+                    "machineDeployments": [
+                        {"class": "a", "infrastructure": holder(TEMPLATE, "t"), "bootstrap": holder(CONFIG, "config")},
+                        {"class": "b", "infrastructure": holder(TEMPLATE, "of-class"), "bootstrap": {}},
+                    ],
+                    "machinePools": [{"class": "p", "infrastructure": holder("DevMachinePoolTemplate", "p"), "bootstrap": holder(CONFIG, "config")}],
+                },
+            },
+        })])
+        .await;
+    let control_plane = |name: &str, template: &str| {
+        json!({
+            "metadata": owned(name, "one"),
+            "spec": {"version": "v1.34.3", "machineTemplate": {"spec": {"infrastructureRef": reference(TEMPLATE, template)}}},
+        })
+    };
+    fixture.list::<ControlPlane>([control_plane("cp", "t")]).await;
+    fixture
+        .list::<Worker<MachineDeployment>>([
+            pool("md", "one", "v1.34.3", "t"),
+            pool("other", "one", "v1.34.3", "u"),
+            deleted(pool("going", "one", "v1.34.3", "t")),
+        ])
+        .await;
+    fixture
+        .list::<Worker<MachineSet>>([
+            made_by(pool("md-x7", "one", "v1.34.3", "t"), "MachineDeployment"),
+            deleted(made_by(pool("md-y8", "one", "v1.34.3", "t"), "MachineDeployment")),
+        ])
+        .await;
+    let control_plane_of_one = || user("KubeadmControlPlane", "cp", Some("one"));
+    assert_eq!(
+        fixture.caches.users_of(&key(TEMPLATE, "t")),
+        [
+            user("ClusterClass", "class", None),
+            control_plane_of_one(),
+            user("MachineDeployment", "md", Some("one")),
+            user("MachineSet", "md-x7", Some("one")),
+        ]
+    );
+    assert_eq!(
+        fixture.caches.users_of(&key(TEMPLATE, "of-class")),
+        [user("ClusterClass", "class", None)]
+    );
+    assert_eq!(
+        fixture.caches.users_of(&key(CONFIG, "config")),
+        [
+            user("ClusterClass", "class", None),
+            user("MachineDeployment", "md", Some("one")),
+            user("MachineDeployment", "other", Some("one")),
+            user("MachineSet", "md-x7", Some("one")),
+        ]
+    );
+    for stranger in [
+        TemplateKey {
+            namespace: "other",
+            ..key(TEMPLATE, "t")
+        },
+        TemplateKey {
+            kind: "DockerMachineTemplate",
+            ..key(TEMPLATE, "t")
+        },
+        TemplateKey {
+            group: "example.org",
+            ..key(TEMPLATE, "t")
+        },
+        key("DevMachinePoolTemplate", "p"),
+    ] {
+        assert!(fixture.caches.users_of(&stranger).is_empty(), "{stranger:?}");
+    }
+
+    // Each of them moves on, or goes.
+    fixture.list::<Class>([]).await;
+    fixture.apply::<ControlPlane>(control_plane("cp", "u")).await;
+    fixture
+        .apply::<Worker<MachineDeployment>>(pool("md", "one", "v1.35.1", "u"))
+        .await;
+    fixture
+        .delete::<Worker<MachineSet>>(pool("md-x7", "one", "v1.34.3", "t"))
+        .await;
+    assert!(fixture.caches.users_of(&key(TEMPLATE, "t")).is_empty());
+    assert_eq!(
+        fixture.caches.users_of(&key(TEMPLATE, "u")),
+        [
+            control_plane_of_one(),
+            user("MachineDeployment", "md", Some("one")),
+            user("MachineDeployment", "other", Some("one")),
+        ]
+    );
+}

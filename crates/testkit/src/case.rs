@@ -1,0 +1,188 @@
+//! One case: an edit, and what becomes of it.
+
+use anyhow::{Context, Result, bail};
+use instar_admission::lines;
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::world::{Key, NAMESPACE_PLACEHOLDER};
+
+/// One edit, and what becomes of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Case {
+    /// What it shows.
+    pub name: String,
+    /// What is done.
+    pub action: Action,
+    /// Who does it: a person of the administrators where nobody is named.
+    pub user: Option<String>,
+    /// Whether it is asked as a dry run everywhere.
+    pub dry_run: bool,
+    /// How far it gets.
+    pub sent: Sent,
+    /// What becomes of it.
+    pub expected: Expected,
+}
+
+/// What is done to an object.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Action {
+    /// A merge patch.
+    Edit {
+        /// Of which object.
+        object: Key,
+        /// The patch.
+        patch: Value,
+    },
+    /// A merge patch of the status alone.
+    Status {
+        /// Of which object.
+        object: Key,
+        /// The patch.
+        patch: Value,
+    },
+    /// A new object.
+    Create(Value),
+    /// It goes.
+    Delete(Key),
+}
+
+/// How far a request gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Sent {
+    /// The webhook is asked, on a real cluster in a dry run.
+    Asked,
+    /// The webhook is asked, and on a real cluster the edit is written.
+    Written,
+    /// The API server lets it through by the configuration alone: a selector or a condition.
+    Unasked,
+}
+
+/// What becomes of an edit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Expected {
+    /// What refuses it.
+    pub refused: Option<Refusal>,
+    /// What its writer is told, each text whole.
+    warnings: Vec<String>,
+}
+
+/// A refusal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// The HTTP code.
+    pub code: u16,
+    /// The reason.
+    pub reason: String,
+    message: String,
+}
+
+impl Refusal {
+    /// The whole message, for objects in a namespace.
+    #[must_use]
+    pub fn message(&self, namespace: &str) -> String {
+        self.message.replace(NAMESPACE_PLACEHOLDER, namespace)
+    }
+}
+
+impl Expected {
+    /// The warnings as they are sent, for objects in a namespace: none longer than a line.
+    #[must_use]
+    pub fn warnings(&self, namespace: &str) -> Vec<String> {
+        let texts = self
+            .warnings
+            .iter()
+            .map(|text| text.replace(NAMESPACE_PLACEHOLDER, namespace));
+        texts.flat_map(|text| lines(&text)).collect()
+    }
+
+    /// All that is said, each text whole.
+    pub fn texts(&self) -> impl Iterator<Item = &str> {
+        let refused = self.refused.iter().flat_map(|refusal| refusal.message.lines());
+        refused.chain(self.warnings.iter().map(String::as_str))
+    }
+}
+
+/// As it is written.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct Written {
+    name: String,
+    edit: Option<Key>,
+    status: Option<Key>,
+    patch: Option<Value>,
+    create: Option<Value>,
+    delete: Option<Key>,
+    #[serde(rename = "as")]
+    user: Option<String>,
+    #[serde(default)]
+    dry_run: bool,
+    #[serde(default = "asked")]
+    sent: Sent,
+    refused: Option<String>,
+    message: Option<String>,
+    #[serde(default)]
+    warnings: Vec<String>,
+    allowed: Option<Nothing>,
+}
+
+const fn asked() -> Sent {
+    Sent::Asked
+}
+
+/// `allowed: without a warning` or `allowed: with warnings`, so that a case can be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+enum Nothing {
+    #[serde(rename = "without a warning")]
+    Silently,
+    #[serde(rename = "with warnings")]
+    Loudly,
+}
+
+impl TryFrom<Written> for Case {
+    type Error = anyhow::Error;
+
+    fn try_from(written: Written) -> Result<Self> {
+        let Written { name, warnings, .. } = written;
+        let patch = |patch: Option<Value>| patch.with_context(|| format!("case {name:?} has no patch"));
+        let action = match (written.edit, written.status, written.create, written.delete) {
+            (Some(object), None, None, None) => Action::Edit {
+                object,
+                patch: patch(written.patch)?,
+            },
+            (None, Some(object), None, None) => Action::Status {
+                object,
+                patch: patch(written.patch)?,
+            },
+            (None, None, Some(object), None) => Action::Create(object),
+            (None, None, None, Some(object)) => Action::Delete(object),
+            _ => bail!("case {name:?} must have one of edit, status, create and delete"),
+        };
+        let refused = match (written.refused, written.message, written.allowed) {
+            (Some(status), Some(message), None) => Some(refusal(&status, &message)?),
+            (None, None, Some(Nothing::Silently)) if warnings.is_empty() => None,
+            (None, None, Some(Nothing::Loudly)) if !warnings.is_empty() => None,
+            _ => bail!(
+                "case {name:?} must have refused and message, or be allowed without a warning, or with warnings and those"
+            ),
+        };
+        Ok(Self {
+            action,
+            user: written.user,
+            dry_run: written.dry_run,
+            sent: written.sent,
+            expected: Expected { refused, warnings },
+            name,
+        })
+    }
+}
+
+fn refusal(status: &str, message: &str) -> Result<Refusal> {
+    let (code, reason) = status.split_once(' ').context("a refusal is a code and a reason")?;
+    Ok(Refusal {
+        code: code.parse()?,
+        reason: reason.to_owned(),
+        message: message.trim_end().to_owned(),
+    })
+}

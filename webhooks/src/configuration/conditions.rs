@@ -1,0 +1,210 @@
+//! The conditions in CEL under which a webhook is called at all.
+//!
+//! A condition that fails to be evaluated refuses the request, so every field is taken as optional.
+
+use instar_admission::{Change, Guard};
+use instar_api::RELEASES_ANNOTATION;
+use instar_capi::labels::{TOPOLOGY_DRY_RUN, TOPOLOGY_OWNED};
+use k8s_openapi::api::admissionregistration::v1::MatchCondition;
+
+use super::entries::{Entry, Only};
+
+/// What deletes objects because something else is gone: the garbage collector, and the controller
+/// of namespaces, each under its own account or under their program's.
+const KUBERNETES_OWN: &str = "['system:serviceaccount:kube-system:generic-garbage-collector', \
+     'system:serviceaccount:kube-system:namespace-controller', 'system:kube-controller-manager']";
+
+/// Instar's controller holds the same rules on each of its writes, and knows of its last one before
+/// the server does. The namespace may be another.
+const INSTAR_OWN: &str = "^system:serviceaccount:[^:]+:instar-controller$";
+
+/// The name of the condition that says what has to change.
+pub(super) const TOUCHES: &str = "touches-guarded-fields";
+
+impl Entry {
+    pub(super) fn conditions(&self) -> Vec<MatchCondition> {
+        let mut conditions = Vec::new();
+        let mut add = |name: &str, expression: String| {
+            conditions.push(MatchCondition {
+                name: name.to_owned(),
+                expression,
+            });
+        };
+        match self.only {
+            Only::Named => {}
+            Only::OtherControlPlanes => add(
+                "is-another-control-plane",
+                "request.kind.kind.endsWith('ControlPlane') && request.kind.kind != 'KubeadmControlPlane'".to_owned(),
+            ),
+            Only::MachineTemplates => add(
+                "is-machine-template",
+                "request.kind.kind.endsWith('MachineTemplate')".to_owned(),
+            ),
+        }
+        match self.guard {
+            Guard::Cluster => {
+                add("has-topology", "object.?spec.?topology.hasValue()".to_owned());
+                add("is-not-deleted", is_not_deleted());
+            }
+            Guard::ControlPlane => {
+                add("has-a-version", "object.?spec.?version.hasValue()".to_owned());
+                add("is-not-deleted", is_not_deleted());
+                add("is-not-topologys", format!("!({})", topology_owns("object")));
+                add("is-not-instars", is_not_instars());
+            }
+            Guard::Worker => {
+                add("is-not-deleted", is_not_deleted());
+                add("is-not-topologys", format!("!({})", topology_owns("object")));
+                add("is-not-instars", is_not_instars());
+                add(
+                    "is-not-controlled",
+                    "!object.metadata.?ownerReferences.orValue([]).exists(owner, owner.?controller.orValue(false))"
+                        .to_owned(),
+                );
+            }
+            Guard::ClusterClass | Guard::UpgradePolicy => add("is-not-deleted", is_not_deleted()),
+            Guard::ClusterUpgrade => {
+                add("is-not-deleted", is_not_deleted());
+                add("is-not-instars", is_not_instars());
+            }
+            Guard::MachineTemplate | Guard::BootstrapTemplate => {
+                add("is-not-topology-dry-run", is_not_topology_dry_run());
+                add("is-not-deleted-by-its-own", is_not_deleted_by_its_own());
+            }
+            Guard::KubernetesRelease => {}
+        }
+        let changes = touches(self.guard);
+        if let Some(changes) = changes {
+            add(TOUCHES, changes);
+        }
+        conditions
+    }
+}
+
+fn is_not_deleted() -> String {
+    "!object.metadata.?deletionTimestamp.hasValue()".to_owned()
+}
+
+/// The topology controller writes again what it owns, so nobody else has to guard it. It runs under a
+/// ServiceAccount; people, who may well edit such an object by hand, do not.
+fn topology_owns(object: &str) -> String {
+    format!(
+        "request.userInfo.username.startsWith('system:serviceaccount:') && {object}.metadata.?labels[?'{TOPOLOGY_OWNED}'].hasValue()"
+    )
+}
+
+/// As Cluster API defines it: the request is a dry run *and* the object has the annotation.
+/// Source: `IsDryRunRequest` of cluster-api's util/topology.
+fn is_not_topology_dry_run() -> String {
+    format!(
+        "request.operation == 'DELETE' || \
+         !(request.?dryRun.orValue(false) && object.metadata.?annotations[?'{TOPOLOGY_DRY_RUN}'].hasValue())"
+    )
+}
+
+fn is_not_instars() -> String {
+    format!("!request.userInfo.username.matches('{INSTAR_OWN}')")
+}
+
+fn is_not_deleted_by_its_own() -> String {
+    format!(
+        "request.operation != 'DELETE' || !(request.userInfo.username in {KUBERNETES_OWN} || \
+         request.userInfo.username.matches('{INSTAR_OWN}') || ({}))",
+        topology_owns("oldObject")
+    )
+}
+
+/// What has to change. Nothing where every request of the operations counts.
+fn touches(guard: Guard) -> Option<String> {
+    let changes = guard.changes();
+    let fields: Vec<String> = changes.iter().filter_map(|change| expression(guard, *change)).collect();
+    let always = changes
+        .iter()
+        .filter_map(|change| match change {
+            Change::Created => Some("request.operation == 'CREATE'"),
+            Change::Deleted => Some("request.operation == 'DELETE'"),
+            Change::Version
+            | Change::Class
+            | Change::Pools
+            | Change::Pins
+            | Change::Template
+            | Change::Components
+            | Change::Wiring
+            | Change::MachinesSpec
+            | Change::MachinesMetadata
+            | Change::Spec => None,
+        })
+        .map(ToOwned::to_owned);
+    (!fields.is_empty()).then(|| always.chain(fields).collect::<Vec<_>>().join(" ||\n"))
+}
+
+fn differs(path: &str) -> String {
+    format!("object{path} != oldObject{path}")
+}
+
+fn any_differs(paths: &[&str]) -> String {
+    paths.iter().map(|path| differs(path)).collect::<Vec<_>>().join(" ||\n")
+}
+
+/// That a field of the object has not changed, for an update.
+pub(super) fn unchanged(guard: Guard, change: Change) -> Option<String> {
+    expression(guard, change).map(|changed| format!("!({changed})"))
+}
+
+/// Whether a field of the object has changed, for an update.
+fn expression(guard: Guard, change: Change) -> Option<String> {
+    Some(match change {
+        Change::Created | Change::Deleted => return None,
+        Change::Version => match guard {
+            Guard::Cluster => differs(".?spec.?topology.?version"),
+            // A Machine has it in its spec, all others in that of their machines.
+            Guard::Worker => any_differs(&[".?spec.?version", ".?spec.?template.?spec.?version"]),
+            Guard::ControlPlane
+            | Guard::ClusterClass
+            | Guard::MachineTemplate
+            | Guard::BootstrapTemplate
+            | Guard::KubernetesRelease
+            | Guard::ClusterUpgrade
+            | Guard::UpgradePolicy => differs(".?spec.?version"),
+        },
+        Change::Class => differs(".?spec.?topology.?classRef"),
+        Change::Pools => {
+            // Neither a pool's size nor its variables nor its labels.
+            let of = |object: &str, kind: &str| {
+                format!("{object}.?spec.?topology.?workers.?{kind}.orValue([]).map(pool, [pool.?name, pool.?class])")
+            };
+            ["machineDeployments", "machinePools"]
+                .map(|kind| format!("{} != {}", of("object", kind), of("oldObject", kind)))
+                .join(" ||\n")
+        }
+        Change::Pins => {
+            let pins = |object: &str| format!("{object}.metadata.?annotations[?'{RELEASES_ANNOTATION}']");
+            format!("{} != {}", pins("object"), pins("oldObject"))
+        }
+        Change::Template => match guard {
+            Guard::ControlPlane => any_differs(&[
+                ".?spec.?machineTemplate.?spec.?infrastructureRef",
+                ".?spec.?machineTemplate.?infrastructureRef",
+            ]),
+            Guard::Cluster
+            | Guard::Worker
+            | Guard::ClusterClass
+            | Guard::MachineTemplate
+            | Guard::BootstrapTemplate
+            | Guard::KubernetesRelease
+            | Guard::ClusterUpgrade
+            | Guard::UpgradePolicy => any_differs(&[
+                ".?spec.?template.?spec.?infrastructureRef",
+                ".?spec.?template.?spec.?bootstrap.?configRef",
+            ]),
+        },
+        Change::Components => any_differs(&[
+            ".?spec.?kubeadmConfigSpec.?clusterConfiguration.?etcd",
+            ".?spec.?kubeadmConfigSpec.?clusterConfiguration.?dns",
+        ]),
+        Change::Wiring => any_differs(&[".?spec.?patches", ".?spec.?controlPlane", ".?spec.?workers"]),
+        Change::MachinesSpec => differs(".?spec.?template.?spec"),
+        Change::MachinesMetadata => differs(".?spec.?template.?metadata"),
+        Change::Spec => differs(".?spec"),
+    })
+}

@@ -1,0 +1,136 @@
+//! The webhooks: which resources each is for. A guard has several where versions or labels differ.
+
+use instar_admission::Guard;
+
+/// One webhook of a configuration.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Entry {
+    /// The part of its name that is its own.
+    pub(super) name: &'static str,
+    pub(super) guard: Guard,
+    pub(super) resources: &'static [Resource],
+    /// Objects with one of these labels are left out.
+    pub(super) without_labels: &'static [&'static str],
+    pub(super) only: Only,
+}
+
+/// Resources of a group, at a version.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Resource {
+    pub(super) group: &'static str,
+    pub(super) version: &'static str,
+    pub(super) plurals: &'static [&'static str],
+}
+
+/// Which of a group's kinds, where the resources don't say it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Only {
+    /// All that the resources name.
+    Named,
+    /// Control planes but for kubeadm's.
+    OtherControlPlanes,
+    /// Machine templates.
+    MachineTemplates,
+}
+
+const CORE: &str = "cluster.x-k8s.io";
+const CONTROL_PLANE: &str = "controlplane.cluster.x-k8s.io";
+const INFRASTRUCTURE: &str = "infrastructure.cluster.x-k8s.io";
+const BOOTSTRAP: &str = "bootstrap.cluster.x-k8s.io";
+
+/// The version at which Cluster API's own objects are read. Requests at another one are converted.
+const CAPI: &str = "v1beta2";
+const OURS: &str = "v1alpha1";
+
+const fn of(group: &'static str, version: &'static str, plurals: &'static [&'static str]) -> Resource {
+    Resource {
+        group,
+        version,
+        plurals,
+    }
+}
+
+const fn entry(name: &'static str, guard: Guard, resources: &'static [Resource]) -> Entry {
+    Entry {
+        name,
+        guard,
+        resources,
+        without_labels: &[],
+        only: Only::Named,
+    }
+}
+
+const ENTRIES: &[Entry] = &[
+    entry("cluster", Guard::Cluster, &[of(CORE, CAPI, &["clusters"])]),
+    entry(
+        "kubeadmcontrolplane",
+        Guard::ControlPlane,
+        &[of(CONTROL_PLANE, CAPI, &["kubeadmcontrolplanes"])],
+    ),
+    Entry {
+        only: Only::OtherControlPlanes,
+        // Every version and every kind: the providers' are not known.
+        ..entry(
+            "controlplane",
+            Guard::ControlPlane,
+            &[of(CONTROL_PLANE, "*", &["*"]), of(INFRASTRUCTURE, "*", &["*"])],
+        )
+    },
+    entry(
+        "worker",
+        Guard::Worker,
+        &[of(CORE, CAPI, &["machinedeployments", "machinepools"])],
+    ),
+    Entry {
+        without_labels: &["cluster.x-k8s.io/deployment-name"],
+        ..entry("machineset", Guard::Worker, &[of(CORE, CAPI, &["machinesets"])])
+    },
+    Entry {
+        without_labels: &[
+            "cluster.x-k8s.io/set-name",
+            "cluster.x-k8s.io/control-plane",
+            "cluster.x-k8s.io/pool-name",
+        ],
+        ..entry("machine", Guard::Worker, &[of(CORE, CAPI, &["machines"])])
+    },
+    entry(
+        "clusterclass",
+        Guard::ClusterClass,
+        &[of(CORE, CAPI, &["clusterclasses"])],
+    ),
+    Entry {
+        only: Only::MachineTemplates,
+        ..entry(
+            "machinetemplate",
+            Guard::MachineTemplate,
+            &[of(INFRASTRUCTURE, "*", &["*"])],
+        )
+    },
+    entry(
+        "bootstraptemplate",
+        Guard::BootstrapTemplate,
+        &[of(BOOTSTRAP, CAPI, &["kubeadmconfigtemplates"])],
+    ),
+    entry(
+        "kubernetesrelease",
+        Guard::KubernetesRelease,
+        &[of(instar_api::GROUP, OURS, &["kubernetesreleases"])],
+    ),
+    entry(
+        "clusterupgrade",
+        Guard::ClusterUpgrade,
+        &[of(instar_api::GROUP, OURS, &["clusterupgrades"])],
+    ),
+    entry(
+        "upgradepolicy",
+        Guard::UpgradePolicy,
+        &[of(instar_api::GROUP, OURS, &["upgradepolicies"])],
+    ),
+];
+
+impl Entry {
+    /// All of them.
+    pub(super) fn all() -> impl Iterator<Item = Self> {
+        ENTRIES.iter().copied()
+    }
+}

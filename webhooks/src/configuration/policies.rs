@@ -1,0 +1,147 @@
+//! The rules that CEL can say alone, as ValidatingAdmissionPolicies: they hold with no server alive.
+
+use instar_admission::{Breach, Rule, about};
+use instar_api::{BREAK_GLASS_ANNOTATION, Enforcement};
+use k8s_openapi::{
+    api::admissionregistration::v1::{
+        MatchCondition, MatchResources, NamedRuleWithOperations, ValidatingAdmissionPolicy,
+        ValidatingAdmissionPolicyBinding, ValidatingAdmissionPolicyBindingSpec, ValidatingAdmissionPolicySpec,
+        Validation,
+    },
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
+
+use super::{
+    Service,
+    conditions::{TOUCHES, unchanged},
+    entries::Entry,
+};
+
+/// The policies with their bindings, one for each rule and webhook.
+#[must_use]
+pub fn policies(service: Service<'_>) -> Vec<(ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding)> {
+    let mut policies = Vec::new();
+    for rule in Rule::ALL {
+        let about = about(*rule);
+        if about.breach != Breach::TheChange {
+            continue;
+        }
+        for on in about.on {
+            let entries = Entry::all().filter(|entry| entry.guard == on.guard);
+            for entry in entries {
+                let holds = on.changes.iter().filter_map(|change| unchanged(on.guard, *change));
+                policies.push(policy(*rule, &entry, holds.collect(), service));
+            }
+        }
+    }
+    policies
+}
+
+fn policy(
+    rule: Rule,
+    entry: &Entry,
+    holds: Vec<String>,
+    service: Service<'_>,
+) -> (ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding) {
+    let about = about(rule);
+    let name = format!("{rule}.{}.{}", entry.name, instar_api::GROUP);
+    let metadata = || ObjectMeta {
+        name: Some(name.clone()),
+        ..ObjectMeta::default()
+    };
+    // The field and the value are the webhook's to name; CEL says which rule, and what to do.
+    let says = format!(
+        "{}; {} [rule {rule}]",
+        about.guards.trim_end_matches('.'),
+        about.way_out
+    );
+    let message = format!(
+        "request.kind.kind + ' ' + request.namespace + '/' + request.name + ': {}'",
+        says.replace('\'', "\\'")
+    );
+    let rules = entry.rules().into_iter().map(|rule| NamedRuleWithOperations {
+        api_groups: rule.api_groups,
+        api_versions: rule.api_versions,
+        operations: Some(vec!["UPDATE".to_owned()]),
+        resource_names: None,
+        resources: rule.resources,
+        scope: rule.scope,
+    });
+    let conditions = |condition: &MatchCondition| condition.name != TOUCHES;
+    let policy = ValidatingAdmissionPolicy {
+        metadata: metadata(),
+        spec: Some(ValidatingAdmissionPolicySpec {
+            failure_policy: Some("Fail".to_owned()),
+            match_conditions: Some(entry.conditions().into_iter().filter(conditions).collect()),
+            match_constraints: Some(MatchResources {
+                match_policy: Some("Equivalent".to_owned()),
+                namespace_selector: entry.namespace_selector(service),
+                object_selector: entry.object_selector(),
+                resource_rules: Some(rules.collect()),
+                ..MatchResources::default()
+            }),
+            validations: Some(
+                holds
+                    .into_iter()
+                    .map(|holds| Validation {
+                        expression: match about.default {
+                            Enforcement::Enforce => format!("({holds}) ||\n({})", switched_off(rule)),
+                            // What only warns goes through anyway.
+                            Enforcement::Warn | Enforcement::Off => holds,
+                        },
+                        message_expression: Some(message.clone()),
+                        reason: Some(about.status.reason().to_owned()),
+                        ..Validation::default()
+                    })
+                    .collect(),
+            ),
+            ..ValidatingAdmissionPolicySpec::default()
+        }),
+        status: None,
+    };
+    let actions = match about.default {
+        Enforcement::Enforce => "Deny",
+        Enforcement::Warn | Enforcement::Off => "Warn",
+    };
+    let binding = ValidatingAdmissionPolicyBinding {
+        metadata: metadata(),
+        spec: Some(ValidatingAdmissionPolicyBindingSpec {
+            policy_name: Some(name.clone()),
+            validation_actions: Some(vec![actions.to_owned(), "Audit".to_owned()]),
+            ..ValidatingAdmissionPolicyBindingSpec::default()
+        }),
+    };
+    (policy, binding)
+}
+
+/// The break-glass annotation names the rule, and came or changed with this edit.
+fn switched_off(rule: Rule) -> String {
+    let said = |object: &str| format!("{object}.metadata.?annotations[?'{BREAK_GLASS_ANNOTATION}'].orValue('')");
+    let (old, new) = (said("oldObject"), said("object"));
+    format!("{new} != {old} && {new}.split(':')[0].split(' ').exists(id, id == '{rule}')")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_immutable_and_the_changing() {
+        let policies = policies(Service {
+            namespace: "instar-system",
+            name: "instar-webhook",
+        });
+        let names: Vec<&str> = policies
+            .iter()
+            .filter_map(|(policy, _)| policy.metadata.name.as_deref())
+            .collect();
+        assert_eq!(
+            names,
+            [
+                "template-immutable.machinetemplate.upgrade.cluster.x-k8s.io",
+                "template-metadata.machinetemplate.upgrade.cluster.x-k8s.io",
+                "bootstrap-template.bootstraptemplate.upgrade.cluster.x-k8s.io",
+            ]
+        );
+    }
+}

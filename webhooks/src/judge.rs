@@ -1,0 +1,375 @@
+//! From a request to a verdict, one function for each kind of object.
+
+use instar_admission::{
+    Edit, Finding, Glass, Rule, Subject, Verdict, called, class, cluster, cluster_of, control_plane,
+    known::{Observed, WorkerKind, running},
+    policy, release, settle,
+    template::{self, Sort, Template},
+    upgrade, worker,
+};
+use instar_api::{KubernetesRelease, RELEASES_ANNOTATION};
+use instar_capi::{Cluster, ClusterClass, KubeadmControlPlane};
+use json_patch::{AddOperation, Patch, PatchOperation, jsonptr::PointerBuf};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use serde_json::{Value, json};
+
+use crate::{
+    reader,
+    review::{Answer, Operation, Request},
+    view::{AnyWorker, Read, Who},
+};
+
+/// The answer, or why an object can't be read.
+pub(crate) type Judged = Result<Answer, serde_json::Error>;
+
+fn allowed() -> Answer {
+    Answer::Judged {
+        verdict: Verdict::default(),
+        patch: None,
+    }
+}
+
+/// Settles what was found, with the break-glass annotation. Where nothing was found nothing is asked.
+fn settled(
+    findings: Vec<Finding>,
+    object: impl FnOnce() -> String,
+    (old, new): (Option<&ObjectMeta>, Option<&ObjectMeta>),
+    subject: &Subject<'_>,
+    known: &dyn Observed,
+) -> Verdict {
+    if findings.is_empty() {
+        return Verdict::default();
+    }
+    let annotations = |metadata: Option<&ObjectMeta>| metadata.and_then(|metadata| metadata.annotations.clone());
+    let (old, new) = (annotations(old), annotations(new).map(Some));
+    let glass = match new {
+        Some(new) => Glass::of_edit(&object(), old.as_ref(), new.as_ref()),
+        None => Glass::of_deletion(&object(), old.as_ref()),
+    };
+    match glass {
+        Ok(glass) => settle(
+            findings,
+            &Subject {
+                glass,
+                ..subject.clone()
+            },
+            known,
+        ),
+        Err(unreadable) => Verdict {
+            refused: vec![unreadable],
+            ..Verdict::default()
+        },
+    }
+}
+
+/// Writes a Cluster's version and pins.
+pub(crate) fn mutate_cluster(request: &Request<'_, Read<Cluster>>, known: &dyn Observed) -> Answer {
+    let Some((new, verdict)) = admit(request, known) else {
+        return allowed();
+    };
+    match verdict {
+        Err(refused) => refusal(refused),
+        Ok(mut admitted) => {
+            let patch = admitted.changes().then(|| patch(new, &admitted));
+            let mut verdict = cluster_verdict(request, new, std::mem::take(&mut admitted.findings), known);
+            // What is refused means nothing, and adopts nothing.
+            if !verdict.is_refusal() {
+                let lines = admitted.warnings.iter().flat_map(|text| instar_admission::lines(text));
+                verdict.warnings.extend(lines);
+            }
+            Answer::Judged { verdict, patch }
+        }
+    }
+}
+
+/// Sees that nothing is left to write into a Cluster. The warnings were given when it was changed.
+pub(crate) fn validate_cluster(request: &Request<'_, Read<Cluster>>, known: &dyn Observed) -> Answer {
+    let Some((new, verdict)) = admit(request, known) else {
+        return allowed();
+    };
+    match verdict {
+        Err(refused) => refusal(refused),
+        Ok(admitted) if admitted.changes() => refusal(Finding {
+            rule: Rule::PinsByHand,
+            object: called("Cluster", &new.metadata),
+            field: "spec.topology",
+            what: "another mutating webhook has changed the version or the pins after Instar wrote them".to_owned(),
+            way_out: "let that webhook run before instar-mutating-webhook-configuration, or leave these fields alone"
+                .to_owned(),
+            of: None,
+        }),
+        Ok(admitted) => {
+            let mut verdict = cluster_verdict(request, new, admitted.findings, known);
+            verdict.warnings.clear();
+            verdict.broken.clear();
+            Answer::Judged { verdict, patch: None }
+        }
+    }
+}
+
+fn cluster_verdict(
+    request: &Request<'_, Read<Cluster>>,
+    new: &Cluster,
+    findings: Vec<Finding>,
+    known: &dyn Observed,
+) -> Verdict {
+    let old = request.old_object.as_deref().map(|old| &old.metadata);
+    let subject = Subject {
+        namespace: &request.namespace,
+        cluster: new.metadata.name.as_deref(),
+        labels: new.metadata.labels.as_ref(),
+        ..Subject::default()
+    };
+    let object = || called("Cluster", &new.metadata);
+    settled(findings, object, (old, Some(&new.metadata)), &subject, known)
+}
+
+fn refusal(finding: Finding) -> Answer {
+    Answer::Judged {
+        verdict: Verdict {
+            refused: vec![finding],
+            ..Verdict::default()
+        },
+        patch: None,
+    }
+}
+
+/// The Cluster as it would be, with what is to be written; nothing where there is none.
+fn admit<'r>(
+    request: &'r Request<'_, Read<Cluster>>,
+    known: &dyn Observed,
+) -> Option<(&'r Cluster, Result<cluster::Admitted, Finding>)> {
+    let new = request.object.as_deref()?;
+    let metadata = &new.metadata;
+    let (namespace, name) = (
+        metadata.namespace.as_deref().unwrap_or_default(),
+        metadata.name.as_deref().unwrap_or_default(),
+    );
+    let class = cluster::class_of(new).and_then(|(namespace, name)| known.class(&namespace, &name));
+    let control_plane = known.control_plane(namespace, name);
+    let (catalog, running) = (known.catalog(), running(known, namespace, name));
+    let facts = cluster::Known {
+        catalog: &catalog,
+        class: class.as_deref(),
+        control_plane: control_plane.as_deref().map(|control_plane| &control_plane.spec),
+        running: running.as_ref(),
+        workers: &known.workers(namespace, name),
+        today: known.today(),
+    };
+    Some((new, cluster::admit(request.old_object.as_deref(), new, facts)))
+}
+
+fn patch(cluster: &Cluster, admitted: &cluster::Admitted) -> Patch {
+    let add = |path: &[&str], value: Value| {
+        PatchOperation::Add(AddOperation {
+            path: PointerBuf::from_tokens(path.iter().copied()),
+            value,
+        })
+    };
+    let mut operations = Vec::new();
+    if let Some(version) = &admitted.version {
+        operations.push(add(&["spec", "topology", "version"], json!(version)));
+    }
+    if let Some(pins) = &admitted.pins {
+        if cluster.metadata.annotations.is_none() {
+            operations.push(add(&["metadata", "annotations"], json!({})));
+        }
+        operations.push(add(&["metadata", "annotations", RELEASES_ANNOTATION], json!(pins)));
+    }
+    Patch(operations)
+}
+
+/// Judges a control plane of any provider.
+pub(crate) fn control_plane(request: &Request<'_, Read<KubeadmControlPlane>>, known: &dyn Observed) -> Answer {
+    let Some(new) = request.object.as_deref() else {
+        return allowed();
+    };
+    let old = request.old_object.as_deref();
+    let edit = Edit {
+        kind: &request.kind.kind,
+        old,
+        new,
+    };
+    let verdict = settled(
+        control_plane::judge(edit, known),
+        || called(&request.kind.kind, &new.metadata),
+        (old.map(|old| &old.metadata), Some(&new.metadata)),
+        &Subject {
+            namespace: &request.namespace,
+            cluster: cluster_of(&new.metadata),
+            ..Subject::default()
+        },
+        known,
+    );
+    Answer::Judged { verdict, patch: None }
+}
+
+/// Judges a worker of any kind.
+pub(crate) fn worker(request: &mut Request<'_, AnyWorker>, known: &dyn Observed) -> Answer {
+    let kind = match request.kind.kind.as_ref() {
+        "MachineDeployment" => WorkerKind::MachineDeployment,
+        "MachineSet" => WorkerKind::MachineSet,
+        "MachinePool" => WorkerKind::MachinePool,
+        "Machine" => WorkerKind::Machine,
+        // Nothing else is sent here.
+        _ => return allowed(),
+    };
+    let old = request.old_object.take().map(|old| old.of(kind));
+    let new = request.object.take().map(|new| new.of(kind));
+    let Some(new) = new else { return allowed() };
+    let edit = Edit {
+        kind: kind.as_str(),
+        old: old.as_ref(),
+        new: &new,
+    };
+    let verdict = settled(
+        worker::judge(kind, edit, known),
+        || called(kind.as_str(), &new.metadata),
+        (old.as_ref().map(|old| &old.metadata), Some(&new.metadata)),
+        &Subject {
+            namespace: &request.namespace,
+            cluster: Some(&new.cluster),
+            ..Subject::default()
+        },
+        known,
+    );
+    Answer::Judged { verdict, patch: None }
+}
+
+/// Judges a ClusterClass.
+pub(crate) fn cluster_class(request: &Request<'_, Read<ClusterClass>>, known: &dyn Observed) -> Answer {
+    let Some(new) = request.object.as_deref() else {
+        return allowed();
+    };
+    let old = request.old_object.as_deref();
+    let edit = Edit {
+        kind: "ClusterClass",
+        old,
+        new,
+    };
+    let verdict = settled(
+        class::judge(edit, known),
+        || called("ClusterClass", &new.metadata),
+        (old.map(|old| &old.metadata), Some(&new.metadata)),
+        &Subject {
+            namespace: &request.namespace,
+            ..Subject::default()
+        },
+        known,
+    );
+    Answer::Judged { verdict, patch: None }
+}
+
+/// Who an object is, and nothing else of it.
+fn who(template: &Template<'_>) -> serde_json::Result<ObjectMeta> {
+    let Some(text) = template.metadata() else {
+        return Ok(ObjectMeta::default());
+    };
+    reader::read::<Who>(text.as_bytes()).map(|who| who.metadata)
+}
+
+/// Judges a template: an update by what it changes, a deletion by who needs it.
+pub(crate) fn template(sort: Sort, request: &Request<'_, Template<'_>>, known: &dyn Observed) -> Judged {
+    let kind = request.kind.kind.as_ref();
+    let (findings, old, new) = match (request.operation, &request.old_object, &request.object) {
+        (Operation::Update, Some(old), Some(new)) => {
+            let dry_run = request.dry_run.unwrap_or_default();
+            // Of a dry run it may be enough to know who it is.
+            if !dry_run && template::changed(old, new).is_nothing() {
+                return Ok(allowed());
+            }
+            let metadata = who(new)?;
+            let findings = template::update(template::Update { sort, kind, old, new }, &metadata, dry_run);
+            if findings.is_empty() {
+                return Ok(allowed());
+            }
+            (findings, who(old)?, Some(metadata))
+        }
+        (Operation::Delete, Some(old), _) => {
+            let metadata = who(old)?;
+            let findings = template::delete(&request.kind.group, kind, &metadata, known);
+            (findings, metadata, None)
+        }
+        (Operation::Create | Operation::Connect | Operation::Update | Operation::Delete, _, _) => return Ok(allowed()),
+    };
+    let verdict = settled(
+        findings,
+        || called(kind, new.as_ref().unwrap_or(&old)),
+        (Some(&old), new.as_ref()),
+        &Subject {
+            namespace: &request.namespace,
+            cluster: cluster_of(&old),
+            ..Subject::default()
+        },
+        known,
+    );
+    Ok(Answer::Judged { verdict, patch: None })
+}
+
+/// Judges a row of the catalog.
+pub(crate) fn kubernetes_release(request: &Request<'_, KubernetesRelease>, known: &dyn Observed) -> Answer {
+    let name = request.name.as_str();
+    let finding = match request.operation {
+        Operation::Delete => release::delete(name, known.pinned_to(name), known.upgrading_to(name)),
+        Operation::Create => request
+            .object
+            .as_ref()
+            .and_then(|row| release::readable(row.metadata.name.as_deref().unwrap_or(name), &row.spec)),
+        Operation::Update | Operation::Connect => None,
+    };
+    let metadata = |row: &Option<KubernetesRelease>| row.as_ref().map(|row| row.metadata.clone());
+    let (old, new) = (metadata(&request.old_object), metadata(&request.object));
+    let verdict = settled(
+        finding.into_iter().collect(),
+        || format!("KubernetesRelease {name}"),
+        (old.as_ref(), new.as_ref()),
+        &Subject::default(),
+        known,
+    );
+    Answer::Judged { verdict, patch: None }
+}
+
+/// Judges an upgrade.
+pub(crate) fn cluster_upgrade(request: &Request<'_, instar_api::ClusterUpgrade>, known: &dyn Observed) -> Answer {
+    let Some(new) = &request.object else { return allowed() };
+    let old = request.old_object.as_ref();
+    let edit = Edit {
+        kind: "ClusterUpgrade",
+        old,
+        new,
+    };
+    let verdict = settled(
+        upgrade::judge(edit, known),
+        || called("ClusterUpgrade", &new.metadata),
+        (old.map(|old| &old.metadata), Some(&new.metadata)),
+        &Subject {
+            namespace: &request.namespace,
+            cluster: Some(&new.spec.cluster_name),
+            ..Subject::default()
+        },
+        known,
+    );
+    Answer::Judged { verdict, patch: None }
+}
+
+/// Judges a policy.
+pub(crate) fn upgrade_policy(request: &Request<'_, instar_api::UpgradePolicy>, known: &dyn Observed) -> Answer {
+    let Some(new) = &request.object else { return allowed() };
+    let old = request.old_object.as_ref();
+    let edit = Edit {
+        kind: "UpgradePolicy",
+        old,
+        new,
+    };
+    let verdict = settled(
+        policy::judge(edit),
+        || called("UpgradePolicy", &new.metadata),
+        (old.map(|old| &old.metadata), Some(&new.metadata)),
+        &Subject {
+            namespace: &request.namespace,
+            ..Subject::default()
+        },
+        known,
+    );
+    Answer::Judged { verdict, patch: None }
+}

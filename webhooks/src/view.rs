@@ -1,0 +1,181 @@
+//! Objects as far as a rule reads them, straight from the review's bytes.
+//!
+//! A third of an object is managed fields, which nothing here reads: [`ObjectMeta`] itself would make a
+//! tree of them. What isn't named below is skipped, and nothing is read twice.
+
+use std::{collections::BTreeMap, ops::Deref};
+
+use instar_admission::{known::WorkerKind, worker::Worker};
+use instar_capi::{
+    Bootstrap, Cluster, ClusterClass, ClusterClassSpec, ClusterSpec, ControlPlaneSpec, ControlPlaneStatus,
+    KubeadmControlPlane, MachineSpec, MachineTemplate, Reference,
+};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time};
+use serde::{Deserialize, Deserializer, de::IgnoredAny};
+
+/// Metadata without what servers and other controllers note for themselves.
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct Metadata {
+    name: Option<String>,
+    generate_name: Option<String>,
+    namespace: Option<String>,
+    labels: Option<BTreeMap<String, String>>,
+    annotations: Option<BTreeMap<String, String>>,
+    owner_references: Option<Vec<OwnerReference>>,
+    deletion_timestamp: Option<Time>,
+}
+
+impl From<Metadata> for ObjectMeta {
+    fn from(read: Metadata) -> Self {
+        let Metadata {
+            name,
+            generate_name,
+            namespace,
+            labels,
+            annotations,
+            owner_references,
+            deletion_timestamp,
+        } = read;
+        Self {
+            name,
+            generate_name,
+            namespace,
+            labels,
+            annotations,
+            owner_references,
+            deletion_timestamp,
+            ..Self::default()
+        }
+    }
+}
+
+/// Reads metadata as far as rules read it.
+fn metadata<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ObjectMeta, D::Error> {
+    Metadata::deserialize(deserializer).map(Into::into)
+}
+
+/// Who an object is, by the text of its metadata.
+#[derive(Deserialize)]
+#[serde(transparent)]
+pub(crate) struct Who {
+    #[serde(deserialize_with = "metadata")]
+    pub(crate) metadata: ObjectMeta,
+}
+
+/// The outside of every object.
+#[derive(Deserialize)]
+#[serde(bound(deserialize = "Spec: Deserialize<'de>, Status: Deserialize<'de>"))]
+struct Object<Spec, Status> {
+    #[serde(default, deserialize_with = "metadata")]
+    metadata: ObjectMeta,
+    spec: Spec,
+    #[serde(default = "nothing")]
+    status: Option<Status>,
+}
+
+const fn nothing<T>() -> Option<T> {
+    None
+}
+
+/// A view of an object, as this module reads it.
+pub(crate) struct Read<T>(T);
+
+impl<T> Deref for Read<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+/// What is made of the parts of an object.
+pub(crate) trait View {
+    type Spec: for<'de> Deserialize<'de>;
+    type Status: for<'de> Deserialize<'de>;
+
+    fn of(metadata: ObjectMeta, spec: Self::Spec, status: Option<Self::Status>) -> Self;
+}
+
+impl<'de, T: View> Deserialize<'de> for Read<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let Object { metadata, spec, status } = Object::<T::Spec, T::Status>::deserialize(deserializer)?;
+        Ok(Self(T::of(metadata, spec, status)))
+    }
+}
+
+impl View for Cluster {
+    type Spec = ClusterSpec;
+    type Status = IgnoredAny;
+
+    fn of(metadata: ObjectMeta, spec: ClusterSpec, _: Option<IgnoredAny>) -> Self {
+        Self {
+            metadata,
+            spec,
+            status: None,
+        }
+    }
+}
+
+impl View for KubeadmControlPlane {
+    type Spec = ControlPlaneSpec;
+    type Status = ControlPlaneStatus;
+
+    fn of(metadata: ObjectMeta, spec: ControlPlaneSpec, status: Option<ControlPlaneStatus>) -> Self {
+        Self { metadata, spec, status }
+    }
+}
+
+impl View for ClusterClass {
+    type Spec = ClusterClassSpec;
+    type Status = IgnoredAny;
+
+    fn of(metadata: ObjectMeta, spec: ClusterClassSpec, _: Option<IgnoredAny>) -> Self {
+        Self { metadata, spec }
+    }
+}
+
+/// A worker of any kind: its kind is known only when the review has been read, and a Machine alone has
+/// in its own spec what the others have in their template's.
+#[derive(Deserialize)]
+pub(crate) struct AnyWorker {
+    #[serde(default, deserialize_with = "metadata")]
+    metadata: ObjectMeta,
+    spec: AnyWorkerSpec,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct AnyWorkerSpec {
+    cluster_name: String,
+    template: MachineTemplate,
+    version: String,
+    infrastructure_ref: Reference,
+    bootstrap: Bootstrap,
+}
+
+impl AnyWorker {
+    /// The worker, as one of this kind.
+    pub(crate) fn of(self, kind: WorkerKind) -> Worker {
+        let Self { metadata, spec } = self;
+        match kind {
+            WorkerKind::MachineDeployment | WorkerKind::MachineSet | WorkerKind::MachinePool => Worker {
+                metadata,
+                cluster: spec.cluster_name,
+                labels: spec.template.metadata.labels,
+                machines: spec.template.spec,
+            },
+            WorkerKind::Machine => Worker {
+                labels: metadata.labels.clone().unwrap_or_default(),
+                metadata,
+                cluster: spec.cluster_name.clone(),
+                machines: MachineSpec {
+                    cluster_name: spec.cluster_name,
+                    version: spec.version,
+                    infrastructure_ref: spec.infrastructure_ref,
+                    bootstrap: spec.bootstrap,
+                },
+            },
+        }
+    }
+}

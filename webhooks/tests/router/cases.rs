@@ -1,0 +1,176 @@
+//! Every case of every rule, with the world's objects as all that is known.
+
+use std::collections::BTreeSet;
+
+use instar_admission::{Guard, Rule};
+use instar_testkit::{Action, Case, CaseFile, NAMESPACE, Scene, Sent, World, all, broken_rules, says};
+use instar_webhooks::Route;
+use serde_json::{Value, json};
+
+use crate::asked::{App, patched};
+
+/// What an API server makes of an action: the request, and which guard it is for.
+struct Asked {
+    guard: Guard,
+    request: Value,
+}
+
+impl Asked {
+    fn new(world: &World, case: &Case) -> Self {
+        let of = |key| world.object(key).unwrap();
+        let (operation, old, new) = match &case.action {
+            Action::Edit { object, patch } | Action::Status { object, patch } => {
+                let old = of(object);
+                let mut new = old.clone();
+                json_patch::merge(&mut new, patch);
+                ("UPDATE", Some(old), Some(new))
+            }
+            Action::Create(object) => ("CREATE", None, Some(world.placed(object))),
+            Action::Delete(object) => ("DELETE", Some(of(object)), None),
+        };
+        let object = new.as_ref().or(old.as_ref()).unwrap();
+        let kind = object["kind"].as_str().unwrap();
+        let (group, version) = object["apiVersion"].as_str().unwrap().split_once('/').unwrap();
+        let kind_of = json!({"group": group, "version": version, "kind": kind});
+        let request = json!({
+            "operation": operation,
+            "kind": kind_of,
+            "requestKind": kind_of,
+            "name": object["metadata"]["name"],
+            "namespace": object["metadata"]["namespace"].as_str().unwrap_or_default(),
+            "userInfo": {"username": case.user.as_deref().unwrap_or("kubernetes-admin"), "groups": ["system:authenticated"]},
+            "dryRun": case.dry_run,
+            "object": new,
+            "oldObject": old,
+        });
+        Self {
+            guard: guard(kind),
+            request,
+        }
+    }
+}
+
+fn guard(kind: &str) -> Guard {
+    match kind {
+        "Cluster" => Guard::Cluster,
+        "MachineDeployment" | "MachineSet" | "MachinePool" | "Machine" => Guard::Worker,
+        "ClusterClass" => Guard::ClusterClass,
+        "KubeadmConfigTemplate" => Guard::BootstrapTemplate,
+        "KubernetesRelease" => Guard::KubernetesRelease,
+        "ClusterUpgrade" => Guard::ClusterUpgrade,
+        "UpgradePolicy" => Guard::UpgradePolicy,
+        _ if kind.ends_with("ControlPlane") => Guard::ControlPlane,
+        _ if kind.ends_with("MachineTemplate") => Guard::MachineTemplate,
+        _ => panic!("{kind} is not guarded"),
+    }
+}
+
+/// What was said to an edit, the mutating half and the validating one together.
+#[derive(Debug, PartialEq, Eq)]
+struct Said {
+    refused: Option<(u64, String, String)>,
+    warnings: Vec<String>,
+}
+
+impl Said {
+    fn expected(case: &Case) -> Self {
+        let refused = case.expected.refused.as_ref();
+        Self {
+            refused: refused.map(|refusal| (refusal.code.into(), refusal.reason.clone(), refusal.message(NAMESPACE))),
+            warnings: case.expected.warnings(NAMESPACE),
+        }
+    }
+
+    fn add(&mut self, response: &Value) {
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let warnings = response["warnings"].as_array().into_iter().flatten().map(text);
+        self.warnings.extend(warnings);
+        if response["allowed"] != true {
+            let status = &response["status"];
+            let code = status["code"].as_u64().unwrap_or_default();
+            self.refused = Some((code, text(&status["reason"]), text(&status["message"])));
+        }
+    }
+}
+
+async fn say(app: &App, mut asked: Asked) -> Said {
+    let mut said = Said {
+        refused: None,
+        warnings: Vec::new(),
+    };
+    if asked.guard == Guard::Cluster {
+        let response = app.review(Route::MutateCluster, asked.request.clone()).await;
+        said.add(&response);
+        if said.refused.is_some() {
+            return said;
+        }
+        if response.get("patch").is_some() {
+            asked.request["object"] = patched(&asked.request["object"], &response);
+        }
+    }
+    said.add(&app.review(Route::Validate(asked.guard), asked.request).await);
+    said
+}
+
+fn files() -> Vec<CaseFile> {
+    all().unwrap()
+}
+
+#[tokio::test]
+async fn each_case_is_decided_as_it_says() {
+    let mut wrong = Vec::new();
+    for Scene { name, world, cases, .. } in files().into_iter().flat_map(|file| file.scenes) {
+        let app = App::new(world.clone());
+        for case in cases {
+            // What the API server keeps to itself is seen on a real one.
+            if case.sent == Sent::Unasked {
+                continue;
+            }
+            let (said, expected) = (say(&app, Asked::new(&world, &case)).await, Said::expected(&case));
+            if said != expected {
+                wrong.push(format!(
+                    "{name}, {}\n  said     {said:?}\n  expected {expected:?}",
+                    case.name
+                ));
+            }
+            let rung: BTreeSet<Rule> = app.rung.take().into_iter().map(|broken| broken.finding.rule).collect();
+            let is_broken = said.warnings.iter().any(|line| line.starts_with("break-glass: "));
+            assert_eq!(
+                !rung.is_empty(),
+                is_broken && !case.dry_run,
+                "{name}, {}: {rung:?}",
+                case.name
+            );
+        }
+    }
+    assert!(wrong.is_empty(), "{} are wrong:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+/// The rules that a case breaks, by what is said.
+fn broken(case: &Case) -> BTreeSet<Rule> {
+    broken_rules(case.expected.texts())
+}
+
+#[test]
+fn no_rule_is_without_a_case_that_breaks_it_and_one_that_does_not() {
+    let files = files();
+    let rules: Vec<Rule> = files.iter().map(|file| file.rule).collect();
+    assert_eq!(rules, Rule::ALL, "the rules that have a file");
+    for CaseFile { rule, scenes } in &files {
+        let cases = || scenes.iter().flat_map(|scene| &scene.cases);
+        assert!(cases().any(|case| broken(case).contains(rule)), "nothing breaks {rule}");
+        let keeps = |case: &&Case| case.expected.refused.is_none() && !broken(case).contains(rule);
+        assert!(cases().any(|case| keeps(&case)), "nothing keeps {rule}");
+    }
+}
+
+#[test]
+fn the_table_has_every_message() {
+    let cases = files()
+        .into_iter()
+        .flat_map(|file| file.scenes)
+        .flat_map(|scene| scene.cases);
+    let texts = cases.flat_map(|case| case.expected.texts().map(ToOwned::to_owned).collect::<Vec<_>>());
+    let unknown: Vec<String> = texts.filter(|text| text.contains("[rule ") && !says(text)).collect();
+    assert!(unknown.is_empty(), "the table has nothing of\n{}", unknown.join("\n"));
+}

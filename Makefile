@@ -24,7 +24,7 @@ help: ## Show this
 prerequisites:
 	@e2e/prerequisites.sh
 	@mkdir -p $(CARGO_TARGET_DIR)
-	@[ "$$(cat $(CHECKOUT) 2>/dev/null)" = "$(CURDIR)" ] || { find crates webhooks e2e -name '*.rs' -exec touch {} +; echo "$(CURDIR)" > $(CHECKOUT); }
+	@[ "$$(cat $(CHECKOUT) 2>/dev/null)" = "$(CURDIR)" ] || { find crates webhooks e2e fuzz -name '*.rs' -exec touch {} +; echo "$(CURDIR)" > $(CHECKOUT); }
 
 # What people wait for is not how `mgmt` is linked.
 .PHONY: mgmt
@@ -85,6 +85,14 @@ journeys-of-classic:
 journeys-of-others:
 	@cargo test -p instar-e2e --lib --bins $(addprefix --test ,$(OTHERS))
 
+# The programs of fuzz/libfuzzer, and how long each runs. `make test` holds the same properties
+# against seeds and random changes to them.
+FUZZ ?= versions pointers pins json admission_review
+FUZZ_SECONDS ?= 600
+.PHONY: fuzz
+fuzz: prerequisites ## Fuzz each target for FUZZ_SECONDS (600), or those that FUZZ names
+	@fuzz/libfuzzer/run.sh $(FUZZ_SECONDS) $(FUZZ)
+
 .PHONY: lint
 lint: prerequisites ## Check formatting and lints
 	@cargo fmt --all --check
@@ -96,4 +104,4 @@ generate: prerequisites ## Write again what is generated from code
 
 .PHONY: clean-cache
 clean-cache: ## Remove all that was built, and what failed tests left (not a running cluster)
-	rm -rf $(INSTAR_CACHE)/bin $(INSTAR_CACHE)/manifests $(INSTAR_CACHE)/build-logs $(INSTAR_CACHE)/dumps $(CARGO_TARGET_DIR)
+	rm -rf $(INSTAR_CACHE)/bin $(INSTAR_CACHE)/manifests $(INSTAR_CACHE)/build-logs $(INSTAR_CACHE)/dumps $(INSTAR_CACHE)/fuzz $(CARGO_TARGET_DIR)

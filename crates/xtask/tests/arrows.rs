@@ -11,7 +11,7 @@ use anyhow::{Context, Result, ensure};
 use cargo_metadata::{DependencyKind, MetadataCommand};
 
 /// From the bottom up: a crate depends on earlier ones only.
-const ORDER: [&str; 14] = [
+const ORDER: [&str; 15] = [
     "instar-domain",
     "instar-api",
     "instar-capi",
@@ -24,6 +24,7 @@ const ORDER: [&str; 14] = [
     "instar-webhooks",
     "instar-controller",
     "instar",
+    "instar-fuzz",
     "xtask",
     "instar-e2e",
 ];

@@ -1,0 +1,75 @@
+//! What must hold for any bytes, one function for each kind of text that comes from outside.
+//!
+//! A property fails by panicking. `make fuzz` runs each under libFuzzer (`libfuzzer/`), and the test
+//! of this crate runs each over its seeds and over random changes to them, in every `make test`.
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::missing_panics_doc,
+    clippy::unwrap_in_result,
+    reason = "a property fails by panicking"
+)]
+
+mod admission_review;
+mod json;
+mod pins;
+mod pointers;
+mod reviews;
+mod versions;
+mod world;
+
+pub use admission_review::{admission_review, rules_named};
+pub use json::json;
+pub use pins::pins;
+pub use pointers::pointers;
+pub use reviews::changed_review;
+pub use versions::versions;
+
+/// What is fuzzed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Target {
+    /// Versions, minors, how they compare, and the skew between them.
+    Versions,
+    /// JSON Pointers of a release's values.
+    Pointers,
+    /// The annotation that carries a Cluster's pins.
+    Pins,
+    /// Whether two JSON texts are one value.
+    Json,
+    /// The admission server's routes.
+    AdmissionReview,
+}
+
+impl Target {
+    /// All of them.
+    pub const ALL: [Self; 5] = [
+        Self::Versions,
+        Self::Pointers,
+        Self::Pins,
+        Self::Json,
+        Self::AdmissionReview,
+    ];
+
+    /// Its name, which is also that of the folder of its seeds.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Versions => "versions",
+            Self::Pointers => "pointers",
+            Self::Pins => "pins",
+            Self::Json => "json",
+            Self::AdmissionReview => "admission_review",
+        }
+    }
+
+    /// Holds its property against an input.
+    pub fn hold(self, input: &[u8]) {
+        match self {
+            Self::Versions => versions(input),
+            Self::Pointers => pointers(input),
+            Self::Pins => pins(input),
+            Self::Json => json(input),
+            Self::AdmissionReview => admission_review(input),
+        }
+    }
+}

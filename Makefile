@@ -8,6 +8,8 @@ export INSTAR_CACHE CARGO_TARGET_DIR
 NAME ?= default
 # Set to anything, `make up INSTAR=1` installs Instar on it.
 INSTAR ?=
+# What `make bench` measures: `make bench BENCH="--rounds 2 --seconds 1"` for a quick look.
+BENCH ?=
 
 MGMT := $(CARGO_TARGET_DIR)/debug/mgmt
 
@@ -24,7 +26,7 @@ help: ## Show this
 prerequisites:
 	@e2e/prerequisites.sh
 	@mkdir -p $(CARGO_TARGET_DIR)
-	@[ "$$(cat $(CHECKOUT) 2>/dev/null)" = "$(CURDIR)" ] || { find crates webhooks e2e fuzz -name '*.rs' -exec touch {} +; echo "$(CURDIR)" > $(CHECKOUT); }
+	@[ "$$(cat $(CHECKOUT) 2>/dev/null)" = "$(CURDIR)" ] || { find crates webhooks e2e benches fuzz -name '*.rs' -exec touch {} +; echo "$(CURDIR)" > $(CHECKOUT); }
 
 # What people wait for is not how `mgmt` is linked.
 .PHONY: mgmt
@@ -97,6 +99,11 @@ fuzz: prerequisites ## Fuzz each target for FUZZ_SECONDS (600), or those that FU
 lint: prerequisites ## Check formatting and lints
 	@cargo fmt --all --check
 	@cargo clippy --workspace --all-targets -- -D warnings
+
+.PHONY: bench
+bench: prerequisites ## Measure the admission server: instructions, CPU time, memory, beside Go (ten minutes)
+	@cargo build --release -p instar-benches
+	@$(CARGO_TARGET_DIR)/release/bench run $(BENCH)
 
 .PHONY: generate
 generate: prerequisites ## Write again what is generated from code

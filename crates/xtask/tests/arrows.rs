@@ -11,7 +11,7 @@ use anyhow::{Context, Result, ensure};
 use cargo_metadata::{DependencyKind, MetadataCommand};
 
 /// From the bottom up: a crate depends on earlier ones only.
-const ORDER: [&str; 15] = [
+const ORDER: [&str; 16] = [
     "instar-domain",
     "instar-api",
     "instar-capi",
@@ -25,6 +25,7 @@ const ORDER: [&str; 15] = [
     "instar-controller",
     "instar",
     "instar-fuzz",
+    "instar-benches",
     "xtask",
     "instar-e2e",
 ];

@@ -1,0 +1,3 @@
+module instar.dev/benches/nethttp
+
+go 1.26.0

@@ -1,0 +1,39 @@
+//! What a process has used, as the kernel counts it.
+
+use std::{fs, time::Duration};
+
+use anyhow::{Context, Result};
+
+/// The CPU time of all of its threads.
+pub(crate) fn cpu(pid: u32) -> Result<Duration> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    // The name before them may hold anything.
+    let (_, fields) = stat.rsplit_once(')').context("no stat")?;
+    let mut fields = fields.split_whitespace().skip(11);
+    let mut ticks = || -> Result<u64> { Ok(fields.next().context("no CPU time")?.parse()?) };
+    let (user, system) = (ticks()?, ticks()?);
+    Ok(Duration::from_secs(user + system) / u32::try_from(rustix::param::clock_ticks_per_second())?)
+}
+
+/// Its resident memory in MiB: now, and at most.
+pub(crate) fn memory(pid: u32) -> Result<Memory> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let field = |name: &str| -> Result<f64> {
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        let kib: f64 = line
+            .and_then(|line| line.split_whitespace().next())
+            .with_context(|| format!("no {name}"))?
+            .parse()?;
+        Ok(kib / 1024.0)
+    };
+    Ok(Memory {
+        now: field("VmRSS:")?,
+        peak: field("VmHWM:")?,
+    })
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Memory {
+    pub(crate) now: f64,
+    pub(crate) peak: f64,
+}

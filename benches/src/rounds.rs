@@ -1,0 +1,117 @@
+//! Rounds of load: there and back again, so that what drifts hits all alike.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use rustls::RootCertStore;
+
+use crate::{
+    bodies::Body,
+    client::{Client, Protocol},
+    process,
+    server::Server,
+};
+
+/// How long, and how often.
+#[derive(Clone, Copy)]
+pub(crate) struct Plan {
+    pub(crate) rounds: usize,
+    pub(crate) time: Duration,
+}
+
+/// One round of one server.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Round {
+    /// Microseconds of CPU time of the server for one request.
+    pub(crate) cpu: f64,
+    pub(crate) per_second: f64,
+}
+
+/// The middle one of some figures, with the lowest and the highest.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Spread {
+    pub(crate) median: f64,
+    pub(crate) lowest: f64,
+    pub(crate) highest: f64,
+}
+
+impl Spread {
+    pub(crate) fn of(figures: impl IntoIterator<Item = f64>) -> Option<Self> {
+        let mut figures: Vec<f64> = figures.into_iter().collect();
+        figures.sort_by(f64::total_cmp);
+        let (lower, upper) = (figures.len().checked_sub(1)? / 2, figures.len() / 2);
+        let middle = f64::midpoint(*figures.get(lower)?, *figures.get(upper)?);
+        Some(Self {
+            median: middle,
+            lowest: *figures.first()?,
+            highest: *figures.last()?,
+        })
+    }
+}
+
+/// The rounds of each server. A failure voids all of them.
+pub(crate) async fn run(
+    servers: &[&Server],
+    protocol: Protocol,
+    roots: &RootCertStore,
+    body: &Body,
+    plan: Plan,
+) -> Result<Vec<Vec<Round>>> {
+    let mut clients = Vec::new();
+    for server in servers {
+        let client = Client::new(server.address, protocol, roots, body)?;
+        client.load(Duration::from_millis(300)).await.context("warming up")?;
+        clients.push(client);
+    }
+    let mut rounds: Vec<Vec<Round>> = servers.iter().map(|_| Vec::new()).collect();
+    for turn in 0..plan.rounds {
+        let mut order: Vec<usize> = (0..servers.len()).collect();
+        if turn % 2 == 1 {
+            order.reverse();
+        }
+        for place in order {
+            let (Some(server), Some(client), Some(of)) =
+                (servers.get(place), clients.get(place), rounds.get_mut(place))
+            else {
+                continue;
+            };
+            let before = process::cpu(server.pid())?;
+            let load = client.load(plan.time).await.context("the round is void")?;
+            let used = process::cpu(server.pid())?.saturating_sub(before);
+            of.push(Round {
+                cpu: used.as_secs_f64() * 1e6 / load.requests as f64,
+                per_second: load.requests as f64 / load.took.as_secs_f64(),
+            });
+        }
+    }
+    Ok(rounds)
+}
+
+/// The ratios of the CPU times of rounds that were neighbours.
+pub(crate) fn ratio(ours: &[Round], theirs: &[Round]) -> Option<Spread> {
+    Spread::of(ours.iter().zip(theirs).map(|(ours, theirs)| theirs.cpu / ours.cpu))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use super::*;
+
+    #[test]
+    fn the_middle_of_some_figures() {
+        for (figures, expected) in [
+            (vec![3.0, 1.0, 2.0], (2.0, 1.0, 3.0)),
+            (vec![4.0, 1.0, 2.0, 3.0], (2.5, 1.0, 4.0)),
+            (vec![7.0], (7.0, 7.0, 7.0)),
+        ] {
+            let Spread {
+                median,
+                lowest,
+                highest,
+            } = Spread::of(figures).unwrap();
+            assert_eq!(format!("{:?}", (median, lowest, highest)), format!("{expected:?}"));
+        }
+        assert!(Spread::of([]).is_none());
+    }
+}

@@ -7,6 +7,7 @@
 //! From the bottom up: [`cache`] and [`gobuild`] give the programs, [`isolation`] the place,
 //! [`process`] and [`components`] the running processes, [`mgmt`] the cluster that they make,
 //! [`instar`] our own installation on it, [`fault_proxy`] what goes wrong between the two,
+//! [`elsewhere`] where a cluster is moved to, [`asked`] what is said to one request,
 //! [`ledger`] and [`dump`] what a test looks at.
 //!
 //! Invariants:
@@ -18,6 +19,7 @@
 
 pub mod accounts;
 pub mod apply;
+pub mod asked;
 pub mod binaries;
 pub mod cache;
 pub mod certificates;
@@ -25,6 +27,7 @@ pub mod clusterctl;
 pub mod components;
 pub mod demo;
 pub mod dump;
+pub mod elsewhere;
 pub mod failure;
 pub mod fault_proxy;
 pub mod fixtures;

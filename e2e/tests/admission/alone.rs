@@ -1,0 +1,381 @@
+//! The ValidatingAdmissionPolicies say what the server says, with no server there; and both say what
+//! the API server would have stored.
+
+use std::{fmt, time::Duration};
+
+use anyhow::ensure;
+use instar_e2e::{
+    Context, Result,
+    asked::{Ask, Told, Verb, resource},
+    binaries::Binary,
+    instar::shipped,
+    journeys::Scene,
+    manifests,
+    progress::say,
+    wait::{Seen, wait_for},
+};
+use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
+use kube::{
+    Api, ResourceExt,
+    api::{DeleteParams, PostParams},
+    core::DynamicObject,
+    discovery::ApiResource,
+};
+use serde_json::{Value, json};
+
+const CONFIGURATION: &str = "instar-validating-webhook-configuration";
+const BREAK_GLASS: &str = "upgrade.cluster.x-k8s.io/break-glass";
+
+/// What somebody said to an edit, without the words: they differ.
+#[derive(PartialEq, Eq, Clone)]
+struct Said {
+    code: u16,
+    reason: String,
+    /// The rules that refused or warned, in the order of their names.
+    rules: Vec<String>,
+}
+
+impl fmt::Debug for Said {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} {:?}", self.code, self.reason, self.rules)
+    }
+}
+
+impl Said {
+    fn of(told: &Told) -> Self {
+        // A warning has several lines, and an id may begin another one.
+        let text = format!("{} {}", told.message, told.warnings.join(" "));
+        let between = |begin: &str, end: char| -> Vec<String> {
+            let parts = text.split(begin).skip(1).filter_map(|rest| rest.split_once(end));
+            parts.map(|(rule, _)| rule.to_owned()).collect()
+        };
+        // Of what was switched off the server warns, and a policy says nothing.
+        let switched_off = between("break-glass: rule ", ' ');
+        let mut rules = between("[rule ", ']');
+        rules.retain(|rule| !switched_off.contains(rule));
+        rules.sort();
+        rules.dedup();
+        Self {
+            code: told.code,
+            reason: told.reason.clone(),
+            rules,
+        }
+    }
+}
+
+/// An edit of the corpus.
+struct Edit {
+    what: String,
+    resource: ApiResource,
+    name: &'static str,
+    text: String,
+}
+
+pub(crate) async fn the_same_verdicts(scene: Scene) -> Result<()> {
+    let corpus = create(&scene).await?;
+    let by_server = all(&scene, &corpus).await?;
+    let refused = by_server.iter().filter(|said| said.code != 200).count();
+    let warned = by_server
+        .iter()
+        .filter(|said| said.code == 200 && !said.rules.is_empty());
+    let warned = warned.count();
+    assert!(
+        refused > 20 && warned > 5 && refused + warned < corpus.len(),
+        "{refused} refused and {warned} warned of {} say little",
+        corpus.len()
+    );
+
+    let api: Api<ValidatingWebhookConfiguration> = Api::all(scene.mgmt.client());
+    let mut configuration = api.get(CONFIGURATION).await?;
+    scene.mgmt.webhook().stop().await?;
+    api.delete(CONFIGURATION, &DeleteParams::default()).await?;
+    let result = alone(&scene, &corpus, &by_server).await;
+    scene.mgmt.webhook().start().await?;
+    configuration.metadata.resource_version = None;
+    configuration.metadata.uid = None;
+    api.create(&PostParams::default(), &configuration).await?;
+    result?;
+    say(format!(
+        "policies: {} edits, {refused} refused and {warned} warned of, 0 differences",
+        corpus.len()
+    ));
+    Ok(())
+}
+
+/// With the policies in the place of the server.
+async fn alone(scene: &Scene, corpus: &[Edit], by_server: &[Said]) -> Result<()> {
+    let shipped = shipped();
+    let default = shipped.first().context("what is shipped")?;
+    let directory = default.join("../policy");
+    let rendered = manifests::kustomize(scene.mgmt.built().program(Binary::Kubectl)?, &directory).await?;
+    let mut policies = Vec::new();
+    for object in rendered {
+        policies.push(scene.apply_object(object).await?);
+    }
+    let result = async {
+        let refused = by_server
+            .iter()
+            .position(|said| said.code != 200)
+            .context("a refusal")?;
+        wait_for("the policies to hold", Duration::from_mins(1), || async {
+            let said = corpus[refused].ask(scene).await?;
+            if said == by_server[refused] {
+                Ok(())
+            } else {
+                Err(Seen::from(format!("{said:?}")))
+            }
+        })
+        .await?;
+        wait_for("all of the policies to hold", Duration::from_mins(1), || async {
+            let said = all(scene, corpus).await?;
+            let differ: Vec<String> = corpus
+                .iter()
+                .zip(said.iter().zip(by_server))
+                .filter(|(_, (policy, server))| policy != server)
+                .map(|(edit, (policy, server))| format!("{}: {policy:?}, and the server {server:?}", edit.what))
+                .collect();
+            if differ.is_empty() {
+                Ok(())
+            } else {
+                Err(Seen::from(differ.join("\n")))
+            }
+        })
+        .await
+    }
+    .await;
+    for policy in policies {
+        let types = policy.types.clone().unwrap_or_default();
+        let (group, version) = types.api_version.split_once('/').unwrap_or(("", &types.api_version));
+        let plural = format!("{}s", types.kind.to_lowercase()).replace("policys", "policies");
+        let api: Api<DynamicObject> =
+            Api::all_with(scene.mgmt.client(), &resource(group, version, &types.kind, &plural));
+        api.delete(&policy.name_any(), &DeleteParams::default()).await?;
+    }
+    result
+}
+
+async fn all(scene: &Scene, corpus: &[Edit]) -> Result<Vec<Said>> {
+    let mut said = Vec::new();
+    for edit in corpus {
+        said.push(edit.ask(scene).await.with_context(|| edit.what.clone())?);
+    }
+    Ok(said)
+}
+
+impl Edit {
+    async fn ask(&self, scene: &Scene) -> Result<Said> {
+        let ask = Ask {
+            resource: &self.resource,
+            namespace: Some(&scene.namespace),
+            name: self.name,
+            verb: Verb::Replace(self.text.clone()),
+            is_dry_run: true,
+        };
+        Ok(Said::of(&ask.of(&scene.mgmt.client()).await?))
+    }
+}
+
+const TEMPLATE: &str = "t";
+const CONFIG: &str = "k";
+const IMAGE: &str = "/spec/template/spec/image";
+const GROUP: &str = "infrastructure.cluster.x-k8s.io";
+
+/// A provider's kind whose schema leaves everything alone, and that no other webhook looks at.
+fn definition() -> Value {
+    json!({
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": { "name": format!("journeymachinetemplates.{GROUP}") },
+        "spec": {
+            "group": GROUP,
+            "scope": "Namespaced",
+            "names": { "kind": "JourneyMachineTemplate", "plural": "journeymachinetemplates" },
+            "versions": [{
+                "name": "v1beta2", "served": true, "storage": true,
+                "schema": { "openAPIV3Schema": {
+                    "type": "object",
+                    "properties": { "spec": { "type": "object", "x-kubernetes-preserve-unknown-fields": true } },
+                } },
+            }],
+        },
+    })
+}
+
+/// Two templates, and replacements of each: what a fuzzer of structures would try, by name.
+async fn create(scene: &Scene) -> Result<Vec<Edit>> {
+    let machine = resource(GROUP, "v1beta2", "JourneyMachineTemplate", "journeymachinetemplates");
+    let config = resource(
+        "bootstrap.cluster.x-k8s.io",
+        "v1beta2",
+        "KubeadmConfigTemplate",
+        "kubeadmconfigtemplates",
+    );
+    scene.apply_object(definition()).await?;
+    let template = json!({
+        "apiVersion": format!("{GROUP}/v1beta2"),
+        "kind": "JourneyMachineTemplate",
+        "metadata": { "name": TEMPLATE },
+        "spec": { "template": {
+            "metadata": { "labels": { "a": "b" } },
+            "spec": { "image": "1s", "cpus": 4, "bytes": 9_007_199_254_740_993_u64 },
+        } },
+    });
+    let templates: Api<DynamicObject> = Api::namespaced_with(scene.mgmt.client(), &scene.namespace, &machine);
+    wait_for("the provider's kind to be served", Duration::from_secs(30), || async {
+        let object: DynamicObject = serde_json::from_value(template.clone())?;
+        match templates.create(&PostParams::default(), &object).await {
+            Ok(_) => Ok(()),
+            Err(error) => Err(Seen::from(error.to_string())),
+        }
+    })
+    .await?;
+    scene
+        .apply_object(json!({
+            "apiVersion": "bootstrap.cluster.x-k8s.io/v1beta2",
+            "kind": "KubeadmConfigTemplate",
+            "metadata": { "name": CONFIG },
+            "spec": { "template": { "spec": { "verbosity": 2, "joinConfiguration": { "timeouts": { "discoverySeconds": 60 } } } } },
+        }))
+        .await?;
+    let get = async |resource: &ApiResource, name: &str| -> Result<Value> {
+        let api: Api<DynamicObject> = Api::namespaced_with(scene.mgmt.client(), &scene.namespace, resource);
+        let mut object = serde_json::to_value(api.get(name).await?)?;
+        object["metadata"]
+            .as_object_mut()
+            .context("metadata")?
+            .remove("managedFields");
+        Ok(object)
+    };
+    let (old_machine, old_config) = (get(&machine, TEMPLATE).await?, get(&config, CONFIG).await?);
+
+    let mut corpus = Vec::new();
+    corpus.extend(machine_edits(&old_machine)?.into_iter().map(|(what, text)| Edit {
+        what,
+        resource: machine.clone(),
+        name: TEMPLATE,
+        text,
+    }));
+    corpus.extend(config_edits(&old_config).into_iter().map(|(what, text)| Edit {
+        what,
+        resource: config.clone(),
+        name: CONFIG,
+        text,
+    }));
+    Ok(corpus)
+}
+
+/// Values at places, alone, two together, and with what switches rules off; then texts that no
+/// serializer writes: what the API server makes of them is what counts.
+fn machine_edits(old: &Value) -> Result<Vec<(String, String)>> {
+    let places: [(&str, Value); 7] = [
+        (IMAGE, json!("2s")),
+        (IMAGE, json!("1s")),
+        ("/spec/template/metadata/labels/a", json!("c")),
+        ("/spec/template/metadata/annotations", json!({ "x": "y" })),
+        ("/metadata/labels", json!({ "team": "a" })),
+        ("/metadata/annotations", json!({ "note": "b" })),
+        (
+            "/metadata/annotations",
+            json!({ "topology.cluster.x-k8s.io/dry-run": "" }),
+        ),
+    ];
+    let glasses = [
+        None,
+        Some("template-immutable: an experiment"),
+        Some("template-immutable template-metadata"),
+        Some("template-metadata"),
+    ];
+    let mut edits = Vec::new();
+    for glass in glasses {
+        for (first, value) in &places {
+            for second in [None, Some(json!("3s"))] {
+                let mut object = old.clone();
+                set(&mut object, first, value.clone());
+                let what = format!("{first} to {value}, then {second:?}, with {glass:?}");
+                if let Some(second) = second {
+                    set(&mut object, IMAGE, second);
+                }
+                if let Some(glass) = glass {
+                    let at = format!("/metadata/annotations/{}", BREAK_GLASS.replace('/', "~1"));
+                    set(&mut object, &at, json!(glass));
+                }
+                edits.push((what, object.to_string()));
+            }
+        }
+    }
+    let text = old.to_string();
+    let other_case = "\"image\":\"1s\",\"Image\":\"2s\"";
+    let two_specs = "\"spec\":{\"template\":{\"spec\":{}}},\"spec\":{\"template\"";
+    for (what, part, odd) in [
+        ("the same letters, escaped", "\"1s\"", "\"\\u0031s\""),
+        ("other letters, escaped", "\"1s\"", "\"\\u0032s\""),
+        ("the same key, escaped", "\"image\"", "\"im\\u0061ge\""),
+        ("two specs, the last is the same", "\"spec\":{\"template\"", two_specs),
+        ("a key in other letters", "\"image\":\"1s\"", other_case),
+        ("half a letter", "\"1s\"", "\"\\ud800\""),
+        ("a float for the same number", "\"cpus\":4", "\"cpus\":4.0"),
+        ("an exponent for the same number", "\"cpus\":4", "\"cpus\":4e0"),
+        ("minus zero", "\"cpus\":4", "\"cpus\":-0"),
+        ("a float for another number", "\"cpus\":4", "\"cpus\":4.5"),
+        ("the last of two keys is another", "\"cpus\":4", "\"cpus\":4,\"cpus\":5"),
+        (
+            "the last of two keys is the same",
+            "\"cpus\":4",
+            "\"cpus\":5,\"cpus\":4",
+        ),
+        (
+            "a big number as a float, which is another one",
+            "9007199254740993",
+            "9007199254740993.0",
+        ),
+        ("a big number's neighbour", "9007199254740993", "9007199254740992"),
+        (
+            "a number too big for an integer",
+            "9007199254740993",
+            "9223372036854775808",
+        ),
+    ] {
+        let odd = text.replacen(part, odd, 1);
+        ensure!(odd != text, "{what}: the text is as it was");
+        edits.push((what.to_owned(), odd));
+    }
+    Ok(edits)
+}
+
+fn config_edits(old: &Value) -> Vec<(String, String)> {
+    let mut edits = Vec::new();
+    for (pointer, value) in [
+        ("/spec/template/spec/verbosity", json!(3)),
+        ("/spec/template/spec/verbosity", json!(2)),
+        ("/spec/template/metadata", json!({ "labels": { "a": "b" } })),
+        ("/metadata/labels", json!({ "team": "a" })),
+    ] {
+        let mut object = old.clone();
+        set(&mut object, pointer, value.clone());
+        edits.push((format!("{pointer} to {value}"), object.to_string()));
+    }
+    let text = old.to_string();
+    for (what, number) in [
+        ("a float for the same number", "2.0"),
+        ("an exponent for the same number", "2e0"),
+        ("a float for another number", "3.0"),
+        ("the last of two keys is another", "2,\"verbosity\":3"),
+        ("the last of two keys is the same", "3,\"verbosity\":2"),
+    ] {
+        let odd = text.replace("\"verbosity\":2", &format!("\"verbosity\":{number}"));
+        edits.push((what.to_owned(), odd));
+    }
+    edits
+}
+
+/// Sets a value, and makes the objects on the way there.
+fn set(object: &mut Value, pointer: &str, value: Value) {
+    let mut at = object;
+    for part in pointer.split('/').skip(1) {
+        if !at.is_object() {
+            *at = json!({});
+        }
+        at = &mut at[part.replace("~1", "/")];
+    }
+    *at = value;
+}

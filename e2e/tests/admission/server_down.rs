@@ -1,0 +1,514 @@
+//! With the server stopped, slow, or behind a certificate that nobody trusts: exactly the guarded
+//! edits are refused, and nothing else.
+
+use std::time::Duration;
+
+use futures::future::join_all;
+use instar_e2e::{
+    Context, Result,
+    certificates::Certificates,
+    components::Component,
+    fixtures::{CLUSTER_CLASS, TopologyCluster},
+    instar::shipped,
+    journeys::Scene,
+    procfs::Identity,
+    progress::say,
+    wait::{Seen, wait_for},
+};
+use kube::{
+    Api,
+    api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams},
+    core::{GroupVersionKind, TypeMeta},
+    discovery::ApiResource,
+};
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use crate::{
+    actors::{apply_rows, apply_wired},
+    catalog::Rows,
+    cluster::machine_template,
+};
+
+/// What is wrong with the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Trouble {
+    /// It isn't there.
+    Stopped,
+    /// It takes connections, and never answers.
+    Slow,
+    /// Its certificate is of an authority that the API server wasn't told of.
+    BadCertificate,
+}
+
+const ALL: [Trouble; 3] = [Trouble::Stopped, Trouble::Slow, Trouble::BadCertificate];
+
+pub(crate) async fn exactly_the_guarded_edits(scene: Scene) -> Result<()> {
+    let rows = Rows::new(24);
+    apply_rows(&scene, &rows.all()).await?;
+    apply_wired(&scene, CLUSTER_CLASS, &rows.all()).await?;
+    let world = World {
+        scene: &scene,
+        rows: &rows,
+    };
+    world.create().await?;
+    for trouble in ALL {
+        let guarded = world.guarded();
+        let free = world.free();
+        begin(&scene, trouble).await?;
+        let result = async {
+            let refused = join_all(guarded.iter().map(|edit| edit.refused(&scene))).await;
+            refused.into_iter().collect::<Result<Vec<_>>>()?;
+            for edit in &free {
+                edit.passes(&scene)
+                    .await
+                    .with_context(|| format!("with the server {trouble:?}"))?;
+            }
+            let again = scene.mgmt.apply_instar(&shipped()).await;
+            again.context("applying all that we ship once more")
+        }
+        .await;
+        end(&scene, trouble).await?;
+        result.with_context(|| format!("with the server {trouble:?}"))?;
+        say(format!(
+            "server {trouble:?}: {} guarded edits refused, {} others passed, all that we ship applied again",
+            guarded.len(),
+            free.len()
+        ));
+    }
+    // Nothing of it stays: the same edits get their verdicts again.
+    for edit in &world.guarded() {
+        edit.is_judged(&scene).await?;
+    }
+    Ok(())
+}
+
+async fn begin(scene: &Scene, trouble: Trouble) -> Result<()> {
+    match trouble {
+        Trouble::Stopped => scene.mgmt.webhook().stop().await,
+        Trouble::Slow => signal(scene, Signal::STOP).await,
+        Trouble::BadCertificate => {
+            let other = tempfile::tempdir()?;
+            let other = Certificates::create(other.path())?;
+            serve(scene, &other).await
+        }
+    }
+}
+
+async fn end(scene: &Scene, trouble: Trouble) -> Result<()> {
+    match trouble {
+        Trouble::Stopped => scene.mgmt.webhook().start().await,
+        Trouble::Slow => signal(scene, Signal::CONT).await,
+        Trouble::BadCertificate => serve(scene, scene.mgmt.certificates()).await,
+    }
+}
+
+async fn signal(scene: &Scene, signal: Signal) -> Result<()> {
+    let pid = scene.mgmt.pid(Component::InstarWebhook).await.context("the server")?;
+    Identity::of(pid).context("the server's process")?.signal(signal)
+}
+
+/// Lets the server begin anew with a certificate of an authority. Connections that the API server has
+/// already made are as good as they were, so a certificate that changes beneath them says nothing.
+async fn serve(scene: &Scene, authority: &Certificates) -> Result<()> {
+    let pair = authority.issue_server("instar")?;
+    pair.write(&scene.mgmt.run().instar_certs())?;
+    scene.mgmt.webhook().restart().await
+}
+
+/// An edit that is tried without changing anything.
+struct Edit {
+    what: &'static str,
+    kind: Kind,
+    namespace: Option<String>,
+    how: How,
+}
+
+enum How {
+    Create(Value),
+    Merge(&'static str, Value),
+    Delete(String),
+}
+
+#[derive(Clone, Copy)]
+#[allow(clippy::struct_field_names, reason = "they are Kubernetes' own")]
+struct Kind {
+    group: &'static str,
+    version: &'static str,
+    kind: &'static str,
+    plural: &'static str,
+}
+
+const fn capi(group: &'static str, kind: &'static str, plural: &'static str) -> Kind {
+    Kind {
+        group,
+        version: "v1beta2",
+        kind,
+        plural,
+    }
+}
+
+const fn ours(kind: &'static str, plural: &'static str) -> Kind {
+    Kind {
+        group: "upgrade.cluster.x-k8s.io",
+        version: "v1alpha1",
+        kind,
+        plural,
+    }
+}
+
+const CORE: &str = "cluster.x-k8s.io";
+const BOOTSTRAP: &str = "bootstrap.cluster.x-k8s.io";
+const CLUSTER: Kind = capi(CORE, "Cluster", "clusters");
+const CLASS: Kind = capi(CORE, "ClusterClass", "clusterclasses");
+const DEPLOYMENT: Kind = capi(CORE, "MachineDeployment", "machinedeployments");
+const SET: Kind = capi(CORE, "MachineSet", "machinesets");
+const POOL: Kind = capi(CORE, "MachinePool", "machinepools");
+const MACHINE: Kind = capi(CORE, "Machine", "machines");
+const CONTROL_PLANE: Kind = capi(
+    "controlplane.cluster.x-k8s.io",
+    "KubeadmControlPlane",
+    "kubeadmcontrolplanes",
+);
+const TEMPLATE: Kind = capi(
+    "infrastructure.cluster.x-k8s.io",
+    "DevMachineTemplate",
+    "devmachinetemplates",
+);
+const CONFIG_TEMPLATE: Kind = capi(BOOTSTRAP, "KubeadmConfigTemplate", "kubeadmconfigtemplates");
+const RELEASE: Kind = ours("KubernetesRelease", "kubernetesreleases");
+const UPGRADE: Kind = ours("ClusterUpgrade", "clusterupgrades");
+const POLICY: Kind = ours("UpgradePolicy", "upgradepolicies");
+const CONFIG_MAP: Kind = Kind {
+    group: "",
+    version: "v1",
+    kind: "ConfigMap",
+    plural: "configmaps",
+};
+
+impl Edit {
+    async fn try_it(&self, scene: &Scene) -> Result<(), kube::Error> {
+        let Kind {
+            group,
+            version,
+            kind,
+            plural,
+        } = self.kind;
+        let resource = ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), plural);
+        let api: Api<DynamicObject> = match &self.namespace {
+            Some(namespace) => Api::namespaced_with(scene.mgmt.client(), namespace, &resource),
+            None => Api::all_with(scene.mgmt.client(), &resource),
+        };
+        match &self.how {
+            How::Create(object) => {
+                let mut object: DynamicObject =
+                    serde_json::from_value(object.clone()).map_err(kube::Error::SerdeError)?;
+                object.types = Some(TypeMeta {
+                    api_version: resource.api_version.clone(),
+                    kind: kind.to_owned(),
+                });
+                let params = PostParams {
+                    dry_run: true,
+                    ..PostParams::default()
+                };
+                api.create(&params, &object).await.map(drop)
+            }
+            How::Merge(name, patch) => api
+                .patch(name, &PatchParams::default().dry_run(), &Patch::Merge(patch))
+                .await
+                .map(drop),
+            How::Delete(name) => {
+                let params = DeleteParams {
+                    dry_run: true,
+                    ..DeleteParams::default()
+                };
+                api.delete(name, &params).await.map(drop)
+            }
+        }
+    }
+
+    /// The API server could not ask, and so refuses.
+    async fn refused(&self, scene: &Scene) -> Result<()> {
+        match self.try_it(scene).await {
+            Err(kube::Error::Api(status)) => {
+                let asked = status.message.contains("failed calling webhook")
+                    && status.message.contains(".upgrade.cluster.x-k8s.io\"");
+                anyhow::ensure!(
+                    asked && status.code == 500,
+                    "{}: {} {}",
+                    self.what,
+                    status.code,
+                    status.message
+                );
+                Ok(())
+            }
+            Err(error) => Err(error).with_context(|| self.what),
+            Ok(()) => anyhow::bail!("{} passed without the server", self.what),
+        }
+    }
+
+    async fn passes(&self, scene: &Scene) -> Result<()> {
+        self.try_it(scene).await.with_context(|| self.what)
+    }
+
+    /// The server answers it again, with whatever verdict.
+    async fn is_judged(&self, scene: &Scene) -> Result<()> {
+        wait_for(self.what, Duration::from_secs(30), || async {
+            match self.try_it(scene).await {
+                Err(kube::Error::Api(status)) if status.message.contains("failed calling webhook") => {
+                    Err(Seen::from(status.message.clone()))
+                }
+                Err(kube::Error::Api(_)) | Ok(()) => Ok(()),
+                Err(error) => Err(Seen::from(error.to_string())),
+            }
+        })
+        .await
+    }
+}
+
+struct World<'a> {
+    scene: &'a Scene,
+    rows: &'a Rows,
+}
+
+impl World<'_> {
+    /// A paused classic Cluster with one object of each kind, and a paused topology Cluster.
+    async fn create(&self) -> Result<()> {
+        let scene = self.scene;
+        scene
+            .apply_object(machine_template("t", &self.rows.image(33, 1)))
+            .await?;
+        scene.apply_object(config_template("t")).await?;
+        scene
+            .apply_object(json!({
+                "apiVersion": "infrastructure.cluster.x-k8s.io/v1beta2", "kind": "DevCluster",
+                "metadata": { "name": "c" }, "spec": { "backend": { "inMemory": {} } },
+            }))
+            .await?;
+        scene
+            .apply_object(json!({
+                "apiVersion": "cluster.x-k8s.io/v1beta2", "kind": "Cluster", "metadata": { "name": "c" },
+                "spec": {
+                    "paused": true,
+                    "controlPlaneRef": { "apiGroup": CONTROL_PLANE.group, "kind": CONTROL_PLANE.kind, "name": "c" },
+                    "infrastructureRef": { "apiGroup": TEMPLATE.group, "kind": "DevCluster", "name": "c" },
+                },
+            }))
+            .await?;
+        scene.apply_object(self.control_plane()).await?;
+        let mut deployment = self.set("md");
+        deployment["kind"] = json!(DEPLOYMENT.kind);
+        scene.apply_object(deployment).await?;
+        let mut topology = TopologyCluster {
+            name: "topology",
+            version: &self.rows.version(33),
+            control_planes: 1,
+            workers: &[("md-0", 1)],
+        }
+        .object();
+        topology["spec"]["paused"] = json!(true);
+        scene.apply_object(topology).await?;
+        Ok(())
+    }
+
+    fn control_plane(&self) -> Value {
+        json!({
+            "apiVersion": "controlplane.cluster.x-k8s.io/v1beta2",
+            "kind": "KubeadmControlPlane",
+            "metadata": { "name": "c", "labels": { "cluster.x-k8s.io/cluster-name": "c" } },
+            "spec": {
+                "replicas": 1,
+                "version": self.rows.version(33),
+                "machineTemplate": { "spec": { "infrastructureRef": reference("t") } },
+                "kubeadmConfigSpec": { "clusterConfiguration": {
+                    "etcd": { "local": { "imageTag": "3.5.26-0" } },
+                    "dns": { "imageTag": "v1.12.0" },
+                } },
+            },
+        })
+    }
+
+    /// A MachineSet, from which the other kinds are made.
+    fn set(&self, name: &str) -> Value {
+        json!({
+            "apiVersion": "cluster.x-k8s.io/v1beta2",
+            "kind": "MachineSet",
+            "metadata": { "name": name, "labels": { "cluster.x-k8s.io/cluster-name": "c" } },
+            "spec": {
+                "clusterName": "c",
+                "replicas": 0,
+                "selector": { "matchLabels": { "set": name } },
+                "template": { "metadata": { "labels": { "set": name } }, "spec": self.machine() },
+            },
+        })
+    }
+
+    fn machine(&self) -> Value {
+        json!({
+            "clusterName": "c",
+            "version": self.rows.version(33),
+            "bootstrap": { "configRef": { "apiGroup": BOOTSTRAP, "kind": "KubeadmConfigTemplate", "name": "t" } },
+            "infrastructureRef": reference("t"),
+        })
+    }
+
+    fn edit(&self, what: &'static str, kind: Kind, how: How) -> Edit {
+        let is_global = kind.kind == RELEASE.kind;
+        Edit {
+            what,
+            kind,
+            namespace: (!is_global).then(|| self.scene.namespace.clone()),
+            how,
+        }
+    }
+
+    /// One edit for each webhook and each change that it is for.
+    fn guarded(&self) -> Vec<Edit> {
+        let next = self.rows.version(34);
+        let topology = |name: &str| {
+            TopologyCluster {
+                name,
+                version: &next,
+                control_planes: 1,
+                workers: &[("md-0", 1)],
+            }
+            .object()
+        };
+        let machines = |patch: Value| json!({ "spec": { "template": { "spec": patch } } });
+        let mut machine = json!({ "metadata": { "name": "m" }, "spec": self.machine() });
+        machine["spec"]["bootstrap"] = json!({ "dataSecretName": "none" });
+        machine["spec"]["infrastructureRef"]["kind"] = json!("DevMachine");
+        let mut pool = json!({ "metadata": { "name": "p" }, "spec": { "clusterName": "c", "replicas": 0, "template": { "spec": self.machine() } } });
+        pool["spec"]["template"]["spec"]["bootstrap"] = json!({ "dataSecretName": "none" });
+        pool["spec"]["template"]["spec"]["infrastructureRef"]["kind"] = json!("DevMachinePool");
+        let version = json!({ "spec": { "version": next } });
+        let etcd = json!({ "spec": { "kubeadmConfigSpec": { "clusterConfiguration": { "etcd": { "local": { "imageTag": "3.5.27-0" } } } } } });
+        let elsewhere = json!({ "spec": { "machineTemplate": { "spec": { "infrastructureRef": { "name": "t2" } } } } });
+        let row = self.rows.row(33, 9);
+        vec![
+            self.edit("a Cluster's version", CLUSTER, How::Merge("topology", json!({ "spec": { "topology": { "version": next } } }))),
+            self.edit("a Cluster's pools", CLUSTER, How::Merge("topology", json!({ "spec": { "topology": { "workers": { "machineDeployments": [{ "class": "default-worker", "name": "md-1", "replicas": 1 }] } } } }))),
+            self.edit("a Cluster's pins", CLUSTER, How::Merge("topology", json!({ "metadata": { "annotations": { "upgrade.cluster.x-k8s.io/releases": null } } }))),
+            self.edit("a topology Cluster's creation", CLUSTER, How::Create(topology("new"))),
+            self.edit("a control plane's version", CONTROL_PLANE, How::Merge("c", version)),
+            self.edit("a control plane's etcd", CONTROL_PLANE, How::Merge("c", etcd)),
+            self.edit("a control plane's template", CONTROL_PLANE, How::Merge("c", elsewhere)),
+            self.edit("a pool's version", DEPLOYMENT, How::Merge("md", machines(json!({ "version": next })))),
+            self.edit("a pool's template", DEPLOYMENT, How::Merge("md", machines(json!({ "infrastructureRef": { "name": "t2" } })))),
+            self.edit("a pool's creation", DEPLOYMENT, How::Create(self.set("new"))),
+            self.edit("a MachineSet's creation", SET, How::Create(self.set("new"))),
+            self.edit("a MachinePool's creation", POOL, How::Create(pool)),
+            self.edit("a Machine's creation", MACHINE, How::Create(machine)),
+            self.edit("a class' patches", CLASS, How::Merge("fixture", json!({ "spec": { "patches": null } }))),
+            // The provider refuses another spec by itself, whoever is there.
+            self.edit("a template's metadata", TEMPLATE, How::Merge("t", json!({ "spec": { "template": { "metadata": { "labels": { "a": "b" } } } } }))),
+            self.edit("a template's deletion", TEMPLATE, How::Delete("t".to_owned())),
+            self.edit("a bootstrap template's spec", CONFIG_TEMPLATE, How::Merge("t", json!({ "spec": { "template": { "spec": { "verbosity": 3 } } } }))),
+            self.edit("a bootstrap template's deletion", CONFIG_TEMPLATE, How::Delete("t".to_owned())),
+            self.edit("a release's creation", RELEASE, How::Create(row)),
+            self.edit("a release's deletion", RELEASE, How::Delete(self.rows.name(36, 1))),
+            self.edit("an upgrade's creation", UPGRADE, How::Create(json!({ "metadata": { "name": "u" }, "spec": { "clusterName": "c", "target": next } }))),
+            self.edit("a policy's creation", POLICY, How::Create(json!({ "metadata": { "name": "p" }, "spec": {} }))),
+        ]
+    }
+
+    /// Edits of the same objects that nothing guards, and objects that are nobody's business.
+    fn free(&self) -> Vec<Edit> {
+        let labels = |name| {
+            How::Merge(
+                name,
+                json!({ "metadata": { "labels": { "journey.example.org/label": "yes" } } }),
+            )
+        };
+        let in_namespace = |namespace: &str, edit: Edit| Edit {
+            namespace: Some(namespace.to_owned()),
+            ..edit
+        };
+        let mut owned = self.set("owned");
+        owned["metadata"]["labels"]["cluster.x-k8s.io/deployment-name"] = json!("md");
+        let classic = json!({ "metadata": { "name": "new" }, "spec": {
+            "controlPlaneRef": { "apiGroup": CONTROL_PLANE.group, "kind": CONTROL_PLANE.kind, "name": "new" },
+            "infrastructureRef": { "apiGroup": TEMPLATE.group, "kind": "DevCluster", "name": "new" },
+        } });
+        let config_map = || json!({ "metadata": { "name": "journey" }, "data": { "a": "b" } });
+        vec![
+            self.edit("a Cluster's labels", CLUSTER, labels("topology")),
+            self.edit(
+                "a Cluster's size",
+                CLUSTER,
+                How::Merge(
+                    "topology",
+                    json!({ "spec": { "topology": { "controlPlane": { "replicas": 3 } } } }),
+                ),
+            ),
+            self.edit(
+                "a Cluster's pause",
+                CLUSTER,
+                How::Merge("topology", json!({ "spec": { "paused": false } })),
+            ),
+            self.edit("a classic Cluster's creation", CLUSTER, How::Create(classic)),
+            self.edit("a Cluster's deletion", CLUSTER, How::Delete("c".to_owned())),
+            self.edit(
+                "a control plane's size",
+                CONTROL_PLANE,
+                How::Merge("c", json!({ "spec": { "replicas": 3 } })),
+            ),
+            self.edit("a control plane's labels", CONTROL_PLANE, labels("c")),
+            self.edit("a control plane's deletion", CONTROL_PLANE, How::Delete("c".to_owned())),
+            self.edit(
+                "a pool's size",
+                DEPLOYMENT,
+                How::Merge("md", json!({ "spec": { "replicas": 1 } })),
+            ),
+            self.edit("a pool's labels", DEPLOYMENT, labels("md")),
+            self.edit("a pool's deletion", DEPLOYMENT, How::Delete("md".to_owned())),
+            self.edit("a MachineSet of a pool", SET, How::Create(owned)),
+            self.edit("a class' labels", CLASS, labels("fixture")),
+            self.edit("a template's labels", TEMPLATE, labels("t")),
+            self.edit(
+                "a template's creation",
+                TEMPLATE,
+                How::Create(machine_template("new", "1s")),
+            ),
+            self.edit(
+                "a bootstrap template's creation",
+                CONFIG_TEMPLATE,
+                How::Create(config_template("new")),
+            ),
+            in_namespace(
+                "kube-system",
+                self.edit("a pool in kube-system", DEPLOYMENT, How::Create(self.set("md"))),
+            ),
+            in_namespace(
+                "instar-system",
+                self.edit("a pool in our own namespace", DEPLOYMENT, How::Create(self.set("md"))),
+            ),
+            in_namespace(
+                "kube-system",
+                self.edit(
+                    "a policy in kube-system",
+                    POLICY,
+                    How::Create(json!({ "metadata": { "name": "p" }, "spec": {} })),
+                ),
+            ),
+            self.edit("a ConfigMap", CONFIG_MAP, How::Create(config_map())),
+            in_namespace(
+                "kube-system",
+                self.edit("a ConfigMap in kube-system", CONFIG_MAP, How::Create(config_map())),
+            ),
+        ]
+    }
+}
+
+fn reference(name: &str) -> Value {
+    json!({ "apiGroup": TEMPLATE.group, "kind": TEMPLATE.kind, "name": name })
+}
+
+fn config_template(name: &str) -> Value {
+    json!({
+        "apiVersion": "bootstrap.cluster.x-k8s.io/v1beta2",
+        "kind": "KubeadmConfigTemplate",
+        "metadata": { "name": name },
+        "spec": { "template": { "spec": { "verbosity": 2 } } },
+    })
+}

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use instar_e2e::{Context, Result};
+use instar_e2e::{Context, Result, wait::wait_for};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
@@ -97,9 +97,18 @@ impl Honest {
         Ok(honest)
     }
 
-    /// What came since the last look.
-    pub(crate) fn since(&self) -> Tally {
-        std::mem::take(&mut *self.tally.lock().unwrap_or_else(PoisonError::into_inner))
+    /// What came since the last look, and no fewer requests than there are clients: some attacks are over
+    /// before the first has ended.
+    pub(crate) async fn since(&self) -> Result<Tally> {
+        wait_for("honest requests to end", 3 * TIMEOUT, || async {
+            let mut tally = self.tally.lock().unwrap_or_else(PoisonError::into_inner);
+            let ended = tally.took.len() + tally.failed.len();
+            if ended < CLIENTS.len() {
+                return Err(format!("{ended} of {}", CLIENTS.len()).into());
+            }
+            Ok(std::mem::take(&mut *tally))
+        })
+        .await
     }
 
     pub(crate) async fn stop(mut self) -> Result<()> {

@@ -46,13 +46,13 @@ async fn run() -> Result<()> {
 
     server.forget_peak()?;
     tokio::time::sleep(QUIET).await;
-    report("nobody attacks", "", &server, &honest, &mut wrong)?;
+    report("nobody attacks", "", &server, &honest, &mut wrong).await?;
     for attack in attacks::ALL {
         run_one(attack, &peers, &server, &honest, &mut wrong).await?;
     }
     server.forget_peak()?;
     tokio::time::sleep(QUIET).await;
-    report("nobody attacks any more", "", &server, &honest, &mut wrong)?;
+    report("nobody attacks any more", "", &server, &honest, &mut wrong).await?;
     honest.stop().await?;
     ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
     Ok(())
@@ -75,15 +75,15 @@ async fn run_one(
         }
     }
     let answered = format!(", answered {answers} in {:.1} s", took.as_secs_f64());
-    report(attack.what, &answered, server, honest, wrong)
+    report(attack.what, &answered, server, honest, wrong).await
 }
 
 /// One line, and what is wrong with it.
-fn report(what: &str, answered: &str, server: &Server, honest: &Honest, wrong: &mut Vec<String>) -> Result<()> {
+async fn report(what: &str, answered: &str, server: &Server, honest: &Honest, wrong: &mut Vec<String>) -> Result<()> {
+    let tally = honest.since().await?;
     server.check_runs()?;
     let (all, file) = (server.peak()?, server.file()?);
     let peak = all.saturating_sub(file);
-    let tally = honest.since();
     say(format!(
         "{what}{answered}; memory at most {:.1} MiB, and {:.1} for the program's file; honest requests {} ok, \
          {} failed, half within {:.1} ms, all within {:.1} ms",

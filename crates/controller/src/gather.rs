@@ -7,6 +7,7 @@ mod topology;
 use std::{collections::BTreeMap, sync::Arc};
 
 use instar_api::ClusterUpgrade;
+use instar_capi::labels::TOPOLOGY_OWNED;
 use instar_domain::KubeVersion;
 use instar_planner::{
     Cluster as PlannedCluster, ClusterKind, Contract, ControlPlane, Flavor, LEDGER_ANNOTATION, Ledger, Machine,
@@ -26,7 +27,6 @@ use crate::{
 pub(crate) use control_plane::ControlPlanes;
 pub(crate) use templates::Templates;
 
-const OWNED_LABEL: &str = "topology.cluster.x-k8s.io/owned";
 const DEPLOYMENT_LABEL: &str = "cluster.x-k8s.io/deployment-name";
 const SET_LABEL: &str = "cluster.x-k8s.io/set-name";
 /// The condition of a `KubeadmControlPlane` that says whether machines are replaced.
@@ -277,7 +277,7 @@ pub(crate) fn stands(caches: &Caches, cluster: &views::Cluster) -> Stands {
     };
     let pools = caches.deployments.of(&namespace, &name).into_iter();
     let pools = pools
-        .filter(|pool| !pool.labels().contains_key(OWNED_LABEL))
+        .filter(|pool| !pool.labels().contains_key(TOPOLOGY_OWNED))
         .map(|pool| version(&pool.spec.template.spec.version));
     match std::iter::once(Ok(control_plane)).chain(pools).collect() {
         Ok(versions) => Stands::At(versions),
@@ -327,7 +327,7 @@ fn object<K: Resource<DynamicType = ()>>(
 }
 
 fn owner(object: &impl ResourceExt) -> Owner {
-    if object.labels().contains_key(OWNED_LABEL) {
+    if object.labels().contains_key(TOPOLOGY_OWNED) {
         Owner::Topology
     } else {
         Owner::User

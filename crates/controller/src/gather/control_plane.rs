@@ -4,7 +4,7 @@
 //! Such kinds aren't watched: nobody knows them before a Cluster refers to one. They are few, and are
 //! read at each pass that needs them.
 
-use instar_capi::Contract;
+use instar_capi::{Contract, labels::TOPOLOGY_OWNED};
 use instar_domain::{InvalidVersion, KubeVersion};
 use instar_planner::{
     ControlPlane, Flavor, LEDGER_ANNOTATION, Ledger, Object, Observed, Owner, Replicas, ResourceVersion, TemplateRef,
@@ -16,7 +16,7 @@ use kube::{
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{OWNED_LABEL, standing};
+use super::standing;
 use crate::{
     api::{Class, Error, of_provider},
     caches::Caches,
@@ -262,7 +262,7 @@ fn object(object: &DynamicObject, resource: &ApiResource, observed_generation: O
         generation,
         observed_generation: observed_generation.unwrap_or(generation),
         standing: standing(object, false),
-        owner: if object.labels().contains_key(OWNED_LABEL) {
+        owner: if object.labels().contains_key(TOPOLOGY_OWNED) {
             Owner::Topology
         } else {
             Owner::User

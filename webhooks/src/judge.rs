@@ -62,6 +62,27 @@ fn settled(
     }
 }
 
+/// An object that was created or edited, and whose it is.
+struct Edited<'a> {
+    kind: &'a str,
+    old: Option<&'a ObjectMeta>,
+    new: &'a ObjectMeta,
+    cluster: Option<&'a str>,
+}
+
+impl Edited<'_> {
+    fn answer(&self, findings: Vec<Finding>, known: &dyn Observed) -> Answer {
+        let subject = Subject {
+            namespace: self.new.namespace.as_deref().unwrap_or_default(),
+            cluster: self.cluster,
+            ..Subject::default()
+        };
+        let object = || called(self.kind, self.new);
+        let verdict = settled(findings, object, (self.old, Some(self.new)), &subject, known);
+        Answer::Judged { verdict, patch: None }
+    }
+}
+
 /// Writes a Cluster's version and pins.
 pub(crate) fn mutate_cluster(request: &Request<'_, Read<Cluster>>, known: &dyn Observed) -> Answer {
     let Some((new, verdict)) = admit(request, known) else {
@@ -190,18 +211,13 @@ pub(crate) fn control_plane(request: &Request<'_, Read<KubeadmControlPlane>>, kn
         old,
         new,
     };
-    let verdict = settled(
-        control_plane::judge(edit, known),
-        || called(&request.kind.kind, &new.metadata),
-        (old.map(|old| &old.metadata), Some(&new.metadata)),
-        &Subject {
-            namespace: &request.namespace,
-            cluster: cluster_of(&new.metadata),
-            ..Subject::default()
-        },
-        known,
-    );
-    Answer::Judged { verdict, patch: None }
+    let edited = Edited {
+        kind: &request.kind.kind,
+        old: old.map(|old| &old.metadata),
+        new: &new.metadata,
+        cluster: cluster_of(&new.metadata),
+    };
+    edited.answer(control_plane::judge(edit, known), known)
 }
 
 /// Judges a worker of any kind.
@@ -222,18 +238,13 @@ pub(crate) fn worker(request: &mut Request<'_, AnyWorker>, known: &dyn Observed)
         old: old.as_ref(),
         new: &new,
     };
-    let verdict = settled(
-        worker::judge(kind, edit, known),
-        || called(kind.as_str(), &new.metadata),
-        (old.as_ref().map(|old| &old.metadata), Some(&new.metadata)),
-        &Subject {
-            namespace: &request.namespace,
-            cluster: Some(&new.cluster),
-            ..Subject::default()
-        },
-        known,
-    );
-    Answer::Judged { verdict, patch: None }
+    let edited = Edited {
+        kind: kind.as_str(),
+        old: old.as_ref().map(|old| &old.metadata),
+        new: &new.metadata,
+        cluster: Some(&new.cluster),
+    };
+    edited.answer(worker::judge(kind, edit, known), known)
 }
 
 /// Judges a ClusterClass.
@@ -247,17 +258,13 @@ pub(crate) fn cluster_class(request: &Request<'_, Read<ClusterClass>>, known: &d
         old,
         new,
     };
-    let verdict = settled(
-        class::judge(edit, known),
-        || called("ClusterClass", &new.metadata),
-        (old.map(|old| &old.metadata), Some(&new.metadata)),
-        &Subject {
-            namespace: &request.namespace,
-            ..Subject::default()
-        },
-        known,
-    );
-    Answer::Judged { verdict, patch: None }
+    let edited = Edited {
+        kind: "ClusterClass",
+        old: old.map(|old| &old.metadata),
+        new: &new.metadata,
+        cluster: None,
+    };
+    edited.answer(class::judge(edit, known), known)
 }
 
 /// Who an object is, and nothing else of it.
@@ -338,18 +345,13 @@ pub(crate) fn cluster_upgrade(request: &Request<'_, instar_api::ClusterUpgrade>,
         old,
         new,
     };
-    let verdict = settled(
-        upgrade::judge(edit, known),
-        || called("ClusterUpgrade", &new.metadata),
-        (old.map(|old| &old.metadata), Some(&new.metadata)),
-        &Subject {
-            namespace: &request.namespace,
-            cluster: Some(&new.spec.cluster_name),
-            ..Subject::default()
-        },
-        known,
-    );
-    Answer::Judged { verdict, patch: None }
+    let edited = Edited {
+        kind: "ClusterUpgrade",
+        old: old.map(|old| &old.metadata),
+        new: &new.metadata,
+        cluster: Some(&new.spec.cluster_name),
+    };
+    edited.answer(upgrade::judge(edit, known), known)
 }
 
 /// Judges a policy.
@@ -361,15 +363,11 @@ pub(crate) fn upgrade_policy(request: &Request<'_, instar_api::UpgradePolicy>, k
         old,
         new,
     };
-    let verdict = settled(
-        policy::judge(edit),
-        || called("UpgradePolicy", &new.metadata),
-        (old.map(|old| &old.metadata), Some(&new.metadata)),
-        &Subject {
-            namespace: &request.namespace,
-            ..Subject::default()
-        },
-        known,
-    );
-    Answer::Judged { verdict, patch: None }
+    let edited = Edited {
+        kind: "UpgradePolicy",
+        old: old.map(|old| &old.metadata),
+        new: &new.metadata,
+        cluster: None,
+    };
+    edited.answer(policy::judge(edit), known)
 }

@@ -26,9 +26,12 @@ pub fn judge(edit: Edit<'_, ClusterClass>, known: &dyn Observed) -> Vec<Finding>
         metadata.namespace.as_deref().unwrap_or_default(),
         metadata.name.as_deref().unwrap_or_default(),
     );
+    let (old, new) = (Rendering::of(old), Rendering::of(edit.new));
     let broken = |cluster: &Arc<SeenCluster>| {
-        let what = breaks(cluster, edit.new)?;
-        if breaks(cluster, old).is_some() {
+        // Pins that can't be read are refused where they are written, and render nothing.
+        let pins = Pins::from_annotation(cluster.pins.as_deref()?).ok()?;
+        let what = new.breaks(cluster, &pins)?;
+        if old.breaks(cluster, &pins).is_some() {
             return None;
         }
         Some(Finding {
@@ -51,27 +54,39 @@ pub fn judge(edit: Edit<'_, ClusterClass>, known: &dyn Observed) -> Vec<Finding>
     clusters.iter().filter_map(broken).collect()
 }
 
-/// Which pin of a Cluster a class doesn't render, and what becomes of it.
-fn breaks(cluster: &SeenCluster, class: &ClusterClass) -> Option<String> {
-    match cluster.life {
-        Life::Live | Life::Paused => {}
-        Life::Deleting => return None,
+/// A class, and its wiring as it is read once for all of its Clusters.
+struct Rendering<'c> {
+    class: &'c ClusterClass,
+    wiring: Option<Wiring<'c>>,
+}
+
+impl<'c> Rendering<'c> {
+    fn of(class: &'c ClusterClass) -> Self {
+        Self {
+            class,
+            wiring: Wiring::read(&class.spec),
+        }
     }
-    let topology = cluster.topology.as_ref()?;
-    // Pins that can't be read are refused where they are written, and render nothing.
-    let pins = Pins::from_annotation(cluster.pins.as_deref()?).ok()?;
-    let wiring = Wiring::read(&class.spec);
-    pins.releases.iter().find_map(|(version, pin)| {
-        let whose = format!(
-            "Cluster {}/{} is pinned to release {} ({version})",
-            cluster.namespace, cluster.name, pin.release
-        );
-        let Some(wiring) = &wiring else {
-            return Some(format!(
-                "{whose}, and without the wiring its machines would be replaced by the bare template's"
-            ));
-        };
-        let missing = unrendered(topology, class, wiring, version, pin)?;
-        Some(format!("{whose}, and {missing}"))
-    })
+
+    /// Which pin of a Cluster the class doesn't render, and what becomes of it.
+    fn breaks(&self, cluster: &SeenCluster, pins: &Pins) -> Option<String> {
+        match cluster.life {
+            Life::Live | Life::Paused => {}
+            Life::Deleting => return None,
+        }
+        let topology = cluster.topology.as_ref()?;
+        pins.releases.iter().find_map(|(version, pin)| {
+            let whose = format!(
+                "Cluster {}/{} is pinned to release {} ({version})",
+                cluster.namespace, cluster.name, pin.release
+            );
+            let Some(wiring) = &self.wiring else {
+                return Some(format!(
+                    "{whose}, and without the wiring its machines would be replaced by the bare template's"
+                ));
+            };
+            let missing = unrendered(topology, self.class, wiring, version, pin)?;
+            Some(format!("{whose}, and {missing}"))
+        })
+    }
 }

@@ -69,9 +69,10 @@ impl ControlPlane<'_> {
             let versions = (old.spec.version.parse(), new.spec.version.parse());
             // A text that is no version is the provider's to refuse.
             if let (Ok(from), Ok(to)) = versions {
-                self.version(old, &from, &to, &mut findings);
+                let running = observed(&old.spec, &old.status.clone().unwrap_or_default());
+                self.version(running.as_ref(), &from, &to, &mut findings);
                 if self.edit.kind == KUBEADM {
-                    self.etcd(old, &from, &to, &mut findings);
+                    self.etcd(&old.spec, running.as_ref(), &from, &to, &mut findings);
                 }
             }
         }
@@ -102,15 +103,14 @@ impl ControlPlane<'_> {
         );
     }
 
-    fn version(&self, old: &KubeadmControlPlane, from: &KubeVersion, to: &KubeVersion, findings: &mut Vec<Finding>) {
+    fn version(&self, running: Option<&Versions>, from: &KubeVersion, to: &KubeVersion, findings: &mut Vec<Finding>) {
         if from == to {
             return;
         }
-        let running = observed(&old.spec, &old.status.clone().unwrap_or_default());
         if to.minor() < from.minor() {
-            findings.extend(self.downgrade(to, running.as_ref()));
+            findings.extend(self.downgrade(to, running));
         } else {
-            if let Some(running) = &running
+            if let Some(running) = running
                 && let Err(violation) = skew::api_servers(&running.lowest, to)
             {
                 findings.push(self.finding(
@@ -162,8 +162,15 @@ impl ControlPlane<'_> {
             .collect()
     }
 
-    fn etcd(&self, old: &KubeadmControlPlane, from: &KubeVersion, to: &KubeVersion, findings: &mut Vec<Finding>) {
-        let (before, after) = (etcd_of(&old.spec, from), etcd_of(&self.edit.new.spec, to));
+    fn etcd(
+        &self,
+        old: &ControlPlaneSpec,
+        running: Option<&Versions>,
+        from: &KubeVersion,
+        to: &KubeVersion,
+        findings: &mut Vec<Finding>,
+    ) {
+        let (before, after) = (etcd_of(old, from), etcd_of(&self.edit.new.spec, to));
         if before == after {
             return;
         }
@@ -176,7 +183,6 @@ impl ControlPlane<'_> {
             ));
         }
         // Where no machine has come to the version yet, its etcd hasn't moved either.
-        let running = observed(&old.spec, &old.status.clone().unwrap_or_default());
         let has_moved = running.is_none_or(|running| running.highest == *from);
         if has_moved && after.is_minor_below(&before) {
             findings.push(self.finding(

@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use instar_api::{Adjustable, Enforcement, Rule, UpgradePolicySpec};
 use instar_capi::{ClusterClass, KubeadmControlPlane, Reference, Topology, VersionCount};
 use instar_catalog::Catalog;
-use instar_domain::{JsonPointer, KubeVersion, skew::ApiServers};
+use instar_domain::{KubeVersion, skew::ApiServers};
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
 use serde_json::Value;
 
@@ -230,11 +230,10 @@ pub struct SeenTemplate {
 }
 
 impl SeenTemplate {
-    /// The value at a pointer that begins with `/spec`.
+    /// Its `spec`; nothing where the text is none, as of a template that is known by its name alone.
     #[must_use]
-    pub fn at(&self, pointer: &JsonPointer) -> Option<Value> {
-        let spec: Value = serde_json::from_str(&self.spec).ok()?;
-        spec.pointer(pointer.as_str().strip_prefix("/spec")?).cloned()
+    pub fn value(&self) -> Option<Value> {
+        serde_json::from_str(&self.spec).ok()
     }
 }
 

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use instar_api::Values;
 use instar_capi::{ClusterConfiguration, Reference};
 use instar_catalog::{Pool, Release, Role};
-use instar_domain::KubeVersion;
+use instar_domain::{JsonPointer, KubeVersion};
+use serde_json::Value;
 
 use crate::known::{Observed, Seen, SeenTemplate, TemplateKey};
 
@@ -68,13 +69,7 @@ fn disagrees(
             if template.release.as_deref() == Some(row.name()) {
                 return None;
             }
-            let pool = Pool {
-                role: machines.role,
-                group: &reference.api_group,
-                kind: &reference.kind,
-                labels: machines.labels,
-            };
-            let what = differs(row, row.image(&pool)?, reference, template)?;
+            let what = differs(row, row.image(&pool(machines, reference))?, reference, template)?;
             Some((field, what))
         });
     image.or_else(|| components(row, machines.kubeadm?))
@@ -90,18 +85,24 @@ fn pool<'a>(machines: &Machines<'a>, reference: &'a Reference) -> Pool<'a> {
 }
 
 fn differs(row: &Release, values: &Values, reference: &Reference, template: &SeenTemplate) -> Option<String> {
+    let spec = template.value();
     values.iter().find_map(|(pointer, wanted)| {
-        let has = template.at(pointer);
-        (has.as_ref() != Some(wanted)).then(|| {
+        let has = at(spec.as_ref(), pointer);
+        (has != Some(wanted)).then(|| {
             format!(
                 "release {} needs {wanted} at {pointer} of {} {}, which has {}",
                 row.name(),
                 reference.kind,
                 reference.name,
-                has.map_or_else(|| "nothing there".to_owned(), |has| has.to_string()),
+                has.map_or_else(|| "nothing there".to_owned(), ToString::to_string),
             )
         })
     })
+}
+
+/// The value at a pointer, which begins with `/spec`, in a template's spec.
+fn at<'v>(spec: Option<&'v Value>, pointer: &JsonPointer) -> Option<&'v Value> {
+    spec?.pointer(pointer.as_str().strip_prefix("/spec")?)
 }
 
 fn components(row: &Release, configuration: &ClusterConfiguration) -> Option<(&'static str, String)> {

@@ -35,37 +35,56 @@ struct Reader<'de> {
     passed: Passed<'de>,
 }
 
-/// The last of the large values that were passed. What an object is and what it was are mostly the same
-/// bytes, and where they are there again they needn't be looked at again.
+/// The first of the larger values that were passed. What an object is and what it was are mostly the same
+/// bytes in the same order, and what is there again needn't be looked at again.
 #[derive(Default)]
 struct Passed<'de> {
-    texts: [&'de str; 16],
-    next: usize,
+    values: Vec<Kept<'de>>,
+    /// The place of the value that is likely to be there again next.
+    likely: usize,
 }
 
+struct Kept<'de> {
+    head: Head,
+    text: &'de str,
+}
+
+/// Values mostly differ in it.
+type Head = [u8; 8];
+
 impl<'de> Passed<'de> {
-    /// Below it, passing costs less than keeping.
-    const LARGE: usize = 256;
+    /// The shortest text that is kept, in bytes: below it, passing costs less.
+    const SHORTEST: usize = 32;
+    /// How many are kept.
+    const MOST: usize = 1024;
+    /// How many are compared: the others may have gone, or have been changed.
+    const COMPARED: usize = 8;
 
     fn keep(&mut self, text: &'de str) {
-        if text.len() >= Self::LARGE
-            && let Some(place) = self.texts.get_mut(self.next)
-        {
-            *place = text;
-            self.next = (self.next + 1) % self.texts.len();
+        if text.len() < Self::SHORTEST || self.values.len() == Self::MOST {
+            return;
         }
+        let Some(head) = text.as_bytes().first_chunk().copied() else {
+            return;
+        };
+        if self.values.is_empty() {
+            self.values.reserve(32);
+        }
+        self.values.push(Kept { head, text });
     }
 
     /// The length of the value that a text begins with, where it was passed before. A value that is in
     /// brackets ends where the bytes say so, whatever comes behind it.
-    fn again(&self, rest: &[u8]) -> Option<usize> {
-        if rest.len() < Self::LARGE {
-            return None;
+    fn again(&mut self, rest: &[u8]) -> Option<usize> {
+        let head = rest.first_chunk::<8>()?;
+        let compared = self.values.iter().enumerate().skip(self.likely).take(Self::COMPARED);
+        for (place, kept) in compared {
+            if kept.head == *head && rest.starts_with(kept.text.as_bytes()) {
+                self.likely = place + 1;
+                return Some(kept.text.len());
+            }
         }
-        let mut texts = self.texts.iter().filter(|text| !text.is_empty());
-        texts
-            .find(|text| rest.starts_with(text.as_bytes()))
-            .map(|text| text.len())
+        None
     }
 }
 
@@ -95,15 +114,22 @@ impl<'de> Reader<'de> {
     }
 
     /// The first byte of what comes next, behind white space.
+    #[inline]
     fn next(&mut self) -> Option<u8> {
-        let rest = self.text.as_bytes().get(self.at..)?;
-        for byte in rest {
-            match byte {
-                b' ' | b'\t' | b'\r' | b'\n' => self.at += 1,
-                _ => return Some(*byte),
-            }
+        match self.text.as_bytes().get(self.at) {
+            Some(byte) if *byte > b' ' => Some(*byte),
+            _ => self.next_behind_space(),
         }
-        None
+    }
+
+    #[cold]
+    fn next_behind_space(&mut self) -> Option<u8> {
+        let rest = self.text.as_bytes().get(self.at..)?;
+        let found = rest
+            .iter()
+            .position(|byte| !matches!(byte, b' ' | b'\t' | b'\r' | b'\n'));
+        self.at += found.unwrap_or(rest.len());
+        self.text.as_bytes().get(self.at).copied()
     }
 
     fn expect(&mut self, byte: u8) -> Result<(), Error> {
@@ -143,14 +169,14 @@ impl<'de> Reader<'de> {
 
     /// A string, from its first quote. Where it isn't plain it is still to be read.
     fn string(&mut self) -> Result<Quoted<'de>, Error> {
-        let rest = self.text.get(self.at + 1..).unwrap_or_default();
-        let ends = pass::plain(rest.as_bytes()).ok_or_else(|| self.ended())?;
-        match rest.split_at_checked(ends) {
-            Some((text, behind)) if behind.starts_with('"') => {
-                self.at += ends + 2;
+        let begin = self.at + 1;
+        let (byte, end) = pass::plain(self.text.as_bytes(), begin).ok_or_else(|| self.ended())?;
+        match (byte, self.text.get(begin..end)) {
+            (b'"', Some(text)) => {
+                self.at = end + 1;
                 Ok(Quoted::Plain(text))
             }
-            Some(_) | None => Ok(Quoted::Other),
+            _ => Ok(Quoted::Other),
         }
     }
 

@@ -5,7 +5,7 @@
 
 /// Passes a value from its first byte.
 pub(super) fn value(bytes: &[u8], mut at: usize) -> Option<usize> {
-    let mut around = Brackets::default();
+    let mut around = Brackets::new();
     loop {
         match bytes.get(at)? {
             b' ' | b'\n' | b'\r' | b'\t' => {
@@ -56,7 +56,17 @@ pub(super) fn value(bytes: &[u8], mut at: usize) -> Option<usize> {
 }
 
 /// The next byte that isn't white space, and the place behind it.
-fn sign(bytes: &[u8], mut at: usize) -> Option<(u8, usize)> {
+#[inline]
+fn sign(bytes: &[u8], at: usize) -> Option<(u8, usize)> {
+    let byte = *bytes.get(at)?;
+    if byte > b' ' {
+        return Some((byte, at + 1));
+    }
+    spaced(bytes, at)
+}
+
+#[cold]
+fn spaced(bytes: &[u8], mut at: usize) -> Option<(u8, usize)> {
     loop {
         let byte = *bytes.get(at)?;
         at += 1;
@@ -111,18 +121,16 @@ fn number(bytes: &[u8], mut at: usize) -> Option<usize> {
 /// Passes a string from behind its first quote.
 #[inline]
 fn string(bytes: &[u8], at: usize) -> Option<usize> {
-    let at = at + plain(bytes.get(at..)?)?;
-    match bytes.get(at)? {
-        b'"' => Some(at + 1),
-        _ => escaped(bytes, at),
-    }
+    let (byte, at) = plain(bytes, at)?;
+    if byte == b'"' { Some(at + 1) } else { escaped(bytes, at) }
 }
 
 /// Passes the rest of a string in which something is escaped.
 fn escaped(bytes: &[u8], mut at: usize) -> Option<usize> {
     loop {
-        at += plain(bytes.get(at..)?)?;
-        match bytes.get(at)? {
+        let (byte, behind) = plain(bytes, at)?;
+        at = behind;
+        match byte {
             b'"' => return Some(at + 1),
             b'\\' => match bytes.get(at + 1)? {
                 b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => at += 2,
@@ -140,26 +148,35 @@ fn escaped(bytes: &[u8], mut at: usize) -> Option<usize> {
     }
 }
 
-/// How many bytes of a string say what they are: up to a quote, a backslash, or a control character. Most
-/// strings are short, so eight bytes are looked at at once.
+/// What ends the bytes of a string that say what they are: a quote, a backslash, or a control character;
+/// and its place. Most strings are short, so eight bytes are looked at at once.
 #[inline]
-pub(super) fn plain(bytes: &[u8]) -> Option<usize> {
-    const ONES: u64 = u64::from_ne_bytes([1; 8]);
-    let mut rest = bytes;
-    while let Some((chunk, behind)) = rest.split_first_chunk::<8>() {
-        let word = u64::from_le_bytes(*chunk);
-        let quote = (word ^ (ONES * u64::from(b'"'))).wrapping_sub(ONES);
-        let escape = (word ^ (ONES * u64::from(b'\\'))).wrapping_sub(ONES);
-        let control = word.wrapping_sub(ONES * u64::from(b' '));
-        // The highest bit of the first byte that is one of them, and perhaps of some behind it.
-        let found = (quote | escape | control) & !word & (ONES << 7);
-        if found != 0 {
-            return Some(bytes.len() - rest.len() + (found.trailing_zeros() / 8) as usize);
-        }
-        rest = behind;
+pub(super) fn plain(bytes: &[u8], mut at: usize) -> Option<(u8, usize)> {
+    const fn all(byte: u8) -> u64 {
+        u64::from_ne_bytes([byte; 8])
     }
+    while let Some(chunk) = bytes.get(at..).and_then(<[u8]>::first_chunk::<8>) {
+        let word = u64::from_le_bytes(*chunk);
+        // With this bit flipped, a quote is the next above the control characters.
+        let ends = (word ^ all(0x02)).wrapping_sub(all(b' ' + 1));
+        let escape = (word ^ all(b'\\')).wrapping_sub(all(1));
+        // The highest bit of the first byte that is one of them, and perhaps of some behind it.
+        let found = (ends | escape) & !word & all(0x80);
+        if found != 0 {
+            let before = (found.trailing_zeros() / 8) as usize;
+            return Some((*chunk.get(before)?, at + before));
+        }
+        at += chunk.len();
+    }
+    last(bytes, at)
+}
+
+/// The same near the end of the text.
+#[cold]
+fn last(bytes: &[u8], at: usize) -> Option<(u8, usize)> {
+    let rest = bytes.get(at..)?;
     let found = rest.iter().position(|byte| matches!(byte, b'"' | b'\\' | ..b' '))?;
-    Some(bytes.len() - rest.len() + found)
+    Some((*rest.get(found)?, at + found))
 }
 
 #[derive(Clone, Copy)]
@@ -169,41 +186,92 @@ enum Bracket {
 }
 
 /// The brackets that are open, a bit for each.
-#[derive(Default)]
 struct Brackets {
-    depth: usize,
+    /// Behind a bit that says where it begins.
     innermost: u64,
+    /// What was there before, each full.
     further: Vec<u64>,
 }
 
 impl Brackets {
-    const IN_A_WORD: usize = 64;
+    const NONE: u64 = 1;
 
+    const fn new() -> Self {
+        Self {
+            innermost: Self::NONE,
+            further: Vec::new(),
+        }
+    }
+
+    #[inline]
     fn open(&mut self, bracket: Bracket) {
-        if self.depth > 0 && self.depth.is_multiple_of(Self::IN_A_WORD) {
+        if self.innermost.leading_zeros() == 0 {
             self.further.push(self.innermost);
+            self.innermost = Self::NONE;
         }
         let bit = match bracket {
             Bracket::Array => 0,
             Bracket::Object => 1,
         };
         self.innermost = self.innermost << 1 | bit;
-        self.depth += 1;
     }
 
-    fn innermost(&self) -> Option<Bracket> {
-        match (self.depth, self.innermost & 1) {
-            (0, _) => None,
+    #[inline]
+    const fn innermost(&self) -> Option<Bracket> {
+        match (self.innermost, self.innermost & 1) {
+            (Self::NONE, _) => None,
             (_, 0) => Some(Bracket::Array),
             (_, _) => Some(Bracket::Object),
         }
     }
 
+    #[inline]
     fn close(&mut self) {
         self.innermost >>= 1;
-        self.depth -= 1;
-        if self.depth > 0 && self.depth.is_multiple_of(Self::IN_A_WORD) {
-            self.innermost = self.further.pop().unwrap_or_default();
+        if self.innermost == Self::NONE
+            && let Some(before) = self.further.pop()
+        {
+            self.innermost = before;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// Eight bytes at once find what one at a time would.
+        #[test]
+        fn a_string_ends_where_its_first_odd_byte_is(
+            bytes in prop::collection::vec(prop_oneof![any::<u8>(), b'!'..=b'#', 0x1e..=0x21_u8, b'['..=b']'], 0..40),
+            at in 0..40_usize,
+        ) {
+            let odd = |byte: &u8| matches!(byte, b'"' | b'\\' | ..b' ');
+            let found = bytes.iter().enumerate().skip(at).find(|(_, byte)| odd(byte));
+            prop_assert_eq!(plain(&bytes, at), found.map(|(place, byte)| (*byte, place)));
+        }
+
+        /// At any depth each bracket is closed by its own.
+        #[test]
+        fn brackets_close_what_they_open(
+            opened in prop::collection::vec(prop_oneof![Just(("[", "]")), Just((r#"{"":"#, "}"))], 0..200),
+            wrong in any::<prop::sample::Index>(),
+        ) {
+            let (open, mut close): (Vec<_>, Vec<_>) = opened.into_iter().unzip();
+            close.reverse();
+            let text = |close: &[&str]| format!("{}1{}", open.concat(), close.concat());
+            let whole = text(&close);
+            prop_assert_eq!(value(whole.as_bytes(), 0), Some(whole.len()));
+            if close.is_empty() {
+                return Ok(());
+            }
+            if let Some(bracket) = close.get_mut(wrong.index(open.len())) {
+                *bracket = if *bracket == "]" { "}" } else { "]" };
+            }
+            prop_assert_eq!(value(text(&close).as_bytes(), 0), None);
         }
     }
 }

@@ -23,6 +23,7 @@ pub mod metrics;
 mod options;
 mod places;
 mod readiness;
+mod reads;
 mod requests;
 mod server;
 #[cfg(test)]

@@ -131,6 +131,8 @@ async fn whole(request: Request, from: Option<IpAddr>, limits: &Limits) -> Resul
     let mut share = limits.budget.share(from);
     let cut = share.cut();
     let body = tokio::select! {
+        // A body that is there is never cut.
+        biased;
         body = read(body, limits.body, &mut share) => body?,
         () = cut => return Err(Unread::Slow),
     };
@@ -162,6 +164,9 @@ fn values(body: &[u8]) -> usize {
     values
 }
 
+/// Bytes for which there is room as soon as a body begins: most bodies then grow no further.
+const ROOM: usize = 24 * 1024;
+
 async fn read(body: Body, limit: usize, share: &mut Share) -> Result<Bytes, Unread> {
     let too_large = || Unread::TooLarge { limit };
     let size = body.size_hint();
@@ -180,8 +185,9 @@ async fn read(body: Body, limit: usize, share: &mut Share) -> Result<Bytes, Unre
             return Err(too_large());
         }
         if length > read.capacity() {
-            // Not what was announced, which costs a client nothing, but twice what it has sent.
-            let capacity = length.max(2 * read.capacity()).min(most).max(length);
+            // Not what was announced, which costs a client nothing, but twice what it has sent; of the
+            // first bytes a bit more, which is room for most bodies.
+            let capacity = length.max(2 * read.capacity()).max(ROOM).min(most).max(length);
             share.take(capacity - read.capacity()).await;
             read.reserve_exact(capacity - read.len());
         }

@@ -24,6 +24,7 @@ use crate::{
     options::Options,
     places::{Places, Turned},
     readiness::Readiness,
+    reads::ReadAhead,
     requests::Limits,
     tls::{self, Tls},
 };
@@ -90,7 +91,7 @@ pub async fn start(
     };
     let handshake = RustlsAcceptor::new(certificate.config())
         .handshake_timeout(options.header_deadline)
-        .acceptor(NoDelayAcceptor);
+        .acceptor(ReadAhead);
     let places = Places::new(options.max_connections, turned.clone());
     let serving_tls = tls.serve(
         Guard::new(handshake, places, deadlines),

@@ -22,7 +22,8 @@ const TEMPLATE: &str = "spec.machineTemplate.spec.infrastructureRef";
 /// The versions that a control plane's machines run, as far as it says so. Where it says the lowest
 /// alone, what is asked may run already.
 #[must_use]
-pub fn observed(spec: &ControlPlaneSpec, status: &ControlPlaneStatus) -> Option<Versions> {
+pub fn observed(spec: &ControlPlaneSpec, status: Option<&ControlPlaneStatus>) -> Option<Versions> {
+    let status = status?;
     Versions::of(&status.versions).or_else(|| {
         let lowest: KubeVersion = status.version.as_deref()?.parse().ok()?;
         let asked = spec.version.parse().unwrap_or_else(|_| lowest.clone());
@@ -69,7 +70,7 @@ impl ControlPlane<'_> {
             let versions = (old.spec.version.parse(), new.spec.version.parse());
             // A text that is no version is the provider's to refuse.
             if let (Ok(from), Ok(to)) = versions {
-                let running = observed(&old.spec, &old.status.clone().unwrap_or_default());
+                let running = observed(&old.spec, old.status.as_ref());
                 self.version(running.as_ref(), &from, &to, &mut findings);
                 if self.edit.kind == KUBEADM {
                     self.etcd(&old.spec, running.as_ref(), &from, &to, &mut findings);

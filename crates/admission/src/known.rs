@@ -276,8 +276,7 @@ pub struct SeenUpgrade {
 #[must_use]
 pub fn running(known: &dyn Observed, namespace: &str, cluster: &str) -> Option<Versions> {
     if let Some(control_plane) = known.control_plane(namespace, cluster) {
-        let status = control_plane.status.clone().unwrap_or_default();
-        return crate::control_plane::observed(&control_plane.spec, &status).or_else(|| {
+        return crate::control_plane::observed(&control_plane.spec, control_plane.status.as_ref()).or_else(|| {
             let asked: KubeVersion = control_plane.spec.version.parse().ok()?;
             Some(Versions {
                 lowest: asked.clone(),

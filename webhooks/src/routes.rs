@@ -57,17 +57,16 @@ pub fn router<O: Observed, B: Bell>(observed: &Arc<O>, bell: &Arc<B>, metrics: &
     let observed: Arc<dyn Observed> = Arc::<O>::clone(observed);
     let bell: Arc<dyn Bell> = Arc::<B>::clone(bell);
     Route::all().fold(Router::new(), |router, route| {
-        let state = Handler {
+        let state = Arc::new(Handler {
             route,
             observed: Arc::clone(&observed),
             bell: Arc::clone(&bell),
             metrics: metrics.clone(),
-        };
+        });
         router.route(route.path(), post(handle).with_state(state))
     })
 }
 
-#[derive(Clone)]
 struct Handler {
     route: Route,
     observed: Arc<dyn Observed>,
@@ -75,7 +74,7 @@ struct Handler {
     metrics: AdmissionMetrics,
 }
 
-async fn handle(State(handler): State<Handler>, body: Bytes) -> Response {
+async fn handle(State(handler): State<Arc<Handler>>, body: Bytes) -> Response {
     let began = Instant::now();
     let (uid, answer) = handler.answer(&body);
     handler.metrics.observe(handler.route, &answer, began.elapsed());

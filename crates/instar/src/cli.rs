@@ -251,7 +251,10 @@ pub fn run(cli: &Cli) -> Result<Outcome, Error> {
     match &cli.command {
         Command::Webhook(args) => {
             log::start(args.log_format)?;
-            runtime()?.block_on(webhook::run(args))?;
+            // What floods the port must not keep the caches from what is new.
+            let watching = Builder::new_multi_thread().worker_threads(1).enable_all().build();
+            let watching = watching.map_err(Error::Runtime)?;
+            serving()?.block_on(webhook::run(args, watching.handle()))?;
             Ok(Outcome::Done)
         }
         Command::Controller(args) => {
@@ -275,13 +278,21 @@ pub fn run(cli: &Cli) -> Result<Outcome, Error> {
     }
 }
 
-/// Of all programs here none has more to do at once, and each thread may be reading a large request.
+/// Of all programs here none has more to do at once.
 const MOST_THREADS: usize = 4;
 
 fn runtime() -> Result<Runtime, Error> {
     let threads = std::thread::available_parallelism().map_or(1, |threads| threads.get().min(MOST_THREADS));
     let runtime = Builder::new_multi_thread().worker_threads(threads).enable_all().build();
     runtime.map_err(Error::Runtime)
+}
+
+/// One thread: an answer takes less time than to wake another thread for it, and each has memory of its own.
+fn serving() -> Result<Runtime, Error> {
+    Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(Error::Runtime)
 }
 
 fn print(text: &str) -> Result<(), Error> {

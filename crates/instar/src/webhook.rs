@@ -6,7 +6,9 @@ use instar_serve::{Metrics, Readiness};
 use instar_webhooks::AdmissionMetrics;
 use kube::{Client, Config};
 use tokio::{
-    pin, select,
+    pin,
+    runtime::Handle,
+    select,
     signal::unix::{SignalKind, signal},
     task::JoinError,
     time::timeout,
@@ -62,18 +64,25 @@ pub enum Error {
     WatchPanicked(#[source] JoinError),
 }
 
-/// Watches and serves until SIGTERM or SIGINT.
-pub(crate) async fn run(args: &WebhookArgs) -> Result<(), Error> {
+/// Watches and serves until SIGTERM or SIGINT. All that talks with the API server runs in `watching`.
+pub(crate) async fn run(args: &WebhookArgs, watching: &Handle) -> Result<(), Error> {
     let shutdown = CancellationToken::new();
     stop_on_signals(&shutdown)?;
-    let client = client().await?;
-
     let (metrics, readiness) = (Metrics::default(), Readiness::default());
     let caches = Arc::new(Caches::default());
-    let mut watches = caches.start(&client, &readiness, &WatchMetrics::register(&metrics));
+    let started = {
+        let (caches, readiness) = (Arc::clone(&caches), readiness.clone());
+        let metrics = WatchMetrics::register(&metrics);
+        watching.spawn(async move {
+            let client = client().await?;
+            let watches = caches.start(&client, &readiness, &metrics);
+            Ok::<_, Error>((client, watches))
+        })
+    };
+    let (client, mut watches) = started.await.map_err(Error::WatchPanicked)??;
     let (bell, to_tell) = Events::new(&metrics);
     let served = CancellationToken::new();
-    let telling = tokio::spawn(to_tell.tell(client, served.clone()));
+    let telling = watching.spawn(to_tell.tell(client, served.clone()));
     let app = instar_webhooks::router(&caches, &Arc::new(bell), &AdmissionMetrics::register(&metrics));
 
     let options = instar_serve::Options {

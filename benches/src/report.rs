@@ -24,6 +24,9 @@ pub(crate) struct Run {
     /// How long one takes
     #[arg(long, default_value_t = 4.0)]
     seconds: f64,
+    /// Measure only the requests of one body, by its name in the table, for a profiler to look at
+    #[arg(long, value_name = "NAME", conflicts_with = "baseline")]
+    body: Option<String>,
     /// Write the instructions that were counted as those that later runs are held against
     #[arg(long)]
     baseline: bool,
@@ -31,8 +34,10 @@ pub(crate) struct Run {
 
 /// The budgets: of which body, microseconds of CPU time for a request, instructions for a decision.
 const BUDGETS: [(&str, f64, u64); 2] = [("template, allowed", 25.0, 90_000), ("control plane", 40.0, 200_000)];
-/// MiB, under load.
+/// MiB at most, under the load of bodies that aren't large.
 const MEMORY: f64 = 10.0;
+/// A body with more bytes is large: it is the Cluster's, and twenty of them at once are the most memory.
+const LARGE: usize = 100_000;
 /// A server against itself; beyond it the machine is too restless to compare anything.
 const CONTROL: std::ops::RangeInclusive<f64> = 0.95..=1.05;
 
@@ -46,15 +51,23 @@ pub(crate) fn run(run: &Run) -> Result<()> {
     }
     let bodies = decide::bodies();
     let table = crate::bodies::all().len();
-    let counted = decisions(run, &bodies, table)?;
+    let counted = match run.body {
+        Some(_) => Vec::new(),
+        None => decisions(run, &bodies, table)?,
+    };
 
     let plan = Plan {
         rounds: run.rounds,
         time: Duration::try_from_secs_f64(run.seconds)?,
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let table = bodies.get(..table).unwrap_or_default();
-    let mut missed = runtime.block_on(requests(table, plan))?;
+    let mut bodies = bodies;
+    bodies.truncate(table);
+    if let Some(name) = &run.body {
+        bodies.retain(|body| body.name == name);
+    }
+    ensure!(!bodies.is_empty(), "--body: no body of the table has this name");
+    let mut missed = runtime.block_on(requests(&bodies, plan))?;
     missed.extend(counted);
     println!("\nload average at the end: {}", environment::load());
     println!("\nbudgets");
@@ -86,8 +99,8 @@ fn decisions(run: &Run, bodies: &[Body], table: usize) -> Result<Vec<Held>> {
     let mut counted = BTreeMap::new();
     let mut held = Vec::new();
     println!(
-        "  {:<20} {:>8} {:>13} {:>9} {:>10}",
-        "body", "bytes", "instructions", "per byte", "baseline"
+        "  {:<20} {:>8} {:>13} {:>9} {:>10} {:>9} {:>8}",
+        "body", "bytes", "instructions", "per byte", "baseline", "us", "per ns"
     );
     for (place, body) in bodies.iter().enumerate() {
         if place == table {
@@ -104,10 +117,12 @@ fn decisions(run: &Run, bodies: &[Body], table: usize) -> Result<Vec<Held>> {
             || "none".to_owned(),
             |before| format!("{:+.1} %", (instructions as f64 / *before as f64 - 1.0) * 100.0),
         );
+        let time = decide::microseconds(body)?;
         println!(
-            "  {:<20} {bytes:>8} {instructions:>13} {:>9.1} {difference:>10}",
+            "  {:<20} {bytes:>8} {instructions:>13} {:>9.1} {difference:>10} {time:>9.1} {:>8.1}",
             body.name,
-            instructions as f64 / bytes as f64
+            instructions as f64 / bytes as f64,
+            instructions as f64 / time / 1e3,
         );
         counted.insert(key, instructions);
         let budget = BUDGETS.iter().find(|(name, ..)| place < table && *name == body.name);
@@ -179,7 +194,7 @@ async fn requests(bodies: &[Body], plan: Plan) -> Result<Vec<Held>> {
         plan.rounds, plan.time
     );
     let mut held = Vec::new();
-    let first = bodies.get(1).context("no body")?;
+    let first = bodies.get(1).or_else(|| bodies.first()).context("no body")?;
     let control = rounds::run(&[ours, again], Protocol::Http1, &roots, first, plan).await?;
     let [one, other] = control.as_slice() else {
         bail!("two servers, and not two results")
@@ -196,7 +211,11 @@ async fn requests(bodies: &[Body], plan: Plan) -> Result<Vec<Held>> {
         "body", "bytes", "HTTP/1.1, 8 kept", "HTTP/2, 2 x 10", "1.1 rps", "2 rps"
     );
     let mut compared = Vec::new();
+    let mut before_large = None;
     for body in bodies {
+        if body.text.len() > LARGE && before_large.is_none() {
+            before_large = Some(process::memory(ours.pid())?);
+        }
         let mut servers = vec![ours];
         servers.extend(theirs.iter().filter(|_| body.compared).map(|(_, server)| server));
         let mut http1 = rounds::run(&servers, Protocol::Http1, &roots, body, plan)
@@ -245,11 +264,14 @@ async fn requests(bodies: &[Body], plan: Plan) -> Result<Vec<Held>> {
         "\nmemory, resident, MiB: {:<26} {:>6} {:>6} {:>6}",
         "", "idle", "now", "peak"
     );
-    let under_load = process::memory(ours.pid())?;
-    println!(
-        "  {:<46} {:>6.1} {:>6.1} {:>6.1}",
-        "ours", idle.now, under_load.now, under_load.peak
-    );
+    let in_the_end = process::memory(ours.pid())?;
+    let under_load = before_large.unwrap_or(in_the_end);
+    for (name, memory) in [("ours", in_the_end), ("ours, before the large bodies", under_load)] {
+        println!(
+            "  {name:<46} {:>6.1} {:>6.1} {:>6.1}",
+            idle.now, memory.now, memory.peak
+        );
+    }
     for (name, server) in theirs {
         let memory = process::memory(server.pid())?;
         println!("  {name:<46} {:>6} {:>6.1} {:>6.1}", "", memory.now, memory.peak);

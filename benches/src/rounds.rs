@@ -19,6 +19,10 @@ pub(crate) struct Plan {
     pub(crate) time: Duration,
 }
 
+/// The servers take turns within a round: what slows a machine down for seconds then hits all alike. It is
+/// long enough for the handshakes at its begin to be less than a hundredth.
+const TURN: Duration = Duration::from_millis(500);
+
 /// One round of one server.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Round {
@@ -63,28 +67,48 @@ pub(crate) async fn run(
         client.load(Duration::from_millis(300)).await.context("warming up")?;
         clients.push(client);
     }
-    let mut rounds: Vec<Vec<Round>> = servers.iter().map(|_| Vec::new()).collect();
-    for turn in 0..plan.rounds {
-        let mut order: Vec<usize> = (0..servers.len()).collect();
-        if turn % 2 == 1 {
+    let turns = u32::try_from(plan.time.as_millis().div_ceil(TURN.as_millis()).max(1))?;
+    let mut order: Vec<usize> = (0..servers.len()).collect();
+    let mut rounds = vec![Vec::new(); servers.len()];
+    for _ in 0..plan.rounds {
+        let mut sums = vec![Sum::default(); servers.len()];
+        for _ in 0..turns {
+            for place in &order {
+                let (Some(server), Some(client), Some(sum)) =
+                    (servers.get(*place), clients.get(*place), sums.get_mut(*place))
+                else {
+                    continue;
+                };
+                let before = process::cpu(server.pid())?;
+                let load = client.load(plan.time / turns).await.context("the round is void")?;
+                sum.used += process::cpu(server.pid())?.saturating_sub(before);
+                sum.requests += load.requests;
+                sum.took += load.took;
+            }
             order.reverse();
         }
-        for place in order {
-            let (Some(server), Some(client), Some(of)) =
-                (servers.get(place), clients.get(place), rounds.get_mut(place))
-            else {
-                continue;
-            };
-            let before = process::cpu(server.pid())?;
-            let load = client.load(plan.time).await.context("the round is void")?;
-            let used = process::cpu(server.pid())?.saturating_sub(before);
-            of.push(Round {
-                cpu: used.as_secs_f64() * 1e6 / load.requests as f64,
-                per_second: load.requests as f64 / load.took.as_secs_f64(),
-            });
+        for (rounds, sum) in rounds.iter_mut().zip(sums) {
+            rounds.push(sum.round());
         }
     }
     Ok(rounds)
+}
+
+/// The turns of one server in one round.
+#[derive(Clone, Copy, Default)]
+struct Sum {
+    used: Duration,
+    requests: u64,
+    took: Duration,
+}
+
+impl Sum {
+    fn round(self) -> Round {
+        Round {
+            cpu: self.used.as_secs_f64() * 1e6 / self.requests as f64,
+            per_second: self.requests as f64 / self.took.as_secs_f64(),
+        }
+    }
 }
 
 /// The ratios of the CPU times of rounds that were neighbours.

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use crate::decide;
 
 pub(crate) fn run(cert_dir: PathBuf) -> Result<()> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let metrics = Metrics::default();
         let app = decide::app(&metrics)?;

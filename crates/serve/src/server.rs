@@ -79,7 +79,7 @@ pub async fn start(
     // Awaited before the first probe can come in.
     let listening = readiness.part("tls");
     let health = Port::bind("health", (options.bind, options.health_port)).await?;
-    let certificate = Tls::load(&options.cert_dir, options.client_ca.as_deref(), &metrics).await?;
+    let certificate = Tls::load(&options.cert_dir, options.client_ca.as_deref(), &metrics)?;
     let tls = Port::bind("TLS", (options.bind, options.port)).await?;
     let (tls_addr, health_addr) = (tls.addr, health.addr);
     let (tls_handle, health_handle) = (tls.handle.clone(), health.handle.clone());

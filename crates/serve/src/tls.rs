@@ -4,7 +4,7 @@
 use std::{
     convert::Infallible,
     error::Error as StdError,
-    fmt, io,
+    fmt, fs, io,
     path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, SystemTime},
@@ -81,12 +81,12 @@ impl Tls {
     /// Reads `tls.crt` and `tls.key` in `dir`, and the authorities of clients if they need a
     /// certificate. An expired pair is better than none: clients refuse it with a clear error, and
     /// the renewed one is picked up without a restart.
-    pub async fn load(dir: &Path, client_ca: Option<&Path>, metrics: &Metrics) -> Result<Self, Error> {
+    pub fn load(dir: &Path, client_ca: Option<&Path>, metrics: &Metrics) -> Result<Self, Error> {
         let sources = Sources {
             dir: dir.to_owned(),
             client_ca: client_ca.map(ToOwned::to_owned),
         };
-        let served = Files::read(&sources).await?;
+        let served = Files::read(&sources)?;
         let checked = served.check(&sources)?;
         if let Err(error) = checked.still_valid(dir) {
             tracing::warn!(error = &error as &dyn StdError, "serving it nonetheless");
@@ -128,7 +128,7 @@ impl Tls {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            if let Err(error) = self.reload().await {
+            if let Err(error) = self.reload() {
                 self.refused.inc();
                 let error = &error as &dyn StdError;
                 tracing::warn!(error, "keeping the previous certificates");
@@ -136,8 +136,8 @@ impl Tls {
         }
     }
 
-    async fn reload(&mut self) -> Result<(), Error> {
-        let files = Files::read(&self.sources).await?;
+    fn reload(&mut self) -> Result<(), Error> {
+        let files = Files::read(&self.sources)?;
         if files == self.served {
             return Ok(());
         }
@@ -178,22 +178,19 @@ impl fmt::Debug for Files {
 impl Files {
     /// The pair as it was at one moment: if the directory was swapped between the two reads, it is
     /// read again.
-    async fn read(sources: &Sources) -> Result<Self, Error> {
-        let pair = |path: PathBuf| async {
-            let read = read(&path).await;
-            read.map_err(|source| Error::Read { path, source })
-        };
+    fn read(sources: &Sources) -> Result<Self, Error> {
+        let pair = |path: PathBuf| read(&path).map_err(|source| Error::Read { path, source });
         let client_ca = match &sources.client_ca {
             None => None,
-            Some(path) => Some(read(path).await.map_err(|source| Error::ReadAuthorities {
+            Some(path) => Some(read(path).map_err(|source| Error::ReadAuthorities {
                 path: path.clone(),
                 source,
             })?),
         };
-        let mut certificate = pair(sources.dir.join(CERTIFICATE)).await?;
+        let mut certificate = pair(sources.dir.join(CERTIFICATE))?;
         loop {
-            let key = pair(sources.dir.join(KEY)).await?;
-            let again = pair(sources.dir.join(CERTIFICATE)).await?;
+            let key = pair(sources.dir.join(KEY))?;
+            let again = pair(sources.dir.join(CERTIFICATE))?;
             if again == certificate {
                 return Ok(Self {
                     certificate,
@@ -240,11 +237,12 @@ impl Files {
     }
 }
 
-async fn read(path: &Path) -> io::Result<Vec<u8>> {
-    let read = tokio::fs::read(path).await;
+/// They are small, and a mounted Secret is in memory: threads that wait for them would cost more.
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let read = fs::read(path);
     if matches!(&read, Err(error) if error.kind() == io::ErrorKind::NotFound) {
         // Perhaps the directory was swapped, and the old one removed, on the way through it.
-        return tokio::fs::read(path).await;
+        return fs::read(path);
     }
     read
 }

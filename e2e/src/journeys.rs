@@ -35,7 +35,7 @@ use crate::{
 pub use crate::mgmt::Setup;
 
 /// How long a journey may take unless it says otherwise.
-const DEADLINE: Duration = Duration::from_mins(10);
+const DEADLINE: Duration = Duration::from_mins(20);
 
 /// What a journey may do to the cluster that it shares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -45,9 +45,9 @@ fn main() -> ExitCode {
             side_by_side::every_reply_of_a_write_is_dropped,
         ),
         Journey::exclusive("classic-killed-before", side_by_side::killed_before_every_write)
-            .within(Duration::from_mins(15)),
+            .within(Duration::from_mins(30)),
         Journey::exclusive("classic-killed-after", side_by_side::killed_after_every_write)
-            .within(Duration::from_mins(15)),
+            .within(Duration::from_mins(30)),
         Journey::exclusive("classic-rights", rights::granted_and_used),
     ];
     journeys::run(Setup::Instar, journeys)

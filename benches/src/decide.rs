@@ -77,6 +77,13 @@ pub(crate) fn check(body: &Body, answer: &[u8]) -> Result<()> {
     Ok(())
 }
 
+/// Works with the routes in one thread, without anything that waits.
+fn in_process<T>(work: impl AsyncFnOnce(&Router) -> Result<T>) -> Result<T> {
+    let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+    let app = app(&Metrics::default())?;
+    runtime.block_on(work(&app))
+}
+
 async fn ask(app: &Router, path: &str, text: &Bytes) -> Result<(StatusCode, Bytes)> {
     let request = Request::post(path)
         .header(CONTENT_TYPE, "application/json")
@@ -88,11 +95,9 @@ async fn ask(app: &Router, path: &str, text: &Bytes) -> Result<(StatusCode, Byte
 
 pub(crate) fn run(path: &str, body: &Path, times: u32) -> Result<()> {
     let text = Bytes::from(fs::read(body)?);
-    let runtime = tokio::runtime::Builder::new_current_thread().build()?;
-    let app = app(&Metrics::default())?;
-    runtime.block_on(async {
+    in_process(async |app| {
         for _ in 0..times {
-            let (status, answer) = ask(&app, path, &text).await?;
+            let (status, answer) = ask(app, path, &text).await?;
             ensure!(
                 status == StatusCode::OK,
                 "{status}: {}",
@@ -106,14 +111,12 @@ pub(crate) fn run(path: &str, body: &Path, times: u32) -> Result<()> {
 /// Microseconds for one decision, at best: with its instructions it says how fast the machine is just now.
 pub(crate) fn microseconds(body: &Body) -> Result<f64> {
     let text = Bytes::from(body.text.clone());
-    let runtime = tokio::runtime::Builder::new_current_thread().build()?;
-    let app = app(&Metrics::default())?;
-    runtime.block_on(async {
+    in_process(async |app| {
         let mut best = f64::INFINITY;
         for _ in 0..20 {
             let began = Instant::now();
             for _ in 0..50 {
-                ask(&app, body.route.path(), &text).await?;
+                ask(app, body.route.path(), &text).await?;
             }
             best = best.min(began.elapsed().as_secs_f64() * 1e6 / 50.0);
         }
@@ -123,12 +126,10 @@ pub(crate) fn microseconds(body: &Body) -> Result<f64> {
 
 /// Sees that each body gets its verdict, before anything is counted.
 pub(crate) fn check_all(bodies: &[Body]) -> Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().build()?;
-    let app = app(&Metrics::default())?;
-    runtime.block_on(async {
+    in_process(async |app| {
         for body in bodies {
             let text = Bytes::from(body.text.clone());
-            let (_, answer) = ask(&app, body.route.path(), &text).await?;
+            let (_, answer) = ask(app, body.route.path(), &text).await?;
             check(body, &answer)?;
         }
         Ok(())

@@ -53,7 +53,7 @@ pub(crate) fn run(run: &Run) -> Result<()> {
     for line in environment::lines() {
         println!("{line}");
     }
-    let bodies = decide::bodies();
+    let mut bodies = decide::bodies();
     let table = crate::bodies::all().len();
     let counted = match run.body {
         Some(_) => Vec::new(),
@@ -65,7 +65,6 @@ pub(crate) fn run(run: &Run) -> Result<()> {
         time: Duration::try_from_secs_f64(run.seconds)?,
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let mut bodies = bodies;
     bodies.truncate(table);
     if let Some(name) = &run.body {
         bodies.retain(|body| body.name == name);

@@ -1,6 +1,6 @@
 //! The processes of a cluster: what each is started with and when it is ready.
 
-use std::{ffi::OsString, fmt};
+use std::{ffi::OsString, fmt, path::Path};
 
 use anyhow::{Context, Result};
 use clap::ValueEnum;
@@ -137,17 +137,7 @@ impl Site<'_> {
 
     /// etcd. It need not survive a power failure.
     pub fn etcd(&self) -> Result<Launch> {
-        let (clients, peers) = (loopback("http", ports::ETCD), loopback("http", ports::ETCD_PEERS));
-        let arguments = vec![
-            format!("--data-dir={}", self.run.data().display()),
-            format!("--listen-client-urls={clients}"),
-            format!("--advertise-client-urls={clients}"),
-            format!("--listen-peer-urls={peers}"),
-            format!("--initial-advertise-peer-urls={peers}"),
-            format!("--initial-cluster=default={peers}"),
-            "--unsafe-no-fsync".to_owned(),
-            "--log-level=warn".to_owned(),
-        ];
+        let arguments = etcd_arguments(&self.run.data(), ports::ETCD, ports::ETCD_PEERS);
         self.launch(Component::Etcd, Binary::Etcd, arguments)
     }
 
@@ -155,39 +145,15 @@ impl Site<'_> {
     pub fn api_server(&self) -> Result<Launch> {
         let policy = self.run.certs().join("audit-policy.yaml");
         std::fs::write(&policy, AUDIT_POLICY).with_context(|| policy.display().to_string())?;
-        let certificates = self.certificates;
-        let serving = certificates.api_server_dir();
-        let arguments = vec![
-            format!("--etcd-servers={}", loopback("http", ports::ETCD)),
-            "--bind-address=127.0.0.1".to_owned(),
-            // Without a default route it finds none by itself.
-            "--advertise-address=127.0.0.1".to_owned(),
-            format!("--secure-port={}", ports::API_SERVER),
-            format!("--tls-cert-file={}", serving.join("tls.crt").display()),
-            format!("--tls-private-key-file={}", serving.join("tls.key").display()),
-            format!("--client-ca-file={}", certificates.authority_file().display()),
-            format!("--service-account-issuer={}", loopback("https", ports::API_SERVER)),
-            format!(
-                "--service-account-key-file={}",
-                certificates.token_public_key().display()
-            ),
-            format!(
-                "--service-account-signing-key-file={}",
-                certificates.token_key().display()
-            ),
-            "--service-cluster-ip-range=10.0.0.0/24".to_owned(),
-            "--authorization-mode=RBAC".to_owned(),
-            "--endpoint-reconciler-type=none".to_owned(),
-            "--disable-admission-plugins=ServiceAccount".to_owned(),
-            "--enable-priority-and-fairness=false".to_owned(),
-            "--profiling=false".to_owned(),
+        let mut arguments = api_server_arguments(self.certificates, ports::ETCD, ports::API_SERVER);
+        arguments.extend([
             format!("--audit-policy-file={}", policy.display()),
             format!("--audit-log-path={}", self.run.audit_log().display()),
             // Written before the request is answered, so that a test can read what it just did.
             "--audit-log-mode=blocking".to_owned(),
             // Megabytes: never rotated in a cluster's life.
             "--audit-log-maxsize=100000".to_owned(),
-        ];
+        ]);
         self.launch(Component::ApiServer, Binary::KubeApiserver, arguments)
     }
 
@@ -276,6 +242,51 @@ impl Site<'_> {
         launch.environment.push(("KUBECONFIG".to_owned(), kubeconfig));
         Ok(launch)
     }
+}
+
+/// The arguments of an etcd that need not survive a power failure.
+pub(crate) fn etcd_arguments(data: &Path, clients: u16, peers: u16) -> Vec<String> {
+    let (clients, peers) = (loopback("http", clients), loopback("http", peers));
+    vec![
+        format!("--data-dir={}", data.display()),
+        format!("--listen-client-urls={clients}"),
+        format!("--advertise-client-urls={clients}"),
+        format!("--listen-peer-urls={peers}"),
+        format!("--initial-advertise-peer-urls={peers}"),
+        format!("--initial-cluster=default={peers}"),
+        "--unsafe-no-fsync".to_owned(),
+        "--log-level=warn".to_owned(),
+    ]
+}
+
+/// The arguments of a kube-apiserver in front of the etcd at a port.
+pub(crate) fn api_server_arguments(certificates: &Certificates, etcd: u16, port: u16) -> Vec<String> {
+    let serving = certificates.api_server_dir();
+    vec![
+        format!("--etcd-servers={}", loopback("http", etcd)),
+        "--bind-address=127.0.0.1".to_owned(),
+        // Without a default route it finds none by itself.
+        "--advertise-address=127.0.0.1".to_owned(),
+        format!("--secure-port={port}"),
+        format!("--tls-cert-file={}", serving.join("tls.crt").display()),
+        format!("--tls-private-key-file={}", serving.join("tls.key").display()),
+        format!("--client-ca-file={}", certificates.authority_file().display()),
+        format!("--service-account-issuer={}", loopback("https", port)),
+        format!(
+            "--service-account-key-file={}",
+            certificates.token_public_key().display()
+        ),
+        format!(
+            "--service-account-signing-key-file={}",
+            certificates.token_key().display()
+        ),
+        "--service-cluster-ip-range=10.0.0.0/24".to_owned(),
+        "--authorization-mode=RBAC".to_owned(),
+        "--endpoint-reconciler-type=none".to_owned(),
+        "--disable-admission-plugins=ServiceAccount".to_owned(),
+        "--enable-priority-and-fairness=false".to_owned(),
+        "--profiling=false".to_owned(),
+    ]
 }
 
 fn loopback(scheme: &str, port: u16) -> String {

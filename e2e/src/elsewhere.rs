@@ -19,6 +19,7 @@ use tempfile::TempDir;
 
 use crate::{
     binaries::Binary,
+    components::{api_server_arguments, etcd_arguments},
     kubeconfig,
     mgmt::Mgmt,
     ports,
@@ -58,8 +59,10 @@ impl Elsewhere {
             directory,
             processes: Vec::new(),
         };
-        elsewhere.run(mgmt, Binary::Etcd, "etcd", etcd(&elsewhere)).await?;
-        let api_server = api_server(mgmt);
+        let data = elsewhere.directory.path().join("data");
+        let etcd = etcd_arguments(&data, ports::ELSEWHERE_ETCD, ports::ELSEWHERE_ETCD_PEERS);
+        elsewhere.run(mgmt, Binary::Etcd, "etcd", etcd).await?;
+        let api_server = api_server_arguments(mgmt.certificates(), ports::ELSEWHERE_ETCD, ports::ELSEWHERE_API_SERVER);
         elsewhere
             .run(mgmt, Binary::KubeApiserver, "kube-apiserver", api_server)
             .await?;
@@ -162,51 +165,4 @@ fn bare(object: &impl Resource) -> ObjectMeta {
         annotations: metadata.annotations.clone(),
         ..ObjectMeta::default()
     }
-}
-
-fn etcd(elsewhere: &Elsewhere) -> Vec<String> {
-    let clients = format!("http://127.0.0.1:{}", ports::ELSEWHERE_ETCD);
-    let peers = format!("http://127.0.0.1:{}", ports::ELSEWHERE_ETCD_PEERS);
-    vec![
-        format!("--data-dir={}", elsewhere.directory.path().join("data").display()),
-        format!("--listen-client-urls={clients}"),
-        format!("--advertise-client-urls={clients}"),
-        format!("--listen-peer-urls={peers}"),
-        format!("--initial-advertise-peer-urls={peers}"),
-        format!("--initial-cluster=default={peers}"),
-        "--unsafe-no-fsync".to_owned(),
-        "--log-level=warn".to_owned(),
-    ]
-}
-
-fn api_server(mgmt: &Mgmt) -> Vec<String> {
-    let certificates = mgmt.certificates();
-    let serving = certificates.api_server_dir();
-    vec![
-        format!("--etcd-servers=http://127.0.0.1:{}", ports::ELSEWHERE_ETCD),
-        "--bind-address=127.0.0.1".to_owned(),
-        "--advertise-address=127.0.0.1".to_owned(),
-        format!("--secure-port={}", ports::ELSEWHERE_API_SERVER),
-        format!("--tls-cert-file={}", serving.join("tls.crt").display()),
-        format!("--tls-private-key-file={}", serving.join("tls.key").display()),
-        format!("--client-ca-file={}", certificates.authority_file().display()),
-        format!(
-            "--service-account-issuer=https://127.0.0.1:{}",
-            ports::ELSEWHERE_API_SERVER
-        ),
-        format!(
-            "--service-account-key-file={}",
-            certificates.token_public_key().display()
-        ),
-        format!(
-            "--service-account-signing-key-file={}",
-            certificates.token_key().display()
-        ),
-        "--service-cluster-ip-range=10.0.0.0/24".to_owned(),
-        "--authorization-mode=RBAC".to_owned(),
-        "--endpoint-reconciler-type=none".to_owned(),
-        "--disable-admission-plugins=ServiceAccount".to_owned(),
-        "--enable-priority-and-fairness=false".to_owned(),
-        "--profiling=false".to_owned(),
-    ]
 }

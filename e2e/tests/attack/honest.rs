@@ -100,7 +100,7 @@ impl Honest {
     /// What came since the last look, and no fewer requests than there are clients: some attacks are over
     /// before the first has ended.
     pub(crate) async fn since(&self) -> Result<Tally> {
-        wait_for("honest requests to end", 3 * TIMEOUT, || async {
+        wait_for("honest requests to end", TIMEOUT, || async {
             let mut tally = self.tally.lock().unwrap_or_else(PoisonError::into_inner);
             let ended = tally.took.len() + tally.failed.len();
             if ended < CLIENTS.len() {

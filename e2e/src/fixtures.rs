@@ -1,12 +1,13 @@
 //! Clusters for journeys: a ClusterClass on the in-memory infrastructure, and what runs on it.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::Result;
 use kube::{Api, ResourceExt, api::ListParams, core::DynamicObject, discovery::ApiResource};
 use serde_json::{Value, json};
 
 use crate::{
+    ledger::Pool,
     mgmt::Mgmt,
     wait::{Seen, wait_for},
 };
@@ -18,6 +19,34 @@ pub const CLUSTER_CLASS: &str = include_str!("../fixtures/clusterclass.yaml");
 /// How long a cluster has to come up; CAPI's cluster cache alone takes 30 s.
 pub const COMES_UP: Duration = Duration::from_mins(5);
 
+/// How many machines a cluster has when nothing rolls.
+#[derive(Debug, Clone, Copy)]
+pub struct Shape<'a> {
+    /// How many its control plane has.
+    pub control_plane: usize,
+    /// Its pools, and how many each has.
+    pub pools: &'a [(&'a str, usize)],
+}
+
+impl Shape<'_> {
+    /// How many there are in all.
+    #[must_use]
+    pub fn machines(&self) -> usize {
+        self.control_plane + self.pools.iter().map(|(_, machines)| machines).sum::<usize>()
+    }
+
+    fn by_pool(&self) -> BTreeMap<Pool, usize> {
+        let pools = self
+            .pools
+            .iter()
+            .map(|(name, machines)| (Pool::Workers((*name).to_owned()), *machines));
+        [(Pool::ControlPlane, self.control_plane)]
+            .into_iter()
+            .chain(pools)
+            .collect()
+    }
+}
+
 /// A Cluster of the class `fixture`.
 #[derive(Debug, Clone)]
 pub struct TopologyCluster<'a> {
@@ -26,12 +55,12 @@ pub struct TopologyCluster<'a> {
     /// Its version.
     pub version: &'a str,
     /// How many control plane machines it has.
-    pub control_planes: u32,
+    pub control_planes: usize,
     /// Its pools of workers: their names and sizes; at least one, says Cluster API.
-    pub workers: &'a [(&'a str, u32)],
+    pub workers: &'a [(&'a str, usize)],
 }
 
-impl TopologyCluster<'_> {
+impl<'a> TopologyCluster<'a> {
     /// As an object to apply.
     #[must_use]
     pub fn object(&self) -> Value {
@@ -62,12 +91,11 @@ impl TopologyCluster<'_> {
 
     /// How many machines it has when nothing rolls.
     #[must_use]
-    pub fn machines(&self) -> usize {
-        let workers = self.workers.iter().map(|(_, replicas)| replicas);
-        workers
-            .chain([&self.control_planes])
-            .map(|replicas| usize::try_from(*replicas).unwrap_or(usize::MAX))
-            .sum()
+    pub const fn shape(&self) -> Shape<'a> {
+        Shape {
+            control_plane: self.control_planes,
+            pools: self.workers,
+        }
     }
 }
 
@@ -83,22 +111,28 @@ pub fn core_kind(kind: &str, plural: &str) -> ApiResource {
     }
 }
 
-/// Waits until a cluster has exactly these machines, all running at a version, with a node.
+/// Waits until each pool of a cluster has exactly these machines, all running at a version, with a node.
+/// Their sum alone says too little: of a cluster that comes up, one pool may have one too many, which goes
+/// again, while another's last is not there yet.
 pub async fn wait_running(
     mgmt: &Mgmt,
     namespace: &str,
     cluster: &str,
     version: &str,
-    machines: usize,
+    shape: &Shape<'_>,
     deadline: Duration,
 ) -> Result<()> {
     let api: Api<DynamicObject> = Api::namespaced_with(mgmt.client(), namespace, &core_kind("Machine", "machines"));
     let selector = ListParams::default().labels(&format!("cluster.x-k8s.io/cluster-name={cluster}"));
+    let (machines, expected) = (shape.machines(), shape.by_pool());
     let what = format!("{machines} machines of {namespace}/{cluster} to run at {version}");
     wait_for(&what, deadline, || async {
         let found = api.list(&selector).await?;
-        let states: Vec<_> = found.iter().map(|machine| state(machine, version)).collect();
-        if states.len() == machines && states.iter().all(Option::is_none) {
+        let mut pools: BTreeMap<Pool, usize> = BTreeMap::new();
+        for machine in &found {
+            *pools.entry(Pool::of(machine)?).or_default() += 1;
+        }
+        if pools == expected && found.iter().all(|machine| state(machine, version).is_none()) {
             return Ok(());
         }
         let described: Vec<_> = found.iter().map(describe).collect();

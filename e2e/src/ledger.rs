@@ -37,6 +37,20 @@ pub enum Pool {
     Workers(String),
 }
 
+impl Pool {
+    /// What a Machine belongs to, by its labels.
+    pub fn of(machine: &DynamicObject) -> Result<Self> {
+        let label = |label: &str| machine.labels().get(label).cloned();
+        if label("cluster.x-k8s.io/control-plane").is_some() {
+            return Ok(Self::ControlPlane);
+        }
+        let pool =
+            label("topology.cluster.x-k8s.io/deployment-name").or_else(|| label("cluster.x-k8s.io/deployment-name"));
+        let pool = pool.with_context(|| format!("Machine {} has no label that names its pool", machine.name_any()))?;
+        Ok(Self::Workers(pool))
+    }
+}
+
 /// A machine template that is or was there.
 #[derive(Debug, Clone)]
 pub struct TemplateRecord {
@@ -283,14 +297,6 @@ async fn watch(kind: Kind, api: Api<DynamicObject>, book: Arc<Mutex<Book>>, sync
 fn machine(book: &Book, entry: &Entry) -> Result<MachineRecord> {
     let object = &entry.last;
     let name = object.name_any();
-    let label = |label: &str| object.labels().get(label).cloned();
-    let pool = if label("cluster.x-k8s.io/control-plane").is_some() {
-        Pool::ControlPlane
-    } else {
-        let pool =
-            label("topology.cluster.x-k8s.io/deployment-name").or_else(|| label("cluster.x-k8s.io/deployment-name"));
-        Pool::Workers(pool.with_context(|| format!("Machine {name} has no label that names its pool"))?)
-    };
     let infrastructure = text(object, "/spec/infrastructureRef/name").unwrap_or_default();
     let clone = book
         .of(Kind::DevMachine)
@@ -307,8 +313,8 @@ fn machine(book: &Book, entry: &Entry) -> Result<MachineRecord> {
         created: created(object)?,
         deleted: entry.deleted,
         template: source.map(template).transpose()?,
+        pool: Pool::of(object)?,
         name,
-        pool,
     })
 }
 

@@ -43,7 +43,7 @@ async fn topology_cluster(scene: Scene) -> Result<()> {
         &scene.namespace,
         cluster.name,
         "v1.35.0",
-        cluster.machines(),
+        &cluster.shape(),
         COMES_UP,
     )
     .await?;
@@ -56,7 +56,7 @@ async fn topology_cluster(scene: Scene) -> Result<()> {
         &scene.namespace,
         cluster.name,
         "v1.36.0",
-        cluster.machines(),
+        &cluster.shape(),
         COMES_UP,
     )
     .await?;
@@ -122,7 +122,8 @@ async fn moved_to_a_directory(scene: Scene) -> Result<()> {
     };
     scene.apply_object(cluster.object()).await?;
     let ledger = Ledger::start(&scene.mgmt.client(), &scene.namespace).await?;
-    let running = || wait_running(&scene.mgmt, &scene.namespace, "moved", "v1.35.0", 2, COMES_UP);
+    let shape = cluster.shape();
+    let running = || wait_running(&scene.mgmt, &scene.namespace, "moved", "v1.35.0", &shape, COMES_UP);
     running().await?;
     let directory = tempfile::tempdir()?;
     move_namespace(&scene.mgmt, &scene.namespace, Way::ToDirectory, directory.path()).await?;

@@ -122,7 +122,7 @@ pub(crate) async fn a_classic_cluster(scene: Scene) -> Result<()> {
     let annotated = json!({ "metadata": { "annotations": { VERSION_ANNOTATION: rows.version(35) } } });
     edit(&scene, NAME, &annotated).await?;
     let last = rows.version(35);
-    instar_e2e::fixtures::wait_running(&scene.mgmt, &scene.namespace, NAME, &last, SMALL.machines(), UPGRADE).await?;
+    instar_e2e::fixtures::wait_running(&scene.mgmt, &scene.namespace, NAME, &last, &SMALL, UPGRADE).await?;
     let between = minted_for(&rows, 34);
     wait_for("the templates of the step between to be retired", UPGRADE, || async {
         let mut names = names(&cluster::machine_templates(&scene)).await?;

@@ -2,7 +2,7 @@
 
 use instar_e2e::{
     Result,
-    fixtures::{COMES_UP, core_kind, wait_running},
+    fixtures::{COMES_UP, Shape, core_kind, wait_running},
     journeys::Scene,
     ledger::{Ledger, MachineRecord, Pool},
 };
@@ -22,22 +22,6 @@ const INFRASTRUCTURE: &str = "infrastructure.cluster.x-k8s.io";
 const BOOTSTRAP: &str = "bootstrap.cluster.x-k8s.io";
 const CONTROL_PLANE: &str = "controlplane.cluster.x-k8s.io";
 
-/// What it is made of.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Shape<'a> {
-    /// How many machines the control plane has.
-    pub(crate) control_plane: usize,
-    /// The pools, and how many machines each has.
-    pub(crate) pools: &'a [(&'a str, usize)],
-}
-
-impl Shape<'_> {
-    /// How many machines there are when nothing rolls.
-    pub(crate) fn machines(&self) -> usize {
-        self.control_plane + self.pools.iter().map(|(_, machines)| machines).sum::<usize>()
-    }
-}
-
 /// Three machines, and two pools of two.
 pub(crate) const FULL: Shape<'_> = Shape {
     control_plane: 3,
@@ -52,6 +36,7 @@ pub(crate) const SMALL: Shape<'_> = Shape {
 
 /// Makes it at the first row of v1.33, and waits until it runs.
 pub(crate) async fn create_with(scene: &Scene, rows: &Rows, shape: &Shape<'_>) -> Result<()> {
+    let _cradle = scene.cradle().await?;
     let version = rows.version(33);
     let pools = shape.pools.iter().map(|(name, _)| *name);
     for name in ["cp"].into_iter().chain(pools.clone()) {
@@ -89,8 +74,7 @@ pub(crate) async fn create_with(scene: &Scene, rows: &Rows, shape: &Shape<'_>) -
     for (name, replicas) in shape.pools {
         scene.apply_object(deployment(name, &version, *replicas)).await?;
     }
-    let machines = shape.machines();
-    wait_running(&scene.mgmt, &scene.namespace, NAME, &version, machines, COMES_UP).await
+    wait_running(&scene.mgmt, &scene.namespace, NAME, &version, shape, COMES_UP).await
 }
 
 /// Adds a pool at that version, with templates of its own.

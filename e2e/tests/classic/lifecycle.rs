@@ -11,6 +11,7 @@ use std::time::Duration;
 use instar_api::{ClusterUpgrade, ClusterUpgradeStatus, UpgradePhase};
 use instar_e2e::{
     Result,
+    fixtures::Shape,
     journeys::Scene,
     ledger::{Ledger, Pool},
     wait::{Seen, wait_for},
@@ -24,7 +25,7 @@ use serde_json::{Value, json};
 
 use crate::{
     catalog::Rows,
-    cluster::{self, NAME, Shape},
+    cluster::{self, NAME},
     upgrade::UPGRADE,
 };
 

@@ -11,6 +11,7 @@ use futures::future::try_join_all;
 use instar_e2e::{
     Result,
     fault_proxy::{Class, Fault, FaultProxy, Hook, Matcher, Next, Rule, Which},
+    fixtures::Shape,
     journeys::Scene,
     ledger::Ledger,
     procfs::Identity,
@@ -20,7 +21,7 @@ use rustix::process::Signal;
 
 use crate::{
     catalog::Rows,
-    cluster::{FULL, SMALL, Shape, violations},
+    cluster::{FULL, SMALL, violations},
     controller::{Controller, steps},
     upgrade::{UPGRADE, assert_record, begin, completed, is_marked, upgrade},
 };

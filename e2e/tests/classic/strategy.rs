@@ -8,6 +8,7 @@ use std::{
 use instar_api::{MachineUpgradePhase, UpgradePhase};
 use instar_e2e::{
     Context, Result,
+    fixtures::Shape,
     fixtures::core_kind,
     journeys::Scene,
     ledger::{Ledger, Pool},
@@ -24,7 +25,7 @@ use serde_json::{Value, json};
 use crate::{
     by_hand::{record, records},
     catalog::Rows,
-    cluster::{self, NAME, Shape},
+    cluster::{self, NAME},
     upgrade::{UPGRADE, phase},
 };
 

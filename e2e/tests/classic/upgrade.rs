@@ -3,7 +3,13 @@
 use std::time::Duration;
 
 use instar_api::{ClusterUpgrade, OVER_ANNOTATION, TemplateUse, UpgradePhase, VERSION_ANNOTATION};
-use instar_e2e::{Context, Result, fixtures::wait_running, journeys::Scene, ledger::Ledger, wait::wait_for};
+use instar_e2e::{
+    Context, Result,
+    fixtures::{Shape, wait_running},
+    journeys::Scene,
+    ledger::Ledger,
+    wait::wait_for,
+};
 use kube::{
     Api, ResourceExt,
     api::{DeleteParams, ListParams, Patch, PatchParams},
@@ -12,7 +18,7 @@ use serde_json::{Value, json};
 
 use crate::{
     catalog::Rows,
-    cluster::{self, FULL, NAME, Shape, assert_two_minors},
+    cluster::{self, FULL, NAME, assert_two_minors},
     controller::{Controller, writes_but_to},
 };
 
@@ -173,7 +179,7 @@ pub(crate) async fn completed<'a>(
         &scene.namespace,
         NAME,
         &last,
-        shape.machines(),
+        shape,
         Duration::from_secs(1),
     )
     .await?;

@@ -221,6 +221,7 @@ pub(crate) fn pinned(pins: &Value) -> Vec<String> {
 
 /// Creates a Cluster and waits until all of its machines run.
 pub(crate) async fn create(scene: &Scene, cluster: &TopologyCluster<'_>) -> Result<()> {
+    let _cradle = scene.cradle().await?;
     scene.apply_object(cluster.object()).await?;
     running(scene, cluster, COMES_UP).await
 }
@@ -233,7 +234,7 @@ pub(crate) async fn running(scene: &Scene, cluster: &TopologyCluster<'_>, deadli
         &scene.namespace,
         cluster.name,
         cluster.version,
-        cluster.machines(),
+        &cluster.shape(),
         deadline,
     )
     .await?;

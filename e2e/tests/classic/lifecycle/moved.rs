@@ -6,7 +6,7 @@ use instar_api::{BREAK_GLASS_ANNOTATION, KubernetesRelease, OVER_ANNOTATION, Upg
 use instar_e2e::{
     Context, Result,
     clusterctl::{Way, move_namespace, moved},
-    fixtures::{core_kind, wait_running},
+    fixtures::{Shape, core_kind, wait_running},
     journeys::Scene,
     ledger::{Ledger, Pool},
     wait::{Seen, wait_for},
@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 use super::{ROWS, SOON, await_control_plane, await_mark, await_phase, await_status, catalog, create, edit, records};
 use crate::{
     catalog::Rows,
-    cluster::{self, NAME, Shape, assert_rolled},
+    cluster::{self, NAME, assert_rolled},
     upgrade::{UPGRADE, annotate},
 };
 
@@ -125,7 +125,7 @@ async fn goes_on(scene: Scene, rows: Rows, held: Held) -> Result<()> {
     await_phase(&scene, &record, UpgradePhase::Completed).await?;
     await_mark(&scene, &record, Some("Completed")).await?;
     let last = rows.version(35);
-    wait_running(&scene.mgmt, &scene.namespace, NAME, &last, SHAPE.machines(), SOON).await?;
+    wait_running(&scene.mgmt, &scene.namespace, NAME, &last, &SHAPE, SOON).await?;
     stay_over(&scene).await?;
     assert_eq!(records(&scene).list(&ListParams::default()).await?.items.len(), 3);
 

@@ -4,7 +4,9 @@ use instar_api::{ASKED_LABEL, ClusterUpgrade, UpgradePhase, VERSION_ANNOTATION};
 use instar_e2e::{Context, Result, fixtures::wait_running, journeys::Scene, ledger::Pool, wait::wait_for};
 use kube::{ResourceExt, api::ListParams};
 
-use super::{ROWS, SOON, assert_machines, await_control_plane, await_phase, await_reason, catalog, records, running};
+use super::{
+    ROWS, SMALL, SOON, assert_machines, await_control_plane, await_phase, await_reason, catalog, records, running,
+};
 use crate::{
     cluster::{self, NAME},
     controller::steps,
@@ -37,7 +39,7 @@ pub(crate) async fn another_target_in_the_middle(scene: Scene) -> Result<()> {
 
     annotate(&scene, VERSION_ANNOTATION, "v1.34").await?;
     await_phase(&scene, &first, UpgradePhase::Completed).await?;
-    wait_running(&scene.mgmt, &scene.namespace, NAME, &at, 2, SOON).await?;
+    wait_running(&scene.mgmt, &scene.namespace, NAME, &at, &SMALL, SOON).await?;
     assert_eq!(records(&scene).list(&ListParams::default()).await?.items.len(), 1);
 
     annotate(&scene, VERSION_ANNOTATION, "v1.35").await?;
@@ -46,7 +48,7 @@ pub(crate) async fn another_target_in_the_middle(scene: Scene) -> Result<()> {
     let second = the(&scene, 2).await?.name_any();
     await_phase(&scene, &second, UpgradePhase::Completed).await?;
     assert_eq!(records(&scene).get(&second).await?.spec.target, "v1.36");
-    wait_running(&scene.mgmt, &scene.namespace, NAME, &ROWS.version(36), 2, SOON).await?;
+    wait_running(&scene.mgmt, &scene.namespace, NAME, &ROWS.version(36), &SMALL, SOON).await?;
     assert_eq!(records(&scene).list(&ListParams::default()).await?.items.len(), 2);
     let all = [(33, 1), (34, 1), (35, 1), (36, 1)];
     assert_machines(&ledger, &ROWS, &Pool::ControlPlane, &all)?;

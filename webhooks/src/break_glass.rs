@@ -13,6 +13,8 @@ pub struct Broken {
     pub namespace: String,
     /// Its name.
     pub name: String,
+    /// Its UID, by which `kubectl describe` looks for its Events.
+    pub uid: String,
     /// Who did it.
     pub user: String,
     /// The rule, and what it would have said.

@@ -93,6 +93,8 @@ pub(crate) fn mutate_cluster(request: &Request<'_, Read<Cluster>>, known: &dyn O
         Ok(mut admitted) => {
             let patch = admitted.changes().then(|| patch(new, &admitted));
             let mut verdict = cluster_verdict(request, new, std::mem::take(&mut admitted.findings), known);
+            // A new one has no UID yet, and another webhook may still refuse: it is told of when it is validated.
+            verdict.broken.clear();
             // What is refused means nothing, and adopts nothing.
             if !verdict.is_refusal() {
                 let lines = admitted.warnings.iter().flat_map(|text| instar_admission::lines(text));
@@ -122,7 +124,6 @@ pub(crate) fn validate_cluster(request: &Request<'_, Read<Cluster>>, known: &dyn
         Ok(admitted) => {
             let mut verdict = cluster_verdict(request, new, admitted.findings, known);
             verdict.warnings.clear();
-            verdict.broken.clear();
             Answer::Judged { verdict, patch: None }
         }
     }

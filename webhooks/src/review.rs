@@ -85,6 +85,42 @@ pub(crate) struct Uid {
     pub(crate) uid: String,
 }
 
+/// Of a review: which object it is about.
+#[derive(Deserialize)]
+pub(crate) struct About {
+    request: Object<Objects>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Objects {
+    #[serde(default = "nothing")]
+    object: Option<Known>,
+    #[serde(default = "nothing")]
+    old_object: Option<Known>,
+}
+
+/// An object that has a UID, but for one that is being created and was not validated yet.
+#[derive(Deserialize, Default)]
+struct Known {
+    #[serde(default)]
+    metadata: Identity,
+}
+
+#[derive(Deserialize, Default)]
+struct Identity {
+    #[serde(default)]
+    uid: String,
+}
+
+impl About {
+    /// The object's UID; empty where it has none yet.
+    pub(crate) fn uid(self) -> String {
+        let Object(Objects { object, old_object }) = self.request;
+        object.or(old_object).unwrap_or_default().metadata.uid
+    }
+}
+
 /// A review that answers.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]

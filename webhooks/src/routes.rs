@@ -16,7 +16,7 @@ use serde::Deserialize;
 
 use crate::{
     AdmissionMetrics, Bell, Broken, judge, reader,
-    review::{Answer, Answered, Asked, Request, Unread},
+    review::{About, Answer, Answered, Asked, Request, Unread},
 };
 
 /// What is asked, one path each.
@@ -148,7 +148,7 @@ impl Handler {
         );
         match judged {
             Ok((request, answer)) => {
-                self.ring(&request, &answer);
+                self.ring(body, &request, &answer);
                 (Some(request.uid), answer)
             }
             Err(error) => {
@@ -163,11 +163,17 @@ impl Handler {
     }
 
     /// A dry run breaks nothing.
-    fn ring<T>(&self, request: &Request<'_, T>, answer: &Answer) {
+    fn ring<T>(&self, body: &[u8], request: &Request<'_, T>, answer: &Answer) {
         let Answer::Judged { verdict, .. } = answer else { return };
         if verdict.is_refusal() || request.dry_run.unwrap_or_default() {
             return;
         }
+        if verdict.broken.is_empty() {
+            return;
+        }
+        // No rule reads the UID, so it is looked for only here. What was judged can be read.
+        let about = reader::read::<Object<About>>(body);
+        let uid = about.map(|Object(about)| about.uid()).unwrap_or_default();
         for finding in &verdict.broken {
             let kind = &request.kind;
             self.bell.ring(Broken {
@@ -178,6 +184,7 @@ impl Handler {
                 kind: kind.kind.clone().into_owned(),
                 namespace: request.namespace.clone(),
                 name: request.name.clone(),
+                uid: uid.clone(),
                 user: request.user_info.username.clone().into_owned(),
                 finding: finding.clone(),
             });

@@ -107,6 +107,7 @@ fn event(broken: &Broken, now: Timestamp) -> Event {
         kind,
         namespace,
         name,
+        uid,
         user,
         finding,
     } = broken;
@@ -127,6 +128,7 @@ fn event(broken: &Broken, now: Timestamp) -> Event {
             kind: given(kind),
             name: given(name),
             namespace: given(namespace),
+            uid: given(uid),
             ..ObjectReference::default()
         }),
         reporting_controller: Some(REPORTER.to_owned()),

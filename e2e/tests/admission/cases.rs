@@ -21,7 +21,7 @@ use instar_e2e::{
     wait::{Seen, wait_for},
 };
 use instar_testkit::{Action, Case, Key, Scene as Play, Sent};
-use k8s_openapi::api::{core::v1::Namespace, events::v1::Event};
+use k8s_openapi::api::core::v1::Namespace;
 use kube::{
     Api, Client, Config,
     api::{DeleteParams, ListParams, Patch, PatchParams},
@@ -31,7 +31,7 @@ use kube::{
 };
 use serde_json::{Value, json};
 
-use crate::actors::{admission_requests, releases};
+use crate::actors::{admission_requests, kubectl, releases};
 
 /// The label by which a namespace keeps out of admission.
 const ADMISSION: &str = "upgrade.cluster.x-k8s.io/admission";
@@ -251,7 +251,7 @@ impl Place {
         })
         .await?;
         if case.sent == Sent::Written {
-            self.is_told_of().await?;
+            self.is_told_of(case).await?;
         }
         Ok(())
     }
@@ -316,16 +316,23 @@ impl Place {
         Ok(())
     }
 
-    /// Waits for the Event of a rule that was switched off.
-    async fn is_told_of(&self) -> Result<()> {
-        let events: Api<Event> = Api::namespaced(self.scene.mgmt.client(), &self.namespace);
+    /// Waits until `kubectl describe` of the object tells of the rule that was switched off.
+    async fn is_told_of(&self, case: &Case) -> Result<()> {
+        let known = match &case.action {
+            Action::Edit { object, .. } | Action::Status { object, .. } | Action::Delete(object) => {
+                self.play.world.object(object)?
+            }
+            Action::Create(object) => object.clone(),
+        };
+        let text = |pointer: &str| known.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+        let (kind, name) = (text("/kind").to_lowercase(), text("/metadata/name"));
         wait_for("an Event to tell of it", SEEN, || async {
-            let events = events.list(&ListParams::default()).await?;
-            let notes: Vec<&str> = events.iter().filter_map(|event| event.note.as_deref()).collect();
-            let tells = |note: &&&str| note.contains(" switched off rule ") && note.contains(&self.namespace);
-            match notes.iter().find(tells) {
-                Some(_) => Ok(()),
-                None => Err(Seen::from(format!("{notes:?}"))),
+            let described = kubectl(&self.scene, &["-n", &self.namespace, "describe", &kind, name], "").await?;
+            let said = format!("{}{}", described.stdout, described.stderr);
+            if said.contains("RuleSwitchedOff") && said.contains(" switched off rule ") {
+                Ok(())
+            } else {
+                Err(Seen::from(said))
             }
         })
         .await

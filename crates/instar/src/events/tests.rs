@@ -15,6 +15,7 @@ fn broken(name: &str) -> Broken {
         kind: "MachineDeployment".to_owned(),
         namespace: "ns".to_owned(),
         name: name.to_owned(),
+        uid: format!("uid-of-{name}"),
         user: "alice".to_owned(),
         finding: Finding {
             rule: Rule::WorkerNotNewer,
@@ -43,6 +44,7 @@ fn an_event_says_who_and_what() {
             "reason": "RuleSwitchedOff",
             "regarding": {
                 "apiVersion": "cluster.x-k8s.io/v1beta2", "kind": "MachineDeployment", "name": "md", "namespace": "ns",
+                "uid": "uid-of-md",
             },
             "reportingController": "instar-webhook",
             "reportingInstance": "instar-webhook",

@@ -10,6 +10,7 @@
 mod pass;
 
 use instar_admission::template::TEXT;
+use instar_domain::json::plain;
 use serde::{
     Deserialize, Deserializer,
     de::{DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor, value::BorrowedStrDeserializer},
@@ -170,7 +171,7 @@ impl<'de> Reader<'de> {
     /// A string, from its first quote. Where it isn't plain it is still to be read.
     fn string(&mut self) -> Result<Quoted<'de>, Error> {
         let begin = self.at + 1;
-        let (byte, end) = pass::plain(self.text.as_bytes(), begin).ok_or_else(|| self.ended())?;
+        let (byte, end) = plain(self.text.as_bytes(), begin).ok_or_else(|| self.ended())?;
         match (byte, self.text.get(begin..end)) {
             (b'"', Some(text)) => {
                 self.at = end + 1;

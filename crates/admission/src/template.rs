@@ -4,10 +4,10 @@ use std::fmt;
 
 use instar_api::Rule;
 use instar_capi::labels::{DELETE_FOR_MOVE, TOPOLOGY_DRY_RUN};
-use instar_domain::json::{self, Same};
+use instar_domain::json::{self, Unreadable};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::{Deserialize, Deserializer, de::Visitor};
-use serde_json::{Value, value::RawValue};
+use serde_json::value::RawValue;
 
 use crate::{
     Finding,
@@ -93,24 +93,11 @@ struct Inner<'a> {
     spec: Option<Text<'a>>,
 }
 
-/// An update of a template.
-#[derive(Debug, Clone, Copy)]
-pub struct Update<'a> {
-    /// Its sort.
-    pub sort: Sort,
-    /// Its kind.
-    pub kind: &'a str,
-    /// As it is.
-    pub old: &'a Template<'a>,
-    /// As it would be.
-    pub new: &'a Template<'a>,
-}
-
 /// Which parts of a template an update changes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Changed {
-    /// `spec.template.spec`.
-    pub spec: bool,
+    /// Where `spec.template.spec` does, as a JSON pointer into it.
+    pub spec: Option<String>,
     /// `spec.template.metadata`.
     pub metadata: bool,
 }
@@ -118,65 +105,54 @@ pub struct Changed {
 impl Changed {
     /// Nothing that is guarded.
     #[must_use]
-    pub const fn is_nothing(self) -> bool {
-        !self.spec && !self.metadata
+    pub const fn is_nothing(&self) -> bool {
+        self.spec.is_none() && !self.metadata
     }
 }
 
 /// Compares without looking further where the bytes are the same, as they are in almost all requests.
 #[must_use]
 pub fn changed(old: &Template<'_>, new: &Template<'_>) -> Changed {
+    let (old, new) = (&old.spec.template, &new.spec.template);
     Changed {
-        spec: !same(old.spec.template.spec, new.spec.template.spec),
-        metadata: !same(old.spec.template.metadata, new.spec.template.metadata),
+        spec: difference(old.spec, new.spec),
+        metadata: difference(old.metadata, new.metadata).is_some(),
     }
 }
 
 /// Absent is null, as the API server stores it.
-fn same(old: Option<Text<'_>>, new: Option<Text<'_>>) -> bool {
-    let (old, new) = (
-        old.map_or("null", |Text(text)| text),
-        new.map_or("null", |Text(text)| text),
-    );
-    match json::same(old, new) {
-        Same::Same => true,
+fn difference(old: Option<Text<'_>>, new: Option<Text<'_>>) -> Option<String> {
+    let [old, new] = [old, new].map(|text| text.map_or("null", |Text(text)| text));
+    match json::difference(old, new) {
+        Ok(difference) => difference,
         // The review was read, so this is a number or an escape that no API server sends.
-        Same::Different | Same::Unreadable => false,
+        Err(Unreadable) => Some(String::new()),
     }
 }
 
-fn value(text: Option<Text<'_>>) -> Option<Value> {
-    serde_json::from_str(text.map_or("null", |Text(text)| text)).ok()
-}
-
-/// Whether an update is allowed.
-///
-/// The topology controller asks in a dry run what a template would become, and is let through as
+/// Whether the topology controller asks in a dry run what a template would become. It is let through as
 /// Cluster API defines it: the request is a dry run *and* the new object has the annotation.
 /// Source: `IsDryRunRequest` in cluster-api's util/topology.
 #[must_use]
-pub fn update(update: Update<'_>, metadata: &ObjectMeta, dry_run: bool) -> Vec<Finding> {
+pub fn is_topology_dry_run(metadata: &ObjectMeta, dry_run: bool) -> bool {
     let annotations = metadata.annotations.as_ref();
-    if dry_run && annotations.is_some_and(|annotations| annotations.contains_key(TOPOLOGY_DRY_RUN)) {
-        return Vec::new();
-    }
-    let changed = changed(update.old, update.new);
-    let object = || called(update.kind, metadata);
+    dry_run && annotations.is_some_and(|annotations| annotations.contains_key(TOPOLOGY_DRY_RUN))
+}
+
+/// What an update breaks.
+#[must_use]
+pub fn update(sort: Sort, kind: &str, metadata: &ObjectMeta, changed: &Changed) -> Vec<Finding> {
+    let object = || called(kind, metadata);
     let mut findings = Vec::new();
-    if changed.spec {
-        findings.push(match update.sort {
-            Sort::Machine => {
-                let inner = |template: &Template<'_>| value(template.spec.template.spec);
-                let (old, new) = (inner(update.old), inner(update.new));
-                let pointer = first_difference(old.as_ref(), new.as_ref(), "/spec/template/spec".to_owned());
-                finding(
-                    Rule::TemplateImmutable,
-                    object(),
-                    SPEC,
-                    format!("it is immutable, and {pointer} would change"),
-                    "machines are replaced, not changed: create a new template and point to it",
-                )
-            }
+    if let Some(at) = &changed.spec {
+        findings.push(match sort {
+            Sort::Machine => finding(
+                Rule::TemplateImmutable,
+                object(),
+                SPEC,
+                format!("it is immutable, and /spec/template/spec{at} would change"),
+                "machines are replaced, not changed: create a new template and point to it",
+            ),
             Sort::Bootstrap => finding(
                 Rule::BootstrapTemplate,
                 object(),
@@ -186,7 +162,7 @@ pub fn update(update: Update<'_>, metadata: &ObjectMeta, dry_run: bool) -> Vec<F
             ),
         });
     }
-    if changed.metadata && update.sort == Sort::Machine {
+    if changed.metadata && sort == Sort::Machine {
         findings.push(finding(
             Rule::TemplateMetadata,
             object(),
@@ -196,23 +172,6 @@ pub fn update(update: Update<'_>, metadata: &ObjectMeta, dry_run: bool) -> Vec<F
         ));
     }
     findings
-}
-
-/// Where two values begin to differ, so that a reader needn't compare them.
-fn first_difference(old: Option<&Value>, new: Option<&Value>, at: String) -> String {
-    let (Some(Value::Object(old)), Some(Value::Object(new))) = (old, new) else {
-        return at;
-    };
-    let changed = |key: &&String| old.get(*key) != new.get(*key);
-    let key = old.keys().find(changed).or_else(|| new.keys().find(changed));
-    match key {
-        Some(key) => first_difference(
-            old.get(key),
-            new.get(key),
-            format!("{at}/{}", key.replace('~', "~0").replace('/', "~1")),
-        ),
-        None => at,
-    }
 }
 
 /// Whether a template may be deleted. With its Cluster it goes, and `clusterctl move` has copied it
@@ -282,21 +241,18 @@ pub fn delete(group: &str, kind: &str, metadata: &ObjectMeta, known: &dyn Observ
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
 
     fn judged(old: &Value, new: &Value, sort: Sort, metadata: &Value, dry_run: bool) -> Vec<String> {
         let (old, new) = (old.to_string(), new.to_string());
         let (old, new) = (serde_json::from_str(&old).unwrap(), serde_json::from_str(&new).unwrap());
-        let asked = Update {
-            sort,
-            kind: "DevMachineTemplate",
-            old: &old,
-            new: &new,
-        };
         let metadata = serde_json::from_value(metadata.clone()).unwrap();
-        update(asked, &metadata, dry_run)
+        if is_topology_dry_run(&metadata, dry_run) {
+            return Vec::new();
+        }
+        update(sort, "DevMachineTemplate", &metadata, &changed(&old, &new))
             .iter()
             .map(ToString::to_string)
             .collect()

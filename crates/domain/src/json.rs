@@ -10,6 +10,8 @@
 mod number;
 mod object;
 mod order;
+mod place;
+mod plain;
 mod scan;
 #[cfg(test)]
 mod tests;
@@ -17,33 +19,31 @@ mod text;
 
 pub use object::Object;
 use order::InOrder;
+use place::Place;
+pub use plain::plain;
 use scan::Token;
 
-/// What two JSON texts are to an API server.
+/// One of two texts is no JSON that an API server accepts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Same {
-    /// They are stored as the same value.
-    Same,
-    /// They are not.
-    Different,
-    /// One of them is no JSON that an API server accepts.
-    Unreadable,
-}
+pub struct Unreadable;
 
-/// Compares two JSON texts by what an API server would store. Equal texts are the same value unread.
-#[must_use]
-pub fn same(a: &str, b: &str) -> Same {
+/// Where two JSON texts begin to be different values to an API server, as a JSON pointer; nothing where they
+/// are stored as the same one. Equal texts are the same value unread.
+///
+/// Keys are looked at in their order, and the pointer doesn't go into an array.
+pub fn difference(a: &str, b: &str) -> Result<Option<String>, Unreadable> {
     if a == b {
-        return Same::Same;
+        return Ok(None);
     }
-    let (Some(a), Some(b)) = (InOrder::read(a), InOrder::read(b)) else {
-        return Same::Unreadable;
-    };
+    let (mut a, mut b) = (InOrder::read(a).ok_or(Unreadable)?, InOrder::read(b).ok_or(Unreadable)?);
+    let mut place = Place::default();
     // Both are whole, so that no value is another's beginning, and commas and colons say nothing.
-    if a.map(Value::of).eq(b.map(Value::of)) {
-        Same::Same
-    } else {
-        Same::Different
+    loop {
+        match (a.next(), b.next()) {
+            (None, None) => return Ok(None),
+            (Some(a), Some(b)) if Value::of(a) == Value::of(b) => place.pass(a),
+            (a, b) => return Ok(Some(place.of(a, b))),
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! From a text to its tokens, and whether they are in their places.
 
-use super::{number::Number, text::Text};
+use super::{number::Number, plain, text::Text};
 
 /// How deep an API server reads.
 pub(super) const DEPTH: usize = 10_000;
@@ -100,18 +100,19 @@ impl<'t> Tokens<'t> {
         self.at += 1;
         let begin = self.at;
         loop {
-            match self.peek() {
-                Some(b'"') => {
+            let (odd, at) = plain(self.text.as_bytes(), self.at).ok_or(NoJson)?;
+            self.at = at;
+            match odd {
+                b'"' => {
                     let text = self.since(begin)?;
                     self.at += 1;
                     return Ok(Token::Text(text));
                 }
-                Some(b'\\') => {
+                b'\\' => {
                     self.at += 1;
                     self.escape()?;
                 }
-                None | Some(..b' ') => return Err(NoJson),
-                Some(_) => self.at += 1,
+                _ => return Err(NoJson),
             }
         }
     }

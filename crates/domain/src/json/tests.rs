@@ -2,7 +2,7 @@ use std::fmt::Write;
 
 use proptest::prelude::*;
 
-use super::{Same, same, scan::DEPTH};
+use super::{Unreadable, difference, scan::DEPTH};
 
 /// What Go (k8s.io/apimachinery v0.36.3, util/json) reads back of what it stored. None where it refuses.
 const STORED: &[(&str, Option<&str>)] = &[
@@ -98,6 +98,22 @@ const STORED: &[(&str, Option<&str>)] = &[
     ("\u{a0}1", None),
 ];
 
+/// What two texts are to each other, wherever they differ.
+#[derive(Debug, PartialEq, Eq)]
+enum Are {
+    Same,
+    Different,
+    Unreadable,
+}
+
+fn same(a: &str, b: &str) -> Are {
+    match difference(a, b) {
+        Ok(None) => Are::Same,
+        Ok(Some(_)) => Are::Different,
+        Err(Unreadable) => Are::Unreadable,
+    }
+}
+
 /// A text beside other values, where keys ascend, and where they are mixed.
 fn surroundings(text: &str) -> [String; 3] {
     [
@@ -112,17 +128,17 @@ fn two_texts_are_the_same_if_go_stores_the_same() {
     for (a, stored_a) in STORED {
         for (b, stored_b) in STORED {
             let expected = match (stored_a, stored_b) {
-                _ if a == b => Same::Same,
-                (None, _) | (_, None) => Same::Unreadable,
-                (Some(a), Some(b)) if a == b => Same::Same,
-                (Some(_), Some(_)) => Same::Different,
+                _ if a == b => Are::Same,
+                (None, _) | (_, None) => Are::Unreadable,
+                (Some(a), Some(b)) if a == b => Are::Same,
+                (Some(_), Some(_)) => Are::Different,
             };
             assert_eq!(same(a, b), expected, "{a} and {b}");
             // A space more, so that not even equal texts are equal unread.
             let expected = match (stored_a, stored_b) {
-                (None, _) | (_, None) => Same::Unreadable,
-                (Some(a), Some(b)) if a == b => Same::Same,
-                (Some(_), Some(_)) => Same::Different,
+                (None, _) | (_, None) => Are::Unreadable,
+                (Some(a), Some(b)) if a == b => Are::Same,
+                (Some(_), Some(_)) => Are::Different,
             };
             for (a, b) in surroundings(a).iter().zip(surroundings(&format!("{b}\t"))) {
                 assert_eq!(same(a, &b), expected, "{a} and {b}");
@@ -134,18 +150,18 @@ fn two_texts_are_the_same_if_go_stores_the_same() {
 #[test]
 fn as_deep_as_an_api_server_reads_and_no_deeper() {
     let nested = |depth: usize, inner: &str| "[".repeat(depth) + inner + &"]".repeat(depth);
-    assert_eq!(same(&nested(DEPTH, ""), &nested(DEPTH, " ")), Same::Same);
-    assert_eq!(same(&nested(DEPTH, ""), &nested(DEPTH, "1")), Same::Different);
-    assert_eq!(same(&nested(DEPTH + 1, ""), &nested(DEPTH + 1, " ")), Same::Unreadable);
-    assert_eq!(same(&nested(1_000_000, ""), &nested(1_000_000, " ")), Same::Unreadable);
+    assert_eq!(same(&nested(DEPTH, ""), &nested(DEPTH, " ")), Are::Same);
+    assert_eq!(same(&nested(DEPTH, ""), &nested(DEPTH, "1")), Are::Different);
+    assert_eq!(same(&nested(DEPTH + 1, ""), &nested(DEPTH + 1, " ")), Are::Unreadable);
+    assert_eq!(same(&nested(1_000_000, ""), &nested(1_000_000, " ")), Are::Unreadable);
     assert_eq!(
         same(&"[".repeat(1_000_000), &"{\"a\":".repeat(1_000_000)),
-        Same::Unreadable
+        Are::Unreadable
     );
 
     let mixed = |inner: &str| r#"{"b":0,"a":"#.repeat(DEPTH) + inner + &"}".repeat(DEPTH);
-    assert_eq!(same(&mixed("1"), &mixed("1.0")), Same::Same);
-    assert_eq!(same(&mixed("1"), &mixed("2")), Same::Different);
+    assert_eq!(same(&mixed("1"), &mixed("1.0")), Are::Same);
+    assert_eq!(same(&mixed("1"), &mixed("2")), Are::Different);
 }
 
 #[test]
@@ -159,9 +175,41 @@ fn many_keys_in_any_order_are_the_same() {
         text + r#""last":0}"#
     };
     let forward = object(&mut (0..KEYS));
-    assert_eq!(same(&forward, &object(&mut (0..KEYS).rev())), Same::Same);
-    assert_eq!(same(&forward, &object(&mut (0..KEYS).chain(0..KEYS))), Same::Same);
-    assert_eq!(same(&forward, &object(&mut (1..KEYS).rev())), Same::Different);
+    assert_eq!(same(&forward, &object(&mut (0..KEYS).rev())), Are::Same);
+    assert_eq!(same(&forward, &object(&mut (0..KEYS).chain(0..KEYS))), Are::Same);
+    assert_eq!(same(&forward, &object(&mut (1..KEYS).rev())), Are::Different);
+}
+
+#[test]
+fn a_difference_is_where_the_first_key_differs() {
+    for (a, b, at) in [
+        ("1", "2", ""),
+        ("1", r#"{"a":1}"#, ""),
+        (r#"{"a":{"b":1,"c":2}}"#, r#"{"a":{"b":1,"c":3}}"#, "/a/c"),
+        // Of two the first one, also where they are written in another order.
+        (r#"{"c":0,"b":1}"#, r#"{"b":2,"c":1}"#, "/b"),
+        // What is missing on one side.
+        (r#"{"b":1}"#, r#"{"a":0,"b":1}"#, "/a"),
+        (r#"{"b":1}"#, r#"{"b":1,"c":0}"#, "/c"),
+        (r#"{"b":{}}"#, r#"{"b":{"c":null}}"#, "/b/c"),
+        // Behind containers that are the same.
+        (
+            r#"{"a":[{}],"b":{"c":[]},"d":1}"#,
+            r#"{"a":[{}],"b":{"c":[]},"d":2}"#,
+            "/d",
+        ),
+        // A whole array.
+        (r#"{"a":[{"b":1}]}"#, r#"{"a":[{"b":2}]}"#, "/a"),
+        (r#"{"a":[1]}"#, r#"{"a":[1,2]}"#, "/a"),
+        ("[1]", "[2]", ""),
+        // Keys are escaped as a pointer's members, and no more as JSON.
+        (r#"{"a/b":{"~\u0041":1}}"#, r#"{"a/b":{"~\u0041":2}}"#, "/a~1b/~0A"),
+        (r#"{"\u0041":1}"#, r#"{"A":2}"#, "/A"),
+    ] {
+        for (a, b) in [(a, b), (b, a)] {
+            assert_eq!(difference(a, b), Ok(Some(at.to_owned())), "{a} and {b}");
+        }
+    }
 }
 
 /// A value, whose members are in any order and whose keys are all different.
@@ -313,13 +361,31 @@ proptest! {
     #[test]
     fn one_value_is_the_same_however_it_is_written(tree in tree(), a: u64, b: u64) {
         let (a, b) = (written(&tree, a), written(&tree, b));
-        prop_assert_eq!(same(&a, &b), Same::Same, "{} and {}", a, b);
+        prop_assert_eq!(same(&a, &b), Are::Same, "{} and {}", a, b);
     }
 
     #[test]
     fn two_values_are_the_same_only_if_they_are_stored_alike(a in tree(), b in tree(), seed: u64) {
-        let expected = if stored(&a) == stored(&b) { Same::Same } else { Same::Different };
+        let expected = if stored(&a) == stored(&b) { Are::Same } else { Are::Different };
         prop_assert_eq!(same(&written(&a, seed), &written(&b, !seed)), expected);
+    }
+
+    #[test]
+    fn where_they_differ_is_what_is_not_stored_alike(a in tree(), b in tree(), seed: u64) {
+        let Ok(Some(at)) = difference(&written(&a, seed), &written(&b, !seed)) else {
+            return Ok(());
+        };
+        let (mut a, mut b) = (Some(&stored(&a)), Some(&stored(&b)));
+        for key in at.split('/').skip(1) {
+            let key = key.replace("~1", "/").replace("~0", "~");
+            let [object, other] = [a, b].map(|value| value.and_then(serde_json::Value::as_object).unwrap());
+            let before = |object: &serde_json::Map<String, serde_json::Value>| -> Vec<_> {
+                object.clone().into_iter().filter(|(name, _)| *name < key).collect()
+            };
+            prop_assert_eq!(before(object), before(other), "before {} of {}", key, at);
+            (a, b) = (object.get(&key), other.get(&key));
+        }
+        prop_assert_ne!(a, b, "at {}", at);
     }
 
     #[test]
@@ -327,14 +393,14 @@ proptest! {
         let text = written(&tree, seed);
         for (index, _) in text.match_indices("null") {
             let other = format!("{}true{}", &text[..index], &text[index + 4..]);
-            prop_assert_eq!(same(&text, &other), Same::Different, "{} and {}", text, other);
+            prop_assert_eq!(same(&text, &other), Are::Different, "{} and {}", text, other);
         }
     }
 
     #[test]
     fn no_text_is_too_much(text in r#"[\[\]{}:,"\\u0-9eE.+ntrfalse -]{0,40}"#) {
         let readable = serde_json::from_str::<serde_json::Value>(&text).is_ok();
-        let expected = if readable { Same::Same } else { Same::Unreadable };
+        let expected = if readable { Are::Same } else { Are::Unreadable };
         // Serde reads no half of a surrogate pair.
         prop_assume!(!text.contains("\\ud"));
         prop_assert_eq!(same(&text, &format!("{text} ")), expected, "{}", text);

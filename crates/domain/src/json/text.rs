@@ -6,8 +6,9 @@ use std::{cmp::Ordering, str::Chars};
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Text<'t>(pub(super) &'t str);
 
-impl Text<'_> {
-    fn characters(&self) -> Characters<'_> {
+impl<'t> Text<'t> {
+    /// What it says.
+    pub(super) fn characters(&self) -> Characters<'t> {
         Characters(self.0.chars())
     }
 }
@@ -33,7 +34,7 @@ impl Ord for Text<'_> {
     }
 }
 
-struct Characters<'t>(Chars<'t>);
+pub(super) struct Characters<'t>(Chars<'t>);
 
 impl Iterator for Characters<'_> {
     type Item = char;

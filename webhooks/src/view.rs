@@ -63,11 +63,12 @@ pub(crate) struct Who {
     pub(crate) metadata: ObjectMeta,
 }
 
-/// The outside of every object.
+/// The outside of every object. All that an API server sends have metadata, and what is written into it
+/// must have a place there.
 #[derive(Deserialize)]
 #[serde(bound(deserialize = "Spec: Deserialize<'de>, Status: Deserialize<'de>"))]
 struct Object<Spec, Status> {
-    #[serde(default, deserialize_with = "metadata")]
+    #[serde(deserialize_with = "metadata")]
     metadata: ObjectMeta,
     spec: Spec,
     #[serde(default = "nothing")]
@@ -139,7 +140,7 @@ impl View for ClusterClass {
 /// in its own spec what the others have in their template's.
 #[derive(Deserialize)]
 pub(crate) struct AnyWorker {
-    #[serde(default, deserialize_with = "metadata")]
+    #[serde(deserialize_with = "metadata")]
     metadata: ObjectMeta,
     spec: AnyWorkerSpec,
 }

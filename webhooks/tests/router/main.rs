@@ -144,6 +144,8 @@ async fn what_cannot_be_read_is_refused_with_what_is_wrong() {
         "[]",
         r#"{"request":{}}"#,
         r#"{"request":{"uid":"u","operation":"UPGRADE"}}"#,
+        // An API server's objects have metadata, and into others nothing could be written.
+        r#"{"request":{"uid":"u","operation":"CREATE","object":{"spec":{}}}}"#,
     ] {
         let (status, answer) = app.post(MUTATE, body.to_owned()).await;
         let has_uid = body.contains("uid");

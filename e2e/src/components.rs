@@ -1,12 +1,25 @@
 //! The processes of a cluster: what each is started with and when it is ready.
 
-use std::{ffi::OsString, fmt, path::Path};
+use std::{
+    ffi::OsString,
+    fmt,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, Result};
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
-use crate::{binaries::Binary, certificates::Certificates, gobuild::Built, ports, process::Launch, rundir::RunDir};
+use crate::{
+    binaries::Binary,
+    certificates::{Certificates, replace},
+    gobuild::Built,
+    kubeconfig::{self, Credentials},
+    ports,
+    process::Launch,
+    rundir::RunDir,
+};
 
 /// A process of a cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -147,6 +160,7 @@ impl Site<'_> {
         std::fs::write(&policy, AUDIT_POLICY).with_context(|| policy.display().to_string())?;
         let mut arguments = api_server_arguments(self.certificates, ports::ETCD, ports::API_SERVER);
         arguments.extend([
+            format!("--admission-control-config-file={}", self.webhooks()?.display()),
             format!("--audit-policy-file={}", policy.display()),
             format!("--audit-log-path={}", self.run.audit_log().display()),
             // Written before the request is answered, so that a test can read what it just did.
@@ -155,6 +169,30 @@ impl Site<'_> {
             "--audit-log-maxsize=100000".to_owned(),
         ]);
         self.launch(Component::ApiServer, Binary::KubeApiserver, arguments)
+    }
+
+    /// How the API server calls webhooks: with a certificate of its own, for those that ask for one.
+    fn webhooks(&self) -> Result<PathBuf> {
+        let directory = self.run.certs();
+        let (kubeconfig, file) = (directory.join("webhooks.kubeconfig"), directory.join("admission.json"));
+        let client = self.certificates.issue_client("kube-apiserver", "webhook-clients")?;
+        // The name of this user stands for every webhook.
+        let credentials = Credentials::Certificate(&client);
+        kubeconfig::write(&kubeconfig, self.certificates.authority(), "*", &credentials)?;
+        let plugin = |name: &str| {
+            json!({ "name": name, "configuration": {
+                "apiVersion": "apiserver.config.k8s.io/v1",
+                "kind": "WebhookAdmissionConfiguration",
+                "kubeConfigFile": kubeconfig,
+            } })
+        };
+        let configuration = json!({
+            "apiVersion": "apiserver.config.k8s.io/v1",
+            "kind": "AdmissionConfiguration",
+            "plugins": [plugin("MutatingAdmissionWebhook"), plugin("ValidatingAdmissionWebhook")],
+        });
+        replace(&file, &configuration.to_string())?;
+        Ok(file)
     }
 
     /// kube-controller-manager, with the controllers that Cluster API and RBAC count on.

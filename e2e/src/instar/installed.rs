@@ -66,6 +66,18 @@ impl Installed<'_> {
         Ok(())
     }
 
+    /// Lets it answer only clients with a certificate of this authority, from its next start on; or all.
+    pub async fn with_client_ca(&self, authority: Option<&Path>) -> Result<()> {
+        const FLAG: &str = "--client-ca-file=";
+        let mut launch = self.mgmt.launch_of(self.component).await?;
+        launch.arguments.retain(|argument| !argument.starts_with(FLAG));
+        launch
+            .arguments
+            .extend(authority.map(|file| format!("{FLAG}{}", file.display())));
+        self.mgmt.set_launch(self.component, launch).await;
+        Ok(())
+    }
+
     /// Fails if it has ended.
     pub async fn check_runs(&self) -> Result<()> {
         self.mgmt.check_runs(self.component).await

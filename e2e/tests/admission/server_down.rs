@@ -1,7 +1,7 @@
-//! With the server stopped, slow, or behind a certificate that nobody trusts: exactly the guarded
-//! edits are refused, and nothing else.
+//! With the server stopped, slow, behind a certificate that nobody trusts, or told to trust nobody who
+//! asks: exactly the guarded edits are refused, and nothing else.
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 use futures::future::join_all;
 use instar_e2e::{
@@ -39,9 +39,16 @@ enum Trouble {
     Slow,
     /// Its certificate is of an authority that the API server wasn't told of.
     BadCertificate,
+    /// It answers clients of an authority only, which the API server's certificate isn't of.
+    ForeignClient,
 }
 
-const ALL: [Trouble; 3] = [Trouble::Stopped, Trouble::Slow, Trouble::BadCertificate];
+const ALL: [Trouble; 4] = [
+    Trouble::Stopped,
+    Trouble::Slow,
+    Trouble::BadCertificate,
+    Trouble::ForeignClient,
+];
 
 pub(crate) async fn exactly_the_guarded_edits(scene: Scene) -> Result<()> {
     let rows = Rows::new(24);
@@ -76,9 +83,14 @@ pub(crate) async fn exactly_the_guarded_edits(scene: Scene) -> Result<()> {
             free.len()
         ));
     }
-    // Nothing of it stays: the same edits get their verdicts again.
-    for edit in &world.guarded() {
-        edit.is_judged(&scene).await?;
+    // Nothing of it stays: the same edits get their verdicts again, also where the API server has to show
+    // that it is the one who asks.
+    let authority = scene.mgmt.certificates().authority_file();
+    for clients in [None, Some(authority.as_path()), None] {
+        ask_for_certificates(&scene, clients).await?;
+        for edit in &world.guarded() {
+            edit.is_judged(&scene).await?;
+        }
     }
     Ok(())
 }
@@ -92,6 +104,11 @@ async fn begin(scene: &Scene, trouble: Trouble) -> Result<()> {
             let other = Certificates::create(other.path())?;
             serve(scene, &other).await
         }
+        Trouble::ForeignClient => {
+            let other = tempfile::tempdir()?;
+            let authority = Certificates::create(other.path())?.authority_file();
+            ask_for_certificates(scene, Some(&authority)).await
+        }
     }
 }
 
@@ -100,6 +117,7 @@ async fn end(scene: &Scene, trouble: Trouble) -> Result<()> {
         Trouble::Stopped => scene.mgmt.webhook().start().await,
         Trouble::Slow => signal(scene, Signal::CONT).await,
         Trouble::BadCertificate => serve(scene, scene.mgmt.certificates()).await,
+        Trouble::ForeignClient => ask_for_certificates(scene, None).await,
     }
 }
 
@@ -113,6 +131,12 @@ async fn signal(scene: &Scene, signal: Signal) -> Result<()> {
 async fn serve(scene: &Scene, authority: &Certificates) -> Result<()> {
     let pair = authority.issue_server("instar")?;
     pair.write(&scene.mgmt.run().instar_certs())?;
+    scene.mgmt.webhook().restart().await
+}
+
+/// Lets the server begin anew, with an authority that signs who may ask it.
+async fn ask_for_certificates(scene: &Scene, authority: Option<&Path>) -> Result<()> {
+    scene.mgmt.webhook().with_client_ca(authority).await?;
     scene.mgmt.webhook().restart().await
 }
 

@@ -40,11 +40,10 @@ fn settled(
     if findings.is_empty() {
         return Verdict::default();
     }
-    let annotations = |metadata: Option<&ObjectMeta>| metadata.and_then(|metadata| metadata.annotations.clone());
-    let (old, new) = (annotations(old), annotations(new).map(Some));
+    let old = old.and_then(|old| old.annotations.as_ref());
     let glass = match new {
-        Some(new) => Glass::of_edit(&object(), old.as_ref(), new.as_ref()),
-        None => Glass::of_deletion(&object(), old.as_ref()),
+        Some(new) => Glass::of_edit(&object(), old, new.annotations.as_ref()),
+        None => Glass::of_deletion(&object(), old),
     };
     match glass {
         Ok(glass) => settle(

@@ -214,7 +214,7 @@ async fn create(scene: &Scene) -> Result<Vec<Edit>> {
     let template = json!({
         "apiVersion": format!("{GROUP}/v1beta2"),
         "kind": "JourneyMachineTemplate",
-        "metadata": { "name": TEMPLATE },
+        "metadata": { "name": TEMPLATE, "annotations": { BREAK_GLASS: "template-immutable: of an earlier edit" } },
         "spec": { "template": {
             "metadata": { "labels": { "a": "b" } },
             "spec": { "image": "1s", "cpus": 4, "bytes": 9_007_199_254_740_993_u64 },
@@ -267,13 +267,15 @@ async fn create(scene: &Scene) -> Result<Vec<Edit>> {
 /// Values at places, alone, two together, and with what switches rules off; then texts that no
 /// serializer writes: what the API server makes of them is what counts.
 fn machine_edits(old: &Value) -> Result<Vec<(String, String)>> {
-    let places: [(&str, Value); 7] = [
+    let places: [(&str, Value); 8] = [
         (IMAGE, json!("2s")),
         (IMAGE, json!("1s")),
         ("/spec/template/metadata/labels/a", json!("c")),
         ("/spec/template/metadata/annotations", json!({ "x": "y" })),
         ("/metadata/labels", json!({ "team": "a" })),
         ("/metadata/annotations", json!({ "note": "b" })),
+        // None at all: neither half may take that for a deletion, for which the old ones count.
+        ("/metadata/annotations", json!({})),
         (
             "/metadata/annotations",
             json!({ "topology.cluster.x-k8s.io/dry-run": "" }),

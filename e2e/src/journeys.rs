@@ -42,6 +42,10 @@ const DEADLINE: Duration = Duration::from_mins(20);
 /// for one too many, or its infrastructure for nobody's, and that Machine never runs.
 const CRADLES: usize = 4;
 
+/// How many journeys run beside each other. With more, caches are as far behind in the middle of an upgrade:
+/// a KubeadmControlPlane that doesn't see the Machine of half a second ago makes another one.
+const BESIDE: usize = 5;
+
 /// What a journey may do to the cluster that it shares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
@@ -167,6 +171,8 @@ struct Stage {
     /// How many exclusive journeys are done: they come one by one, in the order of the list.
     alone: watch::Sender<usize>,
     cradles: Arc<Semaphore>,
+    /// Places for shared journeys that run.
+    beside: Semaphore,
 }
 
 /// A journey's turn, which ends with it, however that ends.
@@ -214,7 +220,9 @@ impl Stage {
         } = journey;
         let shared = (kind == Kind::Shared).then(|| Turn::Shared(&self.shared));
         let mgmt = self.cluster().await?;
+        let _beside;
         let _turn = if let Some(turn) = shared {
+            _beside = self.beside.acquire().await?;
             turn
         } else {
             self.shared.subscribe().wait_for(|left| *left == 0).await?;
@@ -284,7 +292,7 @@ pub fn run(setup: Setup, journeys: Vec<Journey>) -> ExitCode {
 
 fn try_run(setup: Setup, journeys: Vec<Journey>) -> Result<ExitCode> {
     let mut arguments = Arguments::from_args();
-    // Journeys mostly wait, for the same cluster: all of them at once, whatever the machine.
+    // Each waits for its turn by itself: whatever the machine, all have a thread to wait in.
     arguments.test_threads.get_or_insert_with(|| journeys.len().max(1));
     let named = |journey: &Journey| Trial::test(journey.name, || Ok(()));
     let nothing_to_do = journeys
@@ -317,6 +325,7 @@ fn try_run(setup: Setup, journeys: Vec<Journey>) -> Result<ExitCode> {
         shared: watch::Sender::new(shared),
         alone: watch::Sender::new(0),
         cradles: Arc::new(Semaphore::new(CRADLES)),
+        beside: Semaphore::new(BESIDE),
     });
     end_on_signals(&runtime);
 

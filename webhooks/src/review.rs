@@ -79,7 +79,7 @@ pub(crate) struct Unread {
     pub(crate) request: Object<Uid>,
 }
 
-/// The name of a request.
+/// The UID of a request, or of an object.
 #[derive(Deserialize)]
 pub(crate) struct Uid {
     pub(crate) uid: String,
@@ -95,29 +95,25 @@ pub(crate) struct About {
 #[serde(rename_all = "camelCase")]
 struct Objects {
     #[serde(default = "nothing")]
-    object: Option<Known>,
+    object: Option<Identified>,
     #[serde(default = "nothing")]
-    old_object: Option<Known>,
+    old_object: Option<Identified>,
 }
 
-/// An object that has a UID, but for one that is being created and was not validated yet.
-#[derive(Deserialize, Default)]
-struct Known {
-    #[serde(default)]
-    metadata: Identity,
-}
-
-#[derive(Deserialize, Default)]
-struct Identity {
-    #[serde(default)]
-    uid: String,
+/// An object with a UID: all but new ones that are still to be validated.
+#[derive(Deserialize)]
+struct Identified {
+    metadata: Uid,
 }
 
 impl About {
-    /// The object's UID; empty where it has none yet.
+    /// The object's UID; empty where there is no object.
     pub(crate) fn uid(self) -> String {
         let Object(Objects { object, old_object }) = self.request;
-        object.or(old_object).unwrap_or_default().metadata.uid
+        object
+            .or(old_object)
+            .map(|object| object.metadata.uid)
+            .unwrap_or_default()
     }
 }
 

@@ -165,13 +165,10 @@ impl Handler {
     /// A dry run breaks nothing.
     fn ring<T>(&self, body: &[u8], request: &Request<'_, T>, answer: &Answer) {
         let Answer::Judged { verdict, .. } = answer else { return };
-        if verdict.is_refusal() || request.dry_run.unwrap_or_default() {
+        if verdict.broken.is_empty() || verdict.is_refusal() || request.dry_run.unwrap_or_default() {
             return;
         }
-        if verdict.broken.is_empty() {
-            return;
-        }
-        // No rule reads the UID, so it is looked for only here. What was judged can be read.
+        // No rule reads the UID, so it is looked for only here. Where there is none the Event goes without.
         let about = reader::read::<Object<About>>(body);
         let uid = about.map(|Object(about)| about.uid()).unwrap_or_default();
         for finding in &verdict.broken {

@@ -115,8 +115,12 @@ pub(crate) fn validate_cluster(request: &Request<'_, Read<Cluster>>, known: &dyn
             rule: Rule::PinsByHand,
             object: called("Cluster", &new.metadata),
             field: "spec.topology",
-            what: "another mutating webhook has changed the version or the pins after Instar wrote them".to_owned(),
-            way_out: "let that webhook run before instar-mutating-webhook-configuration, or leave these fields alone"
+            // Caches move on between the two calls of one edit, and the second may ask another replica.
+            what: "the version or the pins are not what Instar writes: it has learned of the class or of a release \
+                   since it wrote them, or another mutating webhook has changed them after it"
+                .to_owned(),
+            way_out: "try again; if it stays, let that webhook run before instar-mutating-webhook-configuration, \
+                      or leave these fields alone"
                 .to_owned(),
             of: None,
         }),

@@ -40,8 +40,12 @@ const ROUNDS: u8 = 6;
 /// Turns Cluster API's rules for an edit of the version off; Instar's stay.
 const UNSAFE_VERSION: &str = "unsafe.topology.cluster.x-k8s.io/disable-update-version-check";
 
-/// What may be refused because it is not known yet.
-const NOT_YET: [&str; 2] = ["[rule class-known]", "[rule release-in-catalog]"];
+/// What may be refused because it is not known yet, or became known in the middle of the edit.
+const NOT_YET: [&str; 3] = [
+    "[rule class-known]",
+    "[rule release-in-catalog]",
+    "it has learned of the class or of a release since it wrote them",
+];
 
 pub(crate) async fn cut_every_second(scene: Scene) -> Result<()> {
     let proxy = FaultProxy::start(&scene.mgmt, 0).await?;

@@ -67,7 +67,7 @@ async fn a_cluster_gets_its_version_and_pins() {
     );
     assert_eq!(
         response["status"]["message"],
-        "Cluster ns/c: spec.topology: another mutating webhook has changed the version or the pins after Instar wrote them; let that webhook run before instar-mutating-webhook-configuration, or leave these fields alone [rule pins-by-hand]"
+        "Cluster ns/c: spec.topology: the version or the pins are not what Instar writes: it has learned of the class or of a release since it wrote them, or another mutating webhook has changed them after it; try again; if it stays, let that webhook run before instar-mutating-webhook-configuration, or leave these fields alone [rule pins-by-hand]"
     );
     assert_eq!(response["auditAnnotations"], json!({"refused-by": "pins-by-hand"}));
     let text = app.metrics.encode().unwrap();

@@ -86,11 +86,10 @@ pub(crate) async fn exactly_the_guarded_edits(scene: Scene) -> Result<()> {
     // Nothing of it stays: the same edits get their verdicts again, also where the API server has to show
     // that it is the one who asks.
     let authority = scene.mgmt.certificates().authority_file();
-    for clients in [None, Some(authority.as_path()), None] {
+    world.is_judged().await?;
+    for clients in [Some(authority.as_path()), None] {
         ask_for_certificates(&scene, clients).await?;
-        for edit in &world.guarded() {
-            edit.is_judged(&scene).await?;
-        }
+        world.is_judged().await?;
     }
     Ok(())
 }
@@ -434,6 +433,14 @@ impl World<'_> {
             self.edit("an upgrade's creation", UPGRADE, How::Create(json!({ "metadata": { "name": "u" }, "spec": { "clusterName": "c", "target": next } }))),
             self.edit("a policy's creation", POLICY, How::Create(json!({ "metadata": { "name": "p" }, "spec": {} }))),
         ]
+    }
+
+    /// Every guarded edit gets a verdict.
+    async fn is_judged(&self) -> Result<()> {
+        for edit in &self.guarded() {
+            edit.is_judged(self.scene).await?;
+        }
+        Ok(())
     }
 
     /// Edits of the same objects that nothing guards, and objects that are nobody's business.

@@ -78,7 +78,7 @@ test: prerequisites ## Run everything: build, unit tests, lint, journeys on a re
 	@echo "==> 5/6 the server under attack: alone, for it is timed as an API server times it"
 	@cargo test --workspace --test attack
 	@echo "==> 6/6 journeys"
-	@$(MAKE) --no-print-directory journeys-of-classic journeys-of-others
+	@cargo test --workspace $(addprefix --test ,$(JOURNEYS))
 	@echo "==> all passed"
 
 # Always of the whole workspace: with the features that one package alone has, all would be built once more.
@@ -86,12 +86,7 @@ UNITS := $(basename $(notdir $(filter-out e2e/%,$(wildcard */tests/* crates/*/te
 
 # Each program has a management cluster of its own. One after the other: Cluster API's caches fall behind on
 # two cores that are too busy, and it then makes machines that nobody asked for.
-OTHERS := $(filter-out attack classic,$(basename $(notdir $(wildcard e2e/tests/*))))
-.PHONY: journeys-of-classic journeys-of-others
-journeys-of-classic:
-	@cargo test --workspace --test classic
-journeys-of-others:
-	@cargo test --workspace $(addprefix --test ,$(OTHERS))
+JOURNEYS := $(filter-out attack,$(basename $(notdir $(wildcard e2e/tests/*))))
 
 # The programs of fuzz/libfuzzer, and how long each runs. `make test` holds the same properties
 # against seeds and random changes to them.

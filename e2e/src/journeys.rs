@@ -15,7 +15,7 @@ use serde_json::Value;
 use tokio::{
     runtime::Runtime,
     signal::unix::{SignalKind, signal},
-    sync::{OnceCell, OwnedSemaphorePermit, Semaphore, watch},
+    sync::{OnceCell, Semaphore, watch},
     task::JoinError,
     time::timeout,
 };
@@ -37,14 +37,11 @@ pub use crate::mgmt::Setup;
 /// How long a journey may take unless it says otherwise.
 const DEADLINE: Duration = Duration::from_mins(20);
 
-/// How many Clusters may come up at once. With a dozen of them two cores' API server answers in seconds,
-/// Cluster API's caches fall that far behind, and a MachineSet then takes a Machine that it has just made
-/// for one too many, or its infrastructure for nobody's, and that Machine never runs.
-const CRADLES: usize = 4;
-
-/// How many journeys run beside each other. With more, caches are as far behind in the middle of an upgrade:
-/// a KubeadmControlPlane that doesn't see the Machine of half a second ago makes another one.
-const BESIDE: usize = 5;
+/// How many journeys run beside each other. With a dozen of them two cores' API server answers in seconds,
+/// and Cluster API's caches fall that far behind. A MachineSet then takes a Machine that it has just made for
+/// one too many, or its infrastructure for nobody's, and that Machine never runs; and a KubeadmControlPlane
+/// that doesn't see the Machine of half a second ago makes another one.
+const BESIDE: usize = 4;
 
 /// What a journey may do to the cluster that it shares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -117,17 +114,15 @@ pub struct Scene {
     pub namespace: String,
     journey: &'static str,
     namespaces: Arc<Mutex<Vec<String>>>,
-    cradles: Arc<Semaphore>,
 }
 
 impl Scene {
-    async fn new(mgmt: Arc<Mgmt>, journey: &'static str, cradles: Arc<Semaphore>) -> Result<Self> {
+    async fn new(mgmt: Arc<Mgmt>, journey: &'static str) -> Result<Self> {
         let mut scene = Self {
             mgmt,
             namespace: String::new(),
             journey,
             namespaces: Arc::default(),
-            cradles,
         };
         scene.namespace = scene.another_namespace(BTreeMap::new()).await?;
         Ok(scene)
@@ -141,11 +136,6 @@ impl Scene {
             .unwrap_or_else(PoisonError::into_inner)
             .push(namespace.clone());
         Ok(namespace)
-    }
-
-    /// Waits until a Cluster may come up. Held until it runs.
-    pub async fn cradle(&self) -> Result<OwnedSemaphorePermit> {
-        Ok(Arc::clone(&self.cradles).acquire_owned().await?)
     }
 
     /// Applies the documents of a YAML text in its namespace, as the administrator.
@@ -170,7 +160,6 @@ struct Stage {
     shared: watch::Sender<usize>,
     /// How many exclusive journeys are done: they come one by one, in the order of the list.
     alone: watch::Sender<usize>,
-    cradles: Arc<Semaphore>,
     /// Places for shared journeys that run.
     beside: Semaphore,
 }
@@ -231,7 +220,7 @@ impl Stage {
         };
         say(format!("{name}: begins"));
         let began = Instant::now();
-        let scene = Scene::new(Arc::clone(&mgmt), name, Arc::clone(&self.cradles)).await?;
+        let scene = Scene::new(Arc::clone(&mgmt), name).await?;
         let namespaces = Arc::clone(&scene.namespaces);
         // As a task of its own, so that a panic is a failure with a dump too.
         let mut task = tokio::spawn(body(scene));
@@ -324,7 +313,6 @@ fn try_run(setup: Setup, journeys: Vec<Journey>) -> Result<ExitCode> {
         cluster: OnceCell::new(),
         shared: watch::Sender::new(shared),
         alone: watch::Sender::new(0),
-        cradles: Arc::new(Semaphore::new(CRADLES)),
         beside: Semaphore::new(BESIDE),
     });
     end_on_signals(&runtime);

@@ -36,7 +36,6 @@ pub(crate) const SMALL: Shape<'_> = Shape {
 
 /// Makes it at the first row of v1.33, and waits until it runs.
 pub(crate) async fn create_with(scene: &Scene, rows: &Rows, shape: &Shape<'_>) -> Result<()> {
-    let _cradle = scene.cradle().await?;
     let version = rows.version(33);
     let pools = shape.pools.iter().map(|(name, _)| *name);
     for name in ["cp"].into_iter().chain(pools.clone()) {

@@ -8,8 +8,7 @@ use std::{
 use instar_api::{MachineUpgradePhase, UpgradePhase};
 use instar_e2e::{
     Context, Result,
-    fixtures::Shape,
-    fixtures::core_kind,
+    fixtures::{Shape, core_kind},
     journeys::Scene,
     ledger::{Ledger, Pool},
     wait::wait_for,

@@ -221,7 +221,6 @@ pub(crate) fn pinned(pins: &Value) -> Vec<String> {
 
 /// Creates a Cluster and waits until all of its machines run.
 pub(crate) async fn create(scene: &Scene, cluster: &TopologyCluster<'_>) -> Result<()> {
-    let _cradle = scene.cradle().await?;
     scene.apply_object(cluster.object()).await?;
     running(scene, cluster, COMES_UP).await
 }

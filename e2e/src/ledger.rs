@@ -3,6 +3,8 @@
 //! A test of an upgrade asks what happened on the way, not only what is there in the end: was
 //! a machine made twice, from which template, with which content, is a template left over.
 
+mod surplus;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
@@ -23,7 +25,7 @@ use kube::{
 use serde_json::Value;
 use tokio::{sync::oneshot, task::JoinSet, time::timeout};
 
-use crate::wait::wait_for;
+use crate::{progress::say, wait::wait_for};
 
 /// How long the first lists may take.
 const SYNC: Duration = Duration::from_secs(30);
@@ -79,6 +81,8 @@ pub struct MachineRecord {
     pub created: Timestamp,
     /// Whether it is gone.
     pub deleted: bool,
+    /// Whether it was one more than its owner asks for: see [`Ledger::machines_by_version`].
+    pub surplus: bool,
     /// What its infrastructure was cloned from; none if that was never seen.
     pub template: Option<TemplateRecord>,
 }
@@ -89,10 +93,20 @@ enum Kind {
     Machine,
     DevMachine,
     DevMachineTemplate,
+    KubeadmConfig,
+    MachineSet,
+    KubeadmControlPlane,
 }
 
 impl Kind {
-    const ALL: [Self; 3] = [Self::Machine, Self::DevMachine, Self::DevMachineTemplate];
+    const ALL: [Self; 6] = [
+        Self::Machine,
+        Self::DevMachine,
+        Self::DevMachineTemplate,
+        Self::KubeadmConfig,
+        Self::MachineSet,
+        Self::KubeadmControlPlane,
+    ];
 
     fn resource(self) -> ApiResource {
         let (group, kind, plural) = match self {
@@ -102,6 +116,13 @@ impl Kind {
                 "infrastructure.cluster.x-k8s.io",
                 "DevMachineTemplate",
                 "devmachinetemplates",
+            ),
+            Self::KubeadmConfig => ("bootstrap.cluster.x-k8s.io", "KubeadmConfig", "kubeadmconfigs"),
+            Self::MachineSet => ("cluster.x-k8s.io", "MachineSet", "machinesets"),
+            Self::KubeadmControlPlane => (
+                "controlplane.cluster.x-k8s.io",
+                "KubeadmControlPlane",
+                "kubeadmcontrolplanes",
             ),
         };
         ApiResource {
@@ -119,12 +140,21 @@ struct Entry {
     first: DynamicObject,
     last: DynamicObject,
     deleted: bool,
+    /// When its deletion was asked for.
+    leaving: Option<Revision>,
+    /// What it asked for, and since when.
+    replicas: Vec<(Revision, usize)>,
 }
+
+/// A resourceVersion. They are one order for all kinds, since one etcd holds them.
+type Revision = u64;
 
 #[derive(Debug, Default)]
 struct Book {
     /// By kind and UID: a name can come again.
     entries: BTreeMap<(Kind, String), Entry>,
+    /// The surplus machines that were told of.
+    told: BTreeSet<String>,
     /// Why something may be missing.
     gaps: Vec<String>,
 }
@@ -136,7 +166,18 @@ impl Book {
             first: object.clone(),
             last: object.clone(),
             deleted,
+            leaving: None,
+            replicas: Vec::new(),
         });
+        let now = revision(&object);
+        if deleted || object.metadata.deletion_timestamp.is_some() {
+            entry.leaving = entry.leaving.or(now);
+        }
+        let asked = object.data.pointer("/spec/replicas").and_then(Value::as_u64);
+        if let Some((now, asked)) = now.zip(asked.and_then(|asked| usize::try_from(asked).ok())) {
+            entry.replicas.push((now, asked));
+            entry.replicas.dedup_by_key(|(_, asked)| *asked);
+        }
         entry.last = object;
         entry.deleted |= deleted;
     }
@@ -145,6 +186,16 @@ impl Book {
     fn there(&self, kind: Kind) -> BTreeSet<String> {
         let live = self.of(kind).filter(|entry| !entry.deleted);
         live.filter_map(|entry| entry.last.uid()).collect()
+    }
+
+    /// The name of the template that a machine's infrastructure was cloned from.
+    fn source(&self, machine: &DynamicObject) -> Option<&str> {
+        let infrastructure = text(machine, "/spec/infrastructureRef/name")?;
+        let clone = self
+            .of(Kind::DevMachine)
+            .find(|entry| entry.last.name_any() == infrastructure)?;
+        let source = clone.last.annotations().get("cluster.x-k8s.io/cloned-from-name")?;
+        Some(source)
     }
 
     fn of(&self, kind: Kind) -> impl Iterator<Item = &Entry> {
@@ -229,10 +280,18 @@ impl Ledger {
         Ok(machines)
     }
 
-    /// The same, by pool and version: an upgrade step is one machine per replica in each.
+    /// The same by pool and version, without those of surplus: an upgrade step is one machine per replica in each.
+    ///
+    /// Surplus is a machine that its owner made although it had as many like it as it asks for: of the same
+    /// version, template and KubeadmConfig, and none of them leaving. Cluster API does that by itself where its
+    /// cache lags, and no write to the owner can ask for it; what one write too many makes is like no other.
     pub fn machines_by_version(&self, cluster: &str) -> Result<BTreeMap<(Pool, String), Vec<MachineRecord>>> {
         let mut groups: BTreeMap<_, Vec<_>> = BTreeMap::new();
         for machine in self.machines_ever(cluster)? {
+            if machine.surplus {
+                self.tell(&machine)?;
+                continue;
+            }
             groups
                 .entry((machine.pool.clone(), machine.version.clone()))
                 .or_default()
@@ -251,6 +310,17 @@ impl Ledger {
             .collect();
         templates.sort_by(|a, b| (a.created, &a.name).cmp(&(b.created, &b.name)));
         Ok(templates)
+    }
+
+    /// Tells of a surplus machine, once.
+    fn tell(&self, machine: &MachineRecord) -> Result<()> {
+        if self.read()?.told.insert(machine.name.clone()) {
+            say(format!(
+                "ledger: Machine {}/{} is one more than its owner asks for: not counted",
+                self.namespace, machine.name
+            ));
+        }
+        Ok(())
     }
 
     fn read(&self) -> Result<std::sync::MutexGuard<'_, Book>> {
@@ -297,14 +367,9 @@ async fn watch(kind: Kind, api: Api<DynamicObject>, book: Arc<Mutex<Book>>, sync
 fn machine(book: &Book, entry: &Entry) -> Result<MachineRecord> {
     let object = &entry.last;
     let name = object.name_any();
-    let infrastructure = text(object, "/spec/infrastructureRef/name").unwrap_or_default();
-    let clone = book
-        .of(Kind::DevMachine)
-        .find(|entry| entry.last.name_any() == infrastructure);
-    let source = clone.and_then(|clone| clone.last.annotations().get("cluster.x-k8s.io/cloned-from-name"));
-    let source = source.and_then(|source| {
+    let source = book.source(object).and_then(|source| {
         book.of(Kind::DevMachineTemplate)
-            .find(|entry| entry.first.name_any() == *source)
+            .find(|entry| entry.first.name_any() == source)
     });
     Ok(MachineRecord {
         version: text(object, "/spec/version")
@@ -312,6 +377,7 @@ fn machine(book: &Book, entry: &Entry) -> Result<MachineRecord> {
             .to_owned(),
         created: created(object)?,
         deleted: entry.deleted,
+        surplus: book.is_surplus(entry),
         template: source.map(template).transpose()?,
         pool: Pool::of(object)?,
         name,
@@ -334,6 +400,10 @@ fn template(entry: &Entry) -> Result<TemplateRecord> {
         deleted: entry.deleted,
         spec: object.data.get("spec").cloned().unwrap_or_default(),
     })
+}
+
+fn revision(object: &DynamicObject) -> Option<Revision> {
+    object.resource_version()?.parse().ok()
 }
 
 fn created(object: &DynamicObject) -> Result<Timestamp> {

@@ -165,6 +165,7 @@ mod tests {
             version: version.to_owned(),
             created: Timestamp::UNIX_EPOCH,
             deleted: version != "v3",
+            surplus: false,
             template: Some(template(version)),
         }
     }

@@ -18,6 +18,7 @@ mod gather;
 mod kinds;
 mod lease;
 mod metrics;
+mod pace;
 mod patches;
 mod policy;
 mod reconcile;

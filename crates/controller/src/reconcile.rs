@@ -11,7 +11,10 @@ mod sweep;
 mod tell;
 mod topology;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use instar_api::{ClusterUpgrade, VERSION_ANNOTATION};
 use instar_planner::Standing;
@@ -28,6 +31,7 @@ use crate::{
     kinds::Kinds,
     lease::Leads,
     metrics::{Counters, Pass},
+    pace::Paces,
     views::Cluster,
     wish::Upgrades,
 };
@@ -44,12 +48,17 @@ pub(crate) struct Context {
     pub(crate) recorder: Recorder,
     pub(crate) counters: Counters,
     pub(crate) backoffs: Backoffs,
+    pub(crate) paces: Paces,
     pub(crate) said: Said,
     pub(crate) swept: Swept,
 }
 
 /// One pass.
 pub(crate) async fn reconcile(cluster: Arc<Cluster>, context: Arc<Context>) -> Result<Action, Error> {
+    let about = ObjectRef::from_obj(cluster.as_ref());
+    if let Some(rest) = context.paces.rest(&about, Instant::now()) {
+        return Ok(Action::requeue(rest));
+    }
     let (namespace, name) = (cluster.namespace().unwrap_or_default(), cluster.name_any());
     let outcome = context.pass(&cluster, &namespace, &name).await;
     context.counters.pass(match &outcome {
@@ -61,12 +70,18 @@ pub(crate) async fn reconcile(cluster: Arc<Cluster>, context: Arc<Context>) -> R
         },
     });
     let done = outcome?;
-    context.backoffs.succeeded(&ObjectRef::from_obj(cluster.as_ref()));
+    context.backoffs.succeeded(&about);
     Ok(match done {
-        Done::Idle => Action::await_change(),
         // The next look sees what was written.
         Done::Wrote => Action::requeue(Duration::ZERO),
-        Done::Until(delay) => Action::requeue(delay),
+        Done::Idle => {
+            context.paces.ended(about, Instant::now());
+            Action::await_change()
+        }
+        Done::Until(delay) => {
+            context.paces.ended(about, Instant::now());
+            Action::requeue(delay)
+        }
     })
 }
 

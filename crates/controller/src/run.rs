@@ -26,6 +26,7 @@ use crate::{
     kinds::Kinds,
     lease::{Lease, LeaseError},
     metrics::Counters,
+    pace::Paces,
     reconcile::{Context, Said, Swept, failed, reconcile},
     views::Cluster,
 };
@@ -93,6 +94,7 @@ pub async fn run(
         leads: lease.leads(),
         counters,
         backoffs: Backoffs::default(),
+        paces: Paces::default(),
         said: Said::default(),
         swept: Swept::default(),
         caches: Arc::clone(&caches),

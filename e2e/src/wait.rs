@@ -7,8 +7,9 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::failure::{Failure, told, told_api};
 
-/// How often a condition is looked at.
-const INTERVAL: Duration = Duration::from_millis(200);
+/// How often a condition is looked at. A dozen journeys that look five times a second are a tenth of all that
+/// the API server is asked.
+const INTERVAL: Duration = Duration::from_millis(500);
 
 /// How many times as long as it says a deadline is. Each says what two quiet cores need at most; shared
 /// ones may be that much slower, and a condition that comes late is no fault of what is tested.

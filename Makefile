@@ -78,7 +78,7 @@ test: prerequisites ## Run everything: build, unit tests, lint, journeys on a re
 	@echo "==> 5/6 the server under attack: alone, for it is timed as an API server times it"
 	@cargo test --workspace --test attack
 	@echo "==> 6/6 journeys"
-	@cargo test --workspace $(addprefix --test ,$(JOURNEYS))
+	@cargo test --workspace --no-fail-fast $(addprefix --test ,$(JOURNEYS))
 	@echo "==> all passed"
 
 # Always of the whole workspace: with the features that one package alone has, all would be built once more.

@@ -1,5 +1,5 @@
 //! With the server stopped, slow, behind a certificate that nobody trusts, or told to trust nobody who
-//! asks: exactly the guarded edits are refused, and nothing else.
+//! asks: exactly the guarded edits are refused, and nothing else, through each version that is served.
 
 use std::{path::Path, time::Duration};
 
@@ -140,6 +140,7 @@ async fn ask_for_certificates(scene: &Scene, authority: Option<&Path>) -> Result
 }
 
 /// An edit that is tried without changing anything.
+#[derive(Clone)]
 struct Edit {
     what: &'static str,
     kind: Kind,
@@ -147,6 +148,7 @@ struct Edit {
     how: How,
 }
 
+#[derive(Clone)]
 enum How {
     Create(Value),
     Merge(&'static str, Value),
@@ -165,7 +167,7 @@ struct Kind {
 const fn capi(group: &'static str, kind: &'static str, plural: &'static str) -> Kind {
     Kind {
         group,
-        version: "v1beta2",
+        version: V1BETA2,
         kind,
         plural,
     }
@@ -180,6 +182,7 @@ const fn ours(kind: &'static str, plural: &'static str) -> Kind {
     }
 }
 
+const V1BETA2: &str = "v1beta2";
 const CORE: &str = "cluster.x-k8s.io";
 const BOOTSTRAP: &str = "bootstrap.cluster.x-k8s.io";
 const CLUSTER: Kind = capi(CORE, "Cluster", "clusters");
@@ -210,6 +213,23 @@ const CONFIG_MAP: Kind = Kind {
 };
 
 impl Edit {
+    /// The same through the version of Cluster API before, which is served beside the stored one.
+    fn through_v1beta1(&self) -> Option<Self> {
+        let has_it = self.kind.version == V1BETA2;
+        let is_alike = match self.how {
+            How::Merge(..) | How::Delete(_) => true,
+            // Whole objects are of another form: references have an apiVersion there.
+            How::Create(_) => false,
+        };
+        (has_it && is_alike).then(|| Self {
+            kind: Kind {
+                version: "v1beta1",
+                ..self.kind
+            },
+            ..self.clone()
+        })
+    }
+
     async fn try_it(&self, scene: &Scene) -> Result<(), kube::Error> {
         let Kind {
             group,
@@ -259,29 +279,34 @@ impl Edit {
                 anyhow::ensure!(
                     asked && status.code == 500,
                     "{}: {} {}",
-                    self.what,
+                    self.name(),
                     status.code,
                     status.message
                 );
                 Ok(())
             }
-            Err(error) => Err(error).with_context(|| self.what),
-            Ok(()) => anyhow::bail!("{} passed without the server", self.what),
+            Err(error) => Err(error).with_context(|| self.name()),
+            Ok(()) => anyhow::bail!("{} passed without the server", self.name()),
         }
     }
 
     async fn passes(&self, scene: &Scene) -> Result<()> {
-        self.try_it(scene).await.with_context(|| self.what)
+        self.try_it(scene).await.with_context(|| self.name())
     }
 
-    /// The server answers it again, with whatever verdict.
-    async fn is_judged(&self, scene: &Scene) -> Result<()> {
-        wait_for(self.what, Duration::from_secs(30), || async {
+    fn name(&self) -> String {
+        format!("{} ({})", self.what, self.kind.version)
+    }
+
+    /// The server answers it again: why it refuses, if it does.
+    async fn verdict(&self, scene: &Scene) -> Result<Option<String>> {
+        wait_for(&self.name(), Duration::from_secs(30), || async {
             match self.try_it(scene).await {
                 Err(kube::Error::Api(status)) if status.message.contains("failed calling webhook") => {
                     Err(Seen::from(status.message.clone()))
                 }
-                Err(kube::Error::Api(_)) | Ok(()) => Ok(()),
+                Err(kube::Error::Api(status)) => Ok(Some(status.message.clone())),
+                Ok(()) => Ok(None),
                 Err(error) => Err(Seen::from(error.to_string())),
             }
         })
@@ -385,8 +410,12 @@ impl World<'_> {
         }
     }
 
-    /// One edit for each webhook and each change that it is for.
+    /// One edit for each webhook and each change that it is for, in each version in which it is served.
     fn guarded(&self) -> Vec<Edit> {
+        in_both_versions(self.stored())
+    }
+
+    fn stored(&self) -> Vec<Edit> {
         let next = self.rows.version(34);
         let topology = |name: &str| {
             TopologyCluster {
@@ -406,7 +435,9 @@ impl World<'_> {
         pool["spec"]["template"]["spec"]["infrastructureRef"]["kind"] = json!("DevMachinePool");
         let version = json!({ "spec": { "version": next } });
         let etcd = json!({ "spec": { "kubeadmConfigSpec": { "clusterConfiguration": { "etcd": { "local": { "imageTag": "3.5.27-0" } } } } } });
-        let elsewhere = json!({ "spec": { "machineTemplate": { "spec": { "infrastructureRef": { "name": "t2" } } } } });
+        // In v1beta1 it is a field of the machine template itself; each version drops what it doesn't know.
+        let name = json!({ "name": "t2" });
+        let elsewhere = json!({ "spec": { "machineTemplate": { "spec": { "infrastructureRef": name }, "infrastructureRef": name } } });
         let row = self.rows.row(33, 9);
         vec![
             self.edit("a Cluster's version", CLUSTER, How::Merge("topology", json!({ "spec": { "topology": { "version": next } } }))),
@@ -435,16 +466,25 @@ impl World<'_> {
         ]
     }
 
-    /// Every guarded edit gets a verdict.
+    /// Every guarded edit gets a verdict, and the same one in each version.
     async fn is_judged(&self) -> Result<()> {
-        for edit in &self.guarded() {
-            edit.is_judged(self.scene).await?;
+        let mut refused = 0;
+        for edit in self.stored() {
+            let verdict = edit.verdict(self.scene).await?;
+            let Some(older) = edit.through_v1beta1() else { continue };
+            assert_eq!(older.verdict(self.scene).await?, verdict, "{}", older.name());
+            refused += usize::from(verdict.is_some());
         }
+        assert!(refused > 1, "{refused} refusals are too few to compare");
         Ok(())
     }
 
     /// Edits of the same objects that nothing guards, and objects that are nobody's business.
     fn free(&self) -> Vec<Edit> {
+        in_both_versions(self.unguarded())
+    }
+
+    fn unguarded(&self) -> Vec<Edit> {
         let labels = |name| {
             How::Merge(
                 name,
@@ -529,6 +569,11 @@ impl World<'_> {
             ),
         ]
     }
+}
+
+fn in_both_versions(edits: Vec<Edit>) -> Vec<Edit> {
+    let older: Vec<Edit> = edits.iter().filter_map(Edit::through_v1beta1).collect();
+    edits.into_iter().chain(older).collect()
 }
 
 fn reference(name: &str) -> Value {

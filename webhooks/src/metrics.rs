@@ -44,6 +44,10 @@ enum Verdict {
     Malformed,
 }
 
+impl Verdict {
+    const ALL: [Self; 4] = [Self::Allowed, Self::Changed, Self::Denied, Self::Malformed];
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Rule(instar_admission::Rule);
 
@@ -60,11 +64,15 @@ impl EncodeLabelValue for Route {
 }
 
 impl AdmissionMetrics {
-    /// Registers the metrics.
+    /// Registers the metrics. Every series is there from the start, as a zero: what first happens is a rise.
     #[must_use]
     pub fn register(metrics: &Metrics) -> Self {
-        Self {
-            requests: metrics.register("admission_requests", "Admission requests by verdict", Family::default()),
+        let registered = Self {
+            requests: metrics.register(
+                "admission_requests",
+                "Admission requests by route and verdict",
+                Family::default(),
+            ),
             denials: metrics.register("admission_denials", "Refusals by rule", Family::default()),
             warnings: metrics.register("admission_warnings", "Warnings by rule", Family::default()),
             broken: metrics.register(
@@ -74,12 +82,24 @@ impl AdmissionMetrics {
             ),
             seconds: metrics.register(
                 "admission_seconds",
-                "Time to decide",
+                "Seconds to decide by route",
                 Family::new_with_constructor(|| {
                     Histogram::new([25e-6, 50e-6, 100e-6, 250e-6, 1e-3, 5e-3, 25e-3, 0.1, 1.0])
                 }),
             ),
+        };
+        for route in Route::all() {
+            drop(registered.seconds.get_or_create(&RouteLabels { route }));
+            for verdict in Verdict::ALL {
+                drop(registered.requests.get_or_create(&RequestLabels { route, verdict }));
+            }
         }
+        for rule in instar_admission::Rule::ALL {
+            for counted in [&registered.denials, &registered.warnings, &registered.broken] {
+                drop(counted.get_or_create(&RuleLabels { rule: Rule(*rule) }));
+            }
+        }
+        registered
     }
 
     pub(crate) fn observe(&self, route: Route, answer: &Answer, took: Duration) {

@@ -30,5 +30,6 @@ mod wish;
 mod words;
 
 pub use lease::LeaseError;
+pub use metrics::register;
 pub use rules::{LEASE_RULES, PROVIDERS, Provider, RULES, Rule};
 pub use run::{Error, run};

@@ -19,6 +19,10 @@ pub(crate) enum Pass {
     Failed,
 }
 
+impl Pass {
+    const ALL: [Self; 4] = [Self::Idle, Self::Wrote, Self::Conflict, Self::Failed];
+}
+
 /// What was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
 pub(crate) enum Written {
@@ -42,6 +46,20 @@ pub(crate) enum Written {
     Status,
 }
 
+impl Written {
+    const ALL: [Self; 9] = [
+        Self::Mint,
+        Self::Swap,
+        Self::Edit,
+        Self::Pins,
+        Self::Delete,
+        Self::Record,
+        Self::Retarget,
+        Self::Mark,
+        Self::Status,
+    ];
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Passes {
     outcome: Pass,
@@ -60,13 +78,31 @@ pub(crate) struct Counters {
     pub(crate) leader: Gauge,
 }
 
+/// Registers what the controller tells, as [`run`](crate::run) does.
+pub fn register(metrics: &Metrics) {
+    drop((Counters::register(metrics), watch_errors(metrics)));
+}
+
+/// Errors of the watches.
+pub(crate) fn watch_errors(metrics: &Metrics) -> Counter {
+    metrics.register("watch_errors", "Errors of watches", Counter::default())
+}
+
 impl Counters {
+    /// Registers them. Every series is there from the start, as a zero: what first happens is a rise.
     pub(crate) fn register(metrics: &Metrics) -> Self {
-        Self {
+        let registered = Self {
             passes: metrics.register("reconcile", "Passes over Clusters by outcome", Family::default()),
             writes: metrics.register("writes", "Writes by what was written", Family::default()),
             leader: metrics.register("leader", "Whether this process holds the lease", Gauge::default()),
+        };
+        for outcome in Pass::ALL {
+            drop(registered.passes.get_or_create(&Passes { outcome }));
         }
+        for what in Written::ALL {
+            drop(registered.writes.get_or_create(&Writes { what }));
+        }
+        registered
     }
 
     pub(crate) fn pass(&self, outcome: Pass) {

@@ -18,6 +18,7 @@ mod controller;
 mod error;
 mod events;
 mod log;
+pub mod metrics;
 pub mod rbac;
 mod version;
 mod webhook;

@@ -33,5 +33,5 @@ pub mod tls;
 pub use metrics::Metrics;
 pub use options::Options;
 pub use readiness::{Part, Readiness};
-pub use server::{Error, Running, serve, start};
+pub use server::{Error, Running, register, serve, start};
 pub use tls::Tls;

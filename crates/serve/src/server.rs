@@ -141,6 +141,11 @@ pub async fn start(
     })
 }
 
+/// Registers what a server with TLS tells, as [`start`] does.
+pub fn register(metrics: &Metrics) {
+    drop((turned(metrics), tls::Told::register(metrics)));
+}
+
 fn turned(metrics: &Metrics) -> Turned {
     let Turned { refused, displaced } = Turned::default();
     Turned {

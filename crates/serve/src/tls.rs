@@ -72,9 +72,36 @@ pub struct Tls {
     sources: Sources,
     served: Files,
     config: RustlsConfig,
+    told: Told,
+}
+
+/// What is told of the certificate.
+#[derive(Debug)]
+pub(crate) struct Told {
     not_after: Gauge,
     loaded: Counter,
     refused: Counter,
+}
+
+impl Told {
+    pub(crate) fn register(metrics: &Metrics) -> Self {
+        let not_after = metrics.register(
+            "certificate_not_after_seconds",
+            "When the serving certificate expires, in Unix seconds",
+            Gauge::default(),
+        );
+        let reloads = metrics.register(
+            "certificate_reloads",
+            "Changed certificates, or authorities of clients, found on disk; refused ones count each time they are read",
+            Family::<Reload, Counter>::default(),
+        );
+        let reloads = |outcome| reloads.get_or_create_owned(&Reload { outcome });
+        Self {
+            not_after,
+            loaded: reloads(Outcome::Loaded),
+            refused: reloads(Outcome::Refused),
+        }
+    }
 }
 
 impl Tls {
@@ -92,26 +119,13 @@ impl Tls {
             tracing::warn!(error = &error as &dyn StdError, "serving it nonetheless");
         }
 
-        let not_after = metrics.register(
-            "certificate_not_after_seconds",
-            "When the serving certificate expires, in Unix seconds",
-            Gauge::default(),
-        );
-        not_after.set(checked.not_after_seconds());
-        let reloads = metrics.register(
-            "certificate_reloads",
-            "Changed certificates, or authorities of clients, found on disk; refused ones count each time they are read",
-            Family::<Reload, Counter>::default(),
-        );
-        let reloads = |outcome| reloads.get_or_create_owned(&Reload { outcome });
-
+        let told = Told::register(metrics);
+        told.not_after.set(checked.not_after_seconds());
         Ok(Self {
             sources,
             served,
             config: RustlsConfig::from_config(checked.config),
-            not_after,
-            loaded: reloads(Outcome::Loaded),
-            refused: reloads(Outcome::Refused),
+            told,
         })
     }
 
@@ -129,7 +143,7 @@ impl Tls {
         loop {
             ticks.tick().await;
             if let Err(error) = self.reload() {
-                self.refused.inc();
+                self.told.refused.inc();
                 let error = &error as &dyn StdError;
                 tracing::warn!(error, "keeping the previous certificates");
             }
@@ -146,8 +160,8 @@ impl Tls {
 
         tracing::info!(not_after = %checked.not_after, "serving with new certificates");
         self.served = files;
-        self.not_after.set(checked.not_after_seconds());
-        self.loaded.inc();
+        self.told.not_after.set(checked.not_after_seconds());
+        self.told.loaded.inc();
         self.config.reload_from_config(checked.config);
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 mod cli;
 mod kind;
+mod metrics;
 mod rules;
 
 use anyhow::Result;
@@ -17,6 +18,7 @@ pub(crate) fn artifacts() -> Result<Vec<Artifact>> {
         page("clusterupgrade", &kind::page(&crate::upgrades()?)),
         page("kubernetesrelease", &kind::page(&crate::crd()?)),
         page("upgradepolicy", &kind::page(&crate::policies()?)),
+        page("metrics", &metrics::page()?),
         page("rules", &rules::page()?),
     ])
 }

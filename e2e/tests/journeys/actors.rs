@@ -129,7 +129,11 @@ pub(crate) async fn admission_requests(scene: &Scene) -> Result<i64> {
 }
 
 pub(crate) async fn metrics(scene: &Scene) -> Result<String> {
-    let url = format!("http://127.0.0.1:{}/metrics", ports::WEBHOOK_HEALTH);
+    metrics_at(scene, ports::WEBHOOK_HEALTH).await
+}
+
+pub(crate) async fn metrics_at(scene: &Scene, port: u16) -> Result<String> {
+    let url = format!("http://127.0.0.1:{port}/metrics");
     Ok(scene
         .mgmt
         .http()

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use instar_e2e::{Context, Result, journeys::Scene, wait::wait_for};
+use instar_e2e::{Context, Result, journeys::Scene, ports, wait::wait_for};
 use k8s_openapi::api::{events::v1::Event, rbac::v1::ClusterRole};
 use kube::{
     Api,
@@ -10,7 +10,10 @@ use kube::{
 };
 use serde_json::{Value, json};
 
-use crate::actors::{namespaced, resource};
+use crate::actors::{metrics_at, namespaced, resource};
+
+/// What is written of metrics.
+const METRICS: &str = include_str!("../../../docs/reference/metrics.md");
 
 /// A verb on a resource of a group.
 type Right = (String, String, String);
@@ -58,6 +61,30 @@ pub(crate) async fn granted_and_used(scene: Scene) -> Result<()> {
     .await?;
     let beyond: Vec<Right> = used(&scene)?.difference(&granted).cloned().collect();
     assert!(beyond.is_empty(), "used without being granted by our roles: {beyond:?}");
+    metrics_are_described(&scene).await?;
+    Ok(())
+}
+
+/// All that a process tells is on the page, in its section.
+async fn metrics_are_described(scene: &Scene) -> Result<()> {
+    for (command, port) in [
+        ("instar webhook", ports::WEBHOOK_HEALTH),
+        ("instar controller", ports::CONTROLLER_HEALTH),
+    ] {
+        let (_, section) = METRICS.split_once(&format!("## {command}\n")).context(command)?;
+        let section = section.split("\n## ").next().unwrap_or_default();
+        let text = metrics_at(scene, port).await?;
+        let told: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect();
+        assert!(told.len() > 3, "{command} tells little: {text}");
+        for family in told {
+            let (name, kind) = family.split_once(' ').context("a type")?;
+            let is_it = |row: &str| row.starts_with(&format!("| `{name}")) && row.contains(&format!("` | {kind} |"));
+            assert!(
+                section.lines().any(is_it),
+                "{command} tells {family}, of which the page says nothing"
+            );
+        }
+    }
     Ok(())
 }
 

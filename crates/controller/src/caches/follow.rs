@@ -15,6 +15,8 @@ use prometheus_client::metrics::counter::Counter;
 use serde::de::DeserializeOwned;
 use tokio::time::sleep;
 
+use crate::metrics::watch_errors;
+
 /// How long one watch lasts, in seconds. It is taken up again where it ended, and a connection that has
 /// died in silence is noticed a bit later.
 const TIMEOUT: u32 = 50;
@@ -35,7 +37,7 @@ impl Watch {
         Self {
             client: client.clone(),
             readiness: readiness.clone(),
-            errors: metrics.register("watch_errors", "Errors of watches", Counter::default()),
+            errors: watch_errors(metrics),
             lists: lists.clone(),
         }
     }

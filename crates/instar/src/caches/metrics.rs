@@ -39,20 +39,23 @@ impl EncodeLabelValue for Kind {
 }
 
 impl WatchMetrics {
-    /// Registers the metrics. The errors of every kind are there from the start, as zeros.
+    /// Registers the metrics. Every kind is there from the start, as a zero.
     pub(crate) fn register(metrics: &Metrics) -> Self {
         let errors = metrics.register(
             "watch_errors",
             "Errors of watches by kind",
             Family::<Labels, Counter>::default(),
         );
+        let cached = metrics.register(
+            "cached_objects",
+            "Objects in the caches by kind",
+            Family::<Labels, Gauge>::default(),
+        );
         for kind in Watched::ALL.map(Kind::Watched).into_iter().chain([Kind::Templates]) {
             drop(errors.get_or_create(&Labels { kind }));
+            drop(cached.get_or_create(&Labels { kind }));
         }
-        Self {
-            errors,
-            cached: metrics.register("cached_objects", "Objects in the caches by kind", Family::default()),
-        }
+        Self { errors, cached }
     }
 
     pub(super) fn error(&self, kind: Kind) {

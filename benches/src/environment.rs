@@ -55,7 +55,7 @@ pub(crate) fn lines() -> Vec<String> {
             "valgrind     {}",
             crate::callgrind::version().unwrap_or_else(|| "none".to_owned())
         ),
-        "TLS          1.3, ECDSA P-256, ring; the same certificate for all".to_owned(),
+        "TLS          1.3, AES-128-GCM, ECDSA P-256, ring; the same certificate for all".to_owned(),
         "allocator    the C library's".to_owned(),
     ]
 }

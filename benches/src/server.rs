@@ -12,7 +12,7 @@ use std::{
 
 use anyhow::{Context, Result};
 use rcgen::{CertificateParams, KeyPair, PKCS_ECDSA_P256_SHA256};
-use rustls::{ClientConfig, RootCertStore, version::TLS13};
+use rustls::{CipherSuite, ClientConfig, RootCertStore, version::TLS13};
 
 /// Writes `tls.crt` and `tls.key`, for ECDSA P-256, and gives what a client needs to trust them.
 pub(crate) fn certificate(directory: &Path) -> Result<RootCertStore> {
@@ -27,7 +27,13 @@ pub(crate) fn certificate(directory: &Path) -> Result<RootCertStore> {
 
 /// TLS 1.3 and one protocol.
 pub(crate) fn tls(roots: &RootCertStore, protocol: &str) -> Result<Arc<ClientConfig>> {
-    let mut config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+    let mut provider = rustls::crypto::ring::default_provider();
+    // As an API server asks: Go has AES-128 first, and rustls AES-256. Servers in Go take AES-128 from
+    // whomever, ours what is asked for first.
+    provider
+        .cipher_suites
+        .sort_by_key(|suite| suite.suite() != CipherSuite::TLS13_AES_128_GCM_SHA256);
+    let mut config = ClientConfig::builder_with_provider(Arc::new(provider))
         .with_protocol_versions(&[&TLS13])?
         .with_root_certificates(roots.clone())
         .with_no_client_auth();

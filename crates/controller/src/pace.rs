@@ -10,7 +10,7 @@ use kube::runtime::reflector::ObjectRef;
 
 use crate::views::Cluster;
 
-/// The least time between two passes over a Cluster, unless the first one wrote. While machines roll there is
+/// The least time between two passes over a Cluster, unless the first one wants the next at once. While machines roll there is
 /// something new many times a second, and each pass reads the templates; Cluster API's own controllers keep
 /// the same time (<https://github.com/kubernetes-sigs/cluster-api/issues/13005>).
 const GAP: Duration = Duration::from_secs(1);
@@ -29,7 +29,7 @@ impl Paces {
         (!rest.is_zero()).then_some(rest)
     }
 
-    /// A pass that wrote nothing ended.
+    /// A pass ended that needs no other one at once.
     pub(crate) fn ended(&self, cluster: ObjectRef<Cluster>, now: Instant) {
         let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
         ended.retain(|_, ended| now.saturating_duration_since(*ended) < GAP);

@@ -71,18 +71,14 @@ pub(crate) async fn reconcile(cluster: Arc<Cluster>, context: Arc<Context>) -> R
     });
     let done = outcome?;
     context.backoffs.succeeded(&about);
-    Ok(match done {
+    let next = match done {
         // The next look sees what was written.
-        Done::Wrote => Action::requeue(Duration::ZERO),
-        Done::Idle => {
-            context.paces.ended(about, Instant::now());
-            Action::await_change()
-        }
-        Done::Until(delay) => {
-            context.paces.ended(about, Instant::now());
-            Action::requeue(delay)
-        }
-    })
+        Done::Wrote => return Ok(Action::requeue(Duration::ZERO)),
+        Done::Idle => Action::await_change(),
+        Done::Until(delay) => Action::requeue(delay),
+    };
+    context.paces.ended(about, Instant::now());
+    Ok(next)
 }
 
 /// What to do after a failure.

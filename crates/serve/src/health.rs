@@ -34,11 +34,11 @@ pub fn router(metrics: Metrics, readiness: Readiness, shutdown: CancellationToke
         })
 }
 
-/// 200, or 503 and what is awaited, one name on each line.
+/// 200, or 503 with one line for each part that is not ready: its name and the reason.
 async fn ready(State(health): State<Health>) -> (StatusCode, String) {
-    let mut awaited = health.readiness.awaited();
+    let mut awaited = health.readiness.lines();
     if health.shutdown.is_cancelled() {
-        awaited.push("shutting down");
+        awaited.push("shutting down".to_owned());
     }
     if awaited.is_empty() {
         (StatusCode::OK, "ready\n".to_owned())

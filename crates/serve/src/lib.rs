@@ -5,7 +5,7 @@
 //! TLS port    [ connections ] ────────▶ [ requests ] ────▶ the caller's router
 //! health port [ connections ] ────────▶ [ requests ] ────▶ /healthz /readyz /metrics
 //!      [ places ] who stays              [ budget ] whose body is read
-//! [ tls ] re-reads the certificates     [ readiness ] says what is still awaited
+//! [ tls ] re-reads the certificates     [ readiness ] which part is not ready, and why
 //! ```
 //!
 //! The caller builds a router and calls [`serve`], or [`start`] if it wants the addresses.

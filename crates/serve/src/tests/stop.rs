@@ -31,6 +31,32 @@ async fn ready_says_what_is_awaited() {
 }
 
 #[tokio::test]
+async fn a_part_becomes_not_ready_again_and_says_why() {
+    let fixture = Fixture::start(|_| {}).await;
+    let [clusters, catalog] = ["clusters", "catalog"].map(|name| fixture.readiness.part(name));
+    clusters.ready();
+    catalog.ready();
+    until("TLS listens", async || fixture.health("/readyz").await.0 == 200).await;
+
+    clusters.not_ready("no watch for 40s");
+    clusters.not_ready("no watch for 1m0s:\n403 Forbidden");
+    catalog.not_ready("no watch for 1m0s");
+    assert_eq!(fixture.readiness.awaited(), ["catalog", "clusters"]);
+    let (status, body) = fixture.health("/readyz").await;
+    assert_eq!(status, 503);
+    assert_eq!(
+        body,
+        "catalog: no watch for 1m0s\nclusters: no watch for 1m0s: 403 Forbidden\n"
+    );
+
+    catalog.ready();
+    let (status, body) = fixture.health("/readyz").await;
+    assert_eq!((status, &*body), (503, "clusters: no watch for 1m0s: 403 Forbidden\n"));
+    clusters.ready();
+    assert_eq!(fixture.health("/readyz").await, (200, "ready\n".to_owned()));
+}
+
+#[tokio::test]
 async fn a_stop_answers_everything_that_was_asked() {
     let fixture = Fixture::start(|options| options.linger = Duration::from_secs(1)).await;
     let mut in_flight = fixture.connect().await;

@@ -1,9 +1,9 @@
-//! What one connection may take: a place, and time to say something or to listen.
+//! Limits of one connection: its slot, and its deadlines for reading and writing.
 //!
-//! hyper's own deadline for a request's head cannot do this: it does not run while the protocol
-//! is still unknown (a peer that stays silent after the handshake), and between two requests it
-//! would close a connection that is merely idle, just as the client may be using it again. For a
-//! peer that doesn't read what it asked for it has none.
+//! hyper's own deadline for a request's head is not enough. It does not run while the protocol is still
+//! unknown (a peer that is silent after the handshake). Between two requests it closes a connection
+//! that is only idle, just as the client may use it again. And hyper has no deadline for a peer that
+//! does not read its response.
 
 use std::{
     io,
@@ -23,118 +23,119 @@ use tokio::{
 use tokio_util::sync::WaitForCancellationFutureOwned;
 use tower::Layer;
 
-use crate::places::{Asked, Place, Places};
+use crate::connection_limiter::{ConnectionLimiter, ConnectionRequests, SlotGuard};
 
-/// How long a connection may be silent between requests. Go's clients, the API server among
-/// them, leave after 90 s: the client is to close first, or its next request may be lost.
+/// How long a connection may be idle between requests. Go's clients, the API server among them, close
+/// an idle connection after 90 s. The client must close first, or its next request may be lost.
 pub(crate) const IDLE: Duration = Duration::from_mins(2);
 
-/// How long a connection may take, other than between requests.
+/// Deadlines of a connection, other than between requests.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Deadlines {
-    /// From accept to the head of its first request.
+    /// From accept to the end of the first request's head.
     pub(crate) first_request: Duration,
-    /// From an answer that the peer doesn't take at once to its last byte.
+    /// From the first byte that the peer does not read at once to the end of the response.
     pub(crate) answer: Duration,
 }
 
-/// Accepts a connection if there is a place for it, and watches how long it is silent.
+/// Accepts a connection if it gets a slot, and enforces its deadlines.
 #[derive(Clone)]
-pub(crate) struct Guard<A> {
+pub(crate) struct LimitedAcceptor<A> {
     inner: A,
-    places: Places,
+    limiter: ConnectionLimiter,
     deadlines: Deadlines,
 }
 
-impl<A> Guard<A> {
-    pub(crate) const fn new(inner: A, places: Places, deadlines: Deadlines) -> Self {
+impl<A> LimitedAcceptor<A> {
+    pub(crate) const fn new(inner: A, limiter: ConnectionLimiter, deadlines: Deadlines) -> Self {
         Self {
             inner,
-            places,
+            limiter,
             deadlines,
         }
     }
 }
 
-impl<A, S> Accept<TcpStream, S> for Guard<A>
+impl<A, S> Accept<TcpStream, S> for LimitedAcceptor<A>
 where
     A: Accept<TcpStream, S, Future: Send + 'static>,
     A::Stream: Send,
     A::Service: Send,
 {
     type Stream = Connection<A::Stream>;
-    type Service = AddExtension<A::Service, Asked>;
+    type Service = AddExtension<A::Service, ConnectionRequests>;
     type Future = BoxFuture<'static, io::Result<(Self::Stream, Self::Service)>>;
 
     fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
-        let place = stream
+        let slot = stream
             .peer_addr()
-            .and_then(|peer| self.places.take(peer.ip()).ok_or_else(no_place));
-        let place = match place {
-            Ok(place) => place,
+            .and_then(|peer| self.limiter.acquire(peer.ip()).ok_or_else(no_slot));
+        let slot = match slot {
+            Ok(slot) => slot,
             Err(error) => return Box::pin(async { Err(error) }),
         };
         let deadlines = self.deadlines;
         let first_request = Box::pin(sleep(deadlines.first_request));
         let accepted = self.inner.accept(stream, service);
         Box::pin(async move {
-            let mut lost = Box::pin(place.lost());
+            let mut displaced = Box::pin(slot.displaced());
             let (stream, service) = tokio::select! {
                 accepted = accepted => accepted?,
-                () = &mut lost => return Err(no_place()),
+                () = &mut displaced => return Err(no_slot()),
             };
-            let asked = place.asked();
+            let requests = slot.requests();
             let connection = Connection {
                 stream,
-                silence: first_request,
-                answer: None,
-                answer_within: deadlines.answer,
-                asked: asked.clone(),
-                proven: false,
-                lost,
-                _place: place,
+                read_deadline: first_request,
+                write_deadline: None,
+                write_within: deadlines.answer,
+                requests: requests.clone(),
+                has_requested: false,
+                displaced,
+                _slot: slot,
             };
-            Ok((connection, Extension(asked).layer(service)))
+            Ok((connection, Extension(requests).layer(service)))
         })
     }
 }
 
-fn no_place() -> io::Error {
-    io::Error::other("no place for the connection")
+fn no_slot() -> io::Error {
+    io::Error::other("connection limit reached")
 }
 
-/// A stream that fails once the peer's time is up: the time for its first request, from then on
-/// [`IDLE`] since its last byte, and the time for taking what it asked for.
+/// A stream that fails at the peer's deadline: the one for its first request, from then on [`IDLE`] since
+/// its last byte, and the one for reading a response.
 pub(crate) struct Connection<S> {
     stream: S,
-    silence: Pin<Box<Sleep>>,
-    /// Runs while the peer doesn't take what was written.
-    answer: Option<Pin<Box<Sleep>>>,
-    answer_within: Duration,
-    asked: Asked,
-    proven: bool,
-    lost: Pin<Box<WaitForCancellationFutureOwned>>,
-    _place: Place,
+    read_deadline: Pin<Box<Sleep>>,
+    /// Set while the peer does not read what was written.
+    write_deadline: Option<Pin<Box<Sleep>>>,
+    write_within: Duration,
+    requests: ConnectionRequests,
+    /// Whether the idle deadline has replaced that for the first request.
+    has_requested: bool,
+    displaced: Pin<Box<WaitForCancellationFutureOwned>>,
+    _slot: SlotGuard,
 }
 
 impl<S> Connection<S> {
-    fn keep_place(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
-        match self.lost.as_mut().poll(cx) {
-            Poll::Ready(()) => Err(no_place()),
+    fn check_slot(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        match self.displaced.as_mut().poll(cx) {
+            Poll::Ready(()) => Err(no_slot()),
             Poll::Pending => Ok(()),
         }
     }
 
-    /// What became of a write, unless it is too late for that.
+    /// The result of a write, or an error if the peer's deadline for it has passed.
     fn written<T>(&mut self, cx: &mut Context<'_>, write: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if write.is_ready() {
             return write;
         }
-        if let Err(error) = self.keep_place(cx) {
+        if let Err(error) = self.check_slot(cx) {
             return Poll::Ready(Err(error));
         }
-        let within = self.answer_within;
-        let deadline = self.answer.get_or_insert_with(|| Box::pin(sleep(within)));
+        let within = self.write_within;
+        let deadline = self.write_deadline.get_or_insert_with(|| Box::pin(sleep(within)));
         match deadline.as_mut().poll(cx) {
             Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
             Poll::Pending => Poll::Pending,
@@ -146,15 +147,15 @@ impl<S: AsyncRead + Unpin> AsyncRead for Connection<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let read = Pin::new(&mut self.stream).poll_read(cx, buf);
 
-        let just_asked = !self.proven && self.asked.once();
-        self.proven |= just_asked;
-        if just_asked || self.proven && read.is_ready() {
-            self.silence.as_mut().reset(Instant::now() + IDLE);
+        let first_request = !self.has_requested && self.requests.has_requested();
+        self.has_requested |= first_request;
+        if first_request || self.has_requested && read.is_ready() {
+            self.read_deadline.as_mut().reset(Instant::now() + IDLE);
         }
-        if self.silence.as_mut().poll(cx).is_ready() {
+        if self.read_deadline.as_mut().poll(cx).is_ready() {
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
-        self.keep_place(cx)?;
+        self.check_slot(cx)?;
         read
     }
 }
@@ -181,7 +182,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Connection<S> {
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let flush = Pin::new(&mut self.stream).poll_flush(cx);
         if matches!(flush, Poll::Ready(Ok(()))) {
-            self.answer = None;
+            self.write_deadline = None;
         }
         self.written(cx, flush)
     }
@@ -202,37 +203,37 @@ mod tests {
     };
 
     use super::*;
-    use crate::places::Turned;
+    use crate::connection_limiter::ConnectionMetrics;
 
     const FIRST_REQUEST: Duration = Duration::from_secs(10);
     const ANSWER: Duration = Duration::from_secs(7);
 
-    fn connection(places: &Places) -> (DuplexStream, Connection<DuplexStream>) {
+    fn connection(limiter: &ConnectionLimiter) -> (DuplexStream, Connection<DuplexStream>) {
         let (client, stream) = duplex(64);
-        let place = places.take(Ipv4Addr::LOCALHOST.into()).unwrap();
+        let slot = limiter.acquire(Ipv4Addr::LOCALHOST.into()).unwrap();
         let server = Connection {
             stream,
-            silence: Box::pin(sleep(FIRST_REQUEST)),
-            answer: None,
-            answer_within: ANSWER,
-            asked: place.asked(),
-            proven: false,
-            lost: Box::pin(place.lost()),
-            _place: place,
+            read_deadline: Box::pin(sleep(FIRST_REQUEST)),
+            write_deadline: None,
+            write_within: ANSWER,
+            requests: slot.requests(),
+            has_requested: false,
+            displaced: Box::pin(slot.displaced()),
+            _slot: slot,
         };
         (client, server)
     }
 
     #[tokio::test(start_paused = true)]
-    async fn after_its_first_request_a_connection_may_be_silent_longer_than_go_waits() {
+    async fn after_its_first_request_a_connection_may_be_idle_longer_than_go_waits() {
         const GO: Duration = Duration::from_secs(90);
 
-        let (mut client, mut server) = connection(&Places::new(1, Turned::default()));
+        let (mut client, mut server) = connection(&ConnectionLimiter::new(1, ConnectionMetrics::default()));
         client.write_u8(1).await.unwrap();
         server.read_u8().await.unwrap();
-        drop(server.asked.begin());
+        drop(server.requests.begin());
 
-        // Read to the end of the request, then silence, twice.
+        // A request, then silence, twice.
         for _ in 0..2 {
             assert!(timeout(GO, server.read_u8()).await.is_err(), "cut too early");
             client.write_u8(1).await.unwrap();
@@ -245,9 +246,9 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_answer_is_taken_in_time_or_not_at_all() {
-        let (mut client, mut server) = connection(&Places::new(1, Turned::default()));
-        // A reader that takes it in time, as often as it likes.
+    async fn a_response_is_read_in_time_or_the_connection_ends() {
+        let (mut client, mut server) = connection(&ConnectionLimiter::new(1, ConnectionMetrics::default()));
+        // A peer that reads in time, as often as it likes.
         for _ in 0..3 {
             let (written, _) = tokio::join!(server.write_all(&[0; 100]), async {
                 sleep(ANSWER / 2).await;
@@ -256,7 +257,7 @@ mod tests {
             written.unwrap();
             server.flush().await.unwrap();
         }
-        // One that takes a byte now and then.
+        // A peer that reads a byte now and then.
         let start = Instant::now();
         let slowly = async {
             for _ in 0..20 {
@@ -273,15 +274,15 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_loses_its_place_is_cut_off_also_while_it_does_not_read() {
-        let places = Places::new(1, Turned::default());
-        let (_client, mut server) = connection(&places);
-        let (read, _other) = tokio::join!(server.read_u8(), async { connection(&places) });
-        assert_eq!(read.unwrap_err().to_string(), "no place for the connection");
+    async fn a_displaced_connection_is_closed_also_while_its_peer_does_not_read() {
+        let limiter = ConnectionLimiter::new(1, ConnectionMetrics::default());
+        let (_client, mut server) = connection(&limiter);
+        let (read, _other) = tokio::join!(server.read_u8(), async { connection(&limiter) });
+        assert_eq!(read.unwrap_err().to_string(), "connection limit reached");
 
-        let places = Places::new(1, Turned::default());
-        let (_client, mut server) = connection(&places);
-        let (written, _other) = tokio::join!(server.write_all(&[0; 100]), async { connection(&places) });
-        assert_eq!(written.unwrap_err().to_string(), "no place for the connection");
+        let limiter = ConnectionLimiter::new(1, ConnectionMetrics::default());
+        let (_client, mut server) = connection(&limiter);
+        let (written, _other) = tokio::join!(server.write_all(&[0; 100]), async { connection(&limiter) });
+        assert_eq!(written.unwrap_err().to_string(), "connection limit reached");
     }
 }

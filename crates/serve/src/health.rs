@@ -1,4 +1,4 @@
-//! What kubelet and Prometheus ask, on a plain port: alive, ready, metrics.
+//! The health port, without TLS, for kubelet and Prometheus: liveness, readiness, metrics.
 
 use axum::{
     Router,
@@ -21,7 +21,7 @@ struct Health {
     shutdown: CancellationToken,
 }
 
-/// The routes /healthz, /readyz and /metrics. Once `shutdown` is cancelled, it is not ready any more.
+/// The routes /healthz, /readyz and /metrics. `/readyz` fails once `shutdown` is cancelled.
 pub fn router(metrics: Metrics, readiness: Readiness, shutdown: CancellationToken) -> Router {
     Router::new()
         .route("/healthz", get(async || "ok\n"))

@@ -1,29 +1,30 @@
 //! Serving: TLS with certificates that reload, health, metrics, and a graceful stop.
 //!
 //! ```text
-//!            limits of a connection      limits of a request
+//!             limits of a connection    limits of a request
 //! TLS port    [ connections ] ────────▶ [ requests ] ────▶ the caller's router
 //! health port [ connections ] ────────▶ [ requests ] ────▶ /healthz /readyz /metrics
-//!      [ places ] who stays              [ budget ] whose body is read
-//! [ tls ] re-reads the certificates     [ readiness ] which part is not ready, and why
+//!      [ connection_limiter ]            [ body_budget ]
+//!      how many, who is displaced        how much memory, whose body is cancelled
+//! [ tls ] reloads the certificates      [ readiness ] which part is not ready, and why
 //! ```
 //!
-//! The caller builds a router and calls [`serve`], or [`start`] if it wants the addresses.
+//! The caller builds a router and calls [`serve`], or [`start`] if it needs the bound addresses.
 //!
 //! Invariants:
-//! - A certificate that does not work is never served: the previous one stays.
-//! - A request that was read is answered, also while stopping.
-//! - Whatever a peer sends, what it can hold is bounded: connections, streams, bytes, time.
-//! - Who holds them and asks nothing keeps nobody else out.
+//! - A certificate that does not work never replaces one that does.
+//! - A request that was read is answered, also during shutdown.
+//! - Whatever a peer sends, its use of connections, streams, memory and time is bounded.
+//! - A peer that only holds connections or memory does not keep other peers out.
 
-mod budget;
+mod body_budget;
+mod connection_limiter;
 mod connections;
 pub mod health;
 pub mod metrics;
 mod options;
-mod places;
+mod read_ahead;
 mod readiness;
-mod reads;
 mod requests;
 mod server;
 #[cfg(test)]

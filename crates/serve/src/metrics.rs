@@ -1,4 +1,4 @@
-//! One registry for the whole process, shared by everyone who measures something.
+//! The one registry of metrics of the process.
 
 use std::{
     fmt,
@@ -10,13 +10,13 @@ use prometheus_client::{
     registry::{Metric, Registry},
 };
 
-/// What `/metrics` answers with, as `OpenMetrics` names it.
+/// The `Content-Type` of `/metrics`, which is in the `OpenMetrics` format.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// A handle on the process's metrics; a clone is the same registry.
+/// The metrics of the process. A clone shares the registry.
 ///
-/// Every name gets the prefix `instar_`. Labels are enums, never text from a request or an
-/// object: each value would be a time series of its own.
+/// Every name gets the prefix `instar_`. The values of a label are an enum, never text from a request or an
+/// object, since each value is a time series.
 #[derive(Clone, Debug)]
 pub struct Metrics {
     registry: Arc<Mutex<Registry>>,
@@ -31,23 +31,23 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// Registers a metric and hands it back: `let writes = metrics.register("writes", "…", …);`.
+    /// Registers a metric and returns it: `let writes = metrics.register("writes", "…", …);`.
     ///
-    /// Give the name without `_total` (a counter gets it when encoded) and register it once: the
-    /// registry does not notice a name that is used twice, but whoever scrapes it does.
+    /// Give the name without `_total`, which a counter gets when it is encoded. Register each name once:
+    /// the registry accepts a name twice, but Prometheus refuses the page.
     pub fn register<M: Metric + Clone>(&self, name: &str, help: &str, metric: M) -> M {
         self.lock().register(name, help, metric.clone());
         metric
     }
 
-    /// Everything registered, in `OpenMetrics` text.
+    /// All metrics, as `OpenMetrics` text.
     pub fn encode(&self) -> Result<String, fmt::Error> {
         let mut page = String::new();
         text::encode(&mut page, &self.lock())?;
         Ok(page)
     }
 
-    /// A panic elsewhere leaves a registry that is still whole.
+    // A panic elsewhere leaves the registry consistent.
     fn lock(&self) -> MutexGuard<'_, Registry> {
         self.registry.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,4 +1,4 @@
-//! Where to listen and what to bear.
+//! Addresses and limits of a server.
 
 use std::{
     net::{IpAddr, Ipv4Addr},
@@ -8,7 +8,7 @@ use std::{
 
 const MIB: usize = 1024 * 1024;
 
-/// The limits of a server; [`Default`] is what production runs with.
+/// Addresses and limits of a server. [`Default`] is what production runs with.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// The address of both ports.
@@ -17,33 +17,33 @@ pub struct Options {
     pub port: u16,
     /// The plain port of `/healthz`, `/readyz` and `/metrics`; 0 takes a free one.
     pub health_port: u16,
-    /// Where `tls.crt` and `tls.key` are.
+    /// The directory of `tls.crt` and `tls.key`.
     pub cert_dir: PathBuf,
-    /// The authorities, in PEM, one of which has to have signed a client's certificate. Without it
-    /// clients need none.
+    /// A file of CA certificates, in PEM, one of which must have signed a client's certificate. Without
+    /// it clients need no certificate.
     pub client_ca: Option<PathBuf>,
     /// How often these files are read again.
     pub reload_every: Duration,
-    /// The largest body of a request, with or without a `Content-Length`; beyond it: 413.
+    /// The largest body of a request in bytes, with or without a `Content-Length`; beyond it: 413.
     pub body_limit: usize,
-    /// The bytes that all bodies on the TLS port may hold at once; beyond it, they are read
-    /// when others have been answered, and the slowest of those that are read is cut off with 503.
-    /// Never less than `body_limit`.
+    /// The bytes that all bodies on the TLS port may hold at once. Beyond it, a body waits until others
+    /// have been answered, and the one that arrives slowest is cancelled with 503. Never less than
+    /// `body_limit`.
     pub body_budget: usize,
-    /// How many values a body may have, read as JSON; beyond it: 413. What is made of an empty one
-    /// takes a hundred times its bytes, and no object that an API server stores has nearly as many.
+    /// How many JSON values a body may have; beyond it: 413. A decoded empty value takes a hundred times
+    /// its bytes, and no object that an API server stores has nearly as many.
     pub values_limit: usize,
     /// From accept to the end of the first request's head, TLS handshake included.
     pub header_deadline: Duration,
-    /// From a request's head to its answer; beyond it: 408. Keep it under the webhooks' timeout.
+    /// From a request's head to its response; beyond it: 408. Keep it below the webhooks' timeout.
     pub request_deadline: Duration,
-    /// From an answer that a client doesn't take at once to its last byte.
+    /// From the first byte of a response that the client does not read at once to its last byte.
     pub answer_deadline: Duration,
-    /// How many connections the TLS port holds. Another one takes the place of one without a request
-    /// under way; if there is none, it is closed at once. An API server needs one of them.
+    /// How many connections the TLS port holds. A further one displaces a connection without a request
+    /// under way; if there is none, it is closed at once. An API server needs one connection.
     pub max_connections: usize,
-    /// How long a stopping server still accepts, so that nobody is refused before the
-    /// endpoints have dropped it. Answers in this time ask the client to connect anew.
+    /// How long the server still accepts connections after a shutdown began, so that no client is refused
+    /// before the Service's endpoints have dropped it. Responses in this time ask the client to reconnect.
     pub linger: Duration,
     /// After that, how long requests in flight may take before they are cut off.
     pub drain: Duration,

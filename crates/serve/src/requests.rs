@@ -1,4 +1,4 @@
-//! What one request may take: bytes, time, and a share of the memory for bodies.
+//! Limits of one request: the size of its body, its deadline, and its part of the memory for bodies.
 
 use std::{net::IpAddr, time::Duration};
 
@@ -15,37 +15,37 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    budget::{Budget, Share},
+    body_budget::{BodyBudget, Reservation},
+    connection_limiter::ConnectionRequests,
     options::Options,
-    places::Asked,
 };
 
-/// The limits of the requests to one port.
+/// Limits of the requests to one port.
 #[derive(Clone)]
 pub(crate) struct Limits {
     body: usize,
     values: usize,
     deadline: Duration,
-    budget: Budget,
+    budget: BodyBudget,
     shutdown: CancellationToken,
 }
 
 impl Limits {
     pub(crate) fn of(options: &Options, shutdown: CancellationToken) -> Self {
-        // A body that may be sent must fit.
+        // The largest accepted body must fit.
         let budget = options.body_budget.max(options.body_limit);
         Self {
             body: options.body_limit,
             values: options.values_limit,
             deadline: options.request_deadline,
-            budget: Budget::new(budget),
+            budget: BodyBudget::new(budget),
             shutdown,
         }
     }
 
-    /// Puts these limits around all of a router.
+    /// Adds these limits to every route of `app`.
     pub(crate) fn around(self, app: Router) -> Router {
-        // Ours comes first; axum's own would be the smaller one, 2 MB.
+        // axum's default of 2 MB is smaller than ours.
         app.layer(DefaultBodyLimit::disable())
             .layer(middleware::from_fn_with_state(self, limit))
     }
@@ -53,30 +53,30 @@ impl Limits {
 
 async fn limit(
     State(limits): State<Limits>,
-    asked: Option<Extension<Asked>>,
+    requests: Option<Extension<ConnectionRequests>>,
     request: Request,
     next: Next,
 ) -> Response {
-    let from = asked.as_ref().map(|asked| asked.from());
-    let _under_way = asked.map(|Extension(asked)| asked.begin());
+    let peer = requests.as_ref().map(|requests| requests.peer());
+    let _request = requests.map(|Extension(requests)| requests.begin());
     let http1 = request.version() < Version::HTTP_2;
     let answered = async {
-        match whole(request, from, &limits).await {
-            // The share is held until the answer is there.
-            Ok((request, _share)) => next.run(request).await,
-            Err(unread) => unread.into_response(),
+        match with_body(request, peer, &limits).await {
+            // The memory is reserved until the response exists.
+            Ok((request, _reservation)) => next.run(request).await,
+            Err(error) => error.into_response(),
         }
     };
     let mut response = match timeout(limits.deadline, answered).await {
         Ok(response) => response,
         Err(_) => (
             StatusCode::REQUEST_TIMEOUT,
-            format!("not read and answered within {:?}\n", limits.deadline),
+            format!("request was not read and answered within {:?}\n", limits.deadline),
         )
             .into_response(),
     };
-    // HTTP/1.1 has no other way to say "not on this connection again" ahead of the close; a
-    // client that is not told may send its next request just as the connection goes away.
+    // In HTTP/1.1 only this header tells the client not to use the connection again. Without it the
+    // client may send its next request just as the connection is closed.
     if http1 && limits.shutdown.is_cancelled() {
         let close = HeaderValue::from_static("close");
         response.headers_mut().insert(header::CONNECTION, close);
@@ -84,64 +84,68 @@ async fn limit(
     response
 }
 
-/// Why a body was not read to its end.
+/// Why a request's body was not accepted.
 #[derive(Debug)]
-enum Unread {
+enum BodyError {
     Encoded,
     TooLarge { limit: usize },
-    TooMany { limit: usize },
+    TooManyValues { limit: usize },
     Slow,
     Broken,
 }
 
-impl IntoResponse for Unread {
+impl IntoResponse for BodyError {
     fn into_response(self) -> Response {
         match self {
-            // A few bytes would become any number of them.
+            // A few encoded bytes can decode to any number of bytes.
             Self::Encoded => (
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                "bodies are not decoded: send it without a Content-Encoding\n".to_owned(),
+                "request body is encoded: send it without Content-Encoding\n".to_owned(),
             ),
             Self::TooLarge { limit } => (
                 StatusCode::PAYLOAD_TOO_LARGE,
-                format!("a body may have {limit} bytes\n"),
+                format!("request body exceeds the limit of {limit} bytes: send a smaller one\n"),
             ),
-            Self::TooMany { limit } => (
+            Self::TooManyValues { limit } => (
                 StatusCode::PAYLOAD_TOO_LARGE,
-                format!("a body may have {limit} values\n"),
+                format!("request body exceeds the limit of {limit} JSON values: send a smaller one\n"),
             ),
             Self::Slow => (
                 StatusCode::SERVICE_UNAVAILABLE,
-                "the memory for bodies is taken, and this one came too slowly to wait for\n".to_owned(),
+                "request body arrived too slowly while others waited for its memory: send it again\n".to_owned(),
             ),
-            Self::Broken => (StatusCode::BAD_REQUEST, "the body has no end\n".to_owned()),
+            Self::Broken => (StatusCode::BAD_REQUEST, "request body ended unexpectedly\n".to_owned()),
         }
         .into_response()
     }
 }
 
-/// The request with its body in one piece, and that body's share of the memory.
+/// Reads the body into one buffer, and reserves memory for it.
 ///
-/// Handed on piece by piece, pieces of a byte would take far more memory than they have bytes.
-async fn whole(request: Request, from: Option<IpAddr>, limits: &Limits) -> Result<(Request, Share), Unread> {
+/// A body that is passed on in chunks of one byte would take far more memory than it has bytes.
+async fn with_body(
+    request: Request,
+    peer: Option<IpAddr>,
+    limits: &Limits,
+) -> Result<(Request, Reservation), BodyError> {
     if is_encoded(request.headers()) {
-        return Err(Unread::Encoded);
+        return Err(BodyError::Encoded);
     }
     let (head, body) = request.into_parts();
-    let mut share = limits.budget.share(from);
-    let cut = share.cut();
+    let mut reservation = limits.budget.reserve(peer);
+    let cancelled = reservation.cancelled();
     let body = tokio::select! {
-        // A body that is there is never cut.
+        // A complete body is never cancelled.
         biased;
-        body = read(body, limits.body, &mut share) => body?,
-        () = cut => return Err(Unread::Slow),
+        body = read(body, limits.body, &mut reservation) => body?,
+        () = cancelled => return Err(BodyError::Slow),
     };
-    share.whole();
-    // Those of most bodies need not be counted: each takes a byte.
+    reservation.complete();
+    // Each value takes at least a byte, so most bodies need not be counted.
     if body.len() > limits.values && values(&body) > limits.values {
-        return Err(Unread::TooMany { limit: limits.values });
+        return Err(BodyError::TooManyValues { limit: limits.values });
     }
-    Ok((Request::from_parts(head, Body::from(body)), share))
+    Ok((Request::from_parts(head, Body::from(body)), reservation))
 }
 
 fn is_encoded(headers: &HeaderMap) -> bool {
@@ -149,7 +153,7 @@ fn is_encoded(headers: &HeaderMap) -> bool {
     encodings.any(|encoding| encoding != "identity")
 }
 
-/// How many values a body has at most, if it is JSON: each but the first follows one of these marks.
+/// An upper bound of the JSON values in a body: each but the first follows one of these characters.
 fn values(body: &[u8]) -> usize {
     let (mut values, mut quoted, mut escaped) = (1, false, false);
     for byte in body {
@@ -164,11 +168,11 @@ fn values(body: &[u8]) -> usize {
     values
 }
 
-/// Bytes for which there is room as soon as a body begins: most bodies then grow no further.
-const ROOM: usize = 24 * 1024;
+/// The least capacity that is reserved for a body, in bytes. Most bodies fit and are never moved.
+const MIN_CAPACITY: usize = 24 * 1024;
 
-async fn read(body: Body, limit: usize, share: &mut Share) -> Result<Bytes, Unread> {
-    let too_large = || Unread::TooLarge { limit };
+async fn read(body: Body, limit: usize, reservation: &mut Reservation) -> Result<Bytes, BodyError> {
+    let too_large = || BodyError::TooLarge { limit };
     let size = body.size_hint();
     let announced = usize::try_from(size.lower()).map_err(|_| too_large())?;
     if announced > limit {
@@ -179,16 +183,15 @@ async fn read(body: Body, limit: usize, share: &mut Share) -> Result<Bytes, Unre
     let mut read = Vec::new();
     let mut chunks = body.into_data_stream();
     while let Some(chunk) = chunks.next().await {
-        let chunk = chunk.map_err(|_| Unread::Broken)?;
+        let chunk = chunk.map_err(|_| BodyError::Broken)?;
         let length = read.len() + chunk.len();
         if length > limit {
             return Err(too_large());
         }
         if length > read.capacity() {
-            // Not what was announced, which costs a client nothing, but twice what it has sent; of the
-            // first bytes a bit more, which is room for most bodies.
-            let capacity = length.max(2 * read.capacity()).max(ROOM).min(most).max(length);
-            share.take(capacity - read.capacity()).await;
+            // Not the announced length, which costs a client nothing, but twice what it has sent.
+            let capacity = length.max(2 * read.capacity()).max(MIN_CAPACITY).min(most).max(length);
+            reservation.grow(capacity - read.capacity()).await;
             read.reserve_exact(capacity - read.len());
         }
         read.extend_from_slice(&chunk);
@@ -206,11 +209,11 @@ mod tests {
     use tower::ServiceExt;
 
     use super::*;
-    use crate::budget::PATIENCE;
+    use crate::body_budget::MIN_READ_TIME;
 
     const LIMIT: usize = 8;
 
-    /// A router that echoes bodies, with the memory for one of the largest.
+    /// A router that echoes bodies, with memory for one body of the largest size.
     fn app() -> Router {
         let options = Options {
             body_limit: LIMIT,
@@ -221,14 +224,14 @@ mod tests {
         limits.around(Router::new().route("/", post(async |body: Bytes| body)))
     }
 
-    async fn ask(app: Router, body: Body) -> (StatusCode, Bytes) {
-        let answer = app.oneshot(Request::post("/").body(body).unwrap()).await.unwrap();
-        let status = answer.status();
-        let body = axum::body::to_bytes(answer.into_body(), usize::MAX).await.unwrap();
+    async fn post_to(app: Router, body: Body) -> (StatusCode, Bytes) {
+        let response = app.oneshot(Request::post("/").body(body).unwrap()).await.unwrap();
+        let status = response.status();
+        let body = axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap();
         (status, body)
     }
 
-    /// A body whose length nobody knows, and what sends it.
+    /// A body of unknown length, and the sender of its chunks.
     fn streamed() -> (mpsc::Sender<&'static str>, Body) {
         let (sender, chunks) = mpsc::channel(1);
         let chunks = stream::unfold(chunks, async |mut chunks: mpsc::Receiver<&'static str>| {
@@ -238,23 +241,23 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_body_without_memory_waits_and_ends_one_that_dawdles() {
+    async fn a_body_without_memory_waits_and_cancels_a_slow_one() {
         let app = app();
         let (sender, body) = streamed();
-        let slow = tokio::spawn(ask(app.clone(), body));
+        let slow = tokio::spawn(post_to(app.clone(), body));
         sender.send("six by").await.unwrap();
         tokio::task::yield_now().await;
 
-        // It gets no byte until the other one has had its time, and is cut.
+        // It waits until the slow one has had its minimum time and is cancelled.
         let start = tokio::time::Instant::now();
-        let (status, echo) = ask(app, Body::from("six by")).await;
+        let (status, echo) = post_to(app, Body::from("six by")).await;
         assert_eq!((status, &*echo), (StatusCode::OK, &b"six by"[..]));
-        assert_eq!(start.elapsed(), PATIENCE);
+        assert_eq!(start.elapsed(), MIN_READ_TIME);
         let (status, why) = slow.await.unwrap();
         assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
         assert_eq!(
             why,
-            "the memory for bodies is taken, and this one came too slowly to wait for\n"
+            "request body arrived too slowly while others waited for its memory: send it again\n"
         );
     }
 
@@ -276,11 +279,11 @@ mod tests {
     #[tokio::test]
     async fn pieces_are_put_together() {
         let (sender, body) = streamed();
-        let asked = tokio::spawn(ask(app(), body));
+        let echoed = tokio::spawn(post_to(app(), body));
         for piece in ["s", "ix", "", " by"] {
             sender.send(piece).await.unwrap();
         }
         drop(sender);
-        assert_eq!(asked.await.unwrap(), (StatusCode::OK, "six by".into()));
+        assert_eq!(echoed.await.unwrap(), (StatusCode::OK, "six by".into()));
     }
 }

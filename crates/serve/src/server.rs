@@ -1,4 +1,4 @@
-//! The two ports, from bind to the last answer.
+//! The two ports, from bind to the last response.
 
 use std::{io, net::SocketAddr, time::Duration};
 
@@ -18,23 +18,23 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    connections::{Deadlines, Guard, IDLE},
+    connection_limiter::{ConnectionLimiter, ConnectionMetrics},
+    connections::{Deadlines, IDLE, LimitedAcceptor},
     health,
     metrics::Metrics,
     options::Options,
-    places::{Places, Turned},
+    read_ahead::ReadAheadAcceptor,
     readiness::Readiness,
-    reads::ReadAhead,
     requests::Limits,
-    tls::{self, Tls},
+    tls::{self, Tls, TlsMetrics},
 };
 
-/// kubelet, Prometheus, and somebody with curl.
+/// Enough for kubelet, Prometheus and a few people with curl.
 const HEALTH_CONNECTIONS: usize = 64;
 /// Probes and scrapes take milliseconds.
 const HEALTH_DRAIN: Duration = Duration::from_secs(1);
 
-/// Why serving did not start, or ended.
+/// Why the server did not start, or ended.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs, reason = "the messages say it")]
 pub enum Error {
@@ -52,7 +52,7 @@ pub enum Error {
     Panicked(#[source] JoinError),
 }
 
-/// Serves `app` until `shutdown`, and then until everything in flight is answered.
+/// Serves `app` until `shutdown`, then answers all requests in flight and returns.
 pub async fn serve(
     app: Router,
     options: Options,
@@ -66,9 +66,9 @@ pub async fn serve(
 
 /// Like [`serve`], but returns as soon as both ports are bound.
 ///
-/// Connections are kept alive: nothing closes one after a request but the client, a deadline, or
-/// the stop. On `shutdown` `/readyz` turns 503 at once, the TLS port accepts for
-/// [`linger`](Options::linger) and then drains, and the health port stops last.
+/// Connections are kept alive: only the client, a deadline, the connection limit or the shutdown closes
+/// one after a request. On `shutdown`, `/readyz` answers 503 at once, the TLS port accepts connections
+/// for [`linger`](Options::linger) and then drains, and the health port stops last.
 pub async fn start(
     app: Router,
     options: Options,
@@ -76,7 +76,7 @@ pub async fn start(
     readiness: Readiness,
     shutdown: CancellationToken,
 ) -> Result<Running, Error> {
-    // Awaited before the first probe can come in.
+    // Added before the first probe can arrive.
     let listening = readiness.part("tls");
     let health = Port::bind("health", (options.bind, options.health_port)).await?;
     let certificate = Tls::load(&options.cert_dir, options.client_ca.as_deref(), &metrics)?;
@@ -84,22 +84,23 @@ pub async fn start(
     let (tls_addr, health_addr) = (tls.addr, health.addr);
     let (tls_handle, health_handle) = (tls.handle.clone(), health.handle.clone());
 
-    let turned = turned(&metrics);
+    let connection_metrics = connection_metrics(&metrics);
     let deadlines = Deadlines {
         first_request: options.header_deadline,
         answer: options.answer_deadline,
     };
     let handshake = RustlsAcceptor::new(certificate.config())
         .handshake_timeout(options.header_deadline)
-        .acceptor(ReadAhead);
-    let places = Places::new(options.max_connections, turned.clone());
+        .acceptor(ReadAheadAcceptor);
+    let limiter = ConnectionLimiter::new(options.max_connections, connection_metrics.clone());
     let serving_tls = tls.serve(
-        Guard::new(handshake, places, deadlines),
+        LimitedAcceptor::new(handshake, limiter, deadlines),
         Limits::of(&options, shutdown.clone()).around(app),
     );
     let probes = health::router(metrics, readiness, shutdown.clone());
+    let health_limiter = ConnectionLimiter::new(HEALTH_CONNECTIONS, connection_metrics);
     let serving_health = health.serve(
-        Guard::new(NoDelayAcceptor, Places::new(HEALTH_CONNECTIONS, turned), deadlines),
+        LimitedAcceptor::new(NoDelayAcceptor, health_limiter, deadlines),
         Limits::of(&options, shutdown.clone()).around(probes),
     );
 
@@ -112,7 +113,7 @@ pub async fn start(
         };
         let stopping = async {
             shutdown.cancelled().await;
-            tracing::info!(linger = ?options.linger, drain = ?options.drain, "stopping");
+            tracing::info!(linger = ?options.linger, drain = ?options.drain, "Shutting down");
             sleep(options.linger).await;
             tls_handle.graceful_shutdown(Some(options.drain));
             Ok(())
@@ -120,8 +121,11 @@ pub async fn start(
         let serving = async {
             serving_tls.await?;
             match tls_handle.connection_count() {
-                0 => tracing::info!("stopped; every request was answered"),
-                connections => tracing::warn!(connections, "stopped; cut these off"),
+                0 => tracing::info!("Stopped after every request was answered"),
+                connections => tracing::warn!(
+                    connections,
+                    "Stopped and closed connections whose requests took too long"
+                ),
             }
             health_handle.graceful_shutdown(Some(HEALTH_DRAIN));
             Ok(())
@@ -133,7 +137,7 @@ pub async fn start(
             never = certificate.watch(options.reload_every) => match never {},
         }
     });
-    tracing::info!(%tls_addr, %health_addr, "serving");
+    tracing::info!(%tls_addr, %health_addr, "Serving");
     Ok(Running {
         tls_addr,
         health_addr,
@@ -141,28 +145,28 @@ pub async fn start(
     })
 }
 
-/// Registers what a server with TLS tells, as [`start`] does.
+/// Registers the metrics of a server, as [`start`] does.
 pub fn register(metrics: &Metrics) {
-    drop((turned(metrics), tls::Told::register(metrics)));
+    drop((connection_metrics(metrics), TlsMetrics::register(metrics)));
 }
 
-fn turned(metrics: &Metrics) -> Turned {
-    let Turned { refused, displaced } = Turned::default();
-    Turned {
+fn connection_metrics(metrics: &Metrics) -> ConnectionMetrics {
+    let ConnectionMetrics { refused, displaced } = ConnectionMetrics::default();
+    ConnectionMetrics {
         refused: metrics.register(
             "connections_refused",
-            "Connections closed at once because all places were taken",
+            "Connections refused because the limit was reached and every open connection had a request under way",
             refused,
         ),
         displaced: metrics.register(
             "connections_displaced",
-            "Connections without a request under way closed to make room for another one",
+            "Connections without a request under way that were closed to make room for a new one",
             displaced,
         ),
     }
 }
 
-/// A server that [`start`] started. It goes on if this is dropped.
+/// A server that [`start`] has started. Dropping this does not stop it.
 #[derive(Debug)]
 pub struct Running {
     tls_addr: SocketAddr,
@@ -171,25 +175,25 @@ pub struct Running {
 }
 
 impl Running {
-    /// Where TLS is served.
+    /// The bound address of the TLS port.
     #[must_use]
     pub fn tls_addr(&self) -> SocketAddr {
         self.tls_addr
     }
 
-    /// Where health and metrics are served.
+    /// The bound address of the health port.
     #[must_use]
     pub fn health_addr(&self) -> SocketAddr {
         self.health_addr
     }
 
-    /// Waits until everything has stopped.
+    /// Waits until both ports have stopped.
     pub async fn stopped(self) -> Result<(), Error> {
         self.task.await.map_err(Error::Panicked)?
     }
 }
 
-/// A bound port. Clients can connect from here on; they are accepted once it is served.
+/// A bound port. Clients can connect already; they are accepted once it is served.
 struct Port {
     what: &'static str,
     addr: SocketAddr,
@@ -217,13 +221,13 @@ impl Port {
         })
     }
 
-    async fn serve<A>(self, guard: Guard<A>, app: Router) -> Result<(), Error>
+    async fn serve<A>(self, acceptor: LimitedAcceptor<A>, app: Router) -> Result<(), Error>
     where
         A: Accept<TcpStream, Router, Service = Router> + Clone + Send + Sync + 'static,
         A::Stream: AsyncRead + AsyncWrite + Unpin + Send,
         A::Future: Send + 'static,
     {
-        let served = self.server.acceptor(guard).serve(app.into_make_service());
+        let served = self.server.acceptor(acceptor).serve(app.into_make_service());
         served.await.map_err(|source| Error::Ended {
             what: self.what,
             source,
@@ -231,12 +235,12 @@ impl Port {
     }
 }
 
-/// A head is short: that of an API server has a path and a handful of fields.
-const HEAD: u16 = 16 * 1024;
+/// The largest head of a request, in bytes. That of an API server has a path and a few fields.
+const MAX_HEAD: u16 = 16 * 1024;
 
-/// Enough for webhooks, whose clients are a hop away; far less than hyper's defaults.
+/// Limits that are enough for webhooks, whose clients are one network hop away; far below hyper's defaults.
 ///
-/// What they bound without being told: CONTINUATION frames (5 for a head), answers to PING and
+/// hyper and h2 limit without an option: CONTINUATION frames (5 for a head), answers to PING and
 /// SETTINGS (one waits at a time, and nothing is read until it is written), empty and tiny DATA
 /// frames, the fields of a head in HTTP/1.1 (100), the table of HPACK (4 KiB).
 fn bound_protocols(server: &mut Server<SocketAddr>) {
@@ -245,23 +249,23 @@ fn bound_protocols(server: &mut Server<SocketAddr>) {
         .timer(TokioTimer::new())
         // hyper counts the time between two requests as well.
         .header_read_timeout(IDLE)
-        .max_buf_size(HEAD.into());
+        .max_buf_size(MAX_HEAD.into());
     http.http2()
         .timer(TokioTimer::new())
         .keep_alive_interval(Duration::from_secs(30))
         .keep_alive_timeout(Duration::from_secs(10))
         .max_concurrent_streams(100)
-        // A body is read on as fast as there is memory for it; what waits here is not counted there.
+        // Bytes that wait here are not counted in the memory for bodies.
         .initial_stream_window_size(WINDOW)
         .initial_connection_window_size(WINDOW)
-        .max_header_list_size(HEAD.into())
-        // Answers are short as well.
+        .max_header_list_size(MAX_HEAD.into())
+        // Responses are short as well.
         .max_send_buf_size(64 * 1024)
-        // Streams reset before they were looked at (CVE-2023-44487), and streams that broke the
-        // protocol: an API server gives up a request now and then.
+        // Streams that the client reset before they were handled (CVE-2023-44487), and streams that
+        // broke the protocol. Not 0: an API server cancels a request now and then.
         .max_pending_accept_reset_streams(20)
         .max_local_error_reset_streams(100);
 }
 
-/// The least window that HTTP/2 knows.
+/// The smallest initial window of HTTP/2.
 const WINDOW: u32 = u16::MAX as u32;

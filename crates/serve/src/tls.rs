@@ -1,5 +1,5 @@
-//! The serving certificate, and who signs those of clients: read, checked, and swapped when they
-//! change on disk.
+//! The serving certificate and the CA certificates of clients: read, checked, and reloaded when the files
+//! change.
 
 use std::{
     convert::Infallible,
@@ -33,27 +33,27 @@ use crate::metrics::Metrics;
 const CERTIFICATE: &str = "tls.crt";
 const KEY: &str = "tls.key";
 
-/// Why a pair of files cannot be served.
+/// Why the files cannot be served.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs, reason = "the messages say it")]
 pub enum Error {
     #[error("cannot read {}: mount the Secret of type kubernetes.io/tls there", path.display())]
     Read { path: PathBuf, source: io::Error },
-    #[error("cannot read {}: put the authorities of the clients there", path.display())]
-    ReadAuthorities { path: PathBuf, source: io::Error },
-    #[error("{} is not the PEM that it should be: issue the certificate again", path.display())]
+    #[error("cannot read {}: put the CA certificates of the clients there", path.display())]
+    ReadClientCa { path: PathBuf, source: io::Error },
+    #[error("{} is not valid PEM: issue the certificate again", path.display())]
     Pem { path: PathBuf, source: pem::Error },
-    #[error("{} holds no certificate: put the chain there, the server's own first", path.display())]
+    #[error("{} contains no certificate: put the chain there, the server's own certificate first", path.display())]
     Empty { path: PathBuf },
-    #[error("the first certificate in {} is not X.509: issue it again", path.display())]
+    #[error("the first certificate in {} is not a valid X.509 certificate: issue it again", path.display())]
     Leaf { path: PathBuf, source: der::Error },
-    #[error("{CERTIFICATE} and {KEY} in {} are no pair: write both from one issue", dir.display())]
+    #[error("{CERTIFICATE} and {KEY} in {} do not belong together: write both from the same issue", dir.display())]
     Pair { dir: PathBuf, source: rustls::Error },
-    #[error("{} holds no certificate: put the authorities of the clients there", path.display())]
-    NoAuthority { path: PathBuf },
-    #[error("a certificate in {} can't be an authority: put the authorities of the clients there", path.display())]
-    Authority { path: PathBuf, source: rustls::Error },
-    #[error("the authorities in {} can't tell who a client is: put others there", path.display())]
+    #[error("{} contains no certificate: put the CA certificates of the clients there", path.display())]
+    EmptyClientCa { path: PathBuf },
+    #[error("a certificate in {} is not a CA certificate: put the CA certificates of the clients there", path.display())]
+    ClientCa { path: PathBuf, source: rustls::Error },
+    #[error("the CA certificates in {} cannot verify clients: put the CA certificates of the clients there", path.display())]
     Verifier {
         path: PathBuf,
         source: VerifierBuilderError,
@@ -62,37 +62,37 @@ pub enum Error {
     Expired { path: PathBuf, not_after: Time },
 }
 
-/// The certificate that is served, and where it comes from.
+/// The certificate that is served, and the files that it comes from.
 ///
-/// The files are read again by their path. Watching them instead would miss what kubelet does:
-/// it never writes to a mounted Secret's files but swaps the directory behind them, `..data`
+/// The files are read again by their path, since watching them would miss kubelet's updates: it never
+/// writes to the files of a mounted Secret, but replaces the directory behind them, `..data`
 /// (kubernetes/kubernetes#111947).
 #[derive(Debug)]
 pub struct Tls {
     sources: Sources,
     served: Files,
     config: RustlsConfig,
-    told: Told,
+    metrics: TlsMetrics,
 }
 
-/// What is told of the certificate.
+/// The metrics about the certificate.
 #[derive(Debug)]
-pub(crate) struct Told {
+pub(crate) struct TlsMetrics {
     not_after: Gauge,
     loaded: Counter,
     refused: Counter,
 }
 
-impl Told {
+impl TlsMetrics {
     pub(crate) fn register(metrics: &Metrics) -> Self {
         let not_after = metrics.register(
             "certificate_not_after_seconds",
-            "When the serving certificate expires, in Unix seconds",
+            "Expiry of the serving certificate, in Unix seconds",
             Gauge::default(),
         );
         let reloads = metrics.register(
             "certificate_reloads",
-            "Changed certificates, or authorities of clients, found on disk; refused ones count each time they are read",
+            "Changed certificates or client CA certificates found on disk; refused ones count each time they are read",
             Family::<Reload, Counter>::default(),
         );
         let reloads = |outcome| reloads.get_or_create_owned(&Reload { outcome });
@@ -105,9 +105,9 @@ impl Told {
 }
 
 impl Tls {
-    /// Reads `tls.crt` and `tls.key` in `dir`, and the authorities of clients if they need a
-    /// certificate. An expired pair is better than none: clients refuse it with a clear error, and
-    /// the renewed one is picked up without a restart.
+    /// Reads `tls.crt` and `tls.key` in `dir`, and the CA certificates of clients if `client_ca` names
+    /// them: then clients need a certificate. An expired certificate is served too: clients refuse it
+    /// with a clear error, and the renewed one is loaded without a restart.
     pub fn load(dir: &Path, client_ca: Option<&Path>, metrics: &Metrics) -> Result<Self, Error> {
         let sources = Sources {
             dir: dir.to_owned(),
@@ -116,36 +116,41 @@ impl Tls {
         let served = Files::read(&sources)?;
         let checked = served.check(&sources)?;
         if let Err(error) = checked.still_valid(dir) {
-            tracing::warn!(error = &error as &dyn StdError, "serving it nonetheless");
+            tracing::warn!(
+                error = &error as &dyn StdError,
+                "Serving an expired certificate until it is renewed"
+            );
         }
 
-        let told = Told::register(metrics);
-        told.not_after.set(checked.not_after_seconds());
+        let metrics = TlsMetrics::register(metrics);
+        metrics.not_after.set(checked.not_after_seconds());
         Ok(Self {
             sources,
             served,
             config: RustlsConfig::from_config(checked.config),
-            told,
+            metrics,
         })
     }
 
-    /// What new connections are served with; it follows the files while [`watch`](Self::watch)
-    /// runs.
+    /// The configuration of new connections. It follows the files while [`watch`](Self::watch) runs.
     #[must_use]
     pub fn config(&self) -> RustlsConfig {
         self.config.clone()
     }
 
-    /// Reads the files again at every tick, and serves them if they changed for the better.
+    /// Reads the files again after each interval, and serves them if they changed and are valid.
     pub async fn watch(mut self, every: Duration) -> Infallible {
         let mut ticks = tokio::time::interval(every.max(Duration::from_millis(1)));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
             if let Err(error) = self.reload() {
-                self.told.refused.inc();
+                self.metrics.refused.inc();
                 let error = &error as &dyn StdError;
-                tracing::warn!(error, "keeping the previous certificates");
+                tracing::warn!(
+                    error,
+                    "Keeping the previous certificates because the files on disk cannot be served"
+                );
             }
         }
     }
@@ -158,23 +163,23 @@ impl Tls {
         let checked = files.check(&self.sources)?;
         checked.still_valid(&self.sources.dir)?;
 
-        tracing::info!(not_after = %checked.not_after, "serving with new certificates");
+        tracing::info!(not_after = %checked.not_after, "Serving new certificates");
         self.served = files;
-        self.told.not_after.set(checked.not_after_seconds());
-        self.told.loaded.inc();
+        self.metrics.not_after.set(checked.not_after_seconds());
+        self.metrics.loaded.inc();
         self.config.reload_from_config(checked.config);
         Ok(())
     }
 }
 
-/// Where the files are.
+/// The paths of the files.
 #[derive(Debug)]
 struct Sources {
     dir: PathBuf,
     client_ca: Option<PathBuf>,
 }
 
-/// The bytes of all files.
+/// The contents of the files.
 #[derive(PartialEq)]
 struct Files {
     certificate: Vec<u8>,
@@ -183,20 +188,20 @@ struct Files {
 }
 
 impl fmt::Debug for Files {
-    /// Nobody needs to see the key.
+    /// Hides the key.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Files").finish_non_exhaustive()
     }
 }
 
 impl Files {
-    /// The pair as it was at one moment: if the directory was swapped between the two reads, it is
-    /// read again.
+    /// Reads certificate and key of one moment: if the directory was replaced in between, it reads both
+    /// again.
     fn read(sources: &Sources) -> Result<Self, Error> {
         let pair = |path: PathBuf| read(&path).map_err(|source| Error::Read { path, source });
         let client_ca = match &sources.client_ca {
             None => None,
-            Some(path) => Some(read(path).map_err(|source| Error::ReadAuthorities {
+            Some(path) => Some(read(path).map_err(|source| Error::ReadClientCa {
                 path: path.clone(),
                 source,
             })?),
@@ -216,7 +221,7 @@ impl Files {
         }
     }
 
-    /// Whether rustls can serve with them. It compares the key with the first certificate's.
+    /// Builds the configuration of rustls, which fails if the key does not belong to the first certificate.
     fn check(&self, sources: &Sources) -> Result<Checked, Error> {
         let dir = &sources.dir;
         let path = dir.join(CERTIFICATE);
@@ -251,17 +256,17 @@ impl Files {
     }
 }
 
-/// They are small, and a mounted Secret is in memory: threads that wait for them would cost more.
+/// Blocks: the files are small, and a mounted Secret is in memory. A blocking thread would cost more.
 fn read(path: &Path) -> io::Result<Vec<u8>> {
     let read = fs::read(path);
     if matches!(&read, Err(error) if error.kind() == io::ErrorKind::NotFound) {
-        // Perhaps the directory was swapped, and the old one removed, on the way through it.
+        // kubelet may have replaced the directory and removed the old one during the read.
         return fs::read(path);
     }
     read
 }
 
-/// Takes clients whose certificate one of these authorities has signed.
+/// Accepts clients whose certificate is signed by one of these CA certificates.
 fn clients_of(pem: &[u8], path: &Path) -> Result<Arc<dyn ClientCertVerifier>, Error> {
     let mut authorities = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(pem) {
@@ -269,14 +274,14 @@ fn clients_of(pem: &[u8], path: &Path) -> Result<Arc<dyn ClientCertVerifier>, Er
             path: path.to_owned(),
             source,
         })?;
-        authorities.add(certificate).map_err(|source| Error::Authority {
+        authorities.add(certificate).map_err(|source| Error::ClientCa {
             path: path.to_owned(),
             source,
         })?;
     }
     if authorities.is_empty() {
         let path = path.to_owned();
-        return Err(Error::NoAuthority { path });
+        return Err(Error::EmptyClientCa { path });
     }
     let provider = Arc::new(ring::default_provider());
     let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(authorities), provider).build();
@@ -292,7 +297,7 @@ fn server_config(
     key: PrivateKeyDer<'static>,
     clients: Arc<dyn ClientCertVerifier>,
 ) -> Result<ServerConfig, rustls::Error> {
-    // Suites with forward secrecy and authenticated encryption are all that it has.
+    // ring's provider has only cipher suites with forward secrecy and authenticated encryption.
     let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_protocol_versions(&[&TLS13, &TLS12])?
         .with_client_cert_verifier(clients)
@@ -301,7 +306,7 @@ fn server_config(
     Ok(config)
 }
 
-/// A pair that works.
+/// Files that can be served.
 struct Checked {
     config: Arc<ServerConfig>,
     not_after: Time,

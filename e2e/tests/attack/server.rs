@@ -72,7 +72,7 @@ impl Server {
             let serving = text
                 .lines()
                 .filter_map(|line| serde_json::from_str::<Value>(line).ok())
-                .find(|line| line["message"] == "serving");
+                .find(|line| line["message"] == "Serving");
             let serving = serving.context("it doesn't say that it serves")?;
             let address = |name: &str| serving[name].as_str().unwrap_or_default().parse::<SocketAddr>();
             Ok((address("tls_addr")?, address("health_addr")?))

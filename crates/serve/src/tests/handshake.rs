@@ -1,4 +1,4 @@
-//! Who may connect, and how.
+//! Which clients may connect, and how.
 
 use std::{fs, net::SocketAddr};
 
@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 const REFUSED: &str = r#"instar_certificate_reloads_total{outcome="refused"}"#;
 const LOADED: &str = r#"instar_certificate_reloads_total{outcome="loaded"}"#;
 
-/// A fixture whose clients need a certificate of one of these authorities.
+/// A server whose clients need a certificate that one of these CAs has signed.
 async fn fixture(authorities: &str) -> (Fixture, tempfile::TempDir) {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("ca.crt");
@@ -27,7 +27,7 @@ async fn fixture(authorities: &str) -> (Fixture, tempfile::TempDir) {
     (Fixture::start(|options| options.client_ca = Some(file)).await, dir)
 }
 
-/// Whether a client with that certificate is answered.
+/// Whether a client with this certificate gets a response.
 async fn answered(fixture: &Fixture, certificate: Option<&Issued>) -> bool {
     let hello = Hello {
         certificate,
@@ -37,10 +37,10 @@ async fn answered(fixture: &Fixture, certificate: Option<&Issued>) -> bool {
         return false;
     };
     // In TLS 1.3 a client learns only now that it was refused.
-    let asked = client
+    let sent = client
         .write(b"POST /echo HTTP/1.1\r\nHost: test\r\nContent-Length: 2\r\n\r\nhi")
         .await;
-    asked.is_ok() && client.read(12).await.is_ok_and(|head| head == b"HTTP/1.1 200")
+    sent.is_ok() && client.read(12).await.is_ok_and(|head| head == b"HTTP/1.1 200")
 }
 
 #[tokio::test]
@@ -66,7 +66,7 @@ async fn only_clients_with_a_certificate_are_answered() {
 }
 
 #[tokio::test]
-async fn the_authorities_follow_their_file_and_bad_ones_are_refused() {
+async fn client_ca_certificates_follow_their_file_and_bad_ones_are_refused() {
     let (old, new) = (Authority::new(), Authority::new());
     let (fixture, dir) = fixture(&old.pem()).await;
     let (old_client, new_client) = (old.issue_client(2100), new.issue_client(2100));
@@ -100,7 +100,7 @@ async fn the_authorities_follow_their_file_and_bad_ones_are_refused() {
 }
 
 #[tokio::test]
-async fn without_authorities_it_does_not_start() {
+async fn without_client_ca_certificates_it_does_not_start() {
     let fixture = Fixture::start(|_| {}).await;
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("ca.crt");
@@ -129,17 +129,17 @@ async fn without_authorities_it_does_not_start() {
     let path = file.display();
     assert_eq!(
         start().await,
-        format!("cannot read {path}: put the authorities of the clients there")
+        format!("cannot read {path}: put the CA certificates of the clients there")
     );
     fs::write(&file, "nothing").unwrap();
     assert_eq!(
         start().await,
-        format!("{path} holds no certificate: put the authorities of the clients there")
+        format!("{path} contains no certificate: put the CA certificates of the clients there")
     );
     fs::write(&file, "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n").unwrap();
     assert_eq!(
         start().await,
-        format!("a certificate in {path} can't be an authority: put the authorities of the clients there")
+        format!("a certificate in {path} is not a CA certificate: put the CA certificates of the clients there")
     );
 }
 
@@ -155,28 +155,31 @@ async fn old_versions_and_weak_suites_are_refused() {
     let fixture = Fixture::start(|_| {}).await;
     let addr = fixture.running.tls_addr();
     let (tls10, tls11, tls12) = (0x0301, 0x0302, 0x0303);
-    assert_eq!(said(addr, tls12, ECDHE_ECDSA_AES128_GCM).await, Said::Hello);
+    assert_eq!(
+        server_reply(addr, tls12, ECDHE_ECDSA_AES128_GCM).await,
+        ServerReply::Hello
+    );
     for version in [tls10, tls11] {
-        let said = said(addr, version, ECDHE_ECDSA_AES128_GCM).await;
-        assert_eq!(said, Said::Alert(PROTOCOL_VERSION));
+        let reply = server_reply(addr, version, ECDHE_ECDSA_AES128_GCM).await;
+        assert_eq!(reply, ServerReply::Alert(PROTOCOL_VERSION));
     }
     for suite in [ECDHE_ECDSA_AES128_CBC, RSA_AES128_GCM, RSA_3DES] {
         assert_eq!(
-            said(addr, tls12, suite).await,
-            Said::Alert(HANDSHAKE_FAILURE),
+            server_reply(addr, tls12, suite).await,
+            ServerReply::Alert(HANDSHAKE_FAILURE),
             "{suite:#06x}"
         );
     }
 }
 
 #[derive(Debug, PartialEq)]
-enum Said {
+enum ServerReply {
     Hello,
     Alert(u8),
 }
 
-/// What the server says to a client that knows one version and one suite.
-async fn said(addr: SocketAddr, version: u16, suite: u16) -> Said {
+/// The server's reply to a client that offers one version and one cipher suite.
+async fn server_reply(addr: SocketAddr, version: u16, suite: u16) -> ServerReply {
     let sized = |bytes: &[u8]| [&u16::try_from(bytes.len()).unwrap().to_be_bytes(), bytes].concat();
     let extension = |kind: u16, data: &[u8]| [&kind.to_be_bytes()[..], &sized(data)].concat();
     let (p256, uncompressed, ecdsa_sha256) = (0x0017_u16, 0_u8, 0x0403_u16);
@@ -204,8 +207,8 @@ async fn said(addr: SocketAddr, version: u16, suite: u16) -> Said {
     let mut answer = [0; 7];
     soon(stream.read_exact(&mut answer)).await.unwrap();
     match answer {
-        [22, ..] => Said::Hello,
-        [21, _, _, 0, 2, 2, alert] => Said::Alert(alert),
+        [22, ..] => ServerReply::Hello,
+        [21, _, _, 0, 2, 2, alert] => ServerReply::Alert(alert),
         other => panic!("{other:?}"),
     }
 }

@@ -90,11 +90,11 @@ impl Http2 {
 }
 
 #[tokio::test]
-async fn the_limits_are_told() {
+async fn the_limits_are_sent_in_settings() {
     let fixture = Fixture::start(|_| {}).await;
-    let told = Http2::connect(&fixture).await.read_until(SETTINGS).await.payload;
+    let settings = Http2::connect(&fixture).await.read_until(SETTINGS).await.payload;
     let setting = |wanted: u16| {
-        let mut settings = told.chunks(6);
+        let mut settings = settings.chunks(6);
         let found = settings.find(|setting| setting[..2] == wanted.to_be_bytes())?;
         Some(u32::from_be_bytes(found[2..].try_into().unwrap()))
     };
@@ -183,7 +183,7 @@ async fn a_head_that_is_too_long_is_answered_431() {
 }
 
 #[tokio::test]
-async fn pings_of_who_does_not_read_are_not_collected() {
+async fn ping_responses_that_are_not_read_are_not_collected() {
     let fixture = Fixture::start(|options| options.answer_deadline = std::time::Duration::from_millis(300)).await;
     let mut http2 = Http2::connect(&fixture).await;
     let pings = frame(PING, 0, 0, &[7; 8]).repeat(10_000);
@@ -194,5 +194,5 @@ async fn pings_of_who_does_not_read_are_not_collected() {
             break;
         }
     }
-    assert!(cut, "it goes on to take pings");
+    assert!(cut, "it still accepts pings");
 }

@@ -72,7 +72,7 @@ async fn a_slow_first_head_is_cut_off_but_an_idle_connection_is_not() {
 }
 
 #[tokio::test]
-async fn a_connection_takes_the_place_of_a_silent_one_but_of_no_other() {
+async fn a_connection_displaces_an_idle_one_but_no_other() {
     let fixture = Fixture::start(|options| options.max_connections = 1).await;
     let mut silent = fixture.connect().await;
     let mut busy = fixture.connect().await;
@@ -88,7 +88,7 @@ async fn a_connection_takes_the_place_of_a_silent_one_but_of_no_other() {
 
     fixture.release.add_permits(1);
     busy.expect(200, "released").await;
-    until("a place", async || connect().await.is_ok()).await;
+    until("a free slot", async || connect().await.is_ok()).await;
     assert_eq!(busy.closed().await, "");
 }
 
@@ -97,7 +97,7 @@ async fn displaced(fixture: &Fixture) -> i64 {
 }
 
 #[tokio::test]
-async fn who_does_not_read_its_answer_is_cut_off() {
+async fn a_client_that_does_not_read_its_response_is_cut_off() {
     let fixture = Fixture::start(|options| options.answer_deadline = SHORT).await;
     let mut deaf = fixture.connect().await;
     // Far more than the kernel keeps for both ends, in answers that are small enough.
@@ -110,7 +110,7 @@ async fn who_does_not_read_its_answer_is_cut_off() {
             break;
         }
     }
-    assert!(cut, "it goes on to take requests");
+    assert!(cut, "it still accepts requests");
 }
 
 #[tokio::test]
@@ -124,7 +124,7 @@ async fn a_body_that_is_encoded_is_answered_415() {
             ))
             .await;
         client
-            .expect(415, "bodies are not decoded: send it without a Content-Encoding\n")
+            .expect(415, "request body is encoded: send it without Content-Encoding\n")
             .await;
     }
     let mut client = fixture.connect().await;
@@ -173,5 +173,10 @@ async fn a_body_with_too_many_values_is_answered_413() {
     client.post(&fits).await;
     client.expect(200, &fits).await;
     client.post(&too_many).await;
-    client.expect(413, "a body may have 100 values\n").await;
+    client
+        .expect(
+            413,
+            "request body exceeds the limit of 100 JSON values: send a smaller one\n",
+        )
+        .await;
 }

@@ -1,4 +1,4 @@
-//! Starting and stopping, as probes and clients see it.
+//! Startup and shutdown, as probes and clients see them.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::{Error, Metrics, Options, Readiness, serve};
 const HOLD: &str = "GET /hold HTTP/1.1\r\nHost: test\r\n\r\n";
 
 #[tokio::test]
-async fn ready_says_what_is_awaited() {
+async fn readyz_names_the_parts_that_are_not_ready() {
     let fixture = Fixture::start(|_| {}).await;
     let clusters = fixture.readiness.part("clusters");
     let catalog = fixture.readiness.part("catalog");
@@ -57,7 +57,7 @@ async fn a_part_becomes_not_ready_again_and_says_why() {
 }
 
 #[tokio::test]
-async fn a_stop_answers_everything_that_was_asked() {
+async fn a_shutdown_answers_all_requests_in_flight() {
     let fixture = Fixture::start(|options| options.linger = Duration::from_secs(1)).await;
     let mut in_flight = fixture.connect().await;
     in_flight.send(HOLD).await;
@@ -72,7 +72,7 @@ async fn a_stop_answers_everything_that_was_asked() {
     let stopping = (503, "shutting down\n".to_owned());
     assert_eq!(fixture.health("/readyz").await, stopping);
 
-    // Endpoints may still send traffic here: it is answered, and sent elsewhere.
+    // Endpoints may still send traffic here. It is answered, with the request to reconnect.
     for mut client in [idle, fixture.connect().await] {
         client.post("two").await;
         let head = client.expect(200, "two").await;
@@ -97,7 +97,7 @@ async fn a_stop_answers_everything_that_was_asked() {
 }
 
 #[tokio::test]
-async fn a_drain_ends_also_if_a_request_does_not() {
+async fn a_drain_ends_even_if_a_request_does_not() {
     let fixture = Fixture::start(|options| options.drain = Duration::from_millis(100)).await;
     let mut in_flight = fixture.connect().await;
     in_flight.send(HOLD).await;
@@ -109,7 +109,7 @@ async fn a_drain_ends_also_if_a_request_does_not() {
 }
 
 #[tokio::test]
-async fn a_start_that_cannot_be_says_why() {
+async fn a_failed_start_says_why() {
     let fixture = Fixture::start(|_| {}).await;
     let start = async |port, cert_dir: &str| {
         let options = Options {

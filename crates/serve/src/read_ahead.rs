@@ -1,8 +1,8 @@
-//! Sockets that are read as far as there is something.
+//! Reads from a socket ahead of what rustls asks for.
 //!
-//! rustls asks for 4 KiB at a time, and each time would be a system call: six for a review of 21 KB. Here
-//! it is one, into a buffer that a connection has only while there is something in it: most connections
-//! are silent most of the time.
+//! rustls asks for 4 KiB at a time, and each time would be a system call: six for a review of 21 KB. Here it
+//! is one. A connection has a buffer only while there is something in it: most connections are idle most
+//! of the time.
 
 use std::{
     cell::Cell,
@@ -18,75 +18,75 @@ use tokio::{
     net::TcpStream,
 };
 
-/// What is read at once, in bytes: most reviews, and two of TLS's records.
-const MOST: usize = 32 * 1024;
+/// How many bytes are read at once: enough for most reviews, and two TLS records.
+const READ_SIZE: usize = 32 * 1024;
 
 thread_local! {
-    /// The buffer that was given back last: mostly one is enough for all connections of a thread.
+    /// The buffer that was released last: mostly one is enough for all connections of a thread.
     static SPARE: Cell<Option<Box<[u8]>>> = const { Cell::new(None) };
 }
 
-/// Accepts connections that are read like this.
+/// Accepts connections as [`ReadAhead`].
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct ReadAhead;
+pub(crate) struct ReadAheadAcceptor;
 
-impl<S: Send + 'static> Accept<TcpStream, S> for ReadAhead {
-    type Stream = Ahead;
+impl<S: Send + 'static> Accept<TcpStream, S> for ReadAheadAcceptor {
+    type Stream = ReadAhead;
     type Service = S;
-    type Future = BoxFuture<'static, io::Result<(Ahead, S)>>;
+    type Future = BoxFuture<'static, io::Result<(ReadAhead, S)>>;
 
     fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
         let accepted = NoDelayAcceptor.accept(stream, service);
         async {
             let (stream, service) = accepted.await?;
-            Ok((Ahead { stream, read: None }, service))
+            Ok((ReadAhead { stream, unread: None }, service))
         }
         .boxed()
     }
 }
 
-/// A socket, and what was read of it before somebody asked.
-pub(crate) struct Ahead {
+/// A socket, and the bytes that were read but not asked for yet.
+pub(crate) struct ReadAhead {
     stream: TcpStream,
-    read: Option<Read>,
+    unread: Option<Unread>,
 }
 
-/// A part of a buffer.
-struct Read {
+/// The part of a buffer that nobody has asked for yet.
+struct Unread {
     buffer: Box<[u8]>,
     from: usize,
     to: usize,
 }
 
-impl Read {
-    /// Hands over as much as there is room for. Whether that was all.
-    fn hand_over(&mut self, to: &mut ReadBuf<'_>) -> bool {
+impl Unread {
+    /// Copies as much as there is room for, and returns whether that was all.
+    fn copy_to(&mut self, to: &mut ReadBuf<'_>) -> bool {
         let rest = self.buffer.get(self.from..self.to).unwrap_or_default();
-        let handed = rest.get(..to.remaining()).unwrap_or(rest);
-        to.put_slice(handed);
-        self.from += handed.len();
+        let copied = rest.get(..to.remaining()).unwrap_or(rest);
+        to.put_slice(copied);
+        self.from += copied.len();
         self.from >= self.to
     }
 }
 
-impl AsyncRead for Ahead {
+impl AsyncRead for ReadAhead {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         loop {
-            if let Some(mut read) = self.read.take() {
-                if read.hand_over(buf) {
-                    SPARE.set(Some(read.buffer));
+            if let Some(mut unread) = self.unread.take() {
+                if unread.copy_to(buf) {
+                    SPARE.set(Some(unread.buffer));
                 } else {
-                    self.read = Some(read);
+                    self.unread = Some(unread);
                 }
                 return Poll::Ready(Ok(()));
             }
-            let mut buffer = SPARE.take().unwrap_or_else(|| vec![0; MOST].into_boxed_slice());
-            let mut unread = ReadBuf::new(&mut buffer);
-            let polled = Pin::new(&mut self.stream).poll_read(cx, &mut unread);
-            let to = unread.filled().len();
+            let mut buffer = SPARE.take().unwrap_or_else(|| vec![0; READ_SIZE].into_boxed_slice());
+            let mut read = ReadBuf::new(&mut buffer);
+            let polled = Pin::new(&mut self.stream).poll_read(cx, &mut read);
+            let to = read.filled().len();
             if let Poll::Ready(Ok(())) = polled {
-                // At the stream's end nothing is handed over, which says so.
-                self.read = Some(Read { buffer, from: 0, to });
+                // At the end of the stream nothing is copied, which tells the caller.
+                self.unread = Some(Unread { buffer, from: 0, to });
             } else {
                 SPARE.set(Some(buffer));
                 return polled;
@@ -95,7 +95,7 @@ impl AsyncRead for Ahead {
     }
 }
 
-impl AsyncWrite for Ahead {
+impl AsyncWrite for ReadAhead {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(cx, buf)
     }
@@ -133,22 +133,22 @@ mod tests {
     use super::*;
 
     /// A connection, and its peer.
-    async fn connection() -> (Ahead, TcpStream) {
+    async fn connection() -> (ReadAhead, TcpStream) {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let peer = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (stream, _) = listener.accept().await.unwrap();
-        let (ahead, ()) = ReadAhead.accept(stream, ()).await.unwrap();
+        let (ahead, ()) = ReadAheadAcceptor.accept(stream, ()).await.unwrap();
         (ahead, peer)
     }
 
     #[tokio::test]
-    async fn all_comes_in_its_order_whatever_is_asked_for_at_once() {
+    async fn all_bytes_arrive_in_order_however_many_are_asked_for_at_once() {
         let (mut ahead, mut peer) = connection().await;
-        let sent: Vec<u8> = (0..=250).cycle().take(3 * MOST + 7).collect();
+        let sent: Vec<u8> = (0..=250).cycle().take(3 * READ_SIZE + 7).collect();
         let text = sent.clone();
         let sends = tokio::spawn(async move { peer.write_all(&text).await });
         let mut got = Vec::new();
-        for size in [1, 4096, MOST, 3].into_iter().cycle() {
+        for size in [1, 4096, READ_SIZE, 3].into_iter().cycle() {
             let mut buffer = vec![0; size];
             match ahead.read(&mut buffer).await.unwrap() {
                 0 => break,
@@ -160,16 +160,16 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_connection_that_says_nothing_has_no_buffer() {
+    async fn a_silent_connection_has_no_buffer() {
         let (mut ahead, mut peer) = connection().await;
         peer.write_all(b"four").await.unwrap();
         let mut half = [0; 2];
         ahead.read_exact(&mut half).await.unwrap();
-        assert!(ahead.read.is_some());
+        assert!(ahead.unread.is_some());
         ahead.read_exact(&mut half).await.unwrap();
-        assert!(ahead.read.is_none());
+        assert!(ahead.unread.is_none());
         assert!(futures::poll!(std::pin::pin!(ahead.read_u8())).is_pending());
-        assert!(ahead.read.is_none());
+        assert!(ahead.unread.is_none());
         drop(peer);
         assert_eq!(ahead.read(&mut half).await.unwrap(), 0);
     }

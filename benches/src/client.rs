@@ -76,7 +76,6 @@ impl Client {
         Ok(TlsConnector::from(Arc::clone(&self.tls)).connect(name, stream).await?)
     }
 
-    /// One request, for its answer.
     pub(crate) async fn ask(&self) -> Result<Vec<u8>> {
         let mut connection = Http1::new(self.connect().await?, self.path, &self.text);
         connection.ask().await?;

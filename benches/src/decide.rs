@@ -32,7 +32,6 @@ pub(crate) fn app(metrics: &Metrics) -> Result<Router> {
     Ok(router(&world, &Arc::new(Silent), &AdmissionMetrics::register(metrics)))
 }
 
-/// What is read of an answer.
 #[derive(Deserialize)]
 struct Answer {
     response: Response,
@@ -54,7 +53,6 @@ struct Status {
     message: String,
 }
 
-/// Sees that an answer is what is expected.
 pub(crate) fn check(body: &Body, answer: &[u8]) -> Result<()> {
     let Answer { response } = serde_json::from_slice(answer)
         .with_context(|| format!("no AdmissionReview: {}", String::from_utf8_lossy(answer)))?;

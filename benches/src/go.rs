@@ -44,7 +44,6 @@ fn build(source: &Path, program: PathBuf) -> Result<PathBuf, String> {
     }
 }
 
-/// Go's version.
 pub(crate) fn version() -> Option<String> {
     let output = Command::new("go").arg("version").output().ok()?;
     Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())

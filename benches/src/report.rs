@@ -149,7 +149,6 @@ fn decisions(run: &Run, bodies: &[Body], table: usize) -> Result<Vec<Held>> {
     Ok(held)
 }
 
-/// The servers that take part.
 struct Contenders {
     ours: Server,
     again: Server,

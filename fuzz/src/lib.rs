@@ -25,23 +25,19 @@ pub use pointers::pointers;
 pub use reviews::changed_review;
 pub use versions::versions;
 
-/// What is fuzzed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Target {
     /// Versions, minors, how they compare, and the skew between them.
     Versions,
-    /// JSON Pointers of a release's values.
     Pointers,
     /// The annotation that carries a Cluster's pins.
     Pins,
     /// Whether two JSON texts are one value.
     Json,
-    /// The admission server's routes.
     AdmissionReview,
 }
 
 impl Target {
-    /// All of them.
     pub const ALL: [Self; 5] = [
         Self::Versions,
         Self::Pointers,

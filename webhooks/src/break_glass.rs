@@ -7,15 +7,12 @@ use instar_admission::Finding;
 pub struct Broken {
     /// The object's API group and version, as it was sent.
     pub api_version: String,
-    /// Its kind.
     pub kind: String,
     /// Its namespace; empty where it has none.
     pub namespace: String,
-    /// Its name.
     pub name: String,
     /// Its UID, by which `kubectl describe` looks for its Events.
     pub uid: String,
-    /// Who did it.
     pub user: String,
     /// The rule, and what it would have said.
     pub finding: Finding,
@@ -23,6 +20,5 @@ pub struct Broken {
 
 /// Takes note of broken rules. It must not wait for anything: the answer is on its way.
 pub trait Bell: Send + Sync + 'static {
-    /// Takes note.
     fn ring(&self, broken: Broken);
 }

@@ -26,7 +26,6 @@ pub use policies::policies;
 /// Cluster API's own defaulting comes first.
 pub const MUTATING: &str = "instar-mutating-webhook-configuration";
 
-/// The name of the validating configuration.
 pub const VALIDATING: &str = "instar-validating-webhook-configuration";
 
 /// The label by which a namespace keeps out of admission, with the value `disabled`.
@@ -38,13 +37,10 @@ const TIMEOUT: i32 = 5;
 /// Where the server is reached.
 #[derive(Debug, Clone, Copy)]
 pub struct Service<'a> {
-    /// Its namespace.
     pub namespace: &'a str,
-    /// Its name.
     pub name: &'a str,
 }
 
-/// The configuration of the mutating half.
 #[must_use]
 pub fn mutating(service: Service<'_>) -> MutatingWebhookConfiguration {
     let webhook = |entry: Entry| MutatingWebhook {
@@ -73,7 +69,6 @@ pub fn mutating(service: Service<'_>) -> MutatingWebhookConfiguration {
     }
 }
 
-/// The configuration of the validating half.
 #[must_use]
 pub fn validating(service: Service<'_>) -> ValidatingWebhookConfiguration {
     let webhook = |entry: Entry| ValidatingWebhook {

@@ -251,7 +251,6 @@ pub(crate) fn worker(request: &mut Request<'_, AnyWorker>, known: &dyn Observed)
     edited.answer(worker::judge(kind, edit, known), known)
 }
 
-/// Judges a ClusterClass.
 pub(crate) fn cluster_class(request: &Request<'_, Read<ClusterClass>>, known: &dyn Observed) -> Answer {
     let Some(new) = request.object.as_deref() else {
         return allowed();
@@ -318,7 +317,6 @@ pub(crate) fn template(sort: Sort, request: &Request<'_, Template<'_>>, known: &
     Ok(Answer::Judged { verdict, patch: None })
 }
 
-/// Judges a row of the catalog.
 pub(crate) fn kubernetes_release(request: &Request<'_, KubernetesRelease>, known: &dyn Observed) -> Answer {
     let name = request.name.as_str();
     let finding = match request.operation {
@@ -341,7 +339,6 @@ pub(crate) fn kubernetes_release(request: &Request<'_, KubernetesRelease>, known
     Answer::Judged { verdict, patch: None }
 }
 
-/// Judges an upgrade.
 pub(crate) fn cluster_upgrade(request: &Request<'_, instar_api::ClusterUpgrade>, known: &dyn Observed) -> Answer {
     let Some(new) = &request.object else { return allowed() };
     let old = request.old_object.as_ref();
@@ -359,7 +356,6 @@ pub(crate) fn cluster_upgrade(request: &Request<'_, instar_api::ClusterUpgrade>,
     edited.answer(upgrade::judge(edit, known), known)
 }
 
-/// Judges a policy.
 pub(crate) fn upgrade_policy(request: &Request<'_, instar_api::UpgradePolicy>, known: &dyn Observed) -> Answer {
     let Some(new) = &request.object else { return allowed() };
     let old = request.old_object.as_ref();

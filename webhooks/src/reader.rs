@@ -18,7 +18,6 @@ use serde::{
 };
 use serde_json::Error;
 
-/// Reads a body.
 pub(crate) fn read<'de, T: Deserialize<'de>>(body: &'de [u8]) -> Result<T, Error> {
     let text = std::str::from_utf8(body).map_err(Error::custom)?;
     let mut reader = Reader::new(text);
@@ -56,7 +55,6 @@ type Head = [u8; 8];
 impl<'de> Passed<'de> {
     /// The shortest text that is kept, in bytes: below it, passing costs less.
     const SHORTEST: usize = 32;
-    /// How many are kept.
     const MOST: usize = 1024;
     /// How many are compared: the others may have gone, or have been changed.
     const COMPARED: usize = 8;
@@ -89,7 +87,6 @@ impl<'de> Passed<'de> {
     }
 }
 
-/// A string.
 enum Quoted<'de> {
     /// It says what stands between its quotes.
     Plain(&'de str),

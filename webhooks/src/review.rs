@@ -16,7 +16,6 @@ pub(crate) struct Asked<'a, T> {
     pub(crate) request: Object<Request<'a, T>>,
 }
 
-/// What is asked.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", bound(deserialize = "T: Deserialize<'de>"))]
 pub(crate) struct Request<'a, T> {
@@ -44,7 +43,6 @@ const fn nothing<T>() -> Option<T> {
     None
 }
 
-/// What the object is.
 #[derive(Deserialize, Default)]
 #[allow(clippy::struct_field_names, reason = "they are Kubernetes' own")]
 pub(crate) struct Kind<'a> {
@@ -56,14 +54,12 @@ pub(crate) struct Kind<'a> {
     pub(crate) kind: Cow<'a, str>,
 }
 
-/// Who asks.
 #[derive(Deserialize, Default)]
 pub(crate) struct User<'a> {
     #[serde(default, borrow)]
     pub(crate) username: Cow<'a, str>,
 }
 
-/// What is to be done to the object.
 #[derive(Deserialize, Clone, Copy, PartialEq, Eq)]
 #[serde(rename_all = "UPPERCASE")]
 pub(crate) enum Operation {
@@ -117,7 +113,6 @@ impl About {
     }
 }
 
-/// A review that answers.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Answered {
@@ -150,7 +145,6 @@ struct Status {
     message: String,
 }
 
-/// What a route answers.
 pub(crate) enum Answer {
     Judged {
         verdict: Verdict,

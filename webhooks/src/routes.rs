@@ -29,12 +29,10 @@ pub enum Route {
 }
 
 impl Route {
-    /// All routes.
     pub fn all() -> impl Iterator<Item = Self> {
         std::iter::once(Self::MutateCluster).chain(Guard::ALL.into_iter().map(Self::Validate))
     }
 
-    /// Its path.
     #[must_use]
     pub const fn path(self) -> &'static str {
         match self {

@@ -156,7 +156,6 @@ struct AnyWorkerSpec {
 }
 
 impl AnyWorker {
-    /// The worker, as one of this kind.
     pub(crate) fn of(self, kind: WorkerKind) -> Worker {
         let Self { metadata, spec } = self;
         match kind {

@@ -4,6 +4,7 @@
 //! Invariants: no client, no IO. Every string and list of a kind is bounded, every field has a
 //! description. The pins' format is an interface to objects that live for years: golden tests hold
 //! it.
+#![deny(missing_docs)]
 
 mod pins;
 mod policy;

@@ -6,6 +6,7 @@
 //! at the version that [`served`] finds.
 //!
 //! Invariants: no client, no IO. A field that is absent is a default, never an error.
+#![deny(missing_docs)]
 
 mod class;
 mod cluster;

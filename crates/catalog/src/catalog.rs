@@ -15,7 +15,6 @@ pub struct Catalog {
     unreadable: Vec<UnreadableRelease>,
 }
 
-/// What a target means.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Resolved<'a> {
     /// The present version is what was asked for; nothing moves.
@@ -77,7 +76,6 @@ impl Catalog {
         self.rows.values().flatten()
     }
 
-    /// The row of that name.
     #[must_use]
     pub fn named(&self, name: &str) -> Option<&Release> {
         self.releases().find(|row| row.name() == name)

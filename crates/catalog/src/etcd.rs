@@ -18,18 +18,15 @@ const KUBEADM_BRINGS_3_6: Minor = Minor { major: 1, minor: 34 };
 /// Which etcd a control plane runs, or will run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Etcd {
-    /// The one with this tag.
     Tag(String),
     /// The one that kubeadm of this version brings.
     Kubeadm(KubeVersion),
     /// Nothing that a Kubernetes version moves: an external one, or no kubeadm control plane.
     Elsewhere,
-    /// It can't be said.
     Unknown,
 }
 
 impl Etcd {
-    /// Whether going from this one to the next is safe.
     #[must_use]
     pub fn may_be_followed_by(&self, next: &Self) -> bool {
         let Some(next) = next.line() else {

@@ -31,60 +31,32 @@ pub struct Path {
     pub workers: Vec<KubeVersion>,
 }
 
-/// Why there is no path.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NoPath {
-    /// The wanted version is older.
     #[error("{wanted} is older than {present}, which runs")]
-    Downgrade {
-        /// What runs.
-        present: KubeVersion,
-        /// What is wanted.
-        wanted: KubeVersion,
-    },
-    /// The versions are of different majors.
+    Downgrade { present: KubeVersion, wanted: KubeVersion },
     #[error("{wanted} is of another major than {present}, which runs")]
-    OtherMajor {
-        /// What runs.
-        present: KubeVersion,
-        /// What is wanted.
-        wanted: KubeVersion,
-    },
-    /// The class lists versions, and not this one.
+    OtherMajor { present: KubeVersion, wanted: KubeVersion },
     #[error("the class does not list {wanted} in kubernetesVersions, which has {}", list(.listed))]
     NotListed {
-        /// What is wanted.
         wanted: KubeVersion,
-        /// What the class lists.
         listed: Vec<KubeVersion>,
     },
     /// The class lists versions, and none of a minor between.
     #[error("the class lists no {missing} in kubernetesVersions, and a control plane can't skip a minor")]
-    Gap {
-        /// The minor that would be skipped.
-        missing: Minor,
-    },
+    Gap { missing: Minor },
     /// More than a minor, and the class lists no versions to go through.
     #[error("{wanted} is {minors} minors above {present}, and the class lists no kubernetesVersions to go through")]
     TooFar {
-        /// What runs.
         present: KubeVersion,
-        /// What is wanted.
         wanted: KubeVersion,
-        /// How many minors lie between.
         minors: u64,
     },
     /// The two versions differ in build tags only, and Cluster API can't go from one to the other by a list.
     #[error(
         "{wanted} and {present} differ only in build tags, between which Cluster API finds no path in kubernetesVersions"
     )]
-    BuildTags {
-        /// What runs.
-        present: KubeVersion,
-        /// What is wanted.
-        wanted: KubeVersion,
-    },
-    /// An extension chooses the path.
+    BuildTags { present: KubeVersion, wanted: KubeVersion },
     #[error(
         "the class lets an extension choose the path (generateUpgradePlanExtension), so its steps can't be pinned before it is asked"
     )]
@@ -92,9 +64,7 @@ pub enum NoPath {
     /// The workers would fall too far behind before they move.
     #[error("the workers would be at {workers} while the control plane goes to {control_plane}, and kubelets of {} may be {allowed} minors behind at most", .workers.minor())]
     Skew {
-        /// Where the workers are.
         workers: KubeVersion,
-        /// Where the control plane goes.
         control_plane: KubeVersion,
         /// How many minors the kubelets may be behind.
         allowed: u64,
@@ -109,9 +79,6 @@ impl Path {
     /// The path from what runs to what is wanted, or nothing where both are the same.
     ///
     /// `workers` is the oldest version of a worker, where it isn't the control plane's.
-    ///
-    /// # Errors
-    /// The reason why there is none.
     pub fn find(
         present: &KubeVersion,
         workers: &KubeVersion,

@@ -35,26 +35,21 @@ struct Image {
 /// Which of a cluster's machines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
-    /// The control plane's.
     ControlPlane,
-    /// A pool's.
     Worker,
 }
 
 /// A pool, as far as the choice of its image goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pool<'a> {
-    /// Its role.
     pub role: Role,
     /// The API group of its infrastructure template.
     pub group: &'a str,
     /// The kind of its infrastructure template.
     pub kind: &'a str,
-    /// Its labels.
     pub labels: &'a BTreeMap<String, String>,
 }
 
-/// Why a row can't be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("KubernetesRelease {name}: spec.{field}: {why}")]
 pub struct UnreadableRelease {
@@ -114,13 +109,11 @@ impl Release {
         })
     }
 
-    /// The row's name.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Its Kubernetes version.
     #[must_use]
     pub const fn version(&self) -> &KubeVersion {
         &self.version
@@ -132,7 +125,6 @@ impl Release {
         self.revision
     }
 
-    /// Its tier.
     #[must_use]
     pub const fn tier(&self) -> Tier {
         self.support.tier
@@ -144,7 +136,6 @@ impl Release {
         self.etcd_tag.as_deref()
     }
 
-    /// The tag that it sets for CoreDNS.
     #[must_use]
     pub fn core_dns_tag(&self) -> Option<&str> {
         self.core_dns_tag.as_deref()
@@ -230,13 +221,10 @@ impl Image {
     }
 }
 
-/// A value that can't be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("values[{index}]: {why}")]
 pub struct InvalidValue {
-    /// Its place in the list.
     pub index: usize,
-    /// What is wrong with it.
     pub why: String,
 }
 

@@ -13,7 +13,6 @@ use serde::{Deserialize, Serialize};
 #[serde(try_from = "String", into = "String")]
 pub struct JsonPointer(String);
 
-/// Why a text is no pointer that a release may use.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{text:?} is not a JSON Pointer for a template's value: {why}")]
 pub struct InvalidPointer {
@@ -25,7 +24,6 @@ impl JsonPointer {
     /// The longest pointer, in bytes: half of what Cluster API allows for a patch's path.
     pub const MAX_LENGTH: usize = 256;
 
-    /// The pointer as it is written.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0

@@ -19,26 +19,20 @@ pub struct KubeVersion(semver::Version);
 /// A minor of a major: `v1.34`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Minor {
-    /// The first number.
     pub major: u64,
-    /// The second number.
     pub minor: u64,
 }
 
 /// How two versions compare where build tags count: Cluster API's `version.Compare(.., WithBuildTags())`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BuildOrder {
-    /// The first is older.
     Less,
-    /// They are the same version.
     Equal,
-    /// The first is newer.
     Greater,
     /// They differ only in build tags of which neither can be said to be the newer.
     Different,
 }
 
-/// Why a text is no Kubernetes version.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{text:?} is not a Kubernetes version: {why}; write it as v1.34.3")]
 pub struct InvalidVersion {
@@ -50,7 +44,6 @@ pub struct InvalidVersion {
 const MAX_LENGTH: usize = 64;
 
 impl KubeVersion {
-    /// The major and the minor.
     #[must_use]
     pub const fn minor(&self) -> Minor {
         Minor {
@@ -59,13 +52,11 @@ impl KubeVersion {
         }
     }
 
-    /// The third number.
     #[must_use]
     pub const fn patch(&self) -> u64 {
         self.0.patch
     }
 
-    /// Whether this is a pre-release, such as `v1.35.0-rc.1`.
     #[must_use]
     pub fn is_prerelease(&self) -> bool {
         !self.0.pre.is_empty()

@@ -16,6 +16,7 @@
 //! - A request that was read is answered, also during shutdown.
 //! - Whatever a peer sends, its use of connections, streams, memory and time is bounded.
 //! - A peer that only holds connections or memory does not keep other peers out.
+#![deny(missing_docs)]
 
 mod body_budget;
 mod connection_limiter;

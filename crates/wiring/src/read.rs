@@ -26,7 +26,6 @@ pub struct Wiring<'a> {
 }
 
 impl<'a> Wiring<'a> {
-    /// The class' wiring, where it has one.
     #[must_use]
     pub fn read(class: &'a ClusterClassSpec) -> Option<Self> {
         let ours = |name: &str| Role::ALL.iter().any(|role| role.patch_name() == name);

@@ -22,9 +22,7 @@ pub(crate) enum Section {
     Kubeadm,
     /// For the control plane's machines.
     ControlPlane,
-    /// For a MachineDeployment.
     MachineDeployment,
-    /// For a MachinePool.
     MachinePool,
 }
 

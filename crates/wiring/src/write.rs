@@ -1,5 +1,3 @@
-//! Writing a class' wiring.
-
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
@@ -23,10 +21,8 @@ use crate::{
 /// The class' templates, each as the class' reference names it.
 pub type Templates = BTreeMap<TemplateRef, Value>;
 
-/// A wired class.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Wired {
-    /// The class with the wiring.
     pub class: Value,
     /// What is not wired, or not in every case.
     pub unwired: Vec<Unwired>,
@@ -44,7 +40,6 @@ pub struct Unwired {
 /// The class can't be wired at all.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum WireError {
-    /// It isn't a `ClusterClass` that this version reads.
     #[error(
         "{found} can't be wired: expected kind ClusterClass of apiVersion cluster.x-k8s.io/v1beta2 (kubectl get clusterclasses.v1beta2.cluster.x-k8s.io prints it so)"
     )]
@@ -54,10 +49,7 @@ pub enum WireError {
     },
     /// A field of it has another type than Cluster API gives it.
     #[error("the ClusterClass can't be read: {why}")]
-    Unreadable {
-        /// What is wrong.
-        why: String,
-    },
+    Unreadable { why: String },
 }
 
 /// Writes the wiring of a class: the patches that render what the catalog's rows set, and the list

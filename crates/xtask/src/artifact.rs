@@ -29,7 +29,6 @@ pub const FOLDERS: [&str; 10] = [
 pub struct Artifact {
     /// Where it is, from the root of the repository.
     pub path: String,
-    /// All that is in it.
     pub text: String,
 }
 

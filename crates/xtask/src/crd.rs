@@ -17,7 +17,6 @@ pub(crate) fn artifacts() -> Result<Vec<Artifact>> {
     folder.artifacts()
 }
 
-/// All CRDs.
 pub fn crds() -> Result<Vec<Value>> {
     Ok(vec![upgrades()?, crd()?, policies()?])
 }

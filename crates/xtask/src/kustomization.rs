@@ -24,7 +24,6 @@ impl Folder {
         }
     }
 
-    /// With one file more.
     pub(crate) fn with(self, name: &str, object: &impl Serialize) -> Result<Self> {
         self.with_reason(name, "", object)
     }
@@ -51,7 +50,6 @@ impl Folder {
         Ok(self)
     }
 
-    /// Its files.
     pub(crate) fn artifacts(self) -> Result<Vec<Artifact>> {
         let mut artifacts = self.artifacts;
         artifacts.push(yaml::file(

@@ -26,7 +26,6 @@ pub use webhook::configurations;
 
 use k8s_openapi::api::apps::v1::Deployment;
 
-/// All Deployments.
 #[must_use]
 pub fn deployments() -> [Deployment; 2] {
     [server::workload().deployment(), controller::workload().deployment()]

@@ -34,13 +34,11 @@ const KINDS: [(&str, People); 3] = [
 /// Rights that are bound to a program's `ServiceAccount`.
 #[derive(Clone, Debug)]
 pub struct Granted {
-    /// The role's name.
     pub role: String,
     /// The `ServiceAccount` that gets it.
     pub account: &'static str,
     /// The namespace in which it holds, where it doesn't hold in all of them.
     pub namespace: Option<&'static str>,
-    /// What it may do.
     pub rules: Vec<PolicyRule>,
 }
 

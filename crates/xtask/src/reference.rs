@@ -1,5 +1,3 @@
-//! The reference pages.
-
 mod cli;
 mod kind;
 mod metrics;
@@ -30,7 +28,6 @@ fn page(name: &str, text: &str) -> Artifact {
     }
 }
 
-/// A row of a table.
 fn row<const N: usize>(cells: [String; N]) -> String {
     // A bar in a cell ends it, and a line break ends the row.
     let cells = cells.map(|cell| cell.replace('|', "\\|").replace('\n', " "));

@@ -1,5 +1,3 @@
-//! The webhook configurations.
-
 use anyhow::Result;
 use instar_webhooks::configuration::{Service, mutating, policies, validating};
 use serde_json::Value;
@@ -31,7 +29,6 @@ pub(crate) fn policy_artifacts() -> Result<Vec<Artifact>> {
     folder.artifacts()
 }
 
-/// Both configurations.
 pub fn configurations() -> Result<[Value; 2]> {
     Ok([
         serde_json::to_value(mutating(SERVICE))?,

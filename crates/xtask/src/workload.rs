@@ -40,11 +40,9 @@ pub(crate) struct Workload {
     pub(crate) arguments: Vec<String>,
     /// Each with its name; one is [`HEALTH_PORT`].
     pub(crate) ports: Vec<(&'static str, u16)>,
-    /// How long it may take to end.
     pub(crate) grace_seconds: i64,
     /// The memory at which it is killed.
     pub(crate) memory_limit: &'static str,
-    /// What it reads from disk.
     pub(crate) volume: Option<(Volume, VolumeMount)>,
 }
 

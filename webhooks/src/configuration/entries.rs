@@ -14,7 +14,6 @@ pub(super) struct Entry {
     pub(super) only: Only,
 }
 
-/// Resources of a group, at a version.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Resource {
     pub(super) group: &'static str,
@@ -29,7 +28,6 @@ pub(super) enum Only {
     Named,
     /// Control planes but for kubeadm's.
     OtherControlPlanes,
-    /// Machine templates.
     MachineTemplates,
 }
 
@@ -129,7 +127,6 @@ const ENTRIES: &[Entry] = &[
 ];
 
 impl Entry {
-    /// All of them.
     pub(super) fn all() -> impl Iterator<Item = Self> {
         ENTRIES.iter().copied()
     }

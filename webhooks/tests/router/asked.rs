@@ -73,7 +73,6 @@ impl App {
     }
 }
 
-/// The object with a response's patch.
 pub(crate) fn patched(object: &Value, response: &Value) -> Value {
     assert_eq!(response["patchType"], "JSONPatch");
     let text: k8s_openapi::ByteString = serde_json::from_value(response["patch"].clone()).unwrap();

@@ -35,13 +35,11 @@ impl ApiServers {
         })
     }
 
-    /// The lowest version.
     #[must_use]
     pub const fn lowest(&self) -> &KubeVersion {
         &self.lowest
     }
 
-    /// The highest version.
     #[must_use]
     pub const fn highest(&self) -> &KubeVersion {
         &self.highest

@@ -8,42 +8,27 @@ use crate::Minor;
 /// and then this.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SkewViolation {
-    /// The two are of different majors.
     #[error("of another major than {peer}")]
-    OtherMajor {
-        /// What it is measured against.
-        peer: Peer,
-    },
+    OtherMajor { peer: Peer },
     /// The two have to be of one minor, and aren't.
     #[error("not of the same minor as {peer}")]
-    OtherMinor {
-        /// What it is measured against.
-        peer: Peer,
-    },
+    OtherMinor { peer: Peer },
     /// The part is newer than what it may not be newer than at all.
     #[error("newer than {peer}")]
-    Newer {
-        /// What it is measured against.
-        peer: Peer,
-    },
-    /// The part is newer by more minors than it may be.
+    Newer { peer: Peer },
     #[error("{ahead} minors newer than {peer}, where the limit is {allowed}")]
     TooFarAhead {
         /// How many minors it is newer.
         ahead: u64,
-        /// How many it may be.
         allowed: u64,
-        /// What it is measured against.
         peer: Peer,
     },
-    /// The part is older by more minors than it may be.
     #[error("{behind} minors behind {peer}, where the limit is {allowed}")]
     TooFarBehind {
         /// How many minors it is behind.
         behind: u64,
         /// How many it may be: 3, or 2 for a kubelet before v1.25.
         allowed: u64,
-        /// What it is measured against.
         peer: Peer,
     },
 }
@@ -51,9 +36,7 @@ pub enum SkewViolation {
 /// What a part is measured against, and where that stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Peer {
-    /// Which part it is.
     pub part: Part,
-    /// Its minor.
     pub at: Minor,
 }
 
@@ -68,7 +51,6 @@ pub enum Part {
     HighestApiServer,
     /// The kubelet on the same machine.
     Kubelet,
-    /// The kubeadm that is used.
     Kubeadm,
     /// The kubeadm that last created or upgraded the control plane.
     KubeadmOfControlPlane,

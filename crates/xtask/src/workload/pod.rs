@@ -1,5 +1,3 @@
-//! A program's pod.
-
 use std::collections::BTreeMap;
 
 use k8s_openapi::{
@@ -15,7 +13,6 @@ use super::{HEALTH_PORT, IMAGE, Workload};
 /// Nobody in particular, as distroless images name it.
 const NONROOT: i64 = 65532;
 
-/// The pod.
 pub(super) fn spec(workload: &Workload) -> PodSpec {
     PodSpec {
         service_account_name: Some(workload.name.to_owned()),

@@ -12,6 +12,7 @@ INSTAR ?=
 BENCH ?=
 
 MGMT := $(CARGO_TARGET_DIR)/debug/mgmt
+DEMO := $(CARGO_TARGET_DIR)/debug/demo
 
 # Whose artifacts the target directory holds. Cargo tells checkouts that share it apart by nothing but
 # the age of their sources, so those of another one count as changed.
@@ -26,7 +27,7 @@ help: ## Show this
 prerequisites:
 	@e2e/prerequisites.sh
 	@mkdir -p $(CARGO_TARGET_DIR)
-	@[ "$$(cat $(CHECKOUT) 2>/dev/null)" = "$(CURDIR)" ] || { find crates webhooks e2e benches fuzz -name '*.rs' -exec touch {} +; echo "$(CURDIR)" > $(CHECKOUT); }
+	@[ "$$(cat $(CHECKOUT) 2>/dev/null)" = "$(CURDIR)" ] || { find crates webhooks e2e demo benches fuzz -name '*.rs' -exec touch {} +; echo "$(CURDIR)" > $(CHECKOUT); }
 
 # What people wait for is not how `mgmt` is linked.
 .PHONY: mgmt
@@ -60,9 +61,10 @@ down: | $(MGMT) ## Stop it and remove all of it
 	@$(MGMT) down --name $(NAME)
 
 .PHONY: demo
-demo: INSTAR = 1
-demo: mgmt ## Upgrade real clusters before your eyes
-	@$(MGMT) demo $(if $(filter command environment,$(firstword $(origin NAME))),--name $(NAME))
+demo: prerequisites ## Upgrade real clusters before your eyes
+	@cargo build -p instar-e2e -p instar-demo --bin mgmt --bin demo
+	@cargo build -p instar
+	@$(DEMO) $(if $(filter command environment,$(firstword $(origin NAME))),--name $(NAME))
 
 .PHONY: test
 test: prerequisites ## Run everything: build, unit tests, lint, journeys on a real management cluster
@@ -75,8 +77,8 @@ test: prerequisites ## Run everything: build, unit tests, lint, journeys on a re
 	@$(MAKE) --no-print-directory lint
 	@echo "==> 4/6 the management cluster's programs"
 	@$(MGMT) build
-	@echo "==> 5/6 the server under attack: alone, for it is timed as an API server times it"
-	@cargo test --workspace --test attack
+	@echo "==> 5/6 the server under overload: alone, for it is timed as an API server times it"
+	@cargo test --workspace --test overload
 	@echo "==> 6/6 journeys"
 	@cargo test --workspace --no-fail-fast $(addprefix --test ,$(JOURNEYS))
 	@echo "==> all passed"
@@ -86,7 +88,7 @@ UNITS := $(basename $(notdir $(filter-out e2e/%,$(wildcard */tests/* crates/*/te
 
 # Each program has a management cluster of its own. One after the other: Cluster API's caches fall behind on
 # two cores that are too busy, and it then makes machines that nobody asked for.
-JOURNEYS := $(filter-out attack,$(basename $(notdir $(wildcard e2e/tests/*))))
+JOURNEYS := $(filter-out overload,$(basename $(notdir $(wildcard e2e/tests/*))))
 
 # The programs of fuzz/libfuzzer, and how long each runs. `make test` holds the same properties
 # against seeds and random changes to them.

@@ -94,3 +94,12 @@ impl Cache {
         Ok(file)
     }
 }
+
+/// The first 16 hexadecimal digits of a hash, which names a directory of the cache.
+pub(crate) fn short_hex(digest: &[u8]) -> String {
+    let number = digest
+        .iter()
+        .take(8)
+        .fold(0, |number: u64, byte| (number << 8) | u64::from(*byte));
+    format!("{number:016x}")
+}

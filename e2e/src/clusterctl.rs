@@ -8,9 +8,9 @@ use tokio::process::Command;
 
 use crate::{binaries::Binary, mgmt::Mgmt};
 
-/// Which way a namespace is moved.
+/// Where a namespace is moved from or to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Way {
+pub enum MoveTarget {
     /// Writes its objects into files. It deletes none of them.
     ToDirectory,
     /// Creates the objects of the files that aren't there.
@@ -20,14 +20,14 @@ pub enum Way {
 }
 
 /// `clusterctl move` of a namespace.
-pub async fn move_namespace(mgmt: &Mgmt, namespace: &str, way: Way, path: &Path) -> Result<()> {
-    let way = match way {
-        Way::ToDirectory => "--to-directory",
-        Way::FromDirectory => "--from-directory",
-        Way::ToCluster => "--to-kubeconfig",
+pub async fn move_namespace(mgmt: &Mgmt, namespace: &str, target: MoveTarget, path: &Path) -> Result<()> {
+    let flag = match target {
+        MoveTarget::ToDirectory => "--to-directory",
+        MoveTarget::FromDirectory => "--from-directory",
+        MoveTarget::ToCluster => "--to-kubeconfig",
     };
     let output = Command::new(mgmt.built().program(Binary::Clusterctl)?)
-        .args(["move", "--namespace", namespace, way])
+        .args(["move", "--namespace", namespace, flag])
         .arg(path)
         .env("KUBECONFIG", mgmt.run().kubeconfig())
         .env("CLUSTERCTL_DISABLE_VERSIONCHECK", "true")
@@ -35,7 +35,7 @@ pub async fn move_namespace(mgmt: &Mgmt, namespace: &str, way: Way, path: &Path)
         .output()
         .await?;
     let told = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "clusterctl move {way}: {told}");
+    ensure!(output.status.success(), "clusterctl move {flag}: {told}");
     Ok(())
 }
 

@@ -208,7 +208,7 @@ impl Site<'_> {
         let arguments = vec![
             format!(
                 "--kubeconfig={}",
-                self.run.kubeconfig_of(Component::ControllerManager).display()
+                self.run.kubeconfig_of(Component::ControllerManager.name()).display()
             ),
             // Each controller under its own account, as kubeadm sets it up.
             "--use-service-account-credentials=true".to_owned(),
@@ -283,7 +283,7 @@ impl Site<'_> {
             "--v=2".to_owned(),
         ];
         let mut launch = self.launch(component, binary, arguments)?;
-        let kubeconfig: OsString = self.run.kubeconfig_of(component).into();
+        let kubeconfig: OsString = self.run.kubeconfig_of(component.name()).into();
         launch.environment.push(("KUBECONFIG".to_owned(), kubeconfig));
         Ok(launch)
     }

@@ -5,12 +5,12 @@ pub type Failure = anyhow::Error;
 
 /// The chain in one line, each link once.
 #[must_use]
-pub fn told(failure: &Failure) -> String {
+pub fn describe(failure: &Failure) -> String {
     let mut links: Vec<String> = Vec::new();
     for cause in failure.chain() {
         // An answer of the API server says itself three times over, once as a Rust structure.
         let api = cause.downcast_ref::<kube::Error>();
-        let text = api.map_or_else(|| cause.to_string(), told_api);
+        let text = api.map_or_else(|| cause.to_string(), describe_api);
         // Many errors repeat their source.
         if !links.last().is_some_and(|last| last.ends_with(&text)) {
             links.push(text);
@@ -24,7 +24,7 @@ pub fn told(failure: &Failure) -> String {
 
 /// An error of kube; an answer of the API server by its message, reason and code.
 #[must_use]
-pub fn told_api(error: &kube::Error) -> String {
+pub fn describe_api(error: &kube::Error) -> String {
     match error {
         kube::Error::Api(status) => format!("{} ({} {})", status.message, status.code, status.reason),
         other => other.to_string(),
@@ -44,6 +44,6 @@ mod tests {
         let failure = Err::<(), _>(kube::Error::Api(status.boxed()))
             .context("applying Cluster one")
             .unwrap_err();
-        assert_eq!(told(&failure), "applying Cluster one: spec is wrong (422 Invalid)");
+        assert_eq!(describe(&failure), "applying Cluster one: spec is wrong (422 Invalid)");
     }
 }

@@ -4,30 +4,21 @@ use std::{
     collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
-    process::Stdio,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use tokio::process::Command;
 
 use crate::{
     binaries::Binary,
-    cache::Cache,
-    manifests, prerequisites,
+    cache::{Cache, short_hex},
+    go, manifests, prerequisites,
     process::last_lines,
     progress::{say, spoken},
-    versions::{GoModule, Version, Versions},
+    versions::{Version, Versions},
 };
-
-/// The environment of every call of Go: the same bytes on every machine.
-const ENVIRONMENT: [(&str, &str); 3] = [
-    ("CGO_ENABLED", "0"),
-    ("GOTOOLCHAIN", "local"),
-    ("GOFLAGS", "-mod=readonly -buildvcs=false"),
-];
 
 /// How often a build that says nothing is reported to be alive.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(15);
@@ -65,18 +56,6 @@ impl Built {
             .into_string()
             .map_err(|path| anyhow::anyhow!("PATH is no UTF-8: {}", path.display()))
     }
-}
-
-/// A call of Go in one of our modules.
-#[must_use]
-pub fn go(module: GoModule) -> Command {
-    let mut command = Command::new("go");
-    command
-        .current_dir(module.dir())
-        .envs(ENVIRONMENT)
-        .stdin(Stdio::null())
-        .kill_on_drop(true);
-    command
 }
 
 /// Builds what the cache lacks: the programs, then the providers' manifests.
@@ -137,7 +116,7 @@ fn key(binary: Binary, versions: &Versions, toolchain: &Version) -> Result<Strin
     let ldflags = binary.ldflags(versions);
     let toolchain = toolchain.to_string();
     let (go_mod, go_sum) = (module.read("go.mod")?, module.read("go.sum")?);
-    let environment = ENVIRONMENT.iter().flat_map(|(name, value)| [*name, *value]);
+    let environment = go::ENVIRONMENT.iter().flat_map(|(name, value)| [*name, *value]);
     let platform = [std::env::consts::OS, std::env::consts::ARCH];
     let parts = [go_mod.as_str(), &go_sum, binary.package(), &ldflags, &toolchain];
     for part in parts.into_iter().chain(environment).chain(platform) {
@@ -145,15 +124,6 @@ fn key(binary: Binary, versions: &Versions, toolchain: &Version) -> Result<Strin
         hash.update(part.as_bytes());
     }
     Ok(short_hex(&hash.finalize()))
-}
-
-/// The first 16 hexadecimal digits.
-pub(crate) fn short_hex(digest: &[u8]) -> String {
-    let number = digest
-        .iter()
-        .take(8)
-        .fold(0, |number: u64, byte| (number << 8) | u64::from(*byte));
-    format!("{number:016x}")
 }
 
 /// How far a build is, from what Go has printed: what it fetches, then each package that it compiles.
@@ -178,7 +148,7 @@ async fn compile(cache: &Cache, binary: Binary, versions: &Versions, path: &Path
     let unfinished = path.with_extension("unfinished");
 
     let output = fs::File::create(&log).with_context(|| log.display().to_string())?;
-    let mut child = go(binary.module())
+    let mut child = go::command(binary.module())
         // Names each package as it is compiled: how far a build is.
         .args(["build", "-v", "-o"])
         .arg(&unfinished)

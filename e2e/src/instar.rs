@@ -12,13 +12,13 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use crate::{
-    accounts,
     kubeconfig::Credentials,
     manifests::{self, RENDERER, kind},
-    mgmt::Mgmt,
+    mgmt::{Mgmt, accounts},
     ports,
     process::Launch,
     progress::say,
+    workspace,
 };
 use deployment::Deployment;
 
@@ -62,6 +62,25 @@ impl Step {
             | "ValidatingAdmissionPolicyBinding" => Some(Self::Rule),
             "MutatingWebhookConfiguration" | "ValidatingWebhookConfiguration" => Some(Self::Webhook),
             _ => None,
+        }
+    }
+}
+
+/// What is installed on a cluster beside Cluster API.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Setup {
+    /// Nothing.
+    ClusterApi,
+    /// Instar, from `config/default` and `config/providers/docker`.
+    Instar,
+}
+
+impl Setup {
+    /// Installs it.
+    pub async fn install(self, mgmt: &Mgmt) -> Result<()> {
+        match self {
+            Self::ClusterApi => Ok(()),
+            Self::Instar => mgmt.install_instar(&shipped()).await.context("installing Instar"),
         }
     }
 }
@@ -122,7 +141,7 @@ impl Mgmt {
         let (namespace, account) = (&deployment.namespace, &deployment.service_account);
         let token = accounts::token(self.client(), namespace, account).await?;
         self.write_kubeconfig(component, account, &Credentials::Token(&token))?;
-        let kubeconfig = self.run().kubeconfig_of(component);
+        let kubeconfig = self.run().kubeconfig_of(component.name());
         let launch = Launch {
             name: component.name().to_owned(),
             program: program.to_owned(),
@@ -157,7 +176,7 @@ impl Mgmt {
     }
 }
 
-/// `INSTAR_BIN`, else `instar` beside the running program or beside the directory of tests.
+/// `INSTAR_BIN`, else `instar` beside the running program.
 pub fn program() -> Result<PathBuf> {
     if let Some(path) = std::env::var_os(PROGRAM).filter(|path| !path.is_empty()) {
         let path = PathBuf::from(path);
@@ -166,17 +185,5 @@ pub fn program() -> Result<PathBuf> {
         }
         return Ok(path);
     }
-    let running = std::env::current_exe()?;
-    let mut dir = running.parent().context("the running program has no directory")?;
-    if dir.ends_with("deps") {
-        dir = dir.parent().context("the directory of tests has no parent")?;
-    }
-    let path = dir.join("instar");
-    if !path.is_file() {
-        bail!(
-            "no {}: `cargo build -p instar` makes it, or {PROGRAM} names another one",
-            path.display()
-        );
-    }
-    Ok(path)
+    workspace::program("instar", "instar")
 }

@@ -20,13 +20,12 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::{
     cache::Cache,
     gobuild::{self, Built},
-    ports, prerequisites, procfs,
+    ports, prerequisites,
+    process::INSIDE,
+    procfs,
     progress::say,
     rundir::{ClusterName, RunDir},
 };
-
-/// Set for the process that [`enter`] starts inside, to the cluster's name.
-pub const INSIDE: &str = "INSTAR_E2E_INSIDE";
 
 /// Runs the cluster without namespaces even where they can be made.
 pub const NO_NAMESPACE: &str = "INSTAR_E2E_NO_NAMESPACE";

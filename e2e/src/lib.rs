@@ -1,14 +1,13 @@
-//! A real management cluster on loopback, and the journeys that run on it.
+//! A real management cluster on loopback, and what tests on it share.
 //!
 //! etcd, kube-apiserver, kube-controller-manager and Cluster API's managers run as plain
 //! processes in namespaces of their own. A test gets a [`mgmt::Mgmt`] through
-//! [`journeys::run`]; a person gets the same cluster from the `mgmt` program (`make up`).
+//! [`support::journeys::run`]; a person gets the same cluster from the `mgmt` program (`make up`).
 //!
-//! From the bottom up: [`cache`] and [`gobuild`] give the programs, [`isolation`] the place,
-//! [`process`] and [`components`] the running processes, [`mgmt`] the cluster that they make,
-//! [`instar`] our own installation on it, [`fault_proxy`] what goes wrong between the two,
-//! [`elsewhere`] where a cluster is moved to, [`asked`] what is said to one request,
-//! [`ledger`] and [`dump`] what a test looks at.
+//! From the bottom up: [`cache`] and [`gobuild`] build the programs, [`isolation`] makes the namespaces,
+//! [`process`] and [`components`] run the programs, [`mgmt`] is the cluster that they make,
+//! [`instar`] installs Instar on it, [`supervisor`] and [`status`] are for people.
+//! What only tests (and the demo) need is in [`support`].
 //!
 //! Invariants:
 //! - Nothing of a cluster outlives the process that started it, however that one ends.
@@ -17,26 +16,18 @@
 //! - Instar runs with the ServiceAccount and the rules that it ships, never as admin.
 //! - Every other program is the user that it is in a real installation.
 
-pub mod accounts;
 pub mod apply;
-pub mod asked;
 pub mod binaries;
 pub mod cache;
 pub mod certificates;
 pub mod clusterctl;
 pub mod components;
-pub mod demo;
-pub mod dump;
-pub mod elsewhere;
 pub mod failure;
-pub mod fault_proxy;
-pub mod fixtures;
+pub mod go;
 pub mod gobuild;
 pub mod instar;
 pub mod isolation;
-pub mod journeys;
 pub mod kubeconfig;
-pub mod ledger;
 pub mod manifests;
 pub mod mgmt;
 pub mod ports;
@@ -47,8 +38,10 @@ pub mod progress;
 pub mod rundir;
 pub mod status;
 pub mod supervisor;
+pub mod support;
 pub mod versions;
 pub mod wait;
+pub mod workspace;
 
 pub use anyhow::{Context, Result};
 pub use failure::Failure;

@@ -8,10 +8,9 @@ use instar_e2e::{
     cache::Cache,
     choose_tls,
     components::RuntimeSdk,
-    demo,
-    failure::told,
+    failure::describe,
+    instar::Setup,
     isolation,
-    mgmt::Setup,
     progress::say,
     rundir::ClusterName,
     status::{self, Status},
@@ -72,12 +71,6 @@ enum Command {
         #[arg(long, default_value = ClusterName::DEFAULT)]
         name: ClusterName,
     },
-    /// Upgrade a real Cluster by two minors before your eyes.
-    Demo {
-        /// The management cluster's name; one that runs is taken down first.
-        #[arg(long, default_value = demo::NAME)]
-        name: ClusterName,
-    },
     /// Started by `up`, inside.
     #[command(hide = true)]
     Supervise {
@@ -90,9 +83,6 @@ enum Command {
     /// Started by `status`, inside.
     #[command(hide = true)]
     Probe { name: ClusterName },
-    /// Started by `demo`, inside.
-    #[command(hide = true)]
-    DemoInside { name: ClusterName },
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -107,7 +97,7 @@ async fn main() -> ExitCode {
     match run(Arguments::parse().command).await {
         Ok(code) => code,
         Err(error) => {
-            say(format!("mgmt: {}", told(&error)));
+            say(format!("mgmt: {}", describe(&error)));
             ExitCode::FAILURE
         }
     }
@@ -152,8 +142,6 @@ async fn run(command: Command) -> Result<ExitCode> {
             let what = if there_was_one { "is gone" } else { "was not there" };
             say(format!("the management cluster `{name}` {what}"));
         }
-        Command::Demo { name } => return demo::run(&cache, &name).await,
-        Command::DemoInside { name } => demo::inside(&cache, &name).await?,
         Command::Supervise {
             name,
             runtime_sdk,

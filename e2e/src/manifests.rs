@@ -20,9 +20,8 @@ use tokio::process::Command;
 
 use crate::{
     binaries::Binary,
-    cache::Cache,
-    gobuild::{go, short_hex},
-    ports,
+    cache::{Cache, short_hex},
+    go, ports,
     progress::{say, spoken},
     versions::GoModule,
 };
@@ -201,7 +200,8 @@ pub fn documents(yaml: &str) -> Result<Vec<Value>> {
 }
 
 /// The kind of an object.
-pub(crate) fn kind(object: &Value) -> &str {
+#[must_use]
+pub fn kind(object: &Value) -> &str {
     object.get("kind").and_then(Value::as_str).unwrap_or_default()
 }
 
@@ -247,7 +247,7 @@ async fn module_dir(module: &str) -> Result<PathBuf> {
         &["list", "-m", "-f", "{{.Dir}}", module][..],
         &["mod", "download", module],
     ] {
-        let output = go(GoModule::ClusterApi)
+        let output = go::command(GoModule::ClusterApi)
             .args(command)
             .output()
             .await

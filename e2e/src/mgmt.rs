@@ -1,5 +1,7 @@
 //! A running management cluster, as a test sees it.
 
+pub(crate) mod accounts;
+
 use std::{
     collections::BTreeMap,
     path::PathBuf,
@@ -16,6 +18,7 @@ use kube::{
     api::{ListParams, PostParams},
     core::{DynamicObject, ObjectMeta},
 };
+use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 
 use crate::{
@@ -23,27 +26,28 @@ use crate::{
     certificates::{Certificates, replace},
     components::{Component, RuntimeSdk, Site},
     gobuild::Built,
-    instar,
     kubeconfig::{self, Credentials},
     manifests::{self, Provider},
     ports,
     process::{Launch, Process},
+    procfs::Identity,
     progress::{say, spoken},
     rundir::RunDir,
-    status::Record,
     wait::wait_for,
 };
 
 /// How long a process has to become ready; a busy machine takes a third of it.
 const READY: Duration = Duration::from_secs(90);
 
-/// What is installed on a cluster beside Cluster API.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Setup {
-    /// Nothing.
-    ClusterApi,
-    /// Instar, from `config/default` and `config/providers/docker`.
-    Instar,
+/// What is written down about a process, for [`crate::status`].
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Record {
+    /// Which one.
+    pub component: Component,
+    /// Its number inside.
+    pub process: Identity,
+    /// Its log.
+    pub log: PathBuf,
 }
 
 /// A running management cluster.
@@ -119,17 +123,6 @@ impl Mgmt {
             spoken(began.elapsed())
         ));
         Ok(mgmt)
-    }
-
-    /// Installs what a cluster is to have beside Cluster API.
-    pub async fn set_up(&self, setup: Setup) -> Result<()> {
-        match setup {
-            Setup::ClusterApi => Ok(()),
-            Setup::Instar => self
-                .install_instar(&instar::shipped())
-                .await
-                .context("installing Instar"),
-        }
     }
 
     fn site(&self) -> Site<'_> {

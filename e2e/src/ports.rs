@@ -42,11 +42,11 @@ pub const CONTROLLER_HEALTH: u16 = 9462;
 pub const SECOND_CONTROLLER_HEALTH: u16 = 9463;
 
 /// etcd of the cluster that a test moves to.
-pub const ELSEWHERE_ETCD: u16 = 12379;
+pub const SECOND_ETCD: u16 = 12379;
 /// The same, for its (absent) peers.
-pub const ELSEWHERE_ETCD_PEERS: u16 = 12380;
+pub const SECOND_ETCD_PEERS: u16 = 12380;
 /// kube-apiserver of the cluster that a test moves to.
-pub const ELSEWHERE_API_SERVER: u16 = 16443;
+pub const SECOND_API_SERVER: u16 = 16443;
 
 /// All that must be free before a cluster starts.
 pub const ALL: [u16; 21] = [
@@ -68,9 +68,9 @@ pub const ALL: [u16; 21] = [
     WEBHOOK_HEALTH,
     CONTROLLER_HEALTH,
     SECOND_CONTROLLER_HEALTH,
-    ELSEWHERE_ETCD,
-    ELSEWHERE_ETCD_PEERS,
-    ELSEWHERE_API_SERVER,
+    SECOND_ETCD,
+    SECOND_ETCD_PEERS,
+    SECOND_API_SERVER,
 ];
 
 /// A socket that listens in this network namespace.

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::{
     cache::Cache,
-    gobuild,
+    go,
     versions::{GoModule, Version},
 };
 
@@ -25,7 +25,7 @@ pub async fn go() -> Result<Version> {
         wanted.major, wanted.minor
     );
 
-    let mut command = gobuild::go(GoModule::Kubernetes);
+    let mut command = go::command(GoModule::Kubernetes);
     let Ok(output) = command.args(["env", "GOVERSION"]).output().await else {
         bail!("no `go` in PATH: {advice}");
     };

@@ -18,7 +18,11 @@ use anyhow::{Context, Result, bail};
 use rustix::process::Signal;
 use tokio::{process::Command, sync::watch, time::timeout};
 
-use crate::{isolation::INSIDE, procfs::Identity, progress::say};
+use crate::{procfs::Identity, progress::say};
+
+/// The variable that tells a test program that it runs inside the namespaces, and in which cluster.
+/// The programs of a cluster don't get it.
+pub const INSIDE: &str = "INSTAR_E2E_INSIDE";
 
 /// How long a process has to end by itself: what Kubernetes gives a pod.
 const GRACE: Duration = Duration::from_secs(30);

@@ -13,7 +13,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-use crate::{cache::Cache, components::Component};
+use crate::cache::Cache;
 
 /// The name of a cluster on this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -221,10 +221,10 @@ impl RunDir {
         self.root.join("kubeconfig")
     }
 
-    /// The kubeconfig of one of the programs.
+    /// The kubeconfig of one of the programs, by its name.
     #[must_use]
-    pub fn kubeconfig_of(&self, component: Component) -> PathBuf {
-        self.root.join(format!("{component}.kubeconfig"))
+    pub fn kubeconfig_of(&self, program: &str) -> PathBuf {
+        self.root.join(format!("{program}.kubeconfig"))
     }
 
     /// Who supervises the cluster.

@@ -10,24 +10,13 @@ use crate::{
     cache::Cache,
     certificates::Certificates,
     components::Component,
-    failure::told,
+    failure::describe,
     isolation::{self, Isolation},
-    mgmt,
+    mgmt::{self, Record},
     procfs::{self, Identity, Stat},
     rundir::{ClusterName, RunDir},
     supervisor::Supervisor,
 };
-
-/// What the supervisor writes down about a process.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Record {
-    /// Which one.
-    pub component: Component,
-    /// Its number inside.
-    pub process: Identity,
-    /// Its log.
-    pub log: PathBuf,
-}
 
 /// Whether a process runs and is ready.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -194,7 +183,7 @@ pub async fn probe(cache: &Cache, name: &ClusterName) -> Result<()> {
             let why = mgmt::probe(http, record.component)
                 .await
                 .err()
-                .map(|error| told(&error));
+                .map(|error| describe(&error));
             (record.component, why)
         }
     });

@@ -19,12 +19,14 @@ use crate::{
     certificates::replace,
     components::RuntimeSdk,
     gobuild::Built,
+    instar::Setup,
     isolation::{self, Isolation},
-    mgmt::{Mgmt, Setup},
+    mgmt::Mgmt,
     procfs::{self, Identity},
     progress::{say, spoken},
     rundir::{ClusterName, RunDir},
     wait::wait_for,
+    workspace,
 };
 
 /// How long a cluster has to become ready; it takes 13 s where nothing else runs.
@@ -103,7 +105,7 @@ fn spawn(run: &RunDir, built: &Built, isolation: &Isolation, runtime_sdk: Runtim
     let lock = run.create()?;
     fs::write(run.built(), serde_json::to_vec(built)?)?;
     let output = File::create(run.supervisor_log())?;
-    let program = std::env::current_exe()?.into_os_string();
+    let program = workspace::program("mgmt", "instar-e2e")?.into_os_string();
     let gate = match runtime_sdk {
         RuntimeSdk::On => "on",
         RuntimeSdk::Off => "off",
@@ -180,7 +182,7 @@ pub async fn supervise(cache: &Cache, name: &ClusterName, runtime_sdk: RuntimeSd
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mgmt = Mgmt::start(run, built, runtime_sdk).await?;
-    mgmt.set_up(setup).await?;
+    setup.install(&mgmt).await?;
     replace(&mgmt.run().ready(), "")?;
     tokio::select! {
         _ = interrupt.recv() => {}

@@ -5,7 +5,7 @@ use std::{any::Any, fmt::Display, future::Future, time::Duration};
 use anyhow::{Result, bail};
 use tokio::time::{Instant, sleep, timeout_at};
 
-use crate::failure::{Failure, told, told_api};
+use crate::failure::{Failure, describe, describe_api};
 
 /// How often a condition is looked at. A dozen journeys that look five times a second are a tenth of all that
 /// the API server is asked.
@@ -25,8 +25,8 @@ impl<T: Display + 'static> From<T> for Seen {
         let any: &dyn Any = &seen;
         Self(
             match (any.downcast_ref::<kube::Error>(), any.downcast_ref::<Failure>()) {
-                (Some(error), _) => told_api(error),
-                (_, Some(failure)) => told(failure),
+                (Some(error), _) => describe_api(error),
+                (_, Some(failure)) => describe(failure),
                 _ => seen.to_string(),
             },
         )

@@ -4,13 +4,16 @@ use std::{process::ExitCode, time::Duration};
 
 use instar_e2e::{
     Context, Result,
-    clusterctl::{Way, move_namespace, moved},
+    clusterctl::{MoveTarget, move_namespace, moved},
     components::{Component, RuntimeSdk},
-    failure::told,
-    fixtures::{CLUSTER_CLASS, COMES_UP, TopologyCluster, wait_running},
-    journeys::{self, Journey, Scene},
-    ledger::{Ledger, Pool},
-    mgmt::{self, Setup},
+    failure::describe,
+    instar::Setup,
+    mgmt,
+    support::{
+        fixtures::{CLUSTER_CLASS, COMES_UP, TopologyCluster, wait_running},
+        journeys::{self, Journey, JourneyContext},
+        ledger::{Ledger, Pool},
+    },
     wait::wait_for,
 };
 use kube::{Api, ResourceExt, api::PostParams, core::DynamicObject};
@@ -28,7 +31,7 @@ fn main() -> ExitCode {
 }
 
 /// A cluster comes up and is upgraded, and the ledger knows each machine that it ever had.
-async fn topology_cluster(scene: Scene) -> Result<()> {
+async fn topology_cluster(scene: JourneyContext) -> Result<()> {
     let ledger = Ledger::start(&scene.mgmt.client(), &scene.namespace).await?;
     scene.apply(CLUSTER_CLASS).await?;
     let mut cluster = TopologyCluster {
@@ -94,7 +97,7 @@ async fn topology_cluster(scene: Scene) -> Result<()> {
 }
 
 /// The webhooks of Cluster API answer over loopback: no stand-in would refuse this.
-async fn real_webhooks(scene: Scene) -> Result<()> {
+async fn real_webhooks(scene: JourneyContext) -> Result<()> {
     scene.apply(CLUSTER_CLASS).await?;
     let wrong = TopologyCluster {
         name: "wrong",
@@ -105,14 +108,14 @@ async fn real_webhooks(scene: Scene) -> Result<()> {
     let Err(error) = scene.apply_object(wrong.object()).await else {
         anyhow::bail!("a Cluster at the version `one` was accepted");
     };
-    let error = told(&error);
+    let error = describe(&error);
     assert!(error.contains("version must be a valid semantic version"), "{error}");
     Ok(())
 }
 
 /// `clusterctl move` finds what belongs to a cluster, by the labels that `clusterctl init` gives to
 /// CRDs: it writes down every machine and template, and bringing them back changes nothing.
-async fn moved_to_a_directory(scene: Scene) -> Result<()> {
+async fn moved_to_a_directory(scene: JourneyContext) -> Result<()> {
     scene.apply(CLUSTER_CLASS).await?;
     let cluster = TopologyCluster {
         name: "moved",
@@ -126,7 +129,7 @@ async fn moved_to_a_directory(scene: Scene) -> Result<()> {
     let running = || wait_running(&scene.mgmt, &scene.namespace, "moved", "v1.35.0", &shape, COMES_UP);
     running().await?;
     let directory = tempfile::tempdir()?;
-    move_namespace(&scene.mgmt, &scene.namespace, Way::ToDirectory, directory.path()).await?;
+    move_namespace(&scene.mgmt, &scene.namespace, MoveTarget::ToDirectory, directory.path()).await?;
     let files: Vec<String> = moved(directory.path())?.iter().map(ResourceExt::name_any).collect();
     let machines = ledger.machines_ever("moved")?.into_iter().map(|machine| machine.name);
     let templates = ledger
@@ -136,16 +139,22 @@ async fn moved_to_a_directory(scene: Scene) -> Result<()> {
     for name in machines.chain(templates).chain(["moved".to_owned()]) {
         assert!(files.contains(&name), "no {name} in {files:?}");
     }
-    move_namespace(&scene.mgmt, &scene.namespace, Way::FromDirectory, directory.path()).await?;
+    move_namespace(
+        &scene.mgmt,
+        &scene.namespace,
+        MoveTarget::FromDirectory,
+        directory.path(),
+    )
+    .await?;
     running().await?;
     assert_eq!(ledger.machines_ever("moved")?.len(), 2, "a machine was replaced");
     Ok(())
 }
 
-async fn failures_leave_a_dump(scene: Scene) -> Result<()> {
+async fn failures_leave_a_dump(scene: JourneyContext) -> Result<()> {
     scene.apply(CLUSTER_CLASS).await?;
     let namespaces = [scene.namespace.clone()];
-    let dir = instar_e2e::dump::dump(&scene.mgmt, "harness-dump", &namespaces).await?;
+    let dir = instar_e2e::support::dump::dump(&scene.mgmt, "harness-dump", &namespaces).await?;
     for file in ["logs/kube-apiserver.log", "logs/capi-core.log"] {
         assert!(dir.join(file).is_file(), "{file}");
     }
@@ -156,7 +165,7 @@ async fn failures_leave_a_dump(scene: Scene) -> Result<()> {
 }
 
 /// The gate is off and on again: an `ExtensionConfig` is refused, and accepted.
-async fn restart_core(scene: Scene) -> Result<()> {
+async fn restart_core(scene: JourneyContext) -> Result<()> {
     let before = scene.mgmt.pid(Component::CapiCore).await;
     scene.mgmt.restart_core(RuntimeSdk::Off).await?;
     assert_ne!(scene.mgmt.pid(Component::CapiCore).await, before);

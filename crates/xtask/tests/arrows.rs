@@ -11,7 +11,7 @@ use anyhow::{Context, Result, ensure};
 use cargo_metadata::{DependencyKind, MetadataCommand};
 
 /// From the bottom up: a crate depends on earlier ones only.
-const ORDER: [&str; 16] = [
+const ORDER: [&str; 17] = [
     "instar-domain",
     "instar-api",
     "instar-capi",
@@ -28,6 +28,7 @@ const ORDER: [&str; 16] = [
     "instar-benches",
     "xtask",
     "instar-e2e",
+    "instar-demo",
 ];
 
 /// The first seven: values and functions of values.

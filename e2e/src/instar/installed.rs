@@ -86,7 +86,7 @@ impl Installed<'_> {
     /// Its kubeconfig, with its own rights.
     #[must_use]
     pub fn kubeconfig(&self) -> PathBuf {
-        self.mgmt.run().kubeconfig_of(self.component)
+        self.mgmt.run().kubeconfig_of(self.component.name())
     }
 
     /// A client with its own rights, to try what they allow.

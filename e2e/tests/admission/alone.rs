@@ -6,12 +6,14 @@ use std::{fmt, time::Duration};
 use anyhow::ensure;
 use instar_e2e::{
     Context, Result,
-    asked::{Ask, Told, Verb, resource},
     binaries::Binary,
     instar::shipped,
-    journeys::Scene,
     manifests,
     progress::say,
+    support::{
+        journeys::JourneyContext,
+        request::{ApiRequest, ApiResponse, Verb, resource},
+    },
     wait::{Seen, wait_for},
 };
 use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
@@ -42,7 +44,7 @@ impl fmt::Debug for Said {
 }
 
 impl Said {
-    fn of(told: &Told) -> Self {
+    fn of(told: &ApiResponse) -> Self {
         // A warning has several lines, and an id may begin another one.
         let text = format!("{} {}", told.message, told.warnings.join(" "));
         let between = |begin: &str, end: char| -> Vec<String> {
@@ -71,7 +73,7 @@ struct Edit {
     text: String,
 }
 
-pub(crate) async fn the_same_verdicts(scene: Scene) -> Result<()> {
+pub(crate) async fn the_same_verdicts(scene: JourneyContext) -> Result<()> {
     let corpus = create(&scene).await?;
     let by_server = all(&scene, &corpus).await?;
     let refused = by_server.iter().filter(|said| said.code != 200).count();
@@ -103,7 +105,7 @@ pub(crate) async fn the_same_verdicts(scene: Scene) -> Result<()> {
 }
 
 /// With the policies in the place of the server.
-async fn alone(scene: &Scene, corpus: &[Edit], by_server: &[Said]) -> Result<()> {
+async fn alone(scene: &JourneyContext, corpus: &[Edit], by_server: &[Said]) -> Result<()> {
     let shipped = shipped();
     let default = shipped.first().context("what is shipped")?;
     let directory = default.join("../policy");
@@ -154,7 +156,7 @@ async fn alone(scene: &Scene, corpus: &[Edit], by_server: &[Said]) -> Result<()>
     result
 }
 
-async fn all(scene: &Scene, corpus: &[Edit]) -> Result<Vec<Said>> {
+async fn all(scene: &JourneyContext, corpus: &[Edit]) -> Result<Vec<Said>> {
     let mut said = Vec::new();
     for edit in corpus {
         said.push(edit.ask(scene).await.with_context(|| edit.what.clone())?);
@@ -163,15 +165,15 @@ async fn all(scene: &Scene, corpus: &[Edit]) -> Result<Vec<Said>> {
 }
 
 impl Edit {
-    async fn ask(&self, scene: &Scene) -> Result<Said> {
-        let ask = Ask {
+    async fn ask(&self, scene: &JourneyContext) -> Result<Said> {
+        let ask = ApiRequest {
             resource: &self.resource,
             namespace: Some(&scene.namespace),
             name: self.name,
             verb: Verb::Replace(self.text.clone()),
             is_dry_run: true,
         };
-        Ok(Said::of(&ask.of(&scene.mgmt.client()).await?))
+        Ok(Said::of(&ask.send(&scene.mgmt.client()).await?))
     }
 }
 
@@ -202,7 +204,7 @@ fn definition() -> Value {
 }
 
 /// Two templates, and replacements of each: what a fuzzer of structures would try, by name.
-async fn create(scene: &Scene) -> Result<Vec<Edit>> {
+async fn create(scene: &JourneyContext) -> Result<Vec<Edit>> {
     let machine = resource(GROUP, "v1beta2", "JourneyMachineTemplate", "journeymachinetemplates");
     let config = resource(
         "bootstrap.cluster.x-k8s.io",

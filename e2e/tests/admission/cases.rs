@@ -14,10 +14,15 @@ use anyhow::ensure;
 use futures::{StreamExt, TryStreamExt, future::try_join_all, stream};
 use instar_e2e::{
     Context, Result,
-    asked::{Ask, Told, Verb},
-    failure::told,
-    journeys::Scene,
+    failure::describe,
     progress::{say, spoken},
+    support::{
+        commands::kubectl,
+        journeys::JourneyContext,
+        metrics::admission_requests,
+        request::{ApiRequest, ApiResponse, Verb},
+        topology::releases,
+    },
     wait::{Seen, wait_for},
 };
 use instar_testkit::{Action, Case, Key, Scene as Play, Sent};
@@ -30,8 +35,6 @@ use kube::{
     discovery::{ApiResource, Scope},
 };
 use serde_json::{Value, json};
-
-use crate::actors::{admission_requests, kubectl, releases};
 
 /// The label by which a namespace keeps out of admission.
 const ADMISSION: &str = "upgrade.cluster.x-k8s.io/admission";
@@ -48,7 +51,7 @@ const AT_ONCE: usize = 8;
 /// How long all of a namespace may take to go.
 const GONE: Duration = Duration::from_mins(2);
 
-pub(crate) async fn of_every_rule(scene: Scene) -> Result<()> {
+pub(crate) async fn of_every_rule(scene: JourneyContext) -> Result<()> {
     scene.mgmt.controller().stop().await?;
     // Nothing has this label.
     scene.mgmt.look_at(Some("journey.example.org")).await?;
@@ -68,7 +71,7 @@ pub(crate) async fn of_every_rule(scene: Scene) -> Result<()> {
     result
 }
 
-async fn all(scene: &Scene, namespaces: &mut Vec<String>) -> Result<()> {
+async fn all(scene: &JourneyContext, namespaces: &mut Vec<String>) -> Result<()> {
     ensure!(
         releases(scene).list(&ListParams::default()).await?.items.is_empty(),
         "the catalog of the cases is the only one"
@@ -137,7 +140,7 @@ async fn all(scene: &Scene, namespaces: &mut Vec<String>) -> Result<()> {
 /// A namespace with a world in it.
 #[derive(Clone)]
 struct Place {
-    scene: Scene,
+    scene: JourneyContext,
     namespace: String,
     play: Arc<Play>,
 }
@@ -157,16 +160,23 @@ impl Place {
         Ok((resource, namespace))
     }
 
-    async fn ask(&self, client: &Client, object: &Value, name: &str, verb: Verb<'_>, is_dry_run: bool) -> Result<Told> {
+    async fn ask(
+        &self,
+        client: &Client,
+        object: &Value,
+        name: &str,
+        verb: Verb<'_>,
+        is_dry_run: bool,
+    ) -> Result<ApiResponse> {
         let (resource, namespace) = self.kind(object).await?;
-        let ask = Ask {
+        let ask = ApiRequest {
             resource: &resource,
             namespace,
             name,
             verb,
             is_dry_run,
         };
-        ask.of(client).await
+        ask.send(client).await
     }
 
     /// Makes the objects, and then lets admission look at the namespace.
@@ -227,7 +237,7 @@ impl Place {
         let mut wrong = Vec::new();
         for case in self.play.cases.iter().filter(|case| which(case)) {
             if let Err(error) = self.holds(case).await {
-                let error = format!("{}, {}: {}", self.play.name, case.name, told(&error));
+                let error = format!("{}, {}: {}", self.play.name, case.name, describe(&error));
                 say(format!("cases: {error}"));
                 wrong.push(error);
             }
@@ -256,7 +266,7 @@ impl Place {
         Ok(())
     }
 
-    async fn send(&self, client: &Client, case: &Case) -> Result<Told> {
+    async fn send(&self, client: &Client, case: &Case) -> Result<ApiResponse> {
         let world = &self.play.world;
         let is_dry_run = case.dry_run || case.sent != Sent::Written;
         match &case.action {
@@ -278,7 +288,7 @@ impl Place {
     }
 
     /// Compares; Cluster API may say something of its own beside.
-    fn says(&self, told: &Told, case: &Case) -> Result<()> {
+    fn says(&self, told: &ApiResponse, case: &Case) -> Result<()> {
         let expected = &case.expected;
         match &expected.refused {
             None => ensure!(told.code < 300, "expected it to be allowed, and it was not: {told:?}"),
@@ -352,14 +362,14 @@ impl Place {
 }
 
 /// Deletes a namespace with all that is in it.
-async fn remove(scene: &Scene, namespace: &str) -> Result<()> {
+async fn remove(scene: &JourneyContext, namespace: &str) -> Result<()> {
     let api: Api<Namespace> = Api::all(scene.mgmt.client());
     let patch = Patch::Merge(json!({ "metadata": { "labels": { ADMISSION: "disabled" } } }));
     api.patch(namespace, &PatchParams::default(), &patch).await?;
     let clusters: Api<kube::core::DynamicObject> = Api::namespaced_with(
         scene.mgmt.client(),
         namespace,
-        &instar_e2e::fixtures::core_kind("Cluster", "clusters"),
+        &instar_e2e::support::fixtures::core_kind("Cluster", "clusters"),
     );
     for cluster in clusters.list(&ListParams::default()).await? {
         let name = cluster.metadata.name.context("a Cluster's name")?;

@@ -1,32 +1,14 @@
 //! What admission says, and what it leaves alone, seen on a real management cluster.
 #![allow(clippy::panic, reason = "a journey fails by panicking, with what it saw")]
 
-#[allow(
-    dead_code,
-    reason = "what journeys have in common is here, and each program takes its part"
-)]
-#[path = "../journeys/actors.rs"]
-mod actors;
 mod alone;
 mod cases;
-#[allow(
-    dead_code,
-    reason = "what journeys have in common is here, and each program takes its part"
-)]
-#[path = "../journeys/catalog.rs"]
-mod catalog;
-#[allow(
-    dead_code,
-    reason = "what journeys have in common is here, and each program takes its part"
-)]
-#[path = "../classic/cluster.rs"]
-mod cluster;
 mod server_down;
 mod undisturbed;
 
 use std::process::ExitCode;
 
-use instar_e2e::journeys::{self, Journey, Setup};
+use instar_e2e::support::journeys::{self, Journey, Setup};
 
 fn main() -> ExitCode {
     let journeys = vec![

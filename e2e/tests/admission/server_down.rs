@@ -8,11 +8,16 @@ use instar_e2e::{
     Context, Result,
     certificates::Certificates,
     components::Component,
-    fixtures::{CLUSTER_CLASS, TopologyCluster},
     instar::shipped,
-    journeys::Scene,
     procfs::Identity,
     progress::say,
+    support::{
+        catalog::Rows,
+        classic::machine_template,
+        fixtures::{CLUSTER_CLASS, TopologyCluster},
+        journeys::JourneyContext,
+        topology::{apply_rows, apply_wired},
+    },
     wait::{Seen, wait_for},
 };
 use kube::{
@@ -23,12 +28,6 @@ use kube::{
 };
 use rustix::process::Signal;
 use serde_json::{Value, json};
-
-use crate::{
-    actors::{apply_rows, apply_wired},
-    catalog::Rows,
-    cluster::machine_template,
-};
 
 /// What is wrong with the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,7 +49,7 @@ const ALL: [Trouble; 4] = [
     Trouble::ForeignClient,
 ];
 
-pub(crate) async fn exactly_the_guarded_edits(scene: Scene) -> Result<()> {
+pub(crate) async fn exactly_the_guarded_edits(scene: JourneyContext) -> Result<()> {
     let rows = Rows::new(24);
     apply_rows(&scene, &rows.all()).await?;
     apply_wired(&scene, CLUSTER_CLASS, &rows.all()).await?;
@@ -94,7 +93,7 @@ pub(crate) async fn exactly_the_guarded_edits(scene: Scene) -> Result<()> {
     Ok(())
 }
 
-async fn begin(scene: &Scene, trouble: Trouble) -> Result<()> {
+async fn begin(scene: &JourneyContext, trouble: Trouble) -> Result<()> {
     match trouble {
         Trouble::Stopped => scene.mgmt.webhook().stop().await,
         Trouble::Slow => signal(scene, Signal::STOP).await,
@@ -111,7 +110,7 @@ async fn begin(scene: &Scene, trouble: Trouble) -> Result<()> {
     }
 }
 
-async fn end(scene: &Scene, trouble: Trouble) -> Result<()> {
+async fn end(scene: &JourneyContext, trouble: Trouble) -> Result<()> {
     match trouble {
         Trouble::Stopped => scene.mgmt.webhook().start().await,
         Trouble::Slow => signal(scene, Signal::CONT).await,
@@ -120,21 +119,21 @@ async fn end(scene: &Scene, trouble: Trouble) -> Result<()> {
     }
 }
 
-async fn signal(scene: &Scene, signal: Signal) -> Result<()> {
+async fn signal(scene: &JourneyContext, signal: Signal) -> Result<()> {
     let pid = scene.mgmt.pid(Component::InstarWebhook).await.context("the server")?;
     Identity::of(pid).context("the server's process")?.signal(signal)
 }
 
 /// Lets the server begin anew with a certificate of an authority. Connections that the API server has
 /// already made are as good as they were, so a certificate that changes beneath them says nothing.
-async fn serve(scene: &Scene, authority: &Certificates) -> Result<()> {
+async fn serve(scene: &JourneyContext, authority: &Certificates) -> Result<()> {
     let pair = authority.issue_server("instar")?;
     pair.write(&scene.mgmt.run().instar_certs())?;
     scene.mgmt.webhook().restart().await
 }
 
 /// Lets the server begin anew, with an authority that signs who may ask it.
-async fn ask_for_certificates(scene: &Scene, authority: Option<&Path>) -> Result<()> {
+async fn ask_for_certificates(scene: &JourneyContext, authority: Option<&Path>) -> Result<()> {
     scene.mgmt.webhook().with_client_ca(authority).await?;
     scene.mgmt.webhook().restart().await
 }
@@ -230,7 +229,7 @@ impl Edit {
         })
     }
 
-    async fn try_it(&self, scene: &Scene) -> Result<(), kube::Error> {
+    async fn try_it(&self, scene: &JourneyContext) -> Result<(), kube::Error> {
         let Kind {
             group,
             version,
@@ -271,7 +270,7 @@ impl Edit {
     }
 
     /// The API server could not ask, and so refuses.
-    async fn refused(&self, scene: &Scene) -> Result<()> {
+    async fn refused(&self, scene: &JourneyContext) -> Result<()> {
         match self.try_it(scene).await {
             Err(kube::Error::Api(status)) => {
                 let asked = status.message.contains("failed calling webhook")
@@ -290,7 +289,7 @@ impl Edit {
         }
     }
 
-    async fn passes(&self, scene: &Scene) -> Result<()> {
+    async fn passes(&self, scene: &JourneyContext) -> Result<()> {
         self.try_it(scene).await.with_context(|| self.name())
     }
 
@@ -299,7 +298,7 @@ impl Edit {
     }
 
     /// The server answers it again: why it refuses, if it does.
-    async fn verdict(&self, scene: &Scene) -> Result<Option<String>> {
+    async fn verdict(&self, scene: &JourneyContext) -> Result<Option<String>> {
         wait_for(&self.name(), Duration::from_secs(30), || async {
             match self.try_it(scene).await {
                 Err(kube::Error::Api(status)) if status.message.contains("failed calling webhook") => {
@@ -315,7 +314,7 @@ impl Edit {
 }
 
 struct World<'a> {
-    scene: &'a Scene,
+    scene: &'a JourneyContext,
     rows: &'a Rows,
 }
 

@@ -5,11 +5,17 @@ use std::time::Duration;
 use instar_api::{Adjustable, Rule, VERSION_ANNOTATION};
 use instar_e2e::{
     Context, Result,
-    clusterctl::{Way, move_namespace},
-    elsewhere::Elsewhere,
-    fixtures::{CLUSTER_CLASS, TopologyCluster, core_kind},
-    journeys::Scene,
-    ledger::{Ledger, Pool},
+    clusterctl::{MoveTarget, move_namespace},
+    support::{
+        catalog::Rows,
+        classic::{self, NAME, SMALL},
+        fixtures::{CLUSTER_CLASS, TopologyCluster, core_kind},
+        journeys::JourneyContext,
+        ledger::{Ledger, Pool},
+        metrics::{metric, metrics},
+        second_cluster::SecondCluster,
+        topology::{UPGRADE, apply_rows, apply_wired, assert_rolled, create, edit, running, version},
+    },
     wait::{Seen, wait_for},
 };
 use kube::{
@@ -20,17 +26,11 @@ use kube::{
 };
 use serde_json::json;
 
-use crate::{
-    actors::{UPGRADE, apply_rows, apply_wired, assert_rolled, create, edit, metric, metrics, running, version},
-    catalog::Rows,
-    cluster::{self, NAME, SMALL},
-};
-
 /// How long all that belongs to a Cluster may take to go.
 const GONE: Duration = Duration::from_mins(3);
 
 /// Every rule that a policy can set is enforced for every Cluster of the namespace.
-async fn enforce_all(scene: &Scene) -> Result<()> {
+async fn enforce_all(scene: &JourneyContext) -> Result<()> {
     let rules: Vec<_> = Rule::ALL
         .iter()
         .filter(|rule| rule.adjustable() == Adjustable::ByPolicy)
@@ -57,7 +57,7 @@ async fn enforce_all(scene: &Scene) -> Result<()> {
 }
 
 /// What the server has refused or warned of so far, by rule.
-async fn said(scene: &Scene) -> Result<Vec<String>> {
+async fn said(scene: &JourneyContext) -> Result<Vec<String>> {
     let text = metrics(scene).await?;
     let lines = text.lines().filter(|line| {
         line.starts_with("instar_admission_denials_total{") || line.starts_with("instar_admission_warnings_total{")
@@ -69,7 +69,7 @@ async fn said(scene: &Scene) -> Result<Vec<String>> {
 
 /// A topology cluster is created, goes two minors, is scaled, loses a machine to a health check, and
 /// is deleted: nothing is refused and nothing is left.
-pub(crate) async fn a_topology_cluster(scene: Scene) -> Result<()> {
+pub(crate) async fn a_topology_cluster(scene: JourneyContext) -> Result<()> {
     let rows = Rows::new(21);
     enforce_all(&scene).await?;
     apply_rows(&scene, &rows.all()).await?;
@@ -113,19 +113,19 @@ pub(crate) async fn a_topology_cluster(scene: Scene) -> Result<()> {
 
 /// A classic cluster goes two minors by Instar's controller, its old templates are retired, and
 /// `clusterctl move` takes it to another management cluster.
-pub(crate) async fn a_classic_cluster(scene: Scene) -> Result<()> {
+pub(crate) async fn a_classic_cluster(scene: JourneyContext) -> Result<()> {
     let rows = Rows::new(22);
     apply_rows(&scene, &rows.all()).await?;
-    cluster::create_with(&scene, &rows, &SMALL).await?;
+    classic::create_with(&scene, &rows, &SMALL).await?;
     enforce_all(&scene).await?;
     let before = said(&scene).await?;
     let annotated = json!({ "metadata": { "annotations": { VERSION_ANNOTATION: rows.version(35) } } });
     edit(&scene, NAME, &annotated).await?;
     let last = rows.version(35);
-    instar_e2e::fixtures::wait_running(&scene.mgmt, &scene.namespace, NAME, &last, &SMALL, UPGRADE).await?;
+    instar_e2e::support::fixtures::wait_running(&scene.mgmt, &scene.namespace, NAME, &last, &SMALL, UPGRADE).await?;
     let between = minted_for(&rows, 34);
     wait_for("the templates of the step between to be retired", UPGRADE, || async {
-        let mut names = names(&cluster::machine_templates(&scene)).await?;
+        let mut names = names(&classic::machine_templates(&scene)).await?;
         names.retain(|name| name.contains(&between));
         if names.is_empty() {
             Ok(())
@@ -153,7 +153,7 @@ async fn names(api: &Api<DynamicObject>) -> Result<Vec<String>> {
 }
 
 /// A `MachineHealthCheck` finds a worker that somebody has marked, and Cluster API replaces it.
-async fn remediate(scene: &Scene, cluster: &str) -> Result<String> {
+async fn remediate(scene: &JourneyContext, cluster: &str) -> Result<String> {
     scene
         .apply_object(json!({
             "apiVersion": "cluster.x-k8s.io/v1beta2",
@@ -196,8 +196,8 @@ fn minted_for(rows: &Rows, minor: u8) -> String {
 }
 
 /// The templates that are in use are kept, so that what goes with a move goes by an exception.
-async fn in_use_stay(scene: &Scene, part: &str) -> Result<()> {
-    let templates = cluster::machine_templates(scene);
+async fn in_use_stay(scene: &JourneyContext, part: &str) -> Result<()> {
+    let templates = classic::machine_templates(scene);
     let mut in_use = names(&templates).await?;
     in_use.retain(|name| name.contains(part));
     assert_eq!(in_use.len(), 1 + SMALL.pools.len(), "{in_use:?}");
@@ -212,29 +212,29 @@ async fn in_use_stay(scene: &Scene, part: &str) -> Result<()> {
 }
 
 /// `clusterctl move` to another management cluster: all is there, and nothing is left here.
-async fn moved_elsewhere(scene: &Scene, name: &str) -> Result<()> {
-    let templates = cluster::machine_templates(scene);
+async fn moved_elsewhere(scene: &JourneyContext, name: &str) -> Result<()> {
+    let templates = classic::machine_templates(scene);
     let moved = names(&templates).await?;
-    let elsewhere = Elsewhere::start(&scene.mgmt).await?;
+    let elsewhere = SecondCluster::start(&scene.mgmt).await?;
     let path = elsewhere.kubeconfig();
-    move_namespace(&scene.mgmt, &scene.namespace, Way::ToCluster, &path).await?;
+    move_namespace(&scene.mgmt, &scene.namespace, MoveTarget::ToCluster, &path).await?;
     assert_gone(scene).await?;
     let there: Api<DynamicObject> =
         Api::namespaced_with(elsewhere.client(), &scene.namespace, &core_kind("Cluster", "clusters"));
     there.get(name).await.context("the Cluster on the other side")?;
-    let kind = cluster::machine_template_kind();
+    let kind = classic::machine_template_kind();
     let templates: Api<DynamicObject> = Api::namespaced_with(elsewhere.client(), &scene.namespace, &kind);
     assert_eq!(names(&templates).await?, moved, "the templates on the other side");
     elsewhere.stop().await
 }
 
 /// Deletes a Cluster, and waits until nothing of it is left.
-async fn delete_cluster(scene: &Scene, name: &str) -> Result<()> {
-    cluster::clusters(scene).delete(name, &DeleteParams::default()).await?;
+async fn delete_cluster(scene: &JourneyContext, name: &str) -> Result<()> {
+    classic::clusters(scene).delete(name, &DeleteParams::default()).await?;
     assert_gone(scene).await
 }
 
-async fn assert_gone(scene: &Scene) -> Result<()> {
+async fn assert_gone(scene: &JourneyContext) -> Result<()> {
     let kind = |group: &str, kind: &str, plural: &str| {
         let gvk = GroupVersionKind::gvk(&format!("{group}.cluster.x-k8s.io"), "v1beta2", kind);
         ApiResource::from_gvk_with_plural(&gvk, plural)

@@ -3,8 +3,12 @@
 use instar_api::{ClusterUpgrade, UpgradePhase};
 use instar_e2e::{
     Result,
-    journeys::Scene,
-    ledger::{Ledger, Pool},
+    support::{
+        catalog::Rows,
+        classic::{self, NAME, SMALL, assert_rolled},
+        journeys::JourneyContext,
+        ledger::{Ledger, Pool},
+    },
     wait::wait_for,
 };
 use kube::{
@@ -13,19 +17,15 @@ use kube::{
 };
 use serde_json::{Value, json};
 
-use crate::{
-    catalog::Rows,
-    cluster::{self, NAME, SMALL, assert_rolled},
-    upgrade::{UPGRADE, phase},
-};
+use crate::upgrade::{UPGRADE, phase};
 
 /// One pool is held, and the rest goes; a second record is refused; what is immutable is.
-pub(crate) async fn held_and_all_at_once(scene: Scene) -> Result<()> {
+pub(crate) async fn held_and_all_at_once(scene: JourneyContext) -> Result<()> {
     let rows = Rows::new(1);
     for row in rows.all() {
         scene.apply_object(row).await?;
     }
-    cluster::create_with(&scene, &rows, &SMALL).await?;
+    classic::create_with(&scene, &rows, &SMALL).await?;
     let ledger = Ledger::start(&scene.mgmt.client(), &scene.namespace).await?;
     scene
         .apply_object(record(
@@ -71,11 +71,11 @@ pub(crate) fn record(name: &str, spec: &Value) -> Value {
 }
 
 /// The ClusterUpgrades of the journey.
-pub(crate) fn records(scene: &Scene) -> Api<ClusterUpgrade> {
+pub(crate) fn records(scene: &JourneyContext) -> Api<ClusterUpgrade> {
     Api::namespaced(scene.mgmt.client(), &scene.namespace)
 }
 
-pub(crate) async fn await_phase(scene: &Scene, name: &str, wanted: UpgradePhase) -> Result<()> {
+pub(crate) async fn await_phase(scene: &JourneyContext, name: &str, wanted: UpgradePhase) -> Result<()> {
     let records = records(scene);
     wait_for(&format!("{name} to be {wanted:?}"), UPGRADE, || async {
         let record = records.get(name).await?;
@@ -89,7 +89,7 @@ pub(crate) async fn await_phase(scene: &Scene, name: &str, wanted: UpgradePhase)
 }
 
 /// The API server refuses an edit, and says why.
-async fn refused(scene: &Scene, spec: &Value, why: &str) -> Result<()> {
+async fn refused(scene: &JourneyContext, spec: &Value, why: &str) -> Result<()> {
     let patch = Patch::Merge(json!({ "spec": spec }));
     match records(scene).patch("first", &PatchParams::default(), &patch).await {
         Ok(_) => anyhow::bail!("{spec} was accepted"),

@@ -5,10 +5,10 @@ use std::{collections::BTreeSet, path::Path, time::Duration};
 use instar_e2e::{
     Context, Result,
     instar::program,
-    journeys::Scene,
     ports,
     process::{Launch, Process},
     procfs::Identity,
+    support::journeys::JourneyContext,
     wait::wait_for,
 };
 use serde_json::Value;
@@ -19,7 +19,7 @@ const USER: &str = "system:serviceaccount:instar-system:instar-controller";
 /// A controller of a journey's own, as whom the installed one is: for journeys that kill it. It
 /// takes no lease, so that it leads at once.
 pub(crate) struct Controller<'a> {
-    scene: &'a Scene,
+    scene: &'a JourneyContext,
     launch: Launch,
     port: u16,
     process: Option<Process>,
@@ -27,17 +27,17 @@ pub(crate) struct Controller<'a> {
 
 impl<'a> Controller<'a> {
     /// Stops the installed one, starts this one, and waits until it is ready.
-    pub(crate) async fn start(scene: &'a Scene) -> Result<Self> {
+    pub(crate) async fn start(scene: &'a JourneyContext) -> Result<Self> {
         scene.mgmt.controller().stop().await?;
         Self::start_at(scene, ports::CONTROLLER_HEALTH).await
     }
 
     /// One more beside the first.
-    pub(crate) async fn start_second(scene: &'a Scene) -> Result<Self> {
+    pub(crate) async fn start_second(scene: &'a JourneyContext) -> Result<Self> {
         Self::start_at(scene, ports::SECOND_CONTROLLER_HEALTH).await
     }
 
-    async fn start_at(scene: &'a Scene, port: u16) -> Result<Self> {
+    async fn start_at(scene: &'a JourneyContext, port: u16) -> Result<Self> {
         let mut controller = Self {
             scene,
             launch: Launch {
@@ -117,7 +117,7 @@ pub(crate) struct Request {
 }
 
 /// All requests that controllers ever made, in their order.
-pub(crate) fn requests(scene: &Scene) -> Result<Vec<Request>> {
+pub(crate) fn requests(scene: &JourneyContext) -> Result<Vec<Request>> {
     let path = scene.mgmt.audit_log();
     let text = std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
     // The last line may be half written.
@@ -145,7 +145,7 @@ pub(crate) fn requests(scene: &Scene) -> Result<Vec<Request>> {
 
 /// How many writes were made in the journey's namespace to anything but one record, of which events
 /// tell too.
-pub(crate) fn writes_but_to(scene: &Scene, record: &str) -> Result<usize> {
+pub(crate) fn writes_but_to(scene: &JourneyContext, record: &str) -> Result<usize> {
     let requests = requests(scene)?;
     let writes = requests.iter().filter(|request| request.writes_in(scene));
     Ok(writes
@@ -154,7 +154,7 @@ pub(crate) fn writes_but_to(scene: &Scene, record: &str) -> Result<usize> {
 }
 
 /// How many of them were about what an upgrade is made of: records, templates, swaps.
-pub(crate) fn steps(scene: &Scene) -> Result<usize> {
+pub(crate) fn steps(scene: &JourneyContext) -> Result<usize> {
     let told: BTreeSet<&str> = ["events", "clusterupgrades/status"].into();
     let requests = requests(scene)?;
     let counted = requests
@@ -166,7 +166,7 @@ pub(crate) fn steps(scene: &Scene) -> Result<usize> {
 }
 
 impl Request {
-    fn writes_in(&self, scene: &Scene) -> bool {
+    fn writes_in(&self, scene: &JourneyContext) -> bool {
         self.namespace == scene.namespace && ["create", "patch", "update", "delete"].contains(&self.verb.as_str())
     }
 }

@@ -1,16 +1,21 @@
 //! Two controllers, and nobody who decides between them.
 
-use instar_e2e::{Result, journeys::Scene};
+use instar_e2e::{
+    Result,
+    support::{
+        catalog::Rows,
+        classic::{SMALL, violations},
+        journeys::JourneyContext,
+    },
+};
 
 use crate::{
-    catalog::Rows,
-    cluster::{SMALL, violations},
     controller::Controller,
     upgrade::{assert_record, begin, completed},
 };
 
 /// Both write, and neither knows of the other.
-pub(crate) async fn two_controllers_without_the_lease(scene: Scene) -> Result<()> {
+pub(crate) async fn two_controllers_without_the_lease(scene: JourneyContext) -> Result<()> {
     let rows = Rows::new(4);
     let mut first = Controller::start(&scene).await?;
     let mut second = Controller::start_second(&scene).await?;

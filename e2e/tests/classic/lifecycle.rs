@@ -1,8 +1,8 @@
 //! The life of a `ClusterUpgrade`: a second one, another target, no Cluster, other people's hands.
 
 mod gone;
-mod hands;
 mod moved;
+mod outside_edits;
 mod second;
 mod target;
 
@@ -11,9 +11,13 @@ use std::time::Duration;
 use instar_api::{ClusterUpgrade, ClusterUpgradeStatus, UpgradePhase};
 use instar_e2e::{
     Result,
-    fixtures::Shape,
-    journeys::Scene,
-    ledger::{Ledger, Pool},
+    support::{
+        catalog::Rows,
+        classic::{self, NAME},
+        fixtures::Shape,
+        journeys::JourneyContext,
+        ledger::{Ledger, Pool},
+    },
     wait::{Seen, wait_for},
 };
 use k8s_openapi::api::events::v1::Event;
@@ -23,16 +27,12 @@ use kube::{
 };
 use serde_json::{Value, json};
 
-use crate::{
-    catalog::Rows,
-    cluster::{self, NAME},
-    upgrade::UPGRADE,
-};
+use crate::upgrade::UPGRADE;
 
-pub(crate) use gone::no_cluster_another_source_and_deleted;
-pub(crate) use hands::others_lend_a_hand;
+pub(crate) use gone::missing_cluster_wrong_source_and_deletion;
 pub(crate) use moved::{moved_in_the_middle, restored_in_the_middle};
-pub(crate) use second::a_second_is_refused_and_stays_over;
+pub(crate) use outside_edits::edits_made_outside_instar;
+pub(crate) use second::second_upgrade_is_refused;
 pub(crate) use target::another_target_in_the_middle;
 
 /// One machine of each sort: what counts is counted there too.
@@ -45,7 +45,7 @@ const ROWS: Rows = Rows::new(1);
 /// How long the controller may take to say something.
 const SOON: Duration = Duration::from_secs(30);
 
-async fn catalog(scene: &Scene, rows: &Rows) -> Result<()> {
+async fn catalog(scene: &JourneyContext, rows: &Rows) -> Result<()> {
     for row in rows.all() {
         scene.apply_object(row).await?;
     }
@@ -53,12 +53,12 @@ async fn catalog(scene: &Scene, rows: &Rows) -> Result<()> {
 }
 
 /// A running cluster, and a ledger that begins with it.
-async fn running(scene: &Scene, rows: &Rows) -> Result<Ledger> {
-    cluster::create_with(scene, rows, &SMALL).await?;
+async fn running(scene: &JourneyContext, rows: &Rows) -> Result<Ledger> {
+    classic::create_with(scene, rows, &SMALL).await?;
     Ledger::start(&scene.mgmt.client(), &scene.namespace).await
 }
 
-async fn create(scene: &Scene, name: &str, spec: &Value) -> Result<()> {
+async fn create(scene: &JourneyContext, name: &str, spec: &Value) -> Result<()> {
     let record = json!({
         "apiVersion": "upgrade.cluster.x-k8s.io/v1alpha1",
         "kind": "ClusterUpgrade",
@@ -68,11 +68,11 @@ async fn create(scene: &Scene, name: &str, spec: &Value) -> Result<()> {
     scene.apply_object(record).await.map(drop)
 }
 
-fn records(scene: &Scene) -> Api<ClusterUpgrade> {
+fn records(scene: &JourneyContext) -> Api<ClusterUpgrade> {
     Api::namespaced(scene.mgmt.client(), &scene.namespace)
 }
 
-async fn edit(scene: &Scene, name: &str, spec: &Value) -> Result<()> {
+async fn edit(scene: &JourneyContext, name: &str, spec: &Value) -> Result<()> {
     let patch = Patch::Merge(json!({ "spec": spec }));
     records(scene).patch(name, &PatchParams::default(), &patch).await?;
     Ok(())
@@ -80,7 +80,7 @@ async fn edit(scene: &Scene, name: &str, spec: &Value) -> Result<()> {
 
 /// Waits until the record's status, told of its present spec, is as asked.
 async fn await_status(
-    scene: &Scene,
+    scene: &JourneyContext,
     name: &str,
     what: &str,
     deadline: Duration,
@@ -104,12 +104,18 @@ async fn await_status(
     .await
 }
 
-async fn await_phase(scene: &Scene, name: &str, phase: UpgradePhase) -> Result<ClusterUpgrade> {
+async fn await_phase(scene: &JourneyContext, name: &str, phase: UpgradePhase) -> Result<ClusterUpgrade> {
     await_status(scene, name, phase.as_str(), UPGRADE, |status| status.phase == phase).await
 }
 
 /// Waits until it says exactly this.
-async fn await_reason(scene: &Scene, name: &str, phase: UpgradePhase, reason: &str, message: &str) -> Result<()> {
+async fn await_reason(
+    scene: &JourneyContext,
+    name: &str,
+    phase: UpgradePhase,
+    reason: &str,
+    message: &str,
+) -> Result<()> {
     let told = |status: &ClusterUpgradeStatus| {
         let first = status.waiting.first();
         status.phase == phase && first.is_some_and(|first| first.reason == reason && first.message == message)
@@ -118,7 +124,7 @@ async fn await_reason(scene: &Scene, name: &str, phase: UpgradePhase, reason: &s
 }
 
 /// Waits until an annotation of the record has a value, or is gone.
-async fn await_mark(scene: &Scene, name: &str, value: Option<&str>) -> Result<()> {
+async fn await_mark(scene: &JourneyContext, name: &str, value: Option<&str>) -> Result<()> {
     wait_for(&format!("{name} to be marked {value:?}"), SOON, || async {
         let record = records(scene).get(name).await?;
         let mark = record.annotations().get(instar_api::OVER_ANNOTATION);
@@ -132,13 +138,13 @@ async fn await_mark(scene: &Scene, name: &str, value: Option<&str>) -> Result<()
 }
 
 /// The version that the control plane's spec says.
-async fn control_plane_at(scene: &Scene) -> Result<String> {
-    let control_plane = cluster::control_planes(scene).get(NAME).await?;
+async fn control_plane_at(scene: &JourneyContext) -> Result<String> {
+    let control_plane = classic::control_planes(scene).get(NAME).await?;
     let version = control_plane.data.pointer("/spec/version").and_then(Value::as_str);
     Ok(version.unwrap_or_default().to_owned())
 }
 
-async fn await_control_plane(scene: &Scene, version: &str) -> Result<()> {
+async fn await_control_plane(scene: &JourneyContext, version: &str) -> Result<()> {
     wait_for(&format!("the control plane to go to {version}"), UPGRADE, || async {
         let at = control_plane_at(scene).await?;
         if at == version { Ok(()) } else { Err(Seen::from(at)) }
@@ -147,7 +153,7 @@ async fn await_control_plane(scene: &Scene, version: &str) -> Result<()> {
 }
 
 /// How many events tell of this, each with its count.
-async fn events(scene: &Scene, kind: &str, reason: &str) -> Result<usize> {
+async fn events(scene: &JourneyContext, kind: &str, reason: &str) -> Result<usize> {
     let api: Api<Event> = Api::namespaced(scene.mgmt.client(), &scene.namespace);
     let found = api.list(&ListParams::default()).await?;
     let told = found.iter().filter(|event| {
@@ -163,7 +169,7 @@ async fn events(scene: &Scene, kind: &str, reason: &str) -> Result<usize> {
 }
 
 /// Waits until that has been told, once: an event follows on the status.
-async fn await_event(scene: &Scene, kind: &str, reason: &str) -> Result<()> {
+async fn await_event(scene: &JourneyContext, kind: &str, reason: &str) -> Result<()> {
     wait_for(&format!("the event {reason}"), SOON, || async {
         match events(scene, kind, reason).await? {
             1 => Ok(()),

@@ -6,9 +6,6 @@
 #![allow(clippy::panic, reason = "a journey fails by panicking, with what it saw")]
 
 mod by_hand;
-#[path = "../journeys/catalog.rs"]
-mod catalog;
-mod cluster;
 mod controller;
 mod faults;
 mod lifecycle;
@@ -22,7 +19,7 @@ mod upgrade;
 
 use std::{process::ExitCode, time::Duration};
 
-use instar_e2e::journeys::{self, Journey, Setup};
+use instar_e2e::support::journeys::{self, Journey, Setup};
 
 fn main() -> ExitCode {
     let journeys = vec![
@@ -31,13 +28,13 @@ fn main() -> ExitCode {
         Journey::shared("classic-by-hand", by_hand::held_and_all_at_once),
         Journey::shared("classic-stuck", stuck::a_machine_that_never_comes_up),
         Journey::shared("classic-new-target", lifecycle::another_target_in_the_middle),
-        Journey::shared("classic-deleted", lifecycle::no_cluster_another_source_and_deleted),
-        Journey::shared("classic-edited-by-hand", lifecycle::others_lend_a_hand),
-        Journey::shared("classic-templates", templates::what_retention_allows_stays),
+        Journey::shared("classic-deleted", lifecycle::missing_cluster_wrong_source_and_deletion),
+        Journey::shared("classic-edited-outside", lifecycle::edits_made_outside_instar),
+        Journey::shared("classic-templates", templates::retention_keeps_templates),
         Journey::shared("classic-strategy", strategy::two_at_a_time_in_order),
         Journey::shared("classic-other-control-plane", other_control_plane::both_contracts),
         Journey::shared("classic-moved-paused", lifecycle::restored_in_the_middle),
-        Journey::exclusive("classic-refused-second", lifecycle::a_second_is_refused_and_stays_over),
+        Journey::exclusive("classic-refused-second", lifecycle::second_upgrade_is_refused),
         Journey::exclusive("classic-moved", lifecycle::moved_in_the_middle),
         Journey::exclusive("classic-two-controllers", faults::two_controllers_without_the_lease),
         Journey::exclusive(

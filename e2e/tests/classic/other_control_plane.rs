@@ -5,7 +5,15 @@ use std::{collections::BTreeSet, time::Duration};
 
 use futures::future::try_join;
 use instar_api::{ClusterUpgrade, UpgradePhase, VERSION_ANNOTATION};
-use instar_e2e::{Context, Result, journeys::Scene, wait::wait_for};
+use instar_e2e::{
+    Context, Result,
+    support::{
+        catalog::{IMAGE, Rows},
+        classic::{clusters, machine_template, machine_templates},
+        journeys::JourneyContext,
+    },
+    wait::wait_for,
+};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 use kube::{
     Api, ResourceExt,
@@ -15,11 +23,7 @@ use kube::{
 };
 use serde_json::{Value, json};
 
-use crate::{
-    catalog::{IMAGE, Rows},
-    cluster::{clusters, machine_template, machine_templates},
-    upgrade::phase,
-};
+use crate::upgrade::phase;
 
 /// The provider's group.
 const GROUP: &str = "controlplane.example.org";
@@ -62,7 +66,7 @@ const NEW: Provider = Provider {
     below: "/spec",
 };
 
-pub(crate) async fn both_contracts(scene: Scene) -> Result<()> {
+pub(crate) async fn both_contracts(scene: JourneyContext) -> Result<()> {
     let rows = Rows::new(1);
     for row in rows.all() {
         scene.apply_object(row).await?;
@@ -77,7 +81,7 @@ pub(crate) async fn both_contracts(scene: Scene) -> Result<()> {
 }
 
 /// Two minors by the annotation, one write of the control plane for each.
-async fn two_minors(scene: &Scene, rows: &Rows, provider: &Provider) -> Result<()> {
+async fn two_minors(scene: &JourneyContext, rows: &Rows, provider: &Provider) -> Result<()> {
     let name = provider.name();
     let first = rows.version(33);
     scene.apply_object(machine_template(&name, &rows.image(33, 1))).await?;
@@ -145,7 +149,7 @@ async fn two_minors(scene: &Scene, rows: &Rows, provider: &Provider) -> Result<(
 }
 
 /// A control plane whose version somebody else decides is left alone, and the record says so.
-async fn without_a_version(scene: &Scene, rows: &Rows) -> Result<()> {
+async fn without_a_version(scene: &JourneyContext, rows: &Rows) -> Result<()> {
     let name = "unversioned";
     NEW.create(scene, name, json!({ "replicas": 1 })).await?;
     let wish = json!({
@@ -171,7 +175,7 @@ async fn without_a_version(scene: &Scene, rows: &Rows) -> Result<()> {
     Ok(())
 }
 
-async fn record(scene: &Scene, cluster: &str) -> Result<Option<ClusterUpgrade>> {
+async fn record(scene: &JourneyContext, cluster: &str) -> Result<Option<ClusterUpgrade>> {
     let all: Api<ClusterUpgrade> = Api::namespaced(scene.mgmt.client(), &scene.namespace);
     let found = all.list(&ListParams::default()).await?.items;
     let mut own = found.into_iter().filter(|record| record.spec.cluster_name == cluster);
@@ -181,7 +185,7 @@ async fn record(scene: &Scene, cluster: &str) -> Result<Option<ClusterUpgrade>> 
 }
 
 /// Rights like those that `config/providers` gives for the kinds of providers that are known.
-async fn allow(scene: &Scene) -> Result<()> {
+async fn allow(scene: &JourneyContext) -> Result<()> {
     let resources = [OLD.plural(), NEW.plural()];
     let group = "rbac.authorization.k8s.io";
     scene
@@ -217,7 +221,7 @@ impl Provider {
         format!("{GROUP}/{}", self.version)
     }
 
-    fn api(&self, scene: &Scene) -> Api<DynamicObject> {
+    fn api(&self, scene: &JourneyContext) -> Api<DynamicObject> {
         let resource = ApiResource {
             group: GROUP.to_owned(),
             version: self.version.to_owned(),
@@ -228,12 +232,12 @@ impl Provider {
         Api::namespaced_with(scene.mgmt.client(), &scene.namespace, &resource)
     }
 
-    async fn get(&self, scene: &Scene, name: &str) -> Result<DynamicObject> {
+    async fn get(&self, scene: &JourneyContext, name: &str) -> Result<DynamicObject> {
         Ok(self.api(scene).get(name).await?)
     }
 
     /// The kind, at all the versions of its label and at one that is preferred and isn't named.
-    async fn define(&self, scene: &Scene) -> Result<()> {
+    async fn define(&self, scene: &JourneyContext) -> Result<()> {
         let open = json!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true });
         let versions = self.versions.split('_').chain(["v1"]).map(|version| {
             json!({
@@ -272,7 +276,7 @@ impl Provider {
     }
 
     /// A Cluster and its control plane, in the form of the contract.
-    async fn create(&self, scene: &Scene, name: &str, spec: Value) -> Result<()> {
+    async fn create(&self, scene: &JourneyContext, name: &str, spec: Value) -> Result<()> {
         let control_plane = json!({
             "apiVersion": self.api_version(),
             "kind": self.kind,
@@ -307,7 +311,7 @@ impl Provider {
     }
 
     /// What its controller says once all of it runs a version. The old one never says of which edit.
-    async fn says(&self, scene: &Scene, version: &str, generation: Option<i64>) -> Result<()> {
+    async fn says(&self, scene: &JourneyContext, version: &str, generation: Option<i64>) -> Result<()> {
         let status = if self.below.is_empty() {
             json!({ "initialized": true, "ready": true, "version": version })
         } else {
@@ -328,7 +332,7 @@ impl Provider {
     /// of the kind, and nothing else of it did.
     async fn assert_one_write(
         &self,
-        scene: &Scene,
+        scene: &JourneyContext,
         before: &DynamicObject,
         after: &DynamicObject,
         image: &str,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use instar_e2e::{Result, journeys::Scene};
+use instar_e2e::{Result, support::journeys::JourneyContext};
 use k8s_openapi::api::rbac::v1::{ClusterRole, PolicyRule, Role};
 use kube::Api;
 
@@ -26,7 +26,7 @@ const NOT_SEEN: [(&str, &str, &str); 5] = [
 
 /// Nothing was forbidden in all that ran before, nothing was asked for that isn't granted, and
 /// nothing is granted that wasn't used.
-pub(crate) async fn granted_and_used(scene: Scene) -> Result<()> {
+pub(crate) async fn granted_and_used(scene: JourneyContext) -> Result<()> {
     let requests = requests(&scene)?;
     assert!(!requests.is_empty(), "the audit log has no request of the controller");
     let forbidden: BTreeSet<&Request> = requests.iter().filter(|request| request.code == 403).collect();
@@ -45,7 +45,7 @@ pub(crate) async fn granted_and_used(scene: Scene) -> Result<()> {
 }
 
 /// What the installed roles give its account, and the one that a journey has made for its own provider.
-async fn granted(scene: &Scene) -> Result<BTreeSet<Right>> {
+async fn granted(scene: &JourneyContext) -> Result<BTreeSet<Right>> {
     let everywhere = Api::<ClusterRole>::all(scene.mgmt.client());
     let leases = Api::<Role>::namespaced(scene.mgmt.client(), "instar-system");
     let rules = [

@@ -10,18 +10,20 @@ use std::{
 use futures::future::try_join_all;
 use instar_e2e::{
     Result,
-    fault_proxy::{Class, Fault, FaultProxy, Hook, Matcher, Next, Rule, Which},
-    fixtures::Shape,
-    journeys::Scene,
-    ledger::Ledger,
     procfs::Identity,
     progress::say,
+    support::{
+        catalog::Rows,
+        classic::{FULL, SMALL, violations},
+        fault_proxy::{Class, Fault, FaultProxy, Hook, Matcher, Next, Rule, Which},
+        fixtures::Shape,
+        journeys::JourneyContext,
+        ledger::Ledger,
+    },
 };
 use rustix::process::Signal;
 
 use crate::{
-    catalog::Rows,
-    cluster::{FULL, SMALL, violations},
     controller::{Controller, steps},
     upgrade::{UPGRADE, assert_record, begin, completed, is_marked, upgrade},
 };
@@ -34,7 +36,7 @@ const CLUSTERS: usize = 3;
 const FLOOR: usize = 10;
 
 /// Everything is written, and the controller hears of none of it.
-pub(crate) async fn every_reply_of_a_write_is_dropped(scene: Scene) -> Result<()> {
+pub(crate) async fn every_reply_of_a_write_is_dropped(scene: JourneyContext) -> Result<()> {
     let trial = Trial::begin(&scene, Rows::new(5), &SMALL).await?;
     trial.proxy.add(Rule {
         when: Matcher::on(Class::Write),
@@ -44,7 +46,7 @@ pub(crate) async fn every_reply_of_a_write_is_dropped(scene: Scene) -> Result<()
 }
 
 /// Each write is about to be carried out when the controller dies; the next start may do it.
-pub(crate) async fn killed_before_every_write(scene: Scene) -> Result<()> {
+pub(crate) async fn killed_before_every_write(scene: JourneyContext) -> Result<()> {
     killed(
         &scene,
         Rows::new(6),
@@ -56,12 +58,12 @@ pub(crate) async fn killed_before_every_write(scene: Scene) -> Result<()> {
 }
 
 /// Each write is carried out, and the controller dies before it hears of it.
-pub(crate) async fn killed_after_every_write(scene: Scene) -> Result<()> {
+pub(crate) async fn killed_after_every_write(scene: JourneyContext) -> Result<()> {
     killed(&scene, Rows::new(7), &FULL, Which::All, Fault::After).await
 }
 
 async fn killed(
-    scene: &Scene,
+    scene: &JourneyContext,
     rows: Rows,
     shape: &'static Shape<'static>,
     which: Which,
@@ -115,11 +117,11 @@ struct Trial<'a> {
     shape: &'static Shape<'static>,
     controller: Controller<'a>,
     proxy: FaultProxy,
-    clusters: Vec<(Scene, Ledger, usize)>,
+    clusters: Vec<(JourneyContext, Ledger, usize)>,
 }
 
 impl<'a> Trial<'a> {
-    async fn begin(scene: &'a Scene, rows: Rows, shape: &'static Shape<'static>) -> Result<Self> {
+    async fn begin(scene: &'a JourneyContext, rows: Rows, shape: &'static Shape<'static>) -> Result<Self> {
         let mut controller = Controller::start(scene).await?;
         let proxy = FaultProxy::start(&scene.mgmt, 0).await?;
         let kubeconfig = proxy.kubeconfig(&scene.mgmt.controller().kubeconfig())?;

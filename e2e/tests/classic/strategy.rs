@@ -8,9 +8,13 @@ use std::{
 use instar_api::{MachineUpgradePhase, UpgradePhase};
 use instar_e2e::{
     Context, Result,
-    fixtures::{Shape, core_kind},
-    journeys::Scene,
-    ledger::{Ledger, Pool},
+    support::{
+        catalog::Rows,
+        classic::{self, NAME},
+        fixtures::{Shape, core_kind},
+        journeys::JourneyContext,
+        ledger::{Ledger, Pool},
+    },
     wait::wait_for,
 };
 use kube::{
@@ -23,8 +27,6 @@ use serde_json::{Value, json};
 
 use crate::{
     by_hand::{record, records},
-    catalog::Rows,
-    cluster::{self, NAME},
     upgrade::{UPGRADE, phase},
 };
 
@@ -38,12 +40,12 @@ const ETCD: &str = "/spec/template/spec/backend/inMemory/etcd/provisioning/start
 
 /// Two pools roll at a time, those of the order first; one stays at its pin; what is asked beside
 /// the release is in the templates that it was asked for, and each machine is made once.
-pub(crate) async fn two_at_a_time_in_order(scene: Scene) -> Result<()> {
+pub(crate) async fn two_at_a_time_in_order(scene: JourneyContext) -> Result<()> {
     let rows = Rows::new(1);
     for row in rows.all().into_iter().chain([with_bootstrap(&rows)]) {
         scene.apply_object(row).await?;
     }
-    cluster::create_with(&scene, &rows, &SHAPE).await?;
+    classic::create_with(&scene, &rows, &SHAPE).await?;
     let ledger = Ledger::start(&scene.mgmt.client(), &scene.namespace).await?;
     let spec = json!({
         "clusterName": NAME,
@@ -123,7 +125,7 @@ struct Seen {
 }
 
 /// The pools first, then their machines: a pool that has become done in between counts for none.
-async fn look(scene: &Scene, version: &str, seen: &Mutex<Seen>) -> Result<()> {
+async fn look(scene: &JourneyContext, version: &str, seen: &Mutex<Seen>) -> Result<()> {
     let pools = list(scene, &core_kind("MachineDeployment", "machinedeployments")).await?;
     let machines = list(scene, &core_kind("Machine", "machines")).await?;
     let at = |object: &DynamicObject, pointer: &str| -> Option<String> {
@@ -174,7 +176,7 @@ fn assert_machines(ledger: &Ledger, rows: &Rows) -> Result<()> {
 }
 
 /// What was asked for is in the templates that the pools ended at, and in no other's.
-async fn assert_templates(scene: &Scene) -> Result<()> {
+async fn assert_templates(scene: &JourneyContext) -> Result<()> {
     let kind = GroupVersionKind::gvk("infrastructure.cluster.x-k8s.io", "v1beta2", "DevMachineTemplate");
     let machines = list(scene, &ApiResource::from_gvk_with_plural(&kind, "devmachinetemplates")).await?;
     let kind = GroupVersionKind::gvk("bootstrap.cluster.x-k8s.io", "v1beta2", "KubeadmConfigTemplate");
@@ -192,7 +194,7 @@ async fn assert_templates(scene: &Scene) -> Result<()> {
             .data
             .clone())
     };
-    let control_plane = cluster::control_planes(scene).get(NAME).await?;
+    let control_plane = classic::control_planes(scene).get(NAME).await?;
     let name = &control_plane.data["spec"]["machineTemplate"]["spec"]["infrastructureRef"]["name"];
     assert_eq!(find(&machines, name)?.pointer(ETCD), Some(&json!("0.3s")));
     let row = json!(["true"]);
@@ -220,7 +222,7 @@ async fn assert_templates(scene: &Scene) -> Result<()> {
     Ok(())
 }
 
-async fn list(scene: &Scene, resource: &ApiResource) -> Result<Vec<DynamicObject>> {
+async fn list(scene: &JourneyContext, resource: &ApiResource) -> Result<Vec<DynamicObject>> {
     let api: Api<DynamicObject> = Api::namespaced_with(scene.mgmt.client(), &scene.namespace, resource);
     Ok(api.list(&ListParams::default()).await?.items)
 }

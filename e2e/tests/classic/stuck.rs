@@ -6,9 +6,13 @@ use futures::{StreamExt, TryStreamExt};
 use instar_api::{ClusterUpgrade, ClusterUpgradeStatus, UpgradePhase};
 use instar_e2e::{
     Context, Result,
-    journeys::Scene,
-    ledger::{Ledger, Pool},
     progress::say,
+    support::{
+        catalog::Rows,
+        classic::{NAME, SMALL, create_with},
+        journeys::JourneyContext,
+        ledger::{Ledger, Pool},
+    },
     wait::wait_for,
 };
 use kube::{
@@ -21,11 +25,7 @@ use kube::{
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
-use crate::{
-    catalog::Rows,
-    cluster::{NAME, SMALL, create_with},
-    upgrade::UPGRADE,
-};
+use crate::upgrade::UPGRADE;
 
 const RECORD: &str = "mended";
 const PAUSED: &str = "cluster.x-k8s.io/paused";
@@ -35,7 +35,7 @@ const STARTS: &str = "4s";
 
 /// The first new machine of the control plane and that of the first pool stop short of their nodes.
 /// Each time the rest is held and the machine is named, and each time the upgrade goes on by itself.
-pub(crate) async fn a_machine_that_never_comes_up(scene: Scene) -> Result<()> {
+pub(crate) async fn a_machine_that_never_comes_up(scene: JourneyContext) -> Result<()> {
     let rows = Rows::new(1);
     let mut slow = rows.row(34, 9);
     slow["spec"]["support"] = json!({ "tier": "Preview" });
@@ -93,7 +93,7 @@ pub(crate) async fn a_machine_that_never_comes_up(scene: Scene) -> Result<()> {
 
 /// Pauses the first machine that is cloned from a minted template of each of these pools, so that
 /// its provider does nothing more for it.
-fn break_first_of_each(scene: &Scene, pools: [&'static str; 2]) -> JoinHandle<Result<()>> {
+fn break_first_of_each(scene: &JourneyContext, pools: [&'static str; 2]) -> JoinHandle<Result<()>> {
     let api = machines_of_provider(scene);
     tokio::spawn(async move {
         let mut left = pools.to_vec();
@@ -116,7 +116,7 @@ fn break_first_of_each(scene: &Scene, pools: [&'static str; 2]) -> JoinHandle<Re
     })
 }
 
-async fn mend(scene: &Scene, machine: &str) -> Result<()> {
+async fn mend(scene: &JourneyContext, machine: &str) -> Result<()> {
     say(format!("mending {machine}"));
     annotate(&machines_of_provider(scene), machine, Value::Null).await
 }
@@ -129,7 +129,7 @@ async fn annotate(api: &Api<DynamicObject>, name: &str, value: Value) -> Result<
 
 /// The machine that the record says isn't ready, while it is at this phase, once it is one of the
 /// provider's that is broken.
-async fn named(scene: &Scene, phase: UpgradePhase) -> Result<String> {
+async fn named(scene: &JourneyContext, phase: UpgradePhase) -> Result<String> {
     let api = machines_of_provider(scene);
     wait_for("the broken machine to be named", UPGRADE, || async {
         let Some(status) = status(scene).await? else {
@@ -158,7 +158,7 @@ async fn named(scene: &Scene, phase: UpgradePhase) -> Result<String> {
 }
 
 /// Nothing else has moved, and for as long as it takes Cluster API to look again nothing does.
-async fn held(scene: &Scene, stuck: &str, expected: [(&str, &str); 3]) -> Result<()> {
+async fn held(scene: &JourneyContext, stuck: &str, expected: [(&str, &str); 3]) -> Result<()> {
     let began = std::time::Instant::now();
     while began.elapsed() < Duration::from_secs(10) {
         let status = status(scene).await?.context("no status")?;
@@ -173,12 +173,12 @@ async fn held(scene: &Scene, stuck: &str, expected: [(&str, &str); 3]) -> Result
     Ok(())
 }
 
-async fn status(scene: &Scene) -> Result<Option<ClusterUpgradeStatus>> {
+async fn status(scene: &JourneyContext) -> Result<Option<ClusterUpgradeStatus>> {
     let api: Api<ClusterUpgrade> = Api::namespaced(scene.mgmt.client(), &scene.namespace);
     Ok(api.get_opt(RECORD).await?.and_then(|upgrade| upgrade.status))
 }
 
-fn machines_of_provider(scene: &Scene) -> Api<DynamicObject> {
+fn machines_of_provider(scene: &JourneyContext) -> Api<DynamicObject> {
     let kind = GroupVersionKind::gvk("infrastructure.cluster.x-k8s.io", "v1beta2", "DevMachine");
     let resource = ApiResource::from_gvk_with_plural(&kind, "devmachines");
     Api::namespaced_with(scene.mgmt.client(), &scene.namespace, &resource)

@@ -3,7 +3,17 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use instar_api::{ClusterUpgrade, TemplateUse, UpgradePhase};
-use instar_e2e::{Context, Result, fixtures::core_kind, journeys::Scene, ledger::Ledger, wait::wait_for};
+use instar_e2e::{
+    Context, Result,
+    support::{
+        catalog::Rows,
+        classic::{self, NAME, SMALL},
+        fixtures::core_kind,
+        journeys::JourneyContext,
+        ledger::Ledger,
+    },
+    wait::wait_for,
+};
 use jiff::{SignedDuration, Timestamp};
 use kube::{
     Api, ResourceExt,
@@ -13,23 +23,19 @@ use kube::{
 };
 use serde_json::json;
 
-use crate::{
-    by_hand::{await_phase, record, records},
-    catalog::Rows,
-    cluster::{self, NAME, SMALL},
-};
+use crate::by_hand::{await_phase, record, records};
 
 /// How long the controller may take to delete what may go.
 const SWEPT: Duration = Duration::from_secs(30);
 
 /// With no time to keep, only what is in use stays; by default the previous ones stay for a day;
 /// what a removed pool had goes; what is the user's stays.
-pub(crate) async fn what_retention_allows_stays(scene: Scene) -> Result<()> {
+pub(crate) async fn retention_keeps_templates(scene: JourneyContext) -> Result<()> {
     let rows = Rows::new(1);
     for row in rows.all() {
         scene.apply_object(row).await?;
     }
-    cluster::create_with(&scene, &rows, &SMALL).await?;
+    classic::create_with(&scene, &rows, &SMALL).await?;
     let ledger = Ledger::start(&scene.mgmt.client(), &scene.namespace).await?;
     label(&scene, "short").await?;
     scene.apply_object(policy("short", "0s")).await?;
@@ -95,16 +101,16 @@ fn policy(tier: &str, keep: &str) -> serde_json::Value {
     })
 }
 
-async fn label(scene: &Scene, tier: &str) -> Result<()> {
+async fn label(scene: &JourneyContext, tier: &str) -> Result<()> {
     let patch = json!({ "metadata": { "labels": { "journey.example.org/tier": tier } } });
-    let clusters = cluster::clusters(scene);
+    let clusters = classic::clusters(scene);
     clusters
         .patch(NAME, &PatchParams::default(), &Patch::Merge(&patch))
         .await?;
     Ok(())
 }
 
-async fn upgrade(scene: &Scene, name: &str, target: &str) -> Result<()> {
+async fn upgrade(scene: &JourneyContext, name: &str, target: &str) -> Result<()> {
     let spec = json!({ "clusterName": NAME, "target": target, "strategy": { "type": "All" } });
     scene.apply_object(record(name, &spec)).await?;
     await_phase(scene, name, UpgradePhase::Completed).await
@@ -112,7 +118,12 @@ async fn upgrade(scene: &Scene, name: &str, target: &str) -> Result<()> {
 
 /// The second record says that so many templates are there for this, and how long after its end the
 /// first of them goes. A MachineSet that is empty may refer to one for a moment more.
-async fn await_kept(scene: &Scene, state: TemplateUse, count: usize, kept: Option<SignedDuration>) -> Result<()> {
+async fn await_kept(
+    scene: &JourneyContext,
+    state: TemplateUse,
+    count: usize,
+    kept: Option<SignedDuration>,
+) -> Result<()> {
     wait_for(&format!("{count} templates to be {state:?}"), SWEPT, || async {
         let record: ClusterUpgrade = records(scene).get("second").await?;
         let status = record.status.context("it has no status")?;
@@ -136,7 +147,7 @@ async fn await_kept(scene: &Scene, state: TemplateUse, count: usize, kept: Optio
     .await
 }
 
-async fn remove_pool(scene: &Scene, name: &str) -> Result<()> {
+async fn remove_pool(scene: &JourneyContext, name: &str) -> Result<()> {
     let resource = core_kind("MachineDeployment", "machinedeployments");
     let pools: Api<DynamicObject> = Api::namespaced_with(scene.mgmt.client(), &scene.namespace, &resource);
     pools.delete(name, &DeleteParams::default()).await?;
@@ -144,7 +155,7 @@ async fn remove_pool(scene: &Scene, name: &str) -> Result<()> {
 }
 
 /// The machine templates of the namespace are these and no others; of ours, the beginning counts.
-async fn await_templates(scene: &Scene, expected: &BTreeSet<String>) -> Result<()> {
+async fn await_templates(scene: &JourneyContext, expected: &BTreeSet<String>) -> Result<()> {
     let kind = GroupVersionKind::gvk("infrastructure.cluster.x-k8s.io", "v1beta2", "DevMachineTemplate");
     let resource = ApiResource::from_gvk_with_plural(&kind, "devmachinetemplates");
     let templates: Api<DynamicObject> = Api::namespaced_with(scene.mgmt.client(), &scene.namespace, &resource);

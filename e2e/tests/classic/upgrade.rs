@@ -5,9 +5,13 @@ use std::time::Duration;
 use instar_api::{ClusterUpgrade, OVER_ANNOTATION, TemplateUse, UpgradePhase, VERSION_ANNOTATION};
 use instar_e2e::{
     Context, Result,
-    fixtures::{Shape, wait_running},
-    journeys::Scene,
-    ledger::Ledger,
+    support::{
+        catalog::Rows,
+        classic::{self, FULL, NAME, assert_two_minors},
+        fixtures::{Shape, wait_running},
+        journeys::JourneyContext,
+        ledger::Ledger,
+    },
     wait::wait_for,
 };
 use kube::{
@@ -16,16 +20,12 @@ use kube::{
 };
 use serde_json::{Value, json};
 
-use crate::{
-    catalog::Rows,
-    cluster::{self, FULL, NAME, assert_two_minors},
-    controller::{Controller, writes_but_to},
-};
+use crate::controller::{Controller, writes_but_to};
 
 /// How long an upgrade of seven machines may take.
 pub(crate) const UPGRADE: Duration = Duration::from_mins(6);
 
-pub(crate) async fn two_minors_by_one_annotation(scene: Scene) -> Result<()> {
+pub(crate) async fn two_minors_by_one_annotation(scene: JourneyContext) -> Result<()> {
     let rows = Rows::new(1);
     let ledger = begin(&scene, &rows, &FULL).await?;
     completed(&scene, &rows, &FULL, None).await?;
@@ -33,11 +33,11 @@ pub(crate) async fn two_minors_by_one_annotation(scene: Scene) -> Result<()> {
     assert_record(&scene, &rows, &FULL).await
 }
 
-pub(crate) async fn paused_in_the_middle(scene: Scene) -> Result<()> {
+pub(crate) async fn paused_in_the_middle(scene: JourneyContext) -> Result<()> {
     let rows = Rows::new(1);
     let ledger = begin(&scene, &rows, &FULL).await?;
     let middle = rows.version(34);
-    let control_planes = cluster::control_planes(&scene);
+    let control_planes = classic::control_planes(&scene);
     let at_middle = || async {
         let control_plane = control_planes.get(NAME).await?;
         let version = control_plane
@@ -109,31 +109,31 @@ pub(crate) async fn paused_in_the_middle(scene: Scene) -> Result<()> {
 
 /// A running cluster and a catalog; then the annotation. The ledger begins in between: in a hurry,
 /// Cluster API makes machines for a new cluster that it takes away again.
-pub(crate) async fn begin(scene: &Scene, rows: &Rows, shape: &Shape<'_>) -> Result<Ledger> {
+pub(crate) async fn begin(scene: &JourneyContext, rows: &Rows, shape: &Shape<'_>) -> Result<Ledger> {
     for row in rows.all() {
         scene.apply_object(row).await?;
     }
-    cluster::create_with(scene, rows, shape).await?;
+    classic::create_with(scene, rows, shape).await?;
     let ledger = Ledger::start(&scene.mgmt.client(), &scene.namespace).await?;
     annotate(scene, VERSION_ANNOTATION, &rows.version(35)).await?;
     Ok(ledger)
 }
 
 /// Annotates the Cluster.
-pub(crate) async fn annotate(scene: &Scene, name: &str, value: &str) -> Result<()> {
+pub(crate) async fn annotate(scene: &JourneyContext, name: &str, value: &str) -> Result<()> {
     let patch = json!({ "metadata": { "annotations": { name: value } } });
-    cluster::clusters(scene)
+    classic::clusters(scene)
         .patch(NAME, &PatchParams::default(), &Patch::Merge(&patch))
         .await?;
     Ok(())
 }
 
-fn upgrades(scene: &Scene) -> Api<ClusterUpgrade> {
+fn upgrades(scene: &JourneyContext) -> Api<ClusterUpgrade> {
     Api::namespaced(scene.mgmt.client(), &scene.namespace)
 }
 
 /// The one record.
-pub(crate) async fn upgrade(scene: &Scene) -> Result<Option<ClusterUpgrade>> {
+pub(crate) async fn upgrade(scene: &JourneyContext) -> Result<Option<ClusterUpgrade>> {
     let found = upgrades(scene).list(&ListParams::default()).await?.items;
     anyhow::ensure!(found.len() <= 1, "more than one ClusterUpgrade");
     Ok(found.into_iter().next())
@@ -143,7 +143,7 @@ pub(crate) fn phase(upgrade: &ClusterUpgrade) -> UpgradePhase {
     upgrade.status.as_ref().map(|status| status.phase).unwrap_or_default()
 }
 
-async fn pause(scene: &Scene, name: &str, paused: bool) -> Result<()> {
+async fn pause(scene: &JourneyContext, name: &str, paused: bool) -> Result<()> {
     let patch = json!({ "spec": { "paused": paused } });
     upgrades(scene)
         .patch(name, &PatchParams::default(), &Patch::Merge(&patch))
@@ -154,7 +154,7 @@ async fn pause(scene: &Scene, name: &str, paused: bool) -> Result<()> {
 /// Waits until the record says so and every machine does. Without a controller of the journey's
 /// own, the installed one has to run.
 pub(crate) async fn completed<'a>(
-    scene: &Scene,
+    scene: &JourneyContext,
     rows: &Rows,
     shape: &Shape<'_>,
     controller: impl Into<Option<&'a Controller<'a>>>,
@@ -197,7 +197,7 @@ pub(crate) fn is_marked(upgrade: &ClusterUpgrade) -> bool {
     upgrade.annotations().contains_key(OVER_ANNOTATION)
 }
 
-pub(crate) async fn assert_record(scene: &Scene, rows: &Rows, shape: &Shape<'_>) -> Result<()> {
+pub(crate) async fn assert_record(scene: &JourneyContext, rows: &Rows, shape: &Shape<'_>) -> Result<()> {
     let upgrade = upgrade(scene).await?.context("there is no ClusterUpgrade")?;
     let status = upgrade.status.context("it has no status")?;
     assert_eq!(status.path, [rows.name(34, 1), rows.name(35, 1)]);

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use instar_e2e::{Result, fault_proxy::FaultProxy, journeys::Scene, wait::wait_for};
+use instar_e2e::{
+    Result,
+    support::{fault_proxy::FaultProxy, journeys::JourneyContext, metrics::metric, topology::resource},
+    wait::wait_for,
+};
 use kube::{Api, api::ListParams, core::DynamicObject};
-
-use crate::actors::{metric, resource};
 
 const CORE: &str = "cluster.x-k8s.io";
 const OURS: &str = "upgrade.cluster.x-k8s.io";
@@ -49,7 +51,7 @@ pub(crate) const LEARNED: [(&str, &str, &str, &str); 2] = [
 pub(crate) const TEMPLATES: &str = "templates";
 
 /// Waits until it has cached as many objects of each kind as there are.
-pub(crate) async fn agree(scene: &Scene, deadline: Duration) -> Result<()> {
+pub(crate) async fn agree(scene: &JourneyContext, deadline: Duration) -> Result<()> {
     wait_for("Instar's caches to be what the API has", deadline, || async {
         for kind in KINDS {
             let plural = kind.3;
@@ -69,7 +71,7 @@ pub(crate) async fn agree(scene: &Scene, deadline: Duration) -> Result<()> {
 }
 
 /// How many there are of those that it looks at: of Machines those that nothing makes.
-async fn there(scene: &Scene, (group, version, kind, plural): (&str, &str, &str, &str)) -> Result<usize> {
+async fn there(scene: &JourneyContext, (group, version, kind, plural): (&str, &str, &str, &str)) -> Result<usize> {
     let api: Api<DynamicObject> = Api::all_with(scene.mgmt.client(), &resource(group, version, kind, plural));
     let which = match kind {
         "Machine" => ListParams::default()
@@ -79,14 +81,14 @@ async fn there(scene: &Scene, (group, version, kind, plural): (&str, &str, &str,
     Ok(api.list(&which).await?.items.len())
 }
 
-async fn same(scene: &Scene, kind: &str, there: usize) -> Result<()> {
+async fn same(scene: &JourneyContext, kind: &str, there: usize) -> Result<()> {
     let cached = metric(scene, &format!("instar_cached_objects{{kind=\"{kind}\"}}")).await?;
     anyhow::ensure!(usize::try_from(cached) == Ok(there), "{cached} of {there} {kind}");
     Ok(())
 }
 
 /// Runs something while Instar's way to the API server goes through the proxy.
-pub(crate) async fn behind<Fut>(scene: &Scene, proxy: &FaultProxy, body: Fut) -> Result<()>
+pub(crate) async fn behind<Fut>(scene: &JourneyContext, proxy: &FaultProxy, body: Fut) -> Result<()>
 where
     Fut: Future<Output = Result<()>>,
 {

@@ -4,9 +4,8 @@ use std::{path::PathBuf, time::Duration};
 
 use instar_e2e::{
     Context, Result,
-    fault_proxy::FaultProxy,
-    journeys::Scene,
     kubeconfig::{self, Credentials},
+    support::{fault_proxy::FaultProxy, journeys::JourneyContext},
     wait::wait_for,
 };
 use k8s_openapi::api::{
@@ -37,7 +36,7 @@ pub(crate) struct Line {
 }
 
 impl Line {
-    pub(crate) async fn start(scene: &Scene) -> Result<Self> {
+    pub(crate) async fn start(scene: &JourneyContext) -> Result<Self> {
         let kubeconfig = kubeconfig_with_token(scene).await?;
         let proxy = FaultProxy::start(&scene.mgmt, 0).await?;
         let kubeconfig = Kubeconfig::read_from(proxy.kubeconfig(&kubeconfig)?)?;
@@ -72,7 +71,7 @@ pub(crate) fn map(name: &str) -> ConfigMap {
     map
 }
 
-async fn kubeconfig_with_token(scene: &Scene) -> Result<PathBuf> {
+async fn kubeconfig_with_token(scene: &JourneyContext) -> Result<PathBuf> {
     scene
         .apply_object(json!({ "apiVersion": "v1", "kind": "ServiceAccount", "metadata": { "name": WHO } }))
         .await?;

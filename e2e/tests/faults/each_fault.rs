@@ -9,9 +9,11 @@ use std::{
 use futures::{Stream, StreamExt};
 use instar_e2e::{
     Context, Result,
-    fault_proxy::{Answer, Applied, Class, Cut, Fault, Hook, Matcher, Next, Record, Rule, Verb, Verbs, Which},
-    journeys::Scene,
     progress::say,
+    support::{
+        fault_proxy::{Answer, Class, Cut, Fault, FaultKind, Hook, Matcher, Next, Record, Rule, Verb, Verbs, Which},
+        journeys::JourneyContext,
+    },
 };
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{
@@ -31,12 +33,12 @@ fn rule(when: Matcher, what: Fault) -> Rule {
 
 /// The last record; a fault is over when the client has seen it.
 async fn last(line: &Line, name: &str) -> Result<Record> {
-    let of_it = |record: &Record| record.asked.name.as_deref() == Some(name) && record.ended.is_some();
+    let of_it = |record: &Record| record.request.name.as_deref() == Some(name) && record.ended.is_some();
     line.proxy.wait_for_record("record that is over", SOON, of_it).await
 }
 
 /// Answers in the name of the API server are such as it gives, and change nothing.
-pub(crate) async fn answers(scene: Scene) -> Result<()> {
+pub(crate) async fn answers(scene: JourneyContext) -> Result<()> {
     let line = Line::start(&scene).await?;
     let answers = [
         (Answer::Conflict, 409, "Conflict"),
@@ -57,7 +59,7 @@ pub(crate) async fn answers(scene: Scene) -> Result<()> {
         let retry_after = status.details.as_ref().map_or(0, |details| details.retry_after_seconds);
         assert_eq!(retry_after, if code == 429 { 7 } else { 0 });
         let record = last(&line, &name).await?;
-        assert_eq!((record.server, record.fault), (None, Some(Applied::Answer(answer))));
+        assert_eq!((record.server, record.fault), (None, Some(FaultKind::Answer(answer))));
         assert_eq!(record.client.map(|status| status.as_u16()), Some(code));
         assert!(!line.exists(&name).await?, "{name} was made");
         // Only writes were meant.
@@ -70,7 +72,7 @@ pub(crate) async fn answers(scene: Scene) -> Result<()> {
 }
 
 /// A reply that is lost, a request that is lost, and one that hangs.
-pub(crate) async fn lost_requests_and_replies(scene: Scene) -> Result<()> {
+pub(crate) async fn lost_requests_and_replies(scene: JourneyContext) -> Result<()> {
     let line = Line::start(&scene).await?;
     let nobody_knows = |result: kube::Result<ConfigMap>| match result {
         Err(error) if !matches!(error, kube::Error::Api(_)) => {}
@@ -106,13 +108,13 @@ pub(crate) async fn lost_requests_and_replies(scene: Scene) -> Result<()> {
     assert!(!line.exists("hangs").await?);
 
     line.create("slow").await?;
-    assert_eq!(last(&line, "slow").await?.fault, Some(Applied::Hang));
+    assert_eq!(last(&line, "slow").await?.fault, Some(FaultKind::Hang));
     say("faults: lost points=4 violations=0");
     Ok(())
 }
 
 /// A hook runs at its place, and decides what becomes of the request.
-pub(crate) async fn hooks(scene: Scene) -> Result<()> {
+pub(crate) async fn hooks(scene: JourneyContext) -> Result<()> {
     let line = Line::start(&scene).await?;
     let (sender, mut called) = mpsc::unbounded_channel();
     let hook = |next: Next| {
@@ -143,7 +145,7 @@ pub(crate) async fn hooks(scene: Scene) -> Result<()> {
             assert!(called.is_empty(), "a hook was called once too often");
         } else {
             let record = called.recv().await.context("no call")?;
-            assert_eq!(record.asked.name.as_deref(), Some(name));
+            assert_eq!(record.request.name.as_deref(), Some(name));
             assert_eq!(record.is_committed(), was_committed, "{name}");
         }
     }
@@ -152,7 +154,7 @@ pub(crate) async fn hooks(scene: Scene) -> Result<()> {
 }
 
 /// A watcher whose watches are cut sees every change; one that must list anew ends up the same.
-pub(crate) async fn a_watcher_misses_nothing(scene: Scene) -> Result<()> {
+pub(crate) async fn a_watcher_misses_nothing(scene: JourneyContext) -> Result<()> {
     const OBJECTS: usize = 12;
     let line = Line::start(&scene).await?;
     let names: Vec<String> = (0..OBJECTS).map(|number| format!("map-{number}")).collect();
@@ -173,7 +175,7 @@ pub(crate) async fn a_watcher_misses_nothing(scene: Scene) -> Result<()> {
             }
             let cut = |record: &Record| {
                 usize::try_from(record.number).is_ok_and(|number| number >= earlier)
-                    && record.asked.verb == Verb::Watch
+                    && record.request.verb == Verb::Watch
                     && record.ended.is_some()
             };
             line.proxy.wait_for_record("watch that was cut", SOON, cut).await?;
@@ -204,7 +206,7 @@ pub(crate) async fn a_watcher_misses_nothing(scene: Scene) -> Result<()> {
     let watching = seen.until(&mut events, |seen| seen.applied.len() == OBJECTS && seen.listed > 1);
     let ((), ()) = futures::try_join!(writes, watching)?;
 
-    let cut = |record: &&Record| record.fault == Some(Applied::CutWatch);
+    let cut = |record: &&Record| record.fault == Some(FaultKind::CutWatch);
     let points = line.proxy.records().iter().filter(cut).count();
     assert!(points > cuts.len(), "only {points} watches were cut");
     say(format!("faults: watcher points={points} violations=0"));

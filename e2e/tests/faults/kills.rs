@@ -5,10 +5,12 @@ use std::{sync::Arc, time::Duration};
 use instar_e2e::{
     Context, Result,
     components::Component,
-    fault_proxy::{Fault, FaultProxy, Hook, Matcher, Next, Record, Rule, Verb, Which},
-    journeys::Scene,
     mgmt::{Mgmt, probe},
     progress::say,
+    support::{
+        fault_proxy::{Fault, FaultProxy, Hook, Matcher, Next, Record, Rule, Verb, Which},
+        journeys::JourneyContext,
+    },
     wait::wait_for,
 };
 use tokio::sync::mpsc;
@@ -17,7 +19,7 @@ use crate::caches::{KINDS, LEARNED, TEMPLATES, agree, behind};
 
 const SOON: Duration = Duration::from_secs(20);
 
-pub(crate) async fn before_each_list(scene: Scene) -> Result<()> {
+pub(crate) async fn before_each_list(scene: JourneyContext) -> Result<()> {
     let proxy = FaultProxy::start(&scene.mgmt, 0).await?;
     behind(&scene, &proxy, async {
         for (nth, _) in (1..).zip(KINDS) {
@@ -34,9 +36,9 @@ pub(crate) async fn before_each_list(scene: Scene) -> Result<()> {
 /// Kills Instar while a list is held back, and starts it again; the list, and the killed process.
 async fn kill_and_start(mgmt: &Mgmt, list: Record) -> Result<(u64, Option<u32>)> {
     let url = Component::InstarWebhook.ready_url();
-    let held = match LEARNED.iter().find(|kind| kind.3 == list.asked.resource) {
+    let held = match LEARNED.iter().find(|kind| kind.3 == list.request.resource) {
         Some(_) => TEMPLATES,
-        None => &list.asked.resource,
+        None => &list.request.resource,
     };
     wait_for("Instar to say what it waits for", SOON, || async {
         let response = mgmt.http().get(&url).send().await?;
@@ -53,7 +55,7 @@ async fn kill_and_start(mgmt: &Mgmt, list: Record) -> Result<(u64, Option<u32>)>
     Ok((list.number, killed))
 }
 
-async fn before(scene: &Scene, proxy: &FaultProxy, nth: u64) -> Result<()> {
+async fn before(scene: &JourneyContext, proxy: &FaultProxy, nth: u64) -> Result<()> {
     scene.mgmt.webhook().stop().await?;
     let (sender, mut restarted) = mpsc::unbounded_channel();
     let mgmt = Arc::clone(&scene.mgmt);
@@ -77,7 +79,7 @@ async fn before(scene: &Scene, proxy: &FaultProxy, nth: u64) -> Result<()> {
     );
     let struck = proxy.records().into_iter().find(|record| record.number == number);
     let struck = struck.context("no record of the list")?;
-    assert_eq!((struck.asked.verb, struck.server), (Verb::List, None));
+    assert_eq!((struck.request.verb, struck.server), (Verb::List, None));
     probe(scene.mgmt.http(), Component::InstarWebhook).await?;
     agree(scene, Duration::from_secs(30)).await
 }

@@ -1,13 +1,6 @@
 //! The fault proxy, and Instar behind it while things go wrong.
 #![allow(clippy::panic, reason = "a journey fails by panicking, with what it saw")]
 
-#[path = "../journeys/actors.rs"]
-#[allow(dead_code, reason = "what the other journeys do, of which these do a part")]
-mod actors;
-#[path = "../journeys/catalog.rs"]
-#[allow(dead_code, reason = "the same")]
-mod catalog;
-
 mod caches;
 mod clients;
 mod each_fault;
@@ -17,7 +10,7 @@ mod watches;
 
 use std::process::ExitCode;
 
-use instar_e2e::journeys::{self, Journey, Setup};
+use instar_e2e::support::journeys::{self, Journey, Setup};
 
 fn main() -> ExitCode {
     let journeys = vec![

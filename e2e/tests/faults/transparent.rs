@@ -5,9 +5,11 @@ use std::time::Duration;
 use futures::{StreamExt, pin_mut};
 use instar_e2e::{
     Context, Result,
-    fault_proxy::{DryRun, Record, Verb},
-    journeys::Scene,
     progress::say,
+    support::{
+        fault_proxy::{DryRun, Record, Verb},
+        journeys::JourneyContext,
+    },
 };
 use k8s_openapi::api::core::v1::Node;
 use kube::{
@@ -20,7 +22,7 @@ use crate::clients::{Line, map};
 
 const SOON: Duration = Duration::from_secs(20);
 
-pub(crate) async fn without_a_rule(scene: Scene) -> Result<()> {
+pub(crate) async fn without_a_rule(scene: JourneyContext) -> Result<()> {
     let line = Line::start(&scene).await?;
     let made = line.create("one").await?;
     let tried = PostParams {
@@ -59,10 +61,10 @@ pub(crate) async fn without_a_rule(scene: Scene) -> Result<()> {
         let open = line.proxy.records();
         assert!(
             open.iter()
-                .any(|record| record.asked.verb == Verb::Watch && record.ended.is_none())
+                .any(|record| record.request.verb == Verb::Watch && record.ended.is_none())
         );
     }
-    let over = |record: &Record| record.asked.verb == Verb::Watch && record.ended.is_some();
+    let over = |record: &Record| record.request.verb == Verb::Watch && record.ended.is_some();
     line.proxy.wait_for_record("watch that is over", SOON, over).await?;
 
     let nodes = Api::<Node>::all(line.client.clone()).list(&ListParams::default()).await;
@@ -89,20 +91,20 @@ pub(crate) async fn without_a_rule(scene: Scene) -> Result<()> {
         .map(|record| {
             assert_eq!(record.server, record.client, "{record:?}");
             assert_eq!(record.fault, None);
-            let asked = &record.asked;
+            let request = &record.request;
             let status = record.server.map_or(0, |status| status.as_u16());
             (
                 record.number,
-                asked.verb,
-                asked.resource.as_str(),
-                asked.name.as_deref(),
-                asked.dry_run,
+                request.verb,
+                request.resource.as_str(),
+                request.name.as_deref(),
+                request.dry_run,
                 status,
             )
         })
         .collect();
     assert_eq!(told, expected);
-    assert_eq!(records[0].asked.namespace.as_deref(), Some(scene.namespace.as_str()));
+    assert_eq!(records[0].request.namespace.as_deref(), Some(scene.namespace.as_str()));
     let committed = records.iter().filter(|record| record.is_committed());
     assert_eq!(committed.map(|record| record.number).collect::<Vec<_>>(), [1, 3, 5, 8]);
     assert_eq!(line.proxy.writes().len(), 6);

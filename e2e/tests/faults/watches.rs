@@ -9,12 +9,18 @@ use std::{
 use instar_e2e::{
     Context, Result,
     components::Component,
-    failure::told_api,
-    fault_proxy::{Answer, Applied, Class, Cut, Fault, FaultProxy, Hook, Matcher, Next, Record, Rule, Verb, Which},
-    fixtures::{CLUSTER_CLASS, TopologyCluster, core_kind},
-    journeys::Scene,
+    failure::describe_api,
     mgmt::probe,
     progress::{say, spoken},
+    support::{
+        catalog::Rows,
+        fault_proxy::{
+            Answer, Class, Cut, Fault, FaultKind, FaultProxy, Hook, Matcher, Next, Record, Rule, Verb, Which,
+        },
+        fixtures::{CLUSTER_CLASS, TopologyCluster, core_kind},
+        journeys::JourneyContext,
+        topology::{PINS, pinned, releases, version, wire},
+    },
     wait::wait_for,
 };
 use kube::{
@@ -25,11 +31,7 @@ use kube::{
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use crate::{
-    actors::{PINS, pinned, releases, version, wire},
-    caches::{KINDS, LEARNED, agree, behind},
-    catalog::Rows,
-};
+use crate::caches::{KINDS, LEARNED, agree, behind};
 
 /// How long what is applied may stay unknown: the longest back-off is 30 s, and it varies.
 const STALE: Duration = Duration::from_secs(75);
@@ -47,7 +49,7 @@ const NOT_YET: [&str; 3] = [
     "it has learned of the class or of a release since it wrote them",
 ];
 
-pub(crate) async fn cut_every_second(scene: Scene) -> Result<()> {
+pub(crate) async fn cut_every_second(scene: JourneyContext) -> Result<()> {
     let proxy = FaultProxy::start(&scene.mgmt, 0).await?;
     proxy.set(faults());
     let tally = Tally::default();
@@ -109,11 +111,14 @@ impl Tally {
     fn close(&self, proxy: &FaultProxy, caught_up: Duration) {
         let records = proxy.records();
         let count =
-            |fault: &dyn Fn(Applied) -> bool| records.iter().filter(|record| record.fault.is_some_and(fault)).count();
-        let cut = count(&|fault| fault == Applied::CutWatch);
-        let expired = count(&|fault| fault == Applied::Answer(Answer::Expired));
-        let failed = count(&|fault| matches!(fault, Applied::Answer(_))) - expired;
-        let lists = records.iter().filter(|record| record.asked.verb == Verb::List).count();
+            |fault: &dyn Fn(FaultKind) -> bool| records.iter().filter(|record| record.fault.is_some_and(fault)).count();
+        let cut = count(&|fault| fault == FaultKind::CutWatch);
+        let expired = count(&|fault| fault == FaultKind::Answer(Answer::Expired));
+        let failed = count(&|fault| matches!(fault, FaultKind::Answer(_))) - expired;
+        let lists = records
+            .iter()
+            .filter(|record| record.request.verb == Verb::List)
+            .count();
         assert!(
             cut > 20 && expired > 3 && failed > 1,
             "too little went wrong: {cut}, {expired}, {failed}"
@@ -136,7 +141,7 @@ impl Tally {
 
 /// Rows and a wired class appear, a Cluster is made and moved, a row goes. In each second round the
 /// class is there before it is wired, and Instar learns of the wiring late.
-async fn round(scene: &Scene, proxy: &FaultProxy, patch: u8, tally: &Tally) -> Result<()> {
+async fn round(scene: &JourneyContext, proxy: &FaultProxy, patch: u8, tally: &Tally) -> Result<()> {
     let rows = Rows::new(patch);
     let namespace = scene.another_namespace(BTreeMap::new()).await?;
     let wired = wire(scene, CLUSTER_CLASS, &rows.all()).await?;
@@ -200,7 +205,7 @@ async fn classes_grow_old(proxy: &FaultProxy) -> Result<watch::Sender<()>> {
         what: Fault::Before(hook),
     };
     proxy.set([late].into_iter().chain(faults()));
-    let is_held = |record: &Record| record.fault == Some(Applied::Before) && record.ended.is_none();
+    let is_held = |record: &Record| record.fault == Some(FaultKind::Before) && record.ended.is_none();
     proxy.wait_for_record("watch that is held", STALE, is_held).await?;
     // It keeps its fault; the next one is as ever.
     proxy.set(faults());
@@ -208,7 +213,7 @@ async fn classes_grow_old(proxy: &FaultProxy) -> Result<watch::Sender<()>> {
 }
 
 struct Editor<'a> {
-    scene: &'a Scene,
+    scene: &'a JourneyContext,
     clusters: Api<DynamicObject>,
     rows: &'a Rows,
     tally: &'a Tally,
@@ -282,7 +287,7 @@ impl Editor<'_> {
                     Tally::count(&self.tally.refused);
                     Err(status.message.as_str().to_owned().into())
                 }
-                Err(error) => panic!("{what}: {}", told_api(&error)),
+                Err(error) => panic!("{what}: {}", describe_api(&error)),
             }
         })
         .await?;
@@ -301,15 +306,15 @@ impl Editor<'_> {
 fn only_looked(proxy: &FaultProxy) {
     let records = proxy.records();
     for record in &records {
-        if record.asked.verb == Verb::Get && record.asked.resource.is_empty() {
+        if record.request.verb == Verb::Get && record.request.resource.is_empty() {
             continue;
         }
         assert!(
-            matches!(record.asked.verb, Verb::List | Verb::Watch),
+            matches!(record.request.verb, Verb::List | Verb::Watch),
             "Instar asked for more than lists and watches: {record:?}"
         );
         let known = |(group, _, _, plural): &(&str, &str, &str, &str)| {
-            record.asked.group == *group && record.asked.resource == *plural
+            record.request.group == *group && record.request.resource == *plural
         };
         assert!(KINDS.iter().chain(&LEARNED).any(known), "{record:?}");
     }

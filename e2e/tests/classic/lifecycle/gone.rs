@@ -1,22 +1,26 @@
 //! No Cluster yet, another source than asserted, and a Cluster that is deleted in the middle.
 
 use instar_api::UpgradePhase;
-use instar_e2e::{Context, Result, journeys::Scene, ledger::Pool, wait::wait_for};
+use instar_e2e::{
+    Context, Result,
+    support::{
+        classic::{self, NAME},
+        journeys::JourneyContext,
+        ledger::Pool,
+    },
+    wait::wait_for,
+};
 use kube::api::DeleteParams;
 use serde_json::json;
 
 use super::{
     ROWS, SOON, assert_machines, await_control_plane, await_reason, await_status, catalog, create, edit, running,
 };
-use crate::{
-    cluster::{self, NAME},
-    controller::steps,
-    upgrade::UPGRADE,
-};
+use crate::{controller::steps, upgrade::UPGRADE};
 
 /// It waits for its Cluster, is refused where it begins elsewhere, goes on after an edit, and says so
 /// when its Cluster goes.
-pub(crate) async fn no_cluster_another_source_and_deleted(scene: Scene) -> Result<()> {
+pub(crate) async fn missing_cluster_wrong_source_and_deletion(scene: JourneyContext) -> Result<()> {
     catalog(&scene, &ROWS).await?;
     let spec = json!({ "clusterName": NAME, "target": "v1.34", "source": "v1.32" });
     create(&scene, "up", &spec).await?;
@@ -36,7 +40,7 @@ pub(crate) async fn no_cluster_another_source_and_deleted(scene: Scene) -> Resul
     edit(&scene, "up", &json!({ "source": "v1.33" })).await?;
     await_control_plane(&scene, &ROWS.version(34)).await?;
 
-    cluster::clusters(&scene)
+    classic::clusters(&scene)
         .delete(NAME, &DeleteParams::background())
         .await?;
     await_status(&scene, "up", "Deleting", SOON, |status| {
@@ -46,7 +50,7 @@ pub(crate) async fn no_cluster_another_source_and_deleted(scene: Scene) -> Resul
     .await?;
     let before = steps(&scene)?;
     wait_for("the Cluster to be gone", UPGRADE, || async {
-        match cluster::clusters(&scene).get_opt(NAME).await? {
+        match classic::clusters(&scene).get_opt(NAME).await? {
             None => Ok(()),
             Some(cluster) => Err(format!("{:?}", cluster.metadata.finalizers).into()),
         }

@@ -5,10 +5,14 @@ use std::{collections::BTreeSet, path::Path};
 use instar_api::{BREAK_GLASS_ANNOTATION, KubernetesRelease, OVER_ANNOTATION, UpgradePhase, VERSION_ANNOTATION};
 use instar_e2e::{
     Context, Result,
-    clusterctl::{Way, move_namespace, moved},
-    fixtures::{Shape, core_kind, wait_running},
-    journeys::Scene,
-    ledger::{Ledger, Pool},
+    clusterctl::{MoveTarget, move_namespace, moved},
+    support::{
+        catalog::Rows,
+        classic::{self, NAME, assert_rolled},
+        fixtures::{Shape, core_kind, wait_running},
+        journeys::JourneyContext,
+        ledger::{Ledger, Pool},
+    },
     wait::{Seen, wait_for},
 };
 use kube::{
@@ -19,11 +23,7 @@ use kube::{
 use serde_json::{Value, json};
 
 use super::{ROWS, SOON, await_control_plane, await_mark, await_phase, await_status, catalog, create, edit, records};
-use crate::{
-    catalog::Rows,
-    cluster::{self, NAME, assert_rolled},
-    upgrade::{UPGRADE, annotate},
-};
+use crate::upgrade::{UPGRADE, annotate};
 
 /// A control plane takes its time, so that the upgrade is in the middle while it is looked at.
 const SHAPE: Shape<'_> = Shape {
@@ -45,20 +45,20 @@ enum Held {
 }
 
 /// The management cluster is lost, and another takes the files: the upgrade goes on by itself.
-pub(crate) async fn moved_in_the_middle(scene: Scene) -> Result<()> {
+pub(crate) async fn moved_in_the_middle(scene: JourneyContext) -> Result<()> {
     goes_on(scene, Rows::new(3), Held::Stopped).await
 }
 
 /// The Cluster is lost and restored where it was: the upgrade goes on when it is resumed.
-pub(crate) async fn restored_in_the_middle(scene: Scene) -> Result<()> {
+pub(crate) async fn restored_in_the_middle(scene: JourneyContext) -> Result<()> {
     goes_on(scene, ROWS, Held::Paused).await
 }
 
 /// The control plane has made the first of two minors when everything goes into files, is lost, and
 /// comes back with new uids and without a status. What was over stays over.
-async fn goes_on(scene: Scene, rows: Rows, held: Held) -> Result<()> {
+async fn goes_on(scene: JourneyContext, rows: Rows, held: Held) -> Result<()> {
     catalog(&scene, &rows).await?;
-    cluster::create_with(&scene, &rows, &SHAPE).await?;
+    classic::create_with(&scene, &rows, &SHAPE).await?;
     create(
         &scene,
         "older",
@@ -86,12 +86,18 @@ async fn goes_on(scene: Scene, rows: Rows, held: Held) -> Result<()> {
     drop(ledger);
 
     let directory = tempfile::tempdir()?;
-    move_namespace(&scene.mgmt, &scene.namespace, Way::ToDirectory, directory.path()).await?;
-    let uid = cluster::clusters(&scene).get(NAME).await?.uid();
+    move_namespace(&scene.mgmt, &scene.namespace, MoveTarget::ToDirectory, directory.path()).await?;
+    let uid = classic::clusters(&scene).get(NAME).await?.uid();
     lose(&scene, directory.path()).await?;
     let ledger = Ledger::start(&scene.mgmt.client(), &scene.namespace).await?;
-    move_namespace(&scene.mgmt, &scene.namespace, Way::FromDirectory, directory.path()).await?;
-    let moved = cluster::clusters(&scene).get(NAME).await?.uid();
+    move_namespace(
+        &scene.mgmt,
+        &scene.namespace,
+        MoveTarget::FromDirectory,
+        directory.path(),
+    )
+    .await?;
+    let moved = classic::clusters(&scene).get(NAME).await?.uid();
     assert_ne!(moved, uid, "the Cluster was not lost");
     if held == Held::Stopped {
         for name in OVER.map(|(name, _)| name).into_iter().chain([&*record]) {
@@ -138,7 +144,7 @@ async fn goes_on(scene: Scene, rows: Rows, held: Held) -> Result<()> {
 }
 
 /// Waits until the status of what was over says so again, as its annotation does.
-async fn stay_over(scene: &Scene) -> Result<()> {
+async fn stay_over(scene: &JourneyContext) -> Result<()> {
     for (name, phase) in OVER {
         let found = await_status(scene, name, phase.as_str(), SOON, |status| status.phase == phase).await?;
         let mark = found.annotations().get(OVER_ANNOTATION);
@@ -148,7 +154,7 @@ async fn stay_over(scene: &Scene) -> Result<()> {
 }
 
 /// The name of the record that the annotation made.
-async fn asked(scene: &Scene) -> Result<String> {
+async fn asked(scene: &JourneyContext) -> Result<String> {
     wait_for("the record of the annotation", SOON, || async {
         let found = records(scene).list(&ListParams::default()).await?;
         let mut names = found.iter().map(ResourceExt::name_any);
@@ -161,12 +167,12 @@ async fn asked(scene: &Scene) -> Result<String> {
 }
 
 /// Waits until the control plane has made the first minor. Nothing comes after it: it is held.
-async fn rolled_out(scene: &Scene, rows: &Rows) -> Result<()> {
+async fn rolled_out(scene: &JourneyContext, rows: &Rows) -> Result<()> {
     let middle = rows.version(34);
     let machines: Api<DynamicObject> =
         Api::namespaced_with(scene.mgmt.client(), &scene.namespace, &core_kind("Machine", "machines"));
     wait_for("the control plane to have arrived", UPGRADE, || async {
-        let control_plane = cluster::control_planes(scene).get(NAME).await?;
+        let control_plane = classic::control_planes(scene).get(NAME).await?;
         let at = |pointer: &str| control_plane.data.pointer(pointer).cloned().unwrap_or_default();
         let count = machines.list(&ListParams::default()).await?.items.len();
         let arrived = at("/spec/version") == json!(middle)
@@ -198,9 +204,9 @@ fn live(ledger: &Ledger) -> Result<BTreeSet<String>> {
 
 /// Takes away all that was moved, as if the management cluster were gone: no finalizer is heeded, so
 /// that the machines, which are somewhere else, go on.
-async fn lose(scene: &Scene, directory: &Path) -> Result<()> {
+async fn lose(scene: &JourneyContext, directory: &Path) -> Result<()> {
     let pause = Patch::Merge(json!({ "spec": { "paused": true } }));
-    cluster::clusters(scene)
+    classic::clusters(scene)
         .patch(NAME, &PatchParams::default(), &pause)
         .await?;
     let mut left = Vec::new();
@@ -273,7 +279,7 @@ async fn break_glass(api: &Api<DynamicObject>, name: &str, why: &str) -> Result<
 }
 
 /// Those that two minors take and no other, each the new Cluster's.
-async fn assert_templates(scene: &Scene, ledger: &Ledger, rows: &Rows, uid: Option<&str>) -> Result<()> {
+async fn assert_templates(scene: &JourneyContext, ledger: &Ledger, rows: &Rows, uid: Option<&str>) -> Result<()> {
     let templates = ledger.templates_ever(NAME)?;
     let mut names: Vec<&str> = templates.iter().map(|template| template.name.as_str()).collect();
     names.sort_unstable();

@@ -3,7 +3,11 @@
 use std::time::{Duration, Instant};
 
 use instar_api::{UpgradePhase, VERSION_ANNOTATION};
-use instar_e2e::{Result, journeys::Scene, ledger::Pool, progress::say};
+use instar_e2e::{
+    Result,
+    progress::say,
+    support::{catalog::Rows, classic::NAME, journeys::JourneyContext, ledger::Pool},
+};
 use kube::api::{ListParams, Patch, PatchParams};
 use serde_json::json;
 
@@ -11,11 +15,11 @@ use super::{
     SOON, assert_machines, await_event, await_mark, await_phase, await_reason, await_status, catalog, create, edit,
     events, records, running,
 };
-use crate::{catalog::Rows, cluster::NAME, upgrade::annotate};
+use crate::upgrade::annotate;
 
 /// It is refused at once, stays so when the first is over, and an edit lets it try again. With every
 /// status dropped, as a move does, nothing moves. The controller gives its lease back.
-pub(crate) async fn a_second_is_refused_and_stays_over(scene: Scene) -> Result<()> {
+pub(crate) async fn second_upgrade_is_refused(scene: JourneyContext) -> Result<()> {
     let rows = Rows::new(2);
     catalog(&scene, &rows).await?;
     let ledger = running(&scene, &rows).await?;

@@ -1,20 +1,25 @@
 //! Another target while an upgrade runs, by the Cluster's annotation.
 
 use instar_api::{ASKED_LABEL, ClusterUpgrade, UpgradePhase, VERSION_ANNOTATION};
-use instar_e2e::{Context, Result, fixtures::wait_running, journeys::Scene, ledger::Pool, wait::wait_for};
+use instar_e2e::{
+    Context, Result,
+    support::{
+        classic::{self, NAME},
+        fixtures::wait_running,
+        journeys::JourneyContext,
+        ledger::Pool,
+    },
+    wait::wait_for,
+};
 use kube::{ResourceExt, api::ListParams};
 
 use super::{
     ROWS, SMALL, SOON, assert_machines, await_control_plane, await_phase, await_reason, catalog, records, running,
 };
-use crate::{
-    cluster::{self, NAME},
-    controller::steps,
-    upgrade::annotate,
-};
+use crate::{controller::steps, upgrade::annotate};
 
 /// What is left behind is refused, what it stands at ends it there, and what is further on is gone to.
-pub(crate) async fn another_target_in_the_middle(scene: Scene) -> Result<()> {
+pub(crate) async fn another_target_in_the_middle(scene: JourneyContext) -> Result<()> {
     catalog(&scene, &ROWS).await?;
     let ledger = running(&scene, &ROWS).await?;
     annotate(&scene, VERSION_ANNOTATION, "v1.36").await?;
@@ -62,16 +67,16 @@ pub(crate) async fn another_target_in_the_middle(scene: Scene) -> Result<()> {
 }
 
 /// The how many-th record of the annotation.
-async fn the(scene: &Scene, ordinal: u8) -> Result<ClusterUpgrade> {
+async fn the(scene: &JourneyContext, ordinal: u8) -> Result<ClusterUpgrade> {
     let selector = ListParams::default().labels(&format!("{ASKED_LABEL}={ordinal}"));
     let found = records(scene).list(&selector).await?;
     found.items.into_iter().next().context("the annotation made no record")
 }
 
 /// The control plane's rollout ends by itself, also while nothing is asked of it.
-async fn wait_running_at_the_control_plane(scene: &Scene, version: &str) -> Result<()> {
+async fn wait_running_at_the_control_plane(scene: &JourneyContext, version: &str) -> Result<()> {
     wait_for("the control plane to have arrived", super::UPGRADE, || async {
-        let control_plane = cluster::control_planes(scene).get(NAME).await?;
+        let control_plane = classic::control_planes(scene).get(NAME).await?;
         let at = |pointer: &str| control_plane.data.pointer(pointer).cloned().unwrap_or_default();
         if at("/status/versions") == serde_json::json!([{ "version": version, "replicas": 1 }]) {
             Ok(())

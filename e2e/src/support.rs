@@ -1,0 +1,14 @@
+//! What tests share: running journeys, what they create and do, and what they look at afterwards.
+
+pub mod catalog;
+pub mod classic;
+pub mod commands;
+pub mod dump;
+pub mod fault_proxy;
+pub mod fixtures;
+pub mod journeys;
+pub mod ledger;
+pub mod metrics;
+pub mod request;
+pub mod second_cluster;
+pub mod topology;

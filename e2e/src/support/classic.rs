@@ -1,0 +1,263 @@
+//! A classic cluster: every object of it written by hand, as people do.
+
+use crate::{
+    Result,
+    support::catalog::{IMAGE, Rows},
+    support::{
+        fixtures::{COMES_UP, Shape, core_kind, wait_running},
+        journeys::JourneyContext,
+        ledger::{Ledger, MachineRecord, Pool},
+    },
+};
+use kube::{
+    Api,
+    core::{DynamicObject, GroupVersionKind},
+    discovery::ApiResource,
+};
+use serde_json::{Value, json};
+
+/// The Cluster's name.
+pub const NAME: &str = "c";
+
+const INFRASTRUCTURE: &str = "infrastructure.cluster.x-k8s.io";
+const BOOTSTRAP: &str = "bootstrap.cluster.x-k8s.io";
+const CONTROL_PLANE: &str = "controlplane.cluster.x-k8s.io";
+
+/// Three machines, and two pools of two.
+pub const FULL: Shape<'_> = Shape {
+    control_plane: 3,
+    pools: &[("md-0", 2), ("md-1", 2)],
+};
+
+/// One machine in each: it takes as many writes as a bigger one, in less time.
+pub const SMALL: Shape<'_> = Shape {
+    control_plane: 1,
+    pools: &[("md-0", 1), ("md-1", 1)],
+};
+
+/// Makes it at the first row of v1.33, and waits until it runs.
+pub async fn create_with(scene: &JourneyContext, rows: &Rows, shape: &Shape<'_>) -> Result<()> {
+    let version = rows.version(33);
+    let pools = shape.pools.iter().map(|(name, _)| *name);
+    for name in ["cp"].into_iter().chain(pools.clone()) {
+        scene.apply_object(machine_template(name, &rows.image(33, 1))).await?;
+    }
+    for name in pools {
+        scene.apply_object(bootstrap_template(name)).await?;
+    }
+    scene
+        .apply_object(json!({
+            "apiVersion": format!("{INFRASTRUCTURE}/v1beta2"),
+            "kind": "DevCluster",
+            // Its controller writes into the annotations without looking whether there are any.
+            "metadata": { "name": NAME, "annotations": { "journey.example.org/classic": "yes" } },
+            "spec": { "backend": { "inMemory": {} } },
+        }))
+        .await?;
+    scene.apply_object(control_plane(&version, shape.control_plane)).await?;
+    scene
+        .apply_object(json!({
+            "apiVersion": "cluster.x-k8s.io/v1beta2",
+            "kind": "Cluster",
+            "metadata": { "name": NAME },
+            "spec": {
+                "clusterNetwork": {
+                    "services": { "cidrBlocks": ["10.128.0.0/12"] },
+                    "pods": { "cidrBlocks": ["192.168.0.0/16"] },
+                    "serviceDomain": "cluster.local",
+                },
+                "controlPlaneRef": { "apiGroup": CONTROL_PLANE, "kind": "KubeadmControlPlane", "name": NAME },
+                "infrastructureRef": { "apiGroup": INFRASTRUCTURE, "kind": "DevCluster", "name": NAME },
+            },
+        }))
+        .await?;
+    for (name, replicas) in shape.pools {
+        scene.apply_object(deployment(name, &version, *replicas)).await?;
+    }
+    wait_running(&scene.mgmt, &scene.namespace, NAME, &version, shape, COMES_UP).await
+}
+
+/// Adds a pool at that version, with templates of its own.
+pub async fn add_pool(scene: &JourneyContext, name: &str, version: &str, replicas: usize) -> Result<()> {
+    scene.apply_object(machine_template(name, "0.1s")).await?;
+    scene.apply_object(bootstrap_template(name)).await?;
+    scene.apply_object(deployment(name, version, replicas)).await?;
+    Ok(())
+}
+
+/// A machine template, with a release's value in it.
+pub fn machine_template(name: &str, image: &str) -> Value {
+    json!({
+        "apiVersion": format!("{INFRASTRUCTURE}/v1beta2"),
+        "kind": "DevMachineTemplate",
+        "metadata": { "name": name },
+        "spec": { "template": { "spec": { "backend": { "inMemory": {
+            "vm": { "provisioning": { "startupDuration": image } },
+        } } } } },
+    })
+}
+
+fn bootstrap_template(name: &str) -> Value {
+    json!({
+        "apiVersion": format!("{BOOTSTRAP}/v1beta2"),
+        "kind": "KubeadmConfigTemplate",
+        "metadata": { "name": name },
+        "spec": { "template": { "spec": { "joinConfiguration": registration() } } },
+    })
+}
+
+fn registration() -> Value {
+    json!({ "nodeRegistration": { "criSocket": "unix:///var/run/containerd/containerd.sock" } })
+}
+
+fn control_plane(version: &str, replicas: usize) -> Value {
+    json!({
+        "apiVersion": format!("{CONTROL_PLANE}/v1beta2"),
+        "kind": "KubeadmControlPlane",
+        "metadata": { "name": NAME },
+        "spec": {
+            "replicas": replicas,
+            "version": version,
+            "machineTemplate": { "spec": { "infrastructureRef": template("cp") } },
+            "kubeadmConfigSpec": {
+                "clusterConfiguration": {
+                    "etcd": { "local": { "imageTag": "3.5.26-0" } },
+                    "dns": { "imageTag": "v1.12.0" },
+                },
+                "initConfiguration": registration(),
+                "joinConfiguration": registration(),
+            },
+        },
+    })
+}
+
+fn template(name: &str) -> Value {
+    json!({ "apiGroup": INFRASTRUCTURE, "kind": "DevMachineTemplate", "name": name })
+}
+
+fn deployment(name: &str, version: &str, replicas: usize) -> Value {
+    json!({
+        "apiVersion": "cluster.x-k8s.io/v1beta2",
+        "kind": "MachineDeployment",
+        "metadata": { "name": name },
+        "spec": {
+            "clusterName": NAME,
+            "replicas": replicas,
+            "selector": { "matchLabels": {} },
+            "template": { "spec": {
+                "clusterName": NAME,
+                "version": version,
+                "bootstrap": { "configRef": { "apiGroup": BOOTSTRAP, "kind": "KubeadmConfigTemplate", "name": name } },
+                "infrastructureRef": template(name),
+            } },
+        },
+    })
+}
+
+/// The Clusters of the journey.
+pub fn clusters(scene: &JourneyContext) -> Api<DynamicObject> {
+    of(scene, &core_kind("Cluster", "clusters"))
+}
+
+/// The control planes of the journey.
+pub fn control_planes(scene: &JourneyContext) -> Api<DynamicObject> {
+    let kind = GroupVersionKind::gvk(CONTROL_PLANE, "v1beta2", "KubeadmControlPlane");
+    of(scene, &ApiResource::from_gvk_with_plural(&kind, "kubeadmcontrolplanes"))
+}
+
+/// The machine templates of the journey.
+pub fn machine_templates(scene: &JourneyContext) -> Api<DynamicObject> {
+    of(scene, &machine_template_kind())
+}
+
+/// The kind of its machine templates.
+pub fn machine_template_kind() -> ApiResource {
+    let kind = GroupVersionKind::gvk(INFRASTRUCTURE, "v1beta2", "DevMachineTemplate");
+    ApiResource::from_gvk_with_plural(&kind, "devmachinetemplates")
+}
+
+fn of(scene: &JourneyContext, resource: &ApiResource) -> Api<DynamicObject> {
+    Api::namespaced_with(scene.mgmt.client(), &scene.namespace, resource)
+}
+
+/// Each machine was made once for each version of its pool, from a template that carries the row's
+/// value, and the templates are those that this takes.
+pub async fn assert_two_minors(ledger: &Ledger, rows: &Rows) -> Result<()> {
+    let broken = violations(ledger, rows, &FULL).await?;
+    assert!(broken.is_empty(), "{broken:#?}");
+    Ok(())
+}
+
+/// What two minors by one edit did that they should not have: a machine too many or too few, a
+/// version that a pool should not have had, a machine of another row's template, a template too
+/// many or too few.
+pub async fn violations(ledger: &Ledger, rows: &Rows, shape: &Shape<'_>) -> Result<Vec<String>> {
+    ledger.caught_up().await?;
+    let mut broken = rolled(ledger, rows, &Pool::ControlPlane, shape.control_plane, &[33, 34, 35])?;
+    for (pool, machines) in shape.pools {
+        let pool = Pool::Workers((*pool).to_owned());
+        broken.extend(rolled(ledger, rows, &pool, *machines, &[33, 35])?);
+    }
+    let templates = ledger.templates_ever(NAME)?;
+    let mut names: Vec<&str> = templates.iter().map(|template| template.name.as_str()).collect();
+    names.sort_unstable();
+    // Each version's name, without the hash at its end: three of ours, two more for the control
+    // plane, one more for each pool.
+    let (middle, last) = (slug(&rows.version(34)), slug(&rows.version(35)));
+    let of_control_plane = ["cp".to_owned(), format!("cp-{middle}-"), format!("cp-{last}-")];
+    let of_pools = shape
+        .pools
+        .iter()
+        .flat_map(|(pool, _)| [(*pool).to_owned(), format!("{pool}-{last}-")]);
+    let expected: Vec<String> = of_control_plane.into_iter().chain(of_pools).collect();
+    let as_expected = names.len() == expected.len()
+        && names
+            .iter()
+            .zip(&expected)
+            .all(|(name, expected)| name.starts_with(expected.as_str()));
+    if !as_expected {
+        broken.push(format!("templates {names:?}, and not {expected:?}"));
+    }
+    let deleted = templates.iter().filter(|template| template.deleted);
+    broken.extend(deleted.map(|template| format!("{}, which is kept, was deleted", template.name)));
+    Ok(broken)
+}
+
+fn slug(version: &str) -> String {
+    version.replace('.', "-")
+}
+
+/// A pool's machines were made once for each version, and in no other.
+pub fn assert_rolled(ledger: &Ledger, rows: &Rows, pool: &Pool, replicas: usize, minors: &[u8]) -> Result<()> {
+    let broken = rolled(ledger, rows, pool, replicas, minors)?;
+    assert!(broken.is_empty(), "{broken:#?}");
+    Ok(())
+}
+
+fn rolled(ledger: &Ledger, rows: &Rows, pool: &Pool, replicas: usize, minors: &[u8]) -> Result<Vec<String>> {
+    let mut broken = Vec::new();
+    let mut groups = ledger.machines_by_version(NAME)?;
+    for minor in minors {
+        let version = rows.version(*minor);
+        let machines = groups.remove(&(pool.clone(), version.clone())).unwrap_or_default();
+        if machines.len() != replicas {
+            let names: Vec<&str> = machines.iter().map(|machine| machine.name.as_str()).collect();
+            broken.push(format!(
+                "{pool:?} had {names:?} at {version}, and not {replicas} machines"
+            ));
+        }
+        let others = machines
+            .iter()
+            .filter(|machine| image(machine) != Some(rows.image(*minor, 1)));
+        broken.extend(others.map(|machine| format!("{} of {version} came from {:?}", machine.name, machine.template)));
+    }
+    let others = groups.keys().filter(|(found, _)| found == pool);
+    broken.extend(others.map(|(pool, version)| format!("{pool:?} had machines at {version}")));
+    Ok(broken)
+}
+
+/// The value that a machine's template carried.
+pub fn image(machine: &MachineRecord) -> Option<String> {
+    let spec = &machine.template.as_ref()?.spec;
+    Some(spec.pointer(IMAGE.trim_start_matches("/spec"))?.as_str()?.to_owned())
+}

@@ -1,0 +1,70 @@
+//! Programs that a journey runs as the administrator would.
+
+use std::process::Stdio;
+
+use anyhow::{Context, Result};
+use serde_json::Value;
+use tokio::{io::AsyncWriteExt, process::Command};
+
+use super::journeys::JourneyContext;
+use crate::{binaries::Binary, instar::program};
+
+/// What a program printed.
+pub struct Printed {
+    /// Whether its exit code is 0.
+    pub succeeded: bool,
+    /// Its standard output.
+    pub stdout: String,
+    /// Its standard error, where kubectl writes warnings.
+    pub stderr: String,
+}
+
+/// Runs a program as the administrator would, with a text as its input.
+async fn run(scene: &JourneyContext, mut command: Command, input: &str) -> Result<Printed> {
+    command
+        .env("KUBECONFIG", scene.mgmt.run().kubeconfig())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
+    let mut child = command.spawn().with_context(|| format!("starting {command:?}"))?;
+    let mut stdin = child.stdin.take().context("the child's standard input")?;
+    stdin.write_all(input.as_bytes()).await?;
+    drop(stdin);
+    let output = child.wait_with_output().await?;
+    Ok(Printed {
+        succeeded: output.status.success(),
+        stdout: String::from_utf8(output.stdout)?,
+        stderr: String::from_utf8(output.stderr)?,
+    })
+}
+
+/// kubectl in the journey's namespace.
+pub async fn kubectl(scene: &JourneyContext, arguments: &[&str], input: &str) -> Result<Printed> {
+    let mut command = Command::new(scene.mgmt.built().program(Binary::Kubectl)?);
+    command.args(["--namespace", &scene.namespace]).args(arguments);
+    run(scene, command, input).await
+}
+
+/// `kubectl patch` of a Cluster, with what it prints.
+pub async fn kubectl_patch(scene: &JourneyContext, name: &str, patch: &Value) -> Result<Printed> {
+    let kind = if patch.is_array() {
+        "--type=json"
+    } else {
+        "--type=merge"
+    };
+    let patch = patch.to_string();
+    kubectl(
+        scene,
+        &["patch", "clusters.cluster.x-k8s.io", name, kind, "-p", &patch],
+        "",
+    )
+    .await
+}
+
+/// The program `instar`, as the administrator would call it.
+pub async fn instar(scene: &JourneyContext, arguments: &[&str], input: &str) -> Result<Printed> {
+    let mut command = Command::new(program()?);
+    command.args(arguments);
+    run(scene, command, input).await
+}

@@ -1,0 +1,361 @@
+//! Running journeys: tests that share one management cluster and keep apart by namespace.
+
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    process::ExitCode,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, anyhow, bail};
+use futures::future::BoxFuture;
+use libtest_mimic::{Arguments, Failed, Trial};
+use serde_json::Value;
+use tokio::{
+    runtime::Runtime,
+    signal::unix::{SignalKind, signal},
+    sync::{OnceCell, Semaphore, watch},
+    task::JoinError,
+    time::timeout,
+};
+
+use crate::{
+    choose_tls,
+    components::RuntimeSdk,
+    failure::describe,
+    gobuild::Built,
+    isolation::{self, Place},
+    mgmt::Mgmt,
+    progress::{say, spoken},
+    rundir::RunDir,
+    support::dump::dump,
+};
+
+pub use crate::instar::Setup;
+
+/// How long a journey may take unless it says otherwise.
+const DEADLINE: Duration = Duration::from_mins(20);
+
+/// How many shared journeys run at the same time. With a dozen of them two cores' API server answers in seconds,
+/// and Cluster API's caches fall that far behind. A MachineSet then takes a Machine that it has just made for
+/// one too many, or its infrastructure for nobody's, and that Machine never runs; and a KubeadmControlPlane
+/// that doesn't see the Machine of half a second ago makes another one.
+const MAX_CONCURRENT: usize = 4;
+
+/// What a journey may do to the cluster that it shares.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// It keeps to its namespace: runs beside others.
+    Shared,
+    /// It restarts processes or changes what is cluster-wide: runs alone.
+    Exclusive,
+}
+
+type Body = Box<dyn FnOnce(JourneyContext) -> BoxFuture<'static, Result<()>> + Send>;
+
+/// A test on the shared cluster.
+pub struct Journey {
+    name: &'static str,
+    kind: Kind,
+    deadline: Duration,
+    body: Body,
+}
+
+impl std::fmt::Debug for Journey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Journey")
+            .field("name", &self.name)
+            .field("kind", &self.kind)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Journey {
+    /// A journey that keeps to its namespace. The name is also the namespace's prefix.
+    pub fn shared<Fut>(name: &'static str, body: impl FnOnce(JourneyContext) -> Fut + Send + 'static) -> Self
+    where
+        Fut: Future<Output = Result<()>> + Send + 'static,
+    {
+        let body: Body = Box::new(|scene| Box::pin(body(scene)));
+        Self {
+            name,
+            kind: Kind::Shared,
+            deadline: DEADLINE,
+            body,
+        }
+    }
+
+    /// A journey that needs the cluster for itself.
+    pub fn exclusive<Fut>(name: &'static str, body: impl FnOnce(JourneyContext) -> Fut + Send + 'static) -> Self
+    where
+        Fut: Future<Output = Result<()>> + Send + 'static,
+    {
+        Self {
+            kind: Kind::Exclusive,
+            ..Self::shared(name, body)
+        }
+    }
+
+    /// With another deadline.
+    #[must_use]
+    pub const fn within(mut self, deadline: Duration) -> Self {
+        self.deadline = deadline;
+        self
+    }
+}
+
+/// What a journey acts on.
+#[derive(Debug, Clone)]
+pub struct JourneyContext {
+    /// The cluster.
+    pub mgmt: Arc<Mgmt>,
+    /// A namespace of its own.
+    pub namespace: String,
+    journey: &'static str,
+    namespaces: Arc<Mutex<Vec<String>>>,
+}
+
+impl JourneyContext {
+    async fn new(mgmt: Arc<Mgmt>, journey: &'static str) -> Result<Self> {
+        let mut scene = Self {
+            mgmt,
+            namespace: String::new(),
+            journey,
+            namespaces: Arc::default(),
+        };
+        scene.namespace = scene.another_namespace(BTreeMap::new()).await?;
+        Ok(scene)
+    }
+
+    /// One more namespace of its own, with labels; a dump covers it too.
+    pub async fn another_namespace(&self, labels: BTreeMap<String, String>) -> Result<String> {
+        let namespace = self.mgmt.namespace(self.journey, labels).await?;
+        self.namespaces
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(namespace.clone());
+        Ok(namespace)
+    }
+
+    /// Applies the documents of a YAML text in its namespace, as the administrator.
+    pub async fn apply(&self, yaml: &str) -> Result<Vec<kube::core::DynamicObject>> {
+        self.mgmt.apply(&self.namespace, yaml).await
+    }
+
+    /// Applies one object in its namespace, as the administrator.
+    pub async fn apply_object(&self, object: Value) -> Result<kube::core::DynamicObject> {
+        let object = serde_json::from_value(object)?;
+        self.mgmt.applier().one(object, Some(&self.namespace)).await
+    }
+}
+
+/// The management cluster of a test program: started by the first journey, for all of them.
+struct SharedCluster {
+    run: RunDir,
+    built: Built,
+    setup: Setup,
+    cluster: OnceCell<Result<Arc<Mgmt>, String>>,
+    /// How many shared journeys are not done: the exclusive ones come after all of them.
+    shared: watch::Sender<usize>,
+    /// How many exclusive journeys are done: they come one by one, in the order of the list.
+    alone: watch::Sender<usize>,
+    /// Taken by the shared journeys that run.
+    slots: Semaphore,
+}
+
+/// Counts a journey as done when it is dropped, however the journey ends.
+enum CompletionGuard<'a> {
+    Shared(&'a watch::Sender<usize>),
+    Alone(&'a watch::Sender<usize>),
+}
+
+impl Drop for CompletionGuard<'_> {
+    fn drop(&mut self) {
+        match self {
+            Self::Shared(left) => left.send_modify(|left| *left -= 1),
+            Self::Alone(done) => done.send_modify(|done| *done += 1),
+        }
+    }
+}
+
+impl SharedCluster {
+    async fn cluster(&self) -> Result<Arc<Mgmt>> {
+        let started = self
+            .cluster
+            .get_or_init(|| async { self.start().await.map_err(|error| describe(&error)) })
+            .await;
+        started
+            .clone()
+            .map_err(|error| anyhow!("the management cluster did not start: {error}"))
+    }
+
+    async fn start(&self) -> Result<Arc<Mgmt>> {
+        let mgmt = Mgmt::start(self.run.clone(), self.built.clone(), RuntimeSdk::On).await?;
+        if let Err(error) = self.setup.install(&mgmt).await {
+            let dir = dump(&mgmt, "installing-instar", &[]).await?;
+            bail!("{}\ndump: {}", describe(&error), dir.display());
+        }
+        Ok(Arc::new(mgmt))
+    }
+
+    /// `place` is the journey's among the exclusive ones that run.
+    async fn run_journey(self: Arc<Self>, journey: Journey, place: usize) -> Result<()> {
+        let Journey {
+            name,
+            kind,
+            deadline,
+            body,
+        } = journey;
+        let shared = (kind == Kind::Shared).then(|| CompletionGuard::Shared(&self.shared));
+        let mgmt = self.cluster().await?;
+        let _slot;
+        let _completion = if let Some(completion) = shared {
+            _slot = self.slots.acquire().await?;
+            completion
+        } else {
+            self.shared.subscribe().wait_for(|left| *left == 0).await?;
+            self.alone.subscribe().wait_for(|done| *done == place).await?;
+            CompletionGuard::Alone(&self.alone)
+        };
+        say(format!("{name}: begins"));
+        let began = Instant::now();
+        let scene = JourneyContext::new(Arc::clone(&mgmt), name).await?;
+        let namespaces = Arc::clone(&scene.namespaces);
+        // As a task of its own, so that a panic is a failure with a dump too.
+        let mut task = tokio::spawn(body(scene));
+        let result = match timeout(deadline, &mut task).await {
+            Ok(Ok(result)) => result,
+            Ok(Err(panic)) => Err(anyhow!("{}", panicked(panic))),
+            Err(_) => {
+                task.abort();
+                Err(anyhow!("not done after {}", spoken(deadline)))
+            }
+        };
+        let took = spoken(began.elapsed());
+        let Err(error) = result else {
+            say(format!("{name}: passed after {took}"));
+            return Ok(());
+        };
+        say(format!("{name}: FAILED after {took}: {}", describe(&error)));
+        let namespaces = namespaces.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let dir = dump(&mgmt, name, &namespaces).await.context("writing the dump")?;
+        say(format!("{name}: dump: {}", dir.display()));
+        bail!("{}\ndump: {}", describe(&error), dir.display());
+    }
+
+    async fn stop(&self) -> Result<()> {
+        if let Some(Ok(mgmt)) = self.cluster.get() {
+            mgmt.stop().await?;
+        }
+        Ok(())
+    }
+}
+
+fn panicked(error: JoinError) -> String {
+    let payload = match error.try_into_panic() {
+        Ok(payload) => payload,
+        Err(error) => return error.to_string(),
+    };
+    let text = payload
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| payload.downcast_ref().copied());
+    format!("panicked: {}", text.unwrap_or("with something that is no text"))
+}
+
+/// The whole `main` of a test program with `harness = false`.
+///
+/// Outside it goes inside; inside it starts one cluster when the first journey needs it.
+#[must_use]
+pub fn run(setup: Setup, journeys: Vec<Journey>) -> ExitCode {
+    choose_tls();
+    match try_run(setup, journeys) {
+        Ok(code) => code,
+        Err(error) => {
+            say(describe(&error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn try_run(setup: Setup, journeys: Vec<Journey>) -> Result<ExitCode> {
+    let mut arguments = Arguments::from_args();
+    // Each waits for its turn by itself: whatever the machine, all have a thread to wait in.
+    arguments.test_threads.get_or_insert_with(|| journeys.len().max(1));
+    let named = |journey: &Journey| Trial::test(journey.name, || Ok(()));
+    let nothing_to_do = journeys
+        .iter()
+        .map(named)
+        .all(|trial| arguments.is_filtered_out(&trial));
+    if arguments.list || nothing_to_do {
+        let listed = journeys.iter().map(named).collect();
+        return Ok(libtest_mimic::run(&arguments, listed).exit_code());
+    }
+    let (run, built) = match isolation::enter(&program_name())? {
+        Place::Outside(code) => return Ok(code),
+        Place::Inside(run, built) => (run, built),
+    };
+    let runtime = Arc::new(tokio::runtime::Builder::new_multi_thread().enable_all().build()?);
+    let runs = |journey: &&Journey| {
+        let trial = named(journey);
+        !arguments.is_filtered_out(&trial) && !arguments.is_ignored(&trial)
+    };
+    let shared = journeys
+        .iter()
+        .filter(|journey| journey.kind == Kind::Shared)
+        .filter(runs)
+        .count();
+    let program = Arc::new(SharedCluster {
+        run,
+        built,
+        setup,
+        cluster: OnceCell::new(),
+        shared: watch::Sender::new(shared),
+        alone: watch::Sender::new(0),
+        slots: Semaphore::new(MAX_CONCURRENT),
+    });
+    end_on_signals(&runtime);
+
+    let mut exclusive = 0;
+    let trials = journeys.into_iter().map(|journey| {
+        let (runtime, program) = (Arc::clone(&runtime), Arc::clone(&program));
+        let place = exclusive;
+        exclusive += usize::from(journey.kind == Kind::Exclusive && runs(&&journey));
+        Trial::test(journey.name, move || {
+            runtime
+                .block_on(program.run_journey(journey, place))
+                .map_err(|error| Failed::from(describe(&error)))
+        })
+    });
+    let conclusion = libtest_mimic::run(&arguments, trials.collect());
+    runtime.block_on(program.stop())?;
+    Ok(conclusion.exit_code())
+}
+
+/// `harness` of `/target/debug/deps/harness-0123456789abcdef`.
+fn program_name() -> String {
+    let name = std::env::args().next().unwrap_or_default();
+    let name = Path::new(&name)
+        .file_name()
+        .map_or_else(String::new, |name| name.display().to_string());
+    let name = name.rsplit_once('-').map_or(name.as_str(), |(name, _)| name);
+    format!("test-{}", name.replace('_', "-"))
+}
+
+/// Ends the whole place: the kernel ends the cluster's processes with this one, and the process
+/// outside removes their directory.
+fn end_on_signals(runtime: &Runtime) {
+    runtime.spawn(async move {
+        let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+        else {
+            return;
+        };
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        say("interrupted: taking the cluster down");
+        std::process::exit(130);
+    });
+}

@@ -1,0 +1,41 @@
+//! What Instar does, seen on a real management cluster.
+//!
+//! Each journey has a patch number of its own, so that its rows and its versions are nobody else's:
+//! the catalog belongs to the whole cluster.
+#![allow(clippy::panic, reason = "a journey fails by panicking, with what it saw")]
+
+mod adoption;
+mod certificates;
+mod outage;
+mod pins;
+mod refusals;
+mod releases;
+mod rights;
+mod topology_by_hand;
+mod topology_class;
+mod topology_record;
+mod two_minors;
+
+use std::process::ExitCode;
+
+use instar_e2e::support::journeys::{self, Journey, Setup};
+
+fn main() -> ExitCode {
+    let journeys = vec![
+        Journey::shared("two-minors", two_minors::with_the_runtime_sdk),
+        Journey::shared("adoption", adoption::a_running_cluster_is_adopted),
+        Journey::shared("machine-pool", two_minors::a_machine_pool_is_rendered),
+        Journey::shared("existing-pins", pins::existing_pins_are_kept),
+        Journey::shared("release-immutable", releases::a_row_is_immutable),
+        Journey::shared("topology-record", topology_record::with_the_runtime_sdk),
+        Journey::shared("topology-by-hand", topology_by_hand::makes_the_edit),
+        Journey::shared("topology-class-changes", topology_class::changes_on_the_way),
+        Journey::exclusive("newer-row", pins::a_newer_row_moves_nothing),
+        Journey::exclusive("outage", outage::without_the_server),
+        Journey::exclusive("certificates", certificates::swapped_under_load),
+        Journey::exclusive("refusals", refusals::each_with_its_message),
+        Journey::exclusive("two-minors-without-sdk", two_minors::without_the_runtime_sdk),
+        Journey::exclusive("rights", rights::granted_and_used),
+    ];
+    journeys::run(Setup::Instar, journeys)
+}

@@ -1,0 +1,118 @@
+//! Without the server: what goes on, and what is refused.
+
+use std::time::Duration;
+
+use instar_e2e::{
+    Context, Result,
+    support::{
+        catalog::Rows,
+        fixtures::{CLUSTER_CLASS, TopologyCluster, core_kind},
+        journeys::JourneyContext,
+        ledger::{Ledger, Pool},
+        topology::{UPGRADE, apply_rows, apply_wired, assert_rolled, create, edit, reconciled, running, version},
+    },
+    wait::wait_for,
+};
+use kube::{
+    Api, ResourceExt,
+    api::{DeleteParams, ListParams},
+    core::DynamicObject,
+};
+use serde_json::json;
+
+pub(crate) async fn without_the_server(scene: JourneyContext) -> Result<()> {
+    let rows = Rows::new(8);
+    apply_rows(&scene, &rows.all()).await?;
+    apply_wired(&scene, CLUSTER_CLASS, &rows.all()).await?;
+    let (first, last) = (rows.version(34), rows.version(35));
+    let mut cluster = TopologyCluster {
+        name: "c",
+        version: &first,
+        control_planes: 1,
+        workers: &[("md-0", 1)],
+    };
+    create(&scene, &cluster).await?;
+    let ledger = Ledger::start(&scene.mgmt.client(), &scene.namespace).await?;
+
+    scene.mgmt.webhook().stop().await?;
+    let result = goes_on(&scene, &mut cluster, &last).await;
+    scene.mgmt.webhook().start().await?;
+    result?;
+
+    edit(&scene, "c", &version(&last)).await?;
+    cluster.version = &last;
+    running(&scene, &cluster, UPGRADE).await?;
+    ledger.caught_up().await?;
+    assert_rolled(
+        &ledger,
+        "c",
+        &rows,
+        &Pool::ControlPlane,
+        3,
+        &[(34, Some(1)), (35, Some(1))],
+    )?;
+    let workers = ledger.machines_by_version("c")?;
+    let of_last = workers
+        .get(&(Pool::Workers("md-0".to_owned()), last.clone()))
+        .map_or(0, Vec::len);
+    assert_eq!(of_last, 2, "the workers at {last}");
+    Ok(())
+}
+
+/// Scales, replaces a lost machine, takes another edit; refuses another version.
+async fn goes_on(scene: &JourneyContext, cluster: &mut TopologyCluster<'_>, last: &str) -> Result<()> {
+    edit(
+        scene,
+        "c",
+        &json!({ "spec": { "topology": {
+        "controlPlane": { "replicas": 3 },
+        "workers": { "machineDeployments": [{ "class": "default-worker", "name": "md-0", "replicas": 2 }] },
+    } } }),
+    )
+    .await
+    .context("scaling while Instar is down")?;
+    cluster.control_planes = 3;
+    cluster.workers = &[("md-0", 2)];
+    running(scene, cluster, UPGRADE).await?;
+
+    let machines: Api<DynamicObject> =
+        Api::namespaced_with(scene.mgmt.client(), &scene.namespace, &core_kind("Machine", "machines"));
+    let workers = ListParams::default().labels("topology.cluster.x-k8s.io/deployment-name=md-0");
+    let gone = machines
+        .list(&workers)
+        .await?
+        .items
+        .first()
+        .map(ResourceExt::name_any)
+        .context("a worker")?;
+    machines.delete(&gone, &DeleteParams::default()).await?;
+    wait_for("the lost machine to go", Duration::from_mins(2), || async {
+        match machines.get_opt(&gone).await? {
+            None => Ok(()),
+            Some(machine) => Err(format!("{gone} is {}", machine.data["status"]["phase"]).into()),
+        }
+    })
+    .await?;
+    running(scene, cluster, UPGRADE).await?;
+
+    edit(scene, "c", &json!({
+        "metadata": { "labels": { "journey.example.org/label": "yes" } },
+        "spec": { "topology": { "workers": { "machineDeployments": [
+            { "class": "default-worker", "name": "md-0", "replicas": 2, "metadata": { "labels": { "journey.example.org/pool": "yes" } } },
+        ] } } },
+    }))
+    .await
+    .context("editing labels while Instar is down")?;
+    reconciled(scene, "c").await?;
+
+    let refused = edit(scene, "c", &version(last))
+        .await
+        .err()
+        .context("a version edit was accepted without Instar")?;
+    let text = instar_e2e::failure::describe(&refused);
+    assert!(
+        text.contains("failed calling webhook \"mutate.cluster.upgrade.cluster.x-k8s.io\""),
+        "{text}"
+    );
+    reconciled(scene, "c").await
+}

@@ -1,0 +1,110 @@
+//! The catalog's own rules, as the API server holds them.
+
+use instar_e2e::{
+    Result,
+    support::{
+        catalog::Rows,
+        commands::{Printed, kubectl},
+        journeys::JourneyContext,
+        topology::apply_rows,
+    },
+};
+use serde_json::{Value, json};
+
+/// What a row renders can't change; how well it is supported can.
+pub(crate) async fn a_row_is_immutable(scene: JourneyContext) -> Result<()> {
+    let rows = Rows::new(7);
+    let (name, row) = (rows.name(34, 1), rows.row(34, 1));
+    apply_rows(&scene, std::slice::from_ref(&row)).await?;
+    let replace = |path: &str, value: Value| json!([{ "op": "replace", "path": path, "value": value }]);
+    let image = "machineImages and components are immutable, since every Cluster that uses this row would roll: create a new row with a higher revision";
+    let row_itself = "version, revision and upgradesFrom are immutable, since Clusters are pinned to this row: create a new row with a higher revision";
+    for (change, message) in [
+        (replace("/spec/version", json!("v1.34.99")), row_itself),
+        (replace("/spec/revision", json!(9)), row_itself),
+        (
+            json!([{ "op": "add", "path": "/spec/upgradesFrom", "value": ">=1.33.0" }]),
+            row_itself,
+        ),
+        (replace("/spec/machineImages/0/values/0/value", json!("9s")), image),
+        (replace("/spec/machineImages", json!([])), image),
+        (replace("/spec/components/etcd/imageTag", json!("3.6.9-0")), image),
+        (json!([{ "op": "remove", "path": "/spec/components/coreDNS" }]), image),
+        (
+            json!([{ "op": "add", "path": "/spec/machineImages/0/values/0/json", "value": "true" }]),
+            "exactly one of value and json must be set",
+        ),
+        (
+            replace("/spec/support", json!({ "tier": "Good" })),
+            "Unsupported value: \"Good\": supported values: \"Preview\", \"Latest\", \"Supported\", \"LTS\", \"Deprecated\"",
+        ),
+    ] {
+        let refused = patch(&scene, &name, &change).await?;
+        assert!(
+            !refused.succeeded && refused.stderr.contains(message),
+            "{change}: {}{}",
+            refused.stdout,
+            refused.stderr
+        );
+    }
+    a_row_ends(&scene, &rows, &name).await?;
+    what_cannot_be_read_is_refused(&scene, &rows).await
+}
+
+/// A JSON patch of a row.
+async fn patch(scene: &JourneyContext, name: &str, patch: &Value) -> Result<Printed> {
+    let patch = patch.to_string();
+    kubectl(
+        scene,
+        &["patch", "kubernetesrelease", name, "--type=json", "-p", &patch],
+        "",
+    )
+    .await
+}
+
+/// Its support may change, and people see it.
+async fn a_row_ends(scene: &JourneyContext, rows: &Rows, name: &str) -> Result<()> {
+    let support = json!({ "tier": "Deprecated", "endOfLife": "2026-12-31" });
+    let end = patch(
+        scene,
+        name,
+        &json!([{ "op": "add", "path": "/spec/support", "value": support }]),
+    )
+    .await?;
+    assert!(end.succeeded, "{}", end.stderr);
+    let listed = kubectl(scene, &["get", "kr", name], "").await?;
+    let words: Vec<&str> = listed.stdout.split_whitespace().collect();
+    let header = [
+        "NAME",
+        "VERSION",
+        "REVISION",
+        "TIER",
+        "ENDOFLIFE",
+        "ETCD",
+        "COREDNS",
+        "AGE",
+    ];
+    let version = rows.version(34);
+    let columns = [name, &version, "1", "Deprecated", "2026-12-31", "3.6.5-0", "v1.12.1"];
+    assert_eq!(words.get(..15), Some(&[&header[..], &columns[..]].concat()[..]));
+    Ok(())
+}
+
+async fn what_cannot_be_read_is_refused(scene: &JourneyContext, rows: &Rows) -> Result<()> {
+    let mut bad = rows.row(34, 8);
+    bad["spec"]["upgradesFrom"] = json!("=>1.33");
+    let refused = kubectl(scene, &["create", "-f", "-"], &bad.to_string()).await?;
+    let message = format!(
+        "KubernetesRelease {}: spec: upgradesFrom: \"=>1.33\": unexpected character '>' while parsing major version number; correct it and create the row again [rule release-readable]",
+        rows.name(34, 8)
+    );
+    assert!(refused.stderr.contains(&message), "{}", refused.stderr);
+    let pointer = "kubernetesrelease.spec.machineImages.values.pointer";
+    let explained = kubectl(scene, &["explain", pointer], "").await?;
+    assert!(
+        explained.stdout.contains("A JSON Pointer (RFC 6901)"),
+        "{}",
+        explained.stdout
+    );
+    Ok(())
+}

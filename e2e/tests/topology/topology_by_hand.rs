@@ -1,0 +1,95 @@
+//! A ClusterUpgrade that is made by hand for a topology cluster.
+
+use std::time::Duration;
+
+use instar_api::UpgradePhase;
+use instar_e2e::{
+    Context, Result,
+    support::{
+        catalog::Rows,
+        fixtures::{CLUSTER_CLASS, TopologyCluster},
+        journeys::JourneyContext,
+        ledger::{Ledger, Pool},
+        topology::{UPGRADE, apply_rows, apply_wired, assert_rolled, clusters, create},
+    },
+    wait::wait_for,
+};
+use kube::{ResourceExt, api::ListParams};
+use serde_json::json;
+
+use crate::topology_record::{follow, upgrades};
+
+/// It makes the edit, once; a prefix that is satisfied changes nothing; a refused edit says why.
+pub(crate) async fn makes_the_edit(scene: JourneyContext) -> Result<()> {
+    let rows = Rows::new(12);
+    apply_rows(&scene, &rows.all()).await?;
+    // A row that the class doesn't list.
+    let listed = [rows.row(33, 1), rows.row(34, 1), rows.row(35, 1)];
+    apply_wired(&scene, CLUSTER_CLASS, &listed).await?;
+    let first = rows.version(34);
+    let cluster = TopologyCluster {
+        name: "c",
+        version: &first,
+        control_planes: 1,
+        workers: &[("md-0", 1)],
+    };
+    create(&scene, &cluster).await?;
+    let ledger = Ledger::start(&scene.mgmt.client(), &scene.namespace).await?;
+
+    ask(&scene, "up", "v1.35").await?;
+    follow(&scene, "up", &rows.version(35).parse()?).await?;
+    let object = clusters(&scene).get("c").await?;
+    assert_eq!(object.data["spec"]["topology"]["version"], rows.version(35).as_str());
+    ledger.caught_up().await?;
+    let rolled = [(34, Some(1)), (35, Some(1))];
+    assert_rolled(&ledger, "c", &rows, &Pool::ControlPlane, 1, &rolled)?;
+    assert_rolled(&ledger, "c", &rows, &Pool::Workers("md-0".to_owned()), 1, &rolled)?;
+
+    let generation = object.metadata.generation;
+    ask(&scene, "satisfied", "v1.35").await?;
+    ends(&scene, "satisfied", UpgradePhase::Completed, "").await?;
+    assert_eq!(clusters(&scene).get("c").await?.metadata.generation, generation);
+
+    ask(&scene, "lower", &rows.version(34)).await?;
+    let older = format!("{} is older than {}", rows.version(34), rows.version(35));
+    ends(&scene, "lower", UpgradePhase::Refused, &older).await?;
+
+    ask(&scene, "refused", &rows.version(36)).await?;
+    let why = format!("the class does not list {} in kubernetesVersions", rows.version(36));
+    ends(&scene, "refused", UpgradePhase::Held, &why).await?;
+    assert_eq!(clusters(&scene).get("c").await?.metadata.generation, generation);
+
+    // It is its own record: no other was made.
+    let records = upgrades(&scene).list(&ListParams::default()).await?.items;
+    let names: Vec<String> = records.iter().map(ResourceExt::name_any).collect();
+    assert_eq!(names, ["lower", "refused", "satisfied", "up"]);
+    Ok(())
+}
+
+async fn ask(scene: &JourneyContext, name: &str, target: &str) -> Result<()> {
+    let record = json!({
+        "apiVersion": "upgrade.cluster.x-k8s.io/v1alpha1",
+        "kind": "ClusterUpgrade",
+        "metadata": { "name": name },
+        "spec": { "clusterName": "c", "target": target },
+    });
+    scene.apply_object(record).await?;
+    Ok(())
+}
+
+async fn ends(scene: &JourneyContext, name: &str, phase: UpgradePhase, why: &str) -> Result<()> {
+    wait_for(
+        &format!("{name} to be {phase:?}"),
+        UPGRADE.min(Duration::from_mins(1)),
+        || async {
+            let status = upgrades(scene).get(name).await?.status.context("no status yet")?;
+            let says = why.is_empty() || status.waiting.iter().any(|waiting| waiting.message.contains(why));
+            if status.phase == phase && says {
+                Ok(())
+            } else {
+                Err(format!("{:?}: {:?}", status.phase, status.waiting).into())
+            }
+        },
+    )
+    .await
+}

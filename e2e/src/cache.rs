@@ -70,6 +70,12 @@ impl Cache {
         self.0.join("dumps")
     }
 
+    /// Where tests write what passed, what failed, and how long each took.
+    #[must_use]
+    pub fn results(&self) -> PathBuf {
+        self.0.join("results")
+    }
+
     /// Where builds leave their output.
     #[must_use]
     pub fn build_logs(&self) -> PathBuf {

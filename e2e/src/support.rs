@@ -10,5 +10,6 @@ pub mod journeys;
 pub mod ledger;
 pub mod metrics;
 pub mod request;
+mod results;
 pub mod second_cluster;
 pub mod topology;

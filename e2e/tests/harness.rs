@@ -10,6 +10,7 @@ use instar_e2e::{
     instar::Setup,
     mgmt,
     support::{
+        catalog::SharedRows,
         fixtures::{CLUSTER_CLASS, COMES_UP, TopologyCluster, wait_running},
         journeys::{self, Journey, JourneyContext},
         ledger::{Ledger, Pool},
@@ -27,7 +28,7 @@ fn main() -> ExitCode {
         Journey::shared("failures-leave-a-dump", failures_leave_a_dump),
         Journey::exclusive("restart-core", restart_core),
     ];
-    journeys::run(Setup::ClusterApi, journeys)
+    journeys::run(Setup::ClusterApi, SharedRows::Own, journeys)
 }
 
 /// A cluster comes up and is upgraded, and the ledger knows each machine that it ever had.

@@ -20,7 +20,13 @@ use tokio::{
     time::timeout,
 };
 
+use super::{
+    catalog::{PatchRange, Rows, SharedRows, patch_ranges},
+    dump::dump,
+    results::Results,
+};
 use crate::{
+    cache::Cache,
     choose_tls,
     components::RuntimeSdk,
     failure::describe,
@@ -29,7 +35,6 @@ use crate::{
     mgmt::Mgmt,
     progress::{say, spoken},
     rundir::RunDir,
-    support::dump::dump,
 };
 
 pub use crate::instar::Setup;
@@ -54,11 +59,19 @@ pub enum Kind {
 
 type Body = Box<dyn FnOnce(JourneyContext) -> BoxFuture<'static, Result<()>> + Send>;
 
+fn body<Fut>(body: impl FnOnce(JourneyContext) -> Fut + Send + 'static) -> Body
+where
+    Fut: Future<Output = Result<()>> + Send + 'static,
+{
+    Box::new(|journey| Box::pin(body(journey)))
+}
+
 /// A test on the shared cluster.
 pub struct Journey {
     name: &'static str,
     kind: Kind,
     deadline: Duration,
+    prepare: Option<Body>,
     body: Body,
 }
 
@@ -72,29 +85,41 @@ impl std::fmt::Debug for Journey {
 }
 
 impl Journey {
-    /// A journey that keeps to its namespace. The name is also the namespace's prefix.
-    pub fn shared<Fut>(name: &'static str, body: impl FnOnce(JourneyContext) -> Fut + Send + 'static) -> Self
+    /// A journey that keeps to its namespace. Its name is also the prefix of its namespaces' names.
+    pub fn shared<Fut>(name: &'static str, steps: impl FnOnce(JourneyContext) -> Fut + Send + 'static) -> Self
     where
         Fut: Future<Output = Result<()>> + Send + 'static,
     {
-        let body: Body = Box::new(|scene| Box::pin(body(scene)));
         Self {
             name,
             kind: Kind::Shared,
             deadline: DEADLINE,
-            body,
+            prepare: None,
+            body: body(steps),
         }
     }
 
     /// A journey that needs the cluster for itself.
-    pub fn exclusive<Fut>(name: &'static str, body: impl FnOnce(JourneyContext) -> Fut + Send + 'static) -> Self
+    pub fn exclusive<Fut>(name: &'static str, steps: impl FnOnce(JourneyContext) -> Fut + Send + 'static) -> Self
     where
         Fut: Future<Output = Result<()>> + Send + 'static,
     {
         Self {
             kind: Kind::Exclusive,
-            ..Self::shared(name, body)
+            ..Self::shared(name, steps)
         }
+    }
+
+    /// With steps that come before the first exclusive journey, beside the shared ones: what they create
+    /// comes up while others run. They keep to the journey's namespaces, and to rows that no other
+    /// journey's path takes.
+    #[must_use]
+    pub fn prepared_by<Fut>(mut self, steps: impl FnOnce(JourneyContext) -> Fut + Send + 'static) -> Self
+    where
+        Fut: Future<Output = Result<()>> + Send + 'static,
+    {
+        self.prepare = Some(body(steps));
+        self
     }
 
     /// With another deadline.
@@ -112,25 +137,52 @@ pub struct JourneyContext {
     pub mgmt: Arc<Mgmt>,
     /// A namespace of its own.
     pub namespace: String,
-    journey: &'static str,
+    name: &'static str,
+    patches: PatchRange,
     namespaces: Arc<Mutex<Vec<String>>>,
 }
 
 impl JourneyContext {
-    async fn new(mgmt: Arc<Mgmt>, journey: &'static str) -> Result<Self> {
-        let mut scene = Self {
+    async fn new(mgmt: Arc<Mgmt>, name: &'static str, patches: PatchRange) -> Result<Self> {
+        let mut journey = Self {
             mgmt,
             namespace: String::new(),
-            journey,
+            name,
+            patches,
             namespaces: Arc::default(),
         };
-        scene.namespace = scene.another_namespace(BTreeMap::new()).await?;
-        Ok(scene)
+        journey.namespace = journey.another_namespace(BTreeMap::new()).await?;
+        Ok(journey)
+    }
+
+    /// The journey's rows: see [`patch_ranges`].
+    pub fn rows(&self) -> Result<Rows> {
+        self.patches.rows(0)
+    }
+
+    /// Another set of rows, from 1, with newer versions than those before it.
+    pub fn more_rows(&self, set: u8) -> Result<Rows> {
+        self.patches.rows(set)
+    }
+
+    /// All of its namespaces so far, the first one first.
+    #[must_use]
+    pub fn namespaces(&self) -> Vec<String> {
+        self.namespaces.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The same journey in another of its namespaces.
+    #[must_use]
+    pub fn within(&self, namespace: &str) -> Self {
+        Self {
+            namespace: namespace.to_owned(),
+            ..self.clone()
+        }
     }
 
     /// One more namespace of its own, with labels; a dump covers it too.
     pub async fn another_namespace(&self, labels: BTreeMap<String, String>) -> Result<String> {
-        let namespace = self.mgmt.namespace(self.journey, labels).await?;
+        let namespace = self.mgmt.namespace(self.name, labels).await?;
         self.namespaces
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -156,7 +208,8 @@ struct SharedCluster {
     built: Built,
     setup: Setup,
     cluster: OnceCell<Result<Arc<Mgmt>, String>>,
-    /// How many shared journeys are not done: the exclusive ones come after all of them.
+    results: Results,
+    /// How many shared journeys and preparations are not done: the exclusive journeys come after all of them.
     shared: watch::Sender<usize>,
     /// How many exclusive journeys are done: they come one by one, in the order of the list.
     alone: watch::Sender<usize>,
@@ -200,46 +253,52 @@ impl SharedCluster {
     }
 
     /// `place` is the journey's among the exclusive ones that run.
-    async fn run_journey(self: Arc<Self>, journey: Journey, place: usize) -> Result<()> {
+    async fn run_journey(
+        &self,
+        journey: Journey,
+        patches: PatchRange,
+        place: usize,
+        took: &mut Duration,
+    ) -> Result<()> {
         let Journey {
             name,
             kind,
             deadline,
+            prepare,
             body,
         } = journey;
-        let shared = (kind == Kind::Shared).then(|| CompletionGuard::Shared(&self.shared));
+        let counts_as_shared = kind == Kind::Shared || prepare.is_some();
+        let shared = counts_as_shared.then(|| CompletionGuard::Shared(&self.shared));
         let mgmt = self.cluster().await?;
+        let context = JourneyContext::new(Arc::clone(&mgmt), name, patches).await;
+        let mut prepared = Ok(());
+        if let (Some(prepare), Ok(context)) = (prepare, &context) {
+            let _slot = self.slots.acquire().await?;
+            prepared = timed(name, "is prepared", deadline, prepare(context.clone()), took).await;
+        }
         let _slot;
-        let _completion = if let Some(completion) = shared {
+        let _completion = if kind == Kind::Shared {
             _slot = self.slots.acquire().await?;
-            completion
+            shared
         } else {
+            drop(shared);
             self.shared.subscribe().wait_for(|left| *left == 0).await?;
             self.alone.subscribe().wait_for(|done| *done == place).await?;
-            CompletionGuard::Alone(&self.alone)
+            Some(CompletionGuard::Alone(&self.alone))
         };
-        say(format!("{name}: begins"));
-        let began = Instant::now();
-        let scene = JourneyContext::new(Arc::clone(&mgmt), name).await?;
-        let namespaces = Arc::clone(&scene.namespaces);
-        // As a task of its own, so that a panic is a failure with a dump too.
-        let mut task = tokio::spawn(body(scene));
-        let result = match timeout(deadline, &mut task).await {
-            Ok(Ok(result)) => result,
-            Ok(Err(panic)) => Err(anyhow!("{}", panicked(panic))),
-            Err(_) => {
-                task.abort();
-                Err(anyhow!("not done after {}", spoken(deadline)))
-            }
+        let context = context?;
+        let result = match prepared {
+            Ok(()) => timed(name, "begins", deadline, body(context.clone()), took).await,
+            Err(error) => Err(error.context("preparing")),
         };
-        let took = spoken(began.elapsed());
         let Err(error) = result else {
-            say(format!("{name}: passed after {took}"));
+            say(format!("{name}: passed after {}", spoken(*took)));
             return Ok(());
         };
-        say(format!("{name}: FAILED after {took}: {}", describe(&error)));
-        let namespaces = namespaces.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let dir = dump(&mgmt, name, &namespaces).await.context("writing the dump")?;
+        say(format!("{name}: FAILED after {}: {}", spoken(*took), describe(&error)));
+        let dir = dump(&mgmt, name, &context.namespaces())
+            .await
+            .context("writing the dump")?;
         say(format!("{name}: dump: {}", dir.display()));
         bail!("{}\ndump: {}", describe(&error), dir.display());
     }
@@ -250,6 +309,30 @@ impl SharedCluster {
         }
         Ok(())
     }
+}
+
+/// Runs a part of a journey within its deadline, and adds to the time that the journey took.
+async fn timed(
+    name: &str,
+    what: &str,
+    deadline: Duration,
+    steps: BoxFuture<'static, Result<()>>,
+    took: &mut Duration,
+) -> Result<()> {
+    say(format!("{name}: {what}"));
+    let began = Instant::now();
+    // As a task of its own, so that a panic is a failure with a dump too.
+    let mut task = tokio::spawn(steps);
+    let result = match timeout(deadline, &mut task).await {
+        Ok(Ok(result)) => result,
+        Ok(Err(panic)) => Err(anyhow!("{}", panicked(panic))),
+        Err(_) => {
+            task.abort();
+            Err(anyhow!("not done after {}", spoken(deadline)))
+        }
+    };
+    *took += began.elapsed();
+    result
 }
 
 fn panicked(error: JoinError) -> String {
@@ -268,9 +351,9 @@ fn panicked(error: JoinError) -> String {
 ///
 /// Outside it goes inside; inside it starts one cluster when the first journey needs it.
 #[must_use]
-pub fn run(setup: Setup, journeys: Vec<Journey>) -> ExitCode {
+pub fn run(setup: Setup, shared_rows: SharedRows, journeys: Vec<Journey>) -> ExitCode {
     choose_tls();
-    match try_run(setup, journeys) {
+    match try_run(setup, shared_rows, journeys) {
         Ok(code) => code,
         Err(error) => {
             say(describe(&error));
@@ -279,7 +362,7 @@ pub fn run(setup: Setup, journeys: Vec<Journey>) -> ExitCode {
     }
 }
 
-fn try_run(setup: Setup, journeys: Vec<Journey>) -> Result<ExitCode> {
+fn try_run(setup: Setup, shared_rows: SharedRows, journeys: Vec<Journey>) -> Result<ExitCode> {
     let mut arguments = Arguments::from_args();
     // Each waits for its turn by itself: whatever the machine, all have a thread to wait in.
     arguments.test_threads.get_or_insert_with(|| journeys.len().max(1));
@@ -292,7 +375,7 @@ fn try_run(setup: Setup, journeys: Vec<Journey>) -> Result<ExitCode> {
         let listed = journeys.iter().map(named).collect();
         return Ok(libtest_mimic::run(&arguments, listed).exit_code());
     }
-    let (run, built) = match isolation::enter(&program_name())? {
+    let (run, built) = match isolation::enter(&format!("test-{}", program_name()))? {
         Place::Outside(code) => return Ok(code),
         Place::Inside(run, built) => (run, built),
     };
@@ -303,7 +386,7 @@ fn try_run(setup: Setup, journeys: Vec<Journey>) -> Result<ExitCode> {
     };
     let shared = journeys
         .iter()
-        .filter(|journey| journey.kind == Kind::Shared)
+        .filter(|journey| journey.kind == Kind::Shared || journey.prepare.is_some())
         .filter(runs)
         .count();
     let program = Arc::new(SharedCluster {
@@ -311,24 +394,30 @@ fn try_run(setup: Setup, journeys: Vec<Journey>) -> Result<ExitCode> {
         built,
         setup,
         cluster: OnceCell::new(),
+        results: Results::begin(&Cache::locate()?, &program_name())?,
         shared: watch::Sender::new(shared),
         alone: watch::Sender::new(0),
         slots: Semaphore::new(MAX_CONCURRENT),
     });
     end_on_signals(&runtime);
 
+    let exclusive: Vec<bool> = journeys.iter().map(|journey| journey.kind == Kind::Exclusive).collect();
+    let patches = patch_ranges(shared_rows, &exclusive)?;
     let mut exclusive = 0;
-    let trials = journeys.into_iter().map(|journey| {
+    let trials = journeys.into_iter().zip(patches).map(|(journey, patches)| {
         let (runtime, program) = (Arc::clone(&runtime), Arc::clone(&program));
         let place = exclusive;
         exclusive += usize::from(journey.kind == Kind::Exclusive && runs(&&journey));
         Trial::test(journey.name, move || {
-            runtime
-                .block_on(program.run_journey(journey, place))
-                .map_err(|error| Failed::from(describe(&error)))
+            let mut took = Duration::ZERO;
+            let name = journey.name;
+            let result = runtime.block_on(program.run_journey(journey, patches, place, &mut took));
+            let result = program.results.add(name, result.is_ok(), took).and(result);
+            result.map_err(|error| Failed::from(describe(&error)))
         })
     });
     let conclusion = libtest_mimic::run(&arguments, trials.collect());
+    program.results.end()?;
     runtime.block_on(program.stop())?;
     Ok(conclusion.exit_code())
 }
@@ -340,7 +429,7 @@ fn program_name() -> String {
         .file_name()
         .map_or_else(String::new, |name| name.display().to_string());
     let name = name.rsplit_once('-').map_or(name.as_str(), |(name, _)| name);
-    format!("test-{}", name.replace('_', "-"))
+    name.replace('_', "-")
 }
 
 /// Ends the whole place: the kernel ends the cluster's processes with this one, and the process

@@ -8,7 +8,10 @@ mod undisturbed;
 
 use std::process::ExitCode;
 
-use instar_e2e::support::journeys::{self, Journey, Setup};
+use instar_e2e::support::{
+    catalog::SharedRows,
+    journeys::{self, Journey, Setup},
+};
 
 fn main() -> ExitCode {
     let journeys = vec![
@@ -20,5 +23,5 @@ fn main() -> ExitCode {
         Journey::exclusive("policies-alone", alone::the_same_verdicts),
         Journey::exclusive("server-down", server_down::exactly_the_guarded_edits),
     ];
-    journeys::run(Setup::Instar, journeys)
+    journeys::run(Setup::Instar, SharedRows::Own, journeys)
 }

@@ -50,7 +50,7 @@ const ALL: [Trouble; 4] = [
 ];
 
 pub(crate) async fn exactly_the_guarded_edits(scene: JourneyContext) -> Result<()> {
-    let rows = Rows::new(24);
+    let rows = scene.rows()?;
     apply_rows(&scene, &rows.all()).await?;
     apply_wired(&scene, CLUSTER_CLASS, &rows.all()).await?;
     let world = World {

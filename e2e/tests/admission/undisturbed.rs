@@ -70,7 +70,7 @@ async fn said(scene: &JourneyContext) -> Result<Vec<String>> {
 /// A topology cluster is created, goes two minors, is scaled, loses a machine to a health check, and
 /// is deleted: nothing is refused and nothing is left.
 pub(crate) async fn a_topology_cluster(scene: JourneyContext) -> Result<()> {
-    let rows = Rows::new(21);
+    let rows = scene.rows()?;
     enforce_all(&scene).await?;
     apply_rows(&scene, &rows.all()).await?;
     apply_wired(&scene, CLUSTER_CLASS, &rows.all()).await?;
@@ -114,7 +114,7 @@ pub(crate) async fn a_topology_cluster(scene: JourneyContext) -> Result<()> {
 /// A classic cluster goes two minors by Instar's controller, its old templates are retired, and
 /// `clusterctl move` takes it to another management cluster.
 pub(crate) async fn a_classic_cluster(scene: JourneyContext) -> Result<()> {
-    let rows = Rows::new(22);
+    let rows = scene.rows()?;
     apply_rows(&scene, &rows.all()).await?;
     classic::create_with(&scene, &rows, &SMALL).await?;
     enforce_all(&scene).await?;

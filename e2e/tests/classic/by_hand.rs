@@ -4,7 +4,6 @@ use instar_api::{ClusterUpgrade, UpgradePhase};
 use instar_e2e::{
     Result,
     support::{
-        catalog::Rows,
         classic::{self, NAME, SMALL, assert_rolled},
         journeys::JourneyContext,
         ledger::{Ledger, Pool},
@@ -21,7 +20,7 @@ use crate::upgrade::{UPGRADE, phase};
 
 /// One pool is held, and the rest goes; a second record is refused; what is immutable is.
 pub(crate) async fn held_and_all_at_once(scene: JourneyContext) -> Result<()> {
-    let rows = Rows::new(1);
+    let rows = scene.rows()?;
     for row in rows.all() {
         scene.apply_object(row).await?;
     }

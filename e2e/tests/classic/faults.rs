@@ -3,7 +3,6 @@
 use instar_e2e::{
     Result,
     support::{
-        catalog::Rows,
         classic::{SMALL, violations},
         journeys::JourneyContext,
     },
@@ -11,15 +10,19 @@ use instar_e2e::{
 
 use crate::{
     controller::Controller,
-    upgrade::{assert_record, begin, completed},
+    upgrade::{self, assert_record, begin_prepared, completed},
 };
+
+pub(crate) async fn prepare(scene: JourneyContext) -> Result<()> {
+    upgrade::prepare(&scene, &SMALL).await
+}
 
 /// Both write, and neither knows of the other.
 pub(crate) async fn two_controllers_without_the_lease(scene: JourneyContext) -> Result<()> {
-    let rows = Rows::new(4);
+    let rows = scene.rows()?;
     let mut first = Controller::start(&scene).await?;
     let mut second = Controller::start_second(&scene).await?;
-    let ledger = begin(&scene, &rows, &SMALL).await?;
+    let ledger = begin_prepared(&scene, &rows).await?;
     completed(&scene, &rows, &SMALL, &first).await?;
     second.runs()?;
     let broken = violations(&ledger, &rows, &SMALL).await?;

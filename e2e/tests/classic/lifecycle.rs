@@ -30,9 +30,9 @@ use serde_json::{Value, json};
 use crate::upgrade::UPGRADE;
 
 pub(crate) use gone::missing_cluster_wrong_source_and_deletion;
-pub(crate) use moved::{moved_in_the_middle, restored_in_the_middle};
+pub(crate) use moved::{moved_in_the_middle, prepare_moved, restored_in_the_middle};
 pub(crate) use outside_edits::edits_made_outside_instar;
-pub(crate) use second::second_upgrade_is_refused;
+pub(crate) use second::{prepare_second, second_upgrade_is_refused};
 pub(crate) use target::another_target_in_the_middle;
 
 /// One machine of each sort: what counts is counted there too.
@@ -40,8 +40,6 @@ const SMALL: Shape<'_> = Shape {
     control_plane: 1,
     pools: &[("md-0", 1)],
 };
-/// The rows of the shared journeys.
-const ROWS: Rows = Rows::new(1);
 /// How long the controller may take to say something.
 const SOON: Duration = Duration::from_secs(30);
 

@@ -1,8 +1,6 @@
 //! What the controller does to classic clusters, seen on a real management cluster.
 //!
-//! Those that don't kill the controller share the installed one, and the rows of patch number 1:
-//! the catalog is everybody's, and on the way the newest row of a minor is taken. The exclusive ones
-//! come after them, each with a higher patch number than those before.
+//! Those that don't kill the controller share the installed one. The exclusive ones come after them.
 #![allow(clippy::panic, reason = "a journey fails by panicking, with what it saw")]
 
 mod by_hand;
@@ -19,7 +17,10 @@ mod upgrade;
 
 use std::{process::ExitCode, time::Duration};
 
-use instar_e2e::support::journeys::{self, Journey, Setup};
+use instar_e2e::support::{
+    catalog::SharedRows,
+    journeys::{self, Journey, Setup},
+};
 
 fn main() -> ExitCode {
     let journeys = vec![
@@ -34,18 +35,23 @@ fn main() -> ExitCode {
         Journey::shared("classic-strategy", strategy::two_at_a_time_in_order),
         Journey::shared("classic-other-control-plane", other_control_plane::both_contracts),
         Journey::shared("classic-moved-paused", lifecycle::restored_in_the_middle),
-        Journey::exclusive("classic-refused-second", lifecycle::second_upgrade_is_refused),
-        Journey::exclusive("classic-moved", lifecycle::moved_in_the_middle),
-        Journey::exclusive("classic-two-controllers", faults::two_controllers_without_the_lease),
+        Journey::exclusive("classic-refused-second", lifecycle::second_upgrade_is_refused)
+            .prepared_by(lifecycle::prepare_second),
+        Journey::exclusive("classic-moved", lifecycle::moved_in_the_middle).prepared_by(lifecycle::prepare_moved),
+        Journey::exclusive("classic-two-controllers", faults::two_controllers_without_the_lease)
+            .prepared_by(faults::prepare),
         Journey::exclusive(
             "classic-dropped-replies",
             side_by_side::every_reply_of_a_write_is_dropped,
-        ),
+        )
+        .prepared_by(side_by_side::prepare_small),
         Journey::exclusive("classic-killed-before", side_by_side::killed_before_every_write)
+            .prepared_by(side_by_side::prepare_small)
             .within(Duration::from_mins(30)),
         Journey::exclusive("classic-killed-after", side_by_side::killed_after_every_write)
+            .prepared_by(side_by_side::prepare_uneven)
             .within(Duration::from_mins(30)),
         Journey::exclusive("classic-rights", rights::granted_and_used),
     ];
-    journeys::run(Setup::Instar, journeys)
+    journeys::run(Setup::Instar, SharedRows::Same, journeys)
 }

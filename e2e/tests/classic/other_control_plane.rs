@@ -67,7 +67,7 @@ const NEW: Provider = Provider {
 };
 
 pub(crate) async fn both_contracts(scene: JourneyContext) -> Result<()> {
-    let rows = Rows::new(1);
+    let rows = scene.rows()?;
     for row in rows.all() {
         scene.apply_object(row).await?;
     }

@@ -14,7 +14,7 @@ use instar_e2e::{
     progress::say,
     support::{
         catalog::Rows,
-        classic::{FULL, SMALL, violations},
+        classic::{SMALL, violations},
         fault_proxy::{Class, Fault, FaultProxy, Hook, Matcher, Next, Rule, Which},
         fixtures::Shape,
         journeys::JourneyContext,
@@ -25,19 +25,46 @@ use rustix::process::Signal;
 
 use crate::{
     controller::{Controller, steps},
-    upgrade::{UPGRADE, assert_record, begin, completed, is_marked, upgrade},
+    upgrade::{self, UPGRADE, assert_record, begin_prepared, completed, is_marked, upgrade},
 };
 
 /// How many clusters.
 const CLUSTERS: usize = 3;
 
+/// One pool has two machines: the controller dies in the middle of a rollout too.
+const UNEVEN: Shape<'_> = Shape {
+    control_plane: 1,
+    pools: &[("md-0", 2), ("md-1", 1)],
+};
+
 /// What one upgrade takes: a record and its mark at the end, four templates, two swaps of the control
 /// plane, one of each pool.
 const FLOOR: usize = 10;
 
+/// Three running clusters of one machine in each pool.
+pub(crate) async fn prepare_small(scene: JourneyContext) -> Result<()> {
+    prepare(&scene, &SMALL).await
+}
+
+/// Three running clusters with a pool of two machines.
+pub(crate) async fn prepare_uneven(scene: JourneyContext) -> Result<()> {
+    prepare(&scene, &UNEVEN).await
+}
+
+async fn prepare(scene: &JourneyContext, shape: &'static Shape<'static>) -> Result<()> {
+    while scene.namespaces().len() < CLUSTERS {
+        scene.another_namespace(BTreeMap::new()).await?;
+    }
+    let clusters = scene.namespaces().into_iter().map(|namespace| async move {
+        let scene = scene.within(&namespace);
+        upgrade::prepare(&scene, shape).await
+    });
+    try_join_all(clusters).await.map(drop)
+}
+
 /// Everything is written, and the controller hears of none of it.
 pub(crate) async fn every_reply_of_a_write_is_dropped(scene: JourneyContext) -> Result<()> {
-    let trial = Trial::begin(&scene, Rows::new(5), &SMALL).await?;
+    let trial = Trial::begin(&scene, scene.rows()?, &SMALL).await?;
     trial.proxy.add(Rule {
         when: Matcher::on(Class::Write),
         what: Fault::DropReply,
@@ -49,7 +76,7 @@ pub(crate) async fn every_reply_of_a_write_is_dropped(scene: JourneyContext) -> 
 pub(crate) async fn killed_before_every_write(scene: JourneyContext) -> Result<()> {
     killed(
         &scene,
-        Rows::new(6),
+        scene.rows()?,
         &SMALL,
         Which::Every { first: 1, step: 2 },
         Fault::Before,
@@ -59,7 +86,7 @@ pub(crate) async fn killed_before_every_write(scene: JourneyContext) -> Result<(
 
 /// Each write is carried out, and the controller dies before it hears of it.
 pub(crate) async fn killed_after_every_write(scene: JourneyContext) -> Result<()> {
-    killed(&scene, Rows::new(7), &FULL, Which::All, Fault::After).await
+    killed(&scene, scene.rows()?, &UNEVEN, Which::All, Fault::After).await
 }
 
 async fn killed(
@@ -126,15 +153,10 @@ impl<'a> Trial<'a> {
         let proxy = FaultProxy::start(&scene.mgmt, 0).await?;
         let kubeconfig = proxy.kubeconfig(&scene.mgmt.controller().kubeconfig())?;
         restarted_and_stopped(&mut controller, &kubeconfig).await?;
-        let mut scenes = vec![scene.clone()];
-        while scenes.len() < CLUSTERS {
-            let mut another = scene.clone();
-            another.namespace = scene.another_namespace(BTreeMap::new()).await?;
-            scenes.push(another);
-        }
         let rows_of = &rows;
-        let begun = scenes.into_iter().map(|scene| async move {
-            let ledger = begin(&scene, rows_of, shape).await?;
+        let begun = scene.namespaces().into_iter().map(|namespace| async move {
+            let scene = scene.within(&namespace);
+            let ledger = begin_prepared(&scene, rows_of).await?;
             let before = steps(&scene)?;
             Ok::<_, anyhow::Error>((scene, ledger, before))
         });

@@ -41,7 +41,7 @@ const ETCD: &str = "/spec/template/spec/backend/inMemory/etcd/provisioning/start
 /// Two pools roll at a time, those of the order first; one stays at its pin; what is asked beside
 /// the release is in the templates that it was asked for, and each machine is made once.
 pub(crate) async fn two_at_a_time_in_order(scene: JourneyContext) -> Result<()> {
-    let rows = Rows::new(1);
+    let rows = scene.rows()?;
     for row in rows.all().into_iter().chain([with_bootstrap(&rows)]) {
         scene.apply_object(row).await?;
     }

@@ -8,7 +8,6 @@ use instar_e2e::{
     Context, Result,
     progress::say,
     support::{
-        catalog::Rows,
         classic::{NAME, SMALL, create_with},
         journeys::JourneyContext,
         ledger::{Ledger, Pool},
@@ -36,7 +35,7 @@ const STARTS: &str = "4s";
 /// The first new machine of the control plane and that of the first pool stop short of their nodes.
 /// Each time the rest is held and the machine is named, and each time the upgrade goes on by itself.
 pub(crate) async fn a_machine_that_never_comes_up(scene: JourneyContext) -> Result<()> {
-    let rows = Rows::new(1);
+    let rows = scene.rows()?;
     let mut slow = rows.row(34, 9);
     slow["spec"]["support"] = json!({ "tier": "Preview" });
     for image in slow["spec"]["machineImages"]

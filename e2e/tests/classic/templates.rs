@@ -6,7 +6,6 @@ use instar_api::{ClusterUpgrade, TemplateUse, UpgradePhase};
 use instar_e2e::{
     Context, Result,
     support::{
-        catalog::Rows,
         classic::{self, NAME, SMALL},
         fixtures::core_kind,
         journeys::JourneyContext,
@@ -31,7 +30,7 @@ const SWEPT: Duration = Duration::from_secs(30);
 /// With no time to keep, only what is in use stays; by default the previous ones stay for a day;
 /// what a removed pool had goes; what is the user's stays.
 pub(crate) async fn retention_keeps_templates(scene: JourneyContext) -> Result<()> {
-    let rows = Rows::new(1);
+    let rows = scene.rows()?;
     for row in rows.all() {
         scene.apply_object(row).await?;
     }

@@ -26,7 +26,7 @@ use crate::controller::{Controller, writes_but_to};
 pub(crate) const UPGRADE: Duration = Duration::from_mins(6);
 
 pub(crate) async fn two_minors_by_one_annotation(scene: JourneyContext) -> Result<()> {
-    let rows = Rows::new(1);
+    let rows = scene.rows()?;
     let ledger = begin(&scene, &rows, &FULL).await?;
     completed(&scene, &rows, &FULL, None).await?;
     assert_two_minors(&ledger, &rows).await?;
@@ -34,7 +34,7 @@ pub(crate) async fn two_minors_by_one_annotation(scene: JourneyContext) -> Resul
 }
 
 pub(crate) async fn paused_in_the_middle(scene: JourneyContext) -> Result<()> {
-    let rows = Rows::new(1);
+    let rows = scene.rows()?;
     let ledger = begin(&scene, &rows, &FULL).await?;
     let middle = rows.version(34);
     let control_planes = classic::control_planes(&scene);
@@ -107,13 +107,26 @@ pub(crate) async fn paused_in_the_middle(scene: JourneyContext) -> Result<()> {
     assert_record(&scene, &rows, &FULL).await
 }
 
+/// A running cluster, for a journey that runs later. Of the rows it takes only the one that the cluster
+/// is at: on the way, others' clusters would take the rest.
+pub(crate) async fn prepare(scene: &JourneyContext, shape: &Shape<'_>) -> Result<()> {
+    let rows = scene.rows()?;
+    scene.apply_object(rows.row(33, 1)).await?;
+    classic::create_with(scene, &rows, shape).await
+}
+
 /// A running cluster and a catalog; then the annotation. The ledger begins in between: in a hurry,
 /// Cluster API makes machines for a new cluster that it takes away again.
 pub(crate) async fn begin(scene: &JourneyContext, rows: &Rows, shape: &Shape<'_>) -> Result<Ledger> {
+    classic::create_with(scene, rows, shape).await?;
+    begin_prepared(scene, rows).await
+}
+
+/// The same for a cluster that runs.
+pub(crate) async fn begin_prepared(scene: &JourneyContext, rows: &Rows) -> Result<Ledger> {
     for row in rows.all() {
         scene.apply_object(row).await?;
     }
-    classic::create_with(scene, rows, shape).await?;
     let ledger = Ledger::start(&scene.mgmt.client(), &scene.namespace).await?;
     annotate(scene, VERSION_ANNOTATION, &rows.version(35)).await?;
     Ok(ledger)

@@ -10,7 +10,10 @@ mod watches;
 
 use std::process::ExitCode;
 
-use instar_e2e::support::journeys::{self, Journey, Setup};
+use instar_e2e::support::{
+    catalog::SharedRows,
+    journeys::{self, Journey, Setup},
+};
 
 fn main() -> ExitCode {
     let journeys = vec![
@@ -22,5 +25,5 @@ fn main() -> ExitCode {
         Journey::exclusive("watches", watches::cut_every_second),
         Journey::exclusive("kills", kills::before_each_list),
     ];
-    journeys::run(Setup::Instar, journeys)
+    journeys::run(Setup::Instar, SharedRows::Own, journeys)
 }

@@ -55,10 +55,10 @@ pub(crate) async fn cut_every_second(scene: JourneyContext) -> Result<()> {
     let tally = Tally::default();
     let all = async {
         scene.mgmt.webhook().restart().await?;
-        for patch in 1..=ROUNDS {
-            round(&scene, &proxy, patch, &tally)
+        for number in 0..ROUNDS {
+            round(&scene, &proxy, number, &tally)
                 .await
-                .with_context(|| format!("round {patch}"))?;
+                .with_context(|| format!("round {number}"))?;
         }
         proxy.clear();
         let began = Instant::now();
@@ -141,8 +141,8 @@ impl Tally {
 
 /// Rows and a wired class appear, a Cluster is made and moved, a row goes. In each second round the
 /// class is there before it is wired, and Instar learns of the wiring late.
-async fn round(scene: &JourneyContext, proxy: &FaultProxy, patch: u8, tally: &Tally) -> Result<()> {
-    let rows = Rows::new(patch);
+async fn round(scene: &JourneyContext, proxy: &FaultProxy, number: u8, tally: &Tally) -> Result<()> {
+    let rows = scene.more_rows(number)?;
     let namespace = scene.another_namespace(BTreeMap::new()).await?;
     let wired = wire(scene, CLUSTER_CLASS, &rows.all()).await?;
     let clusters: Api<DynamicObject> =
@@ -156,7 +156,7 @@ async fn round(scene: &JourneyContext, proxy: &FaultProxy, patch: u8, tally: &Ta
     let (templates, _) = CLUSTER_CLASS
         .split_once("---\napiVersion: cluster.x-k8s.io/v1beta2\nkind: ClusterClass")
         .context("the fixture has no class")?;
-    let wired_at_once = patch % 2 == 1;
+    let wired_at_once = number % 2 == 0;
     let first = format!("{}={}", rows.version(34), rows.name(34, 1));
     if wired_at_once {
         scene.mgmt.apply(&namespace, templates).await?;

@@ -3,7 +3,6 @@
 use instar_e2e::{
     Result,
     support::{
-        catalog::Rows,
         commands::kubectl_patch,
         fixtures::TopologyCluster,
         journeys::JourneyContext,
@@ -17,7 +16,7 @@ use instar_e2e::{
 
 /// Wiring the class rolls nothing; the first edit upgrades the Cluster, each machine once.
 pub(crate) async fn a_running_cluster_is_adopted(scene: JourneyContext) -> Result<()> {
-    let rows = Rows::new(4);
+    let rows = scene.rows()?;
     apply_rows(&scene, &rows.all()).await?;
     // Its class sets an etcd of its own, from which 3.6 may be gone to.
     let class = with_etcd("3.5.26-0");

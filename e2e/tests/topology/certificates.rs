@@ -11,7 +11,6 @@ use std::{
 use instar_e2e::{
     Context, Result, ports,
     support::{
-        catalog::Rows,
         fixtures::{CLUSTER_CLASS, TopologyCluster},
         journeys::JourneyContext,
         metrics::metric,
@@ -26,11 +25,8 @@ use tokio::task::JoinSet;
 /// How many pairs are swapped in.
 const SWAPS: i32 = 3;
 
-/// A patch number that no other journey has.
-const PATCH: u8 = 0;
-
 pub(crate) async fn swapped_under_load(scene: JourneyContext) -> Result<()> {
-    let rows = Rows::new(PATCH);
+    let rows = scene.rows()?;
     apply_rows(&scene, &rows.all()).await?;
     apply_wired(&scene, CLUSTER_CLASS, &rows.all()).await?;
     let runs = rows.version(34);

@@ -1,7 +1,4 @@
 //! What Instar does, seen on a real management cluster.
-//!
-//! Each journey has a patch number of its own, so that its rows and its versions are nobody else's:
-//! the catalog belongs to the whole cluster.
 #![allow(clippy::panic, reason = "a journey fails by panicking, with what it saw")]
 
 mod adoption;
@@ -18,7 +15,10 @@ mod two_minors;
 
 use std::process::ExitCode;
 
-use instar_e2e::support::journeys::{self, Journey, Setup};
+use instar_e2e::support::{
+    catalog::SharedRows,
+    journeys::{self, Journey, Setup},
+};
 
 fn main() -> ExitCode {
     let journeys = vec![
@@ -30,12 +30,12 @@ fn main() -> ExitCode {
         Journey::shared("topology-record", topology_record::with_the_runtime_sdk),
         Journey::shared("topology-by-hand", topology_by_hand::makes_the_edit),
         Journey::shared("topology-class-changes", topology_class::changes_on_the_way),
-        Journey::exclusive("newer-row", pins::a_newer_row_moves_nothing),
-        Journey::exclusive("outage", outage::without_the_server),
+        Journey::exclusive("newer-row", pins::a_newer_row_moves_nothing).prepared_by(pins::prepare_small),
+        Journey::exclusive("outage", outage::without_the_server).prepared_by(pins::prepare_small),
         Journey::exclusive("certificates", certificates::swapped_under_load),
         Journey::exclusive("refusals", refusals::each_with_its_message),
         Journey::exclusive("two-minors-without-sdk", two_minors::without_the_runtime_sdk),
         Journey::exclusive("rights", rights::granted_and_used),
     ];
-    journeys::run(Setup::Instar, journeys)
+    journeys::run(Setup::Instar, SharedRows::Own, journeys)
 }

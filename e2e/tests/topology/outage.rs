@@ -5,11 +5,10 @@ use std::time::Duration;
 use instar_e2e::{
     Context, Result,
     support::{
-        catalog::Rows,
-        fixtures::{CLUSTER_CLASS, TopologyCluster, core_kind},
+        fixtures::{TopologyCluster, core_kind},
         journeys::JourneyContext,
         ledger::{Ledger, Pool},
-        topology::{UPGRADE, apply_rows, apply_wired, assert_rolled, create, edit, reconciled, running, version},
+        topology::{UPGRADE, assert_rolled, edit, reconciled, running, version},
     },
     wait::wait_for,
 };
@@ -20,18 +19,12 @@ use kube::{
 };
 use serde_json::json;
 
+use crate::pins::small;
+
 pub(crate) async fn without_the_server(scene: JourneyContext) -> Result<()> {
-    let rows = Rows::new(8);
-    apply_rows(&scene, &rows.all()).await?;
-    apply_wired(&scene, CLUSTER_CLASS, &rows.all()).await?;
+    let rows = scene.rows()?;
     let (first, last) = (rows.version(34), rows.version(35));
-    let mut cluster = TopologyCluster {
-        name: "c",
-        version: &first,
-        control_planes: 1,
-        workers: &[("md-0", 1)],
-    };
-    create(&scene, &cluster).await?;
+    let mut cluster = small(&first);
     let ledger = Ledger::start(&scene.mgmt.client(), &scene.namespace).await?;
 
     scene.mgmt.webhook().stop().await?;

@@ -3,7 +3,6 @@
 use instar_e2e::{
     Context, Result,
     support::{
-        catalog::Rows,
         commands::{kubectl, kubectl_patch},
         fixtures::{CLUSTER_CLASS, TopologyCluster},
         journeys::JourneyContext,
@@ -15,20 +14,29 @@ use instar_e2e::{
 use kube::ResourceExt;
 use serde_json::{Value, json};
 
+/// A small Cluster `c` at v1.34 of a wired class, for a journey that runs later.
+pub(crate) async fn prepare_small(scene: JourneyContext) -> Result<()> {
+    let rows = scene.rows()?;
+    apply_rows(&scene, &rows.all()).await?;
+    apply_wired(&scene, CLUSTER_CLASS, &rows.all()).await?;
+    create(&scene, &small(&rows.version(34))).await
+}
+
+pub(crate) const fn small(version: &str) -> TopologyCluster<'_> {
+    TopologyCluster {
+        name: "c",
+        version,
+        control_planes: 1,
+        workers: &[("md-0", 1)],
+    }
+}
+
 /// A newer row for the version that runs, a restart of Instar, `kubectl replace` from a file without
 /// the annotation and a Git tool that applies again and again: nothing rotates, nothing is replaced.
 pub(crate) async fn a_newer_row_moves_nothing(scene: JourneyContext) -> Result<()> {
-    let rows = Rows::new(5);
-    apply_rows(&scene, &rows.all()).await?;
-    apply_wired(&scene, CLUSTER_CLASS, &rows.all()).await?;
+    let rows = scene.rows()?;
     let runs = rows.version(34);
-    let mut cluster = TopologyCluster {
-        name: "c",
-        version: &runs,
-        control_planes: 1,
-        workers: &[("md-0", 1)],
-    };
-    create(&scene, &cluster).await?;
+    let mut cluster = small(&runs);
     let ledger = Ledger::start(&scene.mgmt.client(), &scene.namespace).await?;
     ledger.caught_up().await?;
     let templates = names(&ledger)?;
@@ -114,7 +122,7 @@ fn names(ledger: &Ledger) -> Result<Vec<String>> {
 /// A Cluster that is moved or restored keeps the pins that it brings along, also when this catalog
 /// has other rows; what it lacks is pinned as ever.
 pub(crate) async fn existing_pins_are_kept(scene: JourneyContext) -> Result<()> {
-    let rows = Rows::new(6);
+    let rows = scene.rows()?;
     apply_rows(&scene, &rows.all()).await?;
     apply_wired(&scene, CLUSTER_CLASS, &rows.all()).await?;
     let runs = rows.version(34);

@@ -26,7 +26,7 @@ struct Refusals<'a> {
 pub(crate) async fn each_with_its_message(scene: JourneyContext) -> Result<()> {
     let refusals = Refusals {
         scene: &scene,
-        rows: Rows::new(9),
+        rows: scene.rows()?,
     };
     let rows = &refusals.rows;
     apply_rows(&scene, &rows.all()).await?;

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 /// What a row renders can't change; how well it is supported can.
 pub(crate) async fn a_row_is_immutable(scene: JourneyContext) -> Result<()> {
-    let rows = Rows::new(7);
+    let rows = scene.rows()?;
     let (name, row) = (rows.name(34, 1), rows.row(34, 1));
     apply_rows(&scene, std::slice::from_ref(&row)).await?;
     let replace = |path: &str, value: Value| json!([{ "op": "replace", "path": path, "value": value }]);

@@ -6,7 +6,6 @@ use instar_api::UpgradePhase;
 use instar_e2e::{
     Context, Result,
     support::{
-        catalog::Rows,
         fixtures::{CLUSTER_CLASS, TopologyCluster},
         journeys::JourneyContext,
         ledger::{Ledger, Pool},
@@ -21,7 +20,7 @@ use crate::topology_record::{follow, upgrades};
 
 /// It makes the edit, once; a prefix that is satisfied changes nothing; a refused edit says why.
 pub(crate) async fn makes_the_edit(scene: JourneyContext) -> Result<()> {
-    let rows = Rows::new(12);
+    let rows = scene.rows()?;
     apply_rows(&scene, &rows.all()).await?;
     // A row that the class doesn't list.
     let listed = [rows.row(33, 1), rows.row(34, 1), rows.row(35, 1)];

@@ -3,7 +3,6 @@
 use instar_e2e::{
     Result,
     support::{
-        catalog::Rows,
         fixtures::{CLUSTER_CLASS, TopologyCluster},
         journeys::JourneyContext,
         ledger::{Ledger, Pool},
@@ -20,7 +19,7 @@ use crate::topology_record::{follow, record_of, upgrades};
 /// Cluster has no pin: it is named then, no other pin changes, and every machine is replaced once for
 /// each version of its pool.
 pub(crate) async fn changes_on_the_way(scene: JourneyContext) -> Result<()> {
-    let (rows, newer) = (Rows::new(13), Rows::new(14));
+    let (rows, newer) = (scene.rows()?, scene.more_rows(1)?);
     let ledger = Ledger::start(&scene.mgmt.client(), &scene.namespace).await?;
     apply_rows(&scene, &rows.all()).await?;
     apply_wired(&scene, CLUSTER_CLASS, &rows.all()).await?;

@@ -9,7 +9,8 @@ use instar_e2e::{
     progress::say,
     support::{
         catalog::Rows,
-        fixtures::{CLUSTER_CLASS, TopologyCluster},
+        classic::FULL,
+        fixtures::{CLUSTER_CLASS, Shape, TopologyCluster},
         journeys::JourneyContext,
         topology::{UPGRADE, apply_rows, apply_wired, create, edit, namespaced, reconciled, resource, version},
     },
@@ -193,19 +194,19 @@ pub(crate) async fn record_of(scene: &JourneyContext, target: &str) -> Result<St
 }
 
 pub(crate) async fn with_the_runtime_sdk(scene: JourneyContext) -> Result<()> {
-    appears_by_itself(&scene, &Rows::new(11)).await
+    appears_by_itself(&scene, &scene.rows()?, &FULL).await
 }
 
 /// Two minors by one edit; a record that nobody made, and every sample of it held against the truth.
-pub(crate) async fn appears_by_itself(scene: &JourneyContext, rows: &Rows) -> Result<()> {
+pub(crate) async fn appears_by_itself(scene: &JourneyContext, rows: &Rows, shape: &Shape<'_>) -> Result<()> {
     apply_rows(scene, &rows.all()).await?;
     apply_wired(scene, CLUSTER_CLASS, &rows.all()).await?;
     let first = rows.version(33);
     let cluster = TopologyCluster {
         name: "c",
         version: &first,
-        control_planes: 3,
-        workers: &[("md-0", 2), ("md-1", 2)],
+        control_planes: shape.control_plane,
+        workers: shape.pools,
     };
     create(scene, &cluster).await?;
     // To be created is not to be upgraded.
@@ -234,13 +235,22 @@ pub(crate) async fn appears_by_itself(scene: &JourneyContext, rows: &Rows) -> Re
     let owners = record.owner_references();
     assert_eq!((owners[0].kind.as_str(), owners[0].name.as_str()), ("Cluster", "c"));
     let status = record.status.context("it has no status")?;
-    let pools: Vec<(&str, u32, u32)> = status
+    let pools: Vec<(&str, usize, usize)> = status
         .pools
         .iter()
-        .map(|pool| (pool.version.as_str(), pool.machines, pool.converged))
-        .collect();
-    let at = last.as_str();
-    assert_eq!(pools, [(at, 3, 3), (at, 2, 2), (at, 2, 2)]);
+        .map(|pool| {
+            Ok((
+                pool.version.as_str(),
+                usize::try_from(pool.machines)?,
+                usize::try_from(pool.converged)?,
+            ))
+        })
+        .collect::<Result<_>>()?;
+    let machines = [shape.control_plane]
+        .into_iter()
+        .chain(shape.pools.iter().map(|(_, machines)| *machines));
+    let expected: Vec<_> = machines.map(|machines| (last.as_str(), machines, machines)).collect();
+    assert_eq!(pools, expected);
     assert_eq!(status.waiting, []);
     reconciled(scene, "c").await?;
     // It is made once.

@@ -8,8 +8,9 @@ use instar_e2e::{
     components::RuntimeSdk,
     support::{
         catalog::{IMAGE, Rows, SPECIAL},
+        classic::{FULL, SMALL},
         commands::{instar, kubectl},
-        fixtures::{CLUSTER_CLASS, TopologyCluster},
+        fixtures::{CLUSTER_CLASS, Shape, TopologyCluster},
         journeys::JourneyContext,
         ledger::{Ledger, Pool},
         topology::{
@@ -25,8 +26,8 @@ use serde_json::{Value, json};
 use crate::topology_record::appears_by_itself;
 
 pub(crate) async fn with_the_runtime_sdk(scene: JourneyContext) -> Result<()> {
-    let rows = Rows::new(1);
-    two_minors(&scene, &rows).await?;
+    let rows = scene.rows()?;
+    two_minors(&scene, &rows, &FULL).await?;
     an_added_pool_gets_its_pins(&scene, &rows).await
 }
 
@@ -35,15 +36,19 @@ pub(crate) async fn without_the_runtime_sdk(scene: JourneyContext) -> Result<()>
     let mut beside = scene.clone();
     beside.namespace = scene.another_namespace(BTreeMap::new()).await?;
     scene.mgmt.restart_core(RuntimeSdk::Off).await?;
-    let (counted, told) = (Rows::new(2), Rows::new(15));
-    let result = try_join(two_minors(&scene, &counted), appears_by_itself(&beside, &told)).await;
+    let (counted, told) = (scene.rows()?, scene.more_rows(1)?);
+    let result = try_join(
+        two_minors(&scene, &counted, &SMALL),
+        appears_by_itself(&beside, &told, &SMALL),
+    )
+    .await;
     scene.mgmt.restart_core(RuntimeSdk::On).await?;
     result.map(drop)
 }
 
 /// The control plane goes through the minor between, the workers skip it, and each machine is made
 /// once for each version that its pool goes through.
-async fn two_minors(scene: &JourneyContext, rows: &Rows) -> Result<()> {
+async fn two_minors(scene: &JourneyContext, rows: &Rows, shape: &Shape<'_>) -> Result<()> {
     apply_rows(scene, &rows.all()).await?;
     let class = apply_wired(scene, CLUSTER_CLASS, &rows.all()).await?;
     let listed: Vec<String> = [33, 34, 35, 36].into_iter().map(|minor| rows.version(minor)).collect();
@@ -54,8 +59,8 @@ async fn two_minors(scene: &JourneyContext, rows: &Rows) -> Result<()> {
     let mut cluster = TopologyCluster {
         name: "c",
         version: &first,
-        control_planes: 3,
-        workers: &[("md-0", 2), ("md-1", 2)],
+        control_planes: shape.control_plane,
+        workers: shape.pools,
     };
     create(scene, &cluster).await?;
     let ledger = Ledger::start(&scene.mgmt.client(), &scene.namespace).await?;
@@ -76,16 +81,16 @@ async fn two_minors(scene: &JourneyContext, rows: &Rows) -> Result<()> {
         "c",
         rows,
         &Pool::ControlPlane,
-        3,
+        shape.control_plane,
         &[(33, Some(1)), (34, Some(1)), (35, Some(1))],
     )?;
-    for pool in ["md-0", "md-1"] {
+    for (pool, machines) in shape.pools {
         assert_rolled(
             &ledger,
             "c",
             rows,
-            &Pool::Workers(pool.to_owned()),
-            2,
+            &Pool::Workers((*pool).to_owned()),
+            *machines,
             &[(33, Some(1)), (35, Some(1))],
         )?;
     }
@@ -182,7 +187,7 @@ async fn an_added_pool_gets_its_pins(scene: &JourneyContext, rows: &Rows) -> Res
 /// for one does. A value that the row doesn't set stays the class' own.
 pub(crate) async fn a_machine_pool_is_rendered(scene: JourneyContext) -> Result<()> {
     const POOL_IMAGE: &str = "/spec/template/spec/backend/docker/customImage";
-    let rows = Rows::new(3);
+    let rows = scene.rows()?;
     let mut row = rows.row(34, 1);
     let pool_image =
         json!({ "kind": "DevMachinePoolTemplate", "values": [{ "pointer": POOL_IMAGE, "value": "node:the-row" }] });

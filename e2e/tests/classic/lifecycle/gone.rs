@@ -13,15 +13,13 @@ use instar_e2e::{
 use kube::api::DeleteParams;
 use serde_json::json;
 
-use super::{
-    ROWS, SOON, assert_machines, await_control_plane, await_reason, await_status, catalog, create, edit, running,
-};
+use super::{SOON, assert_machines, await_control_plane, await_reason, await_status, catalog, create, edit, running};
 use crate::{controller::steps, upgrade::UPGRADE};
 
 /// It waits for its Cluster, is refused where it begins elsewhere, goes on after an edit, and says so
 /// when its Cluster goes.
 pub(crate) async fn missing_cluster_wrong_source_and_deletion(scene: JourneyContext) -> Result<()> {
-    catalog(&scene, &ROWS).await?;
+    catalog(&scene, &scene.rows()?).await?;
     let spec = json!({ "clusterName": NAME, "target": "v1.34", "source": "v1.32" });
     create(&scene, "up", &spec).await?;
     let nowhere = format!(
@@ -30,15 +28,15 @@ pub(crate) async fn missing_cluster_wrong_source_and_deletion(scene: JourneyCont
     );
     await_reason(&scene, "up", UpgradePhase::Held, "NoCluster", &nowhere).await?;
 
-    let ledger = running(&scene, &ROWS).await?;
+    let ledger = running(&scene, &scene.rows()?).await?;
     let message = format!(
         "the control plane is at {}, and spec.source asks for v1.32: correct spec.source or leave it out",
-        ROWS.version(33)
+        scene.rows()?.version(33)
     );
     await_reason(&scene, "up", UpgradePhase::Refused, "SourceMismatch", &message).await?;
-    assert_machines(&ledger, &ROWS, &Pool::ControlPlane, &[(33, 1)])?;
+    assert_machines(&ledger, &scene.rows()?, &Pool::ControlPlane, &[(33, 1)])?;
     edit(&scene, "up", &json!({ "source": "v1.33" })).await?;
-    await_control_plane(&scene, &ROWS.version(34)).await?;
+    await_control_plane(&scene, &scene.rows()?.version(34)).await?;
 
     classic::clusters(&scene)
         .delete(NAME, &DeleteParams::background())

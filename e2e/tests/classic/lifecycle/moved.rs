@@ -22,8 +22,8 @@ use kube::{
 };
 use serde_json::{Value, json};
 
-use super::{ROWS, SOON, await_control_plane, await_mark, await_phase, await_status, catalog, create, edit, records};
-use crate::upgrade::{UPGRADE, annotate};
+use super::{SOON, await_control_plane, await_mark, await_phase, await_status, catalog, create, edit, records};
+use crate::upgrade::{UPGRADE, annotate, prepare};
 
 /// A control plane takes its time, so that the upgrade is in the middle while it is looked at.
 const SHAPE: Shape<'_> = Shape {
@@ -44,21 +44,28 @@ enum Held {
     Paused,
 }
 
+pub(crate) async fn prepare_moved(scene: JourneyContext) -> Result<()> {
+    prepare(&scene, &SHAPE).await
+}
+
 /// The management cluster is lost, and another takes the files: the upgrade goes on by itself.
 pub(crate) async fn moved_in_the_middle(scene: JourneyContext) -> Result<()> {
-    goes_on(scene, Rows::new(3), Held::Stopped).await
+    goes_on(scene, Held::Stopped).await
 }
 
 /// The Cluster is lost and restored where it was: the upgrade goes on when it is resumed.
 pub(crate) async fn restored_in_the_middle(scene: JourneyContext) -> Result<()> {
-    goes_on(scene, ROWS, Held::Paused).await
+    goes_on(scene, Held::Paused).await
 }
 
 /// The control plane has made the first of two minors when everything goes into files, is lost, and
 /// comes back with new uids and without a status. What was over stays over.
-async fn goes_on(scene: JourneyContext, rows: Rows, held: Held) -> Result<()> {
+async fn goes_on(scene: JourneyContext, held: Held) -> Result<()> {
+    let rows = scene.rows()?;
+    if held == Held::Paused {
+        classic::create_with(&scene, &rows, &SHAPE).await?;
+    }
     catalog(&scene, &rows).await?;
-    classic::create_with(&scene, &rows, &SHAPE).await?;
     create(
         &scene,
         "older",

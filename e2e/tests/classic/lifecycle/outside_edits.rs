@@ -19,14 +19,14 @@ use kube::{
 };
 use serde_json::json;
 
-use super::{ROWS, SOON, assert_machines, await_event, await_phase, await_status, catalog, create, events, running};
+use super::{SOON, assert_machines, await_event, await_phase, await_status, catalog, create, events, running};
 
 /// What is said while a version that somebody raised stands.
 const RAISED: &str = "somebody else changed the version of the control plane after it had been swapped";
 
 pub(crate) async fn edits_made_outside_instar(scene: JourneyContext) -> Result<()> {
-    catalog(&scene, &ROWS).await?;
-    let ledger = running(&scene, &ROWS).await?;
+    catalog(&scene, &scene.rows()?).await?;
+    let ledger = running(&scene, &scene.rows()?).await?;
     let pools: Api<DynamicObject> = Api::namespaced_with(
         scene.mgmt.client(),
         &scene.namespace,
@@ -39,7 +39,7 @@ pub(crate) async fn edits_made_outside_instar(scene: JourneyContext) -> Result<(
     // Its first machine of v1.34 is there when somebody raises the version, and nothing else.
     wait_for("a machine of v1.34", super::UPGRADE, || async {
         let machines = ledger.machines_by_version(NAME)?;
-        if machines.contains_key(&(Pool::ControlPlane, ROWS.version(34))) {
+        if machines.contains_key(&(Pool::ControlPlane, scene.rows()?.version(34))) {
             Ok(())
         } else {
             Err(Seen::from(format!("{:?}", machines.keys())))
@@ -47,7 +47,7 @@ pub(crate) async fn edits_made_outside_instar(scene: JourneyContext) -> Result<(
     })
     .await?;
     raise_control_plane(&scene).await?;
-    classic::add_pool(&scene, "late", &ROWS.version(33), 1).await?;
+    classic::add_pool(&scene, "late", &scene.rows()?.version(33), 1).await?;
     await_status(&scene, "up", "telling of the hand", SOON, |status| {
         status.phase == UpgradePhase::ControlPlane && says(status, "ForeignWriter", RAISED)
     })
@@ -60,19 +60,29 @@ pub(crate) async fn edits_made_outside_instar(scene: JourneyContext) -> Result<(
     await_phase(&scene, "up", UpgradePhase::Completed).await?;
 
     // One of v1.35 as the hand made it, with the image of v1.34, and one as the release says.
-    assert_machines(&ledger, &ROWS, &Pool::ControlPlane, &[(33, 1), (34, 1), (35, 2)])?;
-    let images = images(&ledger, &ROWS.version(35))?;
-    assert_eq!(images, [ROWS.image(34, 1), ROWS.image(35, 1)]);
-    assert_machines(&ledger, &ROWS, &Pool::Workers("md-0".to_owned()), &[(33, 1), (35, 1)])?;
+    assert_machines(
+        &ledger,
+        &scene.rows()?,
+        &Pool::ControlPlane,
+        &[(33, 1), (34, 1), (35, 2)],
+    )?;
+    let images = images(&ledger, &scene.rows()?.version(35))?;
+    assert_eq!(images, [scene.rows()?.image(34, 1), scene.rows()?.image(35, 1)]);
+    assert_machines(
+        &ledger,
+        &scene.rows()?,
+        &Pool::Workers("md-0".to_owned()),
+        &[(33, 1), (35, 1)],
+    )?;
     let late = ledger.machines_by_version(NAME)?;
-    let at_the_end = late.get(&(Pool::Workers("late".to_owned()), ROWS.version(35)));
+    let at_the_end = late.get(&(Pool::Workers("late".to_owned()), scene.rows()?.version(35)));
     assert_eq!(at_the_end.map(Vec::len), Some(1), "{late:?}");
     Ok(())
 }
 
 /// A pool whose template is of a kind that no provider has: admission would refuse it.
 async fn unknown_kind(scene: &JourneyContext, pools: &Api<DynamicObject>) -> Result<()> {
-    classic::add_pool(scene, "odd", &ROWS.version(33), 0).await?;
+    classic::add_pool(scene, "odd", &scene.rows()?.version(33), 0).await?;
     let kind = json!({
         "metadata": { "annotations": { BREAK_GLASS_ANNOTATION: "template-kind: its provider comes later" } },
         "spec": { "template": { "spec": { "infrastructureRef": { "kind": "OddMachineTemplate" } } } },
@@ -111,7 +121,7 @@ async fn raise_control_plane(scene: &JourneyContext) -> Result<()> {
     let why = "one-rollout api-servers-together: it has to be there tonight";
     let patch = json!({
         "metadata": { "annotations": { BREAK_GLASS_ANNOTATION: why } },
-        "spec": { "version": ROWS.version(35) },
+        "spec": { "version": scene.rows()?.version(35) },
     });
     classic::control_planes(scene)
         .patch(NAME, &PatchParams::default(), &Patch::Merge(&patch))

@@ -6,23 +6,31 @@ use instar_api::{UpgradePhase, VERSION_ANNOTATION};
 use instar_e2e::{
     Result,
     progress::say,
-    support::{catalog::Rows, classic::NAME, journeys::JourneyContext, ledger::Pool},
+    support::{
+        classic::NAME,
+        journeys::JourneyContext,
+        ledger::{Ledger, Pool},
+    },
 };
 use kube::api::{ListParams, Patch, PatchParams};
 use serde_json::json;
 
 use super::{
-    SOON, assert_machines, await_event, await_mark, await_phase, await_reason, await_status, catalog, create, edit,
-    events, records, running,
+    SMALL, SOON, assert_machines, await_event, await_mark, await_phase, await_reason, await_status, catalog, create,
+    edit, events, records,
 };
-use crate::upgrade::annotate;
+use crate::upgrade::{annotate, prepare};
+
+pub(crate) async fn prepare_second(scene: JourneyContext) -> Result<()> {
+    prepare(&scene, &SMALL).await
+}
 
 /// It is refused at once, stays so when the first is over, and an edit lets it try again. With every
 /// status dropped, as a move does, nothing moves. The controller gives its lease back.
 pub(crate) async fn second_upgrade_is_refused(scene: JourneyContext) -> Result<()> {
-    let rows = Rows::new(2);
+    let rows = scene.rows()?;
     catalog(&scene, &rows).await?;
-    let ledger = running(&scene, &rows).await?;
+    let ledger = Ledger::start(&scene.mgmt.client(), &scene.namespace).await?;
     create(
         &scene,
         "first",

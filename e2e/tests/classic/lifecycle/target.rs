@@ -13,22 +13,20 @@ use instar_e2e::{
 };
 use kube::{ResourceExt, api::ListParams};
 
-use super::{
-    ROWS, SMALL, SOON, assert_machines, await_control_plane, await_phase, await_reason, catalog, records, running,
-};
+use super::{SMALL, SOON, assert_machines, await_control_plane, await_phase, await_reason, catalog, records, running};
 use crate::{controller::steps, upgrade::annotate};
 
 /// What is left behind is refused, what it stands at ends it there, and what is further on is gone to.
 pub(crate) async fn another_target_in_the_middle(scene: JourneyContext) -> Result<()> {
-    catalog(&scene, &ROWS).await?;
-    let ledger = running(&scene, &ROWS).await?;
+    catalog(&scene, &scene.rows()?).await?;
+    let ledger = running(&scene, &scene.rows()?).await?;
     annotate(&scene, VERSION_ANNOTATION, "v1.36").await?;
-    await_control_plane(&scene, &ROWS.version(34)).await?;
+    await_control_plane(&scene, &scene.rows()?.version(34)).await?;
     let first = the(&scene, 1).await?.name_any();
 
     let before = steps(&scene)?;
-    annotate(&scene, VERSION_ANNOTATION, &ROWS.version(33)).await?;
-    let (old, at) = (ROWS.version(33), ROWS.version(34));
+    annotate(&scene, VERSION_ANNOTATION, &scene.rows()?.version(33)).await?;
+    let (old, at) = (scene.rows()?.version(33), scene.rows()?.version(34));
     let message = format!(
         "{old} is older than {at}, to which the control plane has gone: set the target to {at} to stop there, or to a newer version to go on"
     );
@@ -48,18 +46,26 @@ pub(crate) async fn another_target_in_the_middle(scene: JourneyContext) -> Resul
     assert_eq!(records(&scene).list(&ListParams::default()).await?.items.len(), 1);
 
     annotate(&scene, VERSION_ANNOTATION, "v1.35").await?;
-    await_control_plane(&scene, &ROWS.version(35)).await?;
+    await_control_plane(&scene, &scene.rows()?.version(35)).await?;
     annotate(&scene, VERSION_ANNOTATION, "v1.36").await?;
     let second = the(&scene, 2).await?.name_any();
     await_phase(&scene, &second, UpgradePhase::Completed).await?;
     assert_eq!(records(&scene).get(&second).await?.spec.target, "v1.36");
-    wait_running(&scene.mgmt, &scene.namespace, NAME, &ROWS.version(36), &SMALL, SOON).await?;
+    wait_running(
+        &scene.mgmt,
+        &scene.namespace,
+        NAME,
+        &scene.rows()?.version(36),
+        &SMALL,
+        SOON,
+    )
+    .await?;
     assert_eq!(records(&scene).list(&ListParams::default()).await?.items.len(), 2);
     let all = [(33, 1), (34, 1), (35, 1), (36, 1)];
-    assert_machines(&ledger, &ROWS, &Pool::ControlPlane, &all)?;
+    assert_machines(&ledger, &scene.rows()?, &Pool::ControlPlane, &all)?;
     assert_machines(
         &ledger,
-        &ROWS,
+        &scene.rows()?,
         &Pool::Workers("md-0".to_owned()),
         &[(33, 1), (34, 1), (36, 1)],
     )?;

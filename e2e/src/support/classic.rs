@@ -4,7 +4,7 @@ use crate::{
     Result,
     support::catalog::{IMAGE, Rows},
     support::{
-        fixtures::{COMES_UP, Shape, core_kind, wait_running},
+        fixtures::{COMES_UP, Shape, core_kind, wait_counted, wait_running},
         journeys::JourneyContext,
         ledger::{Ledger, MachineRecord, Pool},
     },
@@ -74,7 +74,8 @@ pub async fn create_with(scene: &JourneyContext, rows: &Rows, shape: &Shape<'_>)
     for (name, replicas) in shape.pools {
         scene.apply_object(deployment(name, &version, *replicas)).await?;
     }
-    wait_running(&scene.mgmt, &scene.namespace, NAME, &version, shape, COMES_UP).await
+    wait_running(&scene.mgmt, &scene.namespace, NAME, &version, shape, COMES_UP).await?;
+    wait_counted(&scene.mgmt, &scene.namespace, NAME, COMES_UP).await
 }
 
 /// Adds a pool at that version, with templates of its own.

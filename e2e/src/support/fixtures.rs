@@ -145,6 +145,40 @@ pub async fn wait_running(
     .await
 }
 
+/// Waits until Cluster API's controllers count as many machines in each pool of a cluster as it asks for.
+/// One whose cache is behind would still make another, long after all that it asks for run.
+pub async fn wait_counted(mgmt: &Mgmt, namespace: &str, cluster: &str, deadline: Duration) -> Result<()> {
+    let control_planes = ApiResource {
+        group: "controlplane.cluster.x-k8s.io".to_owned(),
+        api_version: "controlplane.cluster.x-k8s.io/v1beta2".to_owned(),
+        ..core_kind("KubeadmControlPlane", "kubeadmcontrolplanes")
+    };
+    let kinds = [control_planes, core_kind("MachineDeployment", "machinedeployments")];
+    let selector = ListParams::default().labels(&format!("cluster.x-k8s.io/cluster-name={cluster}"));
+    let what = format!("all machines of {namespace}/{cluster} to be counted");
+    wait_for(&what, deadline, || async {
+        for kind in &kinds {
+            let api: Api<DynamicObject> = Api::namespaced_with(mgmt.client(), namespace, kind);
+            for owner in api.list(&selector).await? {
+                let at = |pointer: &str| owner.data.pointer(pointer).and_then(Value::as_i64);
+                let wanted = at("/spec/replicas");
+                let counts = ["/status/replicas", "/status/readyReplicas", "/status/upToDateReplicas"].map(at);
+                let seen = at("/status/observedGeneration");
+                if counts != [wanted; 3] || seen != owner.metadata.generation {
+                    return Err(Seen::from(format!(
+                        "{} {}: {counts:?} of {wanted:?}, generation {seen:?} of {:?}",
+                        kind.kind,
+                        owner.name_any(),
+                        owner.metadata.generation
+                    )));
+                }
+            }
+        }
+        Ok(())
+    })
+    .await
+}
+
 /// What is missing for a machine to count.
 fn state(machine: &DynamicObject, version: &str) -> Option<&'static str> {
     let text = |pointer: &str| machine.data.pointer(pointer).and_then(Value::as_str);
@@ -154,6 +188,9 @@ fn state(machine: &DynamicObject, version: &str) -> Option<&'static str> {
         Some("phase")
     } else if text("/status/nodeRef/name").is_none() {
         Some("node")
+    } else if machine.metadata.deletion_timestamp.is_some() {
+        // Its phase follows later.
+        Some("deletion")
     } else {
         None
     }

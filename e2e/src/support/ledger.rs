@@ -140,6 +140,8 @@ struct Entry {
     first: DynamicObject,
     last: DynamicObject,
     deleted: bool,
+    /// Whether it was there when the ledger began: its first resourceVersion isn't that of its creation.
+    listed: bool,
     /// When its deletion was asked for.
     leaving: Option<Revision>,
     /// What it asked for, and since when.
@@ -166,6 +168,7 @@ impl Book {
             first: object.clone(),
             last: object.clone(),
             deleted,
+            listed: false,
             leaving: None,
             replicas: Vec::new(),
         });
@@ -344,8 +347,14 @@ async fn watch(kind: Kind, api: Api<DynamicObject>, book: Arc<Mutex<Book>>, sync
         let event = events.try_next().await;
         let mut book = book.lock().unwrap_or_else(PoisonError::into_inner);
         match event {
-            Ok(Some(watcher::Event::Apply(object) | watcher::Event::InitApply(object))) => {
+            Ok(Some(watcher::Event::Apply(object))) => book.seen(kind, object, false),
+            Ok(Some(watcher::Event::InitApply(object))) => {
+                let key = (kind, object.uid().unwrap_or_default());
+                let is_new = !book.entries.contains_key(&key);
                 book.seen(kind, object, false);
+                if let Some(entry) = book.entries.get_mut(&key) {
+                    entry.listed |= is_new;
+                }
             }
             Ok(Some(watcher::Event::Delete(object))) => book.seen(kind, object, true),
             // A second list may skip what came and went since the watch broke.

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::{
     catalog::{IMAGE, Rows},
     commands::instar,
-    fixtures::{CLUSTER_CLASS, COMES_UP, TopologyCluster, core_kind, wait_running},
+    fixtures::{CLUSTER_CLASS, COMES_UP, TopologyCluster, core_kind, wait_counted, wait_running},
     journeys::JourneyContext,
     ledger::{Ledger, MachineRecord, Pool},
     metrics::metric,
@@ -129,7 +129,8 @@ pub fn pinned(pins: &Value) -> Vec<String> {
 /// Creates a Cluster and waits until all of its machines run.
 pub async fn create(scene: &JourneyContext, cluster: &TopologyCluster<'_>) -> Result<()> {
     scene.apply_object(cluster.object()).await?;
-    running(scene, cluster, COMES_UP).await
+    running(scene, cluster, COMES_UP).await?;
+    wait_counted(&scene.mgmt, &scene.namespace, cluster.name, COMES_UP).await
 }
 
 /// Waits until a Cluster's machines are exactly those that it asks for, at its version, and until

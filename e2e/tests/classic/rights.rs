@@ -15,7 +15,7 @@ use crate::{
 type Right = (String, String, String);
 
 /// What no journey makes the controller do: no template of Docker's own kind is made here, bootstrap
-/// templates are kept, and the topology clusters are in the program `journeys`.
+/// templates are kept, and the topology clusters are in the program `topology`.
 const NOT_SEEN: [(&str, &str, &str); 5] = [
     ("create", "dockermachinetemplates", "infrastructure.cluster.x-k8s.io"),
     ("delete", "dockermachinetemplates", "infrastructure.cluster.x-k8s.io"),

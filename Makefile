@@ -66,22 +66,30 @@ demo: prerequisites ## Upgrade real clusters before your eyes
 	@cargo build -p instar
 	@$(DEMO) $(if $(filter command environment,$(firstword $(origin NAME))),--name $(NAME))
 
+STEP := e2e/times.sh run
+
 .PHONY: test
 test: prerequisites ## Run everything: build, unit tests, lint, journeys on a real management cluster
-	@echo "==> 1/6 build: all crates and their tests"
-	@cargo build --workspace --all-targets
-	@echo "==> 2/6 unit tests"
-	@cargo test --workspace --lib --bins $(addprefix --test ,$(UNITS))
-	@cargo test --workspace --doc
-	@echo "==> 3/6 lint"
-	@$(MAKE) --no-print-directory lint
-	@echo "==> 4/6 the management cluster's programs"
-	@$(MGMT) build
-	@echo "==> 5/6 the server under overload: alone, for it is timed as an API server times it"
-	@cargo test --workspace --test overload
-	@echo "==> 6/6 journeys"
-	@cargo test --workspace --no-fail-fast $(addprefix --test ,$(JOURNEYS))
+	@e2e/times.sh begin
+	@$(STEP) "build: all crates and their tests" cargo build --workspace --all-targets
+	@$(STEP) "unit tests" $(MAKE) --no-print-directory units
+	@$(STEP) "documentation's examples" cargo test --workspace --doc
+	@$(STEP) "lint" $(MAKE) --no-print-directory lint
+	@$(STEP) "the management cluster's programs" $(MGMT) build
+	@$(STEP) "overload: alone, for it is timed as an API server times it" cargo test --workspace --test overload
+	@failed=; for program in $(JOURNEYS); do \
+		$(STEP) "journeys: $$program" cargo test --workspace --test $$program || failed="$$failed $$program"; \
+	done; e2e/times.sh end; [ -z "$$failed" ] || { echo "==> failed:$$failed"; exit 1; }
 	@echo "==> all passed"
+
+.PHONY: check
+check: prerequisites ## Run what takes seconds: lint, unit tests, the cases of each rule
+	@$(MAKE) --no-print-directory lint
+	@$(MAKE) --no-print-directory units
+
+.PHONY: units
+units:
+	@cargo test --workspace --lib --bins $(addprefix --test ,$(UNITS))
 
 # Always of the whole workspace: with the features that one package alone has, all would be built once more.
 UNITS := $(basename $(notdir $(filter-out e2e/%,$(wildcard */tests/* crates/*/tests/*))))
@@ -89,6 +97,14 @@ UNITS := $(basename $(notdir $(filter-out e2e/%,$(wildcard */tests/* crates/*/te
 # Each program has a management cluster of its own. One after the other: Cluster API's caches fall behind on
 # two cores that are too busy, and it then makes machines that nobody asked for.
 JOURNEYS := $(filter-out overload,$(basename $(notdir $(wildcard e2e/tests/*))))
+
+# The one to run: `make journey TEST=classic JOURNEY=classic-paused`.
+TEST ?=
+JOURNEY ?=
+.PHONY: journey
+journey: prerequisites ## Run one journey, on a management cluster of its own (TEST=classic JOURNEY=classic-paused)
+	@cargo build --workspace --bins
+	@cargo test --workspace --test $(TEST) -- --exact $(JOURNEY)
 
 # The programs of fuzz/libfuzzer, and how long each runs. `make test` holds the same properties
 # against seeds and random changes to them.
@@ -114,4 +130,4 @@ generate: prerequisites ## Write again what is generated from code
 
 .PHONY: clean-cache
 clean-cache: ## Remove all that was built, and what failed tests left (not a running cluster)
-	rm -rf $(INSTAR_CACHE)/bin $(INSTAR_CACHE)/manifests $(INSTAR_CACHE)/build-logs $(INSTAR_CACHE)/dumps $(INSTAR_CACHE)/fuzz $(CARGO_TARGET_DIR)
+	rm -rf $(INSTAR_CACHE)/bin $(INSTAR_CACHE)/manifests $(INSTAR_CACHE)/build-logs $(INSTAR_CACHE)/dumps $(INSTAR_CACHE)/results $(INSTAR_CACHE)/flaky $(INSTAR_CACHE)/fuzz $(CARGO_TARGET_DIR)

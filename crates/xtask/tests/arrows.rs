@@ -21,6 +21,7 @@ const ORDER: [&str; 17] = [
     "instar-admission",
     "instar-testkit",
     "instar-serve",
+    "instar-watch",
     "instar-webhooks",
     "instar-controller",
     "instar",

@@ -1,0 +1,380 @@
+//! Watches of kinds that nobody knows before something refers to them: each for as long as something does.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, Weak,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use futures::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
+use instar_serve::{Part, Readiness};
+use kube::{Api, Client, Resource, discovery::ApiResource, runtime::watcher};
+use tokio::{
+    select,
+    sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
+    task::JoinSet,
+    time::sleep,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    Cache, Entry, Hooks, Kept, KeptSink, Key, KindKey, Lookup, Presence, Row, Sink, Target, Watch, WatchHealth,
+    WatchMetrics, WatchState,
+    cache::{read, write},
+    watch_kind,
+};
+
+/// More kinds than there are providers. Whoever may write a reference may make one up, and each is a
+/// watch.
+const MOST: usize = 64;
+
+/// For how long a kind that nothing refers to stays watched: pools that are replaced one after another don't
+/// make it listed each time.
+const GRACE: Duration = Duration::from_mins(10);
+
+/// An entry of a kind that is found by references.
+pub trait DynamicKept: Kept<Object: Resource<DynamicType = ApiResource>> {}
+
+impl<E: Kept<Object: Resource<DynamicType = ApiResource>>> DynamicKept for E {}
+
+/// The kinds that something refers to, and the objects of each.
+pub struct DynamicWatches<E: Entry> {
+    /// In metrics: one word for all of them.
+    label: &'static str,
+    kinds: RwLock<HashMap<KindKey, Arc<DynamicKind<E>>>>,
+    tasks: UnboundedSender<Task<E>>,
+    /// Taken by [`run`](Self::run).
+    to_do: Mutex<Option<UnboundedReceiver<Task<E>>>>,
+    answers: OnceLock<Arc<FirstAnswers>>,
+    on_change: OnceLock<OnChange<E>>,
+}
+
+/// Hears which groups have changed.
+type OnChange<E> = Box<dyn Fn(&[<E as Entry>::Group]) + Send + Sync>;
+
+enum Task<E: Entry> {
+    Watch(Arc<DynamicKind<E>>),
+    /// Nothing refers to the kind at this moment.
+    Idle(KindKey),
+}
+
+/// A kind, and what is known of its objects.
+struct DynamicKind<E: Entry> {
+    key: KindKey,
+    cache: Arc<Cache<E>>,
+    references: Mutex<Weak<References>>,
+    stop: CancellationToken,
+    awaited: Mutex<Option<Expected>>,
+}
+
+/// What refers to a kind holds this, so the last one that goes drops it.
+struct References {
+    key: KindKey,
+    gone: Box<dyn Fn(&KindKey) + Send + Sync>,
+}
+
+impl Drop for References {
+    fn drop(&mut self) {
+        (self.gone)(&self.key);
+    }
+}
+
+/// A reference to a kind, which is watched for as long as there is one.
+#[derive(Clone)]
+pub struct KindLease {
+    references: Arc<References>,
+}
+
+impl fmt::Debug for KindLease {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("KindLease").field(&self.references.key.as_str()).finish()
+    }
+}
+
+impl<E: Entry> fmt::Debug for DynamicWatches<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kinds = read(&self.kinds);
+        let names = kinds.keys().map(KindKey::as_str);
+        f.debug_struct("DynamicWatches")
+            .field("kinds", &names.collect::<Vec<_>>())
+            .finish_non_exhaustive()
+    }
+}
+
+impl<E: Entry + Send + Sync + 'static> DynamicWatches<E> {
+    /// `label` names all the kinds together in metrics.
+    #[must_use]
+    pub fn new(label: &'static str) -> Self {
+        let (tasks, to_do) = unbounded_channel();
+        Self {
+            label,
+            kinds: RwLock::default(),
+            tasks,
+            to_do: Mutex::new(Some(to_do)),
+            answers: OnceLock::new(),
+            on_change: OnceLock::new(),
+        }
+    }
+
+    /// Makes readiness wait for the first answer about each kind that something refers to at the start. The first
+    /// call counts.
+    pub fn await_in(&self, answers: &Arc<FirstAnswers>) {
+        self.answers.get_or_init(|| Arc::clone(answers));
+    }
+
+    /// `hears` of the groups that change. The first call counts.
+    pub fn on_change(&self, hears: impl Fn(&[E::Group]) + Send + Sync + 'static) {
+        self.on_change.get_or_init(|| Box::new(hears));
+    }
+
+    /// Takes a reference to a kind; the first one starts its watch. There is none where too many kinds are
+    /// referred to.
+    pub fn lease(&self, key: &str) -> Option<KindLease> {
+        if let Some(kind) = read(&self.kinds).get(key) {
+            return Some(self.lease_of(kind));
+        }
+        let mut kinds = write(&self.kinds);
+        if let Some(kind) = kinds.get(key) {
+            return Some(self.lease_of(kind));
+        }
+        let known = kinds.len();
+        if known >= MOST {
+            return None;
+        }
+        if known + 1 == MOST {
+            tracing::warn!(
+                kind = self.label,
+                "{MOST} kinds are referred to, so no other one is watched"
+            );
+        }
+        let key = KindKey::from(key);
+        let kind = Arc::new(DynamicKind {
+            key: key.clone(),
+            cache: Arc::default(),
+            references: Mutex::default(),
+            stop: CancellationToken::new(),
+            awaited: Mutex::new(self.answers.get().map(FirstAnswers::expect)),
+        });
+        kinds.insert(key, Arc::clone(&kind));
+        let lease = self.lease_of(&kind);
+        drop(kinds);
+        // The receiver goes with the process alone.
+        let _ = self.tasks.send(Task::Watch(kind));
+        Some(lease)
+    }
+
+    fn lease_of(&self, kind: &DynamicKind<E>) -> KindLease {
+        let mut references = lock(&kind.references);
+        if let Some(references) = references.upgrade() {
+            return KindLease { references };
+        }
+        let tasks = self.tasks.clone();
+        let first = Arc::new(References {
+            key: kind.key.clone(),
+            gone: Box::new(move |key| {
+                // Without a receiver nothing is watched any more.
+                let _ = tasks.send(Task::Idle(key.clone()));
+            }),
+        });
+        *references = Arc::downgrade(&first);
+        KindLease { references: first }
+    }
+
+    /// What is known of an object of a kind.
+    pub fn look_up<T>(&self, kind: &str, key: &Key, found: impl FnOnce(&E) -> T) -> Lookup<T> {
+        match read(&self.kinds).get(kind) {
+            Some(kind) => kind.cache.look_up(key, found),
+            None => Lookup::Unwatched,
+        }
+    }
+
+    /// The table of a kind, if it is watched.
+    pub fn cache(&self, kind: &str) -> Option<Arc<Cache<E>>> {
+        read(&self.kinds).get(kind).map(|kind| Arc::clone(&kind.cache))
+    }
+
+    /// The kinds that are watched.
+    pub fn kinds(&self) -> Vec<KindKey> {
+        read(&self.kinds).keys().cloned().collect()
+    }
+
+    /// Takes objects in as if they had been listed: for what has no API server.
+    pub fn fill(&self, kind: &str, rows: impl IntoIterator<Item = Row<E>>) {
+        if let Some(cache) = self.cache(kind) {
+            for row in rows {
+                drop(cache.apply(watcher::Event::Apply(row)));
+            }
+            drop(cache.set_state(WatchState::Watching));
+        }
+    }
+
+    fn end_if_idle(&self, key: &KindKey) {
+        let mut kinds = write(&self.kinds);
+        let is_idle = |kind: &Arc<DynamicKind<E>>| lock(&kind.references).strong_count() == 0;
+        if let Some(kind) = kinds.get(key).filter(|kind| is_idle(kind)) {
+            tracing::info!(
+                kind = key.kind(),
+                group = key.group(),
+                "Nothing refers to the kind, stopping its watch"
+            );
+            kind.stop.cancel();
+            kinds.remove(key);
+        }
+    }
+}
+
+impl<E: DynamicKept> DynamicWatches<E> {
+    /// Watches every kind that is referred to. It ends if one of the watches panics. `config` is that of each
+    /// watch.
+    pub async fn run(self: Arc<Self>, client: Client, metrics: WatchMetrics, config: watcher::Config) {
+        let to_do = lock(&self.to_do).take();
+        let Some(mut to_do) = to_do else { return };
+        let mut watches = JoinSet::new();
+        let mut graces: FuturesUnordered<BoxFuture<'static, KindKey>> = FuturesUnordered::new();
+        loop {
+            select! {
+                Some(task) = to_do.recv() => match task {
+                    Task::Watch(kind) => {
+                        let health = WatchHealth::new(self.label, &metrics, None);
+                        watches.spawn(Arc::clone(&self).watch(kind, client.clone(), config.clone(), health));
+                    }
+                    Task::Idle(key) => graces.push(Box::pin(async move {
+                        sleep(GRACE).await;
+                        key
+                    })),
+                },
+                Some(key) = graces.next() => self.end_if_idle(&key),
+                Some(ended) = watches.join_next() => if ended.is_err() { return },
+                else => return,
+            }
+        }
+    }
+
+    async fn watch(
+        self: Arc<Self>,
+        kind: Arc<DynamicKind<E>>,
+        client: Client,
+        config: watcher::Config,
+        health: WatchHealth,
+    ) {
+        let (group, name) = (kind.key.group().to_owned(), kind.key.kind().to_owned());
+        let watch = Watch {
+            client,
+            target: Target::Recommended {
+                group,
+                kind: name.clone(),
+            },
+            config,
+            presence: Presence::Referred,
+            health,
+        };
+        let mut sink = DynamicSink {
+            kept: KeptSink {
+                cache: Arc::clone(&kind.cache),
+                kind: name,
+                hooks: ChangeRelay(Arc::clone(&self)),
+            },
+            kind: Arc::clone(&kind),
+        };
+        let api = |client, resource: &ApiResource| Api::<E::Object>::all_with(client, resource);
+        select! {
+            () = kind.stop.cancelled() => {}
+            () = watch_kind(watch, api, &mut sink) => {}
+        }
+    }
+}
+
+/// Passes on which groups have changed.
+struct ChangeRelay<E: Entry>(Arc<DynamicWatches<E>>);
+
+impl<E: Entry + Send + Sync + 'static> Hooks<E> for ChangeRelay<E> {
+    fn wants_groups(&self) -> bool {
+        self.0.on_change.get().is_some()
+    }
+
+    fn changed(&self, groups: &[E::Group]) {
+        if let Some(hears) = self.0.on_change.get() {
+            hears(groups);
+        }
+    }
+}
+
+struct DynamicSink<E: Entry> {
+    kept: KeptSink<E, ChangeRelay<E>>,
+    kind: Arc<DynamicKind<E>>,
+}
+
+impl<E: DynamicKept> Sink<E::Object> for DynamicSink<E> {
+    fn apply(&mut self, event: watcher::Event<E::Object>) {
+        self.kept.apply(event);
+    }
+
+    fn abandon_list(&mut self) {
+        self.kept.abandon_list();
+    }
+
+    fn set_state(&mut self, state: WatchState) {
+        self.kept.set_state(state);
+        drop(lock(&self.kind.awaited).take());
+    }
+
+    fn counts(&self) -> (usize, usize) {
+        self.kept.counts()
+    }
+}
+
+/// A part of readiness: ready once all that may refer to a kind is listed, and every kind that it refers to has
+/// had an answer, whatever it is.
+#[derive(Debug)]
+pub struct FirstAnswers {
+    readiness: Readiness,
+    part: Part,
+    lists: Vec<&'static str>,
+    awaited: AtomicUsize,
+}
+
+impl FirstAnswers {
+    /// `lists` are the parts of those that may refer to a kind.
+    #[must_use]
+    pub fn new(readiness: &Readiness, part: &'static str, lists: Vec<&'static str>) -> Arc<Self> {
+        Arc::new(Self {
+            part: readiness.part(part),
+            readiness: readiness.clone(),
+            lists,
+            awaited: AtomicUsize::new(0),
+        })
+    }
+
+    fn expect(self: &Arc<Self>) -> Expected {
+        self.awaited.fetch_add(1, Ordering::Relaxed);
+        Expected(Arc::clone(self))
+    }
+
+    /// Looks whether all answers are there. To be called when a list is complete.
+    pub fn settle(&self) {
+        // The server's own port is another matter: it may be awaited for longer than any list.
+        let others_are_there = !self.readiness.awaited().iter().any(|name| self.lists.contains(name));
+        if others_are_there && self.awaited.load(Ordering::Relaxed) == 0 {
+            self.part.ready();
+        }
+    }
+}
+
+/// A kind that has had no answer yet.
+#[derive(Debug)]
+struct Expected(Arc<FirstAnswers>);
+
+impl Drop for Expected {
+    fn drop(&mut self) {
+        self.0.awaited.fetch_sub(1, Ordering::Relaxed);
+        self.0.settle();
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,225 @@
+//! Objects that may not be as their kind's definition here says.
+
+use std::{borrow::Cow, collections::BTreeMap};
+
+use instar_capi::{Reference, labels::CLUSTER_NAME};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use kube::Resource;
+use serde::{
+    Deserialize, Deserializer,
+    de::{DeserializeOwned, Error as _},
+};
+use serde_json::Value;
+
+/// An object that is decoded by itself, so that one that can't be decoded doesn't hide the others of its list.
+///
+/// kube's `DeserializeGuard` does the same, but keeps the metadata alone: what the object refers to counts
+/// as in use, so it has to be known too.
+#[derive(Clone, Debug)]
+pub struct Guarded<K>(pub Result<K, Box<Unreadable>>);
+
+/// An object that can't be decoded.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Unreadable {
+    /// Identity, labels, annotations and owners.
+    pub metadata: ObjectMeta,
+    /// The name of the Cluster that it belongs to: by `spec.clusterName`, its label or its owner.
+    pub cluster: Option<String>,
+    /// Whatever in its spec names a kind and a name, in the order of the fields.
+    pub references: Vec<Reference>,
+    /// Which field, and what is wrong with it.
+    pub error: String,
+}
+
+impl Unreadable {
+    /// The whole of it, since what couldn't be decoded is looked for by other means.
+    fn new(object: &Value, error: String) -> Option<Self> {
+        let metadata = metadata(object.get("metadata")?)?;
+        let spec = object.get("spec");
+        let cluster = spec
+            .and_then(|spec| spec.get("clusterName"))
+            .and_then(Value::as_str)
+            .filter(|name| !name.is_empty())
+            .or_else(|| metadata.labels.as_ref()?.get(CLUSTER_NAME).map(String::as_str))
+            .or_else(|| owning_cluster(&metadata))
+            .map(str::to_owned);
+        let mut references = Vec::new();
+        if let Some(spec) = spec {
+            collect_references(spec, &mut references);
+        }
+        Some(Self {
+            metadata,
+            cluster,
+            references,
+            error,
+        })
+    }
+}
+
+fn owning_cluster(metadata: &ObjectMeta) -> Option<&str> {
+    let mut owners = metadata.owner_references.iter().flatten();
+    let owner = owners.find(|owner| owner.kind == "Cluster" && owner.api_version.starts_with("cluster.x-k8s.io/"))?;
+    Some(&owner.name)
+}
+
+/// As much of the metadata as can be read; nothing where there is no name.
+fn metadata(value: &Value) -> Option<ObjectMeta> {
+    let part = |name: &str| value.get(name).cloned().unwrap_or_default();
+    let text = |name: &str| value.get(name).and_then(Value::as_str).map(str::to_owned);
+    let map = |name: &str| serde_json::from_value::<BTreeMap<String, String>>(part(name)).ok();
+    Some(ObjectMeta {
+        name: Some(text("name")?),
+        namespace: text("namespace"),
+        uid: text("uid"),
+        resource_version: text("resourceVersion"),
+        generation: value.get("generation").and_then(Value::as_i64),
+        labels: map("labels"),
+        annotations: map("annotations"),
+        owner_references: serde_json::from_value::<Vec<OwnerReference>>(part("ownerReferences")).ok(),
+        deletion_timestamp: serde_json::from_value(part("deletionTimestamp")).ok().flatten(),
+        ..ObjectMeta::default()
+    })
+}
+
+fn collect_references(value: &Value, references: &mut Vec<Reference>) {
+    match value {
+        Value::Object(fields) => {
+            let text = |name: &str| fields.get(name).and_then(Value::as_str);
+            if let (Some(kind), Some(name)) = (text("kind"), text("name")) {
+                let group = text("apiVersion").and_then(|version| Some(version.split_once('/')?.0));
+                references.push(Reference {
+                    api_group: text("apiGroup").or(group).unwrap_or_default().to_owned(),
+                    kind: kind.to_owned(),
+                    name: name.to_owned(),
+                });
+            }
+            for field in fields.values() {
+                collect_references(field, references);
+            }
+        }
+        Value::Array(items) => items.iter().for_each(|item| collect_references(item, references)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+impl<'de, K: DeserializeOwned> Deserialize<'de> for Guarded<K> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let object = Value::deserialize(deserializer)?;
+        match serde_path_to_error::deserialize(&object) {
+            Ok(decoded) => Ok(Self(Ok(decoded))),
+            Err(error) => {
+                let error = error.to_string();
+                let unreadable = Unreadable::new(&object, error.clone());
+                let unreadable =
+                    unreadable.ok_or_else(|| D::Error::custom(format!("an object without a name: {error}")))?;
+                Ok(Self(Err(Box::new(unreadable))))
+            }
+        }
+    }
+}
+
+impl<K: Resource> Resource for Guarded<K> {
+    type DynamicType = K::DynamicType;
+    type Scope = K::Scope;
+
+    fn kind(dynamic: &Self::DynamicType) -> Cow<'_, str> {
+        K::kind(dynamic)
+    }
+
+    fn group(dynamic: &Self::DynamicType) -> Cow<'_, str> {
+        K::group(dynamic)
+    }
+
+    fn version(dynamic: &Self::DynamicType) -> Cow<'_, str> {
+        K::version(dynamic)
+    }
+
+    fn plural(dynamic: &Self::DynamicType) -> Cow<'_, str> {
+        K::plural(dynamic)
+    }
+
+    fn metadata_api() -> bool {
+        K::metadata_api()
+    }
+
+    fn meta(&self) -> &ObjectMeta {
+        self.0.as_ref().map_or_else(|unreadable| &unreadable.metadata, K::meta)
+    }
+
+    fn meta_mut(&mut self) -> &mut ObjectMeta {
+        self.0
+            .as_mut()
+            .map_or_else(|unreadable| &mut unreadable.metadata, K::meta_mut)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use instar_capi::MachineDeployment;
+    use serde_json::json;
+
+    use super::*;
+
+    fn read(value: Value) -> Guarded<MachineDeployment> {
+        serde_json::from_value(value).unwrap()
+    }
+
+    #[test]
+    fn what_can_be_decoded_is_as_it_was() {
+        let object = read(json!({"metadata": {"name": "md"}, "spec": {"clusterName": "c"}}));
+        assert_eq!(object.0.unwrap().spec.cluster_name, "c");
+    }
+
+    #[test]
+    fn what_cannot_be_decoded_keeps_identity_cluster_and_references() {
+        let owner = json!([{"apiVersion": "cluster.x-k8s.io/v1beta2", "kind": "Cluster", "name": "owner", "uid": "u"}]);
+        let reference = |group: &str, kind: &str, name: &str| Reference {
+            api_group: group.to_owned(),
+            kind: kind.to_owned(),
+            name: name.to_owned(),
+        };
+        let mut object = json!({
+            "metadata": {
+                "name": "md", "namespace": "ns", "resourceVersion": "7",
+                "labels": {CLUSTER_NAME: "label"}, "ownerReferences": owner,
+            },
+            "spec": {
+                "clusterName": "spec",
+                "template": {"spec": {
+                    "version": 35,
+                    "infrastructureRef": {"apiGroup": "i", "kind": "T", "name": "t"},
+                    "bootstrap": {"configRef": {"apiVersion": "b/v1", "kind": "B", "name": "b"}},
+                }},
+            },
+        });
+        let Guarded(Err(unreadable)) = read(object.clone()) else {
+            panic!("a version is text")
+        };
+        assert_eq!(
+            unreadable.error,
+            "spec.template.spec.version: invalid type: integer `35`, expected a string"
+        );
+        assert_eq!(unreadable.cluster.as_deref(), Some("spec"));
+        assert_eq!(
+            unreadable.references,
+            [reference("b", "B", "b"), reference("i", "T", "t")]
+        );
+        assert_eq!(unreadable.metadata.resource_version.as_deref(), Some("7"));
+
+        object["spec"]["clusterName"] = json!(null);
+        let cluster = |object: &Value| read(object.clone()).0.unwrap_err().cluster;
+        assert_eq!(cluster(&object).as_deref(), Some("label"));
+        object["metadata"]["labels"] = json!({"replicas": 3});
+        assert_eq!(
+            cluster(&object).as_deref(),
+            Some("owner"),
+            "labels that are no text are none"
+        );
+    }
+
+    #[test]
+    fn an_object_without_a_name_is_an_error() {
+        let read = serde_json::from_value::<Guarded<MachineDeployment>>(json!({"metadata": {}, "spec": 1}));
+        assert!(read.unwrap_err().to_string().starts_with("an object without a name"));
+    }
+}

@@ -1,0 +1,101 @@
+//! What readiness and metrics say of one watch.
+
+use std::time::Duration;
+
+use instar_serve::Part;
+use tokio::time::Instant;
+
+use crate::{WatchMetrics, metrics::Labels};
+
+/// For how long a watch may fail before its cache counts as old. An API server that is restarted, or a
+/// control plane whose machines are replaced one by one, answers again within less; and the longest time
+/// between two tries is a minute, so several have failed by then.
+pub const STALE_AFTER: Duration = Duration::from_mins(5);
+
+/// What is told of one watch. Dropped with its watch, it takes back what it has added to the metrics.
+#[derive(Debug)]
+pub struct WatchHealth {
+    labels: Labels,
+    metrics: WatchMetrics,
+    part: Option<Part>,
+    failing_since: Option<Instant>,
+    is_stale: bool,
+    is_ready: bool,
+    objects: i64,
+    unreadable: i64,
+}
+
+impl WatchHealth {
+    /// `part` is ready once the first list is in, and not while the cache is old. Without one, readiness
+    /// doesn't depend on this watch.
+    #[must_use]
+    pub fn new(kind: &'static str, metrics: &WatchMetrics, part: Option<Part>) -> Self {
+        Self {
+            labels: Labels { kind },
+            metrics: metrics.clone(),
+            part,
+            failing_since: None,
+            is_stale: false,
+            is_ready: false,
+            objects: 0,
+            unreadable: 0,
+        }
+    }
+
+    /// As log lines name it.
+    pub(crate) const fn kind(&self) -> &'static str {
+        self.labels.kind
+    }
+
+    /// The table is as the API server says.
+    pub(crate) fn well(&mut self) {
+        self.failing_since = None;
+        self.set_stale(false);
+        if !self.is_ready {
+            self.is_ready = true;
+            self.part.iter().for_each(Part::ready);
+        }
+    }
+
+    /// A try failed.
+    pub(crate) fn failed(&mut self, why: &str) {
+        self.metrics.errors.get_or_create(&self.labels).inc();
+        let since = *self.failing_since.get_or_insert_with(Instant::now);
+        let lasts = since.elapsed();
+        if lasts < STALE_AFTER {
+            return;
+        }
+        self.set_stale(true);
+        let kind = self.labels.kind;
+        if std::mem::take(&mut self.is_ready) {
+            tracing::error!(kind, "Cache has been without its watch for {} s", lasts.as_secs());
+        }
+        let reason = format!("without its watch for {} s: {why}", lasts.as_secs());
+        self.part.iter().for_each(|part| part.not_ready(&reason));
+    }
+
+    /// How many objects there are.
+    pub(crate) fn counts(&mut self, objects: usize, unreadable: usize) {
+        let count = |count| i64::try_from(count).unwrap_or(i64::MAX);
+        let (objects, unreadable) = (count(objects), count(unreadable));
+        let cached = self.metrics.cached.get_or_create(&self.labels);
+        cached.inc_by(objects - self.objects);
+        let gauge = self.metrics.unreadable.get_or_create(&self.labels);
+        gauge.inc_by(unreadable - self.unreadable);
+        self.objects = objects;
+        self.unreadable = unreadable;
+    }
+
+    fn set_stale(&mut self, is_stale: bool) {
+        let change = i64::from(is_stale) - i64::from(self.is_stale);
+        self.metrics.stale.get_or_create(&self.labels).inc_by(change);
+        self.is_stale = is_stale;
+    }
+}
+
+impl Drop for WatchHealth {
+    fn drop(&mut self) {
+        self.counts(0, 0);
+        self.set_stale(false);
+    }
+}

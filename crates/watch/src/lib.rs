@@ -1,0 +1,46 @@
+//! Watches of the API server, and the caches that they fill. Both programs use them.
+//!
+//! ```text
+//! API server ─▶ watch_kind ─▶ KeptSink ─▶ Cache (Index by key and group, WatchState) ─▶ who asks
+//!                   │                        ▲
+//!                   └─▶ WatchHealth          └─ DynamicWatches: a kind is watched while something
+//!                       (readiness, metrics)    refers to it
+//! ```
+//!
+//! Invariants:
+//! - While a list comes in, the previous table stands; a list that breaks off changes nothing.
+//! - An object that can't be decoded stays in its index as [`Unreadable`], and stops no other object.
+//! - A kind counts as empty only if discovery says that the cluster doesn't serve it. Whatever else
+//!   fails keeps what was listed, or makes the kind [`Unavailable`](WatchState::Unavailable).
+//! - A cache that has been without its watch for longer than [`STALE_AFTER`] says so in readiness and
+//!   in a metric.
+
+mod cache;
+mod client;
+mod discovery;
+mod dynamic;
+mod error;
+mod guard;
+mod health;
+mod index;
+mod key;
+mod kind;
+mod metrics;
+pub mod rbac;
+mod state;
+
+pub use cache::{Cache, Hooks, Kept, KeptSink, Lookup};
+pub use client::{ConnectError, connect};
+pub use discovery::{Version, find_resource};
+pub use dynamic::{DynamicKept, DynamicWatches, FirstAnswers, KindLease};
+pub use error::{ErrorChain, ErrorText, is_not_found};
+pub use guard::{Guarded, Unreadable};
+pub use health::{STALE_AFTER, WatchHealth};
+pub use index::{Applied, Complaint, Entry, Index, Row, Table};
+pub use key::{Key, KindKey};
+pub use kind::{Presence, Sink, Target, Watch, config, watch_kind};
+pub use metrics::WatchMetrics;
+pub use state::{Unavailable, WatchState};
+
+#[cfg(test)]
+mod tests;

@@ -3,7 +3,7 @@
 //! The objects are written as Cluster API, its providers and kubectl leave them: with managed fields,
 //! owners, conditions, and their keys in order. A third to a half of each is what no rule reads.
 
-use instar_admission::Guard;
+use instar_admission::GuardedKind;
 use instar_webhooks::Route;
 use serde_json::{Value, json};
 
@@ -34,7 +34,7 @@ const POOLS: usize = 122;
 
 /// The bodies of the table.
 pub(crate) fn all() -> Vec<Body> {
-    let template = Route::Validate(Guard::MachineTemplate);
+    let template = Route::Validate(GuardedKind::MachineTemplate);
     let body = |name, route, text, verdict, compared| Body {
         name,
         route,
@@ -66,14 +66,14 @@ pub(crate) fn all() -> Vec<Body> {
         ),
         body(
             "MachineDeployment",
-            Route::Validate(Guard::Worker),
+            Route::Validate(GuardedKind::Worker),
             machine_deployment(),
             Expected::Allowed,
             false,
         ),
         body(
             "control plane",
-            Route::Validate(Guard::ControlPlane),
+            Route::Validate(GuardedKind::ControlPlane),
             control_plane(),
             Expected::Allowed,
             true,
@@ -92,7 +92,7 @@ pub(crate) fn all() -> Vec<Body> {
 pub(crate) fn growing() -> Vec<Body> {
     let templates = [0, 32, 128, 384, 800].map(|mounts| Body {
         name: "template, allowed",
-        route: Route::Validate(Guard::MachineTemplate),
+        route: Route::Validate(GuardedKind::MachineTemplate),
         text: template_allowed(mounts),
         verdict: Expected::Allowed,
         compared: false,

@@ -2,15 +2,15 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use instar_admission::known::{
-    Kept, MovedBy, Observed, Seen, SeenCluster, SeenTemplate, SeenUpgrade, SeenWorker, TemplateKey, TemplateUser,
-    Versions, WorkerKind,
+use instar_admission::cluster_state::{
+    CachedCluster, CachedTemplate, CachedUpgrade, CachedWorker, ClusterState, Kept, Lookup, TemplateKey, TemplateUser,
+    Versions,
 };
 use instar_api::{KubernetesReleaseSpec, UpgradePolicySpec};
-use instar_capi::{ClusterClass, KubeadmControlPlane, Reference};
+use instar_capi::{ClusterClass, KubeadmControlPlane, ManagedBy, Reference, WorkerKind};
 use instar_catalog::Catalog;
 use instar_domain::KubeVersion;
-use instar_webhooks::{Bell, Broken};
+use instar_webhooks::{AuditSink, OverriddenRule};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -28,10 +28,10 @@ const NEW: &str = "v1.34.3";
 pub(crate) struct World {
     catalog: Arc<Catalog>,
     class: Arc<ClusterClass>,
-    clusters: BTreeMap<&'static str, Arc<SeenCluster>>,
+    clusters: BTreeMap<&'static str, Arc<CachedCluster>>,
     control_planes: BTreeMap<&'static str, Arc<KubeadmControlPlane>>,
-    workers: BTreeMap<&'static str, Vec<SeenWorker>>,
-    templates: BTreeMap<&'static str, Arc<SeenTemplate>>,
+    workers: BTreeMap<&'static str, Vec<CachedWorker>>,
+    templates: BTreeMap<&'static str, Arc<CachedTemplate>>,
     policies: Vec<Arc<UpgradePolicySpec>>,
 }
 
@@ -95,7 +95,7 @@ impl World {
             ("stage-md-0-v1-34", STAGE, NEW),
             ("stage-md-0", STAGE, OLD),
         ] {
-            let seen = SeenTemplate {
+            let seen = CachedTemplate {
                 clusters: vec![cluster.to_owned()],
                 release: None,
                 spec: json!({"template": {"spec": {"customImage": format!("kindest/node:{version}")}}}).to_string(),
@@ -113,7 +113,7 @@ impl World {
         });
         self.control_planes
             .insert(name, Arc::new(serde_json::from_value(control_plane)?));
-        let seen = SeenCluster {
+        let seen = CachedCluster {
             namespace: NAMESPACE.to_owned(),
             name: name.to_owned(),
             control_plane: Some(Reference {
@@ -122,15 +122,19 @@ impl World {
                 name: format!("{name}-control-plane"),
             }),
             versions: Some(versions(version)?),
-            ..SeenCluster::default()
+            ..CachedCluster::default()
         };
         self.clusters.insert(name, Arc::new(seen));
         let workers = (0..pools)
             .map(|n| {
-                Ok(SeenWorker {
+                Ok(CachedWorker {
                     kind: WorkerKind::MachineDeployment,
                     name: format!("{name}-md-{n:03}"),
-                    moved_by: if name == BIG { MovedBy::Topology } else { MovedBy::Hand },
+                    managed_by: if name == BIG {
+                        ManagedBy::Topology
+                    } else {
+                        ManagedBy::User
+                    },
                     versions: versions(OLD)?,
                 })
             })
@@ -140,7 +144,7 @@ impl World {
     }
 }
 
-impl Observed for World {
+impl ClusterState for World {
     fn now(&self) -> Timestamp {
         // A day on which both releases are supported.
         Timestamp::from_second(1_795_000_000).unwrap_or_default()
@@ -154,11 +158,11 @@ impl Observed for World {
         Some(Arc::clone(&self.class))
     }
 
-    fn cluster(&self, _namespace: &str, name: &str) -> Option<Arc<SeenCluster>> {
+    fn cluster(&self, _namespace: &str, name: &str) -> Option<Arc<CachedCluster>> {
         self.clusters.get(name).cloned()
     }
 
-    fn clusters_of(&self, _class_namespace: &str, _class: &str) -> Vec<Arc<SeenCluster>> {
+    fn clusters_of(&self, _class_namespace: &str, _class: &str) -> Vec<Arc<CachedCluster>> {
         self.clusters.get(BIG).cloned().into_iter().collect()
     }
 
@@ -174,15 +178,15 @@ impl Observed for World {
         self.control_planes.get(cluster).cloned()
     }
 
-    fn workers(&self, _namespace: &str, cluster: &str) -> Vec<SeenWorker> {
+    fn workers(&self, _namespace: &str, cluster: &str) -> Vec<CachedWorker> {
         self.workers.get(cluster).cloned().unwrap_or_default()
     }
 
-    fn template(&self, template: &TemplateKey<'_>) -> Seen<Arc<SeenTemplate>> {
+    fn template(&self, template: &TemplateKey<'_>) -> Lookup<Arc<CachedTemplate>> {
         self.templates
             .get(template.name)
             .cloned()
-            .map_or(Seen::Absent, Seen::There)
+            .map_or(Lookup::NotFound, Lookup::Found)
     }
 
     fn users_of(&self, _template: &TemplateKey<'_>) -> Vec<TemplateUser> {
@@ -193,7 +197,7 @@ impl Observed for World {
         None
     }
 
-    fn upgrades(&self, _namespace: &str, _cluster: &str) -> Vec<SeenUpgrade> {
+    fn upgrades(&self, _namespace: &str, _cluster: &str) -> Vec<CachedUpgrade> {
         Vec::new()
     }
 
@@ -205,6 +209,6 @@ impl Observed for World {
 /// Nobody breaks a rule here.
 pub(crate) struct Silent;
 
-impl Bell for Silent {
-    fn ring(&self, _broken: Broken) {}
+impl AuditSink for Silent {
+    fn record(&self, _broken: OverriddenRule) {}
 }

@@ -13,7 +13,7 @@ use axum::{
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use instar_domain::json::Object;
 use instar_serve::Metrics;
-use instar_webhooks::{AdmissionMetrics, Bell, Broken, Route, router};
+use instar_webhooks::{AdmissionMetrics, AuditSink, OverriddenRule, Route, router};
 use json_patch::Patch;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -54,8 +54,8 @@ struct Uid {
 
 struct Deaf;
 
-impl Bell for Deaf {
-    fn ring(&self, _: Broken) {}
+impl AuditSink for Deaf {
+    fn record(&self, _: OverriddenRule) {}
 }
 
 /// Every answer is a well-formed review with the uid of the request, or a 400; and of what the

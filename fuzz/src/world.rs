@@ -1,4 +1,4 @@
-//! A fixed world behind `Observed`: what the seeds of the reviews are about, and a little more.
+//! A fixed world behind `ClusterState`: what the seeds of the reviews are about, and a little more.
 //!
 //! In the namespace `ns`: the topology Cluster `topo` at v1.33.5, of the wired class `class`; `going`,
 //! in the middle of a rollout to v1.34.3; the classic `classic` with workers of every kind; `gone`,
@@ -7,12 +7,12 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use instar_admission::known::{
-    Kept, Life, MovedBy, Observed, Seen, SeenCluster, SeenTemplate, SeenUpgrade, SeenWorker, TemplateKey, TemplateUser,
-    Versions, WorkerKind,
+use instar_admission::cluster_state::{
+    CachedCluster, CachedTemplate, CachedUpgrade, CachedWorker, ClusterState, Kept, Lookup, TemplateKey, TemplateUser,
+    Versions,
 };
 use instar_api::{KubernetesReleaseSpec, UpgradePolicySpec};
-use instar_capi::{ClusterClass, KubeadmControlPlane, Reference, TemplateRef};
+use instar_capi::{ClusterClass, KubeadmControlPlane, Lifecycle, ManagedBy, Reference, TemplateRef, WorkerKind};
 use instar_catalog::Catalog;
 use instar_domain::KubeVersion;
 use jiff::Timestamp;
@@ -56,7 +56,7 @@ impl World {
         }
     }
 
-    fn seen(name: &str) -> Option<SeenCluster> {
+    fn seen(name: &str) -> Option<CachedCluster> {
         let topology = |version: &str| {
             Some(read(json!({
                 "classRef": {"name": "class"}, "version": version,
@@ -73,11 +73,15 @@ impl World {
             "lab" => BTreeMap::from([("tier".to_owned(), "lab".to_owned())]),
             _ => BTreeMap::new(),
         };
-        Some(SeenCluster {
+        Some(CachedCluster {
             namespace: "ns".to_owned(),
             name: name.to_owned(),
             labels,
-            life: if name == "gone" { Life::Deleting } else { Life::Live },
+            lifecycle: if name == "gone" {
+                Lifecycle::Deleting
+            } else {
+                Lifecycle::Active
+            },
             topology,
             pins: pins.map(str::to_owned),
             control_plane: Some(reference("controlplane.cluster.x-k8s.io", "KubeadmControlPlane", name)),
@@ -86,7 +90,7 @@ impl World {
     }
 }
 
-impl Observed for World {
+impl ClusterState for World {
     fn now(&self) -> Timestamp {
         Timestamp::UNIX_EPOCH + jiff::SignedDuration::from_hours(500_000)
     }
@@ -103,11 +107,11 @@ impl Observed for World {
         }
     }
 
-    fn cluster(&self, namespace: &str, name: &str) -> Option<Arc<SeenCluster>> {
+    fn cluster(&self, namespace: &str, name: &str) -> Option<Arc<CachedCluster>> {
         (namespace == "ns").then(|| Self::seen(name).map(Arc::new)).flatten()
     }
 
-    fn clusters_of(&self, class_namespace: &str, class: &str) -> Vec<Arc<SeenCluster>> {
+    fn clusters_of(&self, class_namespace: &str, class: &str) -> Vec<Arc<CachedCluster>> {
         let clusters: &[&str] = if (class_namespace, class) == ("ns", "class") {
             &["topo", "going"]
         } else {
@@ -155,11 +159,11 @@ impl Observed for World {
         }))))
     }
 
-    fn workers(&self, namespace: &str, cluster: &str) -> Vec<SeenWorker> {
-        let worker = |kind, name: &str, moved_by, lowest: &str, highest: &str| SeenWorker {
+    fn workers(&self, namespace: &str, cluster: &str) -> Vec<CachedWorker> {
+        let worker = |kind, name: &str, managed_by, lowest: &str, highest: &str| CachedWorker {
             kind,
             name: name.to_owned(),
-            moved_by,
+            managed_by,
             versions: versions(lowest, highest),
         };
         match (namespace, cluster) {
@@ -167,33 +171,39 @@ impl Observed for World {
                 worker(
                     WorkerKind::MachineDeployment,
                     "md-0",
-                    MovedBy::Topology,
+                    ManagedBy::Topology,
                     "v1.33.5",
                     "v1.33.5",
                 ),
-                worker(WorkerKind::MachineSet, "by-hand", MovedBy::Hand, "v1.31.0", "v1.31.0"),
+                worker(WorkerKind::MachineSet, "by-hand", ManagedBy::User, "v1.31.0", "v1.31.0"),
             ],
             ("ns", "classic" | "lab") => vec![
-                worker(WorkerKind::MachineDeployment, "md", MovedBy::Hand, "v1.32.9", "v1.33.5"),
-                worker(WorkerKind::MachineSet, "ms", MovedBy::Hand, "v1.30.0", "v1.30.0"),
-                worker(WorkerKind::MachinePool, "mp", MovedBy::Hand, "v1.33.5", "v1.33.5"),
-                worker(WorkerKind::Machine, "m", MovedBy::Hand, "v1.24.0", "v1.24.0"),
+                worker(
+                    WorkerKind::MachineDeployment,
+                    "md",
+                    ManagedBy::User,
+                    "v1.32.9",
+                    "v1.33.5",
+                ),
+                worker(WorkerKind::MachineSet, "ms", ManagedBy::User, "v1.30.0", "v1.30.0"),
+                worker(WorkerKind::MachinePool, "mp", ManagedBy::User, "v1.33.5", "v1.33.5"),
+                worker(WorkerKind::Machine, "m", ManagedBy::User, "v1.24.0", "v1.24.0"),
             ],
             _ => Vec::new(),
         }
     }
 
-    fn template(&self, template: &TemplateKey<'_>) -> Seen<Arc<SeenTemplate>> {
+    fn template(&self, template: &TemplateKey<'_>) -> Lookup<Arc<CachedTemplate>> {
         if template.group != INFRASTRUCTURE && template.group != BOOTSTRAP {
-            return Seen::Unwatched(format!("nobody watches {}", template.group));
+            return Lookup::Unavailable(format!("nobody watches {}", template.group));
         }
         let (clusters, image): (&[&str], _) = match (template.namespace, template.name) {
             ("ns", "t") => (&["classic"], "a-1.33.5"),
             ("ns", "t34") => (&[], "a-1.34.3"),
             ("ns", "foreign") => (&["other"], "a-1.34.3"),
-            _ => return Seen::Absent,
+            _ => return Lookup::NotFound,
         };
-        Seen::There(Arc::new(SeenTemplate {
+        Lookup::Found(Arc::new(CachedTemplate {
             clusters: clusters.iter().map(ToString::to_string).collect(),
             release: None,
             spec: json!({"template": {"spec": {"image": image}}}).to_string(),
@@ -219,9 +229,9 @@ impl Observed for World {
         })
     }
 
-    fn upgrades(&self, namespace: &str, cluster: &str) -> Vec<SeenUpgrade> {
+    fn upgrades(&self, namespace: &str, cluster: &str) -> Vec<CachedUpgrade> {
         match (namespace, cluster) {
-            ("ns", "going") => vec![SeenUpgrade {
+            ("ns", "going") => vec![CachedUpgrade {
                 name: "up".to_owned(),
                 target: "v1.34.3".to_owned(),
                 path: vec!["r34".to_owned()],

@@ -2,13 +2,13 @@
 //!
 //! Narrow on purpose. A request that touches no guarded field is filtered by the API server itself,
 //! so that nothing but those edits waits for this server, or fails without it. What is guarded is
-//! what the table of rules says ([`Guard::changes`]).
+//! what the table of rules says ([`GuardedKind::changes`]).
 
 mod conditions;
 mod entries;
 mod policies;
 
-use instar_admission::{Change, Guard};
+use instar_admission::{Change, GuardedKind};
 use k8s_openapi::{
     api::admissionregistration::v1::{
         MutatingWebhook, MutatingWebhookConfiguration, RuleWithOperations, ServiceReference, ValidatingWebhook,
@@ -62,7 +62,7 @@ pub fn mutating(service: Service<'_>) -> MutatingWebhookConfiguration {
         metadata: named(MUTATING),
         webhooks: Some(
             Entry::all()
-                .filter(|entry| entry.guard == Guard::Cluster)
+                .filter(|entry| entry.guard == GuardedKind::Cluster)
                 .map(webhook)
                 .collect(),
         ),
@@ -106,15 +106,15 @@ impl Entry {
 
     const fn scope(&self) -> &'static str {
         match self.guard {
-            Guard::KubernetesRelease => "Cluster",
-            Guard::Cluster
-            | Guard::ControlPlane
-            | Guard::Worker
-            | Guard::ClusterClass
-            | Guard::MachineTemplate
-            | Guard::BootstrapTemplate
-            | Guard::ClusterUpgrade
-            | Guard::UpgradePolicy => "Namespaced",
+            GuardedKind::KubernetesRelease => "Cluster",
+            GuardedKind::Cluster
+            | GuardedKind::ControlPlane
+            | GuardedKind::Worker
+            | GuardedKind::ClusterClass
+            | GuardedKind::MachineTemplate
+            | GuardedKind::BootstrapTemplate
+            | GuardedKind::ClusterUpgrade
+            | GuardedKind::UpgradePolicy => "Namespaced",
         }
     }
 
@@ -152,7 +152,7 @@ impl Entry {
     }
 }
 
-fn operations(guard: Guard) -> Vec<String> {
+fn operations(guard: GuardedKind) -> Vec<String> {
     let mut operations: Vec<&str> = guard
         .changes()
         .into_iter()

@@ -1,14 +1,14 @@
 //! From a request to a verdict, one function for each kind of object.
 
 use instar_admission::{
-    Edit, Finding, Glass, Rule, Subject, Verdict, called, class, cluster, cluster_of, control_plane,
-    known::{Observed, WorkerKind, running},
-    policy, release, settle,
-    template::{self, Sort, Template},
+    BreakGlass, Edit, Finding, Rule, Subject, Verdict, apply_enforcement, class, cluster, cluster_of,
+    cluster_state::{ClusterState, running},
+    control_plane, object_ref, policy, release,
+    template::{self, Template, TemplateType},
     upgrade, worker,
 };
 use instar_api::{KubernetesRelease, RELEASES_ANNOTATION};
-use instar_capi::{Cluster, ClusterClass, KubeadmControlPlane};
+use instar_capi::{Cluster, ClusterClass, KubeadmControlPlane, WorkerKind};
 use json_patch::{AddOperation, Patch, PatchOperation, jsonptr::PointerBuf};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::{Value, json};
@@ -35,24 +35,24 @@ fn settled(
     object: impl FnOnce() -> String,
     (old, new): (Option<&ObjectMeta>, Option<&ObjectMeta>),
     subject: &Subject<'_>,
-    known: &dyn Observed,
+    state: &dyn ClusterState,
 ) -> Verdict {
     if findings.is_empty() {
         return Verdict::default();
     }
     let old = old.and_then(|old| old.annotations.as_ref());
     let glass = match new {
-        Some(new) => Glass::of_edit(&object(), old, new.annotations.as_ref()),
-        None => Glass::of_deletion(&object(), old),
+        Some(new) => BreakGlass::of_edit(&object(), old, new.annotations.as_ref()),
+        None => BreakGlass::of_deletion(&object(), old),
     };
     match glass {
-        Ok(glass) => settle(
+        Ok(glass) => apply_enforcement(
             findings,
             &Subject {
                 glass,
                 ..subject.clone()
             },
-            known,
+            state,
         ),
         Err(unreadable) => Verdict {
             refused: vec![unreadable],
@@ -70,28 +70,28 @@ struct Edited<'a> {
 }
 
 impl Edited<'_> {
-    fn answer(&self, findings: Vec<Finding>, known: &dyn Observed) -> Answer {
+    fn answer(&self, findings: Vec<Finding>, state: &dyn ClusterState) -> Answer {
         let subject = Subject {
             namespace: self.new.namespace.as_deref().unwrap_or_default(),
             cluster: self.cluster,
             ..Subject::default()
         };
-        let object = || called(self.kind, self.new);
-        let verdict = settled(findings, object, (self.old, Some(self.new)), &subject, known);
+        let object = || object_ref(self.kind, self.new);
+        let verdict = settled(findings, object, (self.old, Some(self.new)), &subject, state);
         Answer::Judged { verdict, patch: None }
     }
 }
 
 /// Writes a Cluster's version and pins.
-pub(crate) fn mutate_cluster(request: &Request<'_, Read<Cluster>>, known: &dyn Observed) -> Answer {
-    let Some((new, verdict)) = admit(request, known) else {
+pub(crate) fn mutate_cluster(request: &Request<'_, Read<Cluster>>, state: &dyn ClusterState) -> Answer {
+    let Some((new, verdict)) = admit(request, state) else {
         return allowed();
     };
     match verdict {
         Err(refused) => refusal(refused),
         Ok(mut admitted) => {
             let patch = admitted.changes().then(|| patch(new, &admitted));
-            let mut verdict = cluster_verdict(request, new, std::mem::take(&mut admitted.findings), known);
+            let mut verdict = cluster_verdict(request, new, std::mem::take(&mut admitted.findings), state);
             // A new one has no UID yet, and another webhook may still refuse: it is told of when it is validated.
             verdict.broken.clear();
             // What is refused means nothing, and adopts nothing.
@@ -105,27 +105,27 @@ pub(crate) fn mutate_cluster(request: &Request<'_, Read<Cluster>>, known: &dyn O
 }
 
 /// Sees that nothing is left to write into a Cluster. The warnings were given when it was changed.
-pub(crate) fn validate_cluster(request: &Request<'_, Read<Cluster>>, known: &dyn Observed) -> Answer {
-    let Some((new, verdict)) = admit(request, known) else {
+pub(crate) fn validate_cluster(request: &Request<'_, Read<Cluster>>, state: &dyn ClusterState) -> Answer {
+    let Some((new, verdict)) = admit(request, state) else {
         return allowed();
     };
     match verdict {
         Err(refused) => refusal(refused),
         Ok(admitted) if admitted.changes() => refusal(Finding {
             rule: Rule::PinsByHand,
-            object: called("Cluster", &new.metadata),
+            object: object_ref("Cluster", &new.metadata),
             field: "spec.topology",
             // Caches move on between the two calls of one edit, and the second may ask another replica.
             what: "the version or the pins are not what Instar writes: it has learned of the class or of a release \
                    since it wrote them, or another mutating webhook has changed them after it"
                 .to_owned(),
-            way_out: "try again; if it stays, let that webhook run before instar-mutating-webhook-configuration, \
+            remediation: "try again; if it stays, let that webhook run before instar-mutating-webhook-configuration, \
                       or leave these fields alone"
                 .to_owned(),
             of: None,
         }),
         Ok(admitted) => {
-            let mut verdict = cluster_verdict(request, new, admitted.findings, known);
+            let mut verdict = cluster_verdict(request, new, admitted.findings, state);
             verdict.warnings.clear();
             Answer::Judged { verdict, patch: None }
         }
@@ -136,7 +136,7 @@ fn cluster_verdict(
     request: &Request<'_, Read<Cluster>>,
     new: &Cluster,
     findings: Vec<Finding>,
-    known: &dyn Observed,
+    state: &dyn ClusterState,
 ) -> Verdict {
     let old = request.old_object.as_deref().map(|old| &old.metadata);
     let subject = Subject {
@@ -145,8 +145,8 @@ fn cluster_verdict(
         labels: new.metadata.labels.as_ref(),
         ..Subject::default()
     };
-    let object = || called("Cluster", &new.metadata);
-    settled(findings, object, (old, Some(&new.metadata)), &subject, known)
+    let object = || object_ref("Cluster", &new.metadata);
+    settled(findings, object, (old, Some(&new.metadata)), &subject, state)
 }
 
 fn refusal(finding: Finding) -> Answer {
@@ -162,7 +162,7 @@ fn refusal(finding: Finding) -> Answer {
 /// The Cluster as it would be, with what is to be written; nothing where there is none.
 fn admit<'r>(
     request: &'r Request<'_, Read<Cluster>>,
-    known: &dyn Observed,
+    state: &dyn ClusterState,
 ) -> Option<(&'r Cluster, Result<cluster::Admitted, Finding>)> {
     let new = request.object.as_deref()?;
     let metadata = &new.metadata;
@@ -170,16 +170,16 @@ fn admit<'r>(
         metadata.namespace.as_deref().unwrap_or_default(),
         metadata.name.as_deref().unwrap_or_default(),
     );
-    let class = cluster::class_of(new).and_then(|(namespace, name)| known.class(&namespace, &name));
-    let control_plane = known.control_plane(namespace, name);
-    let (catalog, running) = (known.catalog(), running(known, namespace, name));
-    let facts = cluster::Known {
+    let class = cluster::class_of(new).and_then(|(namespace, name)| state.class(&namespace, &name));
+    let control_plane = state.control_plane(namespace, name);
+    let (catalog, running) = (state.catalog(), running(state, namespace, name));
+    let facts = cluster::Facts {
         catalog: &catalog,
         class: class.as_deref(),
         control_plane: control_plane.as_deref().map(|control_plane| &control_plane.spec),
         running: running.as_ref(),
-        workers: &known.workers(namespace, name),
-        today: known.today(),
+        workers: &state.workers(namespace, name),
+        today: state.today(),
     };
     Some((new, cluster::admit(request.old_object.as_deref(), new, facts)))
 }
@@ -205,7 +205,7 @@ fn patch(cluster: &Cluster, admitted: &cluster::Admitted) -> Patch {
 }
 
 /// Judges a control plane of any provider.
-pub(crate) fn control_plane(request: &Request<'_, Read<KubeadmControlPlane>>, known: &dyn Observed) -> Answer {
+pub(crate) fn control_plane(request: &Request<'_, Read<KubeadmControlPlane>>, state: &dyn ClusterState) -> Answer {
     let Some(new) = request.object.as_deref() else {
         return allowed();
     };
@@ -221,11 +221,11 @@ pub(crate) fn control_plane(request: &Request<'_, Read<KubeadmControlPlane>>, kn
         new: &new.metadata,
         cluster: cluster_of(&new.metadata),
     };
-    edited.answer(control_plane::judge(edit, known), known)
+    edited.answer(control_plane::judge(edit, state), state)
 }
 
 /// Judges a worker of any kind.
-pub(crate) fn worker(request: &mut Request<'_, AnyWorker>, known: &dyn Observed) -> Answer {
+pub(crate) fn worker(request: &mut Request<'_, AnyWorker>, state: &dyn ClusterState) -> Answer {
     let kind = match request.kind.kind.as_ref() {
         "MachineDeployment" => WorkerKind::MachineDeployment,
         "MachineSet" => WorkerKind::MachineSet,
@@ -248,10 +248,10 @@ pub(crate) fn worker(request: &mut Request<'_, AnyWorker>, known: &dyn Observed)
         new: &new.metadata,
         cluster: Some(&new.cluster),
     };
-    edited.answer(worker::judge(kind, edit, known), known)
+    edited.answer(worker::judge(kind, edit, state), state)
 }
 
-pub(crate) fn cluster_class(request: &Request<'_, Read<ClusterClass>>, known: &dyn Observed) -> Answer {
+pub(crate) fn cluster_class(request: &Request<'_, Read<ClusterClass>>, state: &dyn ClusterState) -> Answer {
     let Some(new) = request.object.as_deref() else {
         return allowed();
     };
@@ -267,7 +267,7 @@ pub(crate) fn cluster_class(request: &Request<'_, Read<ClusterClass>>, known: &d
         new: &new.metadata,
         cluster: None,
     };
-    edited.answer(class::judge(edit, known), known)
+    edited.answer(class::judge(edit, state), state)
 }
 
 /// Who an object is, and nothing else of it.
@@ -279,7 +279,7 @@ fn who(template: &Template<'_>) -> serde_json::Result<ObjectMeta> {
 }
 
 /// Judges a template: an update by what it changes, a deletion by who needs it.
-pub(crate) fn template(sort: Sort, request: &Request<'_, Template<'_>>, known: &dyn Observed) -> Judged {
+pub(crate) fn template(sort: TemplateType, request: &Request<'_, Template<'_>>, state: &dyn ClusterState) -> Judged {
     let kind = request.kind.kind.as_ref();
     let (findings, old, new) = match (request.operation, &request.old_object, &request.object) {
         (Operation::Update, Some(old), Some(new)) => {
@@ -298,29 +298,29 @@ pub(crate) fn template(sort: Sort, request: &Request<'_, Template<'_>>, known: &
         }
         (Operation::Delete, Some(old), _) => {
             let metadata = who(old)?;
-            let findings = template::delete(&request.kind.group, kind, &metadata, known);
+            let findings = template::delete(&request.kind.group, kind, &metadata, state);
             (findings, metadata, None)
         }
         (Operation::Create | Operation::Connect | Operation::Update | Operation::Delete, _, _) => return Ok(allowed()),
     };
     let verdict = settled(
         findings,
-        || called(kind, new.as_ref().unwrap_or(&old)),
+        || object_ref(kind, new.as_ref().unwrap_or(&old)),
         (Some(&old), new.as_ref()),
         &Subject {
             namespace: &request.namespace,
             cluster: cluster_of(&old),
             ..Subject::default()
         },
-        known,
+        state,
     );
     Ok(Answer::Judged { verdict, patch: None })
 }
 
-pub(crate) fn kubernetes_release(request: &Request<'_, KubernetesRelease>, known: &dyn Observed) -> Answer {
+pub(crate) fn kubernetes_release(request: &Request<'_, KubernetesRelease>, state: &dyn ClusterState) -> Answer {
     let name = request.name.as_str();
     let finding = match request.operation {
-        Operation::Delete => release::delete(name, known.pinned_to(name), known.upgrading_to(name)),
+        Operation::Delete => release::delete(name, state.pinned_to(name), state.upgrading_to(name)),
         Operation::Create => request
             .object
             .as_ref()
@@ -334,12 +334,12 @@ pub(crate) fn kubernetes_release(request: &Request<'_, KubernetesRelease>, known
         || format!("KubernetesRelease {name}"),
         (old.as_ref(), new.as_ref()),
         &Subject::default(),
-        known,
+        state,
     );
     Answer::Judged { verdict, patch: None }
 }
 
-pub(crate) fn cluster_upgrade(request: &Request<'_, instar_api::ClusterUpgrade>, known: &dyn Observed) -> Answer {
+pub(crate) fn cluster_upgrade(request: &Request<'_, instar_api::ClusterUpgrade>, state: &dyn ClusterState) -> Answer {
     let Some(new) = &request.object else { return allowed() };
     let old = request.old_object.as_ref();
     let edit = Edit {
@@ -353,10 +353,10 @@ pub(crate) fn cluster_upgrade(request: &Request<'_, instar_api::ClusterUpgrade>,
         new: &new.metadata,
         cluster: Some(&new.spec.cluster_name),
     };
-    edited.answer(upgrade::judge(edit, known), known)
+    edited.answer(upgrade::judge(edit, state), state)
 }
 
-pub(crate) fn upgrade_policy(request: &Request<'_, instar_api::UpgradePolicy>, known: &dyn Observed) -> Answer {
+pub(crate) fn upgrade_policy(request: &Request<'_, instar_api::UpgradePolicy>, state: &dyn ClusterState) -> Answer {
     let Some(new) = &request.object else { return allowed() };
     let old = request.old_object.as_ref();
     let edit = Edit {
@@ -370,5 +370,5 @@ pub(crate) fn upgrade_policy(request: &Request<'_, instar_api::UpgradePolicy>, k
         new: &new.metadata,
         cluster: None,
     };
-    edited.answer(policy::judge(edit), known)
+    edited.answer(policy::judge(edit), state)
 }

@@ -36,7 +36,7 @@ struct RouteLabels {
     route: Route,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Verdict {
     Allowed,
     Changed,
@@ -46,6 +46,20 @@ enum Verdict {
 
 impl Verdict {
     const ALL: [Self; 4] = [Self::Allowed, Self::Changed, Self::Denied, Self::Malformed];
+}
+
+impl EncodeLabelValue for Verdict {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> std::fmt::Result {
+        EncodeLabelValue::encode(
+            &match self {
+                Self::Allowed => "allowed",
+                Self::Changed => "changed",
+                Self::Denied => "denied",
+                Self::Malformed => "malformed",
+            },
+            encoder,
+        )
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

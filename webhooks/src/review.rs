@@ -83,7 +83,7 @@ pub(crate) struct Uid {
 
 /// Of a review: which object it is about.
 #[derive(Deserialize)]
-pub(crate) struct About {
+pub(crate) struct ReviewedObject {
     request: Object<Objects>,
 }
 
@@ -102,7 +102,7 @@ struct Identified {
     metadata: Uid,
 }
 
-impl About {
+impl ReviewedObject {
     /// The object's UID; empty where there is no object.
     pub(crate) fn uid(self) -> String {
         let Object(Objects { object, old_object }) = self.request;

@@ -10,13 +10,13 @@ use axum::{
     response::{IntoResponse, Response},
     routing::post,
 };
-use instar_admission::{Guard, Observed, template::Sort};
+use instar_admission::{ClusterState, GuardedKind, template::TemplateType};
 use instar_domain::json::Object;
 use serde::Deserialize;
 
 use crate::{
-    AdmissionMetrics, Bell, Broken, judge, reader,
-    review::{About, Answer, Answered, Asked, Request, Unread},
+    AdmissionMetrics, AuditSink, OverriddenRule, judge, reader,
+    review::{Answer, Answered, Asked, Request, ReviewedObject, Unread},
 };
 
 /// What is asked, one path each.
@@ -25,50 +25,50 @@ pub enum Route {
     /// Writes a Cluster's version and pins.
     MutateCluster,
     /// Judges an edit of a guarded object.
-    Validate(Guard),
+    Validate(GuardedKind),
 }
 
 impl Route {
     pub fn all() -> impl Iterator<Item = Self> {
-        std::iter::once(Self::MutateCluster).chain(Guard::ALL.into_iter().map(Self::Validate))
+        std::iter::once(Self::MutateCluster).chain(GuardedKind::ALL.into_iter().map(Self::Validate))
     }
 
     #[must_use]
     pub const fn path(self) -> &'static str {
         match self {
             Self::MutateCluster => "/mutate/cluster",
-            Self::Validate(Guard::Cluster) => "/validate/cluster",
-            Self::Validate(Guard::ControlPlane) => "/validate/control-plane",
-            Self::Validate(Guard::Worker) => "/validate/worker",
-            Self::Validate(Guard::ClusterClass) => "/validate/cluster-class",
-            Self::Validate(Guard::MachineTemplate) => "/validate/machine-template",
-            Self::Validate(Guard::BootstrapTemplate) => "/validate/bootstrap-template",
-            Self::Validate(Guard::KubernetesRelease) => "/validate/kubernetes-release",
-            Self::Validate(Guard::ClusterUpgrade) => "/validate/cluster-upgrade",
-            Self::Validate(Guard::UpgradePolicy) => "/validate/upgrade-policy",
+            Self::Validate(GuardedKind::Cluster) => "/validate/cluster",
+            Self::Validate(GuardedKind::ControlPlane) => "/validate/control-plane",
+            Self::Validate(GuardedKind::Worker) => "/validate/worker",
+            Self::Validate(GuardedKind::ClusterClass) => "/validate/cluster-class",
+            Self::Validate(GuardedKind::MachineTemplate) => "/validate/machine-template",
+            Self::Validate(GuardedKind::BootstrapTemplate) => "/validate/bootstrap-template",
+            Self::Validate(GuardedKind::KubernetesRelease) => "/validate/kubernetes-release",
+            Self::Validate(GuardedKind::ClusterUpgrade) => "/validate/cluster-upgrade",
+            Self::Validate(GuardedKind::UpgradePolicy) => "/validate/upgrade-policy",
         }
     }
 }
 
-/// The routes, answering from what is observed. Edits for which a rule was switched off ring the bell.
-pub fn router<O: Observed, B: Bell>(observed: &Arc<O>, bell: &Arc<B>, metrics: &AdmissionMetrics) -> Router {
-    let observed: Arc<dyn Observed> = Arc::<O>::clone(observed);
-    let bell: Arc<dyn Bell> = Arc::<B>::clone(bell);
+/// The routes, answering from `state`. An edit for which a rule was switched off is recorded in `audit`.
+pub fn router<O: ClusterState, B: AuditSink>(state: &Arc<O>, audit: &Arc<B>, metrics: &AdmissionMetrics) -> Router {
+    let state: Arc<dyn ClusterState> = Arc::<O>::clone(state);
+    let audit: Arc<dyn AuditSink> = Arc::<B>::clone(audit);
     Route::all().fold(Router::new(), |router, route| {
-        let state = Arc::new(Handler {
+        let handler = Arc::new(Handler {
             route,
-            observed: Arc::clone(&observed),
-            bell: Arc::clone(&bell),
+            state: Arc::clone(&state),
+            audit: Arc::clone(&audit),
             metrics: metrics.clone(),
         });
-        router.route(route.path(), post(handle).with_state(state))
+        router.route(route.path(), post(handle).with_state(handler))
     })
 }
 
 struct Handler {
     route: Route,
-    observed: Arc<dyn Observed>,
-    bell: Arc<dyn Bell>,
+    state: Arc<dyn ClusterState>,
+    audit: Arc<dyn AuditSink>,
     metrics: AdmissionMetrics,
 }
 
@@ -113,19 +113,25 @@ fn log(route: Route, answer: &Answer) {
 impl Handler {
     /// The request's uid, where it has one, and the answer.
     fn answer(&self, body: &[u8]) -> (Option<String>, Answer) {
-        let known = &*self.observed;
+        let state = &*self.state;
         match self.route {
-            Route::MutateCluster => self.read(body, |request| Ok(judge::mutate_cluster(request, known))),
+            Route::MutateCluster => self.read(body, |request| Ok(judge::mutate_cluster(request, state))),
             Route::Validate(guard) => match guard {
-                Guard::Cluster => self.read(body, |request| Ok(judge::validate_cluster(request, known))),
-                Guard::ControlPlane => self.read(body, |request| Ok(judge::control_plane(request, known))),
-                Guard::Worker => self.read(body, |request| Ok(judge::worker(request, known))),
-                Guard::ClusterClass => self.read(body, |request| Ok(judge::cluster_class(request, known))),
-                Guard::MachineTemplate => self.read(body, |request| judge::template(Sort::Machine, request, known)),
-                Guard::BootstrapTemplate => self.read(body, |request| judge::template(Sort::Bootstrap, request, known)),
-                Guard::KubernetesRelease => self.read(body, |request| Ok(judge::kubernetes_release(request, known))),
-                Guard::ClusterUpgrade => self.read(body, |request| Ok(judge::cluster_upgrade(request, known))),
-                Guard::UpgradePolicy => self.read(body, |request| Ok(judge::upgrade_policy(request, known))),
+                GuardedKind::Cluster => self.read(body, |request| Ok(judge::validate_cluster(request, state))),
+                GuardedKind::ControlPlane => self.read(body, |request| Ok(judge::control_plane(request, state))),
+                GuardedKind::Worker => self.read(body, |request| Ok(judge::worker(request, state))),
+                GuardedKind::ClusterClass => self.read(body, |request| Ok(judge::cluster_class(request, state))),
+                GuardedKind::MachineTemplate => {
+                    self.read(body, |request| judge::template(TemplateType::Machine, request, state))
+                }
+                GuardedKind::BootstrapTemplate => {
+                    self.read(body, |request| judge::template(TemplateType::Bootstrap, request, state))
+                }
+                GuardedKind::KubernetesRelease => {
+                    self.read(body, |request| Ok(judge::kubernetes_release(request, state)))
+                }
+                GuardedKind::ClusterUpgrade => self.read(body, |request| Ok(judge::cluster_upgrade(request, state))),
+                GuardedKind::UpgradePolicy => self.read(body, |request| Ok(judge::upgrade_policy(request, state))),
             },
         }
     }
@@ -146,7 +152,7 @@ impl Handler {
         );
         match judged {
             Ok((request, answer)) => {
-                self.ring(body, &request, &answer);
+                self.record_overridden(body, &request, &answer);
                 (Some(request.uid), answer)
             }
             Err(error) => {
@@ -161,17 +167,17 @@ impl Handler {
     }
 
     /// A dry run breaks nothing.
-    fn ring<T>(&self, body: &[u8], request: &Request<'_, T>, answer: &Answer) {
+    fn record_overridden<T>(&self, body: &[u8], request: &Request<'_, T>, answer: &Answer) {
         let Answer::Judged { verdict, .. } = answer else { return };
         if verdict.broken.is_empty() || verdict.is_refusal() || request.dry_run.unwrap_or_default() {
             return;
         }
         // No rule reads the UID, so it is looked for only here. Where there is none the Event goes without.
-        let about = reader::read::<Object<About>>(body);
+        let about = reader::read::<Object<ReviewedObject>>(body);
         let uid = about.map(|Object(about)| about.uid()).unwrap_or_default();
         for finding in &verdict.broken {
             let kind = &request.kind;
-            self.bell.ring(Broken {
+            self.audit.record(OverriddenRule {
                 api_version: match kind.group.as_ref() {
                     "" => kind.version.clone().into_owned(),
                     group => format!("{group}/{}", kind.version),

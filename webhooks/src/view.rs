@@ -5,7 +5,8 @@
 
 use std::{collections::BTreeMap, ops::Deref};
 
-use instar_admission::{known::WorkerKind, worker::Worker};
+use instar_admission::worker::Worker;
+use instar_capi::WorkerKind;
 use instar_capi::{
     Bootstrap, Cluster, ClusterClass, ClusterClassSpec, ClusterSpec, ControlPlaneSpec, ControlPlaneStatus,
     KubeadmControlPlane, MachineSpec, MachineTemplate, Reference,

@@ -3,15 +3,15 @@
 use std::sync::Arc;
 
 use instar_api::{Pins, Rule};
-use instar_capi::ClusterClass;
+use instar_capi::{ClusterClass, Lifecycle};
 use instar_wiring::Wiring;
 
 use crate::{
     Finding,
     cluster::unrendered,
-    edit::{Edit, called, finding},
+    cluster_state::{CachedCluster, ClusterState},
+    edit::{Edit, finding, object_ref},
     finding::ClusterName,
-    known::{Life, Observed, SeenCluster},
 };
 
 const FIELD: &str = "spec.patches";
@@ -19,15 +19,15 @@ const FIELD: &str = "spec.patches";
 /// Judges an edit of a class by each of its Clusters that has pins. Where the class as it is
 /// renders them no more either, an edit makes nothing worse.
 #[must_use]
-pub fn judge(edit: Edit<'_, ClusterClass>, known: &dyn Observed) -> Vec<Finding> {
+pub fn judge(edit: Edit<'_, ClusterClass>, state: &dyn ClusterState) -> Vec<Finding> {
     let Some(old) = edit.old else { return Vec::new() };
     let metadata = &edit.new.metadata;
-    let clusters = known.clusters_of(
+    let clusters = state.clusters_of(
         metadata.namespace.as_deref().unwrap_or_default(),
         metadata.name.as_deref().unwrap_or_default(),
     );
     let (old, new) = (Rendering::of(old), Rendering::of(edit.new));
-    let broken = |cluster: &Arc<SeenCluster>| {
+    let broken = |cluster: &Arc<CachedCluster>| {
         // Pins that can't be read are refused where they are written, and render nothing.
         let pins = Pins::from_annotation(cluster.pins.as_deref()?).ok()?;
         let what = new.breaks(cluster, &pins)?;
@@ -41,7 +41,7 @@ pub fn judge(edit: Edit<'_, ClusterClass>, known: &dyn Observed) -> Vec<Finding>
             })),
             ..finding(
                 Rule::WiringKept,
-                called(edit.kind, metadata),
+                object_ref(edit.kind, metadata),
                 FIELD,
                 what,
                 format!(
@@ -69,10 +69,10 @@ impl<'c> Rendering<'c> {
     }
 
     /// Which pin of a Cluster the class doesn't render, and what becomes of it.
-    fn breaks(&self, cluster: &SeenCluster, pins: &Pins) -> Option<String> {
-        match cluster.life {
-            Life::Live | Life::Paused => {}
-            Life::Deleting => return None,
+    fn breaks(&self, cluster: &CachedCluster, pins: &Pins) -> Option<String> {
+        match cluster.lifecycle {
+            Lifecycle::Active | Lifecycle::Paused => {}
+            Lifecycle::Deleting => return None,
         }
         let topology = cluster.topology.as_ref()?;
         pins.releases.iter().find_map(|(version, pin)| {

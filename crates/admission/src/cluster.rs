@@ -19,15 +19,15 @@ use instar_domain::KubeVersion;
 use instar_wiring::Wiring;
 use jiff::civil::Date;
 
-use self::{edits::Base, shape::Shape, target::Aim};
+use self::{edits::ExistingPins, shape::Shape, target::ResolvedTarget};
 use crate::{
     Finding, Rule,
-    known::{SeenWorker, Versions},
+    cluster_state::{CachedWorker, Versions},
 };
 
 /// What is known when a Cluster is judged.
 #[derive(Clone, Copy)]
-pub struct Known<'a> {
+pub struct Facts<'a> {
     /// The rows that exist.
     pub catalog: &'a Catalog,
     /// The Cluster's class, where it has been seen.
@@ -37,7 +37,7 @@ pub struct Known<'a> {
     /// The versions that its control plane runs.
     pub running: Option<&'a Versions>,
     /// Its workers.
-    pub workers: &'a [SeenWorker],
+    pub workers: &'a [CachedWorker],
     /// The day, in UTC.
     pub today: Date,
 }
@@ -97,7 +97,7 @@ pub(crate) fn unrendered(
 ///
 /// # Errors
 /// The refusal.
-pub fn admit(old: Option<&Cluster>, new: &Cluster, known: Known<'_>) -> Result<Admitted, Finding> {
+pub fn admit(old: Option<&Cluster>, new: &Cluster, facts: Facts<'_>) -> Result<Admitted, Finding> {
     let Some(topology) = &new.spec.topology else {
         return Ok(Admitted::default());
     };
@@ -111,9 +111,9 @@ pub fn admit(old: Option<&Cluster>, new: &Cluster, known: Known<'_>) -> Result<A
         old_topology,
         new,
         topology,
-        known,
+        facts,
     };
-    match known.class {
+    match facts.class {
         None => Ok(request.unknown_class()),
         Some(class) => match Wiring::read(&class.spec) {
             None => request.unwired(class),
@@ -128,17 +128,23 @@ struct Request<'a> {
     old_topology: Option<&'a Topology>,
     new: &'a Cluster,
     topology: &'a Topology,
-    known: Known<'a>,
+    facts: Facts<'a>,
 }
 
 impl<'a> Request<'a> {
-    fn deny(&self, rule: Rule, field: &'static str, what: impl Into<String>, way_out: impl Into<String>) -> Finding {
+    fn deny(
+        &self,
+        rule: Rule,
+        field: &'static str,
+        what: impl Into<String>,
+        remediation: impl Into<String>,
+    ) -> Finding {
         Finding {
             rule,
             object: format!("Cluster {}", self.name()),
             field,
             what: what.into(),
-            way_out: way_out.into(),
+            remediation: remediation.into(),
             of: None,
         }
     }
@@ -231,13 +237,13 @@ impl<'a> Request<'a> {
     fn wired(&self, class: &'a ClusterClass, wiring: &Wiring<'_>) -> Result<Admitted, Finding> {
         let shape = Shape::of(self.topology, class);
         let present = self.present()?;
-        let base = Base::of(self, present.as_ref())?;
+        let base = ExistingPins::of(self, present.as_ref())?;
         let named = edits::named_by_hand(self, &base)?;
         let aim = self.aim(class, present.as_ref(), &base)?;
         let mut steps = self.steps(class, present.as_ref(), &aim, &base, &named)?;
         let mut findings = steps::check(self, &shape, wiring, present.as_ref(), &base, &steps)?;
         findings.extend(self.moves_to(present.as_ref(), aim.version(present.as_ref()), &steps));
-        if let (Aim::Stay, Some(target)) = (&aim, &present)
+        if let (ResolvedTarget::Stay, Some(target)) = (&aim, &present)
             && let Some(completion) = self.completion(class, target, &base, &named)?
         {
             findings.extend(steps::check(
@@ -274,7 +280,7 @@ impl<'a> Request<'a> {
             ));
         }
         for step in &steps {
-            warnings.extend(step.row.warning(self.known.today));
+            warnings.extend(step.row.warning(self.facts.today));
         }
         let version = target.filter(|version| version.to_string() != self.topology.version);
         if let (Some(version), Some(last)) = (&version, steps.last()) {

@@ -7,10 +7,10 @@ use instar_domain::{KubeVersion, skew};
 
 use crate::{
     Finding,
-    edit::{Edit, called, cluster_of, finding},
-    known::{Observed, SeenWorker, Versions},
+    cluster_state::{CachedWorker, ClusterState, Versions},
+    edit::{Edit, cluster_of, finding, object_ref},
     reference,
-    release_agrees::{self, Machines},
+    release_drift::{self, Machines},
     worker::left_behind,
 };
 
@@ -34,10 +34,10 @@ pub fn observed(spec: &ControlPlaneSpec, status: Option<&ControlPlaneStatus>) ->
 
 /// Judges the creation or an edit of a control plane.
 #[must_use]
-pub fn judge(edit: Edit<'_, KubeadmControlPlane>, known: &dyn Observed) -> Vec<Finding> {
+pub fn judge(edit: Edit<'_, KubeadmControlPlane>, state: &dyn ClusterState) -> Vec<Finding> {
     let control_plane = ControlPlane {
         edit,
-        known,
+        state,
         namespace: edit.new.metadata.namespace.as_deref().unwrap_or_default(),
         cluster: cluster_of(&edit.new.metadata),
     };
@@ -47,19 +47,25 @@ pub fn judge(edit: Edit<'_, KubeadmControlPlane>, known: &dyn Observed) -> Vec<F
 #[derive(Clone, Copy)]
 struct ControlPlane<'a> {
     edit: Edit<'a, KubeadmControlPlane>,
-    known: &'a dyn Observed,
+    state: &'a dyn ClusterState,
     namespace: &'a str,
     cluster: Option<&'a str>,
 }
 
 impl ControlPlane<'_> {
-    fn finding(&self, rule: Rule, field: &'static str, what: impl Into<String>, way_out: impl Into<String>) -> Finding {
+    fn finding(
+        &self,
+        rule: Rule,
+        field: &'static str,
+        what: impl Into<String>,
+        remediation: impl Into<String>,
+    ) -> Finding {
         finding(
             rule,
-            called(self.edit.kind, &self.edit.new.metadata),
+            object_ref(self.edit.kind, &self.edit.new.metadata),
             field,
             what,
-            way_out,
+            remediation,
         )
     }
 
@@ -79,7 +85,7 @@ impl ControlPlane<'_> {
         }
         let template = |of: &KubeadmControlPlane| of.spec.machine_template.template().cloned();
         if let Some(to) = template(new) {
-            let reference = reference::Move {
+            let reference = reference::TemplateRefChange {
                 field: TEMPLATE,
                 from: old.and_then(template),
                 to,
@@ -89,18 +95,18 @@ impl ControlPlane<'_> {
         findings
     }
 
-    fn template(&self, reference: &reference::Move, findings: &mut Vec<Finding>) {
-        let found = reference::judge(
+    fn template(&self, reference: &reference::TemplateRefChange, findings: &mut Vec<Finding>) {
+        let found = reference::validate(
             reference,
             self.namespace,
             self.cluster,
             self.edit.old.is_some(),
-            self.known,
+            self.state,
         );
         findings.extend(
             found
                 .into_iter()
-                .map(|(rule, what, way_out)| self.finding(rule, reference.field, what, way_out)),
+                .map(|(rule, what, remediation)| self.finding(rule, reference.field, what, remediation)),
         );
     }
 
@@ -126,9 +132,9 @@ impl ControlPlane<'_> {
         findings.extend(self.release(to));
     }
 
-    fn workers(&self) -> Vec<SeenWorker> {
+    fn workers(&self) -> Vec<CachedWorker> {
         self.cluster
-            .map(|cluster| self.known.workers(self.namespace, cluster))
+            .map(|cluster| self.state.workers(self.namespace, cluster))
             .unwrap_or_default()
     }
 
@@ -206,7 +212,7 @@ impl ControlPlane<'_> {
             labels: &new.machine_template.metadata.labels,
             kubeadm: (self.edit.kind == KUBEADM).then_some(&new.kubeadm_config_spec.cluster_configuration),
         };
-        let (field, what) = release_agrees::disagreement(to, &machines, self.known)?;
+        let (field, what) = release_drift::disagreement(to, &machines, self.state)?;
         Some(self.finding(
             Rule::OneRollout,
             field,

@@ -27,7 +27,7 @@ impl<T> Copy for Edit<'_, T> {}
 
 /// What a message calls an object.
 #[must_use]
-pub fn called(kind: &str, metadata: &ObjectMeta) -> String {
+pub fn object_ref(kind: &str, metadata: &ObjectMeta) -> String {
     let name = metadata.name.as_deref().or(metadata.generate_name.as_deref());
     let name = name.unwrap_or_default();
     match metadata.namespace.as_deref() {
@@ -59,14 +59,14 @@ pub(crate) fn finding(
     object: String,
     field: &'static str,
     what: impl Into<String>,
-    way_out: impl Into<String>,
+    remediation: impl Into<String>,
 ) -> Finding {
     Finding {
         rule,
         object,
         field,
         what: what.into(),
-        way_out: way_out.into(),
+        remediation: remediation.into(),
         of: None,
     }
 }

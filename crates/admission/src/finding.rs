@@ -20,7 +20,7 @@ pub struct Finding {
     /// What is wrong, with the value.
     pub what: String,
     /// What to do.
-    pub way_out: String,
+    pub remediation: String,
     /// The Cluster whose policies count, where it isn't the one that the edited object belongs to.
     pub of: Option<Box<ClusterName>>,
 }
@@ -41,10 +41,10 @@ impl fmt::Display for Finding {
             object,
             field,
             what,
-            way_out,
+            remediation,
             of: _,
         } = self;
-        write!(f, "{object}: {field}: {what}; {way_out} [rule {rule}]")
+        write!(f, "{object}: {field}: {what}; {remediation} [rule {rule}]")
     }
 }
 

@@ -8,27 +8,27 @@
 //! Invariants: no client, no IO, no clock: the time is an input. Every function is total, and what
 //! is not known (a class, a control plane that no cache has seen) has a rule of its own.
 
+mod break_glass;
 pub mod class;
 pub mod cluster;
+pub mod cluster_state;
 pub mod control_plane;
 mod edit;
 mod finding;
-mod glass;
-pub mod known;
 pub mod policy;
 mod reference;
 pub mod release;
-mod release_agrees;
+mod release_drift;
 mod table;
 pub mod template;
 pub mod upgrade;
 mod verdict;
 pub mod worker;
 
-pub use edit::{Edit, called, cluster_of, is_controlled};
+pub use break_glass::BreakGlass;
+pub use cluster_state::ClusterState;
+pub use edit::{Edit, cluster_of, is_controlled, object_ref};
 pub use finding::{ClusterName, Finding, lines};
-pub use glass::Glass;
 pub use instar_api::Rule;
-pub use known::Observed;
-pub use table::{About, Breach, Change, Guard, On, about};
-pub use verdict::{Status, Subject, Verdict, settle};
+pub use table::{Change, EnforceableBy, GuardedKind, RuleInfo, Trigger, rule_info};
+pub use verdict::{Status, Subject, Verdict, apply_enforcement};

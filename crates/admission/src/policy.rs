@@ -4,7 +4,7 @@ use instar_api::{Rule, UpgradePolicy};
 
 use crate::{
     Finding,
-    edit::{Edit, called, finding},
+    edit::{Edit, finding, object_ref},
 };
 
 /// Judges the creation or an edit of an UpgradePolicy.
@@ -26,16 +26,16 @@ pub fn judge(edit: Edit<'_, UpgradePolicy>) -> Vec<Finding> {
         let value = values.iter().find(|value| !is_value(value))?;
         Some(format!("{value:?} can't be the value of the label {key}"))
     });
-    let way_out =
+    let remediation =
         "a label is a name of at most 63 letters, digits, '-', '_' and '.', after a DNS domain and '/' or alone";
     wrong
         .map(|what| {
             finding(
                 Rule::PolicyReadable,
-                called(edit.kind, &new.metadata),
+                object_ref(edit.kind, &new.metadata),
                 "spec.clusterSelector",
                 what,
-                way_out,
+                remediation,
             )
         })
         .into_iter()

@@ -3,10 +3,10 @@
 use instar_api::Rule;
 use instar_capi::Reference;
 
-use crate::known::{Observed, Seen, TemplateKey};
+use crate::cluster_state::{ClusterState, Lookup, TemplateKey};
 
 /// A reference, before and after.
-pub(crate) struct Move {
+pub(crate) struct TemplateRefChange {
     /// Its field.
     pub(crate) field: &'static str,
     /// What it named.
@@ -16,14 +16,14 @@ pub(crate) struct Move {
 }
 
 /// What is wrong with a reference that is new: the rule, what, and the way out.
-pub(crate) fn judge(
-    reference: &Move,
+pub(crate) fn validate(
+    reference: &TemplateRefChange,
     namespace: &str,
     cluster: Option<&str>,
     is_update: bool,
-    known: &dyn Observed,
+    state: &dyn ClusterState,
 ) -> Vec<(Rule, String, String)> {
-    let Move { from, to, .. } = reference;
+    let TemplateRefChange { from, to, .. } = reference;
     if from.as_ref() == Some(to) {
         return Vec::new();
     }
@@ -31,8 +31,8 @@ pub(crate) fn judge(
         return vec![wrong];
     }
     let Reference { kind, name, .. } = to;
-    match known.template(&TemplateKey::of(namespace, to)) {
-        Seen::There(template) => {
+    match state.template(&TemplateKey::of(namespace, to)) {
+        Lookup::Found(template) => {
             let owner = template.clusters.first();
             let is_foreign = cluster.is_some_and(|cluster| template.clusters.iter().all(|owner| owner != cluster));
             match owner {
@@ -44,17 +44,17 @@ pub(crate) fn judge(
                 Some(_) | None => Vec::new(),
             }
         }
-        Seen::Absent if is_update => vec![(
+        Lookup::NotFound if is_update => vec![(
             Rule::TemplateExists,
             format!("{kind} {name} does not exist"),
             "create it first; if it was created just now, try again".to_owned(),
         )],
-        Seen::Absent => vec![(
+        Lookup::NotFound => vec![(
             Rule::TemplateToCome,
             format!("{kind} {name} does not exist yet"),
             "create it, or no machine will come".to_owned(),
         )],
-        Seen::Unwatched(why) => vec![(
+        Lookup::Unavailable(why) => vec![(
             Rule::TemplateUnseen,
             format!("{kind} {name} can't be looked at: {why}"),
             "apply the role of its provider (config/providers), or leave this rule off".to_owned(),
@@ -70,9 +70,9 @@ fn wrong_kind(from: Option<&Reference>, to: &Reference) -> Option<(Rule, String,
         Some(from) => format!("{} would take the place of {}", to.kind, from.kind),
         None => return None,
     };
-    let way_out = from.map_or_else(
+    let remediation = from.map_or_else(
         || "name a machine template".to_owned(),
         |from| format!("name a {} as before", from.kind),
     );
-    Some((Rule::TemplateKind, what, way_out))
+    Some((Rule::TemplateKind, what, remediation))
 }

@@ -25,7 +25,7 @@ pub fn readable(name: &str, spec: &KubernetesReleaseSpec) -> Option<Finding> {
 /// ClusterUpgrades that go to it, both as namespace/name.
 #[must_use]
 pub fn delete(name: &str, pinned: Vec<String>, upgrades: Vec<String>) -> Option<Finding> {
-    let (what, way_out) = if !pinned.is_empty() {
+    let (what, remediation) = if !pinned.is_empty() {
         (
             format!("Clusters are pinned to it: {}", listed(pinned)),
             "upgrade or delete them first; a pin goes with the version edit after the one that left it",
@@ -43,7 +43,7 @@ pub fn delete(name: &str, pinned: Vec<String>, upgrades: Vec<String>) -> Option<
         format!("KubernetesRelease {name}"),
         "metadata.name",
         what,
-        way_out,
+        remediation,
     ))
 }
 

@@ -13,7 +13,7 @@ use crate::Status;
 
 /// What is said of a rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct About {
+pub struct RuleInfo {
     /// What it guards, in a sentence.
     pub guards: &'static str,
     /// Where it comes from: a page of the field, or of our own docs.
@@ -21,38 +21,39 @@ pub struct About {
     /// What its messages say is wrong; `{}` stands for a name or a value.
     pub messages: &'static [&'static str],
     /// What to do, where the message has nothing nearer to say.
-    pub way_out: &'static str,
+    pub remediation: &'static str,
     /// What becomes of an edit that breaks it, where no policy says anything else.
     pub default: Enforcement,
     /// A refusal's code and reason.
     pub status: Status,
     /// Which edits it is held against.
-    pub on: &'static [On],
+    pub on: &'static [Trigger],
     /// Whether the change alone breaks it, whatever else is known.
-    pub breach: Breach,
+    pub enforceable_by: EnforceableBy,
 }
 
-/// What breaks a rule.
+/// What can enforce a rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Breach {
-    /// The change itself: CEL can say it, in a ValidatingAdmissionPolicy that needs no server.
-    TheChange,
-    /// What the change does to other objects, or what is in it.
-    ItsEffect,
+pub enum EnforceableBy {
+    /// A CEL expression over the old and the new object: a ValidatingAdmissionPolicy enforces it too, also while
+    /// the admission server is down.
+    Cel,
+    /// Only the admission server: the rule needs other objects, or a content that CEL can't read.
+    Server,
 }
 
 /// Edits of one kind of object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct On {
+pub struct Trigger {
     /// The kind of object.
-    pub guard: Guard,
+    pub guard: GuardedKind,
     /// What has to change for the rule to be asked.
     pub changes: &'static [Change],
 }
 
 /// A kind of object that is guarded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Guard {
+pub enum GuardedKind {
     /// Clusters.
     Cluster,
     /// Control planes of any provider.
@@ -73,7 +74,7 @@ pub enum Guard {
     UpgradePolicy,
 }
 
-impl Guard {
+impl GuardedKind {
     /// All of them.
     pub const ALL: [Self; 9] = [
         Self::Cluster,
@@ -92,7 +93,7 @@ impl Guard {
     pub fn changes(self) -> Vec<Change> {
         let mut changes: Vec<Change> = Rule::ALL
             .iter()
-            .flat_map(|rule| about(*rule).on)
+            .flat_map(|rule| rule_info(*rule).on)
             .filter(|on| on.guard == self)
             .flat_map(|on| on.changes)
             .copied()
@@ -134,7 +135,7 @@ pub enum Change {
 
 /// What is said of a rule.
 #[must_use]
-pub const fn about(rule: Rule) -> About {
+pub const fn rule_info(rule: Rule) -> RuleInfo {
     match rule {
         Rule::ClassKnown => cluster::CLASS_KNOWN,
         Rule::ReleaseInCatalog => cluster::RELEASE_IN_CATALOG,
@@ -184,12 +185,12 @@ mod tests {
     #[test]
     fn every_rule_is_held_against_something() {
         for rule in Rule::ALL {
-            let about = about(*rule);
+            let info = rule_info(*rule);
             let everywhere = *rule == Rule::BreakGlass;
-            assert_eq!(about.on.is_empty(), everywhere, "{rule}");
-            assert!(!about.messages.is_empty() && !about.way_out.is_empty(), "{rule}");
+            assert_eq!(info.on.is_empty(), everywhere, "{rule}");
+            assert!(!info.messages.is_empty() && !info.remediation.is_empty(), "{rule}");
         }
-        for guard in Guard::ALL {
+        for guard in GuardedKind::ALL {
             assert!(!guard.changes().is_empty(), "{guard:?}");
         }
     }

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use instar_api::Rule;
+use instar_capi::Lifecycle;
 use instar_capi::labels::{DELETE_FOR_MOVE, TOPOLOGY_DRY_RUN};
 use instar_domain::json::{self, Unreadable};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -11,16 +12,16 @@ use serde_json::value::RawValue;
 
 use crate::{
     Finding,
-    edit::{called, finding},
+    cluster_state::{ClusterState, TemplateKey},
+    edit::{finding, object_ref},
     finding::ClusterName,
-    known::{Life, Observed, TemplateKey},
 };
 
 const SPEC: &str = "spec.template.spec";
 
 /// Which of the two sorts of templates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Sort {
+pub enum TemplateType {
     /// A provider's machine template: immutable by its contract.
     Machine,
     /// A bootstrap template, which Cluster API lets change.
@@ -141,19 +142,19 @@ pub fn is_topology_dry_run(metadata: &ObjectMeta, dry_run: bool) -> bool {
 
 /// What an update breaks.
 #[must_use]
-pub fn update(sort: Sort, kind: &str, metadata: &ObjectMeta, changed: &Changed) -> Vec<Finding> {
-    let object = || called(kind, metadata);
+pub fn update(sort: TemplateType, kind: &str, metadata: &ObjectMeta, changed: &Changed) -> Vec<Finding> {
+    let object = || object_ref(kind, metadata);
     let mut findings = Vec::new();
     if let Some(at) = &changed.spec {
         findings.push(match sort {
-            Sort::Machine => finding(
+            TemplateType::Machine => finding(
                 Rule::TemplateImmutable,
                 object(),
                 SPEC,
                 format!("it is immutable, and /spec/template/spec{at} would change"),
                 "machines are replaced, not changed: create a new template and point to it",
             ),
-            Sort::Bootstrap => finding(
+            TemplateType::Bootstrap => finding(
                 Rule::BootstrapTemplate,
                 object(),
                 SPEC,
@@ -162,7 +163,7 @@ pub fn update(sort: Sort, kind: &str, metadata: &ObjectMeta, changed: &Changed) 
             ),
         });
     }
-    if changed.metadata && sort == Sort::Machine {
+    if changed.metadata && sort == TemplateType::Machine {
         findings.push(finding(
             Rule::TemplateMetadata,
             object(),
@@ -177,7 +178,7 @@ pub fn update(sort: Sort, kind: &str, metadata: &ObjectMeta, changed: &Changed) 
 /// Whether a template may be deleted. With its Cluster it goes, and `clusterctl move` has copied it
 /// before it deletes it.
 #[must_use]
-pub fn delete(group: &str, kind: &str, metadata: &ObjectMeta, known: &dyn Observed) -> Vec<Finding> {
+pub fn delete(group: &str, kind: &str, metadata: &ObjectMeta, state: &dyn ClusterState) -> Vec<Finding> {
     let annotations = metadata.annotations.as_ref();
     let is_moved = annotations.is_some_and(|annotations| annotations.contains_key(DELETE_FOR_MOVE));
     if is_moved || metadata.deletion_timestamp.is_some() {
@@ -191,9 +192,9 @@ pub fn delete(group: &str, kind: &str, metadata: &ObjectMeta, known: &dyn Observ
         name: metadata.name.as_deref().unwrap_or_default(),
     };
     let lives = |cluster: &str| {
-        known
+        state
             .cluster(namespace, cluster)
-            .is_some_and(|cluster| cluster.life != Life::Deleting)
+            .is_some_and(|cluster| cluster.lifecycle != Lifecycle::Deleting)
     };
     let of = |cluster: Option<&str>| {
         cluster.map(|name| {
@@ -203,7 +204,7 @@ pub fn delete(group: &str, kind: &str, metadata: &ObjectMeta, known: &dyn Observ
             })
         })
     };
-    let mut users = known.users_of(&key);
+    let mut users = state.users_of(&key);
     users.retain(|user| user.cluster.as_deref().is_none_or(lives));
     if let Some(user) = users.first() {
         let more = match users.len() {
@@ -215,23 +216,23 @@ pub fn delete(group: &str, kind: &str, metadata: &ObjectMeta, known: &dyn Observ
             of: of(user.cluster.as_deref()),
             ..finding(
                 Rule::TemplateInUse,
-                called(kind, metadata),
+                object_ref(kind, metadata),
                 "metadata.name",
                 format!("{} {}{more} {refer} to it", user.kind, user.name),
                 "point to another template first, and wait until no machine is made from this one",
             )
         }];
     }
-    let kept = known
+    let kept = state
         .kept(&key)
-        .filter(|kept| kept.until.is_none_or(|until| until > known.now()) && lives(&kept.cluster));
+        .filter(|kept| kept.until.is_none_or(|until| until > state.now()) && lives(&kept.cluster));
     let Some(kept) = kept else { return Vec::new() };
     let until = kept.until.map_or_else(String::new, |until| format!(" until {until}"));
     vec![Finding {
         of: of(Some(&kept.cluster)),
         ..finding(
             Rule::TemplateKept,
-            called(kind, metadata),
+            object_ref(kind, metadata),
             "metadata.name",
             format!("ClusterUpgrade {} keeps it for the way back{until}", kept.upgrade),
             "it is deleted then; an UpgradePolicy says how long (spec.templates.keepPrevious)",
@@ -245,7 +246,7 @@ mod tests {
 
     use super::*;
 
-    fn judged(old: &Value, new: &Value, sort: Sort, metadata: &Value, dry_run: bool) -> Vec<String> {
+    fn judged(old: &Value, new: &Value, sort: TemplateType, metadata: &Value, dry_run: bool) -> Vec<String> {
         let (old, new) = (old.to_string(), new.to_string());
         let (old, new) = (serde_json::from_str(&old).unwrap(), serde_json::from_str(&new).unwrap());
         let metadata = serde_json::from_value(metadata.clone()).unwrap();
@@ -269,7 +270,7 @@ mod tests {
             judged(
                 &template("a", "l"),
                 &template("b", "l"),
-                Sort::Machine,
+                TemplateType::Machine,
                 &metadata,
                 false
             ),
@@ -281,7 +282,7 @@ mod tests {
             judged(
                 &template("a", "l"),
                 &template("a", "m"),
-                Sort::Machine,
+                TemplateType::Machine,
                 &metadata,
                 false
             ),
@@ -293,7 +294,7 @@ mod tests {
             judged(
                 &template("a", "l"),
                 &template("b", "m"),
-                Sort::Bootstrap,
+                TemplateType::Bootstrap,
                 &metadata,
                 false
             ),
@@ -316,7 +317,7 @@ mod tests {
             let found = judged(
                 &template("a", "l"),
                 &template("b", "l"),
-                Sort::Machine,
+                TemplateType::Machine,
                 metadata,
                 dry_run,
             );
@@ -332,7 +333,7 @@ mod tests {
         );
         let metadata = json!({});
         assert_eq!(
-            judged(&null, &absent, Sort::Machine, &metadata, false),
+            judged(&null, &absent, TemplateType::Machine, &metadata, false),
             Vec::<String>::new()
         );
     }

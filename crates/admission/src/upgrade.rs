@@ -2,24 +2,25 @@
 
 use std::collections::BTreeSet;
 
-use instar_api::{ClusterUpgrade, OVER_ANNOTATION, RECORD_ANNOTATION, Rule, ValueAt};
+use instar_api::{ClusterUpgrade, FINISHED_ANNOTATION, RECORD_ANNOTATION, Rule, ValueAt};
+use instar_capi::{Lifecycle, WorkerKind};
 use instar_catalog::read_values;
 
 use crate::{
     Finding,
-    edit::{Edit, called, finding},
-    known::{Life, Observed, WorkerKind, running},
+    cluster_state::{ClusterState, running},
+    edit::{Edit, finding, object_ref},
 };
 
 /// Judges the creation or an edit of a ClusterUpgrade.
 #[must_use]
-pub fn judge(edit: Edit<'_, ClusterUpgrade>, known: &dyn Observed) -> Vec<Finding> {
+pub fn judge(edit: Edit<'_, ClusterUpgrade>, state: &dyn ClusterState) -> Vec<Finding> {
     let new = edit.new;
     if new.metadata.deletion_timestamp.is_some() || edit.old.is_some_and(|old| old.spec == new.spec) {
         return Vec::new();
     }
-    let object = called(edit.kind, &new.metadata);
-    let say = |rule, field, what: String, way_out: &str| finding(rule, object.clone(), field, what, way_out);
+    let object = object_ref(edit.kind, &new.metadata);
+    let say = |rule, field, what: String, remediation: &str| finding(rule, object.clone(), field, what, remediation);
     let mut findings = Vec::new();
     if let Some(what) = unreadable(new) {
         findings.push(say(Rule::UpgradeReadable, "spec", what, "correct it"));
@@ -30,12 +31,12 @@ pub fn judge(edit: Edit<'_, ClusterUpgrade>, known: &dyn Observed) -> Vec<Findin
     let annotations = new.metadata.annotations.as_ref();
     let has = |name: &str| annotations.is_some_and(|annotations| annotations.contains_key(name));
     // What is over, or a record that follows, does nothing of its own.
-    if has(OVER_ANNOTATION) || has(RECORD_ANNOTATION) {
+    if has(FINISHED_ANNOTATION) || has(RECORD_ANNOTATION) {
         return findings;
     }
-    let present = running(known, namespace, cluster_name).map(|running| running.lowest);
-    let catalog = known.catalog();
-    if let Err(miss) = catalog.resolve(&new.spec.target, present.as_ref(), None, known.today()) {
+    let present = running(state, namespace, cluster_name).map(|running| running.lowest);
+    let catalog = state.catalog();
+    if let Err(miss) = catalog.resolve(&new.spec.target, present.as_ref(), None, state.today()) {
         findings.push(say(
             Rule::UpgradeTarget,
             "spec.target",
@@ -43,10 +44,10 @@ pub fn judge(edit: Edit<'_, ClusterUpgrade>, known: &dyn Observed) -> Vec<Findin
             "create its release, or the upgrade waits for it",
         ));
     }
-    let Some(cluster) = known.cluster(namespace, cluster_name) else {
+    let Some(cluster) = state.cluster(namespace, cluster_name) else {
         return findings;
     };
-    let workers = known.workers(namespace, cluster_name);
+    let workers = state.workers(namespace, cluster_name);
     let deployments: BTreeSet<&str> = workers
         .iter()
         .filter(|worker| worker.kind == WorkerKind::MachineDeployment)
@@ -67,8 +68,8 @@ pub fn judge(edit: Edit<'_, ClusterUpgrade>, known: &dyn Observed) -> Vec<Findin
     }));
     // `clusterctl move` pauses, and creates all that there were.
     if edit.old.is_none()
-        && cluster.life == Life::Live
-        && let Some(other) = known.upgrades(namespace, cluster_name).first()
+        && cluster.lifecycle == Lifecycle::Active
+        && let Some(other) = state.upgrades(namespace, cluster_name).first()
     {
         findings.push(say(
             Rule::OneUpgrade,

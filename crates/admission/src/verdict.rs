@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use instar_api::{Enforcement, Rule};
 
 use crate::{
-    Finding, Glass, about,
+    BreakGlass, Finding,
+    cluster_state::{ClusterState, enforcement},
     finding::lines,
-    known::{Observed, enforcement},
+    rule_info,
 };
 
 /// Whose policies count, and what the edit switches off.
@@ -20,7 +21,7 @@ pub struct Subject<'a> {
     /// Its labels, where the request itself says them.
     pub labels: Option<&'a BTreeMap<String, String>>,
     /// What the edit switches off.
-    pub glass: Glass,
+    pub glass: BreakGlass,
 }
 
 /// What becomes of an edit.
@@ -38,10 +39,10 @@ pub struct Verdict {
 
 /// Judges what was found by the policies and by what the edit switches off.
 #[must_use]
-pub fn settle(findings: Vec<Finding>, subject: &Subject<'_>, known: &dyn Observed) -> Verdict {
+pub fn apply_enforcement(findings: Vec<Finding>, subject: &Subject<'_>, state: &dyn ClusterState) -> Verdict {
     let mut verdict = Verdict::default();
     for finding in findings {
-        match enforcement_of(&finding, subject, known) {
+        match enforcement_of(&finding, subject, state) {
             Enforcement::Off => {}
             Enforcement::Warn => {
                 verdict.warnings.extend(lines(&finding.to_string()));
@@ -59,18 +60,18 @@ pub fn settle(findings: Vec<Finding>, subject: &Subject<'_>, known: &dyn Observe
     verdict
 }
 
-fn enforcement_of(finding: &Finding, subject: &Subject<'_>, known: &dyn Observed) -> Enforcement {
+fn enforcement_of(finding: &Finding, subject: &Subject<'_>, state: &dyn ClusterState) -> Enforcement {
     let (namespace, cluster) = finding.of.as_ref().map_or((subject.namespace, subject.cluster), |of| {
         (of.namespace.as_str(), Some(of.name.as_str()))
     });
-    let policies = known.policies(namespace);
+    let policies = state.policies(namespace);
     if policies.is_empty() {
-        return about(finding.rule).default;
+        return rule_info(finding.rule).default;
     }
     if let (None, Some(labels)) = (&finding.of, subject.labels) {
         return enforcement(finding.rule, &policies, labels);
     }
-    let cluster = cluster.and_then(|cluster| known.cluster(namespace, cluster));
+    let cluster = cluster.and_then(|cluster| state.cluster(namespace, cluster));
     let none = BTreeMap::new();
     enforcement(
         finding.rule,
@@ -89,7 +90,7 @@ impl Verdict {
     /// The refusal's HTTP code and reason: the first rule's.
     #[must_use]
     pub fn status(&self) -> Option<Status> {
-        self.refused.first().map(|finding| about(finding.rule).status)
+        self.refused.first().map(|finding| rule_info(finding.rule).status)
     }
 
     /// The refusal, a line for each rule.

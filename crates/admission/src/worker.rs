@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use instar_api::Rule;
-use instar_capi::{MachineSpec, Reference};
+use instar_capi::{Lifecycle, MachineSpec, Reference, WorkerKind};
 use instar_catalog::Role;
 use instar_domain::{
     KubeVersion,
@@ -13,10 +13,10 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use crate::{
     Finding,
-    edit::{Edit, called, finding, is_controlled},
-    known::{Life, Observed, SeenWorker, WorkerKind, running},
+    cluster_state::{CachedWorker, ClusterState, running},
+    edit::{Edit, finding, is_controlled, object_ref},
     reference,
-    release_agrees::{self, Machines},
+    release_drift::{self, Machines},
 };
 
 /// A worker of any kind, as far as it is judged.
@@ -34,7 +34,7 @@ pub struct Worker {
 
 /// What a message says of a worker at a version that an API server would leave behind. A worker that
 /// is newer is left alone: the control plane comes up to it.
-pub(crate) fn left_behind(worker: &SeenWorker, at: &KubeVersion, server: &KubeVersion) -> Option<String> {
+pub(crate) fn left_behind(worker: &CachedWorker, at: &KubeVersion, server: &KubeVersion) -> Option<String> {
     let violation = match skew::kubelet(at, server) {
         Ok(()) | Err(SkewViolation::Newer { .. } | SkewViolation::TooFarAhead { .. }) => return None,
         Err(
@@ -49,20 +49,20 @@ pub(crate) fn left_behind(worker: &SeenWorker, at: &KubeVersion, server: &KubeVe
 
 /// Judges the creation or an edit of a worker.
 #[must_use]
-pub fn judge(kind: WorkerKind, edit: Edit<'_, Worker>, known: &dyn Observed) -> Vec<Finding> {
+pub fn judge(kind: WorkerKind, edit: Edit<'_, Worker>, state: &dyn ClusterState) -> Vec<Finding> {
     if is_controlled(&edit.new.metadata) {
         // Who made it was judged.
         return Vec::new();
     }
     let namespace = edit.new.metadata.namespace.as_deref().unwrap_or_default();
-    let cluster = known.cluster(namespace, &edit.new.cluster);
-    if cluster.is_some_and(|cluster| cluster.life == Life::Deleting) {
+    let cluster = state.cluster(namespace, &edit.new.cluster);
+    if cluster.is_some_and(|cluster| cluster.lifecycle == Lifecycle::Deleting) {
         return Vec::new();
     }
     let judged = Judged {
         kind,
         edit,
-        known,
+        state,
         namespace,
     };
     let mut findings = judged.version();
@@ -74,14 +74,20 @@ pub fn judge(kind: WorkerKind, edit: Edit<'_, Worker>, known: &dyn Observed) -> 
 struct Judged<'a> {
     kind: WorkerKind,
     edit: Edit<'a, Worker>,
-    known: &'a dyn Observed,
+    state: &'a dyn ClusterState,
     namespace: &'a str,
 }
 
 impl Judged<'_> {
-    fn finding(&self, rule: Rule, field: &'static str, what: impl Into<String>, way_out: impl Into<String>) -> Finding {
-        let object = called(self.kind.as_str(), &self.edit.new.metadata);
-        finding(rule, object, field, what, way_out)
+    fn finding(
+        &self,
+        rule: Rule,
+        field: &'static str,
+        what: impl Into<String>,
+        remediation: impl Into<String>,
+    ) -> Finding {
+        let object = object_ref(self.kind.as_str(), &self.edit.new.metadata);
+        finding(rule, object, field, what, remediation)
     }
 
     const fn version_field(&self) -> &'static str {
@@ -111,7 +117,7 @@ impl Judged<'_> {
 
     fn skew(&self, version: &KubeVersion) -> Vec<Finding> {
         let cluster = &self.edit.new.cluster;
-        let Some(running) = running(self.known, self.namespace, cluster) else {
+        let Some(running) = running(self.state, self.namespace, cluster) else {
             return self.unknown(version);
         };
         let field = self.version_field();
@@ -168,7 +174,7 @@ impl Judged<'_> {
     /// Where a Cluster has no control plane object at all, somebody else runs its API servers.
     fn unknown(&self, version: &KubeVersion) -> Vec<Finding> {
         let name = &self.edit.new.cluster;
-        let cluster = self.known.cluster(self.namespace, name);
+        let cluster = self.state.cluster(self.namespace, name);
         if cluster.is_some_and(|cluster| cluster.control_plane.is_none()) {
             return Vec::new();
         }
@@ -176,7 +182,7 @@ impl Judged<'_> {
             Rule::ControlPlaneKnown,
             self.version_field(),
             format!(
-                "the version of the control plane of Cluster {name} is not known, so {version} isn't held against it"
+                "the version of the control plane of Cluster {name} is not known, so version skew was not checked for {version}"
             ),
             "nothing needs to be done if it is being created",
         )]
@@ -189,30 +195,35 @@ impl Judged<'_> {
             WorkerKind::MachinePool | WorkerKind::Machine => return Vec::new(),
         }
         let Edit { old, new, .. } = self.edit;
-        let infrastructure = Some(reference::Move {
+        let infrastructure = Some(reference::TemplateRefChange {
             field: "spec.template.spec.infrastructureRef",
             from: old.map(|old| old.machines.infrastructure_ref.clone()),
             to: new.machines.infrastructure_ref.clone(),
         });
-        let bootstrap = new.machines.bootstrap.config_ref.clone().map(|to| reference::Move {
-            field: "spec.template.spec.bootstrap.configRef",
-            from: old.and_then(|old| old.machines.bootstrap.config_ref.clone()),
-            to,
-        });
+        let bootstrap = new
+            .machines
+            .bootstrap
+            .config_ref
+            .clone()
+            .map(|to| reference::TemplateRefChange {
+                field: "spec.template.spec.bootstrap.configRef",
+                from: old.and_then(|old| old.machines.bootstrap.config_ref.clone()),
+                to,
+            });
         infrastructure
             .into_iter()
             .chain(bootstrap)
             .flat_map(|reference| {
-                let found = reference::judge(
+                let found = reference::validate(
                     &reference,
                     self.namespace,
                     Some(&new.cluster),
                     old.is_some(),
-                    self.known,
+                    self.state,
                 );
                 found
                     .into_iter()
-                    .map(move |(rule, what, way_out)| self.finding(rule, reference.field, what, way_out))
+                    .map(move |(rule, what, remediation)| self.finding(rule, reference.field, what, remediation))
             })
             .collect()
     }
@@ -230,7 +241,7 @@ impl Judged<'_> {
             labels: &new.labels,
             kubeadm: None,
         };
-        let (field, what) = release_agrees::disagreement(version, &machines, self.known)?;
+        let (field, what) = release_drift::disagreement(version, &machines, self.state)?;
         Some(self.finding(
             Rule::OneRollout,
             field,

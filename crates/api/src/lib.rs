@@ -20,8 +20,8 @@ pub use release::{
 };
 pub use rule::{Adjustable, BREAK_GLASS_ANNOTATION, Enforcement, Rule, UnknownRule};
 pub use upgrade::{
-    ASKED_LABEL, ClusterUpgrade, ClusterUpgradeSpec, ClusterUpgradeStatus, ControlPlaneRule, MachineDetail,
-    MachineUpgradePhase, MintedTemplate, OVER_ANNOTATION, PoolRule, PoolStatus, RECORD_ANNOTATION, StrategyType,
+    ClusterUpgrade, ClusterUpgradeSpec, ClusterUpgradeStatus, ControlPlaneRule, FINISHED_ANNOTATION, MachineDetail,
+    MachineUpgradePhase, MintedTemplate, PoolRule, PoolStatus, RECORD_ANNOTATION, REQUEST_NUMBER_LABEL, StrategyType,
     TemplateUse, UpgradePhase, UpgradeStrategy, VERSION_ANNOTATION, WaitingFor,
 };
 

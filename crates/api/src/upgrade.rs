@@ -14,11 +14,11 @@ pub const VERSION_ANNOTATION: &str = "upgrade.cluster.x-k8s.io/version";
 
 /// The label of a `ClusterUpgrade` that the annotation [`VERSION_ANNOTATION`] made: the how many-th of
 /// its Cluster.
-pub const ASKED_LABEL: &str = "upgrade.cluster.x-k8s.io/asked";
+pub const REQUEST_NUMBER_LABEL: &str = "upgrade.cluster.x-k8s.io/request-number";
 
 /// The annotation of a `ClusterUpgrade` that is over: the phase at its end. `clusterctl move` drops
 /// every status, and what is over must not begin anew on the other side.
-pub const OVER_ANNOTATION: &str = "upgrade.cluster.x-k8s.io/over";
+pub const FINISHED_ANNOTATION: &str = "upgrade.cluster.x-k8s.io/finished";
 
 /// The annotation of a `ClusterUpgrade` that is the record of an edit of a topology Cluster's
 /// version: it follows the Cluster, and never writes to it.
@@ -311,7 +311,7 @@ pub enum MachineUpgradePhase {
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct WaitingFor {
-    /// A word for programs.
+    /// Machine-readable reason.
     #[schemars(length(max = 64))]
     pub reason: String,
     /// The kind of the object that it is about; absent where no single object is.
@@ -366,15 +366,15 @@ pub enum TemplateUse {
 impl ClusterUpgradeStatus {
     /// Whether this upgrade will do nothing more of its own.
     #[must_use]
-    pub fn is_over(&self, generation: i64) -> bool {
-        self.phase.is_over() && self.observed_generation == generation
+    pub fn is_finished(&self, generation: i64) -> bool {
+        self.phase.is_finished() && self.observed_generation == generation
     }
 }
 
 impl UpgradePhase {
     /// Whether an upgrade in this phase does nothing more of its own.
     #[must_use]
-    pub const fn is_over(self) -> bool {
+    pub const fn is_finished(self) -> bool {
         match self {
             Self::Completed | Self::Refused => true,
             Self::Pending | Self::Held | Self::ControlPlane | Self::Workers => false,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use kube::CustomResource;
 use serde::{Deserialize, Serialize};
 
-use crate::{ClassMetadata, Reference, VersionCount};
+use crate::{ClassMetadata, Reference, VersionCount, WorkerKind};
 
 /// The part of a Cluster's spec that Instar reads.
 #[derive(CustomResource, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
@@ -103,22 +103,20 @@ pub struct PoolTopology {
     pub metadata: ClassMetadata,
 }
 
-/// Which of the two kinds of worker pools.
+/// The kinds of pools that a topology has: the two of [`WorkerKind`] that a ClusterClass can describe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum PoolKind {
-    /// A MachineDeployment.
+    /// `spec.topology.workers.machineDeployments`.
     MachineDeployment,
-    /// A MachinePool.
+    /// `spec.topology.workers.machinePools`.
     MachinePool,
 }
 
-impl PoolKind {
-    /// The kind's name.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::MachineDeployment => "MachineDeployment",
-            Self::MachinePool => "MachinePool",
+impl From<PoolKind> for WorkerKind {
+    fn from(kind: PoolKind) -> Self {
+        match kind {
+            PoolKind::MachineDeployment => Self::MachineDeployment,
+            PoolKind::MachinePool => Self::MachinePool,
         }
     }
 }

@@ -14,6 +14,7 @@ mod contract;
 mod control_plane;
 pub mod labels;
 mod machines;
+mod state;
 
 pub use class::{
     ClassMetadata, ClusterClass, ClusterClassSpec, ControlPlaneClass, Definition, JsonPatch, MatchClasses,
@@ -32,5 +33,7 @@ pub use control_plane::{
 pub use machines::{
     Bootstrap, Condition, Machine, MachineDeployment, MachineDeploymentSpec, MachineDeploymentStatus, MachinePool,
     MachinePoolSpec, MachinePoolStatus, MachineRollout, MachineSet, MachineSetSpec, MachineSetStatus, MachineSpec,
-    MachineStatus, MachineTemplate, NodeInfo, NodeReference, Reference, RolloutStrategy, VersionCount, telling,
+    MachineStatus, MachineTemplate, NodeInfo, NodeReference, Reference, RolloutStrategy, VersionCount,
+    relevant_conditions,
 };
+pub use state::{Lifecycle, ManagedBy, WorkerKind};

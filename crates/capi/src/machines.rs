@@ -14,24 +14,24 @@ pub struct Condition {
     pub kind: String,
     /// `True`, `False` or `Unknown`.
     pub status: String,
-    /// A word for programs.
+    /// Machine-readable reason.
     pub reason: String,
-    /// Words for people.
+    /// Human-readable message.
     pub message: String,
     /// The edit that it tells of.
     pub observed_generation: i64,
 }
 
 /// The conditions that are read; there are many, and all others are dropped.
-const TELLING: [&str; 5] = ["Paused", "RollingOut", "ScalingDown", "ScalingUp", "TopologyReconciled"];
+const RELEVANT: [&str; 5] = ["Paused", "RollingOut", "ScalingDown", "ScalingUp", "TopologyReconciled"];
 
 /// Reads conditions and drops those that nothing reads, for `deserialize_with`.
 ///
 /// # Errors
 /// Where they are no conditions.
-pub fn telling<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Condition>, D::Error> {
+pub fn relevant_conditions<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Condition>, D::Error> {
     let mut conditions: Vec<Condition> = Vec::deserialize(deserializer)?;
-    conditions.retain(|condition| TELLING.contains(&condition.kind.as_str()));
+    conditions.retain(|condition| RELEVANT.contains(&condition.kind.as_str()));
     Ok(conditions)
 }
 
@@ -106,7 +106,7 @@ pub struct MachineDeploymentStatus {
     /// Every version, and how many machines run it.
     pub versions: Vec<VersionCount>,
     /// What is said of it.
-    #[serde(deserialize_with = "telling")]
+    #[serde(deserialize_with = "relevant_conditions")]
     pub conditions: Vec<Condition>,
 }
 

@@ -6,7 +6,7 @@ use instar_capi::NoContract;
 use kube::discovery::ApiResource;
 use tokio::time::timeout;
 
-use crate::rules::role_for;
+use crate::rbac::role_for;
 
 /// How long a call may take.
 const DEADLINE: Duration = Duration::from_secs(15);
@@ -47,7 +47,7 @@ pub(crate) enum Error {
     NameTaken { what: String },
     #[error("{what} is referred to by {by}, so it isn't deleted")]
     Referred { what: String, by: String },
-    #[error("the decision breaks {0}, so nothing was written: please report this")]
+    #[error("nothing was written, since it would break an invariant of Instar: {0}; please report this")]
     Violation(String),
     #[error("this process doesn't hold the lease any more")]
     NotLeader,

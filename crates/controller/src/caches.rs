@@ -10,12 +10,12 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use futures::future::BoxFuture;
 use instar_api::{
-    ClusterUpgrade, KubernetesRelease, OVER_ANNOTATION, RECORD_ANNOTATION, RELEASES_ANNOTATION, UpgradePolicy,
+    ClusterUpgrade, FINISHED_ANNOTATION, KubernetesRelease, RECORD_ANNOTATION, RELEASES_ANNOTATION, UpgradePolicy,
     VERSION_ANNOTATION,
 };
 use instar_capi::labels::CLUSTER_NAME;
 use instar_catalog::Catalog;
-use instar_planner::LEDGER_ANNOTATION;
+use instar_planner::SWAP_HISTORY_ANNOTATION;
 use instar_serve::{Metrics, Readiness};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{
@@ -38,9 +38,9 @@ pub(crate) const PAUSED_ANNOTATION: &str = "cluster.x-k8s.io/paused";
 /// Annotations that are read; all others are dropped.
 const ANNOTATIONS: [&str; 6] = [
     PAUSED_ANNOTATION,
-    LEDGER_ANNOTATION,
+    SWAP_HISTORY_ANNOTATION,
     VERSION_ANNOTATION,
-    OVER_ANNOTATION,
+    FINISHED_ANNOTATION,
     RECORD_ANNOTATION,
     RELEASES_ANNOTATION,
 ];

@@ -38,7 +38,7 @@ impl Executor<'_> {
             Action::DeleteTemplate(delete) => self.delete(delete).await,
             Action::EditVersion(EditVersion { name, patch, .. })
             | Action::CompletePins(CompletePins { name, patch, .. }) => {
-                self.cluster(&Told(action).to_string(), name, patch).await
+                self.cluster(&ActionDescription(action).to_string(), name, patch).await
             }
         }
     }
@@ -166,9 +166,9 @@ fn covers(there: Option<&Value>, wanted: Option<&Value>) -> bool {
 }
 
 /// What a write does, as it is told in events, in the log and in the status.
-pub(crate) struct Told<'a>(pub(crate) &'a Action);
+pub(crate) struct ActionDescription<'a>(pub(crate) &'a Action);
 
-impl fmt::Display for Told<'_> {
+impl fmt::Display for ActionDescription<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             Action::Nothing => Ok(()),

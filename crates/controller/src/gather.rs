@@ -10,9 +10,9 @@ use instar_api::ClusterUpgrade;
 use instar_capi::labels::TOPOLOGY_OWNED;
 use instar_domain::KubeVersion;
 use instar_planner::{
-    Cluster as PlannedCluster, ClusterKind, Contract, ControlPlane, Flavor, LEDGER_ANNOTATION, Ledger, Machine,
-    MachineDeployment, MachinePhase, MachinePool, MachineSet, Node, Object, Observed, Owner, PoolId, Replicas,
-    ResourceVersion, Rollout, Snapshot, Standing, TemplateRef, Unreadable, Wish,
+    Cluster as PlannedCluster, ClusterKind, Contract, ControlPlane, Flavor, Lifecycle, Machine, MachineDeployment,
+    MachinePhase, MachinePool, MachineSet, ManagedBy, Node, Object, Observed, PoolId, Replicas, ResourceVersion,
+    Rollout, SWAP_HISTORY_ANNOTATION, Snapshot, SwapHistory, TemplateRef, Unreadable, UpgradeSpec,
 };
 use jiff::Timestamp;
 use kube::{Resource, ResourceExt};
@@ -20,8 +20,8 @@ use kube::{Resource, ResourceExt};
 use crate::{
     caches::{Caches, PAUSED_ANNOTATION},
     policy::retention,
+    upgrade_spec::{CurrentVersions, upgrade_spec},
     views,
-    wish::{Stands, wish},
 };
 
 pub(crate) use control_plane::ControlPlanes;
@@ -37,14 +37,14 @@ const CONTROL_PLANE_LABEL: &str = "cluster.x-k8s.io/control-plane";
 pub(crate) fn gather(caches: &Caches, cluster: &views::Cluster, upgrade: &ClusterUpgrade, now: Timestamp) -> Snapshot {
     // Where it comes to its end at this moment, nobody has written that down yet.
     let ended = completed_at(upgrade).unwrap_or(now);
-    gather_for(caches, cluster, wish(upgrade), Some(ended), now)
+    gather_for(caches, cluster, upgrade_spec(upgrade), Some(ended), now)
 }
 
 /// The same for what is asked, and for upgrades that ended at a time.
 pub(crate) fn gather_for(
     caches: &Caches,
     cluster: &views::Cluster,
-    wish: Wish,
+    upgrade_spec: UpgradeSpec,
     ended: Option<Timestamp>,
     now: Timestamp,
 ) -> Snapshot {
@@ -58,7 +58,7 @@ pub(crate) fn gather_for(
     Snapshot {
         now,
         cluster: PlannedCluster {
-            standing: standing_of(cluster),
+            lifecycle: standing_of(cluster),
             kind: match &cluster.spec.topology {
                 Some(topology) => ClusterKind::Topology(Box::new(observed(cluster, topology::read(cluster, topology)))),
                 None => ClusterKind::Classic,
@@ -67,7 +67,7 @@ pub(crate) fn gather_for(
             namespace: namespace.clone(),
             name: name.clone(),
         },
-        wish,
+        upgrade_spec,
         catalog: caches.catalog(),
         gates: BTreeMap::new(),
         retention: retention(&caches.policies(&namespace), cluster.labels(), ended),
@@ -143,7 +143,7 @@ fn kubeadm(object: &views::KubeadmControlPlane) -> Result<ControlPlane, String> 
     let seen = status.observed_generation.max(counted.unwrap_or_default());
     let machines = &object.spec.machine_template.spec.infrastructure_ref;
     Ok(ControlPlane {
-        object: self::object(object, Standing::Live, seen, &status.conditions),
+        object: self::object(object, Lifecycle::Active, seen, &status.conditions),
         version: version(&object.spec.version)?,
         observed: observed?,
         infrastructure: machines.as_ref().map(template_ref),
@@ -164,9 +164,9 @@ fn kubeadm(object: &views::KubeadmControlPlane) -> Result<ControlPlane, String> 
 fn deployment(object: &views::MachineDeployment) -> Result<MachineDeployment, String> {
     let machines = &object.spec.template.spec;
     let paused = if object.spec.paused {
-        Standing::Paused
+        Lifecycle::Paused
     } else {
-        Standing::Live
+        Lifecycle::Active
     };
     let status = object.status.clone().unwrap_or_default();
     Ok(MachineDeployment {
@@ -191,7 +191,7 @@ fn set(object: &views::MachineSet) -> Result<MachineSet, String> {
         infrastructure: template_ref(&machines.infrastructure_ref),
         bootstrap: machines.bootstrap.config_ref.as_ref().map(template_ref),
         replicas: object.spec.replicas.unwrap_or(1),
-        standing: standing(object, false),
+        lifecycle: lifecycle(object, false),
     })
 }
 
@@ -205,7 +205,7 @@ fn machine_pool(object: &views::MachinePool) -> Result<MachinePool, String> {
             .flat_map(|status| &status.versions)
             .filter_map(|count| version(&count.version).ok())
             .collect(),
-        owner: owner(object),
+        managed_by: managed_by(object),
     })
 }
 
@@ -232,7 +232,7 @@ fn machine(object: &views::Machine, template_of_set: &BTreeMap<String, String>) 
                 version: version(&status.node_info.kubelet_version).ok(),
             },
         },
-        standing: standing(object, false),
+        lifecycle: lifecycle(object, false),
     })
 }
 
@@ -263,16 +263,16 @@ fn template_ref(reference: &views::Reference) -> TemplateRef {
 }
 
 /// Whether a Cluster may be written to.
-pub(crate) fn standing_of(cluster: &views::Cluster) -> Standing {
-    standing(cluster, cluster.spec.paused)
+pub(crate) fn standing_of(cluster: &views::Cluster) -> Lifecycle {
+    lifecycle(cluster, cluster.spec.paused)
 }
 
 /// The versions that a Cluster is at, its pools but for those that the topology controller owns.
-pub(crate) fn stands(caches: &Caches, cluster: &views::Cluster) -> Stands {
+pub(crate) fn current_versions(caches: &Caches, cluster: &views::Cluster) -> CurrentVersions {
     let (namespace, name) = (cluster.namespace().unwrap_or_default(), cluster.name_any());
     let control_plane = match control_plane(caches, cluster, &namespace, &name) {
-        None => return Stands::Unseen,
-        Some(Observed::Invalid(_)) => return Stands::Unreadable,
+        None => return CurrentVersions::Unseen,
+        Some(Observed::Invalid(_)) => return CurrentVersions::Unreadable,
         Some(Observed::Read(control_plane)) => control_plane.version,
     };
     let pools = caches.deployments.of(&namespace, &name).into_iter();
@@ -280,8 +280,8 @@ pub(crate) fn stands(caches: &Caches, cluster: &views::Cluster) -> Stands {
         .filter(|pool| !pool.labels().contains_key(TOPOLOGY_OWNED))
         .map(|pool| version(&pool.spec.template.spec.version));
     match std::iter::once(Ok(control_plane)).chain(pools).collect() {
-        Ok(versions) => Stands::At(versions),
-        Err(_) => Stands::Unreadable,
+        Ok(versions) => CurrentVersions::At(versions),
+        Err(_) => CurrentVersions::Unreadable,
     }
 }
 
@@ -289,29 +289,29 @@ pub(crate) fn stands(caches: &Caches, cluster: &views::Cluster) -> Stands {
 pub(crate) fn begun(caches: &Caches, cluster: &views::Cluster) -> Option<String> {
     let (namespace, name) = (cluster.namespace().unwrap_or_default(), cluster.name_any());
     match control_plane(caches, cluster, &namespace, &name)? {
-        Observed::Read(control_plane) => Some(control_plane.object.ledger?.upgrade),
+        Observed::Read(control_plane) => Some(control_plane.object.swap_history?.upgrade),
         Observed::Invalid(_) => None,
     }
 }
 
-pub(crate) fn standing(object: &impl ResourceExt, paused: bool) -> Standing {
+pub(crate) fn lifecycle(object: &impl ResourceExt, paused: bool) -> Lifecycle {
     if object.meta().deletion_timestamp.is_some() {
-        Standing::Deleting
+        Lifecycle::Deleting
     } else if paused || object.annotations().contains_key(PAUSED_ANNOTATION) {
-        Standing::Paused
+        Lifecycle::Paused
     } else {
-        Standing::Live
+        Lifecycle::Active
     }
 }
 
 /// `own` is what the object's spec says of it.
 fn object<K: Resource<DynamicType = ()>>(
     object: &K,
-    own: Standing,
+    own: Lifecycle,
     observed_generation: i64,
     conditions: &[views::Condition],
 ) -> Object {
-    let ledger = object.annotations().get(LEDGER_ANNOTATION);
+    let swap_history = object.annotations().get(SWAP_HISTORY_ANNOTATION);
     Object {
         api_version: K::api_version(&()).into_owned(),
         kind: K::kind(&()).into_owned(),
@@ -319,17 +319,17 @@ fn object<K: Resource<DynamicType = ()>>(
         resource_version: ResourceVersion(object.resource_version().unwrap_or_default()),
         generation: object.meta().generation.unwrap_or_default(),
         observed_generation,
-        standing: standing(object, own == Standing::Paused),
-        owner: owner(object),
-        ledger: ledger.and_then(|text| Ledger::from_annotation(text)),
+        lifecycle: lifecycle(object, own == Lifecycle::Paused),
+        managed_by: managed_by(object),
+        swap_history: swap_history.and_then(|text| SwapHistory::from_annotation(text)),
         conditions: conditions.iter().map(topology::condition).collect(),
     }
 }
 
-fn owner(object: &impl ResourceExt) -> Owner {
+fn managed_by(object: &impl ResourceExt) -> ManagedBy {
     if object.labels().contains_key(TOPOLOGY_OWNED) {
-        Owner::Topology
+        ManagedBy::Topology
     } else {
-        Owner::User
+        ManagedBy::User
     }
 }

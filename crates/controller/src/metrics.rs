@@ -2,12 +2,12 @@
 
 use instar_serve::Metrics;
 use prometheus_client::{
-    encoding::{EncodeLabelSet, EncodeLabelValue},
+    encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder},
     metrics::{counter::Counter, family::Family, gauge::Gauge},
 };
 
 /// How a pass over a Cluster ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Pass {
     /// Nothing had to be written.
     Idle,
@@ -23,8 +23,20 @@ impl Pass {
     const ALL: [Self; 4] = [Self::Idle, Self::Wrote, Self::Conflict, Self::Failed];
 }
 
+impl EncodeLabelValue for Pass {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> std::fmt::Result {
+        match self {
+            Self::Idle => "idle",
+            Self::Wrote => "wrote",
+            Self::Conflict => "conflict",
+            Self::Failed => "failed",
+        }
+        .encode(encoder)
+    }
+}
+
 /// What was written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Written {
     /// A template was made.
     Mint,
@@ -41,7 +53,7 @@ pub(crate) enum Written {
     /// A record got another target.
     Retarget,
     /// A record was marked as over, or no more.
-    Mark,
+    FinishedMarker,
     /// A status was written.
     Status,
 }
@@ -55,9 +67,26 @@ impl Written {
         Self::Delete,
         Self::Record,
         Self::Retarget,
-        Self::Mark,
+        Self::FinishedMarker,
         Self::Status,
     ];
+}
+
+impl EncodeLabelValue for Written {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> std::fmt::Result {
+        match self {
+            Self::Mint => "mint",
+            Self::Swap => "swap",
+            Self::Edit => "edit",
+            Self::Pins => "pins",
+            Self::Delete => "delete",
+            Self::Record => "record",
+            Self::Retarget => "retarget",
+            Self::FinishedMarker => "finished_marker",
+            Self::Status => "status",
+        }
+        .encode(encoder)
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]

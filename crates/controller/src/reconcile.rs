@@ -4,11 +4,11 @@
 //! what it was about to do, and what was done is found by looking.
 
 mod annotated;
+mod classic;
+mod event_deduplicator;
+mod events;
 mod records;
-mod said;
-mod steps;
-mod sweep;
-mod tell;
+mod templates;
 mod topology;
 
 use std::{
@@ -17,7 +17,7 @@ use std::{
 };
 
 use instar_api::{ClusterUpgrade, VERSION_ANNOTATION};
-use instar_planner::Standing;
+use instar_planner::Lifecycle;
 use kube::{
     Client, ResourceExt,
     runtime::{controller::Action, events::Recorder, reflector::ObjectRef},
@@ -32,12 +32,12 @@ use crate::{
     lease::Leads,
     metrics::{Counters, Pass},
     pace::Paces,
+    upgrade_spec::Upgrades,
     views::Cluster,
-    wish::Upgrades,
 };
 
-pub(crate) use said::Said;
-pub(crate) use sweep::Swept;
+pub(crate) use event_deduplicator::EventDeduplicator;
+pub(crate) use templates::TemplateGc;
 
 /// What a pass needs.
 pub(crate) struct Context {
@@ -49,8 +49,8 @@ pub(crate) struct Context {
     pub(crate) counters: Counters,
     pub(crate) backoffs: Backoffs,
     pub(crate) paces: Paces,
-    pub(crate) said: Said,
-    pub(crate) swept: Swept,
+    pub(crate) said: EventDeduplicator,
+    pub(crate) template_gc: TemplateGc,
 }
 
 /// One pass.
@@ -106,7 +106,7 @@ enum Done {
 impl Context {
     async fn pass(&self, cluster: &Cluster, namespace: &str, name: &str) -> Result<Done, Error> {
         if let Some(topology) = &cluster.spec.topology {
-            self.swept.forget(cluster);
+            self.template_gc.forget(cluster);
             return self.follow(cluster, &topology.version).await;
         }
         let known = self.caches.upgrades.of(namespace, name);
@@ -115,20 +115,20 @@ impl Context {
         }
         let upgrades = Upgrades::sort(known.clone(), begun(&self.caches, cluster).as_deref());
         match (standing_of(cluster), &upgrades.active) {
-            (Standing::Live, _) => {}
-            (Standing::Deleting, Some(active)) => return self.see_off(cluster, active).await,
-            (Standing::Deleting | Standing::Paused, _) => return Ok(Done::Idle),
+            (Lifecycle::Active, _) => {}
+            (Lifecycle::Deleting, Some(active)) => return self.report_deleting(cluster, active).await,
+            (Lifecycle::Deleting | Lifecycle::Paused, _) => return Ok(Done::Idle),
         }
-        self.mark(&known).await?;
+        self.write_finished_markers(&known).await?;
         if let Some(done) = self.annotated(cluster, &known, &upgrades).await? {
             return Ok(done);
         }
         if let Some(active) = &upgrades.active {
-            self.swept.forget(cluster);
+            self.template_gc.forget(cluster);
             self.refuse(cluster, &upgrades.refused, active).await?;
-            return self.go_on(cluster, active).await;
+            return self.reconcile_classic(cluster, active).await;
         }
-        self.sweep(cluster, upgrades.last.as_deref(), &known).await
+        self.collect_templates(cluster, upgrades.last.as_deref(), &known).await
     }
 
     fn control_planes(&self) -> ControlPlanes<'_> {
@@ -150,5 +150,5 @@ impl Context {
 /// Whether something is or was asked of a classic Cluster, so that it has to be known what it is.
 fn asks(cluster: &Cluster, known: &[Arc<ClusterUpgrade>]) -> bool {
     let asked = cluster.annotations().contains_key(VERSION_ANNOTATION) || !known.is_empty();
-    asked && standing_of(cluster) == Standing::Live
+    asked && standing_of(cluster) == Lifecycle::Active
 }

@@ -1,6 +1,6 @@
 //! From a decision to the record: the status of a `ClusterUpgrade`, written when it changes.
 
-mod life;
+mod lifecycle;
 mod progress;
 
 use instar_api::{ClusterUpgrade, ClusterUpgradeStatus, UpgradePhase, WaitingFor};
@@ -9,13 +9,13 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use crate::{
-    execute::Told,
-    words::{cut, told},
+    execute::ActionDescription,
+    text::{cut, told},
 };
 pub(crate) use progress::templates;
 use progress::{count, machines, pools};
 
-pub(crate) use life::{nowhere, refused, restored, unread};
+pub(crate) use lifecycle::{refused, report_missing_cluster, restored, unread};
 
 /// What the schema takes.
 const REASONS: usize = 32;
@@ -31,7 +31,7 @@ pub(crate) enum Health<'a> {
     Untried,
     /// It can't, and this is why.
     Ill {
-        /// A word for programs.
+        /// Machine-readable reason.
         reason: &'static str,
         /// A sentence for people.
         message: &'a str,
@@ -54,7 +54,7 @@ pub(crate) fn status(
     let waiting = waiting.take(REASONS).map(|waiting| told(waiting, snapshot));
     let waiting: Vec<WaitingFor> = waiting.collect();
     let phase = phase(decision);
-    let step = Told(&decision.action).to_string();
+    let step = ActionDescription(&decision.action).to_string();
     let mut conditions = before.conditions.clone();
     for condition in conditions_of(phase, &waiting, health, generation, snapshot.now) {
         set(&mut conditions, condition);

@@ -27,7 +27,7 @@ use crate::{
     lease::{Lease, LeaseError},
     metrics::Counters,
     pace::Paces,
-    reconcile::{Context, Said, Swept, failed, reconcile},
+    reconcile::{Context, EventDeduplicator, TemplateGc, failed, reconcile},
     views::Cluster,
 };
 
@@ -95,8 +95,8 @@ pub async fn run(
         counters,
         backoffs: Backoffs::default(),
         paces: Paces::default(),
-        said: Said::default(),
-        swept: Swept::default(),
+        said: EventDeduplicator::default(),
+        template_gc: TemplateGc::default(),
         caches: Arc::clone(&caches),
         client,
     });
@@ -112,7 +112,7 @@ pub async fn run(
             None
         })
     });
-    let nowhere = nowhere(Arc::clone(&context), orphaned, wake.clone());
+    let report_missing_cluster = report_missing_cluster(Arc::clone(&context), orphaned, wake.clone());
     let config = Config::default().concurrency(CONCURRENCY);
     let passes = applier(
         |cluster, context| reconcile(cluster, context).boxed(),
@@ -126,7 +126,7 @@ pub async fn run(
     let working = passes.for_each(|_| std::future::ready(()));
     let ended = tokio::select! {
         () = working => Err(Error::QueueEnded),
-        () = nowhere => Err(Error::QueueEnded),
+        () = report_missing_cluster => Err(Error::QueueEnded),
         () = &mut shutdown => Ok(()),
         lost = lease.lost() => Err(lost.into()),
         _ = &mut watches => Err(Error::WatchEnded),
@@ -137,9 +137,9 @@ pub async fn run(
 }
 
 /// Tells those whose Cluster isn't there.
-async fn nowhere(context: Arc<Context>, mut orphaned: UnboundedReceiver<Ref>, wake: Wake) {
+async fn report_missing_cluster(context: Arc<Context>, mut orphaned: UnboundedReceiver<Ref>, wake: Wake) {
     while let Some(cluster) = orphaned.recv().await {
-        let Err(error) = context.nowhere(&cluster).await else {
+        let Err(error) = context.report_missing_cluster(&cluster).await else {
             context.backoffs.succeeded(&cluster);
             continue;
         };

@@ -1,6 +1,6 @@
 //! Cluster API's objects at v1beta2, as far as an upgrade reads them. They are never written back.
 
-use instar_capi::telling;
+use instar_capi::relevant_conditions;
 pub(crate) use instar_capi::{
     Condition, Machine, MachineDeployment, MachinePool, MachineSet, MachineSpec, Reference, VersionCount,
 };
@@ -42,7 +42,7 @@ pub struct Topology {
 #[serde(rename_all = "camelCase", default)]
 pub struct ClusterStatus {
     /// What is said of it.
-    #[serde(deserialize_with = "telling")]
+    #[serde(deserialize_with = "relevant_conditions")]
     pub conditions: Vec<Condition>,
     /// Its control plane.
     pub control_plane: Planned,
@@ -130,6 +130,6 @@ pub struct KubeadmControlPlaneStatus {
     /// How many of them are as the spec says.
     pub up_to_date_replicas: Option<u32>,
     /// What is said of it.
-    #[serde(deserialize_with = "telling")]
+    #[serde(deserialize_with = "relevant_conditions")]
     pub conditions: Vec<Condition>,
 }

@@ -133,6 +133,12 @@ pub fn kubeadm_with_kubelet(kubeadm: &KubeVersion, kubelet: &KubeVersion) -> Res
     )
 }
 
+/// How many minors older than its API server a kubelet may be: 3, and 2 before v1.25.
+#[must_use]
+pub fn kubelet_lag(kubelet: Minor) -> u64 {
+    two_or_three(kubelet)
+}
+
 /// Majors come before all minors: a part that is of another one is not "newer" or "behind".
 fn node_part(part: Minor, lowest: Peer, highest: Peer) -> Result<(), SkewViolation> {
     same_major(part, lowest)?;

@@ -3,7 +3,7 @@
 use std::{fmt::Display, time::Duration};
 
 use instar_serve::Metrics;
-use instar_webhooks::{Bell, Broken};
+use instar_webhooks::{AuditSink, OverriddenRule};
 use jiff::Timestamp;
 use k8s_openapi::{
     api::{core::v1::ObjectReference, events::v1::Event},
@@ -34,27 +34,27 @@ const REPORTER: &str = "instar-webhook";
 /// Takes note of what was broken, and waits for nothing.
 #[derive(Debug)]
 pub(crate) struct Events {
-    to_tell: Sender<Broken>,
+    to_tell: Sender<OverriddenRule>,
     dropped: Counter,
 }
 
 /// What is still to be told.
 #[derive(Debug)]
-pub(crate) struct ToTell {
-    broken: Receiver<Broken>,
+pub(crate) struct EventPublisher {
+    broken: Receiver<OverriddenRule>,
     dropped: Counter,
 }
 
 impl Events {
     /// The bell, and what it rings for.
-    pub(crate) fn new(metrics: &Metrics) -> (Self, ToTell) {
+    pub(crate) fn new(metrics: &Metrics) -> (Self, EventPublisher) {
         let (to_tell, broken) = channel(WAITING);
         let dropped = metrics.register(
             "break_glass_untold",
             "Rules that were switched off for an edit, of which no Event tells",
             Counter::default(),
         );
-        let telling = ToTell {
+        let telling = EventPublisher {
             broken,
             dropped: dropped.clone(),
         };
@@ -62,20 +62,20 @@ impl Events {
     }
 }
 
-impl Bell for Events {
-    fn ring(&self, broken: Broken) {
+impl AuditSink for Events {
+    fn record(&self, broken: OverriddenRule) {
         if let Err(error) = self.to_tell.try_send(broken) {
-            untold(&self.dropped, error);
+            dropped_events(&self.dropped, error);
         }
     }
 }
 
-fn untold(dropped: &Counter, why: impl Display) {
+fn dropped_events(dropped: &Counter, why: impl Display) {
     dropped.inc();
     tracing::warn!("no Event tells of a rule that was switched off for an edit: {why}");
 }
 
-impl ToTell {
+impl EventPublisher {
     /// Posts the Events. When it is asked to stop, it posts those that wait, and ends.
     pub(crate) async fn tell(mut self, client: Client, stop: CancellationToken) {
         loop {
@@ -93,16 +93,16 @@ impl ToTell {
             let events = Api::<Event>::namespaced(client.clone(), namespace);
             match timeout(PATIENCE, events.create(&PostParams::default(), &event)).await {
                 Ok(Ok(_)) => {}
-                Ok(Err(error)) => untold(&self.dropped, Why(&error)),
-                Err(_) => untold(&self.dropped, "the API server doesn't answer"),
+                Ok(Err(error)) => dropped_events(&self.dropped, Why(&error)),
+                Err(_) => dropped_events(&self.dropped, "the API server doesn't answer"),
             }
         }
     }
 }
 
 /// The Event. Those of objects without a namespace are kept in `default`, as everywhere.
-fn event(broken: &Broken, now: Timestamp) -> Event {
-    let Broken {
+fn event(broken: &OverriddenRule, now: Timestamp) -> Event {
+    let OverriddenRule {
         api_version,
         kind,
         namespace,

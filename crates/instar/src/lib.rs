@@ -2,7 +2,7 @@
 //! wiring.
 //!
 //! ```text
-//! main ─▶ cli ─▶ webhook ─▶ caches (four watches) ─▶ instar_webhooks::Observed
+//! main ─▶ cli ─▶ webhook ─▶ caches (four watches) ─▶ instar_webhooks::ClusterState
 //!            ├─▶ controller ─▶ instar_controller
 //!            └─▶ wire    ─▶ files, cluster ─▶ instar_wiring::wire ─▶ yaml
 //! ```

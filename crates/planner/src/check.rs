@@ -2,20 +2,21 @@
 
 mod topology;
 
-use instar_capi::Contract;
+use std::fmt;
+
+use instar_capi::{Contract, Lifecycle, ManagedBy};
 use instar_domain::{BuildOrder, KubeVersion, skew};
 use serde_json::Value;
 
 use crate::{
-    LEDGER_ANNOTATION,
+    SWAP_HISTORY_ANNOTATION,
     decision::{Action, Decision, DeleteTemplate, MintTemplate, Swap},
     mint::RELEASE_LABEL,
     snapshot::{
-        ClusterKind, ControlPlane, Flavor, Machine, MachineDeployment, MachineSet, Node, Object, Observed, Owner,
-        PoolId, Snapshot, Standing, TemplateRef,
+        ClusterKind, ControlPlane, Flavor, Machine, MachineDeployment, MachineSet, Node, Object, Observed, PoolId,
+        Snapshot, TemplateRef,
     },
     swap::lowers_core_dns,
-    wish::Progressing,
 };
 
 /// An invariant that a decision breaks.
@@ -56,6 +57,49 @@ pub enum Violation {
     PinRewritten,
 }
 
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Untouchable => "it would write while the Cluster, the object or the ClusterUpgrade is paused or being deleted, or to what the topology controller owns",
+            Self::UnknownObject => "it would write to an object that does not exist",
+            Self::NoCompare => "it would write without a resourceVersion to compare with",
+            Self::Incomplete => "it would leave out a field that must change in the same write",
+            Self::SkippedMinor => "the control plane would skip a minor version",
+            Self::Lowered => "a version would go down",
+            Self::CoreDnsLowered => "the CoreDNS version would go down",
+            Self::WorkersAhead => "workers would be newer than the oldest API server of the control plane",
+            Self::WorkersBehind => "workers would be too many minor versions behind the control plane",
+            Self::ControlPlaneMoving => "the control plane's rollout is not finished",
+            Self::NoTemplate => "it would name a template that does not exist",
+            Self::TemplateMutated => "it would change a template that exists",
+            Self::NotFresh => "a new template would carry fields of the object that it was made from, or lack a field of its own",
+            Self::StillReferred => "it would delete a template that is in use",
+            Self::NotOurs => "it would delete or change an object that Instar did not make",
+            Self::PinRewritten => "it would change or remove a pin that the Cluster carries",
+        })
+    }
+}
+
+/// Names a decision's write and each invariant that it breaks, for an error.
+#[must_use]
+pub fn explain(decision: &Decision, broken: &[Violation]) -> String {
+    let action = match &decision.action {
+        Action::MintTemplate(mint) => format!("creating {} {}", mint.template.kind, mint.template.name),
+        Action::SwapControlPlane(swap) | Action::SwapWorkers(swap) => {
+            format!("changing {} {} to {}", swap.kind, swap.name, swap.version)
+        }
+        Action::DeleteTemplate(delete) => format!("deleting {} {}", delete.template.kind, delete.template.name),
+        Action::EditVersion(edit) => format!(
+            "setting spec.topology.version of Cluster {} to {}",
+            edit.name, edit.target
+        ),
+        Action::CompletePins(complete) => format!("completing the pins of Cluster {}", complete.name),
+        Action::Nothing => "writing nothing".to_owned(),
+    };
+    let broken: Vec<String> = broken.iter().map(ToString::to_string).collect();
+    format!("{action}: {}", broken.join("; "))
+}
+
 /// All invariants that a decision breaks.
 #[must_use]
 pub fn check(snapshot: &Snapshot, decision: &Decision) -> Vec<Violation> {
@@ -83,7 +127,7 @@ pub fn check(snapshot: &Snapshot, decision: &Decision) -> Vec<Violation> {
 }
 
 fn is_live(snapshot: &Snapshot) -> bool {
-    snapshot.cluster.standing == Standing::Live && snapshot.wish.progress == Progressing::Going
+    snapshot.cluster.lifecycle == Lifecycle::Active && !snapshot.upgrade_spec.paused
 }
 
 fn is_open(snapshot: &Snapshot) -> bool {
@@ -93,7 +137,7 @@ fn is_open(snapshot: &Snapshot) -> bool {
 }
 
 fn is_ours(object: &Object) -> bool {
-    object.standing == Standing::Live && object.owner == Owner::User
+    object.lifecycle == Lifecycle::Active && object.managed_by == ManagedBy::User
 }
 
 fn check_mint(snapshot: &Snapshot, mint: &MintTemplate, broken: &mut Vec<Violation>) {
@@ -110,8 +154,8 @@ fn check_mint(snapshot: &Snapshot, mint: &MintTemplate, broken: &mut Vec<Violati
         "managedFields",
         "finalizers",
     ];
-    let owner = metadata.and_then(|metadata| metadata.pointer("/ownerReferences/0/name"));
-    let is_owned = owner.and_then(Value::as_str) == Some(&snapshot.cluster.name);
+    let managed_by = metadata.and_then(|metadata| metadata.pointer("/ownerReferences/0/name"));
+    let is_owned = managed_by.and_then(Value::as_str) == Some(&snapshot.cluster.name);
     let labelled = metadata.is_some_and(|metadata| {
         metadata
             .get("labels")
@@ -127,7 +171,7 @@ fn check_delete(snapshot: &Snapshot, delete: &DeleteTemplate, broken: &mut Vec<V
         .flat_map(|pool| std::iter::once(&pool.infrastructure).chain(&pool.bootstrap))
         .chain(
             read(&snapshot.machine_sets)
-                .filter(|set| set.standing != Standing::Deleting)
+                .filter(|set| set.lifecycle != Lifecycle::Deleting)
                 .flat_map(|set| std::iter::once(&set.infrastructure).chain(&set.bootstrap)),
         )
         .chain(control_plane(snapshot).and_then(|control_plane| control_plane.infrastructure.as_ref()))
@@ -221,7 +265,7 @@ fn check_object(snapshot: &Snapshot, object: &Object, swap: &Swap, broken: &mut 
         broken.push(Violation::NoCompare);
     }
     let annotations = swap.patch.pointer("/metadata/annotations");
-    if annotations.is_none_or(|annotations| annotations.get(LEDGER_ANNOTATION).is_none()) {
+    if annotations.is_none_or(|annotations| annotations.get(SWAP_HISTORY_ANNOTATION).is_none()) {
         broken.push(Violation::Incomplete);
     }
     if !carries_all(swap) {

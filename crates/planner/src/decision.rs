@@ -1,11 +1,12 @@
 //! What is to be done, and what is waited for.
 
-mod about;
+mod involved_object;
 mod progress;
-mod words;
+mod text;
 
 use std::collections::BTreeMap;
 
+use instar_capi::WorkerKind;
 use instar_catalog::Miss;
 use instar_domain::KubeVersion;
 use jiff::Timestamp;
@@ -13,12 +14,12 @@ use serde_json::Value;
 
 use crate::{
     path::NoPath,
-    pointers::Misfit,
+    pointer_error::PointerError,
     snapshot::{MachinePhase, PoolId, ResourceVersion, TemplateRef, Unreadable},
-    wish::Gate,
+    upgrade_spec::Gate,
 };
 
-pub use about::About;
+pub use involved_object::InvolvedObject;
 pub use progress::{MachineProgress, MachineState, PoolProgress, Progress, Stage, TemplateProgress, TemplateState};
 
 /// At most one write, and what is waited for.
@@ -214,7 +215,7 @@ pub enum Waiting {
         /// The pool.
         pool: PoolId,
         /// Where.
-        misfit: Misfit,
+        error: PointerError,
     },
     /// The control plane hasn't got to what its spec says.
     ControlPlaneRollingOut {
@@ -255,7 +256,7 @@ pub enum Waiting {
     /// The control plane can't go on before these workers have moved.
     WorkersBehind {
         /// Their kind.
-        kind: WorkersKind,
+        kind: WorkerKind,
         /// Their name.
         name: String,
         /// The lowest version that they run.
@@ -345,17 +346,6 @@ pub enum Waiting {
         /// Until when.
         until: Timestamp,
     },
-}
-
-/// What workers come as.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum WorkersKind {
-    /// A MachineDeployment.
-    MachineDeployment,
-    /// A MachineSet that stands alone.
-    MachineSet,
-    /// A MachinePool.
-    MachinePool,
 }
 
 /// A field that a swap writes.

@@ -10,35 +10,35 @@
 //! old: each write carries the compare that then refuses it.
 
 mod check;
+mod classic;
 mod decision;
 mod mint;
 mod path;
-mod plan;
-mod pointers;
+mod pointer_error;
 mod settled;
 mod snapshot;
 mod swap;
 mod topology;
-mod wish;
+mod upgrade_spec;
 
-pub use instar_capi::Contract;
+pub use instar_capi::{Contract, Lifecycle, ManagedBy, WorkerKind};
 
-pub use check::{Violation, check};
+pub use check::{Violation, check, explain};
+pub use classic::{collect_templates, plan};
 pub use decision::{
-    About, Action, CompletePins, Decision, DeleteTemplate, EditVersion, Field, MachineProgress, MachineState,
-    MintTemplate, PoolProgress, Progress, Stage, Swap, TemplateProgress, TemplateState, Waiting, WorkersKind,
+    Action, CompletePins, Decision, DeleteTemplate, EditVersion, Field, InvolvedObject, MachineProgress, MachineState,
+    MintTemplate, PoolProgress, Progress, Stage, Swap, TemplateProgress, TemplateState, Waiting,
 };
 pub use mint::{MintOrder, Minted, RELEASE_LABEL, ROLE_LABEL, SOURCE_LABEL, label_value, mint};
 pub use path::{EtcdStep, NoPath, Start, StartEtcd, classic_path};
-pub use plan::{plan, sweep};
-pub use pointers::Misfit;
+pub use pointer_error::PointerError;
 pub use snapshot::{
-    Asked, Cluster, ClusterKind, Condition, ConditionStatus, ControlPlane, Flavor, Ledger, Machine, MachineDeployment,
-    MachinePhase, MachinePool, MachineSet, Node, Object, Observed, Owner, PoolId, Replicas, ResourceVersion, Rollout,
-    Snapshot, Standing, Template, TemplateRef, Topology, Unreadable,
+    Cluster, ClusterKind, Condition, ConditionStatus, ControlPlane, Flavor, Machine, MachineDeployment, MachinePhase,
+    MachinePool, MachineSet, Node, Object, Observed, PoolId, Replicas, ResourceVersion, Rollout, Snapshot, SwapHistory,
+    Template, TemplateRef, Topology, Unreadable, VersionSetBy,
 };
 pub use topology::{follow, is_aimed_at_present, passed, under_way};
-pub use wish::{Gate, GateState, Origin, PoolWish, Progressing, Retention, Strategy, Target, Wish};
+pub use upgrade_spec::{Gate, GateState, Origin, PoolOverride, Retention, Strategy, Target, UpgradeSpec};
 
-/// The annotation that every swap writes into the object that it swaps: the [`Ledger`].
-pub const LEDGER_ANNOTATION: &str = "upgrade.cluster.x-k8s.io/swapped";
+/// The annotation that every swap writes into the object that it swaps: the [`SwapHistory`].
+pub const SWAP_HISTORY_ANNOTATION: &str = "upgrade.cluster.x-k8s.io/swap-history";

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::{
-    pointers::{Misfit, apply},
+    pointer_error::{PointerError, apply},
     snapshot::{Cluster, Template, TemplateRef},
 };
 
@@ -78,7 +78,7 @@ pub struct Minted {
 ///
 /// # Errors
 /// Where a value can't be put into the template.
-pub fn mint(order: &MintOrder<'_>) -> Result<Minted, Misfit> {
+pub fn mint(order: &MintOrder<'_>) -> Result<Minted, PointerError> {
     let MintOrder {
         source,
         release,

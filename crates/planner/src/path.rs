@@ -75,7 +75,7 @@ pub enum NoPath {
 
 /// A step between two etcds that isn't safe.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("release {release} runs etcd {etcd} after etcd {before}, and etcd 3.6 may follow only on 3.5.26 or later; {}", way_out(.first.as_deref()))]
+#[error("release {release} runs etcd {etcd} after etcd {before}, and etcd 3.6 may follow only on 3.5.26 or later; {}", remediation(.first.as_deref()))]
 pub struct EtcdStep {
     /// The release.
     pub release: String,
@@ -87,7 +87,7 @@ pub struct EtcdStep {
     pub first: Option<String>,
 }
 
-fn way_out(first: Option<&str>) -> String {
+fn remediation(first: Option<&str>) -> String {
     match first {
         Some(first) => format!("go first to release {first}"),
         None => "create a release of the version before it with etcd 3.5.26".to_owned(),

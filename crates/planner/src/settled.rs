@@ -5,7 +5,7 @@ use instar_domain::KubeVersion;
 use crate::snapshot::{ControlPlane, Machine, MachineDeployment, MachinePhase, MachineSet, Node, TemplateRef};
 
 /// Whether a machine is as the spec of its pool says.
-pub(crate) fn is_as(machine: &Machine, version: &KubeVersion, template: Option<&TemplateRef>) -> bool {
+pub(crate) fn matches_spec(machine: &Machine, version: &KubeVersion, template: Option<&TemplateRef>) -> bool {
     let from = machine.template.as_ref();
     let same_template = template.is_none_or(|template| from.is_none_or(|from| *from == template.name));
     machine.version == *version && same_template
@@ -38,7 +38,7 @@ pub(crate) fn control_plane_settled<'a>(
             let counted = [counts.total, counts.ready, counts.up_to_date];
             counted.iter().all(|count| *count == counts.desired)
         })
-        && machines.all(|machine| is_as(machine, version, template) && converged(machine, version))
+        && machines.all(|machine| matches_spec(machine, version, template) && converged(machine, version))
 }
 
 /// Whether a pool is all that its spec says, and nothing else, be it ready or not. An autoscaler
@@ -60,5 +60,5 @@ pub(crate) fn rolled_out<'a>(
         && u32::try_from(machines.len()).is_ok_and(|there| there >= wanted)
         && machines
             .iter()
-            .all(|machine| is_as(machine, &pool.version, Some(&pool.infrastructure)))
+            .all(|machine| matches_spec(machine, &pool.version, Some(&pool.infrastructure)))
 }

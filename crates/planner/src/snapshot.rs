@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use instar_api::Pins;
-use instar_capi::Contract;
+use instar_capi::{Contract, Lifecycle, ManagedBy};
 use instar_catalog::Catalog;
 use instar_domain::KubeVersion;
 use jiff::Timestamp;
@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::{
     mint::RELEASE_LABEL,
-    wish::{Gate, GateState, Retention, Wish},
+    upgrade_spec::{Gate, GateState, Retention, UpgradeSpec},
 };
 
 /// One cluster, what is asked of it, and the time.
@@ -23,7 +23,7 @@ pub struct Snapshot {
     /// The Cluster.
     pub cluster: Cluster,
     /// What is asked.
-    pub wish: Wish,
+    pub upgrade_spec: UpgradeSpec,
     /// The rows that exist; shared, since it is the same for all clusters.
     pub catalog: Arc<Catalog>,
     /// The gates; one that isn't named is open.
@@ -96,7 +96,7 @@ pub struct Cluster {
     /// Its uid, for owner references and for nothing else: `clusterctl move` changes it.
     pub uid: String,
     /// Whether it may be written to.
-    pub standing: Standing,
+    pub lifecycle: Lifecycle,
     /// Who mints and swaps.
     pub kind: ClusterKind,
 }
@@ -126,15 +126,15 @@ pub struct Topology {
     /// What Cluster API plans for the workers (`status.workers.upgradePlan`).
     pub workers_plan: Vec<KubeVersion>,
     /// Which `ClusterUpgrade` wrote the version last, if one did.
-    pub asked: Option<Asked>,
+    pub version_set_by: Option<VersionSetBy>,
     /// What Cluster API says of it.
     pub conditions: Vec<Condition>,
 }
 
 /// Which `ClusterUpgrade` wrote a Cluster's version, kept in the Cluster's annotation
-/// [`crate::LEDGER_ANNOTATION`]: it writes it once, and whoever changes it afterwards is found by it.
+/// [`crate::SWAP_HISTORY_ANNOTATION`]: it writes it once, and whoever changes it afterwards is found by it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Asked {
+pub struct VersionSetBy {
     /// The `ClusterUpgrade`'s name.
     pub upgrade: String,
     /// Its target.
@@ -148,9 +148,9 @@ pub struct Condition {
     pub kind: String,
     /// Whether it holds.
     pub status: ConditionStatus,
-    /// A word for programs.
+    /// Machine-readable reason.
     pub reason: String,
-    /// Words for people.
+    /// Human-readable message.
     pub message: String,
     /// The generation that it tells of, where it says so.
     pub observed_generation: i64,
@@ -165,26 +165,6 @@ pub enum ConditionStatus {
     False,
     /// Nobody knows.
     Unknown,
-}
-
-/// Whether an object may be written to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Standing {
-    /// It may.
-    Live,
-    /// It is paused, by `spec.paused` or by annotation.
-    Paused,
-    /// It is being deleted.
-    Deleting,
-}
-
-/// Whose an object is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Owner {
-    /// The user's.
-    User,
-    /// The topology controller's, which puts every field back.
-    Topology,
 }
 
 /// An opaque version of an object, good for comparing and nothing else.
@@ -207,19 +187,19 @@ pub struct Object {
     /// The edit that its status tells of.
     pub observed_generation: i64,
     /// Whether it may be written to.
-    pub standing: Standing,
+    pub lifecycle: Lifecycle,
     /// Whose it is.
-    pub owner: Owner,
+    pub managed_by: ManagedBy,
     /// What our last swap wrote into it.
-    pub ledger: Option<Ledger>,
+    pub swap_history: Option<SwapHistory>,
     /// What Cluster API says of it.
     pub conditions: Vec<Condition>,
 }
 
-/// What a swap wrote, kept in the annotation [`crate::LEDGER_ANNOTATION`] of what it was written
+/// What a swap wrote, kept in the annotation [`crate::SWAP_HISTORY_ANNOTATION`] of what it was written
 /// into: whoever changes these fields afterwards is found by it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Ledger {
+pub struct SwapHistory {
     /// The `ClusterUpgrade` for which it was written.
     pub upgrade: String,
     /// The version.
@@ -334,7 +314,7 @@ pub struct MachineSet {
     /// How many there should be.
     pub replicas: u32,
     /// Whether it stays.
-    pub standing: Standing,
+    pub lifecycle: Lifecycle,
 }
 
 /// A MachinePool: only its version counts, since it has no template to mint from.
@@ -347,7 +327,7 @@ pub struct MachinePool {
     /// The versions that its nodes run, as far as they are known.
     pub observed: Vec<KubeVersion>,
     /// Whose it is.
-    pub owner: Owner,
+    pub managed_by: ManagedBy,
 }
 
 /// A Machine.
@@ -367,7 +347,7 @@ pub struct Machine {
     /// Its node.
     pub node: Node,
     /// Whether it stays.
-    pub standing: Standing,
+    pub lifecycle: Lifecycle,
 }
 
 /// `status.phase` of a Machine.
@@ -425,7 +405,7 @@ pub struct Template {
     /// When it was made.
     pub created: Timestamp,
     /// Whether it stays.
-    pub standing: Standing,
+    pub lifecycle: Lifecycle,
 }
 
 impl MachineDeployment {
@@ -476,7 +456,7 @@ impl Topology {
     }
 }
 
-impl Asked {
+impl VersionSetBy {
     /// Reads the annotation. A garbled one counts as none.
     #[must_use]
     pub fn from_annotation(text: &str) -> Option<Self> {
@@ -495,7 +475,7 @@ fn group_of(api_version: &str) -> &str {
     api_version.split_once('/').map_or("", |(group, _)| group)
 }
 
-impl Ledger {
+impl SwapHistory {
     /// Reads the annotation. A garbled one counts as none: it only ever adds caution.
     #[must_use]
     pub fn from_annotation(text: &str) -> Option<Self> {

@@ -7,10 +7,10 @@ use instar_catalog::Release;
 use serde_json::{Value, json};
 
 use crate::{
-    LEDGER_ANNOTATION,
+    SWAP_HISTORY_ANNOTATION,
     decision::Swap,
-    pointers::put,
-    snapshot::{ControlPlane, Flavor, Ledger, MachineDeployment, Object, PoolId, TemplateRef},
+    pointer_error::put,
+    snapshot::{ControlPlane, Flavor, MachineDeployment, Object, PoolId, SwapHistory, TemplateRef},
 };
 
 /// What a KubeadmControlPlaneTemplate has above the spec of a KubeadmControlPlane.
@@ -126,14 +126,14 @@ fn core_dns(tag: &str) -> Option<(u64, u64, u64)> {
 
 fn swap(pool: PoolId, object: &Object, destination: Destination<'_>, writes: Vec<(String, Value)>) -> Swap {
     let version = destination.release.version().clone();
-    let ledger = Ledger {
+    let swap_history = SwapHistory {
         upgrade: destination.upgrade.to_owned(),
         version: version.clone(),
         template: destination.template.as_ref().map(|template| template.name.clone()),
     };
     let mut patch = json!({"metadata": {
         "resourceVersion": object.resource_version,
-        "annotations": {LEDGER_ANNOTATION: ledger.to_annotation()},
+        "annotations": {SWAP_HISTORY_ANNOTATION: swap_history.to_annotation()},
     }});
     for (pointer, value) in writes {
         // The patch is made of objects alone, so nothing is in a pointer's way.

@@ -5,21 +5,21 @@
 //! pin. All else is telling: where it is, and what Cluster API waits for, in its words.
 
 mod goal;
+mod messages;
 mod pins;
 mod progress;
-mod scene;
-mod words;
+mod view;
 
 use instar_domain::KubeVersion;
 
 use self::{
     goal::Goal,
     progress::{path, pools, stage},
-    scene::Scene,
+    view::TopologyView,
 };
 use crate::{
+    classic::{of_cluster, of_upgrade_spec},
     decision::{Action, Decision, Progress, Stage, Waiting},
-    plan::{of_cluster, of_wish},
     snapshot::{ClusterKind, Snapshot},
 };
 
@@ -30,12 +30,12 @@ pub fn follow(snapshot: &Snapshot) -> Decision {
     if !closed.is_empty() {
         return Decision::held(closed);
     }
-    let scene = match Scene::read(snapshot) {
-        Ok(scene) => scene,
+    let view = match TopologyView::read(snapshot) {
+        Ok(view) => view,
         Err(waiting) => return Decision::held(waiting),
     };
-    let (stage, action, waiting) = match Goal::find(&scene) {
-        Goal::There => there(&scene),
+    let (stage, action, waiting) = match Goal::find(&view) {
+        Goal::There => there(&view),
         Goal::Edit(edit) => (Stage::ControlPlane, Action::EditVersion(*edit), Vec::new()),
         Goal::Held(waiting) => (Stage::Held, Action::Nothing, waiting),
     };
@@ -44,8 +44,8 @@ pub fn follow(snapshot: &Snapshot) -> Decision {
         waiting,
         progress: Progress {
             stage,
-            path: path(&scene),
-            pools: pools(&scene),
+            path: path(&view),
+            pools: pools(&view),
             templates: Vec::new(),
         },
     }
@@ -55,31 +55,34 @@ pub fn follow(snapshot: &Snapshot) -> Decision {
 /// of it isn't at the Cluster's version. One that is still being created is at one version only.
 #[must_use]
 pub fn under_way(snapshot: &Snapshot) -> bool {
-    Scene::read(snapshot).is_ok_and(|scene| scene.is_moving())
+    TopologyView::read(snapshot).is_ok_and(|view| view.is_moving())
 }
 
 /// Whether the Cluster's version is what is asked: nothing is to be edited.
 #[must_use]
 pub fn is_aimed_at_present(snapshot: &Snapshot) -> bool {
-    Scene::read(snapshot).is_ok_and(|scene| matches!(Goal::find(&scene), Goal::There))
+    TopologyView::read(snapshot).is_ok_and(|view| matches!(Goal::find(&view), Goal::There))
 }
 
 /// The releases that a topology cluster may have passed: a record keeps those that it was seen at.
 #[must_use]
 pub fn passed(snapshot: &Snapshot) -> Vec<String> {
-    Scene::read(snapshot).map_or_else(|_| Vec::new(), |scene| progress::passed(&scene))
+    TopologyView::read(snapshot).map_or_else(|_| Vec::new(), |view| progress::passed(&view))
 }
 
-fn there(scene: &Scene<'_>) -> (Stage, Action, Vec<Waiting>) {
+fn there(view: &TopologyView<'_>) -> (Stage, Action, Vec<Waiting>) {
     let mut waiting = Vec::new();
-    let action = pins::complete(scene, &mut waiting);
-    let stage = stage(scene, &mut waiting);
+    let action = pins::complete(view, &mut waiting);
+    let stage = stage(view, &mut waiting);
     (stage, action, waiting)
 }
 
 /// Why nothing may be written at all.
 fn closed(snapshot: &Snapshot) -> Vec<Waiting> {
-    of_cluster(snapshot).into_iter().chain(of_wish(snapshot)).collect()
+    of_cluster(snapshot)
+        .into_iter()
+        .chain(of_upgrade_spec(snapshot))
+        .collect()
 }
 
 /// What the topology says, where there is one that can be read.
@@ -91,7 +94,7 @@ pub(crate) fn topology(snapshot: &Snapshot) -> Option<&crate::snapshot::Topology
 }
 
 /// The name of the release that a version is pinned to, else the version.
-fn release_name(scene: &Scene<'_>, version: &KubeVersion) -> String {
-    let pin = scene.topology.pins.as_ref().and_then(|pins| pins.releases.get(version));
+fn release_name(view: &TopologyView<'_>, version: &KubeVersion) -> String {
+    let pin = view.topology.pins.as_ref().and_then(|pins| pins.releases.get(version));
     pin.map_or_else(|| version.to_string(), |pin| pin.release.clone())
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use instar_admission::{Rule, about};
+use instar_admission::{Rule, rule_info};
 
 /// The rules that texts name at their ends.
 pub fn broken_rules<'t>(texts: impl IntoIterator<Item = &'t str>) -> BTreeSet<Rule> {
@@ -24,7 +24,7 @@ pub fn says(text: &str) -> bool {
     };
     // What is wrong may have a semicolon itself.
     let mut ends = rest.match_indices("; ").map(|(end, _)| &rest[..end]);
-    ends.any(|what| about(rule).messages.iter().any(|pattern| matches(pattern, what)))
+    ends.any(|what| rule_info(rule).messages.iter().any(|pattern| matches(pattern, what)))
 }
 
 /// Whether a text is a pattern with something in the place of each `{}`.

@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use instar_admission::{
     cluster_of,
-    known::{
-        Kept, Life, MovedBy, Observed, Seen, SeenCluster, SeenTemplate, SeenUpgrade, SeenWorker, TemplateKey,
-        TemplateUser, Versions, WorkerKind,
+    cluster_state::{
+        CachedCluster, CachedTemplate, CachedUpgrade, CachedWorker, ClusterState, Kept, Lookup, TemplateKey,
+        TemplateUser, Versions,
     },
 };
-use instar_api::{ClusterUpgrade, OVER_ANNOTATION, Pins, RELEASES_ANNOTATION, TemplateUse, UpgradePolicy};
+use instar_api::{ClusterUpgrade, FINISHED_ANNOTATION, Pins, RELEASES_ANNOTATION, TemplateUse, UpgradePolicy};
 use instar_capi::{
-    Cluster, ClusterClass, KubeadmControlPlane, VersionCount,
+    Cluster, ClusterClass, KubeadmControlPlane, Lifecycle, ManagedBy, VersionCount, WorkerKind,
     labels::{CLUSTER_NAME, TOPOLOGY_OWNED},
 };
 use instar_catalog::Catalog;
@@ -38,7 +38,7 @@ fn is_owned(object: &Value) -> bool {
     owners.any(|owner| owner.controller == Some(true))
 }
 
-fn worker(kind: WorkerKind, object: &Value) -> Option<SeenWorker> {
+fn worker(kind: WorkerKind, object: &Value) -> Option<CachedWorker> {
     let (asked, counted) = match kind {
         WorkerKind::Machine => (&object["spec"]["version"], Vec::new()),
         WorkerKind::MachineDeployment | WorkerKind::MachineSet | WorkerKind::MachinePool => (
@@ -54,36 +54,36 @@ fn worker(kind: WorkerKind, object: &Value) -> Option<SeenWorker> {
         },
         |counted| counted.with(&asked),
     );
-    let moved_by = if object["metadata"]["labels"].get(TOPOLOGY_OWNED).is_some() {
-        MovedBy::Topology
+    let managed_by = if object["metadata"]["labels"].get(TOPOLOGY_OWNED).is_some() {
+        ManagedBy::Topology
     } else {
-        MovedBy::Hand
+        ManagedBy::User
     };
-    Some(SeenWorker {
+    Some(CachedWorker {
         kind,
         name: name(object).to_owned(),
-        moved_by,
+        managed_by,
         versions,
     })
 }
 
 impl World {
-    fn seen(&self, object: &Value) -> Option<SeenCluster> {
+    fn seen(&self, object: &Value) -> Option<CachedCluster> {
         let cluster: Cluster = self.typed(object).ok()?;
         let metadata = cluster.metadata;
-        let life = if metadata.deletion_timestamp.is_some() {
-            Life::Deleting
+        let lifecycle = if metadata.deletion_timestamp.is_some() {
+            Lifecycle::Deleting
         } else if cluster.spec.paused {
-            Life::Paused
+            Lifecycle::Paused
         } else {
-            Life::Live
+            Lifecycle::Active
         };
         let status = cluster.status.unwrap_or_default();
-        Some(SeenCluster {
+        Some(CachedCluster {
             namespace: metadata.namespace?,
             name: metadata.name?,
             labels: metadata.labels.unwrap_or_default(),
-            life,
+            lifecycle,
             topology: cluster.spec.topology,
             pins: metadata.annotations.unwrap_or_default().remove(RELEASES_ANNOTATION),
             control_plane: cluster.spec.control_plane_ref,
@@ -91,20 +91,20 @@ impl World {
         })
     }
 
-    fn all_seen(&self) -> impl Iterator<Item = SeenCluster> {
+    fn all_seen(&self) -> impl Iterator<Item = CachedCluster> {
         self.of_kind("Cluster").filter_map(|object| self.seen(object))
     }
 
-    fn upgrades_that_go_on(&self) -> impl Iterator<Item = (ClusterUpgrade, SeenUpgrade)> {
+    fn upgrades_that_go_on(&self) -> impl Iterator<Item = (ClusterUpgrade, CachedUpgrade)> {
         self.of_kind("ClusterUpgrade").filter_map(|object| {
             let upgrade: ClusterUpgrade = self.typed(object).ok()?;
             let generation = upgrade.metadata.generation.unwrap_or(1);
             let status = upgrade.status.clone().unwrap_or_default();
             let annotations = upgrade.metadata.annotations.clone().unwrap_or_default();
-            if status.is_over(generation) || annotations.contains_key(OVER_ANNOTATION) {
+            if status.is_finished(generation) || annotations.contains_key(FINISHED_ANNOTATION) {
                 return None;
             }
-            let seen = SeenUpgrade {
+            let seen = CachedUpgrade {
                 name: upgrade.metadata.name.clone()?,
                 target: upgrade.spec.target.clone(),
                 path: status.path,
@@ -114,7 +114,7 @@ impl World {
     }
 }
 
-impl Observed for World {
+impl ClusterState for World {
     fn now(&self) -> Timestamp {
         now()
     }
@@ -130,15 +130,15 @@ impl Observed for World {
         self.typed(classes.next()?).ok().map(Arc::new)
     }
 
-    fn cluster(&self, namespace: &str, name: &str) -> Option<Arc<SeenCluster>> {
+    fn cluster(&self, namespace: &str, name: &str) -> Option<Arc<CachedCluster>> {
         let mut clusters = self.all_seen();
         clusters
             .find(|cluster| cluster.namespace == namespace && cluster.name == name)
             .map(Arc::new)
     }
 
-    fn clusters_of(&self, class_namespace: &str, class: &str) -> Vec<Arc<SeenCluster>> {
-        let of_class = |cluster: &SeenCluster| {
+    fn clusters_of(&self, class_namespace: &str, class: &str) -> Vec<Arc<CachedCluster>> {
+        let of_class = |cluster: &CachedCluster| {
             cluster.topology.as_ref().is_some_and(|topology| {
                 let namespace = topology.class_ref.namespace.as_ref().unwrap_or(&cluster.namespace);
                 namespace == class_namespace && topology.class_ref.name == class
@@ -148,7 +148,7 @@ impl Observed for World {
     }
 
     fn pinned_to(&self, release: &str) -> Vec<String> {
-        let is_pinned = |cluster: &SeenCluster| {
+        let is_pinned = |cluster: &CachedCluster| {
             let pins = cluster
                 .pins
                 .as_deref()
@@ -175,14 +175,14 @@ impl Observed for World {
         self.typed(control_planes.next()?).ok().map(Arc::new)
     }
 
-    fn workers(&self, namespace: &str, cluster: &str) -> Vec<SeenWorker> {
+    fn workers(&self, namespace: &str, cluster: &str) -> Vec<CachedWorker> {
         let kinds = [
             WorkerKind::MachineDeployment,
             WorkerKind::MachineSet,
             WorkerKind::MachinePool,
             WorkerKind::Machine,
         ];
-        let mut workers: Vec<SeenWorker> = kinds
+        let mut workers: Vec<CachedWorker> = kinds
             .into_iter()
             .flat_map(|kind| self.of_kind(kind.as_str()).map(move |object| (kind, object)))
             .filter(|(_, object)| self.is_here(namespace) && object["spec"]["clusterName"] == cluster)
@@ -193,7 +193,7 @@ impl Observed for World {
         workers
     }
 
-    fn template(&self, template: &TemplateKey<'_>) -> Seen<Arc<SeenTemplate>> {
+    fn template(&self, template: &TemplateKey<'_>) -> Lookup<Arc<CachedTemplate>> {
         // A kind is watched from the first reference on.
         let mut is_referred_to = false;
         for (_, object) in self.objects() {
@@ -202,15 +202,15 @@ impl Observed for World {
             });
         }
         if !is_referred_to {
-            return Seen::Unwatched("nothing has referred to its kind before".to_owned());
+            return Lookup::Unavailable("nothing has referred to its kind before".to_owned());
         }
         let found = self
             .of_kind(template.kind)
             .find(|object| self.is_here(template.namespace) && name(object) == template.name);
-        let Some(object) = found else { return Seen::Absent };
+        let Some(object) = found else { return Lookup::NotFound };
         let metadata = metadata(object);
         let labels = metadata.labels.clone().unwrap_or_default();
-        Seen::There(Arc::new(SeenTemplate {
+        Lookup::Found(Arc::new(CachedTemplate {
             clusters: cluster_of(&metadata)
                 .map(ToOwned::to_owned)
                 .into_iter()
@@ -284,7 +284,7 @@ impl Observed for World {
         })
     }
 
-    fn upgrades(&self, namespace: &str, cluster: &str) -> Vec<SeenUpgrade> {
+    fn upgrades(&self, namespace: &str, cluster: &str) -> Vec<CachedUpgrade> {
         self.upgrades_that_go_on()
             .filter(|(upgrade, _)| self.is_here(namespace) && upgrade.spec.cluster_name == cluster)
             .map(|(_, seen)| seen)

@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, anyhow, bail};
-use instar_admission::{cluster, known::Observed};
+use instar_admission::{cluster, cluster_state::ClusterState};
 use instar_api::{KubernetesRelease, RELEASES_ANNOTATION};
 use instar_capi::{Cluster, TemplateRef};
 use instar_catalog::Catalog;
@@ -178,7 +178,7 @@ impl World {
     fn pin(&self, object: &mut Value) -> Result<()> {
         let cluster: Cluster = self.typed(object)?;
         let class = cluster::class_of(&cluster).and_then(|(namespace, name)| self.class(&namespace, &name));
-        let known = cluster::Known {
+        let facts = cluster::Facts {
             catalog: &self.catalog_of_it(),
             class: class.as_deref(),
             control_plane: None,
@@ -186,7 +186,7 @@ impl World {
             workers: &[],
             today: today(),
         };
-        let admitted = cluster::admit(None, &cluster, known).map_err(|finding| anyhow!("{finding}"))?;
+        let admitted = cluster::admit(None, &cluster, facts).map_err(|finding| anyhow!("{finding}"))?;
         let pins = admitted.pins.context("a Cluster that gets no pins")?;
         let annotations = object["metadata"]
             .as_object_mut()

@@ -11,7 +11,7 @@ use anyhow::{Context, Result, ensure};
 use cargo_metadata::{DependencyKind, MetadataCommand};
 
 /// From the bottom up: a crate depends on earlier ones only.
-const ORDER: [&str; 17] = [
+const ORDER: [&str; 18] = [
     "instar-domain",
     "instar-api",
     "instar-capi",

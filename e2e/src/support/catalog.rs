@@ -85,7 +85,7 @@ pub const IMAGE: &str = "/spec/template/spec/backend/inMemory/vm/provisioning/st
 pub const SPECIAL: &str = "journey.example.org/special";
 
 /// A set of rows: one for each minor from v1.33 to v1.36, all with the same patch number.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Rows {
     patch: u8,
 }
@@ -96,26 +96,31 @@ impl Rows {
     }
 
     /// `v1.34.3` for 34 and a patch of 3.
+    #[must_use]
     pub fn version(&self, minor: u8) -> String {
         format!("v1.{minor}.{}", self.patch)
     }
 
     /// The name of a row. A revision has one digit.
+    #[must_use]
     pub fn name(&self, minor: u8, revision: u8) -> String {
         format!("{}-{revision}", self.version(minor))
     }
 
     /// What the row's templates carry.
+    #[must_use]
     pub fn image(&self, minor: u8, revision: u8) -> String {
         format!("0.{minor}{}{revision}s", self.patch)
     }
 
     /// What the templates of pools with the label [`SPECIAL`] carry.
+    #[must_use]
     pub fn special_image(&self, minor: u8, revision: u8) -> String {
         self.image(minor, revision).replacen("0.", "0.0", 1)
     }
 
     /// A row, with the tags that kubeadm uses.
+    #[must_use]
     pub fn row(&self, minor: u8, revision: u8) -> Value {
         let (etcd, dns) = match minor {
             33 => ("3.5.26-0", "v1.12.0"),
@@ -148,6 +153,7 @@ impl Rows {
     }
 
     /// The first row of each minor.
+    #[must_use]
     pub fn all(&self) -> Vec<Value> {
         [33, 34, 35, 36].into_iter().map(|minor| self.row(minor, 1)).collect()
     }

@@ -87,6 +87,7 @@ pub async fn add_pool(scene: &JourneyContext, name: &str, version: &str, replica
 }
 
 /// A machine template, with a release's value in it.
+#[must_use]
 pub fn machine_template(name: &str, image: &str) -> Value {
     json!({
         "apiVersion": format!("{INFRASTRUCTURE}/v1beta2"),
@@ -156,22 +157,26 @@ fn deployment(name: &str, version: &str, replicas: usize) -> Value {
 }
 
 /// The Clusters of the journey.
+#[must_use]
 pub fn clusters(scene: &JourneyContext) -> Api<DynamicObject> {
     of(scene, &core_kind("Cluster", "clusters"))
 }
 
 /// The control planes of the journey.
+#[must_use]
 pub fn control_planes(scene: &JourneyContext) -> Api<DynamicObject> {
     let kind = GroupVersionKind::gvk(CONTROL_PLANE, "v1beta2", "KubeadmControlPlane");
     of(scene, &ApiResource::from_gvk_with_plural(&kind, "kubeadmcontrolplanes"))
 }
 
 /// The machine templates of the journey.
+#[must_use]
 pub fn machine_templates(scene: &JourneyContext) -> Api<DynamicObject> {
     of(scene, &machine_template_kind())
 }
 
 /// The kind of its machine templates.
+#[must_use]
 pub fn machine_template_kind() -> ApiResource {
     let kind = GroupVersionKind::gvk(INFRASTRUCTURE, "v1beta2", "DevMachineTemplate");
     ApiResource::from_gvk_with_plural(&kind, "devmachinetemplates")
@@ -183,6 +188,9 @@ fn of(scene: &JourneyContext, resource: &ApiResource) -> Api<DynamicObject> {
 
 /// Each machine was made once for each version of its pool, from a template that carries the row's
 /// value, and the templates are those that this takes.
+///
+/// # Panics
+/// Says what is wrong, by a failed assertion.
 pub async fn assert_two_minors(ledger: &Ledger, rows: &Rows) -> Result<()> {
     let broken = violations(ledger, rows, &FULL).await?;
     assert!(broken.is_empty(), "{broken:#?}");
@@ -229,6 +237,9 @@ fn slug(version: &str) -> String {
 }
 
 /// A pool's machines were made once for each version, and in no other.
+///
+/// # Panics
+/// Says what is wrong, by a failed assertion.
 pub fn assert_rolled(ledger: &Ledger, rows: &Rows, pool: &Pool, replicas: usize, minors: &[u8]) -> Result<()> {
     let broken = rolled(ledger, rows, pool, replicas, minors)?;
     assert!(broken.is_empty(), "{broken:#?}");
@@ -258,6 +269,7 @@ fn rolled(ledger: &Ledger, rows: &Rows, pool: &Pool, replicas: usize, minors: &[
 }
 
 /// The value that a machine's template carried.
+#[must_use]
 pub fn image(machine: &MachineRecord) -> Option<String> {
     let spec = &machine.template.as_ref()?.spec;
     Some(spec.pointer(IMAGE.trim_start_matches("/spec"))?.as_str()?.to_owned())

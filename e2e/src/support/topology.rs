@@ -45,16 +45,19 @@ pub async fn apply_rows(scene: &JourneyContext, rows: &[Value]) -> Result<()> {
 }
 
 /// A kind, as far as a client needs to know it.
+#[must_use]
 pub fn resource(group: &str, version: &str, kind: &str, plural: &str) -> ApiResource {
     ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), plural)
 }
 
 /// Objects of a kind in the journey's namespace.
+#[must_use]
 pub fn namespaced(scene: &JourneyContext, resource: &ApiResource) -> Api<DynamicObject> {
     Api::namespaced_with(scene.mgmt.client(), &scene.namespace, resource)
 }
 
 /// The catalog.
+#[must_use]
 pub fn releases(scene: &JourneyContext) -> Api<DynamicObject> {
     let resource = resource(
         "upgrade.cluster.x-k8s.io",
@@ -66,6 +69,7 @@ pub fn releases(scene: &JourneyContext) -> Api<DynamicObject> {
 }
 
 /// The class of the journeys, with an etcd of its own.
+#[must_use]
 pub fn with_etcd(tag: &str) -> String {
     let spec = "      kubeadmConfigSpec:\n";
     let etcd =
@@ -91,6 +95,7 @@ pub async fn apply_wired(scene: &JourneyContext, class: &str, rows: &[Value]) ->
 }
 
 /// The Clusters of the journey's namespace.
+#[must_use]
 pub fn clusters(scene: &JourneyContext) -> Api<DynamicObject> {
     namespaced(scene, &core_kind("Cluster", "clusters"))
 }
@@ -103,6 +108,7 @@ pub async fn edit(scene: &JourneyContext, name: &str, patch: &Value) -> Result<D
 }
 
 /// The patch that edits a Cluster's version.
+#[must_use]
 pub fn version(version: &str) -> Value {
     json!({ "spec": { "topology": { "version": version } } })
 }
@@ -118,6 +124,7 @@ pub async fn pins(scene: &JourneyContext, name: &str) -> Result<Value> {
 }
 
 /// The releases that a Cluster is pinned to, as `version=release`.
+#[must_use]
 pub fn pinned(pins: &Value) -> Vec<String> {
     let releases = pins["releases"].as_object().cloned().unwrap_or_default();
     releases
@@ -178,6 +185,7 @@ pub async fn reconciled(scene: &JourneyContext, name: &str) -> Result<()> {
 }
 
 /// What the template that a machine was cloned from carries.
+#[must_use]
 pub fn image_of(machine: &MachineRecord) -> Option<String> {
     let spec = &machine.template.as_ref()?.spec;
     Some(spec.pointer(IMAGE.trim_start_matches("/spec"))?.as_str()?.to_owned())
@@ -185,6 +193,9 @@ pub fn image_of(machine: &MachineRecord) -> Option<String> {
 
 /// Asserts that a pool's machines were made exactly `replicas` times for each of the versions, in no
 /// other version, and each from a template that carries the row's value.
+///
+/// # Panics
+/// Says what is wrong, by a failed assertion.
 pub fn assert_rolled(
     ledger: &Ledger,
     cluster: &str,

@@ -125,7 +125,7 @@ async fn await_reason(
 async fn await_mark(scene: &JourneyContext, name: &str, value: Option<&str>) -> Result<()> {
     wait_for(&format!("{name} to be marked {value:?}"), SOON, || async {
         let record = records(scene).get(name).await?;
-        let mark = record.annotations().get(instar_api::OVER_ANNOTATION);
+        let mark = record.annotations().get(instar_api::FINISHED_ANNOTATION);
         if mark.map(String::as_str) == value {
             Ok(())
         } else {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use instar_api::{ClusterUpgrade, OVER_ANNOTATION, TemplateUse, UpgradePhase, VERSION_ANNOTATION};
+use instar_api::{ClusterUpgrade, FINISHED_ANNOTATION, TemplateUse, UpgradePhase, VERSION_ANNOTATION};
 use instar_e2e::{
     Context, Result,
     support::{
@@ -207,7 +207,7 @@ pub(crate) async fn completed<'a>(
 
 /// Whether it is known to be over also where its status is dropped: nothing is written after that.
 pub(crate) fn is_marked(upgrade: &ClusterUpgrade) -> bool {
-    upgrade.annotations().contains_key(OVER_ANNOTATION)
+    upgrade.annotations().contains_key(FINISHED_ANNOTATION)
 }
 
 pub(crate) async fn assert_record(scene: &JourneyContext, rows: &Rows, shape: &Shape<'_>) -> Result<()> {

@@ -156,7 +156,7 @@ async fn round(scene: &JourneyContext, proxy: &FaultProxy, number: u8, tally: &T
     let (templates, _) = CLUSTER_CLASS
         .split_once("---\napiVersion: cluster.x-k8s.io/v1beta2\nkind: ClusterClass")
         .context("the fixture has no class")?;
-    let wired_at_once = number % 2 == 0;
+    let wired_at_once = number.is_multiple_of(2);
     let first = format!("{}={}", rows.version(34), rows.name(34, 1));
     if wired_at_once {
         scene.mgmt.apply(&namespace, templates).await?;

@@ -2,7 +2,7 @@
 //!
 //! A condition that fails to be evaluated refuses the request, so every field is taken as optional.
 
-use instar_admission::{Change, Guard};
+use instar_admission::{Change, GuardedKind};
 use instar_api::RELEASES_ANNOTATION;
 use instar_capi::labels::{TOPOLOGY_DRY_RUN, TOPOLOGY_OWNED};
 use k8s_openapi::api::admissionregistration::v1::MatchCondition;
@@ -42,17 +42,17 @@ impl Entry {
             ),
         }
         match self.guard {
-            Guard::Cluster => {
+            GuardedKind::Cluster => {
                 add("has-topology", "object.?spec.?topology.hasValue()".to_owned());
                 add("is-not-deleted", is_not_deleted());
             }
-            Guard::ControlPlane => {
+            GuardedKind::ControlPlane => {
                 add("has-a-version", "object.?spec.?version.hasValue()".to_owned());
                 add("is-not-deleted", is_not_deleted());
                 add("is-not-topologys", format!("!({})", topology_owns("object")));
                 add("is-not-instars", is_not_instars());
             }
-            Guard::Worker => {
+            GuardedKind::Worker => {
                 add("is-not-deleted", is_not_deleted());
                 add("is-not-topologys", format!("!({})", topology_owns("object")));
                 add("is-not-instars", is_not_instars());
@@ -62,16 +62,16 @@ impl Entry {
                         .to_owned(),
                 );
             }
-            Guard::ClusterClass | Guard::UpgradePolicy => add("is-not-deleted", is_not_deleted()),
-            Guard::ClusterUpgrade => {
+            GuardedKind::ClusterClass | GuardedKind::UpgradePolicy => add("is-not-deleted", is_not_deleted()),
+            GuardedKind::ClusterUpgrade => {
                 add("is-not-deleted", is_not_deleted());
                 add("is-not-instars", is_not_instars());
             }
-            Guard::MachineTemplate | Guard::BootstrapTemplate => {
+            GuardedKind::MachineTemplate | GuardedKind::BootstrapTemplate => {
                 add("is-not-topology-dry-run", is_not_topology_dry_run());
                 add("is-not-deleted-by-its-own", is_not_deleted_by_its_own());
             }
-            Guard::KubernetesRelease => {}
+            GuardedKind::KubernetesRelease => {}
         }
         let changes = touches(self.guard);
         if let Some(changes) = changes {
@@ -115,7 +115,7 @@ fn is_not_deleted_by_its_own() -> String {
 }
 
 /// What has to change. Nothing where every request of the operations counts.
-fn touches(guard: Guard) -> Option<String> {
+fn touches(guard: GuardedKind) -> Option<String> {
     let changes = guard.changes();
     let fields: Vec<String> = changes.iter().filter_map(|change| expression(guard, *change)).collect();
     let always = changes
@@ -147,25 +147,25 @@ fn any_differs(paths: &[&str]) -> String {
 }
 
 /// That a field of the object has not changed, for an update.
-pub(super) fn unchanged(guard: Guard, change: Change) -> Option<String> {
+pub(super) fn unchanged(guard: GuardedKind, change: Change) -> Option<String> {
     expression(guard, change).map(|changed| format!("!({changed})"))
 }
 
 /// Whether a field of the object has changed, for an update.
-fn expression(guard: Guard, change: Change) -> Option<String> {
+fn expression(guard: GuardedKind, change: Change) -> Option<String> {
     Some(match change {
         Change::Created | Change::Deleted => return None,
         Change::Version => match guard {
-            Guard::Cluster => differs(".?spec.?topology.?version"),
+            GuardedKind::Cluster => differs(".?spec.?topology.?version"),
             // A Machine has it in its spec, all others in that of their machines.
-            Guard::Worker => any_differs(&[".?spec.?version", ".?spec.?template.?spec.?version"]),
-            Guard::ControlPlane
-            | Guard::ClusterClass
-            | Guard::MachineTemplate
-            | Guard::BootstrapTemplate
-            | Guard::KubernetesRelease
-            | Guard::ClusterUpgrade
-            | Guard::UpgradePolicy => differs(".?spec.?version"),
+            GuardedKind::Worker => any_differs(&[".?spec.?version", ".?spec.?template.?spec.?version"]),
+            GuardedKind::ControlPlane
+            | GuardedKind::ClusterClass
+            | GuardedKind::MachineTemplate
+            | GuardedKind::BootstrapTemplate
+            | GuardedKind::KubernetesRelease
+            | GuardedKind::ClusterUpgrade
+            | GuardedKind::UpgradePolicy => differs(".?spec.?version"),
         },
         Change::Class => differs(".?spec.?topology.?classRef"),
         Change::Pools => {
@@ -182,18 +182,18 @@ fn expression(guard: Guard, change: Change) -> Option<String> {
             format!("{} != {}", pins("object"), pins("oldObject"))
         }
         Change::Template => match guard {
-            Guard::ControlPlane => any_differs(&[
+            GuardedKind::ControlPlane => any_differs(&[
                 ".?spec.?machineTemplate.?spec.?infrastructureRef",
                 ".?spec.?machineTemplate.?infrastructureRef",
             ]),
-            Guard::Cluster
-            | Guard::Worker
-            | Guard::ClusterClass
-            | Guard::MachineTemplate
-            | Guard::BootstrapTemplate
-            | Guard::KubernetesRelease
-            | Guard::ClusterUpgrade
-            | Guard::UpgradePolicy => any_differs(&[
+            GuardedKind::Cluster
+            | GuardedKind::Worker
+            | GuardedKind::ClusterClass
+            | GuardedKind::MachineTemplate
+            | GuardedKind::BootstrapTemplate
+            | GuardedKind::KubernetesRelease
+            | GuardedKind::ClusterUpgrade
+            | GuardedKind::UpgradePolicy => any_differs(&[
                 ".?spec.?template.?spec.?infrastructureRef",
                 ".?spec.?template.?spec.?bootstrap.?configRef",
             ]),

@@ -1,13 +1,13 @@
 //! The webhooks: which resources each is for. A guard has several where versions or labels differ.
 
-use instar_admission::Guard;
+use instar_admission::GuardedKind;
 
 /// One webhook of a configuration.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Entry {
     /// The part of its name that is its own.
     pub(super) name: &'static str,
-    pub(super) guard: Guard,
+    pub(super) guard: GuardedKind,
     pub(super) resources: &'static [Resource],
     /// Objects with one of these labels are left out.
     pub(super) without_labels: &'static [&'static str],
@@ -48,7 +48,7 @@ const fn of(group: &'static str, version: &'static str, plurals: &'static [&'sta
     }
 }
 
-const fn entry(name: &'static str, guard: Guard, resources: &'static [Resource]) -> Entry {
+const fn entry(name: &'static str, guard: GuardedKind, resources: &'static [Resource]) -> Entry {
     Entry {
         name,
         guard,
@@ -59,10 +59,10 @@ const fn entry(name: &'static str, guard: Guard, resources: &'static [Resource])
 }
 
 const ENTRIES: &[Entry] = &[
-    entry("cluster", Guard::Cluster, &[of(CORE, CAPI, &["clusters"])]),
+    entry("cluster", GuardedKind::Cluster, &[of(CORE, CAPI, &["clusters"])]),
     entry(
         "kubeadmcontrolplane",
-        Guard::ControlPlane,
+        GuardedKind::ControlPlane,
         &[of(CONTROL_PLANE, CAPI, &["kubeadmcontrolplanes"])],
     ),
     Entry {
@@ -70,18 +70,18 @@ const ENTRIES: &[Entry] = &[
         // Every version and every kind: the providers' are not known.
         ..entry(
             "controlplane",
-            Guard::ControlPlane,
+            GuardedKind::ControlPlane,
             &[of(CONTROL_PLANE, "*", &["*"]), of(INFRASTRUCTURE, "*", &["*"])],
         )
     },
     entry(
         "worker",
-        Guard::Worker,
+        GuardedKind::Worker,
         &[of(CORE, CAPI, &["machinedeployments", "machinepools"])],
     ),
     Entry {
         without_labels: &["cluster.x-k8s.io/deployment-name"],
-        ..entry("machineset", Guard::Worker, &[of(CORE, CAPI, &["machinesets"])])
+        ..entry("machineset", GuardedKind::Worker, &[of(CORE, CAPI, &["machinesets"])])
     },
     Entry {
         without_labels: &[
@@ -89,39 +89,39 @@ const ENTRIES: &[Entry] = &[
             "cluster.x-k8s.io/control-plane",
             "cluster.x-k8s.io/pool-name",
         ],
-        ..entry("machine", Guard::Worker, &[of(CORE, CAPI, &["machines"])])
+        ..entry("machine", GuardedKind::Worker, &[of(CORE, CAPI, &["machines"])])
     },
     entry(
         "clusterclass",
-        Guard::ClusterClass,
+        GuardedKind::ClusterClass,
         &[of(CORE, CAPI, &["clusterclasses"])],
     ),
     Entry {
         only: Only::MachineTemplates,
         ..entry(
             "machinetemplate",
-            Guard::MachineTemplate,
+            GuardedKind::MachineTemplate,
             &[of(INFRASTRUCTURE, "*", &["*"])],
         )
     },
     entry(
         "bootstraptemplate",
-        Guard::BootstrapTemplate,
+        GuardedKind::BootstrapTemplate,
         &[of(BOOTSTRAP, CAPI, &["kubeadmconfigtemplates"])],
     ),
     entry(
         "kubernetesrelease",
-        Guard::KubernetesRelease,
+        GuardedKind::KubernetesRelease,
         &[of(instar_api::GROUP, OURS, &["kubernetesreleases"])],
     ),
     entry(
         "clusterupgrade",
-        Guard::ClusterUpgrade,
+        GuardedKind::ClusterUpgrade,
         &[of(instar_api::GROUP, OURS, &["clusterupgrades"])],
     ),
     entry(
         "upgradepolicy",
-        Guard::UpgradePolicy,
+        GuardedKind::UpgradePolicy,
         &[of(instar_api::GROUP, OURS, &["upgradepolicies"])],
     ),
 ];

@@ -1,6 +1,6 @@
 //! The rules that CEL can say alone, as ValidatingAdmissionPolicies: they hold with no server alive.
 
-use instar_admission::{Breach, Rule, about};
+use instar_admission::{EnforceableBy, Rule, rule_info};
 use instar_api::{BREAK_GLASS_ANNOTATION, Enforcement};
 use k8s_openapi::{
     api::admissionregistration::v1::{
@@ -22,8 +22,8 @@ use super::{
 pub fn policies(service: Service<'_>) -> Vec<(ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding)> {
     let mut policies = Vec::new();
     for rule in Rule::ALL {
-        let about = about(*rule);
-        if about.breach != Breach::TheChange {
+        let about = rule_info(*rule);
+        if about.enforceable_by != EnforceableBy::Cel {
             continue;
         }
         for on in about.on {
@@ -43,7 +43,7 @@ fn policy(
     holds: Vec<String>,
     service: Service<'_>,
 ) -> (ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding) {
-    let about = about(rule);
+    let about = rule_info(rule);
     let name = format!("{rule}.{}.{}", entry.name, instar_api::GROUP);
     let metadata = || ObjectMeta {
         name: Some(name.clone()),
@@ -53,7 +53,7 @@ fn policy(
     let says = format!(
         "{}; {} [rule {rule}]",
         about.guards.trim_end_matches('.'),
-        about.way_out
+        about.remediation
     );
     let message = format!(
         "request.kind.kind + ' ' + request.namespace + '/' + request.name + ': {}'",

@@ -8,22 +8,22 @@ use axum::{
     http::{Request, StatusCode},
 };
 use instar_serve::Metrics;
-use instar_webhooks::{AdmissionMetrics, Bell, Broken, Observed, Route, router};
+use instar_webhooks::{AdmissionMetrics, AuditSink, ClusterState, OverriddenRule, Route, router};
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
 /// What was told of rules that were switched off.
 #[derive(Default)]
-pub(crate) struct Rung(Mutex<Vec<Broken>>);
+pub(crate) struct Rung(Mutex<Vec<OverriddenRule>>);
 
-impl Bell for Rung {
-    fn ring(&self, broken: Broken) {
+impl AuditSink for Rung {
+    fn record(&self, broken: OverriddenRule) {
         self.0.lock().unwrap().push(broken);
     }
 }
 
 impl Rung {
-    pub(crate) fn take(&self) -> Vec<Broken> {
+    pub(crate) fn take(&self) -> Vec<OverriddenRule> {
         std::mem::take(&mut *self.0.lock().unwrap())
     }
 }
@@ -36,7 +36,7 @@ pub(crate) struct App {
 }
 
 impl App {
-    pub(crate) fn new(observed: impl Observed) -> Self {
+    pub(crate) fn new(observed: impl ClusterState) -> Self {
         let (metrics, rung) = (Metrics::default(), Arc::<Rung>::default());
         Self {
             router: router(&Arc::new(observed), &rung, &AdmissionMetrics::register(&metrics)),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use instar_admission::{Guard, Rule};
+use instar_admission::{GuardedKind, Rule};
 use instar_testkit::{Action, Case, CaseFile, NAMESPACE, Scene, Sent, World, all, broken_rules, says};
 use instar_webhooks::Route;
 use serde_json::{Value, json};
@@ -14,7 +14,7 @@ const UID: &str = "the-object";
 
 /// What an API server makes of an action: the request, and which guard it is for.
 struct Asked {
-    guard: Guard,
+    guard: GuardedKind,
     request: Value,
 }
 
@@ -62,17 +62,17 @@ fn identified(mut object: Value) -> Value {
     object
 }
 
-fn guard(kind: &str) -> Guard {
+fn guard(kind: &str) -> GuardedKind {
     match kind {
-        "Cluster" => Guard::Cluster,
-        "MachineDeployment" | "MachineSet" | "MachinePool" | "Machine" => Guard::Worker,
-        "ClusterClass" => Guard::ClusterClass,
-        "KubeadmConfigTemplate" => Guard::BootstrapTemplate,
-        "KubernetesRelease" => Guard::KubernetesRelease,
-        "ClusterUpgrade" => Guard::ClusterUpgrade,
-        "UpgradePolicy" => Guard::UpgradePolicy,
-        _ if kind.ends_with("ControlPlane") => Guard::ControlPlane,
-        _ if kind.ends_with("MachineTemplate") => Guard::MachineTemplate,
+        "Cluster" => GuardedKind::Cluster,
+        "MachineDeployment" | "MachineSet" | "MachinePool" | "Machine" => GuardedKind::Worker,
+        "ClusterClass" => GuardedKind::ClusterClass,
+        "KubeadmConfigTemplate" => GuardedKind::BootstrapTemplate,
+        "KubernetesRelease" => GuardedKind::KubernetesRelease,
+        "ClusterUpgrade" => GuardedKind::ClusterUpgrade,
+        "UpgradePolicy" => GuardedKind::UpgradePolicy,
+        _ if kind.ends_with("ControlPlane") => GuardedKind::ControlPlane,
+        _ if kind.ends_with("MachineTemplate") => GuardedKind::MachineTemplate,
         _ => panic!("{kind} is not guarded"),
     }
 }
@@ -110,7 +110,7 @@ async fn say(app: &App, mut asked: Asked) -> Said {
         refused: None,
         warnings: Vec::new(),
     };
-    if asked.guard == Guard::Cluster {
+    if asked.guard == GuardedKind::Cluster {
         let response = app.review(Route::MutateCluster, asked.request.clone()).await;
         said.add(&response);
         if said.refused.is_some() {

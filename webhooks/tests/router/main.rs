@@ -5,7 +5,7 @@ mod asked;
 mod cases;
 
 use axum::http::StatusCode;
-use instar_admission::Guard;
+use instar_admission::GuardedKind;
 use instar_testkit::World;
 use instar_webhooks::Route;
 use serde_json::{Value, json};
@@ -34,7 +34,7 @@ fn created(object: &Value) -> Value {
 }
 
 const MUTATE: Route = Route::MutateCluster;
-const VALIDATE: Route = Route::Validate(Guard::Cluster);
+const VALIDATE: Route = Route::Validate(GuardedKind::Cluster);
 
 #[tokio::test]
 async fn a_cluster_gets_its_version_and_pins() {
@@ -72,7 +72,7 @@ async fn a_cluster_gets_its_version_and_pins() {
     assert_eq!(response["auditAnnotations"], json!({"refused-by": "pins-by-hand"}));
     let text = app.metrics.encode().unwrap();
     assert!(
-        text.contains(r#"instar_admission_requests_total{route="/mutate/cluster",verdict="Changed"} 1"#),
+        text.contains(r#"instar_admission_requests_total{route="/mutate/cluster",verdict="changed"} 1"#),
         "{text}"
     );
     assert!(
@@ -113,7 +113,7 @@ async fn a_dry_run_rings_no_bell() {
             "userInfo": {"username": "somebody"},
             "oldObject": deployment("v1.33.5", json!({})), "object": deployment("v1.34.1", broken.clone()),
         });
-        let response = app.review(Route::Validate(Guard::Worker), request).await;
+        let response = app.review(Route::Validate(GuardedKind::Worker), request).await;
         assert_eq!(response["allowed"], true, "{response}");
         assert_eq!(
             response["auditAnnotations"],
@@ -169,15 +169,15 @@ async fn what_cannot_be_read_is_refused_with_what_is_wrong() {
         let kind = match route {
             Route::MutateCluster => KIND,
             Route::Validate(guard) => match guard {
-                Guard::Cluster => KIND,
-                Guard::ControlPlane => "KubeadmControlPlane",
-                Guard::Worker => "MachineDeployment",
-                Guard::ClusterClass => "ClusterClass",
-                Guard::MachineTemplate => "DevMachineTemplate",
-                Guard::BootstrapTemplate => "KubeadmConfigTemplate",
-                Guard::KubernetesRelease => "KubernetesRelease",
-                Guard::ClusterUpgrade => "ClusterUpgrade",
-                Guard::UpgradePolicy => "UpgradePolicy",
+                GuardedKind::Cluster => KIND,
+                GuardedKind::ControlPlane => "KubeadmControlPlane",
+                GuardedKind::Worker => "MachineDeployment",
+                GuardedKind::ClusterClass => "ClusterClass",
+                GuardedKind::MachineTemplate => "DevMachineTemplate",
+                GuardedKind::BootstrapTemplate => "KubeadmConfigTemplate",
+                GuardedKind::KubernetesRelease => "KubernetesRelease",
+                GuardedKind::ClusterUpgrade => "ClusterUpgrade",
+                GuardedKind::UpgradePolicy => "UpgradePolicy",
             },
         };
         let request = json!({"operation": "UPDATE", "kind": self::kind(kind), "object": "text", "oldObject": "text"});

@@ -10,7 +10,7 @@ use instar_domain::KubeVersion;
 
 use super::{
     Request,
-    edits::{Base, FIELD},
+    edits::{ExistingPins, FIELD},
     steps::Step,
 };
 use crate::{Finding, Rule};
@@ -39,7 +39,7 @@ impl<'a> Request<'a> {
         &self,
         class: &ClusterClass,
         target: &KubeVersion,
-        base: &Base,
+        base: &ExistingPins,
         named: &BTreeMap<KubeVersion, &'a Release>,
     ) -> Result<Option<Completion<'a>>, Finding> {
         let Some(pins) = &base.pins else { return Ok(None) };
@@ -88,10 +88,10 @@ impl<'a> Request<'a> {
 
     fn row_of(&self, pins: &Pins, version: &KubeVersion) -> Option<&'a Release> {
         let pin = pins.releases.get(version)?;
-        self.known.catalog.named(&pin.release)
+        self.facts.catalog.named(&pin.release)
     }
 
     fn control_plane_version(&self) -> Option<KubeVersion> {
-        self.known.control_plane?.version.parse().ok()
+        self.facts.control_plane?.version.parse().ok()
     }
 }

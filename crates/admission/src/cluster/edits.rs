@@ -13,7 +13,7 @@ use crate::{Finding, Rule};
 pub(super) const FIELD: &str = "metadata.annotations[upgrade.cluster.x-k8s.io/releases]";
 
 /// The pins to start from.
-pub(super) struct Base {
+pub(super) struct ExistingPins {
     /// Those of the old object, or those that a created one brings along.
     pub(super) pins: Option<Pins>,
     /// They came with a created Cluster.
@@ -23,7 +23,7 @@ pub(super) struct Base {
     pub(super) warnings: Vec<String>,
 }
 
-impl Base {
+impl ExistingPins {
     pub(super) fn of(request: &Request<'_>, present: Option<&KubeVersion>) -> Result<Self, Finding> {
         let new = annotation(request.new).map(Pins::from_annotation);
         let Some(old) = request.old else {
@@ -105,7 +105,7 @@ impl Base {
 /// they are named for; their values are the rows', never what was written by hand.
 pub(super) fn named_by_hand<'a>(
     request: &Request<'a>,
-    base: &Base,
+    base: &ExistingPins,
 ) -> Result<BTreeMap<KubeVersion, &'a Release>, Finding> {
     let mut named = BTreeMap::new();
     for (version, pin) in &base.edited {
@@ -114,7 +114,7 @@ pub(super) fn named_by_hand<'a>(
         if base.release_of(version) == Some(name) {
             continue;
         }
-        let row = request.known.catalog.named(name).ok_or_else(|| {
+        let row = request.facts.catalog.named(name).ok_or_else(|| {
             request.deny(
                 Rule::PinsByHand,
                 FIELD,
@@ -137,7 +137,7 @@ pub(super) fn named_by_hand<'a>(
 
 /// Values can't be written by hand: an edit that keeps a row but not its values is refused, unless
 /// they are what admission itself gives (which it sees when it looks a second time).
-pub(super) fn keep_values(request: &Request<'_>, base: &Base, pins: &Pins) -> Result<(), Finding> {
+pub(super) fn keep_values(request: &Request<'_>, base: &ExistingPins, pins: &Pins) -> Result<(), Finding> {
     let rewritten = base.edited.iter().find(|(version, pin)| {
         pins.releases
             .get(version)

@@ -9,7 +9,7 @@ use instar_wiring::Wiring;
 
 use super::{
     Request,
-    edits::Base,
+    edits::ExistingPins,
     shape::{self, Place, PoolShape, Shape},
     steps::{self, Step},
 };
@@ -18,7 +18,12 @@ use crate::Finding;
 impl<'a> Request<'a> {
     /// The pins that stay. At an edit of the version, Cluster API guarantees that everything is at
     /// the present one, so older pins go; without that guarantee all of them stay.
-    pub(super) fn keep(&self, present: Option<&KubeVersion>, target: Option<&KubeVersion>, base: &Base) -> Pins {
+    pub(super) fn keep(
+        &self,
+        present: Option<&KubeVersion>,
+        target: Option<&KubeVersion>,
+        base: &ExistingPins,
+    ) -> Pins {
         let Some(pins) = &base.pins else {
             return Pins {
                 adopted: present.cloned(),
@@ -50,7 +55,7 @@ impl<'a> Request<'a> {
         shape: &Shape<'a>,
         wiring: &Wiring<'_>,
         target: Option<&KubeVersion>,
-        base: &Base,
+        base: &ExistingPins,
         pins: &mut Pins,
         steps: &[Step<'a>],
     ) -> Result<(), Finding> {
@@ -62,7 +67,7 @@ impl<'a> Request<'a> {
                 if is_kept || self.had_pool(kind, name, pool) {
                     continue;
                 }
-                let row = self.known.catalog.named(&pin.release);
+                let row = self.facts.catalog.named(&pin.release);
                 let values = row.and_then(|row| pool.image(row));
                 match values {
                     Some(values)

@@ -1,5 +1,6 @@
 //! What an edit of the version does to what runs: the last edit, and the workers.
 
+use instar_capi::ManagedBy;
 use instar_capi::labels::UNSAFE_VERSION;
 use instar_domain::KubeVersion;
 
@@ -7,11 +8,7 @@ use super::{
     Request,
     steps::{Step, VERSION, Who},
 };
-use crate::{
-    Finding, Rule,
-    known::{MovedBy, SeenWorker},
-    worker::left_behind,
-};
+use crate::{Finding, Rule, cluster_state::CachedWorker, worker::left_behind};
 
 impl Request<'_> {
     /// What is to be said of the way from the present version to the target. `steps` is empty where
@@ -30,7 +27,7 @@ impl Request<'_> {
         }
         let mut findings = Vec::new();
         findings.extend(self.last_edit(present));
-        let workers = self.known.workers.iter();
+        let workers = self.facts.workers.iter();
         findings.extend(workers.filter_map(|worker| self.left_behind(worker, target, steps)));
         findings
     }
@@ -42,17 +39,17 @@ impl Request<'_> {
             return None;
         }
         let control_plane = self
-            .known
+            .facts
             .running
             .iter()
             .flat_map(|versions| [&versions.lowest, &versions.highest])
             .find(|version| *version != present)
             .map(|version| ("the control plane".to_owned(), version));
         let worker = self
-            .known
+            .facts
             .workers
             .iter()
-            .filter(|worker| worker.moved_by == MovedBy::Topology)
+            .filter(|worker| worker.managed_by == ManagedBy::Topology)
             .find(|worker| worker.versions.lowest != *present)
             .map(|worker| {
                 let called = format!("{} {}", worker.kind.as_str(), worker.name);
@@ -69,11 +66,11 @@ impl Request<'_> {
         ))
     }
 
-    fn left_behind(&self, worker: &SeenWorker, target: &KubeVersion, steps: &[Step<'_>]) -> Option<Finding> {
+    fn left_behind(&self, worker: &CachedWorker, target: &KubeVersion, steps: &[Step<'_>]) -> Option<Finding> {
         let mut at = &worker.versions.lowest;
-        let what = match worker.moved_by {
-            MovedBy::Hand => left_behind(worker, at, target)?,
-            MovedBy::Topology => steps.iter().find_map(|step| {
+        let what = match worker.managed_by {
+            ManagedBy::User => left_behind(worker, at, target)?,
+            ManagedBy::Topology => steps.iter().find_map(|step| {
                 let what = left_behind(worker, at, step.version());
                 if step.who() == Who::All {
                     at = step.version();

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use instar_api::{ETCD_ANNOTATION, KCP_ETCD, Pin, Values};
-use instar_capi::{ClusterClass, PoolKind, TemplateRef, Topology};
+use instar_capi::{ClusterClass, PoolKind, TemplateRef, Topology, WorkerKind};
 use instar_catalog::{Pool, Release, Role};
 use instar_wiring::{Rendered, Wiring};
 
@@ -195,10 +195,10 @@ impl PoolShape<'_> {
     }
 
     /// What a message calls it.
-    pub(super) fn called(&self) -> String {
+    pub(super) fn object_ref(&self) -> String {
         match self.place {
             Place::ControlPlane => "the control plane".to_owned(),
-            Place::Worker { kind, name, .. } => format!("{} {name}", kind.as_str()),
+            Place::Worker { kind, name, .. } => format!("{} {name}", WorkerKind::from(kind)),
         }
     }
 

@@ -7,7 +7,7 @@ use instar_wiring::{Fallback, Rendered, Wiring};
 
 use super::{
     Request,
-    edits::Base,
+    edits::ExistingPins,
     shape::{Place, PoolShape, Shape},
 };
 use crate::{Finding, Rule};
@@ -83,7 +83,7 @@ pub(super) fn check(
     shape: &Shape<'_>,
     wiring: &Wiring<'_>,
     present: Option<&KubeVersion>,
-    base: &Base,
+    base: &ExistingPins,
     steps: &[Step<'_>],
 ) -> Result<Vec<Finding>, Finding> {
     let mut findings = Vec::new();
@@ -136,7 +136,7 @@ fn running_etcd(
     request: &Request<'_>,
     shape: &Shape<'_>,
     present: Option<&KubeVersion>,
-    base: &Base,
+    base: &ExistingPins,
 ) -> (Option<Etcd>, Option<String>) {
     let Some(present) = present else { return (None, None) };
     if shape.kubeadm.is_none() || shape.etcd_is_external {
@@ -145,7 +145,7 @@ fn running_etcd(
     if let Some(tag) = base.pin_of(present).and_then(Pin::etcd_tag) {
         return (Some(Etcd::Tag(tag.to_owned())), None);
     }
-    let Some(control_plane) = request.known.control_plane else {
+    let Some(control_plane) = request.facts.control_plane else {
         return (Some(Etcd::Unknown), None);
     };
     let etcd = &control_plane.kubeadm_config_spec.cluster_configuration.etcd;
@@ -167,7 +167,7 @@ fn next_etcd(shape: &Shape<'_>, row: &Release, own_tag: Option<&str>) -> Etcd {
 }
 
 fn safe_etcd(request: &Request<'_>, before: &KubeVersion) -> String {
-    let rows = request.known.catalog.rows_of(before).iter().rev();
+    let rows = request.facts.catalog.rows_of(before).iter().rev();
     let safe = rows
         .filter_map(|row| row.etcd_tag().map(|tag| (row, tag)))
         .find(|(_, tag)| Etcd::Tag((*tag).to_owned()).is_the_step_before());
@@ -193,22 +193,22 @@ pub(super) fn no_image(
     let what = if row_exists {
         format!(
             "release {release} ({version}) has no image for {} ({}{})",
-            pool.called(),
+            pool.object_ref(),
             pool.template.kind,
             pool.labelled()
         )
     } else {
         format!(
             "release {release} ({version}) is not in the catalog, so the image of {} can't be found",
-            pool.called()
+            pool.object_ref()
         )
     };
-    let way_out = if row_exists {
+    let remediation = if row_exists {
         format!("create a KubernetesRelease of {version} with a higher revision and this image")
     } else {
         "create the release again as it was".to_owned()
     };
-    request.deny(Rule::ImageForPool, VERSION, what, way_out)
+    request.deny(Rule::ImageForPool, VERSION, what, remediation)
 }
 
 /// Holds a pin against what the class' wiring renders.
@@ -223,14 +223,14 @@ pub(super) fn renders(
     let class = request.class_name();
     match uncovered(&class, shape, wiring, version, pin, who) {
         None => Ok(()),
-        Some(Uncovered { what, way_out }) => Err(request.deny(Rule::WiringRenders, VERSION, what, way_out)),
+        Some(Uncovered { what, remediation }) => Err(request.deny(Rule::WiringRenders, VERSION, what, remediation)),
     }
 }
 
 /// Where a pin and what a class' wiring renders are not one.
 pub(super) struct Uncovered {
     pub(super) what: String,
-    way_out: &'static str,
+    remediation: &'static str,
 }
 
 /// Finds it.
@@ -256,7 +256,7 @@ pub(super) fn uncovered(
             .filter(|pool| who == Who::All || pool.place == Place::ControlPlane)
             .find_map(|pool| {
                 let (values, rendered) = (pool.pinned(pin), pool.rendered(wiring));
-                covers(&pool.called(), &pool.template.kind, values, &rendered)
+                covers(&pool.object_ref(), &pool.template.kind, values, &rendered)
             })
     })
 }
@@ -276,7 +276,7 @@ fn covers(
             what: format!(
                 "release {release} ({version}) sets {pointer} of {kind} for {whose}, and ClusterClass {class} does not render it"
             ),
-            way_out: "wire the class again: instar wire prints it",
+            remediation: "wire the class again: instar wire prints it",
         });
     }
     let must = rendered
@@ -288,6 +288,6 @@ fn covers(
         what: format!(
             "ClusterClass {class} renders {pointer} of {kind} for {whose}, and release {release} ({version}) does not set it"
         ),
-        way_out: "take a release that sets it, or put a value there into the class' template and wire the class again",
+        remediation: "take a release that sets it, or put a value there into the class' template and wire the class again",
     })
 }

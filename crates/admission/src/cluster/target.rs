@@ -9,11 +9,11 @@ use instar_catalog::{
 };
 use instar_domain::KubeVersion;
 
-use super::{Request, edits::Base, steps::Step};
+use super::{Request, edits::ExistingPins, steps::Step};
 use crate::{Finding, Rule};
 
 /// What the version asks for.
-pub(super) enum Aim<'a> {
+pub(super) enum ResolvedTarget<'a> {
     /// What runs.
     Stay,
     /// A version that the Cluster brings pins for.
@@ -22,7 +22,7 @@ pub(super) enum Aim<'a> {
     Release(&'a Release),
 }
 
-impl<'v> Aim<'v> {
+impl<'v> ResolvedTarget<'v> {
     pub(super) fn version<'s>(&'s self, present: Option<&'s KubeVersion>) -> Option<&'s KubeVersion>
     where
         'v: 's,
@@ -50,21 +50,21 @@ impl<'a> Request<'a> {
         &self,
         class: &'a ClusterClass,
         present: Option<&KubeVersion>,
-        base: &Base,
-    ) -> Result<Aim<'a>, Finding> {
+        base: &ExistingPins,
+    ) -> Result<ResolvedTarget<'a>, Finding> {
         let asked = &self.topology.version;
         // Pins that a created Cluster brings along say themselves what its version means.
         if let (None, Some(pins), Ok(version)) = (present, &base.pins, asked.parse::<KubeVersion>())
             && pins.covers(&version)
         {
-            return Ok(Aim::Covered(version));
+            return Ok(ResolvedTarget::Covered(version));
         }
         let listed = listed_versions(class);
         let offered = (!listed.is_empty()).then_some(listed.as_slice());
-        let resolved = self.known.catalog.resolve(asked, present, offered, self.known.today);
+        let resolved = self.facts.catalog.resolve(asked, present, offered, self.facts.today);
         match resolved {
-            Ok(Resolved::Unchanged) => Ok(Aim::Stay),
-            Ok(Resolved::Release(row)) => Ok(Aim::Release(row)),
+            Ok(Resolved::Unchanged) => Ok(ResolvedTarget::Stay),
+            Ok(Resolved::Release(row)) => Ok(ResolvedTarget::Release(row)),
             Err(miss) => Err(self.deny(
                 Rule::ReleaseInCatalog,
                 "spec.topology.version",
@@ -80,8 +80,8 @@ impl<'a> Request<'a> {
         &self,
         class: &ClusterClass,
         present: Option<&KubeVersion>,
-        aim: &Aim<'a>,
-        base: &Base,
+        aim: &ResolvedTarget<'a>,
+        base: &ExistingPins,
         named: &BTreeMap<KubeVersion, &'a Release>,
     ) -> Result<Vec<Step<'a>>, Finding> {
         let mut steps = Vec::new();
@@ -89,8 +89,8 @@ impl<'a> Request<'a> {
             steps.push(Step::again(version.clone(), row));
         }
         let row = match aim {
-            Aim::Stay | Aim::Covered(_) => return Ok(steps),
-            Aim::Release(row) => *row,
+            ResolvedTarget::Stay | ResolvedTarget::Covered(_) => return Ok(steps),
+            ResolvedTarget::Release(row) => *row,
         };
         let Some(present) = present else {
             let row = named.get(row.version()).copied().unwrap_or(row);
@@ -111,7 +111,7 @@ impl<'a> Request<'a> {
                 named
                     .get(version)
                     .copied()
-                    .or_else(|| self.known.catalog.best(version, self.known.today))
+                    .or_else(|| self.facts.catalog.best(version, self.facts.today))
             };
             let fit = fit.ok_or_else(|| {
                 self.deny(

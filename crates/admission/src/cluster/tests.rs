@@ -102,7 +102,7 @@ impl World {
             .control_plane
             .clone()
             .map(|spec| serde_json::from_value(spec).unwrap());
-        let known = Known {
+        let facts = Facts {
             catalog: &self.catalog(),
             class: class.as_ref(),
             control_plane: control_plane.as_ref(),
@@ -111,7 +111,7 @@ impl World {
             today: jiff::civil::date(2026, 11, 20),
         };
         let old = old.map(read);
-        let admitted = admit(old.as_ref(), &read(new), known).map_err(|denial| denial.to_string())?;
+        let admitted = admit(old.as_ref(), &read(new), facts).map_err(|denial| denial.to_string())?;
         match admitted.findings.first() {
             Some(finding) => Err(finding.to_string()),
             None => Ok(admitted),

@@ -2,7 +2,7 @@
 
 use instar_api::Enforcement;
 
-use super::{About, Breach, Change, Guard, On};
+use super::{Change, EnforceableBy, GuardedKind, RuleInfo, Trigger};
 use crate::Status;
 
 const CLASS: &str = "https://cluster-api.sigs.k8s.io/tasks/experimental-features/cluster-class/";
@@ -15,125 +15,125 @@ const PATCHES: &str = "https://cluster-api.sigs.k8s.io/tasks/experimental-featur
 const PINS: &str = "docs/wiring.md";
 const SKEW: &str = "https://kubernetes.io/releases/version-skew-policy/";
 
-pub(super) const CLASS_KNOWN: About = About {
+pub(super) const CLASS_KNOWN: RuleInfo = RuleInfo {
     guards: "A Cluster is created, or moved to another version or class, only when its ClusterClass has been seen.",
     source: CLASS,
     messages: &["ClusterClass {} is not known"],
-    way_out: "create the class first, or try again if it was created just now",
+    remediation: "create the class first, or try again if it was created just now",
     default: Enforcement::Enforce,
     status: Status::Forbidden,
-    on: &[On {
-        guard: Guard::Cluster,
+    on: &[Trigger {
+        guard: GuardedKind::Cluster,
         changes: &[Change::Created, Change::Version, Change::Class],
     }],
-    breach: Breach::ItsEffect,
+    enforceable_by: EnforceableBy::Server,
 };
 
-pub(super) const RELEASE_IN_CATALOG: About = About {
+pub(super) const RELEASE_IN_CATALOG: RuleInfo = RuleInfo {
     guards: "`spec.topology.version` is a version, a prefix (`v1.36`) or the name of a KubernetesRelease.",
     source: CATALOG,
     messages: &["{} is not in the catalog; {}", "{}"],
-    way_out: "set a version that the catalog has, or create its release",
+    remediation: "set a version that the catalog has, or create its release",
     default: Enforcement::Enforce,
     status: Status::Invalid,
-    on: &[On {
-        guard: Guard::Cluster,
+    on: &[Trigger {
+        guard: GuardedKind::Cluster,
         changes: &[Change::Created, Change::Version, Change::Pins],
     }],
-    breach: Breach::ItsEffect,
+    enforceable_by: EnforceableBy::Server,
 };
 
-pub(super) const NO_DOWNGRADE: About = About {
+pub(super) const NO_DOWNGRADE: RuleInfo = RuleInfo {
     guards: "`spec.topology.version` never goes down.",
     source: TOPOLOGY,
     messages: &["{} is older than {}, which runs"],
-    way_out: "fix forward with another release, or restore from a backup",
+    remediation: "fix forward with another release, or restore from a backup",
     default: Enforcement::Enforce,
     status: Status::Invalid,
-    on: &[On {
-        guard: Guard::Cluster,
+    on: &[Trigger {
+        guard: GuardedKind::Cluster,
         changes: &[Change::Version],
     }],
-    breach: Breach::ItsEffect,
+    enforceable_by: EnforceableBy::Server,
 };
 
-pub(super) const PATH: About = About {
+pub(super) const PATH: RuleInfo = RuleInfo {
     guards: "Cluster API finds a path from the present version to the target, the skew of Kubernetes holds on it, and each of its steps has a release.",
     source: PLAN,
     messages: &["{}"],
-    way_out: "go there in more than one edit, or create the release that is missing",
+    remediation: "go there in more than one edit, or create the release that is missing",
     default: Enforcement::Enforce,
     status: Status::Invalid,
-    on: &[On {
-        guard: Guard::Cluster,
+    on: &[Trigger {
+        guard: GuardedKind::Cluster,
         changes: &[Change::Version],
     }],
-    breach: Breach::ItsEffect,
+    enforceable_by: EnforceableBy::Server,
 };
 
-pub(super) const UPGRADES_FROM: About = About {
+pub(super) const UPGRADES_FROM: RuleInfo = RuleInfo {
     guards: "The release of each step accepts the version before it (`spec.upgradesFrom`).",
     source: CATALOG,
     messages: &["release {} ({}) upgrades from {}, and {} comes before it"],
-    way_out: "go first to a version that it upgrades from, or to a release that accepts this one",
+    remediation: "go first to a version that it upgrades from, or to a release that accepts this one",
     default: Enforcement::Enforce,
     status: Status::Invalid,
-    on: &[On {
-        guard: Guard::Cluster,
+    on: &[Trigger {
+        guard: GuardedKind::Cluster,
         changes: &[Change::Version],
     }],
-    breach: Breach::ItsEffect,
+    enforceable_by: EnforceableBy::Server,
 };
 
-pub(super) const ETCD_STEP: About = About {
+pub(super) const ETCD_STEP: RuleInfo = RuleInfo {
     guards: "etcd 3.6 follows only after etcd 3.5.26 or later has run.",
     source: ZOMBIES,
     messages: &[
         "release {} ({}) runs etcd {} after etcd {} of {}, and etcd 3.6 may follow only on 3.5.26 or later",
         "etcd {} would follow etcd {}, and etcd 3.6 may follow only on 3.5.26 or later",
     ],
-    way_out: "first move to a release of the same version with etcd 3.5.26 or later",
+    remediation: "first move to a release of the same version with etcd 3.5.26 or later",
     default: Enforcement::Enforce,
     status: Status::Invalid,
     on: &[
-        On {
-            guard: Guard::Cluster,
+        Trigger {
+            guard: GuardedKind::Cluster,
             changes: &[Change::Version],
         },
-        On {
-            guard: Guard::ControlPlane,
+        Trigger {
+            guard: GuardedKind::ControlPlane,
             changes: &[Change::Version, Change::Components],
         },
     ],
-    breach: Breach::ItsEffect,
+    enforceable_by: EnforceableBy::Server,
 };
 
-pub(super) const IMAGE_FOR_POOL: About = About {
+pub(super) const IMAGE_FOR_POOL: RuleInfo = RuleInfo {
     guards: "The release of each step has an image for the control plane and for each pool that takes the step.",
     source: CATALOG,
     messages: &[
         "release {} has no image for {}",
         "release {} is not in the catalog, so the image of {} can't be found",
     ],
-    way_out: "create a release with a higher revision and this image",
+    remediation: "create a release with a higher revision and this image",
     default: Enforcement::Enforce,
     status: Status::Invalid,
-    on: &[On {
-        guard: Guard::Cluster,
+    on: &[Trigger {
+        guard: GuardedKind::Cluster,
         changes: &[Change::Created, Change::Version, Change::Pools, Change::Pins],
     }],
-    breach: Breach::ItsEffect,
+    enforceable_by: EnforceableBy::Server,
 };
 
-pub(super) const WIRING_RENDERS: About = About {
+pub(super) const WIRING_RENDERS: RuleInfo = RuleInfo {
     guards: "The class' wiring renders every value that a pinned release sets, and every value that it renders is set.",
     source: PATCHES,
     messages: &["{}"],
-    way_out: "wire the class again: instar wire prints it",
+    remediation: "wire the class again: instar wire prints it",
     default: Enforcement::Enforce,
     status: Status::Forbidden,
-    on: &[On {
-        guard: Guard::Cluster,
+    on: &[Trigger {
+        guard: GuardedKind::Cluster,
         changes: &[
             Change::Created,
             Change::Version,
@@ -142,73 +142,73 @@ pub(super) const WIRING_RENDERS: About = About {
             Change::Pins,
         ],
     }],
-    breach: Breach::ItsEffect,
+    enforceable_by: EnforceableBy::Server,
 };
 
-pub(super) const PINS_BY_HAND: About = About {
+pub(super) const PINS_BY_HAND: RuleInfo = RuleInfo {
     guards: "The annotation `upgrade.cluster.x-k8s.io/releases` is edited by naming other releases of the same versions, and in no other way.",
     source: PINS,
     messages: &["{}"],
-    way_out: "leave the annotation out: admission writes it",
+    remediation: "leave the annotation out: admission writes it",
     default: Enforcement::Enforce,
     status: Status::Invalid,
-    on: &[On {
-        guard: Guard::Cluster,
+    on: &[Trigger {
+        guard: GuardedKind::Cluster,
         changes: &[Change::Created, Change::Pins],
     }],
-    breach: Breach::ItsEffect,
+    enforceable_by: EnforceableBy::Server,
 };
 
-pub(super) const ONE_CHANGE: About = About {
+pub(super) const ONE_CHANGE: RuleInfo = RuleInfo {
     guards: "The version of a topology cluster is edited when the last edit has arrived everywhere.",
     source: TOPOLOGY,
     messages: &["the edit to {} is still under way: {} runs {}"],
-    way_out: "wait until it is done (kubectl get clusterupgrade), then edit the version",
+    remediation: "wait until it is done (kubectl get clusterupgrade), then edit the version",
     default: Enforcement::Enforce,
     status: Status::Forbidden,
-    on: &[On {
-        guard: Guard::Cluster,
+    on: &[Trigger {
+        guard: GuardedKind::Cluster,
         changes: &[Change::Version],
     }],
-    breach: Breach::ItsEffect,
+    enforceable_by: EnforceableBy::Server,
 };
 
-pub(super) const WORKERS_IN_REACH: About = About {
+pub(super) const WORKERS_IN_REACH: RuleInfo = RuleInfo {
     guards: "A new version of the control plane leaves no MachineDeployment, MachinePool, MachineSet or Machine more than three minors behind, or two where its kubelet is older than v1.25.",
     source: SKEW,
     messages: &[
         "{} {} runs {}, which would be {} minors behind {}, where the limit is {}",
         "{} {} runs {}, which would be of another major than {}",
     ],
-    way_out: "upgrade or delete it first",
+    remediation: "upgrade or delete it first",
     default: Enforcement::Enforce,
     status: Status::Invalid,
     on: &[
-        On {
-            guard: Guard::Cluster,
+        Trigger {
+            guard: GuardedKind::Cluster,
             changes: &[Change::Version],
         },
-        On {
-            guard: Guard::ControlPlane,
+        Trigger {
+            guard: GuardedKind::ControlPlane,
             changes: &[Change::Version],
         },
     ],
-    breach: Breach::ItsEffect,
+    enforceable_by: EnforceableBy::Server,
 };
 
-pub(super) const WIRING_KEPT: About = About {
+pub(super) const WIRING_KEPT: RuleInfo = RuleInfo {
     guards: "A ClusterClass goes on rendering what its Clusters are pinned to. Else Cluster API would replace their machines with the bare template's, or stop their reconcile.",
     source: PATCHES,
     messages: &[
         "Cluster {} is pinned to release {} ({}), and {}",
         "Cluster {} is pinned to release {} ({}), and without the wiring its machines would be replaced by the bare template's",
     ],
-    way_out: "wire it: instar wire prints the class with its wiring",
+    remediation: "wire it: instar wire prints the class with its wiring",
     default: Enforcement::Enforce,
     status: Status::Forbidden,
-    on: &[On {
-        guard: Guard::ClusterClass,
+    on: &[Trigger {
+        guard: GuardedKind::ClusterClass,
         changes: &[Change::Wiring],
     }],
-    breach: Breach::ItsEffect,
+    enforceable_by: EnforceableBy::Server,
 };

@@ -2,7 +2,7 @@
 
 use instar_api::Enforcement;
 
-use super::{About, Breach, Change, Guard, On};
+use super::{Change, EnforceableBy, GuardedKind, RuleInfo, Trigger};
 use crate::Status;
 
 const SKEW: &str = "https://kubernetes.io/releases/version-skew-policy/";
@@ -13,229 +13,229 @@ const HERE: &str = "docs/admission.md";
 const KUBEADM: &str =
     "https://kubernetes.io/docs/setup/production-environment/tools/kubeadm/create-cluster-kubeadm/#version-skew-policy";
 
-pub(super) const CONTROL_PLANE_DOWNGRADE: About = About {
+pub(super) const CONTROL_PLANE_DOWNGRADE: RuleInfo = RuleInfo {
     guards: "A control plane doesn't go down a minor while an API server or a worker is newer.",
     source: SKEW,
     messages: &["{} is a minor below {}, which {} runs"],
-    way_out: "fix forward with another release, or restore from a backup; a row of the present minor may be gone back to",
+    remediation: "fix forward with another release, or restore from a backup; a row of the present minor may be gone back to",
     default: Enforcement::Enforce,
     status: Status::Invalid,
-    on: &[On {
-        guard: Guard::ControlPlane,
+    on: &[Trigger {
+        guard: GuardedKind::ControlPlane,
         changes: &[Change::Version],
     }],
-    breach: Breach::ItsEffect,
+    enforceable_by: EnforceableBy::Server,
 };
 
-pub(super) const API_SERVERS_TOGETHER: About = About {
+pub(super) const API_SERVERS_TOGETHER: RuleInfo = RuleInfo {
     guards: "The API servers of a control plane are at most one minor apart, also while its machines are replaced.",
     source: SKEW,
     messages: &[
         "{}, which an API server still runs, is {} minors behind {}, where the limit is 1",
         "{}, which an API server still runs, is of another major than {}",
     ],
-    way_out: "wait until all of its machines run the version between",
+    remediation: "wait until all of its machines run the version between",
     default: Enforcement::Enforce,
     status: Status::Invalid,
-    on: &[On {
-        guard: Guard::ControlPlane,
+    on: &[Trigger {
+        guard: GuardedKind::ControlPlane,
         changes: &[Change::Version],
     }],
-    breach: Breach::ItsEffect,
+    enforceable_by: EnforceableBy::Server,
 };
 
-pub(super) const ETCD_DOWNGRADE: About = About {
+pub(super) const ETCD_DOWNGRADE: RuleInfo = RuleInfo {
     guards: "A stacked etcd doesn't go down a minor.",
     source: ETCD_DOWN,
     messages: &["etcd {} is a minor below etcd {}, which runs"],
-    way_out: "keep the tag; an etcd is taken down a minor by etcdctl downgrade alone",
+    remediation: "keep the tag; an etcd is taken down a minor by etcdctl downgrade alone",
     default: Enforcement::Enforce,
     status: Status::Invalid,
-    on: &[On {
-        guard: Guard::ControlPlane,
+    on: &[Trigger {
+        guard: GuardedKind::ControlPlane,
         changes: &[Change::Version, Change::Components],
     }],
-    breach: Breach::ItsEffect,
+    enforceable_by: EnforceableBy::Server,
 };
 
-pub(super) const ONE_ROLLOUT: About = About {
+pub(super) const ONE_ROLLOUT: RuleInfo = RuleInfo {
     guards: "An edit of a version carries all that the version's release sets: the template with its image, the tags of etcd and CoreDNS. Else every machine is replaced twice.",
     source: ONE_PATCH,
     messages: &[
         "{} needs {} at {} of {} {}, which has {}",
         "{} needs {} {}, and the edit leaves {}",
     ],
-    way_out: "put both in one edit, or let Instar do it: annotate the Cluster with upgrade.cluster.x-k8s.io/version",
+    remediation: "put both in one edit, or let Instar do it: annotate the Cluster with upgrade.cluster.x-k8s.io/version",
     default: Enforcement::Enforce,
     status: Status::Invalid,
     on: &[
-        On {
-            guard: Guard::ControlPlane,
+        Trigger {
+            guard: GuardedKind::ControlPlane,
             changes: &[Change::Version],
         },
-        On {
-            guard: Guard::Worker,
+        Trigger {
+            guard: GuardedKind::Worker,
             changes: &[Change::Version],
         },
     ],
-    breach: Breach::ItsEffect,
+    enforceable_by: EnforceableBy::Server,
 };
 
-pub(super) const TEMPLATE_EXISTS: About = About {
+pub(super) const TEMPLATE_EXISTS: RuleInfo = RuleInfo {
     guards: "A template that an edit points to exists.",
     source: TEMPLATES,
     messages: &["{} {} does not exist"],
-    way_out: "create it first",
+    remediation: "create it first",
     default: Enforcement::Enforce,
     status: Status::Invalid,
     on: &[
-        On {
-            guard: Guard::ControlPlane,
+        Trigger {
+            guard: GuardedKind::ControlPlane,
             changes: &[Change::Template],
         },
-        On {
-            guard: Guard::Worker,
+        Trigger {
+            guard: GuardedKind::Worker,
             changes: &[Change::Template],
         },
     ],
-    breach: Breach::ItsEffect,
+    enforceable_by: EnforceableBy::Server,
 };
 
-pub(super) const TEMPLATE_TO_COME: About = About {
+pub(super) const TEMPLATE_TO_COME: RuleInfo = RuleInfo {
     guards: "A template that a created object names may come after it; its machines wait for it.",
     source: TEMPLATES,
     messages: &["{} {} does not exist yet"],
-    way_out: "create it, or no machine will",
+    remediation: "create it, or no machine will",
     default: Enforcement::Warn,
     status: Status::Invalid,
     on: &[
-        On {
-            guard: Guard::ControlPlane,
+        Trigger {
+            guard: GuardedKind::ControlPlane,
             changes: &[Change::Created],
         },
-        On {
-            guard: Guard::Worker,
+        Trigger {
+            guard: GuardedKind::Worker,
             changes: &[Change::Created],
         },
     ],
-    breach: Breach::ItsEffect,
+    enforceable_by: EnforceableBy::Server,
 };
 
-pub(super) const TEMPLATE_UNSEEN: About = About {
+pub(super) const TEMPLATE_UNSEEN: RuleInfo = RuleInfo {
     guards: "Templates of a kind that isn't watched can't be checked.",
     source: HERE,
     messages: &["{} {} can't be looked at: {}"],
-    way_out: "apply the role of its provider (config/providers)",
+    remediation: "apply the role of its provider (config/providers)",
     default: Enforcement::Warn,
     status: Status::Invalid,
     on: &[
-        On {
-            guard: Guard::ControlPlane,
+        Trigger {
+            guard: GuardedKind::ControlPlane,
             changes: &[Change::Created, Change::Template],
         },
-        On {
-            guard: Guard::Worker,
+        Trigger {
+            guard: GuardedKind::Worker,
             changes: &[Change::Created, Change::Template],
         },
     ],
-    breach: Breach::ItsEffect,
+    enforceable_by: EnforceableBy::Server,
 };
 
-pub(super) const TEMPLATE_KIND: About = About {
+pub(super) const TEMPLATE_KIND: RuleInfo = RuleInfo {
     guards: "A template is a machine template, of the kind that was there before.",
     source: TEMPLATES,
     messages: &["{} is not a template's kind", "{} would take the place of {}"],
-    way_out: "name a template of the kind that was there before",
+    remediation: "name a template of the kind that was there before",
     default: Enforcement::Enforce,
     status: Status::Invalid,
     on: &[
-        On {
-            guard: Guard::ControlPlane,
+        Trigger {
+            guard: GuardedKind::ControlPlane,
             changes: &[Change::Created, Change::Template],
         },
-        On {
-            guard: Guard::Worker,
+        Trigger {
+            guard: GuardedKind::Worker,
             changes: &[Change::Created, Change::Template],
         },
     ],
-    breach: Breach::ItsEffect,
+    enforceable_by: EnforceableBy::Server,
 };
 
-pub(super) const TEMPLATE_FOREIGN: About = About {
+pub(super) const TEMPLATE_FOREIGN: RuleInfo = RuleInfo {
     guards: "A template belongs to nobody, or to the Cluster of who points to it.",
     source: TEMPLATES,
     messages: &["{} {} belongs to Cluster {}"],
-    way_out: "copy it, and point to the copy",
+    remediation: "copy it, and point to the copy",
     default: Enforcement::Enforce,
     status: Status::Invalid,
     on: &[
-        On {
-            guard: Guard::ControlPlane,
+        Trigger {
+            guard: GuardedKind::ControlPlane,
             changes: &[Change::Created, Change::Template],
         },
-        On {
-            guard: Guard::Worker,
+        Trigger {
+            guard: GuardedKind::Worker,
             changes: &[Change::Created, Change::Template],
         },
     ],
-    breach: Breach::ItsEffect,
+    enforceable_by: EnforceableBy::Server,
 };
 
-pub(super) const WORKER_NOT_NEWER: About = About {
+pub(super) const WORKER_NOT_NEWER: RuleInfo = RuleInfo {
     guards: "A worker is never newer than an API server, and while a control plane is replaced the oldest one counts.",
     source: SKEW,
     messages: &["{} is newer than {}"],
-    way_out: "wait until the whole control plane runs it, or upgrade the control plane first",
+    remediation: "wait until the whole control plane runs it, or upgrade the control plane first",
     default: Enforcement::Enforce,
     status: Status::Invalid,
-    on: &[On {
-        guard: Guard::Worker,
+    on: &[Trigger {
+        guard: GuardedKind::Worker,
         changes: &[Change::Created, Change::Version],
     }],
-    breach: Breach::ItsEffect,
+    enforceable_by: EnforceableBy::Server,
 };
 
-pub(super) const WORKER_NOT_TOO_OLD: About = About {
+pub(super) const WORKER_NOT_TOO_OLD: RuleInfo = RuleInfo {
     guards: "A worker is at most three minors behind the newest API server, or two where its kubelet is older than v1.25.",
     source: SKEW,
     messages: &[
         "{} is {} minors behind {}, where the limit is {}",
         "{} is of another major than {}",
     ],
-    way_out: "take a version that is nearer",
+    remediation: "take a version that is nearer",
     default: Enforcement::Enforce,
     status: Status::Invalid,
-    on: &[On {
-        guard: Guard::Worker,
+    on: &[Trigger {
+        guard: GuardedKind::Worker,
         changes: &[Change::Created, Change::Version],
     }],
-    breach: Breach::ItsEffect,
+    enforceable_by: EnforceableBy::Server,
 };
 
-pub(super) const KUBEADM_JOIN: About = About {
+pub(super) const KUBEADM_JOIN: RuleInfo = RuleInfo {
     guards: "A node joins with the kubeadm of the control plane's minor.",
     source: KUBEADM,
     messages: &["kubeadm {} is not of the same minor as {}"],
-    way_out: "take a version of the control plane's minor; machines of another are held back by Cluster API",
+    remediation: "take a version of the control plane's minor; machines of another are held back by Cluster API",
     default: Enforcement::Warn,
     status: Status::Invalid,
-    on: &[On {
-        guard: Guard::Worker,
+    on: &[Trigger {
+        guard: GuardedKind::Worker,
         changes: &[Change::Created, Change::Version],
     }],
-    breach: Breach::ItsEffect,
+    enforceable_by: EnforceableBy::Server,
 };
 
-pub(super) const CONTROL_PLANE_KNOWN: About = About {
+pub(super) const CONTROL_PLANE_KNOWN: RuleInfo = RuleInfo {
     guards: "A worker's version is judged by a control plane's that is known.",
     source: HERE,
-    messages: &["the version of the control plane of Cluster {} is not known, so {} isn't held against it"],
-    way_out: "nothing needs to be done if it is being created",
+    messages: &["the version of the control plane of Cluster {} is not known, so version skew was not checked for {}"],
+    remediation: "nothing needs to be done if it is being created",
     default: Enforcement::Warn,
     status: Status::Invalid,
-    on: &[On {
-        guard: Guard::Worker,
+    on: &[Trigger {
+        guard: GuardedKind::Worker,
         changes: &[Change::Created, Change::Version],
     }],
-    breach: Breach::ItsEffect,
+    enforceable_by: EnforceableBy::Server,
 };

@@ -1,12 +1,12 @@
 //! A last look before a template goes: caches are a moment behind, and know a template's own Cluster.
 
-use instar_planner::{Standing, TemplateRef};
+use instar_planner::{Lifecycle, TemplateRef};
 use kube::{Api, Client, Resource, ResourceExt, api::ListParams, core::NamespaceResourceScope};
 use serde::de::DeserializeOwned;
 
 use crate::{
     api::{Error, call},
-    gather::standing,
+    gather::lifecycle,
     views::{KubeadmControlPlane, MachineDeployment, MachineSet, MachineSpec, Reference},
 };
 
@@ -37,7 +37,7 @@ pub(super) async fn referrer(
         return Ok(Some(found));
     }
     find(client, namespace, |object: &MachineSet| {
-        standing(object, false) != Standing::Deleting && of_machines(&object.spec.template.spec)
+        lifecycle(object, false) != Lifecycle::Deleting && of_machines(&object.spec.template.spec)
     })
     .await
 }

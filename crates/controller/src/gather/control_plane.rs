@@ -7,8 +7,8 @@
 use instar_capi::{Contract, labels::TOPOLOGY_OWNED};
 use instar_domain::{InvalidVersion, KubeVersion};
 use instar_planner::{
-    ControlPlane, Flavor, LEDGER_ANNOTATION, Ledger, Object, Observed, Owner, Replicas, ResourceVersion, TemplateRef,
-    Unreadable,
+    ControlPlane, Flavor, ManagedBy, Object, Observed, Replicas, ResourceVersion, SWAP_HISTORY_ANNOTATION, SwapHistory,
+    TemplateRef, Unreadable,
 };
 use kube::{
     Api, Client, Resource, ResourceExt, core::DynamicObject, discovery::ApiResource, runtime::reflector::ObjectRef,
@@ -16,7 +16,7 @@ use kube::{
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::standing;
+use super::lifecycle;
 use crate::{
     api::{Class, Error, of_provider},
     caches::Caches,
@@ -253,7 +253,7 @@ fn infrastructure(object: &DynamicObject, contract: Contract) -> Result<Option<T
 
 fn object(object: &DynamicObject, resource: &ApiResource, observed_generation: Option<i64>) -> Object {
     let generation = object.metadata.generation.unwrap_or_default();
-    let ledger = object.annotations().get(LEDGER_ANNOTATION);
+    let swap_history = object.annotations().get(SWAP_HISTORY_ANNOTATION);
     Object {
         api_version: resource.api_version.clone(),
         kind: resource.kind.clone(),
@@ -261,13 +261,13 @@ fn object(object: &DynamicObject, resource: &ApiResource, observed_generation: O
         resource_version: ResourceVersion(object.resource_version().unwrap_or_default()),
         generation,
         observed_generation: observed_generation.unwrap_or(generation),
-        standing: standing(object, false),
-        owner: if object.labels().contains_key(TOPOLOGY_OWNED) {
-            Owner::Topology
+        lifecycle: lifecycle(object, false),
+        managed_by: if object.labels().contains_key(TOPOLOGY_OWNED) {
+            ManagedBy::Topology
         } else {
-            Owner::User
+            ManagedBy::User
         },
-        ledger: ledger.and_then(|text| Ledger::from_annotation(text)),
+        swap_history: swap_history.and_then(|text| SwapHistory::from_annotation(text)),
         // They are passed on of topology Clusters alone.
         conditions: Vec::new(),
     }

@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use instar_capi::labels::CLUSTER_NAME;
 use instar_planner::{
-    MachineDeployment, Observed, RELEASE_LABEL, ResourceVersion, Snapshot, Standing, Template, TemplateRef, Unreadable,
-    label_value,
+    Lifecycle, MachineDeployment, Observed, RELEASE_LABEL, ResourceVersion, Snapshot, Template, TemplateRef,
+    Unreadable, label_value,
 };
 use kube::{Api, Client, ResourceExt, api::ListParams, core::DynamicObject, discovery::ApiResource};
 use serde_json::Value;
@@ -119,9 +119,9 @@ fn template(object: &DynamicObject, resource: &ApiResource) -> Observed<Template
         labels: object.labels().clone(),
         annotations: object.annotations().clone(),
         created: created.0,
-        standing: match object.metadata.deletion_timestamp {
-            Some(_) => Standing::Deleting,
-            None => Standing::Live,
+        lifecycle: match object.metadata.deletion_timestamp {
+            Some(_) => Lifecycle::Deleting,
+            None => Lifecycle::Active,
         },
         name,
     })

@@ -2,7 +2,7 @@
 
 use instar_api::{Pins, RELEASES_ANNOTATION};
 use instar_domain::KubeVersion;
-use instar_planner::{Asked, Condition, ConditionStatus, LEDGER_ANNOTATION, ResourceVersion, Topology};
+use instar_planner::{Condition, ConditionStatus, ResourceVersion, SWAP_HISTORY_ANNOTATION, Topology, VersionSetBy};
 use kube::ResourceExt;
 
 use super::version;
@@ -14,7 +14,7 @@ pub(super) fn read(cluster: &views::Cluster, topology: &views::Topology) -> Resu
     let pins = annotations
         .get(RELEASES_ANNOTATION)
         .map(|text| Pins::from_annotation(text));
-    let asked = annotations.get(LEDGER_ANNOTATION);
+    let set_by = annotations.get(SWAP_HISTORY_ANNOTATION);
     Ok(Topology {
         resource_version: ResourceVersion(cluster.resource_version().unwrap_or_default()),
         generation: cluster.metadata.generation.unwrap_or_default(),
@@ -22,7 +22,7 @@ pub(super) fn read(cluster: &views::Cluster, topology: &views::Topology) -> Resu
         pins: pins.transpose().map_err(|garbled| garbled.to_string())?,
         control_plane_plan: versions(&status.control_plane)?,
         workers_plan: versions(&status.workers)?,
-        asked: asked.and_then(|text| Asked::from_annotation(text)),
+        version_set_by: set_by.and_then(|text| VersionSetBy::from_annotation(text)),
         conditions: status.conditions.iter().map(condition).collect(),
     })
 }

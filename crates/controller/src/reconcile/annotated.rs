@@ -13,10 +13,10 @@ use serde_json::json;
 use super::{Context, Done};
 use crate::{
     api::{Error, FIELD_MANAGER, call},
-    gather::stands,
+    gather::current_versions,
     metrics::Written as Counted,
+    upgrade_spec::{AnnotationRequest, Upgrades, from_annotation},
     views::Cluster,
-    wish::{Asked, Upgrades, asked},
 };
 
 impl Context {
@@ -28,11 +28,11 @@ impl Context {
         upgrades: &Upgrades,
     ) -> Result<Option<Done>, Error> {
         let about = ObjectRef::from_obj(cluster);
-        match asked(cluster, known, upgrades, || stands(&self.caches, cluster)) {
-            Asked::Nothing => {}
-            Asked::Make(record) => return self.make(&record).await.map(Some),
-            Asked::Retarget(record, target) => return self.retarget(&record, &target).await.map(Some),
-            Asked::Waits(active) => {
+        match from_annotation(cluster, known, upgrades, || current_versions(&self.caches, cluster)) {
+            AnnotationRequest::Nothing => {}
+            AnnotationRequest::Create(record) => return self.make(&record).await.map(Some),
+            AnnotationRequest::Retarget(record, target) => return self.retarget(&record, &target).await.map(Some),
+            AnnotationRequest::Waits(active) => {
                 let note = format!("the version annotation waits until ClusterUpgrade {active} is over");
                 if self.said.is_news(&about, &note) {
                     let cluster = cluster.object_ref(&());

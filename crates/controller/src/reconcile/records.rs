@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use instar_api::{ClusterUpgrade, OVER_ANNOTATION, UpgradePhase};
+use instar_api::{ClusterUpgrade, FINISHED_ANNOTATION, UpgradePhase};
 use instar_planner::plan;
 use jiff::Timestamp;
 use kube::{Resource, ResourceExt, runtime::reflector::ObjectRef};
@@ -15,19 +15,19 @@ use crate::{
     gather::gather,
     metrics::Written as Counted,
     report::{self, Health},
+    upgrade_spec::{FinishedMarker, finished_marker, finished_phase},
     views::Cluster,
-    wish::{Mark, mark, over},
 };
 
 impl Context {
     /// Keeps what is over known to be so, also where every status is dropped.
-    pub(super) async fn mark(&self, upgrades: &[Arc<ClusterUpgrade>]) -> Result<(), Error> {
+    pub(super) async fn write_finished_markers(&self, upgrades: &[Arc<ClusterUpgrade>]) -> Result<(), Error> {
         for upgrade in upgrades.iter().filter(|upgrade| may_be_told(upgrade)) {
-            match mark(upgrade) {
-                Mark::Right => {}
-                Mark::Put(phase) => self.write_mark(upgrade, Some(phase)).await?,
-                Mark::Take => self.write_mark(upgrade, None).await?,
-                Mark::Restore(phase) => {
+            match finished_marker(upgrade) {
+                FinishedMarker::Right => {}
+                FinishedMarker::Put(phase) => self.write_mark(upgrade, Some(phase)).await?,
+                FinishedMarker::Take => self.write_mark(upgrade, None).await?,
+                FinishedMarker::Restore(phase) => {
                     let status = report::restored(upgrade, phase, Timestamp::now());
                     self.write_status(upgrade, &status).await?;
                 }
@@ -42,11 +42,11 @@ impl Context {
         let patch = json!({ "metadata": {
             // What was edited since isn't over.
             "resourceVersion": upgrade.resource_version(),
-            "annotations": { OVER_ANNOTATION: phase.map(UpgradePhase::as_str) },
+            "annotations": { FINISHED_ANNOTATION: phase.map(UpgradePhase::as_str) },
         } });
         self.patch_record(upgrade, &patch, || format!("marking ClusterUpgrade {name}"))
             .await?;
-        self.counters.wrote(Counted::Mark);
+        self.counters.wrote(Counted::FinishedMarker);
         Ok(())
     }
 
@@ -66,7 +66,7 @@ impl Context {
     }
 
     /// The Cluster is being deleted: its objects are left alone, and the record says so.
-    pub(super) async fn see_off(&self, cluster: &Cluster, active: &ClusterUpgrade) -> Result<Done, Error> {
+    pub(super) async fn report_deleting(&self, cluster: &Cluster, active: &ClusterUpgrade) -> Result<Done, Error> {
         if may_be_told(active) {
             let snapshot = gather(&self.caches, cluster, active, Timestamp::now());
             let decision = plan(&snapshot);
@@ -76,18 +76,18 @@ impl Context {
     }
 
     /// There is no such Cluster: what is asked of it says so.
-    pub(crate) async fn nowhere(&self, cluster: &ObjectRef<Cluster>) -> Result<(), Error> {
+    pub(crate) async fn report_missing_cluster(&self, cluster: &ObjectRef<Cluster>) -> Result<(), Error> {
         let namespace = cluster.namespace.as_deref().unwrap_or_default();
         for upgrade in self.caches.upgrades.of(namespace, &cluster.name) {
             // It may have come in the meantime.
             if self.caches.clusters.get(cluster).is_some() {
                 return Ok(());
             }
-            self.mark(std::slice::from_ref(&upgrade)).await?;
-            if over(&upgrade).is_some() || !may_be_told(&upgrade) {
+            self.write_finished_markers(std::slice::from_ref(&upgrade)).await?;
+            if finished_phase(&upgrade).is_some() || !may_be_told(&upgrade) {
                 continue;
             }
-            let status = report::nowhere(&upgrade, Timestamp::now());
+            let status = report::report_missing_cluster(&upgrade, Timestamp::now());
             self.write_and_tell(&upgrade, &status, &[upgrade.object_ref(&())])
                 .await?;
         }

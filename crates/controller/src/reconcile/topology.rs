@@ -7,26 +7,26 @@ use std::sync::Arc;
 
 use instar_api::{ClusterUpgrade, UpgradePhase};
 use instar_planner::{
-    Action as Write, Decision, Snapshot, Stage, Standing, Waiting, check, follow, is_aimed_at_present, passed,
-    under_way,
+    Action as Write, Decision, Lifecycle, Snapshot, Stage, Waiting, check, explain, follow, is_aimed_at_present,
+    passed, under_way,
 };
 use jiff::Timestamp;
 use kube::ResourceExt;
 
 use super::{
     Context, Done,
-    steps::{ANYWAY, is_paused, upgrade_is_open},
+    classic::{RESYNC_INTERVAL, is_paused, upgrade_is_open},
 };
 use crate::{
     api::Error,
     gather::gather,
     report::Health,
+    upgrade_spec::{self, Upgrades},
     views::Cluster,
-    wish::{self, Upgrades},
 };
 
 /// Whose turn it is.
-enum Turn {
+enum ActiveUpgrade {
     /// This one's.
     Of(Arc<ClusterUpgrade>),
     /// The Cluster moves, and this is to be its record.
@@ -41,23 +41,23 @@ impl Context {
         let namespace = cluster.namespace().unwrap_or_default();
         let known = self.caches.upgrades.of(&namespace, &cluster.name_any());
         let upgrades = Upgrades::sort(known.clone(), None);
-        let record = wish::record_of(cluster, version);
+        let record = upgrade_spec::record_of(cluster, version);
         let snapshot = self.snapshot(cluster, &record);
-        match (snapshot.cluster.standing, &upgrades.active) {
-            (Standing::Live, _) => {}
-            (Standing::Deleting, Some(active)) => return self.tell_of_deletion(cluster, active).await,
-            (Standing::Deleting | Standing::Paused, _) => return Ok(Done::Idle),
+        match (snapshot.cluster.lifecycle, &upgrades.active) {
+            (Lifecycle::Active, _) => {}
+            (Lifecycle::Deleting, Some(active)) => return self.tell_of_deletion(cluster, active).await,
+            (Lifecycle::Deleting | Lifecycle::Paused, _) => return Ok(Done::Idle),
         }
-        self.mark(&known).await?;
+        self.write_finished_markers(&known).await?;
         let turn = if under_way(&snapshot) {
             self.turn(cluster, record, &known, &upgrades)
         } else {
-            upgrades.active.clone().map_or(Turn::Nobody, Turn::Of)
+            upgrades.active.clone().map_or(ActiveUpgrade::Nobody, ActiveUpgrade::Of)
         };
         let active = match turn {
-            Turn::Of(active) => active,
-            Turn::Record(record) => return self.make(&record).await,
-            Turn::Nobody => return Ok(Done::Idle),
+            ActiveUpgrade::Of(active) => active,
+            ActiveUpgrade::Record(record) => return self.make(&record).await,
+            ActiveUpgrade::Nobody => return Ok(Done::Idle),
         };
         let open = upgrades.active.iter().chain(&upgrades.refused);
         let others: Vec<_> = open
@@ -65,7 +65,7 @@ impl Context {
             .cloned()
             .collect();
         self.refuse(cluster, &others, &active).await?;
-        self.go_along(cluster, &active).await
+        self.reconcile_topology(cluster, &active).await
     }
 
     /// While a Cluster moves, it is the turn of who wants it where it goes: of one that is open, else
@@ -76,18 +76,18 @@ impl Context {
         record: ClusterUpgrade,
         known: &[Arc<ClusterUpgrade>],
         upgrades: &Upgrades,
-    ) -> Turn {
+    ) -> ActiveUpgrade {
         let mut open = upgrades.active.iter().chain(&upgrades.refused);
         let wants_it = |open: &&Arc<ClusterUpgrade>| is_aimed_at_present(&self.snapshot(cluster, open));
         if let Some(wants_it) = open.find(wants_it) {
-            return Turn::Of(Arc::clone(wants_it));
+            return ActiveUpgrade::Of(Arc::clone(wants_it));
         }
         match known.iter().find(|known| known.name_any() == record.name_any()) {
-            None => Turn::Record(Box::new(record)),
-            Some(known) if wish::over(known) == Some(UpgradePhase::Completed) => {
-                upgrades.active.clone().map_or(Turn::Nobody, Turn::Of)
+            None => ActiveUpgrade::Record(Box::new(record)),
+            Some(known) if upgrade_spec::finished_phase(known) == Some(UpgradePhase::Completed) => {
+                upgrades.active.clone().map_or(ActiveUpgrade::Nobody, ActiveUpgrade::Of)
             }
-            Some(known) => Turn::Of(Arc::clone(known)),
+            Some(known) => ActiveUpgrade::Of(Arc::clone(known)),
         }
     }
 
@@ -105,7 +105,7 @@ impl Context {
         gather(&self.caches, cluster, upgrade, Timestamp::now())
     }
 
-    async fn go_along(&self, cluster: &Cluster, upgrade: &ClusterUpgrade) -> Result<Done, Error> {
+    async fn reconcile_topology(&self, cluster: &Cluster, upgrade: &ClusterUpgrade) -> Result<Done, Error> {
         let snapshot = self.snapshot(cluster, upgrade);
         if is_paused(&snapshot) {
             return Ok(Done::Idle);
@@ -113,7 +113,7 @@ impl Context {
         let mut decision = follow(&snapshot);
         let broken = check(&snapshot, &decision);
         if !broken.is_empty() {
-            let error = Error::Violation(format!("{broken:?}"));
+            let error = Error::Violation(explain(&decision, &broken));
             self.complain(cluster, upgrade, &snapshot, &decision, &error).await?;
             return Err(error);
         }
@@ -131,7 +131,7 @@ impl Context {
         };
         self.report(cluster, upgrade, &snapshot, &decision, health).await?;
         Ok(match outcome? {
-            Done::Idle if upgrade_is_open(&decision) => Done::Until(ANYWAY),
+            Done::Idle if upgrade_is_open(&decision) => Done::Until(RESYNC_INTERVAL),
             done => done,
         })
     }
@@ -171,7 +171,7 @@ mod tests {
                 &["34-1", "35-2"],
             ),
         ] {
-            let mut upgrade = wish::record_of(&Cluster::new("c", ClusterSpec::default()), "v1.35.2");
+            let mut upgrade = upgrade_spec::record_of(&Cluster::new("c", ClusterSpec::default()), "v1.35.2");
             upgrade.status = Some(ClusterUpgradeStatus {
                 path: names(before),
                 ..ClusterUpgradeStatus::default()

@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
 };
 
-use instar_admission::known::TemplateKey;
+use instar_admission::cluster_state::TemplateKey;
 use kube::{Resource, runtime::watcher::Event};
 
 /// An object's `namespace/name`, or its name where it has no namespace.
@@ -236,7 +236,7 @@ impl<E: Entry> Table<E> {
             return News::Nothing;
         };
         match self.objects.get(&row.key) {
-            Some(known) if complaint(known) == Some(why) => News::Nothing,
+            Some(state) if complaint(state) == Some(why) => News::Nothing,
             Some(_) | None => News::Wrong(row.key.clone(), why.to_owned()),
         }
     }

@@ -10,8 +10,8 @@ mod worker;
 use std::{fmt::Debug, iter, sync::RwLock};
 
 use instar_admission::{
-    known::{TemplateKey, TemplateUser},
-    template::Sort,
+    cluster_state::{TemplateKey, TemplateUser},
+    template::TemplateType,
 };
 use instar_capi::Reference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -29,7 +29,7 @@ pub(crate) use cluster::Cluster;
 pub(crate) use control_plane::ControlPlane;
 pub(crate) use release::{Policy, Release};
 pub(crate) use upgrade::Upgrade;
-pub(crate) use worker::{Makes, Worker};
+pub(crate) use worker::{Worker, WorkerResource};
 
 /// An entry of a cache, and the watch that it comes from.
 pub(crate) trait Cached: Entry + Debug + Sized + Send + Sync + 'static {
@@ -64,17 +64,17 @@ pub(crate) trait Cached: Entry + Debug + Sized + Send + Sync + 'static {
 /// A template that something refers to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Use {
-    pub(crate) sort: Sort,
+    pub(crate) sort: TemplateType,
     pub(crate) template: TemplateId,
 }
 
 impl Use {
     /// Of what an object in a namespace refers to. A reference that is still empty is none.
-    fn of(sort: Sort, namespace: &str, reference: &Reference) -> Option<Self> {
+    fn of(sort: TemplateType, namespace: &str, reference: &Reference) -> Option<Self> {
         Self::named(sort, &TemplateKey::of(namespace, reference))
     }
 
-    fn named(sort: Sort, key: &TemplateKey<'_>) -> Option<Self> {
+    fn named(sort: TemplateType, key: &TemplateKey<'_>) -> Option<Self> {
         (!key.name.is_empty()).then(|| Self {
             sort,
             template: TemplateId::of(key),

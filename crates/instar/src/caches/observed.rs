@@ -2,8 +2,8 @@
 
 use std::sync::{Arc, RwLock};
 
-use instar_admission::known::{
-    Kept, Observed, Seen, SeenCluster, SeenTemplate, SeenUpgrade, SeenWorker, TemplateKey, TemplateUser,
+use instar_admission::cluster_state::{
+    CachedCluster, CachedTemplate, CachedUpgrade, CachedWorker, ClusterState, Kept, Lookup, TemplateKey, TemplateUser,
 };
 use instar_api::UpgradePolicySpec;
 use instar_capi::{ClusterClass, KubeadmControlPlane};
@@ -13,11 +13,11 @@ use jiff::Timestamp;
 use super::{
     Caches,
     index::{Group, Index, Key, TemplateId},
-    kept::{Class, Cluster, Makes, User, Worker},
+    kept::{Class, Cluster, User, Worker, WorkerResource},
     read,
 };
 
-impl Observed for Caches {
+impl ClusterState for Caches {
     fn now(&self) -> Timestamp {
         Timestamp::now()
     }
@@ -30,11 +30,11 @@ impl Observed for Caches {
         read(&self.classes).get(&Key::new(namespace, name)).map(Class::view)
     }
 
-    fn cluster(&self, namespace: &str, name: &str) -> Option<Arc<SeenCluster>> {
+    fn cluster(&self, namespace: &str, name: &str) -> Option<Arc<CachedCluster>> {
         read(&self.clusters).get(&Key::new(namespace, name)).map(Cluster::view)
     }
 
-    fn clusters_of(&self, class_namespace: &str, class: &str) -> Vec<Arc<SeenCluster>> {
+    fn clusters_of(&self, class_namespace: &str, class: &str) -> Vec<Arc<CachedCluster>> {
         let clusters = read(&self.clusters);
         let of_class = clusters.group(&Group::Class(Key::new(class_namespace, class)));
         of_class.map(|(_, cluster)| cluster.view()).collect()
@@ -69,7 +69,7 @@ impl Observed for Caches {
             .map(|(_, entry)| entry.view())
     }
 
-    fn workers(&self, namespace: &str, cluster: &str) -> Vec<SeenWorker> {
+    fn workers(&self, namespace: &str, cluster: &str) -> Vec<CachedWorker> {
         let cluster = Group::Cluster(Key::new(namespace, cluster));
         let mut workers = Vec::new();
         workers_in(&self.deployments, &cluster, &mut workers);
@@ -79,7 +79,7 @@ impl Observed for Caches {
         workers
     }
 
-    fn template(&self, template: &TemplateKey<'_>) -> Seen<Arc<SeenTemplate>> {
+    fn template(&self, template: &TemplateKey<'_>) -> Lookup<Arc<CachedTemplate>> {
         self.templates.get(template)
     }
 
@@ -104,7 +104,7 @@ impl Observed for Caches {
             .max_by_key(|kept| (kept.until.is_none(), kept.until))
     }
 
-    fn upgrades(&self, namespace: &str, cluster: &str) -> Vec<SeenUpgrade> {
+    fn upgrades(&self, namespace: &str, cluster: &str) -> Vec<CachedUpgrade> {
         let upgrades = read(&self.upgrades);
         let of_cluster = upgrades.group(&Group::Cluster(Key::new(namespace, cluster)));
         of_cluster
@@ -119,7 +119,7 @@ impl Observed for Caches {
     }
 }
 
-fn workers_in<O: Makes>(index: &RwLock<Index<Worker<O>>>, cluster: &Group, workers: &mut Vec<SeenWorker>) {
+fn workers_in<O: WorkerResource>(index: &RwLock<Index<Worker<O>>>, cluster: &Group, workers: &mut Vec<CachedWorker>) {
     let index = read(index);
     workers.extend(index.group(cluster).filter_map(|(key, worker)| worker.seen(key)));
 }

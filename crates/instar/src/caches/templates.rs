@@ -1,7 +1,7 @@
 //! Templates: of kinds that nobody knows before something refers to them.
 //!
 //! The first reference to a kind starts its watch. Until the first list is in, and for as long as the
-//! kind can't be listed, [`Seen::Unwatched`] says why, and the rule `template-unseen` warns: it is
+//! kind can't be listed, [`Lookup::Unavailable`] says why, and the rule `template-unseen` warns: it is
 //! tried again, but nothing waits for it. Readiness waits for the first answer about each kind that
 //! something referred to at the start, whatever it is. A kind that nothing refers to any more stays
 //! watched until the process ends.
@@ -15,8 +15,8 @@ use std::{
 };
 
 use instar_admission::{
-    known::{Seen, SeenTemplate, TemplateKey},
-    template::Sort,
+    cluster_state::{CachedTemplate, Lookup, TemplateKey},
+    template::TemplateType,
 };
 use instar_serve::{Part, Readiness};
 use kube::Client;
@@ -61,17 +61,17 @@ struct Kinds {
 }
 
 impl Kinds {
-    const fn of(&self, sort: Sort) -> &HashMap<Box<str>, Arc<Learned>> {
+    const fn of(&self, sort: TemplateType) -> &HashMap<Box<str>, Arc<Learned>> {
         match sort {
-            Sort::Machine => &self.machine,
-            Sort::Bootstrap => &self.bootstrap,
+            TemplateType::Machine => &self.machine,
+            TemplateType::Bootstrap => &self.bootstrap,
         }
     }
 
-    const fn of_mut(&mut self, sort: Sort) -> &mut HashMap<Box<str>, Arc<Learned>> {
+    const fn of_mut(&mut self, sort: TemplateType) -> &mut HashMap<Box<str>, Arc<Learned>> {
         match sort {
-            Sort::Machine => &mut self.machine,
-            Sort::Bootstrap => &mut self.bootstrap,
+            TemplateType::Machine => &mut self.machine,
+            TemplateType::Bootstrap => &mut self.bootstrap,
         }
     }
 
@@ -83,7 +83,7 @@ impl Kinds {
 /// A kind of templates, and what is known of them.
 #[derive(Debug)]
 struct Learned {
-    sort: Sort,
+    sort: TemplateType,
     group: Box<str>,
     kind: Box<str>,
     state: RwLock<State>,
@@ -130,7 +130,7 @@ impl fmt::Display for Blind {
 
 /// Of a template: whose it is, what it was minted for, and its spec.
 #[derive(Debug)]
-struct Template(Arc<SeenTemplate>);
+struct Template(Arc<CachedTemplate>);
 
 impl Entry for Template {
     fn groups(&self, _: &Key) -> Vec<Group> {
@@ -202,22 +202,22 @@ impl Templates {
     }
 
     /// A template.
-    pub(super) fn get(&self, key: &TemplateKey<'_>) -> Seen<Arc<SeenTemplate>> {
+    pub(super) fn get(&self, key: &TemplateKey<'_>) -> Lookup<Arc<CachedTemplate>> {
         let name = kind_key(key.group, key.kind);
         let kinds = read(&self.kinds);
-        let mut learned = [Sort::Machine, Sort::Bootstrap]
+        let mut learned = [TemplateType::Machine, TemplateType::Bootstrap]
             .into_iter()
             .filter_map(|sort| kinds.of(sort).get(&*name));
         let Some(kind) = learned.next() else {
-            return Seen::Unwatched("nothing has referred to its kind before".to_owned());
+            return Lookup::Unavailable("nothing has referred to its kind before".to_owned());
         };
         let state = read(&kind.state);
         match &state.sight {
-            Sight::Awaited => Seen::Unwatched("its kind is not listed yet".to_owned()),
-            Sight::Blind(why) => Seen::Unwatched(why.to_string()),
+            Sight::Awaited => Lookup::Unavailable("its kind is not listed yet".to_owned()),
+            Sight::Blind(why) => Lookup::Unavailable(why.to_string()),
             Sight::Clear => match state.templates.get(&Key::new(key.namespace, key.name)) {
-                Some(template) => Seen::There(Arc::clone(&template.0)),
-                None => Seen::Absent,
+                Some(template) => Lookup::Found(Arc::clone(&template.0)),
+                None => Lookup::NotFound,
             },
         }
     }

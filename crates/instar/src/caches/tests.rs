@@ -6,7 +6,7 @@ mod upgrades;
 mod workers;
 
 use futures::{StreamExt, stream};
-use instar_admission::known::Observed;
+use instar_admission::cluster_state::ClusterState;
 use instar_serve::Metrics;
 use kube::{
     core::{DeserializeGuard, Status},

@@ -98,8 +98,8 @@ impl<K: Cached> Follower<K::Object> for Watching<'_, K> {
                 self.put(Event::InitDone);
                 return Then::TryAgain;
             }
-            Absent::Broken(way_out) if is_absent(error) => {
-                tracing::warn!(kind, "the API server doesn't know them ({why}): {way_out}");
+            Absent::Broken(remediation) if is_absent(error) => {
+                tracing::warn!(kind, "the API server doesn't know them ({why}): {remediation}");
             }
             Absent::Broken(_) | Absent::Empty(_) => tracing::warn!(kind, "can't {doing} them, trying again: {why}"),
         }

@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 
 use super::*;
 
-fn broken(name: &str) -> Broken {
-    Broken {
+fn broken(name: &str) -> OverriddenRule {
+    OverriddenRule {
         api_version: "cluster.x-k8s.io/v1beta2".to_owned(),
         kind: "MachineDeployment".to_owned(),
         namespace: "ns".to_owned(),
@@ -22,7 +22,7 @@ fn broken(name: &str) -> Broken {
             object: format!("MachineDeployment ns/{name}"),
             field: "spec.template.spec.version",
             what: "v1.36.0 is newer".to_owned(),
-            way_out: "wait".to_owned(),
+            remediation: "wait".to_owned(),
             of: None,
         },
     }
@@ -55,7 +55,7 @@ fn an_event_says_who_and_what() {
 
 #[test]
 fn what_has_no_name_or_namespace_is_told_of_without() {
-    let of_nowhere = Broken {
+    let of_nowhere = OverriddenRule {
         namespace: String::new(),
         ..broken("")
     };
@@ -116,7 +116,7 @@ async fn what_waits_is_told_before_the_end() {
     let metrics = Metrics::default();
     let (events, to_tell) = Events::new(&metrics);
     for name in ["a", "b", "c"] {
-        events.ring(broken(name));
+        events.record(broken(name));
     }
     let (client, posted) = server(201);
     let stop = CancellationToken::new();
@@ -125,7 +125,7 @@ async fn what_waits_is_told_before_the_end() {
     assert_eq!(*posted.lock().unwrap(), ["a", "b", "c"]);
     assert_eq!(metric(&metrics), "0");
     // Nobody listens any more, and nobody waits for it.
-    events.ring(broken("late"));
+    events.record(broken("late"));
     assert_eq!(metric(&metrics), "1");
 }
 
@@ -134,7 +134,7 @@ async fn what_is_refused_or_too_much_is_counted() {
     let metrics = Metrics::default();
     let (events, to_tell) = Events::new(&metrics);
     for _ in 0..WAITING + 2 {
-        events.ring(broken("a"));
+        events.record(broken("a"));
     }
     assert_eq!(metric(&metrics), "2");
     let (client, posted) = server(403);

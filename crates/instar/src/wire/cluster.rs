@@ -31,8 +31,8 @@ pub enum Error {
     Deadline { what: String },
     #[error("{what}: {why}")]
     Call { what: String, why: String },
-    #[error("{what}: it doesn't exist: {way_out}")]
-    Missing { what: String, way_out: &'static str },
+    #[error("{what}: it doesn't exist: {remediation}")]
+    Missing { what: String, remediation: &'static str },
     #[error("the answer for {what} can't be read")]
     Unreadable {
         what: String,
@@ -74,8 +74,8 @@ impl Cluster {
     /// A ClusterClass.
     pub(crate) async fn class(&self, namespace: &str, name: &str) -> Result<Value, Error> {
         let resource = ApiResource::erase::<ClusterClass>(&());
-        let way_out = "see kubectl get clusterclasses -A, and give its namespace with -n";
-        self.get(&resource, namespace, name, way_out).await
+        let remediation = "see kubectl get clusterclasses -A, and give its namespace with -n";
+        self.get(&resource, namespace, name, remediation).await
     }
 
     /// A template, in exactly the version of the reference: only in that one do the class' patches
@@ -103,8 +103,8 @@ impl Cluster {
             why: format!("{}: install the provider that brings it", Why(&error)),
             what: doing,
         })?;
-        let way_out = "create it, or put the class' reference right";
-        self.get(&resource, namespace, &reference.name, way_out).await
+        let remediation = "create it, or put the class' reference right";
+        self.get(&resource, namespace, &reference.name, remediation).await
     }
 
     async fn get(
@@ -112,14 +112,14 @@ impl Cluster {
         resource: &ApiResource,
         namespace: &str,
         name: &str,
-        way_out: &'static str,
+        remediation: &'static str,
     ) -> Result<Value, Error> {
         let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), namespace, resource);
         let object = format!("{} {namespace}/{name}", resource.kind);
         let what = format!("can't get {object} ({})", resource.api_version);
         match timed(&what, api.get(name)).await? {
             Ok(found) => value(&object, &found),
-            Err(error) if is_not_found(&error) => Err(Error::Missing { what, way_out }),
+            Err(error) if is_not_found(&error) => Err(Error::Missing { what, remediation }),
             Err(error) => Err(Error::Call {
                 why: Why(&error).to_string(),
                 what,

@@ -8,23 +8,23 @@ use serde_json::Value;
 
 use super::Violation;
 use crate::{
-    LEDGER_ANNOTATION,
+    SWAP_HISTORY_ANNOTATION,
     decision::{CompletePins, EditVersion},
     snapshot::{ResourceVersion, Snapshot, Topology},
     topology::topology,
-    wish::Origin,
+    upgrade_spec::Origin,
 };
 
 pub(super) fn check_edit(snapshot: &Snapshot, edit: &EditVersion, broken: &mut Vec<Violation>) {
     let Some(topology) = compared(snapshot, &edit.name, &edit.resource_version, &edit.patch, broken) else {
         return;
     };
-    if snapshot.wish.origin != Origin::Upgrade {
+    if snapshot.upgrade_spec.origin != Origin::Upgrade {
         broken.push(Violation::Untouchable);
     }
     let catalog = &snapshot.catalog;
     let text = edit.patch.pointer("/spec/topology/version").and_then(Value::as_str);
-    if text != Some(edit.target.as_str()) || annotation(&edit.patch, LEDGER_ANNOTATION).is_none() {
+    if text != Some(edit.target.as_str()) || annotation(&edit.patch, SWAP_HISTORY_ANNOTATION).is_none() {
         broken.push(Violation::Incomplete);
     }
     // A name may look like a version, with a revision that reads as a pre-release.
@@ -35,7 +35,7 @@ pub(super) fn check_edit(snapshot: &Snapshot, edit: &EditVersion, broken: &mut V
     if version.is_some_and(|version| version.compare(&topology.version) == BuildOrder::Less) {
         broken.push(Violation::Lowered);
     }
-    if !touches_only(&edit.patch, &[LEDGER_ANNOTATION], true) {
+    if !touches_only(&edit.patch, &[SWAP_HISTORY_ANNOTATION], true) {
         broken.push(Violation::NotOurs);
     }
 }

@@ -1,8 +1,9 @@
 use instar_api::KubernetesReleaseSpec;
+use instar_capi::Lifecycle;
 use jiff::Timestamp;
 
 use super::*;
-use crate::snapshot::{ClusterKind, ResourceVersion, Standing};
+use crate::snapshot::{ClusterKind, ResourceVersion};
 
 fn release(version: &str) -> Release {
     let spec: KubernetesReleaseSpec = serde_json::from_value(json!({"version": version})).unwrap();
@@ -38,7 +39,7 @@ fn source(name: &str) -> Template {
         labels: map(&labels),
         annotations: map(&annotations),
         created: Timestamp::UNIX_EPOCH,
-        standing: Standing::Live,
+        lifecycle: Lifecycle::Active,
     }
 }
 
@@ -47,7 +48,7 @@ fn cluster(uid: &str) -> Cluster {
         namespace: "default".to_owned(),
         name: "blue".to_owned(),
         uid: uid.to_owned(),
-        standing: Standing::Live,
+        lifecycle: Lifecycle::Active,
         kind: ClusterKind::Classic,
     }
 }
@@ -59,7 +60,12 @@ fn values(pairs: &[(&str, Value)]) -> Values {
         .collect()
 }
 
-fn minted(source: &Template, version: &str, set: &[(&str, Value)], extra: &[(&str, Value)]) -> Result<Minted, Misfit> {
+fn minted(
+    source: &Template,
+    version: &str,
+    set: &[(&str, Value)],
+    extra: &[(&str, Value)],
+) -> Result<Minted, PointerError> {
     mint(&MintOrder {
         source,
         release: &release(version),
@@ -220,13 +226,13 @@ fn a_chain_keeps_its_base() {
 
 #[test]
 fn what_is_in_the_way_is_named() {
-    let misfit = minted(
+    let error = minted(
         &source("md"),
         "v1.34.3",
         &[("/spec/template/spec/network/devices/name", json!(1))],
         &[],
     );
-    let message = misfit.unwrap_err().to_string();
+    let message = error.unwrap_err().to_string();
     assert_eq!(
         message,
         "/spec/template/spec/network/devices/name leads through something that is no object"

@@ -4,14 +4,14 @@ use instar_catalog::{Release, Resolved};
 use instar_domain::{BuildOrder, KubeVersion, Minor};
 use serde_json::json;
 
-use super::scene::Scene;
+use super::view::TopologyView;
 use crate::{
-    LEDGER_ANNOTATION,
+    SWAP_HISTORY_ANNOTATION,
+    classic::is_older,
     decision::{EditVersion, Waiting},
     path::NoPath,
-    plan::is_older,
-    snapshot::Asked,
-    wish::{Gate, GateState, Origin, Target},
+    snapshot::VersionSetBy,
+    upgrade_spec::{Gate, GateState, Origin, Target},
 };
 
 /// What is to be done about the Cluster's version.
@@ -25,11 +25,11 @@ pub(super) enum Goal {
 }
 
 impl Goal {
-    pub(super) fn find(scene: &Scene<'_>) -> Self {
-        let present = &scene.topology.version;
-        let wish = &scene.snapshot.wish;
-        let (Target::Text(target) | Target::Release(target)) = &wish.target;
-        match wish.origin {
+    pub(super) fn find(view: &TopologyView<'_>) -> Self {
+        let present = &view.topology.version;
+        let upgrade_spec = &view.snapshot.upgrade_spec;
+        let (Target::Text(target) | Target::Release(target)) = &upgrade_spec.target;
+        match upgrade_spec.origin {
             Origin::Upgrade => {}
             // The record of an edit, as admission and Cluster API have accepted it.
             Origin::Cluster => {
@@ -42,19 +42,19 @@ impl Goal {
                 };
             }
         }
-        if let Target::Text(text) = &wish.target
+        if let Target::Text(text) = &upgrade_spec.target
             && is_older(text, present)
         {
             return Self::Held(vec![older(present, text)]);
         }
-        let row = match resolve(scene) {
+        let row = match resolve(view) {
             Ok(None) => return Self::There,
             Ok(Some(row)) => row,
             Err(reason) => return Self::Held(vec![reason]),
         };
-        let is_ours = |asked: &&Asked| asked.upgrade == wish.upgrade && asked.target == *target;
+        let is_ours = |set_by: &&VersionSetBy| set_by.upgrade == upgrade_spec.upgrade && set_by.target == *target;
         let mut waiting = Vec::new();
-        let written = scene.topology.asked.as_ref().filter(is_ours);
+        let written = view.topology.version_set_by.as_ref().filter(is_ours);
         if written.is_some() {
             waiting.push(Waiting::VersionEdited {
                 version: present.clone(),
@@ -62,17 +62,17 @@ impl Goal {
         }
         if row.version().compare(present) == BuildOrder::Less {
             waiting.push(older(present, &row.version().to_string()));
-        } else if let Some(mismatch) = source_mismatch(scene).filter(|_| written.is_none()) {
+        } else if let Some(mismatch) = source_mismatch(view).filter(|_| written.is_none()) {
             waiting.push(mismatch);
-        } else if written.is_none() && scene.is_moving() {
+        } else if written.is_none() && view.is_moving() {
             waiting.push(Waiting::UpgradeUnderWay {
                 version: present.clone(),
             });
         } else {
-            waiting.extend(gates(scene));
+            waiting.extend(gates(view));
         }
         if waiting.is_empty() {
-            Self::Edit(Box::new(edit(scene, target)))
+            Self::Edit(Box::new(edit(view, target)))
         } else {
             Self::Held(waiting)
         }
@@ -87,9 +87,9 @@ fn older(present: &KubeVersion, wanted: &str) -> Waiting {
 }
 
 /// Holds `spec.source` against the version from which the Cluster would go.
-fn source_mismatch(scene: &Scene<'_>) -> Option<Waiting> {
-    let source = scene.snapshot.wish.source.as_ref()?;
-    let present = &scene.topology.version;
+fn source_mismatch(view: &TopologyView<'_>) -> Option<Waiting> {
+    let source = view.snapshot.upgrade_spec.source.as_ref()?;
+    let present = &view.topology.version;
     let is_present = source.parse().is_ok_and(|version: KubeVersion| version == *present)
         || source.parse().is_ok_and(|minor: Minor| minor == present.minor());
     (!is_present).then(|| Waiting::SourceMismatch {
@@ -99,11 +99,11 @@ fn source_mismatch(scene: &Scene<'_>) -> Option<Waiting> {
 }
 
 /// The row to go to; nothing where the present version is what was asked.
-fn resolve<'a>(scene: &Scene<'a>) -> Result<Option<&'a Release>, Waiting> {
-    let catalog = &scene.snapshot.catalog;
-    let present = &scene.topology.version;
-    let row = match &scene.snapshot.wish.target {
-        Target::Text(text) => match catalog.resolve(text, Some(present), None, scene.today) {
+fn resolve<'a>(view: &TopologyView<'a>) -> Result<Option<&'a Release>, Waiting> {
+    let catalog = &view.snapshot.catalog;
+    let present = &view.topology.version;
+    let row = match &view.snapshot.upgrade_spec.target {
+        Target::Text(text) => match catalog.resolve(text, Some(present), None, view.today) {
             Ok(Resolved::Unchanged) => return Ok(None),
             Ok(Resolved::Release(row)) => row,
             Err(miss) => return Err(Waiting::NoTarget(miss)),
@@ -114,16 +114,16 @@ fn resolve<'a>(scene: &Scene<'a>) -> Result<Option<&'a Release>, Waiting> {
         })?,
     };
     // Another row of the very version was asked for by its name.
-    let pins = scene.topology.pins.as_ref();
+    let pins = view.topology.pins.as_ref();
     let pin = pins.and_then(|pins| pins.releases.get(present));
     let is_pinned = row.version() == present && pin.is_some_and(|pin| pin.release == row.name());
     Ok((!is_pinned).then_some(row))
 }
 
-fn gates(scene: &Scene<'_>) -> impl Iterator<Item = Waiting> {
+fn gates(view: &TopologyView<'_>) -> impl Iterator<Item = Waiting> {
     Gate::CONTROL_PLANE
         .iter()
-        .filter_map(|gate| match scene.snapshot.gates.get(gate) {
+        .filter_map(|gate| match view.snapshot.gates.get(gate) {
             None | Some(GateState::Open) => None,
             Some(GateState::Closed { reason }) => Some(Waiting::GateClosed {
                 gate: *gate,
@@ -133,21 +133,21 @@ fn gates(scene: &Scene<'_>) -> impl Iterator<Item = Waiting> {
 }
 
 /// The text goes as it is: admission knows what the class offers, and resolves it.
-fn edit(scene: &Scene<'_>, target: &str) -> EditVersion {
-    let resource_version = scene.topology.resource_version.clone();
-    let asked = Asked {
-        upgrade: scene.snapshot.wish.upgrade.clone(),
+fn edit(view: &TopologyView<'_>, target: &str) -> EditVersion {
+    let resource_version = view.topology.resource_version.clone();
+    let asked = VersionSetBy {
+        upgrade: view.snapshot.upgrade_spec.upgrade.clone(),
         target: target.to_owned(),
     };
     let patch = json!({
         "metadata": {
             "resourceVersion": resource_version,
-            "annotations": { LEDGER_ANNOTATION: asked.to_annotation() },
+            "annotations": { SWAP_HISTORY_ANNOTATION: asked.to_annotation() },
         },
         "spec": { "topology": { "version": target } },
     });
     EditVersion {
-        name: scene.snapshot.cluster.name.clone(),
+        name: view.snapshot.cluster.name.clone(),
         resource_version,
         target: target.to_owned(),
         patch,

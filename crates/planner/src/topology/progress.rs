@@ -1,36 +1,37 @@
 //! Where a topology cluster is, and what Cluster API waits for.
 
+use instar_capi::Lifecycle;
 use instar_domain::KubeVersion;
 
 use super::{
+    messages::{is_held_by_hook, useful_end},
     release_name,
-    scene::Scene,
-    words::{is_held_by_hook, useful_end},
+    view::TopologyView,
 };
 use crate::{
     decision::{MachineProgress, MachineState, PoolProgress, Stage, Waiting},
     settled::converged,
-    snapshot::{Condition, ConditionStatus, Machine, MachinePhase, Node, Object, PoolId, Standing},
+    snapshot::{Condition, ConditionStatus, Machine, MachinePhase, Node, Object, PoolId},
 };
 
 /// The conditions of a control plane or a MachineDeployment that say what it is at.
 const TELLING: [&str; 4] = ["Paused", "RollingOut", "ScalingDown", "ScalingUp"];
 
 /// What the upgrade is at, and what it waits for.
-pub(super) fn stage(scene: &Scene<'_>, waiting: &mut Vec<Waiting>) -> Stage {
-    let blocked = blocked(scene);
+pub(super) fn stage(view: &TopologyView<'_>, waiting: &mut Vec<Waiting>) -> Stage {
+    let blocked = blocked(view);
     let is_blocked = blocked.is_some();
     waiting.extend(blocked);
-    let control_plane = control_plane(scene);
-    let workers = workers(scene);
-    let arrived = scene.control_plane.version == scene.topology.version && control_plane.is_empty();
+    let control_plane = control_plane(view);
+    let workers = workers(view);
+    let arrived = view.control_plane.version == view.topology.version && control_plane.is_empty();
     let done = arrived && workers.is_empty();
     waiting.extend(control_plane);
     waiting.extend(workers);
-    if !is_blocked && (!done || !is_reconciled(scene)) {
-        waiting.extend(said_of_the_topology(scene));
+    if !is_blocked && (!done || !is_reconciled(view)) {
+        waiting.extend(said_of_the_topology(view));
     }
-    match (is_blocked, arrived, done && is_reconciled(scene)) {
+    match (is_blocked, arrived, done && is_reconciled(view)) {
         (true, _, _) => Stage::Held,
         (false, false, _) => Stage::ControlPlane,
         (false, true, false) => Stage::Workers,
@@ -39,15 +40,15 @@ pub(super) fn stage(scene: &Scene<'_>, waiting: &mut Vec<Waiting>) -> Stage {
 }
 
 /// Whether the topology controller has seen the Cluster as it is, and has nothing left to do.
-fn is_reconciled(scene: &Scene<'_>) -> bool {
-    scene.topology.reconciled().is_some_and(|condition| {
-        condition.status == ConditionStatus::True && condition.observed_generation >= scene.topology.generation
+fn is_reconciled(view: &TopologyView<'_>) -> bool {
+    view.topology.reconciled().is_some_and(|condition| {
+        condition.status == ConditionStatus::True && condition.observed_generation >= view.topology.generation
     })
 }
 
 /// Why Cluster API doesn't go on before somebody does something.
-fn blocked(scene: &Scene<'_>) -> Option<Waiting> {
-    let condition = scene.topology.reconciled()?;
+fn blocked(view: &TopologyView<'_>) -> Option<Waiting> {
+    let condition = view.topology.reconciled()?;
     let message = condition.message.clone();
     match (condition.status, condition.reason.as_str()) {
         (ConditionStatus::True, _) => None,
@@ -62,23 +63,23 @@ fn blocked(scene: &Scene<'_>) -> Option<Waiting> {
     }
 }
 
-fn said_of_the_topology(scene: &Scene<'_>) -> Option<Waiting> {
-    let condition = scene.topology.reconciled()?;
+fn said_of_the_topology(view: &TopologyView<'_>) -> Option<Waiting> {
+    let condition = view.topology.reconciled()?;
     let is_news = condition.status != ConditionStatus::True && !condition.message.is_empty();
-    is_news.then(|| says("Cluster", &scene.snapshot.cluster.name, condition))
+    is_news.then(|| says("Cluster", &view.snapshot.cluster.name, condition))
 }
 
-fn control_plane(scene: &Scene<'_>) -> Vec<Waiting> {
-    let control_plane = scene.control_plane;
-    let is_there = control_plane.version == scene.topology.version;
-    let is_settled = scene.control_plane_settled();
+fn control_plane(view: &TopologyView<'_>) -> Vec<Waiting> {
+    let control_plane = view.control_plane;
+    let is_there = control_plane.version == view.topology.version;
+    let is_settled = view.control_plane_settled();
     if is_there && is_settled {
         return Vec::new();
     }
     let counts = control_plane.replicas;
     let mut waiting = vec![Waiting::ControlPlaneRollingOut {
         version: if is_settled {
-            scene.topology.version.clone()
+            view.topology.version.clone()
         } else {
             control_plane.version.clone()
         },
@@ -86,41 +87,41 @@ fn control_plane(scene: &Scene<'_>) -> Vec<Waiting> {
         up_to_date: counts.filter(|_| !is_settled).map_or(0, |counts| counts.up_to_date),
         desired: counts.map_or(0, |counts| counts.desired),
     }];
-    waiting.extend(unready(scene, &PoolId::ControlPlane, &control_plane.version));
+    waiting.extend(unready(view, &PoolId::ControlPlane, &control_plane.version));
     waiting.extend(said(&control_plane.object));
     waiting
 }
 
-fn workers(scene: &Scene<'_>) -> Vec<Waiting> {
-    let wanted = &scene.topology.version;
+fn workers(view: &TopologyView<'_>) -> Vec<Waiting> {
+    let wanted = &view.topology.version;
     let mut waiting = Vec::new();
-    for pool in &scene.pools {
-        if pool.version == *wanted && scene.pool_settled(pool) {
+    for pool in &view.pools {
+        if pool.version == *wanted && view.pool_settled(pool) {
             continue;
         }
         let id = PoolId::Workers(pool.object.name.clone());
         waiting.push(Waiting::PoolRollingOut {
             version: wanted.clone(),
-            converged: scene
+            converged: view
                 .machines_of(&id)
                 .filter(|machine| converged(machine, wanted))
                 .count(),
-            machines: scene.machines_of(&id).count(),
+            machines: view.machines_of(&id).count(),
             pool: id.clone(),
         });
-        if pool.object.standing == Standing::Paused {
+        if pool.object.lifecycle == Lifecycle::Paused {
             waiting.push(Waiting::Paused {
                 kind: pool.object.kind.clone(),
                 name: pool.object.name.clone(),
             });
         }
         if pool.version == *wanted {
-            waiting.extend(unready(scene, &id, wanted));
+            waiting.extend(unready(view, &id, wanted));
         }
         waiting.extend(said(&pool.object));
     }
-    for pool in &scene.machine_pools {
-        if pool.version != *wanted || !Scene::machine_pool_settled(pool) {
+    for pool in &view.machine_pools {
+        if pool.version != *wanted || !TopologyView::machine_pool_settled(pool) {
             waiting.push(Waiting::MachinePoolRollingOut {
                 name: pool.name.clone(),
                 version: wanted.clone(),
@@ -131,10 +132,9 @@ fn workers(scene: &Scene<'_>) -> Vec<Waiting> {
 }
 
 /// The new machines that aren't there yet.
-fn unready<'a>(scene: &Scene<'a>, pool: &'a PoolId, version: &'a KubeVersion) -> impl Iterator<Item = Waiting> {
-    scene
-        .machines_of(pool)
-        .filter(|machine| machine.version == *version && machine.standing == Standing::Live)
+fn unready<'a>(view: &TopologyView<'a>, pool: &'a PoolId, version: &'a KubeVersion) -> impl Iterator<Item = Waiting> {
+    view.machines_of(pool)
+        .filter(|machine| machine.version == *version && machine.lifecycle == Lifecycle::Active)
         .filter(|machine| !converged(machine, version))
         .map(|machine| Waiting::MachineNotReady {
             name: machine.name.clone(),
@@ -167,9 +167,9 @@ fn says(kind: &str, name: &str, condition: &Condition) -> Waiting {
 
 /// The releases that the control plane has still to go through: what it is at, and what Cluster API
 /// plans; before there is a plan, what is pinned.
-pub(super) fn path(scene: &Scene<'_>) -> Vec<String> {
-    let (topology, present) = (scene.topology, &scene.control_plane.version);
-    let is_on_its_way = *present > *scene.lowest() && !scene.control_plane_settled();
+pub(super) fn path(view: &TopologyView<'_>) -> Vec<String> {
+    let (topology, present) = (view.topology, &view.control_plane.version);
+    let is_on_its_way = *present > *view.lowest() && !view.control_plane_settled();
     let at = is_on_its_way.then_some(present);
     let plan = &topology.control_plane_plan;
     let left: Vec<&KubeVersion> = if plan.last() == Some(&topology.version) {
@@ -183,30 +183,30 @@ pub(super) fn path(scene: &Scene<'_>) -> Vec<String> {
     let left = left.into_iter().filter(|version| *version != present);
     at.into_iter()
         .chain(left)
-        .map(|version| release_name(scene, version))
+        .map(|version| release_name(view, version))
         .collect()
 }
 
 /// The releases up to the control plane's version.
-pub(super) fn passed(scene: &Scene<'_>) -> Vec<String> {
-    let pinned = scene.topology.pins.iter().flat_map(|pins| pins.releases.keys());
-    let present = &scene.control_plane.version;
+pub(super) fn passed(view: &TopologyView<'_>) -> Vec<String> {
+    let pinned = view.topology.pins.iter().flat_map(|pins| pins.releases.keys());
+    let present = &view.control_plane.version;
     let passed = pinned.chain([present]).filter(|version| *version <= present);
-    passed.map(|version| release_name(scene, version)).collect()
+    passed.map(|version| release_name(view, version)).collect()
 }
 
 /// Each pool, the control plane first, then by name.
-pub(super) fn pools(scene: &Scene<'_>) -> Vec<PoolProgress> {
+pub(super) fn pools(view: &TopologyView<'_>) -> Vec<PoolProgress> {
     let pool = |pool: PoolId, version: &KubeVersion| PoolProgress {
         version: version.clone(),
-        machines: scene
+        machines: view
             .machines_of(&pool)
-            .map(|machine| machine_progress(scene, machine, version))
+            .map(|machine| machine_progress(view, machine, version))
             .collect(),
         pool,
     };
-    let control_plane = pool(PoolId::ControlPlane, &scene.control_plane.version);
-    let workers = scene
+    let control_plane = pool(PoolId::ControlPlane, &view.control_plane.version);
+    let workers = view
         .pools
         .iter()
         .map(|workers| pool(PoolId::Workers(workers.object.name.clone()), &workers.version));
@@ -214,7 +214,7 @@ pub(super) fn pools(scene: &Scene<'_>) -> Vec<PoolProgress> {
 }
 
 /// `version` is what its pool's spec says; where the pool ends, the Cluster says.
-fn machine_progress(scene: &Scene<'_>, machine: &Machine, version: &KubeVersion) -> MachineProgress {
+fn machine_progress(view: &TopologyView<'_>, machine: &Machine, version: &KubeVersion) -> MachineProgress {
     let (node, runs) = match &machine.node {
         Node::Absent => (None, None),
         Node::Joined { name, version } => (Some(name.clone()), version.clone()),
@@ -222,9 +222,9 @@ fn machine_progress(scene: &Scene<'_>, machine: &Machine, version: &KubeVersion)
     let is_old = machine.version != *version;
     let state = if machine.phase == MachinePhase::Failed {
         MachineState::Failed
-    } else if converged(machine, &scene.topology.version) {
+    } else if converged(machine, &view.topology.version) {
         MachineState::Running
-    } else if machine.standing == Standing::Deleting || (!is_old && !converged(machine, version)) {
+    } else if machine.lifecycle == Lifecycle::Deleting || (!is_old && !converged(machine, version)) {
         MachineState::Upgrading
     } else {
         MachineState::Pending

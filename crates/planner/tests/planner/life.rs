@@ -1,6 +1,6 @@
 //! What is asked changes while an upgrade runs, and where it was to begin.
 
-use instar_planner::{Action, Decision, Ledger, Stage, Target};
+use instar_planner::{Action, Decision, Stage, SwapHistory, Target};
 
 use crate::{
     scenarios::{complete, decide, swaps_control_plane, swaps_workers, until, world},
@@ -8,7 +8,7 @@ use crate::{
 };
 
 fn target(world: &mut World, text: &str) {
-    world.wish.target = Target::Text(text.to_owned());
+    world.upgrade_spec.target = Target::Text(text.to_owned());
 }
 
 /// On its way from v1.33.5 to v1.35.5, with the control plane just pointed at v1.34.
@@ -99,7 +99,7 @@ fn a_release_of_the_present_version_is_not_older() {
 fn the_source_is_held_against_the_control_plane_until_the_first_swap() {
     for source in ["v1.32", "v1.33.4", "v1.33.5-1", "x"] {
         let mut world = world("v1.33.5", "v1.34.5");
-        world.wish.source = Some(source.to_owned());
+        world.upgrade_spec.source = Some(source.to_owned());
         assert_eq!(
             only_reason(&decide(&world.snapshot())),
             format!(
@@ -109,7 +109,7 @@ fn the_source_is_held_against_the_control_plane_until_the_first_swap() {
     }
     for source in ["v1.33", "v1.33.5"] {
         let mut world = world("v1.33.5", "v1.35.5");
-        world.wish.source = Some(source.to_owned());
+        world.upgrade_spec.source = Some(source.to_owned());
         until(&mut world, complete);
         assert_eq!(versions(&world), ["v1.35.5", "v1.35.5", "v1.35.5"], "{source}");
     }
@@ -118,8 +118,8 @@ fn the_source_is_held_against_the_control_plane_until_the_first_swap() {
 #[test]
 fn another_upgrades_swap_is_not_the_first_of_this_one() {
     let mut world = world("v1.33.5", "v1.34.5");
-    world.wish.source = Some("v1.32".to_owned());
-    world.control_plane.object.ledger = Some(Ledger {
+    world.upgrade_spec.source = Some("v1.32".to_owned());
+    world.control_plane.object.swap_history = Some(SwapHistory {
         upgrade: "another".to_owned(),
         version: version("v1.33.5"),
         template: None,

@@ -5,7 +5,7 @@
     reason = "a test stops where something is missing"
 )]
 
-mod about;
+mod involved_object;
 mod life;
 mod progress;
 mod properties;

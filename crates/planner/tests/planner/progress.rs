@@ -1,6 +1,6 @@
 //! How far each machine has come.
 
-use instar_planner::{Decision, MachinePhase, MachineState, Node, PoolWish, Stage, Standing, plan};
+use instar_planner::{Decision, Lifecycle, MachinePhase, MachineState, Node, PoolOverride, Stage, plan};
 
 use crate::{
     scenarios::{complete, decide, swaps_control_plane, swaps_workers, until, world},
@@ -85,7 +85,7 @@ fn a_new_machine_is_upgrading_until_its_node_says_so() {
         ),
         (|_| {}, [0, 0, 2, 1]),
         (|m| m.phase = MachinePhase::Failed, [1, 0, 2, 0]),
-        (|m| m.standing = Standing::Deleting, [0, 1, 2, 0]),
+        (|m| m.lifecycle = Lifecycle::Deleting, [0, 1, 2, 0]),
     ];
     for (change, expected) in table {
         let mut world = world.clone();
@@ -108,10 +108,10 @@ fn a_new_machine_is_upgrading_until_its_node_says_so() {
 #[test]
 fn a_pool_that_stays_is_where_it_ends() {
     let mut world = world("v1.33.5", "v1.34.5-1");
-    world.wish.pools.insert("md-1".to_owned(), PoolWish::Hold);
+    world.upgrade_spec.pools.insert("md-1".to_owned(), PoolOverride::Hold);
     assert_eq!(counts(&decide(&world.snapshot()))[2], [0, 0, 0, 2]);
     // Where nobody can say where it goes, its spec is what counts.
-    world.wish.target = instar_planner::Target::Text("v1.99".to_owned());
+    world.upgrade_spec.target = instar_planner::Target::Text("v1.99".to_owned());
     let held = decide(&world.snapshot());
     assert_eq!(held.progress.stage, Stage::Held);
     assert_eq!(counts(&held), [[0, 0, 0, 3], [0, 0, 0, 2], [0, 0, 0, 2]]);

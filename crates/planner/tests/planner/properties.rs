@@ -7,7 +7,7 @@ use std::{
 
 use instar_domain::{BuildOrder, KubeVersion};
 use instar_planner::{
-    Action, Decision, Flavor, PoolId, PoolWish, Progressing, Snapshot, Stage, Standing, Strategy, Target, check, plan,
+    Action, Decision, Flavor, Lifecycle, PoolId, PoolOverride, Snapshot, Stage, Strategy, Target, check, plan,
 };
 use jiff::tz::TimeZone;
 use serde_json::Value;
@@ -60,7 +60,7 @@ fn world(random: &mut Random) -> (World, KubeVersion) {
     };
     let present = version(VERSIONS[from]);
     let mut world = World::new(VERSIONS[from], u32::try_from(CONTROL_PLANE).unwrap(), target);
-    world.wish.strategy = match random.below(3) {
+    world.upgrade_spec.strategy = match random.below(3) {
         0 => Strategy::Ordered,
         1 => Strategy::Parallel { limit: 2 },
         _ => Strategy::All,
@@ -69,7 +69,7 @@ fn world(random: &mut Random) -> (World, KubeVersion) {
         world.add_pool(&format!("md-{pool}"), &present, u32::try_from(random.below(3)).unwrap());
     }
     if random.chance(50) {
-        world.wish.order = vec!["md-1".to_owned(), "md-0".to_owned()];
+        world.upgrade_spec.order = vec!["md-1".to_owned(), "md-0".to_owned()];
     }
     (world, wanted)
 }
@@ -310,7 +310,7 @@ fn every_machine_is_made_once_for_each_version_whatever_fails() {
 /// What a busy user has to undo.
 enum Undo {
     Cluster,
-    Wish,
+    UpgradeSpec,
     ControlPlane,
     Pool(String),
     Hold(String),
@@ -339,23 +339,23 @@ impl User {
         let later = tick + 1 + random.below(15);
         match (random.below(10), pool, name) {
             (0, _, _) => {
-                world.cluster.standing = Standing::Paused;
+                world.cluster.lifecycle = Lifecycle::Paused;
                 self.undo = Some((later, Undo::Cluster));
             }
             (1, _, _) => {
-                world.wish.progress = Progressing::Paused;
-                self.undo = Some((later, Undo::Wish));
+                world.upgrade_spec.paused = true;
+                self.undo = Some((later, Undo::UpgradeSpec));
             }
             (2, _, _) => {
-                world.pause_control_plane(Standing::Paused);
+                world.pause_control_plane(Lifecycle::Paused);
                 self.undo = Some((later, Undo::ControlPlane));
             }
             (3, Some(_), Some(name)) => {
-                world.pause_pool(&name, Standing::Paused);
+                world.pause_pool(&name, Lifecycle::Paused);
                 self.undo = Some((later, Undo::Pool(name)));
             }
             (4, Some(_), Some(name)) => {
-                world.wish.pools.insert(name.clone(), PoolWish::Hold);
+                world.upgrade_spec.pools.insert(name.clone(), PoolOverride::Hold);
                 self.undo = Some((later, Undo::Hold(name)));
             }
             (5, Some(at), _) => world.pools[at].replicas = u32::try_from(random.below(4)).unwrap(),
@@ -374,12 +374,12 @@ impl User {
     fn undo(&mut self, world: &mut World) {
         match self.undo.take() {
             None => {}
-            Some((_, Undo::Cluster)) => world.cluster.standing = Standing::Live,
-            Some((_, Undo::Wish)) => world.wish.progress = Progressing::Going,
-            Some((_, Undo::ControlPlane)) => world.pause_control_plane(Standing::Live),
-            Some((_, Undo::Pool(name))) => world.pause_pool(&name, Standing::Live),
+            Some((_, Undo::Cluster)) => world.cluster.lifecycle = Lifecycle::Active,
+            Some((_, Undo::UpgradeSpec)) => world.upgrade_spec.paused = false,
+            Some((_, Undo::ControlPlane)) => world.pause_control_plane(Lifecycle::Active),
+            Some((_, Undo::Pool(name))) => world.pause_pool(&name, Lifecycle::Active),
             Some((_, Undo::Hold(name))) => {
-                world.wish.pools.remove(&name);
+                world.upgrade_spec.pools.remove(&name);
             }
         }
     }

@@ -1,7 +1,7 @@
 //! What is left of an upgrade, and when it goes.
 
 use instar_planner::{
-    Action, Decision, SOURCE_LABEL, Snapshot, Stage, Standing, TemplateState, check, label_value, sweep,
+    Action, Decision, Lifecycle, SOURCE_LABEL, Snapshot, Stage, TemplateState, check, collect_templates, label_value,
 };
 use jiff::{SignedDuration, Timestamp};
 
@@ -22,7 +22,7 @@ fn states(decision: &Decision) -> Vec<(String, TemplateState)> {
 }
 
 fn swept(snapshot: &Snapshot) -> Decision {
-    let decision = sweep(snapshot);
+    let decision = collect_templates(snapshot);
     assert_eq!(check(snapshot, &decision), []);
     decision
 }
@@ -116,7 +116,7 @@ fn what_a_removed_pool_had_goes() {
             .any(|minted| minted.template.name == was && minted.state == TemplateState::InMachineSet)
     );
     let of_pool = world.sets.iter_mut().filter(|set| set.pool.as_deref() == Some("md-0"));
-    of_pool.for_each(|set| set.standing = Standing::Deleting);
+    of_pool.for_each(|set| set.lifecycle = Lifecycle::Deleting);
     sweep_all(&mut world);
     assert!(!minted(&world).contains(&was.as_str()), "{:?}", minted(&world));
     assert!(
@@ -131,7 +131,7 @@ fn what_was_minted_for_another_target_goes() {
     let mint = crate::scenarios::decide(&world.snapshot());
     assert_eq!(world.write(&mint.action), Answer::Done);
     let stray = minted(&world)[0].to_owned();
-    world.wish.target = instar_planner::Target::Text("v1.34.5-1".to_owned());
+    world.upgrade_spec.target = instar_planner::Target::Text("v1.34.5-1".to_owned());
     let done = until(&mut world, complete);
     assert!(matches!(
         done.progress
@@ -177,8 +177,8 @@ fn nothing_is_swept_from_what_is_paused_or_cant_be_read() {
     world.now += SignedDuration::from_hours(48);
     assert_ne!(swept(&world.snapshot()).action, Action::Nothing);
     let changes: [Change; 3] = [
-        |snapshot| snapshot.cluster.standing = Standing::Paused,
-        |snapshot| snapshot.cluster.standing = Standing::Deleting,
+        |snapshot| snapshot.cluster.lifecycle = Lifecycle::Paused,
+        |snapshot| snapshot.cluster.lifecycle = Lifecycle::Deleting,
         |snapshot| {
             snapshot
                 .machine_sets

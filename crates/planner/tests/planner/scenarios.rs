@@ -120,14 +120,14 @@ fn it_waits_for_the_control_plane() {
 #[test]
 fn workers_follow_one_pool_after_the_other() {
     let mut world = world("v1.34.5", "v1.35.5");
-    world.wish.order = vec!["md-1".to_owned()];
+    world.upgrade_spec.order = vec!["md-1".to_owned()];
     insta::assert_snapshot!(text(&until(&mut world, swaps_workers)));
 }
 
 #[test]
 fn all_pools_at_once() {
     let mut world = world("v1.34.5", "v1.35.5");
-    world.wish.strategy = Strategy::All;
+    world.upgrade_spec.strategy = Strategy::All;
     let both = |decision: &Decision| {
         decision
             .waiting
@@ -150,7 +150,7 @@ fn workers_stop_where_skew_asks_for_it() {
 fn another_row_of_the_version_that_runs() {
     let mut world = world("v1.34.5", "v1.35.5-1");
     until(&mut world, complete);
-    world.wish.target = Target::Text("v1.35.5-2".to_owned());
+    world.upgrade_spec.target = Target::Text("v1.35.5-2".to_owned());
     insta::assert_snapshot!(text(&until(&mut world, swaps_control_plane)));
 }
 

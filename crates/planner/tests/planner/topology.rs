@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use instar_api::{Pin, Pins};
 use instar_planner::{
-    Asked, ClusterKind, Condition, ConditionStatus, ControlPlane, Decision, Machine, MachineDeployment, Observed,
-    Origin, Owner, ResourceVersion, Snapshot, Stage, Target, Topology, check, follow, under_way,
+    ClusterKind, Condition, ConditionStatus, ControlPlane, Decision, Machine, MachineDeployment, ManagedBy, Observed,
+    Origin, ResourceVersion, Snapshot, Stage, Target, Topology, VersionSetBy, check, follow, under_way,
 };
 
 use crate::world::{World, joined, version};
@@ -21,11 +21,11 @@ fn cluster(runs: &str, says: &str) -> Snapshot {
         world.add_pool(pool, &version(runs), 2);
     }
     let mut snapshot = world.snapshot();
-    control_plane(&mut snapshot).object.owner = Owner::Topology;
+    control_plane(&mut snapshot).object.managed_by = ManagedBy::Topology;
     for pool in pools(&mut snapshot) {
-        pool.object.owner = Owner::Topology;
+        pool.object.managed_by = ManagedBy::Topology;
     }
-    snapshot.wish.origin = Origin::Cluster;
+    snapshot.upgrade_spec.origin = Origin::Cluster;
     snapshot.cluster.kind = ClusterKind::Topology(Box::new(Observed::Read(Topology {
         resource_version: ResourceVersion("7".to_owned()),
         generation: 2,
@@ -33,7 +33,7 @@ fn cluster(runs: &str, says: &str) -> Snapshot {
         pins: None,
         control_plane_plan: Vec::new(),
         workers_plan: Vec::new(),
-        asked: None,
+        version_set_by: None,
         conditions: vec![reconciled(ConditionStatus::True, "ReconcileSucceeded", "")],
     })));
     snapshot
@@ -237,7 +237,7 @@ fn completed_means_every_machine_and_every_node() {
                 name: "mp".to_owned(),
                 version: version("v1.35.5"),
                 observed: vec![version("v1.34.5")],
-                owner: Owner::Topology,
+                managed_by: ManagedBy::Topology,
             }));
         }),
     ];
@@ -280,21 +280,21 @@ fn what_is_being_created_is_not_under_way() {
     assert!(!under_way(&snapshot));
 }
 
-/// Asked by a ClusterUpgrade, of a Cluster that stands still.
+/// A ClusterUpgrade set the version of a Cluster whose machines do not change.
 fn asked(runs: &str, target: &str) -> Snapshot {
     let mut snapshot = cluster(runs, runs);
-    snapshot.wish.origin = Origin::Upgrade;
-    snapshot.wish.target = Target::Text(target.to_owned());
+    snapshot.upgrade_spec.origin = Origin::Upgrade;
+    snapshot.upgrade_spec.target = Target::Text(target.to_owned());
     topology(&mut snapshot).pins = Some(pins(runs, &[]));
     snapshot
 }
 
 fn written_by_us(snapshot: &mut Snapshot) {
-    let Target::Text(target) = snapshot.wish.target.clone() else {
+    let Target::Text(target) = snapshot.upgrade_spec.target.clone() else {
         panic!("a release")
     };
-    let upgrade = snapshot.wish.upgrade.clone();
-    topology(snapshot).asked = Some(Asked { upgrade, target });
+    let upgrade = snapshot.upgrade_spec.upgrade.clone();
+    topology(snapshot).version_set_by = Some(VersionSetBy { upgrade, target });
 }
 
 fn catalog_of(snapshot: &mut Snapshot, rows: Vec<(String, serde_json::Value)>) {

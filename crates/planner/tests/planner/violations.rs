@@ -2,7 +2,7 @@
 //! planner would never do.
 
 use instar_planner::{
-    Action, Contract, Decision, DeleteTemplate, Flavor, Observed, PoolId, Snapshot, Standing, Swap, Violation, check,
+    Action, Contract, Decision, DeleteTemplate, Flavor, Lifecycle, Observed, PoolId, Snapshot, Swap, Violation, check,
 };
 use serde_json::json;
 
@@ -64,10 +64,10 @@ fn of_the_control_planes_swap() {
     let mut world = world("v1.33.5", "v1.35");
     let decision = until(&mut world, swaps_control_plane);
     let cases: [Case; 15] = [
-        (Violation::Untouchable, |s, _| s.cluster.standing = Standing::Paused),
-        (Violation::Untouchable, |s, _| s.cluster.standing = Standing::Deleting),
+        (Violation::Untouchable, |s, _| s.cluster.lifecycle = Lifecycle::Paused),
+        (Violation::Untouchable, |s, _| s.cluster.lifecycle = Lifecycle::Deleting),
         (Violation::Untouchable, |s, _| {
-            control_plane(s).object.standing = Standing::Paused;
+            control_plane(s).object.lifecycle = Lifecycle::Paused;
         }),
         (Violation::UnknownObject, |s, _| s.control_plane = None),
         (Violation::NoCompare, |_, d| {

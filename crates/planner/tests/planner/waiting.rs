@@ -1,8 +1,8 @@
 //! Everything that can be waited for, and what is said of it.
 
 use instar_planner::{
-    Action, ClusterKind, Decision, Ledger, MachineDeployment, MachinePhase, MachinePool, MachineSet, Node, Observed,
-    Owner, PoolId, PoolWish, Progressing, Rollout, Snapshot, Stage, Standing, Target, TemplateRef, Unreadable, plan,
+    Action, ClusterKind, Decision, Lifecycle, MachineDeployment, MachinePhase, MachinePool, MachineSet, ManagedBy,
+    Node, Observed, PoolId, PoolOverride, Rollout, Snapshot, Stage, SwapHistory, Target, TemplateRef, Unreadable, plan,
 };
 use serde_json::json;
 
@@ -58,12 +58,12 @@ type Case = (&'static str, fn(&mut Snapshot), &'static str);
 const STOPS: [Case; 23] = [
     (
         "the Cluster is paused",
-        |s| s.cluster.standing = Standing::Paused,
+        |s| s.cluster.lifecycle = Lifecycle::Paused,
         "Paused: Cluster blue is paused",
     ),
     (
         "the Cluster is deleted",
-        |s| s.cluster.standing = Standing::Deleting,
+        |s| s.cluster.lifecycle = Lifecycle::Deleting,
         "Deleting: Cluster blue is being deleted",
     ),
     (
@@ -73,17 +73,17 @@ const STOPS: [Case; 23] = [
     ),
     (
         "the upgrade is paused",
-        |s| s.wish.progress = Progressing::Paused,
+        |s| s.upgrade_spec.paused = true,
         "Paused: ClusterUpgrade up is paused",
     ),
     (
         "the control plane is paused",
-        |s| control_plane(s).object.standing = Standing::Paused,
+        |s| control_plane(s).object.lifecycle = Lifecycle::Paused,
         "Paused: KubeadmControlPlane blue is paused",
     ),
     (
         "the control plane is owned",
-        |s| control_plane(s).object.owner = Owner::Topology,
+        |s| control_plane(s).object.managed_by = ManagedBy::Topology,
         "TopologyOwned: KubeadmControlPlane blue belongs to the topology controller, which mints and swaps itself",
     ),
     (
@@ -108,23 +108,23 @@ const STOPS: [Case; 23] = [
     ),
     (
         "an unknown target",
-        |s| s.wish.target = Target::Text("v1.40".to_owned()),
+        |s| s.upgrade_spec.target = Target::Text("v1.40".to_owned()),
         "NoTarget: \"v1.40\" is not in the catalog; it has v1.33.9, v1.34.1, v1.34.5, v1.34.9, v1.35.1, v1.35.5, v1.36.1, v1.36.5 and 6 older; the nearest that would work is v1.36.5",
     ),
     (
         "an unknown release",
-        |s| s.wish.target = Target::Release("gone".to_owned()),
+        |s| s.upgrade_spec.target = Target::Release("gone".to_owned()),
         "NoRelease: release gone is not in the catalog",
     ),
     (
         "an older target",
-        |s| s.wish.target = Target::Text("v1.32".to_owned()),
+        |s| s.upgrade_spec.target = Target::Text("v1.32".to_owned()),
         "NoPath: v1.32 is older than v1.33.5, to which the control plane has gone: set the target to v1.33.5 to stop there, or to a newer version to go on",
     ),
     (
         "the control plane's template is gone",
         |s| s.templates.clear(),
-        "TemplateNotVisible: TestMachineTemplate blue-cp of the control plane can't be seen",
+        "TemplateNotVisible: TestMachineTemplate blue-cp, referenced by the control plane, was not found",
     ),
     (
         "the control plane's template is garbled",
@@ -158,7 +158,7 @@ const STOPS: [Case; 23] = [
         "no bootstrap template to set a value in",
         |s| {
             let patch = [("/spec/template/spec/a".parse().unwrap(), json!(1))];
-            s.wish
+            s.upgrade_spec
                 .bootstrap_patches
                 .insert("md-0".to_owned(), patch.into_iter().collect());
         },
@@ -168,7 +168,9 @@ const STOPS: [Case; 23] = [
         "a value that goes nowhere",
         |s| {
             let patch = [("/spec/template/spec/pool/size".parse().unwrap(), json!(1))];
-            s.wish.patches.insert(PoolId::ControlPlane, patch.into_iter().collect());
+            s.upgrade_spec
+                .patches
+                .insert(PoolId::ControlPlane, patch.into_iter().collect());
         },
         "ValueMisfit: the template of the control plane: /spec/template/spec/pool/size leads through something that is no object",
     ),
@@ -184,10 +186,10 @@ const STOPS: [Case; 23] = [
                 name: "mp".to_owned(),
                 version: version("v1.30.5"),
                 observed: Vec::new(),
-                owner: Owner::User,
+                managed_by: ManagedBy::User,
             })];
         },
-        "WorkersBehind: MachinePool mp runs v1.30.5, too far behind v1.34.5, to which the control plane would go",
+        "WorkersBehind: MachinePool mp runs v1.30.5 and blocks the control plane's next version v1.34.5 (a kubelet may be 3 minors older)",
     ),
     (
         "a MachineSet that stands alone",
@@ -199,15 +201,15 @@ const STOPS: [Case; 23] = [
                 infrastructure: reference("blue-cp"),
                 bootstrap: None,
                 replicas: 1,
-                standing: Standing::Live,
+                lifecycle: Lifecycle::Active,
             }));
         },
-        "WorkersBehind: MachineSet alone runs v1.30.5, too far behind v1.34.5, to which the control plane would go",
+        "WorkersBehind: MachineSet alone runs v1.30.5 and blocks the control plane's next version v1.34.5 (a kubelet may be 3 minors older)",
     ),
     (
         "somebody put the control plane back",
-        |s| control_plane(s).object.ledger = Some(ledger("v1.34.5", "t")),
-        "ForeignWriter: somebody else changed the version of the control plane after it had been swapped",
+        |s| control_plane(s).object.swap_history = Some(swap_history("v1.34.5", "t")),
+        "ForeignWriter: the control plane: spec.version was changed by another client after Instar set it",
     ),
 ];
 
@@ -218,8 +220,8 @@ fn other_kind() -> TemplateRef {
     }
 }
 
-fn ledger(to: &str, template: &str) -> Ledger {
-    Ledger {
+fn swap_history(to: &str, template: &str) -> SwapHistory {
+    SwapHistory {
         upgrade: "up".to_owned(),
         version: version(to),
         template: Some(template.to_owned()),
@@ -243,33 +245,33 @@ fn a_pool_that_cannot_move_lets_the_others() {
     let cases: [Case; 9] = [
         (
             "paused",
-            |s| pool(s, "md-0").object.standing = Standing::Paused,
+            |s| pool(s, "md-0").object.lifecycle = Lifecycle::Paused,
             "Paused: MachineDeployment md-0 is paused",
         ),
         (
             "deleted",
-            |s| pool(s, "md-0").object.standing = Standing::Deleting,
+            |s| pool(s, "md-0").object.lifecycle = Lifecycle::Deleting,
             "Deleting: MachineDeployment md-0 is being deleted",
         ),
         (
             "owned",
-            |s| pool(s, "md-0").object.owner = Owner::Topology,
+            |s| pool(s, "md-0").object.managed_by = ManagedBy::Topology,
             "TopologyOwned: MachineDeployment md-0 belongs to the topology controller, which mints and swaps itself",
         ),
-        ("held", |s| wish(s, PoolWish::Hold), ""),
+        ("held", |s| upgrade_spec(s, PoolOverride::Hold), ""),
         (
             "pinned to nothing",
-            |s| wish(s, PoolWish::Pin("gone".to_owned())),
+            |s| upgrade_spec(s, PoolOverride::Pin("gone".to_owned())),
             "NoRelease: release gone, to which MachineDeployment md-0 is pinned, is not in the catalog",
         ),
         (
             "pinned above",
-            |s| wish(s, PoolWish::Pin("v1.35.5-1".to_owned())),
+            |s| upgrade_spec(s, PoolOverride::Pin("v1.35.5-1".to_owned())),
             "PinOutOfReach: MachineDeployment md-0 is pinned to release v1.35.5-1, and no machine of it can be made under the control plane's present version",
         ),
         (
             "pinned below",
-            |s| wish(s, PoolWish::Pin("v1.32.5-1".to_owned())),
+            |s| upgrade_spec(s, PoolOverride::Pin("v1.32.5-1".to_owned())),
             "PoolAhead: MachineDeployment md-0 is at v1.33.5, newer than it should be, and is not lowered",
         ),
         (
@@ -279,8 +281,8 @@ fn a_pool_that_cannot_move_lets_the_others() {
         ),
         (
             "put back",
-            |s| pool(s, "md-0").object.ledger = Some(ledger("v1.34.5", "t")),
-            "ForeignWriter: somebody else changed the version of MachineDeployment md-0 after it had been swapped",
+            |s| pool(s, "md-0").object.swap_history = Some(swap_history("v1.34.5", "t")),
+            "ForeignWriter: MachineDeployment md-0: spec.template.spec.version was changed by another client after Instar set it",
         ),
     ];
     for (name, change, expected) in cases {
@@ -294,8 +296,8 @@ fn a_pool_that_cannot_move_lets_the_others() {
     }
 }
 
-fn wish(snapshot: &mut Snapshot, wish: PoolWish) {
-    snapshot.wish.pools.insert("md-0".to_owned(), wish);
+fn upgrade_spec(snapshot: &mut Snapshot, upgrade_spec: PoolOverride) {
+    snapshot.upgrade_spec.pools.insert("md-0".to_owned(), upgrade_spec);
 }
 
 #[test]
@@ -398,7 +400,7 @@ fn a_pool_on_delete_waits_for_somebody_and_for_nobody_else() {
 #[test]
 fn a_held_pool_stops_the_control_plane_where_skew_ends() {
     let mut world = world("v1.32.5", "v1.36.5");
-    world.wish.pools.insert("md-0".to_owned(), PoolWish::Hold);
+    world.upgrade_spec.pools.insert("md-0".to_owned(), PoolOverride::Hold);
     let waits = |decision: &Decision| {
         decision.action == Action::Nothing
             && decision.waiting.len() == 1
@@ -406,7 +408,7 @@ fn a_held_pool_stops_the_control_plane_where_skew_ends() {
     };
     until(&mut world, waits);
     assert_eq!(world.control_plane.version, version("v1.35.5"));
-    world.wish.pools.clear();
+    world.upgrade_spec.pools.clear();
     until(&mut world, complete);
     assert_eq!(world.control_plane.version, version("v1.36.5"));
 }
@@ -415,9 +417,9 @@ fn a_held_pool_stops_the_control_plane_where_skew_ends() {
 fn a_pinned_pool_ends_at_its_pin() {
     let mut world = world("v1.33.5", "v1.35.5-1");
     world
-        .wish
+        .upgrade_spec
         .pools
-        .insert("md-0".to_owned(), PoolWish::Pin("v1.34.5-1".to_owned()));
+        .insert("md-0".to_owned(), PoolOverride::Pin("v1.34.5-1".to_owned()));
     until(&mut world, complete);
     assert_eq!(world.pools[0].object.version, version("v1.34.5"));
     assert_eq!(world.pools[1].object.version, version("v1.35.5"));
@@ -429,7 +431,7 @@ fn an_own_template_is_kept_at_its_version_and_named() {
     until(&mut world, complete);
     world.give_own_template("md-0");
     let decision = until(&mut world, complete);
-    let named = "ForeignWriter: somebody else changed the infrastructureRef of MachineDeployment md-0 after it had been swapped";
+    let named = "ForeignWriter: MachineDeployment md-0: spec.template.spec.infrastructureRef was changed by another client after Instar set it";
     assert!(words(&decision).contains(&named.to_owned()), "{decision:?}");
     assert!(world.pools[0].object.infrastructure.name.starts_with("own-"));
 }
@@ -441,7 +443,7 @@ fn a_version_raised_by_hand_is_named_and_completed() {
     until(&mut world, second);
     world.raise_control_plane();
     let decision = decide(&world.snapshot());
-    let named = "ForeignWriter: somebody else changed the version of the control plane after it had been swapped";
+    let named = "ForeignWriter: the control plane: spec.version was changed by another client after Instar set it";
     assert!(words(&decision).contains(&named.to_owned()), "{decision:?}");
     until(&mut world, complete);
     assert_eq!(world.control_plane.version, version("v1.35.5"));
@@ -452,9 +454,12 @@ fn extra_values_and_bootstrap_go_with_the_swap() {
     let mut world = world("v1.33.5", "v1.34.5-1");
     let patch = |at: &str, value: i64| [(at.parse().unwrap(), json!(value))].into_iter().collect();
     let id = PoolId::Workers("md-0".to_owned());
-    world.wish.patches.insert(id, patch("/spec/template/spec/cpus", 8));
     world
-        .wish
+        .upgrade_spec
+        .patches
+        .insert(id, patch("/spec/template/spec/cpus", 8));
+    world
+        .upgrade_spec
         .bootstrap_patches
         .insert("md-0".to_owned(), patch("/spec/template/spec/files", 1));
     world.add_template("boot");

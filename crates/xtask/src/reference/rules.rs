@@ -1,7 +1,7 @@
 //! The rules of admission, from their table.
 
 use anyhow::Result;
-use instar_admission::{Breach, Change, Guard, On, Rule, about};
+use instar_admission::{Change, EnforceableBy, GuardedKind, Rule, Trigger, rule_info};
 use instar_api::{Adjustable, Enforcement};
 
 use super::row;
@@ -21,7 +21,7 @@ pub(super) fn page() -> Result<String> {
     let mut page = INTRO.to_owned();
     let files = instar_testkit::all()?;
     for rule in Rule::ALL {
-        let about = about(*rule);
+        let about = rule_info(*rule);
         page.push_str(&row([
             format!("[`{rule}`](#{rule})"),
             about.guards.to_owned(),
@@ -44,18 +44,18 @@ pub(super) fn page() -> Result<String> {
 
 /// `said` is what the rule's cases hear, of which the first that it said itself is the example.
 fn section<'t>(rule: Rule, mut said: impl Iterator<Item = &'t str>) -> String {
-    let about = about(rule);
+    let about = rule_info(rule);
     let mut on: Vec<String> = about
         .on
         .iter()
-        .map(|On { guard, changes }| {
+        .map(|Trigger { guard, changes }| {
             let changes: Vec<&str> = changes.iter().map(|change| changed(*change)).collect();
             format!("- {}: {}", kind(*guard), changes.join(", "))
         })
         .collect();
-    match about.breach {
-        Breach::TheChange => on.push("- The change alone breaks it, so it is in `config/policy` too.".to_owned()),
-        Breach::ItsEffect => {}
+    match about.enforceable_by {
+        EnforceableBy::Cel => on.push("- The change alone breaks it, so it is in `config/policy` too.".to_owned()),
+        EnforceableBy::Server => {}
     }
     let messages: Vec<String> = about.messages.iter().map(|message| format!("- `{message}`")).collect();
     let id = format!("[rule {rule}]");
@@ -70,7 +70,7 @@ fn section<'t>(rule: Rule, mut said: impl Iterator<Item = &'t str>) -> String {
         about.guards,
         on.join("\n"),
         messages.join("\n"),
-        about.way_out,
+        about.remediation,
         source(about.source),
     )
 }
@@ -91,17 +91,17 @@ const fn changed_by(adjustable: Adjustable) -> &'static str {
     }
 }
 
-const fn kind(guard: Guard) -> &'static str {
+const fn kind(guard: GuardedKind) -> &'static str {
     match guard {
-        Guard::Cluster => "Cluster with a topology",
-        Guard::ControlPlane => "KubeadmControlPlane, and any control plane with `spec.version`",
-        Guard::Worker => "MachineDeployment, MachineSet, MachinePool, Machine",
-        Guard::ClusterClass => "ClusterClass",
-        Guard::MachineTemplate => "machine template of any provider",
-        Guard::BootstrapTemplate => "KubeadmConfigTemplate",
-        Guard::KubernetesRelease => "KubernetesRelease",
-        Guard::ClusterUpgrade => "ClusterUpgrade",
-        Guard::UpgradePolicy => "UpgradePolicy",
+        GuardedKind::Cluster => "Cluster with a topology",
+        GuardedKind::ControlPlane => "KubeadmControlPlane, and any control plane with `spec.version`",
+        GuardedKind::Worker => "MachineDeployment, MachineSet, MachinePool, Machine",
+        GuardedKind::ClusterClass => "ClusterClass",
+        GuardedKind::MachineTemplate => "machine template of any provider",
+        GuardedKind::BootstrapTemplate => "KubeadmConfigTemplate",
+        GuardedKind::KubernetesRelease => "KubernetesRelease",
+        GuardedKind::ClusterUpgrade => "ClusterUpgrade",
+        GuardedKind::UpgradePolicy => "UpgradePolicy",
     }
 }
 

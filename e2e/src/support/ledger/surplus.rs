@@ -126,7 +126,7 @@ mod tests {
         }
 
         /// What the ledger's first lists show: the same objects, with the resourceVersions of their last change.
-        fn listed(&mut self, kind: Kind, object: Value) {
+        fn listed(&mut self, kind: Kind, object: &Value) {
             self.seen(kind, object.clone());
             let key = (kind, object["metadata"]["uid"].as_str().unwrap().to_owned());
             self.book.entries.get_mut(&key).unwrap().listed = true;
@@ -249,7 +249,7 @@ mod tests {
     }
 
     /// As a KubeadmControlPlane and the bootstrap provider write them: what one machine has more.
-    fn control_plane_machine(name: &str, second: u8, configuration: Value) -> [(Kind, Value); 3] {
+    fn control_plane_machine(name: &str, second: u8, configuration: &Value) -> [(Kind, Value); 3] {
         let clone = json!({ "cluster.x-k8s.io/cloned-from-name": ALIKE.template });
         let mut machine = Story::object(name, &ALIKE);
         machine["metadata"]["creationTimestamp"] = format!("2026-01-01T00:00:{second:02}Z").into();
@@ -302,12 +302,12 @@ mod tests {
         let mut story = Story::default();
         let running = [("a", 1, init()), ("b", 20, joined("b")), ("d", 40, joined("d"))];
         for (name, second, configuration) in running {
-            for (kind, object) in control_plane_machine(name, second, configuration) {
-                story.listed(kind, object);
+            for (kind, object) in control_plane_machine(name, second, &configuration) {
+                story.listed(kind, &object);
             }
         }
-        story.listed(Kind::KubeadmControlPlane, kcp(3));
-        for (kind, object) in control_plane_machine("e", 50, join()) {
+        story.listed(Kind::KubeadmControlPlane, &kcp(3));
+        for (kind, object) in control_plane_machine("e", 50, &join()) {
             story.seen(kind, object);
         }
         assert_eq!(story.surplus(), ["e"]);
@@ -318,10 +318,10 @@ mod tests {
     fn one_more_beside_the_first_is_surplus() {
         let mut story = Story::default();
         story.seen(Kind::KubeadmControlPlane, kcp(1));
-        for (kind, object) in control_plane_machine("a", 1, init()) {
+        for (kind, object) in control_plane_machine("a", 1, &init()) {
             story.seen(kind, object);
         }
-        for (kind, object) in control_plane_machine("b", 2, join()) {
+        for (kind, object) in control_plane_machine("b", 2, &join()) {
             story.seen(kind, object);
         }
         assert_eq!(story.surplus(), ["b"]);
@@ -332,13 +332,13 @@ mod tests {
     #[test]
     fn one_more_while_the_ledger_begins_is_surplus() {
         let mut story = Story::default();
-        for (kind, object) in control_plane_machine("late", 9, join()) {
-            story.listed(kind, object);
+        for (kind, object) in control_plane_machine("late", 9, &join()) {
+            story.listed(kind, &object);
         }
-        for (kind, object) in control_plane_machine("a", 1, init()) {
-            story.listed(kind, object);
+        for (kind, object) in control_plane_machine("a", 1, &init()) {
+            story.listed(kind, &object);
         }
-        story.listed(Kind::KubeadmControlPlane, kcp(1));
+        story.listed(Kind::KubeadmControlPlane, &kcp(1));
         assert_eq!(story.surplus(), ["late"]);
     }
 
@@ -350,11 +350,11 @@ mod tests {
             json!({ "joinConfiguration": join()["joinConfiguration"], "clusterConfiguration": { "etcd": { "local": { "imageTag": "3.6.5-0" } } } }),
         ] {
             let mut story = Story::default();
-            story.listed(Kind::KubeadmControlPlane, kcp(1));
-            for (kind, object) in control_plane_machine("a", 1, init()) {
-                story.listed(kind, object);
+            story.listed(Kind::KubeadmControlPlane, &kcp(1));
+            for (kind, object) in control_plane_machine("a", 1, &init()) {
+                story.listed(kind, &object);
             }
-            for (kind, object) in control_plane_machine("b", 2, changed) {
+            for (kind, object) in control_plane_machine("b", 2, &changed) {
                 story.seen(kind, object);
             }
             assert!(story.surplus().is_empty());
@@ -365,15 +365,15 @@ mod tests {
     #[test]
     fn what_takes_the_place_of_a_listed_one_is_not() {
         let mut story = Story::default();
-        let [dev, config, mut machine] = control_plane_machine("a", 1, init());
+        let [dev, config, mut machine] = control_plane_machine("a", 1, &init());
         machine.1["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:05Z".into();
         for (kind, object) in [dev, config, machine] {
-            story.listed(kind, object);
+            story.listed(kind, &object);
         }
-        for (kind, object) in control_plane_machine("b", 6, join()) {
-            story.listed(kind, object);
+        for (kind, object) in control_plane_machine("b", 6, &join()) {
+            story.listed(kind, &object);
         }
-        story.listed(Kind::KubeadmControlPlane, kcp(1));
+        story.listed(Kind::KubeadmControlPlane, &kcp(1));
         assert!(story.surplus().is_empty());
     }
 

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, path::Path};
 
-use instar_api::{BREAK_GLASS_ANNOTATION, KubernetesRelease, OVER_ANNOTATION, UpgradePhase, VERSION_ANNOTATION};
+use instar_api::{BREAK_GLASS_ANNOTATION, FINISHED_ANNOTATION, KubernetesRelease, UpgradePhase, VERSION_ANNOTATION};
 use instar_e2e::{
     Context, Result,
     clusterctl::{MoveTarget, move_namespace, moved},
@@ -154,7 +154,7 @@ async fn goes_on(scene: JourneyContext, held: Held) -> Result<()> {
 async fn stay_over(scene: &JourneyContext) -> Result<()> {
     for (name, phase) in OVER {
         let found = await_status(scene, name, phase.as_str(), SOON, |status| status.phase == phase).await?;
-        let mark = found.annotations().get(OVER_ANNOTATION);
+        let mark = found.annotations().get(FINISHED_ANNOTATION);
         assert_eq!(mark.map(String::as_str), Some(phase.as_str()), "{name}");
     }
     Ok(())

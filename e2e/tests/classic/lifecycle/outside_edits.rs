@@ -22,7 +22,7 @@ use serde_json::json;
 use super::{SOON, assert_machines, await_event, await_phase, await_status, catalog, create, events, running};
 
 /// What is said while a version that somebody raised stands.
-const RAISED: &str = "somebody else changed the version of the control plane after it had been swapped";
+const RAISED: &str = "the control plane: spec.version was changed by another client after Instar set it";
 
 pub(crate) async fn edits_made_outside_instar(scene: JourneyContext) -> Result<()> {
     catalog(&scene, &scene.rows()?).await?;

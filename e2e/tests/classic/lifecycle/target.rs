@@ -1,6 +1,6 @@
 //! Another target while an upgrade runs, by the Cluster's annotation.
 
-use instar_api::{ASKED_LABEL, ClusterUpgrade, UpgradePhase, VERSION_ANNOTATION};
+use instar_api::{ClusterUpgrade, REQUEST_NUMBER_LABEL, UpgradePhase, VERSION_ANNOTATION};
 use instar_e2e::{
     Context, Result,
     support::{
@@ -74,7 +74,7 @@ pub(crate) async fn another_target_in_the_middle(scene: JourneyContext) -> Resul
 
 /// The how many-th record of the annotation.
 async fn the(scene: &JourneyContext, ordinal: u8) -> Result<ClusterUpgrade> {
-    let selector = ListParams::default().labels(&format!("{ASKED_LABEL}={ordinal}"));
+    let selector = ListParams::default().labels(&format!("{REQUEST_NUMBER_LABEL}={ordinal}"));
     let found = records(scene).list(&selector).await?;
     found.items.into_iter().next().context("the annotation made no record")
 }

@@ -1,4 +1,4 @@
-use instar_planner::Standing;
+use instar_planner::Lifecycle;
 use serde_json::json;
 
 use super::*;
@@ -142,8 +142,8 @@ fn whose_it_is_and_whether_it_may_be_written() {
     let with = |metadata: Value| old(&json!({ "spec": { "version": "v1.33.1" }, "metadata": metadata })).object;
     let plain = with(json!({}));
     assert_eq!(
-        (plain.standing, plain.owner, plain.ledger),
-        (Standing::Live, Owner::User, None)
+        (plain.lifecycle, plain.managed_by, plain.swap_history),
+        (Lifecycle::Active, ManagedBy::User, None)
     );
     assert_eq!(plain.api_version, "controlplane.example.org/v1alpha1");
     assert_eq!(
@@ -151,14 +151,17 @@ fn whose_it_is_and_whether_it_may_be_written() {
         ("ExampleControlPlane", "c", "7")
     );
     let paused = with(json!({ "annotations": { "cluster.x-k8s.io/paused": "" } }));
-    assert_eq!(paused.standing, Standing::Paused);
+    assert_eq!(paused.lifecycle, Lifecycle::Paused);
     let deleting = with(json!({ "deletionTimestamp": "2026-01-01T00:00:00Z" }));
-    assert_eq!(deleting.standing, Standing::Deleting);
+    assert_eq!(deleting.lifecycle, Lifecycle::Deleting);
     let owned = with(json!({ "labels": { "topology.cluster.x-k8s.io/owned": "" } }));
-    assert_eq!(owned.owner, Owner::Topology);
-    let ledger = json!({ "upgrade": "u", "version": "v1.33.1", "template": "t" }).to_string();
-    let swapped = with(json!({ "annotations": { LEDGER_ANNOTATION: ledger } }));
-    assert_eq!(swapped.ledger.map(|ledger| ledger.upgrade), Some("u".to_owned()));
+    assert_eq!(owned.managed_by, ManagedBy::Topology);
+    let swap_history = json!({ "upgrade": "u", "version": "v1.33.1", "template": "t" }).to_string();
+    let swapped = with(json!({ "annotations": { SWAP_HISTORY_ANNOTATION: swap_history } }));
+    assert_eq!(
+        swapped.swap_history.map(|swap_history| swap_history.upgrade),
+        Some("u".to_owned())
+    );
 }
 
 #[test]

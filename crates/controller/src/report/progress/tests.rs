@@ -1,7 +1,8 @@
 use instar_api::{ClusterUpgrade, ClusterUpgradeSpec, ClusterUpgradeStatus, UpgradePhase};
 use instar_planner::{
-    Cluster, ClusterKind, Contract, ControlPlane, Flavor, Machine, MachineDeployment, MachinePhase, Node, Object,
-    Observed, Owner, ResourceVersion, Retention, Rollout, Snapshot, Stage, Standing, Target, TemplateRef, Wish, plan,
+    Cluster, ClusterKind, Contract, ControlPlane, Flavor, Lifecycle, Machine, MachineDeployment, MachinePhase,
+    ManagedBy, Node, Object, Observed, ResourceVersion, Retention, Rollout, Snapshot, Stage, Target, TemplateRef,
+    UpgradeSpec, plan,
 };
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
@@ -20,9 +21,9 @@ fn object(kind: &str, name: &str) -> Object {
         resource_version: ResourceVersion("1".to_owned()),
         generation: 1,
         observed_generation: 1,
-        standing: Standing::Live,
-        owner: Owner::User,
-        ledger: None,
+        lifecycle: Lifecycle::Active,
+        managed_by: ManagedBy::User,
+        swap_history: None,
         conditions: Vec::new(),
     }
 }
@@ -57,7 +58,7 @@ fn machine(pool: &str, number: usize) -> Machine {
             name: name.clone(),
             version: Some("v1.34.3".parse().unwrap()),
         },
-        standing: Standing::Live,
+        lifecycle: Lifecycle::Active,
         name,
     }
 }
@@ -74,10 +75,10 @@ fn snapshot() -> Snapshot {
             namespace: "n".to_owned(),
             name: "c".to_owned(),
             uid: "1".to_owned(),
-            standing: Standing::Live,
+            lifecycle: Lifecycle::Active,
             kind: ClusterKind::Classic,
         },
-        wish: Wish::new("up", Target::Text("v1.99".to_owned())),
+        upgrade_spec: UpgradeSpec::new("up", Target::Text("v1.99".to_owned())),
         catalog: std::sync::Arc::default(),
         gates: std::collections::BTreeMap::new(),
         retention: Retention::default(),
@@ -179,7 +180,7 @@ fn a_status_is_written_when_something_has_changed_and_only_then() {
 fn what_was_known_stays_while_nothing_can_be_said() {
     let mut snapshot = snapshot();
     let first = written(None, &snapshot);
-    read(snapshot.control_plane.as_mut().unwrap()).object.standing = Standing::Paused;
+    read(snapshot.control_plane.as_mut().unwrap()).object.lifecycle = Lifecycle::Paused;
     let paused = written(Some(first.clone()), &snapshot);
     assert_eq!((paused.machines, paused.pools), (first.machines, first.pools));
     let waiting: Vec<_> = paused

@@ -3,8 +3,8 @@
 use std::sync::{Arc, RwLock};
 
 use instar_admission::{
-    known::{TemplateKey, TemplateUser},
-    template::Sort,
+    cluster_state::{TemplateKey, TemplateUser},
+    template::TemplateType,
 };
 use instar_api::ETCD_ANNOTATION;
 use instar_capi::{ClusterClass, ClusterClassSpec, TemplateHolder};
@@ -81,7 +81,7 @@ impl User for Class {
 
 /// The templates of machines. Those of a MachinePool's infrastructure are none.
 fn uses(class: &ClusterClassSpec, namespace: &str) -> impl Iterator<Item = Option<Use>> {
-    let named = move |sort: Sort, holder: &TemplateHolder| {
+    let named = move |sort: TemplateType, holder: &TemplateHolder| {
         let template = holder.template_ref.as_ref()?;
         let key = TemplateKey {
             group: template.group(),
@@ -105,6 +105,6 @@ fn uses(class: &ClusterClassSpec, namespace: &str) -> impl Iterator<Item = Optio
         .chain(&class.workers.machine_pools)
         .map(|pool| &pool.bootstrap);
     machines
-        .map(move |holder| named(Sort::Machine, holder))
-        .chain(bootstraps.map(move |holder| named(Sort::Bootstrap, holder)))
+        .map(move |holder| named(TemplateType::Machine, holder))
+        .chain(bootstraps.map(move |holder| named(TemplateType::Bootstrap, holder)))
 }

@@ -4,9 +4,10 @@ use std::sync::{Arc, RwLock};
 
 use instar_admission::{
     cluster::class_of,
-    known::{Life, SeenCluster, Versions},
+    cluster_state::{CachedCluster, Versions},
 };
 use instar_api::{Pins, RELEASES_ANNOTATION};
+use instar_capi::Lifecycle;
 use kube::core::DeserializeGuard;
 
 use super::{
@@ -21,14 +22,14 @@ use crate::rbac::Watched;
 /// Of a Cluster: its topology, its pins, its labels and what it says of its control plane.
 #[derive(Debug)]
 pub(crate) struct Cluster {
-    view: Arc<SeenCluster>,
+    view: Arc<CachedCluster>,
     class: Option<Key>,
     releases: Box<[Box<str>]>,
     garbled: Option<Box<str>>,
 }
 
 impl Cluster {
-    pub(in super::super) fn view(&self) -> Arc<SeenCluster> {
+    pub(in super::super) fn view(&self) -> Arc<CachedCluster> {
         Arc::clone(&self.view)
     }
 }
@@ -68,11 +69,11 @@ impl Cached for Cluster {
             };
             let status = cluster.status.unwrap_or_default();
             Self {
-                view: Arc::new(SeenCluster {
-                    life: match (metadata.deletion_timestamp, cluster.spec.paused) {
-                        (Some(_), _) => Life::Deleting,
-                        (None, true) => Life::Paused,
-                        (None, false) => Life::Live,
+                view: Arc::new(CachedCluster {
+                    lifecycle: match (metadata.deletion_timestamp, cluster.spec.paused) {
+                        (Some(_), _) => Lifecycle::Deleting,
+                        (None, true) => Lifecycle::Paused,
+                        (None, false) => Lifecycle::Active,
                     },
                     namespace: metadata.namespace.unwrap_or_default(),
                     name: metadata.name.unwrap_or_default(),

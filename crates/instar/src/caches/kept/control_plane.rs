@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, RwLock};
 
-use instar_admission::{cluster_of, known::TemplateUser, template::Sort};
+use instar_admission::{cluster_of, cluster_state::TemplateUser, template::TemplateType};
 use instar_capi::{KubeadmControlPlane, labels::CLUSTER_NAME};
 use kube::core::DeserializeGuard;
 
@@ -63,7 +63,7 @@ impl Cached for ControlPlane {
             let owned = owners.any(|owner| owner.kind == "Cluster" && Some(owner.name.as_str()) == name);
             let cluster = name.map(|name| Key::new(namespace(metadata), name));
             let template = control_plane.spec.machine_template.template();
-            let template = template.and_then(|template| Use::of(Sort::Machine, namespace(metadata), template));
+            let template = template.and_then(|template| Use::of(TemplateType::Machine, namespace(metadata), template));
             let uses = uses_of(metadata, [template]);
             control_plane.metadata = bare(control_plane.metadata);
             Self {

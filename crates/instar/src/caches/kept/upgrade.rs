@@ -2,8 +2,8 @@
 
 use std::sync::RwLock;
 
-use instar_admission::known::{self, SeenUpgrade};
-use instar_api::{ClusterUpgrade, OVER_ANNOTATION, TemplateUse};
+use instar_admission::cluster_state::{self, CachedUpgrade};
+use instar_api::{ClusterUpgrade, FINISHED_ANNOTATION, TemplateUse};
 use jiff::Timestamp;
 use kube::core::DeserializeGuard;
 
@@ -20,7 +20,7 @@ use crate::rbac::Watched;
 #[derive(Debug)]
 pub(crate) struct Upgrade {
     cluster: Box<str>,
-    goes_on: Option<SeenUpgrade>,
+    goes_on: Option<CachedUpgrade>,
     kept: Box<[KeptTemplate]>,
 }
 
@@ -32,15 +32,15 @@ struct KeptTemplate {
 }
 
 impl Upgrade {
-    pub(in super::super) const fn goes_on(&self) -> Option<&SeenUpgrade> {
+    pub(in super::super) const fn goes_on(&self) -> Option<&CachedUpgrade> {
         self.goes_on.as_ref()
     }
 
     /// What it says of a template that it keeps.
-    pub(in super::super) fn keeps(&self, key: &Key, kind: &str, name: &str) -> Option<known::Kept> {
+    pub(in super::super) fn keeps(&self, key: &Key, kind: &str, name: &str) -> Option<cluster_state::Kept> {
         let mut kept = self.kept.iter();
         let template = kept.find(|kept| *kept.kind == *kind && *kept.name == *name)?;
-        Some(known::Kept {
+        Some(cluster_state::Kept {
             upgrade: key.name().to_owned(),
             cluster: self.cluster.clone().into_string(),
             until: template.until,
@@ -71,11 +71,11 @@ impl Cached for Upgrade {
 
     fn keep(object: Self::Object) -> index::Row<Self> {
         guarded(object, |upgrade| {
-            let is_over = is_over(&upgrade);
+            let is_finished = is_finished(&upgrade);
             let status = upgrade.status.unwrap_or_default();
             let templates = status.templates.into_iter();
             Self {
-                goes_on: (!is_over).then(|| SeenUpgrade {
+                goes_on: (!is_finished).then(|| CachedUpgrade {
                     name: upgrade.metadata.name.unwrap_or_default(),
                     target: upgrade.spec.target,
                     path: status.path,
@@ -100,10 +100,10 @@ impl Cached for Upgrade {
 
 /// Whether it is over, as the controller sees it: by its status, and where that was dropped by the
 /// annotation.
-fn is_over(upgrade: &ClusterUpgrade) -> bool {
+fn is_finished(upgrade: &ClusterUpgrade) -> bool {
     let generation = upgrade.metadata.generation.unwrap_or_default();
     match upgrade.status.as_ref().filter(|status| status.observed_generation > 0) {
-        Some(status) => status.is_over(generation),
-        None => annotation(&upgrade.metadata, OVER_ANNOTATION).is_some(),
+        Some(status) => status.is_finished(generation),
+        None => annotation(&upgrade.metadata, FINISHED_ANNOTATION).is_some(),
     }
 }

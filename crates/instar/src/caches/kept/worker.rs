@@ -3,12 +3,13 @@
 use std::{fmt::Debug, marker::PhantomData, sync::RwLock};
 
 use instar_admission::{
+    cluster_state::{CachedWorker, TemplateUser, Versions},
     is_controlled,
-    known::{MovedBy, SeenWorker, TemplateUser, Versions, WorkerKind},
-    template::Sort,
+    template::TemplateType,
 };
 use instar_capi::{
-    Machine, MachineDeployment, MachinePool, MachineSet, MachineSpec, VersionCount, labels::TOPOLOGY_OWNED,
+    Machine, MachineDeployment, MachinePool, MachineSet, MachineSpec, ManagedBy, VersionCount, WorkerKind,
+    labels::TOPOLOGY_OWNED,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{Resource, core::DeserializeGuard};
@@ -28,13 +29,15 @@ use crate::rbac::Watched;
 pub(crate) struct Worker<O> {
     cluster: Box<str>,
     /// Nothing where another worker speaks for it, or where no version of it can be read.
-    moves: Option<(MovedBy, Versions)>,
+    moves: Option<(ManagedBy, Versions)>,
     uses: Box<[Use]>,
     of: PhantomData<fn() -> O>,
 }
 
 /// A kind that makes workers.
-pub(crate) trait Makes: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + 'static {
+pub(crate) trait WorkerResource:
+    Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + 'static
+{
     /// Which kind.
     const KIND: WorkerKind;
     /// Its watch.
@@ -43,23 +46,23 @@ pub(crate) trait Makes: Resource<DynamicType = ()> + Clone + DeserializeOwned + 
     const SELECTOR: &str = "";
 
     /// What is read of an object.
-    fn made(self) -> Made;
+    fn made(self) -> WorkerFields;
 
     /// Where it is kept.
     fn index(caches: &Caches) -> &RwLock<Index<Worker<Self>>>;
 }
 
 /// What is read of an object that makes workers.
-pub(crate) struct Made {
+pub(crate) struct WorkerFields {
     metadata: ObjectMeta,
     cluster: String,
     machines: MachineSpec,
     running: Vec<VersionCount>,
 }
 
-impl<O: Makes> Worker<O> {
-    fn new(made: Made) -> Self {
-        let Made {
+impl<O: WorkerResource> Worker<O> {
+    fn new(made: WorkerFields) -> Self {
+        let WorkerFields {
             metadata,
             cluster,
             machines,
@@ -72,8 +75,8 @@ impl<O: Makes> Worker<O> {
                 uses_of(
                     &metadata,
                     [
-                        Use::of(Sort::Machine, namespace, &machines.infrastructure_ref),
-                        bootstrap.and_then(|template| Use::of(Sort::Bootstrap, namespace, template)),
+                        Use::of(TemplateType::Machine, namespace, &machines.infrastructure_ref),
+                        bootstrap.and_then(|template| Use::of(TemplateType::Bootstrap, namespace, template)),
                     ],
                 )
             }
@@ -85,10 +88,10 @@ impl<O: Makes> Worker<O> {
             replicas: None,
         });
         let labels = metadata.labels.as_ref();
-        let moved_by = if labels.is_some_and(|labels| labels.contains_key(TOPOLOGY_OWNED)) {
-            MovedBy::Topology
+        let managed_by = if labels.is_some_and(|labels| labels.contains_key(TOPOLOGY_OWNED)) {
+            ManagedBy::Topology
         } else {
-            MovedBy::Hand
+            ManagedBy::User
         };
         let stands_alone = match O::KIND {
             WorkerKind::MachineDeployment | WorkerKind::MachinePool => true,
@@ -98,25 +101,25 @@ impl<O: Makes> Worker<O> {
             cluster: cluster.into(),
             moves: Versions::of(&running)
                 .filter(|_| stands_alone)
-                .map(|versions| (moved_by, versions)),
+                .map(|versions| (managed_by, versions)),
             uses,
             of: PhantomData,
         }
     }
 
     /// As the rules see it.
-    pub(in super::super) fn seen(&self, key: &Key) -> Option<SeenWorker> {
-        let (moved_by, versions) = self.moves.clone()?;
-        Some(SeenWorker {
+    pub(in super::super) fn seen(&self, key: &Key) -> Option<CachedWorker> {
+        let (managed_by, versions) = self.moves.clone()?;
+        Some(CachedWorker {
             kind: O::KIND,
             name: key.name().to_owned(),
-            moved_by,
+            managed_by,
             versions,
         })
     }
 }
 
-impl<O: Makes> Entry for Worker<O> {
+impl<O: WorkerResource> Entry for Worker<O> {
     fn groups(&self, key: &Key) -> Vec<Group> {
         let cluster = self.moves.iter();
         let cluster = cluster.map(|_| Group::Cluster(Key::new(key.namespace(), &self.cluster)));
@@ -124,7 +127,7 @@ impl<O: Makes> Entry for Worker<O> {
     }
 }
 
-impl<O: Makes> Cached for Worker<O> {
+impl<O: WorkerResource> Cached for Worker<O> {
     type Object = DeserializeGuard<O>;
     const KIND: Watched = O::WATCHED;
     const ABSENT: Absent = NO_CLUSTER_API;
@@ -143,7 +146,7 @@ impl<O: Makes> Cached for Worker<O> {
     }
 }
 
-impl<O: Makes> User for Worker<O> {
+impl<O: WorkerResource> User for Worker<O> {
     fn user(&self, key: &Key) -> TemplateUser {
         TemplateUser {
             kind: O::KIND.as_str().to_owned(),
@@ -153,12 +156,12 @@ impl<O: Makes> User for Worker<O> {
     }
 }
 
-impl Makes for MachineDeployment {
+impl WorkerResource for MachineDeployment {
     const KIND: WorkerKind = WorkerKind::MachineDeployment;
     const WATCHED: Watched = Watched::MachineDeployments;
 
-    fn made(self) -> Made {
-        Made {
+    fn made(self) -> WorkerFields {
+        WorkerFields {
             metadata: self.metadata,
             cluster: self.spec.cluster_name,
             machines: self.spec.template.spec,
@@ -171,12 +174,12 @@ impl Makes for MachineDeployment {
     }
 }
 
-impl Makes for MachineSet {
+impl WorkerResource for MachineSet {
     const KIND: WorkerKind = WorkerKind::MachineSet;
     const WATCHED: Watched = Watched::MachineSets;
 
-    fn made(self) -> Made {
-        Made {
+    fn made(self) -> WorkerFields {
+        WorkerFields {
             metadata: self.metadata,
             cluster: self.spec.cluster_name,
             machines: self.spec.template.spec,
@@ -189,12 +192,12 @@ impl Makes for MachineSet {
     }
 }
 
-impl Makes for MachinePool {
+impl WorkerResource for MachinePool {
     const KIND: WorkerKind = WorkerKind::MachinePool;
     const WATCHED: Watched = Watched::MachinePools;
 
-    fn made(self) -> Made {
-        Made {
+    fn made(self) -> WorkerFields {
+        WorkerFields {
             metadata: self.metadata,
             cluster: self.spec.cluster_name,
             machines: self.spec.template.spec,
@@ -207,15 +210,15 @@ impl Makes for MachinePool {
     }
 }
 
-impl Makes for Machine {
+impl WorkerResource for Machine {
     const KIND: WorkerKind = WorkerKind::Machine;
     const WATCHED: Watched = Watched::Machines;
     /// Those that nothing makes: most Machines are never sent here.
     const SELECTOR: &str = "!cluster.x-k8s.io/control-plane,!cluster.x-k8s.io/set-name,!cluster.x-k8s.io/pool-name";
 
-    fn made(self) -> Made {
+    fn made(self) -> WorkerFields {
         let kubelet = self.status.unwrap_or_default().node_info.kubelet_version;
-        Made {
+        WorkerFields {
             metadata: self.metadata,
             cluster: self.spec.cluster_name.clone(),
             machines: self.spec,

@@ -2,7 +2,7 @@
 
 use std::{fmt::Debug, sync::Arc};
 
-use instar_admission::{known::SeenTemplate, template::Sort};
+use instar_admission::{cluster_state::CachedTemplate, template::TemplateType};
 use instar_capi::labels::CLUSTER_NAME;
 use instar_planner::RELEASE_LABEL;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -45,8 +45,8 @@ pub(super) async fn look(kind: Arc<Learned>, templates: Arc<Templates>, client: 
                     metrics: &metrics,
                 };
                 match kind.sort {
-                    Sort::Machine => watched::<DynamicObject>(&client, config, looking, &mut patience).await,
-                    Sort::Bootstrap => {
+                    TemplateType::Machine => watched::<DynamicObject>(&client, config, looking, &mut patience).await,
+                    TemplateType::Bootstrap => {
                         watched::<PartialObjectMeta<DynamicObject>>(&client, config, looking, &mut patience).await;
                     }
                 }
@@ -223,7 +223,7 @@ pub(super) fn keep(object: impl AsTemplate) -> index::Row<Template> {
     }
     index::Row {
         key,
-        read: Ok(Template(Arc::new(SeenTemplate {
+        read: Ok(Template(Arc::new(CachedTemplate {
             clusters,
             release: labels.get(RELEASE_LABEL).cloned(),
             spec,

@@ -151,7 +151,7 @@ impl Fixture {
     }
 
     /// One that something refers to a kind of, and that is watched at the server.
-    fn of(sort: Sort, server: &Server) -> Self {
+    fn of(sort: TemplateType, server: &Server) -> Self {
         let watched = Self::new();
         watched.templates.learn(&used(sort, GROUP, KIND));
         watched.start(server);
@@ -163,11 +163,11 @@ impl Fixture {
         tokio::spawn(Arc::clone(&self.templates).watch(server.client(), metrics));
     }
 
-    fn get(&self, name: &str) -> Seen<Arc<SeenTemplate>> {
+    fn get(&self, name: &str) -> Lookup<Arc<CachedTemplate>> {
         self.templates.get(&key(GROUP, KIND, name))
     }
 
-    async fn until(&self, name: &str, wanted: &Seen<Arc<SeenTemplate>>) {
+    async fn until(&self, name: &str, wanted: &Lookup<Arc<CachedTemplate>>) {
         let deadline = Instant::now() + Duration::from_mins(2);
         while self.get(name) != *wanted {
             assert!(Instant::now() < deadline, "{:?}, not {wanted:?}", self.get(name));
@@ -185,19 +185,19 @@ fn key<'a>(group: &'a str, kind: &'a str, name: &'a str) -> TemplateKey<'a> {
     }
 }
 
-fn used(sort: Sort, group: &str, kind: &str) -> Use {
+fn used(sort: TemplateType, group: &str, kind: &str) -> Use {
     Use {
         sort,
         template: super::super::index::TemplateId::of(&key(group, kind, "t")),
     }
 }
 
-fn unwatched(why: &str) -> Seen<Arc<SeenTemplate>> {
-    Seen::Unwatched(why.to_owned())
+fn unwatched(why: &str) -> Lookup<Arc<CachedTemplate>> {
+    Lookup::Unavailable(why.to_owned())
 }
 
-fn seen(clusters: &[&str], spec: &str) -> Seen<Arc<SeenTemplate>> {
-    Seen::There(Arc::new(SeenTemplate {
+fn seen(clusters: &[&str], spec: &str) -> Lookup<Arc<CachedTemplate>> {
+    Lookup::Found(Arc::new(CachedTemplate {
         clusters: clusters.iter().map(ToString::to_string).collect(),
         release: None,
         spec: spec.to_owned(),
@@ -217,7 +217,7 @@ async fn a_kind_is_watched_from_the_first_reference_to_it() {
     });
     let watched = Fixture::new();
     assert_eq!(watched.get("t"), unwatched("nothing has referred to its kind before"));
-    watched.templates.learn(&used(Sort::Machine, GROUP, KIND));
+    watched.templates.learn(&used(TemplateType::Machine, GROUP, KIND));
     assert_eq!(watched.get("t"), unwatched("its kind is not listed yet"));
     watched.templates.settle();
     assert_eq!(watched.readiness.awaited(), ["templates"]);
@@ -225,7 +225,7 @@ async fn a_kind_is_watched_from_the_first_reference_to_it() {
     watched.start(&server);
     let spec = |image: &str| format!(r#"{{"template":{{"spec":{{"image":"{image}"}}}}}}"#);
     watched.until("nobodys", &seen(&[], &spec("a"))).await;
-    let Seen::There(minted) = watched.get("minted") else {
+    let Lookup::Found(minted) = watched.get("minted") else {
         panic!("it is there")
     };
     assert_eq!(
@@ -233,7 +233,7 @@ async fn a_kind_is_watched_from_the_first_reference_to_it() {
         (&["one".to_owned()][..], Some("r1"))
     );
     assert_eq!(watched.get("labelled"), seen(&["two"], &spec("c")));
-    assert_eq!(watched.get("t"), Seen::Absent);
+    assert_eq!(watched.get("t"), Lookup::NotFound);
     assert!(watched.readiness.awaited().is_empty());
 }
 
@@ -247,17 +247,17 @@ async fn events_change_what_is_seen() {
         ]
         .into();
     });
-    let watched = Fixture::of(Sort::Machine, &server);
+    let watched = Fixture::of(TemplateType::Machine, &server);
     let spec = r#"{"template":{"spec":{"image":"a"}}}"#;
     watched.until("adopted", &seen(&["one"], spec)).await;
-    watched.until("gone", &Seen::Absent).await;
+    watched.until("gone", &Lookup::NotFound).await;
     assert_eq!(server.now().lists.len(), 1);
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_may_not_be_listed_is_said_and_tried_again() {
     let server = Server::with(|answers| answers.lists_fail = Some(403));
-    let watched = Fixture::of(Sort::Machine, &server);
+    let watched = Fixture::of(TemplateType::Machine, &server);
     watched
         .until("t", &unwatched("no right to list devmachinetemplates"))
         .await;
@@ -267,7 +267,7 @@ async fn what_may_not_be_listed_is_said_and_tried_again() {
     let tries = server.now().lists.len();
     assert!((15..80).contains(&tries), "{tries} lists in ten minutes");
     server.now().lists_fail = None;
-    watched.until("t", &Seen::Absent).await;
+    watched.until("t", &Lookup::NotFound).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -276,7 +276,7 @@ async fn a_right_that_is_taken_away_is_noticed() {
         answers.templates = vec![template("t", "a")];
         answers.watches_fail = Some(403);
     });
-    let watched = Fixture::of(Sort::Machine, &server);
+    let watched = Fixture::of(TemplateType::Machine, &server);
     watched
         .until("t", &unwatched("no right to watch devmachinetemplates"))
         .await;
@@ -285,13 +285,13 @@ async fn a_right_that_is_taken_away_is_noticed() {
 #[tokio::test(start_paused = true)]
 async fn a_kind_that_nobody_knows_may_come() {
     let server = Server::with(|answers| answers.knows_the_kind = false);
-    let watched = Fixture::of(Sort::Machine, &server);
+    let watched = Fixture::of(TemplateType::Machine, &server);
     watched
         .until("t", &unwatched("the API server doesn't know its kind"))
         .await;
     assert!(watched.readiness.awaited().is_empty());
     server.now().knows_the_kind = true;
-    watched.until("t", &Seen::Absent).await;
+    watched.until("t", &Lookup::NotFound).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -300,7 +300,7 @@ async fn errors_that_pass_are_waited_out() {
         answers.lists_fail = Some(500);
         answers.templates = vec![template("t", "a")];
     });
-    let watched = Fixture::of(Sort::Machine, &server);
+    let watched = Fixture::of(TemplateType::Machine, &server);
     watched
         .until("t", &unwatched("its kind can't be listed at the moment"))
         .await;
@@ -316,8 +316,8 @@ async fn errors_that_pass_are_waited_out() {
 #[tokio::test(start_paused = true)]
 async fn a_watch_that_falls_silent_is_taken_up_again_within_a_minute() {
     let server = Server::with(|_| ());
-    let watched = Fixture::of(Sort::Machine, &server);
-    watched.until("t", &Seen::Absent).await;
+    let watched = Fixture::of(TemplateType::Machine, &server);
+    watched.until("t", &Lookup::NotFound).await;
     sleep(Duration::from_mins(5)).await;
     let asked = server.now().watches.clone();
     assert!(asked.len() >= 5, "{asked:?}");
@@ -334,7 +334,7 @@ async fn a_watch_that_falls_silent_is_taken_up_again_within_a_minute() {
 #[tokio::test(start_paused = true)]
 async fn of_bootstrap_templates_the_metadata_is_enough() {
     let server = Server::with(|answers| answers.templates = vec![owned(template("t", "a"), "one")]);
-    let watched = Fixture::of(Sort::Bootstrap, &server);
+    let watched = Fixture::of(TemplateType::Bootstrap, &server);
     watched.until("t", &seen(&["one"], "")).await;
     assert!(
         server.now().lists[0].contains("PartialObjectMetadataList"),
@@ -342,7 +342,7 @@ async fn of_bootstrap_templates_the_metadata_is_enough() {
         server.now().lists
     );
     // Whoever calls a machine template a bootstrap template takes nothing away from those who use it.
-    watched.templates.learn(&used(Sort::Machine, GROUP, KIND));
+    watched.templates.learn(&used(TemplateType::Machine, GROUP, KIND));
     watched
         .until("t", &seen(&["one"], r#"{"template":{"spec":{"image":"a"}}}"#))
         .await;
@@ -352,8 +352,8 @@ async fn of_bootstrap_templates_the_metadata_is_enough() {
 fn made_up_kinds_come_to_an_end() {
     let templates = Templates::default();
     for nth in 0..2 * MOST {
-        templates.learn(&used(Sort::Machine, "example.org", &format!("X{nth}Template")));
-        templates.learn(&used(Sort::Machine, "example.org", &format!("X{nth}Machine")));
+        templates.learn(&used(TemplateType::Machine, "example.org", &format!("X{nth}Template")));
+        templates.learn(&used(TemplateType::Machine, "example.org", &format!("X{nth}Machine")));
     }
     let learned = read(&templates.kinds).all().count();
     assert_eq!(learned, MOST);
@@ -381,7 +381,7 @@ fn readiness_waits_for_what_may_refer_to_templates() {
 
 /// Learns a kind and takes in a template of it, for the test of what a fleet costs.
 pub(in super::super) fn put(templates: &Templates, name: &str, spec: &Value) {
-    let used = used(Sort::Machine, GROUP, KIND);
+    let used = used(TemplateType::Machine, GROUP, KIND);
     templates.learn(&used);
     let learned = Arc::clone(&read(&templates.kinds).machine[used.template.kind_key()]);
     let mut template = owned(template(name, "a"), "one");

@@ -1,6 +1,7 @@
 //! Clusters, their classes, their control planes.
 
-use instar_admission::known::{Life, Versions};
+use instar_admission::cluster_state::Versions;
+use instar_capi::Lifecycle;
 use instar_capi::Reference;
 
 use super::*;
@@ -24,7 +25,10 @@ async fn pins_say_which_release_is_in_use() {
     assert_eq!(fixture.metric("instar_cached_objects{kind=\"clusters\"}"), "4");
     // Pins that can't be read hide nothing else.
     let garbled = fixture.caches.cluster("ns", "garbled").unwrap();
-    assert_eq!((garbled.life, garbled.pins.as_deref()), (Life::Paused, Some("r2")));
+    assert_eq!(
+        (garbled.lifecycle, garbled.pins.as_deref()),
+        (Lifecycle::Paused, Some("r2"))
+    );
 
     fixture.delete::<Cluster>(pinned("b", &[])).await;
     fixture.apply::<Cluster>(pinned("a", &["r3"])).await;
@@ -73,7 +77,7 @@ async fn a_cluster_is_found_by_its_name_and_by_its_class() {
 
     let cluster = fixture.caches.cluster("ns", "one").unwrap();
     assert_eq!((cluster.namespace.as_str(), cluster.name.as_str()), ("ns", "one"));
-    assert_eq!(cluster.life, Life::Live);
+    assert_eq!(cluster.lifecycle, Lifecycle::Active);
     assert_eq!(cluster.labels, [("tier".to_owned(), "gold".to_owned())].into());
     let versions = Versions {
         lowest: "v1.34.3".parse().unwrap(),
@@ -97,7 +101,10 @@ async fn a_cluster_is_found_by_its_name_and_by_its_class() {
     deleted["metadata"]["deletionTimestamp"] = json!("2026-11-21T12:00:00Z");
     fixture.apply::<Cluster>(deleted).await;
     assert_eq!(names("ns"), ["two"]);
-    assert_eq!(fixture.caches.cluster("ns", "two").unwrap().life, Life::Deleting);
+    assert_eq!(
+        fixture.caches.cluster("ns", "two").unwrap().lifecycle,
+        Lifecycle::Deleting
+    );
     // A list in which they are no more.
     fixture.list::<Cluster>([]).await;
     assert!(names("ns").is_empty());

@@ -3,7 +3,7 @@
 
 use std::fmt::Write;
 
-use instar_admission::known::{Seen, TemplateKey};
+use instar_admission::cluster_state::{Lookup, TemplateKey};
 
 use super::{super::templates::tests::put as put_template, *};
 
@@ -149,6 +149,6 @@ async fn what_a_fleet_costs() {
         namespace: "ns",
         name: "cluster-00999-md-0-p9c4z",
     };
-    assert!(matches!(fixture.caches.template(&key), Seen::There(_)));
+    assert!(matches!(fixture.caches.template(&key), Lookup::Found(_)));
     assert_eq!(fixture.caches.users_of(&key).len(), 2);
 }

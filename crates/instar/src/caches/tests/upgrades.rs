@@ -1,6 +1,6 @@
 //! Upgrades, what they keep, and policies.
 
-use instar_admission::known::{Kept, SeenUpgrade, TemplateKey};
+use instar_admission::cluster_state::{CachedUpgrade, Kept, TemplateKey};
 
 use super::*;
 
@@ -14,7 +14,7 @@ fn upgrade(name: &str, cluster: &str, phase: &str, path: &[&str]) -> Value {
 }
 
 fn marked(mut upgrade: Value) -> Value {
-    upgrade["metadata"]["annotations"] = json!({"upgrade.cluster.x-k8s.io/over": "Completed"});
+    upgrade["metadata"]["annotations"] = json!({"upgrade.cluster.x-k8s.io/finished": "Completed"});
     upgrade
 }
 
@@ -40,7 +40,7 @@ async fn upgrades_that_go_on_are_found_by_their_cluster_and_by_their_releases() 
             new,
         ])
         .await;
-    let seen = |name: &str, path: &[&str]| SeenUpgrade {
+    let seen = |name: &str, path: &[&str]| CachedUpgrade {
         name: name.to_owned(),
         target: "v1.36".to_owned(),
         path: path.iter().map(ToString::to_string).collect(),

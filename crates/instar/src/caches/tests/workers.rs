@@ -1,6 +1,7 @@
 //! What makes workers, and what refers to templates.
 
-use instar_admission::known::{MovedBy, SeenWorker, TemplateKey, TemplateUser, WorkerKind};
+use instar_admission::cluster_state::{CachedWorker, TemplateKey, TemplateUser};
+use instar_capi::{ManagedBy, WorkerKind};
 
 use super::*;
 
@@ -39,12 +40,12 @@ fn deleted(mut object: Value) -> Value {
     object
 }
 
-fn worker(kind: WorkerKind, name: &str, lowest: &str, highest: &str) -> SeenWorker {
-    SeenWorker {
+fn worker(kind: WorkerKind, name: &str, lowest: &str, highest: &str) -> CachedWorker {
+    CachedWorker {
         kind,
         name: name.to_owned(),
-        moved_by: MovedBy::Hand,
-        versions: instar_admission::known::Versions {
+        managed_by: ManagedBy::User,
+        versions: instar_admission::cluster_state::Versions {
             lowest: lowest.parse().unwrap(),
             highest: highest.parse().unwrap(),
         },
@@ -97,7 +98,7 @@ async fn workers_are_found_by_their_cluster() {
         .await;
 
     let mut topology = worker(WorkerKind::MachineDeployment, "topology", "v1.34.3", "v1.34.3");
-    topology.moved_by = MovedBy::Topology;
+    topology.managed_by = ManagedBy::Topology;
     assert_eq!(
         fixture.caches.workers("ns", "one"),
         [

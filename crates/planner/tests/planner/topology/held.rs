@@ -1,6 +1,6 @@
 //! What Cluster API says of a topology, passed on.
 
-use instar_planner::{Condition, ConditionStatus, Observed, Progressing, Stage, Standing};
+use instar_planner::{Condition, ConditionStatus, Lifecycle, Observed, Stage};
 
 use super::{cluster, control_plane, decide, pools, says, words};
 
@@ -61,7 +61,7 @@ fn what_cluster_api_says_of_its_objects_is_passed_on() {
         condition("Available", ConditionStatus::True, "nor this"),
     ];
     let pool = pools(&mut snapshot).next().unwrap();
-    pool.object.standing = Standing::Paused;
+    pool.object.lifecycle = Lifecycle::Paused;
     pool.object.conditions = vec![condition("RollingOut", ConditionStatus::True, "Rolling out 2")];
     let told = words(&decide(&snapshot));
     let ours: Vec<&str> = told
@@ -86,17 +86,14 @@ type Stop = (fn(&mut instar_planner::Snapshot), &'static str);
 fn nothing_is_told_of_what_must_not_be_written_or_cannot_be_read() {
     let stops: [Stop; 4] = [
         (
-            |s| s.cluster.standing = Standing::Paused,
+            |s| s.cluster.lifecycle = Lifecycle::Paused,
             "Paused: Cluster blue is paused",
         ),
         (
-            |s| s.cluster.standing = Standing::Deleting,
+            |s| s.cluster.lifecycle = Lifecycle::Deleting,
             "Deleting: Cluster blue is being deleted",
         ),
-        (
-            |s| s.wish.progress = Progressing::Paused,
-            "Paused: ClusterUpgrade up is paused",
-        ),
+        (|s| s.upgrade_spec.paused = true, "Paused: ClusterUpgrade up is paused"),
         (
             |s| {
                 s.pools.push(Observed::Invalid(instar_planner::Unreadable {

@@ -1,7 +1,7 @@
 //! The two writes, and what `check` finds in those that would never be made.
 
 use instar_planner::{
-    Action, CompletePins, ConditionStatus, Decision, EditVersion, Gate, GateState, Origin, Snapshot, Stage, Standing,
+    Action, CompletePins, ConditionStatus, Decision, EditVersion, Gate, GateState, Lifecycle, Origin, Snapshot, Stage,
     Target, Violation, check,
 };
 use serde_json::{Value, json};
@@ -31,7 +31,7 @@ fn the_version_is_written_as_it_was_asked_with_the_ledger_and_the_compare() {
         json!({
             "metadata": {
                 "resourceVersion": "7",
-                "annotations": { "upgrade.cluster.x-k8s.io/swapped": r#"{"upgrade":"up","target":"v1.34"}"# },
+                "annotations": { "upgrade.cluster.x-k8s.io/swap-history": r#"{"upgrade":"up","target":"v1.34"}"# },
             },
             "spec": { "topology": { "version": "v1.34" } },
         })
@@ -48,13 +48,13 @@ fn what_is_satisfied_is_not_written() {
     // Another row of the version, by its name: the pins say whether it is the one.
     let mut snapshot = asked("v1.35.5", "v1.35.5-2");
     assert_eq!(edit(&mut decide(&snapshot)).target, "v1.35.5-2");
-    snapshot.wish.target = Target::Text("v1.35.5-1".to_owned());
+    snapshot.upgrade_spec.target = Target::Text("v1.35.5-1".to_owned());
     topology(&mut snapshot).pins = Some(pins("v1.33.5", &["v1.35.5"]));
     assert_eq!(decide(&snapshot).action, Action::Nothing);
 }
 
 #[test]
-fn it_is_not_written_and_this_is_why() {
+fn edit_held_with_reason() {
     type Case = (fn() -> Snapshot, bool, &'static [&'static str]);
     let cases: [Case; 8] = [
         (
@@ -79,7 +79,7 @@ fn it_is_not_written_and_this_is_why() {
         (
             || {
                 let mut snapshot = asked("v1.33.5", "v1.34");
-                snapshot.wish.source = Some("v1.32".to_owned());
+                snapshot.upgrade_spec.source = Some("v1.32".to_owned());
                 snapshot
             },
             true,
@@ -103,7 +103,7 @@ fn it_is_not_written_and_this_is_why() {
                 snapshot
             },
             false,
-            &["ForeignWriter: somebody else changed spec.topology.version to v1.33.5"],
+            &["ForeignWriter: spec.topology.version was changed by another client to v1.33.5"],
         ),
         // It was written, and somebody has gone further.
         (
@@ -114,7 +114,7 @@ fn it_is_not_written_and_this_is_why() {
             },
             true,
             &[
-                "ForeignWriter: somebody else changed spec.topology.version to v1.36.5",
+                "ForeignWriter: spec.topology.version was changed by another client to v1.36.5",
                 "NoPath: v1.35.5 is older than v1.36.5",
             ],
         ),
@@ -122,7 +122,7 @@ fn it_is_not_written_and_this_is_why() {
         (
             || {
                 let mut snapshot = asked("v1.33.5", "v1.34.5");
-                snapshot.wish.origin = Origin::Cluster;
+                snapshot.upgrade_spec.origin = Origin::Cluster;
                 snapshot
             },
             true,
@@ -225,12 +225,12 @@ fn find(cases: &[Case], snapshot: &Snapshot) {
 #[test]
 fn check_finds_what_an_edit_must_not_do() {
     let cases: [Case; 10] = [
-        (Violation::Untouchable, |s, _| s.cluster.standing = Standing::Paused),
-        (Violation::Untouchable, |s, _| s.cluster.standing = Standing::Deleting),
+        (Violation::Untouchable, |s, _| s.cluster.lifecycle = Lifecycle::Paused),
+        (Violation::Untouchable, |s, _| s.cluster.lifecycle = Lifecycle::Deleting),
         (Violation::Untouchable, |s, _| {
-            s.wish.progress = instar_planner::Progressing::Paused;
+            s.upgrade_spec.paused = true;
         }),
-        (Violation::Untouchable, |s, _| s.wish.origin = Origin::Cluster),
+        (Violation::Untouchable, |s, _| s.upgrade_spec.origin = Origin::Cluster),
         (Violation::UnknownObject, |s, _| s.cluster.name = "other".to_owned()),
         (Violation::NoCompare, |_, d| {
             edit(d).patch["metadata"]["resourceVersion"] = Value::Null;
@@ -260,7 +260,7 @@ fn check_finds_what_completed_pins_must_not_do() {
         *place = json!(pins.to_string());
     }
     let cases: [Case; 7] = [
-        (Violation::Untouchable, |s, _| s.cluster.standing = Standing::Paused),
+        (Violation::Untouchable, |s, _| s.cluster.lifecycle = Lifecycle::Paused),
         (Violation::NoCompare, |_, d| {
             complete(d).patch["metadata"]["resourceVersion"] = json!("8");
         }),

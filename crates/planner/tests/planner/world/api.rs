@@ -1,7 +1,8 @@
 //! Writes, as the API server takes them.
 
 use instar_planner::{
-    Action, Contract, Flavor, LEDGER_ANNOTATION, Ledger, ResourceVersion, Standing, Swap, Template, TemplateRef,
+    Action, Contract, Flavor, Lifecycle, ResourceVersion, SWAP_HISTORY_ANNOTATION, Swap, SwapHistory, Template,
+    TemplateRef,
 };
 use serde_json::Value;
 
@@ -44,7 +45,7 @@ impl World {
             labels: serde_json::from_value(object["metadata"]["labels"].clone()).unwrap(),
             annotations: std::collections::BTreeMap::new(),
             created: self.now,
-            standing: Standing::Live,
+            lifecycle: Lifecycle::Active,
         });
         Answer::Done
     }
@@ -69,7 +70,7 @@ impl World {
         {
             merge(cluster_configuration, change);
         }
-        control_plane.object.ledger = ledger(patch);
+        control_plane.object.swap_history = swap_history(patch);
         Self::edited(&mut self.counter, &mut control_plane.object);
         self.swaps += 1;
         Answer::Done
@@ -92,7 +93,7 @@ impl World {
         if let (Some(name), Some(bootstrap)) = (spec.pointer("/bootstrap/configRef/name"), &mut pool.bootstrap) {
             name.as_str().unwrap().clone_into(&mut bootstrap.name);
         }
-        pool.object.ledger = ledger(patch);
+        pool.object.swap_history = swap_history(patch);
         Self::edited(&mut self.counter, &mut pool.object);
         self.swaps += 1;
         Answer::Done
@@ -126,6 +127,6 @@ fn compared<'a>(patch: &'a Value, present: &ResourceVersion) -> Option<&'a Value
     expected.is_none_or(|expected| expected == present.0).then_some(patch)
 }
 
-fn ledger(patch: &Value) -> Option<Ledger> {
-    Ledger::from_annotation(patch["metadata"]["annotations"][LEDGER_ANNOTATION].as_str()?)
+fn swap_history(patch: &Value) -> Option<SwapHistory> {
+    SwapHistory::from_annotation(patch["metadata"]["annotations"][SWAP_HISTORY_ANNOTATION].as_str()?)
 }

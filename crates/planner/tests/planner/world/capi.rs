@@ -1,7 +1,7 @@
 //! Cluster API's controllers: each does a little at a time, late, in any order.
 
 use instar_domain::KubeVersion;
-use instar_planner::{Machine, MachinePhase, MachineSet, Node, PoolId, Replicas, Rollout, Standing};
+use instar_planner::{Lifecycle, Machine, MachinePhase, MachineSet, Node, PoolId, Replicas, Rollout};
 
 use super::{World, joined, random::Random};
 
@@ -9,7 +9,7 @@ impl World {
     /// Every controller may get its turn.
     pub fn tick(&mut self, random: &mut Random) {
         self.now += jiff::SignedDuration::from_secs(10);
-        if self.cluster.standing == Standing::Paused {
+        if self.cluster.lifecycle == Lifecycle::Paused {
             return;
         }
         if random.chance(70) {
@@ -32,7 +32,7 @@ impl World {
 
     fn reconcile_machines(&mut self, random: &mut Random) {
         self.machines
-            .retain(|machine| machine.standing == Standing::Live || !random.chance(60));
+            .retain(|machine| machine.lifecycle == Lifecycle::Active || !random.chance(60));
         for machine in &mut self.machines {
             machine.phase = match machine.phase {
                 MachinePhase::Pending => MachinePhase::Provisioned,
@@ -47,7 +47,7 @@ impl World {
 
     /// Surge by one, one at a time, and only while all is well.
     fn reconcile_control_plane(&mut self) {
-        if self.control_plane.object.standing == Standing::Paused {
+        if self.control_plane.object.lifecycle == Lifecycle::Paused {
             return;
         }
         let version = self.control_plane.version.clone();
@@ -75,7 +75,7 @@ impl World {
         self.control_plane.object.observed_generation = self.control_plane.object.generation;
         let quiet = all
             .iter()
-            .all(|machine| ready(machine) && machine.standing == Standing::Live);
+            .all(|machine| ready(machine) && machine.lifecycle == Lifecycle::Active);
         if !quiet {
             return;
         }
@@ -93,7 +93,7 @@ impl World {
     fn reconcile_pool(&mut self, at: usize) {
         let pool = self.pools[at].clone();
         let object = &pool.object;
-        if object.object.standing == Standing::Paused {
+        if object.object.lifecycle == Lifecycle::Paused {
             return;
         }
         let mine = |set: &MachineSet| set.pool.as_ref() == Some(&object.object.name);
@@ -113,7 +113,7 @@ impl World {
                 infrastructure: object.infrastructure.clone(),
                 bootstrap: object.bootstrap.clone(),
                 replicas: 0,
-                standing: Standing::Live,
+                lifecycle: Lifecycle::Active,
             });
             return;
         };
@@ -131,7 +131,7 @@ impl World {
             .iter()
             .filter(|machine| machine.pool == Some(PoolId::Workers(object.object.name.clone())));
         let all_ready =
-            machines.all(|machine| machine.phase == MachinePhase::Running && machine.standing == Standing::Live);
+            machines.all(|machine| machine.phase == MachinePhase::Running && machine.lifecycle == Lifecycle::Active);
         let old = self
             .sets
             .iter()
@@ -164,7 +164,7 @@ impl World {
     fn machines_of(&self, set: &MachineSet) -> Vec<usize> {
         let belongs = |machine: &Machine| {
             machine.pool == set.pool.clone().map(PoolId::Workers)
-                && machine.standing == Standing::Live
+                && machine.lifecycle == Lifecycle::Active
                 && machine.version == set.version
                 && machine.template.as_ref() == Some(&set.infrastructure.name)
         };
@@ -196,7 +196,7 @@ impl World {
     }
 
     pub fn remove_machine(&mut self, at: usize) {
-        self.machines[at].standing = Standing::Deleting;
+        self.machines[at].lifecycle = Lifecycle::Deleting;
         self.machines[at].phase = MachinePhase::Deleting;
     }
 

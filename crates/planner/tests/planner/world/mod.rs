@@ -12,9 +12,9 @@ use std::{collections::BTreeMap, sync::Arc};
 use instar_catalog::Catalog;
 use instar_domain::KubeVersion;
 use instar_planner::{
-    Cluster, ClusterKind, Contract, ControlPlane, Flavor, Gate, GateState, Machine, MachineDeployment, MachinePhase,
-    MachineSet, Node, Object, Observed, Owner, PoolId, Replicas, ResourceVersion, Retention, Rollout, Snapshot,
-    Standing, Target, Template, TemplateRef, Wish,
+    Cluster, ClusterKind, Contract, ControlPlane, Flavor, Gate, GateState, Lifecycle, Machine, MachineDeployment,
+    MachinePhase, MachineSet, ManagedBy, Node, Object, Observed, PoolId, Replicas, ResourceVersion, Retention, Rollout,
+    Snapshot, Target, Template, TemplateRef, UpgradeSpec,
 };
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -29,7 +29,7 @@ pub type Birth = (PoolId, KubeVersion, String);
 pub struct World {
     pub now: Timestamp,
     pub cluster: Cluster,
-    pub wish: Wish,
+    pub upgrade_spec: UpgradeSpec,
     pub catalog: Arc<Catalog>,
     pub gates: BTreeMap<Gate, GateState>,
     pub control_plane: ControlPlane,
@@ -76,10 +76,10 @@ impl World {
                 namespace: "default".to_owned(),
                 name: "blue".to_owned(),
                 uid: "0-1".to_owned(),
-                standing: Standing::Live,
+                lifecycle: Lifecycle::Active,
                 kind: ClusterKind::Classic,
             },
-            wish: Wish::new("up", target),
+            upgrade_spec: UpgradeSpec::new("up", target),
             catalog: catalog::catalog(),
             gates: BTreeMap::new(),
             control_plane: ControlPlane {
@@ -141,7 +141,7 @@ impl World {
             infrastructure: reference(&template),
             bootstrap: None,
             replicas,
-            standing: Standing::Live,
+            lifecycle: Lifecycle::Active,
         });
         for _ in 0..replicas {
             self.machine(PoolId::Workers(name.to_owned()), at.clone(), &template);
@@ -160,7 +160,7 @@ impl World {
             labels: BTreeMap::new(),
             annotations: BTreeMap::new(),
             created: self.now,
-            standing: Standing::Live,
+            lifecycle: Lifecycle::Active,
         });
     }
 
@@ -185,7 +185,7 @@ impl World {
             template: Some(template.to_owned()),
             phase: MachinePhase::Pending,
             node: Node::Absent,
-            standing: Standing::Live,
+            lifecycle: Lifecycle::Active,
         });
     }
 
@@ -193,7 +193,7 @@ impl World {
         Snapshot {
             now: self.now,
             cluster: self.cluster.clone(),
-            wish: self.wish.clone(),
+            upgrade_spec: self.upgrade_spec.clone(),
             catalog: Arc::clone(&self.catalog),
             gates: self.gates.clone(),
             retention: Retention::default(),
@@ -243,9 +243,9 @@ fn object(api_version: &str, kind: &str, name: &str) -> Object {
         resource_version: ResourceVersion("1".to_owned()),
         generation: 1,
         observed_generation: 1,
-        standing: Standing::Live,
-        owner: Owner::User,
-        ledger: None,
+        lifecycle: Lifecycle::Active,
+        managed_by: ManagedBy::User,
+        swap_history: None,
         conditions: Vec::new(),
     }
 }

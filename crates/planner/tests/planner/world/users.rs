@@ -1,22 +1,22 @@
 //! What users do by hand.
 
 use instar_domain::KubeVersion;
-use instar_planner::{Flavor, Standing, Target};
+use instar_planner::{Flavor, Lifecycle, Target};
 
 use super::{World, reference, version};
 
 impl World {
-    pub fn pause_control_plane(&mut self, standing: Standing) {
-        self.control_plane.object.standing = standing;
+    pub fn pause_control_plane(&mut self, lifecycle: Lifecycle) {
+        self.control_plane.object.lifecycle = lifecycle;
         Self::edited(&mut self.counter, &mut self.control_plane.object);
     }
 
-    pub fn pause_pool(&mut self, name: &str, standing: Standing) {
+    pub fn pause_pool(&mut self, name: &str, lifecycle: Lifecycle) {
         let Some(at) = self.pools.iter().position(|pool| pool.object.object.name == name) else {
             return;
         };
         let object = &mut self.pools[at].object.object;
-        object.standing = standing;
+        object.lifecycle = lifecycle;
         Self::edited(&mut self.counter, object);
     }
 
@@ -29,13 +29,13 @@ impl World {
         let is_ours = self
             .control_plane
             .object
-            .ledger
+            .swap_history
             .as_ref()
-            .is_none_or(|ledger| ledger.version == *present);
+            .is_none_or(|swap_history| swap_history.version == *present);
         if is_ours && next.minor() < wished.minor() && self.workers_may_stay_below(&next) {
             // Before we have written anything, nobody but the user can say which etcd he means.
             if let (None, Flavor::Kubeadm { cluster_configuration }) =
-                (&self.control_plane.object.ledger, &mut self.control_plane.flavor)
+                (&self.control_plane.object.swap_history, &mut self.control_plane.flavor)
             {
                 cluster_configuration["etcd"]["local"]["imageTag"] = "3.5.26-0".into();
             }
@@ -52,7 +52,7 @@ impl World {
     }
 
     fn wished(&self) -> KubeVersion {
-        let text = match &self.wish.target {
+        let text = match &self.upgrade_spec.target {
             Target::Text(text) | Target::Release(text) => text,
         };
         let minor = text.split('.').nth(1).unwrap();

@@ -2,7 +2,7 @@
 
 use std::{cmp::Reverse, sync::Arc};
 
-use instar_api::{ClusterUpgrade, OVER_ANNOTATION, UpgradePhase};
+use instar_api::{ClusterUpgrade, FINISHED_ANNOTATION, UpgradePhase};
 use kube::ResourceExt;
 
 /// The upgrades of one Cluster.
@@ -18,7 +18,7 @@ pub(crate) struct Upgrades {
 
 /// What is to be done so that an upgrade that is over is known to be.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Mark {
+pub(crate) enum FinishedMarker {
     /// Nothing.
     Right,
     /// The annotation is to say this.
@@ -41,8 +41,8 @@ impl Upgrades {
         let has_begun = |upgrade: &Arc<ClusterUpgrade>| begun == Some(&*upgrade.name_any());
         let (completed, mut open): (Vec<_>, Vec<_>) = upgrades
             .into_iter()
-            .filter(|upgrade| over(upgrade) != Some(UpgradePhase::Refused))
-            .partition(|upgrade| over(upgrade).is_some());
+            .filter(|upgrade| finished_phase(upgrade) != Some(UpgradePhase::Refused))
+            .partition(|upgrade| finished_phase(upgrade).is_some());
         open.sort_by_key(|upgrade| {
             (
                 Reverse(is_under_way(upgrade)),
@@ -65,31 +65,31 @@ impl Upgrades {
 
 /// The phase at the end of an upgrade that is over. The status knows, and the annotation where there
 /// is none.
-pub(crate) fn over(upgrade: &ClusterUpgrade) -> Option<UpgradePhase> {
+pub(crate) fn finished_phase(upgrade: &ClusterUpgrade) -> Option<UpgradePhase> {
     let generation = upgrade.metadata.generation.unwrap_or_default();
     match upgrade.status.as_ref().filter(|status| status.observed_generation > 0) {
-        Some(status) => status.is_over(generation).then_some(status.phase),
+        Some(status) => status.is_finished(generation).then_some(status.phase),
         None => marked(upgrade),
     }
 }
 
 /// Whether its annotation is as it should be.
-pub(crate) fn mark(upgrade: &ClusterUpgrade) -> Mark {
+pub(crate) fn finished_marker(upgrade: &ClusterUpgrade) -> FinishedMarker {
     let knows = upgrade
         .status
         .as_ref()
         .is_some_and(|status| status.observed_generation > 0);
-    match (over(upgrade), marked(upgrade)) {
-        (Some(phase), Some(_)) if !knows => Mark::Restore(phase),
-        (Some(phase), marked) if marked != Some(phase) => Mark::Put(phase),
-        (None, Some(_)) => Mark::Take,
-        (Some(_) | None, _) => Mark::Right,
+    match (finished_phase(upgrade), marked(upgrade)) {
+        (Some(phase), Some(_)) if !knows => FinishedMarker::Restore(phase),
+        (Some(phase), marked) if marked != Some(phase) => FinishedMarker::Put(phase),
+        (None, Some(_)) => FinishedMarker::Take,
+        (Some(_) | None, _) => FinishedMarker::Right,
     }
 }
 
 /// What the annotation says. A garbled one was put there too.
 fn marked(upgrade: &ClusterUpgrade) -> Option<UpgradePhase> {
-    let text = upgrade.annotations().get(OVER_ANNOTATION)?;
+    let text = upgrade.annotations().get(FINISHED_ANNOTATION)?;
     Some(if text == UpgradePhase::Completed.as_str() {
         UpgradePhase::Completed
     } else {
@@ -107,7 +107,7 @@ fn is_under_way(upgrade: &ClusterUpgrade) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wish::tests::{reopened, upgrade};
+    use crate::upgrade_spec::tests::{reopened, upgrade};
     use UpgradePhase::{Completed, ControlPlane, Held, Pending, Refused, Workers};
 
     type Names = (Option<String>, Vec<String>, Option<String>);
@@ -125,7 +125,7 @@ mod tests {
     fn moved(name: &str, seconds: i64, over: Option<&str>) -> Arc<ClusterUpgrade> {
         let mut moved = upgrade(name, seconds, Pending).as_ref().clone();
         moved.status = None;
-        let marks = over.map(|phase| (OVER_ANNOTATION.to_owned(), phase.to_owned()));
+        let marks = over.map(|phase| (FINISHED_ANNOTATION.to_owned(), phase.to_owned()));
         moved.metadata.annotations = Some(marks.into_iter().collect());
         Arc::new(moved)
     }
@@ -173,7 +173,7 @@ mod tests {
     fn an_edit_of_the_spec_begins_anew() {
         for phase in [Completed, Refused] {
             let edited = reopened("a", 1, phase);
-            assert_eq!(mark(&edited), Mark::Right);
+            assert_eq!(finished_marker(&edited), FinishedMarker::Right);
             assert_eq!(names(vec![edited], None).0, Some("a".to_owned()));
         }
     }
@@ -182,28 +182,31 @@ mod tests {
     fn what_is_over_stays_over_without_its_status() {
         for (text, phase) in [("Completed", Completed), ("Refused", Refused), ("garbled", Refused)] {
             let moved = moved("a", 1, Some(text));
-            assert_eq!(over(&moved), Some(phase));
-            assert_eq!(mark(&moved), Mark::Restore(phase));
+            assert_eq!(finished_phase(&moved), Some(phase));
+            assert_eq!(finished_marker(&moved), FinishedMarker::Restore(phase));
             assert_eq!(names(vec![moved], Some("a")).0, None);
         }
         let open = moved("a", 1, None);
-        assert_eq!((over(&open), mark(&open)), (None, Mark::Right));
+        assert_eq!(
+            (finished_phase(&open), finished_marker(&open)),
+            (None, FinishedMarker::Right)
+        );
     }
 
     #[test]
     fn the_mark_follows_the_status() {
         let marked = |upgrade: &Arc<ClusterUpgrade>, text: &str| {
             let mut marked = upgrade.as_ref().clone();
-            let annotation = (OVER_ANNOTATION.to_owned(), text.to_owned());
+            let annotation = (FINISHED_ANNOTATION.to_owned(), text.to_owned());
             marked.metadata.annotations = Some([annotation].into());
-            mark(&marked)
+            finished_marker(&marked)
         };
         let completed = upgrade("a", 1, Completed);
-        assert_eq!(mark(&completed), Mark::Put(Completed));
-        assert_eq!(marked(&completed, "Refused"), Mark::Put(Completed));
-        assert_eq!(marked(&completed, "Completed"), Mark::Right);
-        assert_eq!(marked(&reopened("a", 1, Completed), "Completed"), Mark::Take);
-        assert_eq!(marked(&upgrade("a", 1, Workers), "Refused"), Mark::Take);
-        assert_eq!(mark(&upgrade("a", 1, Workers)), Mark::Right);
+        assert_eq!(finished_marker(&completed), FinishedMarker::Put(Completed));
+        assert_eq!(marked(&completed, "Refused"), FinishedMarker::Put(Completed));
+        assert_eq!(marked(&completed, "Completed"), FinishedMarker::Right);
+        assert_eq!(marked(&reopened("a", 1, Completed), "Completed"), FinishedMarker::Take);
+        assert_eq!(marked(&upgrade("a", 1, Workers), "Refused"), FinishedMarker::Take);
+        assert_eq!(finished_marker(&upgrade("a", 1, Workers)), FinishedMarker::Right);
     }
 }

@@ -1,12 +1,13 @@
 //! What nothing refers to any more, and only what we minted.
 
+use instar_capi::Lifecycle;
 use jiff::Timestamp;
 
-use super::{Next, scene::Scene};
+use super::{Next, view::ClassicView};
 use crate::{
     decision::{Action, DeleteTemplate, TemplateState, Waiting},
     mint::{SOURCE_LABEL, label_value},
-    snapshot::{Standing, Template, TemplateRef},
+    snapshot::{Template, TemplateRef},
 };
 
 /// A template that we minted for the cluster.
@@ -17,14 +18,14 @@ pub(super) struct Minted<'a> {
 }
 
 /// The next template to delete. It is asked only when the upgrade is complete.
-pub(super) fn next(scene: &Scene<'_>, waiting: &mut Vec<Waiting>) -> Next {
-    for minted in states(scene) {
+pub(super) fn next(view: &ClassicView<'_>, waiting: &mut Vec<Waiting>) -> Next {
+    for minted in states(view) {
         let until = match minted.state {
             TemplateState::InUse | TemplateState::InMachineSet => continue,
             TemplateState::Previous { until } | TemplateState::Unused { until } => until.unwrap_or(Timestamp::MAX),
         };
         let template = minted.template;
-        if scene.snapshot.now >= until {
+        if view.snapshot.now >= until {
             return Next::Write(Box::new(Action::DeleteTemplate(DeleteTemplate {
                 api_version: template.api_version.clone(),
                 template: template.reference(),
@@ -40,10 +41,10 @@ pub(super) fn next(scene: &Scene<'_>, waiting: &mut Vec<Waiting>) -> Next {
 }
 
 /// What each template that we minted is there for, as if the upgrade were complete.
-pub(super) fn states<'a>(scene: &Scene<'a>) -> Vec<Minted<'a>> {
-    let present = present(scene);
-    let in_sets = in_machine_sets(scene);
-    let in_use: Vec<&Template> = scene
+pub(super) fn states<'a>(view: &ClassicView<'a>) -> Vec<Minted<'a>> {
+    let present = present(view);
+    let in_sets = in_machine_sets(view);
+    let in_use: Vec<&Template> = view
         .templates
         .iter()
         .copied()
@@ -51,7 +52,7 @@ pub(super) fn states<'a>(scene: &Scene<'a>) -> Vec<Minted<'a>> {
         .collect();
     // The last swap followed right on its template.
     let last = in_use.iter().map(|template| template.created).max();
-    let retention = &scene.snapshot.retention;
+    let retention = &view.snapshot.retention;
     let end = last.max(retention.ended);
     let is_previous = |template: &Template| {
         let name = label_value(&template.name);
@@ -76,11 +77,11 @@ pub(super) fn states<'a>(scene: &Scene<'a>) -> Vec<Minted<'a>> {
             },
         }
     };
-    let live = scene.templates.iter().copied();
-    live.filter(|template| template.standing != Standing::Deleting)
+    let live = view.templates.iter().copied();
+    live.filter(|template| template.lifecycle != Lifecycle::Deleting)
         .filter_map(|template| {
             Some(Minted {
-                release: scene.minted_for(template)?,
+                release: view.minted_for(template)?,
                 state: state(template),
                 template,
             })
@@ -89,15 +90,15 @@ pub(super) fn states<'a>(scene: &Scene<'a>) -> Vec<Minted<'a>> {
 }
 
 /// What the control plane and the MachineDeployments refer to.
-fn present<'a>(scene: &Scene<'a>) -> Vec<&'a TemplateRef> {
-    let workers = scene.pools.iter().flat_map(|pool| pool.templates());
-    scene.control_plane.infrastructure.iter().chain(workers).collect()
+fn present<'a>(view: &ClassicView<'a>) -> Vec<&'a TemplateRef> {
+    let workers = view.pools.iter().flat_map(|pool| pool.templates());
+    view.control_plane.infrastructure.iter().chain(workers).collect()
 }
 
 /// What MachineSets refer to that aren't being deleted.
-fn in_machine_sets<'a>(scene: &Scene<'a>) -> Vec<&'a TemplateRef> {
-    let sets = scene.machine_sets.iter();
-    sets.filter(|set| set.standing != Standing::Deleting)
+fn in_machine_sets<'a>(view: &ClassicView<'a>) -> Vec<&'a TemplateRef> {
+    let sets = view.machine_sets.iter();
+    sets.filter(|set| set.lifecycle != Lifecycle::Deleting)
         .flat_map(|set| set.templates())
         .collect()
 }

@@ -8,17 +8,17 @@ use serde_json::{Map, Value};
 /// the way.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{pointer} leads through something that is no object")]
-pub struct Misfit {
+pub struct PointerError {
     /// Where it should have gone.
     pub pointer: JsonPointer,
 }
 
 /// The spec with the values put in. A parent that is missing, or null, is made.
-pub(crate) fn apply<'a>(spec: &Value, values: impl IntoIterator<Item = &'a Values>) -> Result<Value, Misfit> {
+pub(crate) fn apply<'a>(spec: &Value, values: impl IntoIterator<Item = &'a Values>) -> Result<Value, PointerError> {
     let mut spec = spec.clone();
     for (pointer, value) in values.into_iter().flatten() {
         let below = pointer.as_str().strip_prefix("/spec").unwrap_or_default();
-        put(&mut spec, below, value.clone()).ok_or_else(|| Misfit {
+        put(&mut spec, below, value.clone()).ok_or_else(|| PointerError {
             pointer: pointer.clone(),
         })?;
     }

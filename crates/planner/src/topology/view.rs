@@ -1,5 +1,6 @@
 //! The snapshot of a topology cluster, read: what is the topology controller's, in order.
 
+use instar_capi::ManagedBy;
 use instar_domain::KubeVersion;
 use jiff::{civil::Date, tz::TimeZone};
 
@@ -7,14 +8,14 @@ use crate::{
     decision::Waiting,
     settled::{control_plane_settled, converged, rolled_out},
     snapshot::{
-        ClusterKind, ControlPlane, Machine, MachineDeployment, MachinePool, MachineSet, Observed, Owner, PoolId,
-        Snapshot, Topology, Unreadable,
+        ClusterKind, ControlPlane, Machine, MachineDeployment, MachinePool, MachineSet, Observed, PoolId, Snapshot,
+        Topology, Unreadable,
     },
 };
 
 /// A topology cluster of which everything could be read. What a user put beside the topology is
 /// left out: nobody moves it.
-pub(super) struct Scene<'a> {
+pub(super) struct TopologyView<'a> {
     pub(super) snapshot: &'a Snapshot,
     pub(super) topology: &'a Topology,
     pub(super) today: Date,
@@ -25,7 +26,7 @@ pub(super) struct Scene<'a> {
     machines: Vec<&'a Machine>,
 }
 
-impl<'a> Scene<'a> {
+impl<'a> TopologyView<'a> {
     pub(super) fn read(snapshot: &'a Snapshot) -> Result<Self, Vec<Waiting>> {
         let mut unreadable = Vec::new();
         let mut pools = read(&snapshot.pools, &mut unreadable);
@@ -44,8 +45,8 @@ impl<'a> Scene<'a> {
             unreadable.sort();
             return Err(unreadable.into_iter().cloned().map(Waiting::Unreadable).collect());
         };
-        pools.retain(|pool| pool.object.owner == Owner::Topology);
-        machine_pools.retain(|pool| pool.owner == Owner::Topology);
+        pools.retain(|pool| pool.object.managed_by == ManagedBy::Topology);
+        machine_pools.retain(|pool| pool.managed_by == ManagedBy::Topology);
         let is_of_pool = |name: &String| pools.iter().any(|pool| pool.object.name == *name);
         machine_sets.retain(|set| set.pool.as_ref().is_some_and(is_of_pool));
         machines.retain(|machine| match &machine.pool {

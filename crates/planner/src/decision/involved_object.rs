@@ -1,6 +1,8 @@
 //! Which object a reason is about.
 
-use super::{Waiting, WorkersKind};
+use instar_capi::WorkerKind;
+
+use super::Waiting;
 use crate::{
     path::NoPath,
     snapshot::{Observed, PoolId, Snapshot, TemplateRef},
@@ -8,7 +10,7 @@ use crate::{
 
 /// The object that somebody should look at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum About<'a> {
+pub enum InvolvedObject<'a> {
     /// The Cluster.
     Cluster,
     /// The control plane or a MachineDeployment.
@@ -20,7 +22,7 @@ pub enum About<'a> {
     /// A template.
     Template(&'a TemplateRef),
     /// Workers that come as something else than a pool, by name.
-    Workers(WorkersKind, &'a str),
+    Workers(WorkerKind, &'a str),
     /// An object whose kind is known as text.
     Object {
         /// Its kind.
@@ -33,15 +35,15 @@ pub enum About<'a> {
 impl Waiting {
     /// What it is about; absent where no single object is.
     #[must_use]
-    pub const fn about(&self) -> Option<About<'_>> {
+    pub const fn involved_object(&self) -> Option<InvolvedObject<'_>> {
         match self {
             Self::Paused { kind, name } | Self::Deleting { kind, name } | Self::TopologyOwned { kind, name } => {
-                Some(About::Object {
+                Some(InvolvedObject::Object {
                     kind: kind.as_str(),
                     name: name.as_str(),
                 })
             }
-            Self::Unreadable(object) => Some(About::Object {
+            Self::Unreadable(object) => Some(InvolvedObject::Object {
                 kind: object.kind.as_str(),
                 name: object.name.as_str(),
             }),
@@ -52,45 +54,51 @@ impl Waiting {
             | Self::VersionEdited { .. }
             | Self::Superseded { .. }
             | Self::UpgradeUnderWay { .. }
-            | Self::Refused { .. } => Some(About::Cluster),
-            Self::ClusterApi { kind, name, .. } => Some(About::Object {
+            | Self::Refused { .. } => Some(InvolvedObject::Cluster),
+            Self::ClusterApi { kind, name, .. } => Some(InvolvedObject::Object {
                 kind: kind.as_str(),
                 name: name.as_str(),
             }),
-            Self::MachinePoolRollingOut { name, .. } => Some(About::Workers(WorkersKind::MachinePool, name.as_str())),
+            Self::MachinePoolRollingOut { name, .. } => {
+                Some(InvolvedObject::Workers(WorkerKind::MachinePool, name.as_str()))
+            }
             // What is missing has no name, and a gate is no object.
             Self::NoTarget(_) | Self::NoRow { .. } | Self::GateClosed { .. } => None,
-            Self::NoRelease { release, .. } | Self::NoImage { release, .. } => Some(About::Release(release.as_str())),
+            Self::NoRelease { release, .. } | Self::NoImage { release, .. } => {
+                Some(InvolvedObject::Release(release.as_str()))
+            }
             Self::NoPath(reason) => no_path(reason),
             Self::TemplateNotVisible { template, .. }
             | Self::NameTaken { template, .. }
-            | Self::Retained { template, .. } => Some(About::Template(template)),
+            | Self::Retained { template, .. } => Some(InvolvedObject::Template(template)),
             Self::NoBootstrapTemplate { pool }
             | Self::ValueMisfit { pool, .. }
             | Self::PoolRollingOut { pool, .. }
             | Self::OnDelete { pool, .. }
             | Self::PoolAhead { pool, .. }
             | Self::PinOutOfReach { pool, .. }
-            | Self::ForeignWriter { pool, .. } => Some(About::Pool(pool)),
+            | Self::ForeignWriter { pool, .. } => Some(InvolvedObject::Pool(pool)),
             Self::SourceMismatch { .. } | Self::ControlPlaneRollingOut { .. } => {
-                Some(About::Pool(&PoolId::ControlPlane))
+                Some(InvolvedObject::Pool(&PoolId::ControlPlane))
             }
-            Self::MachineNotReady { name, .. } => Some(About::Machine(name.as_str())),
-            Self::WorkersBehind { kind, name, .. } => Some(About::Workers(*kind, name.as_str())),
+            Self::MachineNotReady { name, .. } => Some(InvolvedObject::Machine(name.as_str())),
+            Self::WorkersBehind { kind, name, .. } => Some(InvolvedObject::Workers(*kind, name.as_str())),
         }
     }
 }
 
-const fn no_path(reason: &NoPath) -> Option<About<'_>> {
+const fn no_path(reason: &NoPath) -> Option<InvolvedObject<'_>> {
     match reason {
-        NoPath::Downgrade { .. } | NoPath::OtherMajor { .. } => Some(About::Pool(&PoolId::ControlPlane)),
+        NoPath::Downgrade { .. } | NoPath::OtherMajor { .. } => Some(InvolvedObject::Pool(&PoolId::ControlPlane)),
         NoPath::Gap { .. } => None,
-        NoPath::UpgradesFrom { release, .. } | NoPath::NoImage { release } => Some(About::Release(release.as_str())),
-        NoPath::Etcd(step) => Some(About::Release(step.release.as_str())),
+        NoPath::UpgradesFrom { release, .. } | NoPath::NoImage { release } => {
+            Some(InvolvedObject::Release(release.as_str()))
+        }
+        NoPath::Etcd(step) => Some(InvolvedObject::Release(step.release.as_str())),
     }
 }
 
-impl<'a> About<'a> {
+impl<'a> InvolvedObject<'a> {
     /// Its kind and its name. The snapshot is the one that the reason was found in.
     #[must_use]
     pub fn kind_and_name(self, snapshot: &'a Snapshot) -> (&'a str, &'a str) {
@@ -101,9 +109,7 @@ impl<'a> About<'a> {
             Self::Release(name) => ("KubernetesRelease", name),
             Self::Machine(name) => ("Machine", name),
             Self::Template(template) => (&template.kind, &template.name),
-            Self::Workers(WorkersKind::MachineDeployment, name) => ("MachineDeployment", name),
-            Self::Workers(WorkersKind::MachineSet, name) => ("MachineSet", name),
-            Self::Workers(WorkersKind::MachinePool, name) => ("MachinePool", name),
+            Self::Workers(kind, name) => (kind.as_str(), name),
             Self::Object { kind, name } => (kind, name),
         }
     }

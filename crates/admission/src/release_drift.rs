@@ -8,7 +8,7 @@ use instar_catalog::{Pool, Release, Role};
 use instar_domain::{JsonPointer, KubeVersion};
 use serde_json::Value;
 
-use crate::known::{Observed, Seen, SeenTemplate, TemplateKey};
+use crate::cluster_state::{CachedTemplate, ClusterState, Lookup, TemplateKey};
 
 /// The machines of a control plane or of a pool, as an edit would have them.
 pub(crate) struct Machines<'a> {
@@ -26,14 +26,14 @@ pub(crate) struct Machines<'a> {
 pub(crate) fn disagreement(
     version: &KubeVersion,
     machines: &Machines<'_>,
-    known: &dyn Observed,
+    state: &dyn ClusterState,
 ) -> Option<(&'static str, String)> {
-    let catalog = known.catalog();
+    let catalog = state.catalog();
     let rows = catalog.rows_of(version);
     let template = machines.template.and_then(|(_, reference)| {
-        match known.template(&TemplateKey::of(machines.namespace, reference)) {
-            Seen::There(template) => Some(template),
-            Seen::Absent | Seen::Unwatched(_) => None,
+        match state.template(&TemplateKey::of(machines.namespace, reference)) {
+            Lookup::Found(template) => Some(template),
+            Lookup::NotFound | Lookup::Unavailable(_) => None,
         }
     });
     let against = |row: &Release| disagrees(row, machines, template.as_deref());
@@ -51,7 +51,7 @@ pub(crate) fn disagreement(
     if candidates.iter().any(|row| against(row).is_none()) {
         return None;
     }
-    let best = catalog.best(version, known.today());
+    let best = catalog.best(version, state.today());
     let best = best.filter(|best| candidates.iter().any(|row| row.name() == best.name()));
     against(best.or_else(|| candidates.last().copied())?)
 }
@@ -59,7 +59,7 @@ pub(crate) fn disagreement(
 fn disagrees(
     row: &Release,
     machines: &Machines<'_>,
-    template: Option<&SeenTemplate>,
+    template: Option<&CachedTemplate>,
 ) -> Option<(&'static str, String)> {
     let image = machines
         .template
@@ -84,7 +84,7 @@ fn pool<'a>(machines: &Machines<'a>, reference: &'a Reference) -> Pool<'a> {
     }
 }
 
-fn differs(row: &Release, values: &Values, reference: &Reference, template: &SeenTemplate) -> Option<String> {
+fn differs(row: &Release, values: &Values, reference: &Reference, template: &CachedTemplate) -> Option<String> {
     let spec = template.value();
     values.iter().find_map(|(pointer, wanted)| {
         let has = at(spec.as_ref(), pointer);

@@ -6,14 +6,16 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use instar_api::{Adjustable, Enforcement, Rule, UpgradePolicySpec};
-use instar_capi::{ClusterClass, KubeadmControlPlane, Reference, Topology, VersionCount};
+use instar_capi::{
+    ClusterClass, KubeadmControlPlane, Lifecycle, ManagedBy, Reference, Topology, VersionCount, WorkerKind,
+};
 use instar_catalog::Catalog;
 use instar_domain::{KubeVersion, skew::ApiServers};
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
 use serde_json::Value;
 
 /// What is known.
-pub trait Observed: Send + Sync + 'static {
+pub trait ClusterState: Send + Sync + 'static {
     /// The time.
     fn now(&self) -> Timestamp;
 
@@ -24,10 +26,10 @@ pub trait Observed: Send + Sync + 'static {
     fn class(&self, namespace: &str, name: &str) -> Option<Arc<ClusterClass>>;
 
     /// A Cluster.
-    fn cluster(&self, namespace: &str, name: &str) -> Option<Arc<SeenCluster>>;
+    fn cluster(&self, namespace: &str, name: &str) -> Option<Arc<CachedCluster>>;
 
     /// The Clusters of a class, by their keys.
-    fn clusters_of(&self, class_namespace: &str, class: &str) -> Vec<Arc<SeenCluster>>;
+    fn clusters_of(&self, class_namespace: &str, class: &str) -> Vec<Arc<CachedCluster>>;
 
     /// The Clusters that are pinned to a release, as namespace/name.
     fn pinned_to(&self, release: &str) -> Vec<String>;
@@ -40,10 +42,10 @@ pub trait Observed: Send + Sync + 'static {
 
     /// The workers of a Cluster: MachineDeployments, MachinePools, and MachineSets and Machines that
     /// nothing owns, by kind and name.
-    fn workers(&self, namespace: &str, cluster: &str) -> Vec<SeenWorker>;
+    fn workers(&self, namespace: &str, cluster: &str) -> Vec<CachedWorker>;
 
     /// A template.
-    fn template(&self, template: &TemplateKey<'_>) -> Seen<Arc<SeenTemplate>>;
+    fn template(&self, template: &TemplateKey<'_>) -> Lookup<Arc<CachedTemplate>>;
 
     /// What refers to a template, and isn't being deleted.
     fn users_of(&self, template: &TemplateKey<'_>) -> Vec<TemplateUser>;
@@ -52,7 +54,7 @@ pub trait Observed: Send + Sync + 'static {
     fn kept(&self, template: &TemplateKey<'_>) -> Option<Kept>;
 
     /// The ClusterUpgrades of a Cluster that are not over.
-    fn upgrades(&self, namespace: &str, cluster: &str) -> Vec<SeenUpgrade>;
+    fn upgrades(&self, namespace: &str, cluster: &str) -> Vec<CachedUpgrade>;
 
     /// The policies of a namespace.
     fn policies(&self, namespace: &str) -> Vec<Arc<UpgradePolicySpec>>;
@@ -63,20 +65,20 @@ pub trait Observed: Send + Sync + 'static {
     }
 }
 
-/// Something that may not be known.
+/// What a cache answers about one object.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Seen<T> {
-    /// It is there.
-    There(T),
-    /// It isn't there.
-    Absent,
-    /// Nobody looks at its kind, and this is why.
-    Unwatched(String),
+pub enum Lookup<T> {
+    /// The object exists.
+    Found(T),
+    /// The kind is watched, and it has no such object.
+    NotFound,
+    /// Objects of the kind can't be looked at now, for this reason.
+    Unavailable(String),
 }
 
 /// A Cluster, as far as it is kept.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct SeenCluster {
+pub struct CachedCluster {
     /// Its namespace.
     pub namespace: String,
     /// Its name.
@@ -84,7 +86,7 @@ pub struct SeenCluster {
     /// Its labels, by which policies select it.
     pub labels: BTreeMap<String, String>,
     /// Whether it goes on.
-    pub life: Life,
+    pub lifecycle: Lifecycle,
     /// What its class is to make of it.
     pub topology: Option<Topology>,
     /// The text of its pins.
@@ -93,18 +95,6 @@ pub struct SeenCluster {
     pub control_plane: Option<Reference>,
     /// What it says of its control plane's versions.
     pub versions: Option<Versions>,
-}
-
-/// Whether something goes on.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Life {
-    /// It does.
-    #[default]
-    Live,
-    /// It is paused, as `clusterctl move` does before it copies.
-    Paused,
-    /// It is being deleted.
-    Deleting,
 }
 
 /// The lowest and the highest of the versions that run.
@@ -145,50 +135,15 @@ impl Versions {
 
 /// Workers that share a version.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct SeenWorker {
+pub struct CachedWorker {
     /// What they are.
     pub kind: WorkerKind,
     /// The name.
     pub name: String,
     /// Who moves them.
-    pub moved_by: MovedBy,
+    pub managed_by: ManagedBy,
     /// The versions: of what is asked and of the machines that there are.
     pub versions: Versions,
-}
-
-/// Which of the kinds of workers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum WorkerKind {
-    /// A MachineDeployment.
-    MachineDeployment,
-    /// A MachineSet that no MachineDeployment owns.
-    MachineSet,
-    /// A MachinePool.
-    MachinePool,
-    /// A Machine that nothing owns.
-    Machine,
-}
-
-impl WorkerKind {
-    /// The kind's name.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::MachineDeployment => "MachineDeployment",
-            Self::MachineSet => "MachineSet",
-            Self::MachinePool => "MachinePool",
-            Self::Machine => "Machine",
-        }
-    }
-}
-
-/// Who moves workers to another version.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum MovedBy {
-    /// Cluster API's topology controller.
-    Topology,
-    /// Somebody else: a person, Git, a ClusterUpgrade.
-    Hand,
 }
 
 /// A template's name.
@@ -219,7 +174,7 @@ impl<'a> TemplateKey<'a> {
 
 /// A template, as far as it is kept.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct SeenTemplate {
+pub struct CachedTemplate {
     /// The names of the Clusters that it belongs to, by its owners and its label; none where it is
     /// nobody's yet.
     pub clusters: Vec<String>,
@@ -229,7 +184,7 @@ pub struct SeenTemplate {
     pub spec: String,
 }
 
-impl SeenTemplate {
+impl CachedTemplate {
     /// Its `spec`; nothing where the text is none, as of a template that is known by its name alone.
     #[must_use]
     pub fn value(&self) -> Option<Value> {
@@ -261,7 +216,7 @@ pub struct Kept {
 
 /// A ClusterUpgrade that is not over.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SeenUpgrade {
+pub struct CachedUpgrade {
     /// Its name.
     pub name: String,
     /// Where to, as it was written.
@@ -274,8 +229,8 @@ pub struct SeenUpgrade {
 /// object itself, of others what the Cluster has read of it. One that has no machine yet runs what
 /// is asked.
 #[must_use]
-pub fn running(known: &dyn Observed, namespace: &str, cluster: &str) -> Option<Versions> {
-    if let Some(control_plane) = known.control_plane(namespace, cluster) {
+pub fn running(state: &dyn ClusterState, namespace: &str, cluster: &str) -> Option<Versions> {
+    if let Some(control_plane) = state.control_plane(namespace, cluster) {
         return crate::control_plane::observed(&control_plane.spec, control_plane.status.as_ref()).or_else(|| {
             let asked: KubeVersion = control_plane.spec.version.parse().ok()?;
             Some(Versions {
@@ -284,7 +239,7 @@ pub fn running(known: &dyn Observed, namespace: &str, cluster: &str) -> Option<V
             })
         });
     }
-    known.cluster(namespace, cluster)?.versions.clone()
+    state.cluster(namespace, cluster)?.versions.clone()
 }
 
 /// What becomes of edits that break a rule, for a Cluster with these labels: of the policies that
@@ -297,5 +252,5 @@ pub fn enforcement(rule: Rule, policies: &[Arc<UpgradePolicySpec>], labels: &BTr
         .flat_map(|policy| &policy.rules)
         .filter(|setting| setting.rule == rule && rule.adjustable() == Adjustable::ByPolicy)
         .map(|setting| setting.enforcement);
-    settings.max().unwrap_or_else(|| crate::about(rule).default)
+    settings.max().unwrap_or_else(|| crate::rule_info(rule).default)
 }

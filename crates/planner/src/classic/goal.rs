@@ -7,8 +7,8 @@ use instar_domain::{BuildOrder, KubeVersion, Minor};
 use serde_json::Value;
 
 use super::{
-    scene::{Foreign, Scene},
     template,
+    view::{ClassicView, ExternalChange},
 };
 use crate::{
     decision::{Field, Waiting},
@@ -16,7 +16,7 @@ use crate::{
     path::{NoPath, Start, StartEtcd, classic_path},
     snapshot::{Flavor, PoolId},
     swap,
-    wish::Target,
+    upgrade_spec::Target,
 };
 
 /// Where everything goes.
@@ -37,30 +37,30 @@ pub(super) enum Demand<'a> {
 }
 
 impl<'a> Goal<'a> {
-    pub(super) fn find(scene: &Scene<'a>, waiting: &mut Vec<Waiting>) -> Result<Self, Waiting> {
-        let control_plane = scene.control_plane;
-        let foreign = scene.foreign(
+    pub(super) fn find(view: &ClassicView<'a>, waiting: &mut Vec<Waiting>) -> Result<Self, Waiting> {
+        let control_plane = view.control_plane;
+        let external_change = view.external_change(
             &control_plane.object,
             &control_plane.version,
             control_plane.infrastructure.as_ref(),
         );
-        match foreign {
-            Foreign::No => {}
-            Foreign::Onward(field) => waiting.push(Waiting::ForeignWriter {
+        match external_change {
+            ExternalChange::Unchanged => {}
+            ExternalChange::Advanced(field) => waiting.push(Waiting::ForeignWriter {
                 pool: PoolId::ControlPlane,
                 field,
             }),
-            Foreign::Back => {
+            ExternalChange::Reverted => {
                 return Err(Waiting::ForeignWriter {
                     pool: PoolId::ControlPlane,
                     field: Field::Version,
                 });
             }
         }
-        begins_there(scene)?;
-        let demand = demand(scene)?;
+        begins_there(view)?;
+        let demand = demand(view)?;
         let path = match demand {
-            Demand::Values(release) if !has(scene, release, foreign)? => path(scene, release, foreign)?,
+            Demand::Values(release) if !has(view, release, external_change)? => path(view, release, external_change)?,
             Demand::Values(_) | Demand::Version(..) => Vec::new(),
         };
         Ok(Self { demand, path })
@@ -72,12 +72,14 @@ impl<'a> Goal<'a> {
 }
 
 /// Holds `spec.source` against the control plane, until the first swap of this upgrade.
-fn begins_there(scene: &Scene<'_>) -> Result<(), Waiting> {
-    let wish = &scene.snapshot.wish;
-    let Some(source) = &wish.source else { return Ok(()) };
-    let control_plane = scene.control_plane;
-    let ledger = control_plane.object.ledger.as_ref();
-    let has_begun = ledger.is_some_and(|ledger| ledger.upgrade == wish.upgrade);
+fn begins_there(view: &ClassicView<'_>) -> Result<(), Waiting> {
+    let upgrade_spec = &view.snapshot.upgrade_spec;
+    let Some(source) = &upgrade_spec.source else {
+        return Ok(());
+    };
+    let control_plane = view.control_plane;
+    let swap_history = control_plane.object.swap_history.as_ref();
+    let has_begun = swap_history.is_some_and(|swap_history| swap_history.upgrade == upgrade_spec.upgrade);
     let present = &control_plane.version;
     let same = source.parse().is_ok_and(|version: KubeVersion| version == *present)
         || source.parse().is_ok_and(|minor: Minor| minor == present.minor());
@@ -106,10 +108,10 @@ pub(crate) fn is_older(text: &str, present: &KubeVersion) -> bool {
     full.unwrap_or(false) || minor.unwrap_or(false)
 }
 
-fn demand<'a>(scene: &Scene<'a>) -> Result<Demand<'a>, Waiting> {
-    let present = &scene.control_plane.version;
-    let catalog = &scene.snapshot.catalog;
-    match &scene.snapshot.wish.target {
+fn demand<'a>(view: &ClassicView<'a>) -> Result<Demand<'a>, Waiting> {
+    let present = &view.control_plane.version;
+    let catalog = &view.snapshot.catalog;
+    match &view.snapshot.upgrade_spec.target {
         Target::Release(name) => match catalog.named(name) {
             Some(release) => Ok(Demand::Values(release)),
             None => Err(Waiting::NoRelease {
@@ -121,9 +123,9 @@ fn demand<'a>(scene: &Scene<'a>) -> Result<Demand<'a>, Waiting> {
             present: present.clone(),
             wanted: text.clone(),
         }))),
-        Target::Text(text) => match catalog.resolve(text, Some(present), None, scene.today) {
+        Target::Text(text) => match catalog.resolve(text, Some(present), None, view.today) {
             Ok(Resolved::Release(release)) => Ok(Demand::Values(release)),
-            Ok(Resolved::Unchanged) => Ok(at_present(scene)),
+            Ok(Resolved::Unchanged) => Ok(at_present(view)),
             Err(miss) => Err(Waiting::NoTarget(miss)),
         },
     }
@@ -131,13 +133,13 @@ fn demand<'a>(scene: &Scene<'a>) -> Result<Demand<'a>, Waiting> {
 
 /// What the workers go to where the control plane stays at its version. A template that we minted
 /// for another version is known to be wrong: somebody raised the version alone.
-pub(super) fn at_present<'a>(scene: &Scene<'a>) -> Demand<'a> {
-    let version = &scene.control_plane.version;
-    let rows = scene.snapshot.catalog.rows_of(version);
-    let best = scene.snapshot.catalog.best(version, scene.today);
-    let reference = scene.control_plane.infrastructure.as_ref();
-    let template = reference.and_then(|reference| scene.template(&PoolId::ControlPlane, reference).ok());
-    match template.and_then(|template| scene.minted_for(template)) {
+pub(super) fn at_present<'a>(view: &ClassicView<'a>) -> Demand<'a> {
+    let version = &view.control_plane.version;
+    let rows = view.snapshot.catalog.rows_of(version);
+    let best = view.snapshot.catalog.best(version, view.today);
+    let reference = view.control_plane.infrastructure.as_ref();
+    let template = reference.and_then(|reference| view.template(&PoolId::ControlPlane, reference).ok());
+    match template.and_then(|template| view.minted_for(template)) {
         None => Demand::Version(version, best),
         // The row that the control plane took, also where the catalog has got a newer one.
         Some(label) => match rows.iter().find(|row| label_value(row.name()) == label) {
@@ -148,27 +150,31 @@ pub(super) fn at_present<'a>(scene: &Scene<'a>) -> Demand<'a> {
 }
 
 /// Whether the control plane is what the release says, or what somebody else made of it.
-fn has(scene: &Scene<'_>, release: &Release, foreign: Foreign) -> Result<bool, Waiting> {
-    let control_plane = scene.control_plane;
+fn has(view: &ClassicView<'_>, release: &Release, external_change: ExternalChange) -> Result<bool, Waiting> {
+    let control_plane = view.control_plane;
     if control_plane.version != *release.version() {
         return Ok(false);
     }
-    if foreign == Foreign::Onward(Field::InfrastructureRef) {
+    if external_change == ExternalChange::Advanced(Field::InfrastructureRef) {
         return Ok(true);
     }
     let carries = match &control_plane.infrastructure {
         None => true,
         Some(reference) => template::carries(
-            scene,
+            view,
             &PoolId::ControlPlane,
-            &template::Wanted::control_plane(scene, release, reference)?,
+            &template::Wanted::control_plane(view, release, reference)?,
         )?,
     };
     Ok(carries && swap::has_components(control_plane, release))
 }
 
-fn path<'a>(scene: &Scene<'a>, release: &'a Release, foreign: Foreign) -> Result<Vec<&'a Release>, Waiting> {
-    let control_plane = scene.control_plane;
+fn path<'a>(
+    view: &ClassicView<'a>,
+    release: &'a Release,
+    external_change: ExternalChange,
+) -> Result<Vec<&'a Release>, Waiting> {
+    let control_plane = view.control_plane;
     let labels = BTreeMap::new();
     let start = Start {
         version: &control_plane.version,
@@ -180,11 +186,11 @@ fn path<'a>(scene: &Scene<'a>, release: &'a Release, foreign: Foreign) -> Result
             labels: &labels,
         }),
     };
-    let catalog = &scene.snapshot.catalog;
-    match classic_path(&start, release, catalog, scene.today) {
+    let catalog = &view.snapshot.catalog;
+    match classic_path(&start, release, catalog, view.today) {
         Ok(path) => Ok(path),
         // Somebody raised the version alone, and left behind the etcd that comes with it.
-        Err(NoPath::Etcd(step)) if foreign == Foreign::Onward(Field::Version) => {
+        Err(NoPath::Etcd(step)) if external_change == ExternalChange::Advanced(Field::Version) => {
             let rows = catalog.rows_of(&control_plane.version);
             match rows.iter().find(|row| Some(row.name()) == step.first.as_deref()) {
                 Some(row) => Ok(vec![row]),

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use kube::{Resource, ResourceExt};
 
 use super::{Health, conditions_of, set};
-use crate::words::cut;
+use crate::text::cut;
 
 /// The kind and the name of no object.
 const NOTHING: (&str, &str) = ("", "");
@@ -27,7 +27,7 @@ pub(crate) fn refused(upgrade: &ClusterUpgrade, active: &str, now: Timestamp) ->
 }
 
 /// Its Cluster isn't there.
-pub(crate) fn nowhere(upgrade: &ClusterUpgrade, now: Timestamp) -> ClusterUpgradeStatus {
+pub(crate) fn report_missing_cluster(upgrade: &ClusterUpgrade, now: Timestamp) -> ClusterUpgradeStatus {
     let (cluster, namespace) = (&upgrade.spec.cluster_name, upgrade.namespace().unwrap_or_default());
     let message = format!(
         "there is no Cluster {cluster} in the namespace {namespace}: create it and this goes on, or delete this ClusterUpgrade"
@@ -129,7 +129,7 @@ mod tests {
     #[test]
     fn the_second_is_told_who_goes_on_and_the_way_out() {
         let status = refused(&upgrade("Pending"), "first", Timestamp::UNIX_EPOCH);
-        assert!(status.is_over(3));
+        assert!(status.is_finished(3));
         assert_eq!(status.waiting[0].reason, "AnotherUpgrade");
         assert_eq!(
             status.waiting[0].message,
@@ -148,7 +148,7 @@ mod tests {
         ] {
             let mut upgrade = upgrade(before);
             let status = unread(&upgrade, "NoKind", "no kind", Timestamp::UNIX_EPOCH);
-            assert_eq!((status.phase, status.is_over(3)), (after, false), "{before}");
+            assert_eq!((status.phase, status.is_finished(3)), (after, false), "{before}");
             assert_eq!(condition(&status, "Healthy"), ("False", "NoKind", "no kind"));
             assert_eq!(status.step, "Minting", "what was done last stays");
             upgrade.status = Some(status);
@@ -163,7 +163,7 @@ mod tests {
 
     #[test]
     fn a_cluster_that_is_not_there_is_named() {
-        let status = nowhere(&upgrade("Workers"), Timestamp::UNIX_EPOCH);
+        let status = report_missing_cluster(&upgrade("Workers"), Timestamp::UNIX_EPOCH);
         assert_eq!((status.phase, status.pool_count), (UpgradePhase::Held, 0));
         assert_eq!(status.waiting[0].reason, "NoCluster");
         assert!(
@@ -178,7 +178,7 @@ mod tests {
         let mut upgrade = upgrade("Pending");
         upgrade.status = None;
         let status = restored(&upgrade, UpgradePhase::Completed, Timestamp::UNIX_EPOCH);
-        assert!(status.is_over(3));
+        assert!(status.is_finished(3));
         assert_eq!(condition(&status, "Completed").0, "True");
         assert!(status.waiting.is_empty());
     }

@@ -2,8 +2,13 @@
 
 use std::fmt;
 
-use super::{Field, Waiting, WorkersKind};
-use crate::{snapshot::MachinePhase, wish::Gate};
+use super::{Field, Waiting};
+use instar_domain::skew;
+
+use crate::{
+    snapshot::{MachinePhase, PoolId},
+    upgrade_spec::Gate,
+};
 
 impl Waiting {
     /// Its kind, as a condition's reason names it.
@@ -79,7 +84,11 @@ impl fmt::Display for Waiting {
             ),
             Self::GateClosed { gate, reason } => write!(f, "{gate}: {reason}"),
             Self::TemplateNotVisible { pool, template } => {
-                write!(f, "{} {} of {pool} can't be seen", template.kind, template.name)
+                write!(
+                    f,
+                    "{} {}, referenced by {pool}, was not found",
+                    template.kind, template.name
+                )
             }
             Self::NoBootstrapTemplate { pool } => {
                 write!(
@@ -92,7 +101,7 @@ impl fmt::Display for Waiting {
                 "{} {} is there with another content than {pool} needs: delete or rename it",
                 template.kind, template.name
             ),
-            Self::ValueMisfit { pool, misfit } => write!(f, "the template of {pool}: {misfit}"),
+            Self::ValueMisfit { pool, error } => write!(f, "the template of {pool}: {error}"),
             Self::ControlPlaneRollingOut {
                 version,
                 lowest,
@@ -130,7 +139,9 @@ impl fmt::Display for Waiting {
                 next,
             } => write!(
                 f,
-                "{kind} {name} runs {version}, too far behind {next}, to which the control plane would go"
+                "{kind} {name} runs {version} and blocks the control plane's next version {next} (a kubelet may be {} \
+                 minors older)",
+                skew::kubelet_lag(version.minor())
             ),
             Self::PoolAhead { pool, version } => {
                 write!(f, "{pool} is at {version}, newer than it should be, and is not lowered")
@@ -140,7 +151,8 @@ impl fmt::Display for Waiting {
                 "{pool} is pinned to release {release}, and no machine of it can be made under the control plane's present version"
             ),
             Self::ForeignWriter { pool, field } => {
-                write!(f, "somebody else changed {field} of {pool} after it had been swapped")
+                let path = field_path(pool, *field);
+                write!(f, "{pool}: {path} was changed by another client after Instar set it")
             }
             Self::TopologyNotReconciled { message } => {
                 write!(f, "Cluster API can't reconcile the topology: {message}")
@@ -157,7 +169,7 @@ impl fmt::Display for Waiting {
             Self::MachinePoolRollingOut { name, version } => write!(f, "MachinePool {name} goes to {version}"),
             Self::VersionEdited { version } => write!(
                 f,
-                "somebody else changed spec.topology.version to {version} after it had been written"
+                "spec.topology.version was changed by another client to {version} after Instar set it"
             ),
             Self::Superseded { version } => {
                 write!(f, "spec.topology.version is {version} by now, so this upgrade is over")
@@ -173,22 +185,13 @@ impl fmt::Display for Waiting {
     }
 }
 
-impl fmt::Display for WorkersKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::MachineDeployment => "MachineDeployment",
-            Self::MachineSet => "MachineSet",
-            Self::MachinePool => "MachinePool",
-        })
-    }
-}
-
-impl fmt::Display for Field {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Version => "the version",
-            Self::InfrastructureRef => "the infrastructureRef",
-        })
+/// Where a pool's object has a field. A control plane of the contract v1beta1 has its reference one level higher.
+const fn field_path(pool: &PoolId, field: Field) -> &'static str {
+    match (pool, field) {
+        (PoolId::ControlPlane, Field::Version) => "spec.version",
+        (PoolId::ControlPlane, Field::InfrastructureRef) => "the infrastructureRef of spec.machineTemplate",
+        (PoolId::Workers(_), Field::Version) => "spec.template.spec.version",
+        (PoolId::Workers(_), Field::InfrastructureRef) => "spec.template.spec.infrastructureRef",
     }
 }
 

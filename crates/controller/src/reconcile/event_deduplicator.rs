@@ -11,11 +11,11 @@ use crate::views::Cluster;
 
 /// The last note about each Cluster that has one.
 #[derive(Debug, Default)]
-pub(crate) struct Said {
+pub(crate) struct EventDeduplicator {
     notes: Mutex<HashMap<ObjectRef<Cluster>, String>>,
 }
 
-impl Said {
+impl EventDeduplicator {
     /// Whether the note is another than the last.
     pub(super) fn is_news(&self, cluster: &ObjectRef<Cluster>, note: &str) -> bool {
         let mut notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
@@ -36,7 +36,7 @@ mod tests {
 
     #[test]
     fn a_note_is_news_once() {
-        let (said, cluster) = (Said::default(), ObjectRef::new("c").within("n"));
+        let (said, cluster) = (EventDeduplicator::default(), ObjectRef::new("c").within("n"));
         assert!(said.is_news(&cluster, "a"));
         assert!(!said.is_news(&cluster, "a"));
         assert!(said.is_news(&cluster, "b"));

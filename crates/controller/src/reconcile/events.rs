@@ -16,8 +16,8 @@ use crate::{
     api::{Error, FIELD_MANAGER, call},
     metrics::Written as Counted,
     report::{self, Health},
+    text::cut,
     views::Cluster,
-    words::cut,
 };
 
 impl Context {

@@ -3,14 +3,15 @@
 use std::collections::BTreeMap;
 
 use instar_api::Values;
+use instar_capi::Lifecycle;
 use instar_catalog::{Pool, Release, Role};
 
-use super::scene::Scene;
+use super::view::ClassicView;
 use crate::{
     decision::{Action, MintTemplate, Waiting},
     mint::{MintOrder, mint},
-    pointers::{apply, holds},
-    snapshot::{MachineDeployment, PoolId, Standing, TemplateRef},
+    pointer_error::{apply, holds},
+    snapshot::{MachineDeployment, PoolId, TemplateRef},
 };
 
 static NOTHING: Values = Values::new();
@@ -33,7 +34,7 @@ pub(super) enum Source {
 
 impl<'a> Wanted<'a> {
     pub(super) fn control_plane(
-        scene: &Scene<'a>,
+        view: &ClassicView<'a>,
         release: &'a Release,
         reference: &TemplateRef,
     ) -> Result<Self, Waiting> {
@@ -43,12 +44,12 @@ impl<'a> Wanted<'a> {
             reference: reference.clone(),
             role: Role::ControlPlane,
             values: image.ok_or_else(|| no_image(&pool, release))?,
-            extra: scene.snapshot.wish.patches.get(&pool).unwrap_or(&NOTHING),
+            extra: view.snapshot.upgrade_spec.patches.get(&pool).unwrap_or(&NOTHING),
         })
     }
 
     pub(super) fn machines(
-        scene: &Scene<'a>,
+        view: &ClassicView<'a>,
         release: &'a Release,
         workers: &MachineDeployment,
     ) -> Result<Self, Waiting> {
@@ -58,17 +59,17 @@ impl<'a> Wanted<'a> {
             reference: reference.clone(),
             role: Role::Worker,
             values: image(release, Role::Worker, reference, &workers.labels).ok_or_else(|| no_image(&pool, release))?,
-            extra: scene.snapshot.wish.patches.get(&pool).unwrap_or(&NOTHING),
+            extra: view.snapshot.upgrade_spec.patches.get(&pool).unwrap_or(&NOTHING),
         })
     }
 
     /// The pool's bootstrap template, where the release or the user sets something in it.
     pub(super) fn bootstrap(
-        scene: &Scene<'a>,
+        view: &ClassicView<'a>,
         release: &'a Release,
         workers: &MachineDeployment,
     ) -> Result<Option<Self>, Waiting> {
-        let extra = scene.snapshot.wish.bootstrap_patches.get(&workers.object.name);
+        let extra = view.snapshot.upgrade_spec.bootstrap_patches.get(&workers.object.name);
         let Some(reference) = &workers.bootstrap else {
             return match extra {
                 None => Ok(None),
@@ -91,24 +92,24 @@ impl<'a> Wanted<'a> {
 }
 
 /// Whether the template that the pool has holds what it must.
-pub(super) fn carries(scene: &Scene<'_>, pool: &PoolId, wanted: &Wanted<'_>) -> Result<bool, Waiting> {
-    let template = scene.template(pool, &wanted.reference)?;
-    let spec = apply(&template.spec, [wanted.values, wanted.extra]).map_err(|misfit| Waiting::ValueMisfit {
+pub(super) fn carries(view: &ClassicView<'_>, pool: &PoolId, wanted: &Wanted<'_>) -> Result<bool, Waiting> {
+    let template = view.template(pool, &wanted.reference)?;
+    let spec = apply(&template.spec, [wanted.values, wanted.extra]).map_err(|error| Waiting::ValueMisfit {
         pool: pool.clone(),
-        misfit,
+        error,
     })?;
     Ok(spec == template.spec)
 }
 
 /// The template that holds what it must: the present one, one that is there, or one to be minted.
 pub(super) fn source(
-    scene: &Scene<'_>,
+    view: &ClassicView<'_>,
     pool: &PoolId,
     release: &Release,
     wanted: &Wanted<'_>,
 ) -> Result<Source, Waiting> {
-    let source = scene.template(pool, &wanted.reference)?;
-    if carries(scene, pool, wanted)? {
+    let source = view.template(pool, &wanted.reference)?;
+    if carries(view, pool, wanted)? {
         return Ok(Source::Ready(wanted.reference.clone()));
     }
     let order = MintOrder {
@@ -116,14 +117,14 @@ pub(super) fn source(
         release,
         values: wanted.values,
         extra: wanted.extra,
-        cluster: &scene.snapshot.cluster,
+        cluster: &view.snapshot.cluster,
         role: wanted.role,
     };
-    let minted = mint(&order).map_err(|misfit| Waiting::ValueMisfit {
+    let minted = mint(&order).map_err(|error| Waiting::ValueMisfit {
         pool: pool.clone(),
-        misfit,
+        error,
     })?;
-    match scene.template(pool, &minted.template) {
+    match view.template(pool, &minted.template) {
         Err(Waiting::TemplateNotVisible { .. }) => Ok(Source::Mint(Box::new(Action::MintTemplate(MintTemplate {
             pool: pool.clone(),
             template: minted.template,
@@ -132,7 +133,7 @@ pub(super) fn source(
         Err(reason) => Err(reason),
         Ok(there) => {
             let same = minted.object.get("spec").is_some_and(|spec| holds(&there.spec, spec));
-            if same && there.standing != Standing::Deleting {
+            if same && there.lifecycle != Lifecycle::Deleting {
                 Ok(Source::Ready(minted.template))
             } else {
                 Err(Waiting::NameTaken {

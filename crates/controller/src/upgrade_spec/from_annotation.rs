@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use instar_api::{
-    ASKED_LABEL, ClusterUpgrade, ClusterUpgradeSpec, RECORD_ANNOTATION, UpgradePhase, VERSION_ANNOTATION,
+    ClusterUpgrade, ClusterUpgradeSpec, RECORD_ANNOTATION, REQUEST_NUMBER_LABEL, UpgradePhase, VERSION_ANNOTATION,
 };
 use instar_capi::labels::CLUSTER_NAME;
 use instar_domain::{KubeVersion, Minor};
@@ -12,7 +12,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::{Resource, ResourceExt, core::ObjectMeta};
 use sha2::{Digest, Sha256};
 
-use super::turn::{Upgrades, over};
+use super::active::{Upgrades, finished_phase};
 use crate::views::Cluster;
 
 /// How much of a target's hash a name carries: enough for the targets of one Cluster.
@@ -20,11 +20,11 @@ const HASH: usize = 4;
 
 /// What the annotation comes to.
 #[derive(Debug)]
-pub(crate) enum Asked {
+pub(crate) enum AnnotationRequest {
     /// Nothing that isn't there already.
     Nothing,
     /// A record.
-    Make(Box<ClusterUpgrade>),
+    Create(Box<ClusterUpgrade>),
     /// Another target of the record that it made, which isn't completed.
     Retarget(Arc<ClusterUpgrade>, String),
     /// It waits until the upgrade of that name, which somebody else made, is over.
@@ -33,7 +33,7 @@ pub(crate) enum Asked {
 
 /// The versions that a Cluster is at.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Stands {
+pub(crate) enum CurrentVersions {
     /// Its control plane can't be seen yet.
     Unseen,
     /// One of its parts can't be read.
@@ -42,7 +42,7 @@ pub(crate) enum Stands {
     At(Vec<KubeVersion>),
 }
 
-impl Stands {
+impl CurrentVersions {
     /// Whether all of it satisfies a target: then the target moves nothing, whatever the catalog has.
     fn satisfy(&self, target: &str) -> bool {
         let Self::At(versions) = self else { return false };
@@ -55,15 +55,15 @@ impl Stands {
 }
 
 /// What the annotation asks for beside what is there.
-pub(crate) fn asked(
+pub(crate) fn from_annotation(
     cluster: &Cluster,
     known: &[Arc<ClusterUpgrade>],
     upgrades: &Upgrades,
-    stands: impl FnOnce() -> Stands,
-) -> Asked {
+    current_versions: impl FnOnce() -> CurrentVersions,
+) -> AnnotationRequest {
     let text = cluster.annotations().get(VERSION_ANNOTATION);
     let Some(target) = text.map(|text| text.trim()).filter(|text| !text.is_empty()) else {
-        return Asked::Nothing;
+        return AnnotationRequest::Nothing;
     };
     let active = upgrades.active.as_ref();
     let latest = known
@@ -73,33 +73,33 @@ pub(crate) fn asked(
         .filter(|upgrade| ordinal(upgrade) > 0);
     let own = active.filter(|active| ordinal(active) > 0).or(latest);
     if own.is_some_and(|own| own.spec.target == target) {
-        return Asked::Nothing;
+        return AnnotationRequest::Nothing;
     }
     if let Some(active) = active.filter(|active| ordinal(active) == 0) {
-        return Asked::Waits(active.name_any());
+        return AnnotationRequest::Waits(active.name_any());
     }
     // Refused, it tries again; completed, it is history.
-    if let Some(own) = own.filter(|own| over(own) != Some(UpgradePhase::Completed)) {
-        return Asked::Retarget(Arc::clone(own), target.to_owned());
+    if let Some(own) = own.filter(|own| finished_phase(own) != Some(UpgradePhase::Completed)) {
+        return AnnotationRequest::Retarget(Arc::clone(own), target.to_owned());
     }
-    let stands = stands();
-    if stands == Stands::Unseen || stands.satisfy(target) {
-        return Asked::Nothing;
+    let current_versions = current_versions();
+    if current_versions == CurrentVersions::Unseen || current_versions.satisfy(target) {
+        return AnnotationRequest::Nothing;
     }
     let ordinal = latest.map_or(0, |latest| ordinal(latest)) + 1;
-    Asked::Make(Box::new(record(cluster, target, ordinal)))
+    AnnotationRequest::Create(Box::new(record(cluster, target, ordinal)))
 }
 
 /// The how many-th of the annotation's records it is; 0 where somebody else made it.
 fn ordinal(upgrade: &ClusterUpgrade) -> u32 {
-    let label = upgrade.labels().get(ASKED_LABEL);
+    let label = upgrade.labels().get(REQUEST_NUMBER_LABEL);
     label.and_then(|label| label.parse().ok()).unwrap_or_default()
 }
 
 /// The record of the edit that set a topology Cluster's version. The same edit has the same name.
 pub(crate) fn record_of(cluster: &Cluster, version: &str) -> ClusterUpgrade {
     let mut upgrade = record(cluster, version, 0);
-    upgrade.labels_mut().remove(ASKED_LABEL);
+    upgrade.labels_mut().remove(REQUEST_NUMBER_LABEL);
     upgrade
         .annotations_mut()
         .insert(RECORD_ANNOTATION.to_owned(), "true".to_owned());
@@ -123,7 +123,7 @@ fn record(cluster: &Cluster, target: &str, ordinal: u32) -> ClusterUpgrade {
     let mut upgrade = ClusterUpgrade::new(&record_name(&name, target, ordinal), spec);
     let labels = [
         (CLUSTER_NAME.to_owned(), label_value(&name)),
-        (ASKED_LABEL.to_owned(), ordinal.to_string()),
+        (REQUEST_NUMBER_LABEL.to_owned(), ordinal.to_string()),
     ];
     upgrade.metadata = ObjectMeta {
         namespace: cluster.namespace(),
@@ -160,8 +160,8 @@ fn record_name(cluster: &str, target: &str, ordinal: u32) -> String {
 mod tests {
     use super::*;
     use crate::{
+        upgrade_spec::tests::{of_annotation, reopened, upgrade},
         views::ClusterSpec,
-        wish::tests::{of_annotation, reopened, upgrade},
     };
     use UpgradePhase::{Completed, ControlPlane, Pending, Refused, Workers};
 
@@ -172,26 +172,26 @@ mod tests {
         cluster
     }
 
-    fn at(versions: &[&str]) -> Stands {
-        Stands::At(versions.iter().map(|text| text.parse().unwrap()).collect())
+    fn at(versions: &[&str]) -> CurrentVersions {
+        CurrentVersions::At(versions.iter().map(|text| text.parse().unwrap()).collect())
     }
 
-    fn ask(target: &str, known: &[Arc<ClusterUpgrade>], stands: Stands) -> Asked {
+    fn ask(target: &str, known: &[Arc<ClusterUpgrade>], current_versions: CurrentVersions) -> AnnotationRequest {
         let upgrades = Upgrades::sort(known.to_vec(), None);
-        asked(&cluster(target), known, &upgrades, || stands)
+        from_annotation(&cluster(target), known, &upgrades, || current_versions)
     }
 
-    fn made(asked: Asked) -> ClusterUpgrade {
+    fn made(asked: AnnotationRequest) -> ClusterUpgrade {
         match asked {
-            Asked::Make(upgrade) => *upgrade,
+            AnnotationRequest::Create(upgrade) => *upgrade,
             other => panic!("{other:?}"),
         }
     }
 
     #[test]
     fn it_makes_one_record_by_one_name() {
-        let stands = || at(&["v1.34.1"]);
-        let first = made(ask(" v1.35.4+vmware.1 ", &[], stands()));
+        let current_versions = || at(&["v1.34.1"]);
+        let first = made(ask(" v1.35.4+vmware.1 ", &[], current_versions()));
         assert_eq!(first.spec.target, "v1.35.4+vmware.1");
         assert!(
             first.name_any().starts_with("c-v1-35-4-vmware-1-"),
@@ -199,21 +199,22 @@ mod tests {
             first.name_any()
         );
         assert_eq!(first.metadata.owner_references.as_ref().unwrap()[0].name, "c");
-        assert_eq!(first.labels()[ASKED_LABEL], "1");
-        let again = made(ask("v1.35.4+vmware.1", &[], stands()));
+        assert_eq!(first.labels()[REQUEST_NUMBER_LABEL], "1");
+        let again = made(ask("v1.35.4+vmware.1", &[], current_versions()));
         assert_eq!(again.name_any(), first.name_any());
-        let other = made(ask("v1.35.4-vmware.1", &[], stands()));
+        let other = made(ask("v1.35.4-vmware.1", &[], current_versions()));
         assert_ne!(other.name_any(), first.name_any());
-        assert!(matches!(ask(" ", &[], stands()), Asked::Nothing));
+        assert!(matches!(ask(" ", &[], current_versions()), AnnotationRequest::Nothing));
         assert!(matches!(
-            ask("v1.35", &[Arc::new(first)], stands()),
-            Asked::Retarget(_, target) if target == "v1.35"
+            ask("v1.35", &[Arc::new(first)], current_versions()),
+            AnnotationRequest::Retarget(_, target) if target == "v1.35"
         ));
     }
 
     #[test]
     fn what_satisfies_it_already_makes_no_record() {
-        let nothing = |target: &str, versions: &[&str]| matches!(ask(target, &[], at(versions)), Asked::Nothing);
+        let nothing =
+            |target: &str, versions: &[&str]| matches!(ask(target, &[], at(versions)), AnnotationRequest::Nothing);
         assert!(nothing("v1.33", &["v1.33.5", "v1.33.5"]));
         assert!(nothing("v1.33", &["v1.33.9", "v1.33.5"]));
         assert!(nothing("v1.33.5", &["v1.33.5"]));
@@ -222,13 +223,19 @@ mod tests {
         assert!(!nothing("v1.34", &["v1.34.5", "v1.33.5"]), "the workers are to follow");
         // One that completed moves it no more either.
         let old = of_annotation(&upgrade("a", 1, Completed), 1, "v1.33");
-        assert!(matches!(ask("v1.33", &[old], at(&["v1.33.5"])), Asked::Nothing));
+        assert!(matches!(
+            ask("v1.33", &[old], at(&["v1.33.5"])),
+            AnnotationRequest::Nothing
+        ));
     }
 
     #[test]
     fn a_control_plane_that_is_not_there_yet_is_waited_for() {
-        assert!(matches!(ask("v1.34", &[], Stands::Unseen), Asked::Nothing));
-        made(ask("v1.34", &[], Stands::Unreadable));
+        assert!(matches!(
+            ask("v1.34", &[], CurrentVersions::Unseen),
+            AnnotationRequest::Nothing
+        ));
+        made(ask("v1.34", &[], CurrentVersions::Unreadable));
     }
 
     #[test]
@@ -236,7 +243,7 @@ mod tests {
         for phase in [Pending, ControlPlane, Workers, Refused] {
             let own = of_annotation(&upgrade("a", 1, phase), 1, "v1.35");
             let asked = ask("v1.36", &[own], at(&["v1.34.1"]));
-            let Asked::Retarget(record, target) = asked else {
+            let AnnotationRequest::Retarget(record, target) = asked else {
                 panic!("{phase:?}: {asked:?}")
             };
             assert_eq!((record.name_any().as_str(), target.as_str()), ("a", "v1.36"));
@@ -244,18 +251,18 @@ mod tests {
         // Also to a value that the control plane satisfies: it stops there.
         let own = of_annotation(&upgrade("a", 1, Workers), 1, "v1.35");
         let asked = ask("v1.34", &[own], at(&["v1.34.1"]));
-        assert!(matches!(asked, Asked::Retarget(..)), "{asked:?}");
+        assert!(matches!(asked, AnnotationRequest::Retarget(..)), "{asked:?}");
     }
 
     #[test]
     fn after_a_completed_one_it_makes_another() {
         let own = of_annotation(&upgrade("a", 1, Completed), 1, "v1.34");
         let second = made(ask("v1.35", &[Arc::clone(&own)], at(&["v1.34.1"])));
-        assert_eq!(second.labels()[ASKED_LABEL], "2");
+        assert_eq!(second.labels()[REQUEST_NUMBER_LABEL], "2");
         // Back to a value that it once had: that is a wish too, and it is refused with a reason.
         let second = of_annotation(&upgrade("b", 1, Completed), 2, "v1.35");
         let third = made(ask("v1.34", &[second, own], at(&["v1.35.1"])));
-        assert_eq!(third.labels()[ASKED_LABEL], "3");
+        assert_eq!(third.labels()[REQUEST_NUMBER_LABEL], "3");
     }
 
     #[test]
@@ -264,11 +271,14 @@ mod tests {
         let own = of_annotation(&upgrade("a", 1, Completed), 1, "v1.34");
         for known in [vec![Arc::clone(&by_hand)], vec![own, by_hand]] {
             let asked = ask("v1.35", &known, at(&["v1.34.1"]));
-            assert!(matches!(&asked, Asked::Waits(name) if name == "b"), "{asked:?}");
+            assert!(
+                matches!(&asked, AnnotationRequest::Waits(name) if name == "b"),
+                "{asked:?}"
+            );
         }
         // Over, it is in nobody's way.
         made(ask("v1.35", &[upgrade("b", 2, Completed)], at(&["v1.34.1"])));
         let asked = ask("v1.35", &[reopened("b", 2, Completed)], at(&["v1.34.1"]));
-        assert!(matches!(asked, Asked::Waits(_)), "{asked:?}");
+        assert!(matches!(asked, AnnotationRequest::Waits(_)), "{asked:?}");
     }
 }

@@ -11,15 +11,15 @@ use std::{
 
 use instar_api::{ClusterUpgrade, ClusterUpgradeStatus};
 use instar_planner::{
-    Decision, MachineDeployment, MachineSet, Observed, Progressing, Retention, Snapshot, Stage, Standing, Target,
-    TemplateRef, Wish, check, sweep,
+    Decision, Lifecycle, MachineDeployment, MachineSet, Observed, Retention, Snapshot, Stage, Target, TemplateRef,
+    UpgradeSpec, check, collect_templates, explain,
 };
 use jiff::Timestamp;
 use kube::{ResourceExt, runtime::reflector::ObjectRef};
 
 use super::{
     Context, Done,
-    steps::{is_paused, next_deletion, until},
+    classic::{is_paused, next_deletion, until},
 };
 use crate::{
     api::Error,
@@ -30,7 +30,7 @@ use crate::{
 
 /// What each Cluster looked like when nothing was left to do, and when the next template goes.
 #[derive(Debug, Default)]
-pub(crate) struct Swept {
+pub(crate) struct TemplateGc {
     looks: Mutex<HashMap<ObjectRef<Cluster>, Look>>,
 }
 
@@ -42,7 +42,7 @@ struct Look {
     next: Option<Timestamp>,
 }
 
-impl Swept {
+impl TemplateGc {
     /// What was seen counts no more: an upgrade goes on, or the Cluster is none of ours.
     pub(super) fn forget(&self, cluster: &Cluster) {
         let mut looks = self.looks.lock().unwrap_or_else(PoisonError::into_inner);
@@ -62,7 +62,7 @@ impl Swept {
 
 impl Context {
     /// No upgrade is under way. `last` is the one that was completed last, of all that are `known`.
-    pub(super) async fn sweep(
+    pub(super) async fn collect_templates(
         &self,
         cluster: &Cluster,
         last: Option<&ClusterUpgrade>,
@@ -79,17 +79,17 @@ impl Context {
             record: last.map(ResourceExt::name_any),
             next: None,
         };
-        if let Some(before) = self.swept.of(cluster) {
+        if let Some(before) = self.template_gc.of(cluster) {
             look.next = before.next;
             if look == before && before.next.is_none_or(|next| snapshot.now < next) {
                 return Ok(until(before.next, snapshot.now));
             }
         }
         snapshot.templates = self.templates().of_all_kinds(&snapshot).await?;
-        let decision = sweep(&snapshot);
+        let decision = collect_templates(&snapshot);
         let broken = check(&snapshot, &decision);
         if !broken.is_empty() {
-            return Err(Error::Violation(format!("{broken:?}")));
+            return Err(Error::Violation(explain(&decision, &broken)));
         }
         let name = last.map(ResourceExt::name_any);
         for other in known.iter().filter(|other| Some(other.name_any()) != name) {
@@ -108,7 +108,7 @@ impl Context {
         }
         look.next = next_deletion(&decision);
         let done = until(look.next, snapshot.now);
-        self.swept.keep(cluster, look);
+        self.template_gc.keep(cluster, look);
         Ok(done)
     }
 
@@ -129,14 +129,11 @@ impl Context {
 }
 
 /// Nothing is asked but that nothing be done while the last record is paused.
-fn nothing_asked(last: Option<&ClusterUpgrade>) -> Wish {
+fn nothing_asked(last: Option<&ClusterUpgrade>) -> UpgradeSpec {
     let name = last.map(ResourceExt::name_any).unwrap_or_default();
-    Wish {
-        progress: match last {
-            Some(last) if last.spec.paused => Progressing::Paused,
-            Some(_) | None => Progressing::Going,
-        },
-        ..Wish::new(name, Target::Text(String::new()))
+    UpgradeSpec {
+        paused: last.is_some_and(|last| last.spec.paused),
+        ..UpgradeSpec::new(name, Target::Text(String::new()))
     }
 }
 
@@ -151,7 +148,7 @@ fn has_been_upgraded(snapshot: &Snapshot, last: Option<&ClusterUpgrade>) -> bool
             .filter_map(Observed::read)
             .map(|pool| &pool.object),
     );
-    last.is_some() || objects.any(|object| object.ledger.is_some())
+    last.is_some() || objects.any(|object| object.swap_history.is_some())
 }
 
 fn referred(snapshot: &Snapshot) -> BTreeSet<TemplateRef> {
@@ -162,7 +159,7 @@ fn referred(snapshot: &Snapshot) -> BTreeSet<TemplateRef> {
         .filter_map(|control_plane| control_plane.infrastructure.as_ref())
         .chain(pools.flat_map(MachineDeployment::templates))
         .chain(
-            sets.filter(|set| set.standing != Standing::Deleting)
+            sets.filter(|set| set.lifecycle != Lifecycle::Deleting)
                 .flat_map(MachineSet::templates),
         )
         .cloned()

@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use instar_api::ClusterUpgrade;
-use instar_planner::{Action as Write, Decision, Flavor, Observed, Snapshot, Standing, Waiting, check, plan};
+use instar_planner::{Action as Write, Decision, Flavor, Lifecycle, Observed, Snapshot, Waiting, check, explain, plan};
 use jiff::Timestamp;
 use kube::{ResourceExt, runtime::events::EventType};
 
 use super::{Context, Done};
 use crate::{
     api::{Class, Error},
-    execute::{Executor, Told},
+    execute::{ActionDescription, Executor},
     gather::{Templates, gather},
     metrics::Written as Counted,
     report::{self, Health},
@@ -18,12 +18,12 @@ use crate::{
 };
 
 /// An upgrade under way is looked at this often, whatever no watch tells: templates are not watched.
-pub(super) const ANYWAY: Duration = Duration::from_mins(1);
+pub(super) const RESYNC_INTERVAL: Duration = Duration::from_mins(1);
 /// The same, where the control plane isn't watched either.
 const UNWATCHED: Duration = Duration::from_secs(10);
 
 impl Context {
-    pub(super) async fn go_on(&self, cluster: &Cluster, upgrade: &ClusterUpgrade) -> Result<Done, Error> {
+    pub(super) async fn reconcile_classic(&self, cluster: &Cluster, upgrade: &ClusterUpgrade) -> Result<Done, Error> {
         let mut snapshot = gather(&self.caches, cluster, upgrade, Timestamp::now());
         if is_paused(&snapshot) {
             return Ok(Done::Idle);
@@ -38,7 +38,7 @@ impl Context {
         let decision = plan(&snapshot);
         let broken = check(&snapshot, &decision);
         if !broken.is_empty() {
-            let error = Error::Violation(format!("{broken:?}"));
+            let error = Error::Violation(explain(&decision, &broken));
             self.complain(cluster, upgrade, &snapshot, &decision, &error).await?;
             return Err(error);
         }
@@ -88,7 +88,7 @@ impl Context {
             Write::CompletePins(_) => ("CompletedPins", Counted::Pins),
         };
         let namespace = cluster.namespace().unwrap_or_default();
-        let step = Told(&decision.action).to_string();
+        let step = ActionDescription(&decision.action).to_string();
         tracing::info!(
             namespace,
             cluster = cluster.name_any(),
@@ -113,7 +113,7 @@ impl Context {
             | Write::SwapControlPlane(_)
             | Write::SwapWorkers(_)
             | Write::EditVersion(_)
-            | Write::CompletePins(_) => Done::Until(ANYWAY),
+            | Write::CompletePins(_) => Done::Until(RESYNC_INTERVAL),
         })
     }
 
@@ -127,18 +127,14 @@ impl Context {
 
 /// Whether nothing at all may be written, our own status included.
 pub(super) fn is_paused(snapshot: &Snapshot) -> bool {
-    let progress = match snapshot.wish.progress {
-        instar_planner::Progressing::Going => false,
-        instar_planner::Progressing::Paused => true,
-    };
-    progress || snapshot.cluster.standing != Standing::Live
+    snapshot.upgrade_spec.paused || snapshot.cluster.lifecycle != Lifecycle::Active
 }
 
 fn anyway(snapshot: &Snapshot) -> Duration {
     let control_plane = snapshot.control_plane.as_ref().and_then(Observed::read);
     match control_plane.map(|control_plane| &control_plane.flavor) {
         Some(Flavor::Other) => UNWATCHED,
-        Some(Flavor::Kubeadm { .. }) | None => ANYWAY,
+        Some(Flavor::Kubeadm { .. }) | None => RESYNC_INTERVAL,
     }
 }
 

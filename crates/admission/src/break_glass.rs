@@ -11,11 +11,11 @@ const FIELD: &str = "metadata.annotations[upgrade.cluster.x-k8s.io/break-glass]"
 
 /// The rules that an edit switches off.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Glass {
+pub struct BreakGlass {
     rules: BTreeSet<Rule>,
 }
 
-impl Glass {
+impl BreakGlass {
     /// What an edit says. An annotation that was there before and says the same is of an earlier
     /// edit, and counts no more.
     ///
@@ -39,18 +39,18 @@ impl Glass {
     /// What an object says that is to be deleted.
     ///
     /// # Errors
-    /// As [`Glass::of_edit`].
+    /// As [`BreakGlass::of_edit`].
     pub fn of_deletion(object: &str, old: Option<&BTreeMap<String, String>>) -> Result<Self, Finding> {
         Self::of_edit(object, None, old)
     }
 
     fn read(object: &str, text: &str) -> Result<Self, Finding> {
-        let refuse = |what: String, way_out: &str| Finding {
+        let refuse = |what: String, remediation: &str| Finding {
             rule: Rule::BreakGlass,
             object: object.to_owned(),
             field: FIELD,
             what,
-            way_out: way_out.to_owned(),
+            remediation: remediation.to_owned(),
             of: None,
         };
         let ids = text.split_once(':').map_or(text, |(ids, _why)| ids);
@@ -99,22 +99,25 @@ mod tests {
     #[test]
     fn it_counts_for_the_edit_that_sets_it() {
         let text = said("template-in-use worker-not-newer: the pool is empty");
-        let glass = Glass::of_edit("o", None, Some(&text)).unwrap();
+        let glass = BreakGlass::of_edit("o", None, Some(&text)).unwrap();
         assert!(glass.breaks(Rule::TemplateInUse) && glass.breaks(Rule::WorkerNotNewer));
         assert!(!glass.breaks(Rule::TemplateKept));
-        assert_eq!(Glass::of_edit("o", Some(&text), Some(&text)), Ok(Glass::default()));
+        assert_eq!(
+            BreakGlass::of_edit("o", Some(&text), Some(&text)),
+            Ok(BreakGlass::default())
+        );
         let again = said("template-in-use: again");
         assert!(
-            Glass::of_edit("o", Some(&text), Some(&again))
+            BreakGlass::of_edit("o", Some(&text), Some(&again))
                 .unwrap()
                 .breaks(Rule::TemplateInUse)
         );
         assert!(
-            Glass::of_deletion("o", Some(&text))
+            BreakGlass::of_deletion("o", Some(&text))
                 .unwrap()
                 .breaks(Rule::TemplateInUse)
         );
-        assert_eq!(Glass::of_edit("o", Some(&text), None), Ok(Glass::default()));
+        assert_eq!(BreakGlass::of_edit("o", Some(&text), None), Ok(BreakGlass::default()));
     }
 
     #[test]
@@ -133,7 +136,7 @@ mod tests {
                 "MachineDeployment ns/md: metadata.annotations[upgrade.cluster.x-k8s.io/break-glass]: \": why\" names no rule; name the rule as the refusal does, or remove the annotation [rule break-glass]",
             ),
         ] {
-            let refusal = Glass::of_edit("MachineDeployment ns/md", None, Some(&said(text))).unwrap_err();
+            let refusal = BreakGlass::of_edit("MachineDeployment ns/md", None, Some(&said(text))).unwrap_err();
             assert_eq!(refusal.to_string(), message);
         }
     }

@@ -2,7 +2,7 @@
 
 use instar_catalog::Catalog;
 use instar_planner::{
-    Field, Gate, MachinePhase, Misfit, NoPath, PoolId, TemplateRef, Unreadable, Waiting, WorkersKind,
+    Field, Gate, MachinePhase, NoPath, PointerError, PoolId, TemplateRef, Unreadable, Waiting, WorkerKind,
 };
 
 use crate::{scenarios::world, world::reference, world::version};
@@ -115,7 +115,7 @@ fn of_the_way() -> Vec<Case> {
         (
             Waiting::ValueMisfit {
                 pool: PoolId::ControlPlane,
-                misfit: Misfit {
+                error: PointerError {
                     pointer: "/spec/a".parse().unwrap(),
                 },
             },
@@ -155,7 +155,7 @@ fn of_the_way() -> Vec<Case> {
         ),
         (
             Waiting::WorkersBehind {
-                kind: WorkersKind::MachinePool,
+                kind: WorkerKind::MachinePool,
                 name: "x".to_owned(),
                 version: version("v1.31.5"),
                 next: version("v1.35.5"),
@@ -197,7 +197,7 @@ fn of_the_way() -> Vec<Case> {
 fn every_reason_names_its_object() {
     let snapshot = world("v1.33.5", "v1.34").snapshot();
     for (waiting, expected) in of_the_start().into_iter().chain(of_the_way()) {
-        let found = waiting.about().map(|about| about.kind_and_name(&snapshot));
+        let found = waiting.involved_object().map(|about| about.kind_and_name(&snapshot));
         assert_eq!(found, expected, "{waiting}");
     }
 }

@@ -9,7 +9,7 @@ use crate::snapshot::{PoolId, Unreadable};
 
 /// What a `ClusterUpgrade` asks.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Wish {
+pub struct UpgradeSpec {
     /// The `ClusterUpgrade`'s name.
     pub upgrade: String,
     /// Where to.
@@ -21,13 +21,13 @@ pub struct Wish {
     /// The pools that go first, in this order; the others follow by name.
     pub order: Vec<String>,
     /// The pools that don't simply follow the control plane, by MachineDeployment.
-    pub pools: BTreeMap<String, PoolWish>,
+    pub pools: BTreeMap<String, PoolOverride>,
     /// What a pool's machine template gets beside the release's image: CPUs, memory, disk.
     pub patches: BTreeMap<PoolId, Values>,
     /// What a pool's bootstrap template gets, by MachineDeployment.
     pub bootstrap_patches: BTreeMap<String, Values>,
-    /// Whether it is to go on.
-    pub progress: Progressing,
+    /// `spec.paused`: nothing is written for the upgrade while it is true.
+    pub paused: bool,
     /// What of it can't be read. Nothing is done before it can.
     pub unreadable: Vec<Unreadable>,
     /// Whether the write is ours to make; only a topology cluster's can be somebody else's.
@@ -41,15 +41,6 @@ pub enum Origin {
     Upgrade,
     /// An edit of the topology Cluster, of which the `ClusterUpgrade` is the record: it never edits.
     Cluster,
-}
-
-/// Whether an upgrade is to go on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Progressing {
-    /// It is.
-    Going,
-    /// It isn't, until somebody says so.
-    Paused,
 }
 
 /// Where to.
@@ -78,7 +69,7 @@ pub enum Strategy {
 
 /// What is asked of one pool.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum PoolWish {
+pub enum PoolOverride {
     /// It stays as it is.
     Hold,
     /// It goes to this release and no further.
@@ -136,7 +127,7 @@ impl Default for Retention {
     }
 }
 
-impl Wish {
+impl UpgradeSpec {
     /// Everything goes there, one pool after the other.
     #[must_use]
     pub fn new(upgrade: impl Into<String>, target: Target) -> Self {
@@ -149,7 +140,7 @@ impl Wish {
             pools: BTreeMap::new(),
             patches: BTreeMap::new(),
             bootstrap_patches: BTreeMap::new(),
-            progress: Progressing::Going,
+            paused: false,
             unreadable: Vec::new(),
             origin: Origin::Upgrade,
         }

@@ -1,26 +1,27 @@
 //! The control plane's turn.
 
+use instar_capi::{Lifecycle, ManagedBy, WorkerKind};
 use instar_catalog::Release;
 use instar_domain::skew;
 
 use super::{
     Next,
     goal::{Goal, at_present},
-    scene::Scene,
     template::{self, Source, Wanted},
-    workers::{self, Turn},
+    view::ClassicView,
+    workers::{self, WorkerRollout},
 };
 use crate::{
-    decision::{Action, Waiting, WorkersKind},
-    settled::{control_plane_settled, converged, is_as},
-    snapshot::{MachineDeployment, Owner, PoolId, Rollout, Standing},
+    decision::{Action, Waiting},
+    settled::{control_plane_settled, converged, matches_spec},
+    snapshot::{MachineDeployment, PoolId, Rollout},
     swap::{self, Destination},
-    wish::{Gate, PoolWish},
+    upgrade_spec::{Gate, PoolOverride},
 };
 
 /// One release further, where the control plane stands still and the workers may stay behind.
-pub(super) fn next(scene: &Scene<'_>, goal: &Goal<'_>, waiting: &mut Vec<Waiting>) -> Next {
-    let rolling = rolling_out(scene);
+pub(super) fn next(view: &ClassicView<'_>, goal: &Goal<'_>, waiting: &mut Vec<Waiting>) -> Next {
+    let rolling = rolling_out(view);
     if !rolling.is_empty() {
         waiting.extend(rolling);
         return Next::Wait;
@@ -28,20 +29,20 @@ pub(super) fn next(scene: &Scene<'_>, goal: &Goal<'_>, waiting: &mut Vec<Waiting
     let Some(release) = goal.path.first() else {
         return Next::Done;
     };
-    match workers_first(scene, release, waiting) {
+    match workers_first(view, release, waiting) {
         write @ Next::Write(_) => return write,
         Next::Wait => return Next::Wait,
         Next::Done => {}
     }
-    let missing = missing_for_workers(scene, goal);
+    let missing = missing_for_workers(view, goal);
     if !missing.is_empty() {
         waiting.extend(missing);
         return Next::Wait;
     }
-    if !super::gates_open(scene, &Gate::CONTROL_PLANE, waiting) {
+    if !super::gates_open(view, &Gate::CONTROL_PLANE, waiting) {
         return Next::Wait;
     }
-    match swap(scene, release) {
+    match swap(view, release) {
         Ok(action) => Next::Write(Box::new(action)),
         Err(reason) => {
             waiting.push(reason);
@@ -51,11 +52,11 @@ pub(super) fn next(scene: &Scene<'_>, goal: &Goal<'_>, waiting: &mut Vec<Waiting
 }
 
 /// Why the control plane isn't yet what its spec says.
-fn rolling_out(scene: &Scene<'_>) -> Vec<Waiting> {
-    let control_plane = scene.control_plane;
+fn rolling_out(view: &ClassicView<'_>) -> Vec<Waiting> {
+    let control_plane = view.control_plane;
     let (version, counts) = (&control_plane.version, control_plane.replicas);
     let template = control_plane.infrastructure.as_ref();
-    let machines = scene.machines_of(&PoolId::ControlPlane);
+    let machines = view.machines_of(&PoolId::ControlPlane);
     if control_plane_settled(control_plane, machines.iter().copied()) {
         return Vec::new();
     }
@@ -67,7 +68,7 @@ fn rolling_out(scene: &Scene<'_>) -> Vec<Waiting> {
     };
     let unready = machines
         .into_iter()
-        .filter(|machine| is_as(machine, version, template) && machine.standing == Standing::Live)
+        .filter(|machine| matches_spec(machine, version, template) && machine.lifecycle == Lifecycle::Active)
         .filter(|machine| !converged(machine, version))
         .map(|machine| Waiting::MachineNotReady {
             name: machine.name.clone(),
@@ -79,8 +80,8 @@ fn rolling_out(scene: &Scene<'_>) -> Vec<Waiting> {
 /// Moves the workers that the next step would leave too far behind, or that are pinned to the
 /// present minor, and lets a rollout at this minor end. Cluster API makes no machine for a pool of another minor, so nobody
 /// waits for such a one: its rollout goes on when the pool is moved.
-fn workers_first(scene: &Scene<'_>, next: &Release, waiting: &mut Vec<Waiting>) -> Next {
-    let behind = scene.behind(next.version());
+fn workers_first(view: &ClassicView<'_>, next: &Release, waiting: &mut Vec<Waiting>) -> Next {
+    let behind = view.behind(next.version());
     for (kind, name, version) in &behind {
         waiting.push(Waiting::WorkersBehind {
             kind: *kind,
@@ -92,25 +93,25 @@ fn workers_first(scene: &Scene<'_>, next: &Release, waiting: &mut Vec<Waiting>) 
     let is_behind = |pool: &MachineDeployment| {
         let mut names = behind
             .iter()
-            .filter(|(kind, _, _)| *kind == WorkersKind::MachineDeployment);
+            .filter(|(kind, _, _)| *kind == WorkerKind::MachineDeployment);
         names.any(|(_, name, _)| *name == pool.object.name)
     };
-    let moves = |pool: &&&MachineDeployment| is_behind(pool) || workers::is_pinned_here(scene, pool);
-    let pools: Vec<_> = scene.pools.iter().filter(moves).copied().collect();
+    let moves = |pool: &&&MachineDeployment| is_behind(pool) || workers::is_pinned_here(view, pool);
+    let pools: Vec<_> = view.pools.iter().filter(moves).copied().collect();
     if !behind.is_empty() || !pools.is_empty() {
-        let turn = Turn {
+        let rollout = WorkerRollout {
             pools,
-            demand: at_present(scene),
+            demand: at_present(view),
         };
-        return match workers::next(scene, &turn, waiting) {
+        return match workers::next(view, &rollout, waiting) {
             Next::Write(action) => Next::Write(action),
             Next::Wait | Next::Done => Next::Wait,
         };
     }
     let before = waiting.len();
-    for pool in scene.pools.iter().filter(|pool| ends_by_itself(scene, pool)) {
-        if !scene.rolled_out(pool) {
-            waiting.push(workers::rolling_out(scene, pool));
+    for pool in view.pools.iter().filter(|pool| ends_by_itself(view, pool)) {
+        if !view.rolled_out(pool) {
+            waiting.push(workers::rolling_out(view, pool));
         }
     }
     if waiting.len() == before {
@@ -121,21 +122,25 @@ fn workers_first(scene: &Scene<'_>, next: &Release, waiting: &mut Vec<Waiting>) 
 }
 
 /// Whether a rollout of this pool comes to its end while the control plane stands still.
-fn ends_by_itself(scene: &Scene<'_>, pool: &MachineDeployment) -> bool {
-    let same_minor = pool.version.minor() == scene.control_plane.version.minor();
-    same_minor && pool.rollout == Rollout::Rolling && pool.object.standing != Standing::Deleting
+fn ends_by_itself(view: &ClassicView<'_>, pool: &MachineDeployment) -> bool {
+    let same_minor = pool.version.minor() == view.control_plane.version.minor();
+    same_minor && pool.rollout == Rollout::Rolling && pool.object.lifecycle != Lifecycle::Deleting
 }
 
 /// What the workers would lack at the releases where they will have to stop: it is said before the
 /// control plane has moved, not in the middle.
-fn missing_for_workers(scene: &Scene<'_>, goal: &Goal<'_>) -> Vec<Waiting> {
+fn missing_for_workers(view: &ClassicView<'_>, goal: &Goal<'_>) -> Vec<Waiting> {
     let mut missing = Vec::new();
-    for pool in scene.pools.iter().filter(|pool| pool.object.owner == Owner::User) {
-        match scene.snapshot.wish.pools.get(&pool.object.name) {
+    for pool in view
+        .pools
+        .iter()
+        .filter(|pool| pool.object.managed_by == ManagedBy::User)
+    {
+        match view.snapshot.upgrade_spec.pools.get(&pool.object.name) {
             None => {}
-            Some(PoolWish::Hold | PoolWish::Pin(_)) => continue,
+            Some(PoolOverride::Hold | PoolOverride::Pin(_)) => continue,
         }
-        let mut at = scene.lowest(pool);
+        let mut at = view.lowest(pool);
         let ends = goal.path.iter().skip(1).map(Some).chain([None]);
         for (release, next) in goal.path.iter().zip(ends) {
             let stays = next.is_some_and(|next| skew::kubelet(at, next.version()).is_ok());
@@ -143,29 +148,29 @@ fn missing_for_workers(scene: &Scene<'_>, goal: &Goal<'_>) -> Vec<Waiting> {
                 continue;
             }
             at = release.version();
-            let wanted = Wanted::machines(scene, release, pool).map(|_| ());
-            let bootstrap = Wanted::bootstrap(scene, release, pool).map(|_| ());
+            let wanted = Wanted::machines(view, release, pool).map(|_| ());
+            let bootstrap = Wanted::bootstrap(view, release, pool).map(|_| ());
             missing.extend(wanted.and(bootstrap).err());
         }
     }
     missing
 }
 
-fn swap(scene: &Scene<'_>, release: &Release) -> Result<Action, Waiting> {
-    let control_plane = scene.control_plane;
+fn swap(view: &ClassicView<'_>, release: &Release) -> Result<Action, Waiting> {
+    let control_plane = view.control_plane;
     let pool = PoolId::ControlPlane;
     let template = match &control_plane.infrastructure {
         None => None,
         Some(reference) => {
-            let wanted = Wanted::control_plane(scene, release, reference)?;
-            match template::source(scene, &pool, release, &wanted)? {
+            let wanted = Wanted::control_plane(view, release, reference)?;
+            match template::source(view, &pool, release, &wanted)? {
                 Source::Mint(action) => return Ok(*action),
                 Source::Ready(template) => Some(template),
             }
         }
     };
     let destination = Destination {
-        upgrade: &scene.snapshot.wish.upgrade,
+        upgrade: &view.snapshot.upgrade_spec.upgrade,
         release,
         template,
         bootstrap: None,

@@ -4,7 +4,7 @@ use instar_admission::Finding;
 
 /// An edit for which a rule was switched off.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Broken {
+pub struct OverriddenRule {
     /// The object's API group and version, as it was sent.
     pub api_version: String,
     pub kind: String,
@@ -19,6 +19,6 @@ pub struct Broken {
 }
 
 /// Takes note of broken rules. It must not wait for anything: the answer is on its way.
-pub trait Bell: Send + Sync + 'static {
-    fn ring(&self, broken: Broken);
+pub trait AuditSink: Send + Sync + 'static {
+    fn record(&self, broken: OverriddenRule);
 }

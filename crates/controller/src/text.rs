@@ -8,7 +8,7 @@ const MESSAGE: usize = 1024;
 
 /// A reason for programs, the object, and a sentence for people.
 pub(crate) fn told(waiting: &Waiting, snapshot: &Snapshot) -> WaitingFor {
-    let (kind, name) = match waiting.about() {
+    let (kind, name) = match waiting.involved_object() {
         Some(about) => about.kind_and_name(snapshot),
         None => ("", ""),
     };

@@ -3,22 +3,22 @@
 use std::collections::BTreeMap;
 
 use instar_capi::labels::CLUSTER_NAME;
+use instar_capi::{Lifecycle, ManagedBy, WorkerKind};
 use instar_domain::{BuildOrder, KubeVersion, skew};
 use jiff::{civil::Date, tz::TimeZone};
 
 use crate::{
-    decision::{Field, Waiting, WorkersKind},
+    decision::{Field, Waiting},
     mint::label_value,
     settled::rolled_out,
     snapshot::{
-        ClusterKind, ControlPlane, Machine, MachineDeployment, MachinePool, MachineSet, Node, Object, Observed, Owner,
-        PoolId, Snapshot, Standing, Template, TemplateRef, Unreadable,
+        ClusterKind, ControlPlane, Machine, MachineDeployment, MachinePool, MachineSet, Node, Object, Observed, PoolId,
+        Snapshot, Template, TemplateRef, Unreadable,
     },
-    wish::Progressing,
 };
 
 /// A snapshot in which everything but templates could be read, of a cluster that may be written.
-pub(super) struct Scene<'a> {
+pub(super) struct ClassicView<'a> {
     pub(super) snapshot: &'a Snapshot,
     pub(super) today: Date,
     pub(super) control_plane: &'a ControlPlane,
@@ -32,16 +32,16 @@ pub(super) struct Scene<'a> {
 
 /// What became of what we wrote into an object.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Foreign {
-    /// It stands, or we wrote nothing.
-    No,
-    /// Somebody went on from it, or aside.
-    Onward(Field),
-    /// Somebody went back.
-    Back,
+pub(super) enum ExternalChange {
+    /// Another client has changed nothing of it, or Instar wrote nothing.
+    Unchanged,
+    /// Another client set a newer version, or another template.
+    Advanced(Field),
+    /// Another client set an older version.
+    Reverted,
 }
 
-impl<'a> Scene<'a> {
+impl<'a> ClassicView<'a> {
     pub(super) fn read(snapshot: &'a Snapshot) -> Result<Self, Vec<Waiting>> {
         may_be_written(snapshot)?;
         let mut unreadable = Vec::new();
@@ -58,7 +58,7 @@ impl<'a> Scene<'a> {
             unreadable.sort();
             return Err(unreadable.into_iter().cloned().map(Waiting::Unreadable).collect());
         };
-        if let Some(reason) = stands_in_the_way(&control_plane.object) {
+        if let Some(reason) = blocking_reason(&control_plane.object) {
             return Err(vec![reason]);
         }
         let mut unreadable_templates = Vec::new();
@@ -109,21 +109,28 @@ impl<'a> Scene<'a> {
     }
 
     /// Whether somebody else changed what we wrote for this very upgrade.
-    pub(super) fn foreign(&self, object: &Object, version: &KubeVersion, template: Option<&TemplateRef>) -> Foreign {
-        let ledger = object.ledger.as_ref();
-        let Some(ledger) = ledger.filter(|ledger| ledger.upgrade == self.snapshot.wish.upgrade) else {
-            return Foreign::No;
+    pub(super) fn external_change(
+        &self,
+        object: &Object,
+        version: &KubeVersion,
+        template: Option<&TemplateRef>,
+    ) -> ExternalChange {
+        let swap_history = object.swap_history.as_ref();
+        let Some(swap_history) =
+            swap_history.filter(|swap_history| swap_history.upgrade == self.snapshot.upgrade_spec.upgrade)
+        else {
+            return ExternalChange::Unchanged;
         };
-        if version.compare(&ledger.version) == BuildOrder::Less {
-            return Foreign::Back;
+        if version.compare(&swap_history.version) == BuildOrder::Less {
+            return ExternalChange::Reverted;
         }
-        if *version != ledger.version {
-            return Foreign::Onward(Field::Version);
+        if *version != swap_history.version {
+            return ExternalChange::Advanced(Field::Version);
         }
-        if template.map(|template| &template.name) != ledger.template.as_ref() {
-            return Foreign::Onward(Field::InfrastructureRef);
+        if template.map(|template| &template.name) != swap_history.template.as_ref() {
+            return ExternalChange::Advanced(Field::InfrastructureRef);
         }
-        Foreign::No
+        ExternalChange::Unchanged
     }
 
     /// The lowest version in a pool, with all that is still there of it.
@@ -140,10 +147,10 @@ impl<'a> Scene<'a> {
 
     /// The workers that would be too far behind a control plane of that version: kind, name, and
     /// the lowest version that they run.
-    pub(super) fn behind(&self, next: &KubeVersion) -> Vec<(WorkersKind, &'a str, &'a KubeVersion)> {
+    pub(super) fn behind(&self, next: &KubeVersion) -> Vec<(WorkerKind, &'a str, &'a KubeVersion)> {
         let pools = self.pools.iter().map(|pool| {
             (
-                WorkersKind::MachineDeployment,
+                WorkerKind::MachineDeployment,
                 pool.object.name.as_str(),
                 self.lowest(pool),
             )
@@ -152,11 +159,11 @@ impl<'a> Scene<'a> {
             .machine_sets
             .iter()
             .filter(|set| set.pool.is_none() && set.replicas > 0)
-            .map(|set| (WorkersKind::MachineSet, set.name.as_str(), &set.version));
+            .map(|set| (WorkerKind::MachineSet, set.name.as_str(), &set.version));
         let machine_pools = self
             .machine_pools
             .iter()
-            .map(|pool| (WorkersKind::MachinePool, pool.name.as_str(), &pool.version));
+            .map(|pool| (WorkerKind::MachinePool, pool.name.as_str(), &pool.version));
         let all = pools.chain(sets).chain(machine_pools);
         all.filter(|(_, _, version)| {
             matches!(
@@ -213,7 +220,7 @@ fn may_be_written(snapshot: &Snapshot) -> Result<(), Vec<Waiting>> {
     let reasons: Vec<Waiting> = of_cluster(snapshot)
         .into_iter()
         .chain(owned)
-        .chain(of_wish(snapshot))
+        .chain(of_upgrade_spec(snapshot))
         .collect();
     if reasons.is_empty() { Ok(()) } else { Err(reasons) }
 }
@@ -221,33 +228,35 @@ fn may_be_written(snapshot: &Snapshot) -> Result<(), Vec<Waiting>> {
 /// Why nothing may be written to the Cluster, by its own word.
 pub(crate) fn of_cluster(snapshot: &Snapshot) -> Option<Waiting> {
     let (kind, name) = ("Cluster".to_owned(), snapshot.cluster.name.clone());
-    match snapshot.cluster.standing {
-        Standing::Live => None,
-        Standing::Paused => Some(Waiting::Paused { kind, name }),
-        Standing::Deleting => Some(Waiting::Deleting { kind, name }),
+    match snapshot.cluster.lifecycle {
+        Lifecycle::Active => None,
+        Lifecycle::Paused => Some(Waiting::Paused { kind, name }),
+        Lifecycle::Deleting => Some(Waiting::Deleting { kind, name }),
     }
 }
 
 /// The same, by the word of what is asked.
-pub(crate) fn of_wish(snapshot: &Snapshot) -> impl Iterator<Item = Waiting> {
-    let paused = match snapshot.wish.progress {
-        Progressing::Going => None,
-        Progressing::Paused => Some(Waiting::Paused {
-            kind: "ClusterUpgrade".to_owned(),
-            name: snapshot.wish.upgrade.clone(),
-        }),
-    };
-    let unreadable = snapshot.wish.unreadable.iter().cloned().map(Waiting::Unreadable);
+pub(crate) fn of_upgrade_spec(snapshot: &Snapshot) -> impl Iterator<Item = Waiting> {
+    let paused = snapshot.upgrade_spec.paused.then(|| Waiting::Paused {
+        kind: "ClusterUpgrade".to_owned(),
+        name: snapshot.upgrade_spec.upgrade.clone(),
+    });
+    let unreadable = snapshot
+        .upgrade_spec
+        .unreadable
+        .iter()
+        .cloned()
+        .map(Waiting::Unreadable);
     paused.into_iter().chain(unreadable)
 }
 
 /// Why an object isn't written to.
-pub(super) fn stands_in_the_way(object: &Object) -> Option<Waiting> {
+pub(super) fn blocking_reason(object: &Object) -> Option<Waiting> {
     let (kind, name) = (object.kind.clone(), object.name.clone());
-    match (object.owner, object.standing) {
-        (Owner::Topology, _) => Some(Waiting::TopologyOwned { kind, name }),
-        (Owner::User, Standing::Live) => None,
-        (Owner::User, Standing::Paused) => Some(Waiting::Paused { kind, name }),
-        (Owner::User, Standing::Deleting) => Some(Waiting::Deleting { kind, name }),
+    match (object.managed_by, object.lifecycle) {
+        (ManagedBy::Topology, _) => Some(Waiting::TopologyOwned { kind, name }),
+        (ManagedBy::User, Lifecycle::Active) => None,
+        (ManagedBy::User, Lifecycle::Paused) => Some(Waiting::Paused { kind, name }),
+        (ManagedBy::User, Lifecycle::Deleting) => Some(Waiting::Deleting { kind, name }),
     }
 }

@@ -1,35 +1,35 @@
 //! What is asked of a Cluster: which upgrade goes on, what its annotation asks for, and what an
 //! upgrade asks.
 
-mod asked;
-mod turn;
+mod active;
+mod from_annotation;
 
 use instar_api::{ClusterUpgrade, RECORD_ANNOTATION, StrategyType};
-use instar_planner::{Origin, PoolWish, Progressing, Strategy, Target, Wish};
+use instar_planner::{Origin, PoolOverride, Strategy, Target, UpgradeSpec};
 use kube::ResourceExt;
 
 use crate::patches::Patches;
 
-pub(crate) use asked::{Asked, Stands, asked, record_of};
-pub(crate) use turn::{Mark, Upgrades, mark, over};
+pub(crate) use active::{FinishedMarker, Upgrades, finished_marker, finished_phase};
+pub(crate) use from_annotation::{AnnotationRequest, CurrentVersions, from_annotation, record_of};
 
 /// How many pools at a time for Parallel without a limit.
 const PARALLEL: usize = 2;
 
 /// What an upgrade asks, as the planner reads it.
-pub(crate) fn wish(upgrade: &ClusterUpgrade) -> Wish {
+pub(crate) fn upgrade_spec(upgrade: &ClusterUpgrade) -> UpgradeSpec {
     let spec = &upgrade.spec;
     let limit = spec.strategy.limit.map_or(PARALLEL, usize::from);
     let pools = spec.pools.iter().filter_map(|rule| {
-        let wish = match (&rule.release, rule.hold) {
-            (Some(release), _) => PoolWish::Pin(release.clone()),
-            (None, Some(true)) => PoolWish::Hold,
+        let upgrade_spec = match (&rule.release, rule.hold) {
+            (Some(release), _) => PoolOverride::Pin(release.clone()),
+            (None, Some(true)) => PoolOverride::Hold,
             (None, Some(false) | None) => return None,
         };
-        Some((rule.name.clone(), wish))
+        Some((rule.name.clone(), upgrade_spec))
     });
     let patches = Patches::read(upgrade);
-    Wish {
+    UpgradeSpec {
         source: spec.source.clone(),
         strategy: match spec.strategy.kind {
             StrategyType::Ordered => Strategy::Ordered,
@@ -46,12 +46,8 @@ pub(crate) fn wish(upgrade: &ClusterUpgrade) -> Wish {
         } else {
             Origin::Upgrade
         },
-        progress: if spec.paused {
-            Progressing::Paused
-        } else {
-            Progressing::Going
-        },
-        ..Wish::new(upgrade.name_any(), Target::Text(spec.target.clone()))
+        paused: spec.paused,
+        ..UpgradeSpec::new(upgrade.name_any(), Target::Text(spec.target.clone()))
     }
 }
 
@@ -60,7 +56,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use instar_api::{ASKED_LABEL, ClusterUpgradeSpec, ClusterUpgradeStatus, PoolRule, UpgradePhase};
+    use instar_api::{ClusterUpgradeSpec, ClusterUpgradeStatus, PoolRule, REQUEST_NUMBER_LABEL, UpgradePhase};
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
     pub(super) fn upgrade(name: &str, seconds: i64, phase: UpgradePhase) -> Arc<ClusterUpgrade> {
@@ -90,7 +86,7 @@ mod tests {
     /// As the annotation makes it.
     pub(super) fn of_annotation(upgrade: &ClusterUpgrade, ordinal: u32, target: &str) -> Arc<ClusterUpgrade> {
         let mut upgrade = upgrade.clone();
-        upgrade.metadata.labels = Some([(ASKED_LABEL.to_owned(), ordinal.to_string())].into());
+        upgrade.metadata.labels = Some([(REQUEST_NUMBER_LABEL.to_owned(), ordinal.to_string())].into());
         target.clone_into(&mut upgrade.spec.target);
         Arc::new(upgrade)
     }
@@ -112,11 +108,11 @@ mod tests {
                 ..PoolRule::default()
             },
         ];
-        let wish = wish(&asked);
-        assert_eq!(wish.strategy, Strategy::Parallel { limit: 2 });
-        assert_eq!(wish.progress, Progressing::Paused);
-        assert_eq!(wish.pools["held"], PoolWish::Hold);
-        assert_eq!(wish.pools["pinned"], PoolWish::Pin("r".to_owned()));
-        assert_eq!(wish.target, Target::Text("v1.35".to_owned()));
+        let upgrade_spec = upgrade_spec(&asked);
+        assert_eq!(upgrade_spec.strategy, Strategy::Parallel { limit: 2 });
+        assert!(upgrade_spec.paused);
+        assert_eq!(upgrade_spec.pools["held"], PoolOverride::Hold);
+        assert_eq!(upgrade_spec.pools["pinned"], PoolOverride::Pin("r".to_owned()));
+        assert_eq!(upgrade_spec.target, Target::Text("v1.35".to_owned()));
     }
 }

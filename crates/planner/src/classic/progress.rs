@@ -1,30 +1,32 @@
 //! How far it has come, for people to read.
 
-use super::{goal::Goal, retire, scene::Scene, workers};
+use instar_capi::Lifecycle;
+
+use super::{goal::Goal, retire, view::ClassicView, workers};
 use crate::{
     decision::{MachineProgress, MachineState, PoolProgress, Stage, TemplateProgress, TemplateState},
-    settled::{converged, is_as},
-    snapshot::{Machine, MachinePhase, Node, PoolId, Standing, TemplateRef},
+    settled::{converged, matches_spec},
+    snapshot::{Machine, MachinePhase, Node, PoolId, TemplateRef},
 };
 
 /// Each pool. Without a goal, its spec is where it ends.
-pub(super) fn pools(scene: &Scene<'_>, goal: Option<&Goal<'_>>) -> Vec<PoolProgress> {
-    let control_plane = scene.control_plane;
+pub(super) fn pools(view: &ClassicView<'_>, goal: Option<&Goal<'_>>) -> Vec<PoolProgress> {
+    let control_plane = view.control_plane;
     let first = Pool {
         id: PoolId::ControlPlane,
         version: &control_plane.version,
         template: control_plane.infrastructure.as_ref(),
         settled: goal.is_none_or(|goal| goal.path.is_empty()),
     };
-    let others = scene.pools.iter().map(|pool| Pool {
+    let others = view.pools.iter().map(|pool| Pool {
         id: PoolId::Workers(pool.object.name.clone()),
         version: &pool.version,
         template: Some(&pool.infrastructure),
-        settled: goal.is_none_or(|goal| workers::is_settled(scene, pool, goal.demand)),
+        settled: goal.is_none_or(|goal| workers::is_settled(view, pool, goal.demand)),
     });
     std::iter::once(first)
         .chain(others)
-        .map(|pool| pool.progress(scene))
+        .map(|pool| pool.progress(view))
         .collect()
 }
 
@@ -36,8 +38,8 @@ struct Pool<'a> {
 }
 
 impl Pool<'_> {
-    fn progress(self, scene: &Scene<'_>) -> PoolProgress {
-        let machines = scene.machines_of(&self.id).into_iter().map(|machine| {
+    fn progress(self, view: &ClassicView<'_>) -> PoolProgress {
+        let machines = view.machines_of(&self.id).into_iter().map(|machine| {
             let (node, version) = match &machine.node {
                 Node::Absent => (None, None),
                 Node::Joined { name, version } => (Some(name.clone()), version.clone()),
@@ -60,11 +62,11 @@ impl Pool<'_> {
         if machine.phase == MachinePhase::Failed {
             return MachineState::Failed;
         }
-        let goes = machine.standing == Standing::Deleting || machine.phase == MachinePhase::Deleting;
+        let goes = machine.lifecycle == Lifecycle::Deleting || machine.phase == MachinePhase::Deleting;
         if goes {
             return MachineState::Upgrading;
         }
-        if !is_as(machine, self.version, self.template) {
+        if !matches_spec(machine, self.version, self.template) {
             return MachineState::Pending;
         }
         match (converged(machine, self.version), self.settled) {
@@ -76,12 +78,12 @@ impl Pool<'_> {
 }
 
 /// What was minted for the cluster, and what each is there for.
-pub(super) fn templates(scene: &Scene<'_>, stage: Stage) -> Vec<TemplateProgress> {
+pub(super) fn templates(view: &ClassicView<'_>, stage: Stage) -> Vec<TemplateProgress> {
     let complete = match stage {
         Stage::Held | Stage::ControlPlane | Stage::Workers => false,
         Stage::Complete => true,
     };
-    let states = retire::states(scene).into_iter();
+    let states = retire::states(view).into_iter();
     states
         .map(|minted| TemplateProgress {
             template: minted.template.reference(),

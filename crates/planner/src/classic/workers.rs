@@ -1,25 +1,26 @@
 //! The workers' turn: at the end, or where the control plane can't go on without them.
 
+use instar_capi::{Lifecycle, ManagedBy};
 use instar_catalog::Release;
 use instar_domain::BuildOrder;
 
 use super::{
     Next,
     goal::Demand,
-    scene::{Foreign, Scene, stands_in_the_way},
     template::{self, Source, Wanted},
+    view::{ClassicView, ExternalChange, blocking_reason},
 };
 use crate::{
     decision::{Action, Field, Waiting},
     mint::label_value,
-    settled::{converged, is_as},
-    snapshot::{MachineDeployment, Owner, PoolId, Rollout, Standing},
+    settled::{converged, matches_spec},
+    snapshot::{MachineDeployment, PoolId, Rollout},
     swap::{self, Destination},
-    wish::{Gate, PoolWish},
+    upgrade_spec::{Gate, PoolOverride},
 };
 
 /// Whose turn it is, and where they go.
-pub(super) struct Turn<'a> {
+pub(super) struct WorkerRollout<'a> {
     pub(super) pools: Vec<&'a MachineDeployment>,
     pub(super) demand: Demand<'a>,
 }
@@ -37,10 +38,10 @@ enum Place<'a> {
 }
 
 /// The next pool, where the strategy has room for one more on its way.
-pub(super) fn next<'a>(scene: &Scene<'a>, turn: &Turn<'a>, waiting: &mut Vec<Waiting>) -> Next {
+pub(super) fn next<'a>(view: &ClassicView<'a>, rollout: &WorkerRollout<'a>, waiting: &mut Vec<Waiting>) -> Next {
     let (mut moving, mut stuck, mut due) = (0_usize, 0_usize, Vec::new());
-    for pool in in_order(scene, &turn.pools) {
-        match place(scene, pool, turn.demand, waiting) {
+    for pool in in_order(view, &rollout.pools) {
+        match place(view, pool, rollout.demand, waiting) {
             Ok(Place::There) => {}
             Ok(Place::Moving) => moving += 1,
             Ok(Place::Stuck) => stuck += 1,
@@ -54,11 +55,11 @@ pub(super) fn next<'a>(scene: &Scene<'a>, turn: &Turn<'a>, waiting: &mut Vec<Wai
     if due.is_empty() {
         return if moving + stuck == 0 { Next::Done } else { Next::Wait };
     }
-    if moving >= scene.snapshot.wish.strategy.limit() || !super::gates_open(scene, &Gate::WORKERS, waiting) {
+    if moving >= view.snapshot.upgrade_spec.strategy.limit() || !super::gates_open(view, &Gate::WORKERS, waiting) {
         return Next::Wait;
     }
     for (pool, release) in due {
-        match swap(scene, pool, release) {
+        match swap(view, pool, release) {
             Ok(action) => return Next::Write(Box::new(action)),
             Err(reason) => waiting.push(reason),
         }
@@ -67,20 +68,20 @@ pub(super) fn next<'a>(scene: &Scene<'a>, turn: &Turn<'a>, waiting: &mut Vec<Wai
 }
 
 /// Whether a pool's spec is all that it will be at the end.
-pub(super) fn is_settled(scene: &Scene<'_>, pool: &MachineDeployment, demand: Demand<'_>) -> bool {
-    match place(scene, pool, demand, &mut Vec::new()) {
+pub(super) fn is_settled(view: &ClassicView<'_>, pool: &MachineDeployment, demand: Demand<'_>) -> bool {
+    match place(view, pool, demand, &mut Vec::new()) {
         Ok(Place::There | Place::Moving | Place::Stuck) => true,
         Ok(Place::Due(_)) | Err(_) => false,
     }
 }
 
 /// What is said of a pool that hasn't got to what its spec says.
-pub(super) fn rolling_out(scene: &Scene<'_>, pool: &MachineDeployment) -> Waiting {
+pub(super) fn rolling_out(view: &ClassicView<'_>, pool: &MachineDeployment) -> Waiting {
     let id = PoolId::Workers(pool.object.name.clone());
-    let machines = scene.machines_of(&id);
+    let machines = view.machines_of(&id);
     let there = machines
         .iter()
-        .filter(|machine| is_as(machine, &pool.version, Some(&pool.infrastructure)))
+        .filter(|machine| matches_spec(machine, &pool.version, Some(&pool.infrastructure)))
         .filter(|machine| converged(machine, &pool.version));
     Waiting::PoolRollingOut {
         version: pool.version.clone(),
@@ -90,8 +91,8 @@ pub(super) fn rolling_out(scene: &Scene<'_>, pool: &MachineDeployment) -> Waitin
     }
 }
 
-fn in_order<'a>(scene: &Scene<'a>, pools: &[&'a MachineDeployment]) -> Vec<&'a MachineDeployment> {
-    let order = &scene.snapshot.wish.order;
+fn in_order<'a>(view: &ClassicView<'a>, pools: &[&'a MachineDeployment]) -> Vec<&'a MachineDeployment> {
+    let order = &view.snapshot.upgrade_spec.order;
     let place = |pool: &&MachineDeployment| {
         let named = order.iter().position(|name| *name == pool.object.name);
         named.unwrap_or(usize::MAX)
@@ -103,40 +104,40 @@ fn in_order<'a>(scene: &Scene<'a>, pools: &[&'a MachineDeployment]) -> Vec<&'a M
 }
 
 fn place<'a>(
-    scene: &Scene<'a>,
+    view: &ClassicView<'a>,
     pool: &'a MachineDeployment,
     demand: Demand<'a>,
     waiting: &mut Vec<Waiting>,
 ) -> Result<Place<'a>, Waiting> {
     let id = PoolId::Workers(pool.object.name.clone());
-    match pool.object.owner {
-        Owner::User => {}
-        Owner::Topology => {
-            waiting.extend(stands_in_the_way(&pool.object));
+    match pool.object.managed_by {
+        ManagedBy::User => {}
+        ManagedBy::Topology => {
+            waiting.extend(blocking_reason(&pool.object));
             return Ok(Place::There);
         }
     }
-    let demand = match scene.snapshot.wish.pools.get(&pool.object.name) {
+    let demand = match view.snapshot.upgrade_spec.pools.get(&pool.object.name) {
         None => demand,
-        Some(PoolWish::Hold) => return Ok(Place::There),
-        Some(PoolWish::Pin(name)) => pinned(scene, pool, name)?,
+        Some(PoolOverride::Hold) => return Ok(Place::There),
+        Some(PoolOverride::Pin(name)) => pinned(view, pool, name)?,
     };
-    let foreign = scene.foreign(&pool.object, &pool.version, Some(&pool.infrastructure));
-    match foreign {
-        Foreign::No => {}
-        Foreign::Onward(field) => waiting.push(Waiting::ForeignWriter {
+    let external_change = view.external_change(&pool.object, &pool.version, Some(&pool.infrastructure));
+    match external_change {
+        ExternalChange::Unchanged => {}
+        ExternalChange::Advanced(field) => waiting.push(Waiting::ForeignWriter {
             pool: id.clone(),
             field,
         }),
-        Foreign::Back => {
+        ExternalChange::Reverted => {
             return Err(Waiting::ForeignWriter {
                 pool: id,
                 field: Field::Version,
             });
         }
     }
-    if let Some(release) = due(scene, pool, demand, foreign)? {
-        return match stands_in_the_way(&pool.object) {
+    if let Some(release) = due(view, pool, demand, external_change)? {
+        return match blocking_reason(&pool.object) {
             None => Ok(Place::Due(release)),
             // It goes away, and nobody waits for it to be new.
             Some(reason @ Waiting::Deleting { .. }) => {
@@ -146,17 +147,17 @@ fn place<'a>(
             Some(reason) => Err(reason),
         };
     }
-    Ok(arrival(scene, pool, &id, waiting))
+    Ok(arrival(view, pool, &id, waiting))
 }
 
 /// Whether a pool has to go to its pin while the control plane stands where it does: later, Cluster
 /// API would make no machine of that minor.
-pub(super) fn is_pinned_here(scene: &Scene<'_>, pool: &MachineDeployment) -> bool {
-    let release = match scene.snapshot.wish.pools.get(&pool.object.name) {
-        None | Some(PoolWish::Hold) => None,
-        Some(PoolWish::Pin(name)) => scene.snapshot.catalog.named(name),
+pub(super) fn is_pinned_here(view: &ClassicView<'_>, pool: &MachineDeployment) -> bool {
+    let release = match view.snapshot.upgrade_spec.pools.get(&pool.object.name) {
+        None | Some(PoolOverride::Hold) => None,
+        Some(PoolOverride::Pin(name)) => view.snapshot.catalog.named(name),
     };
-    let present = &scene.control_plane.version;
+    let present = &view.control_plane.version;
     release.is_some_and(|release| {
         release.version().minor() == present.minor()
             && release.version().compare(present) != BuildOrder::Greater
@@ -164,15 +165,15 @@ pub(super) fn is_pinned_here(scene: &Scene<'_>, pool: &MachineDeployment) -> boo
     })
 }
 
-fn pinned<'a>(scene: &Scene<'a>, pool: &MachineDeployment, name: &str) -> Result<Demand<'a>, Waiting> {
+fn pinned<'a>(view: &ClassicView<'a>, pool: &MachineDeployment, name: &str) -> Result<Demand<'a>, Waiting> {
     let id = PoolId::Workers(pool.object.name.clone());
-    let Some(release) = scene.snapshot.catalog.named(name) else {
+    let Some(release) = view.snapshot.catalog.named(name) else {
         return Err(Waiting::NoRelease {
             pool: Some(id),
             release: name.to_owned(),
         });
     };
-    let (present, version) = (&scene.control_plane.version, release.version());
+    let (present, version) = (&view.control_plane.version, release.version());
     let newer = version.compare(present) == BuildOrder::Greater;
     let older_minor = version.minor() < present.minor();
     if newer || (older_minor && pool.version.compare(version) == BuildOrder::Less) {
@@ -190,10 +191,10 @@ fn pinned<'a>(scene: &Scene<'a>, pool: &MachineDeployment, name: &str) -> Result
 
 /// The release that a pool has still to get.
 fn due<'a>(
-    scene: &Scene<'a>,
+    view: &ClassicView<'a>,
     pool: &'a MachineDeployment,
     demand: Demand<'a>,
-    foreign: Foreign,
+    external_change: ExternalChange,
 ) -> Result<Option<&'a Release>, Waiting> {
     let id = PoolId::Workers(pool.object.name.clone());
     let (version, release) = match demand {
@@ -213,14 +214,14 @@ fn due<'a>(
         return release.ok_or_else(no_row).map(Some);
     }
     // What somebody has put there at this version is his choice.
-    if foreign == Foreign::Onward(Field::InfrastructureRef) {
+    if external_change == ExternalChange::Advanced(Field::InfrastructureRef) {
         return Ok(None);
     }
     match demand {
-        Demand::Version(..) if !is_of_another_version(scene, pool, &id)? => Ok(None),
+        Demand::Version(..) if !is_of_another_version(view, pool, &id)? => Ok(None),
         Demand::Version(..) | Demand::Values(_) => {
             let release = release.ok_or_else(no_row)?;
-            Ok(if carries(scene, pool, &id, release)? {
+            Ok(if carries(view, pool, &id, release)? {
                 None
             } else {
                 Some(release)
@@ -230,43 +231,43 @@ fn due<'a>(
 }
 
 /// Whether we minted the pool's template for another version than the one it is at.
-fn is_of_another_version(scene: &Scene<'_>, pool: &MachineDeployment, id: &PoolId) -> Result<bool, Waiting> {
-    let template = scene.template(id, &pool.infrastructure)?;
-    let rows = scene.snapshot.catalog.rows_of(&pool.version);
-    Ok(scene
+fn is_of_another_version(view: &ClassicView<'_>, pool: &MachineDeployment, id: &PoolId) -> Result<bool, Waiting> {
+    let template = view.template(id, &pool.infrastructure)?;
+    let rows = view.snapshot.catalog.rows_of(&pool.version);
+    Ok(view
         .minted_for(template)
         .is_some_and(|label| rows.iter().all(|row| label_value(row.name()) != label)))
 }
 
 fn carries<'a>(
-    scene: &Scene<'a>,
+    view: &ClassicView<'a>,
     pool: &'a MachineDeployment,
     id: &PoolId,
     release: &'a Release,
 ) -> Result<bool, Waiting> {
-    let machines = template::carries(scene, id, &Wanted::machines(scene, release, pool)?)?;
-    let bootstrap = match Wanted::bootstrap(scene, release, pool)? {
+    let machines = template::carries(view, id, &Wanted::machines(view, release, pool)?)?;
+    let bootstrap = match Wanted::bootstrap(view, release, pool)? {
         None => true,
-        Some(wanted) => template::carries(scene, id, &wanted)?,
+        Some(wanted) => template::carries(view, id, &wanted)?,
     };
     Ok(machines && bootstrap)
 }
 
 /// A pool whose spec is as it should be: are its machines?
-fn arrival<'a>(scene: &Scene<'a>, pool: &MachineDeployment, id: &PoolId, waiting: &mut Vec<Waiting>) -> Place<'a> {
-    let machines = scene.machines_of(id);
+fn arrival<'a>(view: &ClassicView<'a>, pool: &MachineDeployment, id: &PoolId, waiting: &mut Vec<Waiting>) -> Place<'a> {
+    let machines = view.machines_of(id);
     let (same, old): (Vec<_>, Vec<_>) = machines
         .into_iter()
-        .partition(|machine| is_as(machine, &pool.version, Some(&pool.infrastructure)));
+        .partition(|machine| matches_spec(machine, &pool.version, Some(&pool.infrastructure)));
     let unready: Vec<Waiting> = same
         .iter()
-        .filter(|machine| machine.standing == Standing::Live && !converged(machine, &pool.version))
+        .filter(|machine| machine.lifecycle == Lifecycle::Active && !converged(machine, &pool.version))
         .map(|machine| Waiting::MachineNotReady {
             name: machine.name.clone(),
             phase: machine.phase,
         })
         .collect();
-    if unready.is_empty() && scene.rolled_out(pool) {
+    if unready.is_empty() && view.rolled_out(pool) {
         return Place::There;
     }
     let place = match pool.rollout {
@@ -278,7 +279,7 @@ fn arrival<'a>(scene: &Scene<'a>, pool: &MachineDeployment, id: &PoolId, waiting
             Place::Stuck
         }
         Rollout::OnDelete | Rollout::Rolling => {
-            waiting.push(rolling_out(scene, pool));
+            waiting.push(rolling_out(view, pool));
             Place::Moving
         }
     };
@@ -286,22 +287,22 @@ fn arrival<'a>(scene: &Scene<'a>, pool: &MachineDeployment, id: &PoolId, waiting
     place
 }
 
-fn swap(scene: &Scene<'_>, pool: &MachineDeployment, release: &Release) -> Result<Action, Waiting> {
+fn swap(view: &ClassicView<'_>, pool: &MachineDeployment, release: &Release) -> Result<Action, Waiting> {
     let id = PoolId::Workers(pool.object.name.clone());
-    let wanted = Wanted::machines(scene, release, pool)?;
-    let template = match template::source(scene, &id, release, &wanted)? {
+    let wanted = Wanted::machines(view, release, pool)?;
+    let template = match template::source(view, &id, release, &wanted)? {
         Source::Mint(action) => return Ok(*action),
         Source::Ready(template) => template,
     };
-    let bootstrap = match Wanted::bootstrap(scene, release, pool)? {
+    let bootstrap = match Wanted::bootstrap(view, release, pool)? {
         None => None,
-        Some(wanted) => match template::source(scene, &id, release, &wanted)? {
+        Some(wanted) => match template::source(view, &id, release, &wanted)? {
             Source::Mint(action) => return Ok(*action),
             Source::Ready(bootstrap) => Some(bootstrap).filter(|bootstrap| *bootstrap != wanted.reference),
         },
     };
     let destination = Destination {
-        upgrade: &scene.snapshot.wish.upgrade,
+        upgrade: &view.snapshot.upgrade_spec.upgrade,
         release,
         template: Some(template),
         bootstrap,

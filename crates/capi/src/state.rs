@@ -1,0 +1,57 @@
+//! What the objects of Cluster API have in common, whatever their kind.
+
+use std::fmt;
+
+/// The kinds of objects that stand for worker machines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum WorkerKind {
+    /// Its MachineSets and Machines belong to it.
+    MachineDeployment,
+    /// A rule or a plan is about one only where no MachineDeployment owns it.
+    MachineSet,
+    /// A pool whose machines the infrastructure provider makes.
+    MachinePool,
+    /// A rule or a plan is about one only where no other object owns it.
+    Machine,
+}
+
+impl WorkerKind {
+    /// The kind as Kubernetes writes it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::MachineDeployment => "MachineDeployment",
+            Self::MachineSet => "MachineSet",
+            Self::MachinePool => "MachinePool",
+            Self::Machine => "Machine",
+        }
+    }
+}
+
+impl fmt::Display for WorkerKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Whether the controllers of an object act on it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Lifecycle {
+    /// They do.
+    #[default]
+    Active,
+    /// `spec.paused` is set, or the annotation `cluster.x-k8s.io/paused` is there. `clusterctl move` pauses a
+    /// Cluster before it copies it.
+    Paused,
+    /// It has a deletionTimestamp, whether it is paused or not.
+    Deleting,
+}
+
+/// Who sets the version and the templates of an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ManagedBy {
+    /// Cluster API's topology controller, which reverts what anybody else writes.
+    Topology,
+    /// A person, a tool that applies YAML from Git, or a ClusterUpgrade.
+    User,
+}

@@ -125,3 +125,47 @@ fn components(row: &Release, configuration: &ClusterConfiguration) -> Option<(&'
         Some(("spec.kubeadmConfigSpec.clusterConfiguration.dns.imageTag", what))
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use instar_api::{Component, Components, KubernetesReleaseSpec};
+    use instar_catalog::Catalog;
+    use serde_json::{Map, json};
+
+    use super::*;
+
+    /// Without `..`, so that the compiler asks for a component that is new in the API.
+    fn every_component() -> Components {
+        let component = |image_tag: &str| {
+            Some(Component {
+                image_tag: image_tag.to_owned(),
+                image_repository: None,
+            })
+        };
+        Components {
+            etcd: component("3.6.5-0"),
+            core_dns: component("v1.12.1"),
+        }
+    }
+
+    #[test]
+    fn each_component_of_a_release_is_compared() {
+        let components: Map<String, Value> =
+            serde_json::from_value(serde_json::to_value(every_component()).unwrap()).unwrap();
+        assert_eq!(components.len(), 2, "the JSON of a component is missing here");
+        for (name, component) in components {
+            let tag = component["imageTag"].as_str().unwrap().to_owned();
+            let spec = json!({ "version": "v1.34.3", "components": { &*name: component } });
+            let spec: KubernetesReleaseSpec = serde_json::from_value(spec).unwrap();
+            let catalog = Catalog::new([("r", &spec)]);
+            let row = catalog.named("r").unwrap();
+            let found = self::components(row, &ClusterConfiguration::default());
+            let (field, what) = found.unwrap_or_else(|| panic!("{name} is not compared"));
+            assert!(
+                field.starts_with("spec.kubeadmConfigSpec.clusterConfiguration."),
+                "{field}"
+            );
+            assert!(what.contains(&tag), "{what}");
+        }
+    }
+}

@@ -132,10 +132,20 @@ fn files() -> Vec<CaseFile> {
     all().unwrap()
 }
 
+/// The files of all rules, or of the one that `INSTAR_RULE` names.
+fn chosen_files() -> Vec<CaseFile> {
+    let mut files = files();
+    if let Ok(id) = std::env::var("INSTAR_RULE") {
+        let rule: Rule = id.parse().unwrap();
+        files.retain(|file| file.rule == rule);
+    }
+    files
+}
+
 #[tokio::test]
 async fn each_case_is_decided_as_it_says() {
     let mut wrong = Vec::new();
-    for Scene { name, world, cases, .. } in files().into_iter().flat_map(|file| file.scenes) {
+    for Scene { name, world, cases, .. } in chosen_files().into_iter().flat_map(|file| file.scenes) {
         let app = App::new(world.clone());
         for case in cases {
             // What the API server keeps to itself is seen on a real one.

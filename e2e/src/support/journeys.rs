@@ -40,7 +40,7 @@ use crate::{
 pub use crate::instar::Setup;
 
 /// How long a journey may take unless it says otherwise.
-const DEADLINE: Duration = Duration::from_mins(20);
+const DEADLINE: Duration = Duration::from_mins(30);
 
 /// How many shared journeys run at the same time. With a dozen of them two cores' API server answers in seconds,
 /// and Cluster API's caches fall that far behind. A MachineSet then takes a Machine that it has just made for

@@ -22,7 +22,7 @@ use super::{
 use crate::wait::wait_for;
 
 /// How long an upgrade of seven machines may take.
-pub const UPGRADE: Duration = Duration::from_mins(6);
+pub const UPGRADE: Duration = Duration::from_mins(12);
 
 /// The annotation that carries the pins.
 pub const PINS: &str = "upgrade.cluster.x-k8s.io/releases";

@@ -23,7 +23,7 @@ use serde_json::{Value, json};
 use crate::controller::{Controller, writes_but_to};
 
 /// How long an upgrade of seven machines may take.
-pub(crate) const UPGRADE: Duration = Duration::from_mins(6);
+pub(crate) const UPGRADE: Duration = Duration::from_mins(12);
 
 pub(crate) async fn two_minors_by_one_annotation(scene: JourneyContext) -> Result<()> {
     let rows = scene.rows()?;

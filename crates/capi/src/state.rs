@@ -1,6 +1,8 @@
 //! What the objects of Cluster API have in common, whatever their kind.
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
+
+use crate::labels::TOPOLOGY_OWNED;
 
 /// The kinds of objects that stand for worker machines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -54,4 +56,16 @@ pub enum ManagedBy {
     Topology,
     /// A person, a tool that applies YAML from Git, or a ClusterUpgrade.
     User,
+}
+
+impl ManagedBy {
+    /// By the label that the topology controller puts on what it owns.
+    #[must_use]
+    pub fn of(labels: &BTreeMap<String, String>) -> Self {
+        if labels.contains_key(TOPOLOGY_OWNED) {
+            Self::Topology
+        } else {
+            Self::User
+        }
+    }
 }

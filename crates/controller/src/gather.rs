@@ -7,7 +7,6 @@ mod topology;
 use std::{collections::BTreeMap, sync::Arc};
 
 use instar_api::ClusterUpgrade;
-use instar_capi::labels::TOPOLOGY_OWNED;
 use instar_domain::KubeVersion;
 use instar_planner::{
     Cluster as PlannedCluster, ClusterKind, Contract, ControlPlane, Flavor, Lifecycle, Machine, MachineDeployment,
@@ -58,7 +57,7 @@ pub(crate) fn gather_for(
     Snapshot {
         now,
         cluster: PlannedCluster {
-            lifecycle: standing_of(cluster),
+            lifecycle: lifecycle_of(cluster),
             kind: match &cluster.spec.topology {
                 Some(topology) => ClusterKind::Topology(Box::new(observed(cluster, topology::read(cluster, topology)))),
                 None => ClusterKind::Classic,
@@ -205,7 +204,7 @@ fn machine_pool(object: &views::MachinePool) -> Result<MachinePool, String> {
             .flat_map(|status| &status.versions)
             .filter_map(|count| version(&count.version).ok())
             .collect(),
-        managed_by: managed_by(object),
+        managed_by: ManagedBy::of(object.labels()),
     })
 }
 
@@ -263,7 +262,7 @@ fn template_ref(reference: &views::Reference) -> TemplateRef {
 }
 
 /// Whether a Cluster may be written to.
-pub(crate) fn standing_of(cluster: &views::Cluster) -> Lifecycle {
+pub(crate) fn lifecycle_of(cluster: &views::Cluster) -> Lifecycle {
     lifecycle(cluster, cluster.spec.paused)
 }
 
@@ -277,7 +276,7 @@ pub(crate) fn current_versions(caches: &Caches, cluster: &views::Cluster) -> Cur
     };
     let pools = caches.deployments.of(&namespace, &name).into_iter();
     let pools = pools
-        .filter(|pool| !pool.labels().contains_key(TOPOLOGY_OWNED))
+        .filter(|pool| ManagedBy::of(pool.labels()) == ManagedBy::User)
         .map(|pool| version(&pool.spec.template.spec.version));
     match std::iter::once(Ok(control_plane)).chain(pools).collect() {
         Ok(versions) => CurrentVersions::At(versions),
@@ -320,16 +319,8 @@ fn object<K: Resource<DynamicType = ()>>(
         generation: object.meta().generation.unwrap_or_default(),
         observed_generation,
         lifecycle: lifecycle(object, own == Lifecycle::Paused),
-        managed_by: managed_by(object),
+        managed_by: ManagedBy::of(object.labels()),
         swap_history: swap_history.and_then(|text| SwapHistory::from_annotation(text)),
         conditions: conditions.iter().map(topology::condition).collect(),
-    }
-}
-
-fn managed_by(object: &impl ResourceExt) -> ManagedBy {
-    if object.labels().contains_key(TOPOLOGY_OWNED) {
-        ManagedBy::Topology
-    } else {
-        ManagedBy::User
     }
 }

@@ -27,7 +27,7 @@ use crate::{
     api::{Class, Error},
     backoff::Backoffs,
     caches::Caches,
-    gather::{ControlPlanes, begun, standing_of},
+    gather::{ControlPlanes, begun, lifecycle_of},
     kinds::Kinds,
     lease::Leads,
     metrics::{Counters, Pass},
@@ -114,7 +114,7 @@ impl Context {
             self.control_planes().look(&self.caches, cluster).await?;
         }
         let upgrades = Upgrades::sort(known.clone(), begun(&self.caches, cluster).as_deref());
-        match (standing_of(cluster), &upgrades.active) {
+        match (lifecycle_of(cluster), &upgrades.active) {
             (Lifecycle::Active, _) => {}
             (Lifecycle::Deleting, Some(active)) => return self.report_deleting(cluster, active).await,
             (Lifecycle::Deleting | Lifecycle::Paused, _) => return Ok(Done::Idle),
@@ -150,5 +150,5 @@ impl Context {
 /// Whether something is or was asked of a classic Cluster, so that it has to be known what it is.
 fn asks(cluster: &Cluster, known: &[Arc<ClusterUpgrade>]) -> bool {
     let asked = cluster.annotations().contains_key(VERSION_ANNOTATION) || !known.is_empty();
-    asked && standing_of(cluster) == Lifecycle::Active
+    asked && lifecycle_of(cluster) == Lifecycle::Active
 }

@@ -4,7 +4,7 @@
 //! Such kinds aren't watched: nobody knows them before a Cluster refers to one. They are few, and are
 //! read at each pass that needs them.
 
-use instar_capi::{Contract, labels::TOPOLOGY_OWNED};
+use instar_capi::Contract;
 use instar_domain::{InvalidVersion, KubeVersion};
 use instar_planner::{
     ControlPlane, Flavor, ManagedBy, Object, Observed, Replicas, ResourceVersion, SWAP_HISTORY_ANNOTATION, SwapHistory,
@@ -262,11 +262,7 @@ fn object(object: &DynamicObject, resource: &ApiResource, observed_generation: O
         generation,
         observed_generation: observed_generation.unwrap_or(generation),
         lifecycle: lifecycle(object, false),
-        managed_by: if object.labels().contains_key(TOPOLOGY_OWNED) {
-            ManagedBy::Topology
-        } else {
-            ManagedBy::User
-        },
+        managed_by: ManagedBy::of(object.labels()),
         swap_history: swap_history.and_then(|text| SwapHistory::from_annotation(text)),
         // They are passed on of topology Clusters alone.
         conditions: Vec::new(),

@@ -9,7 +9,6 @@ use instar_admission::{
 };
 use instar_capi::{
     Machine, MachineDeployment, MachinePool, MachineSet, MachineSpec, ManagedBy, VersionCount, WorkerKind,
-    labels::TOPOLOGY_OWNED,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{Resource, core::DeserializeGuard};
@@ -87,12 +86,7 @@ impl<O: WorkerResource> Worker<O> {
             version: machines.version,
             replicas: None,
         });
-        let labels = metadata.labels.as_ref();
-        let managed_by = if labels.is_some_and(|labels| labels.contains_key(TOPOLOGY_OWNED)) {
-            ManagedBy::Topology
-        } else {
-            ManagedBy::User
-        };
+        let managed_by = metadata.labels.as_ref().map_or(ManagedBy::User, ManagedBy::of);
         let stands_alone = match O::KIND {
             WorkerKind::MachineDeployment | WorkerKind::MachinePool => true,
             WorkerKind::MachineSet | WorkerKind::Machine => !is_controlled(&metadata),

@@ -4,7 +4,9 @@ use std::fmt;
 
 mod referrer;
 
-use instar_planner::{Action, CompletePins, DeleteTemplate, EditVersion, MintTemplate, PoolId, Swap, TemplateRef};
+use instar_planner::{
+    Action, CompletePins, DeleteTemplate, EditVersion, MintTemplate, PoolId, Swap, TemplateRef, Violation,
+};
 use kube::{
     Api, Client,
     api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions},
@@ -206,6 +208,12 @@ impl fmt::Display for ActionDescription<'_> {
             }
         }
     }
+}
+
+/// A write that was not made: it and each invariant that it would break, in a sentence.
+pub(crate) fn violation(action: &Action, broken: &[Violation]) -> Error {
+    let broken: Vec<String> = broken.iter().map(ToString::to_string).collect();
+    Error::Violation(format!("{}: {}", ActionDescription(action), broken.join("; ")))
 }
 
 #[cfg(test)]

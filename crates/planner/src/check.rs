@@ -80,26 +80,6 @@ impl fmt::Display for Violation {
     }
 }
 
-/// Names a decision's write and each invariant that it breaks, for an error.
-#[must_use]
-pub fn explain(decision: &Decision, broken: &[Violation]) -> String {
-    let action = match &decision.action {
-        Action::MintTemplate(mint) => format!("creating {} {}", mint.template.kind, mint.template.name),
-        Action::SwapControlPlane(swap) | Action::SwapWorkers(swap) => {
-            format!("changing {} {} to {}", swap.kind, swap.name, swap.version)
-        }
-        Action::DeleteTemplate(delete) => format!("deleting {} {}", delete.template.kind, delete.template.name),
-        Action::EditVersion(edit) => format!(
-            "setting spec.topology.version of Cluster {} to {}",
-            edit.name, edit.target
-        ),
-        Action::CompletePins(complete) => format!("completing the pins of Cluster {}", complete.name),
-        Action::Nothing => "writing nothing".to_owned(),
-    };
-    let broken: Vec<String> = broken.iter().map(ToString::to_string).collect();
-    format!("{action}: {}", broken.join("; "))
-}
-
 /// All invariants that a decision breaks.
 #[must_use]
 pub fn check(snapshot: &Snapshot, decision: &Decision) -> Vec<Violation> {

@@ -23,7 +23,7 @@ mod upgrade_spec;
 
 pub use instar_capi::{Contract, Lifecycle, ManagedBy, WorkerKind};
 
-pub use check::{Violation, check, explain};
+pub use check::{Violation, check};
 pub use classic::{collect_templates, plan};
 pub use decision::{
     Action, CompletePins, Decision, DeleteTemplate, EditVersion, Field, InvolvedObject, MachineProgress, MachineState,

@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use instar_api::ClusterUpgrade;
-use instar_planner::{Action as Write, Decision, Flavor, Lifecycle, Observed, Snapshot, Waiting, check, explain, plan};
+use instar_planner::{Action as Write, Decision, Flavor, Lifecycle, Observed, Snapshot, Waiting, check, plan};
 use jiff::Timestamp;
 use kube::{ResourceExt, runtime::events::EventType};
 
 use super::{Context, Done};
 use crate::{
     api::{Class, Error},
-    execute::{ActionDescription, Executor},
+    execute::{ActionDescription, Executor, violation},
     gather::{Templates, gather},
     metrics::Written as Counted,
     report::{self, Health},
@@ -38,7 +38,7 @@ impl Context {
         let decision = plan(&snapshot);
         let broken = check(&snapshot, &decision);
         if !broken.is_empty() {
-            let error = Error::Violation(explain(&decision, &broken));
+            let error = violation(&decision.action, &broken);
             self.complain(cluster, upgrade, &snapshot, &decision, &error).await?;
             return Err(error);
         }

@@ -12,7 +12,7 @@ use std::{
 use instar_api::{ClusterUpgrade, ClusterUpgradeStatus};
 use instar_planner::{
     Decision, Lifecycle, MachineDeployment, MachineSet, Observed, Retention, Snapshot, Stage, Target, TemplateRef,
-    UpgradeSpec, check, collect_templates, explain,
+    UpgradeSpec, check, collect_templates,
 };
 use jiff::Timestamp;
 use kube::{ResourceExt, runtime::reflector::ObjectRef};
@@ -23,6 +23,7 @@ use super::{
 };
 use crate::{
     api::Error,
+    execute::violation,
     gather::{completed_at, gather_for},
     report,
     views::Cluster,
@@ -89,7 +90,7 @@ impl Context {
         let decision = collect_templates(&snapshot);
         let broken = check(&snapshot, &decision);
         if !broken.is_empty() {
-            return Err(Error::Violation(explain(&decision, &broken)));
+            return Err(violation(&decision.action, &broken));
         }
         let name = last.map(ResourceExt::name_any);
         for other in known.iter().filter(|other| Some(other.name_any()) != name) {

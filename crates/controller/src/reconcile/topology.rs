@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use instar_api::{ClusterUpgrade, UpgradePhase};
 use instar_planner::{
-    Action as Write, Decision, Lifecycle, Snapshot, Stage, Waiting, check, explain, follow, is_aimed_at_present,
-    passed, under_way,
+    Action as Write, Decision, Lifecycle, Snapshot, Stage, Waiting, check, follow, is_aimed_at_present, passed,
+    under_way,
 };
 use jiff::Timestamp;
 use kube::ResourceExt;
@@ -19,6 +19,7 @@ use super::{
 };
 use crate::{
     api::Error,
+    execute::violation,
     gather::gather,
     report::Health,
     upgrade_spec::{self, Upgrades},
@@ -113,7 +114,7 @@ impl Context {
         let mut decision = follow(&snapshot);
         let broken = check(&snapshot, &decision);
         if !broken.is_empty() {
-            let error = Error::Violation(explain(&decision, &broken));
+            let error = violation(&decision.action, &broken);
             self.complain(cluster, upgrade, &snapshot, &decision, &error).await?;
             return Err(error);
         }

@@ -140,6 +140,17 @@ pub async fn create(scene: &JourneyContext, cluster: &TopologyCluster<'_>) -> Re
     wait_counted(&scene.mgmt, &scene.namespace, cluster.name, COMES_UP).await
 }
 
+/// The Machines of the journey, and the name of one of a pool.
+pub async fn one_machine_of(scene: &JourneyContext, pool: &str) -> Result<(Api<DynamicObject>, String)> {
+    let machines: Api<DynamicObject> =
+        Api::namespaced_with(scene.mgmt.client(), &scene.namespace, &core_kind("Machine", "machines"));
+    let of_pool = ListParams::default().labels(&format!("topology.cluster.x-k8s.io/deployment-name={pool}"));
+    let found = machines.list(&of_pool).await?;
+    let name = found.items.first().map(ResourceExt::name_any);
+    let name = name.with_context(|| format!("{pool} has no machine"))?;
+    Ok((machines, name))
+}
+
 /// Waits until a Cluster's machines are exactly those that it asks for, at its version, and until
 /// the topology controller has nothing left to do.
 pub async fn running(scene: &JourneyContext, cluster: &TopologyCluster<'_>, deadline: Duration) -> Result<()> {

@@ -14,7 +14,7 @@ use instar_e2e::{
         ledger::{Ledger, Pool},
         metrics::{metric, metrics},
         second_cluster::SecondCluster,
-        topology::{UPGRADE, apply_rows, apply_wired, assert_rolled, create, edit, running, version},
+        topology::{UPGRADE, apply_rows, apply_wired, assert_rolled, create, edit, one_machine_of, running, version},
     },
     wait::{Seen, wait_for},
 };
@@ -166,16 +166,7 @@ async fn remediate(scene: &JourneyContext, cluster: &str) -> Result<String> {
             },
         }))
         .await?;
-    let machines: Api<DynamicObject> =
-        Api::namespaced_with(scene.mgmt.client(), &scene.namespace, &core_kind("Machine", "machines"));
-    let workers = ListParams::default().labels("topology.cluster.x-k8s.io/deployment-name=md-0");
-    let lost = machines
-        .list(&workers)
-        .await?
-        .items
-        .first()
-        .map(ResourceExt::name_any)
-        .context("a worker")?;
+    let (machines, lost) = one_machine_of(scene, "md-0").await?;
     let mark = json!({ "metadata": { "annotations": { "cluster.x-k8s.io/remediate-machine": "" } } });
     machines
         .patch(&lost, &PatchParams::default(), &Patch::Merge(mark))

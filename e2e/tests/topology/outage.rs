@@ -5,18 +5,14 @@ use std::time::Duration;
 use instar_e2e::{
     Context, Result,
     support::{
-        fixtures::{TopologyCluster, core_kind},
+        fixtures::TopologyCluster,
         journeys::JourneyContext,
         ledger::{Ledger, Pool},
-        topology::{UPGRADE, assert_rolled, edit, reconciled, running, version},
+        topology::{UPGRADE, assert_rolled, edit, one_machine_of, reconciled, running, version},
     },
     wait::wait_for,
 };
-use kube::{
-    Api, ResourceExt,
-    api::{DeleteParams, ListParams},
-    core::DynamicObject,
-};
+use kube::api::DeleteParams;
 use serde_json::json;
 
 use crate::pins::small;
@@ -68,16 +64,7 @@ async fn goes_on(scene: &JourneyContext, cluster: &mut TopologyCluster<'_>, last
     cluster.workers = &[("md-0", 2)];
     running(scene, cluster, UPGRADE).await?;
 
-    let machines: Api<DynamicObject> =
-        Api::namespaced_with(scene.mgmt.client(), &scene.namespace, &core_kind("Machine", "machines"));
-    let workers = ListParams::default().labels("topology.cluster.x-k8s.io/deployment-name=md-0");
-    let gone = machines
-        .list(&workers)
-        .await?
-        .items
-        .first()
-        .map(ResourceExt::name_any)
-        .context("a worker")?;
+    let (machines, gone) = one_machine_of(scene, "md-0").await?;
     machines.delete(&gone, &DeleteParams::default()).await?;
     wait_for("the lost machine to go", Duration::from_mins(2), || async {
         match machines.get_opt(&gone).await? {

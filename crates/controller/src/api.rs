@@ -3,10 +3,9 @@
 use std::{fmt, time::Duration};
 
 use instar_capi::NoContract;
+use instar_watch::{ErrorText, rbac::role_for};
 use kube::discovery::ApiResource;
 use tokio::time::timeout;
-
-use crate::rbac::role_for;
 
 /// How long a call may take.
 const DEADLINE: Duration = Duration::from_secs(15);
@@ -17,7 +16,7 @@ pub(crate) const FIELD_MANAGER: &str = "instar-controller";
 /// Why a pass over a cluster failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
-    #[error("{doing}: {}", Why(source))]
+    #[error("{doing}: {}", ErrorText(source))]
     Call { doing: String, source: kube::Error },
     #[error("{doing}: no answer in {} s", DEADLINE.as_secs())]
     Silence { doing: String },
@@ -161,18 +160,6 @@ impl fmt::Display for Grant<'_> {
         match role_for(self.0, self.1) {
             Some(provider) => write!(f, "kubectl apply -k config/providers/{}", provider.name),
             None => f.write_str("bind it a ClusterRole like those in config/providers"),
-        }
-    }
-}
-
-/// The API server's own words, without the debug output that kube's text carries.
-struct Why<'e>(&'e kube::Error);
-
-impl fmt::Display for Why<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            kube::Error::Api(status) => write!(f, "{} (HTTP {})", status.message.trim(), status.code),
-            error => write!(f, "{error}"),
         }
     }
 }

@@ -31,5 +31,5 @@ mod views;
 
 pub use lease::LeaseError;
 pub use metrics::register;
-pub use rbac::{LEASE_RULES, PROVIDERS, Provider, RULES, Rule};
+pub use rbac::{LEASE_RULES, RULES};
 pub use run::{Error, run};

@@ -2,7 +2,9 @@
 
 use std::process::ExitCode;
 
-use crate::{api::Causes, controller, log, webhook, wire, yaml};
+use instar_watch::ErrorChain;
+
+use crate::{controller, log, webhook, wire, yaml};
 
 /// How a run ended that did what it was asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,7 +56,7 @@ impl Error {
     /// The error and its causes.
     #[must_use]
     pub fn one_line(&self) -> String {
-        Causes(self).to_string()
+        ErrorChain(self).to_string()
     }
 
     /// The exit code: as documented in `--help`, and that of a command line that can't be read.

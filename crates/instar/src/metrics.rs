@@ -1,16 +1,14 @@
 //! What `/metrics` of each command has, for the reference page.
 
 use instar_serve::Metrics;
-use instar_webhooks::AdmissionMetrics;
-
-use crate::{caches::WatchMetrics, events::Events};
+use instar_webhooks::{AdmissionMetrics, Events, caches};
 
 /// What `instar webhook` registers, before anything has happened.
 #[must_use]
 pub fn webhook() -> Metrics {
     let metrics = Metrics::default();
     drop((
-        WatchMetrics::register(&metrics),
+        caches::register(&metrics),
         Events::new(&metrics),
         AdmissionMetrics::register(&metrics),
     ));

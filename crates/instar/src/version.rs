@@ -2,7 +2,30 @@
 
 use serde_json::json;
 
-use crate::{cli::VersionFormat, yaml};
+use clap::{Args, ValueEnum};
+
+use crate::yaml;
+
+/// Prints the version
+#[derive(Debug, Args)]
+#[command(after_long_help = "Examples:\n  instar version -o json | jq -r .version")]
+pub struct VersionArgs {
+    /// How it is printed
+    #[arg(short, long, value_name = "FORMAT", value_enum, default_value_t)]
+    pub(crate) output: VersionFormat,
+}
+
+/// How the version is printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum VersionFormat {
+    /// One line.
+    #[default]
+    Text,
+    /// YAML.
+    Yaml,
+    /// JSON.
+    Json,
+}
 
 /// The version, as it is asked for.
 pub(crate) fn text(format: VersionFormat) -> Result<String, yaml::PrintError> {

@@ -1,62 +1,100 @@
 //! `instar webhook`: the admission server.
 
-use std::{io, sync::Arc, time::Duration};
-
-use instar_serve::{Metrics, Readiness};
-use instar_webhooks::AdmissionMetrics;
-use kube::{Client, Config};
-use tokio::{
-    pin,
-    runtime::Handle,
-    select,
-    signal::unix::{SignalKind, signal},
-    task::JoinError,
-    time::timeout,
+use std::{
+    io,
+    net::{IpAddr, Ipv4Addr},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
 };
+
+use clap::Args;
+use instar_serve::{Metrics, Readiness};
+use instar_watch::{ConnectError, connect};
+use instar_webhooks::{AdmissionMetrics, Caches, Events, caches};
+use tokio::{pin, runtime::Handle, select, task::JoinError, time::timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::{
-    api::Causes,
-    caches::{Caches, WatchMetrics},
-    cli::WebhookArgs,
-    events::Events,
-};
+use crate::{log, signals::stop_on_signals};
 
-/// Longer than any watch is silent: each is ended after 50 s. A list on a dead connection would
-/// otherwise be waited for without end.
-const SILENCE: Duration = Duration::from_mins(1);
+/// Runs the admission server
+///
+/// It watches Clusters, ClusterClasses, KubeadmControlPlanes and KubernetesReleases, and answers
+/// the API server from what it has seen: it resolves a Cluster's version and writes its pins,
+/// refuses what would break an upgrade, keeps machine templates as they are, and keeps the rows
+/// of the catalog that are in use. It writes nothing to the API server, so any number of replicas
+/// can run.
+///
+/// The cluster is that of KUBECONFIG, of ~/.kube/config, or, in a pod, the pod's own.
+///
+/// On the TLS port: /mutate/cluster, /validate/cluster, /validate/machine-template,
+/// /validate/kubernetes-release. On the health port, without TLS: /healthz, /readyz (which names
+/// what is still awaited), /metrics.
+#[derive(Debug, Args)]
+#[command(after_long_help = WEBHOOK_EXAMPLES)]
+pub struct WebhookArgs {
+    /// The address of both ports
+    #[arg(long, value_name = "IP", default_value_t = IpAddr::V4(Ipv4Addr::UNSPECIFIED))]
+    pub(crate) bind_address: IpAddr,
 
-/// How long a process that has answered everything may take to tell of the rules that were switched
-/// off. With the server's own time to stop it is less than a pod is given.
-const TELLING: Duration = Duration::from_secs(5);
+    /// The TLS port, for the API server
+    #[arg(long, value_name = "PORT", default_value_t = 9443)]
+    pub(crate) port: u16,
+
+    /// The port of /healthz, /readyz and /metrics
+    #[arg(long, value_name = "PORT", default_value_t = 8081)]
+    pub(crate) health_port: u16,
+
+    /// Where tls.crt and tls.key are; they are read again when they change
+    #[arg(long, value_name = "DIR", default_value = "/tmp/k8s-webhook-server/serving-certs")]
+    pub(crate) cert_dir: PathBuf,
+
+    /// Answer only clients with a certificate that one of the authorities in this file, in PEM, has
+    /// signed; it is read again when it changes. The API server shows one where its
+    /// --admission-control-config-file names a kubeconfig with one for this server
+    #[arg(long, value_name = "FILE")]
+    pub(crate) client_ca_file: Option<PathBuf>,
+
+    /// How the log looks, on standard error
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
+    pub(crate) log_format: log::Format,
+}
+
+const WEBHOOK_EXAMPLES: &str = "\
+Environment:
+  INSTAR_LOG   what is logged, such as info or instar=debug,kube=warn; where it is not set,
+               RUST_LOG; else info
+  KUBECONFIG   the cluster, where it is not the pod's own
+
+Examples:
+  # In a pod, with cert-manager's certificate mounted:
+  instar webhook --cert-dir /certs --log-format json
+
+  # On a workstation, against the current context:
+  instar webhook --bind-address 127.0.0.1 --cert-dir ./certs
+
+Exit codes: 0 stopped by SIGTERM or SIGINT, 2 error.";
+
+/// How long a process that has answered everything may take to post the Events that wait. With the
+/// server's own time to stop it is less than a pod is given.
+const PUBLISHING: Duration = Duration::from_secs(5);
 
 /// Why the admission server did not start, or ended.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// There is no cluster to talk to.
-    #[error(
-        "can't tell which cluster to watch ({why}): run it in a pod with a ServiceAccount, or set KUBECONFIG to a file with a current context"
-    )]
-    Config {
-        /// What was tried.
-        why: String,
-    },
-    /// The configuration can't be used.
-    #[error("can't make a client from the configuration of the cluster: {why}")]
-    Client {
-        /// What is wrong.
-        why: String,
-    },
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
     /// The signals can't be waited for.
     #[error("can't wait for SIGTERM and SIGINT")]
     Signals(#[source] io::Error),
     /// Serving failed.
     #[error(transparent)]
     Serve(#[from] instar_serve::Error),
-    /// A watch is for good.
+    /// A watch ended, and no watch ever should.
     #[error("the watch of {kind} ended, so the cache would grow old: please report this")]
     WatchEnded {
-        /// Of what.
+        /// The plural of the kind.
         kind: &'static str,
     },
     /// A watch panicked.
@@ -67,23 +105,23 @@ pub enum Error {
 /// Watches and serves until SIGTERM or SIGINT. All that talks with the API server runs in `watching`.
 pub(crate) async fn run(args: &WebhookArgs, watching: &Handle) -> Result<(), Error> {
     let shutdown = CancellationToken::new();
-    stop_on_signals(&shutdown)?;
+    stop_on_signals(&shutdown).map_err(Error::Signals)?;
     let (metrics, readiness) = (Metrics::default(), Readiness::default());
-    let caches = Arc::new(Caches::default());
+    let state = Arc::new(Caches::default());
     let started = {
-        let (caches, readiness) = (Arc::clone(&caches), readiness.clone());
-        let metrics = WatchMetrics::register(&metrics);
+        let (state, readiness) = (Arc::clone(&state), readiness.clone());
+        let metrics = caches::register(&metrics);
         watching.spawn(async move {
-            let client = client().await?;
-            let watches = caches.start(&client, &readiness, &metrics);
+            let client = connect().await?;
+            let watches = state.start(&client, &readiness, &metrics);
             Ok::<_, Error>((client, watches))
         })
     };
     let (client, mut watches) = started.await.map_err(Error::WatchPanicked)??;
-    let (bell, to_tell) = Events::new(&metrics);
+    let (events, publisher) = Events::new(&metrics);
     let served = CancellationToken::new();
-    let telling = watching.spawn(to_tell.tell(client, served.clone()));
-    let app = instar_webhooks::router(&caches, &Arc::new(bell), &AdmissionMetrics::register(&metrics));
+    let publishing = watching.spawn(publisher.publish(client, served.clone()));
+    let app = instar_webhooks::router(&state, &Arc::new(events), &AdmissionMetrics::register(&metrics));
 
     let options = instar_serve::Options {
         bind: args.bind_address,
@@ -108,40 +146,12 @@ pub(crate) async fn run(args: &WebhookArgs, watching: &Handle) -> Result<(), Err
         }
     };
     served.cancel();
-    if timeout(TELLING, telling).await.is_err() {
-        tracing::warn!("stopped before every rule that was switched off was told of");
+    if timeout(PUBLISHING, publishing).await.is_err() {
+        tracing::warn!("Stopped before every Event about an overridden rule was posted");
     }
     match ended {
         Some(Ok(watches)) => Err(Error::WatchEnded { kind: watches.name() }),
         Some(Err(panicked)) => Err(Error::WatchPanicked(panicked)),
         None => Ok(()),
     }
-}
-
-pub(crate) async fn client() -> Result<Client, Error> {
-    let mut config = Config::infer().await.map_err(|error| Error::Config {
-        why: Causes(&error).to_string(),
-    })?;
-    // The watches have a back-off of their own, and a retry inside would hide the error for minutes.
-    config.default_retry = false;
-    config.read_timeout = Some(SILENCE);
-    config.reset_reader_on_write = true;
-    tracing::info!(cluster = %config.cluster_url, "watching");
-    Client::try_from(config).map_err(|error| Error::Client {
-        why: Causes(&error).to_string(),
-    })
-}
-
-pub(crate) fn stop_on_signals(shutdown: &CancellationToken) -> Result<(), Error> {
-    let mut terminate = signal(SignalKind::terminate()).map_err(Error::Signals)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::Signals)?;
-    let shutdown = shutdown.clone();
-    tokio::spawn(async move {
-        select! {
-            _ = terminate.recv() => tracing::info!("SIGTERM"),
-            _ = interrupt.recv() => tracing::info!("SIGINT"),
-        }
-        shutdown.cancel();
-    });
-    Ok(())
 }

@@ -185,16 +185,18 @@ impl<E: Kept, H: Hooks<E>> Sink<E::Object> for KeptSink<E, H> {
     }
 
     fn set_state(&mut self, state: WatchState) {
-        let name = match &state {
-            WatchState::NotServed => "The cluster does not serve the kind, so there are no objects",
-            WatchState::Unavailable(_) => "Nothing is known of the kind's objects",
-            WatchState::Pending | WatchState::Watching => "",
-        };
         let before = self.cache.state();
         let forgotten = self.cache.set_state(state);
         let after = self.cache.state();
-        if before != after && !name.is_empty() {
-            tracing::info!(kind = &*self.kind, "{name}");
+        if before != after {
+            let kind = &*self.kind;
+            match &after {
+                WatchState::NotServed => {
+                    tracing::info!(kind, "The cluster does not serve the kind, so there are no objects");
+                }
+                WatchState::Unavailable(why) => tracing::warn!(kind, "Nothing is known of the kind's objects: {why}"),
+                WatchState::Pending | WatchState::Watching => {}
+            }
         }
         if let Some(forgotten) = forgotten {
             let groups: Vec<E::Group> = forgotten.groups().cloned().collect();

@@ -1,11 +1,11 @@
 //! What readiness and metrics say of one watch.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use instar_serve::Part;
 use tokio::time::Instant;
 
-use crate::{WatchMetrics, metrics::Labels};
+use crate::{FirstAnswers, WatchMetrics, metrics::Labels};
 
 /// For how long a watch may fail before its cache counts as old. An API server that is restarted, or a
 /// control plane whose machines are replaced one by one, answers again within less; and the longest time
@@ -18,6 +18,7 @@ pub struct WatchHealth {
     labels: Labels,
     metrics: WatchMetrics,
     part: Option<Part>,
+    answers: Option<Arc<FirstAnswers>>,
     failing_since: Option<Instant>,
     is_stale: bool,
     is_ready: bool,
@@ -34,6 +35,7 @@ impl WatchHealth {
             labels: Labels { kind },
             metrics: metrics.clone(),
             part,
+            answers: None,
             failing_since: None,
             is_stale: false,
             is_ready: false,
@@ -42,9 +44,11 @@ impl WatchHealth {
         }
     }
 
-    /// As log lines name it.
-    pub(crate) const fn kind(&self) -> &'static str {
-        self.labels.kind
+    /// What refers to other kinds may be in this list: whoever waits for them hears when it is in.
+    #[must_use]
+    pub fn settling(mut self, answers: &Arc<FirstAnswers>) -> Self {
+        self.answers = Some(Arc::clone(answers));
+        self
     }
 
     /// The table is as the API server says.
@@ -54,6 +58,7 @@ impl WatchHealth {
         if !self.is_ready {
             self.is_ready = true;
             self.part.iter().for_each(Part::ready);
+            self.answers.iter().for_each(|answers| answers.settle());
         }
     }
 

@@ -74,6 +74,14 @@ impl Target {
         Self::Fixed(ApiResource::erase::<K>(&()))
     }
 
+    /// As log lines name it.
+    fn name(&self) -> &str {
+        match self {
+            Self::Fixed(resource) => &resource.plural,
+            Self::Recommended { kind, .. } => kind,
+        }
+    }
+
     async fn find(&self, client: &Client) -> Result<Option<ApiResource>, kube::Error> {
         match self {
             Self::Fixed(resource) => {
@@ -167,7 +175,6 @@ where
 
 /// The resource of the kind. Where there is none, the sink hears why.
 async fn discover<O>(watch: &mut Watch, sink: &mut impl Sink<O>) -> Option<ApiResource> {
-    let kind = watch.health.kind();
     match watch.target.find(&watch.client).await {
         Ok(Some(resource)) => return Some(resource),
         Ok(None) => match watch.presence {
@@ -179,7 +186,7 @@ async fn discover<O>(watch: &mut Watch, sink: &mut impl Sink<O>) -> Option<ApiRe
             Presence::Required(remedy) => {
                 let why = format!("the API server doesn't know the kind: {remedy}");
                 watch.health.failed(&why);
-                tracing::warn!(kind, "Cannot watch objects, trying again: {why}");
+                tracing::warn!(kind = watch.target.name(), "Cannot watch objects, trying again: {why}");
                 sink.set_state(WatchState::Unavailable(Unavailable::NotServed));
             }
             Presence::Referred => {
@@ -196,7 +203,7 @@ async fn discover<O>(watch: &mut Watch, sink: &mut impl Sink<O>) -> Option<ApiRe
 impl Watch {
     fn fail<O>(&mut self, sink: &mut impl Sink<O>, doing: &str, why: &str) {
         self.health.failed(why);
-        tracing::warn!(kind = self.health.kind(), "Cannot {doing} objects, trying again: {why}");
+        tracing::warn!(kind = self.target.name(), "Cannot {doing} objects, trying again: {why}");
         sink.set_state(WatchState::Unavailable(Unavailable::Failing));
     }
 
@@ -208,7 +215,7 @@ impl Watch {
     /// Tells of an error, and says what comes next.
     fn on_error<O>(&mut self, error: &Error, plural: &str, sink: &mut impl Sink<O>) -> OnError {
         if is_expired(error) {
-            tracing::info!(kind = self.health.kind(), "Watch is too old, listing again");
+            tracing::info!(kind = self.target.name(), "Watch is too old, listing again");
             return OnError::Relist;
         }
         let refused = match error {
@@ -282,7 +289,7 @@ pub(crate) async fn follow<O>(
                 }
                 if shows && is_list {
                     let (objects, unreadable) = sink.counts();
-                    tracing::info!(kind = watch.health.kind(), objects, unreadable, "Listed objects");
+                    tracing::info!(kind = watch.target.name(), objects, unreadable, "Listed objects");
                 }
             }
             Err(error) => {

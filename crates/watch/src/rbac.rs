@@ -1,4 +1,8 @@
-//! What a program may do with a resource.
+//! What the programs may do with resources.
+
+mod providers;
+
+pub use providers::{PROVIDERS, Provider, role_for};
 
 /// What may be done to one resource.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

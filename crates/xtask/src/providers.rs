@@ -4,8 +4,8 @@
 //! kube-controller-manager doesn't aggregate would then silently have none.
 
 use anyhow::Result;
-use instar::rbac::provider_rules;
-use instar_controller::{PROVIDERS, Provider, Rule};
+use instar_watch::rbac::{PROVIDERS, Provider, Rule};
+use instar_webhooks::rbac::provider_rules;
 
 use crate::{
     Artifact, CONTROLLER, WEBHOOK, kustomization,

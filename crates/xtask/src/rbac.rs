@@ -1,7 +1,7 @@
 //! Who may do what: the rights of the programs, and those for people.
 
 use anyhow::Result;
-use instar_controller::Rule;
+use instar_watch::rbac::Rule;
 use k8s_openapi::{
     api::{
         core::v1::ServiceAccount,
@@ -46,7 +46,7 @@ pub struct Granted {
 #[must_use]
 pub fn grants() -> Vec<Granted> {
     let mut grants = vec![
-        granted(WEBHOOK, WEBHOOK, None, instar::rbac::RULES),
+        granted(WEBHOOK, WEBHOOK, None, instar_webhooks::rbac::RULES),
         granted(CONTROLLER, CONTROLLER, None, instar_controller::RULES),
         granted(CONTROLLER, CONTROLLER, Some(NAMESPACE), instar_controller::LEASE_RULES),
     ];

@@ -1,3 +1,8 @@
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    path::PathBuf,
+};
+
 use super::*;
 use clap::error::ErrorKind;
 

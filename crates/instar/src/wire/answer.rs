@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use instar_wiring::wire;
 use serde_json::Value;
 
+use super::WireArgs;
 use super::{Error, Format, input::Input};
-use crate::{Outcome, cli::WireArgs, yaml};
+use crate::{Outcome, yaml};
 
 /// What a run says.
 #[derive(Debug)]

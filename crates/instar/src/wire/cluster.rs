@@ -14,7 +14,7 @@ use kube::{
 use serde_json::Value;
 use tokio::time::timeout;
 
-use crate::api::{Causes, Why, is_not_found};
+use instar_watch::{ErrorChain, ErrorText, is_not_found};
 
 /// For each call: the client would go on trying for many minutes.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -61,7 +61,7 @@ impl Cluster {
         let config = config(kubeconfig, context).await?;
         let namespace = config.default_namespace.clone();
         let client = Client::try_from(config).map_err(|error| Error::Client {
-            why: Causes(&error).to_string(),
+            why: ErrorChain(&error).to_string(),
         })?;
         Ok(Self { client, namespace })
     }
@@ -100,7 +100,7 @@ impl Cluster {
         let doing = format!("can't find the kind {} of {}", reference.kind, reference.api_version);
         let found = timed(&doing, discovery::pinned_kind(&self.client, &kind)).await?;
         let (resource, _) = found.map_err(|error| Error::Call {
-            why: format!("{}: install the provider that brings it", Why(&error)),
+            why: format!("{}: install the provider that brings it", ErrorText(&error)),
             what: doing,
         })?;
         let remediation = "create it, or put the class' reference right";
@@ -121,7 +121,7 @@ impl Cluster {
             Ok(found) => value(&object, &found),
             Err(error) if is_not_found(&error) => Err(Error::Missing { what, remediation }),
             Err(error) => Err(Error::Call {
-                why: Why(&error).to_string(),
+                why: ErrorText(&error).to_string(),
                 what,
             }),
         }
@@ -142,7 +142,7 @@ impl Cluster {
             }
             Err(error) => {
                 return Err(Error::Call {
-                    why: Why(&error).to_string(),
+                    why: ErrorText(&error).to_string(),
                     what,
                 });
             }
@@ -188,11 +188,11 @@ async fn config(kubeconfig: Option<&Path>, context: Option<&str>) -> Result<Conf
         (None, Some(_)) => Config::from_kubeconfig(&options).await,
         (None, None) => {
             return Config::infer().await.map_err(|error| Error::Config {
-                why: Causes(&error).to_string(),
+                why: ErrorChain(&error).to_string(),
             });
         }
     };
     configured.map_err(|error| Error::Config {
-        why: Causes(&error).to_string(),
+        why: ErrorChain(&error).to_string(),
     })
 }

@@ -7,8 +7,8 @@ use instar_wiring::Templates;
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::WireArgs;
 use super::{Error, cluster::Cluster, files::Files, releases::Releases};
-use crate::cli::WireArgs;
 
 /// What the wiring is made of.
 #[derive(Debug)]

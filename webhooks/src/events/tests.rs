@@ -1,4 +1,4 @@
-//! What is told, and what isn't.
+//! Which Events are posted, and what becomes of the others.
 
 use std::sync::{Arc, Mutex};
 
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::*;
 
-fn broken(name: &str) -> OverriddenRule {
+fn overridden(name: &str) -> OverriddenRule {
     OverriddenRule {
         api_version: "cluster.x-k8s.io/v1beta2".to_owned(),
         kind: "MachineDeployment".to_owned(),
@@ -32,7 +32,7 @@ fn broken(name: &str) -> OverriddenRule {
 fn an_event_says_who_and_what() {
     let now: Timestamp = "2026-11-21T12:00:00Z".parse().unwrap();
     assert_eq!(
-        serde_json::to_value(event(&broken("md"), now)).unwrap(),
+        serde_json::to_value(event(&overridden("md"), now)).unwrap(),
         json!({
             "apiVersion": "events.k8s.io/v1",
             "kind": "Event",
@@ -54,12 +54,12 @@ fn an_event_says_who_and_what() {
 }
 
 #[test]
-fn what_has_no_name_or_namespace_is_told_of_without() {
-    let of_nowhere = OverriddenRule {
+fn an_event_about_an_object_without_name_or_namespace() {
+    let cluster_scoped = OverriddenRule {
         namespace: String::new(),
-        ..broken("")
+        ..overridden("")
     };
-    let event = event(&of_nowhere, Timestamp::UNIX_EPOCH);
+    let event = event(&cluster_scoped, Timestamp::UNIX_EPOCH);
     let regarding = event.regarding.unwrap();
     assert_eq!((regarding.name, regarding.namespace), (None, None));
     assert_eq!(event.metadata.namespace.as_deref(), Some("default"));
@@ -107,40 +107,40 @@ fn metric(metrics: &Metrics) -> String {
     let page = metrics.encode().unwrap();
     let value = page
         .lines()
-        .find_map(|line| line.strip_prefix("instar_break_glass_untold_total "));
+        .find_map(|line| line.strip_prefix("instar_override_events_dropped_total "));
     value.unwrap().to_owned()
 }
 
 #[tokio::test]
-async fn what_waits_is_told_before_the_end() {
+async fn queued_events_are_posted_before_the_end() {
     let metrics = Metrics::default();
-    let (events, to_tell) = Events::new(&metrics);
+    let (events, publisher) = Events::new(&metrics);
     for name in ["a", "b", "c"] {
-        events.record(broken(name));
+        events.record(overridden(name));
     }
     let (client, posted) = server(201);
     let stop = CancellationToken::new();
     stop.cancel();
-    to_tell.tell(client, stop).await;
+    publisher.publish(client, stop).await;
     assert_eq!(*posted.lock().unwrap(), ["a", "b", "c"]);
     assert_eq!(metric(&metrics), "0");
-    // Nobody listens any more, and nobody waits for it.
-    events.record(broken("late"));
+    // The publisher has ended: nothing waits, and the Event counts as dropped.
+    events.record(overridden("late"));
     assert_eq!(metric(&metrics), "1");
 }
 
 #[tokio::test]
-async fn what_is_refused_or_too_much_is_counted() {
+async fn refused_and_surplus_events_are_counted() {
     let metrics = Metrics::default();
-    let (events, to_tell) = Events::new(&metrics);
-    for _ in 0..WAITING + 2 {
-        events.record(broken("a"));
+    let (events, publisher) = Events::new(&metrics);
+    for _ in 0..QUEUE + 2 {
+        events.record(overridden("a"));
     }
     assert_eq!(metric(&metrics), "2");
     let (client, posted) = server(403);
     let stop = CancellationToken::new();
     stop.cancel();
-    to_tell.tell(client, stop).await;
-    assert_eq!(posted.lock().unwrap().len(), WAITING);
-    assert_eq!(metric(&metrics), (WAITING + 2).to_string());
+    publisher.publish(client, stop).await;
+    assert_eq!(posted.lock().unwrap().len(), QUEUE);
+    assert_eq!(metric(&metrics), (QUEUE + 2).to_string());
 }

@@ -1,13 +1,11 @@
-//! What `instar webhook` may do, next to what it watches: each watched kind carries its rule.
+//! What `instar webhook` may do, next to what it watches: each watched kind carries its rule. Nothing here gets or
+//! changes anything.
 
-pub use instar_controller::{Provider, Rule};
+use instar_watch::rbac::{Provider, Rule, WATCH};
 
 const CORE: &str = "cluster.x-k8s.io";
 const OURS: &str = "upgrade.cluster.x-k8s.io";
 const BOOTSTRAP: &str = "bootstrap.cluster.x-k8s.io";
-
-/// Watching takes these two, and nothing here gets or changes anything.
-const WATCH: &[&str] = &["list", "watch"];
 
 /// A kind that the admission server watches from its start. Templates are of kinds that it learns
 /// from what refers to them.
@@ -123,7 +121,7 @@ mod tests {
 
     #[test]
     fn nothing_but_templates_is_watched_of_a_provider() {
-        for provider in instar_controller::PROVIDERS {
+        for provider in instar_watch::rbac::PROVIDERS {
             for rule in provider_rules(provider) {
                 assert!(rule.resource.ends_with("templates"), "{rule:?}");
                 assert_eq!(rule.verbs, WATCH);

@@ -1,6 +1,6 @@
 //! Clusters.
 
-use std::sync::{Arc, RwLock};
+use std::sync::Arc;
 
 use instar_admission::{
     cluster::class_of,
@@ -8,14 +8,11 @@ use instar_admission::{
 };
 use instar_api::{Pins, RELEASES_ANNOTATION};
 use instar_capi::Lifecycle;
-use kube::core::DeserializeGuard;
+use instar_watch::{Cache, Entry, Guarded, Kept, Key, Presence, Row, Unreadable};
 
 use super::{
-    super::{
-        Caches,
-        index::{self, Entry, Group, Index, Key},
-    },
-    Absent, Cached, NO_CLUSTER_API, guarded,
+    super::{Caches, group::Group},
+    Cached, NO_CLUSTER_API, annotation,
 };
 use crate::rbac::Watched;
 
@@ -35,10 +32,20 @@ impl Cluster {
 }
 
 impl Entry for Cluster {
+    type Group = Group;
+
     fn groups(&self, _: &Key) -> Vec<Group> {
         let releases = self.releases.iter().cloned().map(Group::Release);
         let class = self.class.iter().cloned().map(Group::Class);
         releases.chain(class).collect()
+    }
+
+    /// Its pins are in its metadata, so its releases count as in use all the same.
+    fn groups_of_unreadable(_: &Key, unreadable: &Unreadable) -> Vec<Group> {
+        let pins = annotation(&unreadable.metadata, RELEASES_ANNOTATION);
+        let pins = pins.and_then(|text| Pins::from_annotation(text).ok());
+        let releases = pins.map(releases).unwrap_or_default();
+        releases.into_iter().map(Group::Release).collect()
     }
 
     fn complaint(&self) -> Option<&str> {
@@ -46,13 +53,11 @@ impl Entry for Cluster {
     }
 }
 
-impl Cached for Cluster {
-    type Object = DeserializeGuard<instar_capi::Cluster>;
-    const KIND: Watched = Watched::Clusters;
-    const ABSENT: Absent = NO_CLUSTER_API;
+impl Kept for Cluster {
+    type Object = Guarded<instar_capi::Cluster>;
 
-    fn keep(object: Self::Object) -> index::Row<Self> {
-        guarded(object, |cluster| {
+    fn keep(object: Self::Object) -> Row<Self> {
+        Row::of(object, |cluster| {
             let class = class_of(&cluster).map(|(namespace, name)| Key::new(&namespace, &name));
             let mut metadata = cluster.metadata;
             let pins = metadata
@@ -89,8 +94,13 @@ impl Cached for Cluster {
             }
         })
     }
+}
 
-    fn index(caches: &Caches) -> &RwLock<Index<Self>> {
+impl Cached for Cluster {
+    const KIND: Watched = Watched::Clusters;
+    const PRESENCE: Presence = NO_CLUSTER_API;
+
+    fn cache(caches: &Caches) -> &Arc<Cache<Self>> {
         &caches.clusters
     }
 }

@@ -1,11 +1,11 @@
 //! What a fleet costs, for a look by hand:
-//! `cargo test -p instar --lib -- --ignored --nocapture what_a_fleet_costs`.
+//! `cargo test -p instar-webhooks --lib -- --ignored --nocapture what_a_fleet_costs`.
 
 use std::fmt::Write;
 
 use instar_admission::cluster_state::{Lookup, TemplateKey};
 
-use super::{super::templates::tests::put as put_template, *};
+use super::*;
 
 const CLUSTERS: usize = 1000;
 
@@ -94,16 +94,24 @@ fn pool(name: &str, cluster: &str) -> Value {
 }
 
 /// As it comes: text, that is read and dropped.
-async fn put<K: Cached>(fixture: &Fixture, value: Value) {
+fn put<K: Cached>(fixture: &Fixture, value: Value) {
     let text = value.to_string();
     drop(value);
     let object = serde_json::from_str(&text).unwrap();
-    fixture.feed::<K>(vec![Ok(Event::Apply(object))]).await;
+    fixture.feed::<K>([Event::Apply(object)]);
 }
 
-#[tokio::test(start_paused = true)]
+fn put_template(fixture: &Fixture, name: &str, spec: &Value) {
+    let template = json!({
+        "apiVersion": "infrastructure.cluster.x-k8s.io/v1beta2", "kind": "DevMachineTemplate",
+        "metadata": owned(name, "one"), "spec": spec,
+    });
+    fixture.caches.templates.put(&template).unwrap();
+}
+
+#[test]
 #[ignore = "a figure to look at, of a process that does nothing else"]
-async fn what_a_fleet_costs() {
+fn what_a_fleet_costs() {
     let fixture = Fixture::new();
     let mut before = resident();
     let mut since = |what: &str| {
@@ -122,25 +130,25 @@ async fn what_a_fleet_costs() {
     );
     since("names");
     for name in &names {
-        put::<Cluster>(&fixture, cluster(name)).await;
+        put::<Cluster>(&fixture, cluster(name));
     }
     since("Clusters");
     for name in &names {
-        put::<ControlPlane>(&fixture, control_plane(name)).await;
+        put::<ControlPlane>(&fixture, control_plane(name));
     }
     since("KubeadmControlPlanes");
     for name in &names {
-        put::<Worker<MachineDeployment>>(&fixture, pool(&format!("{name}-md-0-7hq2x"), name)).await;
+        put::<Worker<MachineDeployment>>(&fixture, pool(&format!("{name}-md-0-7hq2x"), name));
     }
     since("MachineDeployments");
     for name in &names {
-        put::<Worker<MachineSet>>(&fixture, pool(&format!("{name}-md-0-7hq2x-p4xw8"), name)).await;
+        put::<Worker<MachineSet>>(&fixture, pool(&format!("{name}-md-0-7hq2x-p4xw8"), name));
     }
     since("MachineSets");
     let fields = (0..12).map(|nth| (format!("field{nth}"), json!("some text")));
     let spec = json!({"template": {"spec": {"backend": fields.collect::<serde_json::Map<_, _>>()}}});
     for name in &names {
-        put_template(&fixture.caches.templates, &format!("{name}-md-0-p9c4z"), &spec);
+        put_template(&fixture, &format!("{name}-md-0-p9c4z"), &spec);
     }
     since("templates");
     let key = TemplateKey {

@@ -9,9 +9,9 @@ use std::{
 
 use axum::http::{Request, Response, header::ACCEPT};
 use futures::stream;
-use instar_serve::Metrics;
-use kube::{client::Body, core::DynamicObject, runtime::watcher::Event};
-use serde_json::{Value, json};
+use instar_serve::{Metrics, Readiness};
+use kube::client::Body;
+use serde_json::json;
 use tokio::time::{Instant, sleep};
 
 use super::*;
@@ -136,31 +136,42 @@ fn owned(mut template: Value, cluster: &str) -> Value {
 }
 
 struct Fixture {
-    templates: Arc<Templates>,
+    templates: Templates,
     readiness: Readiness,
+    answers: Arc<FirstAnswers>,
+    /// What the objects hold that refer to templates.
+    references: Mutex<Vec<Use>>,
 }
 
 impl Fixture {
     fn new() -> Self {
+        let readiness = Readiness::default();
         let watched = Self {
-            templates: Arc::default(),
-            readiness: Readiness::default(),
+            templates: Templates::default(),
+            answers: FirstAnswers::new(&readiness, TEMPLATES, vec!["clusters"]),
+            readiness,
+            references: Mutex::default(),
         };
-        watched.templates.await_in(&watched.readiness);
+        watched.templates.await_in(&watched.answers);
         watched
+    }
+
+    fn learn(&self, mut used: Use) {
+        self.templates.learn(&mut used);
+        self.references.lock().unwrap().push(used);
     }
 
     /// One that something refers to a kind of, and that is watched at the server.
     fn of(sort: TemplateType, server: &Server) -> Self {
         let watched = Self::new();
-        watched.templates.learn(&used(sort, GROUP, KIND));
+        watched.learn(used(sort, GROUP, KIND));
         watched.start(server);
         watched
     }
 
     fn start(&self, server: &Server) {
-        let metrics = WatchMetrics::register(&Metrics::default());
-        tokio::spawn(Arc::clone(&self.templates).watch(server.client(), metrics));
+        let metrics = super::super::register(&Metrics::default());
+        tokio::spawn(self.templates.run(&server.client(), &metrics));
     }
 
     fn get(&self, name: &str) -> Lookup<Arc<CachedTemplate>> {
@@ -188,7 +199,8 @@ fn key<'a>(group: &'a str, kind: &'a str, name: &'a str) -> TemplateKey<'a> {
 fn used(sort: TemplateType, group: &str, kind: &str) -> Use {
     Use {
         sort,
-        template: super::super::index::TemplateId::of(&key(group, kind, "t")),
+        template: super::super::group::TemplateId::of(&key(group, kind, "t")),
+        lease: None,
     }
 }
 
@@ -217,9 +229,9 @@ async fn a_kind_is_watched_from_the_first_reference_to_it() {
     });
     let watched = Fixture::new();
     assert_eq!(watched.get("t"), unwatched("nothing has referred to its kind before"));
-    watched.templates.learn(&used(TemplateType::Machine, GROUP, KIND));
+    watched.learn(used(TemplateType::Machine, GROUP, KIND));
     assert_eq!(watched.get("t"), unwatched("its kind is not listed yet"));
-    watched.templates.settle();
+    watched.answers.settle();
     assert_eq!(watched.readiness.awaited(), ["templates"]);
 
     watched.start(&server);
@@ -261,7 +273,7 @@ async fn what_may_not_be_listed_is_said_and_tried_again() {
     watched
         .until("t", &unwatched("no right to list devmachinetemplates"))
         .await;
-    watched.templates.settle();
+    watched.answers.settle();
     assert!(watched.readiness.awaited().is_empty(), "it hangs on a right");
     sleep(Duration::from_mins(10)).await;
     let tries = server.now().lists.len();
@@ -342,7 +354,7 @@ async fn of_bootstrap_templates_the_metadata_is_enough() {
         server.now().lists
     );
     // Whoever calls a machine template a bootstrap template takes nothing away from those who use it.
-    watched.templates.learn(&used(TemplateType::Machine, GROUP, KIND));
+    watched.learn(used(TemplateType::Machine, GROUP, KIND));
     watched
         .until("t", &seen(&["one"], r#"{"template":{"spec":{"image":"a"}}}"#))
         .await;
@@ -350,12 +362,17 @@ async fn of_bootstrap_templates_the_metadata_is_enough() {
 
 #[test]
 fn made_up_kinds_come_to_an_end() {
+    const MOST: usize = 64;
     let templates = Templates::default();
+    let mut references = Vec::new();
     for nth in 0..2 * MOST {
-        templates.learn(&used(TemplateType::Machine, "example.org", &format!("X{nth}Template")));
-        templates.learn(&used(TemplateType::Machine, "example.org", &format!("X{nth}Machine")));
+        for kind in [format!("X{nth}Template"), format!("X{nth}Machine")] {
+            let mut used = used(TemplateType::Machine, "example.org", &kind);
+            templates.learn(&mut used);
+            references.push(used);
+        }
     }
-    let learned = read(&templates.kinds).all().count();
+    let learned = templates.machine.kinds().len();
     assert_eq!(learned, MOST);
     assert_eq!(
         templates.get(&key("example.org", "X0Machine", "t")),
@@ -372,24 +389,9 @@ fn readiness_waits_for_what_may_refer_to_templates() {
     let watched = Fixture::new();
     let clusters = watched.readiness.part("clusters");
     let _server = watched.readiness.part("tls");
-    watched.templates.settle();
+    watched.answers.settle();
     assert_eq!(watched.readiness.awaited(), ["clusters", "templates", "tls"]);
     clusters.ready();
-    watched.templates.settle();
+    watched.answers.settle();
     assert_eq!(watched.readiness.awaited(), ["tls"]);
-}
-
-/// Learns a kind and takes in a template of it, for the test of what a fleet costs.
-pub(in super::super) fn put(templates: &Templates, name: &str, spec: &Value) {
-    let used = used(TemplateType::Machine, GROUP, KIND);
-    templates.learn(&used);
-    let learned = Arc::clone(&read(&templates.kinds).machine[used.template.kind_key()]);
-    let mut template = owned(template(name, "a"), "one");
-    template["spec"] = spec.clone();
-    let text = template.to_string();
-    drop(template);
-    let object: DynamicObject = serde_json::from_str(&text).unwrap();
-    let mut state = write(&learned.state);
-    state.sight = Sight::Clear;
-    drop(state.templates.apply(Event::Apply(look::keep(object))));
 }

@@ -1,6 +1,6 @@
 //! The answers.
 
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, PoisonError};
 
 use instar_admission::cluster_state::{
     CachedCluster, CachedTemplate, CachedUpgrade, CachedWorker, ClusterState, Kept, Lookup, TemplateKey, TemplateUser,
@@ -8,46 +8,48 @@ use instar_admission::cluster_state::{
 use instar_api::UpgradePolicySpec;
 use instar_capi::{ClusterClass, KubeadmControlPlane};
 use instar_catalog::Catalog;
+use instar_watch::{Cache, Key};
 use jiff::Timestamp;
 
 use super::{
     Caches,
-    index::{Group, Index, Key, TemplateId},
+    group::{Group, TemplateId},
     kept::{Class, Cluster, User, Worker, WorkerResource},
-    read,
 };
 
 impl ClusterState for Caches {
     fn now(&self) -> Timestamp {
-        Timestamp::now()
+        self.fixed_time.unwrap_or_else(Timestamp::now)
     }
 
     fn catalog(&self) -> Arc<Catalog> {
-        read(&self.catalog).clone()
+        Arc::clone(&self.catalog.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn class(&self, namespace: &str, name: &str) -> Option<Arc<ClusterClass>> {
-        read(&self.classes).get(&Key::new(namespace, name)).map(Class::view)
+        self.classes.read().get(&Key::new(namespace, name)).map(Class::view)
     }
 
     fn cluster(&self, namespace: &str, name: &str) -> Option<Arc<CachedCluster>> {
-        read(&self.clusters).get(&Key::new(namespace, name)).map(Cluster::view)
+        self.clusters.read().get(&Key::new(namespace, name)).map(Cluster::view)
     }
 
     fn clusters_of(&self, class_namespace: &str, class: &str) -> Vec<Arc<CachedCluster>> {
-        let clusters = read(&self.clusters);
+        let clusters = self.clusters.read();
         let of_class = clusters.group(&Group::Class(Key::new(class_namespace, class)));
         of_class.map(|(_, cluster)| cluster.view()).collect()
     }
 
     fn pinned_to(&self, release: &str) -> Vec<String> {
-        let clusters = read(&self.clusters);
-        let pinned = clusters.group(&Group::Release(release.into()));
-        pinned.map(|(key, _)| key.to_string()).collect()
+        let clusters = self.clusters.read();
+        let release = Group::Release(release.into());
+        let pinned = clusters.group(&release).map(|(key, _)| key);
+        let unreadable = clusters.unreadable_in(&release).map(|(key, _)| key);
+        pinned.chain(unreadable).map(ToString::to_string).collect()
     }
 
     fn upgrading_to(&self, release: &str) -> Vec<String> {
-        let upgrades = read(&self.upgrades);
+        let upgrades = self.upgrades.read();
         let going_on = upgrades.group(&Group::Release(release.into()));
         going_on.map(|(key, _)| key.to_string()).collect()
     }
@@ -58,7 +60,7 @@ impl ClusterState for Caches {
             let reference = cluster.control_plane.as_ref()?;
             (reference.kind == "KubeadmControlPlane").then(|| Key::new(namespace, &reference.name))
         });
-        let control_planes = read(&self.control_planes);
+        let control_planes = self.control_planes.read();
         if let Some(entry) = named.and_then(|named| control_planes.get(&named)) {
             return Some(entry.view());
         }
@@ -97,7 +99,7 @@ impl ClusterState for Caches {
         let TemplateKey {
             kind, namespace, name, ..
         } = *template;
-        let upgrades = read(&self.upgrades);
+        let upgrades = self.upgrades.read();
         let keeping = upgrades.group(&Group::Kept(kind.into(), Key::new(namespace, name)));
         keeping
             .filter_map(|(key, upgrade)| upgrade.keeps(key, kind, name))
@@ -105,7 +107,7 @@ impl ClusterState for Caches {
     }
 
     fn upgrades(&self, namespace: &str, cluster: &str) -> Vec<CachedUpgrade> {
-        let upgrades = read(&self.upgrades);
+        let upgrades = self.upgrades.read();
         let of_cluster = upgrades.group(&Group::Cluster(Key::new(namespace, cluster)));
         of_cluster
             .filter_map(|(_, upgrade)| upgrade.goes_on().cloned())
@@ -113,18 +115,29 @@ impl ClusterState for Caches {
     }
 
     fn policies(&self, namespace: &str) -> Vec<Arc<UpgradePolicySpec>> {
-        let policies = read(&self.policies);
+        let policies = self.policies.read();
         let there = policies.group(&Group::Namespace(namespace.into()));
         there.map(|(_, policy)| policy.spec()).collect()
     }
 }
 
-fn workers_in<O: WorkerResource>(index: &RwLock<Index<Worker<O>>>, cluster: &Group, workers: &mut Vec<CachedWorker>) {
-    let index = read(index);
+fn workers_in<O: WorkerResource>(cache: &Cache<Worker<O>>, cluster: &Group, workers: &mut Vec<CachedWorker>) {
+    let index = cache.read();
     workers.extend(index.group(cluster).filter_map(|(key, worker)| worker.seen(key)));
 }
 
-fn users_in<K: User>(index: &RwLock<Index<K>>, template: &Group, users: &mut Vec<TemplateUser>) {
-    let index = read(index);
-    users.extend(index.group(template).map(|(key, entry)| entry.user(key)));
+fn users_in<K: User>(cache: &Cache<K>, template: &Group, users: &mut Vec<TemplateUser>) {
+    let index = cache.read();
+    let user = |key: &Key, cluster| TemplateUser {
+        kind: K::USER.to_owned(),
+        name: key.name().to_owned(),
+        cluster,
+    };
+    users.extend(
+        index
+            .group(template)
+            .map(|(key, entry)| user(key, entry.cluster_name())),
+    );
+    let unreadable = index.unreadable_in(template);
+    users.extend(unreadable.map(|(key, unreadable)| user(key, unreadable.cluster.clone())));
 }

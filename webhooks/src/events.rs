@@ -1,9 +1,9 @@
-//! The bell: an Event for each rule that was switched off for an edit.
+//! An Event for each rule that was overridden for an edit.
 
 use std::{fmt::Display, time::Duration};
 
 use instar_serve::Metrics;
-use instar_webhooks::{AuditSink, OverriddenRule};
+use instar_watch::ErrorText;
 use jiff::Timestamp;
 use k8s_openapi::{
     api::{core::v1::ObjectReference, events::v1::Event},
@@ -18,53 +18,54 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::api::Why;
+use crate::{AuditSink, OverriddenRule};
 
-/// How many wait to be told. Each holds an object's name and a message.
-const WAITING: usize = 256;
+/// How many Events wait to be posted. Each holds an object's name and a message.
+const QUEUE: usize = 256;
 
 /// The longest note. Source: `noteLengthLimit` of Kubernetes' pkg/apis/core/validation/events.go.
 const NOTE: usize = 1024;
 
-/// How long one may take to be told.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long the API server may take to answer for one Event.
+const DEADLINE: Duration = Duration::from_secs(5);
 
 const REPORTER: &str = "instar-webhook";
 
-/// Takes note of what was broken, and waits for nothing.
+/// Queues an Event for each overridden rule. It never waits: an Event that finds no place is counted and logged.
 #[derive(Debug)]
-pub(crate) struct Events {
-    to_tell: Sender<OverriddenRule>,
+pub struct Events {
+    queue: Sender<OverriddenRule>,
     dropped: Counter,
 }
 
-/// What is still to be told.
+/// Posts the Events that are queued.
 #[derive(Debug)]
-pub(crate) struct EventPublisher {
-    broken: Receiver<OverriddenRule>,
+pub struct EventPublisher {
+    queued: Receiver<OverriddenRule>,
     dropped: Counter,
 }
 
 impl Events {
-    /// The bell, and what it rings for.
-    pub(crate) fn new(metrics: &Metrics) -> (Self, EventPublisher) {
-        let (to_tell, broken) = channel(WAITING);
+    /// Both ends of the queue.
+    #[must_use]
+    pub fn new(metrics: &Metrics) -> (Self, EventPublisher) {
+        let (queue, queued) = channel(QUEUE);
         let dropped = metrics.register(
-            "break_glass_untold",
-            "Rules that were switched off for an edit, of which no Event tells",
+            "override_events_dropped",
+            "Overridden rules for which no Event could be posted",
             Counter::default(),
         );
-        let telling = EventPublisher {
-            broken,
+        let publisher = EventPublisher {
+            queued,
             dropped: dropped.clone(),
         };
-        (Self { to_tell, dropped }, telling)
+        (Self { queue, dropped }, publisher)
     }
 }
 
 impl AuditSink for Events {
-    fn record(&self, broken: OverriddenRule) {
-        if let Err(error) = self.to_tell.try_send(broken) {
+    fn record(&self, overridden: OverriddenRule) {
+        if let Err(error) = self.queue.try_send(overridden) {
             dropped_events(&self.dropped, error);
         }
     }
@@ -72,28 +73,28 @@ impl AuditSink for Events {
 
 fn dropped_events(dropped: &Counter, why: impl Display) {
     dropped.inc();
-    tracing::warn!("no Event tells of a rule that was switched off for an edit: {why}");
+    tracing::warn!("Cannot post an Event about an overridden rule: {why}");
 }
 
 impl EventPublisher {
     /// Posts the Events. When it is asked to stop, it posts those that wait, and ends.
-    pub(crate) async fn tell(mut self, client: Client, stop: CancellationToken) {
+    pub async fn publish(mut self, client: Client, stop: CancellationToken) {
         loop {
             let next = select! {
                 biased;
-                broken = self.broken.recv() => broken,
+                overridden = self.queued.recv() => overridden,
                 () = stop.cancelled() => {
-                    self.broken.close();
-                    self.broken.recv().await
+                    self.queued.close();
+                    self.queued.recv().await
                 }
             };
-            let Some(broken) = next else { return };
-            let event = event(&broken, Timestamp::now());
+            let Some(overridden) = next else { return };
+            let event = event(&overridden, Timestamp::now());
             let namespace = event.metadata.namespace.as_deref().unwrap_or_default();
             let events = Api::<Event>::namespaced(client.clone(), namespace);
-            match timeout(PATIENCE, events.create(&PostParams::default(), &event)).await {
+            match timeout(DEADLINE, events.create(&PostParams::default(), &event)).await {
                 Ok(Ok(_)) => {}
-                Ok(Err(error)) => dropped_events(&self.dropped, Why(&error)),
+                Ok(Err(error)) => dropped_events(&self.dropped, ErrorText(&error)),
                 Err(_) => dropped_events(&self.dropped, "the API server doesn't answer"),
             }
         }
@@ -101,7 +102,7 @@ impl EventPublisher {
 }
 
 /// The Event. Those of objects without a namespace are kept in `default`, as everywhere.
-fn event(broken: &OverriddenRule, now: Timestamp) -> Event {
+fn event(overridden: &OverriddenRule, now: Timestamp) -> Event {
     let OverriddenRule {
         api_version,
         kind,
@@ -110,7 +111,7 @@ fn event(broken: &OverriddenRule, now: Timestamp) -> Event {
         uid,
         user,
         finding,
-    } = broken;
+    } = overridden;
     let given = |text: &str| (!text.is_empty()).then(|| text.to_owned());
     let note = format!("{user} switched off rule {} for this edit: {finding}", finding.rule);
     Event {

@@ -6,23 +6,22 @@ use instar_capi::Reference;
 
 use super::*;
 
-#[tokio::test(start_paused = true)]
-async fn pins_say_which_release_is_in_use() {
+#[test]
+fn pins_say_which_release_is_in_use() {
     let fixture = Fixture::new();
     let mut events = listed([pinned("b", &["r1", "r2"]), pinned("a", &["r2"])]);
-    events.push(Ok(Event::Apply(object(json!({
+    events.push(Event::Apply(object(json!({
         "metadata": {"name": "plain", "namespace": "ns"}, "spec": {},
-    })))));
-    events.push(Ok(Event::Apply(object(json!({
+    }))));
+    events.push(Event::Apply(object(json!({
         "metadata": {"name": "garbled", "namespace": "ns", "annotations": {instar_api::RELEASES_ANNOTATION: "r2"}},
         "spec": {"paused": true},
-    })))));
-    fixture.feed::<Cluster>(events).await;
+    }))));
+    fixture.feed::<Cluster>(events);
     assert_eq!(fixture.caches.pinned_to("r1"), ["ns/b"]);
     assert_eq!(fixture.caches.pinned_to("r2"), ["ns/a", "ns/b"]);
     assert!(fixture.caches.pinned_to("r3").is_empty());
-    assert!(fixture.readiness.awaited().is_empty());
-    assert_eq!(fixture.metric("instar_cached_objects{kind=\"clusters\"}"), "4");
+    assert_eq!(fixture.caches.clusters.read().len(), 4);
     // Pins that can't be read hide nothing else.
     let garbled = fixture.caches.cluster("ns", "garbled").unwrap();
     assert_eq!(
@@ -30,8 +29,8 @@ async fn pins_say_which_release_is_in_use() {
         (Lifecycle::Paused, Some("r2"))
     );
 
-    fixture.delete::<Cluster>(pinned("b", &[])).await;
-    fixture.apply::<Cluster>(pinned("a", &["r3"])).await;
+    fixture.delete::<Cluster>(pinned("b", &[]));
+    fixture.apply::<Cluster>(pinned("a", &["r3"]));
     assert!(fixture.caches.pinned_to("r1").is_empty());
     assert!(fixture.caches.pinned_to("r2").is_empty());
     assert_eq!(fixture.caches.pinned_to("r3"), ["ns/a"]);
@@ -57,17 +56,15 @@ fn of_class(name: &str, class: &Value) -> Value {
     })
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_cluster_is_found_by_its_name_and_by_its_class() {
+#[test]
+fn a_cluster_is_found_by_its_name_and_by_its_class() {
     let fixture = Fixture::new();
-    fixture
-        .list::<Cluster>([
-            of_class("two", &json!({"name": "c"})),
-            of_class("one", &json!({"name": "c", "namespace": "ns"})),
-            of_class("elsewhere", &json!({"name": "c", "namespace": "classes"})),
-            pinned("classic", &[]),
-        ])
-        .await;
+    fixture.list::<Cluster>([
+        of_class("two", &json!({"name": "c"})),
+        of_class("one", &json!({"name": "c", "namespace": "ns"})),
+        of_class("elsewhere", &json!({"name": "c", "namespace": "classes"})),
+        pinned("classic", &[]),
+    ]);
     let names = |namespace: &str| -> Vec<String> {
         let clusters = fixture.caches.clusters_of(namespace, "c");
         clusters.iter().map(|cluster| cluster.name.clone()).collect()
@@ -96,38 +93,36 @@ async fn a_cluster_is_found_by_its_name_and_by_its_class() {
     assert_eq!(topology.version, "v1.35.1");
     assert_eq!(topology.workers.machine_deployments[0].class, "w");
 
-    fixture.apply::<Cluster>(of_class("one", &json!({"name": "d"}))).await;
+    fixture.apply::<Cluster>(of_class("one", &json!({"name": "d"})));
     let mut deleted = of_class("two", &json!({"name": "c"}));
     deleted["metadata"]["deletionTimestamp"] = json!("2026-11-21T12:00:00Z");
-    fixture.apply::<Cluster>(deleted).await;
+    fixture.apply::<Cluster>(deleted);
     assert_eq!(names("ns"), ["two"]);
     assert_eq!(
         fixture.caches.cluster("ns", "two").unwrap().lifecycle,
         Lifecycle::Deleting
     );
     // A list in which they are no more.
-    fixture.list::<Cluster>([]).await;
+    fixture.list::<Cluster>([]);
     assert!(names("ns").is_empty());
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_cluster_that_cannot_be_read_hides_no_other() {
+#[test]
+fn a_cluster_that_cannot_be_read_hides_no_other() {
     let fixture = Fixture::new();
     let mut odd = of_class("odd", &json!({"name": "c"}));
     odd["spec"]["topology"] = json!("c");
-    fixture
-        .list::<Cluster>([odd.clone(), of_class("one", &json!({"name": "c"}))])
-        .await;
+    fixture.list::<Cluster>([odd.clone(), of_class("one", &json!({"name": "c"}))]);
     assert_eq!(fixture.caches.cluster("ns", "odd"), None);
     assert!(fixture.caches.cluster("ns", "one").is_some());
     odd["metadata"]["name"] = json!("one");
-    fixture.apply::<Cluster>(odd).await;
+    fixture.apply::<Cluster>(odd);
     assert_eq!(fixture.caches.cluster("ns", "one"), None);
     assert!(fixture.caches.clusters_of("ns", "c").is_empty());
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_class_keeps_its_spec_and_the_etcd_annotation_alone() {
+#[test]
+fn a_class_keeps_its_spec_and_the_etcd_annotation_alone() {
     let fixture = Fixture::new();
     let class = json!({
         "metadata": {
@@ -138,7 +133,7 @@ async fn a_class_keeps_its_spec_and_the_etcd_annotation_alone() {
         "spec": {"kubernetesVersions": ["v1.34.3"]},
     });
     let unreadable = json!({"metadata": {"name": "bad", "namespace": "ns"}, "spec": {"kubernetesVersions": 1}});
-    fixture.list::<Class>([class, unreadable]).await;
+    fixture.list::<Class>([class, unreadable]);
     let class = fixture.caches.class("ns", "c").unwrap();
     assert_eq!(class.spec.kubernetes_versions, ["v1.34.3"]);
     assert_eq!(
@@ -149,8 +144,8 @@ async fn a_class_keeps_its_spec_and_the_etcd_annotation_alone() {
     assert!(fixture.caches.class("other", "c").is_none());
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_control_plane_is_found_by_its_cluster() {
+#[test]
+fn a_control_plane_is_found_by_its_cluster() {
     let fixture = Fixture::new();
     let control_plane = |name: &str, cluster: &str, owner: &str, tag: &str| {
         let mut metadata = owned(name, owner);
@@ -168,14 +163,12 @@ async fn a_control_plane_is_found_by_its_cluster() {
     };
     let mut unlabelled = control_plane("three", "three", "three", "unlabelled");
     unlabelled["metadata"]["labels"] = json!({});
-    fixture
-        .list::<ControlPlane>([
-            control_plane("a-stray", "one", "other", "stray"),
-            control_plane("one-x7", "one", "one", "3.6.5-0"),
-            unlabelled,
-            json!({"metadata": {"name": "nobodys", "namespace": "ns"}, "spec": {"version": "v1.34.3"}}),
-        ])
-        .await;
+    fixture.list::<ControlPlane>([
+        control_plane("a-stray", "one", "other", "stray"),
+        control_plane("one-x7", "one", "one", "3.6.5-0"),
+        unlabelled,
+        json!({"metadata": {"name": "nobodys", "namespace": "ns"}, "spec": {"version": "v1.34.3"}}),
+    ]);
     assert_eq!(tag("one").as_deref(), Some("3.6.5-0"));
     assert_eq!(tag("two"), None);
     assert_eq!(tag("three").as_deref(), Some("unlabelled"));
@@ -189,9 +182,18 @@ async fn a_control_plane_is_found_by_its_cluster() {
     assert_eq!(status.version.as_deref(), Some("v1.33.7"));
     assert_eq!(status.versions[0].version, "v1.33.7");
 
-    fixture
-        .apply::<ControlPlane>(control_plane("one-x7", "two", "two", "3.6.6-0"))
-        .await;
+    fixture.apply::<ControlPlane>(control_plane("one-x7", "two", "two", "3.6.6-0"));
     assert_eq!(tag("one").as_deref(), Some("stray"));
     assert_eq!(tag("two").as_deref(), Some("3.6.6-0"));
+}
+
+#[test]
+fn an_unreadable_cluster_keeps_its_releases_in_use() {
+    let fixture = Fixture::new();
+    let mut cluster = pinned("bad", &["r1"]);
+    cluster["spec"]["paused"] = json!("yes");
+    fixture.list::<Cluster>([pinned("good", &["r1"]), cluster]);
+    assert_eq!(fixture.caches.pinned_to("r1"), ["ns/good", "ns/bad"]);
+    assert_eq!(fixture.caches.cluster("ns", "bad"), None);
+    assert!(fixture.caches.cluster("ns", "good").is_some());
 }

@@ -1,25 +1,23 @@
 //! What makes workers: MachineDeployments, MachineSets, MachinePools, and Machines that nothing makes.
 
-use std::{fmt::Debug, marker::PhantomData, sync::RwLock};
+use std::{fmt::Debug, marker::PhantomData, sync::Arc};
 
 use instar_admission::{
-    cluster_state::{CachedWorker, TemplateUser, Versions},
+    cluster_state::{CachedWorker, Versions},
     is_controlled,
     template::TemplateType,
 };
 use instar_capi::{
     Machine, MachineDeployment, MachinePool, MachineSet, MachineSpec, ManagedBy, VersionCount, WorkerKind,
 };
+use instar_watch::{Cache, Entry, Guarded, Kept, Key, Presence, Row, Unreadable};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::{Resource, core::DeserializeGuard};
+use kube::Resource;
 use serde::de::DeserializeOwned;
 
 use super::{
-    super::{
-        Caches,
-        index::{self, Entry, Group, Index, Key},
-    },
-    Absent, Cached, NO_CLUSTER_API, Use, User, guarded, in_use, namespace, uses_of,
+    super::{Caches, group::Group},
+    Cached, NO_CLUSTER_API, Use, User, groups_of_unreadable, in_use, namespace, uses_of,
 };
 use crate::rbac::Watched;
 
@@ -48,7 +46,7 @@ pub(crate) trait WorkerResource:
     fn made(self) -> WorkerFields;
 
     /// Where it is kept.
-    fn index(caches: &Caches) -> &RwLock<Index<Worker<Self>>>;
+    fn cache(caches: &Caches) -> &Arc<Cache<Worker<Self>>>;
 }
 
 /// What is read of an object that makes workers.
@@ -114,39 +112,46 @@ impl<O: WorkerResource> Worker<O> {
 }
 
 impl<O: WorkerResource> Entry for Worker<O> {
+    type Group = Group;
+
     fn groups(&self, key: &Key) -> Vec<Group> {
         let cluster = self.moves.iter();
         let cluster = cluster.map(|_| Group::Cluster(Key::new(key.namespace(), &self.cluster)));
         cluster.chain(in_use(&self.uses)).collect()
     }
+
+    fn groups_of_unreadable(key: &Key, unreadable: &Unreadable) -> Vec<Group> {
+        groups_of_unreadable(key, unreadable)
+    }
+}
+
+impl<O: WorkerResource> Kept for Worker<O> {
+    type Object = Guarded<O>;
+
+    fn keep(object: Self::Object) -> Row<Self> {
+        Row::of(object, |object| Self::new(object.made()))
+    }
 }
 
 impl<O: WorkerResource> Cached for Worker<O> {
-    type Object = DeserializeGuard<O>;
     const KIND: Watched = O::WATCHED;
-    const ABSENT: Absent = NO_CLUSTER_API;
+    const PRESENCE: Presence = NO_CLUSTER_API;
     const SELECTOR: &str = O::SELECTOR;
 
-    fn keep(object: Self::Object) -> index::Row<Self> {
-        guarded(object, |object| Self::new(object.made()))
+    fn cache(caches: &Caches) -> &Arc<Cache<Self>> {
+        O::cache(caches)
     }
 
-    fn index(caches: &Caches) -> &RwLock<Index<Self>> {
-        O::index(caches)
-    }
-
-    fn uses(&self) -> &[Use] {
-        &self.uses
+    fn uses_mut(&mut self) -> &mut [Use] {
+        &mut self.uses
     }
 }
 
 impl<O: WorkerResource> User for Worker<O> {
-    fn user(&self, key: &Key) -> TemplateUser {
-        TemplateUser {
-            kind: O::KIND.as_str().to_owned(),
-            name: key.name().to_owned(),
-            cluster: Some(self.cluster.clone().into_string()),
-        }
+    const USER: &str = O::KIND.as_str();
+
+    fn cluster_name(&self) -> Option<String> {
+        Some(self.cluster.clone().into_string())
     }
 }
 
@@ -163,7 +168,7 @@ impl WorkerResource for MachineDeployment {
         }
     }
 
-    fn index(caches: &Caches) -> &RwLock<Index<Worker<Self>>> {
+    fn cache(caches: &Caches) -> &Arc<Cache<Worker<Self>>> {
         &caches.deployments
     }
 }
@@ -181,7 +186,7 @@ impl WorkerResource for MachineSet {
         }
     }
 
-    fn index(caches: &Caches) -> &RwLock<Index<Worker<Self>>> {
+    fn cache(caches: &Caches) -> &Arc<Cache<Worker<Self>>> {
         &caches.sets
     }
 }
@@ -199,7 +204,7 @@ impl WorkerResource for MachinePool {
         }
     }
 
-    fn index(caches: &Caches) -> &RwLock<Index<Worker<Self>>> {
+    fn cache(caches: &Caches) -> &Arc<Cache<Worker<Self>>> {
         &caches.pools
     }
 }
@@ -223,7 +228,7 @@ impl WorkerResource for Machine {
         }
     }
 
-    fn index(caches: &Caches) -> &RwLock<Index<Worker<Self>>> {
+    fn cache(caches: &Caches) -> &Arc<Cache<Worker<Self>>> {
         &caches.machines
     }
 }

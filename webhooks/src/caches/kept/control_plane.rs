@@ -1,17 +1,14 @@
 //! KubeadmControlPlanes.
 
-use std::sync::{Arc, RwLock};
+use std::sync::Arc;
 
-use instar_admission::{cluster_of, cluster_state::TemplateUser, template::TemplateType};
+use instar_admission::{cluster_of, template::TemplateType};
 use instar_capi::{KubeadmControlPlane, labels::CLUSTER_NAME};
-use kube::core::DeserializeGuard;
+use instar_watch::{Cache, Entry, Guarded, Kept, Key, Presence, Row, Unreadable};
 
 use super::{
-    super::{
-        Caches,
-        index::{self, Entry, Group, Index, Key},
-    },
-    Absent, Cached, Use, User, bare, guarded, in_use, namespace, uses_of,
+    super::{Caches, group::Group},
+    Cached, Use, User, bare, groups_of_unreadable, in_use, namespace, uses_of,
 };
 use crate::rbac::Watched;
 
@@ -36,9 +33,15 @@ impl ControlPlane {
 }
 
 impl Entry for ControlPlane {
+    type Group = Group;
+
     fn groups(&self, _: &Key) -> Vec<Group> {
         let cluster = self.cluster.iter().cloned().map(Group::Cluster);
         cluster.chain(in_use(&self.uses)).collect()
+    }
+
+    fn groups_of_unreadable(key: &Key, unreadable: &Unreadable) -> Vec<Group> {
+        groups_of_unreadable(key, unreadable)
     }
 
     fn complaint(&self) -> Option<&str> {
@@ -48,14 +51,11 @@ impl Entry for ControlPlane {
     }
 }
 
-impl Cached for ControlPlane {
-    type Object = DeserializeGuard<KubeadmControlPlane>;
-    const KIND: Watched = Watched::KubeadmControlPlanes;
-    /// Other control plane providers do without it.
-    const ABSENT: Absent = Absent::Empty("the kubeadm control plane provider isn't installed");
+impl Kept for ControlPlane {
+    type Object = Guarded<KubeadmControlPlane>;
 
-    fn keep(object: Self::Object) -> index::Row<Self> {
-        guarded(object, |mut control_plane| {
+    fn keep(object: Self::Object) -> Row<Self> {
+        Row::of(object, |mut control_plane| {
             let metadata = &control_plane.metadata;
             let label = metadata.labels.as_ref().and_then(|labels| labels.get(CLUSTER_NAME));
             let name = label.map(String::as_str).or_else(|| cluster_of(metadata));
@@ -74,22 +74,26 @@ impl Cached for ControlPlane {
             }
         })
     }
+}
 
-    fn index(caches: &Caches) -> &RwLock<Index<Self>> {
+impl Cached for ControlPlane {
+    const KIND: Watched = Watched::KubeadmControlPlanes;
+    /// Other control plane providers do without it.
+    const PRESENCE: Presence = Presence::Optional;
+
+    fn cache(caches: &Caches) -> &Arc<Cache<Self>> {
         &caches.control_planes
     }
 
-    fn uses(&self) -> &[Use] {
-        &self.uses
+    fn uses_mut(&mut self) -> &mut [Use] {
+        &mut self.uses
     }
 }
 
 impl User for ControlPlane {
-    fn user(&self, key: &Key) -> TemplateUser {
-        TemplateUser {
-            kind: "KubeadmControlPlane".to_owned(),
-            name: key.name().to_owned(),
-            cluster: self.cluster.as_ref().map(|cluster| cluster.name().to_owned()),
-        }
+    const USER: &str = "KubeadmControlPlane";
+
+    fn cluster_name(&self) -> Option<String> {
+        self.cluster.as_ref().map(|cluster| cluster.name().to_owned())
     }
 }

@@ -1,7 +1,11 @@
 //! The kinds of the providers that upgrades touch: machine templates, control planes but for kubeadm's,
 //! and the bootstrap templates of their workers. Each provider has a role of its own.
 
-use super::{READ_AND_SWAP, Rule, TEMPLATE, rule};
+use super::{Rule, rule};
+
+/// What is not watched is read at each pass.
+const READ_AND_SWAP: &[&str] = &["get", "patch"];
+const TEMPLATE: &[&str] = &["get", "list", "create", "delete"];
 
 const GROUP: &str = "infrastructure.cluster.x-k8s.io";
 
@@ -82,7 +86,8 @@ pub const PROVIDERS: &[Provider] = providers! {
 };
 
 /// The provider whose role covers a kind, if it is known.
-pub(crate) fn role_for(api_group: &str, resource: &str) -> Option<&'static Provider> {
+#[must_use]
+pub fn role_for(api_group: &str, resource: &str) -> Option<&'static Provider> {
     PROVIDERS.iter().find(|provider| {
         let mut rules = provider.rules.iter();
         rules.any(|rule| rule.api_group == api_group && rule.resource == resource)

@@ -1,22 +1,16 @@
 //! ClusterClasses.
 
-use std::sync::{Arc, RwLock};
+use std::sync::Arc;
 
-use instar_admission::{
-    cluster_state::{TemplateKey, TemplateUser},
-    template::TemplateType,
-};
+use instar_admission::{cluster_state::TemplateKey, template::TemplateType};
 use instar_api::ETCD_ANNOTATION;
 use instar_capi::{ClusterClass, ClusterClassSpec, TemplateHolder};
+use instar_watch::{Cache, Entry, Guarded, Kept, Key, Presence, Row, Unreadable};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::core::DeserializeGuard;
 
 use super::{
-    super::{
-        Caches,
-        index::{self, Entry, Group, Index, Key},
-    },
-    Absent, Cached, NO_CLUSTER_API, Use, User, bare, guarded, in_use, namespace, uses_of,
+    super::{Caches, group::Group},
+    Cached, NO_CLUSTER_API, Use, User, bare, groups_of_unreadable, in_use, namespace, uses_of,
 };
 use crate::rbac::Watched;
 
@@ -34,18 +28,22 @@ impl Class {
 }
 
 impl Entry for Class {
+    type Group = Group;
+
     fn groups(&self, _: &Key) -> Vec<Group> {
         in_use(&self.uses).collect()
     }
+
+    fn groups_of_unreadable(key: &Key, unreadable: &Unreadable) -> Vec<Group> {
+        groups_of_unreadable(key, unreadable)
+    }
 }
 
-impl Cached for Class {
-    type Object = DeserializeGuard<ClusterClass>;
-    const KIND: Watched = Watched::ClusterClasses;
-    const ABSENT: Absent = NO_CLUSTER_API;
+impl Kept for Class {
+    type Object = Guarded<ClusterClass>;
 
-    fn keep(object: Self::Object) -> index::Row<Self> {
-        guarded(object, |mut class| {
+    fn keep(object: Self::Object) -> Row<Self> {
+        Row::of(object, |mut class| {
             let uses = uses_of(&class.metadata, uses(&class.spec, namespace(&class.metadata)));
             let mut annotations = class.metadata.annotations.take().unwrap_or_default();
             annotations.retain(|name, _| name == ETCD_ANNOTATION);
@@ -59,23 +57,26 @@ impl Cached for Class {
             }
         })
     }
+}
 
-    fn index(caches: &Caches) -> &RwLock<Index<Self>> {
+impl Cached for Class {
+    const KIND: Watched = Watched::ClusterClasses;
+    const PRESENCE: Presence = NO_CLUSTER_API;
+
+    fn cache(caches: &Caches) -> &Arc<Cache<Self>> {
         &caches.classes
     }
 
-    fn uses(&self) -> &[Use] {
-        &self.uses
+    fn uses_mut(&mut self) -> &mut [Use] {
+        &mut self.uses
     }
 }
 
 impl User for Class {
-    fn user(&self, key: &Key) -> TemplateUser {
-        TemplateUser {
-            kind: "ClusterClass".to_owned(),
-            name: key.name().to_owned(),
-            cluster: None,
-        }
+    const USER: &str = "ClusterClass";
+
+    fn cluster_name(&self) -> Option<String> {
+        None
     }
 }
 

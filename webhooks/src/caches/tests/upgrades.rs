@@ -18,8 +18,8 @@ fn marked(mut upgrade: Value) -> Value {
     upgrade
 }
 
-#[tokio::test(start_paused = true)]
-async fn upgrades_that_go_on_are_found_by_their_cluster_and_by_their_releases() {
+#[test]
+fn upgrades_that_go_on_are_found_by_their_cluster_and_by_their_releases() {
     let fixture = Fixture::new();
     let mut edited = upgrade("edited", "one", "Completed", &["r2"]);
     edited["metadata"]["generation"] = json!(3);
@@ -27,19 +27,17 @@ async fn upgrades_that_go_on_are_found_by_their_cluster_and_by_their_releases() 
     moved["status"] = json!(null);
     let mut new = upgrade("new", "two", "Pending", &[]);
     new["status"] = json!(null);
-    fixture
-        .list::<Upgrade>([
-            upgrade("going", "one", "Workers", &["r1", "r2"]),
-            upgrade("held", "two", "Held", &["r2"]),
-            upgrade("completed", "one", "Completed", &["r1"]),
-            upgrade("refused", "one", "Refused", &["r1"]),
-            edited,
-            moved,
-            // The status knows better than an annotation that wasn't taken away yet.
-            marked(upgrade("again", "one", "ControlPlane", &["r1"])),
-            new,
-        ])
-        .await;
+    fixture.list::<Upgrade>([
+        upgrade("going", "one", "Workers", &["r1", "r2"]),
+        upgrade("held", "two", "Held", &["r2"]),
+        upgrade("completed", "one", "Completed", &["r1"]),
+        upgrade("refused", "one", "Refused", &["r1"]),
+        edited,
+        moved,
+        // The status knows better than an annotation that wasn't taken away yet.
+        marked(upgrade("again", "one", "ControlPlane", &["r1"])),
+        new,
+    ]);
     let seen = |name: &str, path: &[&str]| CachedUpgrade {
         name: name.to_owned(),
         target: "v1.36".to_owned(),
@@ -60,17 +58,15 @@ async fn upgrades_that_go_on_are_found_by_their_cluster_and_by_their_releases() 
     assert_eq!(fixture.caches.upgrading_to("r1"), ["ns/again", "ns/going"]);
     assert_eq!(fixture.caches.upgrading_to("r2"), ["ns/edited", "ns/going", "ns/held"]);
 
-    fixture
-        .apply::<Upgrade>(upgrade("going", "one", "Completed", &["r1", "r2"]))
-        .await;
-    fixture.delete::<Upgrade>(upgrade("held", "two", "Held", &["r2"])).await;
+    fixture.apply::<Upgrade>(upgrade("going", "one", "Completed", &["r1", "r2"]));
+    fixture.delete::<Upgrade>(upgrade("held", "two", "Held", &["r2"]));
     assert_eq!(fixture.caches.upgrading_to("r1"), ["ns/again"]);
     assert_eq!(fixture.caches.upgrading_to("r2"), ["ns/edited"]);
     assert_eq!(fixture.caches.upgrades("ns", "two"), [seen("new", &[])]);
 }
 
-#[tokio::test(start_paused = true)]
-async fn what_is_kept_is_found_by_its_template() {
+#[test]
+fn what_is_kept_is_found_by_its_template() {
     let fixture = Fixture::new();
     let template = |name: &str, state: &str, until: Option<&str>| json!({"kind": "DevMachineTemplate", "name": name, "release": "r1", "state": state, "keptUntil": until});
     let mut newest = upgrade("newest", "one", "Completed", &["r1"]);
@@ -82,7 +78,7 @@ async fn what_is_kept_is_found_by_its_template() {
     ]);
     let mut older = upgrade("older", "one", "Completed", &["r1"]);
     older["status"]["templates"] = json!([template("old", "Kept", Some("2026-11-01T00:00:00Z"))]);
-    fixture.list::<Upgrade>([newest.clone(), older.clone()]).await;
+    fixture.list::<Upgrade>([newest.clone(), older.clone()]);
     let kept = |name: &'static str| {
         fixture.caches.kept(&TemplateKey {
             group: "infrastructure.cluster.x-k8s.io",
@@ -101,16 +97,16 @@ async fn what_is_kept_is_found_by_its_template() {
         assert_eq!(kept(other), None, "{other}");
     }
     older["status"]["templates"] = json!([template("old", "Kept", None)]);
-    fixture.apply::<Upgrade>(older.clone()).await;
+    fixture.apply::<Upgrade>(older.clone());
     assert_eq!(kept("old"), Some(by("older", None)));
-    fixture.delete::<Upgrade>(older).await;
+    fixture.delete::<Upgrade>(older);
     newest["status"]["templates"] = json!([template("old", "InUse", None)]);
-    fixture.apply::<Upgrade>(newest).await;
+    fixture.apply::<Upgrade>(newest);
     assert_eq!(kept("old"), None);
 }
 
-#[tokio::test(start_paused = true)]
-async fn policies_are_found_by_their_namespace() {
+#[test]
+fn policies_are_found_by_their_namespace() {
     let fixture = Fixture::new();
     let policy = |namespace: &str, name: &str, tier: &str| {
         json!({
@@ -121,14 +117,12 @@ async fn policies_are_found_by_their_namespace() {
     };
     let mut odd = policy("a", "odd", "gold");
     odd["spec"]["rules"] = json!("none");
-    fixture
-        .list::<Policy>([
-            policy("a", "two", "silver"),
-            policy("a", "one", "gold"),
-            policy("b", "one", "lead"),
-            odd,
-        ])
-        .await;
+    fixture.list::<Policy>([
+        policy("a", "two", "silver"),
+        policy("a", "one", "gold"),
+        policy("b", "one", "lead"),
+        odd,
+    ]);
     let tiers = |namespace: &str| -> Vec<String> {
         let policies = fixture.caches.policies(namespace);
         let selectors = policies
@@ -138,8 +132,8 @@ async fn policies_are_found_by_their_namespace() {
     };
     assert_eq!(tiers("a"), ["gold", "silver"]);
     assert_eq!(tiers("b"), ["lead"]);
-    fixture.apply::<Policy>(policy("a", "one", "tin")).await;
-    fixture.delete::<Policy>(policy("a", "two", "silver")).await;
+    fixture.apply::<Policy>(policy("a", "one", "tin"));
+    fixture.delete::<Policy>(policy("a", "two", "silver"));
     assert_eq!(tiers("a"), ["tin"]);
     assert!(tiers("c").is_empty());
 }

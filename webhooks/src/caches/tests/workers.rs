@@ -52,8 +52,8 @@ fn worker(kind: WorkerKind, name: &str, lowest: &str, highest: &str) -> CachedWo
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn workers_are_found_by_their_cluster() {
+#[test]
+fn workers_are_found_by_their_cluster() {
     let fixture = Fixture::new();
     let mut rolling = pool("rolling", "one", "v1.35.1", "t");
     rolling["status"]["versions"] =
@@ -61,27 +61,23 @@ async fn workers_are_found_by_their_cluster() {
     let mut topology = pool("topology", "one", "v1.34.3", "t");
     topology["metadata"]["labels"]["topology.cluster.x-k8s.io/owned"] = json!("");
     let unversioned = pool("unversioned", "one", "", "t");
-    fixture
-        .list::<Worker<MachineDeployment>>([
-            topology,
-            rolling,
-            unversioned,
-            deleted(pool("going", "one", "v1.34.3", "t")),
-            pool("others", "two", "v1.33.0", "t"),
-        ])
-        .await;
+    fixture.list::<Worker<MachineDeployment>>([
+        topology,
+        rolling,
+        unversioned,
+        deleted(pool("going", "one", "v1.34.3", "t")),
+        pool("others", "two", "v1.33.0", "t"),
+    ]);
     let mut old = pool("alone", "one", "v1.35.1", "t");
     // An edit of its template replaces no machine.
     old["status"]["versions"] = json!([{"version": "v1.31.0", "replicas": 1}]);
-    fixture
-        .list::<Worker<MachineSet>>([
-            old,
-            made_by(pool("rolling-x7", "one", "v1.34.3", "t"), "MachineDeployment"),
-        ])
-        .await;
+    fixture.list::<Worker<MachineSet>>([
+        old,
+        made_by(pool("rolling-x7", "one", "v1.34.3", "t"), "MachineDeployment"),
+    ]);
     let mut machine_pool = pool("pool", "one", "v1.34.3", "t");
     machine_pool["status"]["versions"] = json!([{"version": "v1.33.0"}]);
-    fixture.list::<Worker<MachinePool>>([machine_pool]).await;
+    fixture.list::<Worker<MachinePool>>([machine_pool]);
     let machine = |name: &str, kubelet: &str| {
         json!({
             "metadata": owned(name, "one"),
@@ -89,13 +85,11 @@ async fn workers_are_found_by_their_cluster() {
             "status": {"nodeInfo": {"kubeletVersion": kubelet}},
         })
     };
-    fixture
-        .list::<Worker<Machine>>([
-            machine("machine", "v1.34.1"),
-            machine("joining", ""),
-            made_by(machine("made", "v1.34.1"), "Something"),
-        ])
-        .await;
+    fixture.list::<Worker<Machine>>([
+        machine("machine", "v1.34.1"),
+        machine("joining", ""),
+        made_by(machine("made", "v1.34.1"), "Something"),
+    ]);
 
     let mut topology = worker(WorkerKind::MachineDeployment, "topology", "v1.34.3", "v1.34.3");
     topology.managed_by = ManagedBy::Topology;
@@ -113,14 +107,10 @@ async fn workers_are_found_by_their_cluster() {
     );
     assert!(fixture.caches.workers("other", "one").is_empty());
 
-    fixture
-        .apply::<Worker<MachineSet>>(pool("alone", "two", "v1.35.1", "t"))
-        .await;
-    fixture
-        .delete::<Worker<MachinePool>>(pool("pool", "one", "v1.34.3", "t"))
-        .await;
-    fixture.list::<Worker<MachineDeployment>>([]).await;
-    fixture.list::<Worker<Machine>>([]).await;
+    fixture.apply::<Worker<MachineSet>>(pool("alone", "two", "v1.35.1", "t"));
+    fixture.delete::<Worker<MachinePool>>(pool("pool", "one", "v1.34.3", "t"));
+    fixture.list::<Worker<MachineDeployment>>([]);
+    fixture.list::<Worker<Machine>>([]);
     assert!(fixture.caches.workers("ns", "one").is_empty());
     let names: Vec<String> = fixture
         .caches
@@ -152,8 +142,8 @@ fn user(kind: &str, name: &str, cluster: Option<&str>) -> TemplateUser {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn users_are_found_by_their_template() {
+#[test]
+fn users_are_found_by_their_template() {
     let fixture = Fixture::new();
     let holder = |kind: &str, name: &str| {
         let group = reference(kind, name)["apiGroup"].as_str().unwrap().to_owned();
@@ -173,27 +163,23 @@ async fn users_are_found_by_their_template() {
                 },
             },
         })])
-        .await;
+        ;
     let control_plane = |name: &str, template: &str| {
         json!({
             "metadata": owned(name, "one"),
             "spec": {"version": "v1.34.3", "machineTemplate": {"spec": {"infrastructureRef": reference(TEMPLATE, template)}}},
         })
     };
-    fixture.list::<ControlPlane>([control_plane("cp", "t")]).await;
-    fixture
-        .list::<Worker<MachineDeployment>>([
-            pool("md", "one", "v1.34.3", "t"),
-            pool("other", "one", "v1.34.3", "u"),
-            deleted(pool("going", "one", "v1.34.3", "t")),
-        ])
-        .await;
-    fixture
-        .list::<Worker<MachineSet>>([
-            made_by(pool("md-x7", "one", "v1.34.3", "t"), "MachineDeployment"),
-            deleted(made_by(pool("md-y8", "one", "v1.34.3", "t"), "MachineDeployment")),
-        ])
-        .await;
+    fixture.list::<ControlPlane>([control_plane("cp", "t")]);
+    fixture.list::<Worker<MachineDeployment>>([
+        pool("md", "one", "v1.34.3", "t"),
+        pool("other", "one", "v1.34.3", "u"),
+        deleted(pool("going", "one", "v1.34.3", "t")),
+    ]);
+    fixture.list::<Worker<MachineSet>>([
+        made_by(pool("md-x7", "one", "v1.34.3", "t"), "MachineDeployment"),
+        deleted(made_by(pool("md-y8", "one", "v1.34.3", "t"), "MachineDeployment")),
+    ]);
     let control_plane_of_one = || user("KubeadmControlPlane", "cp", Some("one"));
     assert_eq!(
         fixture.caches.users_of(&key(TEMPLATE, "t")),
@@ -236,14 +222,10 @@ async fn users_are_found_by_their_template() {
     }
 
     // Each of them moves on, or goes.
-    fixture.list::<Class>([]).await;
-    fixture.apply::<ControlPlane>(control_plane("cp", "u")).await;
-    fixture
-        .apply::<Worker<MachineDeployment>>(pool("md", "one", "v1.35.1", "u"))
-        .await;
-    fixture
-        .delete::<Worker<MachineSet>>(pool("md-x7", "one", "v1.34.3", "t"))
-        .await;
+    fixture.list::<Class>([]);
+    fixture.apply::<ControlPlane>(control_plane("cp", "u"));
+    fixture.apply::<Worker<MachineDeployment>>(pool("md", "one", "v1.35.1", "u"));
+    fixture.delete::<Worker<MachineSet>>(pool("md-x7", "one", "v1.34.3", "t"));
     assert!(fixture.caches.users_of(&key(TEMPLATE, "t")).is_empty());
     assert_eq!(
         fixture.caches.users_of(&key(TEMPLATE, "u")),
@@ -253,4 +235,42 @@ async fn users_are_found_by_their_template() {
             user("MachineDeployment", "other", Some("one")),
         ]
     );
+}
+
+#[test]
+fn an_unreadable_worker_keeps_its_templates_in_use() {
+    let fixture = Fixture::new();
+    let mut pool = json!({
+        "metadata": {"name": "bad", "namespace": "ns"},
+        "spec": {"clusterName": "one", "template": {"spec": {
+            "clusterName": "one", "version": 1.35,
+            "infrastructureRef": reference("DevMachineTemplate", "t"),
+            "bootstrap": {"configRef": reference("KubeadmConfigTemplate", "b")},
+        }}},
+    });
+    let users = |fixture: &Fixture, kind: &str, group: &str, name: &str| {
+        let key = TemplateKey {
+            group,
+            kind,
+            namespace: "ns",
+            name,
+        };
+        fixture.caches.users_of(&key)
+    };
+    let bad = TemplateUser {
+        kind: "MachineDeployment".to_owned(),
+        name: "bad".to_owned(),
+        cluster: Some("one".to_owned()),
+    };
+    fixture.list::<Worker<MachineDeployment>>([pool.clone()]);
+    let infrastructure = "infrastructure.cluster.x-k8s.io";
+    let of_machines = users(&fixture, "DevMachineTemplate", infrastructure, "t");
+    let of_bootstrap = users(&fixture, "KubeadmConfigTemplate", "bootstrap.cluster.x-k8s.io", "b");
+    assert_eq!([of_machines, of_bootstrap], [vec![bad.clone()], vec![bad]]);
+    assert!(users(&fixture, "DevMachineTemplate", infrastructure, "b").is_empty());
+    assert!(fixture.caches.workers("ns", "one").is_empty());
+
+    pool["metadata"]["deletionTimestamp"] = json!("2026-11-21T12:00:00Z");
+    fixture.apply::<Worker<MachineDeployment>>(pool);
+    assert!(users(&fixture, "DevMachineTemplate", infrastructure, "t").is_empty());
 }

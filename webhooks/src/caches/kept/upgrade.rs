@@ -1,18 +1,15 @@
 //! ClusterUpgrades: which one goes on, and what its Cluster keeps for the way back.
 
-use std::sync::RwLock;
+use std::sync::Arc;
 
 use instar_admission::cluster_state::{self, CachedUpgrade};
 use instar_api::{ClusterUpgrade, FINISHED_ANNOTATION, TemplateUse};
+use instar_watch::{Cache, Entry, Guarded, Kept, Key, Presence, Row, Unreadable};
 use jiff::Timestamp;
-use kube::core::DeserializeGuard;
 
 use super::{
-    super::{
-        Caches,
-        index::{self, Entry, Group, Index, Key},
-    },
-    Absent, Cached, NO_DEFINITIONS, annotation, guarded,
+    super::{Caches, group::Group},
+    Cached, NO_DEFINITIONS, annotation, groups_of_unreadable,
 };
 use crate::rbac::Watched;
 
@@ -49,6 +46,8 @@ impl Upgrade {
 }
 
 impl Entry for Upgrade {
+    type Group = Group;
+
     fn groups(&self, key: &Key) -> Vec<Group> {
         let namespace = key.namespace();
         let going_on = self.goes_on.iter().flat_map(|upgrade| {
@@ -62,15 +61,17 @@ impl Entry for Upgrade {
         let kept = kept.map(|kept| Group::Kept(kept.kind.clone(), Key::new(namespace, &kept.name)));
         going_on.chain(kept).collect()
     }
+
+    fn groups_of_unreadable(key: &Key, unreadable: &Unreadable) -> Vec<Group> {
+        groups_of_unreadable(key, unreadable)
+    }
 }
 
-impl Cached for Upgrade {
-    type Object = DeserializeGuard<ClusterUpgrade>;
-    const KIND: Watched = Watched::ClusterUpgrades;
-    const ABSENT: Absent = NO_DEFINITIONS;
+impl Kept for Upgrade {
+    type Object = Guarded<ClusterUpgrade>;
 
-    fn keep(object: Self::Object) -> index::Row<Self> {
-        guarded(object, |upgrade| {
+    fn keep(object: Self::Object) -> Row<Self> {
+        Row::of(object, |upgrade| {
             let is_finished = is_finished(&upgrade);
             let status = upgrade.status.unwrap_or_default();
             let templates = status.templates.into_iter();
@@ -92,8 +93,13 @@ impl Cached for Upgrade {
             }
         })
     }
+}
 
-    fn index(caches: &Caches) -> &RwLock<Index<Self>> {
+impl Cached for Upgrade {
+    const KIND: Watched = Watched::ClusterUpgrades;
+    const PRESENCE: Presence = NO_DEFINITIONS;
+
+    fn cache(caches: &Caches) -> &Arc<Cache<Self>> {
         &caches.upgrades
     }
 }

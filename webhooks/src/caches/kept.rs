@@ -7,20 +7,17 @@ mod release;
 mod upgrade;
 mod worker;
 
-use std::{fmt::Debug, iter, sync::RwLock};
+use std::{iter, sync::Arc};
 
-use instar_admission::{
-    cluster_state::{TemplateKey, TemplateUser},
-    template::TemplateType,
-};
+use instar_admission::{cluster_state::TemplateKey, template::TemplateType};
 use instar_capi::Reference;
+use instar_watch::{Cache, Kept, Key, KindLease, Presence, Unreadable};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::{Resource, core::DeserializeGuard};
-use serde::de::DeserializeOwned;
+use kube::Resource;
 
 use super::{
     Caches,
-    index::{self, Entry, Index, Key, TemplateId},
+    group::{Group, TemplateId},
 };
 use crate::rbac::Watched;
 
@@ -32,40 +29,35 @@ pub(crate) use upgrade::Upgrade;
 pub(crate) use worker::{Worker, WorkerResource};
 
 /// An entry of a cache, and the watch that it comes from.
-pub(crate) trait Cached: Entry + Debug + Sized + Send + Sync + 'static {
-    /// What is watched. One object that can't be read must not hide the others, so it comes in a
-    /// guard.
-    type Object: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + 'static;
-
+pub(crate) trait Cached: Kept<Object: Resource<DynamicType = ()>, Group = Group> {
     /// The kind, with the rule that the watch needs.
     const KIND: Watched;
 
     /// What it means that the API server doesn't know the kind.
-    const ABSENT: Absent;
+    const PRESENCE: Presence;
 
     /// Which of the objects are watched, by their labels; all of them where it is empty.
     const SELECTOR: &str = "";
 
-    /// Takes what is kept out of an object.
-    fn keep(object: Self::Object) -> index::Row<Self>;
-
     /// Where it is kept.
-    fn index(caches: &Caches) -> &RwLock<Index<Self>>;
+    fn cache(caches: &Caches) -> &Arc<Cache<Self>>;
 
     /// The templates that it refers to.
-    fn uses(&self) -> &[Use] {
-        &[]
+    fn uses_mut(&mut self) -> &mut [Use] {
+        &mut []
     }
 
-    /// Called after the index has changed.
+    /// Called after the cache has changed.
     fn changed(_caches: &Caches) {}
 }
 
 /// A template that something refers to.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(crate) struct Use {
     pub(crate) sort: TemplateType,
     pub(crate) template: TemplateId,
+    /// For as long as the reference is there, the kind is watched. It is taken when the object comes.
+    pub(crate) lease: Option<KindLease>,
 }
 
 impl Use {
@@ -78,36 +70,33 @@ impl Use {
         (!key.name.is_empty()).then(|| Self {
             sort,
             template: TemplateId::of(key),
+            lease: None,
         })
     }
 }
 
 /// What refers to a template.
 pub(crate) trait User: Cached {
-    /// As messages name it.
-    fn user(&self, key: &Key) -> TemplateUser;
+    /// The kind, as messages name it.
+    const USER: &str;
+
+    /// The Cluster that it belongs to.
+    fn cluster_name(&self) -> Option<String>;
 }
 
-/// What it means that the API server doesn't know a kind.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Absent {
-    /// There are none, as this says.
-    Empty(&'static str),
-    /// Something isn't installed, and this is what to do.
-    Broken(&'static str),
-}
+const NO_CLUSTER_API: Presence =
+    Presence::Required("install Cluster API with the API version v1beta2 (1.11 or newer) first");
+const NO_DEFINITIONS: Presence = Presence::Required("apply config/crd first");
 
-const NO_CLUSTER_API: Absent = Absent::Broken("install Cluster API with the API version v1beta2 (1.11 or newer) first");
-const NO_DEFINITIONS: Absent = Absent::Broken("apply config/crd first");
-
-fn guarded<O: Resource, E>(object: DeserializeGuard<O>, keep: impl FnOnce(O) -> E) -> index::Row<E> {
-    index::Row {
-        key: Key::of(&object),
-        read: match object.0 {
-            Ok(object) => Ok(keep(object)),
-            Err(invalid) => Err(format!("{}; it counts as absent", invalid.error)),
-        },
-    }
+/// Of an object that can't be decoded, what it refers to counts as in use, whatever it is.
+fn groups_of_unreadable(key: &Key, unreadable: &Unreadable) -> Vec<Group> {
+    let cluster = unreadable.cluster.as_deref();
+    let cluster = cluster.map(|cluster| Group::Cluster(Key::new(key.namespace(), cluster)));
+    let references = unreadable.references.iter();
+    let references = references
+        .filter(|_| unreadable.metadata.deletion_timestamp.is_none())
+        .map(|reference| Group::Template(TemplateId::of(&TemplateKey::of(key.namespace(), reference))));
+    cluster.into_iter().chain(references).collect()
 }
 
 fn namespace(metadata: &ObjectMeta) -> &str {
@@ -127,8 +116,8 @@ fn bare(metadata: ObjectMeta) -> ObjectMeta {
     }
 }
 
-fn in_use(uses: &[Use]) -> impl Iterator<Item = index::Group> {
-    uses.iter().map(|used| index::Group::Template(used.template.clone()))
+fn in_use(uses: &[Use]) -> impl Iterator<Item = Group> {
+    uses.iter().map(|used| Group::Template(used.template.clone()))
 }
 
 fn uses_of(metadata: &ObjectMeta, uses: impl IntoIterator<Item = Option<Use>>) -> Box<[Use]> {

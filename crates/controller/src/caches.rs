@@ -1,75 +1,56 @@
-//! What the controller knows: nine watches, of each object only what is read, by Cluster.
+//! What the controller knows: a watch of each kind, and of each object what is read, by Cluster.
 //!
 //! An event costs what its own Cluster costs, not what the fleet does.
 
-mod follow;
+mod kept;
 mod others;
-mod table;
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{
+    Arc, PoisonError, RwLock,
+    atomic::{AtomicBool, Ordering},
+};
 
 use futures::future::BoxFuture;
-use instar_api::{
-    ClusterUpgrade, FINISHED_ANNOTATION, KubernetesRelease, RECORD_ANNOTATION, RELEASES_ANNOTATION, UpgradePolicy,
-    VERSION_ANNOTATION,
-};
-use instar_capi::labels::CLUSTER_NAME;
+use instar_api::{ClusterUpgrade, KubernetesRelease, UpgradePolicy};
 use instar_catalog::Catalog;
-use instar_planner::SWAP_HISTORY_ANNOTATION;
-use instar_serve::{Metrics, Readiness};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::{
-    Client, Resource, ResourceExt,
-    runtime::{
-        reflector::{ObjectRef, Store, store::Writer},
-        watcher::Event,
-    },
+use instar_planner::{Observed, Unreadable};
+use instar_serve::Readiness;
+use instar_watch::{Cache, Hooks, KeptSink, Key, Lookup, Target, Watch, WatchHealth, WatchMetrics, config, watch_kind};
+use kube::{Api, Client, Resource};
+use tokio::sync::{mpsc::UnboundedSender, watch};
+
+use crate::{
+    rbac::Watched,
+    views::{Cluster, KubeadmControlPlane, Machine, MachineDeployment, MachinePool, MachineSet},
 };
-use tokio::sync::mpsc::UnboundedSender;
-
-use crate::views::{Cluster, KubeadmControlPlane, Machine, MachineDeployment, MachinePool, MachineSet};
-use follow::{Lists, Watch};
+pub(crate) use kept::{Cached, PAUSED_ANNOTATION};
+use kept::{Group, Object};
 use others::Others;
-use table::Table;
-
-/// The annotation by which Cluster API pauses an object.
-pub(crate) const PAUSED_ANNOTATION: &str = "cluster.x-k8s.io/paused";
-
-/// Annotations that are read; all others are dropped.
-const ANNOTATIONS: [&str; 6] = [
-    PAUSED_ANNOTATION,
-    SWAP_HISTORY_ANNOTATION,
-    VERSION_ANNOTATION,
-    FINISHED_ANNOTATION,
-    RECORD_ANNOTATION,
-    RELEASES_ANNOTATION,
-];
 
 /// Where Clusters to look at are sent.
-pub(crate) type Wake = UnboundedSender<ObjectRef<Cluster>>;
-
-/// An object that belongs to a Cluster of its namespace.
-pub(crate) trait OfCluster: Resource<DynamicType = ()> {
-    /// The Cluster's name.
-    fn cluster(&self) -> Option<&str>;
-}
+pub(crate) type Wake = UnboundedSender<Key>;
 
 /// The caches.
 #[derive(Debug)]
 pub(crate) struct Caches {
-    pub(crate) clusters: Store<Cluster>,
-    pub(crate) control_planes: Table<KubeadmControlPlane>,
-    pub(crate) deployments: Table<MachineDeployment>,
-    pub(crate) sets: Table<MachineSet>,
-    pub(crate) machine_pools: Table<MachinePool>,
-    pub(crate) machines: Table<Machine>,
-    pub(crate) upgrades: Table<ClusterUpgrade>,
-    policies: Table<UpgradePolicy>,
+    clusters: Arc<Cache<Object<Cluster>>>,
+    control_planes: Arc<Cache<Object<KubeadmControlPlane>>>,
+    deployments: Arc<Cache<Object<MachineDeployment>>>,
+    sets: Arc<Cache<Object<MachineSet>>>,
+    machine_pools: Arc<Cache<Object<MachinePool>>>,
+    machines: Arc<Cache<Object<Machine>>>,
+    releases: Arc<Cache<Object<KubernetesRelease>>>,
+    upgrades: Arc<Cache<Object<ClusterUpgrade>>>,
+    policies: Arc<Cache<Object<UpgradePolicy>>>,
     pub(crate) others: Others,
-    releases: Table<KubernetesRelease>,
     catalog: RwLock<Arc<Catalog>>,
-    lists: Lists,
+    /// How many first lists are still to come.
+    lists: watch::Sender<usize>,
+    wake: Wake,
 }
+
+/// A future that ends with the kind that it watches, and never should.
+type Watching = BoxFuture<'static, Watched>;
 
 impl Caches {
     /// The caches, and the watches that fill them for as long as they are polled.
@@ -77,36 +58,41 @@ impl Caches {
         client: &Client,
         wake: &Wake,
         readiness: &Readiness,
-        metrics: &Metrics,
-    ) -> (Arc<Self>, Vec<BoxFuture<'static, ()>>) {
-        let writer = Writer::<Cluster>::default();
+        metrics: &WatchMetrics,
+    ) -> (Arc<Self>, Vec<Watching>) {
         let caches = Arc::new(Self {
-            clusters: writer.as_reader(),
-            control_planes: Table::default(),
-            deployments: Table::default(),
-            sets: Table::default(),
-            machine_pools: Table::default(),
-            machines: Table::default(),
-            upgrades: Table::default(),
-            policies: Table::default(),
+            clusters: Arc::default(),
+            control_planes: Arc::default(),
+            deployments: Arc::default(),
+            sets: Arc::default(),
+            machine_pools: Arc::default(),
+            machines: Arc::default(),
+            releases: Arc::default(),
+            upgrades: Arc::default(),
+            policies: Arc::default(),
             others: Others::default(),
-            releases: Table::default(),
             catalog: RwLock::default(),
-            lists: Lists::new(0),
+            lists: watch::Sender::new(Watched::ALL.len()),
+            wake: wake.clone(),
         });
-        let watch = Watch::new(client, readiness, metrics, &caches.lists);
-        let watches = vec![
-            caches.clusters_watch(&watch, wake, writer),
-            caches.parts(&watch, wake, |caches| &caches.control_planes),
-            caches.parts(&watch, wake, |caches| &caches.deployments),
-            caches.parts(&watch, wake, |caches| &caches.sets),
-            caches.parts(&watch, wake, |caches| &caches.machine_pools),
-            caches.parts(&watch, wake, |caches| &caches.machines),
-            caches.parts(&watch, wake, |caches| &caches.upgrades),
-            caches.policy_watch(&watch, wake),
-            caches.catalog_watch(&watch, wake),
-        ];
-        (caches, watches)
+        let starting = Starting {
+            caches: &caches,
+            client,
+            readiness,
+            metrics,
+        };
+        let watches = Watched::ALL.map(|kind| match kind {
+            Watched::Clusters => starting.watch::<Cluster>(),
+            Watched::KubeadmControlPlanes => starting.watch::<KubeadmControlPlane>(),
+            Watched::MachineDeployments => starting.watch::<MachineDeployment>(),
+            Watched::MachineSets => starting.watch::<MachineSet>(),
+            Watched::MachinePools => starting.watch::<MachinePool>(),
+            Watched::Machines => starting.watch::<Machine>(),
+            Watched::KubernetesReleases => starting.watch::<KubernetesRelease>(),
+            Watched::ClusterUpgrades => starting.watch::<ClusterUpgrade>(),
+            Watched::UpgradePolicies => starting.watch::<UpgradePolicy>(),
+        });
+        (caches, watches.into())
     }
 
     /// Waits until every first list is in: what isn't known yet must not count as absent.
@@ -120,182 +106,173 @@ impl Caches {
         Arc::clone(&self.catalog.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Those that went are looked at too: what was asked of them is told so.
-    fn clusters_watch(
-        self: &Arc<Self>,
-        watch: &Watch,
-        wake: &Wake,
-        mut writer: Writer<Cluster>,
-    ) -> BoxFuture<'static, ()> {
-        let (caches, wake) = (Arc::clone(self), wake.clone());
-        watch.follow("clusters", move |event: Event<Cluster>| {
-            let event = slim(event);
-            writer.apply_watcher_event(&event);
-            if let Event::Delete(cluster) = &event {
-                caches.others.put(ObjectRef::from_obj(cluster), None);
-            }
-            match &event {
-                Event::Apply(cluster) | Event::InitApply(cluster) | Event::Delete(cluster) => {
-                    send(&wake, ObjectRef::from_obj(cluster));
-                }
-                Event::InitDone => caches.wake_asked(&wake),
-                Event::Init => {}
-            }
-        })
+    /// A Cluster.
+    pub(crate) fn cluster(&self, cluster: &Key) -> Lookup<Arc<Cluster>> {
+        self.clusters.look_up(cluster, Object::get)
     }
 
-    fn parts<K>(self: &Arc<Self>, watch: &Watch, wake: &Wake, table: fn(&Self) -> &Table<K>) -> BoxFuture<'static, ()>
-    where
-        K: OfCluster + Clone + std::fmt::Debug + serde::de::DeserializeOwned + Send + Sync + 'static,
-    {
-        let (caches, wake) = (Arc::clone(self), wake.clone());
-        let plural: &'static str = match K::plural(&()) {
-            std::borrow::Cow::Borrowed(plural) => plural,
-            // The derive writes it as a literal.
-            std::borrow::Cow::Owned(_) => "objects",
-        };
-        watch.follow(plural, move |event: Event<K>| {
-            for (namespace, cluster) in table(&caches).apply(slim(event)) {
-                send(&wake, ObjectRef::new(&cluster).within(&namespace));
-            }
-        })
+    /// The objects of a Cluster, by name, but for those that can't be decoded.
+    pub(crate) fn of<K: Cached>(&self, cluster: &Key) -> Vec<Arc<K>> {
+        self.group(&Group::Cluster(cluster.clone()))
+    }
+
+    /// The objects of a Cluster that can't be decoded.
+    pub(crate) fn unreadable<K: Cached>(&self, cluster: &Key) -> Vec<Unreadable> {
+        self.unreadable_in::<K>(&Group::Cluster(cluster.clone()))
+    }
+
+    /// All objects of a Cluster, as they are read.
+    pub(crate) fn observe<K: Cached, T>(
+        &self,
+        cluster: &Key,
+        read: impl Fn(&K) -> Result<T, String>,
+    ) -> Vec<Observed<T>> {
+        let decoded = self.of::<K>(cluster);
+        let decoded = decoded.iter().map(|object| observed(object.as_ref(), read(object)));
+        let unreadable = self.unreadable::<K>(cluster).into_iter().map(Observed::Invalid);
+        decoded.chain(unreadable).collect()
     }
 
     /// The policies of a namespace.
     pub(crate) fn policies(&self, namespace: &str) -> Vec<Arc<UpgradePolicy>> {
-        self.policies.of(namespace, "")
+        self.group(&Group::Namespace(namespace.into()))
     }
 
-    fn policy_watch(self: &Arc<Self>, watch: &Watch, wake: &Wake) -> BoxFuture<'static, ()> {
-        let (caches, wake) = (Arc::clone(self), wake.clone());
-        watch.follow("upgradepolicies", move |event: Event<UpgradePolicy>| {
-            let concerned = caches.policies.apply(slim(event));
-            if concerned.is_empty() {
-                return;
-            }
-            // Policies are few and seldom change, so nothing keeps Clusters by namespace.
-            for cluster in caches.clusters.state() {
-                let namespace = cluster.namespace().unwrap_or_default();
-                if concerned.iter().any(|(concerned, _)| *concerned == namespace) {
-                    send(&wake, ObjectRef::from_obj(cluster.as_ref()));
-                }
-            }
-        })
+    /// The policies of a namespace that can't be decoded.
+    pub(crate) fn unreadable_policies(&self, namespace: &str) -> Vec<Unreadable> {
+        self.unreadable_in::<UpgradePolicy>(&Group::Namespace(namespace.into()))
     }
 
-    fn catalog_watch(self: &Arc<Self>, watch: &Watch, wake: &Wake) -> BoxFuture<'static, ()> {
-        let (caches, wake) = (Arc::clone(self), wake.clone());
-        watch.follow("kubernetesreleases", move |event: Event<KubernetesRelease>| {
-            let shows = !matches!(event, Event::Init | Event::InitApply(_));
-            let _ = caches.releases.apply(slim(event));
-            if shows {
-                caches.renew_catalog();
-                caches.wake_asked(&wake);
-            }
-        })
+    /// Wakes every Cluster, and every one of which something is asked, be it there or not.
+    pub(crate) fn wake_all(&self) {
+        self.wake_groups(self.clusters.read().groups());
+        self.wake_asked();
     }
 
-    /// Wakes every Cluster of which something is asked, be it there or not.
-    pub(crate) fn wake_asked(&self, wake: &Wake) {
-        for (namespace, cluster) in self.upgrades.clusters() {
-            send(wake, ObjectRef::new(&cluster).within(&namespace));
+    fn wake_asked(&self) {
+        self.wake_groups(self.upgrades.read().groups());
+    }
+
+    fn wake_groups<'g>(&self, groups: impl Iterator<Item = &'g Group>) {
+        for group in groups {
+            match group {
+                Group::Cluster(cluster) => self.wake(cluster.clone()),
+                Group::Namespace(_) => {}
+            }
         }
+    }
+
+    /// The receiver is gone only when the process ends.
+    fn wake(&self, cluster: Key) {
+        let _ = self.wake.send(cluster);
+    }
+
+    fn group<K: Cached>(&self, group: &Group) -> Vec<Arc<K>> {
+        let index = K::cache(self).read();
+        index.group(group).map(|(_, object)| object.get()).collect()
+    }
+
+    fn unreadable_in<K: Cached>(&self, group: &Group) -> Vec<Unreadable> {
+        let index = K::cache(self).read();
+        let objects = index.unreadable_in(group);
+        objects
+            .map(|(key, object)| unreadable(&K::kind(&()), key.name(), &object.error))
+            .collect()
     }
 
     fn renew_catalog(&self) {
-        let releases = self.releases.all();
-        let rows = releases
-            .iter()
-            .map(|release| (release.metadata.name.as_deref().unwrap_or_default(), &release.spec));
-        let catalog = Catalog::new(rows);
-        for row in catalog.unreadable() {
-            tracing::warn!("release left out of the catalog: {row}");
-        }
-        *self.catalog.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(catalog);
-    }
-}
-
-/// The receiver is gone only when the process ends.
-fn send(wake: &Wake, cluster: ObjectRef<Cluster>) {
-    let _ = wake.send(cluster);
-}
-
-/// Drops what nobody reads, which is most of it.
-fn slim<K: Resource>(event: Event<K>) -> Event<K> {
-    let bare = |mut object: K| {
-        let metadata = object.meta_mut();
-        let mut annotations = metadata.annotations.take().unwrap_or_default();
-        annotations.retain(|name, _| ANNOTATIONS.contains(&name.as_str()));
-        *metadata = ObjectMeta {
-            name: metadata.name.take(),
-            namespace: metadata.namespace.take(),
-            uid: metadata.uid.take(),
-            resource_version: metadata.resource_version.take(),
-            generation: metadata.generation,
-            creation_timestamp: metadata.creation_timestamp.take(),
-            deletion_timestamp: metadata.deletion_timestamp.take(),
-            labels: metadata.labels.take(),
-            annotations: Some(annotations),
-            ..ObjectMeta::default()
+        let catalog = {
+            let releases = self.releases.read();
+            Catalog::new(
+                releases
+                    .entries()
+                    .map(|(key, release)| (key.as_str(), &release.as_object().spec)),
+            )
         };
-        object
-    };
-    match event {
-        Event::Apply(object) => Event::Apply(bare(object)),
-        Event::Delete(object) => Event::Delete(bare(object)),
-        Event::InitApply(object) => Event::InitApply(bare(object)),
-        Event::Init => Event::Init,
-        Event::InitDone => Event::InitDone,
+        let catalog = Arc::new(catalog);
+        let mut current = self.catalog.write().unwrap_or_else(PoisonError::into_inner);
+        let previous = std::mem::replace(&mut *current, Arc::clone(&catalog));
+        drop(current);
+        for row in catalog.unreadable() {
+            if !previous.unreadable().contains(row) {
+                tracing::warn!("Release left out of the catalog: {row}");
+            }
+        }
     }
 }
 
-impl OfCluster for KubeadmControlPlane {
-    /// Cluster API puts the label on what a Cluster refers to.
-    fn cluster(&self) -> Option<&str> {
-        self.labels().get(CLUSTER_NAME).map(String::as_str)
+struct Starting<'a> {
+    caches: &'a Arc<Caches>,
+    client: &'a Client,
+    readiness: &'a Readiness,
+    metrics: &'a WatchMetrics,
+}
+
+impl Starting<'_> {
+    fn watch<K: Cached>(&self) -> Watching {
+        let resource = K::WATCHED.rule().resource;
+        let watch = Watch {
+            client: self.client.clone(),
+            target: Target::of::<K>(),
+            config: config(),
+            presence: K::PRESENCE,
+            health: WatchHealth::new(resource, self.metrics, Some(self.readiness.part(resource))),
+        };
+        let mut sink = KeptSink {
+            cache: Arc::clone(K::cache(self.caches)),
+            kind: resource.to_owned(),
+            hooks: CacheHooks::new(self.caches),
+        };
+        Box::pin(async move {
+            watch_kind(watch, |client, _| Api::all(client), &mut sink).await;
+            K::WATCHED
+        })
     }
 }
 
-impl OfCluster for MachineDeployment {
-    fn cluster(&self) -> Option<&str> {
-        Some(&self.spec.cluster_name)
+/// What the events of a kind change beside its own cache: they wake Clusters.
+struct CacheHooks {
+    caches: Arc<Caches>,
+    is_listed: AtomicBool,
+}
+
+impl CacheHooks {
+    fn new(caches: &Arc<Caches>) -> Self {
+        Self {
+            caches: Arc::clone(caches),
+            is_listed: false.into(),
+        }
     }
 }
 
-impl OfCluster for MachineSet {
-    fn cluster(&self) -> Option<&str> {
-        Some(&self.spec.cluster_name)
+impl<K: Cached> Hooks<Object<K>> for CacheHooks {
+    fn wants_groups(&self) -> bool {
+        true
+    }
+
+    fn changed(&self, groups: &[Group]) {
+        if !self.is_listed.swap(true, Ordering::Relaxed) {
+            self.caches.lists.send_modify(|lists| *lists -= 1);
+        }
+        K::changed(&self.caches, groups);
     }
 }
 
-impl OfCluster for MachinePool {
-    fn cluster(&self) -> Option<&str> {
-        Some(&self.spec.cluster_name)
+/// An object as it was read.
+pub(crate) fn observed<K: Resource<DynamicType = ()>, T>(object: &K, read: Result<T, String>) -> Observed<T> {
+    match read {
+        Ok(part) => Observed::Read(part),
+        Err(reason) => {
+            let name = object.meta().name.as_deref().unwrap_or_default();
+            Observed::Invalid(unreadable(&K::kind(&()), name, &reason))
+        }
     }
 }
 
-impl OfCluster for Machine {
-    fn cluster(&self) -> Option<&str> {
-        Some(&self.spec.cluster_name)
-    }
-}
-
-impl OfCluster for ClusterUpgrade {
-    fn cluster(&self) -> Option<&str> {
-        Some(&self.spec.cluster_name)
-    }
-}
-
-impl OfCluster for UpgradePolicy {
-    /// It is for all Clusters of its namespace.
-    fn cluster(&self) -> Option<&str> {
-        Some("")
-    }
-}
-
-impl OfCluster for KubernetesRelease {
-    /// The catalog is everybody's.
-    fn cluster(&self) -> Option<&str> {
-        Some("")
+fn unreadable(kind: &str, name: &str, reason: &str) -> Unreadable {
+    Unreadable {
+        kind: kind.to_owned(),
+        name: name.to_owned(),
+        reason: reason.to_owned(),
     }
 }

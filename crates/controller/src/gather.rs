@@ -4,20 +4,21 @@ mod control_plane;
 mod templates;
 mod topology;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
 use instar_api::ClusterUpgrade;
 use instar_domain::KubeVersion;
 use instar_planner::{
     Cluster as PlannedCluster, ClusterKind, Contract, ControlPlane, Flavor, Lifecycle, Machine, MachineDeployment,
     MachinePhase, MachinePool, MachineSet, ManagedBy, Node, Object, Observed, PoolId, Replicas, ResourceVersion,
-    Rollout, SWAP_HISTORY_ANNOTATION, Snapshot, SwapHistory, TemplateRef, Unreadable, UpgradeSpec,
+    Retention, Rollout, SWAP_HISTORY_ANNOTATION, Snapshot, SwapHistory, TemplateRef, UpgradeSpec,
 };
-use jiff::Timestamp;
+use instar_watch::Key;
+use jiff::{SignedDuration, Timestamp};
 use kube::{Resource, ResourceExt};
 
 use crate::{
-    caches::{Caches, PAUSED_ANNOTATION},
+    caches::{Caches, PAUSED_ANNOTATION, observed},
     policy::retention,
     upgrade_spec::{CurrentVersions, upgrade_spec},
     views,
@@ -48,12 +49,12 @@ pub(crate) fn gather_for(
     now: Timestamp,
 ) -> Snapshot {
     let (namespace, name) = (cluster.namespace().unwrap_or_default(), cluster.name_any());
-    let sets = caches.sets.of(&namespace, &name);
+    let key = Key::of(cluster);
+    let sets = caches.of::<views::MachineSet>(&key);
     let template_of_set: BTreeMap<String, String> = sets
         .iter()
         .map(|set| (set.name_any(), set.spec.template.spec.infrastructure_ref.name.clone()))
         .collect();
-    let machines = caches.machines.of(&namespace, &name);
     Snapshot {
         now,
         cluster: PlannedCluster {
@@ -69,13 +70,28 @@ pub(crate) fn gather_for(
         upgrade_spec,
         catalog: caches.catalog(),
         gates: BTreeMap::new(),
-        retention: retention(&caches.policies(&namespace), cluster.labels(), ended),
-        control_plane: control_plane(caches, cluster, &namespace, &name),
-        pools: observe(caches.deployments.of(&namespace, &name), deployment),
-        machine_sets: observe(sets, set),
-        machine_pools: observe(caches.machine_pools.of(&namespace, &name), machine_pool),
-        machines: observe(machines, |object| machine(object, &template_of_set)),
+        retention: retention_of(caches, cluster, ended),
+        control_plane: control_plane(caches, cluster, &key),
+        pools: caches.observe(&key, deployment),
+        machine_sets: caches.observe(&key, set),
+        machine_pools: caches.observe(&key, machine_pool),
+        machines: caches.observe(&key, |object| machine(object, &template_of_set)),
         templates: Vec::new(),
+        unreadable: caches.unreadable::<ClusterUpgrade>(&key),
+    }
+}
+
+/// While a policy of its namespace can't be decoded, a Cluster's templates are kept.
+fn retention_of(caches: &Caches, cluster: &views::Cluster, ended: Option<Timestamp>) -> Retention {
+    let namespace = cluster.namespace().unwrap_or_default();
+    if caches.unreadable_policies(&namespace).is_empty() {
+        retention(&caches.policies(&namespace), cluster.labels(), ended)
+    } else {
+        Retention {
+            previous: SignedDuration::MAX,
+            other: SignedDuration::MAX,
+            ended,
+        }
     }
 }
 
@@ -87,31 +103,7 @@ pub(crate) fn completed_at(upgrade: &ClusterUpgrade) -> Option<Timestamp> {
     completed.next().map(|condition| condition.last_transition_time.0)
 }
 
-fn observe<K, T>(objects: Vec<Arc<K>>, read: impl Fn(&K) -> Result<T, String>) -> Vec<Observed<T>>
-where
-    K: Resource<DynamicType = ()>,
-{
-    let objects = objects.into_iter();
-    objects.map(|object| observed(object.as_ref(), read(&object))).collect()
-}
-
-fn observed<K: Resource<DynamicType = ()>, T>(object: &K, read: Result<T, String>) -> Observed<T> {
-    match read {
-        Ok(part) => Observed::Read(part),
-        Err(reason) => Observed::Invalid(Unreadable {
-            kind: K::kind(&()).into_owned(),
-            name: object.name_any(),
-            reason,
-        }),
-    }
-}
-
-fn control_plane(
-    caches: &Caches,
-    cluster: &views::Cluster,
-    namespace: &str,
-    name: &str,
-) -> Option<Observed<ControlPlane>> {
+fn control_plane(caches: &Caches, cluster: &views::Cluster, key: &Key) -> Option<Observed<ControlPlane>> {
     if let Some(reference) = control_plane::not_watched(cluster) {
         return match cluster.spec.topology {
             None => caches.others.of(cluster),
@@ -119,9 +111,10 @@ fn control_plane(
         };
     }
     let reference = cluster.spec.control_plane_ref.as_ref()?;
-    let found = caches.control_planes.of(namespace, name);
-    let found = found.iter().find(|object| object.name_any() == reference.name)?;
-    Some(observed(found.as_ref(), kubeadm(found)))
+    caches.observe(key, kubeadm).into_iter().find(|found| match found {
+        Observed::Read(control_plane) => control_plane.object.name == reference.name,
+        Observed::Invalid(unreadable) => unreadable.name == reference.name,
+    })
 }
 
 fn kubeadm(object: &views::KubeadmControlPlane) -> Result<ControlPlane, String> {
@@ -268,14 +261,18 @@ pub(crate) fn lifecycle_of(cluster: &views::Cluster) -> Lifecycle {
 
 /// The versions that a Cluster is at, its pools but for those that the topology controller owns.
 pub(crate) fn current_versions(caches: &Caches, cluster: &views::Cluster) -> CurrentVersions {
-    let (namespace, name) = (cluster.namespace().unwrap_or_default(), cluster.name_any());
-    let control_plane = match control_plane(caches, cluster, &namespace, &name) {
+    let key = Key::of(cluster);
+    if !caches.unreadable::<views::MachineDeployment>(&key).is_empty() {
+        return CurrentVersions::Unreadable;
+    }
+    let control_plane = match control_plane(caches, cluster, &key) {
         None => return CurrentVersions::Unseen,
         Some(Observed::Invalid(_)) => return CurrentVersions::Unreadable,
         Some(Observed::Read(control_plane)) => control_plane.version,
     };
-    let pools = caches.deployments.of(&namespace, &name).into_iter();
+    let pools = caches.of::<views::MachineDeployment>(&key);
     let pools = pools
+        .iter()
         .filter(|pool| ManagedBy::of(pool.labels()) == ManagedBy::User)
         .map(|pool| version(&pool.spec.template.spec.version));
     match std::iter::once(Ok(control_plane)).chain(pools).collect() {
@@ -286,8 +283,7 @@ pub(crate) fn current_versions(caches: &Caches, cluster: &views::Cluster) -> Cur
 
 /// The upgrade for which the control plane was written last.
 pub(crate) fn begun(caches: &Caches, cluster: &views::Cluster) -> Option<String> {
-    let (namespace, name) = (cluster.namespace().unwrap_or_default(), cluster.name_any());
-    match control_plane(caches, cluster, &namespace, &name)? {
+    match control_plane(caches, cluster, &Key::of(cluster))? {
         Observed::Read(control_plane) => Some(control_plane.object.swap_history?.upgrade),
         Observed::Invalid(_) => None,
     }

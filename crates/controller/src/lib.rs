@@ -11,16 +11,16 @@
 //! call has a deadline; a paused Cluster or upgrade is not written to, nor is its record.
 
 mod api;
-mod backoff;
 mod caches;
 mod execute;
 mod gather;
 mod kinds;
 mod lease;
+mod memory;
 mod metrics;
-mod pace;
 mod patches;
 mod policy;
+mod queue;
 mod rbac;
 mod reconcile;
 mod report;
@@ -31,5 +31,5 @@ mod views;
 
 pub use lease::LeaseError;
 pub use metrics::register;
-pub use rbac::{LEASE_RULES, RULES};
+pub use rbac::{LEASE_RULES, RULES, Watched};
 pub use run::{Error, run};

@@ -1,10 +1,13 @@
 //! What is counted.
 
 use instar_serve::Metrics;
+use instar_watch::WatchMetrics;
 use prometheus_client::{
     encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder},
     metrics::{counter::Counter, family::Family, gauge::Gauge},
 };
+
+use crate::rbac::Watched;
 
 /// How a pass over a Cluster ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -109,12 +112,12 @@ pub(crate) struct Counters {
 
 /// Registers what the controller tells, as [`run`](crate::run) does.
 pub fn register(metrics: &Metrics) {
-    drop((Counters::register(metrics), watch_errors(metrics)));
+    drop((Counters::register(metrics), register_watches(metrics)));
 }
 
-/// Errors of the watches.
-pub(crate) fn watch_errors(metrics: &Metrics) -> Counter {
-    metrics.register("watch_errors", "Errors of watches", Counter::default())
+/// Registers how the watches fare.
+pub(crate) fn register_watches(metrics: &Metrics) -> WatchMetrics {
+    WatchMetrics::register(metrics, Watched::ALL.map(|kind| kind.rule().resource))
 }
 
 impl Counters {

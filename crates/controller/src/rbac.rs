@@ -2,30 +2,84 @@
 
 use instar_watch::rbac::{Rule, WATCH, rule};
 
+const CORE: &str = "cluster.x-k8s.io";
+const OURS: &str = "upgrade.cluster.x-k8s.io";
+
 const SWAP: &[&str] = &["list", "watch", "patch"];
 const TEMPLATE: &[&str] = &["get", "list", "create", "delete"];
+
+/// A kind that the controller watches from its start. Templates, and control planes but for kubeadm's, are of
+/// kinds that it learns from what refers to them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Watched {
+    /// What is upgraded; of topology Clusters their version and pins are written.
+    Clusters,
+    /// Swapped.
+    KubeadmControlPlanes,
+    /// Swapped.
+    MachineDeployments,
+    /// Which machines run which template.
+    MachineSets,
+    /// Their versions: they are never written.
+    MachinePools,
+    /// How far a rollout is.
+    Machines,
+    /// The catalog.
+    KubernetesReleases,
+    /// What is asked, and the record of it.
+    ClusterUpgrades,
+    /// How long templates are kept.
+    UpgradePolicies,
+}
+
+impl Watched {
+    /// All of them.
+    pub const ALL: [Self; 9] = [
+        Self::Clusters,
+        Self::KubeadmControlPlanes,
+        Self::MachineDeployments,
+        Self::MachineSets,
+        Self::MachinePools,
+        Self::Machines,
+        Self::KubernetesReleases,
+        Self::ClusterUpgrades,
+        Self::UpgradePolicies,
+    ];
+
+    /// What watching it takes, and what is written of it.
+    #[must_use]
+    pub const fn rule(self) -> Rule {
+        match self {
+            Self::Clusters => rule(CORE, "clusters", SWAP),
+            Self::KubeadmControlPlanes => rule("controlplane.cluster.x-k8s.io", "kubeadmcontrolplanes", SWAP),
+            Self::MachineDeployments => rule(CORE, "machinedeployments", SWAP),
+            Self::MachineSets => rule(CORE, "machinesets", WATCH),
+            Self::MachinePools => rule(CORE, "machinepools", WATCH),
+            Self::Machines => rule(CORE, "machines", WATCH),
+            Self::KubernetesReleases => rule(OURS, "kubernetesreleases", WATCH),
+            Self::ClusterUpgrades => rule(OURS, "clusterupgrades", &["list", "watch", "create", "patch"]),
+            Self::UpgradePolicies => rule(OURS, "upgradepolicies", WATCH),
+        }
+    }
+}
 
 /// What it may do in every namespace. Machine templates, and control planes but for kubeadm's, are of
 /// kinds of their providers: see [`PROVIDERS`](instar_watch::rbac::PROVIDERS).
 pub const RULES: &[Rule] = &[
-    // Their labels say at which version a provider's kind is read. Which they are, nobody knows before.
+    Watched::Clusters.rule(),
+    Watched::KubeadmControlPlanes.rule(),
+    Watched::MachineDeployments.rule(),
+    Watched::MachineSets.rule(),
+    Watched::MachinePools.rule(),
+    Watched::Machines.rule(),
+    Watched::KubernetesReleases.rule(),
+    Watched::ClusterUpgrades.rule(),
+    Watched::UpgradePolicies.rule(),
+    rule(OURS, "clusterupgrades/status", &["patch"]),
+    // Their labels say at which version a provider's kind is read. Which they are is known only from references.
     rule("apiextensions.k8s.io", "customresourcedefinitions", &["get"]),
     rule("bootstrap.cluster.x-k8s.io", "kubeadmconfigtemplates", TEMPLATE),
-    rule("cluster.x-k8s.io", "clusters", SWAP),
-    rule("cluster.x-k8s.io", "machinedeployments", SWAP),
-    rule("cluster.x-k8s.io", "machinepools", WATCH),
-    rule("cluster.x-k8s.io", "machines", WATCH),
-    rule("cluster.x-k8s.io", "machinesets", WATCH),
-    rule("controlplane.cluster.x-k8s.io", "kubeadmcontrolplanes", SWAP),
     rule("events.k8s.io", "events", &["create", "patch"]),
-    rule(
-        "upgrade.cluster.x-k8s.io",
-        "clusterupgrades",
-        &["list", "watch", "create", "patch"],
-    ),
-    rule("upgrade.cluster.x-k8s.io", "clusterupgrades/status", &["patch"]),
-    rule("upgrade.cluster.x-k8s.io", "kubernetesreleases", WATCH),
-    rule("upgrade.cluster.x-k8s.io", "upgradepolicies", WATCH),
 ];
 
 /// What it may do in the namespace of its lease.

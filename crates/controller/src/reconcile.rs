@@ -5,7 +5,6 @@
 
 mod annotated;
 mod classic;
-mod event_deduplicator;
 mod events;
 mod records;
 mod templates;
@@ -18,26 +17,26 @@ use std::{
 
 use instar_api::{ClusterUpgrade, VERSION_ANNOTATION};
 use instar_planner::Lifecycle;
-use kube::{
-    Client, ResourceExt,
-    runtime::{controller::Action, events::Recorder, reflector::ObjectRef},
-};
+use instar_watch::{Key, Lookup};
+use kube::{Client, ResourceExt, runtime::events::Recorder};
 
 use crate::{
     api::{Class, Error},
-    backoff::Backoffs,
     caches::Caches,
     gather::{ControlPlanes, begun, lifecycle_of},
     kinds::Kinds,
     lease::Leads,
+    memory::Memory,
     metrics::{Counters, Pass},
-    pace::Paces,
+    queue::Next,
     upgrade_spec::Upgrades,
     views::Cluster,
 };
 
-pub(crate) use event_deduplicator::EventDeduplicator;
-pub(crate) use templates::TemplateGc;
+pub(crate) use templates::CollectedTemplates;
+
+/// How soon to look again for a kind that isn't listed.
+const NOT_LISTED: Duration = Duration::from_secs(1);
 
 /// What a pass needs.
 pub(crate) struct Context {
@@ -47,69 +46,79 @@ pub(crate) struct Context {
     pub(crate) leads: Leads,
     pub(crate) recorder: Recorder,
     pub(crate) counters: Counters,
-    pub(crate) backoffs: Backoffs,
-    pub(crate) paces: Paces,
-    pub(crate) said: EventDeduplicator,
-    pub(crate) template_gc: TemplateGc,
+    pub(crate) memory: Memory,
 }
 
-/// One pass.
-pub(crate) async fn reconcile(cluster: Arc<Cluster>, context: Arc<Context>) -> Result<Action, Error> {
-    let about = ObjectRef::from_obj(cluster.as_ref());
-    if let Some(rest) = context.paces.rest(&about, Instant::now()) {
-        return Ok(Action::requeue(rest));
+/// One pass over a Cluster, be it there or not.
+pub(crate) async fn reconcile(context: &Context, cluster: Key) -> Next {
+    let memory = &context.memory;
+    if let Some(rest) = memory.rest(&cluster, Instant::now()) {
+        return Next::After(rest);
     }
-    let (namespace, name) = (cluster.namespace().unwrap_or_default(), cluster.name_any());
-    let outcome = context.pass(&cluster, &namespace, &name).await;
+    let outcome = match context.caches.cluster(&cluster) {
+        Lookup::Present(object) => context.pass(&object, &cluster).await,
+        Lookup::Absent => context.report_missing_cluster(&cluster).await,
+        Lookup::Unreadable(error) => context.report_unreadable_cluster(&cluster, &error).await,
+        // Before the first pass every kind is listed, and what was listed stays.
+        Lookup::Pending | Lookup::Unavailable(_) | Lookup::Unwatched => Ok(Done::Until(NOT_LISTED)),
+    };
     context.counters.pass(match &outcome {
         Ok(Done::Wrote) => Pass::Wrote,
-        Ok(Done::Idle | Done::Until(_)) => Pass::Idle,
+        Ok(Done::Idle | Done::Gone | Done::Until(_)) => Pass::Idle,
         Err(error) => match error.class() {
             Class::Conflict => Pass::Conflict,
             Class::Transient | Class::Terminal => Pass::Failed,
         },
     });
-    let done = outcome?;
-    context.backoffs.succeeded(&about);
+    let done = match outcome {
+        Ok(done) => done,
+        Err(error) => return Next::After(context.failed(&cluster, &error)),
+    };
+    memory.succeeded(&cluster);
     let next = match done {
         // The next look sees what was written.
-        Done::Wrote => return Ok(Action::requeue(Duration::ZERO)),
-        Done::Idle => Action::await_change(),
-        Done::Until(delay) => Action::requeue(delay),
-    };
-    context.paces.ended(about, Instant::now());
-    Ok(next)
-}
-
-/// What to do after a failure.
-#[allow(clippy::needless_pass_by_value, reason = "as kube hands it over")]
-pub(crate) fn failed(cluster: Arc<Cluster>, error: &Error, context: Arc<Context>) -> Action {
-    let class = error.class();
-    let delay = context.backoffs.failed(ObjectRef::from_obj(cluster.as_ref()), class);
-    let (namespace, name) = (cluster.namespace().unwrap_or_default(), cluster.name_any());
-    match class {
-        Class::Conflict => tracing::info!(namespace, cluster = name, ?delay, "reading again: {error}"),
-        Class::Transient | Class::Terminal => {
-            tracing::warn!(namespace, cluster = name, ?delay, "trying again: {error}");
+        Done::Wrote => return Next::After(Duration::ZERO),
+        Done::Gone => {
+            memory.forget(&cluster);
+            return Next::OnChange;
         }
-    }
-    Action::requeue(delay)
+        Done::Idle => Next::OnChange,
+        Done::Until(delay) => Next::After(delay),
+    };
+    memory.ended(&cluster, Instant::now());
+    next
 }
 
 /// How a pass ended.
 enum Done {
+    /// Nothing is to be done until something changes.
     Idle,
+    /// Something was written.
     Wrote,
+    /// Nothing is to be done for so long, unless something changes.
     Until(Duration),
+    /// The Cluster isn't there.
+    Gone,
 }
 
 impl Context {
-    async fn pass(&self, cluster: &Cluster, namespace: &str, name: &str) -> Result<Done, Error> {
+    /// What to do after a failure: how long to wait.
+    fn failed(&self, cluster: &Key, error: &Error) -> Duration {
+        let class = error.class();
+        let delay = self.memory.failed(cluster, class);
+        match class {
+            Class::Conflict => tracing::info!(%cluster, ?delay, "Reading again: {error}"),
+            Class::Transient | Class::Terminal => tracing::warn!(%cluster, ?delay, "Trying again: {error}"),
+        }
+        delay
+    }
+
+    async fn pass(&self, cluster: &Cluster, key: &Key) -> Result<Done, Error> {
         if let Some(topology) = &cluster.spec.topology {
-            self.template_gc.forget(cluster);
+            self.memory.set_collected(key, None);
             return self.follow(cluster, &topology.version).await;
         }
-        let known = self.caches.upgrades.of(namespace, name);
+        let known = self.caches.of::<ClusterUpgrade>(key);
         if asks(cluster, &known) {
             self.control_planes().look(&self.caches, cluster).await?;
         }
@@ -124,7 +133,7 @@ impl Context {
             return Ok(done);
         }
         if let Some(active) = &upgrades.active {
-            self.template_gc.forget(cluster);
+            self.memory.set_collected(key, None);
             self.refuse(cluster, &upgrades.refused, active).await?;
             return self.reconcile_classic(cluster, active).await;
         }

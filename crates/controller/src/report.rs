@@ -15,7 +15,7 @@ use crate::{
 pub(crate) use progress::templates;
 use progress::{count, machines, pools};
 
-pub(crate) use lifecycle::{refused, report_missing_cluster, restored, unread};
+pub(crate) use lifecycle::{refused, report_missing_cluster, restored, unread, unreadable_cluster};
 
 /// What the schema takes.
 const REASONS: usize = 32;

@@ -42,6 +42,8 @@ pub struct Snapshot {
     pub machines: Vec<Observed<Machine>>,
     /// The templates that it refers to, and those that were minted for it.
     pub templates: Vec<Observed<Template>>,
+    /// Other objects that concern it and can't be read, such as a ClusterUpgrade of it.
+    pub unreadable: Vec<Unreadable>,
 }
 
 /// A part of a snapshot.

@@ -6,19 +6,19 @@ use std::{
 };
 
 use instar_planner::{ControlPlane, Observed};
-use kube::runtime::reflector::ObjectRef;
+use instar_watch::Key;
 
 use crate::views::Cluster;
 
 /// By Cluster.
 #[derive(Debug, Default)]
 pub(crate) struct Others {
-    seen: Mutex<HashMap<ObjectRef<Cluster>, Observed<ControlPlane>>>,
+    seen: Mutex<HashMap<Key, Observed<ControlPlane>>>,
 }
 
 impl Others {
     /// What was seen takes the place of what was; where nothing was there, nothing is kept.
-    pub(crate) fn put(&self, cluster: ObjectRef<Cluster>, seen: Option<Observed<ControlPlane>>) {
+    pub(crate) fn put(&self, cluster: Key, seen: Option<Observed<ControlPlane>>) {
         let mut all = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         match seen {
             Some(seen) => all.insert(cluster, seen),
@@ -29,6 +29,6 @@ impl Others {
     /// What was seen last.
     pub(crate) fn of(&self, cluster: &Cluster) -> Option<Observed<ControlPlane>> {
         let all = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        all.get(&ObjectRef::from_obj(cluster)).cloned()
+        all.get(&Key::of(cluster)).cloned()
     }
 }

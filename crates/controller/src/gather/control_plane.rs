@@ -10,9 +10,8 @@ use instar_planner::{
     ControlPlane, Flavor, ManagedBy, Object, Observed, Replicas, ResourceVersion, SWAP_HISTORY_ANNOTATION, SwapHistory,
     TemplateRef, Unreadable,
 };
-use kube::{
-    Api, Client, Resource, ResourceExt, core::DynamicObject, discovery::ApiResource, runtime::reflector::ObjectRef,
-};
+use instar_watch::Key;
+use kube::{Api, Client, Resource, ResourceExt, core::DynamicObject, discovery::ApiResource};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -42,7 +41,7 @@ impl ControlPlanes<'_> {
             Err(error) if error.class() == Class::Terminal => Some(unreadable(reference, &error)),
             read => read?,
         };
-        caches.others.put(ObjectRef::from_obj(cluster), seen);
+        caches.others.put(Key::of(cluster), seen);
         Ok(())
     }
 

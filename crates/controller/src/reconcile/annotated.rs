@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use instar_api::ClusterUpgrade;
+use instar_watch::Key;
 use kube::{
     Api, Resource, ResourceExt,
     api::{Patch, PatchParams, PostParams},
-    runtime::{events::EventType, reflector::ObjectRef},
+    runtime::events::EventType,
 };
 use serde_json::json;
 
@@ -27,14 +28,14 @@ impl Context {
         known: &[Arc<ClusterUpgrade>],
         upgrades: &Upgrades,
     ) -> Result<Option<Done>, Error> {
-        let about = ObjectRef::from_obj(cluster);
+        let about = Key::of(cluster);
         match from_annotation(cluster, known, upgrades, || current_versions(&self.caches, cluster)) {
             AnnotationRequest::Nothing => {}
             AnnotationRequest::Create(record) => return self.make(&record).await.map(Some),
             AnnotationRequest::Retarget(record, target) => return self.retarget(&record, &target).await.map(Some),
             AnnotationRequest::Waits(active) => {
                 let note = format!("the version annotation waits until ClusterUpgrade {active} is over");
-                if self.said.is_news(&about, &note) {
+                if self.memory.is_news(&about, &note) {
                     let cluster = cluster.object_ref(&());
                     self.publish(&[cluster], EventType::Normal, "VersionAnnotationWaits", &note)
                         .await;
@@ -42,7 +43,7 @@ impl Context {
                 return Ok(None);
             }
         }
-        self.said.forget(&about);
+        self.memory.forget_note(&about);
         Ok(None)
     }
 

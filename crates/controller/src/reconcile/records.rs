@@ -1,12 +1,13 @@
 //! Records that nothing is decided for: those that are over, those that came second, and those
 //! whose Cluster isn't there.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use instar_api::{ClusterUpgrade, FINISHED_ANNOTATION, UpgradePhase};
+use instar_api::{ClusterUpgrade, ClusterUpgradeStatus, FINISHED_ANNOTATION, UpgradePhase};
 use instar_planner::plan;
+use instar_watch::{Key, Lookup};
 use jiff::Timestamp;
-use kube::{Resource, ResourceExt, runtime::reflector::ObjectRef};
+use kube::{Resource, ResourceExt};
 use serde_json::json;
 
 use super::{Context, Done};
@@ -76,22 +77,38 @@ impl Context {
     }
 
     /// There is no such Cluster: what is asked of it says so.
-    pub(crate) async fn report_missing_cluster(&self, cluster: &ObjectRef<Cluster>) -> Result<(), Error> {
-        let namespace = cluster.namespace.as_deref().unwrap_or_default();
-        for upgrade in self.caches.upgrades.of(namespace, &cluster.name) {
+    pub(super) async fn report_missing_cluster(&self, cluster: &Key) -> Result<Done, Error> {
+        for upgrade in self.caches.of::<ClusterUpgrade>(cluster) {
             // It may have come in the meantime.
-            if self.caches.clusters.get(cluster).is_some() {
-                return Ok(());
-            }
-            self.write_finished_markers(std::slice::from_ref(&upgrade)).await?;
-            if finished_phase(&upgrade).is_some() || !may_be_told(&upgrade) {
-                continue;
+            if !matches!(self.caches.cluster(cluster), Lookup::Absent) {
+                return Ok(Done::Until(Duration::ZERO));
             }
             let status = report::report_missing_cluster(&upgrade, Timestamp::now());
-            self.write_and_tell(&upgrade, &status, &[upgrade.object_ref(&())])
-                .await?;
+            self.report_without_cluster(&upgrade, &status).await?;
         }
-        Ok(())
+        Ok(Done::Gone)
+    }
+
+    /// The Cluster can't be decoded: nothing of it is written, and what is asked of it says so.
+    pub(super) async fn report_unreadable_cluster(&self, cluster: &Key, error: &str) -> Result<Done, Error> {
+        for upgrade in self.caches.of::<ClusterUpgrade>(cluster) {
+            let status = report::unreadable_cluster(&upgrade, error, Timestamp::now());
+            self.report_without_cluster(&upgrade, &status).await?;
+        }
+        Ok(Done::Idle)
+    }
+
+    /// Of an upgrade that isn't over.
+    async fn report_without_cluster(
+        &self,
+        upgrade: &Arc<ClusterUpgrade>,
+        status: &ClusterUpgradeStatus,
+    ) -> Result<(), Error> {
+        self.write_finished_markers(std::slice::from_ref(upgrade)).await?;
+        if finished_phase(upgrade).is_some() || !may_be_told(upgrade) {
+            return Ok(());
+        }
+        self.write_and_tell(upgrade, status, &[upgrade.object_ref(&())]).await
     }
 }
 

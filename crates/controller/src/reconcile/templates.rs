@@ -4,18 +4,16 @@
 //! has changed, or when the time of one has come, so that the many events of a Cluster that isn't
 //! upgraded cost nothing.
 
-use std::{
-    collections::{BTreeSet, HashMap},
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{collections::BTreeSet, sync::Arc};
 
 use instar_api::{ClusterUpgrade, ClusterUpgradeStatus};
 use instar_planner::{
     Decision, Lifecycle, MachineDeployment, MachineSet, Observed, Retention, Snapshot, Stage, Target, TemplateRef,
     UpgradeSpec, check, collect_templates,
 };
+use instar_watch::Key;
 use jiff::Timestamp;
-use kube::{ResourceExt, runtime::reflector::ObjectRef};
+use kube::ResourceExt;
 
 use super::{
     Context, Done,
@@ -29,36 +27,13 @@ use crate::{
     views::Cluster,
 };
 
-/// What each Cluster looked like when nothing was left to do, and when the next template goes.
-#[derive(Debug, Default)]
-pub(crate) struct TemplateGc {
-    looks: Mutex<HashMap<ObjectRef<Cluster>, Look>>,
-}
-
+/// What a Cluster looked like when nothing was left to do, and when the next template goes.
 #[derive(Debug, Clone, PartialEq)]
-struct Look {
+pub(crate) struct CollectedTemplates {
     referred: BTreeSet<TemplateRef>,
     retention: Retention,
     record: Option<String>,
     next: Option<Timestamp>,
-}
-
-impl TemplateGc {
-    /// What was seen counts no more: an upgrade goes on, or the Cluster is none of ours.
-    pub(super) fn forget(&self, cluster: &Cluster) {
-        let mut looks = self.looks.lock().unwrap_or_else(PoisonError::into_inner);
-        looks.remove(&ObjectRef::from_obj(cluster));
-    }
-
-    fn of(&self, cluster: &Cluster) -> Option<Look> {
-        let looks = self.looks.lock().unwrap_or_else(PoisonError::into_inner);
-        looks.get(&ObjectRef::from_obj(cluster)).cloned()
-    }
-
-    fn keep(&self, cluster: &Cluster, look: Look) {
-        let mut looks = self.looks.lock().unwrap_or_else(PoisonError::into_inner);
-        looks.insert(ObjectRef::from_obj(cluster), look);
-    }
 }
 
 impl Context {
@@ -74,13 +49,14 @@ impl Context {
         if is_paused(&snapshot) || !has_been_upgraded(&snapshot, last) {
             return Ok(Done::Idle);
         }
-        let mut look = Look {
+        let key = Key::of(cluster);
+        let mut look = CollectedTemplates {
             referred: referred(&snapshot),
             retention: snapshot.retention,
             record: last.map(ResourceExt::name_any),
             next: None,
         };
-        if let Some(before) = self.template_gc.of(cluster) {
+        if let Some(before) = self.memory.collected(&key) {
             look.next = before.next;
             if look == before && before.next.is_none_or(|next| snapshot.now < next) {
                 return Ok(until(before.next, snapshot.now));
@@ -109,7 +85,7 @@ impl Context {
         }
         look.next = next_deletion(&decision);
         let done = until(look.next, snapshot.now);
-        self.template_gc.keep(cluster, look);
+        self.memory.set_collected(&key, Some(look));
         Ok(done)
     }
 

@@ -10,6 +10,7 @@ use instar_planner::{
     Action as Write, Decision, Lifecycle, Snapshot, Stage, Waiting, check, follow, is_aimed_at_present, passed,
     under_way,
 };
+use instar_watch::Key;
 use jiff::Timestamp;
 use kube::ResourceExt;
 
@@ -39,8 +40,7 @@ enum ActiveUpgrade {
 impl Context {
     /// One pass over a topology Cluster at a version.
     pub(super) async fn follow(&self, cluster: &Cluster, version: &str) -> Result<Done, Error> {
-        let namespace = cluster.namespace().unwrap_or_default();
-        let known = self.caches.upgrades.of(&namespace, &cluster.name_any());
+        let known = self.caches.of::<ClusterUpgrade>(&Key::of(cluster));
         let upgrades = Upgrades::sort(known.clone(), None);
         let record = upgrade_spec::record_of(cluster, version);
         let snapshot = self.snapshot(cluster, &record);

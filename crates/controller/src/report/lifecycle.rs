@@ -48,6 +48,23 @@ pub(crate) fn report_missing_cluster(upgrade: &ClusterUpgrade, now: Timestamp) -
     }
 }
 
+/// Its Cluster can't be decoded.
+pub(crate) fn unreadable_cluster(upgrade: &ClusterUpgrade, error: &str, now: Timestamp) -> ClusterUpgradeStatus {
+    let cluster = &upgrade.spec.cluster_name;
+    let message = format!(
+        "Cluster {cluster} can't be decoded, so nothing of it is written: {error}; correct that field, or upgrade Instar if a newer Cluster API writes it"
+    );
+    told(
+        upgrade,
+        UpgradePhase::Held,
+        "Unreadable",
+        ("Cluster", cluster),
+        &message,
+        Health::Fine,
+        now,
+    )
+}
+
 /// What has to be known couldn't be read.
 pub(crate) fn unread(
     upgrade: &ClusterUpgrade,

@@ -28,7 +28,7 @@ pub(super) struct TopologyView<'a> {
 
 impl<'a> TopologyView<'a> {
     pub(super) fn read(snapshot: &'a Snapshot) -> Result<Self, Vec<Waiting>> {
-        let mut unreadable = Vec::new();
+        let mut unreadable: Vec<_> = snapshot.unreadable.iter().collect();
         let mut pools = read(&snapshot.pools, &mut unreadable);
         let mut machine_sets = read(&snapshot.machine_sets, &mut unreadable);
         let mut machine_pools = read(&snapshot.machine_pools, &mut unreadable);

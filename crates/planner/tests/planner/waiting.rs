@@ -55,7 +55,7 @@ fn words(decision: &Decision) -> Vec<String> {
 type Case = (&'static str, fn(&mut Snapshot), &'static str);
 
 /// Each is a change of the start that stops everything, and what is said.
-const STOPS: [Case; 23] = [
+const STOPS: [Case; 24] = [
     (
         "the Cluster is paused",
         |s| s.cluster.lifecycle = Lifecycle::Paused,
@@ -105,6 +105,17 @@ const STOPS: [Case; 23] = [
         "a garbled machine",
         |s| s.machines.push(invalid("Machine")),
         "Unreadable: Machine x can't be read: spec.version is missing",
+    ),
+    (
+        "a garbled ClusterUpgrade of the Cluster",
+        |s| {
+            s.unreadable.push(Unreadable {
+                kind: "ClusterUpgrade".to_owned(),
+                name: "x".to_owned(),
+                reason: "spec.target: invalid type".to_owned(),
+            });
+        },
+        "Unreadable: ClusterUpgrade x can't be read: spec.target: invalid type",
     ),
     (
         "an unknown target",

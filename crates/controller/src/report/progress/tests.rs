@@ -98,6 +98,7 @@ fn snapshot() -> Snapshot {
         machine_sets: Vec::new(),
         machine_pools: Vec::new(),
         templates: Vec::new(),
+        unreadable: Vec::new(),
     }
 }
 

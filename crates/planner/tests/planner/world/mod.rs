@@ -207,6 +207,7 @@ impl World {
             machine_pools: Vec::new(),
             machines: self.machines.iter().cloned().map(Observed::Read).collect(),
             templates: self.templates.iter().cloned().map(Observed::Read).collect(),
+            unreadable: Vec::new(),
         }
     }
 

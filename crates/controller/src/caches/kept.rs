@@ -1,0 +1,239 @@
+//! What is kept of each kind, and how its objects are found.
+
+use std::{fmt::Debug, sync::Arc};
+
+use instar_api::{
+    ClusterUpgrade, FINISHED_ANNOTATION, KubernetesRelease, RECORD_ANNOTATION, RELEASES_ANNOTATION, UpgradePolicy,
+    VERSION_ANNOTATION,
+};
+use instar_capi::labels::CLUSTER_NAME;
+use instar_planner::SWAP_HISTORY_ANNOTATION;
+use instar_watch::{Cache, Entry, Guarded, Kept, Key, Presence, Row, Unreadable};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::{Resource, ResourceExt};
+use serde::de::DeserializeOwned;
+
+use super::Caches;
+use crate::{
+    rbac::Watched,
+    views::{Cluster, KubeadmControlPlane, Machine, MachineDeployment, MachinePool, MachineSet},
+};
+
+/// The annotation by which Cluster API pauses an object.
+pub(crate) const PAUSED_ANNOTATION: &str = "cluster.x-k8s.io/paused";
+
+/// Annotations that are read; all others are dropped.
+const ANNOTATIONS: [&str; 6] = [
+    PAUSED_ANNOTATION,
+    SWAP_HISTORY_ANNOTATION,
+    VERSION_ANNOTATION,
+    FINISHED_ANNOTATION,
+    RECORD_ANNOTATION,
+    RELEASES_ANNOTATION,
+];
+
+const NO_CLUSTER_API: Presence =
+    Presence::Required("install Cluster API with the API version v1beta2 (1.11 or newer) first");
+const NO_DEFINITIONS: Presence = Presence::Required("apply config/crd first");
+
+/// What objects are looked up by, beside their own keys.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Group {
+    /// The Cluster that it belongs to; of a Cluster, itself.
+    Cluster(Key),
+    /// Its namespace.
+    Namespace(Box<str>),
+}
+
+/// A kind that is watched from the start.
+pub(crate) trait Cached:
+    Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static
+{
+    /// Its watch.
+    const WATCHED: Watched;
+
+    /// What it means that the API server doesn't know the kind.
+    const PRESENCE: Presence = NO_CLUSTER_API;
+
+    /// Where it is kept.
+    fn cache(caches: &Caches) -> &Arc<Cache<Object<Self>>>;
+
+    /// The groups that an object is in.
+    fn groups(&self, key: &Key) -> Vec<Group>;
+
+    /// The groups of an object that can't be decoded.
+    fn groups_of_unreadable(key: &Key, unreadable: &Unreadable) -> Vec<Group> {
+        let cluster = unreadable.cluster.iter();
+        cluster.map(|name| of_cluster(key, name)).collect()
+    }
+
+    /// Called after the cache has changed, with what has.
+    fn changed(caches: &Caches, groups: &[Group]) {
+        caches.wake_groups(groups.iter());
+    }
+}
+
+/// An object, without what is never read.
+#[derive(Debug)]
+pub(crate) struct Object<K>(Arc<K>);
+
+impl<K> Object<K> {
+    pub(super) fn get(&self) -> Arc<K> {
+        Arc::clone(&self.0)
+    }
+
+    pub(super) fn as_object(&self) -> &K {
+        &self.0
+    }
+}
+
+impl<K: Cached> Entry for Object<K> {
+    type Group = Group;
+
+    fn groups(&self, key: &Key) -> Vec<Group> {
+        self.0.groups(key)
+    }
+
+    fn groups_of_unreadable(key: &Key, unreadable: &Unreadable) -> Vec<Group> {
+        K::groups_of_unreadable(key, unreadable)
+    }
+}
+
+impl<K: Cached> Kept for Object<K> {
+    type Object = Guarded<K>;
+
+    fn keep(object: Self::Object) -> Row<Self> {
+        Row::of(object, |object| Self(Arc::new(slim(object))))
+    }
+}
+
+/// Drops the metadata that is never read, which is most of it.
+fn slim<K: Resource>(mut object: K) -> K {
+    let metadata = object.meta_mut();
+    let mut annotations = metadata.annotations.take().unwrap_or_default();
+    annotations.retain(|name, _| ANNOTATIONS.contains(&name.as_str()));
+    *metadata = ObjectMeta {
+        name: metadata.name.take(),
+        namespace: metadata.namespace.take(),
+        uid: metadata.uid.take(),
+        resource_version: metadata.resource_version.take(),
+        generation: metadata.generation,
+        creation_timestamp: metadata.creation_timestamp.take(),
+        deletion_timestamp: metadata.deletion_timestamp.take(),
+        labels: metadata.labels.take(),
+        annotations: Some(annotations),
+        ..ObjectMeta::default()
+    };
+    object
+}
+
+fn of_cluster(key: &Key, cluster: &str) -> Group {
+    Group::Cluster(Key::new(key.namespace(), cluster))
+}
+
+impl Cached for Cluster {
+    const WATCHED: Watched = Watched::Clusters;
+
+    fn cache(caches: &Caches) -> &Arc<Cache<Object<Self>>> {
+        &caches.clusters
+    }
+
+    fn groups(&self, key: &Key) -> Vec<Group> {
+        vec![Group::Cluster(key.clone()), Group::Namespace(key.namespace().into())]
+    }
+
+    fn groups_of_unreadable(key: &Key, _: &Unreadable) -> Vec<Group> {
+        vec![Group::Cluster(key.clone()), Group::Namespace(key.namespace().into())]
+    }
+}
+
+impl Cached for KubeadmControlPlane {
+    const WATCHED: Watched = Watched::KubeadmControlPlanes;
+    const PRESENCE: Presence = Presence::Optional;
+
+    fn cache(caches: &Caches) -> &Arc<Cache<Object<Self>>> {
+        &caches.control_planes
+    }
+
+    /// Cluster API puts the label on what a Cluster refers to.
+    fn groups(&self, key: &Key) -> Vec<Group> {
+        let cluster = self.labels().get(CLUSTER_NAME).into_iter();
+        cluster.map(|name| of_cluster(key, name)).collect()
+    }
+}
+
+/// A kind whose `spec.clusterName` says which Cluster an object belongs to.
+macro_rules! by_cluster_name {
+    ($($kind:ty, $watched:ident, $presence:expr, $cache:ident;)+) => {$(
+        impl Cached for $kind {
+            const WATCHED: Watched = Watched::$watched;
+            const PRESENCE: Presence = $presence;
+
+            fn cache(caches: &Caches) -> &Arc<Cache<Object<Self>>> {
+                &caches.$cache
+            }
+
+            fn groups(&self, key: &Key) -> Vec<Group> {
+                vec![of_cluster(key, &self.spec.cluster_name)]
+            }
+        }
+    )+};
+}
+
+by_cluster_name! {
+    MachineDeployment, MachineDeployments, NO_CLUSTER_API, deployments;
+    MachineSet, MachineSets, NO_CLUSTER_API, sets;
+    MachinePool, MachinePools, Presence::Optional, machine_pools;
+    Machine, Machines, NO_CLUSTER_API, machines;
+    ClusterUpgrade, ClusterUpgrades, NO_DEFINITIONS, upgrades;
+}
+
+impl Cached for UpgradePolicy {
+    const WATCHED: Watched = Watched::UpgradePolicies;
+    const PRESENCE: Presence = NO_DEFINITIONS;
+
+    fn cache(caches: &Caches) -> &Arc<Cache<Object<Self>>> {
+        &caches.policies
+    }
+
+    fn groups(&self, key: &Key) -> Vec<Group> {
+        vec![Group::Namespace(key.namespace().into())]
+    }
+
+    fn groups_of_unreadable(key: &Key, _: &Unreadable) -> Vec<Group> {
+        vec![Group::Namespace(key.namespace().into())]
+    }
+
+    /// A policy may be about any Cluster of its namespace.
+    fn changed(caches: &Caches, groups: &[Group]) {
+        for group in groups {
+            let clusters = caches.clusters.read();
+            for (cluster, _) in clusters.group(group) {
+                caches.wake(cluster.clone());
+            }
+        }
+    }
+}
+
+impl Cached for KubernetesRelease {
+    const WATCHED: Watched = Watched::KubernetesReleases;
+    const PRESENCE: Presence = NO_DEFINITIONS;
+
+    fn cache(caches: &Caches) -> &Arc<Cache<Object<Self>>> {
+        &caches.releases
+    }
+
+    fn groups(&self, _: &Key) -> Vec<Group> {
+        Vec::new()
+    }
+
+    fn groups_of_unreadable(_: &Key, _: &Unreadable) -> Vec<Group> {
+        Vec::new()
+    }
+
+    /// Any upgrade may wait for a release.
+    fn changed(caches: &Caches, _: &[Group]) {
+        caches.renew_catalog();
+        caches.wake_asked();
+    }
+}

@@ -1,0 +1,176 @@
+//! What the controller remembers of each Cluster from one pass to the next: none of it decides what is written,
+//! and all of it goes with the Cluster.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use instar_watch::Key;
+
+use crate::{api::Class, reconcile::CollectedTemplates};
+
+/// The least time between two passes over a Cluster, unless the first one wants the next at once. While
+/// machines roll there is something new many times a second; Cluster API's own controllers keep the same
+/// time (<https://github.com/kubernetes-sigs/cluster-api/issues/13005>).
+const GAP: Duration = Duration::from_secs(1);
+
+/// By Cluster.
+#[derive(Debug, Default)]
+pub(crate) struct Memory {
+    clusters: Mutex<HashMap<Key, ClusterMemory>>,
+}
+
+/// What is remembered of one Cluster.
+#[derive(Debug, Default)]
+struct ClusterMemory {
+    /// How often its passes failed in a row.
+    failures: u32,
+    /// When its last pass ended, where the next one has to wait.
+    ended: Option<Instant>,
+    /// The note of the last event that is published once and not at every pass.
+    note: Option<String>,
+    /// What it looked like when no template was left to collect.
+    collected: Option<CollectedTemplates>,
+}
+
+impl Memory {
+    /// How long the next pass has to wait; none if it may begin.
+    pub(crate) fn rest(&self, cluster: &Key, now: Instant) -> Option<Duration> {
+        let ended = self.lock().get(cluster)?.ended?;
+        let rest = GAP.checked_sub(now.saturating_duration_since(ended))?;
+        (!rest.is_zero()).then_some(rest)
+    }
+
+    /// A pass ended that needs no other one at once.
+    pub(crate) fn ended(&self, cluster: &Key, now: Instant) {
+        self.of(cluster, |memory| memory.ended = Some(now));
+    }
+
+    /// A pass failed once more: how long to wait.
+    pub(crate) fn failed(&self, cluster: &Key, class: Class) -> Duration {
+        self.of(cluster, |memory| {
+            let delay = delay(class, memory.failures);
+            memory.failures = memory.failures.saturating_add(1);
+            delay
+        })
+    }
+
+    /// A pass went well.
+    pub(crate) fn succeeded(&self, cluster: &Key) {
+        self.of(cluster, |memory| memory.failures = 0);
+    }
+
+    /// Whether a note is another than the last.
+    pub(crate) fn is_news(&self, cluster: &Key, note: &str) -> bool {
+        self.of(cluster, |memory| {
+            let is_news = memory.note.as_deref() != Some(note);
+            memory.note = Some(note.to_owned());
+            is_news
+        })
+    }
+
+    /// What the last note said doesn't hold any more.
+    pub(crate) fn forget_note(&self, cluster: &Key) {
+        self.of(cluster, |memory| memory.note = None);
+    }
+
+    /// What the Cluster looked like when no template was left to collect.
+    pub(crate) fn collected(&self, cluster: &Key) -> Option<CollectedTemplates> {
+        self.of(cluster, |memory| memory.collected.clone())
+    }
+
+    /// No template is left to collect, or, where there is nothing, that is to be found out again.
+    pub(crate) fn set_collected(&self, cluster: &Key, collected: Option<CollectedTemplates>) {
+        self.of(cluster, |memory| memory.collected = collected);
+    }
+
+    /// The Cluster is gone.
+    pub(crate) fn forget(&self, cluster: &Key) {
+        self.lock().remove(cluster);
+    }
+
+    fn of<T>(&self, cluster: &Key, change: impl FnOnce(&mut ClusterMemory) -> T) -> T {
+        let mut clusters = self.lock();
+        match clusters.get_mut(cluster) {
+            Some(memory) => change(memory),
+            None => change(clusters.entry(cluster.clone()).or_default()),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Key, ClusterMemory>> {
+        self.clusters.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Longer with each failure, by what failed.
+fn delay(class: Class, failures: u32) -> Duration {
+    let (first, most) = match class {
+        // The cache is a moment behind.
+        Class::Conflict => (Duration::from_millis(100), Duration::from_secs(5)),
+        // It passes by itself, and an upgrade should go on soon after. What was written although the reply
+        // was lost counts as a failure too, and nothing tells of a template that is there already.
+        Class::Transient => (Duration::from_secs(1), Duration::from_mins(1)),
+        Class::Terminal => (Duration::from_secs(15), Duration::from_mins(5)),
+    };
+    first.saturating_mul(1 << failures.min(16)).min(most)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn named(name: &str) -> Key {
+        Key::new("n", name)
+    }
+
+    #[test]
+    fn one_pass_a_second_for_each_cluster() {
+        let memory = Memory::default();
+        let began = Instant::now();
+        let after = |millis| began + Duration::from_millis(millis);
+        assert_eq!(memory.rest(&named("a"), began), None, "the first one waits for nothing");
+        memory.ended(&named("a"), began);
+        assert_eq!(memory.rest(&named("a"), after(300)), Some(Duration::from_millis(700)));
+        assert_eq!(memory.rest(&named("b"), after(300)), None, "another Cluster's");
+        assert_eq!(memory.rest(&named("a"), after(1000)), None);
+    }
+
+    #[test]
+    fn each_failure_waits_longer_until_one_success() {
+        let memory = Memory::default();
+        let wait = || memory.failed(&named("c"), Class::Transient);
+        assert_eq!(
+            (wait(), wait(), wait()),
+            (Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(4))
+        );
+        for _ in 0..40 {
+            let _ = wait();
+        }
+        assert_eq!(wait(), Duration::from_mins(1));
+        memory.succeeded(&named("c"));
+        assert_eq!(wait(), Duration::from_secs(1));
+    }
+
+    #[test]
+    fn a_note_is_news_once() {
+        let memory = Memory::default();
+        assert!(memory.is_news(&named("c"), "a"));
+        assert!(!memory.is_news(&named("c"), "a"));
+        assert!(memory.is_news(&named("c"), "b"));
+        assert!(memory.is_news(&named("d"), "b"));
+        memory.forget_note(&named("c"));
+        assert!(memory.is_news(&named("c"), "b"));
+    }
+
+    #[test]
+    fn a_cluster_that_is_gone_leaves_nothing() {
+        let memory = Memory::default();
+        memory.ended(&named("c"), Instant::now());
+        let _ = memory.failed(&named("c"), Class::Terminal);
+        assert!(memory.is_news(&named("c"), "a"));
+        memory.forget(&named("c"));
+        assert!(memory.lock().is_empty());
+    }
+}

@@ -31,6 +31,10 @@ pub(crate) enum Error {
     },
     #[error("the API server knows no kind {kind} in {group}: install its provider")]
     NoKind { group: String, kind: String },
+    #[error("nothing is known of every {kind}: {why}")]
+    Unlisted { kind: String, why: String },
+    #[error("{what} is not as the watch shows it: the cache is a moment behind")]
+    CacheBehind { what: String },
     #[error(transparent)]
     NoContract(#[from] NoContract),
     #[error(
@@ -73,7 +77,12 @@ impl Error {
             Self::NoContract(_) => "NoContract",
             Self::NotServed { .. } => "NotServed",
             Self::NoRight { .. } => "NoRight",
-            Self::Call { .. } | Self::Silence { .. } | Self::Referred { .. } | Self::NotLeader => call,
+            Self::Call { .. }
+            | Self::Silence { .. }
+            | Self::Unlisted { .. }
+            | Self::CacheBehind { .. }
+            | Self::Referred { .. }
+            | Self::NotLeader => call,
         }
     }
 
@@ -88,6 +97,8 @@ impl Error {
             | Self::Silence { .. }
             | Self::NoRight { .. }
             | Self::NoKind { .. }
+            | Self::Unlisted { .. }
+            | Self::CacheBehind { .. }
             | Self::NoContract(_)
             | Self::NotServed { .. }
             | Self::NameTaken { .. }
@@ -100,7 +111,8 @@ impl Error {
     pub(crate) fn class(&self) -> Class {
         match self {
             Self::Call { source, .. } => class(source),
-            Self::Silence { .. } | Self::Referred { .. } | Self::NotLeader => Class::Transient,
+            Self::CacheBehind { .. } => Class::Conflict,
+            Self::Silence { .. } | Self::Unlisted { .. } | Self::Referred { .. } | Self::NotLeader => Class::Transient,
             Self::NoRight { .. }
             | Self::NoKind { .. }
             | Self::NoContract(_)

@@ -2,8 +2,9 @@
 //!
 //! An event costs what its own Cluster costs, not what the fleet does.
 
+mod control_planes;
 mod kept;
-mod others;
+mod templates;
 
 use std::sync::{
     Arc, PoisonError, RwLock,
@@ -15,7 +16,10 @@ use instar_api::{ClusterUpgrade, KubernetesRelease, UpgradePolicy};
 use instar_catalog::Catalog;
 use instar_planner::{Observed, Unreadable};
 use instar_serve::Readiness;
-use instar_watch::{Cache, Hooks, KeptSink, Key, Lookup, Target, Watch, WatchHealth, WatchMetrics, config, watch_kind};
+use instar_watch::{
+    Cache, DynamicKept, DynamicWatches, Entry, Hooks, KeptSink, Key, Lookup, Target, Watch, WatchHealth, WatchMetrics,
+    config, watch_kind,
+};
 use kube::{Api, Client, Resource};
 use tokio::sync::{mpsc::UnboundedSender, watch};
 
@@ -23,9 +27,10 @@ use crate::{
     rbac::Watched,
     views::{Cluster, KubeadmControlPlane, Machine, MachineDeployment, MachinePool, MachineSet},
 };
-pub(crate) use kept::{Cached, PAUSED_ANNOTATION};
-use kept::{Group, Object};
-use others::Others;
+pub(crate) use control_planes::ForeignControlPlane;
+use kept::Object;
+pub(crate) use kept::{Cached, Group, PAUSED_ANNOTATION};
+pub(crate) use templates::TemplateMetadata;
 
 /// Where Clusters to look at are sent.
 pub(crate) type Wake = UnboundedSender<Key>;
@@ -42,15 +47,25 @@ pub(crate) struct Caches {
     releases: Arc<Cache<Object<KubernetesRelease>>>,
     upgrades: Arc<Cache<Object<ClusterUpgrade>>>,
     policies: Arc<Cache<Object<UpgradePolicy>>>,
-    pub(crate) others: Others,
+    /// The templates of Clusters of which something is or was asked.
+    pub(crate) templates: Arc<DynamicWatches<TemplateMetadata>>,
+    /// Their control planes, but for kubeadm's.
+    pub(crate) foreign_control_planes: Arc<DynamicWatches<ForeignControlPlane>>,
     catalog: RwLock<Arc<Catalog>>,
     /// How many first lists are still to come.
     lists: watch::Sender<usize>,
     wake: Wake,
 }
 
-/// A future that ends with the kind that it watches, and never should.
-type Watching = BoxFuture<'static, Watched>;
+/// What readiness and metrics call the kinds that are found by references.
+pub(crate) const TEMPLATES: &str = "templates";
+pub(crate) const CONTROL_PLANES: &str = "controlplanes";
+
+/// A page of a list of whole objects of a kind that may be large.
+const PAGE: u32 = 50;
+
+/// A future that ends with what it watches, and never should.
+type Watching = BoxFuture<'static, &'static str>;
 
 impl Caches {
     /// The caches, and the watches that fill them for as long as they are polled.
@@ -70,7 +85,8 @@ impl Caches {
             releases: Arc::default(),
             upgrades: Arc::default(),
             policies: Arc::default(),
-            others: Others::default(),
+            templates: Arc::new(DynamicWatches::new(TEMPLATES)),
+            foreign_control_planes: Arc::new(DynamicWatches::new(CONTROL_PLANES)),
             catalog: RwLock::default(),
             lists: watch::Sender::new(Watched::ALL.len()),
             wake: wake.clone(),
@@ -92,7 +108,10 @@ impl Caches {
             Watched::ClusterUpgrades => starting.watch::<ClusterUpgrade>(),
             Watched::UpgradePolicies => starting.watch::<UpgradePolicy>(),
         });
-        (caches, watches.into())
+        let mut watches = Vec::from(watches);
+        watches.push(starting.watch_referred(&caches.templates, TEMPLATES));
+        watches.push(starting.watch_referred(&caches.foreign_control_planes, CONTROL_PLANES));
+        (caches, watches)
     }
 
     /// Waits until every first list is in: what isn't known yet must not count as absent.
@@ -145,26 +164,12 @@ impl Caches {
 
     /// Wakes every Cluster, and every one of which something is asked, be it there or not.
     pub(crate) fn wake_all(&self) {
-        self.wake_groups(self.clusters.read().groups());
+        wake_groups(&self.wake, self.clusters.read().groups());
         self.wake_asked();
     }
 
     fn wake_asked(&self) {
-        self.wake_groups(self.upgrades.read().groups());
-    }
-
-    fn wake_groups<'g>(&self, groups: impl Iterator<Item = &'g Group>) {
-        for group in groups {
-            match group {
-                Group::Cluster(cluster) => self.wake(cluster.clone()),
-                Group::Namespace(_) => {}
-            }
-        }
-    }
-
-    /// The receiver is gone only when the process ends.
-    fn wake(&self, cluster: Key) {
-        let _ = self.wake.send(cluster);
+        wake_groups(&self.wake, self.upgrades.read().groups());
     }
 
     fn group<K: Cached>(&self, group: &Group) -> Vec<Arc<K>> {
@@ -225,7 +230,22 @@ impl Starting<'_> {
         };
         Box::pin(async move {
             watch_kind(watch, |client, _| Api::all(client), &mut sink).await;
-            K::WATCHED
+            resource
+        })
+    }
+
+    /// Kinds that are found by references. What changes of their objects wakes the Clusters that these belong to.
+    fn watch_referred<E: DynamicKept + Entry<Group = Group>>(
+        &self,
+        watches: &Arc<DynamicWatches<E>>,
+        name: &'static str,
+    ) -> Watching {
+        let wake = self.caches.wake.clone();
+        watches.on_change(move |groups| wake_groups(&wake, groups));
+        let run = Arc::clone(watches).run(self.client.clone(), self.metrics.clone(), config().page_size(PAGE));
+        Box::pin(async move {
+            run.await;
+            name
         })
     }
 }
@@ -255,6 +275,16 @@ impl<K: Cached> Hooks<Object<K>> for CacheHooks {
             self.caches.lists.send_modify(|lists| *lists -= 1);
         }
         K::changed(&self.caches, groups);
+    }
+}
+
+/// Wakes the Clusters of these groups. The receiver is gone only when the process ends.
+fn wake_groups<'g>(wake: &Wake, groups: impl IntoIterator<Item = &'g Group>) {
+    for group in groups {
+        match group {
+            Group::Cluster(cluster) => drop(wake.send(cluster.clone())),
+            Group::Namespace(_) => {}
+        }
     }
 }
 

@@ -1,14 +1,16 @@
 //! The one write of a decision, which carries every byte of it.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 mod referrer;
 
 use instar_planner::{
-    Action, CompletePins, DeleteTemplate, EditVersion, MintTemplate, PoolId, Swap, TemplateRef, Violation,
+    Action, CompletePins, DeleteTemplate, EditVersion, MintTemplate, PoolId, ResourceVersion, Swap, TemplateRef,
+    Violation,
 };
+use instar_watch::Key;
 use kube::{
-    Api, Client,
+    Api, Client, ResourceExt,
     api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions},
     core::{DynamicObject, GroupVersionKind},
     discovery::ApiResource,
@@ -17,7 +19,9 @@ use serde_json::Value;
 
 use crate::{
     api::{Error, FIELD_MANAGER, call, of_provider},
+    gather::content,
     kinds::Kinds,
+    memory::Memory,
     views::{Cluster, KubeadmControlPlane, MachineDeployment},
 };
 
@@ -27,7 +31,9 @@ use referrer::referrer;
 pub(crate) struct Executor<'a> {
     pub(crate) client: &'a Client,
     pub(crate) kinds: &'a Kinds,
-    pub(crate) namespace: &'a str,
+    pub(crate) memory: &'a Memory,
+    /// Whose objects are written.
+    pub(crate) cluster: &'a Key,
 }
 
 impl Executor<'_> {
@@ -57,15 +63,19 @@ impl Executor<'_> {
             ..PostParams::default()
         };
         let created = call(|| format!("making {what}"), api.create(&parameters, &object)).await;
-        let Err(Error::Call {
-            source: kube::Error::Api(status),
-            ..
-        }) = &created
-        else {
-            return created.map(drop);
+        let created = match created {
+            Err(Error::Call {
+                source: kube::Error::Api(status),
+                ..
+            }) if status.is_already_exists() => None,
+            created => Some(created?),
         };
-        if !status.is_already_exists() {
-            return created.map(drop);
+        if let Some(created) = created {
+            let version = ResourceVersion(created.resource_version().unwrap_or_default());
+            let content = Arc::new(content(created));
+            self.memory
+                .keep_content(self.cluster, mint.template.clone(), version, content);
+            return Ok(());
         }
         // The name says what is in it. A try before this one, or another leader, made it.
         let there = call(|| format!("reading {what}"), api.get(&mint.template.name)).await?;
@@ -81,7 +91,7 @@ impl Executor<'_> {
             PoolId::ControlPlane => self.control_plane(swap).await?,
             PoolId::Workers(_) => ApiResource::erase::<MachineDeployment>(&()),
         };
-        let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), self.namespace, &resource);
+        let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), self.cluster.namespace(), &resource);
         let parameters = PatchParams {
             field_manager: Some(FIELD_MANAGER.to_owned()),
             ..PatchParams::default()
@@ -94,7 +104,7 @@ impl Executor<'_> {
 
     async fn cluster(&self, doing: &str, name: &str, patch: &Value) -> Result<(), Error> {
         let resource = ApiResource::erase::<Cluster>(&());
-        let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), self.namespace, &resource);
+        let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), self.cluster.namespace(), &resource);
         let parameters = PatchParams {
             field_manager: Some(FIELD_MANAGER.to_owned()),
             ..PatchParams::default()
@@ -119,7 +129,7 @@ impl Executor<'_> {
     async fn delete(&self, delete: &DeleteTemplate) -> Result<(), Error> {
         let api = self.templates(&delete.template).await?;
         let TemplateRef { kind, name, .. } = &delete.template;
-        if let Some(by) = referrer(self.client, self.namespace, &delete.template).await? {
+        if let Some(by) = referrer(self.client, self.cluster.namespace(), &delete.template).await? {
             let what = format!("{kind} {name}");
             return Err(Error::Referred { what, by });
         }
@@ -144,7 +154,11 @@ impl Executor<'_> {
             .kinds
             .resource(self.client, &template.group, &template.kind)
             .await?;
-        Ok(Api::namespaced_with(self.client.clone(), self.namespace, &resource))
+        Ok(Api::namespaced_with(
+            self.client.clone(),
+            self.cluster.namespace(),
+            &resource,
+        ))
     }
 }
 

@@ -1,6 +1,7 @@
 //! From the caches to a snapshot. Nothing is decided here.
 
 mod control_plane;
+mod referred;
 mod templates;
 mod topology;
 
@@ -24,8 +25,8 @@ use crate::{
     views,
 };
 
-pub(crate) use control_plane::ControlPlanes;
-pub(crate) use templates::Templates;
+pub(crate) use control_plane::{ControlPlanes, of_topology};
+pub(crate) use templates::{Templates, content};
 
 const DEPLOYMENT_LABEL: &str = "cluster.x-k8s.io/deployment-name";
 const SET_LABEL: &str = "cluster.x-k8s.io/set-name";
@@ -34,16 +35,23 @@ const ROLLING_OUT: &str = "RollingOut";
 const CONTROL_PLANE_LABEL: &str = "cluster.x-k8s.io/control-plane";
 
 /// A snapshot without its templates, for an upgrade that goes on.
-pub(crate) fn gather(caches: &Caches, cluster: &views::Cluster, upgrade: &ClusterUpgrade, now: Timestamp) -> Snapshot {
+pub(crate) fn gather(
+    caches: &Caches,
+    cluster: &views::Cluster,
+    control_plane: Option<Observed<ControlPlane>>,
+    upgrade: &ClusterUpgrade,
+    now: Timestamp,
+) -> Snapshot {
     // Where it comes to its end at this moment, nobody has written that down yet.
     let ended = completed_at(upgrade).unwrap_or(now);
-    gather_for(caches, cluster, upgrade_spec(upgrade), Some(ended), now)
+    gather_for(caches, cluster, control_plane, upgrade_spec(upgrade), Some(ended), now)
 }
 
 /// The same for what is asked, and for upgrades that ended at a time.
 pub(crate) fn gather_for(
     caches: &Caches,
     cluster: &views::Cluster,
+    control_plane: Option<Observed<ControlPlane>>,
     upgrade_spec: UpgradeSpec,
     ended: Option<Timestamp>,
     now: Timestamp,
@@ -71,7 +79,7 @@ pub(crate) fn gather_for(
         catalog: caches.catalog(),
         gates: BTreeMap::new(),
         retention: retention_of(caches, cluster, ended),
-        control_plane: control_plane(caches, cluster, &key),
+        control_plane,
         pools: caches.observe(&key, deployment),
         machine_sets: caches.observe(&key, set),
         machine_pools: caches.observe(&key, machine_pool),
@@ -101,20 +109,6 @@ pub(crate) fn completed_at(upgrade: &ClusterUpgrade) -> Option<Timestamp> {
     let conditions = upgrade.status.iter().flat_map(|status| &status.conditions);
     let mut completed = conditions.filter(|condition| condition.type_ == "Completed" && condition.status == "True");
     completed.next().map(|condition| condition.last_transition_time.0)
-}
-
-fn control_plane(caches: &Caches, cluster: &views::Cluster, key: &Key) -> Option<Observed<ControlPlane>> {
-    if let Some(reference) = control_plane::not_watched(cluster) {
-        return match cluster.spec.topology {
-            None => caches.others.of(cluster),
-            Some(_) => Some(control_plane::unread(reference)),
-        };
-    }
-    let reference = cluster.spec.control_plane_ref.as_ref()?;
-    caches.observe(key, kubeadm).into_iter().find(|found| match found {
-        Observed::Read(control_plane) => control_plane.object.name == reference.name,
-        Observed::Invalid(unreadable) => unreadable.name == reference.name,
-    })
 }
 
 fn kubeadm(object: &views::KubeadmControlPlane) -> Result<ControlPlane, String> {
@@ -260,15 +254,19 @@ pub(crate) fn lifecycle_of(cluster: &views::Cluster) -> Lifecycle {
 }
 
 /// The versions that a Cluster is at, its pools but for those that the topology controller owns.
-pub(crate) fn current_versions(caches: &Caches, cluster: &views::Cluster) -> CurrentVersions {
+pub(crate) fn current_versions(
+    caches: &Caches,
+    cluster: &views::Cluster,
+    control_plane: Option<&Observed<ControlPlane>>,
+) -> CurrentVersions {
     let key = Key::of(cluster);
     if !caches.unreadable::<views::MachineDeployment>(&key).is_empty() {
         return CurrentVersions::Unreadable;
     }
-    let control_plane = match control_plane(caches, cluster, &key) {
+    let control_plane = match control_plane {
         None => return CurrentVersions::Unseen,
         Some(Observed::Invalid(_)) => return CurrentVersions::Unreadable,
-        Some(Observed::Read(control_plane)) => control_plane.version,
+        Some(Observed::Read(control_plane)) => control_plane.version.clone(),
     };
     let pools = caches.of::<views::MachineDeployment>(&key);
     let pools = pools
@@ -282,11 +280,9 @@ pub(crate) fn current_versions(caches: &Caches, cluster: &views::Cluster) -> Cur
 }
 
 /// The upgrade for which the control plane was written last.
-pub(crate) fn begun(caches: &Caches, cluster: &views::Cluster) -> Option<String> {
-    match control_plane(caches, cluster, &Key::of(cluster))? {
-        Observed::Read(control_plane) => Some(control_plane.object.swap_history?.upgrade),
-        Observed::Invalid(_) => None,
-    }
+pub(crate) fn begun(control_plane: Option<&Observed<ControlPlane>>) -> Option<&str> {
+    let swap_history = control_plane?.read()?.object.swap_history.as_ref()?;
+    Some(&swap_history.upgrade)
 }
 
 pub(crate) fn lifecycle(object: &impl ResourceExt, paused: bool) -> Lifecycle {

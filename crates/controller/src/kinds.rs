@@ -82,8 +82,15 @@ impl Kinds {
         Ok(kinds)
     }
 
-    /// Forgets all: a provider may have been installed anew, at other versions.
-    pub(crate) fn forget(&self) {
+    /// After an error, a kind is asked for again: its provider may have been installed again, at other versions.
+    /// A missing right says nothing about that.
+    pub(crate) fn forget_after(&self, error: &Error) {
+        if !matches!(error, Error::NoRight { .. } | Error::Unlisted { .. }) {
+            self.forget();
+        }
+    }
+
+    fn forget(&self) {
         self.known.lock().unwrap_or_else(PoisonError::into_inner).clear();
         *self.templates.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }

@@ -3,11 +3,12 @@
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
-use instar_watch::Key;
+use instar_planner::{ResourceVersion, TemplateContent, TemplateRef};
+use instar_watch::{Key, KindLease};
 
 use crate::{api::Class, reconcile::CollectedTemplates};
 
@@ -33,6 +34,10 @@ struct ClusterMemory {
     note: Option<String>,
     /// What it looked like when no template was left to collect.
     collected: Option<CollectedTemplates>,
+    /// The kinds of its control plane and its templates, which are watched while something is asked of it.
+    leases: Vec<KindLease>,
+    /// What its templates say, as of a version of each.
+    contents: HashMap<TemplateRef, (ResourceVersion, Arc<TemplateContent>)>,
 }
 
 impl Memory {
@@ -84,6 +89,52 @@ impl Memory {
     /// No template is left to collect, or, where there is nothing, that is to be found out again.
     pub(crate) fn set_collected(&self, cluster: &Key, collected: Option<CollectedTemplates>) {
         self.of(cluster, |memory| memory.collected = collected);
+    }
+
+    /// A kind stays watched for as long as something is asked of the Cluster.
+    pub(crate) fn keep_lease(&self, cluster: &Key, lease: KindLease) {
+        self.of(cluster, |memory| {
+            if memory.leases.iter().all(|kept| kept.kind() != lease.kind()) {
+                memory.leases.push(lease);
+            }
+        });
+    }
+
+    /// What a template says, if that was read of this version of it.
+    pub(crate) fn content(
+        &self,
+        cluster: &Key,
+        template: &TemplateRef,
+        version: &ResourceVersion,
+    ) -> Option<Arc<TemplateContent>> {
+        let clusters = self.lock();
+        let (read, content) = clusters.get(cluster)?.contents.get(template)?;
+        (read == version).then(|| Arc::clone(content))
+    }
+
+    /// What a template says was read.
+    pub(crate) fn keep_content(
+        &self,
+        cluster: &Key,
+        template: TemplateRef,
+        version: ResourceVersion,
+        content: Arc<TemplateContent>,
+    ) {
+        self.of(cluster, |memory| memory.contents.insert(template, (version, content)));
+    }
+
+    /// No upgrade is under way, so what templates say decides nothing.
+    pub(crate) fn forget_contents(&self, cluster: &Key) {
+        self.of(cluster, |memory| memory.contents = HashMap::new());
+    }
+
+    /// Nothing is asked of the Cluster.
+    pub(crate) fn forget_asked(&self, cluster: &Key) {
+        self.of(cluster, |memory| {
+            memory.collected = None;
+            memory.leases = Vec::new();
+            memory.contents = HashMap::new();
+        });
     }
 
     /// The Cluster is gone.

@@ -7,7 +7,10 @@ use prometheus_client::{
     metrics::{counter::Counter, family::Family, gauge::Gauge},
 };
 
-use crate::rbac::Watched;
+use crate::{
+    caches::{CONTROL_PLANES, TEMPLATES},
+    rbac::Watched,
+};
 
 /// How a pass over a Cluster ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -117,7 +120,8 @@ pub fn register(metrics: &Metrics) {
 
 /// Registers how the watches fare.
 pub(crate) fn register_watches(metrics: &Metrics) -> WatchMetrics {
-    WatchMetrics::register(metrics, Watched::ALL.map(|kind| kind.rule().resource))
+    let kinds = Watched::ALL.map(|kind| kind.rule().resource);
+    WatchMetrics::register(metrics, kinds.into_iter().chain([TEMPLATES, CONTROL_PLANES]))
 }
 
 impl Counters {

@@ -6,7 +6,7 @@ const CORE: &str = "cluster.x-k8s.io";
 const OURS: &str = "upgrade.cluster.x-k8s.io";
 
 const SWAP: &[&str] = &["list", "watch", "patch"];
-const TEMPLATE: &[&str] = &["get", "list", "create", "delete"];
+const TEMPLATE: &[&str] = &["get", "list", "watch", "create", "delete"];
 
 /// A kind that the controller watches from its start. Templates, and control planes but for kubeadm's, are of
 /// kinds that it learns from what refers to them.

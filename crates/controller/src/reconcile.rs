@@ -11,32 +11,36 @@ mod templates;
 mod topology;
 
 use std::{
+    collections::BTreeMap,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use instar_api::{ClusterUpgrade, VERSION_ANNOTATION};
-use instar_planner::Lifecycle;
+use instar_planner::{Lifecycle, SWAP_HISTORY_ANNOTATION};
 use instar_watch::{Key, Lookup};
 use kube::{Client, ResourceExt, runtime::events::Recorder};
 
 use crate::{
     api::{Class, Error},
     caches::Caches,
-    gather::{ControlPlanes, begun, lifecycle_of},
+    gather::{ControlPlanes, begun, current_versions, lifecycle_of},
     kinds::Kinds,
     lease::Leads,
     memory::Memory,
     metrics::{Counters, Pass},
     queue::Next,
     upgrade_spec::Upgrades,
-    views::Cluster,
+    views::{Cluster, KubeadmControlPlane, MachineDeployment},
 };
 
 pub(crate) use templates::CollectedTemplates;
 
 /// How soon to look again for a kind that isn't listed.
 const NOT_LISTED: Duration = Duration::from_secs(1);
+
+/// How soon after a write to look again, whatever the watches tell.
+const AFTER_WRITE: Duration = Duration::from_secs(1);
 
 /// What a pass needs.
 pub(crate) struct Context {
@@ -76,8 +80,8 @@ pub(crate) async fn reconcile(context: &Context, cluster: Key) -> Next {
     };
     memory.succeeded(&cluster);
     let next = match done {
-        // The next look sees what was written.
-        Done::Wrote => return Next::After(Duration::ZERO),
+        // The watch of what was written wakes the Cluster, and the next look then comes at once.
+        Done::Wrote => return Next::After(AFTER_WRITE),
         Done::Gone => {
             memory.forget(&cluster);
             return Next::OnChange;
@@ -115,36 +119,57 @@ impl Context {
 
     async fn pass(&self, cluster: &Cluster, key: &Key) -> Result<Done, Error> {
         if let Some(topology) = &cluster.spec.topology {
-            self.memory.set_collected(key, None);
+            self.memory.forget_asked(key);
             return self.follow(cluster, &topology.version).await;
         }
         let known = self.caches.of::<ClusterUpgrade>(key);
-        if asks(cluster, &known) {
-            self.control_planes().look(&self.caches, cluster).await?;
-        }
-        let upgrades = Upgrades::sort(known.clone(), begun(&self.caches, cluster).as_deref());
+        let control_plane = if self.is_asked(cluster, key, &known) {
+            self.control_planes().of(cluster).await?
+        } else {
+            self.memory.forget_asked(key);
+            None
+        };
+        let upgrades = Upgrades::sort(known.clone(), begun(control_plane.as_ref()));
         match (lifecycle_of(cluster), &upgrades.active) {
             (Lifecycle::Active, _) => {}
-            (Lifecycle::Deleting, Some(active)) => return self.report_deleting(cluster, active).await,
+            (Lifecycle::Deleting, Some(active)) => {
+                return self.report_deleting(cluster, control_plane, active).await;
+            }
             (Lifecycle::Deleting | Lifecycle::Paused, _) => return Ok(Done::Idle),
         }
         self.write_finished_markers(&known).await?;
-        if let Some(done) = self.annotated(cluster, &known, &upgrades).await? {
+        let versions = || current_versions(&self.caches, cluster, control_plane.as_ref());
+        if let Some(done) = self.annotated(cluster, &known, &upgrades, versions).await? {
             return Ok(done);
         }
         if let Some(active) = &upgrades.active {
             self.memory.set_collected(key, None);
             self.refuse(cluster, &upgrades.refused, active).await?;
-            return self.reconcile_classic(cluster, active).await;
+            return self.reconcile_classic(cluster, control_plane, active).await;
         }
-        self.collect_templates(cluster, upgrades.last.as_deref(), &known).await
+        self.collect_templates(cluster, control_plane, upgrades.last.as_deref(), &known)
+            .await
     }
 
     fn control_planes(&self) -> ControlPlanes<'_> {
         ControlPlanes {
             client: &self.client,
+            caches: &self.caches,
             kinds: &self.kinds,
+            memory: &self.memory,
         }
+    }
+
+    /// Whether something is or was asked of a classic Cluster, so that it has to be known what it is. Where the
+    /// records are gone, what a swap wrote into its objects says so.
+    fn is_asked(&self, cluster: &Cluster, key: &Key, known: &[Arc<ClusterUpgrade>]) -> bool {
+        let was_swapped = |annotations: &BTreeMap<String, String>| annotations.contains_key(SWAP_HISTORY_ANNOTATION);
+        let control_planes = self.caches.of::<KubeadmControlPlane>(key);
+        let pools = self.caches.of::<MachineDeployment>(key);
+        cluster.annotations().contains_key(VERSION_ANNOTATION)
+            || !known.is_empty()
+            || control_planes.iter().any(|object| was_swapped(object.annotations()))
+            || pools.iter().any(|object| was_swapped(object.annotations()))
     }
 
     fn may_write(&self) -> Result<(), Error> {
@@ -154,10 +179,4 @@ impl Context {
             Err(Error::NotLeader)
         }
     }
-}
-
-/// Whether something is or was asked of a classic Cluster, so that it has to be known what it is.
-fn asks(cluster: &Cluster, known: &[Arc<ClusterUpgrade>]) -> bool {
-    let asked = cluster.annotations().contains_key(VERSION_ANNOTATION) || !known.is_empty();
-    asked && lifecycle_of(cluster) == Lifecycle::Active
 }

@@ -22,7 +22,6 @@ use crate::{
     memory::Memory,
     metrics::{Counters, register_watches},
     queue::work,
-    rbac::Watched,
     reconcile::{Context, reconcile},
 };
 
@@ -103,11 +102,9 @@ pub async fn run(
     ended
 }
 
-fn ended_watch(ended: Result<Watched, JoinError>) -> Error {
+fn ended_watch(ended: Result<&'static str, JoinError>) -> Error {
     match ended {
-        Ok(watched) => Error::WatchEnded {
-            kind: watched.rule().resource,
-        },
+        Ok(kind) => Error::WatchEnded { kind },
         Err(panicked) => Error::WatchPanicked(panicked),
     }
 }

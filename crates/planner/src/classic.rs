@@ -95,15 +95,19 @@ fn decide(
     action: Action,
     waiting: Vec<Waiting>,
 ) -> Decision {
+    let progress = Progress {
+        stage,
+        path: goal.map_or_else(Vec::new, Goal::names),
+        pools: progress::pools(view, goal),
+        templates: progress::templates(view, stage),
+    };
+    let unread = view.unread();
     Decision {
-        action,
+        // What was not read may say that something else comes first.
+        action: if unread.is_empty() { action } else { Action::Nothing },
         waiting,
-        progress: Progress {
-            stage,
-            path: goal.map_or_else(Vec::new, Goal::names),
-            pools: progress::pools(view, goal),
-            templates: progress::templates(view, stage),
-        },
+        progress,
+        unread,
     }
 }
 

@@ -32,6 +32,9 @@ pub struct Decision {
     pub waiting: Vec<Waiting>,
     /// Where the upgrade is.
     pub progress: Progress,
+    /// Templates whose content decides and is absent from the snapshot: read them and decide again. Nothing is
+    /// written before.
+    pub unread: Vec<TemplateRef>,
 }
 
 /// A write, carried whole: whoever executes it has no choices left.
@@ -410,6 +413,7 @@ impl Decision {
                 pools: Vec::new(),
                 templates: Vec::new(),
             },
+            unread: Vec::new(),
         }
     }
 }

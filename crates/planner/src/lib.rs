@@ -35,7 +35,7 @@ pub use pointer_error::PointerError;
 pub use snapshot::{
     Cluster, ClusterKind, Condition, ConditionStatus, ControlPlane, Flavor, Machine, MachineDeployment, MachinePhase,
     MachinePool, MachineSet, Node, Object, Observed, PoolId, Replicas, ResourceVersion, Rollout, Snapshot, SwapHistory,
-    Template, TemplateRef, Topology, Unreadable, VersionSetBy,
+    Template, TemplateContent, TemplateRef, Topology, Unreadable, VersionSetBy,
 };
 pub use topology::{follow, is_aimed_at_present, passed, under_way};
 pub use upgrade_spec::{Gate, GateState, Origin, PoolOverride, Retention, Strategy, Target, UpgradeSpec};

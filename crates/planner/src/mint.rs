@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     pointer_error::{PointerError, apply},
-    snapshot::{Cluster, Template, TemplateRef},
+    snapshot::{Cluster, Template, TemplateContent, TemplateRef},
 };
 
 /// The label with the release that a template was minted for.
@@ -52,6 +52,8 @@ const NOT_CLONED: [&str; 15] = [
 pub struct MintOrder<'a> {
     /// The template that the pool has.
     pub source: &'a Template,
+    /// What it says.
+    pub content: &'a TemplateContent,
     /// The release that it is for.
     pub release: &'a Release,
     /// What the release sets.
@@ -81,13 +83,14 @@ pub struct Minted {
 pub fn mint(order: &MintOrder<'_>) -> Result<Minted, PointerError> {
     let MintOrder {
         source,
+        content,
         release,
         values,
         extra,
         cluster,
         role,
     } = order;
-    let mut spec = apply(&source.spec, [*values, *extra])?;
+    let mut spec = apply(&content.spec, [*values, *extra])?;
     // The identity of one machine has no place in a template, and providers refuse it.
     if let Some(machine) = spec.pointer_mut("/template/spec").and_then(Value::as_object_mut) {
         machine.remove("providerID");
@@ -99,7 +102,7 @@ pub fn mint(order: &MintOrder<'_>) -> Result<Minted, PointerError> {
         &source.name
     };
     let name = name(base, &slug(release), &hash);
-    let mut labels = cloned(&source.labels);
+    let mut labels = cloned(&content.labels);
     let role = match role {
         Role::ControlPlane => "control-plane",
         Role::Worker => "worker",
@@ -120,7 +123,7 @@ pub fn mint(order: &MintOrder<'_>) -> Result<Minted, PointerError> {
             "uid": cluster.uid,
         }],
     });
-    let annotations = cloned(&source.annotations);
+    let annotations = cloned(&content.annotations);
     if let (Some(metadata), false) = (metadata.as_object_mut(), annotations.is_empty()) {
         metadata.insert("annotations".to_owned(), json!(annotations));
     }

@@ -211,7 +211,7 @@ pub struct SwapHistory {
 }
 
 /// A template, as a reference names it.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TemplateRef {
     /// The API group.
     pub group: String,
@@ -398,16 +398,25 @@ pub struct Template {
     pub name: String,
     /// What a deletion compares with.
     pub resource_version: ResourceVersion,
-    /// Its spec.
-    pub spec: Value,
-    /// Its labels.
+    /// The labels that we put on what we mint, where it has them: whose it is, and what for.
     pub labels: BTreeMap<String, String>,
-    /// Its annotations.
-    pub annotations: BTreeMap<String, String>,
+    /// What it says; absent where it was not read yet: [`Decision::unread`](crate::Decision::unread) asks for it.
+    pub content: Option<Arc<TemplateContent>>,
     /// When it was made.
     pub created: Timestamp,
     /// Whether it stays.
     pub lifecycle: Lifecycle,
+}
+
+/// What a template says: all that a copy of it is made from.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TemplateContent {
+    /// Its spec.
+    pub spec: Value,
+    /// All its labels.
+    pub labels: BTreeMap<String, String>,
+    /// All its annotations.
+    pub annotations: BTreeMap<String, String>,
 }
 
 impl MachineDeployment {

@@ -48,6 +48,7 @@ pub fn follow(snapshot: &Snapshot) -> Decision {
             pools: pools(&view),
             templates: Vec::new(),
         },
+        unread: Vec::new(),
     }
 }
 

@@ -65,10 +65,13 @@ enum Task<E: Entry> {
 /// A kind, and what is known of its objects.
 struct DynamicKind<E: Entry> {
     key: KindKey,
+    target: Target,
     cache: Arc<Cache<E>>,
     references: Mutex<Weak<References>>,
     stop: CancellationToken,
     awaited: Mutex<Option<Expected>>,
+    /// Cancelled by the first answer, whatever it is.
+    answered: CancellationToken,
 }
 
 /// What refers to a kind holds this, so the last one that goes drops it.
@@ -87,6 +90,14 @@ impl Drop for References {
 #[derive(Clone)]
 pub struct KindLease {
     references: Arc<References>,
+}
+
+impl KindLease {
+    /// The kind.
+    #[must_use]
+    pub fn kind(&self) -> &KindKey {
+        &self.references.key
+    }
 }
 
 impl fmt::Debug for KindLease {
@@ -131,9 +142,22 @@ impl<E: Entry + Send + Sync + 'static> DynamicWatches<E> {
         self.on_change.get_or_init(|| Box::new(hears));
     }
 
-    /// Takes a reference to a kind; the first one starts its watch. There is none where too many kinds are
-    /// referred to.
+    /// Takes a reference to a kind, at the version that the API server recommends; the first one starts its watch.
+    /// There is none where too many kinds are referred to.
     pub fn lease(&self, key: &str) -> Option<KindLease> {
+        self.lease_target(key, |key| Target::Recommended {
+            group: key.group().to_owned(),
+            kind: key.kind().to_owned(),
+        })
+    }
+
+    /// The same, at the version of this resource: its key is [`KindKey::of_resource`].
+    pub fn lease_resource(&self, resource: &ApiResource) -> Option<KindLease> {
+        let key = KindKey::of_resource(resource);
+        self.lease_target(key.as_str(), |_| Target::Fixed(resource.clone()))
+    }
+
+    fn lease_target(&self, key: &str, target: impl FnOnce(&KindKey) -> Target) -> Option<KindLease> {
         if let Some(kind) = read(&self.kinds).get(key) {
             return Some(self.lease_of(kind));
         }
@@ -153,11 +177,13 @@ impl<E: Entry + Send + Sync + 'static> DynamicWatches<E> {
         }
         let key = KindKey::from(key);
         let kind = Arc::new(DynamicKind {
+            target: target(&key),
             key: key.clone(),
             cache: Arc::default(),
             references: Mutex::default(),
             stop: CancellationToken::new(),
             awaited: Mutex::new(self.answers.get().map(FirstAnswers::expect)),
+            answered: CancellationToken::new(),
         });
         kinds.insert(key, Arc::clone(&kind));
         let lease = self.lease_of(&kind);
@@ -182,6 +208,14 @@ impl<E: Entry + Send + Sync + 'static> DynamicWatches<E> {
         });
         *references = Arc::downgrade(&first);
         KindLease { references: first }
+    }
+
+    /// Waits for the first answer about a kind, whatever it is.
+    pub async fn answered(&self, kind: &str) {
+        let answered = read(&self.kinds).get(kind).map(|kind| kind.answered.clone());
+        if let Some(answered) = answered {
+            answered.cancelled().await;
+        }
     }
 
     /// What is known of an object of a kind.
@@ -261,13 +295,9 @@ impl<E: DynamicKept> DynamicWatches<E> {
         config: watcher::Config,
         health: WatchHealth,
     ) {
-        let (group, name) = (kind.key.group().to_owned(), kind.key.kind().to_owned());
         let watch = Watch {
             client,
-            target: Target::Recommended {
-                group,
-                kind: name.clone(),
-            },
+            target: kind.target.clone(),
             config,
             presence: Presence::Referred,
             health,
@@ -275,7 +305,7 @@ impl<E: DynamicKept> DynamicWatches<E> {
         let mut sink = DynamicSink {
             kept: KeptSink {
                 cache: Arc::clone(&kind.cache),
-                kind: name,
+                kind: kind.key.kind().to_owned(),
                 hooks: ChangeRelay(Arc::clone(&self)),
             },
             kind: Arc::clone(&kind),
@@ -320,6 +350,7 @@ impl<E: DynamicKept> Sink<E::Object> for DynamicSink<E> {
     fn set_state(&mut self, state: WatchState) {
         self.kept.set_state(state);
         drop(lock(&self.kind.awaited).take());
+        self.kind.answered.cancel();
     }
 
     fn counts(&self) -> (usize, usize) {

@@ -2,7 +2,7 @@
 
 use std::{borrow::Borrow, fmt, sync::Arc};
 
-use kube::Resource;
+use kube::{Resource, discovery::ApiResource};
 
 /// An object's `namespace/name`, or its name where it has no namespace.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -68,6 +68,12 @@ impl KindKey {
     #[must_use]
     pub fn new(group: &str, kind: &str) -> Self {
         Self(format!("{group} {kind}").into())
+    }
+
+    /// The key of a kind at one version of its API: the group is followed by `/` and the version.
+    #[must_use]
+    pub fn of_resource(resource: &ApiResource) -> Self {
+        Self::new(&resource.api_version, &resource.kind)
     }
 
     /// The text.

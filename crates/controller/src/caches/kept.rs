@@ -13,7 +13,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 
-use super::Caches;
+use super::{Caches, wake_groups};
 use crate::{
     rbac::Watched,
     views::{Cluster, KubeadmControlPlane, Machine, MachineDeployment, MachinePool, MachineSet},
@@ -69,7 +69,7 @@ pub(crate) trait Cached:
 
     /// Called after the cache has changed, with what has.
     fn changed(caches: &Caches, groups: &[Group]) {
-        caches.wake_groups(groups.iter());
+        wake_groups(&caches.wake, groups);
     }
 }
 
@@ -108,7 +108,7 @@ impl<K: Cached> Kept for Object<K> {
 }
 
 /// Drops the metadata that is never read, which is most of it.
-fn slim<K: Resource>(mut object: K) -> K {
+pub(super) fn slim<K: Resource>(mut object: K) -> K {
     let metadata = object.meta_mut();
     let mut annotations = metadata.annotations.take().unwrap_or_default();
     annotations.retain(|name, _| ANNOTATIONS.contains(&name.as_str()));
@@ -125,6 +125,15 @@ fn slim<K: Resource>(mut object: K) -> K {
         ..ObjectMeta::default()
     };
     object
+}
+
+/// The name of the Cluster that an object belongs to: its owner, or that of the label.
+pub(super) fn owner_or_label(metadata: &ObjectMeta) -> Option<Box<str>> {
+    let mut owners = metadata.owner_references.iter().flatten();
+    let owner = owners.find(|owner| owner.kind == "Cluster" && owner.api_version.starts_with("cluster.x-k8s.io/"));
+    let label = || metadata.labels.as_ref()?.get(CLUSTER_NAME);
+    let name = owner.map(|owner| &owner.name).or_else(label);
+    name.map(|name| name.as_str().into())
 }
 
 fn of_cluster(key: &Key, cluster: &str) -> Group {
@@ -208,9 +217,10 @@ impl Cached for UpgradePolicy {
     fn changed(caches: &Caches, groups: &[Group]) {
         for group in groups {
             let clusters = caches.clusters.read();
-            for (cluster, _) in clusters.group(group) {
-                caches.wake(cluster.clone());
-            }
+            let keys = clusters
+                .group(group)
+                .map(|(cluster, _)| Group::Cluster(cluster.clone()));
+            wake_groups(&caches.wake, &keys.collect::<Vec<_>>());
         }
     }
 }

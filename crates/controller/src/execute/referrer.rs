@@ -1,6 +1,7 @@
 //! A last look before a template goes: caches are a moment behind, and know a template's own Cluster.
 
 use instar_planner::{Lifecycle, TemplateRef};
+use instar_watch::{Guarded, is_not_found};
 use kube::{Api, Client, Resource, ResourceExt, api::ListParams, core::NamespaceResourceScope};
 use serde::de::DeserializeOwned;
 
@@ -16,40 +17,54 @@ pub(super) async fn referrer(
     namespace: &str,
     template: &TemplateRef,
 ) -> Result<Option<String>, Error> {
-    let is = |reference: &Reference| {
-        reference.name == template.name && reference.kind == template.kind && reference.api_group == template.group
-    };
+    let is = |reference: &Reference| names(reference, template);
     let of_machines = |spec: &MachineSpec| {
         let bootstrap = spec.bootstrap.config_ref.as_ref();
         is(&spec.infrastructure_ref) || bootstrap.is_some_and(is)
     };
-    let control_planes = find(client, namespace, |object: &KubeadmControlPlane| {
+    let control_planes = find(client, namespace, template, |object: &KubeadmControlPlane| {
         let machines = &object.spec.machine_template.spec;
         machines.infrastructure_ref.as_ref().is_some_and(is)
     });
     if let Some(found) = control_planes.await? {
         return Ok(Some(found));
     }
-    let deployments = find(client, namespace, |object: &MachineDeployment| {
+    let deployments = find(client, namespace, template, |object: &MachineDeployment| {
         of_machines(&object.spec.template.spec)
     });
     if let Some(found) = deployments.await? {
         return Ok(Some(found));
     }
-    find(client, namespace, |object: &MachineSet| {
+    find(client, namespace, template, |object: &MachineSet| {
         lifecycle(object, false) != Lifecycle::Deleting && of_machines(&object.spec.template.spec)
     })
     .await
 }
 
-async fn find<K>(client: &Client, namespace: &str, refers: impl Fn(&K) -> bool) -> Result<Option<String>, Error>
+/// Of an object that can't be decoded, whatever it names counts. Of a kind that isn't served there are no objects.
+async fn find<K>(
+    client: &Client,
+    namespace: &str,
+    template: &TemplateRef,
+    refers: impl Fn(&K) -> bool,
+) -> Result<Option<String>, Error>
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + std::fmt::Debug + DeserializeOwned,
 {
-    let api: Api<K> = Api::namespaced(client.clone(), namespace);
+    let api: Api<Guarded<K>> = Api::namespaced(client.clone(), namespace);
     let kind = K::kind(&());
     let doing = || format!("listing every {kind} of {namespace}");
-    let objects = call(doing, api.list(&ListParams::default())).await?;
-    let found = objects.iter().find(|object| refers(object));
+    let objects = match call(doing, api.list(&ListParams::default())).await {
+        Err(Error::Call { source, .. }) if is_not_found(&source) => return Ok(None),
+        objects => objects?,
+    };
+    let found = objects.iter().find(|object| match &object.0 {
+        Ok(object) => refers(object),
+        Err(unreadable) => unreadable.references.iter().any(|reference| names(reference, template)),
+    });
     Ok(found.map(|object| format!("{kind} {}", object.name_any())))
+}
+
+fn names(reference: &Reference, template: &TemplateRef) -> bool {
+    reference.name == template.name && reference.kind == template.kind && reference.api_group == template.group
 }

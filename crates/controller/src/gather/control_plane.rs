@@ -1,8 +1,5 @@
-//! A control plane of another kind than kubeadm's: read as Cluster API's contract says, from whatever
-//! provider.
-//!
-//! Such kinds aren't watched: nobody knows them before a Cluster refers to one. They are few, and are
-//! read at each pass that needs them.
+//! A Cluster's control plane. One of another kind than kubeadm's is read as Cluster API's contract says, from
+//! whatever provider: such a kind is known only once a Cluster refers to it, and watched from then on.
 
 use instar_capi::Contract;
 use instar_domain::{InvalidVersion, KubeVersion};
@@ -10,77 +7,93 @@ use instar_planner::{
     ControlPlane, Flavor, ManagedBy, Object, Observed, Replicas, ResourceVersion, SWAP_HISTORY_ANNOTATION, SwapHistory,
     TemplateRef, Unreadable,
 };
-use instar_watch::Key;
-use kube::{Api, Client, Resource, ResourceExt, core::DynamicObject, discovery::ApiResource};
+use instar_watch::{Key, KindKey};
+use kube::{Client, Resource, ResourceExt, core::DynamicObject, discovery::ApiResource};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::lifecycle;
+use super::{kubeadm, lifecycle};
 use crate::{
-    api::{Class, Error, of_provider},
-    caches::Caches,
+    api::{Class, Error},
+    caches::{Caches, ForeignControlPlane},
+    gather::referred::{Found, find, watch},
     kinds::{Kind, Kinds},
+    memory::Memory,
     views::{self, KubeadmControlPlane, VersionCount},
 };
 
-/// Reads control planes that aren't watched.
+/// Finds the control planes of classic Clusters.
 pub(crate) struct ControlPlanes<'a> {
     pub(crate) client: &'a Client,
+    pub(crate) caches: &'a Caches,
     pub(crate) kinds: &'a Kinds,
+    pub(crate) memory: &'a Memory,
 }
 
 impl ControlPlanes<'_> {
-    /// Puts a Cluster's control plane, as it is now, beside those that are watched. What somebody has to
-    /// do first is told like an object that can't be read.
-    pub(crate) async fn look(&self, caches: &Caches, cluster: &views::Cluster) -> Result<(), Error> {
+    /// A Cluster's control plane, where there is one. What has to be done before it can be read is told like an
+    /// object that can't be read.
+    pub(crate) async fn of(&self, cluster: &views::Cluster) -> Result<Option<Observed<ControlPlane>>, Error> {
+        let key = Key::of(cluster);
         let Some(reference) = not_watched(cluster) else {
-            return Ok(());
+            return Ok(of_kubeadm(self.caches, cluster, &key));
         };
-        let namespace = cluster.namespace().unwrap_or_default();
-        let seen = match self.read(&namespace, reference).await {
-            Err(error) if error.class() == Class::Terminal => Some(unreadable(reference, &error)),
-            read => read?,
-        };
-        caches.others.put(Key::of(cluster), seen);
-        Ok(())
+        match self.find(&key, reference).await {
+            Err(error) if error.class() == Class::Terminal => Ok(Some(unreadable(reference, &error))),
+            found => found,
+        }
     }
 
-    async fn read(
-        &self,
-        namespace: &str,
-        reference: &views::Reference,
-    ) -> Result<Option<Observed<ControlPlane>>, Error> {
+    async fn find(&self, cluster: &Key, reference: &views::Reference) -> Result<Option<Observed<ControlPlane>>, Error> {
         let views::Reference { api_group, kind, name } = reference;
         let known = self.kinds.kind(self.client, api_group, kind).await?;
-        let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), namespace, &known.resource);
-        let doing = || format!("reading {kind} {name}");
-        let found = of_provider(&known.resource, doing, api.get_opt(name)).await;
-        // A version that isn't served any more has no objects.
-        if !matches!(found, Ok(Some(_)) | Err(Error::NoRight { .. })) {
-            self.kinds.forget();
-        }
-        Ok(found?.map(|object| match parsed(&object, &known) {
-            Ok(control_plane) => Observed::Read(control_plane),
-            Err(reason) => unreadable(reference, &reason),
-        }))
+        let watches = &self.caches.foreign_control_planes;
+        let lease = watch(watches, &known.resource).await?;
+        self.memory.keep_lease(cluster, lease);
+        let object = Key::new(cluster.namespace(), name);
+        let kind = KindKey::of_resource(&known.resource);
+        let found = find(
+            watches.look_up(kind.as_str(), &object, ForeignControlPlane::get),
+            &known.resource,
+        );
+        Ok(match found.inspect_err(|error| self.kinds.forget_after(error))? {
+            Found::Present(object) => Some(match parsed(&object, &known) {
+                Ok(control_plane) => Observed::Read(control_plane),
+                Err(reason) => unreadable(reference, &reason),
+            }),
+            Found::Unreadable(reason) => Some(unreadable(reference, &reason)),
+            Found::Absent => None,
+        })
     }
 }
 
+/// A topology Cluster's control plane: of those only kubeadm's are known.
+pub(crate) fn of_topology(caches: &Caches, cluster: &views::Cluster) -> Option<Observed<ControlPlane>> {
+    let kind = KubeadmControlPlane::kind(&());
+    match not_watched(cluster) {
+        None => of_kubeadm(caches, cluster, &Key::of(cluster)),
+        Some(reference) => Some(unreadable(
+            reference,
+            &format!("of a topology Cluster's control planes, only a {kind} is followed"),
+        )),
+    }
+}
+
+fn of_kubeadm(caches: &Caches, cluster: &views::Cluster, key: &Key) -> Option<Observed<ControlPlane>> {
+    let reference = cluster.spec.control_plane_ref.as_ref()?;
+    let mut found = caches.observe(key, kubeadm).into_iter();
+    found.find(|found| match found {
+        Observed::Read(control_plane) => control_plane.object.name == reference.name,
+        Observed::Invalid(unreadable) => unreadable.name == reference.name,
+    })
+}
+
 /// The control plane that a Cluster refers to, where it is of a kind that isn't watched.
-pub(super) fn not_watched(cluster: &views::Cluster) -> Option<&views::Reference> {
+fn not_watched(cluster: &views::Cluster) -> Option<&views::Reference> {
     let reference = cluster.spec.control_plane_ref.as_ref()?;
     let watched =
         reference.kind == KubeadmControlPlane::kind(&()) && reference.api_group == KubeadmControlPlane::group(&());
     Some(reference).filter(|_| !watched)
-}
-
-/// Of topology Clusters only kubeadm's are known.
-pub(super) fn unread(reference: &views::Reference) -> Observed<ControlPlane> {
-    let kind = KubeadmControlPlane::kind(&());
-    unreadable(
-        reference,
-        &format!("of a topology Cluster's control planes, only a {kind} is followed"),
-    )
 }
 
 fn unreadable(reference: &views::Reference, reason: &impl ToString) -> Observed<ControlPlane> {

@@ -1,26 +1,36 @@
-//! The templates that a Cluster refers to, and those that were minted for it, as they are now.
+//! The templates that a Cluster refers to, and those that were minted for it.
 //!
-//! They are of kinds that only their provider knows, and few: they are read when they are needed.
+//! Their metadata comes from a watch of each kind. What a template says is read where a decision needs it, and
+//! kept while the upgrade lasts.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use instar_capi::labels::CLUSTER_NAME;
 use instar_planner::{
-    Lifecycle, MachineDeployment, Observed, RELEASE_LABEL, ResourceVersion, Snapshot, Template, TemplateRef,
+    MachineDeployment, Observed, RELEASE_LABEL, ResourceVersion, Snapshot, Template, TemplateContent, TemplateRef,
     Unreadable, label_value,
 };
+use instar_watch::{Key, KindKey};
 use kube::{Api, Client, ResourceExt, api::ListParams, core::DynamicObject, discovery::ApiResource};
 use serde_json::Value;
 
+use super::referred::{Found, find, watch};
 use crate::{
     api::{self, Error},
+    caches::{Caches, Group, TemplateMetadata},
     kinds::Kinds,
+    memory::Memory,
 };
 
-/// Reads templates.
+/// Finds templates.
 pub(crate) struct Templates<'a> {
     pub(crate) client: &'a Client,
+    pub(crate) caches: &'a Caches,
     pub(crate) kinds: &'a Kinds,
+    pub(crate) memory: &'a Memory,
 }
 
 impl Templates<'_> {
@@ -36,9 +46,9 @@ impl Templates<'_> {
         let mut others = self.kinds.templates(self.client).await?;
         others.retain(|kind| !used.contains_key(kind));
         let mut templates = self.of_kinds(snapshot, used).await?;
-        for other in others {
-            match self.of_kinds(snapshot, ByKind::from([(other, BTreeSet::new())])).await {
-                // Whoever may not or can't read them has made none.
+        for (group, kind) in others {
+            match self.minted_of(snapshot, &group, &kind).await {
+                // An account that may not or can't read them has made none.
                 Err(Error::NoRight { .. } | Error::NoContract(_) | Error::NotServed { .. }) => {}
                 found => templates.extend(found?),
             }
@@ -46,37 +56,132 @@ impl Templates<'_> {
         Ok(templates)
     }
 
+    /// Reads what a template says into a snapshot. It has to be as the watch shows it, since all else about it
+    /// is decided by that.
+    pub(crate) async fn read(&self, snapshot: &mut Snapshot, reference: &TemplateRef) -> Result<(), Error> {
+        let resource = self
+            .kinds
+            .resource(self.client, &reference.group, &reference.kind)
+            .await?;
+        let (kind, name) = (&reference.kind, &reference.name);
+        let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), &snapshot.cluster.namespace, &resource);
+        let doing = || format!("reading {kind} {name}");
+        let object = api::of_provider(&resource, doing, api.get_opt(name)).await?;
+        let key = Key::new(&snapshot.cluster.namespace, &snapshot.cluster.name);
+        let behind = || Error::CacheBehind {
+            what: format!("{kind} {name}"),
+        };
+        let object = object.ok_or_else(behind)?;
+        let version = ResourceVersion(object.resource_version().unwrap_or_default());
+        let content = Arc::new(content(object));
+        let templates = snapshot.templates.iter_mut().filter_map(|template| match template {
+            Observed::Read(template) => Some(template),
+            Observed::Invalid(_) => None,
+        });
+        let mut same = templates.filter(|template| template.is(reference) && template.resource_version == version);
+        let template = same.next().ok_or_else(behind)?;
+        template.content = Some(Arc::clone(&content));
+        self.memory.keep_content(&key, reference.clone(), version, content);
+        Ok(())
+    }
+
     async fn of_kinds(&self, snapshot: &Snapshot, by_kind: ByKind) -> Result<Vec<Observed<Template>>, Error> {
         let mut templates = Vec::new();
         for ((group, kind), names) in by_kind {
             let resource = self.kinds.resource(self.client, &group, &kind).await?;
-            let read = self.of_kind(snapshot, &resource, names).await;
-            templates.extend(read.inspect_err(|_| self.kinds.forget())?);
+            let found = self.watched(snapshot, &resource, names).await;
+            templates.extend(found.inspect_err(|error| self.kinds.forget_after(error))?);
         }
         Ok(templates)
     }
 
-    async fn of_kind(
+    async fn watched(
         &self,
         snapshot: &Snapshot,
         resource: &ApiResource,
-        mut names: BTreeSet<String>,
+        names: BTreeSet<String>,
     ) -> Result<Vec<Observed<Template>>, Error> {
-        let cluster = &snapshot.cluster;
-        let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), &cluster.namespace, resource);
-        let selector = format!("{CLUSTER_NAME}={},{RELEASE_LABEL}", label_value(&cluster.name));
-        let minted = ListParams::default().labels(&selector);
-        let kind = &resource.kind;
-        let doing = || format!("listing the {kind}s that were minted for {}", cluster.name);
-        let mut objects = api::of_provider(resource, doing, api.list(&minted)).await?.items;
-        for object in &objects {
-            names.remove(&object.name_any());
-        }
+        let cluster = Key::new(&snapshot.cluster.namespace, &snapshot.cluster.name);
+        let watches = &self.caches.templates;
+        let lease = watch(watches, resource).await?;
+        self.memory.keep_lease(&cluster, lease);
+        let kind = KindKey::of_resource(resource);
+        let mut found = BTreeMap::new();
         for name in names {
-            let doing = || format!("reading {kind} {name}");
-            objects.extend(api::of_provider(resource, doing, api.get_opt(&name)).await?);
+            let key = Key::new(cluster.namespace(), &name);
+            match find(watches.look_up(kind.as_str(), &key, Clone::clone), resource)? {
+                Found::Present(metadata) => drop(found.insert(name, metadata)),
+                Found::Unreadable(_) | Found::Absent => {}
+            }
         }
-        Ok(objects.iter().map(|object| template(object, resource)).collect())
+        if let Some(cache) = watches.cache(kind.as_str()) {
+            let index = cache.read();
+            let of_cluster = index.group(&Group::Cluster(cluster.clone()));
+            let minted = of_cluster.filter(|(_, metadata)| metadata.labels.contains_key(RELEASE_LABEL));
+            found.extend(minted.map(|(key, metadata)| (key.name().to_owned(), metadata.clone())));
+        }
+        let found = found.into_iter();
+        Ok(found
+            .map(|(name, metadata)| self.template(&cluster, resource, name, metadata))
+            .collect())
+    }
+
+    /// What was minted of a kind that may not be watched.
+    async fn minted_of(&self, snapshot: &Snapshot, group: &str, kind: &str) -> Result<Vec<Observed<Template>>, Error> {
+        let resource = self.kinds.resource(self.client, group, kind).await?;
+        let cluster = Key::new(&snapshot.cluster.namespace, &snapshot.cluster.name);
+        let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), cluster.namespace(), &resource);
+        let selector = format!("{CLUSTER_NAME}={},{RELEASE_LABEL}", label_value(cluster.name()));
+        let minted = ListParams::default().labels(&selector);
+        let doing = || format!("listing the {kind}s that were minted for {}", cluster.name());
+        let objects = api::of_provider(&resource, doing, api.list_metadata(&minted)).await;
+        let objects = objects.inspect_err(|error| self.kinds.forget_after(error))?.items;
+        Ok(objects
+            .into_iter()
+            .map(|object| {
+                let name = object.name_any();
+                self.template(&cluster, &resource, name, TemplateMetadata::new(object.metadata))
+            })
+            .collect())
+    }
+
+    fn template(
+        &self,
+        cluster: &Key,
+        resource: &ApiResource,
+        name: String,
+        metadata: TemplateMetadata,
+    ) -> Observed<Template> {
+        let Some(created) = metadata.created else {
+            return Observed::Invalid(Unreadable {
+                kind: resource.kind.clone(),
+                name,
+                reason: "it has no creationTimestamp".to_owned(),
+            });
+        };
+        let mut template = Template {
+            api_version: resource.api_version.clone(),
+            kind: resource.kind.clone(),
+            name,
+            resource_version: metadata.resource_version,
+            labels: metadata.labels,
+            content: None,
+            created,
+            lifecycle: metadata.lifecycle,
+        };
+        let reference = template.reference();
+        template.content = self.memory.content(cluster, &reference, &template.resource_version);
+        Observed::Read(template)
+    }
+}
+
+/// What a template says.
+pub(crate) fn content(object: DynamicObject) -> TemplateContent {
+    let mut data = object.data;
+    TemplateContent {
+        spec: data.get_mut("spec").map(Value::take).unwrap_or_default(),
+        labels: object.metadata.labels.unwrap_or_default(),
+        annotations: object.metadata.annotations.unwrap_or_default(),
     }
 }
 
@@ -100,29 +205,4 @@ fn references(snapshot: &Snapshot) -> Vec<&TemplateRef> {
         .filter_map(|control_plane| control_plane.infrastructure.as_ref())
         .chain(pools.flat_map(MachineDeployment::templates))
         .collect()
-}
-
-fn template(object: &DynamicObject, resource: &ApiResource) -> Observed<Template> {
-    let name = object.name_any();
-    let Some(created) = object.creation_timestamp() else {
-        return Observed::Invalid(Unreadable {
-            kind: resource.kind.clone(),
-            name,
-            reason: "it has no creationTimestamp".to_owned(),
-        });
-    };
-    Observed::Read(Template {
-        api_version: resource.api_version.clone(),
-        kind: resource.kind.clone(),
-        resource_version: ResourceVersion(object.resource_version().unwrap_or_default()),
-        spec: object.data.get("spec").cloned().unwrap_or(Value::Null),
-        labels: object.labels().clone(),
-        annotations: object.annotations().clone(),
-        created: created.0,
-        lifecycle: match object.metadata.deletion_timestamp {
-            Some(_) => Lifecycle::Deleting,
-            None => Lifecycle::Active,
-        },
-        name,
-    })
 }

@@ -14,9 +14,8 @@ use serde_json::json;
 use super::{Context, Done};
 use crate::{
     api::{Error, FIELD_MANAGER, call},
-    gather::current_versions,
     metrics::Written as Counted,
-    upgrade_spec::{AnnotationRequest, Upgrades, from_annotation},
+    upgrade_spec::{AnnotationRequest, CurrentVersions, Upgrades, from_annotation},
     views::Cluster,
 };
 
@@ -27,9 +26,10 @@ impl Context {
         cluster: &Cluster,
         known: &[Arc<ClusterUpgrade>],
         upgrades: &Upgrades,
+        versions: impl FnOnce() -> CurrentVersions,
     ) -> Result<Option<Done>, Error> {
         let about = Key::of(cluster);
-        match from_annotation(cluster, known, upgrades, || current_versions(&self.caches, cluster)) {
+        match from_annotation(cluster, known, upgrades, versions) {
             AnnotationRequest::Nothing => {}
             AnnotationRequest::Create(record) => return self.make(&record).await.map(Some),
             AnnotationRequest::Retarget(record, target) => return self.retarget(&record, &target).await.map(Some),

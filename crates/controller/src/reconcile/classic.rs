@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use instar_api::ClusterUpgrade;
-use instar_planner::{Action as Write, Decision, Flavor, Lifecycle, Observed, Snapshot, Waiting, check, plan};
+use instar_planner::{Action as Write, ControlPlane, Decision, Lifecycle, Observed, Snapshot, Waiting, check, plan};
+use instar_watch::Key;
 use jiff::Timestamp;
 use kube::{ResourceExt, runtime::events::EventType};
 
@@ -17,25 +18,31 @@ use crate::{
     views::Cluster,
 };
 
-/// An upgrade under way is looked at this often, whatever no watch tells: templates are not watched.
+/// An upgrade under way is looked at this often, whatever the watches tell.
 pub(super) const RESYNC_INTERVAL: Duration = Duration::from_mins(1);
-/// The same, where the control plane isn't watched either.
-const UNWATCHED: Duration = Duration::from_secs(10);
 
 impl Context {
-    pub(super) async fn reconcile_classic(&self, cluster: &Cluster, upgrade: &ClusterUpgrade) -> Result<Done, Error> {
-        let mut snapshot = gather(&self.caches, cluster, upgrade, Timestamp::now());
+    pub(super) async fn reconcile_classic(
+        &self,
+        cluster: &Cluster,
+        control_plane: Option<Observed<ControlPlane>>,
+        upgrade: &ClusterUpgrade,
+    ) -> Result<Done, Error> {
+        let mut snapshot = gather(&self.caches, cluster, control_plane, upgrade, Timestamp::now());
         if is_paused(&snapshot) {
             return Ok(Done::Idle);
         }
-        snapshot.templates = match self.templates().of(&snapshot).await {
-            Ok(templates) => templates,
+        let decision = match self.decide(&mut snapshot).await {
+            Ok(decision) => decision,
             Err(error) => {
-                self.unread(cluster, upgrade, &error).await;
+                match error.class() {
+                    // It is known in a moment.
+                    Class::Conflict => {}
+                    Class::Transient | Class::Terminal => self.unread(cluster, upgrade, &error).await,
+                }
                 return Err(error);
             }
         };
-        let decision = plan(&snapshot);
         let broken = check(&snapshot, &decision);
         if !broken.is_empty() {
             let error = violation(&decision.action, &broken);
@@ -65,10 +72,25 @@ impl Context {
             Ok(_) | Err(_) => {}
         }
         Ok(match outcome? {
-            Done::Idle | Done::Until(_) if upgrade_is_open(&decision) => Done::Until(anyway(&snapshot)),
+            Done::Idle | Done::Until(_) if upgrade_is_open(&decision) => Done::Until(RESYNC_INTERVAL),
             Done::Idle => until(next_deletion(&decision), snapshot.now),
             done => done,
         })
+    }
+
+    /// The decision, once all that decides of the templates was read.
+    async fn decide(&self, snapshot: &mut Snapshot) -> Result<Decision, Error> {
+        let templates = self.templates();
+        snapshot.templates = templates.of(snapshot).await?;
+        loop {
+            let decision = plan(snapshot);
+            if decision.unread.is_empty() {
+                return Ok(decision);
+            }
+            for template in &decision.unread {
+                templates.read(snapshot, template).await?;
+            }
+        }
     }
 
     /// The one write. What is left of upgrades whose records are gone is written without one.
@@ -87,11 +109,9 @@ impl Context {
             Write::EditVersion(_) => ("EditedVersion", Counted::Edit),
             Write::CompletePins(_) => ("CompletedPins", Counted::Pins),
         };
-        let namespace = cluster.namespace().unwrap_or_default();
         let step = ActionDescription(&decision.action).to_string();
         tracing::info!(
-            namespace,
-            cluster = cluster.name_any(),
+            cluster = %Key::of(cluster),
             upgrade = upgrade.map(ResourceExt::name_any),
             "{step}"
         );
@@ -99,28 +119,23 @@ impl Context {
         let executor = Executor {
             client: &self.client,
             kinds: &self.kinds,
-            namespace: &namespace,
+            memory: &self.memory,
+            cluster: &Key::of(cluster),
         };
         executor.execute(&decision.action).await?;
         self.counters.wrote(counted);
         if let Some(upgrade) = upgrade {
             self.tell(cluster, upgrade, EventType::Normal, reason, &step).await;
         }
-        Ok(match &decision.action {
-            // Templates are not watched, so nothing else would wake the Cluster.
-            Write::MintTemplate(_) | Write::DeleteTemplate(_) => Done::Wrote,
-            Write::Nothing
-            | Write::SwapControlPlane(_)
-            | Write::SwapWorkers(_)
-            | Write::EditVersion(_)
-            | Write::CompletePins(_) => Done::Until(RESYNC_INTERVAL),
-        })
+        Ok(Done::Wrote)
     }
 
     pub(super) fn templates(&self) -> Templates<'_> {
         Templates {
             client: &self.client,
+            caches: &self.caches,
             kinds: &self.kinds,
+            memory: &self.memory,
         }
     }
 }
@@ -128,14 +143,6 @@ impl Context {
 /// Whether nothing at all may be written, our own status included.
 pub(super) fn is_paused(snapshot: &Snapshot) -> bool {
     snapshot.upgrade_spec.paused || snapshot.cluster.lifecycle != Lifecycle::Active
-}
-
-fn anyway(snapshot: &Snapshot) -> Duration {
-    let control_plane = snapshot.control_plane.as_ref().and_then(Observed::read);
-    match control_plane.map(|control_plane| &control_plane.flavor) {
-        Some(Flavor::Other) => UNWATCHED,
-        Some(Flavor::Kubeadm { .. }) | None => RESYNC_INTERVAL,
-    }
 }
 
 pub(super) fn upgrade_is_open(decision: &Decision) -> bool {

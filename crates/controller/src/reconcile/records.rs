@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use instar_api::{ClusterUpgrade, ClusterUpgradeStatus, FINISHED_ANNOTATION, UpgradePhase};
-use instar_planner::plan;
+use instar_planner::{ControlPlane, Observed, plan};
 use instar_watch::{Key, Lookup};
 use jiff::Timestamp;
 use kube::{Resource, ResourceExt};
@@ -67,9 +67,14 @@ impl Context {
     }
 
     /// The Cluster is being deleted: its objects are left alone, and the record says so.
-    pub(super) async fn report_deleting(&self, cluster: &Cluster, active: &ClusterUpgrade) -> Result<Done, Error> {
+    pub(super) async fn report_deleting(
+        &self,
+        cluster: &Cluster,
+        control_plane: Option<Observed<ControlPlane>>,
+        active: &ClusterUpgrade,
+    ) -> Result<Done, Error> {
         if may_be_told(active) {
-            let snapshot = gather(&self.caches, cluster, active, Timestamp::now());
+            let snapshot = gather(&self.caches, cluster, control_plane, active, Timestamp::now());
             let decision = plan(&snapshot);
             self.report(cluster, active, &snapshot, &decision, Health::Fine).await?;
         }

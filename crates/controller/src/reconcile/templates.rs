@@ -8,8 +8,8 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use instar_api::{ClusterUpgrade, ClusterUpgradeStatus};
 use instar_planner::{
-    Decision, Lifecycle, MachineDeployment, MachineSet, Observed, Retention, Snapshot, Stage, Target, TemplateRef,
-    UpgradeSpec, check, collect_templates,
+    ControlPlane, Decision, Lifecycle, MachineDeployment, MachineSet, Observed, Retention, Snapshot, Stage, Target,
+    TemplateRef, UpgradeSpec, check, collect_templates,
 };
 use instar_watch::Key;
 use jiff::Timestamp;
@@ -41,15 +41,24 @@ impl Context {
     pub(super) async fn collect_templates(
         &self,
         cluster: &Cluster,
+        control_plane: Option<Observed<ControlPlane>>,
         last: Option<&ClusterUpgrade>,
         known: &[Arc<ClusterUpgrade>],
     ) -> Result<Done, Error> {
         let ended = known.iter().filter_map(|upgrade| completed_at(upgrade)).max();
-        let mut snapshot = gather_for(&self.caches, cluster, nothing_asked(last), ended, Timestamp::now());
+        let mut snapshot = gather_for(
+            &self.caches,
+            cluster,
+            control_plane,
+            nothing_asked(last),
+            ended,
+            Timestamp::now(),
+        );
         if is_paused(&snapshot) || !has_been_upgraded(&snapshot, last) {
             return Ok(Done::Idle);
         }
         let key = Key::of(cluster);
+        self.memory.forget_contents(&key);
         let mut look = CollectedTemplates {
             referred: referred(&snapshot),
             retention: snapshot.retention,

@@ -21,7 +21,7 @@ use super::{
 use crate::{
     api::Error,
     execute::violation,
-    gather::gather,
+    gather::{gather, of_topology},
     report::Health,
     upgrade_spec::{self, Upgrades},
     views::Cluster,
@@ -103,7 +103,8 @@ impl Context {
     }
 
     fn snapshot(&self, cluster: &Cluster, upgrade: &ClusterUpgrade) -> Snapshot {
-        gather(&self.caches, cluster, upgrade, Timestamp::now())
+        let control_plane = of_topology(&self.caches, cluster);
+        gather(&self.caches, cluster, control_plane, upgrade, Timestamp::now())
     }
 
     async fn reconcile_topology(&self, cluster: &Cluster, upgrade: &ClusterUpgrade) -> Result<Done, Error> {
@@ -186,6 +187,7 @@ mod tests {
                     pools: Vec::new(),
                     templates: Vec::new(),
                 },
+                unread: Vec::new(),
             };
             keep_passed(&upgrade, &names(passed), &mut decision);
             assert_eq!(decision.progress.path, names(path), "{before:?} {passed:?} {left:?}");

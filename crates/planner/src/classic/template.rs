@@ -93,7 +93,7 @@ impl<'a> Wanted<'a> {
 
 /// Whether the template that the pool has holds what it must.
 pub(super) fn carries(view: &ClassicView<'_>, pool: &PoolId, wanted: &Wanted<'_>) -> Result<bool, Waiting> {
-    let template = view.template(pool, &wanted.reference)?;
+    let template = view.content(view.template(pool, &wanted.reference)?)?;
     let spec = apply(&template.spec, [wanted.values, wanted.extra]).map_err(|error| Waiting::ValueMisfit {
         pool: pool.clone(),
         error,
@@ -114,6 +114,7 @@ pub(super) fn source(
     }
     let order = MintOrder {
         source,
+        content: view.content(source)?,
         release,
         values: wanted.values,
         extra: wanted.extra,
@@ -132,7 +133,8 @@ pub(super) fn source(
         })))),
         Err(reason) => Err(reason),
         Ok(there) => {
-            let same = minted.object.get("spec").is_some_and(|spec| holds(&there.spec, spec));
+            let present = &view.content(there)?.spec;
+            let same = minted.object.get("spec").is_some_and(|spec| holds(present, spec));
             if same && there.lifecycle != Lifecycle::Deleting {
                 Ok(Source::Ready(minted.template))
             } else {

@@ -1,6 +1,9 @@
 //! The snapshot, read: its parts in order, and what they say together.
 
-use std::collections::BTreeMap;
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use instar_capi::labels::CLUSTER_NAME;
 use instar_capi::{Lifecycle, ManagedBy, WorkerKind};
@@ -13,7 +16,7 @@ use crate::{
     settled::rolled_out,
     snapshot::{
         ClusterKind, ControlPlane, Machine, MachineDeployment, MachinePool, MachineSet, Node, Object, Observed, PoolId,
-        Snapshot, Template, TemplateRef, Unreadable,
+        Snapshot, Template, TemplateContent, TemplateRef, Unreadable,
     },
 };
 
@@ -28,6 +31,8 @@ pub(super) struct ClassicView<'a> {
     machines: BTreeMap<&'a PoolId, Vec<&'a Machine>>,
     pub(super) templates: Vec<&'a Template>,
     unreadable_templates: Vec<&'a Unreadable>,
+    /// The templates whose content decides, and was not read yet.
+    unread: RefCell<BTreeSet<TemplateRef>>,
 }
 
 /// What became of what we wrote into an object.
@@ -80,6 +85,7 @@ impl<'a> ClassicView<'a> {
             machines: by_pool(&machines),
             templates,
             unreadable_templates,
+            unread: RefCell::default(),
         })
     }
 
@@ -99,6 +105,23 @@ impl<'a> ClassicView<'a> {
                 template: reference.clone(),
             },
         })
+    }
+
+    /// What a template says. Where that was not read yet, [`unread`](Self::unread) names it.
+    pub(super) fn content(&self, template: &'a Template) -> Result<&'a TemplateContent, Waiting> {
+        template.content.as_deref().ok_or_else(|| {
+            self.unread.borrow_mut().insert(template.reference());
+            Waiting::Unreadable(Unreadable {
+                kind: template.kind.clone(),
+                name: template.name.clone(),
+                reason: "its content was not read yet".to_owned(),
+            })
+        })
+    }
+
+    /// The templates whose content was asked for so far, and was not read yet.
+    pub(super) fn unread(&self) -> Vec<TemplateRef> {
+        self.unread.borrow().iter().cloned().collect()
     }
 
     /// The label of the release that we minted a template for, for this very cluster.

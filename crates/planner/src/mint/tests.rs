@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use instar_api::KubernetesReleaseSpec;
 use instar_capi::Lifecycle;
 use jiff::Timestamp;
@@ -35,9 +37,14 @@ fn source(name: &str) -> Template {
         kind: "VSphereMachineTemplate".to_owned(),
         name: name.to_owned(),
         resource_version: ResourceVersion("7".to_owned()),
-        spec: json!({"template": {"spec": {"template": "ubuntu-v1.33.5", "providerID": "vsphere://1", "network": {"devices": [{"dhcp4": true}]}}}}),
         labels: map(&labels),
-        annotations: map(&annotations),
+        content: Some(Arc::new(TemplateContent {
+            spec: json!({"template": {"spec": {
+                "template": "ubuntu-v1.33.5", "providerID": "vsphere://1", "network": {"devices": [{"dhcp4": true}]},
+            }}}),
+            labels: map(&labels),
+            annotations: map(&annotations),
+        })),
         created: Timestamp::UNIX_EPOCH,
         lifecycle: Lifecycle::Active,
     }
@@ -68,6 +75,7 @@ fn minted(
 ) -> Result<Minted, PointerError> {
     mint(&MintOrder {
         source,
+        content: source.content.as_ref().unwrap(),
         release: &release(version),
         values: &values(set),
         extra: &values(extra),
@@ -153,13 +161,16 @@ fn the_name_is_of_what_is_rendered_and_of_nothing_else() {
     let mut moved = source("md");
     moved.resource_version = ResourceVersion("8".to_owned());
     moved.labels.clear();
+    Arc::make_mut(moved.content.as_mut().unwrap()).labels.clear();
     assert_eq!(
         name(&moved, "a"),
         first,
         "neither its labels nor what the server counts"
     );
+    let present = source("md");
     let of_another_uid = mint(&MintOrder {
-        source: &source("md"),
+        source: &present,
+        content: present.content.as_ref().unwrap(),
         release: &release("v1.34.3"),
         values: &values(&[(IMAGE, json!("a"))]),
         extra: &Values::new(),

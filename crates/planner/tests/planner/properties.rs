@@ -12,7 +12,10 @@ use instar_planner::{
 use jiff::tz::TimeZone;
 use serde_json::Value;
 
-use crate::world::{World, random::Random, version};
+use crate::{
+    scenarios::decide_reading,
+    world::{World, random::Random, version},
+};
 
 /// So many worlds of each sort; `INSTAR_SEEDS` asks for another number, or for one: `4972..4973`.
 const SEEDS: u64 = 10_000;
@@ -113,6 +116,15 @@ impl Run {
     fn decide(&mut self) -> Decision {
         let seen = self.look();
         let decision = plan(&seen);
+        // It takes as long as all the rest.
+        if self.seed.is_multiple_of(32) {
+            assert_eq!(
+                decide_reading(&seen),
+                decision,
+                "seed {}: what templates say",
+                self.seed
+            );
+        }
         let broken = check(&seen, &decision);
         assert!(broken.is_empty(), "seed {}: {broken:?} by {decision:#?}", self.seed);
         if decision.action == Action::Nothing && decision.progress.stage != Stage::Complete {

@@ -3,7 +3,8 @@
 use std::fmt::Write;
 
 use instar_planner::{
-    Action, Contract, Decision, Flavor, Gate, GateState, Snapshot, Stage, Strategy, Swap, Target, check, plan,
+    Action, Contract, Decision, Flavor, Gate, GateState, Observed, Snapshot, Stage, Strategy, Swap, Target, Template,
+    check, plan,
 };
 use serde_json::json;
 
@@ -47,7 +48,44 @@ fn text(decision: &Decision) -> String {
 pub fn decide(snapshot: &Snapshot) -> Decision {
     let decision = plan(snapshot);
     assert_eq!(check(snapshot, &decision), []);
+    assert_eq!(
+        decide_reading(snapshot),
+        decision,
+        "what a template says is asked for where it decides"
+    );
     decision
+}
+
+/// The decision of a caller that reads what a template says when it is asked for, and nothing else.
+pub fn decide_reading(snapshot: &Snapshot) -> Decision {
+    let mut seen = snapshot.clone();
+    for template in seen.templates.iter_mut().filter_map(readable) {
+        template.content = None;
+    }
+    loop {
+        let decision = plan(&seen);
+        if decision.unread.is_empty() {
+            return decision;
+        }
+        assert_eq!(decision.action, Action::Nothing, "nothing is written before");
+        for reference in &decision.unread {
+            let whole = snapshot.templates.iter().filter_map(Observed::read);
+            let content = whole
+                .filter(|whole| whole.is(reference))
+                .find_map(|whole| whole.content.clone());
+            let mut templates = seen.templates.iter_mut().filter_map(readable);
+            let template = templates.find(|template| template.is(reference)).unwrap();
+            assert!(template.content.is_none(), "{reference:?} is asked for once");
+            template.content = content;
+        }
+    }
+}
+
+fn readable(template: &mut Observed<Template>) -> Option<&mut Template> {
+    match template {
+        Observed::Read(template) => Some(template),
+        Observed::Invalid(_) => None,
+    }
 }
 
 pub fn world(from: &str, to: &str) -> World {

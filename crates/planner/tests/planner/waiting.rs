@@ -1,10 +1,13 @@
 //! Everything that can be waited for, and what is said of it.
 
+use std::sync::Arc;
+
 use instar_planner::{
     Action, ClusterKind, Decision, Lifecycle, MachineDeployment, MachinePhase, MachinePool, MachineSet, ManagedBy,
-    Node, Observed, PoolId, PoolOverride, Rollout, Snapshot, Stage, SwapHistory, Target, TemplateRef, Unreadable, plan,
+    Node, Observed, PoolId, PoolOverride, Rollout, Snapshot, Stage, SwapHistory, Target, Template, TemplateRef,
+    Unreadable, plan,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
     scenarios::{complete, decide, swaps_control_plane, swaps_workers, until, world},
@@ -43,6 +46,10 @@ fn invalid<T>(kind: &str) -> Observed<T> {
         name: "x".to_owned(),
         reason: "spec.version is missing".to_owned(),
     })
+}
+
+fn spec_of(template: &mut Template) -> &mut Value {
+    &mut Arc::make_mut(template.content.as_mut().unwrap()).spec
 }
 
 fn words(decision: &Decision) -> Vec<String> {
@@ -322,14 +329,14 @@ fn a_name_that_is_taken() {
         .find(|template| template.name == minted)
         .unwrap();
     // Defaults that the API server adds are no other content.
-    template.spec["template"]["spec"]["added"] = json!("by a default");
+    spec_of(template)["template"]["spec"]["added"] = json!("by a default");
     assert!(swaps_control_plane(&decide(&world.snapshot())));
     let template = world
         .templates
         .iter_mut()
         .find(|template| template.name == minted)
         .unwrap();
-    template.spec["template"]["spec"]["image"] = json!("other");
+    spec_of(template)["template"]["spec"]["image"] = json!("other");
     let decision = decide(&world.snapshot());
     assert_eq!(decision.action, Action::Nothing);
     assert_eq!(
@@ -485,6 +492,9 @@ fn extra_values_and_bootstrap_go_with_the_swap() {
             .templates
             .iter()
             .find(|template| template.name == name)
+            .unwrap()
+            .content
+            .as_ref()
             .unwrap()
             .spec["template"]["spec"]
             .clone()

@@ -3,9 +3,9 @@
 
 use super::{Rule, rule};
 
-/// What is not watched is read at each pass.
-const READ_AND_SWAP: &[&str] = &["get", "patch"];
-const TEMPLATE: &[&str] = &["get", "list", "create", "delete"];
+const SWAP: &[&str] = &["list", "watch", "patch"];
+/// Their metadata is watched; what they say is read where it decides.
+const TEMPLATE: &[&str] = &["get", "list", "watch", "create", "delete"];
 
 const GROUP: &str = "infrastructure.cluster.x-k8s.io";
 
@@ -27,12 +27,12 @@ const fn bootstrap(resource: &'static str) -> Rule {
 }
 
 const fn control_plane(resource: &'static str) -> Rule {
-    rule("controlplane.cluster.x-k8s.io", resource, READ_AND_SWAP)
+    rule("controlplane.cluster.x-k8s.io", resource, SWAP)
 }
 
 /// A control plane that its cloud runs, and that its infrastructure provider keeps in its own group.
 const fn managed(resource: &'static str) -> Rule {
-    rule(GROUP, resource, READ_AND_SWAP)
+    rule(GROUP, resource, SWAP)
 }
 
 macro_rules! providers {

@@ -1,8 +1,10 @@
 //! Writes, as the API server takes them.
 
+use std::{collections::BTreeMap, sync::Arc};
+
 use instar_planner::{
     Action, Contract, Flavor, Lifecycle, ResourceVersion, SWAP_HISTORY_ANNOTATION, Swap, SwapHistory, Template,
-    TemplateRef,
+    TemplateContent, TemplateRef,
 };
 use serde_json::Value;
 
@@ -35,15 +37,19 @@ impl World {
             return Answer::Conflict;
         }
         self.counter += 1;
+        let labels: BTreeMap<String, String> = serde_json::from_value(object["metadata"]["labels"].clone()).unwrap();
         self.minted.push(name.clone());
         self.templates.push(Template {
             api_version: text("/apiVersion"),
             kind: text("/kind"),
             name,
             resource_version: ResourceVersion(self.counter.to_string()),
-            spec: object["spec"].clone(),
-            labels: serde_json::from_value(object["metadata"]["labels"].clone()).unwrap(),
-            annotations: std::collections::BTreeMap::new(),
+            content: Some(Arc::new(TemplateContent {
+                spec: object["spec"].clone(),
+                labels: labels.clone(),
+                annotations: BTreeMap::new(),
+            })),
+            labels,
             created: self.now,
             lifecycle: Lifecycle::Active,
         });

@@ -14,7 +14,7 @@ use instar_domain::KubeVersion;
 use instar_planner::{
     Cluster, ClusterKind, Contract, ControlPlane, Flavor, Gate, GateState, Lifecycle, Machine, MachineDeployment,
     MachinePhase, MachineSet, ManagedBy, Node, Object, Observed, PoolId, Replicas, ResourceVersion, Retention, Rollout,
-    Snapshot, Target, Template, TemplateRef, UpgradeSpec,
+    Snapshot, Target, Template, TemplateContent, TemplateRef, UpgradeSpec,
 };
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -156,9 +156,12 @@ impl World {
             kind: KIND.to_owned(),
             name: name.to_owned(),
             resource_version: ResourceVersion("1".to_owned()),
-            spec: json!({"template": {"spec": {"image": "old", "pool": name, "providerID": "test://1"}}}),
             labels: BTreeMap::new(),
-            annotations: BTreeMap::new(),
+            content: Some(Arc::new(TemplateContent {
+                spec: json!({"template": {"spec": {"image": "old", "pool": name, "providerID": "test://1"}}}),
+                labels: BTreeMap::new(),
+                annotations: BTreeMap::new(),
+            })),
             created: self.now,
             lifecycle: Lifecycle::Active,
         });
@@ -176,7 +179,9 @@ impl World {
     pub fn machine(&mut self, pool: PoolId, version: KubeVersion, template: &str) {
         let name = self.next_name("m");
         let source = self.templates.iter().find(|other| other.name == template);
-        let image = source.unwrap().spec["template"]["spec"]["image"].as_str().unwrap();
+        let image = source.unwrap().content.as_ref().unwrap().spec["template"]["spec"]["image"]
+            .as_str()
+            .unwrap();
         self.births.push((pool.clone(), version.clone(), image.to_owned()));
         self.machines.push(Machine {
             name,

@@ -1,0 +1,110 @@
+//! What is kept of a control plane of another kind than kubeadm's.
+
+use std::sync::Arc;
+
+use instar_watch::{Entry, Kept, Key, Row, Unreadable};
+use kube::core::DynamicObject;
+use serde_json::{Map, Value};
+
+use super::kept::{Group, owner_or_label, slim};
+
+/// What Cluster API's contract says of every control plane, at either version; all else is dropped.
+const SPEC: [&str; 3] = ["version", "replicas", "machineTemplate"];
+const STATUS: [&str; 7] = [
+    "observedGeneration",
+    "version",
+    "versions",
+    "replicas",
+    "readyReplicas",
+    "upToDateReplicas",
+    "updatedReplicas",
+];
+
+/// A control plane, as far as the contract goes.
+#[derive(Debug)]
+pub(crate) struct ForeignControlPlane {
+    object: Arc<DynamicObject>,
+    cluster: Option<Box<str>>,
+}
+
+impl ForeignControlPlane {
+    pub(crate) fn get(&self) -> Arc<DynamicObject> {
+        Arc::clone(&self.object)
+    }
+}
+
+impl Entry for ForeignControlPlane {
+    type Group = Group;
+
+    fn groups(&self, key: &Key) -> Vec<Group> {
+        let cluster = self.cluster.iter();
+        cluster
+            .map(|name| Group::Cluster(Key::new(key.namespace(), name)))
+            .collect()
+    }
+
+    /// Any object can be decoded; what it says is read when it is asked for.
+    fn groups_of_unreadable(_: &Key, _: &Unreadable) -> Vec<Group> {
+        Vec::new()
+    }
+}
+
+impl Kept for ForeignControlPlane {
+    type Object = DynamicObject;
+
+    fn keep(mut object: DynamicObject) -> Row<Self> {
+        let key = Key::of(&object);
+        let cluster = owner_or_label(&object.metadata);
+        let spec = part(&mut object.data, "spec", &SPEC);
+        let status = part(&mut object.data, "status", &STATUS);
+        object.data = [("spec", spec), ("status", status)]
+            .into_iter()
+            .filter_map(|(name, part)| Some((name.to_owned(), part?)))
+            .collect::<Map<_, _>>()
+            .into();
+        Row {
+            key,
+            read: Ok(Self {
+                object: Arc::new(slim(object)),
+                cluster,
+            }),
+        }
+    }
+}
+
+fn part(data: &mut Value, name: &str, fields: &[&str]) -> Option<Value> {
+    let mut part = data.get_mut(name)?.take();
+    if let Some(part) = part.as_object_mut() {
+        part.retain(|field, _| fields.contains(&field.as_str()));
+    }
+    Some(part)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_the_contract_names_is_kept_and_nothing_else() {
+        let object: DynamicObject = serde_json::from_value(json!({
+            "apiVersion": "controlplane.cluster.x-k8s.io/v1beta1",
+            "kind": "KThreesControlPlane",
+            "metadata": {"name": "c", "namespace": "n", "annotations": {"big": "one"},
+                "ownerReferences": [{"apiVersion": "cluster.x-k8s.io/v1beta2", "kind": "Cluster", "name": "blue", "uid": "u"}]},
+            "spec": {"version": "v1.33.1", "kthreesConfigSpec": {"files": []}},
+            "status": {"version": "v1.33.1", "failureMessage": "no"},
+        }))
+        .unwrap();
+        let row = ForeignControlPlane::keep(object);
+        let entry = row.read.unwrap();
+        assert_eq!(entry.groups(&row.key), [Group::Cluster(Key::new("n", "blue"))]);
+        let kept = entry.get();
+        assert_eq!(
+            kept.data,
+            json!({"spec": {"version": "v1.33.1"}, "status": {"version": "v1.33.1"}})
+        );
+        assert_eq!(kept.metadata.annotations, Some(std::collections::BTreeMap::new()));
+    }
+}

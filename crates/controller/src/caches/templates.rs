@@ -1,0 +1,71 @@
+//! What is kept of a template: what tells who minted it for what, and whether it may go. What it says is read
+//! where it decides: templates are large, and most of them are never looked at.
+
+use std::collections::BTreeMap;
+
+use instar_capi::labels::CLUSTER_NAME;
+use instar_planner::{Lifecycle, RELEASE_LABEL, ROLE_LABEL, ResourceVersion, SOURCE_LABEL};
+use instar_watch::{Entry, Kept, Key, Row, Unreadable};
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::core::{DynamicObject, PartialObjectMeta};
+
+use super::kept::{Group, owner_or_label};
+
+/// The labels that are kept.
+const LABELS: [&str; 4] = [CLUSTER_NAME, RELEASE_LABEL, ROLE_LABEL, SOURCE_LABEL];
+
+/// A template's metadata.
+#[derive(Clone, Debug)]
+pub(crate) struct TemplateMetadata {
+    pub(crate) resource_version: ResourceVersion,
+    pub(crate) labels: BTreeMap<String, String>,
+    pub(crate) created: Option<Timestamp>,
+    pub(crate) lifecycle: Lifecycle,
+    cluster: Option<Box<str>>,
+}
+
+impl TemplateMetadata {
+    pub(crate) fn new(mut metadata: ObjectMeta) -> Self {
+        let cluster = owner_or_label(&metadata);
+        let mut labels = metadata.labels.take().unwrap_or_default();
+        labels.retain(|name, _| LABELS.contains(&name.as_str()));
+        Self {
+            resource_version: ResourceVersion(metadata.resource_version.unwrap_or_default()),
+            created: metadata.creation_timestamp.map(|time| time.0),
+            lifecycle: match metadata.deletion_timestamp {
+                Some(_) => Lifecycle::Deleting,
+                None => Lifecycle::Active,
+            },
+            labels,
+            cluster,
+        }
+    }
+}
+
+impl Entry for TemplateMetadata {
+    type Group = Group;
+
+    fn groups(&self, key: &Key) -> Vec<Group> {
+        let cluster = self.cluster.iter();
+        cluster
+            .map(|name| Group::Cluster(Key::new(key.namespace(), name)))
+            .collect()
+    }
+
+    /// Metadata alone can be decoded whatever the kind.
+    fn groups_of_unreadable(_: &Key, _: &Unreadable) -> Vec<Group> {
+        Vec::new()
+    }
+}
+
+impl Kept for TemplateMetadata {
+    type Object = PartialObjectMeta<DynamicObject>;
+
+    fn keep(object: Self::Object) -> Row<Self> {
+        Row {
+            key: Key::of(&object),
+            read: Ok(Self::new(object.metadata)),
+        }
+    }
+}

@@ -10,7 +10,6 @@
 mod case;
 mod file;
 mod pattern;
-mod seen;
 mod world;
 
 pub use case::{Action, Case, Expected, Refusal, Sent};

@@ -5,13 +5,15 @@ use std::{
     fmt, fs,
     path::{Path, PathBuf},
     str::FromStr,
+    sync::Arc,
 };
 
 use anyhow::{Context, Result, anyhow, bail};
-use instar_admission::{cluster, cluster_state::ClusterState};
+use instar_admission::cluster;
 use instar_api::{KubernetesRelease, RELEASES_ANNOTATION};
-use instar_capi::{Cluster, TemplateRef};
+use instar_capi::{Cluster, ClusterClass, TemplateRef};
 use instar_catalog::Catalog;
+use instar_webhooks::Caches;
 use jiff::{Timestamp, civil::Date};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value, json};
@@ -77,7 +79,7 @@ impl Key {
 }
 
 /// The time in a world that is on no cluster.
-pub(crate) fn now() -> Timestamp {
+fn now() -> Timestamp {
     Timestamp::UNIX_EPOCH + jiff::SignedDuration::from_hours(24 * 20_777)
 }
 
@@ -177,10 +179,12 @@ impl World {
 
     fn pin(&self, object: &mut Value) -> Result<()> {
         let cluster: Cluster = self.typed(object)?;
-        let class = cluster::class_of(&cluster).and_then(|(namespace, name)| self.class(&namespace, &name));
+        let class = cluster::class_of(&cluster)
+            .map(|(_, name)| self.class(&name))
+            .transpose()?;
         let facts = cluster::Facts {
             catalog: &self.catalog_of_it(),
-            class: class.as_deref(),
+            class: class.as_ref(),
             control_plane: None,
             running: None,
             workers: &[],
@@ -195,7 +199,27 @@ impl World {
         Ok(())
     }
 
-    pub(crate) fn catalog_of_it(&self) -> Catalog {
+    fn class(&self, name: &str) -> Result<ClusterClass> {
+        let mut classes = self.of_kind("ClusterClass");
+        let class = classes.find(|class| class["metadata"]["name"] == name);
+        self.typed(class.with_context(|| format!("no ClusterClass {name}"))?)
+    }
+
+    /// The admission server's caches, filled with these objects.
+    pub fn caches(&self) -> Result<Arc<Caches>> {
+        let created = self.objects.iter().map(|(_, object)| {
+            let mut object = self.placed(object);
+            // An API server counts from one.
+            let generation = &mut object["metadata"]["generation"];
+            if generation.is_null() {
+                *generation = json!(1);
+            }
+            object
+        });
+        Ok(Caches::of(&created.collect::<Vec<_>>(), now())?)
+    }
+
+    fn catalog_of_it(&self) -> Catalog {
         let rows: Vec<(String, KubernetesRelease)> = self
             .of_kind("KubernetesRelease")
             .filter_map(|object| {
@@ -230,16 +254,12 @@ impl World {
         object
     }
 
-    pub(crate) fn of_kind(&self, kind: &str) -> impl Iterator<Item = &Value> {
+    fn of_kind(&self, kind: &str) -> impl Iterator<Item = &Value> {
         let of_kind = move |(key, _): &&(Key, Value)| key.kind == kind;
         self.objects.iter().filter(of_kind).map(|(_, object)| object)
     }
 
-    pub(crate) fn is_here(&self, namespace: &str) -> bool {
-        namespace == self.namespace
-    }
-
-    pub(crate) fn typed<T: serde::de::DeserializeOwned>(&self, object: &Value) -> Result<T> {
+    fn typed<T: serde::de::DeserializeOwned>(&self, object: &Value) -> Result<T> {
         Ok(serde_json::from_value(self.placed(object))?)
     }
 }

@@ -193,7 +193,7 @@ async fn allow(scene: &JourneyContext) -> Result<()> {
             "apiVersion": format!("{group}/v1"),
             "kind": "ClusterRole",
             "metadata": { "name": ROLE },
-            "rules": [{ "apiGroups": [GROUP], "resources": resources, "verbs": ["get", "patch"] }],
+            "rules": [{ "apiGroups": [GROUP], "resources": resources, "verbs": ["list", "watch", "patch"] }],
         }))
         .await?;
     scene

@@ -16,12 +16,13 @@ type Right = (String, String, String);
 
 /// What no journey makes the controller do: no template of Docker's own kind is made here, bootstrap
 /// templates are kept, and the topology clusters are in the program `topology`.
-const NOT_SEEN: [(&str, &str, &str); 5] = [
+const NOT_SEEN: [(&str, &str, &str); 6] = [
     ("create", "dockermachinetemplates", "infrastructure.cluster.x-k8s.io"),
     ("delete", "dockermachinetemplates", "infrastructure.cluster.x-k8s.io"),
     ("delete", "kubeadmconfigtemplates", "bootstrap.cluster.x-k8s.io"),
     ("get", "dockermachinetemplates", "infrastructure.cluster.x-k8s.io"),
     ("patch", "clusters", "cluster.x-k8s.io"),
+    ("watch", "dockermachinetemplates", "infrastructure.cluster.x-k8s.io"),
 ];
 
 /// Nothing was forbidden in all that ran before, nothing was asked for that isn't granted, and

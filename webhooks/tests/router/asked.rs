@@ -8,7 +8,8 @@ use axum::{
     http::{Request, StatusCode},
 };
 use instar_serve::Metrics;
-use instar_webhooks::{AdmissionMetrics, AuditSink, ClusterState, OverriddenRule, Route, router};
+use instar_testkit::World;
+use instar_webhooks::{AdmissionMetrics, AuditSink, OverriddenRule, Route, router};
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
@@ -36,10 +37,11 @@ pub(crate) struct App {
 }
 
 impl App {
-    pub(crate) fn new(observed: impl ClusterState) -> Self {
+    pub(crate) fn new(world: &World) -> Self {
+        let state = world.caches().unwrap();
         let (metrics, rung) = (Metrics::default(), Arc::<Rung>::default());
         Self {
-            router: router(&Arc::new(observed), &rung, &AdmissionMetrics::register(&metrics)),
+            router: router(&state, &rung, &AdmissionMetrics::register(&metrics)),
             metrics,
             rung,
         }

@@ -146,7 +146,7 @@ fn chosen_files() -> Vec<CaseFile> {
 async fn each_case_is_decided_as_it_says() {
     let mut wrong = Vec::new();
     for Scene { name, world, cases, .. } in chosen_files().into_iter().flat_map(|file| file.scenes) {
-        let app = App::new(world.clone());
+        let app = App::new(&world);
         for case in cases {
             // What the API server keeps to itself is seen on a real one.
             if case.sent == Sent::Unasked {

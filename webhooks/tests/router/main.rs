@@ -15,7 +15,7 @@ use asked::{App, patched};
 const KIND: &str = "Cluster";
 
 fn app() -> App {
-    App::new(World::named("topology").unwrap())
+    App::new(&World::named("topology").unwrap())
 }
 
 fn kind(kind: &str) -> Value {
@@ -98,7 +98,7 @@ async fn a_refusal_writes_nothing() {
 
 #[tokio::test]
 async fn a_dry_run_rings_no_bell() {
-    let app = App::new(World::named("classic").unwrap());
+    let app = App::new(&World::named("classic").unwrap());
     let deployment = |version: &str, annotations: Value| {
         json!({
             "apiVersion": "cluster.x-k8s.io/v1beta2", "kind": "MachineDeployment",

@@ -16,7 +16,7 @@ use tower::ServiceExt;
 
 use crate::{
     bodies::{self, Body, Expected},
-    world::{Silent, World},
+    world::{Silent, caches},
 };
 
 /// All bodies; their places are their names for the parts that run in other processes.
@@ -28,7 +28,7 @@ pub(crate) fn bodies() -> Vec<Body> {
 
 /// The routes of the real server in a world that stands still.
 pub(crate) fn app(metrics: &Metrics) -> Result<Router> {
-    let world = Arc::new(World::new()?);
+    let world = caches()?;
     Ok(router(&world, &Arc::new(Silent), &AdmissionMetrics::register(metrics)))
 }
 

@@ -1,16 +1,10 @@
-//! What the caches would know: three Clusters, one wired class, two releases.
+//! What the server knows while it is measured: its own caches, of three Clusters, one wired class, two releases.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{iter, sync::Arc};
 
-use instar_admission::cluster_state::{
-    CachedCluster, CachedTemplate, CachedUpgrade, CachedWorker, ClusterState, Kept, Lookup, TemplateKey, TemplateUser,
-    Versions,
-};
-use instar_api::{KubernetesReleaseSpec, UpgradePolicySpec};
-use instar_capi::{ClusterClass, KubeadmControlPlane, ManagedBy, Reference, WorkerKind};
+use instar_api::KubernetesReleaseSpec;
 use instar_catalog::Catalog;
-use instar_domain::KubeVersion;
-use instar_webhooks::{AuditSink, OverriddenRule};
+use instar_webhooks::{AuditSink, Caches, OverriddenRule};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -25,14 +19,49 @@ pub(crate) const BIG: &str = "big";
 const OLD: &str = "v1.33.5";
 const NEW: &str = "v1.34.3";
 
-pub(crate) struct World {
-    catalog: Arc<Catalog>,
-    class: Arc<ClusterClass>,
-    clusters: BTreeMap<&'static str, Arc<CachedCluster>>,
-    control_planes: BTreeMap<&'static str, Arc<KubeadmControlPlane>>,
-    workers: BTreeMap<&'static str, Vec<CachedWorker>>,
-    templates: BTreeMap<&'static str, Arc<CachedTemplate>>,
-    policies: Vec<Arc<UpgradePolicySpec>>,
+/// The caches.
+pub(crate) fn caches() -> anyhow::Result<Arc<Caches>> {
+    // A day on which both releases are supported.
+    let now = Timestamp::from_second(1_795_000_000)?;
+    let rows = [
+        ("r33", release(OLD, "3.5.26-0", "v1.12.1")),
+        ("r34", release(NEW, "3.6.5-0", "v1.12.4")),
+    ];
+    let mut objects = vec![wired_class(&rows)?];
+    objects.extend(rows.map(|(name, spec)| {
+        json!({
+            "apiVersion": "upgrade.cluster.x-k8s.io/v1alpha1", "kind": "KubernetesRelease",
+            "metadata": {"name": name}, "spec": spec,
+        })
+    }));
+    for (name, version, pools) in [(PROD, OLD, 6), (STAGE, NEW, 6), (BIG, OLD, 100)] {
+        objects.extend([cluster(name, version), control_plane(name, version)]);
+        objects.extend((0..pools).map(|pool| self::pool(name, pool)));
+    }
+    for (name, cluster, version) in [
+        ("prod-control-plane-v1-33", PROD, OLD),
+        ("prod-control-plane-v1-34", PROD, NEW),
+        ("stage-md-0-v1-33", STAGE, OLD),
+        ("stage-md-0-v1-34", STAGE, NEW),
+    ] {
+        let spec = json!({"template": {"spec": {"customImage": format!("kindest/node:{version}")}}});
+        objects.push(template(
+            "infrastructure",
+            "DockerMachineTemplate",
+            name,
+            cluster,
+            &spec,
+        ));
+    }
+    let kubeadm = json!({"template": {"spec": {"joinConfiguration": {}}}});
+    objects.push(template(
+        "bootstrap",
+        "KubeadmConfigTemplate",
+        "stage-md-0",
+        STAGE,
+        &kubeadm,
+    ));
+    Ok(Caches::of(&objects, now)?)
 }
 
 fn release(version: &str, etcd: &str, dns: &str) -> Value {
@@ -43,172 +72,90 @@ fn release(version: &str, etcd: &str, dns: &str) -> Value {
     })
 }
 
-fn versions(version: &str) -> anyhow::Result<Versions> {
-    let version: KubeVersion = version.parse()?;
-    Ok(Versions {
-        lowest: version.clone(),
-        highest: version,
+fn wired_class(rows: &[(&str, Value)]) -> anyhow::Result<Value> {
+    let specs: Vec<(&str, KubernetesReleaseSpec)> = rows
+        .iter()
+        .map(|(name, spec)| Ok((*name, serde_json::from_value(spec.clone())?)))
+        .collect::<anyhow::Result<_>>()?;
+    let catalog = Catalog::new(specs.iter().map(|(name, row)| (*name, row)));
+    let reference = |group: &str, kind: &str| json!({"apiVersion": format!("{group}.cluster.x-k8s.io/v1beta2"), "kind": kind, "name": "t"});
+    let machines = reference("infrastructure", "DockerMachineTemplate");
+    let kubeadm = reference("controlplane", "KubeadmControlPlaneTemplate");
+    let class = json!({
+        "apiVersion": "cluster.x-k8s.io/v1beta2", "kind": "ClusterClass", "metadata": {"namespace": NAMESPACE, "name": "class"},
+        "spec": {
+            "controlPlane": {"templateRef": kubeadm, "machineInfrastructure": {"templateRef": machines}},
+            "workers": {"machineDeployments": [{"class": "default-worker", "infrastructure": {"templateRef": machines}}]},
+        },
+    });
+    let template = json!({"spec": {"template": {"spec": {}}}});
+    let templates = [
+        (serde_json::from_value(machines)?, template.clone()),
+        (serde_json::from_value(kubeadm)?, template),
+    ];
+    Ok(instar_wiring::wire(&class, &templates.into(), &catalog)?.class)
+}
+
+fn cluster(name: &str, version: &str) -> Value {
+    let topology = (name == BIG).then(|| json!({"classRef": {"name": "class"}, "version": version}));
+    json!({
+        "apiVersion": "cluster.x-k8s.io/v1beta2", "kind": "Cluster",
+        "metadata": {"namespace": NAMESPACE, "name": name},
+        "spec": {
+            "controlPlaneRef": {
+                "apiGroup": "controlplane.cluster.x-k8s.io", "kind": "KubeadmControlPlane",
+                "name": format!("{name}-control-plane"),
+            },
+            "topology": topology,
+        },
+        "status": {"controlPlane": {"versions": [{"version": version, "replicas": 3}]}},
     })
 }
 
-impl World {
-    pub(crate) fn new() -> anyhow::Result<Self> {
-        let rows: Vec<(&str, KubernetesReleaseSpec)> = vec![
-            ("r33", serde_json::from_value(release(OLD, "3.5.26-0", "v1.12.1"))?),
-            ("r34", serde_json::from_value(release(NEW, "3.6.5-0", "v1.12.4"))?),
-        ];
-        let catalog = Catalog::new(rows.iter().map(|(name, row)| (*name, row)));
-
-        let reference = |group: &str, kind: &str| json!({"apiVersion": format!("{group}.cluster.x-k8s.io/v1beta2"), "kind": kind, "name": "t"});
-        let machines = reference("infrastructure", "DockerMachineTemplate");
-        let kubeadm = reference("controlplane", "KubeadmControlPlaneTemplate");
-        let class = json!({
-            "apiVersion": "cluster.x-k8s.io/v1beta2", "kind": "ClusterClass", "metadata": {"namespace": NAMESPACE, "name": "class"},
-            "spec": {
-                "controlPlane": {"templateRef": kubeadm, "machineInfrastructure": {"templateRef": machines}},
-                "workers": {"machineDeployments": [{"class": "default-worker", "infrastructure": {"templateRef": machines}}]},
-            },
-        });
-        let template = json!({"spec": {"template": {"spec": {}}}});
-        let templates = [
-            (serde_json::from_value(machines)?, template.clone()),
-            (serde_json::from_value(kubeadm)?, template),
-        ];
-        let wired = instar_wiring::wire(&class, &templates.into(), &catalog)?;
-
-        let mut world = Self {
-            catalog: Arc::new(catalog),
-            class: Arc::new(serde_json::from_value(wired.class)?),
-            clusters: BTreeMap::new(),
-            control_planes: BTreeMap::new(),
-            workers: BTreeMap::new(),
-            templates: BTreeMap::new(),
-            policies: Vec::new(),
-        };
-        for (name, version, pools) in [(PROD, OLD, 6), (STAGE, NEW, 6), (BIG, OLD, 100)] {
-            world.add(name, version, pools)?;
-        }
-        for (name, cluster, version) in [
-            ("prod-control-plane-v1-33", PROD, OLD),
-            ("prod-control-plane-v1-34", PROD, NEW),
-            ("stage-md-0-v1-33", STAGE, OLD),
-            ("stage-md-0-v1-34", STAGE, NEW),
-            ("stage-md-0", STAGE, OLD),
-        ] {
-            let seen = CachedTemplate {
-                clusters: vec![cluster.to_owned()],
-                release: None,
-                spec: json!({"template": {"spec": {"customImage": format!("kindest/node:{version}")}}}).to_string(),
-            };
-            world.templates.insert(name, Arc::new(seen));
-        }
-        Ok(world)
-    }
-
-    fn add(&mut self, name: &'static str, version: &str, pools: usize) -> anyhow::Result<()> {
-        let control_plane = json!({
-            "metadata": {"namespace": NAMESPACE, "name": format!("{name}-control-plane")},
-            "spec": {"version": version, "kubeadmConfigSpec": {"clusterConfiguration": {"etcd": {"local": {"imageTag": "3.5.26-0"}}}}},
-            "status": {"version": version, "versions": [{"version": version, "replicas": 3}]},
-        });
-        self.control_planes
-            .insert(name, Arc::new(serde_json::from_value(control_plane)?));
-        let seen = CachedCluster {
-            namespace: NAMESPACE.to_owned(),
-            name: name.to_owned(),
-            control_plane: Some(Reference {
-                api_group: "controlplane.cluster.x-k8s.io".to_owned(),
-                kind: "KubeadmControlPlane".to_owned(),
-                name: format!("{name}-control-plane"),
-            }),
-            versions: Some(versions(version)?),
-            ..CachedCluster::default()
-        };
-        self.clusters.insert(name, Arc::new(seen));
-        let workers = (0..pools)
-            .map(|n| {
-                Ok(CachedWorker {
-                    kind: WorkerKind::MachineDeployment,
-                    name: format!("{name}-md-{n:03}"),
-                    managed_by: if name == BIG {
-                        ManagedBy::Topology
-                    } else {
-                        ManagedBy::User
-                    },
-                    versions: versions(OLD)?,
-                })
-            })
-            .collect::<anyhow::Result<_>>()?;
-        self.workers.insert(name, workers);
-        Ok(())
-    }
+fn control_plane(cluster: &str, version: &str) -> Value {
+    json!({
+        "apiVersion": "controlplane.cluster.x-k8s.io/v1beta2", "kind": "KubeadmControlPlane",
+        "metadata": {
+            "namespace": NAMESPACE, "name": format!("{cluster}-control-plane"),
+            "labels": {"cluster.x-k8s.io/cluster-name": cluster},
+        },
+        "spec": {"version": version, "kubeadmConfigSpec": {"clusterConfiguration": {"etcd": {"local": {"imageTag": "3.5.26-0"}}}}},
+        "status": {"version": version, "versions": [{"version": version, "replicas": 3}]},
+    })
 }
 
-impl ClusterState for World {
-    fn now(&self) -> Timestamp {
-        // A day on which both releases are supported.
-        Timestamp::from_second(1_795_000_000).unwrap_or_default()
-    }
-
-    fn catalog(&self) -> Arc<Catalog> {
-        Arc::clone(&self.catalog)
-    }
-
-    fn class(&self, _namespace: &str, _name: &str) -> Option<Arc<ClusterClass>> {
-        Some(Arc::clone(&self.class))
-    }
-
-    fn cluster(&self, _namespace: &str, name: &str) -> Option<Arc<CachedCluster>> {
-        self.clusters.get(name).cloned()
-    }
-
-    fn clusters_of(&self, _class_namespace: &str, _class: &str) -> Vec<Arc<CachedCluster>> {
-        self.clusters.get(BIG).cloned().into_iter().collect()
-    }
-
-    fn pinned_to(&self, _release: &str) -> Vec<String> {
-        Vec::new()
-    }
-
-    fn upgrading_to(&self, _release: &str) -> Vec<String> {
-        Vec::new()
-    }
-
-    fn control_plane(&self, _namespace: &str, cluster: &str) -> Option<Arc<KubeadmControlPlane>> {
-        self.control_planes.get(cluster).cloned()
-    }
-
-    fn workers(&self, _namespace: &str, cluster: &str) -> Vec<CachedWorker> {
-        self.workers.get(cluster).cloned().unwrap_or_default()
-    }
-
-    fn template(&self, template: &TemplateKey<'_>) -> Lookup<Arc<CachedTemplate>> {
-        self.templates
-            .get(template.name)
-            .cloned()
-            .map_or(Lookup::NotFound, Lookup::Found)
-    }
-
-    fn users_of(&self, _template: &TemplateKey<'_>) -> Vec<TemplateUser> {
-        Vec::new()
-    }
-
-    fn kept(&self, _template: &TemplateKey<'_>) -> Option<Kept> {
-        None
-    }
-
-    fn upgrades(&self, _namespace: &str, _cluster: &str) -> Vec<CachedUpgrade> {
-        Vec::new()
-    }
-
-    fn policies(&self, _namespace: &str) -> Vec<Arc<UpgradePolicySpec>> {
-        self.policies.clone()
-    }
+fn pool(cluster: &str, number: usize) -> Value {
+    let owned = (cluster == BIG).then_some(("topology.cluster.x-k8s.io/owned", ""));
+    let labels: Value = iter::once(("cluster.x-k8s.io/cluster-name", cluster))
+        .chain(owned)
+        .collect();
+    let reference = |group: &str, kind: &str| {
+        let group = format!("{group}.cluster.x-k8s.io");
+        json!({"apiGroup": group, "kind": kind, "name": format!("{cluster}-md")})
+    };
+    json!({
+        "apiVersion": "cluster.x-k8s.io/v1beta2", "kind": "MachineDeployment",
+        "metadata": {"namespace": NAMESPACE, "name": format!("{cluster}-md-{number:03}"), "labels": labels},
+        "spec": {"clusterName": cluster, "template": {"spec": {
+            "clusterName": cluster, "version": OLD,
+            "infrastructureRef": reference("infrastructure", "DockerMachineTemplate"),
+            "bootstrap": {"configRef": reference("bootstrap", "KubeadmConfigTemplate")},
+        }}},
+        "status": {"versions": [{"version": OLD, "replicas": 3}]},
+    })
 }
 
-/// Nobody breaks a rule here.
+fn template(group: &str, kind: &str, name: &str, cluster: &str, spec: &Value) -> Value {
+    json!({
+        "apiVersion": format!("{group}.cluster.x-k8s.io/v1beta2"), "kind": kind,
+        "metadata": {"namespace": NAMESPACE, "name": name, "labels": {"cluster.x-k8s.io/cluster-name": cluster}},
+        "spec": spec,
+    })
+}
+
+/// No rule is overridden here.
 pub(crate) struct Silent;
 
 impl AuditSink for Silent {
-    fn record(&self, _broken: OverriddenRule) {}
+    fn record(&self, _: OverriddenRule) {}
 }

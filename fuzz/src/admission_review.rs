@@ -20,14 +20,14 @@ use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 use tower::ServiceExt;
 
-use crate::world::World;
+use crate::world::caches;
 
 /// What kubectl shows of a warning on a line.
 const LONGEST_WARNING: usize = 120;
 
 static SERVER: LazyLock<Server> = LazyLock::new(|| Server {
     router: router(
-        &Arc::new(World::new()),
+        &caches(),
         &Arc::new(Deaf),
         &AdmissionMetrics::register(&Metrics::default()),
     ),

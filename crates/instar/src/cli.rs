@@ -14,12 +14,12 @@ use crate::{
     wire::{self, WireArgs},
 };
 
-/// Upgrades Cluster API clusters to what a catalog of releases says.
+/// Upgrades Kubernetes clusters that Cluster API manages, from a catalog of releases
 ///
-/// Each KubernetesRelease is one row of the catalog: a Kubernetes version with the machine images
-/// and the component tags that belong to it. With a ClusterClass that `instar wire` has wired and
-/// `instar webhook` at admission, an edit of a Cluster's version is checked against the catalog,
-/// and everything that has to move with it moves with it.
+/// A KubernetesRelease is one row of the catalog: a Kubernetes version with the machine images and the component tags
+/// that belong to it. `instar wire` prepares a ClusterClass for the catalog. `instar webhook` checks edits of versions
+/// against the catalog, and adds what has to change together with the version. `instar controller` upgrades clusters
+/// without a ClusterClass, and reports the progress of every upgrade.
 #[derive(Debug, Parser)]
 #[command(name = "instar", version, arg_required_else_help = true)]
 pub struct Cli {
@@ -35,7 +35,7 @@ enum Command {
     Version(VersionArgs),
 }
 
-/// The whole command line, for help and for what is generated from it.
+/// The command line, for its help and the reference page.
 #[must_use]
 pub fn command() -> clap::Command {
     Cli::command()

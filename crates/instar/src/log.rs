@@ -12,13 +12,13 @@ const DEFAULT: &str = "info,kube_client::client::builder=off,kube_runtime::watch
 /// The variables that choose what is logged; the first one that is set counts.
 const VARIABLES: [&str; 2] = ["INSTAR_LOG", "RUST_LOG"];
 
-/// How a line looks.
+/// The format of the log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Format {
-    /// For people.
+    /// Human-readable lines.
     #[default]
     Text,
-    /// One JSON object on each line.
+    /// One JSON object per line.
     Json,
 }
 

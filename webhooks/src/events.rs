@@ -2,6 +2,7 @@
 
 use std::{fmt::Display, time::Duration};
 
+use instar_api::EventReason;
 use instar_serve::Metrics;
 use instar_watch::ErrorText;
 use jiff::Timestamp;
@@ -123,7 +124,7 @@ fn event(overridden: &OverriddenRule, now: Timestamp) -> Event {
         action: Some("Admit".to_owned()),
         event_time: Some(MicroTime(now)),
         note: Some(cut(note)),
-        reason: Some("RuleSwitchedOff".to_owned()),
+        reason: Some(EventReason::RuleSwitchedOff.to_string()),
         regarding: Some(ObjectReference {
             api_version: given(api_version),
             kind: given(kind),
@@ -134,7 +135,7 @@ fn event(overridden: &OverriddenRule, now: Timestamp) -> Event {
         }),
         reporting_controller: Some(REPORTER.to_owned()),
         reporting_instance: Some(REPORTER.to_owned()),
-        type_: Some("Warning".to_owned()),
+        type_: Some(EventReason::RuleSwitchedOff.severity().as_str().to_owned()),
         ..Event::default()
     }
 }

@@ -311,7 +311,7 @@ pub enum MachineUpgradePhase {
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct WaitingFor {
-    /// Machine-readable reason.
+    /// Machine-readable reason; docs/reference/waiting.md lists them.
     #[schemars(length(max = 64))]
     pub reason: String,
     /// The kind of the object that it is about; absent where no single object is.

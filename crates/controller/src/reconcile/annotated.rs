@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use instar_api::ClusterUpgrade;
+use instar_api::{ClusterUpgrade, EventReason};
 use kube::{
     Api, Resource, ResourceExt,
     api::{Patch, PatchParams, PostParams},
-    runtime::{events::EventType, reflector::ObjectRef},
+    runtime::reflector::ObjectRef,
 };
 use serde_json::json;
 
@@ -36,7 +36,7 @@ impl Context {
                 let note = format!("the version annotation waits until ClusterUpgrade {active} is over");
                 if self.said.is_news(&about, &note) {
                     let cluster = cluster.object_ref(&());
-                    self.publish(&[cluster], EventType::Normal, "VersionAnnotationWaits", &note)
+                    self.publish(&[cluster], EventReason::VersionAnnotationWaits, &note)
                         .await;
                 }
                 return Ok(None);

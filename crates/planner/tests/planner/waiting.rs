@@ -1,5 +1,6 @@
 //! Everything that can be waited for, and what is said of it.
 
+use instar_api::WaitingReason;
 use instar_planner::{
     Action, ClusterKind, Decision, Lifecycle, MachineDeployment, MachinePhase, MachinePool, MachineSet, ManagedBy,
     Node, Observed, PoolId, PoolOverride, Rollout, Snapshot, Stage, SwapHistory, Target, TemplateRef, Unreadable, plan,
@@ -373,7 +374,9 @@ fn a_pool_on_delete_waits_for_somebody_and_for_nobody_else() {
     let mut world = world("v1.33.5", "v1.34.5-1");
     world.pools[0].object.rollout = Rollout::OnDelete;
     let waits = |decision: &Decision| {
-        decision.action == Action::Nothing && decision.waiting.len() == 1 && decision.waiting[0].reason() == "OnDelete"
+        decision.action == Action::Nothing
+            && decision.waiting.len() == 1
+            && decision.waiting[0].reason() == WaitingReason::OnDelete
     };
     let decision = until(&mut world, waits);
     assert_eq!(decision.progress.stage, Stage::Workers);
@@ -404,7 +407,7 @@ fn a_held_pool_stops_the_control_plane_where_skew_ends() {
     let waits = |decision: &Decision| {
         decision.action == Action::Nothing
             && decision.waiting.len() == 1
-            && decision.waiting[0].reason() == "WorkersBehind"
+            && decision.waiting[0].reason() == WaitingReason::WorkersBehind
     };
     until(&mut world, waits);
     assert_eq!(world.control_plane.version, version("v1.35.5"));

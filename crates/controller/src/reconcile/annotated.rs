@@ -33,7 +33,7 @@ impl Context {
             AnnotationRequest::Create(record) => return self.make(&record).await.map(Some),
             AnnotationRequest::Retarget(record, target) => return self.retarget(&record, &target).await.map(Some),
             AnnotationRequest::Waits(active) => {
-                let note = format!("the version annotation waits until ClusterUpgrade {active} is over");
+                let note = format!("The version annotation waits until ClusterUpgrade {active} has finished");
                 if self.said.is_news(&about, &note) {
                     let cluster = cluster.object_ref(&());
                     self.publish(&[cluster], EventReason::VersionAnnotationWaits, &note)

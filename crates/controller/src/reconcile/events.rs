@@ -1,6 +1,6 @@
 //! What is told of an upgrade: its status, and events.
 
-use instar_api::{ClusterUpgrade, ClusterUpgradeStatus, EventReason, EventSeverity, FailureReason};
+use instar_api::{ClusterUpgrade, ClusterUpgradeStatus, EventReason, EventSeverity, FailureReason, UpgradePhase};
 use instar_planner::{Decision, Snapshot};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
@@ -46,9 +46,7 @@ impl Context {
         if before != Some(status.phase)
             && let Some(reason) = EventReason::of_phase(status.phase)
         {
-            let first = status.waiting.first();
-            let waiting = first.map_or_else(String::new, |first| format!(": {}", first.message));
-            let note = format!("{} to {}{waiting}", status.phase.as_str(), upgrade.spec.target);
+            let note = phase_note(status, &upgrade.spec.target);
             self.publish(about, reason, &note).await;
         }
         Ok(())
@@ -146,6 +144,71 @@ impl Context {
             if let Err(error) = published {
                 tracing::warn!("{error}");
             }
+        }
+    }
+}
+
+/// The note of the Event when an upgrade enters a phase.
+fn phase_note(status: &ClusterUpgradeStatus, target: &str) -> String {
+    let because = || {
+        let first = status.waiting.first();
+        first.map_or_else(String::new, |first| format!(": {}", first.message))
+    };
+    match status.phase {
+        UpgradePhase::Pending => format!("Upgrade to {target} has not begun"),
+        UpgradePhase::Held => format!("Upgrade to {target} is held{}", because()),
+        UpgradePhase::ControlPlane => format!("Upgrade to {target}: the control plane is being upgraded"),
+        UpgradePhase::Workers => format!("Upgrade to {target}: the workers are being upgraded"),
+        UpgradePhase::Completed => format!("Upgrade to {target} is complete"),
+        UpgradePhase::Refused => format!("Upgrade to {target} is refused{}", because()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use instar_api::WaitingFor;
+
+    use super::*;
+
+    #[test]
+    fn each_phase_has_a_sentence() {
+        let waiting = ["MachineDeployment md-0 is paused", "Machine m is Pending"].map(|message| WaitingFor {
+            message: message.to_owned(),
+            ..WaitingFor::default()
+        });
+        for (phase, with_reasons, without) in [
+            (UpgradePhase::Pending, " has not begun", " has not begun"),
+            (
+                UpgradePhase::Held,
+                " is held: MachineDeployment md-0 is paused",
+                " is held",
+            ),
+            (
+                UpgradePhase::Refused,
+                " is refused: MachineDeployment md-0 is paused",
+                " is refused",
+            ),
+            (
+                UpgradePhase::ControlPlane,
+                ": the control plane is being upgraded",
+                ": the control plane is being upgraded",
+            ),
+            (
+                UpgradePhase::Workers,
+                ": the workers are being upgraded",
+                ": the workers are being upgraded",
+            ),
+            (UpgradePhase::Completed, " is complete", " is complete"),
+        ] {
+            let mut status = ClusterUpgradeStatus {
+                phase,
+                waiting: waiting.to_vec(),
+                ..ClusterUpgradeStatus::default()
+            };
+            let note = |status: &_| phase_note(status, "v1.35.2");
+            assert_eq!(note(&status), format!("Upgrade to v1.35.2{with_reasons}"));
+            status.waiting.clear();
+            assert_eq!(note(&status), format!("Upgrade to v1.35.2{without}"));
         }
     }
 }

@@ -27,7 +27,7 @@ pub enum Watched {
     Machines,
     /// The catalog.
     KubernetesReleases,
-    /// What goes on, and what is kept for the way back.
+    /// What goes on, and what is kept for a rollback.
     ClusterUpgrades,
     /// What becomes of edits that break a rule.
     UpgradePolicies,

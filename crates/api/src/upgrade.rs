@@ -356,7 +356,7 @@ pub enum TemplateUse {
     /// Only a MachineSet refers to it, one that isn't being deleted: of a rollout, or one that
     /// stands alone.
     InMachineSet,
-    /// What is in use was made from it: it is kept for the way back.
+    /// What is in use was made from it: it is kept for a rollback.
     Kept,
     /// Nothing refers to it, and nothing in use was made from it: it was minted for a step that is
     /// past, for another target, or for a pool that is gone.

@@ -189,8 +189,8 @@ mod tests {
     #[test]
     fn a_failure_has_one_reason_in_the_status_and_in_its_event() {
         for failure in FailureReason::ALL {
-            assert_eq!(EventReason::from(failure).as_str(), failure.as_str());
-            assert_eq!(EventReason::from(failure).severity(), EventSeverity::Warning);
+            assert_eq!(EventReason::from(*failure).as_str(), failure.as_str());
+            assert_eq!(EventReason::from(*failure).severity(), EventSeverity::Warning);
         }
     }
 

@@ -180,59 +180,43 @@ impl fmt::Display for WaitingReason {
     }
 }
 
-/// Why the controller couldn't do what it decided: the reason of the condition `Healthy` while it is False, and of a
-/// Warning Event.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FailureReason {
-    /// See [`WaitingReason::NameTaken`].
-    NameTaken,
-    /// See [`WaitingReason::NoKind`].
-    NoKind,
-    /// See [`WaitingReason::NoContract`].
-    NoContract,
-    /// See [`WaitingReason::NotServed`].
-    NotServed,
-    /// See [`WaitingReason::NoRight`].
-    NoRight,
-    /// See [`WaitingReason::ReadFailed`].
-    ReadFailed,
-    /// See [`WaitingReason::WriteFailed`].
-    WriteFailed,
-    /// See [`WaitingReason::InvariantBroken`].
-    InvariantBroken,
+macro_rules! failure_reasons {
+    ($($variant:ident,)+) => {
+        /// Why the controller couldn't read or write what it had to: the reason of the condition `Healthy` while it
+        /// is False, and of a Warning Event. Each is a [`WaitingReason`] too.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum FailureReason {
+            $(#[doc = concat!("See [`WaitingReason::", stringify!($variant), "`].")] $variant,)+
+        }
+
+        impl FailureReason {
+            /// All of them.
+            pub const ALL: &[Self] = &[$(Self::$variant),+];
+
+            /// The same reason in `status.waiting`.
+            #[must_use]
+            pub const fn waiting(self) -> WaitingReason {
+                match self {
+                    $(Self::$variant => WaitingReason::$variant,)+
+                }
+            }
+
+            /// The reason as it is written.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                self.waiting().as_str()
+            }
+        }
+    };
 }
 
-impl FailureReason {
-    /// All of them.
-    pub const ALL: [Self; 8] = [
-        Self::NameTaken,
-        Self::NoKind,
-        Self::NoContract,
-        Self::NotServed,
-        Self::NoRight,
-        Self::ReadFailed,
-        Self::WriteFailed,
-        Self::InvariantBroken,
-    ];
-
-    /// The reason as it is written.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        self.waiting().as_str()
-    }
-
-    /// The same reason in `status.waiting`.
-    #[must_use]
-    pub const fn waiting(self) -> WaitingReason {
-        match self {
-            Self::NameTaken => WaitingReason::NameTaken,
-            Self::NoKind => WaitingReason::NoKind,
-            Self::NoContract => WaitingReason::NoContract,
-            Self::NotServed => WaitingReason::NotServed,
-            Self::NoRight => WaitingReason::NoRight,
-            Self::ReadFailed => WaitingReason::ReadFailed,
-            Self::WriteFailed => WaitingReason::WriteFailed,
-            Self::InvariantBroken => WaitingReason::InvariantBroken,
-        }
-    }
+failure_reasons! {
+    NameTaken,
+    NoKind,
+    NoContract,
+    NotServed,
+    NoRight,
+    ReadFailed,
+    WriteFailed,
+    InvariantBroken,
 }

@@ -30,6 +30,10 @@ pub(super) fn page() -> String {
         ]));
     }
     page.push_str(FAILURES);
-    page.extend(FailureReason::ALL.map(|reason| format!("- `{}`\n", reason.as_str())));
+    page.extend(
+        FailureReason::ALL
+            .iter()
+            .map(|reason| format!("- `{}`\n", reason.as_str())),
+    );
     page
 }

@@ -57,7 +57,7 @@ pub fn run(cli: &Cli) -> Result<Outcome, Error> {
     match &cli.command {
         Command::Webhook(args) => {
             log::start(args.log_format)?;
-            // What floods the port must not keep the caches from what is new.
+            // A flood of requests must not delay the caches.
             let watching = Builder::new_multi_thread().worker_threads(1).enable_all().build();
             let watching = watching.map_err(Error::Runtime)?;
             serving()?.block_on(webhook::run(args, watching.handle()))?;
@@ -84,7 +84,7 @@ pub fn run(cli: &Cli) -> Result<Outcome, Error> {
     }
 }
 
-/// Of all programs here none has more to do at once.
+/// No command needs more.
 const MOST_THREADS: usize = 4;
 
 fn runtime() -> Result<Runtime, Error> {
@@ -93,7 +93,7 @@ fn runtime() -> Result<Runtime, Error> {
     runtime.map_err(Error::Runtime)
 }
 
-/// One thread: an answer takes less time than to wake another thread for it, and each has memory of its own.
+/// One thread: an answer takes less time than waking another thread, and each thread needs memory.
 fn serving() -> Result<Runtime, Error> {
     Builder::new_current_thread()
         .enable_all()

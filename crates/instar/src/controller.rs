@@ -69,13 +69,13 @@ Exit codes: 0 stopped by SIGTERM or SIGINT, 2 error, or the Lease was lost.";
 /// Why the controller did not start, or ended.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// There is no cluster to talk to.
+    /// There is no client for the cluster.
     #[error(transparent)]
     Connect(#[from] ConnectError),
     /// The signals can't be waited for.
-    #[error("can't wait for SIGTERM and SIGINT")]
+    #[error("cannot listen for SIGTERM and SIGINT")]
     Signals(#[source] io::Error),
-    /// The port is taken.
+    /// The port can't be bound.
     #[error("cannot listen on {address} for health: free that port or choose another")]
     Bind {
         /// Which.
@@ -91,7 +91,7 @@ pub enum Error {
     Controller(#[from] instar_controller::Error),
 }
 
-/// Runs until SIGTERM or SIGINT. What is under way then is found again by the next start.
+/// Runs until SIGTERM or SIGINT. The next start finds the state of every upgrade in the cluster.
 pub(crate) async fn run(args: &ControllerArgs) -> Result<(), Error> {
     let shutdown = CancellationToken::new();
     stop_on_signals(&shutdown).map_err(Error::Signals)?;
@@ -104,7 +104,7 @@ pub(crate) async fn run(args: &ControllerArgs) -> Result<(), Error> {
     let address = SocketAddr::from((args.bind_address, args.health_port));
     let listener = TcpListener::bind(address).await;
     let listener = listener.map_err(|source| Error::Bind { address, source })?;
-    // One that doesn't lead is ready too: it is ready to.
+    // A process that is not the leader is ready too: it can become the leader at any time.
     let router = health::router(metrics.clone(), readiness.clone(), shutdown.clone());
     select! {
         served = axum::serve(listener, router) => served.map_err(Error::Health),

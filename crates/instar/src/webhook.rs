@@ -93,34 +93,34 @@ Examples:
 
 Exit codes: 0 stopped by SIGTERM or SIGINT, 2 error.";
 
-/// How long a process that has answered everything may take to post the Events that wait. With the
-/// server's own time to stop it is less than a pod is given.
+/// How long posting the queued Events may take after the last answer. Together with the server's own time to stop
+/// it is less than a pod's termination grace period.
 const PUBLISHING: Duration = Duration::from_secs(5);
 
 /// Why the admission server did not start, or ended.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// There is no cluster to talk to.
+    /// There is no client for the cluster.
     #[error(transparent)]
     Connect(#[from] ConnectError),
     /// The signals can't be waited for.
-    #[error("can't wait for SIGTERM and SIGINT")]
+    #[error("cannot listen for SIGTERM and SIGINT")]
     Signals(#[source] io::Error),
     /// Serving failed.
     #[error(transparent)]
     Serve(#[from] instar_serve::Error),
-    /// A watch ended, and no watch ever should.
-    #[error("the watch of {kind} ended, so the cache would grow old: please report this")]
+    /// A watch ended, which is a bug.
+    #[error("the watch of {kind} ended, so its cache would become stale: please report this")]
     WatchEnded {
         /// The plural of the kind.
         kind: &'static str,
     },
     /// A watch panicked.
-    #[error("a watch panicked, so its cache would grow old: please report this")]
+    #[error("a watch panicked, so its cache would become stale: please report this")]
     WatchPanicked(#[source] JoinError),
 }
 
-/// Watches and serves until SIGTERM or SIGINT. All that talks with the API server runs in `watching`.
+/// Watches and serves until SIGTERM or SIGINT. All calls of the API server run in `watching`.
 pub(crate) async fn run(args: &WebhookArgs, watching: &Handle) -> Result<(), Error> {
     let shutdown = CancellationToken::new();
     stop_on_signals(&shutdown).map_err(Error::Signals)?;
@@ -157,7 +157,7 @@ pub(crate) async fn run(args: &WebhookArgs, watching: &Handle) -> Result<(), Err
             None
         }
         ended = watches.join_next() => {
-            // What was asked is still answered from what is known.
+            // Open requests are still answered, from the caches as they are.
             shutdown.cancel();
             serving.await?;
             ended

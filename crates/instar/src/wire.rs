@@ -92,13 +92,13 @@ pub enum Format {
     Json,
 }
 
-/// Why there is no wired class.
+/// Why the class could not be wired.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The files don't serve.
+    /// The files can't be read.
     #[error(transparent)]
     Files(#[from] files::Error),
-    /// The cluster doesn't serve.
+    /// The cluster can't be read.
     #[error(transparent)]
     Cluster(#[from] cluster::Error),
     /// The class can't be wired.
@@ -106,11 +106,11 @@ pub enum Error {
     Wire(#[from] WireError),
     /// Without a release the wiring is empty, and what the class has of it would be taken away.
     #[error(
-        "there is no KubernetesRelease to wire{}: create one first, or give one with -f",
+        "found no KubernetesRelease to wire{}: create one first, or add its file with -f",
         why(left_out)
     )]
     NoRelease {
-        /// Those that can't be read.
+        /// The releases that can't be used, with the reasons.
         left_out: Vec<String>,
     },
     /// The class can't be printed.
@@ -125,7 +125,7 @@ fn why(left_out: &[String]) -> String {
     format!(" ({})", left_out.join("; "))
 }
 
-/// Reads what is asked for, and wires it.
+/// Reads the class, its templates and the releases, and wires the class.
 pub(crate) async fn run(args: &WireArgs) -> Result<Answer, Error> {
     answer(&input::gather(args).await?, args)
 }

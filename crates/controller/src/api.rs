@@ -36,14 +36,14 @@ pub(crate) enum Error {
     NoContract(#[from] NoContract),
     #[error(
         "CustomResourceDefinition {definition} says by its label {label} that Cluster API reads {version}, which the \
-         API server doesn't serve: install its provider anew"
+         API server doesn't serve: install its provider again"
     )]
     NotServed {
         definition: String,
         label: &'static str,
         version: String,
     },
-    #[error("{what} exists already, with another content: delete it, and it is made anew")]
+    #[error("{what} exists already, with other content: delete it, and the controller creates it again")]
     NameTaken { what: String },
     #[error("{what} is referred to by {by}, so it isn't deleted")]
     Referred { what: String, by: String },

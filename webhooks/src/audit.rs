@@ -1,24 +1,24 @@
-//! What is told of rules that were switched off for an edit: to whom it may concern, beside the answer.
+//! The record of edits for which a rule was switched off.
 
 use instar_admission::Finding;
 
 /// An edit for which a rule was switched off.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OverriddenRule {
-    /// The object's API group and version, as it was sent.
+    /// The object's API group and version in the request.
     pub api_version: String,
     pub kind: String,
-    /// Its namespace; empty where it has none.
+    /// Empty if the object has no namespace.
     pub namespace: String,
     pub name: String,
-    /// Its UID, by which `kubectl describe` looks for its Events.
+    /// The object's UID, by which `kubectl describe` finds its Events; empty if it is not known.
     pub uid: String,
     pub user: String,
-    /// The rule, and what it would have said.
+    /// The rule, and the message that it would have given.
     pub finding: Finding,
 }
 
-/// Takes note of broken rules. It must not wait for anything: the answer is on its way.
+/// Records overridden rules. It must not block: the answer to the edit waits for it.
 pub trait AuditSink: Send + Sync + 'static {
-    fn record(&self, broken: OverriddenRule);
+    fn record(&self, overridden: OverriddenRule);
 }

@@ -1,8 +1,8 @@
-//! The webhook configurations: which requests come here, and which never do.
+//! The webhook configurations: the requests for which the API server calls the server.
 //!
-//! Narrow on purpose. A request that touches no guarded field is filtered by the API server itself,
-//! so that nothing but those edits waits for this server, or fails without it. What is guarded is
-//! what the table of rules says ([`GuardedKind::changes`]).
+//! They are narrow on purpose. The API server itself filters out requests that change no guarded field,
+//! so that only guarded edits wait for this server, or fail while it is down. The table of rules says
+//! which fields are guarded ([`GuardedKind::changes`]).
 
 mod conditions;
 mod entries;
@@ -28,13 +28,13 @@ pub const MUTATING: &str = "instar-mutating-webhook-configuration";
 
 pub const VALIDATING: &str = "instar-validating-webhook-configuration";
 
-/// The label by which a namespace keeps out of admission, with the value `disabled`.
+/// The label that excludes a namespace from admission, with the value `disabled`.
 pub const ADMISSION_LABEL: &str = "upgrade.cluster.x-k8s.io/admission";
 
 /// How long the API server waits, in seconds.
 const TIMEOUT: i32 = 5;
 
-/// Where the server is reached.
+/// The address of the server.
 #[derive(Debug, Clone, Copy)]
 pub struct Service<'a> {
     pub namespace: &'a str,
@@ -52,7 +52,7 @@ pub fn mutating(service: Service<'_>) -> MutatingWebhookConfiguration {
         name: format!("mutate.{}.{}", entry.name, instar_api::GROUP),
         namespace_selector: entry.namespace_selector(service),
         object_selector: entry.object_selector(),
-        // Another webhook that changes the version or the pins after this one is seen again.
+        // If another webhook changes the version or the pins after this one, this one is called again.
         reinvocation_policy: Some("IfNeeded".to_owned()),
         rules: Some(entry.rules()),
         side_effects: "NoneOnDryRun".to_owned(),
@@ -118,8 +118,8 @@ impl Entry {
         }
     }
 
-    /// Nothing of ours stands in the way of the system's namespace, nor of our own, so that Instar
-    /// can be installed and upgraded while its server is down.
+    /// Excludes `kube-system` and Instar's own namespace, so that Instar can be installed and upgraded while its
+    /// server is down.
     fn namespace_selector(&self, service: Service<'_>) -> Option<LabelSelector> {
         if self.scope() == "Cluster" {
             return None;

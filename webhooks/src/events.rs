@@ -2,6 +2,7 @@
 
 use std::{fmt::Display, time::Duration};
 
+use instar_api::EventReason;
 use instar_serve::Metrics;
 use instar_watch::ErrorText;
 use jiff::Timestamp;
@@ -20,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{AuditSink, OverriddenRule};
 
-/// How many Events wait to be posted. Each holds an object's name and a message.
+/// The most Events in the queue. Each has the name of an object and a message.
 const QUEUE: usize = 256;
 
 /// The longest note. Source: `noteLengthLimit` of Kubernetes' pkg/apis/core/validation/events.go.
@@ -31,7 +32,8 @@ const DEADLINE: Duration = Duration::from_secs(5);
 
 const REPORTER: &str = "instar-webhook";
 
-/// Queues an Event for each overridden rule. It never waits: an Event that finds no place is counted and logged.
+/// Queues an Event for each overridden rule. It never blocks: if the queue is full, the Event is dropped, counted and
+/// logged.
 #[derive(Debug)]
 pub struct Events {
     queue: Sender<OverriddenRule>,
@@ -77,7 +79,7 @@ fn dropped_events(dropped: &Counter, why: impl Display) {
 }
 
 impl EventPublisher {
-    /// Posts the Events. When it is asked to stop, it posts those that wait, and ends.
+    /// Posts the Events. After `stop` it posts those in the queue, and returns.
     pub async fn publish(mut self, client: Client, stop: CancellationToken) {
         loop {
             let next = select! {
@@ -101,7 +103,7 @@ impl EventPublisher {
     }
 }
 
-/// The Event. Those of objects without a namespace are kept in `default`, as everywhere.
+/// The Event. Like all Events about cluster-scoped objects, it is in the namespace `default`.
 fn event(overridden: &OverriddenRule, now: Timestamp) -> Event {
     let OverriddenRule {
         api_version,
@@ -123,7 +125,7 @@ fn event(overridden: &OverriddenRule, now: Timestamp) -> Event {
         action: Some("Admit".to_owned()),
         event_time: Some(MicroTime(now)),
         note: Some(cut(note)),
-        reason: Some("RuleSwitchedOff".to_owned()),
+        reason: Some(EventReason::RuleSwitchedOff.to_string()),
         regarding: Some(ObjectReference {
             api_version: given(api_version),
             kind: given(kind),
@@ -134,7 +136,7 @@ fn event(overridden: &OverriddenRule, now: Timestamp) -> Event {
         }),
         reporting_controller: Some(REPORTER.to_owned()),
         reporting_instance: Some(REPORTER.to_owned()),
-        type_: Some("Warning".to_owned()),
+        type_: Some(EventReason::RuleSwitchedOff.severity().as_str().to_owned()),
         ..Event::default()
     }
 }

@@ -29,7 +29,7 @@ fn allowed() -> Answer {
     }
 }
 
-/// Settles what was found, with the break-glass annotation. Where nothing was found nothing is asked.
+/// Decides what the findings lead to, with the break-glass annotation. Without findings it reads no policy.
 fn settled(
     findings: Vec<Finding>,
     object: impl FnOnce() -> String,
@@ -61,7 +61,7 @@ fn settled(
     }
 }
 
-/// An object that was created or edited, and whose it is.
+/// An object that was created or edited, and its Cluster.
 struct Edited<'a> {
     kind: &'a str,
     old: Option<&'a ObjectMeta>,
@@ -92,9 +92,9 @@ pub(crate) fn mutate_cluster(request: &Request<'_, Read<Cluster>>, state: &dyn C
         Ok(mut admitted) => {
             let patch = admitted.changes().then(|| patch(new, &admitted));
             let mut verdict = cluster_verdict(request, new, std::mem::take(&mut admitted.findings), state);
-            // A new one has no UID yet, and another webhook may still refuse: it is told of when it is validated.
+            // A new object has no UID yet, and another webhook may still refuse it: the validation records overrides.
             verdict.broken.clear();
-            // What is refused means nothing, and adopts nothing.
+            // A refused edit writes nothing, and adopts no Cluster.
             if !verdict.is_refusal() {
                 let lines = admitted.warnings.iter().flat_map(|text| instar_admission::lines(text));
                 verdict.warnings.extend(lines);
@@ -104,7 +104,7 @@ pub(crate) fn mutate_cluster(request: &Request<'_, Read<Cluster>>, state: &dyn C
     }
 }
 
-/// Sees that nothing is left to write into a Cluster. The warnings were given when it was changed.
+/// Checks that nothing is left to write into a Cluster. The mutation has given the warnings.
 pub(crate) fn validate_cluster(request: &Request<'_, Read<Cluster>>, state: &dyn ClusterState) -> Answer {
     let Some((new, verdict)) = admit(request, state) else {
         return allowed();
@@ -115,7 +115,7 @@ pub(crate) fn validate_cluster(request: &Request<'_, Read<Cluster>>, state: &dyn
             rule: Rule::PinsByHand,
             object: object_ref("Cluster", &new.metadata),
             field: "spec.topology",
-            // Caches move on between the two calls of one edit, and the second may ask another replica.
+            // Caches change between the two calls of one edit, and another replica may get the second.
             what: "the version or the pins are not what Instar writes: it has learned of the class or of a release \
                    since it wrote them, or another mutating webhook has changed them after it"
                 .to_owned(),
@@ -159,7 +159,7 @@ fn refusal(finding: Finding) -> Answer {
     }
 }
 
-/// The Cluster as it would be, with what is to be written; nothing where there is none.
+/// The new Cluster with the patch applied; None if there is no new Cluster.
 fn admit<'r>(
     request: &'r Request<'_, Read<Cluster>>,
     state: &dyn ClusterState,
@@ -231,7 +231,7 @@ pub(crate) fn worker(request: &mut Request<'_, AnyWorker>, state: &dyn ClusterSt
         "MachineSet" => WorkerKind::MachineSet,
         "MachinePool" => WorkerKind::MachinePool,
         "Machine" => WorkerKind::Machine,
-        // Nothing else is sent here.
+        // The configuration sends no other kind.
         _ => return allowed(),
     };
     let old = request.old_object.take().map(|old| old.of(kind));
@@ -270,7 +270,7 @@ pub(crate) fn cluster_class(request: &Request<'_, Read<ClusterClass>>, state: &d
     edited.answer(class::judge(edit, state), state)
 }
 
-/// Who an object is, and nothing else of it.
+/// Only the identity of an object.
 fn who(template: &Template<'_>) -> serde_json::Result<ObjectMeta> {
     let Some(text) = template.metadata() else {
         return Ok(ObjectMeta::default());
@@ -278,13 +278,13 @@ fn who(template: &Template<'_>) -> serde_json::Result<ObjectMeta> {
     reader::read::<Who>(text.as_bytes()).map(|who| who.metadata)
 }
 
-/// Judges a template: an update by what it changes, a deletion by who needs it.
+/// Judges a template: an update by the fields that it changes, a deletion by the objects that need the template.
 pub(crate) fn template(sort: TemplateType, request: &Request<'_, Template<'_>>, state: &dyn ClusterState) -> Judged {
     let kind = request.kind.kind.as_ref();
     let (findings, old, new) = match (request.operation, &request.old_object, &request.object) {
         (Operation::Update, Some(old), Some(new)) => {
             let dry_run = request.dry_run.unwrap_or_default();
-            // Of a dry run it is mostly enough to know who asks for it.
+            // For a dry run it is mostly enough to know the user.
             if dry_run && template::is_topology_dry_run(&who(new)?, dry_run) {
                 return Ok(allowed());
             }

@@ -5,11 +5,11 @@
 //!             └─▶ AuditSink: Events ─▶ API server
 //! ```
 //!
-//! The verdicts are `instar_admission`'s; here they are asked for and written down. What is known is
-//! behind `ClusterState`, which answers from the caches: no route makes a call.
+//! `instar_admission` decides; this crate reads requests and writes answers. Rules read the state of the cluster through
+//! `ClusterState`, which answers from the caches: no route makes a call.
 //!
-//! Invariants: every request gets an answer with its uid, or a 400; no answer needs the network; what is watched
-//! and what the process may do are written in one place, [`rbac`]; a cache keeps what is asked of it and no more.
+//! Invariants: every request gets an answer with its uid, or a 400; no answer needs the network; [`rbac`] alone has the
+//! watched kinds and the rights of the process; a cache keeps only the fields that rules read.
 
 mod audit;
 pub mod caches;

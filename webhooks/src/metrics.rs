@@ -1,4 +1,4 @@
-//! What the server has answered.
+//! Metrics of the answers.
 
 use std::time::Duration;
 
@@ -78,7 +78,7 @@ impl EncodeLabelValue for Route {
 }
 
 impl AdmissionMetrics {
-    /// Registers the metrics. Every series is there from the start, as a zero: what first happens is a rise.
+    /// Registers the metrics. Every series begins as a zero, so that `rate` sees the first increase.
     #[must_use]
     pub fn register(metrics: &Metrics) -> Self {
         let registered = Self {

@@ -1,5 +1,5 @@
-//! What `instar webhook` may do, next to what it watches: each watched kind carries its rule. Nothing here gets or
-//! changes anything.
+//! The rights of `instar webhook`, next to the kinds that it watches: each kind has its rule. No rule allows `get` or a
+//! change of a watched object.
 
 use instar_watch::rbac::{Provider, Rule, WATCH};
 
@@ -7,8 +7,8 @@ const CORE: &str = "cluster.x-k8s.io";
 const OURS: &str = "upgrade.cluster.x-k8s.io";
 const BOOTSTRAP: &str = "bootstrap.cluster.x-k8s.io";
 
-/// A kind that the admission server watches from its start. Templates are of kinds that it learns
-/// from what refers to them.
+/// A kind that the admission server watches from its start. It finds the kinds of templates by the
+/// references to them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Watched {
     /// For the pins: which release is in use. For their topology, labels and versions.
@@ -19,17 +19,17 @@ pub enum Watched {
     KubeadmControlPlanes,
     /// Workers, and users of templates.
     MachineDeployments,
-    /// Users of templates; workers where they stand alone.
+    /// Users of templates; workers if they belong to no MachineDeployment.
     MachineSets,
     /// Workers.
     MachinePools,
-    /// Workers, of those that nothing makes.
+    /// Workers, if no other object created them.
     Machines,
     /// The catalog.
     KubernetesReleases,
-    /// What goes on, and what is kept for the way back.
+    /// Active upgrades, and templates that are kept for a rollback.
     ClusterUpgrades,
-    /// What becomes of edits that break a rule.
+    /// The enforcement of each rule.
     UpgradePolicies,
 }
 
@@ -48,7 +48,7 @@ impl Watched {
         Self::UpgradePolicies,
     ];
 
-    /// What watching it takes.
+    /// The right that the watch needs.
     #[must_use]
     pub const fn rule(self) -> Rule {
         let (api_group, resource) = match self {
@@ -71,8 +71,7 @@ impl Watched {
     }
 }
 
-/// All that `instar webhook` may do, and needs, but for the templates of providers: see
-/// [`provider_rules`].
+/// All rights of `instar webhook`, without those for the templates of providers: see [`provider_rules`].
 pub const RULES: &[Rule] = &[
     Watched::Clusters.rule(),
     Watched::ClusterClasses.rule(),
@@ -89,7 +88,7 @@ pub const RULES: &[Rule] = &[
         resource: "kubeadmconfigtemplates",
         verbs: WATCH,
     },
-    // For the rules that are switched off for one edit.
+    // For Events about rules that were switched off for an edit.
     Rule {
         api_group: "events.k8s.io",
         resource: "events",
@@ -97,7 +96,7 @@ pub const RULES: &[Rule] = &[
     },
 ];
 
-/// What watching a provider's templates takes; nothing where it has none.
+/// The rights to watch a provider's templates; empty if it has none.
 #[must_use]
 pub fn provider_rules(provider: &Provider) -> Vec<Rule> {
     let templates = provider

@@ -1,8 +1,8 @@
-//! A review's text, read as far as somebody asks for it.
+//! Reads the parts of a review that rules need, and skips the others.
 //!
-//! Nine tenths of a review are what no rule reads. Such a value is passed here: it is seen to be JSON, and
-//! where the same bytes come again, as in the object that was, they aren't looked at again. What is asked
-//! for is `serde_json`'s to read. It could pass values too, at more than twice the price.
+//! No rule reads nine tenths of a review. The reader passes such a value: it checks that the value is JSON,
+//! and passes the same bytes at once if they come again, as in the old object. `serde_json` reads the
+//! values that rules need. It could skip values too, at more than twice the cost.
 //!
 //! Invariants: for every text the result is `serde_json`'s, be it a value or an error; what is passed costs
 //! no stack, and a bit of memory for a level. *Tests: below, all of the router's, and the fuzz targets.*

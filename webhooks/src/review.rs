@@ -1,6 +1,7 @@
-//! `admission.k8s.io/v1`: the review that comes in and the one that goes out.
+//! `admission.k8s.io/v1`: the review of the request, and the review of the answer.
 //!
-//! A route says what it reads of an object, and all else is skipped: the review is read once.
+//! The type of a route's objects has the fields that the route needs; all others are skipped, and the review is read
+//! once.
 
 use std::{borrow::Cow, collections::BTreeMap};
 
@@ -8,7 +9,7 @@ use instar_admission::Verdict;
 use instar_domain::json::Object;
 use serde::{Deserialize, Serialize};
 
-/// A review that asks, with objects of which `T` is read.
+/// The review of a request, with objects of type `T`.
 #[derive(Deserialize)]
 #[serde(bound(deserialize = "T: Deserialize<'de>"))]
 pub(crate) struct Asked<'a, T> {
@@ -31,10 +32,10 @@ pub(crate) struct Request<'a, T> {
     pub(crate) user_info: User<'a>,
     #[serde(default)]
     pub(crate) dry_run: Option<bool>,
-    /// As it would be; nothing where it is deleted.
+    /// The new object; None for a deletion.
     #[serde(default = "nothing")]
     pub(crate) object: Option<T>,
-    /// As it is; nothing where it is created.
+    /// The present object; None for a creation.
     #[serde(default = "nothing")]
     pub(crate) old_object: Option<T>,
 }
@@ -69,7 +70,7 @@ pub(crate) enum Operation {
     Connect,
 }
 
-/// Of a request that can't be read: whom to tell.
+/// The UID of a request that can't be read, for its answer.
 #[derive(Deserialize)]
 pub(crate) struct Unread {
     pub(crate) request: Object<Uid>,
@@ -81,7 +82,7 @@ pub(crate) struct Uid {
     pub(crate) uid: String,
 }
 
-/// Of a review: which object it is about.
+/// The object that a review is about.
 #[derive(Deserialize)]
 pub(crate) struct ReviewedObject {
     request: Object<Objects>,
@@ -96,7 +97,7 @@ struct Objects {
     old_object: Option<Identified>,
 }
 
-/// An object with a UID: all but new ones that are still to be validated.
+/// An object with a UID. A new object has none before it is validated.
 #[derive(Deserialize)]
 struct Identified {
     metadata: Uid,

@@ -1,4 +1,4 @@
-//! The routes: read a request, ask for the verdict, write the answer.
+//! The routes: each reads a request, gets the verdict and writes the answer.
 
 use std::{sync::Arc, time::Instant};
 
@@ -19,7 +19,7 @@ use crate::{
     review::{Answer, Answered, Asked, Request, ReviewedObject, Unread},
 };
 
-/// What is asked, one path each.
+/// The routes, each with its path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Route {
     /// Writes a Cluster's version and pins.
@@ -92,26 +92,30 @@ fn log(route: Route, answer: &Answer) {
     let route = route.path();
     match answer {
         Answer::Judged { verdict, .. } if verdict.is_refusal() => {
-            tracing::info!(route, "Refused: {}", verdict.message());
+            tracing::info!(route, "Refused edit: {}", verdict.message());
         }
         Answer::Judged { verdict, patch } => {
             for finding in &verdict.broken {
-                tracing::warn!(route, rule = finding.rule.id(), "Switched off for one edit: {finding}");
+                tracing::warn!(
+                    route,
+                    rule = finding.rule.id(),
+                    "Allowed edit with a rule switched off: {finding}"
+                );
             }
             match patch {
-                None => tracing::debug!(route, "Allowed"),
+                None => tracing::debug!(route, "Allowed edit"),
                 Some(patch) => {
                     let fields: Vec<String> = patch.iter().map(|operation| operation.path().to_string()).collect();
-                    tracing::info!(route, ?fields, "Allowed with changes");
+                    tracing::info!(route, ?fields, "Allowed edit and changed fields");
                 }
             }
         }
-        Answer::Malformed(why) => tracing::warn!(route, "Malformed: {why}"),
+        Answer::Malformed(why) => tracing::warn!(route, "Cannot read request: {why}"),
     }
 }
 
 impl Handler {
-    /// The request's uid, where it has one, and the answer.
+    /// The request's uid, if it can be read, and the answer.
     fn answer(&self, body: &[u8]) -> (Option<String>, Answer) {
         let state = &*self.state;
         match self.route {
@@ -158,21 +162,21 @@ impl Handler {
             Err(error) => {
                 let uid = reader::read::<Object<Unread>>(body).ok();
                 let why = match &uid {
-                    Some(_) => format!("the object of the request can't be read: {error}"),
-                    None => format!("the body is no AdmissionReview with a request: {error}"),
+                    Some(_) => format!("cannot read the object of the request: {error}"),
+                    None => format!("the body is not an AdmissionReview with a request: {error}"),
                 };
                 (uid.map(|Object(unread)| unread.request.0.uid), Answer::Malformed(why))
             }
         }
     }
 
-    /// A dry run breaks nothing.
+    /// Records the rules that were switched off, unless the request is a dry run.
     fn record_overridden<T>(&self, body: &[u8], request: &Request<'_, T>, answer: &Answer) {
         let Answer::Judged { verdict, .. } = answer else { return };
         if verdict.broken.is_empty() || verdict.is_refusal() || request.dry_run.unwrap_or_default() {
             return;
         }
-        // No rule reads the UID, so it is looked for only here. Where there is none the Event goes without.
+        // Only the Event needs the UID, so it is read only here. Without a UID the Event is posted anyway.
         let about = reader::read::<Object<ReviewedObject>>(body);
         let uid = about.map(|Object(about)| about.uid()).unwrap_or_default();
         for finding in &verdict.broken {

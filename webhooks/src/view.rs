@@ -1,7 +1,7 @@
-//! Objects as far as a rule reads them, straight from the review's bytes.
+//! Views of objects with the fields that rules need, read directly from the review's bytes.
 //!
-//! A third of an object is managed fields, which nothing here reads: [`ObjectMeta`] itself would make a
-//! tree of them. What isn't named below is skipped, and nothing is read twice.
+//! A third of an object is managed fields, which no rule needs; [`ObjectMeta`] itself would make a tree of them.
+//! Fields that aren't named below are skipped, and nothing is read twice.
 
 use std::{collections::BTreeMap, ops::Deref};
 
@@ -14,7 +14,7 @@ use instar_capi::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time};
 use serde::{Deserialize, Deserializer, de::IgnoredAny};
 
-/// Metadata without what servers and other controllers note for themselves.
+/// Metadata without the fields that only servers and other controllers use.
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase", default)]
 struct Metadata {
@@ -56,7 +56,7 @@ fn metadata<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ObjectMeta, D:
     Metadata::deserialize(deserializer).map(Into::into)
 }
 
-/// Who an object is, by the text of its metadata.
+/// The identity of an object, by the text of its metadata.
 #[derive(Deserialize)]
 #[serde(transparent)]
 pub(crate) struct Who {

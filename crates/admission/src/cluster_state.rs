@@ -50,7 +50,7 @@ pub trait ClusterState: Send + Sync + 'static {
     /// What refers to a template, and isn't being deleted.
     fn users_of(&self, template: &TemplateKey<'_>) -> Vec<TemplateUser>;
 
-    /// Until when a template is kept for the way back.
+    /// Until when a template is kept for a rollback.
     fn kept(&self, template: &TemplateKey<'_>) -> Option<Kept>;
 
     /// The ClusterUpgrades of a Cluster that are not over.

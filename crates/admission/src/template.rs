@@ -234,7 +234,7 @@ pub fn delete(group: &str, kind: &str, metadata: &ObjectMeta, state: &dyn Cluste
             Rule::TemplateKept,
             object_ref(kind, metadata),
             "metadata.name",
-            format!("ClusterUpgrade {} keeps it for the way back{until}", kept.upgrade),
+            format!("ClusterUpgrade {} keeps it for a rollback{until}", kept.upgrade),
             "it is deleted then; an UpgradePolicy says how long (spec.templates.keepPrevious)",
         )
     }]

@@ -6,13 +6,16 @@
 //! it.
 #![deny(missing_docs)]
 
+mod event;
 mod pins;
 mod policy;
 mod release;
 mod rule;
 mod schema;
 mod upgrade;
+mod waiting;
 
+pub use event::{EventReason, EventSeverity};
 pub use pins::{GarbledPins, KCP_COREDNS, KCP_ETCD, Pin, Pins, Values};
 pub use policy::{RuleSetting, TemplatePolicy, UpgradePolicy, UpgradePolicySpec};
 pub use release::{
@@ -24,6 +27,7 @@ pub use upgrade::{
     MachineUpgradePhase, MintedTemplate, PoolRule, PoolStatus, RECORD_ANNOTATION, REQUEST_NUMBER_LABEL, StrategyType,
     TemplateUse, UpgradePhase, UpgradeStrategy, VERSION_ANNOTATION, WaitingFor,
 };
+pub use waiting::{FailureReason, WaitingReason};
 
 /// The API group of Instar's kinds and annotations.
 pub const GROUP: &str = "upgrade.cluster.x-k8s.io";

@@ -77,9 +77,9 @@ pub struct RuleSetting {
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct TemplatePolicy {
-    /// How long the previous template of each pool is kept when an upgrade has ended, for the way
-    /// back: 24h, 90m, 0s. Others that nothing refers to are never kept longer than it. Where
-    /// several policies select a Cluster, the longest counts.
+    /// How long the previous template of each pool is kept after an upgrade has ended, for a
+    /// rollback: 24h, 90m, 0s. Other templates that nothing refers to are never kept longer. If
+    /// several policies select a Cluster, the longest time counts.
     #[serde(
         default = "TemplatePolicy::a_day",
         serialize_with = "jiff::fmt::serde::duration::friendly::compact::required"

@@ -103,7 +103,7 @@ rules! {
     BootstrapTemplate = "bootstrap-template",
     /// A template that something refers to isn't deleted.
     TemplateInUse = "template-in-use",
-    /// A template that is kept for the way back isn't deleted.
+    /// A template that is kept for a rollback isn't deleted.
     TemplateKept = "template-kept",
     /// A release's texts can be read.
     ReleaseReadable = "release-readable",

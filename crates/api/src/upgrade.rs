@@ -311,7 +311,7 @@ pub enum MachineUpgradePhase {
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct WaitingFor {
-    /// Machine-readable reason.
+    /// Machine-readable reason; docs/reference/waiting.md lists them.
     #[schemars(length(max = 64))]
     pub reason: String,
     /// The kind of the object that it is about; absent where no single object is.
@@ -356,7 +356,7 @@ pub enum TemplateUse {
     /// Only a MachineSet refers to it, one that isn't being deleted: of a rollout, or one that
     /// stands alone.
     InMachineSet,
-    /// What is in use was made from it: it is kept for the way back.
+    /// What is in use was made from it: it is kept for a rollback.
     Kept,
     /// Nothing refers to it, and nothing in use was made from it: it was minted for a step that is
     /// past, for another target, or for a pool that is gone.

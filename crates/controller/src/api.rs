@@ -2,6 +2,7 @@
 
 use std::{fmt, time::Duration};
 
+use instar_api::FailureReason;
 use instar_capi::NoContract;
 use instar_watch::{ErrorText, rbac::role_for};
 use kube::discovery::ApiResource;
@@ -39,14 +40,14 @@ pub(crate) enum Error {
     NoContract(#[from] NoContract),
     #[error(
         "CustomResourceDefinition {definition} says by its label {label} that Cluster API reads {version}, which the \
-         API server doesn't serve: install its provider anew"
+         API server doesn't serve: install its provider again"
     )]
     NotServed {
         definition: String,
         label: &'static str,
         version: String,
     },
-    #[error("{what} exists already, with another content: delete it, and it is made anew")]
+    #[error("{what} exists already, with other content: delete it, and the controller creates it again")]
     NameTaken { what: String },
     #[error("{what} is referred to by {by}, so it isn't deleted")]
     Referred { what: String, by: String },
@@ -68,15 +69,15 @@ pub(crate) enum Class {
 }
 
 impl Error {
-    /// A word for a condition. `call` is what a call that failed is named.
-    pub(crate) fn reason(&self, call: &'static str) -> &'static str {
+    /// The reason of the condition `Healthy` and of the Event. `call` is the reason of a call that failed.
+    pub(crate) fn reason(&self, call: FailureReason) -> FailureReason {
         match self {
-            Self::Violation(_) => "InvariantBroken",
-            Self::NameTaken { .. } => "NameTaken",
-            Self::NoKind { .. } => "NoKind",
-            Self::NoContract(_) => "NoContract",
-            Self::NotServed { .. } => "NotServed",
-            Self::NoRight { .. } => "NoRight",
+            Self::Violation(_) => FailureReason::InvariantBroken,
+            Self::NameTaken { .. } => FailureReason::NameTaken,
+            Self::NoKind { .. } => FailureReason::NoKind,
+            Self::NoContract(_) => FailureReason::NoContract,
+            Self::NotServed { .. } => FailureReason::NotServed,
+            Self::NoRight { .. } => FailureReason::NoRight,
             Self::Call { .. }
             | Self::Silence { .. }
             | Self::Unlisted { .. }

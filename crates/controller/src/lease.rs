@@ -15,30 +15,29 @@ use tokio::{
 
 /// The lease's name.
 const NAME: &str = "instar-controller";
-/// How long it holds without being renewed.
+/// How long the Lease is valid after a renewal.
 const SECONDS: u64 = 15;
-/// How long before its end it is renewed.
+/// How long before its end the Lease is renewed.
 const GRACE_SECONDS: u64 = 5;
 
-/// How long giving it back may take.
+/// How long releasing the Lease may take.
 const GIVE_BACK: Duration = Duration::from_secs(5);
 
-/// Why the lease is gone.
+/// Why this process can't be the leader.
 #[derive(Debug, thiserror::Error)]
-#[allow(missing_docs, reason = "the messages say it")]
 pub enum LeaseError {
-    #[error("can't use the lease {NAME} in the namespace {namespace}")]
+    #[error("cannot use the Lease {NAME} in the namespace {namespace}")]
     Start {
         namespace: String,
         source: LeaseManagerError,
     },
-    #[error("renewing the lease ended")]
+    #[error("renewing the Lease ended")]
     Ended(#[source] LeaseManagerError),
-    #[error("renewing the lease ended without an error: please report this")]
+    #[error("renewing the Lease ended without an error: please report this")]
     Quiet,
-    #[error("renewing the lease panicked: please report this")]
+    #[error("renewing the Lease panicked: please report this")]
     Panicked(#[source] JoinError),
-    #[error("another process holds the lease now")]
+    #[error("another process holds the Lease")]
     Lost,
 }
 
@@ -62,7 +61,7 @@ impl Leads {
 }
 
 impl Lease {
-    /// Of this namespace, or of nobody: then this process leads.
+    /// Takes part in the election in this namespace. Without a namespace this process is the leader.
     pub(crate) async fn start(client: &Client, namespace: Option<&str>) -> Result<Self, LeaseError> {
         let Some(namespace) = namespace else {
             let (alone, leads) = watch::channel(true);
@@ -102,7 +101,7 @@ impl Lease {
         Err(self.ended().await)
     }
 
-    /// Waits until it doesn't any more.
+    /// Waits until this process is not the leader any more.
     pub(crate) async fn lost(&mut self) -> LeaseError {
         if self.leads.wait_for(|leads| !*leads).await.is_ok() {
             return LeaseError::Lost;
@@ -110,17 +109,17 @@ impl Lease {
         self.ended().await
     }
 
-    /// Gives it back, so that the next process needn't wait until it has expired. Nobody else must
-    /// hold [`Leads`] any more.
+    /// Releases the Lease, so that the next process needn't wait until it has expired. Drop every [`Leads`]
+    /// before.
     pub(crate) async fn give_back(self) {
         let Self { leads, renewing, .. } = self;
         drop(leads);
         let Some(renewing) = renewing else { return };
         match timeout(GIVE_BACK, renewing).await {
-            Ok(Ok(Ok(_))) => tracing::info!("gave the lease back"),
-            Ok(Ok(Err(error))) => tracing::warn!(%error, "could not give the lease back"),
-            Ok(Err(error)) => tracing::warn!(%error, "could not give the lease back"),
-            Err(_) => tracing::warn!("could not give the lease back in {} s", GIVE_BACK.as_secs()),
+            Ok(Ok(Ok(_))) => tracing::info!("Released the Lease"),
+            Ok(Ok(Err(error))) => tracing::warn!(%error, "Cannot release the Lease"),
+            Ok(Err(error)) => tracing::warn!(%error, "Cannot release the Lease"),
+            Err(_) => tracing::warn!("Cannot release the Lease within {} s", GIVE_BACK.as_secs()),
         }
     }
 

@@ -22,7 +22,7 @@ pub(crate) fn retention(
     let previous = kept.unwrap_or(default.previous);
     Retention {
         previous,
-        // What isn't even the way back is never kept longer than it.
+        // What no rollback needs is never kept longer than what one needs.
         other: default.other.min(previous),
         ended,
     }

@@ -3,7 +3,7 @@
 mod lifecycle;
 mod progress;
 
-use instar_api::{ClusterUpgrade, ClusterUpgradeStatus, UpgradePhase, WaitingFor};
+use instar_api::{ClusterUpgrade, ClusterUpgradeStatus, FailureReason, UpgradePhase, WaitingFor};
 use instar_planner::{Decision, Snapshot, Stage, Waiting};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
@@ -32,7 +32,7 @@ pub(crate) enum Health<'a> {
     /// It can't, and this is why.
     Ill {
         /// Machine-readable reason.
-        reason: &'static str,
+        reason: FailureReason,
         /// A sentence for people.
         message: &'a str,
     },
@@ -92,10 +92,10 @@ pub(crate) fn is_ill(status: Option<&ClusterUpgradeStatus>) -> bool {
 }
 
 /// Whether the record tells of this very trouble.
-pub(crate) fn tells_of(status: Option<&ClusterUpgradeStatus>, reason: &str, message: &str) -> bool {
+pub(crate) fn tells_of(status: Option<&ClusterUpgradeStatus>, reason: FailureReason, message: &str) -> bool {
     let mut conditions = status.iter().flat_map(|status| &status.conditions);
     conditions.any(|condition| {
-        condition.type_ == "Healthy" && condition.reason == reason && condition.message == cut(message)
+        condition.type_ == "Healthy" && condition.reason == reason.as_str() && condition.message == cut(message)
     })
 }
 
@@ -144,7 +144,7 @@ fn conditions_of(
     let healthy = match health {
         Health::Fine => Some(condition("Healthy", true, "Fine", "")),
         Health::Untried => None,
-        Health::Ill { reason, message } => Some(condition("Healthy", false, reason, message)),
+        Health::Ill { reason, message } => Some(condition("Healthy", false, reason.as_str(), message)),
     };
     let mut conditions = vec![
         condition("Progressing", progressing, phase.as_str(), &message),

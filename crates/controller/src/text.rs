@@ -6,14 +6,14 @@ use instar_planner::{Snapshot, Waiting};
 /// The longest message.
 const MESSAGE: usize = 1024;
 
-/// A reason for programs, the object, and a sentence for people.
+/// An entry of `status.waiting`.
 pub(crate) fn told(waiting: &Waiting, snapshot: &Snapshot) -> WaitingFor {
     let (kind, name) = match waiting.involved_object() {
         Some(about) => about.kind_and_name(snapshot),
         None => ("", ""),
     };
     WaitingFor {
-        reason: waiting.reason().to_owned(),
+        reason: waiting.reason().to_string(),
         kind: kind.to_owned(),
         name: name.to_owned(),
         message: cut(&waiting.to_string()),

@@ -14,12 +14,12 @@ use crate::{
     wire::{self, WireArgs},
 };
 
-/// Upgrades Cluster API clusters to what a catalog of releases says.
+/// Upgrades Kubernetes clusters that Cluster API manages, from a catalog of releases
 ///
-/// Each KubernetesRelease is one row of the catalog: a Kubernetes version with the machine images
-/// and the component tags that belong to it. With a ClusterClass that `instar wire` has wired and
-/// `instar webhook` at admission, an edit of a Cluster's version is checked against the catalog,
-/// and everything that has to move with it moves with it.
+/// A KubernetesRelease is one row of the catalog: a Kubernetes version with the machine images and the component tags
+/// that belong to it. `instar wire` prepares a ClusterClass for the catalog. `instar webhook` checks edits of versions
+/// against the catalog, and adds what has to change together with the version. `instar controller` upgrades clusters
+/// without a ClusterClass, and reports the progress of every upgrade.
 #[derive(Debug, Parser)]
 #[command(name = "instar", version, arg_required_else_help = true)]
 pub struct Cli {
@@ -35,7 +35,7 @@ enum Command {
     Version(VersionArgs),
 }
 
-/// The whole command line, for help and for what is generated from it.
+/// The command line, for its help and the reference page.
 #[must_use]
 pub fn command() -> clap::Command {
     Cli::command()
@@ -57,7 +57,7 @@ pub fn run(cli: &Cli) -> Result<Outcome, Error> {
     match &cli.command {
         Command::Webhook(args) => {
             log::start(args.log_format)?;
-            // What floods the port must not keep the caches from what is new.
+            // A flood of requests must not delay the caches.
             let watching = Builder::new_multi_thread().worker_threads(1).enable_all().build();
             let watching = watching.map_err(Error::Runtime)?;
             serving()?.block_on(webhook::run(args, watching.handle()))?;
@@ -84,7 +84,7 @@ pub fn run(cli: &Cli) -> Result<Outcome, Error> {
     }
 }
 
-/// Of all programs here none has more to do at once.
+/// No command needs more.
 const MOST_THREADS: usize = 4;
 
 fn runtime() -> Result<Runtime, Error> {
@@ -93,7 +93,7 @@ fn runtime() -> Result<Runtime, Error> {
     runtime.map_err(Error::Runtime)
 }
 
-/// One thread: an answer takes less time than to wake another thread for it, and each has memory of its own.
+/// One thread: an answer takes less time than waking another thread, and each thread needs memory.
 fn serving() -> Result<Runtime, Error> {
     Builder::new_current_thread()
         .enable_all()

@@ -1,4 +1,4 @@
-//! `instar controller`: classic clusters, and the port on which it is looked at.
+//! `instar controller`: the upgrade controller and its health port.
 
 use std::{
     io,
@@ -13,47 +13,49 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{log, signals::stop_on_signals};
 
-/// Runs the controller of upgrades
+/// Runs the upgrade controller
 ///
-/// Of a Cluster without spec.topology, a classic one, a ClusterUpgrade or the annotation
-/// upgrade.cluster.x-k8s.io/version says where it goes; the controller mints the machine templates
-/// and points the control plane and the pools at them, step by step. Of a Cluster of a class, Cluster
-/// API does that; a ClusterUpgrade edits its version, and an edited version makes a ClusterUpgrade.
-/// Either way the ClusterUpgrade's status says where it is, and what it waits for.
+/// The controller upgrades classic Clusters, those without spec.topology, to the version that a ClusterUpgrade or the
+/// annotation upgrade.cluster.x-k8s.io/version asks for: it creates the machine templates, and points the control
+/// plane and the pools at them, one step at a time.
 ///
-/// The cluster is that of KUBECONFIG, of ~/.kube/config, or, in a pod, the pod's own.
+/// Cluster API itself upgrades a Cluster of a ClusterClass. For such a Cluster the controller sets
+/// spec.topology.version if a ClusterUpgrade asks for it, and creates a ClusterUpgrade as the record of an upgrade
+/// that was started by an edit of that field.
 ///
-/// On the health port, without TLS: /healthz, /readyz (which names what is still awaited),
-/// /metrics.
+/// Either way the status of the ClusterUpgrade says how far the upgrade is, and what it waits for.
+///
+/// The health port serves /healthz, /readyz (503 with one line for each part that is not ready) and /metrics, without
+/// TLS.
 #[derive(Debug, Args)]
 #[command(after_long_help = CONTROLLER_EXAMPLES)]
 pub struct ControllerArgs {
-    /// The address of the health port
+    /// The IP address that the health port listens on
     #[arg(long, value_name = "IP", default_value_t = IpAddr::V4(Ipv4Addr::UNSPECIFIED))]
     pub(crate) bind_address: IpAddr,
 
-    /// The port of /healthz, /readyz and /metrics
+    /// The port for /healthz, /readyz and /metrics, without TLS
     #[arg(long, value_name = "PORT", default_value_t = 8081)]
     pub(crate) health_port: u16,
 
-    /// How the log looks, on standard error
+    /// The format of the log, which is written to standard error
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
     pub(crate) log_format: log::Format,
 
-    /// Where the Lease instar-controller is; by default the pod's or the context's own namespace
+    /// The namespace of the Lease instar-controller; the default is the namespace of the pod or of the current context
     #[arg(long, value_name = "NAMESPACE")]
     pub(crate) lease_namespace: Option<String>,
 
-    /// Write without holding the Lease
+    /// Run without the Lease; use this only if no other instance of the controller runs
     #[arg(long)]
     pub(crate) no_leader_election: bool,
 }
 
 const CONTROLLER_EXAMPLES: &str = "\
 Environment:
-  INSTAR_LOG   what is logged, such as info or instar=debug,kube=warn; where it is not set,
-               RUST_LOG; else info
-  KUBECONFIG   the cluster, where it is not the pod's own
+  INSTAR_LOG   the log filter, such as info or instar=debug,kube=warn; the default is the value
+               of RUST_LOG, else info
+  KUBECONFIG   the kubeconfig file; the default is ~/.kube/config, else the pod's service account
 
 Examples:
   # In a pod:
@@ -62,18 +64,18 @@ Examples:
   # On a workstation, against the current context:
   instar controller --bind-address 127.0.0.1 --no-leader-election
 
-Exit codes: 0 stopped by SIGTERM or SIGINT, 2 error, which the loss of the Lease is too.";
+Exit codes: 0 stopped by SIGTERM or SIGINT, 2 error, or the Lease was lost.";
 
 /// Why the controller did not start, or ended.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// There is no cluster to talk to.
+    /// There is no client for the cluster.
     #[error(transparent)]
     Connect(#[from] ConnectError),
     /// The signals can't be waited for.
-    #[error("can't wait for SIGTERM and SIGINT")]
+    #[error("cannot listen for SIGTERM and SIGINT")]
     Signals(#[source] io::Error),
-    /// The port is taken.
+    /// The port can't be bound.
     #[error("cannot listen on {address} for health: free that port or choose another")]
     Bind {
         /// Which.
@@ -89,7 +91,7 @@ pub enum Error {
     Controller(#[from] instar_controller::Error),
 }
 
-/// Runs until SIGTERM or SIGINT. What is under way then is found again by the next start.
+/// Runs until SIGTERM or SIGINT. The next start finds the state of every upgrade in the cluster.
 pub(crate) async fn run(args: &ControllerArgs) -> Result<(), Error> {
     let shutdown = CancellationToken::new();
     stop_on_signals(&shutdown).map_err(Error::Signals)?;
@@ -102,7 +104,7 @@ pub(crate) async fn run(args: &ControllerArgs) -> Result<(), Error> {
     let address = SocketAddr::from((args.bind_address, args.health_port));
     let listener = TcpListener::bind(address).await;
     let listener = listener.map_err(|source| Error::Bind { address, source })?;
-    // One that doesn't lead is ready too: it is ready to.
+    // A process that is not the leader is ready too: it can become the leader at any time.
     let router = health::router(metrics.clone(), readiness.clone(), shutdown.clone());
     select! {
         served = axum::serve(listener, router) => served.map_err(Error::Health),

@@ -6,13 +6,13 @@ use instar_watch::ErrorChain;
 
 use crate::{controller, log, webhook, wire, yaml};
 
-/// How a run ended that did what it was asked.
+/// How a run without an error ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Outcome {
     /// Done.
     Done,
-    /// What was to be checked does not hold.
+    /// A check failed.
     CheckFailed,
 }
 
@@ -25,7 +25,7 @@ impl From<Outcome> for ExitCode {
     }
 }
 
-/// Why a run could not do what it was asked.
+/// Why a run failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -41,14 +41,14 @@ pub enum Error {
     /// The class can't be wired.
     #[error(transparent)]
     Wire(#[from] wire::Error),
-    /// The answer can't be printed as YAML or JSON.
+    /// The result can't be printed as YAML or JSON.
     #[error(transparent)]
     Print(#[from] yaml::PrintError),
-    /// Standard output doesn't take the answer.
-    #[error("can't write to standard output")]
+    /// The result can't be written to standard output.
+    #[error("cannot write to standard output")]
     Output(#[source] std::io::Error),
     /// The runtime didn't start.
-    #[error("can't start the threads that serve")]
+    #[error("cannot start the runtime's threads")]
     Runtime(#[source] std::io::Error),
 }
 

@@ -5,28 +5,27 @@ use std::io::{self, IsTerminal};
 use clap::ValueEnum;
 use tracing_subscriber::{EnvFilter, filter::ParseError, util::SubscriberInitExt};
 
-/// What is logged where nobody says otherwise. kube logs errors that it also returns, and we log
-/// those ourselves, with the way out.
+/// The default filter. kube logs errors that it also returns, and Instar logs those itself, with what to do.
 const DEFAULT: &str = "info,kube_client::client::builder=off,kube_runtime::watcher=error";
 
 /// The variables that choose what is logged; the first one that is set counts.
 const VARIABLES: [&str; 2] = ["INSTAR_LOG", "RUST_LOG"];
 
-/// How a line looks.
+/// The format of the log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Format {
-    /// For people.
+    /// Human-readable lines.
     #[default]
     Text,
-    /// One JSON object on each line.
+    /// One JSON object per line.
     Json,
 }
 
-/// Why there is no log.
+/// Why the log can't be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The filter can't be read.
-    #[error("{variable}={text:?} is no log filter: write it such as info or instar=debug,kube=warn")]
+    #[error("{variable}=\"{text}\" is not a valid log filter: use one such as info or instar=debug,kube=warn")]
     Filter {
         /// Where it was found.
         variable: &'static str,
@@ -35,7 +34,7 @@ pub enum Error {
         /// What is wrong.
         source: ParseError,
     },
-    /// Somebody else has set up a log.
+    /// Another part of the process has set up a log.
     #[error("the log was set up twice: please report this")]
     Twice(#[source] tracing_subscriber::util::TryInitError),
 }
@@ -85,6 +84,9 @@ mod tests {
         let default = filter(|_| None).unwrap().to_string();
         assert!(default.contains("info"), "{default}");
         let error = from("a=b=c", "").unwrap_err().to_string();
-        assert!(error.starts_with("INSTAR_LOG=\"a=b=c\" is no log filter"), "{error}");
+        assert!(
+            error.starts_with("INSTAR_LOG=\"a=b=c\" is not a valid log filter"),
+            "{error}"
+        );
     }
 }

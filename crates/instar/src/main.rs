@@ -7,7 +7,7 @@ use instar::cli::{self, Cli};
 use rustls::crypto::ring;
 
 fn main() -> ExitCode {
-    // First of all: whoever makes a TLS configuration before this would get none, or another one.
+    // Before any TLS configuration is created: it would find no provider, or another one.
     if ring::default_provider().install_default().is_err() {
         eprintln!("error: a provider of cryptography is installed already: please report this");
         return ExitCode::from(2);

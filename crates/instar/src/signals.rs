@@ -1,4 +1,4 @@
-//! How a program is asked to stop.
+//! Signals that stop a program.
 
 use std::io;
 

@@ -10,7 +10,7 @@ use crate::yaml;
 #[derive(Debug, Args)]
 #[command(after_long_help = "Examples:\n  instar version -o json | jq -r .version")]
 pub struct VersionArgs {
-    /// How it is printed
+    /// The output format
     #[arg(short, long, value_name = "FORMAT", value_enum, default_value_t)]
     pub(crate) output: VersionFormat,
 }

@@ -11,29 +11,17 @@ use std::{
 use clap::Args;
 use instar_serve::{Metrics, Readiness};
 use instar_watch::{ConnectError, connect};
-use instar_webhooks::{AdmissionMetrics, Caches, Events, caches};
+use instar_webhooks::{AdmissionMetrics, Caches, Events, Route, caches, rbac::Watched};
 use tokio::{pin, runtime::Handle, select, task::JoinError, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::{log, signals::stop_on_signals};
 
 /// Runs the admission server
-///
-/// It watches Clusters, ClusterClasses, KubeadmControlPlanes and KubernetesReleases, and answers
-/// the API server from what it has seen: it resolves a Cluster's version and writes its pins,
-/// refuses what would break an upgrade, keeps machine templates as they are, and keeps the rows
-/// of the catalog that are in use. It writes nothing to the API server, so any number of replicas
-/// can run.
-///
-/// The cluster is that of KUBECONFIG, of ~/.kube/config, or, in a pod, the pod's own.
-///
-/// On the TLS port: /mutate/cluster, /validate/cluster, /validate/machine-template,
-/// /validate/kubernetes-release. On the health port, without TLS: /healthz, /readyz (which names
-/// what is still awaited), /metrics.
 #[derive(Debug, Args)]
-#[command(after_long_help = WEBHOOK_EXAMPLES)]
+#[command(long_about = long_about(), after_long_help = WEBHOOK_EXAMPLES)]
 pub struct WebhookArgs {
-    /// The address of both ports
+    /// The IP address that both ports listen on
     #[arg(long, value_name = "IP", default_value_t = IpAddr::V4(Ipv4Addr::UNSPECIFIED))]
     pub(crate) bind_address: IpAddr,
 
@@ -41,30 +29,60 @@ pub struct WebhookArgs {
     #[arg(long, value_name = "PORT", default_value_t = 9443)]
     pub(crate) port: u16,
 
-    /// The port of /healthz, /readyz and /metrics
+    /// The port for /healthz, /readyz and /metrics, without TLS
     #[arg(long, value_name = "PORT", default_value_t = 8081)]
     pub(crate) health_port: u16,
 
-    /// Where tls.crt and tls.key are; they are read again when they change
+    /// The directory with tls.crt and tls.key; the server reloads them when they change
     #[arg(long, value_name = "DIR", default_value = "/tmp/k8s-webhook-server/serving-certs")]
     pub(crate) cert_dir: PathBuf,
 
-    /// Answer only clients with a certificate that one of the authorities in this file, in PEM, has
-    /// signed; it is read again when it changes. The API server shows one where its
+    /// A PEM file with CA certificates: the server answers only clients whose certificate is signed by one of them,
+    /// and reloads the file when it changes. The API server sends a client certificate if its
     /// --admission-control-config-file names a kubeconfig with one for this server
     #[arg(long, value_name = "FILE")]
     pub(crate) client_ca_file: Option<PathBuf>,
 
-    /// How the log looks, on standard error
+    /// The format of the log, which is written to standard error
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
     pub(crate) log_format: log::Format,
 }
 
+/// The long help. What is watched and which endpoints there are comes from the code that watches and serves.
+fn long_about() -> String {
+    let watched = Watched::ALL.map(|watched| {
+        let rule = watched.rule();
+        format!("  {}.{}\n", rule.resource, rule.api_group)
+    });
+    let routes: Vec<String> = Route::all().map(|route| format!("  {}\n", route.path())).collect();
+    format!(
+        "\
+Runs the admission server
+
+The server watches the objects that its rules depend on, and answers the API server's admission requests from its \
+caches. It resolves a Cluster's version and writes the Cluster's pins, refuses edits that would break an upgrade, and \
+protects templates and releases that are in use. It writes nothing to the API server but an Event for each rule that \
+was switched off for an edit, so any number of replicas can run.
+
+Watched resources:
+{}  the machine templates and bootstrap templates that objects of these kinds refer to
+
+Endpoints on the TLS port:
+{}
+Endpoints on the health port:
+  /healthz
+  /readyz   503 with one line for each part that is not ready
+  /metrics",
+        watched.concat(),
+        routes.concat()
+    )
+}
+
 const WEBHOOK_EXAMPLES: &str = "\
 Environment:
-  INSTAR_LOG   what is logged, such as info or instar=debug,kube=warn; where it is not set,
-               RUST_LOG; else info
-  KUBECONFIG   the cluster, where it is not the pod's own
+  INSTAR_LOG   the log filter, such as info or instar=debug,kube=warn; the default is the value
+               of RUST_LOG, else info
+  KUBECONFIG   the kubeconfig file; the default is ~/.kube/config, else the pod's service account
 
 Examples:
   # In a pod, with cert-manager's certificate mounted:
@@ -75,34 +93,34 @@ Examples:
 
 Exit codes: 0 stopped by SIGTERM or SIGINT, 2 error.";
 
-/// How long a process that has answered everything may take to post the Events that wait. With the
-/// server's own time to stop it is less than a pod is given.
+/// How long posting the queued Events may take after the last answer. Together with the server's own time to stop
+/// it is less than a pod's termination grace period.
 const PUBLISHING: Duration = Duration::from_secs(5);
 
 /// Why the admission server did not start, or ended.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// There is no cluster to talk to.
+    /// There is no client for the cluster.
     #[error(transparent)]
     Connect(#[from] ConnectError),
     /// The signals can't be waited for.
-    #[error("can't wait for SIGTERM and SIGINT")]
+    #[error("cannot listen for SIGTERM and SIGINT")]
     Signals(#[source] io::Error),
     /// Serving failed.
     #[error(transparent)]
     Serve(#[from] instar_serve::Error),
-    /// A watch ended, and no watch ever should.
-    #[error("the watch of {kind} ended, so the cache would grow old: please report this")]
+    /// A watch ended, which is a bug.
+    #[error("the watch of {kind} ended, so its cache would become stale: please report this")]
     WatchEnded {
         /// The plural of the kind.
         kind: &'static str,
     },
     /// A watch panicked.
-    #[error("a watch panicked, so its cache would grow old: please report this")]
+    #[error("a watch panicked, so its cache would become stale: please report this")]
     WatchPanicked(#[source] JoinError),
 }
 
-/// Watches and serves until SIGTERM or SIGINT. All that talks with the API server runs in `watching`.
+/// Watches and serves until SIGTERM or SIGINT. All calls of the API server run in `watching`.
 pub(crate) async fn run(args: &WebhookArgs, watching: &Handle) -> Result<(), Error> {
     let shutdown = CancellationToken::new();
     stop_on_signals(&shutdown).map_err(Error::Signals)?;
@@ -139,7 +157,7 @@ pub(crate) async fn run(args: &WebhookArgs, watching: &Handle) -> Result<(), Err
             None
         }
         ended = watches.join_next() => {
-            // What was asked is still answered from what is known.
+            // Open requests are still answered, from the caches as they are.
             shutdown.cancel();
             serving.await?;
             ended

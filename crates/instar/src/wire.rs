@@ -1,4 +1,4 @@
-//! `instar wire`: the class, its templates and the catalog in, the wired class out.
+//! `instar wire`: reads a class, its templates and the catalog, and prints the wired class.
 
 mod answer;
 mod cluster;
@@ -17,43 +17,43 @@ pub(crate) use answer::{Answer, answer};
 
 /// Writes the wiring of a ClusterClass
 ///
-/// The wiring are inline patches that render what a Cluster is pinned to into the templates of
-/// its control plane and its pools, and the list of Kubernetes versions to choose a path from. It
-/// is made of the class, the templates that the class refers to, and the KubernetesReleases. The
-/// class' own patches stay as they are and come first; wiring a wired class changes nothing.
+/// The wiring consists of inline patches, which render the values that a Cluster is pinned to into the templates of
+/// its control plane and its pools, and of the Kubernetes versions in spec.kubernetesVersions. It is computed from the
+/// class, the templates that the class refers to, and the KubernetesReleases. The class' own patches do not change and
+/// stay first. Wiring a class a second time changes nothing.
 ///
-/// The class is printed, ready for `kubectl apply`. What could not be wired is named on standard
-/// error, one line each: `not wired: ...` and `release left out: ...`.
+/// The wired class is printed, ready for `kubectl apply`. Standard error gets one line for each part that could not be
+/// wired (`not wired: ...`), and for each release that is not used (`release left out: ...`).
 ///
-/// Without -f, all of it is read from the cluster. With -f and without CLASS, all of it is read
-/// from the files, no cluster is asked, and the files must hold one ClusterClass. With both, it is
-/// the same if the files hold that class; else it is read from the cluster, and templates and
-/// releases in the files take the place of those in the cluster, or are added to them. Other
-/// objects in the files are passed over.
+/// Without -f, all objects are read from the cluster. With -f and without CLASS, all objects are read from the files,
+/// which must contain exactly one ClusterClass; no cluster is needed. With both, and CLASS in the files, it is the
+/// same. With both, and CLASS not in the files, the class is read from the cluster; templates and releases in the
+/// files replace those of the same name in the cluster, or are added to them. Objects of other kinds in the files are
+/// ignored.
 #[derive(Debug, Args)]
 #[command(after_long_help = WIRE_EXAMPLES)]
 pub struct WireArgs {
-    /// The ClusterClass's name
+    /// The name of the ClusterClass
     #[arg(value_name = "CLASS", required_unless_present = "files")]
     pub(crate) class: Option<String>,
 
-    /// The ClusterClass's namespace; by default that of the context, and with files any
+    /// The namespace of the ClusterClass; the default is the namespace of the context, or any namespace in files
     #[arg(short, long, value_name = "NAMESPACE")]
     pub(crate) namespace: Option<String>,
 
-    /// YAML or JSON with the class, its templates or releases, - for standard input; repeatable
+    /// A YAML or JSON file with the class, its templates or releases; - is standard input; can be repeated
     #[arg(short = 'f', long = "filename", value_name = "FILE")]
     pub(crate) files: Vec<PathBuf>,
 
-    /// How the class is printed
+    /// The output format
     #[arg(short, long, value_name = "FORMAT", value_enum, default_value_t)]
     pub(crate) output: Format,
 
-    /// Print nothing; exit with 1, and say what differs, if the class isn't wired like that
+    /// Print no class; if the class differs from its wired form, say where, and exit with 1
     #[arg(long)]
     pub(crate) check: bool,
 
-    /// Print nothing and exit with 1 if anything can't be wired or a release is left out
+    /// Print no class and exit with 1 if a part can't be wired or a release is left out
     #[arg(long)]
     pub(crate) strict: bool,
 
@@ -61,23 +61,23 @@ pub struct WireArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) kubeconfig: Option<PathBuf>,
 
-    /// The context in the kubeconfig
+    /// The context in the kubeconfig file
     #[arg(long, value_name = "NAME")]
     pub(crate) context: Option<String>,
 }
 
 const WIRE_EXAMPLES: &str = "\
 Examples:
-  # Wire a class that is in the cluster:
+  # Wire a class in the cluster:
   instar wire my-class -n fleet | kubectl apply -f -
 
-  # Wire a class that is kept in Git, without a cluster:
+  # Wire a class in files, without a cluster:
   instar wire -f class.yaml -f templates.yaml -f releases.yaml > class-wired.yaml
 
-  # The same, with the catalog that is in the cluster:
+  # Wire a class in files with the catalog in the cluster:
   kubectl get kubernetesreleases -o yaml | instar wire -f class.yaml -f templates.yaml -f -
 
-  # See what a new release would change, before it is applied:
+  # See what a new release would change, before you apply it:
   instar wire my-class -n fleet -f new-release.yaml --check
 
 Exit codes: 0 done, 1 check failed (--check, --strict), 2 error.";
@@ -92,13 +92,13 @@ pub enum Format {
     Json,
 }
 
-/// Why there is no wired class.
+/// Why the class could not be wired.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The files don't serve.
+    /// The files can't be read.
     #[error(transparent)]
     Files(#[from] files::Error),
-    /// The cluster doesn't serve.
+    /// The cluster can't be read.
     #[error(transparent)]
     Cluster(#[from] cluster::Error),
     /// The class can't be wired.
@@ -106,11 +106,11 @@ pub enum Error {
     Wire(#[from] WireError),
     /// Without a release the wiring is empty, and what the class has of it would be taken away.
     #[error(
-        "there is no KubernetesRelease to wire{}: create one first, or give one with -f",
+        "found no KubernetesRelease to wire{}: create one first, or add its file with -f",
         why(left_out)
     )]
     NoRelease {
-        /// Those that can't be read.
+        /// The releases that can't be used, with the reasons.
         left_out: Vec<String>,
     },
     /// The class can't be printed.
@@ -125,7 +125,7 @@ fn why(left_out: &[String]) -> String {
     format!(" ({})", left_out.join("; "))
 }
 
-/// Reads what is asked for, and wires it.
+/// Reads the class, its templates and the releases, and wires the class.
 pub(crate) async fn run(args: &WireArgs) -> Result<Answer, Error> {
     answer(&input::gather(args).await?, args)
 }

@@ -6,14 +6,14 @@ use serde_json::Value;
 #[derive(Debug, thiserror::Error)]
 pub enum PrintError {
     /// As YAML.
-    #[error("can't write YAML")]
+    #[error("cannot write YAML")]
     Yaml(#[source] serde_saphyr::SerializeError),
     /// As JSON.
-    #[error("can't write JSON")]
+    #[error("cannot write JSON")]
     Json(#[source] serde_json::Error),
 }
 
-/// A text is no YAML: why, and where.
+/// Why a text is not valid YAML, and where.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct ReadError(String);
@@ -21,7 +21,7 @@ pub struct ReadError(String);
 /// Reads all documents of a text. Empty ones are left out.
 pub(crate) fn read(text: &str) -> Result<Vec<Value>, ReadError> {
     let options = serde_saphyr::options! {
-        // A dump of a large catalog is no attack: `kubectl` limits none of these.
+        // A dump of a large catalog is valid input, and `kubectl` has no such limits.
         budget: serde_saphyr::budget! {
             max_documents: 100_000,
             max_events: 20_000_000,

@@ -51,7 +51,7 @@ pub(crate) struct ReadAhead {
     unread: Option<Unread>,
 }
 
-/// The part of a buffer that nobody has asked for yet.
+/// The part of a buffer that has not been read yet.
 struct Unread {
     buffer: Box<[u8]>,
     from: usize,

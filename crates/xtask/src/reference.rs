@@ -1,7 +1,9 @@
 mod cli;
+mod events;
 mod kind;
 mod metrics;
 mod rules;
+mod waiting;
 
 use anyhow::Result;
 
@@ -16,6 +18,8 @@ pub(crate) fn artifacts() -> Result<Vec<Artifact>> {
         page("clusterupgrade", &kind::page(&crate::upgrades()?)),
         page("kubernetesrelease", &kind::page(&crate::crd()?)),
         page("upgradepolicy", &kind::page(&crate::policies()?)),
+        page("events", &events::page()),
+        page("waiting", &waiting::page()),
         page("metrics", &metrics::page()?),
         page("rules", &rules::page()?),
     ])

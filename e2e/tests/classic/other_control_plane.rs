@@ -170,7 +170,7 @@ async fn without_a_version(scene: &JourneyContext, rows: &Rows) -> Result<()> {
     assert_eq!(told.reason, "Unreadable");
     assert_eq!(
         told.message,
-        "NewControlPlane unversioned can't be read: it has no spec.version, so whoever manages it upgrades it"
+        "NewControlPlane unversioned can't be read: it has no spec.version, so Instar can't upgrade it"
     );
     Ok(())
 }

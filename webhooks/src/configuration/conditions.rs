@@ -9,16 +9,16 @@ use k8s_openapi::api::admissionregistration::v1::MatchCondition;
 
 use super::entries::{Entry, Only};
 
-/// What deletes objects because something else is gone: the garbage collector, and the controller
-/// of namespaces, each under its own account or under their program's.
+/// The users that delete objects because another object is gone: the garbage collector and the
+/// namespace controller, with their own service accounts or as the controller manager.
 const KUBERNETES_OWN: &str = "['system:serviceaccount:kube-system:generic-garbage-collector', \
      'system:serviceaccount:kube-system:namespace-controller', 'system:kube-controller-manager']";
 
-/// Instar's controller holds the same rules on each of its writes, and knows of its last one before
-/// the server does. The namespace may be another.
+/// Instar's controller checks the same rules on each of its writes, and knows its last write before
+/// the server does. It may run in any namespace.
 const INSTAR_OWN: &str = "^system:serviceaccount:[^:]+:instar-controller$";
 
-/// The name of the condition that says what has to change.
+/// The name of the condition that a guarded field has changed.
 pub(super) const TOUCHES: &str = "touches-guarded-fields";
 
 impl Entry {
@@ -85,8 +85,8 @@ fn is_not_deleted() -> String {
     "!object.metadata.?deletionTimestamp.hasValue()".to_owned()
 }
 
-/// The topology controller writes again what it owns, so nobody else has to guard it. It runs under a
-/// ServiceAccount; people, who may well edit such an object by hand, do not.
+/// The topology controller restores the objects that it owns, so they need no guard. It runs as a
+/// ServiceAccount; users, who may edit such an object themselves, do not.
 fn topology_owns(object: &str) -> String {
     format!(
         "request.userInfo.username.startsWith('system:serviceaccount:') && {object}.metadata.?labels[?'{TOPOLOGY_OWNED}'].hasValue()"
@@ -114,7 +114,7 @@ fn is_not_deleted_by_its_own() -> String {
     )
 }
 
-/// What has to change. Nothing where every request of the operations counts.
+/// The condition that a guarded field has changed; None if every request counts.
 fn touches(guard: GuardedKind) -> Option<String> {
     let changes = guard.changes();
     let fields: Vec<String> = changes.iter().filter_map(|change| expression(guard, *change)).collect();

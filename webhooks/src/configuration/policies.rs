@@ -1,4 +1,4 @@
-//! The rules that CEL can say alone, as ValidatingAdmissionPolicies: they hold with no server alive.
+//! The rules that CEL can check alone, as ValidatingAdmissionPolicies: they work while no server runs.
 
 use instar_admission::{EnforceableBy, Rule, rule_info};
 use instar_api::{BREAK_GLASS_ANNOTATION, Enforcement};
@@ -49,7 +49,7 @@ fn policy(
         name: Some(name.clone()),
         ..ObjectMeta::default()
     };
-    // The field and the value are the webhook's to name; CEL says which rule, and what to do.
+    // Only the webhook can name the field and the value; the policy names the rule, and what to do.
     let says = format!(
         "{}; {} [rule {rule}]",
         about.guards.trim_end_matches('.'),
@@ -86,7 +86,7 @@ fn policy(
                     .map(|holds| Validation {
                         expression: match about.default {
                             Enforcement::Enforce => format!("({holds}) ||\n({})", switched_off(rule)),
-                            // What only warns goes through anyway.
+                            // A warning refuses nothing, so it needs no break-glass.
                             Enforcement::Warn | Enforcement::Off => holds,
                         },
                         message_expression: Some(message.clone()),
@@ -114,10 +114,10 @@ fn policy(
     (policy, binding)
 }
 
-/// The break-glass annotation names the rule, and came or changed with this edit.
+/// Whether this edit sets or changes the break-glass annotation, and the annotation names the rule.
 fn switched_off(rule: Rule) -> String {
-    let said = |object: &str| format!("{object}.metadata.?annotations[?'{BREAK_GLASS_ANNOTATION}'].orValue('')");
-    let (old, new) = (said("oldObject"), said("object"));
+    let annotation = |object: &str| format!("{object}.metadata.?annotations[?'{BREAK_GLASS_ANNOTATION}'].orValue('')");
+    let (old, new) = (annotation("oldObject"), annotation("object"));
     format!("{new} != {old} && {new}.split(':')[0].split(' ').exists(id, id == '{rule}')")
 }
 

@@ -158,10 +158,10 @@ async fn what_cannot_be_read_is_refused_with_what_is_wrong() {
         let (text, start) = if has_uid {
             (
                 &answer["response"]["status"]["message"],
-                "the object of the request can't be read: ",
+                "cannot read the object of the request: ",
             )
         } else {
-            (&answer, "the body is no AdmissionReview with a request: ")
+            (&answer, "the body is not an AdmissionReview with a request: ")
         };
         assert!(text.as_str().unwrap().starts_with(start), "{answer}");
     }

@@ -77,11 +77,11 @@ pub(super) const TEMPLATE_IN_USE: RuleInfo = RuleInfo {
 };
 
 pub(super) const TEMPLATE_KEPT: RuleInfo = RuleInfo {
-    guards: "A template that an upgrade keeps for the way back isn't deleted.",
+    guards: "A template that an upgrade keeps for a rollback isn't deleted.",
     source: KEPT,
     messages: &[
-        "ClusterUpgrade {} keeps it for the way back until {}",
-        "ClusterUpgrade {} keeps it for the way back",
+        "ClusterUpgrade {} keeps it for a rollback until {}",
+        "ClusterUpgrade {} keeps it for a rollback",
     ],
     remediation: "it is deleted then; an UpgradePolicy says how long (spec.templates.keepPrevious)",
     default: Enforcement::Enforce,

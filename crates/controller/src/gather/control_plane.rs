@@ -107,7 +107,7 @@ fn unreadable(reference: &views::Reference, reason: &impl ToString) -> Observed<
 /// Why a control plane can't be upgraded.
 #[derive(Debug, thiserror::Error)]
 enum Unusable {
-    #[error("it has no spec.version, so whoever manages it upgrades it")]
+    #[error("it has no spec.version, so Instar can't upgrade it")]
     NoVersion,
     #[error("its {field} is no version: {source}")]
     Version {

@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 
-use instar_api::ClusterUpgrade;
+use instar_api::{ClusterUpgrade, EventReason};
 use instar_watch::Key;
 use kube::{
     Api, Resource, ResourceExt,
     api::{Patch, PatchParams, PostParams},
-    runtime::events::EventType,
 };
 use serde_json::json;
 
@@ -34,10 +33,10 @@ impl Context {
             AnnotationRequest::Create(record) => return self.make(&record).await.map(Some),
             AnnotationRequest::Retarget(record, target) => return self.retarget(&record, &target).await.map(Some),
             AnnotationRequest::Waits(active) => {
-                let note = format!("the version annotation waits until ClusterUpgrade {active} is over");
+                let note = format!("The version annotation waits until ClusterUpgrade {active} has finished");
                 if self.memory.is_news(&about, &note) {
                     let cluster = cluster.object_ref(&());
-                    self.publish(&[cluster], EventType::Normal, "VersionAnnotationWaits", &note)
+                    self.publish(&[cluster], EventReason::VersionAnnotationWaits, &note)
                         .await;
                 }
                 return Ok(None);

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use instar_api::ClusterUpgrade;
+use instar_api::{ClusterUpgrade, EventReason};
 use instar_planner::{Action as Write, ControlPlane, Decision, Lifecycle, Observed, Snapshot, Waiting, check, plan};
 use instar_watch::Key;
 use jiff::Timestamp;
-use kube::{ResourceExt, runtime::events::EventType};
+use kube::ResourceExt;
 
 use super::{Context, Done};
 use crate::{
@@ -102,12 +102,12 @@ impl Context {
     ) -> Result<Done, Error> {
         let (reason, counted) = match &decision.action {
             Write::Nothing => return Ok(Done::Idle),
-            Write::MintTemplate(_) => ("MintedTemplate", Counted::Mint),
-            Write::SwapControlPlane(_) => ("UpgradingControlPlane", Counted::Swap),
-            Write::SwapWorkers(_) => ("UpgradingWorkers", Counted::Swap),
-            Write::DeleteTemplate(_) => ("DeletedTemplate", Counted::Delete),
-            Write::EditVersion(_) => ("EditedVersion", Counted::Edit),
-            Write::CompletePins(_) => ("CompletedPins", Counted::Pins),
+            Write::MintTemplate(_) => (EventReason::MintedTemplate, Counted::Mint),
+            Write::SwapControlPlane(_) => (EventReason::UpgradingControlPlane, Counted::Swap),
+            Write::SwapWorkers(_) => (EventReason::UpgradingWorkers, Counted::Swap),
+            Write::DeleteTemplate(_) => (EventReason::DeletedTemplate, Counted::Delete),
+            Write::EditVersion(_) => (EventReason::EditedVersion, Counted::Edit),
+            Write::CompletePins(_) => (EventReason::CompletedPins, Counted::Pins),
         };
         let step = ActionDescription(&decision.action).to_string();
         tracing::info!(
@@ -125,7 +125,7 @@ impl Context {
         executor.execute(&decision.action).await?;
         self.counters.wrote(counted);
         if let Some(upgrade) = upgrade {
-            self.tell(cluster, upgrade, EventType::Normal, reason, &step).await;
+            self.tell(cluster, upgrade, reason, &step).await;
         }
         Ok(Done::Wrote)
     }

@@ -1,6 +1,6 @@
 //! What is told of an upgrade: its status, and events.
 
-use instar_api::{ClusterUpgrade, ClusterUpgradeStatus};
+use instar_api::{ClusterUpgrade, ClusterUpgradeStatus, EventReason, EventSeverity, FailureReason, UpgradePhase};
 use instar_planner::{Decision, Snapshot};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
@@ -43,19 +43,18 @@ impl Context {
     ) -> Result<(), Error> {
         let before = upgrade.status.as_ref().map(|status| status.phase);
         self.write_status(upgrade, status).await?;
-        if before != Some(status.phase) {
-            let first = status.waiting.first();
-            let waiting = first.map_or_else(String::new, |first| format!(": {}", first.message));
-            let note = format!("{} to {}{waiting}", status.phase.as_str(), upgrade.spec.target);
-            self.publish(about, EventType::Normal, status.phase.as_str(), &note)
-                .await;
+        if before != Some(status.phase)
+            && let Some(reason) = EventReason::of_phase(status.phase)
+        {
+            let note = phase_note(status, &upgrade.spec.target);
+            self.publish(about, reason, &note).await;
         }
         Ok(())
     }
 
     /// What has to be known couldn't be read: it is told when it is new.
     pub(super) async fn unread(&self, cluster: &Cluster, upgrade: &ClusterUpgrade, error: &Error) {
-        let (reason, message) = (error.reason("ReadFailed"), error.to_string());
+        let (reason, message) = (error.reason(FailureReason::ReadFailed), error.to_string());
         let status = report::unread(upgrade, reason, &message, Timestamp::now());
         // That the record can't be written either is no news then.
         if let Err(error) = self.warn(cluster, upgrade, &status, reason, &message).await {
@@ -71,7 +70,7 @@ impl Context {
         decision: &Decision,
         error: &Error,
     ) -> Result<(), Error> {
-        let (reason, message) = (error.reason("WriteFailed"), error.to_string());
+        let (reason, message) = (error.reason(FailureReason::WriteFailed), error.to_string());
         let health = Health::Ill {
             reason,
             message: &message,
@@ -86,13 +85,13 @@ impl Context {
         cluster: &Cluster,
         upgrade: &ClusterUpgrade,
         status: &ClusterUpgradeStatus,
-        reason: &str,
+        reason: FailureReason,
         message: &str,
     ) -> Result<(), Error> {
         let is_news = !report::tells_of(upgrade.status.as_ref(), reason, message);
         self.write_status(upgrade, status).await?;
         if is_news {
-            self.tell(cluster, upgrade, EventType::Warning, reason, message).await;
+            self.tell(cluster, upgrade, reason.into(), message).await;
         }
         Ok(())
     }
@@ -119,23 +118,19 @@ impl Context {
         Ok(())
     }
 
-    pub(super) async fn tell(
-        &self,
-        cluster: &Cluster,
-        upgrade: &ClusterUpgrade,
-        kind: EventType,
-        reason: &str,
-        note: &str,
-    ) {
+    pub(super) async fn tell(&self, cluster: &Cluster, upgrade: &ClusterUpgrade, reason: EventReason, note: &str) {
         let about = [cluster.object_ref(&()), upgrade.object_ref(&())];
-        self.publish(&about, kind, reason, note).await;
+        self.publish(&about, reason, note).await;
     }
 
     /// An event that gets lost is no reason to stop.
-    pub(super) async fn publish(&self, about: &[ObjectReference], kind: EventType, reason: &str, note: &str) {
+    pub(super) async fn publish(&self, about: &[ObjectReference], reason: EventReason, note: &str) {
         let event = Event {
-            type_: kind,
-            reason: reason.to_owned(),
+            type_: match reason.severity() {
+                EventSeverity::Normal => EventType::Normal,
+                EventSeverity::Warning => EventType::Warning,
+            },
+            reason: reason.to_string(),
             note: Some(cut(note)),
             action: "Upgrade".to_owned(),
             secondary: None,
@@ -149,6 +144,71 @@ impl Context {
             if let Err(error) = published {
                 tracing::warn!("{error}");
             }
+        }
+    }
+}
+
+/// The note of the Event when an upgrade enters a phase.
+fn phase_note(status: &ClusterUpgradeStatus, target: &str) -> String {
+    let because = || {
+        let first = status.waiting.first();
+        first.map_or_else(String::new, |first| format!(": {}", first.message))
+    };
+    match status.phase {
+        UpgradePhase::Pending => format!("Upgrade to {target} has not begun"),
+        UpgradePhase::Held => format!("Upgrade to {target} is held{}", because()),
+        UpgradePhase::ControlPlane => format!("Upgrade to {target}: the control plane is being upgraded"),
+        UpgradePhase::Workers => format!("Upgrade to {target}: the workers are being upgraded"),
+        UpgradePhase::Completed => format!("Upgrade to {target} is complete"),
+        UpgradePhase::Refused => format!("Upgrade to {target} is refused{}", because()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use instar_api::WaitingFor;
+
+    use super::*;
+
+    #[test]
+    fn each_phase_has_a_sentence() {
+        let waiting = ["MachineDeployment md-0 is paused", "Machine m is Pending"].map(|message| WaitingFor {
+            message: message.to_owned(),
+            ..WaitingFor::default()
+        });
+        for (phase, with_reasons, without) in [
+            (UpgradePhase::Pending, " has not begun", " has not begun"),
+            (
+                UpgradePhase::Held,
+                " is held: MachineDeployment md-0 is paused",
+                " is held",
+            ),
+            (
+                UpgradePhase::Refused,
+                " is refused: MachineDeployment md-0 is paused",
+                " is refused",
+            ),
+            (
+                UpgradePhase::ControlPlane,
+                ": the control plane is being upgraded",
+                ": the control plane is being upgraded",
+            ),
+            (
+                UpgradePhase::Workers,
+                ": the workers are being upgraded",
+                ": the workers are being upgraded",
+            ),
+            (UpgradePhase::Completed, " is complete", " is complete"),
+        ] {
+            let mut status = ClusterUpgradeStatus {
+                phase,
+                waiting: waiting.to_vec(),
+                ..ClusterUpgradeStatus::default()
+            };
+            let note = |status: &_| phase_note(status, "v1.35.2");
+            assert_eq!(note(&status), format!("Upgrade to v1.35.2{with_reasons}"));
+            status.waiting.clear();
+            assert_eq!(note(&status), format!("Upgrade to v1.35.2{without}"));
         }
     }
 }

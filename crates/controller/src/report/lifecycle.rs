@@ -1,6 +1,6 @@
 //! What is told of an upgrade that nothing was decided for.
 
-use instar_api::{ClusterUpgrade, ClusterUpgradeStatus, UpgradePhase, WaitingFor};
+use instar_api::{ClusterUpgrade, ClusterUpgradeStatus, FailureReason, UpgradePhase, WaitingFor, WaitingReason};
 use jiff::Timestamp;
 use kube::{Resource, ResourceExt};
 
@@ -18,9 +18,11 @@ pub(crate) fn refused(upgrade: &ClusterUpgrade, active: &str, now: Timestamp) ->
     told(
         upgrade,
         UpgradePhase::Refused,
-        "AnotherUpgrade",
-        (ClusterUpgrade::kind(&()).as_ref(), active),
-        &message,
+        vec![waiting(
+            WaitingReason::AnotherUpgrade,
+            (ClusterUpgrade::kind(&()).as_ref(), active),
+            &message,
+        )],
         Health::Fine,
         now,
     )
@@ -39,9 +41,7 @@ pub(crate) fn report_missing_cluster(upgrade: &ClusterUpgrade, now: Timestamp) -
         ..told(
             upgrade,
             UpgradePhase::Held,
-            "NoCluster",
-            ("Cluster", cluster),
-            &message,
+            vec![waiting(WaitingReason::NoCluster, ("Cluster", cluster), &message)],
             Health::Fine,
             now,
         )
@@ -57,9 +57,7 @@ pub(crate) fn unreadable_cluster(upgrade: &ClusterUpgrade, error: &str, now: Tim
     told(
         upgrade,
         UpgradePhase::Held,
-        "Unreadable",
-        ("Cluster", cluster),
-        &message,
+        vec![waiting(WaitingReason::Unreadable, ("Cluster", cluster), &message)],
         Health::Fine,
         now,
     )
@@ -68,7 +66,7 @@ pub(crate) fn unreadable_cluster(upgrade: &ClusterUpgrade, error: &str, now: Tim
 /// What has to be known couldn't be read.
 pub(crate) fn unread(
     upgrade: &ClusterUpgrade,
-    reason: &'static str,
+    reason: FailureReason,
     message: &str,
     now: Timestamp,
 ) -> ClusterUpgradeStatus {
@@ -79,34 +77,33 @@ pub(crate) fn unread(
         Some(UpgradePhase::Pending | UpgradePhase::Completed | UpgradePhase::Refused) | None => UpgradePhase::Held,
     };
     let health = Health::Ill { reason, message };
-    told(upgrade, phase, reason, NOTHING, message, health, now)
+    let waiting = vec![waiting(reason.waiting(), NOTHING, message)];
+    told(upgrade, phase, waiting, health, now)
 }
 
 /// It is over, and its status was dropped.
 pub(crate) fn restored(upgrade: &ClusterUpgrade, phase: UpgradePhase, now: Timestamp) -> ClusterUpgradeStatus {
-    ClusterUpgradeStatus {
-        waiting: Vec::new(),
-        ..told(upgrade, phase, phase.as_str(), NOTHING, "", Health::Fine, now)
+    told(upgrade, phase, Vec::new(), Health::Fine, now)
+}
+
+fn waiting(reason: WaitingReason, (kind, name): (&str, &str), message: &str) -> WaitingFor {
+    WaitingFor {
+        reason: reason.to_string(),
+        kind: kind.to_owned(),
+        name: name.to_owned(),
+        message: cut(message),
     }
 }
 
 fn told(
     upgrade: &ClusterUpgrade,
     phase: UpgradePhase,
-    reason: &str,
-    (kind, name): (&str, &str),
-    message: &str,
+    waiting: Vec<WaitingFor>,
     health: Health<'_>,
     now: Timestamp,
 ) -> ClusterUpgradeStatus {
     let before = upgrade.status.clone().unwrap_or_default();
     let generation = upgrade.metadata.generation.unwrap_or_default();
-    let waiting = vec![WaitingFor {
-        reason: reason.to_owned(),
-        kind: kind.to_owned(),
-        name: name.to_owned(),
-        message: cut(message),
-    }];
     let mut conditions = before.conditions.clone();
     for condition in conditions_of(phase, &waiting, health, generation, now) {
         set(&mut conditions, condition);
@@ -164,13 +161,13 @@ mod tests {
             ("Workers", UpgradePhase::Workers),
         ] {
             let mut upgrade = upgrade(before);
-            let status = unread(&upgrade, "NoKind", "no kind", Timestamp::UNIX_EPOCH);
+            let status = unread(&upgrade, FailureReason::NoKind, "no kind", Timestamp::UNIX_EPOCH);
             assert_eq!((status.phase, status.is_finished(3)), (after, false), "{before}");
             assert_eq!(condition(&status, "Healthy"), ("False", "NoKind", "no kind"));
             assert_eq!(status.step, "Minting", "what was done last stays");
             upgrade.status = Some(status);
             let later = Timestamp::UNIX_EPOCH + jiff::SignedDuration::from_hours(1);
-            let again = unread(&upgrade, "NoKind", "no kind", later);
+            let again = unread(&upgrade, FailureReason::NoKind, "no kind", later);
             assert!(
                 !differs(upgrade.status.as_ref(), &again),
                 "a second look is nothing new"

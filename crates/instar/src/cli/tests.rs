@@ -71,3 +71,19 @@ fn help_says_how_it_ends() {
         assert!(help.contains("Exit codes: 0") && help.contains("Examples:"), "{help}");
     }
 }
+
+#[test]
+fn the_servers_help_names_all_that_it_watches_and_serves() {
+    let mut command = command();
+    let command = command.find_subcommand_mut("webhook").unwrap();
+    let help = command.render_long_help().to_string();
+    let lines: Vec<&str> = help.lines().map(str::trim).collect();
+    for route in instar_webhooks::Route::all() {
+        assert!(lines.contains(&route.path()), "{help}");
+    }
+    for watched in instar_webhooks::rbac::Watched::ALL {
+        let rule = watched.rule();
+        let resource = format!("{}.{}", rule.resource, rule.api_group);
+        assert!(lines.contains(&resource.as_str()), "{help}");
+    }
+}

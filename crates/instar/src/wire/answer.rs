@@ -1,4 +1,4 @@
-//! What is printed, and how the run ends: a function of the input.
+//! What `instar wire` prints, and its exit code: a function of the input.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,7 @@ use super::WireArgs;
 use super::{Error, Format, input::Input};
 use crate::{Outcome, yaml};
 
-/// What a run says.
+/// The result of a run.
 #[derive(Debug)]
 pub(crate) struct Answer {
     /// For standard output.
@@ -33,14 +33,14 @@ pub(crate) fn answer(input: &Input, args: &WireArgs) -> Result<Answer, Error> {
     notes.extend(wired.unwired.iter().map(|unwired| format!("not wired: {unwired}")));
     let mut failed = args.strict && !notes.is_empty();
     if failed {
-        notes.push("check failed: --strict allows none of the above".to_owned());
+        notes.push("check failed: with --strict, the lines above are errors".to_owned());
     }
     if args.check {
         let parts = differing(&class, &wired.class);
         if !parts.is_empty() {
             failed = true;
             notes.push(format!(
-                "check failed: ClusterClass {} is not wired like that: {} would change; apply what instar wire prints",
+                "check failed: ClusterClass {} is not up to date: instar wire would change {}; apply its output",
                 name(&class),
                 parts.join(", ")
             ));
@@ -59,7 +59,7 @@ pub(crate) fn answer(input: &Input, args: &WireArgs) -> Result<Answer, Error> {
     })
 }
 
-/// What the API server sets, and `kubectl apply` with it: none of it belongs into a manifest.
+/// Metadata that the API server sets, which does not belong into a manifest.
 const SET_BY_THE_SERVER: [&str; 7] = [
     "creationTimestamp",
     "deletionGracePeriodSeconds",

@@ -1,4 +1,4 @@
-//! Objects from the cluster, as they are: no view stands between.
+//! Reads objects from the cluster, unchanged and with all fields.
 
 use std::{path::Path, time::Duration};
 
@@ -16,31 +16,30 @@ use tokio::time::timeout;
 
 use instar_watch::{ErrorChain, ErrorText, is_not_found};
 
-/// For each call: the client would go on trying for many minutes.
+/// The deadline of a call. Without one, the client tries for many minutes.
 const DEADLINE: Duration = Duration::from_secs(30);
 
-/// Why the cluster doesn't serve.
+/// Why objects can't be read from the cluster.
 #[derive(Debug, thiserror::Error)]
-#[allow(missing_docs, reason = "the messages say it")]
 pub enum Error {
-    #[error("can't tell which cluster is meant ({why}): give --kubeconfig, set KUBECONFIG, or give files with -f")]
+    #[error("cannot find a kubeconfig ({why}): use --kubeconfig, set KUBECONFIG, or use files with -f")]
     Config { why: String },
-    #[error("can't make a client from the configuration of the cluster: {why}")]
+    #[error("cannot create a client from the kubeconfig: {why}")]
     Client { why: String },
-    #[error("{what}: the API server gave no answer in {} s: see whether it is well, and try again", DEADLINE.as_secs())]
+    #[error("{what}: the API server did not answer within {} s: check it, and try again", DEADLINE.as_secs())]
     Deadline { what: String },
     #[error("{what}: {why}")]
     Call { what: String, why: String },
-    #[error("{what}: it doesn't exist: {remediation}")]
+    #[error("{what}: not found: {remediation}")]
     Missing { what: String, remediation: &'static str },
-    #[error("the answer for {what} can't be read")]
+    #[error("cannot read the API server's answer for {what}")]
     Unreadable {
         what: String,
         #[source]
         source: serde_json::Error,
     },
     #[error(
-        "{what} has apiVersion {api_version:?} and kind {kind:?}, which name no kind: put the class' reference right"
+        "{what}, has apiVersion \"{api_version}\" and kind \"{kind}\": both are needed, so correct the reference in the class"
     )]
     Reference {
         what: String,
@@ -56,7 +55,7 @@ pub(crate) struct Cluster {
 }
 
 impl Cluster {
-    /// Makes a client for a context, as kubectl would choose it.
+    /// Creates a client for the context that kubectl would use.
     pub(crate) async fn connect(kubeconfig: Option<&Path>, context: Option<&str>) -> Result<Self, Error> {
         let config = config(kubeconfig, context).await?;
         let namespace = config.default_namespace.clone();
@@ -74,12 +73,11 @@ impl Cluster {
     /// A ClusterClass.
     pub(crate) async fn class(&self, namespace: &str, name: &str) -> Result<Value, Error> {
         let resource = ApiResource::erase::<ClusterClass>(&());
-        let remediation = "see kubectl get clusterclasses -A, and give its namespace with -n";
+        let remediation = "check `kubectl get clusterclasses -A`, and set its namespace with -n";
         self.get(&resource, namespace, name, remediation).await
     }
 
-    /// A template, in exactly the version of the reference: only in that one do the class' patches
-    /// see it.
+    /// A template, at exactly the API version of the reference: the class' patches get it at that version.
     pub(crate) async fn template(&self, namespace: &str, reference: &TemplateRef) -> Result<Value, Error> {
         let what = format!(
             "{} {namespace}/{}, which the class refers to",
@@ -97,13 +95,13 @@ impl Cluster {
             });
         };
         let kind = GroupVersionKind::gvk(group, version, &reference.kind);
-        let doing = format!("can't find the kind {} of {}", reference.kind, reference.api_version);
+        let doing = format!("cannot find the kind {} of {}", reference.kind, reference.api_version);
         let found = timed(&doing, discovery::pinned_kind(&self.client, &kind)).await?;
         let (resource, _) = found.map_err(|error| Error::Call {
-            why: format!("{}: install the provider that brings it", ErrorText(&error)),
+            why: format!("{}: install its provider", ErrorText(&error)),
             what: doing,
         })?;
-        let remediation = "create it, or put the class' reference right";
+        let remediation = "create it, or correct the reference in the class";
         self.get(&resource, namespace, &reference.name, remediation).await
     }
 
@@ -116,7 +114,7 @@ impl Cluster {
     ) -> Result<Value, Error> {
         let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), namespace, resource);
         let object = format!("{} {namespace}/{name}", resource.kind);
-        let what = format!("can't get {object} ({})", resource.api_version);
+        let what = format!("cannot get {object} ({})", resource.api_version);
         match timed(&what, api.get(name)).await? {
             Ok(found) => value(&object, &found),
             Err(error) if is_not_found(&error) => Err(Error::Missing { what, remediation }),
@@ -131,13 +129,13 @@ impl Cluster {
     pub(crate) async fn releases(&self) -> Result<Vec<Value>, Error> {
         let resource = ApiResource::erase::<KubernetesRelease>(&());
         let api: Api<DynamicObject> = Api::all_with(self.client.clone(), &resource);
-        let what = format!("can't list {}.{}", resource.plural, resource.group);
+        let what = format!("cannot list {}.{}", resource.plural, resource.group);
         let listed = match timed(&what, api.list(&ListParams::default())).await? {
             Ok(listed) => listed,
             Err(error) if is_not_found(&error) => {
                 return Err(Error::Call {
                     what,
-                    why: "the API server doesn't know them: apply config/crd first".to_owned(),
+                    why: "the API server doesn't serve them: apply config/crd first".to_owned(),
                 });
             }
             Err(error) => {

@@ -14,28 +14,29 @@ use serde_json::Value;
 use super::releases::Releases;
 use crate::yaml;
 
-/// Why the files don't serve.
+/// Why objects can't be read from the files.
 #[derive(Debug, thiserror::Error)]
-#[allow(missing_docs, reason = "the messages say it")]
 pub enum Error {
-    #[error("can't read {file}")]
+    #[error("cannot read {file}")]
     Read { file: String, source: io::Error },
-    #[error("{file} is no YAML")]
+    #[error("{file} is not valid YAML")]
     Parse { file: String, source: yaml::ReadError },
-    #[error("{origin} is no Kubernetes object: {missing} is missing")]
+    #[error("{origin} is not a Kubernetes object: {missing} is missing")]
     NoObject { origin: String, missing: &'static str },
-    #[error("{object} is given twice and differs, in {one} and in {other}: give it once")]
+    #[error("{object} is in {one} and in {other}, with different content: remove one of them")]
     Twice { object: String, one: String, other: String },
-    #[error("standard input can be read once only: give -f - once")]
+    #[error("standard input can be read only once: use -f - once")]
     StandardInputTwice,
-    #[error("no ClusterClass{} in {files}: add its file, or name one that is in the cluster", in_namespace(namespace.as_deref()))]
+    #[error("no ClusterClass{} in {files}: add its file, or use the name of one in the cluster", in_namespace(namespace.as_deref()))]
     NoClass { files: String, namespace: Option<String> },
-    #[error("which ClusterClass is meant? {found} are given: name one, and its namespace with -n if need be")]
+    #[error(
+        "the files contain more than one ClusterClass, {found}: name one as CLASS, and its namespace with -n if the names are equal"
+    )]
     SeveralClasses { found: String },
-    #[error("which {template} is meant? {origins} hold one each: give the one in the class' namespace only")]
+    #[error("{template} is in more than one file, {origins}: keep only the one in the namespace of the class")]
     SeveralTemplates { template: String, origins: String },
     #[error(
-        "{template} in {origin} has apiVersion {found}, and the class refers to it in {expected}: give it in that version (kubectl get KIND.VERSION.GROUP NAME prints it so), or change the class' reference"
+        "{template} in {origin} has apiVersion {found}, but the class refers to apiVersion {expected}: use that version (kubectl get KIND.VERSION.GROUP NAME prints it), or change the reference in the class"
     )]
     OtherVersion {
         template: String,

@@ -13,7 +13,7 @@ use serde_json::Value;
 pub(crate) struct Releases(BTreeMap<String, Result<KubernetesReleaseSpec, String>>);
 
 impl Releases {
-    /// Puts a release here. `origin` says where it was found.
+    /// Adds a release. `origin` is the file, or the cluster.
     pub(crate) fn put(&mut self, object: &Value, origin: &str) {
         let name = object.pointer("/metadata/name").and_then(Value::as_str);
         let read = spec(object).map_err(|why| {
@@ -48,7 +48,7 @@ fn spec(object: &Value) -> Result<KubernetesReleaseSpec, String> {
     let expected = KubernetesRelease::api_version(&());
     let found = object.get("apiVersion").and_then(Value::as_str).unwrap_or("nothing");
     if found != expected {
-        return Err(format!("its apiVersion is {found}, and {expected} is read here"));
+        return Err(format!("its apiVersion is {found}, but must be {expected}"));
     }
     if object.pointer("/metadata/name").and_then(Value::as_str).is_none() {
         return Err("it has no metadata.name".to_owned());

@@ -103,7 +103,7 @@ pub enum TemplateState {
     InUse,
     /// A MachineSet that isn't being deleted refers to it, and no pool.
     InMachineSet,
-    /// What is in use was made from it: it is the way back.
+    /// What is in use was made from it: it is kept for a rollback.
     Previous {
         /// When it goes.
         until: Option<Timestamp>,

@@ -2,52 +2,53 @@
 
 use std::fmt;
 
-use super::{Field, Waiting};
+use instar_api::WaitingReason;
 use instar_domain::skew;
 
+use super::{Field, Waiting};
 use crate::{
     snapshot::{MachinePhase, PoolId},
     upgrade_spec::Gate,
 };
 
 impl Waiting {
-    /// Its kind, as a condition's reason names it.
+    /// The reason in `status.waiting[]`.
     #[must_use]
-    pub const fn reason(&self) -> &'static str {
+    pub const fn reason(&self) -> WaitingReason {
         match self {
-            Self::Paused { .. } => "Paused",
-            Self::Deleting { .. } => "Deleting",
-            Self::TopologyOwned { .. } => "TopologyOwned",
-            Self::Unreadable(_) => "Unreadable",
-            Self::NoControlPlane => "NoControlPlane",
-            Self::SourceMismatch { .. } => "SourceMismatch",
-            Self::NoTarget(_) => "NoTarget",
-            Self::NoRelease { .. } => "NoRelease",
-            Self::NoRow { .. } => "NoRow",
-            Self::NoPath(_) => "NoPath",
-            Self::NoImage { .. } => "NoImage",
-            Self::GateClosed { .. } => "GateClosed",
-            Self::TemplateNotVisible { .. } => "TemplateNotVisible",
-            Self::NoBootstrapTemplate { .. } => "NoBootstrapTemplate",
-            Self::NameTaken { .. } => "NameTaken",
-            Self::ValueMisfit { .. } => "ValueMisfit",
-            Self::ControlPlaneRollingOut { .. } => "ControlPlaneRollingOut",
-            Self::PoolRollingOut { .. } => "PoolRollingOut",
-            Self::MachineNotReady { .. } => "MachineNotReady",
-            Self::OnDelete { .. } => "OnDelete",
-            Self::WorkersBehind { .. } => "WorkersBehind",
-            Self::PoolAhead { .. } => "PoolAhead",
-            Self::PinOutOfReach { .. } => "PinOutOfReach",
-            Self::ForeignWriter { .. } | Self::VersionEdited { .. } => "ForeignWriter",
-            Self::TopologyNotReconciled { .. } => "TopologyNotReconciled",
-            Self::HookBlocking { .. } => "HookBlocking",
-            Self::UpgradeDeferred { .. } => "UpgradeDeferred",
-            Self::ClusterApi { .. } => "ClusterApi",
-            Self::MachinePoolRollingOut { .. } => "MachinePoolRollingOut",
-            Self::Superseded { .. } => "Superseded",
-            Self::UpgradeUnderWay { .. } => "UpgradeUnderWay",
-            Self::Refused { .. } => "Refused",
-            Self::Retained { .. } => "Retained",
+            Self::Paused { .. } => WaitingReason::Paused,
+            Self::Deleting { .. } => WaitingReason::Deleting,
+            Self::TopologyOwned { .. } => WaitingReason::TopologyOwned,
+            Self::Unreadable(_) => WaitingReason::Unreadable,
+            Self::NoControlPlane => WaitingReason::NoControlPlane,
+            Self::SourceMismatch { .. } => WaitingReason::SourceMismatch,
+            Self::NoTarget(_) => WaitingReason::NoTarget,
+            Self::NoRelease { .. } => WaitingReason::NoRelease,
+            Self::NoRow { .. } => WaitingReason::NoRow,
+            Self::NoPath(_) => WaitingReason::NoPath,
+            Self::NoImage { .. } => WaitingReason::NoImage,
+            Self::GateClosed { .. } => WaitingReason::GateClosed,
+            Self::TemplateNotVisible { .. } => WaitingReason::TemplateNotVisible,
+            Self::NoBootstrapTemplate { .. } => WaitingReason::NoBootstrapTemplate,
+            Self::NameTaken { .. } => WaitingReason::NameTaken,
+            Self::ValueMisfit { .. } => WaitingReason::ValueMisfit,
+            Self::ControlPlaneRollingOut { .. } => WaitingReason::ControlPlaneRollingOut,
+            Self::PoolRollingOut { .. } => WaitingReason::PoolRollingOut,
+            Self::MachineNotReady { .. } => WaitingReason::MachineNotReady,
+            Self::OnDelete { .. } => WaitingReason::OnDelete,
+            Self::WorkersBehind { .. } => WaitingReason::WorkersBehind,
+            Self::PoolAhead { .. } => WaitingReason::PoolAhead,
+            Self::PinOutOfReach { .. } => WaitingReason::PinOutOfReach,
+            Self::ForeignWriter { .. } | Self::VersionEdited { .. } => WaitingReason::ForeignWriter,
+            Self::TopologyNotReconciled { .. } => WaitingReason::TopologyNotReconciled,
+            Self::HookBlocking { .. } => WaitingReason::HookBlocking,
+            Self::UpgradeDeferred { .. } => WaitingReason::UpgradeDeferred,
+            Self::ClusterApi { .. } => WaitingReason::ClusterApi,
+            Self::MachinePoolRollingOut { .. } => WaitingReason::MachinePoolRollingOut,
+            Self::Superseded { .. } => WaitingReason::Superseded,
+            Self::UpgradeUnderWay { .. } => WaitingReason::UpgradeUnderWay,
+            Self::Refused { .. } => WaitingReason::Refused,
+            Self::Retained { .. } => WaitingReason::Retained,
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use instar_api::WaitingReason;
 use instar_planner::{
     Action, Contract, Decision, Flavor, Gate, GateState, Observed, Snapshot, Stage, Strategy, Swap, Target, Template,
     check, plan,
@@ -170,7 +171,7 @@ fn all_pools_at_once() {
         decision
             .waiting
             .iter()
-            .filter(|it| it.reason() == "PoolRollingOut")
+            .filter(|it| it.reason() == WaitingReason::PoolRollingOut)
             .count()
             == 2
     };

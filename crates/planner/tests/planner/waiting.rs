@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use instar_api::WaitingReason;
 use instar_planner::{
     Action, ClusterKind, Decision, Lifecycle, MachineDeployment, MachinePhase, MachinePool, MachineSet, ManagedBy,
     Node, Observed, PoolId, PoolOverride, Rollout, Snapshot, Stage, SwapHistory, Target, Template, TemplateRef,
@@ -391,7 +392,9 @@ fn a_pool_on_delete_waits_for_somebody_and_for_nobody_else() {
     let mut world = world("v1.33.5", "v1.34.5-1");
     world.pools[0].object.rollout = Rollout::OnDelete;
     let waits = |decision: &Decision| {
-        decision.action == Action::Nothing && decision.waiting.len() == 1 && decision.waiting[0].reason() == "OnDelete"
+        decision.action == Action::Nothing
+            && decision.waiting.len() == 1
+            && decision.waiting[0].reason() == WaitingReason::OnDelete
     };
     let decision = until(&mut world, waits);
     assert_eq!(decision.progress.stage, Stage::Workers);
@@ -422,7 +425,7 @@ fn a_held_pool_stops_the_control_plane_where_skew_ends() {
     let waits = |decision: &Decision| {
         decision.action == Action::Nothing
             && decision.waiting.len() == 1
-            && decision.waiting[0].reason() == "WorkersBehind"
+            && decision.waiting[0].reason() == WaitingReason::WorkersBehind
     };
     until(&mut world, waits);
     assert_eq!(world.control_plane.version, version("v1.35.5"));

@@ -1,4 +1,4 @@
-//! ClusterUpgrades: which one goes on, and what its Cluster keeps for the way back.
+//! ClusterUpgrades: which one goes on, and what its Cluster keeps for a rollback.
 
 use std::sync::Arc;
 

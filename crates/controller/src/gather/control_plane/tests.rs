@@ -180,7 +180,7 @@ fn what_cannot_be_upgraded_says_why() {
     for ((contract, data), why) in [
         (
             (v2, json!({ "spec": { "replicas": 1 } })),
-            "it has no spec.version, so whoever manages it",
+            "it has no spec.version, so Instar can't upgrade it",
         ),
         ((v2, json!({ "spec": { "version": "" } })), "it has no spec.version"),
         ((v2, json!({})), "it has no spec.version"),

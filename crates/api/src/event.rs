@@ -1,0 +1,212 @@
+//! The reasons of Events, each with the objects that it is about, its type, when it is posted, and what to do.
+
+use std::fmt;
+
+use crate::{FailureReason, UpgradePhase};
+
+/// The type of an Event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EventSeverity {
+    /// Information.
+    Normal,
+    /// A problem.
+    Warning,
+}
+
+impl EventSeverity {
+    /// The type as it is written.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Normal => "Normal",
+            Self::Warning => "Warning",
+        }
+    }
+}
+
+macro_rules! event_reasons {
+    ($($variant:ident: $severity:ident, $regarding:literal, $when:literal, $remedy:literal;)+) => {
+        /// The reason of an Event of Instar.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum EventReason {
+            $(#[doc = $when] $variant,)+
+        }
+
+        impl EventReason {
+            /// All reasons, in the order of the reference page.
+            pub const ALL: &[Self] = &[$(Self::$variant),+];
+
+            /// The reason as it is written.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$variant => stringify!($variant),)+
+                }
+            }
+
+            /// The type of its Events.
+            #[must_use]
+            pub const fn severity(self) -> EventSeverity {
+                match self {
+                    $(Self::$variant => EventSeverity::$severity,)+
+                }
+            }
+
+            /// The objects that get such an Event.
+            #[must_use]
+            pub const fn regarding(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $regarding,)+
+                }
+            }
+
+            /// When it is posted.
+            #[must_use]
+            pub const fn when(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $when,)+
+                }
+            }
+
+            /// What to do about it.
+            #[must_use]
+            pub const fn remedy(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $remedy,)+
+                }
+            }
+        }
+    };
+}
+
+event_reasons! {
+    Held: Normal, "ClusterUpgrade, Cluster",
+        "The upgrade can't continue before something happens.",
+        "Solve what the note says; `status.waiting` has all of it.";
+    ControlPlane: Normal, "ClusterUpgrade, Cluster",
+        "The upgrade of the control plane begins or continues.",
+        "Nothing.";
+    Workers: Normal, "ClusterUpgrade, Cluster",
+        "The control plane has arrived, and the upgrade of the workers begins or continues.",
+        "Nothing.";
+    Completed: Normal, "ClusterUpgrade, Cluster",
+        "Every machine has the version that it should have.",
+        "Nothing.";
+    Refused: Normal, "ClusterUpgrade, Cluster",
+        "The upgrade will not be done before its spec is edited.",
+        "Edit `spec`, or delete the ClusterUpgrade; the note says why.";
+    MintedTemplate: Normal, "ClusterUpgrade, Cluster",
+        "The controller created a template for a pool.",
+        "Nothing.";
+    UpgradingControlPlane: Normal, "ClusterUpgrade, Cluster",
+        "The controller set the version and the template of the control plane.",
+        "Nothing.";
+    UpgradingWorkers: Normal, "ClusterUpgrade, Cluster",
+        "The controller set the version and the template of a MachineDeployment.",
+        "Nothing.";
+    DeletedTemplate: Normal, "ClusterUpgrade, Cluster",
+        "The controller deleted a template of its own that nothing refers to any more.",
+        "Nothing.";
+    EditedVersion: Normal, "ClusterUpgrade, Cluster",
+        "The controller set `spec.topology.version` of a Cluster, for a ClusterUpgrade.",
+        "Nothing.";
+    CompletedPins: Normal, "ClusterUpgrade, Cluster",
+        "The controller added releases to the pins of a Cluster, for versions that Cluster API plans and that had none.",
+        "Nothing.";
+    VersionAnnotationWaits: Normal, "Cluster",
+        "The annotation `upgrade.cluster.x-k8s.io/version` has a new value while another ClusterUpgrade is active.",
+        "Nothing, if it may wait. Else delete the ClusterUpgrade that the note names, or edit its target.";
+    NameTaken: Warning, "ClusterUpgrade, Cluster",
+        "An object has the name of a template that the controller creates, and other content.",
+        "Delete or rename it; the controller then creates the template.";
+    NoKind: Warning, "ClusterUpgrade, Cluster",
+        "The API server doesn't serve a kind that the Cluster refers to.",
+        "Install the provider of this kind.";
+    NoContract: Warning, "ClusterUpgrade, Cluster",
+        "The CustomResourceDefinition of a kind has no label for a contract of Cluster API that Instar reads.",
+        "Install a version of the provider for the contract v1beta1 or v1beta2.";
+    NotServed: Warning, "ClusterUpgrade, Cluster",
+        "The label of a CustomResourceDefinition names a version that the API server doesn't serve.",
+        "Install the provider again; its definition is inconsistent.";
+    NoRight: Warning, "ClusterUpgrade, Cluster",
+        "The controller has no right to a provider's kind.",
+        "Run the `kubectl apply -k config/providers/...` of the note.";
+    ReadFailed: Warning, "ClusterUpgrade, Cluster",
+        "The controller couldn't read an object from the API server.",
+        "Nothing at first: the controller tries again. If it stays, look at the API server.";
+    WriteFailed: Warning, "ClusterUpgrade, Cluster",
+        "The API server refused a write of the controller.",
+        "Solve what the note says; the controller tries again.";
+    InvariantBroken: Warning, "ClusterUpgrade, Cluster",
+        "The decision would break an invariant of Instar, so nothing was written.",
+        "Report it, with the note and the ClusterUpgrade.";
+    RuleSwitchedOff: Warning, "the object that was edited",
+        "An edit was admitted although it breaks a rule, since its annotation \
+         `upgrade.cluster.x-k8s.io/break-glass` switches the rule off.",
+        "Check that it was intended: the note names the user and the rule.";
+}
+
+impl EventReason {
+    /// The reason of the Event when an upgrade enters a phase. None enters `Pending`: an upgrade begins in it.
+    #[must_use]
+    pub const fn of_phase(phase: UpgradePhase) -> Option<Self> {
+        match phase {
+            UpgradePhase::Pending => None,
+            UpgradePhase::Held => Some(Self::Held),
+            UpgradePhase::ControlPlane => Some(Self::ControlPlane),
+            UpgradePhase::Workers => Some(Self::Workers),
+            UpgradePhase::Completed => Some(Self::Completed),
+            UpgradePhase::Refused => Some(Self::Refused),
+        }
+    }
+}
+
+impl From<FailureReason> for EventReason {
+    fn from(reason: FailureReason) -> Self {
+        match reason {
+            FailureReason::NameTaken => Self::NameTaken,
+            FailureReason::NoKind => Self::NoKind,
+            FailureReason::NoContract => Self::NoContract,
+            FailureReason::NotServed => Self::NotServed,
+            FailureReason::NoRight => Self::NoRight,
+            FailureReason::ReadFailed => Self::ReadFailed,
+            FailureReason::WriteFailed => Self::WriteFailed,
+            FailureReason::InvariantBroken => Self::InvariantBroken,
+        }
+    }
+}
+
+impl fmt::Display for EventReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_has_one_reason_in_the_status_and_in_its_event() {
+        for failure in FailureReason::ALL {
+            assert_eq!(EventReason::from(*failure).as_str(), failure.as_str());
+            assert_eq!(EventReason::from(*failure).severity(), EventSeverity::Warning);
+        }
+    }
+
+    #[test]
+    fn the_event_of_a_phase_has_its_name() {
+        for phase in [
+            UpgradePhase::Held,
+            UpgradePhase::ControlPlane,
+            UpgradePhase::Workers,
+            UpgradePhase::Completed,
+            UpgradePhase::Refused,
+        ] {
+            assert_eq!(
+                EventReason::of_phase(phase).map(EventReason::as_str),
+                Some(phase.as_str())
+            );
+        }
+    }
+}

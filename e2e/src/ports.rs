@@ -40,6 +40,8 @@ pub const WEBHOOK_HEALTH: u16 = 9461;
 pub const CONTROLLER_HEALTH: u16 = 9462;
 /// The health of one more controller, which a test starts beside the first.
 pub const SECOND_CONTROLLER_HEALTH: u16 = 9463;
+/// The health of one more admission server.
+pub const SECOND_WEBHOOK_HEALTH: u16 = 9464;
 
 /// etcd of the cluster that a test moves to.
 pub const SECOND_ETCD: u16 = 12379;
@@ -49,7 +51,7 @@ pub const SECOND_ETCD_PEERS: u16 = 12380;
 pub const SECOND_API_SERVER: u16 = 16443;
 
 /// All that must be free before a cluster starts.
-pub const ALL: [u16; 21] = [
+pub const ALL: [u16; 22] = [
     ETCD,
     ETCD_PEERS,
     API_SERVER,
@@ -68,6 +70,7 @@ pub const ALL: [u16; 21] = [
     WEBHOOK_HEALTH,
     CONTROLLER_HEALTH,
     SECOND_CONTROLLER_HEALTH,
+    SECOND_WEBHOOK_HEALTH,
     SECOND_ETCD,
     SECOND_ETCD_PEERS,
     SECOND_API_SERVER,

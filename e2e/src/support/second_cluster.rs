@@ -48,6 +48,11 @@ impl fmt::Debug for SecondCluster {
 impl SecondCluster {
     /// Starts it beside a cluster, with that one's certificates and kinds.
     pub async fn start(mgmt: &Mgmt) -> Result<Self> {
+        Self::start_with(mgmt, |_| true).await
+    }
+
+    /// The same, with those of the kinds whose plural is wanted.
+    pub async fn start_with(mgmt: &Mgmt, wants: impl Fn(&str) -> bool) -> Result<Self> {
         let directory = tempfile::tempdir()?;
         let path = directory.path().join("kubeconfig");
         let own = fs::read_to_string(mgmt.run().kubeconfig())?;
@@ -73,7 +78,7 @@ impl SecondCluster {
             }
         })
         .await?;
-        second.take_kinds(&mgmt.client()).await?;
+        second.add_kinds(&mgmt.client(), wants).await?;
         Ok(second)
     }
 
@@ -109,14 +114,15 @@ impl SecondCluster {
         Ok(())
     }
 
-    /// The definitions, without the webhooks that convert: one version is stored on both sides.
-    async fn take_kinds(&self, from: &Client) -> Result<()> {
+    /// Defines the kinds whose plural is wanted, without the webhooks that convert: one version is stored on both
+    /// sides.
+    pub async fn add_kinds(&self, from: &Client, wants: impl Fn(&str) -> bool) -> Result<()> {
         let here: Api<CustomResourceDefinition> = Api::all(from.clone());
         let there: Api<CustomResourceDefinition> = Api::all(self.client());
         let definitions = here.list(&ListParams::default()).await?;
         let wanted: Vec<CustomResourceDefinition> = definitions
             .into_iter()
-            .filter(|definition| definition.spec.group.ends_with(GROUP))
+            .filter(|definition| definition.spec.group.ends_with(GROUP) && wants(&definition.spec.names.plural))
             .collect();
         for definition in &wanted {
             let copy = CustomResourceDefinition {

@@ -5,6 +5,7 @@ mod caches;
 mod clients;
 mod each_fault;
 mod kills;
+mod kinds;
 mod transparent;
 mod watches;
 
@@ -22,6 +23,7 @@ fn main() -> ExitCode {
         Journey::shared("lost", each_fault::lost_requests_and_replies),
         Journey::shared("hooks", each_fault::hooks),
         Journey::shared("watcher", each_fault::a_watcher_misses_nothing),
+        Journey::shared("kinds", kinds::absent_and_unreadable),
         Journey::exclusive("watches", watches::cut_every_second),
         Journey::exclusive("kills", kills::before_each_list),
     ];

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use instar_api::Values;
+use instar_api::{VERSION_ANNOTATION, Values};
 use instar_capi::{ClusterConfiguration, Reference};
 use instar_catalog::{Pool, Release, Role};
 use instar_domain::{JsonPointer, KubeVersion};
@@ -54,6 +54,13 @@ pub(crate) fn disagreement(
     let best = catalog.best(version, state.today());
     let best = best.filter(|best| candidates.iter().any(|row| row.name() == best.name()));
     against(best.or_else(|| candidates.last().copied())?)
+}
+
+/// What to do about a disagreement.
+pub(crate) fn remediation() -> String {
+    format!(
+        "else every machine is replaced twice: put both in one edit, or let Instar do it (annotate the Cluster with {VERSION_ANNOTATION})"
+    )
 }
 
 fn disagrees(

@@ -242,11 +242,6 @@ impl Judged<'_> {
             kubeadm: None,
         };
         let (field, what) = release_drift::disagreement(version, &machines, self.state)?;
-        Some(self.finding(
-            Rule::OneRollout,
-            field,
-            what,
-            "else every machine is replaced twice: put both in one edit, or let Instar do it (annotate the Cluster with upgrade.cluster.x-k8s.io/version)",
-        ))
+        Some(self.finding(Rule::OneRollout, field, what, release_drift::remediation()))
     }
 }

@@ -8,22 +8,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::{ValueAt, schema};
 
-/// The annotation of a classic Cluster that makes a `ClusterUpgrade`: the target, written as in
-/// [`ClusterUpgradeSpec::target`].
-pub const VERSION_ANNOTATION: &str = "upgrade.cluster.x-k8s.io/version";
-
-/// The label of a `ClusterUpgrade` that the annotation [`VERSION_ANNOTATION`] made: the how many-th of
-/// its Cluster.
-pub const REQUEST_NUMBER_LABEL: &str = "upgrade.cluster.x-k8s.io/request-number";
-
-/// The annotation of a `ClusterUpgrade` that is over: the phase at its end. `clusterctl move` drops
-/// every status, and what is over must not begin anew on the other side.
-pub const FINISHED_ANNOTATION: &str = "upgrade.cluster.x-k8s.io/finished";
-
-/// The annotation of a `ClusterUpgrade` that is the record of an edit of a topology Cluster's
-/// version: it follows the Cluster, and never writes to it.
-pub const RECORD_ANNOTATION: &str = "upgrade.cluster.x-k8s.io/record";
-
 /// One upgrade of a Cluster: where to, in which order, and how far it has come.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[kube(

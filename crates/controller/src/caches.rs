@@ -10,12 +10,11 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use futures::future::BoxFuture;
 use instar_api::{
-    ClusterUpgrade, FINISHED_ANNOTATION, KubernetesRelease, RECORD_ANNOTATION, RELEASES_ANNOTATION, UpgradePolicy,
-    VERSION_ANNOTATION,
+    ClusterUpgrade, FINISHED_ANNOTATION, KubernetesRelease, RECORD_ANNOTATION, RELEASES_ANNOTATION,
+    SWAP_HISTORY_ANNOTATION, UpgradePolicy, VERSION_ANNOTATION,
 };
 use instar_capi::labels::CLUSTER_NAME;
 use instar_catalog::Catalog;
-use instar_planner::SWAP_HISTORY_ANNOTATION;
 use instar_serve::{Metrics, Readiness};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{

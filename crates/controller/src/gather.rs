@@ -6,12 +6,12 @@ mod topology;
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use instar_api::ClusterUpgrade;
+use instar_api::{ClusterUpgrade, SWAP_HISTORY_ANNOTATION};
 use instar_domain::KubeVersion;
 use instar_planner::{
     Cluster as PlannedCluster, ClusterKind, Contract, ControlPlane, Flavor, Lifecycle, Machine, MachineDeployment,
     MachinePhase, MachinePool, MachineSet, ManagedBy, Node, Object, Observed, PoolId, Replicas, ResourceVersion,
-    Rollout, SWAP_HISTORY_ANNOTATION, Snapshot, SwapHistory, TemplateRef, Unreadable, UpgradeSpec,
+    Rollout, Snapshot, SwapHistory, TemplateRef, Unreadable, UpgradeSpec,
 };
 use jiff::Timestamp;
 use kube::{Resource, ResourceExt};

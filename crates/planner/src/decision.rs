@@ -13,9 +13,11 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::{
+    observed::Unreadable,
     path::NoPath,
     pointer_error::PointerError,
-    snapshot::{MachinePhase, PoolId, ResourceVersion, TemplateRef, Unreadable},
+    pool_id::PoolId,
+    snapshot::{MachinePhase, ResourceVersion, TemplateRef},
     upgrade_spec::Gate,
 };
 

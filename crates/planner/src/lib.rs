@@ -13,8 +13,10 @@ mod check;
 mod classic;
 mod decision;
 mod mint;
+mod observed;
 mod path;
 mod pointer_error;
+mod pool_id;
 mod settled;
 mod snapshot;
 mod swap;
@@ -29,16 +31,15 @@ pub use decision::{
     Action, CompletePins, Decision, DeleteTemplate, EditVersion, Field, InvolvedObject, MachineProgress, MachineState,
     MintTemplate, PoolProgress, Progress, Stage, Swap, TemplateProgress, TemplateState, Waiting,
 };
-pub use mint::{MintOrder, Minted, RELEASE_LABEL, ROLE_LABEL, SOURCE_LABEL, label_value, mint};
+pub use mint::{MintOrder, Minted, label_value, mint};
+pub use observed::{Observed, Unreadable};
 pub use path::{EtcdStep, NoPath, Start, StartEtcd, classic_path};
 pub use pointer_error::PointerError;
+pub use pool_id::PoolId;
 pub use snapshot::{
     Cluster, ClusterKind, Condition, ConditionStatus, ControlPlane, Flavor, Machine, MachineDeployment, MachinePhase,
-    MachinePool, MachineSet, Node, Object, Observed, PoolId, Replicas, ResourceVersion, Rollout, Snapshot, SwapHistory,
-    Template, TemplateRef, Topology, Unreadable, VersionSetBy,
+    MachinePool, MachineSet, Node, Object, Replicas, ResourceVersion, Rollout, Snapshot, SwapHistory, Template,
+    TemplateRef, Topology, VersionSetBy,
 };
 pub use topology::{follow, is_aimed_at_present, passed, under_way};
 pub use upgrade_spec::{Gate, GateState, Origin, PoolOverride, Retention, Strategy, Target, UpgradeSpec};
-
-/// The annotation that every swap writes into the object that it swaps: the [`SwapHistory`].
-pub const SWAP_HISTORY_ANNOTATION: &str = "upgrade.cluster.x-k8s.io/swap-history";

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use instar_api::Values;
+use instar_api::{RELEASE_LABEL, ROLE_LABEL, SOURCE_LABEL, Values};
 use instar_capi::labels::CLUSTER_NAME;
 use instar_catalog::{Release, Role};
 use serde_json::{Map, Value, json};
@@ -12,13 +12,6 @@ use crate::{
     pointer_error::{PointerError, apply},
     snapshot::{Cluster, Template, TemplateRef},
 };
-
-/// The label with the release that a template was minted for.
-pub const RELEASE_LABEL: &str = "upgrade.cluster.x-k8s.io/release";
-/// The label with the role of the machines: `control-plane` or `worker`.
-pub const ROLE_LABEL: &str = "upgrade.cluster.x-k8s.io/role";
-/// The label with the name of the template that it was made from.
-pub const SOURCE_LABEL: &str = "upgrade.cluster.x-k8s.io/source";
 
 /// The longest name and the longest value of a label.
 const MAX_LENGTH: usize = 63;

@@ -1,8 +1,8 @@
 //! What is known of one cluster: parsed values, owned, of one moment or of several.
 
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
-use instar_api::Pins;
+use instar_api::{Pins, RELEASE_LABEL};
 use instar_capi::{Contract, Lifecycle, ManagedBy};
 use instar_catalog::Catalog;
 use instar_domain::KubeVersion;
@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
-    mint::RELEASE_LABEL,
+    observed::Observed,
+    pool_id::PoolId,
     upgrade_spec::{Gate, GateState, Retention, UpgradeSpec},
 };
 
@@ -42,48 +43,6 @@ pub struct Snapshot {
     pub machines: Vec<Observed<Machine>>,
     /// The templates that it refers to, and those that were minted for it.
     pub templates: Vec<Observed<Template>>,
-}
-
-/// A part of a snapshot.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Observed<T> {
-    /// It could be read.
-    Read(T),
-    /// It is there and can't be read.
-    Invalid(Unreadable),
-}
-
-impl<T> Observed<T> {
-    /// The part, where it could be read.
-    #[must_use]
-    pub const fn read(&self) -> Option<&T> {
-        match self {
-            Self::Read(part) => Some(part),
-            Self::Invalid(_) => None,
-        }
-    }
-
-    /// The same; what couldn't be read goes to the others.
-    pub(crate) fn read_or<'a>(&'a self, unreadable: &mut Vec<&'a Unreadable>) -> Option<&'a T> {
-        match self {
-            Self::Read(part) => Some(part),
-            Self::Invalid(object) => {
-                unreadable.push(object);
-                None
-            }
-        }
-    }
-}
-
-/// An object that can't be read.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Unreadable {
-    /// Its kind.
-    pub kind: String,
-    /// Its name.
-    pub name: String,
-    /// What is wrong with it.
-    pub reason: String,
 }
 
 /// The Cluster.
@@ -132,7 +91,7 @@ pub struct Topology {
 }
 
 /// Which `ClusterUpgrade` wrote a Cluster's version, kept in the Cluster's annotation
-/// [`crate::SWAP_HISTORY_ANNOTATION`]: it writes it once, and whoever changes it afterwards is found by it.
+/// [`instar_api::SWAP_HISTORY_ANNOTATION`]: it writes it once, and whoever changes it afterwards is found by it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VersionSetBy {
     /// The `ClusterUpgrade`'s name.
@@ -196,7 +155,7 @@ pub struct Object {
     pub conditions: Vec<Condition>,
 }
 
-/// What a swap wrote, kept in the annotation [`crate::SWAP_HISTORY_ANNOTATION`] of what it was written
+/// What a swap wrote, kept in the annotation [`instar_api::SWAP_HISTORY_ANNOTATION`] of what it was written
 /// into: whoever changes these fields afterwards is found by it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SwapHistory {
@@ -261,15 +220,6 @@ pub struct Replicas {
     pub ready: u32,
     /// How many are as the spec says.
     pub up_to_date: u32,
-}
-
-/// A pool.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub enum PoolId {
-    /// The control plane.
-    ControlPlane,
-    /// The MachineDeployment of that name.
-    Workers(String),
 }
 
 /// A MachineDeployment.
@@ -487,14 +437,5 @@ impl SwapHistory {
     pub fn to_annotation(&self) -> String {
         // Texts alone always have a JSON form; the error can't come.
         serde_json::to_string(self).unwrap_or_default()
-    }
-}
-
-impl fmt::Display for PoolId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::ControlPlane => f.write_str("the control plane"),
-            Self::Workers(name) => write!(f, "MachineDeployment {name}"),
-        }
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use instar_api::Values;
 use jiff::{SignedDuration, Timestamp};
 
-use crate::snapshot::{PoolId, Unreadable};
+use crate::{observed::Unreadable, pool_id::PoolId};
 
 /// What a `ClusterUpgrade` asks.
 #[derive(Debug, Clone, PartialEq)]

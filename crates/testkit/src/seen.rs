@@ -9,7 +9,9 @@ use instar_admission::{
         TemplateUser, Versions,
     },
 };
-use instar_api::{ClusterUpgrade, FINISHED_ANNOTATION, Pins, RELEASES_ANNOTATION, TemplateUse, UpgradePolicy};
+use instar_api::{
+    ClusterUpgrade, FINISHED_ANNOTATION, Pins, RELEASE_LABEL, RELEASES_ANNOTATION, TemplateUse, UpgradePolicy,
+};
 use instar_capi::{
     Cluster, ClusterClass, KubeadmControlPlane, Lifecycle, ManagedBy, VersionCount, WorkerKind,
     labels::{CLUSTER_NAME, TOPOLOGY_OWNED},
@@ -23,7 +25,6 @@ use serde_json::Value;
 use crate::world::{World, now};
 
 /// The label of a template that was minted: the release.
-const RELEASE_LABEL: &str = "upgrade.cluster.x-k8s.io/release";
 
 fn metadata(object: &Value) -> ObjectMeta {
     serde_json::from_value(object["metadata"].clone()).unwrap_or_default()

@@ -4,11 +4,11 @@
 //! Such kinds aren't watched: nobody knows them before a Cluster refers to one. They are few, and are
 //! read at each pass that needs them.
 
+use instar_api::SWAP_HISTORY_ANNOTATION;
 use instar_capi::Contract;
 use instar_domain::{InvalidVersion, KubeVersion};
 use instar_planner::{
-    ControlPlane, Flavor, ManagedBy, Object, Observed, Replicas, ResourceVersion, SWAP_HISTORY_ANNOTATION, SwapHistory,
-    TemplateRef, Unreadable,
+    ControlPlane, Flavor, ManagedBy, Object, Observed, Replicas, ResourceVersion, SwapHistory, TemplateRef, Unreadable,
 };
 use kube::{
     Api, Client, Resource, ResourceExt, core::DynamicObject, discovery::ApiResource, runtime::reflector::ObjectRef,

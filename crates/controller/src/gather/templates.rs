@@ -4,10 +4,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use instar_api::RELEASE_LABEL;
 use instar_capi::labels::CLUSTER_NAME;
 use instar_planner::{
-    Lifecycle, MachineDeployment, Observed, RELEASE_LABEL, ResourceVersion, Snapshot, Template, TemplateRef,
-    Unreadable, label_value,
+    Lifecycle, MachineDeployment, Observed, ResourceVersion, Snapshot, Template, TemplateRef, Unreadable, label_value,
 };
 use kube::{Api, Client, ResourceExt, api::ListParams, core::DynamicObject, discovery::ApiResource};
 use serde_json::Value;

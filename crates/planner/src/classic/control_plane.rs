@@ -13,8 +13,9 @@ use super::{
 };
 use crate::{
     decision::{Action, Waiting},
+    pool_id::PoolId,
     settled::{control_plane_settled, converged, matches_spec},
-    snapshot::{MachineDeployment, PoolId, Rollout},
+    snapshot::{MachineDeployment, Rollout},
     swap::{self, Destination},
     upgrade_spec::{Gate, PoolOverride},
 };

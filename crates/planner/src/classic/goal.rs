@@ -14,7 +14,8 @@ use crate::{
     decision::{Field, Waiting},
     mint::label_value,
     path::{NoPath, Start, StartEtcd, classic_path},
-    snapshot::{Flavor, PoolId},
+    pool_id::PoolId,
+    snapshot::Flavor,
     swap,
     upgrade_spec::Target,
 };

@@ -5,8 +5,9 @@ use instar_capi::Lifecycle;
 use super::{goal::Goal, retire, view::ClassicView, workers};
 use crate::{
     decision::{MachineProgress, MachineState, PoolProgress, Stage, TemplateProgress, TemplateState},
+    pool_id::PoolId,
     settled::{converged, matches_spec},
-    snapshot::{Machine, MachinePhase, Node, PoolId, TemplateRef},
+    snapshot::{Machine, MachinePhase, Node, TemplateRef},
 };
 
 /// Each pool. Without a goal, its spec is where it ends.

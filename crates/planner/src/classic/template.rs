@@ -11,7 +11,8 @@ use crate::{
     decision::{Action, MintTemplate, Waiting},
     mint::{MintOrder, mint},
     pointer_error::{apply, holds},
-    snapshot::{MachineDeployment, PoolId, TemplateRef},
+    pool_id::PoolId,
+    snapshot::{MachineDeployment, TemplateRef},
 };
 
 static NOTHING: Values = Values::new();

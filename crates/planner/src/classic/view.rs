@@ -10,10 +10,12 @@ use jiff::{civil::Date, tz::TimeZone};
 use crate::{
     decision::{Field, Waiting},
     mint::label_value,
+    observed::{Unreadable, read},
+    pool_id::PoolId,
     settled::rolled_out,
     snapshot::{
-        ClusterKind, ControlPlane, Machine, MachineDeployment, MachinePool, MachineSet, Node, Object, Observed, PoolId,
-        Snapshot, Template, TemplateRef, Unreadable,
+        ClusterKind, ControlPlane, Machine, MachineDeployment, MachinePool, MachineSet, Node, Object, Snapshot,
+        Template, TemplateRef,
     },
 };
 
@@ -203,10 +205,6 @@ fn runs(machine: &Machine) -> impl Iterator<Item = &KubeVersion> {
         Node::Joined { version, .. } => version.as_ref(),
     };
     std::iter::once(&machine.version).chain(node)
-}
-
-fn read<'a, T>(list: &'a [Observed<T>], unreadable: &mut Vec<&'a Unreadable>) -> Vec<&'a T> {
-    list.iter().filter_map(|part| part.read_or(unreadable)).collect()
 }
 
 fn may_be_written(snapshot: &Snapshot) -> Result<(), Vec<Waiting>> {

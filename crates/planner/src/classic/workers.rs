@@ -13,8 +13,9 @@ use super::{
 use crate::{
     decision::{Action, Field, Waiting},
     mint::label_value,
+    pool_id::PoolId,
     settled::{converged, matches_spec},
-    snapshot::{MachineDeployment, PoolId, Rollout},
+    snapshot::{MachineDeployment, Rollout},
     swap::{self, Destination},
     upgrade_spec::{Gate, PoolOverride},
 };

@@ -4,8 +4,10 @@ use instar_capi::WorkerKind;
 
 use super::Waiting;
 use crate::{
+    observed::Observed,
     path::NoPath,
-    snapshot::{Observed, PoolId, Snapshot, TemplateRef},
+    pool_id::PoolId,
+    snapshot::{Snapshot, TemplateRef},
 };
 
 /// The object that somebody should look at.

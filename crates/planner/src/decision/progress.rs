@@ -3,7 +3,7 @@
 use instar_domain::KubeVersion;
 use jiff::Timestamp;
 
-use crate::snapshot::{PoolId, TemplateRef};
+use crate::{pool_id::PoolId, snapshot::TemplateRef};
 
 /// Where an upgrade is.
 #[derive(Debug, Clone, PartialEq, Eq)]

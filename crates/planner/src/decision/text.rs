@@ -5,10 +5,7 @@ use std::fmt;
 use super::{Field, Waiting};
 use instar_domain::skew;
 
-use crate::{
-    snapshot::{MachinePhase, PoolId},
-    upgrade_spec::Gate,
-};
+use crate::{pool_id::PoolId, snapshot::MachinePhase, upgrade_spec::Gate};
 
 impl Waiting {
     /// Its kind, as a condition's reason names it.

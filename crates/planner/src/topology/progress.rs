@@ -10,8 +10,9 @@ use super::{
 };
 use crate::{
     decision::{MachineProgress, MachineState, PoolProgress, Stage, Waiting},
+    pool_id::PoolId,
     settled::converged,
-    snapshot::{Condition, ConditionStatus, Machine, MachinePhase, Node, Object, PoolId},
+    snapshot::{Condition, ConditionStatus, Machine, MachinePhase, Node, Object},
 };
 
 /// The conditions of a control plane or a MachineDeployment that say what it is at.

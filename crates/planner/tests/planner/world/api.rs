@@ -1,9 +1,7 @@
 //! Writes, as the API server takes them.
 
-use instar_planner::{
-    Action, Contract, Flavor, Lifecycle, ResourceVersion, SWAP_HISTORY_ANNOTATION, Swap, SwapHistory, Template,
-    TemplateRef,
-};
+use instar_api::SWAP_HISTORY_ANNOTATION;
+use instar_planner::{Action, Contract, Flavor, Lifecycle, ResourceVersion, Swap, SwapHistory, Template, TemplateRef};
 use serde_json::Value;
 
 use super::{Pool, World, merge};

@@ -5,9 +5,10 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use instar_api::{Adjustable, Enforcement, Rule, UpgradePolicySpec};
+use instar_api::UpgradePolicySpec;
 use instar_capi::{
-    ClusterClass, KubeadmControlPlane, Lifecycle, ManagedBy, Reference, Topology, VersionCount, WorkerKind,
+    ClusterClass, ControlPlaneSpec, ControlPlaneStatus, KubeadmControlPlane, Lifecycle, ManagedBy, Reference, Topology,
+    VersionCount, WorkerKind,
 };
 use instar_catalog::Catalog;
 use instar_domain::{KubeVersion, skew::ApiServers};
@@ -225,13 +226,26 @@ pub struct CachedUpgrade {
     pub path: Vec<String>,
 }
 
+/// The versions that a control plane's machines run, as far as it says so. Where it says the lowest
+/// alone, what is asked may run already.
+#[must_use]
+pub fn observed(spec: &ControlPlaneSpec, status: Option<&ControlPlaneStatus>) -> Option<Versions> {
+    let status = status?;
+    Versions::of(&status.versions).or_else(|| {
+        let lowest: KubeVersion = status.version.as_deref()?.parse().ok()?;
+        let asked = spec.version.parse().unwrap_or_else(|_| lowest.clone());
+        let highest = lowest.clone().max(asked);
+        Some(Versions { lowest, highest })
+    })
+}
+
 /// The versions that a Cluster's control plane runs, as far as anything says so: of kubeadm's the
 /// object itself, of others what the Cluster has read of it. One that has no machine yet runs what
 /// is asked.
 #[must_use]
 pub fn running(state: &dyn ClusterState, namespace: &str, cluster: &str) -> Option<Versions> {
     if let Some(control_plane) = state.control_plane(namespace, cluster) {
-        return crate::control_plane::observed(&control_plane.spec, control_plane.status.as_ref()).or_else(|| {
+        return observed(&control_plane.spec, control_plane.status.as_ref()).or_else(|| {
             let asked: KubeVersion = control_plane.spec.version.parse().ok()?;
             Some(Versions {
                 lowest: asked.clone(),
@@ -240,17 +254,4 @@ pub fn running(state: &dyn ClusterState, namespace: &str, cluster: &str) -> Opti
         });
     }
     state.cluster(namespace, cluster)?.versions.clone()
-}
-
-/// What becomes of edits that break a rule, for a Cluster with these labels: of the policies that
-/// select it, the strictest, else the rule's default.
-#[must_use]
-pub fn enforcement(rule: Rule, policies: &[Arc<UpgradePolicySpec>], labels: &BTreeMap<String, String>) -> Enforcement {
-    let settings = policies
-        .iter()
-        .filter(|policy| policy.selects(labels))
-        .flat_map(|policy| &policy.rules)
-        .filter(|setting| setting.rule == rule && rule.adjustable() == Adjustable::ByPolicy)
-        .map(|setting| setting.enforcement);
-    settings.max().unwrap_or_else(|| crate::rule_info(rule).default)
 }

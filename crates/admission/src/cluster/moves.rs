@@ -5,7 +5,7 @@ use instar_capi::labels::UNSAFE_VERSION;
 use instar_domain::KubeVersion;
 
 use super::{
-    Request,
+    request::Request,
     steps::{Step, VERSION, Who},
 };
 use crate::{Finding, Rule, cluster_state::CachedWorker, worker::left_behind};

@@ -1,5 +1,6 @@
-use instar_api::{KubernetesReleaseSpec, Pin};
-use instar_capi::labels::UNSAFE_VERSION;
+use instar_api::{KubernetesReleaseSpec, Pin, RELEASES_ANNOTATION};
+use instar_capi::{ControlPlaneSpec, labels::UNSAFE_VERSION};
+use instar_catalog::Catalog;
 use serde_json::{Value, json};
 
 use super::*;

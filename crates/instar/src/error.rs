@@ -1,29 +1,10 @@
-//! How a run ends.
+//! Why a run fails.
 
 use std::process::ExitCode;
 
 use instar_watch::ErrorChain;
 
 use crate::{controller, log, webhook, wire, yaml};
-
-/// How a run ended that did what it was asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[must_use]
-pub enum Outcome {
-    /// Done.
-    Done,
-    /// What was to be checked does not hold.
-    CheckFailed,
-}
-
-impl From<Outcome> for ExitCode {
-    fn from(outcome: Outcome) -> Self {
-        match outcome {
-            Outcome::Done => Self::SUCCESS,
-            Outcome::CheckFailed => Self::from(1),
-        }
-    }
-}
 
 /// Why a run could not do what it was asked.
 #[derive(Debug, thiserror::Error)]

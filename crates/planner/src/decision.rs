@@ -15,10 +15,10 @@ use serde_json::Value;
 use crate::{
     observed::Unreadable,
     path::NoPath,
-    pointer_error::PointerError,
     pool_id::PoolId,
     snapshot::{MachinePhase, ResourceVersion, TemplateRef},
     upgrade_spec::Gate,
+    values::PointerError,
 };
 
 pub use involved_object::InvolvedObject;

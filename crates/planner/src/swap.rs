@@ -8,9 +8,9 @@ use serde_json::{Value, json};
 
 use crate::{
     decision::Swap,
-    pointer_error::put,
     pool_id::PoolId,
     snapshot::{ControlPlane, Flavor, MachineDeployment, Object, SwapHistory, TemplateRef},
+    values::put,
 };
 
 /// What a KubeadmControlPlaneTemplate has above the spec of a KubeadmControlPlane.

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     decision::{Field, Waiting},
-    mint::label_value,
+    name::label_value,
     path::{NoPath, Start, StartEtcd, classic_path},
     pool_id::PoolId,
     snapshot::Flavor,

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::{Next, view::ClassicView};
 use crate::{
     decision::{Action, DeleteTemplate, TemplateState, Waiting},
-    mint::label_value,
+    name::label_value,
     snapshot::{Template, TemplateRef},
 };
 

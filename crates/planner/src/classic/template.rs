@@ -10,9 +10,9 @@ use super::view::ClassicView;
 use crate::{
     decision::{Action, MintTemplate, Waiting},
     mint::{MintOrder, mint},
-    pointer_error::{apply, holds},
     pool_id::PoolId,
     snapshot::{MachineDeployment, TemplateRef},
+    values::{apply, includes},
 };
 
 static NOTHING: Values = Values::new();
@@ -133,7 +133,10 @@ pub(super) fn source(
         })))),
         Err(reason) => Err(reason),
         Ok(there) => {
-            let same = minted.object.get("spec").is_some_and(|spec| holds(&there.spec, spec));
+            let same = minted
+                .object
+                .get("spec")
+                .is_some_and(|spec| includes(&there.spec, spec));
             if same && there.lifecycle != Lifecycle::Deleting {
                 Ok(Source::Ready(minted.template))
             } else {

@@ -9,7 +9,7 @@ use jiff::{civil::Date, tz::TimeZone};
 
 use crate::{
     decision::{Field, Waiting},
-    mint::label_value,
+    name::label_value,
     observed::{Unreadable, read},
     pool_id::PoolId,
     settled::rolled_out,

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     decision::{Action, Field, Waiting},
-    mint::label_value,
+    name::label_value,
     pool_id::PoolId,
     settled::{converged, matches_spec},
     snapshot::{MachineDeployment, Rollout},

@@ -154,7 +154,7 @@ impl<'a> Request<'a> {
         for step in &steps {
             pins.releases.insert(step.version().clone(), shape.mint(step.row));
         }
-        // Whoever names a release of the very version that was adopted wants its values.
+        // A user who names a release of the adopted version wants its values.
         pins.adopted.take_if(|adopted| pins.releases.contains_key(adopted));
         self.complete(&shape, wiring, target.as_ref(), &base, &mut pins, &steps)?;
 

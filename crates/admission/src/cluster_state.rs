@@ -1,7 +1,7 @@
 //! What the rules may know beside the request: the objects as the last events have shown them.
 //!
-//! Every answer comes from memory, at once. What isn't known is a value of its own ([`Seen`],
-//! `None`), so that a rule has to say what becomes of it.
+//! Every answer comes from memory, at once. What isn't known is a value of its own ([`Lookup`],
+//! `None`), so that each rule has to decide what follows.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -86,15 +86,15 @@ pub struct CachedCluster {
     pub name: String,
     /// Its labels, by which policies select it.
     pub labels: BTreeMap<String, String>,
-    /// Whether it goes on.
+    /// Whether it is paused or being deleted.
     pub lifecycle: Lifecycle,
-    /// What its class is to make of it.
+    /// `spec.topology`.
     pub topology: Option<Topology>,
     /// The text of its pins.
     pub pins: Option<String>,
     /// Its control plane.
     pub control_plane: Option<Reference>,
-    /// What it says of its control plane's versions.
+    /// The versions that its status reports for the control plane.
     pub versions: Option<Versions>,
 }
 
@@ -176,8 +176,8 @@ impl<'a> TemplateKey<'a> {
 /// A template, as far as it is kept.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CachedTemplate {
-    /// The names of the Clusters that it belongs to, by its owners and its label; none where it is
-    /// nobody's yet.
+    /// The names of the Clusters that it belongs to, by its owners and its label; empty where it belongs
+    /// to none yet.
     pub clusters: Vec<String>,
     /// The release that Instar minted it for.
     pub release: Option<String>,

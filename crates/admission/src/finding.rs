@@ -1,4 +1,4 @@
-//! A broken rule: which one, which object, which field, which value, and the way out.
+//! A broken rule: which one, which object, which field, which value, and what to do.
 
 use std::fmt;
 

@@ -22,7 +22,7 @@ pub(crate) struct Machines<'a> {
 }
 
 /// The field that disagrees with every release of the version, and what it should be. Nothing where
-/// the catalog has no such version: then nobody says what it should be.
+/// the catalog has no such version.
 pub(crate) fn disagreement(
     version: &KubeVersion,
     machines: &Machines<'_>,
@@ -37,7 +37,7 @@ pub(crate) fn disagreement(
         }
     });
     let against = |row: &Release| disagrees(row, machines, template.as_deref());
-    // A row that has nothing for these machines says nothing of them, where another one does.
+    // A row without an image for these machines counts only where no row has one.
     let says = |row: &&Release| {
         let image = machines
             .template

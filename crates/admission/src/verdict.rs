@@ -1,4 +1,4 @@
-//! From broken rules to a verdict: what is refused, what is said, what was switched off.
+//! From broken rules to a verdict: refused, warned, or switched off.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -31,11 +31,11 @@ pub struct Verdict {
     pub warned: Vec<Finding>,
     /// The rules that were switched off for this edit, and would have refused it.
     pub broken: Vec<Finding>,
-    /// What its writer is told, each line short.
+    /// The response's warnings, each at most 120 characters.
     pub warnings: Vec<String>,
 }
 
-/// Judges what was found by the policies and by what the edit switches off.
+/// Decides by the policies and by the break-glass annotation what follows from each finding.
 #[must_use]
 pub fn apply_enforcement(findings: Vec<Finding>, subject: &Subject<'_>, state: &dyn ClusterState) -> Verdict {
     let mut verdict = Verdict::default();

@@ -171,7 +171,7 @@ impl Judged<'_> {
         }
     }
 
-    /// Where a Cluster has no control plane object at all, somebody else runs its API servers.
+    /// A Cluster without a control plane object has API servers that Cluster API doesn't manage.
     fn unknown(&self, version: &KubeVersion) -> Vec<Finding> {
         let name = &self.edit.new.cluster;
         let cluster = self.state.cluster(self.namespace, name);

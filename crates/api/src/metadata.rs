@@ -19,12 +19,12 @@ pub const BREAK_GLASS_ANNOTATION: &str = "upgrade.cluster.x-k8s.io/break-glass";
 /// [`crate::ClusterUpgradeSpec::target`].
 pub const VERSION_ANNOTATION: &str = "upgrade.cluster.x-k8s.io/version";
 
-/// The label of a `ClusterUpgrade` that the annotation [`VERSION_ANNOTATION`] made: the how many-th of
-/// its Cluster.
+/// The label of a `ClusterUpgrade` that the annotation [`VERSION_ANNOTATION`] made: its sequence number
+/// within its Cluster.
 pub const REQUEST_NUMBER_LABEL: &str = "upgrade.cluster.x-k8s.io/request-number";
 
 /// The annotation of a `ClusterUpgrade` that is over: the phase at its end. `clusterctl move` drops
-/// every status, and what is over must not begin anew on the other side.
+/// every status, and a finished upgrade must not start again on the other side.
 pub const FINISHED_ANNOTATION: &str = "upgrade.cluster.x-k8s.io/finished";
 
 /// The annotation of a `ClusterUpgrade` that is the record of an edit of a topology Cluster's

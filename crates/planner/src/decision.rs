@@ -29,14 +29,14 @@ pub use progress::{MachineProgress, MachineState, PoolProgress, Progress, Stage,
 pub struct Decision {
     /// The write.
     pub action: Action,
-    /// What is waited for, and what somebody should know. Never empty where nothing is written and
+    /// What is waited for, and what a user should know. Never empty where nothing is written and
     /// the upgrade isn't complete.
     pub waiting: Vec<Waiting>,
     /// Where the upgrade is.
     pub progress: Progress,
 }
 
-/// A write, carried whole: whoever executes it has no choices left.
+/// A write, carried whole: its execution leaves no choice.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Action {
     /// Create a template.
@@ -248,7 +248,7 @@ pub enum Waiting {
         /// What its controller says.
         phase: MachinePhase,
     },
-    /// A pool whose machines are replaced only when somebody deletes them.
+    /// A pool with the strategy `OnDelete`: its machines are replaced only when a user deletes them.
     OnDelete {
         /// The pool.
         pool: PoolId,
@@ -280,8 +280,8 @@ pub enum Waiting {
         /// The release.
         release: String,
     },
-    /// Somebody else changed what we had written. Where it went back, we write no more; elsewhere we
-    /// go on from there.
+    /// Another client changed what Instar had written. Where it set an older version, Instar writes no
+    /// more; elsewhere it goes on from there.
     ForeignWriter {
         /// Where.
         pool: PoolId,
@@ -298,7 +298,7 @@ pub enum Waiting {
         /// Which, in Cluster API's words.
         message: String,
     },
-    /// Somebody deferred the upgrade of pools by annotation.
+    /// An annotation of the Cluster defers the upgrade of pools.
     UpgradeDeferred {
         /// Of which, in Cluster API's words.
         message: String,
@@ -321,7 +321,7 @@ pub enum Waiting {
         /// What its spec says.
         version: KubeVersion,
     },
-    /// Somebody edited the Cluster's version after a `ClusterUpgrade` had written it.
+    /// Another client edited the Cluster's version after a `ClusterUpgrade` had written it.
     VersionEdited {
         /// What it is now.
         version: KubeVersion,
@@ -360,7 +360,7 @@ pub enum Field {
 }
 
 impl Waiting {
-    /// Whether it is no use to wait: somebody has to ask for something else.
+    /// Whether waiting is of no use: a user has to change the spec.
     #[must_use]
     pub fn refuses(&self) -> bool {
         match self {

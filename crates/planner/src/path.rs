@@ -144,7 +144,7 @@ pub fn classic_path<'c>(
     Ok(ways.into_iter().next().map(|way| way.releases).unwrap_or_default())
 }
 
-/// The rows of a minor that nobody has to ask for by name: the supported before those to be left,
+/// The rows of a minor that are chosen without being named: the supported before the deprecated,
 /// within each the newest first.
 fn candidates(catalog: &Catalog, minor: Minor, today: Date) -> Vec<&Release> {
     let of_minor = catalog.releases().filter(|row| row.version().minor() == minor);

@@ -91,7 +91,7 @@ pub struct Topology {
 }
 
 /// Which `ClusterUpgrade` wrote a Cluster's version, kept in the Cluster's annotation
-/// [`instar_api::SWAP_HISTORY_ANNOTATION`]: it writes it once, and whoever changes it afterwards is found by it.
+/// [`instar_api::SWAP_HISTORY_ANNOTATION`]: it writes it once, so that a later edit by another client is found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VersionSetBy {
     /// The `ClusterUpgrade`'s name.
@@ -111,7 +111,7 @@ pub struct Condition {
     pub reason: String,
     /// Human-readable message.
     pub message: String,
-    /// The generation that it tells of, where it says so.
+    /// The generation that it describes; 0 where it names none.
     pub observed_generation: i64,
 }
 
@@ -122,7 +122,7 @@ pub enum ConditionStatus {
     True,
     /// It doesn't.
     False,
-    /// Nobody knows.
+    /// Its controller does not know.
     Unknown,
 }
 
@@ -143,7 +143,7 @@ pub struct Object {
     pub resource_version: ResourceVersion,
     /// Counts the edits of its spec.
     pub generation: i64,
-    /// The edit that its status tells of.
+    /// The generation that its status describes.
     pub observed_generation: i64,
     /// Whether it may be written to.
     pub lifecycle: Lifecycle,
@@ -155,8 +155,8 @@ pub struct Object {
     pub conditions: Vec<Condition>,
 }
 
-/// What a swap wrote, kept in the annotation [`instar_api::SWAP_HISTORY_ANNOTATION`] of what it was written
-/// into: whoever changes these fields afterwards is found by it.
+/// What a swap wrote, kept in the annotation [`instar_api::SWAP_HISTORY_ANNOTATION`] of the object, so that
+/// a later edit of these fields by another client is found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SwapHistory {
     /// The `ClusterUpgrade` for which it was written.
@@ -244,7 +244,7 @@ pub struct MachineDeployment {
 pub enum Rollout {
     /// By itself.
     Rolling,
-    /// Only those that somebody deletes.
+    /// Only those that a user deletes.
     OnDelete,
 }
 
@@ -330,7 +330,7 @@ pub enum Node {
     Joined {
         /// Its name.
         name: String,
-        /// The kubelet's version, as the Machine's status tells it.
+        /// The kubelet's version in the Machine's status.
         version: Option<KubeVersion>,
     },
 }

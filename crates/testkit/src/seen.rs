@@ -1,4 +1,4 @@
-//! A world as what is known: read anew from the objects for every question, which a cache may not do.
+//! A world as a cluster state: it reads the objects again for every question, which a cache may not do.
 
 use std::sync::Arc;
 

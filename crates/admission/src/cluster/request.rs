@@ -28,7 +28,7 @@ pub struct Facts<'a> {
     pub today: Date,
 }
 
-/// What has to be written into the Cluster, and what its writer should be told.
+/// What has to be written into the Cluster, and the warnings and findings of the edit.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Admitted {
     /// `spec.topology.version`, where it must change.

@@ -90,7 +90,7 @@ pub(super) fn templates(view: &ClassicView<'_>, stage: Stage) -> Vec<TemplatePro
             template: minted.template.reference(),
             release: minted.release.to_owned(),
             state: match minted.state {
-                // Before the end nobody knows when it comes.
+                // Before the upgrade's end the time of deletion is not known.
                 TemplateState::Previous { .. } if !complete => TemplateState::Previous { until: None },
                 TemplateState::Unused { .. } if !complete => TemplateState::Unused { until: None },
                 other @ (TemplateState::InUse

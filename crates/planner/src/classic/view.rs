@@ -32,7 +32,7 @@ pub(super) struct ClassicView<'a> {
     unreadable_templates: Vec<&'a Unreadable>,
 }
 
-/// What became of what we wrote into an object.
+/// How an object differs from what Instar wrote into it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum ExternalChange {
     /// Another client has changed nothing of it, or Instar wrote nothing.
@@ -55,7 +55,7 @@ impl<'a> ClassicView<'a> {
             None => return Err(vec![Waiting::NoControlPlane]),
             Some(control_plane) => control_plane.read_or(&mut unreadable),
         };
-        // Without one of these, nobody can say whether a step is safe.
+        // Without each of these it is not known whether a step is safe.
         let Some(control_plane) = control_plane.filter(|_| unreadable.is_empty()) else {
             unreadable.sort();
             return Err(unreadable.into_iter().cloned().map(Waiting::Unreadable).collect());
@@ -110,7 +110,7 @@ impl<'a> ClassicView<'a> {
         template.minted_for().filter(|_| label == Some(&own))
     }
 
-    /// Whether somebody else changed what we wrote for this very upgrade.
+    /// Whether another client changed what Instar wrote for this very upgrade.
     pub(super) fn external_change(
         &self,
         object: &Object,
@@ -223,7 +223,7 @@ fn may_be_written(snapshot: &Snapshot) -> Result<(), Vec<Waiting>> {
     if reasons.is_empty() { Ok(()) } else { Err(reasons) }
 }
 
-/// Why nothing may be written to the Cluster, by its own word.
+/// Why the Cluster itself allows no write.
 pub(crate) fn of_cluster(snapshot: &Snapshot) -> Option<Waiting> {
     let (kind, name) = ("Cluster".to_owned(), snapshot.cluster.name.clone());
     match snapshot.cluster.lifecycle {
@@ -233,7 +233,7 @@ pub(crate) fn of_cluster(snapshot: &Snapshot) -> Option<Waiting> {
     }
 }
 
-/// The same, by the word of what is asked.
+/// Why the ClusterUpgrade allows no write.
 pub(crate) fn of_upgrade_spec(snapshot: &Snapshot) -> impl Iterator<Item = Waiting> {
     let paused = snapshot.upgrade_spec.paused.then(|| Waiting::Paused {
         kind: "ClusterUpgrade".to_owned(),

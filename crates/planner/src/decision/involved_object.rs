@@ -10,7 +10,7 @@ use crate::{
     snapshot::{Snapshot, TemplateRef},
 };
 
-/// The object that somebody should look at.
+/// The object that a user should look at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum InvolvedObject<'a> {
     /// The Cluster.

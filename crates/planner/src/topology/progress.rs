@@ -47,7 +47,7 @@ fn is_reconciled(view: &TopologyView<'_>) -> bool {
     })
 }
 
-/// Why Cluster API doesn't go on before somebody does something.
+/// Why Cluster API doesn't go on before a user acts.
 fn blocked(view: &TopologyView<'_>) -> Option<Waiting> {
     let condition = view.topology.reconciled()?;
     let message = condition.message.clone();

@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// A topology cluster of which everything could be read. What a user put beside the topology is
-/// left out: nobody moves it.
+/// left out: neither Cluster API nor Instar moves it.
 pub(super) struct TopologyView<'a> {
     pub(super) snapshot: &'a Snapshot,
     pub(super) topology: &'a Topology,

@@ -24,8 +24,6 @@ use serde_json::Value;
 
 use crate::world::{World, now};
 
-/// The label of a template that was minted: the release.
-
 fn metadata(object: &Value) -> ObjectMeta {
     serde_json::from_value(object["metadata"].clone()).unwrap_or_default()
 }

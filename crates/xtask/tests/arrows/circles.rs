@@ -154,10 +154,7 @@ impl Crate {
 
     /// A text for each circle: its modules, and the imports that form it.
     fn circles(&self) -> Vec<String> {
-        self.edges()
-            .into_iter()
-            .flat_map(|(_, edges)| circles(&edges))
-            .collect()
+        self.edges().into_values().flat_map(|edges| circles(&edges)).collect()
     }
 }
 

@@ -20,13 +20,11 @@ pub trait ClusterState: Send + Sync + 'static {
     /// The time.
     fn now(&self) -> Timestamp;
 
-    /// The catalog.
     fn catalog(&self) -> Arc<Catalog>;
 
     /// A ClusterClass.
     fn class(&self, namespace: &str, name: &str) -> Option<Arc<ClusterClass>>;
 
-    /// A Cluster.
     fn cluster(&self, namespace: &str, name: &str) -> Option<Arc<CachedCluster>>;
 
     /// The Clusters of a class, by their keys.
@@ -45,7 +43,6 @@ pub trait ClusterState: Send + Sync + 'static {
     /// nothing owns, by kind and name.
     fn workers(&self, namespace: &str, cluster: &str) -> Vec<CachedWorker>;
 
-    /// A template.
     fn template(&self, template: &TemplateKey<'_>) -> Lookup<Arc<CachedTemplate>>;
 
     /// What refers to a template, and isn't being deleted.
@@ -80,9 +77,7 @@ pub enum Lookup<T> {
 /// A Cluster, as far as it is kept.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct CachedCluster {
-    /// Its namespace.
     pub namespace: String,
-    /// Its name.
     pub name: String,
     /// Its labels, by which policies select it.
     pub labels: BTreeMap<String, String>,
@@ -92,7 +87,6 @@ pub struct CachedCluster {
     pub topology: Option<Topology>,
     /// The text of its pins.
     pub pins: Option<String>,
-    /// Its control plane.
     pub control_plane: Option<Reference>,
     /// The versions that its status reports for the control plane.
     pub versions: Option<Versions>,
@@ -101,9 +95,7 @@ pub struct CachedCluster {
 /// The lowest and the highest of the versions that run.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Versions {
-    /// The lowest.
     pub lowest: KubeVersion,
-    /// The highest.
     pub highest: KubeVersion,
 }
 
@@ -139,7 +131,6 @@ impl Versions {
 pub struct CachedWorker {
     /// What they are.
     pub kind: WorkerKind,
-    /// The name.
     pub name: String,
     /// Who moves them.
     pub managed_by: ManagedBy,
@@ -152,11 +143,8 @@ pub struct CachedWorker {
 pub struct TemplateKey<'a> {
     /// The API group.
     pub group: &'a str,
-    /// The kind.
     pub kind: &'a str,
-    /// The namespace.
     pub namespace: &'a str,
-    /// The name.
     pub name: &'a str,
 }
 
@@ -196,9 +184,7 @@ impl CachedTemplate {
 /// Something that refers to a template.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct TemplateUser {
-    /// The kind.
     pub kind: String,
-    /// The name.
     pub name: String,
     /// The Cluster, where it belongs to one.
     pub cluster: Option<String>,
@@ -209,7 +195,6 @@ pub struct TemplateUser {
 pub struct Kept {
     /// The ClusterUpgrade that minted over it.
     pub upgrade: String,
-    /// Its Cluster.
     pub cluster: String,
     /// Until when; absent while the upgrade goes on.
     pub until: Option<Timestamp>,
@@ -218,7 +203,6 @@ pub struct Kept {
 /// A ClusterUpgrade that is not over.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CachedUpgrade {
-    /// Its name.
     pub name: String,
     /// Where to, as it was written.
     pub target: String,

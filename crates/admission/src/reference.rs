@@ -7,7 +7,6 @@ use crate::cluster_state::{ClusterState, Lookup, TemplateKey};
 
 /// A reference, before and after.
 pub(crate) struct TemplateRefChange {
-    /// Its field.
     pub(crate) field: &'static str,
     /// What it named.
     pub(crate) from: Option<Reference>,

@@ -12,7 +12,6 @@ use crate::{BreakGlass, ClusterState, Finding, Status, finding::lines, rule_info
 /// Whose policies count, and what the edit switches off.
 #[derive(Debug, Clone, Default)]
 pub struct Subject<'a> {
-    /// The namespace.
     pub namespace: &'a str,
     /// The Cluster that the object belongs to.
     pub cluster: Option<&'a str>,

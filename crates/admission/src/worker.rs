@@ -24,7 +24,6 @@ use crate::{
 pub struct Worker {
     /// Who it is.
     pub metadata: ObjectMeta,
-    /// Its Cluster.
     pub cluster: String,
     /// Its machines' labels.
     pub labels: BTreeMap<String, String>,

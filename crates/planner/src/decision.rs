@@ -62,20 +62,16 @@ pub struct MintTemplate {
     pub pool: PoolId,
     /// What it will be.
     pub template: TemplateRef,
-    /// The object.
     pub object: Value,
 }
 
 /// A merge patch of a control plane or a MachineDeployment.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Swap {
-    /// The pool.
     pub pool: PoolId,
     /// The version of the API at which to write.
     pub api_version: String,
-    /// The kind.
     pub kind: String,
-    /// The name.
     pub name: String,
     /// What the write compares with; it stands in the patch too.
     pub resource_version: ResourceVersion,
@@ -132,26 +128,11 @@ pub struct CompletePins {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Waiting {
     /// The `ClusterUpgrade`, the Cluster or the object is paused.
-    Paused {
-        /// Its kind.
-        kind: String,
-        /// Its name.
-        name: String,
-    },
+    Paused { kind: String, name: String },
     /// The Cluster or the object is being deleted.
-    Deleting {
-        /// Its kind.
-        kind: String,
-        /// Its name.
-        name: String,
-    },
+    Deleting { kind: String, name: String },
     /// The topology controller mints and swaps here.
-    TopologyOwned {
-        /// The kind.
-        kind: String,
-        /// The name.
-        name: String,
-    },
+    TopologyOwned { kind: String, name: String },
     /// An object can't be read.
     Unreadable(Unreadable),
     /// The Cluster has no control plane that can be seen.
@@ -173,19 +154,11 @@ pub enum Waiting {
         release: String,
     },
     /// The catalog has no row of a version.
-    NoRow {
-        /// The version.
-        version: KubeVersion,
-    },
+    NoRow { version: KubeVersion },
     /// No path leads there.
     NoPath(Box<NoPath>),
     /// A release has no image for a pool.
-    NoImage {
-        /// The pool.
-        pool: PoolId,
-        /// The release.
-        release: String,
-    },
+    NoImage { pool: PoolId, release: String },
     /// A gate is closed.
     GateClosed {
         /// Which.
@@ -201,10 +174,7 @@ pub enum Waiting {
         template: TemplateRef,
     },
     /// A pool has no bootstrap template, and a change of it is asked for.
-    NoBootstrapTemplate {
-        /// The pool.
-        pool: PoolId,
-    },
+    NoBootstrapTemplate { pool: PoolId },
     /// Another object has the name that a template would get.
     NameTaken {
         /// The pool that it would be for.
@@ -214,7 +184,6 @@ pub enum Waiting {
     },
     /// A value can't be put into a pool's template.
     ValueMisfit {
-        /// The pool.
         pool: PoolId,
         /// Where.
         error: PointerError,
@@ -232,7 +201,6 @@ pub enum Waiting {
     },
     /// A pool hasn't got to what its spec says.
     PoolRollingOut {
-        /// The pool.
         pool: PoolId,
         /// What its spec says.
         version: KubeVersion,
@@ -243,14 +211,12 @@ pub enum Waiting {
     },
     /// A machine of the new version isn't ready.
     MachineNotReady {
-        /// Its name.
         name: String,
         /// What its controller says.
         phase: MachinePhase,
     },
     /// A pool with the strategy `OnDelete`: its machines are replaced only when a user deletes them.
     OnDelete {
-        /// The pool.
         pool: PoolId,
         /// The machines to delete.
         machines: Vec<String>,
@@ -268,18 +234,12 @@ pub enum Waiting {
     },
     /// A pool is at a newer version than it should go to; it isn't lowered.
     PoolAhead {
-        /// The pool.
         pool: PoolId,
         /// Where it is.
         version: KubeVersion,
     },
     /// A pool is pinned to a release that the control plane hasn't got to, or whose minor it has left.
-    PinOutOfReach {
-        /// The pool.
-        pool: PoolId,
-        /// The release.
-        release: String,
-    },
+    PinOutOfReach { pool: PoolId, release: String },
     /// Another client changed what Instar had written. Where it set an older version, Instar writes no
     /// more; elsewhere it goes on from there.
     ForeignWriter {
@@ -307,7 +267,6 @@ pub enum Waiting {
     ClusterApi {
         /// The kind of the object of which it says so.
         kind: String,
-        /// Its name.
         name: String,
         /// In which condition.
         condition: String,
@@ -316,7 +275,6 @@ pub enum Waiting {
     },
     /// A MachinePool hasn't got to what its spec says.
     MachinePoolRollingOut {
-        /// Its name.
         name: String,
         /// What its spec says.
         version: KubeVersion,
@@ -353,7 +311,6 @@ pub enum Waiting {
 /// A field that a swap writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Field {
-    /// The version.
     Version,
     /// The reference to the machine template.
     InfrastructureRef,

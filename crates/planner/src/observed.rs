@@ -34,9 +34,7 @@ impl<T> Observed<T> {
 /// An object that can't be read.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Unreadable {
-    /// Its kind.
     pub kind: String,
-    /// Its name.
     pub name: String,
     /// What is wrong with it.
     pub reason: String,

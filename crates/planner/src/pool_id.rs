@@ -5,7 +5,6 @@ use std::fmt;
 /// A pool.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum PoolId {
-    /// The control plane.
     ControlPlane,
     /// The MachineDeployment of that name.
     Workers(String),

@@ -21,7 +21,6 @@ use crate::{
 pub struct Snapshot {
     /// The time.
     pub now: Timestamp,
-    /// The Cluster.
     pub cluster: Cluster,
     /// What is asked.
     pub upgrade_spec: UpgradeSpec,
@@ -39,7 +38,6 @@ pub struct Snapshot {
     pub machine_sets: Vec<Observed<MachineSet>>,
     /// Its MachinePools, which are never written.
     pub machine_pools: Vec<Observed<MachinePool>>,
-    /// Its Machines.
     pub machines: Vec<Observed<Machine>>,
     /// The templates that it refers to, and those that were minted for it.
     pub templates: Vec<Observed<Template>>,
@@ -50,7 +48,6 @@ pub struct Snapshot {
 pub struct Cluster {
     /// Its namespace, and that of all its objects.
     pub namespace: String,
-    /// Its name.
     pub name: String,
     /// Its uid, for owner references and for nothing else: `clusterctl move` changes it.
     pub uid: String,
@@ -96,7 +93,6 @@ pub struct Topology {
 pub struct VersionSetBy {
     /// The `ClusterUpgrade`'s name.
     pub upgrade: String,
-    /// Its target.
     pub target: String,
 }
 
@@ -135,9 +131,7 @@ pub struct ResourceVersion(pub String);
 pub struct Object {
     /// The version of the API at which it was read.
     pub api_version: String,
-    /// Its kind.
     pub kind: String,
-    /// Its name.
     pub name: String,
     /// What a write compares with.
     pub resource_version: ResourceVersion,
@@ -161,7 +155,6 @@ pub struct Object {
 pub struct SwapHistory {
     /// The `ClusterUpgrade` for which it was written.
     pub upgrade: String,
-    /// The version.
     pub version: KubeVersion,
     /// The name of the infrastructure template.
     pub template: Option<String>,
@@ -172,16 +165,13 @@ pub struct SwapHistory {
 pub struct TemplateRef {
     /// The API group.
     pub group: String,
-    /// The kind.
     pub kind: String,
-    /// The name.
     pub name: String,
 }
 
 /// The control plane.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ControlPlane {
-    /// The object.
     pub object: Object,
     /// The version that it should run.
     pub version: KubeVersion,
@@ -225,7 +215,6 @@ pub struct Replicas {
 /// A MachineDeployment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MachineDeployment {
-    /// The object.
     pub object: Object,
     /// The labels by which a release finds its image.
     pub labels: BTreeMap<String, String>,
@@ -251,7 +240,6 @@ pub enum Rollout {
 /// A MachineSet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MachineSet {
-    /// Its name.
     pub name: String,
     /// Its MachineDeployment; absent where it stands alone.
     pub pool: Option<String>,
@@ -270,7 +258,6 @@ pub struct MachineSet {
 /// A MachinePool: only its version counts, since it has no template to mint from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MachinePool {
-    /// Its name.
     pub name: String,
     /// The version of its machines.
     pub version: KubeVersion,
@@ -283,7 +270,6 @@ pub struct MachinePool {
 /// A Machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Machine {
-    /// Its name.
     pub name: String,
     /// Its pool; absent where it belongs to none that is planned.
     pub pool: Option<PoolId>,
@@ -294,7 +280,6 @@ pub struct Machine {
     pub template: Option<String>,
     /// What its controller says.
     pub phase: MachinePhase,
-    /// Its node.
     pub node: Node,
     /// Whether it stays.
     pub lifecycle: Lifecycle,
@@ -328,7 +313,6 @@ pub enum Node {
     Absent,
     /// It has.
     Joined {
-        /// Its name.
         name: String,
         /// The kubelet's version in the Machine's status.
         version: Option<KubeVersion>,

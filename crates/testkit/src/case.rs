@@ -31,14 +31,12 @@ pub enum Action {
     Edit {
         /// Of which object.
         object: Key,
-        /// The patch.
         patch: Value,
     },
     /// A merge patch of the status alone.
     Status {
         /// Of which object.
         object: Key,
-        /// The patch.
         patch: Value,
     },
     /// A new object.
@@ -73,7 +71,6 @@ pub struct Expected {
 pub struct Refusal {
     /// The HTTP code.
     pub code: u16,
-    /// The reason.
     pub reason: String,
     message: String,
 }

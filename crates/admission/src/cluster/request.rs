@@ -22,7 +22,6 @@ pub struct Facts<'a> {
     pub control_plane: Option<&'a ControlPlaneSpec>,
     /// The versions that its control plane runs.
     pub running: Option<&'a Versions>,
-    /// Its workers.
     pub workers: &'a [CachedWorker],
     /// The day, in UTC.
     pub today: Date,
@@ -73,7 +72,7 @@ pub(super) struct Request<'a> {
     pub(super) facts: Facts<'a>,
 }
 
-impl<'a> Request<'a> {
+impl Request<'_> {
     pub(super) fn deny(
         &self,
         rule: Rule,

@@ -21,7 +21,6 @@ const DEADLINE: Duration = Duration::from_secs(30);
 
 /// Why the cluster doesn't serve.
 #[derive(Debug, thiserror::Error)]
-#[allow(missing_docs, reason = "the messages say it")]
 pub enum Error {
     #[error("can't tell which cluster is meant ({why}): give --kubeconfig, set KUBECONFIG, or give files with -f")]
     Config { why: String },

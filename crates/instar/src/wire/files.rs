@@ -16,7 +16,6 @@ use crate::yaml;
 
 /// Why the files don't serve.
 #[derive(Debug, thiserror::Error)]
-#[allow(missing_docs, reason = "the messages say it")]
 pub enum Error {
     #[error("can't read {file}")]
     Read { file: String, source: io::Error },

@@ -1,5 +1,6 @@
 //! The two Clusters, and what is to happen to each.
 
+use instar_api::VERSION_ANNOTATION;
 use instar_e2e::support::ledger::Pool;
 
 /// The version that both are created at.
@@ -63,7 +64,7 @@ impl Subject {
             }
             Self::Classic => ["annotate", "cluster", self.name(), "-n", namespace],
         };
-        let annotation = format!("upgrade.cluster.x-k8s.io/version={version}");
+        let annotation = format!("{VERSION_ANNOTATION}={version}");
         words.map(ToOwned::to_owned).into_iter().chain([annotation]).collect()
     }
 }

@@ -76,7 +76,7 @@ impl Live {
             machines: follow(core_kind("Machine", "machines")),
             clusters: follow(core_kind("Cluster", "clusters")),
             upgrades: follow(ApiResource::from_gvk_with_plural(
-                &GroupVersionKind::gvk("upgrade.cluster.x-k8s.io", "v1alpha1", "ClusterUpgrade"),
+                &GroupVersionKind::gvk(instar_api::GROUP, "v1alpha1", "ClusterUpgrade"),
                 "clusterupgrades",
             )),
             ledger: Ledger::start(client, namespace).await?,

@@ -1,6 +1,7 @@
 //! Changes to a review that leave it JSON, so that what is behind the reading is tried too.
 
 use fastrand::Rng;
+use instar_api::{BREAK_GLASS_ANNOTATION, RELEASES_ANNOTATION};
 use instar_webhooks::Route;
 use serde_json::{Map, Value, json};
 
@@ -73,8 +74,8 @@ const MEMBERS: [&str; 22] = [
     "json",
     "value",
     "adopted",
-    "upgrade.cluster.x-k8s.io/releases",
-    "upgrade.cluster.x-k8s.io/break-glass",
+    RELEASES_ANNOTATION,
+    BREAK_GLASS_ANNOTATION,
     "unsafe.topology.cluster.x-k8s.io/disable-update-version-check",
 ];
 

@@ -9,6 +9,7 @@ mod entries;
 mod policies;
 
 use instar_admission::{Change, GuardedKind};
+use instar_api::ADMISSION_LABEL;
 use k8s_openapi::{
     api::admissionregistration::v1::{
         MutatingWebhook, MutatingWebhookConfiguration, RuleWithOperations, ServiceReference, ValidatingWebhook,
@@ -27,9 +28,6 @@ pub use policies::policies;
 pub const MUTATING: &str = "instar-mutating-webhook-configuration";
 
 pub const VALIDATING: &str = "instar-validating-webhook-configuration";
-
-/// The label that excludes a namespace from admission, with the value `disabled`.
-pub const ADMISSION_LABEL: &str = "upgrade.cluster.x-k8s.io/admission";
 
 /// How long the API server waits, in seconds.
 const TIMEOUT: i32 = 5;

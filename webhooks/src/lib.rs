@@ -20,6 +20,7 @@ mod metrics;
 pub mod rbac;
 mod reader;
 mod review;
+mod route;
 mod routes;
 mod view;
 
@@ -28,4 +29,5 @@ pub use caches::Caches;
 pub use events::{EventPublisher, Events};
 pub use instar_admission::ClusterState;
 pub use metrics::AdmissionMetrics;
-pub use routes::{Route, router};
+pub use route::Route;
+pub use routes::router;

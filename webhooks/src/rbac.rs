@@ -1,10 +1,10 @@
 //! The rights of `instar webhook`, next to the kinds that it watches: each kind has its rule. No rule allows `get` or a
 //! change of a watched object.
 
+use instar_api::GROUP;
 use instar_watch::rbac::{Provider, Rule, WATCH};
 
 const CORE: &str = "cluster.x-k8s.io";
-const OURS: &str = "upgrade.cluster.x-k8s.io";
 const BOOTSTRAP: &str = "bootstrap.cluster.x-k8s.io";
 
 /// A kind that the admission server watches from its start. It finds the kinds of templates by the
@@ -59,9 +59,9 @@ impl Watched {
             Self::MachineSets => (CORE, "machinesets"),
             Self::MachinePools => (CORE, "machinepools"),
             Self::Machines => (CORE, "machines"),
-            Self::KubernetesReleases => (OURS, "kubernetesreleases"),
-            Self::ClusterUpgrades => (OURS, "clusterupgrades"),
-            Self::UpgradePolicies => (OURS, "upgradepolicies"),
+            Self::KubernetesReleases => (GROUP, "kubernetesreleases"),
+            Self::ClusterUpgrades => (GROUP, "clusterupgrades"),
+            Self::UpgradePolicies => (GROUP, "upgradepolicies"),
         };
         Rule {
             api_group,

@@ -15,40 +15,9 @@ use instar_domain::json::Object;
 use serde::Deserialize;
 
 use crate::{
-    AdmissionMetrics, AuditSink, OverriddenRule, judge, reader,
+    AdmissionMetrics, AuditSink, OverriddenRule, Route, judge, reader,
     review::{Answer, Answered, Asked, Request, ReviewedObject, Unread},
 };
-
-/// The routes, each with its path.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Route {
-    /// Writes a Cluster's version and pins.
-    MutateCluster,
-    /// Judges an edit of a guarded object.
-    Validate(GuardedKind),
-}
-
-impl Route {
-    pub fn all() -> impl Iterator<Item = Self> {
-        std::iter::once(Self::MutateCluster).chain(GuardedKind::ALL.into_iter().map(Self::Validate))
-    }
-
-    #[must_use]
-    pub const fn path(self) -> &'static str {
-        match self {
-            Self::MutateCluster => "/mutate/cluster",
-            Self::Validate(GuardedKind::Cluster) => "/validate/cluster",
-            Self::Validate(GuardedKind::ControlPlane) => "/validate/control-plane",
-            Self::Validate(GuardedKind::Worker) => "/validate/worker",
-            Self::Validate(GuardedKind::ClusterClass) => "/validate/cluster-class",
-            Self::Validate(GuardedKind::MachineTemplate) => "/validate/machine-template",
-            Self::Validate(GuardedKind::BootstrapTemplate) => "/validate/bootstrap-template",
-            Self::Validate(GuardedKind::KubernetesRelease) => "/validate/kubernetes-release",
-            Self::Validate(GuardedKind::ClusterUpgrade) => "/validate/cluster-upgrade",
-            Self::Validate(GuardedKind::UpgradePolicy) => "/validate/upgrade-policy",
-        }
-    }
-}
 
 /// The routes, answering from `state`. An edit for which a rule was switched off is recorded in `audit`.
 pub fn router<O: ClusterState, B: AuditSink>(state: &Arc<O>, audit: &Arc<B>, metrics: &AdmissionMetrics) -> Router {

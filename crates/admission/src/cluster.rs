@@ -8,75 +8,19 @@ mod completion;
 mod edits;
 mod kept;
 mod moves;
+mod request;
 mod shape;
 mod steps;
 mod target;
 
-use instar_api::{Pin, Pins, RELEASES_ANNOTATION};
-use instar_capi::{Cluster, ClusterClass, ControlPlaneSpec, Topology};
-use instar_catalog::Catalog;
+use instar_api::{Pin, Pins};
+use instar_capi::{Cluster, ClusterClass, Topology};
 use instar_domain::KubeVersion;
 use instar_wiring::Wiring;
-use jiff::civil::Date;
 
-use self::{edits::ExistingPins, shape::Shape, target::ResolvedTarget};
-use crate::{
-    Finding, Rule,
-    cluster_state::{CachedWorker, Versions},
-};
-
-/// What is known when a Cluster is judged.
-#[derive(Clone, Copy)]
-pub struct Facts<'a> {
-    /// The rows that exist.
-    pub catalog: &'a Catalog,
-    /// The Cluster's class, where it has been seen.
-    pub class: Option<&'a ClusterClass>,
-    /// The Cluster's KubeadmControlPlane, where it has been seen.
-    pub control_plane: Option<&'a ControlPlaneSpec>,
-    /// The versions that its control plane runs.
-    pub running: Option<&'a Versions>,
-    /// Its workers.
-    pub workers: &'a [CachedWorker],
-    /// The day, in UTC.
-    pub today: Date,
-}
-
-/// What has to be written into the Cluster, and what its writer should be told.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Admitted {
-    /// `spec.topology.version`, where it must change.
-    pub version: Option<KubeVersion>,
-    /// The text of the pins' annotation, where it must change.
-    pub pins: Option<String>,
-    /// Warnings.
-    pub warnings: Vec<String>,
-    /// Rules that are broken, and that a policy may have switched off.
-    pub findings: Vec<Finding>,
-}
-
-impl Admitted {
-    /// Whether anything has to be written.
-    #[must_use]
-    pub const fn changes(&self) -> bool {
-        self.version.is_some() || self.pins.is_some()
-    }
-}
-
-/// The namespace and name of the class that a Cluster names.
-#[must_use]
-pub fn class_of(cluster: &Cluster) -> Option<(String, String)> {
-    let reference = &cluster.spec.topology.as_ref()?.class_ref;
-    let own = cluster.metadata.namespace.clone().unwrap_or_default();
-    Some((reference.namespace.clone().unwrap_or(own), reference.name.clone()))
-}
-
-/// The text of a Cluster's pins.
-#[must_use]
-pub fn annotation(cluster: &Cluster) -> Option<&str> {
-    let annotations = cluster.metadata.annotations.as_ref()?;
-    annotations.get(RELEASES_ANNOTATION).map(String::as_str)
-}
+pub use self::request::{Admitted, Facts, annotation, class_of};
+use self::{edits::ExistingPins, request::Request, shape::Shape, target::ResolvedTarget};
+use crate::{Finding, Rule};
 
 /// What a class doesn't render of a pin of a Cluster with this topology, where there is anything.
 pub(crate) fn unrendered(
@@ -122,59 +66,7 @@ pub fn admit(old: Option<&Cluster>, new: &Cluster, facts: Facts<'_>) -> Result<A
     }
 }
 
-#[derive(Clone, Copy)]
-struct Request<'a> {
-    old: Option<&'a Cluster>,
-    old_topology: Option<&'a Topology>,
-    new: &'a Cluster,
-    topology: &'a Topology,
-    facts: Facts<'a>,
-}
-
 impl<'a> Request<'a> {
-    fn deny(
-        &self,
-        rule: Rule,
-        field: &'static str,
-        what: impl Into<String>,
-        remediation: impl Into<String>,
-    ) -> Finding {
-        Finding {
-            rule,
-            object: format!("Cluster {}", self.name()),
-            field,
-            what: what.into(),
-            remediation: remediation.into(),
-            of: None,
-        }
-    }
-
-    fn name(&self) -> String {
-        let metadata = &self.new.metadata;
-        let name = metadata
-            .name
-            .as_deref()
-            .or(metadata.generate_name.as_deref())
-            .unwrap_or_default();
-        format!("{}/{name}", metadata.namespace.as_deref().unwrap_or_default())
-    }
-
-    fn class_name(&self) -> String {
-        class_of(self.new).map_or_else(String::new, |(namespace, name)| format!("{namespace}/{name}"))
-    }
-
-    fn class_edited(&self) -> bool {
-        self.old.is_some_and(|old| class_of(old) != class_of(self.new))
-    }
-
-    /// Whether the edit asks for something that depends on the class.
-    fn moves(&self) -> bool {
-        match self.old_topology {
-            None => true,
-            Some(old) => old.version != self.topology.version || self.class_edited(),
-        }
-    }
-
     /// Nothing can be said of a class that no cache has seen. It may be wired, and then a Cluster
     /// without pins would get bare templates.
     fn unknown_class(&self) -> Admitted {
@@ -262,7 +154,7 @@ impl<'a> Request<'a> {
         for step in &steps {
             pins.releases.insert(step.version().clone(), shape.mint(step.row));
         }
-        // Whoever names a release of the very version that was adopted wants its values.
+        // A user who names a release of the adopted version wants its values.
         pins.adopted.take_if(|adopted| pins.releases.contains_key(adopted));
         self.complete(&shape, wiring, target.as_ref(), &base, &mut pins, &steps)?;
 

@@ -1,13 +1,14 @@
 //! What the rules may know beside the request: the objects as the last events have shown them.
 //!
-//! Every answer comes from memory, at once. What isn't known is a value of its own ([`Seen`],
-//! `None`), so that a rule has to say what becomes of it.
+//! Every answer comes from memory, at once. What isn't known is a value of its own ([`Lookup`],
+//! `None`), so that each rule has to decide what follows.
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use instar_api::{Adjustable, Enforcement, Rule, UpgradePolicySpec};
+use instar_api::UpgradePolicySpec;
 use instar_capi::{
-    ClusterClass, KubeadmControlPlane, Lifecycle, ManagedBy, Reference, Topology, VersionCount, WorkerKind,
+    ClusterClass, ControlPlaneSpec, ControlPlaneStatus, KubeadmControlPlane, Lifecycle, ManagedBy, Reference, Topology,
+    VersionCount, WorkerKind,
 };
 use instar_catalog::Catalog;
 use instar_domain::{KubeVersion, skew::ApiServers};
@@ -19,13 +20,11 @@ pub trait ClusterState: Send + Sync + 'static {
     /// The time.
     fn now(&self) -> Timestamp;
 
-    /// The catalog.
     fn catalog(&self) -> Arc<Catalog>;
 
     /// A ClusterClass.
     fn class(&self, namespace: &str, name: &str) -> Option<Arc<ClusterClass>>;
 
-    /// A Cluster.
     fn cluster(&self, namespace: &str, name: &str) -> Option<Arc<CachedCluster>>;
 
     /// The Clusters of a class, by their keys.
@@ -44,7 +43,6 @@ pub trait ClusterState: Send + Sync + 'static {
     /// nothing owns, by kind and name.
     fn workers(&self, namespace: &str, cluster: &str) -> Vec<CachedWorker>;
 
-    /// A template.
     fn template(&self, template: &TemplateKey<'_>) -> Lookup<Arc<CachedTemplate>>;
 
     /// What refers to a template, and isn't being deleted.
@@ -79,30 +77,25 @@ pub enum Lookup<T> {
 /// A Cluster, as far as it is kept.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct CachedCluster {
-    /// Its namespace.
     pub namespace: String,
-    /// Its name.
     pub name: String,
     /// Its labels, by which policies select it.
     pub labels: BTreeMap<String, String>,
-    /// Whether it goes on.
+    /// Whether it is paused or being deleted.
     pub lifecycle: Lifecycle,
-    /// What its class is to make of it.
+    /// `spec.topology`.
     pub topology: Option<Topology>,
     /// The text of its pins.
     pub pins: Option<String>,
-    /// Its control plane.
     pub control_plane: Option<Reference>,
-    /// What it says of its control plane's versions.
+    /// The versions that its status reports for the control plane.
     pub versions: Option<Versions>,
 }
 
 /// The lowest and the highest of the versions that run.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Versions {
-    /// The lowest.
     pub lowest: KubeVersion,
-    /// The highest.
     pub highest: KubeVersion,
 }
 
@@ -138,7 +131,6 @@ impl Versions {
 pub struct CachedWorker {
     /// What they are.
     pub kind: WorkerKind,
-    /// The name.
     pub name: String,
     /// Who moves them.
     pub managed_by: ManagedBy,
@@ -151,11 +143,8 @@ pub struct CachedWorker {
 pub struct TemplateKey<'a> {
     /// The API group.
     pub group: &'a str,
-    /// The kind.
     pub kind: &'a str,
-    /// The namespace.
     pub namespace: &'a str,
-    /// The name.
     pub name: &'a str,
 }
 
@@ -175,8 +164,8 @@ impl<'a> TemplateKey<'a> {
 /// A template, as far as it is kept.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CachedTemplate {
-    /// The names of the Clusters that it belongs to, by its owners and its label; none where it is
-    /// nobody's yet.
+    /// The names of the Clusters that it belongs to, by its owners and its label; empty where it belongs
+    /// to none yet.
     pub clusters: Vec<String>,
     /// The release that Instar minted it for.
     pub release: Option<String>,
@@ -195,9 +184,7 @@ impl CachedTemplate {
 /// Something that refers to a template.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct TemplateUser {
-    /// The kind.
     pub kind: String,
-    /// The name.
     pub name: String,
     /// The Cluster, where it belongs to one.
     pub cluster: Option<String>,
@@ -208,7 +195,6 @@ pub struct TemplateUser {
 pub struct Kept {
     /// The ClusterUpgrade that minted over it.
     pub upgrade: String,
-    /// Its Cluster.
     pub cluster: String,
     /// Until when; absent while the upgrade goes on.
     pub until: Option<Timestamp>,
@@ -217,12 +203,24 @@ pub struct Kept {
 /// A ClusterUpgrade that is not over.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CachedUpgrade {
-    /// Its name.
     pub name: String,
     /// Where to, as it was written.
     pub target: String,
     /// The releases on its path.
     pub path: Vec<String>,
+}
+
+/// The versions that a control plane's machines run, as far as it says so. Where it says the lowest
+/// alone, what is asked may run already.
+#[must_use]
+pub fn observed(spec: &ControlPlaneSpec, status: Option<&ControlPlaneStatus>) -> Option<Versions> {
+    let status = status?;
+    Versions::of(&status.versions).or_else(|| {
+        let lowest: KubeVersion = status.version.as_deref()?.parse().ok()?;
+        let asked = spec.version.parse().unwrap_or_else(|_| lowest.clone());
+        let highest = lowest.clone().max(asked);
+        Some(Versions { lowest, highest })
+    })
 }
 
 /// The versions that a Cluster's control plane runs, as far as anything says so: of kubeadm's the
@@ -231,7 +229,7 @@ pub struct CachedUpgrade {
 #[must_use]
 pub fn running(state: &dyn ClusterState, namespace: &str, cluster: &str) -> Option<Versions> {
     if let Some(control_plane) = state.control_plane(namespace, cluster) {
-        return crate::control_plane::observed(&control_plane.spec, control_plane.status.as_ref()).or_else(|| {
+        return observed(&control_plane.spec, control_plane.status.as_ref()).or_else(|| {
             let asked: KubeVersion = control_plane.spec.version.parse().ok()?;
             Some(Versions {
                 lowest: asked.clone(),
@@ -240,17 +238,4 @@ pub fn running(state: &dyn ClusterState, namespace: &str, cluster: &str) -> Opti
         });
     }
     state.cluster(namespace, cluster)?.versions.clone()
-}
-
-/// What becomes of edits that break a rule, for a Cluster with these labels: of the policies that
-/// select it, the strictest, else the rule's default.
-#[must_use]
-pub fn enforcement(rule: Rule, policies: &[Arc<UpgradePolicySpec>], labels: &BTreeMap<String, String>) -> Enforcement {
-    let settings = policies
-        .iter()
-        .filter(|policy| policy.selects(labels))
-        .flat_map(|policy| &policy.rules)
-        .filter(|setting| setting.rule == rule && rule.adjustable() == Adjustable::ByPolicy)
-        .map(|setting| setting.enforcement);
-    settings.max().unwrap_or_else(|| crate::rule_info(rule).default)
 }

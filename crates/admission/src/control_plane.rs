@@ -1,13 +1,13 @@
 //! Control planes: what an edit of the version or of the components does to what runs.
 
 use instar_api::Rule;
-use instar_capi::{ControlPlaneSpec, ControlPlaneStatus, KubeadmControlPlane, Reference};
+use instar_capi::{ControlPlaneSpec, KubeadmControlPlane, Reference};
 use instar_catalog::{Role, etcd::Etcd};
 use instar_domain::{KubeVersion, skew};
 
 use crate::{
     Finding,
-    cluster_state::{CachedWorker, ClusterState, Versions},
+    cluster_state::{CachedWorker, ClusterState, Versions, observed},
     edit::{Edit, cluster_of, finding, object_ref},
     reference,
     release_drift::{self, Machines},
@@ -18,19 +18,6 @@ const KUBEADM: &str = "KubeadmControlPlane";
 const VERSION: &str = "spec.version";
 const ETCD: &str = "spec.kubeadmConfigSpec.clusterConfiguration.etcd.local.imageTag";
 const TEMPLATE: &str = "spec.machineTemplate.spec.infrastructureRef";
-
-/// The versions that a control plane's machines run, as far as it says so. Where it says the lowest
-/// alone, what is asked may run already.
-#[must_use]
-pub fn observed(spec: &ControlPlaneSpec, status: Option<&ControlPlaneStatus>) -> Option<Versions> {
-    let status = status?;
-    Versions::of(&status.versions).or_else(|| {
-        let lowest: KubeVersion = status.version.as_deref()?.parse().ok()?;
-        let asked = spec.version.parse().unwrap_or_else(|_| lowest.clone());
-        let highest = lowest.clone().max(asked);
-        Some(Versions { lowest, highest })
-    })
-}
 
 /// Judges the creation or an edit of a control plane.
 #[must_use]
@@ -213,12 +200,7 @@ impl ControlPlane<'_> {
             kubeadm: (self.edit.kind == KUBEADM).then_some(&new.kubeadm_config_spec.cluster_configuration),
         };
         let (field, what) = release_drift::disagreement(to, &machines, self.state)?;
-        Some(self.finding(
-            Rule::OneRollout,
-            field,
-            what,
-            "else every machine is replaced twice: put both in one edit, or let Instar do it (annotate the Cluster with upgrade.cluster.x-k8s.io/version)",
-        ))
+        Some(self.finding(Rule::OneRollout, field, what, release_drift::remediation()))
     }
 }
 

@@ -9,7 +9,6 @@ use crate::Finding;
 /// An object before and after.
 #[derive(Debug)]
 pub struct Edit<'a, T> {
-    /// Its kind.
     pub kind: &'a str,
     /// As it is; nothing where it is created.
     pub old: Option<&'a T>,

@@ -1,4 +1,4 @@
-//! A broken rule: which one, which object, which field, which value, and the way out.
+//! A broken rule: which one, which object, which field, which value, and what to do.
 
 use std::fmt;
 
@@ -11,7 +11,6 @@ const WARNING: usize = 120;
 /// A rule that an edit breaks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
-    /// The rule.
     pub rule: Rule,
     /// Kind, namespace and name.
     pub object: String,
@@ -28,9 +27,7 @@ pub struct Finding {
 /// A Cluster's name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClusterName {
-    /// Its namespace.
     pub namespace: String,
-    /// Its name.
     pub name: String,
 }
 

@@ -1,9 +1,9 @@
 //! The verdicts of admission, as functions of a request and of what is known.
 //!
-//! - [`about`]: the table of rules, of which the webhook configuration and the docs are made.
+//! - [`rule_info`]: the table of rules, of which the webhook configuration and the docs are made.
 //! - [`cluster`], [`control_plane`], [`worker`], [`class`], [`template`], [`release`], [`upgrade`],
 //!   [`policy`]: which rules an edit of such an object breaks.
-//! - [`settle`]: what becomes of it, by the policies and the break-glass annotation.
+//! - [`apply_enforcement`]: what becomes of it, by the policies and the break-glass annotation.
 //!
 //! Invariants: no client, no IO, no clock: the time is an input. Every function is total, and what
 //! is not known (a class, a control plane that no cache has seen) has a rule of its own.
@@ -19,6 +19,7 @@ pub mod policy;
 mod reference;
 pub mod release;
 mod release_drift;
+mod status;
 mod table;
 pub mod template;
 pub mod upgrade;
@@ -30,5 +31,6 @@ pub use cluster_state::ClusterState;
 pub use edit::{Edit, cluster_of, is_controlled, object_ref};
 pub use finding::{ClusterName, Finding, lines};
 pub use instar_api::Rule;
+pub use status::Status;
 pub use table::{Change, EnforceableBy, GuardedKind, RuleInfo, Trigger, rule_info};
-pub use verdict::{Status, Subject, Verdict, apply_enforcement};
+pub use verdict::{Subject, Verdict, apply_enforcement};

@@ -1,4 +1,4 @@
-//! References to templates: one that is there, of the right kind, and nobody else's.
+//! References to templates: the template exists, is of the right kind, and belongs to no other Cluster.
 
 use instar_api::Rule;
 use instar_capi::Reference;
@@ -7,7 +7,6 @@ use crate::cluster_state::{ClusterState, Lookup, TemplateKey};
 
 /// A reference, before and after.
 pub(crate) struct TemplateRefChange {
-    /// Its field.
     pub(crate) field: &'static str,
     /// What it named.
     pub(crate) from: Option<Reference>,
@@ -15,7 +14,7 @@ pub(crate) struct TemplateRefChange {
     pub(crate) to: Reference,
 }
 
-/// What is wrong with a reference that is new: the rule, what, and the way out.
+/// What is wrong with a reference that is new: the rule, what is wrong, and what to do.
 pub(crate) fn validate(
     reference: &TemplateRefChange,
     namespace: &str,

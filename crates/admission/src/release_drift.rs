@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use instar_api::Values;
+use instar_api::{VERSION_ANNOTATION, Values};
 use instar_capi::{ClusterConfiguration, Reference};
 use instar_catalog::{Pool, Release, Role};
 use instar_domain::{JsonPointer, KubeVersion};
@@ -22,7 +22,7 @@ pub(crate) struct Machines<'a> {
 }
 
 /// The field that disagrees with every release of the version, and what it should be. Nothing where
-/// the catalog has no such version: then nobody says what it should be.
+/// the catalog has no such version.
 pub(crate) fn disagreement(
     version: &KubeVersion,
     machines: &Machines<'_>,
@@ -37,7 +37,7 @@ pub(crate) fn disagreement(
         }
     });
     let against = |row: &Release| disagrees(row, machines, template.as_deref());
-    // A row that has nothing for these machines says nothing of them, where another one does.
+    // A row without an image for these machines counts only where no row has one.
     let says = |row: &&Release| {
         let image = machines
             .template
@@ -54,6 +54,13 @@ pub(crate) fn disagreement(
     let best = catalog.best(version, state.today());
     let best = best.filter(|best| candidates.iter().any(|row| row.name() == best.name()));
     against(best.or_else(|| candidates.last().copied())?)
+}
+
+/// What to do about a disagreement.
+pub(crate) fn remediation() -> String {
+    format!(
+        "else every machine is replaced twice: put both in one edit, or let Instar do it (annotate the Cluster with {VERSION_ANNOTATION})"
+    )
 }
 
 fn disagrees(

@@ -1,20 +1,17 @@
-//! From broken rules to a verdict: what is refused, what is said, what was switched off.
+//! From broken rules to a verdict: refused, warned, or switched off.
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use instar_api::{Enforcement, Rule};
-
-use crate::{
-    BreakGlass, Finding,
-    cluster_state::{ClusterState, enforcement},
-    finding::lines,
-    rule_info,
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
 };
+
+use instar_api::{Adjustable, Enforcement, Rule, UpgradePolicySpec};
+
+use crate::{BreakGlass, ClusterState, Finding, Status, finding::lines, rule_info};
 
 /// Whose policies count, and what the edit switches off.
 #[derive(Debug, Clone, Default)]
 pub struct Subject<'a> {
-    /// The namespace.
     pub namespace: &'a str,
     /// The Cluster that the object belongs to.
     pub cluster: Option<&'a str>,
@@ -33,11 +30,11 @@ pub struct Verdict {
     pub warned: Vec<Finding>,
     /// The rules that were switched off for this edit, and would have refused it.
     pub broken: Vec<Finding>,
-    /// What its writer is told, each line short.
+    /// The response's warnings, each at most 120 characters.
     pub warnings: Vec<String>,
 }
 
-/// Judges what was found by the policies and by what the edit switches off.
+/// Decides by the policies and by the break-glass annotation what follows from each finding.
 #[must_use]
 pub fn apply_enforcement(findings: Vec<Finding>, subject: &Subject<'_>, state: &dyn ClusterState) -> Verdict {
     let mut verdict = Verdict::default();
@@ -80,6 +77,18 @@ fn enforcement_of(finding: &Finding, subject: &Subject<'_>, state: &dyn ClusterS
     )
 }
 
+/// What becomes of edits that break a rule, for a Cluster with these labels: of the policies that
+/// select it, the strictest, else the rule's default.
+fn enforcement(rule: Rule, policies: &[Arc<UpgradePolicySpec>], labels: &BTreeMap<String, String>) -> Enforcement {
+    let settings = policies
+        .iter()
+        .filter(|policy| policy.selects(labels))
+        .flat_map(|policy| &policy.rules)
+        .filter(|setting| setting.rule == rule && rule.adjustable() == Adjustable::ByPolicy)
+        .map(|setting| setting.enforcement);
+    settings.max().unwrap_or_else(|| rule_info(rule).default)
+}
+
 impl Verdict {
     /// Whether the edit is refused.
     #[must_use]
@@ -116,34 +125,5 @@ impl Verdict {
         .into_iter()
         .filter(|(_, rules)| !rules.is_empty())
         .collect()
-    }
-}
-
-/// A refusal's HTTP code, with the reason that Kubernetes gives for it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Status {
-    /// A value that can't be.
-    Invalid,
-    /// Something that may not be done now.
-    Forbidden,
-}
-
-impl Status {
-    /// The HTTP code.
-    #[must_use]
-    pub const fn code(self) -> u16 {
-        match self {
-            Self::Invalid => 422,
-            Self::Forbidden => 403,
-        }
-    }
-
-    /// The reason.
-    #[must_use]
-    pub const fn reason(self) -> &'static str {
-        match self {
-            Self::Invalid => "Invalid",
-            Self::Forbidden => "Forbidden",
-        }
     }
 }

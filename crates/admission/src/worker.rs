@@ -24,7 +24,6 @@ use crate::{
 pub struct Worker {
     /// Who it is.
     pub metadata: ObjectMeta,
-    /// Its Cluster.
     pub cluster: String,
     /// Its machines' labels.
     pub labels: BTreeMap<String, String>,
@@ -171,7 +170,7 @@ impl Judged<'_> {
         }
     }
 
-    /// Where a Cluster has no control plane object at all, somebody else runs its API servers.
+    /// A Cluster without a control plane object has API servers that Cluster API doesn't manage.
     fn unknown(&self, version: &KubeVersion) -> Vec<Finding> {
         let name = &self.edit.new.cluster;
         let cluster = self.state.cluster(self.namespace, name);
@@ -242,11 +241,6 @@ impl Judged<'_> {
             kubeadm: None,
         };
         let (field, what) = release_drift::disagreement(version, &machines, self.state)?;
-        Some(self.finding(
-            Rule::OneRollout,
-            field,
-            what,
-            "else every machine is replaced twice: put both in one edit, or let Instar do it (annotate the Cluster with upgrade.cluster.x-k8s.io/version)",
-        ))
+        Some(self.finding(Rule::OneRollout, field, what, release_drift::remediation()))
     }
 }

@@ -7,6 +7,7 @@
 #![deny(missing_docs)]
 
 mod event;
+mod metadata;
 mod pins;
 mod policy;
 mod release;
@@ -16,25 +17,19 @@ mod upgrade;
 mod waiting;
 
 pub use event::{EventReason, EventSeverity};
+pub use metadata::{
+    ADMISSION_LABEL, BREAK_GLASS_ANNOTATION, ETCD_ANNOTATION, FINISHED_ANNOTATION, GROUP, RECORD_ANNOTATION,
+    RELEASE_LABEL, RELEASES_ANNOTATION, REQUEST_NUMBER_LABEL, ROLE_LABEL, SOURCE_LABEL, SWAP_HISTORY_ANNOTATION,
+    VERSION_ANNOTATION,
+};
 pub use pins::{GarbledPins, KCP_COREDNS, KCP_ETCD, Pin, Pins, Values};
 pub use policy::{RuleSetting, TemplatePolicy, UpgradePolicy, UpgradePolicySpec};
 pub use release::{
     Component, Components, KubernetesRelease, KubernetesReleaseSpec, MachineImage, PoolRole, Support, Tier, ValueAt,
 };
-pub use rule::{Adjustable, BREAK_GLASS_ANNOTATION, Enforcement, Rule, UnknownRule};
+pub use rule::{Adjustable, Enforcement, Rule, UnknownRule};
 pub use upgrade::{
-    ClusterUpgrade, ClusterUpgradeSpec, ClusterUpgradeStatus, ControlPlaneRule, FINISHED_ANNOTATION, MachineDetail,
-    MachineUpgradePhase, MintedTemplate, PoolRule, PoolStatus, RECORD_ANNOTATION, REQUEST_NUMBER_LABEL, StrategyType,
-    TemplateUse, UpgradePhase, UpgradeStrategy, VERSION_ANNOTATION, WaitingFor,
+    ClusterUpgrade, ClusterUpgradeSpec, ClusterUpgradeStatus, ControlPlaneRule, MachineDetail, MachineUpgradePhase,
+    MintedTemplate, PoolRule, PoolStatus, StrategyType, TemplateUse, UpgradePhase, UpgradeStrategy, WaitingFor,
 };
 pub use waiting::{FailureReason, WaitingReason};
-
-/// The API group of Instar's kinds and annotations.
-pub const GROUP: &str = "upgrade.cluster.x-k8s.io";
-
-/// The annotation of a topology Cluster that carries its [`Pins`].
-pub const RELEASES_ANNOTATION: &str = "upgrade.cluster.x-k8s.io/releases";
-
-/// The annotation that `instar wire` puts on a ClusterClass whose control plane uses an external
-/// etcd (value `external`): the wiring then leaves the etcd tag alone.
-pub const ETCD_ANNOTATION: &str = "upgrade.cluster.x-k8s.io/etcd";

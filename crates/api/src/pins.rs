@@ -33,8 +33,8 @@ pub struct Pins {
     pub releases: BTreeMap<KubeVersion, Pin>,
 }
 
-/// What one version's templates get. Only the release has to be there when it is read: somebody who
-/// edits the annotation by hand names the release, and admission fills in its values.
+/// What one version's templates get. Only the release has to be there when it is read: a user who
+/// edits the annotation names the release, and admission fills in its values.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Pin {

@@ -16,7 +16,7 @@ use crate::schema;
 ///
 /// The row is immutable but for its support data, since every Cluster that uses it would roll
 /// when what it renders changed. A new image is a new row with a higher revision, and a Cluster
-/// moves to it only when somebody says so.
+/// moves to it only when a user edits it.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[kube(
     group = "upgrade.cluster.x-k8s.io",

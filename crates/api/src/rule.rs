@@ -5,11 +5,6 @@ use std::{fmt, str::FromStr};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-/// The annotation that switches rules off for the one edit that sets or changes it: ids of rules
-/// separated by spaces, then, if anything is to be said, a colon and why. On an object that is to be
-/// deleted it counts for as long as it is there.
-pub const BREAK_GLASS_ANNOTATION: &str = "upgrade.cluster.x-k8s.io/break-glass";
-
 /// What becomes of an edit that breaks a rule.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Enforcement {

@@ -112,7 +112,7 @@ pub(crate) fn conditions(_: &mut SchemaGenerator) -> Schema {
             "properties": {
                 "type": { "type": "string", "maxLength": 63, "description": "What it is about." },
                 "status": { "type": "string", "enum": ["True", "False", "Unknown"], "description": "Whether it holds." },
-                "observedGeneration": { "type": "integer", "format": "int64", "minimum": 0, "description": "The generation that it tells of." },
+                "observedGeneration": { "type": "integer", "format": "int64", "minimum": 0, "description": "The generation that it describes." },
                 "lastTransitionTime": { "type": "string", "format": "date-time", "maxLength": 64, "description": "When the status changed." },
                 "reason": { "type": "string", "minLength": 1, "maxLength": 64, "description": "Machine-readable reason." },
                 "message": { "type": "string", "maxLength": 1024, "description": "A sentence for people." },

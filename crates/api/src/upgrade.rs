@@ -1,4 +1,4 @@
-//! `ClusterUpgrade`: one upgrade of one Cluster, the wish and the record.
+//! `ClusterUpgrade`: one upgrade of one Cluster, its spec and its record.
 #![allow(clippy::duplicated_attributes, reason = "each printer column has a type of its own")]
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
@@ -7,22 +7,6 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{ValueAt, schema};
-
-/// The annotation of a classic Cluster that makes a `ClusterUpgrade`: the target, written as in
-/// [`ClusterUpgradeSpec::target`].
-pub const VERSION_ANNOTATION: &str = "upgrade.cluster.x-k8s.io/version";
-
-/// The label of a `ClusterUpgrade` that the annotation [`VERSION_ANNOTATION`] made: the how many-th of
-/// its Cluster.
-pub const REQUEST_NUMBER_LABEL: &str = "upgrade.cluster.x-k8s.io/request-number";
-
-/// The annotation of a `ClusterUpgrade` that is over: the phase at its end. `clusterctl move` drops
-/// every status, and what is over must not begin anew on the other side.
-pub const FINISHED_ANNOTATION: &str = "upgrade.cluster.x-k8s.io/finished";
-
-/// The annotation of a `ClusterUpgrade` that is the record of an edit of a topology Cluster's
-/// version: it follows the Cluster, and never writes to it.
-pub const RECORD_ANNOTATION: &str = "upgrade.cluster.x-k8s.io/record";
 
 /// One upgrade of a Cluster: where to, in which order, and how far it has come.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
@@ -63,8 +47,8 @@ pub struct ClusterUpgradeSpec {
     pub cluster_name: String,
 
     /// Where to: a version (v1.34.3), a prefix (v1.34), or the name of a `KubernetesRelease`. What
-    /// already satisfies a version or a prefix stays as it is. It may be edited at any time: the
-    /// way is planned anew from where the control plane stands.
+    /// already satisfies a version or a prefix stays as it is. It may be edited at any time: Instar
+    /// plans the path again from the version that the control plane has.
     #[schemars(length(min = 1, max = 253))]
     pub target: String,
 
@@ -130,8 +114,8 @@ pub enum StrategyType {
     All,
 }
 
-/// What is asked of the control plane beside its release. What kubeadm is told stands in the
-/// KubeadmControlPlane itself, and is not patched.
+/// What is asked of the control plane beside its release. The configuration of kubeadm stands in
+/// the KubeadmControlPlane itself, and is not patched.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct ControlPlaneRule {
@@ -217,7 +201,7 @@ pub struct ClusterUpgradeStatus {
     #[schemars(schema_with = "schema::conditions")]
     pub conditions: Vec<Condition>,
 
-    /// The generation of the spec that this tells of.
+    /// The generation of the spec that this status describes.
     #[schemars(range(min = 0))]
     pub observed_generation: i64,
 }
@@ -228,7 +212,7 @@ pub enum UpgradePhase {
     /// Nothing has been looked at yet.
     #[default]
     Pending,
-    /// It can't go on before somebody does something, as `waiting` says.
+    /// It can't go on before a user acts, as `waiting` says.
     Held,
     /// The control plane's machines are replaced.
     ControlPlane,

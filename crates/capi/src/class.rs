@@ -113,7 +113,7 @@ pub struct Upgrade {
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase", default)]
 pub struct UpgradeExtensions {
-    /// A Runtime Extension that chooses the path: before it is asked, nobody knows the path.
+    /// A Runtime Extension that chooses the path, which is not known before it is called.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub generate_upgrade_plan_extension: Option<String>,
 }

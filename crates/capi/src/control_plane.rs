@@ -26,7 +26,7 @@ pub struct ControlPlaneSpec {
     pub version: String,
     /// What its machines are made of.
     pub machine_template: ControlPlaneMachines,
-    /// What kubeadm is told.
+    /// The configuration of kubeadm.
     pub kubeadm_config_spec: KubeadmConfigSpec,
 }
 
@@ -71,7 +71,7 @@ pub struct ControlPlaneStatus {
     pub versions: Vec<VersionCount>,
 }
 
-/// What kubeadm is told.
+/// The configuration of kubeadm.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase", default)]
 pub struct KubeadmConfigSpec {
@@ -79,7 +79,7 @@ pub struct KubeadmConfigSpec {
     pub cluster_configuration: ClusterConfiguration,
 }
 
-/// What kubeadm is told of the cluster as a whole.
+/// The part of kubeadm's configuration that all machines of the control plane share.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(default)]
 pub struct ClusterConfiguration {

@@ -18,7 +18,7 @@ pub struct Condition {
     pub reason: String,
     /// Human-readable message.
     pub message: String,
-    /// The edit that it tells of.
+    /// The generation that it describes.
     pub observed_generation: i64,
 }
 
@@ -101,7 +101,7 @@ pub struct RolloutStrategy {
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase", default)]
 pub struct MachineDeploymentStatus {
-    /// The edit that this tells of.
+    /// The generation that this describes.
     pub observed_generation: i64,
     /// Every version, and how many machines run it.
     pub versions: Vec<VersionCount>,

@@ -52,7 +52,7 @@ pub enum Lifecycle {
 /// Who sets the version and the templates of an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ManagedBy {
-    /// Cluster API's topology controller, which reverts what anybody else writes.
+    /// Cluster API's topology controller, which reverts what other clients write.
     Topology,
     /// A person, a tool that applies YAML from Git, or a ClusterUpgrade.
     User,

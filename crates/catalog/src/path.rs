@@ -1,7 +1,7 @@
 //! The versions between the one that runs and the one that is wanted.
 //!
-//! For a topology cluster this foretells what Cluster API will choose, since the pins are written
-//! before it chooses. Source: `GetUpgradePlanFromClusterClassVersions`, `GetUpgradePlanOneMinor` and
+//! For a topology cluster this computes the path that Cluster API will choose, since the pins are
+//! written before it chooses. Source: `GetUpgradePlanFromClusterClassVersions`, `GetUpgradePlanOneMinor` and
 //! `DefaultAndValidateUpgradePlans` in cluster-api's `exp/topology/desiredstate/upgrade_plan.go`.
 
 use std::{cmp::Ordering, collections::BTreeMap};
@@ -18,7 +18,7 @@ pub enum Source<'a> {
     ClassVersions(&'a [KubeVersion]),
     /// The class lists none: one step of at most one minor.
     OneMinor,
-    /// A Runtime Extension chooses, and nobody knows what before it is asked.
+    /// A Runtime Extension chooses: the path is not known before it is called.
     Extension,
 }
 

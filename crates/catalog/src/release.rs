@@ -173,7 +173,7 @@ impl Release {
         }
     }
 
-    /// What a user of this row should be told, in at most 120 characters for a usual name.
+    /// The warning for a user of this row, of at most 120 characters for a usual name.
     #[must_use]
     pub fn warning(&self, today: Date) -> Option<String> {
         let (name, version) = (&self.name, &self.version);

@@ -6,7 +6,7 @@ mod referrer;
 
 use instar_planner::{
     Action, CompletePins, DeleteTemplate, EditVersion, MintTemplate, PoolId, ResourceVersion, Swap, TemplateRef,
-    Violation,
+    Violation, includes,
 };
 use instar_watch::Key;
 use kube::{
@@ -79,9 +79,10 @@ impl Executor<'_> {
         }
         // The name says what is in it. A try before this one, or another leader, made it.
         let there = call(|| format!("reading {what}"), api.get(&mint.template.name)).await?;
+        let there = serde_json::to_value(&there).unwrap_or_default();
         let same = ["/spec", "/metadata/labels"].iter().all(|part| {
-            let there = serde_json::to_value(&there).unwrap_or_default();
-            covers(there.pointer(part), mint.object.pointer(part))
+            let has = |wanted| there.pointer(part).is_some_and(|there| includes(there, wanted));
+            mint.object.pointer(part).is_none_or(has)
         });
         if same { Ok(()) } else { Err(Error::NameTaken { what }) }
     }
@@ -162,25 +163,6 @@ impl Executor<'_> {
     }
 }
 
-/// Whether everything that is wanted is there. The API server adds defaults, and takes nothing away.
-fn covers(there: Option<&Value>, wanted: Option<&Value>) -> bool {
-    match (there, wanted) {
-        (_, None) => true,
-        (None, Some(_)) => false,
-        (Some(Value::Object(there)), Some(Value::Object(wanted))) => {
-            wanted.iter().all(|(name, value)| covers(there.get(name), Some(value)))
-        }
-        (Some(Value::Array(there)), Some(Value::Array(wanted))) => {
-            there.len() == wanted.len()
-                && there
-                    .iter()
-                    .zip(wanted)
-                    .all(|(there, wanted)| covers(Some(there), Some(wanted)))
-        }
-        (Some(there), Some(wanted)) => there == wanted,
-    }
-}
-
 /// What a write does, as it is told in events, in the log and in the status.
 pub(crate) struct ActionDescription<'a>(pub(crate) &'a Action);
 
@@ -228,22 +210,4 @@ impl fmt::Display for ActionDescription<'_> {
 pub(crate) fn violation(action: &Action, broken: &[Violation]) -> Error {
     let broken: Vec<String> = broken.iter().map(ToString::to_string).collect();
     Error::Violation(format!("{}: {}", ActionDescription(action), broken.join("; ")))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    #[test]
-    fn defaults_may_be_added_and_nothing_else_may_differ() {
-        let wanted = json!({ "a": { "b": 1 }, "c": [1, 2] });
-        assert!(covers(
-            Some(&json!({ "a": { "b": 1, "d": 2 }, "c": [1, 2] })),
-            Some(&wanted)
-        ));
-        assert!(!covers(Some(&json!({ "a": { "b": 2 }, "c": [1, 2] })), Some(&wanted)));
-        assert!(!covers(Some(&json!({ "a": { "b": 1 }, "c": [1] })), Some(&wanted)));
-        assert!(!covers(Some(&json!({ "a": { "b": 1 } })), Some(&wanted)));
-    }
 }

@@ -7,12 +7,12 @@ mod topology;
 
 use std::collections::BTreeMap;
 
-use instar_api::ClusterUpgrade;
+use instar_api::{ClusterUpgrade, SWAP_HISTORY_ANNOTATION};
 use instar_domain::KubeVersion;
 use instar_planner::{
     Cluster as PlannedCluster, ClusterKind, Contract, ControlPlane, Flavor, Lifecycle, Machine, MachineDeployment,
     MachinePhase, MachinePool, MachineSet, ManagedBy, Node, Object, Observed, PoolId, Replicas, ResourceVersion,
-    Retention, Rollout, SWAP_HISTORY_ANNOTATION, Snapshot, SwapHistory, TemplateRef, UpgradeSpec,
+    Retention, Rollout, Snapshot, SwapHistory, TemplateRef, UpgradeSpec,
 };
 use instar_watch::Key;
 use jiff::{SignedDuration, Timestamp};

@@ -16,8 +16,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use instar_api::{ClusterUpgrade, VERSION_ANNOTATION};
-use instar_planner::{Lifecycle, SWAP_HISTORY_ANNOTATION};
+use instar_api::{ClusterUpgrade, SWAP_HISTORY_ANNOTATION, VERSION_ANNOTATION};
+use instar_planner::Lifecycle;
 use instar_watch::{Key, Lookup};
 use kube::{Client, ResourceExt, runtime::events::Recorder};
 

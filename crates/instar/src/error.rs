@@ -1,4 +1,4 @@
-//! How a run ends.
+//! Why a run fails.
 
 use std::process::ExitCode;
 
@@ -6,26 +6,7 @@ use instar_watch::ErrorChain;
 
 use crate::{controller, log, webhook, wire, yaml};
 
-/// How a run without an error ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[must_use]
-pub enum Outcome {
-    /// Done.
-    Done,
-    /// A check failed.
-    CheckFailed,
-}
-
-impl From<Outcome> for ExitCode {
-    fn from(outcome: Outcome) -> Self {
-        match outcome {
-            Outcome::Done => Self::SUCCESS,
-            Outcome::CheckFailed => Self::from(1),
-        }
-    }
-}
-
-/// Why a run failed.
+/// Why a run could not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {

@@ -14,10 +14,12 @@ mod controller;
 mod error;
 mod log;
 pub mod metrics;
+mod outcome;
 mod signals;
 mod version;
 mod webhook;
 mod wire;
 mod yaml;
 
-pub use error::{Error, Outcome};
+pub use error::Error;
+pub use outcome::Outcome;

@@ -4,17 +4,17 @@ mod topology;
 
 use std::fmt;
 
+use instar_api::{RELEASE_LABEL, SWAP_HISTORY_ANNOTATION};
 use instar_capi::{Contract, Lifecycle, ManagedBy};
 use instar_domain::{BuildOrder, KubeVersion, skew};
 use serde_json::Value;
 
 use crate::{
-    SWAP_HISTORY_ANNOTATION,
     decision::{Action, Decision, DeleteTemplate, MintTemplate, Swap},
-    mint::RELEASE_LABEL,
+    observed::Observed,
+    pool_id::PoolId,
     snapshot::{
-        ClusterKind, ControlPlane, Flavor, Machine, MachineDeployment, MachineSet, Node, Object, Observed, PoolId,
-        Snapshot, TemplateRef,
+        ClusterKind, ControlPlane, Flavor, Machine, MachineDeployment, MachineSet, Node, Object, Snapshot, TemplateRef,
     },
     swap::lowers_core_dns,
 };

@@ -13,10 +13,12 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::{
+    observed::Unreadable,
     path::NoPath,
-    pointer_error::PointerError,
-    snapshot::{MachinePhase, PoolId, ResourceVersion, TemplateRef, Unreadable},
+    pool_id::PoolId,
+    snapshot::{MachinePhase, ResourceVersion, TemplateRef},
     upgrade_spec::Gate,
+    values::PointerError,
 };
 
 pub use involved_object::InvolvedObject;
@@ -27,7 +29,7 @@ pub use progress::{MachineProgress, MachineState, PoolProgress, Progress, Stage,
 pub struct Decision {
     /// The write.
     pub action: Action,
-    /// What is waited for, and what somebody should know. Never empty where nothing is written and
+    /// What is waited for, and what a user should know. Never empty where nothing is written and
     /// the upgrade isn't complete.
     pub waiting: Vec<Waiting>,
     /// Where the upgrade is.
@@ -37,7 +39,7 @@ pub struct Decision {
     pub unread: Vec<TemplateRef>,
 }
 
-/// A write, carried whole: whoever executes it has no choices left.
+/// A write, carried whole: its execution leaves no choice.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Action {
     /// Create a template.
@@ -63,20 +65,16 @@ pub struct MintTemplate {
     pub pool: PoolId,
     /// What it will be.
     pub template: TemplateRef,
-    /// The object.
     pub object: Value,
 }
 
 /// A merge patch of a control plane or a MachineDeployment.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Swap {
-    /// The pool.
     pub pool: PoolId,
     /// The version of the API at which to write.
     pub api_version: String,
-    /// The kind.
     pub kind: String,
-    /// The name.
     pub name: String,
     /// What the write compares with; it stands in the patch too.
     pub resource_version: ResourceVersion,
@@ -133,26 +131,11 @@ pub struct CompletePins {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Waiting {
     /// The `ClusterUpgrade`, the Cluster or the object is paused.
-    Paused {
-        /// Its kind.
-        kind: String,
-        /// Its name.
-        name: String,
-    },
+    Paused { kind: String, name: String },
     /// The Cluster or the object is being deleted.
-    Deleting {
-        /// Its kind.
-        kind: String,
-        /// Its name.
-        name: String,
-    },
+    Deleting { kind: String, name: String },
     /// The topology controller mints and swaps here.
-    TopologyOwned {
-        /// The kind.
-        kind: String,
-        /// The name.
-        name: String,
-    },
+    TopologyOwned { kind: String, name: String },
     /// An object can't be read.
     Unreadable(Unreadable),
     /// The Cluster has no control plane that can be seen.
@@ -174,19 +157,11 @@ pub enum Waiting {
         release: String,
     },
     /// The catalog has no row of a version.
-    NoRow {
-        /// The version.
-        version: KubeVersion,
-    },
+    NoRow { version: KubeVersion },
     /// No path leads there.
     NoPath(Box<NoPath>),
     /// A release has no image for a pool.
-    NoImage {
-        /// The pool.
-        pool: PoolId,
-        /// The release.
-        release: String,
-    },
+    NoImage { pool: PoolId, release: String },
     /// A gate is closed.
     GateClosed {
         /// Which.
@@ -202,10 +177,7 @@ pub enum Waiting {
         template: TemplateRef,
     },
     /// A pool has no bootstrap template, and a change of it is asked for.
-    NoBootstrapTemplate {
-        /// The pool.
-        pool: PoolId,
-    },
+    NoBootstrapTemplate { pool: PoolId },
     /// Another object has the name that a template would get.
     NameTaken {
         /// The pool that it would be for.
@@ -215,7 +187,6 @@ pub enum Waiting {
     },
     /// A value can't be put into a pool's template.
     ValueMisfit {
-        /// The pool.
         pool: PoolId,
         /// Where.
         error: PointerError,
@@ -233,7 +204,6 @@ pub enum Waiting {
     },
     /// A pool hasn't got to what its spec says.
     PoolRollingOut {
-        /// The pool.
         pool: PoolId,
         /// What its spec says.
         version: KubeVersion,
@@ -244,14 +214,12 @@ pub enum Waiting {
     },
     /// A machine of the new version isn't ready.
     MachineNotReady {
-        /// Its name.
         name: String,
         /// What its controller says.
         phase: MachinePhase,
     },
-    /// A pool whose machines are replaced only when somebody deletes them.
+    /// A pool with the strategy `OnDelete`: its machines are replaced only when a user deletes them.
     OnDelete {
-        /// The pool.
         pool: PoolId,
         /// The machines to delete.
         machines: Vec<String>,
@@ -269,20 +237,14 @@ pub enum Waiting {
     },
     /// A pool is at a newer version than it should go to; it isn't lowered.
     PoolAhead {
-        /// The pool.
         pool: PoolId,
         /// Where it is.
         version: KubeVersion,
     },
     /// A pool is pinned to a release that the control plane hasn't got to, or whose minor it has left.
-    PinOutOfReach {
-        /// The pool.
-        pool: PoolId,
-        /// The release.
-        release: String,
-    },
-    /// Somebody else changed what we had written. Where it went back, we write no more; elsewhere we
-    /// go on from there.
+    PinOutOfReach { pool: PoolId, release: String },
+    /// Another client changed what Instar had written. Where it set an older version, Instar writes no
+    /// more; elsewhere it goes on from there.
     ForeignWriter {
         /// Where.
         pool: PoolId,
@@ -299,7 +261,7 @@ pub enum Waiting {
         /// Which, in Cluster API's words.
         message: String,
     },
-    /// Somebody deferred the upgrade of pools by annotation.
+    /// An annotation of the Cluster defers the upgrade of pools.
     UpgradeDeferred {
         /// Of which, in Cluster API's words.
         message: String,
@@ -308,7 +270,6 @@ pub enum Waiting {
     ClusterApi {
         /// The kind of the object of which it says so.
         kind: String,
-        /// Its name.
         name: String,
         /// In which condition.
         condition: String,
@@ -317,12 +278,11 @@ pub enum Waiting {
     },
     /// A MachinePool hasn't got to what its spec says.
     MachinePoolRollingOut {
-        /// Its name.
         name: String,
         /// What its spec says.
         version: KubeVersion,
     },
-    /// Somebody edited the Cluster's version after a `ClusterUpgrade` had written it.
+    /// Another client edited the Cluster's version after a `ClusterUpgrade` had written it.
     VersionEdited {
         /// What it is now.
         version: KubeVersion,
@@ -354,14 +314,13 @@ pub enum Waiting {
 /// A field that a swap writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Field {
-    /// The version.
     Version,
     /// The reference to the machine template.
     InfrastructureRef,
 }
 
 impl Waiting {
-    /// Whether it is no use to wait: somebody has to ask for something else.
+    /// Whether waiting is of no use: a user has to change the spec.
     #[must_use]
     pub fn refuses(&self) -> bool {
         match self {

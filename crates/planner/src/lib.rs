@@ -13,13 +13,16 @@ mod check;
 mod classic;
 mod decision;
 mod mint;
+mod name;
+mod observed;
 mod path;
-mod pointer_error;
+mod pool_id;
 mod settled;
 mod snapshot;
 mod swap;
 mod topology;
 mod upgrade_spec;
+mod values;
 
 pub use instar_capi::{Contract, Lifecycle, ManagedBy, WorkerKind};
 
@@ -29,16 +32,16 @@ pub use decision::{
     Action, CompletePins, Decision, DeleteTemplate, EditVersion, Field, InvolvedObject, MachineProgress, MachineState,
     MintTemplate, PoolProgress, Progress, Stage, Swap, TemplateProgress, TemplateState, Waiting,
 };
-pub use mint::{MintOrder, Minted, RELEASE_LABEL, ROLE_LABEL, SOURCE_LABEL, label_value, mint};
+pub use mint::{MintOrder, Minted, mint};
+pub use name::{hash, label_value, slug};
+pub use observed::{Observed, Unreadable};
 pub use path::{EtcdStep, NoPath, Start, StartEtcd, classic_path};
-pub use pointer_error::PointerError;
+pub use pool_id::PoolId;
 pub use snapshot::{
     Cluster, ClusterKind, Condition, ConditionStatus, ControlPlane, Flavor, Machine, MachineDeployment, MachinePhase,
-    MachinePool, MachineSet, Node, Object, Observed, PoolId, Replicas, ResourceVersion, Rollout, Snapshot, SwapHistory,
-    Template, TemplateContent, TemplateRef, Topology, Unreadable, VersionSetBy,
+    MachinePool, MachineSet, Node, Object, Replicas, ResourceVersion, Rollout, Snapshot, SwapHistory, Template,
+    TemplateContent, TemplateRef, Topology, VersionSetBy,
 };
 pub use topology::{follow, is_aimed_at_present, passed, under_way};
 pub use upgrade_spec::{Gate, GateState, Origin, PoolOverride, Retention, Strategy, Target, UpgradeSpec};
-
-/// The annotation that every swap writes into the object that it swaps: the [`SwapHistory`].
-pub const SWAP_HISTORY_ANNOTATION: &str = "upgrade.cluster.x-k8s.io/swap-history";
+pub use values::{PointerError, includes};

@@ -2,30 +2,19 @@
 
 use std::collections::BTreeMap;
 
-use instar_api::Values;
+use instar_api::{RELEASE_LABEL, ROLE_LABEL, SOURCE_LABEL, Values};
 use instar_capi::labels::CLUSTER_NAME;
 use instar_catalog::{Release, Role};
 use serde_json::{Map, Value, json};
-use sha2::{Digest, Sha256};
 
 use crate::{
-    pointer_error::{PointerError, apply},
+    name::{hash, label_value, minted, slug, without_suffix},
     snapshot::{Cluster, Template, TemplateContent, TemplateRef},
+    values::{PointerError, apply},
 };
 
-/// The label with the release that a template was minted for.
-pub const RELEASE_LABEL: &str = "upgrade.cluster.x-k8s.io/release";
-/// The label with the role of the machines: `control-plane` or `worker`.
-pub const ROLE_LABEL: &str = "upgrade.cluster.x-k8s.io/role";
-/// The label with the name of the template that it was made from.
-pub const SOURCE_LABEL: &str = "upgrade.cluster.x-k8s.io/source";
-
-/// The longest name and the longest value of a label.
-const MAX_LENGTH: usize = 63;
-/// A slug is cut to this, so that a base is always left.
+/// A version in a name is cut to this, so that a base is always left.
 const MAX_SLUG: usize = 24;
-/// How much of a hash a name carries.
-const HASH_LENGTH: usize = 8;
 
 /// Labels and annotations that belong to the object that they are on, by their beginning. A `GitOps`
 /// tool would prune a copy of what it tracks, and the topology controller would take it for its own.
@@ -101,7 +90,7 @@ pub fn mint(order: &MintOrder<'_>) -> Result<Minted, PointerError> {
     } else {
         &source.name
     };
-    let name = name(base, &slug(release), &hash);
+    let name = minted(base, &slug(&release.version().to_string(), MAX_SLUG), &hash);
     let mut labels = cloned(&content.labels);
     let role = match role {
         Role::ControlPlane => "control-plane",
@@ -141,83 +130,10 @@ pub fn mint(order: &MintOrder<'_>) -> Result<Minted, PointerError> {
     })
 }
 
-/// A name as the value of a label: where it is too long, its end is a hash of the whole.
-#[must_use]
-pub fn label_value(name: &str) -> String {
-    if name.len() <= MAX_LENGTH {
-        return name.to_owned();
-    }
-    let kept = cut(name, MAX_LENGTH - HASH_LENGTH - 1);
-    format!("{kept}-{}", hash(name))
-}
-
 fn cloned(map: &BTreeMap<String, String>) -> BTreeMap<String, String> {
     let stays = |key: &str| NOT_CLONED.iter().all(|beginning| !key.starts_with(beginning));
     let kept = map.iter().filter(|(key, _)| stays(key));
     kept.map(|(key, value)| (key.clone(), value.clone())).collect()
-}
-
-fn name(base: &str, slug: &str, hash: &str) -> String {
-    let suffix = format!("-{slug}-{hash}");
-    // A dot is allowed in the name of a template, but machines are named after it.
-    let base = base.replace('.', "-");
-    format!("{}{suffix}", cut(&base, MAX_LENGTH.saturating_sub(suffix.len())))
-}
-
-fn slug(release: &Release) -> String {
-    let text: String = release
-        .version()
-        .to_string()
-        .chars()
-        .map(|character| {
-            if character.is_ascii_alphanumeric() {
-                character.to_ascii_lowercase()
-            } else {
-                '-'
-            }
-        })
-        .collect();
-    cut(&text, MAX_SLUG).to_owned()
-}
-
-/// At most that many bytes, and a letter or a digit at the end.
-fn cut(text: &str, length: usize) -> &str {
-    let end = (0..=length.min(text.len()))
-        .rev()
-        .find(|end| text.is_char_boundary(*end));
-    text.get(..end.unwrap_or_default())
-        .unwrap_or_default()
-        .trim_end_matches(|character: char| !character.is_ascii_alphanumeric())
-}
-
-/// The name without what [`name`] put at its end: `-v1-34-3-0123abcd`.
-fn without_suffix(name: &str) -> &str {
-    let Some((rest, hash)) = name.rsplit_once('-') else {
-        return name;
-    };
-    let is_hash = hash.len() == HASH_LENGTH && hash.bytes().all(|byte| byte.is_ascii_hexdigit());
-    let number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    let is_slug = |slug: &str| {
-        let mut parts = slug.strip_prefix("-v").unwrap_or_default().split('-');
-        (0..3).all(|_| parts.next().is_some_and(number))
-    };
-    if !is_hash {
-        return name;
-    }
-    let mut starts = rest.rmatch_indices("-v").map(|(at, _)| rest.split_at(at));
-    let found = starts.find(|(base, slug)| !base.is_empty() && is_slug(slug));
-    found.map_or(name, |(base, _)| base)
-}
-
-fn hash(text: &str) -> String {
-    let digest = Sha256::digest(text.as_bytes());
-    let beginning = digest.iter().take(HASH_LENGTH / 2);
-    beginning.fold(String::with_capacity(HASH_LENGTH), |mut hex, byte| {
-        for half in [byte >> 4, byte & 0xf] {
-            hex.extend(char::from_digit(u32::from(half), 16));
-        }
-        hex
-    })
 }
 
 /// JSON with its members in order, whatever `serde_json` was built to keep.

@@ -10,7 +10,6 @@ use jiff::civil::Date;
 pub struct Start<'a> {
     /// The version that runs.
     pub version: &'a KubeVersion,
-    /// Its etcd.
     pub etcd: StartEtcd,
     /// The control plane, as far as the choice of its image goes; absent where it has none.
     pub pool: Option<Pool<'a>>,
@@ -55,7 +54,6 @@ pub enum NoPath {
     /// A release doesn't accept what comes before it.
     #[error("release {release} upgrades from {requirement}, and {before} comes before it")]
     UpgradesFrom {
-        /// The release.
         release: String,
         /// What it asks.
         requirement: String,
@@ -67,19 +65,14 @@ pub enum NoPath {
     Etcd(Box<EtcdStep>),
     /// A release has no image for the control plane.
     #[error("release {release} has no image for the control plane")]
-    NoImage {
-        /// The release.
-        release: String,
-    },
+    NoImage { release: String },
 }
 
 /// A step between two etcds that isn't safe.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("release {release} runs etcd {etcd} after etcd {before}, and etcd 3.6 may follow only on 3.5.26 or later; {}", remediation(.first.as_deref()))]
 pub struct EtcdStep {
-    /// The release.
     pub release: String,
-    /// Its etcd.
     pub etcd: Etcd,
     /// The one before it.
     pub before: Etcd,
@@ -144,7 +137,7 @@ pub fn classic_path<'c>(
     Ok(ways.into_iter().next().map(|way| way.releases).unwrap_or_default())
 }
 
-/// The rows of a minor that nobody has to ask for by name: the supported before those to be left,
+/// The rows of a minor that are chosen without being named: the supported before the deprecated,
 /// within each the newest first.
 fn candidates(catalog: &Catalog, minor: Minor, today: Date) -> Vec<&Release> {
     let of_minor = catalog.releases().filter(|row| row.version().minor() == minor);

@@ -1,8 +1,8 @@
 //! What is known of one cluster: parsed values, owned, of one moment or of several.
 
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
-use instar_api::Pins;
+use instar_api::{Pins, RELEASE_LABEL};
 use instar_capi::{Contract, Lifecycle, ManagedBy};
 use instar_catalog::Catalog;
 use instar_domain::KubeVersion;
@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
-    mint::RELEASE_LABEL,
+    observed::{Observed, Unreadable},
+    pool_id::PoolId,
     upgrade_spec::{Gate, GateState, Retention, UpgradeSpec},
 };
 
@@ -20,7 +21,6 @@ use crate::{
 pub struct Snapshot {
     /// The time.
     pub now: Timestamp,
-    /// The Cluster.
     pub cluster: Cluster,
     /// What is asked.
     pub upgrade_spec: UpgradeSpec,
@@ -38,7 +38,6 @@ pub struct Snapshot {
     pub machine_sets: Vec<Observed<MachineSet>>,
     /// Its MachinePools, which are never written.
     pub machine_pools: Vec<Observed<MachinePool>>,
-    /// Its Machines.
     pub machines: Vec<Observed<Machine>>,
     /// The templates that it refers to, and those that were minted for it.
     pub templates: Vec<Observed<Template>>,
@@ -46,54 +45,11 @@ pub struct Snapshot {
     pub unreadable: Vec<Unreadable>,
 }
 
-/// A part of a snapshot.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Observed<T> {
-    /// It could be read.
-    Read(T),
-    /// It is there and can't be read.
-    Invalid(Unreadable),
-}
-
-impl<T> Observed<T> {
-    /// The part, where it could be read.
-    #[must_use]
-    pub const fn read(&self) -> Option<&T> {
-        match self {
-            Self::Read(part) => Some(part),
-            Self::Invalid(_) => None,
-        }
-    }
-
-    /// The same; what couldn't be read goes to the others.
-    pub(crate) fn read_or<'a>(&'a self, unreadable: &mut Vec<&'a Unreadable>) -> Option<&'a T> {
-        match self {
-            Self::Read(part) => Some(part),
-            Self::Invalid(object) => {
-                unreadable.push(object);
-                None
-            }
-        }
-    }
-}
-
-/// An object that can't be read.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Unreadable {
-    /// Its kind.
-    pub kind: String,
-    /// Its name.
-    pub name: String,
-    /// What is wrong with it.
-    pub reason: String,
-}
-
 /// The Cluster.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Cluster {
     /// Its namespace, and that of all its objects.
     pub namespace: String,
-    /// Its name.
     pub name: String,
     /// Its uid, for owner references and for nothing else: `clusterctl move` changes it.
     pub uid: String,
@@ -134,12 +90,11 @@ pub struct Topology {
 }
 
 /// Which `ClusterUpgrade` wrote a Cluster's version, kept in the Cluster's annotation
-/// [`crate::SWAP_HISTORY_ANNOTATION`]: it writes it once, and whoever changes it afterwards is found by it.
+/// [`instar_api::SWAP_HISTORY_ANNOTATION`]: it writes it once, so that a later edit by another client is found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VersionSetBy {
     /// The `ClusterUpgrade`'s name.
     pub upgrade: String,
-    /// Its target.
     pub target: String,
 }
 
@@ -154,7 +109,7 @@ pub struct Condition {
     pub reason: String,
     /// Human-readable message.
     pub message: String,
-    /// The generation that it tells of, where it says so.
+    /// The generation that it describes; 0 where it names none.
     pub observed_generation: i64,
 }
 
@@ -165,7 +120,7 @@ pub enum ConditionStatus {
     True,
     /// It doesn't.
     False,
-    /// Nobody knows.
+    /// Its controller does not know.
     Unknown,
 }
 
@@ -178,15 +133,13 @@ pub struct ResourceVersion(pub String);
 pub struct Object {
     /// The version of the API at which it was read.
     pub api_version: String,
-    /// Its kind.
     pub kind: String,
-    /// Its name.
     pub name: String,
     /// What a write compares with.
     pub resource_version: ResourceVersion,
     /// Counts the edits of its spec.
     pub generation: i64,
-    /// The edit that its status tells of.
+    /// The generation that its status describes.
     pub observed_generation: i64,
     /// Whether it may be written to.
     pub lifecycle: Lifecycle,
@@ -198,13 +151,12 @@ pub struct Object {
     pub conditions: Vec<Condition>,
 }
 
-/// What a swap wrote, kept in the annotation [`crate::SWAP_HISTORY_ANNOTATION`] of what it was written
-/// into: whoever changes these fields afterwards is found by it.
+/// What a swap wrote, kept in the annotation [`instar_api::SWAP_HISTORY_ANNOTATION`] of the object, so that
+/// a later edit of these fields by another client is found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SwapHistory {
     /// The `ClusterUpgrade` for which it was written.
     pub upgrade: String,
-    /// The version.
     pub version: KubeVersion,
     /// The name of the infrastructure template.
     pub template: Option<String>,
@@ -215,16 +167,13 @@ pub struct SwapHistory {
 pub struct TemplateRef {
     /// The API group.
     pub group: String,
-    /// The kind.
     pub kind: String,
-    /// The name.
     pub name: String,
 }
 
 /// The control plane.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ControlPlane {
-    /// The object.
     pub object: Object,
     /// The version that it should run.
     pub version: KubeVersion,
@@ -265,19 +214,9 @@ pub struct Replicas {
     pub up_to_date: u32,
 }
 
-/// A pool.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub enum PoolId {
-    /// The control plane.
-    ControlPlane,
-    /// The MachineDeployment of that name.
-    Workers(String),
-}
-
 /// A MachineDeployment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MachineDeployment {
-    /// The object.
     pub object: Object,
     /// The labels by which a release finds its image.
     pub labels: BTreeMap<String, String>,
@@ -296,14 +235,13 @@ pub struct MachineDeployment {
 pub enum Rollout {
     /// By itself.
     Rolling,
-    /// Only those that somebody deletes.
+    /// Only those that a user deletes.
     OnDelete,
 }
 
 /// A MachineSet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MachineSet {
-    /// Its name.
     pub name: String,
     /// Its MachineDeployment; absent where it stands alone.
     pub pool: Option<String>,
@@ -322,7 +260,6 @@ pub struct MachineSet {
 /// A MachinePool: only its version counts, since it has no template to mint from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MachinePool {
-    /// Its name.
     pub name: String,
     /// The version of its machines.
     pub version: KubeVersion,
@@ -335,7 +272,6 @@ pub struct MachinePool {
 /// A Machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Machine {
-    /// Its name.
     pub name: String,
     /// Its pool; absent where it belongs to none that is planned.
     pub pool: Option<PoolId>,
@@ -346,7 +282,6 @@ pub struct Machine {
     pub template: Option<String>,
     /// What its controller says.
     pub phase: MachinePhase,
-    /// Its node.
     pub node: Node,
     /// Whether it stays.
     pub lifecycle: Lifecycle,
@@ -380,9 +315,8 @@ pub enum Node {
     Absent,
     /// It has.
     Joined {
-        /// Its name.
         name: String,
-        /// The kubelet's version, as the Machine's status tells it.
+        /// The kubelet's version in the Machine's status.
         version: Option<KubeVersion>,
     },
 }
@@ -498,14 +432,5 @@ impl SwapHistory {
     pub fn to_annotation(&self) -> String {
         // Texts alone always have a JSON form; the error can't come.
         serde_json::to_string(self).unwrap_or_default()
-    }
-}
-
-impl fmt::Display for PoolId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::ControlPlane => f.write_str("the control plane"),
-            Self::Workers(name) => write!(f, "MachineDeployment {name}"),
-        }
     }
 }

@@ -1,16 +1,16 @@
 //! The one write that points a pool at its release: everything that must move together, and the
 //! compare.
 
-use instar_api::Values;
+use instar_api::{SWAP_HISTORY_ANNOTATION, Values};
 use instar_capi::Contract;
 use instar_catalog::Release;
 use serde_json::{Value, json};
 
 use crate::{
-    SWAP_HISTORY_ANNOTATION,
     decision::Swap,
-    pointer_error::put,
-    snapshot::{ControlPlane, Flavor, MachineDeployment, Object, PoolId, SwapHistory, TemplateRef},
+    pool_id::PoolId,
+    snapshot::{ControlPlane, Flavor, MachineDeployment, Object, SwapHistory, TemplateRef},
+    values::put,
 };
 
 /// What a KubeadmControlPlaneTemplate has above the spec of a KubeadmControlPlane.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use instar_api::Values;
 use jiff::{SignedDuration, Timestamp};
 
-use crate::snapshot::{PoolId, Unreadable};
+use crate::{observed::Unreadable, pool_id::PoolId};
 
 /// What a `ClusterUpgrade` asks.
 #[derive(Debug, Clone, PartialEq)]
@@ -30,7 +30,7 @@ pub struct UpgradeSpec {
     pub paused: bool,
     /// What of it can't be read. Nothing is done before it can.
     pub unreadable: Vec<Unreadable>,
-    /// Whether the write is ours to make; only a topology cluster's can be somebody else's.
+    /// Whether Instar writes the version, or, on a topology cluster, has only to follow an edit.
     pub origin: Origin,
 }
 
@@ -83,7 +83,7 @@ pub enum Gate {
     Preflight,
     /// The maintenance window.
     Window,
-    /// Somebody's word.
+    /// A user's approval.
     Approval,
     /// The add-ons of the step before.
     AddOn,
@@ -98,7 +98,7 @@ pub enum GateState {
     Open,
     /// It doesn't.
     Closed {
-        /// Why, in the words of what was looked at.
+        /// Why, as the gate reports it.
         reason: String,
     },
 }
@@ -112,7 +112,7 @@ pub struct Retention {
     /// How long any other is kept, counted from when it was minted: longer than a snapshot is ever
     /// old, since an old one doesn't show who has come to refer to it.
     pub other: SignedDuration,
-    /// When the upgrade ended, where somebody wrote it down. It only ever keeps a template longer:
+    /// When the upgrade ended, where its status says so. It only ever keeps a template longer:
     /// where it is lost, the last template that was minted and is in use stands for it.
     pub ended: Option<Timestamp>,
 }

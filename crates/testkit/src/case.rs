@@ -14,7 +14,7 @@ pub struct Case {
     pub name: String,
     /// What is done.
     pub action: Action,
-    /// Who does it: a person of the administrators where nobody is named.
+    /// The user name; an administrator where it is absent.
     pub user: Option<String>,
     /// Whether it is asked as a dry run everywhere.
     pub dry_run: bool,
@@ -31,14 +31,12 @@ pub enum Action {
     Edit {
         /// Of which object.
         object: Key,
-        /// The patch.
         patch: Value,
     },
     /// A merge patch of the status alone.
     Status {
         /// Of which object.
         object: Key,
-        /// The patch.
         patch: Value,
     },
     /// A new object.
@@ -64,7 +62,7 @@ pub enum Sent {
 pub struct Expected {
     /// What refuses it.
     pub refused: Option<Refusal>,
-    /// What its writer is told, each text whole.
+    /// The warnings, each text whole.
     warnings: Vec<String>,
 }
 
@@ -73,7 +71,6 @@ pub struct Expected {
 pub struct Refusal {
     /// The HTTP code.
     pub code: u16,
-    /// The reason.
     pub reason: String,
     message: String,
 }

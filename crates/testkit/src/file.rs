@@ -15,9 +15,7 @@ use crate::{
 /// The cases of one rule.
 #[derive(Debug)]
 pub struct CaseFile {
-    /// The rule.
     pub rule: Rule,
-    /// Its scenes.
     pub scenes: Vec<Scene>,
 }
 

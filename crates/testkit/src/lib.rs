@@ -1,4 +1,4 @@
-//! The cases of admission: what is on the cluster, what somebody does, and what becomes of it.
+//! The cases of admission: the objects of a cluster, an edit, and the verdict.
 //!
 //! They are files (`webhooks/cases`), one for each rule, of real Kubernetes objects. The tests of the
 //! router ask them with the world's objects as all that is known; the program `admission` of the

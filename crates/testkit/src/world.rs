@@ -36,9 +36,7 @@ pub(crate) fn directory() -> PathBuf {
 /// An object's kind and name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Key {
-    /// The kind.
     pub kind: String,
-    /// The name.
     pub name: String,
 }
 

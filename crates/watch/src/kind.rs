@@ -14,7 +14,7 @@ use kube::{
 use serde::de::DeserializeOwned;
 use tokio::time::{sleep, timeout};
 
-use crate::{ErrorText, Unavailable, Version, WatchHealth, WatchState, find_resource, is_not_found};
+use crate::{ErrorText, Sink, Unavailable, Version, WatchHealth, WatchState, find_resource, is_not_found};
 
 /// A watch is ended by the API server after this many seconds, with a bookmark shortly before, and
 /// goes on from there without a list. kube gives one up that says nothing for 5 s more: so that a
@@ -35,22 +35,6 @@ const LONGEST_WAIT: Duration = Duration::from_mins(1);
 #[must_use]
 pub fn config() -> watcher::Config {
     watcher::Config::default().timeout(TIMEOUT).page_size(PAGE)
-}
-
-/// Takes in what a watch brings.
-pub trait Sink<O>: Send {
-    /// Takes an event in. What is wrong with the object is logged here.
-    fn apply(&mut self, event: Event<O>);
-
-    /// Gives up the list that comes in.
-    fn abandon_list(&mut self);
-
-    /// The state of the watch, when it may have changed. Where it is [`NotServed`](WatchState::NotServed),
-    /// there are no objects.
-    fn set_state(&mut self, state: WatchState);
-
-    /// How many objects there are, and how many of them can't be decoded.
-    fn counts(&self) -> (usize, usize);
 }
 
 /// Which kind is watched.

@@ -20,6 +20,7 @@ mod client;
 mod discovery;
 mod dynamic;
 mod error;
+mod first_answers;
 mod guard;
 mod health;
 mod index;
@@ -27,19 +28,22 @@ mod key;
 mod kind;
 mod metrics;
 pub mod rbac;
+mod sink;
 mod state;
 
 pub use cache::{Cache, Hooks, Kept, KeptSink, Lookup};
 pub use client::{ConnectError, connect};
 pub use discovery::{Version, find_resource};
-pub use dynamic::{DynamicKept, DynamicWatches, FirstAnswers, KindLease};
+pub use dynamic::{DynamicKept, DynamicWatches, KindLease};
 pub use error::{ErrorChain, ErrorText, is_not_found};
+pub use first_answers::FirstAnswers;
 pub use guard::{Guarded, Unreadable};
 pub use health::{STALE_AFTER, WatchHealth};
 pub use index::{Applied, Complaint, Entry, Index, Row, Table};
 pub use key::{Key, KindKey};
-pub use kind::{Presence, Sink, Target, Watch, config, watch_kind};
+pub use kind::{Presence, Target, Watch, config, watch_kind};
 pub use metrics::WatchMetrics;
+pub use sink::Sink;
 pub use state::{Unavailable, WatchState};
 
 #[cfg(test)]

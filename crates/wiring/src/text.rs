@@ -1,7 +1,7 @@
 //! The Go templates of the wiring: what Cluster API evaluates for each template of each Cluster.
 //!
 //! Clusters out there carry these texts in their classes. A change here needs [`rendered`] to go on
-//! reading the old form, or every class has to be wired anew before its next upgrade.
+//! reading the old form, or every class has to be wired again before its next upgrade.
 
 use instar_api::RELEASES_ANNOTATION;
 use instar_domain::JsonPointer;

@@ -10,6 +10,8 @@ mod artifact;
 mod certmanager;
 mod controller;
 mod crd;
+mod generated;
+mod grant;
 mod kustomization;
 mod providers;
 mod rbac;
@@ -19,9 +21,11 @@ mod webhook;
 mod workload;
 mod yaml;
 
-pub use artifact::{Artifact, FOLDERS, artifacts, root, strangers};
+pub use artifact::{Artifact, root};
 pub use crd::{crd, crds, policies, upgrades};
-pub use rbac::{Granted, grants, people};
+pub use generated::{FOLDERS, artifacts, strangers};
+pub use grant::Granted;
+pub use rbac::{grants, people};
 pub use webhook::configurations;
 
 use k8s_openapi::api::apps::v1::Deployment;

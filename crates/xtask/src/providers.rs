@@ -7,11 +7,7 @@ use anyhow::Result;
 use instar_watch::rbac::{PROVIDERS, Provider, Rule};
 use instar_webhooks::rbac::provider_rules;
 
-use crate::{
-    Artifact, CONTROLLER, WEBHOOK, kustomization,
-    kustomization::Folder,
-    rbac::{Granted, granted},
-};
+use crate::{Artifact, CONTROLLER, Granted, WEBHOOK, grant::granted, kustomization, kustomization::Folder};
 
 pub(crate) fn artifacts() -> Result<Vec<Artifact>> {
     let mut artifacts = Vec::new();

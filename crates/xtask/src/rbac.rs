@@ -1,18 +1,21 @@
 //! Who may do what: the rights of the programs, and those for people.
 
 use anyhow::Result;
-use instar_watch::rbac::Rule;
 use k8s_openapi::{
     api::{
         core::v1::ServiceAccount,
-        rbac::v1::{ClusterRole, ClusterRoleBinding, PolicyRule, Role, RoleBinding, RoleRef, Subject},
+        rbac::v1::{ClusterRole, PolicyRule},
     },
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 
-use crate::{Artifact, CONTROLLER, NAMESPACE, WEBHOOK, kustomization, kustomization::Folder, providers};
-
-const API_GROUP: &str = "rbac.authorization.k8s.io";
+use crate::{
+    Artifact, CONTROLLER, Granted, NAMESPACE, WEBHOOK,
+    grant::{API_GROUP, granted, named, policy},
+    kustomization,
+    kustomization::Folder,
+    providers,
+};
 
 /// What people may do with a kind.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -30,17 +33,6 @@ const KINDS: [(&str, People); 3] = [
     ("kubernetesreleases", People::Look),
     ("upgradepolicies", People::Look),
 ];
-
-/// Rights that are bound to a program's `ServiceAccount`.
-#[derive(Clone, Debug)]
-pub struct Granted {
-    pub role: String,
-    /// The `ServiceAccount` that gets it.
-    pub account: &'static str,
-    /// The namespace in which it holds, where it doesn't hold in all of them.
-    pub namespace: Option<&'static str>,
-    pub rules: Vec<PolicyRule>,
-}
 
 /// Everything that the programs may do.
 #[must_use]
@@ -95,65 +87,6 @@ pub fn people() -> [ClusterRole; 2] {
     [role("view", look.collect()), role("edit", edit.collect())]
 }
 
-/// The rules of a role, bound to an account.
-pub(crate) fn granted(role: &str, account: &'static str, namespace: Option<&'static str>, rules: &[Rule]) -> Granted {
-    Granted {
-        role: role.to_owned(),
-        account,
-        namespace,
-        rules: rules
-            .iter()
-            .map(|rule| policy(rule.api_group, rule.resource, rule.verbs))
-            .collect(),
-    }
-}
-
-impl Granted {
-    /// The role, and what binds it.
-    pub(crate) fn objects(&self) -> Result<[serde_json::Value; 2]> {
-        let role_ref = |kind: &str| RoleRef {
-            api_group: API_GROUP.to_owned(),
-            kind: kind.to_owned(),
-            name: self.role.clone(),
-        };
-        let subjects = Some(vec![Subject {
-            kind: "ServiceAccount".to_owned(),
-            name: self.account.to_owned(),
-            namespace: Some(NAMESPACE.to_owned()),
-            ..Subject::default()
-        }]);
-        let metadata = ObjectMeta {
-            namespace: self.namespace.map(str::to_owned),
-            ..named(&self.role)
-        };
-        let rules = Some(self.rules.clone());
-        Ok(if self.namespace.is_some() {
-            let role = Role {
-                metadata: metadata.clone(),
-                rules,
-            };
-            let binding = RoleBinding {
-                metadata,
-                role_ref: role_ref("Role"),
-                subjects,
-            };
-            [serde_json::to_value(role)?, serde_json::to_value(binding)?]
-        } else {
-            let role = ClusterRole {
-                metadata: metadata.clone(),
-                rules,
-                ..ClusterRole::default()
-            };
-            let binding = ClusterRoleBinding {
-                metadata,
-                role_ref: role_ref("ClusterRole"),
-                subjects,
-            };
-            [serde_json::to_value(role)?, serde_json::to_value(binding)?]
-        })
-    }
-}
-
 fn service_account(name: &str) -> ServiceAccount {
     ServiceAccount {
         metadata: ObjectMeta {
@@ -161,21 +94,5 @@ fn service_account(name: &str) -> ServiceAccount {
             ..named(name)
         },
         ..ServiceAccount::default()
-    }
-}
-
-fn policy(group: &str, resource: &str, verbs: &[&str]) -> PolicyRule {
-    PolicyRule {
-        api_groups: Some(vec![group.to_owned()]),
-        resources: Some(vec![resource.to_owned()]),
-        verbs: verbs.iter().map(ToString::to_string).collect(),
-        ..PolicyRule::default()
-    }
-}
-
-fn named(name: &str) -> ObjectMeta {
-    ObjectMeta {
-        name: Some(name.to_owned()),
-        ..ObjectMeta::default()
     }
 }

@@ -11,8 +11,8 @@ use instar_admission::{
     cluster_state::{CachedTemplate, Lookup, TemplateKey},
     template::TemplateType,
 };
+use instar_api::RELEASE_LABEL;
 use instar_capi::labels::CLUSTER_NAME;
-use instar_planner::RELEASE_LABEL;
 use instar_watch::{DynamicWatches, Entry, FirstAnswers, Kept, Key, Row, Unreadable, WatchMetrics, config};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{

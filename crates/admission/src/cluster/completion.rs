@@ -9,8 +9,8 @@ use instar_catalog::Release;
 use instar_domain::KubeVersion;
 
 use super::{
-    Request,
     edits::{ExistingPins, FIELD},
+    request::Request,
     steps::Step,
 };
 use crate::{Finding, Rule};

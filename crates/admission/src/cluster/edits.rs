@@ -7,7 +7,7 @@ use instar_capi::Cluster;
 use instar_catalog::Release;
 use instar_domain::KubeVersion;
 
-use super::{Admitted, Request, annotation};
+use super::request::{Admitted, Request, annotation};
 use crate::{Finding, Rule};
 
 pub(super) const FIELD: &str = "metadata.annotations[upgrade.cluster.x-k8s.io/releases]";

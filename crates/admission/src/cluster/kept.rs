@@ -8,8 +8,8 @@ use instar_domain::KubeVersion;
 use instar_wiring::Wiring;
 
 use super::{
-    Request,
     edits::ExistingPins,
+    request::Request,
     shape::{self, Place, PoolShape, Shape},
     steps::{self, Step},
 };

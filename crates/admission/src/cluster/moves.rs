@@ -5,14 +5,14 @@ use instar_capi::labels::UNSAFE_VERSION;
 use instar_domain::KubeVersion;
 
 use super::{
-    Request,
+    request::Request,
     steps::{Step, VERSION, Who},
 };
 use crate::{Finding, Rule, cluster_state::CachedWorker, worker::left_behind};
 
 impl Request<'_> {
-    /// What is to be said of the way from the present version to the target. `steps` is empty where
-    /// nobody knows the way.
+    /// What is wrong with the path from the present version to the target. `steps` is empty where
+    /// the path is not known.
     pub(super) fn moves_to(
         &self,
         present: Option<&KubeVersion>,
@@ -32,8 +32,8 @@ impl Request<'_> {
         findings
     }
 
-    /// Without Cluster API's own check, which looks at the same, nobody asks: that is how an upgrade
-    /// under way is cancelled.
+    /// An edit that switches off Cluster API's own check switches off this one too: that is how a user
+    /// cancels an upgrade under way.
     fn last_edit(&self, present: &KubeVersion) -> Option<Finding> {
         if self.is_unsafe() {
             return None;

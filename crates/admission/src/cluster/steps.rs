@@ -6,8 +6,8 @@ use instar_domain::KubeVersion;
 use instar_wiring::{Fallback, Rendered, Wiring};
 
 use super::{
-    Request,
     edits::ExistingPins,
+    request::Request,
     shape::{Place, PoolShape, Shape},
 };
 use crate::{Finding, Rule};

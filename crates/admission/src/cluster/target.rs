@@ -9,7 +9,7 @@ use instar_catalog::{
 };
 use instar_domain::KubeVersion;
 
-use super::{Request, edits::ExistingPins, steps::Step};
+use super::{edits::ExistingPins, request::Request, steps::Step};
 use crate::{Finding, Rule};
 
 /// What the version asks for.

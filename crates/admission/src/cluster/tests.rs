@@ -1,5 +1,6 @@
-use instar_api::{KubernetesReleaseSpec, Pin};
-use instar_capi::labels::UNSAFE_VERSION;
+use instar_api::{KubernetesReleaseSpec, Pin, RELEASES_ANNOTATION};
+use instar_capi::{ControlPlaneSpec, labels::UNSAFE_VERSION};
+use instar_catalog::Catalog;
 use serde_json::{Value, json};
 
 use super::*;
@@ -245,7 +246,7 @@ fn a_cluster_kept_in_git_never_moves_by_itself() {
         let (again, _) = world.edit(&created, set_version(asked)).unwrap();
         assert_eq!(again, created, "{asked}");
     }
-    // A name is somebody's word, and moves it.
+    // A release's name is an explicit choice, and moves it.
     let (moved, _) = world.edit(&created, set_version("r34-3")).unwrap();
     assert_eq!(pinned(&moved), ["v1.34.3=r34-3"]);
     assert_eq!(moved["spec"]["topology"]["version"], "v1.34.3");

@@ -162,7 +162,7 @@ pub(super) const TEMPLATE_KIND: RuleInfo = RuleInfo {
 };
 
 pub(super) const TEMPLATE_FOREIGN: RuleInfo = RuleInfo {
-    guards: "A template belongs to nobody, or to the Cluster of who points to it.",
+    guards: "A template belongs to no Cluster, or to the Cluster of the object that refers to it.",
     source: TEMPLATES,
     messages: &["{} {} belongs to Cluster {}"],
     remediation: "copy it, and point to the copy",

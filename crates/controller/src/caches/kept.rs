@@ -3,11 +3,10 @@
 use std::{fmt::Debug, sync::Arc};
 
 use instar_api::{
-    ClusterUpgrade, FINISHED_ANNOTATION, KubernetesRelease, RECORD_ANNOTATION, RELEASES_ANNOTATION, UpgradePolicy,
-    VERSION_ANNOTATION,
+    ClusterUpgrade, FINISHED_ANNOTATION, KubernetesRelease, RECORD_ANNOTATION, RELEASES_ANNOTATION,
+    SWAP_HISTORY_ANNOTATION, UpgradePolicy, VERSION_ANNOTATION,
 };
 use instar_capi::labels::CLUSTER_NAME;
-use instar_planner::SWAP_HISTORY_ANNOTATION;
 use instar_watch::{Cache, Entry, Guarded, Kept, Key, Presence, Row, Unreadable};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{Resource, ResourceExt};

@@ -3,8 +3,9 @@
 
 use std::collections::BTreeMap;
 
+use instar_api::{RELEASE_LABEL, ROLE_LABEL, SOURCE_LABEL};
 use instar_capi::labels::CLUSTER_NAME;
-use instar_planner::{Lifecycle, RELEASE_LABEL, ROLE_LABEL, ResourceVersion, SOURCE_LABEL};
+use instar_planner::{Lifecycle, ResourceVersion};
 use instar_watch::{Entry, Kept, Key, Row, Unreadable};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;

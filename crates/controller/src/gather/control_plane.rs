@@ -1,11 +1,11 @@
 //! A Cluster's control plane. One of another kind than kubeadm's is read as Cluster API's contract says, from
 //! whatever provider: such a kind is known only once a Cluster refers to it, and watched from then on.
 
+use instar_api::SWAP_HISTORY_ANNOTATION;
 use instar_capi::Contract;
 use instar_domain::{InvalidVersion, KubeVersion};
 use instar_planner::{
-    ControlPlane, Flavor, ManagedBy, Object, Observed, Replicas, ResourceVersion, SWAP_HISTORY_ANNOTATION, SwapHistory,
-    TemplateRef, Unreadable,
+    ControlPlane, Flavor, ManagedBy, Object, Observed, Replicas, ResourceVersion, SwapHistory, TemplateRef, Unreadable,
 };
 use instar_watch::{Key, KindKey};
 use kube::{Client, Resource, ResourceExt, core::DynamicObject, discovery::ApiResource};

@@ -8,10 +8,11 @@ use std::{
     sync::Arc,
 };
 
+use instar_api::RELEASE_LABEL;
 use instar_capi::labels::CLUSTER_NAME;
 use instar_planner::{
-    MachineDeployment, Observed, RELEASE_LABEL, ResourceVersion, Snapshot, Template, TemplateContent, TemplateRef,
-    Unreadable, label_value,
+    MachineDeployment, Observed, ResourceVersion, Snapshot, Template, TemplateContent, TemplateRef, Unreadable,
+    label_value,
 };
 use instar_watch::{Key, KindKey};
 use kube::{Api, Client, ResourceExt, api::ListParams, core::DynamicObject, discovery::ApiResource};

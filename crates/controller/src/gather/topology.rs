@@ -1,8 +1,8 @@
 //! What a topology Cluster says.
 
-use instar_api::{Pins, RELEASES_ANNOTATION};
+use instar_api::{Pins, RELEASES_ANNOTATION, SWAP_HISTORY_ANNOTATION};
 use instar_domain::KubeVersion;
-use instar_planner::{Condition, ConditionStatus, ResourceVersion, SWAP_HISTORY_ANNOTATION, Topology, VersionSetBy};
+use instar_planner::{Condition, ConditionStatus, ResourceVersion, Topology, VersionSetBy};
 use kube::ResourceExt;
 
 use super::version;

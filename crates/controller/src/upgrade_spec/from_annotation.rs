@@ -7,16 +7,12 @@ use instar_api::{
 };
 use instar_capi::labels::CLUSTER_NAME;
 use instar_domain::{KubeVersion, Minor};
-use instar_planner::label_value;
+use instar_planner::{hash, label_value, slug};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::{Resource, ResourceExt, core::ObjectMeta};
-use sha2::{Digest, Sha256};
 
 use super::active::{Upgrades, finished_phase};
 use crate::views::Cluster;
-
-/// How much of a target's hash a name carries: enough for the targets of one Cluster.
-const HASH: usize = 4;
 
 /// What the annotation comes to.
 #[derive(Debug)]
@@ -136,24 +132,8 @@ fn record(cluster: &Cluster, target: &str, ordinal: u32) -> ClusterUpgrade {
 
 /// The same wish has the same name, so that a second try makes no second record.
 fn record_name(cluster: &str, target: &str, ordinal: u32) -> String {
-    let digest = Sha256::digest(format!("{cluster}\n{target}\n{ordinal}").as_bytes());
-    let hash = digest
-        .iter()
-        .take(HASH)
-        .fold(0_u64, |hash, byte| hash << 8 | u64::from(*byte));
-    let slug: String = target
-        .chars()
-        .map(|character| character.to_ascii_lowercase())
-        .map(|character| {
-            if character.is_ascii_alphanumeric() {
-                character
-            } else {
-                '-'
-            }
-        })
-        .take(32)
-        .collect();
-    format!("{cluster}-{}-{hash:08x}", slug.trim_matches('-'))
+    let hash = hash(&format!("{cluster}\n{target}\n{ordinal}"));
+    format!("{cluster}-{}-{hash}", slug(target, 32))
 }
 
 #[cfg(test)]

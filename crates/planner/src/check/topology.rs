@@ -2,13 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use instar_api::{Pins, RELEASES_ANNOTATION};
+use instar_api::{Pins, RELEASES_ANNOTATION, SWAP_HISTORY_ANNOTATION};
 use instar_domain::{BuildOrder, KubeVersion};
 use serde_json::Value;
 
 use super::Violation;
 use crate::{
-    SWAP_HISTORY_ANNOTATION,
     decision::{CompletePins, EditVersion},
     snapshot::{ResourceVersion, Snapshot, Topology},
     topology::topology,

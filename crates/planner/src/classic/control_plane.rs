@@ -13,8 +13,9 @@ use super::{
 };
 use crate::{
     decision::{Action, Waiting},
+    pool_id::PoolId,
     settled::{control_plane_settled, converged, matches_spec},
-    snapshot::{MachineDeployment, PoolId, Rollout},
+    snapshot::{MachineDeployment, Rollout},
     swap::{self, Destination},
     upgrade_spec::{Gate, PoolOverride},
 };
@@ -78,8 +79,8 @@ fn rolling_out(view: &ClassicView<'_>) -> Vec<Waiting> {
 }
 
 /// Moves the workers that the next step would leave too far behind, or that are pinned to the
-/// present minor, and lets a rollout at this minor end. Cluster API makes no machine for a pool of another minor, so nobody
-/// waits for such a one: its rollout goes on when the pool is moved.
+/// present minor, and lets a rollout at this minor end. Cluster API creates no machine for a pool of
+/// another minor, so the control plane doesn't wait for one: its rollout goes on when the pool is moved.
 fn workers_first(view: &ClassicView<'_>, next: &Release, waiting: &mut Vec<Waiting>) -> Next {
     let behind = view.behind(next.version());
     for (kind, name, version) in &behind {

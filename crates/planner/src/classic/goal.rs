@@ -12,9 +12,10 @@ use super::{
 };
 use crate::{
     decision::{Field, Waiting},
-    mint::label_value,
+    name::label_value,
     path::{NoPath, Start, StartEtcd, classic_path},
-    snapshot::{Flavor, PoolId},
+    pool_id::PoolId,
+    snapshot::Flavor,
     swap,
     upgrade_spec::Target,
 };
@@ -132,7 +133,7 @@ fn demand<'a>(view: &ClassicView<'a>) -> Result<Demand<'a>, Waiting> {
 }
 
 /// What the workers go to where the control plane stays at its version. A template that we minted
-/// for another version is known to be wrong: somebody raised the version alone.
+/// for another version is known to be wrong: another client raised the version alone.
 pub(super) fn at_present<'a>(view: &ClassicView<'a>) -> Demand<'a> {
     let version = &view.control_plane.version;
     let rows = view.snapshot.catalog.rows_of(version);
@@ -149,7 +150,7 @@ pub(super) fn at_present<'a>(view: &ClassicView<'a>) -> Demand<'a> {
     }
 }
 
-/// Whether the control plane is what the release says, or what somebody else made of it.
+/// Whether the control plane is as the release says, or as another client set it.
 fn has(view: &ClassicView<'_>, release: &Release, external_change: ExternalChange) -> Result<bool, Waiting> {
     let control_plane = view.control_plane;
     if control_plane.version != *release.version() {
@@ -189,7 +190,7 @@ fn path<'a>(
     let catalog = &view.snapshot.catalog;
     match classic_path(&start, release, catalog, view.today) {
         Ok(path) => Ok(path),
-        // Somebody raised the version alone, and left behind the etcd that comes with it.
+        // Another client raised the version alone, without the etcd of its release.
         Err(NoPath::Etcd(step)) if external_change == ExternalChange::Advanced(Field::Version) => {
             let rows = catalog.rows_of(&control_plane.version);
             match rows.iter().find(|row| Some(row.name()) == step.first.as_deref()) {

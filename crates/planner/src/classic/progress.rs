@@ -5,8 +5,9 @@ use instar_capi::Lifecycle;
 use super::{goal::Goal, retire, view::ClassicView, workers};
 use crate::{
     decision::{MachineProgress, MachineState, PoolProgress, Stage, TemplateProgress, TemplateState},
+    pool_id::PoolId,
     settled::{converged, matches_spec},
-    snapshot::{Machine, MachinePhase, Node, PoolId, TemplateRef},
+    snapshot::{Machine, MachinePhase, Node, TemplateRef},
 };
 
 /// Each pool. Without a goal, its spec is where it ends.
@@ -89,7 +90,7 @@ pub(super) fn templates(view: &ClassicView<'_>, stage: Stage) -> Vec<TemplatePro
             template: minted.template.reference(),
             release: minted.release.to_owned(),
             state: match minted.state {
-                // Before the end nobody knows when it comes.
+                // Before the upgrade's end the time of deletion is not known.
                 TemplateState::Previous { .. } if !complete => TemplateState::Previous { until: None },
                 TemplateState::Unused { .. } if !complete => TemplateState::Unused { until: None },
                 other @ (TemplateState::InUse

@@ -1,12 +1,13 @@
 //! What nothing refers to any more, and only what we minted.
 
+use instar_api::SOURCE_LABEL;
 use instar_capi::Lifecycle;
 use jiff::Timestamp;
 
 use super::{Next, view::ClassicView};
 use crate::{
     decision::{Action, DeleteTemplate, TemplateState, Waiting},
-    mint::{SOURCE_LABEL, label_value},
+    name::label_value,
     snapshot::{Template, TemplateRef},
 };
 

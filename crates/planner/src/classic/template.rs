@@ -10,8 +10,9 @@ use super::view::ClassicView;
 use crate::{
     decision::{Action, MintTemplate, Waiting},
     mint::{MintOrder, mint},
-    pointer_error::{apply, holds},
-    snapshot::{MachineDeployment, PoolId, TemplateRef},
+    pool_id::PoolId,
+    snapshot::{MachineDeployment, TemplateRef},
+    values::{apply, includes},
 };
 
 static NOTHING: Values = Values::new();
@@ -134,7 +135,7 @@ pub(super) fn source(
         Err(reason) => Err(reason),
         Ok(there) => {
             let present = &view.content(there)?.spec;
-            let same = minted.object.get("spec").is_some_and(|spec| holds(present, spec));
+            let same = minted.object.get("spec").is_some_and(|spec| includes(present, spec));
             if same && there.lifecycle != Lifecycle::Deleting {
                 Ok(Source::Ready(minted.template))
             } else {

@@ -12,11 +12,13 @@ use jiff::{civil::Date, tz::TimeZone};
 
 use crate::{
     decision::{Field, Waiting},
-    mint::label_value,
+    name::label_value,
+    observed::{Unreadable, read},
+    pool_id::PoolId,
     settled::rolled_out,
     snapshot::{
-        ClusterKind, ControlPlane, Machine, MachineDeployment, MachinePool, MachineSet, Node, Object, Observed, PoolId,
-        Snapshot, Template, TemplateContent, TemplateRef, Unreadable,
+        ClusterKind, ControlPlane, Machine, MachineDeployment, MachinePool, MachineSet, Node, Object, Snapshot,
+        Template, TemplateContent, TemplateRef,
     },
 };
 
@@ -35,7 +37,7 @@ pub(super) struct ClassicView<'a> {
     unread: RefCell<BTreeSet<TemplateRef>>,
 }
 
-/// What became of what we wrote into an object.
+/// How an object differs from what Instar wrote into it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum ExternalChange {
     /// Another client has changed nothing of it, or Instar wrote nothing.
@@ -58,7 +60,7 @@ impl<'a> ClassicView<'a> {
             None => return Err(vec![Waiting::NoControlPlane]),
             Some(control_plane) => control_plane.read_or(&mut unreadable),
         };
-        // Without one of these, nobody can say whether a step is safe.
+        // Without each of these it is not known whether a step is safe.
         let Some(control_plane) = control_plane.filter(|_| unreadable.is_empty()) else {
             unreadable.sort();
             return Err(unreadable.into_iter().cloned().map(Waiting::Unreadable).collect());
@@ -131,7 +133,7 @@ impl<'a> ClassicView<'a> {
         template.minted_for().filter(|_| label == Some(&own))
     }
 
-    /// Whether somebody else changed what we wrote for this very upgrade.
+    /// Whether another client changed what Instar wrote for this very upgrade.
     pub(super) fn external_change(
         &self,
         object: &Object,
@@ -228,10 +230,6 @@ fn runs(machine: &Machine) -> impl Iterator<Item = &KubeVersion> {
     std::iter::once(&machine.version).chain(node)
 }
 
-fn read<'a, T>(list: &'a [Observed<T>], unreadable: &mut Vec<&'a Unreadable>) -> Vec<&'a T> {
-    list.iter().filter_map(|part| part.read_or(unreadable)).collect()
-}
-
 fn may_be_written(snapshot: &Snapshot) -> Result<(), Vec<Waiting>> {
     let owned = match snapshot.cluster.kind {
         ClusterKind::Classic => None,
@@ -248,7 +246,7 @@ fn may_be_written(snapshot: &Snapshot) -> Result<(), Vec<Waiting>> {
     if reasons.is_empty() { Ok(()) } else { Err(reasons) }
 }
 
-/// Why nothing may be written to the Cluster, by its own word.
+/// Why the Cluster itself allows no write.
 pub(crate) fn of_cluster(snapshot: &Snapshot) -> Option<Waiting> {
     let (kind, name) = ("Cluster".to_owned(), snapshot.cluster.name.clone());
     match snapshot.cluster.lifecycle {
@@ -258,7 +256,7 @@ pub(crate) fn of_cluster(snapshot: &Snapshot) -> Option<Waiting> {
     }
 }
 
-/// The same, by the word of what is asked.
+/// Why the ClusterUpgrade allows no write.
 pub(crate) fn of_upgrade_spec(snapshot: &Snapshot) -> impl Iterator<Item = Waiting> {
     let paused = snapshot.upgrade_spec.paused.then(|| Waiting::Paused {
         kind: "ClusterUpgrade".to_owned(),

@@ -12,9 +12,10 @@ use super::{
 };
 use crate::{
     decision::{Action, Field, Waiting},
-    mint::label_value,
+    name::label_value,
+    pool_id::PoolId,
     settled::{converged, matches_spec},
-    snapshot::{MachineDeployment, PoolId, Rollout},
+    snapshot::{MachineDeployment, Rollout},
     swap::{self, Destination},
     upgrade_spec::{Gate, PoolOverride},
 };
@@ -31,7 +32,7 @@ enum Place<'a> {
     There,
     /// It is on its way.
     Moving,
-    /// It doesn't move before somebody does something. The others needn't wait for it.
+    /// It doesn't move before a user acts. The others needn't wait for it.
     Stuck,
     /// It is to get this release.
     Due(&'a Release),
@@ -139,7 +140,7 @@ fn place<'a>(
     if let Some(release) = due(view, pool, demand, external_change)? {
         return match blocking_reason(&pool.object) {
             None => Ok(Place::Due(release)),
-            // It goes away, and nobody waits for it to be new.
+            // It goes away, and the upgrade doesn't wait for it.
             Some(reason @ Waiting::Deleting { .. }) => {
                 waiting.push(reason);
                 Ok(Place::There)
@@ -213,7 +214,7 @@ fn due<'a>(
     if pool.version != *version {
         return release.ok_or_else(no_row).map(Some);
     }
-    // What somebody has put there at this version is his choice.
+    // A template that another client set at this version stays.
     if external_change == ExternalChange::Advanced(Field::InfrastructureRef) {
         return Ok(None);
     }

@@ -4,14 +4,15 @@ use instar_capi::WorkerKind;
 
 use super::Waiting;
 use crate::{
+    observed::Observed,
     path::NoPath,
-    snapshot::{Observed, PoolId, Snapshot, TemplateRef},
+    pool_id::PoolId,
+    snapshot::{Snapshot, TemplateRef},
 };
 
-/// The object that somebody should look at.
+/// The object that a user should look at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum InvolvedObject<'a> {
-    /// The Cluster.
     Cluster,
     /// The control plane or a MachineDeployment.
     Pool(&'a PoolId),
@@ -19,15 +20,12 @@ pub enum InvolvedObject<'a> {
     Release(&'a str),
     /// A Machine, by name.
     Machine(&'a str),
-    /// A template.
     Template(&'a TemplateRef),
     /// Workers that come as something else than a pool, by name.
     Workers(WorkerKind, &'a str),
     /// An object whose kind is known as text.
     Object {
-        /// Its kind.
         kind: &'a str,
-        /// Its name.
         name: &'a str,
     },
 }

@@ -3,7 +3,7 @@
 use instar_domain::KubeVersion;
 use jiff::Timestamp;
 
-use crate::snapshot::{PoolId, TemplateRef};
+use crate::{pool_id::PoolId, snapshot::TemplateRef};
 
 /// Where an upgrade is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,9 +23,7 @@ pub struct Progress {
 pub enum Stage {
     /// It can't be said, or nothing may be done.
     Held,
-    /// The control plane.
     ControlPlane,
-    /// The workers.
     Workers,
     /// Every machine that should move has got there.
     Complete,
@@ -34,7 +32,6 @@ pub enum Stage {
 /// Where a pool is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PoolProgress {
-    /// The pool.
     pub pool: PoolId,
     /// What its spec says.
     pub version: KubeVersion,
@@ -59,7 +56,6 @@ impl PoolProgress {
 /// Where a machine is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MachineProgress {
-    /// Its name.
     pub name: String,
     /// Its node, where it has joined.
     pub node: Option<String>,

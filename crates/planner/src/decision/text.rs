@@ -6,10 +6,7 @@ use instar_api::WaitingReason;
 use instar_domain::skew;
 
 use super::{Field, Waiting};
-use crate::{
-    snapshot::{MachinePhase, PoolId},
-    upgrade_spec::Gate,
-};
+use crate::{pool_id::PoolId, snapshot::MachinePhase, upgrade_spec::Gate};
 
 impl Waiting {
     /// The reason in `status.waiting[]`.

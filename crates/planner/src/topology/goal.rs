@@ -1,12 +1,12 @@
 //! Where to: what the record or the wish asks, against the Cluster's version.
 
+use instar_api::SWAP_HISTORY_ANNOTATION;
 use instar_catalog::{Release, Resolved};
 use instar_domain::{BuildOrder, KubeVersion, Minor};
 use serde_json::json;
 
 use super::view::TopologyView;
 use crate::{
-    SWAP_HISTORY_ANNOTATION,
     classic::is_older,
     decision::{EditVersion, Waiting},
     path::NoPath,

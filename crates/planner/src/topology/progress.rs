@@ -10,8 +10,9 @@ use super::{
 };
 use crate::{
     decision::{MachineProgress, MachineState, PoolProgress, Stage, Waiting},
+    pool_id::PoolId,
     settled::converged,
-    snapshot::{Condition, ConditionStatus, Machine, MachinePhase, Node, Object, PoolId},
+    snapshot::{Condition, ConditionStatus, Machine, MachinePhase, Node, Object},
 };
 
 /// The conditions of a control plane or a MachineDeployment that say what it is at.
@@ -46,7 +47,7 @@ fn is_reconciled(view: &TopologyView<'_>) -> bool {
     })
 }
 
-/// Why Cluster API doesn't go on before somebody does something.
+/// Why Cluster API doesn't go on before a user acts.
 fn blocked(view: &TopologyView<'_>) -> Option<Waiting> {
     let condition = view.topology.reconciled()?;
     let message = condition.message.clone();

@@ -6,15 +6,14 @@ use jiff::{civil::Date, tz::TimeZone};
 
 use crate::{
     decision::Waiting,
+    observed::read,
+    pool_id::PoolId,
     settled::{control_plane_settled, converged, rolled_out},
-    snapshot::{
-        ClusterKind, ControlPlane, Machine, MachineDeployment, MachinePool, MachineSet, Observed, PoolId, Snapshot,
-        Topology, Unreadable,
-    },
+    snapshot::{ClusterKind, ControlPlane, Machine, MachineDeployment, MachinePool, MachineSet, Snapshot, Topology},
 };
 
 /// A topology cluster of which everything could be read. What a user put beside the topology is
-/// left out: nobody moves it.
+/// left out: neither Cluster API nor Instar moves it.
 pub(super) struct TopologyView<'a> {
     pub(super) snapshot: &'a Snapshot,
     pub(super) topology: &'a Topology,
@@ -116,8 +115,4 @@ impl<'a> TopologyView<'a> {
     pub(super) fn machine_pool_settled(pool: &MachinePool) -> bool {
         pool.observed.iter().all(|seen| *seen == pool.version)
     }
-}
-
-fn read<'a, T>(list: &'a [Observed<T>], unreadable: &mut Vec<&'a Unreadable>) -> Vec<&'a T> {
-    list.iter().filter_map(|part| part.read_or(unreadable)).collect()
 }

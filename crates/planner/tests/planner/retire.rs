@@ -1,7 +1,8 @@
 //! What is left of an upgrade, and when it goes.
 
+use instar_api::SOURCE_LABEL;
 use instar_planner::{
-    Action, Decision, Lifecycle, SOURCE_LABEL, Snapshot, Stage, TemplateState, check, collect_templates, label_value,
+    Action, Decision, Lifecycle, Snapshot, Stage, TemplateState, check, collect_templates, label_value,
 };
 use jiff::{SignedDuration, Timestamp};
 

@@ -220,7 +220,7 @@ fn seen(clusters: &[&str], spec: &str) -> Lookup<Arc<CachedTemplate>> {
 async fn a_kind_is_watched_from_the_first_reference_to_it() {
     let mut minted = owned(template("minted", "b"), "one");
     minted["metadata"]["labels"] = json!({
-        "cluster.x-k8s.io/cluster-name": "other", instar_planner::RELEASE_LABEL: "r1",
+        "cluster.x-k8s.io/cluster-name": "other", instar_api::RELEASE_LABEL: "r1",
     });
     let mut labelled = template("labelled", "c");
     labelled["metadata"]["labels"]["cluster.x-k8s.io/cluster-name"] = json!("two");

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// What somebody does to the Cluster, or to the catalog under it.
+/// A change of the Cluster, or of the catalog.
 #[derive(Debug, Clone)]
 enum Edit {
     Version(String),

@@ -2,9 +2,9 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use instar_api::SWAP_HISTORY_ANNOTATION;
 use instar_planner::{
-    Action, Contract, Flavor, Lifecycle, ResourceVersion, SWAP_HISTORY_ANNOTATION, Swap, SwapHistory, Template,
-    TemplateContent, TemplateRef,
+    Action, Contract, Flavor, Lifecycle, ResourceVersion, Swap, SwapHistory, Template, TemplateContent, TemplateRef,
 };
 use serde_json::Value;
 

@@ -1,14 +1,15 @@
-//! The crates are in order, and the pure ones are pure.
+//! The crates are in order, and so are the modules of each; the pure crates are pure.
 
-use std::{
-    collections::BTreeSet,
-    fs,
-    path::{Path, PathBuf},
-    process::Command,
-};
+mod circles;
+mod imports;
+mod source;
 
-use anyhow::{Context, Result, ensure};
+use std::{collections::BTreeSet, fs, process::Command};
+
+use anyhow::{Result, ensure};
 use cargo_metadata::{DependencyKind, MetadataCommand};
+
+use self::source::{code, sources};
 
 /// From the bottom up: a crate depends on earlier ones only.
 const ORDER: [&str; 18] = [
@@ -136,23 +137,6 @@ fn pure_sources_name_no_clock_and_no_io() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// The sources below a folder, but for those of tests.
-fn sources(dir: &Path) -> Result<Vec<PathBuf>> {
-    let mut files = Vec::new();
-    for entry in fs::read_dir(dir).with_context(|| dir.display().to_string())? {
-        let path = entry?.path();
-        if path.file_stem().is_some_and(|name| name == "tests") {
-            continue;
-        }
-        if path.is_dir() {
-            files.extend(sources(&path)?);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            files.push(path);
-        }
-    }
-    Ok(files)
-}
-
 fn impure_words(text: &str) -> Vec<&'static str> {
     let code = code(text);
     let imports = grouped_imports(&code);
@@ -160,29 +144,6 @@ fn impure_words(text: &str) -> Vec<&'static str> {
         .into_iter()
         .filter(|word| code.contains(word) || imports.iter().any(|import| import == word))
         .collect()
-}
-
-/// The lines that are neither comments nor under `cfg(test)`, as rustfmt lays them out.
-fn code(text: &str) -> String {
-    let mut code = String::new();
-    let mut lines = text.lines();
-    while let Some(line) = lines.next() {
-        if line.trim_start().starts_with("//") {
-            continue;
-        }
-        if line.trim() != "#[cfg(test)]" {
-            code.push_str(line);
-            code.push('\n');
-            continue;
-        }
-        let indent = line.len() - line.trim_start().len();
-        let end = format!("{}}}", &line[..indent]);
-        let item = lines.by_ref().find(|line| !line.trim_start().starts_with("#["));
-        if item.is_some_and(|item| !item.trim_end().ends_with([';', '}'])) {
-            let _ = lines.by_ref().find(|line| line.starts_with(&end));
-        }
-    }
-    code
 }
 
 /// `std::fs` for `use std::{collections::BTreeMap, fs};`.

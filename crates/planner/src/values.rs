@@ -39,18 +39,35 @@ pub(crate) fn put(target: &mut Value, pointer: &str, value: Value) -> Option<()>
     Some(())
 }
 
-/// Whether a value holds all that another does: the API server adds defaults to what is created.
-pub(crate) fn holds(value: &Value, other: &Value) -> bool {
-    match (value, other) {
-        (Value::Object(value), Value::Object(other)) => other
+/// Whether everything that is wanted is there. An API server adds defaults to what is created, and takes nothing away.
+#[must_use]
+pub fn includes(there: &Value, wanted: &Value) -> bool {
+    match (there, wanted) {
+        (Value::Object(there), Value::Object(wanted)) => wanted
             .iter()
-            .all(|(key, other)| value.get(key).is_some_and(|value| holds(value, other))),
-        (Value::Array(value), Value::Array(other)) => {
-            value.len() == other.len() && value.iter().zip(other).all(|(value, other)| holds(value, other))
+            .all(|(name, wanted)| there.get(name).is_some_and(|there| includes(there, wanted))),
+        (Value::Array(there), Value::Array(wanted)) => {
+            there.len() == wanted.len() && there.iter().zip(wanted).all(|(there, wanted)| includes(there, wanted))
         }
         (
             Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) | Value::Object(_),
-            other,
-        ) => value == other,
+            wanted,
+        ) => there == wanted,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn defaults_may_be_added_and_nothing_else_may_differ() {
+        let wanted = json!({ "a": { "b": 1 }, "c": [1, 2] });
+        assert!(includes(&json!({ "a": { "b": 1, "d": 2 }, "c": [1, 2] }), &wanted));
+        assert!(!includes(&json!({ "a": { "b": 2 }, "c": [1, 2] }), &wanted));
+        assert!(!includes(&json!({ "a": { "b": 1 }, "c": [1] }), &wanted));
+        assert!(!includes(&json!({ "a": { "b": 1 } }), &wanted));
     }
 }

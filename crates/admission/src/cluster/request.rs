@@ -1,0 +1,118 @@
+//! What is asked of a Cluster, with what is known, and what admission answers.
+
+use instar_api::RELEASES_ANNOTATION;
+use instar_capi::{Cluster, ClusterClass, ControlPlaneSpec, Topology};
+use instar_catalog::Catalog;
+use instar_domain::KubeVersion;
+use jiff::civil::Date;
+
+use crate::{
+    Finding, Rule,
+    cluster_state::{CachedWorker, Versions},
+};
+
+/// What is known when a Cluster is judged.
+#[derive(Clone, Copy)]
+pub struct Facts<'a> {
+    /// The rows that exist.
+    pub catalog: &'a Catalog,
+    /// The Cluster's class, where it has been seen.
+    pub class: Option<&'a ClusterClass>,
+    /// The Cluster's KubeadmControlPlane, where it has been seen.
+    pub control_plane: Option<&'a ControlPlaneSpec>,
+    /// The versions that its control plane runs.
+    pub running: Option<&'a Versions>,
+    pub workers: &'a [CachedWorker],
+    /// The day, in UTC.
+    pub today: Date,
+}
+
+/// What has to be written into the Cluster, and the warnings and findings of the edit.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Admitted {
+    /// `spec.topology.version`, where it must change.
+    pub version: Option<KubeVersion>,
+    /// The text of the pins' annotation, where it must change.
+    pub pins: Option<String>,
+    /// Warnings.
+    pub warnings: Vec<String>,
+    /// Rules that are broken, and that a policy may have switched off.
+    pub findings: Vec<Finding>,
+}
+
+impl Admitted {
+    /// Whether anything has to be written.
+    #[must_use]
+    pub const fn changes(&self) -> bool {
+        self.version.is_some() || self.pins.is_some()
+    }
+}
+
+/// The namespace and name of the class that a Cluster names.
+#[must_use]
+pub fn class_of(cluster: &Cluster) -> Option<(String, String)> {
+    let reference = &cluster.spec.topology.as_ref()?.class_ref;
+    let own = cluster.metadata.namespace.clone().unwrap_or_default();
+    Some((reference.namespace.clone().unwrap_or(own), reference.name.clone()))
+}
+
+/// The text of a Cluster's pins.
+#[must_use]
+pub fn annotation(cluster: &Cluster) -> Option<&str> {
+    let annotations = cluster.metadata.annotations.as_ref()?;
+    annotations.get(RELEASES_ANNOTATION).map(String::as_str)
+}
+
+#[derive(Clone, Copy)]
+pub(super) struct Request<'a> {
+    pub(super) old: Option<&'a Cluster>,
+    pub(super) old_topology: Option<&'a Topology>,
+    pub(super) new: &'a Cluster,
+    pub(super) topology: &'a Topology,
+    pub(super) facts: Facts<'a>,
+}
+
+impl Request<'_> {
+    pub(super) fn deny(
+        &self,
+        rule: Rule,
+        field: &'static str,
+        what: impl Into<String>,
+        remediation: impl Into<String>,
+    ) -> Finding {
+        Finding {
+            rule,
+            object: format!("Cluster {}", self.name()),
+            field,
+            what: what.into(),
+            remediation: remediation.into(),
+            of: None,
+        }
+    }
+
+    pub(super) fn name(&self) -> String {
+        let metadata = &self.new.metadata;
+        let name = metadata
+            .name
+            .as_deref()
+            .or(metadata.generate_name.as_deref())
+            .unwrap_or_default();
+        format!("{}/{name}", metadata.namespace.as_deref().unwrap_or_default())
+    }
+
+    pub(super) fn class_name(&self) -> String {
+        class_of(self.new).map_or_else(String::new, |(namespace, name)| format!("{namespace}/{name}"))
+    }
+
+    pub(super) fn class_edited(&self) -> bool {
+        self.old.is_some_and(|old| class_of(old) != class_of(self.new))
+    }
+
+    /// Whether the edit asks for something that depends on the class.
+    pub(super) fn moves(&self) -> bool {
+        match self.old_topology {
+            None => true,
+            Some(old) => old.version != self.topology.version || self.class_edited(),
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! The labels and annotations of the group, each with the object that it is on.
+
+/// The API group of Instar's kinds, and the domain of the labels and annotations here.
+pub const GROUP: &str = "upgrade.cluster.x-k8s.io";
+
+/// The annotation of a topology Cluster that carries its [`crate::Pins`].
+pub const RELEASES_ANNOTATION: &str = "upgrade.cluster.x-k8s.io/releases";
+
+/// The annotation that `instar wire` puts on a ClusterClass whose control plane uses an external
+/// etcd (value `external`): the wiring then leaves the etcd tag alone.
+pub const ETCD_ANNOTATION: &str = "upgrade.cluster.x-k8s.io/etcd";
+
+/// The annotation that switches rules off for the one edit that sets or changes it: ids of rules
+/// separated by spaces, then, if anything is to be said, a colon and why. On an object that is to be
+/// deleted it counts for as long as it is there.
+pub const BREAK_GLASS_ANNOTATION: &str = "upgrade.cluster.x-k8s.io/break-glass";
+
+/// The annotation of a classic Cluster that makes a `ClusterUpgrade`: the target, written as in
+/// [`crate::ClusterUpgradeSpec::target`].
+pub const VERSION_ANNOTATION: &str = "upgrade.cluster.x-k8s.io/version";
+
+/// The label of a `ClusterUpgrade` that the annotation [`VERSION_ANNOTATION`] made: its sequence number
+/// within its Cluster.
+pub const REQUEST_NUMBER_LABEL: &str = "upgrade.cluster.x-k8s.io/request-number";
+
+/// The annotation of a `ClusterUpgrade` that is over: the phase at its end. `clusterctl move` drops
+/// every status, and a finished upgrade must not start again on the other side.
+pub const FINISHED_ANNOTATION: &str = "upgrade.cluster.x-k8s.io/finished";
+
+/// The annotation of a `ClusterUpgrade` that is the record of an edit of a topology Cluster's
+/// version: it follows the Cluster, and never writes to it.
+pub const RECORD_ANNOTATION: &str = "upgrade.cluster.x-k8s.io/record";
+
+/// The annotation that every swap writes into the object that it swaps, and the edit of a version into the Cluster:
+/// what was written, so that a later edit by another client is found.
+pub const SWAP_HISTORY_ANNOTATION: &str = "upgrade.cluster.x-k8s.io/swap-history";
+
+/// The label of a minted template: the release that it was minted for.
+pub const RELEASE_LABEL: &str = "upgrade.cluster.x-k8s.io/release";
+
+/// The label of a minted template: the role of the machines, `control-plane` or `worker`.
+pub const ROLE_LABEL: &str = "upgrade.cluster.x-k8s.io/role";
+
+/// The label of a minted template: the name of the template that it was made from.
+pub const SOURCE_LABEL: &str = "upgrade.cluster.x-k8s.io/source";
+
+/// The label by which a namespace keeps out of admission, with the value `disabled`.
+pub const ADMISSION_LABEL: &str = "upgrade.cluster.x-k8s.io/admission";

@@ -61,27 +61,27 @@ fn objects(now: Timestamp) -> Vec<Value> {
             cluster,
             &format!("{cluster}-md-0"),
             "v1.33.5",
-            owned,
+            &owned,
         ));
         objects.push(worker(
             "MachineSet",
             cluster,
             &format!("{cluster}-by-hand"),
             "v1.31.0",
-            json!({}),
+            &json!({}),
         ));
     }
     for (cluster, prefix) in [("classic", ""), ("lab", "lab-")] {
         let name = |name: &str| format!("{prefix}{name}");
-        let mut pool = worker("MachineDeployment", cluster, &name("md"), "v1.33.5", json!({}));
+        let mut pool = worker("MachineDeployment", cluster, &name("md"), "v1.33.5", &json!({}));
         pool["status"] =
             json!({"versions": [{"version": "v1.32.9", "replicas": 1}, {"version": "v1.33.5", "replicas": 1}]});
-        let mut machine = worker("Machine", cluster, &name("m"), "v1.24.0", json!({}));
+        let mut machine = worker("Machine", cluster, &name("m"), "v1.24.0", &json!({}));
         machine["spec"] = machine["spec"]["template"]["spec"].take();
         objects.extend([
             pool,
-            worker("MachineSet", cluster, &name("ms"), "v1.30.0", json!({})),
-            worker("MachinePool", cluster, &name("mp"), "v1.33.5", json!({})),
+            worker("MachineSet", cluster, &name("ms"), "v1.30.0", &json!({})),
+            worker("MachinePool", cluster, &name("mp"), "v1.33.5", &json!({})),
             machine,
         ]);
     }
@@ -94,14 +94,14 @@ fn objects(now: Timestamp) -> Vec<Value> {
     objects.push(upgrade(
         "up",
         "going",
-        json!({"phase": "ControlPlane", "observedGeneration": 1, "path": ["r34"]}),
+        &json!({"phase": "ControlPlane", "observedGeneration": 1, "path": ["r34"]}),
     ));
     let kept = json!([{
         "kind": "DevMachineTemplate", "name": "kept", "release": "r33", "state": "Kept",
         "keptUntil": (now + SignedDuration::from_hours(1)).to_string(),
     }]);
     let completed = json!({"phase": "Completed", "observedGeneration": 1, "path": ["r33"], "templates": kept});
-    objects.push(upgrade("done", "classic", completed));
+    objects.push(upgrade("done", "classic", &completed));
     objects
 }
 
@@ -175,7 +175,7 @@ fn control_plane(cluster: &str, version: &str, versions: &[&str]) -> Value {
     })
 }
 
-fn worker(kind: &str, cluster: &str, name: &str, version: &str, labels: Value) -> Value {
+fn worker(kind: &str, cluster: &str, name: &str, version: &str, labels: &Value) -> Value {
     json!({
         "apiVersion": "cluster.x-k8s.io/v1beta2", "kind": kind,
         "metadata": {"namespace": "ns", "name": name, "labels": labels},
@@ -200,7 +200,7 @@ fn template(name: &str, cluster: Option<&str>, image: &str) -> Value {
     })
 }
 
-fn upgrade(name: &str, cluster: &str, status: Value) -> Value {
+fn upgrade(name: &str, cluster: &str, status: &Value) -> Value {
     json!({
         "apiVersion": "upgrade.cluster.x-k8s.io/v1alpha1", "kind": "ClusterUpgrade",
         "metadata": {"namespace": "ns", "name": name, "generation": 1},

@@ -2,15 +2,16 @@
 //! and all of it goes with the Cluster.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
-use instar_planner::{ResourceVersion, TemplateContent, TemplateRef};
+use instar_planner::{ResourceVersion, Retention, TemplateContent, TemplateRef};
 use instar_watch::{Key, KindLease};
+use jiff::Timestamp;
 
-use crate::{api::Class, reconcile::CollectedTemplates};
+use crate::api::Class;
 
 /// The least time between two passes over a Cluster, unless the first one wants the next at once. While
 /// machines roll there is something new many times a second; Cluster API's own controllers keep the same
@@ -38,6 +39,19 @@ struct ClusterMemory {
     leases: Vec<KindLease>,
     /// What its templates say, as of a version of each.
     contents: HashMap<TemplateRef, (ResourceVersion, Arc<TemplateContent>)>,
+}
+
+/// What a Cluster looked like when no template was left to collect.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct CollectedTemplates {
+    /// What its objects referred to.
+    pub(crate) referred: BTreeSet<TemplateRef>,
+    /// How long templates were to be kept.
+    pub(crate) retention: Retention,
+    /// The name of the record that listed them.
+    pub(crate) record: Option<String>,
+    /// When the next one is to be deleted.
+    pub(crate) next: Option<Timestamp>,
 }
 
 impl Memory {

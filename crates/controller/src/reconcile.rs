@@ -34,8 +34,6 @@ use crate::{
     views::{Cluster, KubeadmControlPlane, MachineDeployment},
 };
 
-pub(crate) use templates::CollectedTemplates;
-
 /// How soon to look again for a kind that isn't listed.
 const NOT_LISTED: Duration = Duration::from_secs(1);
 

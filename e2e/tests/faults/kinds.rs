@@ -68,7 +68,7 @@ pub(crate) async fn absent_and_unreadable(scene: JourneyContext) -> Result<()> {
     world.create_kubeadm_cluster().await?;
     world.upgrade("kubeadm", 34).await?;
     world
-        .control_plane_goes_to(&world.resource(CONTROL_PLANE, "KubeadmControlPlane"), "kubeadm", 34)
+        .control_plane_goes_to(&resource(CONTROL_PLANE, "KubeadmControlPlane"), "kubeadm", 34)
         .await?;
 
     let broken = world.create_unreadable().await?;
@@ -212,11 +212,6 @@ impl World {
         self.applier.one(serde_json::from_value(object)?, Some(NAMESPACE)).await
     }
 
-    fn resource(&self, group: &str, kind: &str) -> ApiResource {
-        let version = if group == OURS { "v1alpha1" } else { "v1beta2" };
-        ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind))
-    }
-
     fn api(&self, resource: &ApiResource) -> Api<DynamicObject> {
         Api::namespaced_with(self.client.clone(), NAMESPACE, resource)
     }
@@ -248,7 +243,7 @@ impl World {
             },
         }))
         .await?;
-        let kind = self.resource(CONTROL_PLANE, "KThreesControlPlane");
+        let kind = resource(CONTROL_PLANE, "KThreesControlPlane");
         wait_for("the k3s control planes to be served", STEP, || async {
             self.api(&kind).list(&ListParams::default()).await?;
             Ok(())
@@ -269,13 +264,13 @@ impl World {
             "spec": { "replicas": 1, "version": version, "machineTemplate": { "spec": { "infrastructureRef": template("k3s-cp") } } },
         }))
         .await?;
-        self.apply(pool("k3s", json!(version))).await?;
+        self.apply(pool("k3s", &version)).await?;
         self.k3s_runs(33).await?;
         self.pool_is_seen().await
     }
 
     async fn k3s_runs(&self, minor: u8) -> Result<()> {
-        let kind = self.resource(CONTROL_PLANE, "KThreesControlPlane");
+        let kind = resource(CONTROL_PLANE, "KThreesControlPlane");
         let generation = self.api(&kind).get("k3s").await?.metadata.generation;
         let status = json!({
             "observedGeneration": generation, "versions": [{ "version": self.rows.version(minor), "replicas": 1 }],
@@ -285,7 +280,7 @@ impl World {
     }
 
     async fn pool_is_seen(&self) -> Result<()> {
-        let kind = self.resource(CORE, "MachineDeployment");
+        let kind = resource(CORE, "MachineDeployment");
         let generation = self.api(&kind).get("k3s-md").await?.metadata.generation;
         self.status(&kind, "k3s-md", json!({ "observedGeneration": generation }))
             .await
@@ -307,7 +302,7 @@ impl World {
             },
         }))
         .await?;
-        let kind = self.resource(CONTROL_PLANE, "KubeadmControlPlane");
+        let kind = resource(CONTROL_PLANE, "KubeadmControlPlane");
         let status = json!({
             "observedGeneration": 1, "versions": [{ "version": self.rows.version(33), "replicas": 1 }],
             "replicas": 1, "readyReplicas": 1, "upToDateReplicas": 1,
@@ -369,10 +364,10 @@ impl World {
 
     /// What a provider of k3s, and Cluster API, do when Instar has written.
     async fn play_k3s(&self, minor: u8) -> Result<()> {
-        let kind = self.resource(CONTROL_PLANE, "KThreesControlPlane");
+        let kind = resource(CONTROL_PLANE, "KThreesControlPlane");
         self.control_plane_goes_to(&kind, "k3s", minor).await?;
         self.k3s_runs(minor).await?;
-        let (pools, version) = (self.resource(CORE, "MachineDeployment"), self.rows.version(minor));
+        let (pools, version) = (resource(CORE, "MachineDeployment"), self.rows.version(minor));
         wait_for(&format!("the pool to go to {version}"), STEP, || async {
             let pool = self.api(&pools).get("k3s-md").await?;
             if pool.data["spec"]["template"]["spec"]["version"] == json!(version) {
@@ -512,6 +507,11 @@ impl World {
     }
 }
 
+fn resource(group: &str, kind: &str) -> ApiResource {
+    let version = if group == OURS { "v1alpha1" } else { "v1beta2" };
+    ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind))
+}
+
 fn open() -> Value {
     json!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true })
 }
@@ -527,7 +527,7 @@ fn template(name: &str) -> Value {
     json!({ "apiGroup": "infrastructure.cluster.x-k8s.io", "kind": "DevMachineTemplate", "name": name })
 }
 
-fn pool(cluster: &str, version: Value) -> Value {
+fn pool(cluster: &str, version: &str) -> Value {
     json!({
         "apiVersion": format!("{CORE}/v1beta2"),
         "kind": "MachineDeployment",

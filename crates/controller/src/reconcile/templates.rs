@@ -8,8 +8,8 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use instar_api::{ClusterUpgrade, ClusterUpgradeStatus};
 use instar_planner::{
-    ControlPlane, Decision, Lifecycle, MachineDeployment, MachineSet, Observed, Retention, Snapshot, Stage, Target,
-    TemplateRef, UpgradeSpec, check, collect_templates,
+    ControlPlane, Decision, Lifecycle, MachineDeployment, MachineSet, Observed, Snapshot, Stage, Target, TemplateRef,
+    UpgradeSpec, check, collect_templates,
 };
 use instar_watch::Key;
 use jiff::Timestamp;
@@ -23,18 +23,10 @@ use crate::{
     api::Error,
     execute::violation,
     gather::{completed_at, gather_for},
+    memory::CollectedTemplates,
     report,
     views::Cluster,
 };
-
-/// What a Cluster looked like when nothing was left to do, and when the next template goes.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct CollectedTemplates {
-    referred: BTreeSet<TemplateRef>,
-    retention: Retention,
-    record: Option<String>,
-    next: Option<Timestamp>,
-}
 
 impl Context {
     /// No upgrade is under way. `last` is the one that was completed last, of all that are `known`.

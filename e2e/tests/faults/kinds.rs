@@ -298,7 +298,7 @@ impl World {
                 "replicas": 1,
                 "version": self.rows.version(33),
                 "machineTemplate": { "spec": { "infrastructureRef": template("kubeadm-cp") } },
-                "kubeadmConfigSpec": {},
+                "kubeadmConfigSpec": { "clusterConfiguration": { "etcd": { "local": { "imageTag": "3.5.26-0" } } } },
             },
         }))
         .await?;

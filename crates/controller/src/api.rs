@@ -60,11 +60,11 @@ pub(crate) enum Error {
 /// What to do about a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Class {
-    /// Somebody else wrote: read again.
+    /// Another client wrote: read again.
     Conflict,
     /// It may work later.
     Transient,
-    /// Somebody has to do something.
+    /// It fails until a person does something.
     Terminal,
 }
 
@@ -145,8 +145,7 @@ pub(crate) async fn call<T>(
     }
 }
 
-/// A call about a provider's kind. What may be done to it is granted for each provider, by whoever
-/// installs it.
+/// A call about a provider's kind. What may be done to it is granted for each provider, when it is installed.
 pub(crate) async fn of_provider<T>(
     resource: &ApiResource,
     doing: impl FnOnce() -> String,
@@ -183,7 +182,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_missing_right_names_the_role_that_gives_it() {
-        let told = async |group: &str, plural: &str| {
+        let message = async |group: &str, plural: &str| {
             let resource = ApiResource {
                 group: group.to_owned(),
                 version: "v1beta2".to_owned(),
@@ -200,17 +199,17 @@ mod tests {
             error.to_string()
         };
         assert_eq!(
-            told("infrastructure.cluster.x-k8s.io", "vspheremachinetemplates").await,
+            message("infrastructure.cluster.x-k8s.io", "vspheremachinetemplates").await,
             "listing: the controller has no right to vspheremachinetemplates.infrastructure.cluster.x-k8s.io: \
              kubectl apply -k config/providers/vsphere"
         );
         assert_eq!(
-            told("controlplane.cluster.x-k8s.io", "rke2controlplanes").await,
+            message("controlplane.cluster.x-k8s.io", "rke2controlplanes").await,
             "listing: the controller has no right to rke2controlplanes.controlplane.cluster.x-k8s.io: \
              kubectl apply -k config/providers/rke2"
         );
         assert_eq!(
-            told("example.org", "things").await,
+            message("example.org", "things").await,
             "listing: the controller has no right to things.example.org: \
              bind it a ClusterRole like those in config/providers"
         );

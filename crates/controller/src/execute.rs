@@ -163,7 +163,7 @@ impl Executor<'_> {
     }
 }
 
-/// What a write does, as it is told in events, in the log and in the status.
+/// What a write does, as events, the log and the status describe it.
 pub(crate) struct ActionDescription<'a>(pub(crate) &'a Action);
 
 impl fmt::Display for ActionDescription<'_> {

@@ -42,7 +42,7 @@ pub(crate) fn gather(
     upgrade: &ClusterUpgrade,
     now: Timestamp,
 ) -> Snapshot {
-    // Where it comes to its end at this moment, nobody has written that down yet.
+    // Where it ends at this moment, its record doesn't say so yet.
     let ended = completed_at(upgrade).unwrap_or(now);
     gather_for(caches, cluster, control_plane, upgrade_spec(upgrade), Some(ended), now)
 }

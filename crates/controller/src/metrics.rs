@@ -19,7 +19,7 @@ pub(crate) enum Pass {
     Idle,
     /// Something was written.
     Wrote,
-    /// Somebody else wrote in between.
+    /// Another client wrote in between.
     Conflict,
     /// It failed.
     Failed,

@@ -1,6 +1,6 @@
 //! One pass over one Cluster: gather, plan, check, report, execute.
 //!
-//! The decision is reported before it is executed: whoever is killed in between leaves a record of
+//! The decision is reported before it is executed: a process that is killed in between leaves a record of
 //! what it was about to do, and what was done is found by looking.
 
 mod annotated;

@@ -10,7 +10,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use crate::{
     execute::ActionDescription,
-    text::{cut, told},
+    text::{cut, waiting_for},
 };
 pub(crate) use progress::templates;
 use progress::{count, machines, pools};
@@ -51,7 +51,7 @@ pub(crate) fn status(
         // That is what the list of templates says.
         !matches!(waiting, Waiting::Retained { .. })
     });
-    let waiting = waiting.take(REASONS).map(|waiting| told(waiting, snapshot));
+    let waiting = waiting.take(REASONS).map(|waiting| waiting_for(waiting, snapshot));
     let waiting: Vec<WaitingFor> = waiting.collect();
     let phase = phase(decision);
     let step = ActionDescription(&decision.action).to_string();

@@ -7,7 +7,7 @@ use instar_planner::{Snapshot, Waiting};
 const MESSAGE: usize = 1024;
 
 /// An entry of `status.waiting`.
-pub(crate) fn told(waiting: &Waiting, snapshot: &Snapshot) -> WaitingFor {
+pub(crate) fn waiting_for(waiting: &Waiting, snapshot: &Snapshot) -> WaitingFor {
     let (kind, name) = match waiting.involved_object() {
         Some(about) => about.kind_and_name(snapshot),
         None => ("", ""),

@@ -85,7 +85,7 @@ pub struct KubeadmControlPlaneSpec {
     pub replicas: Option<u32>,
     /// What its machines are made of.
     pub machine_template: ControlPlaneMachines,
-    /// What kubeadm is told.
+    /// The configuration of kubeadm.
     pub kubeadm_config_spec: KubeadmConfig,
 }
 
@@ -105,7 +105,7 @@ pub struct ControlPlaneMachineSpec {
     pub infrastructure_ref: Option<Reference>,
 }
 
-/// What kubeadm is told.
+/// The configuration of kubeadm.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase", default)]
 pub struct KubeadmConfig {

@@ -31,8 +31,8 @@ pub(crate) struct ControlPlanes<'a> {
 }
 
 impl ControlPlanes<'_> {
-    /// A Cluster's control plane, where there is one. What has to be done before it can be read is told like an
-    /// object that can't be read.
+    /// A Cluster's control plane, where there is one. What has to be done before it can be read is reported
+    /// like an object that can't be read.
     pub(crate) async fn of(&self, cluster: &views::Cluster) -> Result<Option<Observed<ControlPlane>>, Error> {
         let key = Key::of(cluster);
         let Some(reference) = not_watched(cluster) else {
@@ -217,7 +217,7 @@ fn replicas(desired: u32, status: &Status, contract: Contract) -> Replicas {
         ready: status.ready_replicas.unwrap_or_default(),
         up_to_date: match contract {
             // Some providers of that contract never count them. Then the observed versions, of which
-            // the lowest is told, and the Machines have to say it.
+            // the status has the lowest, and the Machines have to show it.
             Contract::V1Beta1 => status.updated_replicas.unwrap_or(total),
             Contract::V1Beta2 => status.up_to_date_replicas.unwrap_or_default(),
         },

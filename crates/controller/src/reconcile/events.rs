@@ -1,4 +1,4 @@
-//! What is told of an upgrade: its status, and events.
+//! Where an upgrade is reported: its status, and events.
 
 use instar_api::{ClusterUpgrade, ClusterUpgradeStatus, EventReason, EventSeverity, FailureReason, UpgradePhase};
 use instar_planner::{Decision, Snapshot};
@@ -31,11 +31,11 @@ impl Context {
     ) -> Result<(), Error> {
         let status = report::status(upgrade, snapshot, decision, health);
         let about = [cluster.object_ref(&()), upgrade.object_ref(&())];
-        self.write_and_tell(upgrade, &status, &about).await
+        self.write_and_publish(upgrade, &status, &about).await
     }
 
     /// Writes a status, and publishes an event where its phase is another.
-    pub(super) async fn write_and_tell(
+    pub(super) async fn write_and_publish(
         &self,
         upgrade: &ClusterUpgrade,
         status: &ClusterUpgradeStatus,
@@ -52,7 +52,7 @@ impl Context {
         Ok(())
     }
 
-    /// What has to be known couldn't be read: it is told when it is new.
+    /// What has to be known couldn't be read: it is reported when it is new.
     pub(super) async fn unread(&self, cluster: &Cluster, upgrade: &ClusterUpgrade, error: &Error) {
         let (reason, message) = (error.reason(FailureReason::ReadFailed), error.to_string());
         let status = report::unread(upgrade, reason, &message, Timestamp::now());

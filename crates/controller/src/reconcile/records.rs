@@ -23,11 +23,11 @@ use crate::{
 impl Context {
     /// Keeps what is over known to be so, also where every status is dropped.
     pub(super) async fn write_finished_markers(&self, upgrades: &[Arc<ClusterUpgrade>]) -> Result<(), Error> {
-        for upgrade in upgrades.iter().filter(|upgrade| may_be_told(upgrade)) {
+        for upgrade in upgrades.iter().filter(|upgrade| may_be_reported(upgrade)) {
             match finished_marker(upgrade) {
                 FinishedMarker::Right => {}
-                FinishedMarker::Put(phase) => self.write_mark(upgrade, Some(phase)).await?,
-                FinishedMarker::Take => self.write_mark(upgrade, None).await?,
+                FinishedMarker::Put(phase) => self.write_finished_marker(upgrade, Some(phase)).await?,
+                FinishedMarker::Take => self.write_finished_marker(upgrade, None).await?,
                 FinishedMarker::Restore(phase) => {
                     let status = report::restored(upgrade, phase, Timestamp::now());
                     self.write_status(upgrade, &status).await?;
@@ -37,7 +37,7 @@ impl Context {
         Ok(())
     }
 
-    async fn write_mark(&self, upgrade: &ClusterUpgrade, phase: Option<UpgradePhase>) -> Result<(), Error> {
+    async fn write_finished_marker(&self, upgrade: &ClusterUpgrade, phase: Option<UpgradePhase>) -> Result<(), Error> {
         self.may_write()?;
         let name = upgrade.name_any();
         let patch = json!({ "metadata": {
@@ -58,10 +58,10 @@ impl Context {
         upgrades: &[Arc<ClusterUpgrade>],
         active: &ClusterUpgrade,
     ) -> Result<(), Error> {
-        for upgrade in upgrades.iter().filter(|upgrade| may_be_told(upgrade)) {
+        for upgrade in upgrades.iter().filter(|upgrade| may_be_reported(upgrade)) {
             let status = report::refused(upgrade, &active.name_any(), Timestamp::now());
             let about = [cluster.object_ref(&()), upgrade.object_ref(&())];
-            self.write_and_tell(upgrade, &status, &about).await?;
+            self.write_and_publish(upgrade, &status, &about).await?;
         }
         Ok(())
     }
@@ -73,7 +73,7 @@ impl Context {
         control_plane: Option<Observed<ControlPlane>>,
         active: &ClusterUpgrade,
     ) -> Result<Done, Error> {
-        if may_be_told(active) {
+        if may_be_reported(active) {
             let snapshot = gather(&self.caches, cluster, control_plane, active, Timestamp::now());
             let decision = plan(&snapshot);
             self.report(cluster, active, &snapshot, &decision, Health::Fine).await?;
@@ -110,14 +110,15 @@ impl Context {
         status: &ClusterUpgradeStatus,
     ) -> Result<(), Error> {
         self.write_finished_markers(std::slice::from_ref(upgrade)).await?;
-        if finished_phase(upgrade).is_some() || !may_be_told(upgrade) {
+        if finished_phase(upgrade).is_some() || !may_be_reported(upgrade) {
             return Ok(());
         }
-        self.write_and_tell(upgrade, status, &[upgrade.object_ref(&())]).await
+        self.write_and_publish(upgrade, status, &[upgrade.object_ref(&())])
+            .await
     }
 }
 
 /// Whether a record may be written to.
-fn may_be_told(upgrade: &ClusterUpgrade) -> bool {
+fn may_be_reported(upgrade: &ClusterUpgrade) -> bool {
     !upgrade.spec.paused && upgrade.metadata.deletion_timestamp.is_none()
 }

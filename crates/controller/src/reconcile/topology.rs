@@ -1,7 +1,7 @@
 //! A topology Cluster: the record of its upgrade, and the two writes that are left for us.
 //!
 //! A write comes before its report here, since it may be refused: what Cluster API and admission
-//! say then is what has to be told.
+//! say then is what has to be reported.
 
 use std::sync::Arc;
 
@@ -33,8 +33,8 @@ enum ActiveUpgrade {
     Of(Arc<ClusterUpgrade>),
     /// The Cluster moves, and this is to be its record.
     Record(Box<ClusterUpgrade>),
-    /// Nobody's.
-    Nobody,
+    /// None is active.
+    None,
 }
 
 impl Context {
@@ -46,19 +46,19 @@ impl Context {
         let snapshot = self.snapshot(cluster, &record);
         match (snapshot.cluster.lifecycle, &upgrades.active) {
             (Lifecycle::Active, _) => {}
-            (Lifecycle::Deleting, Some(active)) => return self.tell_of_deletion(cluster, active).await,
+            (Lifecycle::Deleting, Some(active)) => return self.report_deletion(cluster, active).await,
             (Lifecycle::Deleting | Lifecycle::Paused, _) => return Ok(Done::Idle),
         }
         self.write_finished_markers(&known).await?;
         let turn = if under_way(&snapshot) {
             self.turn(cluster, record, &known, &upgrades)
         } else {
-            upgrades.active.clone().map_or(ActiveUpgrade::Nobody, ActiveUpgrade::Of)
+            upgrades.active.clone().map_or(ActiveUpgrade::None, ActiveUpgrade::Of)
         };
         let active = match turn {
             ActiveUpgrade::Of(active) => active,
             ActiveUpgrade::Record(record) => return self.make(&record).await,
-            ActiveUpgrade::Nobody => return Ok(Done::Idle),
+            ActiveUpgrade::None => return Ok(Done::Idle),
         };
         let open = upgrades.active.iter().chain(&upgrades.refused);
         let others: Vec<_> = open
@@ -86,13 +86,13 @@ impl Context {
         match known.iter().find(|known| known.name_any() == record.name_any()) {
             None => ActiveUpgrade::Record(Box::new(record)),
             Some(known) if upgrade_spec::finished_phase(known) == Some(UpgradePhase::Completed) => {
-                upgrades.active.clone().map_or(ActiveUpgrade::Nobody, ActiveUpgrade::Of)
+                upgrades.active.clone().map_or(ActiveUpgrade::None, ActiveUpgrade::Of)
             }
             Some(known) => ActiveUpgrade::Of(Arc::clone(known)),
         }
     }
 
-    async fn tell_of_deletion(&self, cluster: &Cluster, upgrade: &ClusterUpgrade) -> Result<Done, Error> {
+    async fn report_deletion(&self, cluster: &Cluster, upgrade: &ClusterUpgrade) -> Result<Done, Error> {
         let snapshot = self.snapshot(cluster, upgrade);
         if !upgrade.spec.paused {
             let decision = follow(&snapshot);
@@ -140,7 +140,7 @@ impl Context {
 }
 
 /// Cluster API tells what is left of the path alone, and it may change on the way: the record keeps
-/// what it told before, as far as that was passed.
+/// what it had before, as far as that was passed.
 fn keep_passed(upgrade: &ClusterUpgrade, passed: &[String], decision: &mut Decision) {
     let left = &decision.progress.path;
     let before = upgrade.status.iter().flat_map(|status| &status.path);

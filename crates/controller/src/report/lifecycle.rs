@@ -1,4 +1,4 @@
-//! What is told of an upgrade that nothing was decided for.
+//! The status of an upgrade for which the planner is not asked.
 
 use instar_api::{ClusterUpgrade, ClusterUpgradeStatus, FailureReason, UpgradePhase, WaitingFor, WaitingReason};
 use jiff::Timestamp;
@@ -15,7 +15,7 @@ pub(crate) fn refused(upgrade: &ClusterUpgrade, active: &str, now: Timestamp) ->
     let message = format!(
         "ClusterUpgrade {active} of the same Cluster goes on: edit the target of {active}, or create this again when {active} is over"
     );
-    told(
+    status(
         upgrade,
         UpgradePhase::Refused,
         vec![waiting(
@@ -38,7 +38,7 @@ pub(crate) fn report_missing_cluster(upgrade: &ClusterUpgrade, now: Timestamp) -
         pools: Vec::new(),
         pool_count: 0,
         templates: Vec::new(),
-        ..told(
+        ..status(
             upgrade,
             UpgradePhase::Held,
             vec![waiting(WaitingReason::NoCluster, ("Cluster", cluster), &message)],
@@ -54,7 +54,7 @@ pub(crate) fn unreadable_cluster(upgrade: &ClusterUpgrade, error: &str, now: Tim
     let message = format!(
         "Cluster {cluster} can't be decoded, so nothing of it is written: {error}; correct that field, or upgrade Instar if a newer Cluster API writes it"
     );
-    told(
+    status(
         upgrade,
         UpgradePhase::Held,
         vec![waiting(WaitingReason::Unreadable, ("Cluster", cluster), &message)],
@@ -78,12 +78,12 @@ pub(crate) fn unread(
     };
     let health = Health::Ill { reason, message };
     let waiting = vec![waiting(reason.waiting(), NOTHING, message)];
-    told(upgrade, phase, waiting, health, now)
+    status(upgrade, phase, waiting, health, now)
 }
 
 /// It is over, and its status was dropped.
 pub(crate) fn restored(upgrade: &ClusterUpgrade, phase: UpgradePhase, now: Timestamp) -> ClusterUpgradeStatus {
-    told(upgrade, phase, Vec::new(), Health::Fine, now)
+    status(upgrade, phase, Vec::new(), Health::Fine, now)
 }
 
 fn waiting(reason: WaitingReason, (kind, name): (&str, &str), message: &str) -> WaitingFor {
@@ -95,7 +95,7 @@ fn waiting(reason: WaitingReason, (kind, name): (&str, &str), message: &str) -> 
     }
 }
 
-fn told(
+fn status(
     upgrade: &ClusterUpgrade,
     phase: UpgradePhase,
     waiting: Vec<WaitingFor>,

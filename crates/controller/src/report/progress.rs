@@ -9,7 +9,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 const LISTED: usize = 256;
 /// Of one pool's machines.
 const OF_POOL: usize = 32;
-/// Of all machines: a status is written anew each time one of them has got there.
+/// Of all machines: a status is written again each time one of them is done.
 const OF_ALL: usize = 256;
 
 /// How many machines have got there, of how many.

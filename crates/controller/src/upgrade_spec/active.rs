@@ -23,7 +23,7 @@ pub(crate) enum FinishedMarker {
     Right,
     /// The annotation is to say this.
     Put(UpgradePhase),
-    /// The annotation is to go: the upgrade begins anew.
+    /// The annotation is to go: the upgrade begins again.
     Take,
     /// The status was dropped: it is to say this again, so that an edit of the spec is seen.
     Restore(UpgradePhase),
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn an_edit_of_the_spec_begins_anew() {
+    fn an_edit_of_the_spec_begins_again() {
         for phase in [Completed, Refused] {
             let edited = reopened("a", 1, phase);
             assert_eq!(finished_marker(&edited), FinishedMarker::Right);

@@ -23,7 +23,7 @@ pub(crate) enum AnnotationRequest {
     Create(Box<ClusterUpgrade>),
     /// Another target of the record that it made, which isn't completed.
     Retarget(Arc<ClusterUpgrade>, String),
-    /// It waits until the upgrade of that name, which somebody else made, is over.
+    /// It waits until the upgrade of that name, which was not made for the annotation, has finished.
     Waits(String),
 }
 
@@ -86,7 +86,7 @@ pub(crate) fn from_annotation(
     AnnotationRequest::Create(Box::new(record(cluster, target, ordinal)))
 }
 
-/// The how many-th of the annotation's records it is; 0 where somebody else made it.
+/// The sequence number among the records of the annotation; 0 where it was not made for it.
 fn ordinal(upgrade: &ClusterUpgrade) -> u32 {
     let label = upgrade.labels().get(REQUEST_NUMBER_LABEL);
     label.and_then(|label| label.parse().ok()).unwrap_or_default()
@@ -256,7 +256,7 @@ mod tests {
                 "{asked:?}"
             );
         }
-        // Over, it is in nobody's way.
+        // One that has finished doesn't matter.
         made(ask("v1.35", &[upgrade("b", 2, Completed)], at(&["v1.34.1"])));
         let asked = ask("v1.35", &[reopened("b", 2, Completed)], at(&["v1.34.1"]));
         assert!(matches!(asked, AnnotationRequest::Waits(_)), "{asked:?}");

@@ -63,7 +63,7 @@ fn machine(pool: &str, number: usize) -> Machine {
     }
 }
 
-/// Five thousand machines, all there; where the target leads nobody knows, so they stay.
+/// Five thousand machines, all there; the target is in no catalog, so they stay.
 fn snapshot() -> Snapshot {
     let names: Vec<String> = (0..POOLS).map(|pool| format!("md-{pool:02}")).collect();
     let machines = names
@@ -165,7 +165,7 @@ fn a_status_is_written_when_something_has_changed_and_only_then() {
     let mut snapshot = snapshot();
     let first = written(None, &snapshot);
     assert_eq!(first.phase, UpgradePhase::Held);
-    // Time goes on, and controllers write what nobody reads.
+    // Time goes on, and controllers write what is not read here.
     snapshot.now += SignedDuration::from_mins(1);
     for part in &mut snapshot.pools {
         read(part).object.resource_version = ResourceVersion("2".to_owned());

@@ -71,9 +71,9 @@ impl fmt::Display for Etcd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tag(tag) => f.write_str(tag),
-            Self::Kubeadm(version) => write!(f, "the one that kubeadm {version} brings by itself"),
-            Self::Elsewhere => f.write_str("an external one"),
-            Self::Unknown => f.write_str("an unknown one"),
+            Self::Kubeadm(version) => write!(f, "(kubeadm's default for {version})"),
+            Self::Elsewhere => f.write_str("(external)"),
+            Self::Unknown => f.write_str("(of an unknown version)"),
         }
     }
 }

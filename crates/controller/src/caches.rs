@@ -6,10 +6,7 @@ mod control_planes;
 mod kept;
 mod templates;
 
-use std::sync::{
-    Arc, PoisonError, RwLock,
-    atomic::{AtomicBool, Ordering},
-};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use futures::future::BoxFuture;
 use instar_api::{ClusterUpgrade, KubernetesRelease, UpgradePolicy};
@@ -18,7 +15,7 @@ use instar_planner::{Observed, Unreadable};
 use instar_serve::Readiness;
 use instar_watch::{
     Cache, DynamicKept, DynamicWatches, Entry, Hooks, KeptSink, Key, Lookup, Target, Watch, WatchHealth, WatchMetrics,
-    config, watch_kind,
+    WatchState, config, watch_kind,
 };
 use kube::{Api, Client, Resource};
 use tokio::sync::{mpsc::UnboundedSender, watch};
@@ -52,8 +49,8 @@ pub(crate) struct Caches {
     /// Their control planes, but for kubeadm's.
     pub(crate) foreign_control_planes: Arc<DynamicWatches<ForeignControlPlane>>,
     catalog: RwLock<Arc<Catalog>>,
-    /// How many first lists are still to come.
-    lists: watch::Sender<usize>,
+    /// Told of every change.
+    changes: watch::Sender<()>,
     wake: Wake,
 }
 
@@ -88,7 +85,7 @@ impl Caches {
             templates: Arc::new(DynamicWatches::new(TEMPLATES)),
             foreign_control_planes: Arc::new(DynamicWatches::new(CONTROL_PLANES)),
             catalog: RwLock::default(),
-            lists: watch::Sender::new(Watched::ALL.len()),
+            changes: watch::Sender::default(),
             wake: wake.clone(),
         });
         let starting = Starting {
@@ -114,10 +111,33 @@ impl Caches {
         (caches, watches)
     }
 
-    /// Waits until every first list is in: what isn't known yet must not count as absent.
+    /// Waits until every kind is listed: what isn't known yet must not count as absent.
     pub(crate) async fn listed(&self) {
-        // The sender is here, so the channel is open.
-        let _ = self.lists.subscribe().wait_for(|lists| *lists == 0).await;
+        let mut changes = self.changes.subscribe();
+        while self.unlisted().is_some() {
+            // The sender is here, so the channel is open.
+            let _ = changes.changed().await;
+        }
+    }
+
+    /// A kind of whose objects nothing is known, if there is one. Without it nothing may be decided: what it has
+    /// would count as absent.
+    pub(crate) fn unlisted(&self) -> Option<Watched> {
+        let state = |kind| match kind {
+            Watched::Clusters => self.clusters.state(),
+            Watched::KubeadmControlPlanes => self.control_planes.state(),
+            Watched::MachineDeployments => self.deployments.state(),
+            Watched::MachineSets => self.sets.state(),
+            Watched::MachinePools => self.machine_pools.state(),
+            Watched::Machines => self.machines.state(),
+            Watched::KubernetesReleases => self.releases.state(),
+            Watched::ClusterUpgrades => self.upgrades.state(),
+            Watched::UpgradePolicies => self.policies.state(),
+        };
+        Watched::ALL.into_iter().find(|kind| match state(*kind) {
+            WatchState::Watching | WatchState::NotServed => false,
+            WatchState::Pending | WatchState::Unavailable(_) => true,
+        })
     }
 
     /// The rows that exist.
@@ -226,7 +246,7 @@ impl Starting<'_> {
         let mut sink = KeptSink {
             cache: Arc::clone(K::cache(self.caches)),
             kind: resource.to_owned(),
-            hooks: CacheHooks::new(self.caches),
+            hooks: CacheHooks(Arc::clone(self.caches)),
         };
         Box::pin(async move {
             watch_kind(watch, |client, _| Api::all(client), &mut sink).await;
@@ -251,19 +271,7 @@ impl Starting<'_> {
 }
 
 /// What the events of a kind change beside its own cache: they wake Clusters.
-struct CacheHooks {
-    caches: Arc<Caches>,
-    is_listed: AtomicBool,
-}
-
-impl CacheHooks {
-    fn new(caches: &Arc<Caches>) -> Self {
-        Self {
-            caches: Arc::clone(caches),
-            is_listed: false.into(),
-        }
-    }
-}
+struct CacheHooks(Arc<Caches>);
 
 impl<K: Cached> Hooks<Object<K>> for CacheHooks {
     fn wants_groups(&self) -> bool {
@@ -271,10 +279,8 @@ impl<K: Cached> Hooks<Object<K>> for CacheHooks {
     }
 
     fn changed(&self, groups: &[Group]) {
-        if !self.is_listed.swap(true, Ordering::Relaxed) {
-            self.caches.lists.send_modify(|lists| *lists -= 1);
-        }
-        K::changed(&self.caches, groups);
+        self.0.changes.send_replace(());
+        K::changed(&self.0, groups);
     }
 }
 

@@ -36,22 +36,32 @@ pub(crate) struct Executor<'a> {
     pub(crate) cluster: &'a Key,
 }
 
+/// What a write did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Effect {
+    /// What it was to do.
+    Done,
+    /// Nothing: an earlier try had done it, and the cache is behind.
+    DoneBefore,
+}
+
 impl Executor<'_> {
     /// At most one write.
-    pub(crate) async fn execute(&self, action: &Action) -> Result<(), Error> {
+    pub(crate) async fn execute(&self, action: &Action) -> Result<Effect, Error> {
         match action {
-            Action::Nothing => Ok(()),
+            Action::Nothing => Ok(Effect::DoneBefore),
             Action::MintTemplate(mint) => self.mint(mint).await,
-            Action::SwapControlPlane(swap) | Action::SwapWorkers(swap) => self.swap(swap).await,
+            Action::SwapControlPlane(swap) | Action::SwapWorkers(swap) => self.swap(swap).await.map(|()| Effect::Done),
             Action::DeleteTemplate(delete) => self.delete(delete).await,
             Action::EditVersion(EditVersion { name, patch, .. })
             | Action::CompletePins(CompletePins { name, patch, .. }) => {
-                self.cluster(&ActionDescription(action).to_string(), name, patch).await
+                let doing = ActionDescription(action).to_string();
+                self.cluster(&doing, name, patch).await.map(|()| Effect::Done)
             }
         }
     }
 
-    async fn mint(&self, mint: &MintTemplate) -> Result<(), Error> {
+    async fn mint(&self, mint: &MintTemplate) -> Result<Effect, Error> {
         let api = self.templates(&mint.template).await?;
         let what = format!("{} {}", mint.template.kind, mint.template.name);
         let object: DynamicObject = serde_json::from_value(mint.object.clone()).map_err(|source| Error::Call {
@@ -75,7 +85,7 @@ impl Executor<'_> {
             let content = Arc::new(content(created));
             self.memory
                 .keep_content(self.cluster, mint.template.clone(), version, content);
-            return Ok(());
+            return Ok(Effect::Done);
         }
         // The name says what is in it. A try before this one, or another leader, made it.
         let there = call(|| format!("reading {what}"), api.get(&mint.template.name)).await?;
@@ -84,7 +94,11 @@ impl Executor<'_> {
             let has = |wanted| there.pointer(part).is_some_and(|there| includes(there, wanted));
             mint.object.pointer(part).is_none_or(has)
         });
-        if same { Ok(()) } else { Err(Error::NameTaken { what }) }
+        if same {
+            Ok(Effect::DoneBefore)
+        } else {
+            Err(Error::NameTaken { what })
+        }
     }
 
     async fn swap(&self, swap: &Swap) -> Result<(), Error> {
@@ -127,7 +141,7 @@ impl Executor<'_> {
         Ok(ApiResource::from_gvk_with_plural(&kind, &known.plural))
     }
 
-    async fn delete(&self, delete: &DeleteTemplate) -> Result<(), Error> {
+    async fn delete(&self, delete: &DeleteTemplate) -> Result<Effect, Error> {
         let api = self.templates(&delete.template).await?;
         let TemplateRef { kind, name, .. } = &delete.template;
         if let Some(by) = referrer(self.client, self.cluster.namespace(), &delete.template).await? {
@@ -145,8 +159,8 @@ impl Executor<'_> {
             Err(Error::Call {
                 source: kube::Error::Api(status),
                 ..
-            }) if status.is_not_found() => Ok(()),
-            deleted => deleted.map(drop),
+            }) if status.is_not_found() => Ok(Effect::DoneBefore),
+            deleted => deleted.map(|_| Effect::Done),
         }
     }
 

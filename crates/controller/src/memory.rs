@@ -76,6 +76,11 @@ impl Memory {
         })
     }
 
+    /// How often the passes failed in a row.
+    pub(crate) fn failures(&self, cluster: &Key) -> u32 {
+        self.lock().get(cluster).map_or(0, |memory| memory.failures)
+    }
+
     /// A pass went well.
     pub(crate) fn succeeded(&self, cluster: &Key) {
         self.of(cluster, |memory| memory.failures = 0);

@@ -34,8 +34,9 @@ use crate::{
     views::{Cluster, KubeadmControlPlane, MachineDeployment},
 };
 
-/// How soon to look again for a kind that isn't listed.
-const NOT_LISTED: Duration = Duration::from_secs(1);
+/// How soon to look again while nothing is known of a kind. Its watch says in the log, in a metric and in readiness
+/// what is wrong, and wakes the Clusters when it has listed.
+const NOT_LISTED: Duration = Duration::from_secs(10);
 
 /// How soon after a write to look again, whatever the watches tell.
 const AFTER_WRITE: Duration = Duration::from_secs(1);
@@ -57,11 +58,13 @@ pub(crate) async fn reconcile(context: &Context, cluster: Key) -> Next {
     if let Some(rest) = memory.rest(&cluster, Instant::now()) {
         return Next::After(rest);
     }
+    if context.caches.unlisted().is_some() {
+        return Next::After(NOT_LISTED);
+    }
     let outcome = match context.caches.cluster(&cluster) {
         Lookup::Present(object) => context.pass(&object, &cluster).await,
         Lookup::Absent => context.report_missing_cluster(&cluster).await,
         Lookup::Unreadable(error) => context.report_unreadable_cluster(&cluster, &error).await,
-        // Before the first pass every kind is listed, and what was listed stays.
         Lookup::Pending | Lookup::Unavailable(_) | Lookup::Unwatched => Ok(Done::Until(NOT_LISTED)),
     };
     context.counters.pass(match &outcome {
@@ -121,11 +124,15 @@ impl Context {
             return self.follow(cluster, &topology.version).await;
         }
         let known = self.caches.of::<ClusterUpgrade>(key);
-        let control_plane = if self.is_asked(cluster, key, &known) {
-            self.control_planes().of(cluster).await?
-        } else {
-            self.memory.forget_asked(key);
-            None
+        let control_plane = match (lifecycle_of(cluster), self.is_asked(cluster, key, &known)) {
+            (Lifecycle::Paused, _) => return Ok(Done::Idle),
+            (Lifecycle::Active | Lifecycle::Deleting, false) => {
+                self.memory.forget_asked(key);
+                None
+            }
+            (Lifecycle::Active, true) => self.control_planes().of(cluster).await?,
+            // Nothing is decided by it any more.
+            (Lifecycle::Deleting, true) => self.control_planes().of(cluster).await.unwrap_or_default(),
         };
         let upgrades = Upgrades::sort(known.clone(), begun(control_plane.as_ref()));
         match (lifecycle_of(cluster), &upgrades.active) {

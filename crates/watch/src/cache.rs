@@ -175,6 +175,8 @@ impl<E: Kept, H: Hooks<E>> Sink<E::Object> for KeptSink<E, H> {
             }
         }
         if shows {
+            // Who is woken now must find what it is woken for.
+            drop(self.cache.set_state(WatchState::Watching));
             self.hooks.changed(&groups);
         }
     }

@@ -6,7 +6,7 @@ use instar_watch::{Entry, Kept, Key, Row, Unreadable};
 use kube::core::DynamicObject;
 use serde_json::{Map, Value};
 
-use super::kept::{Group, owner_or_label, slim};
+use super::kept::{Group, groups_of_clusters, slim};
 
 /// What Cluster API's contract says of every control plane, at either version; all else is dropped.
 const SPEC: [&str; 3] = ["version", "replicas", "machineTemplate"];
@@ -24,7 +24,7 @@ const STATUS: [&str; 7] = [
 #[derive(Debug)]
 pub(crate) struct ForeignControlPlane {
     object: Arc<DynamicObject>,
-    cluster: Option<Box<str>>,
+    clusters: Box<[Group]>,
 }
 
 impl ForeignControlPlane {
@@ -36,11 +36,8 @@ impl ForeignControlPlane {
 impl Entry for ForeignControlPlane {
     type Group = Group;
 
-    fn groups(&self, key: &Key) -> Vec<Group> {
-        let cluster = self.cluster.iter();
-        cluster
-            .map(|name| Group::Cluster(Key::new(key.namespace(), name)))
-            .collect()
+    fn groups(&self, _: &Key) -> Vec<Group> {
+        self.clusters.to_vec()
     }
 
     /// Any object can be decoded; what it says is read when it is asked for.
@@ -54,7 +51,7 @@ impl Kept for ForeignControlPlane {
 
     fn keep(mut object: DynamicObject) -> Row<Self> {
         let key = Key::of(&object);
-        let cluster = owner_or_label(&object.metadata);
+        let clusters = groups_of_clusters(&object.metadata);
         let spec = part(&mut object.data, "spec", &SPEC);
         let status = part(&mut object.data, "status", &STATUS);
         object.data = [("spec", spec), ("status", status)]
@@ -66,7 +63,7 @@ impl Kept for ForeignControlPlane {
             key,
             read: Ok(Self {
                 object: Arc::new(slim(object)),
-                cluster,
+                clusters,
             }),
         }
     }

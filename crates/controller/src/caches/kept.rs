@@ -1,6 +1,6 @@
 //! What is kept of each kind, and how its objects are found.
 
-use std::{fmt::Debug, sync::Arc};
+use std::{collections::BTreeSet, fmt::Debug, sync::Arc};
 
 use instar_api::{
     ClusterUpgrade, FINISHED_ANNOTATION, KubernetesRelease, RECORD_ANNOTATION, RELEASES_ANNOTATION,
@@ -126,13 +126,19 @@ pub(super) fn slim<K: Resource>(mut object: K) -> K {
     object
 }
 
-/// The name of the Cluster that an object belongs to: its owner, or that of the label.
-pub(super) fn owner_or_label(metadata: &ObjectMeta) -> Option<Box<str>> {
-    let mut owners = metadata.owner_references.iter().flatten();
-    let owner = owners.find(|owner| owner.kind == "Cluster" && owner.api_version.starts_with("cluster.x-k8s.io/"));
-    let label = || metadata.labels.as_ref()?.get(CLUSTER_NAME);
-    let name = owner.map(|owner| &owner.name).or_else(label);
-    name.map(|name| name.as_str().into())
+/// The groups of the Clusters that an object belongs to: by its owners, and by the label, which has a name that is
+/// too long for it in another form.
+pub(super) fn groups_of_clusters(metadata: &ObjectMeta) -> Box<[Group]> {
+    let owners = metadata.owner_references.iter().flatten();
+    let owners = owners.filter(|owner| owner.kind == "Cluster" && owner.api_version.starts_with("cluster.x-k8s.io/"));
+    let label = metadata.labels.as_ref().and_then(|labels| labels.get(CLUSTER_NAME));
+    let names: BTreeSet<&str> = owners
+        .map(|owner| &*owner.name)
+        .chain(label.map(String::as_str))
+        .collect();
+    let namespace = metadata.namespace.as_deref().unwrap_or_default();
+    let groups = names.into_iter().map(|name| Group::Cluster(Key::new(namespace, name)));
+    groups.collect()
 }
 
 fn of_cluster(key: &Key, cluster: &str) -> Group {

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::core::{DynamicObject, PartialObjectMeta};
 
-use super::kept::{Group, owner_or_label};
+use super::kept::{Group, groups_of_clusters};
 
 /// The labels that are kept.
 const LABELS: [&str; 4] = [CLUSTER_NAME, RELEASE_LABEL, ROLE_LABEL, SOURCE_LABEL];
@@ -23,12 +23,12 @@ pub(crate) struct TemplateMetadata {
     pub(crate) labels: BTreeMap<String, String>,
     pub(crate) created: Option<Timestamp>,
     pub(crate) lifecycle: Lifecycle,
-    cluster: Option<Box<str>>,
+    clusters: Box<[Group]>,
 }
 
 impl TemplateMetadata {
     pub(crate) fn new(mut metadata: ObjectMeta) -> Self {
-        let cluster = owner_or_label(&metadata);
+        let clusters = groups_of_clusters(&metadata);
         let mut labels = metadata.labels.take().unwrap_or_default();
         labels.retain(|name, _| LABELS.contains(&name.as_str()));
         Self {
@@ -39,7 +39,7 @@ impl TemplateMetadata {
                 None => Lifecycle::Active,
             },
             labels,
-            cluster,
+            clusters,
         }
     }
 }
@@ -47,11 +47,8 @@ impl TemplateMetadata {
 impl Entry for TemplateMetadata {
     type Group = Group;
 
-    fn groups(&self, key: &Key) -> Vec<Group> {
-        let cluster = self.cluster.iter();
-        cluster
-            .map(|name| Group::Cluster(Key::new(key.namespace(), name)))
-            .collect()
+    fn groups(&self, _: &Key) -> Vec<Group> {
+        self.clusters.to_vec()
     }
 
     /// Metadata alone can be decoded whatever the kind.

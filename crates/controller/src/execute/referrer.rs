@@ -26,8 +26,11 @@ pub(super) async fn referrer(
         let machines = &object.spec.machine_template.spec;
         machines.infrastructure_ref.as_ref().is_some_and(is)
     });
-    if let Some(found) = control_planes.await? {
-        return Ok(Some(found));
+    match control_planes.await {
+        // Kubeadm's kinds need not be installed.
+        Err(Error::Call { source, .. }) if is_not_found(&source) => {}
+        Ok(None) => {}
+        found => return found,
     }
     let deployments = find(client, namespace, template, |object: &MachineDeployment| {
         of_machines(&object.spec.template.spec)
@@ -41,7 +44,7 @@ pub(super) async fn referrer(
     .await
 }
 
-/// Of an object that can't be decoded, whatever it names counts. Of a kind that isn't served there are no objects.
+/// Of an object that can't be decoded, whatever it names counts.
 async fn find<K>(
     client: &Client,
     namespace: &str,
@@ -54,10 +57,7 @@ where
     let api: Api<Guarded<K>> = Api::namespaced(client.clone(), namespace);
     let kind = K::kind(&());
     let doing = || format!("listing every {kind} of {namespace}");
-    let objects = match call(doing, api.list(&ListParams::default())).await {
-        Err(Error::Call { source, .. }) if is_not_found(&source) => return Ok(None),
-        objects => objects?,
-    };
+    let objects = call(doing, api.list(&ListParams::default())).await?;
     let found = objects.iter().find(|object| match &object.0 {
         Ok(object) => refers(object),
         Err(unreadable) => unreadable.references.iter().any(|reference| names(reference, template)),

@@ -117,9 +117,16 @@ impl Templates<'_> {
         }
         if let Some(cache) = watches.cache(kind.as_str()) {
             let index = cache.read();
-            let of_cluster = index.group(&Group::Cluster(cluster.clone()));
-            let minted = of_cluster.filter(|(_, metadata)| metadata.labels.contains_key(RELEASE_LABEL));
-            found.extend(minted.map(|(key, metadata)| (key.name().to_owned(), metadata.clone())));
+            // As the label has it, where the name is too long for a label.
+            let labelled = Key::new(cluster.namespace(), &label_value(cluster.name()));
+            for group in BTreeSet::from([cluster.clone(), labelled])
+                .into_iter()
+                .map(Group::Cluster)
+            {
+                let minted = index.group(&group);
+                let minted = minted.filter(|(_, metadata)| metadata.labels.contains_key(RELEASE_LABEL));
+                found.extend(minted.map(|(key, metadata)| (key.name().to_owned(), metadata.clone())));
+            }
         }
         let found = found.into_iter();
         Ok(found

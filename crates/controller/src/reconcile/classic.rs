@@ -8,10 +8,10 @@ use instar_watch::Key;
 use jiff::Timestamp;
 use kube::ResourceExt;
 
-use super::{Context, Done};
+use super::{AFTER_WRITE, Context, Done};
 use crate::{
     api::{Class, Error},
-    execute::{ActionDescription, Executor, violation},
+    execute::{ActionDescription, Effect, Executor, violation},
     gather::{Templates, gather},
     metrics::Written as Counted,
     report::{self, Health},
@@ -20,6 +20,9 @@ use crate::{
 
 /// An upgrade under way is looked at this often, whatever the watches tell.
 pub(super) const RESYNC_INTERVAL: Duration = Duration::from_mins(1);
+
+/// So many failures in a row because the cache was behind are no news.
+const MOMENTS: u32 = 8;
 
 impl Context {
     pub(super) async fn reconcile_classic(
@@ -36,9 +39,11 @@ impl Context {
             Ok(decision) => decision,
             Err(error) => {
                 match error.class() {
-                    // It is known in a moment.
-                    Class::Conflict => {}
-                    Class::Transient | Class::Terminal => self.unread(cluster, upgrade, &error).await,
+                    // It is known in a moment, unless the watch has failed.
+                    Class::Conflict if self.memory.failures(&Key::of(cluster)) < MOMENTS => {}
+                    Class::Conflict | Class::Transient | Class::Terminal => {
+                        self.unread(cluster, upgrade, &error).await;
+                    }
                 }
                 return Err(error);
             }
@@ -122,7 +127,11 @@ impl Context {
             memory: &self.memory,
             cluster: &Key::of(cluster),
         };
-        executor.execute(&decision.action).await?;
+        match executor.execute(&decision.action).await? {
+            Effect::Done => {}
+            // The watch that is behind wakes the Cluster.
+            Effect::DoneBefore => return Ok(Done::Until(AFTER_WRITE)),
+        }
         self.counters.wrote(counted);
         if let Some(upgrade) = upgrade {
             self.tell(cluster, upgrade, reason, &step).await;

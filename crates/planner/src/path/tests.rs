@@ -128,7 +128,7 @@ fn says_why_there_is_none() {
             "v1.33.7",
             StartEtcd::Stacked(None),
             "34-old",
-            "release 34-old runs etcd 3.6.5-0 after etcd the one that kubeadm v1.33.7 brings by itself, and etcd 3.6 may follow only on 3.5.26 or later; create a release of the version before it with etcd 3.5.26",
+            "release 34-old runs etcd 3.6.5-0 after etcd (kubeadm's default for v1.33.7), and etcd 3.6 may follow only on 3.5.26 or later; create a release of the version before it with etcd 3.5.26",
         ),
         (
             "v1.33.5",

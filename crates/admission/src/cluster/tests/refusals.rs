@@ -125,10 +125,10 @@ fn an_adopted_clusters_etcd_is_what_its_control_plane_says() {
     let mut world = World::new();
     let etcd = |etcd: Value| Some(json!({"kubeadmConfigSpec": {"clusterConfiguration": {"etcd": etcd}}}));
     for (control_plane, refused) in [
-        (None, Some("after etcd an unknown one of v1.33.5")),
+        (None, Some("after etcd (of an unknown version) of v1.33.5")),
         (
             etcd(json!({})),
-            Some("after etcd the one that kubeadm v1.33.5 brings by itself of v1.33.5"),
+            Some("after etcd (kubeadm's default for v1.33.5) of v1.33.5"),
         ),
         (
             etcd(json!({"local": {"imageTag": "3.5.24-0"}})),

@@ -9,6 +9,7 @@ use jiff::civil::Date;
 use crate::{
     Finding, Rule,
     cluster_state::{CachedWorker, Versions},
+    edit::finding,
 };
 
 /// What is known when a Cluster is judged.
@@ -80,14 +81,7 @@ impl Request<'_> {
         what: impl Into<String>,
         remediation: impl Into<String>,
     ) -> Finding {
-        Finding {
-            rule,
-            object: format!("Cluster {}", self.name()),
-            field,
-            what: what.into(),
-            remediation: remediation.into(),
-            of: None,
-        }
+        finding(rule, format!("Cluster {}", self.name()), field, what, remediation)
     }
 
     pub(super) fn name(&self) -> String {

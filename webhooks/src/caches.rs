@@ -10,13 +10,14 @@ mod kept;
 mod observed;
 mod templates;
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
 use instar_capi::{Machine, MachineDeployment, MachinePool, MachineSet};
 use instar_catalog::Catalog;
 use instar_serve::{Metrics, Readiness};
 use instar_watch::{
-    Cache, FirstAnswers, Hooks, KeptSink, Row, Target, Watch, WatchHealth, WatchMetrics, config, watch_kind,
+    Cache, CurrentCatalog, FirstAnswers, Hooks, KeptSink, Row, Target, Watch, WatchHealth, WatchMetrics, config,
+    watch_kind,
 };
 use jiff::Timestamp;
 use kube::{Api, Client};
@@ -44,8 +45,8 @@ pub struct Caches {
     upgrades: Arc<Cache<Upgrade>>,
     policies: Arc<Cache<Policy>>,
     templates: Templates,
-    /// Made of the releases when one of them changes, and handed out as it is.
-    catalog: RwLock<Arc<Catalog>>,
+    /// Made when a release changes, and handed out as it is.
+    catalog: CurrentCatalog,
     /// Where no API server fills the caches, the time stands still.
     fixed_time: Option<Timestamp>,
 }
@@ -116,19 +117,11 @@ impl Caches {
 
     /// Makes the catalog again. A row that can't be used is named when it turns so.
     fn renew_catalog(&self) {
-        let catalog = {
-            let releases = self.releases.read();
-            Catalog::new(releases.entries().map(|(key, row)| (key.as_str(), row.spec())))
-        };
-        let catalog = Arc::new(catalog);
-        let mut current = self.catalog.write().unwrap_or_else(PoisonError::into_inner);
-        let previous = std::mem::replace(&mut *current, Arc::clone(&catalog));
-        drop(current);
-        for row in catalog.unreadable() {
-            if !previous.unreadable().contains(row) {
-                tracing::warn!("Release left out of the catalog: {row}");
-            }
-        }
+        let releases = self.releases.read();
+        let rows = releases.entries().map(|(key, row)| (key.as_str(), row.spec()));
+        let catalog = Catalog::new(rows);
+        drop(releases);
+        self.catalog.replace(catalog);
     }
 
     fn sink<K: Cached>(self: &Arc<Self>) -> KeptSink<K, CacheHooks> {

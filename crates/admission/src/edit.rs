@@ -1,7 +1,7 @@
 //! An edit of an object, and whose it is.
 
 use instar_api::Rule;
-use instar_capi::labels::CLUSTER_NAME;
+use instar_capi::{labels::CLUSTER_NAME, owning_clusters};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use crate::Finding;
@@ -38,11 +38,7 @@ pub fn object_ref(kind: &str, metadata: &ObjectMeta) -> String {
 /// The Cluster that an object belongs to, by its owner, else by its label.
 #[must_use]
 pub fn cluster_of(metadata: &ObjectMeta) -> Option<&str> {
-    let owners = metadata.owner_references.iter().flatten();
-    let owner = owners
-        .filter(|owner| owner.kind == "Cluster" && owner.api_version.starts_with("cluster.x-k8s.io/"))
-        .map(|owner| owner.name.as_str())
-        .next();
+    let owner = owning_clusters(metadata).next();
     owner.or_else(|| metadata.labels.as_ref()?.get(CLUSTER_NAME).map(String::as_str))
 }
 

@@ -14,6 +14,7 @@ mod contract;
 mod control_plane;
 pub mod labels;
 mod machines;
+mod owners;
 mod state;
 
 pub use class::{
@@ -36,4 +37,5 @@ pub use machines::{
     MachineStatus, MachineTemplate, NodeInfo, NodeReference, Reference, RolloutStrategy, VersionCount,
     relevant_conditions,
 };
+pub use owners::owning_clusters;
 pub use state::{Lifecycle, ManagedBy, WorkerKind};

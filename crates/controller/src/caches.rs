@@ -6,7 +6,7 @@ mod control_planes;
 mod kept;
 mod templates;
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use instar_api::{ClusterUpgrade, KubernetesRelease, UpgradePolicy};
@@ -14,8 +14,8 @@ use instar_catalog::Catalog;
 use instar_planner::{Observed, Unreadable};
 use instar_serve::Readiness;
 use instar_watch::{
-    Cache, DynamicKept, DynamicWatches, Entry, Hooks, KeptSink, Key, Lookup, Target, Watch, WatchHealth, WatchMetrics,
-    WatchState, config, watch_kind,
+    Cache, CurrentCatalog, DynamicKept, DynamicWatches, Entry, Hooks, KeptSink, Key, Lookup, Target, Watch,
+    WatchHealth, WatchMetrics, WatchState, config, watch_kind,
 };
 use kube::{Api, Client, Resource};
 use tokio::sync::{mpsc::UnboundedSender, watch};
@@ -48,8 +48,8 @@ pub(crate) struct Caches {
     pub(crate) templates: Arc<DynamicWatches<TemplateMetadata>>,
     /// Their control planes, but for kubeadm's.
     pub(crate) foreign_control_planes: Arc<DynamicWatches<ForeignControlPlane>>,
-    catalog: RwLock<Arc<Catalog>>,
-    /// Told of every change.
+    catalog: CurrentCatalog,
+    /// Notified of every change.
     changes: watch::Sender<()>,
     wake: Wake,
 }
@@ -84,7 +84,7 @@ impl Caches {
             policies: Arc::default(),
             templates: Arc::new(DynamicWatches::new(TEMPLATES)),
             foreign_control_planes: Arc::new(DynamicWatches::new(CONTROL_PLANES)),
-            catalog: RwLock::default(),
+            catalog: CurrentCatalog::default(),
             changes: watch::Sender::default(),
             wake: wake.clone(),
         });
@@ -142,7 +142,7 @@ impl Caches {
 
     /// The rows that exist.
     pub(crate) fn catalog(&self) -> Arc<Catalog> {
-        Arc::clone(&self.catalog.read().unwrap_or_else(PoisonError::into_inner))
+        self.catalog.get()
     }
 
     /// A Cluster.
@@ -206,23 +206,13 @@ impl Caches {
     }
 
     fn renew_catalog(&self) {
-        let catalog = {
-            let releases = self.releases.read();
-            Catalog::new(
-                releases
-                    .entries()
-                    .map(|(key, release)| (key.as_str(), &release.as_object().spec)),
-            )
-        };
-        let catalog = Arc::new(catalog);
-        let mut current = self.catalog.write().unwrap_or_else(PoisonError::into_inner);
-        let previous = std::mem::replace(&mut *current, Arc::clone(&catalog));
-        drop(current);
-        for row in catalog.unreadable() {
-            if !previous.unreadable().contains(row) {
-                tracing::warn!("Release left out of the catalog: {row}");
-            }
-        }
+        let releases = self.releases.read();
+        let rows = releases
+            .entries()
+            .map(|(key, row)| (key.as_str(), &row.as_object().spec));
+        let catalog = Catalog::new(rows);
+        drop(releases);
+        self.catalog.replace(catalog);
     }
 }
 

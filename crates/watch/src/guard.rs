@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, collections::BTreeMap};
 
-use instar_capi::{Reference, labels::CLUSTER_NAME};
+use instar_capi::{Reference, labels::CLUSTER_NAME, owning_clusters};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::Resource;
 use serde::{
@@ -41,7 +41,7 @@ impl Unreadable {
             .and_then(Value::as_str)
             .filter(|name| !name.is_empty())
             .or_else(|| metadata.labels.as_ref()?.get(CLUSTER_NAME).map(String::as_str))
-            .or_else(|| owning_cluster(&metadata))
+            .or_else(|| owning_clusters(&metadata).next())
             .map(str::to_owned);
         let mut references = Vec::new();
         if let Some(spec) = spec {
@@ -54,12 +54,6 @@ impl Unreadable {
             error,
         })
     }
-}
-
-fn owning_cluster(metadata: &ObjectMeta) -> Option<&str> {
-    let mut owners = metadata.owner_references.iter().flatten();
-    let owner = owners.find(|owner| owner.kind == "Cluster" && owner.api_version.starts_with("cluster.x-k8s.io/"))?;
-    Some(&owner.name)
 }
 
 /// As much of the metadata as can be read; nothing where there is no name.

@@ -88,6 +88,15 @@ pub enum Presence {
     Referred,
 }
 
+impl Presence {
+    /// Of a kind of Cluster API itself.
+    pub const CLUSTER_API: Self =
+        Self::Required("install Cluster API with the API version v1beta2 (1.11 or newer) first");
+
+    /// Of a kind of Instar's own.
+    pub const DEFINITIONS: Self = Self::Required("apply config/crd first");
+}
+
 /// How a kind is watched.
 pub struct Watch {
     /// Of the cluster.

@@ -16,6 +16,7 @@
 //!   in a metric.
 
 mod cache;
+mod catalog;
 mod client;
 mod discovery;
 mod dynamic;
@@ -32,6 +33,7 @@ mod sink;
 mod state;
 
 pub use cache::{Cache, Hooks, Kept, KeptSink, Lookup};
+pub use catalog::CurrentCatalog;
 pub use client::{ConnectError, connect};
 pub use discovery::{Version, find_resource};
 pub use dynamic::{DynamicKept, DynamicWatches, KindLease};

@@ -84,10 +84,6 @@ pub(crate) trait User: Cached {
     fn cluster_name(&self) -> Option<String>;
 }
 
-const NO_CLUSTER_API: Presence =
-    Presence::Required("install Cluster API with the API version v1beta2 (1.11 or newer) first");
-const NO_DEFINITIONS: Presence = Presence::Required("apply config/crd first");
-
 /// Of an object that can't be decoded, what it refers to counts as in use, whatever it is.
 fn groups_of_unreadable(key: &Key, unreadable: &Unreadable) -> Vec<Group> {
     let cluster = unreadable.cluster.as_deref();

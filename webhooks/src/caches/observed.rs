@@ -1,6 +1,6 @@
 //! The answers.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use instar_admission::cluster_state::{
     CachedCluster, CachedTemplate, CachedUpgrade, CachedWorker, ClusterState, Kept, Lookup, TemplateKey, TemplateUser,
@@ -23,7 +23,7 @@ impl ClusterState for Caches {
     }
 
     fn catalog(&self) -> Arc<Catalog> {
-        Arc::clone(&self.catalog.read().unwrap_or_else(PoisonError::into_inner))
+        self.catalog.get()
     }
 
     fn class(&self, namespace: &str, name: &str) -> Option<Arc<ClusterClass>> {

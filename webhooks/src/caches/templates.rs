@@ -12,7 +12,7 @@ use instar_admission::{
     template::TemplateType,
 };
 use instar_api::RELEASE_LABEL;
-use instar_capi::labels::CLUSTER_NAME;
+use instar_capi::{labels::CLUSTER_NAME, owning_clusters};
 use instar_watch::{DynamicWatches, Entry, FirstAnswers, Kept, Key, Row, Unreadable, WatchMetrics, config};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{
@@ -173,12 +173,8 @@ impl<O: AsTemplate> Kept for Template<O> {
     fn keep(object: O) -> Row<Self> {
         let key = Key::of(&object);
         let (metadata, spec) = object.parts();
+        let mut clusters: Vec<String> = owning_clusters(&metadata).map(str::to_owned).collect();
         let labels = metadata.labels.unwrap_or_default();
-        let owners = metadata.owner_references.unwrap_or_default().into_iter();
-        let mut clusters: Vec<String> = owners
-            .filter(|owner| owner.kind == "Cluster" && owner.api_version.starts_with("cluster.x-k8s.io/"))
-            .map(|owner| owner.name)
-            .collect();
         if clusters.is_empty() {
             clusters.extend(labels.get(CLUSTER_NAME).cloned());
         }

@@ -6,7 +6,7 @@ use instar_api::{
     ClusterUpgrade, FINISHED_ANNOTATION, KubernetesRelease, RECORD_ANNOTATION, RELEASES_ANNOTATION,
     SWAP_HISTORY_ANNOTATION, UpgradePolicy, VERSION_ANNOTATION,
 };
-use instar_capi::labels::CLUSTER_NAME;
+use instar_capi::{labels::CLUSTER_NAME, owning_clusters};
 use instar_watch::{Cache, Entry, Guarded, Kept, Key, Presence, Row, Unreadable};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{Resource, ResourceExt};
@@ -31,10 +31,6 @@ const ANNOTATIONS: [&str; 6] = [
     RELEASES_ANNOTATION,
 ];
 
-const NO_CLUSTER_API: Presence =
-    Presence::Required("install Cluster API with the API version v1beta2 (1.11 or newer) first");
-const NO_DEFINITIONS: Presence = Presence::Required("apply config/crd first");
-
 /// What objects are looked up by, beside their own keys.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Group {
@@ -52,7 +48,7 @@ pub(crate) trait Cached:
     const WATCHED: Watched;
 
     /// What it means that the API server doesn't know the kind.
-    const PRESENCE: Presence = NO_CLUSTER_API;
+    const PRESENCE: Presence = Presence::CLUSTER_API;
 
     /// Where it is kept.
     fn cache(caches: &Caches) -> &Arc<Cache<Object<Self>>>;
@@ -129,13 +125,8 @@ pub(super) fn slim<K: Resource>(mut object: K) -> K {
 /// The groups of the Clusters that an object belongs to: by its owners, and by the label, which has a name that is
 /// too long for it in another form.
 pub(super) fn groups_of_clusters(metadata: &ObjectMeta) -> Box<[Group]> {
-    let owners = metadata.owner_references.iter().flatten();
-    let owners = owners.filter(|owner| owner.kind == "Cluster" && owner.api_version.starts_with("cluster.x-k8s.io/"));
     let label = metadata.labels.as_ref().and_then(|labels| labels.get(CLUSTER_NAME));
-    let names: BTreeSet<&str> = owners
-        .map(|owner| &*owner.name)
-        .chain(label.map(String::as_str))
-        .collect();
+    let names: BTreeSet<&str> = owning_clusters(metadata).chain(label.map(String::as_str)).collect();
     let namespace = metadata.namespace.as_deref().unwrap_or_default();
     let groups = names.into_iter().map(|name| Group::Cluster(Key::new(namespace, name)));
     groups.collect()
@@ -195,16 +186,16 @@ macro_rules! by_cluster_name {
 }
 
 by_cluster_name! {
-    MachineDeployment, MachineDeployments, NO_CLUSTER_API, deployments;
-    MachineSet, MachineSets, NO_CLUSTER_API, sets;
+    MachineDeployment, MachineDeployments, Presence::CLUSTER_API, deployments;
+    MachineSet, MachineSets, Presence::CLUSTER_API, sets;
     MachinePool, MachinePools, Presence::Optional, machine_pools;
-    Machine, Machines, NO_CLUSTER_API, machines;
-    ClusterUpgrade, ClusterUpgrades, NO_DEFINITIONS, upgrades;
+    Machine, Machines, Presence::CLUSTER_API, machines;
+    ClusterUpgrade, ClusterUpgrades, Presence::DEFINITIONS, upgrades;
 }
 
 impl Cached for UpgradePolicy {
     const WATCHED: Watched = Watched::UpgradePolicies;
-    const PRESENCE: Presence = NO_DEFINITIONS;
+    const PRESENCE: Presence = Presence::DEFINITIONS;
 
     fn cache(caches: &Caches) -> &Arc<Cache<Object<Self>>> {
         &caches.policies
@@ -232,7 +223,7 @@ impl Cached for UpgradePolicy {
 
 impl Cached for KubernetesRelease {
     const WATCHED: Watched = Watched::KubernetesReleases;
-    const PRESENCE: Presence = NO_DEFINITIONS;
+    const PRESENCE: Presence = Presence::DEFINITIONS;
 
     fn cache(caches: &Caches) -> &Arc<Cache<Object<Self>>> {
         &caches.releases

@@ -10,7 +10,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::{
     super::{Caches, group::Group},
-    Cached, NO_CLUSTER_API, Use, User, bare, groups_of_unreadable, in_use, namespace, uses_of,
+    Cached, Use, User, bare, groups_of_unreadable, in_use, namespace, uses_of,
 };
 use crate::rbac::Watched;
 
@@ -61,7 +61,7 @@ impl Kept for Class {
 
 impl Cached for Class {
     const KIND: Watched = Watched::ClusterClasses;
-    const PRESENCE: Presence = NO_CLUSTER_API;
+    const PRESENCE: Presence = Presence::CLUSTER_API;
 
     fn cache(caches: &Caches) -> &Arc<Cache<Self>> {
         &caches.classes

@@ -12,7 +12,7 @@ use instar_watch::{Cache, Entry, Guarded, Kept, Key, Presence, Row, Unreadable};
 
 use super::{
     super::{Caches, group::Group},
-    Cached, NO_CLUSTER_API, annotation,
+    Cached, annotation,
 };
 use crate::rbac::Watched;
 
@@ -98,7 +98,7 @@ impl Kept for Cluster {
 
 impl Cached for Cluster {
     const KIND: Watched = Watched::Clusters;
-    const PRESENCE: Presence = NO_CLUSTER_API;
+    const PRESENCE: Presence = Presence::CLUSTER_API;
 
     fn cache(caches: &Caches) -> &Arc<Cache<Self>> {
         &caches.clusters

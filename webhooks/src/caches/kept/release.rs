@@ -7,7 +7,7 @@ use instar_watch::{Cache, Entry, Guarded, Kept, Key, Presence, Row, Unreadable};
 
 use super::{
     super::{Caches, group::Group},
-    Cached, NO_DEFINITIONS,
+    Cached,
 };
 use crate::rbac::Watched;
 
@@ -43,7 +43,7 @@ impl Kept for Release {
 
 impl Cached for Release {
     const KIND: Watched = Watched::KubernetesReleases;
-    const PRESENCE: Presence = NO_DEFINITIONS;
+    const PRESENCE: Presence = Presence::DEFINITIONS;
 
     fn cache(caches: &Caches) -> &Arc<Cache<Self>> {
         &caches.releases
@@ -86,7 +86,7 @@ impl Kept for Policy {
 
 impl Cached for Policy {
     const KIND: Watched = Watched::UpgradePolicies;
-    const PRESENCE: Presence = NO_DEFINITIONS;
+    const PRESENCE: Presence = Presence::DEFINITIONS;
 
     fn cache(caches: &Caches) -> &Arc<Cache<Self>> {
         &caches.policies

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use super::{
     super::{Caches, group::Group},
-    Cached, NO_DEFINITIONS, annotation, groups_of_unreadable,
+    Cached, annotation, groups_of_unreadable,
 };
 use crate::rbac::Watched;
 
@@ -97,7 +97,7 @@ impl Kept for Upgrade {
 
 impl Cached for Upgrade {
     const KIND: Watched = Watched::ClusterUpgrades;
-    const PRESENCE: Presence = NO_DEFINITIONS;
+    const PRESENCE: Presence = Presence::DEFINITIONS;
 
     fn cache(caches: &Caches) -> &Arc<Cache<Self>> {
         &caches.upgrades

@@ -17,7 +17,7 @@ use serde::de::DeserializeOwned;
 
 use super::{
     super::{Caches, group::Group},
-    Cached, NO_CLUSTER_API, Use, User, groups_of_unreadable, in_use, namespace, uses_of,
+    Cached, Use, User, groups_of_unreadable, in_use, namespace, uses_of,
 };
 use crate::rbac::Watched;
 
@@ -135,7 +135,7 @@ impl<O: WorkerResource> Kept for Worker<O> {
 
 impl<O: WorkerResource> Cached for Worker<O> {
     const KIND: Watched = O::WATCHED;
-    const PRESENCE: Presence = NO_CLUSTER_API;
+    const PRESENCE: Presence = Presence::CLUSTER_API;
     const SELECTOR: &str = O::SELECTOR;
 
     fn cache(caches: &Caches) -> &Arc<Cache<Self>> {
@@ -155,58 +155,33 @@ impl<O: WorkerResource> User for Worker<O> {
     }
 }
 
-impl WorkerResource for MachineDeployment {
-    const KIND: WorkerKind = WorkerKind::MachineDeployment;
-    const WATCHED: Watched = Watched::MachineDeployments;
+/// A kind whose spec has a template of its machines.
+macro_rules! with_machine_template {
+    ($($kind:ident, $watched:ident, $cache:ident;)+) => {$(
+        impl WorkerResource for $kind {
+            const KIND: WorkerKind = WorkerKind::$kind;
+            const WATCHED: Watched = Watched::$watched;
 
-    fn made(self) -> WorkerFields {
-        WorkerFields {
-            metadata: self.metadata,
-            cluster: self.spec.cluster_name,
-            machines: self.spec.template.spec,
-            running: self.status.unwrap_or_default().versions,
+            fn made(self) -> WorkerFields {
+                WorkerFields {
+                    metadata: self.metadata,
+                    cluster: self.spec.cluster_name,
+                    machines: self.spec.template.spec,
+                    running: self.status.unwrap_or_default().versions,
+                }
+            }
+
+            fn cache(caches: &Caches) -> &Arc<Cache<Worker<Self>>> {
+                &caches.$cache
+            }
         }
-    }
-
-    fn cache(caches: &Caches) -> &Arc<Cache<Worker<Self>>> {
-        &caches.deployments
-    }
+    )+};
 }
 
-impl WorkerResource for MachineSet {
-    const KIND: WorkerKind = WorkerKind::MachineSet;
-    const WATCHED: Watched = Watched::MachineSets;
-
-    fn made(self) -> WorkerFields {
-        WorkerFields {
-            metadata: self.metadata,
-            cluster: self.spec.cluster_name,
-            machines: self.spec.template.spec,
-            running: self.status.unwrap_or_default().versions,
-        }
-    }
-
-    fn cache(caches: &Caches) -> &Arc<Cache<Worker<Self>>> {
-        &caches.sets
-    }
-}
-
-impl WorkerResource for MachinePool {
-    const KIND: WorkerKind = WorkerKind::MachinePool;
-    const WATCHED: Watched = Watched::MachinePools;
-
-    fn made(self) -> WorkerFields {
-        WorkerFields {
-            metadata: self.metadata,
-            cluster: self.spec.cluster_name,
-            machines: self.spec.template.spec,
-            running: self.status.unwrap_or_default().versions,
-        }
-    }
-
-    fn cache(caches: &Caches) -> &Arc<Cache<Worker<Self>>> {
-        &caches.pools
-    }
+with_machine_template! {
+    MachineDeployment, MachineDeployments, deployments;
+    MachineSet, MachineSets, sets;
+    MachinePool, MachinePools, pools;
 }
 
 impl WorkerResource for Machine {

@@ -73,19 +73,19 @@ impl Executor<'_> {
             ..PostParams::default()
         };
         let created = call(|| format!("making {what}"), api.create(&parameters, &object)).await;
-        let created = match created {
+        match created {
+            Ok(created) => {
+                let version = ResourceVersion(created.resource_version().unwrap_or_default());
+                let content = Arc::new(content(created));
+                self.memory
+                    .keep_content(self.cluster, mint.template.clone(), version, content);
+                return Ok(Effect::Done);
+            }
             Err(Error::Call {
                 source: kube::Error::Api(status),
                 ..
-            }) if status.is_already_exists() => None,
-            created => Some(created?),
-        };
-        if let Some(created) = created {
-            let version = ResourceVersion(created.resource_version().unwrap_or_default());
-            let content = Arc::new(content(created));
-            self.memory
-                .keep_content(self.cluster, mint.template.clone(), version, content);
-            return Ok(Effect::Done);
+            }) if status.is_already_exists() => {}
+            Err(error) => return Err(error),
         }
         // The name says what is in it. A try before this one, or another leader, made it.
         let there = call(|| format!("reading {what}"), api.get(&mint.template.name)).await?;

@@ -25,8 +25,9 @@ use crate::{
     views,
 };
 
-pub(crate) use control_plane::{ControlPlanes, of_topology};
-pub(crate) use templates::{Templates, content};
+pub(crate) use control_plane::of_topology;
+pub(crate) use referred::Referred;
+pub(crate) use templates::content;
 
 const DEPLOYMENT_LABEL: &str = "cluster.x-k8s.io/deployment-name";
 const SET_LABEL: &str = "cluster.x-k8s.io/set-name";

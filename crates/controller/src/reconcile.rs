@@ -11,7 +11,6 @@ mod templates;
 mod topology;
 
 use std::{
-    collections::BTreeMap,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -23,8 +22,8 @@ use kube::{Client, ResourceExt, runtime::events::Recorder};
 
 use crate::{
     api::{Class, Error},
-    caches::Caches,
-    gather::{ControlPlanes, begun, current_versions, lifecycle_of},
+    caches::{Cached, Caches},
+    gather::{Referred, begun, current_versions, lifecycle_of},
     kinds::Kinds,
     lease::Leads,
     memory::Memory,
@@ -124,24 +123,18 @@ impl Context {
             return self.follow(cluster, &topology.version).await;
         }
         let known = self.caches.of::<ClusterUpgrade>(key);
-        let control_plane = match (lifecycle_of(cluster), self.is_asked(cluster, key, &known)) {
-            (Lifecycle::Paused, _) => return Ok(Done::Idle),
-            (Lifecycle::Active | Lifecycle::Deleting, false) => {
-                self.memory.forget_asked(key);
-                None
-            }
-            (Lifecycle::Active, true) => self.control_planes().of(cluster).await?,
-            // Nothing is decided by it any more.
-            (Lifecycle::Deleting, true) => self.control_planes().of(cluster).await.unwrap_or_default(),
+        match lifecycle_of(cluster) {
+            Lifecycle::Paused => return Ok(Done::Idle),
+            Lifecycle::Deleting => return self.report_deleting(cluster, known).await,
+            Lifecycle::Active => {}
+        }
+        let control_plane = if self.is_asked(cluster, key, &known) {
+            self.referred().control_plane(cluster).await?
+        } else {
+            self.memory.forget_asked(key);
+            None
         };
         let upgrades = Upgrades::sort(known.clone(), begun(control_plane.as_ref()));
-        match (lifecycle_of(cluster), &upgrades.active) {
-            (Lifecycle::Active, _) => {}
-            (Lifecycle::Deleting, Some(active)) => {
-                return self.report_deleting(cluster, control_plane, active).await;
-            }
-            (Lifecycle::Deleting | Lifecycle::Paused, _) => return Ok(Done::Idle),
-        }
         self.write_finished_markers(&known).await?;
         let versions = || current_versions(&self.caches, cluster, control_plane.as_ref());
         if let Some(done) = self.annotated(cluster, &known, &upgrades, versions).await? {
@@ -156,8 +149,8 @@ impl Context {
             .await
     }
 
-    fn control_planes(&self) -> ControlPlanes<'_> {
-        ControlPlanes {
+    fn referred(&self) -> Referred<'_> {
+        Referred {
             client: &self.client,
             caches: &self.caches,
             kinds: &self.kinds,
@@ -168,13 +161,17 @@ impl Context {
     /// Whether something is or was asked of a classic Cluster, so that it has to be known what it is. Where the
     /// records are gone, what a swap wrote into its objects says so.
     fn is_asked(&self, cluster: &Cluster, key: &Key, known: &[Arc<ClusterUpgrade>]) -> bool {
-        let was_swapped = |annotations: &BTreeMap<String, String>| annotations.contains_key(SWAP_HISTORY_ANNOTATION);
-        let control_planes = self.caches.of::<KubeadmControlPlane>(key);
-        let pools = self.caches.of::<MachineDeployment>(key);
         cluster.annotations().contains_key(VERSION_ANNOTATION)
             || !known.is_empty()
-            || control_planes.iter().any(|object| was_swapped(object.annotations()))
-            || pools.iter().any(|object| was_swapped(object.annotations()))
+            || self.was_swapped::<KubeadmControlPlane>(key)
+            || self.was_swapped::<MachineDeployment>(key)
+    }
+
+    fn was_swapped<K: Cached>(&self, cluster: &Key) -> bool {
+        let objects = self.caches.of::<K>(cluster);
+        objects
+            .iter()
+            .any(|object| object.annotations().contains_key(SWAP_HISTORY_ANNOTATION))
     }
 
     fn may_write(&self) -> Result<(), Error> {

@@ -7,8 +7,8 @@ use instar_domain::{InvalidVersion, KubeVersion};
 use instar_planner::{
     ControlPlane, Flavor, ManagedBy, Object, Observed, Replicas, ResourceVersion, SwapHistory, TemplateRef, Unreadable,
 };
-use instar_watch::{Key, KindKey};
-use kube::{Client, Resource, ResourceExt, core::DynamicObject, discovery::ApiResource};
+use instar_watch::Key;
+use kube::{Resource, ResourceExt, core::DynamicObject, discovery::ApiResource};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -16,42 +16,38 @@ use super::{kubeadm, lifecycle};
 use crate::{
     api::{Class, Error},
     caches::{Caches, ForeignControlPlane},
-    gather::referred::{Found, find, watch},
-    kinds::{Kind, Kinds},
-    memory::Memory,
+    gather::referred::{Found, Referred, find},
+    kinds::Kind,
     views::{self, KubeadmControlPlane, VersionCount},
 };
 
-/// Finds the control planes of classic Clusters.
-pub(crate) struct ControlPlanes<'a> {
-    pub(crate) client: &'a Client,
-    pub(crate) caches: &'a Caches,
-    pub(crate) kinds: &'a Kinds,
-    pub(crate) memory: &'a Memory,
-}
-
-impl ControlPlanes<'_> {
-    /// A Cluster's control plane, where there is one. What has to be done before it can be read is reported
+impl Referred<'_> {
+    /// A classic Cluster's control plane, where there is one. What has to be done before it can be read is reported
     /// like an object that can't be read.
-    pub(crate) async fn of(&self, cluster: &views::Cluster) -> Result<Option<Observed<ControlPlane>>, Error> {
+    pub(crate) async fn control_plane(
+        &self,
+        cluster: &views::Cluster,
+    ) -> Result<Option<Observed<ControlPlane>>, Error> {
         let key = Key::of(cluster);
         let Some(reference) = not_watched(cluster) else {
             return Ok(of_kubeadm(self.caches, cluster, &key));
         };
-        match self.find(&key, reference).await {
+        match self.foreign_control_plane(&key, reference).await {
             Err(error) if error.class() == Class::Terminal => Ok(Some(unreadable(reference, &error))),
             found => found,
         }
     }
 
-    async fn find(&self, cluster: &Key, reference: &views::Reference) -> Result<Option<Observed<ControlPlane>>, Error> {
+    async fn foreign_control_plane(
+        &self,
+        cluster: &Key,
+        reference: &views::Reference,
+    ) -> Result<Option<Observed<ControlPlane>>, Error> {
         let views::Reference { api_group, kind, name } = reference;
         let known = self.kinds.kind(self.client, api_group, kind).await?;
         let watches = &self.caches.foreign_control_planes;
-        let lease = watch(watches, &known.resource).await?;
-        self.memory.keep_lease(cluster, lease);
+        let kind = self.watch(watches, cluster, &known.resource).await?;
         let object = Key::new(cluster.namespace(), name);
-        let kind = KindKey::of_resource(&known.resource);
         let found = find(
             watches.look_up(kind.as_str(), &object, ForeignControlPlane::get),
             &known.resource,

@@ -2,14 +2,42 @@
 
 use std::time::Duration;
 
-use instar_watch::{DynamicKept, DynamicWatches, KindKey, KindLease, Lookup, Unavailable};
-use kube::discovery::ApiResource;
+use instar_watch::{DynamicKept, DynamicWatches, Key, KindKey, Lookup, Unavailable};
+use kube::{Client, discovery::ApiResource};
 use tokio::time::timeout;
 
-use crate::api::Error;
+use crate::{api::Error, caches::Caches, kinds::Kinds, memory::Memory};
 
 /// How long the first list of a kind may take. It goes on after that, and the next pass finds it.
 const FIRST_LIST: Duration = Duration::from_secs(15);
+
+/// Finds what Clusters refer to: control planes of other kinds than kubeadm's, and templates.
+pub(crate) struct Referred<'a> {
+    pub(crate) client: &'a Client,
+    pub(crate) caches: &'a Caches,
+    pub(crate) kinds: &'a Kinds,
+    pub(crate) memory: &'a Memory,
+}
+
+impl Referred<'_> {
+    /// Watches a kind for as long as something is asked of the Cluster, and waits for the first answer about it.
+    pub(super) async fn watch<E: DynamicKept>(
+        &self,
+        watches: &DynamicWatches<E>,
+        cluster: &Key,
+        resource: &ApiResource,
+    ) -> Result<KindKey, Error> {
+        let lease = watches.lease_resource(resource).ok_or_else(|| Error::Unlisted {
+            kind: resource.kind.clone(),
+            why: "more kinds are referred to than can be watched".to_owned(),
+        })?;
+        let kind = lease.kind().clone();
+        self.memory.keep_lease(cluster, lease);
+        // Without an answer in time, the look-up says so.
+        let _ = timeout(FIRST_LIST, watches.answered(kind.as_str())).await;
+        Ok(kind)
+    }
+}
 
 /// What a look for an object came to.
 pub(super) enum Found<T> {
@@ -17,21 +45,6 @@ pub(super) enum Found<T> {
     /// This is why it can't be decoded.
     Unreadable(String),
     Absent,
-}
-
-/// Watches a kind for as long as the lease is kept, and waits for the first answer about it.
-pub(super) async fn watch<E: DynamicKept>(
-    watches: &DynamicWatches<E>,
-    resource: &ApiResource,
-) -> Result<KindLease, Error> {
-    let lease = watches.lease_resource(resource).ok_or_else(|| Error::Unlisted {
-        kind: resource.kind.clone(),
-        why: "more kinds are referred to than can be watched".to_owned(),
-    })?;
-    let kind = KindKey::of_resource(resource);
-    // Without an answer in time, the look-up says so.
-    let _ = timeout(FIRST_LIST, watches.answered(kind.as_str())).await;
-    Ok(lease)
 }
 
 /// What a look-up says, or why it says nothing.

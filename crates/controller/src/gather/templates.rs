@@ -14,39 +14,29 @@ use instar_planner::{
     MachineDeployment, Observed, ResourceVersion, Snapshot, Template, TemplateContent, TemplateRef, Unreadable,
     label_value,
 };
-use instar_watch::{Key, KindKey};
-use kube::{Api, Client, ResourceExt, api::ListParams, core::DynamicObject, discovery::ApiResource};
+use instar_watch::Key;
+use kube::{Api, ResourceExt, api::ListParams, core::DynamicObject, discovery::ApiResource};
 use serde_json::Value;
 
-use super::referred::{Found, find, watch};
+use super::referred::{Found, Referred, find};
 use crate::{
     api::{self, Error},
-    caches::{Caches, Group, TemplateMetadata},
-    kinds::Kinds,
-    memory::Memory,
+    caches::{Group, TemplateMetadata},
 };
 
-/// Finds templates.
-pub(crate) struct Templates<'a> {
-    pub(crate) client: &'a Client,
-    pub(crate) caches: &'a Caches,
-    pub(crate) kinds: &'a Kinds,
-    pub(crate) memory: &'a Memory,
-}
-
-impl Templates<'_> {
+impl Referred<'_> {
     /// Every template of a snapshot. One that is referred to and isn't there is left out.
-    pub(crate) async fn of(&self, snapshot: &Snapshot) -> Result<Vec<Observed<Template>>, Error> {
-        self.of_kinds(snapshot, by_kind(snapshot)).await
+    pub(crate) async fn templates(&self, snapshot: &Snapshot) -> Result<Vec<Observed<Template>>, Error> {
+        self.templates_of_kinds(snapshot, by_kind(snapshot)).await
     }
 
     /// The same, and what was minted of kinds that nothing refers to any more: those of a pool that
     /// is gone.
-    pub(crate) async fn of_all_kinds(&self, snapshot: &Snapshot) -> Result<Vec<Observed<Template>>, Error> {
+    pub(crate) async fn templates_of_all_kinds(&self, snapshot: &Snapshot) -> Result<Vec<Observed<Template>>, Error> {
         let used = by_kind(snapshot);
         let mut others = self.kinds.templates(self.client).await?;
         others.retain(|kind| !used.contains_key(kind));
-        let mut templates = self.of_kinds(snapshot, used).await?;
+        let mut templates = self.templates_of_kinds(snapshot, used).await?;
         for (group, kind) in others {
             match self.minted_of(snapshot, &group, &kind).await {
                 // An account that may not or can't read them has made none.
@@ -59,7 +49,7 @@ impl Templates<'_> {
 
     /// Reads what a template says into a snapshot. It has to be as the watch shows it, since all else about it
     /// is decided by that.
-    pub(crate) async fn read(&self, snapshot: &mut Snapshot, reference: &TemplateRef) -> Result<(), Error> {
+    pub(crate) async fn read_template(&self, snapshot: &mut Snapshot, reference: &TemplateRef) -> Result<(), Error> {
         let resource = self
             .kinds
             .resource(self.client, &reference.group, &reference.kind)
@@ -68,7 +58,6 @@ impl Templates<'_> {
         let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), &snapshot.cluster.namespace, &resource);
         let doing = || format!("reading {kind} {name}");
         let object = api::of_provider(&resource, doing, api.get_opt(name)).await?;
-        let key = Key::new(&snapshot.cluster.namespace, &snapshot.cluster.name);
         let behind = || Error::CacheBehind {
             what: format!("{kind} {name}"),
         };
@@ -82,11 +71,12 @@ impl Templates<'_> {
         let mut same = templates.filter(|template| template.is(reference) && template.resource_version == version);
         let template = same.next().ok_or_else(behind)?;
         template.content = Some(Arc::clone(&content));
-        self.memory.keep_content(&key, reference.clone(), version, content);
+        self.memory
+            .keep_content(&key_of(snapshot), reference.clone(), version, content);
         Ok(())
     }
 
-    async fn of_kinds(&self, snapshot: &Snapshot, by_kind: ByKind) -> Result<Vec<Observed<Template>>, Error> {
+    async fn templates_of_kinds(&self, snapshot: &Snapshot, by_kind: ByKind) -> Result<Vec<Observed<Template>>, Error> {
         let mut templates = Vec::new();
         for ((group, kind), names) in by_kind {
             let resource = self.kinds.resource(self.client, &group, &kind).await?;
@@ -102,11 +92,9 @@ impl Templates<'_> {
         resource: &ApiResource,
         names: BTreeSet<String>,
     ) -> Result<Vec<Observed<Template>>, Error> {
-        let cluster = Key::new(&snapshot.cluster.namespace, &snapshot.cluster.name);
+        let cluster = key_of(snapshot);
         let watches = &self.caches.templates;
-        let lease = watch(watches, resource).await?;
-        self.memory.keep_lease(&cluster, lease);
-        let kind = KindKey::of_resource(resource);
+        let kind = self.watch(watches, &cluster, resource).await?;
         let mut found = BTreeMap::new();
         for name in names {
             let key = Key::new(cluster.namespace(), &name);
@@ -137,7 +125,7 @@ impl Templates<'_> {
     /// What was minted of a kind that may not be watched.
     async fn minted_of(&self, snapshot: &Snapshot, group: &str, kind: &str) -> Result<Vec<Observed<Template>>, Error> {
         let resource = self.kinds.resource(self.client, group, kind).await?;
-        let cluster = Key::new(&snapshot.cluster.namespace, &snapshot.cluster.name);
+        let cluster = key_of(snapshot);
         let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), cluster.namespace(), &resource);
         let selector = format!("{CLUSTER_NAME}={},{RELEASE_LABEL}", label_value(cluster.name()));
         let minted = ListParams::default().labels(&selector);
@@ -181,6 +169,10 @@ impl Templates<'_> {
         template.content = self.memory.content(cluster, &reference, &template.resource_version);
         Observed::Read(template)
     }
+}
+
+fn key_of(snapshot: &Snapshot) -> Key {
+    Key::new(&snapshot.cluster.namespace, &snapshot.cluster.name)
 }
 
 /// What a template says.

@@ -12,7 +12,7 @@ use super::{AFTER_WRITE, Context, Done};
 use crate::{
     api::{Class, Error},
     execute::{ActionDescription, Effect, Executor, violation},
-    gather::{Templates, gather},
+    gather::gather,
     metrics::Written as Counted,
     report::{self, Health},
     views::Cluster,
@@ -77,7 +77,7 @@ impl Context {
             Ok(_) | Err(_) => {}
         }
         Ok(match outcome? {
-            Done::Idle | Done::Until(_) if upgrade_is_open(&decision) => Done::Until(RESYNC_INTERVAL),
+            Done::Idle if upgrade_is_open(&decision) => Done::Until(RESYNC_INTERVAL),
             Done::Idle => until(next_deletion(&decision), snapshot.now),
             done => done,
         })
@@ -85,15 +85,15 @@ impl Context {
 
     /// The decision, once all that decides of the templates was read.
     async fn decide(&self, snapshot: &mut Snapshot) -> Result<Decision, Error> {
-        let templates = self.templates();
-        snapshot.templates = templates.of(snapshot).await?;
+        let referred = self.referred();
+        snapshot.templates = referred.templates(snapshot).await?;
         loop {
             let decision = plan(snapshot);
             if decision.unread.is_empty() {
                 return Ok(decision);
             }
             for template in &decision.unread {
-                templates.read(snapshot, template).await?;
+                referred.read_template(snapshot, template).await?;
             }
         }
     }
@@ -137,15 +137,6 @@ impl Context {
             self.tell(cluster, upgrade, reason, &step).await;
         }
         Ok(Done::Wrote)
-    }
-
-    pub(super) fn templates(&self) -> Templates<'_> {
-        Templates {
-            client: &self.client,
-            caches: &self.caches,
-            kinds: &self.kinds,
-            memory: &self.memory,
-        }
     }
 }
 

@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use instar_api::{ClusterUpgrade, ClusterUpgradeStatus, FINISHED_ANNOTATION, UpgradePhase};
-use instar_planner::{ControlPlane, Observed, plan};
+use instar_planner::plan;
 use instar_watch::{Key, Lookup};
 use jiff::Timestamp;
 use kube::{Resource, ResourceExt};
@@ -13,10 +13,10 @@ use serde_json::json;
 use super::{Context, Done};
 use crate::{
     api::Error,
-    gather::gather,
+    gather::{begun, gather},
     metrics::Written as Counted,
     report::{self, Health},
-    upgrade_spec::{FinishedMarker, finished_marker, finished_phase},
+    upgrade_spec::{FinishedMarker, Upgrades, finished_marker, finished_phase},
     views::Cluster,
 };
 
@@ -70,13 +70,19 @@ impl Context {
     pub(super) async fn report_deleting(
         &self,
         cluster: &Cluster,
-        control_plane: Option<Observed<ControlPlane>>,
-        active: &ClusterUpgrade,
+        known: Vec<Arc<ClusterUpgrade>>,
     ) -> Result<Done, Error> {
-        if may_be_reported(active) {
-            let snapshot = gather(&self.caches, cluster, control_plane, active, Timestamp::now());
+        if known.is_empty() {
+            return Ok(Done::Idle);
+        }
+        // It decides only which record is the active one, so that it can't be read stops nothing.
+        let control_plane = self.referred().control_plane(cluster).await.unwrap_or_default();
+        let upgrades = Upgrades::sort(known, begun(control_plane.as_ref()));
+        if let Some(active) = upgrades.active.filter(|active| may_be_reported(active)) {
+            let snapshot = gather(&self.caches, cluster, control_plane, &active, Timestamp::now());
             let decision = plan(&snapshot);
-            self.report(cluster, active, &snapshot, &decision, Health::Fine).await?;
+            self.report(cluster, &active, &snapshot, &decision, Health::Fine)
+                .await?;
         }
         Ok(Done::Idle)
     }

@@ -63,7 +63,7 @@ impl Context {
                 return Ok(until(before.next, snapshot.now));
             }
         }
-        snapshot.templates = self.templates().of_all_kinds(&snapshot).await?;
+        snapshot.templates = self.referred().templates_of_all_kinds(&snapshot).await?;
         let decision = collect_templates(&snapshot);
         let broken = check(&snapshot, &decision);
         if !broken.is_empty() {

@@ -145,6 +145,17 @@ pub(crate) async fn call<T>(
     }
 }
 
+/// What several calls come to, within the deadline of one.
+pub(crate) async fn in_time<T>(
+    doing: impl FnOnce() -> String,
+    calls: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    match timeout(DEADLINE, calls).await {
+        Ok(answer) => answer,
+        Err(_) => Err(Error::Silence { doing: doing() }),
+    }
+}
+
 /// A call about a provider's kind. What may be done to it is granted for each provider, when it is installed.
 pub(crate) async fn of_provider<T>(
     resource: &ApiResource,

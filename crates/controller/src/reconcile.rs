@@ -24,7 +24,7 @@ use crate::{
     api::{Class, Error},
     caches::{Cached, Caches},
     gather::{Referred, begun, current_versions, lifecycle_of},
-    kinds::Kinds,
+    kinds::{Kinds, UnusedKinds},
     lease::Leads,
     memory::Memory,
     metrics::{Counters, Pass},
@@ -45,6 +45,7 @@ pub(crate) struct Context {
     pub(crate) client: Client,
     pub(crate) caches: Arc<Caches>,
     pub(crate) kinds: Kinds,
+    pub(crate) unused_kinds: UnusedKinds,
     pub(crate) leads: Leads,
     pub(crate) recorder: Recorder,
     pub(crate) counters: Counters,
@@ -154,6 +155,7 @@ impl Context {
             client: &self.client,
             caches: &self.caches,
             kinds: &self.kinds,
+            unused_kinds: &self.unused_kinds,
             memory: &self.memory,
         }
     }

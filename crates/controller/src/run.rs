@@ -17,7 +17,7 @@ use tokio::{
 use crate::{
     api::FIELD_MANAGER,
     caches::Caches,
-    kinds::Kinds,
+    kinds::{Kinds, UnusedKinds},
     lease::{Lease, LeaseError},
     memory::Memory,
     metrics::{Counters, register_watches},
@@ -85,6 +85,7 @@ pub async fn run(
     let context = Context {
         recorder: Recorder::new(client.clone(), Reporter::from(FIELD_MANAGER)),
         kinds: Kinds::default(),
+        unused_kinds: UnusedKinds::default(),
         leads: lease.leads(),
         counters,
         memory: Memory::default(),

@@ -52,14 +52,16 @@ impl Referred<'_> {
             watches.look_up(kind.as_str(), &object, ForeignControlPlane::get),
             &known.resource,
         );
-        Ok(match found.inspect_err(|error| self.kinds.forget_after(error))? {
-            Found::Present(object) => Some(match parsed(&object, &known) {
-                Ok(control_plane) => Observed::Read(control_plane),
-                Err(reason) => unreadable(reference, &reason),
-            }),
-            Found::Unreadable(reason) => Some(unreadable(reference, &reason)),
-            Found::Absent => None,
-        })
+        Ok(
+            match found.inspect_err(|error| self.kinds.forget_after(error, &known.resource))? {
+                Found::Present(object) => Some(match parsed(&object, &known) {
+                    Ok(control_plane) => Observed::Read(control_plane),
+                    Err(reason) => unreadable(reference, &reason),
+                }),
+                Found::Unreadable(reason) => Some(unreadable(reference, &reason)),
+                Found::Absent => None,
+            },
+        )
     }
 }
 

@@ -6,7 +6,12 @@ use instar_watch::{DynamicKept, DynamicWatches, Key, KindKey, Lookup, Unavailabl
 use kube::{Client, discovery::ApiResource};
 use tokio::time::timeout;
 
-use crate::{api::Error, caches::Caches, kinds::Kinds, memory::Memory};
+use crate::{
+    api::Error,
+    caches::Caches,
+    kinds::{Kinds, UnusedKinds},
+    memory::Memory,
+};
 
 /// How long the first list of a kind may take. It goes on after that, and the next pass finds it.
 const FIRST_LIST: Duration = Duration::from_secs(15);
@@ -16,6 +21,7 @@ pub(crate) struct Referred<'a> {
     pub(crate) client: &'a Client,
     pub(crate) caches: &'a Caches,
     pub(crate) kinds: &'a Kinds,
+    pub(crate) unused_kinds: &'a UnusedKinds,
     pub(crate) memory: &'a Memory,
 }
 

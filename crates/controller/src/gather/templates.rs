@@ -14,7 +14,7 @@ use instar_planner::{
     MachineDeployment, Observed, ResourceVersion, Snapshot, Template, TemplateContent, TemplateRef, Unreadable,
     label_value,
 };
-use instar_watch::Key;
+use instar_watch::{Key, KindKey};
 use kube::{Api, ResourceExt, api::ListParams, core::DynamicObject, discovery::ApiResource};
 use serde_json::Value;
 
@@ -81,7 +81,7 @@ impl Referred<'_> {
         for ((group, kind), names) in by_kind {
             let resource = self.kinds.resource(self.client, &group, &kind).await?;
             let found = self.watched(snapshot, &resource, names).await;
-            templates.extend(found.inspect_err(|error| self.kinds.forget_after(error))?);
+            templates.extend(found.inspect_err(|error| self.kinds.forget_after(error, &resource))?);
         }
         Ok(templates)
     }
@@ -95,6 +95,7 @@ impl Referred<'_> {
         let cluster = key_of(snapshot);
         let watches = &self.caches.templates;
         let kind = self.watch(watches, &cluster, resource).await?;
+        self.unused_kinds.forget(&kind);
         let mut found = BTreeMap::new();
         for name in names {
             let key = Key::new(cluster.namespace(), &name);
@@ -122,16 +123,27 @@ impl Referred<'_> {
             .collect())
     }
 
-    /// What was minted of a kind that may not be watched.
+    /// What was minted of a kind that the Cluster doesn't refer to.
     async fn minted_of(&self, snapshot: &Snapshot, group: &str, kind: &str) -> Result<Vec<Observed<Template>>, Error> {
         let resource = self.kinds.resource(self.client, group, kind).await?;
+        let watched = KindKey::of_resource(&resource);
+        if self.caches.templates.cache(watched.as_str()).is_some() {
+            return self.watched(snapshot, &resource, BTreeSet::new()).await;
+        }
         let cluster = key_of(snapshot);
+        let labelled = Key::new(cluster.namespace(), &label_value(cluster.name()));
+        let found = self.unused_kinds.has_minted(self.client, &resource, &labelled).await;
+        if !found.inspect_err(|error| self.kinds.forget_after(error, &resource))? {
+            return Ok(Vec::new());
+        }
         let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), cluster.namespace(), &resource);
-        let selector = format!("{CLUSTER_NAME}={},{RELEASE_LABEL}", label_value(cluster.name()));
+        let selector = format!("{CLUSTER_NAME}={},{RELEASE_LABEL}", labelled.name());
         let minted = ListParams::default().labels(&selector);
         let doing = || format!("listing the {kind}s that were minted for {}", cluster.name());
         let objects = api::of_provider(&resource, doing, api.list_metadata(&minted)).await;
-        let objects = objects.inspect_err(|error| self.kinds.forget_after(error))?.items;
+        let objects = objects
+            .inspect_err(|error| self.kinds.forget_after(error, &resource))?
+            .items;
         Ok(objects
             .into_iter()
             .map(|object| {

@@ -137,8 +137,19 @@ pub struct Site<'a> {
     pub certificates: &'a Certificates,
 }
 
-/// Two cores have more memory than time: collecting garbage was a quarter of what the API server did.
-const COLLECT_LATER: [(&str, &str); 2] = [("GOGC", "300"), ("GOMEMLIMIT", "2GiB")];
+/// When a program in Go collects garbage: once its memory is four times what is in use, or near a sixth of the
+/// machine's. Two cores have more memory than time: it was a quarter of what the API server did.
+fn collecting_garbage() -> Vec<(String, OsString)> {
+    const GIB: u64 = 1 << 30;
+    let machine = rustix::system::sysinfo();
+    // What a number of it means, the kernel says beside it.
+    let memory = u64::from(machine.mem_unit).saturating_mul(machine.totalram);
+    let limit = (memory / 6).clamp(GIB, 4 * GIB);
+    vec![
+        ("GOGC".to_owned(), "300".into()),
+        ("GOMEMLIMIT".to_owned(), limit.to_string().into()),
+    ]
+}
 
 impl Site<'_> {
     fn launch(&self, component: Component, binary: Binary, arguments: Vec<String>) -> Result<Launch> {
@@ -146,7 +157,7 @@ impl Site<'_> {
             name: component.name().to_owned(),
             program: self.built.program(binary)?.to_owned(),
             arguments,
-            environment: Vec::new(),
+            environment: collecting_garbage(),
             log: self.run.log(component.name()),
         })
     }
@@ -171,11 +182,7 @@ impl Site<'_> {
             // Megabytes: never rotated in a cluster's life.
             "--audit-log-maxsize=100000".to_owned(),
         ]);
-        let mut launch = self.launch(Component::ApiServer, Binary::KubeApiserver, arguments)?;
-        launch
-            .environment
-            .extend(COLLECT_LATER.map(|(name, value)| (name.to_owned(), value.into())));
-        Ok(launch)
+        self.launch(Component::ApiServer, Binary::KubeApiserver, arguments)
     }
 
     /// How the API server calls webhooks: with a certificate of its own, for those that ask for one.
@@ -268,11 +275,10 @@ impl Site<'_> {
         Ok(launch)
     }
 
+    /// With its gates as they come, `ReconcilerRateLimiting` above all: with it a controller looks at an object once a
+    /// second, and waits for its cache to show what it has written. Without it one whose cache is behind makes
+    /// a Machine that nobody asked for, or deletes what it has just made.
     fn manager(&self, component: Component, binary: Binary, webhooks: u16, health: u16, gates: &str) -> Result<Launch> {
-        // The rate limit reconciles an object once a second, which makes upgrades take minutes.
-        let mut gates = gates.to_owned();
-        gates.extend((!gates.is_empty()).then_some(','));
-        gates.push_str("ReconcilerRateLimiting=false");
         let arguments = vec![
             format!("--webhook-port={webhooks}"),
             format!("--webhook-cert-dir={}", self.certificates.webhooks_dir().display()),

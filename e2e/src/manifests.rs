@@ -107,6 +107,30 @@ pub(crate) fn is_for_provider(kind: &str) -> bool {
     )
 }
 
+/// At which versions the API server serves the kinds of Cluster API.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ServedVersions {
+    /// Those that Cluster API serves as it comes.
+    All,
+    /// The stored one alone, as where nobody asks for an older one any more. An API server converts each object that
+    /// is written to every other version that it serves, for whoever may watch that one: a sixth of all that
+    /// it does in a journey.
+    Stored,
+}
+
+impl ServedVersions {
+    /// Changes a definition so that these are served.
+    pub fn apply(self, definition: &mut DynamicObject) {
+        let versions = match self {
+            Self::All => None,
+            Self::Stored => definition.data.pointer_mut("/spec/versions"),
+        };
+        for version in versions.and_then(Value::as_array_mut).into_iter().flatten() {
+            version["served"] = version["storage"].clone();
+        }
+    }
+}
+
 /// Renders what the cache lacks; the result is the directory with one file per provider.
 pub async fn render(cache: &Cache, kubectl: &Path, step: &str) -> Result<PathBuf> {
     // The name of its directory says what the renderer was built from.

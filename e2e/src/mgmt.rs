@@ -27,7 +27,7 @@ use crate::{
     components::{Component, RuntimeSdk, Site},
     gobuild::Built,
     kubeconfig::{self, Credentials},
-    manifests::{self, Provider},
+    manifests::{self, Provider, ServedVersions},
     ports,
     process::{Launch, Process},
     procfs::Identity,
@@ -71,8 +71,40 @@ impl std::fmt::Debug for Mgmt {
 
 impl Mgmt {
     /// Starts a cluster in this place and waits until all of it is ready.
-    pub async fn start(run: RunDir, built: Built, runtime_sdk: RuntimeSdk) -> Result<Self> {
+    pub async fn start(run: RunDir, built: Built, runtime_sdk: RuntimeSdk, served: ServedVersions) -> Result<Self> {
         let began = Instant::now();
+        let mgmt = Self::start_kubernetes(run, built, began).await?;
+        mgmt.install_providers(served, |_| true).await?;
+        mgmt.introduce_managers().await?;
+        say(format!(
+            "the CRDs and webhooks of Cluster API are installed after {}",
+            spoken(began.elapsed())
+        ));
+
+        let site = mgmt.site();
+        mgmt.launch(Component::CapiCore, site.capi_core(runtime_sdk)?).await?;
+        mgmt.launch(Component::Bootstrap, site.bootstrap()?).await?;
+        mgmt.launch(Component::ControlPlane, site.control_plane()?).await?;
+        mgmt.launch(Component::Infrastructure, site.infrastructure()?).await?;
+        let rest = Component::MANAGERS.into_iter().chain([Component::ControllerManager]);
+        try_join_all(rest.map(|component| mgmt.wait_ready(component))).await?;
+        say(format!(
+            "all of the management cluster is ready after {}",
+            spoken(began.elapsed())
+        ));
+        Ok(mgmt)
+    }
+
+    /// Starts one that has Cluster API's kinds at the version that is stored, and nothing of it that acts or
+    /// refuses: what is written there stays as it is written.
+    pub async fn start_still(run: RunDir, built: Built) -> Result<Self> {
+        let mgmt = Self::start_kubernetes(run, built, Instant::now()).await?;
+        mgmt.install_providers(ServedVersions::Stored, is_crd).await?;
+        mgmt.wait_ready(Component::ControllerManager).await?;
+        Ok(mgmt)
+    }
+
+    async fn start_kubernetes(run: RunDir, built: Built, began: Instant) -> Result<Self> {
         let certificates = Certificates::create(&run.certs())?;
         let admin = certificates.issue_client("admin", "system:masters")?;
         kubeconfig::write(
@@ -101,27 +133,9 @@ impl Mgmt {
             "etcd and kube-apiserver are ready after {}",
             spoken(began.elapsed())
         ));
-
         mgmt.introduce_controller_manager()?;
         mgmt.launch(Component::ControllerManager, site.controller_manager()?)
             .await?;
-        mgmt.install_providers().await?;
-        mgmt.introduce_managers().await?;
-        say(format!(
-            "the CRDs and webhooks of Cluster API are installed after {}",
-            spoken(began.elapsed())
-        ));
-
-        mgmt.launch(Component::CapiCore, site.capi_core(runtime_sdk)?).await?;
-        mgmt.launch(Component::Bootstrap, site.bootstrap()?).await?;
-        mgmt.launch(Component::ControlPlane, site.control_plane()?).await?;
-        mgmt.launch(Component::Infrastructure, site.infrastructure()?).await?;
-        let rest = Component::MANAGERS.into_iter().chain([Component::ControllerManager]);
-        try_join_all(rest.map(|component| mgmt.wait_ready(component))).await?;
-        say(format!(
-            "all of the management cluster is ready after {}",
-            spoken(began.elapsed())
-        ));
         Ok(mgmt)
     }
 
@@ -330,7 +344,7 @@ impl Mgmt {
         }
     }
 
-    async fn install_providers(&self) -> Result<()> {
+    async fn install_providers(&self, served: ServedVersions, wanted: fn(&DynamicObject) -> bool) -> Result<()> {
         let mut objects = Vec::new();
         for provider in Provider::ALL {
             objects.extend(manifests::load(
@@ -339,17 +353,12 @@ impl Mgmt {
                 self.certificates.authority(),
             )?);
         }
-        let is_crd = |object: &DynamicObject| {
-            object
-                .types
-                .as_ref()
-                .is_some_and(|types| types.kind == "CustomResourceDefinition")
-        };
-        let crds: Vec<_> = objects
-            .iter()
-            .filter(|object| is_crd(object))
-            .map(ResourceExt::name_any)
-            .collect();
+        objects.retain(wanted);
+        let mut crds = Vec::new();
+        for definition in objects.iter_mut().filter(|object| is_crd(object)) {
+            served.apply(definition);
+            crds.push(definition.name_any());
+        }
         self.applier.all(objects, None).await?;
         self.wait_established(&crds).await
     }
@@ -392,6 +401,13 @@ pub fn http_client(authority: &str) -> Result<reqwest::Client> {
         .timeout(Duration::from_secs(5))
         .no_proxy();
     Ok(client.build()?)
+}
+
+fn is_crd(object: &DynamicObject) -> bool {
+    object
+        .types
+        .as_ref()
+        .is_some_and(|types| types.kind == "CustomResourceDefinition")
 }
 
 fn is_established(crd: &CustomResourceDefinition) -> bool {

@@ -42,7 +42,7 @@ pub struct Launch {
     pub log: PathBuf,
 }
 
-/// A process that was started.
+/// A process that was started. It is killed when this is dropped.
 #[derive(Debug)]
 pub struct Process {
     name: String,
@@ -166,6 +166,17 @@ impl Process {
             }
         }
         bail!("{} did not end, even when killed", self.title())
+    }
+}
+
+/// A journey that fails in the middle leaves nothing behind that holds a port of the next one.
+impl Drop for Process {
+    fn drop(&mut self) {
+        if self.exit.borrow().is_none() {
+            self.expected.store(true, Ordering::SeqCst);
+            // Fails if it has just ended.
+            let _ = self.identity.signal(Signal::KILL);
+        }
     }
 }
 

@@ -21,6 +21,7 @@ use crate::{
     gobuild::Built,
     instar::Setup,
     isolation::{self, Isolation},
+    manifests::ServedVersions,
     mgmt::Mgmt,
     procfs::{self, Identity},
     progress::{say, spoken},
@@ -181,7 +182,7 @@ pub async fn supervise(cache: &Cache, name: &ClusterName, runtime_sdk: RuntimeSd
     let built = isolation::arrive(&run)?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
-    let mgmt = Mgmt::start(run, built, runtime_sdk).await?;
+    let mgmt = Mgmt::start(run, built, runtime_sdk, ServedVersions::All).await?;
     setup.install(&mgmt).await?;
     replace(&mgmt.run().ready(), "")?;
     tokio::select! {

@@ -3,6 +3,7 @@
 pub mod catalog;
 pub mod classic;
 pub mod commands;
+pub mod controller;
 pub mod dump;
 pub mod fault_proxy;
 pub mod fixtures;
@@ -13,3 +14,4 @@ pub mod request;
 mod results;
 pub mod second_cluster;
 pub mod topology;
+pub mod upgrade;

@@ -8,6 +8,7 @@ use instar_e2e::{
     components::{Component, RuntimeSdk},
     failure::describe,
     instar::Setup,
+    manifests::ServedVersions,
     mgmt,
     support::{
         catalog::SharedRows,
@@ -28,7 +29,7 @@ fn main() -> ExitCode {
         Journey::shared("failures-leave-a-dump", failures_leave_a_dump),
         Journey::exclusive("restart-core", restart_core),
     ];
-    journeys::run(Setup::ClusterApi, SharedRows::Own, journeys)
+    journeys::run(Setup::ClusterApi, ServedVersions::All, SharedRows::Own, journeys)
 }
 
 /// A cluster comes up and is upgraded, and the ledger knows each machine that it ever had.

@@ -17,7 +17,7 @@ use crate::{
 pub const CLUSTER_CLASS: &str = include_str!("../../fixtures/clusterclass.yaml");
 
 /// How long a cluster has to come up; CAPI's cluster cache alone takes 30 s.
-pub const COMES_UP: Duration = Duration::from_mins(10);
+pub const COMES_UP: Duration = Duration::from_mins(4);
 
 /// How many machines a cluster has when nothing rolls.
 #[derive(Debug, Clone, Copy)]

@@ -37,16 +37,14 @@ use crate::{
     rundir::RunDir,
 };
 
-pub use crate::instar::Setup;
+pub use crate::{instar::Setup, manifests::ServedVersions};
 
-/// How long a journey may take unless it says otherwise.
+/// How long a journey may take unless it says otherwise: longer than any condition in it, which says what it saw.
 const DEADLINE: Duration = Duration::from_mins(30);
 
-/// How many shared journeys run at the same time. With a dozen of them two cores' API server answers in seconds,
-/// and Cluster API's caches fall that far behind. A MachineSet then takes a Machine that it has just made for
-/// one too many, or its infrastructure for nobody's, and that Machine never runs; and a KubeadmControlPlane
-/// that doesn't see the Machine of half a second ago makes another one.
-const MAX_CONCURRENT: usize = 4;
+/// How many shared journeys run at the same time. Two cores are busy with that many clusters that come up; with more,
+/// each takes longer and all take as long.
+const MAX_CONCURRENT: usize = 6;
 
 /// What a journey may do to the cluster that it shares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -207,6 +205,7 @@ struct SharedCluster {
     run: RunDir,
     built: Built,
     setup: Setup,
+    served: ServedVersions,
     cluster: OnceCell<Result<Arc<Mgmt>, String>>,
     results: Results,
     /// How many shared journeys and preparations are not done: the exclusive journeys come after all of them.
@@ -244,7 +243,7 @@ impl SharedCluster {
     }
 
     async fn start(&self) -> Result<Arc<Mgmt>> {
-        let mgmt = Mgmt::start(self.run.clone(), self.built.clone(), RuntimeSdk::On).await?;
+        let mgmt = Mgmt::start(self.run.clone(), self.built.clone(), RuntimeSdk::On, self.served).await?;
         if let Err(error) = self.setup.install(&mgmt).await {
             let dir = dump(&mgmt, "installing-instar", &[]).await?;
             bail!("{}\ndump: {}", describe(&error), dir.display());
@@ -351,9 +350,9 @@ fn panicked(error: JoinError) -> String {
 ///
 /// Outside it goes inside; inside it starts one cluster when the first journey needs it.
 #[must_use]
-pub fn run(setup: Setup, shared_rows: SharedRows, journeys: Vec<Journey>) -> ExitCode {
+pub fn run(setup: Setup, served: ServedVersions, shared_rows: SharedRows, journeys: Vec<Journey>) -> ExitCode {
     choose_tls();
-    match try_run(setup, shared_rows, journeys) {
+    match try_run(setup, served, shared_rows, journeys) {
         Ok(code) => code,
         Err(error) => {
             say(describe(&error));
@@ -362,7 +361,7 @@ pub fn run(setup: Setup, shared_rows: SharedRows, journeys: Vec<Journey>) -> Exi
     }
 }
 
-fn try_run(setup: Setup, shared_rows: SharedRows, journeys: Vec<Journey>) -> Result<ExitCode> {
+fn try_run(setup: Setup, served: ServedVersions, shared_rows: SharedRows, journeys: Vec<Journey>) -> Result<ExitCode> {
     let mut arguments = Arguments::from_args();
     // Each waits for its turn by itself: whatever the machine, all have a thread to wait in.
     arguments.test_threads.get_or_insert_with(|| journeys.len().max(1));
@@ -393,6 +392,7 @@ fn try_run(setup: Setup, shared_rows: SharedRows, journeys: Vec<Journey>) -> Res
         run,
         built,
         setup,
+        served,
         cluster: OnceCell::new(),
         results: Results::begin(&Cache::locate()?, &program_name())?,
         shared: watch::Sender::new(shared),

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 
 use instar_e2e::support::{
     catalog::SharedRows,
-    journeys::{self, Journey, Setup},
+    journeys::{self, Journey, ServedVersions, Setup},
 };
 
 fn main() -> ExitCode {
@@ -23,5 +23,5 @@ fn main() -> ExitCode {
         Journey::exclusive("policies-alone", alone::the_same_verdicts),
         Journey::exclusive("server-down", server_down::exactly_the_guarded_edits),
     ];
-    journeys::run(Setup::Instar, SharedRows::Own, journeys)
+    journeys::run(Setup::Instar, ServedVersions::All, SharedRows::Own, journeys)
 }

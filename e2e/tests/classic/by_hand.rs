@@ -16,7 +16,7 @@ use kube::{
 };
 use serde_json::{Value, json};
 
-use crate::upgrade::{UPGRADE, phase};
+use instar_e2e::support::upgrade::{UPGRADE, phase};
 
 /// One pool is held, and the rest goes; a second record is refused; what is immutable is.
 pub(crate) async fn held_and_all_at_once(scene: JourneyContext) -> Result<()> {

@@ -27,7 +27,7 @@ use kube::{
 };
 use serde_json::{Value, json};
 
-use crate::upgrade::UPGRADE;
+use instar_e2e::support::upgrade::UPGRADE;
 
 pub(crate) use gone::missing_cluster_wrong_source_and_deletion;
 pub(crate) use moved::{moved_in_the_middle, prepare_moved, restored_in_the_middle};

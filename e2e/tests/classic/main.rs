@@ -1,25 +1,22 @@
 //! What the controller does to classic clusters, seen on a real management cluster.
 //!
-//! Those that don't kill the controller share the installed one. The exclusive ones come after them.
+//! They share the installed controller. Those that stop it or start it again come after the others.
 #![allow(clippy::panic, reason = "a journey fails by panicking, with what it saw")]
 
 mod by_hand;
-mod controller;
-mod faults;
 mod lifecycle;
 mod other_control_plane;
 mod rights;
-mod side_by_side;
 mod strategy;
 mod stuck;
 mod templates;
 mod upgrade;
 
-use std::{process::ExitCode, time::Duration};
+use std::process::ExitCode;
 
 use instar_e2e::support::{
     catalog::SharedRows,
-    journeys::{self, Journey, Setup},
+    journeys::{self, Journey, ServedVersions, Setup},
 };
 
 fn main() -> ExitCode {
@@ -38,20 +35,7 @@ fn main() -> ExitCode {
         Journey::exclusive("classic-refused-second", lifecycle::second_upgrade_is_refused)
             .prepared_by(lifecycle::prepare_second),
         Journey::exclusive("classic-moved", lifecycle::moved_in_the_middle).prepared_by(lifecycle::prepare_moved),
-        Journey::exclusive("classic-two-controllers", faults::two_controllers_without_the_lease)
-            .prepared_by(faults::prepare),
-        Journey::exclusive(
-            "classic-dropped-replies",
-            side_by_side::every_reply_of_a_write_is_dropped,
-        )
-        .prepared_by(side_by_side::prepare_small),
-        Journey::exclusive("classic-killed-before", side_by_side::killed_before_every_write)
-            .prepared_by(side_by_side::prepare_small)
-            .within(Duration::from_mins(30)),
-        Journey::exclusive("classic-killed-after", side_by_side::killed_after_every_write)
-            .prepared_by(side_by_side::prepare_uneven)
-            .within(Duration::from_mins(30)),
         Journey::exclusive("classic-rights", rights::granted_and_used),
     ];
-    journeys::run(Setup::Instar, SharedRows::Same, journeys)
+    journeys::run(Setup::Instar, ServedVersions::Stored, SharedRows::Same, journeys)
 }

@@ -23,7 +23,7 @@ use kube::{
 };
 use serde_json::{Value, json};
 
-use crate::upgrade::phase;
+use instar_e2e::support::upgrade::phase;
 
 /// The provider's group.
 const GROUP: &str = "controlplane.example.org";

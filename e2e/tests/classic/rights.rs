@@ -6,10 +6,9 @@ use instar_e2e::{Result, support::journeys::JourneyContext};
 use k8s_openapi::api::rbac::v1::{ClusterRole, PolicyRule, Role};
 use kube::Api;
 
-use crate::{
-    controller::{Request, requests},
-    other_control_plane,
-};
+use instar_e2e::support::controller::{Request, requests};
+
+use crate::other_control_plane;
 
 /// A verb on a resource, with its subresource, of a group.
 type Right = (String, String, String);

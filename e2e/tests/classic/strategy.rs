@@ -25,10 +25,9 @@ use kube::{
 };
 use serde_json::{Value, json};
 
-use crate::{
-    by_hand::{record, records},
-    upgrade::{UPGRADE, phase},
-};
+use instar_e2e::support::upgrade::{UPGRADE, phase};
+
+use crate::by_hand::{record, records};
 
 const SHAPE: Shape<'_> = Shape {
     control_plane: 1,

@@ -24,7 +24,7 @@ use kube::{
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
-use crate::upgrade::UPGRADE;
+use instar_e2e::support::upgrade::UPGRADE;
 
 const RECORD: &str = "mended";
 const PAUSED: &str = "cluster.x-k8s.io/paused";

@@ -1,29 +1,22 @@
-//! Two minors by one annotation: as it should be, killed on the way, and paused in the middle.
+//! Two minors by one annotation: as it should be, and paused in the middle.
 
 use std::time::Duration;
 
-use instar_api::{ClusterUpgrade, FINISHED_ANNOTATION, TemplateUse, UpgradePhase, VERSION_ANNOTATION};
 use instar_e2e::{
     Context, Result,
     support::{
-        catalog::Rows,
         classic::{self, FULL, NAME, assert_two_minors},
-        fixtures::{Shape, wait_running},
+        controller::writes_but_to,
         journeys::JourneyContext,
-        ledger::Ledger,
+        upgrade::{UPGRADE, assert_record, begin, completed, upgrade, upgrades},
     },
     wait::wait_for,
 };
 use kube::{
-    Api, ResourceExt,
-    api::{DeleteParams, ListParams, Patch, PatchParams},
+    ResourceExt,
+    api::{DeleteParams, Patch, PatchParams},
 };
 use serde_json::{Value, json};
-
-use crate::controller::{Controller, writes_but_to};
-
-/// How long an upgrade of seven machines may take.
-pub(crate) const UPGRADE: Duration = Duration::from_mins(12);
 
 pub(crate) async fn two_minors_by_one_annotation(scene: JourneyContext) -> Result<()> {
     let rows = scene.rows()?;
@@ -107,143 +100,10 @@ pub(crate) async fn paused_in_the_middle(scene: JourneyContext) -> Result<()> {
     assert_record(&scene, &rows, &FULL).await
 }
 
-/// A running cluster, for a journey that runs later. Of the rows it takes only the one that the cluster
-/// is at: on the way, others' clusters would take the rest.
-pub(crate) async fn prepare(scene: &JourneyContext, shape: &Shape<'_>) -> Result<()> {
-    let rows = scene.rows()?;
-    scene.apply_object(rows.row(33, 1)).await?;
-    classic::create_with(scene, &rows, shape).await
-}
-
-/// A running cluster and a catalog; then the annotation. The ledger begins in between: in a hurry,
-/// Cluster API makes machines for a new cluster that it takes away again.
-pub(crate) async fn begin(scene: &JourneyContext, rows: &Rows, shape: &Shape<'_>) -> Result<Ledger> {
-    classic::create_with(scene, rows, shape).await?;
-    begin_prepared(scene, rows).await
-}
-
-/// The same for a cluster that runs.
-pub(crate) async fn begin_prepared(scene: &JourneyContext, rows: &Rows) -> Result<Ledger> {
-    for row in rows.all() {
-        scene.apply_object(row).await?;
-    }
-    let ledger = Ledger::start(&scene.mgmt.client(), &scene.namespace).await?;
-    annotate(scene, VERSION_ANNOTATION, &rows.version(35)).await?;
-    Ok(ledger)
-}
-
-/// Annotates the Cluster.
-pub(crate) async fn annotate(scene: &JourneyContext, name: &str, value: &str) -> Result<()> {
-    let patch = json!({ "metadata": { "annotations": { name: value } } });
-    classic::clusters(scene)
-        .patch(NAME, &PatchParams::default(), &Patch::Merge(&patch))
-        .await?;
-    Ok(())
-}
-
-fn upgrades(scene: &JourneyContext) -> Api<ClusterUpgrade> {
-    Api::namespaced(scene.mgmt.client(), &scene.namespace)
-}
-
-/// The one record.
-pub(crate) async fn upgrade(scene: &JourneyContext) -> Result<Option<ClusterUpgrade>> {
-    let found = upgrades(scene).list(&ListParams::default()).await?.items;
-    anyhow::ensure!(found.len() <= 1, "more than one ClusterUpgrade");
-    Ok(found.into_iter().next())
-}
-
-pub(crate) fn phase(upgrade: &ClusterUpgrade) -> UpgradePhase {
-    upgrade.status.as_ref().map(|status| status.phase).unwrap_or_default()
-}
-
 async fn pause(scene: &JourneyContext, name: &str, paused: bool) -> Result<()> {
     let patch = json!({ "spec": { "paused": paused } });
     upgrades(scene)
         .patch(name, &PatchParams::default(), &Patch::Merge(&patch))
         .await?;
-    Ok(())
-}
-
-/// Waits until the record says so and every machine does. Without a controller of the journey's
-/// own, the installed one has to run.
-pub(crate) async fn completed<'a>(
-    scene: &JourneyContext,
-    rows: &Rows,
-    shape: &Shape<'_>,
-    controller: impl Into<Option<&'a Controller<'a>>>,
-) -> Result<()> {
-    let controller = controller.into();
-    wait_for("the upgrade to be completed", UPGRADE, || async {
-        match controller {
-            Some(own) => own.runs()?,
-            None => scene.mgmt.controller().check_runs().await?,
-        }
-        match upgrade(scene).await? {
-            Some(upgrade) if phase(&upgrade) == UpgradePhase::Completed => Ok(()),
-            Some(upgrade) => Err(format!("{:?}", upgrade.status).into()),
-            None => Err("no ClusterUpgrade".into()),
-        }
-    })
-    .await?;
-    // It said so when it was true: there is nothing left to wait for.
-    let last = rows.version(35);
-    wait_running(
-        &scene.mgmt,
-        &scene.namespace,
-        NAME,
-        &last,
-        shape,
-        Duration::from_secs(1),
-    )
-    .await?;
-    wait_for("the upgrade to be marked as over", UPGRADE, || async {
-        match upgrade(scene).await? {
-            Some(upgrade) if is_marked(&upgrade) => Ok(()),
-            seen => Err(format!("{:?}", seen.map(|upgrade| upgrade.metadata)).into()),
-        }
-    })
-    .await
-}
-
-/// Whether it is known to be over also where its status is dropped: nothing is written after that.
-pub(crate) fn is_marked(upgrade: &ClusterUpgrade) -> bool {
-    upgrade.annotations().contains_key(FINISHED_ANNOTATION)
-}
-
-pub(crate) async fn assert_record(scene: &JourneyContext, rows: &Rows, shape: &Shape<'_>) -> Result<()> {
-    let upgrade = upgrade(scene).await?.context("there is no ClusterUpgrade")?;
-    let status = upgrade.status.context("it has no status")?;
-    assert_eq!(status.path, [rows.name(34, 1), rows.name(35, 1)]);
-    let last = rows.version(35);
-    let pools: Vec<(&str, &str, u32, u32)> = status
-        .pools
-        .iter()
-        .map(|pool| (pool.name.as_str(), pool.version.as_str(), pool.machines, pool.converged))
-        .collect();
-    let mut expected = Vec::new();
-    for (name, machines) in [("", shape.control_plane)].iter().chain(shape.pools) {
-        let machines = u32::try_from(*machines)?;
-        expected.push((*name, last.as_str(), machines, machines));
-    }
-    assert_eq!(pools, expected);
-    let kept: Vec<&str> = status
-        .templates
-        .iter()
-        .filter(|template| template.state == TemplateUse::Kept)
-        .map(|template| template.release.as_str())
-        .collect();
-    assert_eq!(kept, [rows.name(34, 1)], "{:?}", status.templates);
-    // Two of the control plane, one of each pool.
-    assert_eq!(status.templates.len(), 2 + shape.pools.len(), "{:?}", status.templates);
-    assert_eq!(status.waiting, []);
-    let conditions: Vec<(&str, &str)> = status
-        .conditions
-        .iter()
-        .map(|condition| (condition.type_.as_str(), condition.status.as_str()))
-        .collect();
-    assert_eq!(
-        conditions,
-        [("Progressing", "False"), ("Completed", "True"), ("Healthy", "True")]
-    );
     Ok(())
 }

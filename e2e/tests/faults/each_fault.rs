@@ -25,7 +25,7 @@ use tokio::sync::mpsc;
 
 use crate::clients::{Line, PATIENCE, map};
 
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_mins(2);
 
 fn rule(when: Matcher, what: Fault) -> Rule {
     Rule { when, what }

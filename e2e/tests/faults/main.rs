@@ -4,16 +4,18 @@
 mod caches;
 mod clients;
 mod each_fault;
+mod each_write;
 mod kills;
 mod kinds;
 mod transparent;
+mod two_controllers;
 mod watches;
 
-use std::process::ExitCode;
+use std::{process::ExitCode, time::Duration};
 
 use instar_e2e::support::{
     catalog::SharedRows,
-    journeys::{self, Journey, Setup},
+    journeys::{self, Journey, ServedVersions, Setup},
 };
 
 fn main() -> ExitCode {
@@ -26,6 +28,10 @@ fn main() -> ExitCode {
         Journey::shared("kinds", kinds::absent_and_unreadable),
         Journey::exclusive("watches", watches::cut_every_second),
         Journey::exclusive("kills", kills::before_each_list),
+        Journey::exclusive("two-controllers", two_controllers::without_the_lease).prepared_by(two_controllers::prepare),
+        Journey::exclusive("each-write", each_write::goes_wrong)
+            .prepared_by(each_write::prepare)
+            .within(Duration::from_mins(45)),
     ];
-    journeys::run(Setup::Instar, SharedRows::Own, journeys)
+    journeys::run(Setup::Instar, ServedVersions::Stored, SharedRows::Own, journeys)
 }

@@ -20,7 +20,7 @@ use serde_json::json;
 
 use crate::clients::{Line, map};
 
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_mins(2);
 
 pub(crate) async fn without_a_rule(scene: JourneyContext) -> Result<()> {
     let line = Line::start(&scene).await?;

@@ -17,7 +17,7 @@ use std::process::ExitCode;
 
 use instar_e2e::support::{
     catalog::SharedRows,
-    journeys::{self, Journey, Setup},
+    journeys::{self, Journey, ServedVersions, Setup},
 };
 
 fn main() -> ExitCode {
@@ -37,5 +37,5 @@ fn main() -> ExitCode {
         Journey::exclusive("two-minors-without-sdk", two_minors::without_the_runtime_sdk),
         Journey::exclusive("rights", rights::granted_and_used),
     ];
-    journeys::run(Setup::Instar, SharedRows::Own, journeys)
+    journeys::run(Setup::Instar, ServedVersions::Stored, SharedRows::Own, journeys)
 }

@@ -14,7 +14,7 @@ use kube::api::DeleteParams;
 use serde_json::json;
 
 use super::{SOON, assert_machines, await_control_plane, await_reason, await_status, catalog, create, edit, running};
-use crate::{controller::steps, upgrade::UPGRADE};
+use instar_e2e::support::{controller::steps, upgrade::UPGRADE};
 
 /// It waits for its Cluster, is refused where it begins elsewhere, goes on after an edit, and says so
 /// when its Cluster goes.

@@ -23,7 +23,7 @@ use kube::{
 use serde_json::{Value, json};
 
 use super::{SOON, await_control_plane, await_mark, await_phase, await_status, catalog, create, edit, records};
-use crate::upgrade::{UPGRADE, annotate, prepare};
+use instar_e2e::support::upgrade::{UPGRADE, annotate, prepare};
 
 /// A control plane takes its time, so that the upgrade is in the middle while it is looked at.
 const SHAPE: Shape<'_> = Shape {

@@ -14,7 +14,7 @@ use instar_e2e::{
 use kube::{ResourceExt, api::ListParams};
 
 use super::{SMALL, SOON, assert_machines, await_control_plane, await_phase, await_reason, catalog, records, running};
-use crate::{controller::steps, upgrade::annotate};
+use instar_e2e::support::{controller::steps, upgrade::annotate};
 
 /// What is left behind is refused, what it stands at ends it there, and what is further on is gone to.
 pub(crate) async fn another_target_in_the_middle(scene: JourneyContext) -> Result<()> {

@@ -4,13 +4,10 @@ use instar_e2e::{
     Result,
     support::{
         classic::{SMALL, violations},
+        controller::Controller,
         journeys::JourneyContext,
+        upgrade::{self, assert_record, begin_prepared, completed},
     },
-};
-
-use crate::{
-    controller::Controller,
-    upgrade::{self, assert_record, begin_prepared, completed},
 };
 
 pub(crate) async fn prepare(scene: JourneyContext) -> Result<()> {
@@ -18,7 +15,7 @@ pub(crate) async fn prepare(scene: JourneyContext) -> Result<()> {
 }
 
 /// Both write, and neither knows of the other.
-pub(crate) async fn two_controllers_without_the_lease(scene: JourneyContext) -> Result<()> {
+pub(crate) async fn without_the_lease(scene: JourneyContext) -> Result<()> {
     let rows = scene.rows()?;
     let mut first = Controller::start(&scene).await?;
     let mut second = Controller::start_second(&scene).await?;

@@ -2,23 +2,24 @@
 
 use std::{collections::BTreeSet, path::Path, time::Duration};
 
-use instar_e2e::{
-    Context, Result,
+use anyhow::{Context, Result};
+use serde_json::Value;
+
+use super::journeys::JourneyContext;
+use crate::{
     instar::program,
     ports,
     process::{Launch, Process},
     procfs::Identity,
-    support::journeys::JourneyContext,
     wait::wait_for,
 };
-use serde_json::Value;
 
 /// Its ServiceAccount, and that of the installed one.
 const USER: &str = "system:serviceaccount:instar-system:instar-controller";
 
 /// A controller of a journey's own, as whom the installed one is: for journeys that kill it. It
 /// takes no lease, so that it leads at once.
-pub(crate) struct Controller<'a> {
+pub struct Controller<'a> {
     scene: &'a JourneyContext,
     launch: Launch,
     port: u16,
@@ -27,13 +28,13 @@ pub(crate) struct Controller<'a> {
 
 impl<'a> Controller<'a> {
     /// Stops the installed one, starts this one, and waits until it is ready.
-    pub(crate) async fn start(scene: &'a JourneyContext) -> Result<Self> {
+    pub async fn start(scene: &'a JourneyContext) -> Result<Self> {
         scene.mgmt.controller().stop().await?;
         Self::start_at(scene, ports::CONTROLLER_HEALTH).await
     }
 
     /// One more beside the first.
-    pub(crate) async fn start_second(scene: &'a JourneyContext) -> Result<Self> {
+    pub async fn start_second(scene: &'a JourneyContext) -> Result<Self> {
         Self::start_at(scene, ports::SECOND_CONTROLLER_HEALTH).await
     }
 
@@ -60,7 +61,7 @@ impl<'a> Controller<'a> {
     }
 
     /// Starts its process, and waits until it is ready.
-    pub(crate) async fn go(&mut self) -> Result<()> {
+    pub async fn go(&mut self) -> Result<()> {
         self.spawn().await?;
         let process = self.process.as_ref().context("the controller was not started")?;
         let url = format!("http://127.0.0.1:{}/readyz", self.port);
@@ -74,7 +75,7 @@ impl<'a> Controller<'a> {
     }
 
     /// Starts its process and says which it is, also if it ends at once.
-    pub(crate) async fn spawn(&mut self) -> Result<Identity> {
+    pub async fn spawn(&mut self) -> Result<Identity> {
         Ok(self
             .process
             .insert(Process::start(self.launch.clone()).await?)
@@ -82,14 +83,14 @@ impl<'a> Controller<'a> {
     }
 
     /// Kills it, and starts it again with another kubeconfig.
-    pub(crate) async fn restart_with(&mut self, kubeconfig: &Path) -> Result<()> {
+    pub async fn restart_with(&mut self, kubeconfig: &Path) -> Result<()> {
         self.kill().await?;
         self.launch.environment = vec![("KUBECONFIG".to_owned(), kubeconfig.into())];
         self.go().await
     }
 
     /// Kills it with no chance to say goodbye.
-    pub(crate) async fn kill(&mut self) -> Result<()> {
+    pub async fn kill(&mut self) -> Result<()> {
         if let Some(mut process) = self.process.take() {
             process.kill().await?;
         }
@@ -97,7 +98,7 @@ impl<'a> Controller<'a> {
     }
 
     /// Fails if it has ended.
-    pub(crate) fn runs(&self) -> Result<()> {
+    pub fn runs(&self) -> Result<()> {
         self.process
             .as_ref()
             .context("the controller was not started")?
@@ -107,17 +108,17 @@ impl<'a> Controller<'a> {
 
 /// A request of the controller, as the audit log has it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Request {
-    pub(crate) namespace: String,
-    pub(crate) verb: String,
-    pub(crate) group: String,
-    pub(crate) resource: String,
-    pub(crate) name: String,
-    pub(crate) code: u64,
+pub struct Request {
+    pub namespace: String,
+    pub verb: String,
+    pub group: String,
+    pub resource: String,
+    pub name: String,
+    pub code: u64,
 }
 
 /// All requests that controllers ever made, in their order.
-pub(crate) fn requests(scene: &JourneyContext) -> Result<Vec<Request>> {
+pub fn requests(scene: &JourneyContext) -> Result<Vec<Request>> {
     let path = scene.mgmt.audit_log();
     let text = std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
     // The last line may be half written.
@@ -145,7 +146,7 @@ pub(crate) fn requests(scene: &JourneyContext) -> Result<Vec<Request>> {
 
 /// How many writes were made in the journey's namespace to anything but one record, of which events
 /// tell too.
-pub(crate) fn writes_but_to(scene: &JourneyContext, record: &str) -> Result<usize> {
+pub fn writes_but_to(scene: &JourneyContext, record: &str) -> Result<usize> {
     let requests = requests(scene)?;
     let writes = requests.iter().filter(|request| request.writes_in(scene));
     Ok(writes
@@ -154,7 +155,7 @@ pub(crate) fn writes_but_to(scene: &JourneyContext, record: &str) -> Result<usiz
 }
 
 /// How many of them were about what an upgrade is made of: records, templates, swaps.
-pub(crate) fn steps(scene: &JourneyContext) -> Result<usize> {
+pub fn steps(scene: &JourneyContext) -> Result<usize> {
     let told: BTreeSet<&str> = ["events", "clusterupgrades/status"].into();
     let requests = requests(scene)?;
     let counted = requests

@@ -125,6 +125,13 @@ bench: prerequisites ## Measure the admission server: instructions, CPU time, me
 	@cargo build --release -p instar-benches
 	@$(CARGO_TARGET_DIR)/release/bench run $(BENCH)
 
+# The sizes: `make bench-fleet FLEET="--clusters 200"`.
+FLEET ?=
+.PHONY: bench-fleet
+bench-fleet: prerequisites ## Measure both programs on thousands of Clusters, on a real API server (half an hour)
+	@cargo build --release -p instar-benches -p instar --bins
+	@INSTAR_BIN=$(CARGO_TARGET_DIR)/release/instar $(CARGO_TARGET_DIR)/release/bench fleet $(FLEET)
+
 .PHONY: generate
 generate: prerequisites ## Write again what is generated from code
 	@cargo run --quiet -p xtask -- generate

@@ -10,6 +10,7 @@ mod callgrind;
 mod client;
 mod decide;
 mod environment;
+mod fleet;
 mod go;
 mod process;
 mod report;
@@ -18,7 +19,7 @@ mod serve;
 mod server;
 mod world;
 
-use std::path::PathBuf;
+use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
@@ -47,6 +48,8 @@ enum Command {
         /// Where tls.crt and tls.key are
         cert_dir: PathBuf,
     },
+    /// Measure both programs on a fleet of Clusters, on a real API server
+    Fleet(fleet::Sizes),
     /// Write the bodies as files
     Bodies {
         /// Where to
@@ -54,16 +57,17 @@ enum Command {
     },
 }
 
-fn main() -> anyhow::Result<()> {
+fn main() -> anyhow::Result<ExitCode> {
     match Arguments::parse().command {
-        Command::Run(run) => report::run(&run),
-        Command::Decide { path, body, times } => decide::run(&path, &body, times),
-        Command::Serve { cert_dir } => serve::run(cert_dir),
+        Command::Fleet(sizes) => return fleet::run(&sizes),
+        Command::Run(run) => report::run(&run)?,
+        Command::Decide { path, body, times } => decide::run(&path, &body, times)?,
+        Command::Serve { cert_dir } => serve::run(cert_dir)?,
         Command::Bodies { directory } => {
             for (place, body) in decide::bodies().into_iter().enumerate() {
                 std::fs::write(directory.join(format!("{place}.json")), body.text)?;
             }
-            Ok(())
         }
     }
+    Ok(ExitCode::SUCCESS)
 }

@@ -27,9 +27,9 @@ const ORDER: [&str; 18] = [
     "instar-controller",
     "instar",
     "instar-fuzz",
-    "instar-benches",
     "xtask",
     "instar-e2e",
+    "instar-benches",
     "instar-demo",
 ];
 

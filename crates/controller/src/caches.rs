@@ -4,9 +4,10 @@
 
 mod control_planes;
 mod kept;
+mod machines;
 mod templates;
 
-use std::sync::Arc;
+use std::{marker::PhantomData, sync::Arc};
 
 use futures::future::BoxFuture;
 use instar_api::{ClusterUpgrade, KubernetesRelease, UpgradePolicy};
@@ -25,8 +26,8 @@ use crate::{
     views::{Cluster, KubeadmControlPlane, Machine, MachineDeployment, MachinePool, MachineSet},
 };
 pub(crate) use control_planes::ForeignControlPlane;
-use kept::Object;
-pub(crate) use kept::{Cached, Group, PAUSED_ANNOTATION};
+pub(crate) use kept::{Cached, Group, Object, lifecycle};
+pub(crate) use machines::{DEPLOYMENT_LABEL, KeptMachine};
 pub(crate) use templates::TemplateMetadata;
 
 /// Where Clusters to look at are sent.
@@ -40,7 +41,7 @@ pub(crate) struct Caches {
     deployments: Arc<Cache<Object<MachineDeployment>>>,
     sets: Arc<Cache<Object<MachineSet>>>,
     machine_pools: Arc<Cache<Object<MachinePool>>>,
-    machines: Arc<Cache<Object<Machine>>>,
+    machines: Arc<Cache<KeptMachine>>,
     releases: Arc<Cache<Object<KubernetesRelease>>>,
     upgrades: Arc<Cache<Object<ClusterUpgrade>>>,
     policies: Arc<Cache<Object<UpgradePolicy>>>,
@@ -151,7 +152,7 @@ impl Caches {
     }
 
     /// The objects of a Cluster, by name, but for those that can't be decoded.
-    pub(crate) fn of<K: Cached>(&self, cluster: &Key) -> Vec<Arc<K>> {
+    pub(crate) fn of<K: Cached<Kept = Object<K>>>(&self, cluster: &Key) -> Vec<Arc<K>> {
         self.group(&Group::Cluster(cluster.clone()))
     }
 
@@ -161,7 +162,7 @@ impl Caches {
     }
 
     /// All objects of a Cluster, as they are read.
-    pub(crate) fn observe<K: Cached, T>(
+    pub(crate) fn observe<K: Cached<Kept = Object<K>>, T>(
         &self,
         cluster: &Key,
         read: impl Fn(&K) -> Result<T, String>,
@@ -170,6 +171,25 @@ impl Caches {
         let decoded = decoded.iter().map(|object| observed(object.as_ref(), read(object)));
         let unreadable = self.unreadable::<K>(cluster).into_iter().map(Observed::Invalid);
         decoded.chain(unreadable).collect()
+    }
+
+    /// All Machines of a Cluster, as they are read.
+    pub(crate) fn observe_machines<T>(
+        &self,
+        cluster: &Key,
+        read: impl Fn(&Key, &KeptMachine) -> Result<T, String>,
+    ) -> Vec<Observed<T>> {
+        let kind = Machine::kind(&());
+        let index = self.machines.read();
+        let kept = index.group(&Group::Cluster(cluster.clone()));
+        let kept = kept.map(|(key, machine)| match read(key, machine) {
+            Ok(machine) => Observed::Read(machine),
+            Err(reason) => Observed::Invalid(unreadable(&kind, key.name(), &reason)),
+        });
+        let mut machines: Vec<_> = kept.collect();
+        drop(index);
+        machines.extend(self.unreadable::<Machine>(cluster).into_iter().map(Observed::Invalid));
+        machines
     }
 
     /// The policies of a namespace.
@@ -192,7 +212,7 @@ impl Caches {
         wake_groups(&self.wake, self.upgrades.read().groups());
     }
 
-    fn group<K: Cached>(&self, group: &Group) -> Vec<Arc<K>> {
+    fn group<K: Cached<Kept = Object<K>>>(&self, group: &Group) -> Vec<Arc<K>> {
         let index = K::cache(self).read();
         index.group(group).map(|(_, object)| object.get()).collect()
     }
@@ -236,7 +256,7 @@ impl Starting<'_> {
         let mut sink = KeptSink {
             cache: Arc::clone(K::cache(self.caches)),
             kind: resource.to_owned(),
-            hooks: CacheHooks(Arc::clone(self.caches)),
+            hooks: CacheHooks(Arc::clone(self.caches), PhantomData::<K>),
         };
         Box::pin(async move {
             watch_kind(watch, |client, _| Api::all(client), &mut sink).await;
@@ -261,9 +281,9 @@ impl Starting<'_> {
 }
 
 /// What the events of a kind change beside its own cache: they wake Clusters.
-struct CacheHooks(Arc<Caches>);
+struct CacheHooks<K>(Arc<Caches>, PhantomData<K>);
 
-impl<K: Cached> Hooks<Object<K>> for CacheHooks {
+impl<K: Cached> Hooks<K::Kept> for CacheHooks<K> {
     fn wants_groups(&self) -> bool {
         true
     }

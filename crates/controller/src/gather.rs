@@ -11,15 +11,15 @@ use instar_api::{ClusterUpgrade, SWAP_HISTORY_ANNOTATION};
 use instar_domain::KubeVersion;
 use instar_planner::{
     Cluster as PlannedCluster, ClusterKind, Contract, ControlPlane, Flavor, Lifecycle, Machine, MachineDeployment,
-    MachinePhase, MachinePool, MachineSet, ManagedBy, Node, Object, Observed, PoolId, Replicas, ResourceVersion,
-    Retention, Rollout, Snapshot, SwapHistory, TemplateRef, UpgradeSpec,
+    MachinePool, MachineSet, ManagedBy, Node, Object, Observed, Replicas, ResourceVersion, Retention, Rollout,
+    Snapshot, SwapHistory, TemplateRef, UpgradeSpec,
 };
 use instar_watch::Key;
 use jiff::{SignedDuration, Timestamp};
 use kube::{Resource, ResourceExt};
 
 use crate::{
-    caches::{Caches, PAUSED_ANNOTATION, observed},
+    caches::{Caches, DEPLOYMENT_LABEL, KeptMachine, lifecycle, observed},
     policy::retention,
     upgrade_spec::{CurrentVersions, upgrade_spec},
     views,
@@ -29,11 +29,8 @@ pub(crate) use control_plane::of_topology;
 pub(crate) use referred::Referred;
 pub(crate) use templates::content;
 
-const DEPLOYMENT_LABEL: &str = "cluster.x-k8s.io/deployment-name";
-const SET_LABEL: &str = "cluster.x-k8s.io/set-name";
 /// The condition of a `KubeadmControlPlane` that says whether machines are replaced.
 const ROLLING_OUT: &str = "RollingOut";
-const CONTROL_PLANE_LABEL: &str = "cluster.x-k8s.io/control-plane";
 
 /// A snapshot without its templates, for an upgrade that goes on.
 pub(crate) fn gather(
@@ -84,7 +81,7 @@ pub(crate) fn gather_for(
         pools: caches.observe(&key, deployment),
         machine_sets: caches.observe(&key, set),
         machine_pools: caches.observe(&key, machine_pool),
-        machines: caches.observe(&key, |object| machine(object, &template_of_set)),
+        machines: caches.observe_machines(&key, |key, kept| machine(key, kept, &template_of_set)),
         templates: Vec::new(),
         unreadable: caches.unreadable::<ClusterUpgrade>(&key),
     }
@@ -196,44 +193,24 @@ fn machine_pool(object: &views::MachinePool) -> Result<MachinePool, String> {
     })
 }
 
-fn machine(object: &views::Machine, template_of_set: &BTreeMap<String, String>) -> Result<Machine, String> {
-    let labels = object.labels();
-    let status = object.status.clone().unwrap_or_default();
-    let pool = if labels.contains_key(CONTROL_PLANE_LABEL) {
-        Some(PoolId::ControlPlane)
-    } else {
-        labels.get(DEPLOYMENT_LABEL).cloned().map(PoolId::Workers)
-    };
+fn machine(key: &Key, kept: &KeptMachine, template_of_set: &BTreeMap<String, String>) -> Result<Machine, String> {
     // A control plane's own count says which of its machines are up to date.
-    let set = labels.get(SET_LABEL);
+    let template = kept.set.as_deref().and_then(|set| template_of_set.get(set));
     Ok(Machine {
-        name: object.name_any(),
-        pool,
-        version: version(&object.spec.version)?,
-        template: set.and_then(|set| template_of_set.get(set)).cloned(),
-        phase: phase(&status.phase),
-        node: match status.node_ref {
+        name: key.name().to_owned(),
+        pool: kept.pool.clone(),
+        version: version(&kept.version)?,
+        template: template.cloned(),
+        phase: kept.phase,
+        node: match &kept.node {
             None => Node::Absent,
             Some(node) => Node::Joined {
-                name: node.name,
-                version: version(&status.node_info.kubelet_version).ok(),
+                name: node.name.to_string(),
+                version: version(&node.kubelet).ok(),
             },
         },
-        lifecycle: lifecycle(object, false),
+        lifecycle: kept.lifecycle,
     })
-}
-
-fn phase(text: &str) -> MachinePhase {
-    match text {
-        "Pending" => MachinePhase::Pending,
-        "Provisioning" => MachinePhase::Provisioning,
-        "Provisioned" => MachinePhase::Provisioned,
-        "Running" => MachinePhase::Running,
-        "Updating" => MachinePhase::Updating,
-        "Deleting" | "Deleted" => MachinePhase::Deleting,
-        "Failed" => MachinePhase::Failed,
-        _ => MachinePhase::Unknown,
-    }
 }
 
 fn version(text: &str) -> Result<KubeVersion, String> {
@@ -284,16 +261,6 @@ pub(crate) fn current_versions(
 pub(crate) fn begun(control_plane: Option<&Observed<ControlPlane>>) -> Option<&str> {
     let swap_history = control_plane?.read()?.object.swap_history.as_ref()?;
     Some(&swap_history.upgrade)
-}
-
-pub(crate) fn lifecycle(object: &impl ResourceExt, paused: bool) -> Lifecycle {
-    if object.meta().deletion_timestamp.is_some() {
-        Lifecycle::Deleting
-    } else if paused || object.annotations().contains_key(PAUSED_ANNOTATION) {
-        Lifecycle::Paused
-    } else {
-        Lifecycle::Active
-    }
 }
 
 /// `own` is what the object's spec says of it.

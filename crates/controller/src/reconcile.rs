@@ -22,7 +22,7 @@ use kube::{Client, ResourceExt, runtime::events::Recorder};
 
 use crate::{
     api::{Class, Error},
-    caches::{Cached, Caches},
+    caches::{Cached, Caches, Object},
     gather::{Referred, begun, current_versions, lifecycle_of},
     kinds::{Kinds, UnusedKinds},
     lease::Leads,
@@ -169,7 +169,7 @@ impl Context {
             || self.was_swapped::<MachineDeployment>(key)
     }
 
-    fn was_swapped<K: Cached>(&self, cluster: &Key) -> bool {
+    fn was_swapped<K: Cached<Kept = Object<K>>>(&self, cluster: &Key) -> bool {
         let objects = self.caches.of::<K>(cluster);
         objects
             .iter()

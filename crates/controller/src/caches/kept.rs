@@ -7,6 +7,7 @@ use instar_api::{
     SWAP_HISTORY_ANNOTATION, UpgradePolicy, VERSION_ANNOTATION,
 };
 use instar_capi::{labels::CLUSTER_NAME, owning_clusters};
+use instar_planner::Lifecycle;
 use instar_watch::{Cache, Entry, Guarded, Kept, Key, Presence, Row, Unreadable};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{Resource, ResourceExt};
@@ -15,11 +16,11 @@ use serde::de::DeserializeOwned;
 use super::{Caches, wake_groups};
 use crate::{
     rbac::Watched,
-    views::{Cluster, KubeadmControlPlane, Machine, MachineDeployment, MachinePool, MachineSet},
+    views::{Cluster, KubeadmControlPlane, MachineDeployment, MachinePool, MachineSet},
 };
 
 /// The annotation by which Cluster API pauses an object.
-pub(crate) const PAUSED_ANNOTATION: &str = "cluster.x-k8s.io/paused";
+const PAUSED_ANNOTATION: &str = "cluster.x-k8s.io/paused";
 
 /// Annotations that are read; all others are dropped.
 const ANNOTATIONS: [&str; 6] = [
@@ -50,8 +51,11 @@ pub(crate) trait Cached:
     /// What it means that the API server doesn't know the kind.
     const PRESENCE: Presence = Presence::CLUSTER_API;
 
+    /// What is kept of an object.
+    type Kept: Kept<Object = Guarded<Self>> + Entry<Group = Group>;
+
     /// Where it is kept.
-    fn cache(caches: &Caches) -> &Arc<Cache<Object<Self>>>;
+    fn cache(caches: &Caches) -> &Arc<Cache<Self::Kept>>;
 
     /// The groups that an object is in.
     fn groups(&self, key: &Key) -> Vec<Group>;
@@ -122,6 +126,17 @@ pub(super) fn slim<K: Resource>(mut object: K) -> K {
     object
 }
 
+/// `paused` is what the object's spec says of it.
+pub(crate) fn lifecycle(object: &impl ResourceExt, paused: bool) -> Lifecycle {
+    if object.meta().deletion_timestamp.is_some() {
+        Lifecycle::Deleting
+    } else if paused || object.annotations().contains_key(PAUSED_ANNOTATION) {
+        Lifecycle::Paused
+    } else {
+        Lifecycle::Active
+    }
+}
+
 /// The groups of the Clusters that an object belongs to: by its owners, and by the label, which has a name that is
 /// too long for it in another form.
 pub(super) fn groups_of_clusters(metadata: &ObjectMeta) -> Box<[Group]> {
@@ -132,14 +147,16 @@ pub(super) fn groups_of_clusters(metadata: &ObjectMeta) -> Box<[Group]> {
     groups.collect()
 }
 
-fn of_cluster(key: &Key, cluster: &str) -> Group {
+pub(super) fn of_cluster(key: &Key, cluster: &str) -> Group {
     Group::Cluster(Key::new(key.namespace(), cluster))
 }
 
 impl Cached for Cluster {
     const WATCHED: Watched = Watched::Clusters;
 
-    fn cache(caches: &Caches) -> &Arc<Cache<Object<Self>>> {
+    type Kept = Object<Self>;
+
+    fn cache(caches: &Caches) -> &Arc<Cache<Self::Kept>> {
         &caches.clusters
     }
 
@@ -156,7 +173,9 @@ impl Cached for KubeadmControlPlane {
     const WATCHED: Watched = Watched::KubeadmControlPlanes;
     const PRESENCE: Presence = Presence::Optional;
 
-    fn cache(caches: &Caches) -> &Arc<Cache<Object<Self>>> {
+    type Kept = Object<Self>;
+
+    fn cache(caches: &Caches) -> &Arc<Cache<Self::Kept>> {
         &caches.control_planes
     }
 
@@ -174,7 +193,9 @@ macro_rules! by_cluster_name {
             const WATCHED: Watched = Watched::$watched;
             const PRESENCE: Presence = $presence;
 
-            fn cache(caches: &Caches) -> &Arc<Cache<Object<Self>>> {
+            type Kept = Object<Self>;
+
+            fn cache(caches: &Caches) -> &Arc<Cache<Self::Kept>> {
                 &caches.$cache
             }
 
@@ -189,7 +210,6 @@ by_cluster_name! {
     MachineDeployment, MachineDeployments, Presence::CLUSTER_API, deployments;
     MachineSet, MachineSets, Presence::CLUSTER_API, sets;
     MachinePool, MachinePools, Presence::Optional, machine_pools;
-    Machine, Machines, Presence::CLUSTER_API, machines;
     ClusterUpgrade, ClusterUpgrades, Presence::DEFINITIONS, upgrades;
 }
 
@@ -197,7 +217,9 @@ impl Cached for UpgradePolicy {
     const WATCHED: Watched = Watched::UpgradePolicies;
     const PRESENCE: Presence = Presence::DEFINITIONS;
 
-    fn cache(caches: &Caches) -> &Arc<Cache<Object<Self>>> {
+    type Kept = Object<Self>;
+
+    fn cache(caches: &Caches) -> &Arc<Cache<Self::Kept>> {
         &caches.policies
     }
 
@@ -225,7 +247,9 @@ impl Cached for KubernetesRelease {
     const WATCHED: Watched = Watched::KubernetesReleases;
     const PRESENCE: Presence = Presence::DEFINITIONS;
 
-    fn cache(caches: &Caches) -> &Arc<Cache<Object<Self>>> {
+    type Kept = Object<Self>;
+
+    fn cache(caches: &Caches) -> &Arc<Cache<Self::Kept>> {
         &caches.releases
     }
 

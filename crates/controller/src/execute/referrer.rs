@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 
 use crate::{
     api::{Error, call},
-    gather::lifecycle,
+    caches::lifecycle,
     views::{KubeadmControlPlane, MachineDeployment, MachineSet, MachineSpec, Reference},
 };
 

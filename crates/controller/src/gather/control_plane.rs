@@ -12,10 +12,10 @@ use kube::{Resource, ResourceExt, core::DynamicObject, discovery::ApiResource};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{kubeadm, lifecycle};
+use super::kubeadm;
 use crate::{
     api::{Class, Error},
-    caches::{Caches, ForeignControlPlane},
+    caches::{Caches, ForeignControlPlane, lifecycle},
     gather::referred::{Found, Referred, find},
     kinds::Kind,
     views::{self, KubeadmControlPlane, VersionCount},

@@ -65,7 +65,7 @@ impl Context {
                 self.counters.wrote(Counted::Record);
             }
         }
-        Ok(Done::Idle)
+        Ok(Done::Wrote)
     }
 
     async fn retarget(&self, record: &ClusterUpgrade, target: &str) -> Result<Done, Error> {
@@ -80,7 +80,7 @@ impl Context {
         })
         .await?;
         self.counters.wrote(Counted::Retarget);
-        Ok(Done::Idle)
+        Ok(Done::Wrote)
     }
 
     /// A merge patch of a record, but for its status.

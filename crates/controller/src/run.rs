@@ -98,7 +98,8 @@ pub async fn run(
         lost = lease.lost() => Err(lost.into()),
         (ended, ..) = &mut watches => Err(ended_watch(ended)),
     };
-    // All that asks whether this process leads went with the passes.
+    // Nothing may ask any more whether this process leads: the Lease is released once nobody can.
+    drop(context);
     lease.give_back().await;
     ended
 }

@@ -93,11 +93,13 @@ units:
 # Always of the whole workspace: with the features that one package alone has, all would be built once more.
 UNITS := $(basename $(notdir $(filter-out e2e/%,$(wildcard */tests/* crates/*/tests/*))))
 
-# Each program has a management cluster of its own; those that take longest begin first. Four at a time: a journey
-# waits for Cluster API more than it keeps a core busy, and each cluster takes two gigabytes of memory.
-BESIDE ?= 4
+# Each program has a management cluster of its own. Two at a time: a journey waits for Cluster API more than it keeps
+# a core busy. With three, two cores do no more, and each takes longer. `classic` begins, and beside it come those that
+# wait most.
+BESIDE ?= 2
 PROGRAMS := $(filter-out overload,$(basename $(notdir $(wildcard e2e/tests/*))))
-JOURNEYS := classic faults topology $(filter-out classic faults topology,$(PROGRAMS))
+FIRST := classic faults admission topology
+JOURNEYS := $(FIRST) $(filter-out $(FIRST),$(PROGRAMS))
 
 # The one to run: `make journey TEST=classic JOURNEY=classic-paused`.
 TEST ?=

@@ -13,7 +13,7 @@ const INTERVAL: Duration = Duration::from_millis(500);
 
 /// How many times as long as it says a deadline is. Each says what two quiet cores need at most; shared
 /// ones may be that much slower, and a condition that comes late is no fault of what is tested.
-const PATIENCE: u32 = 3;
+pub const PATIENCE: u32 = 3;
 
 /// What was seen instead of the condition. Any error turns into it with `?`.
 #[derive(Debug)]

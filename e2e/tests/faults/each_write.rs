@@ -23,6 +23,7 @@ use instar_e2e::{
         ledger::Ledger,
         upgrade::{self, UPGRADE, assert_record, begin_prepared, completed, is_marked, upgrade},
     },
+    wait::PATIENCE,
 };
 use rustix::process::Signal;
 
@@ -171,7 +172,7 @@ pub(crate) async fn goes_wrong(scene: JourneyContext) -> Result<()> {
             }
             looked = Instant::now();
         }
-        ensure!(began.elapsed() < UPGRADE * 2, "the upgrades did not end");
+        ensure!(began.elapsed() < PATIENCE * UPGRADE, "the upgrades did not end");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     let writes = proxy.writes();

@@ -14,6 +14,7 @@ use instar_e2e::{
         journeys::JourneyContext,
         topology::{UPGRADE, apply_rows, apply_wired, create, edit, namespaced, reconciled, resource, version},
     },
+    wait::PATIENCE,
 };
 use kube::{Api, ResourceExt, api::ListParams};
 use serde_json::Value;
@@ -169,10 +170,10 @@ pub(crate) async fn follow(scene: &JourneyContext, record: &str, target: &KubeVe
             samples.push(sample);
         }
         anyhow::ensure!(
-            began.elapsed() < UPGRADE,
+            began.elapsed() < PATIENCE * UPGRADE,
             "{record} was not completed; seen last: {last}"
         );
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        tokio::time::sleep(std::time::Duration::from_millis(500)).await;
     }
 }
 

@@ -161,35 +161,22 @@ impl Caches {
         self.unreadable_in::<K>(&Group::Cluster(cluster.clone()))
     }
 
-    /// All objects of a Cluster, as they are read.
-    pub(crate) fn observe<K: Cached<Kept = Object<K>>, T>(
+    /// All objects of a Cluster, as what is kept of them is read.
+    pub(crate) fn observe<K: Cached, T>(
         &self,
         cluster: &Key,
-        read: impl Fn(&K) -> Result<T, String>,
+        read: impl Fn(&Key, &K::Kept) -> Result<T, String>,
     ) -> Vec<Observed<T>> {
-        let decoded = self.of::<K>(cluster);
-        let decoded = decoded.iter().map(|object| observed(object.as_ref(), read(object)));
-        let unreadable = self.unreadable::<K>(cluster).into_iter().map(Observed::Invalid);
-        decoded.chain(unreadable).collect()
-    }
-
-    /// All Machines of a Cluster, as they are read.
-    pub(crate) fn observe_machines<T>(
-        &self,
-        cluster: &Key,
-        read: impl Fn(&Key, &KeptMachine) -> Result<T, String>,
-    ) -> Vec<Observed<T>> {
-        let kind = Machine::kind(&());
-        let index = self.machines.read();
-        let kept = index.group(&Group::Cluster(cluster.clone()));
-        let kept = kept.map(|(key, machine)| match read(key, machine) {
-            Ok(machine) => Observed::Read(machine),
-            Err(reason) => Observed::Invalid(unreadable(&kind, key.name(), &reason)),
+        let group = Group::Cluster(cluster.clone());
+        let index = K::cache(self).read();
+        let decoded = index.group(&group).map(|(key, kept)| match read(key, kept) {
+            Ok(part) => Observed::Read(part),
+            Err(reason) => Observed::Invalid(unreadable(&K::kind(&()), key.name(), &reason)),
         });
-        let mut machines: Vec<_> = kept.collect();
+        let mut objects: Vec<_> = decoded.collect();
         drop(index);
-        machines.extend(self.unreadable::<Machine>(cluster).into_iter().map(Observed::Invalid));
-        machines
+        objects.extend(self.unreadable_in::<K>(&group).into_iter().map(Observed::Invalid));
+        objects
     }
 
     /// The policies of a namespace.

@@ -81,7 +81,7 @@ impl<K> Object<K> {
         Arc::clone(&self.0)
     }
 
-    pub(super) fn as_object(&self) -> &K {
+    pub(crate) fn as_object(&self) -> &K {
         &self.0
     }
 }

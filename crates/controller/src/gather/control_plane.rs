@@ -79,7 +79,9 @@ pub(crate) fn of_topology(caches: &Caches, cluster: &views::Cluster) -> Option<O
 
 fn of_kubeadm(caches: &Caches, cluster: &views::Cluster, key: &Key) -> Option<Observed<ControlPlane>> {
     let reference = cluster.spec.control_plane_ref.as_ref()?;
-    let mut found = caches.observe(key, kubeadm).into_iter();
+    let mut found = caches
+        .observe::<KubeadmControlPlane, _>(key, |_, kept| kubeadm(kept.as_object()))
+        .into_iter();
     found.find(|found| match found {
         Observed::Read(control_plane) => control_plane.object.name == reference.name,
         Observed::Invalid(unreadable) => unreadable.name == reference.name,

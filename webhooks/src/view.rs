@@ -9,7 +9,7 @@ use instar_admission::worker::Worker;
 use instar_capi::WorkerKind;
 use instar_capi::{
     Bootstrap, Cluster, ClusterClass, ClusterClassSpec, ClusterSpec, ControlPlaneSpec, ControlPlaneStatus,
-    KubeadmControlPlane, MachineSpec, MachineTemplate, Reference,
+    KubeadmControlPlane, MachineSpec, MachineTemplate, Reference, VersionCount,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time};
 use serde::{Deserialize, Deserializer, de::IgnoredAny};
@@ -119,11 +119,24 @@ impl View for Cluster {
     }
 }
 
+/// What a control plane runs. With the conditions of its status, a decision would cost a third more.
+#[derive(Deserialize, Default)]
+#[serde(default)]
+pub(crate) struct ObservedVersions {
+    version: Option<String>,
+    versions: Vec<VersionCount>,
+}
+
 impl View for KubeadmControlPlane {
     type Spec = ControlPlaneSpec;
-    type Status = ControlPlaneStatus;
+    type Status = ObservedVersions;
 
-    fn of(metadata: ObjectMeta, spec: ControlPlaneSpec, status: Option<ControlPlaneStatus>) -> Self {
+    fn of(metadata: ObjectMeta, spec: ControlPlaneSpec, status: Option<ObservedVersions>) -> Self {
+        let status = status.map(|ObservedVersions { version, versions }| ControlPlaneStatus {
+            version,
+            versions,
+            ..ControlPlaneStatus::default()
+        });
         Self { metadata, spec, status }
     }
 }

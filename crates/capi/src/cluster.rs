@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use kube::CustomResource;
 use serde::{Deserialize, Serialize};
 
-use crate::{ClassMetadata, Reference, VersionCount, WorkerKind};
+use crate::{ClassMetadata, Condition, Reference, VersionCount, WorkerKind, relevant_conditions};
 
 /// The part of a Cluster's spec that Instar reads.
 #[derive(CustomResource, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
@@ -36,16 +36,39 @@ pub struct ClusterSpec {
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ClusterStatus {
+    /// Those conditions that the controller reads.
+    #[serde(deserialize_with = "relevant_conditions")]
+    pub conditions: Vec<Condition>,
     /// Its control plane.
     pub control_plane: ClusterControlPlaneStatus,
+    /// Its pools.
+    pub workers: ClusterWorkersStatus,
 }
 
 /// What a Cluster says of its control plane, whatever its kind.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
-#[serde(default)]
+#[serde(rename_all = "camelCase", default)]
 pub struct ClusterControlPlaneStatus {
     /// Every version, and how many machines run it.
     pub versions: Vec<VersionCount>,
+    /// The versions that it goes through, the next one first. Only a topology Cluster has it.
+    pub upgrade_plan: Vec<PlannedVersion>,
+}
+
+/// What a Cluster says of its pools.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ClusterWorkersStatus {
+    /// The versions that they go through, the next one first. Only a topology Cluster has it.
+    pub upgrade_plan: Vec<PlannedVersion>,
+}
+
+/// A version of an upgrade plan.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(default)]
+pub struct PlannedVersion {
+    /// The version.
+    pub version: String,
 }
 
 /// What a ClusterClass is to make of the Cluster.

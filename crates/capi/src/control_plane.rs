@@ -1,14 +1,13 @@
 //! Control planes: what they run, what they are to run, what their machines are made of.
 
 use kube::CustomResource;
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde::{Deserialize, Deserializer, Serialize, de::IgnoredAny};
 
-use crate::{ClassMetadata, Reference, VersionCount};
+use crate::{ClassMetadata, Condition, Reference, VersionCount, relevant_conditions};
 
 /// The part of a control plane's spec that Instar reads: a KubeadmControlPlane's, and of another
 /// provider's what is in the contract.
-#[derive(CustomResource, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[derive(CustomResource, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[kube(
     group = "controlplane.cluster.x-k8s.io",
     version = "v1beta2",
@@ -24,6 +23,9 @@ use crate::{ClassMetadata, Reference, VersionCount};
 pub struct ControlPlaneSpec {
     /// The Kubernetes version that it should run.
     pub version: String,
+    /// How many machines it should have; where it is absent, Cluster API means one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replicas: Option<u32>,
     /// What its machines are made of.
     pub machine_template: ControlPlaneMachines,
     /// The configuration of kubeadm.
@@ -63,16 +65,27 @@ impl ControlPlaneMachines {
 
 /// The part of a control plane's status that Instar reads.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
-#[serde(default)]
+#[serde(rename_all = "camelCase", default)]
 pub struct ControlPlaneStatus {
+    /// The generation that it describes.
+    pub observed_generation: i64,
     /// The lowest version of its machines.
     pub version: Option<String>,
     /// Every version, and how many machines run it.
     pub versions: Vec<VersionCount>,
+    /// How many machines there are.
+    pub replicas: Option<u32>,
+    /// How many of them are ready.
+    pub ready_replicas: Option<u32>,
+    /// How many of them are as the spec says.
+    pub up_to_date_replicas: Option<u32>,
+    /// Those conditions that the controller reads.
+    #[serde(deserialize_with = "relevant_conditions")]
+    pub conditions: Vec<Condition>,
 }
 
 /// The configuration of kubeadm.
-#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase", default)]
 pub struct KubeadmConfigSpec {
     /// Of the cluster as a whole.
@@ -80,7 +93,7 @@ pub struct KubeadmConfigSpec {
 }
 
 /// The part of kubeadm's configuration that all machines of the control plane share.
-#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(default)]
 pub struct ClusterConfiguration {
     /// Its etcd.
@@ -90,14 +103,24 @@ pub struct ClusterConfiguration {
 }
 
 /// The etcd: stacked, or external.
-#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(default)]
 pub struct Etcd {
     /// A stacked one.
     pub local: LocalEtcd,
     /// An external one, which no Kubernetes version moves.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub external: Option<Value>,
+    pub external: Option<ExternalEtcd>,
+}
+
+/// That there is an external etcd; how it is reached is read by nothing.
+#[derive(Serialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ExternalEtcd {}
+
+impl<'de> Deserialize<'de> for ExternalEtcd {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        IgnoredAny::deserialize(deserializer).map(|_| Self {})
+    }
 }
 
 /// A stacked etcd.

@@ -23,13 +23,13 @@ pub use class::{
     WorkersClass,
 };
 pub use cluster::{
-    ClassRef, Cluster, ClusterControlPlaneStatus, ClusterSpec, ClusterStatus, ControlPlaneTopology, PoolKind,
-    PoolTopology, Topology, WorkersTopology,
+    ClassRef, Cluster, ClusterControlPlaneStatus, ClusterSpec, ClusterStatus, ClusterWorkersStatus,
+    ControlPlaneTopology, PlannedVersion, PoolKind, PoolTopology, Topology, WorkersTopology,
 };
 pub use contract::{Contract, NoContract, Served, served};
 pub use control_plane::{
     ClusterConfiguration, ControlPlaneMachineSpec, ControlPlaneMachines, ControlPlaneSpec, ControlPlaneStatus, Dns,
-    Etcd, KubeadmConfigSpec, KubeadmControlPlane, LocalEtcd,
+    Etcd, ExternalEtcd, KubeadmConfigSpec, KubeadmControlPlane, LocalEtcd,
 };
 pub use machines::{
     Bootstrap, Condition, Machine, MachineDeployment, MachineDeploymentSpec, MachineDeploymentStatus, MachinePool,

@@ -1,7 +1,12 @@
 //! Machines and what makes them: MachineDeployments, MachineSets, MachinePools, Machines.
 
+use std::{borrow::Cow, fmt};
+
 use kube::CustomResource;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{SeqAccess, Visitor},
+};
 
 use crate::ClassMetadata;
 
@@ -25,14 +30,60 @@ pub struct Condition {
 /// The conditions that are read; there are many, and all others are dropped.
 const RELEVANT: [&str; 5] = ["Paused", "RollingOut", "ScalingDown", "ScalingUp", "TopologyReconciled"];
 
-/// Reads conditions and drops those that nothing reads, for `deserialize_with`.
+/// Reads conditions and keeps those that something reads, for `deserialize_with`. Admission decodes them in
+/// every request: of the others, no text is copied.
 ///
 /// # Errors
 /// Where they are no conditions.
 pub fn relevant_conditions<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Condition>, D::Error> {
-    let mut conditions: Vec<Condition> = Vec::deserialize(deserializer)?;
-    conditions.retain(|condition| RELEVANT.contains(&condition.kind.as_str()));
-    Ok(conditions)
+    deserializer.deserialize_seq(Relevant)
+}
+
+struct Relevant;
+
+impl<'de> Visitor<'de> for Relevant {
+    type Value = Vec<Condition>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("conditions")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut conditions: A) -> Result<Self::Value, A::Error> {
+        let mut relevant = Vec::new();
+        while let Some(condition) = conditions.next_element::<ConditionText<'de>>()? {
+            if RELEVANT.contains(&&*condition.kind) {
+                relevant.push(condition.into());
+            }
+        }
+        Ok(relevant)
+    }
+}
+
+/// A [`Condition`] in the text that it is read from.
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct ConditionText<'a> {
+    #[serde(rename = "type", borrow)]
+    kind: Cow<'a, str>,
+    #[serde(borrow)]
+    status: Cow<'a, str>,
+    #[serde(borrow)]
+    reason: Cow<'a, str>,
+    #[serde(borrow)]
+    message: Cow<'a, str>,
+    observed_generation: i64,
+}
+
+impl From<ConditionText<'_>> for Condition {
+    fn from(text: ConditionText<'_>) -> Self {
+        Self {
+            kind: text.kind.into_owned(),
+            status: text.status.into_owned(),
+            reason: text.reason.into_owned(),
+            message: text.message.into_owned(),
+            observed_generation: text.observed_generation,
+        }
+    }
 }
 
 /// A reference within a namespace.
@@ -233,4 +284,30 @@ pub struct NodeReference {
 pub struct NodeInfo {
     /// The kubelet's version.
     pub kubelet_version: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn conditions_that_nothing_reads_are_dropped() {
+        let status = json!({"conditions": [
+            {"type": "Available", "status": "True", "message": "a \"quoted\" one", "lastTransitionTime": "2026-01-01T00:00:00Z"},
+            {"type": "RollingOut", "status": "False", "reason": "NotRollingOut", "message": "an \"ä\"", "observedGeneration": 3},
+        ]});
+        let kept = [Condition {
+            kind: "RollingOut".to_owned(),
+            status: "False".to_owned(),
+            reason: "NotRollingOut".to_owned(),
+            message: "an \"ä\"".to_owned(),
+            observed_generation: 3,
+        }];
+        let of_text: MachineDeploymentStatus = serde_json::from_str(&status.to_string()).unwrap();
+        assert_eq!(of_text.conditions, kept);
+        let of_value: MachineDeploymentStatus = serde_json::from_value(status).unwrap();
+        assert_eq!(of_value.conditions, kept);
+    }
 }

@@ -5,12 +5,14 @@
 mod control_planes;
 mod kept;
 mod machines;
+mod parts;
 mod templates;
 
 use std::{marker::PhantomData, sync::Arc};
 
 use futures::future::BoxFuture;
 use instar_api::{ClusterUpgrade, KubernetesRelease, UpgradePolicy};
+use instar_capi::{Cluster, KubeadmControlPlane, Machine, MachineDeployment, MachinePool, MachineSet};
 use instar_catalog::Catalog;
 use instar_planner::{Observed, Unreadable};
 use instar_serve::Readiness;
@@ -18,16 +20,14 @@ use instar_watch::{
     Cache, CurrentCatalog, DynamicKept, DynamicWatches, Entry, Hooks, KeptSink, Key, Lookup, Target, Watch,
     WatchHealth, WatchMetrics, WatchState, config, watch_kind,
 };
-use kube::{Api, Client, Resource};
+use kube::{Api, Client};
 use tokio::sync::{mpsc::UnboundedSender, watch};
 
-use crate::{
-    rbac::Watched,
-    views::{Cluster, KubeadmControlPlane, Machine, MachineDeployment, MachinePool, MachineSet},
-};
+use crate::rbac::Watched;
 pub(crate) use control_planes::ForeignControlPlane;
-pub(crate) use kept::{Cached, Group, Object, lifecycle};
+pub(crate) use kept::{Cached, Group, Object, Whole, lifecycle};
 pub(crate) use machines::{DEPLOYMENT_LABEL, KeptMachine};
+pub(crate) use parts::{KeptPart, PlannedKind};
 pub(crate) use templates::TemplateMetadata;
 
 /// Where Clusters to look at are sent.
@@ -37,10 +37,10 @@ pub(crate) type Wake = UnboundedSender<Key>;
 #[derive(Debug)]
 pub(crate) struct Caches {
     clusters: Arc<Cache<Object<Cluster>>>,
-    control_planes: Arc<Cache<Object<KubeadmControlPlane>>>,
-    deployments: Arc<Cache<Object<MachineDeployment>>>,
-    sets: Arc<Cache<Object<MachineSet>>>,
-    machine_pools: Arc<Cache<Object<MachinePool>>>,
+    control_planes: Arc<Cache<KeptPart<KubeadmControlPlane>>>,
+    deployments: Arc<Cache<KeptPart<MachineDeployment>>>,
+    sets: Arc<Cache<KeptPart<MachineSet>>>,
+    machine_pools: Arc<Cache<KeptPart<MachinePool>>>,
     machines: Arc<Cache<KeptMachine>>,
     releases: Arc<Cache<Object<KubernetesRelease>>>,
     upgrades: Arc<Cache<Object<ClusterUpgrade>>>,
@@ -152,7 +152,7 @@ impl Caches {
     }
 
     /// The objects of a Cluster, by name, but for those that can't be decoded.
-    pub(crate) fn of<K: Cached<Kept = Object<K>>>(&self, cluster: &Key) -> Vec<Arc<K>> {
+    pub(crate) fn of<K: Whole>(&self, cluster: &Key) -> Vec<Arc<K>> {
         self.group(&Group::Cluster(cluster.clone()))
     }
 
@@ -165,18 +165,25 @@ impl Caches {
     pub(crate) fn observe<K: Cached, T>(
         &self,
         cluster: &Key,
-        read: impl Fn(&Key, &K::Kept) -> Result<T, String>,
+        read: impl Fn(&Key, &K::Kept) -> Observed<T>,
     ) -> Vec<Observed<T>> {
         let group = Group::Cluster(cluster.clone());
         let index = K::cache(self).read();
-        let decoded = index.group(&group).map(|(key, kept)| match read(key, kept) {
-            Ok(part) => Observed::Read(part),
-            Err(reason) => Observed::Invalid(unreadable(&K::kind(&()), key.name(), &reason)),
-        });
-        let mut objects: Vec<_> = decoded.collect();
+        let mut objects: Vec<_> = index.group(&group).map(|(key, kept)| read(key, kept)).collect();
         drop(index);
         objects.extend(self.unreadable_in::<K>(&group).into_iter().map(Observed::Invalid));
         objects
+    }
+
+    /// All objects of a Cluster, as the planner takes them.
+    pub(crate) fn parts<K: PlannedKind>(&self, cluster: &Key) -> Vec<Observed<K::Part>> {
+        self.observe::<K, _>(cluster, |key, kept| kept.observed(key))
+    }
+
+    /// Whether what is kept of any object of a Cluster is so.
+    pub(crate) fn any<K: Cached>(&self, cluster: &Key, is: impl Fn(&K::Kept) -> bool) -> bool {
+        let index = K::cache(self).read();
+        index.group(&Group::Cluster(cluster.clone())).any(|(_, kept)| is(kept))
     }
 
     /// The policies of a namespace.
@@ -199,7 +206,7 @@ impl Caches {
         wake_groups(&self.wake, self.upgrades.read().groups());
     }
 
-    fn group<K: Cached<Kept = Object<K>>>(&self, group: &Group) -> Vec<Arc<K>> {
+    fn group<K: Whole>(&self, group: &Group) -> Vec<Arc<K>> {
         let index = K::cache(self).read();
         index.group(group).map(|(_, object)| object.get()).collect()
     }
@@ -292,13 +299,10 @@ fn wake_groups<'g>(wake: &Wake, groups: impl IntoIterator<Item = &'g Group>) {
 }
 
 /// An object as it was read.
-pub(crate) fn observed<K: Resource<DynamicType = ()>, T>(object: &K, read: Result<T, String>) -> Observed<T> {
+pub(crate) fn observed<T>(kind: &str, name: &str, read: Result<T, impl AsRef<str>>) -> Observed<T> {
     match read {
         Ok(part) => Observed::Read(part),
-        Err(reason) => {
-            let name = object.meta().name.as_deref().unwrap_or_default();
-            Observed::Invalid(unreadable(&K::kind(&()), name, &reason))
-        }
+        Err(reason) => Observed::Invalid(unreadable(kind, name, reason.as_ref())),
     }
 }
 

@@ -4,6 +4,7 @@ use std::{fmt, sync::Arc};
 
 mod referrer;
 
+use instar_capi::{Cluster, KubeadmControlPlane, MachineDeployment};
 use instar_planner::{
     Action, CompletePins, DeleteTemplate, EditVersion, MintTemplate, PoolId, ResourceVersion, Swap, TemplateRef,
     Violation, includes,
@@ -22,7 +23,6 @@ use crate::{
     gather::content,
     kinds::Kinds,
     memory::Memory,
-    views::{Cluster, KubeadmControlPlane, MachineDeployment},
 };
 
 use referrer::referrer;

@@ -13,6 +13,7 @@
 mod api;
 mod caches;
 mod execute;
+mod fields;
 mod gather;
 mod kinds;
 mod lease;
@@ -27,7 +28,6 @@ mod report;
 mod run;
 mod text;
 mod upgrade_spec;
-mod views;
 
 pub use lease::LeaseError;
 pub use metrics::register;

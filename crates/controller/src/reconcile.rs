@@ -15,14 +15,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use instar_api::{ClusterUpgrade, SWAP_HISTORY_ANNOTATION, VERSION_ANNOTATION};
+use instar_api::{ClusterUpgrade, VERSION_ANNOTATION};
+use instar_capi::{Cluster, KubeadmControlPlane, MachineDeployment};
 use instar_planner::Lifecycle;
 use instar_watch::{Key, Lookup};
 use kube::{Client, ResourceExt, runtime::events::Recorder};
 
 use crate::{
     api::{Class, Error},
-    caches::{Cached, Caches, Object},
+    caches::{Caches, KeptPart, PlannedKind},
     gather::{Referred, begun, current_versions, lifecycle_of},
     kinds::{Kinds, UnusedKinds},
     lease::Leads,
@@ -30,7 +31,6 @@ use crate::{
     metrics::{Counters, Pass},
     queue::Next,
     upgrade_spec::Upgrades,
-    views::{Cluster, KubeadmControlPlane, MachineDeployment},
 };
 
 /// How soon to look again while nothing is known of a kind. Its watch says in the log, in a metric and in readiness
@@ -169,11 +169,8 @@ impl Context {
             || self.was_swapped::<MachineDeployment>(key)
     }
 
-    fn was_swapped<K: Cached<Kept = Object<K>>>(&self, cluster: &Key) -> bool {
-        let objects = self.caches.of::<K>(cluster);
-        objects
-            .iter()
-            .any(|object| object.annotations().contains_key(SWAP_HISTORY_ANNOTATION))
+    fn was_swapped<K: PlannedKind>(&self, cluster: &Key) -> bool {
+        self.caches.any::<K>(cluster, KeptPart::was_swapped)
     }
 
     fn may_write(&self) -> Result<(), Error> {

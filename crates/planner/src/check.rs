@@ -203,7 +203,7 @@ fn check_control_plane(snapshot: &Snapshot, swap: &Swap, broken: &mut Vec<Violat
     let Flavor::Kubeadm { cluster_configuration } = &control_plane.flavor else {
         return;
     };
-    let present = cluster_configuration.pointer("/dns/imageTag").and_then(Value::as_str);
+    let present = cluster_configuration.dns.image_tag.as_deref();
     let tag = "/spec/kubeadmConfigSpec/clusterConfiguration/dns/imageTag";
     let tag = swap.patch.pointer(tag).and_then(Value::as_str);
     if let (Some(present), Some(tag)) = (present, tag)

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use instar_api::{Pins, RELEASE_LABEL};
-use instar_capi::{Contract, Lifecycle, ManagedBy};
+use instar_capi::{ClusterConfiguration, Contract, Lifecycle, ManagedBy};
 use instar_catalog::Catalog;
 use instar_domain::KubeVersion;
 use jiff::Timestamp;
@@ -195,7 +195,7 @@ pub enum Flavor {
     /// A KubeadmControlPlane.
     Kubeadm {
         /// `spec.kubeadmConfigSpec.clusterConfiguration`.
-        cluster_configuration: Value,
+        cluster_configuration: ClusterConfiguration,
     },
     /// Any other: etcd and CoreDNS are its own matter.
     Other,

@@ -2,7 +2,7 @@
 //! compare.
 
 use instar_api::{SWAP_HISTORY_ANNOTATION, Values};
-use instar_capi::Contract;
+use instar_capi::{ClusterConfiguration, Contract};
 use instar_catalog::Release;
 use serde_json::{Value, json};
 
@@ -17,8 +17,11 @@ use crate::{
 const TEMPLATE: &str = "/spec/template/spec";
 const CONFIGURATION: &str = "/kubeadmConfigSpec/clusterConfiguration";
 const ETCD: &str = "/etcd/";
+const ETCD_TAG: &str = "/etcd/local/imageTag";
+const ETCD_REPOSITORY: &str = "/etcd/local/imageRepository";
 const DNS: &str = "/dns/";
 const DNS_TAG: &str = "/dns/imageTag";
+const DNS_REPOSITORY: &str = "/dns/imageRepository";
 
 /// Where a pool goes.
 pub(crate) struct Destination<'a> {
@@ -70,7 +73,7 @@ pub(crate) fn has_components(control_plane: &ControlPlane, release: &Release) ->
     };
     components(control_plane, release)
         .into_iter()
-        .all(|(below, value)| cluster_configuration.pointer(below) == Some(value))
+        .all(|(below, value)| present(cluster_configuration, below) == value.as_str())
 }
 
 /// What a release sets below `clusterConfiguration`: no etcd where it is external, and no CoreDNS
@@ -79,11 +82,11 @@ fn components<'r>(control_plane: &ControlPlane, release: &'r Release) -> Vec<(&'
     let Flavor::Kubeadm { cluster_configuration } = &control_plane.flavor else {
         return Vec::new();
     };
-    let external = cluster_configuration.pointer("/etcd/external").is_some();
+    let external = cluster_configuration.etcd.external.is_some();
     let values = below_configuration(release.kubeadm());
     let tag = values.iter().find(|(below, _)| *below == DNS_TAG);
     let lowers = match (
-        cluster_configuration.pointer(DNS_TAG).and_then(Value::as_str),
+        cluster_configuration.dns.image_tag.as_deref(),
         tag.and_then(|(_, tag)| tag.as_str()),
     ) {
         (Some(present), Some(next)) => lowers_core_dns(present, next),
@@ -94,6 +97,18 @@ fn components<'r>(control_plane: &ControlPlane, release: &'r Release) -> Vec<(&'
         .filter(|(below, _)| !(external && below.starts_with(ETCD)))
         .filter(|(below, _)| !(lowers && below.starts_with(DNS)))
         .collect()
+}
+
+/// What `clusterConfiguration` has where a release may set something.
+fn present<'c>(configuration: &'c ClusterConfiguration, below: &str) -> Option<&'c str> {
+    let ClusterConfiguration { etcd, dns } = configuration;
+    match below {
+        ETCD_TAG => etcd.local.image_tag.as_deref(),
+        ETCD_REPOSITORY => etcd.local.image_repository.as_deref(),
+        DNS_TAG => dns.image_tag.as_deref(),
+        DNS_REPOSITORY => dns.image_repository.as_deref(),
+        _ => None,
+    }
 }
 
 fn below_configuration(values: &Values) -> Vec<(&str, &Value)> {
@@ -150,5 +165,42 @@ fn swap(pool: PoolId, object: &Object, destination: Destination<'_>, writes: Vec
         template: destination.template,
         bootstrap: destination.bootstrap,
         patch,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use instar_api::{Component, Components, KubernetesReleaseSpec};
+
+    use super::*;
+
+    /// One that couldn't would be set in every pass, for ever.
+    #[test]
+    fn whatever_a_release_sets_can_be_compared() {
+        let component = || {
+            Some(Component {
+                image_tag: "1.2.3".to_owned(),
+                image_repository: Some("example.org".to_owned()),
+            })
+        };
+        // Without `..`, so that the compiler asks for a component that is new in the API.
+        let components = Components {
+            etcd: component(),
+            core_dns: component(),
+        };
+        let row: KubernetesReleaseSpec =
+            serde_json::from_value(json!({"version": "v1.34.3", "components": components})).unwrap();
+        let release = Release::read("r", &row).unwrap();
+        let mut spec = Value::Null;
+        for (pointer, value) in release.kubeadm() {
+            put(&mut spec, pointer.as_str(), value.clone()).unwrap();
+        }
+        let spec = spec.pointer(TEMPLATE).and_then(|spec| spec.pointer(CONFIGURATION));
+        let configuration: ClusterConfiguration = serde_json::from_value(spec.unwrap().clone()).unwrap();
+        let set = below_configuration(release.kubeadm());
+        assert_eq!(set.len(), release.kubeadm().len());
+        for (below, value) in set {
+            assert_eq!(present(&configuration, below), value.as_str(), "{below}");
+        }
     }
 }

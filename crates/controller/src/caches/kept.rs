@@ -6,7 +6,7 @@ use instar_api::{
     ClusterUpgrade, FINISHED_ANNOTATION, KubernetesRelease, RECORD_ANNOTATION, RELEASES_ANNOTATION,
     SWAP_HISTORY_ANNOTATION, UpgradePolicy, VERSION_ANNOTATION,
 };
-use instar_capi::{labels::CLUSTER_NAME, owning_clusters};
+use instar_capi::{Cluster, labels::CLUSTER_NAME, owning_clusters};
 use instar_planner::Lifecycle;
 use instar_watch::{Cache, Entry, Guarded, Kept, Key, Presence, Row, Unreadable};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -14,10 +14,7 @@ use kube::{Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 
 use super::{Caches, wake_groups};
-use crate::{
-    rbac::Watched,
-    views::{Cluster, KubeadmControlPlane, MachineDeployment, MachinePool, MachineSet},
-};
+use crate::rbac::Watched;
 
 /// The annotation by which Cluster API pauses an object.
 const PAUSED_ANNOTATION: &str = "cluster.x-k8s.io/paused";
@@ -57,9 +54,6 @@ pub(crate) trait Cached:
     /// Where it is kept.
     fn cache(caches: &Caches) -> &Arc<Cache<Self::Kept>>;
 
-    /// The groups that an object is in.
-    fn groups(&self, key: &Key) -> Vec<Group>;
-
     /// The groups of an object that can't be decoded.
     fn groups_of_unreadable(key: &Key, unreadable: &Unreadable) -> Vec<Group> {
         let cluster = unreadable.cluster.iter();
@@ -70,6 +64,12 @@ pub(crate) trait Cached:
     fn changed(caches: &Caches, groups: &[Group]) {
         wake_groups(&caches.wake, groups);
     }
+}
+
+/// A kind whose objects are kept, without what is never read.
+pub(crate) trait Whole: Cached<Kept = Object<Self>> {
+    /// The groups that an object is in.
+    fn groups(&self, key: &Key) -> Vec<Group>;
 }
 
 /// An object, without what is never read.
@@ -86,7 +86,7 @@ impl<K> Object<K> {
     }
 }
 
-impl<K: Cached> Entry for Object<K> {
+impl<K: Whole> Entry for Object<K> {
     type Group = Group;
 
     fn groups(&self, key: &Key) -> Vec<Group> {
@@ -98,7 +98,7 @@ impl<K: Cached> Entry for Object<K> {
     }
 }
 
-impl<K: Cached> Kept for Object<K> {
+impl<K: Whole> Kept for Object<K> {
     type Object = Guarded<K>;
 
     fn keep(object: Self::Object) -> Row<Self> {
@@ -160,57 +160,32 @@ impl Cached for Cluster {
         &caches.clusters
     }
 
-    fn groups(&self, key: &Key) -> Vec<Group> {
-        vec![Group::Cluster(key.clone()), Group::Namespace(key.namespace().into())]
-    }
-
     fn groups_of_unreadable(key: &Key, _: &Unreadable) -> Vec<Group> {
         vec![Group::Cluster(key.clone()), Group::Namespace(key.namespace().into())]
     }
 }
 
-impl Cached for KubeadmControlPlane {
-    const WATCHED: Watched = Watched::KubeadmControlPlanes;
-    const PRESENCE: Presence = Presence::Optional;
+impl Whole for Cluster {
+    fn groups(&self, key: &Key) -> Vec<Group> {
+        vec![Group::Cluster(key.clone()), Group::Namespace(key.namespace().into())]
+    }
+}
+
+impl Cached for ClusterUpgrade {
+    const WATCHED: Watched = Watched::ClusterUpgrades;
+    const PRESENCE: Presence = Presence::DEFINITIONS;
 
     type Kept = Object<Self>;
 
     fn cache(caches: &Caches) -> &Arc<Cache<Self::Kept>> {
-        &caches.control_planes
+        &caches.upgrades
     }
+}
 
-    /// Cluster API puts the label on what a Cluster refers to.
+impl Whole for ClusterUpgrade {
     fn groups(&self, key: &Key) -> Vec<Group> {
-        let cluster = self.labels().get(CLUSTER_NAME).into_iter();
-        cluster.map(|name| of_cluster(key, name)).collect()
+        vec![of_cluster(key, &self.spec.cluster_name)]
     }
-}
-
-/// A kind whose `spec.clusterName` says which Cluster an object belongs to.
-macro_rules! by_cluster_name {
-    ($($kind:ty, $watched:ident, $presence:expr, $cache:ident;)+) => {$(
-        impl Cached for $kind {
-            const WATCHED: Watched = Watched::$watched;
-            const PRESENCE: Presence = $presence;
-
-            type Kept = Object<Self>;
-
-            fn cache(caches: &Caches) -> &Arc<Cache<Self::Kept>> {
-                &caches.$cache
-            }
-
-            fn groups(&self, key: &Key) -> Vec<Group> {
-                vec![of_cluster(key, &self.spec.cluster_name)]
-            }
-        }
-    )+};
-}
-
-by_cluster_name! {
-    MachineDeployment, MachineDeployments, Presence::CLUSTER_API, deployments;
-    MachineSet, MachineSets, Presence::CLUSTER_API, sets;
-    MachinePool, MachinePools, Presence::Optional, machine_pools;
-    ClusterUpgrade, ClusterUpgrades, Presence::DEFINITIONS, upgrades;
 }
 
 impl Cached for UpgradePolicy {
@@ -221,10 +196,6 @@ impl Cached for UpgradePolicy {
 
     fn cache(caches: &Caches) -> &Arc<Cache<Self::Kept>> {
         &caches.policies
-    }
-
-    fn groups(&self, key: &Key) -> Vec<Group> {
-        vec![Group::Namespace(key.namespace().into())]
     }
 
     fn groups_of_unreadable(key: &Key, _: &Unreadable) -> Vec<Group> {
@@ -243,6 +214,12 @@ impl Cached for UpgradePolicy {
     }
 }
 
+impl Whole for UpgradePolicy {
+    fn groups(&self, key: &Key) -> Vec<Group> {
+        vec![Group::Namespace(key.namespace().into())]
+    }
+}
+
 impl Cached for KubernetesRelease {
     const WATCHED: Watched = Watched::KubernetesReleases;
     const PRESENCE: Presence = Presence::DEFINITIONS;
@@ -253,10 +230,6 @@ impl Cached for KubernetesRelease {
         &caches.releases
     }
 
-    fn groups(&self, _: &Key) -> Vec<Group> {
-        Vec::new()
-    }
-
     fn groups_of_unreadable(_: &Key, _: &Unreadable) -> Vec<Group> {
         Vec::new()
     }
@@ -265,5 +238,11 @@ impl Cached for KubernetesRelease {
     fn changed(caches: &Caches, _: &[Group]) {
         caches.renew_catalog();
         caches.wake_asked();
+    }
+}
+
+impl Whole for KubernetesRelease {
+    fn groups(&self, _: &Key) -> Vec<Group> {
+        Vec::new()
     }
 }

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use instar_capi::Machine;
 use instar_planner::{Lifecycle, MachinePhase, PoolId};
 use instar_watch::{Cache, Entry, Guarded, Kept, Key, Row, Unreadable};
 
@@ -10,7 +11,7 @@ use super::{
     Caches,
     kept::{Cached, Group, lifecycle, of_cluster},
 };
-use crate::{rbac::Watched, views::Machine};
+use crate::rbac::Watched;
 
 const CONTROL_PLANE_LABEL: &str = "cluster.x-k8s.io/control-plane";
 pub(crate) const DEPLOYMENT_LABEL: &str = "cluster.x-k8s.io/deployment-name";
@@ -71,10 +72,6 @@ impl Cached for Machine {
 
     fn cache(caches: &Caches) -> &Arc<Cache<KeptMachine>> {
         &caches.machines
-    }
-
-    fn groups(&self, key: &Key) -> Vec<Group> {
-        vec![of_cluster(key, &self.spec.cluster_name)]
     }
 }
 

@@ -1,5 +1,6 @@
 //! A last look before a template goes: caches are a moment behind, and know a template's own Cluster.
 
+use instar_capi::{KubeadmControlPlane, MachineDeployment, MachineSet, MachineSpec, Reference};
 use instar_planner::{Lifecycle, TemplateRef};
 use instar_watch::{Guarded, is_not_found};
 use kube::{Api, Client, Resource, ResourceExt, api::ListParams, core::NamespaceResourceScope};
@@ -8,7 +9,6 @@ use serde::de::DeserializeOwned;
 use crate::{
     api::{Error, call},
     caches::lifecycle,
-    views::{KubeadmControlPlane, MachineDeployment, MachineSet, MachineSpec, Reference},
 };
 
 /// Who in the namespace refers to a template at this moment, of whatever Cluster.

@@ -2,7 +2,8 @@
 //! whatever provider: such a kind is known only once a Cluster refers to it, and watched from then on.
 
 use instar_api::SWAP_HISTORY_ANNOTATION;
-use instar_capi::Contract;
+use instar_capi as capi;
+use instar_capi::{Contract, KubeadmControlPlane, VersionCount};
 use instar_domain::{InvalidVersion, KubeVersion};
 use instar_planner::{
     ControlPlane, Flavor, ManagedBy, Object, Observed, Replicas, ResourceVersion, SwapHistory, TemplateRef, Unreadable,
@@ -12,22 +13,17 @@ use kube::{Resource, ResourceExt, core::DynamicObject, discovery::ApiResource};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::kubeadm;
 use crate::{
     api::{Class, Error},
     caches::{Caches, ForeignControlPlane, lifecycle},
     gather::referred::{Found, Referred, find},
     kinds::Kind,
-    views::{self, KubeadmControlPlane, VersionCount},
 };
 
 impl Referred<'_> {
     /// A classic Cluster's control plane, where there is one. What has to be done before it can be read is reported
     /// like an object that can't be read.
-    pub(crate) async fn control_plane(
-        &self,
-        cluster: &views::Cluster,
-    ) -> Result<Option<Observed<ControlPlane>>, Error> {
+    pub(crate) async fn control_plane(&self, cluster: &capi::Cluster) -> Result<Option<Observed<ControlPlane>>, Error> {
         let key = Key::of(cluster);
         let Some(reference) = not_watched(cluster) else {
             return Ok(of_kubeadm(self.caches, cluster, &key));
@@ -41,9 +37,9 @@ impl Referred<'_> {
     async fn foreign_control_plane(
         &self,
         cluster: &Key,
-        reference: &views::Reference,
+        reference: &capi::Reference,
     ) -> Result<Option<Observed<ControlPlane>>, Error> {
-        let views::Reference { api_group, kind, name } = reference;
+        let capi::Reference { api_group, kind, name } = reference;
         let known = self.kinds.kind(self.client, api_group, kind).await?;
         let watches = &self.caches.foreign_control_planes;
         let kind = self.watch(watches, cluster, &known.resource).await?;
@@ -66,7 +62,7 @@ impl Referred<'_> {
 }
 
 /// A topology Cluster's control plane: of those only kubeadm's are known.
-pub(crate) fn of_topology(caches: &Caches, cluster: &views::Cluster) -> Option<Observed<ControlPlane>> {
+pub(crate) fn of_topology(caches: &Caches, cluster: &capi::Cluster) -> Option<Observed<ControlPlane>> {
     let kind = KubeadmControlPlane::kind(&());
     match not_watched(cluster) {
         None => of_kubeadm(caches, cluster, &Key::of(cluster)),
@@ -77,11 +73,9 @@ pub(crate) fn of_topology(caches: &Caches, cluster: &views::Cluster) -> Option<O
     }
 }
 
-fn of_kubeadm(caches: &Caches, cluster: &views::Cluster, key: &Key) -> Option<Observed<ControlPlane>> {
+fn of_kubeadm(caches: &Caches, cluster: &capi::Cluster, key: &Key) -> Option<Observed<ControlPlane>> {
     let reference = cluster.spec.control_plane_ref.as_ref()?;
-    let mut found = caches
-        .observe::<KubeadmControlPlane, _>(key, |_, kept| kubeadm(kept.as_object()))
-        .into_iter();
+    let mut found = caches.parts::<KubeadmControlPlane>(key).into_iter();
     found.find(|found| match found {
         Observed::Read(control_plane) => control_plane.object.name == reference.name,
         Observed::Invalid(unreadable) => unreadable.name == reference.name,
@@ -89,14 +83,14 @@ fn of_kubeadm(caches: &Caches, cluster: &views::Cluster, key: &Key) -> Option<Ob
 }
 
 /// The control plane that a Cluster refers to, where it is of a kind that isn't watched.
-fn not_watched(cluster: &views::Cluster) -> Option<&views::Reference> {
+fn not_watched(cluster: &capi::Cluster) -> Option<&capi::Reference> {
     let reference = cluster.spec.control_plane_ref.as_ref()?;
     let watched =
         reference.kind == KubeadmControlPlane::kind(&()) && reference.api_group == KubeadmControlPlane::group(&());
     Some(reference).filter(|_| !watched)
 }
 
-fn unreadable(reference: &views::Reference, reason: &impl ToString) -> Observed<ControlPlane> {
+fn unreadable(reference: &capi::Reference, reason: &impl ToString) -> Observed<ControlPlane> {
     Observed::Invalid(Unreadable {
         kind: reference.kind.clone(),
         name: reference.name.clone(),

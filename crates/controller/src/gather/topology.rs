@@ -1,14 +1,14 @@
 //! What a topology Cluster says.
 
 use instar_api::{Pins, RELEASES_ANNOTATION, SWAP_HISTORY_ANNOTATION};
+use instar_capi as capi;
 use instar_domain::KubeVersion;
-use instar_planner::{Condition, ConditionStatus, ResourceVersion, Topology, VersionSetBy};
+use instar_planner::{ResourceVersion, Topology, VersionSetBy};
 use kube::ResourceExt;
 
-use super::version;
-use crate::views;
+use crate::fields::{condition, version};
 
-pub(super) fn read(cluster: &views::Cluster, topology: &views::Topology) -> Result<Topology, String> {
+pub(super) fn read(cluster: &capi::Cluster, topology: &capi::Topology) -> Result<Topology, String> {
     let status = cluster.status.clone().unwrap_or_default();
     let annotations = cluster.annotations();
     let pins = annotations
@@ -20,28 +20,13 @@ pub(super) fn read(cluster: &views::Cluster, topology: &views::Topology) -> Resu
         generation: cluster.metadata.generation.unwrap_or_default(),
         version: version(&topology.version)?,
         pins: pins.transpose().map_err(|garbled| garbled.to_string())?,
-        control_plane_plan: versions(&status.control_plane)?,
-        workers_plan: versions(&status.workers)?,
+        control_plane_plan: versions(&status.control_plane.upgrade_plan)?,
+        workers_plan: versions(&status.workers.upgrade_plan)?,
         version_set_by: set_by.and_then(|text| VersionSetBy::from_annotation(text)),
         conditions: status.conditions.iter().map(condition).collect(),
     })
 }
 
-fn versions(planned: &views::Planned) -> Result<Vec<KubeVersion>, String> {
-    let plan = planned.upgrade_plan.iter();
-    plan.map(|planned| version(&planned.version)).collect()
-}
-
-pub(super) fn condition(condition: &views::Condition) -> Condition {
-    Condition {
-        kind: condition.kind.clone(),
-        status: match condition.status.as_str() {
-            "True" => ConditionStatus::True,
-            "False" => ConditionStatus::False,
-            _ => ConditionStatus::Unknown,
-        },
-        reason: condition.reason.clone(),
-        message: condition.message.clone(),
-        observed_generation: condition.observed_generation,
-    }
+fn versions(planned: &[capi::PlannedVersion]) -> Result<Vec<KubeVersion>, String> {
+    planned.iter().map(|planned| version(&planned.version)).collect()
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use instar_api::{ClusterUpgrade, EventReason};
+use instar_capi::Cluster;
 use instar_watch::Key;
 use kube::{
     Api, Resource, ResourceExt,
@@ -15,7 +16,6 @@ use crate::{
     api::{Error, FIELD_MANAGER, call},
     metrics::Written as Counted,
     upgrade_spec::{AnnotationRequest, CurrentVersions, Upgrades, from_annotation},
-    views::Cluster,
 };
 
 impl Context {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use instar_api::{ClusterUpgrade, EventReason};
+use instar_capi::Cluster;
 use instar_planner::{Action as Write, ControlPlane, Decision, Lifecycle, Observed, Snapshot, Waiting, check, plan};
 use instar_watch::Key;
 use jiff::Timestamp;
@@ -15,7 +16,6 @@ use crate::{
     gather::gather,
     metrics::Written as Counted,
     report::{self, Health},
-    views::Cluster,
 };
 
 /// An upgrade under way is looked at this often, whatever the watches tell.

@@ -1,6 +1,7 @@
 //! Where an upgrade is reported: its status, and events.
 
 use instar_api::{ClusterUpgrade, ClusterUpgradeStatus, EventReason, EventSeverity, FailureReason, UpgradePhase};
+use instar_capi::Cluster;
 use instar_planner::{Decision, Snapshot};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
@@ -17,7 +18,6 @@ use crate::{
     metrics::Written as Counted,
     report::{self, Health},
     text::cut,
-    views::Cluster,
 };
 
 impl Context {

@@ -4,6 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use instar_api::{ClusterUpgrade, ClusterUpgradeStatus, FINISHED_ANNOTATION, UpgradePhase};
+use instar_capi::Cluster;
 use instar_planner::plan;
 use instar_watch::{Key, Lookup};
 use jiff::Timestamp;
@@ -17,7 +18,6 @@ use crate::{
     metrics::Written as Counted,
     report::{self, Health},
     upgrade_spec::{FinishedMarker, Upgrades, finished_marker, finished_phase},
-    views::Cluster,
 };
 
 impl Context {

@@ -7,6 +7,7 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use instar_api::{ClusterUpgrade, ClusterUpgradeStatus};
+use instar_capi::Cluster;
 use instar_planner::{
     ControlPlane, Decision, Lifecycle, MachineDeployment, MachineSet, Observed, Snapshot, Stage, Target, TemplateRef,
     UpgradeSpec, check, collect_templates,
@@ -25,7 +26,6 @@ use crate::{
     gather::{completed_at, gather_for},
     memory::CollectedTemplates,
     report,
-    views::Cluster,
 };
 
 impl Context {

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use instar_api::{ClusterUpgrade, UpgradePhase};
+use instar_capi::Cluster;
 use instar_planner::{
     Action as Write, Decision, Lifecycle, Snapshot, Stage, Waiting, check, follow, is_aimed_at_present, passed,
     under_way,
@@ -24,7 +25,6 @@ use crate::{
     gather::{gather, of_topology},
     report::Health,
     upgrade_spec::{self, Upgrades},
-    views::Cluster,
 };
 
 /// Whose turn it is.
@@ -154,7 +154,7 @@ mod tests {
     use instar_planner::Progress;
 
     use super::*;
-    use crate::views::ClusterSpec;
+    use instar_capi::ClusterSpec;
 
     #[test]
     fn the_path_keeps_what_was_passed_and_drops_what_is_not_gone_to_any_more() {

@@ -5,14 +5,13 @@ use std::{collections::BTreeMap, sync::Arc};
 use instar_api::{
     ClusterUpgrade, ClusterUpgradeSpec, RECORD_ANNOTATION, REQUEST_NUMBER_LABEL, UpgradePhase, VERSION_ANNOTATION,
 };
-use instar_capi::labels::CLUSTER_NAME;
+use instar_capi::{Cluster, labels::CLUSTER_NAME};
 use instar_domain::{KubeVersion, Minor};
 use instar_planner::{hash, label_value, slug};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::{Resource, ResourceExt, core::ObjectMeta};
 
 use super::active::{Upgrades, finished_phase};
-use crate::views::Cluster;
 
 /// What the annotation comes to.
 #[derive(Debug)]
@@ -139,11 +138,9 @@ fn record_name(cluster: &str, target: &str, ordinal: u32) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        upgrade_spec::tests::{of_annotation, reopened, upgrade},
-        views::ClusterSpec,
-    };
+    use crate::upgrade_spec::tests::{of_annotation, reopened, upgrade};
     use UpgradePhase::{Completed, ControlPlane, Pending, Refused, Workers};
+    use instar_capi::ClusterSpec;
 
     fn cluster(target: &str) -> Cluster {
         let mut cluster = Cluster::new("c", ClusterSpec::default());

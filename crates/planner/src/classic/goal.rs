@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use instar_capi::ExternalEtcd;
 use instar_catalog::{Pool, Release, Resolved, Role};
 use instar_domain::{BuildOrder, KubeVersion, Minor};
-use serde_json::Value;
 
 use super::{
     template,
@@ -210,11 +210,11 @@ fn etcd(flavor: &Flavor) -> StartEtcd {
     match flavor {
         Flavor::Other => StartEtcd::Elsewhere,
         Flavor::Kubeadm { cluster_configuration } => {
-            if cluster_configuration.pointer("/etcd/external").is_some() {
-                return StartEtcd::Elsewhere;
+            let etcd = &cluster_configuration.etcd;
+            match &etcd.external {
+                Some(ExternalEtcd {}) => StartEtcd::Elsewhere,
+                None => StartEtcd::Stacked(etcd.local.image_tag.clone()),
             }
-            let tag = cluster_configuration.pointer("/etcd/local/imageTag");
-            StartEtcd::Stacked(tag.and_then(Value::as_str).map(str::to_owned))
         }
     }
 }

@@ -10,7 +10,6 @@ use instar_planner::{
     Action, Decision, Flavor, Lifecycle, PoolId, PoolOverride, Snapshot, Stage, Strategy, Target, check, plan,
 };
 use jiff::tz::TimeZone;
-use serde_json::Value;
 
 use crate::{
     scenarios::decide_reading,
@@ -305,10 +304,8 @@ fn every_machine_is_made_once_for_each_version_whatever_fails() {
         let Flavor::Kubeadm { cluster_configuration } = &wild.world.control_plane.flavor else {
             panic!("seed {seed}: no kubeadm");
         };
-        let etcd = cluster_configuration
-            .pointer("/etcd/local/imageTag")
-            .and_then(Value::as_str);
-        assert_eq!(etcd, row.etcd_tag(), "seed {seed}");
+        let etcd = &cluster_configuration.etcd.local.image_tag;
+        assert_eq!(etcd.as_deref(), row.etcd_tag(), "seed {seed}");
         assert_eq!(births(&calm.world), expected, "seed {seed}");
         assert_eq!(births(&wild.world), expected, "seed {seed}");
         let all = wild.world.pools.iter().map(|pool| &pool.object.version);

@@ -9,7 +9,7 @@ use instar_planner::{
 };
 use serde_json::json;
 
-use crate::world::{World, api::Answer, random::Random, version};
+use crate::world::{World, api::Answer, configuration, random::Random, version};
 
 fn text(decision: &Decision) -> String {
     let mut text = String::new();
@@ -144,7 +144,10 @@ fn in_the_old_contract_the_reference_is_elsewhere() {
 fn core_dns_is_not_lowered_and_an_external_etcd_not_touched() {
     let mut world = world("v1.33.5", "v1.34.5");
     world.control_plane.flavor = Flavor::Kubeadm {
-        cluster_configuration: json!({"etcd": {"external": {"endpoints": ["https://etcd"]}}, "dns": {"imageTag": "v1.13.0"}}),
+        cluster_configuration: configuration(json!({
+            "etcd": {"external": {"endpoints": ["https://etcd"]}},
+            "dns": {"imageTag": "v1.13.0"},
+        })),
     };
     insta::assert_snapshot!(text(&until(&mut world, swaps_control_plane)));
 }

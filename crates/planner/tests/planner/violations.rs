@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::{
     scenarios::{complete, decide, swaps_control_plane, swaps_workers, until, world},
-    world::{reference, version},
+    world::{configuration, reference, version},
 };
 
 type Case = (Violation, fn(&mut Snapshot, &mut Decision));
@@ -94,7 +94,7 @@ fn of_the_control_planes_swap() {
         (Violation::NoTemplate, |s, _| s.templates.clear()),
         (Violation::CoreDnsLowered, |s, _| {
             control_plane(s).flavor = Flavor::Kubeadm {
-                cluster_configuration: json!({"dns": {"imageTag": "v1.13.1"}}),
+                cluster_configuration: configuration(json!({"dns": {"imageTag": "v1.13.1"}})),
             };
         }),
     ];

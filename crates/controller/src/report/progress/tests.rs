@@ -1,4 +1,5 @@
 use instar_api::{ClusterUpgrade, ClusterUpgradeSpec, ClusterUpgradeStatus, UpgradePhase};
+use instar_capi::ClusterConfiguration;
 use instar_planner::{
     Cluster, ClusterKind, Contract, ControlPlane, Flavor, Lifecycle, Machine, MachineDeployment, MachinePhase,
     ManagedBy, Node, Object, Observed, ResourceVersion, Retention, Rollout, Snapshot, Stage, Target, TemplateRef,
@@ -89,7 +90,7 @@ fn snapshot() -> Snapshot {
             infrastructure: Some(template("cp")),
             contract: Contract::V1Beta2,
             flavor: Flavor::Kubeadm {
-                cluster_configuration: json!({}),
+                cluster_configuration: ClusterConfiguration::default(),
             },
             replicas: None,
         })),

@@ -8,7 +8,7 @@ use instar_planner::{
 };
 use serde_json::Value;
 
-use super::{Pool, World, merge};
+use super::{Pool, World, configuration, merge};
 
 /// What the API server answers.
 #[derive(Debug, PartialEq, Eq)]
@@ -74,7 +74,9 @@ impl World {
         if let Flavor::Kubeadm { cluster_configuration } = &mut control_plane.flavor
             && let Some(change) = patch.pointer("/spec/kubeadmConfigSpec/clusterConfiguration")
         {
-            merge(cluster_configuration, change);
+            let mut changed = serde_json::to_value(&*cluster_configuration).unwrap();
+            merge(&mut changed, change);
+            *cluster_configuration = configuration(changed);
         }
         control_plane.object.swap_history = swap_history(patch);
         Self::edited(&mut self.counter, &mut control_plane.object);

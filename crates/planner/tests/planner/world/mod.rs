@@ -9,6 +9,7 @@ pub mod users;
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use instar_capi::ClusterConfiguration;
 use instar_catalog::Catalog;
 use instar_domain::KubeVersion;
 use instar_planner::{
@@ -89,7 +90,10 @@ impl World {
                 infrastructure: Some(reference("blue-cp")),
                 contract: Contract::V1Beta2,
                 flavor: Flavor::Kubeadm {
-                    cluster_configuration: json!({"etcd": {"local": {"imageTag": etcd}}, "dns": {"imageTag": "v1.11.3"}}),
+                    cluster_configuration: configuration(json!({
+                        "etcd": {"local": {"imageTag": etcd}},
+                        "dns": {"imageTag": "v1.11.3"},
+                    })),
                 },
                 replicas: Some(Replicas {
                     desired: replicas,
@@ -254,6 +258,11 @@ fn object(api_version: &str, kind: &str, name: &str) -> Object {
         swap_history: None,
         conditions: Vec::new(),
     }
+}
+
+/// As an API server would give it to us.
+pub fn configuration(object: Value) -> ClusterConfiguration {
+    serde_json::from_value(object).unwrap()
 }
 
 /// A JSON merge patch (RFC 7386).

@@ -37,7 +37,7 @@ impl World {
             if let (None, Flavor::Kubeadm { cluster_configuration }) =
                 (&self.control_plane.object.swap_history, &mut self.control_plane.flavor)
             {
-                cluster_configuration["etcd"]["local"]["imageTag"] = "3.5.26-0".into();
+                cluster_configuration.etcd.local.image_tag = Some("3.5.26-0".to_owned());
             }
             self.control_plane.version = next;
             Self::edited(&mut self.counter, &mut self.control_plane.object);

@@ -1,0 +1,107 @@
+//! What is kept of an object that the planner reads as a whole: what it reads, parsed when the object comes.
+
+mod control_plane;
+mod workers;
+
+use std::fmt::Debug;
+
+use instar_api::SWAP_HISTORY_ANNOTATION;
+use instar_capi as capi;
+use instar_planner::{ManagedBy, Object, Observed, ResourceVersion, SwapHistory};
+use instar_watch::{Entry, Guarded, Kept, Key, Row, Unreadable};
+use kube::{Resource, ResourceExt};
+
+use super::{
+    kept::{Cached, Group, lifecycle, of_cluster},
+    observed,
+};
+use crate::fields::condition;
+
+/// A kind that the planner has a part for.
+pub(crate) trait PlannedKind: Cached<Kept = KeptPart<Self>> {
+    /// What the planner reads.
+    type Part: Clone + Debug + Send + Sync + 'static;
+
+    /// The name of the Cluster that it belongs to; absent where nothing says it.
+    fn cluster(&self) -> Option<&str>;
+
+    /// What the planner reads, or what it can't.
+    fn part(&self) -> Result<Self::Part, String>;
+}
+
+/// What is kept of an object that the planner reads.
+#[derive(Debug)]
+pub(crate) struct KeptPart<K: PlannedKind> {
+    cluster: Option<Box<str>>,
+    was_swapped: bool,
+    part: Result<K::Part, Box<str>>,
+}
+
+impl<K: PlannedKind> KeptPart<K> {
+    /// Whether a swap was written into it, be it readable or not.
+    pub(crate) const fn was_swapped(&self) -> bool {
+        self.was_swapped
+    }
+
+    /// As the planner takes it.
+    pub(crate) fn observed(&self, key: &Key) -> Observed<K::Part> {
+        observed(&K::kind(&()), key.name(), self.part.as_ref().map(Clone::clone))
+    }
+}
+
+impl<K: PlannedKind> From<K> for KeptPart<K> {
+    fn from(object: K) -> Self {
+        Self {
+            cluster: object.cluster().map(Into::into),
+            was_swapped: object
+                .meta()
+                .annotations
+                .as_ref()
+                .is_some_and(|all| all.contains_key(SWAP_HISTORY_ANNOTATION)),
+            part: object.part().map_err(Into::into),
+        }
+    }
+}
+
+impl<K: PlannedKind> Entry for KeptPart<K> {
+    type Group = Group;
+
+    fn groups(&self, key: &Key) -> Vec<Group> {
+        let cluster = self.cluster.iter();
+        cluster.map(|name| of_cluster(key, name)).collect()
+    }
+
+    fn groups_of_unreadable(key: &Key, unreadable: &Unreadable) -> Vec<Group> {
+        K::groups_of_unreadable(key, unreadable)
+    }
+}
+
+impl<K: PlannedKind> Kept for KeptPart<K> {
+    type Object = Guarded<K>;
+
+    fn keep(object: Self::Object) -> Row<Self> {
+        Row::of(object, Self::from)
+    }
+}
+
+/// `paused` is what the object's spec says of it.
+fn object<K: Resource<DynamicType = ()>>(
+    object: &K,
+    paused: bool,
+    observed_generation: i64,
+    conditions: &[capi::Condition],
+) -> Object {
+    let swap_history = object.annotations().get(SWAP_HISTORY_ANNOTATION);
+    Object {
+        api_version: K::api_version(&()).into_owned(),
+        kind: K::kind(&()).into_owned(),
+        name: object.name_any(),
+        resource_version: ResourceVersion(object.resource_version().unwrap_or_default()),
+        generation: object.meta().generation.unwrap_or_default(),
+        observed_generation,
+        lifecycle: lifecycle(object, paused),
+        managed_by: ManagedBy::of(object.labels()),
+        swap_history: swap_history.and_then(|text| SwapHistory::from_annotation(text)),
+        conditions: conditions.iter().map(condition).collect(),
+    }
+}

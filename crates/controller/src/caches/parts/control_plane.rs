@@ -1,0 +1,75 @@
+//! A KubeadmControlPlane.
+
+use std::sync::Arc;
+
+use instar_capi::{KubeadmControlPlane, labels::CLUSTER_NAME};
+use instar_domain::KubeVersion;
+use instar_planner::{Contract, ControlPlane, Flavor, Replicas};
+use instar_watch::{Cache, Presence};
+use kube::ResourceExt;
+
+use super::{KeptPart, PlannedKind, object};
+use crate::{
+    caches::{Cached, Caches},
+    fields::{template_ref, version},
+    rbac::Watched,
+};
+
+/// The condition that says whether machines are replaced.
+const ROLLING_OUT: &str = "RollingOut";
+
+impl Cached for KubeadmControlPlane {
+    const WATCHED: Watched = Watched::KubeadmControlPlanes;
+    const PRESENCE: Presence = Presence::Optional;
+
+    type Kept = KeptPart<Self>;
+
+    fn cache(caches: &Caches) -> &Arc<Cache<Self::Kept>> {
+        &caches.control_planes
+    }
+}
+
+impl PlannedKind for KubeadmControlPlane {
+    type Part = ControlPlane;
+
+    /// Cluster API puts the label on what a Cluster refers to.
+    fn cluster(&self) -> Option<&str> {
+        self.labels().get(CLUSTER_NAME).map(String::as_str)
+    }
+
+    fn part(&self) -> Result<ControlPlane, String> {
+        let status = self.status.clone().unwrap_or_default();
+        let counted = status.versions.iter().filter(|count| count.replicas != Some(0));
+        let mut versions: Vec<&str> = counted.map(|count| count.version.as_str()).collect();
+        if versions.is_empty() {
+            versions.extend(status.version.as_deref());
+        }
+        let observed: Result<Vec<KubeVersion>, String> = versions.into_iter().map(version).collect();
+        // The status' own generation is written only by a reconcile without an error, and one of CoreDNS
+        // comes at its end. The counts and this condition are always of the same look.
+        let counted = status
+            .conditions
+            .iter()
+            .filter(|condition| condition.kind == ROLLING_OUT);
+        let counted = counted.map(|condition| condition.observed_generation).max();
+        let seen = status.observed_generation.max(counted.unwrap_or_default());
+        let template = self.spec.machine_template.template();
+        Ok(ControlPlane {
+            object: object(self, false, seen, &status.conditions),
+            version: version(&self.spec.version)?,
+            observed: observed?,
+            infrastructure: template.map(template_ref),
+            contract: Contract::V1Beta2,
+            flavor: Flavor::Kubeadm {
+                cluster_configuration: self.spec.kubeadm_config_spec.cluster_configuration.clone(),
+            },
+            replicas: Some(Replicas {
+                // Cluster API's own default.
+                desired: self.spec.replicas.unwrap_or(1),
+                total: status.replicas.unwrap_or_default(),
+                ready: status.ready_replicas.unwrap_or_default(),
+                up_to_date: status.up_to_date_replicas.unwrap_or_default(),
+            }),
+        })
+    }
+}

@@ -1,0 +1,113 @@
+//! MachineDeployments, MachineSets and MachinePools.
+
+use std::sync::Arc;
+
+use instar_capi as capi;
+use instar_planner::{MachineDeployment, MachinePool, MachineSet, ManagedBy, Rollout};
+use instar_watch::{Cache, Presence};
+use kube::ResourceExt;
+
+use super::{KeptPart, PlannedKind, object};
+use crate::{
+    caches::{Cached, Caches, DEPLOYMENT_LABEL, lifecycle},
+    fields::{template_ref, version},
+    rbac::Watched,
+};
+
+impl Cached for capi::MachineDeployment {
+    const WATCHED: Watched = Watched::MachineDeployments;
+
+    type Kept = KeptPart<Self>;
+
+    fn cache(caches: &Caches) -> &Arc<Cache<Self::Kept>> {
+        &caches.deployments
+    }
+}
+
+impl PlannedKind for capi::MachineDeployment {
+    type Part = MachineDeployment;
+
+    fn cluster(&self) -> Option<&str> {
+        Some(&self.spec.cluster_name)
+    }
+
+    fn part(&self) -> Result<MachineDeployment, String> {
+        let machines = &self.spec.template.spec;
+        let status = self.status.clone().unwrap_or_default();
+        Ok(MachineDeployment {
+            object: object(self, self.spec.paused, status.observed_generation, &status.conditions),
+            labels: self.spec.template.metadata.labels.clone(),
+            version: version(&machines.version)?,
+            infrastructure: template_ref(&machines.infrastructure_ref),
+            bootstrap: machines.bootstrap.config_ref.as_ref().map(template_ref),
+            rollout: match self.spec.rollout.strategy.kind.as_str() {
+                "OnDelete" => Rollout::OnDelete,
+                _ => Rollout::Rolling,
+            },
+        })
+    }
+}
+
+impl Cached for capi::MachineSet {
+    const WATCHED: Watched = Watched::MachineSets;
+
+    type Kept = KeptPart<Self>;
+
+    fn cache(caches: &Caches) -> &Arc<Cache<Self::Kept>> {
+        &caches.sets
+    }
+}
+
+impl PlannedKind for capi::MachineSet {
+    type Part = MachineSet;
+
+    fn cluster(&self) -> Option<&str> {
+        Some(&self.spec.cluster_name)
+    }
+
+    fn part(&self) -> Result<MachineSet, String> {
+        let machines = &self.spec.template.spec;
+        Ok(MachineSet {
+            name: self.name_any(),
+            pool: self.labels().get(DEPLOYMENT_LABEL).cloned(),
+            version: version(&machines.version)?,
+            infrastructure: template_ref(&machines.infrastructure_ref),
+            bootstrap: machines.bootstrap.config_ref.as_ref().map(template_ref),
+            replicas: self.spec.replicas.unwrap_or(1),
+            lifecycle: lifecycle(self, false),
+        })
+    }
+}
+
+impl Cached for capi::MachinePool {
+    const WATCHED: Watched = Watched::MachinePools;
+    const PRESENCE: Presence = Presence::Optional;
+
+    type Kept = KeptPart<Self>;
+
+    fn cache(caches: &Caches) -> &Arc<Cache<Self::Kept>> {
+        &caches.machine_pools
+    }
+}
+
+impl PlannedKind for capi::MachinePool {
+    type Part = MachinePool;
+
+    fn cluster(&self) -> Option<&str> {
+        Some(&self.spec.cluster_name)
+    }
+
+    fn part(&self) -> Result<MachinePool, String> {
+        let status = self.status.as_ref();
+        let observed = status.map(|status| &*status.versions).unwrap_or_default();
+        Ok(MachinePool {
+            name: self.name_any(),
+            version: version(&self.spec.template.spec.version)?,
+            observed: observed
+                .iter()
+                .filter_map(|count| version(&count.version).ok())
+                .collect(),
+            managed_by: ManagedBy::of(self.labels()),
+        })
+    }
+}

@@ -124,15 +124,15 @@ lint: prerequisites ## Check formatting and lints
 
 .PHONY: bench
 bench: prerequisites ## Measure the admission server: instructions, CPU time, memory, beside Go (ten minutes)
-	@cargo build --release -p instar-benches
+	@cargo build --release -p instar-benches --bin bench
 	@$(CARGO_TARGET_DIR)/release/bench run $(BENCH)
 
 # The sizes: `make bench-fleet FLEET="--clusters 200"`.
 FLEET ?=
 .PHONY: bench-fleet
 bench-fleet: prerequisites ## Measure both programs on thousands of Clusters, on a real API server (half an hour)
-	@cargo build --release -p instar-benches -p instar --bins
-	@INSTAR_BIN=$(CARGO_TARGET_DIR)/release/instar $(CARGO_TARGET_DIR)/release/bench fleet $(FLEET)
+	@cargo build --release -p instar-benches -p instar --bin bench-fleet --bin instar
+	@INSTAR_BIN=$(CARGO_TARGET_DIR)/release/instar $(CARGO_TARGET_DIR)/release/bench-fleet $(FLEET)
 
 .PHONY: generate
 generate: prerequisites ## Write again what is generated from code

@@ -10,16 +10,14 @@ mod callgrind;
 mod client;
 mod decide;
 mod environment;
-mod fleet;
 mod go;
-mod process;
 mod report;
 mod rounds;
 mod serve;
 mod server;
 mod world;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
@@ -48,8 +46,6 @@ enum Command {
         /// Where tls.crt and tls.key are
         cert_dir: PathBuf,
     },
-    /// Measure both programs on a fleet of Clusters, on a real API server
-    Fleet(fleet::Sizes),
     /// Write the bodies as files
     Bodies {
         /// Where to
@@ -57,9 +53,8 @@ enum Command {
     },
 }
 
-fn main() -> anyhow::Result<ExitCode> {
+fn main() -> anyhow::Result<()> {
     match Arguments::parse().command {
-        Command::Fleet(sizes) => return fleet::run(&sizes),
         Command::Run(run) => report::run(&run)?,
         Command::Decide { path, body, times } => decide::run(&path, &body, times)?,
         Command::Serve { cert_dir } => serve::run(cert_dir)?,
@@ -69,5 +64,5 @@ fn main() -> anyhow::Result<ExitCode> {
             }
         }
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }

@@ -5,7 +5,10 @@ use std::{fs, time::Duration};
 use anyhow::{Context, Result};
 
 /// The CPU time of all of its threads.
-pub(crate) fn cpu(pid: u32) -> Result<Duration> {
+///
+/// # Errors
+/// Where the process is gone.
+pub fn cpu(pid: u32) -> Result<Duration> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
     // The name before them may hold anything.
     let (_, fields) = stat.rsplit_once(')').context("no stat")?;
@@ -15,8 +18,11 @@ pub(crate) fn cpu(pid: u32) -> Result<Duration> {
     Ok(Duration::from_secs(user + system) / u32::try_from(rustix::param::clock_ticks_per_second())?)
 }
 
-/// Its resident memory in MiB: now, and at most.
-pub(crate) fn memory(pid: u32) -> Result<Memory> {
+/// Its resident memory.
+///
+/// # Errors
+/// Where the process is gone.
+pub fn memory(pid: u32) -> Result<Memory> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
     let field = |name: &str| -> Result<f64> {
         let line = status.lines().find_map(|line| line.strip_prefix(name));
@@ -32,8 +38,11 @@ pub(crate) fn memory(pid: u32) -> Result<Memory> {
     })
 }
 
+/// Resident memory, in MiB.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Memory {
-    pub(crate) now: f64,
-    pub(crate) peak: f64,
+pub struct Memory {
+    /// At this moment.
+    pub now: f64,
+    /// The most that it ever was.
+    pub peak: f64,
 }

@@ -4,13 +4,14 @@ use std::{collections::BTreeMap, fs, path::Path, process::Command, time::Duratio
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
+use instar_benches::process;
 use rustls::RootCertStore;
 
 use crate::{
     bodies::Body,
     callgrind,
     client::{Client, Protocol},
-    decide, environment, go, process,
+    decide, environment, go,
     rounds::{self, Plan, Round, Spread},
     server::{self, Server},
 };

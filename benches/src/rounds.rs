@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use instar_benches::process;
 use rustls::RootCertStore;
 
 use crate::{
     bodies::Body,
     client::{Client, Protocol},
-    process,
     server::Server,
 };
 

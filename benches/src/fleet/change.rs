@@ -7,6 +7,7 @@ use std::{
 
 use futures::TryStreamExt;
 use instar_api::VERSION_ANNOTATION;
+use instar_benches::process::cpu;
 use instar_capi::{Cluster, KubeadmControlPlane};
 use instar_e2e::{Context, Result, mgmt::Mgmt, support::classic::machine_template};
 use kube::{
@@ -23,7 +24,6 @@ use super::{
     measure::{Program, requests},
     objects::Fleet,
 };
-use crate::process::cpu;
 
 /// How long a swap may take.
 const DEADLINE: Duration = Duration::from_mins(2);
@@ -46,6 +46,10 @@ pub(crate) struct Changed {
 pub(crate) async fn changed(mgmt: &Mgmt, fleet: &Fleet, count: usize) -> Result<Changed> {
     let pid = Program::Controller.pid(mgmt).await?;
     let last = fleet.clusters();
+    // With the first one the controller begins to watch the kinds of its templates, and lists the whole fleet's.
+    let (namespace, name) = Fleet::cluster(last - count - 1);
+    swap(mgmt, &namespace, &name).await?;
+    sleep(OVER).await;
     let mut swapped = Duration::ZERO;
     let (before, used) = (requests(mgmt, 0)?.len(), cpu(pid)?);
     for number in last - count..last {

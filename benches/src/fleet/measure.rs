@@ -2,11 +2,10 @@
 
 use std::time::{Duration, Instant};
 
+use instar_benches::process::{self, cpu};
 use instar_e2e::{Context, Result, components::Component, instar::Installed, mgmt::Mgmt};
 use serde_json::Value;
 use tokio::time::sleep;
-
-use crate::process::{self, cpu};
 
 /// A program is settled once it has used less than this in so long.
 const QUIET: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(10));

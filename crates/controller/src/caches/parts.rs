@@ -45,7 +45,7 @@ impl<K: PlannedKind> KeptPart<K> {
 
     /// As the planner takes it.
     pub(crate) fn observed(&self, key: &Key) -> Observed<K::Part> {
-        observed(&K::kind(&()), key.name(), self.part.as_ref().map(Clone::clone))
+        observed(&K::kind(&()), key.name(), self.part.clone())
     }
 }
 

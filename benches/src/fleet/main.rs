@@ -2,13 +2,15 @@
 //! runs it, and docs/benchmarks.md explains it.
 //!
 //! Nothing of Cluster API runs, so that what is written stays as it is, and only Instar is measured.
+#![allow(clippy::cast_precision_loss, reason = "figures are rounded when they are printed")]
+
 mod change;
 mod measure;
 mod objects;
 
 use std::process::ExitCode;
 
-use clap::Args;
+use clap::Parser;
 use instar_e2e::{
     Result, choose_tls,
     instar::Setup,
@@ -26,16 +28,16 @@ use self::{
 /// How many Clusters are changed, one after the other.
 const CHANGED: usize = 20;
 
-/// The sizes of the fleet.
-#[derive(Args)]
-pub(crate) struct Sizes {
-    /// In Clusters: each is reached by adding to the one before
+#[derive(Parser)]
+#[command(about = "Measures both programs on a fleet of Clusters, on a real API server")]
+struct Arguments {
+    /// Its sizes, in Clusters: each is reached by adding to the one before
     #[arg(long, value_delimiter = ',', default_value = "1000,3000,10000")]
     clusters: Vec<usize>,
 }
 
-/// To be called first: it runs the program once more, in a place of its own.
-pub(crate) fn run(sizes: &Sizes) -> Result<ExitCode> {
+fn main() -> Result<ExitCode> {
+    let sizes = Arguments::parse().clusters;
     choose_tls();
     let (run, built) = match isolation::enter("bench-fleet")? {
         Place::Outside(code) => return Ok(code),
@@ -45,7 +47,7 @@ pub(crate) fn run(sizes: &Sizes) -> Result<ExitCode> {
     runtime.block_on(async {
         let mgmt = Mgmt::start_still(run, built).await?;
         Setup::Instar.install(&mgmt).await?;
-        let measured = measure(&mgmt, &sizes.clusters).await;
+        let measured = measure(&mgmt, &sizes).await;
         mgmt.stop().await?;
         measured.map(|()| ExitCode::SUCCESS)
     })

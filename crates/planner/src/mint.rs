@@ -64,7 +64,7 @@ pub struct Minted {
     pub object: Value,
 }
 
-/// Makes the object. The same spec gives the same name, so that a second try, or a second leader,
+/// Makes the object. The same spec for the same Cluster gives the same name, so that a second try, or a second leader,
 /// mints nothing twice.
 ///
 /// # Errors
@@ -84,7 +84,8 @@ pub fn mint(order: &MintOrder<'_>) -> Result<Minted, PointerError> {
     if let Some(machine) = spec.pointer_mut("/template/spec").and_then(Value::as_object_mut) {
         machine.remove("providerID");
     }
-    let hash = hash(&format!("{}\n{}", source.kind, canonical(&spec)));
+    // With the Cluster in it: Clusters of a namespace may share a template, and each has its own copy.
+    let hash = hash(&format!("{}\n{}\n{}", cluster.name, source.kind, canonical(&spec)));
     let base = if source.minted_for().is_some() {
         without_suffix(&source.name)
     } else {

@@ -114,7 +114,7 @@ fn the_whole_object() {
           "upgrade.cluster.x-k8s.io/role": "worker",
           "upgrade.cluster.x-k8s.io/source": "blue-md-0"
         },
-        "name": "blue-md-0-v1-34-3-5f1dc7fd",
+        "name": "blue-md-0-v1-34-3-5dc7e24f",
         "namespace": "default",
         "ownerReferences": [
           {
@@ -150,7 +150,7 @@ fn the_whole_object() {
 }
 
 #[test]
-fn the_name_is_of_what_is_rendered_and_of_nothing_else() {
+fn the_name_is_of_what_is_rendered_and_for_which_cluster() {
     let name = |source: &Template, image: &str| {
         minted(source, "v1.34.3", &[(IMAGE, json!(image))], &[])
             .unwrap()
@@ -181,6 +181,23 @@ fn the_name_is_of_what_is_rendered_and_of_nothing_else() {
         of_another_uid.unwrap().template.name,
         first,
         "clusterctl move changes uids"
+    );
+    let of_another_cluster = mint(&MintOrder {
+        source: &present,
+        content: present.content.as_ref().unwrap(),
+        release: &release("v1.34.3"),
+        values: &values(&[(IMAGE, json!("a"))]),
+        extra: &Values::new(),
+        cluster: &Cluster {
+            name: "green".to_owned(),
+            ..cluster("u-1")
+        },
+        role: Role::Worker,
+    });
+    assert_ne!(
+        of_another_cluster.unwrap().template.name,
+        first,
+        "Clusters that share a template each have a copy"
     );
     assert_ne!(name(&source("md"), "b"), first);
     let mut other_kind = source("md");

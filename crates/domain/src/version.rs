@@ -75,6 +75,29 @@ impl KubeVersion {
         self.0.cmp_precedence(&other.0)
     }
 
+    /// Whether both are builds of the same upstream version. A distribution puts its own mark behind what upstream
+    /// released, as a build tag (`v1.33.5+k0s`) or as a pre-release (`v1.34.6-eks-cb19647`); upstream's own
+    /// pre-releases begin with alpha, beta or rc.
+    #[must_use]
+    pub fn is_same_upstream(&self, other: &Self) -> bool {
+        let numbers = |version: &Self| (version.minor(), version.patch());
+        numbers(self) == numbers(other) && self.upstream_prerelease() == other.upstream_prerelease()
+    }
+
+    /// Whether this is a build of what `plain` names without any mark of its own: the version itself, or the same
+    /// with a distribution's mark.
+    #[must_use]
+    pub fn is_build_of(&self, plain: &Self) -> bool {
+        let has_mark = !plain.0.build.is_empty() || plain.upstream_prerelease().unwrap_or("") != plain.0.pre.as_str();
+        self == plain || (!has_mark && self.is_same_upstream(plain))
+    }
+
+    fn upstream_prerelease(&self) -> Option<&str> {
+        let text = self.0.pre.as_str();
+        let is_upstream = ["alpha.", "beta.", "rc."].iter().any(|begin| text.starts_with(begin));
+        is_upstream.then_some(text)
+    }
+
     /// Compares as Cluster API does where build tags count (`util/version` there).
     #[must_use]
     pub fn compare(&self, other: &Self) -> BuildOrder {
@@ -188,6 +211,34 @@ mod tests {
         for text in ["v1.34.3", "v1.35.0-rc.1", "v1.33.5+vmware.1", "v0.0.0"] {
             assert_eq!(version(text).to_string(), text);
         }
+    }
+
+    #[test]
+    fn marks_of_distributions_make_no_other_upstream_version() {
+        let same = |a, b| version(a).is_same_upstream(&version(b));
+        for (a, b) in [
+            ("v1.33.5", "v1.33.5+k0s"),
+            ("v1.34.6", "v1.34.6-eks-cb19647"),
+            ("v1.33.5+vmware.1", "v1.33.5+vmware.2"),
+            ("v1.35.0-rc.1", "v1.35.0-rc.1+k3s1"),
+        ] {
+            assert!(same(a, b) && same(b, a), "{a} {b}");
+        }
+        for (a, b) in [
+            ("v1.33.5", "v1.33.4+k0s"),
+            ("v1.34.0", "v1.33.0"),
+            ("v2.33.5", "v1.33.5"),
+            ("v1.35.0", "v1.35.0-rc.1"),
+            ("v1.35.0-rc.1", "v1.35.0-rc.2"),
+            ("v1.35.0-beta.0", "v1.35.0-alpha.0"),
+        ] {
+            assert!(!same(a, b) && !same(b, a), "{a} {b}");
+        }
+        let is_build = |a, b| version(a).is_build_of(&version(b));
+        assert!(is_build("v1.33.5+k0s", "v1.33.5") && is_build("v1.35.0-rc.1+k3s1", "v1.35.0-rc.1"));
+        assert!(is_build("v1.33.5+vmware.1", "v1.33.5+vmware.1"));
+        assert!(!is_build("v1.33.5+vmware.1", "v1.33.5+vmware.2") && !is_build("v1.33.5", "v1.33.5-eks-1"));
+        assert!(!is_build("v1.33.5+k0s", "v1.33.4"));
     }
 
     #[test]

@@ -52,7 +52,7 @@ waiting_reasons! {
         "Machines of a MachinePool don't have the version that it should have.",
         "Nothing: Cluster API and the infrastructure provider replace them.";
     MachineNotReady:
-        "A Machine has the new version, and its Node isn't ready.",
+        "A Machine has the new version, and its Node isn't ready, or runs another version.",
         "Nothing at first. If it stays, look at the conditions of the Machine and of its Node.";
     ClusterApi:
         "Cluster API reports in a condition of the Cluster or of a pool what it is doing. The message is its own.",

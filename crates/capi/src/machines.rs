@@ -28,7 +28,14 @@ pub struct Condition {
 }
 
 /// The conditions that are read; there are many, and all others are dropped.
-const RELEVANT: [&str; 5] = ["Paused", "RollingOut", "ScalingDown", "ScalingUp", "TopologyReconciled"];
+const RELEVANT: [&str; 6] = [
+    "MachinesReady",
+    "Paused",
+    "RollingOut",
+    "ScalingDown",
+    "ScalingUp",
+    "TopologyReconciled",
+];
 
 /// Reads conditions and keeps those that something reads, for `deserialize_with`. Admission decodes them in
 /// every request: of the others, no text is copied.

@@ -190,7 +190,10 @@ fn check_control_plane(snapshot: &Snapshot, swap: &Swap, broken: &mut Vec<Violat
     }
     let next = &swap.version;
     let lowest = control_plane.observed.iter().min();
-    if lowest.is_none_or(|lowest| *lowest != control_plane.version) {
+    let mut machines = read(&snapshot.machines).filter(|machine| machine.pool == Some(PoolId::ControlPlane));
+    if lowest.is_none_or(|lowest| !lowest.is_same_upstream(&control_plane.version))
+        || machines.any(|machine| machine.version != control_plane.version)
+    {
         broken.push(Violation::ControlPlaneMoving);
     }
     let (from, to) = (lowest.unwrap_or(&control_plane.version).minor(), next.minor());
@@ -227,7 +230,9 @@ fn check_workers(snapshot: &Snapshot, swap: &Swap, broken: &mut Vec<Violation>) 
     if control_plane.object.observed_generation < control_plane.object.generation {
         broken.push(Violation::ControlPlaneMoving);
     }
-    let newer = |lowest: &KubeVersion| swap.version.compare(lowest) == BuildOrder::Greater;
+    let newer = |lowest: &KubeVersion| {
+        swap.version.compare(lowest) == BuildOrder::Greater && !swap.version.is_same_upstream(lowest)
+    };
     if control_plane.observed.iter().min().is_none_or(newer) {
         broken.push(Violation::WorkersAhead);
     }

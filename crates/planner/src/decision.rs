@@ -197,8 +197,8 @@ pub enum Waiting {
         version: KubeVersion,
         /// The lowest version that was seen in it.
         lowest: Option<KubeVersion>,
-        /// How many machines are as the spec says.
-        up_to_date: u32,
+        /// How many machines are as the spec says, and ready.
+        there: u32,
         /// How many there should be.
         desired: u32,
     },
@@ -217,6 +217,14 @@ pub enum Waiting {
         name: String,
         /// What its controller says.
         phase: MachinePhase,
+    },
+    /// The node of a machine of the new version runs another one.
+    NodeVersion {
+        machine: String,
+        /// What the Machine says.
+        version: KubeVersion,
+        /// What its kubelet says.
+        node: KubeVersion,
     },
     /// A pool with the strategy `OnDelete`: its machines are replaced only when a user deletes them.
     OnDelete {
@@ -343,6 +351,7 @@ impl Waiting {
             | Self::ControlPlaneRollingOut { .. }
             | Self::PoolRollingOut { .. }
             | Self::MachineNotReady { .. }
+            | Self::NodeVersion { .. }
             | Self::OnDelete { .. }
             | Self::WorkersBehind { .. }
             | Self::PoolAhead { .. }

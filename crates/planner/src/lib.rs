@@ -11,6 +11,7 @@
 
 mod check;
 mod classic;
+mod cluster_api;
 mod decision;
 mod mint;
 mod name;

@@ -2,7 +2,10 @@
 
 use instar_domain::KubeVersion;
 
-use crate::snapshot::{ControlPlane, Machine, MachineDeployment, MachinePhase, MachineSet, Node, TemplateRef};
+use crate::{
+    decision::Waiting,
+    snapshot::{ControlPlane, Machine, MachineDeployment, MachinePhase, MachineSet, Node, TemplateRef},
+};
 
 /// Whether a machine is as the spec of its pool says.
 pub(crate) fn matches_spec(machine: &Machine, version: &KubeVersion, template: Option<&TemplateRef>) -> bool {
@@ -11,34 +14,52 @@ pub(crate) fn matches_spec(machine: &Machine, version: &KubeVersion, template: O
     machine.version == *version && same_template
 }
 
-/// Whether a machine runs that version, and so does its node.
+/// Whether a machine runs that version, and so does its node. A kubelet says its distribution's mark too, which the
+/// Machine's version need not have.
 pub(crate) fn converged(machine: &Machine, version: &KubeVersion) -> bool {
     let node = match &machine.node {
         Node::Absent | Node::Joined { version: None, .. } => false,
         Node::Joined {
             version: Some(node), ..
-        } => node == version,
+        } => node.is_same_upstream(version),
     };
     machine.version == *version && machine.phase == MachinePhase::Running && node
 }
 
+/// Why a machine of this version hasn't converged.
+pub(crate) fn not_ready(machine: &Machine, version: &KubeVersion) -> Waiting {
+    let (name, phase) = (machine.name.clone(), machine.phase);
+    match &machine.node {
+        Node::Joined {
+            version: Some(node), ..
+        } if !node.is_same_upstream(version) => Waiting::NodeVersion {
+            machine: name,
+            version: version.clone(),
+            node: node.clone(),
+        },
+        Node::Absent | Node::Joined { .. } => Waiting::MachineNotReady { name, phase },
+    }
+}
+
 /// Whether a control plane is all that its spec says, and nothing else. What was observed of an older
 /// edit counts for nothing.
-pub(crate) fn control_plane_settled<'a>(
-    control_plane: &ControlPlane,
-    mut machines: impl Iterator<Item = &'a Machine>,
-) -> bool {
+pub(crate) fn control_plane_settled(control_plane: &ControlPlane, machines: &[&Machine]) -> bool {
     let (object, version) = (&control_plane.object, &control_plane.version);
     let template = control_plane.infrastructure.as_ref();
     let observed = &control_plane.observed;
+    // Where there are Machines, they say which build they run.
+    let runs =
+        |seen: &KubeVersion| seen.is_build_of(version) || (!machines.is_empty() && seen.is_same_upstream(version));
     object.observed_generation >= object.generation
         && !observed.is_empty()
-        && observed.iter().all(|seen| seen == version)
+        && observed.iter().all(runs)
         && control_plane.replicas.is_none_or(|counts| {
             let counted = [counts.total, counts.ready, counts.up_to_date];
             counted.iter().all(|count| *count == counts.desired)
         })
-        && machines.all(|machine| matches_spec(machine, version, template) && converged(machine, version))
+        && machines
+            .iter()
+            .all(|machine| matches_spec(machine, version, template) && converged(machine, version))
 }
 
 /// Whether a pool is all that its spec says, and nothing else, be it ready or not. An autoscaler

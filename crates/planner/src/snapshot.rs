@@ -175,6 +175,8 @@ pub struct TemplateRef {
 #[derive(Debug, Clone, PartialEq)]
 pub struct ControlPlane {
     pub object: Object,
+    /// The labels of its machine template, by which a release finds its image.
+    pub labels: BTreeMap<String, String>,
     /// The version that it should run.
     pub version: KubeVersion,
     /// The versions that its machines run (`status.versions`, else `status.version`).

@@ -7,7 +7,7 @@ use std::fmt::Debug;
 
 use instar_api::SWAP_HISTORY_ANNOTATION;
 use instar_capi as capi;
-use instar_planner::{ManagedBy, Object, Observed, ResourceVersion, SwapHistory};
+use instar_planner::{Condition, ManagedBy, Object, Observed, ResourceVersion, SwapHistory};
 use instar_watch::{Entry, Guarded, Kept, Key, Row, Unreadable};
 use kube::{Resource, ResourceExt};
 
@@ -102,6 +102,10 @@ fn object<K: Resource<DynamicType = ()>>(
         lifecycle: lifecycle(object, paused),
         managed_by: ManagedBy::of(object.labels()),
         swap_history: swap_history.and_then(|text| SwapHistory::from_annotation(text)),
-        conditions: conditions.iter().map(condition).collect(),
+        conditions: conditions
+            .iter()
+            .map(condition)
+            .filter(Condition::is_passed_on)
+            .collect(),
     }
 }

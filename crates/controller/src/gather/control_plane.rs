@@ -1,6 +1,8 @@
 //! A Cluster's control plane. One of another kind than kubeadm's is read as Cluster API's contract says, from
 //! whatever provider: such a kind is known only once a Cluster refers to it, and watched from then on.
 
+use std::collections::BTreeMap;
+
 use instar_api::SWAP_HISTORY_ANNOTATION;
 use instar_capi as capi;
 use instar_capi::{Contract, KubeadmControlPlane, VersionCount};
@@ -174,6 +176,7 @@ fn parsed(object: &DynamicObject, known: &Kind) -> Result<ControlPlane, Unusable
         // Where the status doesn't say what edit it tells of, the versions in it have to: after a swap
         // to another version they differ until it is there.
         object: self::object(object, &known.resource, status.observed_generation),
+        labels: labels(object)?,
         version: version("spec.version", &text)?,
         observed: observed?,
         infrastructure: infrastructure(object, known.contract)?,
@@ -181,6 +184,12 @@ fn parsed(object: &DynamicObject, known: &Kind) -> Result<ControlPlane, Unusable
         flavor: Flavor::Other,
         replicas: spec.replicas.map(|desired| replicas(desired, &status, known.contract)),
     })
+}
+
+/// The labels of its machines, which are at the same place in both contracts.
+fn labels(object: &DynamicObject) -> Result<BTreeMap<String, String>, Unusable> {
+    let labels = object.data.pointer("/spec/machineTemplate/metadata/labels");
+    Ok(labels.map_or_else(|| Ok(BTreeMap::new()), Deserialize::deserialize)?)
 }
 
 /// What its machines run, by the field that says it. Cluster API takes a version without a v too.

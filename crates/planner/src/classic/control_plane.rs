@@ -12,9 +12,10 @@ use super::{
     workers::{self, WorkerRollout},
 };
 use crate::{
+    cluster_api::{machines_there, not_ready_though_there, said},
     decision::{Action, Waiting},
     pool_id::PoolId,
-    settled::{control_plane_settled, converged, matches_spec},
+    settled::{control_plane_settled, converged, matches_spec, not_ready},
     snapshot::{MachineDeployment, Rollout},
     swap::{self, Destination},
     upgrade_spec::{Gate, PoolOverride},
@@ -58,24 +59,25 @@ fn rolling_out(view: &ClassicView<'_>) -> Vec<Waiting> {
     let (version, counts) = (&control_plane.version, control_plane.replicas);
     let template = control_plane.infrastructure.as_ref();
     let machines = view.machines_of(&PoolId::ControlPlane);
-    if control_plane_settled(control_plane, machines.iter().copied()) {
+    if control_plane_settled(control_plane, &machines) {
         return Vec::new();
     }
     let rolling = Waiting::ControlPlaneRollingOut {
         version: version.clone(),
         lowest: control_plane.observed.iter().min().cloned(),
-        up_to_date: counts.map_or(0, |counts| counts.up_to_date),
+        there: machines_there(control_plane, &machines),
         desired: counts.map_or(0, |counts| counts.desired),
     };
     let unready = machines
-        .into_iter()
+        .iter()
         .filter(|machine| matches_spec(machine, version, template) && machine.lifecycle == Lifecycle::Active)
         .filter(|machine| !converged(machine, version))
-        .map(|machine| Waiting::MachineNotReady {
-            name: machine.name.clone(),
-            phase: machine.phase,
-        });
-    std::iter::once(rolling).chain(unready).collect()
+        .map(|machine| not_ready(machine, version));
+    std::iter::once(rolling)
+        .chain(unready)
+        .chain(said(&control_plane.object))
+        .chain(not_ready_though_there(control_plane, &machines))
+        .collect()
 }
 
 /// Moves the workers that the next step would leave too far behind, or that are pinned to the

@@ -1,7 +1,5 @@
 //! Where to, and through what.
 
-use std::collections::BTreeMap;
-
 use instar_capi::ExternalEtcd;
 use instar_catalog::{Pool, Release, Resolved, Role};
 use instar_domain::{BuildOrder, KubeVersion, Minor};
@@ -176,7 +174,6 @@ fn path<'a>(
     external_change: ExternalChange,
 ) -> Result<Vec<&'a Release>, Waiting> {
     let control_plane = view.control_plane;
-    let labels = BTreeMap::new();
     let start = Start {
         version: &control_plane.version,
         etcd: etcd(&control_plane.flavor),
@@ -184,7 +181,7 @@ fn path<'a>(
             role: Role::ControlPlane,
             group: &reference.group,
             kind: &reference.kind,
-            labels: &labels,
+            labels: &control_plane.labels,
         }),
     };
     let catalog = &view.snapshot.catalog;

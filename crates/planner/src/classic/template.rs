@@ -40,7 +40,7 @@ impl<'a> Wanted<'a> {
         reference: &TemplateRef,
     ) -> Result<Self, Waiting> {
         let pool = PoolId::ControlPlane;
-        let image = image(release, Role::ControlPlane, reference, &BTreeMap::new());
+        let image = image(release, Role::ControlPlane, reference, &view.control_plane.labels);
         Ok(Self {
             reference: reference.clone(),
             role: Role::ControlPlane,

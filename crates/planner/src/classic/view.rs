@@ -31,6 +31,8 @@ pub(super) struct ClassicView<'a> {
     pub(super) machine_sets: Vec<&'a MachineSet>,
     pub(super) machine_pools: Vec<&'a MachinePool>,
     machines: BTreeMap<&'a PoolId, Vec<&'a Machine>>,
+    /// Those of no MachineDeployment that is there: made alone, or by a MachineSet or a MachinePool.
+    other_machines: Vec<&'a Machine>,
     pub(super) templates: Vec<&'a Template>,
     unreadable_templates: Vec<&'a Unreadable>,
     /// The templates whose content decides, and was not read yet.
@@ -81,13 +83,18 @@ impl<'a> ClassicView<'a> {
             snapshot,
             today: snapshot.now.to_zoned(TimeZone::UTC).date(),
             control_plane,
-            pools,
             machine_sets,
             machine_pools,
+            other_machines: machines
+                .iter()
+                .copied()
+                .filter(|machine| !is_in_a_pool(machine, &pools))
+                .collect(),
             machines: by_pool(&machines),
             templates,
             unreadable_templates,
             unread: RefCell::default(),
+            pools,
         })
     }
 
@@ -185,11 +192,15 @@ impl<'a> ClassicView<'a> {
             .iter()
             .filter(|set| set.pool.is_none() && set.replicas > 0)
             .map(|set| (WorkerKind::MachineSet, set.name.as_str(), &set.version));
-        let machine_pools = self
-            .machine_pools
-            .iter()
-            .map(|pool| (WorkerKind::MachinePool, pool.name.as_str(), &pool.version));
-        let all = pools.chain(sets).chain(machine_pools);
+        let machine_pools = self.machine_pools.iter().map(|pool| {
+            let lowest = pool.observed.iter().fold(&pool.version, |a, b| a.min(b));
+            (WorkerKind::MachinePool, pool.name.as_str(), lowest)
+        });
+        let machines = self.other_machines.iter().map(|machine| {
+            let lowest = runs(machine).fold(&machine.version, |a, b| a.min(b));
+            (WorkerKind::Machine, machine.name.as_str(), lowest)
+        });
+        let all = pools.chain(sets).chain(machine_pools).chain(machines);
         all.filter(|(_, _, version)| {
             matches!(
                 skew::kubelet(version, next),
@@ -209,6 +220,14 @@ impl<'a> ClassicView<'a> {
         let name = &pool.object.name;
         let sets = self.machine_sets.iter().copied();
         sets.filter(move |set| set.pool.as_ref() == Some(name))
+    }
+}
+
+fn is_in_a_pool(machine: &Machine, pools: &[&MachineDeployment]) -> bool {
+    match &machine.pool {
+        None => false,
+        Some(PoolId::ControlPlane) => true,
+        Some(PoolId::Workers(name)) => pools.iter().any(|pool| pool.object.name == *name),
     }
 }
 

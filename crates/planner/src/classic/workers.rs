@@ -11,10 +11,11 @@ use super::{
     view::{ClassicView, ExternalChange, blocking_reason},
 };
 use crate::{
+    cluster_api::said,
     decision::{Action, Field, Waiting},
     name::label_value,
     pool_id::PoolId,
-    settled::{converged, matches_spec},
+    settled::{converged, matches_spec, not_ready},
     snapshot::{MachineDeployment, Rollout},
     swap::{self, Destination},
     upgrade_spec::{Gate, PoolOverride},
@@ -263,10 +264,7 @@ fn arrival<'a>(view: &ClassicView<'a>, pool: &MachineDeployment, id: &PoolId, wa
     let unready: Vec<Waiting> = same
         .iter()
         .filter(|machine| machine.lifecycle == Lifecycle::Active && !converged(machine, &pool.version))
-        .map(|machine| Waiting::MachineNotReady {
-            name: machine.name.clone(),
-            phase: machine.phase,
-        })
+        .map(|machine| not_ready(machine, &pool.version))
         .collect();
     if unready.is_empty() && view.rolled_out(pool) {
         return Place::There;
@@ -285,6 +283,7 @@ fn arrival<'a>(view: &ClassicView<'a>, pool: &MachineDeployment, id: &PoolId, wa
         }
     };
     waiting.extend(unready);
+    waiting.extend(said(&pool.object));
     place
 }
 

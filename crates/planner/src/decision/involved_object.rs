@@ -79,7 +79,9 @@ impl Waiting {
             Self::SourceMismatch { .. } | Self::ControlPlaneRollingOut { .. } => {
                 Some(InvolvedObject::Pool(&PoolId::ControlPlane))
             }
-            Self::MachineNotReady { name, .. } => Some(InvolvedObject::Machine(name.as_str())),
+            Self::MachineNotReady { name, .. } | Self::NodeVersion { machine: name, .. } => {
+                Some(InvolvedObject::Machine(name.as_str()))
+            }
             Self::WorkersBehind { kind, name, .. } => Some(InvolvedObject::Workers(*kind, name.as_str())),
         }
     }

@@ -31,7 +31,7 @@ impl Waiting {
             Self::ValueMisfit { .. } => WaitingReason::ValueMisfit,
             Self::ControlPlaneRollingOut { .. } => WaitingReason::ControlPlaneRollingOut,
             Self::PoolRollingOut { .. } => WaitingReason::PoolRollingOut,
-            Self::MachineNotReady { .. } => WaitingReason::MachineNotReady,
+            Self::MachineNotReady { .. } | Self::NodeVersion { .. } => WaitingReason::MachineNotReady,
             Self::OnDelete { .. } => WaitingReason::OnDelete,
             Self::WorkersBehind { .. } => WaitingReason::WorkersBehind,
             Self::PoolAhead { .. } => WaitingReason::PoolAhead,
@@ -103,12 +103,12 @@ impl fmt::Display for Waiting {
             Self::ControlPlaneRollingOut {
                 version,
                 lowest,
-                up_to_date,
+                there,
                 desired,
             } => {
                 write!(
                     f,
-                    "the control plane goes to {version}: {up_to_date} of {desired} machines are there"
+                    "the control plane goes to {version}: {there} of {desired} machines are there"
                 )?;
                 match lowest {
                     Some(lowest) => write!(f, ", the lowest runs {lowest}"),
@@ -125,6 +125,10 @@ impl fmt::Display for Waiting {
                 "{pool} goes to {version}: {converged} of {machines} machines are there"
             ),
             Self::MachineNotReady { name, phase } => write!(f, "Machine {name} is {phase}, and its node isn't ready"),
+            Self::NodeVersion { machine, version, node } => write!(
+                f,
+                "the node of Machine {machine} runs {node}, and the Machine says {version}"
+            ),
             Self::OnDelete { pool, machines } => write!(
                 f,
                 "{pool} replaces machines when they are deleted: delete {}",

@@ -9,14 +9,12 @@ use super::{
     view::TopologyView,
 };
 use crate::{
+    cluster_api::{machines_there, not_ready_though_there, said, says},
     decision::{MachineProgress, MachineState, PoolProgress, Stage, Waiting},
     pool_id::PoolId,
-    settled::converged,
-    snapshot::{Condition, ConditionStatus, Machine, MachinePhase, Node, Object},
+    settled::{converged, not_ready},
+    snapshot::{ConditionStatus, Machine, MachinePhase, Node},
 };
-
-/// The conditions of a control plane or a MachineDeployment that say what it is at.
-const TELLING: [&str; 4] = ["Paused", "RollingOut", "ScalingDown", "ScalingUp"];
 
 /// What the upgrade is at, and what it waits for.
 pub(super) fn stage(view: &TopologyView<'_>, waiting: &mut Vec<Waiting>) -> Stage {
@@ -78,6 +76,7 @@ fn control_plane(view: &TopologyView<'_>) -> Vec<Waiting> {
         return Vec::new();
     }
     let counts = control_plane.replicas;
+    let machines: Vec<_> = view.machines_of(&PoolId::ControlPlane).collect();
     let mut waiting = vec![Waiting::ControlPlaneRollingOut {
         version: if is_settled {
             view.topology.version.clone()
@@ -85,11 +84,18 @@ fn control_plane(view: &TopologyView<'_>) -> Vec<Waiting> {
             control_plane.version.clone()
         },
         lowest: control_plane.observed.iter().min().cloned(),
-        up_to_date: counts.filter(|_| !is_settled).map_or(0, |counts| counts.up_to_date),
+        there: if is_settled {
+            0
+        } else {
+            machines_there(control_plane, &machines)
+        },
         desired: counts.map_or(0, |counts| counts.desired),
     }];
     waiting.extend(unready(view, &PoolId::ControlPlane, &control_plane.version));
     waiting.extend(said(&control_plane.object));
+    if !is_settled {
+        waiting.extend(not_ready_though_there(control_plane, &machines));
+    }
     waiting
 }
 
@@ -137,33 +143,7 @@ fn unready<'a>(view: &TopologyView<'a>, pool: &'a PoolId, version: &'a KubeVersi
     view.machines_of(pool)
         .filter(|machine| machine.version == *version && machine.lifecycle == Lifecycle::Active)
         .filter(|machine| !converged(machine, version))
-        .map(|machine| Waiting::MachineNotReady {
-            name: machine.name.clone(),
-            phase: machine.phase,
-        })
-}
-
-/// What Cluster API says of an object that hasn't got there.
-fn said(object: &Object) -> impl Iterator<Item = Waiting> {
-    let mut telling: Vec<&Condition> = object
-        .conditions
-        .iter()
-        .filter(|condition| TELLING.contains(&condition.kind.as_str()))
-        .filter(|condition| condition.status == ConditionStatus::True && !condition.message.is_empty())
-        .collect();
-    telling.sort();
-    telling
-        .into_iter()
-        .map(|condition| says(&object.kind, &object.name, condition))
-}
-
-fn says(kind: &str, name: &str, condition: &Condition) -> Waiting {
-    Waiting::ClusterApi {
-        kind: kind.to_owned(),
-        name: name.to_owned(),
-        condition: condition.kind.clone(),
-        message: condition.message.clone(),
-    }
+        .map(|machine| not_ready(machine, version))
 }
 
 /// The releases that the control plane has still to go through: what it is at, and what Cluster API

@@ -101,7 +101,8 @@ impl<'a> TopologyView<'a> {
 
     /// Whether the control plane is all that its spec says, and nothing else.
     pub(super) fn control_plane_settled(&self) -> bool {
-        control_plane_settled(self.control_plane, self.machines_of(&PoolId::ControlPlane))
+        let machines: Vec<_> = self.machines_of(&PoolId::ControlPlane).collect();
+        control_plane_settled(self.control_plane, &machines)
     }
 
     /// Whether a pool is all that its spec says, and nothing else.
@@ -113,6 +114,6 @@ impl<'a> TopologyView<'a> {
     }
 
     pub(super) fn machine_pool_settled(pool: &MachinePool) -> bool {
-        pool.observed.iter().all(|seen| *seen == pool.version)
+        pool.observed.iter().all(|seen| seen.is_build_of(&pool.version))
     }
 }

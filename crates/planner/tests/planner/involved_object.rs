@@ -125,7 +125,7 @@ fn of_the_way() -> Vec<Case> {
             Waiting::ControlPlaneRollingOut {
                 version: version("v1.34.5"),
                 lowest: None,
-                up_to_date: 0,
+                there: 0,
                 desired: 3,
             },
             control_plane,

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use instar_api::WaitingReason;
+use instar_domain::KubeVersion;
 use instar_planner::{
-    Action, ClusterKind, Decision, Lifecycle, MachineDeployment, MachinePhase, MachinePool, MachineSet, ManagedBy,
-    Node, Observed, PoolId, PoolOverride, Rollout, Snapshot, Stage, SwapHistory, Target, Template, TemplateRef,
-    Unreadable, plan,
+    Action, ClusterKind, Condition, ConditionStatus, Decision, Lifecycle, Machine, MachineDeployment, MachinePhase,
+    MachinePool, MachineSet, ManagedBy, Node, Observed, PoolId, PoolOverride, Rollout, Snapshot, Stage, SwapHistory,
+    Target, Template, TemplateRef, Unreadable, plan,
 };
 use serde_json::{Value, json};
 
@@ -63,7 +64,7 @@ fn words(decision: &Decision) -> Vec<String> {
 type Case = (&'static str, fn(&mut Snapshot), &'static str);
 
 /// Each is a change of the start that stops everything, and what is said.
-const STOPS: [Case; 24] = [
+const STOPS: [Case; 28] = [
     (
         "the Cluster is paused",
         |s| s.cluster.lifecycle = Lifecycle::Paused,
@@ -174,6 +175,18 @@ const STOPS: [Case; 24] = [
         "NoImage: release v1.34.5-1 has no image for MachineDeployment md-1: create a release of the same version that has one",
     ),
     (
+        "no image for the control plane's labels",
+        |s| {
+            let mut rows = catalog::rows();
+            for (_, row) in rows.iter_mut().filter(|(name, _)| name == "v1.34.5-1") {
+                row["machineImages"][0]["labels"] = json!({"arch": "arm64"});
+            }
+            s.catalog = catalog::of(rows);
+            control_plane(s).labels.insert("arch".to_owned(), "amd64".to_owned());
+        },
+        "NoImage: release v1.34.5-1 has no image for the control plane: create a release of the same version that has one",
+    ),
+    (
         "no bootstrap template to set a value in",
         |s| {
             let patch = [("/spec/template/spec/a".parse().unwrap(), json!(1))];
@@ -211,6 +224,31 @@ const STOPS: [Case; 24] = [
         "WorkersBehind: MachinePool mp runs v1.30.5 and blocks the control plane's next version v1.34.5 (a kubelet may be 3 minors older)",
     ),
     (
+        "a MachinePool whose spec went on and whose nodes didn't",
+        |s| {
+            s.machine_pools = vec![Observed::Read(MachinePool {
+                name: "mp".to_owned(),
+                version: version("v1.33.5"),
+                observed: vec![version("v1.33.5"), version("v1.30.5")],
+                managed_by: ManagedBy::User,
+            })];
+        },
+        "WorkersBehind: MachinePool mp runs v1.30.5 and blocks the control plane's next version v1.34.5 (a kubelet may be 3 minors older)",
+    ),
+    (
+        "a Machine that stands alone",
+        |s| s.machines.push(Observed::Read(machine_of(None, "v1.30.5"))),
+        "WorkersBehind: Machine m runs v1.30.5 and blocks the control plane's next version v1.34.5 (a kubelet may be 3 minors older)",
+    ),
+    (
+        "a Machine whose MachineDeployment is gone",
+        |s| {
+            let pool = PoolId::Workers("gone".to_owned());
+            s.machines.push(Observed::Read(machine_of(Some(pool), "v1.30.5")));
+        },
+        "WorkersBehind: Machine m runs v1.30.5 and blocks the control plane's next version v1.34.5 (a kubelet may be 3 minors older)",
+    ),
+    (
         "a MachineSet that stands alone",
         |s| {
             s.machine_sets.push(Observed::Read(MachineSet {
@@ -231,6 +269,21 @@ const STOPS: [Case; 24] = [
         "ForeignWriter: the control plane: spec.version was changed by another client after Instar set it",
     ),
 ];
+
+fn machine_of(pool: Option<PoolId>, runs: &str) -> Machine {
+    Machine {
+        name: "m".to_owned(),
+        pool,
+        version: version(runs),
+        template: None,
+        phase: MachinePhase::Running,
+        node: Node::Joined {
+            name: "n".to_owned(),
+            version: Some(version(runs)),
+        },
+        lifecycle: Lifecycle::Active,
+    }
+}
 
 fn other_kind() -> TemplateRef {
     TemplateRef {
@@ -345,6 +398,125 @@ fn a_name_that_is_taken() {
         [format!(
             "NameTaken: TestMachineTemplate {minted} is there with another content than the control plane needs: delete or rename it"
         )]
+    );
+}
+
+/// What a kubelet of a distribution says: the version with a mark behind it.
+fn mark(world: &mut World) {
+    let marked = |version: &KubeVersion| crate::world::version(&format!("{version}+k0s"));
+    for machine in &mut world.machines {
+        if let Node::Joined { version, .. } = &mut machine.node {
+            *version = Some(marked(&machine.version));
+        }
+    }
+    for seen in &mut world.control_plane.observed {
+        let bare = seen.to_string();
+        *seen = marked(&version(bare.trim_end_matches("+k0s")));
+    }
+}
+
+#[test]
+fn the_mark_of_a_distribution_is_no_other_version() {
+    let mut world = world("v1.33.5", "v1.34.5-1");
+    let mut random = Random::new(5);
+    for _ in 0..1_000 {
+        mark(&mut world);
+        let decision = decide(&world.snapshot());
+        if complete(&decision) {
+            return;
+        }
+        assert_eq!(world.write(&decision.action), Answer::Done);
+        world.tick(&mut random);
+    }
+    panic!("{:?}", words(&decide(&world.snapshot())));
+}
+
+#[test]
+fn a_node_of_another_version_is_said_to_run_it() {
+    let mut world = middle();
+    let swap = decide(&world.snapshot());
+    assert_eq!(world.write(&swap.action), Answer::Done);
+    let mut random = Random::new(3);
+    let is_new = |machine: &instar_planner::Machine| {
+        machine.pool == Some(PoolId::Workers("md-0".to_owned())) && machine.version == version("v1.34.5")
+    };
+    for _ in 0..50 {
+        world.tick(&mut random);
+        for machine in world.machines.iter_mut().filter(|machine| is_new(machine)) {
+            if let Node::Joined { version, .. } = &mut machine.node {
+                *version = Some(crate::world::version("v1.34.4"));
+            }
+        }
+    }
+    let new = world.machines.iter().find(|machine| is_new(machine)).unwrap();
+    assert_eq!(new.phase, MachinePhase::Running);
+    let said = words(&decide(&world.snapshot()));
+    let node = format!(
+        "MachineNotReady: the node of Machine {} runs v1.34.4, and the Machine says v1.34.5",
+        new.name
+    );
+    assert!(said.contains(&node), "{said:#?}");
+}
+
+#[test]
+fn an_unready_control_plane_names_its_machine_and_not_a_count_that_is_full() {
+    let mut snapshot = start();
+    let message = "* Machine c-x: * NodeHealthy: Node.Ready is False";
+    let control_plane = control_plane(&mut snapshot);
+    control_plane.replicas.as_mut().unwrap().ready = 2;
+    control_plane.object.conditions = vec![Condition {
+        kind: "MachinesReady".to_owned(),
+        status: ConditionStatus::False,
+        reason: "NotReady".to_owned(),
+        message: message.to_owned(),
+        observed_generation: 1,
+    }];
+    assert_eq!(
+        words(&decide(&snapshot)),
+        [
+            "ControlPlaneRollingOut: the control plane goes to v1.33.5: 3 of 3 machines are there, the lowest runs v1.33.5"
+                .to_owned(),
+            format!("ClusterApi: KubeadmControlPlane blue, MachinesReady: {message}"),
+        ]
+    );
+}
+
+#[test]
+fn what_cluster_api_says_of_a_rollout_is_passed_on() {
+    let mut world = middle();
+    let swap = decide(&world.snapshot());
+    assert_eq!(world.write(&swap.action), Answer::Done);
+    let said = |kind: &str, status: ConditionStatus, message: &str| Condition {
+        kind: kind.to_owned(),
+        status,
+        reason: String::new(),
+        message: message.to_owned(),
+        observed_generation: 1,
+    };
+    let object = &mut world
+        .pools
+        .iter_mut()
+        .find(|pool| pool.object.object.name == "md-0")
+        .unwrap()
+        .object
+        .object;
+    object.conditions = vec![
+        said(
+            "RollingOut",
+            ConditionStatus::True,
+            "Rolling out 3 not up-to-date replicas",
+        ),
+        said("ScalingUp", ConditionStatus::True, "* waiting for preflight"),
+        said("ScalingDown", ConditionStatus::False, "no"),
+        said("MachinesReady", ConditionStatus::False, "of every rollout"),
+    ];
+    assert_eq!(
+        words(&decide(&world.snapshot())),
+        [
+            "PoolRollingOut: MachineDeployment md-0 goes to v1.34.5: 0 of 2 machines are there",
+            "ClusterApi: MachineDeployment md-0, RollingOut: Rolling out 3 not up-to-date replicas",
+            "ClusterApi: MachineDeployment md-0, ScalingUp: * waiting for preflight",
+        ]
     );
 }
 

@@ -56,6 +56,7 @@ impl PlannedKind for KubeadmControlPlane {
         let template = self.spec.machine_template.template();
         Ok(ControlPlane {
             object: object(self, false, seen, &status.conditions),
+            labels: self.spec.machine_template.metadata.labels.clone(),
             version: version(&self.spec.version)?,
             observed: observed?,
             infrastructure: template.map(template_ref),

@@ -84,6 +84,7 @@ fn snapshot() -> Snapshot {
         gates: std::collections::BTreeMap::new(),
         retention: Retention::default(),
         control_plane: Some(Observed::Read(ControlPlane {
+            labels: std::collections::BTreeMap::new(),
             object: object("KubeadmControlPlane", "c"),
             version: "v1.34.3".parse().unwrap(),
             observed: vec!["v1.34.3".parse().unwrap()],

@@ -191,7 +191,8 @@ impl World {
     /// `machineset_preflight.go`: the control plane stands still, and the minors are the same.
     fn preflight(&self, version: &KubeVersion) -> bool {
         let control_plane = &self.control_plane;
-        let stable = control_plane.observed.iter().all(|seen| *seen == control_plane.version);
+        let runs = |seen: &KubeVersion| seen.is_same_upstream(&control_plane.version);
+        let stable = control_plane.observed.iter().all(runs);
         stable && version.minor() == control_plane.version.minor()
     }
 

@@ -86,6 +86,7 @@ impl World {
             control_plane: ControlPlane {
                 object: object("controlplane.cluster.x-k8s.io/v1beta2", "KubeadmControlPlane", "blue"),
                 version: version(present),
+                labels: BTreeMap::new(),
                 observed: vec![version(present)],
                 infrastructure: Some(reference("blue-cp")),
                 contract: Contract::V1Beta2,

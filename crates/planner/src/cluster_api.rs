@@ -1,0 +1,84 @@
+//! What Cluster API says of an object in its conditions, passed on in its words.
+
+use crate::{
+    decision::Waiting,
+    settled::{converged, matches_spec},
+    snapshot::{Condition, ConditionStatus, ControlPlane, Machine, Object},
+};
+
+/// The conditions of a control plane or a MachineDeployment that say what it is at.
+const TELLING: [&str; 4] = ["Paused", "RollingOut", "ScalingDown", "ScalingUp"];
+
+/// The condition of a control plane that names the Machines that aren't ready, and why.
+const MACHINES_READY: &str = "MachinesReady";
+
+impl Condition {
+    /// Whether it is one of those that are passed on of a control plane or a MachineDeployment, and says something.
+    #[must_use]
+    pub fn is_passed_on(&self) -> bool {
+        !self.message.is_empty() && (self.tells_what_it_is_at() || self.tells_what_is_not_ready())
+    }
+
+    fn tells_what_it_is_at(&self) -> bool {
+        TELLING.contains(&self.kind.as_str()) && self.status == ConditionStatus::True
+    }
+
+    fn tells_what_is_not_ready(&self) -> bool {
+        self.kind == MACHINES_READY && self.status != ConditionStatus::True
+    }
+}
+
+/// What an object that hasn't got to what its spec says is at.
+pub(crate) fn said(object: &Object) -> impl Iterator<Item = Waiting> {
+    conditions(object, Condition::tells_what_it_is_at)
+}
+
+/// How many machines of a control plane are as its spec says, and ready. Where there are no Machines, its own counts
+/// say so.
+pub(crate) fn machines_there(control_plane: &ControlPlane, machines: &[&Machine]) -> u32 {
+    if machines.is_empty() {
+        return control_plane
+            .replicas
+            .map_or(0, |counts| counts.up_to_date.min(counts.ready));
+    }
+    let (version, template) = (&control_plane.version, control_plane.infrastructure.as_ref());
+    let there = machines
+        .iter()
+        .filter(|machine| matches_spec(machine, version, template) && converged(machine, version));
+    u32::try_from(there.count()).unwrap_or(u32::MAX)
+}
+
+/// Why a control plane isn't settled though all its machines are there: those that Cluster API finds not ready.
+pub(crate) fn not_ready_though_there<'a>(
+    control_plane: &'a ControlPlane,
+    machines: &[&Machine],
+) -> impl Iterator<Item = Waiting> + use<'a> {
+    let there = machines_there(control_plane, machines);
+    let all = control_plane.replicas.is_none_or(|counts| there >= counts.desired);
+    let object = Some(&control_plane.object).filter(|_| all);
+    object
+        .into_iter()
+        .flat_map(|object| conditions(object, Condition::tells_what_is_not_ready))
+}
+
+/// One condition in Cluster API's words.
+pub(crate) fn says(kind: &str, name: &str, condition: &Condition) -> Waiting {
+    Waiting::ClusterApi {
+        kind: kind.to_owned(),
+        name: name.to_owned(),
+        condition: condition.kind.clone(),
+        message: condition.message.clone(),
+    }
+}
+
+fn conditions(object: &Object, is: fn(&Condition) -> bool) -> impl Iterator<Item = Waiting> {
+    let mut telling: Vec<&Condition> = object
+        .conditions
+        .iter()
+        .filter(|condition| is(condition) && !condition.message.is_empty())
+        .collect();
+    telling.sort();
+    telling
+        .into_iter()
+        .map(|condition| says(&object.kind, &object.name, condition))
+}

@@ -49,8 +49,6 @@ pub(crate) enum Error {
     },
     #[error("{what} exists already, with other content: delete it, and the controller creates it again")]
     NameTaken { what: String },
-    #[error("{what} is referred to by {by}, so it isn't deleted")]
-    Referred { what: String, by: String },
     #[error("nothing was written, since it would break an invariant of Instar: {0}; please report this")]
     Violation(String),
     #[error("this process doesn't hold the lease any more")]
@@ -82,7 +80,6 @@ impl Error {
             | Self::Silence { .. }
             | Self::Unlisted { .. }
             | Self::CacheBehind { .. }
-            | Self::Referred { .. }
             | Self::NotLeader => call,
         }
     }
@@ -103,7 +100,6 @@ impl Error {
             | Self::NoContract(_)
             | Self::NotServed { .. }
             | Self::NameTaken { .. }
-            | Self::Referred { .. }
             | Self::Violation(_)
             | Self::NotLeader => None,
         }
@@ -113,7 +109,7 @@ impl Error {
         match self {
             Self::Call { source, .. } => class(source),
             Self::CacheBehind { .. } => Class::Conflict,
-            Self::Silence { .. } | Self::Unlisted { .. } | Self::Referred { .. } | Self::NotLeader => Class::Transient,
+            Self::Silence { .. } | Self::Unlisted { .. } | Self::NotLeader => Class::Transient,
             Self::NoRight { .. }
             | Self::NoKind { .. }
             | Self::NoContract(_)

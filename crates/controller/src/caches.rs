@@ -8,7 +8,7 @@ mod machines;
 mod parts;
 mod templates;
 
-use std::{marker::PhantomData, sync::Arc};
+use std::{collections::BTreeSet, marker::PhantomData, sync::Arc};
 
 use futures::future::BoxFuture;
 use instar_api::{ClusterUpgrade, KubernetesRelease, UpgradePolicy};
@@ -24,7 +24,7 @@ use kube::{Api, Client};
 use tokio::sync::{mpsc::UnboundedSender, watch};
 
 use crate::rbac::Watched;
-pub(crate) use control_planes::ForeignControlPlane;
+pub(crate) use control_planes::{ForeignControlPlane, not_watched};
 pub(crate) use kept::{Cached, Group, Object, Whole, lifecycle};
 pub(crate) use machines::{DEPLOYMENT_LABEL, KeptMachine};
 pub(crate) use parts::{KeptPart, PlannedKind};
@@ -194,6 +194,15 @@ impl Caches {
     /// The policies of a namespace that can't be decoded.
     pub(crate) fn unreadable_policies(&self, namespace: &str) -> Vec<Unreadable> {
         self.unreadable_in::<UpgradePolicy>(&Group::Namespace(namespace.into()))
+    }
+
+    /// The kinds of the control planes that Clusters of a namespace refer to, but for kubeadm's: group and kind.
+    pub(crate) fn foreign_control_plane_kinds(&self, namespace: &str) -> BTreeSet<(String, String)> {
+        let clusters = self.group::<Cluster>(&Group::Namespace(namespace.into()));
+        let references = clusters.iter().filter_map(|cluster| not_watched(cluster));
+        references
+            .map(|reference| (reference.api_group.clone(), reference.kind.clone()))
+            .collect()
     }
 
     /// Wakes every Cluster, and every one of which something is asked, be it there or not.

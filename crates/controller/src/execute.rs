@@ -1,6 +1,6 @@
 //! The one write of a decision, which carries every byte of it.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Instant};
 
 mod referrer;
 
@@ -19,17 +19,19 @@ use kube::{
 use serde_json::Value;
 
 use crate::{
-    api::{Error, FIELD_MANAGER, call, of_provider},
+    api::{Class, Error, FIELD_MANAGER, call, of_provider},
+    caches::Caches,
     gather::content,
     kinds::Kinds,
     memory::Memory,
 };
 
-use referrer::referrer;
+use referrer::{foreign_referrer, referrer};
 
 /// Where decisions are written.
 pub(crate) struct Executor<'a> {
     pub(crate) client: &'a Client,
+    pub(crate) caches: &'a Caches,
     pub(crate) kinds: &'a Kinds,
     pub(crate) memory: &'a Memory,
     /// Whose objects are written.
@@ -43,6 +45,8 @@ pub(crate) enum Effect {
     Done,
     /// Nothing: an earlier try had done it, and the cache is behind.
     DoneBefore,
+    /// Nothing: something refers to the template that was to be deleted. The next pass leaves it out.
+    Kept,
 }
 
 impl Executor<'_> {
@@ -144,9 +148,11 @@ impl Executor<'_> {
     async fn delete(&self, delete: &DeleteTemplate) -> Result<Effect, Error> {
         let api = self.templates(&delete.template).await?;
         let TemplateRef { kind, name, .. } = &delete.template;
-        if let Some(by) = referrer(self.client, self.cluster.namespace(), &delete.template).await? {
-            let what = format!("{kind} {name}");
-            return Err(Error::Referred { what, by });
+        if let Some(by) = self.referrer(&delete.template).await? {
+            tracing::info!(cluster = %self.cluster, "Keeping {kind} {name}, to which {by} refers");
+            let template = delete.template.clone();
+            self.memory.keep_used_elsewhere(self.cluster, template, Instant::now());
+            return Ok(Effect::Kept);
         }
         let parameters = DeleteParams {
             preconditions: Some(Preconditions {
@@ -162,6 +168,29 @@ impl Executor<'_> {
             }) if status.is_not_found() => Ok(Effect::DoneBefore),
             deleted => deleted.map(|_| Effect::Done),
         }
+    }
+
+    /// Who in the namespace refers to a template at this moment, of whatever Cluster.
+    async fn referrer(&self, template: &TemplateRef) -> Result<Option<String>, Error> {
+        let namespace = self.cluster.namespace();
+        if let Some(found) = referrer(self.client, namespace, template).await? {
+            return Ok(Some(found));
+        }
+        for (group, kind) in self.caches.foreign_control_plane_kinds(namespace) {
+            let found = match self.kinds.kind(self.client, &group, &kind).await {
+                Ok(known) => foreign_referrer(self.client, namespace, template, &known).await,
+                Err(error) => Err(error),
+            };
+            match found {
+                Ok(None) | Err(Error::NoKind { .. }) => {}
+                Ok(found) => return Ok(found),
+                Err(error) if error.class() == Class::Terminal => {
+                    return Ok(Some(format!("perhaps a {kind}, of which nothing is known: {error}")));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(None)
     }
 
     async fn templates(&self, template: &TemplateRef) -> Result<Api<DynamicObject>, Error> {

@@ -5,7 +5,7 @@ mod referred;
 mod templates;
 mod topology;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use instar_api::ClusterUpgrade;
 use instar_capi as capi;
@@ -24,7 +24,7 @@ use crate::{
     upgrade_spec::{CurrentVersions, upgrade_spec},
 };
 
-pub(crate) use control_plane::of_topology;
+pub(crate) use control_plane::{infrastructure, of_topology};
 pub(crate) use referred::Referred;
 pub(crate) use templates::content;
 
@@ -91,6 +91,7 @@ pub(crate) fn gather_for(
         machine_pools: caches.parts::<capi::MachinePool>(&key),
         machines,
         templates: Vec::new(),
+        used_elsewhere: BTreeSet::new(),
         unreadable: caches.unreadable::<ClusterUpgrade>(&key),
     }
 }

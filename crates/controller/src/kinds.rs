@@ -78,7 +78,6 @@ impl Kinds {
             | Error::NoContract(_)
             | Error::NotServed { .. }
             | Error::NameTaken { .. }
-            | Error::Referred { .. }
             | Error::Violation(_)
             | Error::NotLeader => false,
         };

@@ -18,6 +18,10 @@ use crate::api::Class;
 /// time (<https://github.com/kubernetes-sigs/cluster-api/issues/13005>).
 const GAP: Duration = Duration::from_secs(1);
 
+/// A template that an object of another Cluster refers to is looked at again after this time: nothing tells the
+/// Cluster when it is free.
+pub(crate) const LOOK_AGAIN: Duration = Duration::from_hours(1);
+
 /// By Cluster.
 #[derive(Debug, Default)]
 pub(crate) struct Memory {
@@ -39,6 +43,8 @@ struct ClusterMemory {
     leases: Vec<KindLease>,
     /// What its templates say, as of a version of each.
     contents: HashMap<TemplateRef, (ResourceVersion, Arc<TemplateContent>)>,
+    /// The templates that objects of other Clusters referred to, and when that was found.
+    used_elsewhere: HashMap<TemplateRef, Instant>,
 }
 
 /// What a Cluster looked like when no template was left to collect.
@@ -142,6 +148,20 @@ impl Memory {
         self.of(cluster, |memory| memory.contents.insert(template, (version, content)));
     }
 
+    /// An object of another Cluster refers to a template.
+    pub(crate) fn keep_used_elsewhere(&self, cluster: &Key, template: TemplateRef, now: Instant) {
+        self.of(cluster, |memory| memory.used_elsewhere.insert(template, now));
+    }
+
+    /// The templates that objects of other Clusters refer to, as far as that was found lately.
+    pub(crate) fn used_elsewhere(&self, cluster: &Key, now: Instant) -> BTreeSet<TemplateRef> {
+        self.of(cluster, |memory| {
+            let found = &mut memory.used_elsewhere;
+            found.retain(|_, at| now.saturating_duration_since(*at) < LOOK_AGAIN);
+            found.keys().cloned().collect()
+        })
+    }
+
     /// No upgrade is under way, so what templates say decides nothing.
     pub(crate) fn forget_contents(&self, cluster: &Key) {
         self.of(cluster, |memory| memory.contents = HashMap::new());
@@ -153,6 +173,7 @@ impl Memory {
             memory.collected = None;
             memory.leases = Vec::new();
             memory.contents = HashMap::new();
+            memory.used_elsewhere = HashMap::new();
         });
     }
 
@@ -221,6 +242,26 @@ mod tests {
         assert_eq!(wait(), Duration::from_mins(1));
         memory.succeeded(&named("c"));
         assert_eq!(wait(), Duration::from_secs(1));
+    }
+
+    #[test]
+    fn a_template_in_use_elsewhere_is_looked_at_again() {
+        let memory = Memory::default();
+        let template = |name: &str| TemplateRef {
+            group: "g".to_owned(),
+            kind: "K".to_owned(),
+            name: name.to_owned(),
+        };
+        let began = Instant::now();
+        memory.keep_used_elsewhere(&named("c"), template("a"), began);
+        memory.keep_used_elsewhere(&named("c"), template("b"), began + LOOK_AGAIN / 2);
+        let found = |after| memory.used_elsewhere(&named("c"), began + after);
+        assert_eq!(found(LOOK_AGAIN / 2), BTreeSet::from([template("a"), template("b")]));
+        assert_eq!(found(LOOK_AGAIN), BTreeSet::from([template("b")]));
+        assert!(
+            memory.used_elsewhere(&named("d"), began).is_empty(),
+            "another Cluster's"
+        );
     }
 
     #[test]

@@ -156,7 +156,7 @@ fn check_delete(snapshot: &Snapshot, delete: &DeleteTemplate, broken: &mut Vec<V
         )
         .chain(control_plane(snapshot).and_then(|control_plane| control_plane.infrastructure.as_ref()))
         .any(|reference| *reference == delete.template);
-    if referred {
+    if referred || snapshot.used_elsewhere.contains(&delete.template) {
         broken.push(Violation::StillReferred);
     }
     let ours = read(&snapshot.templates).find(|template| template.is(&delete.template));

@@ -1,6 +1,9 @@
 //! What is known of one cluster: parsed values, owned, of one moment or of several.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use instar_api::{Pins, RELEASE_LABEL};
 use instar_capi::{ClusterConfiguration, Contract, Lifecycle, ManagedBy};
@@ -41,6 +44,8 @@ pub struct Snapshot {
     pub machines: Vec<Observed<Machine>>,
     /// The templates that it refers to, and those that were minted for it.
     pub templates: Vec<Observed<Template>>,
+    /// Those of them that objects of other Clusters referred to when one was last about to be deleted.
+    pub used_elsewhere: BTreeSet<TemplateRef>,
     /// Other objects that concern it and can't be read, such as a ClusterUpgrade of it.
     pub unreadable: Vec<Unreadable>,
 }

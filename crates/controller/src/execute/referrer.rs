@@ -3,15 +3,21 @@
 use instar_capi::{KubeadmControlPlane, MachineDeployment, MachineSet, MachineSpec, Reference};
 use instar_planner::{Lifecycle, TemplateRef};
 use instar_watch::{Guarded, is_not_found};
-use kube::{Api, Client, Resource, ResourceExt, api::ListParams, core::NamespaceResourceScope};
+use kube::{
+    Api, Client, Resource, ResourceExt,
+    api::ListParams,
+    core::{DynamicObject, NamespaceResourceScope},
+};
 use serde::de::DeserializeOwned;
 
 use crate::{
-    api::{Error, call},
+    api::{Error, call, of_provider},
     caches::lifecycle,
+    gather::infrastructure,
+    kinds::Kind,
 };
 
-/// Who in the namespace refers to a template at this moment, of whatever Cluster.
+/// Which object of a kind of Cluster API itself, or of kubeadm's, refers to a template at this moment.
 pub(super) async fn referrer(
     client: &Client,
     namespace: &str,
@@ -42,6 +48,25 @@ pub(super) async fn referrer(
         lifecycle(object, false) != Lifecycle::Deleting && of_machines(&object.spec.template.spec)
     })
     .await
+}
+
+/// The same of control planes of another kind than kubeadm's. One that can't be read counts.
+pub(super) async fn foreign_referrer(
+    client: &Client,
+    namespace: &str,
+    template: &TemplateRef,
+    known: &Kind,
+) -> Result<Option<String>, Error> {
+    let Kind { resource, contract } = known;
+    let kind = &resource.kind;
+    let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, resource);
+    let doing = || format!("listing every {kind} of {namespace}");
+    let objects = of_provider(resource, doing, api.list(&ListParams::default())).await?;
+    let found = objects.iter().find(|object| match infrastructure(object, *contract) {
+        Ok(reference) => reference.as_ref() == Some(template),
+        Err(_) => true,
+    });
+    Ok(found.map(|object| format!("{kind} {}", object.name_any())))
 }
 
 /// Of an object that can't be decoded, whatever it names counts.

@@ -17,7 +17,7 @@ use serde_json::Value;
 
 use crate::{
     api::{Class, Error},
-    caches::{Caches, ForeignControlPlane, lifecycle},
+    caches::{Caches, ForeignControlPlane, lifecycle, not_watched},
     gather::referred::{Found, Referred, find},
     kinds::Kind,
 };
@@ -84,14 +84,6 @@ fn of_kubeadm(caches: &Caches, cluster: &capi::Cluster, key: &Key) -> Option<Obs
     })
 }
 
-/// The control plane that a Cluster refers to, where it is of a kind that isn't watched.
-fn not_watched(cluster: &capi::Cluster) -> Option<&capi::Reference> {
-    let reference = cluster.spec.control_plane_ref.as_ref()?;
-    let watched =
-        reference.kind == KubeadmControlPlane::kind(&()) && reference.api_group == KubeadmControlPlane::group(&());
-    Some(reference).filter(|_| !watched)
-}
-
 fn unreadable(reference: &capi::Reference, reason: &impl ToString) -> Observed<ControlPlane> {
     Observed::Invalid(Unreadable {
         kind: reference.kind.clone(),
@@ -102,7 +94,7 @@ fn unreadable(reference: &capi::Reference, reason: &impl ToString) -> Observed<C
 
 /// Why a control plane can't be upgraded.
 #[derive(Debug, thiserror::Error)]
-enum Unusable {
+pub(crate) enum Unusable {
     #[error("it has no spec.version, so Instar can't upgrade it")]
     NoVersion,
     #[error("its {field} is no version: {source}")]
@@ -228,7 +220,7 @@ fn replicas(desired: u32, status: &Status, contract: Contract) -> Replicas {
 }
 
 /// The template of its machines. One whose machines are its own matter has none.
-fn infrastructure(object: &DynamicObject, contract: Contract) -> Result<Option<TemplateRef>, Unusable> {
+pub(crate) fn infrastructure(object: &DynamicObject, contract: Contract) -> Result<Option<TemplateRef>, Unusable> {
     let pointer = match contract {
         Contract::V1Beta1 => "/spec/machineTemplate/infrastructureRef",
         Contract::V1Beta2 => "/spec/machineTemplate/spec/infrastructureRef",

@@ -1,6 +1,6 @@
 //! The upgrade that goes on: what is decided, and the one write.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use instar_api::{ClusterUpgrade, EventReason};
 use instar_capi::Cluster;
@@ -87,6 +87,8 @@ impl Context {
     async fn decide(&self, snapshot: &mut Snapshot) -> Result<Decision, Error> {
         let referred = self.referred();
         snapshot.templates = referred.templates(snapshot).await?;
+        let cluster = Key::new(&snapshot.cluster.namespace, &snapshot.cluster.name);
+        snapshot.used_elsewhere = self.memory.used_elsewhere(&cluster, Instant::now());
         loop {
             let decision = plan(snapshot);
             if decision.unread.is_empty() {
@@ -123,6 +125,7 @@ impl Context {
         self.may_write()?;
         let executor = Executor {
             client: &self.client,
+            caches: &self.caches,
             kinds: &self.kinds,
             memory: &self.memory,
             cluster: &Key::of(cluster),
@@ -130,7 +133,7 @@ impl Context {
         match executor.execute(&decision.action).await? {
             Effect::Done => {}
             // The watch that is behind wakes the Cluster.
-            Effect::DoneBefore => return Ok(Done::Until(AFTER_WRITE)),
+            Effect::DoneBefore | Effect::Kept => return Ok(Done::Until(AFTER_WRITE)),
         }
         self.counters.wrote(counted);
         if let Some(upgrade) = upgrade {

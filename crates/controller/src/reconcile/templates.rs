@@ -4,7 +4,7 @@
 //! has changed, or when the time of one has come, so that the many events of a Cluster that isn't
 //! upgraded cost nothing.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc, time::Instant};
 
 use instar_api::{ClusterUpgrade, ClusterUpgradeStatus};
 use instar_capi::Cluster;
@@ -24,7 +24,7 @@ use crate::{
     api::Error,
     execute::violation,
     gather::{completed_at, gather_for},
-    memory::CollectedTemplates,
+    memory::{CollectedTemplates, LOOK_AGAIN},
     report,
 };
 
@@ -64,6 +64,7 @@ impl Context {
             }
         }
         snapshot.templates = self.referred().templates_of_all_kinds(&snapshot).await?;
+        snapshot.used_elsewhere = self.memory.used_elsewhere(&key, Instant::now());
         let decision = collect_templates(&snapshot);
         let broken = check(&snapshot, &decision);
         if !broken.is_empty() {
@@ -76,15 +77,20 @@ impl Context {
         if let Some(last) = last {
             self.list_templates(last, Some(&decision)).await?;
         }
-        if let done @ Done::Wrote = self.execute(cluster, last, &decision).await? {
-            return Ok(done);
+        match self.execute(cluster, last, &decision).await? {
+            done @ (Done::Wrote | Done::Until(_)) => return Ok(done),
+            Done::Idle | Done::Gone => {}
         }
         match decision.progress.stage {
             Stage::Complete => {}
             // Something is paused or can't be read: the next event may be about that.
             Stage::Held | Stage::ControlPlane | Stage::Workers => return Ok(Done::Idle),
         }
-        look.next = next_deletion(&decision);
+        let again = (!snapshot.used_elsewhere.is_empty()).then(|| {
+            let again = snapshot.now.saturating_add(LOOK_AGAIN);
+            again.unwrap_or(Timestamp::MAX)
+        });
+        look.next = next_deletion(&decision).into_iter().chain(again).min();
         let done = until(look.next, snapshot.now);
         self.memory.set_collected(&key, Some(look));
         Ok(done)

@@ -62,7 +62,9 @@ pub(super) fn states<'a>(view: &ClassicView<'a>) -> Vec<Minted<'a>> {
             .any(|used| used.kind == template.kind && used.labels.get(SOURCE_LABEL) == Some(&name))
     };
     let state = |template: &Template| {
-        if present.iter().any(|reference| template.is(reference)) {
+        if present.iter().any(|reference| template.is(reference))
+            || view.snapshot.used_elsewhere.contains(&template.reference())
+        {
             return TemplateState::InUse;
         }
         if in_sets.iter().any(|reference| template.is(reference)) {

@@ -127,6 +127,31 @@ fn what_a_removed_pool_had_goes() {
 }
 
 #[test]
+fn one_that_another_cluster_uses_keeps_no_other_one() {
+    let mut world = finished();
+    world.now += SignedDuration::from_hours(48);
+    let first = match swept(&world.snapshot()).action {
+        Action::DeleteTemplate(delete) => delete.template,
+        other => panic!("{other:?}"),
+    };
+    // A pool goes too, so that there is more than one to delete.
+    let was = world.pools.remove(0).object.infrastructure.name;
+    let of_pool = world.sets.iter_mut().filter(|set| set.pool.as_deref() == Some("md-0"));
+    of_pool.for_each(|set| set.lifecycle = Lifecycle::Deleting);
+    world.used_elsewhere.insert(first.clone());
+    let rest = sweep_all(&mut world);
+    let left = minted(&world);
+    assert!(left.contains(&first.name.as_str()), "{left:?}");
+    assert!(!left.contains(&was.as_str()), "{left:?}");
+    let state = rest.progress.templates.iter().find(|minted| minted.template == first);
+    assert_eq!(state.map(|minted| minted.state), Some(TemplateState::InUse));
+    // Free again, it goes.
+    world.used_elsewhere.clear();
+    sweep_all(&mut world);
+    assert!(!minted(&world).contains(&first.name.as_str()));
+}
+
+#[test]
 fn what_was_minted_for_another_target_goes() {
     let mut world = world("v1.33.5", "v1.34.1-1");
     let mint = crate::scenarios::decide(&world.snapshot());

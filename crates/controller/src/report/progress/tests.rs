@@ -100,6 +100,7 @@ fn snapshot() -> Snapshot {
         machine_sets: Vec::new(),
         machine_pools: Vec::new(),
         templates: Vec::new(),
+        used_elsewhere: std::collections::BTreeSet::new(),
         unreadable: Vec::new(),
     }
 }

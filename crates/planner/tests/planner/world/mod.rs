@@ -7,7 +7,10 @@ pub mod catalog;
 pub mod random;
 pub mod users;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use instar_capi::ClusterConfiguration;
 use instar_catalog::Catalog;
@@ -38,6 +41,7 @@ pub struct World {
     pub sets: Vec<MachineSet>,
     pub machines: Vec<Machine>,
     pub templates: Vec<Template>,
+    pub used_elsewhere: BTreeSet<TemplateRef>,
     pub births: Vec<Birth>,
     pub minted: Vec<String>,
     pub swaps: usize,
@@ -107,6 +111,7 @@ impl World {
             sets: Vec::new(),
             machines: Vec::new(),
             templates: Vec::new(),
+            used_elsewhere: BTreeSet::new(),
             births: Vec::new(),
             minted: Vec::new(),
             swaps: 0,
@@ -217,6 +222,7 @@ impl World {
             machine_pools: Vec::new(),
             machines: self.machines.iter().cloned().map(Observed::Read).collect(),
             templates: self.templates.iter().cloned().map(Observed::Read).collect(),
+            used_elsewhere: self.used_elsewhere.clone(),
             unreadable: Vec::new(),
         }
     }

@@ -38,7 +38,7 @@ pub(crate) fn validate(
                 Some(owner) if is_foreign => vec![(
                     Rule::TemplateForeign,
                     format!("{kind} {name} belongs to Cluster {owner}"),
-                    "copy it, and point to the copy: it goes with its Cluster".to_owned(),
+                    "copy it, and point to the copy, unless the Clusters are to share it".to_owned(),
                 )],
                 Some(_) | None => Vec::new(),
             }

@@ -165,8 +165,8 @@ pub(super) const TEMPLATE_FOREIGN: RuleInfo = RuleInfo {
     guards: "A template belongs to no Cluster, or to the Cluster of the object that refers to it.",
     source: TEMPLATES,
     messages: &["{} {} belongs to Cluster {}"],
-    remediation: "copy it, and point to the copy",
-    default: Enforcement::Enforce,
+    remediation: "copy it, and point to the copy, unless the Clusters are to share it",
+    default: Enforcement::Warn,
     status: Status::Invalid,
     on: &[
         Trigger {

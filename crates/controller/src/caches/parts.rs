@@ -34,7 +34,8 @@ pub(crate) trait PlannedKind: Cached<Kept = KeptPart<Self>> {
 pub(crate) struct KeptPart<K: PlannedKind> {
     cluster: Option<Box<str>>,
     was_swapped: bool,
-    part: Result<K::Part, Box<str>>,
+    // In the table, a place for it is kept in every empty slot.
+    part: Result<Box<K::Part>, Box<str>>,
 }
 
 impl<K: PlannedKind> KeptPart<K> {
@@ -45,7 +46,11 @@ impl<K: PlannedKind> KeptPart<K> {
 
     /// As the planner takes it.
     pub(crate) fn observed(&self, key: &Key) -> Observed<K::Part> {
-        observed(&K::kind(&()), key.name(), self.part.clone())
+        observed(
+            &K::kind(&()),
+            key.name(),
+            self.part.as_ref().map(|part| (**part).clone()),
+        )
     }
 }
 
@@ -58,7 +63,7 @@ impl<K: PlannedKind> From<K> for KeptPart<K> {
                 .annotations
                 .as_ref()
                 .is_some_and(|all| all.contains_key(SWAP_HISTORY_ANNOTATION)),
-            part: object.part().map_err(Into::into),
+            part: object.part().map(Box::new).map_err(Into::into),
         }
     }
 }

@@ -10,6 +10,7 @@ mod life;
 mod progress;
 mod properties;
 mod retire;
+mod rollout;
 mod scenarios;
 mod topology;
 mod violations;

@@ -1,0 +1,200 @@
+//! What is said of machines while they are replaced.
+
+use instar_api::WaitingReason;
+use instar_domain::KubeVersion;
+use instar_planner::{Action, Condition, ConditionStatus, Decision, MachinePhase, Node, PoolId, Rollout, Stage};
+
+use crate::{
+    scenarios::{complete, decide, until, world},
+    waiting::{control_plane, middle, start, words},
+    world::{World, api::Answer, random::Random, version},
+};
+
+/// What a kubelet of a distribution says: the version with a mark behind it.
+fn mark(world: &mut World) {
+    let marked = |version: &KubeVersion| crate::world::version(&format!("{version}+k0s"));
+    for machine in &mut world.machines {
+        if let Node::Joined { version, .. } = &mut machine.node {
+            *version = Some(marked(&machine.version));
+        }
+    }
+    for seen in &mut world.control_plane.observed {
+        let bare = seen.to_string();
+        *seen = marked(&version(bare.trim_end_matches("+k0s")));
+    }
+}
+
+#[test]
+fn the_mark_of_a_distribution_is_no_other_version() {
+    let mut world = world("v1.33.5", "v1.34.5-1");
+    let mut random = Random::new(5);
+    for _ in 0..1_000 {
+        mark(&mut world);
+        let decision = decide(&world.snapshot());
+        if complete(&decision) {
+            return;
+        }
+        assert_eq!(world.write(&decision.action), Answer::Done);
+        world.tick(&mut random);
+    }
+    panic!("{:?}", words(&decide(&world.snapshot())));
+}
+
+#[test]
+fn a_node_of_another_version_is_said_to_run_it() {
+    let mut world = middle();
+    let swap = decide(&world.snapshot());
+    assert_eq!(world.write(&swap.action), Answer::Done);
+    let mut random = Random::new(3);
+    let is_new = |machine: &instar_planner::Machine| {
+        machine.pool == Some(PoolId::Workers("md-0".to_owned())) && machine.version == version("v1.34.5")
+    };
+    for _ in 0..50 {
+        world.tick(&mut random);
+        for machine in world.machines.iter_mut().filter(|machine| is_new(machine)) {
+            if let Node::Joined { version, .. } = &mut machine.node {
+                *version = Some(crate::world::version("v1.34.4"));
+            }
+        }
+    }
+    let new = world.machines.iter().find(|machine| is_new(machine)).unwrap();
+    assert_eq!(new.phase, MachinePhase::Running);
+    let said = words(&decide(&world.snapshot()));
+    let node = format!(
+        "MachineNotReady: the node of Machine {} runs v1.34.4, and the Machine says v1.34.5",
+        new.name
+    );
+    assert!(said.contains(&node), "{said:#?}");
+}
+
+#[test]
+fn an_unready_control_plane_names_its_machine_and_not_a_count_that_is_full() {
+    let mut snapshot = start();
+    let message = "* Machine c-x: * NodeHealthy: Node.Ready is False";
+    let control_plane = control_plane(&mut snapshot);
+    control_plane.replicas.as_mut().unwrap().ready = 2;
+    control_plane.object.conditions = vec![Condition {
+        kind: "MachinesReady".to_owned(),
+        status: ConditionStatus::False,
+        reason: "NotReady".to_owned(),
+        message: message.to_owned(),
+        observed_generation: 1,
+    }];
+    assert_eq!(
+        words(&decide(&snapshot)),
+        [
+            "ControlPlaneRollingOut: the control plane goes to v1.33.5: 3 of 3 machines are there, the lowest runs v1.33.5"
+                .to_owned(),
+            format!("ClusterApi: KubeadmControlPlane blue, MachinesReady: {message}"),
+        ]
+    );
+}
+
+#[test]
+fn what_cluster_api_says_of_a_rollout_is_passed_on() {
+    let mut world = middle();
+    let swap = decide(&world.snapshot());
+    assert_eq!(world.write(&swap.action), Answer::Done);
+    let said = |kind: &str, status: ConditionStatus, message: &str| Condition {
+        kind: kind.to_owned(),
+        status,
+        reason: String::new(),
+        message: message.to_owned(),
+        observed_generation: 1,
+    };
+    let object = &mut world
+        .pools
+        .iter_mut()
+        .find(|pool| pool.object.object.name == "md-0")
+        .unwrap()
+        .object
+        .object;
+    object.conditions = vec![
+        said(
+            "RollingOut",
+            ConditionStatus::True,
+            "Rolling out 3 not up-to-date replicas",
+        ),
+        said("ScalingUp", ConditionStatus::True, "* waiting for preflight"),
+        said("ScalingDown", ConditionStatus::False, "no"),
+        said("MachinesReady", ConditionStatus::False, "of every rollout"),
+    ];
+    assert_eq!(
+        words(&decide(&world.snapshot())),
+        [
+            "PoolRollingOut: MachineDeployment md-0 goes to v1.34.5: 0 of 2 machines are there",
+            "ClusterApi: MachineDeployment md-0, RollingOut: Rolling out 3 not up-to-date replicas",
+            "ClusterApi: MachineDeployment md-0, ScalingUp: * waiting for preflight",
+        ]
+    );
+}
+
+#[test]
+fn a_machine_that_never_comes_up_holds_the_rest_and_is_named() {
+    let mut world = middle();
+    let swap = decide(&world.snapshot());
+    assert_eq!(world.write(&swap.action), Answer::Done);
+    let mut random = Random::new(3);
+    let is_new = |machine: &instar_planner::Machine| {
+        machine.pool == Some(PoolId::Workers("md-0".to_owned())) && machine.version == version("v1.34.5")
+    };
+    for _ in 0..50 {
+        world.tick(&mut random);
+        for machine in world.machines.iter_mut().filter(|machine| is_new(machine)) {
+            machine.phase = MachinePhase::Failed;
+            machine.node = Node::Absent;
+        }
+    }
+    let decision = decide(&world.snapshot());
+    assert_eq!(decision.action, Action::Nothing);
+    let stuck = world
+        .machines
+        .iter()
+        .find(|machine| is_new(machine))
+        .unwrap()
+        .name
+        .clone();
+    assert_eq!(
+        words(&decision),
+        [
+            "PoolRollingOut: MachineDeployment md-0 goes to v1.34.5: 0 of 3 machines are there".to_owned(),
+            format!("MachineNotReady: Machine {stuck} is Failed, and its node isn't ready"),
+        ]
+    );
+    // Mended, it goes on by itself.
+    for machine in world.machines.iter_mut().filter(|machine| is_new(machine)) {
+        machine.phase = MachinePhase::Provisioned;
+    }
+    until(&mut world, complete);
+}
+
+#[test]
+fn a_pool_on_delete_waits_for_somebody_and_for_nobody_else() {
+    let mut world = world("v1.33.5", "v1.34.5-1");
+    world.pools[0].object.rollout = Rollout::OnDelete;
+    let waits = |decision: &Decision| {
+        decision.action == Action::Nothing
+            && decision.waiting.len() == 1
+            && decision.waiting[0].reason() == WaitingReason::OnDelete
+    };
+    let decision = until(&mut world, waits);
+    assert_eq!(decision.progress.stage, Stage::Workers);
+    assert_eq!(
+        decision.progress.pools[2].converged(),
+        2,
+        "the other pool is done: {decision:?}"
+    );
+    let old: Vec<String> = world
+        .machines
+        .iter()
+        .filter(|machine| machine.version == version("v1.33.5"))
+        .map(|machine| machine.name.clone())
+        .collect();
+    assert_eq!(
+        words(&decision),
+        [format!(
+            "OnDelete: MachineDeployment md-0 replaces machines when they are deleted: delete {}",
+            old.join(", ")
+        )]
+    );
+}

@@ -45,44 +45,77 @@ pub async fn create_with(scene: &JourneyContext, rows: &Rows, shape: &Shape<'_>)
     for name in pools {
         scene.apply_object(bootstrap_template(name)).await?;
     }
+    let pools: Vec<_> = shape.pools.iter().map(|(name, count)| (*name, *name, *count)).collect();
+    apply_cluster(scene, NAME, &version, shape.control_plane, &pools).await?;
+    comes_up(scene, NAME, &version, shape).await
+}
+
+/// A second Cluster of one machine and one worker, made of the first one's templates; waits until it runs. Its pool
+/// has the Cluster's name with `-md` behind it.
+pub async fn create_sharing(scene: &JourneyContext, rows: &Rows, name: &str) -> Result<()> {
+    let (version, pool) = (rows.version(33), format!("{name}-md"));
+    apply_cluster(scene, name, &version, 1, &[(&pool, "md-0", 1)]).await?;
+    let shape = Shape {
+        control_plane: 1,
+        pools: &[(&pool, 1)],
+    };
+    comes_up(scene, name, &version, &shape).await
+}
+
+/// A Cluster and what belongs to it but its templates. A pool is its name, its templates' and its count.
+async fn apply_cluster(
+    scene: &JourneyContext,
+    name: &str,
+    version: &str,
+    machines: usize,
+    pools: &[(&str, &str, usize)],
+) -> Result<()> {
     scene
         .apply_object(json!({
             "apiVersion": format!("{INFRASTRUCTURE}/v1beta2"),
             "kind": "DevCluster",
             // Its controller writes into the annotations without looking whether there are any.
-            "metadata": { "name": NAME, "annotations": { "journey.example.org/classic": "yes" } },
+            "metadata": { "name": name, "annotations": { "journey.example.org/classic": "yes" } },
             "spec": { "backend": { "inMemory": {} } },
         }))
         .await?;
-    scene.apply_object(control_plane(&version, shape.control_plane)).await?;
+    scene.apply_object(control_plane(name, version, machines)).await?;
     scene
         .apply_object(json!({
             "apiVersion": "cluster.x-k8s.io/v1beta2",
             "kind": "Cluster",
-            "metadata": { "name": NAME },
+            "metadata": { "name": name },
             "spec": {
                 "clusterNetwork": {
                     "services": { "cidrBlocks": ["10.128.0.0/12"] },
                     "pods": { "cidrBlocks": ["192.168.0.0/16"] },
                     "serviceDomain": "cluster.local",
                 },
-                "controlPlaneRef": { "apiGroup": CONTROL_PLANE, "kind": "KubeadmControlPlane", "name": NAME },
-                "infrastructureRef": { "apiGroup": INFRASTRUCTURE, "kind": "DevCluster", "name": NAME },
+                "controlPlaneRef": { "apiGroup": CONTROL_PLANE, "kind": "KubeadmControlPlane", "name": name },
+                "infrastructureRef": { "apiGroup": INFRASTRUCTURE, "kind": "DevCluster", "name": name },
             },
         }))
         .await?;
-    for (name, replicas) in shape.pools {
-        scene.apply_object(deployment(name, &version, *replicas)).await?;
+    for (pool, templates, replicas) in pools {
+        scene
+            .apply_object(deployment(name, pool, templates, version, *replicas))
+            .await?;
     }
-    wait_running(&scene.mgmt, &scene.namespace, NAME, &version, shape, COMES_UP).await?;
-    wait_counted(&scene.mgmt, &scene.namespace, NAME, COMES_UP).await
+    Ok(())
+}
+
+async fn comes_up(scene: &JourneyContext, name: &str, version: &str, shape: &Shape<'_>) -> Result<()> {
+    wait_running(&scene.mgmt, &scene.namespace, name, version, shape, COMES_UP).await?;
+    wait_counted(&scene.mgmt, &scene.namespace, name, COMES_UP).await
 }
 
 /// Adds a pool at that version, with templates of its own.
 pub async fn add_pool(scene: &JourneyContext, name: &str, version: &str, replicas: usize) -> Result<()> {
     scene.apply_object(machine_template(name, "0.1s")).await?;
     scene.apply_object(bootstrap_template(name)).await?;
-    scene.apply_object(deployment(name, version, replicas)).await?;
+    scene
+        .apply_object(deployment(NAME, name, name, version, replicas))
+        .await?;
     Ok(())
 }
 
@@ -112,11 +145,11 @@ fn registration() -> Value {
     json!({ "nodeRegistration": { "criSocket": "unix:///var/run/containerd/containerd.sock" } })
 }
 
-fn control_plane(version: &str, replicas: usize) -> Value {
+fn control_plane(name: &str, version: &str, replicas: usize) -> Value {
     json!({
         "apiVersion": format!("{CONTROL_PLANE}/v1beta2"),
         "kind": "KubeadmControlPlane",
-        "metadata": { "name": NAME },
+        "metadata": { "name": name },
         "spec": {
             "replicas": replicas,
             "version": version,
@@ -137,20 +170,20 @@ fn template(name: &str) -> Value {
     json!({ "apiGroup": INFRASTRUCTURE, "kind": "DevMachineTemplate", "name": name })
 }
 
-fn deployment(name: &str, version: &str, replicas: usize) -> Value {
+fn deployment(cluster: &str, name: &str, templates: &str, version: &str, replicas: usize) -> Value {
     json!({
         "apiVersion": "cluster.x-k8s.io/v1beta2",
         "kind": "MachineDeployment",
         "metadata": { "name": name },
         "spec": {
-            "clusterName": NAME,
+            "clusterName": cluster,
             "replicas": replicas,
             "selector": { "matchLabels": {} },
             "template": { "spec": {
-                "clusterName": NAME,
+                "clusterName": cluster,
                 "version": version,
-                "bootstrap": { "configRef": { "apiGroup": BOOTSTRAP, "kind": "KubeadmConfigTemplate", "name": name } },
-                "infrastructureRef": template(name),
+                "bootstrap": { "configRef": { "apiGroup": BOOTSTRAP, "kind": "KubeadmConfigTemplate", "name": templates } },
+                "infrastructureRef": template(templates),
             } },
         },
     })

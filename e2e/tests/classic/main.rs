@@ -7,6 +7,7 @@ mod by_hand;
 mod lifecycle;
 mod other_control_plane;
 mod rights;
+mod shared;
 mod strategy;
 mod stuck;
 mod templates;
@@ -29,6 +30,7 @@ fn main() -> ExitCode {
         Journey::shared("classic-deleted", lifecycle::missing_cluster_wrong_source_and_deletion),
         Journey::shared("classic-edited-outside", lifecycle::edits_made_outside_instar),
         Journey::shared("classic-templates", templates::retention_keeps_templates),
+        Journey::shared("classic-shared", shared::by_two_clusters),
         Journey::shared("classic-strategy", strategy::two_at_a_time_in_order),
         Journey::shared("classic-other-control-plane", other_control_plane::both_contracts),
         Journey::shared("classic-moved-paused", lifecycle::restored_in_the_middle),

@@ -88,7 +88,7 @@ pub(crate) async fn retention_keeps_templates(scene: JourneyContext) -> Result<(
     Ok(())
 }
 
-fn policy(tier: &str, keep: &str) -> serde_json::Value {
+pub(crate) fn policy(tier: &str, keep: &str) -> serde_json::Value {
     json!({
         "apiVersion": "upgrade.cluster.x-k8s.io/v1alpha1",
         "kind": "UpgradePolicy",
@@ -100,7 +100,7 @@ fn policy(tier: &str, keep: &str) -> serde_json::Value {
     })
 }
 
-async fn label(scene: &JourneyContext, tier: &str) -> Result<()> {
+pub(crate) async fn label(scene: &JourneyContext, tier: &str) -> Result<()> {
     let patch = json!({ "metadata": { "labels": { "journey.example.org/tier": tier } } });
     let clusters = classic::clusters(scene);
     clusters

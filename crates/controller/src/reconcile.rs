@@ -40,6 +40,22 @@ const NOT_LISTED: Duration = Duration::from_secs(10);
 /// How soon after a write to look again, whatever the watches tell.
 const AFTER_WRITE: Duration = Duration::from_secs(1);
 
+/// So many failures in a row are told though each of them might pass by itself: with the time between them, and that
+/// of calls without an answer, this is less than a minute after the first one.
+const TRIES: u32 = 3;
+
+/// As many because the cache was a moment behind.
+const MOMENTS: u32 = 9;
+
+/// Whether a failure is told that comes after so many others in a row.
+const fn is_told(class: Class, before: u32) -> bool {
+    match class {
+        Class::Terminal => true,
+        Class::Transient => before + 1 >= TRIES,
+        Class::Conflict => before + 1 >= MOMENTS,
+    }
+}
+
 /// What a pass needs.
 pub(crate) struct Context {
     pub(crate) client: Client,
@@ -173,11 +189,29 @@ impl Context {
         self.caches.any::<K>(cluster, KeptPart::was_swapped)
     }
 
+    /// Whether the record says that a pass failed, as this one did.
+    fn is_told(&self, cluster: &Cluster, error: &Error) -> bool {
+        is_told(error.class(), self.memory.failures(&Key::of(cluster)))
+    }
+
     fn may_write(&self) -> Result<(), Error> {
         if self.leads.now() {
             Ok(())
         } else {
             Err(Error::NotLeader)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_pass_by_itself_is_told_when_it_does_not() {
+        for (class, first_told) in [(Class::Terminal, 0), (Class::Transient, 2), (Class::Conflict, 8)] {
+            let told: Vec<u32> = (0..12).filter(|before| is_told(class, *before)).collect();
+            assert_eq!(told, (first_told..12).collect::<Vec<_>>(), "{class:?}");
         }
     }
 }

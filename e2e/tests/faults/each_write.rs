@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::ensure;
+use anyhow::{Context, ensure};
 use futures::future::try_join_all;
 use instar_e2e::{
     Result,
@@ -15,17 +15,19 @@ use instar_e2e::{
     progress::say,
     support::{
         catalog::Rows,
-        classic::{SMALL, violations},
+        classic::{NAME, SMALL, machine_templates, violations},
         controller::{Controller, steps},
-        fault_proxy::{Class, Fault, FaultProxy, Hook, Matcher, Next, Rule, Which},
+        fault_proxy::{Answer, Class, Fault, FaultProxy, Hook, Matcher, Next, Rule, Verb, Which},
         fixtures::Shape,
         journeys::JourneyContext,
         ledger::Ledger,
-        upgrade::{self, UPGRADE, assert_record, begin_prepared, completed, is_marked, upgrade},
+        upgrade::{self, UPGRADE, assert_record, begin_prepared, completed, is_marked, upgrade, upgrades},
     },
-    wait::PATIENCE,
+    wait::{PATIENCE, wait_for},
 };
+use kube::{ResourceExt, api::ListParams, core::DynamicObject};
 use rustix::process::Signal;
+use serde_json::json;
 
 /// One pool has two machines: the controller dies in the middle of a rollout too.
 const UNEVEN: Shape<'_> = Shape {
@@ -36,6 +38,9 @@ const UNEVEN: Shape<'_> = Shape {
 /// What one upgrade takes: a record and its mark at the end, four templates, two swaps of the control
 /// plane, one of each pool.
 const FLOOR: usize = 10;
+
+/// How long it may take until a failure is told: a minute, on a machine with nothing else to do.
+const TOLD: Duration = Duration::from_mins(3);
 
 /// How often the records are read.
 const LOOKS: Duration = Duration::from_secs(1);
@@ -204,8 +209,73 @@ pub(crate) async fn goes_wrong(scene: JourneyContext) -> Result<()> {
     }
     say(format!("kills={}", kills.count()));
     assert!(kills.count() >= FLOOR * OF_EACH, "only {} kills", kills.count());
+    let cluster = groups.iter().find_map(|(_, clusters)| clusters.first());
+    let cluster = cluster.context("no Cluster was upgraded")?;
+    a_write_that_fails_is_told(&cluster.scene, &rows, &proxy).await?;
     controller.kill().await?;
     proxy.stop().await
+}
+
+/// A write that fails again and again is told: what it was, of which object, and what the API server answered. Once it
+/// succeeds, the record is well, and the upgrade goes on.
+async fn a_write_that_fails_is_told(scene: &JourneyContext, rows: &Rows, proxy: &FaultProxy) -> Result<()> {
+    let namespace = scene.namespace.clone();
+    proxy.add(Rule {
+        when: Matcher::on(Verb::Create).only(move |request| {
+            request.namespace.as_ref() == Some(&namespace) && request.resource == "devmachinetemplates"
+        }),
+        what: Fault::Answer(Answer::ServiceUnavailable),
+    });
+    let name = "after-a-failure";
+    scene
+        .apply_object(json!({
+            "apiVersion": "upgrade.cluster.x-k8s.io/v1alpha1",
+            "kind": "ClusterUpgrade",
+            "metadata": { "name": name },
+            "spec": { "clusterName": NAME, "target": rows.version(36) },
+        }))
+        .await?;
+    let records = upgrades(scene);
+    let healthy = || async {
+        let status = records.get(name).await?.status.unwrap_or_default();
+        let mut conditions = status.conditions.into_iter();
+        let healthy = conditions.find(|condition| condition.type_ == "Healthy");
+        healthy.context("it has no condition Healthy")
+    };
+    wait_for("the failure to be told", TOLD, || async {
+        let seen = healthy().await?;
+        let told = ["making DevMachineTemplate cp-", "503"];
+        if seen.status == "False" && seen.reason == "WriteFailed" && told.iter().all(|part| seen.message.contains(part))
+        {
+            Ok(())
+        } else {
+            Err(format!("{seen:?}").into())
+        }
+    })
+    .await?;
+    proxy.clear();
+    wait_for("the record to be well again", TOLD, || async {
+        let seen = healthy().await?;
+        if seen.status == "True" {
+            Ok(())
+        } else {
+            Err(format!("{seen:?}").into())
+        }
+    })
+    .await?;
+    let minted = |template: &DynamicObject| {
+        let label = template.labels().get("upgrade.cluster.x-k8s.io/release").cloned();
+        label.is_some_and(|release| release.starts_with(&rows.version(36)))
+    };
+    wait_for("the template", TOLD, || async {
+        let templates = machine_templates(scene).list(&ListParams::default()).await?;
+        if templates.iter().any(minted) {
+            Ok(())
+        } else {
+            Err("there is none of the new version".into())
+        }
+    })
+    .await
 }
 
 /// A running cluster, asked to move.

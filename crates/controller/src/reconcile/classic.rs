@@ -21,9 +21,6 @@ use crate::{
 /// An upgrade under way is looked at this often, whatever the watches tell.
 pub(super) const RESYNC_INTERVAL: Duration = Duration::from_mins(1);
 
-/// So many failures in a row because the cache was behind are no news.
-const MOMENTS: u32 = 8;
-
 impl Context {
     pub(super) async fn reconcile_classic(
         &self,
@@ -38,12 +35,12 @@ impl Context {
         let decision = match self.decide(&mut snapshot).await {
             Ok(decision) => decision,
             Err(error) => {
-                match error.class() {
-                    // It is known in a moment, unless the watch has failed.
-                    Class::Conflict if self.memory.failures(&Key::of(cluster)) < MOMENTS => {}
-                    Class::Conflict | Class::Transient | Class::Terminal => {
-                        self.unread(cluster, upgrade, &error).await;
-                    }
+                let is_told = match error.class() {
+                    Class::Conflict => self.is_told(cluster, &error),
+                    Class::Transient | Class::Terminal => true,
+                };
+                if is_told {
+                    self.unread(cluster, upgrade, &error).await;
                 }
                 return Err(error);
             }
@@ -67,7 +64,7 @@ impl Context {
         self.report(cluster, upgrade, &snapshot, &decision, health).await?;
         let outcome = self.execute(cluster, Some(upgrade), &decision).await;
         match &outcome {
-            Err(error) if error.class() == Class::Terminal => {
+            Err(error) if self.is_told(cluster, error) => {
                 self.complain(cluster, upgrade, &snapshot, &decision, error).await?;
             }
             Ok(_) if report::is_ill(upgrade.status.as_ref()) => {

@@ -127,11 +127,19 @@ impl Context {
             decision.progress.stage = Stage::Held;
             decision.waiting.insert(0, Waiting::Refused { message });
         }
-        let health = match &outcome {
-            Err(error) if error.refusal().is_none() => Health::Untried,
-            Ok(_) | Err(_) => Health::Fine,
-        };
-        self.report(cluster, upgrade, &snapshot, &decision, health).await?;
+        match &outcome {
+            Err(error) if error.refusal().is_none() && self.is_told(cluster, error) => {
+                self.complain(cluster, upgrade, &snapshot, &decision, error).await?;
+            }
+            Err(error) if error.refusal().is_none() => {
+                self.report(cluster, upgrade, &snapshot, &decision, Health::Untried)
+                    .await?;
+            }
+            Ok(_) | Err(_) => {
+                self.report(cluster, upgrade, &snapshot, &decision, Health::Fine)
+                    .await?;
+            }
+        }
         Ok(match outcome? {
             Done::Idle if upgrade_is_open(&decision) => Done::Until(RESYNC_INTERVAL),
             done => done,

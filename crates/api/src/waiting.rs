@@ -60,6 +60,10 @@ waiting_reasons! {
     UpgradeUnderWay:
         "The Cluster is on its way to another version, and Cluster API accepts no new one before it has arrived.",
         "Nothing: the controller edits the version afterwards.";
+    NoVersion:
+        "A MachineDeployment, MachinePool, MachineSet or Machine has no version, so it is not upgraded. Its Machines are \
+         judged by what their kubelets report.",
+        "Nothing, or set the version of its machines to have it upgraded too.";
     OnDelete:
         "The pool has the update strategy `OnDelete`: Cluster API replaces a Machine only when it is deleted.",
         "Delete the Machines that the message names, at your pace.";

@@ -14,7 +14,7 @@ use futures::future::BoxFuture;
 use instar_api::{ClusterUpgrade, KubernetesRelease, UpgradePolicy};
 use instar_capi::{Cluster, KubeadmControlPlane, Machine, MachineDeployment, MachinePool, MachineSet};
 use instar_catalog::Catalog;
-use instar_planner::{Observed, Unreadable};
+use instar_planner::{Observed, Unreadable, Unversioned};
 use instar_serve::Readiness;
 use instar_watch::{
     Cache, CurrentCatalog, DynamicKept, DynamicWatches, Entry, Hooks, KeptSink, Key, Lookup, Target, Watch,
@@ -161,23 +161,32 @@ impl Caches {
         self.unreadable_in::<K>(&Group::Cluster(cluster.clone()))
     }
 
-    /// All objects of a Cluster, as what is kept of them is read.
+    /// What is read of what is kept of the objects of a Cluster, but for those that can't be decoded.
+    pub(crate) fn each<K: Cached, T>(&self, cluster: &Key, read: impl Fn(&Key, &K::Kept) -> Option<T>) -> Vec<T> {
+        let index = K::cache(self).read();
+        let objects = index.group(&Group::Cluster(cluster.clone()));
+        objects.filter_map(|(key, kept)| read(key, kept)).collect()
+    }
+
+    /// The same, and those that can't be decoded.
     pub(crate) fn observe<K: Cached, T>(
         &self,
         cluster: &Key,
-        read: impl Fn(&Key, &K::Kept) -> Observed<T>,
+        read: impl Fn(&Key, &K::Kept) -> Option<Observed<T>>,
     ) -> Vec<Observed<T>> {
-        let group = Group::Cluster(cluster.clone());
-        let index = K::cache(self).read();
-        let mut objects: Vec<_> = index.group(&group).map(|(key, kept)| read(key, kept)).collect();
-        drop(index);
-        objects.extend(self.unreadable_in::<K>(&group).into_iter().map(Observed::Invalid));
+        let mut objects = self.each::<K, _>(cluster, read);
+        objects.extend(self.unreadable::<K>(cluster).into_iter().map(Observed::Invalid));
         objects
     }
 
-    /// All objects of a Cluster, as the planner takes them.
+    /// All objects of a Cluster that have a version, as the planner takes them.
     pub(crate) fn parts<K: PlannedKind>(&self, cluster: &Key) -> Vec<Observed<K::Part>> {
         self.observe::<K, _>(cluster, |key, kept| kept.observed(key))
+    }
+
+    /// Those that have none.
+    pub(crate) fn unversioned<K: PlannedKind>(&self, cluster: &Key) -> Vec<Unversioned> {
+        self.each::<K, _>(cluster, |key, kept| kept.unversioned(key))
     }
 
     /// Whether what is kept of any object of a Cluster is so.

@@ -11,7 +11,7 @@ use instar_api::ClusterUpgrade;
 use instar_capi as capi;
 use instar_planner::{
     Cluster as PlannedCluster, ClusterKind, ControlPlane, Lifecycle, Machine, ManagedBy, Node, Observed, Retention,
-    Snapshot, UpgradeSpec,
+    Snapshot, Unversioned, UpgradeSpec, WorkerKind,
 };
 use instar_watch::Key;
 use jiff::{SignedDuration, Timestamp};
@@ -58,12 +58,10 @@ pub(crate) fn gather_for(
         .filter_map(Observed::read)
         .map(|set| (&*set.name, &*set.infrastructure.name))
         .collect();
+    let kind = capi::Machine::kind(&());
     let machines = caches.observe::<capi::Machine, _>(&key, |key, kept| {
-        observed(
-            &capi::Machine::kind(&()),
-            key.name(),
-            machine(key, kept, &template_of_set),
-        )
+        let read = || observed(&kind, key.name(), machine(key, kept, &template_of_set));
+        kept.version().is_some().then(read)
     });
     Snapshot {
         now,
@@ -92,8 +90,26 @@ pub(crate) fn gather_for(
         machines,
         templates: Vec::new(),
         used_elsewhere: BTreeSet::new(),
+        unversioned: unversioned(caches, &key),
         unreadable: caches.unreadable::<ClusterUpgrade>(&key),
     }
+}
+
+/// What has no version. Of Machines those that stand alone: elsewhere, what makes them is named.
+fn unversioned(caches: &Caches, cluster: &Key) -> Vec<Unversioned> {
+    let mut objects = caches.unversioned::<capi::MachineDeployment>(cluster);
+    objects.extend(caches.unversioned::<capi::MachineSet>(cluster));
+    objects.extend(caches.unversioned::<capi::MachinePool>(cluster));
+    objects.extend(caches.each::<capi::Machine, _>(cluster, |key, kept| {
+        let stands_alone = kept.version().is_none() && kept.set().is_none() && kept.pool().is_none();
+        stands_alone.then(|| Unversioned {
+            kind: WorkerKind::Machine,
+            name: key.name().to_owned(),
+            maker: None,
+            templates: Vec::new(),
+        })
+    }));
+    objects
 }
 
 /// While a policy of its namespace can't be decoded, a Cluster's templates are kept.
@@ -120,18 +136,18 @@ pub(crate) fn completed_at(upgrade: &ClusterUpgrade) -> Option<Timestamp> {
 
 fn machine(key: &Key, kept: &KeptMachine, template_of_set: &BTreeMap<&str, &str>) -> Result<Machine, String> {
     // A control plane's own count says which of its machines are up to date.
-    let template = kept.set.as_deref().and_then(|set| template_of_set.get(set));
+    let template = kept.set().and_then(|set| template_of_set.get(set));
     Ok(Machine {
         name: key.name().to_owned(),
-        pool: kept.pool.clone(),
-        version: version(&kept.version)?,
+        pool: kept.pool(),
+        version: version(kept.version().unwrap_or_default())?,
         template: template.map(|name| (*name).to_owned()),
         phase: kept.phase,
-        node: match &kept.node {
+        node: match kept.node() {
             None => Node::Absent,
-            Some(node) => Node::Joined {
-                name: node.name.to_string(),
-                version: version(&node.kubelet).ok(),
+            Some((name, kubelet)) => Node::Joined {
+                name: name.to_owned(),
+                version: version(kubelet).ok(),
             },
         },
         lifecycle: kept.lifecycle,

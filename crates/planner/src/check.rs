@@ -155,6 +155,7 @@ fn check_delete(snapshot: &Snapshot, delete: &DeleteTemplate, broken: &mut Vec<V
                 .flat_map(|set| std::iter::once(&set.infrastructure).chain(&set.bootstrap)),
         )
         .chain(control_plane(snapshot).and_then(|control_plane| control_plane.infrastructure.as_ref()))
+        .chain(snapshot.unversioned.iter().flat_map(|object| &object.templates))
         .any(|reference| *reference == delete.template);
     if referred || snapshot.used_elsewhere.contains(&delete.template) {
         broken.push(Violation::StillReferred);

@@ -45,10 +45,12 @@ pub fn plan(snapshot: &Snapshot) -> Decision {
         Ok(goal) => goal,
         Err(reason) => {
             waiting.push(reason);
+            waiting.extend(without_version(snapshot));
             return decide(&view, None, Stage::Held, Action::Nothing, waiting);
         }
     };
     let (stage, action) = go(&view, &goal, &mut waiting);
+    waiting.extend(without_version(snapshot));
     decide(&view, Some(&goal), stage, action, waiting)
 }
 
@@ -66,6 +68,22 @@ pub fn collect_templates(snapshot: &Snapshot) -> Decision {
         Next::Wait | Next::Done => Action::Nothing,
     };
     decide(&view, None, Stage::Complete, action, waiting)
+}
+
+/// What is left out, for the user to know. It comes last: the first reason is what people see first.
+fn without_version(snapshot: &Snapshot) -> Vec<Waiting> {
+    let mut named: Vec<_> = snapshot
+        .unversioned
+        .iter()
+        .filter(|object| object.maker.is_none())
+        .map(|object| (object.kind, &object.name))
+        .collect();
+    named.sort();
+    let named = named.into_iter().map(|(kind, name)| Waiting::NoVersion {
+        kind,
+        name: name.clone(),
+    });
+    named.collect()
 }
 
 fn go(view: &ClassicView<'_>, goal: &Goal<'_>, waiting: &mut Vec<Waiting>) -> (Stage, Action) {

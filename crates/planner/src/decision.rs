@@ -226,6 +226,12 @@ pub enum Waiting {
         /// What its kubelet says.
         node: KubeVersion,
     },
+    /// An object without a version is left out: nothing waits for it.
+    NoVersion {
+        /// Its kind.
+        kind: WorkerKind,
+        name: String,
+    },
     /// A pool with the strategy `OnDelete`: its machines are replaced only when a user deletes them.
     OnDelete {
         pool: PoolId,
@@ -352,6 +358,7 @@ impl Waiting {
             | Self::PoolRollingOut { .. }
             | Self::MachineNotReady { .. }
             | Self::NodeVersion { .. }
+            | Self::NoVersion { .. }
             | Self::OnDelete { .. }
             | Self::WorkersBehind { .. }
             | Self::PoolAhead { .. }

@@ -41,7 +41,7 @@ pub use pool_id::PoolId;
 pub use snapshot::{
     Cluster, ClusterKind, Condition, ConditionStatus, ControlPlane, Flavor, Machine, MachineDeployment, MachinePhase,
     MachinePool, MachineSet, Node, Object, Replicas, ResourceVersion, Rollout, Snapshot, SwapHistory, Template,
-    TemplateContent, TemplateRef, Topology, VersionSetBy,
+    TemplateContent, TemplateRef, Topology, Unversioned, VersionSetBy,
 };
 pub use topology::{follow, is_aimed_at_present, passed, under_way};
 pub use upgrade_spec::{Gate, GateState, Origin, PoolOverride, Retention, Strategy, Target, UpgradeSpec};

@@ -6,7 +6,7 @@ use std::{
 };
 
 use instar_api::{Pins, RELEASE_LABEL};
-use instar_capi::{ClusterConfiguration, Contract, Lifecycle, ManagedBy};
+use instar_capi::{ClusterConfiguration, Contract, Lifecycle, ManagedBy, WorkerKind};
 use instar_catalog::Catalog;
 use instar_domain::KubeVersion;
 use jiff::Timestamp;
@@ -46,6 +46,8 @@ pub struct Snapshot {
     pub templates: Vec<Observed<Template>>,
     /// Those of them that objects of other Clusters referred to when one was last about to be deleted.
     pub used_elsewhere: BTreeSet<TemplateRef>,
+    /// What has no version, of the kinds above.
+    pub unversioned: Vec<Unversioned>,
     /// Other objects that concern it and can't be read, such as a ClusterUpgrade of it.
     pub unreadable: Vec<Unreadable>,
 }
@@ -262,6 +264,18 @@ pub struct MachineSet {
     pub replicas: u32,
     /// Whether it stays.
     pub lifecycle: Lifecycle,
+}
+
+/// A MachineDeployment, a MachineSet, a MachinePool or a Machine without a version, which Cluster API allows. It is
+/// not upgraded; its Machines are among the others, at what their kubelets report.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unversioned {
+    pub kind: WorkerKind,
+    pub name: String,
+    /// What makes it, and is named in its place: of a MachineSet its MachineDeployment, of a Machine its MachineSet.
+    pub maker: Option<String>,
+    /// The templates that it refers to, which are in use all the same.
+    pub templates: Vec<TemplateRef>,
 }
 
 /// A MachinePool: only its version counts, since it has no template to mint from.

@@ -119,6 +119,16 @@ pub async fn add_pool(scene: &JourneyContext, name: &str, version: &str, replica
     Ok(())
 }
 
+/// Adds a pool of no machines and without a version, made of the templates of another one.
+pub async fn add_pool_without_version(scene: &JourneyContext, name: &str, templates: &str) -> Result<()> {
+    let mut pool = deployment(NAME, name, templates, "", 0);
+    if let Some(machines) = pool.pointer_mut("/spec/template/spec").and_then(Value::as_object_mut) {
+        machines.remove("version");
+    }
+    scene.apply_object(pool).await?;
+    Ok(())
+}
+
 /// A machine template, with a release's value in it.
 #[must_use]
 pub fn machine_template(name: &str, image: &str) -> Value {

@@ -40,6 +40,10 @@ pub(crate) async fn by_two_clusters(scene: JourneyContext) -> Result<()> {
     classic::create_with(&scene, &rows, &SMALL).await?;
     classic::create_sharing(&scene, &rows, OTHER).await?;
 
+    // Nothing of it can be upgraded, and it holds nothing.
+    let unversioned = "unversioned";
+    classic::add_pool_without_version(&scene, unversioned, "md-1").await?;
+
     let both = [("first", NAME), ("others", OTHER)];
     for (name, cluster) in both {
         upgrade(&scene, name, cluster, &rows.version(34)).await?;
@@ -47,6 +51,9 @@ pub(crate) async fn by_two_clusters(scene: JourneyContext) -> Result<()> {
     for (name, _) in both {
         await_phase(&scene, name, UpgradePhase::Completed).await?;
     }
+    let status = records(&scene).get("first").await?.status.context("it has no status")?;
+    let named = status.waiting.iter().find(|waiting| waiting.reason == "NoVersion");
+    assert_eq!(named.map(|waiting| &*waiting.name), Some(unversioned), "{status:#?}");
     let at = |minor: u8, base: &str| format!("{base}-{}", rows.version(minor).replace('.', "-"));
     let of = |cluster: &str, names: &[String]| -> Vec<(String, String)> {
         names.iter().map(|name| (cluster.to_owned(), name.clone())).collect()

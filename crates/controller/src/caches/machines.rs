@@ -20,46 +20,103 @@ const SET_LABEL: &str = "cluster.x-k8s.io/set-name";
 /// A Machine; its key has its name.
 #[derive(Debug)]
 pub(crate) struct KeptMachine {
-    cluster: Box<str>,
-    /// None of a pool is one that its user made alone, or in a MachinePool or MachineSet.
-    pub(crate) pool: Option<PoolId>,
-    /// Its MachineSet.
-    pub(crate) set: Option<Box<str>>,
-    /// As it is written.
-    pub(crate) version: Box<str>,
+    /// One text after the other, [`Text::END`] behind each: one allocation and no pointers between them.
+    texts: Box<str>,
     pub(crate) phase: MachinePhase,
-    pub(crate) node: Option<KeptNode>,
     pub(crate) lifecycle: Lifecycle,
 }
 
-/// The node of a Machine.
-#[derive(Debug)]
-pub(crate) struct KeptNode {
-    pub(crate) name: Box<str>,
-    /// As the kubelet says it.
-    pub(crate) kubelet: Box<str>,
+/// What a Machine says as text; where it says nothing, an empty one. The numbers are their places.
+#[derive(Clone, Copy, Debug)]
+enum Text {
+    Cluster,
+    Pool,
+    Set,
+    Version,
+    Node,
+    Kubelet,
+}
+
+impl Text {
+    const ALL: [Self; 6] = [
+        Self::Cluster,
+        Self::Pool,
+        Self::Set,
+        Self::Version,
+        Self::Node,
+        Self::Kubelet,
+    ];
+
+    /// No name has it, and no version either that can be read.
+    const END: char = '\n';
+
+    /// In the place of a MachineDeployment's name, which begins with a letter or a digit.
+    const CONTROL_PLANE: &str = "/";
+}
+
+impl KeptMachine {
+    fn text(&self, which: Text) -> &str {
+        self.texts.split(Text::END).nth(which as usize).unwrap_or_default()
+    }
+
+    /// Nothing is empty: where it says nothing there is none.
+    fn some(&self, which: Text) -> Option<&str> {
+        Some(self.text(which)).filter(|text| !text.is_empty())
+    }
+
+    /// None of a pool is one that its user made alone, or in a MachinePool or MachineSet.
+    pub(crate) fn pool(&self) -> Option<PoolId> {
+        let name = self.some(Text::Pool)?;
+        Some(if name == Text::CONTROL_PLANE {
+            PoolId::ControlPlane
+        } else {
+            PoolId::Workers(name.to_owned())
+        })
+    }
+
+    /// Its MachineSet.
+    pub(crate) fn set(&self) -> Option<&str> {
+        self.some(Text::Set)
+    }
+
+    /// As it is written; where nothing is, what its kubelet says, since the skew to that one counts all the same.
+    pub(crate) fn version(&self) -> Option<&str> {
+        self.some(Text::Version).or_else(|| self.some(Text::Kubelet))
+    }
+
+    /// Its node's name, and the version as the kubelet says it.
+    pub(crate) fn node(&self) -> Option<(&str, &str)> {
+        Some((self.some(Text::Node)?, self.text(Text::Kubelet)))
+    }
 }
 
 impl From<Machine> for KeptMachine {
     fn from(machine: Machine) -> Self {
         let lifecycle = lifecycle(&machine, false);
-        let mut labels = machine.metadata.labels.unwrap_or_default();
+        let labels = machine.metadata.labels.unwrap_or_default();
         let status = machine.status.unwrap_or_default();
-        let deployment = labels.remove(DEPLOYMENT_LABEL);
+        let label = |name: &str| labels.get(name).map(String::as_str).unwrap_or_default();
+        let node = status.node_ref.unwrap_or_default().name;
+        let mut texts = String::new();
+        for which in Text::ALL {
+            let text = match which {
+                Text::Cluster => &machine.spec.cluster_name,
+                Text::Pool if labels.contains_key(CONTROL_PLANE_LABEL) => Text::CONTROL_PLANE,
+                Text::Pool => label(DEPLOYMENT_LABEL),
+                Text::Set => label(SET_LABEL),
+                Text::Version => &machine.spec.version,
+                Text::Node => &node,
+                Text::Kubelet => &status.node_info.kubelet_version,
+            };
+            texts.extend(
+                text.chars()
+                    .map(|character| if character == Text::END { ' ' } else { character }),
+            );
+            texts.push(Text::END);
+        }
         Self {
-            cluster: machine.spec.cluster_name.into(),
-            pool: if labels.contains_key(CONTROL_PLANE_LABEL) {
-                Some(PoolId::ControlPlane)
-            } else {
-                deployment.map(PoolId::Workers)
-            },
-            set: labels.remove(SET_LABEL).map(Into::into),
-            version: machine.spec.version.into(),
+            texts: texts.into(),
             phase: phase(&status.phase),
-            node: status.node_ref.map(|node| KeptNode {
-                name: node.name.into(),
-                kubelet: status.node_info.kubelet_version.into(),
-            }),
             lifecycle,
         }
     }
@@ -79,7 +136,7 @@ impl Entry for KeptMachine {
     type Group = Group;
 
     fn groups(&self, key: &Key) -> Vec<Group> {
-        vec![of_cluster(key, &self.cluster)]
+        vec![of_cluster(key, self.text(Text::Cluster))]
     }
 
     fn groups_of_unreadable(key: &Key, unreadable: &Unreadable) -> Vec<Group> {
@@ -105,5 +162,72 @@ fn phase(text: &str) -> MachinePhase {
         "Deleting" | "Deleted" => MachinePhase::Deleting,
         "Failed" => MachinePhase::Failed,
         _ => MachinePhase::Unknown,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn kept(labels: &Value, version: &str, status: &Value) -> KeptMachine {
+        let object = json!({
+            "apiVersion": "cluster.x-k8s.io/v1beta2", "kind": "Machine",
+            "metadata": { "name": "m", "namespace": "n", "labels": labels },
+            "spec": { "clusterName": "c", "version": version },
+            "status": status,
+        });
+        KeptMachine::from(serde_json::from_value::<Machine>(object).unwrap())
+    }
+
+    #[test]
+    fn each_text_is_found_again() {
+        let labels = json!({ DEPLOYMENT_LABEL: "md-0", SET_LABEL: "md-0-x" });
+        let status = json!({
+            "phase": "Running", "nodeRef": { "name": "node-1" }, "nodeInfo": { "kubeletVersion": "v1.33.5+k0s" },
+        });
+        let machine = kept(&labels, "v1.33.5", &status);
+        assert_eq!(
+            machine.groups(&Key::new("n", "m")),
+            [Group::Cluster(Key::new("n", "c"))]
+        );
+        assert_eq!(machine.pool(), Some(PoolId::Workers("md-0".to_owned())));
+        assert_eq!(machine.set(), Some("md-0-x"));
+        assert_eq!(machine.version(), Some("v1.33.5"));
+        assert_eq!(machine.node(), Some(("node-1", "v1.33.5+k0s")));
+        assert_eq!(
+            (machine.phase, machine.lifecycle),
+            (MachinePhase::Running, Lifecycle::Active)
+        );
+    }
+
+    #[test]
+    fn what_is_not_said_is_absent() {
+        let machine = kept(&json!({}), "", &json!({}));
+        assert_eq!(
+            (machine.pool(), machine.set(), machine.version(), machine.node()),
+            (None, None, None, None)
+        );
+        assert_eq!(machine.phase, MachinePhase::Unknown);
+    }
+
+    #[test]
+    fn without_a_version_it_has_its_kubelets() {
+        let status = json!({ "nodeRef": { "name": "n" }, "nodeInfo": { "kubeletVersion": "v1.33.5" } });
+        assert_eq!(kept(&json!({}), "", &status).version(), Some("v1.33.5"));
+    }
+
+    #[test]
+    fn a_control_planes_has_no_name_to_mistake() {
+        let of_control_plane = kept(
+            &json!({ CONTROL_PLANE_LABEL: "", DEPLOYMENT_LABEL: "x" }),
+            "v1.33.5",
+            &json!({}),
+        );
+        assert_eq!(of_control_plane.pool(), Some(PoolId::ControlPlane));
+        // Whatever a kubelet says, it is in its own place.
+        let status = json!({ "nodeRef": { "name": "n" }, "nodeInfo": { "kubeletVersion": "v1\n33" } });
+        assert_eq!(kept(&json!({}), "v1\nx", &status).node(), Some(("n", "v1 33")));
     }
 }

@@ -1,13 +1,17 @@
 //! What is kept of an object that the planner reads as a whole: what it reads, parsed when the object comes.
 
 mod control_plane;
+#[cfg(test)]
+mod tests;
 mod workers;
 
 use std::fmt::Debug;
 
 use instar_api::SWAP_HISTORY_ANNOTATION;
 use instar_capi as capi;
-use instar_planner::{Condition, ManagedBy, Object, Observed, ResourceVersion, SwapHistory};
+use instar_planner::{
+    Condition, ManagedBy, Object, Observed, ResourceVersion, SwapHistory, TemplateRef, Unversioned, WorkerKind,
+};
 use instar_watch::{Entry, Guarded, Kept, Key, Row, Unreadable};
 use kube::{Resource, ResourceExt};
 
@@ -25,8 +29,29 @@ pub(crate) trait PlannedKind: Cached<Kept = KeptPart<Self>> {
     /// The name of the Cluster that it belongs to; absent where nothing says it.
     fn cluster(&self) -> Option<&str>;
 
-    /// What the planner reads, or what it can't.
-    fn part(&self) -> Result<Self::Part, String>;
+    /// What the planner reads.
+    fn part(&self) -> Result<Self::Part, NoPart>;
+}
+
+/// Why there is no part of an object for the planner.
+#[derive(Debug)]
+pub(crate) enum NoPart {
+    /// This is wrong with it.
+    Invalid(String),
+    /// It has no version.
+    Unversioned {
+        kind: WorkerKind,
+        /// What makes it.
+        maker: Option<String>,
+        /// What it refers to.
+        templates: Vec<TemplateRef>,
+    },
+}
+
+impl From<String> for NoPart {
+    fn from(reason: String) -> Self {
+        Self::Invalid(reason)
+    }
 }
 
 /// What is kept of an object that the planner reads.
@@ -35,7 +60,7 @@ pub(crate) struct KeptPart<K: PlannedKind> {
     cluster: Option<Box<str>>,
     was_swapped: bool,
     // In the table, a place for it is kept in every empty slot.
-    part: Result<Box<K::Part>, Box<str>>,
+    part: Result<Box<K::Part>, Box<NoPart>>,
 }
 
 impl<K: PlannedKind> KeptPart<K> {
@@ -44,13 +69,29 @@ impl<K: PlannedKind> KeptPart<K> {
         self.was_swapped
     }
 
-    /// As the planner takes it.
-    pub(crate) fn observed(&self, key: &Key) -> Observed<K::Part> {
-        observed(
-            &K::kind(&()),
-            key.name(),
-            self.part.as_ref().map(|part| (**part).clone()),
-        )
+    /// As the planner takes it, if it has a version.
+    pub(crate) fn observed(&self, key: &Key) -> Option<Observed<K::Part>> {
+        let read = match &self.part {
+            Ok(part) => Ok((**part).clone()),
+            Err(no_part) => match &**no_part {
+                NoPart::Invalid(reason) => Err(reason),
+                NoPart::Unversioned { .. } => return None,
+            },
+        };
+        Some(observed(&K::kind(&()), key.name(), read))
+    }
+
+    /// As the planner takes it, if it has no version.
+    pub(crate) fn unversioned(&self, key: &Key) -> Option<Unversioned> {
+        match self.part.as_ref().err().map(|no_part| &**no_part) {
+            None | Some(NoPart::Invalid(_)) => None,
+            Some(NoPart::Unversioned { kind, maker, templates }) => Some(Unversioned {
+                kind: *kind,
+                name: key.name().to_owned(),
+                maker: maker.clone(),
+                templates: templates.clone(),
+            }),
+        }
     }
 }
 
@@ -63,7 +104,7 @@ impl<K: PlannedKind> From<K> for KeptPart<K> {
                 .annotations
                 .as_ref()
                 .is_some_and(|all| all.contains_key(SWAP_HISTORY_ANNOTATION)),
-            part: object.part().map(Box::new).map_err(Into::into),
+            part: object.part().map(Box::new).map_err(Box::new),
         }
     }
 }

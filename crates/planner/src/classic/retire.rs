@@ -95,7 +95,9 @@ pub(super) fn states<'a>(view: &ClassicView<'a>) -> Vec<Minted<'a>> {
 /// What the control plane and the MachineDeployments refer to.
 fn present<'a>(view: &ClassicView<'a>) -> Vec<&'a TemplateRef> {
     let workers = view.pools.iter().flat_map(|pool| pool.templates());
-    view.control_plane.infrastructure.iter().chain(workers).collect()
+    let unversioned = view.snapshot.unversioned.iter().flat_map(|object| &object.templates);
+    let control_plane = view.control_plane.infrastructure.iter();
+    control_plane.chain(workers).chain(unversioned).collect()
 }
 
 /// What MachineSets refer to that aren't being deleted.

@@ -32,6 +32,7 @@ impl Waiting {
             Self::ControlPlaneRollingOut { .. } => WaitingReason::ControlPlaneRollingOut,
             Self::PoolRollingOut { .. } => WaitingReason::PoolRollingOut,
             Self::MachineNotReady { .. } | Self::NodeVersion { .. } => WaitingReason::MachineNotReady,
+            Self::NoVersion { .. } => WaitingReason::NoVersion,
             Self::OnDelete { .. } => WaitingReason::OnDelete,
             Self::WorkersBehind { .. } => WaitingReason::WorkersBehind,
             Self::PoolAhead { .. } => WaitingReason::PoolAhead,
@@ -128,6 +129,10 @@ impl fmt::Display for Waiting {
             Self::NodeVersion { machine, version, node } => write!(
                 f,
                 "the node of Machine {machine} runs {node}, and the Machine says {version}"
+            ),
+            Self::NoVersion { kind, name } => write!(
+                f,
+                "{kind} {name} has no version, so it is left out: set one to have it upgraded"
             ),
             Self::OnDelete { pool, machines } => write!(
                 f,

@@ -193,10 +193,31 @@ fn of_the_way() -> Vec<Case> {
     ]
 }
 
+/// What is said of machines and what makes them.
+fn of_machines() -> Vec<Case> {
+    vec![
+        (
+            Waiting::NodeVersion {
+                machine: "m".to_owned(),
+                version: version("v1.34.5"),
+                node: version("v1.34.4"),
+            },
+            Some(("Machine", "m")),
+        ),
+        (
+            Waiting::NoVersion {
+                kind: WorkerKind::MachinePool,
+                name: "x".to_owned(),
+            },
+            Some(("MachinePool", "x")),
+        ),
+    ]
+}
+
 #[test]
 fn every_reason_names_its_object() {
     let snapshot = world("v1.33.5", "v1.34").snapshot();
-    for (waiting, expected) in of_the_start().into_iter().chain(of_the_way()) {
+    for (waiting, expected) in of_the_start().into_iter().chain(of_the_way()).chain(of_machines()) {
         let found = waiting.involved_object().map(|about| about.kind_and_name(&snapshot));
         assert_eq!(found, expected, "{waiting}");
     }

@@ -2,13 +2,55 @@
 
 use instar_api::WaitingReason;
 use instar_domain::KubeVersion;
-use instar_planner::{Action, Condition, ConditionStatus, Decision, MachinePhase, Node, PoolId, Rollout, Stage};
+use instar_planner::{
+    Action, Condition, ConditionStatus, Decision, MachinePhase, Node, PoolId, Rollout, Stage, Unversioned, WorkerKind,
+    collect_templates,
+};
 
 use crate::{
     scenarios::{complete, decide, until, world},
     waiting::{control_plane, middle, start, words},
-    world::{World, api::Answer, random::Random, version},
+    world::{World, api::Answer, random::Random, reference, version},
 };
+
+#[test]
+fn what_has_no_version_is_left_out_and_named() {
+    let mut world = world("v1.33.5", "v1.34.5-1");
+    let template = reference("unversioned");
+    let unversioned = |kind: WorkerKind, name: &str, maker: Option<&str>| Unversioned {
+        kind,
+        name: name.to_owned(),
+        maker: maker.map(str::to_owned),
+        templates: vec![template.clone()],
+    };
+    world.unversioned = vec![
+        unversioned(WorkerKind::MachineSet, "autoscaled-x", Some("autoscaled")),
+        unversioned(WorkerKind::MachineDeployment, "autoscaled", None),
+    ];
+    let named =
+        "NoVersion: MachineDeployment autoscaled has no version, so it is left out: set one to have it upgraded";
+    assert!(words(&decide(&world.snapshot())).contains(&named.to_owned()));
+    let end = until(&mut world, complete);
+    assert!(words(&end).contains(&named.to_owned()), "it is named at the end too");
+}
+
+#[test]
+fn a_template_of_what_has_no_version_stays() {
+    let mut world = world("v1.33.5", "v1.35");
+    until(&mut world, complete);
+    world.now += jiff::SignedDuration::from_hours(48);
+    let first = match collect_templates(&world.snapshot()).action {
+        Action::DeleteTemplate(delete) => delete.template,
+        other => panic!("{other:?}"),
+    };
+    world.unversioned = vec![Unversioned {
+        kind: WorkerKind::MachineSet,
+        name: "alone".to_owned(),
+        maker: None,
+        templates: vec![first],
+    }];
+    assert_eq!(collect_templates(&world.snapshot()).action, Action::Nothing);
+}
 
 /// What a kubelet of a distribution says: the version with a mark behind it.
 fn mark(world: &mut World) {

@@ -8,7 +8,7 @@ use instar_planner::{Contract, ControlPlane, Flavor, Replicas};
 use instar_watch::{Cache, Presence};
 use kube::ResourceExt;
 
-use super::{KeptPart, PlannedKind, object};
+use super::{KeptPart, NoPart, PlannedKind, object};
 use crate::{
     caches::{Cached, Caches},
     fields::{template_ref, version},
@@ -37,7 +37,7 @@ impl PlannedKind for KubeadmControlPlane {
         self.labels().get(CLUSTER_NAME).map(String::as_str)
     }
 
-    fn part(&self) -> Result<ControlPlane, String> {
+    fn part(&self) -> Result<ControlPlane, NoPart> {
         let status = self.status.clone().unwrap_or_default();
         let counted = status.versions.iter().filter(|count| count.replicas != Some(0));
         let mut versions: Vec<&str> = counted.map(|count| count.version.as_str()).collect();

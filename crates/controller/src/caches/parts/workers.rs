@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use instar_capi as capi;
-use instar_planner::{MachineDeployment, MachinePool, MachineSet, ManagedBy, Rollout};
+use instar_domain::KubeVersion;
+use instar_planner::{MachineDeployment, MachinePool, MachineSet, ManagedBy, Rollout, WorkerKind};
 use instar_watch::{Cache, Presence};
 use kube::ResourceExt;
 
-use super::{KeptPart, PlannedKind, object};
+use super::{KeptPart, NoPart, PlannedKind, object};
 use crate::{
     caches::{Cached, Caches, DEPLOYMENT_LABEL, lifecycle},
     fields::{template_ref, version},
@@ -31,13 +32,13 @@ impl PlannedKind for capi::MachineDeployment {
         Some(&self.spec.cluster_name)
     }
 
-    fn part(&self) -> Result<MachineDeployment, String> {
+    fn part(&self) -> Result<MachineDeployment, NoPart> {
         let machines = &self.spec.template.spec;
         let status = self.status.clone().unwrap_or_default();
         Ok(MachineDeployment {
             object: object(self, self.spec.paused, status.observed_generation, &status.conditions),
             labels: self.spec.template.metadata.labels.clone(),
-            version: version(&machines.version)?,
+            version: worker_version(WorkerKind::MachineDeployment, None, machines)?,
             infrastructure: template_ref(&machines.infrastructure_ref),
             bootstrap: machines.bootstrap.config_ref.as_ref().map(template_ref),
             rollout: match self.spec.rollout.strategy.kind.as_str() {
@@ -65,12 +66,13 @@ impl PlannedKind for capi::MachineSet {
         Some(&self.spec.cluster_name)
     }
 
-    fn part(&self) -> Result<MachineSet, String> {
+    fn part(&self) -> Result<MachineSet, NoPart> {
         let machines = &self.spec.template.spec;
+        let pool = self.labels().get(DEPLOYMENT_LABEL).cloned();
         Ok(MachineSet {
             name: self.name_any(),
-            pool: self.labels().get(DEPLOYMENT_LABEL).cloned(),
-            version: version(&machines.version)?,
+            version: worker_version(WorkerKind::MachineSet, pool.clone(), machines)?,
+            pool,
             infrastructure: template_ref(&machines.infrastructure_ref),
             bootstrap: machines.bootstrap.config_ref.as_ref().map(template_ref),
             replicas: self.spec.replicas.unwrap_or(1),
@@ -97,12 +99,12 @@ impl PlannedKind for capi::MachinePool {
         Some(&self.spec.cluster_name)
     }
 
-    fn part(&self) -> Result<MachinePool, String> {
+    fn part(&self) -> Result<MachinePool, NoPart> {
         let status = self.status.as_ref();
         let observed = status.map(|status| &*status.versions).unwrap_or_default();
         Ok(MachinePool {
             name: self.name_any(),
-            version: version(&self.spec.template.spec.version)?,
+            version: worker_version(WorkerKind::MachinePool, None, &self.spec.template.spec)?,
             observed: observed
                 .iter()
                 .filter_map(|count| version(&count.version).ok())
@@ -110,4 +112,22 @@ impl PlannedKind for capi::MachinePool {
             managed_by: ManagedBy::of(self.labels()),
         })
     }
+}
+
+/// The version of machines, which Cluster API doesn't ask for.
+fn worker_version(
+    kind: WorkerKind,
+    maker: Option<String>,
+    machines: &capi::MachineSpec,
+) -> Result<KubeVersion, NoPart> {
+    if !machines.version.is_empty() {
+        return Ok(version(&machines.version)?);
+    }
+    let bootstrap = machines.bootstrap.config_ref.iter();
+    let templates = std::iter::once(&machines.infrastructure_ref).chain(bootstrap);
+    Err(NoPart::Unversioned {
+        kind,
+        maker,
+        templates: templates.map(template_ref).collect(),
+    })
 }

@@ -101,6 +101,7 @@ fn snapshot() -> Snapshot {
         machine_pools: Vec::new(),
         templates: Vec::new(),
         used_elsewhere: std::collections::BTreeSet::new(),
+        unversioned: Vec::new(),
         unreadable: Vec::new(),
     }
 }

@@ -18,7 +18,7 @@ use instar_domain::KubeVersion;
 use instar_planner::{
     Cluster, ClusterKind, Contract, ControlPlane, Flavor, Gate, GateState, Lifecycle, Machine, MachineDeployment,
     MachinePhase, MachineSet, ManagedBy, Node, Object, Observed, PoolId, Replicas, ResourceVersion, Retention, Rollout,
-    Snapshot, Target, Template, TemplateContent, TemplateRef, UpgradeSpec,
+    Snapshot, Target, Template, TemplateContent, TemplateRef, Unversioned, UpgradeSpec,
 };
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -42,6 +42,7 @@ pub struct World {
     pub machines: Vec<Machine>,
     pub templates: Vec<Template>,
     pub used_elsewhere: BTreeSet<TemplateRef>,
+    pub unversioned: Vec<Unversioned>,
     pub births: Vec<Birth>,
     pub minted: Vec<String>,
     pub swaps: usize,
@@ -112,6 +113,7 @@ impl World {
             machines: Vec::new(),
             templates: Vec::new(),
             used_elsewhere: BTreeSet::new(),
+            unversioned: Vec::new(),
             births: Vec::new(),
             minted: Vec::new(),
             swaps: 0,
@@ -223,6 +225,7 @@ impl World {
             machines: self.machines.iter().cloned().map(Observed::Read).collect(),
             templates: self.templates.iter().cloned().map(Observed::Read).collect(),
             used_elsewhere: self.used_elsewhere.clone(),
+            unversioned: self.unversioned.clone(),
             unreadable: Vec::new(),
         }
     }

@@ -1,0 +1,73 @@
+use instar_capi as capi;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use super::*;
+
+fn kept<K: PlannedKind + DeserializeOwned>(kind: &str, metadata: &Value, spec: &Value) -> KeptPart<K> {
+    let object = json!({
+        "apiVersion": "cluster.x-k8s.io/v1beta2", "kind": kind, "metadata": metadata, "spec": spec,
+    });
+    KeptPart::from(serde_json::from_value::<K>(object).unwrap())
+}
+
+fn machines(version: &Value) -> Value {
+    let mut spec = json!({
+        "clusterName": "c",
+        "infrastructureRef": { "apiGroup": "infrastructure.cluster.x-k8s.io", "kind": "T", "name": "t" },
+        "bootstrap": { "configRef": { "apiGroup": "bootstrap.cluster.x-k8s.io", "kind": "B", "name": "b" } },
+    });
+    if !version.is_null() {
+        spec["version"] = version.clone();
+    }
+    json!({ "clusterName": "c", "template": { "spec": spec } })
+}
+
+#[test]
+fn what_has_no_version_is_left_out_and_still_refers() {
+    let key = Key::new("n", "x");
+    let set = |version: &Value| {
+        let metadata = json!({ "name": "x", "labels": { "cluster.x-k8s.io/deployment-name": "md" } });
+        kept::<capi::MachineSet>("MachineSet", &metadata, &machines(version))
+    };
+    for absent in [Value::Null, json!("")] {
+        assert_eq!(set(&absent).observed(&key), None);
+        let unversioned = set(&absent).unversioned(&key).unwrap();
+        assert_eq!((unversioned.kind, &*unversioned.name), (WorkerKind::MachineSet, "x"));
+        assert_eq!(unversioned.maker.as_deref(), Some("md"));
+        let names: Vec<_> = unversioned.templates.iter().map(|template| &*template.name).collect();
+        assert_eq!(names, ["t", "b"]);
+    }
+    assert!(matches!(set(&json!("v1.34.3")).observed(&key), Some(Observed::Read(_))));
+    assert_eq!(set(&json!("v1.34.3")).unversioned(&key), None);
+    match set(&json!("1.34")).observed(&key) {
+        Some(Observed::Invalid(unreadable)) => assert_eq!(
+            unreadable.reason,
+            "its version can't be read: \"1.34\" is not a Kubernetes version: the leading v is missing; write it as v1.34.3"
+        ),
+        seen => panic!("{seen:?}"),
+    }
+}
+
+#[test]
+fn of_conditions_only_those_that_say_something_are_kept() {
+    let object = json!({
+        "apiVersion": "cluster.x-k8s.io/v1beta2", "kind": "MachineDeployment", "metadata": { "name": "x" },
+        "spec": machines(&json!("v1.34.3")),
+        "status": { "conditions": [
+            { "type": "Paused", "status": "False", "message": "" },
+            { "type": "MachinesReady", "status": "True", "message": "fine" },
+            { "type": "RollingOut", "status": "True", "message": "Rolling out 1 not up-to-date replicas" },
+        ] },
+    });
+    let deployment: capi::MachineDeployment = serde_json::from_value(object).unwrap();
+    let kinds: Vec<_> = deployment
+        .part()
+        .unwrap()
+        .object
+        .conditions
+        .into_iter()
+        .map(|kept| kept.kind)
+        .collect();
+    assert_eq!(kinds, ["RollingOut"]);
+}

@@ -1,12 +1,7 @@
 //! Machines and what makes them: MachineDeployments, MachineSets, MachinePools, Machines.
 
-use std::{borrow::Cow, fmt};
-
 use kube::CustomResource;
-use serde::{
-    Deserialize, Deserializer, Serialize,
-    de::{SeqAccess, Visitor},
-};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::ClassMetadata;
 
@@ -37,60 +32,14 @@ const RELEVANT: [&str; 6] = [
     "TopologyReconciled",
 ];
 
-/// Reads conditions and keeps those that something reads, for `deserialize_with`. Admission decodes them in
-/// every request: of the others, no text is copied.
+/// Reads conditions and drops those that nothing reads, for `deserialize_with`.
 ///
 /// # Errors
 /// Where they are no conditions.
 pub fn relevant_conditions<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Condition>, D::Error> {
-    deserializer.deserialize_seq(Relevant)
-}
-
-struct Relevant;
-
-impl<'de> Visitor<'de> for Relevant {
-    type Value = Vec<Condition>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("conditions")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut conditions: A) -> Result<Self::Value, A::Error> {
-        let mut relevant = Vec::new();
-        while let Some(condition) = conditions.next_element::<ConditionText<'de>>()? {
-            if RELEVANT.contains(&&*condition.kind) {
-                relevant.push(condition.into());
-            }
-        }
-        Ok(relevant)
-    }
-}
-
-/// A [`Condition`] in the text that it is read from.
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "camelCase", default)]
-struct ConditionText<'a> {
-    #[serde(rename = "type", borrow)]
-    kind: Cow<'a, str>,
-    #[serde(borrow)]
-    status: Cow<'a, str>,
-    #[serde(borrow)]
-    reason: Cow<'a, str>,
-    #[serde(borrow)]
-    message: Cow<'a, str>,
-    observed_generation: i64,
-}
-
-impl From<ConditionText<'_>> for Condition {
-    fn from(text: ConditionText<'_>) -> Self {
-        Self {
-            kind: text.kind.into_owned(),
-            status: text.status.into_owned(),
-            reason: text.reason.into_owned(),
-            message: text.message.into_owned(),
-            observed_generation: text.observed_generation,
-        }
-    }
+    let mut conditions: Vec<Condition> = Vec::deserialize(deserializer)?;
+    conditions.retain(|condition| RELEVANT.contains(&condition.kind.as_str()));
+    Ok(conditions)
 }
 
 /// A reference within a namespace.

@@ -16,15 +16,15 @@ impl Condition {
     /// Whether it is one of those that are passed on of a control plane or a MachineDeployment, and says something.
     #[must_use]
     pub fn is_passed_on(&self) -> bool {
-        !self.message.is_empty() && (self.tells_what_it_is_at() || self.tells_what_is_not_ready())
+        self.tells_what_it_is_at() || self.tells_what_is_not_ready()
     }
 
     fn tells_what_it_is_at(&self) -> bool {
-        TELLING.contains(&self.kind.as_str()) && self.status == ConditionStatus::True
+        self.status == ConditionStatus::True && TELLING.contains(&self.kind.as_str()) && !self.message.is_empty()
     }
 
     fn tells_what_is_not_ready(&self) -> bool {
-        self.kind == MACHINES_READY && self.status != ConditionStatus::True
+        self.status != ConditionStatus::True && self.kind == MACHINES_READY && !self.message.is_empty()
     }
 }
 
@@ -72,11 +72,7 @@ pub(crate) fn says(kind: &str, name: &str, condition: &Condition) -> Waiting {
 }
 
 fn conditions(object: &Object, is: fn(&Condition) -> bool) -> impl Iterator<Item = Waiting> {
-    let mut telling: Vec<&Condition> = object
-        .conditions
-        .iter()
-        .filter(|condition| is(condition) && !condition.message.is_empty())
-        .collect();
+    let mut telling: Vec<&Condition> = object.conditions.iter().filter(|condition| is(condition)).collect();
     telling.sort();
     telling
         .into_iter()

@@ -1,5 +1,6 @@
 //! Whether what runs is what a spec says: the same question of classic and of topology clusters.
 
+use instar_capi::Lifecycle;
 use instar_domain::KubeVersion;
 
 use crate::{
@@ -26,8 +27,18 @@ pub(crate) fn converged(machine: &Machine, version: &KubeVersion) -> bool {
     machine.version == *version && machine.phase == MachinePhase::Running && node
 }
 
-/// Why a machine of this version hasn't converged.
-pub(crate) fn not_ready(machine: &Machine, version: &KubeVersion) -> Waiting {
+/// Those of a pool's new machines that aren't there yet, and why.
+pub(crate) fn unready<'a>(
+    machines: impl IntoIterator<Item = &'a Machine>,
+    version: &KubeVersion,
+) -> impl Iterator<Item = Waiting> {
+    machines
+        .into_iter()
+        .filter(|machine| machine.lifecycle == Lifecycle::Active && !converged(machine, version))
+        .map(|machine| not_ready(machine, version))
+}
+
+fn not_ready(machine: &Machine, version: &KubeVersion) -> Waiting {
     let (name, phase) = (machine.name.clone(), machine.phase);
     match &machine.node {
         Node::Joined {

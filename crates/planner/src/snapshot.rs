@@ -272,7 +272,7 @@ pub struct MachineSet {
 pub struct Unversioned {
     pub kind: WorkerKind,
     pub name: String,
-    /// What makes it, and is named in its place: of a MachineSet its MachineDeployment, of a Machine its MachineSet.
+    /// What makes it, and is named in its place: of a MachineSet its MachineDeployment.
     pub maker: Option<String>,
     /// The templates that it refers to, which are in use all the same.
     pub templates: Vec<TemplateRef>,

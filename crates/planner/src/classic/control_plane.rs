@@ -15,7 +15,7 @@ use crate::{
     cluster_api::{machines_there, not_ready_though_there, said},
     decision::{Action, Waiting},
     pool_id::PoolId,
-    settled::{control_plane_settled, converged, matches_spec, not_ready},
+    settled::{control_plane_settled, matches_spec, unready},
     snapshot::{MachineDeployment, Rollout},
     swap::{self, Destination},
     upgrade_spec::{Gate, PoolOverride},
@@ -68,13 +68,10 @@ fn rolling_out(view: &ClassicView<'_>) -> Vec<Waiting> {
         there: machines_there(control_plane, &machines),
         desired: counts.map_or(0, |counts| counts.desired),
     };
-    let unready = machines
-        .iter()
-        .filter(|machine| matches_spec(machine, version, template) && machine.lifecycle == Lifecycle::Active)
-        .filter(|machine| !converged(machine, version))
-        .map(|machine| not_ready(machine, version));
+    let new = machines.iter().copied();
+    let new = new.filter(|machine| matches_spec(machine, version, template));
     std::iter::once(rolling)
-        .chain(unready)
+        .chain(unready(new, version))
         .chain(said(&control_plane.object))
         .chain(not_ready_though_there(control_plane, &machines))
         .collect()

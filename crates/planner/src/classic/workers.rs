@@ -1,6 +1,6 @@
 //! The workers' turn: at the end, or where the control plane can't go on without them.
 
-use instar_capi::{Lifecycle, ManagedBy};
+use instar_capi::ManagedBy;
 use instar_catalog::Release;
 use instar_domain::BuildOrder;
 
@@ -15,7 +15,7 @@ use crate::{
     decision::{Action, Field, Waiting},
     name::label_value,
     pool_id::PoolId,
-    settled::{converged, matches_spec, not_ready},
+    settled::{converged, matches_spec, unready},
     snapshot::{MachineDeployment, Rollout},
     swap::{self, Destination},
     upgrade_spec::{Gate, PoolOverride},
@@ -261,11 +261,7 @@ fn arrival<'a>(view: &ClassicView<'a>, pool: &MachineDeployment, id: &PoolId, wa
     let (same, old): (Vec<_>, Vec<_>) = machines
         .into_iter()
         .partition(|machine| matches_spec(machine, &pool.version, Some(&pool.infrastructure)));
-    let unready: Vec<Waiting> = same
-        .iter()
-        .filter(|machine| machine.lifecycle == Lifecycle::Active && !converged(machine, &pool.version))
-        .map(|machine| not_ready(machine, &pool.version))
-        .collect();
+    let unready: Vec<Waiting> = unready(same, &pool.version).collect();
     if unready.is_empty() && view.rolled_out(pool) {
         return Place::There;
     }

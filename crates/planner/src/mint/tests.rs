@@ -168,34 +168,25 @@ fn the_name_is_of_what_is_rendered_and_for_which_cluster() {
         "neither its labels nor what the server counts"
     );
     let present = source("md");
-    let of_another_uid = mint(&MintOrder {
-        source: &present,
-        content: present.content.as_ref().unwrap(),
-        release: &release("v1.34.3"),
-        values: &values(&[(IMAGE, json!("a"))]),
-        extra: &Values::new(),
-        cluster: &cluster("u-2"),
-        role: Role::Worker,
-    });
-    assert_eq!(
-        of_another_uid.unwrap().template.name,
-        first,
-        "clusterctl move changes uids"
-    );
-    let of_another_cluster = mint(&MintOrder {
-        source: &present,
-        content: present.content.as_ref().unwrap(),
-        release: &release("v1.34.3"),
-        values: &values(&[(IMAGE, json!("a"))]),
-        extra: &Values::new(),
-        cluster: &Cluster {
-            name: "green".to_owned(),
-            ..cluster("u-1")
-        },
-        role: Role::Worker,
-    });
+    let name_for = |cluster: &Cluster| {
+        let minted = mint(&MintOrder {
+            source: &present,
+            content: present.content.as_ref().unwrap(),
+            release: &release("v1.34.3"),
+            values: &values(&[(IMAGE, json!("a"))]),
+            extra: &Values::new(),
+            cluster,
+            role: Role::Worker,
+        });
+        minted.unwrap().template.name
+    };
+    assert_eq!(name_for(&cluster("u-2")), first, "clusterctl move changes uids");
+    let another = Cluster {
+        name: "green".to_owned(),
+        ..cluster("u-1")
+    };
     assert_ne!(
-        of_another_cluster.unwrap().template.name,
+        name_for(&another),
         first,
         "Clusters that share a template each have a copy"
     );

@@ -12,7 +12,7 @@ use crate::{
     cluster_api::{machines_there, not_ready_though_there, said, says},
     decision::{MachineProgress, MachineState, PoolProgress, Stage, Waiting},
     pool_id::PoolId,
-    settled::{converged, not_ready},
+    settled::{self, converged},
     snapshot::{ConditionStatus, Machine, MachinePhase, Node},
 };
 
@@ -140,10 +140,8 @@ fn workers(view: &TopologyView<'_>) -> Vec<Waiting> {
 
 /// The new machines that aren't there yet.
 fn unready<'a>(view: &TopologyView<'a>, pool: &'a PoolId, version: &'a KubeVersion) -> impl Iterator<Item = Waiting> {
-    view.machines_of(pool)
-        .filter(|machine| machine.version == *version && machine.lifecycle == Lifecycle::Active)
-        .filter(|machine| !converged(machine, version))
-        .map(|machine| not_ready(machine, version))
+    let new = view.machines_of(pool).filter(|machine| machine.version == *version);
+    settled::unready(new, version)
 }
 
 /// The releases that the control plane has still to go through: what it is at, and what Cluster API

@@ -3,8 +3,8 @@
 use instar_api::WaitingReason;
 use instar_domain::KubeVersion;
 use instar_planner::{
-    Action, Condition, ConditionStatus, Decision, MachinePhase, Node, PoolId, Rollout, Stage, Unversioned, WorkerKind,
-    collect_templates,
+    Action, Condition, ConditionStatus, Decision, Machine, MachinePhase, Node, PoolId, Rollout, Stage, Unversioned,
+    WorkerKind, collect_templates,
 };
 
 use crate::{
@@ -82,23 +82,32 @@ fn the_mark_of_a_distribution_is_no_other_version() {
     panic!("{:?}", words(&decide(&world.snapshot())));
 }
 
-#[test]
-fn a_node_of_another_version_is_said_to_run_it() {
+/// A new machine of the pool that is swapped in [`rolling`].
+fn is_new(machine: &Machine) -> bool {
+    machine.pool == Some(PoolId::Workers("md-0".to_owned())) && machine.version == version("v1.34.5")
+}
+
+/// The first pool rolls out, and something is the matter with its new machines all the time.
+fn rolling(trouble: impl Fn(&mut Machine)) -> World {
     let mut world = middle();
     let swap = decide(&world.snapshot());
     assert_eq!(world.write(&swap.action), Answer::Done);
     let mut random = Random::new(3);
-    let is_new = |machine: &instar_planner::Machine| {
-        machine.pool == Some(PoolId::Workers("md-0".to_owned())) && machine.version == version("v1.34.5")
-    };
     for _ in 0..50 {
         world.tick(&mut random);
-        for machine in world.machines.iter_mut().filter(|machine| is_new(machine)) {
-            if let Node::Joined { version, .. } = &mut machine.node {
-                *version = Some(crate::world::version("v1.34.4"));
-            }
-        }
+        let new = world.machines.iter_mut().filter(|machine| is_new(machine));
+        new.for_each(&trouble);
     }
+    world
+}
+
+#[test]
+fn a_node_of_another_version_is_said_to_run_it() {
+    let world = rolling(|machine| {
+        if let Node::Joined { version, .. } = &mut machine.node {
+            *version = Some(crate::world::version("v1.34.4"));
+        }
+    });
     let new = world.machines.iter().find(|machine| is_new(machine)).unwrap();
     assert_eq!(new.phase, MachinePhase::Running);
     let said = words(&decide(&world.snapshot()));
@@ -173,20 +182,10 @@ fn what_cluster_api_says_of_a_rollout_is_passed_on() {
 
 #[test]
 fn a_machine_that_never_comes_up_holds_the_rest_and_is_named() {
-    let mut world = middle();
-    let swap = decide(&world.snapshot());
-    assert_eq!(world.write(&swap.action), Answer::Done);
-    let mut random = Random::new(3);
-    let is_new = |machine: &instar_planner::Machine| {
-        machine.pool == Some(PoolId::Workers("md-0".to_owned())) && machine.version == version("v1.34.5")
-    };
-    for _ in 0..50 {
-        world.tick(&mut random);
-        for machine in world.machines.iter_mut().filter(|machine| is_new(machine)) {
-            machine.phase = MachinePhase::Failed;
-            machine.node = Node::Absent;
-        }
-    }
+    let mut world = rolling(|machine| {
+        machine.phase = MachinePhase::Failed;
+        machine.node = Node::Absent;
+    });
     let decision = decide(&world.snapshot());
     assert_eq!(decision.action, Action::Nothing);
     let stuck = world

@@ -186,7 +186,7 @@ impl Caches {
 
     /// Those that have none.
     pub(crate) fn unversioned<K: PlannedKind>(&self, cluster: &Key) -> Vec<Unversioned> {
-        self.each::<K, _>(cluster, |key, kept| kept.unversioned(key))
+        self.each::<K, _>(cluster, |_, kept| kept.unversioned())
     }
 
     /// Whether what is kept of any object of a Cluster is so.

@@ -20,8 +20,8 @@ use kube::{
 use serde_json::json;
 
 use crate::{
-    by_hand::{await_phase, record, records},
-    templates::{label, policy},
+    by_hand::{await_phase, records},
+    templates::{ask, label, policy},
 };
 
 /// The second Cluster.
@@ -46,7 +46,7 @@ pub(crate) async fn by_two_clusters(scene: JourneyContext) -> Result<()> {
 
     let both = [("first", NAME), ("others", OTHER)];
     for (name, cluster) in both {
-        upgrade(&scene, name, cluster, &rows.version(34)).await?;
+        ask(&scene, name, cluster, &rows.version(34)).await?;
     }
     for (name, _) in both {
         await_phase(&scene, name, UpgradePhase::Completed).await?;
@@ -78,7 +78,7 @@ pub(crate) async fn by_two_clusters(scene: JourneyContext) -> Result<()> {
 
     scene.apply_object(policy("short", "0s")).await?;
     label(&scene, "short").await?;
-    upgrade(&scene, "second", NAME, &rows.version(35)).await?;
+    ask(&scene, "second", NAME, &rows.version(35)).await?;
     await_phase(&scene, "second", UpgradePhase::Completed).await?;
     let now = of(NAME, &[at(34, "md-0"), at(35, "cp"), at(35, "md-0"), at(35, "md-1")]);
     await_minted(&scene, now.iter().chain(&others).cloned().collect()).await?;
@@ -91,12 +91,6 @@ pub(crate) async fn by_two_clusters(scene: JourneyContext) -> Result<()> {
         }
     })
     .await
-}
-
-async fn upgrade(scene: &JourneyContext, name: &str, cluster: &str, target: &str) -> Result<()> {
-    let spec = json!({ "clusterName": cluster, "target": target, "strategy": { "type": "All" } });
-    scene.apply_object(record(name, &spec)).await?;
-    Ok(())
 }
 
 /// What was minted: for which Cluster, the name without its hash, and the whole name.

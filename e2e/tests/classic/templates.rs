@@ -109,9 +109,15 @@ pub(crate) async fn label(scene: &JourneyContext, tier: &str) -> Result<()> {
     Ok(())
 }
 
-async fn upgrade(scene: &JourneyContext, name: &str, target: &str) -> Result<()> {
-    let spec = json!({ "clusterName": NAME, "target": target, "strategy": { "type": "All" } });
+/// Asks for an upgrade of a Cluster, all of its pools at once.
+pub(crate) async fn ask(scene: &JourneyContext, name: &str, cluster: &str, target: &str) -> Result<()> {
+    let spec = json!({ "clusterName": cluster, "target": target, "strategy": { "type": "All" } });
     scene.apply_object(record(name, &spec)).await?;
+    Ok(())
+}
+
+async fn upgrade(scene: &JourneyContext, name: &str, target: &str) -> Result<()> {
+    ask(scene, name, NAME, target).await?;
     await_phase(scene, name, UpgradePhase::Completed).await
 }
 

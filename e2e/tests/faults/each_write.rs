@@ -221,9 +221,9 @@ pub(crate) async fn goes_wrong(scene: JourneyContext) -> Result<()> {
 async fn a_write_that_fails_is_told(scene: &JourneyContext, rows: &Rows, proxy: &FaultProxy) -> Result<()> {
     let namespace = scene.namespace.clone();
     proxy.add(Rule {
-        when: Matcher::on(Verb::Create).only(move |request| {
-            request.namespace.as_ref() == Some(&namespace) && request.resource == "devmachinetemplates"
-        }),
+        when: Matcher::on(Verb::Create)
+            .of("devmachinetemplates")
+            .only(move |request| request.namespace.as_ref() == Some(&namespace)),
         what: Fault::Answer(Answer::ServiceUnavailable),
     });
     let name = "after-a-failure";

@@ -9,9 +9,7 @@ use std::fmt::Debug;
 
 use instar_api::SWAP_HISTORY_ANNOTATION;
 use instar_capi as capi;
-use instar_planner::{
-    Condition, ManagedBy, Object, Observed, ResourceVersion, SwapHistory, TemplateRef, Unversioned, WorkerKind,
-};
+use instar_planner::{Condition, ManagedBy, Object, Observed, ResourceVersion, SwapHistory, Unversioned};
 use instar_watch::{Entry, Guarded, Kept, Key, Row, Unreadable};
 use kube::{Resource, ResourceExt};
 
@@ -39,13 +37,7 @@ pub(crate) enum NoPart {
     /// This is wrong with it.
     Invalid(String),
     /// It has no version.
-    Unversioned {
-        kind: WorkerKind,
-        /// What makes it.
-        maker: Option<String>,
-        /// What it refers to.
-        templates: Vec<TemplateRef>,
-    },
+    Unversioned(Unversioned),
 }
 
 impl From<String> for NoPart {
@@ -75,22 +67,17 @@ impl<K: PlannedKind> KeptPart<K> {
             Ok(part) => Ok((**part).clone()),
             Err(no_part) => match &**no_part {
                 NoPart::Invalid(reason) => Err(reason),
-                NoPart::Unversioned { .. } => return None,
+                NoPart::Unversioned(_) => return None,
             },
         };
         Some(observed(&K::kind(&()), key.name(), read))
     }
 
     /// As the planner takes it, if it has no version.
-    pub(crate) fn unversioned(&self, key: &Key) -> Option<Unversioned> {
+    pub(crate) fn unversioned(&self) -> Option<Unversioned> {
         match self.part.as_ref().err().map(|no_part| &**no_part) {
             None | Some(NoPart::Invalid(_)) => None,
-            Some(NoPart::Unversioned { kind, maker, templates }) => Some(Unversioned {
-                kind: *kind,
-                name: key.name().to_owned(),
-                maker: maker.clone(),
-                templates: templates.clone(),
-            }),
+            Some(NoPart::Unversioned(unversioned)) => Some(unversioned.clone()),
         }
     }
 }

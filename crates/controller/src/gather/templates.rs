@@ -6,6 +6,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
+    time::Instant,
 };
 
 use instar_api::RELEASE_LABEL;
@@ -45,6 +46,11 @@ impl Referred<'_> {
             }
         }
         Ok(templates)
+    }
+
+    /// The templates of a snapshot that objects of other Clusters refer to, as far as a deletion found that lately.
+    pub(crate) fn used_elsewhere(&self, snapshot: &Snapshot) -> BTreeSet<TemplateRef> {
+        self.memory.used_elsewhere(&key_of(snapshot), Instant::now())
     }
 
     /// Reads what a template says into a snapshot. It has to be as the watch shows it, since all else about it

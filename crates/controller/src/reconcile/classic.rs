@@ -1,6 +1,6 @@
 //! The upgrade that goes on: what is decided, and the one write.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use instar_api::{ClusterUpgrade, EventReason};
 use instar_capi::Cluster;
@@ -84,8 +84,7 @@ impl Context {
     async fn decide(&self, snapshot: &mut Snapshot) -> Result<Decision, Error> {
         let referred = self.referred();
         snapshot.templates = referred.templates(snapshot).await?;
-        let cluster = Key::new(&snapshot.cluster.namespace, &snapshot.cluster.name);
-        snapshot.used_elsewhere = self.memory.used_elsewhere(&cluster, Instant::now());
+        snapshot.used_elsewhere = referred.used_elsewhere(snapshot);
         loop {
             let decision = plan(snapshot);
             if decision.unread.is_empty() {

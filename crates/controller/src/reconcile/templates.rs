@@ -4,7 +4,7 @@
 //! has changed, or when the time of one has come, so that the many events of a Cluster that isn't
 //! upgraded cost nothing.
 
-use std::{collections::BTreeSet, sync::Arc, time::Instant};
+use std::{collections::BTreeSet, sync::Arc};
 
 use instar_api::{ClusterUpgrade, ClusterUpgradeStatus};
 use instar_capi::Cluster;
@@ -63,8 +63,9 @@ impl Context {
                 return Ok(until(before.next, snapshot.now));
             }
         }
-        snapshot.templates = self.referred().templates_of_all_kinds(&snapshot).await?;
-        snapshot.used_elsewhere = self.memory.used_elsewhere(&key, Instant::now());
+        let referred = self.referred();
+        snapshot.templates = referred.templates_of_all_kinds(&snapshot).await?;
+        snapshot.used_elsewhere = referred.used_elsewhere(&snapshot);
         let decision = collect_templates(&snapshot);
         let broken = check(&snapshot, &decision);
         if !broken.is_empty() {

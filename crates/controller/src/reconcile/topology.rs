@@ -127,15 +127,16 @@ impl Context {
             decision.progress.stage = Stage::Held;
             decision.waiting.insert(0, Waiting::Refused { message });
         }
-        match &outcome {
-            Err(error) if error.refusal().is_none() && self.is_told(cluster, error) => {
+        let failure = outcome.as_ref().err().filter(|error| error.refusal().is_none());
+        match failure {
+            Some(error) if self.is_told(cluster, error) => {
                 self.complain(cluster, upgrade, &snapshot, &decision, error).await?;
             }
-            Err(error) if error.refusal().is_none() => {
+            Some(_) => {
                 self.report(cluster, upgrade, &snapshot, &decision, Health::Untried)
                     .await?;
             }
-            Ok(_) | Err(_) => {
+            None => {
                 self.report(cluster, upgrade, &snapshot, &decision, Health::Fine)
                     .await?;
             }

@@ -1,4 +1,5 @@
 use instar_capi as capi;
+use instar_planner::WorkerKind;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
@@ -32,14 +33,14 @@ fn what_has_no_version_is_left_out_and_still_refers() {
     };
     for absent in [Value::Null, json!("")] {
         assert_eq!(set(&absent).observed(&key), None);
-        let unversioned = set(&absent).unversioned(&key).unwrap();
+        let unversioned = set(&absent).unversioned().unwrap();
         assert_eq!((unversioned.kind, &*unversioned.name), (WorkerKind::MachineSet, "x"));
         assert_eq!(unversioned.maker.as_deref(), Some("md"));
         let names: Vec<_> = unversioned.templates.iter().map(|template| &*template.name).collect();
         assert_eq!(names, ["t", "b"]);
     }
     assert!(matches!(set(&json!("v1.34.3")).observed(&key), Some(Observed::Read(_))));
-    assert_eq!(set(&json!("v1.34.3")).unversioned(&key), None);
+    assert_eq!(set(&json!("v1.34.3")).unversioned(), None);
     match set(&json!("1.34")).observed(&key) {
         Some(Observed::Invalid(unreadable)) => assert_eq!(
             unreadable.reason,

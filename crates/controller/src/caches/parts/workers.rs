@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use instar_capi as capi;
 use instar_domain::KubeVersion;
-use instar_planner::{MachineDeployment, MachinePool, MachineSet, ManagedBy, Rollout, WorkerKind};
+use instar_planner::{MachineDeployment, MachinePool, MachineSet, ManagedBy, Rollout, Unversioned, WorkerKind};
 use instar_watch::{Cache, Presence};
 use kube::ResourceExt;
 
@@ -38,7 +38,7 @@ impl PlannedKind for capi::MachineDeployment {
         Ok(MachineDeployment {
             object: object(self, self.spec.paused, status.observed_generation, &status.conditions),
             labels: self.spec.template.metadata.labels.clone(),
-            version: worker_version(WorkerKind::MachineDeployment, None, machines)?,
+            version: worker_version(WorkerKind::MachineDeployment, self.name_any(), None, machines)?,
             infrastructure: template_ref(&machines.infrastructure_ref),
             bootstrap: machines.bootstrap.config_ref.as_ref().map(template_ref),
             rollout: match self.spec.rollout.strategy.kind.as_str() {
@@ -71,7 +71,7 @@ impl PlannedKind for capi::MachineSet {
         let pool = self.labels().get(DEPLOYMENT_LABEL).cloned();
         Ok(MachineSet {
             name: self.name_any(),
-            version: worker_version(WorkerKind::MachineSet, pool.clone(), machines)?,
+            version: worker_version(WorkerKind::MachineSet, self.name_any(), pool.clone(), machines)?,
             pool,
             infrastructure: template_ref(&machines.infrastructure_ref),
             bootstrap: machines.bootstrap.config_ref.as_ref().map(template_ref),
@@ -104,7 +104,7 @@ impl PlannedKind for capi::MachinePool {
         let observed = status.map(|status| &*status.versions).unwrap_or_default();
         Ok(MachinePool {
             name: self.name_any(),
-            version: worker_version(WorkerKind::MachinePool, None, &self.spec.template.spec)?,
+            version: worker_version(WorkerKind::MachinePool, self.name_any(), None, &self.spec.template.spec)?,
             observed: observed
                 .iter()
                 .filter_map(|count| version(&count.version).ok())
@@ -117,6 +117,7 @@ impl PlannedKind for capi::MachinePool {
 /// The version of machines, which Cluster API doesn't ask for.
 fn worker_version(
     kind: WorkerKind,
+    name: String,
     maker: Option<String>,
     machines: &capi::MachineSpec,
 ) -> Result<KubeVersion, NoPart> {
@@ -125,9 +126,10 @@ fn worker_version(
     }
     let bootstrap = machines.bootstrap.config_ref.iter();
     let templates = std::iter::once(&machines.infrastructure_ref).chain(bootstrap);
-    Err(NoPart::Unversioned {
+    Err(NoPart::Unversioned(Unversioned {
         kind,
+        name,
         maker,
         templates: templates.map(template_ref).collect(),
-    })
+    }))
 }

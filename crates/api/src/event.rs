@@ -95,6 +95,9 @@ event_reasons! {
     Refused: Normal, "ClusterUpgrade, Cluster",
         "The upgrade will not be done before its spec is edited.",
         "Edit `spec`, or delete the ClusterUpgrade; the note says why.";
+    PinnedPath: Normal, "ClusterUpgrade, Cluster",
+        "The controller wrote into the Cluster which releases the control plane goes through.",
+        "Nothing.";
     MintedTemplate: Normal, "ClusterUpgrade, Cluster",
         "The controller created a template for a pool.",
         "Nothing.";

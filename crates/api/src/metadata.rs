@@ -3,12 +3,16 @@
 /// The API group of Instar's kinds, and the domain of the labels and annotations here.
 pub const GROUP: &str = "upgrade.cluster.x-k8s.io";
 
-/// The annotation of a topology Cluster that carries its [`crate::Pins`].
+/// The annotation of a Cluster that carries its [`crate::Pins`]: admission writes it into a topology Cluster, and the
+/// controller into a classic one, when an upgrade begins.
 pub const RELEASES_ANNOTATION: &str = "upgrade.cluster.x-k8s.io/releases";
 
 /// The annotation that `instar wire` puts on a ClusterClass whose control plane uses an external
 /// etcd (value `external`): the wiring then leaves the etcd tag alone.
 pub const ETCD_ANNOTATION: &str = "upgrade.cluster.x-k8s.io/etcd";
+
+/// The annotation of a classic Cluster that says which of its pins the control plane goes through, for which upgrade.
+pub const PATH_ANNOTATION: &str = "upgrade.cluster.x-k8s.io/path";
 
 /// The annotation that switches rules off for the one edit that sets or changes it: ids of rules
 /// separated by spaces, then, if anything is to be said, a colon and why. On an object that is to be
@@ -23,6 +27,10 @@ pub const VERSION_ANNOTATION: &str = "upgrade.cluster.x-k8s.io/version";
 /// within its Cluster.
 pub const REQUEST_NUMBER_LABEL: &str = "upgrade.cluster.x-k8s.io/request-number";
 
+/// The annotation of a `ClusterUpgrade` that is or was active: when Instar first saw it. With the name it tells two
+/// that were made one after the other apart; unlike a uid, `clusterctl move` keeps it.
+pub const STARTED_ANNOTATION: &str = "upgrade.cluster.x-k8s.io/started";
+
 /// The annotation of a `ClusterUpgrade` that is over: the phase at its end. `clusterctl move` drops
 /// every status, and a finished upgrade must not start again on the other side.
 pub const FINISHED_ANNOTATION: &str = "upgrade.cluster.x-k8s.io/finished";
@@ -31,8 +39,9 @@ pub const FINISHED_ANNOTATION: &str = "upgrade.cluster.x-k8s.io/finished";
 /// version: it follows the Cluster, and never writes to it.
 pub const RECORD_ANNOTATION: &str = "upgrade.cluster.x-k8s.io/record";
 
-/// The annotation that every swap writes into the object that it swaps, and the edit of a version into the Cluster:
-/// what was written, so that a later edit by another client is found.
+/// The annotation that every swap writes into the object that it swaps: for each step of the upgrade, what was there
+/// before and what was written. The edit of a version writes it into the Cluster. By it a later edit by another client
+/// is found.
 pub const SWAP_HISTORY_ANNOTATION: &str = "upgrade.cluster.x-k8s.io/swap-history";
 
 /// The label of a minted template: the release that it was minted for.

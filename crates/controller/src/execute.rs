@@ -6,8 +6,8 @@ mod referrer;
 
 use instar_capi::{Cluster, KubeadmControlPlane, MachineDeployment};
 use instar_planner::{
-    Action, CompletePins, DeleteTemplate, EditVersion, MintTemplate, PoolId, ResourceVersion, Swap, TemplateRef,
-    Violation, includes,
+    Action, CompletePins, Convergence, DeleteTemplate, EditVersion, MintTemplate, PinPath, PoolId, ResourceVersion,
+    Swap, TemplateRef, Violation, includes,
 };
 use instar_watch::Key;
 use kube::{
@@ -38,6 +38,14 @@ pub(crate) struct Executor<'a> {
     pub(crate) cluster: &'a Key,
 }
 
+/// What a pool's machines are made by.
+struct PoolObject<'a> {
+    pool: &'a PoolId,
+    api_version: &'a str,
+    kind: &'a str,
+    name: &'a str,
+}
+
 /// What a write did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Effect {
@@ -57,7 +65,19 @@ impl Executor<'_> {
             Action::MintTemplate(mint) => self.mint(mint).await,
             Action::SwapControlPlane(swap) | Action::SwapWorkers(swap) => self.swap(swap).await.map(|()| Effect::Done),
             Action::DeleteTemplate(delete) => self.delete(delete).await,
+            Action::RecordConvergence(convergence) => {
+                let Convergence { kind, name, .. } = convergence;
+                let doing = || format!("writing into {kind} {name} that it has converged");
+                let of = PoolObject {
+                    pool: &convergence.pool,
+                    api_version: &convergence.api_version,
+                    kind,
+                    name,
+                };
+                self.patch(&of, &convergence.patch, doing).await.map(|()| Effect::Done)
+            }
             Action::EditVersion(EditVersion { name, patch, .. })
+            | Action::PinPath(PinPath { name, patch, .. })
             | Action::CompletePins(CompletePins { name, patch, .. }) => {
                 let doing = ActionDescription(action).to_string();
                 self.cluster(&doing, name, patch).await.map(|()| Effect::Done)
@@ -106,8 +126,20 @@ impl Executor<'_> {
     }
 
     async fn swap(&self, swap: &Swap) -> Result<(), Error> {
-        let resource = match &swap.pool {
-            PoolId::ControlPlane => self.control_plane(swap).await?,
+        let doing = || format!("pointing {} {} at {}", swap.kind, swap.name, swap.release);
+        let of = PoolObject {
+            pool: &swap.pool,
+            api_version: &swap.api_version,
+            kind: &swap.kind,
+            name: &swap.name,
+        };
+        self.patch(&of, &swap.patch, doing).await
+    }
+
+    /// A merge patch of a control plane or a MachineDeployment.
+    async fn patch(&self, of: &PoolObject<'_>, patch: &Value, doing: impl FnOnce() -> String) -> Result<(), Error> {
+        let resource = match of.pool {
+            PoolId::ControlPlane => self.control_plane(of).await?,
             PoolId::Workers(_) => ApiResource::erase::<MachineDeployment>(&()),
         };
         let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), self.cluster.namespace(), &resource);
@@ -115,9 +147,8 @@ impl Executor<'_> {
             field_manager: Some(FIELD_MANAGER.to_owned()),
             ..PatchParams::default()
         };
-        let doing = || format!("pointing {} {} at {}", swap.kind, swap.name, swap.release);
-        let patch = Patch::Merge(&swap.patch);
-        of_provider(&resource, doing, api.patch(&swap.name, &parameters, &patch)).await?;
+        let patch = Patch::Merge(patch);
+        of_provider(&resource, doing, api.patch(of.name, &parameters, &patch)).await?;
         Ok(())
     }
 
@@ -134,14 +165,14 @@ impl Executor<'_> {
 
     /// The resource of a control plane at the version at which it was read: by that version the patch
     /// is made.
-    async fn control_plane(&self, swap: &Swap) -> Result<ApiResource, Error> {
+    async fn control_plane(&self, of: &PoolObject<'_>) -> Result<ApiResource, Error> {
         let kubeadm = ApiResource::erase::<KubeadmControlPlane>(&());
-        if kubeadm.api_version == swap.api_version && kubeadm.kind == swap.kind {
+        if kubeadm.api_version == of.api_version && kubeadm.kind == of.kind {
             return Ok(kubeadm);
         }
-        let (group, version) = swap.api_version.split_once('/').unwrap_or_default();
-        let known = self.kinds.resource(self.client, group, &swap.kind).await?;
-        let kind = GroupVersionKind::gvk(group, version, &swap.kind);
+        let (group, version) = of.api_version.split_once('/').unwrap_or_default();
+        let known = self.kinds.resource(self.client, group, of.kind).await?;
+        let kind = GroupVersionKind::gvk(group, version, of.kind);
         Ok(ApiResource::from_gvk_with_plural(&kind, &known.plural))
     }
 
@@ -222,6 +253,16 @@ impl fmt::Display for ActionDescription<'_> {
             }
             Action::SwapControlPlane(swap) | Action::SwapWorkers(swap) => {
                 write!(f, "Pointing {} {} at release {}", swap.kind, swap.name, swap.release)
+            }
+            Action::PinPath(pin) if pin.releases.is_empty() => {
+                write!(f, "Pinning Cluster {} to what its control plane runs", pin.name)
+            }
+            Action::PinPath(pin) => write!(f, "Pinning Cluster {} to {}", pin.name, pin.releases.join(", ")),
+            Action::RecordConvergence(Convergence { kind, name, .. }) => {
+                write!(
+                    f,
+                    "Writing into {kind} {name} that all its machines are as its last swap says"
+                )
             }
             Action::EditVersion(edit) => {
                 write!(

@@ -1,5 +1,6 @@
 //! From the caches to a snapshot. Nothing is decided here.
 
+mod classic;
 mod control_plane;
 mod referred;
 mod templates;
@@ -11,7 +12,7 @@ use instar_api::ClusterUpgrade;
 use instar_capi as capi;
 use instar_planner::{
     Cluster as PlannedCluster, ClusterKind, ControlPlane, Lifecycle, Machine, ManagedBy, Node, Observed, Retention,
-    Snapshot, Unversioned, UpgradeSpec, WorkerKind,
+    Snapshot, SwapHistory, Unversioned, UpgradeId, UpgradeSpec, WorkerKind,
 };
 use instar_watch::Key;
 use jiff::{SignedDuration, Timestamp};
@@ -73,7 +74,7 @@ pub(crate) fn gather_for(
                     &name,
                     topology::read(cluster, topology),
                 ))),
-                None => ClusterKind::Classic,
+                None => ClusterKind::Classic(Box::new(classic::read(cluster))),
             },
             uid: cluster.uid().unwrap_or_default(),
             namespace: namespace.clone(),
@@ -183,7 +184,7 @@ pub(crate) fn current_versions(
 }
 
 /// The upgrade for which the control plane was written last.
-pub(crate) fn begun(control_plane: Option<&Observed<ControlPlane>>) -> Option<&str> {
+pub(crate) fn begun(control_plane: Option<&Observed<ControlPlane>>) -> Option<&UpgradeId> {
     let swap_history = control_plane?.read()?.object.swap_history.as_ref()?;
-    Some(&swap_history.upgrade)
+    SwapHistory::last(swap_history).map(|swap| &swap.upgrade)
 }

@@ -48,6 +48,10 @@ pub(crate) enum Written {
     Mint,
     /// A pool was pointed at a release.
     Swap,
+    /// The path of an upgrade was written into a classic Cluster.
+    Path,
+    /// That all machines of a pool are as its last swap says was written into it.
+    Convergence,
     /// A topology Cluster's version was edited.
     Edit,
     /// A topology Cluster's pins were completed.
@@ -58,6 +62,8 @@ pub(crate) enum Written {
     Record,
     /// A record got another target.
     Retarget,
+    /// When a record was first seen was written into it.
+    StartedMarker,
     /// A record was marked as over, or no more.
     FinishedMarker,
     /// A status was written.
@@ -65,14 +71,17 @@ pub(crate) enum Written {
 }
 
 impl Written {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 12] = [
         Self::Mint,
         Self::Swap,
+        Self::Path,
+        Self::Convergence,
         Self::Edit,
         Self::Pins,
         Self::Delete,
         Self::Record,
         Self::Retarget,
+        Self::StartedMarker,
         Self::FinishedMarker,
         Self::Status,
     ];
@@ -83,11 +92,14 @@ impl EncodeLabelValue for Written {
         match self {
             Self::Mint => "mint",
             Self::Swap => "swap",
+            Self::Path => "path",
+            Self::Convergence => "convergence",
             Self::Edit => "edit",
             Self::Pins => "pins",
             Self::Delete => "delete",
             Self::Record => "record",
             Self::Retarget => "retarget",
+            Self::StartedMarker => "started_marker",
             Self::FinishedMarker => "finished_marker",
             Self::Status => "status",
         }

@@ -30,7 +30,7 @@ use crate::{
     memory::Memory,
     metrics::{Counters, Pass},
     queue::Next,
-    upgrade_spec::Upgrades,
+    upgrade_spec::{Upgrades, started},
 };
 
 /// How soon to look again while nothing is known of a kind. Its watch says in the log, in a metric and in readiness
@@ -160,6 +160,9 @@ impl Context {
         if let Some(active) = &upgrades.active {
             self.memory.set_collected(key, None);
             self.refuse(cluster, &upgrades.refused, active).await?;
+            if started(active).is_none() && records::may_be_reported(active) {
+                return self.write_started_marker(active).await;
+            }
             return self.reconcile_classic(cluster, control_plane, active).await;
         }
         self.collect_templates(cluster, control_plane, upgrades.last.as_deref(), &known)

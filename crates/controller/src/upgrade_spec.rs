@@ -4,8 +4,9 @@
 mod active;
 mod from_annotation;
 
-use instar_api::{ClusterUpgrade, RECORD_ANNOTATION, StrategyType};
-use instar_planner::{Origin, PoolOverride, Strategy, Target, UpgradeSpec};
+use instar_api::{ClusterUpgrade, RECORD_ANNOTATION, STARTED_ANNOTATION, StrategyType};
+use instar_planner::{Origin, PoolOverride, Strategy, Target, UpgradeId, UpgradeSpec};
+use jiff::Timestamp;
 use kube::ResourceExt;
 
 use crate::patches::Patches;
@@ -47,8 +48,22 @@ pub(crate) fn upgrade_spec(upgrade: &ClusterUpgrade) -> UpgradeSpec {
             Origin::Upgrade
         },
         paused: spec.paused,
+        started: started(upgrade),
         ..UpgradeSpec::new(upgrade.name_any(), Target::Text(spec.target.clone()))
     }
+}
+
+/// What tells an upgrade from all others of its Cluster.
+pub(crate) fn id_of(upgrade: &ClusterUpgrade) -> UpgradeId {
+    UpgradeId {
+        name: upgrade.name_any(),
+        started: started(upgrade),
+    }
+}
+
+/// When it was first seen, where that is written down. A garbled time counts as none.
+pub(crate) fn started(upgrade: &ClusterUpgrade) -> Option<Timestamp> {
+    upgrade.annotations().get(STARTED_ANNOTATION)?.parse().ok()
 }
 
 #[cfg(test)]

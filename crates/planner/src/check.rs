@@ -1,5 +1,7 @@
 //! The invariants, held against a decision by a reading of the snapshot of its own.
 
+mod patch;
+mod pinned;
 mod topology;
 
 use std::fmt;
@@ -14,7 +16,8 @@ use crate::{
     observed::Observed,
     pool_id::PoolId,
     snapshot::{
-        ClusterKind, ControlPlane, Flavor, Machine, MachineDeployment, MachineSet, Node, Object, Snapshot, TemplateRef,
+        ClassicCluster, ClusterKind, ControlPlane, Flavor, Machine, MachineDeployment, MachineSet, Node, Object,
+        Snapshot, TemplateRef,
     },
     swap::lowers_core_dns,
 };
@@ -87,9 +90,12 @@ pub fn check(snapshot: &Snapshot, decision: &Decision) -> Vec<Violation> {
     let may_be_written = match &decision.action {
         Action::Nothing => true,
         Action::EditVersion(_) | Action::CompletePins(_) => is_live(snapshot),
-        Action::MintTemplate(_) | Action::SwapControlPlane(_) | Action::SwapWorkers(_) | Action::DeleteTemplate(_) => {
-            is_open(snapshot)
-        }
+        Action::MintTemplate(_)
+        | Action::SwapControlPlane(_)
+        | Action::SwapWorkers(_)
+        | Action::PinPath(_)
+        | Action::RecordConvergence(_)
+        | Action::DeleteTemplate(_) => is_open(snapshot),
     };
     if !may_be_written {
         broken.push(Violation::Untouchable);
@@ -100,6 +106,8 @@ pub fn check(snapshot: &Snapshot, decision: &Decision) -> Vec<Violation> {
         Action::DeleteTemplate(delete) => check_delete(snapshot, delete, &mut broken),
         Action::SwapControlPlane(swap) => check_control_plane(snapshot, swap, &mut broken),
         Action::SwapWorkers(swap) => check_workers(snapshot, swap, &mut broken),
+        Action::PinPath(pin) => pinned::check_path(snapshot, pin, &mut broken),
+        Action::RecordConvergence(convergence) => pinned::check_convergence(snapshot, convergence, &mut broken),
         Action::EditVersion(edit) => topology::check_edit(snapshot, edit, &mut broken),
         Action::CompletePins(complete) => topology::check_pins(snapshot, complete, &mut broken),
     }
@@ -112,8 +120,15 @@ fn is_live(snapshot: &Snapshot) -> bool {
 
 fn is_open(snapshot: &Snapshot) -> bool {
     is_live(snapshot)
-        && snapshot.cluster.kind == ClusterKind::Classic
+        && classic(snapshot).is_some()
         && control_plane(snapshot).is_some_and(|control_plane| is_ours(&control_plane.object))
+}
+
+fn classic(snapshot: &Snapshot) -> Option<&ClassicCluster> {
+    match &snapshot.cluster.kind {
+        ClusterKind::Classic(classic) => Some(classic),
+        ClusterKind::Topology(_) => None,
+    }
 }
 
 fn is_ours(object: &Object) -> bool {

@@ -6,6 +6,8 @@
 
 mod control_plane;
 mod goal;
+mod pin;
+mod pinned;
 mod progress;
 mod retire;
 mod template;
@@ -50,6 +52,7 @@ pub fn plan(snapshot: &Snapshot) -> Decision {
         }
     };
     let (stage, action) = go(&view, &goal, &mut waiting);
+    let action = pinned_first(&view, &goal, action);
     waiting.extend(without_version(snapshot));
     decide(&view, Some(&goal), stage, action, waiting)
 }
@@ -68,6 +71,21 @@ pub fn collect_templates(snapshot: &Snapshot) -> Decision {
         Next::Wait | Next::Done => Action::Nothing,
     };
     decide(&view, None, Stage::Complete, action, waiting)
+}
+
+/// The path is pinned before anything is made for it or goes to it.
+fn pinned_first(view: &ClassicView<'_>, goal: &Goal<'_>, action: Action) -> Action {
+    match action {
+        Action::MintTemplate(_) | Action::SwapControlPlane(_) | Action::SwapWorkers(_) => {
+            pin::write(view, goal).map_or(action, Action::PinPath)
+        }
+        Action::PinPath(_)
+        | Action::RecordConvergence(_)
+        | Action::DeleteTemplate(_)
+        | Action::EditVersion(_)
+        | Action::CompletePins(_)
+        | Action::Nothing => action,
+    }
 }
 
 /// What is left out, for the user to know. It comes last: the first reason is what people see first.

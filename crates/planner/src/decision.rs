@@ -50,6 +50,10 @@ pub enum Action {
     SwapWorkers(Swap),
     /// Delete a template that nothing refers to.
     DeleteTemplate(DeleteTemplate),
+    /// Pin the path of an upgrade that begins.
+    PinPath(PinPath),
+    /// Write down that all machines of a pool are as its last swap says.
+    RecordConvergence(Convergence),
     /// Edit a topology Cluster's version.
     EditVersion(EditVersion),
     /// Name the releases of versions that a topology Cluster goes through and has no pins for.
@@ -86,6 +90,33 @@ pub struct Swap {
     pub template: Option<TemplateRef>,
     /// The bootstrap template that it gets, where that changes.
     pub bootstrap: Option<TemplateRef>,
+    /// The JSON merge patch.
+    pub patch: Value,
+}
+
+/// A merge patch of a classic Cluster's pins.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PinPath {
+    /// The Cluster.
+    pub name: String,
+    /// What the write compares with; it stands in the patch too.
+    pub resource_version: ResourceVersion,
+    /// The names of the releases that the control plane goes through.
+    pub releases: Vec<String>,
+    /// The JSON merge patch.
+    pub patch: Value,
+}
+
+/// A merge patch of a control plane's or a MachineDeployment's annotation.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Convergence {
+    pub pool: PoolId,
+    /// The version of the API at which to write.
+    pub api_version: String,
+    pub kind: String,
+    pub name: String,
+    /// What the write compares with; it stands in the patch too.
+    pub resource_version: ResourceVersion,
     /// The JSON merge patch.
     pub patch: Value,
 }

@@ -20,7 +20,9 @@ mod path;
 mod pool_id;
 mod settled;
 mod snapshot;
+mod step;
 mod swap;
+mod swap_history;
 mod topology;
 mod upgrade_spec;
 mod values;
@@ -30,8 +32,8 @@ pub use instar_capi::{Contract, Lifecycle, ManagedBy, WorkerKind};
 pub use check::{Violation, check};
 pub use classic::{collect_templates, plan};
 pub use decision::{
-    Action, CompletePins, Decision, DeleteTemplate, EditVersion, Field, InvolvedObject, MachineProgress, MachineState,
-    MintTemplate, PoolProgress, Progress, Stage, Swap, TemplateProgress, TemplateState, Waiting,
+    Action, CompletePins, Convergence, Decision, DeleteTemplate, EditVersion, Field, InvolvedObject, MachineProgress,
+    MachineState, MintTemplate, PinPath, PoolProgress, Progress, Stage, Swap, TemplateProgress, TemplateState, Waiting,
 };
 pub use mint::{MintOrder, Minted, mint};
 pub use name::{hash, label_value, slug};
@@ -39,10 +41,11 @@ pub use observed::{Observed, Unreadable};
 pub use path::{EtcdStep, NoPath, Start, StartEtcd, classic_path};
 pub use pool_id::PoolId;
 pub use snapshot::{
-    Cluster, ClusterKind, Condition, ConditionStatus, ControlPlane, Flavor, Machine, MachineDeployment, MachinePhase,
-    MachinePool, MachineSet, Node, Object, Replicas, ResourceVersion, Rollout, Snapshot, SwapHistory, Template,
-    TemplateContent, TemplateRef, Topology, Unversioned, VersionSetBy,
+    ClassicCluster, Cluster, ClusterKind, Condition, ConditionStatus, ControlPlane, Flavor, Machine, MachineDeployment,
+    MachinePhase, MachinePool, MachineSet, Node, Object, PinnedPath, Replicas, ResourceVersion, Rollout, Snapshot,
+    Template, TemplateContent, TemplateRef, Topology, Unversioned, VersionSetBy,
 };
+pub use swap_history::{ComponentImage, PoolState, SwapEntry, SwapHistory, UpgradeId};
 pub use topology::{follow, is_aimed_at_present, passed, under_way};
 pub use upgrade_spec::{Gate, GateState, Origin, PoolOverride, Retention, Strategy, Target, UpgradeSpec};
 pub use values::{PointerError, includes};

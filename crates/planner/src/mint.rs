@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use instar_api::{RELEASE_LABEL, ROLE_LABEL, SOURCE_LABEL, Values};
 use instar_capi::labels::CLUSTER_NAME;
-use instar_catalog::{Release, Role};
+use instar_catalog::Role;
+use instar_domain::KubeVersion;
 use serde_json::{Map, Value, json};
 
 use crate::{
@@ -43,8 +44,10 @@ pub struct MintOrder<'a> {
     pub source: &'a Template,
     /// What it says.
     pub content: &'a TemplateContent,
-    /// The release that it is for.
-    pub release: &'a Release,
+    /// The name of the release that it is for.
+    pub release: &'a str,
+    /// The release's version.
+    pub version: &'a KubeVersion,
     /// What the release sets.
     pub values: &'a Values,
     /// What is set over it.
@@ -74,6 +77,7 @@ pub fn mint(order: &MintOrder<'_>) -> Result<Minted, PointerError> {
         source,
         content,
         release,
+        version,
         values,
         extra,
         cluster,
@@ -91,13 +95,13 @@ pub fn mint(order: &MintOrder<'_>) -> Result<Minted, PointerError> {
     } else {
         &source.name
     };
-    let name = minted(base, &slug(&release.version().to_string(), MAX_SLUG), &hash);
+    let name = minted(base, &slug(&version.to_string(), MAX_SLUG), &hash);
     let mut labels = cloned(&content.labels);
     let role = match role {
         Role::ControlPlane => "control-plane",
         Role::Worker => "worker",
     };
-    labels.insert(RELEASE_LABEL.to_owned(), label_value(release.name()));
+    labels.insert(RELEASE_LABEL.to_owned(), label_value(release));
     labels.insert(ROLE_LABEL.to_owned(), role.to_owned());
     labels.insert(SOURCE_LABEL.to_owned(), label_value(&source.name));
     labels.insert(CLUSTER_NAME.to_owned(), label_value(&cluster.name));

@@ -16,6 +16,7 @@ use serde_json::Value;
 use crate::{
     observed::{Observed, Unreadable},
     pool_id::PoolId,
+    swap_history::{SwapHistory, UpgradeId},
     upgrade_spec::{Gate, GateState, Retention, UpgradeSpec},
 };
 
@@ -70,9 +71,34 @@ pub struct Cluster {
 #[derive(Debug, Clone, PartialEq)]
 pub enum ClusterKind {
     /// Instar.
-    Classic,
+    Classic(Box<ClassicCluster>),
     /// Cluster API's topology controller.
     Topology(Box<Observed<Topology>>),
+}
+
+/// What Instar wrote into a classic Cluster, where it did.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ClassicCluster {
+    /// What a write compares with.
+    pub resource_version: ResourceVersion,
+    /// The releases that it runs or goes through. Garbled ones count as none: what is to be done is found again.
+    pub pins: Option<Pins>,
+    /// Which of them the control plane goes through, and for which upgrade.
+    pub path: Option<PinnedPath>,
+}
+
+/// The path of an upgrade, found when it began: what the catalog gets later moves nothing. It is kept in the annotation
+/// [`instar_api::PATH_ANNOTATION`] of the Cluster.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PinnedPath {
+    pub upgrade: UpgradeId,
+    /// The target as it was written: another one is another path.
+    pub target: String,
+    /// Where the control plane was.
+    pub from: KubeVersion,
+    /// The names of the releases that it goes through, the target's at the end. Empty where its version already was
+    /// what the target asks for, so that only workers follow.
+    pub releases: Vec<String>,
 }
 
 /// What a topology Cluster asks for, and what Cluster API says of it.
@@ -132,7 +158,7 @@ pub enum ConditionStatus {
 }
 
 /// An opaque version of an object, good for comparing and nothing else.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ResourceVersion(pub String);
 
 /// What control planes and MachineDeployments have in common.
@@ -152,21 +178,10 @@ pub struct Object {
     pub lifecycle: Lifecycle,
     /// Whose it is.
     pub managed_by: ManagedBy,
-    /// What our last swap wrote into it.
+    /// What our swaps of the last upgrade wrote into it.
     pub swap_history: Option<SwapHistory>,
     /// What Cluster API says of it.
     pub conditions: Vec<Condition>,
-}
-
-/// What a swap wrote, kept in the annotation [`instar_api::SWAP_HISTORY_ANNOTATION`] of the object, so that
-/// a later edit of these fields by another client is found.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SwapHistory {
-    /// The `ClusterUpgrade` for which it was written.
-    pub upgrade: String,
-    pub version: KubeVersion,
-    /// The name of the infrastructure template.
-    pub template: Option<String>,
 }
 
 /// A template, as a reference names it.
@@ -441,8 +456,8 @@ fn group_of(api_version: &str) -> &str {
     api_version.split_once('/').map_or("", |(group, _)| group)
 }
 
-impl SwapHistory {
-    /// Reads the annotation. A garbled one counts as none: it only ever adds caution.
+impl PinnedPath {
+    /// Reads the annotation. A garbled one counts as none.
     #[must_use]
     pub fn from_annotation(text: &str) -> Option<Self> {
         serde_json::from_str(text).ok()

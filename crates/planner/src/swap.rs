@@ -3,13 +3,15 @@
 
 use instar_api::{SWAP_HISTORY_ANNOTATION, Values};
 use instar_capi::{ClusterConfiguration, Contract};
-use instar_catalog::Release;
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::{
-    decision::Swap,
+    decision::{Convergence, Swap},
     pool_id::PoolId,
-    snapshot::{ControlPlane, Flavor, MachineDeployment, Object, SwapHistory, TemplateRef},
+    snapshot::{ControlPlane, Flavor, MachineDeployment, Object, TemplateRef},
+    step::Step,
+    swap_history::{ComponentImage, PoolState, SwapEntry, SwapHistory, UpgradeId},
     values::put,
 };
 
@@ -25,10 +27,22 @@ const DNS_REPOSITORY: &str = "/dns/imageRepository";
 
 /// Where a pool goes.
 pub(crate) struct Destination<'a> {
-    pub(crate) upgrade: &'a str,
-    pub(crate) release: &'a Release,
+    pub(crate) upgrade: UpgradeId,
+    /// The time.
+    pub(crate) now: Timestamp,
+    pub(crate) step: Step<'a>,
     pub(crate) template: Option<TemplateRef>,
     pub(crate) bootstrap: Option<TemplateRef>,
+    /// Where it is now.
+    pub(crate) origin: Origin,
+}
+
+/// Where a pool is when it is swapped, beside what its spec says.
+pub(crate) struct Origin {
+    /// The release that its machine template was minted for, where it is known.
+    pub(crate) release: Option<String>,
+    /// Whether all its machines are as its spec says.
+    pub(crate) has_converged: bool,
 }
 
 /// The swap of the control plane: version, reference, etcd's and CoreDNS' images.
@@ -37,53 +51,126 @@ pub(crate) fn control_plane(control_plane: &ControlPlane, destination: Destinati
         Contract::V1Beta1 => "/spec/machineTemplate/infrastructureRef/name",
         Contract::V1Beta2 => "/spec/machineTemplate/spec/infrastructureRef/name",
     };
-    let mut writes = vec![("/spec/version".to_owned(), json!(destination.release.version()))];
+    let mut writes = vec![("/spec/version".to_owned(), json!(destination.step.version()))];
     if let Some(template) = &destination.template {
         writes.push((reference.to_owned(), json!(template.name)));
     }
-    for (below, value) in components(control_plane, destination.release) {
+    let before = PoolState {
+        version: control_plane.version.clone(),
+        release: destination.origin.release.clone(),
+        template: control_plane
+            .infrastructure
+            .as_ref()
+            .map(|template| template.name.clone()),
+        bootstrap: None,
+        etcd: component(control_plane, ETCD_TAG, ETCD_REPOSITORY),
+        core_dns: component(control_plane, DNS_TAG, DNS_REPOSITORY),
+    };
+    let mut after = PoolState {
+        template: destination.template.as_ref().map(|template| template.name.clone()),
+        ..before.clone()
+    };
+    for (below, value) in components(control_plane, &destination.step) {
         writes.push((format!("/spec{CONFIGURATION}{below}"), value.clone()));
+        let value = value.as_str().map(str::to_owned);
+        match below {
+            ETCD_TAG => after.etcd.tag = value,
+            ETCD_REPOSITORY => after.etcd.repository = value,
+            DNS_TAG => after.core_dns.tag = value,
+            DNS_REPOSITORY => after.core_dns.repository = value,
+            _ => {}
+        }
     }
-    swap(PoolId::ControlPlane, &control_plane.object, destination, writes)
+    swap(
+        PoolId::ControlPlane,
+        &control_plane.object,
+        destination,
+        (before, after),
+        writes,
+    )
+}
+
+/// The image of a component as `clusterConfiguration` has it.
+fn component(control_plane: &ControlPlane, tag: &str, repository: &str) -> ComponentImage {
+    let Flavor::Kubeadm { cluster_configuration } = &control_plane.flavor else {
+        return ComponentImage::default();
+    };
+    let text = |below| present(cluster_configuration, below).map(str::to_owned);
+    ComponentImage {
+        tag: text(tag),
+        repository: text(repository),
+    }
+}
+
+/// Writes down that all machines of an object are as its last swap says; nothing where that is written.
+pub(crate) fn convergence(pool: PoolId, object: &Object, now: Timestamp) -> Option<Convergence> {
+    let history = object.swap_history.as_ref()?;
+    history.last().filter(|last| last.converged.is_none())?;
+    Some(Convergence {
+        pool,
+        api_version: object.api_version.clone(),
+        kind: object.kind.clone(),
+        name: object.name.clone(),
+        resource_version: object.resource_version.clone(),
+        patch: json!({"metadata": {
+            "resourceVersion": object.resource_version,
+            "annotations": {SWAP_HISTORY_ANNOTATION: history.converged(now).to_annotation()},
+        }}),
+    })
 }
 
 /// The swap of a MachineDeployment: version and references. Kind and group stay, so a reference's
 /// name is all that changes, in both forms of the object.
 pub(crate) fn workers(pool: &MachineDeployment, destination: Destination<'_>) -> Swap {
     let spec = "/spec/template/spec";
-    let mut writes = vec![(format!("{spec}/version"), json!(destination.release.version()))];
+    let mut writes = vec![(format!("{spec}/version"), json!(destination.step.version()))];
     if let Some(template) = &destination.template {
         writes.push((format!("{spec}/infrastructureRef/name"), json!(template.name)));
     }
     if let Some(bootstrap) = &destination.bootstrap {
         writes.push((format!("{spec}/bootstrap/configRef/name"), json!(bootstrap.name)));
     }
+    let name = |template: &TemplateRef| template.name.clone();
+    let before = PoolState {
+        version: pool.version.clone(),
+        release: destination.origin.release.clone(),
+        template: Some(pool.infrastructure.name.clone()),
+        bootstrap: pool.bootstrap.as_ref().map(name),
+        etcd: ComponentImage::default(),
+        core_dns: ComponentImage::default(),
+    };
+    let after = PoolState {
+        template: destination.template.as_ref().map(name),
+        bootstrap: destination.bootstrap.as_ref().or(pool.bootstrap.as_ref()).map(name),
+        ..before.clone()
+    };
     swap(
         PoolId::Workers(pool.object.name.clone()),
         &pool.object,
         destination,
+        (before, after),
         writes,
     )
 }
 
 /// Whether the control plane has the images that a release sets for etcd and CoreDNS.
-pub(crate) fn has_components(control_plane: &ControlPlane, release: &Release) -> bool {
+pub(crate) fn has_components(control_plane: &ControlPlane, step: &Step<'_>) -> bool {
     let Flavor::Kubeadm { cluster_configuration } = &control_plane.flavor else {
         return true;
     };
-    components(control_plane, release)
+    components(control_plane, step)
         .into_iter()
         .all(|(below, value)| present(cluster_configuration, below) == value.as_str())
 }
 
 /// What a release sets below `clusterConfiguration`: no etcd where it is external, and no CoreDNS
 /// that is lower than the present one, since Cluster API refuses it.
-fn components<'r>(control_plane: &ControlPlane, release: &'r Release) -> Vec<(&'r str, &'r Value)> {
+fn components<'r>(control_plane: &ControlPlane, step: &Step<'r>) -> Vec<(&'r str, &'r Value)> {
     let Flavor::Kubeadm { cluster_configuration } = &control_plane.flavor else {
         return Vec::new();
     };
     let external = cluster_configuration.etcd.external.is_some();
-    let values = below_configuration(release.kubeadm());
+    let values = below_configuration(step.kubeadm());
     let tag = values.iter().find(|(below, _)| *below == DNS_TAG);
     let lowers = match (
         cluster_configuration.dns.image_tag.as_deref(),
@@ -139,13 +226,35 @@ fn core_dns(tag: &str) -> Option<(u64, u64, u64)> {
     Some((parts.next()??, parts.next()??, parts.next()??))
 }
 
-fn swap(pool: PoolId, object: &Object, destination: Destination<'_>, writes: Vec<(String, Value)>) -> Swap {
-    let version = destination.release.version().clone();
-    let swap_history = SwapHistory {
-        upgrade: destination.upgrade.to_owned(),
-        version: version.clone(),
-        template: destination.template.as_ref().map(|template| template.name.clone()),
+fn swap(
+    pool: PoolId,
+    object: &Object,
+    destination: Destination<'_>,
+    (before, after): (PoolState, PoolState),
+    writes: Vec<(String, Value)>,
+) -> Swap {
+    let (step, now) = (destination.step, destination.now);
+    let version = step.version().clone();
+    let known = object.swap_history.as_ref();
+    let known = known.map(|history| {
+        if destination.origin.has_converged {
+            history.converged(now)
+        } else {
+            history.clone()
+        }
+    });
+    let entry = SwapEntry {
+        upgrade: destination.upgrade,
+        since: now,
+        before,
+        after: PoolState {
+            version: version.clone(),
+            release: Some(step.name().to_owned()),
+            ..after
+        },
+        converged: None,
     };
+    let swap_history = SwapHistory::with(known.as_ref(), entry);
     let mut patch = json!({"metadata": {
         "resourceVersion": object.resource_version,
         "annotations": {SWAP_HISTORY_ANNOTATION: swap_history.to_annotation()},
@@ -161,7 +270,7 @@ fn swap(pool: PoolId, object: &Object, destination: Destination<'_>, writes: Vec
         name: object.name.clone(),
         resource_version: object.resource_version.clone(),
         version,
-        release: destination.release.name().to_owned(),
+        release: step.name().to_owned(),
         template: destination.template,
         bootstrap: destination.bootstrap,
         patch,
@@ -171,6 +280,7 @@ fn swap(pool: PoolId, object: &Object, destination: Destination<'_>, writes: Vec
 #[cfg(test)]
 mod tests {
     use instar_api::{Component, Components, KubernetesReleaseSpec};
+    use instar_catalog::Release;
 
     use super::*;
 

@@ -89,7 +89,7 @@ fn closed(snapshot: &Snapshot) -> Vec<Waiting> {
 /// What the topology says, where there is one that can be read.
 pub(crate) fn topology(snapshot: &Snapshot) -> Option<&crate::snapshot::Topology> {
     match &snapshot.cluster.kind {
-        ClusterKind::Classic => None,
+        ClusterKind::Classic(_) => None,
         ClusterKind::Topology(topology) => topology.read(),
     }
 }

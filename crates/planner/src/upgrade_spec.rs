@@ -5,13 +5,15 @@ use std::collections::BTreeMap;
 use instar_api::Values;
 use jiff::{SignedDuration, Timestamp};
 
-use crate::{observed::Unreadable, pool_id::PoolId};
+use crate::{observed::Unreadable, pool_id::PoolId, swap_history::UpgradeId};
 
 /// What a `ClusterUpgrade` asks.
 #[derive(Debug, Clone, PartialEq)]
 pub struct UpgradeSpec {
     /// The `ClusterUpgrade`'s name.
     pub upgrade: String,
+    /// When Instar first saw it; absent where it has not written that down yet.
+    pub started: Option<Timestamp>,
     /// Where to.
     pub target: Target,
     /// The version or prefix that the control plane must be at when the upgrade begins.
@@ -133,6 +135,7 @@ impl UpgradeSpec {
     pub fn new(upgrade: impl Into<String>, target: Target) -> Self {
         Self {
             upgrade: upgrade.into(),
+            started: None,
             target,
             source: None,
             strategy: Strategy::Ordered,
@@ -143,6 +146,27 @@ impl UpgradeSpec {
             paused: false,
             unreadable: Vec::new(),
             origin: Origin::Upgrade,
+        }
+    }
+}
+
+impl UpgradeSpec {
+    /// What tells it from all others of its Cluster.
+    #[must_use]
+    pub fn id(&self) -> UpgradeId {
+        UpgradeId {
+            name: self.upgrade.clone(),
+            started: self.started,
+        }
+    }
+}
+
+impl Target {
+    /// As it was written.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Text(text) | Self::Release(text) => text,
         }
     }
 }

@@ -3,8 +3,8 @@
 use std::{collections::BTreeSet, fmt::Debug, sync::Arc};
 
 use instar_api::{
-    ClusterUpgrade, FINISHED_ANNOTATION, KubernetesRelease, RECORD_ANNOTATION, RELEASES_ANNOTATION,
-    SWAP_HISTORY_ANNOTATION, UpgradePolicy, VERSION_ANNOTATION,
+    ClusterUpgrade, FINISHED_ANNOTATION, KubernetesRelease, PATH_ANNOTATION, RECORD_ANNOTATION, RELEASES_ANNOTATION,
+    STARTED_ANNOTATION, SWAP_HISTORY_ANNOTATION, UpgradePolicy, VERSION_ANNOTATION,
 };
 use instar_capi::{Cluster, labels::CLUSTER_NAME, owning_clusters};
 use instar_planner::Lifecycle;
@@ -20,13 +20,15 @@ use crate::rbac::Watched;
 const PAUSED_ANNOTATION: &str = "cluster.x-k8s.io/paused";
 
 /// Annotations that are read; all others are dropped.
-const ANNOTATIONS: [&str; 6] = [
+const ANNOTATIONS: [&str; 8] = [
     PAUSED_ANNOTATION,
     SWAP_HISTORY_ANNOTATION,
     VERSION_ANNOTATION,
     FINISHED_ANNOTATION,
     RECORD_ANNOTATION,
     RELEASES_ANNOTATION,
+    PATH_ANNOTATION,
+    STARTED_ANNOTATION,
 ];
 
 /// What objects are looked up by, beside their own keys.

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use instar_api::{ClusterUpgrade, EventReason};
+use instar_api::{ClusterUpgrade, EventReason, STARTED_ANNOTATION};
 use instar_capi::Cluster;
 use instar_watch::Key;
+use jiff::Timestamp;
 use kube::{
     Api, Resource, ResourceExt,
     api::{Patch, PatchParams, PostParams},
@@ -48,13 +49,16 @@ impl Context {
 
     pub(super) async fn make(&self, record: &ClusterUpgrade) -> Result<Done, Error> {
         self.may_write()?;
+        let mut record = record.clone();
+        let now = Timestamp::now().to_string();
+        record.annotations_mut().insert(STARTED_ANNOTATION.to_owned(), now);
         let parameters = PostParams {
             field_manager: Some(FIELD_MANAGER.to_owned()),
             ..PostParams::default()
         };
         let name = record.name_any();
         let doing = || format!("making ClusterUpgrade {name}");
-        match call(doing, self.records(record).create(&parameters, record)).await {
+        match call(doing, self.records(&record).create(&parameters, &record)).await {
             // A moment ago, by us: the cache is behind.
             Err(Error::Call {
                 source: kube::Error::Api(status),

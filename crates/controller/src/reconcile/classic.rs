@@ -57,6 +57,8 @@ impl Context {
             Write::MintTemplate(_)
             | Write::SwapControlPlane(_)
             | Write::SwapWorkers(_)
+            | Write::PinPath(_)
+            | Write::RecordConvergence(_)
             | Write::DeleteTemplate(_)
             | Write::EditVersion(_)
             | Write::CompletePins(_) => Health::Untried,
@@ -105,12 +107,15 @@ impl Context {
     ) -> Result<Done, Error> {
         let (reason, counted) = match &decision.action {
             Write::Nothing => return Ok(Done::Idle),
-            Write::MintTemplate(_) => (EventReason::MintedTemplate, Counted::Mint),
-            Write::SwapControlPlane(_) => (EventReason::UpgradingControlPlane, Counted::Swap),
-            Write::SwapWorkers(_) => (EventReason::UpgradingWorkers, Counted::Swap),
-            Write::DeleteTemplate(_) => (EventReason::DeletedTemplate, Counted::Delete),
-            Write::EditVersion(_) => (EventReason::EditedVersion, Counted::Edit),
-            Write::CompletePins(_) => (EventReason::CompletedPins, Counted::Pins),
+            Write::PinPath(_) => (Some(EventReason::PinnedPath), Counted::Path),
+            Write::MintTemplate(_) => (Some(EventReason::MintedTemplate), Counted::Mint),
+            Write::SwapControlPlane(_) => (Some(EventReason::UpgradingControlPlane), Counted::Swap),
+            Write::SwapWorkers(_) => (Some(EventReason::UpgradingWorkers), Counted::Swap),
+            // The status says so.
+            Write::RecordConvergence(_) => (None, Counted::Convergence),
+            Write::DeleteTemplate(_) => (Some(EventReason::DeletedTemplate), Counted::Delete),
+            Write::EditVersion(_) => (Some(EventReason::EditedVersion), Counted::Edit),
+            Write::CompletePins(_) => (Some(EventReason::CompletedPins), Counted::Pins),
         };
         let step = ActionDescription(&decision.action).to_string();
         tracing::info!(
@@ -132,7 +137,7 @@ impl Context {
             Effect::DoneBefore | Effect::Kept => return Ok(Done::Until(AFTER_WRITE)),
         }
         self.counters.wrote(counted);
-        if let Some(upgrade) = upgrade {
+        if let (Some(upgrade), Some(reason)) = (upgrade, reason) {
             self.tell(cluster, upgrade, reason, &step).await;
         }
         Ok(Done::Wrote)

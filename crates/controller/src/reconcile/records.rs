@@ -3,7 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use instar_api::{ClusterUpgrade, ClusterUpgradeStatus, FINISHED_ANNOTATION, UpgradePhase};
+use instar_api::{ClusterUpgrade, ClusterUpgradeStatus, FINISHED_ANNOTATION, STARTED_ANNOTATION, UpgradePhase};
 use instar_capi::Cluster;
 use instar_planner::plan;
 use instar_watch::{Key, Lookup};
@@ -35,6 +35,20 @@ impl Context {
             }
         }
         Ok(())
+    }
+
+    /// Writes down when an upgrade was first seen, before anything is written for it.
+    pub(super) async fn write_started_marker(&self, upgrade: &ClusterUpgrade) -> Result<Done, Error> {
+        self.may_write()?;
+        let name = upgrade.name_any();
+        let patch = json!({ "metadata": {
+            "resourceVersion": upgrade.resource_version(),
+            "annotations": { STARTED_ANNOTATION: Timestamp::now().to_string() },
+        } });
+        self.patch_record(upgrade, &patch, || format!("marking ClusterUpgrade {name}"))
+            .await?;
+        self.counters.wrote(Counted::StartedMarker);
+        Ok(Done::Wrote)
     }
 
     async fn write_finished_marker(&self, upgrade: &ClusterUpgrade, phase: Option<UpgradePhase>) -> Result<(), Error> {
@@ -125,6 +139,6 @@ impl Context {
 }
 
 /// Whether a record may be written to.
-fn may_be_reported(upgrade: &ClusterUpgrade) -> bool {
+pub(super) fn may_be_reported(upgrade: &ClusterUpgrade) -> bool {
     !upgrade.spec.paused && upgrade.metadata.deletion_timestamp.is_none()
 }

@@ -3,7 +3,10 @@
 use std::{cmp::Reverse, sync::Arc};
 
 use instar_api::{ClusterUpgrade, FINISHED_ANNOTATION, UpgradePhase};
+use instar_planner::UpgradeId;
 use kube::ResourceExt;
+
+use super::id_of;
 
 /// The upgrades of one Cluster.
 #[derive(Debug, Default)]
@@ -32,13 +35,13 @@ pub(crate) enum FinishedMarker {
 impl Upgrades {
     /// One goes on: the one that is under way, or else whose name the control plane's last swap
     /// carries (`begun`), or else the oldest.
-    pub(crate) fn sort(mut upgrades: Vec<Arc<ClusterUpgrade>>, begun: Option<&str>) -> Self {
+    pub(crate) fn sort(mut upgrades: Vec<Arc<ClusterUpgrade>>, begun: Option<&UpgradeId>) -> Self {
         upgrades.retain(|upgrade| upgrade.metadata.deletion_timestamp.is_none());
         let created = |upgrade: &Arc<ClusterUpgrade>| {
             let time = upgrade.metadata.creation_timestamp.as_ref().map(|time| time.0);
             (time, upgrade.name_any())
         };
-        let has_begun = |upgrade: &Arc<ClusterUpgrade>| begun == Some(&*upgrade.name_any());
+        let has_begun = |upgrade: &Arc<ClusterUpgrade>| begun == Some(&id_of(upgrade));
         let (completed, mut open): (Vec<_>, Vec<_>) = upgrades
             .into_iter()
             .filter(|upgrade| finished_phase(upgrade) != Some(UpgradePhase::Refused))
@@ -113,7 +116,11 @@ mod tests {
     type Names = (Option<String>, Vec<String>, Option<String>);
 
     fn names(upgrades: Vec<Arc<ClusterUpgrade>>, begun: Option<&str>) -> Names {
-        let upgrades = Upgrades::sort(upgrades, begun);
+        let begun = begun.map(|name| UpgradeId {
+            name: name.to_owned(),
+            started: None,
+        });
+        let upgrades = Upgrades::sort(upgrades, begun.as_ref());
         let name = |upgrade: &Arc<ClusterUpgrade>| upgrade.name_any();
         (
             upgrades.active.as_ref().map(name),
@@ -156,6 +163,17 @@ mod tests {
         let all = vec![moved("a", 1, None), moved("b", 2, None)];
         assert_eq!(names(all.clone(), Some("b")).0, Some("b".to_owned()));
         assert_eq!(names(all, None).0, Some("a".to_owned()));
+    }
+
+    #[test]
+    fn one_that_was_made_again_under_its_name_has_not_begun() {
+        let all = vec![moved("a", 1, None), moved("b", 2, None)];
+        let begun = UpgradeId {
+            name: "b".to_owned(),
+            started: Some(jiff::Timestamp::UNIX_EPOCH),
+        };
+        let active = Upgrades::sort(all, Some(&begun)).active;
+        assert_eq!(active.map(|active| active.name_any()).as_deref(), Some("a"));
     }
 
     #[test]

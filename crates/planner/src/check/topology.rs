@@ -6,7 +6,10 @@ use instar_api::{Pins, RELEASES_ANNOTATION, SWAP_HISTORY_ANNOTATION};
 use instar_domain::{BuildOrder, KubeVersion};
 use serde_json::Value;
 
-use super::Violation;
+use super::{
+    Violation,
+    patch::{Also, annotation, touches_only},
+};
 use crate::{
     decision::{CompletePins, EditVersion},
     snapshot::{ResourceVersion, Snapshot, Topology},
@@ -34,7 +37,7 @@ pub(super) fn check_edit(snapshot: &Snapshot, edit: &EditVersion, broken: &mut V
     if version.is_some_and(|version| version.compare(&topology.version) == BuildOrder::Less) {
         broken.push(Violation::Lowered);
     }
-    if !touches_only(&edit.patch, &[SWAP_HISTORY_ANNOTATION], true) {
+    if !touches_only(&edit.patch, &[SWAP_HISTORY_ANNOTATION], Also::Version) {
         broken.push(Violation::NotOurs);
     }
 }
@@ -69,7 +72,7 @@ pub(super) fn check_pins(snapshot: &Snapshot, complete: &CompletePins, broken: &
     if added != complete.releases || added.is_empty() || !added.iter().all(is_row) {
         broken.push(Violation::Incomplete);
     }
-    if !touches_only(&complete.patch, &[RELEASES_ANNOTATION], false) {
+    if !touches_only(&complete.patch, &[RELEASES_ANNOTATION], Also::Nothing) {
         broken.push(Violation::NotOurs);
     }
 }
@@ -90,23 +93,4 @@ fn compared<'s>(
         broken.push(Violation::NoCompare);
     }
     Some(topology)
-}
-
-fn annotation<'p>(patch: &'p Value, name: &str) -> Option<&'p str> {
-    patch.pointer("/metadata/annotations")?.get(name)?.as_str()
-}
-
-/// Whether a patch changes these annotations, with the version or without it, and nothing else.
-fn touches_only(patch: &Value, annotations: &[&str], version: bool) -> bool {
-    let keys = |value: Option<&Value>| -> Vec<String> {
-        let members = value.and_then(Value::as_object);
-        members.map_or_else(Vec::new, |members| members.keys().cloned().collect())
-    };
-    let top: &[&str] = if version { &["metadata", "spec"] } else { &["metadata"] };
-    let spec =
-        !version || (keys(patch.get("spec")) == ["topology"] && keys(patch.pointer("/spec/topology")) == ["version"]);
-    keys(Some(patch)) == top
-        && keys(patch.get("metadata")) == ["annotations", "resourceVersion"]
-        && keys(patch.pointer("/metadata/annotations")) == annotations
-        && spec
 }

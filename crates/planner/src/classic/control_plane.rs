@@ -1,14 +1,13 @@
 //! The control plane's turn.
 
 use instar_capi::{Lifecycle, ManagedBy, WorkerKind};
-use instar_catalog::Release;
 use instar_domain::skew;
 
 use super::{
     Next,
     goal::{Goal, at_present},
     template::{self, Source, Wanted},
-    view::ClassicView,
+    view::{ClassicView, ExternalChange},
     workers::{self, WorkerRollout},
 };
 use crate::{
@@ -17,7 +16,8 @@ use crate::{
     pool_id::PoolId,
     settled::{control_plane_settled, matches_spec, unready},
     snapshot::{MachineDeployment, Rollout},
-    swap::{self, Destination},
+    step::Step,
+    swap::{self, Destination, Origin},
     upgrade_spec::{Gate, PoolOverride},
 };
 
@@ -29,7 +29,7 @@ pub(super) fn next(view: &ClassicView<'_>, goal: &Goal<'_>, waiting: &mut Vec<Wa
         return Next::Wait;
     }
     let Some(release) = goal.path.first() else {
-        return Next::Done;
+        return convergence(view).map_or(Next::Done, |write| Next::Write(Box::new(write)));
     };
     match workers_first(view, release, waiting) {
         write @ Next::Write(_) => return write,
@@ -51,6 +51,16 @@ pub(super) fn next(view: &ClassicView<'_>, goal: &Goal<'_>, waiting: &mut Vec<Wa
             Next::Wait
         }
     }
+}
+
+/// Writes down that the last swap has come to its end. Of those before it the next swap says so.
+fn convergence(view: &ClassicView<'_>) -> Option<Action> {
+    let object = &view.control_plane.object;
+    let (version, template) = (&view.control_plane.version, view.control_plane.infrastructure.as_ref());
+    view.swapped(object)?;
+    let is_as_written = view.external_change(object, version, template) == ExternalChange::Unchanged;
+    let write = swap::convergence(PoolId::ControlPlane, object, view.snapshot.now);
+    write.filter(|_| is_as_written).map(Action::RecordConvergence)
 }
 
 /// Why the control plane isn't yet what its spec says.
@@ -80,7 +90,7 @@ fn rolling_out(view: &ClassicView<'_>) -> Vec<Waiting> {
 /// Moves the workers that the next step would leave too far behind, or that are pinned to the
 /// present minor, and lets a rollout at this minor end. Cluster API creates no machine for a pool of
 /// another minor, so the control plane doesn't wait for one: its rollout goes on when the pool is moved.
-fn workers_first(view: &ClassicView<'_>, next: &Release, waiting: &mut Vec<Waiting>) -> Next {
+fn workers_first(view: &ClassicView<'_>, next: &Step<'_>, waiting: &mut Vec<Waiting>) -> Next {
     let behind = view.behind(next.version());
     for (kind, name, version) in &behind {
         waiting.push(Waiting::WorkersBehind {
@@ -156,24 +166,33 @@ fn missing_for_workers(view: &ClassicView<'_>, goal: &Goal<'_>) -> Vec<Waiting> 
     missing
 }
 
-fn swap(view: &ClassicView<'_>, release: &Release) -> Result<Action, Waiting> {
+fn swap(view: &ClassicView<'_>, step: &Step<'_>) -> Result<Action, Waiting> {
     let control_plane = view.control_plane;
     let pool = PoolId::ControlPlane;
     let template = match &control_plane.infrastructure {
         None => None,
         Some(reference) => {
-            let wanted = Wanted::control_plane(view, release, reference)?;
-            match template::source(view, &pool, release, &wanted)? {
+            let wanted = Wanted::control_plane(view, step, reference)?;
+            match template::source(view, &pool, step, &wanted)? {
                 Source::Mint(action) => return Ok(*action),
                 Source::Ready(template) => Some(template),
             }
         }
     };
     let destination = Destination {
-        upgrade: &view.snapshot.upgrade_spec.upgrade,
-        release,
+        upgrade: view.snapshot.upgrade_spec.id(),
+        now: view.snapshot.now,
+        step: *step,
         template,
         bootstrap: None,
+        origin: Origin {
+            release: view.release_of(
+                &control_plane.object,
+                &control_plane.version,
+                control_plane.infrastructure.as_ref(),
+            ),
+            has_converged: true,
+        },
     };
     Ok(Action::SwapControlPlane(swap::control_plane(
         control_plane,

@@ -1,11 +1,11 @@
 //! Where to, and through what.
 
 use instar_capi::ExternalEtcd;
-use instar_catalog::{Pool, Release, Resolved, Role};
+use instar_catalog::{Pool, Resolved, Role};
 use instar_domain::{BuildOrder, KubeVersion, Minor};
 
 use super::{
-    template,
+    pinned, template,
     view::{ClassicView, ExternalChange},
 };
 use crate::{
@@ -14,6 +14,7 @@ use crate::{
     path::{NoPath, Start, StartEtcd, classic_path},
     pool_id::PoolId,
     snapshot::Flavor,
+    step::Step,
     swap,
     upgrade_spec::Target,
 };
@@ -22,17 +23,22 @@ use crate::{
 pub(super) struct Goal<'a> {
     /// What the pools must come to, at the end.
     pub(super) demand: Demand<'a>,
-    /// What the control plane has still to go through.
-    pub(super) path: Vec<&'a Release>,
+    /// What the control plane goes through: of an upgrade that has begun, also what it has gone through. The last is
+    /// the target's, also where the control plane has its values.
+    pub(super) steps: Vec<Step<'a>>,
+    /// What of it the control plane has still to go through.
+    pub(super) path: Vec<Step<'a>>,
+    /// Whether the Cluster carries it.
+    pub(super) is_pinned: bool,
 }
 
 /// What a pool must come to.
 #[derive(Clone, Copy)]
 pub(super) enum Demand<'a> {
     /// This release, with all its values.
-    Values(&'a Release),
+    Values(Step<'a>),
     /// This version. Who runs it keeps what he has; who doesn't, takes the release.
-    Version(&'a KubeVersion, Option<&'a Release>),
+    Version(&'a KubeVersion, Option<Step<'a>>),
 }
 
 impl<'a> Goal<'a> {
@@ -57,16 +63,59 @@ impl<'a> Goal<'a> {
             }
         }
         begins_there(view)?;
-        let demand = demand(view)?;
-        let path = match demand {
-            Demand::Values(release) if !has(view, release, external_change)? => path(view, release, external_change)?,
-            Demand::Values(_) | Demand::Version(..) => Vec::new(),
+        // A version that another client set may lack what comes with its release: its etcd, say.
+        let is_planned = external_change != ExternalChange::Advanced(Field::Version);
+        match pinned::find(view).filter(|_| is_planned) {
+            Some(steps) => Self::pinned(view, steps, external_change),
+            None => Self::from_catalog(view, external_change),
+        }
+    }
+
+    /// What the Cluster's pins say, whatever the catalog has got since.
+    fn pinned(view: &ClassicView<'a>, steps: Vec<Step<'a>>, external_change: ExternalChange) -> Result<Self, Waiting> {
+        let Some(target) = steps.last().copied() else {
+            return Ok(Self {
+                demand: at_present(view),
+                steps,
+                path: Vec::new(),
+                is_pinned: true,
+            });
         };
-        Ok(Self { demand, path })
+        let present = &view.control_plane.version;
+        let mut path = Vec::new();
+        for step in &steps {
+            if *step.version() > *present || (*step.version() == *present && !has(view, step, external_change)?) {
+                path.push(*step);
+            }
+        }
+        Ok(Self {
+            demand: Demand::Values(target),
+            steps,
+            path,
+            is_pinned: true,
+        })
+    }
+
+    fn from_catalog(view: &ClassicView<'a>, external_change: ExternalChange) -> Result<Self, Waiting> {
+        let demand = demand(view)?;
+        let (steps, path) = match demand {
+            Demand::Values(target) if has(view, &target, external_change)? => (vec![target], Vec::new()),
+            Demand::Values(target) => {
+                let path = path(view, &target, external_change)?;
+                (path.clone(), path)
+            }
+            Demand::Version(..) => (Vec::new(), Vec::new()),
+        };
+        Ok(Self {
+            demand,
+            steps,
+            path,
+            is_pinned: false,
+        })
     }
 
     pub(super) fn names(&self) -> Vec<String> {
-        self.path.iter().map(|release| release.name().to_owned()).collect()
+        self.path.iter().map(|step| step.name().to_owned()).collect()
     }
 }
 
@@ -78,7 +127,7 @@ fn begins_there(view: &ClassicView<'_>) -> Result<(), Waiting> {
     };
     let control_plane = view.control_plane;
     let swap_history = control_plane.object.swap_history.as_ref();
-    let has_begun = swap_history.is_some_and(|swap_history| swap_history.upgrade == upgrade_spec.upgrade);
+    let has_begun = swap_history.is_some_and(|history| history.last_of(&upgrade_spec.id()).is_some());
     let present = &control_plane.version;
     let same = source.parse().is_ok_and(|version: KubeVersion| version == *present)
         || source.parse().is_ok_and(|minor: Minor| minor == present.minor());
@@ -112,7 +161,7 @@ fn demand<'a>(view: &ClassicView<'a>) -> Result<Demand<'a>, Waiting> {
     let catalog = &view.snapshot.catalog;
     match &view.snapshot.upgrade_spec.target {
         Target::Release(name) => match catalog.named(name) {
-            Some(release) => Ok(Demand::Values(release)),
+            Some(release) => Ok(Demand::Values(release.into())),
             None => Err(Waiting::NoRelease {
                 pool: None,
                 release: name.clone(),
@@ -123,7 +172,7 @@ fn demand<'a>(view: &ClassicView<'a>) -> Result<Demand<'a>, Waiting> {
             wanted: text.clone(),
         }))),
         Target::Text(text) => match catalog.resolve(text, Some(present), None, view.today) {
-            Ok(Resolved::Release(release)) => Ok(Demand::Values(release)),
+            Ok(Resolved::Release(release)) => Ok(Demand::Values(release.into())),
             Ok(Resolved::Unchanged) => Ok(at_present(view)),
             Err(miss) => Err(Waiting::NoTarget(miss)),
         },
@@ -134,14 +183,19 @@ fn demand<'a>(view: &ClassicView<'a>) -> Result<Demand<'a>, Waiting> {
 /// for another version is known to be wrong: another client raised the version alone.
 pub(super) fn at_present<'a>(view: &ClassicView<'a>) -> Demand<'a> {
     let version = &view.control_plane.version;
+    let pinned = pinned::at(view, version);
     let rows = view.snapshot.catalog.rows_of(version);
-    let best = view.snapshot.catalog.best(version, view.today);
+    let best = pinned.or_else(|| view.snapshot.catalog.best(version, view.today).map(Step::from));
     let reference = view.control_plane.infrastructure.as_ref();
     let template = reference.and_then(|reference| view.template(&PoolId::ControlPlane, reference).ok());
     match template.and_then(|template| view.minted_for(template)) {
         None => Demand::Version(version, best),
         // The row that the control plane took, also where the catalog has got a newer one.
-        Some(label) => match rows.iter().find(|row| label_value(row.name()) == label) {
+        Some(label) => match pinned
+            .into_iter()
+            .chain(rows.iter().map(Step::from))
+            .find(|row| label_value(row.name()) == label)
+        {
             Some(row) => Demand::Version(version, Some(row)),
             None => best.map_or(Demand::Version(version, None), Demand::Values),
         },
@@ -149,7 +203,7 @@ pub(super) fn at_present<'a>(view: &ClassicView<'a>) -> Demand<'a> {
 }
 
 /// Whether the control plane is as the release says, or as another client set it.
-fn has(view: &ClassicView<'_>, release: &Release, external_change: ExternalChange) -> Result<bool, Waiting> {
+fn has(view: &ClassicView<'_>, release: &Step<'_>, external_change: ExternalChange) -> Result<bool, Waiting> {
     let control_plane = view.control_plane;
     if control_plane.version != *release.version() {
         return Ok(false);
@@ -170,9 +224,16 @@ fn has(view: &ClassicView<'_>, release: &Release, external_change: ExternalChang
 
 fn path<'a>(
     view: &ClassicView<'a>,
-    release: &'a Release,
+    target: &Step<'a>,
     external_change: ExternalChange,
-) -> Result<Vec<&'a Release>, Waiting> {
+) -> Result<Vec<Step<'a>>, Waiting> {
+    let catalog = &view.snapshot.catalog;
+    let Some(release) = catalog.named(target.name()) else {
+        return Err(Waiting::NoRelease {
+            pool: None,
+            release: target.name().to_owned(),
+        });
+    };
     let control_plane = view.control_plane;
     let start = Start {
         version: &control_plane.version,
@@ -184,16 +245,21 @@ fn path<'a>(
             labels: &control_plane.labels,
         }),
     };
-    let catalog = &view.snapshot.catalog;
     match classic_path(&start, release, catalog, view.today) {
-        Ok(path) => Ok(path),
+        Ok(path) => Ok(path.into_iter().map(Step::from).collect()),
         // Another client raised the version alone, without the etcd of its release.
         Err(NoPath::Etcd(step)) if external_change == ExternalChange::Advanced(Field::Version) => {
             let rows = catalog.rows_of(&control_plane.version);
-            match rows.iter().find(|row| Some(row.name()) == step.first.as_deref()) {
-                Some(row) => Ok(vec![row]),
-                None => Err(Waiting::NoPath(Box::new(NoPath::Etcd(step)))),
-            }
+            let Some(row) = rows.iter().find(|row| Some(row.name()) == step.first.as_deref()) else {
+                return Err(Waiting::NoPath(Box::new(NoPath::Etcd(step))));
+            };
+            let after = Start {
+                etcd: StartEtcd::Stacked(row.etcd_tag().map(str::to_owned)),
+                ..start
+            };
+            let rest = classic_path(&after, release, catalog, view.today);
+            let rest = rest.map_err(|reason| Waiting::NoPath(Box::new(reason)))?;
+            Ok(std::iter::once(row).chain(rest).map(Step::from).collect())
         }
         Err(NoPath::NoImage { release }) => Err(Waiting::NoImage {
             pool: PoolId::ControlPlane,

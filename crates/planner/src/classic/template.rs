@@ -1,10 +1,8 @@
 //! What a pool's templates must hold, and where such a template comes from.
 
-use std::collections::BTreeMap;
-
 use instar_api::Values;
 use instar_capi::Lifecycle;
-use instar_catalog::{Pool, Release, Role};
+use instar_catalog::Role;
 
 use super::view::ClassicView;
 use crate::{
@@ -12,6 +10,7 @@ use crate::{
     mint::{MintOrder, mint},
     pool_id::PoolId,
     snapshot::{MachineDeployment, TemplateRef},
+    step::Step,
     values::{apply, includes},
 };
 
@@ -36,30 +35,31 @@ pub(super) enum Source {
 impl<'a> Wanted<'a> {
     pub(super) fn control_plane(
         view: &ClassicView<'a>,
-        release: &'a Release,
-        reference: &TemplateRef,
+        step: &Step<'a>,
+        reference: &'a TemplateRef,
     ) -> Result<Self, Waiting> {
         let pool = PoolId::ControlPlane;
-        let image = image(release, Role::ControlPlane, reference, &view.control_plane.labels);
+        let image = step.control_plane(reference, &view.control_plane.labels);
         Ok(Self {
             reference: reference.clone(),
             role: Role::ControlPlane,
-            values: image.ok_or_else(|| no_image(&pool, release))?,
+            values: image.ok_or_else(|| no_image(&pool, step))?,
             extra: view.snapshot.upgrade_spec.patches.get(&pool).unwrap_or(&NOTHING),
         })
     }
 
     pub(super) fn machines(
         view: &ClassicView<'a>,
-        release: &'a Release,
-        workers: &MachineDeployment,
+        step: &Step<'a>,
+        workers: &'a MachineDeployment,
     ) -> Result<Self, Waiting> {
         let pool = PoolId::Workers(workers.object.name.clone());
-        let reference = &workers.infrastructure;
+        let (name, reference) = (&workers.object.name, &workers.infrastructure);
+        let image = step.machine_deployment(name, reference, &workers.labels);
         Ok(Self {
             reference: reference.clone(),
             role: Role::Worker,
-            values: image(release, Role::Worker, reference, &workers.labels).ok_or_else(|| no_image(&pool, release))?,
+            values: image.ok_or_else(|| no_image(&pool, step))?,
             extra: view.snapshot.upgrade_spec.patches.get(&pool).unwrap_or(&NOTHING),
         })
     }
@@ -67,8 +67,8 @@ impl<'a> Wanted<'a> {
     /// The pool's bootstrap template, where the release or the user sets something in it.
     pub(super) fn bootstrap(
         view: &ClassicView<'a>,
-        release: &'a Release,
-        workers: &MachineDeployment,
+        step: &Step<'a>,
+        workers: &'a MachineDeployment,
     ) -> Result<Option<Self>, Waiting> {
         let extra = view.snapshot.upgrade_spec.bootstrap_patches.get(&workers.object.name);
         let Some(reference) = &workers.bootstrap else {
@@ -79,7 +79,7 @@ impl<'a> Wanted<'a> {
                 }),
             };
         };
-        let values = image(release, Role::Worker, reference, &workers.labels);
+        let values = step.bootstrap(reference, &workers.labels);
         if values.is_none() && extra.is_none() {
             return Ok(None);
         }
@@ -106,7 +106,7 @@ pub(super) fn carries(view: &ClassicView<'_>, pool: &PoolId, wanted: &Wanted<'_>
 pub(super) fn source(
     view: &ClassicView<'_>,
     pool: &PoolId,
-    release: &Release,
+    step: &Step<'_>,
     wanted: &Wanted<'_>,
 ) -> Result<Source, Waiting> {
     let source = view.template(pool, &wanted.reference)?;
@@ -116,7 +116,8 @@ pub(super) fn source(
     let order = MintOrder {
         source,
         content: view.content(source)?,
-        release,
+        release: step.name(),
+        version: step.version(),
         values: wanted.values,
         extra: wanted.extra,
         cluster: &view.snapshot.cluster,
@@ -148,23 +149,9 @@ pub(super) fn source(
     }
 }
 
-fn image<'r>(
-    release: &'r Release,
-    role: Role,
-    reference: &TemplateRef,
-    labels: &BTreeMap<String, String>,
-) -> Option<&'r Values> {
-    release.image(&Pool {
-        role,
-        group: &reference.group,
-        kind: &reference.kind,
-        labels,
-    })
-}
-
-fn no_image(pool: &PoolId, release: &Release) -> Waiting {
+fn no_image(pool: &PoolId, step: &Step<'_>) -> Waiting {
     Waiting::NoImage {
         pool: pool.clone(),
-        release: release.name().to_owned(),
+        release: step.name().to_owned(),
     }
 }

@@ -20,6 +20,7 @@ use crate::{
         ClusterKind, ControlPlane, Machine, MachineDeployment, MachinePool, MachineSet, Node, Object, Snapshot,
         Template, TemplateContent, TemplateRef,
     },
+    swap_history::{SwapEntry, SwapHistory},
 };
 
 /// A snapshot in which everything but templates could be read, of a cluster that may be written.
@@ -140,6 +141,35 @@ impl<'a> ClassicView<'a> {
         template.minted_for().filter(|_| label == Some(&own))
     }
 
+    /// The last swap of an object for this very upgrade.
+    pub(super) fn swapped<'o>(&self, object: &'o Object) -> Option<&'o SwapEntry> {
+        let history = object.swap_history.as_ref()?;
+        history.last_of(&self.snapshot.upgrade_spec.id())
+    }
+
+    /// The release that an object is at, where Instar set it.
+    pub(super) fn release_of(
+        &self,
+        object: &Object,
+        version: &KubeVersion,
+        template: Option<&'a TemplateRef>,
+    ) -> Option<String> {
+        let name = template.map(|template| &template.name);
+        let last = object.swap_history.as_ref().and_then(SwapHistory::last);
+        let last = last.filter(|swap| swap.after.version == *version && swap.after.template.as_ref() == name);
+        if let Some(release) = last.and_then(|swap| swap.after.release.clone()) {
+            return Some(release);
+        }
+        let there = self
+            .templates
+            .iter()
+            .find(|there| template.is_some_and(|template| there.is(template)))?;
+        let label = self.minted_for(there)?;
+        let mut rows = self.snapshot.catalog.rows_of(version).iter();
+        let row = rows.find(|row| label_value(row.name()) == label);
+        row.map(|row| row.name().to_owned())
+    }
+
     /// Whether another client changed what Instar wrote for this very upgrade.
     pub(super) fn external_change(
         &self,
@@ -147,19 +177,16 @@ impl<'a> ClassicView<'a> {
         version: &KubeVersion,
         template: Option<&TemplateRef>,
     ) -> ExternalChange {
-        let swap_history = object.swap_history.as_ref();
-        let Some(swap_history) =
-            swap_history.filter(|swap_history| swap_history.upgrade == self.snapshot.upgrade_spec.upgrade)
-        else {
+        let Some(swap) = self.swapped(object) else {
             return ExternalChange::Unchanged;
         };
-        if version.compare(&swap_history.version) == BuildOrder::Less {
+        if version.compare(&swap.after.version) == BuildOrder::Less {
             return ExternalChange::Reverted;
         }
-        if *version != swap_history.version {
+        if *version != swap.after.version {
             return ExternalChange::Advanced(Field::Version);
         }
-        if template.map(|template| &template.name) != swap_history.template.as_ref() {
+        if template.map(|template| &template.name) != swap.after.template.as_ref() {
             return ExternalChange::Advanced(Field::InfrastructureRef);
         }
         ExternalChange::Unchanged
@@ -251,7 +278,7 @@ fn runs(machine: &Machine) -> impl Iterator<Item = &KubeVersion> {
 
 fn may_be_written(snapshot: &Snapshot) -> Result<(), Vec<Waiting>> {
     let owned = match snapshot.cluster.kind {
-        ClusterKind::Classic => None,
+        ClusterKind::Classic(_) => None,
         ClusterKind::Topology(_) => Some(Waiting::TopologyOwned {
             kind: "Cluster".to_owned(),
             name: snapshot.cluster.name.clone(),

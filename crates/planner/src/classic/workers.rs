@@ -1,7 +1,6 @@
 //! The workers' turn: at the end, or where the control plane can't go on without them.
 
 use instar_capi::ManagedBy;
-use instar_catalog::Release;
 use instar_domain::BuildOrder;
 
 use super::{
@@ -16,8 +15,9 @@ use crate::{
     name::label_value,
     pool_id::PoolId,
     settled::{converged, matches_spec, unready},
-    snapshot::{MachineDeployment, Rollout},
-    swap::{self, Destination},
+    snapshot::{Machine, MachineDeployment, Rollout},
+    step::Step,
+    swap::{self, Destination, Origin},
     upgrade_spec::{Gate, PoolOverride},
 };
 
@@ -29,22 +29,26 @@ pub(super) struct WorkerRollout<'a> {
 
 /// Where a pool is, seen from where it should be.
 enum Place<'a> {
-    /// It is there, or it is not to move.
+    /// It is not to move.
     There,
+    /// All its machines are as its spec says, which is what it should be.
+    Arrived,
     /// It is on its way.
     Moving,
     /// It doesn't move before a user acts. The others needn't wait for it.
     Stuck,
     /// It is to get this release.
-    Due(&'a Release),
+    Due(Step<'a>),
 }
 
 /// The next pool, where the strategy has room for one more on its way.
 pub(super) fn next<'a>(view: &ClassicView<'a>, rollout: &WorkerRollout<'a>, waiting: &mut Vec<Waiting>) -> Next {
     let (mut moving, mut stuck, mut due) = (0_usize, 0_usize, Vec::new());
+    let mut arrived = Vec::new();
     for pool in in_order(view, &rollout.pools) {
         match place(view, pool, rollout.demand, waiting) {
             Ok(Place::There) => {}
+            Ok(Place::Arrived) => arrived.push(pool),
             Ok(Place::Moving) => moving += 1,
             Ok(Place::Stuck) => stuck += 1,
             Ok(Place::Due(release)) => due.push((pool, release)),
@@ -54,25 +58,38 @@ pub(super) fn next<'a>(view: &ClassicView<'a>, rollout: &WorkerRollout<'a>, wait
             }
         }
     }
-    if due.is_empty() {
-        return if moving + stuck == 0 { Next::Done } else { Next::Wait };
-    }
-    if moving >= view.snapshot.upgrade_spec.strategy.limit() || !super::gates_open(view, &Gate::WORKERS, waiting) {
-        return Next::Wait;
-    }
-    for (pool, release) in due {
-        match swap(view, pool, release) {
-            Ok(action) => return Next::Write(Box::new(action)),
-            Err(reason) => waiting.push(reason),
+    let is_done = due.is_empty() && moving + stuck == 0;
+    let has_room = moving < view.snapshot.upgrade_spec.strategy.limit();
+    if !due.is_empty() && has_room && super::gates_open(view, &Gate::WORKERS, waiting) {
+        for (pool, step) in due {
+            match swap(view, pool, &step) {
+                Ok(action) => return Next::Write(Box::new(action)),
+                Err(reason) => waiting.push(reason),
+            }
         }
     }
-    Next::Wait
+    match arrived.into_iter().find_map(|pool| convergence(view, pool)) {
+        Some(action) => Next::Write(Box::new(action)),
+        None if is_done => Next::Done,
+        None => Next::Wait,
+    }
+}
+
+/// Writes down that the swap of a pool has come to its end.
+fn convergence(view: &ClassicView<'_>, pool: &MachineDeployment) -> Option<Action> {
+    let object = &pool.object;
+    view.swapped(object)?;
+    let external_change = view.external_change(object, &pool.version, Some(&pool.infrastructure));
+    let write = swap::convergence(PoolId::Workers(object.name.clone()), object, view.snapshot.now);
+    write
+        .filter(|_| external_change == ExternalChange::Unchanged)
+        .map(Action::RecordConvergence)
 }
 
 /// Whether a pool's spec is all that it will be at the end.
 pub(super) fn is_settled(view: &ClassicView<'_>, pool: &MachineDeployment, demand: Demand<'_>) -> bool {
     match place(view, pool, demand, &mut Vec::new()) {
-        Ok(Place::There | Place::Moving | Place::Stuck) => true,
+        Ok(Place::There | Place::Arrived | Place::Moving | Place::Stuck) => true,
         Ok(Place::Due(_)) | Err(_) => false,
     }
 }
@@ -185,9 +202,9 @@ fn pinned<'a>(view: &ClassicView<'a>, pool: &MachineDeployment, name: &str) -> R
         });
     }
     Ok(if older_minor {
-        Demand::Version(version, Some(release))
+        Demand::Version(version, Some(release.into()))
     } else {
-        Demand::Values(release)
+        Demand::Values(release.into())
     })
 }
 
@@ -197,7 +214,7 @@ fn due<'a>(
     pool: &'a MachineDeployment,
     demand: Demand<'a>,
     external_change: ExternalChange,
-) -> Result<Option<&'a Release>, Waiting> {
+) -> Result<Option<Step<'a>>, Waiting> {
     let id = PoolId::Workers(pool.object.name.clone());
     let (version, release) = match demand {
         Demand::Values(release) => (release.version(), Some(release)),
@@ -223,7 +240,7 @@ fn due<'a>(
         Demand::Version(..) if !is_of_another_version(view, pool, &id)? => Ok(None),
         Demand::Version(..) | Demand::Values(_) => {
             let release = release.ok_or_else(no_row)?;
-            Ok(if carries(view, pool, &id, release)? {
+            Ok(if carries(view, pool, &id, &release)? {
                 None
             } else {
                 Some(release)
@@ -245,10 +262,10 @@ fn carries<'a>(
     view: &ClassicView<'a>,
     pool: &'a MachineDeployment,
     id: &PoolId,
-    release: &'a Release,
+    step: &Step<'a>,
 ) -> Result<bool, Waiting> {
-    let machines = template::carries(view, id, &Wanted::machines(view, release, pool)?)?;
-    let bootstrap = match Wanted::bootstrap(view, release, pool)? {
+    let machines = template::carries(view, id, &Wanted::machines(view, step, pool)?)?;
+    let bootstrap = match Wanted::bootstrap(view, step, pool)? {
         None => true,
         Some(wanted) => template::carries(view, id, &wanted)?,
     };
@@ -257,13 +274,10 @@ fn carries<'a>(
 
 /// A pool whose spec is as it should be: are its machines?
 fn arrival<'a>(view: &ClassicView<'a>, pool: &MachineDeployment, id: &PoolId, waiting: &mut Vec<Waiting>) -> Place<'a> {
-    let machines = view.machines_of(id);
-    let (same, old): (Vec<_>, Vec<_>) = machines
-        .into_iter()
-        .partition(|machine| matches_spec(machine, &pool.version, Some(&pool.infrastructure)));
+    let (same, old) = machines(view, pool);
     let unready: Vec<Waiting> = unready(same, &pool.version).collect();
     if unready.is_empty() && view.rolled_out(pool) {
-        return Place::There;
+        return Place::Arrived;
     }
     let place = match pool.rollout {
         Rollout::OnDelete if !old.is_empty() && unready.is_empty() => {
@@ -283,25 +297,38 @@ fn arrival<'a>(view: &ClassicView<'a>, pool: &MachineDeployment, id: &PoolId, wa
     place
 }
 
-fn swap(view: &ClassicView<'_>, pool: &MachineDeployment, release: &Release) -> Result<Action, Waiting> {
+/// The machines of a pool: those that are as its spec says, and the others.
+fn machines<'a>(view: &ClassicView<'a>, pool: &MachineDeployment) -> (Vec<&'a Machine>, Vec<&'a Machine>) {
+    let machines = view.machines_of(&PoolId::Workers(pool.object.name.clone()));
+    machines
+        .into_iter()
+        .partition(|machine| matches_spec(machine, &pool.version, Some(&pool.infrastructure)))
+}
+
+fn swap(view: &ClassicView<'_>, pool: &MachineDeployment, step: &Step<'_>) -> Result<Action, Waiting> {
     let id = PoolId::Workers(pool.object.name.clone());
-    let wanted = Wanted::machines(view, release, pool)?;
-    let template = match template::source(view, &id, release, &wanted)? {
+    let wanted = Wanted::machines(view, step, pool)?;
+    let template = match template::source(view, &id, step, &wanted)? {
         Source::Mint(action) => return Ok(*action),
         Source::Ready(template) => template,
     };
-    let bootstrap = match Wanted::bootstrap(view, release, pool)? {
+    let bootstrap = match Wanted::bootstrap(view, step, pool)? {
         None => None,
-        Some(wanted) => match template::source(view, &id, release, &wanted)? {
+        Some(wanted) => match template::source(view, &id, step, &wanted)? {
             Source::Mint(action) => return Ok(*action),
             Source::Ready(bootstrap) => Some(bootstrap).filter(|bootstrap| *bootstrap != wanted.reference),
         },
     };
     let destination = Destination {
-        upgrade: &view.snapshot.upgrade_spec.upgrade,
-        release,
+        upgrade: view.snapshot.upgrade_spec.id(),
+        now: view.snapshot.now,
+        step: *step,
         template: Some(template),
         bootstrap,
+        origin: Origin {
+            release: view.release_of(&pool.object, &pool.version, Some(&pool.infrastructure)),
+            has_converged: unready(machines(view, pool).0, &pool.version).next().is_none() && view.rolled_out(pool),
+        },
     };
     Ok(Action::SwapWorkers(swap::workers(pool, destination)))
 }

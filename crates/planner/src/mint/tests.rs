@@ -1,15 +1,13 @@
 use std::sync::Arc;
 
-use instar_api::KubernetesReleaseSpec;
 use instar_capi::Lifecycle;
 use jiff::Timestamp;
 
 use super::*;
 use crate::snapshot::{ClusterKind, ResourceVersion};
 
-fn release(version: &str) -> Release {
-    let spec: KubernetesReleaseSpec = serde_json::from_value(json!({"version": version})).unwrap();
-    Release::read(&format!("{version}-1").replace('+', "-"), &spec).unwrap()
+fn release(version: &str) -> String {
+    format!("{version}-1").replace('+', "-")
 }
 
 fn source(name: &str) -> Template {
@@ -56,7 +54,7 @@ fn cluster(uid: &str) -> Cluster {
         name: "blue".to_owned(),
         uid: uid.to_owned(),
         lifecycle: Lifecycle::Active,
-        kind: ClusterKind::Classic,
+        kind: ClusterKind::Classic(Box::default()),
     }
 }
 
@@ -77,6 +75,7 @@ fn minted(
         source,
         content: source.content.as_ref().unwrap(),
         release: &release(version),
+        version: &version.parse().unwrap(),
         values: &values(set),
         extra: &values(extra),
         cluster: &cluster("u-1"),
@@ -172,7 +171,8 @@ fn the_name_is_of_what_is_rendered_and_for_which_cluster() {
         let minted = mint(&MintOrder {
             source: &present,
             content: present.content.as_ref().unwrap(),
-            release: &release("v1.34.3"),
+            release: "v1.34.3-1",
+            version: &"v1.34.3".parse().unwrap(),
             values: &values(&[(IMAGE, json!("a"))]),
             extra: &Values::new(),
             cluster,

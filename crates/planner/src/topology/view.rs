@@ -33,7 +33,7 @@ impl<'a> TopologyView<'a> {
         let mut machine_pools = read(&snapshot.machine_pools, &mut unreadable);
         let mut machines = read(&snapshot.machines, &mut unreadable);
         let topology = match &snapshot.cluster.kind {
-            ClusterKind::Classic => None,
+            ClusterKind::Classic(_) => None,
             ClusterKind::Topology(topology) => topology.read_or(&mut unreadable),
         };
         let control_plane = match &snapshot.control_plane {

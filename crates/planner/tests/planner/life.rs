@@ -1,10 +1,10 @@
 //! What is asked changes while an upgrade runs, and where it was to begin.
 
-use instar_planner::{Action, Decision, Stage, SwapHistory, Target};
+use instar_planner::{Action, Decision, Stage, Target};
 
 use crate::{
     scenarios::{complete, decide, swaps_control_plane, swaps_workers, until, world},
-    world::{World, api::Answer, version},
+    world::{World, api::Answer, swap_history, version},
 };
 
 fn target(world: &mut World, text: &str) {
@@ -119,11 +119,7 @@ fn the_source_is_held_against_the_control_plane_until_the_first_swap() {
 fn another_upgrades_swap_is_not_the_first_of_this_one() {
     let mut world = world("v1.33.5", "v1.34.5");
     world.upgrade_spec.source = Some("v1.32".to_owned());
-    world.control_plane.object.swap_history = Some(SwapHistory {
-        upgrade: "another".to_owned(),
-        version: version("v1.33.5"),
-        template: None,
-    });
+    world.control_plane.object.swap_history = Some(swap_history("another", "v1.33.5", "t"));
     assert!(only_reason(&decide(&world.snapshot())).contains("spec.source asks for v1.32"));
 }
 

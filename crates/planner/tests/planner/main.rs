@@ -7,6 +7,7 @@
 
 mod involved_object;
 mod life;
+mod pinned;
 mod progress;
 mod properties;
 mod retire;

@@ -185,6 +185,8 @@ impl Run {
                 );
             }
             Action::MintTemplate(_)
+            | Action::PinPath(_)
+            | Action::RecordConvergence(_)
             | Action::DeleteTemplate(_)
             | Action::EditVersion(_)
             | Action::CompletePins(_)

@@ -7,7 +7,7 @@ use instar_planner::{
 use jiff::{SignedDuration, Timestamp};
 
 use crate::{
-    scenarios::{complete, swaps_workers, until, world},
+    scenarios::{complete, mints, swaps_workers, until, world},
     world::{World, api::Answer, reference},
 };
 
@@ -154,7 +154,7 @@ fn one_that_another_cluster_uses_keeps_no_other_one() {
 #[test]
 fn what_was_minted_for_another_target_goes() {
     let mut world = world("v1.33.5", "v1.34.1-1");
-    let mint = crate::scenarios::decide(&world.snapshot());
+    let mint = until(&mut world, mints);
     assert_eq!(world.write(&mint.action), Answer::Done);
     let stray = minted(&world)[0].to_owned();
     world.upgrade_spec.target = instar_planner::Target::Text("v1.34.5-1".to_owned());

@@ -16,6 +16,10 @@ fn text(decision: &Decision) -> String {
     let swap = |swap: &Swap| format!("swap {} to {}\n{:#}", swap.pool, swap.release, swap.patch);
     match &decision.action {
         Action::Nothing => text.push_str("nothing"),
+        Action::PinPath(pin) => write!(text, "pin {:#}", pin.patch).unwrap(),
+        Action::RecordConvergence(convergence) => {
+            write!(text, "record {:#}", convergence.patch).unwrap();
+        }
         Action::EditVersion(edit) => write!(text, "edit {:#}", edit.patch).unwrap(),
         Action::CompletePins(complete) => write!(text, "pin {:#}", complete.patch).unwrap(),
         Action::MintTemplate(mint) => write!(text, "mint for {}\n{:#}", mint.pool, mint.object).unwrap(),
@@ -114,6 +118,10 @@ pub fn complete(decision: &Decision) -> bool {
     decision.progress.stage == Stage::Complete && decision.action == Action::Nothing
 }
 
+pub fn mints(decision: &Decision) -> bool {
+    matches!(decision.action, Action::MintTemplate(_))
+}
+
 pub fn swaps_control_plane(decision: &Decision) -> bool {
     matches!(decision.action, Action::SwapControlPlane(_))
 }
@@ -124,6 +132,11 @@ pub fn swaps_workers(decision: &Decision) -> bool {
 
 #[test]
 fn first_the_control_planes_template() {
+    insta::assert_snapshot!(text(&until(&mut world("v1.33.5", "v1.35"), mints)));
+}
+
+#[test]
+fn before_anything_is_made_the_path_is_pinned() {
     insta::assert_snapshot!(text(&decide(&world("v1.33.5", "v1.35").snapshot())));
 }
 

@@ -55,7 +55,7 @@ fn topology(snapshot: &mut Snapshot) -> &mut Topology {
             Observed::Read(topology) => topology,
             Observed::Invalid(_) => panic!("a topology that can't be read"),
         },
-        ClusterKind::Classic => panic!("a classic cluster"),
+        ClusterKind::Classic(_) => panic!("a classic cluster"),
     }
 }
 
@@ -276,7 +276,7 @@ fn what_is_being_created_is_not_under_way() {
     snapshot.control_plane = None;
     snapshot.machines.clear();
     assert!(!under_way(&snapshot));
-    snapshot.cluster.kind = ClusterKind::Classic;
+    snapshot.cluster.kind = ClusterKind::Classic(Box::default());
     assert!(!under_way(&snapshot));
 }
 

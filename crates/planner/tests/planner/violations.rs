@@ -1,13 +1,15 @@
 //! Each invariant, broken by hand: `check` reads the snapshot for itself, so it finds what the
 //! planner would never do.
 
+use instar_api::{PATH_ANNOTATION, RELEASES_ANNOTATION, SWAP_HISTORY_ANNOTATION};
 use instar_planner::{
-    Action, Contract, Decision, DeleteTemplate, Flavor, Lifecycle, Observed, PoolId, Snapshot, Swap, Violation, check,
+    Action, Contract, Convergence, Decision, DeleteTemplate, Flavor, Lifecycle, Observed, PinPath, PoolId,
+    ResourceVersion, Snapshot, Swap, Target, Violation, check,
 };
 use serde_json::json;
 
 use crate::{
-    scenarios::{complete, decide, swaps_control_plane, swaps_workers, until, world},
+    scenarios::{complete, decide, mints, swaps_control_plane, swaps_workers, until, world},
     world::{configuration, reference, version},
 };
 
@@ -17,6 +19,8 @@ fn swap(decision: &mut Decision) -> &mut Swap {
     match &mut decision.action {
         Action::SwapControlPlane(swap) | Action::SwapWorkers(swap) => swap,
         Action::MintTemplate(_)
+        | Action::PinPath(_)
+        | Action::RecordConvergence(_)
         | Action::DeleteTemplate(_)
         | Action::EditVersion(_)
         | Action::CompletePins(_)
@@ -126,12 +130,14 @@ fn of_a_pools_swap() {
 #[test]
 fn of_a_mint_and_of_a_deletion() {
     let mut world = world("v1.33.5", "v1.35");
+    let mint = until(&mut world, mints);
     let snapshot = world.snapshot();
-    let mint = decide(&snapshot);
     let object = |decision: &mut Decision, change: fn(&mut serde_json::Value)| match &mut decision.action {
         Action::MintTemplate(mint) => change(&mut mint.object),
         Action::SwapControlPlane(_)
         | Action::SwapWorkers(_)
+        | Action::PinPath(_)
+        | Action::RecordConvergence(_)
         | Action::DeleteTemplate(_)
         | Action::EditVersion(_)
         | Action::CompletePins(_)
@@ -173,4 +179,84 @@ fn of_a_mint_and_of_a_deletion() {
         decision.action = Action::DeleteTemplate(delete);
         assert_eq!(check(&snapshot, &decision), violations, "{name}");
     }
+}
+
+/// The text of an annotation in a patch, changed.
+fn rewrite(patch: &mut serde_json::Value, annotation: &str, from: &str, to: &str) {
+    let text = &mut patch["metadata"]["annotations"][annotation];
+    let changed = text.as_str().unwrap().replace(from, to);
+    assert_ne!(changed, text.as_str().unwrap());
+    *text = json!(changed);
+}
+
+fn pin(decision: &mut Decision) -> &mut PinPath {
+    match &mut decision.action {
+        Action::PinPath(pin) => pin,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn convergence(decision: &mut Decision) -> &mut Convergence {
+    match &mut decision.action {
+        Action::RecordConvergence(convergence) => convergence,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn of_a_path_and_of_what_it_is_pinned_to() {
+    let mut world = world("v1.33.5", "v1.34");
+    until(&mut world, complete);
+    // So that there are pins to be kept.
+    world.upgrade_spec.target = Target::Text("v1.36".to_owned());
+    let decision = until(&mut world, |decision| matches!(decision.action, Action::PinPath(_)));
+    let cases: [Case; 8] = [
+        (Violation::UnknownObject, |_, d| pin(d).name = "green".to_owned()),
+        (Violation::NoCompare, |_, d| {
+            pin(d).patch["metadata"]["resourceVersion"] = json!(null);
+        }),
+        (Violation::NotOurs, |_, d| {
+            pin(d).patch["spec"] = json!({"paused": true})
+        }),
+        (Violation::NotOurs, |_, d| {
+            pin(d).patch["metadata"]["annotations"]["another"] = json!("x");
+        }),
+        (Violation::Incomplete, |_, d| {
+            rewrite(&mut pin(d).patch, PATH_ANNOTATION, "v1.36.5-1", "v1.36.9-1");
+        }),
+        (Violation::Incomplete, |s, _| {
+            s.upgrade_spec.upgrade = "another".to_owned()
+        }),
+        (Violation::PinRewritten, |_, d| {
+            rewrite(&mut pin(d).patch, RELEASES_ANNOTATION, "ControlPlane-v1.34.5-1", "x");
+        }),
+        (Violation::Untouchable, |s, _| s.cluster.lifecycle = Lifecycle::Paused),
+    ];
+    find(&cases, &world.snapshot(), &decision);
+}
+
+#[test]
+fn of_the_end_of_a_swap() {
+    let mut world = world("v1.33.5", "v1.34");
+    let records = |decision: &Decision| matches!(decision.action, Action::RecordConvergence(_));
+    let decision = until(&mut world, records);
+    let cases: [Case; 6] = [
+        (Violation::UnknownObject, |s, _| s.control_plane = None),
+        (Violation::NoCompare, |_, d| {
+            convergence(d).resource_version = ResourceVersion("0".to_owned());
+        }),
+        (Violation::NotOurs, |_, d| {
+            convergence(d).patch["spec"] = json!({"version": "v1.34.5"});
+        }),
+        (Violation::Incomplete, |_, d| {
+            rewrite(&mut convergence(d).patch, SWAP_HISTORY_ANNOTATION, "v1.33.5", "v1.33.4");
+        }),
+        (Violation::ControlPlaneMoving, |s, _| {
+            control_plane(s).object.generation += 1;
+        }),
+        (Violation::Untouchable, |s, _| {
+            control_plane(s).object.lifecycle = Lifecycle::Deleting;
+        }),
+    ];
+    find(&cases, &world.snapshot(), &decision);
 }

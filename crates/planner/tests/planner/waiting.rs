@@ -5,14 +5,13 @@ use std::sync::Arc;
 use instar_api::WaitingReason;
 use instar_planner::{
     Action, ClusterKind, Decision, Lifecycle, Machine, MachineDeployment, MachinePhase, MachinePool, MachineSet,
-    ManagedBy, Node, Observed, PoolId, PoolOverride, Snapshot, SwapHistory, Target, Template, TemplateRef, Unreadable,
-    plan,
+    ManagedBy, Node, Observed, PoolId, PoolOverride, Snapshot, Target, Template, TemplateRef, Unreadable, plan,
 };
 use serde_json::{Value, json};
 
 use crate::{
     scenarios::{complete, decide, swaps_control_plane, swaps_workers, until, world},
-    world::{World, catalog, reference, version},
+    world::{World, catalog, reference, swap_history, version},
 };
 
 /// At the start, in the middle of the workers, and at the end of an upgrade by one minor.
@@ -264,7 +263,7 @@ const STOPS: [Case; 28] = [
     ),
     (
         "somebody put the control plane back",
-        |s| control_plane(s).object.swap_history = Some(swap_history("v1.34.5", "t")),
+        |s| control_plane(s).object.swap_history = Some(swap_history("up", "v1.34.5", "t")),
         "ForeignWriter: the control plane: spec.version was changed by another client after Instar set it",
     ),
 ];
@@ -288,14 +287,6 @@ fn other_kind() -> TemplateRef {
     TemplateRef {
         kind: "OtherTemplate".to_owned(),
         ..reference("blue-cp")
-    }
-}
-
-fn swap_history(to: &str, template: &str) -> SwapHistory {
-    SwapHistory {
-        upgrade: "up".to_owned(),
-        version: version(to),
-        template: Some(template.to_owned()),
     }
 }
 
@@ -352,7 +343,7 @@ fn a_pool_that_cannot_move_lets_the_others() {
         ),
         (
             "put back",
-            |s| pool(s, "md-0").object.swap_history = Some(swap_history("v1.34.5", "t")),
+            |s| pool(s, "md-0").object.swap_history = Some(swap_history("up", "v1.34.5", "t")),
             "ForeignWriter: MachineDeployment md-0: spec.template.spec.version was changed by another client after Instar set it",
         ),
     ];
@@ -524,5 +515,5 @@ fn a_planner_without_objects_has_an_answer() {
     snapshot.pools.clear();
     snapshot.machines.clear();
     snapshot.machine_sets.clear();
-    assert!(matches!(plan(&snapshot).action, Action::MintTemplate(_)));
+    assert!(matches!(plan(&snapshot).action, Action::PinPath(_)));
 }

@@ -156,10 +156,15 @@ fn whose_it_is_and_whether_it_may_be_written() {
     assert_eq!(deleting.lifecycle, Lifecycle::Deleting);
     let owned = with(json!({ "labels": { "topology.cluster.x-k8s.io/owned": "" } }));
     assert_eq!(owned.managed_by, ManagedBy::Topology);
-    let swap_history = json!({ "upgrade": "u", "version": "v1.33.1", "template": "t" }).to_string();
+    let state = json!({ "version": "v1.33.1", "template": "t" });
+    let upgrade = json!({ "name": "u" });
+    let swap = json!({ "upgrade": upgrade, "since": "2026-11-20T12:00:00Z", "before": state, "after": state });
+    let swap_history = json!([swap]).to_string();
     let swapped = with(json!({ "annotations": { SWAP_HISTORY_ANNOTATION: swap_history } }));
     assert_eq!(
-        swapped.swap_history.map(|swap_history| swap_history.upgrade),
+        swapped
+            .swap_history
+            .map(|history| history.entries()[0].upgrade.name.clone()),
         Some("u".to_owned())
     );
 }

@@ -77,7 +77,7 @@ fn snapshot() -> Snapshot {
             name: "c".to_owned(),
             uid: "1".to_owned(),
             lifecycle: Lifecycle::Active,
-            kind: ClusterKind::Classic,
+            kind: ClusterKind::Classic(Box::default()),
         },
         upgrade_spec: UpgradeSpec::new("up", Target::Text("v1.99".to_owned())),
         catalog: std::sync::Arc::default(),

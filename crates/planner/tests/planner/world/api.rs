@@ -2,9 +2,10 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use instar_api::SWAP_HISTORY_ANNOTATION;
+use instar_api::{PATH_ANNOTATION, Pins, RELEASES_ANNOTATION, SWAP_HISTORY_ANNOTATION};
 use instar_planner::{
-    Action, Contract, Flavor, Lifecycle, ResourceVersion, Swap, SwapHistory, Template, TemplateContent, TemplateRef,
+    Action, ClassicCluster, ClusterKind, Contract, Flavor, Lifecycle, PinnedPath, PoolId, ResourceVersion, Swap,
+    SwapHistory, Template, TemplateContent, TemplateRef,
 };
 use serde_json::Value;
 
@@ -21,6 +22,8 @@ pub enum Answer {
 impl World {
     pub fn write(&mut self, action: &Action) -> Answer {
         match action {
+            Action::PinPath(pin) => self.pin(&pin.patch),
+            Action::RecordConvergence(convergence) => self.record(&convergence.pool, &convergence.patch),
             // Classic clusters alone live here.
             Action::Nothing | Action::EditVersion(_) | Action::CompletePins(_) => Answer::Done,
             Action::MintTemplate(mint) => self.create(&mint.object),
@@ -28,6 +31,43 @@ impl World {
             Action::SwapWorkers(swap) => self.swap_workers(swap),
             Action::DeleteTemplate(delete) => self.delete(&delete.template, &delete.resource_version),
         }
+    }
+
+    fn pin(&mut self, patch: &Value) -> Answer {
+        let ClusterKind::Classic(classic) = &mut self.cluster.kind else {
+            return Answer::NotFound;
+        };
+        let Some(patch) = compared(patch, &classic.resource_version) else {
+            return Answer::Conflict;
+        };
+        let text = |annotation: &str| patch["metadata"]["annotations"][annotation].as_str().unwrap();
+        self.counter += 1;
+        **classic = ClassicCluster {
+            resource_version: ResourceVersion(self.counter.to_string()),
+            pins: Some(Pins::from_annotation(text(RELEASES_ANNOTATION)).unwrap()),
+            path: Some(PinnedPath::from_annotation(text(PATH_ANNOTATION)).unwrap()),
+        };
+        self.pinned.push(classic.path.clone().unwrap().releases);
+        Answer::Done
+    }
+
+    fn record(&mut self, pool: &PoolId, patch: &Value) -> Answer {
+        let object = match pool {
+            PoolId::ControlPlane => &mut self.control_plane.object,
+            PoolId::Workers(name) => {
+                let named = |pool: &&mut Pool| pool.object.object.name == *name;
+                let Some(pool) = self.pools.iter_mut().find(named) else {
+                    return Answer::NotFound;
+                };
+                &mut pool.object.object
+            }
+        };
+        let Some(patch) = compared(patch, &object.resource_version) else {
+            return Answer::Conflict;
+        };
+        object.swap_history = swap_history(patch);
+        Self::touched(&mut self.counter, object);
+        Answer::Done
     }
 
     fn create(&mut self, object: &Value) -> Answer {

@@ -16,9 +16,10 @@ use instar_capi::ClusterConfiguration;
 use instar_catalog::Catalog;
 use instar_domain::KubeVersion;
 use instar_planner::{
-    Cluster, ClusterKind, Contract, ControlPlane, Flavor, Gate, GateState, Lifecycle, Machine, MachineDeployment,
-    MachinePhase, MachineSet, ManagedBy, Node, Object, Observed, PoolId, Replicas, ResourceVersion, Retention, Rollout,
-    Snapshot, Target, Template, TemplateContent, TemplateRef, Unversioned, UpgradeSpec,
+    Cluster, ClusterKind, ComponentImage, Contract, ControlPlane, Flavor, Gate, GateState, Lifecycle, Machine,
+    MachineDeployment, MachinePhase, MachineSet, ManagedBy, Node, Object, Observed, PoolId, PoolState, Replicas,
+    ResourceVersion, Retention, Rollout, Snapshot, SwapEntry, SwapHistory, Target, Template, TemplateContent,
+    TemplateRef, Unversioned, UpgradeId, UpgradeSpec,
 };
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -45,6 +46,8 @@ pub struct World {
     pub unversioned: Vec<Unversioned>,
     pub births: Vec<Birth>,
     pub minted: Vec<String>,
+    /// The paths that were pinned, one after the other.
+    pub pinned: Vec<Vec<String>>,
     pub swaps: usize,
     counter: u64,
 }
@@ -83,7 +86,7 @@ impl World {
                 name: "blue".to_owned(),
                 uid: "0-1".to_owned(),
                 lifecycle: Lifecycle::Active,
-                kind: ClusterKind::Classic,
+                kind: ClusterKind::Classic(Box::default()),
             },
             upgrade_spec: UpgradeSpec::new("up", target),
             catalog: catalog::catalog(),
@@ -116,6 +119,7 @@ impl World {
             unversioned: Vec::new(),
             births: Vec::new(),
             minted: Vec::new(),
+            pinned: Vec::new(),
             swaps: 0,
             counter: 100,
         };
@@ -246,6 +250,31 @@ impl World {
         *counter += 1;
         object.resource_version = ResourceVersion(counter.to_string());
     }
+}
+
+/// As one swap leaves it.
+pub fn swap_history(upgrade: &str, to: &str, template: &str) -> SwapHistory {
+    let state = PoolState {
+        version: version(to),
+        release: None,
+        template: Some(template.to_owned()),
+        bootstrap: None,
+        etcd: ComponentImage::default(),
+        core_dns: ComponentImage::default(),
+    };
+    SwapHistory::with(
+        None,
+        SwapEntry {
+            upgrade: UpgradeId {
+                name: upgrade.to_owned(),
+                started: None,
+            },
+            since: Timestamp::UNIX_EPOCH,
+            before: state.clone(),
+            after: state,
+            converged: None,
+        },
+    )
 }
 
 pub fn joined(name: &str, version: &KubeVersion) -> Node {

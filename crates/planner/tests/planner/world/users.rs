@@ -31,7 +31,8 @@ impl World {
             .object
             .swap_history
             .as_ref()
-            .is_none_or(|swap_history| swap_history.version == *present);
+            .and_then(|history| history.last())
+            .is_none_or(|swap| swap.after.version == *present);
         if is_ours && next.minor() < wished.minor() && self.workers_may_stay_below(&next) {
             // Before we have written anything, nobody but the user can say which etcd he means.
             if let (None, Flavor::Kubeadm { cluster_configuration }) =

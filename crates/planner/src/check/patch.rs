@@ -1,0 +1,34 @@
+//! What a patch of annotations touches.
+
+use serde_json::Value;
+
+/// What a patch may change beside annotations.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Also {
+    Nothing,
+    /// `spec.topology.version`.
+    Version,
+}
+
+pub(super) fn annotation<'p>(patch: &'p Value, name: &str) -> Option<&'p str> {
+    patch.pointer("/metadata/annotations")?.get(name)?.as_str()
+}
+
+/// Whether a patch changes these annotations, in alphabetical order, what it may beside them, and nothing else.
+pub(super) fn touches_only(patch: &Value, annotations: &[&str], also: Also) -> bool {
+    let keys = |value: Option<&Value>| -> Vec<String> {
+        let members = value.and_then(Value::as_object);
+        members.map_or_else(Vec::new, |members| members.keys().cloned().collect())
+    };
+    let (top, spec): (&[&str], bool) = match also {
+        Also::Nothing => (&["metadata"], true),
+        Also::Version => (
+            &["metadata", "spec"],
+            keys(patch.get("spec")) == ["topology"] && keys(patch.pointer("/spec/topology")) == ["version"],
+        ),
+    };
+    keys(Some(patch)) == top
+        && keys(patch.get("metadata")) == ["annotations", "resourceVersion"]
+        && keys(patch.pointer("/metadata/annotations")) == annotations
+        && spec
+}

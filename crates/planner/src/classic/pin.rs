@@ -1,0 +1,135 @@
+//! The path of an upgrade is found once, when it begins, and written into the Cluster: which releases, and the values
+//! that each pool's templates get at each of them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use instar_api::{PATH_ANNOTATION, Pin, Pins, RELEASES_ANNOTATION, Values};
+use instar_capi::ManagedBy;
+use instar_domain::KubeVersion;
+use serde_json::json;
+
+use super::{
+    goal::{Demand, Goal, at_present},
+    pinned::classic,
+    view::ClassicView,
+};
+use crate::{
+    decision::PinPath,
+    pool_id::PoolId,
+    snapshot::{ClassicCluster, PinnedPath, TemplateRef},
+    step::Step,
+    upgrade_spec::PoolOverride,
+};
+
+/// The write that comes before the first mint or swap; none where the Cluster carries it.
+pub(super) fn write(view: &ClassicView<'_>, goal: &Goal<'_>) -> Option<PinPath> {
+    let classic = classic(view)?;
+    let control_plane = view.control_plane;
+    let mut steps = goal.steps.clone();
+    if has_older_workers(view) {
+        steps.extend(at_present(view).step());
+    }
+    let pins = pins(view, classic, &steps);
+    let path = PinnedPath {
+        upgrade: view.snapshot.upgrade_spec.id(),
+        target: view.snapshot.upgrade_spec.target.as_str().to_owned(),
+        from: control_plane.version.clone(),
+        releases: goal.steps.iter().map(|step| step.name().to_owned()).collect(),
+    };
+    if goal.is_pinned || (classic.pins.as_ref(), classic.path.as_ref()) == (Some(&pins), Some(&path)) {
+        return None;
+    }
+    let resource_version = classic.resource_version.clone();
+    let patch = json!({ "metadata": {
+        "resourceVersion": resource_version,
+        "annotations": {
+            RELEASES_ANNOTATION: pins.to_annotation(),
+            PATH_ANNOTATION: path.to_annotation(),
+        },
+    }});
+    Some(PinPath {
+        name: view.snapshot.cluster.name.clone(),
+        resource_version,
+        releases: path.releases,
+        patch,
+    })
+}
+
+impl<'a> Demand<'a> {
+    /// The release of it.
+    fn step(self) -> Option<Step<'a>> {
+        match self {
+            Self::Values(step) => Some(step),
+            Self::Version(_, step) => step,
+        }
+    }
+}
+
+/// Whether workers may have to be moved to where the control plane is now.
+fn has_older_workers(view: &ClassicView<'_>) -> bool {
+    let present = &view.control_plane.version;
+    view.pools.iter().any(|pool| pool.version < *present)
+}
+
+/// What the Cluster is to carry: the pins of what runs, and those of the steps.
+fn pins(view: &ClassicView<'_>, classic: &ClassicCluster, steps: &[Step<'_>]) -> Pins {
+    let running = view.versions();
+    let present = &view.control_plane.version;
+    let mut pins = classic.pins.clone().unwrap_or_else(|| Pins {
+        adopted: Some(present.clone()),
+        ..Pins::default()
+    });
+    pins.releases.retain(|version, _| running.contains(version));
+    for step in steps {
+        pins.releases.insert(step.version().clone(), pin(view, step));
+    }
+    let releases = &pins.releases;
+    pins.adopted
+        .take_if(|adopted| releases.contains_key(adopted) || !running.contains(adopted));
+    pins
+}
+
+/// A release with its values for each pool that follows the control plane.
+fn pin(view: &ClassicView<'_>, step: &Step<'_>) -> Pin {
+    let control_plane = view.control_plane;
+    let values = |template: &TemplateRef| step.control_plane(template, &control_plane.labels).cloned();
+    let follows = view.pools.iter().filter(|pool| {
+        let is_held = match view.snapshot.upgrade_spec.pools.get(&pool.object.name) {
+            None => false,
+            Some(PoolOverride::Hold | PoolOverride::Pin(_)) => true,
+        };
+        pool.object.managed_by == ManagedBy::User && !is_held
+    });
+    let machine_deployments = follows.filter_map(|pool| {
+        let name = &pool.object.name;
+        let values = step.machine_deployment(name, &pool.infrastructure, &pool.labels)?;
+        Some((name.clone(), values.clone()))
+    });
+    Pin {
+        release: step.name().to_owned(),
+        kubeadm: step.kubeadm().clone(),
+        control_plane: control_plane
+            .infrastructure
+            .as_ref()
+            .and_then(values)
+            .unwrap_or_default(),
+        workers: Values::new(),
+        machine_deployments: machine_deployments.collect(),
+        machine_pools: BTreeMap::new(),
+    }
+}
+
+impl<'a> ClassicView<'a> {
+    /// Every version that something of the Cluster runs or is to run.
+    fn versions(&self) -> BTreeSet<&'a KubeVersion> {
+        let control_plane = self.control_plane;
+        let ids = std::iter::once(PoolId::ControlPlane);
+        let ids = ids.chain(self.pools.iter().map(|pool| PoolId::Workers(pool.object.name.clone())));
+        let machines = ids.flat_map(|id| self.machines_of(&id));
+        std::iter::once(&control_plane.version)
+            .chain(&control_plane.observed)
+            .chain(self.pools.iter().map(|pool| &pool.version))
+            .chain(machines.map(|machine| &machine.version))
+            .collect()
+    }
+}

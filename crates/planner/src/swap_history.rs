@@ -1,0 +1,204 @@
+//! What swaps wrote into an object, step by step, and what was there before.
+
+use instar_domain::KubeVersion;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// More steps of one upgrade than this are kept without those in the middle.
+const MAX_ENTRIES: usize = 10;
+
+/// What tells one `ClusterUpgrade` from another of its Cluster, also one that was made again under its name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UpgradeId {
+    pub name: String,
+    /// When Instar first saw it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started: Option<Timestamp>,
+}
+
+/// The swaps of an object for the upgrade that swapped it last, kept in its annotation
+/// [`instar_api::SWAP_HISTORY_ANNOTATION`]: there is at least one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct SwapHistory(Vec<SwapEntry>);
+
+/// One swap.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SwapEntry {
+    /// The `ClusterUpgrade` for which it was made.
+    pub upgrade: UpgradeId,
+    /// When it was decided.
+    pub since: Timestamp,
+    /// What the object said before.
+    pub before: PoolState,
+    /// What it has said since.
+    pub after: PoolState,
+    /// When all machines were seen to be as it says; absent where they were not yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub converged: Option<Timestamp>,
+}
+
+/// What a swap changes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PoolState {
+    pub version: KubeVersion,
+    /// The release; absent where it is not known, since Instar has not set it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub release: Option<String>,
+    /// The name of the infrastructure template.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub template: Option<String>,
+    /// The name of the bootstrap template.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bootstrap: Option<String>,
+    /// Of a stacked etcd.
+    #[serde(default, skip_serializing_if = "ComponentImage::is_absent")]
+    pub etcd: ComponentImage,
+    #[serde(default, skip_serializing_if = "ComponentImage::is_absent", rename = "coreDNS")]
+    pub core_dns: ComponentImage,
+}
+
+/// The image of a component; what is absent, kubeadm chooses.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ComponentImage {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tag: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repository: Option<String>,
+}
+
+impl SwapHistory {
+    /// Reads the annotation. A garbled one counts as none: it only ever adds caution.
+    #[must_use]
+    pub fn from_annotation(text: &str) -> Option<Self> {
+        let entries: Vec<SwapEntry> = serde_json::from_str(text).ok()?;
+        (!entries.is_empty()).then_some(Self(entries))
+    }
+
+    /// The annotation's text.
+    #[must_use]
+    pub fn to_annotation(&self) -> String {
+        // Texts and times always have a JSON form; the error can't come.
+        serde_json::to_string(self).unwrap_or_default()
+    }
+
+    /// The swaps, from the first to the last.
+    #[must_use]
+    pub fn entries(&self) -> &[SwapEntry] {
+        &self.0
+    }
+
+    /// The last swap.
+    #[must_use]
+    pub fn last(&self) -> Option<&SwapEntry> {
+        self.0.last()
+    }
+
+    /// The last swap, if it was made for this upgrade.
+    #[must_use]
+    pub fn last_of(&self, upgrade: &UpgradeId) -> Option<&SwapEntry> {
+        self.last().filter(|entry| entry.upgrade == *upgrade)
+    }
+
+    /// With one more swap. Those of an earlier upgrade go, and of a long one those in the middle: what was there
+    /// before the upgrade stays.
+    #[must_use]
+    pub fn with(before: Option<&Self>, entry: SwapEntry) -> Self {
+        let same = |history: &&Self| history.last_of(&entry.upgrade).is_some();
+        let mut entries = before.filter(same).map_or_else(Vec::new, |history| history.0.clone());
+        if entries.len() >= MAX_ENTRIES {
+            entries.remove(1);
+        }
+        entries.push(entry);
+        Self(entries)
+    }
+
+    /// With the time at which the machines were seen to be as the last swap says, if it isn't there yet.
+    #[must_use]
+    pub fn converged(&self, now: Timestamp) -> Self {
+        let mut entries = self.0.clone();
+        if let Some(last) = entries.last_mut() {
+            last.converged.get_or_insert(now);
+        }
+        Self(entries)
+    }
+}
+
+impl ComponentImage {
+    const fn is_absent(&self) -> bool {
+        self.tag.is_none() && self.repository.is_none()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(upgrade: &str, version: &str) -> SwapEntry {
+        let state = PoolState {
+            version: version.parse().unwrap(),
+            release: Some(format!("{version}-1")),
+            template: Some("t".to_owned()),
+            bootstrap: None,
+            etcd: ComponentImage {
+                tag: Some("3.6.5-0".to_owned()),
+                repository: None,
+            },
+            core_dns: ComponentImage::default(),
+        };
+        SwapEntry {
+            upgrade: UpgradeId {
+                name: upgrade.to_owned(),
+                started: Some("2026-11-20T11:00:00Z".parse().unwrap()),
+            },
+            since: "2026-11-20T12:00:00Z".parse().unwrap(),
+            before: state.clone(),
+            after: state,
+            converged: None,
+        }
+    }
+
+    #[test]
+    fn the_format_is_what_objects_carry() {
+        let history =
+            SwapHistory::with(None, entry("up", "v1.34.3")).converged("2026-11-20T13:00:00Z".parse().unwrap());
+        let state = r#"{"version":"v1.34.3","release":"v1.34.3-1","template":"t","etcd":{"tag":"3.6.5-0"}}"#;
+        let text = format!(
+            r#"[{{"upgrade":{{"name":"up","started":"2026-11-20T11:00:00Z"}},"since":"2026-11-20T12:00:00Z","before":{state},"after":{state},"converged":"2026-11-20T13:00:00Z"}}]"#
+        );
+        assert_eq!(history.to_annotation(), text);
+        assert_eq!(SwapHistory::from_annotation(&text), Some(history));
+        for garbled in ["", "[]", "{}", "[{}]"] {
+            assert_eq!(SwapHistory::from_annotation(garbled), None, "{garbled}");
+        }
+    }
+
+    #[test]
+    fn what_was_there_before_the_upgrade_stays() {
+        let mut history = SwapHistory::with(None, entry("up", "v1.20.0"));
+        for minor in 21..40 {
+            history = SwapHistory::with(Some(&history), entry("up", &format!("v1.{minor}.0")));
+        }
+        let versions: Vec<String> = history
+            .entries()
+            .iter()
+            .map(|entry| entry.after.version.to_string())
+            .collect();
+        assert_eq!(versions.len(), MAX_ENTRIES);
+        assert_eq!(versions[..2], ["v1.20.0", "v1.31.0"]);
+        assert_eq!(versions.last().unwrap(), "v1.39.0");
+    }
+
+    #[test]
+    fn another_upgrade_begins_again_also_under_the_same_name() {
+        let history = SwapHistory::with(None, entry("up", "v1.34.3"));
+        let mut again = entry("up", "v1.35.4");
+        again.upgrade.started = Some("2026-11-21T11:00:00Z".parse().unwrap());
+        assert_eq!(history.last_of(&again.upgrade), None);
+        let history = SwapHistory::with(Some(&history), again.clone());
+        assert_eq!(history.entries(), [again]);
+    }
+}

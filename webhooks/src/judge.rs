@@ -7,7 +7,7 @@ use instar_admission::{
     template::{self, Template, TemplateType},
     upgrade, worker,
 };
-use instar_api::{KubernetesRelease, RELEASES_ANNOTATION};
+use instar_api::{KubernetesRelease, PATH_ANNOTATION, RELEASES_ANNOTATION};
 use instar_capi::{Cluster, ClusterClass, KubeadmControlPlane, WorkerKind};
 use json_patch::{AddOperation, Patch, PatchOperation, jsonptr::PointerBuf};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -195,11 +195,15 @@ fn patch(cluster: &Cluster, admitted: &cluster::Admitted) -> Patch {
     if let Some(version) = &admitted.version {
         operations.push(add(&["spec", "topology", "version"], json!(version)));
     }
-    if let Some(pins) = &admitted.pins {
-        if cluster.metadata.annotations.is_none() {
+    let annotations = [(RELEASES_ANNOTATION, &admitted.pins), (PATH_ANNOTATION, &admitted.path)];
+    let annotations = annotations
+        .iter()
+        .filter_map(|(name, text)| Some((*name, text.as_ref()?)));
+    for (place, (name, text)) in annotations.enumerate() {
+        if place == 0 && cluster.metadata.annotations.is_none() {
             operations.push(add(&["metadata", "annotations"], json!({})));
         }
-        operations.push(add(&["metadata", "annotations", RELEASES_ANNOTATION], json!(pins)));
+        operations.push(add(&["metadata", "annotations", name], json!(text)));
     }
     Patch(operations)
 }

@@ -42,12 +42,12 @@ pub(crate) fn unrendered(
 /// # Errors
 /// The refusal.
 pub fn admit(old: Option<&Cluster>, new: &Cluster, facts: Facts<'_>) -> Result<Admitted, Finding> {
-    let Some(topology) = &new.spec.topology else {
-        return Ok(Admitted::default());
-    };
     if new.metadata.deletion_timestamp.is_some() {
         return Ok(Admitted::default());
     }
+    let Some(topology) = &new.spec.topology else {
+        return Ok(edits::of_classic(old, new));
+    };
     let old = old.filter(|old| old.spec.topology.is_some());
     let old_topology = old.and_then(|old| old.spec.topology.as_ref());
     let request = Request {
@@ -188,6 +188,7 @@ impl<'a> Request<'a> {
         Ok(Admitted {
             version,
             pins,
+            path: None,
             warnings,
             findings,
         })

@@ -3,7 +3,7 @@
 //! A condition that fails to be evaluated refuses the request, so every field is taken as optional.
 
 use instar_admission::{Change, GuardedKind};
-use instar_api::RELEASES_ANNOTATION;
+use instar_api::{PATH_ANNOTATION, RELEASES_ANNOTATION};
 use instar_capi::labels::{TOPOLOGY_DRY_RUN, TOPOLOGY_OWNED};
 use k8s_openapi::api::admissionregistration::v1::MatchCondition;
 
@@ -43,7 +43,14 @@ impl Entry {
         }
         match self.guard {
             GuardedKind::Cluster => {
-                add("has-topology", "object.?spec.?topology.hasValue()".to_owned());
+                add(
+                    "has-topology-or-pins",
+                    format!(
+                        "object.?spec.?topology.hasValue() || (request.operation == 'UPDATE' && {} && {})",
+                        annotation("oldObject", RELEASES_ANNOTATION) + ".hasValue()",
+                        is_not_instars()
+                    ),
+                );
                 add("is-not-deleted", is_not_deleted());
             }
             GuardedKind::ControlPlane => {
@@ -79,6 +86,10 @@ impl Entry {
         }
         conditions
     }
+}
+
+fn annotation(object: &str, name: &str) -> String {
+    format!("{object}.metadata.?annotations[?'{name}']")
 }
 
 fn is_not_deleted() -> String {
@@ -178,8 +189,8 @@ fn expression(guard: GuardedKind, change: Change) -> Option<String> {
                 .join(" ||\n")
         }
         Change::Pins => {
-            let pins = |object: &str| format!("{object}.metadata.?annotations[?'{RELEASES_ANNOTATION}']");
-            format!("{} != {}", pins("object"), pins("oldObject"))
+            let differs = |name| format!("{} != {}", annotation("object", name), annotation("oldObject", name));
+            [RELEASES_ANNOTATION, PATH_ANNOTATION].map(differs).join(" ||\n")
         }
         Change::Template => match guard {
             GuardedKind::ControlPlane => any_differs(&[

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use instar_api::{Pin, Pins, RELEASES_ANNOTATION};
+use instar_api::{PATH_ANNOTATION, Pin, Pins, RELEASES_ANNOTATION};
 use instar_capi::Cluster;
 use instar_catalog::Release;
 use instar_domain::KubeVersion;
@@ -152,6 +152,34 @@ pub(super) fn keep_values(request: &Request<'_>, base: &ExistingPins, pins: &Pin
             format!("the values of release {} for {version} can't be edited", pin.release),
             "create a KubernetesRelease with the values that you want, and name it there",
         )),
+    }
+}
+
+/// The pins of a classic Cluster are the controller's to write, so that an upgrade goes where it was going and what runs
+/// is known. The API server doesn't ask about the controller's own edits.
+pub(super) fn of_classic(old: Option<&Cluster>, new: &Cluster) -> Admitted {
+    let differs = |name: &str| {
+        let text = |cluster: &Cluster| cluster.metadata.annotations.as_ref()?.get(name).cloned();
+        old.and_then(text).filter(|before| text(new).as_ref() != Some(before))
+    };
+    let (pins, path) = (differs(RELEASES_ANNOTATION), differs(PATH_ANNOTATION));
+    let back = [(&pins, RELEASES_ANNOTATION), (&path, PATH_ANNOTATION)];
+    let back: Vec<&str> = back
+        .iter()
+        .filter(|(text, _)| text.is_some())
+        .map(|(_, name)| *name)
+        .collect();
+    let warning = (!back.is_empty()).then(|| {
+        format!(
+            "put back, since only Instar's controller writes it: metadata.annotations[{}]",
+            back.join("], metadata.annotations[")
+        )
+    });
+    Admitted {
+        pins,
+        path,
+        warnings: warning.into_iter().collect(),
+        ..Admitted::default()
     }
 }
 

@@ -35,6 +35,8 @@ pub struct Admitted {
     pub version: Option<KubeVersion>,
     /// The text of the pins' annotation, where it must change.
     pub pins: Option<String>,
+    /// The text of a classic Cluster's path, where it must change.
+    pub path: Option<String>,
     /// Warnings.
     pub warnings: Vec<String>,
     /// Rules that are broken, and that a policy may have switched off.
@@ -45,7 +47,7 @@ impl Admitted {
     /// Whether anything has to be written.
     #[must_use]
     pub const fn changes(&self) -> bool {
-        self.version.is_some() || self.pins.is_some()
+        self.version.is_some() || self.pins.is_some() || self.path.is_some()
     }
 }
 

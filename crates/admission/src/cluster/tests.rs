@@ -1,4 +1,4 @@
-use instar_api::{KubernetesReleaseSpec, Pin, RELEASES_ANNOTATION};
+use instar_api::{KubernetesReleaseSpec, PATH_ANNOTATION, Pin, RELEASES_ANNOTATION};
 use instar_capi::{ControlPlaneSpec, labels::UNSAFE_VERSION};
 use instar_catalog::Catalog;
 use serde_json::{Value, json};
@@ -277,6 +277,49 @@ fn dropped_or_garbled_pins_are_put_back() {
         })
         .unwrap();
     assert_eq!(pinned(&moved), ["v1.33.5=r33", "v1.34.3=r34"]);
+}
+
+#[test]
+fn a_classic_clusters_pins_and_path_are_put_back() {
+    let cluster = |annotations: serde_json::Value| -> Cluster {
+        serde_json::from_value(json!({
+            "metadata": {"name": "c", "namespace": "ns", "annotations": annotations}, "spec": {},
+        }))
+        .unwrap()
+    };
+    let facts = Facts {
+        catalog: &Catalog::default(),
+        class: None,
+        control_plane: None,
+        running: None,
+        workers: &[],
+        today: jiff::civil::date(2026, 11, 20),
+    };
+    let old = cluster(json!({RELEASES_ANNOTATION: "pins", PATH_ANNOTATION: "path", "another": "x"}));
+    let pins = || Some("pins".to_owned());
+    let path = || Some("path".to_owned());
+    for (edited, expected) in [
+        (
+            json!({RELEASES_ANNOTATION: "pins", PATH_ANNOTATION: "path"}),
+            (None, None),
+        ),
+        (
+            json!({RELEASES_ANNOTATION: "{", PATH_ANNOTATION: "path"}),
+            (pins(), None),
+        ),
+        (json!({RELEASES_ANNOTATION: "pins"}), (None, path())),
+        (json!({}), (pins(), path())),
+    ] {
+        let admitted = admit(Some(&old), &cluster(edited), facts).unwrap();
+        assert_eq!(admitted.warnings.is_empty(), !admitted.changes(), "{admitted:?}");
+        assert_eq!((admitted.pins, admitted.path), expected);
+    }
+    // What a restored one brings along is kept, and what it hasn't isn't made up.
+    assert_eq!(admit(None, &old, facts).unwrap(), Admitted::default());
+    assert_eq!(
+        admit(Some(&cluster(json!({}))), &old, facts).unwrap(),
+        Admitted::default()
+    );
 }
 
 #[test]

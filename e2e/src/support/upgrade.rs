@@ -3,12 +3,15 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use instar_api::{ClusterUpgrade, FINISHED_ANNOTATION, TemplateUse, UpgradePhase, VERSION_ANNOTATION};
+use instar_api::{
+    ClusterUpgrade, FINISHED_ANNOTATION, PATH_ANNOTATION, Pins, RELEASES_ANNOTATION, SWAP_HISTORY_ANNOTATION,
+    TemplateUse, UpgradePhase, VERSION_ANNOTATION,
+};
 use kube::{
     Api, ResourceExt,
     api::{ListParams, Patch, PatchParams},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{
     catalog::Rows,
@@ -123,11 +126,41 @@ pub fn is_marked(upgrade: &ClusterUpgrade) -> bool {
     upgrade.annotations().contains_key(FINISHED_ANNOTATION)
 }
 
+/// Holds against each other what the Cluster and its control plane carry and what they should after the two minors.
+async fn assert_pinned(scene: &JourneyContext, rows: &Rows) -> Result<()> {
+    let steps = [rows.name(34, 1), rows.name(35, 1)];
+    let cluster = classic::clusters(scene).get(NAME).await?;
+    let text = |name: &str| cluster.annotations().get(name).context(format!("no annotation {name}"));
+    let pins = Pins::from_annotation(text(RELEASES_ANNOTATION)?)?;
+    let pinned: Vec<&String> = pins.releases.values().map(|pin| &pin.release).collect();
+    assert_eq!(pinned, steps.iter().collect::<Vec<_>>());
+    assert_eq!(pins.adopted.map(|version| version.to_string()), Some(rows.version(33)));
+    let path: Value = serde_json::from_str(text(PATH_ANNOTATION)?)?;
+    assert_eq!(path["releases"], json!(steps));
+    assert_eq!(path["target"], json!(rows.version(35)));
+
+    let control_plane = classic::control_planes(scene).get(NAME).await?;
+    let history = control_plane.annotations().get(SWAP_HISTORY_ANNOTATION);
+    let history: Value = serde_json::from_str(history.context("no swap history")?)?;
+    let swaps = history.as_array().context("the swap history is no list")?;
+    let versions = |place: &str| {
+        swaps
+            .iter()
+            .map(|swap| swap[place]["version"].clone())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(versions("before"), [rows.version(33), rows.version(34)], "{history:#}");
+    assert_eq!(versions("after"), [rows.version(34), rows.version(35)], "{history:#}");
+    assert!(swaps.iter().all(|swap| swap["converged"].is_string()), "{history:#}");
+    Ok(())
+}
+
 /// Holds against each other what the record says and what it should after the two minors.
 ///
 /// # Panics
 /// Where it says something else.
 pub async fn assert_record(scene: &JourneyContext, rows: &Rows, shape: &Shape<'_>) -> Result<()> {
+    assert_pinned(scene, rows).await?;
     let upgrade = upgrade(scene).await?.context("there is no ClusterUpgrade")?;
     let status = upgrade.status.context("it has no status")?;
     assert_eq!(status.path, [rows.name(34, 1), rows.name(35, 1)]);

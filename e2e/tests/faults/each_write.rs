@@ -35,9 +35,9 @@ const UNEVEN: Shape<'_> = Shape {
     pools: &[("md-0", 2), ("md-1", 1)],
 };
 
-/// What one upgrade takes: a record and its mark at the end, four templates, two swaps of the control
-/// plane, one of each pool.
-const FLOOR: usize = 10;
+/// What one upgrade takes: a record and its mark at the end, the pins, four templates, two swaps of the control
+/// plane, one of each pool, and of each of the three that it has converged.
+const FLOOR: usize = 14;
 
 /// How long it may take until a failure is told: a minute, on a machine with nothing else to do.
 const TOLD: Duration = Duration::from_mins(3);

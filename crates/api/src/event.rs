@@ -95,6 +95,9 @@ event_reasons! {
     Refused: Normal, "ClusterUpgrade, Cluster",
         "The upgrade will not be done before its spec is edited.",
         "Edit `spec`, or delete the ClusterUpgrade; the note says why.";
+    Drifted: Warning, "ClusterUpgrade, Cluster",
+        "After the upgrade, another client set a version or a template reference back to what it was before.",
+        "Take the field out of what applies it, such as a manifest in Git, and set it to what the note says.";
     PinnedPath: Normal, "ClusterUpgrade, Cluster",
         "The controller wrote into the Cluster which releases the control plane goes through.",
         "Nothing.";

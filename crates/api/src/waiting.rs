@@ -97,6 +97,10 @@ waiting_reasons! {
         "Another client changed a version or a template reference after the controller had set it. The controller \
          continues from a newer version of a classic Cluster; otherwise it writes nothing.",
         "Find the client, such as a GitOps tool with an old manifest. Set the field back, or edit the target.";
+    Drifted:
+        "After the upgrade, another client set a version or a template reference back to what it was before. The \
+         controller doesn't change it, and Cluster API may create no machine of an older minor than the control plane's.",
+        "Take the field out of what applies it, such as a manifest in Git, and set it to what the message says.";
     Superseded:
         "The Cluster's version was edited to another one than this upgrade's.",
         "Nothing: the newer version has a ClusterUpgrade of its own. Delete this one, or edit its target.";

@@ -85,6 +85,42 @@ pub(crate) fn status(
     }
 }
 
+/// The status of a completed upgrade once something of it was set back, or stands again; nothing where it says so.
+pub(crate) fn drifted(
+    upgrade: &ClusterUpgrade,
+    drift: &[Waiting],
+    snapshot: &Snapshot,
+) -> Option<ClusterUpgradeStatus> {
+    const DRIFTED: &str = "Drifted";
+    let before = upgrade.status.clone()?;
+    let is_drift = |waiting: &&WaitingFor| waiting.reason == DRIFTED;
+    let found: Vec<WaitingFor> = drift
+        .iter()
+        .take(REASONS)
+        .map(|waiting| waiting_for(waiting, snapshot))
+        .collect();
+    if before.waiting.iter().filter(is_drift).eq(&found) {
+        return None;
+    }
+    let condition = Condition {
+        type_: DRIFTED.to_owned(),
+        status: if found.is_empty() { "False" } else { "True" }.to_owned(),
+        reason: if found.is_empty() { "InPlace" } else { DRIFTED }.to_owned(),
+        message: found.first().map_or_else(String::new, |first| first.message.clone()),
+        observed_generation: upgrade.metadata.generation,
+        last_transition_time: Time(snapshot.now),
+    };
+    let mut conditions = before.conditions.clone();
+    set(&mut conditions, condition);
+    let others = before.waiting.iter().filter(|waiting| !is_drift(waiting)).cloned();
+    let waiting = found.into_iter().chain(others).take(REASONS).collect();
+    Some(ClusterUpgradeStatus {
+        waiting,
+        conditions,
+        ..before
+    })
+}
+
 /// Whether the record says that the controller itself can't do what it decided.
 pub(crate) fn is_ill(status: Option<&ClusterUpgradeStatus>) -> bool {
     let mut conditions = status.iter().flat_map(|status| &status.conditions);
@@ -170,6 +206,40 @@ fn set(conditions: &mut Vec<Condition>, mut condition: Condition) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn drift_comes_and_goes_and_is_written_once() {
+        let mut upgrade = ClusterUpgrade::new("up", instar_api::ClusterUpgradeSpec::default());
+        let other = WaitingFor {
+            reason: "NoVersion".to_owned(),
+            ..WaitingFor::default()
+        };
+        upgrade.status = Some(ClusterUpgradeStatus {
+            phase: UpgradePhase::Completed,
+            waiting: vec![other.clone()],
+            ..ClusterUpgradeStatus::default()
+        });
+        let snapshot = progress::tests::snapshot();
+        let drift = [Waiting::Drifted {
+            pool: instar_planner::PoolId::Workers("md-0".to_owned()),
+            what: instar_planner::SetBack::Template {
+                written: "new".to_owned(),
+                found: "old".to_owned(),
+            },
+        }];
+        let said = |status: &ClusterUpgradeStatus| {
+            let reasons: Vec<String> = status.waiting.iter().map(|waiting| waiting.reason.clone()).collect();
+            (reasons.join(" "), status.conditions[0].status.clone())
+        };
+        assert_eq!(drifted(&upgrade, &[], &snapshot), None);
+        let status = drifted(&upgrade, &drift, &snapshot).unwrap();
+        assert_eq!(said(&status), ("Drifted NoVersion".to_owned(), "True".to_owned()));
+        assert_eq!(status.phase, UpgradePhase::Completed);
+        upgrade.status = Some(status);
+        assert_eq!(drifted(&upgrade, &drift, &snapshot), None);
+        let status = drifted(&upgrade, &[], &snapshot).unwrap();
+        assert_eq!(said(&status), ("NoVersion".to_owned(), "False".to_owned()));
+    }
 
     #[test]
     fn the_path_keeps_what_was_passed() {

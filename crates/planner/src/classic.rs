@@ -5,6 +5,7 @@
 //! What is old is deleted when all is done.
 
 mod control_plane;
+mod drift;
 mod goal;
 mod pin;
 mod pinned;
@@ -14,6 +15,7 @@ mod template;
 mod view;
 mod workers;
 
+pub use self::drift::drifted;
 use self::{goal::Goal, view::ClassicView, workers::WorkerRollout};
 pub(crate) use self::{
     goal::is_older,

@@ -296,6 +296,13 @@ pub enum Waiting {
         /// What.
         field: Field,
     },
+    /// After the upgrade, another client set a pool back.
+    Drifted {
+        /// Which.
+        pool: PoolId,
+        /// What of it.
+        what: SetBack,
+    },
     /// Cluster API can't reconcile the topology.
     TopologyNotReconciled {
         /// Why, in Cluster API's words.
@@ -356,6 +363,24 @@ pub enum Waiting {
     },
 }
 
+/// What another client set back to what it was before the upgrade.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SetBack {
+    Version {
+        /// What the upgrade set.
+        written: KubeVersion,
+        /// What is there now.
+        found: KubeVersion,
+    },
+    /// The reference to the machine template.
+    Template {
+        /// The name that the upgrade set.
+        written: String,
+        /// The name that is there now.
+        found: String,
+    },
+}
+
 /// A field that a swap writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Field {
@@ -395,6 +420,7 @@ impl Waiting {
             | Self::PoolAhead { .. }
             | Self::PinOutOfReach { .. }
             | Self::ForeignWriter { .. }
+            | Self::Drifted { .. }
             | Self::TopologyNotReconciled { .. }
             | Self::HookBlocking { .. }
             | Self::UpgradeDeferred { .. }

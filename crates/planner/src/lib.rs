@@ -30,10 +30,11 @@ mod values;
 pub use instar_capi::{Contract, Lifecycle, ManagedBy, WorkerKind};
 
 pub use check::{Violation, check};
-pub use classic::{collect_templates, plan};
+pub use classic::{collect_templates, drifted, plan};
 pub use decision::{
     Action, CompletePins, Convergence, Decision, DeleteTemplate, EditVersion, Field, InvolvedObject, MachineProgress,
-    MachineState, MintTemplate, PinPath, PoolProgress, Progress, Stage, Swap, TemplateProgress, TemplateState, Waiting,
+    MachineState, MintTemplate, PinPath, PoolProgress, Progress, SetBack, Stage, Swap, TemplateProgress, TemplateState,
+    Waiting,
 };
 pub use mint::{MintOrder, Minted, mint};
 pub use name::{hash, label_value, slug};

@@ -2,19 +2,23 @@
 
 use std::time::Duration;
 
+use instar_api::{BREAK_GLASS_ANNOTATION, UpgradePhase};
 use instar_e2e::{
     Context, Result,
     support::{
+        catalog::Rows,
         classic::{self, FULL, NAME, assert_two_minors},
         controller::writes_but_to,
+        fixtures::core_kind,
         journeys::JourneyContext,
         upgrade::{UPGRADE, assert_record, begin, completed, upgrade, upgrades},
     },
     wait::wait_for,
 };
 use kube::{
-    ResourceExt,
+    Api, ResourceExt,
     api::{DeleteParams, Patch, PatchParams},
+    core::DynamicObject,
 };
 use serde_json::{Value, json};
 
@@ -23,7 +27,64 @@ pub(crate) async fn two_minors_by_one_annotation(scene: JourneyContext) -> Resul
     let ledger = begin(&scene, &rows, &FULL).await?;
     completed(&scene, &rows, &FULL, None).await?;
     assert_two_minors(&ledger, &rows).await?;
-    assert_record(&scene, &rows, &FULL).await
+    assert_record(&scene, &rows, &FULL).await?;
+    what_git_sets_back_is_told(&scene, &rows).await
+}
+
+/// An old manifest, applied again: Cluster API creates no machine of it, and the record says why.
+async fn what_git_sets_back_is_told(scene: &JourneyContext, rows: &Rows) -> Result<()> {
+    set_version(scene, &rows.version(33)).await?;
+    let message = format!(
+        "MachineDeployment md-0: spec.template.spec.version was set back to {} by another client after the upgrade had set {}",
+        rows.version(33),
+        rows.version(35)
+    );
+    let drift = || async {
+        let status = upgrade(scene)
+            .await?
+            .and_then(|upgrade| upgrade.status)
+            .unwrap_or_default();
+        let condition = status.conditions.iter().find(|condition| condition.type_ == "Drifted");
+        let condition = condition.map(|condition| condition.status.clone());
+        let first = status
+            .waiting
+            .first()
+            .map(|first| (first.reason.clone(), first.message.clone()));
+        Ok::<_, anyhow::Error>((status.phase, condition, first))
+    };
+    wait_for("the drift to be told", UPGRADE, || async {
+        match drift().await? {
+            (UpgradePhase::Completed, Some(holds), Some((reason, said)))
+                if holds == "True" && reason == "Drifted" && said.starts_with(&message) =>
+            {
+                Ok(())
+            }
+            seen => Err(format!("{seen:?}").into()),
+        }
+    })
+    .await?;
+    set_version(scene, &rows.version(35)).await?;
+    wait_for("it to stand again", UPGRADE, || async {
+        match drift().await? {
+            (UpgradePhase::Completed, Some(holds), None) if holds == "False" => Ok(()),
+            seen => Err(format!("{seen:?}").into()),
+        }
+    })
+    .await
+}
+
+async fn set_version(scene: &JourneyContext, version: &str) -> Result<()> {
+    let kind = core_kind("MachineDeployment", "machinedeployments");
+    let pools: Api<DynamicObject> = Api::namespaced_with(scene.mgmt.client(), &scene.namespace, &kind);
+    // The rule one-rollout asks for the template of that version.
+    let patch = json!({
+        "metadata": { "annotations": { BREAK_GLASS_ANNOTATION: format!("one-rollout: as Git has it, {version}") } },
+        "spec": { "template": { "spec": { "version": version } } },
+    });
+    pools
+        .patch("md-0", &PatchParams::default(), &Patch::Merge(&patch))
+        .await?;
+    Ok(())
 }
 
 pub(crate) async fn paused_in_the_middle(scene: JourneyContext) -> Result<()> {

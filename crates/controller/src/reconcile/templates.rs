@@ -6,11 +6,11 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use instar_api::{ClusterUpgrade, ClusterUpgradeStatus};
+use instar_api::{ClusterUpgrade, ClusterUpgradeStatus, EventReason};
 use instar_capi::Cluster;
 use instar_planner::{
     ControlPlane, Decision, Lifecycle, MachineDeployment, MachineSet, Observed, Snapshot, Stage, Target, TemplateRef,
-    UpgradeSpec, check, collect_templates,
+    UpgradeSpec, check, collect_templates, drifted,
 };
 use instar_watch::Key;
 use jiff::Timestamp;
@@ -26,6 +26,7 @@ use crate::{
     gather::{completed_at, gather_for},
     memory::{CollectedTemplates, LOOK_AGAIN},
     report,
+    upgrade_spec::started,
 };
 
 impl Context {
@@ -48,6 +49,12 @@ impl Context {
         );
         if is_paused(&snapshot) || !has_been_upgraded(&snapshot, last) {
             return Ok(Done::Idle);
+        }
+        if let Some(last) = last {
+            // The watch of the status wakes the Cluster for the rest.
+            if self.report_drift(cluster, last, &snapshot).await? {
+                return Ok(Done::Wrote);
+            }
         }
         let key = Key::of(cluster);
         self.memory.forget_contents(&key);
@@ -97,6 +104,19 @@ impl Context {
         Ok(done)
     }
 
+    /// The record of the last upgrade says what of it doesn't stand any more. Whether that was news.
+    async fn report_drift(&self, cluster: &Cluster, last: &ClusterUpgrade, snapshot: &Snapshot) -> Result<bool, Error> {
+        let drift = drifted(snapshot);
+        let Some(status) = report::drifted(last, &drift, snapshot) else {
+            return Ok(false);
+        };
+        self.write_status(last, &status).await?;
+        if let Some(first) = drift.first() {
+            self.tell(cluster, last, EventReason::Drifted, &first.to_string()).await;
+        }
+        Ok(true)
+    }
+
     /// The newest record lists the templates; those before it list none.
     async fn list_templates(&self, upgrade: &ClusterUpgrade, decision: Option<&Decision>) -> Result<(), Error> {
         // Where nothing can be said, what was known last stays.
@@ -118,6 +138,7 @@ fn nothing_asked(last: Option<&ClusterUpgrade>) -> UpgradeSpec {
     let name = last.map(ResourceExt::name_any).unwrap_or_default();
     UpgradeSpec {
         paused: last.is_some_and(|last| last.spec.paused),
+        started: last.and_then(started),
         ..UpgradeSpec::new(name, Target::Text(String::new()))
     }
 }

@@ -113,4 +113,4 @@ pub(super) fn count(number: usize) -> u32 {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

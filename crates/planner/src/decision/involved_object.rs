@@ -75,7 +75,8 @@ impl Waiting {
             | Self::OnDelete { pool, .. }
             | Self::PoolAhead { pool, .. }
             | Self::PinOutOfReach { pool, .. }
-            | Self::ForeignWriter { pool, .. } => Some(InvolvedObject::Pool(pool)),
+            | Self::ForeignWriter { pool, .. }
+            | Self::Drifted { pool, .. } => Some(InvolvedObject::Pool(pool)),
             Self::SourceMismatch { .. } | Self::ControlPlaneRollingOut { .. } => {
                 Some(InvolvedObject::Pool(&PoolId::ControlPlane))
             }

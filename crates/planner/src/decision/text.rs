@@ -5,7 +5,7 @@ use std::fmt;
 use instar_api::WaitingReason;
 use instar_domain::skew;
 
-use super::{Field, Waiting};
+use super::{Field, SetBack, Waiting};
 use crate::{pool_id::PoolId, snapshot::MachinePhase, upgrade_spec::Gate};
 
 impl Waiting {
@@ -37,6 +37,7 @@ impl Waiting {
             Self::WorkersBehind { .. } => WaitingReason::WorkersBehind,
             Self::PoolAhead { .. } => WaitingReason::PoolAhead,
             Self::PinOutOfReach { .. } => WaitingReason::PinOutOfReach,
+            Self::Drifted { .. } => WaitingReason::Drifted,
             Self::ForeignWriter { .. } | Self::VersionEdited { .. } => WaitingReason::ForeignWriter,
             Self::TopologyNotReconciled { .. } => WaitingReason::TopologyNotReconciled,
             Self::HookBlocking { .. } => WaitingReason::HookBlocking,
@@ -160,6 +161,18 @@ impl fmt::Display for Waiting {
             Self::ForeignWriter { pool, field } => {
                 let path = field_path(pool, *field);
                 write!(f, "{pool}: {path} was changed by another client after Instar set it")
+            }
+            Self::Drifted { pool, what } => {
+                let (field, written, found): (_, &dyn fmt::Display, &dyn fmt::Display) = match what {
+                    SetBack::Version { written, found } => (Field::Version, written, found),
+                    SetBack::Template { written, found } => (Field::InfrastructureRef, written, found),
+                };
+                write!(
+                    f,
+                    "{pool}: {} was set back to {found} by another client after the upgrade had set {written}: \
+                     take the field out of what applies it, and set {written} again",
+                    field_path(pool, field)
+                )
             }
             Self::TopologyNotReconciled { message } => {
                 write!(f, "Cluster API can't reconcile the topology: {message}")

@@ -2,7 +2,7 @@
 
 use instar_catalog::Catalog;
 use instar_planner::{
-    Field, Gate, MachinePhase, NoPath, PointerError, PoolId, TemplateRef, Unreadable, Waiting, WorkerKind,
+    Field, Gate, MachinePhase, NoPath, PointerError, PoolId, SetBack, TemplateRef, Unreadable, Waiting, WorkerKind,
 };
 
 use crate::{scenarios::world, world::reference, world::version};
@@ -173,6 +173,16 @@ fn of_the_way() -> Vec<Case> {
             Waiting::PinOutOfReach {
                 pool: pool(),
                 release: r(),
+            },
+            workers,
+        ),
+        (
+            Waiting::Drifted {
+                pool: pool(),
+                what: SetBack::Template {
+                    written: "new".to_owned(),
+                    found: "old".to_owned(),
+                },
             },
             workers,
         ),

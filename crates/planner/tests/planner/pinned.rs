@@ -1,11 +1,11 @@
 //! The path of an upgrade, pinned when it begins; and what the objects say of its swaps.
 
 use instar_api::Pins;
-use instar_planner::{Action, ClassicCluster, ClusterKind, Decision, PoolId, SwapEntry, SwapHistory, Target};
+use instar_planner::{Action, ClassicCluster, ClusterKind, Decision, PoolId, SwapEntry, SwapHistory, Target, drifted};
 
 use crate::{
     scenarios::{complete, decide, mints, swaps_control_plane, swaps_workers, until, world},
-    world::{World, catalog, version},
+    world::{World, catalog, reference, version},
 };
 
 fn classic(world: &mut World) -> &mut ClassicCluster {
@@ -168,6 +168,54 @@ fn each_object_is_written_once_more_when_all_is_there() {
     }
     let pool = |name: &str| PoolId::Workers(name.to_owned());
     assert_eq!(recorded, [PoolId::ControlPlane, pool("md-0"), pool("md-1")]);
+}
+
+#[test]
+fn what_is_set_back_after_the_upgrade_is_found() {
+    let mut world = world("v1.33.5", "v1.35");
+    until(&mut world, complete);
+    assert_eq!(drifted(&world.snapshot()), []);
+    type Edit = fn(&mut World);
+    let texts: [(&str, Edit, &[&str]); 5] = [
+        (
+            "a version",
+            |world| world.pools[0].object.version = version("v1.33.5"),
+            &[
+                "MachineDeployment md-0: spec.template.spec.version was set back to v1.33.5 by another client after the upgrade had set v1.35.5: take the field out of what applies it, and set v1.35.5 again",
+            ],
+        ),
+        (
+            "the template of before",
+            |world| world.control_plane.infrastructure = Some(reference("blue-cp")),
+            &[
+                "the control plane: the infrastructureRef of spec.machineTemplate was set back to blue-cp by another client after the upgrade had set blue-cp-v1-35-5-0215f083: take the field out of what applies it, and set blue-cp-v1-35-5-0215f083 again",
+            ],
+        ),
+        (
+            "a newer version",
+            |world| world.pools[0].object.version = version("v1.35.9"),
+            &[],
+        ),
+        (
+            "a template of the user's",
+            |world| world.pools[0].object.infrastructure = reference("another"),
+            &[],
+        ),
+        (
+            "another upgrade",
+            |world| {
+                world.pools[0].object.version = version("v1.33.5");
+                world.upgrade_spec.upgrade = "another".to_owned();
+            },
+            &[],
+        ),
+    ];
+    for (what, edit, expected) in texts {
+        let mut world = world.clone();
+        edit(&mut world);
+        let found: Vec<String> = drifted(&world.snapshot()).iter().map(ToString::to_string).collect();
+        assert_eq!(found, expected, "{what}");
+    }
 }
 
 #[test]

@@ -65,7 +65,7 @@ fn machine(pool: &str, number: usize) -> Machine {
 }
 
 /// Five thousand machines, all there; the target is in no catalog, so they stay.
-fn snapshot() -> Snapshot {
+pub(in crate::report) fn snapshot() -> Snapshot {
     let names: Vec<String> = (0..POOLS).map(|pool| format!("md-{pool:02}")).collect();
     let machines = names
         .iter()

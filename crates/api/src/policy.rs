@@ -44,6 +44,13 @@ pub struct UpgradePolicySpec {
     #[serde(default)]
     pub templates: TemplatePolicy,
 
+    /// How many finished ClusterUpgrades of a Cluster are kept, of those that the controller created itself: the
+    /// older ones are deleted. What is still needed stays with 0 too: the one that was created last, the one that
+    /// was completed last. If several policies select a Cluster, the highest limit counts; 10 where none has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(max = 1000))]
+    pub upgrade_history_limit: Option<u16>,
+
     /// The rules of admission that don't have their default. Where several policies select a
     /// Cluster and name a rule, the strictest counts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

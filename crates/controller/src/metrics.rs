@@ -66,12 +66,14 @@ pub(crate) enum Written {
     StartedMarker,
     /// A record was marked as over, or no more.
     FinishedMarker,
+    /// A record beyond the history limit was deleted.
+    DeletedRecord,
     /// A status was written.
     Status,
 }
 
 impl Written {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 13] = [
         Self::Mint,
         Self::Swap,
         Self::Path,
@@ -83,6 +85,7 @@ impl Written {
         Self::Retarget,
         Self::StartedMarker,
         Self::FinishedMarker,
+        Self::DeletedRecord,
         Self::Status,
     ];
 }
@@ -101,6 +104,7 @@ impl EncodeLabelValue for Written {
             Self::Retarget => "retarget",
             Self::StartedMarker => "started_marker",
             Self::FinishedMarker => "finished_marker",
+            Self::DeletedRecord => "deleted_record",
             Self::Status => "status",
         }
         .encode(encoder)

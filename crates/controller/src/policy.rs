@@ -28,6 +28,19 @@ pub(crate) fn retention(
     }
 }
 
+/// How many finished records of a Cluster are kept where no policy says so.
+const HISTORY_LIMIT: u16 = 10;
+
+/// How many finished records of a Cluster are kept: of the policies that select it and say so, the highest limit
+/// counts.
+pub(crate) fn history_limit(policies: &[Arc<UpgradePolicy>], labels: &BTreeMap<String, String>) -> usize {
+    let limits = policies
+        .iter()
+        .filter(|policy| policy.spec.selects(labels))
+        .filter_map(|policy| policy.spec.upgrade_history_limit);
+    limits.max().unwrap_or(HISTORY_LIMIT).into()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -63,6 +76,27 @@ mod tests {
             let kept = retention(&policies, &labels, None);
             assert_eq!(kept.previous, SignedDuration::from_hours(hours), "{policies:?}");
             assert_eq!(kept.other, SignedDuration::from_hours(hours.min(1)), "{policies:?}");
+        }
+    }
+
+    #[test]
+    fn the_highest_limit_of_those_that_have_one_counts() {
+        let labels = BTreeMap::from([("tier".to_owned(), "prod".to_owned())]);
+        let policy = |tier: &str, limit: Option<u16>| {
+            let selector = json!({ "matchLabels": { "tier": tier } });
+            let spec = json!({ "clusterSelector": selector, "upgradeHistoryLimit": limit });
+            Arc::new(UpgradePolicy::new("p", serde_json::from_value(spec).unwrap()))
+        };
+        for (policies, limit) in [
+            (vec![], 10),
+            (vec![policy("prod", None)], 10),
+            (vec![policy("prod", Some(0))], 0),
+            (vec![policy("prod", Some(2)), policy("prod", None)], 2),
+            (vec![policy("prod", Some(2)), policy("prod", Some(30))], 30),
+            (vec![policy("dev", Some(30)), policy("prod", Some(2))], 2),
+            (vec![policy("dev", Some(0))], 10),
+        ] {
+            assert_eq!(history_limit(&policies, &labels), limit, "{policies:?}");
         }
     }
 }

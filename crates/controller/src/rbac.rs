@@ -28,7 +28,7 @@ pub enum Watched {
     KubernetesReleases,
     /// What is asked, and the record of it.
     ClusterUpgrades,
-    /// How long templates are kept.
+    /// How long templates and records are kept.
     UpgradePolicies,
 }
 
@@ -57,7 +57,7 @@ impl Watched {
             Self::MachinePools => rule(CORE, "machinepools", WATCH),
             Self::Machines => rule(CORE, "machines", WATCH),
             Self::KubernetesReleases => rule(OURS, "kubernetesreleases", WATCH),
-            Self::ClusterUpgrades => rule(OURS, "clusterupgrades", &["list", "watch", "create", "patch"]),
+            Self::ClusterUpgrades => rule(OURS, "clusterupgrades", &["list", "watch", "create", "patch", "delete"]),
             Self::UpgradePolicies => rule(OURS, "upgradepolicies", WATCH),
         }
     }

@@ -6,6 +6,7 @@
 mod annotated;
 mod classic;
 mod events;
+mod history;
 mod records;
 mod templates;
 mod topology;
@@ -165,8 +166,11 @@ impl Context {
             }
             return self.reconcile_classic(cluster, control_plane, active).await;
         }
-        self.collect_templates(cluster, control_plane, upgrades.last.as_deref(), &known)
-            .await
+        let last = upgrades.last.as_deref();
+        if let Some(done) = self.trim_history(cluster, &known, last, None).await? {
+            return Ok(done);
+        }
+        self.collect_templates(cluster, control_plane, last, &known).await
     }
 
     fn referred(&self) -> Referred<'_> {

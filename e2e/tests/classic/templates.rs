@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use instar_api::{ClusterUpgrade, TemplateUse, UpgradePhase};
+use instar_api::{ClusterUpgrade, FINISHED_ANNOTATION, REQUEST_NUMBER_LABEL, TemplateUse, UpgradePhase};
 use instar_e2e::{
     Context, Result,
     support::{
@@ -28,7 +28,7 @@ use crate::by_hand::{await_phase, record, records};
 const SWEPT: Duration = Duration::from_secs(30);
 
 /// With no time to keep, only what is in use stays; by default the previous ones stay for a day;
-/// what a removed pool had goes; what is the user's stays.
+/// what a removed pool had goes; what is the user's stays. Then records beyond the limit go.
 pub(crate) async fn retention_keeps_templates(scene: JourneyContext) -> Result<()> {
     let rows = scene.rows()?;
     for row in rows.all() {
@@ -85,7 +85,35 @@ pub(crate) async fn retention_keeps_templates(scene: JourneyContext) -> Result<(
         .status
         .context("it has no status")?;
     assert_eq!(second.phase, UpgradePhase::Completed);
-    Ok(())
+    history_is_limited(&scene).await
+}
+
+/// Of the records that the controller made, as the label has it, those beyond the limit go, but for the last one.
+async fn history_is_limited(scene: &JourneyContext) -> Result<()> {
+    for (number, name) in ["a-first", "b-last"].into_iter().enumerate() {
+        let mut made = record(name, &json!({ "clusterName": NAME, "target": "v1.36" }));
+        made["metadata"]["labels"] = json!({ REQUEST_NUMBER_LABEL: (number + 1).to_string() });
+        made["metadata"]["annotations"] = json!({ FINISHED_ANNOTATION: "Completed" });
+        scene.apply_object(made).await?;
+        await_phase(scene, name, UpgradePhase::Completed).await?;
+    }
+    let mut none = policy("short", "0s");
+    none["spec"]["upgradeHistoryLimit"] = json!(0);
+    scene.apply_object(none).await?;
+    wait_for("the first record to be deleted", SWEPT, || async {
+        let left: Vec<String> = records(scene)
+            .list(&ListParams::default())
+            .await?
+            .iter()
+            .map(ResourceExt::name_any)
+            .collect();
+        if left == ["b-last", "first", "second"] {
+            Ok(())
+        } else {
+            Err(format!("{left:?}").into())
+        }
+    })
+    .await
 }
 
 pub(crate) fn policy(tier: &str, keep: &str) -> serde_json::Value {

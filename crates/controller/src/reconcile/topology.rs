@@ -43,6 +43,7 @@ impl Context {
         let known = self.caches.of::<ClusterUpgrade>(&Key::of(cluster));
         let upgrades = Upgrades::sort(known.clone(), None);
         let record = upgrade_spec::record_of(cluster, version);
+        let name = record.name_any();
         let snapshot = self.snapshot(cluster, &record);
         match (snapshot.cluster.lifecycle, &upgrades.active) {
             (Lifecycle::Active, _) => {}
@@ -58,7 +59,11 @@ impl Context {
         let active = match turn {
             ActiveUpgrade::Of(active) => active,
             ActiveUpgrade::Record(record) => return self.make(&record).await,
-            ActiveUpgrade::None => return Ok(Done::Idle),
+            ActiveUpgrade::None => {
+                let last = upgrades.last.as_deref();
+                let trimmed = self.trim_history(cluster, &known, last, Some(&name)).await?;
+                return Ok(trimmed.unwrap_or(Done::Idle));
+            }
         };
         let open = upgrades.active.iter().chain(&upgrades.refused);
         let others: Vec<_> = open

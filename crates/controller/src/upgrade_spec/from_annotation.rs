@@ -86,7 +86,7 @@ pub(crate) fn from_annotation(
 }
 
 /// The sequence number among the records of the annotation; 0 where it was not made for it.
-fn ordinal(upgrade: &ClusterUpgrade) -> u32 {
+pub(super) fn ordinal(upgrade: &ClusterUpgrade) -> u32 {
     let label = upgrade.labels().get(REQUEST_NUMBER_LABEL);
     label.and_then(|label| label.parse().ok()).unwrap_or_default()
 }

@@ -246,11 +246,11 @@ pub struct PoolStatus {
     /// How many of them are Failed.
     #[schemars(range(min = 0, max = 1_000_000))]
     pub failed: u32,
-    /// How many of them the list below leaves out.
+    /// How many of them the list below leaves out; 0 in an upgrade that has finished.
     #[schemars(range(min = 0, max = 1_000_000))]
     pub unlisted: u32,
     /// Its machines: those that are not Running first, then by name. At most 32 of a pool, and 256
-    /// of all pools.
+    /// of all pools; none in an upgrade that has finished.
     #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub machine_details: Vec<MachineDetail>,
 }

@@ -13,7 +13,7 @@ use crate::{
     text::{cut, waiting_for},
 };
 pub(crate) use progress::templates;
-use progress::{count, machines, pools};
+use progress::{count, machines, of_phase, pools};
 
 pub(crate) use lifecycle::{refused, report_missing_cluster, restored, unread, unreadable_cluster};
 
@@ -62,6 +62,7 @@ pub(crate) fn status(
     let progress = &decision.progress;
     // Where nothing can be said of the pools, what was known last stays.
     let known = !progress.pools.is_empty();
+    let pools = if known { pools(progress) } else { before.pools };
     ClusterUpgradeStatus {
         phase,
         machines: if known { machines(progress) } else { before.machines },
@@ -70,7 +71,7 @@ pub(crate) fn status(
         } else {
             before.pool_count
         },
-        pools: if known { pools(progress) } else { before.pools },
+        pools: of_phase(phase, pools),
         templates: if known { templates(progress) } else { before.templates },
         path: path(&before.path, &decision.progress.path),
         // What was done last says more than nothing.

@@ -4,7 +4,7 @@ use instar_api::{ClusterUpgrade, ClusterUpgradeStatus, FailureReason, UpgradePha
 use jiff::Timestamp;
 use kube::{Resource, ResourceExt};
 
-use super::{Health, conditions_of, set};
+use super::{Health, conditions_of, progress::of_phase, set};
 use crate::text::cut;
 
 /// The kind and the name of no object.
@@ -113,6 +113,7 @@ fn status(
         waiting,
         conditions,
         observed_generation: generation,
+        pools: of_phase(phase, before.pools),
         ..before
     }
 }
@@ -173,6 +174,20 @@ mod tests {
                 "a second look is nothing new"
             );
         }
+    }
+
+    #[test]
+    fn what_is_over_lists_no_machines() {
+        let mut upgrade = upgrade("Workers");
+        let pool = json!({ "name": "md-0", "machines": 40, "converged": 3, "unlisted": 39,
+                           "machineDetails": [{ "name": "m", "phase": "Running" }] });
+        upgrade.status.as_mut().unwrap().pools = vec![serde_json::from_value(pool).unwrap()];
+        let over = refused(&upgrade, "first", Timestamp::UNIX_EPOCH);
+        let pool = &over.pools[0];
+        assert_eq!((pool.machines, pool.converged, pool.unlisted), (40, 3, 0));
+        assert_eq!(pool.machine_details, []);
+        let open = unread(&upgrade, FailureReason::NoKind, "no kind", Timestamp::UNIX_EPOCH);
+        assert_eq!(open.pools, upgrade.status.unwrap().pools, "it goes on");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The pools, their machines and the templates, in lists that stay short however many there are.
 
-use instar_api::{MachineDetail, MachineUpgradePhase, MintedTemplate, PoolStatus, TemplateUse};
+use instar_api::{MachineDetail, MachineUpgradePhase, MintedTemplate, PoolStatus, TemplateUse, UpgradePhase};
 use instar_planner::{MachineProgress, MachineState, PoolId, PoolProgress, Progress, TemplateProgress, TemplateState};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -35,6 +35,17 @@ pub(super) fn pools(progress: &Progress) -> Vec<PoolStatus> {
         status.unlisted = count(pool.machines.len().saturating_sub(status.machine_details.len()));
     }
     listed.into_iter().map(|(status, _)| status).collect()
+}
+
+/// The pools as a record in this phase tells of them: one that is over has the counts alone, since it is kept for long.
+pub(super) fn of_phase(phase: UpgradePhase, mut pools: Vec<PoolStatus>) -> Vec<PoolStatus> {
+    if phase.is_finished() {
+        for pool in &mut pools {
+            pool.unlisted = 0;
+            pool.machine_details = Vec::new();
+        }
+    }
+    pools
 }
 
 fn without_machines(pool: &PoolProgress) -> PoolStatus {

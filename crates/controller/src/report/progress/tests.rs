@@ -1,9 +1,9 @@
 use instar_api::{ClusterUpgrade, ClusterUpgradeSpec, ClusterUpgradeStatus, UpgradePhase};
 use instar_capi::ClusterConfiguration;
 use instar_planner::{
-    Cluster, ClusterKind, Contract, ControlPlane, Flavor, Lifecycle, Machine, MachineDeployment, MachinePhase,
-    ManagedBy, Node, Object, Observed, ResourceVersion, Retention, Rollout, Snapshot, Stage, Target, TemplateRef,
-    UpgradeSpec, plan,
+    Cluster, ClusterKind, Contract, ControlPlane, Decision, Flavor, Lifecycle, Machine, MachineDeployment,
+    MachinePhase, ManagedBy, Node, Object, Observed, ResourceVersion, Retention, Rollout, Snapshot, Stage, Target,
+    TemplateRef, UpgradeSpec, plan,
 };
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
@@ -115,6 +115,10 @@ fn read<T>(part: &mut Observed<T>) -> &mut T {
 
 /// As it would be written after what is known of it now.
 fn written(before: Option<ClusterUpgradeStatus>, snapshot: &Snapshot) -> ClusterUpgradeStatus {
+    written_of(before, snapshot, &plan(snapshot))
+}
+
+fn written_of(before: Option<ClusterUpgradeStatus>, snapshot: &Snapshot, decision: &Decision) -> ClusterUpgradeStatus {
     let spec = ClusterUpgradeSpec {
         cluster_name: "c".to_owned(),
         target: "v1.99".to_owned(),
@@ -122,7 +126,7 @@ fn written(before: Option<ClusterUpgradeStatus>, snapshot: &Snapshot) -> Cluster
     };
     let mut upgrade = ClusterUpgrade::new("up", spec);
     upgrade.status = before;
-    let status = status(&upgrade, snapshot, &plan(snapshot), Health::Fine);
+    let status = status(&upgrade, snapshot, decision, Health::Fine);
     // What the API server gives back.
     serde_json::from_value(serde_json::to_value(&status).unwrap()).unwrap()
 }
@@ -162,6 +166,20 @@ fn thousands_of_machines_make_a_small_status() {
             .iter()
             .all(|detail| detail.phase == MachineUpgradePhase::Upgrading)
     );
+}
+
+#[test]
+fn a_record_that_is_over_has_the_counts_alone() {
+    let snapshot = snapshot();
+    let before = written(None, &snapshot);
+    let mut decision = plan(&snapshot);
+    decision.progress.stage = Stage::Complete;
+    let over = written_of(Some(before), &snapshot, &decision);
+    assert_eq!(over.machines, "5000/5000");
+    for pool in &over.pools[1..] {
+        assert_eq!((pool.machines, pool.converged, pool.unlisted), (250, 250, 0));
+        assert_eq!(pool.machine_details, []);
+    }
 }
 
 #[test]

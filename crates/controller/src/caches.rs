@@ -300,6 +300,10 @@ impl<K: Cached> Hooks<K::Kept> for CacheHooks<K> {
         true
     }
 
+    fn is_news(&self, before: &K::Kept, now: &K::Kept) -> bool {
+        K::is_news(before, now)
+    }
+
     fn changed(&self, groups: &[Group]) {
         self.0.changes.send_replace(());
         K::changed(&self.0, groups);

@@ -113,6 +113,12 @@ pub trait Hooks<E: Entry>: Send {
         false
     }
 
+    /// Whether the groups that an object is in have changed with it: `before` is what was kept of it.
+    fn is_news(&self, before: &E, now: &E) -> bool {
+        let _ = (before, now);
+        true
+    }
+
     /// The table has changed: these groups of it, if they are wanted.
     fn changed(&self, groups: &[E::Group]) {
         let _ = groups;
@@ -138,6 +144,13 @@ impl<E: Kept, H: Hooks<E>> KeptSink<E, H> {
         self.hooks.arriving(&mut row);
         row
     }
+
+    fn is_news(&self, row: &Row<E>) -> bool {
+        match (self.cache.read().get(&row.key), &row.read) {
+            (Some(before), Ok(now)) => self.hooks.is_news(before, now),
+            (Some(_) | None, Ok(_) | Err(_)) => true,
+        }
+    }
 }
 
 impl<E: Kept, H: Hooks<E>> Sink<E::Object> for KeptSink<E, H> {
@@ -153,7 +166,8 @@ impl<E: Kept, H: Hooks<E>> Sink<E::Object> for KeptSink<E, H> {
         };
         let wants_groups = shows && self.hooks.wants_groups();
         let mut groups = match &event {
-            Event::Apply(row) | Event::Delete(row) if wants_groups => row.groups(),
+            Event::Apply(row) if wants_groups && self.is_news(row) => row.groups(),
+            Event::Delete(row) if wants_groups => row.groups(),
             Event::Apply(_) | Event::Delete(_) | Event::Init | Event::InitApply(_) | Event::InitDone => Vec::new(),
         };
         let applied = self.cache.apply(event);

@@ -2,6 +2,7 @@
 
 mod dynamic;
 mod kinds;
+mod news;
 
 use std::{
     collections::VecDeque,

@@ -14,7 +14,10 @@ use kube::{Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 
 use super::{Caches, wake_groups};
-use crate::rbac::Watched;
+use crate::{
+    rbac::Watched,
+    upgrade_spec::{finished_marker, finished_phase},
+};
 
 /// The annotation by which Cluster API pauses an object.
 const PAUSED_ANNOTATION: &str = "cluster.x-k8s.io/paused";
@@ -60,6 +63,12 @@ pub(crate) trait Cached:
     fn groups_of_unreadable(key: &Key, unreadable: &Unreadable) -> Vec<Group> {
         let cluster = unreadable.cluster.iter();
         cluster.map(|name| of_cluster(key, name)).collect()
+    }
+
+    /// Whether an object that came wakes its Cluster: `before` is what was kept of it.
+    fn is_news(before: &Self::Kept, now: &Self::Kept) -> bool {
+        let _ = (before, now);
+        true
     }
 
     /// Called after the cache has changed, with what has.
@@ -182,6 +191,21 @@ impl Cached for ClusterUpgrade {
     fn cache(caches: &Caches) -> &Arc<Cache<Self::Kept>> {
         &caches.upgrades
     }
+
+    /// Its status is what the controller itself writes, and wakes only where that ends the upgrade or where it is to
+    /// be put right.
+    fn is_news(before: &Self::Kept, now: &Self::Kept) -> bool {
+        let (before, now) = (before.as_object(), now.as_object());
+        let spec_and_metadata = |upgrade: &Self| {
+            let metadata = &upgrade.metadata;
+            ObjectMeta {
+                resource_version: None,
+                ..metadata.clone()
+            }
+        };
+        let finished = |upgrade: &Self| (finished_phase(upgrade), finished_marker(upgrade));
+        spec_and_metadata(before) != spec_and_metadata(now) || finished(before) != finished(now)
+    }
 }
 
 impl Whole for ClusterUpgrade {
@@ -246,5 +270,82 @@ impl Cached for KubernetesRelease {
 impl Whole for KubernetesRelease {
     fn groups(&self, _: &Key) -> Vec<Group> {
         Vec::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use instar_api::UpgradePhase;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn kept(edit: impl FnOnce(&mut Value)) -> Object<ClusterUpgrade> {
+        let mut object = json!({
+            "apiVersion": "upgrade.cluster.x-k8s.io/v1alpha1",
+            "kind": "ClusterUpgrade",
+            "metadata": { "name": "up", "namespace": "n", "uid": "1", "generation": 2, "resourceVersion": "10",
+                          "annotations": {}, "labels": {} },
+            "spec": { "clusterName": "c", "target": "v1.34" },
+            "status": { "phase": "Workers", "observedGeneration": 2 },
+        });
+        edit(&mut object);
+        Object(Arc::new(slim(serde_json::from_value(object).unwrap())))
+    }
+
+    #[test]
+    fn what_only_its_status_says_wakes_no_cluster_before_the_end() {
+        type Edit = fn(&mut Value);
+        let table: [(&str, Edit, bool); 10] = [
+            ("the same", |_| {}, false),
+            ("a step", |up| up["status"]["step"] = json!("Minting"), false),
+            ("another phase", |up| up["status"]["phase"] = json!("Held"), false),
+            (
+                "an annotation that isn't read",
+                |up| up["metadata"]["annotations"] = json!({ "a": "b" }),
+                false,
+            ),
+            ("the end", |up| up["status"]["phase"] = json!("Completed"), true),
+            ("the other end", |up| up["status"]["phase"] = json!("Refused"), true),
+            ("the spec", |up| up["metadata"]["generation"] = json!(3), true),
+            ("a label", |up| up["metadata"]["labels"] = json!({ "a": "b" }), true),
+            (
+                "a deletion",
+                |up| up["metadata"]["deletionTimestamp"] = json!("2026-11-20T12:00:00Z"),
+                true,
+            ),
+            (
+                "another of the same name",
+                |up| up["metadata"]["uid"] = json!("2"),
+                true,
+            ),
+        ];
+        let before = kept(|_| {});
+        for (what, edit, wakes) in table {
+            let now = kept(|up| {
+                up["metadata"]["resourceVersion"] = json!("11");
+                edit(up);
+            });
+            assert_eq!(ClusterUpgrade::is_news(&before, &now), wakes, "{what}");
+        }
+    }
+
+    #[test]
+    fn a_record_that_is_over_and_loses_its_status_wakes() {
+        let over = |up: &mut Value| {
+            up["status"]["phase"] = json!(UpgradePhase::Completed);
+            up["metadata"]["annotations"] = json!({ FINISHED_ANNOTATION: "Completed" });
+        };
+        let before = kept(over);
+        let lost = kept(|up| {
+            over(up);
+            up["status"] = Value::Null;
+        });
+        assert!(ClusterUpgrade::is_news(&before, &lost));
+        let listed = kept(|up| {
+            over(up);
+            up["status"]["templates"] = json!([]);
+        });
+        assert!(!ClusterUpgrade::is_news(&before, &listed));
     }
 }

@@ -10,7 +10,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use crate::{
     execute::ActionDescription,
-    text::{cut, waiting_for},
+    text::{cut, same_but_for_numbers, waiting_for},
 };
 pub(crate) use progress::templates;
 use progress::{count, machines, of_phase, pools};
@@ -136,6 +136,17 @@ pub(crate) fn tells_of(status: Option<&ClusterUpgradeStatus>, reason: FailureRea
     })
 }
 
+/// The message of a trouble: the one that the record has, where that says the same but for numbers. What varies from
+/// one try to the next is no reason to write it again.
+pub(crate) fn steady(status: Option<&ClusterUpgradeStatus>, reason: FailureReason, message: String) -> String {
+    let mut conditions = status.iter().flat_map(|status| &status.conditions);
+    let told = conditions.find(|condition| condition.type_ == "Healthy" && condition.reason == reason.as_str());
+    match told {
+        Some(told) if same_but_for_numbers(&told.message, &cut(&message)) => told.message.clone(),
+        Some(_) | None => message,
+    }
+}
+
 /// Whether there is anything to write. A condition's times alone are nothing new.
 pub(crate) fn differs(before: Option<&ClusterUpgradeStatus>, after: &ClusterUpgradeStatus) -> bool {
     before != Some(after)
@@ -240,6 +251,34 @@ mod tests {
         assert_eq!(drifted(&upgrade, &drift, &snapshot), None);
         let status = drifted(&upgrade, &[], &snapshot).unwrap();
         assert_eq!(said(&status), ("NoVersion".to_owned(), "False".to_owned()));
+    }
+
+    #[test]
+    fn an_error_that_differs_in_a_port_is_told_as_before() {
+        let told = |reason: FailureReason, message: &str| ClusterUpgradeStatus {
+            conditions: conditions_of(
+                UpgradePhase::Workers,
+                &[],
+                Health::Ill { reason, message },
+                1,
+                Timestamp::UNIX_EPOCH,
+            ),
+            ..ClusterUpgradeStatus::default()
+        };
+        let steady = |before: &ClusterUpgradeStatus, message: &str| {
+            steady(Some(before), FailureReason::WriteFailed, message.to_owned())
+        };
+        let before = told(FailureReason::WriteFailed, "swapping md-0: reset by 10.0.0.1:43124");
+        let again = steady(&before, "swapping md-0: reset by 10.0.0.1:50001");
+        assert_eq!(again, "swapping md-0: reset by 10.0.0.1:43124");
+        assert!(tells_of(Some(&before), FailureReason::WriteFailed, &again));
+        let other = "swapping md-1: reset by 10.0.0.1:50001";
+        assert_eq!(steady(&before, other), other);
+        let unread = told(FailureReason::ReadFailed, "swapping md-0: reset by 10.0.0.1:43124");
+        assert_eq!(steady(&unread, &again), again, "another reason");
+        let long = "a".repeat(2000);
+        let before = told(FailureReason::WriteFailed, &long);
+        assert_eq!(steady(&before, &long), cut(&long));
     }
 
     #[test]

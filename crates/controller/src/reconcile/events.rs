@@ -54,7 +54,8 @@ impl Context {
 
     /// What has to be known couldn't be read: it is reported when it is new.
     pub(super) async fn unread(&self, cluster: &Cluster, upgrade: &ClusterUpgrade, error: &Error) {
-        let (reason, message) = (error.reason(FailureReason::ReadFailed), error.to_string());
+        let reason = error.reason(FailureReason::ReadFailed);
+        let message = report::steady(upgrade.status.as_ref(), reason, error.to_string());
         let status = report::unread(upgrade, reason, &message, Timestamp::now());
         // That the record can't be written either is no news then.
         if let Err(error) = self.warn(cluster, upgrade, &status, reason, &message).await {
@@ -70,7 +71,8 @@ impl Context {
         decision: &Decision,
         error: &Error,
     ) -> Result<(), Error> {
-        let (reason, message) = (error.reason(FailureReason::WriteFailed), error.to_string());
+        let reason = error.reason(FailureReason::WriteFailed);
+        let message = report::steady(upgrade.status.as_ref(), reason, error.to_string());
         let health = Health::Ill {
             reason,
             message: &message,

@@ -11,6 +11,9 @@ use tokio::time::timeout;
 /// How long a call may take.
 const DEADLINE: Duration = Duration::from_secs(15);
 
+/// How many calls about one kind of a provider are made at once: a quarter of the passes that run at once.
+pub(crate) const CALLS_OF_KIND: usize = 4;
+
 /// Whose writes these are.
 pub(crate) const FIELD_MANAGER: &str = "instar-controller";
 
@@ -30,10 +33,17 @@ pub(crate) enum Error {
         group: String,
         resource: String,
     },
+    #[error(
+        "{CALLS_OF_KIND} calls about {kind}.{group} have no answer yet, so no other one is made: see whether the \
+         conversion webhook of its CustomResourceDefinition answers"
+    )]
+    NoTurn { group: String, kind: String },
     #[error("the API server knows no kind {kind} in {group}: install its provider")]
     NoKind { group: String, kind: String },
     #[error("nothing is known of every {kind}: {why}")]
     Unlisted { kind: String, why: String },
+    #[error("every {kind} is being listed: the API server has not answered yet")]
+    NotListedYet { kind: String },
     #[error("{what} is not as the watch shows it: the cache is a moment behind")]
     CacheBehind { what: String },
     #[error(transparent)]
@@ -78,7 +88,9 @@ impl Error {
             Self::NoRight { .. } => FailureReason::NoRight,
             Self::Call { .. }
             | Self::Silence { .. }
+            | Self::NoTurn { .. }
             | Self::Unlisted { .. }
+            | Self::NotListedYet { .. }
             | Self::CacheBehind { .. }
             | Self::NotLeader => call,
         }
@@ -93,9 +105,11 @@ impl Error {
             } if matches!(status.code, 400 | 403 | 422) => Some(status.message.trim().to_owned()),
             Self::Call { .. }
             | Self::Silence { .. }
+            | Self::NoTurn { .. }
             | Self::NoRight { .. }
             | Self::NoKind { .. }
             | Self::Unlisted { .. }
+            | Self::NotListedYet { .. }
             | Self::CacheBehind { .. }
             | Self::NoContract(_)
             | Self::NotServed { .. }
@@ -108,8 +122,8 @@ impl Error {
     pub(crate) fn class(&self) -> Class {
         match self {
             Self::Call { source, .. } => class(source),
-            Self::CacheBehind { .. } => Class::Conflict,
-            Self::Silence { .. } | Self::Unlisted { .. } | Self::NotLeader => Class::Transient,
+            Self::CacheBehind { .. } | Self::NotListedYet { .. } => Class::Conflict,
+            Self::Silence { .. } | Self::NoTurn { .. } | Self::Unlisted { .. } | Self::NotLeader => Class::Transient,
             Self::NoRight { .. }
             | Self::NoKind { .. }
             | Self::NoContract(_)

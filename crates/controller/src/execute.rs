@@ -62,9 +62,9 @@ impl Executor<'_> {
     pub(crate) async fn execute(&self, action: &Action) -> Result<Effect, Error> {
         match action {
             Action::Nothing => Ok(Effect::DoneBefore),
-            Action::MintTemplate(mint) => self.mint(mint).await,
+            Action::MintTemplate(mint) => self.in_turn(&mint.template, self.mint(mint)).await,
             Action::SwapControlPlane(swap) | Action::SwapWorkers(swap) => self.swap(swap).await.map(|()| Effect::Done),
-            Action::DeleteTemplate(delete) => self.delete(delete).await,
+            Action::DeleteTemplate(delete) => self.in_turn(&delete.template, self.delete(delete)).await,
             Action::RecordConvergence(convergence) => {
                 let Convergence { kind, name, .. } = convergence;
                 let doing = || format!("writing into {kind} {name} that it has converged");
@@ -83,6 +83,14 @@ impl Executor<'_> {
                 self.cluster(&doing, name, patch).await.map(|()| Effect::Done)
             }
         }
+    }
+
+    async fn in_turn(
+        &self,
+        template: &TemplateRef,
+        writing: impl Future<Output = Result<Effect, Error>>,
+    ) -> Result<Effect, Error> {
+        self.kinds.in_turn(&template.group, &template.kind, writing).await
     }
 
     async fn mint(&self, mint: &MintTemplate) -> Result<Effect, Error> {
@@ -148,7 +156,8 @@ impl Executor<'_> {
             ..PatchParams::default()
         };
         let patch = Patch::Merge(patch);
-        of_provider(&resource, doing, api.patch(of.name, &parameters, &patch)).await?;
+        let writing = of_provider(&resource, doing, api.patch(of.name, &parameters, &patch));
+        self.kinds.in_turn(&resource.group, &resource.kind, writing).await?;
         Ok(())
     }
 

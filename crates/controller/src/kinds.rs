@@ -2,6 +2,7 @@
 //! of its definition. The API server is asked once, however many Clusters want to know at the same time.
 
 mod answers;
+mod limit;
 mod unused;
 
 use std::sync::Arc;
@@ -15,8 +16,8 @@ use kube::{
     discovery::{ApiGroup, ApiResource, oneshot},
 };
 
-use self::answers::Answers;
 pub(crate) use self::unused::UnusedKinds;
+use self::{answers::Answers, limit::Limits};
 use crate::api::{Error, call};
 
 /// A provider's kind.
@@ -34,6 +35,7 @@ pub(crate) struct Kinds {
     groups: Answers<String, Arc<ApiGroup>>,
     /// By group and kind.
     kinds: Answers<(String, String), Kind>,
+    limits: Limits,
 }
 
 const INFRASTRUCTURE: &str = "infrastructure.cluster.x-k8s.io";
@@ -51,6 +53,17 @@ impl Kinds {
     /// The resource of a kind.
     pub(crate) async fn resource(&self, client: &Client, group: &str, kind: &str) -> Result<ApiResource, Error> {
         Ok(self.kind(client, group, kind).await?.resource)
+    }
+
+    /// Makes calls about a kind when it is their turn: so many at once, so that a kind that has no answer leaves room
+    /// for passes over Clusters that don't need it.
+    pub(crate) async fn in_turn<T>(
+        &self,
+        group: &str,
+        kind: &str,
+        calls: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        self.limits.call(group, kind, calls).await
     }
 
     /// The kinds of templates that a pool may have, by group and kind: every infrastructure
@@ -72,8 +85,10 @@ impl Kinds {
             Error::NoKind { .. } => true,
             Error::Call { source, .. } => is_not_found(source),
             Error::Silence { .. }
+            | Error::NoTurn { .. }
             | Error::NoRight { .. }
             | Error::Unlisted { .. }
+            | Error::NotListedYet { .. }
             | Error::CacheBehind { .. }
             | Error::NoContract(_)
             | Error::NotServed { .. }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures::FutureExt;
 use instar_watch::{DynamicKept, DynamicWatches, Key, KindKey, Lookup, Unavailable};
 use kube::{Client, discovery::ApiResource};
 use tokio::time::timeout;
@@ -39,8 +40,16 @@ impl Referred<'_> {
         })?;
         let kind = lease.kind().clone();
         self.memory.keep_lease(cluster, lease);
-        // Without an answer in time, the look-up says so.
-        let _ = timeout(FIRST_LIST, watches.answered(kind.as_str())).await;
+        if watches.answered(kind.as_str()).now_or_never().is_none() {
+            let first = async {
+                let answered = timeout(FIRST_LIST, watches.answered(kind.as_str())).await;
+                answered.map_err(|_| Error::Silence {
+                    doing: format!("listing every {}", resource.kind),
+                })
+            };
+            // Without an answer in time, the look-up says so.
+            let _ = self.kinds.in_turn(&resource.group, &resource.kind, first).await;
+        }
         Ok(kind)
     }
 }
@@ -63,7 +72,9 @@ pub(super) fn find<T>(found: Lookup<T>, resource: &ApiResource) -> Result<Found<
         Lookup::Present(object) => Ok(Found::Present(object)),
         Lookup::Unreadable(reason) => Ok(Found::Unreadable(reason)),
         Lookup::Absent => Ok(Found::Absent),
-        Lookup::Pending | Lookup::Unwatched => Err(unlisted("the API server has not answered yet".to_owned())),
+        Lookup::Pending | Lookup::Unwatched => Err(Error::NotListedYet {
+            kind: resource.kind.clone(),
+        }),
         Lookup::Unavailable(Unavailable::Failing) => Err(unlisted(Unavailable::Failing.to_string())),
         Lookup::Unavailable(Unavailable::NotServed) => Err(Error::NoKind {
             group: resource.group.clone(),

@@ -63,7 +63,8 @@ impl Referred<'_> {
         let (kind, name) = (&reference.kind, &reference.name);
         let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), &snapshot.cluster.namespace, &resource);
         let doing = || format!("reading {kind} {name}");
-        let object = api::of_provider(&resource, doing, api.get_opt(name)).await?;
+        let reading = api::of_provider(&resource, doing, api.get_opt(name));
+        let object = self.kinds.in_turn(&reference.group, kind, reading).await?;
         let behind = || Error::CacheBehind {
             what: format!("{kind} {name}"),
         };
@@ -138,7 +139,8 @@ impl Referred<'_> {
         }
         let cluster = key_of(snapshot);
         let labelled = Key::new(cluster.namespace(), &label_value(cluster.name()));
-        let found = self.unused_kinds.has_minted(self.client, &resource, &labelled).await;
+        let asking = self.unused_kinds.has_minted(self.client, &resource, &labelled);
+        let found = self.kinds.in_turn(group, kind, asking).await;
         if !found.inspect_err(|error| self.kinds.forget_after(error, &resource))? {
             return Ok(Vec::new());
         }
@@ -146,7 +148,8 @@ impl Referred<'_> {
         let selector = format!("{CLUSTER_NAME}={},{RELEASE_LABEL}", labelled.name());
         let minted = ListParams::default().labels(&selector);
         let doing = || format!("listing the {kind}s that were minted for {}", cluster.name());
-        let objects = api::of_provider(&resource, doing, api.list_metadata(&minted)).await;
+        let listing = api::of_provider(&resource, doing, api.list_metadata(&minted));
+        let objects = self.kinds.in_turn(group, kind, listing).await;
         let objects = objects
             .inspect_err(|error| self.kinds.forget_after(error, &resource))?
             .items;

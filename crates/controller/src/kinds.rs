@@ -130,11 +130,18 @@ impl Kinds {
         let doing = || format!("reading the labels of CustomResourceDefinition {definition}");
         let metadata = call(doing, definitions.get_metadata(&definition)).await?;
         let served = served(&definition, metadata.labels())?;
-        let of_version = found.versioned_resources(served.version);
-        let found = of_version.into_iter().find(|(resource, _)| resource.kind == kind);
-        let Some((resource, _)) = found else {
-            // The label may be newer than what is known of the group.
+        let at_version = |group: &ApiGroup| {
+            let of_version = group.versioned_resources(served.version);
+            of_version.into_iter().find(|(resource, _)| resource.kind == kind)
+        };
+        let mut resource = at_version(&found);
+        if resource.is_none() {
+            // The label may be newer than what is known of the group. What is known stays for all other Clusters.
             self.groups.forget(&group.to_owned());
+            found = self.group(client, group).await?;
+            resource = at_version(&found);
+        }
+        let Some((resource, _)) = resource else {
             return Err(Error::NotServed {
                 label: served.contract.label(),
                 version: served.version.to_owned(),
@@ -206,9 +213,14 @@ mod tests {
                 "/apis" => json!({ "groups": [{ "name": GROUP, "versions": [version], "preferredVersion": version }] }),
                 "/apis/infrastructure.cluster.x-k8s.io/v1beta2" => {
                     let mut resources = vec![resource("OneMachineTemplate")];
+                    resources.push(resource("NewerMachineTemplate"));
                     resources.extend(asked.both.then(|| resource("OtherMachineTemplate")));
                     json!({ "kind": "APIResourceList", "groupVersion": format!("{GROUP}/v1beta2"), "resources": resources })
                 }
+                path if path.ends_with("/newermachinetemplates.infrastructure.cluster.x-k8s.io") => json!({
+                    "apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata",
+                    "metadata": { "name": "any", "labels": { "cluster.x-k8s.io/v1beta2": "v1" } },
+                }),
                 path if path.contains("/customresourcedefinitions/") => json!({
                     "apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata",
                     "metadata": { "name": "any", "labels": { "cluster.x-k8s.io/v1beta2": "v1beta2" } },
@@ -274,5 +286,18 @@ mod tests {
                 ("v1beta2", 1)
             ])
         );
+    }
+
+    #[tokio::test]
+    async fn a_version_that_is_not_served_makes_nobody_else_ask() {
+        let (server, kinds) = (Server::default(), Kinds::default());
+        let client = server.client();
+        kinds.kind(&client, GROUP, "OneMachineTemplate").await.unwrap();
+        let error = kinds.kind(&client, GROUP, "NewerMachineTemplate").await.unwrap_err();
+        assert!(matches!(error, Error::NotServed { .. }), "{error}");
+        drop(server.asked());
+        kinds.templates(&client).await.unwrap();
+        kinds.kind(&client, GROUP, "OneMachineTemplate").await.unwrap();
+        assert_eq!(server.asked(), []);
     }
 }

@@ -217,11 +217,13 @@ impl Caches {
     /// Wakes every Cluster, and every one of which something is asked, be it there or not.
     pub(crate) fn wake_all(&self) {
         wake_groups(&self.wake, self.clusters.read().groups());
-        self.wake_asked();
+        wake_groups(&self.wake, self.upgrades.read().groups());
     }
 
-    fn wake_asked(&self) {
-        wake_groups(&self.wake, self.upgrades.read().groups());
+    /// Wakes every Cluster that has an upgrade which isn't over: of one that is, nothing is decided by the catalog.
+    fn wake_open(&self) {
+        let open = kept::groups_of_open(&self.upgrades.read());
+        wake_groups(&self.wake, &open);
     }
 
     fn group<K: Whole>(&self, group: &Group) -> Vec<Arc<K>> {

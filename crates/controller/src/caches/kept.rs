@@ -8,7 +8,7 @@ use instar_api::{
 };
 use instar_capi::{Cluster, labels::CLUSTER_NAME, owning_clusters};
 use instar_planner::Lifecycle;
-use instar_watch::{Cache, Entry, Guarded, Kept, Key, Presence, Row, Unreadable};
+use instar_watch::{Cache, Entry, Guarded, Index, Kept, Key, Presence, Row, Unreadable};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{Resource, ResourceExt};
 use serde::de::DeserializeOwned;
@@ -214,6 +214,14 @@ impl Whole for ClusterUpgrade {
     }
 }
 
+/// The groups of the upgrades that aren't over.
+pub(super) fn groups_of_open(upgrades: &Index<Object<ClusterUpgrade>>) -> Vec<Group> {
+    let open = upgrades
+        .entries()
+        .filter(|(_, upgrade)| finished_phase(upgrade.as_object()).is_none());
+    open.flat_map(|(key, upgrade)| Entry::groups(upgrade, key)).collect()
+}
+
 impl Cached for UpgradePolicy {
     const WATCHED: Watched = Watched::UpgradePolicies;
     const PRESENCE: Presence = Presence::DEFINITIONS;
@@ -260,10 +268,10 @@ impl Cached for KubernetesRelease {
         Vec::new()
     }
 
-    /// Any upgrade may wait for a release.
+    /// Any upgrade that goes on may wait for a release.
     fn changed(caches: &Caches, _: &[Group]) {
         caches.renew_catalog();
-        caches.wake_asked();
+        caches.wake_open();
     }
 }
 
@@ -276,6 +284,7 @@ impl Whole for KubernetesRelease {
 #[cfg(test)]
 mod tests {
     use instar_api::UpgradePhase;
+    use kube::runtime::watcher::Event;
     use serde_json::{Value, json};
 
     use super::*;
@@ -328,6 +337,24 @@ mod tests {
             });
             assert_eq!(ClusterUpgrade::is_news(&before, &now), wakes, "{what}");
         }
+    }
+
+    #[test]
+    fn the_catalog_concerns_upgrades_that_are_not_over() {
+        let mut upgrades = Index::default();
+        for (name, cluster, phase) in [("a", "c", "Completed"), ("b", "c", "Held"), ("d", "e", "Completed")] {
+            let upgrade = kept(|up| {
+                up["metadata"]["name"] = json!(name);
+                up["spec"]["clusterName"] = json!(cluster);
+                up["status"]["phase"] = json!(phase);
+            });
+            let row = Row {
+                key: Key::new("n", name),
+                read: Ok(upgrade),
+            };
+            let _ = upgrades.apply(Event::Apply(row));
+        }
+        assert_eq!(groups_of_open(&upgrades), [Group::Cluster(Key::new("n", "c"))]);
     }
 
     #[test]

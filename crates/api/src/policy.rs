@@ -48,7 +48,7 @@ pub struct UpgradePolicySpec {
     /// older ones are deleted. What is still needed stays with 0 too: the one that was created last, the one that
     /// was completed last. If several policies select a Cluster, the highest limit counts; 10 where none has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(max = 1000))]
+    #[schemars(range(min = 0, max = 1000))]
     pub upgrade_history_limit: Option<u16>,
 
     /// The rules of admission that don't have their default. Where several policies select a

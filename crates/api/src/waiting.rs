@@ -135,6 +135,10 @@ waiting_reasons! {
     NoControlPlane:
         "The controller finds no control plane of the Cluster.",
         "Check `spec.controlPlaneRef` of the Cluster, and that the object exists.";
+    NotProvisioned:
+        "The control plane of the Cluster has never been up: Cluster API's condition `ControlPlaneInitialized` of the \
+         Cluster is not True.",
+        "Nothing at first. If it stays, look at the conditions of the Cluster and of its first Machine.";
     NoCluster:
         "The Cluster of `spec.clusterName` doesn't exist.",
         "Create the Cluster, and the upgrade continues; or delete the ClusterUpgrade.";

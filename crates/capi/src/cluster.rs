@@ -36,6 +36,8 @@ pub struct ClusterSpec {
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ClusterStatus {
+    /// What was reached once, and stays.
+    pub initialization: ClusterInitialization,
     /// Those conditions that the controller reads.
     #[serde(deserialize_with = "relevant_conditions")]
     pub conditions: Vec<Condition>,
@@ -43,6 +45,26 @@ pub struct ClusterStatus {
     pub control_plane: ClusterControlPlaneStatus,
     /// Its pools.
     pub workers: ClusterWorkersStatus,
+}
+
+/// What a Cluster has reached once. Cluster API never takes it back.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ClusterInitialization {
+    /// Whether its API server has been seen to answer.
+    pub control_plane_initialized: bool,
+}
+
+impl ClusterStatus {
+    /// Whether Cluster API says that the control plane has not been up yet. It sets the condition with each look at a
+    /// Cluster, so one without it was not looked at, and nothing is known of it.
+    /// Source: `setControlPlaneInitializedCondition` of cluster-api's core/reconcilers/cluster.
+    #[must_use]
+    pub fn awaits_control_plane(&self) -> bool {
+        let initialized = |condition: &&Condition| condition.kind == "ControlPlaneInitialized";
+        let said = self.conditions.iter().find(initialized);
+        !self.initialization.control_plane_initialized && said.is_some_and(|condition| condition.status != "True")
+    }
 }
 
 /// What a Cluster says of its control plane, whatever its kind.
@@ -161,5 +183,33 @@ impl ClassMetadata {
         let mut labels = self.labels.clone();
         labels.extend(over.labels.clone());
         labels
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_control_plane_is_awaited_only_where_cluster_api_says_so() {
+        let said = |status: &str| json!([{"type": "ControlPlaneInitialized", "status": status}]);
+        for (status, awaited) in [
+            (json!({}), false),
+            (json!({"conditions": said("False")}), true),
+            (
+                json!({"conditions": said("Unknown"), "initialization": {"infrastructureProvisioned": true}}),
+                true,
+            ),
+            (json!({"conditions": said("True")}), false),
+            (
+                json!({"conditions": said("False"), "initialization": {"controlPlaneInitialized": true}}),
+                false,
+            ),
+        ] {
+            let read: ClusterStatus = serde_json::from_value(status.clone()).unwrap();
+            assert_eq!(read.awaits_control_plane(), awaited, "{status}");
+        }
     }
 }

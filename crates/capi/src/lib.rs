@@ -23,8 +23,8 @@ pub use class::{
     WorkersClass,
 };
 pub use cluster::{
-    ClassRef, Cluster, ClusterControlPlaneStatus, ClusterSpec, ClusterStatus, ClusterWorkersStatus,
-    ControlPlaneTopology, PlannedVersion, PoolKind, PoolTopology, Topology, WorkersTopology,
+    ClassRef, Cluster, ClusterControlPlaneStatus, ClusterInitialization, ClusterSpec, ClusterStatus,
+    ClusterWorkersStatus, ControlPlaneTopology, PlannedVersion, PoolKind, PoolTopology, Topology, WorkersTopology,
 };
 pub use contract::{Contract, NoContract, Served, served};
 pub use control_plane::{

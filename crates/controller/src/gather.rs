@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use instar_api::ClusterUpgrade;
 use instar_capi as capi;
 use instar_planner::{
-    Cluster as PlannedCluster, ClusterKind, ControlPlane, Lifecycle, Machine, ManagedBy, Node, Observed, Retention,
+    Cluster as PlannedCluster, ClusterKind, ControlPlane, Initialization, Lifecycle, Machine, ManagedBy, Node, Observed, Retention,
     Snapshot, SwapHistory, Unversioned, UpgradeId, UpgradeSpec, WorkerKind,
 };
 use instar_watch::Key;
@@ -75,6 +75,10 @@ pub(crate) fn gather_for(
                     topology::read(cluster, topology),
                 ))),
                 None => ClusterKind::Classic(Box::new(classic::read(cluster))),
+            },
+            initialization: match &cluster.status {
+                Some(status) if status.awaits_control_plane() => Initialization::Awaited,
+                Some(_) | None => Initialization::Done,
             },
             uid: cluster.uid().unwrap_or_default(),
             namespace: namespace.clone(),

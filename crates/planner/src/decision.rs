@@ -171,6 +171,8 @@ pub enum Waiting {
     Unreadable(Unreadable),
     /// The Cluster has no control plane that can be seen.
     NoControlPlane,
+    /// The control plane was never up, so there is nothing to upgrade yet.
+    NotProvisioned,
     /// The upgrade was to begin elsewhere.
     SourceMismatch {
         /// Where it was to begin.
@@ -401,6 +403,7 @@ impl Waiting {
             | Self::TopologyOwned { .. }
             | Self::Unreadable(_)
             | Self::NoControlPlane
+            | Self::NotProvisioned
             | Self::NoTarget(_)
             | Self::NoRelease { .. }
             | Self::NoRow { .. }

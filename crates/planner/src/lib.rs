@@ -42,7 +42,7 @@ pub use observed::{Observed, Unreadable};
 pub use path::{EtcdStep, NoPath, Start, StartEtcd, classic_path};
 pub use pool_id::PoolId;
 pub use snapshot::{
-    ClassicCluster, Cluster, ClusterKind, Condition, ConditionStatus, ControlPlane, Flavor, Machine, MachineDeployment,
+    ClassicCluster, Cluster, ClusterKind, Condition, ConditionStatus, ControlPlane, Flavor, Initialization, Machine, MachineDeployment,
     MachinePhase, MachinePool, MachineSet, Node, Object, PinnedPath, Replicas, ResourceVersion, Rollout, Snapshot,
     Template, TemplateContent, TemplateRef, Topology, Unversioned, VersionSetBy,
 };

@@ -65,6 +65,16 @@ pub struct Cluster {
     pub lifecycle: Lifecycle,
     /// Who mints and swaps.
     pub kind: ClusterKind,
+    pub initialization: Initialization,
+}
+
+/// Whether the control plane was ever up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Initialization {
+    /// It was, or nothing says that it wasn't.
+    Done,
+    /// Cluster API says that it wasn't yet.
+    Awaited,
 }
 
 /// Who mints and swaps the templates of a cluster.

@@ -51,7 +51,7 @@ impl Context {
             return Ok(Done::Idle);
         }
         if let Some(last) = last {
-            // The watch of the status wakes the Cluster for the rest.
+            // The next look does the rest.
             if self.report_drift(cluster, last, &snapshot).await? {
                 return Ok(Done::Wrote);
             }

@@ -17,8 +17,8 @@ use crate::{
     pool_id::PoolId,
     settled::rolled_out,
     snapshot::{
-        ClusterKind, ControlPlane, Machine, MachineDeployment, MachinePool, MachineSet, Node, Object, Snapshot,
-        Template, TemplateContent, TemplateRef,
+        ClusterKind, ControlPlane, Initialization, Machine, MachineDeployment, MachinePool, MachineSet, Node, Object,
+        Snapshot, Template, TemplateContent, TemplateRef,
     },
     swap_history::{SwapEntry, SwapHistory},
 };
@@ -70,6 +70,9 @@ impl<'a> ClassicView<'a> {
         };
         if let Some(reason) = blocking_reason(&control_plane.object) {
             return Err(vec![reason]);
+        }
+        if snapshot.cluster.initialization == Initialization::Awaited && !has_run(control_plane, &machines) {
+            return Err(vec![Waiting::NotProvisioned]);
         }
         let mut unreadable_templates = Vec::new();
         let mut templates = read(&snapshot.templates, &mut unreadable_templates);
@@ -248,6 +251,22 @@ impl<'a> ClassicView<'a> {
         let sets = self.machine_sets.iter().copied();
         sets.filter(move |set| set.pool.as_ref() == Some(name))
     }
+}
+
+/// Whether a control plane is or was up, whatever its provider says of it: one of its Machines has a node; without
+/// Machines, it says what it runs.
+fn has_run(control_plane: &ControlPlane, machines: &[&Machine]) -> bool {
+    let mut mine = machines
+        .iter()
+        .filter(|machine| machine.pool == Some(PoolId::ControlPlane))
+        .peekable();
+    if mine.peek().is_none() {
+        return !control_plane.observed.is_empty();
+    }
+    mine.any(|machine| match machine.node {
+        Node::Absent => false,
+        Node::Joined { .. } => true,
+    })
 }
 
 fn is_in_a_pool(machine: &Machine, pools: &[&MachineDeployment]) -> bool {

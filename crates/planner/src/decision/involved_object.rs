@@ -46,6 +46,7 @@ impl Waiting {
                 name: object.name.as_str(),
             }),
             Self::NoControlPlane
+            | Self::NotProvisioned
             | Self::TopologyNotReconciled { .. }
             | Self::HookBlocking { .. }
             | Self::UpgradeDeferred { .. }

@@ -18,6 +18,7 @@ impl Waiting {
             Self::TopologyOwned { .. } => WaitingReason::TopologyOwned,
             Self::Unreadable(_) => WaitingReason::Unreadable,
             Self::NoControlPlane => WaitingReason::NoControlPlane,
+            Self::NotProvisioned => WaitingReason::NotProvisioned,
             Self::SourceMismatch { .. } => WaitingReason::SourceMismatch,
             Self::NoTarget(_) => WaitingReason::NoTarget,
             Self::NoRelease { .. } => WaitingReason::NoRelease,
@@ -66,6 +67,9 @@ impl fmt::Display for Waiting {
             }
             Self::Unreadable(object) => write!(f, "{} {} can't be read: {}", object.kind, object.name, object.reason),
             Self::NoControlPlane => f.write_str("the Cluster has no control plane that can be seen"),
+            Self::NotProvisioned => f.write_str(
+                "the Cluster isn't provisioned yet: its control plane has not been initialized, and the upgrade begins when it is",
+            ),
             Self::SourceMismatch { source, present } => write!(
                 f,
                 "the control plane is at {present}, and spec.source asks for {source}: correct spec.source or leave it out"

@@ -4,7 +4,7 @@ use instar_capi::Lifecycle;
 use jiff::Timestamp;
 
 use super::*;
-use crate::snapshot::{ClusterKind, ResourceVersion};
+use crate::snapshot::{ClusterKind, Initialization, ResourceVersion};
 
 fn release(version: &str) -> String {
     format!("{version}-1").replace('+', "-")
@@ -55,6 +55,7 @@ fn cluster(uid: &str) -> Cluster {
         uid: uid.to_owned(),
         lifecycle: Lifecycle::Active,
         kind: ClusterKind::Classic(Box::default()),
+        initialization: Initialization::Done,
     }
 }
 

@@ -50,6 +50,7 @@ fn of_the_start() -> Vec<Case> {
             object,
         ),
         (Waiting::NoControlPlane, Some(("Cluster", "blue"))),
+        (Waiting::NotProvisioned, Some(("Cluster", "blue"))),
         (
             Waiting::SourceMismatch {
                 source: "v1.32".to_owned(),

@@ -10,6 +10,7 @@ mod life;
 mod pinned;
 mod progress;
 mod properties;
+mod provisioning;
 mod retire;
 mod rollout;
 mod scenarios;

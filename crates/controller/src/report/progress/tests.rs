@@ -1,7 +1,7 @@
 use instar_api::{ClusterUpgrade, ClusterUpgradeSpec, ClusterUpgradeStatus, UpgradePhase};
 use instar_capi::ClusterConfiguration;
 use instar_planner::{
-    Cluster, ClusterKind, Contract, ControlPlane, Decision, Flavor, Lifecycle, Machine, MachineDeployment,
+    Cluster, ClusterKind, Contract, ControlPlane, Decision, Flavor, Initialization, Lifecycle, Machine, MachineDeployment,
     MachinePhase, ManagedBy, Node, Object, Observed, ResourceVersion, Retention, Rollout, Snapshot, Stage, Target,
     TemplateRef, UpgradeSpec, plan,
 };
@@ -78,6 +78,7 @@ pub(in crate::report) fn snapshot() -> Snapshot {
             uid: "1".to_owned(),
             lifecycle: Lifecycle::Active,
             kind: ClusterKind::Classic(Box::default()),
+            initialization: Initialization::Done,
         },
         upgrade_spec: UpgradeSpec::new("up", Target::Text("v1.99".to_owned())),
         catalog: std::sync::Arc::default(),

@@ -16,7 +16,7 @@ use instar_capi::ClusterConfiguration;
 use instar_catalog::Catalog;
 use instar_domain::KubeVersion;
 use instar_planner::{
-    Cluster, ClusterKind, ComponentImage, Contract, ControlPlane, Flavor, Gate, GateState, Lifecycle, Machine,
+    Cluster, ClusterKind, ComponentImage, Contract, ControlPlane, Flavor, Gate, GateState, Initialization, Lifecycle, Machine,
     MachineDeployment, MachinePhase, MachineSet, ManagedBy, Node, Object, Observed, PoolId, PoolState, Replicas,
     ResourceVersion, Retention, Rollout, Snapshot, SwapEntry, SwapHistory, Target, Template, TemplateContent,
     TemplateRef, Unversioned, UpgradeId, UpgradeSpec,
@@ -87,6 +87,7 @@ impl World {
                 uid: "0-1".to_owned(),
                 lifecycle: Lifecycle::Active,
                 kind: ClusterKind::Classic(Box::default()),
+                initialization: Initialization::Done,
             },
             upgrade_spec: UpgradeSpec::new("up", target),
             catalog: catalog::catalog(),

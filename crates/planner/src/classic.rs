@@ -19,7 +19,7 @@ pub use self::drift::drifted;
 use self::{goal::Goal, view::ClassicView, workers::WorkerRollout};
 pub(crate) use self::{
     goal::is_older,
-    view::{of_cluster, of_upgrade_spec},
+    view::{of_cluster, of_upgrade_spec, stopped},
 };
 use crate::{
     decision::{Action, Decision, Progress, Stage, Waiting},

@@ -121,7 +121,7 @@ fn workers_first(view: &ClassicView<'_>, next: &Step<'_>, waiting: &mut Vec<Wait
     let before = waiting.len();
     for pool in view.pools.iter().filter(|pool| ends_by_itself(view, pool)) {
         if !view.rolled_out(pool) {
-            waiting.push(workers::rolling_out(view, pool));
+            waiting.extend(workers::rolling_out(view, pool));
         }
     }
     if waiting.len() == before {

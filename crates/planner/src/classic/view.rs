@@ -338,11 +338,21 @@ pub(crate) fn of_upgrade_spec(snapshot: &Snapshot) -> impl Iterator<Item = Waiti
 
 /// Why an object isn't written to.
 pub(super) fn blocking_reason(object: &Object) -> Option<Waiting> {
+    match object.managed_by {
+        ManagedBy::Topology => Some(Waiting::TopologyOwned {
+            kind: object.kind.clone(),
+            name: object.name.clone(),
+        }),
+        ManagedBy::User => stopped(object),
+    }
+}
+
+/// Why Cluster API goes no further with an object.
+pub(crate) fn stopped(object: &Object) -> Option<Waiting> {
     let (kind, name) = (object.kind.clone(), object.name.clone());
-    match (object.managed_by, object.lifecycle) {
-        (ManagedBy::Topology, _) => Some(Waiting::TopologyOwned { kind, name }),
-        (ManagedBy::User, Lifecycle::Active) => None,
-        (ManagedBy::User, Lifecycle::Paused) => Some(Waiting::Paused { kind, name }),
-        (ManagedBy::User, Lifecycle::Deleting) => Some(Waiting::Deleting { kind, name }),
+    match object.lifecycle {
+        Lifecycle::Active => None,
+        Lifecycle::Paused => Some(Waiting::Paused { kind, name }),
+        Lifecycle::Deleting => Some(Waiting::Deleting { kind, name }),
     }
 }

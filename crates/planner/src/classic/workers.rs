@@ -1,13 +1,13 @@
 //! The workers' turn: at the end, or where the control plane can't go on without them.
 
-use instar_capi::ManagedBy;
+use instar_capi::{Lifecycle, ManagedBy};
 use instar_domain::BuildOrder;
 
 use super::{
     Next,
     goal::Demand,
     template::{self, Source, Wanted},
-    view::{ClassicView, ExternalChange, blocking_reason},
+    view::{ClassicView, ExternalChange, blocking_reason, stopped},
 };
 use crate::{
     cluster_api::said,
@@ -94,20 +94,21 @@ pub(super) fn is_settled(view: &ClassicView<'_>, pool: &MachineDeployment, deman
     }
 }
 
-/// What is said of a pool that hasn't got to what its spec says.
-pub(super) fn rolling_out(view: &ClassicView<'_>, pool: &MachineDeployment) -> Waiting {
+/// What is said of a pool that hasn't got to what its spec says: first that it can't go on, where that is so.
+pub(super) fn rolling_out(view: &ClassicView<'_>, pool: &MachineDeployment) -> impl Iterator<Item = Waiting> {
     let id = PoolId::Workers(pool.object.name.clone());
     let machines = view.machines_of(&id);
     let there = machines
         .iter()
         .filter(|machine| matches_spec(machine, &pool.version, Some(&pool.infrastructure)))
         .filter(|machine| converged(machine, &pool.version));
-    Waiting::PoolRollingOut {
+    let rolling = Waiting::PoolRollingOut {
         version: pool.version.clone(),
         converged: there.count(),
         machines: machines.len(),
         pool: id,
-    }
+    };
+    stopped(&pool.object).into_iter().chain([rolling])
 }
 
 fn in_order<'a>(view: &ClassicView<'a>, pools: &[&'a MachineDeployment]) -> Vec<&'a MachineDeployment> {
@@ -279,16 +280,25 @@ fn arrival<'a>(view: &ClassicView<'a>, pool: &MachineDeployment, id: &PoolId, wa
     if unready.is_empty() && view.rolled_out(pool) {
         return Place::Arrived;
     }
-    let place = match pool.rollout {
-        Rollout::OnDelete if !old.is_empty() && unready.is_empty() => {
+    let place = match (pool.object.lifecycle, pool.rollout) {
+        // It goes away, and the upgrade doesn't wait for it.
+        (Lifecycle::Deleting, _) => {
+            waiting.extend(stopped(&pool.object));
+            return Place::There;
+        }
+        (Lifecycle::Paused, _) => {
+            waiting.extend(rolling_out(view, pool));
+            Place::Stuck
+        }
+        (Lifecycle::Active, Rollout::OnDelete) if !old.is_empty() && unready.is_empty() => {
             waiting.push(Waiting::OnDelete {
                 pool: id.clone(),
                 machines: old.iter().map(|machine| machine.name.clone()).collect(),
             });
             Place::Stuck
         }
-        Rollout::OnDelete | Rollout::Rolling => {
-            waiting.push(rolling_out(view, pool));
+        (Lifecycle::Active, Rollout::OnDelete | Rollout::Rolling) => {
+            waiting.extend(rolling_out(view, pool));
             Place::Moving
         }
     };

@@ -9,6 +9,7 @@ use super::{
     view::TopologyView,
 };
 use crate::{
+    classic::stopped,
     cluster_api::{machines_there, not_ready_though_there, said, says},
     decision::{MachineProgress, MachineState, PoolProgress, Stage, Waiting},
     pool_id::PoolId,
@@ -116,12 +117,7 @@ fn workers(view: &TopologyView<'_>) -> Vec<Waiting> {
             machines: view.machines_of(&id).count(),
             pool: id.clone(),
         });
-        if pool.object.lifecycle == Lifecycle::Paused {
-            waiting.push(Waiting::Paused {
-                kind: pool.object.kind.clone(),
-                name: pool.object.name.clone(),
-            });
-        }
+        waiting.extend(stopped(&pool.object));
         if pool.version == *wanted {
             waiting.extend(unready(view, &id, wanted));
         }

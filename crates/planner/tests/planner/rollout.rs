@@ -3,12 +3,12 @@
 use instar_api::WaitingReason;
 use instar_domain::KubeVersion;
 use instar_planner::{
-    Action, Condition, ConditionStatus, Decision, Machine, MachinePhase, Node, PoolId, Rollout, Stage, Unversioned,
-    WorkerKind, collect_templates,
+    Action, Condition, ConditionStatus, Decision, Lifecycle, Machine, MachinePhase, Node, PoolId, Rollout, Stage,
+    Unversioned, WorkerKind, collect_templates,
 };
 
 use crate::{
-    scenarios::{complete, decide, until, world},
+    scenarios::{complete, decide, swaps_control_plane, until, world},
     waiting::{control_plane, middle, start, words},
     world::{World, api::Answer, random::Random, reference, version},
 };
@@ -99,6 +99,76 @@ fn rolling(trouble: impl Fn(&mut Machine)) -> World {
         new.for_each(&trouble);
     }
     world
+}
+
+/// The first pool stops in the middle of its rollout; the second one is next.
+fn stopped_in_the_middle(lifecycle: Lifecycle) -> Decision {
+    let mut world = middle();
+    let swap = decide(&world.snapshot());
+    assert_eq!(world.write(&swap.action), Answer::Done);
+    world.tick(&mut Random::new(3));
+    world.pause_pool("md-0", lifecycle);
+    let decision = decide(&world.snapshot());
+    let next =
+        matches!(&decision.action, Action::MintTemplate(mint) if mint.pool == PoolId::Workers("md-1".to_owned()));
+    assert!(next, "the other pool needn't wait: {decision:?}");
+    decision
+}
+
+#[test]
+fn a_pool_that_is_paused_in_the_middle_is_waited_for_and_said_to_be() {
+    assert_eq!(
+        words(&stopped_in_the_middle(Lifecycle::Paused)),
+        [
+            "Paused: MachineDeployment md-0 is paused",
+            "PoolRollingOut: MachineDeployment md-0 goes to v1.34.5: 0 of 2 machines are there",
+        ]
+    );
+}
+
+#[test]
+fn a_pool_that_is_deleted_in_the_middle_is_not_waited_for() {
+    assert_eq!(
+        words(&stopped_in_the_middle(Lifecycle::Deleting)),
+        ["Deleting: MachineDeployment md-0 is being deleted"]
+    );
+}
+
+#[test]
+fn a_paused_pool_that_holds_the_control_plane_is_said_to_be() {
+    let mut world = world("v1.34.5", "v1.35.5");
+    world.give_own_template("md-0");
+    world.pause_pool("md-0", Lifecycle::Paused);
+    let decision = decide(&world.snapshot());
+    assert_eq!(decision.action, Action::Nothing);
+    assert_eq!(
+        words(&decision),
+        [
+            "Paused: MachineDeployment md-0 is paused",
+            "PoolRollingOut: MachineDeployment md-0 goes to v1.34.5: 0 of 2 machines are there",
+        ]
+    );
+}
+
+#[test]
+fn a_control_plane_that_stops_in_the_middle_is_said_to() {
+    for (lifecycle, said) in [
+        (Lifecycle::Paused, "Paused: KubeadmControlPlane blue is paused"),
+        (
+            Lifecycle::Deleting,
+            "Deleting: KubeadmControlPlane blue is being deleted",
+        ),
+    ] {
+        let mut world = world("v1.33.5", "v1.34.5-1");
+        let swap = until(&mut world, swaps_control_plane);
+        assert_eq!(world.write(&swap.action), Answer::Done);
+        world.pause_control_plane(lifecycle);
+        let decision = decide(&world.snapshot());
+        assert_eq!(
+            (decision.action.clone(), words(&decision)),
+            (Action::Nothing, vec![said.to_owned()])
+        );
+    }
 }
 
 #[test]

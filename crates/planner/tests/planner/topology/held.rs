@@ -80,6 +80,15 @@ fn what_cluster_api_says_of_its_objects_is_passed_on() {
     );
 }
 
+#[test]
+fn a_pool_that_goes_away_in_the_middle_is_said_to() {
+    let mut snapshot = cluster("v1.33.5", "v1.34.5");
+    pools(&mut snapshot).next().unwrap().object.lifecycle = Lifecycle::Deleting;
+    let told = words(&decide(&snapshot));
+    let deleting = "Deleting: MachineDeployment md-0 is being deleted".to_owned();
+    assert!(told.contains(&deleting), "{told:#?}");
+}
+
 type Stop = (fn(&mut instar_planner::Snapshot), &'static str);
 
 #[test]

@@ -55,7 +55,8 @@ waiting_reasons! {
         "A Machine has the new version, and its Node isn't ready, or runs another version.",
         "Nothing at first. If it stays, look at the conditions of the Machine and of its Node.";
     ClusterApi:
-        "Cluster API reports in a condition of the Cluster or of a pool what it is doing. The message is its own.",
+        "Cluster API reports in a condition of the Cluster, of a pool or of a Machine what it is doing. The message \
+         is its own.",
         "Whatever the message asks for. Most often nothing.";
     UpgradeUnderWay:
         "The Cluster is on its way to another version, and Cluster API accepts no new one before it has arrived.",

@@ -43,6 +43,13 @@ pub fn relevant_conditions<'de, D: Deserializer<'de>>(deserializer: D) -> Result
     Ok(conditions)
 }
 
+/// Reads the conditions of a Machine and drops all but the one of its deletion, while that goes on.
+fn deletion<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Condition>, D::Error> {
+    let mut conditions: Vec<Condition> = Vec::deserialize(deserializer)?;
+    conditions.retain(|condition| condition.kind == Machine::DELETING && condition.status == "True");
+    Ok(conditions)
+}
+
 /// A reference within a namespace.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[serde(rename_all = "camelCase", default)]
@@ -225,6 +232,27 @@ pub struct MachineStatus {
     pub node_ref: Option<NodeReference>,
     /// What the node says of itself.
     pub node_info: NodeInfo,
+    /// What is said of its deletion.
+    #[serde(deserialize_with = "deletion")]
+    pub conditions: Vec<Condition>,
+}
+
+impl Machine {
+    /// The condition that says how far its deletion has come.
+    pub const DELETING: &str = "Deleting";
+}
+
+impl MachineStatus {
+    /// What its deletion waits for, in Cluster API's words. That it has begun or is done is left out: nothing waits
+    /// then.
+    #[must_use]
+    pub fn deletion_waits_for(&self) -> Option<&str> {
+        let waits = |condition: &&Condition| !["Deleting", "DeletionCompleted"].contains(&&*condition.reason);
+        let messages = self.conditions.iter().filter(waits);
+        messages
+            .map(|condition| &*condition.message)
+            .find(|message| !message.is_empty())
+    }
 }
 
 /// A node, by its name.
@@ -248,6 +276,28 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn of_a_machine_it_is_read_what_its_deletion_waits_for() {
+        let status = |kind: &str, status: &str, reason: &str| {
+            let condition = json!({"type": kind, "status": status, "reason": reason, "message": "Waiting"});
+            serde_json::from_value::<MachineStatus>(json!({"conditions": [condition]})).unwrap()
+        };
+        for (kind, holds, reason, waits_for) in [
+            ("Deleting", "True", "WaitingForPreDrainHook", Some("Waiting")),
+            ("Deleting", "True", "Deleting", None),
+            ("Deleting", "True", "DeletionCompleted", None),
+            ("Deleting", "False", "NotDeleting", None),
+            ("Ready", "True", "Ready", None),
+        ] {
+            let read = status(kind, holds, reason);
+            assert_eq!(read.deletion_waits_for(), waits_for, "{kind} {reason}");
+            assert_eq!(
+                read.conditions.len(),
+                usize::from(kind == "Deleting" && holds == "True")
+            );
+        }
+    }
 
     #[test]
     fn conditions_that_nothing_reads_are_dropped() {

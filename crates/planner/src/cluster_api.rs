@@ -1,5 +1,7 @@
 //! What Cluster API says of an object in its conditions, passed on in its words.
 
+use instar_capi::{self as capi, Lifecycle, WorkerKind};
+
 use crate::{
     decision::Waiting,
     settled::{converged, matches_spec},
@@ -59,6 +61,22 @@ pub(crate) fn not_ready_though_there<'a>(
     object
         .into_iter()
         .flat_map(|object| conditions(object, Condition::tells_what_is_not_ready))
+}
+
+/// What the deletion of those machines waits for that are being deleted. The words change as often as Cluster API
+/// writes them, with each step of a deletion and in a drain at most every 20 seconds.
+pub(crate) fn deletions<'a>(machines: impl IntoIterator<Item = &'a Machine>) -> impl Iterator<Item = Waiting> {
+    let going = machines
+        .into_iter()
+        .filter(|machine| machine.lifecycle == Lifecycle::Deleting);
+    going.filter_map(|machine| {
+        Some(Waiting::ClusterApi {
+            kind: WorkerKind::Machine.to_string(),
+            name: machine.name.clone(),
+            condition: capi::Machine::DELETING.to_owned(),
+            message: machine.deletion_waits_for.clone()?,
+        })
+    })
 }
 
 /// One condition in Cluster API's words.

@@ -331,6 +331,8 @@ pub struct Machine {
     pub node: Node,
     /// Whether it stays.
     pub lifecycle: Lifecycle,
+    /// What its deletion waits for, in Cluster API's words; absent where it waits for nothing.
+    pub deletion_waits_for: Option<String>,
 }
 
 /// `status.phase` of a Machine.

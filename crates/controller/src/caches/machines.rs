@@ -35,17 +35,22 @@ enum Text {
     Version,
     Node,
     Kubelet,
+    Deletion,
 }
 
 impl Text {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 7] = [
         Self::Cluster,
         Self::Pool,
         Self::Set,
         Self::Version,
         Self::Node,
         Self::Kubelet,
+        Self::Deletion,
     ];
+
+    /// How much is kept of what a deletion waits for. It names Pods, and a drain may wait for many.
+    const LONGEST: usize = 512;
 
     /// No name has it, and no version either that can be read.
     const END: char = '\n';
@@ -84,6 +89,11 @@ impl KeptMachine {
         self.some(Text::Version).or_else(|| self.some(Text::Kubelet))
     }
 
+    /// What its deletion waits for, in Cluster API's words.
+    pub(crate) fn deletion_waits_for(&self) -> Option<&str> {
+        self.some(Text::Deletion)
+    }
+
     /// Its node's name, and the version as the kubelet says it.
     pub(crate) fn node(&self) -> Option<(&str, &str)> {
         Some((self.some(Text::Node)?, self.text(Text::Kubelet)))
@@ -96,7 +106,8 @@ impl From<Machine> for KeptMachine {
         let labels = machine.metadata.labels.unwrap_or_default();
         let status = machine.status.unwrap_or_default();
         let label = |name: &str| labels.get(name).map(String::as_str).unwrap_or_default();
-        let node = status.node_ref.unwrap_or_default().name;
+        let deletion = status.deletion_waits_for().filter(|_| lifecycle == Lifecycle::Deleting);
+        let node = status.node_ref.as_ref().map(|node| &*node.name).unwrap_or_default();
         let mut texts = String::new();
         for which in Text::ALL {
             let text = match which {
@@ -105,11 +116,13 @@ impl From<Machine> for KeptMachine {
                 Text::Pool => label(DEPLOYMENT_LABEL),
                 Text::Set => label(SET_LABEL),
                 Text::Version => &machine.spec.version,
-                Text::Node => &node,
+                Text::Node => node,
                 Text::Kubelet => &status.node_info.kubelet_version,
+                Text::Deletion => deletion.unwrap_or_default(),
             };
             texts.extend(
                 text.chars()
+                    .take(Text::LONGEST)
                     .map(|character| if character == Text::END { ' ' } else { character }),
             );
             texts.push(Text::END);
@@ -200,6 +213,29 @@ mod tests {
             (machine.phase, machine.lifecycle),
             (MachinePhase::Running, Lifecycle::Active)
         );
+    }
+
+    /// A fleet has many Machines, and few of them go at any moment.
+    #[test]
+    fn what_a_deletion_waits_for_is_kept_while_it_goes_on() {
+        let message = "Drain not completed yet (started at 2026-11-20T12:00:00Z):\n* Pod default/web-0: cannot evict pod as it would violate the pod's disruption budget. The disruption budget web needs 1 healthy pods and has 1 currently";
+        let condition = json!({ "type": "Deleting", "status": "True", "reason": "DrainingNode", "message": message });
+        let object = |deleted: bool| {
+            let mut object = json!({
+                "apiVersion": "cluster.x-k8s.io/v1beta2", "kind": "Machine",
+                "metadata": { "name": "m", "namespace": "n" },
+                "spec": { "clusterName": "c" }, "status": { "conditions": [condition] },
+            });
+            if deleted {
+                object["metadata"]["deletionTimestamp"] = json!("2026-11-20T12:00:00Z");
+            }
+            KeptMachine::from(serde_json::from_value::<Machine>(object).unwrap())
+        };
+        assert_eq!(
+            object(true).deletion_waits_for().map(str::to_owned),
+            Some(message.replace('\n', " "))
+        );
+        assert_eq!(object(false).deletion_waits_for(), None);
     }
 
     #[test]

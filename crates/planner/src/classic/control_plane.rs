@@ -11,7 +11,7 @@ use super::{
     workers::{self, WorkerRollout},
 };
 use crate::{
-    cluster_api::{machines_there, not_ready_though_there, said},
+    cluster_api::{deletions, machines_there, not_ready_though_there, said},
     decision::{Action, Waiting},
     pool_id::PoolId,
     settled::{control_plane_settled, matches_spec, unready},
@@ -82,6 +82,7 @@ fn rolling_out(view: &ClassicView<'_>) -> Vec<Waiting> {
     let new = new.filter(|machine| matches_spec(machine, version, template));
     std::iter::once(rolling)
         .chain(unready(new, version))
+        .chain(deletions(machines.iter().copied()))
         .chain(said(&control_plane.object))
         .chain(not_ready_though_there(control_plane, &machines))
         .collect()

@@ -10,7 +10,7 @@ use super::{
     view::{ClassicView, ExternalChange, blocking_reason, stopped},
 };
 use crate::{
-    cluster_api::said,
+    cluster_api::{deletions, said},
     decision::{Action, Field, Waiting},
     name::label_value,
     pool_id::PoolId,
@@ -94,7 +94,8 @@ pub(super) fn is_settled(view: &ClassicView<'_>, pool: &MachineDeployment, deman
     }
 }
 
-/// What is said of a pool that hasn't got to what its spec says: first that it can't go on, where that is so.
+/// What is said of a pool that hasn't got to what its spec says: first that it can't go on, where that is so, and last
+/// what its old machines wait for.
 pub(super) fn rolling_out(view: &ClassicView<'_>, pool: &MachineDeployment) -> impl Iterator<Item = Waiting> {
     let id = PoolId::Workers(pool.object.name.clone());
     let machines = view.machines_of(&id);
@@ -108,7 +109,8 @@ pub(super) fn rolling_out(view: &ClassicView<'_>, pool: &MachineDeployment) -> i
         machines: machines.len(),
         pool: id,
     };
-    stopped(&pool.object).into_iter().chain([rolling])
+    let stopped = stopped(&pool.object).into_iter();
+    stopped.chain([rolling]).chain(deletions(machines))
 }
 
 fn in_order<'a>(view: &ClassicView<'a>, pools: &[&'a MachineDeployment]) -> Vec<&'a MachineDeployment> {

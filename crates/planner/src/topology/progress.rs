@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     classic::stopped,
-    cluster_api::{machines_there, not_ready_though_there, said, says},
+    cluster_api::{deletions, machines_there, not_ready_though_there, said, says},
     decision::{MachineProgress, MachineState, PoolProgress, Stage, Waiting},
     pool_id::PoolId,
     settled::{self, converged},
@@ -93,6 +93,7 @@ fn control_plane(view: &TopologyView<'_>) -> Vec<Waiting> {
         desired: counts.map_or(0, |counts| counts.desired),
     }];
     waiting.extend(unready(view, &PoolId::ControlPlane, &control_plane.version));
+    waiting.extend(deletions(machines.iter().copied()));
     waiting.extend(said(&control_plane.object));
     if !is_settled {
         waiting.extend(not_ready_though_there(control_plane, &machines));
@@ -121,6 +122,7 @@ fn workers(view: &TopologyView<'_>) -> Vec<Waiting> {
         if pool.version == *wanted {
             waiting.extend(unready(view, &id, wanted));
         }
+        waiting.extend(deletions(view.machines_of(&id)));
         waiting.extend(said(&pool.object));
     }
     for pool in &view.machine_pools {

@@ -250,6 +250,43 @@ fn what_cluster_api_says_of_a_rollout_is_passed_on() {
     );
 }
 
+const HOOK: &str = "Waiting for pre-drain hooks to succeed (hooks: pre-drain.delete.hook.machine.cluster.x-k8s.io/x)";
+
+/// The first old machine of a pool is being deleted, and something holds that up; the last one isn't, whatever is said
+/// of it.
+fn held_up(machines: &mut [Machine], pool: &PoolId) -> String {
+    let mut old: Vec<&mut Machine> = machines
+        .iter_mut()
+        .filter(|machine| machine.pool.as_ref() == Some(pool) && machine.version == version("v1.33.5"))
+        .collect();
+    for machine in &mut old {
+        machine.deletion_waits_for = Some(HOOK.to_owned());
+    }
+    old[0].lifecycle = Lifecycle::Deleting;
+    format!("ClusterApi: Machine {}, Deleting: {HOOK}", old[0].name)
+}
+
+#[test]
+fn what_holds_up_the_deletion_of_an_old_machine_is_said_in_cluster_apis_words() {
+    let mut world = middle();
+    let swap = decide(&world.snapshot());
+    assert_eq!(world.write(&swap.action), Answer::Done);
+    let told = held_up(&mut world.machines, &PoolId::Workers("md-0".to_owned()));
+    let rolling = "PoolRollingOut: MachineDeployment md-0 goes to v1.34.5: 0 of 2 machines are there";
+    assert_eq!(words(&decide(&world.snapshot())), [rolling, &told]);
+}
+
+#[test]
+fn what_holds_up_an_old_machine_of_the_control_plane_is_said_too() {
+    let mut world = world("v1.33.5", "v1.34.5-1");
+    let swap = until(&mut world, swaps_control_plane);
+    assert_eq!(world.write(&swap.action), Answer::Done);
+    let told = held_up(&mut world.machines, &PoolId::ControlPlane);
+    let rolling =
+        "ControlPlaneRollingOut: the control plane goes to v1.34.5: 0 of 3 machines are there, the lowest runs v1.33.5";
+    assert_eq!(words(&decide(&world.snapshot())), [rolling, &told]);
+}
+
 #[test]
 fn a_machine_that_never_comes_up_holds_the_rest_and_is_named() {
     let mut world = rolling(|machine| {

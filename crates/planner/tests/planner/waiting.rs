@@ -280,6 +280,7 @@ fn machine_of(pool: Option<PoolId>, runs: &str) -> Machine {
             version: Some(version(runs)),
         },
         lifecycle: Lifecycle::Active,
+        deletion_waits_for: None,
     }
 }
 

@@ -1,6 +1,6 @@
 //! What Cluster API says of a topology, passed on.
 
-use instar_planner::{Condition, ConditionStatus, Lifecycle, Observed, Stage};
+use instar_planner::{Condition, ConditionStatus, Lifecycle, Observed, PoolId, Stage};
 
 use super::{cluster, control_plane, decide, pools, says, words};
 
@@ -87,6 +87,27 @@ fn a_pool_that_goes_away_in_the_middle_is_said_to() {
     let told = words(&decide(&snapshot));
     let deleting = "Deleting: MachineDeployment md-0 is being deleted".to_owned();
     assert!(told.contains(&deleting), "{told:#?}");
+}
+
+#[test]
+fn what_holds_up_the_deletion_of_a_machine_is_passed_on() {
+    let mut snapshot = cluster("v1.33.5", "v1.34.5");
+    let mut expected = Vec::new();
+    for (at, pool) in [PoolId::ControlPlane, PoolId::Workers("md-0".to_owned())]
+        .iter()
+        .enumerate()
+    {
+        let mut machines = snapshot.machines.iter_mut().filter_map(|machine| match machine {
+            Observed::Read(machine) => Some(machine),
+            Observed::Invalid(_) => None,
+        });
+        let machine = machines.find(|machine| machine.pool.as_ref() == Some(pool)).unwrap();
+        machine.lifecycle = Lifecycle::Deleting;
+        machine.deletion_waits_for = Some(format!("hook {at}"));
+        expected.push(format!("ClusterApi: Machine {}, Deleting: hook {at}", machine.name));
+    }
+    let told = words(&decide(&snapshot));
+    assert!(expected.iter().all(|expected| told.contains(expected)), "{told:#?}");
 }
 
 type Stop = (fn(&mut instar_planner::Snapshot), &'static str);

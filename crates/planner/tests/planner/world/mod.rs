@@ -208,6 +208,7 @@ impl World {
             phase: MachinePhase::Pending,
             node: Node::Absent,
             lifecycle: Lifecycle::Active,
+            deletion_waits_for: None,
         });
     }
 

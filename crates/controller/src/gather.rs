@@ -11,8 +11,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use instar_api::ClusterUpgrade;
 use instar_capi as capi;
 use instar_planner::{
-    Cluster as PlannedCluster, ClusterKind, ControlPlane, Initialization, Lifecycle, Machine, ManagedBy, Node, Observed, Retention,
-    Snapshot, SwapHistory, Unversioned, UpgradeId, UpgradeSpec, WorkerKind,
+    Cluster as PlannedCluster, ClusterKind, ControlPlane, Initialization, Lifecycle, Machine, ManagedBy, Node,
+    Observed, Retention, Snapshot, SwapHistory, Unversioned, UpgradeId, UpgradeSpec, WorkerKind,
 };
 use instar_watch::Key;
 use jiff::{SignedDuration, Timestamp};

@@ -42,9 +42,9 @@ pub use observed::{Observed, Unreadable};
 pub use path::{EtcdStep, NoPath, Start, StartEtcd, classic_path};
 pub use pool_id::PoolId;
 pub use snapshot::{
-    ClassicCluster, Cluster, ClusterKind, Condition, ConditionStatus, ControlPlane, Flavor, Initialization, Machine, MachineDeployment,
-    MachinePhase, MachinePool, MachineSet, Node, Object, PinnedPath, Replicas, ResourceVersion, Rollout, Snapshot,
-    Template, TemplateContent, TemplateRef, Topology, Unversioned, VersionSetBy,
+    ClassicCluster, Cluster, ClusterKind, Condition, ConditionStatus, ControlPlane, Flavor, Initialization, Machine,
+    MachineDeployment, MachinePhase, MachinePool, MachineSet, Node, Object, PinnedPath, Replicas, ResourceVersion,
+    Rollout, Snapshot, Template, TemplateContent, TemplateRef, Topology, Unversioned, VersionSetBy,
 };
 pub use swap_history::{ComponentImage, PoolState, SwapEntry, SwapHistory, UpgradeId};
 pub use topology::{follow, is_aimed_at_present, passed, under_way};

@@ -16,9 +16,9 @@ use instar_capi::ClusterConfiguration;
 use instar_catalog::Catalog;
 use instar_domain::KubeVersion;
 use instar_planner::{
-    Cluster, ClusterKind, ComponentImage, Contract, ControlPlane, Flavor, Gate, GateState, Initialization, Lifecycle, Machine,
-    MachineDeployment, MachinePhase, MachineSet, ManagedBy, Node, Object, Observed, PoolId, PoolState, Replicas,
-    ResourceVersion, Retention, Rollout, Snapshot, SwapEntry, SwapHistory, Target, Template, TemplateContent,
+    Cluster, ClusterKind, ComponentImage, Contract, ControlPlane, Flavor, Gate, GateState, Initialization, Lifecycle,
+    Machine, MachineDeployment, MachinePhase, MachineSet, ManagedBy, Node, Object, Observed, PoolId, PoolState,
+    Replicas, ResourceVersion, Retention, Rollout, Snapshot, SwapEntry, SwapHistory, Target, Template, TemplateContent,
     TemplateRef, Unversioned, UpgradeId, UpgradeSpec,
 };
 use jiff::Timestamp;

@@ -53,12 +53,12 @@ fn a_cluster_that_is_not_up_yet_is_left_alone_and_said_to_be() {
 fn a_control_plane_that_runs_is_not_held_whatever_its_provider_says() {
     for snapshot in [awaited(), without_machines()] {
         let decision = decide(&snapshot);
-        assert!(matches!(decision.action, Action::MintTemplate(_)), "{decision:?}");
+        assert!(matches!(decision.action, Action::PinPath(_)), "{decision:?}");
     }
 }
 
 #[test]
 fn nothing_said_holds_nothing() {
     let decision = decide(&world("v1.33.5", "v1.34.5-1").snapshot());
-    assert!(matches!(decision.action, Action::MintTemplate(_)), "{decision:?}");
+    assert!(matches!(decision.action, Action::PinPath(_)), "{decision:?}");
 }

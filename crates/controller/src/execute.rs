@@ -62,9 +62,9 @@ impl Executor<'_> {
     pub(crate) async fn execute(&self, action: &Action) -> Result<Effect, Error> {
         match action {
             Action::Nothing => Ok(Effect::DoneBefore),
-            Action::MintTemplate(mint) => self.in_turn(&mint.template, self.mint(mint)).await,
+            Action::MintTemplate(mint) => self.in_turn(&mint.template, Box::pin(self.mint(mint))).await,
             Action::SwapControlPlane(swap) | Action::SwapWorkers(swap) => self.swap(swap).await.map(|()| Effect::Done),
-            Action::DeleteTemplate(delete) => self.in_turn(&delete.template, self.delete(delete)).await,
+            Action::DeleteTemplate(delete) => self.in_turn(&delete.template, Box::pin(self.delete(delete))).await,
             Action::RecordConvergence(convergence) => {
                 let Convergence { kind, name, .. } = convergence;
                 let doing = || format!("writing into {kind} {name} that it has converged");

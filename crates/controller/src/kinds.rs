@@ -34,7 +34,7 @@ pub(crate) struct Kind {
 pub(crate) struct Kinds {
     groups: Answers<String, Arc<ApiGroup>>,
     /// By group and kind.
-    kinds: Answers<(String, String), Kind>,
+    found: Answers<(String, String), Kind>,
     limits: Limits,
 }
 
@@ -45,7 +45,7 @@ impl Kinds {
     /// A kind.
     pub(crate) async fn kind(&self, client: &Client, group: &str, kind: &str) -> Result<Kind, Error> {
         let key = (group.to_owned(), kind.to_owned());
-        self.kinds
+        self.found
             .get(key, || asking(group), || self.ask(client, group, kind).boxed())
             .await
     }
@@ -98,7 +98,7 @@ impl Kinds {
         };
         if is_gone {
             self.groups.forget(&resource.group);
-            self.kinds.forget(&(resource.group.clone(), resource.kind.clone()));
+            self.found.forget(&(resource.group.clone(), resource.kind.clone()));
         }
     }
 

@@ -79,7 +79,7 @@ pub(crate) async fn reconcile(context: &Context, cluster: Key) -> Next {
         return Next::After(NOT_LISTED);
     }
     let outcome = match context.caches.cluster(&cluster) {
-        Lookup::Present(object) => context.pass(&object, &cluster).await,
+        Lookup::Present(object) => Box::pin(context.pass(&object, &cluster)).await,
         Lookup::Absent => context.report_missing_cluster(&cluster).await,
         Lookup::Unreadable(error) => context.report_unreadable_cluster(&cluster, &error).await,
         Lookup::Pending | Lookup::Unavailable(_) | Lookup::Unwatched => Ok(Done::Until(NOT_LISTED)),
@@ -138,7 +138,7 @@ impl Context {
     async fn pass(&self, cluster: &Cluster, key: &Key) -> Result<Done, Error> {
         if let Some(topology) = &cluster.spec.topology {
             self.memory.forget_asked(key);
-            return self.follow(cluster, &topology.version).await;
+            return Box::pin(self.follow(cluster, &topology.version)).await;
         }
         let known = self.caches.of::<ClusterUpgrade>(key);
         match lifecycle_of(cluster) {
@@ -164,13 +164,13 @@ impl Context {
             if started(active).is_none() && records::may_be_reported(active) {
                 return self.write_started_marker(active).await;
             }
-            return self.reconcile_classic(cluster, control_plane, active).await;
+            return Box::pin(self.reconcile_classic(cluster, control_plane, active)).await;
         }
         let last = upgrades.last.as_deref();
         if let Some(done) = self.trim_history(cluster, &known, last, None).await? {
             return Ok(done);
         }
-        self.collect_templates(cluster, control_plane, last, &known).await
+        Box::pin(self.collect_templates(cluster, control_plane, last, &known)).await
     }
 
     fn referred(&self) -> Referred<'_> {

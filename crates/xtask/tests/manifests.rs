@@ -38,7 +38,7 @@ const WRITES: [(&str, &[&str]); 4] = [
             "patch clusters.cluster.x-k8s.io",
             "patch kubeadmcontrolplanes.controlplane.cluster.x-k8s.io",
             "patch machinedeployments.cluster.x-k8s.io",
-            "create patch clusterupgrades.upgrade.cluster.x-k8s.io",
+            "create patch delete clusterupgrades.upgrade.cluster.x-k8s.io",
             "patch clusterupgrades/status.upgrade.cluster.x-k8s.io",
             "create delete kubeadmconfigtemplates.bootstrap.cluster.x-k8s.io",
             "create patch events.events.k8s.io",

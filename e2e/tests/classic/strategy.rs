@@ -66,10 +66,10 @@ pub(crate) async fn two_at_a_time_in_order(scene: JourneyContext) -> Result<()> 
         look(&scene, &rows.version(35), &seen).await?;
         let record = records(&scene).get("up").await?;
         let pools = record.status.iter().flat_map(|status| &status.pools);
-        let machines = pools
+        let mut machines = pools
             .filter(|pool| pool.name == "c")
             .flat_map(|pool| &pool.machine_details);
-        if let Some(machine) = machines.cloned().next() {
+        if let Some(machine) = machines.next().cloned() {
             *detail.lock().unwrap_or_else(PoisonError::into_inner) = Some(machine);
         }
         if phase(&record) == UpgradePhase::Completed {

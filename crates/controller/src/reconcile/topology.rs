@@ -71,7 +71,7 @@ impl Context {
             .cloned()
             .collect();
         self.refuse(cluster, &others, &active).await?;
-        self.reconcile_topology(cluster, &active).await
+        Box::pin(self.reconcile_topology(cluster, &active)).await
     }
 
     /// While a Cluster moves, it is the turn of who wants it where it goes: of one that is open, else

@@ -43,8 +43,8 @@ pub(crate) fn beyond_limit<'k>(
         let created = upgrade.metadata.creation_timestamp.as_ref().map(|time| time.0);
         Reverse((ordinal(upgrade), created, upgrade.name_any()))
     });
-    let beyond = finished.into_iter().skip(limit);
-    beyond.filter(|upgrade| !is_needed(upgrade)).last()
+    let mut beyond = finished.into_iter().skip(limit);
+    beyond.rfind(|upgrade| !is_needed(upgrade))
 }
 
 /// Whether it is over, is known to be, and was made by the controller.
@@ -79,7 +79,7 @@ mod tests {
     fn over(upgrade: Arc<ClusterUpgrade>) -> Arc<ClusterUpgrade> {
         let phase = finished_phase(&upgrade).unwrap();
         edited(upgrade, |upgrade| {
-            annotate(upgrade, FINISHED_ANNOTATION, phase.as_str())
+            annotate(upgrade, FINISHED_ANNOTATION, phase.as_str());
         })
     }
 
@@ -141,7 +141,7 @@ mod tests {
             ("a user made it", |upgrade| upgrade.metadata.labels = None),
             ("its mark is to come", |upgrade| upgrade.metadata.annotations = None),
             ("its mark is wrong", |upgrade| {
-                annotate(upgrade, FINISHED_ANNOTATION, "Refused")
+                annotate(upgrade, FINISHED_ANNOTATION, "Refused");
             }),
             ("it is paused", |upgrade| upgrade.spec.paused = true),
             ("it begins again", |upgrade| upgrade.metadata.generation = Some(2)),

@@ -10,7 +10,7 @@ use crate::{
     swap_history::SwapEntry,
 };
 
-/// What of a completed upgrade, the one of the snapshot, doesn't stand any more: a GitOps tool that applies an old
+/// What of a completed upgrade, the one of the snapshot, doesn't stand any more: a `GitOps` tool that applies an old
 /// manifest sets a version or a template back, and Cluster API may then create no machine at all. A newer version, or
 /// a template that was never there, is another matter.
 #[must_use]

@@ -29,28 +29,28 @@ pub(super) fn write(view: &ClassicView<'_>, goal: &Goal<'_>) -> Option<PinPath> 
     if has_older_workers(view) {
         steps.extend(at_present(view).step());
     }
-    let pins = pins(view, classic, &steps);
-    let path = PinnedPath {
+    let carried = pins(view, classic, &steps);
+    let pinned_path = PinnedPath {
         upgrade: view.snapshot.upgrade_spec.id(),
         target: view.snapshot.upgrade_spec.target.as_str().to_owned(),
         from: control_plane.version.clone(),
         releases: goal.steps.iter().map(|step| step.name().to_owned()).collect(),
     };
-    if goal.is_pinned || (classic.pins.as_ref(), classic.path.as_ref()) == (Some(&pins), Some(&path)) {
+    if goal.is_pinned || (classic.pins.as_ref(), classic.path.as_ref()) == (Some(&carried), Some(&pinned_path)) {
         return None;
     }
     let resource_version = classic.resource_version.clone();
     let patch = json!({ "metadata": {
         "resourceVersion": resource_version,
         "annotations": {
-            RELEASES_ANNOTATION: pins.to_annotation(),
-            PATH_ANNOTATION: path.to_annotation(),
+            RELEASES_ANNOTATION: carried.to_annotation(),
+            PATH_ANNOTATION: pinned_path.to_annotation(),
         },
     }});
     Some(PinPath {
         name: view.snapshot.cluster.name.clone(),
         resource_version,
-        releases: path.releases,
+        releases: pinned_path.releases,
         patch,
     })
 }

@@ -6,6 +6,10 @@ use jiff::Timestamp;
 use super::*;
 use crate::snapshot::{ClusterKind, Initialization, ResourceVersion};
 
+fn kube(version: &str) -> KubeVersion {
+    version.parse().unwrap()
+}
+
 fn release(version: &str) -> String {
     format!("{version}-1").replace('+', "-")
 }
@@ -76,7 +80,7 @@ fn minted(
         source,
         content: source.content.as_ref().unwrap(),
         release: &release(version),
-        version: &version.parse().unwrap(),
+        version: &kube(version),
         values: &values(set),
         extra: &values(extra),
         cluster: &cluster("u-1"),

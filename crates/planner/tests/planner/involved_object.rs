@@ -178,16 +178,6 @@ fn of_the_way() -> Vec<Case> {
             workers,
         ),
         (
-            Waiting::Drifted {
-                pool: pool(),
-                what: SetBack::Template {
-                    written: "new".to_owned(),
-                    found: "old".to_owned(),
-                },
-            },
-            workers,
-        ),
-        (
             Waiting::ForeignWriter {
                 pool: pool(),
                 field: Field::Version,
@@ -207,6 +197,16 @@ fn of_the_way() -> Vec<Case> {
 /// What is said of machines and what makes them.
 fn of_machines() -> Vec<Case> {
     vec![
+        (
+            Waiting::Drifted {
+                pool: pool(),
+                what: SetBack::Template {
+                    written: "new".to_owned(),
+                    found: "old".to_owned(),
+                },
+            },
+            Some(("MachineDeployment", "md-0")),
+        ),
         (
             Waiting::NodeVersion {
                 machine: "m".to_owned(),

@@ -8,6 +8,8 @@ use crate::{
     world::{World, catalog, reference, version},
 };
 
+type Edit = fn(&mut World);
+
 fn classic(world: &mut World) -> &mut ClassicCluster {
     match &mut world.cluster.kind {
         ClusterKind::Classic(classic) => classic,
@@ -175,7 +177,6 @@ fn what_is_set_back_after_the_upgrade_is_found() {
     let mut world = world("v1.33.5", "v1.35");
     until(&mut world, complete);
     assert_eq!(drifted(&world.snapshot()), []);
-    type Edit = fn(&mut World);
     let texts: [(&str, Edit, &[&str]); 5] = [
         (
             "a version",

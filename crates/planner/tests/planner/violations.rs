@@ -216,7 +216,7 @@ fn of_a_path_and_of_what_it_is_pinned_to() {
             pin(d).patch["metadata"]["resourceVersion"] = json!(null);
         }),
         (Violation::NotOurs, |_, d| {
-            pin(d).patch["spec"] = json!({"paused": true})
+            pin(d).patch["spec"] = json!({"paused": true});
         }),
         (Violation::NotOurs, |_, d| {
             pin(d).patch["metadata"]["annotations"]["another"] = json!("x");
@@ -225,7 +225,7 @@ fn of_a_path_and_of_what_it_is_pinned_to() {
             rewrite(&mut pin(d).patch, PATH_ANNOTATION, "v1.36.5-1", "v1.36.9-1");
         }),
         (Violation::Incomplete, |s, _| {
-            s.upgrade_spec.upgrade = "another".to_owned()
+            s.upgrade_spec.upgrade = "another".to_owned();
         }),
         (Violation::PinRewritten, |_, d| {
             rewrite(&mut pin(d).patch, RELEASES_ANNOTATION, "ControlPlane-v1.34.5-1", "x");

@@ -13,14 +13,13 @@ use crate::other_control_plane;
 /// A verb on a resource, with its subresource, of a group.
 type Right = (String, String, String);
 
-/// What no journey makes the controller do: no template of Docker's own kind is made here, bootstrap
-/// templates are kept, and the topology clusters are in the program `topology`.
-const NOT_SEEN: [(&str, &str, &str); 6] = [
+/// What no journey makes the controller do: no template of Docker's own kind is made here, and bootstrap
+/// templates are kept.
+const NOT_SEEN: [(&str, &str, &str); 5] = [
     ("create", "dockermachinetemplates", "infrastructure.cluster.x-k8s.io"),
     ("delete", "dockermachinetemplates", "infrastructure.cluster.x-k8s.io"),
     ("delete", "kubeadmconfigtemplates", "bootstrap.cluster.x-k8s.io"),
     ("get", "dockermachinetemplates", "infrastructure.cluster.x-k8s.io"),
-    ("patch", "clusters", "cluster.x-k8s.io"),
     ("watch", "dockermachinetemplates", "infrastructure.cluster.x-k8s.io"),
 ];
 

@@ -117,16 +117,18 @@ async fn goes_on(scene: JourneyContext, held: Held) -> Result<()> {
 
     match held {
         Held::Stopped => {
+            // A management cluster without the catalog: the way is in the Cluster, and came with it.
             let releases: Api<KubernetesRelease> = Api::all(scene.mgmt.client());
-            for minor in [33, 34, 35, 36] {
-                releases.delete(&rows.name(minor, 1), &DeleteParams::default()).await?;
+            let why = json!({ "metadata": { "annotations": {
+                BREAK_GLASS_ANNOTATION: "release-in-use: there is none on the other side",
+            } } });
+            for name in [33, 34, 35, 36].map(|minor| rows.name(minor, 1)) {
+                let parameters = PatchParams::default();
+                releases.patch(&name, &parameters, &Patch::Merge(&why)).await?;
+                releases.delete(&name, &DeleteParams::default()).await?;
             }
             scene.mgmt.controller().start().await?;
-            await_status(&scene, &record, "held", SOON, |status| {
-                let first = status.waiting.first();
-                status.phase == UpgradePhase::Held && first.is_some_and(|first| first.reason == "NoTarget")
-            })
-            .await?;
+            await_phase(&scene, &record, UpgradePhase::Completed).await?;
             catalog(&scene, &rows).await?;
         }
         Held::Paused => {

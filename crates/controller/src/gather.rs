@@ -12,7 +12,7 @@ use instar_api::ClusterUpgrade;
 use instar_capi as capi;
 use instar_planner::{
     Cluster as PlannedCluster, ClusterKind, ControlPlane, Initialization, Lifecycle, Machine, ManagedBy, Node,
-    Observed, Retention, Snapshot, SwapHistory, Unversioned, UpgradeId, UpgradeSpec, WorkerKind,
+    Observed, Retention, Snapshot, Unversioned, UpgradeId, UpgradeSpec, WorkerKind,
 };
 use instar_watch::Key;
 use jiff::{SignedDuration, Timestamp};
@@ -191,5 +191,5 @@ pub(crate) fn current_versions(
 /// The upgrade for which the control plane was written last.
 pub(crate) fn begun(control_plane: Option<&Observed<ControlPlane>>) -> Option<&UpgradeId> {
     let swap_history = control_plane?.read()?.object.swap_history.as_ref()?;
-    SwapHistory::last(swap_history).map(|swap| &swap.upgrade)
+    swap_history.last().map(|swap| &swap.upgrade)
 }

@@ -3,7 +3,7 @@
 mod lifecycle;
 mod progress;
 
-use instar_api::{ClusterUpgrade, ClusterUpgradeStatus, FailureReason, UpgradePhase, WaitingFor};
+use instar_api::{ClusterUpgrade, ClusterUpgradeStatus, FailureReason, UpgradePhase, WaitingFor, WaitingReason};
 use instar_planner::{Decision, Snapshot, Stage, Waiting};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
@@ -92,7 +92,7 @@ pub(crate) fn drifted(
     drift: &[Waiting],
     snapshot: &Snapshot,
 ) -> Option<ClusterUpgradeStatus> {
-    const DRIFTED: &str = "Drifted";
+    const DRIFTED: &str = WaitingReason::Drifted.as_str();
     let before = upgrade.status.clone()?;
     let is_drift = |waiting: &&WaitingFor| waiting.reason == DRIFTED;
     let found: Vec<WaitingFor> = drift
@@ -124,27 +124,28 @@ pub(crate) fn drifted(
 
 /// Whether the record says that the controller itself can't do what it decided.
 pub(crate) fn is_ill(status: Option<&ClusterUpgradeStatus>) -> bool {
-    let mut conditions = status.iter().flat_map(|status| &status.conditions);
-    conditions.any(|condition| condition.type_ == "Healthy" && condition.status == "False")
+    healthy(status).is_some_and(|healthy| healthy.status == "False")
 }
 
 /// Whether the record tells of this very trouble.
 pub(crate) fn tells_of(status: Option<&ClusterUpgradeStatus>, reason: FailureReason, message: &str) -> bool {
-    let mut conditions = status.iter().flat_map(|status| &status.conditions);
-    conditions.any(|condition| {
-        condition.type_ == "Healthy" && condition.reason == reason.as_str() && condition.message == cut(message)
-    })
+    healthy(status).is_some_and(|healthy| healthy.reason == reason.as_str() && healthy.message == cut(message))
 }
 
 /// The message of a trouble: the one that the record has, where that says the same but for numbers. What varies from
 /// one try to the next is no reason to write it again.
 pub(crate) fn steady(status: Option<&ClusterUpgradeStatus>, reason: FailureReason, message: String) -> String {
-    let mut conditions = status.iter().flat_map(|status| &status.conditions);
-    let told = conditions.find(|condition| condition.type_ == "Healthy" && condition.reason == reason.as_str());
+    let told = healthy(status).filter(|healthy| healthy.reason == reason.as_str());
     match told {
         Some(told) if same_but_for_numbers(&told.message, &cut(&message)) => told.message.clone(),
         Some(_) | None => message,
     }
+}
+
+/// The condition of that type; a status has one of each.
+fn healthy(status: Option<&ClusterUpgradeStatus>) -> Option<&Condition> {
+    let mut conditions = status?.conditions.iter();
+    conditions.find(|condition| condition.type_ == "Healthy")
 }
 
 /// Whether there is anything to write. A condition's times alone are nothing new.

@@ -39,29 +39,36 @@ impl Context {
 
     /// Writes down when an upgrade was first seen, before anything is written for it.
     pub(super) async fn write_started_marker(&self, upgrade: &ClusterUpgrade) -> Result<Done, Error> {
-        self.may_write()?;
-        let name = upgrade.name_any();
-        let patch = json!({ "metadata": {
-            "resourceVersion": upgrade.resource_version(),
-            "annotations": { STARTED_ANNOTATION: Timestamp::now().to_string() },
-        } });
-        self.patch_record(upgrade, &patch, || format!("marking ClusterUpgrade {name}"))
+        let now = Timestamp::now().to_string();
+        self.mark(upgrade, STARTED_ANNOTATION, Some(&now), Counted::StartedMarker)
             .await?;
-        self.counters.wrote(Counted::StartedMarker);
         Ok(Done::Wrote)
     }
 
     async fn write_finished_marker(&self, upgrade: &ClusterUpgrade, phase: Option<UpgradePhase>) -> Result<(), Error> {
+        let phase = phase.map(UpgradePhase::as_str);
+        self.mark(upgrade, FINISHED_ANNOTATION, phase, Counted::FinishedMarker)
+            .await
+    }
+
+    /// Puts an annotation on a record, or takes it away.
+    async fn mark(
+        &self,
+        upgrade: &ClusterUpgrade,
+        annotation: &str,
+        value: Option<&str>,
+        counted: Counted,
+    ) -> Result<(), Error> {
         self.may_write()?;
         let name = upgrade.name_any();
         let patch = json!({ "metadata": {
             // What was edited since isn't over.
             "resourceVersion": upgrade.resource_version(),
-            "annotations": { FINISHED_ANNOTATION: phase.map(UpgradePhase::as_str) },
+            "annotations": { annotation: value },
         } });
         self.patch_record(upgrade, &patch, || format!("marking ClusterUpgrade {name}"))
             .await?;
-        self.counters.wrote(Counted::FinishedMarker);
+        self.counters.wrote(counted);
         Ok(())
     }
 

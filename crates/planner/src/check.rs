@@ -15,10 +15,7 @@ use crate::{
     decision::{Action, Decision, DeleteTemplate, MintTemplate, Swap},
     observed::Observed,
     pool_id::PoolId,
-    snapshot::{
-        ClassicCluster, ClusterKind, ControlPlane, Flavor, Machine, MachineDeployment, MachineSet, Node, Object,
-        Snapshot, TemplateRef,
-    },
+    snapshot::{ControlPlane, Flavor, Machine, MachineDeployment, MachineSet, Node, Object, Snapshot, TemplateRef},
     swap::lowers_core_dns,
 };
 
@@ -120,15 +117,8 @@ fn is_live(snapshot: &Snapshot) -> bool {
 
 fn is_open(snapshot: &Snapshot) -> bool {
     is_live(snapshot)
-        && classic(snapshot).is_some()
+        && snapshot.cluster.classic().is_some()
         && control_plane(snapshot).is_some_and(|control_plane| is_ours(&control_plane.object))
-}
-
-fn classic(snapshot: &Snapshot) -> Option<&ClassicCluster> {
-    match &snapshot.cluster.kind {
-        ClusterKind::Classic(classic) => Some(classic),
-        ClusterKind::Topology(_) => None,
-    }
 }
 
 fn is_ours(object: &Object) -> bool {
@@ -261,8 +251,7 @@ fn check_object(snapshot: &Snapshot, object: &Object, swap: &Swap, broken: &mut 
     if !is_ours(object) {
         broken.push(Violation::Untouchable);
     }
-    let compared = swap.patch.pointer("/metadata/resourceVersion").and_then(Value::as_str);
-    if swap.resource_version != object.resource_version || compared != Some(&object.resource_version.0) {
+    if !patch::compares(&swap.patch, &swap.resource_version, &object.resource_version) {
         broken.push(Violation::NoCompare);
     }
     let annotations = swap.patch.pointer("/metadata/annotations");

@@ -15,15 +15,23 @@ mod template;
 mod view;
 mod workers;
 
+use instar_domain::KubeVersion;
+
 pub use self::drift::drifted;
-use self::{goal::Goal, view::ClassicView, workers::WorkerRollout};
+use self::{
+    goal::Goal,
+    view::{ClassicView, ExternalChange},
+    workers::WorkerRollout,
+};
 pub(crate) use self::{
     goal::is_older,
     view::{of_cluster, of_upgrade_spec, stopped},
 };
 use crate::{
     decision::{Action, Decision, Progress, Stage, Waiting},
-    snapshot::Snapshot,
+    pool_id::PoolId,
+    snapshot::{Object, Snapshot, TemplateRef},
+    swap,
     upgrade_spec::{Gate, GateState},
 };
 
@@ -146,6 +154,22 @@ fn decide(
         waiting,
         progress,
         unread,
+    }
+}
+
+/// Writes down that all machines of an object are as its last swap for this upgrade says; nothing where that is written,
+/// or where another client has changed the object since.
+fn convergence(
+    view: &ClassicView<'_>,
+    pool: PoolId,
+    object: &Object,
+    version: &KubeVersion,
+    template: Option<&TemplateRef>,
+) -> Option<Action> {
+    view.swapped(object)?;
+    match view.external_change(object, version, template) {
+        ExternalChange::Unchanged => swap::convergence(pool, object, view.snapshot.now).map(Action::RecordConvergence),
+        ExternalChange::Advanced(_) | ExternalChange::Reverted => None,
     }
 }
 

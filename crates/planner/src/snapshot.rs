@@ -77,6 +77,17 @@ pub enum Initialization {
     Awaited,
 }
 
+impl Cluster {
+    /// What Instar wrote into it, where it is a classic one.
+    #[must_use]
+    pub fn classic(&self) -> Option<&ClassicCluster> {
+        match &self.kind {
+            ClusterKind::Classic(classic) => Some(classic),
+            ClusterKind::Topology(_) => None,
+        }
+    }
+}
+
 /// Who mints and swaps the templates of a cluster.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ClusterKind {

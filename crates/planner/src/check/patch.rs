@@ -1,6 +1,8 @@
-//! What a patch of annotations touches.
+//! What a patch compares with, and what it touches.
 
 use serde_json::Value;
+
+use crate::snapshot::ResourceVersion;
 
 /// What a patch may change beside annotations.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -8,6 +10,12 @@ pub(super) enum Also {
     Nothing,
     /// `spec.topology.version`.
     Version,
+}
+
+/// Whether a patch compares with the version of the object that is there, and says so.
+pub(super) fn compares(patch: &Value, named: &ResourceVersion, present: &ResourceVersion) -> bool {
+    let compared = patch.pointer("/metadata/resourceVersion").and_then(Value::as_str);
+    named == present && compared == Some(&present.0)
 }
 
 pub(super) fn annotation<'p>(patch: &'p Value, name: &str) -> Option<&'p str> {

@@ -1,22 +1,21 @@
 //! The invariants of what is written beside the swaps of a classic Cluster: its pins, and the ends of the swaps.
 
 use instar_api::{PATH_ANNOTATION, Pins, RELEASES_ANNOTATION, SWAP_HISTORY_ANNOTATION};
-use serde_json::Value;
 
 use super::{
-    Violation, classic, control_plane, is_ours,
-    patch::{Also, annotation, touches_only},
+    Violation, control_plane, is_ours,
+    patch::{Also, annotation, compares, touches_only},
     read,
 };
 use crate::{
     decision::{Convergence, PinPath},
     pool_id::PoolId,
-    snapshot::{Object, PinnedPath, ResourceVersion, Snapshot},
+    snapshot::{Object, PinnedPath, Snapshot},
     swap_history::SwapHistory,
 };
 
 pub(super) fn check_path(snapshot: &Snapshot, pin: &PinPath, broken: &mut Vec<Violation>) {
-    let Some(classic) = classic(snapshot).filter(|_| snapshot.cluster.name == pin.name) else {
+    let Some(classic) = snapshot.cluster.classic().filter(|_| snapshot.cluster.name == pin.name) else {
         broken.push(Violation::UnknownObject);
         return;
     };
@@ -91,9 +90,4 @@ fn object<'s>(snapshot: &'s Snapshot, pool: &PoolId) -> Option<&'s Object> {
             .map(|pool| &pool.object)
             .find(|object| object.name == *name),
     }
-}
-
-fn compares(patch: &Value, named: &ResourceVersion, present: &ResourceVersion) -> bool {
-    let compared = patch.pointer("/metadata/resourceVersion").and_then(Value::as_str);
-    named == present && compared == Some(&present.0)
 }

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::{
     Violation,
-    patch::{Also, annotation, touches_only},
+    patch::{Also, annotation, compares, touches_only},
 };
 use crate::{
     decision::{CompletePins, EditVersion},
@@ -88,8 +88,7 @@ fn compared<'s>(
         broken.push(Violation::UnknownObject);
         return None;
     };
-    let compared = patch.pointer("/metadata/resourceVersion").and_then(Value::as_str);
-    if *resource_version != topology.resource_version || compared != Some(&topology.resource_version.0) {
+    if !compares(patch, resource_version, &topology.resource_version) {
         broken.push(Violation::NoCompare);
     }
     Some(topology)

@@ -7,7 +7,7 @@ use super::{
     Next,
     goal::{Goal, at_present},
     template::{self, Source, Wanted},
-    view::{ClassicView, ExternalChange},
+    view::ClassicView,
     workers::{self, WorkerRollout},
 };
 use crate::{
@@ -29,7 +29,17 @@ pub(super) fn next(view: &ClassicView<'_>, goal: &Goal<'_>, waiting: &mut Vec<Wa
         return Next::Wait;
     }
     let Some(release) = goal.path.first() else {
-        return convergence(view).map_or(Next::Done, |write| Next::Write(Box::new(write)));
+        let control_plane = view.control_plane;
+        let template = control_plane.infrastructure.as_ref();
+        // Of the swaps before the last one, the next swap says that they have come to their end.
+        let write = super::convergence(
+            view,
+            PoolId::ControlPlane,
+            &control_plane.object,
+            &control_plane.version,
+            template,
+        );
+        return write.map_or(Next::Done, |write| Next::Write(Box::new(write)));
     };
     match workers_first(view, release, waiting) {
         write @ Next::Write(_) => return write,
@@ -51,16 +61,6 @@ pub(super) fn next(view: &ClassicView<'_>, goal: &Goal<'_>, waiting: &mut Vec<Wa
             Next::Wait
         }
     }
-}
-
-/// Writes down that the last swap has come to its end. Of those before it the next swap says so.
-fn convergence(view: &ClassicView<'_>) -> Option<Action> {
-    let object = &view.control_plane.object;
-    let (version, template) = (&view.control_plane.version, view.control_plane.infrastructure.as_ref());
-    view.swapped(object)?;
-    let is_as_written = view.external_change(object, version, template) == ExternalChange::Unchanged;
-    let write = swap::convergence(PoolId::ControlPlane, object, view.snapshot.now);
-    write.filter(|_| is_as_written).map(Action::RecordConvergence)
 }
 
 /// Why the control plane isn't yet what its spec says.

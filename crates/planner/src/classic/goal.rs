@@ -126,8 +126,7 @@ fn begins_there(view: &ClassicView<'_>) -> Result<(), Waiting> {
         return Ok(());
     };
     let control_plane = view.control_plane;
-    let swap_history = control_plane.object.swap_history.as_ref();
-    let has_begun = swap_history.is_some_and(|history| history.last_of(&upgrade_spec.id()).is_some());
+    let has_begun = view.swapped(&control_plane.object).is_some();
     let present = &control_plane.version;
     let same = source.parse().is_ok_and(|version: KubeVersion| version == *present)
         || source.parse().is_ok_and(|minor: Minor| minor == present.minor());

@@ -10,7 +10,6 @@ use serde_json::json;
 
 use super::{
     goal::{Demand, Goal, at_present},
-    pinned::classic,
     view::ClassicView,
 };
 use crate::{
@@ -23,7 +22,10 @@ use crate::{
 
 /// The write that comes before the first mint or swap; none where the Cluster carries it.
 pub(super) fn write(view: &ClassicView<'_>, goal: &Goal<'_>) -> Option<PinPath> {
-    let classic = classic(view)?;
+    if goal.is_pinned {
+        return None;
+    }
+    let classic = view.snapshot.cluster.classic()?;
     let control_plane = view.control_plane;
     let mut steps = goal.steps.clone();
     if has_older_workers(view) {
@@ -36,7 +38,7 @@ pub(super) fn write(view: &ClassicView<'_>, goal: &Goal<'_>) -> Option<PinPath> 
         from: control_plane.version.clone(),
         releases: goal.steps.iter().map(|step| step.name().to_owned()).collect(),
     };
-    if goal.is_pinned || (classic.pins.as_ref(), classic.path.as_ref()) == (Some(&carried), Some(&pinned_path)) {
+    if (classic.pins.as_ref(), classic.path.as_ref()) == (Some(&carried), Some(&pinned_path)) {
         return None;
     }
     let resource_version = classic.resource_version.clone();

@@ -68,22 +68,15 @@ pub(super) fn next<'a>(view: &ClassicView<'a>, rollout: &WorkerRollout<'a>, wait
             }
         }
     }
-    match arrived.into_iter().find_map(|pool| convergence(view, pool)) {
+    let recorded = arrived.into_iter().find_map(|pool| {
+        let id = PoolId::Workers(pool.object.name.clone());
+        super::convergence(view, id, &pool.object, &pool.version, Some(&pool.infrastructure))
+    });
+    match recorded {
         Some(action) => Next::Write(Box::new(action)),
         None if is_done => Next::Done,
         None => Next::Wait,
     }
-}
-
-/// Writes down that the swap of a pool has come to its end.
-fn convergence(view: &ClassicView<'_>, pool: &MachineDeployment) -> Option<Action> {
-    let object = &pool.object;
-    view.swapped(object)?;
-    let external_change = view.external_change(object, &pool.version, Some(&pool.infrastructure));
-    let write = swap::convergence(PoolId::Workers(object.name.clone()), object, view.snapshot.now);
-    write
-        .filter(|_| external_change == ExternalChange::Unchanged)
-        .map(Action::RecordConvergence)
 }
 
 /// Whether a pool's spec is all that it will be at the end.

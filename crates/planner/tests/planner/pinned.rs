@@ -69,8 +69,7 @@ fn what_is_pinned_is_minted_whatever_the_catalog_has() {
 #[test]
 fn another_target_is_another_path_from_where_the_control_plane_stands() {
     let mut world = world("v1.33.5", "v1.35");
-    until(&mut world, swaps_control_plane);
-    let swap = decide(&world.snapshot());
+    let swap = until(&mut world, swaps_control_plane);
     world.write(&swap.action);
     world.upgrade_spec.target = Target::Text("v1.36".to_owned());
     until(&mut world, complete);
@@ -237,8 +236,7 @@ fn one_that_is_made_again_under_its_name_is_another() {
 #[test]
 fn a_control_plane_that_another_client_raised_alone_gets_what_belongs_to_its_version() {
     let mut world = world("v1.32.5", "v1.35");
-    until(&mut world, swaps_control_plane);
-    let swap = decide(&world.snapshot());
+    let swap = until(&mut world, swaps_control_plane);
     world.write(&swap.action);
     until(&mut world, mints);
     world.control_plane.version = version("v1.34.5");

@@ -104,6 +104,9 @@ event_reasons! {
     MintedTemplate: Normal, "ClusterUpgrade, Cluster",
         "The controller created a template for a pool.",
         "Nothing.";
+    ValueNormalised: Normal, "ClusterUpgrade, Cluster",
+        "A webhook of the provider changed a value of a release or of a patch in a template that the controller created.",
+        "Nothing, if the value means the same; the template is used as it is. Else correct the value in a new release.";
     UpgradingControlPlane: Normal, "ClusterUpgrade, Cluster",
         "The controller set the version and the template of the control plane.",
         "Nothing.";
@@ -124,7 +127,7 @@ event_reasons! {
         "Nothing, if it may wait. Else delete the ClusterUpgrade that the note names, or edit its target.";
     NameTaken: Warning, "ClusterUpgrade, Cluster",
         "An object has the name of a template that the controller creates, and other content.",
-        "Delete or rename it; the controller then creates the template.";
+        "What the note says: delete it if nothing refers to it, and never if it belongs to another Cluster.";
     NoKind: Warning, "ClusterUpgrade, Cluster",
         "The API server doesn't serve a kind that the Cluster refers to.",
         "Install the provider of this kind.";

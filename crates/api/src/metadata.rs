@@ -53,5 +53,9 @@ pub const ROLE_LABEL: &str = "upgrade.cluster.x-k8s.io/role";
 /// The label of a minted template: the name of the template that it was made from.
 pub const SOURCE_LABEL: &str = "upgrade.cluster.x-k8s.io/source";
 
+/// The annotation of a minted template: hashes of what it was rendered as, and of the values that were set in it. By
+/// them it is known again where a webhook changes a value or defaults are added.
+pub const RENDERED_ANNOTATION: &str = "upgrade.cluster.x-k8s.io/rendered";
+
 /// The label by which a namespace keeps out of admission, with the value `disabled`.
 pub const ADMISSION_LABEL: &str = "upgrade.cluster.x-k8s.io/admission";

@@ -92,7 +92,8 @@ waiting_reasons! {
         "The object belongs to Cluster API's topology controller, which creates templates and refers to them itself.",
         "Upgrade this Cluster by its `spec.topology.version`.";
     Refused:
-        "The API server, or an admission webhook, refused the controller's write. The message is theirs.",
+        "The API server, or an admission webhook, refused the controller's write. The message is theirs. Where a \
+         template has no field for a value, it names the JSON Pointer.",
         "Solve what the message says; the controller tries again.";
     ForeignWriter:
         "Another client changed a version or a template reference after the controller had set it. The controller \
@@ -156,11 +157,15 @@ waiting_reasons! {
         "`spec` sets values of a bootstrap template, and the pool has none.",
         "Remove these patches from `spec`, or give the pool a bootstrap template.";
     ValueMisfit:
-        "A value of a release or of a patch doesn't fit into a pool's template.",
+        "A value of a release or of a patch doesn't fit into a pool's template, or doesn't stay in it.",
         "Correct the JSON Pointer or the value that the message names.";
     NameTaken:
         "An object has the name of a template that the controller creates, and other content.",
-        "Delete or rename it; the controller then creates the template.";
+        "If nothing refers to it, delete it; the controller then creates the template. If it belongs to another \
+         Cluster, leave it, and point the pool at a copy of its template that has another name.";
+    TemplateDeleting:
+        "An object with the name of a template that the controller creates is being deleted.",
+        "Nothing: the controller creates the template when it is gone. If it stays, look at its finalizers.";
     NoKind:
         "The API server doesn't serve a kind that the Cluster refers to.",
         "Install the provider of this kind.";

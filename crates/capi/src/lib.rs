@@ -37,5 +37,5 @@ pub use machines::{
     MachineStatus, MachineTemplate, NodeInfo, NodeReference, Reference, RolloutStrategy, VersionCount,
     relevant_conditions,
 };
-pub use owners::owning_clusters;
+pub use owners::{owning_clusters, references_to_clusters};
 pub use state::{Lifecycle, ManagedBy, WorkerKind};

@@ -2,8 +2,9 @@
 
 use std::{fmt, time::Duration};
 
-use instar_api::FailureReason;
+use instar_api::{FailureReason, WaitingReason};
 use instar_capi::NoContract;
+use instar_planner::Waiting;
 use instar_watch::{ErrorText, rbac::role_for};
 use kube::discovery::ApiResource;
 use tokio::time::timeout;
@@ -57,8 +58,8 @@ pub(crate) enum Error {
         label: &'static str,
         version: String,
     },
-    #[error("{what} exists already, with other content: delete it, and the controller creates it again")]
-    NameTaken { what: String },
+    #[error("{0}")]
+    NotMinted(Box<Waiting>),
     #[error("nothing was written, since it would break an invariant of Instar: {0}; please report this")]
     Violation(String),
     #[error("this process doesn't hold the lease any more")]
@@ -81,12 +82,13 @@ impl Error {
     pub(crate) fn reason(&self, call: FailureReason) -> FailureReason {
         match self {
             Self::Violation(_) => FailureReason::InvariantBroken,
-            Self::NameTaken { .. } => FailureReason::NameTaken,
             Self::NoKind { .. } => FailureReason::NoKind,
             Self::NoContract(_) => FailureReason::NoContract,
             Self::NotServed { .. } => FailureReason::NotServed,
             Self::NoRight { .. } => FailureReason::NoRight,
-            Self::Call { .. }
+            Self::NotMinted(waiting) if waiting.reason() == WaitingReason::NameTaken => FailureReason::NameTaken,
+            Self::NotMinted(_)
+            | Self::Call { .. }
             | Self::Silence { .. }
             | Self::NoTurn { .. }
             | Self::Unlisted { .. }
@@ -113,7 +115,7 @@ impl Error {
             | Self::CacheBehind { .. }
             | Self::NoContract(_)
             | Self::NotServed { .. }
-            | Self::NameTaken { .. }
+            | Self::NotMinted(_)
             | Self::Violation(_)
             | Self::NotLeader => None,
         }
@@ -123,12 +125,13 @@ impl Error {
         match self {
             Self::Call { source, .. } => class(source),
             Self::CacheBehind { .. } | Self::NotListedYet { .. } => Class::Conflict,
+            Self::NotMinted(waiting) if waiting.reason() == WaitingReason::TemplateDeleting => Class::Transient,
             Self::Silence { .. } | Self::NoTurn { .. } | Self::Unlisted { .. } | Self::NotLeader => Class::Transient,
             Self::NoRight { .. }
             | Self::NoKind { .. }
             | Self::NoContract(_)
             | Self::NotServed { .. }
-            | Self::NameTaken { .. }
+            | Self::NotMinted(_)
             | Self::Violation(_) => Class::Terminal,
         }
     }

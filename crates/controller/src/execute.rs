@@ -2,17 +2,18 @@
 
 use std::{fmt, sync::Arc, time::Instant};
 
+mod create;
 mod referrer;
 
 use instar_capi::{Cluster, KubeadmControlPlane, MachineDeployment};
 use instar_planner::{
-    Action, CompletePins, Convergence, DeleteTemplate, EditVersion, MintTemplate, PinPath, PoolId, ResourceVersion,
-    Swap, TemplateRef, Violation, includes,
+    Action, CompletePins, Convergence, DeleteTemplate, EditVersion, MintTemplate, NormalisedValue, PinPath, PoolId,
+    ResourceVersion, Swap, TemplateRef, Violation, accept, normalised,
 };
 use instar_watch::Key;
 use kube::{
     Api, Client, ResourceExt,
-    api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions},
+    api::{DeleteParams, Patch, PatchParams, Preconditions},
     core::{DynamicObject, GroupVersionKind},
     discovery::ApiResource,
 };
@@ -20,12 +21,13 @@ use serde_json::Value;
 
 use crate::{
     api::{Class, Error, FIELD_MANAGER, call, of_provider},
-    caches::Caches,
+    caches::{Caches, lifecycle},
     gather::content,
     kinds::Kinds,
     memory::Memory,
 };
 
+use create::{create_strictly, refused};
 use referrer::{foreign_referrer, referrer};
 
 /// Where decisions are written.
@@ -47,10 +49,12 @@ struct PoolObject<'a> {
 }
 
 /// What a write did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Effect {
     /// What it was to do.
     Done,
+    /// The same, but values of the template read back as others than were set.
+    Normalised(Vec<NormalisedValue>),
     /// Nothing: an earlier try had done it, and the cache is behind.
     DoneBefore,
     /// Nothing: something refers to the template that was to be deleted. The next pass leaves it out.
@@ -96,40 +100,33 @@ impl Executor<'_> {
     async fn mint(&self, mint: &MintTemplate) -> Result<Effect, Error> {
         let api = self.templates(&mint.template).await?;
         let what = format!("{} {}", mint.template.kind, mint.template.name);
-        let object: DynamicObject = serde_json::from_value(mint.object.clone()).map_err(|source| Error::Call {
-            doing: format!("making {what}"),
-            source: kube::Error::SerdeError(source),
-        })?;
-        let parameters = PostParams {
-            field_manager: Some(FIELD_MANAGER.to_owned()),
-            ..PostParams::default()
-        };
-        let created = call(|| format!("making {what}"), api.create(&parameters, &object)).await;
-        match created {
+        let created = async { create_strictly(self.client, api.resource_url(), &mint.object).await };
+        match call(|| format!("making {what}"), created).await {
             Ok(created) => {
                 let version = ResourceVersion(created.resource_version().unwrap_or_default());
                 let content = Arc::new(content(created));
+                let spec = mint.object.get("spec").unwrap_or(&Value::Null);
+                let normalised = normalised(spec, &mint.pointers, &content.spec);
                 self.memory
                     .keep_content(self.cluster, mint.template.clone(), version, content);
-                return Ok(Effect::Done);
+                return Ok(if normalised.is_empty() {
+                    Effect::Done
+                } else {
+                    Effect::Normalised(normalised)
+                });
             }
             Err(Error::Call {
                 source: kube::Error::Api(status),
                 ..
             }) if status.is_already_exists() => {}
-            Err(error) => return Err(error),
+            Err(error) => return Err(refused(mint, error)),
         }
         // The name says what is in it. A try before this one, or another leader, made it.
         let there = call(|| format!("reading {what}"), api.get(&mint.template.name)).await?;
-        let there = serde_json::to_value(&there).unwrap_or_default();
-        let same = ["/spec", "/metadata/labels"].iter().all(|part| {
-            let has = |wanted| there.pointer(part).is_some_and(|there| includes(there, wanted));
-            mint.object.pointer(part).is_none_or(has)
-        });
-        if same {
-            Ok(Effect::DoneBefore)
-        } else {
-            Err(Error::NameTaken { what })
+        let lifecycle = lifecycle(&there, false);
+        match accept(mint, &content(there), lifecycle) {
+            Ok(()) => Ok(Effect::DoneBefore),
+            Err(waiting) => Err(Error::NotMinted(Box::new(waiting))),
         }
     }
 

@@ -92,7 +92,7 @@ impl Kinds {
             | Error::CacheBehind { .. }
             | Error::NoContract(_)
             | Error::NotServed { .. }
-            | Error::NameTaken { .. }
+            | Error::NotMinted(_)
             | Error::Violation(_)
             | Error::NotLeader => false,
         };

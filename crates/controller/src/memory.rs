@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use instar_planner::{ResourceVersion, Retention, TemplateContent, TemplateRef};
+use instar_planner::{ResourceVersion, Retention, TemplateContent, TemplateRef, Waiting};
 use instar_watch::{Key, KindLease};
 use jiff::Timestamp;
 
@@ -43,6 +43,8 @@ struct ClusterMemory {
     leases: Vec<KindLease>,
     /// What its templates say, as of a version of each.
     contents: HashMap<TemplateRef, (ResourceVersion, Arc<TemplateContent>)>,
+    /// The template that wasn't minted last, and why.
+    not_minted: Option<(TemplateRef, Waiting)>,
     /// The templates that objects of other Clusters referred to, and when that was found.
     used_elsewhere: HashMap<TemplateRef, Instant>,
 }
@@ -148,6 +150,18 @@ impl Memory {
         self.of(cluster, |memory| memory.contents.insert(template, (version, content)));
     }
 
+    /// Why a template wasn't minted when that was tried last.
+    pub(crate) fn not_minted(&self, cluster: &Key, template: &TemplateRef) -> Option<Waiting> {
+        let clusters = self.lock();
+        let (failed, waiting) = clusters.get(cluster)?.not_minted.as_ref()?;
+        (failed == template).then(|| waiting.clone())
+    }
+
+    /// A template was not minted.
+    pub(crate) fn keep_not_minted(&self, cluster: &Key, template: TemplateRef, waiting: Waiting) {
+        self.of(cluster, |memory| memory.not_minted = Some((template, waiting)));
+    }
+
     /// An object of another Cluster refers to a template.
     pub(crate) fn keep_used_elsewhere(&self, cluster: &Key, template: TemplateRef, now: Instant) {
         self.of(cluster, |memory| memory.used_elsewhere.insert(template, now));
@@ -164,7 +178,10 @@ impl Memory {
 
     /// No upgrade is under way, so what templates say decides nothing.
     pub(crate) fn forget_contents(&self, cluster: &Key) {
-        self.of(cluster, |memory| memory.contents = HashMap::new());
+        self.of(cluster, |memory| {
+            memory.contents = HashMap::new();
+            memory.not_minted = None;
+        });
     }
 
     /// Nothing is asked of the Cluster.
@@ -173,6 +190,7 @@ impl Memory {
             memory.collected = None;
             memory.leases = Vec::new();
             memory.contents = HashMap::new();
+            memory.not_minted = None;
             memory.used_elsewhere = HashMap::new();
         });
     }

@@ -6,7 +6,7 @@ mod topology;
 
 use std::fmt;
 
-use instar_api::{RELEASE_LABEL, SWAP_HISTORY_ANNOTATION};
+use instar_api::{RELEASE_LABEL, RENDERED_ANNOTATION, SWAP_HISTORY_ANNOTATION, Values};
 use instar_capi::{Contract, Lifecycle, ManagedBy};
 use instar_domain::{BuildOrder, KubeVersion, skew};
 use serde_json::Value;
@@ -15,6 +15,7 @@ use crate::{
     decision::{Action, Decision, DeleteTemplate, MintTemplate, Swap},
     observed::Observed,
     pool_id::PoolId,
+    rendered::Rendered,
     snapshot::{ControlPlane, Flavor, Machine, MachineDeployment, MachineSet, Node, Object, Snapshot, TemplateRef},
     swap::lowers_core_dns,
 };
@@ -146,9 +147,25 @@ fn check_mint(snapshot: &Snapshot, mint: &MintTemplate, broken: &mut Vec<Violati
             .get("labels")
             .is_some_and(|labels| labels.get(RELEASE_LABEL).is_some())
     });
-    if server.iter().any(|key| has(key)) || mint.object.get("status").is_some() || !is_owned || !labelled {
+    let is_fresh = is_owned && labelled && is_annotated(snapshot, mint);
+    if server.iter().any(|key| has(key)) || mint.object.get("status").is_some() || !is_fresh {
         broken.push(Violation::NotFresh);
     }
+}
+
+/// Whether the annotation and the name say what the template holds, so that it is known again.
+fn is_annotated(snapshot: &Snapshot, mint: &MintTemplate) -> bool {
+    let text = |pointer: &str| mint.object.pointer(pointer).and_then(Value::as_str);
+    let annotation = format!("/metadata/annotations/{}", RENDERED_ANNOTATION.replace('/', "~1"));
+    let (rendered, name) = (
+        text(&annotation).and_then(Rendered::from_annotation),
+        text("/metadata/name"),
+    );
+    let spec = mint.object.get("spec").unwrap_or(&Value::Null);
+    let nothing = Values::new();
+    let expected = Rendered::new(&snapshot.cluster.name, &mint.template.kind, spec, [&nothing; 2]);
+    rendered.is_some_and(|rendered| rendered.is_same_spec(&expected))
+        && name.is_some_and(|name| name == mint.template.name && expected.is_of(name))
 }
 
 fn check_delete(snapshot: &Snapshot, delete: &DeleteTemplate, broken: &mut Vec<Violation>) {

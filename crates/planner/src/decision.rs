@@ -4,11 +4,11 @@ mod involved_object;
 mod progress;
 mod text;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use instar_capi::WorkerKind;
 use instar_catalog::Miss;
-use instar_domain::KubeVersion;
+use instar_domain::{JsonPointer, KubeVersion};
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -62,7 +62,7 @@ pub enum Action {
     Nothing,
 }
 
-/// A template to create. Where it is already there, its content decides: see [`Waiting::NameTaken`].
+/// A template to create. Where an object of this name is there, [`accept`](crate::accept) decides.
 #[derive(Debug, Clone, PartialEq)]
 pub struct MintTemplate {
     /// The pool that it is for.
@@ -70,6 +70,8 @@ pub struct MintTemplate {
     /// What it will be.
     pub template: TemplateRef,
     pub object: Value,
+    /// Where the release and the upgrade set values in it.
+    pub pointers: BTreeSet<JsonPointer>,
 }
 
 /// A merge patch of a control plane or a MachineDeployment.
@@ -217,6 +219,32 @@ pub enum Waiting {
         pool: PoolId,
         /// The name.
         template: TemplateRef,
+        /// The other Cluster that it belongs to; absent where it belongs to none.
+        cluster: Option<String>,
+    },
+    /// An object with the name that a template would get is being deleted, or is left by an earlier Cluster of the
+    /// same name and goes with that.
+    TemplateDeleting {
+        /// The pool that it would be for.
+        pool: PoolId,
+        /// The name.
+        template: TemplateRef,
+    },
+    /// The API server, or a webhook that it asked, refuses to create a template.
+    TemplateRefused {
+        /// The pool that it would be for.
+        pool: PoolId,
+        template: TemplateRef,
+        /// Why.
+        refusal: Box<TemplateRefusal>,
+    },
+    /// A template was created with a value, and reads back without it.
+    ValueDropped {
+        /// The pool that it is for.
+        pool: PoolId,
+        template: TemplateRef,
+        /// Where.
+        pointer: JsonPointer,
     },
     /// A value can't be put into a pool's template.
     ValueMisfit {
@@ -383,6 +411,15 @@ pub enum SetBack {
     },
 }
 
+/// Why a template wasn't created.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TemplateRefusal {
+    /// Where values are set that its kind has no field for; empty where that isn't the reason.
+    pub unknown: Vec<JsonPointer>,
+    /// In the words of who refuses.
+    pub message: String,
+}
+
 /// A field that a swap writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Field {
@@ -412,6 +449,9 @@ impl Waiting {
             | Self::TemplateNotVisible { .. }
             | Self::NoBootstrapTemplate { .. }
             | Self::NameTaken { .. }
+            | Self::TemplateDeleting { .. }
+            | Self::TemplateRefused { .. }
+            | Self::ValueDropped { .. }
             | Self::ValueMisfit { .. }
             | Self::ControlPlaneRollingOut { .. }
             | Self::PoolRollingOut { .. }

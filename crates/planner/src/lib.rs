@@ -13,11 +13,13 @@ mod check;
 mod classic;
 mod cluster_api;
 mod decision;
+mod existing;
 mod mint;
 mod name;
 mod observed;
 mod path;
 mod pool_id;
+mod rendered;
 mod settled;
 mod snapshot;
 mod step;
@@ -33,20 +35,22 @@ pub use check::{Violation, check};
 pub use classic::{collect_templates, drifted, plan};
 pub use decision::{
     Action, CompletePins, Convergence, Decision, DeleteTemplate, EditVersion, Field, InvolvedObject, MachineProgress,
-    MachineState, MintTemplate, PinPath, PoolProgress, Progress, SetBack, Stage, Swap, TemplateProgress, TemplateState,
-    Waiting,
+    MachineState, MintTemplate, PinPath, PoolProgress, Progress, SetBack, Stage, Swap, TemplateProgress,
+    TemplateRefusal, TemplateState, Waiting,
 };
+pub use existing::accept;
 pub use mint::{MintOrder, Minted, mint};
 pub use name::{hash, label_value, slug};
 pub use observed::{Observed, Unreadable};
 pub use path::{EtcdStep, NoPath, Start, StartEtcd, classic_path};
 pub use pool_id::PoolId;
+pub use rendered::{NormalisedValue, normalised};
 pub use snapshot::{
     ClassicCluster, Cluster, ClusterKind, Condition, ConditionStatus, ControlPlane, Flavor, Initialization, Machine,
-    MachineDeployment, MachinePhase, MachinePool, MachineSet, Node, Object, PinnedPath, Replicas, ResourceVersion,
-    Rollout, Snapshot, Template, TemplateContent, TemplateRef, Topology, Unversioned, VersionSetBy,
+    MachineDeployment, MachinePhase, MachinePool, MachineSet, Node, Object, OwningCluster, PinnedPath, Replicas,
+    ResourceVersion, Rollout, Snapshot, Template, TemplateContent, TemplateRef, Topology, Unversioned, VersionSetBy,
 };
 pub use swap_history::{ComponentImage, PoolState, SwapEntry, SwapHistory, UpgradeId};
 pub use topology::{follow, is_aimed_at_present, passed, under_way};
 pub use upgrade_spec::{Gate, GateState, Origin, PoolOverride, Retention, Strategy, Target, UpgradeSpec};
-pub use values::{PointerError, includes};
+pub use values::PointerError;

@@ -1,15 +1,16 @@
 //! A new template from the present one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use instar_api::{RELEASE_LABEL, ROLE_LABEL, SOURCE_LABEL, Values};
+use instar_api::{RELEASE_LABEL, RENDERED_ANNOTATION, ROLE_LABEL, SOURCE_LABEL, Values};
 use instar_capi::labels::CLUSTER_NAME;
 use instar_catalog::Role;
-use instar_domain::KubeVersion;
-use serde_json::{Map, Value, json};
+use instar_domain::{JsonPointer, KubeVersion};
+use serde_json::{Value, json};
 
 use crate::{
-    name::{hash, label_value, minted, slug, without_suffix},
+    name::{label_value, minted, slug, without_suffix},
+    rendered::{Rendered, pointers},
     snapshot::{Cluster, Template, TemplateContent, TemplateRef},
     values::{PointerError, apply},
 };
@@ -65,6 +66,8 @@ pub struct Minted {
     pub template: TemplateRef,
     /// The whole object.
     pub object: Value,
+    /// Where values were set.
+    pub pointers: BTreeSet<JsonPointer>,
 }
 
 /// Makes the object. The same spec for the same Cluster gives the same name, so that a second try, or a second leader,
@@ -83,19 +86,14 @@ pub fn mint(order: &MintOrder<'_>) -> Result<Minted, PointerError> {
         cluster,
         role,
     } = order;
-    let mut spec = apply(&content.spec, [*values, *extra])?;
-    // The identity of one machine has no place in a template, and providers refuse it.
-    if let Some(machine) = spec.pointer_mut("/template/spec").and_then(Value::as_object_mut) {
-        machine.remove("providerID");
-    }
-    // With the Cluster in it: Clusters of a namespace may share a template, and each has its own copy.
-    let hash = hash(&format!("{}\n{}\n{}", cluster.name, source.kind, canonical(&spec)));
+    let spec = without_identity(apply(&content.spec, [*values, *extra])?);
+    let rendered = Rendered::new(&cluster.name, &source.kind, &spec, [*values, *extra]);
     let base = if source.minted_for().is_some() {
         without_suffix(&source.name)
     } else {
         &source.name
     };
-    let name = minted(base, &slug(&version.to_string(), MAX_SLUG), &hash);
+    let name = minted(base, &slug(&version.to_string(), MAX_SLUG), rendered.suffix());
     let mut labels = cloned(&content.labels);
     let role = match role {
         Role::ControlPlane => "control-plane",
@@ -105,10 +103,13 @@ pub fn mint(order: &MintOrder<'_>) -> Result<Minted, PointerError> {
     labels.insert(ROLE_LABEL.to_owned(), role.to_owned());
     labels.insert(SOURCE_LABEL.to_owned(), label_value(&source.name));
     labels.insert(CLUSTER_NAME.to_owned(), label_value(&cluster.name));
-    let mut metadata = json!({
+    let mut annotations = cloned(&content.annotations);
+    annotations.insert(RENDERED_ANNOTATION.to_owned(), rendered.to_annotation());
+    let metadata = json!({
         "name": name,
         "namespace": cluster.namespace,
         "labels": labels,
+        "annotations": annotations,
         // So that it goes with the Cluster, and `clusterctl move` takes it along.
         "ownerReferences": [{
             "apiVersion": "cluster.x-k8s.io/v1beta2",
@@ -117,10 +118,6 @@ pub fn mint(order: &MintOrder<'_>) -> Result<Minted, PointerError> {
             "uid": cluster.uid,
         }],
     });
-    let annotations = cloned(&content.annotations);
-    if let (Some(metadata), false) = (metadata.as_object_mut(), annotations.is_empty()) {
-        metadata.insert("annotations".to_owned(), json!(annotations));
-    }
     Ok(Minted {
         template: TemplateRef {
             name,
@@ -132,34 +129,22 @@ pub fn mint(order: &MintOrder<'_>) -> Result<Minted, PointerError> {
             "metadata": metadata,
             "spec": spec,
         }),
+        pointers: pointers([*values, *extra]),
     })
+}
+
+/// A spec without the identity of one machine: it has no place in a template, and providers refuse it.
+pub(crate) fn without_identity(mut spec: Value) -> Value {
+    if let Some(machine) = spec.pointer_mut("/template/spec").and_then(Value::as_object_mut) {
+        machine.remove("providerID");
+    }
+    spec
 }
 
 fn cloned(map: &BTreeMap<String, String>) -> BTreeMap<String, String> {
     let stays = |key: &str| NOT_CLONED.iter().all(|beginning| !key.starts_with(beginning));
     let kept = map.iter().filter(|(key, _)| stays(key));
     kept.map(|(key, value)| (key.clone(), value.clone())).collect()
-}
-
-/// JSON with its members in order, whatever `serde_json` was built to keep.
-fn canonical(value: &Value) -> String {
-    match value {
-        Value::Object(members) => object(members),
-        Value::Array(items) => {
-            let items: Vec<String> = items.iter().map(canonical).collect();
-            format!("[{}]", items.join(","))
-        }
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => value.to_string(),
-    }
-}
-
-fn object(members: &Map<String, Value>) -> String {
-    let sorted: BTreeMap<&String, &Value> = members.iter().collect();
-    let members: Vec<String> = sorted
-        .into_iter()
-        .map(|(key, value)| format!("{}:{}", Value::from(key.as_str()), canonical(value)))
-        .collect();
-    format!("{{{}}}", members.join(","))
 }
 
 #[cfg(test)]

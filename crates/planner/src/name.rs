@@ -5,7 +5,7 @@ use sha2::{Digest, Sha256};
 /// The longest name and the longest value of a label.
 const MAX_LENGTH: usize = 63;
 /// How much of a hash a name carries.
-const HASH_LENGTH: usize = 8;
+pub(crate) const HASH_LENGTH: usize = 8;
 
 /// A name as the value of a label: where it is too long, its end is a hash of the whole.
 #[must_use]
@@ -73,9 +73,15 @@ pub(crate) fn without_suffix(name: &str) -> &str {
 /// The beginning of the SHA-256 of a text, in hexadecimal digits.
 #[must_use]
 pub fn hash(text: &str) -> String {
+    let mut hash = digest(text);
+    hash.truncate(HASH_LENGTH);
+    hash
+}
+
+/// The SHA-256 of a text, in hexadecimal digits.
+pub(crate) fn digest(text: &str) -> String {
     let digest = Sha256::digest(text.as_bytes());
-    let beginning = digest.iter().take(HASH_LENGTH / 2);
-    beginning.fold(String::with_capacity(HASH_LENGTH), |mut hex, byte| {
+    digest.iter().fold(String::new(), |mut hex, byte| {
         for half in [byte >> 4, byte & 0xf] {
             hex.extend(char::from_digit(u32::from(half), 16));
         }

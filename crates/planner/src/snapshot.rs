@@ -410,6 +410,15 @@ pub struct TemplateContent {
     pub labels: BTreeMap<String, String>,
     /// All its annotations.
     pub annotations: BTreeMap<String, String>,
+    /// The Clusters that own it.
+    pub owners: Vec<OwningCluster>,
+}
+
+/// A Cluster, as an owner reference names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OwningCluster {
+    pub name: String,
+    pub uid: String,
 }
 
 impl MachineDeployment {

@@ -39,9 +39,13 @@ pub(crate) fn put(target: &mut Value, pointer: &str, value: Value) -> Option<()>
     Some(())
 }
 
-/// Whether everything that is wanted is there. An API server adds defaults to what is created, and takes nothing away.
-#[must_use]
-pub fn includes(there: &Value, wanted: &Value) -> bool {
+/// The value at a pointer.
+pub(crate) fn at<'v>(spec: &'v Value, pointer: &JsonPointer) -> Option<&'v Value> {
+    spec.pointer(pointer.as_str().strip_prefix("/spec").unwrap_or_default())
+}
+
+/// Whether everything that is wanted is there. An API server adds defaults to what is created.
+pub(crate) fn includes(there: &Value, wanted: &Value) -> bool {
     match (there, wanted) {
         (Value::Object(there), Value::Object(wanted)) => wanted
             .iter()

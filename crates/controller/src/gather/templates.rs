@@ -10,10 +10,10 @@ use std::{
 };
 
 use instar_api::RELEASE_LABEL;
-use instar_capi::labels::CLUSTER_NAME;
+use instar_capi::{labels::CLUSTER_NAME, references_to_clusters};
 use instar_planner::{
-    MachineDeployment, Observed, ResourceVersion, Snapshot, Template, TemplateContent, TemplateRef, Unreadable,
-    label_value,
+    MachineDeployment, Observed, OwningCluster, ResourceVersion, Snapshot, Template, TemplateContent, TemplateRef,
+    Unreadable, label_value,
 };
 use instar_watch::{Key, KindKey};
 use kube::{Api, ResourceExt, api::ListParams, core::DynamicObject, discovery::ApiResource};
@@ -198,11 +198,17 @@ fn key_of(snapshot: &Snapshot) -> Key {
 
 /// What a template says.
 pub(crate) fn content(object: DynamicObject) -> TemplateContent {
+    let owners = references_to_clusters(&object.metadata).map(|owner| OwningCluster {
+        name: owner.name.clone(),
+        uid: owner.uid.clone(),
+    });
+    let owners = owners.collect();
     let mut data = object.data;
     TemplateContent {
         spec: data.get_mut("spec").map(Value::take).unwrap_or_default(),
         labels: object.metadata.labels.unwrap_or_default(),
         annotations: object.metadata.annotations.unwrap_or_default(),
+        owners,
     }
 }
 

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use instar_api::{ClusterUpgrade, EventReason};
 use instar_capi::Cluster;
-use instar_planner::{Action as Write, ControlPlane, Decision, Lifecycle, Observed, Snapshot, Waiting, check, plan};
+use instar_planner::{
+    Action as Write, ControlPlane, Decision, Lifecycle, NormalisedValue, Observed, Snapshot, Waiting, check, plan,
+};
 use instar_watch::Key;
 use jiff::Timestamp;
 use kube::ResourceExt;
@@ -32,7 +34,7 @@ impl Context {
         if is_paused(&snapshot) {
             return Ok(Done::Idle);
         }
-        let decision = match self.decide(&mut snapshot).await {
+        let mut decision = match self.decide(&mut snapshot).await {
             Ok(decision) => decision,
             Err(error) => {
                 let is_told = match error.class() {
@@ -63,8 +65,21 @@ impl Context {
             | Write::EditVersion(_)
             | Write::CompletePins(_) => Health::Untried,
         };
+        let planned = decision.waiting.clone();
+        let key = Key::of(cluster);
+        if let Write::MintTemplate(mint) = &decision.action {
+            // It stands in the status until another try goes well.
+            let before = self.memory.not_minted(&key, &mint.template);
+            decision.waiting.splice(0..0, before);
+        }
         self.report(cluster, upgrade, &snapshot, &decision, health).await?;
         let outcome = self.execute(cluster, Some(upgrade), &decision).await;
+        decision.waiting = planned;
+        if let (Err(Error::NotMinted(waiting)), Write::MintTemplate(mint)) = (&outcome, &decision.action) {
+            decision.waiting.insert(0, (**waiting).clone());
+            self.memory
+                .keep_not_minted(&key, mint.template.clone(), (**waiting).clone());
+        }
         match &outcome {
             Err(error) if self.is_told(cluster, error) => {
                 self.complain(cluster, upgrade, &snapshot, &decision, error).await?;
@@ -131,17 +146,27 @@ impl Context {
             memory: &self.memory,
             cluster: &Key::of(cluster),
         };
-        match executor.execute(&decision.action).await? {
-            Effect::Done => {}
+        let normalised = match executor.execute(&decision.action).await? {
+            Effect::Done => Vec::new(),
+            Effect::Normalised(values) => values,
             // The watch that is behind wakes the Cluster.
             Effect::DoneBefore | Effect::Kept => return Ok(Done::Until(AFTER_WRITE)),
-        }
+        };
         self.counters.wrote(counted);
         if let (Some(upgrade), Some(reason)) = (upgrade, reason) {
             self.tell(cluster, upgrade, reason, &step).await;
+            if !normalised.is_empty() {
+                let note = normalised_note(&step, &normalised);
+                self.tell(cluster, upgrade, EventReason::ValueNormalised, &note).await;
+            }
         }
         Ok(Done::Wrote)
     }
+}
+
+fn normalised_note(step: &str, values: &[NormalisedValue]) -> String {
+    let values: Vec<String> = values.iter().map(ToString::to_string).collect();
+    format!("{step}: {}", values.join(", "))
 }
 
 /// Whether nothing at all may be written, our own status included.

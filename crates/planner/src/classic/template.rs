@@ -1,17 +1,19 @@
 //! What a pool's templates must hold, and where such a template comes from.
 
 use instar_api::Values;
-use instar_capi::Lifecycle;
 use instar_catalog::Role;
+use serde_json::Value;
 
 use super::view::ClassicView;
 use crate::{
     decision::{Action, MintTemplate, Waiting},
-    mint::{MintOrder, mint},
+    existing::accept,
+    mint::{MintOrder, mint, without_identity},
     pool_id::PoolId,
-    snapshot::{MachineDeployment, TemplateRef},
+    rendered::{Rendered, dropped, pointers},
+    snapshot::{MachineDeployment, Template, TemplateContent, TemplateRef},
     step::Step,
-    values::{apply, includes},
+    values::apply,
 };
 
 static NOTHING: Values = Values::new();
@@ -94,12 +96,33 @@ impl<'a> Wanted<'a> {
 
 /// Whether the template that the pool has holds what it must.
 pub(super) fn carries(view: &ClassicView<'_>, pool: &PoolId, wanted: &Wanted<'_>) -> Result<bool, Waiting> {
-    let template = view.content(view.template(pool, &wanted.reference)?)?;
-    let spec = apply(&template.spec, [wanted.values, wanted.extra]).map_err(|error| Waiting::ValueMisfit {
+    let template = view.template(pool, &wanted.reference)?;
+    let content = view.content(template)?;
+    let spec = apply(&content.spec, [wanted.values, wanted.extra]).map_err(|error| Waiting::ValueMisfit {
         pool: pool.clone(),
         error,
     })?;
-    Ok(spec == template.spec)
+    Ok(spec == content.spec || was_rendered_so(view, template, content, wanted, spec))
+}
+
+/// Whether we minted a template with these very values, or would mint it again under its name. A webhook may have
+/// changed a value in it since: another template would be changed in the same way, and all machines replaced for it.
+fn was_rendered_so(
+    view: &ClassicView<'_>,
+    template: &Template,
+    content: &TemplateContent,
+    wanted: &Wanted<'_>,
+    spec: Value,
+) -> bool {
+    if view.minted_for(template).is_none() {
+        return false;
+    }
+    let values = [wanted.values, wanted.extra];
+    let spec = without_identity(spec);
+    let again = Rendered::new(&view.snapshot.cluster.name, &template.kind, &spec, values);
+    let before = Rendered::from_annotations(&content.annotations).filter(|before| before.is_of(&template.name));
+    let is_same = again.is_of(&template.name) || before.is_some_and(|before| before.values == again.values);
+    is_same && dropped(&spec, &pointers(values), &content.spec).is_none()
 }
 
 /// The template that holds what it must: the present one, one that is there, or one to be minted.
@@ -127,24 +150,18 @@ pub(super) fn source(
         pool: pool.clone(),
         error,
     })?;
-    match view.template(pool, &minted.template) {
-        Err(Waiting::TemplateNotVisible { .. }) => Ok(Source::Mint(Box::new(Action::MintTemplate(MintTemplate {
-            pool: pool.clone(),
-            template: minted.template,
-            object: minted.object,
-        })))),
+    let mint = MintTemplate {
+        pool: pool.clone(),
+        template: minted.template,
+        object: minted.object,
+        pointers: minted.pointers,
+    };
+    match view.template(pool, &mint.template) {
+        Err(Waiting::TemplateNotVisible { .. }) => Ok(Source::Mint(Box::new(Action::MintTemplate(mint)))),
         Err(reason) => Err(reason),
         Ok(there) => {
-            let present = &view.content(there)?.spec;
-            let same = minted.object.get("spec").is_some_and(|spec| includes(present, spec));
-            if same && there.lifecycle != Lifecycle::Deleting {
-                Ok(Source::Ready(minted.template))
-            } else {
-                Err(Waiting::NameTaken {
-                    pool: pool.clone(),
-                    template: minted.template,
-                })
-            }
+            accept(&mint, view.content(there)?, there.lifecycle)?;
+            Ok(Source::Ready(mint.template))
         }
     }
 }

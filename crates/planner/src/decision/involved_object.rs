@@ -69,9 +69,12 @@ impl Waiting {
             Self::NoPath(reason) => no_path(reason),
             Self::TemplateNotVisible { template, .. }
             | Self::NameTaken { template, .. }
+            | Self::TemplateDeleting { template, .. }
+            | Self::ValueDropped { template, .. }
             | Self::Retained { template, .. } => Some(InvolvedObject::Template(template)),
             Self::NoBootstrapTemplate { pool }
             | Self::ValueMisfit { pool, .. }
+            | Self::TemplateRefused { pool, .. }
             | Self::PoolRollingOut { pool, .. }
             | Self::OnDelete { pool, .. }
             | Self::PoolAhead { pool, .. }

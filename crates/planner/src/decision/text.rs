@@ -3,10 +3,14 @@
 use std::fmt;
 
 use instar_api::WaitingReason;
-use instar_domain::skew;
+use instar_domain::{JsonPointer, skew};
 
-use super::{Field, SetBack, Waiting};
-use crate::{pool_id::PoolId, snapshot::MachinePhase, upgrade_spec::Gate};
+use super::{Field, SetBack, TemplateRefusal, Waiting};
+use crate::{
+    pool_id::PoolId,
+    snapshot::{MachinePhase, TemplateRef},
+    upgrade_spec::Gate,
+};
 
 impl Waiting {
     /// The reason in `status.waiting[]`.
@@ -29,7 +33,8 @@ impl Waiting {
             Self::TemplateNotVisible { .. } => WaitingReason::TemplateNotVisible,
             Self::NoBootstrapTemplate { .. } => WaitingReason::NoBootstrapTemplate,
             Self::NameTaken { .. } => WaitingReason::NameTaken,
-            Self::ValueMisfit { .. } => WaitingReason::ValueMisfit,
+            Self::TemplateDeleting { .. } => WaitingReason::TemplateDeleting,
+            Self::ValueMisfit { .. } | Self::ValueDropped { .. } => WaitingReason::ValueMisfit,
             Self::ControlPlaneRollingOut { .. } => WaitingReason::ControlPlaneRollingOut,
             Self::PoolRollingOut { .. } => WaitingReason::PoolRollingOut,
             Self::MachineNotReady { .. } | Self::NodeVersion { .. } => WaitingReason::MachineNotReady,
@@ -47,7 +52,7 @@ impl Waiting {
             Self::MachinePoolRollingOut { .. } => WaitingReason::MachinePoolRollingOut,
             Self::Superseded { .. } => WaitingReason::Superseded,
             Self::UpgradeUnderWay { .. } => WaitingReason::UpgradeUnderWay,
-            Self::Refused { .. } => WaitingReason::Refused,
+            Self::TemplateRefused { .. } | Self::Refused { .. } => WaitingReason::Refused,
             Self::Retained { .. } => WaitingReason::Retained,
         }
     }
@@ -100,10 +105,30 @@ impl fmt::Display for Waiting {
                     "{pool} has no bootstrap template, so what is asked for it can't be set"
                 )
             }
-            Self::NameTaken { pool, template } => write!(
+            Self::NameTaken {
+                pool,
+                template,
+                cluster,
+            } => name_taken(f, pool, template, cluster.as_deref()),
+            Self::TemplateDeleting { pool, template } => write!(
                 f,
-                "{} {} is there with another content than {pool} needs: delete or rename it",
+                "{} {}, whose name the next template of {pool} has, is being deleted: Instar creates it when that is gone",
                 template.kind, template.name
+            ),
+            Self::TemplateRefused {
+                pool,
+                template,
+                refusal,
+            } => template_refused(f, pool, template, refusal),
+            Self::ValueDropped {
+                pool,
+                template,
+                pointer,
+            } => write!(
+                f,
+                "{} {} was created for {pool} with a value at {pointer} and has none: the API server or a webhook drops \
+                 it, so name another release of the version, or a patch, that sets it where {} keeps it",
+                template.kind, template.name, template.kind
             ),
             Self::ValueMisfit { pool, error } => write!(f, "the template of {pool}: {error}"),
             Self::ControlPlaneRollingOut {
@@ -207,6 +232,42 @@ impl fmt::Display for Waiting {
             }
         }
     }
+}
+
+/// Never advises to delete what another Cluster may use.
+fn name_taken(f: &mut fmt::Formatter<'_>, pool: &PoolId, template: &TemplateRef, cluster: Option<&str>) -> fmt::Result {
+    let TemplateRef { kind, name, .. } = template;
+    match cluster {
+        None => write!(
+            f,
+            "{kind} {name} is there with another content than {pool} needs: if nothing refers to it, delete it, and \
+             Instar creates it again"
+        ),
+        Some(cluster) => write!(
+            f,
+            "{kind} {name}, whose name the next template of {pool} has, belongs to Cluster {cluster}: leave it, and \
+             point {pool} at a copy of its present template that has another name"
+        ),
+    }
+}
+
+fn template_refused(
+    f: &mut fmt::Formatter<'_>,
+    pool: &PoolId,
+    template: &TemplateRef,
+    TemplateRefusal { unknown, message }: &TemplateRefusal,
+) -> fmt::Result {
+    let TemplateRef { kind, name, .. } = template;
+    if unknown.is_empty() {
+        return write!(f, "{kind} {name} can't be created for {pool}: {message}");
+    }
+    let unknown: Vec<&str> = unknown.iter().map(JsonPointer::as_str).collect();
+    write!(
+        f,
+        "{kind} has no field {}, which the release or a patch sets for {pool}: correct the patch, or name another \
+         release of the version ({message})",
+        unknown.join(", ")
+    )
 }
 
 /// Where a pool's object has a field. A control plane of the contract v1beta1 has its reference one level higher.

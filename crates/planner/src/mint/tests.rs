@@ -46,6 +46,7 @@ fn source(name: &str) -> Template {
             }}}),
             labels: map(&labels),
             annotations: map(&annotations),
+            owners: Vec::new(),
         })),
         created: Timestamp::UNIX_EPOCH,
         lifecycle: Lifecycle::Active,
@@ -109,7 +110,8 @@ fn the_whole_object() {
       "kind": "VSphereMachineTemplate",
       "metadata": {
         "annotations": {
-          "note": "kept"
+          "note": "kept",
+          "upgrade.cluster.x-k8s.io/rendered": "{\"spec\":\"5dc7e24fff15befe34c728c04104b0f4f60f9ecc962d8e5d165773e7c0603062\",\"values\":\"ae24010647fd03a8d3c9e305a3ac776aa1450c207ce5ce5a7255e19a62760896\"}"
         },
         "labels": {
           "cluster.x-k8s.io/cluster-name": "blue",
@@ -261,14 +263,6 @@ fn what_is_in_the_way_is_named() {
         message,
         "/spec/template/spec/network/devices/name leads through something that is no object"
     );
-}
-
-#[test]
-fn the_order_of_members_does_not_matter() {
-    let a = serde_json::from_str::<Value>(r#"{"a": 1, "b": [{"c": "x", "d": null}]}"#).unwrap();
-    let b = serde_json::from_str::<Value>(r#"{"b": [{"d": null, "c": "x"}], "a": 1}"#).unwrap();
-    assert_eq!(canonical(&a), canonical(&b));
-    assert_eq!(canonical(&a), r#"{"a":1,"b":[{"c":"x","d":null}]}"#);
 }
 
 #[test]

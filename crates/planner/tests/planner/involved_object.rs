@@ -2,7 +2,8 @@
 
 use instar_catalog::Catalog;
 use instar_planner::{
-    Field, Gate, MachinePhase, NoPath, PointerError, PoolId, SetBack, TemplateRef, Unreadable, Waiting, WorkerKind,
+    Field, Gate, MachinePhase, NoPath, PointerError, PoolId, SetBack, TemplateRef, TemplateRefusal, Unreadable,
+    Waiting, WorkerKind,
 };
 
 use crate::{scenarios::world, world::reference, world::version};
@@ -93,10 +94,9 @@ fn of_the_start() -> Vec<Case> {
 }
 
 /// What is waited for on the way.
-fn of_the_way() -> Vec<Case> {
+/// Those of a template that is to be minted.
+fn of_minting() -> Vec<Case> {
     let (workers, template_named) = (Some(("MachineDeployment", "md-0")), Some(("TestMachineTemplate", "t")));
-    let control_plane = Some(("KubeadmControlPlane", "blue"));
-    let r = || "r".to_owned();
     vec![
         (
             Waiting::TemplateNotVisible {
@@ -105,14 +105,49 @@ fn of_the_way() -> Vec<Case> {
             },
             template_named,
         ),
-        (Waiting::NoBootstrapTemplate { pool: pool() }, workers),
         (
             Waiting::NameTaken {
+                pool: pool(),
+                template: template(),
+                cluster: None,
+            },
+            template_named,
+        ),
+        (
+            Waiting::TemplateDeleting {
                 pool: pool(),
                 template: template(),
             },
             template_named,
         ),
+        (
+            Waiting::ValueDropped {
+                pool: pool(),
+                template: template(),
+                pointer: "/spec/a".parse().unwrap(),
+            },
+            template_named,
+        ),
+        (
+            Waiting::TemplateRefused {
+                pool: pool(),
+                template: template(),
+                refusal: Box::new(TemplateRefusal {
+                    unknown: Vec::new(),
+                    message: "m".to_owned(),
+                }),
+            },
+            workers,
+        ),
+    ]
+}
+
+fn of_the_way() -> Vec<Case> {
+    let (workers, template_named) = (Some(("MachineDeployment", "md-0")), Some(("TestMachineTemplate", "t")));
+    let control_plane = Some(("KubeadmControlPlane", "blue"));
+    let r = || "r".to_owned();
+    vec![
+        (Waiting::NoBootstrapTemplate { pool: pool() }, workers),
         (
             Waiting::ValueMisfit {
                 pool: PoolId::ControlPlane,
@@ -228,7 +263,8 @@ fn of_machines() -> Vec<Case> {
 #[test]
 fn every_reason_names_its_object() {
     let snapshot = world("v1.33.5", "v1.34").snapshot();
-    for (waiting, expected) in of_the_start().into_iter().chain(of_the_way()).chain(of_machines()) {
+    let cases = of_the_start().into_iter().chain(of_minting());
+    for (waiting, expected) in cases.chain(of_the_way()).chain(of_machines()) {
         let found = waiting.involved_object().map(|about| about.kind_and_name(&snapshot));
         assert_eq!(found, expected, "{waiting}");
     }

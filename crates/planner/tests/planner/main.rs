@@ -14,6 +14,7 @@ mod provisioning;
 mod retire;
 mod rollout;
 mod scenarios;
+mod templates;
 mod topology;
 mod violations;
 mod waiting;

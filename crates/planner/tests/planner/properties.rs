@@ -13,7 +13,7 @@ use jiff::tz::TimeZone;
 
 use crate::{
     scenarios::decide_reading,
-    world::{World, random::Random, version},
+    world::{Webhook, World, defaults, normalises, normalises_and_defaults, random::Random, version},
 };
 
 /// So many worlds of each sort; `INSTAR_SEEDS` asks for another number, or for one: `4972..4973`.
@@ -73,6 +73,8 @@ fn world(random: &mut Random) -> (World, KubeVersion) {
     if random.chance(50) {
         world.upgrade_spec.order = vec!["md-1".to_owned(), "md-0".to_owned()];
     }
+    let webhooks: [Webhook; 4] = [|_| (), normalises, defaults, normalises_and_defaults];
+    world.webhook = webhooks[random.below(webhooks.len())];
     (world, wanted)
 }
 

@@ -149,6 +149,9 @@ fn of_a_mint_and_of_a_deletion() {
         (|it| it["metadata"]["uid"] = json!("1")) as fn(&mut serde_json::Value),
         |it| it["metadata"]["labels"] = json!({}),
         |it| it["metadata"]["ownerReferences"] = json!([]),
+        |it| it["metadata"]["annotations"] = json!({}),
+        |it| it["metadata"]["name"] = json!("another"),
+        |it| it["spec"]["template"]["spec"]["image"] = json!("another"),
         |it| it["status"] = json!({}),
     ] {
         let mut decision = mint.clone();

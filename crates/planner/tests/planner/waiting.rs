@@ -1,13 +1,11 @@
 //! Everything that can be waited for, and what is said of it.
 
-use std::sync::Arc;
-
 use instar_api::WaitingReason;
 use instar_planner::{
     Action, ClusterKind, Decision, Lifecycle, Machine, MachineDeployment, MachinePhase, MachinePool, MachineSet,
-    ManagedBy, Node, Observed, PoolId, PoolOverride, Snapshot, Target, Template, TemplateRef, Unreadable, plan,
+    ManagedBy, Node, Observed, PoolId, PoolOverride, Snapshot, Target, TemplateRef, Unreadable, plan,
 };
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::{
     scenarios::{complete, decide, swaps_control_plane, swaps_workers, until, world},
@@ -46,10 +44,6 @@ fn invalid<T>(kind: &str) -> Observed<T> {
         name: "x".to_owned(),
         reason: "spec.version is missing".to_owned(),
     })
-}
-
-fn spec_of(template: &mut Template) -> &mut Value {
-    &mut Arc::make_mut(template.content.as_mut().unwrap()).spec
 }
 
 pub fn words(decision: &Decision) -> Vec<String> {
@@ -361,35 +355,6 @@ fn a_pool_that_cannot_move_lets_the_others() {
 
 fn upgrade_spec(snapshot: &mut Snapshot, upgrade_spec: PoolOverride) {
     snapshot.upgrade_spec.pools.insert("md-0".to_owned(), upgrade_spec);
-}
-
-#[test]
-fn a_name_that_is_taken() {
-    let mut world = world("v1.33.5", "v1.34.5-1");
-    until(&mut world, swaps_control_plane);
-    let minted = world.minted[0].clone();
-    let template = world
-        .templates
-        .iter_mut()
-        .find(|template| template.name == minted)
-        .unwrap();
-    // Defaults that the API server adds are no other content.
-    spec_of(template)["template"]["spec"]["added"] = json!("by a default");
-    assert!(swaps_control_plane(&decide(&world.snapshot())));
-    let template = world
-        .templates
-        .iter_mut()
-        .find(|template| template.name == minted)
-        .unwrap();
-    spec_of(template)["template"]["spec"]["image"] = json!("other");
-    let decision = decide(&world.snapshot());
-    assert_eq!(decision.action, Action::Nothing);
-    assert_eq!(
-        words(&decision),
-        [format!(
-            "NameTaken: TestMachineTemplate {minted} is there with another content than the control plane needs: delete or rename it"
-        )]
-    );
 }
 
 #[test]

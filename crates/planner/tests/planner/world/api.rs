@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use instar_api::{PATH_ANNOTATION, Pins, RELEASES_ANNOTATION, SWAP_HISTORY_ANNOTATION};
 use instar_planner::{
-    Action, ClassicCluster, ClusterKind, Contract, Flavor, Lifecycle, PinnedPath, PoolId, ResourceVersion, Swap,
-    SwapHistory, Template, TemplateContent, TemplateRef,
+    Action, ClassicCluster, ClusterKind, Contract, Flavor, Lifecycle, OwningCluster, PinnedPath, PoolId,
+    ResourceVersion, Swap, SwapHistory, Template, TemplateContent, TemplateRef,
 };
 use serde_json::Value;
 
@@ -77,7 +77,11 @@ impl World {
             return Answer::Conflict;
         }
         self.counter += 1;
-        let labels: BTreeMap<String, String> = serde_json::from_value(object["metadata"]["labels"].clone()).unwrap();
+        let map =
+            |of: &str| -> BTreeMap<String, String> { serde_json::from_value(object["metadata"][of].clone()).unwrap() };
+        let labels = map("labels");
+        let mut spec = object["spec"].clone();
+        (self.webhook)(&mut spec);
         self.minted.push(name.clone());
         self.templates.push(Template {
             api_version: text("/apiVersion"),
@@ -85,9 +89,13 @@ impl World {
             name,
             resource_version: ResourceVersion(self.counter.to_string()),
             content: Some(Arc::new(TemplateContent {
-                spec: object["spec"].clone(),
+                spec,
                 labels: labels.clone(),
-                annotations: BTreeMap::new(),
+                annotations: map("annotations"),
+                owners: vec![OwningCluster {
+                    name: text("/metadata/ownerReferences/0/name"),
+                    uid: text("/metadata/ownerReferences/0/uid"),
+                }],
             })),
             labels,
             created: self.now,

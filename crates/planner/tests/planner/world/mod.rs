@@ -30,11 +30,33 @@ pub const KIND: &str = "TestMachineTemplate";
 /// A machine that was ever made: its pool, its version, its image.
 pub type Birth = (PoolId, KubeVersion, String);
 
+/// What becomes of the spec of a template that is created.
+pub type Webhook = fn(&mut Value);
+
+/// Writes the image in another way.
+pub fn normalises(spec: &mut Value) {
+    let image = &mut spec["template"]["spec"]["image"];
+    *image = json!(image.as_str().unwrap().to_lowercase());
+}
+
+/// Adds what nobody set.
+pub fn defaults(spec: &mut Value) {
+    spec["template"]["spec"]["disk"] = json!({ "size": 20 });
+}
+
+/// Both.
+pub fn normalises_and_defaults(spec: &mut Value) {
+    normalises(spec);
+    defaults(spec);
+}
+
 #[derive(Clone)]
 pub struct World {
     pub now: Timestamp,
     pub cluster: Cluster,
     pub upgrade_spec: UpgradeSpec,
+    /// What the API server and its webhooks make of the spec of a template that is created.
+    pub webhook: Webhook,
     pub catalog: Arc<Catalog>,
     pub gates: BTreeMap<Gate, GateState>,
     pub control_plane: ControlPlane,
@@ -90,6 +112,7 @@ impl World {
                 initialization: Initialization::Done,
             },
             upgrade_spec: UpgradeSpec::new("up", target),
+            webhook: |_| (),
             catalog: catalog::catalog(),
             gates: BTreeMap::new(),
             control_plane: ControlPlane {
@@ -178,6 +201,7 @@ impl World {
                 spec: json!({"template": {"spec": {"image": "old", "pool": name, "providerID": "test://1"}}}),
                 labels: BTreeMap::new(),
                 annotations: BTreeMap::new(),
+                owners: Vec::new(),
             })),
             created: self.now,
             lifecycle: Lifecycle::Active,

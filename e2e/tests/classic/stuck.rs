@@ -1,4 +1,4 @@
-//! Machines that never come up, until somebody mends them.
+//! What stops an upgrade until a user mends it: a release with a typo, and machines that never come up.
 
 use std::time::Duration;
 
@@ -32,8 +32,12 @@ const PAUSED: &str = "cluster.x-k8s.io/paused";
 /// How long a machine takes to start here: time enough to break it.
 const STARTS: &str = "4s";
 
-/// The first new machine of the control plane and that of the first pool stop short of their nodes.
-/// Each time the rest is held and the machine is named, and each time the upgrade goes on by itself.
+/// The template's kind has no such field.
+const TYPO: &str = "/spec/template/spec/backend/inMemory/vm/provisioning/startupDurations";
+
+/// A release with a typo is named with its pointer, and another one takes its place. Then the first new machine of the
+/// control plane and that of the first pool stop short of their nodes. Each time the rest is held and the machine is
+/// named, and each time the upgrade goes on by itself.
 pub(crate) async fn a_machine_that_never_comes_up(scene: JourneyContext) -> Result<()> {
     let rows = scene.rows()?;
     let mut slow = rows.row(34, 9);
@@ -44,21 +48,25 @@ pub(crate) async fn a_machine_that_never_comes_up(scene: JourneyContext) -> Resu
     {
         image["values"][0]["value"] = json!(STARTS);
     }
-    for row in rows.all().into_iter().chain([slow]) {
+    let mut typo = slow.clone();
+    typo["metadata"]["name"] = json!(rows.name(34, 8));
+    typo["spec"]["revision"] = json!(8);
+    for image in typo["spec"]["machineImages"]
+        .as_array_mut()
+        .context("a row has images")?
+    {
+        image["values"][0]["pointer"] = json!(TYPO);
+    }
+    for row in rows.all().into_iter().chain([slow, typo]) {
         scene.apply_object(row).await?;
     }
     create_with(&scene, &rows, &SMALL).await?;
     let ledger = Ledger::start(&scene.mgmt.client(), &scene.namespace).await?;
 
     let breaking = break_first_of_each(&scene, ["cp-", "md-0-"]);
-    scene
-        .apply_object(json!({
-            "apiVersion": "upgrade.cluster.x-k8s.io/v1alpha1",
-            "kind": "ClusterUpgrade",
-            "metadata": { "name": RECORD },
-            "spec": { "clusterName": NAME, "target": rows.name(34, 9) },
-        }))
-        .await?;
+    ask(&scene, &rows.name(34, 8)).await?;
+    typo_is_named(&scene).await?;
+    ask(&scene, &rows.name(34, 9)).await?;
     let (old, new) = (rows.version(33), rows.version(34));
 
     let stuck = named(&scene, UpgradePhase::ControlPlane).await?;
@@ -76,6 +84,8 @@ pub(crate) async fn a_machine_that_never_comes_up(scene: JourneyContext) -> Resu
         }
     })
     .await?;
+    let status = status(&scene).await?.context("no status")?;
+    assert_eq!(healthy(&status), Some("True"), "{status:?}");
     breaking.await??;
     ledger.caught_up().await?;
     let made = ledger.machines_by_version(NAME)?;
@@ -88,6 +98,47 @@ pub(crate) async fn a_machine_that_never_comes_up(scene: JourneyContext) -> Resu
     }
     assert_eq!(made.len(), 6, "{made:#?}");
     Ok(())
+}
+
+async fn ask(scene: &JourneyContext, target: &str) -> Result<()> {
+    let upgrade = json!({
+        "apiVersion": "upgrade.cluster.x-k8s.io/v1alpha1",
+        "kind": "ClusterUpgrade",
+        "metadata": { "name": RECORD },
+        "spec": { "clusterName": NAME, "target": target },
+    });
+    scene.apply_object(upgrade).await?;
+    Ok(())
+}
+
+/// The pointer is named, for the control plane, with the API server's own words.
+async fn typo_is_named(scene: &JourneyContext) -> Result<()> {
+    let unknown = format!("unknown field \"{}\"", TYPO.trim_start_matches('/').replace('/', "."));
+    wait_for("the typo to be named", UPGRADE, || async {
+        let Some(status) = status(scene).await? else {
+            return Err("no status".into());
+        };
+        let is_named = |message: &str| {
+            message.starts_with(&format!("DevMachineTemplate has no field {TYPO},"))
+                && message.contains("for the control plane")
+                && message.contains(&unknown)
+        };
+        let waiting = &status.waiting;
+        let named = waiting
+            .first()
+            .is_some_and(|waiting| waiting.reason == "Refused" && is_named(&waiting.message));
+        if named && healthy(&status) == Some("False") {
+            Ok(())
+        } else {
+            Err(format!("{status:?}").into())
+        }
+    })
+    .await
+}
+
+fn healthy(status: &ClusterUpgradeStatus) -> Option<&str> {
+    let healthy = status.conditions.iter().find(|condition| condition.type_ == "Healthy");
+    healthy.map(|condition| condition.status.as_str())
 }
 
 /// Pauses the first machine that is cloned from a minted template of each of these pools, so that

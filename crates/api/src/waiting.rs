@@ -65,6 +65,10 @@ waiting_reasons! {
         "A MachineDeployment, MachinePool, MachineSet or Machine has no version, so it is not upgraded. Its Machines are \
          judged by what their kubelets report.",
         "Nothing, or set the version of its machines to have it upgraded too.";
+    LeftToUser:
+        "A MachinePool, or a MachineSet or Machine outside a MachineDeployment, is older than the target. The upgrade \
+         completes without it.",
+        "Upgrade it yourself; an upgrade for which it would be too old waits for that.";
     OnDelete:
         "The pool has the update strategy `OnDelete`: Cluster API replaces a Machine only when it is deleted.",
         "Delete the Machines that the message names, at your pace.";

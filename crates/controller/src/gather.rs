@@ -106,7 +106,7 @@ fn unversioned(caches: &Caches, cluster: &Key) -> Vec<Unversioned> {
     objects.extend(caches.unversioned::<capi::MachineSet>(cluster));
     objects.extend(caches.unversioned::<capi::MachinePool>(cluster));
     objects.extend(caches.each::<capi::Machine, _>(cluster, |key, kept| {
-        let stands_alone = kept.version().is_none() && kept.set().is_none() && kept.pool().is_none();
+        let stands_alone = kept.version().is_none() && kept.maker().is_none() && kept.pool().is_none();
         stands_alone.then(|| Unversioned {
             kind: WorkerKind::Machine,
             name: key.name().to_owned(),
@@ -141,10 +141,11 @@ pub(crate) fn completed_at(upgrade: &ClusterUpgrade) -> Option<Timestamp> {
 
 fn machine(key: &Key, kept: &KeptMachine, template_of_set: &BTreeMap<&str, &str>) -> Result<Machine, String> {
     // A control plane's own count says which of its machines are up to date.
-    let template = kept.set().and_then(|set| template_of_set.get(set));
+    let template = kept.maker().and_then(|set| template_of_set.get(set));
     Ok(Machine {
         name: key.name().to_owned(),
         pool: kept.pool(),
+        maker: kept.maker().filter(|_| kept.pool().is_none()).map(str::to_owned),
         version: version(kept.version().unwrap_or_default())?,
         template: template.map(|name| (*name).to_owned()),
         phase: kept.phase,

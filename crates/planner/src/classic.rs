@@ -15,6 +15,7 @@ mod template;
 mod view;
 mod workers;
 
+use instar_capi::WorkerKind;
 use instar_domain::KubeVersion;
 
 pub use self::drift::drifted;
@@ -63,6 +64,7 @@ pub fn plan(snapshot: &Snapshot) -> Decision {
     };
     let (stage, action) = go(&view, &goal, &mut waiting);
     let action = pinned_first(&view, &goal, action);
+    waiting.extend(left_to_user(&view, &goal, &waiting));
     waiting.extend(without_version(snapshot));
     decide(&view, Some(&goal), stage, action, waiting)
 }
@@ -112,6 +114,26 @@ fn without_version(snapshot: &Snapshot) -> Vec<Waiting> {
         name: name.clone(),
     });
     named.collect()
+}
+
+/// What the upgrade leaves at an older version, but for what holds it already. It is said at the end too.
+fn left_to_user(view: &ClassicView<'_>, goal: &Goal<'_>, before: &[Waiting]) -> Vec<Waiting> {
+    let target = goal.demand.version();
+    let holds = |kind: WorkerKind, name: &str| {
+        before.iter().any(
+            |waiting| matches!(waiting, Waiting::WorkersBehind { kind: k, name: n, .. } if *k == kind && n == name),
+        )
+    };
+    let mut left = view.left_behind(target);
+    left.retain(|(kind, name, _)| !holds(*kind, name));
+    left.sort();
+    let left = left.into_iter().map(|(kind, name, version)| Waiting::LeftToUser {
+        kind,
+        name: name.to_owned(),
+        version: version.clone(),
+        target: target.clone(),
+    });
+    left.collect()
 }
 
 fn go(view: &ClassicView<'_>, goal: &Goal<'_>, waiting: &mut Vec<Waiting>) -> (Stage, Action) {

@@ -293,6 +293,18 @@ pub enum Waiting {
         kind: WorkerKind,
         name: String,
     },
+    /// Workers outside of MachineDeployments are older than the target, and a user upgrades them: nothing waits for
+    /// them.
+    LeftToUser {
+        /// Their kind.
+        kind: WorkerKind,
+        /// Their name.
+        name: String,
+        /// The lowest version that they run.
+        version: KubeVersion,
+        /// Where the others go.
+        target: KubeVersion,
+    },
     /// A pool with the strategy `OnDelete`: its machines are replaced only when a user deletes them.
     OnDelete {
         pool: PoolId,
@@ -458,6 +470,7 @@ impl Waiting {
             | Self::MachineNotReady { .. }
             | Self::NodeVersion { .. }
             | Self::NoVersion { .. }
+            | Self::LeftToUser { .. }
             | Self::OnDelete { .. }
             | Self::WorkersBehind { .. }
             | Self::PoolAhead { .. }

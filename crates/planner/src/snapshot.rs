@@ -332,6 +332,8 @@ pub struct Machine {
     pub name: String,
     /// Its pool; absent where it belongs to none that is planned.
     pub pool: Option<PoolId>,
+    /// The MachineSet or MachinePool that makes it, where it has no pool; absent where it was made alone.
+    pub maker: Option<String>,
     /// The version that it should run.
     pub version: KubeVersion,
     /// The name of the template that its infrastructure was cloned from; where the annotation is

@@ -16,6 +16,8 @@ use crate::rbac::Watched;
 const CONTROL_PLANE_LABEL: &str = "cluster.x-k8s.io/control-plane";
 pub(crate) const DEPLOYMENT_LABEL: &str = "cluster.x-k8s.io/deployment-name";
 const SET_LABEL: &str = "cluster.x-k8s.io/set-name";
+/// Of a MachinePool.
+const POOL_LABEL: &str = "cluster.x-k8s.io/pool-name";
 
 /// A Machine; its key has its name.
 #[derive(Debug)]
@@ -31,7 +33,7 @@ pub(crate) struct KeptMachine {
 enum Text {
     Cluster,
     Pool,
-    Set,
+    Maker,
     Version,
     Node,
     Kubelet,
@@ -42,7 +44,7 @@ impl Text {
     const ALL: [Self; 7] = [
         Self::Cluster,
         Self::Pool,
-        Self::Set,
+        Self::Maker,
         Self::Version,
         Self::Node,
         Self::Kubelet,
@@ -79,9 +81,9 @@ impl KeptMachine {
         })
     }
 
-    /// Its MachineSet.
-    pub(crate) fn set(&self) -> Option<&str> {
-        self.some(Text::Set)
+    /// The MachineSet or the MachinePool that makes it.
+    pub(crate) fn maker(&self) -> Option<&str> {
+        self.some(Text::Maker)
     }
 
     /// As it is written; where nothing is, what its kubelet says, since the skew to that one counts all the same.
@@ -114,7 +116,8 @@ impl From<Machine> for KeptMachine {
                 Text::Cluster => &machine.spec.cluster_name,
                 Text::Pool if labels.contains_key(CONTROL_PLANE_LABEL) => Text::CONTROL_PLANE,
                 Text::Pool => label(DEPLOYMENT_LABEL),
-                Text::Set => label(SET_LABEL),
+                Text::Maker if labels.contains_key(POOL_LABEL) => label(POOL_LABEL),
+                Text::Maker => label(SET_LABEL),
                 Text::Version => &machine.spec.version,
                 Text::Node => node,
                 Text::Kubelet => &status.node_info.kubelet_version,
@@ -206,7 +209,7 @@ mod tests {
             [Group::Cluster(Key::new("n", "c"))]
         );
         assert_eq!(machine.pool(), Some(PoolId::Workers("md-0".to_owned())));
-        assert_eq!(machine.set(), Some("md-0-x"));
+        assert_eq!(machine.maker(), Some("md-0-x"));
         assert_eq!(machine.version(), Some("v1.33.5"));
         assert_eq!(machine.node(), Some(("node-1", "v1.33.5+k0s")));
         assert_eq!(
@@ -239,10 +242,16 @@ mod tests {
     }
 
     #[test]
+    fn what_a_machine_pool_makes_was_not_made_alone() {
+        let machine = kept(&json!({ POOL_LABEL: "mp" }), "v1.33.5", &json!({}));
+        assert_eq!((machine.pool(), machine.maker()), (None, Some("mp")));
+    }
+
+    #[test]
     fn what_is_not_said_is_absent() {
         let machine = kept(&json!({}), "", &json!({}));
         assert_eq!(
-            (machine.pool(), machine.set(), machine.version(), machine.node()),
+            (machine.pool(), machine.maker(), machine.version(), machine.node()),
             (None, None, None, None)
         );
         assert_eq!(machine.phase, MachinePhase::Unknown);

@@ -41,6 +41,15 @@ pub(super) enum Demand<'a> {
     Version(&'a KubeVersion, Option<Step<'a>>),
 }
 
+impl<'a> Demand<'a> {
+    pub(super) fn version(self) -> &'a KubeVersion {
+        match self {
+            Self::Values(release) => release.version(),
+            Self::Version(version, _) => version,
+        }
+    }
+}
+
 impl<'a> Goal<'a> {
     pub(super) fn find(view: &ClassicView<'a>, waiting: &mut Vec<Waiting>) -> Result<Self, Waiting> {
         let control_plane = view.control_plane;

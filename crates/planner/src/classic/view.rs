@@ -217,20 +217,8 @@ impl<'a> ClassicView<'a> {
                 self.lowest(pool),
             )
         });
-        let sets = self
-            .machine_sets
-            .iter()
-            .filter(|set| set.pool.is_none() && set.replicas > 0)
-            .map(|set| (WorkerKind::MachineSet, set.name.as_str(), &set.version));
-        let machine_pools = self.machine_pools.iter().map(|pool| {
-            let lowest = pool.observed.iter().fold(&pool.version, |a, b| a.min(b));
-            (WorkerKind::MachinePool, pool.name.as_str(), lowest)
-        });
-        let machines = self.other_machines.iter().map(|machine| {
-            let lowest = runs(machine).fold(&machine.version, |a, b| a.min(b));
-            (WorkerKind::Machine, machine.name.as_str(), lowest)
-        });
-        let all = pools.chain(sets).chain(machine_pools).chain(machines);
+        let machines = self.other_machines.iter().copied().map(lowest_of_machine);
+        let all = pools.chain(self.outside_pools()).chain(machines);
         all.filter(|(_, _, version)| {
             matches!(
                 skew::kubelet(version, next),
@@ -238,6 +226,41 @@ impl<'a> ClassicView<'a> {
             )
         })
         .collect()
+    }
+
+    /// The workers that no upgrade moves and that are older than a version: kind, name, and the lowest version that
+    /// they run. Of a MachineSet or a MachinePool its machines are not named; nor is what has no version, or goes.
+    pub(super) fn left_behind(&self, target: &KubeVersion) -> Vec<(WorkerKind, &'a str, &'a KubeVersion)> {
+        let unversioned = |machine: &Machine| {
+            let of = |maker: &String| self.snapshot.unversioned.iter().any(|object| object.name == *maker);
+            match &machine.pool {
+                Some(PoolId::Workers(name)) => of(name),
+                Some(PoolId::ControlPlane) | None => false,
+            }
+        };
+        let alone = self.other_machines.iter().copied().filter(|machine| {
+            machine.maker.is_none() && machine.lifecycle != Lifecycle::Deleting && !unversioned(machine)
+        });
+        let all = self.outside_pools().chain(alone.map(lowest_of_machine));
+        all.filter(|(_, _, version)| version.compare(target) == BuildOrder::Less && !version.is_same_upstream(target))
+            .collect()
+    }
+
+    /// The MachineSets that stand alone and the MachinePools, with the lowest version that they run. A MachineSet
+    /// replaces no machine when its version is raised.
+    fn outside_pools(&self) -> impl Iterator<Item = (WorkerKind, &'a str, &'a KubeVersion)> {
+        let sets = self.machine_sets.iter().copied();
+        let sets = sets.filter(|set| set.pool.is_none() && set.replicas > 0).map(|set| {
+            let machines = self.other_machines.iter().copied();
+            let mine = machines.filter(|machine| machine.maker.as_ref() == Some(&set.name));
+            let lowest = mine.flat_map(runs).fold(&set.version, |a, b| a.min(b));
+            (WorkerKind::MachineSet, set.name.as_str(), lowest)
+        });
+        let machine_pools = self.machine_pools.iter().map(|pool| {
+            let lowest = pool.observed.iter().fold(&pool.version, |a, b| a.min(b));
+            (WorkerKind::MachinePool, pool.name.as_str(), lowest)
+        });
+        sets.chain(machine_pools)
     }
 
     /// Whether a pool is all that its spec says, and nothing else, be it ready or not.
@@ -293,6 +316,11 @@ fn runs(machine: &Machine) -> impl Iterator<Item = &KubeVersion> {
         Node::Joined { version, .. } => version.as_ref(),
     };
     std::iter::once(&machine.version).chain(node)
+}
+
+fn lowest_of_machine(machine: &Machine) -> (WorkerKind, &str, &KubeVersion) {
+    let lowest = runs(machine).fold(&machine.version, |a, b| a.min(b));
+    (WorkerKind::Machine, machine.name.as_str(), lowest)
 }
 
 fn may_be_written(snapshot: &Snapshot) -> Result<(), Vec<Waiting>> {

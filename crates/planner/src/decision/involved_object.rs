@@ -87,9 +87,9 @@ impl Waiting {
             Self::MachineNotReady { name, .. } | Self::NodeVersion { machine: name, .. } => {
                 Some(InvolvedObject::Machine(name.as_str()))
             }
-            Self::WorkersBehind { kind, name, .. } | Self::NoVersion { kind, name } => {
-                Some(InvolvedObject::Workers(*kind, name.as_str()))
-            }
+            Self::WorkersBehind { kind, name, .. }
+            | Self::LeftToUser { kind, name, .. }
+            | Self::NoVersion { kind, name } => Some(InvolvedObject::Workers(*kind, name.as_str())),
         }
     }
 }

@@ -39,6 +39,7 @@ impl Waiting {
             Self::PoolRollingOut { .. } => WaitingReason::PoolRollingOut,
             Self::MachineNotReady { .. } | Self::NodeVersion { .. } => WaitingReason::MachineNotReady,
             Self::NoVersion { .. } => WaitingReason::NoVersion,
+            Self::LeftToUser { .. } => WaitingReason::LeftToUser,
             Self::OnDelete { .. } => WaitingReason::OnDelete,
             Self::WorkersBehind { .. } => WaitingReason::WorkersBehind,
             Self::PoolAhead { .. } => WaitingReason::PoolAhead,
@@ -163,6 +164,15 @@ impl fmt::Display for Waiting {
             Self::NoVersion { kind, name } => write!(
                 f,
                 "{kind} {name} has no version, so it is left out: set one to have it upgraded"
+            ),
+            Self::LeftToUser {
+                kind,
+                name,
+                version,
+                target,
+            } => write!(
+                f,
+                "{kind} {name} runs {version}, and the upgrade leaves it there: upgrade it to {target} yourself"
             ),
             Self::OnDelete { pool, machines } => write!(
                 f,

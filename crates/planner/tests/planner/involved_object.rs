@@ -243,6 +243,15 @@ fn of_machines() -> Vec<Case> {
             Some(("MachineDeployment", "md-0")),
         ),
         (
+            Waiting::LeftToUser {
+                kind: WorkerKind::MachineSet,
+                name: "x".to_owned(),
+                version: version("v1.33.5"),
+                target: version("v1.34.5"),
+            },
+            Some(("MachineSet", "x")),
+        ),
+        (
             Waiting::NodeVersion {
                 machine: "m".to_owned(),
                 version: version("v1.34.5"),

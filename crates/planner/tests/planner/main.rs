@@ -6,6 +6,7 @@
 )]
 
 mod involved_object;
+mod left;
 mod life;
 mod pinned;
 mod progress;

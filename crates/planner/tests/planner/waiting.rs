@@ -275,6 +275,7 @@ fn machine_of(pool: Option<PoolId>, runs: &str) -> Machine {
         },
         lifecycle: Lifecycle::Active,
         deletion_waits_for: None,
+        maker: None,
     }
 }
 

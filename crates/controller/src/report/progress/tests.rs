@@ -3,7 +3,7 @@ use instar_capi::ClusterConfiguration;
 use instar_planner::{
     Cluster, ClusterKind, Contract, ControlPlane, Decision, Flavor, Initialization, Lifecycle, Machine,
     MachineDeployment, MachinePhase, ManagedBy, Node, Object, Observed, ResourceVersion, Retention, Rollout, Snapshot,
-    Stage, Target, TemplateRef, UpgradeSpec, plan,
+    Stage, Target, TemplateRef, UpgradeSpec, Waiting, WorkerKind, plan,
 };
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
@@ -61,6 +61,7 @@ fn machine(pool: &str, number: usize) -> Machine {
         },
         lifecycle: Lifecycle::Active,
         deletion_waits_for: None,
+        maker: None,
         name,
     }
 }
@@ -214,6 +215,34 @@ fn what_was_known_stays_while_nothing_can_be_said() {
         .map(|waiting| (waiting.reason.as_str(), waiting.kind.as_str(), waiting.name.as_str()))
         .collect();
     assert_eq!(waiting, [("Paused", "KubeadmControlPlane", "c")]);
+}
+
+#[test]
+fn what_is_left_to_the_user_is_said_at_the_end_too() {
+    let snapshot = snapshot();
+    let mut decision = plan(&snapshot);
+    decision.progress.stage = Stage::Complete;
+    decision.waiting = vec![Waiting::LeftToUser {
+        kind: WorkerKind::MachinePool,
+        name: "mp".to_owned(),
+        version: "v1.33.5".parse().unwrap(),
+        target: "v1.34.3".parse().unwrap(),
+    }];
+    let upgrade = ClusterUpgrade::new("up", ClusterUpgradeSpec::default());
+    let status = status(&upgrade, &snapshot, &decision, Health::Fine);
+    let message = "MachinePool mp runs v1.33.5, and the upgrade leaves it there: upgrade it to v1.34.3 yourself";
+    assert_eq!(status.phase, UpgradePhase::Completed);
+    let first = &status.waiting[0];
+    assert_eq!(
+        (&*first.kind, &*first.name, &*first.message),
+        ("MachinePool", "mp", message)
+    );
+    let completed = status
+        .conditions
+        .iter()
+        .find(|condition| condition.type_ == "Completed")
+        .unwrap();
+    assert_eq!((&*completed.status, &*completed.message), ("True", message));
 }
 
 #[test]

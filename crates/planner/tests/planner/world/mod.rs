@@ -233,6 +233,7 @@ impl World {
             node: Node::Absent,
             lifecycle: Lifecycle::Active,
             deletion_waits_for: None,
+            maker: None,
         });
     }
 

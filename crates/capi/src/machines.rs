@@ -23,7 +23,8 @@ pub struct Condition {
 }
 
 /// The conditions that are read; there are many, and all others are dropped.
-const RELEVANT: [&str; 7] = [
+const RELEVANT: [&str; 8] = [
+    "ControlPlaneComponentsHealthy",
     "ControlPlaneInitialized",
     "MachinesReady",
     "Paused",

@@ -4,12 +4,12 @@ use instar_capi::{self as capi, Lifecycle, WorkerKind};
 
 use crate::{
     decision::Waiting,
-    settled::{converged, matches_spec},
+    settled::{ROLLING_OUT, converged, matches_spec},
     snapshot::{Condition, ConditionStatus, ControlPlane, Machine, Object},
 };
 
 /// The conditions of a control plane or a MachineDeployment that say what it is at.
-const TELLING: [&str; 4] = ["Paused", "RollingOut", "ScalingDown", "ScalingUp"];
+const TELLING: [&str; 4] = ["Paused", ROLLING_OUT, "ScalingDown", "ScalingUp"];
 
 /// The condition of a control plane that names the Machines that aren't ready, and why.
 const MACHINES_READY: &str = "MachinesReady";
@@ -36,18 +36,28 @@ pub(crate) fn said(object: &Object) -> impl Iterator<Item = Waiting> {
 }
 
 /// How many machines of a control plane are as its spec says, and ready. Where there are no Machines, its own counts
-/// say so.
+/// say at least how many. Of which template a Machine is need not be known: then no more are than are counted.
 pub(crate) fn machines_there(control_plane: &ControlPlane, machines: &[&Machine]) -> u32 {
     if machines.is_empty() {
-        return control_plane
-            .replicas
-            .map_or(0, |counts| counts.up_to_date.min(counts.ready));
+        return control_plane.replicas.map_or(0, |counts| {
+            let both = counts.up_to_date.saturating_add(counts.ready);
+            both.saturating_sub(counts.total)
+        });
     }
     let (version, template) = (&control_plane.version, control_plane.infrastructure.as_ref());
     let there = machines
         .iter()
         .filter(|machine| matches_spec(machine, version, template) && converged(machine, version));
-    u32::try_from(there.count()).unwrap_or(u32::MAX)
+    let (known, unknown): (Vec<&Machine>, Vec<&Machine>) =
+        there.copied().partition(|machine| machine.template.is_some());
+    let object = &control_plane.object;
+    let counted = match control_plane.replicas {
+        Some(_) if object.observed_generation < object.generation => 0,
+        Some(counts) => counts.up_to_date,
+        None => u32::MAX,
+    };
+    let number = |machines: Vec<_>| u32::try_from(machines.len()).unwrap_or(u32::MAX);
+    number(known).saturating_add(number(unknown).min(counted))
 }
 
 /// Why a control plane isn't settled though all its machines are there: those that Cluster API finds not ready.

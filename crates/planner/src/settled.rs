@@ -5,8 +5,13 @@ use instar_domain::KubeVersion;
 
 use crate::{
     decision::Waiting,
-    snapshot::{ControlPlane, Machine, MachineDeployment, MachinePhase, MachineSet, Node, TemplateRef},
+    snapshot::{
+        ConditionStatus, ControlPlane, Machine, MachineDeployment, MachinePhase, MachineSet, Node, Object, TemplateRef,
+    },
 };
+
+/// The condition of a control plane or a MachineDeployment that says whether machines are replaced.
+pub(crate) const ROLLING_OUT: &str = "RollingOut";
 
 /// Whether a machine is as the spec of its pool says.
 pub(crate) fn matches_spec(machine: &Machine, version: &KubeVersion, template: Option<&TemplateRef>) -> bool {
@@ -53,7 +58,8 @@ fn not_ready(machine: &Machine, version: &KubeVersion) -> Waiting {
 }
 
 /// Whether a control plane is all that its spec says, and nothing else. What was observed of an older
-/// edit counts for nothing.
+/// edit counts for nothing. Cluster API writes its conditions before its counts: after a swap that changes no version,
+/// full counts are of before while the condition says that machines are replaced.
 pub(crate) fn control_plane_settled(control_plane: &ControlPlane, machines: &[&Machine]) -> bool {
     let (object, version) = (&control_plane.object, &control_plane.version);
     let template = control_plane.infrastructure.as_ref();
@@ -62,6 +68,7 @@ pub(crate) fn control_plane_settled(control_plane: &ControlPlane, machines: &[&M
     let runs =
         |seen: &KubeVersion| seen.is_build_of(version) || (!machines.is_empty() && seen.is_same_upstream(version));
     object.observed_generation >= object.generation
+        && !is_rolling_out(object)
         && !observed.is_empty()
         && observed.iter().all(runs)
         && control_plane.replicas.is_none_or(|counts| {
@@ -71,6 +78,11 @@ pub(crate) fn control_plane_settled(control_plane: &ControlPlane, machines: &[&M
         && machines
             .iter()
             .all(|machine| matches_spec(machine, version, template) && converged(machine, version))
+}
+
+fn is_rolling_out(object: &Object) -> bool {
+    let mut conditions = object.conditions.iter();
+    conditions.any(|condition| condition.kind == ROLLING_OUT && condition.status == ConditionStatus::True)
 }
 
 /// Whether a pool is all that its spec says, and nothing else, be it ready or not. An autoscaler

@@ -3,8 +3,8 @@
 use instar_api::WaitingReason;
 use instar_domain::KubeVersion;
 use instar_planner::{
-    Action, Condition, ConditionStatus, Decision, Lifecycle, Machine, MachinePhase, Node, PoolId, Rollout, Stage,
-    Unversioned, WorkerKind, collect_templates,
+    Action, Condition, ConditionStatus, Decision, Lifecycle, Machine, MachinePhase, Node, PoolId, Replicas, Rollout,
+    Stage, Target, Unversioned, WorkerKind, collect_templates,
 };
 
 use crate::{
@@ -248,6 +248,80 @@ fn what_cluster_api_says_of_a_rollout_is_passed_on() {
             "ClusterApi: MachineDeployment md-0, ScalingUp: * waiting for preflight",
         ]
     );
+}
+
+/// A control plane goes to another row of its version, as a cache sees it: from which template a Machine of it was made
+/// isn't known.
+fn same_version() -> World {
+    let mut world = world("v1.34.5", "v1.35.5-1");
+    until(&mut world, complete);
+    world.upgrade_spec.target = Target::Text("v1.35.5-2".to_owned());
+    let swap = until(&mut world, swaps_control_plane);
+    assert_eq!(world.write(&swap.action), Answer::Done);
+    let machines = world.machines.iter_mut();
+    for machine in machines.filter(|machine| machine.pool == Some(PoolId::ControlPlane)) {
+        machine.template = None;
+    }
+    world
+}
+
+#[test]
+fn a_swap_of_the_same_version_has_not_ended_before_it_began() {
+    let world = same_version();
+    let full = world.control_plane.replicas.unwrap();
+    assert_eq!((full.total, full.up_to_date), (3, 3), "counts of before");
+    let rolling = |there: u32| {
+        format!(
+            "ControlPlaneRollingOut: the control plane goes to v1.35.5: {there} of 3 machines are there, the lowest runs v1.35.5"
+        )
+    };
+    let unseen = decide(&world.snapshot());
+    assert_eq!(
+        (unseen.action.clone(), words(&unseen)),
+        (Action::Nothing, vec![rolling(0)])
+    );
+
+    // Its conditions come first, and then the counts.
+    let mut conditions = world.clone();
+    let object = &mut conditions.control_plane.object;
+    object.observed_generation = object.generation;
+    let message = "Rolling out 3 not up-to-date replicas";
+    object.conditions = vec![Condition {
+        kind: "RollingOut".to_owned(),
+        status: ConditionStatus::True,
+        reason: "RollingOut".to_owned(),
+        message: message.to_owned(),
+        observed_generation: object.generation,
+    }];
+    let said = format!("ClusterApi: KubeadmControlPlane blue, RollingOut: {message}");
+    let decision = decide(&conditions.snapshot());
+    assert_eq!(decision.action, Action::Nothing);
+    assert_eq!(words(&decision), [rolling(3), said.clone()]);
+
+    conditions.control_plane.replicas.as_mut().unwrap().up_to_date = 1;
+    assert_eq!(words(&decide(&conditions.snapshot())), [rolling(1), said]);
+}
+
+/// As many are ready as there should be; the new one isn't.
+#[test]
+fn of_a_control_plane_without_machines_no_old_one_is_counted() {
+    for (total, ready, up_to_date, there) in [(4, 3, 1, 0), (4, 4, 2, 2), (3, 3, 2, 2)] {
+        let mut snapshot = start();
+        snapshot.machines.clear();
+        let control_plane = control_plane(&mut snapshot);
+        control_plane.replicas = Some(Replicas {
+            desired: 3,
+            total,
+            ready,
+            up_to_date,
+        });
+        let rolling =
+            format!("the control plane goes to v1.33.5: {there} of 3 machines are there, the lowest runs v1.33.5");
+        assert_eq!(
+            words(&decide(&snapshot)),
+            [format!("ControlPlaneRollingOut: {rolling}")]
+        );
+    }
 }
 
 const HOOK: &str = "Waiting for pre-drain hooks to succeed (hooks: pre-drain.delete.hook.machine.cluster.x-k8s.io/x)";

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use instar_capi::{KubeadmControlPlane, labels::CLUSTER_NAME};
+use instar_capi::{ControlPlaneStatus, KubeadmControlPlane, labels::CLUSTER_NAME};
 use instar_domain::KubeVersion;
 use instar_planner::{Contract, ControlPlane, Flavor, Replicas};
 use instar_watch::{Cache, Presence};
@@ -17,6 +17,10 @@ use crate::{
 
 /// The condition that says whether machines are replaced.
 const ROLLING_OUT: &str = "RollingOut";
+
+/// A condition that is written only after all Machines have been compared with the spec.
+/// Source: `reconcileControlPlaneAndMachinesConditions` of cluster-api's `kubeadmcontrolplane_controller.go`.
+const COMPONENTS: &str = "ControlPlaneComponentsHealthy";
 
 impl Cached for KubeadmControlPlane {
     const WATCHED: Watched = Watched::KubeadmControlPlanes;
@@ -45,17 +49,9 @@ impl PlannedKind for KubeadmControlPlane {
             versions.extend(status.version.as_deref());
         }
         let observed: Result<Vec<KubeVersion>, String> = versions.into_iter().map(version).collect();
-        // The status' own generation is written only by a reconcile without an error, and one of CoreDNS
-        // comes at its end. The counts and this condition are always of the same look.
-        let counted = status
-            .conditions
-            .iter()
-            .filter(|condition| condition.kind == ROLLING_OUT);
-        let counted = counted.map(|condition| condition.observed_generation).max();
-        let seen = status.observed_generation.max(counted.unwrap_or_default());
         let template = self.spec.machine_template.template();
         Ok(ControlPlane {
-            object: object(self, false, seen, &status.conditions),
+            object: object(self, false, compared(&status), &status.conditions),
             labels: self.spec.machine_template.metadata.labels.clone(),
             version: version(&self.spec.version)?,
             observed: observed?,
@@ -73,4 +69,15 @@ impl PlannedKind for KubeadmControlPlane {
             }),
         })
     }
+}
+
+/// The generation with which the Machines were compared last. The status' own one is written only by a reconcile
+/// without an error, and one of CoreDNS comes at its end; and it is written, as all other conditions are, by one that
+/// ended before it compared anything: what is counted then is of the generation before.
+fn compared(status: &ControlPlaneStatus) -> i64 {
+    let of = |kind: &str| {
+        let conditions = status.conditions.iter().filter(|condition| condition.kind == kind);
+        conditions.map(|condition| condition.observed_generation).max()
+    };
+    of(COMPONENTS).unwrap_or_else(|| status.observed_generation.max(of(ROLLING_OUT).unwrap_or_default()))
 }

@@ -72,3 +72,31 @@ fn of_conditions_only_those_that_say_something_are_kept() {
         .collect();
     assert_eq!(kinds, ["RollingOut"]);
 }
+
+/// After a swap that changes no version, what is counted of the Machines is all that tells whether it has begun.
+#[test]
+fn a_control_plane_is_seen_once_its_machines_were_compared() {
+    let condition =
+        |kind: &str, generation: i64| json!({ "type": kind, "status": "True", "observedGeneration": generation });
+    let (rolling, components) = (
+        |seen| condition("RollingOut", seen),
+        |seen| condition("ControlPlaneComponentsHealthy", seen),
+    );
+    for (own, conditions, seen) in [
+        (1, vec![rolling(2), components(2)], 2),
+        // A reconcile that ended with an error, or early, before it had compared.
+        (1, vec![rolling(2), components(1)], 1),
+        (2, vec![rolling(2), components(1)], 1),
+        (1, vec![rolling(2)], 2),
+        (2, Vec::new(), 2),
+    ] {
+        let object = json!({
+            "apiVersion": "controlplane.cluster.x-k8s.io/v1beta2", "kind": "KubeadmControlPlane",
+            "metadata": { "name": "x", "generation": 2 },
+            "spec": { "version": "v1.34.3" },
+            "status": { "observedGeneration": own, "conditions": conditions },
+        });
+        let control_plane: capi::KubeadmControlPlane = serde_json::from_value(object).unwrap();
+        assert_eq!(control_plane.part().unwrap().object.observed_generation, seen, "{own}");
+    }
+}

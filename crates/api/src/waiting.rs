@@ -54,6 +54,12 @@ waiting_reasons! {
     MachineNotReady:
         "A Machine has the new version, and its Node isn't ready, or runs another version.",
         "Nothing at first. If it stays, look at the conditions of the Machine and of its Node.";
+    ControlPlaneStuck:
+        "A new Machine of the control plane has had no Node for more than 10 minutes. A rollout that has begun has to \
+         end before another one begins, so a new target waits.",
+        "Repair what keeps the Machine from starting, such as an image that doesn't exist under its name; or set the \
+         control plane's infrastructureRef to a template of the same version that starts. Then delete the Machine: \
+         Cluster API creates another.";
     ClusterApi:
         "Cluster API reports in a condition of the Cluster, of a pool or of a Machine what it is doing. The message \
          is its own.",

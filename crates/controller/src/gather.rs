@@ -157,6 +157,7 @@ fn machine(key: &Key, kept: &KeptMachine, template_of_set: &BTreeMap<&str, &str>
             },
         },
         lifecycle: kept.lifecycle,
+        created: kept.created(),
         deletion_waits_for: kept.deletion_waits_for().map(str::to_owned),
     })
 }

@@ -279,6 +279,17 @@ pub enum Waiting {
         /// What its controller says.
         phase: MachinePhase,
     },
+    /// A new machine of the control plane has had no node for long. Cluster API begins no other rollout before this
+    /// one has ended, and neither does Instar.
+    ControlPlaneStuck {
+        machine: String,
+        /// When it was made.
+        since: Timestamp,
+        /// What the control plane's spec says.
+        version: KubeVersion,
+        /// The release that comes next, where there is one.
+        next: Option<String>,
+    },
     /// The node of a machine of the new version runs another one.
     NodeVersion {
         machine: String,
@@ -468,6 +479,7 @@ impl Waiting {
             | Self::ControlPlaneRollingOut { .. }
             | Self::PoolRollingOut { .. }
             | Self::MachineNotReady { .. }
+            | Self::ControlPlaneStuck { .. }
             | Self::NodeVersion { .. }
             | Self::NoVersion { .. }
             | Self::LeftToUser { .. }

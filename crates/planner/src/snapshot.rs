@@ -344,6 +344,8 @@ pub struct Machine {
     pub node: Node,
     /// Whether it stays.
     pub lifecycle: Lifecycle,
+    /// When it was made; it is known of a Machine without a node alone.
+    pub created: Option<Timestamp>,
     /// What its deletion waits for, in Cluster API's words; absent where it waits for nothing.
     pub deletion_waits_for: Option<String>,
 }

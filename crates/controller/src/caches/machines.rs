@@ -6,6 +6,7 @@ use std::sync::Arc;
 use instar_capi::Machine;
 use instar_planner::{Lifecycle, MachinePhase, PoolId};
 use instar_watch::{Cache, Entry, Guarded, Kept, Key, Row, Unreadable};
+use jiff::Timestamp;
 
 use super::{
     Caches,
@@ -38,10 +39,11 @@ enum Text {
     Node,
     Kubelet,
     Deletion,
+    Created,
 }
 
 impl Text {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::Cluster,
         Self::Pool,
         Self::Maker,
@@ -49,6 +51,7 @@ impl Text {
         Self::Node,
         Self::Kubelet,
         Self::Deletion,
+        Self::Created,
     ];
 
     /// How much is kept of what a deletion waits for. It names Pods, and a drain may wait for many.
@@ -96,6 +99,11 @@ impl KeptMachine {
         self.some(Text::Deletion)
     }
 
+    /// When it was made; it is kept until its node has joined.
+    pub(crate) fn created(&self) -> Option<Timestamp> {
+        self.some(Text::Created)?.parse().ok()
+    }
+
     /// Its node's name, and the version as the kubelet says it.
     pub(crate) fn node(&self) -> Option<(&str, &str)> {
         Some((self.some(Text::Node)?, self.text(Text::Kubelet)))
@@ -110,6 +118,8 @@ impl From<Machine> for KeptMachine {
         let label = |name: &str| labels.get(name).map(String::as_str).unwrap_or_default();
         let deletion = status.deletion_waits_for().filter(|_| lifecycle == Lifecycle::Deleting);
         let node = status.node_ref.as_ref().map(|node| &*node.name).unwrap_or_default();
+        let created = machine.metadata.creation_timestamp.filter(|_| node.is_empty());
+        let created = created.map(|time| time.0.to_string()).unwrap_or_default();
         let mut texts = String::new();
         for which in Text::ALL {
             let text = match which {
@@ -122,6 +132,7 @@ impl From<Machine> for KeptMachine {
                 Text::Node => node,
                 Text::Kubelet => &status.node_info.kubelet_version,
                 Text::Deletion => deletion.unwrap_or_default(),
+                Text::Created => &created,
             };
             texts.extend(
                 text.chars()
@@ -245,6 +256,21 @@ mod tests {
     fn what_a_machine_pool_makes_was_not_made_alone() {
         let machine = kept(&json!({ POOL_LABEL: "mp" }), "v1.33.5", &json!({}));
         assert_eq!((machine.pool(), machine.maker()), (None, Some("mp")));
+    }
+
+    #[test]
+    fn when_it_was_made_is_kept_until_its_node_has_joined() {
+        let object = |status: &Value| {
+            let object = json!({
+                "apiVersion": "cluster.x-k8s.io/v1beta2", "kind": "Machine",
+                "metadata": { "name": "m", "namespace": "n", "creationTimestamp": "2026-11-20T12:00:00Z" },
+                "spec": { "clusterName": "c" }, "status": status,
+            });
+            KeptMachine::from(serde_json::from_value::<Machine>(object).unwrap())
+        };
+        let made = "2026-11-20T12:00:00Z".parse().unwrap();
+        assert_eq!(object(&json!({ "phase": "Provisioned" })).created(), Some(made));
+        assert_eq!(object(&json!({ "nodeRef": { "name": "n" } })).created(), None);
     }
 
     #[test]

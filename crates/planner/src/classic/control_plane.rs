@@ -2,6 +2,7 @@
 
 use instar_capi::{Lifecycle, ManagedBy, WorkerKind};
 use instar_domain::skew;
+use jiff::SignedDuration;
 
 use super::{
     Next,
@@ -15,15 +16,18 @@ use crate::{
     decision::{Action, Waiting},
     pool_id::PoolId,
     settled::{control_plane_settled, matches_spec, unready},
-    snapshot::{MachineDeployment, Rollout},
+    snapshot::{Machine, MachineDeployment, Node, Rollout},
     step::Step,
     swap::{self, Destination, Origin},
     upgrade_spec::{Gate, PoolOverride},
 };
 
+/// A machine that has no node for so long is said to be stuck.
+const STARTS: SignedDuration = SignedDuration::from_mins(10);
+
 /// One release further, where the control plane stands still and the workers may stay behind.
 pub(super) fn next(view: &ClassicView<'_>, goal: &Goal<'_>, waiting: &mut Vec<Waiting>) -> Next {
-    let rolling = rolling_out(view);
+    let rolling = rolling_out(view, goal);
     if !rolling.is_empty() {
         waiting.extend(rolling);
         return Next::Wait;
@@ -64,7 +68,7 @@ pub(super) fn next(view: &ClassicView<'_>, goal: &Goal<'_>, waiting: &mut Vec<Wa
 }
 
 /// Why the control plane isn't yet what its spec says.
-fn rolling_out(view: &ClassicView<'_>) -> Vec<Waiting> {
+fn rolling_out(view: &ClassicView<'_>, goal: &Goal<'_>) -> Vec<Waiting> {
     let control_plane = view.control_plane;
     let (version, counts) = (&control_plane.version, control_plane.replicas);
     let template = control_plane.infrastructure.as_ref();
@@ -79,13 +83,30 @@ fn rolling_out(view: &ClassicView<'_>) -> Vec<Waiting> {
         desired: counts.map_or(0, |counts| counts.desired),
     };
     let new = machines.iter().copied();
-    let new = new.filter(|machine| matches_spec(machine, version, template));
-    std::iter::once(rolling)
-        .chain(unready(new, version))
+    let new: Vec<_> = new.filter(|machine| matches_spec(machine, version, template)).collect();
+    let stuck = new.iter().filter_map(|machine| stuck(view, goal, machine));
+    stuck
+        .chain([rolling])
+        .chain(unready(new.iter().copied(), version))
         .chain(deletions(machines.iter().copied()))
         .chain(said(&control_plane.object))
         .chain(not_ready_though_there(control_plane, &machines))
         .collect()
+}
+
+/// A new machine that has had no node for long. Since when is said, and not for how long: that would be news each time.
+fn stuck(view: &ClassicView<'_>, goal: &Goal<'_>, machine: &Machine) -> Option<Waiting> {
+    let since = machine.created?;
+    let is_stuck = match (machine.lifecycle, &machine.node) {
+        (Lifecycle::Active | Lifecycle::Paused, Node::Absent) => view.snapshot.now.duration_since(since) >= STARTS,
+        (Lifecycle::Deleting, _) | (_, Node::Joined { .. }) => false,
+    };
+    is_stuck.then(|| Waiting::ControlPlaneStuck {
+        machine: machine.name.clone(),
+        since,
+        version: view.control_plane.version.clone(),
+        next: goal.path.first().map(|release| release.name().to_owned()),
+    })
 }
 
 /// Moves the workers that the next step would leave too far behind, or that are pinned to the

@@ -84,9 +84,9 @@ impl Waiting {
             Self::SourceMismatch { .. } | Self::ControlPlaneRollingOut { .. } => {
                 Some(InvolvedObject::Pool(&PoolId::ControlPlane))
             }
-            Self::MachineNotReady { name, .. } | Self::NodeVersion { machine: name, .. } => {
-                Some(InvolvedObject::Machine(name.as_str()))
-            }
+            Self::MachineNotReady { name, .. }
+            | Self::ControlPlaneStuck { machine: name, .. }
+            | Self::NodeVersion { machine: name, .. } => Some(InvolvedObject::Machine(name.as_str())),
             Self::WorkersBehind { kind, name, .. }
             | Self::LeftToUser { kind, name, .. }
             | Self::NoVersion { kind, name } => Some(InvolvedObject::Workers(*kind, name.as_str())),

@@ -38,6 +38,7 @@ impl Waiting {
             Self::ControlPlaneRollingOut { .. } => WaitingReason::ControlPlaneRollingOut,
             Self::PoolRollingOut { .. } => WaitingReason::PoolRollingOut,
             Self::MachineNotReady { .. } | Self::NodeVersion { .. } => WaitingReason::MachineNotReady,
+            Self::ControlPlaneStuck { .. } => WaitingReason::ControlPlaneStuck,
             Self::NoVersion { .. } => WaitingReason::NoVersion,
             Self::LeftToUser { .. } => WaitingReason::LeftToUser,
             Self::OnDelete { .. } => WaitingReason::OnDelete,
@@ -157,6 +158,26 @@ impl fmt::Display for Waiting {
                 "{pool} goes to {version}: {converged} of {machines} machines are there"
             ),
             Self::MachineNotReady { name, phase } => write!(f, "Machine {name} is {phase}, and its node isn't ready"),
+            Self::ControlPlaneStuck {
+                machine,
+                since,
+                version,
+                next,
+            } => {
+                write!(
+                    f,
+                    "Machine {machine} of the control plane was created at {since} and has had no node since: the \
+                     rollout to {version} has to end first"
+                )?;
+                if let Some(next) = next {
+                    write!(f, ", and release {next} waits for that")?;
+                }
+                write!(
+                    f,
+                    "; repair what keeps the Machine from starting, or set the control plane's infrastructureRef to a \
+                     template of {version} that starts, and delete the Machine"
+                )
+            }
             Self::NodeVersion { machine, version, node } => write!(
                 f,
                 "the node of Machine {machine} runs {node}, and the Machine says {version}"

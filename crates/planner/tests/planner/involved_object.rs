@@ -233,6 +233,15 @@ fn of_the_way() -> Vec<Case> {
 fn of_machines() -> Vec<Case> {
     vec![
         (
+            Waiting::ControlPlaneStuck {
+                machine: "m".to_owned(),
+                since: "2026-11-20T12:00:00Z".parse().unwrap(),
+                version: version("v1.34.5"),
+                next: None,
+            },
+            Some(("Machine", "m")),
+        ),
+        (
             Waiting::Drifted {
                 pool: pool(),
                 what: SetBack::Template {

@@ -42,6 +42,7 @@ fn machine(name: &str, runs: &str, pool: Option<&str>, maker: Option<&str>) -> M
         phase: MachinePhase::Running,
         node: joined(name, &version(runs)),
         lifecycle: Lifecycle::Active,
+        created: None,
         deletion_waits_for: None,
     }
 }

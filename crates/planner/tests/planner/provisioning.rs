@@ -1,10 +1,13 @@
-//! A Cluster that is still on its way to its first API server.
+//! Control plane machines on their way to their node: the first ones of a Cluster, and new ones that never get there.
 
-use instar_planner::{Action, Initialization, MachinePhase, Node, Observed, Snapshot, collect_templates};
+use instar_planner::{
+    Action, Initialization, Lifecycle, MachinePhase, Node, Observed, Snapshot, Target, collect_templates,
+};
 
 use crate::{
-    scenarios::{decide, world},
+    scenarios::{decide, swaps_control_plane, until, world},
     waiting::{control_plane, start, words},
+    world::{World, api::Answer, random::Random, version},
 };
 
 const NOT_YET: &str = "NotProvisioned: the Cluster isn't provisioned yet: its control plane has not been initialized, and the upgrade begins when it is";
@@ -61,4 +64,86 @@ fn a_control_plane_that_runs_is_not_held_whatever_its_provider_says() {
 fn nothing_said_holds_nothing() {
     let decision = decide(&world("v1.33.5", "v1.34.5-1").snapshot());
     assert!(matches!(decision.action, Action::PinPath(_)), "{decision:?}");
+}
+
+/// The image of v1.34.5 never starts: the first new machine has no node, made as long ago as is said.
+fn never_starts(minutes: i64) -> World {
+    let mut world = world("v1.33.5", "v1.34.5-1");
+    let swap = until(&mut world, swaps_control_plane);
+    assert_eq!(world.write(&swap.action), Answer::Done);
+    let mut random = Random::new(3);
+    let made = world.now;
+    for _ in 0..50 {
+        world.tick(&mut random);
+        for machine in &mut world.machines {
+            if machine.version == version("v1.34.5") {
+                machine.phase = MachinePhase::Provisioning;
+                machine.node = Node::Absent;
+                machine.created = Some(made);
+            }
+        }
+    }
+    world.now = made + jiff::SignedDuration::from_mins(minutes);
+    world
+}
+
+fn new_machine(world: &World) -> String {
+    let mut machines = world.machines.iter();
+    let new = machines.find(|machine| machine.version == version("v1.34.5"));
+    new.unwrap().name.clone()
+}
+
+#[test]
+fn a_control_plane_whose_new_machine_never_starts_is_said_to_be_stuck() {
+    let mut world = never_starts(10);
+    let machine = new_machine(&world);
+    let made = world.now - jiff::SignedDuration::from_mins(10);
+    let rolling =
+        "ControlPlaneRollingOut: the control plane goes to v1.34.5: 0 of 3 machines are there, the lowest runs v1.33.5";
+    let stuck = |next: &str| {
+        format!(
+            "ControlPlaneStuck: Machine {machine} of the control plane was created at {made} and has had no node since: the rollout to v1.34.5 has to end first{next}; repair what keeps the Machine from starting, or set the control plane's infrastructureRef to a template of v1.34.5 that starts, and delete the Machine"
+        )
+    };
+    let not_ready = format!("MachineNotReady: Machine {machine} is Provisioning, and its node isn't ready");
+    let first = decide(&world.snapshot());
+    assert_eq!(first.action, Action::Nothing);
+    assert_eq!(words(&first), [&*stuck(""), rolling, &not_ready]);
+
+    // That it lasts is no news.
+    world.now += jiff::SignedDuration::from_mins(7);
+    assert_eq!(decide(&world.snapshot()).waiting, first.waiting);
+
+    // A good row is named next.
+    world.upgrade_spec.target = Target::Text("v1.34.9".to_owned());
+    let waits = decide(&world.snapshot());
+    assert_eq!(waits.action, Action::Nothing);
+    let next = &waits.progress.path[0];
+    assert_eq!(
+        words(&waits)[..3],
+        [
+            &*stuck(&format!(", and release {next} waits for that")),
+            rolling,
+            &not_ready
+        ]
+    );
+
+    // Who deletes it is not asked to do so again.
+    let mut machines = world.machines.iter_mut();
+    let new = machines.find(|machine| machine.version == version("v1.34.5")).unwrap();
+    new.lifecycle = Lifecycle::Deleting;
+    let said = words(&decide(&world.snapshot()));
+    assert!(
+        !said.iter().any(|said| said.starts_with("ControlPlaneStuck")),
+        "{said:#?}"
+    );
+}
+
+#[test]
+fn a_machine_that_starts_has_its_time() {
+    let said = words(&decide(&never_starts(9).snapshot()));
+    assert!(
+        !said.iter().any(|said| said.starts_with("ControlPlaneStuck")),
+        "{said:#?}"
+    );
 }

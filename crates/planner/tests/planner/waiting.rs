@@ -274,6 +274,7 @@ fn machine_of(pool: Option<PoolId>, runs: &str) -> Machine {
             version: Some(version(runs)),
         },
         lifecycle: Lifecycle::Active,
+        created: None,
         deletion_waits_for: None,
         maker: None,
     }

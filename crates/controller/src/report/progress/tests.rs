@@ -60,6 +60,7 @@ fn machine(pool: &str, number: usize) -> Machine {
             version: Some("v1.34.3".parse().unwrap()),
         },
         lifecycle: Lifecycle::Active,
+        created: None,
         deletion_waits_for: None,
         maker: None,
         name,

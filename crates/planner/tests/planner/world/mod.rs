@@ -232,6 +232,7 @@ impl World {
             phase: MachinePhase::Pending,
             node: Node::Absent,
             lifecycle: Lifecycle::Active,
+            created: None,
             deletion_waits_for: None,
             maker: None,
         });

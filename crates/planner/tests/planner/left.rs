@@ -119,7 +119,7 @@ fn it_is_named_from_the_start_and_holds_nothing() {
     let mut snapshot = start();
     snapshot.machine_pools = vec![machine_pool("mp", "v1.33.5", "v1.33.5")];
     let decision = decide(&snapshot);
-    assert!(matches!(decision.action, Action::MintTemplate(_)), "{decision:?}");
+    assert!(matches!(decision.action, Action::PinPath(_)), "{decision:?}");
     assert_eq!(
         words(&decision),
         ["LeftToUser: MachinePool mp runs v1.33.5, and the upgrade leaves it there: upgrade it to v1.34.5 yourself"]

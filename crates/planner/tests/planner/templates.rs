@@ -10,7 +10,9 @@ use serde_json::{Value, json};
 use crate::{
     scenarios::{complete, decide, swaps_control_plane, until, world},
     waiting::words,
-    world::{Webhook, World, catalog, defaults, normalises, normalises_and_defaults, random::Random, reference},
+    world::{
+        Webhook, World, api::Answer, catalog, defaults, normalises, normalises_and_defaults, random::Random, reference,
+    },
 };
 
 fn content(template: &mut Template) -> &mut TemplateContent {
@@ -114,6 +116,9 @@ fn a_copy_of_a_minted_template_is_judged_by_what_it_says() {
     let decision = again(&mut world, |world| {
         world.pools[0].object.infrastructure = reference("copy");
     });
+    assert!(matches!(decision.action, Action::PinPath(_)), "{decision:?}");
+    assert_eq!(world.write(&decision.action), Answer::Done);
+    let decision = decide(&world.snapshot());
     assert!(matches!(decision.action, Action::MintTemplate(_)), "{decision:?}");
 }
 

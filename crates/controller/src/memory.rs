@@ -75,11 +75,16 @@ impl Memory {
         self.of(cluster, |memory| memory.ended = Some(now));
     }
 
-    /// A pass failed once more: how long to wait.
-    pub(crate) fn failed(&self, cluster: &Key, class: Class) -> Duration {
+    /// A pass failed once more: how long to wait. What wakes the Cluster before that is paced as after any other pass,
+    /// but for a conflict, where it is what the cache was behind.
+    pub(crate) fn failed(&self, cluster: &Key, class: Class, now: Instant) -> Duration {
         self.of(cluster, |memory| {
             let delay = delay(class, memory.failures);
             memory.failures = memory.failures.saturating_add(1);
+            memory.ended = match class {
+                Class::Conflict => memory.ended,
+                Class::Transient | Class::Terminal => Some(now),
+            };
             delay
         })
     }
@@ -247,9 +252,23 @@ mod tests {
     }
 
     #[test]
+    fn a_pass_that_failed_is_paced_unless_it_was_a_moment_behind() {
+        let began = Instant::now();
+        for (class, rest) in [
+            (Class::Transient, Some(GAP)),
+            (Class::Terminal, Some(GAP)),
+            (Class::Conflict, None),
+        ] {
+            let memory = Memory::default();
+            let _ = memory.failed(&named("a"), class, began);
+            assert_eq!(memory.rest(&named("a"), began), rest, "{class:?}");
+        }
+    }
+
+    #[test]
     fn each_failure_waits_longer_until_one_success() {
         let memory = Memory::default();
-        let wait = || memory.failed(&named("c"), Class::Transient);
+        let wait = || memory.failed(&named("c"), Class::Transient, Instant::now());
         assert_eq!(
             (wait(), wait(), wait()),
             (Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(4))
@@ -297,7 +316,7 @@ mod tests {
     fn a_cluster_that_is_gone_leaves_nothing() {
         let memory = Memory::default();
         memory.ended(&named("c"), Instant::now());
-        let _ = memory.failed(&named("c"), Class::Terminal);
+        let _ = memory.failed(&named("c"), Class::Terminal, Instant::now());
         assert!(memory.is_news(&named("c"), "a"));
         memory.forget(&named("c"));
         assert!(memory.lock().is_empty());

@@ -127,7 +127,7 @@ impl Context {
     /// What to do after a failure: how long to wait.
     fn failed(&self, cluster: &Key, error: &Error) -> Duration {
         let class = error.class();
-        let delay = self.memory.failed(cluster, class);
+        let delay = self.memory.failed(cluster, class, Instant::now());
         match class {
             Class::Conflict => tracing::info!(%cluster, ?delay, "Reading again: {error}"),
             Class::Transient | Class::Terminal => tracing::warn!(%cluster, ?delay, "Trying again: {error}"),

@@ -3,6 +3,8 @@
 //! A second API server has Cluster API's kinds but no controller, and no kubeadm at first: the journey plays a
 //! provider of k3s.
 
+mod unanswered;
+
 use std::{fs, path::PathBuf, time::Duration};
 
 use instar_api::{ClusterUpgrade, UpgradePhase};
@@ -70,6 +72,8 @@ pub(crate) async fn absent_and_unreadable(scene: JourneyContext) -> Result<()> {
     world
         .control_plane_goes_to(&resource(CONTROL_PLANE, "KubeadmControlPlane"), "kubeadm", 34)
         .await?;
+
+    unanswered::holds_back_nothing_else(&world).await?;
 
     let broken = world.create_unreadable().await?;
     programs.name(&broken).await?;

@@ -21,9 +21,16 @@ use serde_json::Value;
 
 use super::referred::{Found, Referred, find};
 use crate::{
-    api::{self, Error},
+    api::{self, Class, Error},
     caches::{Group, TemplateMetadata},
 };
+
+/// What there is of all kinds of templates.
+pub(crate) struct AllTemplates {
+    pub(crate) templates: Vec<Observed<Template>>,
+    /// Whether every kind could be read.
+    pub(crate) is_whole: bool,
+}
 
 impl Referred<'_> {
     /// Every template of a snapshot. One that is referred to and isn't there is left out.
@@ -32,20 +39,28 @@ impl Referred<'_> {
     }
 
     /// The same, and what was minted of kinds that nothing refers to any more: those of a pool that
-    /// is gone.
-    pub(crate) async fn templates_of_all_kinds(&self, snapshot: &Snapshot) -> Result<Vec<Observed<Template>>, Error> {
+    /// is gone. Such a kind that has no answer is another provider's trouble, and holds back nothing else.
+    pub(crate) async fn templates_of_all_kinds(&self, snapshot: &Snapshot) -> Result<AllTemplates, Error> {
         let used = by_kind(snapshot);
         let mut others = self.kinds.templates(self.client).await?;
         others.retain(|kind| !used.contains_key(kind));
-        let mut templates = self.templates_of_kinds(snapshot, used).await?;
+        let mut all = AllTemplates {
+            templates: self.templates_of_kinds(snapshot, used).await?,
+            is_whole: true,
+        };
         for (group, kind) in others {
             match self.minted_of(snapshot, &group, &kind).await {
+                Ok(found) => all.templates.extend(found),
                 // An account that may not or can't read them has made none.
                 Err(Error::NoRight { .. } | Error::NoContract(_) | Error::NotServed { .. }) => {}
-                found => templates.extend(found?),
+                Err(error) if error.class() == Class::Transient => {
+                    tracing::warn!(cluster = %key_of(snapshot), "Leaving out a kind of templates for now: {error}");
+                    all.is_whole = false;
+                }
+                Err(error) => return Err(error),
             }
         }
-        Ok(templates)
+        Ok(all)
     }
 
     /// The templates of a snapshot that objects of other Clusters refer to, as far as a deletion found that lately.

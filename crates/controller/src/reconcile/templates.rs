@@ -4,7 +4,7 @@
 //! has changed, or when the time of one has come, so that the many events of a Cluster that isn't
 //! upgraded cost nothing.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use instar_api::{ClusterUpgrade, ClusterUpgradeStatus, EventReason};
 use instar_capi::Cluster;
@@ -28,6 +28,10 @@ use crate::{
     report,
     upgrade_spec::started,
 };
+
+/// A kind of templates that could not be read, and that nothing of the Cluster refers to, is asked for again after
+/// this time: nothing tells the Cluster when it has an answer.
+const KIND_AGAIN: Duration = Duration::from_mins(5);
 
 impl Context {
     /// No upgrade is under way. `last` is the one that was completed last, of all that are `known`.
@@ -71,7 +75,8 @@ impl Context {
             }
         }
         let referred = self.referred();
-        snapshot.templates = referred.templates_of_all_kinds(&snapshot).await?;
+        let all = referred.templates_of_all_kinds(&snapshot).await?;
+        snapshot.templates = all.templates;
         snapshot.used_elsewhere = referred.used_elsewhere(&snapshot);
         let decision = collect_templates(&snapshot);
         let broken = check(&snapshot, &decision);
@@ -94,8 +99,10 @@ impl Context {
             // Something is paused or can't be read: the next event may be about that.
             Stage::Held | Stage::ControlPlane | Stage::Workers => return Ok(Done::Idle),
         }
-        let again = (!snapshot.used_elsewhere.is_empty()).then(|| {
-            let again = snapshot.now.saturating_add(LOOK_AGAIN);
+        let in_use = (!snapshot.used_elsewhere.is_empty()).then_some(LOOK_AGAIN);
+        let left_out = (!all.is_whole).then_some(KIND_AGAIN);
+        let again = in_use.into_iter().chain(left_out).map(|after| {
+            let again = snapshot.now.saturating_add(after);
             again.unwrap_or(Timestamp::MAX)
         });
         look.next = next_deletion(&decision).into_iter().chain(again).min();

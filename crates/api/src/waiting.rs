@@ -107,8 +107,9 @@ waiting_reasons! {
         "Solve what the message says; the controller tries again.";
     ForeignWriter:
         "Another client changed a version or a template reference after the controller had set it. The controller \
-         continues from a newer version of a classic Cluster; otherwise it writes nothing.",
-        "Find the client, such as a GitOps tool with an old manifest. Set the field back, or edit the target.";
+         continues from a newer version of a classic Cluster; where an older one was set, it writes nothing more.",
+        "Find the client, such as a GitOps tool with an old manifest. Set the field to what the message says, or edit \
+         the target, such as the Cluster's annotation: the upgrade then continues from the older version.";
     Drifted:
         "After the upgrade, another client set a version or a template reference back to what it was before. The \
          controller doesn't change it, and Cluster API may create no machine of an older minor than the control plane's.",

@@ -191,7 +191,7 @@ fn convergence(
     view.swapped(object)?;
     match view.external_change(object, version, template) {
         ExternalChange::Unchanged => swap::convergence(pool, object, view.snapshot.now).map(Action::RecordConvergence),
-        ExternalChange::Advanced(_) | ExternalChange::Reverted => None,
+        ExternalChange::Advanced(_) | ExternalChange::Reverted(_) => None,
     }
 }
 

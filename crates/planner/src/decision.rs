@@ -341,13 +341,19 @@ pub enum Waiting {
     },
     /// A pool is pinned to a release that the control plane hasn't got to, or whose minor it has left.
     PinOutOfReach { pool: PoolId, release: String },
-    /// Another client changed what Instar had written. Where it set an older version, Instar writes no
-    /// more; elsewhere it goes on from there.
+    /// Another client set a newer version or another template than Instar had, which goes on from there.
     ForeignWriter {
         /// Where.
         pool: PoolId,
         /// What.
         field: Field,
+    },
+    /// In an upgrade, another client set an older version than Instar had, which writes nothing more until it is set
+    /// again, or another target is named.
+    Reverted {
+        pool: PoolId,
+        written: KubeVersion,
+        found: KubeVersion,
     },
     /// After the upgrade, another client set a pool back.
     Drifted {
@@ -488,6 +494,7 @@ impl Waiting {
             | Self::PoolAhead { .. }
             | Self::PinOutOfReach { .. }
             | Self::ForeignWriter { .. }
+            | Self::Reverted { .. }
             | Self::Drifted { .. }
             | Self::TopologyNotReconciled { .. }
             | Self::HookBlocking { .. }

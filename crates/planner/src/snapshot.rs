@@ -115,6 +115,9 @@ pub struct PinnedPath {
     pub upgrade: UpgradeId,
     /// The target as it was written: another one is another path.
     pub target: String,
+    /// When it was found. What another client had set back before then, it takes as it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
     /// Where the control plane was.
     pub from: KubeVersion,
     /// The names of the releases that it goes through, the target's at the end. Empty where its version already was

@@ -64,10 +64,11 @@ impl<'a> Goal<'a> {
                 pool: PoolId::ControlPlane,
                 field,
             }),
-            ExternalChange::Reverted => {
-                return Err(Waiting::ForeignWriter {
+            ExternalChange::Reverted(written) => {
+                return Err(Waiting::Reverted {
                     pool: PoolId::ControlPlane,
-                    field: Field::Version,
+                    written: written.clone(),
+                    found: control_plane.version.clone(),
                 });
             }
         }
@@ -81,7 +82,11 @@ impl<'a> Goal<'a> {
     }
 
     /// What the Cluster's pins say, whatever the catalog has got since.
-    fn pinned(view: &ClassicView<'a>, steps: Vec<Step<'a>>, external_change: ExternalChange) -> Result<Self, Waiting> {
+    fn pinned(
+        view: &ClassicView<'a>,
+        steps: Vec<Step<'a>>,
+        external_change: ExternalChange<'_>,
+    ) -> Result<Self, Waiting> {
         let Some(target) = steps.last().copied() else {
             return Ok(Self {
                 demand: at_present(view),
@@ -105,7 +110,7 @@ impl<'a> Goal<'a> {
         })
     }
 
-    fn from_catalog(view: &ClassicView<'a>, external_change: ExternalChange) -> Result<Self, Waiting> {
+    fn from_catalog(view: &ClassicView<'a>, external_change: ExternalChange<'_>) -> Result<Self, Waiting> {
         let demand = demand(view)?;
         let (steps, path) = match demand {
             Demand::Values(target) if has(view, &target, external_change)? => (vec![target], Vec::new()),
@@ -211,7 +216,7 @@ pub(super) fn at_present<'a>(view: &ClassicView<'a>) -> Demand<'a> {
 }
 
 /// Whether the control plane is as the release says, or as another client set it.
-fn has(view: &ClassicView<'_>, release: &Step<'_>, external_change: ExternalChange) -> Result<bool, Waiting> {
+fn has(view: &ClassicView<'_>, release: &Step<'_>, external_change: ExternalChange<'_>) -> Result<bool, Waiting> {
     let control_plane = view.control_plane;
     if control_plane.version != *release.version() {
         return Ok(false);
@@ -233,7 +238,7 @@ fn has(view: &ClassicView<'_>, release: &Step<'_>, external_change: ExternalChan
 fn path<'a>(
     view: &ClassicView<'a>,
     target: &Step<'a>,
-    external_change: ExternalChange,
+    external_change: ExternalChange<'_>,
 ) -> Result<Vec<Step<'a>>, Waiting> {
     let catalog = &view.snapshot.catalog;
     let Some(release) = catalog.named(target.name()) else {

@@ -35,10 +35,18 @@ pub(super) fn write(view: &ClassicView<'_>, goal: &Goal<'_>) -> Option<PinPath> 
     let pinned_path = PinnedPath {
         upgrade: view.snapshot.upgrade_spec.id(),
         target: view.snapshot.upgrade_spec.target.as_str().to_owned(),
+        since: Some(view.snapshot.now),
         from: control_plane.version.clone(),
         releases: goal.steps.iter().map(|step| step.name().to_owned()).collect(),
     };
-    if (classic.pins.as_ref(), classic.path.as_ref()) == (Some(&carried), Some(&pinned_path)) {
+    let is_same_path = |path: &PinnedPath| {
+        let at_this_time = PinnedPath {
+            since: pinned_path.since,
+            ..path.clone()
+        };
+        at_this_time == pinned_path
+    };
+    if classic.pins.as_ref() == Some(&carried) && classic.path.as_ref().is_some_and(is_same_path) {
         return None;
     }
     let resource_version = classic.resource_version.clone();

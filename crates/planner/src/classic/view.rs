@@ -42,13 +42,13 @@ pub(super) struct ClassicView<'a> {
 
 /// How an object differs from what Instar wrote into it.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum ExternalChange {
+pub(super) enum ExternalChange<'a> {
     /// Another client has changed nothing of it, or Instar wrote nothing.
     Unchanged,
     /// Another client set a newer version, or another template.
     Advanced(Field),
-    /// Another client set an older version.
-    Reverted,
+    /// Another client set an older version than this one, which Instar had set.
+    Reverted(&'a KubeVersion),
 }
 
 impl<'a> ClassicView<'a> {
@@ -173,18 +173,23 @@ impl<'a> ClassicView<'a> {
         row.map(|row| row.name().to_owned())
     }
 
-    /// Whether another client changed what Instar wrote for this very upgrade.
-    pub(super) fn external_change(
+    /// Whether another client changed what Instar wrote for this very upgrade. What was set back before the user named
+    /// another target is where the upgrade goes on from.
+    pub(super) fn external_change<'o>(
         &self,
-        object: &Object,
+        object: &'o Object,
         version: &KubeVersion,
         template: Option<&TemplateRef>,
-    ) -> ExternalChange {
+    ) -> ExternalChange<'o> {
         let Some(swap) = self.swapped(object) else {
             return ExternalChange::Unchanged;
         };
         if version.compare(&swap.after.version) == BuildOrder::Less {
-            return ExternalChange::Reverted;
+            return if self.was_planned_after(swap) {
+                ExternalChange::Unchanged
+            } else {
+                ExternalChange::Reverted(&swap.after.version)
+            };
         }
         if *version != swap.after.version {
             return ExternalChange::Advanced(Field::Version);
@@ -193,6 +198,21 @@ impl<'a> ClassicView<'a> {
             return ExternalChange::Advanced(Field::InfrastructureRef);
         }
         ExternalChange::Unchanged
+    }
+
+    /// Whether a target was named later than that swap, be its path pinned already or not yet.
+    fn was_planned_after(&self, swap: &SwapEntry) -> bool {
+        let path = self
+            .snapshot
+            .cluster
+            .classic()
+            .and_then(|classic| classic.path.as_ref());
+        let upgrade_spec = &self.snapshot.upgrade_spec;
+        path.is_some_and(|path| {
+            let is_of_it = path.upgrade == swap.upgrade;
+            let is_edited = path.target != upgrade_spec.target.as_str();
+            is_of_it && (is_edited || path.since.is_some_and(|since| since > swap.since))
+        })
     }
 
     /// The lowest version in a pool, with all that is still there of it.

@@ -144,10 +144,11 @@ fn place<'a>(
             pool: id.clone(),
             field,
         }),
-        ExternalChange::Reverted => {
-            return Err(Waiting::ForeignWriter {
+        ExternalChange::Reverted(written) => {
+            return Err(Waiting::Reverted {
                 pool: id,
-                field: Field::Version,
+                written: written.clone(),
+                found: pool.version.clone(),
             });
         }
     }
@@ -209,7 +210,7 @@ fn due<'a>(
     view: &ClassicView<'a>,
     pool: &'a MachineDeployment,
     demand: Demand<'a>,
-    external_change: ExternalChange,
+    external_change: ExternalChange<'_>,
 ) -> Result<Option<Step<'a>>, Waiting> {
     let id = PoolId::Workers(pool.object.name.clone());
     let (version, release) = match demand {

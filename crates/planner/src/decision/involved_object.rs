@@ -80,6 +80,7 @@ impl Waiting {
             | Self::PoolAhead { pool, .. }
             | Self::PinOutOfReach { pool, .. }
             | Self::ForeignWriter { pool, .. }
+            | Self::Reverted { pool, .. }
             | Self::Drifted { pool, .. } => Some(InvolvedObject::Pool(pool)),
             Self::SourceMismatch { .. } | Self::ControlPlaneRollingOut { .. } => {
                 Some(InvolvedObject::Pool(&PoolId::ControlPlane))

@@ -46,7 +46,9 @@ impl Waiting {
             Self::PoolAhead { .. } => WaitingReason::PoolAhead,
             Self::PinOutOfReach { .. } => WaitingReason::PinOutOfReach,
             Self::Drifted { .. } => WaitingReason::Drifted,
-            Self::ForeignWriter { .. } | Self::VersionEdited { .. } => WaitingReason::ForeignWriter,
+            Self::ForeignWriter { .. } | Self::Reverted { .. } | Self::VersionEdited { .. } => {
+                WaitingReason::ForeignWriter
+            }
             Self::TopologyNotReconciled { .. } => WaitingReason::TopologyNotReconciled,
             Self::HookBlocking { .. } => WaitingReason::HookBlocking,
             Self::UpgradeDeferred { .. } => WaitingReason::UpgradeDeferred,
@@ -220,7 +222,19 @@ impl fmt::Display for Waiting {
             ),
             Self::ForeignWriter { pool, field } => {
                 let path = field_path(pool, *field);
-                write!(f, "{pool}: {path} was changed by another client after Instar set it")
+                let then = match field {
+                    Field::Version => "the upgrade continues from there",
+                    Field::InfrastructureRef => "the upgrade keeps it",
+                };
+                write!(f, "{pool}: {path} was changed by another client after Instar set it, and {then}")
+            }
+            Self::Reverted { pool, written, found } => {
+                let path = field_path(pool, Field::Version);
+                write!(
+                    f,
+                    "{pool}: {path} was set back from {written} to {found} by another client after Instar set it: set it \
+                     to {written} again, or edit the upgrade's target to continue from {found}"
+                )
             }
             Self::Drifted { pool, what } => {
                 let (field, written, found): (_, &dyn fmt::Display, &dyn fmt::Display) = match what {

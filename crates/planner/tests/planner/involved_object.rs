@@ -213,6 +213,14 @@ fn of_the_way() -> Vec<Case> {
             workers,
         ),
         (
+            Waiting::Reverted {
+                pool: pool(),
+                written: version("v1.34.5"),
+                found: version("v1.33.5"),
+            },
+            Some(("MachineDeployment", "md-0")),
+        ),
+        (
             Waiting::ForeignWriter {
                 pool: pool(),
                 field: Field::Version,

@@ -1,11 +1,15 @@
 //! The path of an upgrade, pinned when it begins; and what the objects say of its swaps.
 
 use instar_api::Pins;
-use instar_planner::{Action, ClassicCluster, ClusterKind, Decision, PoolId, SwapEntry, SwapHistory, Target, drifted};
+use instar_planner::{
+    Action, ClassicCluster, ClusterKind, Decision, PoolId, Stage, SwapEntry, SwapHistory, Target, drifted,
+};
+use jiff::SignedDuration;
 
 use crate::{
     scenarios::{complete, decide, mints, swaps_control_plane, swaps_workers, until, world},
-    world::{World, catalog, reference, version},
+    waiting::words,
+    world::{World, api::Answer, catalog, reference, version},
 };
 
 type Edit = fn(&mut World);
@@ -64,6 +68,60 @@ fn what_is_pinned_is_minted_whatever_the_catalog_has() {
     world.catalog = catalog::of(Vec::new());
     until(&mut world, complete);
     assert_eq!(world.births, calm.births);
+}
+
+#[test]
+fn what_was_set_back_holds_until_another_target_is_named() {
+    let mut world = world("v1.33.5", "v1.34.5-1");
+    with_newer_rows(&mut world);
+    let manifest = world.control_plane.clone();
+    let is_set_back_at_next_swap = |world: &mut World, to: &str| {
+        let swap = until(world, swaps_control_plane);
+        assert_eq!(world.write(&swap.action), Answer::Done);
+        world.apply_control_plane_again(&manifest);
+        world.now += SignedDuration::from_secs(1);
+        let held = decide(&world.snapshot());
+        assert_eq!((&held.action, held.progress.stage), (&Action::Nothing, Stage::Held));
+        assert_eq!(
+            words(&held),
+            [format!(
+                "ForeignWriter: the control plane: spec.version was set back from {to} to v1.33.5 by another client after Instar set it: set it to {to} again, or edit the upgrade's target to continue from v1.33.5"
+            )]
+        );
+    };
+    is_set_back_at_next_swap(&mut world, "v1.34.5");
+    world.upgrade_spec.target = Target::Text("v1.34.9".to_owned());
+    // A client that fights is told of again.
+    is_set_back_at_next_swap(&mut world, "v1.34.9");
+    world.upgrade_spec.target = Target::Text("v1.34.5-1".to_owned());
+    until(&mut world, complete);
+    assert_eq!(world.pinned, [["v1.34.5-1"], ["v1.34.9-7"], ["v1.34.5-1"]]);
+}
+
+#[test]
+fn a_pool_that_was_set_back_follows_another_target() {
+    let mut world = world("v1.33.5", "v1.34.5-1");
+    with_newer_rows(&mut world);
+    let swap = until(&mut world, swaps_workers);
+    let before = world.pools.clone();
+    assert_eq!(world.write(&swap.action), Answer::Done);
+    let set_back = |world: &mut World| {
+        for (pool, before) in world.pools.iter_mut().zip(&before) {
+            pool.object.version = before.object.version.clone();
+        }
+    };
+    set_back(&mut world);
+    world.now += SignedDuration::from_secs(1);
+    let said = words(&decide(&world.snapshot()));
+    assert!(
+        said.iter().any(|said| said.starts_with(
+            "ForeignWriter: MachineDeployment md-0: spec.template.spec.version was set back from v1.34.5 to v1.33.5"
+        )),
+        "{said:#?}"
+    );
+    world.upgrade_spec.target = Target::Text("v1.34.9".to_owned());
+    until(&mut world, complete);
+    assert_eq!(world.pools[0].object.version, version("v1.34.9"));
 }
 
 #[test]

@@ -258,7 +258,7 @@ const STOPS: [Case; 28] = [
     (
         "somebody put the control plane back",
         |s| control_plane(s).object.swap_history = Some(swap_history("up", "v1.34.5", "t")),
-        "ForeignWriter: the control plane: spec.version was changed by another client after Instar set it",
+        "ForeignWriter: the control plane: spec.version was set back from v1.34.5 to v1.33.5 by another client after Instar set it: set it to v1.34.5 again, or edit the upgrade's target to continue from v1.33.5",
     ),
 ];
 
@@ -341,7 +341,7 @@ fn a_pool_that_cannot_move_lets_the_others() {
         (
             "put back",
             |s| pool(s, "md-0").object.swap_history = Some(swap_history("up", "v1.34.5", "t")),
-            "ForeignWriter: MachineDeployment md-0: spec.template.spec.version was changed by another client after Instar set it",
+            "ForeignWriter: MachineDeployment md-0: spec.template.spec.version was set back from v1.34.5 to v1.33.5 by another client after Instar set it: set it to v1.34.5 again, or edit the upgrade's target to continue from v1.33.5",
         ),
     ];
     for (name, change, expected) in cases {
@@ -393,7 +393,7 @@ fn an_own_template_is_kept_at_its_version_and_named() {
     until(&mut world, complete);
     world.give_own_template("md-0");
     let decision = until(&mut world, complete);
-    let named = "ForeignWriter: MachineDeployment md-0: spec.template.spec.infrastructureRef was changed by another client after Instar set it";
+    let named = "ForeignWriter: MachineDeployment md-0: spec.template.spec.infrastructureRef was changed by another client after Instar set it, and the upgrade keeps it";
     assert!(words(&decision).contains(&named.to_owned()), "{decision:?}");
     assert!(world.pools[0].object.infrastructure.name.starts_with("own-"));
 }
@@ -405,7 +405,7 @@ fn a_version_raised_by_hand_is_named_and_completed() {
     until(&mut world, second);
     world.raise_control_plane();
     let decision = decide(&world.snapshot());
-    let named = "ForeignWriter: the control plane: spec.version was changed by another client after Instar set it";
+    let named = "ForeignWriter: the control plane: spec.version was changed by another client after Instar set it, and the upgrade continues from there";
     assert!(words(&decision).contains(&named.to_owned()), "{decision:?}");
     until(&mut world, complete);
     assert_eq!(world.control_plane.version, version("v1.35.5"));

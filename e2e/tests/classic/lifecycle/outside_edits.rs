@@ -22,7 +22,8 @@ use serde_json::json;
 use super::{SOON, assert_machines, await_event, await_phase, await_status, catalog, create, events, running};
 
 /// What is said while a version that somebody raised stands.
-const RAISED: &str = "the control plane: spec.version was changed by another client after Instar set it";
+const RAISED: &str = "the control plane: spec.version was changed by another client after Instar set it, and the upgrade \
+                      continues from there";
 
 pub(crate) async fn edits_made_outside_instar(scene: JourneyContext) -> Result<()> {
     catalog(&scene, &scene.rows()?).await?;

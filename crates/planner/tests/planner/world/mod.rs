@@ -280,7 +280,7 @@ impl World {
     }
 }
 
-/// As one swap leaves it.
+/// As one swap leaves it, made later than any path was pinned.
 pub fn swap_history(upgrade: &str, to: &str, template: &str) -> SwapHistory {
     let state = PoolState {
         version: version(to),
@@ -297,7 +297,7 @@ pub fn swap_history(upgrade: &str, to: &str, template: &str) -> SwapHistory {
                 name: upgrade.to_owned(),
                 started: None,
             },
-            since: Timestamp::UNIX_EPOCH,
+            since: Timestamp::MAX,
             before: state.clone(),
             after: state,
             converged: None,

@@ -1,7 +1,7 @@
 //! What users do by hand.
 
 use instar_domain::KubeVersion;
-use instar_planner::{Flavor, Lifecycle, Target};
+use instar_planner::{ControlPlane, Flavor, Lifecycle, Target};
 
 use super::{World, reference, version};
 
@@ -43,6 +43,14 @@ impl World {
             self.control_plane.version = next;
             Self::edited(&mut self.counter, &mut self.control_plane.object);
         }
+    }
+
+    /// A manifest of before, applied once more.
+    pub fn apply_control_plane_again(&mut self, before: &ControlPlane) {
+        self.control_plane.version = before.version.clone();
+        self.control_plane.infrastructure.clone_from(&before.infrastructure);
+        self.control_plane.flavor = before.flavor.clone();
+        Self::edited(&mut self.counter, &mut self.control_plane.object);
     }
 
     /// A user who knows what he does.

@@ -41,9 +41,9 @@ pub struct Service<'a> {
 
 #[must_use]
 pub fn mutating(service: Service<'_>) -> MutatingWebhookConfiguration {
-    let webhook = |entry: Entry| MutatingWebhook {
+    let webhook = |(entry, route): (Entry, Route)| MutatingWebhook {
         admission_review_versions: vec!["v1".to_owned()],
-        client_config: client(service, Route::MutateCluster),
+        client_config: client(service, route),
         failure_policy: Some("Fail".to_owned()),
         match_conditions: Some(entry.conditions()),
         match_policy: Some("Equivalent".to_owned()),
@@ -60,7 +60,7 @@ pub fn mutating(service: Service<'_>) -> MutatingWebhookConfiguration {
         metadata: named(MUTATING),
         webhooks: Some(
             Entry::all()
-                .filter(|entry| entry.guard == GuardedKind::Cluster)
+                .filter_map(|entry| Route::mutating(entry.guard).map(|route| (entry, route)))
                 .map(webhook)
                 .collect(),
         ),

@@ -22,7 +22,7 @@ use crate::{
 /// The answer, or why an object can't be read.
 pub(crate) type Judged = Result<Answer, serde_json::Error>;
 
-fn allowed() -> Answer {
+pub(crate) fn allowed() -> Answer {
     Answer::Judged {
         verdict: Verdict::default(),
         patch: None,
@@ -80,6 +80,16 @@ impl Edited<'_> {
         let verdict = settled(findings, object, (self.old, Some(self.new)), &subject, state);
         Answer::Judged { verdict, patch: None }
     }
+}
+
+/// The same refusals, before the API server checks the object against its schema. The validation that follows gives the
+/// warnings and records overrides.
+pub(crate) fn before_validation(mut answer: Answer) -> Answer {
+    if let Answer::Judged { verdict, .. } = &mut answer {
+        verdict.warnings.clear();
+        verdict.broken.clear();
+    }
+    answer
 }
 
 /// Writes a Cluster's version and pins.
@@ -329,7 +339,11 @@ pub(crate) fn kubernetes_release(request: &Request<'_, KubernetesRelease>, state
             .object
             .as_ref()
             .and_then(|row| release::readable(row.metadata.name.as_deref().unwrap_or(name), &row.spec)),
-        Operation::Update | Operation::Connect => None,
+        Operation::Update => {
+            let specs = request.old_object.as_ref().zip(request.object.as_ref());
+            specs.and_then(|(old, new)| release::update(name, &old.spec, &new.spec))
+        }
+        Operation::Connect => None,
     };
     let metadata = |row: &Option<KubernetesRelease>| row.as_ref().map(|row| row.metadata.clone());
     let (old, new) = (metadata(&request.old_object), metadata(&request.object));

@@ -5,7 +5,7 @@
 
 use std::{borrow::Cow, collections::BTreeMap};
 
-use instar_admission::Verdict;
+use instar_admission::{REFUSAL_CODE, REFUSAL_REASON, Verdict};
 use instar_domain::json::Object;
 use serde::{Deserialize, Serialize};
 
@@ -168,9 +168,9 @@ impl Answered {
         match answer {
             Answer::Judged { verdict, patch } => {
                 response.audit_annotations = verdict.audit();
-                response.status = verdict.status().map(|status| Status {
-                    code: status.code(),
-                    reason: status.reason(),
+                response.status = verdict.is_refusal().then(|| Status {
+                    code: REFUSAL_CODE,
+                    reason: REFUSAL_REASON,
                     message: verdict.message(),
                 });
                 response.allowed = response.status.is_none();

@@ -7,19 +7,43 @@ use instar_admission::GuardedKind;
 pub enum Route {
     /// Writes a Cluster's version and pins.
     MutateCluster,
+    /// Judges an edit of a KubernetesRelease before its schema does, whose refusals have a code that makes Flux and others
+    /// delete the object ([`instar_admission::REFUSAL_CODE`]). It writes nothing.
+    MutateKubernetesRelease,
+    /// The same of a ClusterUpgrade.
+    MutateClusterUpgrade,
     /// Judges an edit of a guarded object.
     Validate(GuardedKind),
 }
 
 impl Route {
     pub fn all() -> impl Iterator<Item = Self> {
-        std::iter::once(Self::MutateCluster).chain(GuardedKind::ALL.into_iter().map(Self::Validate))
+        let mutating = GuardedKind::ALL.into_iter().filter_map(Self::mutating);
+        mutating.chain(GuardedKind::ALL.into_iter().map(Self::Validate))
+    }
+
+    /// What is asked about a kind in the mutating phase; nothing of most.
+    #[must_use]
+    pub const fn mutating(guard: GuardedKind) -> Option<Self> {
+        match guard {
+            GuardedKind::Cluster => Some(Self::MutateCluster),
+            GuardedKind::KubernetesRelease => Some(Self::MutateKubernetesRelease),
+            GuardedKind::ClusterUpgrade => Some(Self::MutateClusterUpgrade),
+            GuardedKind::ControlPlane
+            | GuardedKind::Worker
+            | GuardedKind::ClusterClass
+            | GuardedKind::MachineTemplate
+            | GuardedKind::BootstrapTemplate
+            | GuardedKind::UpgradePolicy => None,
+        }
     }
 
     #[must_use]
     pub const fn path(self) -> &'static str {
         match self {
             Self::MutateCluster => "/mutate/cluster",
+            Self::MutateKubernetesRelease => "/mutate/kubernetes-release",
+            Self::MutateClusterUpgrade => "/mutate/cluster-upgrade",
             Self::Validate(GuardedKind::Cluster) => "/validate/cluster",
             Self::Validate(GuardedKind::ControlPlane) => "/validate/control-plane",
             Self::Validate(GuardedKind::Worker) => "/validate/worker",

@@ -83,12 +83,27 @@ fn log(route: Route, answer: &Answer) {
     }
 }
 
+/// An object of our own that can't be read goes on: its schema comes after the mutating phase, and names the field.
+fn left_to_schema((uid, answer): (Option<String>, Answer)) -> (Option<String>, Answer) {
+    let answer = match (&uid, answer) {
+        (Some(_), Answer::Malformed(_)) => judge::allowed(),
+        (_, answer) => answer,
+    };
+    (uid, answer)
+}
+
 impl Handler {
     /// The request's uid, if it can be read, and the answer.
     fn answer(&self, body: &[u8]) -> (Option<String>, Answer) {
         let state = &*self.state;
         match self.route {
             Route::MutateCluster => self.read(body, |request| Ok(judge::mutate_cluster(request, state))),
+            Route::MutateKubernetesRelease => left_to_schema(self.read(body, |request| {
+                Ok(judge::before_validation(judge::kubernetes_release(request, state)))
+            })),
+            Route::MutateClusterUpgrade => left_to_schema(self.read(body, |request| {
+                Ok(judge::before_validation(judge::cluster_upgrade(request, state)))
+            })),
             Route::Validate(guard) => match guard {
                 GuardedKind::Cluster => self.read(body, |request| Ok(judge::validate_cluster(request, state))),
                 GuardedKind::ControlPlane => self.read(body, |request| Ok(judge::control_plane(request, state))),

@@ -21,6 +21,35 @@ pub fn readable(name: &str, spec: &KubernetesReleaseSpec) -> Option<Finding> {
     ))
 }
 
+/// Whether a row may change so. Its schema says the same, with a code that makes Flux delete the row.
+#[must_use]
+pub fn update(name: &str, old: &KubernetesReleaseSpec, new: &KubernetesReleaseSpec) -> Option<Finding> {
+    let KubernetesReleaseSpec {
+        version,
+        revision,
+        upgrades_from,
+        machine_images,
+        components,
+        support: _,
+    } = new;
+    let field = [
+        ("spec.version", old.version == *version),
+        ("spec.revision", old.revision == *revision),
+        ("spec.upgradesFrom", old.upgrades_from == *upgrades_from),
+        ("spec.machineImages", old.machine_images == *machine_images),
+        ("spec.components", old.components == *components),
+    ]
+    .into_iter()
+    .find_map(|(field, is_same)| (!is_same).then_some(field))?;
+    Some(finding(
+        Rule::ReleaseSpec,
+        format!("KubernetesRelease {name}"),
+        field,
+        "Clusters that are pinned to this row would roll, or go another way, if it changed".to_owned(),
+        "create a row with a higher revision",
+    ))
+}
+
 /// Whether a row may be deleted. `pinned` are the Clusters that are pinned to it, `upgrades` the
 /// ClusterUpgrades that go to it, both as namespace/name.
 #[must_use]

@@ -9,8 +9,6 @@ mod objects;
 
 use instar_api::{Enforcement, Rule};
 
-use crate::Status;
-
 /// What is said of a rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RuleInfo {
@@ -24,8 +22,6 @@ pub struct RuleInfo {
     pub remediation: &'static str,
     /// What becomes of an edit that breaks it, where no policy says anything else.
     pub default: Enforcement,
-    /// A refusal's code and reason.
-    pub status: Status,
     /// Which edits it is held against.
     pub on: &'static [Trigger],
     /// Whether the change alone breaks it, whatever else is known.
@@ -162,14 +158,16 @@ pub const fn rule_info(rule: Rule) -> RuleInfo {
         Rule::KubeadmJoin => machines::KUBEADM_JOIN,
         Rule::ControlPlaneKnown => machines::CONTROL_PLANE_KNOWN,
         Rule::WiringKept => cluster::WIRING_KEPT,
-        Rule::TemplateImmutable => objects::TEMPLATE_IMMUTABLE,
+        Rule::TemplateSpec => objects::TEMPLATE_SPEC,
         Rule::TemplateMetadata => objects::TEMPLATE_METADATA,
         Rule::BootstrapTemplate => objects::BOOTSTRAP_TEMPLATE,
         Rule::TemplateInUse => objects::TEMPLATE_IN_USE,
         Rule::TemplateKept => objects::TEMPLATE_KEPT,
         Rule::ReleaseReadable => objects::RELEASE_READABLE,
+        Rule::ReleaseSpec => objects::RELEASE_SPEC,
         Rule::ReleaseInUse => objects::RELEASE_IN_USE,
         Rule::UpgradeReadable => objects::UPGRADE_READABLE,
+        Rule::UpgradeCluster => objects::UPGRADE_CLUSTER,
         Rule::UpgradeTarget => objects::UPGRADE_TARGET,
         Rule::UpgradePools => objects::UPGRADE_POOLS,
         Rule::OneUpgrade => objects::ONE_UPGRADE,
@@ -181,6 +179,18 @@ pub const fn rule_info(rule: Rule) -> RuleInfo {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Flux deletes an object of which it is told that it is.
+    #[test]
+    fn nothing_is_called_immutable() {
+        for rule in Rule::ALL {
+            let info = rule_info(*rule);
+            let texts = info.messages.iter().copied();
+            for text in texts.chain([info.remediation, rule.id()]) {
+                assert!(!text.contains("immutable"), "{rule}: {text}");
+            }
+        }
+    }
 
     #[test]
     fn every_rule_is_held_against_something() {

@@ -148,10 +148,10 @@ pub fn update(sort: TemplateType, kind: &str, metadata: &ObjectMeta, changed: &C
     if let Some(at) = &changed.spec {
         findings.push(match sort {
             TemplateType::Machine => finding(
-                Rule::TemplateImmutable,
+                Rule::TemplateSpec,
                 object(),
                 SPEC,
-                format!("it is immutable, and /spec/template/spec{at} would change"),
+                format!("/spec/template/spec{at} would change"),
                 "machines are replaced, not changed: create a new template and point to it",
             ),
             TemplateType::Bootstrap => finding(
@@ -275,7 +275,7 @@ mod tests {
                 false
             ),
             [
-                "DevMachineTemplate ns/t: spec.template.spec: it is immutable, and /spec/template/spec/backend/image would change; machines are replaced, not changed: create a new template and point to it [rule template-immutable]"
+                "DevMachineTemplate ns/t: spec.template.spec: /spec/template/spec/backend/image would change; machines are replaced, not changed: create a new template and point to it [rule template-spec]"
             ]
         );
         assert_eq!(

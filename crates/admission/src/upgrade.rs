@@ -22,6 +22,19 @@ pub fn judge(edit: Edit<'_, ClusterUpgrade>, state: &dyn ClusterState) -> Vec<Fi
     let object = object_ref(edit.kind, &new.metadata);
     let say = |rule, field, what: String, remediation: &str| finding(rule, object.clone(), field, what, remediation);
     let mut findings = Vec::new();
+    if let Some(old) = edit.old
+        && old.spec.cluster_name != new.spec.cluster_name
+    {
+        findings.push(say(
+            Rule::UpgradeCluster,
+            "spec.clusterName",
+            format!(
+                "it is the record of an upgrade of Cluster {}, and would be one of Cluster {}",
+                old.spec.cluster_name, new.spec.cluster_name
+            ),
+            "create another ClusterUpgrade",
+        ));
+    }
     if let Some(what) = unreadable(new) {
         findings.push(say(Rule::UpgradeReadable, "spec", what, "correct it"));
     }

@@ -7,7 +7,7 @@ use std::{
 
 use instar_api::{Adjustable, Enforcement, Rule, UpgradePolicySpec};
 
-use crate::{BreakGlass, ClusterState, Finding, Status, finding::lines, rule_info};
+use crate::{BreakGlass, ClusterState, Finding, finding::lines, rule_info};
 
 /// Whose policies count, and what the edit switches off.
 #[derive(Debug, Clone, Default)]
@@ -94,12 +94,6 @@ impl Verdict {
     #[must_use]
     pub const fn is_refusal(&self) -> bool {
         !self.refused.is_empty()
-    }
-
-    /// The refusal's HTTP code and reason: the first rule's.
-    #[must_use]
-    pub fn status(&self) -> Option<Status> {
-        self.refused.first().map(|finding| rule_info(finding.rule).status)
     }
 
     /// The refusal, a line for each rule.

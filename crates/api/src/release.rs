@@ -36,9 +36,9 @@ use crate::schema;
 )]
 #[x_kube(
     validation = Rule::new("self.version == oldSelf.version && self.revision == oldSelf.revision && has(self.upgradesFrom) == has(oldSelf.upgradesFrom) && (!has(self.upgradesFrom) || self.upgradesFrom == oldSelf.upgradesFrom)")
-        .message("version, revision and upgradesFrom are immutable, since Clusters are pinned to this row: create a new row with a higher revision"),
+        .message("version, revision and upgradesFrom never change, since Clusters are pinned to this row: create a new row with a higher revision"),
     validation = Rule::new("has(self.machineImages) == has(oldSelf.machineImages) && (!has(self.machineImages) || self.machineImages == oldSelf.machineImages) && self.components == oldSelf.components")
-        .message("machineImages and components are immutable, since every Cluster that uses this row would roll: create a new row with a higher revision")
+        .message("machineImages and components never change, since every Cluster that uses this row would roll: create a new row with a higher revision")
 )]
 #[serde(rename_all = "camelCase")]
 pub struct KubernetesReleaseSpec {

@@ -91,7 +91,7 @@ rules! {
     /// A class goes on rendering what its Clusters are pinned to.
     WiringKept = "wiring-kept",
     /// A machine template's spec doesn't change.
-    TemplateImmutable = "template-immutable",
+    TemplateSpec = "template-spec",
     /// The labels and annotations that a template gives its machines reach new machines only.
     TemplateMetadata = "template-metadata",
     /// A bootstrap template that changes reaches new machines only.
@@ -102,10 +102,14 @@ rules! {
     TemplateKept = "template-kept",
     /// A release's texts can be read.
     ReleaseReadable = "release-readable",
+    /// What Clusters are pinned to doesn't change in a release.
+    ReleaseSpec = "release-spec",
     /// A release that a Cluster is pinned to isn't deleted.
     ReleaseInUse = "release-in-use",
     /// A ClusterUpgrade's texts can be read.
     UpgradeReadable = "upgrade-readable",
+    /// A ClusterUpgrade stays the record of its Cluster.
+    UpgradeCluster = "upgrade-cluster",
     /// A ClusterUpgrade goes where the catalog has a release.
     UpgradeTarget = "upgrade-target",
     /// A ClusterUpgrade names pools that exist.
@@ -141,7 +145,9 @@ impl Rule {
             | Self::WiringRenders
             | Self::PinsByHand
             | Self::ReleaseReadable
+            | Self::ReleaseSpec
             | Self::UpgradeReadable
+            | Self::UpgradeCluster
             | Self::PolicyReadable
             | Self::BreakGlass => Adjustable::Never,
             Self::ReleaseInUse => Adjustable::ByBreakGlass,
@@ -164,7 +170,7 @@ impl Rule {
             | Self::KubeadmJoin
             | Self::ControlPlaneKnown
             | Self::WiringKept
-            | Self::TemplateImmutable
+            | Self::TemplateSpec
             | Self::TemplateMetadata
             | Self::BootstrapTemplate
             | Self::TemplateInUse

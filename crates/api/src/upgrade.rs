@@ -38,7 +38,7 @@ use crate::{ValueAt, schema};
 )]
 #[x_kube(
     validation = Rule::new("self.clusterName == oldSelf.clusterName")
-        .message("clusterName is immutable, since this is the record of one Cluster's upgrade: create another ClusterUpgrade")
+        .message("clusterName never changes, since this is the record of one Cluster's upgrade: create another ClusterUpgrade")
 )]
 #[serde(rename_all = "camelCase")]
 pub struct ClusterUpgradeSpec {

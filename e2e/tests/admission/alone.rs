@@ -216,7 +216,7 @@ async fn create(scene: &JourneyContext) -> Result<Vec<Edit>> {
     let template = json!({
         "apiVersion": format!("{GROUP}/v1beta2"),
         "kind": "JourneyMachineTemplate",
-        "metadata": { "name": TEMPLATE, "annotations": { BREAK_GLASS: "template-immutable: of an earlier edit" } },
+        "metadata": { "name": TEMPLATE, "annotations": { BREAK_GLASS: "template-spec: of an earlier edit" } },
         "spec": { "template": {
             "metadata": { "labels": { "a": "b" } },
             "spec": { "image": "1s", "cpus": 4, "bytes": 9_007_199_254_740_993_u64 },
@@ -285,8 +285,8 @@ fn machine_edits(old: &Value) -> Result<Vec<(String, String)>> {
     ];
     let glasses = [
         None,
-        Some("template-immutable: an experiment"),
-        Some("template-immutable template-metadata"),
+        Some("template-spec: an experiment"),
+        Some("template-spec template-metadata"),
         Some("template-metadata"),
     ];
     let mut edits = Vec::new();

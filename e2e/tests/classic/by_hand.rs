@@ -49,7 +49,12 @@ pub(crate) async fn held_and_all_at_once(scene: JourneyContext) -> Result<()> {
     assert_rolled(&ledger, &rows, &Pool::Workers("md-1".to_owned()), 1, &[33])?;
     await_phase(&scene, "second", UpgradePhase::Refused).await?;
 
-    refused(&scene, &json!({ "clusterName": "another" }), "clusterName is immutable").await?;
+    refused(
+        &scene,
+        &json!({ "clusterName": "another" }),
+        "spec.clusterName: it is the record of an upgrade of Cluster c, and would be one of Cluster another",
+    )
+    .await?;
     refused(
         &scene,
         &json!({ "strategy": { "limit": 3 } }),

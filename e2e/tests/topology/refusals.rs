@@ -129,7 +129,7 @@ impl Refusals<'_> {
             listed.join(", "),
             self.rows.version(36),
         );
-        self.refuses("c", "v1.99.0", 422, "Invalid", &message).await
+        self.refuses("c", "v1.99.0", 403, "Forbidden", &message).await
     }
 
     async fn a_downgrade(&self) -> Result<()> {
@@ -138,7 +138,7 @@ impl Refusals<'_> {
         let message = format!(
             "spec.topology.version: {lower} is older than {higher}, which runs; Cluster API has no way down: fix forward with another release, or restore from a backup [rule no-downgrade]"
         );
-        self.refuses("higher", &lower, 422, "Invalid", &message).await
+        self.refuses("higher", &lower, 403, "Forbidden", &message).await
     }
 
     async fn no_path(&self) -> Result<()> {
@@ -149,7 +149,7 @@ impl Refusals<'_> {
         let message = format!(
             "spec.topology.version: on the way from {from} to {to}, Cluster API goes through {between}, which has no release; create a KubernetesRelease of {between} [rule path]"
         );
-        self.refuses("c", &to, 422, "Invalid", &message).await?;
+        self.refuses("c", &to, 403, "Forbidden", &message).await?;
         apply_rows(self.scene, &[self.rows.row(34, 1)]).await
     }
 
@@ -161,7 +161,7 @@ impl Refusals<'_> {
             "spec.topology.version: release {} ({to}) has no image for MachineDeployment md-0 (DevMachineTemplate); create a KubernetesRelease of {to} with a higher revision and this image [rule image-for-pool]",
             self.rows.name(35, 2)
         );
-        self.with_row(row, &to, 422, "Invalid", &message).await
+        self.with_row(row, &to, 403, "Forbidden", &message).await
     }
 
     async fn a_value_that_is_not_rendered(&self) -> Result<()> {
@@ -192,7 +192,7 @@ impl Refusals<'_> {
             self.rows.name(34, 1),
             self.rows.name(33, 1)
         );
-        self.refuses("old-etcd", &self.rows.version(35), 422, "Invalid", &message)
+        self.refuses("old-etcd", &self.rows.version(35), 403, "Forbidden", &message)
             .await
     }
 
@@ -251,7 +251,7 @@ impl Refusals<'_> {
         .await?;
         let parameters = PatchParams::default();
         let message = format!(
-            "admission webhook \"validate.machinetemplate.upgrade.cluster.x-k8s.io\" denied the request: PlainMachineTemplate {}/plain: spec.template.spec: it is immutable, and /spec/template/spec/image would change; machines are replaced, not changed: create a new template and point to it [rule template-immutable]",
+            "admission webhook \"validate.machinetemplate.upgrade.cluster.x-k8s.io\" denied the request: PlainMachineTemplate {}/plain: spec.template.spec: /spec/template/spec/image would change; machines are replaced, not changed: create a new template and point to it [rule template-spec]",
             self.ns()
         );
         let marked = json!({ "topology.cluster.x-k8s.io/dry-run": "" });
@@ -263,8 +263,8 @@ impl Refusals<'_> {
         ] {
             refused(
                 api.patch("plain", parameters, &Patch::Merge(patch)).await,
-                422,
-                "Invalid",
+                403,
+                "Forbidden",
                 &message,
             );
         }

@@ -17,31 +17,36 @@ pub(crate) async fn a_row_is_immutable(scene: JourneyContext) -> Result<()> {
     let (name, row) = (rows.name(34, 1), rows.row(34, 1));
     apply_rows(&scene, std::slice::from_ref(&row)).await?;
     let replace = |path: &str, value: Value| json!([{ "op": "replace", "path": path, "value": value }]);
-    let image = "machineImages and components are immutable, since every Cluster that uses this row would roll: create a new row with a higher revision";
-    let row_itself = "version, revision and upgradesFrom are immutable, since Clusters are pinned to this row: create a new row with a higher revision";
+    let fixed = |field: &str| {
+        format!(
+            "Error from server (Forbidden): admission webhook \"mutate.kubernetesrelease.upgrade.cluster.x-k8s.io\" denied the request: KubernetesRelease {name}: spec.{field}: Clusters that are pinned to this row would roll, or go another way, if it changed; create a row with a higher revision [rule release-spec]"
+        )
+    };
+    let images = || fixed("machineImages");
+    let components = || fixed("components");
     for (change, message) in [
-        (replace("/spec/version", json!("v1.34.99")), row_itself),
-        (replace("/spec/revision", json!(9)), row_itself),
+        (replace("/spec/version", json!("v1.34.99")), fixed("version")),
+        (replace("/spec/revision", json!(9)), fixed("revision")),
         (
             json!([{ "op": "add", "path": "/spec/upgradesFrom", "value": ">=1.33.0" }]),
-            row_itself,
+            fixed("upgradesFrom"),
         ),
-        (replace("/spec/machineImages/0/values/0/value", json!("9s")), image),
-        (replace("/spec/machineImages", json!([])), image),
-        (replace("/spec/components/etcd/imageTag", json!("3.6.9-0")), image),
-        (json!([{ "op": "remove", "path": "/spec/components/coreDNS" }]), image),
+        (replace("/spec/machineImages/0/values/0/value", json!("9s")), images()),
+        (replace("/spec/machineImages", json!([])), images()),
+        (replace("/spec/components/etcd/imageTag", json!("3.6.9-0")), components()),
+        (json!([{ "op": "remove", "path": "/spec/components/coreDNS" }]), components()),
         (
             json!([{ "op": "add", "path": "/spec/machineImages/0/values/0/json", "value": "true" }]),
-            "exactly one of value and json must be set",
+            images(),
         ),
         (
             replace("/spec/support", json!({ "tier": "Good" })),
-            "Unsupported value: \"Good\": supported values: \"Preview\", \"Latest\", \"Supported\", \"LTS\", \"Deprecated\"",
+            "Unsupported value: \"Good\": supported values: \"Preview\", \"Latest\", \"Supported\", \"LTS\", \"Deprecated\"".to_owned(),
         ),
     ] {
         let refused = patch(&scene, &name, &change).await?;
         assert!(
-            !refused.succeeded && refused.stderr.contains(message),
+            !refused.succeeded && refused.stderr.contains(&message),
             "{change}: {}{}",
             refused.stdout,
             refused.stderr
@@ -99,6 +104,14 @@ async fn what_cannot_be_read_is_refused(scene: &JourneyContext, rows: &Rows) -> 
         rows.name(34, 8)
     );
     assert!(refused.stderr.contains(&message), "{}", refused.stderr);
+    let mut two = rows.row(34, 8);
+    two["spec"]["machineImages"][0]["values"][0]["json"] = json!("true");
+    let refused = kubectl(scene, &["create", "-f", "-"], &two.to_string()).await?;
+    assert!(
+        refused.stderr.contains("exactly one of value and json must be set"),
+        "{}",
+        refused.stderr
+    );
     let pointer = "kubernetesrelease.spec.machineImages.values.pointer";
     let explained = kubectl(scene, &["explain", pointer], "").await?;
     assert!(

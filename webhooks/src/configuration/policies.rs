@@ -1,6 +1,6 @@
 //! The rules that CEL can check alone, as ValidatingAdmissionPolicies: they work while no server runs.
 
-use instar_admission::{EnforceableBy, Rule, rule_info};
+use instar_admission::{EnforceableBy, REFUSAL_REASON, Rule, rule_info};
 use instar_api::{BREAK_GLASS_ANNOTATION, Enforcement};
 use k8s_openapi::{
     api::admissionregistration::v1::{
@@ -90,7 +90,7 @@ fn policy(
                             Enforcement::Warn | Enforcement::Off => holds,
                         },
                         message_expression: Some(message.clone()),
-                        reason: Some(about.status.reason().to_owned()),
+                        reason: Some(REFUSAL_REASON.to_owned()),
                         ..Validation::default()
                     })
                     .collect(),
@@ -138,7 +138,7 @@ mod tests {
         assert_eq!(
             names,
             [
-                "template-immutable.machinetemplate.upgrade.cluster.x-k8s.io",
+                "template-spec.machinetemplate.upgrade.cluster.x-k8s.io",
                 "template-metadata.machinetemplate.upgrade.cluster.x-k8s.io",
                 "bootstrap-template.bootstraptemplate.upgrade.cluster.x-k8s.io",
             ]

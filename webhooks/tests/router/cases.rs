@@ -110,8 +110,8 @@ async fn say(app: &App, mut asked: Asked) -> Said {
         refused: None,
         warnings: Vec::new(),
     };
-    if asked.guard == GuardedKind::Cluster {
-        let response = app.review(Route::MutateCluster, asked.request.clone()).await;
+    if let Some(route) = Route::mutating(asked.guard) {
+        let response = app.review(route, asked.request.clone()).await;
         said.add(&response);
         if said.refused.is_some() {
             return said;

@@ -3,7 +3,6 @@
 use instar_api::Enforcement;
 
 use super::{Change, EnforceableBy, GuardedKind, RuleInfo, Trigger};
-use crate::Status;
 
 const CLASS: &str = "https://cluster-api.sigs.k8s.io/tasks/experimental-features/cluster-class/";
 const CATALOG: &str = "docs/catalog.md";
@@ -21,7 +20,6 @@ pub(super) const CLASS_KNOWN: RuleInfo = RuleInfo {
     messages: &["ClusterClass {} is not known"],
     remediation: "create the class first, or try again if it was created just now",
     default: Enforcement::Enforce,
-    status: Status::Forbidden,
     on: &[Trigger {
         guard: GuardedKind::Cluster,
         changes: &[Change::Created, Change::Version, Change::Class],
@@ -35,7 +33,6 @@ pub(super) const RELEASE_IN_CATALOG: RuleInfo = RuleInfo {
     messages: &["{} is not in the catalog; {}", "{}"],
     remediation: "set a version that the catalog has, or create its release",
     default: Enforcement::Enforce,
-    status: Status::Invalid,
     on: &[Trigger {
         guard: GuardedKind::Cluster,
         changes: &[Change::Created, Change::Version, Change::Pins],
@@ -49,7 +46,6 @@ pub(super) const NO_DOWNGRADE: RuleInfo = RuleInfo {
     messages: &["{} is older than {}, which runs"],
     remediation: "fix forward with another release, or restore from a backup",
     default: Enforcement::Enforce,
-    status: Status::Invalid,
     on: &[Trigger {
         guard: GuardedKind::Cluster,
         changes: &[Change::Version],
@@ -63,7 +59,6 @@ pub(super) const PATH: RuleInfo = RuleInfo {
     messages: &["{}"],
     remediation: "go there in more than one edit, or create the release that is missing",
     default: Enforcement::Enforce,
-    status: Status::Invalid,
     on: &[Trigger {
         guard: GuardedKind::Cluster,
         changes: &[Change::Version],
@@ -77,7 +72,6 @@ pub(super) const UPGRADES_FROM: RuleInfo = RuleInfo {
     messages: &["release {} ({}) upgrades from {}, and {} comes before it"],
     remediation: "go first to a version that it upgrades from, or to a release that accepts this one",
     default: Enforcement::Enforce,
-    status: Status::Invalid,
     on: &[Trigger {
         guard: GuardedKind::Cluster,
         changes: &[Change::Version],
@@ -94,7 +88,6 @@ pub(super) const ETCD_STEP: RuleInfo = RuleInfo {
     ],
     remediation: "first move to a release of the same version with etcd 3.5.26 or later",
     default: Enforcement::Enforce,
-    status: Status::Invalid,
     on: &[
         Trigger {
             guard: GuardedKind::Cluster,
@@ -117,7 +110,6 @@ pub(super) const IMAGE_FOR_POOL: RuleInfo = RuleInfo {
     ],
     remediation: "create a release with a higher revision and this image",
     default: Enforcement::Enforce,
-    status: Status::Invalid,
     on: &[Trigger {
         guard: GuardedKind::Cluster,
         changes: &[Change::Created, Change::Version, Change::Pools, Change::Pins],
@@ -131,7 +123,6 @@ pub(super) const WIRING_RENDERS: RuleInfo = RuleInfo {
     messages: &["{}"],
     remediation: "wire the class again: instar wire prints it",
     default: Enforcement::Enforce,
-    status: Status::Forbidden,
     on: &[Trigger {
         guard: GuardedKind::Cluster,
         changes: &[
@@ -151,7 +142,6 @@ pub(super) const PINS_BY_HAND: RuleInfo = RuleInfo {
     messages: &["{}"],
     remediation: "leave the annotation out: admission writes it",
     default: Enforcement::Enforce,
-    status: Status::Invalid,
     on: &[Trigger {
         guard: GuardedKind::Cluster,
         changes: &[Change::Created, Change::Pins],
@@ -165,7 +155,6 @@ pub(super) const ONE_CHANGE: RuleInfo = RuleInfo {
     messages: &["the edit to {} is still under way: {} runs {}"],
     remediation: "wait until it is done (kubectl get clusterupgrade), then edit the version",
     default: Enforcement::Enforce,
-    status: Status::Forbidden,
     on: &[Trigger {
         guard: GuardedKind::Cluster,
         changes: &[Change::Version],
@@ -182,7 +171,6 @@ pub(super) const WORKERS_IN_REACH: RuleInfo = RuleInfo {
     ],
     remediation: "upgrade or delete it first",
     default: Enforcement::Enforce,
-    status: Status::Invalid,
     on: &[
         Trigger {
             guard: GuardedKind::Cluster,
@@ -205,7 +193,6 @@ pub(super) const WIRING_KEPT: RuleInfo = RuleInfo {
     ],
     remediation: "wire it: instar wire prints the class with its wiring",
     default: Enforcement::Enforce,
-    status: Status::Forbidden,
     on: &[Trigger {
         guard: GuardedKind::ClusterClass,
         changes: &[Change::Wiring],

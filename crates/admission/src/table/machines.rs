@@ -3,7 +3,6 @@
 use instar_api::Enforcement;
 
 use super::{Change, EnforceableBy, GuardedKind, RuleInfo, Trigger};
-use crate::Status;
 
 const SKEW: &str = "https://kubernetes.io/releases/version-skew-policy/";
 const ETCD_DOWN: &str = "https://etcd.io/docs/v3.6/downgrades/downgrade_3_6/";
@@ -19,7 +18,6 @@ pub(super) const CONTROL_PLANE_DOWNGRADE: RuleInfo = RuleInfo {
     messages: &["{} is a minor below {}, which {} runs"],
     remediation: "fix forward with another release, or restore from a backup; a row of the present minor may be gone back to",
     default: Enforcement::Enforce,
-    status: Status::Invalid,
     on: &[Trigger {
         guard: GuardedKind::ControlPlane,
         changes: &[Change::Version],
@@ -36,7 +34,6 @@ pub(super) const API_SERVERS_TOGETHER: RuleInfo = RuleInfo {
     ],
     remediation: "wait until all of its machines run the version between",
     default: Enforcement::Enforce,
-    status: Status::Invalid,
     on: &[Trigger {
         guard: GuardedKind::ControlPlane,
         changes: &[Change::Version],
@@ -50,7 +47,6 @@ pub(super) const ETCD_DOWNGRADE: RuleInfo = RuleInfo {
     messages: &["etcd {} is a minor below etcd {}, which runs"],
     remediation: "keep the tag; an etcd is taken down a minor by etcdctl downgrade alone",
     default: Enforcement::Enforce,
-    status: Status::Invalid,
     on: &[Trigger {
         guard: GuardedKind::ControlPlane,
         changes: &[Change::Version, Change::Components],
@@ -67,7 +63,6 @@ pub(super) const ONE_ROLLOUT: RuleInfo = RuleInfo {
     ],
     remediation: "put both in one edit, or let Instar do it: annotate the Cluster with upgrade.cluster.x-k8s.io/version",
     default: Enforcement::Enforce,
-    status: Status::Invalid,
     on: &[
         Trigger {
             guard: GuardedKind::ControlPlane,
@@ -87,7 +82,6 @@ pub(super) const TEMPLATE_EXISTS: RuleInfo = RuleInfo {
     messages: &["{} {} does not exist"],
     remediation: "create it first",
     default: Enforcement::Enforce,
-    status: Status::Invalid,
     on: &[
         Trigger {
             guard: GuardedKind::ControlPlane,
@@ -107,7 +101,6 @@ pub(super) const TEMPLATE_TO_COME: RuleInfo = RuleInfo {
     messages: &["{} {} does not exist yet"],
     remediation: "create it, or no machine will",
     default: Enforcement::Warn,
-    status: Status::Invalid,
     on: &[
         Trigger {
             guard: GuardedKind::ControlPlane,
@@ -127,7 +120,6 @@ pub(super) const TEMPLATE_UNSEEN: RuleInfo = RuleInfo {
     messages: &["{} {} can't be looked at: {}"],
     remediation: "apply the role of its provider (config/providers)",
     default: Enforcement::Warn,
-    status: Status::Invalid,
     on: &[
         Trigger {
             guard: GuardedKind::ControlPlane,
@@ -147,7 +139,6 @@ pub(super) const TEMPLATE_KIND: RuleInfo = RuleInfo {
     messages: &["{} is not a template's kind", "{} would take the place of {}"],
     remediation: "name a template of the kind that was there before",
     default: Enforcement::Enforce,
-    status: Status::Invalid,
     on: &[
         Trigger {
             guard: GuardedKind::ControlPlane,
@@ -167,7 +158,6 @@ pub(super) const TEMPLATE_FOREIGN: RuleInfo = RuleInfo {
     messages: &["{} {} belongs to Cluster {}"],
     remediation: "copy it, and point to the copy, unless the Clusters are to share it",
     default: Enforcement::Warn,
-    status: Status::Invalid,
     on: &[
         Trigger {
             guard: GuardedKind::ControlPlane,
@@ -187,7 +177,6 @@ pub(super) const WORKER_NOT_NEWER: RuleInfo = RuleInfo {
     messages: &["{} is newer than {}"],
     remediation: "wait until the whole control plane runs it, or upgrade the control plane first",
     default: Enforcement::Enforce,
-    status: Status::Invalid,
     on: &[Trigger {
         guard: GuardedKind::Worker,
         changes: &[Change::Created, Change::Version],
@@ -204,7 +193,6 @@ pub(super) const WORKER_NOT_TOO_OLD: RuleInfo = RuleInfo {
     ],
     remediation: "take a version that is nearer",
     default: Enforcement::Enforce,
-    status: Status::Invalid,
     on: &[Trigger {
         guard: GuardedKind::Worker,
         changes: &[Change::Created, Change::Version],
@@ -218,7 +206,6 @@ pub(super) const KUBEADM_JOIN: RuleInfo = RuleInfo {
     messages: &["kubeadm {} is not of the same minor as {}"],
     remediation: "take a version of the control plane's minor; machines of another are held back by Cluster API",
     default: Enforcement::Warn,
-    status: Status::Invalid,
     on: &[Trigger {
         guard: GuardedKind::Worker,
         changes: &[Change::Created, Change::Version],
@@ -232,7 +219,6 @@ pub(super) const CONTROL_PLANE_KNOWN: RuleInfo = RuleInfo {
     messages: &["the version of the control plane of Cluster {} is not known, so version skew was not checked for {}"],
     remediation: "nothing needs to be done if it is being created",
     default: Enforcement::Warn,
-    status: Status::Invalid,
     on: &[Trigger {
         guard: GuardedKind::Worker,
         changes: &[Change::Created, Change::Version],

@@ -3,7 +3,6 @@
 use instar_api::Enforcement;
 
 use super::{Change, EnforceableBy, GuardedKind, RuleInfo, Trigger};
-use crate::Status;
 
 const CATALOG: &str = "docs/catalog.md";
 const TEMPLATES: &str = "https://cluster-api.sigs.k8s.io/tasks/updating-machine-templates";
@@ -14,13 +13,12 @@ const KEPT: &str = "docs/clusterupgrade.md";
 const UPGRADE: &str = "docs/clusterupgrade.md";
 const SELECTORS: &str = "https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#label-selectors";
 
-pub(super) const TEMPLATE_IMMUTABLE: RuleInfo = RuleInfo {
+pub(super) const TEMPLATE_SPEC: RuleInfo = RuleInfo {
     guards: "`spec.template.spec` of a machine template never changes, but in the topology controller's dry run.",
     source: INFRA,
-    messages: &["it is immutable, and {} would change"],
+    messages: &["{} would change"],
     remediation: "machines are replaced, not changed: create a new template and point to it",
     default: Enforcement::Enforce,
-    status: Status::Invalid,
     on: &[Trigger {
         guard: GuardedKind::MachineTemplate,
         changes: &[Change::MachinesSpec],
@@ -34,7 +32,6 @@ pub(super) const TEMPLATE_METADATA: RuleInfo = RuleInfo {
     messages: &["it reaches new machines only, and those that there are keep theirs"],
     remediation: "create a new template and point to it, if all are to have it",
     default: Enforcement::Warn,
-    status: Status::Invalid,
     on: &[Trigger {
         guard: GuardedKind::MachineTemplate,
         changes: &[Change::MachinesMetadata],
@@ -48,7 +45,6 @@ pub(super) const BOOTSTRAP_TEMPLATE: RuleInfo = RuleInfo {
     messages: &["it reaches new machines only, so that the machines of a pool would differ"],
     remediation: "create a new template and point to it",
     default: Enforcement::Warn,
-    status: Status::Invalid,
     on: &[Trigger {
         guard: GuardedKind::BootstrapTemplate,
         changes: &[Change::MachinesSpec],
@@ -62,7 +58,6 @@ pub(super) const TEMPLATE_IN_USE: RuleInfo = RuleInfo {
     messages: &["{} {} refers to it", "{} {} and {} more refer to it"],
     remediation: "point to another template first",
     default: Enforcement::Enforce,
-    status: Status::Forbidden,
     on: &[
         Trigger {
             guard: GuardedKind::MachineTemplate,
@@ -85,7 +80,6 @@ pub(super) const TEMPLATE_KEPT: RuleInfo = RuleInfo {
     ],
     remediation: "it is deleted then; an UpgradePolicy says how long (spec.templates.keepPrevious)",
     default: Enforcement::Enforce,
-    status: Status::Forbidden,
     on: &[
         Trigger {
             guard: GuardedKind::MachineTemplate,
@@ -105,10 +99,22 @@ pub(super) const RELEASE_READABLE: RuleInfo = RuleInfo {
     messages: &["{}"],
     remediation: "correct it and create the row again",
     default: Enforcement::Enforce,
-    status: Status::Invalid,
     on: &[Trigger {
         guard: GuardedKind::KubernetesRelease,
         changes: &[Change::Created],
+    }],
+    enforceable_by: EnforceableBy::Server,
+};
+
+pub(super) const RELEASE_SPEC: RuleInfo = RuleInfo {
+    guards: "Of a KubernetesRelease only `spec.support` changes.",
+    source: CATALOG,
+    messages: &["Clusters that are pinned to this row would roll, or go another way, if it changed"],
+    remediation: "create a row with a higher revision",
+    default: Enforcement::Enforce,
+    on: &[Trigger {
+        guard: GuardedKind::KubernetesRelease,
+        changes: &[Change::Spec],
     }],
     enforceable_by: EnforceableBy::Server,
 };
@@ -119,7 +125,6 @@ pub(super) const RELEASE_IN_USE: RuleInfo = RuleInfo {
     messages: &["Clusters are pinned to it: {}", "ClusterUpgrades go to it: {}"],
     remediation: "upgrade or delete them first",
     default: Enforcement::Enforce,
-    status: Status::Forbidden,
     on: &[Trigger {
         guard: GuardedKind::KubernetesRelease,
         changes: &[Change::Deleted],
@@ -133,10 +138,22 @@ pub(super) const UPGRADE_READABLE: RuleInfo = RuleInfo {
     messages: &["{}"],
     remediation: "correct it",
     default: Enforcement::Enforce,
-    status: Status::Invalid,
     on: &[Trigger {
         guard: GuardedKind::ClusterUpgrade,
         changes: &[Change::Created, Change::Spec],
+    }],
+    enforceable_by: EnforceableBy::Server,
+};
+
+pub(super) const UPGRADE_CLUSTER: RuleInfo = RuleInfo {
+    guards: "`spec.clusterName` of a ClusterUpgrade never changes.",
+    source: UPGRADE,
+    messages: &["it is the record of an upgrade of Cluster {}, and would be one of Cluster {}"],
+    remediation: "create another ClusterUpgrade",
+    default: Enforcement::Enforce,
+    on: &[Trigger {
+        guard: GuardedKind::ClusterUpgrade,
+        changes: &[Change::Spec],
     }],
     enforceable_by: EnforceableBy::Server,
 };
@@ -147,7 +164,6 @@ pub(super) const UPGRADE_TARGET: RuleInfo = RuleInfo {
     messages: &["{}"],
     remediation: "create its release, or the upgrade waits for it",
     default: Enforcement::Warn,
-    status: Status::Invalid,
     on: &[Trigger {
         guard: GuardedKind::ClusterUpgrade,
         changes: &[Change::Created, Change::Spec],
@@ -161,7 +177,6 @@ pub(super) const UPGRADE_POOLS: RuleInfo = RuleInfo {
     messages: &["Cluster {} has no MachineDeployment {}"],
     remediation: "correct the name, or it has no effect",
     default: Enforcement::Warn,
-    status: Status::Invalid,
     on: &[Trigger {
         guard: GuardedKind::ClusterUpgrade,
         changes: &[Change::Created, Change::Spec],
@@ -175,7 +190,6 @@ pub(super) const ONE_UPGRADE: RuleInfo = RuleInfo {
     messages: &["ClusterUpgrade {} of Cluster {} goes on"],
     remediation: "edit its target instead; a second one is refused by the controller",
     default: Enforcement::Warn,
-    status: Status::Invalid,
     on: &[Trigger {
         guard: GuardedKind::ClusterUpgrade,
         changes: &[Change::Created],
@@ -189,7 +203,6 @@ pub(super) const POLICY_READABLE: RuleInfo = RuleInfo {
     messages: &["{}"],
     remediation: "correct it",
     default: Enforcement::Enforce,
-    status: Status::Invalid,
     on: &[Trigger {
         guard: GuardedKind::UpgradePolicy,
         changes: &[Change::Created, Change::Spec],
@@ -203,7 +216,6 @@ pub(super) const BREAK_GLASS: RuleInfo = RuleInfo {
     messages: &["{} is no rule", "rule {} can't be switched off", "{} names no rule"],
     remediation: "name the rule as its refusal does",
     default: Enforcement::Enforce,
-    status: Status::Invalid,
     on: &[],
     enforceable_by: EnforceableBy::Server,
 };

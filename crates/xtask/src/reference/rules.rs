@@ -12,9 +12,10 @@ const INTRO: &str = "\
 Instar judges an edit by these rules; [admission.md](../admission.md) says how. Each message ends with
 the rule's id, such as `[rule no-downgrade]`, and so does the label `rule` of the metrics
 `instar_admission_denials_total`, `instar_admission_warnings_total` and `instar_admission_broken_total`.
+Every refusal is `403 Forbidden`.
 
-| rule | what it guards | default | changed by | code |
-| --- | --- | --- | --- | --- |
+| rule | what it guards | default | changed by |
+| --- | --- | --- | --- |
 ";
 
 pub(super) fn page() -> Result<String> {
@@ -27,7 +28,6 @@ pub(super) fn page() -> Result<String> {
             about.guards.to_owned(),
             enforcement(about.default).to_owned(),
             changed_by(rule.adjustable()).to_owned(),
-            format!("{} {}", about.status.code(), about.status.reason()),
         ]));
     }
     for rule in Rule::ALL {

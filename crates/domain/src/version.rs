@@ -84,12 +84,23 @@ impl KubeVersion {
         numbers(self) == numbers(other) && self.upstream_prerelease() == other.upstream_prerelease()
     }
 
-    /// Whether this is a build of what `plain` names without any mark of its own: the version itself, or the same
-    /// with a distribution's mark.
+    /// Whether this is a build of `plain`: of the same upstream version, with the same mark of a distribution, or with
+    /// any where `plain` has none. A provider may write its mark as a build tag in one field and as a pre-release in
+    /// another (<https://github.com/k0sproject/k0smotron/issues/1052>).
     #[must_use]
     pub fn is_build_of(&self, plain: &Self) -> bool {
-        let has_mark = !plain.0.build.is_empty() || plain.upstream_prerelease().unwrap_or("") != plain.0.pre.as_str();
-        self == plain || (!has_mark && self.is_same_upstream(plain))
+        let is_marked_so = plain.marks().next().is_none() || self.marks().eq(plain.marks());
+        is_marked_so && self.is_same_upstream(plain)
+    }
+
+    /// What a distribution puts behind the upstream version.
+    fn marks(&self) -> impl Iterator<Item = &str> {
+        let own_prerelease = match self.upstream_prerelease() {
+            Some(_) => "",
+            None => self.0.pre.as_str(),
+        };
+        let marks = [own_prerelease, self.0.build.as_str()];
+        marks.into_iter().filter(|mark| !mark.is_empty())
     }
 
     fn upstream_prerelease(&self) -> Option<&str> {
@@ -220,6 +231,8 @@ mod tests {
             ("v1.33.5", "v1.33.5+k0s"),
             ("v1.34.6", "v1.34.6-eks-cb19647"),
             ("v1.33.5+vmware.1", "v1.33.5+vmware.2"),
+            // As a kubelet and its Machine say it: https://github.com/kubernetes-sigs/cluster-api/issues/14086
+            ("v1.33.1+k0s", "v1.33.1+k0s.0"),
             ("v1.35.0-rc.1", "v1.35.0-rc.1+k3s1"),
         ] {
             assert!(same(a, b) && same(b, a), "{a} {b}");
@@ -239,6 +252,8 @@ mod tests {
         assert!(is_build("v1.33.5+vmware.1", "v1.33.5+vmware.1"));
         assert!(!is_build("v1.33.5+vmware.1", "v1.33.5+vmware.2") && !is_build("v1.33.5", "v1.33.5-eks-1"));
         assert!(!is_build("v1.33.5+k0s", "v1.33.4"));
+        assert!(is_build("v1.33.1-k0s.0", "v1.33.1+k0s.0") && is_build("v1.33.1+k0s.0", "v1.33.1-k0s.0"));
+        assert!(!is_build("v1.33.1-k0s.1", "v1.33.1+k0s.0") && !is_build("v1.35.0-rc.1", "v1.35.0"));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use instar_planner::{
 };
 
 use crate::{
-    scenarios::{decide, swaps_control_plane, until, world},
+    scenarios::{complete, decide, swaps_control_plane, until, world},
     waiting::{control_plane, start, words},
     world::{World, api::Answer, random::Random, version},
 };
@@ -136,6 +136,24 @@ fn a_control_plane_whose_new_machine_never_starts_is_said_to_be_stuck() {
     assert!(
         !said.iter().any(|said| said.starts_with("ControlPlaneStuck")),
         "{said:#?}"
+    );
+}
+
+#[test]
+fn a_new_target_goes_on_when_the_stuck_machine_has_made_way() {
+    let mut world = never_starts(10);
+    world.upgrade_spec.target = Target::Text("v1.34.9".to_owned());
+    assert_eq!(decide(&world.snapshot()).action, Action::Nothing);
+    // The user deletes it, and Cluster API makes another one, which starts.
+    let stuck = new_machine(&world);
+    world.machines.retain(|machine| machine.name != stuck);
+    until(&mut world, complete);
+    assert_eq!(world.control_plane.version, version("v1.34.9"));
+    assert!(
+        world
+            .machines
+            .iter()
+            .all(|machine| machine.version == version("v1.34.9"))
     );
 }
 

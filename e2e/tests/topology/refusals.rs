@@ -203,7 +203,7 @@ impl Refusals<'_> {
             .await
             .map(|_| ());
         let message = format!(
-            "admission webhook \"validate.kubernetesrelease.upgrade.cluster.x-k8s.io\" denied the request: KubernetesRelease {name}: metadata.name: Clusters are pinned to it: {}/c; upgrade or delete them first; a pin goes with the version edit after the one that left it [rule release-in-use]",
+            "admission webhook \"mutate.kubernetesrelease.upgrade.cluster.x-k8s.io\" denied the request: KubernetesRelease {name}: metadata.name: Clusters are pinned to it: {}/c; upgrade or delete them first; a pin goes with the version edit after the one that left it [rule release-in-use]",
             self.ns()
         );
         refused(deleted, 403, "Forbidden", &message);

@@ -8,7 +8,7 @@ use std::{
 use kube::{Resource, runtime::watcher::Event};
 use serde::de::DeserializeOwned;
 
-use crate::{Applied, Entry, Index, Key, Row, Sink, Unavailable, WatchState};
+use crate::{Applied, Counts, Entry, Index, Key, Row, Sink, Unavailable, WatchState};
 
 /// The objects of one kind, as the last event has shown them. A lock is held for a look-up or one event.
 #[derive(Debug)]
@@ -181,10 +181,10 @@ impl<E: Kept, H: Hooks<E>> Sink<E::Object> for KeptSink<E, H> {
                     tracing::warn!(kind, %object, "Object is incomplete: {text}");
                 }
             }
-            Applied::Replaced(before) => {
+            Applied::Relisted(relisted) => {
                 if wants_groups {
-                    groups.extend(before.groups().cloned());
-                    groups.extend(self.cache.read().groups().cloned());
+                    groups.extend(relisted.before.groups().cloned());
+                    groups.extend(relisted.groups.iter().cloned());
                 }
             }
         }
@@ -220,9 +220,13 @@ impl<E: Kept, H: Hooks<E>> Sink<E::Object> for KeptSink<E, H> {
         }
     }
 
-    fn counts(&self) -> (usize, usize) {
+    fn counts(&self) -> Counts {
         let index = self.cache.read();
-        (index.len(), index.unreadable_len())
+        Counts {
+            objects: index.len(),
+            unreadable: index.unreadable_len(),
+            bytes: index.bytes(),
+        }
     }
 }
 

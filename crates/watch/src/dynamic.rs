@@ -18,8 +18,8 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Cache, Entry, FirstAnswers, Hooks, Kept, KeptSink, Key, KindKey, Lookup, Presence, Row, Sink, Target, Watch,
-    WatchHealth, WatchMetrics, WatchState,
+    Cache, Counts, Entry, FirstAnswers, Hooks, Kept, KeptSink, Key, KindKey, Lookup, Presence, Row, Sink, Target,
+    Watch, WatchHealth, WatchMetrics, WatchState,
     cache::{read, write},
     first_answers::Expected,
     watch_kind,
@@ -350,7 +350,7 @@ impl<E: DynamicKept> Sink<E::Object> for DynamicSink<E> {
         self.kind.answered.cancel();
     }
 
-    fn counts(&self) -> (usize, usize) {
+    fn counts(&self) -> Counts {
         self.kept.counts()
     }
 }

@@ -9,7 +9,10 @@ use serde::{
     Deserialize, Deserializer,
     de::{DeserializeOwned, Error as _},
 };
-use serde_json::Value;
+use serde_json::{Value, value::RawValue};
+
+/// By which `kubectl apply` keeps the whole object once more.
+const LAST_APPLIED_ANNOTATION: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
 /// An object that is decoded by itself, so that one that can't be decoded doesn't hide the others of its list.
 ///
@@ -96,9 +99,25 @@ fn collect_references(value: &Value, references: &mut Vec<Reference>) {
     }
 }
 
-impl<'de, K: DeserializeOwned> Deserialize<'de> for Guarded<K> {
+/// Half of an object may be about who wrote which of its fields, and a page of a list is in memory as a whole.
+fn drop_unread(metadata: &mut ObjectMeta) {
+    metadata.managed_fields = None;
+    if let Some(annotations) = &mut metadata.annotations {
+        annotations.remove(LAST_APPLIED_ANNOTATION);
+    }
+}
+
+impl<'de, K: Resource + DeserializeOwned> Deserialize<'de> for Guarded<K> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let object = Value::deserialize(deserializer)?;
+        // In an event of a watch API servers write the type before the object, so it is text here too: were it the
+        // other way round, serde would have read the object before, and this were an error.
+        let text = Box::<RawValue>::deserialize(deserializer)?;
+        if let Ok(mut decoded) = serde_json::from_str::<K>(text.get()) {
+            drop_unread(decoded.meta_mut());
+            return Ok(Self(Ok(decoded)));
+        }
+        // Once more, slower, for which field it is.
+        let object: Value = serde_json::from_str(text.get()).map_err(D::Error::custom)?;
         match serde_path_to_error::deserialize(&object) {
             Ok(decoded) => Ok(Self(Ok(decoded))),
             Err(error) => {
@@ -150,6 +169,7 @@ impl<K: Resource> Resource for Guarded<K> {
 #[cfg(test)]
 mod tests {
     use instar_capi::MachineDeployment;
+    use kube::core::{ObjectList, WatchEvent};
     use serde_json::json;
 
     use super::*;
@@ -209,6 +229,35 @@ mod tests {
             Some("owner"),
             "labels that are no text are none"
         );
+    }
+
+    #[test]
+    fn what_is_never_read_goes_at_once() {
+        let object = json!({
+            "metadata": {
+                "name": "md", "managedFields": [{ "manager": "m", "fieldsV1": { "f:spec": {} } }],
+                "annotations": { LAST_APPLIED_ANNOTATION: "{}", "a": "b" },
+            },
+            "spec": { "clusterName": "c" },
+        });
+        let metadata = read(object).0.unwrap().metadata;
+        assert_eq!(metadata.managed_fields, None);
+        assert_eq!(metadata.annotations.unwrap().into_keys().collect::<Vec<_>>(), ["a"]);
+    }
+
+    /// An event of a watch names its type first, and the object is text behind it.
+    #[test]
+    fn it_is_read_out_of_a_list_and_out_of_an_event() {
+        let object = r#"{"metadata": {"name": "md"}, "spec": {"clusterName": "c"}}"#;
+        let event = format!(r#"{{"type": "ADDED", "object": {object}}}"#);
+        let name = |guarded: &Guarded<MachineDeployment>| guarded.0.as_ref().unwrap().spec.cluster_name.clone();
+        match serde_json::from_str(&event).unwrap() {
+            WatchEvent::Added(guarded) => assert_eq!(name(&guarded), "c"),
+            event => panic!("{event:?}"),
+        }
+        let list = format!(r#"{{"metadata": {{"resourceVersion": "7"}}, "items": [{object}]}}"#);
+        let list: ObjectList<Guarded<MachineDeployment>> = serde_json::from_str(&list).unwrap();
+        assert_eq!(list.items.iter().map(name).collect::<Vec<_>>(), ["c"]);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use instar_serve::Part;
 use tokio::time::Instant;
 
-use crate::{FirstAnswers, WatchMetrics, metrics::Labels};
+use crate::{Counts, FirstAnswers, WatchMetrics, metrics::Labels};
 
 /// For how long a watch may fail before its cache counts as old. An API server that is restarted, or a
 /// control plane whose machines are replaced one by one, answers again within less; and the longest time
@@ -22,8 +22,7 @@ pub struct WatchHealth {
     failing_since: Option<Instant>,
     is_stale: bool,
     is_ready: bool,
-    objects: i64,
-    unreadable: i64,
+    counts: Counts,
 }
 
 impl WatchHealth {
@@ -39,8 +38,7 @@ impl WatchHealth {
             failing_since: None,
             is_stale: false,
             is_ready: false,
-            objects: 0,
-            unreadable: 0,
+            counts: Counts::default(),
         }
     }
 
@@ -79,16 +77,17 @@ impl WatchHealth {
         self.part.iter().for_each(|part| part.not_ready(&reason));
     }
 
-    /// How many objects there are.
-    pub(crate) fn counts(&mut self, objects: usize, unreadable: usize) {
+    /// What is kept.
+    pub(crate) fn counts(&mut self, now: Counts) {
         let count = |count| i64::try_from(count).unwrap_or(i64::MAX);
-        let (objects, unreadable) = (count(objects), count(unreadable));
-        let cached = self.metrics.cached.get_or_create(&self.labels);
-        cached.inc_by(objects - self.objects);
-        let gauge = self.metrics.unreadable.get_or_create(&self.labels);
-        gauge.inc_by(unreadable - self.unreadable);
-        self.objects = objects;
-        self.unreadable = unreadable;
+        let before = std::mem::replace(&mut self.counts, now);
+        for (gauges, before, now) in [
+            (&self.metrics.cached, before.objects, now.objects),
+            (&self.metrics.unreadable, before.unreadable, now.unreadable),
+            (&self.metrics.bytes, before.bytes, now.bytes),
+        ] {
+            gauges.get_or_create(&self.labels).inc_by(count(now) - count(before));
+        }
     }
 
     fn set_stale(&mut self, is_stale: bool) {
@@ -100,7 +99,7 @@ impl WatchHealth {
 
 impl Drop for WatchHealth {
     fn drop(&mut self) {
-        self.counts(0, 0);
+        self.counts(Counts::default());
         self.set_stale(false);
     }
 }

@@ -1,7 +1,7 @@
 //! A table that follows a watch: pure, fed with events.
 
 use std::{
-    collections::{HashMap, hash_map},
+    collections::{HashMap, HashSet, hash_map},
     fmt::Debug,
     hash::Hash,
     mem,
@@ -25,6 +25,19 @@ pub trait Entry: Sized {
     /// What is wrong with an object that could be decoded.
     fn complaint(&self) -> Option<&str> {
         None
+    }
+
+    /// Whether all that is kept is the same, as of most objects that are listed again: those aren't held twice. To
+    /// say no is never wrong.
+    fn is_same(&self, other: &Self) -> bool {
+        let _ = other;
+        false
+    }
+
+    /// How many bytes it takes beside itself, but for what other entries have too: counted, not what the allocator
+    /// adds.
+    fn heap_bytes(&self) -> usize {
+        0
     }
 }
 
@@ -66,14 +79,48 @@ fn complaint<E: Entry>(read: &Result<E, Box<Unreadable>>) -> Option<&str> {
     }
 }
 
+/// What an object takes beside its place in the table: its name, that name's place in its groups, and what is kept. One
+/// that can't be decoded is kept with its metadata, which isn't counted: there are hardly any.
+fn heap_bytes<E: Entry>(key: &Key, read: &Result<E, Box<Unreadable>>) -> usize {
+    let name = key.as_str().len() + size_of::<Key>();
+    name + read.as_ref().map_or(0, E::heap_bytes)
+}
+
 /// The objects of one kind, as of the last event.
 ///
 /// While a list comes in, the previous table stands: what is gone is dropped when the list is
-/// complete, and a list that breaks off changes nothing.
+/// complete, and a list that breaks off changes nothing. Of what is listed as it was, only the key is held twice.
 #[derive(Debug)]
 pub struct Index<E: Entry> {
     live: Table<E>,
-    listing: Option<Table<E>>,
+    listing: Option<Listing<E>>,
+}
+
+/// A list that comes in.
+#[derive(Debug)]
+struct Listing<E: Entry> {
+    /// What is as in the table before. The keys are those of the table.
+    same: HashSet<Key>,
+    /// The others.
+    changed: Table<E>,
+}
+
+impl<E: Entry> Default for Listing<E> {
+    fn default() -> Self {
+        Self {
+            same: HashSet::new(),
+            changed: Table::default(),
+        }
+    }
+}
+
+/// What a list has changed.
+#[derive(Debug)]
+pub struct Relisted<E: Entry> {
+    /// The rows that are gone, or were other ones before: drop it outside of any lock.
+    pub before: Table<E>,
+    /// The groups of what came in their place, and of what is new.
+    pub groups: Vec<E::Group>,
 }
 
 /// What an event did to an index.
@@ -84,8 +131,8 @@ pub enum Applied<E: Entry> {
     Quietly,
     /// Something is wrong with the object, or something else than before.
     Complaint(Complaint),
-    /// A list is complete, or was given up. This table isn't needed any more: drop it outside of any lock.
-    Replaced(Table<E>),
+    /// A list is complete, or was given up.
+    Relisted(Relisted<E>),
 }
 
 /// What is wrong with an object.
@@ -113,24 +160,29 @@ impl<E: Entry> Index<E> {
     pub fn apply(&mut self, event: Event<Row<E>>) -> Applied<E> {
         match event {
             Event::Init => {
-                let given_up = self.listing.replace(Table::default());
-                return given_up.map_or(Applied::Quietly, Applied::Replaced);
+                let given_up = self.listing.replace(Listing::default());
+                return given_up.map_or(Applied::Quietly, |given_up| {
+                    Applied::Relisted(Relisted {
+                        before: given_up.changed,
+                        groups: Vec::new(),
+                    })
+                });
             }
             Event::InitApply(row) => {
                 let applied = self.live.complaint(&row);
-                self.listing.get_or_insert_default().insert(row);
+                self.listing.get_or_insert_default().insert(&self.live, row);
                 return applied;
             }
             Event::InitDone => {
                 let listed = self.listing.take().unwrap_or_default();
-                return Applied::Replaced(mem::replace(&mut self.live, listed));
+                return Applied::Relisted(self.live.relist(listed));
             }
             Event::Apply(row) => {
                 let applied = self.live.complaint(&row);
                 self.live.insert(row);
                 return applied;
             }
-            Event::Delete(row) => self.live.remove(&row.key),
+            Event::Delete(row) => drop(self.live.remove(&row.key)),
         }
         Applied::Quietly
     }
@@ -139,7 +191,7 @@ impl<E: Entry> Index<E> {
     /// waits.
     #[must_use]
     pub fn abandon_list(&mut self) -> Option<Table<E>> {
-        self.listing.take()
+        self.listing.take().map(|given_up| given_up.changed)
     }
 
     /// Forgets all objects.
@@ -200,6 +252,13 @@ impl<E: Entry> Index<E> {
         self.live.objects.is_empty()
     }
 
+    /// How many bytes the objects, their keys and their groups take, counted: what the allocator adds isn't known, and
+    /// of a list that comes in nothing counts.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.live.bytes()
+    }
+
     /// How many objects can't be decoded.
     #[must_use]
     pub fn unreadable_len(&self) -> usize {
@@ -213,6 +272,8 @@ pub struct Table<E: Entry> {
     objects: HashMap<Key, Result<E, Box<Unreadable>>>,
     groups: HashMap<E::Group, Vec<Key>>,
     unreadable: usize,
+    /// What the entries take beside the tables.
+    heap_bytes: usize,
 }
 
 impl<E: Entry> Default for Table<E> {
@@ -221,14 +282,61 @@ impl<E: Entry> Default for Table<E> {
             objects: HashMap::new(),
             groups: HashMap::new(),
             unreadable: 0,
+            heap_bytes: 0,
+        }
+    }
+}
+
+impl<E: Entry> Listing<E> {
+    fn insert(&mut self, live: &Table<E>, row: Row<E>) {
+        match (live.objects.get_key_value(&row.key), &row.read) {
+            (Some((key, Ok(before))), Ok(now)) if before.is_same(now) => {
+                drop(self.changed.remove(&row.key));
+                self.same.insert(key.clone());
+            }
+            (Some(_) | None, Ok(_) | Err(_)) => {
+                self.same.remove(&row.key);
+                self.changed.insert(row);
+            }
         }
     }
 }
 
 impl<E: Entry> Table<E> {
+    /// The list is complete.
+    fn relist(&mut self, listed: Listing<E>) -> Relisted<E> {
+        let groups = listed.changed.groups().cloned().collect();
+        if listed.same.is_empty() {
+            let before = mem::replace(self, listed.changed);
+            return Relisted { before, groups };
+        }
+        let other: Vec<Key> = self
+            .objects
+            .keys()
+            .filter(|key| !listed.same.contains(*key))
+            .cloned()
+            .collect();
+        let mut before = Self::default();
+        for key in other {
+            if let Some(read) = self.remove(&key) {
+                before.insert(Row { key, read });
+            }
+        }
+        for (key, read) in listed.changed.objects {
+            self.insert(Row { key, read });
+        }
+        Relisted { before, groups }
+    }
+
     /// Every group that an object is in, in no order.
     pub fn groups(&self) -> impl Iterator<Item = &E::Group> {
         self.groups.keys()
+    }
+
+    fn bytes(&self) -> usize {
+        self.heap_bytes
+            + self.objects.capacity() * size_of::<(Key, Result<E, Box<Unreadable>>)>()
+            + self.groups.capacity() * size_of::<(E::Group, Vec<Key>)>()
     }
 
     fn complaint(&self, row: &Row<E>) -> Applied<E> {
@@ -246,7 +354,7 @@ impl<E: Entry> Table<E> {
     }
 
     fn insert(&mut self, row: Row<E>) {
-        self.remove(&row.key);
+        drop(self.remove(&row.key));
         for group in row.groups() {
             let keys = self.groups.entry(group).or_insert_with(|| Vec::with_capacity(1));
             if let Err(at) = keys.binary_search(&row.key) {
@@ -254,14 +362,14 @@ impl<E: Entry> Table<E> {
             }
         }
         self.unreadable += usize::from(row.read.is_err());
+        self.heap_bytes += heap_bytes(&row.key, &row.read);
         self.objects.insert(row.key, row.read);
     }
 
-    fn remove(&mut self, key: &Key) {
-        let Some(read) = self.objects.remove(key) else {
-            return;
-        };
+    fn remove(&mut self, key: &Key) -> Option<Result<E, Box<Unreadable>>> {
+        let read = self.objects.remove(key)?;
         self.unreadable -= usize::from(read.is_err());
+        self.heap_bytes -= heap_bytes(key, &read);
         for group in groups(key, &read) {
             let hash_map::Entry::Occupied(mut keys) = self.groups.entry(group) else {
                 continue;
@@ -273,6 +381,7 @@ impl<E: Entry> Table<E> {
                 keys.remove();
             }
         }
+        Some(read)
     }
 }
 

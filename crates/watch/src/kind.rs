@@ -14,7 +14,7 @@ use kube::{
 use serde::de::DeserializeOwned;
 use tokio::time::{sleep, timeout};
 
-use crate::{ErrorText, Sink, Unavailable, Version, WatchHealth, WatchState, find_resource, is_not_found};
+use crate::{Counts, ErrorText, Sink, Unavailable, Version, WatchHealth, WatchState, find_resource, is_not_found};
 
 /// A watch is ended by the API server after this many seconds, with a bookmark shortly before, and
 /// goes on from there without a list. kube gives one up that says nothing for 5 s more: so that a
@@ -201,8 +201,7 @@ impl Watch {
     }
 
     fn count<O>(&mut self, sink: &impl Sink<O>) {
-        let (objects, unreadable) = sink.counts();
-        self.health.counts(objects, unreadable);
+        self.health.counts(sink.counts());
     }
 
     /// Tells of an error, and says what comes next.
@@ -281,7 +280,9 @@ pub(crate) async fn follow<O>(
                     watch.health.well();
                 }
                 if shows && is_list {
-                    let (objects, unreadable) = sink.counts();
+                    let Counts {
+                        objects, unreadable, ..
+                    } = sink.counts();
                     tracing::info!(kind = watch.target.name(), objects, unreadable, "Listed objects");
                 }
             }

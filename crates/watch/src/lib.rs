@@ -8,7 +8,8 @@
 //! ```
 //!
 //! Invariants:
-//! - While a list comes in, the previous table stands; a list that breaks off changes nothing.
+//! - While a list comes in, the previous table stands; a list that breaks off changes nothing. What is listed as it
+//!   was isn't held twice, and wakes nobody.
 //! - An object that can't be decoded stays in its index as [`Unreadable`], and stops no other object.
 //! - A kind counts as empty only if discovery says that the cluster doesn't serve it. Whatever else
 //!   fails keeps what was listed, or makes the kind [`Unavailable`](WatchState::Unavailable).
@@ -29,6 +30,7 @@ mod key;
 mod kind;
 mod metrics;
 pub mod rbac;
+mod shared_texts;
 mod sink;
 mod state;
 
@@ -41,11 +43,12 @@ pub use error::{ErrorChain, ErrorText, is_not_found};
 pub use first_answers::FirstAnswers;
 pub use guard::{Guarded, Unreadable};
 pub use health::{STALE_AFTER, WatchHealth};
-pub use index::{Applied, Complaint, Entry, Index, Row, Table};
+pub use index::{Applied, Complaint, Entry, Index, Relisted, Row, Table};
 pub use key::{Key, KindKey};
 pub use kind::{Presence, Target, Watch, config, watch_kind};
 pub use metrics::WatchMetrics;
-pub use sink::Sink;
+pub use shared_texts::SharedTexts;
+pub use sink::{Counts, Sink};
 pub use state::{Unavailable, WatchState};
 
 #[cfg(test)]

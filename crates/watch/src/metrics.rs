@@ -14,6 +14,7 @@ use prometheus_client::{
 pub struct WatchMetrics {
     pub(crate) errors: Family<Labels, Counter>,
     pub(crate) cached: Family<Labels, Gauge>,
+    pub(crate) bytes: Family<Labels, Gauge>,
     pub(crate) unreadable: Family<Labels, Gauge>,
     pub(crate) stale: Family<Labels, Gauge>,
 }
@@ -29,6 +30,11 @@ impl WatchMetrics {
         let registered = Self {
             errors: metrics.register("watch_errors", "Errors of watches by kind", Family::default()),
             cached: metrics.register("cached_objects", "Objects in the caches by kind", Family::default()),
+            bytes: metrics.register(
+                "cached_bytes",
+                "Memory that the objects in the caches take, by kind, without what the allocator adds",
+                Family::default(),
+            ),
             unreadable: metrics.register(
                 "watch_unreadable_objects",
                 "Objects in the caches that can't be decoded, by kind",
@@ -44,6 +50,7 @@ impl WatchMetrics {
             let labels = Labels { kind };
             drop(registered.errors.get_or_create(&labels));
             drop(registered.cached.get_or_create(&labels));
+            drop(registered.bytes.get_or_create(&labels));
             drop(registered.unreadable.get_or_create(&labels));
             drop(registered.stale.get_or_create(&labels));
         }

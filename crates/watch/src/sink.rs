@@ -4,6 +4,17 @@ use kube::runtime::watcher::Event;
 
 use crate::WatchState;
 
+/// What is kept of a kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// The objects.
+    pub objects: usize,
+    /// Those of them that can't be decoded.
+    pub unreadable: usize,
+    /// What they take: see [`Index::bytes`](crate::Index::bytes).
+    pub bytes: usize,
+}
+
 /// Takes in what a watch brings.
 pub trait Sink<O>: Send {
     /// Takes an event in. What is wrong with the object is logged here.
@@ -16,6 +27,6 @@ pub trait Sink<O>: Send {
     /// there are no objects.
     fn set_state(&mut self, state: WatchState);
 
-    /// How many objects there are, and how many of them can't be decoded.
-    fn counts(&self) -> (usize, usize);
+    /// What is kept.
+    fn counts(&self) -> Counts;
 }

@@ -49,7 +49,7 @@ fn feed(index: &mut Index<Groups>, events: impl IntoIterator<Item = Event<Row<Gr
         .into_iter()
         .filter_map(|event| match index.apply(event) {
             Applied::Complaint(Complaint { key, text, .. }) => Some(format!("{key}: {text}")),
-            Applied::Quietly | Applied::Replaced(_) => None,
+            Applied::Quietly | Applied::Relisted(_) => None,
         })
         .collect()
 }
@@ -202,4 +202,125 @@ fn keys_fall_into_namespace_and_name() {
     let parts = |key: &Key| (key.namespace().to_owned(), key.name().to_owned());
     assert_eq!(parts(&Key::new("ns", "a")), ("ns".to_owned(), "a".to_owned()));
     assert_eq!(parts(&Key::new("", "a")), (String::new(), "a".to_owned()));
+}
+
+/// One that is kept by what it says.
+#[derive(Debug, PartialEq)]
+struct Text(&'static str);
+
+impl Entry for Text {
+    type Group = &'static str;
+
+    fn groups(&self, _: &Key) -> Vec<&'static str> {
+        vec![self.0]
+    }
+
+    fn groups_of_unreadable(_: &Key, _: &Unreadable) -> Vec<&'static str> {
+        Vec::new()
+    }
+
+    fn is_same(&self, other: &Self) -> bool {
+        self == other
+    }
+
+    fn heap_bytes(&self) -> usize {
+        self.0.len()
+    }
+}
+
+fn text(name: &str, text: &'static str) -> Row<Text> {
+    Row {
+        key: Key::new("ns", name),
+        read: Ok(Text(text)),
+    }
+}
+
+fn listed(index: &mut Index<Text>, rows: impl IntoIterator<Item = Row<Text>>) -> Relisted<Text> {
+    let _ = index.apply(Event::Init);
+    for row in rows {
+        let _ = index.apply(Event::InitApply(row));
+    }
+    match index.apply(Event::InitDone) {
+        Applied::Relisted(relisted) => relisted,
+        applied => panic!("{applied:?}"),
+    }
+}
+
+#[test]
+fn what_is_listed_as_it_was_is_held_once() {
+    let mut index = Index::default();
+    let mut first = listed(&mut index, [text("a", "same"), text("b", "old"), text("c", "gone")]).groups;
+    first.sort_unstable();
+    assert_eq!(first, ["gone", "old", "same"]);
+    let name = |index: &Index<Text>| {
+        index
+            .entries()
+            .find(|(key, _)| key.name() == "a")
+            .map(|(key, _)| key.as_str().as_ptr())
+    };
+    let before = name(&index);
+
+    let relisted = listed(&mut index, [text("a", "same"), text("b", "new"), text("d", "came")]);
+    let sorted = |mut groups: Vec<&'static str>| {
+        groups.sort_unstable();
+        groups
+    };
+    assert_eq!(sorted(relisted.before.groups().copied().collect()), ["gone", "old"]);
+    assert_eq!(sorted(relisted.groups), ["came", "new"]);
+    assert_eq!(name(&index), before, "the row before stays where it was");
+    let mut rows: Vec<_> = index
+        .entries()
+        .map(|(key, text)| (key.name().to_owned(), text.0))
+        .collect();
+    rows.sort();
+    let expected = [("a", "same"), ("b", "new"), ("d", "came")].map(|(name, text)| (name.to_owned(), text));
+    assert_eq!(rows, expected);
+    for (group, name) in [
+        ("same", Some("a")),
+        ("new", Some("b")),
+        ("came", Some("d")),
+        ("old", None),
+        ("gone", None),
+    ] {
+        let found = index.group(&group).map(|(key, _)| key.name()).next();
+        assert_eq!(found, name, "{group}");
+    }
+}
+
+#[test]
+fn an_object_that_is_listed_twice_is_as_it_was_listed_last() {
+    for (first, last) in [("same", "new"), ("new", "same")] {
+        let mut index = Index::default();
+        drop(listed(&mut index, [text("a", "same"), text("b", "same")]));
+        drop(listed(
+            &mut index,
+            [text("a", first), text("a", last), text("b", "same")],
+        ));
+        assert_eq!(index.get(&Key::new("ns", "a")), Some(&Text(last)));
+        assert_eq!(index.len(), 2);
+    }
+}
+
+#[test]
+fn an_empty_list_leaves_nothing() {
+    let mut index = Index::default();
+    drop(listed(&mut index, [text("a", "x")]));
+    assert_eq!(
+        listed(&mut index, []).before.groups().copied().collect::<Vec<_>>(),
+        ["x"]
+    );
+    assert!(index.is_empty());
+    assert_eq!(index.groups().count(), 0);
+}
+
+#[test]
+fn bytes_grow_and_shrink_with_what_is_kept() {
+    let mut index = Index::default();
+    drop(listed(&mut index, [text("a", "x"), text("b", "y")]));
+    let before = index.bytes();
+    let _ = index.apply(Event::Apply(text("a", "longer")));
+    assert_eq!(index.bytes(), before + "longer".len() - "x".len());
+    let _ = index.apply(Event::Delete(text("a", "longer")));
+    let gone = "ns/a".len() + size_of::<Key>() + "x".len();
+    assert_eq!(index.bytes(), before - gone);
 }

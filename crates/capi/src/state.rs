@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeMap, fmt};
 
+use serde::{Deserialize, Serialize};
+
 use crate::labels::TOPOLOGY_OWNED;
 
 /// The kinds of objects that stand for worker machines.
@@ -37,7 +39,7 @@ impl fmt::Display for WorkerKind {
 }
 
 /// Whether the controllers of an object act on it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Lifecycle {
     /// They do.
     #[default]
@@ -50,7 +52,7 @@ pub enum Lifecycle {
 }
 
 /// Who sets the version and the templates of an object.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ManagedBy {
     /// Cluster API's topology controller, which reverts what other clients write.
     Topology,

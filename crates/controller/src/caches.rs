@@ -5,6 +5,7 @@
 mod control_planes;
 mod kept;
 mod machines;
+mod packed;
 mod parts;
 mod templates;
 
@@ -17,15 +18,15 @@ use instar_catalog::Catalog;
 use instar_planner::{Observed, Unreadable, Unversioned};
 use instar_serve::Readiness;
 use instar_watch::{
-    Cache, CurrentCatalog, DynamicKept, DynamicWatches, Entry, Hooks, KeptSink, Key, Lookup, Target, Watch,
-    WatchHealth, WatchMetrics, WatchState, config, watch_kind,
+    Cache, CurrentCatalog, DynamicKept, DynamicWatches, Entry, Hooks, KeptSink, Key, Lookup, Row, SharedTexts, Target,
+    Watch, WatchHealth, WatchMetrics, WatchState, config, watch_kind,
 };
 use kube::{Api, Client};
 use tokio::sync::{mpsc::UnboundedSender, watch};
 
 use crate::rbac::Watched;
 pub(crate) use control_planes::{ForeignControlPlane, not_watched};
-pub(crate) use kept::{Cached, Group, Object, Whole, lifecycle};
+pub(crate) use kept::{Cached, Group, KeptCluster, Object, Whole, lifecycle};
 pub(crate) use machines::{DEPLOYMENT_LABEL, KeptMachine};
 pub(crate) use parts::{KeptPart, PlannedKind};
 pub(crate) use templates::TemplateMetadata;
@@ -36,12 +37,14 @@ pub(crate) type Wake = UnboundedSender<Key>;
 /// The caches.
 #[derive(Debug)]
 pub(crate) struct Caches {
-    clusters: Arc<Cache<Object<Cluster>>>,
+    clusters: Arc<Cache<KeptCluster>>,
     control_planes: Arc<Cache<KeptPart<KubeadmControlPlane>>>,
     deployments: Arc<Cache<KeptPart<MachineDeployment>>>,
     sets: Arc<Cache<KeptPart<MachineSet>>>,
     machine_pools: Arc<Cache<KeptPart<MachinePool>>>,
     machines: Arc<Cache<KeptMachine>>,
+    /// What Machines of a pool have in common.
+    machine_texts: SharedTexts,
     releases: Arc<Cache<Object<KubernetesRelease>>>,
     upgrades: Arc<Cache<Object<ClusterUpgrade>>>,
     policies: Arc<Cache<Object<UpgradePolicy>>>,
@@ -80,6 +83,7 @@ impl Caches {
             sets: Arc::default(),
             machine_pools: Arc::default(),
             machines: Arc::default(),
+            machine_texts: SharedTexts::default(),
             releases: Arc::default(),
             upgrades: Arc::default(),
             policies: Arc::default(),
@@ -148,7 +152,14 @@ impl Caches {
 
     /// A Cluster.
     pub(crate) fn cluster(&self, cluster: &Key) -> Lookup<Arc<Cluster>> {
-        self.clusters.look_up(cluster, Object::get)
+        match self.clusters.look_up(cluster, KeptCluster::get) {
+            Lookup::Present(Ok(cluster)) => Lookup::Present(cluster),
+            Lookup::Present(Err(why)) | Lookup::Unreadable(why) => Lookup::Unreadable(why),
+            Lookup::Absent => Lookup::Absent,
+            Lookup::Pending => Lookup::Pending,
+            Lookup::Unavailable(why) => Lookup::Unavailable(why),
+            Lookup::Unwatched => Lookup::Unwatched,
+        }
     }
 
     /// The objects of a Cluster, by name, but for those that can't be decoded.
@@ -186,7 +197,7 @@ impl Caches {
 
     /// Those that have none.
     pub(crate) fn unversioned<K: PlannedKind>(&self, cluster: &Key) -> Vec<Unversioned> {
-        self.each::<K, _>(cluster, |_, kept| kept.unversioned())
+        self.each::<K, _>(cluster, |key, kept| kept.unversioned(key))
     }
 
     /// Whether what is kept of any object of a Cluster is so.
@@ -207,11 +218,14 @@ impl Caches {
 
     /// The kinds of the control planes that Clusters of a namespace refer to, but for kubeadm's: group and kind.
     pub(crate) fn foreign_control_plane_kinds(&self, namespace: &str) -> BTreeSet<(String, String)> {
-        let clusters = self.group::<Cluster>(&Group::Namespace(namespace.into()));
-        let references = clusters.iter().filter_map(|cluster| not_watched(cluster));
-        references
-            .map(|reference| (reference.api_group.clone(), reference.kind.clone()))
-            .collect()
+        let clusters = self.clusters.read();
+        let clusters = clusters.group(&Group::Namespace(namespace.into()));
+        let kinds = clusters.filter_map(|(_, cluster)| {
+            let cluster = cluster.get().ok()?;
+            let reference = not_watched(&cluster)?;
+            Some((reference.api_group.clone(), reference.kind.clone()))
+        });
+        kinds.collect()
     }
 
     /// Wakes every Cluster, and every one of which something is asked, be it there or not.
@@ -298,6 +312,12 @@ impl Starting<'_> {
 struct CacheHooks<K>(Arc<Caches>, PhantomData<K>);
 
 impl<K: Cached> Hooks<K::Kept> for CacheHooks<K> {
+    fn arriving(&self, row: &mut Row<K::Kept>) {
+        if let Ok(kept) = &mut row.read {
+            K::arriving(&self.0, kept);
+        }
+    }
+
     fn wants_groups(&self) -> bool {
         true
     }

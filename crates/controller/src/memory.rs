@@ -25,7 +25,10 @@ pub(crate) const LOOK_AGAIN: Duration = Duration::from_hours(1);
 /// By Cluster.
 #[derive(Debug, Default)]
 pub(crate) struct Memory {
+    /// Of those of which something is or was asked, or whose passes fail: few of a fleet.
     clusters: Mutex<HashMap<Key, ClusterMemory>>,
+    /// When the last pass over each ended, where the next one has to wait.
+    ended: Mutex<HashMap<Key, Instant>>,
 }
 
 /// What is remembered of one Cluster.
@@ -33,8 +36,6 @@ pub(crate) struct Memory {
 struct ClusterMemory {
     /// How often its passes failed in a row.
     failures: u32,
-    /// When its last pass ended, where the next one has to wait.
-    ended: Option<Instant>,
     /// The note of the last event that is published once and not at every pass.
     note: Option<String>,
     /// What it looked like when no template was left to collect.
@@ -65,26 +66,26 @@ pub(crate) struct CollectedTemplates {
 impl Memory {
     /// How long the next pass has to wait; none if it may begin.
     pub(crate) fn rest(&self, cluster: &Key, now: Instant) -> Option<Duration> {
-        let ended = self.lock().get(cluster)?.ended?;
+        let ended = *lock(&self.ended).get(cluster)?;
         let rest = GAP.checked_sub(now.saturating_duration_since(ended))?;
         (!rest.is_zero()).then_some(rest)
     }
 
     /// A pass ended that needs no other one at once.
     pub(crate) fn ended(&self, cluster: &Key, now: Instant) {
-        self.of(cluster, |memory| memory.ended = Some(now));
+        lock(&self.ended).insert(cluster.clone(), now);
     }
 
     /// A pass failed once more: how long to wait. What wakes the Cluster before that is paced as after any other pass,
     /// but for a conflict, where it is what the cache was behind.
     pub(crate) fn failed(&self, cluster: &Key, class: Class, now: Instant) -> Duration {
+        match class {
+            Class::Conflict => {}
+            Class::Transient | Class::Terminal => self.ended(cluster, now),
+        }
         self.of(cluster, |memory| {
             let delay = delay(class, memory.failures);
             memory.failures = memory.failures.saturating_add(1);
-            memory.ended = match class {
-                Class::Conflict => memory.ended,
-                Class::Transient | Class::Terminal => Some(now),
-            };
             delay
         })
     }
@@ -96,7 +97,7 @@ impl Memory {
 
     /// A pass went well.
     pub(crate) fn succeeded(&self, cluster: &Key) {
-        self.of(cluster, |memory| memory.failures = 0);
+        self.known(cluster, |memory| memory.failures = 0);
     }
 
     /// Whether a note is another than the last.
@@ -110,17 +111,20 @@ impl Memory {
 
     /// What the last note said doesn't hold any more.
     pub(crate) fn forget_note(&self, cluster: &Key) {
-        self.of(cluster, |memory| memory.note = None);
+        self.known(cluster, |memory| memory.note = None);
     }
 
     /// What the Cluster looked like when no template was left to collect.
     pub(crate) fn collected(&self, cluster: &Key) -> Option<CollectedTemplates> {
-        self.of(cluster, |memory| memory.collected.clone())
+        self.lock().get(cluster)?.collected.clone()
     }
 
     /// No template is left to collect, or, where there is nothing, that is to be found out again.
     pub(crate) fn set_collected(&self, cluster: &Key, collected: Option<CollectedTemplates>) {
-        self.of(cluster, |memory| memory.collected = collected);
+        match collected {
+            Some(collected) => self.of(cluster, |memory| memory.collected = Some(collected)),
+            None => drop(self.known(cluster, |memory| memory.collected = None)),
+        }
     }
 
     /// A kind stays watched for as long as something is asked of the Cluster.
@@ -174,16 +178,17 @@ impl Memory {
 
     /// The templates that objects of other Clusters refer to, as far as that was found lately.
     pub(crate) fn used_elsewhere(&self, cluster: &Key, now: Instant) -> BTreeSet<TemplateRef> {
-        self.of(cluster, |memory| {
+        let found = self.known(cluster, |memory| {
             let found = &mut memory.used_elsewhere;
             found.retain(|_, at| now.saturating_duration_since(*at) < LOOK_AGAIN);
             found.keys().cloned().collect()
-        })
+        });
+        found.unwrap_or_default()
     }
 
     /// No upgrade is under way, so what templates say decides nothing.
     pub(crate) fn forget_contents(&self, cluster: &Key) {
-        self.of(cluster, |memory| {
+        self.known(cluster, |memory| {
             memory.contents = HashMap::new();
             memory.not_minted = None;
         });
@@ -191,7 +196,7 @@ impl Memory {
 
     /// Nothing is asked of the Cluster.
     pub(crate) fn forget_asked(&self, cluster: &Key) {
-        self.of(cluster, |memory| {
+        self.known(cluster, |memory| {
             memory.collected = None;
             memory.leases = Vec::new();
             memory.contents = HashMap::new();
@@ -203,6 +208,7 @@ impl Memory {
     /// The Cluster is gone.
     pub(crate) fn forget(&self, cluster: &Key) {
         self.lock().remove(cluster);
+        lock(&self.ended).remove(cluster);
     }
 
     fn of<T>(&self, cluster: &Key, change: impl FnOnce(&mut ClusterMemory) -> T) -> T {
@@ -213,9 +219,18 @@ impl Memory {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Key, ClusterMemory>> {
-        self.clusters.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Changes what is remembered of a Cluster, if anything is.
+    fn known<T>(&self, cluster: &Key, change: impl FnOnce(&mut ClusterMemory) -> T) -> Option<T> {
+        self.lock().get_mut(cluster).map(change)
     }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Key, ClusterMemory>> {
+        lock(&self.clusters)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Longer with each failure, by what failed.
@@ -312,6 +327,20 @@ mod tests {
         assert!(memory.is_news(&named("c"), "b"));
     }
 
+    /// Most of a fleet are looked at once, and nothing is asked of them.
+    #[test]
+    fn of_a_cluster_of_which_nothing_is_asked_only_the_time_is_kept() {
+        let memory = Memory::default();
+        memory.forget_asked(&named("c"));
+        memory.forget_note(&named("c"));
+        memory.forget_contents(&named("c"));
+        memory.succeeded(&named("c"));
+        memory.ended(&named("c"), Instant::now());
+        assert_eq!(memory.collected(&named("c")), None);
+        assert!(memory.used_elsewhere(&named("c"), Instant::now()).is_empty());
+        assert!(memory.lock().is_empty());
+    }
+
     #[test]
     fn a_cluster_that_is_gone_leaves_nothing() {
         let memory = Memory::default();
@@ -320,5 +349,6 @@ mod tests {
         assert!(memory.is_news(&named("c"), "a"));
         memory.forget(&named("c"));
         assert!(memory.lock().is_empty());
+        assert!(lock(&memory.ended).is_empty());
     }
 }

@@ -41,6 +41,11 @@ impl Entry for ForeignControlPlane {
         self.clusters.to_vec()
     }
 
+    /// About: as many as its JSON text has.
+    fn heap_bytes(&self) -> usize {
+        size_of_val(&*self.object) + self.object.data.to_string().len()
+    }
+
     /// Any object can be decoded; what it says is read when it is asked for.
     fn groups_of_unreadable(_: &Key, _: &Unreadable) -> Vec<Group> {
         Vec::new()

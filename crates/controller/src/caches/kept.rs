@@ -11,9 +11,9 @@ use instar_planner::Lifecycle;
 use instar_watch::{Cache, Entry, Guarded, Index, Kept, Key, Presence, Row, Unreadable};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{Resource, ResourceExt};
-use serde::de::DeserializeOwned;
+use serde::{Serialize, de::DeserializeOwned};
 
-use super::{Caches, wake_groups};
+use super::{Caches, packed::Packed, wake_groups};
 use crate::{
     rbac::Watched,
     upgrade_spec::{finished_marker, finished_phase},
@@ -21,6 +21,9 @@ use crate::{
 
 /// The annotation by which Cluster API pauses an object.
 const PAUSED_ANNOTATION: &str = "cluster.x-k8s.io/paused";
+
+/// The condition by which a Cluster says whether its control plane was ever up.
+const CONTROL_PLANE_INITIALIZED: &str = "ControlPlaneInitialized";
 
 /// Annotations that are read; all others are dropped.
 const ANNOTATIONS: [&str; 8] = [
@@ -45,7 +48,7 @@ pub(crate) enum Group {
 
 /// A kind that is watched from the start.
 pub(crate) trait Cached:
-    Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static
+    Resource<DynamicType = ()> + Clone + Debug + Serialize + DeserializeOwned + Send + Sync + 'static
 {
     /// Its watch.
     const WATCHED: Watched;
@@ -63,6 +66,11 @@ pub(crate) trait Cached:
     fn groups_of_unreadable(key: &Key, unreadable: &Unreadable) -> Vec<Group> {
         let cluster = unreadable.cluster.iter();
         cluster.map(|name| of_cluster(key, name)).collect()
+    }
+
+    /// An object comes: what it has in common with others can be shared with them.
+    fn arriving(caches: &Caches, kept: &mut Self::Kept) {
+        let _ = (caches, kept);
     }
 
     /// Whether an object that came wakes its Cluster: `before` is what was kept of it.
@@ -102,6 +110,11 @@ impl<K: Whole> Entry for Object<K> {
 
     fn groups(&self, key: &Key) -> Vec<Group> {
         self.0.groups(key)
+    }
+
+    /// About: as many as its JSON text has.
+    fn heap_bytes(&self) -> usize {
+        size_of::<K>() + Packed::new(&*self.0).heap_bytes()
     }
 
     fn groups_of_unreadable(key: &Key, unreadable: &Unreadable) -> Vec<Group> {
@@ -162,22 +175,66 @@ pub(super) fn of_cluster(key: &Key, cluster: &str) -> Group {
     Group::Cluster(Key::new(key.namespace(), cluster))
 }
 
+/// A Cluster, without what is never read.
+#[derive(Debug)]
+pub(crate) struct KeptCluster(Packed<Cluster>);
+
+impl KeptCluster {
+    pub(super) fn get(&self) -> Result<Arc<Cluster>, String> {
+        self.0.get().map(Arc::new)
+    }
+
+    fn new(cluster: Cluster) -> Self {
+        let mut cluster = slim(cluster);
+        if let (None, Some(status)) = (&cluster.spec.topology, &mut cluster.status) {
+            // Of a classic one nothing else is asked than whether its control plane was ever up.
+            let awaits = status.awaits_control_plane();
+            status
+                .conditions
+                .retain(|condition| awaits && condition.kind == CONTROL_PLANE_INITIALIZED);
+        }
+        Self(Packed::new(&cluster))
+    }
+}
+
+impl Entry for KeptCluster {
+    type Group = Group;
+
+    fn groups(&self, key: &Key) -> Vec<Group> {
+        vec![Group::Cluster(key.clone()), Group::Namespace(key.namespace().into())]
+    }
+
+    fn groups_of_unreadable(key: &Key, unreadable: &Unreadable) -> Vec<Group> {
+        <Cluster as Cached>::groups_of_unreadable(key, unreadable)
+    }
+
+    fn is_same(&self, other: &Self) -> bool {
+        self.0 == other.0
+    }
+
+    fn heap_bytes(&self) -> usize {
+        self.0.heap_bytes()
+    }
+}
+
+impl Kept for KeptCluster {
+    type Object = Guarded<Cluster>;
+
+    fn keep(object: Self::Object) -> Row<Self> {
+        Row::of(object, Self::new)
+    }
+}
+
 impl Cached for Cluster {
     const WATCHED: Watched = Watched::Clusters;
 
-    type Kept = Object<Self>;
+    type Kept = KeptCluster;
 
     fn cache(caches: &Caches) -> &Arc<Cache<Self::Kept>> {
         &caches.clusters
     }
 
     fn groups_of_unreadable(key: &Key, _: &Unreadable) -> Vec<Group> {
-        vec![Group::Cluster(key.clone()), Group::Namespace(key.namespace().into())]
-    }
-}
-
-impl Whole for Cluster {
-    fn groups(&self, key: &Key) -> Vec<Group> {
         vec![Group::Cluster(key.clone()), Group::Namespace(key.namespace().into())]
     }
 }

@@ -23,14 +23,17 @@ const POOL_LABEL: &str = "cluster.x-k8s.io/pool-name";
 /// A Machine; its key has its name.
 #[derive(Debug)]
 pub(crate) struct KeptMachine {
-    /// One text after the other, [`Text::END`] behind each: one allocation and no pointers between them.
-    texts: Box<str>,
+    /// What it has in common with others of its pool: those have the same text in the same place.
+    shared: Arc<str>,
+    /// What it has alone.
+    own: Box<str>,
     pub(crate) phase: MachinePhase,
     pub(crate) lifecycle: Lifecycle,
 }
 
-/// What a Machine says as text; where it says nothing, an empty one. The numbers are their places.
-#[derive(Clone, Copy, Debug)]
+/// What a Machine says as text; where it says nothing, an empty one. They stand one after the other, [`Text::END`]
+/// behind each: one allocation and no pointers between them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Text {
     Cluster,
     Pool,
@@ -43,16 +46,11 @@ enum Text {
 }
 
 impl Text {
-    const ALL: [Self; 8] = [
-        Self::Cluster,
-        Self::Pool,
-        Self::Maker,
-        Self::Version,
-        Self::Node,
-        Self::Kubelet,
-        Self::Deletion,
-        Self::Created,
-    ];
+    /// What Machines of a pool have in common.
+    const SHARED: [Self; 5] = [Self::Cluster, Self::Pool, Self::Maker, Self::Version, Self::Kubelet];
+
+    /// What each has alone.
+    const OWN: [Self; 3] = [Self::Node, Self::Deletion, Self::Created];
 
     /// How much is kept of what a deletion waits for. It names Pods, and a drain may wait for many.
     const LONGEST: usize = 512;
@@ -66,7 +64,14 @@ impl Text {
 
 impl KeptMachine {
     fn text(&self, which: Text) -> &str {
-        self.texts.split(Text::END).nth(which as usize).unwrap_or_default()
+        let (texts, places) = match which {
+            Text::Cluster | Text::Pool | Text::Maker | Text::Version | Text::Kubelet => {
+                (&*self.shared, &Text::SHARED[..])
+            }
+            Text::Node | Text::Deletion | Text::Created => (&*self.own, &Text::OWN[..]),
+        };
+        let mut texts = places.iter().zip(texts.split(Text::END));
+        texts.find(|(place, _)| **place == which).map_or("", |(_, text)| text)
     }
 
     /// Nothing is empty: where it says nothing there is none.
@@ -120,29 +125,33 @@ impl From<Machine> for KeptMachine {
         let node = status.node_ref.as_ref().map(|node| &*node.name).unwrap_or_default();
         let created = machine.metadata.creation_timestamp.filter(|_| node.is_empty());
         let created = created.map(|time| time.0.to_string()).unwrap_or_default();
-        let mut texts = String::new();
-        for which in Text::ALL {
-            let text = match which {
-                Text::Cluster => &machine.spec.cluster_name,
-                Text::Pool if labels.contains_key(CONTROL_PLANE_LABEL) => Text::CONTROL_PLANE,
-                Text::Pool => label(DEPLOYMENT_LABEL),
-                Text::Maker if labels.contains_key(POOL_LABEL) => label(POOL_LABEL),
-                Text::Maker => label(SET_LABEL),
-                Text::Version => &machine.spec.version,
-                Text::Node => node,
-                Text::Kubelet => &status.node_info.kubelet_version,
-                Text::Deletion => deletion.unwrap_or_default(),
-                Text::Created => &created,
-            };
-            texts.extend(
-                text.chars()
-                    .take(Text::LONGEST)
-                    .map(|character| if character == Text::END { ' ' } else { character }),
-            );
-            texts.push(Text::END);
-        }
+        let texts = |which: &[Text]| {
+            let mut texts = String::new();
+            for which in which {
+                let text = match which {
+                    Text::Cluster => &machine.spec.cluster_name,
+                    Text::Pool if labels.contains_key(CONTROL_PLANE_LABEL) => Text::CONTROL_PLANE,
+                    Text::Pool => label(DEPLOYMENT_LABEL),
+                    Text::Maker if labels.contains_key(POOL_LABEL) => label(POOL_LABEL),
+                    Text::Maker => label(SET_LABEL),
+                    Text::Version => &machine.spec.version,
+                    Text::Node => node,
+                    Text::Kubelet => &status.node_info.kubelet_version,
+                    Text::Deletion => deletion.unwrap_or_default(),
+                    Text::Created => &created,
+                };
+                texts.extend(
+                    text.chars()
+                        .take(Text::LONGEST)
+                        .map(|character| if character == Text::END { ' ' } else { character }),
+                );
+                texts.push(Text::END);
+            }
+            texts
+        };
         Self {
-            texts: texts.into(),
+            shared: texts(&Text::SHARED).into(),
+            own: texts(&Text::OWN).into(),
             phase: phase(&status.phase),
             lifecycle,
         }
@@ -157,6 +166,10 @@ impl Cached for Machine {
     fn cache(caches: &Caches) -> &Arc<Cache<KeptMachine>> {
         &caches.machines
     }
+
+    fn arriving(caches: &Caches, kept: &mut KeptMachine) {
+        caches.machine_texts.share(&mut kept.shared);
+    }
 }
 
 impl Entry for KeptMachine {
@@ -168,6 +181,15 @@ impl Entry for KeptMachine {
 
     fn groups_of_unreadable(key: &Key, unreadable: &Unreadable) -> Vec<Group> {
         <Machine as Cached>::groups_of_unreadable(key, unreadable)
+    }
+
+    fn is_same(&self, other: &Self) -> bool {
+        (&self.shared, &self.own, self.phase, self.lifecycle)
+            == (&other.shared, &other.own, other.phase, other.lifecycle)
+    }
+
+    fn heap_bytes(&self) -> usize {
+        self.own.len()
     }
 }
 

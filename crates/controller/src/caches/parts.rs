@@ -9,26 +9,34 @@ use std::fmt::Debug;
 
 use instar_api::SWAP_HISTORY_ANNOTATION;
 use instar_capi as capi;
-use instar_planner::{Condition, ManagedBy, Object, Observed, ResourceVersion, SwapHistory, Unversioned};
+use instar_planner::{Lifecycle, ManagedBy, Object, Observed, ResourceVersion, SwapHistory, Unversioned};
 use instar_watch::{Entry, Guarded, Kept, Key, Row, Unreadable};
 use kube::{Resource, ResourceExt};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{
     kept::{Cached, Group, lifecycle, of_cluster},
     observed,
+    packed::Packed,
 };
 use crate::fields::condition;
 
 /// A kind that the planner has a part for.
 pub(crate) trait PlannedKind: Cached<Kept = KeptPart<Self>> {
+    /// The fields that a part is made of.
+    type Fields: Serialize + DeserializeOwned + Debug + 'static;
+
     /// What the planner reads.
-    type Part: Clone + Debug + Send + Sync + 'static;
+    type Part;
 
     /// The name of the Cluster that it belongs to; absent where nothing says it.
     fn cluster(&self) -> Option<&str>;
 
-    /// What the planner reads.
-    fn part(&self) -> Result<Self::Part, NoPart>;
+    /// The fields that are read.
+    fn fields(&self) -> Self::Fields;
+
+    /// What the planner reads, of the object of this name.
+    fn part(name: &str, fields: Self::Fields) -> Result<Self::Part, NoPart>;
 }
 
 /// Why there is no part of an object for the planner.
@@ -51,8 +59,7 @@ impl From<String> for NoPart {
 pub(crate) struct KeptPart<K: PlannedKind> {
     cluster: Option<Box<str>>,
     was_swapped: bool,
-    // In the table, a place for it is kept in every empty slot.
-    part: Result<Box<K::Part>, Box<NoPart>>,
+    fields: Packed<K::Fields>,
 }
 
 impl<K: PlannedKind> KeptPart<K> {
@@ -63,22 +70,24 @@ impl<K: PlannedKind> KeptPart<K> {
 
     /// As the planner takes it, if it has a version.
     pub(crate) fn observed(&self, key: &Key) -> Option<Observed<K::Part>> {
-        let read = match &self.part {
-            Ok(part) => Ok((**part).clone()),
-            Err(no_part) => match &**no_part {
-                NoPart::Invalid(reason) => Err(reason),
-                NoPart::Unversioned(_) => return None,
-            },
+        let read = match self.part(key) {
+            Ok(part) => Ok(part),
+            Err(NoPart::Invalid(reason)) => Err(reason),
+            Err(NoPart::Unversioned(_)) => return None,
         };
         Some(observed(&K::kind(&()), key.name(), read))
     }
 
     /// As the planner takes it, if it has no version.
-    pub(crate) fn unversioned(&self) -> Option<Unversioned> {
-        match self.part.as_ref().err().map(|no_part| &**no_part) {
-            None | Some(NoPart::Invalid(_)) => None,
-            Some(NoPart::Unversioned(unversioned)) => Some(unversioned.clone()),
+    pub(crate) fn unversioned(&self, key: &Key) -> Option<Unversioned> {
+        match self.part(key) {
+            Ok(_) | Err(NoPart::Invalid(_)) => None,
+            Err(NoPart::Unversioned(unversioned)) => Some(unversioned),
         }
+    }
+
+    fn part(&self, key: &Key) -> Result<K::Part, NoPart> {
+        K::part(key.name(), self.fields.get()?)
     }
 }
 
@@ -91,7 +100,7 @@ impl<K: PlannedKind> From<K> for KeptPart<K> {
                 .annotations
                 .as_ref()
                 .is_some_and(|all| all.contains_key(SWAP_HISTORY_ANNOTATION)),
-            part: object.part().map(Box::new).map_err(Box::new),
+            fields: Packed::new(&object.fields()),
         }
     }
 }
@@ -107,6 +116,14 @@ impl<K: PlannedKind> Entry for KeptPart<K> {
     fn groups_of_unreadable(key: &Key, unreadable: &Unreadable) -> Vec<Group> {
         K::groups_of_unreadable(key, unreadable)
     }
+
+    fn is_same(&self, other: &Self) -> bool {
+        self.cluster == other.cluster && self.was_swapped == other.was_swapped && self.fields == other.fields
+    }
+
+    fn heap_bytes(&self) -> usize {
+        self.cluster.as_ref().map_or(0, |cluster| cluster.len()) + self.fields.heap_bytes()
+    }
 }
 
 impl<K: PlannedKind> Kept for KeptPart<K> {
@@ -117,28 +134,52 @@ impl<K: PlannedKind> Kept for KeptPart<K> {
     }
 }
 
-/// `paused` is what the object's spec says of it.
-fn object<K: Resource<DynamicType = ()>>(
-    object: &K,
-    paused: bool,
+/// Of what control planes and MachineDeployments have in common, the fields that are read.
+#[derive(Serialize, Deserialize, Debug)]
+pub(crate) struct ObjectFields {
+    #[serde(rename = "r")]
+    resource_version: String,
+    #[serde(rename = "g")]
+    generation: i64,
+    #[serde(rename = "o")]
     observed_generation: i64,
-    conditions: &[capi::Condition],
-) -> Object {
-    let swap_history = object.annotations().get(SWAP_HISTORY_ANNOTATION);
-    Object {
-        api_version: K::api_version(&()).into_owned(),
-        kind: K::kind(&()).into_owned(),
-        name: object.name_any(),
-        resource_version: ResourceVersion(object.resource_version().unwrap_or_default()),
-        generation: object.meta().generation.unwrap_or_default(),
-        observed_generation,
-        lifecycle: lifecycle(object, paused),
-        managed_by: ManagedBy::of(object.labels()),
-        swap_history: swap_history.and_then(|text| SwapHistory::from_annotation(text)),
-        conditions: conditions
-            .iter()
-            .map(condition)
-            .filter(Condition::is_passed_on)
-            .collect(),
+    #[serde(rename = "l")]
+    lifecycle: Lifecycle,
+    #[serde(rename = "m")]
+    managed_by: ManagedBy,
+    #[serde(rename = "s")]
+    swap_history: Option<String>,
+    #[serde(rename = "c")]
+    conditions: Vec<capi::Condition>,
+}
+
+impl ObjectFields {
+    /// `paused` is what the object's spec says of it.
+    fn of(object: &impl Resource, paused: bool, observed_generation: i64, conditions: &[capi::Condition]) -> Self {
+        let is_passed_on = |said: &&capi::Condition| condition(said).is_passed_on();
+        Self {
+            resource_version: object.resource_version().unwrap_or_default(),
+            generation: object.meta().generation.unwrap_or_default(),
+            observed_generation,
+            lifecycle: lifecycle(object, paused),
+            managed_by: ManagedBy::of(object.labels()),
+            swap_history: object.annotations().get(SWAP_HISTORY_ANNOTATION).cloned(),
+            conditions: conditions.iter().filter(is_passed_on).cloned().collect(),
+        }
+    }
+
+    fn object<K: Resource<DynamicType = ()>>(self, name: &str) -> Object {
+        Object {
+            api_version: K::api_version(&()).into_owned(),
+            kind: K::kind(&()).into_owned(),
+            name: name.to_owned(),
+            resource_version: ResourceVersion(self.resource_version),
+            generation: self.generation,
+            observed_generation: self.observed_generation,
+            lifecycle: self.lifecycle,
+            managed_by: self.managed_by,
+            swap_history: self.swap_history.as_deref().and_then(SwapHistory::from_annotation),
+            conditions: self.conditions.iter().map(condition).collect(),
+        }
     }
 }

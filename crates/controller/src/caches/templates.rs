@@ -17,7 +17,7 @@ use super::kept::{Group, groups_of_clusters};
 const LABELS: [&str; 4] = [CLUSTER_NAME, RELEASE_LABEL, ROLE_LABEL, SOURCE_LABEL];
 
 /// A template's metadata.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct TemplateMetadata {
     pub(crate) resource_version: ResourceVersion,
     pub(crate) labels: BTreeMap<String, String>,
@@ -49,6 +49,16 @@ impl Entry for TemplateMetadata {
 
     fn groups(&self, _: &Key) -> Vec<Group> {
         self.clusters.to_vec()
+    }
+
+    fn is_same(&self, other: &Self) -> bool {
+        self == other
+    }
+
+    fn heap_bytes(&self) -> usize {
+        let labels = self.labels.iter().map(|(name, value)| name.len() + value.len());
+        let texts = self.resource_version.0.len() + labels.sum::<usize>();
+        texts + size_of_val(&*self.clusters) + self.labels.len() * 2 * size_of::<String>()
     }
 
     /// Metadata alone can be decoded whatever the kind.

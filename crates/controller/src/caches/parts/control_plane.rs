@@ -1,14 +1,14 @@
 //! A KubeadmControlPlane.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
-use instar_capi::{ControlPlaneStatus, KubeadmControlPlane, labels::CLUSTER_NAME};
-use instar_domain::KubeVersion;
+use instar_capi::{ClusterConfiguration, ControlPlaneStatus, KubeadmControlPlane, Reference, labels::CLUSTER_NAME};
 use instar_planner::{Contract, ControlPlane, Flavor, Replicas};
 use instar_watch::{Cache, Presence};
 use kube::ResourceExt;
+use serde::{Deserialize, Serialize};
 
-use super::{KeptPart, NoPart, PlannedKind, object};
+use super::{KeptPart, NoPart, ObjectFields, PlannedKind};
 use crate::{
     caches::{Cached, Caches},
     fields::{template_ref, version},
@@ -33,7 +33,32 @@ impl Cached for KubeadmControlPlane {
     }
 }
 
+/// Of a KubeadmControlPlane, the fields that are read.
+#[derive(Serialize, Deserialize, Debug)]
+pub(crate) struct ControlPlaneFields {
+    #[serde(rename = "o")]
+    object: ObjectFields,
+    #[serde(rename = "a")]
+    labels: BTreeMap<String, String>,
+    #[serde(rename = "v")]
+    version: String,
+    /// What its machines run.
+    #[serde(rename = "w")]
+    running: Vec<String>,
+    #[serde(rename = "i")]
+    infrastructure: Option<Reference>,
+    #[serde(rename = "k")]
+    cluster_configuration: ClusterConfiguration,
+    #[serde(rename = "n")]
+    replicas: Counts,
+}
+
+/// Its machines: desired, total, ready, up to date.
+#[derive(Serialize, Deserialize, Debug)]
+struct Counts(u32, u32, u32, u32);
+
 impl PlannedKind for KubeadmControlPlane {
+    type Fields = ControlPlaneFields;
     type Part = ControlPlane;
 
     /// Cluster API puts the label on what a Cluster refers to.
@@ -41,31 +66,49 @@ impl PlannedKind for KubeadmControlPlane {
         self.labels().get(CLUSTER_NAME).map(String::as_str)
     }
 
-    fn part(&self) -> Result<ControlPlane, NoPart> {
+    fn fields(&self) -> ControlPlaneFields {
         let status = self.status.clone().unwrap_or_default();
+        let seen = compared(&status);
         let counted = status.versions.iter().filter(|count| count.replicas != Some(0));
-        let mut versions: Vec<&str> = counted.map(|count| count.version.as_str()).collect();
-        if versions.is_empty() {
-            versions.extend(status.version.as_deref());
+        let mut running: Vec<String> = counted.map(|count| count.version.clone()).collect();
+        if running.is_empty() {
+            running.extend(status.version);
         }
-        let observed: Result<Vec<KubeVersion>, String> = versions.into_iter().map(version).collect();
-        let template = self.spec.machine_template.template();
-        Ok(ControlPlane {
-            object: object(self, false, compared(&status), &status.conditions),
+        ControlPlaneFields {
+            object: ObjectFields::of(self, false, seen, &status.conditions),
             labels: self.spec.machine_template.metadata.labels.clone(),
-            version: version(&self.spec.version)?,
-            observed: observed?,
-            infrastructure: template.map(template_ref),
+            version: self.spec.version.clone(),
+            running,
+            infrastructure: self.spec.machine_template.template().cloned(),
+            cluster_configuration: self.spec.kubeadm_config_spec.cluster_configuration.clone(),
+            replicas: Counts(
+                // Cluster API's own default.
+                self.spec.replicas.unwrap_or(1),
+                status.replicas.unwrap_or_default(),
+                status.ready_replicas.unwrap_or_default(),
+                status.up_to_date_replicas.unwrap_or_default(),
+            ),
+        }
+    }
+
+    fn part(name: &str, fields: ControlPlaneFields) -> Result<ControlPlane, NoPart> {
+        let running = fields.running.iter().map(|text| version(text));
+        let Counts(desired, total, ready, up_to_date) = fields.replicas;
+        Ok(ControlPlane {
+            object: fields.object.object::<Self>(name),
+            labels: fields.labels,
+            version: version(&fields.version)?,
+            observed: running.collect::<Result<_, _>>()?,
+            infrastructure: fields.infrastructure.as_ref().map(template_ref),
             contract: Contract::V1Beta2,
             flavor: Flavor::Kubeadm {
-                cluster_configuration: self.spec.kubeadm_config_spec.cluster_configuration.clone(),
+                cluster_configuration: fields.cluster_configuration,
             },
             replicas: Some(Replicas {
-                // Cluster API's own default.
-                desired: self.spec.replicas.unwrap_or(1),
-                total: status.replicas.unwrap_or_default(),
-                ready: status.ready_replicas.unwrap_or_default(),
-                up_to_date: status.up_to_date_replicas.unwrap_or_default(),
+                desired,
+                total,
+                ready,
+                up_to_date,
             }),
         })
     }

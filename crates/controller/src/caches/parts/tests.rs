@@ -1,5 +1,5 @@
 use instar_capi as capi;
-use instar_planner::WorkerKind;
+use instar_planner::{Flavor, WorkerKind};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
@@ -33,14 +33,14 @@ fn what_has_no_version_is_left_out_and_still_refers() {
     };
     for absent in [Value::Null, json!("")] {
         assert_eq!(set(&absent).observed(&key), None);
-        let unversioned = set(&absent).unversioned().unwrap();
+        let unversioned = set(&absent).unversioned(&key).unwrap();
         assert_eq!((unversioned.kind, &*unversioned.name), (WorkerKind::MachineSet, "x"));
         assert_eq!(unversioned.maker.as_deref(), Some("md"));
         let names: Vec<_> = unversioned.templates.iter().map(|template| &*template.name).collect();
         assert_eq!(names, ["t", "b"]);
     }
     assert!(matches!(set(&json!("v1.34.3")).observed(&key), Some(Observed::Read(_))));
-    assert_eq!(set(&json!("v1.34.3")).unversioned(), None);
+    assert_eq!(set(&json!("v1.34.3")).unversioned(&key), None);
     match set(&json!("1.34")).observed(&key) {
         Some(Observed::Invalid(unreadable)) => assert_eq!(
             unreadable.reason,
@@ -62,14 +62,10 @@ fn of_conditions_only_those_that_say_something_are_kept() {
         ] },
     });
     let deployment: capi::MachineDeployment = serde_json::from_value(object).unwrap();
-    let kinds: Vec<_> = deployment
-        .part()
-        .unwrap()
-        .object
-        .conditions
-        .into_iter()
-        .map(|kept| kept.kind)
-        .collect();
+    let Some(Observed::Read(part)) = KeptPart::from(deployment).observed(&Key::new("n", "x")) else {
+        panic!("it can be read")
+    };
+    let kinds: Vec<_> = part.object.conditions.into_iter().map(|kept| kept.kind).collect();
     assert_eq!(kinds, ["RollingOut"]);
 }
 
@@ -96,7 +92,82 @@ fn a_control_plane_is_seen_once_its_machines_were_compared() {
             "spec": { "version": "v1.34.3" },
             "status": { "observedGeneration": own, "conditions": conditions },
         });
-        let control_plane: capi::KubeadmControlPlane = serde_json::from_value(object).unwrap();
-        assert_eq!(control_plane.part().unwrap().object.observed_generation, seen, "{own}");
+        let kept = KeptPart::from(serde_json::from_value::<capi::KubeadmControlPlane>(object).unwrap());
+        let Some(Observed::Read(part)) = kept.observed(&Key::new("n", "x")) else {
+            panic!("{kept:?}")
+        };
+        assert_eq!(part.object.observed_generation, seen, "{own}");
     }
+}
+
+/// What is kept is text, so each field has to come back from it.
+#[test]
+fn all_that_is_read_of_a_control_plane_comes_back() {
+    let object = json!({
+        "apiVersion": "controlplane.cluster.x-k8s.io/v1beta2", "kind": "KubeadmControlPlane",
+        "metadata": {
+            "name": "cp", "resourceVersion": "7", "generation": 3,
+            "labels": { "topology.cluster.x-k8s.io/owned": "" },
+            "annotations": { "cluster.x-k8s.io/paused": "" },
+        },
+        "spec": {
+            "version": "v1.34.3", "replicas": 3,
+            "machineTemplate": {
+                "metadata": { "labels": { "a": "b" } },
+                "spec": { "infrastructureRef": { "apiGroup": "g", "kind": "T", "name": "t" } },
+            },
+            "kubeadmConfigSpec": { "clusterConfiguration": {
+                "etcd": { "external": { "endpoints": ["e"] } }, "dns": { "imageTag": "v1.12.1" },
+            } },
+        },
+        "status": {
+            "observedGeneration": 2, "version": "v1.33.5", "replicas": 4, "readyReplicas": 2, "upToDateReplicas": 1,
+            "conditions": [{ "type": "RollingOut", "status": "True", "message": "m", "observedGeneration": 3 }],
+        },
+    });
+    let kept = KeptPart::from(serde_json::from_value::<capi::KubeadmControlPlane>(object).unwrap());
+    let Some(Observed::Read(part)) = kept.observed(&Key::new("n", "cp")) else {
+        panic!("{kept:?}")
+    };
+    let Object {
+        name,
+        resource_version,
+        generation,
+        observed_generation,
+        lifecycle,
+        managed_by,
+        conditions,
+        ..
+    } = &part.object;
+    assert_eq!((&**name, &*resource_version.0), ("cp", "7"));
+    assert_eq!((*generation, *observed_generation), (3, 3));
+    assert_eq!((*lifecycle, *managed_by), (Lifecycle::Paused, ManagedBy::Topology));
+    assert_eq!((conditions.len(), &*conditions[0].message), (1, "m"));
+    assert_eq!(part.labels["a"], "b");
+    assert_eq!(
+        (part.version.to_string(), part.observed[0].to_string()),
+        ("v1.34.3".to_owned(), "v1.33.5".to_owned())
+    );
+    assert_eq!(part.infrastructure.unwrap().name, "t");
+    let Flavor::Kubeadm { cluster_configuration } = part.flavor else {
+        panic!("it is kubeadm's")
+    };
+    assert_eq!(cluster_configuration.dns.image_tag.as_deref(), Some("v1.12.1"));
+    assert!(cluster_configuration.etcd.external.is_some());
+    let counts = part.replicas.unwrap();
+    assert_eq!(
+        (counts.desired, counts.total, counts.ready, counts.up_to_date),
+        (3, 4, 2, 1)
+    );
+}
+
+#[test]
+fn what_is_listed_again_is_the_same_until_something_that_is_read_changes() {
+    let set = |replicas: u32, status: &Value| {
+        let mut spec = machines(&json!("v1.34.3"));
+        spec["replicas"] = json!(replicas);
+        kept::<capi::MachineSet>("MachineSet", &json!({ "name": "x", "resourceVersion": status }), &spec)
+    };
+    assert!(set(1, &json!("7")).is_same(&set(1, &json!("8"))));
+    assert!(!set(1, &json!("7")).is_same(&set(2, &json!("7"))));
 }

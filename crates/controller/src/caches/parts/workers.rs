@@ -1,14 +1,17 @@
 //! MachineDeployments, MachineSets and MachinePools.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use instar_capi as capi;
 use instar_domain::KubeVersion;
-use instar_planner::{MachineDeployment, MachinePool, MachineSet, ManagedBy, Rollout, Unversioned, WorkerKind};
+use instar_planner::{
+    Lifecycle, MachineDeployment, MachinePool, MachineSet, ManagedBy, Rollout, Unversioned, WorkerKind,
+};
 use instar_watch::{Cache, Presence};
 use kube::ResourceExt;
+use serde::{Deserialize, Serialize};
 
-use super::{KeptPart, NoPart, PlannedKind, object};
+use super::{KeptPart, NoPart, ObjectFields, PlannedKind};
 use crate::{
     caches::{Cached, Caches, DEPLOYMENT_LABEL, lifecycle},
     fields::{template_ref, version},
@@ -25,23 +28,85 @@ impl Cached for capi::MachineDeployment {
     }
 }
 
+/// What is read of the machines that a pool makes.
+#[derive(Serialize, Deserialize, Debug)]
+pub(crate) struct MachineFields {
+    #[serde(rename = "v")]
+    version: String,
+    #[serde(rename = "i")]
+    infrastructure: capi::Reference,
+    #[serde(rename = "b")]
+    bootstrap: Option<capi::Reference>,
+}
+
+impl MachineFields {
+    fn of(machines: &capi::MachineSpec) -> Self {
+        Self {
+            version: machines.version.clone(),
+            infrastructure: machines.infrastructure_ref.clone(),
+            bootstrap: machines.bootstrap.config_ref.clone(),
+        }
+    }
+
+    /// The version of machines, which Cluster API doesn't ask for.
+    fn version(&self, kind: WorkerKind, name: &str, maker: Option<&str>) -> Result<KubeVersion, NoPart> {
+        if !self.version.is_empty() {
+            return Ok(version(&self.version)?);
+        }
+        let templates = std::iter::once(&self.infrastructure).chain(&self.bootstrap);
+        Err(NoPart::Unversioned(Unversioned {
+            kind,
+            name: name.to_owned(),
+            maker: maker.map(str::to_owned),
+            templates: templates.map(template_ref).collect(),
+        }))
+    }
+}
+
+/// Of a MachineDeployment, the fields that are read.
+#[derive(Serialize, Deserialize, Debug)]
+pub(crate) struct DeploymentFields {
+    #[serde(rename = "o")]
+    object: ObjectFields,
+    #[serde(rename = "m")]
+    machines: MachineFields,
+    #[serde(rename = "a")]
+    labels: BTreeMap<String, String>,
+    /// How machines are replaced.
+    #[serde(rename = "t")]
+    strategy: String,
+}
+
 impl PlannedKind for capi::MachineDeployment {
+    type Fields = DeploymentFields;
     type Part = MachineDeployment;
 
     fn cluster(&self) -> Option<&str> {
         Some(&self.spec.cluster_name)
     }
 
-    fn part(&self) -> Result<MachineDeployment, NoPart> {
-        let machines = &self.spec.template.spec;
-        let status = self.status.clone().unwrap_or_default();
-        Ok(MachineDeployment {
-            object: object(self, self.spec.paused, status.observed_generation, &status.conditions),
+    fn fields(&self) -> DeploymentFields {
+        let (observed_generation, conditions) = match &self.status {
+            Some(status) => (status.observed_generation, &*status.conditions),
+            None => (0, &[][..]),
+        };
+        DeploymentFields {
+            object: ObjectFields::of(self, self.spec.paused, observed_generation, conditions),
+            machines: MachineFields::of(&self.spec.template.spec),
             labels: self.spec.template.metadata.labels.clone(),
-            version: worker_version(WorkerKind::MachineDeployment, self.name_any(), None, machines)?,
-            infrastructure: template_ref(&machines.infrastructure_ref),
-            bootstrap: machines.bootstrap.config_ref.as_ref().map(template_ref),
-            rollout: match self.spec.rollout.strategy.kind.as_str() {
+            strategy: self.spec.rollout.strategy.kind.clone(),
+        }
+    }
+
+    fn part(name: &str, fields: DeploymentFields) -> Result<MachineDeployment, NoPart> {
+        let machines = fields.machines;
+        Ok(MachineDeployment {
+            version: machines.version(WorkerKind::MachineDeployment, name, None)?,
+            object: fields.object.object::<Self>(name),
+            labels: fields.labels,
+            infrastructure: template_ref(&machines.infrastructure),
+            bootstrap: machines.bootstrap.as_ref().map(template_ref),
+            rollout: match fields.strategy.as_str() {
                 "OnDelete" => Rollout::OnDelete,
                 _ => Rollout::Rolling,
             },
@@ -59,24 +124,47 @@ impl Cached for capi::MachineSet {
     }
 }
 
+/// Of a MachineSet, the fields that are read.
+#[derive(Serialize, Deserialize, Debug)]
+pub(crate) struct SetFields {
+    #[serde(rename = "m")]
+    machines: MachineFields,
+    /// Its MachineDeployment.
+    #[serde(rename = "p")]
+    pool: Option<String>,
+    #[serde(rename = "n")]
+    replicas: u32,
+    #[serde(rename = "l")]
+    lifecycle: Lifecycle,
+}
+
 impl PlannedKind for capi::MachineSet {
+    type Fields = SetFields;
     type Part = MachineSet;
 
     fn cluster(&self) -> Option<&str> {
         Some(&self.spec.cluster_name)
     }
 
-    fn part(&self) -> Result<MachineSet, NoPart> {
-        let machines = &self.spec.template.spec;
-        let pool = self.labels().get(DEPLOYMENT_LABEL).cloned();
-        Ok(MachineSet {
-            name: self.name_any(),
-            version: worker_version(WorkerKind::MachineSet, self.name_any(), pool.clone(), machines)?,
-            pool,
-            infrastructure: template_ref(&machines.infrastructure_ref),
-            bootstrap: machines.bootstrap.config_ref.as_ref().map(template_ref),
+    fn fields(&self) -> SetFields {
+        SetFields {
+            machines: MachineFields::of(&self.spec.template.spec),
+            pool: self.labels().get(DEPLOYMENT_LABEL).cloned(),
             replicas: self.spec.replicas.unwrap_or(1),
             lifecycle: lifecycle(self, false),
+        }
+    }
+
+    fn part(name: &str, fields: SetFields) -> Result<MachineSet, NoPart> {
+        let machines = fields.machines;
+        Ok(MachineSet {
+            name: name.to_owned(),
+            version: machines.version(WorkerKind::MachineSet, name, fields.pool.as_deref())?,
+            pool: fields.pool,
+            infrastructure: template_ref(&machines.infrastructure),
+            bootstrap: machines.bootstrap.as_ref().map(template_ref),
+            replicas: fields.replicas,
+            lifecycle: fields.lifecycle,
         })
     }
 }
@@ -92,44 +180,42 @@ impl Cached for capi::MachinePool {
     }
 }
 
+/// Of a MachinePool, the fields that are read.
+#[derive(Serialize, Deserialize, Debug)]
+pub(crate) struct MachinePoolFields {
+    #[serde(rename = "m")]
+    machines: MachineFields,
+    /// What its machines run.
+    #[serde(rename = "w")]
+    running: Vec<String>,
+    #[serde(rename = "y")]
+    managed_by: ManagedBy,
+}
+
 impl PlannedKind for capi::MachinePool {
+    type Fields = MachinePoolFields;
     type Part = MachinePool;
 
     fn cluster(&self) -> Option<&str> {
         Some(&self.spec.cluster_name)
     }
 
-    fn part(&self) -> Result<MachinePool, NoPart> {
-        let status = self.status.as_ref();
-        let observed = status.map(|status| &*status.versions).unwrap_or_default();
-        Ok(MachinePool {
-            name: self.name_any(),
-            version: worker_version(WorkerKind::MachinePool, self.name_any(), None, &self.spec.template.spec)?,
-            observed: observed
-                .iter()
-                .filter_map(|count| version(&count.version).ok())
-                .collect(),
+    fn fields(&self) -> MachinePoolFields {
+        let running = self.status.iter().flat_map(|status| &status.versions);
+        MachinePoolFields {
+            machines: MachineFields::of(&self.spec.template.spec),
+            running: running.map(|count| count.version.clone()).collect(),
             managed_by: ManagedBy::of(self.labels()),
+        }
+    }
+
+    fn part(name: &str, fields: MachinePoolFields) -> Result<MachinePool, NoPart> {
+        let running = fields.running.iter().filter_map(|text| version(text).ok());
+        Ok(MachinePool {
+            name: name.to_owned(),
+            version: fields.machines.version(WorkerKind::MachinePool, name, None)?,
+            observed: running.collect(),
+            managed_by: fields.managed_by,
         })
     }
-}
-
-/// The version of machines, which Cluster API doesn't ask for.
-fn worker_version(
-    kind: WorkerKind,
-    name: String,
-    maker: Option<String>,
-    machines: &capi::MachineSpec,
-) -> Result<KubeVersion, NoPart> {
-    if !machines.version.is_empty() {
-        return Ok(version(&machines.version)?);
-    }
-    let bootstrap = machines.bootstrap.config_ref.iter();
-    let templates = std::iter::once(&machines.infrastructure_ref).chain(bootstrap);
-    Err(NoPart::Unversioned(Unversioned {
-        kind,
-        name,
-        maker,
-        templates: templates.map(template_ref).collect(),
-    }))
 }

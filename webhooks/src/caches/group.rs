@@ -20,6 +20,11 @@ impl TemplateId {
         Self(format!("{} {namespace}/{name}", kind_key(group, kind)).into())
     }
 
+    /// How long its text is.
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// See [`kind_key`].
     pub(crate) fn kind_key(&self) -> &str {
         self.0.rsplit_once(' ').map_or("", |(kind, _)| kind)

@@ -7,13 +7,14 @@ mod release;
 mod upgrade;
 mod worker;
 
-use std::{iter, sync::Arc};
+use std::{io, iter, sync::Arc};
 
 use instar_admission::{cluster_state::TemplateKey, template::TemplateType};
 use instar_capi::Reference;
 use instar_watch::{Cache, Kept, Key, KindLease, Presence, Unreadable};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
+use serde::Serialize;
 
 use super::{
     Caches,
@@ -103,6 +104,30 @@ fn annotation<'m>(metadata: &'m ObjectMeta, name: &str) -> Option<&'m String> {
     metadata.annotations.as_ref()?.get(name)
 }
 
+/// About how many bytes a value takes beside itself: as many as its JSON text has.
+fn json_bytes(value: &impl Serialize) -> usize {
+    let mut count = Count(0);
+    match serde_json::to_writer(&mut count, value) {
+        Ok(()) => count.0,
+        // A map whose keys are no texts has none.
+        Err(_) => 0,
+    }
+}
+
+/// Counts what is written.
+struct Count(usize);
+
+impl io::Write for Count {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0 += bytes.len();
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 /// Who it is, and nothing about it.
 fn bare(metadata: ObjectMeta) -> ObjectMeta {
     ObjectMeta {
@@ -110,6 +135,22 @@ fn bare(metadata: ObjectMeta) -> ObjectMeta {
         namespace: metadata.namespace,
         ..ObjectMeta::default()
     }
+}
+
+/// Whether they are the same templates.
+fn same_uses(some: &[Use], others: &[Use]) -> bool {
+    let templates = |uses: &[Use]| {
+        uses.iter()
+            .map(|used| (used.sort, used.template.clone()))
+            .collect::<Vec<_>>()
+    };
+    templates(some) == templates(others)
+}
+
+/// The texts of the templates are shared with their groups.
+fn use_bytes(uses: &[Use]) -> usize {
+    let texts = uses.iter().map(|used| used.template.len());
+    size_of_val(uses) + texts.sum::<usize>()
 }
 
 fn in_use(uses: &[Use]) -> impl Iterator<Item = Group> {

@@ -59,6 +59,21 @@ impl<O> Entry for Template<O> {
     fn groups_of_unreadable(_: &Key, _: &Unreadable) -> Vec<Group> {
         Vec::new()
     }
+
+    fn is_same(&self, other: &Self) -> bool {
+        self.seen == other.seen
+    }
+
+    fn heap_bytes(&self) -> usize {
+        let CachedTemplate {
+            clusters,
+            release,
+            spec,
+        } = &*self.seen;
+        let clusters = clusters.iter().map(|name| size_of_val(name) + name.len());
+        let release = release.as_ref().map_or(0, String::len);
+        size_of::<CachedTemplate>() + clusters.sum::<usize>() + release + spec.len()
+    }
 }
 
 impl Default for Templates {

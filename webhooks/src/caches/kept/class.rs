@@ -10,7 +10,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::{
     super::{Caches, group::Group},
-    Cached, Use, User, bare, groups_of_unreadable, in_use, namespace, uses_of,
+    Cached, Use, User, bare, groups_of_unreadable, in_use, json_bytes, namespace, use_bytes, uses_of,
 };
 use crate::rbac::Watched;
 
@@ -36,6 +36,10 @@ impl Entry for Class {
 
     fn groups_of_unreadable(key: &Key, unreadable: &Unreadable) -> Vec<Group> {
         groups_of_unreadable(key, unreadable)
+    }
+
+    fn heap_bytes(&self) -> usize {
+        size_of_val(&*self.view) + json_bytes(&self.view.spec) + use_bytes(&self.uses)
     }
 }
 

@@ -12,7 +12,7 @@ use instar_watch::{Cache, Entry, Guarded, Kept, Key, Presence, Row, Unreadable};
 
 use super::{
     super::{Caches, group::Group},
-    Cached, annotation,
+    Cached, annotation, json_bytes,
 };
 use crate::rbac::Watched;
 
@@ -50,6 +50,19 @@ impl Entry for Cluster {
 
     fn complaint(&self) -> Option<&str> {
         self.garbled.as_deref()
+    }
+
+    fn is_same(&self, other: &Self) -> bool {
+        let rest = |cluster: &Self| (cluster.class.clone(), cluster.releases.clone(), cluster.garbled.clone());
+        self.view == other.view && rest(self) == rest(other)
+    }
+
+    fn heap_bytes(&self) -> usize {
+        let view = &self.view;
+        let texts = view.namespace.len() + view.name.len() + view.pins.as_ref().map_or(0, String::len);
+        let releases: usize = self.releases.iter().map(|release| release.len()).sum();
+        let parts = json_bytes(&view.labels) + json_bytes(&view.topology) + json_bytes(&view.control_plane);
+        size_of::<CachedCluster>() + texts + releases + parts
     }
 }
 

@@ -8,7 +8,7 @@ use instar_watch::{Cache, Entry, Guarded, Kept, Key, Presence, Row, Unreadable};
 
 use super::{
     super::{Caches, group::Group},
-    Cached, Use, User, bare, groups_of_unreadable, in_use, namespace, uses_of,
+    Cached, Use, User, bare, groups_of_unreadable, in_use, json_bytes, namespace, same_uses, use_bytes, uses_of,
 };
 use crate::rbac::Watched;
 
@@ -44,6 +44,18 @@ impl Entry for ControlPlane {
         groups_of_unreadable(key, unreadable)
     }
 
+    fn is_same(&self, other: &Self) -> bool {
+        let same_owner = self.cluster == other.cluster && self.owned == other.owned;
+        same_owner && self.view == other.view && same_uses(&self.uses, &other.uses)
+    }
+
+    fn heap_bytes(&self) -> usize {
+        let name = self.cluster.as_ref().map_or(0, |cluster| cluster.as_str().len());
+        let view = &*self.view;
+        let parts = json_bytes(&view.spec) + json_bytes(&view.status);
+        name + use_bytes(&self.uses) + size_of_val(view) + parts
+    }
+
     fn complaint(&self) -> Option<&str> {
         self.cluster.is_none().then_some(
             "it has no label cluster.x-k8s.io/cluster-name, so it belongs to no Cluster: put the Cluster's name there",
@@ -66,6 +78,10 @@ impl Kept for ControlPlane {
             let template = template.and_then(|template| Use::of(TemplateType::Machine, namespace(metadata), template));
             let uses = uses_of(metadata, [template]);
             control_plane.metadata = bare(control_plane.metadata);
+            if let Some(status) = &mut control_plane.status {
+                // No rule asks for them, and they are most of what is left.
+                status.conditions = Vec::new();
+            }
             Self {
                 cluster,
                 owned,

@@ -7,7 +7,7 @@ use instar_watch::{Cache, Entry, Guarded, Kept, Key, Presence, Row, Unreadable};
 
 use super::{
     super::{Caches, group::Group},
-    Cached,
+    Cached, json_bytes,
 };
 use crate::rbac::Watched;
 
@@ -30,6 +30,10 @@ impl Entry for Release {
 
     fn groups_of_unreadable(_: &Key, _: &Unreadable) -> Vec<Group> {
         Vec::new()
+    }
+
+    fn heap_bytes(&self) -> usize {
+        json_bytes(&self.0)
     }
 }
 
@@ -73,6 +77,10 @@ impl Entry for Policy {
 
     fn groups_of_unreadable(key: &Key, _: &Unreadable) -> Vec<Group> {
         vec![Group::Namespace(key.namespace().into())]
+    }
+
+    fn heap_bytes(&self) -> usize {
+        size_of_val(&*self.0) + json_bytes(&*self.0)
     }
 }
 

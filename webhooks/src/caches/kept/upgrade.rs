@@ -65,6 +65,16 @@ impl Entry for Upgrade {
     fn groups_of_unreadable(key: &Key, unreadable: &Unreadable) -> Vec<Group> {
         groups_of_unreadable(key, unreadable)
     }
+
+    fn heap_bytes(&self) -> usize {
+        let going_on = self.goes_on.as_ref().map_or(0, |upgrade| {
+            let path = upgrade.path.iter().map(|release| size_of_val(release) + release.len());
+            upgrade.name.len() + path.sum::<usize>()
+        });
+        let kept = self.kept.iter();
+        let kept = kept.map(|kept| size_of_val(kept) + kept.kind.len() + kept.name.len());
+        self.cluster.len() + going_on + kept.sum::<usize>()
+    }
 }
 
 impl Kept for Upgrade {

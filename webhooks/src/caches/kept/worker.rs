@@ -17,7 +17,7 @@ use serde::de::DeserializeOwned;
 
 use super::{
     super::{Caches, group::Group},
-    Cached, Use, User, groups_of_unreadable, in_use, namespace, uses_of,
+    Cached, Use, User, groups_of_unreadable, in_use, namespace, same_uses, use_bytes, uses_of,
 };
 use crate::rbac::Watched;
 
@@ -122,6 +122,13 @@ impl<O: WorkerResource> Entry for Worker<O> {
 
     fn groups_of_unreadable(key: &Key, unreadable: &Unreadable) -> Vec<Group> {
         groups_of_unreadable(key, unreadable)
+    }
+    fn is_same(&self, other: &Self) -> bool {
+        self.cluster == other.cluster && self.moves == other.moves && same_uses(&self.uses, &other.uses)
+    }
+
+    fn heap_bytes(&self) -> usize {
+        self.cluster.len() + use_bytes(&self.uses)
     }
 }
 

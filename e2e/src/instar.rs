@@ -146,7 +146,11 @@ impl Mgmt {
             name: component.name().to_owned(),
             program: program.to_owned(),
             arguments: deployment.arguments(&self.run().instar_certs()),
-            environment: vec![(KUBECONFIG.to_owned(), kubeconfig.into())],
+            environment: {
+                let mut environment = deployment.environment.clone();
+                environment.push((KUBECONFIG.to_owned(), kubeconfig.into()));
+                environment
+            },
             log: self.run().log(component.name()),
         };
         self.set_launch(component, launch.clone()).await;

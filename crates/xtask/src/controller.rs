@@ -28,8 +28,10 @@ pub(crate) fn workload() -> Workload {
         ports: vec![(HEALTH_PORT, port)],
         // It ends at once: what is under way is found again by the next start.
         grace_seconds: 10,
-        // It holds every Machine.
-        memory_limit: "512Mi",
+        // `make bench-fleet`: 38 MiB at 3,000 Clusters with 18,000 Machines, and 5 MiB for each 1,000 more, so 75 at 10,000.
+        // The limit leaves room for a re-list in which every object has changed, and for storms.
+        memory_request: "64Mi",
+        memory_limit: "256Mi",
         volume: None,
     }
 }

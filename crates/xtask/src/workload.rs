@@ -41,6 +41,8 @@ pub(crate) struct Workload {
     /// Each with its name; one is [`HEALTH_PORT`].
     pub(crate) ports: Vec<(&'static str, u16)>,
     pub(crate) grace_seconds: i64,
+    /// The memory that a node keeps for it.
+    pub(crate) memory_request: &'static str,
     /// The memory at which it is killed.
     pub(crate) memory_limit: &'static str,
     pub(crate) volume: Option<(Volume, VolumeMount)>,

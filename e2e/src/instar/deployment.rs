@@ -1,6 +1,6 @@
 //! What a Deployment says of the process that takes its pod's place.
 
-use std::path::Path;
+use std::{ffi::OsString, path::Path};
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
@@ -14,6 +14,8 @@ pub(super) struct Deployment {
     pub(super) namespace: String,
     pub(super) service_account: String,
     arguments: Vec<String>,
+    /// Its environment, as far as it is written there.
+    pub(super) environment: Vec<(String, OsString)>,
 }
 
 impl Deployment {
@@ -39,6 +41,14 @@ impl Deployment {
             .skip(1)
             .chain(list("/spec/template/spec/containers/0/args"));
         let arguments: Vec<String> = arguments.collect();
+        let variables = object
+            .pointer("/spec/template/spec/containers/0/env")
+            .and_then(Value::as_array);
+        let environment = variables.into_iter().flatten().filter_map(|variable| {
+            let (name, value) = (variable["name"].as_str()?, variable["value"].as_str()?);
+            Some((name.to_owned(), value.into()))
+        });
+        let environment = environment.collect();
         let component = match arguments.first().map(String::as_str) {
             Some("webhook") => Component::InstarWebhook,
             Some("controller") => Component::InstarController,
@@ -52,6 +62,7 @@ impl Deployment {
             namespace,
             service_account,
             arguments,
+            environment,
         })
     }
 
@@ -120,9 +131,15 @@ mod tests {
                 "--cert-dir=/run/certs",
             ]
         );
-        let object = deployment("c", &json!({ "args": ["controller", "--health-port=8081"] }));
+        let object = deployment(
+            "c",
+            &json!({
+                "args": ["controller", "--health-port=8081"], "env": [{ "name": "MALLOC_ARENA_MAX", "value": "1" }],
+            }),
+        );
         let controller = Deployment::read(&object).unwrap();
         assert_eq!(controller.component, Component::InstarController);
+        assert_eq!(controller.environment, [("MALLOC_ARENA_MAX".to_owned(), "1".into())]);
         assert_eq!(
             controller.arguments(Path::new("/run/certs")),
             [

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::{
     api::core::v1::{
-        Capabilities, Container, ContainerPort, HTTPGetAction, PodSecurityContext, PodSpec, Probe,
+        Capabilities, Container, ContainerPort, EnvVar, HTTPGetAction, PodSecurityContext, PodSpec, Probe,
         ResourceRequirements, SeccompProfile, SecurityContext, Toleration, TopologySpreadConstraint,
     },
     apimachinery::pkg::{api::resource::Quantity, util::intstr::IntOrString},
@@ -43,6 +43,15 @@ pub(super) fn spec(workload: &Workload) -> PodSpec {
     }
 }
 
+/// glibc's allocator gives memory back to the system late: a heap for each thread, and pages of a list that it keeps for the
+/// next. With one heap, and with what is large apart, a fleet of 1,000 Clusters takes a third less (`make bench-fleet`).
+/// Another allocator doesn't read them.
+const ALLOCATOR: [(&str, &str); 3] = [
+    ("MALLOC_ARENA_MAX", "1"),
+    ("MALLOC_MMAP_THRESHOLD_", "131072"),
+    ("MALLOC_TRIM_THRESHOLD_", "131072"),
+];
+
 fn container(workload: &Workload) -> Container {
     let arguments = std::iter::once(workload.component.to_owned()).chain(workload.arguments.iter().cloned());
     Container {
@@ -50,6 +59,7 @@ fn container(workload: &Workload) -> Container {
         name: "manager".to_owned(),
         image: Some(IMAGE.to_owned()),
         args: Some(arguments.collect()),
+        env: Some(ALLOCATOR.map(|(name, value)| variable(name, value)).into()),
         ports: Some(
             workload
                 .ports
@@ -60,7 +70,7 @@ fn container(workload: &Workload) -> Container {
         liveness_probe: Some(probe("/healthz")),
         readiness_probe: Some(probe("/readyz")),
         resources: Some(ResourceRequirements {
-            requests: Some(quantities([("cpu", "10m"), ("memory", "32Mi")])),
+            requests: Some(quantities([("cpu", "10m"), ("memory", workload.memory_request)])),
             limits: Some(quantities([("memory", workload.memory_limit)])),
             ..ResourceRequirements::default()
         }),
@@ -78,6 +88,14 @@ fn container(workload: &Workload) -> Container {
         termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
         volume_mounts: workload.volume.as_ref().map(|(_, mount)| vec![mount.clone()]),
         ..Container::default()
+    }
+}
+
+fn variable(name: &str, value: &str) -> EnvVar {
+    EnvVar {
+        name: name.to_owned(),
+        value: Some(value.to_owned()),
+        ..EnvVar::default()
     }
 }
 

@@ -34,6 +34,7 @@ pub fn memory(pid: u32) -> Result<Memory> {
     };
     Ok(Memory {
         now: field("VmRSS:")?,
+        own: field("RssAnon:")?,
         peak: field("VmHWM:")?,
     })
 }
@@ -43,6 +44,8 @@ pub fn memory(pid: u32) -> Result<Memory> {
 pub struct Memory {
     /// At this moment.
     pub now: f64,
+    /// The part of it that is no page of a file.
+    pub own: f64,
     /// The most that it ever was.
     pub peak: f64,
 }

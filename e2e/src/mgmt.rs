@@ -104,6 +104,19 @@ impl Mgmt {
         Ok(mgmt)
     }
 
+    /// Starts Cluster API's core on one that stands still: it watches what it always watches, and acts on nothing, since
+    /// no object has the label that it is told to look for.
+    pub async fn start_watching_core(&self) -> Result<()> {
+        self.introduce_managers().await?;
+        let mut launch = self.site().capi_core(RuntimeSdk::Off)?;
+        launch.arguments.extend([
+            "--watch-filter=none".to_owned(),
+            "--skip-crd-migration-phases=StorageVersionMigration,CleanupManagedFields".to_owned(),
+        ]);
+        self.launch(Component::CapiCore, launch).await?;
+        self.wait_ready(Component::CapiCore).await
+    }
+
     async fn start_kubernetes(run: RunDir, built: Built, began: Instant) -> Result<Self> {
         let certificates = Certificates::create(&run.certs())?;
         let admin = certificates.issue_client("admin", "system:masters")?;

@@ -1,6 +1,7 @@
 //! What one changed Cluster costs, and how soon it is acted on.
 
 use std::{
+    collections::BTreeMap,
     pin::pin,
     time::{Duration, Instant},
 };
@@ -28,6 +29,16 @@ use super::{
 /// How long a swap may take.
 const DEADLINE: Duration = Duration::from_mins(2);
 
+/// The fewest writes from the wish to the swap of a control plane: the record of what is asked, the path, the template, the
+/// swap, and once what the record's status says meanwhile.
+const FLOOR: [&str; 5] = [
+    "create clusterupgrades",
+    "patch clusters",
+    "create devmachinetemplates",
+    "patch kubeadmcontrolplanes",
+    "patch clusterupgrades/status",
+];
+
 /// Nothing more is done about a Cluster whose control plane was swapped after this time.
 const OVER: Duration = Duration::from_secs(3);
 
@@ -35,6 +46,10 @@ const OVER: Duration = Duration::from_secs(3);
 pub(crate) struct Changed {
     pub(crate) reads: f64,
     pub(crate) writes: f64,
+    /// The fewest writes that do the same: see [`FLOOR`].
+    pub(crate) floor: f64,
+    /// How many of each: verb and resource.
+    pub(crate) kinds: BTreeMap<String, f64>,
     pub(crate) cpu: Duration,
     /// From the reply to the edit until the control plane points at its new template.
     pub(crate) swapped: Duration,
@@ -58,13 +73,23 @@ pub(crate) async fn changed(mgmt: &Mgmt, fleet: &Fleet, count: usize) -> Result<
         sleep(OVER).await;
     }
     let used = cpu(pid)?.saturating_sub(used);
-    let verbs = requests(mgmt, before)?;
-    let is_read = |verb: &&String| ["get", "list"].contains(&verb.as_str());
-    let is_write = |verb: &&String| ["create", "update", "patch", "delete"].contains(&verb.as_str());
     let each = u32::try_from(count)?;
+    let mut kinds = BTreeMap::<String, f64>::new();
+    let (mut reads, mut writes) = (0.0, 0.0);
+    for (verb, resource) in requests(mgmt, before)? {
+        match verb.as_str() {
+            "get" | "list" => reads += 1.0,
+            "create" | "update" | "patch" | "delete" => writes += 1.0,
+            // Watches are taken up again as time passes.
+            _ => continue,
+        }
+        *kinds.entry(format!("{verb} {resource}")).or_default() += 1.0 / f64::from(each);
+    }
     Ok(Changed {
-        reads: verbs.iter().filter(is_read).count() as f64 / f64::from(each),
-        writes: verbs.iter().filter(is_write).count() as f64 / f64::from(each),
+        reads: reads / f64::from(each),
+        writes: writes / f64::from(each),
+        floor: FLOOR.len() as f64,
+        kinds,
         cpu: used / each,
         swapped: swapped / each,
         post: post(mgmt, last, each).await?,

@@ -8,7 +8,7 @@ mod change;
 mod measure;
 mod objects;
 
-use std::process::ExitCode;
+use std::{collections::BTreeMap, process::ExitCode};
 
 use clap::Parser;
 use instar_e2e::{
@@ -20,8 +20,8 @@ use instar_e2e::{
 };
 
 use self::{
-    change::changed,
-    measure::{Program, started},
+    change::{Changed, changed},
+    measure::{Program, Started, started},
     objects::Fleet,
 };
 
@@ -60,46 +60,94 @@ async fn measure(mgmt: &Mgmt, sizes: &[usize]) -> Result<()> {
     }
     objects::remove_webhooks(&mgmt.client()).await?;
     let mut fleet = Fleet::new(mgmt.client(), &rows);
-    println!(
-        "\n{:>8} {:>10} {:>9} {:>9} {:>9} {:>11} {:>11} {:>12} {:>13}",
-        "Clusters", "program", "ready s", "CPU s", "settled", "peak MiB", "KiB/object", "idle CPU %", "idle requests"
-    );
+    print_heads();
     let mut changes = Vec::new();
     for size in sizes {
         for program in Program::ALL {
             program.stop(mgmt).await?;
         }
         fleet.grow(*size).await?;
+        let mut kinds = Vec::new();
         for program in Program::ALL {
             let row = started(mgmt, program).await?;
-            println!(
-                "{size:>8} {:>10} {:>9.1} {:>9.1} {:>9.0} {:>11.0} {:>11.2} {:>12.2} {:>13}",
-                program.name(),
-                row.ready.as_secs_f64(),
-                row.cpu.as_secs_f64(),
-                row.settled,
-                row.peak,
-                row.settled * 1024.0 / fleet.objects() as f64,
-                row.idle * 100.0,
-                row.idle_requests,
-            );
+            print_row(*size, program, &row, fleet.objects());
+            kinds.push((program, row.cached));
+        }
+        Program::Core.stop(mgmt).await?;
+        for (program, cached) in kinds {
+            print_kinds(program, &cached);
         }
         changes.push((*size, changed(mgmt, &fleet, CHANGED).await?));
     }
+    print_changes(&changes);
+    Ok(())
+}
+
+fn print_heads() {
     println!(
-        "\n{:>8} {:>7} {:>7} {:>11} {:>9} {:>12} {:>14}",
-        "Clusters", "reads", "writes", "CPU ms", "swap ms", "POST ms", "in round trips"
+        "\n{:>8} {:>10} {:>8} {:>7} {:>8} {:>7} {:>6} {:>7} {:>9} {:>10} {:>11} {:>13}",
+        "Clusters",
+        "program",
+        "ready s",
+        "CPU s",
+        "settled",
+        "goal",
+        "own",
+        "peak",
+        "peak/set.",
+        "KiB/object",
+        "idle CPU %",
+        "idle requests"
     );
-    for (size, change) in &changes {
+}
+
+fn print_row(size: usize, program: Program, row: &Started, objects: usize) {
+    let goal = program
+        .goal(size)
+        .map_or_else(|| "-".to_owned(), |goal| format!("{goal:.0}"));
+    println!(
+        "{size:>8} {:>10} {:>8.1} {:>7.1} {:>8.1} {goal:>7} {:>6.1} {:>7.1} {:>9.2} {:>10.2} {:>11.2} {:>13}",
+        program.name(),
+        row.ready.as_secs_f64(),
+        row.cpu.as_secs_f64(),
+        row.settled,
+        row.own,
+        row.peak,
+        row.peak / row.settled,
+        row.settled * 1024.0 / objects as f64,
+        row.idle * 100.0,
+        row.idle_requests,
+    );
+}
+
+fn print_kinds(program: Program, cached: &BTreeMap<String, (f64, f64)>) {
+    for (kind, (objects, bytes)) in cached.iter().filter(|(_, (objects, _))| *objects > 0.0) {
+        let (name, mib) = (program.name(), bytes / 1024.0 / 1024.0);
         println!(
-            "{size:>8} {:>7.1} {:>7.1} {:>11.1} {:>9.1} {:>12.1} {:>14.1}",
+            "{name:>19} {kind:>22} {objects:>8} objects {mib:>8.1} MiB {:>6.0} bytes each",
+            bytes / objects
+        );
+    }
+}
+
+fn print_changes(changes: &[(usize, Changed)]) {
+    println!(
+        "\n{:>8} {:>7} {:>7} {:>12} {:>8} {:>9} {:>9} {:>15}   goals: reads 1, writes/floor 1.0, the same at every size",
+        "Clusters", "reads", "writes", "writes/floor", "CPU ms", "swap ms", "POST ms", "in round trips"
+    );
+    for (size, change) in changes {
+        println!(
+            "{size:>8} {:>7.1} {:>7.1} {:>12.2} {:>8.1} {:>9.1} {:>9.1} {:>15.1}",
             change.reads,
             change.writes,
+            change.writes / change.floor,
             change.cpu.as_secs_f64() * 1000.0,
             change.swapped.as_secs_f64() * 1000.0,
             change.post.as_secs_f64() * 1000.0,
             change.swapped.as_secs_f64() / change.post.as_secs_f64(),
         );
+        for (request, count) in &change.kinds {
+            println!("{:>8} {count:>7.1} {request}", "");
+        }
     }
-    Ok(())
 }

@@ -1,9 +1,12 @@
 //! What a program takes at its start and while nothing happens.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use instar_benches::process::{self, cpu};
-use instar_e2e::{Context, Result, components::Component, instar::Installed, mgmt::Mgmt};
+use instar_e2e::{Context, Result, components::Component, mgmt::Mgmt};
 use serde_json::Value;
 use tokio::time::sleep;
 
@@ -16,19 +19,23 @@ const SETTLES: Duration = Duration::from_mins(3);
 /// How long nothing happens.
 const IDLE: Duration = Duration::from_mins(1);
 
+/// What is measured.
 #[derive(Clone, Copy)]
 pub(crate) enum Program {
     Controller,
     Webhook,
+    /// Cluster API's core, which holds the same objects and acts on none of them: what it takes at least.
+    Core,
 }
 
 impl Program {
-    pub(crate) const ALL: [Self; 2] = [Self::Controller, Self::Webhook];
+    pub(crate) const ALL: [Self; 3] = [Self::Controller, Self::Webhook, Self::Core];
 
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Controller => "controller",
             Self::Webhook => "webhook",
+            Self::Core => "CAPI core",
         }
     }
 
@@ -36,22 +43,38 @@ impl Program {
         match self {
             Self::Controller => Component::InstarController,
             Self::Webhook => Component::InstarWebhook,
+            Self::Core => Component::CapiCore,
         }
     }
 
-    fn installed(self, mgmt: &Mgmt) -> Installed<'_> {
+    /// The most that it may take settled, in MiB; between the sizes for which it was set, what lies between.
+    pub(crate) fn goal(self, clusters: usize) -> Option<f64> {
+        let clusters = clusters as f64;
         match self {
-            Self::Controller => mgmt.controller(),
-            Self::Webhook => mgmt.webhook(),
+            Self::Controller => Some(25.0 + (clusters - 1000.0) * 75.0 / 9000.0),
+            Self::Webhook => Some(100.0),
+            Self::Core => None,
+        }
+    }
+
+    async fn start(self, mgmt: &Mgmt) -> Result<()> {
+        match self {
+            Self::Controller => mgmt.controller().start().await,
+            Self::Webhook => mgmt.webhook().start().await,
+            Self::Core => mgmt.start_watching_core().await,
         }
     }
 
     /// Stops it, if it runs.
     pub(crate) async fn stop(self, mgmt: &Mgmt) -> Result<()> {
-        if mgmt.pid(self.component()).await.is_some() {
-            self.installed(mgmt).stop().await?;
+        if mgmt.pid(self.component()).await.is_none() {
+            return Ok(());
         }
-        Ok(())
+        match self {
+            Self::Controller => mgmt.controller().stop().await,
+            Self::Webhook => mgmt.webhook().stop().await,
+            Self::Core => mgmt.end(Component::CapiCore).await,
+        }
     }
 
     pub(crate) async fn pid(self, mgmt: &Mgmt) -> Result<u32> {
@@ -67,16 +90,20 @@ pub(crate) struct Started {
     /// CPU time until then.
     pub(crate) cpu: Duration,
     pub(crate) settled: f64,
+    /// The part of it that is no page of the program's file, which all processes of the program share.
+    pub(crate) own: f64,
     pub(crate) peak: f64,
     /// The part of a core.
     pub(crate) idle: f64,
     /// In that minute.
     pub(crate) idle_requests: usize,
+    /// What it says that its caches take, by kind: objects and bytes.
+    pub(crate) cached: BTreeMap<String, (f64, f64)>,
 }
 
 pub(crate) async fn started(mgmt: &Mgmt, program: Program) -> Result<Started> {
     let began = Instant::now();
-    program.installed(mgmt).start().await?;
+    program.start(mgmt).await?;
     let ready = began.elapsed();
     let pid = program.pid(mgmt).await?;
     let used = cpu(pid)?;
@@ -94,14 +121,39 @@ pub(crate) async fn started(mgmt: &Mgmt, program: Program) -> Result<Started> {
         ready,
         cpu: used,
         settled: memory.now,
+        own: memory.own,
         peak: memory.peak,
         idle: cpu(pid)?.saturating_sub(before).as_secs_f64() / IDLE.as_secs_f64(),
         idle_requests: self::requests(mgmt, requests)?.len(),
+        cached: cached(mgmt, program).await?,
     })
 }
 
-/// The verbs of Instar's requests, but for the first ones.
-pub(crate) fn requests(mgmt: &Mgmt, first: usize) -> Result<Vec<String>> {
+async fn cached(mgmt: &Mgmt, program: Program) -> Result<BTreeMap<String, (f64, f64)>> {
+    let installed = match program {
+        Program::Controller => mgmt.controller(),
+        Program::Webhook => mgmt.webhook(),
+        Program::Core => return Ok(BTreeMap::new()),
+    };
+    let page = installed.metrics().await?;
+    let mut kinds = BTreeMap::<String, (f64, f64)>::new();
+    for line in page.lines() {
+        let series = |name: &str| {
+            let rest = line.strip_prefix(name)?.strip_prefix("{kind=\"")?;
+            let (kind, value) = rest.split_once("\"} ")?;
+            Some((kind.to_owned(), value.parse::<f64>().ok()?))
+        };
+        if let Some((kind, objects)) = series("instar_cached_objects") {
+            kinds.entry(kind).or_default().0 = objects;
+        } else if let Some((kind, bytes)) = series("instar_cached_bytes") {
+            kinds.entry(kind).or_default().1 = bytes;
+        }
+    }
+    Ok(kinds)
+}
+
+/// Instar's requests, verb and resource, but for the first ones.
+pub(crate) fn requests(mgmt: &Mgmt, first: usize) -> Result<Vec<(String, String)>> {
     let text = std::fs::read_to_string(mgmt.audit_log())?;
     let events = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     let ours = events.filter(|event| {
@@ -109,6 +161,18 @@ pub(crate) fn requests(mgmt: &Mgmt, first: usize) -> Result<Vec<String>> {
         let resource = event["objectRef"]["resource"].as_str();
         user.starts_with("system:serviceaccount:instar-system:") && resource != Some("leases")
     });
-    let verbs = ours.map(|event| event["verb"].as_str().unwrap_or_default().to_owned());
-    Ok(verbs.skip(first).collect())
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let requests = ours.map(|event| {
+        let (resource, part) = (
+            text(&event["objectRef"]["resource"]),
+            text(&event["objectRef"]["subresource"]),
+        );
+        let resource = if part.is_empty() {
+            resource
+        } else {
+            format!("{resource}/{part}")
+        };
+        (text(&event["verb"]), resource)
+    });
+    Ok(requests.skip(first).collect())
 }

@@ -83,6 +83,13 @@ impl Installed<'_> {
         self.mgmt.check_runs(self.component).await
     }
 
+    /// All its metrics, as text.
+    pub async fn metrics(&self) -> Result<String> {
+        let url = self.component.ready_url().replace("/readyz", "/metrics");
+        let answer = self.mgmt.http().get(url).send().await?.error_for_status()?;
+        Ok(answer.text().await?)
+    }
+
     /// Its kubeconfig, with its own rights.
     #[must_use]
     pub fn kubeconfig(&self) -> PathBuf {

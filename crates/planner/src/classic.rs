@@ -19,11 +19,7 @@ use instar_capi::WorkerKind;
 use instar_domain::KubeVersion;
 
 pub use self::drift::drifted;
-use self::{
-    goal::Goal,
-    view::{ClassicView, ExternalChange},
-    workers::WorkerRollout,
-};
+use self::{goal::Goal, view::ClassicView, workers::WorkerRollout};
 pub(crate) use self::{
     goal::is_older,
     view::{of_cluster, of_upgrade_spec, stopped},
@@ -180,7 +176,7 @@ fn decide(
 }
 
 /// Writes down that all machines of an object are as its last swap for this upgrade says; nothing where that is written,
-/// or where another client has changed the object since.
+/// or where the object isn't any more as that swap made it.
 fn convergence(
     view: &ClassicView<'_>,
     pool: PoolId,
@@ -188,11 +184,10 @@ fn convergence(
     version: &KubeVersion,
     template: Option<&TemplateRef>,
 ) -> Option<Action> {
-    view.swapped(object)?;
-    match view.external_change(object, version, template) {
-        ExternalChange::Unchanged => swap::convergence(pool, object, view.snapshot.now).map(Action::RecordConvergence),
-        ExternalChange::Advanced(_) | ExternalChange::Reverted(_) => None,
-    }
+    let template = template.map(|template| &template.name);
+    view.swapped(object)
+        .filter(|swap| swap.after.is_at(version, template))?;
+    swap::convergence(pool, object, view.snapshot.now).map(Action::RecordConvergence)
 }
 
 /// Whether every gate is open; those that aren't are named.

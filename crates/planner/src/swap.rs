@@ -236,8 +236,13 @@ fn swap(
     let (step, now) = (destination.step, destination.now);
     let version = step.version().clone();
     let known = object.swap_history.as_ref();
+    // What another client has set back since has not converged, whatever its machines are.
+    let stands = |history: &SwapHistory| {
+        let last = history.last();
+        last.is_some_and(|last| last.after.is_at(&before.version, before.template.as_ref()))
+    };
     let known = known.map(|history| {
-        if destination.origin.has_converged {
+        if destination.origin.has_converged && stands(history) {
             history.converged(now)
         } else {
             history.clone()

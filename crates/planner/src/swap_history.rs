@@ -127,6 +127,13 @@ impl SwapHistory {
     }
 }
 
+impl PoolState {
+    /// Whether this is what an object says. A `template` is the name of its infrastructure template.
+    pub(crate) fn is_at(&self, version: &KubeVersion, template: Option<&String>) -> bool {
+        self.version == *version && self.template.as_ref() == template
+    }
+}
+
 impl ComponentImage {
     const fn is_absent(&self) -> bool {
         self.tag.is_none() && self.repository.is_none()

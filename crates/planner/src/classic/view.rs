@@ -159,7 +159,7 @@ impl<'a> ClassicView<'a> {
     ) -> Option<String> {
         let name = template.map(|template| &template.name);
         let last = object.swap_history.as_ref().and_then(SwapHistory::last);
-        let last = last.filter(|swap| swap.after.version == *version && swap.after.template.as_ref() == name);
+        let last = last.filter(|swap| swap.after.is_at(version, name));
         if let Some(release) = last.and_then(|swap| swap.after.release.clone()) {
             return Some(release);
         }

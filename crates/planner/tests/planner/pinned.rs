@@ -34,6 +34,10 @@ fn releases(history: &[SwapEntry]) -> Vec<Option<&str>> {
     history.iter().map(|swap| swap.after.release.as_deref()).collect()
 }
 
+fn converged(history: &[SwapEntry]) -> Vec<bool> {
+    history.iter().map(|swap| swap.converged.is_some()).collect()
+}
+
 /// Newer patches and revisions of everything.
 fn with_newer_rows(world: &mut World) {
     let mut rows = catalog::rows();
@@ -96,6 +100,22 @@ fn what_was_set_back_holds_until_another_target_is_named() {
     world.upgrade_spec.target = Target::Text("v1.34.5-1".to_owned());
     until(&mut world, complete);
     assert_eq!(world.pinned, [["v1.34.5-1"], ["v1.34.9-7"], ["v1.34.5-1"]]);
+    assert_eq!(converged(&history(&world)), [false, false, true]);
+}
+
+#[test]
+fn a_swap_that_was_set_back_never_converges() {
+    let mut world = world("v1.33.5", "v1.34.5-1");
+    let manifest = world.control_plane.clone();
+    let swap = until(&mut world, swaps_control_plane);
+    assert_eq!(world.write(&swap.action), Answer::Done);
+    world.apply_control_plane_again(&manifest);
+    world.now += SignedDuration::from_secs(1);
+    // The older version itself is the new target: nothing is left to swap.
+    world.upgrade_spec.target = Target::Text("v1.33.5".to_owned());
+    until(&mut world, complete);
+    assert_eq!(world.control_plane.version, version("v1.33.5"));
+    assert_eq!(converged(&history(&world)), [false]);
 }
 
 #[test]

@@ -25,8 +25,8 @@ use kube::{Api, Client};
 use tokio::sync::{mpsc::UnboundedSender, watch};
 
 use crate::rbac::Watched;
-pub(crate) use control_planes::{ForeignControlPlane, not_watched};
-pub(crate) use kept::{Cached, Group, KeptCluster, Object, Whole, lifecycle};
+pub(crate) use control_planes::ForeignControlPlane;
+pub(crate) use kept::{Cached, Group, KeptCluster, Object, Whole, lifecycle, not_watched};
 pub(crate) use machines::{DEPLOYMENT_LABEL, KeptMachine};
 pub(crate) use parts::{KeptPart, PlannedKind};
 pub(crate) use templates::TemplateMetadata;
@@ -190,14 +190,17 @@ impl Caches {
         objects
     }
 
-    /// All objects of a Cluster that have a version, as the planner takes them.
-    pub(crate) fn parts<K: PlannedKind>(&self, cluster: &Key) -> Vec<Observed<K::Part>> {
-        self.observe::<K, _>(cluster, |key, kept| kept.observed(key))
-    }
-
-    /// Those that have none.
-    pub(crate) fn unversioned<K: PlannedKind>(&self, cluster: &Key) -> Vec<Unversioned> {
-        self.each::<K, _>(cluster, |key, kept| kept.unversioned(key))
+    /// All objects of a Cluster, as the planner takes them; and those that have no version.
+    pub(crate) fn parts<K: PlannedKind>(&self, cluster: &Key) -> (Vec<Observed<K::Part>>, Vec<Unversioned>) {
+        let (mut parts, mut unversioned) = (Vec::new(), Vec::new());
+        for part in self.each::<K, _>(cluster, |key, kept| Some(kept.observed(key))) {
+            match part {
+                Ok(part) => parts.push(part),
+                Err(object) => unversioned.push(object),
+            }
+        }
+        parts.extend(self.unreadable::<K>(cluster).into_iter().map(Observed::Invalid));
+        (parts, unversioned)
     }
 
     /// Whether what is kept of any object of a Cluster is so.
@@ -220,12 +223,8 @@ impl Caches {
     pub(crate) fn foreign_control_plane_kinds(&self, namespace: &str) -> BTreeSet<(String, String)> {
         let clusters = self.clusters.read();
         let clusters = clusters.group(&Group::Namespace(namespace.into()));
-        let kinds = clusters.filter_map(|(_, cluster)| {
-            let cluster = cluster.get().ok()?;
-            let reference = not_watched(&cluster)?;
-            Some((reference.api_group.clone(), reference.kind.clone()))
-        });
-        kinds.collect()
+        let kinds = clusters.filter_map(|(_, cluster)| cluster.foreign_control_plane());
+        kinds.map(|(group, kind)| (group.to_owned(), kind.to_owned())).collect()
     }
 
     /// Wakes every Cluster, and every one of which something is asked, be it there or not.

@@ -53,7 +53,12 @@ pub(crate) fn gather_for(
 ) -> Snapshot {
     let (namespace, name) = (cluster.namespace().unwrap_or_default(), cluster.name_any());
     let key = Key::of(cluster);
-    let machine_sets = caches.parts::<capi::MachineSet>(&key);
+    let (pools, mut unversioned) = caches.parts::<capi::MachineDeployment>(&key);
+    let (machine_sets, without) = caches.parts::<capi::MachineSet>(&key);
+    unversioned.extend(without);
+    let (machine_pools, without) = caches.parts::<capi::MachinePool>(&key);
+    unversioned.extend(without);
+    unversioned.extend(lone_machines_without_version(caches, &key));
     let template_of_set: BTreeMap<&str, &str> = machine_sets
         .iter()
         .filter_map(Observed::read)
@@ -89,23 +94,20 @@ pub(crate) fn gather_for(
         gates: BTreeMap::new(),
         retention: retention_of(caches, cluster, ended),
         control_plane,
-        pools: caches.parts::<capi::MachineDeployment>(&key),
+        pools,
         machine_sets,
-        machine_pools: caches.parts::<capi::MachinePool>(&key),
+        machine_pools,
         machines,
         templates: Vec::new(),
         used_elsewhere: BTreeSet::new(),
-        unversioned: unversioned(caches, &key),
+        unversioned,
         unreadable: caches.unreadable::<ClusterUpgrade>(&key),
     }
 }
 
-/// What has no version. Of Machines those that stand alone: elsewhere, what makes them is named.
-fn unversioned(caches: &Caches, cluster: &Key) -> Vec<Unversioned> {
-    let mut objects = caches.unversioned::<capi::MachineDeployment>(cluster);
-    objects.extend(caches.unversioned::<capi::MachineSet>(cluster));
-    objects.extend(caches.unversioned::<capi::MachinePool>(cluster));
-    objects.extend(caches.each::<capi::Machine, _>(cluster, |key, kept| {
+/// The Machines that have no version and stand alone: elsewhere, what makes them is named.
+fn lone_machines_without_version(caches: &Caches, cluster: &Key) -> Vec<Unversioned> {
+    caches.each::<capi::Machine, _>(cluster, |key, kept| {
         let stands_alone = kept.version().is_none() && kept.maker().is_none() && kept.pool().is_none();
         stands_alone.then(|| Unversioned {
             kind: WorkerKind::Machine,
@@ -113,8 +115,7 @@ fn unversioned(caches: &Caches, cluster: &Key) -> Vec<Unversioned> {
             maker: None,
             templates: Vec::new(),
         })
-    }));
-    objects
+    })
 }
 
 /// While a policy of its namespace can't be decoded, a Cluster's templates are kept.
@@ -180,7 +181,7 @@ pub(crate) fn current_versions(
         Some(Observed::Read(control_plane)) => control_plane.version.clone(),
     };
     let mut versions = vec![control_plane];
-    for pool in caches.parts::<capi::MachineDeployment>(&key) {
+    for pool in caches.parts::<capi::MachineDeployment>(&key).0 {
         match pool {
             Observed::Invalid(_) => return CurrentVersions::Unreadable,
             Observed::Read(pool) if pool.object.managed_by == ManagedBy::User => versions.push(pool.version),

@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 
-use instar_capi::{Cluster, KubeadmControlPlane, Reference};
 use instar_watch::{Entry, Kept, Key, Row, Unreadable};
-use kube::{Resource, core::DynamicObject};
+use kube::core::DynamicObject;
 use serde_json::{Map, Value};
 
 use super::kept::{Group, groups_of_clusters, slim};
@@ -73,14 +72,6 @@ impl Kept for ForeignControlPlane {
             }),
         }
     }
-}
-
-/// The control plane that a Cluster refers to, where it is of a kind that isn't watched.
-pub(crate) fn not_watched(cluster: &Cluster) -> Option<&Reference> {
-    let reference = cluster.spec.control_plane_ref.as_ref()?;
-    let watched =
-        reference.kind == KubeadmControlPlane::kind(&()) && reference.api_group == KubeadmControlPlane::group(&());
-    Some(reference).filter(|_| !watched)
 }
 
 fn part(data: &mut Value, name: &str, fields: &[&str]) -> Option<Value> {

@@ -6,7 +6,7 @@ use instar_api::{
     ClusterUpgrade, FINISHED_ANNOTATION, KubernetesRelease, PATH_ANNOTATION, RECORD_ANNOTATION, RELEASES_ANNOTATION,
     STARTED_ANNOTATION, SWAP_HISTORY_ANNOTATION, UpgradePolicy, VERSION_ANNOTATION,
 };
-use instar_capi::{Cluster, labels::CLUSTER_NAME, owning_clusters};
+use instar_capi::{Cluster, KubeadmControlPlane, Reference, labels::CLUSTER_NAME, owning_clusters};
 use instar_planner::Lifecycle;
 use instar_watch::{Cache, Entry, Guarded, Index, Kept, Key, Presence, Row, Unreadable};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -93,15 +93,26 @@ pub(crate) trait Whole: Cached<Kept = Object<Self>> {
 
 /// An object, without what is never read.
 #[derive(Debug)]
-pub(crate) struct Object<K>(Arc<K>);
+pub(crate) struct Object<K> {
+    object: Arc<K>,
+    heap_bytes: usize,
+}
 
-impl<K> Object<K> {
+impl<K: Whole> Object<K> {
     pub(super) fn get(&self) -> Arc<K> {
-        Arc::clone(&self.0)
+        Arc::clone(&self.object)
     }
 
     pub(crate) fn as_object(&self) -> &K {
-        &self.0
+        &self.object
+    }
+
+    fn new(object: K) -> Self {
+        let object = slim(object);
+        Self {
+            heap_bytes: size_of::<K>() + Packed::new(&object).heap_bytes(),
+            object: Arc::new(object),
+        }
     }
 }
 
@@ -109,12 +120,12 @@ impl<K: Whole> Entry for Object<K> {
     type Group = Group;
 
     fn groups(&self, key: &Key) -> Vec<Group> {
-        self.0.groups(key)
+        self.object.groups(key)
     }
 
     /// About: as many as its JSON text has.
     fn heap_bytes(&self) -> usize {
-        size_of::<K>() + Packed::new(&*self.0).heap_bytes()
+        self.heap_bytes
     }
 
     fn groups_of_unreadable(key: &Key, unreadable: &Unreadable) -> Vec<Group> {
@@ -126,7 +137,7 @@ impl<K: Whole> Kept for Object<K> {
     type Object = Guarded<K>;
 
     fn keep(object: Self::Object) -> Row<Self> {
-        Row::of(object, |object| Self(Arc::new(slim(object))))
+        Row::of(object, Self::new)
     }
 }
 
@@ -175,13 +186,31 @@ pub(super) fn of_cluster(key: &Key, cluster: &str) -> Group {
     Group::Cluster(Key::new(key.namespace(), cluster))
 }
 
+/// The control plane that a Cluster refers to, where it is of a kind that isn't watched.
+pub(crate) fn not_watched(cluster: &Cluster) -> Option<&Reference> {
+    let reference = cluster.spec.control_plane_ref.as_ref()?;
+    let watched =
+        reference.kind == KubeadmControlPlane::kind(&()) && reference.api_group == KubeadmControlPlane::group(&());
+    Some(reference).filter(|_| !watched)
+}
+
 /// A Cluster, without what is never read.
-#[derive(Debug)]
-pub(crate) struct KeptCluster(Packed<Cluster>);
+#[derive(Debug, PartialEq)]
+pub(crate) struct KeptCluster {
+    cluster: Packed<Cluster>,
+    /// Group and kind of its control plane, where that is of a kind that isn't watched.
+    foreign_control_plane: Option<Box<(String, String)>>,
+}
 
 impl KeptCluster {
     pub(super) fn get(&self) -> Result<Arc<Cluster>, String> {
-        self.0.get().map(Arc::new)
+        self.cluster.get().map(Arc::new)
+    }
+
+    /// Group and kind of its control plane, where that is of another kind than kubeadm's.
+    pub(super) fn foreign_control_plane(&self) -> Option<(&str, &str)> {
+        let (group, kind) = self.foreign_control_plane.as_deref()?;
+        Some((group, kind))
     }
 
     fn new(cluster: Cluster) -> Self {
@@ -193,7 +222,11 @@ impl KeptCluster {
                 .conditions
                 .retain(|condition| awaits && condition.kind == CONTROL_PLANE_INITIALIZED);
         }
-        Self(Packed::new(&cluster))
+        let foreign = not_watched(&cluster);
+        Self {
+            foreign_control_plane: foreign.map(|to| Box::new((to.api_group.clone(), to.kind.clone()))),
+            cluster: Packed::new(&cluster),
+        }
     }
 }
 
@@ -209,11 +242,13 @@ impl Entry for KeptCluster {
     }
 
     fn is_same(&self, other: &Self) -> bool {
-        self.0 == other.0
+        self == other
     }
 
     fn heap_bytes(&self) -> usize {
-        self.0.heap_bytes()
+        let foreign = self.foreign_control_plane.as_deref();
+        let foreign = foreign.map_or(0, |foreign| size_of_val(foreign) + foreign.0.len() + foreign.1.len());
+        foreign + self.cluster.heap_bytes()
     }
 }
 
@@ -356,7 +391,7 @@ mod tests {
             "status": { "phase": "Workers", "observedGeneration": 2 },
         });
         edit(&mut object);
-        Object(Arc::new(slim(serde_json::from_value(object).unwrap())))
+        Object::new(serde_json::from_value(object).unwrap())
     }
 
     #[test]

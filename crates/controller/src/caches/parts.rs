@@ -68,26 +68,19 @@ impl<K: PlannedKind> KeptPart<K> {
         self.was_swapped
     }
 
-    /// As the planner takes it, if it has a version.
-    pub(crate) fn observed(&self, key: &Key) -> Option<Observed<K::Part>> {
-        let read = match self.part(key) {
+    /// As the planner takes it.
+    ///
+    /// # Errors
+    ///
+    /// It has no version.
+    pub(crate) fn observed(&self, key: &Key) -> Result<Observed<K::Part>, Unversioned> {
+        let part = self.fields.get().map_err(NoPart::Invalid);
+        let read = match part.and_then(|fields| K::part(key.name(), fields)) {
             Ok(part) => Ok(part),
             Err(NoPart::Invalid(reason)) => Err(reason),
-            Err(NoPart::Unversioned(_)) => return None,
+            Err(NoPart::Unversioned(unversioned)) => return Err(unversioned),
         };
-        Some(observed(&K::kind(&()), key.name(), read))
-    }
-
-    /// As the planner takes it, if it has no version.
-    pub(crate) fn unversioned(&self, key: &Key) -> Option<Unversioned> {
-        match self.part(key) {
-            Ok(_) | Err(NoPart::Invalid(_)) => None,
-            Err(NoPart::Unversioned(unversioned)) => Some(unversioned),
-        }
-    }
-
-    fn part(&self, key: &Key) -> Result<K::Part, NoPart> {
-        K::part(key.name(), self.fields.get()?)
+        Ok(observed(&K::kind(&()), key.name(), read))
     }
 }
 

@@ -77,7 +77,7 @@ pub(crate) fn of_topology(caches: &Caches, cluster: &capi::Cluster) -> Option<Ob
 
 fn of_kubeadm(caches: &Caches, cluster: &capi::Cluster, key: &Key) -> Option<Observed<ControlPlane>> {
     let reference = cluster.spec.control_plane_ref.as_ref()?;
-    let mut found = caches.parts::<KubeadmControlPlane>(key).into_iter();
+    let mut found = caches.parts::<KubeadmControlPlane>(key).0.into_iter();
     found.find(|found| match found {
         Observed::Read(control_plane) => control_plane.object.name == reference.name,
         Observed::Invalid(unreadable) => unreadable.name == reference.name,

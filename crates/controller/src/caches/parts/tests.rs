@@ -32,17 +32,15 @@ fn what_has_no_version_is_left_out_and_still_refers() {
         kept::<capi::MachineSet>("MachineSet", &metadata, &machines(version))
     };
     for absent in [Value::Null, json!("")] {
-        assert_eq!(set(&absent).observed(&key), None);
-        let unversioned = set(&absent).unversioned(&key).unwrap();
+        let unversioned = set(&absent).observed(&key).unwrap_err();
         assert_eq!((unversioned.kind, &*unversioned.name), (WorkerKind::MachineSet, "x"));
         assert_eq!(unversioned.maker.as_deref(), Some("md"));
         let names: Vec<_> = unversioned.templates.iter().map(|template| &*template.name).collect();
         assert_eq!(names, ["t", "b"]);
     }
-    assert!(matches!(set(&json!("v1.34.3")).observed(&key), Some(Observed::Read(_))));
-    assert_eq!(set(&json!("v1.34.3")).unversioned(&key), None);
+    assert!(matches!(set(&json!("v1.34.3")).observed(&key), Ok(Observed::Read(_))));
     match set(&json!("1.34")).observed(&key) {
-        Some(Observed::Invalid(unreadable)) => assert_eq!(
+        Ok(Observed::Invalid(unreadable)) => assert_eq!(
             unreadable.reason,
             "its version can't be read: \"1.34\" is not a Kubernetes version: the leading v is missing; write it as v1.34.3"
         ),
@@ -62,7 +60,7 @@ fn of_conditions_only_those_that_say_something_are_kept() {
         ] },
     });
     let deployment: capi::MachineDeployment = serde_json::from_value(object).unwrap();
-    let Some(Observed::Read(part)) = KeptPart::from(deployment).observed(&Key::new("n", "x")) else {
+    let Ok(Observed::Read(part)) = KeptPart::from(deployment).observed(&Key::new("n", "x")) else {
         panic!("it can be read")
     };
     let kinds: Vec<_> = part.object.conditions.into_iter().map(|kept| kept.kind).collect();
@@ -93,7 +91,7 @@ fn a_control_plane_is_seen_once_its_machines_were_compared() {
             "status": { "observedGeneration": own, "conditions": conditions },
         });
         let kept = KeptPart::from(serde_json::from_value::<capi::KubeadmControlPlane>(object).unwrap());
-        let Some(Observed::Read(part)) = kept.observed(&Key::new("n", "x")) else {
+        let Ok(Observed::Read(part)) = kept.observed(&Key::new("n", "x")) else {
             panic!("{kept:?}")
         };
         assert_eq!(part.object.observed_generation, seen, "{own}");
@@ -126,7 +124,7 @@ fn all_that_is_read_of_a_control_plane_comes_back() {
         },
     });
     let kept = KeptPart::from(serde_json::from_value::<capi::KubeadmControlPlane>(object).unwrap());
-    let Some(Observed::Read(part)) = kept.observed(&Key::new("n", "cp")) else {
+    let Ok(Observed::Read(part)) = kept.observed(&Key::new("n", "cp")) else {
         panic!("{kept:?}")
     };
     let Object {

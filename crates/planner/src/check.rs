@@ -8,6 +8,7 @@ use std::fmt;
 
 use instar_api::{RELEASE_LABEL, RENDERED_ANNOTATION, SWAP_HISTORY_ANNOTATION, Values};
 use instar_capi::{Contract, Lifecycle, ManagedBy};
+use instar_catalog::core_dns;
 use instar_domain::{BuildOrder, KubeVersion, skew};
 use serde_json::Value;
 
@@ -17,7 +18,6 @@ use crate::{
     pool_id::PoolId,
     rendered::Rendered,
     snapshot::{ControlPlane, Flavor, Machine, MachineDeployment, MachineSet, Node, Object, Snapshot, TemplateRef},
-    swap::lowers_core_dns,
 };
 
 /// An invariant that a decision breaks.
@@ -233,7 +233,7 @@ fn check_control_plane(snapshot: &Snapshot, swap: &Swap, broken: &mut Vec<Violat
     let tag = "/spec/kubeadmConfigSpec/clusterConfiguration/dns/imageTag";
     let tag = swap.patch.pointer(tag).and_then(Value::as_str);
     if let (Some(present), Some(tag)) = (present, tag)
-        && lowers_core_dns(present, tag)
+        && core_dns::lowers(present, tag)
     {
         broken.push(Violation::CoreDnsLowered);
     }

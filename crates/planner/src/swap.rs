@@ -3,6 +3,7 @@
 
 use instar_api::{SWAP_HISTORY_ANNOTATION, Values};
 use instar_capi::{ClusterConfiguration, Contract};
+use instar_catalog::core_dns;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -176,7 +177,7 @@ fn components<'r>(control_plane: &ControlPlane, step: &Step<'r>) -> Vec<(&'r str
         cluster_configuration.dns.image_tag.as_deref(),
         tag.and_then(|(_, tag)| tag.as_str()),
     ) {
-        (Some(present), Some(next)) => lowers_core_dns(present, next),
+        (Some(present), Some(next)) => core_dns::lowers(present, next),
         (None, _) | (_, None) => false,
     };
     values
@@ -204,26 +205,6 @@ fn below_configuration(values: &Values) -> Vec<(&str, &Value)> {
         .iter()
         .filter_map(|(pointer, value)| Some((below(pointer.as_str())?, value)))
         .collect()
-}
-
-/// Whether one tag of CoreDNS is lower than another. One that can't be read may be lower, but for
-/// the same text.
-pub(crate) fn lowers_core_dns(present: &str, next: &str) -> bool {
-    match (core_dns(present), core_dns(next)) {
-        (Some(present), Some(next)) => next < present,
-        (None, _) | (_, None) => present != next,
-    }
-}
-
-/// `v1.12.1` and `1.12.1_vendor.3` are 1.12.1.
-fn core_dns(tag: &str) -> Option<(u64, u64, u64)> {
-    let tag = tag.strip_prefix('v').unwrap_or(tag);
-    let mut parts = tag
-        .split(['-', '_', '+'])
-        .next()?
-        .split('.')
-        .map(|part| part.parse::<u64>().ok());
-    Some((parts.next()??, parts.next()??, parts.next()??))
 }
 
 fn swap(

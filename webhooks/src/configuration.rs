@@ -45,7 +45,7 @@ pub fn mutating(service: Service<'_>) -> MutatingWebhookConfiguration {
         admission_review_versions: vec!["v1".to_owned()],
         client_config: client(service, route),
         failure_policy: Some("Fail".to_owned()),
-        match_conditions: Some(entry.conditions()),
+        match_conditions: Some(entry.mutating_conditions()),
         match_policy: Some("Equivalent".to_owned()),
         name: format!("mutate.{}.{}", entry.name, instar_api::GROUP),
         namespace_selector: entry.namespace_selector(service),

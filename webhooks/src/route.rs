@@ -7,8 +7,12 @@ use instar_admission::GuardedKind;
 pub enum Route {
     /// Writes a Cluster's version and pins.
     MutateCluster,
-    /// Judges an edit of a KubernetesRelease before its schema does, whose refusals have a code that makes Flux and others
-    /// delete the object ([`instar_admission::REFUSAL_CODE`]). It writes nothing.
+    /// Judges an edit of a control plane before Cluster API's webhooks do, whose refusals have a code that makes Flux and
+    /// others delete the object ([`instar_admission::REFUSAL_CODE`]). It writes nothing.
+    MutateControlPlane,
+    /// The same of a worker, where its version is a text that Cluster API can't read.
+    MutateWorker,
+    /// The same of a KubernetesRelease, before its schema.
     MutateKubernetesRelease,
     /// The same of a ClusterUpgrade.
     MutateClusterUpgrade,
@@ -27,11 +31,11 @@ impl Route {
     pub const fn mutating(guard: GuardedKind) -> Option<Self> {
         match guard {
             GuardedKind::Cluster => Some(Self::MutateCluster),
+            GuardedKind::ControlPlane => Some(Self::MutateControlPlane),
+            GuardedKind::Worker => Some(Self::MutateWorker),
             GuardedKind::KubernetesRelease => Some(Self::MutateKubernetesRelease),
             GuardedKind::ClusterUpgrade => Some(Self::MutateClusterUpgrade),
-            GuardedKind::ControlPlane
-            | GuardedKind::Worker
-            | GuardedKind::ClusterClass
+            GuardedKind::ClusterClass
             | GuardedKind::MachineTemplate
             | GuardedKind::BootstrapTemplate
             | GuardedKind::UpgradePolicy => None,
@@ -42,6 +46,8 @@ impl Route {
     pub const fn path(self) -> &'static str {
         match self {
             Self::MutateCluster => "/mutate/cluster",
+            Self::MutateControlPlane => "/mutate/control-plane",
+            Self::MutateWorker => "/mutate/worker",
             Self::MutateKubernetesRelease => "/mutate/kubernetes-release",
             Self::MutateClusterUpgrade => "/mutate/cluster-upgrade",
             Self::Validate(GuardedKind::Cluster) => "/validate/cluster",

@@ -98,6 +98,12 @@ impl Handler {
         let state = &*self.state;
         match self.route {
             Route::MutateCluster => self.read(body, |request| Ok(judge::mutate_cluster(request, state))),
+            Route::MutateControlPlane => self.read(body, |request| {
+                Ok(judge::before_validation(judge::control_plane(request, state)))
+            }),
+            Route::MutateWorker => self.read(body, |request| {
+                Ok(judge::before_validation(judge::worker(request, state)))
+            }),
             Route::MutateKubernetesRelease => left_to_schema(self.read(body, |request| {
                 Ok(judge::before_validation(judge::kubernetes_release(request, state)))
             })),

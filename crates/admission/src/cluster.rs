@@ -12,6 +12,7 @@ mod request;
 mod shape;
 mod steps;
 mod target;
+mod unwired;
 
 use instar_api::{Pin, Pins};
 use instar_capi::{Cluster, ClusterClass, Topology};
@@ -86,44 +87,6 @@ impl<'a> Request<'a> {
             ));
         }
         restored
-    }
-
-    /// A class without wiring renders no pins: its Clusters are left alone, unless they have some.
-    fn unwired(&self, class: &ClusterClass) -> Result<Admitted, Finding> {
-        let pinned = self.old.and_then(annotation).or_else(|| annotation(self.new)).is_some();
-        if !pinned {
-            // Nothing is resolved here, so a text that is no version is Cluster API's to refuse.
-            let version = |topology: &Topology| topology.version.parse::<KubeVersion>().ok();
-            let present = self.old_topology.and_then(version);
-            return Ok(Admitted {
-                findings: self.moves_to(present.as_ref(), version(self.topology).as_ref(), &[]),
-                ..Admitted::default()
-            });
-        }
-        if self.old.is_none() {
-            let warning = format!(
-                "ClusterClass {} is not wired: the pins of Cluster {} have no effect",
-                self.class_name(),
-                self.name()
-            );
-            return Ok(Admitted {
-                warnings: vec![warning],
-                ..Admitted::default()
-            });
-        }
-        if self.moves() {
-            let name = class.metadata.name.as_deref().unwrap_or_default();
-            return Err(self.deny(
-                Rule::WiringRenders,
-                "spec.topology",
-                format!(
-                    "the Cluster is pinned to releases, and ClusterClass {} has no wiring to render them",
-                    self.class_name()
-                ),
-                format!("wire it: instar wire {name} | kubectl apply -f -"),
-            ));
-        }
-        Ok(Admitted::default())
     }
 
     fn wired(&self, class: &'a ClusterClass, wiring: &Wiring<'_>) -> Result<Admitted, Finding> {

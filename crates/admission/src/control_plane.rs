@@ -1,8 +1,12 @@
 //! Control planes: what an edit of the version or of the components does to what runs.
 
 use instar_api::Rule;
-use instar_capi::{ControlPlaneSpec, KubeadmControlPlane, Reference};
-use instar_catalog::{Role, etcd::Etcd};
+use instar_capi::{ControlPlaneSpec, KubeadmControlPlane, Reference, labels::SKIP_CORE_DNS};
+use instar_catalog::{
+    Role,
+    core_dns::{self, Refused},
+    etcd::Etcd,
+};
 use instar_domain::{KubeVersion, skew};
 
 use crate::{
@@ -17,6 +21,7 @@ use crate::{
 const KUBEADM: &str = "KubeadmControlPlane";
 const VERSION: &str = "spec.version";
 const ETCD: &str = "spec.kubeadmConfigSpec.clusterConfiguration.etcd.local.imageTag";
+const CORE_DNS: &str = "spec.kubeadmConfigSpec.clusterConfiguration.dns.imageTag";
 const TEMPLATE: &str = "spec.machineTemplate.spec.infrastructureRef";
 
 /// Judges the creation or an edit of a control plane.
@@ -60,8 +65,12 @@ impl ControlPlane<'_> {
         let Edit { old, new, .. } = self.edit;
         let mut findings = Vec::new();
         if let Some(old) = old {
+            if self.edit.kind == KUBEADM {
+                findings.extend(self.unreadable(&old.spec));
+                findings.extend(self.core_dns(&old.spec));
+            }
             let versions = (old.spec.version.parse(), new.spec.version.parse());
-            // A text that is no version is the provider's to refuse.
+            // What another provider calls a version is its own.
             if let (Ok(from), Ok(to)) = versions {
                 let running = observed(&old.spec, old.status.as_ref());
                 self.version(running.as_ref(), &from, &to, &mut findings);
@@ -80,6 +89,42 @@ impl ControlPlane<'_> {
             self.template(&reference, &mut findings);
         }
         findings
+    }
+
+    fn unreadable(&self, old: &ControlPlaneSpec) -> Option<Finding> {
+        let text = &self.edit.new.spec.version;
+        if old.version == *text || KubeVersion::is_read_by_cluster_api(text) {
+            return None;
+        }
+        Some(self.finding(
+            Rule::VersionReadable,
+            VERSION,
+            format!("{text} is not a version"),
+            "set a full version, such as v1.34.3",
+        ))
+    }
+
+    /// Whether Cluster API would refuse the tag of CoreDNS.
+    fn core_dns(&self, old: &ControlPlaneSpec) -> Option<Finding> {
+        let tag = |spec: &ControlPlaneSpec| spec.kubeadm_config_spec.cluster_configuration.dns.image_tag.clone();
+        let (present, next) = (tag(old)?, tag(&self.edit.new.spec)?);
+        if present == next {
+            return None;
+        }
+        let annotations = self.edit.new.metadata.annotations.as_ref();
+        let skips = annotations.is_some_and(|all| all.contains_key(SKIP_CORE_DNS));
+        let (what, remediation) = match core_dns::refuses(&present, &next)? {
+            Refused::Lower if skips => return None,
+            Refused::Lower => (
+                format!("CoreDNS {next} is older than {present}, and Cluster API migrates it only upwards"),
+                format!("keep the tag, or let Cluster API leave CoreDNS alone: set the annotation {SKIP_CORE_DNS}"),
+            ),
+            Refused::Unreadable => (
+                format!("Cluster API finds no version in CoreDNS' tag {next}"),
+                "set a tag that begins with a version, such as v1.12.1".to_owned(),
+            ),
+        };
+        Some(self.finding(Rule::CoreDnsStep, CORE_DNS, what, remediation))
     }
 
     fn template(&self, reference: &reference::TemplateRefChange, findings: &mut Vec<Finding>) {
@@ -104,14 +149,19 @@ impl ControlPlane<'_> {
         if to.minor() < from.minor() {
             findings.extend(self.downgrade(to, running));
         } else {
-            if let Some(running) = running
-                && let Err(violation) = skew::api_servers(&running.lowest, to)
-            {
+            // A control plane that says nothing yet, or that was set back, is judged by its spec too.
+            let runs = running.map(|running| (&running.lowest, ", which an API server still runs,"));
+            let at = runs.into_iter().chain([(from, ", which is asked for now,")]);
+            let mut together = at.filter_map(|(version, which)| {
+                let violation = skew::api_servers(version, to).err()?;
+                Some(format!("{version}{which} is {violation}"))
+            });
+            if let Some(what) = together.next() {
                 findings.push(self.finding(
                     Rule::ApiServersTogether,
                     VERSION,
-                    format!("{}, which an API server still runs, is {violation}", running.lowest),
-                    "wait until all of its machines run the version between",
+                    what,
+                    "go through the version between, and wait until all of its machines run it",
                 ));
             }
             findings.extend(self.workers_left_behind(to));

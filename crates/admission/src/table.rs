@@ -135,10 +135,12 @@ pub const fn rule_info(rule: Rule) -> RuleInfo {
     match rule {
         Rule::ClassKnown => cluster::CLASS_KNOWN,
         Rule::ReleaseInCatalog => cluster::RELEASE_IN_CATALOG,
+        Rule::VersionReadable => cluster::VERSION_READABLE,
         Rule::NoDowngrade => cluster::NO_DOWNGRADE,
         Rule::Path => cluster::PATH,
         Rule::UpgradesFrom => cluster::UPGRADES_FROM,
         Rule::EtcdStep => cluster::ETCD_STEP,
+        Rule::CoreDnsStep => cluster::CORE_DNS_STEP,
         Rule::ImageForPool => cluster::IMAGE_FOR_POOL,
         Rule::WiringRenders => cluster::WIRING_RENDERS,
         Rule::PinsByHand => cluster::PINS_BY_HAND,

@@ -103,9 +103,19 @@ impl Judged<'_> {
         if old.is_some_and(|old| old.machines.version == new.machines.version) {
             return Vec::new();
         }
-        // A text that is no version is Cluster API's to refuse.
-        let Ok(version) = new.machines.version.parse::<KubeVersion>() else {
-            return Vec::new();
+        let text = &new.machines.version;
+        let Ok(version) = text.parse::<KubeVersion>() else {
+            // It may have none. One that is created with a text that is no version is Cluster API's to refuse.
+            let is_edited = old.is_some() && !text.is_empty() && !KubeVersion::is_read_by_cluster_api(text);
+            let unreadable = is_edited.then(|| {
+                self.finding(
+                    Rule::VersionReadable,
+                    self.version_field(),
+                    format!("{text} is not a version"),
+                    "set a full version, such as v1.34.3",
+                )
+            });
+            return unreadable.into_iter().collect();
         };
         let mut findings = self.skew(&version);
         if old.is_some() {

@@ -111,9 +111,19 @@ impl Pin {
     /// The tag of etcd's image, where this pin sets one.
     #[must_use]
     pub fn etcd_tag(&self) -> Option<&str> {
+        self.image_tag(KCP_ETCD)
+    }
+
+    /// The tag of CoreDNS' image, where this pin sets one.
+    #[must_use]
+    pub fn core_dns_tag(&self) -> Option<&str> {
+        self.image_tag(KCP_COREDNS)
+    }
+
+    fn image_tag(&self, of: &str) -> Option<&str> {
         self.kubeadm
             .iter()
-            .find(|(pointer, _)| pointer.as_str().strip_prefix(KCP_ETCD) == Some("/imageTag"))
+            .find(|(pointer, _)| pointer.as_str().strip_prefix(of) == Some("/imageTag"))
             .and_then(|(_, value)| value.as_str())
     }
 }

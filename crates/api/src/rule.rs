@@ -44,6 +44,8 @@ rules! {
     ClassKnown = "class-known",
     /// The target of a Cluster is a version, a prefix or a release of the catalog.
     ReleaseInCatalog = "release-in-catalog",
+    /// A version is a text that Cluster API can read.
+    VersionReadable = "version-readable",
     /// A Cluster's version doesn't go down.
     NoDowngrade = "no-downgrade",
     /// Cluster API finds a path to the target, and each step has a release.
@@ -52,6 +54,8 @@ rules! {
     UpgradesFrom = "upgrades-from",
     /// etcd 3.6 only after 3.5.26.
     EtcdStep = "etcd-step",
+    /// CoreDNS doesn't go down.
+    CoreDnsStep = "core-dns-step",
     /// Each pool finds its image at each step that it takes.
     ImageForPool = "image-for-pool",
     /// The class' wiring renders all that the releases set, and the releases set all that it renders.
@@ -139,6 +143,7 @@ impl Rule {
     pub const fn adjustable(self) -> Adjustable {
         match self {
             Self::ReleaseInCatalog
+            | Self::VersionReadable
             | Self::NoDowngrade
             | Self::Path
             | Self::ImageForPool
@@ -154,6 +159,7 @@ impl Rule {
             Self::ClassKnown
             | Self::UpgradesFrom
             | Self::EtcdStep
+            | Self::CoreDnsStep
             | Self::OneChange
             | Self::WorkersInReach
             | Self::ControlPlaneDowngrade

@@ -71,13 +71,16 @@ pub struct WorkerClass {
     pub bootstrap: TemplateHolder,
 }
 
-/// Labels of machines. Annotations are of no interest.
+/// Labels and annotations of machines, and of a control plane itself.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(default)]
 pub struct ClassMetadata {
     /// The labels.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
+    /// The annotations.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<String, String>,
 }
 
 /// What a class wraps around a template's reference.

@@ -17,3 +17,12 @@ pub const DELETE_FOR_MOVE: &str = "clusterctl.cluster.x-k8s.io/delete-for-move";
 
 /// A label of what the topology controller owns.
 pub const TOPOLOGY_OWNED: &str = "topology.cluster.x-k8s.io/owned";
+
+/// An annotation of a Cluster: the runtime hooks of which the topology controller waits for an answer, with commas
+/// between.
+/// Source: `PendingHooksAnnotation` of cluster-api's api/runtime/v1beta2.
+pub const PENDING_HOOKS: &str = "runtime.cluster.x-k8s.io/pending-hooks";
+
+/// An annotation of a KubeadmControlPlane: Cluster API leaves CoreDNS alone.
+/// Source: `SkipCoreDNSAnnotation` of cluster-api's api/controlplane/kubeadm/v1beta2.
+pub const SKIP_CORE_DNS: &str = "controlplane.cluster.x-k8s.io/skip-coredns";

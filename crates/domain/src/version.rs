@@ -62,6 +62,13 @@ impl KubeVersion {
         !self.0.pre.is_empty()
     }
 
+    /// Whether Cluster API's webhooks read a text as a version, of whatever length. Their defaulting adds a leading `v`
+    /// where it is missing.
+    #[must_use]
+    pub fn is_read_by_cluster_api(text: &str) -> bool {
+        semver::Version::parse(text.strip_prefix('v').unwrap_or(text)).is_ok()
+    }
+
     /// The version without pre-release and build tags, for semver requirements:
     /// `>=1.33.0` is meant to hold for `v1.34.0-rc.1` too, which semver denies.
     #[must_use]
@@ -221,6 +228,17 @@ mod tests {
     fn reads_what_cluster_api_reads() {
         for text in ["v1.34.3", "v1.35.0-rc.1", "v1.33.5+vmware.1", "v0.0.0"] {
             assert_eq!(version(text).to_string(), text);
+        }
+    }
+
+    #[test]
+    fn cluster_api_reads_more_than_we_do() {
+        let long = format!("v1.34.3-{}", "a".repeat(80));
+        for text in ["v1.34.3", "1.34.3", "v1.35.0-rc.1", &long] {
+            assert!(KubeVersion::is_read_by_cluster_api(text), "{text}");
+        }
+        for text in ["", "v1.34", "v1.34.x", "v01.34.3", "vv1.34.3", "v1.34.3-01", "v1.34.3+"] {
+            assert!(!KubeVersion::is_read_by_cluster_api(text), "{text}");
         }
     }
 

@@ -18,10 +18,28 @@ const KUBERNETES_OWN: &str = "['system:serviceaccount:kube-system:generic-garbag
 /// the server does. It may run in any namespace.
 const INSTAR_OWN: &str = "^system:serviceaccount:[^:]+:instar-controller$";
 
+/// What Cluster API reads as a version. Source: the expression that semver.org suggests.
+const SEMVER: &str = r"^v?(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(?:-((?:0|[1-9]\d*|\d*[a-zA-Z-][0-9a-zA-Z-]*)(?:\.(?:0|[1-9]\d*|\d*[a-zA-Z-][0-9a-zA-Z-]*))*))?(?:\+([0-9a-zA-Z-]+(?:\.[0-9a-zA-Z-]+)*))?$";
+
 /// The name of the condition that a guarded field has changed.
 pub(super) const TOUCHES: &str = "touches-guarded-fields";
 
 impl Entry {
+    /// When the mutating phase asks. Of a worker Cluster API refuses nothing there but a text that is no version.
+    pub(super) fn mutating_conditions(&self) -> Vec<MatchCondition> {
+        let mut conditions = self.conditions();
+        if self.guard == GuardedKind::Worker {
+            conditions.push(MatchCondition {
+                name: "has-no-readable-version".to_owned(),
+                expression: format!(
+                    "request.operation == 'UPDATE' && \
+                     !object.?spec.?template.?spec.?version.or(object.?spec.?version).orValue('v0.0.0').matches(r'{SEMVER}')"
+                ),
+            });
+        }
+        conditions
+    }
+
     pub(super) fn conditions(&self) -> Vec<MatchCondition> {
         let mut conditions = Vec::new();
         let mut add = |name: &str, expression: String| {

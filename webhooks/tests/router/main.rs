@@ -168,6 +168,8 @@ async fn what_cannot_be_read_is_refused_with_what_is_wrong() {
     for route in Route::all() {
         let kind = match route {
             Route::MutateCluster => KIND,
+            Route::MutateControlPlane => "KubeadmControlPlane",
+            Route::MutateWorker => "MachineDeployment",
             Route::MutateKubernetesRelease => "KubernetesRelease",
             Route::MutateClusterUpgrade => "ClusterUpgrade",
             Route::Validate(guard) => match guard {

@@ -1,7 +1,7 @@
 //! What an edit of the version does to what runs: the last edit, and the workers.
 
 use instar_capi::ManagedBy;
-use instar_capi::labels::UNSAFE_VERSION;
+use instar_capi::labels::{PENDING_HOOKS, UNSAFE_VERSION};
 use instar_domain::KubeVersion;
 
 use super::{
@@ -9,6 +9,9 @@ use super::{
     steps::{Step, VERSION, Who},
 };
 use crate::{Finding, Rule, cluster_state::CachedWorker, worker::left_behind};
+
+/// The hook that Cluster API calls last in an upgrade; until it has an answer, no version is changed.
+const AFTER_UPGRADE: &str = "AfterClusterUpgrade";
 
 impl Request<'_> {
     /// What is wrong with the path from the present version to the target. `steps` is empty where
@@ -38,6 +41,16 @@ impl Request<'_> {
         if self.is_unsafe() {
             return None;
         }
+        if self.has_pending(AFTER_UPGRADE) {
+            return Some(self.deny(
+                Rule::OneChange,
+                VERSION,
+                format!("the edit to {present} is still under way: its hook {AFTER_UPGRADE} is pending"),
+                format!(
+                    "wait until the runtime extension lets go (condition TopologyReconciled), or set {UNSAFE_VERSION} in the same edit"
+                ),
+            ));
+        }
         let control_plane = self
             .facts
             .running
@@ -64,6 +77,13 @@ impl Request<'_> {
                 "wait until it is done (kubectl get clusterupgrade); to land elsewhere on the way, set {UNSAFE_VERSION} in the same edit"
             ),
         ))
+    }
+
+    /// Whether Cluster API waits for a hook of the last upgrade.
+    fn has_pending(&self, hook: &str) -> bool {
+        let annotations = self.new.metadata.annotations.as_ref();
+        let pending = annotations.and_then(|all| all.get(PENDING_HOOKS));
+        pending.is_some_and(|hooks| hooks.split(',').any(|pending| pending == hook))
     }
 
     fn left_behind(&self, worker: &CachedWorker, target: &KubeVersion, steps: &[Step<'_>]) -> Option<Finding> {

@@ -1,7 +1,12 @@
 //! The rules of a step: source, etcd, images, wiring.
 
 use instar_api::{Pin, Values};
-use instar_catalog::{Release, etcd::Etcd};
+use instar_capi::labels::SKIP_CORE_DNS;
+use instar_catalog::{
+    Release,
+    core_dns::{self, Refused},
+    etcd::Etcd,
+};
 use instar_domain::KubeVersion;
 use instar_wiring::{Fallback, Rendered, Wiring};
 
@@ -89,6 +94,7 @@ pub(super) fn check(
     let mut findings = Vec::new();
     let mut before = present.cloned();
     let (mut etcd, own_tag) = running_etcd(request, shape, present, base);
+    let mut core_dns = running_core_dns(request, shape, present, base);
     for step in steps {
         let (version, row) = (&step.version, step.row);
         if let (Kind::OnPath(_), Some(before)) = (&step.kind, &before)
@@ -126,6 +132,10 @@ pub(super) fn check(
                 ));
         }
         etcd = Some(next);
+        if let (Some(tag), Some(next)) = (core_dns, row.core_dns_tag()) {
+            findings.extend(core_dns_step(request, step, tag, next));
+        }
+        core_dns = core_dns.and(row.core_dns_tag()).or(core_dns);
         before = Some(version.clone());
     }
     Ok(findings)
@@ -154,6 +164,45 @@ fn running_etcd(
         (None, Some(tag)) => (Some(Etcd::Tag(tag.clone())), Some(tag.clone())),
         (None, None) => (Some(Etcd::Kubeadm(present.clone())), None),
     }
+}
+
+/// The tag of the CoreDNS that runs; nothing where Cluster API doesn't look at it.
+fn running_core_dns<'r>(
+    request: &'r Request<'_>,
+    shape: &Shape<'_>,
+    present: Option<&KubeVersion>,
+    base: &'r ExistingPins,
+) -> Option<&'r str> {
+    let skips = request
+        .topology
+        .control_plane
+        .metadata
+        .annotations
+        .contains_key(SKIP_CORE_DNS);
+    shape.kubeadm.filter(|_| !skips)?;
+    let pinned = base.pin_of(present?).and_then(Pin::core_dns_tag);
+    pinned.or_else(|| {
+        let configuration = &request.facts.control_plane?.kubeadm_config_spec.cluster_configuration;
+        configuration.dns.image_tag.as_deref()
+    })
+}
+
+fn core_dns_step(request: &Request<'_>, step: &Step<'_>, present: &str, next: &str) -> Option<Finding> {
+    let (release, version) = (step.row.name(), &step.version);
+    let what = match core_dns::refuses(present, next)? {
+        Refused::Lower => format!(
+            "release {release} ({version}) sets CoreDNS {next} after {present}, and Cluster API migrates it only upwards"
+        ),
+        Refused::Unreadable => {
+            format!("release {release} ({version}) sets CoreDNS {next}, in which Cluster API finds no version")
+        }
+    };
+    Some(request.deny(
+        Rule::CoreDnsStep,
+        VERSION,
+        what,
+        format!("create a KubernetesRelease of {version} with a higher revision and CoreDNS {present} or later"),
+    ))
 }
 
 fn next_etcd(shape: &Shape<'_>, row: &Release, own_tag: Option<&str>) -> Etcd {

@@ -445,7 +445,7 @@ fn clusters_of_other_classes_are_left_alone() {
     world.class = Some(bare_class());
     let foreign = cluster("v9.9.9");
     assert_eq!(world.write(None, foreign.clone()).unwrap().0, foreign);
-    let (moved, _) = world.edit(&foreign, set_version("v1.0.0")).unwrap();
+    let (moved, _) = world.edit(&foreign, set_version("v9.10.0")).unwrap();
     assert!(moved["metadata"]["annotations"].get(RELEASES_ANNOTATION).is_none());
     let classic = json!({"metadata": {"namespace": "ns", "name": "c"}, "spec": {}});
     assert_eq!(world.admit(None, &classic), Ok(Admitted::default()));

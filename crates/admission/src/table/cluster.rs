@@ -12,6 +12,8 @@ const PLAN: &str = "https://github.com/kubernetes-sigs/cluster-api/blob/main/doc
 const ZOMBIES: &str = "https://etcd.io/blog/2025/zombie_members_upgrade/";
 const PATCHES: &str = "https://cluster-api.sigs.k8s.io/tasks/experimental-features/cluster-class/write-clusterclass#clusterclass-with-patches";
 const PINS: &str = "docs/wiring.md";
+const CORE_DNS: &str = "https://cluster-api.sigs.k8s.io/tasks/upgrading-clusters";
+const FLUX: &str = "docs/gitops.md";
 const SKEW: &str = "https://kubernetes.io/releases/version-skew-policy/";
 
 pub(super) const CLASS_KNOWN: RuleInfo = RuleInfo {
@@ -37,6 +39,29 @@ pub(super) const RELEASE_IN_CATALOG: RuleInfo = RuleInfo {
         guard: GuardedKind::Cluster,
         changes: &[Change::Created, Change::Version, Change::Pins],
     }],
+    enforceable_by: EnforceableBy::Server,
+};
+
+pub(super) const VERSION_READABLE: RuleInfo = RuleInfo {
+    guards: "A version is never set to a text that Cluster API can't read.",
+    source: FLUX,
+    messages: &["{} is not a version"],
+    remediation: "set a full version, such as v1.34.3",
+    default: Enforcement::Enforce,
+    on: &[
+        Trigger {
+            guard: GuardedKind::Cluster,
+            changes: &[Change::Version],
+        },
+        Trigger {
+            guard: GuardedKind::ControlPlane,
+            changes: &[Change::Version],
+        },
+        Trigger {
+            guard: GuardedKind::Worker,
+            changes: &[Change::Version],
+        },
+    ],
     enforceable_by: EnforceableBy::Server,
 };
 
@@ -101,6 +126,30 @@ pub(super) const ETCD_STEP: RuleInfo = RuleInfo {
     enforceable_by: EnforceableBy::Server,
 };
 
+pub(super) const CORE_DNS_STEP: RuleInfo = RuleInfo {
+    guards: "CoreDNS of a control plane never goes down, since Cluster API migrates its configuration only upwards.",
+    source: CORE_DNS,
+    messages: &[
+        "release {} ({}) sets CoreDNS {} after {}, and Cluster API migrates it only upwards",
+        "release {} ({}) sets CoreDNS {}, in which Cluster API finds no version",
+        "CoreDNS {} is older than {}, and Cluster API migrates it only upwards",
+        "Cluster API finds no version in CoreDNS' tag {}",
+    ],
+    remediation: "keep CoreDNS' tag, or take a release with a later one",
+    default: Enforcement::Enforce,
+    on: &[
+        Trigger {
+            guard: GuardedKind::Cluster,
+            changes: &[Change::Version],
+        },
+        Trigger {
+            guard: GuardedKind::ControlPlane,
+            changes: &[Change::Components],
+        },
+    ],
+    enforceable_by: EnforceableBy::Server,
+};
+
 pub(super) const IMAGE_FOR_POOL: RuleInfo = RuleInfo {
     guards: "The release of each step has an image for the control plane and for each pool that takes the step.",
     source: CATALOG,
@@ -152,7 +201,10 @@ pub(super) const PINS_BY_HAND: RuleInfo = RuleInfo {
 pub(super) const ONE_CHANGE: RuleInfo = RuleInfo {
     guards: "The version of a topology cluster is edited when the last edit has arrived everywhere.",
     source: TOPOLOGY,
-    messages: &["the edit to {} is still under way: {} runs {}"],
+    messages: &[
+        "the edit to {} is still under way: {} runs {}",
+        "the edit to {} is still under way: its hook {} is pending",
+    ],
     remediation: "wait until it is done (kubectl get clusterupgrade), then edit the version",
     default: Enforcement::Enforce,
     on: &[Trigger {

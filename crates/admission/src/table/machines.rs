@@ -31,8 +31,10 @@ pub(super) const API_SERVERS_TOGETHER: RuleInfo = RuleInfo {
     messages: &[
         "{}, which an API server still runs, is {} minors behind {}, where the limit is 1",
         "{}, which an API server still runs, is of another major than {}",
+        "{}, which is asked for now, is {} minors behind {}, where the limit is 1",
+        "{}, which is asked for now, is of another major than {}",
     ],
-    remediation: "wait until all of its machines run the version between",
+    remediation: "go through the version between, and wait until all of its machines run it",
     default: Enforcement::Enforce,
     on: &[Trigger {
         guard: GuardedKind::ControlPlane,

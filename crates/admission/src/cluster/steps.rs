@@ -135,7 +135,7 @@ pub(super) fn check(
         if let (Some(tag), Some(next)) = (core_dns, row.core_dns_tag()) {
             findings.extend(core_dns_step(request, step, tag, next));
         }
-        core_dns = core_dns.and(row.core_dns_tag()).or(core_dns);
+        core_dns = core_dns.map(|tag| row.core_dns_tag().unwrap_or(tag));
         before = Some(version.clone());
     }
     Ok(findings)

@@ -1,8 +1,8 @@
 //! A Cluster of a class without wiring.
 //!
 //! Nothing is resolved and nothing is pinned. But what Cluster API's own webhook refuses of an edit of the version is
-//! refused here first: it answers 422, by which a GitOps tool deletes the Cluster (see [`crate::REFUSAL_CODE`]), and it
-//! comes after the mutating phase.
+//! refused here first: it comes after the mutating phase, and answers 422, by which a tool that applies from Git deletes
+//! the Cluster (see [`crate::REFUSAL_CODE`]).
 //! Source: `validateTopologyVersionUpdate` and `ValidateClusterForClusterClass` of cluster-api's
 //! core/webhooks/admission/cluster.go.
 

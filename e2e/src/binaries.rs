@@ -25,11 +25,13 @@ pub enum Binary {
     Capd,
     /// clusterctl.
     Clusterctl,
+    /// A program of ours around Flux's engine of apply.
+    FluxApply,
 }
 
 impl Binary {
     /// All of them, in the order in which they are built.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Etcd,
         Self::KubeApiserver,
         Self::KubeControllerManager,
@@ -39,6 +41,7 @@ impl Binary {
         Self::KubeadmControlPlane,
         Self::Capd,
         Self::Clusterctl,
+        Self::FluxApply,
     ];
 
     /// The file's name.
@@ -54,6 +57,7 @@ impl Binary {
             Self::KubeadmControlPlane => "capi-kubeadm-control-plane",
             Self::Capd => "capd",
             Self::Clusterctl => "clusterctl",
+            Self::FluxApply => "flux-apply",
         }
     }
 
@@ -65,6 +69,7 @@ impl Binary {
             Self::CapiCore | Self::KubeadmBootstrap | Self::KubeadmControlPlane | Self::Capd | Self::Clusterctl => {
                 GoModule::ClusterApi
             }
+            Self::FluxApply => GoModule::Flux,
         }
     }
 
@@ -81,6 +86,7 @@ impl Binary {
             Self::KubeadmControlPlane => "sigs.k8s.io/cluster-api/controlplane/kubeadm",
             Self::Capd => "sigs.k8s.io/cluster-api/test/infrastructure/docker",
             Self::Clusterctl => "sigs.k8s.io/cluster-api/cmd/clusterctl",
+            Self::FluxApply => ".",
         }
     }
 
@@ -93,6 +99,7 @@ impl Binary {
             Self::CapiCore | Self::KubeadmBootstrap | Self::KubeadmControlPlane | Self::Capd | Self::Clusterctl => {
                 versions.cluster_api
             }
+            Self::FluxApply => versions.flux_ssa,
         }
     }
 
@@ -101,7 +108,7 @@ impl Binary {
     #[must_use]
     pub fn ldflags(self, versions: &Versions) -> String {
         let package = match self {
-            Self::Etcd => return "-s -w".to_owned(),
+            Self::Etcd | Self::FluxApply => return "-s -w".to_owned(),
             Self::KubeApiserver | Self::KubeControllerManager | Self::Kubectl => "k8s.io/component-base/version",
             Self::CapiCore | Self::KubeadmBootstrap | Self::KubeadmControlPlane | Self::Capd | Self::Clusterctl => {
                 "sigs.k8s.io/cluster-api/version"

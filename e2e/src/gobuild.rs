@@ -119,9 +119,15 @@ fn key(binary: Binary, versions: &Versions, toolchain: &Version) -> Result<Strin
     let environment = go::ENVIRONMENT.iter().flat_map(|(name, value)| [*name, *value]);
     let platform = [std::env::consts::OS, std::env::consts::ARCH];
     let parts = [go_mod.as_str(), &go_sum, binary.package(), &ldflags, &toolchain];
-    for part in parts.into_iter().chain(environment).chain(platform) {
+    let mut update = |part: &str| {
         hash.update(part.len().to_le_bytes());
         hash.update(part.as_bytes());
+    };
+    for part in parts.into_iter().chain(environment).chain(platform) {
+        update(part);
+    }
+    for source in module.sources() {
+        update(&module.read(source)?);
     }
     Ok(short_hex(&hash.finalize()))
 }

@@ -10,13 +10,16 @@ use anyhow::{Context, Result, bail};
 
 /// A Go module of ours, which pins and builds the programs of one origin.
 ///
-/// They are two because Kubernetes and Cluster API want different versions of the same libraries.
+/// Kubernetes and Cluster API want different versions of the same libraries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum GoModule {
     /// etcd, kube-apiserver, kube-controller-manager and kubectl.
     Kubernetes,
     /// Cluster API: its managers and clusterctl.
     ClusterApi,
+    /// A program of ours around Flux's engine of apply; its libraries are of Cluster API's versions, so that they are
+    /// compiled once.
+    Flux,
 }
 
 impl GoModule {
@@ -26,10 +29,20 @@ impl GoModule {
         Path::new(env!("CARGO_MANIFEST_DIR")).join(match self {
             Self::Kubernetes => "k8s",
             Self::ClusterApi => "capi",
+            Self::Flux => "flux",
         })
     }
 
-    /// The text of one of its two files.
+    /// The sources that are its own, beside those that it requires.
+    #[must_use]
+    pub const fn sources(self) -> &'static [&'static str] {
+        match self {
+            Self::Kubernetes | Self::ClusterApi => &[],
+            Self::Flux => &["main.go"],
+        }
+    }
+
+    /// The text of one of its files.
     pub fn read(self, file: &str) -> Result<String> {
         let path = self.dir().join(file);
         std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))
@@ -101,6 +114,8 @@ pub struct Versions {
     pub etcd: Version,
     /// Cluster API's managers, the in-memory infrastructure and clusterctl.
     pub cluster_api: Version,
+    /// The library by which Flux applies.
+    pub flux_ssa: Version,
 }
 
 impl Versions {
@@ -110,6 +125,7 @@ impl Versions {
             kubernetes: GoModule::Kubernetes.requires("k8s.io/kubernetes")?,
             etcd: GoModule::Kubernetes.requires("go.etcd.io/etcd/server/v3")?,
             cluster_api: GoModule::ClusterApi.requires("sigs.k8s.io/cluster-api")?,
+            flux_ssa: GoModule::Flux.requires("github.com/fluxcd/pkg/ssa")?,
         })
     }
 }
@@ -135,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn both_modules_pin_what_runs() {
+    fn the_modules_pin_what_runs() {
         Versions::pinned().unwrap();
     }
 }

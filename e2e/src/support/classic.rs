@@ -142,7 +142,9 @@ pub fn machine_template(name: &str, image: &str) -> Value {
     })
 }
 
-fn bootstrap_template(name: &str) -> Value {
+/// A bootstrap template.
+#[must_use]
+pub fn bootstrap_template(name: &str) -> Value {
     json!({
         "apiVersion": format!("{BOOTSTRAP}/v1beta2"),
         "kind": "KubeadmConfigTemplate",
@@ -155,7 +157,9 @@ fn registration() -> Value {
     json!({ "nodeRegistration": { "criSocket": "unix:///var/run/containerd/containerd.sock" } })
 }
 
-fn control_plane(name: &str, version: &str, replicas: usize) -> Value {
+/// A control plane of the template `cp`.
+#[must_use]
+pub fn control_plane(name: &str, version: &str, replicas: usize) -> Value {
     json!({
         "apiVersion": format!("{CONTROL_PLANE}/v1beta2"),
         "kind": "KubeadmControlPlane",
@@ -180,7 +184,9 @@ fn template(name: &str) -> Value {
     json!({ "apiGroup": INFRASTRUCTURE, "kind": "DevMachineTemplate", "name": name })
 }
 
-fn deployment(cluster: &str, name: &str, templates: &str, version: &str, replicas: usize) -> Value {
+/// A MachineDeployment.
+#[must_use]
+pub fn deployment(cluster: &str, name: &str, templates: &str, version: &str, replicas: usize) -> Value {
     json!({
         "apiVersion": "cluster.x-k8s.io/v1beta2",
         "kind": "MachineDeployment",

@@ -62,6 +62,29 @@ pub async fn kubectl_patch(scene: &JourneyContext, name: &str, patch: &Value) ->
     .await
 }
 
+/// Whether Flux deletes and creates again what can't be changed in place: `spec.force` of its Kustomization.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Force {
+    /// It doesn't, which is the default.
+    No,
+    /// It does.
+    Yes,
+}
+
+/// Applies objects as one commit is applied by Flux, KubernetesReleases before others. Each says its namespace.
+pub async fn flux_apply(scene: &JourneyContext, objects: &[Value], force: Force) -> Result<Printed> {
+    let mut command = Command::new(scene.mgmt.built().program(Binary::FluxApply)?);
+    command.arg("-custom-apply-stage-kinds=upgrade.cluster.x-k8s.io/KubernetesRelease");
+    match force {
+        Force::No => {}
+        Force::Yes => {
+            command.arg("-force");
+        }
+    }
+    let documents: Vec<String> = objects.iter().map(Value::to_string).collect();
+    run(scene, command, &documents.join("\n---\n")).await
+}
+
 /// The program `instar`, as the administrator would call it.
 pub async fn instar(scene: &JourneyContext, arguments: &[&str], input: &str) -> Result<Printed> {
     let mut command = Command::new(program()?);

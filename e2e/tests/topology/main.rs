@@ -3,6 +3,7 @@
 
 mod adoption;
 mod certificates;
+mod gitops;
 mod outage;
 mod pins;
 mod refusals;
@@ -26,6 +27,7 @@ fn main() -> ExitCode {
         Journey::shared("adoption", adoption::a_running_cluster_is_adopted),
         Journey::shared("machine-pool", two_minors::a_machine_pool_is_rendered),
         Journey::shared("existing-pins", pins::existing_pins_are_kept),
+        Journey::shared("gitops", gitops::nothing_is_deleted),
         Journey::shared("release-immutable", releases::a_row_is_immutable),
         Journey::shared("topology-record", topology_record::with_the_runtime_sdk),
         Journey::shared("topology-by-hand", topology_by_hand::makes_the_edit),

@@ -44,6 +44,10 @@ pub const RECORD_ANNOTATION: &str = "upgrade.cluster.x-k8s.io/record";
 /// is found.
 pub const SWAP_HISTORY_ANNOTATION: &str = "upgrade.cluster.x-k8s.io/swap-history";
 
+/// The annotation of a MachinePool, or of its infrastructure, that did not become paused: which upgrade leaves the pool to
+/// its user for that. It doesn't try again.
+pub const LEFT_ANNOTATION: &str = "upgrade.cluster.x-k8s.io/left-to-user";
+
 /// The label of a minted template: the release that it was minted for.
 pub const RELEASE_LABEL: &str = "upgrade.cluster.x-k8s.io/release";
 
@@ -53,8 +57,9 @@ pub const ROLE_LABEL: &str = "upgrade.cluster.x-k8s.io/role";
 /// The label of a minted template: the name of the template that it was made from.
 pub const SOURCE_LABEL: &str = "upgrade.cluster.x-k8s.io/source";
 
-/// The annotation of a minted template: hashes of what it was rendered as, and of the values that were set in it. By
-/// them it is known again where a webhook changes a value or defaults are added.
+/// The annotation of a minted template, and of a MachinePool's infrastructure in which values were set: hashes of what
+/// it was rendered as, and of these values. By them it is known again where a webhook changes a value or defaults are
+/// added.
 pub const RENDERED_ANNOTATION: &str = "upgrade.cluster.x-k8s.io/rendered";
 
 /// The label by which a namespace keeps out of admission, with the value `disabled`.

@@ -118,7 +118,8 @@ pub struct MachineImage {
     pub api_group: String,
 
     /// The kind of the infrastructure template, such as VSphereMachineTemplate. For a MachinePool,
-    /// that of its pool template.
+    /// that of its pool template; in a classic Cluster, that of the pool itself, such as
+    /// AzureMachinePool.
     #[schemars(length(min = 1, max = 63))]
     pub kind: String,
 

@@ -51,6 +51,11 @@ waiting_reasons! {
     MachinePoolRollingOut:
         "Machines of a MachinePool don't have the version that it should have.",
         "Nothing: Cluster API and the infrastructure provider replace them.";
+    PauseAwaited:
+        "A MachinePool and its infrastructure are changed while both are paused, and one of them doesn't say yet that it \
+         is, in its condition `Paused`.",
+        "Nothing at first: after 5 minutes the pool is unpaused and left to you. Then look at the controller of the \
+         object.";
     MachineNotReady:
         "A Machine has the new version, and its Node isn't ready, or runs another version.",
         "Nothing at first. If it stays, look at the conditions of the Machine and of its Node.";
@@ -72,8 +77,9 @@ waiting_reasons! {
          judged by what their kubelets report.",
         "Nothing, or set the version of its machines to have it upgraded too.";
     LeftToUser:
-        "A MachinePool, or a MachineSet or Machine outside a MachineDeployment, is older than the target. The upgrade \
-         completes without it.",
+        "A MachineSet or Machine outside a MachineDeployment, or a MachinePool that Instar can't upgrade, is older than the \
+         target. The upgrade completes without it. Of a MachinePool the message says why: its infrastructure has no \
+         condition `Paused`, did not become paused, or the release has no `machineImages` for its kind.",
         "Upgrade it yourself; an upgrade for which it would be too old waits for that.";
     OnDelete:
         "The pool has the update strategy `OnDelete`: Cluster API replaces a Machine only when it is deleted.",
@@ -138,7 +144,7 @@ waiting_reasons! {
     WorkersBehind:
         "Workers are too old for the next version of the control plane, by Kubernetes' version skew policy.",
         "Upgrade these workers, or wait for the upgrade of their pool. Machines and MachineSets outside a \
-         MachineDeployment, and MachinePools, are yours to upgrade.";
+         MachineDeployment, and MachinePools with the reason `LeftToUser`, are yours to upgrade.";
     PoolAhead:
         "A pool has a newer version than this upgrade would give it. It isn't lowered.",
         "Edit the target to a version that is not older, or recreate the pool.";

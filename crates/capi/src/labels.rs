@@ -3,6 +3,10 @@
 /// On every object of a cluster: the Cluster's name.
 pub const CLUSTER_NAME: &str = "cluster.x-k8s.io/cluster-name";
 
+/// An annotation, whatever its value: Cluster API's controllers leave the object alone.
+/// Source: `PausedAnnotation` of cluster-api's api/core/v1beta2.
+pub const PAUSED: &str = "cluster.x-k8s.io/paused";
+
 /// An annotation: the topology controller asks, in a dry run, what a template would become.
 /// Source: `TopologyDryRunAnnotation` of cluster-api's api/core/v1beta2.
 pub const TOPOLOGY_DRY_RUN: &str = "topology.cluster.x-k8s.io/dry-run";

@@ -170,14 +170,27 @@ pub struct MachineSetStatus {
 pub struct MachinePoolSpec {
     /// The Cluster.
     pub cluster_name: String,
+    /// How many machines.
+    pub replicas: Option<u32>,
     /// The machines.
     pub template: MachineTemplate,
 }
 
 /// A `MachinePool`'s status.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
-#[serde(default)]
+#[serde(rename_all = "camelCase", default)]
 pub struct MachinePoolStatus {
+    /// The generation that this describes.
+    pub observed_generation: i64,
+    /// How many machines there are.
+    pub replicas: Option<u32>,
+    /// How many are ready.
+    pub ready_replicas: Option<u32>,
+    /// How many are as the spec says.
+    pub up_to_date_replicas: Option<u32>,
+    /// What is said of it.
+    #[serde(deserialize_with = "relevant_conditions")]
+    pub conditions: Vec<Condition>,
     /// Every version, and how many nodes run it.
     pub versions: Vec<VersionCount>,
 }

@@ -3,6 +3,7 @@
 //! An event costs what its own Cluster costs, not what the fleet does.
 
 mod control_planes;
+mod infrastructure_pools;
 mod kept;
 mod machines;
 mod packed;
@@ -26,6 +27,7 @@ use tokio::sync::{mpsc::UnboundedSender, watch};
 
 use crate::rbac::Watched;
 pub(crate) use control_planes::ForeignControlPlane;
+pub(crate) use infrastructure_pools::KeptInfrastructurePool;
 pub(crate) use kept::{Cached, Group, KeptCluster, Object, Whole, lifecycle, not_watched};
 pub(crate) use machines::{DEPLOYMENT_LABEL, KeptMachine};
 pub(crate) use parts::{KeptPart, PlannedKind};
@@ -52,6 +54,8 @@ pub(crate) struct Caches {
     pub(crate) templates: Arc<DynamicWatches<TemplateMetadata>>,
     /// Their control planes, but for kubeadm's.
     pub(crate) foreign_control_planes: Arc<DynamicWatches<ForeignControlPlane>>,
+    /// What makes the machines of their MachinePools.
+    pub(crate) infrastructure_pools: Arc<DynamicWatches<KeptInfrastructurePool>>,
     catalog: CurrentCatalog,
     /// Notified of every change.
     changes: watch::Sender<()>,
@@ -61,6 +65,7 @@ pub(crate) struct Caches {
 /// What readiness and metrics call the kinds that are found by references.
 pub(crate) const TEMPLATES: &str = "templates";
 pub(crate) const CONTROL_PLANES: &str = "controlplanes";
+pub(crate) const INFRASTRUCTURE_POOLS: &str = "infrastructuremachinepools";
 
 /// A page of a list of whole objects of a kind that may be large.
 const PAGE: u32 = 50;
@@ -89,6 +94,7 @@ impl Caches {
             policies: Arc::default(),
             templates: Arc::new(DynamicWatches::new(TEMPLATES)),
             foreign_control_planes: Arc::new(DynamicWatches::new(CONTROL_PLANES)),
+            infrastructure_pools: Arc::new(DynamicWatches::new(INFRASTRUCTURE_POOLS)),
             catalog: CurrentCatalog::default(),
             changes: watch::Sender::default(),
             wake: wake.clone(),
@@ -113,6 +119,7 @@ impl Caches {
         let mut watches = Vec::from(watches);
         watches.push(starting.watch_referred(&caches.templates, TEMPLATES));
         watches.push(starting.watch_referred(&caches.foreign_control_planes, CONTROL_PLANES));
+        watches.push(starting.watch_referred(&caches.infrastructure_pools, INFRASTRUCTURE_POOLS));
         (caches, watches)
     }
 

@@ -5,10 +5,10 @@ use std::{fmt, sync::Arc, time::Instant};
 mod create;
 mod referrer;
 
-use instar_capi::{Cluster, KubeadmControlPlane, MachineDeployment};
+use instar_capi::{Cluster, KubeadmControlPlane, MachineDeployment, MachinePool};
 use instar_planner::{
-    Action, CompletePins, Convergence, DeleteTemplate, EditVersion, MintTemplate, NormalisedValue, PinPath, PoolId,
-    ResourceVersion, Swap, TemplateRef, Violation, accept, normalised,
+    Action, CompletePins, Convergence, DeleteTemplate, EditVersion, MachinePoolChange, MintTemplate, NormalisedValue,
+    PatchMachinePool, PinPath, PoolId, ResourceVersion, Swap, TemplateRef, Violation, accept, normalised,
 };
 use instar_watch::Key;
 use kube::{
@@ -69,6 +69,7 @@ impl Executor<'_> {
             Action::MintTemplate(mint) => self.in_turn(&mint.template, Box::pin(self.mint(mint))).await,
             Action::SwapControlPlane(swap) | Action::SwapWorkers(swap) => self.swap(swap).await.map(|()| Effect::Done),
             Action::DeleteTemplate(delete) => self.in_turn(&delete.template, Box::pin(self.delete(delete))).await,
+            Action::PatchMachinePool(patch) => self.patch_machine_pool(patch, action).await.map(|()| Effect::Done),
             Action::RecordConvergence(convergence) => {
                 let Convergence { kind, name, .. } = convergence;
                 let doing = || format!("writing into {kind} {name} that it has converged");
@@ -141,19 +142,42 @@ impl Executor<'_> {
         self.patch(&of, &swap.patch, doing).await
     }
 
-    /// A merge patch of a control plane or a MachineDeployment.
+    /// A merge patch of a control plane, a MachineDeployment or a MachinePool.
     async fn patch(&self, of: &PoolObject<'_>, patch: &Value, doing: impl FnOnce() -> String) -> Result<(), Error> {
         let resource = match of.pool {
             PoolId::ControlPlane => self.control_plane(of).await?,
             PoolId::Workers(_) => ApiResource::erase::<MachineDeployment>(&()),
+            PoolId::MachinePool(_) => ApiResource::erase::<MachinePool>(&()),
         };
-        let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), self.cluster.namespace(), &resource);
+        self.write(&resource, of.name, patch, doing).await
+    }
+
+    /// A merge patch of a MachinePool, or of what makes its machines.
+    async fn patch_machine_pool(&self, patch: &PatchMachinePool, action: &Action) -> Result<(), Error> {
+        let core = ApiResource::erase::<MachinePool>(&());
+        let resource = if core.api_version == patch.api_version && core.kind == patch.kind {
+            core
+        } else {
+            self.at_version(&patch.api_version, &patch.kind).await?
+        };
+        let doing = || ActionDescription(action).to_string();
+        self.write(&resource, &patch.name, &patch.patch, doing).await
+    }
+
+    async fn write(
+        &self,
+        resource: &ApiResource,
+        name: &str,
+        patch: &Value,
+        doing: impl FnOnce() -> String,
+    ) -> Result<(), Error> {
+        let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), self.cluster.namespace(), resource);
         let parameters = PatchParams {
             field_manager: Some(FIELD_MANAGER.to_owned()),
             ..PatchParams::default()
         };
         let patch = Patch::Merge(patch);
-        let writing = of_provider(&resource, doing, api.patch(of.name, &parameters, &patch));
+        let writing = of_provider(resource, doing, api.patch(name, &parameters, &patch));
         self.kinds.in_turn(&resource.group, &resource.kind, writing).await?;
         Ok(())
     }
@@ -176,9 +200,13 @@ impl Executor<'_> {
         if kubeadm.api_version == of.api_version && kubeadm.kind == of.kind {
             return Ok(kubeadm);
         }
-        let (group, version) = of.api_version.split_once('/').unwrap_or_default();
-        let known = self.kinds.resource(self.client, group, of.kind).await?;
-        let kind = GroupVersionKind::gvk(group, version, of.kind);
+        self.at_version(of.api_version, of.kind).await
+    }
+
+    async fn at_version(&self, api_version: &str, kind: &str) -> Result<ApiResource, Error> {
+        let (group, version) = api_version.split_once('/').unwrap_or_default();
+        let known = self.kinds.resource(self.client, group, kind).await?;
+        let kind = GroupVersionKind::gvk(group, version, kind);
         Ok(ApiResource::from_gvk_with_plural(&kind, &known.plural))
     }
 
@@ -260,6 +288,7 @@ impl fmt::Display for ActionDescription<'_> {
             Action::SwapControlPlane(swap) | Action::SwapWorkers(swap) => {
                 write!(f, "Pointing {} {} at release {}", swap.kind, swap.name, swap.release)
             }
+            Action::PatchMachinePool(patch) => machine_pool(f, patch),
             Action::PinPath(pin) if pin.releases.is_empty() => {
                 write!(f, "Pinning Cluster {} to what its control plane runs", pin.name)
             }
@@ -293,6 +322,21 @@ impl fmt::Display for ActionDescription<'_> {
                 )
             }
         }
+    }
+}
+
+fn machine_pool(f: &mut fmt::Formatter<'_>, patch: &PatchMachinePool) -> fmt::Result {
+    let PatchMachinePool { pool, kind, name, .. } = patch;
+    match &patch.change {
+        MachinePoolChange::Pause => write!(f, "Pausing {kind} {name} to upgrade {pool}"),
+        MachinePoolChange::SetValues { release, .. } => {
+            write!(f, "Setting the values of release {release} in {kind} {name} of {pool}")
+        }
+        MachinePoolChange::GiveUp => write!(
+            f,
+            "Leaving {pool} to its user, since {kind} {name} did not become paused"
+        ),
+        MachinePoolChange::Resume => write!(f, "Resuming {kind} {name} of {pool}"),
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod classic;
 mod control_plane;
+mod infrastructure_pools;
 mod referred;
 mod templates;
 mod topology;
@@ -29,7 +30,7 @@ pub(crate) use control_plane::{infrastructure, of_topology};
 pub(crate) use referred::Referred;
 pub(crate) use templates::content;
 
-/// A snapshot without its templates, for an upgrade that goes on.
+/// A snapshot without its templates and the infrastructure of its MachinePools, for an upgrade that goes on.
 pub(crate) fn gather(
     caches: &Caches,
     cluster: &capi::Cluster,
@@ -97,6 +98,7 @@ pub(crate) fn gather_for(
         pools,
         machine_sets,
         machine_pools,
+        infrastructure_pools: Vec::new(),
         machines,
         templates: Vec::new(),
         used_elsewhere: BTreeSet::new(),
@@ -182,6 +184,13 @@ pub(crate) fn current_versions(
     };
     let mut versions = vec![control_plane];
     for pool in caches.parts::<capi::MachineDeployment>(&key).0 {
+        match pool {
+            Observed::Invalid(_) => return CurrentVersions::Unreadable,
+            Observed::Read(pool) if pool.object.managed_by == ManagedBy::User => versions.push(pool.version),
+            Observed::Read(_) => {}
+        }
+    }
+    for pool in caches.parts::<capi::MachinePool>(&key).0 {
         match pool {
             Observed::Invalid(_) => return CurrentVersions::Unreadable,
             Observed::Read(pool) if pool.object.managed_by == ManagedBy::User => versions.push(pool.version),

@@ -8,7 +8,7 @@ use prometheus_client::{
 };
 
 use crate::{
-    caches::{CONTROL_PLANES, TEMPLATES},
+    caches::{CONTROL_PLANES, INFRASTRUCTURE_POOLS, TEMPLATES},
     rbac::Watched,
 };
 
@@ -48,6 +48,8 @@ pub(crate) enum Written {
     Mint,
     /// A pool was pointed at a release.
     Swap,
+    /// A MachinePool was paused or resumed, or its infrastructure got values.
+    MachinePool,
     /// The path of an upgrade was written into a classic Cluster.
     Path,
     /// That all machines of a pool are as its last swap says was written into it.
@@ -73,9 +75,10 @@ pub(crate) enum Written {
 }
 
 impl Written {
-    const ALL: [Self; 13] = [
+    const ALL: [Self; 14] = [
         Self::Mint,
         Self::Swap,
+        Self::MachinePool,
         Self::Path,
         Self::Convergence,
         Self::Edit,
@@ -95,6 +98,7 @@ impl EncodeLabelValue for Written {
         match self {
             Self::Mint => "mint",
             Self::Swap => "swap",
+            Self::MachinePool => "machine_pool",
             Self::Path => "path",
             Self::Convergence => "convergence",
             Self::Edit => "edit",
@@ -137,7 +141,8 @@ pub fn register(metrics: &Metrics) {
 /// Registers how the watches fare.
 pub(crate) fn register_watches(metrics: &Metrics) -> WatchMetrics {
     let kinds = Watched::ALL.map(|kind| kind.rule().resource);
-    WatchMetrics::register(metrics, kinds.into_iter().chain([TEMPLATES, CONTROL_PLANES]))
+    let referred = [TEMPLATES, CONTROL_PLANES, INFRASTRUCTURE_POOLS];
+    WatchMetrics::register(metrics, kinds.into_iter().chain(referred))
 }
 
 impl Counters {

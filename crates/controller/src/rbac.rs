@@ -8,8 +8,8 @@ const OURS: &str = "upgrade.cluster.x-k8s.io";
 const SWAP: &[&str] = &["list", "watch", "patch"];
 const TEMPLATE: &[&str] = &["get", "list", "watch", "create", "delete"];
 
-/// A kind that the controller watches from its start. Templates, and control planes but for kubeadm's, are of
-/// kinds that it learns from what refers to them.
+/// A kind that the controller watches from its start. Templates, control planes but for kubeadm's, and the
+/// infrastructure of MachinePools are of kinds that it learns from what refers to them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Watched {
     /// What is upgraded; of topology Clusters their version and pins are written.
@@ -20,7 +20,7 @@ pub enum Watched {
     MachineDeployments,
     /// Which machines run which template.
     MachineSets,
-    /// Their versions: they are never written.
+    /// Swapped, and paused meanwhile.
     MachinePools,
     /// How far a rollout is.
     Machines,
@@ -54,7 +54,7 @@ impl Watched {
             Self::KubeadmControlPlanes => rule("controlplane.cluster.x-k8s.io", "kubeadmcontrolplanes", SWAP),
             Self::MachineDeployments => rule(CORE, "machinedeployments", SWAP),
             Self::MachineSets => rule(CORE, "machinesets", WATCH),
-            Self::MachinePools => rule(CORE, "machinepools", WATCH),
+            Self::MachinePools => rule(CORE, "machinepools", SWAP),
             Self::Machines => rule(CORE, "machines", WATCH),
             Self::KubernetesReleases => rule(OURS, "kubernetesreleases", WATCH),
             Self::ClusterUpgrades => rule(OURS, "clusterupgrades", &["list", "watch", "create", "patch", "delete"]),
@@ -63,8 +63,8 @@ impl Watched {
     }
 }
 
-/// What it may do in every namespace. Machine templates, and control planes but for kubeadm's, are of
-/// kinds of their providers: see [`PROVIDERS`](instar_watch::rbac::PROVIDERS).
+/// What it may do in every namespace. Machine templates, control planes but for kubeadm's, and the
+/// infrastructure of MachinePools are of kinds of their providers: see [`PROVIDERS`](instar_watch::rbac::PROVIDERS).
 pub const RULES: &[Rule] = &[
     Watched::Clusters.rule(),
     Watched::KubeadmControlPlanes.rule(),

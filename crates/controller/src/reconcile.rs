@@ -7,6 +7,7 @@ mod annotated;
 mod classic;
 mod events;
 mod history;
+mod machine_pools;
 mod records;
 mod templates;
 mod topology;
@@ -17,7 +18,7 @@ use std::{
 };
 
 use instar_api::{ClusterUpgrade, VERSION_ANNOTATION};
-use instar_capi::{Cluster, KubeadmControlPlane, MachineDeployment};
+use instar_capi::{Cluster, KubeadmControlPlane, MachineDeployment, MachinePool};
 use instar_planner::Lifecycle;
 use instar_watch::{Key, Lookup};
 use kube::{Client, ResourceExt, runtime::events::Recorder};
@@ -167,6 +168,9 @@ impl Context {
             return Box::pin(self.reconcile_classic(cluster, control_plane, active)).await;
         }
         let last = upgrades.last.as_deref();
+        if let Some(done) = Box::pin(self.resume_machine_pools(cluster)).await? {
+            return Ok(done);
+        }
         if let Some(done) = self.trim_history(cluster, &known, last, None).await? {
             return Ok(done);
         }
@@ -190,6 +194,7 @@ impl Context {
             || !known.is_empty()
             || self.was_swapped::<KubeadmControlPlane>(key)
             || self.was_swapped::<MachineDeployment>(key)
+            || self.was_swapped::<MachinePool>(key)
     }
 
     fn was_swapped<K: PlannedKind>(&self, cluster: &Key) -> bool {

@@ -1,5 +1,6 @@
 //! The invariants, held against a decision by a reading of the snapshot of its own.
 
+mod machine_pool;
 mod patch;
 mod pinned;
 mod topology;
@@ -56,6 +57,8 @@ pub enum Violation {
     NotOurs,
     /// A pin that a Cluster carries would be changed or taken away.
     PinRewritten,
+    /// A MachinePool, or its infrastructure, would be changed while not both are paused by this upgrade.
+    NotPaused,
 }
 
 impl fmt::Display for Violation {
@@ -77,6 +80,7 @@ impl fmt::Display for Violation {
             Self::StillReferred => "it would delete a template that is in use",
             Self::NotOurs => "it would delete or change an object that Instar did not make",
             Self::PinRewritten => "it would change or remove a pin that the Cluster carries",
+            Self::NotPaused => "it would change a MachinePool that is not paused by this upgrade, or its infrastructure",
         })
     }
 }
@@ -88,6 +92,7 @@ pub fn check(snapshot: &Snapshot, decision: &Decision) -> Vec<Violation> {
     let may_be_written = match &decision.action {
         Action::Nothing => true,
         Action::EditVersion(_) | Action::CompletePins(_) => is_live(snapshot),
+        Action::PatchMachinePool(patch) => machine_pool::may_be_written(snapshot, patch),
         Action::MintTemplate(_)
         | Action::SwapControlPlane(_)
         | Action::SwapWorkers(_)
@@ -104,6 +109,7 @@ pub fn check(snapshot: &Snapshot, decision: &Decision) -> Vec<Violation> {
         Action::DeleteTemplate(delete) => check_delete(snapshot, delete, &mut broken),
         Action::SwapControlPlane(swap) => check_control_plane(snapshot, swap, &mut broken),
         Action::SwapWorkers(swap) => check_workers(snapshot, swap, &mut broken),
+        Action::PatchMachinePool(patch) => machine_pool::check(snapshot, patch, &mut broken),
         Action::PinPath(pin) => pinned::check_path(snapshot, pin, &mut broken),
         Action::RecordConvergence(convergence) => pinned::check_convergence(snapshot, convergence, &mut broken),
         Action::EditVersion(edit) => topology::check_edit(snapshot, edit, &mut broken),
@@ -198,6 +204,9 @@ fn check_control_plane(snapshot: &Snapshot, swap: &Swap, broken: &mut Vec<Violat
         broken.push(Violation::UnknownObject);
         return;
     };
+    if !is_ours(&control_plane.object) {
+        broken.push(Violation::Untouchable);
+    }
     check_object(snapshot, &control_plane.object, swap, broken);
     check_version(&control_plane.version, swap, broken);
     if control_plane.infrastructure.is_some() != swap.template.is_some() {
@@ -240,34 +249,46 @@ fn check_control_plane(snapshot: &Snapshot, swap: &Swap, broken: &mut Vec<Violat
 }
 
 fn check_workers(snapshot: &Snapshot, swap: &Swap, broken: &mut Vec<Violation>) {
+    if let PoolId::MachinePool(name) = &swap.pool {
+        machine_pool::check_swap(snapshot, name, swap, broken);
+        return;
+    }
     let named = |pool: &&MachineDeployment| PoolId::Workers(pool.object.name.clone()) == swap.pool;
-    let (Some(pool), Some(control_plane)) = (read(&snapshot.pools).find(named), control_plane(snapshot)) else {
+    let Some(pool) = read(&snapshot.pools).find(named) else {
         broken.push(Violation::UnknownObject);
         return;
     };
+    if !is_ours(&pool.object) {
+        broken.push(Violation::Untouchable);
+    }
     check_object(snapshot, &pool.object, swap, broken);
     check_version(&pool.version, swap, broken);
     if swap.template.is_none() {
         broken.push(Violation::Incomplete);
     }
+    check_skew(snapshot, &swap.version, broken);
+}
+
+/// Whether workers may be brought to a version.
+fn check_skew(snapshot: &Snapshot, version: &KubeVersion, broken: &mut Vec<Violation>) {
+    let Some(control_plane) = control_plane(snapshot) else {
+        broken.push(Violation::UnknownObject);
+        return;
+    };
     if control_plane.object.observed_generation < control_plane.object.generation {
         broken.push(Violation::ControlPlaneMoving);
     }
-    let newer = |lowest: &KubeVersion| {
-        swap.version.compare(lowest) == BuildOrder::Greater && !swap.version.is_same_upstream(lowest)
-    };
+    let newer =
+        |lowest: &KubeVersion| version.compare(lowest) == BuildOrder::Greater && !version.is_same_upstream(lowest);
     if control_plane.observed.iter().min().is_none_or(newer) {
         broken.push(Violation::WorkersAhead);
     }
-    if too_far_behind(&swap.version, &control_plane.version) {
+    if too_far_behind(version, &control_plane.version) {
         broken.push(Violation::WorkersBehind);
     }
 }
 
 fn check_object(snapshot: &Snapshot, object: &Object, swap: &Swap, broken: &mut Vec<Violation>) {
-    if !is_ours(object) {
-        broken.push(Violation::Untouchable);
-    }
     if !patch::compares(&swap.patch, &swap.resource_version, &object.resource_version) {
         broken.push(Violation::NoCompare);
     }
@@ -298,7 +319,7 @@ fn carries_all(swap: &Swap) -> bool {
             ]
             .as_slice(),
         ),
-        PoolId::Workers(_) => (
+        PoolId::Workers(_) | PoolId::MachinePool(_) => (
             "/spec/template/spec/version",
             ["/spec/template/spec/infrastructureRef/name"].as_slice(),
         ),

@@ -7,15 +7,17 @@
 mod control_plane;
 mod drift;
 mod goal;
+mod machine_pools;
 mod pin;
 mod pinned;
+mod place;
 mod progress;
 mod retire;
 mod template;
 mod view;
 mod workers;
 
-use instar_capi::WorkerKind;
+use instar_capi::{Lifecycle, WorkerKind};
 use instar_domain::KubeVersion;
 
 pub use self::drift::drifted;
@@ -25,7 +27,7 @@ pub(crate) use self::{
     view::{of_cluster, of_upgrade_spec, stopped},
 };
 use crate::{
-    decision::{Action, Decision, Progress, Stage, Waiting},
+    decision::{Action, Decision, MachinePoolChange, PatchMachinePool, Progress, Stage, Waiting},
     pool_id::PoolId,
     snapshot::{Object, Snapshot, TemplateRef},
     swap,
@@ -81,14 +83,34 @@ pub fn collect_templates(snapshot: &Snapshot) -> Decision {
     decide(&view, None, Stage::Complete, action, waiting)
 }
 
+/// Takes our marks off the MachinePools of a Cluster for which no upgrade goes on: the objects stay paused otherwise, and
+/// can't even be deleted. Nothing else is looked at, so the control plane may be gone. A paused Cluster may be about to
+/// move, and keeps them.
+#[must_use]
+pub fn resume(snapshot: &Snapshot) -> Decision {
+    let action = match snapshot.cluster.lifecycle {
+        Lifecycle::Active | Lifecycle::Deleting => machine_pools::leftover(snapshot),
+        Lifecycle::Paused => None,
+    };
+    Decision {
+        action: action.unwrap_or(Action::Nothing),
+        ..Decision::held(Vec::new())
+    }
+}
+
 /// The path is pinned before anything is made for it or goes to it.
 fn pinned_first(view: &ClassicView<'_>, goal: &Goal<'_>, action: Action) -> Action {
     match action {
-        Action::MintTemplate(_) | Action::SwapControlPlane(_) | Action::SwapWorkers(_) => {
-            pin::write(view, goal).map_or(action, Action::PinPath)
-        }
+        Action::MintTemplate(_)
+        | Action::SwapControlPlane(_)
+        | Action::SwapWorkers(_)
+        | Action::PatchMachinePool(PatchMachinePool {
+            change: MachinePoolChange::Pause | MachinePoolChange::SetValues { .. },
+            ..
+        }) => pin::write(view, goal).map_or(action, Action::PinPath),
         Action::PinPath(_)
         | Action::RecordConvergence(_)
+        | Action::PatchMachinePool(_)
         | Action::DeleteTemplate(_)
         | Action::EditVersion(_)
         | Action::CompletePins(_)
@@ -123,11 +145,18 @@ fn left_to_user(view: &ClassicView<'_>, goal: &Goal<'_>, before: &[Waiting]) -> 
     let mut left = view.left_behind(target);
     left.retain(|(kind, name, _)| !holds(*kind, name));
     left.sort();
-    let left = left.into_iter().map(|(kind, name, version)| Waiting::LeftToUser {
-        kind,
-        name: name.to_owned(),
-        version: version.clone(),
-        target: target.clone(),
+    let left = left.into_iter().filter_map(|(kind, name, version)| {
+        let because = match kind {
+            WorkerKind::MachinePool => Some(Box::new(machine_pools::left_because(view, name, goal.demand)?)),
+            WorkerKind::MachineDeployment | WorkerKind::MachineSet | WorkerKind::Machine => None,
+        };
+        Some(Waiting::LeftToUser {
+            kind,
+            name: name.to_owned(),
+            version: version.clone(),
+            target: target.clone(),
+            because,
+        })
     });
     left.collect()
 }
@@ -140,6 +169,7 @@ fn go(view: &ClassicView<'_>, goal: &Goal<'_>, waiting: &mut Vec<Waiting>) -> (S
     }
     let rollout = WorkerRollout {
         pools: view.pools.clone(),
+        machine_pools: view.machine_pools.clone(),
         demand: goal.demand,
     };
     match workers::next(view, &rollout, waiting) {
@@ -186,7 +216,7 @@ fn convergence(
 ) -> Option<Action> {
     let template = template.map(|template| &template.name);
     view.swapped(object)
-        .filter(|swap| swap.after.is_at(version, template))?;
+        .filter(|swap| swap.after.is_at(version, template) && object.lifecycle == Lifecycle::Active)?;
     swap::convergence(pool, object, view.snapshot.now).map(Action::RecordConvergence)
 }
 

@@ -1,6 +1,7 @@
 //! What is to be done, and what is waited for.
 
 mod involved_object;
+mod machine_pool;
 mod progress;
 mod text;
 
@@ -22,6 +23,7 @@ use crate::{
 };
 
 pub use involved_object::InvolvedObject;
+pub use machine_pool::{LeftBecause, MachinePoolChange, PatchMachinePool};
 pub use progress::{MachineProgress, MachineState, PoolProgress, Progress, Stage, TemplateProgress, TemplateState};
 
 /// At most one write, and what is waited for.
@@ -48,6 +50,8 @@ pub enum Action {
     SwapControlPlane(Swap),
     /// Point a pool at its next release.
     SwapWorkers(Swap),
+    /// Change one of the two objects of a MachinePool, beside its version.
+    PatchMachinePool(PatchMachinePool),
     /// Delete a template that nothing refers to.
     DeleteTemplate(DeleteTemplate),
     /// Pin the path of an upgrade that begins.
@@ -74,7 +78,7 @@ pub struct MintTemplate {
     pub pointers: BTreeSet<JsonPointer>,
 }
 
-/// A merge patch of a control plane or a MachineDeployment.
+/// A merge patch of a control plane, a MachineDeployment or a MachinePool.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Swap {
     pub pool: PoolId,
@@ -109,7 +113,7 @@ pub struct PinPath {
     pub patch: Value,
 }
 
-/// A merge patch of a control plane's or a MachineDeployment's annotation.
+/// A merge patch of the annotation of a control plane, a MachineDeployment or a MachinePool.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Convergence {
     pub pool: PoolId,
@@ -220,7 +224,7 @@ pub enum Waiting {
         /// The name.
         template: TemplateRef,
         /// The other Cluster that it belongs to; absent where it belongs to none.
-        cluster: Option<String>,
+        cluster: Option<Box<str>>,
     },
     /// An object with the name that a template would get is being deleted, or is left by an earlier Cluster of the
     /// same name and goes with that.
@@ -244,7 +248,7 @@ pub enum Waiting {
         pool: PoolId,
         template: TemplateRef,
         /// Where.
-        pointer: JsonPointer,
+        pointer: Box<JsonPointer>,
     },
     /// A value can't be put into a pool's template.
     ValueMisfit {
@@ -315,6 +319,8 @@ pub enum Waiting {
         version: KubeVersion,
         /// Where the others go.
         target: KubeVersion,
+        /// Why; of a MachinePool alone, since nothing upgrades the others.
+        because: Option<Box<LeftBecause>>,
     },
     /// A pool with the strategy `OnDelete`: its machines are replaced only when a user deletes them.
     OnDelete {
@@ -386,6 +392,15 @@ pub enum Waiting {
         condition: String,
         /// Its words.
         message: String,
+    },
+    /// A MachinePool is changed while it and its infrastructure are paused, and an object doesn't say yet that it is.
+    PauseAwaited {
+        /// The MachinePool's name.
+        pool: String,
+        /// The object's kind.
+        kind: String,
+        /// Its name.
+        name: String,
     },
     /// A MachinePool hasn't got to what its spec says.
     MachinePoolRollingOut {
@@ -500,6 +515,7 @@ impl Waiting {
             | Self::HookBlocking { .. }
             | Self::UpgradeDeferred { .. }
             | Self::ClusterApi { .. }
+            | Self::PauseAwaited { .. }
             | Self::MachinePoolRollingOut { .. }
             | Self::VersionEdited { .. }
             | Self::UpgradeUnderWay { .. }

@@ -44,7 +44,7 @@ pub fn accept(mint: &MintTemplate, content: &TemplateContent, lifecycle: Lifecyc
         Some(pointer) => Err(Waiting::ValueDropped {
             pool: mint.pool.clone(),
             template: mint.template.clone(),
-            pointer,
+            pointer: Box::new(pointer),
         }),
     }
 }
@@ -86,6 +86,6 @@ fn taken(mint: &MintTemplate, cluster: Option<&str>) -> Waiting {
     Waiting::NameTaken {
         pool: mint.pool.clone(),
         template: mint.template.clone(),
-        cluster: cluster.map(str::to_owned),
+        cluster: cluster.map(Into::into),
     }
 }

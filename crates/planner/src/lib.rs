@@ -18,6 +18,7 @@ mod mint;
 mod name;
 mod observed;
 mod path;
+mod pause;
 mod pool_id;
 mod rendered;
 mod settled;
@@ -32,23 +33,25 @@ mod values;
 pub use instar_capi::{Contract, Lifecycle, ManagedBy, WorkerKind};
 
 pub use check::{Violation, check};
-pub use classic::{collect_templates, drifted, plan};
+pub use classic::{collect_templates, drifted, plan, resume};
 pub use decision::{
-    Action, CompletePins, Convergence, Decision, DeleteTemplate, EditVersion, Field, InvolvedObject, MachineProgress,
-    MachineState, MintTemplate, PinPath, PoolProgress, Progress, SetBack, Stage, Swap, TemplateProgress,
-    TemplateRefusal, TemplateState, Waiting,
+    Action, CompletePins, Convergence, Decision, DeleteTemplate, EditVersion, Field, InvolvedObject, LeftBecause,
+    MachinePoolChange, MachineProgress, MachineState, MintTemplate, PatchMachinePool, PinPath, PoolProgress, Progress,
+    SetBack, Stage, Swap, TemplateProgress, TemplateRefusal, TemplateState, Waiting,
 };
 pub use existing::accept;
 pub use mint::{MintOrder, Minted, mint};
 pub use name::{hash, label_value, slug};
 pub use observed::{Observed, Unreadable};
 pub use path::{EtcdStep, NoPath, Start, StartEtcd, classic_path};
+pub use pause::{LeftMark, PauseMark, PausedBy};
 pub use pool_id::PoolId;
 pub use rendered::{NormalisedValue, normalised};
 pub use snapshot::{
-    ClassicCluster, Cluster, ClusterKind, Condition, ConditionStatus, ControlPlane, Flavor, Initialization, Machine,
-    MachineDeployment, MachinePhase, MachinePool, MachineSet, Node, Object, OwningCluster, PinnedPath, Replicas,
-    ResourceVersion, Rollout, Snapshot, Template, TemplateContent, TemplateRef, Topology, Unversioned, VersionSetBy,
+    ClassicCluster, Cluster, ClusterKind, Condition, ConditionStatus, ControlPlane, Flavor, InfrastructurePool,
+    Initialization, Machine, MachineDeployment, MachinePhase, MachinePool, MachineSet, Node, Object, OwningCluster,
+    PinnedPath, Replicas, ResourceVersion, Rollout, Snapshot, Template, TemplateContent, TemplateRef, Topology,
+    Unversioned, VersionSetBy,
 };
 pub use swap_history::{ComponentImage, PoolState, SwapEntry, SwapHistory, UpgradeId};
 pub use topology::{follow, is_aimed_at_present, passed, under_way};

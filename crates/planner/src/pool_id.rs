@@ -8,6 +8,8 @@ pub enum PoolId {
     ControlPlane,
     /// The MachineDeployment of that name.
     Workers(String),
+    /// The MachinePool of that name.
+    MachinePool(String),
 }
 
 impl fmt::Display for PoolId {
@@ -15,6 +17,7 @@ impl fmt::Display for PoolId {
         match self {
             Self::ControlPlane => f.write_str("the control plane"),
             Self::Workers(name) => write!(f, "MachineDeployment {name}"),
+            Self::MachinePool(name) => write!(f, "MachinePool {name}"),
         }
     }
 }

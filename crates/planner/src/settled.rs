@@ -5,8 +5,10 @@ use instar_domain::KubeVersion;
 
 use crate::{
     decision::Waiting,
+    pause::PausedBy,
     snapshot::{
-        ConditionStatus, ControlPlane, Machine, MachineDeployment, MachinePhase, MachineSet, Node, Object, TemplateRef,
+        ConditionStatus, ControlPlane, InfrastructurePool, Machine, MachineDeployment, MachinePhase, MachinePool,
+        MachineSet, Node, Object, TemplateRef,
     },
 };
 
@@ -78,6 +80,30 @@ pub(crate) fn control_plane_settled(control_plane: &ControlPlane, machines: &[&M
         && machines
             .iter()
             .all(|machine| matches_spec(machine, version, template) && converged(machine, version))
+}
+
+/// Whether a MachinePool is all that its spec says, and nothing else. Without Machines, its counts say nothing of
+/// versions, so those that its nodes run have to.
+pub(crate) fn machine_pool_settled(
+    pool: &MachinePool,
+    infrastructure: &InfrastructurePool,
+    machines: &[&Machine],
+) -> bool {
+    let is_of_this_edit = |object: &Object, paused_by: &PausedBy| {
+        let paused = object.paused().map(|paused| paused.status) == Some(ConditionStatus::True);
+        object.observed_generation >= object.generation && (!paused || *paused_by == PausedBy::User)
+    };
+    let is_counted = pool.replicas.is_none_or(|counts| {
+        let counted = [counts.total, counts.ready, counts.up_to_date];
+        counted.iter().all(|count| *count == counts.desired)
+    });
+    let is_empty = pool.replicas.is_some_and(|counts| counts.desired == 0);
+    is_of_this_edit(&pool.object, &pool.paused_by)
+        && is_of_this_edit(&infrastructure.object, &infrastructure.paused_by)
+        && is_counted
+        && (is_empty || !pool.observed.is_empty())
+        && pool.observed.iter().all(|seen| seen.is_same_upstream(&pool.version))
+        && machines.iter().all(|machine| converged(machine, &pool.version))
 }
 
 fn is_rolling_out(object: &Object) -> bool {

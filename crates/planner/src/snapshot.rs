@@ -15,6 +15,7 @@ use serde_json::Value;
 
 use crate::{
     observed::{Observed, Unreadable},
+    pause::{LeftMark, PausedBy},
     pool_id::PoolId,
     swap_history::{SwapHistory, UpgradeId},
     upgrade_spec::{Gate, GateState, Retention, UpgradeSpec},
@@ -40,8 +41,9 @@ pub struct Snapshot {
     pub pools: Vec<Observed<MachineDeployment>>,
     /// Its MachineSets, also those without a MachineDeployment.
     pub machine_sets: Vec<Observed<MachineSet>>,
-    /// Its MachinePools, which are never written.
     pub machine_pools: Vec<Observed<MachinePool>>,
+    /// What its MachinePools refer to as their infrastructure; of a topology Cluster it isn't read.
+    pub infrastructure_pools: Vec<Observed<InfrastructurePool>>,
     pub machines: Vec<Observed<Machine>>,
     /// The templates that it refers to, and those that were minted for it.
     pub templates: Vec<Observed<Template>>,
@@ -185,7 +187,7 @@ pub enum ConditionStatus {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ResourceVersion(pub String);
 
-/// What control planes and MachineDeployments have in common.
+/// What the objects that are swapped have in common.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Object {
     /// The version of the API at which it was read.
@@ -317,16 +319,35 @@ pub struct Unversioned {
     pub templates: Vec<TemplateRef>,
 }
 
-/// A MachinePool: only its version counts, since it has no template to mint from.
+/// A MachinePool. It has no template to mint from: it and its infrastructure are changed in place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MachinePool {
-    pub name: String,
+    pub object: Object,
+    pub paused_by: PausedBy,
+    /// The upgrade that left it to its user, if one did.
+    pub left: Option<LeftMark>,
+    /// The labels by which a release finds its image.
+    pub labels: BTreeMap<String, String>,
     /// The version of its machines.
     pub version: KubeVersion,
     /// The versions that its nodes run, as far as they are known.
     pub observed: Vec<KubeVersion>,
-    /// Whose it is.
-    pub managed_by: ManagedBy,
+    /// What makes its machines.
+    pub infrastructure: TemplateRef,
+    /// Its machines, counted; absent where it doesn't say how many there should be.
+    pub replicas: Option<Replicas>,
+}
+
+/// What a MachinePool refers to as its infrastructure, such as an AzureMachinePool.
+#[derive(Debug, Clone, PartialEq)]
+pub struct InfrastructurePool {
+    pub object: Object,
+    pub paused_by: PausedBy,
+    /// The upgrade that left its MachinePool to its user, if one did.
+    pub left: Option<LeftMark>,
+    pub spec: Value,
+    /// The annotation [`instar_api::RENDERED_ANNOTATION`], if it has one.
+    pub rendered: Option<String>,
 }
 
 /// A Machine.
@@ -463,6 +484,37 @@ impl Template {
     #[must_use]
     pub fn minted_for(&self) -> Option<&str> {
         self.labels.get(RELEASE_LABEL).map(String::as_str)
+    }
+}
+
+impl Object {
+    /// The condition that says whether its controller leaves it alone; some providers have none.
+    #[must_use]
+    pub fn paused(&self) -> Option<&Condition> {
+        self.conditions.iter().find(|condition| condition.kind == "Paused")
+    }
+
+    /// Whether its controller says, of its present generation, that it leaves it alone.
+    #[must_use]
+    pub fn says_paused(&self) -> bool {
+        self.paused().is_some_and(|paused| {
+            let is_present = paused.observed_generation == 0 || paused.observed_generation >= self.generation;
+            paused.status == ConditionStatus::True && is_present
+        })
+    }
+}
+
+impl InfrastructurePool {
+    /// Whether a reference names it. The reference's version of the API doesn't matter.
+    #[must_use]
+    pub fn is(&self, reference: &TemplateRef) -> bool {
+        let Object {
+            api_version,
+            kind,
+            name,
+            ..
+        } = &self.object;
+        *name == reference.name && *kind == reference.kind && group_of(api_version) == reference.group
     }
 }
 

@@ -69,6 +69,17 @@ impl<'a> Step<'a> {
         pinned.or_else(|| self.image(Role::Worker, template, labels))
     }
 
+    /// What a MachinePool's infrastructure gets. One that came after the pins takes its image from the row.
+    pub(crate) fn machine_pool(
+        &self,
+        name: &str,
+        infrastructure: &'a TemplateRef,
+        labels: &'a BTreeMap<String, String>,
+    ) -> Option<&'a Values> {
+        let pinned = self.pin.and_then(|pin| pin.machine_pools.get(name));
+        pinned.or_else(|| self.image(Role::Worker, infrastructure, labels))
+    }
+
     /// What a bootstrap template gets, where the row sets something in its kind.
     pub(crate) fn bootstrap(
         &self,

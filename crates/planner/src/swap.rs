@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::{
     decision::{Convergence, Swap},
     pool_id::PoolId,
-    snapshot::{ControlPlane, Flavor, MachineDeployment, Object, TemplateRef},
+    snapshot::{ControlPlane, Flavor, MachineDeployment, MachinePool, Object, TemplateRef},
     step::Step,
     swap_history::{ComponentImage, PoolState, SwapEntry, SwapHistory, UpgradeId},
     values::put,
@@ -152,6 +152,24 @@ pub(crate) fn workers(pool: &MachineDeployment, destination: Destination<'_>) ->
         (before, after),
         writes,
     )
+}
+
+/// The swap of a MachinePool, whose infrastructure has the release's values already: its version alone.
+pub(crate) fn machine_pool(pool: &MachinePool, destination: Destination<'_>) -> Swap {
+    let writes = vec![(
+        "/spec/template/spec/version".to_owned(),
+        json!(destination.step.version()),
+    )];
+    let before = PoolState {
+        version: pool.version.clone(),
+        release: destination.origin.release.clone(),
+        template: None,
+        bootstrap: None,
+        etcd: ComponentImage::default(),
+        core_dns: ComponentImage::default(),
+    };
+    let id = PoolId::MachinePool(pool.object.name.clone());
+    swap(id, &pool.object, destination, (before.clone(), before), writes)
 }
 
 /// Whether the control plane has the images that a release sets for etcd and CoreDNS.

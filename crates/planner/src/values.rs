@@ -39,6 +39,25 @@ pub(crate) fn put(target: &mut Value, pointer: &str, value: Value) -> Option<()>
     Some(())
 }
 
+/// The JSON merge patch (RFC 7386) that makes one value another; absent where they are the same. A null in the other
+/// can't be written by a merge patch.
+pub(crate) fn difference(from: &Value, to: &Value) -> Option<Value> {
+    let (Value::Object(before), Value::Object(after)) = (from, to) else {
+        return (from != to).then(|| to.clone());
+    };
+    let gone = before.keys().filter(|name| !after.contains_key(*name));
+    let gone = gone.map(|name| (name.clone(), Value::Null));
+    let changed = after.iter().filter_map(|(name, value)| {
+        let change = match before.get(name) {
+            Some(present) => difference(present, value)?,
+            None => value.clone(),
+        };
+        Some((name.clone(), change))
+    });
+    let patch: Map<_, _> = gone.chain(changed).collect();
+    (!patch.is_empty()).then_some(Value::Object(patch))
+}
+
 /// The value at a pointer.
 pub(crate) fn at<'v>(spec: &'v Value, pointer: &JsonPointer) -> Option<&'v Value> {
     spec.pointer(pointer.as_str().strip_prefix("/spec").unwrap_or_default())
@@ -65,6 +84,15 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn a_value_is_replaced_and_not_merged() {
+        let from = json!({ "image": { "id": "a", "gallery": "g" }, "size": 1, "list": [1] });
+        let to = json!({ "image": { "id": "b" }, "size": 1, "list": [2], "new": { "a": 1 } });
+        let patch = json!({ "image": { "gallery": null, "id": "b" }, "list": [2], "new": { "a": 1 } });
+        assert_eq!(difference(&from, &to), Some(patch));
+        assert_eq!(difference(&to, &to), None);
+    }
 
     #[test]
     fn defaults_may_be_added_and_nothing_else_may_differ() {

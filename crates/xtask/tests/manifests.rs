@@ -38,6 +38,7 @@ const WRITES: [(&str, &[&str]); 4] = [
             "patch clusters.cluster.x-k8s.io",
             "patch kubeadmcontrolplanes.controlplane.cluster.x-k8s.io",
             "patch machinedeployments.cluster.x-k8s.io",
+            "patch machinepools.cluster.x-k8s.io",
             "create patch delete clusterupgrades.upgrade.cluster.x-k8s.io",
             "patch clusterupgrades/status.upgrade.cluster.x-k8s.io",
             "create delete kubeadmconfigtemplates.bootstrap.cluster.x-k8s.io",
@@ -96,7 +97,7 @@ fn what_writes_is_known() {
             assert!(writes.is_empty(), "{name} only looks: {writes:?}");
             continue;
         }
-        // The roles of the other providers: they make templates, and swap control planes.
+        // The roles of the other providers: they make templates, and swap control planes and MachinePools.
         let provider = name.strip_prefix("instar-controller-");
         assert!(provider.is_some(), "{name} isn't known here");
         for right in writes {
@@ -105,6 +106,7 @@ fn what_writes_is_known() {
             let ends = match (verbs, group) {
                 ("create delete", "bootstrap.cluster.x-k8s.io") => "configtemplates",
                 ("create delete", _) => "machinetemplates",
+                ("patch", "infrastructure.cluster.x-k8s.io") if plural.ends_with("pools") => "machinepools",
                 ("patch", "controlplane.cluster.x-k8s.io" | "infrastructure.cluster.x-k8s.io") => "controlplanes",
                 (_, _) => panic!("{name}: {right}"),
             };

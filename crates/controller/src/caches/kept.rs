@@ -6,7 +6,11 @@ use instar_api::{
     ClusterUpgrade, FINISHED_ANNOTATION, KubernetesRelease, PATH_ANNOTATION, RECORD_ANNOTATION, RELEASES_ANNOTATION,
     STARTED_ANNOTATION, SWAP_HISTORY_ANNOTATION, UpgradePolicy, VERSION_ANNOTATION,
 };
-use instar_capi::{Cluster, KubeadmControlPlane, Reference, labels::CLUSTER_NAME, owning_clusters};
+use instar_capi::{
+    Cluster, KubeadmControlPlane, Reference,
+    labels::{CLUSTER_NAME, PAUSED},
+    owning_clusters,
+};
 use instar_planner::Lifecycle;
 use instar_watch::{Cache, Entry, Guarded, Index, Kept, Key, Presence, Row, Unreadable};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -19,15 +23,12 @@ use crate::{
     upgrade_spec::{finished_marker, finished_phase},
 };
 
-/// The annotation by which Cluster API pauses an object.
-const PAUSED_ANNOTATION: &str = "cluster.x-k8s.io/paused";
-
 /// The condition by which a Cluster says whether its control plane was ever up.
 const CONTROL_PLANE_INITIALIZED: &str = "ControlPlaneInitialized";
 
 /// Annotations that are read; all others are dropped.
 const ANNOTATIONS: [&str; 8] = [
-    PAUSED_ANNOTATION,
+    PAUSED,
     SWAP_HISTORY_ANNOTATION,
     VERSION_ANNOTATION,
     FINISHED_ANNOTATION,
@@ -165,7 +166,7 @@ pub(super) fn slim<K: Resource>(mut object: K) -> K {
 pub(crate) fn lifecycle(object: &impl ResourceExt, paused: bool) -> Lifecycle {
     if object.meta().deletion_timestamp.is_some() {
         Lifecycle::Deleting
-    } else if paused || object.annotations().contains_key(PAUSED_ANNOTATION) {
+    } else if paused || object.annotations().contains_key(PAUSED) {
         Lifecycle::Paused
     } else {
         Lifecycle::Active

@@ -59,6 +59,7 @@ impl Context {
             Write::MintTemplate(_)
             | Write::SwapControlPlane(_)
             | Write::SwapWorkers(_)
+            | Write::PatchMachinePool(_)
             | Write::PinPath(_)
             | Write::RecordConvergence(_)
             | Write::DeleteTemplate(_)
@@ -102,6 +103,7 @@ impl Context {
         let referred = self.referred();
         snapshot.templates = referred.templates(snapshot).await?;
         snapshot.used_elsewhere = referred.used_elsewhere(snapshot);
+        snapshot.infrastructure_pools = referred.infrastructure_pools(snapshot).await?;
         loop {
             let decision = plan(snapshot);
             if decision.unread.is_empty() {
@@ -126,6 +128,8 @@ impl Context {
             Write::MintTemplate(_) => (Some(EventReason::MintedTemplate), Counted::Mint),
             Write::SwapControlPlane(_) => (Some(EventReason::UpgradingControlPlane), Counted::Swap),
             Write::SwapWorkers(_) => (Some(EventReason::UpgradingWorkers), Counted::Swap),
+            // The status says what is waited for.
+            Write::PatchMachinePool(_) => (None, Counted::MachinePool),
             // The status says so.
             Write::RecordConvergence(_) => (None, Counted::Convergence),
             Write::DeleteTemplate(_) => (Some(EventReason::DeletedTemplate), Counted::Delete),

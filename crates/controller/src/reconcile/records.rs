@@ -87,12 +87,15 @@ impl Context {
         Ok(())
     }
 
-    /// The Cluster is being deleted: its objects are left alone, and the record says so.
+    /// The Cluster is being deleted: its objects are left alone, but for our marks, and the record says so.
     pub(super) async fn report_deleting(
         &self,
         cluster: &Cluster,
         known: Vec<Arc<ClusterUpgrade>>,
     ) -> Result<Done, Error> {
+        if let Some(done) = Box::pin(self.resume_machine_pools(cluster)).await? {
+            return Ok(done);
+        }
         if known.is_empty() {
             return Ok(Done::Idle);
         }

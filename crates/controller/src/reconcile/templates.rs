@@ -154,13 +154,12 @@ fn nothing_asked(last: Option<&ClusterUpgrade>) -> UpgradeSpec {
 /// never read.
 fn has_been_upgraded(snapshot: &Snapshot, last: Option<&ClusterUpgrade>) -> bool {
     let control_plane = snapshot.control_plane.iter().filter_map(Observed::read);
-    let mut objects = control_plane.map(|control_plane| &control_plane.object).chain(
-        snapshot
-            .pools
-            .iter()
-            .filter_map(Observed::read)
-            .map(|pool| &pool.object),
-    );
+    let pools = snapshot.pools.iter().filter_map(Observed::read);
+    let machine_pools = snapshot.machine_pools.iter().filter_map(Observed::read);
+    let mut objects = control_plane
+        .map(|control_plane| &control_plane.object)
+        .chain(pools.map(|pool| &pool.object))
+        .chain(machine_pools.map(|pool| &pool.object));
     last.is_some() || objects.any(|object| object.swap_history.is_some())
 }
 

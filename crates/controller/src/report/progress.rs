@@ -52,7 +52,7 @@ fn without_machines(pool: &PoolProgress) -> PoolStatus {
     PoolStatus {
         name: match &pool.pool {
             PoolId::ControlPlane => String::new(),
-            PoolId::Workers(name) => name.clone(),
+            PoolId::Workers(name) | PoolId::MachinePool(name) => name.clone(),
         },
         version: pool.version.to_string(),
         machines: count(pool.machines.len()),

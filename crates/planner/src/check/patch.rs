@@ -10,6 +10,8 @@ pub(super) enum Also {
     Nothing,
     /// `spec.topology.version`.
     Version,
+    /// Whatever stands in the spec.
+    Spec,
 }
 
 /// Whether a patch compares with the version of the object that is there, and says so.
@@ -30,6 +32,7 @@ pub(super) fn touches_only(patch: &Value, annotations: &[&str], also: Also) -> b
     };
     let (top, spec): (&[&str], bool) = match also {
         Also::Nothing => (&["metadata"], true),
+        Also::Spec => (&["metadata", "spec"], true),
         Also::Version => (
             &["metadata", "spec"],
             keys(patch.get("spec")) == ["topology"] && keys(patch.pointer("/spec/topology")) == ["version"],

@@ -89,5 +89,8 @@ fn object<'s>(snapshot: &'s Snapshot, pool: &PoolId) -> Option<&'s Object> {
         PoolId::Workers(name) => read(&snapshot.pools)
             .map(|pool| &pool.object)
             .find(|object| object.name == *name),
+        PoolId::MachinePool(name) => read(&snapshot.machine_pools)
+            .map(|pool| &pool.object)
+            .find(|object| object.name == *name),
     }
 }

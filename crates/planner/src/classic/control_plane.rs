@@ -7,6 +7,7 @@ use jiff::SignedDuration;
 use super::{
     Next,
     goal::{Goal, at_present},
+    machine_pools,
     template::{self, Source, Wanted},
     view::ClassicView,
     workers::{self, WorkerRollout},
@@ -16,7 +17,7 @@ use crate::{
     decision::{Action, Waiting},
     pool_id::PoolId,
     settled::{control_plane_settled, matches_spec, unready},
-    snapshot::{Machine, MachineDeployment, Node, Rollout},
+    snapshot::{Machine, MachineDeployment, Node, Object, Rollout},
     step::Step,
     swap::{self, Destination, Origin},
     upgrade_spec::{Gate, PoolOverride},
@@ -122,17 +123,26 @@ fn workers_first(view: &ClassicView<'_>, next: &Step<'_>, waiting: &mut Vec<Wait
             next: next.version().clone(),
         });
     }
-    let is_behind = |pool: &MachineDeployment| {
-        let mut names = behind
-            .iter()
-            .filter(|(kind, _, _)| *kind == WorkerKind::MachineDeployment);
-        names.any(|(_, name, _)| *name == pool.object.name)
+    let is_behind = |kind: WorkerKind, object: &Object| {
+        let mut names = behind.iter().filter(|(found, _, _)| *found == kind);
+        names.any(|(_, name, _)| *name == object.name)
     };
-    let moves = |pool: &&&MachineDeployment| is_behind(pool) || workers::is_pinned_here(view, pool);
-    let pools: Vec<_> = view.pools.iter().filter(moves).copied().collect();
-    if !behind.is_empty() || !pools.is_empty() {
+    let pools = view.pools.iter().copied().filter(|pool| {
+        let rule = view.snapshot.upgrade_spec.pools.get(&pool.object.name);
+        is_behind(WorkerKind::MachineDeployment, &pool.object) || workers::is_pinned_here(view, rule, &pool.version)
+    });
+    let pools: Vec<_> = pools.collect();
+    let machine_pools = view.machine_pools.iter().copied().filter(|pool| {
+        let rule = machine_pools::override_of(view, pool);
+        is_behind(WorkerKind::MachinePool, &pool.object)
+            || workers::is_pinned_here(view, rule, &pool.version)
+            || machine_pools::is_under_way(view, pool)
+    });
+    let machine_pools: Vec<_> = machine_pools.collect();
+    if !behind.is_empty() || !pools.is_empty() || !machine_pools.is_empty() {
         let rollout = WorkerRollout {
             pools,
+            machine_pools,
             demand: at_present(view),
         };
         return match workers::next(view, &rollout, waiting) {

@@ -26,7 +26,13 @@ pub fn drifted(snapshot: &Snapshot) -> Vec<Waiting> {
         let id = PoolId::Workers(pool.object.name.clone());
         set_back(snapshot, id, &pool.object, &pool.version, Some(&pool.infrastructure))
     });
-    control_plane.chain(pools).collect()
+    let mut machine_pools: Vec<_> = snapshot.machine_pools.iter().filter_map(Observed::read).collect();
+    machine_pools.sort_by(|a, b| a.object.name.cmp(&b.object.name));
+    let machine_pools = machine_pools.into_iter().filter_map(|pool| {
+        let id = PoolId::MachinePool(pool.object.name.clone());
+        set_back(snapshot, id, &pool.object, &pool.version, None)
+    });
+    control_plane.chain(pools).chain(machine_pools).collect()
 }
 
 fn set_back(

@@ -48,6 +48,14 @@ impl<'a> Demand<'a> {
             Self::Version(version, _) => version,
         }
     }
+
+    /// The release of it.
+    pub(super) fn step(self) -> Option<Step<'a>> {
+        match self {
+            Self::Values(step) => Some(step),
+            Self::Version(_, step) => step,
+        }
+    }
 }
 
 impl<'a> Goal<'a> {

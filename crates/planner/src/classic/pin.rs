@@ -1,7 +1,7 @@
 //! The path of an upgrade is found once, when it begins, and written into the Cluster: which releases, and the values
 //! that each pool's templates get at each of them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use instar_api::{PATH_ANNOTATION, Pin, Pins, RELEASES_ANNOTATION, Values};
 use instar_capi::ManagedBy;
@@ -9,7 +9,8 @@ use instar_domain::KubeVersion;
 use serde_json::json;
 
 use super::{
-    goal::{Demand, Goal, at_present},
+    goal::{Goal, at_present},
+    machine_pools,
     view::ClassicView,
 };
 use crate::{
@@ -65,20 +66,11 @@ pub(super) fn write(view: &ClassicView<'_>, goal: &Goal<'_>) -> Option<PinPath> 
     })
 }
 
-impl<'a> Demand<'a> {
-    /// The release of it.
-    fn step(self) -> Option<Step<'a>> {
-        match self {
-            Self::Values(step) => Some(step),
-            Self::Version(_, step) => step,
-        }
-    }
-}
-
 /// Whether workers may have to be moved to where the control plane is now.
 fn has_older_workers(view: &ClassicView<'_>) -> bool {
     let present = &view.control_plane.version;
     view.pools.iter().any(|pool| pool.version < *present)
+        || view.machine_pools.iter().any(|pool| pool.version < *present)
 }
 
 /// What the Cluster is to carry: the pins of what runs, and those of the steps.
@@ -115,6 +107,14 @@ fn pin(view: &ClassicView<'_>, step: &Step<'_>) -> Pin {
         let values = step.machine_deployment(name, &pool.infrastructure, &pool.labels)?;
         Some((name.clone(), values.clone()))
     });
+    let follows = view
+        .machine_pools
+        .iter()
+        .filter(|pool| pool.object.managed_by == ManagedBy::User && machine_pools::override_of(view, pool).is_none());
+    let machine_pools = follows.filter_map(|pool| {
+        let values = machine_pools::image(step, pool)?;
+        Some((pool.object.name.clone(), values.clone()))
+    });
     Pin {
         release: step.name().to_owned(),
         kubeadm: step.kubeadm().clone(),
@@ -125,7 +125,7 @@ fn pin(view: &ClassicView<'_>, step: &Step<'_>) -> Pin {
             .unwrap_or_default(),
         workers: Values::new(),
         machine_deployments: machine_deployments.collect(),
-        machine_pools: BTreeMap::new(),
+        machine_pools: machine_pools.collect(),
     }
 }
 
@@ -139,6 +139,7 @@ impl<'a> ClassicView<'a> {
         std::iter::once(&control_plane.version)
             .chain(&control_plane.observed)
             .chain(self.pools.iter().map(|pool| &pool.version))
+            .chain(self.machine_pools.iter().map(|pool| &pool.version))
             .chain(machines.map(|machine| &machine.version))
             .collect()
     }

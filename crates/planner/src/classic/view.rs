@@ -11,14 +11,14 @@ use instar_domain::{BuildOrder, KubeVersion, skew};
 use jiff::{civil::Date, tz::TimeZone};
 
 use crate::{
-    decision::{Field, Waiting},
+    decision::{Field, LeftBecause, Waiting},
     name::label_value,
     observed::{Unreadable, read},
     pool_id::PoolId,
     settled::rolled_out,
     snapshot::{
-        ClusterKind, ControlPlane, Initialization, Machine, MachineDeployment, MachinePool, MachineSet, Node, Object,
-        Snapshot, Template, TemplateContent, TemplateRef,
+        ClusterKind, ControlPlane, InfrastructurePool, Initialization, Machine, MachineDeployment, MachinePool,
+        MachineSet, Node, Object, Snapshot, Template, TemplateContent, TemplateRef,
     },
     swap_history::{SwapEntry, SwapHistory},
 };
@@ -36,6 +36,8 @@ pub(super) struct ClassicView<'a> {
     other_machines: Vec<&'a Machine>,
     pub(super) templates: Vec<&'a Template>,
     unreadable_templates: Vec<&'a Unreadable>,
+    infrastructure_pools: Vec<&'a InfrastructurePool>,
+    unreadable_pools: Vec<&'a Unreadable>,
     /// The templates whose content decides, and was not read yet.
     unread: RefCell<BTreeSet<TemplateRef>>,
 }
@@ -76,10 +78,12 @@ impl<'a> ClassicView<'a> {
         }
         let mut unreadable_templates = Vec::new();
         let mut templates = read(&snapshot.templates, &mut unreadable_templates);
+        let mut unreadable_pools = Vec::new();
+        let infrastructure_pools = read(&snapshot.infrastructure_pools, &mut unreadable_pools);
         // Lists come in any order; names decide.
         pools.sort_by(|a, b| a.object.name.cmp(&b.object.name));
         machine_sets.sort_by(|a, b| a.name.cmp(&b.name));
-        machine_pools.sort_by(|a, b| a.name.cmp(&b.name));
+        machine_pools.sort_by(|a, b| a.object.name.cmp(&b.object.name));
         machines.sort_by(|a, b| a.name.cmp(&b.name));
         templates.sort_by_key(|template| template.reference());
         unreadable_templates.sort();
@@ -97,6 +101,8 @@ impl<'a> ClassicView<'a> {
             machines: by_pool(&machines),
             templates,
             unreadable_templates,
+            infrastructure_pools,
+            unreadable_pools,
             unread: RefCell::default(),
             pools,
         })
@@ -104,6 +110,32 @@ impl<'a> ClassicView<'a> {
 
     pub(super) fn machines_of(&self, pool: &PoolId) -> Vec<&'a Machine> {
         self.machines.get(pool).cloned().unwrap_or_default()
+    }
+
+    /// The machines that a MachinePool makes, where its provider shows them.
+    pub(super) fn machines_of_machine_pool(&self, name: &str) -> Vec<&'a Machine> {
+        let machines = self.other_machines.iter().copied();
+        machines
+            .filter(|machine| machine.maker.as_deref() == Some(name))
+            .collect()
+    }
+
+    /// What makes the machines of a MachinePool.
+    pub(super) fn infrastructure_pool(&self, reference: &TemplateRef) -> Result<&'a InfrastructurePool, LeftBecause> {
+        let mut pools = self.infrastructure_pools.iter();
+        if let Some(pool) = pools.find(|pool| pool.is(reference)) {
+            return Ok(pool);
+        }
+        let (kind, name) = (reference.kind.clone(), reference.name.clone());
+        let same = |object: &&&Unreadable| object.kind == kind && object.name == name;
+        Err(match self.unreadable_pools.iter().find(same) {
+            Some(object) => LeftBecause::Unreadable {
+                kind,
+                name,
+                reason: object.reason.clone(),
+            },
+            None => LeftBecause::Missing { kind, name },
+        })
     }
 
     pub(super) fn template(&self, pool: &PoolId, reference: &TemplateRef) -> Result<&'a Template, Waiting> {
@@ -248,14 +280,14 @@ impl<'a> ClassicView<'a> {
         .collect()
     }
 
-    /// The workers that no upgrade moves and that are older than a version: kind, name, and the lowest version that
+    /// The workers outside of MachineDeployments that are older than a version: kind, name, and the lowest version that
     /// they run. Of a MachineSet or a MachinePool its machines are not named; nor is what has no version, or goes.
     pub(super) fn left_behind(&self, target: &KubeVersion) -> Vec<(WorkerKind, &'a str, &'a KubeVersion)> {
         let unversioned = |machine: &Machine| {
             let of = |maker: &String| self.snapshot.unversioned.iter().any(|object| object.name == *maker);
             match &machine.pool {
                 Some(PoolId::Workers(name)) => of(name),
-                Some(PoolId::ControlPlane) | None => false,
+                Some(PoolId::ControlPlane | PoolId::MachinePool(_)) | None => false,
             }
         };
         let alone = self.other_machines.iter().copied().filter(|machine| {
@@ -278,7 +310,7 @@ impl<'a> ClassicView<'a> {
         });
         let machine_pools = self.machine_pools.iter().map(|pool| {
             let lowest = pool.observed.iter().fold(&pool.version, |a, b| a.min(b));
-            (WorkerKind::MachinePool, pool.name.as_str(), lowest)
+            (WorkerKind::MachinePool, pool.object.name.as_str(), lowest)
         });
         sets.chain(machine_pools)
     }
@@ -314,7 +346,7 @@ fn has_run(control_plane: &ControlPlane, machines: &[&Machine]) -> bool {
 
 fn is_in_a_pool(machine: &Machine, pools: &[&MachineDeployment]) -> bool {
     match &machine.pool {
-        None => false,
+        None | Some(PoolId::MachinePool(_)) => false,
         Some(PoolId::ControlPlane) => true,
         Some(PoolId::Workers(name)) => pools.iter().any(|pool| pool.object.name == *name),
     }

@@ -1,11 +1,13 @@
 //! The workers' turn: at the end, or where the control plane can't go on without them.
 
 use instar_capi::{Lifecycle, ManagedBy};
-use instar_domain::BuildOrder;
+use instar_domain::{BuildOrder, KubeVersion};
 
 use super::{
     Next,
     goal::Demand,
+    machine_pools,
+    place::{Place, pinned},
     template::{self, Source, Wanted},
     view::{ClassicView, ExternalChange, blocking_reason, stopped},
 };
@@ -15,7 +17,7 @@ use crate::{
     name::label_value,
     pool_id::PoolId,
     settled::{converged, matches_spec, unready},
-    snapshot::{Machine, MachineDeployment, Rollout},
+    snapshot::{Machine, MachineDeployment, MachinePool, Object, Rollout},
     step::Step,
     swap::{self, Destination, Origin},
     upgrade_spec::{Gate, PoolOverride},
@@ -24,32 +26,43 @@ use crate::{
 /// Whose turn it is, and where they go.
 pub(super) struct WorkerRollout<'a> {
     pub(super) pools: Vec<&'a MachineDeployment>,
+    pub(super) machine_pools: Vec<&'a MachinePool>,
     pub(super) demand: Demand<'a>,
 }
 
-/// Where a pool is, seen from where it should be.
-enum Place<'a> {
-    /// It is not to move.
-    There,
-    /// All its machines are as its spec says, which is what it should be.
-    Arrived,
-    /// It is on its way.
-    Moving,
-    /// It doesn't move before a user acts. The others needn't wait for it.
-    Stuck,
-    /// It is to get this release.
-    Due(Step<'a>),
+/// A pool of workers of either kind.
+#[derive(Clone, Copy)]
+enum Workers<'a> {
+    Deployment(&'a MachineDeployment),
+    MachinePool(&'a MachinePool),
+}
+
+impl Workers<'_> {
+    fn object(&self) -> &Object {
+        match self {
+            Self::Deployment(pool) => &pool.object,
+            Self::MachinePool(pool) => &pool.object,
+        }
+    }
 }
 
 /// The next pool, where the strategy has room for one more on its way.
 pub(super) fn next<'a>(view: &ClassicView<'a>, rollout: &WorkerRollout<'a>, waiting: &mut Vec<Waiting>) -> Next {
     let (mut moving, mut stuck, mut due) = (0_usize, 0_usize, Vec::new());
-    let mut arrived = Vec::new();
-    for pool in in_order(view, &rollout.pools) {
-        match place(view, pool, rollout.demand, waiting) {
+    let (mut arrived, mut further) = (Vec::new(), None);
+    for pool in in_order(view, rollout) {
+        let place = match pool {
+            Workers::Deployment(pool) => place(view, pool, rollout.demand, waiting),
+            Workers::MachinePool(pool) => machine_pools::place(view, pool, rollout.demand, waiting),
+        };
+        match place {
             Ok(Place::There) => {}
             Ok(Place::Arrived) => arrived.push(pool),
             Ok(Place::Moving) => moving += 1,
+            Ok(Place::Continues(action)) => {
+                moving += 1;
+                further.get_or_insert(action);
+            }
             Ok(Place::Stuck) => stuck += 1,
             Ok(Place::Due(release)) => due.push((pool, release)),
             Err(reason) => {
@@ -58,19 +71,33 @@ pub(super) fn next<'a>(view: &ClassicView<'a>, rollout: &WorkerRollout<'a>, wait
             }
         }
     }
+    // What has begun is brought to its end, whatever gates say: it is paused meanwhile.
+    if let Some(action) = further {
+        return Next::Write(action);
+    }
     let is_done = due.is_empty() && moving + stuck == 0;
     let has_room = moving < view.snapshot.upgrade_spec.strategy.limit();
     if !due.is_empty() && has_room && super::gates_open(view, &Gate::WORKERS, waiting) {
         for (pool, step) in due {
-            match swap(view, pool, &step) {
+            let swapped = match pool {
+                Workers::Deployment(pool) => swap(view, pool, &step),
+                Workers::MachinePool(pool) => Ok(machine_pools::begin(view, pool)),
+            };
+            match swapped {
                 Ok(action) => return Next::Write(Box::new(action)),
                 Err(reason) => waiting.push(reason),
             }
         }
     }
-    let recorded = arrived.into_iter().find_map(|pool| {
-        let id = PoolId::Workers(pool.object.name.clone());
-        super::convergence(view, id, &pool.object, &pool.version, Some(&pool.infrastructure))
+    let recorded = arrived.into_iter().find_map(|pool| match pool {
+        Workers::Deployment(pool) => {
+            let id = PoolId::Workers(pool.object.name.clone());
+            super::convergence(view, id, &pool.object, &pool.version, Some(&pool.infrastructure))
+        }
+        Workers::MachinePool(pool) => {
+            let id = PoolId::MachinePool(pool.object.name.clone());
+            super::convergence(view, id, &pool.object, &pool.version, None)
+        }
     });
     match recorded {
         Some(action) => Next::Write(Box::new(action)),
@@ -82,7 +109,7 @@ pub(super) fn next<'a>(view: &ClassicView<'a>, rollout: &WorkerRollout<'a>, wait
 /// Whether a pool's spec is all that it will be at the end.
 pub(super) fn is_settled(view: &ClassicView<'_>, pool: &MachineDeployment, demand: Demand<'_>) -> bool {
     match place(view, pool, demand, &mut Vec::new()) {
-        Ok(Place::There | Place::Arrived | Place::Moving | Place::Stuck) => true,
+        Ok(Place::There | Place::Arrived | Place::Moving | Place::Continues(_) | Place::Stuck) => true,
         Ok(Place::Due(_)) | Err(_) => false,
     }
 }
@@ -106,14 +133,16 @@ pub(super) fn rolling_out(view: &ClassicView<'_>, pool: &MachineDeployment) -> i
     stopped.chain([rolling]).chain(deletions(machines))
 }
 
-fn in_order<'a>(view: &ClassicView<'a>, pools: &[&'a MachineDeployment]) -> Vec<&'a MachineDeployment> {
+fn in_order<'a>(view: &ClassicView<'a>, rollout: &WorkerRollout<'a>) -> Vec<Workers<'a>> {
     let order = &view.snapshot.upgrade_spec.order;
-    let place = |pool: &&MachineDeployment| {
-        let named = order.iter().position(|name| *name == pool.object.name);
+    let place = |pool: &Workers<'_>| {
+        let named = order.iter().position(|name| *name == pool.object().name);
         named.unwrap_or(usize::MAX)
     };
-    // They come by name, and the sort is stable.
-    let mut pools = pools.to_vec();
+    // They come by name, MachineDeployments first, and the sort is stable.
+    let machine_pools = rollout.machine_pools.iter().copied().map(Workers::MachinePool);
+    let pools = rollout.pools.iter().copied().map(Workers::Deployment);
+    let mut pools: Vec<_> = pools.chain(machine_pools).collect();
     pools.sort_by_key(place);
     pools
 }
@@ -135,7 +164,7 @@ fn place<'a>(
     let demand = match view.snapshot.upgrade_spec.pools.get(&pool.object.name) {
         None => demand,
         Some(PoolOverride::Hold) => return Ok(Place::There),
-        Some(PoolOverride::Pin(name)) => pinned(view, pool, name)?,
+        Some(PoolOverride::Pin(name)) => pinned(view, id.clone(), &pool.version, name)?,
     };
     let external_change = view.external_change(&pool.object, &pool.version, Some(&pool.infrastructure));
     match external_change {
@@ -168,8 +197,8 @@ fn place<'a>(
 
 /// Whether a pool has to go to its pin while the control plane stands where it does: later, Cluster
 /// API would make no machine of that minor.
-pub(super) fn is_pinned_here(view: &ClassicView<'_>, pool: &MachineDeployment) -> bool {
-    let release = match view.snapshot.upgrade_spec.pools.get(&pool.object.name) {
+pub(super) fn is_pinned_here(view: &ClassicView<'_>, rule: Option<&PoolOverride>, version: &KubeVersion) -> bool {
+    let release = match rule {
         None | Some(PoolOverride::Hold) => None,
         Some(PoolOverride::Pin(name)) => view.snapshot.catalog.named(name),
     };
@@ -177,31 +206,7 @@ pub(super) fn is_pinned_here(view: &ClassicView<'_>, pool: &MachineDeployment) -
     release.is_some_and(|release| {
         release.version().minor() == present.minor()
             && release.version().compare(present) != BuildOrder::Greater
-            && pool.version.compare(release.version()) == BuildOrder::Less
-    })
-}
-
-fn pinned<'a>(view: &ClassicView<'a>, pool: &MachineDeployment, name: &str) -> Result<Demand<'a>, Waiting> {
-    let id = PoolId::Workers(pool.object.name.clone());
-    let Some(release) = view.snapshot.catalog.named(name) else {
-        return Err(Waiting::NoRelease {
-            pool: Some(id),
-            release: name.to_owned(),
-        });
-    };
-    let (present, version) = (&view.control_plane.version, release.version());
-    let newer = version.compare(present) == BuildOrder::Greater;
-    let older_minor = version.minor() < present.minor();
-    if newer || (older_minor && pool.version.compare(version) == BuildOrder::Less) {
-        return Err(Waiting::PinOutOfReach {
-            pool: id,
-            release: name.to_owned(),
-        });
-    }
-    Ok(if older_minor {
-        Demand::Version(version, Some(release.into()))
-    } else {
-        Demand::Values(release.into())
+            && version.compare(release.version()) == BuildOrder::Less
     })
 }
 

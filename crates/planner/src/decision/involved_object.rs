@@ -14,7 +14,7 @@ use crate::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum InvolvedObject<'a> {
     Cluster,
-    /// The control plane or a MachineDeployment.
+    /// The control plane, a MachineDeployment or a MachinePool.
     Pool(&'a PoolId),
     /// A row of the catalog, by name.
     Release(&'a str),
@@ -35,12 +35,14 @@ impl Waiting {
     #[must_use]
     pub const fn involved_object(&self) -> Option<InvolvedObject<'_>> {
         match self {
-            Self::Paused { kind, name } | Self::Deleting { kind, name } | Self::TopologyOwned { kind, name } => {
-                Some(InvolvedObject::Object {
-                    kind: kind.as_str(),
-                    name: name.as_str(),
-                })
-            }
+            Self::Paused { kind, name }
+            | Self::Deleting { kind, name }
+            | Self::TopologyOwned { kind, name }
+            | Self::PauseAwaited { kind, name, .. }
+            | Self::ClusterApi { kind, name, .. } => Some(InvolvedObject::Object {
+                kind: kind.as_str(),
+                name: name.as_str(),
+            }),
             Self::Unreadable(object) => Some(InvolvedObject::Object {
                 kind: object.kind.as_str(),
                 name: object.name.as_str(),
@@ -54,10 +56,6 @@ impl Waiting {
             | Self::Superseded { .. }
             | Self::UpgradeUnderWay { .. }
             | Self::Refused { .. } => Some(InvolvedObject::Cluster),
-            Self::ClusterApi { kind, name, .. } => Some(InvolvedObject::Object {
-                kind: kind.as_str(),
-                name: name.as_str(),
-            }),
             Self::MachinePoolRollingOut { name, .. } => {
                 Some(InvolvedObject::Workers(WorkerKind::MachinePool, name.as_str()))
             }
@@ -114,6 +112,7 @@ impl<'a> InvolvedObject<'a> {
             Self::Cluster => ("Cluster", &snapshot.cluster.name),
             Self::Pool(PoolId::ControlPlane) => control_plane(snapshot),
             Self::Pool(PoolId::Workers(name)) => ("MachineDeployment", name),
+            Self::Pool(PoolId::MachinePool(name)) => ("MachinePool", name),
             Self::Release(name) => ("KubernetesRelease", name),
             Self::Machine(name) => ("Machine", name),
             Self::Template(template) => (&template.kind, &template.name),

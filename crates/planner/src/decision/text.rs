@@ -53,6 +53,7 @@ impl Waiting {
             Self::HookBlocking { .. } => WaitingReason::HookBlocking,
             Self::UpgradeDeferred { .. } => WaitingReason::UpgradeDeferred,
             Self::ClusterApi { .. } => WaitingReason::ClusterApi,
+            Self::PauseAwaited { .. } => WaitingReason::PauseAwaited,
             Self::MachinePoolRollingOut { .. } => WaitingReason::MachinePoolRollingOut,
             Self::Superseded { .. } => WaitingReason::Superseded,
             Self::UpgradeUnderWay { .. } => WaitingReason::UpgradeUnderWay,
@@ -130,11 +131,23 @@ impl fmt::Display for Waiting {
                 pointer,
             } => write!(
                 f,
-                "{} {} was created for {pool} with a value at {pointer} and has none: the API server or a webhook drops \
-                 it, so name another release of the version, or a patch, that sets it where {} keeps it",
-                template.kind, template.name, template.kind
+                "{} {} was {} for {pool} with a value at {pointer} and has none: the API server or a webhook drops it, so \
+                 name another release of the version, or a patch, that sets it where {} keeps it",
+                template.kind,
+                template.name,
+                match pool {
+                    PoolId::ControlPlane | PoolId::Workers(_) => "created",
+                    PoolId::MachinePool(_) => "changed",
+                },
+                template.kind
             ),
-            Self::ValueMisfit { pool, error } => write!(f, "the template of {pool}: {error}"),
+            Self::ValueMisfit { pool, error } => {
+                let what = match pool {
+                    PoolId::ControlPlane | PoolId::Workers(_) => "template",
+                    PoolId::MachinePool(_) => "infrastructure",
+                };
+                write!(f, "the {what} of {pool}: {error}")
+            }
             Self::ControlPlaneRollingOut {
                 version,
                 lowest,
@@ -193,10 +206,14 @@ impl fmt::Display for Waiting {
                 name,
                 version,
                 target,
-            } => write!(
-                f,
-                "{kind} {name} runs {version}, and the upgrade leaves it there: upgrade it to {target} yourself"
-            ),
+                because,
+            } => {
+                write!(f, "{kind} {name} runs {version}, and the upgrade leaves it there")?;
+                if let Some(because) = because {
+                    write!(f, " ({because})")?;
+                }
+                write!(f, ": upgrade it to {target} yourself")
+            }
             Self::OnDelete { pool, machines } => write!(
                 f,
                 "{pool} replaces machines when they are deleted: delete {}",
@@ -260,6 +277,11 @@ impl fmt::Display for Waiting {
                 condition,
                 message,
             } => write!(f, "{kind} {name}, {condition}: {message}"),
+            Self::PauseAwaited { pool, kind, name } => write!(
+                f,
+                "MachinePool {pool} is changed while it and its infrastructure are paused, and {kind} {name} doesn't say \
+                 yet that it is: its condition Paused has to be True within 5 minutes"
+            ),
             Self::MachinePoolRollingOut { name, version } => write!(f, "MachinePool {name} goes to {version}"),
             Self::VersionEdited { version } => write!(
                 f,
@@ -320,8 +342,10 @@ const fn field_path(pool: &PoolId, field: Field) -> &'static str {
     match (pool, field) {
         (PoolId::ControlPlane, Field::Version) => "spec.version",
         (PoolId::ControlPlane, Field::InfrastructureRef) => "the infrastructureRef of spec.machineTemplate",
-        (PoolId::Workers(_), Field::Version) => "spec.template.spec.version",
-        (PoolId::Workers(_), Field::InfrastructureRef) => "spec.template.spec.infrastructureRef",
+        (PoolId::Workers(_) | PoolId::MachinePool(_), Field::Version) => "spec.template.spec.version",
+        (PoolId::Workers(_) | PoolId::MachinePool(_), Field::InfrastructureRef) => {
+            "spec.template.spec.infrastructureRef"
+        }
     }
 }
 

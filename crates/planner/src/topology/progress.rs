@@ -128,7 +128,7 @@ fn workers(view: &TopologyView<'_>) -> Vec<Waiting> {
     for pool in &view.machine_pools {
         if pool.version != *wanted || !TopologyView::machine_pool_settled(pool) {
             waiting.push(Waiting::MachinePoolRollingOut {
-                name: pool.name.clone(),
+                name: pool.object.name.clone(),
                 version: wanted.clone(),
             });
         }

@@ -45,18 +45,18 @@ impl<'a> TopologyView<'a> {
             return Err(unreadable.into_iter().cloned().map(Waiting::Unreadable).collect());
         };
         pools.retain(|pool| pool.object.managed_by == ManagedBy::Topology);
-        machine_pools.retain(|pool| pool.managed_by == ManagedBy::Topology);
+        machine_pools.retain(|pool| pool.object.managed_by == ManagedBy::Topology);
         let is_of_pool = |name: &String| pools.iter().any(|pool| pool.object.name == *name);
         machine_sets.retain(|set| set.pool.as_ref().is_some_and(is_of_pool));
         machines.retain(|machine| match &machine.pool {
-            None => false,
+            None | Some(PoolId::MachinePool(_)) => false,
             Some(PoolId::ControlPlane) => true,
             Some(PoolId::Workers(name)) => is_of_pool(name),
         });
         // Lists come in any order; names decide.
         pools.sort_by(|a, b| a.object.name.cmp(&b.object.name));
         machine_sets.sort_by(|a, b| a.name.cmp(&b.name));
-        machine_pools.sort_by(|a, b| a.name.cmp(&b.name));
+        machine_pools.sort_by(|a, b| a.object.name.cmp(&b.object.name));
         machines.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(Self {
             snapshot,

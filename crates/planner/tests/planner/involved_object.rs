@@ -124,7 +124,7 @@ fn of_minting() -> Vec<Case> {
             Waiting::ValueDropped {
                 pool: pool(),
                 template: template(),
-                pointer: "/spec/a".parse().unwrap(),
+                pointer: Box::new("/spec/a".parse().unwrap()),
             },
             template_named,
         ),
@@ -260,7 +260,16 @@ fn of_machines() -> Vec<Case> {
             Some(("MachineDeployment", "md-0")),
         ),
         (
+            Waiting::PauseAwaited {
+                pool: "mp".to_owned(),
+                kind: "TestMachinePool".to_owned(),
+                name: "infra".to_owned(),
+            },
+            Some(("TestMachinePool", "infra")),
+        ),
+        (
             Waiting::LeftToUser {
+                because: None,
                 kind: WorkerKind::MachineSet,
                 name: "x".to_owned(),
                 version: version("v1.33.5"),

@@ -1,23 +1,18 @@
 //! Workers that no upgrade moves: MachinePools, and MachineSets and Machines outside of MachineDeployments.
 
 use instar_planner::{
-    Action, Lifecycle, Machine, MachinePhase, MachinePool, MachineSet, ManagedBy, Observed, PoolId, Snapshot, Stage,
-    Unversioned, WorkerKind,
+    Action, Lifecycle, Machine, MachinePhase, MachinePool, MachineSet, Observed, PoolId, Snapshot, Stage, Unversioned,
+    WorkerKind,
 };
 
 use crate::{
     scenarios::{complete, decide, until, world},
     waiting::{start, words},
-    world::{joined, reference, version},
+    world::{self, joined, reference, version},
 };
 
 fn machine_pool(name: &str, says: &str, runs: &str) -> Observed<MachinePool> {
-    Observed::Read(MachinePool {
-        name: name.to_owned(),
-        version: version(says),
-        observed: vec![version(says), version(runs)],
-        managed_by: ManagedBy::User,
-    })
+    Observed::Read(world::machine_pools::machine_pool(name, says, &[says, runs]))
 }
 
 fn machine_set(name: &str, says: &str, replicas: u32) -> Observed<MachineSet> {
@@ -93,7 +88,12 @@ fn what_stays_old_is_named_at_the_end_with_what_it_runs() {
         (&Action::Nothing, Stage::Complete)
     );
     let left = |object: &str, runs: &str| {
-        format!("LeftToUser: {object} runs {runs}, and the upgrade leaves it there: upgrade it to v1.34.5 yourself")
+        let because = object.strip_prefix("MachinePool ").map_or_else(String::new, |name| {
+            format!(" (TestMachinePool {name}-infra, its infrastructureRef, was not found)")
+        });
+        format!(
+            "LeftToUser: {object} runs {runs}, and the upgrade leaves it there{because}: upgrade it to v1.34.5 yourself"
+        )
     };
     let told: Vec<String> = words(&decision)
         .into_iter()
@@ -122,6 +122,9 @@ fn it_is_named_from_the_start_and_holds_nothing() {
     assert!(matches!(decision.action, Action::PinPath(_)), "{decision:?}");
     assert_eq!(
         words(&decision),
-        ["LeftToUser: MachinePool mp runs v1.33.5, and the upgrade leaves it there: upgrade it to v1.34.5 yourself"]
+        [
+            "LeftToUser: MachinePool mp runs v1.33.5, and the upgrade leaves it there (TestMachinePool mp-infra, its \
+         infrastructureRef, was not found): upgrade it to v1.34.5 yourself"
+        ]
     );
 }

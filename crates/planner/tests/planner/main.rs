@@ -8,6 +8,7 @@
 mod involved_object;
 mod left;
 mod life;
+mod machine_pools;
 mod pinned;
 mod progress;
 mod properties;

@@ -7,7 +7,8 @@ use std::{
 
 use instar_domain::{BuildOrder, KubeVersion};
 use instar_planner::{
-    Action, Decision, Flavor, Lifecycle, PoolId, PoolOverride, Snapshot, Stage, Strategy, Target, check, plan,
+    Action, Decision, Flavor, Lifecycle, PausedBy, PoolId, PoolOverride, Snapshot, Stage, Strategy, Target, check,
+    plan, resume,
 };
 use jiff::tz::TimeZone;
 
@@ -70,8 +71,11 @@ fn world(random: &mut Random) -> (World, KubeVersion) {
     for pool in 0..random.below(4) {
         world.add_pool(&format!("md-{pool}"), &present, u32::try_from(random.below(3)).unwrap());
     }
+    for pool in 0..random.below(3) {
+        world.add_machine_pool(&format!("mp-{pool}"), &present, random.below(3));
+    }
     if random.chance(50) {
-        world.upgrade_spec.order = vec!["md-1".to_owned(), "md-0".to_owned()];
+        world.upgrade_spec.order = vec!["md-1".to_owned(), "mp-0".to_owned(), "md-0".to_owned()];
     }
     let webhooks: [Webhook; 4] = [|_| (), normalises, defaults, normalises_and_defaults];
     world.webhook = webhooks[random.below(webhooks.len())];
@@ -106,6 +110,9 @@ impl Run {
             let of_machines = at();
             seen.machine_sets.clone_from(&of_machines.machine_sets);
             seen.machines.clone_from(&of_machines.machines);
+            let mut at = || &self.past[self.random.below(self.past.len())];
+            seen.machine_pools.clone_from(&at().machine_pools);
+            seen.infrastructure_pools.clone_from(&at().infrastructure_pools);
         }
         self.past.push_back(now);
         if self.past.len() > 4 {
@@ -137,6 +144,8 @@ impl Run {
             self.random.shuffle(&mut other.machine_sets);
             self.random.shuffle(&mut other.machines);
             self.random.shuffle(&mut other.templates);
+            self.random.shuffle(&mut other.machine_pools);
+            self.random.shuffle(&mut other.infrastructure_pools);
             assert_eq!(plan(&other), decision, "seed {}: the order of lists matters", self.seed);
         }
         decision
@@ -187,6 +196,7 @@ impl Run {
                 );
             }
             Action::MintTemplate(_)
+            | Action::PatchMachinePool(_)
             | Action::PinPath(_)
             | Action::RecordConvergence(_)
             | Action::DeleteTemplate(_)
@@ -210,7 +220,7 @@ impl Run {
                 let last = plan(&self.world.snapshot());
                 panic!(
                     "seed {}: it doesn't end: {last:#?}\n{:?}\n{:?}\n{:?}",
-                    self.seed, self.world.sets, self.world.pools, self.world.machines
+                    self.seed, self.world.sets, self.world.pools, self.world.machine_pools
                 );
             }
         }
@@ -230,6 +240,8 @@ impl Run {
             self.pass();
         }
         assert_eq!(self.writes, writes, "seed {}: it writes at the end", self.seed);
+        let marks = self.world.marks();
+        assert!(marks.is_empty(), "seed {}: {marks:?} are still marked", self.seed);
     }
 }
 
@@ -273,6 +285,9 @@ fn every_machine_is_made_once_for_each_version_whatever_fails() {
             "seed {seed}: a template more than swaps"
         );
         assert_eq!(calm.world.swaps, wild.world.swaps, "seed {seed}");
+        assert_eq!(calm.world.pool_swaps, wild.world.pool_swaps, "seed {seed}");
+        assert_eq!(calm.world.values_set, wild.world.values_set, "seed {seed}");
+        assert_eq!(wild.world.values_set, wild.world.pool_swaps, "seed {seed}");
         let leaked: Vec<_> = templates(&wild.world)
             .1
             .into_iter()
@@ -299,6 +314,14 @@ fn every_machine_is_made_once_for_each_version_whatever_fails() {
                     replicas,
                 );
             }
+            for pool in start
+                .machine_pools
+                .iter()
+                .filter(|pool| stops && !pool.nodes.is_empty())
+            {
+                let id = PoolId::MachinePool(pool.pool.object.name.clone());
+                expected.insert((id, version.clone()), pool.nodes.len());
+            }
         }
         let row = wild
             .world
@@ -313,10 +336,46 @@ fn every_machine_is_made_once_for_each_version_whatever_fails() {
         assert_eq!(births(&calm.world), expected, "seed {seed}");
         assert_eq!(births(&wild.world), expected, "seed {seed}");
         let all = wild.world.pools.iter().map(|pool| &pool.object.version);
+        let machine_pools = wild.world.machine_pools.iter().map(|pool| &pool.pool.version);
         assert!(
-            all.chain([&wild.world.control_plane.version]).all(|at| *at == wanted),
+            all.chain(machine_pools)
+                .chain([&wild.world.control_plane.version])
+                .all(|at| *at == wanted),
             "seed {seed}"
         );
+    }
+}
+
+/// An upgrade that ends in the middle, be it cancelled, refused or deleted with its Cluster.
+#[test]
+fn no_mark_of_ours_stays_when_an_upgrade_ends_in_the_middle() {
+    for seed in seeds().step_by(5) {
+        let mut random = Random::new(seed);
+        let (mut start, _) = world(&mut random);
+        start.add_machine_pool("mp-9", &start.control_plane.version.clone(), 2);
+        let by_user = random.below(2);
+        let mut run = Run::new(start, seed, Faults::Some);
+        for _ in 0..random.below(400) {
+            run.pass();
+            run.world.tick(&mut run.random);
+        }
+        run.world.pause_machine_pool(0, by_user == 0, PausedBy::User);
+        for lifecycle in [Lifecycle::Active, Lifecycle::Deleting] {
+            let mut world = run.world.clone();
+            world.cluster.lifecycle = lifecycle;
+            for _ in 0..40 {
+                let seen = world.snapshot();
+                let decision = resume(&seen);
+                assert_eq!(check(&seen, &decision), [], "seed {seed}");
+                world.write(&decision.action);
+            }
+            assert_eq!(world.marks(), [""; 0], "seed {seed}");
+            let pool = &world.machine_pools[0];
+            let paused_by = [&pool.infrastructure.paused_by, &pool.pool.paused_by];
+            assert_eq!(*paused_by[by_user], PausedBy::User, "seed {seed}: it was the user's");
+        }
+        run.world.cluster.lifecycle = Lifecycle::Paused;
+        assert_eq!(resume(&run.world.snapshot()).action, Action::Nothing, "seed {seed}");
     }
 }
 
@@ -326,6 +385,7 @@ enum Undo {
     UpgradeSpec,
     ControlPlane,
     Pool(String),
+    MachinePool(usize, bool),
     Hold(String),
 }
 
@@ -350,7 +410,7 @@ impl User {
         let pool = (!world.pools.is_empty()).then(|| random.below(world.pools.len()));
         let name = pool.map(|at| world.pools[at].object.object.name.clone());
         let later = tick + 1 + random.below(15);
-        match (random.below(10), pool, name) {
+        match (random.below(11), pool, name) {
             (0, _, _) => {
                 world.cluster.lifecycle = Lifecycle::Paused;
                 self.undo = Some((later, Undo::Cluster));
@@ -380,6 +440,11 @@ impl User {
                 let name = world.next_name("late");
                 world.add_pool_later(&name, &at, 2);
             }
+            (10, _, _) if !world.machine_pools.is_empty() => {
+                let (at, infrastructure) = (random.below(world.machine_pools.len()), random.chance(50));
+                world.pause_machine_pool(at, infrastructure, PausedBy::User);
+                self.undo = Some((later, Undo::MachinePool(at, infrastructure)));
+            }
             _ => world.touch_all(),
         }
     }
@@ -391,6 +456,9 @@ impl User {
             Some((_, Undo::UpgradeSpec)) => world.upgrade_spec.paused = false,
             Some((_, Undo::ControlPlane)) => world.pause_control_plane(Lifecycle::Active),
             Some((_, Undo::Pool(name))) => world.pause_pool(&name, Lifecycle::Active),
+            Some((_, Undo::MachinePool(at, infrastructure))) => {
+                world.pause_machine_pool(at, infrastructure, PausedBy::NoOne);
+            }
             Some((_, Undo::Hold(name))) => {
                 world.upgrade_spec.pools.remove(&name);
             }
@@ -410,8 +478,11 @@ fn it_ends_at_the_target_whatever_users_do() {
         run.finish(|_, _, _| {});
         let world = &run.world;
         let all = world.pools.iter().map(|pool| &pool.object.version);
+        let machine_pools = world.machine_pools.iter().map(|pool| &pool.pool.version);
         assert!(
-            all.chain([&world.control_plane.version]).all(|at| *at == wanted),
+            all.chain(machine_pools)
+                .chain([&world.control_plane.version])
+                .all(|at| *at == wanted),
             "seed {seed}"
         );
         let late = world.machines.iter().find(|machine| machine.version != wanted);

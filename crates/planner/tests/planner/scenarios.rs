@@ -20,6 +20,12 @@ fn text(decision: &Decision) -> String {
         Action::RecordConvergence(convergence) => {
             write!(text, "record {:#}", convergence.patch).unwrap();
         }
+        Action::PatchMachinePool(patch) => write!(
+            text,
+            "patch {} {} for {}\n{:#}",
+            patch.kind, patch.name, patch.pool, patch.patch
+        )
+        .unwrap(),
         Action::EditVersion(edit) => write!(text, "edit {:#}", edit.patch).unwrap(),
         Action::CompletePins(complete) => write!(text, "pin {:#}", complete.patch).unwrap(),
         Action::MintTemplate(mint) => write!(text, "mint for {}\n{:#}", mint.pool, mint.object).unwrap(),

@@ -12,7 +12,7 @@ use instar_planner::{
     Origin, ResourceVersion, Snapshot, Stage, Target, Topology, VersionSetBy, check, follow, under_way,
 };
 
-use crate::world::{World, joined, version};
+use crate::world::{World, joined, machine_pools::machine_pool, version};
 
 /// A cluster at one version whose Cluster says another: 3 and 2x2, of the topology controller.
 fn cluster(runs: &str, says: &str) -> Snapshot {
@@ -233,12 +233,9 @@ fn completed_means_every_machine_and_every_node() {
             pools(s).next().unwrap().infrastructure.name = "new".to_owned();
         }),
         ("a MachinePool", |s| {
-            s.machine_pools.push(Observed::Read(instar_planner::MachinePool {
-                name: "mp".to_owned(),
-                version: version("v1.35.5"),
-                observed: vec![version("v1.34.5")],
-                managed_by: ManagedBy::Topology,
-            }));
+            let mut pool = machine_pool("mp", "v1.35.5", &["v1.34.5"]);
+            pool.object.managed_by = ManagedBy::Topology;
+            s.machine_pools.push(Observed::Read(pool));
         }),
     ];
     for (case, change) in cases {

@@ -19,6 +19,7 @@ fn swap(decision: &mut Decision) -> &mut Swap {
     match &mut decision.action {
         Action::SwapControlPlane(swap) | Action::SwapWorkers(swap) => swap,
         Action::MintTemplate(_)
+        | Action::PatchMachinePool(_)
         | Action::PinPath(_)
         | Action::RecordConvergence(_)
         | Action::DeleteTemplate(_)
@@ -33,7 +34,7 @@ fn to(decision: &mut Decision, to: &str) {
     swap.version = version(to);
     let place = match swap.pool {
         PoolId::ControlPlane => "/spec/version",
-        PoolId::Workers(_) => "/spec/template/spec/version",
+        PoolId::Workers(_) | PoolId::MachinePool(_) => "/spec/template/spec/version",
     };
     *swap.patch.pointer_mut(place).unwrap() = json!(to);
 }
@@ -136,6 +137,7 @@ fn of_a_mint_and_of_a_deletion() {
         Action::MintTemplate(mint) => change(&mut mint.object),
         Action::SwapControlPlane(_)
         | Action::SwapWorkers(_)
+        | Action::PatchMachinePool(_)
         | Action::PinPath(_)
         | Action::RecordConvergence(_)
         | Action::DeleteTemplate(_)

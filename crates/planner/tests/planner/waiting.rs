@@ -2,14 +2,14 @@
 
 use instar_api::WaitingReason;
 use instar_planner::{
-    Action, ClusterKind, Decision, Lifecycle, Machine, MachineDeployment, MachinePhase, MachinePool, MachineSet,
-    ManagedBy, Node, Observed, PoolId, PoolOverride, Snapshot, Target, TemplateRef, Unreadable, plan,
+    Action, ClusterKind, Decision, Lifecycle, Machine, MachineDeployment, MachinePhase, MachineSet, ManagedBy, Node,
+    Observed, PoolId, PoolOverride, Snapshot, Target, TemplateRef, Unreadable, plan,
 };
 use serde_json::json;
 
 use crate::{
     scenarios::{complete, decide, swaps_control_plane, swaps_workers, until, world},
-    world::{World, catalog, reference, swap_history, version},
+    world::{World, catalog, machine_pools::machine_pool, reference, swap_history, version},
 };
 
 /// At the start, in the middle of the workers, and at the end of an upgrade by one minor.
@@ -206,24 +206,14 @@ const STOPS: [Case; 28] = [
     (
         "a MachinePool that can't follow",
         |s| {
-            s.machine_pools = vec![Observed::Read(MachinePool {
-                name: "mp".to_owned(),
-                version: version("v1.30.5"),
-                observed: Vec::new(),
-                managed_by: ManagedBy::User,
-            })];
+            s.machine_pools = vec![Observed::Read(machine_pool("mp", "v1.30.5", &[]))];
         },
         "WorkersBehind: MachinePool mp runs v1.30.5 and blocks the control plane's next version v1.34.5 (a kubelet may be 3 minors older)",
     ),
     (
         "a MachinePool whose spec went on and whose nodes didn't",
         |s| {
-            s.machine_pools = vec![Observed::Read(MachinePool {
-                name: "mp".to_owned(),
-                version: version("v1.33.5"),
-                observed: vec![version("v1.33.5"), version("v1.30.5")],
-                managed_by: ManagedBy::User,
-            })];
+            s.machine_pools = vec![Observed::Read(machine_pool("mp", "v1.33.5", &["v1.33.5", "v1.30.5"]))];
         },
         "WorkersBehind: MachinePool mp runs v1.30.5 and blocks the control plane's next version v1.34.5 (a kubelet may be 3 minors older)",
     ),

@@ -1,5 +1,5 @@
 //! The kinds of the providers that upgrades touch: machine templates, control planes but for kubeadm's,
-//! and the bootstrap templates of their workers. Each provider has a role of its own.
+//! the bootstrap templates of their workers, and what makes the machines of MachinePools. Each provider has a role of its own.
 
 use super::{Rule, rule};
 
@@ -35,6 +35,11 @@ const fn managed(resource: &'static str) -> Rule {
     rule(GROUP, resource, SWAP)
 }
 
+/// What makes the machines of a MachinePool.
+const fn pool(resource: &'static str) -> Rule {
+    rule(GROUP, resource, SWAP)
+}
+
 macro_rules! providers {
     ($($name:literal: $($rule:expr),+;)+) => {
         &[$(Provider { name: $name, rules: &[$($rule),+] }),+]
@@ -45,18 +50,33 @@ macro_rules! providers {
 pub const PROVIDERS: &[Provider] = providers! {
     "aws":
         template("awsmachinetemplates"),
+        pool("awsmachinepools"),
+        pool("awsmanagedmachinepools"),
+        pool("rosamachinepools"),
         control_plane("awsmanagedcontrolplanes"),
         bootstrap("eksconfigtemplates"),
         bootstrap("nodeadmconfigtemplates");
     "azure":
         template("azuremachinetemplates"),
+        pool("azureasomanagedmachinepools"),
+        pool("azuremachinepools"),
+        pool("azuremanagedmachinepools"),
         managed("azureasomanagedcontrolplanes"),
         managed("azuremanagedcontrolplanes");
     "canonical-kubernetes": control_plane("ck8scontrolplanes"), bootstrap("ck8sconfigtemplates");
     "cloudstack": template("cloudstackmachinetemplates");
     "digitalocean": template("domachinetemplates");
-    "docker": template("devmachinetemplates"), template("dockermachinetemplates");
-    "gcp": template("gcpmachinetemplates"), managed("gcpmanagedcontrolplanes"), bootstrap("gkeconfigtemplates");
+    "docker":
+        template("devmachinetemplates"),
+        template("dockermachinetemplates"),
+        pool("devmachinepools"),
+        pool("dockermachinepools");
+    "gcp":
+        template("gcpmachinetemplates"),
+        pool("gcpmachinepools"),
+        pool("gcpmanagedmachinepools"),
+        managed("gcpmanagedcontrolplanes"),
+        bootstrap("gkeconfigtemplates");
     "harvester": template("harvestermachinetemplates");
     "hetzner": template("hcloudmachinetemplates"), template("hetznerbaremetalmachinetemplates");
     "ibmcloud": template("ibmpowervsmachinetemplates"), template("ibmvpcmachinetemplates");
@@ -73,7 +93,11 @@ pub const PROVIDERS: &[Provider] = providers! {
     "metal3": template("metal3machinetemplates");
     "microk8s": control_plane("microk8scontrolplanes"), bootstrap("microk8sconfigtemplates");
     "nutanix": template("nutanixmachinetemplates");
-    "oci": template("ocimachinetemplates"), managed("ocimanagedcontrolplanes");
+    "oci":
+        template("ocimachinetemplates"),
+        pool("ocimachinepools"),
+        pool("ocimanagedmachinepools"),
+        managed("ocimanagedcontrolplanes");
     "openstack": template("openstackmachinetemplates");
     "proxmox": template("proxmoxmachinetemplates");
     "rke2": control_plane("rke2controlplanes"), bootstrap("rke2configtemplates");

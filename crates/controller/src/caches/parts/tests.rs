@@ -1,5 +1,5 @@
 use instar_capi as capi;
-use instar_planner::{Flavor, WorkerKind};
+use instar_planner::{Flavor, PausedBy, WorkerKind};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
@@ -157,6 +157,70 @@ fn all_that_is_read_of_a_control_plane_comes_back() {
         (counts.desired, counts.total, counts.ready, counts.up_to_date),
         (3, 4, 2, 1)
     );
+}
+
+#[test]
+fn all_that_is_read_of_a_machine_pool_comes_back() {
+    let mark = r#"{"upgrade":"up","paused":"2026-11-20T12:00:00Z"}"#;
+    let object = |paused: &str| {
+        let mut spec = machines(&json!("v1.34.3"));
+        spec["replicas"] = json!(3);
+        spec["template"]["metadata"] = json!({ "labels": { "a": "b" } });
+        let object = json!({
+            "apiVersion": "cluster.x-k8s.io/v1beta2", "kind": "MachinePool",
+            "metadata": {
+                "name": "mp", "resourceVersion": "7", "generation": 3, "annotations": {
+                    "cluster.x-k8s.io/paused": paused,
+                    "upgrade.cluster.x-k8s.io/left-to-user": r#"{"upgrade":"up"}"#,
+                },
+            },
+            "spec": spec,
+            "status": {
+                "observedGeneration": 2, "replicas": 4, "readyReplicas": 2, "upToDateReplicas": 1,
+                "versions": [{ "version": "v1.33.5", "replicas": 4 }],
+                "conditions": [
+                    { "type": "Paused", "status": "False", "message": "", "observedGeneration": 3 },
+                    { "type": "ScalingUp", "status": "True", "message": "m" },
+                ],
+            },
+        });
+        let kept = KeptPart::from(serde_json::from_value::<capi::MachinePool>(object).unwrap());
+        match kept.observed(&Key::new("n", "mp")) {
+            Ok(Observed::Read(part)) => part,
+            seen => panic!("{seen:?}"),
+        }
+    };
+    let part = object(mark);
+    let Object {
+        kind,
+        name,
+        resource_version,
+        generation,
+        observed_generation,
+        conditions,
+        ..
+    } = &part.object;
+    assert_eq!((&**kind, &**name, &*resource_version.0), ("MachinePool", "mp", "7"));
+    // It was resumed at the edit that its own count has not come to.
+    assert_eq!((*generation, *observed_generation), (3, 3));
+    let conditions: Vec<_> = conditions
+        .iter()
+        .map(|kept| (&*kept.kind, kept.observed_generation))
+        .collect();
+    assert_eq!(conditions, [("Paused", 3)]);
+    assert_eq!(part.paused_by.mark().map(|mark| &*mark.upgrade), Some("up"));
+    assert_eq!(part.left.map(|left| left.upgrade).as_deref(), Some("up"));
+    assert_eq!((part.labels["a"].as_str(), &*part.infrastructure.name), ("b", "t"));
+    assert_eq!(
+        (part.version.to_string(), part.observed[0].to_string()),
+        ("v1.34.3".to_owned(), "v1.33.5".to_owned())
+    );
+    let counts = part.replicas.unwrap();
+    assert_eq!(
+        (counts.desired, counts.total, counts.ready, counts.up_to_date),
+        (3, 4, 2, 1)
+    );
+    assert_eq!(object("by hand").paused_by, PausedBy::User);
 }
 
 #[test]

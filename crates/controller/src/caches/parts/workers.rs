@@ -2,10 +2,12 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use instar_capi as capi;
+use instar_api::LEFT_ANNOTATION;
+use instar_capi::{self as capi, labels::PAUSED};
 use instar_domain::KubeVersion;
 use instar_planner::{
-    Lifecycle, MachineDeployment, MachinePool, MachineSet, ManagedBy, Rollout, Unversioned, WorkerKind,
+    LeftMark, Lifecycle, MachineDeployment, MachinePool, MachineSet, PausedBy, Replicas, Rollout, Unversioned,
+    WorkerKind,
 };
 use instar_watch::{Cache, Presence};
 use kube::ResourceExt;
@@ -14,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::{KeptPart, NoPart, ObjectFields, PlannedKind};
 use crate::{
     caches::{Cached, Caches, DEPLOYMENT_LABEL, lifecycle},
-    fields::{template_ref, version},
+    fields::{observed_generation, template_ref, version},
     rbac::Watched,
 };
 
@@ -188,8 +190,17 @@ pub(crate) struct MachinePoolFields {
     /// What its machines run.
     #[serde(rename = "w")]
     running: Vec<String>,
-    #[serde(rename = "y")]
-    managed_by: ManagedBy,
+    #[serde(rename = "o")]
+    object: ObjectFields,
+    #[serde(rename = "p")]
+    paused: Option<String>,
+    #[serde(rename = "f")]
+    left: Option<String>,
+    #[serde(rename = "a")]
+    labels: BTreeMap<String, String>,
+    /// How many machines there should be, are, are ready and are as the spec says.
+    #[serde(rename = "n")]
+    replicas: Option<[u32; 4]>,
 }
 
 impl PlannedKind for capi::MachinePool {
@@ -202,20 +213,53 @@ impl PlannedKind for capi::MachinePool {
 
     fn fields(&self) -> MachinePoolFields {
         let running = self.status.iter().flat_map(|status| &status.versions);
+        let status = self.status.clone().unwrap_or_default();
+        let annotation = |name: &str| self.annotations().get(name).cloned();
+        let mut conditions = status.conditions.into_iter();
+        let paused = conditions.find(|condition| condition.kind == "Paused");
+        let observed = observed_generation(status.observed_generation, paused.as_ref());
         MachinePoolFields {
             machines: MachineFields::of(&self.spec.template.spec),
             running: running.map(|count| count.version.clone()).collect(),
-            managed_by: ManagedBy::of(self.labels()),
+            object: ObjectFields {
+                // That it isn't paused counts too, and which words it has for it doesn't.
+                conditions: paused
+                    .map(|condition| capi::Condition {
+                        message: String::new(),
+                        ..condition
+                    })
+                    .into_iter()
+                    .collect(),
+                ..ObjectFields::of(self, false, observed, &[])
+            },
+            paused: annotation(PAUSED),
+            left: annotation(LEFT_ANNOTATION),
+            labels: self.spec.template.metadata.labels.clone(),
+            replicas: self.spec.replicas.map(|desired| {
+                let counted = [status.replicas, status.ready_replicas, status.up_to_date_replicas];
+                let [total, ready, up_to_date] = counted.map(Option::unwrap_or_default);
+                [desired, total, ready, up_to_date]
+            }),
         }
     }
 
     fn part(name: &str, fields: MachinePoolFields) -> Result<MachinePool, NoPart> {
         let running = fields.running.iter().filter_map(|text| version(text).ok());
+        let machines = &fields.machines;
         Ok(MachinePool {
-            name: name.to_owned(),
-            version: fields.machines.version(WorkerKind::MachinePool, name, None)?,
+            version: machines.version(WorkerKind::MachinePool, name, None)?,
             observed: running.collect(),
-            managed_by: fields.managed_by,
+            infrastructure: template_ref(&machines.infrastructure),
+            object: fields.object.object::<Self>(name),
+            paused_by: PausedBy::of(fields.paused.as_deref()),
+            left: fields.left.as_deref().and_then(LeftMark::from_annotation),
+            labels: fields.labels,
+            replicas: fields.replicas.map(|[desired, total, ready, up_to_date]| Replicas {
+                desired,
+                total,
+                ready,
+                up_to_date,
+            }),
         })
     }
 }

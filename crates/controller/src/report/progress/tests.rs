@@ -103,6 +103,7 @@ pub(in crate::report) fn snapshot() -> Snapshot {
         pools: names.iter().map(|name| Observed::Read(pool(name))).collect(),
         machine_sets: Vec::new(),
         machine_pools: Vec::new(),
+        infrastructure_pools: Vec::new(),
         templates: Vec::new(),
         used_elsewhere: std::collections::BTreeSet::new(),
         unversioned: Vec::new(),
@@ -224,6 +225,7 @@ fn what_is_left_to_the_user_is_said_at_the_end_too() {
     let mut decision = plan(&snapshot);
     decision.progress.stage = Stage::Complete;
     decision.waiting = vec![Waiting::LeftToUser {
+        because: None,
         kind: WorkerKind::MachinePool,
         name: "mp".to_owned(),
         version: "v1.33.5".parse().unwrap(),

@@ -28,7 +28,9 @@ impl World {
             Action::Nothing | Action::EditVersion(_) | Action::CompletePins(_) => Answer::Done,
             Action::MintTemplate(mint) => self.create(&mint.object),
             Action::SwapControlPlane(swap) => self.swap_control_plane(swap),
+            Action::SwapWorkers(swap) if matches!(swap.pool, PoolId::MachinePool(_)) => self.swap_machine_pool(swap),
             Action::SwapWorkers(swap) => self.swap_workers(swap),
+            Action::PatchMachinePool(patch) => self.patch_machine_pool(patch),
             Action::DeleteTemplate(delete) => self.delete(&delete.template, &delete.resource_version),
         }
     }
@@ -60,6 +62,13 @@ impl World {
                     return Answer::NotFound;
                 };
                 &mut pool.object.object
+            }
+            PoolId::MachinePool(name) => {
+                let mut pools = self.machine_pools.iter_mut();
+                let Some(pool) = pools.find(|pool| pool.pool.object.name == *name) else {
+                    return Answer::NotFound;
+                };
+                &mut pool.pool.object
             }
         };
         let Some(patch) = compared(patch, &object.resource_version) else {
@@ -178,11 +187,11 @@ impl World {
 }
 
 /// Without a compare, a write is taken as it comes.
-fn compared<'a>(patch: &'a Value, present: &ResourceVersion) -> Option<&'a Value> {
+pub fn compared<'a>(patch: &'a Value, present: &ResourceVersion) -> Option<&'a Value> {
     let expected = patch.pointer("/metadata/resourceVersion").and_then(Value::as_str);
     expected.is_none_or(|expected| expected == present.0).then_some(patch)
 }
 
-fn swap_history(patch: &Value) -> Option<SwapHistory> {
+pub fn swap_history(patch: &Value) -> Option<SwapHistory> {
     SwapHistory::from_annotation(patch["metadata"]["annotations"][SWAP_HISTORY_ANNOTATION].as_str()?)
 }

@@ -23,6 +23,9 @@ impl World {
                 self.reconcile_pool(at);
             }
         }
+        for at in 0..self.machine_pools.len() {
+            self.reconcile_machine_pool(at, random);
+        }
         for at in 0..self.sets.len() {
             if random.chance(70) {
                 self.reconcile_set(at);

@@ -6,14 +6,15 @@ use instar_api::KubernetesReleaseSpec;
 use instar_catalog::Catalog;
 use serde_json::{Value, json};
 
-use super::KIND;
+use super::{KIND, machine_pools::POOL_KIND};
 
 pub fn row(version: &str, revision: u32, etcd: &str, dns: &str) -> (String, Value) {
     let image = |role: &str| json!({"kind": KIND, "role": role, "values": [{"pointer": "/spec/template/spec/image", "value": format!("{role}-{version}-{revision}")}]});
+    let pool = json!({"kind": POOL_KIND, "role": "Worker", "values": [{"pointer": "/spec/image", "value": format!("Pool-{version}-{revision}")}]});
     let row = json!({
         "version": version,
         "revision": revision,
-        "machineImages": [image("ControlPlane"), image("Worker")],
+        "machineImages": [image("ControlPlane"), image("Worker"), pool],
         "components": {"etcd": {"imageTag": etcd}, "coreDNS": {"imageTag": dns}},
     });
     (format!("{version}-{revision}"), row)

@@ -4,6 +4,7 @@
 pub mod api;
 pub mod capi;
 pub mod catalog;
+pub mod machine_pools;
 pub mod random;
 pub mod users;
 
@@ -66,11 +67,15 @@ pub struct World {
     pub templates: Vec<Template>,
     pub used_elsewhere: BTreeSet<TemplateRef>,
     pub unversioned: Vec<Unversioned>,
+    pub machine_pools: Vec<machine_pools::WorldPool>,
     pub births: Vec<Birth>,
     pub minted: Vec<String>,
     /// The paths that were pinned, one after the other.
     pub pinned: Vec<Vec<String>>,
     pub swaps: usize,
+    /// How often values were set in a MachinePool's infrastructure, and the version in a MachinePool.
+    pub values_set: usize,
+    pub pool_swaps: usize,
     counter: u64,
 }
 
@@ -141,10 +146,13 @@ impl World {
             templates: Vec::new(),
             used_elsewhere: BTreeSet::new(),
             unversioned: Vec::new(),
+            machine_pools: Vec::new(),
             births: Vec::new(),
             minted: Vec::new(),
             pinned: Vec::new(),
             swaps: 0,
+            values_set: 0,
+            pool_swaps: 0,
             counter: 100,
         };
         world.add_template("blue-cp");
@@ -253,13 +261,21 @@ impl World {
                 .map(|pool| Observed::Read(pool.object.clone()))
                 .collect(),
             machine_sets: self.sets.iter().cloned().map(Observed::Read).collect(),
-            machine_pools: Vec::new(),
+            machine_pools: self.each_pool(|pool| pool.pool.clone()),
+            infrastructure_pools: self.each_pool(|pool| pool.infrastructure.clone()),
             machines: self.machines.iter().cloned().map(Observed::Read).collect(),
             templates: self.templates.iter().cloned().map(Observed::Read).collect(),
             used_elsewhere: self.used_elsewhere.clone(),
             unversioned: self.unversioned.clone(),
             unreadable: Vec::new(),
         }
+    }
+
+    fn each_pool<T>(&self, part: fn(&machine_pools::WorldPool) -> T) -> Vec<Observed<T>> {
+        self.machine_pools
+            .iter()
+            .map(|pool| Observed::Read(part(pool)))
+            .collect()
     }
 
     pub fn next_name(&mut self, base: &str) -> String {

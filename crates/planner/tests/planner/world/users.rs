@@ -57,7 +57,9 @@ impl World {
     fn workers_may_stay_below(&self, next: &KubeVersion) -> bool {
         self.pools
             .iter()
-            .all(|pool| next.minor().minor - pool.object.version.minor().minor <= 2)
+            .map(|pool| &pool.object.version)
+            .chain(self.machine_pools.iter().map(|pool| &pool.pool.version))
+            .all(|at| next.minor().minor - at.minor().minor <= 2)
     }
 
     fn wished(&self) -> KubeVersion {
@@ -104,6 +106,10 @@ impl World {
         Self::touched(&mut self.counter, &mut self.control_plane.object);
         for pool in &mut self.pools {
             Self::touched(&mut self.counter, &mut pool.object.object);
+        }
+        for pool in &mut self.machine_pools {
+            Self::touched(&mut self.counter, &mut pool.pool.object);
+            Self::touched(&mut self.counter, &mut pool.infrastructure.object);
         }
     }
 

@@ -1,0 +1,33 @@
+//! The marks by which an upgrade pauses MachinePools go with it, however it ends.
+
+use instar_capi::{Cluster, MachinePool};
+use instar_planner::{Action, Observed, Target, UpgradeSpec, check, resume};
+use instar_watch::Key;
+use jiff::Timestamp;
+
+use super::{Context, Done};
+use crate::{api::Error, execute::violation, gather::gather_for};
+
+impl Context {
+    /// No upgrade goes on, or the Cluster is being deleted: takes one mark off, if there is one. An object that stays
+    /// paused would not even be deleted.
+    pub(super) async fn resume_machine_pools(&self, cluster: &Cluster) -> Result<Option<Done>, Error> {
+        let (pools, _) = self.caches.parts::<MachinePool>(&Key::of(cluster));
+        let mut pools = pools.iter().filter_map(Observed::read);
+        if !pools.any(|pool| pool.paused_by.mark().is_some()) {
+            return Ok(None);
+        }
+        let nothing = UpgradeSpec::new("", Target::Text(String::new()));
+        let mut snapshot = gather_for(&self.caches, cluster, None, nothing, None, Timestamp::now());
+        snapshot.infrastructure_pools = self.referred().infrastructure_pools(&snapshot).await?;
+        let decision = resume(&snapshot);
+        if decision.action == Action::Nothing {
+            return Ok(None);
+        }
+        let broken = check(&snapshot, &decision);
+        if !broken.is_empty() {
+            return Err(violation(&decision.action, &broken));
+        }
+        self.execute(cluster, None, &decision).await.map(Some)
+    }
+}

@@ -5,6 +5,7 @@
 
 mod by_hand;
 mod lifecycle;
+mod machine_pool;
 mod other_control_plane;
 mod rights;
 mod shared;
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
         Journey::exclusive("classic-refused-second", lifecycle::second_upgrade_is_refused)
             .prepared_by(lifecycle::prepare_second),
         Journey::exclusive("classic-moved", lifecycle::moved_in_the_middle).prepared_by(lifecycle::prepare_moved),
+        Journey::exclusive("classic-machine-pool", machine_pool::under_a_pause),
         Journey::exclusive("classic-rights", rights::granted_and_used),
     ];
     journeys::run(Setup::Instar, ServedVersions::Stored, SharedRows::Same, journeys)

@@ -8,18 +8,22 @@ use kube::Api;
 
 use instar_e2e::support::controller::{Request, requests};
 
-use crate::other_control_plane;
+use crate::{machine_pool, other_control_plane};
 
 /// A verb on a resource, with its subresource, of a group.
 type Right = (String, String, String);
 
-/// What no journey makes the controller do: no template of Docker's own kind is made here, and bootstrap
-/// templates are kept.
-const NOT_SEEN: [(&str, &str, &str); 5] = [
+/// What no journey makes the controller do: no template and no MachinePool of Docker's own kind is made here, its other
+/// kind of MachinePool doesn't say that it is paused, and bootstrap templates are kept.
+const NOT_SEEN: [(&str, &str, &str); 9] = [
     ("create", "dockermachinetemplates", "infrastructure.cluster.x-k8s.io"),
     ("delete", "dockermachinetemplates", "infrastructure.cluster.x-k8s.io"),
     ("delete", "kubeadmconfigtemplates", "bootstrap.cluster.x-k8s.io"),
     ("get", "dockermachinetemplates", "infrastructure.cluster.x-k8s.io"),
+    ("list", "dockermachinepools", "infrastructure.cluster.x-k8s.io"),
+    ("patch", "devmachinepools", "infrastructure.cluster.x-k8s.io"),
+    ("patch", "dockermachinepools", "infrastructure.cluster.x-k8s.io"),
+    ("watch", "dockermachinepools", "infrastructure.cluster.x-k8s.io"),
     ("watch", "dockermachinetemplates", "infrastructure.cluster.x-k8s.io"),
 ];
 
@@ -43,7 +47,7 @@ pub(crate) async fn granted_and_used(scene: JourneyContext) -> Result<()> {
     Ok(())
 }
 
-/// What the installed roles give its account, and the one that a journey has made for its own provider.
+/// What the installed roles give its account, and those that journeys have made for providers of their own.
 async fn granted(scene: &JourneyContext) -> Result<BTreeSet<Right>> {
     let everywhere = Api::<ClusterRole>::all(scene.mgmt.client());
     let leases = Api::<Role>::namespaced(scene.mgmt.client(), "instar-system");
@@ -53,6 +57,10 @@ async fn granted(scene: &JourneyContext) -> Result<BTreeSet<Right>> {
         leases.get("instar-controller").await?.rules,
         everywhere
             .get_opt(other_control_plane::ROLE)
+            .await?
+            .and_then(|role| role.rules),
+        everywhere
+            .get_opt(machine_pool::ROLE)
             .await?
             .and_then(|role| role.rules),
     ];

@@ -342,7 +342,10 @@ impl Ledger {
 
 async fn watch(kind: Kind, api: Api<DynamicObject>, book: Arc<Mutex<Book>>, synced: oneshot::Sender<()>) {
     let mut synced = Some(synced);
-    let mut events = watcher(api, watcher::Config::default()).default_backoff().boxed();
+    // In one request with the watch: a list that is answered before a new kind's watch cache is filled has a resource
+    // version from which no watch can go on, and the second list would count as a gap.
+    let config = watcher::Config::default().streaming_lists();
+    let mut events = watcher(api, config).default_backoff().boxed();
     loop {
         let event = events.try_next().await;
         let mut book = book.lock().unwrap_or_else(PoisonError::into_inner);

@@ -163,7 +163,7 @@ fn check_values(
         broken.push(Violation::NotOurs);
     }
     let mut after = infrastructure.spec.clone();
-    merge(&mut after, patch.patch.get("spec").unwrap_or(&Value::Null));
+    json_patch::merge(&mut after, patch.patch.get("spec").unwrap_or(&Value::Null));
     let mut before = infrastructure.spec.clone();
     for pointer in pointers {
         let below = pointer.as_str().strip_prefix("/spec").unwrap_or_default();
@@ -212,23 +212,4 @@ fn allowed(
     let patches = snapshot.upgrade_spec.patches.get(&PoolId::Workers(name.clone()));
     let values = pinned.chain(rows).chain(patches);
     values.flat_map(|values| values.keys().cloned()).collect()
-}
-
-/// A JSON merge patch (RFC 7386).
-fn merge(target: &mut Value, patch: &Value) {
-    let Value::Object(members) = patch else {
-        *target = patch.clone();
-        return;
-    };
-    if !target.is_object() {
-        *target = Value::Object(serde_json::Map::new());
-    }
-    let Some(target) = target.as_object_mut() else { return };
-    for (name, value) in members {
-        if value.is_null() {
-            target.remove(name);
-        } else {
-            merge(target.entry(name.clone()).or_insert(Value::Null), value);
-        }
-    }
 }

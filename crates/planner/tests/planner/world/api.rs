@@ -9,7 +9,7 @@ use instar_planner::{
 };
 use serde_json::Value;
 
-use super::{Pool, World, configuration, merge};
+use super::{Pool, World, configuration};
 
 /// What the API server answers.
 #[derive(Debug, PartialEq, Eq)]
@@ -132,7 +132,7 @@ impl World {
             && let Some(change) = patch.pointer("/spec/kubeadmConfigSpec/clusterConfiguration")
         {
             let mut changed = serde_json::to_value(&*cluster_configuration).unwrap();
-            merge(&mut changed, change);
+            json_patch::merge(&mut changed, change);
             *cluster_configuration = configuration(changed);
         }
         control_plane.object.swap_history = swap_history(patch);

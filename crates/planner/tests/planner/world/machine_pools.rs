@@ -13,7 +13,7 @@ use serde_json::json;
 use super::{
     GROUP, World,
     api::{Answer, compared, swap_history},
-    merge, object,
+    object,
     random::Random,
     version,
 };
@@ -133,7 +133,7 @@ impl World {
             infrastructure.rendered = Some(rendered.as_str().unwrap().to_owned());
         }
         if let Some(spec) = patch.get("spec") {
-            merge(&mut infrastructure.spec, spec);
+            json_patch::merge(&mut infrastructure.spec, spec);
             // As a webhook of the provider may.
             let mut template = json!({ "template": { "spec": infrastructure.spec } });
             (self.webhook)(&mut template);

@@ -347,21 +347,3 @@ fn object(api_version: &str, kind: &str, name: &str) -> Object {
 pub fn configuration(object: Value) -> ClusterConfiguration {
     serde_json::from_value(object).unwrap()
 }
-
-/// A JSON merge patch (RFC 7386).
-pub fn merge(target: &mut Value, patch: &Value) {
-    let Value::Object(members) = patch else {
-        *target = patch.clone();
-        return;
-    };
-    if !target.is_object() {
-        *target = json!({});
-    }
-    for (key, value) in members {
-        if value.is_null() {
-            target.as_object_mut().unwrap().remove(key);
-        } else {
-            merge(&mut target[key], value);
-        }
-    }
-}

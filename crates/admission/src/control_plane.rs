@@ -31,7 +31,7 @@ pub fn judge(edit: Edit<'_, KubeadmControlPlane>, state: &dyn ClusterState) -> V
         edit,
         state,
         namespace: edit.new.metadata.namespace.as_deref().unwrap_or_default(),
-        cluster: cluster_of(&edit.new.metadata),
+        cluster: cluster_of(&edit.before().metadata),
     };
     control_plane.findings()
 }

@@ -3,7 +3,7 @@
 //!
 //! [`Catalog`] is a value made from the rows that exist. [`Catalog::resolve`] answers "which row is
 //! meant", [`path`] "which versions lie between", [`Release::image`] "what does this pool's
-//! template get", and [`etcd`] and [`core_dns`] "may this one follow that one".
+//! template get", [`Release::contradicts`] "does a pin say what its release says", and [`etcd`] and [`core_dns`] "may this one follow that one".
 //!
 //! Invariants: no client, no IO, no clock (the day is an input); every function is total.
 
@@ -11,6 +11,7 @@ mod catalog;
 pub mod core_dns;
 pub mod etcd;
 pub mod path;
+mod pin;
 mod release;
 
 pub use catalog::{Catalog, Miss, Resolved};

@@ -91,7 +91,7 @@ impl<'a> Request<'a> {
         self.facts.catalog.named(&pin.release)
     }
 
-    fn control_plane_version(&self) -> Option<KubeVersion> {
+    pub(super) fn control_plane_version(&self) -> Option<KubeVersion> {
         self.facts.control_plane?.version.parse().ok()
     }
 }

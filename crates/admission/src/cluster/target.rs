@@ -53,9 +53,13 @@ impl<'a> Request<'a> {
         base: &ExistingPins,
     ) -> Result<ResolvedTarget<'a>, Finding> {
         let asked = &self.topology.version;
-        // Pins that a created Cluster brings along say themselves what its version means.
-        if let (None, Some(pins), Ok(version)) = (present, &base.pins, asked.parse::<KubeVersion>())
-            && pins.covers(&version)
+        // Pins that a created Cluster brings along say themselves what its version means, and so does its control plane.
+        let brings_along = |version: &KubeVersion| match &base.pins {
+            Some(pins) => pins.covers(version),
+            None => self.is_restored(),
+        };
+        if let (None, Ok(version)) = (present, asked.parse::<KubeVersion>())
+            && brings_along(&version)
         {
             return Ok(ResolvedTarget::Covered(version));
         }

@@ -14,6 +14,7 @@ const PATCHES: &str = "https://cluster-api.sigs.k8s.io/tasks/experimental-featur
 const PINS: &str = "docs/wiring.md";
 const CORE_DNS: &str = "https://cluster-api.sigs.k8s.io/tasks/upgrading-clusters";
 const FLUX: &str = "docs/gitops.md";
+const RESTORE: &str = "docs/restore.md";
 const SKEW: &str = "https://kubernetes.io/releases/version-skew-policy/";
 
 pub(super) const CLASS_KNOWN: RuleInfo = RuleInfo {
@@ -194,6 +195,27 @@ pub(super) const PINS_BY_HAND: RuleInfo = RuleInfo {
     on: &[Trigger {
         guard: GuardedKind::Cluster,
         changes: &[Change::Created, Change::Pins],
+    }],
+    enforceable_by: EnforceableBy::Server,
+};
+
+pub(super) const RESTORED_CLUSTER: RuleInfo = RuleInfo {
+    guards: "A Cluster that is created with pins (the annotation `upgrade.cluster.x-k8s.io/releases`) or with a control plane (`spec.controlPlaneRef`), as `clusterctl move` and a restore from a backup do, is taken as it is: with the values of the releases that it names. What can't be compared is believed only of a user who may create KubernetesReleases.",
+    source: RESTORE,
+    messages: &[
+        "{} is pinned to release {}, and {}",
+        "{} is pinned to release {}, which is not in the catalog",
+        "it adopts {}, and the Cluster has no control plane that runs (spec.controlPlaneRef)",
+        "the Cluster is created with a control plane that was not seen before",
+        "it has no release for {}, the version of the Cluster",
+        "the version that its control plane runs is not known",
+        "the annotation upgrade.cluster.x-k8s.io/releases can't be read: {}",
+    ],
+    remediation: "restore it as a user who may create kubernetesreleases, or leave the annotation and spec.controlPlaneRef out to create a new cluster",
+    default: Enforcement::Enforce,
+    on: &[Trigger {
+        guard: GuardedKind::Cluster,
+        changes: &[Change::Created, Change::Class],
     }],
     enforceable_by: EnforceableBy::Server,
 };

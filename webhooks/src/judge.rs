@@ -198,7 +198,7 @@ fn admit<'r>(
     let facts = cluster::Facts {
         catalog: &catalog,
         class: class.as_deref(),
-        control_plane: control_plane.as_deref().map(|control_plane| &control_plane.spec),
+        control_plane: control_plane.as_deref(),
         running: running.as_ref(),
         workers: &state.workers(namespace, name),
         today: state.today(),

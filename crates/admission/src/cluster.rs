@@ -109,16 +109,13 @@ impl<'a> Request<'a> {
         if let (ResolvedTarget::Stay, Some(target)) = (&aim, &present)
             && let Some(completion) = self.completion(class, target, &base, &named)?
         {
-            findings.extend(steps::check(
-                self,
-                &shape,
-                wiring,
-                Some(&completion.start),
-                &base,
-                &completion.way,
-            )?);
-            steps.extend(completion.added());
+            for steps in [&completion.way, &completion.behind] {
+                let start = Some(&completion.start);
+                findings.extend(steps::check(self, &shape, wiring, start, &base, steps)?);
+            }
+            steps.extend(completion.named());
         }
+        edits::all_taken(self, &named, &steps)?;
 
         let target = aim.version(present.as_ref()).cloned();
         let mut pins = self.keep(present.as_ref(), target.as_ref(), &base);

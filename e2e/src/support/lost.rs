@@ -40,9 +40,11 @@ pub async fn lose(scene: &JourneyContext, directory: &Path, clusters: &[&str]) -
         let api: Api<DynamicObject> = Api::namespaced_with(scene.mgmt.client(), &scene.namespace, &resource);
         left.push((api, object));
     }
+    let is_class = |object: &DynamicObject| object.types.as_ref().is_some_and(|types| types.kind == "ClusterClass");
     // Whoever has not seen the pause would hold on to what goes.
     wait_for("all controllers to have paused", SOON, || async {
-        for (api, object) in &left {
+        // A class belongs to no Cluster.
+        for (api, object) in left.iter().filter(|(_, object)| !is_class(object)) {
             let object = api.get(&object.name_any()).await?;
             let conditions = object.data.pointer("/status/conditions").and_then(Value::as_array);
             let paused = conditions
@@ -56,8 +58,7 @@ pub async fn lose(scene: &JourneyContext, directory: &Path, clusters: &[&str]) -
         Ok(())
     })
     .await?;
-    // Owners come last, so that nothing is collected on the way. What nothing owns and Clusters refer to comes after them.
-    let is_class = |object: &DynamicObject| object.types.as_ref().is_some_and(|types| types.kind == "ClusterClass");
+    // Owners come last, so that nothing is collected on the way, and classes after their Clusters.
     while !left.is_empty() {
         let owners: BTreeSet<String> = left
             .iter()

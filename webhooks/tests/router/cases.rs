@@ -76,6 +76,8 @@ impl Asked {
 
 fn identified(mut object: Value) -> Value {
     object["metadata"]["uid"] = json!(UID);
+    // An API server counts from one.
+    object["metadata"]["generation"] = json!(1);
     object
 }
 

@@ -10,6 +10,7 @@ use instar_domain::KubeVersion;
 use super::{
     request::{Admitted, AnnotationChange, Facts, Request, annotation},
     restored,
+    steps::Step,
 };
 use crate::{Finding, Rule};
 
@@ -133,6 +134,27 @@ pub(super) fn named_by_hand<'a>(
         named.insert(version.clone(), row);
     }
     Ok(named)
+}
+
+/// An edit that isn't taken is never answered as if it were.
+pub(super) fn all_taken(
+    request: &Request<'_>,
+    named: &BTreeMap<KubeVersion, &Release>,
+    steps: &[Step<'_>],
+) -> Result<(), Finding> {
+    let is_taken = |version: &KubeVersion| steps.iter().any(|step| step.version() == version);
+    match named.iter().find(|(version, _)| !is_taken(version)) {
+        None => Ok(()),
+        Some((version, row)) => Err(request.deny(
+            Rule::PinsByHand,
+            FIELD,
+            format!(
+                "release {} is named for {version}, which this edit does not go through",
+                row.name()
+            ),
+            "name it in an edit of its own, or name none for this version",
+        )),
+    }
 }
 
 /// Values can't be written by hand: an edit that keeps a row but not its values is refused, unless

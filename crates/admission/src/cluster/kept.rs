@@ -99,8 +99,9 @@ impl<'a> Request<'a> {
                     None => shape::set_pool(pin, kind, name, Values::new()),
                 }
             }
-            if Some(version) == target && !base.is_brought_along && (self.class_edited() || !self.had_all_pools(shape))
-            {
+            // Another class has to render every pin that stays: at each version something may run.
+            let is_new_pool = Some(version) == target && !self.had_all_pools(shape);
+            if !base.is_brought_along && (self.class_edited() || is_new_pool) {
                 steps::renders(self, shape, wiring, version, pin, steps::Who::All)?;
             }
         }

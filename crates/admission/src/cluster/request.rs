@@ -1,7 +1,7 @@
 //! What is asked of a Cluster, with what is known, and what admission answers.
 
 use instar_api::RELEASES_ANNOTATION;
-use instar_capi::{Cluster, ClusterClass, ControlPlaneSpec, Topology};
+use instar_capi::{Cluster, ClusterClass, KubeadmControlPlane, Topology};
 use instar_catalog::Catalog;
 use instar_domain::KubeVersion;
 use jiff::civil::Date;
@@ -20,7 +20,7 @@ pub struct Facts<'a> {
     /// The Cluster's class, where it has been seen.
     pub class: Option<&'a ClusterClass>,
     /// The Cluster's KubeadmControlPlane, where it has been seen.
-    pub control_plane: Option<&'a ControlPlaneSpec>,
+    pub control_plane: Option<&'a KubeadmControlPlane>,
     /// The versions that its control plane runs.
     pub running: Option<&'a Versions>,
     pub workers: &'a [CachedWorker],

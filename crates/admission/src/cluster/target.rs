@@ -159,7 +159,16 @@ impl<'a> Request<'a> {
                     no_path.to_string(),
                     "Cluster API has no way down: fix forward with another release, or restore from a backup",
                 ),
-                NoPath::OtherMajor { .. } | NoPath::Skew { .. } | NoPath::BuildTags { .. } => self.deny(
+                NoPath::BuildTags { .. } => self.deny(
+                    Rule::Path,
+                    field,
+                    no_path.to_string(),
+                    format!(
+                        "take a release of another patch version, or remove spec.kubernetesVersions from ClusterClass {}, edit the version, and wire the class again (instar wire): without the list Cluster API goes from one build to the other",
+                        self.class_name()
+                    ),
+                ),
+                NoPath::OtherMajor { .. } | NoPath::Skew { .. } => self.deny(
                     Rule::Path,
                     field,
                     no_path.to_string(),

@@ -1,5 +1,5 @@
 use instar_api::{KubernetesReleaseSpec, PATH_ANNOTATION, Pin, RELEASES_ANNOTATION};
-use instar_capi::{ControlPlaneSpec, labels::UNSAFE_VERSION};
+use instar_capi::{KubeadmControlPlane, labels::UNSAFE_VERSION};
 use instar_catalog::Catalog;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -19,7 +19,10 @@ const ETCD: &str = "/spec/template/spec/kubeadmConfigSpec/clusterConfiguration/e
 struct World {
     rows: Vec<(String, KubernetesReleaseSpec)>,
     class: Option<Value>,
+    /// Its spec.
     control_plane: Option<Value>,
+    /// Its status.
+    rollout: Value,
     running: Option<Versions>,
     workers: Vec<CachedWorker>,
     requester: Requester,
@@ -77,6 +80,7 @@ impl World {
             rows,
             class: Some(bare_class()),
             control_plane: None,
+            rollout: json!({"observedGeneration": 1, "replicas": 3, "upToDateReplicas": 3}),
             running: None,
             workers: Vec::new(),
             requester: Requester::Other,
@@ -108,10 +112,14 @@ impl World {
     fn admit(&self, old: Option<&Value>, new: &Value) -> Result<Admitted, String> {
         let read = |value: &Value| serde_json::from_value::<Cluster>(value.clone()).unwrap();
         let class: Option<ClusterClass> = self.class.clone().map(|class| serde_json::from_value(class).unwrap());
-        let control_plane: Option<ControlPlaneSpec> = self
-            .control_plane
-            .clone()
-            .map(|spec| serde_json::from_value(spec).unwrap());
+        let control_plane = self.control_plane.as_ref().map(|spec| {
+            let group = "controlplane.cluster.x-k8s.io/v1beta2";
+            let object = json!({
+                "apiVersion": group, "kind": "KubeadmControlPlane",
+                "metadata": {"name": "c", "generation": 1}, "spec": spec, "status": self.rollout,
+            });
+            serde_json::from_value::<KubeadmControlPlane>(object).unwrap()
+        });
         let facts = Facts {
             catalog: &self.catalog(),
             class: class.as_ref(),

@@ -106,11 +106,13 @@ pub(super) const UPGRADES_FROM: RuleInfo = RuleInfo {
 };
 
 pub(super) const ETCD_STEP: RuleInfo = RuleInfo {
-    guards: "etcd 3.6 follows only after etcd 3.5.26 or later has run.",
+    guards: "etcd 3.6 follows only when all machines of the control plane run etcd 3.5.26 or later.",
     source: ZOMBIES,
     messages: &[
         "release {} ({}) runs etcd {} after etcd {} of {}, and etcd 3.6 may follow only on 3.5.26 or later",
         "etcd {} would follow etcd {}, and etcd 3.6 may follow only on 3.5.26 or later",
+        "release {} ({}) runs etcd {} after etcd {} of {}, which not all machines of the control plane run yet",
+        "etcd {} would follow etcd {}, which not all of its machines run yet",
     ],
     remediation: "first move to a release of the same version with etcd 3.5.26 or later",
     default: Enforcement::Enforce,
@@ -226,6 +228,7 @@ pub(super) const ONE_CHANGE: RuleInfo = RuleInfo {
     messages: &[
         "the edit to {} is still under way: {} runs {}",
         "the edit to {} is still under way: its hook {} is pending",
+        "machines of the control plane are still being replaced at {}",
     ],
     remediation: "wait until it is done (kubectl get clusterupgrade), then edit the version",
     default: Enforcement::Enforce,

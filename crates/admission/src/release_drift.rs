@@ -56,11 +56,47 @@ pub(crate) fn disagreement(
     against(best.or_else(|| candidates.last().copied())?)
 }
 
+/// The field and the template where a template is pointed to without the version, and it carries what a release of
+/// another version sets. One that no release describes is the user's own.
+pub(crate) fn of_another_version(
+    version: &KubeVersion,
+    machines: &Machines<'_>,
+    state: &dyn ClusterState,
+) -> Option<(&'static str, String)> {
+    let (field, reference) = machines.template?;
+    let Lookup::Found(template) = state.template(&TemplateKey::of(machines.namespace, reference)) else {
+        return None;
+    };
+    let catalog = state.catalog();
+    let carries = |row: &&Release| {
+        let values = row.image(&pool(machines, reference));
+        values.is_some_and(|values| differs(row, values, reference, &template).is_none())
+    };
+    if catalog.rows_of(version).iter().any(|row| carries(&row)) {
+        return None;
+    }
+    let other = catalog.releases().find(carries)?;
+    let (kind, name) = (&reference.kind, &reference.name);
+    Some((
+        field,
+        format!(
+            "{kind} {name} carries what release {} ({}) sets, and the version stays {version}",
+            other.name(),
+            other.version()
+        ),
+    ))
+}
+
 /// What to do about a disagreement.
 pub(crate) fn remediation() -> String {
     format!(
         "else every machine is replaced twice: put both in one edit, or let Instar do it (annotate the Cluster with {VERSION_ANNOTATION})"
     )
+}
+
+/// What to do about a template of another version.
+pub(crate) fn remediation_of_template(version: &KubeVersion) -> String {
+    format!("set the version in the same edit, or point to a template with an image of {version}")
 }
 
 fn disagrees(

@@ -9,8 +9,8 @@ use instar_catalog::Release;
 use instar_domain::KubeVersion;
 
 use super::{
-    edits::{ExistingPins, FIELD},
-    request::Request,
+    edits::ExistingPins,
+    request::{PINS, Request},
     steps::Step,
 };
 use crate::{Finding, Rule, cluster_state::Versions};
@@ -66,7 +66,7 @@ impl<'a> Request<'a> {
         {
             return Err(self.deny(
                 Rule::PinsByHand,
-                FIELD,
+                PINS,
                 format!("on the way from {start} to {target}, Cluster API does not go through {version}, for which a release is named"),
                 "name none for it: a version that is gone through later gets its pin then",
             ));

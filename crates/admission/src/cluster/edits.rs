@@ -8,13 +8,10 @@ use instar_catalog::Release;
 use instar_domain::KubeVersion;
 
 use super::{
-    request::{Admitted, AnnotationChange, Facts, Request, annotation},
+    request::{Admitted, AnnotationChange, Facts, PINS, Request, annotation},
     restored,
-    steps::Step,
 };
 use crate::{Finding, Rule};
-
-pub(super) const FIELD: &str = "metadata.annotations[upgrade.cluster.x-k8s.io/releases]";
 
 /// The pins to start from.
 pub(super) struct ExistingPins {
@@ -43,7 +40,7 @@ impl ExistingPins {
         let old = old_text.map(Pins::from_annotation).transpose().map_err(|garbled| {
             request.deny(
                 Rule::PinsByHand,
-                FIELD,
+                PINS,
                 format!("what the Cluster carries was not written by this version of Instar: {garbled}"),
                 "upgrade Instar, or restore the annotation from a backup with Instar's webhooks off",
             )
@@ -63,7 +60,7 @@ impl ExistingPins {
                 if present.is_some_and(|present| !new.covers(present)) {
                     return Err(request.deny(
                         Rule::PinsByHand,
-                        FIELD,
+                        PINS,
                         format!("it has no pin for {}, which runs", request.topology.version),
                         "leave the annotation out: admission writes it with the next edit of spec.topology.version",
                     ));
@@ -118,7 +115,7 @@ pub(super) fn named_by_hand<'a>(
         let row = request.facts.catalog.named(name).ok_or_else(|| {
             request.deny(
                 Rule::PinsByHand,
-                FIELD,
+                PINS,
                 format!("release {name:?}, named for {version}, is not in the catalog"),
                 "name one that is (kubectl get kubernetesreleases)",
             )
@@ -126,7 +123,7 @@ pub(super) fn named_by_hand<'a>(
         if row.version() != version {
             return Err(request.deny(
                 Rule::PinsByHand,
-                FIELD,
+                PINS,
                 format!("release {name} is of {}, and is named for {version}", row.version()),
                 format!("name a release of {version}"),
             ));
@@ -140,14 +137,13 @@ pub(super) fn named_by_hand<'a>(
 pub(super) fn all_taken(
     request: &Request<'_>,
     named: &BTreeMap<KubeVersion, &Release>,
-    steps: &[Step<'_>],
+    is_taken: impl Fn(&KubeVersion) -> bool,
 ) -> Result<(), Finding> {
-    let is_taken = |version: &KubeVersion| steps.iter().any(|step| step.version() == version);
     match named.iter().find(|(version, _)| !is_taken(version)) {
         None => Ok(()),
         Some((version, row)) => Err(request.deny(
             Rule::PinsByHand,
-            FIELD,
+            PINS,
             format!(
                 "release {} is named for {version}, which this edit does not go through",
                 row.name()
@@ -170,7 +166,7 @@ pub(super) fn keep_values(request: &Request<'_>, base: &ExistingPins, pins: &Pin
         None => Ok(()),
         Some((version, pin)) => Err(request.deny(
             Rule::PinsByHand,
-            FIELD,
+            PINS,
             format!("the values of release {} for {version} can't be edited", pin.release),
             "create a KubernetesRelease with the values that you want, and name it there",
         )),

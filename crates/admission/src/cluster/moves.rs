@@ -5,8 +5,8 @@ use instar_capi::{ManagedBy, Rollout};
 use instar_domain::KubeVersion;
 
 use super::{
-    request::Request,
-    steps::{Step, VERSION, Who},
+    request::{Request, VERSION},
+    steps::{Step, Who},
 };
 use crate::{Finding, Rule, cluster_state::CachedWorker, worker::left_behind};
 

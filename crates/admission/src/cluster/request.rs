@@ -12,6 +12,12 @@ use crate::{
     edit::finding,
 };
 
+/// The field of a Cluster's version.
+pub(super) const VERSION: &str = "spec.topology.version";
+
+/// The field of its pins.
+pub(super) const PINS: &str = "metadata.annotations[upgrade.cluster.x-k8s.io/releases]";
+
 /// What is known when a Cluster is judged.
 #[derive(Clone, Copy)]
 pub struct Facts<'a> {

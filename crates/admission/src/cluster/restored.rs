@@ -9,10 +9,8 @@ use instar_capi::Cluster;
 use instar_domain::KubeVersion;
 
 use super::{
-    edits::FIELD,
-    request::{Facts, Request, Requester, annotation, deny, name},
+    request::{Facts, PINS, Request, Requester, VERSION, annotation, deny, name},
     shape::Shape,
-    steps::VERSION,
 };
 use crate::{Finding, Rule};
 
@@ -37,7 +35,7 @@ pub(super) fn pins(cluster: &Cluster, pins: &Pins, shape: Option<&Shape<'_>>, fa
                     restored.findings.push(deny(
                         cluster,
                         Rule::RestoredCluster,
-                        FIELD,
+                        PINS,
                         format!("{version} is pinned to release {release}, and {what}"),
                         "restore the KubernetesRelease as it was, or leave the annotation out to create a new cluster",
                     ));
@@ -63,7 +61,7 @@ impl Restored {
             Requester::Other => self.findings.push(deny(
                 cluster,
                 Rule::RestoredCluster,
-                FIELD,
+                PINS,
                 what,
                 format!("create the KubernetesRelease again as it was, or {AS_AUTHOR}"),
             )),
@@ -83,7 +81,7 @@ impl Request<'_> {
         pins.map_err(|garbled| {
             self.deny(
                 Rule::PinsByHand,
-                FIELD,
+                PINS,
                 garbled.to_string(),
                 "leave the annotation out: admission writes it",
             )
@@ -105,7 +103,7 @@ impl Request<'_> {
             (false, Some(pinned)) => {
                 restored.findings.push(self.deny(
                     Rule::RestoredCluster,
-                    FIELD,
+                    PINS,
                     format!(
                         "it adopts {}, and the Cluster has no control plane that runs (spec.controlPlaneRef)",
                         pinned.adopted_text()
@@ -135,7 +133,7 @@ impl Request<'_> {
         {
             return Some(self.deny(
                 Rule::RestoredCluster,
-                FIELD,
+                PINS,
                 format!("it has no release for {version}, the version of the Cluster"),
                 "restore the annotation as it was, or leave it out",
             ));
@@ -164,7 +162,7 @@ pub(super) fn classic(cluster: &Cluster, facts: Facts<'_>) -> Result<Restored, F
         deny(
             cluster,
             Rule::RestoredCluster,
-            FIELD,
+            PINS,
             garbled.to_string(),
             "leave the annotation out: Instar's controller writes it",
         )

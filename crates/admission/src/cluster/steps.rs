@@ -12,12 +12,10 @@ use instar_wiring::{Fallback, Rendered, Wiring};
 
 use super::{
     edits::ExistingPins,
-    request::Request,
+    request::{Request, VERSION},
     shape::{Place, PoolShape, Shape},
 };
 use crate::{Finding, Rule};
-
-pub(super) const VERSION: &str = "spec.topology.version";
 
 /// A version that is to be pinned to a row.
 #[derive(Clone)]

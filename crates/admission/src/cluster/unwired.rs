@@ -11,9 +11,8 @@ use instar_domain::KubeVersion;
 
 use super::{
     edits,
-    request::{Admitted, Request, annotation},
+    request::{Admitted, Request, VERSION, annotation},
     shape::Shape,
-    steps::VERSION,
 };
 use crate::{Finding, Rule};
 

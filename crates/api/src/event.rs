@@ -125,6 +125,9 @@ event_reasons! {
     VersionAnnotationWaits: Normal, "Cluster",
         "The annotation `upgrade.cluster.x-k8s.io/version` has a new value while another ClusterUpgrade is active.",
         "Nothing, if it may wait. Else delete the ClusterUpgrade that the note names, or edit its target.";
+    AnnotationWithoutEffect: Warning, "Cluster",
+        "The annotation `upgrade.cluster.x-k8s.io/version` is empty or on a Cluster with `spec.topology`, or an annotation of the same domain is not known.",
+        "What the note says.";
     NameTaken: Warning, "ClusterUpgrade, Cluster",
         "An object has the name of a template that the controller creates, and other content.",
         "What the note says: delete it if nothing refers to it, and never if it belongs to another Cluster.";

@@ -64,3 +64,25 @@ pub const RENDERED_ANNOTATION: &str = "upgrade.cluster.x-k8s.io/rendered";
 
 /// The label by which a namespace keeps out of admission, with the value `disabled`.
 pub const ADMISSION_LABEL: &str = "upgrade.cluster.x-k8s.io/admission";
+
+/// All annotations above. A later version of Instar may have more.
+pub const ANNOTATIONS: [&str; 11] = [
+    RELEASES_ANNOTATION,
+    ETCD_ANNOTATION,
+    PATH_ANNOTATION,
+    BREAK_GLASS_ANNOTATION,
+    VERSION_ANNOTATION,
+    STARTED_ANNOTATION,
+    FINISHED_ANNOTATION,
+    RECORD_ANNOTATION,
+    SWAP_HISTORY_ANNOTATION,
+    LEFT_ANNOTATION,
+    RENDERED_ANNOTATION,
+];
+
+/// Whether an annotation is of this group and none of [`ANNOTATIONS`]: misspelt, or of a later version.
+#[must_use]
+pub fn is_unknown_annotation(name: &str) -> bool {
+    let of_group = name.split_once('/').is_some_and(|(domain, _)| domain == GROUP);
+    of_group && !ANNOTATIONS.contains(&name)
+}

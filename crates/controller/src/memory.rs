@@ -36,6 +36,8 @@ pub(crate) struct Memory {
 struct ClusterMemory {
     /// How often its passes failed in a row.
     failures: u32,
+    /// The annotation without effect that was told last.
+    mistake: Option<String>,
     /// The note of the last event that is published once and not at every pass.
     note: Option<String>,
     /// What it looked like when no template was left to collect.
@@ -98,6 +100,19 @@ impl Memory {
     /// A pass went well.
     pub(crate) fn succeeded(&self, cluster: &Key) {
         self.known(cluster, |memory| memory.failures = 0);
+    }
+
+    /// Whether an annotation without effect is another than the last, or none any more.
+    pub(crate) fn is_new_mistake(&self, cluster: &Key, mistake: Option<&str>) -> bool {
+        let Some(mistake) = mistake else {
+            self.known(cluster, |memory| memory.mistake = None);
+            return false;
+        };
+        self.of(cluster, |memory| {
+            let is_new = memory.mistake.as_deref() != Some(mistake);
+            memory.mistake = Some(mistake.to_owned());
+            is_new
+        })
     }
 
     /// Whether a note is another than the last.

@@ -4,6 +4,7 @@
 mod active;
 mod from_annotation;
 mod history;
+mod mistake;
 
 use instar_api::{ClusterUpgrade, RECORD_ANNOTATION, STARTED_ANNOTATION, StrategyType};
 use instar_planner::{Origin, PoolOverride, Strategy, Target, UpgradeId, UpgradeSpec};
@@ -15,6 +16,7 @@ use crate::patches::Patches;
 pub(crate) use active::{FinishedMarker, Upgrades, finished_marker, finished_phase};
 pub(crate) use from_annotation::{AnnotationRequest, CurrentVersions, from_annotation, record_of};
 pub(crate) use history::{Needed, beyond_limit};
+pub(crate) use mistake::annotation_mistake;
 
 /// How many pools at a time for Parallel without a limit.
 const PARALLEL: usize = 2;

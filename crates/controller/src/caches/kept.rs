@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, fmt::Debug, sync::Arc};
 
 use instar_api::{
     ClusterUpgrade, FINISHED_ANNOTATION, KubernetesRelease, PATH_ANNOTATION, RECORD_ANNOTATION, RELEASES_ANNOTATION,
-    STARTED_ANNOTATION, SWAP_HISTORY_ANNOTATION, UpgradePolicy, VERSION_ANNOTATION,
+    STARTED_ANNOTATION, SWAP_HISTORY_ANNOTATION, UpgradePolicy, VERSION_ANNOTATION, is_unknown_annotation,
 };
 use instar_capi::{
     Cluster, KubeadmControlPlane, Reference,
@@ -26,7 +26,7 @@ use crate::{
 /// The condition by which a Cluster says whether its control plane was ever up.
 const CONTROL_PLANE_INITIALIZED: &str = "ControlPlaneInitialized";
 
-/// Annotations that are read; all others are dropped.
+/// Annotations that are read. Of all others those are kept that have no effect and look as if they had one.
 const ANNOTATIONS: [&str; 8] = [
     PAUSED,
     SWAP_HISTORY_ANNOTATION,
@@ -146,7 +146,7 @@ impl<K: Whole> Kept for Object<K> {
 pub(super) fn slim<K: Resource>(mut object: K) -> K {
     let metadata = object.meta_mut();
     let mut annotations = metadata.annotations.take().unwrap_or_default();
-    annotations.retain(|name, _| ANNOTATIONS.contains(&name.as_str()));
+    annotations.retain(|name, _| ANNOTATIONS.contains(&name.as_str()) || is_unknown_annotation(name));
     *metadata = ObjectMeta {
         name: metadata.name.take(),
         namespace: metadata.namespace.take(),

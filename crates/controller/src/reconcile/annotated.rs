@@ -16,10 +16,21 @@ use super::{Context, Done};
 use crate::{
     api::{Error, FIELD_MANAGER, call},
     metrics::Written as Counted,
-    upgrade_spec::{AnnotationRequest, CurrentVersions, Upgrades, from_annotation},
+    upgrade_spec::{AnnotationRequest, CurrentVersions, Upgrades, annotation_mistake, from_annotation},
 };
 
 impl Context {
+    /// Once for each mistake, and again after a restart.
+    pub(super) async fn report_mistake(&self, cluster: &Cluster) {
+        let mistake = annotation_mistake(cluster);
+        let is_new = self.memory.is_new_mistake(&Key::of(cluster), mistake.as_deref());
+        if let Some(mistake) = mistake.filter(|_| is_new) {
+            let cluster = cluster.object_ref(&());
+            self.publish(&[cluster], EventReason::AnnotationWithoutEffect, &mistake)
+                .await;
+        }
+    }
+
     /// Where something is written, its watch wakes the Cluster, and this pass is done.
     pub(super) async fn annotated(
         &self,

@@ -39,6 +39,8 @@ pub(crate) async fn second_upgrade_is_refused(scene: JourneyContext) -> Result<(
     )
     .await?;
     await_phase(&scene, "first", UpgradePhase::ControlPlane).await?;
+    annotate(&scene, "upgrade.cluster.x-k8s.io/verison", "v1.36").await?;
+    await_event(&scene, "Cluster", "AnnotationWithoutEffect").await?;
     create(&scene, "second", &json!({ "clusterName": NAME, "target": "v1.35" })).await?;
     annotate(&scene, VERSION_ANNOTATION, "v1.34").await?;
     let message = "ClusterUpgrade first of the same Cluster goes on: edit the target of first, or create this again when first is over";

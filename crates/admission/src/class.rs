@@ -1,4 +1,4 @@
-//! ClusterClasses: what Clusters are pinned to goes on being rendered.
+//! ClusterClasses: what Clusters are pinned to goes on being rendered, and they agree about the catalog.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use instar_capi::{ClusterClass, Lifecycle};
 use instar_wiring::Wiring;
 
 use crate::{
-    Finding,
+    Finding, catalog,
     cluster::unrendered,
     cluster_state::{CachedCluster, ClusterState},
     edit::{Edit, finding, object_ref},
@@ -51,7 +51,9 @@ pub fn judge(edit: Edit<'_, ClusterClass>, state: &dyn ClusterState) -> Vec<Find
             )
         })
     };
-    clusters.iter().filter_map(broken).collect()
+    let mut findings = catalog::of_class(edit, &clusters);
+    findings.extend(clusters.iter().filter_map(broken));
+    findings
 }
 
 /// A class, and its wiring as it is read once for all of its Clusters.

@@ -246,6 +246,7 @@ impl Judged<'_> {
         let machines = Machines {
             role: Role::Worker,
             namespace: self.namespace,
+            cluster: Some(&new.cluster),
             template: Some(("spec.template.spec.infrastructureRef", template)),
             labels: &new.labels,
             kubeadm: None,

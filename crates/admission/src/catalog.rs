@@ -2,8 +2,8 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use instar_api::{CatalogName, Rule, VERSION_ANNOTATION};
-use instar_capi::{Cluster, ClusterClass, Lifecycle};
+use instar_api::{CATALOG_LABEL, CatalogName, Rule, VERSION_ANNOTATION};
+use instar_capi::{ClassRef, Cluster, ClusterClass, Lifecycle};
 
 use crate::{
     Finding,
@@ -57,20 +57,19 @@ pub fn judge(edit: Edit<'_, Cluster>, class: Option<&ClusterClass>, state: &dyn 
 
 /// Whether an edit makes a Cluster take rows of its catalog, or of another one.
 fn asks_for_catalog(old: &Cluster, new: &Cluster) -> bool {
-    let version = |cluster: &Cluster| cluster.spec.topology.as_ref().map(|topology| topology.version.clone());
-    let class = |cluster: &Cluster| {
-        cluster
-            .spec
-            .topology
-            .as_ref()
-            .map(|topology| topology.class_ref.clone())
-    };
-    let annotation = |cluster: &Cluster| cluster.metadata.annotations.as_ref()?.get(VERSION_ANNOTATION).cloned();
-    let label = |cluster: &Cluster| CatalogName::labelled(cluster.metadata.labels.as_ref());
-    version(old) != version(new)
-        || class(old) != class(new)
+    fn asked(cluster: &Cluster) -> Option<(&str, &ClassRef)> {
+        let topology = cluster.spec.topology.as_ref()?;
+        Some((&topology.version, &topology.class_ref))
+    }
+    fn by_annotation(cluster: &Cluster) -> Option<&String> {
+        cluster.metadata.annotations.as_ref()?.get(VERSION_ANNOTATION)
+    }
+    fn label(cluster: &Cluster) -> Option<&String> {
+        cluster.metadata.labels.as_ref()?.get(CATALOG_LABEL)
+    }
+    asked(old) != asked(new)
         || label(old) != label(new)
-        || (new.spec.topology.is_none() && annotation(old) != annotation(new))
+        || (new.spec.topology.is_none() && by_annotation(old) != by_annotation(new))
 }
 
 /// Judges a new catalog of a class by the Clusters that name another one themselves.

@@ -9,6 +9,7 @@ pub mod fault_proxy;
 pub mod fixtures;
 pub mod journeys;
 pub mod ledger;
+pub mod lost;
 pub mod metrics;
 pub mod request;
 mod results;

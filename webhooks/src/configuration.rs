@@ -19,7 +19,7 @@ use k8s_openapi::{
 };
 
 use crate::Route;
-use entries::{Entry, Resource};
+use entries::{Entry, Only, Resource};
 
 pub use policies::policies;
 
@@ -45,11 +45,11 @@ pub fn mutating(service: Service<'_>) -> MutatingWebhookConfiguration {
         admission_review_versions: vec!["v1".to_owned()],
         client_config: client(service, route),
         failure_policy: Some("Fail".to_owned()),
-        match_conditions: Some(entry.mutating_conditions()),
+        match_conditions: Some(entry.mutating_conditions(service)),
         match_policy: Some("Equivalent".to_owned()),
         name: format!("mutate.{}.{}", entry.name, instar_api::GROUP),
         namespace_selector: entry.namespace_selector(service),
-        object_selector: entry.object_selector(),
+        object_selector: None,
         // If another webhook changes the version or the pins after this one, this one is called again.
         reinvocation_policy: Some("IfNeeded".to_owned()),
         rules: Some(entry.rules()),
@@ -60,7 +60,7 @@ pub fn mutating(service: Service<'_>) -> MutatingWebhookConfiguration {
         metadata: named(MUTATING),
         webhooks: Some(
             Entry::all()
-                .filter_map(|entry| Route::mutating(entry.guard).map(|route| (entry, route)))
+                .filter_map(|entry| entry.mutating().map(|route| (entry, route)))
                 .map(webhook)
                 .collect(),
         ),
@@ -71,13 +71,13 @@ pub fn mutating(service: Service<'_>) -> MutatingWebhookConfiguration {
 pub fn validating(service: Service<'_>) -> ValidatingWebhookConfiguration {
     let webhook = |entry: Entry| ValidatingWebhook {
         admission_review_versions: vec!["v1".to_owned()],
-        client_config: client(service, Route::Validate(entry.guard)),
+        client_config: client(service, entry.validating()),
         failure_policy: Some("Fail".to_owned()),
-        match_conditions: Some(entry.conditions()).filter(|conditions| !conditions.is_empty()),
+        match_conditions: Some(entry.conditions(service)).filter(|conditions| !conditions.is_empty()),
         match_policy: Some("Equivalent".to_owned()),
         name: format!("validate.{}.{}", entry.name, instar_api::GROUP),
         namespace_selector: entry.namespace_selector(service),
-        object_selector: entry.object_selector(),
+        object_selector: None,
         rules: Some(entry.rules()),
         side_effects: "NoneOnDryRun".to_owned(),
         timeout_seconds: Some(TIMEOUT),
@@ -89,6 +89,24 @@ pub fn validating(service: Service<'_>) -> ValidatingWebhookConfiguration {
 }
 
 impl Entry {
+    fn mutating(&self) -> Option<Route> {
+        match self.only {
+            Only::Restored => Some(Route::MutateRestoredCluster),
+            Only::Named | Only::NotRestored | Only::OtherControlPlanes | Only::MachineTemplates => {
+                Route::mutating(self.guard)
+            }
+        }
+    }
+
+    const fn validating(&self) -> Route {
+        match self.only {
+            Only::Restored => Route::ValidateRestoredCluster,
+            Only::Named | Only::NotRestored | Only::OtherControlPlanes | Only::MachineTemplates => {
+                Route::Validate(self.guard)
+            }
+        }
+    }
+
     fn rules(&self) -> Vec<RuleWithOperations> {
         let list = |text: &str| Some(vec![text.to_owned()]);
         let operations = operations(self.guard);
@@ -132,19 +150,6 @@ impl Entry {
                 not_in("kubernetes.io/metadata.name", &["kube-system", service.namespace]),
                 not_in(ADMISSION_LABEL, &["disabled"]),
             ]),
-            ..LabelSelector::default()
-        })
-    }
-
-    /// What another object has made has the label of that object.
-    fn object_selector(&self) -> Option<LabelSelector> {
-        let absent = |key: &&str| LabelSelectorRequirement {
-            key: (*key).to_owned(),
-            operator: "DoesNotExist".to_owned(),
-            values: None,
-        };
-        (!self.without_labels.is_empty()).then(|| LabelSelector {
-            match_expressions: Some(self.without_labels.iter().map(absent).collect()),
             ..LabelSelector::default()
         })
     }

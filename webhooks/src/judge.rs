@@ -1,7 +1,9 @@
 //! From a request to a verdict, one function for each kind of object.
 
 use instar_admission::{
-    BreakGlass, Edit, Finding, Rule, Subject, Verdict, apply_enforcement, catalog, class, cluster, cluster_of,
+    BreakGlass, Edit, Finding, Rule, Subject, Verdict, apply_enforcement, catalog, class,
+    cluster::{self, AnnotationChange, Requester},
+    cluster_of,
     cluster_state::{ClusterState, running},
     control_plane, object_ref, policy, release,
     template::{self, Template, TemplateType},
@@ -9,7 +11,7 @@ use instar_admission::{
 };
 use instar_api::{CatalogName, KubernetesRelease, PATH_ANNOTATION, RELEASES_ANNOTATION};
 use instar_capi::{Cluster, ClusterClass, KubeadmControlPlane, WorkerKind};
-use json_patch::{AddOperation, Patch, PatchOperation, jsonptr::PointerBuf};
+use json_patch::{AddOperation, Patch, PatchOperation, RemoveOperation, jsonptr::PointerBuf};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::{Value, json};
 
@@ -93,8 +95,12 @@ pub(crate) fn before_validation(mut answer: Answer) -> Answer {
 }
 
 /// Writes a Cluster's version and pins.
-pub(crate) fn mutate_cluster(request: &Request<'_, Read<Cluster>>, state: &dyn ClusterState) -> Answer {
-    let Some((new, verdict)) = admit(request, state) else {
+pub(crate) fn mutate_cluster(
+    request: &Request<'_, Read<Cluster>>,
+    requester: Requester,
+    state: &dyn ClusterState,
+) -> Answer {
+    let Some((new, verdict)) = admit(request, requester, state) else {
         return allowed();
     };
     match verdict {
@@ -115,8 +121,12 @@ pub(crate) fn mutate_cluster(request: &Request<'_, Read<Cluster>>, state: &dyn C
 }
 
 /// Checks that nothing is left to write into a Cluster. The mutation has given the warnings.
-pub(crate) fn validate_cluster(request: &Request<'_, Read<Cluster>>, state: &dyn ClusterState) -> Answer {
-    let Some((new, verdict)) = admit(request, state) else {
+pub(crate) fn validate_cluster(
+    request: &Request<'_, Read<Cluster>>,
+    requester: Requester,
+    state: &dyn ClusterState,
+) -> Answer {
+    let Some((new, verdict)) = admit(request, requester, state) else {
         return allowed();
     };
     match verdict {
@@ -152,7 +162,8 @@ fn cluster_verdict(
     let subject = Subject {
         namespace: &request.namespace,
         cluster: new.metadata.name.as_deref(),
-        labels: new.metadata.labels.as_ref(),
+        // By what it was: an edit can't choose its policy.
+        labels: old.unwrap_or(&new.metadata).labels.as_ref(),
         ..Subject::default()
     };
     let object = || object_ref("Cluster", &new.metadata);
@@ -172,6 +183,7 @@ fn refusal(finding: Finding) -> Answer {
 /// The new Cluster with what is to be written into it, or the refusal; None if there is no new Cluster.
 fn admit<'r>(
     request: &'r Request<'_, Read<Cluster>>,
+    requester: Requester,
     state: &dyn ClusterState,
 ) -> Option<(&'r Cluster, Result<cluster::Admitted, Box<Answer>>)> {
     let (old, new) = (request.old_object.as_deref(), request.object.as_deref()?);
@@ -194,10 +206,11 @@ fn admit<'r>(
     let facts = cluster::Facts {
         catalog: &catalog,
         class,
-        control_plane: control_plane.as_deref().map(|control_plane| &control_plane.spec),
+        control_plane: control_plane.as_deref(),
         running: running.as_ref(),
         workers: &state.workers(namespace, name),
         today: state.today(),
+        requester,
     };
     let admitted = match cluster::admit(old, new, facts) {
         Ok(mut admitted) => {
@@ -226,14 +239,19 @@ fn patch(cluster: &Cluster, admitted: &cluster::Admitted) -> Patch {
         operations.push(add(&["spec", "topology", "version"], json!(version)));
     }
     let annotations = [(RELEASES_ANNOTATION, &admitted.pins), (PATH_ANNOTATION, &admitted.path)];
-    let annotations = annotations
-        .iter()
-        .filter_map(|(name, text)| Some((*name, text.as_ref()?)));
-    for (place, (name, text)) in annotations.enumerate() {
-        if place == 0 && cluster.metadata.annotations.is_none() {
-            operations.push(add(&["metadata", "annotations"], json!({})));
+    let is_set = |change: &AnnotationChange| matches!(change, AnnotationChange::Set(_));
+    if cluster.metadata.annotations.is_none() && annotations.iter().any(|(_, change)| is_set(change)) {
+        operations.push(add(&["metadata", "annotations"], json!({})));
+    }
+    for (name, change) in annotations {
+        let path = ["metadata", "annotations", name];
+        match change {
+            AnnotationChange::None => {}
+            AnnotationChange::Set(text) => operations.push(add(&path, json!(text))),
+            AnnotationChange::Remove => operations.push(PatchOperation::Remove(RemoveOperation {
+                path: PointerBuf::from_tokens(path),
+            })),
         }
-        operations.push(add(&["metadata", "annotations", name], json!(text)));
     }
     Patch(operations)
 }
@@ -253,7 +271,7 @@ pub(crate) fn control_plane(request: &Request<'_, Read<KubeadmControlPlane>>, st
         kind: &request.kind.kind,
         old: old.map(|old| &old.metadata),
         new: &new.metadata,
-        cluster: cluster_of(&new.metadata),
+        cluster: cluster_of(&edit.before().metadata),
     };
     edited.answer(control_plane::judge(edit, state), state)
 }
@@ -280,7 +298,7 @@ pub(crate) fn worker(request: &mut Request<'_, AnyWorker>, state: &dyn ClusterSt
         kind: kind.as_str(),
         old: old.as_ref().map(|old| &old.metadata),
         new: &new.metadata,
-        cluster: Some(&new.cluster),
+        cluster: Some(&edit.before().cluster),
     };
     edited.answer(worker::judge(kind, edit, state), state)
 }

@@ -7,6 +7,9 @@ use instar_admission::GuardedKind;
 pub enum Route {
     /// Writes a Cluster's version and pins.
     MutateCluster,
+    /// The same of a Cluster that is created with pins or a control plane, by a user who may create
+    /// KubernetesReleases: [`Requester::ReleaseAuthor`](instar_admission::cluster::Requester). The API server has asked.
+    MutateRestoredCluster,
     /// Judges an edit of a control plane before Cluster API's webhooks do, whose refusals have a code that makes Flux and
     /// others delete the object ([`instar_admission::REFUSAL_CODE`]). It writes nothing.
     MutateControlPlane,
@@ -18,12 +21,16 @@ pub enum Route {
     MutateClusterUpgrade,
     /// Judges an edit of a guarded object.
     Validate(GuardedKind),
+    /// Judges what [`Route::MutateRestoredCluster`] has left.
+    ValidateRestoredCluster,
 }
 
 impl Route {
     pub fn all() -> impl Iterator<Item = Self> {
         let mutating = GuardedKind::ALL.into_iter().filter_map(Self::mutating);
-        mutating.chain(GuardedKind::ALL.into_iter().map(Self::Validate))
+        let validating = GuardedKind::ALL.into_iter().map(Self::Validate);
+        let restored = [Self::MutateRestoredCluster, Self::ValidateRestoredCluster];
+        mutating.chain(validating).chain(restored)
     }
 
     /// What is asked about a kind in the mutating phase; nothing of most.
@@ -46,10 +53,12 @@ impl Route {
     pub const fn path(self) -> &'static str {
         match self {
             Self::MutateCluster => "/mutate/cluster",
+            Self::MutateRestoredCluster => "/mutate/restored-cluster",
             Self::MutateControlPlane => "/mutate/control-plane",
             Self::MutateWorker => "/mutate/worker",
             Self::MutateKubernetesRelease => "/mutate/kubernetes-release",
             Self::MutateClusterUpgrade => "/mutate/cluster-upgrade",
+            Self::ValidateRestoredCluster => "/validate/restored-cluster",
             Self::Validate(GuardedKind::Cluster) => "/validate/cluster",
             Self::Validate(GuardedKind::ControlPlane) => "/validate/control-plane",
             Self::Validate(GuardedKind::Worker) => "/validate/worker",

@@ -10,7 +10,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::post,
 };
-use instar_admission::{ClusterState, GuardedKind, template::TemplateType};
+use instar_admission::{ClusterState, GuardedKind, cluster::Requester, template::TemplateType};
 use instar_domain::json::Object;
 use serde::Deserialize;
 
@@ -97,7 +97,15 @@ impl Handler {
     fn answer(&self, body: &[u8]) -> (Option<String>, Answer) {
         let state = &*self.state;
         match self.route {
-            Route::MutateCluster => self.read(body, |request| Ok(judge::mutate_cluster(request, state))),
+            Route::MutateCluster => self.read(body, |request| {
+                Ok(judge::mutate_cluster(request, Requester::Other, state))
+            }),
+            Route::MutateRestoredCluster => self.read(body, |request| {
+                Ok(judge::mutate_cluster(request, Requester::ReleaseAuthor, state))
+            }),
+            Route::ValidateRestoredCluster => self.read(body, |request| {
+                Ok(judge::validate_cluster(request, Requester::ReleaseAuthor, state))
+            }),
             Route::MutateControlPlane => self.read(body, |request| {
                 Ok(judge::before_validation(judge::control_plane(request, state)))
             }),
@@ -111,7 +119,9 @@ impl Handler {
                 Ok(judge::before_validation(judge::cluster_upgrade(request, state)))
             })),
             Route::Validate(guard) => match guard {
-                GuardedKind::Cluster => self.read(body, |request| Ok(judge::validate_cluster(request, state))),
+                GuardedKind::Cluster => self.read(body, |request| {
+                    Ok(judge::validate_cluster(request, Requester::Other, state))
+                }),
                 GuardedKind::ControlPlane => self.read(body, |request| Ok(judge::control_plane(request, state))),
                 GuardedKind::Worker => self.read(body, |request| Ok(judge::worker(request, state))),
                 GuardedKind::ClusterClass => self.read(body, |request| Ok(judge::cluster_class(request, state))),

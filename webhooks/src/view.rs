@@ -21,6 +21,7 @@ struct Metadata {
     name: Option<String>,
     generate_name: Option<String>,
     namespace: Option<String>,
+    generation: Option<i64>,
     labels: Option<BTreeMap<String, String>>,
     annotations: Option<BTreeMap<String, String>>,
     owner_references: Option<Vec<OwnerReference>>,
@@ -33,6 +34,7 @@ impl From<Metadata> for ObjectMeta {
             name,
             generate_name,
             namespace,
+            generation,
             labels,
             annotations,
             owner_references,
@@ -42,6 +44,7 @@ impl From<Metadata> for ObjectMeta {
             name,
             generate_name,
             namespace,
+            generation,
             labels,
             annotations,
             owner_references,
@@ -119,12 +122,15 @@ impl View for Cluster {
     }
 }
 
-/// What a control plane runs. With the conditions of its status, a decision would cost a third more.
+/// What a control plane runs, and how far its machines are as it asks. With the conditions of its status, a decision would cost a third more.
 #[derive(Deserialize, Default)]
-#[serde(default)]
+#[serde(rename_all = "camelCase", default)]
 pub(crate) struct ObservedVersions {
+    observed_generation: i64,
     version: Option<String>,
     versions: Vec<VersionCount>,
+    replicas: Option<u32>,
+    up_to_date_replicas: Option<u32>,
 }
 
 impl View for KubeadmControlPlane {
@@ -132,9 +138,12 @@ impl View for KubeadmControlPlane {
     type Status = ObservedVersions;
 
     fn of(metadata: ObjectMeta, spec: ControlPlaneSpec, status: Option<ObservedVersions>) -> Self {
-        let status = status.map(|ObservedVersions { version, versions }| ControlPlaneStatus {
-            version,
-            versions,
+        let status = status.map(|status| ControlPlaneStatus {
+            observed_generation: status.observed_generation,
+            version: status.version,
+            versions: status.versions,
+            replicas: status.replicas,
+            up_to_date_replicas: status.up_to_date_replicas,
             ..ControlPlaneStatus::default()
         });
         Self { metadata, spec, status }

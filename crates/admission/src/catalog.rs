@@ -45,7 +45,9 @@ pub fn judge(edit: Edit<'_, Cluster>, class: Option<&ClusterClass>, state: &dyn 
         findings.push(finding(Rule::CatalogOfClass, object(), LABEL, what, remediation));
     }
     let namespace = new.metadata.namespace.as_deref().unwrap_or_default();
-    if let Some((what, remediation)) = not_allowed(&catalog, namespace, labels, state) {
+    // By what it was: an edit can't choose its policy.
+    let selected_by = edit.old.unwrap_or(new).metadata.labels.as_ref();
+    if let Some((what, remediation)) = not_allowed(&catalog, namespace, selected_by, state) {
         let field = match new.spec.topology {
             Some(_) => "spec.topology.classRef",
             None => LABEL,

@@ -9,6 +9,7 @@ mod edits;
 mod kept;
 mod moves;
 mod request;
+mod restored;
 mod shape;
 mod steps;
 mod target;
@@ -19,7 +20,7 @@ use instar_capi::{Cluster, ClusterClass, Topology};
 use instar_domain::KubeVersion;
 use instar_wiring::Wiring;
 
-pub use self::request::{Admitted, Facts, annotation, class_of};
+pub use self::request::{Admitted, AnnotationChange, Facts, Requester, annotation, class_of};
 use self::{edits::ExistingPins, request::Request, shape::Shape, target::ResolvedTarget};
 use crate::{Finding, Rule};
 
@@ -48,9 +49,8 @@ pub fn admit(old: Option<&Cluster>, new: &Cluster, facts: Facts<'_>) -> Result<A
         return Ok(Admitted::default());
     }
     let Some(topology) = &new.spec.topology else {
-        return Ok(edits::of_classic(old, new));
+        return edits::of_classic(old, new, facts);
     };
-    let old = old.filter(|old| old.spec.topology.is_some());
     let old_topology = old.and_then(|old| old.spec.topology.as_ref());
     let request = Request {
         old,
@@ -60,7 +60,7 @@ pub fn admit(old: Option<&Cluster>, new: &Cluster, facts: Facts<'_>) -> Result<A
         facts,
     };
     match facts.class {
-        None => Ok(request.unknown_class()),
+        None => request.unknown_class(),
         Some(class) => match Wiring::read(&class.spec) {
             None => request.unwired(class),
             Some(wiring) => request.wired(class, &wiring),
@@ -71,68 +71,73 @@ pub fn admit(old: Option<&Cluster>, new: &Cluster, facts: Facts<'_>) -> Result<A
 impl<'a> Request<'a> {
     /// Nothing can be said of a class that no cache has seen. It may be wired, and then a Cluster
     /// without pins would get bare templates.
-    fn unknown_class(&self) -> Admitted {
-        let version = self.topology.version.parse::<KubeVersion>().ok();
-        let brought_along = annotation(self.new).and_then(|text| Pins::from_annotation(text).ok());
-        let is_covered = |pins: &Pins| version.as_ref().is_some_and(|version| pins.covers(version));
-        if self.old.is_none() && brought_along.as_ref().is_some_and(is_covered) {
-            return Admitted::default();
+    fn unknown_class(&self) -> Result<Admitted, Finding> {
+        let unknown = format!("ClusterClass {} is not known", self.class_name());
+        let mut admitted = edits::restored(self.old, self.new, &unknown);
+        if self.old.is_none() {
+            let carried = self.carried()?;
+            let version = self.topology.version.parse::<KubeVersion>().ok();
+            let covers = |pins: &Pins| version.as_ref().is_some_and(|version| pins.covers(version));
+            let restored = self.brought_along(carried.as_ref(), None);
+            admitted.findings.extend(restored.findings);
+            admitted.warnings.extend(restored.warnings);
+            if carried.as_ref().map_or_else(|| self.is_restored(), covers) {
+                return Ok(admitted);
+            }
         }
-        let mut restored = edits::restored(self.old, self.new);
         if self.moves() {
-            restored.findings.push(self.deny(
+            admitted.findings.push(self.deny(
                 Rule::ClassKnown,
                 "spec.topology.classRef",
-                format!("ClusterClass {} is not known", self.class_name()),
+                unknown,
                 "create it first, or try again if it was created just now",
             ));
         }
-        restored
+        Ok(admitted)
     }
 
     fn wired(&self, class: &'a ClusterClass, wiring: &Wiring<'_>) -> Result<Admitted, Finding> {
         let shape = Shape::of(self.new.metadata.labels.as_ref(), self.topology, class);
         let present = self.present()?;
         let base = ExistingPins::of(self, present.as_ref())?;
+        let restored = self.brought_along(base.pins.as_ref(), Some(&shape));
         let named = edits::named_by_hand(self, &base)?;
         let aim = self.aim(class, present.as_ref(), &base)?;
         let mut steps = self.steps(class, present.as_ref(), &aim, &base, &named)?;
         let mut findings = steps::check(self, &shape, wiring, present.as_ref(), &base, &steps)?;
+        findings.extend(restored.findings);
         findings.extend(self.moves_to(present.as_ref(), aim.version(present.as_ref()), &steps));
         if let (ResolvedTarget::Stay, Some(target)) = (&aim, &present)
             && let Some(completion) = self.completion(class, target, &base, &named)?
         {
-            findings.extend(steps::check(
-                self,
-                &shape,
-                wiring,
-                Some(&completion.start),
-                &base,
-                &completion.way,
-            )?);
-            steps.extend(completion.added());
+            for steps in [&completion.way, &completion.behind] {
+                let start = Some(&completion.start);
+                findings.extend(steps::check(self, &shape, wiring, start, &base, steps)?);
+            }
+            steps.extend(completion.named());
         }
+        edits::all_taken(self, &named, &steps)?;
 
         let target = aim.version(present.as_ref()).cloned();
         let mut pins = self.keep(present.as_ref(), target.as_ref(), &base);
         for step in &steps {
             pins.releases.insert(step.version().clone(), shape.mint(step.row));
         }
-        // A user who names a release of the adopted version wants its values.
-        pins.adopted.take_if(|adopted| pins.releases.contains_key(adopted));
+        // A user who names a release of an adopted version wants its values.
+        let releases = &pins.releases;
+        pins.adopted.retain(|adopted| !releases.contains_key(adopted));
+        findings.extend(self.several_adopted(wiring, &pins));
         self.complete(&shape, wiring, target.as_ref(), &base, &mut pins, &steps)?;
 
         edits::keep_values(self, &base, &pins)?;
 
         let mut warnings = base.warnings;
-        if present.is_some()
-            && base.pins.is_none()
-            && !steps.is_empty()
-            && let Some(adopted) = &pins.adopted
-        {
+        warnings.extend(restored.warnings);
+        if present.is_some() && base.pins.is_none() && !steps.is_empty() && !pins.adopted.is_empty() {
             warnings.push(format!(
-                "Cluster {} is adopted: {adopted} stays as its class renders it",
-                self.name()
+                "Cluster {} is adopted: {} stays as its class renders it",
+                self.name(),
+                pins.adopted_text()
             ));
         }
         for step in &steps {
@@ -147,31 +152,65 @@ impl<'a> Request<'a> {
             ));
         }
         // A Cluster that isn't adopted yet and doesn't move has nothing to carry.
-        let text = (base.pins.is_some() || !steps.is_empty()).then(|| pins.to_annotation());
-        let pins = text.filter(|text| annotation(self.new) != Some(text.as_str()));
+        let pins = if base.pins.is_some() || !steps.is_empty() {
+            AnnotationChange::to(&pins.to_annotation(), annotation(self.new))
+        } else {
+            AnnotationChange::None
+        };
         Ok(Admitted {
             version,
             pins,
-            path: None,
+            path: AnnotationChange::None,
             warnings,
             findings,
         })
     }
 
-    /// The version that runs, as far as Cluster API lets a topology's version be edited only then.
+    /// The version that runs, as far as Cluster API lets a topology's version be edited only then. Nothing of a created
+    /// Cluster. A classic Cluster that gets a topology runs what its control plane asks for.
     fn present(&self) -> Result<Option<KubeVersion>, Finding> {
-        self.old_topology
-            .map(|old| {
-                old.version.parse().map_err(|error| {
-                    self.deny(
-                        Rule::Path,
-                        "spec.topology.version",
-                        format!("the present version can't be read: {error}"),
-                        "set a full version first",
-                    )
-                })
-            })
-            .transpose()
+        if self.old.is_none() {
+            return Ok(None);
+        }
+        let Some(topology) = self.old_topology else {
+            let running = || self.facts.running.map(|versions| versions.highest.clone());
+            let present = self.control_plane_version().or_else(running);
+            if present.is_none() && self.new.spec.control_plane_ref.is_some() {
+                return Err(self.deny(
+                    Rule::RestoredCluster,
+                    "spec.topology",
+                    "the version that its control plane runs is not known",
+                    "try again when Instar has seen the control plane, or when status.controlPlane.versions says it",
+                ));
+            }
+            return Ok(present);
+        };
+        topology.version.parse().map(Some).map_err(|error| {
+            self.deny(
+                Rule::Path,
+                "spec.topology.version",
+                format!("the present version can't be read: {error}"),
+                "set a full version first",
+            )
+        })
+    }
+
+    /// A class that an older Instar has wired leaves the templates of one adopted version alone, and would render those
+    /// of all where there are two.
+    fn several_adopted(&self, wiring: &Wiring<'_>, pins: &Pins) -> Option<Finding> {
+        if pins.adopted.len() < 2 || wiring.reads_several_adopted() {
+            return None;
+        }
+        Some(self.deny(
+            Rule::WiringRenders,
+            "spec.topology",
+            format!(
+                "the Cluster runs {} without pins, and ClusterClass {} was wired when there could be one such version",
+                pins.adopted_text(),
+                self.class_name()
+            ),
+            "wire the class again: instar wire prints it",
+        ))
     }
 }
 

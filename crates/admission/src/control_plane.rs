@@ -1,7 +1,7 @@
 //! Control planes: what an edit of the version or of the components does to what runs.
 
 use instar_api::Rule;
-use instar_capi::{ControlPlaneSpec, KubeadmControlPlane, Reference, labels::SKIP_CORE_DNS};
+use instar_capi::{ControlPlaneSpec, KubeadmControlPlane, Reference, Rollout, labels::SKIP_CORE_DNS};
 use instar_catalog::{
     Role,
     core_dns::{self, Refused},
@@ -31,7 +31,7 @@ pub fn judge(edit: Edit<'_, KubeadmControlPlane>, state: &dyn ClusterState) -> V
         edit,
         state,
         namespace: edit.new.metadata.namespace.as_deref().unwrap_or_default(),
-        cluster: cluster_of(&edit.new.metadata),
+        cluster: cluster_of(&edit.before().metadata),
     };
     control_plane.findings()
 }
@@ -224,6 +224,16 @@ impl ControlPlane<'_> {
                 ETCD,
                 format!("etcd {after} would follow etcd {before}, and etcd 3.6 may follow only on 3.5.26 or later"),
                 format!("first set this tag to 3.5.26-0 or later at {from}, and wait until all of its machines run it"),
+            ));
+        }
+        let is_step = before.is_the_step_before() && after.is_past_the_step();
+        let is_rolled_out = self.edit.old.is_some_and(|old| old.rollout() == Rollout::Done);
+        if is_step && !is_rolled_out {
+            findings.push(self.finding(
+                Rule::EtcdStep,
+                ETCD,
+                format!("etcd {after} would follow etcd {before}, which not all of its machines run yet"),
+                "wait until all of its machines are up to date (kubectl get kubeadmcontrolplanes)",
             ));
         }
         // Where no machine has come to the version yet, its etcd hasn't moved either.

@@ -24,6 +24,18 @@ impl<T> Clone for Edit<'_, T> {
 
 impl<T> Copy for Edit<'_, T> {}
 
+impl<'a, T> Edit<'a, T> {
+    /// The object by which it is decided whose it is and what it is exempt from: what an edit writes is no reason to
+    /// allow it.
+    #[must_use]
+    pub const fn before(&self) -> &'a T {
+        match self.old {
+            Some(old) => old,
+            None => self.new,
+        }
+    }
+}
+
 /// What a message calls an object.
 #[must_use]
 pub fn object_ref(kind: &str, metadata: &ObjectMeta) -> String {

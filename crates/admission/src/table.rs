@@ -150,6 +150,7 @@ pub const fn rule_info(rule: Rule) -> RuleInfo {
         Rule::ImageForPool => cluster::IMAGE_FOR_POOL,
         Rule::WiringRenders => cluster::WIRING_RENDERS,
         Rule::PinsByHand => cluster::PINS_BY_HAND,
+        Rule::RestoredCluster => cluster::RESTORED_CLUSTER,
         Rule::OneChange => cluster::ONE_CHANGE,
         Rule::WorkersInReach => cluster::WORKERS_IN_REACH,
         Rule::ControlPlaneDowngrade => machines::CONTROL_PLANE_DOWNGRADE,

@@ -49,12 +49,12 @@ pub(crate) fn left_behind(worker: &CachedWorker, at: &KubeVersion, server: &Kube
 /// Judges the creation or an edit of a worker.
 #[must_use]
 pub fn judge(kind: WorkerKind, edit: Edit<'_, Worker>, state: &dyn ClusterState) -> Vec<Finding> {
-    if is_controlled(&edit.new.metadata) {
-        // Who made it was judged.
+    if edit.old.is_some_and(|old| is_controlled(&old.metadata)) {
+        // What made it was judged.
         return Vec::new();
     }
     let namespace = edit.new.metadata.namespace.as_deref().unwrap_or_default();
-    let cluster = state.cluster(namespace, &edit.new.cluster);
+    let cluster = state.cluster(namespace, &edit.before().cluster);
     if cluster.is_some_and(|cluster| cluster.lifecycle == Lifecycle::Deleting) {
         return Vec::new();
     }
@@ -125,7 +125,7 @@ impl Judged<'_> {
     }
 
     fn skew(&self, version: &KubeVersion) -> Vec<Finding> {
-        let cluster = &self.edit.new.cluster;
+        let cluster = &self.edit.before().cluster;
         let Some(running) = running(self.state, self.namespace, cluster) else {
             return self.unknown(version);
         };
@@ -167,7 +167,7 @@ impl Judged<'_> {
             .as_ref()
             .is_some_and(|config| config.kind.starts_with("KubeadmConfig"));
         match skew::kubeadm_join(version, highest) {
-            Err(violation) if joins_by_kubeadm => vec![self.finding(
+            Err(violation) if joins_by_kubeadm && !self.is_restored() => vec![self.finding(
                 Rule::KubeadmJoin,
                 field,
                 format!("kubeadm {} is {violation}", version.minor()),
@@ -180,11 +180,17 @@ impl Judged<'_> {
         }
     }
 
+    /// One that a user creates with a controller among its owners: a copy of what another object has made, as
+    /// `clusterctl move` and backups create them. It runs already, or it is made up, so its version is judged.
+    fn is_restored(&self) -> bool {
+        self.edit.old.is_none() && is_controlled(&self.edit.new.metadata)
+    }
+
     /// A Cluster without a control plane object has API servers that Cluster API doesn't manage.
     fn unknown(&self, version: &KubeVersion) -> Vec<Finding> {
-        let name = &self.edit.new.cluster;
+        let name = &self.edit.before().cluster;
         let cluster = self.state.cluster(self.namespace, name);
-        if cluster.is_some_and(|cluster| cluster.control_plane.is_none()) {
+        if self.is_restored() || cluster.is_some_and(|cluster| cluster.control_plane.is_none()) {
             return Vec::new();
         }
         vec![self.finding(
@@ -226,7 +232,7 @@ impl Judged<'_> {
                 let found = reference::validate(
                     &reference,
                     self.namespace,
-                    Some(&new.cluster),
+                    Some(&self.edit.before().cluster),
                     old.is_some(),
                     self.state,
                 );

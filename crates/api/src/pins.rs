@@ -1,6 +1,6 @@
 //! The pins: a topology Cluster's bill of materials, as its annotation carries it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use instar_domain::{JsonPointer, KubeVersion, json::Object};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -21,22 +21,27 @@ pub const KCP_COREDNS: &str = "/spec/template/spec/kubeadmConfigSpec/clusterConf
 /// The wiring of a ClusterClass reads this text with Go templates, so its member names and its
 /// shape are fixed: maps are always written, also when they are empty.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct Pins {
-    /// The version that the Cluster ran when it met Instar: its templates stay as the class renders
-    /// them without pins. Written as an empty string where the Cluster was created with pins.
-    #[serde(serialize_with = "or_empty", deserialize_with = "empty_is_none")]
-    pub adopted: Option<KubeVersion>,
+    /// The versions that the Cluster ran when it met Instar, mostly one: their templates stay as the class renders
+    /// them without pins. Written as one string with spaces between the versions, empty where the Cluster was created
+    /// with pins: for one version that is the text that classes read which were wired before there could be several.
+    #[serde(serialize_with = "spaced", deserialize_with = "from_spaced")]
+    pub adopted: BTreeSet<KubeVersion>,
 
     /// A pin for each version, in the order of the versions.
     #[serde(deserialize_with = "objects")]
     pub releases: BTreeMap<KubeVersion, Pin>,
+
+    /// What a later version of Instar has written beside, kept as it is.
+    #[serde(flatten)]
+    pub later: BTreeMap<String, Value>,
 }
 
 /// What one version's templates get. Only the release has to be there when it is read: a user who
 /// edits the annotation names the release, and admission fills in its values.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct Pin {
     /// The name of the KubernetesRelease that the values come from.
     pub release: String,
@@ -60,6 +65,10 @@ pub struct Pin {
     /// For MachinePools that differ from the other workers, by their name in the topology.
     #[serde(default)]
     pub machine_pools: BTreeMap<String, Values>,
+
+    /// What a later version of Instar has written beside, kept as it is.
+    #[serde(flatten)]
+    pub later: BTreeMap<String, Value>,
 }
 
 /// The annotation's text is no bill of materials.
@@ -73,8 +82,8 @@ impl Pins {
     /// Reads the annotation's text.
     ///
     /// # Errors
-    /// Where it isn't what [`Pins::to_annotation`] writes; unknown members count as garbled, so that
-    /// nothing is lost by writing it again.
+    /// Where it isn't what [`Pins::to_annotation`] writes. Unknown members are no error: they are kept, so that two
+    /// versions of Instar can run side by side.
     pub fn from_annotation(text: &str) -> Result<Self, GarbledPins> {
         let read: Result<Object<Self>, _> = serde_json::from_str(text);
         read.map(|Object(pins)| pins)
@@ -88,10 +97,16 @@ impl Pins {
         serde_json::to_string(self).unwrap_or_default()
     }
 
+    /// The adopted versions, with spaces between.
+    #[must_use]
+    pub fn adopted_text(&self) -> String {
+        joined(&self.adopted)
+    }
+
     /// Whether templates of this version are rendered, either from a pin or by the class alone.
     #[must_use]
     pub fn covers(&self, version: &KubeVersion) -> bool {
-        self.adopted.as_ref() == Some(version) || self.releases.contains_key(version)
+        self.adopted.contains(version) || self.releases.contains_key(version)
     }
 }
 
@@ -128,21 +143,21 @@ impl Pin {
     }
 }
 
-#[allow(clippy::ref_option, reason = "serde hands the field over like this")]
-fn or_empty<S: Serializer>(version: &Option<KubeVersion>, serializer: S) -> Result<S::Ok, S::Error> {
-    match version {
-        Some(version) => version.serialize(serializer),
-        None => serializer.serialize_str(""),
-    }
+fn joined(versions: &BTreeSet<KubeVersion>) -> String {
+    let texts: Vec<String> = versions.iter().map(ToString::to_string).collect();
+    texts.join(" ")
 }
 
-fn empty_is_none<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<KubeVersion>, D::Error> {
+fn spaced<S: Serializer>(versions: &BTreeSet<KubeVersion>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&joined(versions))
+}
+
+fn from_spaced<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeSet<KubeVersion>, D::Error> {
     let text = String::deserialize(deserializer)?;
-    if text.is_empty() {
-        Ok(None)
-    } else {
-        text.parse().map(Some).map_err(serde::de::Error::custom)
-    }
+    let versions = text.split(' ').filter(|version| !version.is_empty());
+    versions
+        .map(|version| version.parse().map_err(serde::de::Error::custom))
+        .collect()
 }
 
 fn objects<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<KubeVersion, Pin>, D::Error> {
@@ -180,6 +195,21 @@ mod tests {
     }
 
     #[test]
+    fn several_versions_may_be_adopted() {
+        let text = r#"{"adopted":"v1.33.5 v1.34.3","releases":{}}"#;
+        let pins = Pins::from_annotation(text).unwrap();
+        assert_eq!(pins.to_annotation(), text);
+        assert!(pins.covers(&"v1.33.5".parse().unwrap()) && pins.covers(&"v1.34.3".parse().unwrap()));
+        assert!(!pins.covers(&"v1.35.4".parse().unwrap()));
+    }
+
+    #[test]
+    fn what_a_later_version_has_written_stays() {
+        let text = r#"{"adopted":"","releases":{"v1.34.3":{"release":"r","kubeadm":{},"controlPlane":{},"workers":{},"machineDeployments":{},"machinePools":{},"addons":[1]}},"since":"2026"}"#;
+        assert_eq!(Pins::from_annotation(text).unwrap().to_annotation(), text);
+    }
+
+    #[test]
     fn versions_are_ordered_as_versions() {
         let mut pins = Pins::default();
         for version in ["v1.34.10", "v1.34.9", "v1.34.10-rc.1"] {
@@ -195,7 +225,6 @@ mod tests {
             ("", "EOF"),
             ("{}", "missing field `adopted`"),
             (r#"{"adopted":"1.33","releases":{}}"#, "leading v is missing"),
-            (r#"{"adopted":"","releases":{},"later":1}"#, "unknown field `later`"),
             (r#"{"adopted":"","releases":{"v1.34":{}}}"#, "not a Kubernetes version"),
             // What the wiring's templates could not look into.
             (r#"["",{}]"#, "expected an object"),

@@ -66,6 +66,8 @@ rules! {
     WiringRenders = "wiring-renders",
     /// Pins are edited by naming releases of the catalog.
     PinsByHand = "pins-by-hand",
+    /// What a created Cluster brings along is what it had elsewhere.
+    RestoredCluster = "restored-cluster",
     /// A Cluster's version is edited when the last edit has arrived everywhere.
     OneChange = "one-change",
     /// A new version of the control plane leaves no worker too far behind.
@@ -153,6 +155,7 @@ impl Rule {
             | Self::ImageForPool
             | Self::WiringRenders
             | Self::PinsByHand
+            | Self::RestoredCluster
             | Self::ReleaseReadable
             | Self::ReleaseSpec
             | Self::UpgradeReadable

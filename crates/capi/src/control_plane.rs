@@ -84,6 +84,39 @@ pub struct ControlPlaneStatus {
     pub conditions: Vec<Condition>,
 }
 
+/// How far a control plane's machines are what its spec says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rollout {
+    /// All of them are.
+    Done,
+    /// Some are not.
+    UnderWay,
+    /// It has not looked at its spec since that was edited, or says nothing.
+    Unobserved,
+}
+
+impl KubeadmControlPlane {
+    /// What the status says of it.
+    #[must_use]
+    pub fn rollout(&self) -> Rollout {
+        let Some(status) = &self.status else {
+            return Rollout::Unobserved;
+        };
+        if self
+            .metadata
+            .generation
+            .is_none_or(|generation| status.observed_generation < generation)
+        {
+            return Rollout::Unobserved;
+        }
+        match (status.replicas, status.up_to_date_replicas) {
+            (Some(replicas), Some(up_to_date)) if up_to_date < replicas => Rollout::UnderWay,
+            (Some(_), Some(_)) => Rollout::Done,
+            (None, _) | (_, None) => Rollout::Unobserved,
+        }
+    }
+}
+
 /// The configuration of kubeadm.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase", default)]

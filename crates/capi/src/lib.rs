@@ -29,7 +29,7 @@ pub use cluster::{
 pub use contract::{Contract, NoContract, Served, served};
 pub use control_plane::{
     ClusterConfiguration, ControlPlaneMachineSpec, ControlPlaneMachines, ControlPlaneSpec, ControlPlaneStatus, Dns,
-    Etcd, ExternalEtcd, KubeadmConfigSpec, KubeadmControlPlane, LocalEtcd,
+    Etcd, ExternalEtcd, KubeadmConfigSpec, KubeadmControlPlane, LocalEtcd, Rollout,
 };
 pub use machines::{
     Bootstrap, Condition, Machine, MachineDeployment, MachineDeploymentSpec, MachineDeploymentStatus, MachinePool,

@@ -60,6 +60,12 @@ impl Etcd {
         }
     }
 
+    /// Whether it is known to be 3.6 or later, as far as a kubeadm's own is.
+    #[must_use]
+    pub fn is_past_the_step(&self) -> bool {
+        self.line().is_some_and(|line| line >= (3, 6, 0))
+    }
+
     /// Whether a control plane at this etcd may go on to 3.6, and isn't there yet.
     #[must_use]
     pub fn is_the_step_before(&self) -> bool {

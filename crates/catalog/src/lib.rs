@@ -3,7 +3,7 @@
 //!
 //! [`Catalogs`] is a value made from the rows that exist, and [`Catalog`] what one Cluster sees of them. [`Catalog::resolve`] answers "which row is
 //! meant", [`path`] "which versions lie between", [`Release::image`] "what does this pool's
-//! template get", and [`etcd`] and [`core_dns`] "may this one follow that one".
+//! template get", [`Release::contradicts`] "does a pin say what its release says", and [`etcd`] and [`core_dns`] "may this one follow that one".
 //!
 //! Invariants: no client, no IO, no clock (the day is an input); every function is total.
 
@@ -12,6 +12,7 @@ mod catalogs;
 pub mod core_dns;
 pub mod etcd;
 pub mod path;
+mod pin;
 mod release;
 
 pub use catalog::{Catalog, Miss, Resolved};

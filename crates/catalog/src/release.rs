@@ -181,6 +181,11 @@ impl Release {
             .map(|image| &image.values)
     }
 
+    /// All that machines may get, whatever their kind.
+    pub(crate) fn images(&self) -> impl Iterator<Item = &Values> {
+        self.images.iter().map(|image| &image.values)
+    }
+
     /// All values that templates of a kind may get in a role, whatever the labels.
     pub fn images_of_kind(&self, role: Role, group: &str, kind: &str) -> impl Iterator<Item = &Values> {
         self.images

@@ -16,12 +16,25 @@ pub struct Case {
     pub action: Action,
     /// The user name; an administrator where it is absent.
     pub user: Option<String>,
+    /// Where the user may do anything.
+    pub rights: Rights,
     /// Whether it is asked as a dry run everywhere.
     pub dry_run: bool,
     /// How far it gets.
     pub sent: Sent,
     /// What becomes of it.
     pub expected: Expected,
+}
+
+/// Where a user may do anything.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Rights {
+    /// In the whole management cluster.
+    #[default]
+    Everywhere,
+    /// In the namespace of the case alone.
+    Namespace,
 }
 
 /// What is done to an object.
@@ -114,6 +127,8 @@ pub(crate) struct Written {
     #[serde(rename = "as")]
     user: Option<String>,
     #[serde(default)]
+    rights: Rights,
+    #[serde(default)]
     dry_run: bool,
     #[serde(default = "asked")]
     sent: Sent,
@@ -167,6 +182,7 @@ impl TryFrom<Written> for Case {
         Ok(Self {
             action,
             user: written.user,
+            rights: written.rights,
             dry_run: written.dry_run,
             sent: written.sent,
             expected: Expected { refused, warnings },

@@ -12,7 +12,7 @@ mod file;
 mod pattern;
 mod world;
 
-pub use case::{Action, Case, Expected, Refusal, Sent};
+pub use case::{Action, Case, Expected, Refusal, Rights, Sent};
 pub use file::{CaseFile, Scene, all};
 pub use pattern::{broken_rules, says};
 pub use world::{Key, NAMESPACE, World, today};

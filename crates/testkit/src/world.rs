@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
-use instar_admission::cluster;
+use instar_admission::cluster::{self, AnnotationChange, Requester};
 use instar_api::{CATALOG_LABEL, CatalogName, KubernetesRelease, RELEASES_ANNOTATION};
 use instar_capi::{Cluster, ClusterClass, TemplateRef};
 use instar_catalog::{Catalog, Catalogs};
@@ -177,7 +177,9 @@ impl World {
     }
 
     fn pin(&self, object: &mut Value) -> Result<()> {
-        let cluster: Cluster = self.typed(object)?;
+        let mut cluster: Cluster = self.typed(object)?;
+        // With a control plane it would be taken for one that runs already.
+        cluster.spec.control_plane_ref = None;
         let class = cluster::class_of(&cluster)
             .map(|(_, name)| self.class(&name))
             .transpose()?;
@@ -190,10 +192,11 @@ impl World {
             running: None,
             workers: &[],
             today: today(),
+            requester: Requester::Other,
         };
         let admitted = cluster::admit(None, &cluster, facts).map_err(|finding| anyhow!("{finding}"))?;
         let is_unwired = class.is_some_and(|class| Wiring::read(&class.spec).is_none());
-        let Some(pins) = admitted.pins else {
+        let AnnotationChange::Set(pins) = admitted.pins else {
             ensure!(is_unwired, "a Cluster that gets no pins");
             return Ok(());
         };

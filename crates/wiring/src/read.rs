@@ -36,6 +36,16 @@ impl<'a> Wiring<'a> {
             .then_some(Self { class })
     }
 
+    /// Whether it leaves the templates of a Cluster alone that has adopted several versions; a class that was wired
+    /// by an older Instar can do that for one.
+    #[must_use]
+    pub fn reads_several_adopted(&self) -> bool {
+        !self.class.patches.iter().any(|patch| {
+            let role = Role::ALL.into_iter().find(|role| role.patch_name() == patch.name);
+            role.is_some_and(|role| patch.enabled_if.as_ref() == Some(&role.enabled_if_one_adopted()))
+        })
+    }
+
     /// What is rendered in the control plane's own template.
     #[must_use]
     pub fn kubeadm(&self, template: &TemplateRef) -> Rendered {
@@ -73,12 +83,12 @@ impl<'a> Wiring<'a> {
             Section::MachineDeployment => Role::MachineDeployments,
             Section::MachinePool => Role::MachinePools,
         };
-        let enabled_if = role.enabled_if();
+        let enabled_if = [role.enabled_if(), role.enabled_if_one_adopted()];
         let ours = self
             .class
             .patches
             .iter()
-            .filter(|patch| patch.enabled_if.as_ref() == Some(&enabled_if))
+            .filter(|patch| patch.enabled_if.as_ref().is_some_and(|text| enabled_if.contains(text)))
             .flat_map(|patch| &patch.definitions)
             .filter(|definition| definition.selector.api_version == template.api_version)
             .filter(|definition| definition.selector.kind == template.kind)

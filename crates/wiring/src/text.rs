@@ -60,14 +60,29 @@ impl Role {
         }
     }
 
-    /// True where the Cluster has pins and the template's version isn't the adopted one.
+    /// True where the Cluster has pins and the template's version isn't an adopted one.
     pub(crate) fn enabled_if(self) -> String {
         let builtin = self.builtin();
-        format!(
-            "{{{{$a:=.builtin.cluster.metadata.annotations}}}}{{{{if hasKey $a \"{RELEASES_ANNOTATION}\"}}}}\
-             {{{{ne (fromJson (get $a \"{RELEASES_ANNOTATION}\")).adopted {builtin}.version}}}}{{{{end}}}}"
-        )
+        enabled_if(&format!(
+            "not (has {builtin}.version (splitList \" \" (fromJson (get $a \"{RELEASES_ANNOTATION}\")).adopted))"
+        ))
     }
+
+    /// The same as it was written before there could be several: a class with this text renders nothing for a Cluster
+    /// that has two.
+    pub(crate) fn enabled_if_one_adopted(self) -> String {
+        let builtin = self.builtin();
+        enabled_if(&format!(
+            "ne (fromJson (get $a \"{RELEASES_ANNOTATION}\")).adopted {builtin}.version"
+        ))
+    }
+}
+
+fn enabled_if(is_not_adopted: &str) -> String {
+    format!(
+        "{{{{$a:=.builtin.cluster.metadata.annotations}}}}{{{{if hasKey $a \"{RELEASES_ANNOTATION}\"}}}}\
+         {{{{{is_not_adopted}}}}}{{{{end}}}}"
+    )
 }
 
 impl Section {

@@ -23,13 +23,13 @@ enum People {
     /// Whoever may look at a namespace looks at it. To write it takes an administrator: it is
     /// everybody's.
     Look,
-    /// Whoever may edit a namespace writes it.
-    Edit,
+    /// An administrator of a namespace writes it.
+    Admin,
 }
 
 /// Our kinds, and what people may do with each.
 const KINDS: [(&str, People); 3] = [
-    ("clusterupgrades", People::Edit),
+    ("clusterupgrades", People::Admin),
     ("kubernetesreleases", People::Look),
     ("upgradepolicies", People::Look),
 ];
@@ -67,7 +67,8 @@ pub(crate) fn artifacts() -> Result<Vec<Artifact>> {
     folder.artifacts()
 }
 
-/// The roles for people: Kubernetes' own `view` and `edit` take them in, and `admin` takes in `edit`.
+/// The roles for people: Kubernetes' own `view` and `admin` take them in. Not `edit`: whoever writes an upgrade or a
+/// policy decides what machines boot and which rules count.
 #[must_use]
 pub fn people() -> [ClusterRole; 2] {
     let role = |level: &str, rules: Vec<PolicyRule>| ClusterRole {
@@ -80,11 +81,11 @@ pub fn people() -> [ClusterRole; 2] {
     };
     let of_kind = |kind: &str, verbs: &[&str]| policy(instar_api::GROUP, kind, verbs);
     let look = KINDS.iter().map(|(kind, _)| of_kind(kind, &["get", "list", "watch"]));
-    let edit = KINDS
+    let admin = KINDS
         .iter()
-        .filter(|(_, people)| *people == People::Edit)
+        .filter(|(_, people)| *people == People::Admin)
         .map(|(kind, _)| of_kind(kind, &["create", "delete", "deletecollection", "patch", "update"]));
-    [role("view", look.collect()), role("edit", edit.collect())]
+    [role("view", look.collect()), role("admin", admin.collect())]
 }
 
 fn service_account(name: &str) -> ServiceAccount {

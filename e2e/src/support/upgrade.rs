@@ -134,7 +134,10 @@ async fn assert_pinned(scene: &JourneyContext, rows: &Rows) -> Result<()> {
     let pins = Pins::from_annotation(text(RELEASES_ANNOTATION)?)?;
     let pinned: Vec<&String> = pins.releases.values().map(|pin| &pin.release).collect();
     assert_eq!(pinned, steps.iter().collect::<Vec<_>>());
-    assert_eq!(pins.adopted.map(|version| version.to_string()), Some(rows.version(33)));
+    assert_eq!(
+        pins.adopted.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        [rows.version(33)]
+    );
     let path: Value = serde_json::from_str(text(PATH_ANNOTATION)?)?;
     assert_eq!(path["releases"], json!(steps));
     assert_eq!(path["target"], json!(rows.version(35)));

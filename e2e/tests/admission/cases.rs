@@ -25,11 +25,11 @@ use instar_e2e::{
     },
     wait::{Seen, wait_for},
 };
-use instar_testkit::{Action, Case, Key, Scene as Play, Sent};
-use k8s_openapi::api::core::v1::Namespace;
+use instar_testkit::{Action, Case, Key, Rights, Scene as Play, Sent};
+use k8s_openapi::api::{core::v1::Namespace, rbac::v1::RoleBinding};
 use kube::{
     Api, Client, Config,
-    api::{DeleteParams, ListParams, Patch, PatchParams},
+    api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
     config::{KubeConfigOptions, Kubeconfig},
     core::TypeMeta,
     discovery::{ApiResource, Scope},
@@ -38,6 +38,9 @@ use serde_json::{Value, json};
 
 /// The label by which a namespace keeps out of admission.
 const ADMISSION: &str = "upgrade.cluster.x-k8s.io/admission";
+
+/// The group of those who may do anything in the namespaces of the cases, and nothing beside. Also their binding.
+const NAMESPACE_ADMINS: &str = "journey:namespace-admins";
 
 /// What keeps an object that is to be seen while it is being deleted.
 const FINALIZER: &str = "journey.example.org/stays";
@@ -185,6 +188,13 @@ impl Place {
             let what = || format!("{key} of {}", self.play.name);
             self.create(key, object).await.with_context(what)?;
         }
+        let bindings: Api<RoleBinding> = Api::namespaced(self.scene.mgmt.client(), &self.namespace);
+        let binding: RoleBinding = serde_json::from_value(json!({
+            "metadata": { "name": NAMESPACE_ADMINS },
+            "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin" },
+            "subjects": [{ "apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": NAMESPACE_ADMINS }],
+        }))?;
+        bindings.create(&PostParams::default(), &binding).await?;
         let api: Api<Namespace> = Api::all(self.scene.mgmt.client());
         let patch = Patch::Merge(json!({ "metadata": { "labels": { ADMISSION: null } } }));
         api.patch(&self.namespace, &PatchParams::default(), &patch).await?;
@@ -348,15 +358,18 @@ impl Place {
         .await
     }
 
-    /// The administrator, or whoever the case names: with the administrator's rights all the same.
+    /// The administrator, or whoever the case names, with the rights that it says.
     async fn client(&self, case: &Case) -> Result<Client> {
-        let Some(user) = &case.user else {
-            return Ok(self.scene.mgmt.client());
+        let group = match case.rights {
+            Rights::Everywhere if case.user.is_none() => return Ok(self.scene.mgmt.client()),
+            Rights::Everywhere => "system:masters",
+            Rights::Namespace => NAMESPACE_ADMINS,
         };
+        let user = case.user.as_deref().unwrap_or("namespace-admin");
         let kubeconfig = Kubeconfig::read_from(self.scene.mgmt.run().kubeconfig())?;
         let mut config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
-        config.auth_info.impersonate = Some(user.clone());
-        config.auth_info.impersonate_groups = Some(vec!["system:masters".to_owned()]);
+        config.auth_info.impersonate = Some(user.to_owned());
+        config.auth_info.impersonate_groups = Some(vec![group.to_owned()]);
         Ok(Client::try_from(config)?)
     }
 }

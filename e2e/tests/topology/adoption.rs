@@ -1,20 +1,47 @@
-//! A Cluster that ran before its class was wired.
+//! Clusters that ran before their class was wired, and that are lost and restored.
+
+use std::collections::BTreeMap;
 
 use instar_e2e::{
     Result,
+    clusterctl::{MoveTarget, move_namespace},
     support::{
         commands::kubectl_patch,
-        fixtures::TopologyCluster,
+        fixtures::{TopologyCluster, core_kind},
         journeys::JourneyContext,
         ledger::{Ledger, Pool},
+        lost::lose,
         topology::{
-            UPGRADE, apply_rows, assert_rolled, create, edit, pinned, pins, reconciled, running, version, wire,
-            with_etcd,
+            UPGRADE, apply_rows, assert_rolled, clusters, create, edit, namespaced, pinned, pins, reconciled, releases,
+            running, version, wire, with_etcd,
         },
     },
+    wait::{Seen, wait_for},
 };
+use kube::{
+    ResourceExt,
+    api::{DeleteParams, ListParams},
+};
+use serde_json::{Value, json};
 
-/// Wiring the class rolls nothing; the first edit upgrades the Cluster, each machine once.
+/// Machines of a Cluster by their names, each with its version.
+type Machines = BTreeMap<String, String>;
+
+/// The patch that moves a Cluster to a version, but for its pool md-1, which stays behind until it is told otherwise.
+fn version_but_md_1(wanted: &str) -> Value {
+    let mut patch = version(wanted);
+    patch["spec"]["topology"]["workers"] = json!({ "machineDeployments": [
+        { "class": "default-worker", "name": "md-0", "replicas": 2 },
+        {
+            "class": "default-worker", "name": "md-1", "replicas": 2,
+            "metadata": { "annotations": { "topology.cluster.x-k8s.io/defer-upgrade": "" } },
+        },
+    ] });
+    patch
+}
+
+/// Wiring the class rolls nothing; the first edit upgrades the Cluster, each machine once. In the middle of it the
+/// management cluster is lost, and another takes the files before it has any release: nothing rolls but what was to come.
 pub(crate) async fn a_running_cluster_is_adopted(scene: JourneyContext) -> Result<()> {
     let rows = scene.rows()?;
     apply_rows(&scene, &rows.all()).await?;
@@ -22,13 +49,20 @@ pub(crate) async fn a_running_cluster_is_adopted(scene: JourneyContext) -> Resul
     let class = with_etcd("3.5.26-0");
     scene.apply(&class).await?;
     let (first, last) = (rows.version(33), rows.version(35));
+    let small = |name| TopologyCluster {
+        name,
+        version: &first,
+        control_planes: 1,
+        workers: &[("md-0", 1)],
+    };
     let mut cluster = TopologyCluster {
         name: "c",
         version: &first,
         control_planes: 3,
         workers: &[("md-0", 2), ("md-1", 2)],
     };
-    create(&scene, &cluster).await?;
+    let (never_pinned, created_pinned) = (small("never"), small("pinned"));
+    tokio::try_join!(create(&scene, &cluster), create(&scene, &never_pinned))?;
     let ledger = Ledger::start(&scene.mgmt.client(), &scene.namespace).await?;
     assert!(
         pins(&scene, "c").await.is_err(),
@@ -40,7 +74,7 @@ pub(crate) async fn a_running_cluster_is_adopted(scene: JourneyContext) -> Resul
     let wired = wire(&scene, &class, &rows.all()).await?;
     scene.apply(&wired).await?;
     // A label makes the topology controller render the Cluster with the class as it is now.
-    edit(&scene, "c", &serde_json::json!({ "spec": { "topology": { "controlPlane": { "metadata": { "labels": { "journey.example.org/wired": "yes" } } } } } })).await?;
+    edit(&scene, "c", &json!({ "spec": { "topology": { "controlPlane": { "metadata": { "labels": { "journey.example.org/wired": "yes" } } } } } })).await?;
     reconciled(&scene, "c").await?;
     ledger.caught_up().await?;
     assert_eq!(
@@ -54,40 +88,133 @@ pub(crate) async fn a_running_cluster_is_adopted(scene: JourneyContext) -> Resul
         "wiring the class replaced a machine"
     );
 
-    let printed = kubectl_patch(&scene, "c", &version(&last)).await?;
+    let printed = kubectl_patch(&scene, "c", &version_but_md_1(&last)).await?;
     assert!(printed.succeeded, "{}", printed.stderr);
     let said = format!(
         "Warning: Cluster {}/c is adopted: {first} stays as its class renders it",
         scene.namespace
     );
     assert!(printed.stderr.contains(&said), "{}", printed.stderr);
+    create(&scene, &created_pinned).await?;
+    stands_at(&scene, "c", &[(&first, 2), (&last, 5)]).await?;
+    ledger.caught_up().await?;
+    let written = pins(&scene, "c").await?;
+    assert_eq!(written["adopted"], first.as_str());
+    let steps = [34, 35].map(|minor| format!("{}={}", rows.version(minor), rows.name(minor, 1)));
+    assert_eq!(pinned(&written), steps);
+    let in_steps: &[_] = &[(33, None), (34, Some(1)), (35, Some(1))];
+    assert_rolled(&ledger, "c", &rows, &Pool::ControlPlane, 3, in_steps)?;
+    let pool = |name: &str| Pool::Workers(name.to_owned());
+    assert_rolled(&ledger, "c", &rows, &pool("md-0"), 2, &[(33, None), (35, Some(1))])?;
+    assert_rolled(&ledger, "c", &rows, &pool("md-1"), 2, &[(33, None)])?;
+    drop(ledger);
+
+    let names = ["c", "never", "pinned"];
+    let mut before = Vec::new();
+    for name in names {
+        before.push((machines(&scene, name).await?, pins(&scene, name).await.ok()));
+    }
+    let ledger = restore(&scene, &names, &rows.all()).await?;
+    // What held the pool back goes, and with it the rest of the upgrade.
+    edit(
+        &scene,
+        "c",
+        &json!({ "spec": { "topology": { "workers": { "machineDeployments": [
+        { "class": "default-worker", "name": "md-0", "replicas": 2 },
+        { "class": "default-worker", "name": "md-1", "replicas": 2 },
+    ] } } } }),
+    )
+    .await?;
     cluster.version = &last;
     running(&scene, &cluster, UPGRADE).await?;
+    for (name, (machines_before, pins_before)) in names.into_iter().zip(before) {
+        reconciled(&scene, name).await?;
+        assert_eq!(pins(&scene, name).await.ok(), pins_before, "the pins of {name}");
+        if name != "c" {
+            assert_eq!(machines(&scene, name).await?, machines_before, "the machines of {name}");
+        }
+    }
     ledger.caught_up().await?;
-
-    let pins = pins(&scene, "c").await?;
-    assert_eq!(pins["adopted"], first.as_str());
-    assert_eq!(
-        pinned(&pins),
-        [34, 35].map(|minor| format!("{}={}", rows.version(minor), rows.name(minor, 1)))
-    );
-    assert_rolled(
-        &ledger,
-        "c",
-        &rows,
-        &Pool::ControlPlane,
-        3,
-        &[(33, None), (34, Some(1)), (35, Some(1))],
-    )?;
-    for pool in ["md-0", "md-1"] {
-        assert_rolled(
-            &ledger,
-            "c",
-            &rows,
-            &Pool::Workers(pool.to_owned()),
+    assert_rolled(&ledger, "c", &rows, &Pool::ControlPlane, 3, &[(35, Some(1))])?;
+    assert_rolled(&ledger, "c", &rows, &pool("md-0"), 2, &[(35, Some(1))])?;
+    assert_rolled(&ledger, "c", &rows, &pool("md-1"), 2, &[(33, None), (35, Some(1))])?;
+    for name in ["never", "pinned"] {
+        assert_eq!(
+            ledger.machines_ever(name)?.len(),
             2,
-            &[(33, None), (35, Some(1))],
-        )?;
+            "the machines that {name} ever had"
+        );
+    }
+
+    // The one that never had pins is adopted at its next edit, as if it had always been here.
+    let next = rows.version(34);
+    edit(&scene, "never", &version(&next)).await?;
+    let moved = TopologyCluster {
+        version: &next,
+        ..never_pinned
+    };
+    running(&scene, &moved, UPGRADE).await?;
+    assert_eq!(pins(&scene, "never").await?["adopted"], first.as_str());
+    ledger.caught_up().await?;
+    for pool in [Pool::ControlPlane, pool("md-0")] {
+        assert_rolled(&ledger, "never", &rows, &pool, 1, &[(33, None), (34, Some(1))])?;
     }
     Ok(())
+}
+
+/// Everything goes into files and is lost, the releases too. The Clusters come back first.
+async fn restore(scene: &JourneyContext, names: &[&str], rows: &[Value]) -> Result<Ledger> {
+    let directory = tempfile::tempdir()?;
+    let to = MoveTarget::ToDirectory;
+    move_namespace(&scene.mgmt, &scene.namespace, to, directory.path()).await?;
+    let uid = clusters(scene).get("c").await?.uid();
+    lose(scene, directory.path(), names).await?;
+    for row in rows {
+        let name = row["metadata"]["name"].as_str().unwrap_or_default();
+        releases(scene).delete(name, &DeleteParams::default()).await?;
+    }
+    let ledger = Ledger::start(&scene.mgmt.client(), &scene.namespace).await?;
+    let from = MoveTarget::FromDirectory;
+    move_namespace(&scene.mgmt, &scene.namespace, from, directory.path()).await?;
+    assert_ne!(clusters(scene).get("c").await?.uid(), uid, "the Cluster was not lost");
+    apply_rows(scene, rows).await?;
+    Ok(ledger)
+}
+
+/// The machines of a Cluster that are there.
+async fn machines(scene: &JourneyContext, cluster: &str) -> Result<Machines> {
+    let of_cluster = ListParams::default().labels(&format!("cluster.x-k8s.io/cluster-name={cluster}"));
+    let found = namespaced(scene, &core_kind("Machine", "machines"))
+        .list(&of_cluster)
+        .await?;
+    let version = |machine: &Value| machine["version"].as_str().unwrap_or_default().to_owned();
+    let machines = found.iter();
+    Ok(machines
+        .map(|machine| (machine.name_any(), version(&machine.data["spec"])))
+        .collect())
+}
+
+/// Waits until a Cluster has so many machines of each version and no others, each with its node.
+async fn stands_at(scene: &JourneyContext, cluster: &str, expected: &[(&str, usize)]) -> Result<()> {
+    let of_cluster = ListParams::default().labels(&format!("cluster.x-k8s.io/cluster-name={cluster}"));
+    let api = namespaced(scene, &core_kind("Machine", "machines"));
+    wait_for(&format!("{cluster} to be at {expected:?}"), UPGRADE, || async {
+        let found = api.list(&of_cluster).await?;
+        let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+        for machine in &found {
+            let is_up = machine.data["status"]["phase"] == "Running" && machine.metadata.deletion_timestamp.is_none();
+            let version = machine.data["spec"]["version"].as_str().filter(|_| is_up);
+            *counts.entry(version.unwrap_or("not running")).or_default() += 1;
+        }
+        if counts
+            .iter()
+            .map(|(version, count)| (*version, *count))
+            .eq(expected.iter().copied())
+        {
+            Ok(())
+        } else {
+            Err(Seen::from(format!("{counts:?}")))
+        }
+    })
+    .await
 }

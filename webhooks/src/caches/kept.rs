@@ -133,6 +133,7 @@ fn bare(metadata: ObjectMeta) -> ObjectMeta {
     ObjectMeta {
         name: metadata.name,
         namespace: metadata.namespace,
+        generation: metadata.generation,
         ..ObjectMeta::default()
     }
 }

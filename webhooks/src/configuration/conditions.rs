@@ -7,16 +7,19 @@ use instar_api::{CATALOG_LABEL, PATH_ANNOTATION, RELEASES_ANNOTATION, VERSION_AN
 use instar_capi::labels::{TOPOLOGY_DRY_RUN, TOPOLOGY_OWNED};
 use k8s_openapi::api::admissionregistration::v1::MatchCondition;
 
-use super::entries::{Entry, Only};
+use super::{
+    Service,
+    entries::{Entry, Only},
+};
 
 /// The users that delete objects because another object is gone: the garbage collector and the
 /// namespace controller, with their own service accounts or as the controller manager.
 const KUBERNETES_OWN: &str = "['system:serviceaccount:kube-system:generic-garbage-collector', \
      'system:serviceaccount:kube-system:namespace-controller', 'system:kube-controller-manager']";
 
-/// Instar's controller checks the same rules on each of its writes, and knows its last write before
-/// the server does. It may run in any namespace.
-const INSTAR_OWN: &str = "^system:serviceaccount:[^:]+:instar-controller$";
+/// The ServiceAccount of Instar's controller. It checks the same rules on each of its writes, and knows its last write
+/// before the server does.
+const INSTAR_OWN: &str = "instar-controller";
 
 /// What Cluster API reads as a version. Source: the expression that semver.org suggests.
 const SEMVER: &str = r"^v?(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(?:-((?:0|[1-9]\d*|\d*[a-zA-Z-][0-9a-zA-Z-]*)(?:\.(?:0|[1-9]\d*|\d*[a-zA-Z-][0-9a-zA-Z-]*))*))?(?:\+([0-9a-zA-Z-]+(?:\.[0-9a-zA-Z-]+)*))?$";
@@ -26,8 +29,8 @@ pub(super) const TOUCHES: &str = "touches-guarded-fields";
 
 impl Entry {
     /// When the mutating phase asks. Of a worker Cluster API refuses nothing there but a text that is no version.
-    pub(super) fn mutating_conditions(&self) -> Vec<MatchCondition> {
-        let mut conditions = self.conditions();
+    pub(super) fn mutating_conditions(&self, service: Service<'_>) -> Vec<MatchCondition> {
+        let mut conditions = self.conditions(service);
         if self.guard == GuardedKind::Worker {
             conditions.push(MatchCondition {
                 name: "has-no-readable-version".to_owned(),
@@ -40,7 +43,7 @@ impl Entry {
         conditions
     }
 
-    pub(super) fn conditions(&self) -> Vec<MatchCondition> {
+    pub(super) fn conditions(&self, service: Service<'_>) -> Vec<MatchCondition> {
         let mut conditions = Vec::new();
         let mut add = |name: &str, expression: String| {
             conditions.push(MatchCondition {
@@ -50,6 +53,8 @@ impl Entry {
         };
         match self.only {
             Only::Named => {}
+            Only::Restored => add("is-restored-by-release-author", is_restored()),
+            Only::NotRestored => add("is-not-restored-by-release-author", format!("!({})", is_restored())),
             Only::OtherControlPlanes => add(
                 "is-another-control-plane",
                 "request.kind.kind.endsWith('ControlPlane') && request.kind.kind != 'KubeadmControlPlane'".to_owned(),
@@ -64,11 +69,11 @@ impl Entry {
                 add(
                     "has-topology-pins-or-catalog",
                     format!(
-                        "object.?spec.?topology.hasValue() || (request.operation == 'UPDATE' && {} && {}) || (({}) && {})",
-                        annotation("oldObject", RELEASES_ANNOTATION) + ".hasValue()",
-                        is_not_instars(),
+                        "object.?spec.?topology.hasValue() ||\n(({} ||\n(request.operation == 'UPDATE' && ({})) ||\n{}) && {})",
+                        has_pins("object"),
+                        has_pins("oldObject"),
                         uses_catalog(),
-                        is_not_instars()
+                        is_not_instars(service)
                     ),
                 );
                 add("is-not-deleted", is_not_deleted());
@@ -76,27 +81,23 @@ impl Entry {
             GuardedKind::ControlPlane => {
                 add("has-a-version", "object.?spec.?version.hasValue()".to_owned());
                 add("is-not-deleted", is_not_deleted());
-                add("is-not-topologys", format!("!({})", topology_owns("object")));
-                add("is-not-instars", is_not_instars());
+                add("is-not-topologys", format!("!({})", topology_owns(&Objects::Before)));
+                add("is-not-instars", is_not_instars(service));
             }
             GuardedKind::Worker => {
                 add("is-not-deleted", is_not_deleted());
-                add("is-not-topologys", format!("!({})", topology_owns("object")));
-                add("is-not-instars", is_not_instars());
-                add(
-                    "is-not-controlled",
-                    "!object.metadata.?ownerReferences.orValue([]).exists(owner, owner.?controller.orValue(false))"
-                        .to_owned(),
-                );
+                add("is-not-topologys", format!("!({})", topology_owns(&Objects::Before)));
+                add("is-not-instars", is_not_instars(service));
+                add("is-not-made-by-another", is_not_made_by_another(self.made_by_another));
             }
             GuardedKind::ClusterClass | GuardedKind::UpgradePolicy => add("is-not-deleted", is_not_deleted()),
             GuardedKind::ClusterUpgrade => {
                 add("is-not-deleted", is_not_deleted());
-                add("is-not-instars", is_not_instars());
+                add("is-not-instars", is_not_instars(service));
             }
             GuardedKind::MachineTemplate | GuardedKind::BootstrapTemplate => {
                 add("is-not-topology-dry-run", is_not_topology_dry_run());
-                add("is-not-deleted-by-its-own", is_not_deleted_by_its_own());
+                add("is-not-deleted-by-its-own", is_not_deleted_by_its_own(service));
             }
             GuardedKind::KubernetesRelease => {}
         }
@@ -126,15 +127,74 @@ fn uses_catalog() -> String {
     )
 }
 
+fn has_pins(object: &str) -> String {
+    [RELEASES_ANNOTATION, PATH_ANNOTATION]
+        .map(|name| annotation(object, name) + ".hasValue()")
+        .join(" || ")
+}
+
+/// Only the API server knows what else the user may do, so the answer is which webhook it calls.
+fn is_restored() -> String {
+    format!(
+        "request.operation == 'CREATE' && ({} || object.?spec.?controlPlaneRef.hasValue()) && \
+         authorizer.group('{}').resource('kubernetesreleases').check('create').allowed()",
+        annotation("object", RELEASES_ANNOTATION) + ".hasValue()",
+        instar_api::GROUP
+    )
+}
+
 fn is_not_deleted() -> String {
     "!object.metadata.?deletionTimestamp.hasValue()".to_owned()
 }
 
-/// The topology controller restores the objects that it owns, so they need no guard. It runs as a
-/// ServiceAccount; users, who may edit such an object themselves, do not.
-fn topology_owns(object: &str) -> String {
+/// What only an administrator can give: Cluster API's managers have it, and control plane providers.
+const MAY_CREATE_MACHINES: &str = "request.userInfo.username.startsWith('system:serviceaccount:') && \
+     authorizer.group('cluster.x-k8s.io').resource('machines').check('create').allowed()";
+
+/// The topology controller restores the objects that it owns, so they need no guard. It is known by the ServiceAccount
+/// of Cluster API's core, in whatever namespace, and by its rights. The label has to be there before the request.
+fn topology_owns(objects: &Objects) -> String {
+    let owned = objects.label(TOPOLOGY_OWNED);
+    format!("{owned} && request.userInfo.username.endsWith(':capi-manager') && {MAY_CREATE_MACHINES}")
+}
+
+/// The object by which an exemption is decided: what a request writes can't exempt it.
+enum Objects {
+    /// As it is, where it is; a created one as it would be.
+    Before,
+    /// A deleted one.
+    Deleted,
+}
+
+impl Objects {
+    fn label(&self, label: &str) -> String {
+        let has = |object: &str| format!("{object}.metadata.?labels[?'{label}'].hasValue()");
+        match self {
+            Self::Before => format!(
+                "(request.operation == 'CREATE' ? {} : {})",
+                has("object"),
+                has("oldObject")
+            ),
+            Self::Deleted => has("oldObject"),
+        }
+    }
+}
+
+/// What another object has made follows that one, which was judged. It has a label of it, or a controller among its
+/// owners. A created one may claim both, so it is left out only if a controller creates it.
+fn is_not_made_by_another(labels: &[&str]) -> String {
+    let made = |object: &str| {
+        let labels = labels
+            .iter()
+            .map(|label| format!("{object}.metadata.?labels[?'{label}'].hasValue()"));
+        let owned =
+            format!("{object}.metadata.?ownerReferences.orValue([]).exists(owner, owner.?controller.orValue(false))");
+        labels.chain([owned]).collect::<Vec<_>>().join(" ||\n")
+    };
     format!(
-        "request.userInfo.username.startsWith('system:serviceaccount:') && {object}.metadata.?labels[?'{TOPOLOGY_OWNED}'].hasValue()"
+        "request.operation == 'CREATE' ?\n!(({}) &&\n{MAY_CREATE_MACHINES}) :\n!({})",
+        made("object"),
+        made("oldObject")
     )
 }
 
@@ -147,15 +207,21 @@ fn is_not_topology_dry_run() -> String {
     )
 }
 
-fn is_not_instars() -> String {
-    format!("!request.userInfo.username.matches('{INSTAR_OWN}')")
+/// By namespace and name: whoever may create ServiceAccounts elsewhere is no controller.
+fn instars(service: Service<'_>) -> String {
+    format!("'system:serviceaccount:{}:{INSTAR_OWN}'", service.namespace)
 }
 
-fn is_not_deleted_by_its_own() -> String {
+fn is_not_instars(service: Service<'_>) -> String {
+    format!("request.userInfo.username != {}", instars(service))
+}
+
+fn is_not_deleted_by_its_own(service: Service<'_>) -> String {
     format!(
         "request.operation != 'DELETE' || !(request.userInfo.username in {KUBERNETES_OWN} || \
-         request.userInfo.username.matches('{INSTAR_OWN}') || ({}))",
-        topology_owns("oldObject")
+         request.userInfo.username == {} || ({}))",
+        instars(service),
+        topology_owns(&Objects::Deleted)
     )
 }
 

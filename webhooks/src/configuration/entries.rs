@@ -9,8 +9,8 @@ pub(super) struct Entry {
     pub(super) name: &'static str,
     pub(super) guard: GuardedKind,
     pub(super) resources: &'static [Resource],
-    /// Objects with one of these labels are left out.
-    pub(super) without_labels: &'static [&'static str],
+    /// What another object has made has one of these labels.
+    pub(super) made_by_another: &'static [&'static str],
     pub(super) only: Only,
 }
 
@@ -26,6 +26,10 @@ pub(super) struct Resource {
 pub(super) enum Only {
     /// All that the resources name.
     Named,
+    /// Clusters that are created with pins or a control plane, by a user who may create KubernetesReleases.
+    Restored,
+    /// All other Clusters.
+    NotRestored,
     /// Control planes but for kubeadm's.
     OtherControlPlanes,
     MachineTemplates,
@@ -34,6 +38,8 @@ pub(super) enum Only {
 const CORE: &str = "cluster.x-k8s.io";
 const CONTROL_PLANE: &str = "controlplane.cluster.x-k8s.io";
 const INFRASTRUCTURE: &str = "infrastructure.cluster.x-k8s.io";
+/// The Supervisor's templates, beside vSphere's own.
+const VMWARE: &str = "vmware.infrastructure.cluster.x-k8s.io";
 const BOOTSTRAP: &str = "bootstrap.cluster.x-k8s.io";
 
 /// The version at which Cluster API's own objects are read. Requests at another one are converted.
@@ -53,13 +59,24 @@ const fn entry(name: &'static str, guard: GuardedKind, resources: &'static [Reso
         name,
         guard,
         resources,
-        without_labels: &[],
+        made_by_another: &[],
         only: Only::Named,
     }
 }
 
 const ENTRIES: &[Entry] = &[
-    entry("cluster", GuardedKind::Cluster, &[of(CORE, CAPI, &["clusters"])]),
+    Entry {
+        only: Only::NotRestored,
+        ..entry("cluster", GuardedKind::Cluster, &[of(CORE, CAPI, &["clusters"])])
+    },
+    Entry {
+        only: Only::Restored,
+        ..entry(
+            "restored-cluster",
+            GuardedKind::Cluster,
+            &[of(CORE, CAPI, &["clusters"])],
+        )
+    },
     entry(
         "kubeadmcontrolplane",
         GuardedKind::ControlPlane,
@@ -80,11 +97,11 @@ const ENTRIES: &[Entry] = &[
         &[of(CORE, CAPI, &["machinedeployments", "machinepools"])],
     ),
     Entry {
-        without_labels: &["cluster.x-k8s.io/deployment-name"],
+        made_by_another: &["cluster.x-k8s.io/deployment-name"],
         ..entry("machineset", GuardedKind::Worker, &[of(CORE, CAPI, &["machinesets"])])
     },
     Entry {
-        without_labels: &[
+        made_by_another: &[
             "cluster.x-k8s.io/set-name",
             "cluster.x-k8s.io/control-plane",
             "cluster.x-k8s.io/pool-name",
@@ -101,7 +118,7 @@ const ENTRIES: &[Entry] = &[
         ..entry(
             "machinetemplate",
             GuardedKind::MachineTemplate,
-            &[of(INFRASTRUCTURE, "*", &["*"])],
+            &[of(INFRASTRUCTURE, "*", &["*"]), of(VMWARE, "*", &["*"])],
         )
     },
     entry(

@@ -72,11 +72,10 @@ fn policy(
         metadata: metadata(),
         spec: Some(ValidatingAdmissionPolicySpec {
             failure_policy: Some("Fail".to_owned()),
-            match_conditions: Some(entry.conditions().into_iter().filter(conditions).collect()),
+            match_conditions: Some(entry.conditions(service).into_iter().filter(conditions).collect()),
             match_constraints: Some(MatchResources {
                 match_policy: Some("Equivalent".to_owned()),
                 namespace_selector: entry.namespace_selector(service),
-                object_selector: entry.object_selector(),
                 resource_rules: Some(rules.collect()),
                 ..MatchResources::default()
             }),

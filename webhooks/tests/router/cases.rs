@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use instar_admission::{GuardedKind, Rule};
-use instar_testkit::{Action, Case, CaseFile, NAMESPACE, Scene, Sent, World, all, broken_rules, says};
+use instar_testkit::{Action, Case, CaseFile, NAMESPACE, Rights, Scene, Sent, World, all, broken_rules, says};
 use instar_webhooks::Route;
 use serde_json::{Value, json};
 
@@ -14,7 +14,8 @@ const UID: &str = "the-object";
 
 /// What an API server makes of an action: the request, and which guard it is for.
 struct Asked {
-    guard: GuardedKind,
+    mutating: Option<Route>,
+    validating: Route,
     request: Value,
 }
 
@@ -50,8 +51,24 @@ impl Asked {
             "object": new,
             "oldObject": old,
         });
+        let guard = guard(kind);
+        // The condition of the configuration.
+        let brings_along = [
+            "/metadata/annotations/upgrade.cluster.x-k8s.io~1releases",
+            "/spec/controlPlaneRef",
+        ];
+        let is_restored = guard == GuardedKind::Cluster
+            && operation == "CREATE"
+            && case.rights == Rights::Everywhere
+            && brings_along.iter().any(|field| object.pointer(field).is_some());
+        let (mutating, validating) = if is_restored {
+            (Some(Route::MutateRestoredCluster), Route::ValidateRestoredCluster)
+        } else {
+            (Route::mutating(guard), Route::Validate(guard))
+        };
         Self {
-            guard: guard(kind),
+            mutating,
+            validating,
             request,
         }
     }
@@ -59,6 +76,8 @@ impl Asked {
 
 fn identified(mut object: Value) -> Value {
     object["metadata"]["uid"] = json!(UID);
+    // An API server counts from one.
+    object["metadata"]["generation"] = json!(1);
     object
 }
 
@@ -110,7 +129,7 @@ async fn say(app: &App, mut asked: Asked) -> Said {
         refused: None,
         warnings: Vec::new(),
     };
-    if let Some(route) = Route::mutating(asked.guard) {
+    if let Some(route) = asked.mutating {
         let response = app.review(route, asked.request.clone()).await;
         said.add(&response);
         if said.refused.is_some() {
@@ -124,7 +143,7 @@ async fn say(app: &App, mut asked: Asked) -> Said {
     if asked.request["object"].is_object() {
         asked.request["object"] = identified(asked.request["object"].take());
     }
-    said.add(&app.review(Route::Validate(asked.guard), asked.request).await);
+    said.add(&app.review(asked.validating, asked.request).await);
     said
 }
 

@@ -167,7 +167,7 @@ async fn what_cannot_be_read_is_refused_with_what_is_wrong() {
     }
     for route in Route::all() {
         let kind = match route {
-            Route::MutateCluster => KIND,
+            Route::MutateCluster | Route::MutateRestoredCluster | Route::ValidateRestoredCluster => KIND,
             Route::MutateControlPlane => "KubeadmControlPlane",
             Route::MutateWorker => "MachineDeployment",
             Route::MutateKubernetesRelease => "KubernetesRelease",

@@ -1,10 +1,10 @@
-//! Pins that are added while a Cluster is on its way: its class' versions have changed, and Cluster
-//! API goes through one that had no pin.
+//! Pins that are named while a Cluster is on its way: for a version that Cluster API goes through and that had none,
+//! since the class' versions have changed, or another release for one that holds the Cluster up.
 
 use std::collections::BTreeMap;
 
 use instar_api::Pins;
-use instar_capi::ClusterClass;
+use instar_capi::{ClusterClass, ManagedBy};
 use instar_catalog::Release;
 use instar_domain::KubeVersion;
 
@@ -13,28 +13,31 @@ use super::{
     request::Request,
     steps::Step,
 };
-use crate::{Finding, Rule};
+use crate::{Finding, Rule, cluster_state::Versions};
 
 /// The way that is left, and which of its steps are to be pinned now.
 pub(super) struct Completion<'a> {
     /// Where the control plane is.
     pub(super) start: KubeVersion,
-    /// What it goes through from there, as far as the catalog has it.
+    /// What it goes through from there, as far as the catalog has it, and before it the version where it is, if that is
+    /// pinned now.
     pub(super) way: Vec<Step<'a>>,
-    missing: Vec<KubeVersion>,
+    /// What the control plane has passed and workers still run.
+    pub(super) behind: Vec<Step<'a>>,
+    named: Vec<KubeVersion>,
 }
 
 impl<'a> Completion<'a> {
-    /// The steps that had no pin.
-    pub(super) fn added(&self) -> impl Iterator<Item = Step<'a>> {
-        let steps = self.way.iter().filter(|step| self.missing.contains(step.version()));
-        steps.cloned()
+    /// The steps for which a release was named.
+    pub(super) fn named(&self) -> impl Iterator<Item = Step<'a>> {
+        let steps = self.way.iter().chain(&self.behind);
+        steps.filter(|step| self.named.contains(step.version())).cloned()
     }
 }
 
 impl<'a> Request<'a> {
-    /// Releases that are named for versions without a pin are taken where the control plane has
-    /// still to go through them. What is pinned stays as it is.
+    /// Releases that are named for other versions than the target are taken where something runs the version, or the
+    /// control plane has still to go through it. What else is pinned stays as it is.
     pub(super) fn completion(
         &self,
         class: &ClusterClass,
@@ -43,12 +46,8 @@ impl<'a> Request<'a> {
         named: &BTreeMap<KubeVersion, &'a Release>,
     ) -> Result<Option<Completion<'a>>, Finding> {
         let Some(pins) = &base.pins else { return Ok(None) };
-        let missing: Vec<KubeVersion> = named
-            .keys()
-            .filter(|version| *version != target && !pins.covers(version))
-            .cloned()
-            .collect();
-        let Some(first) = missing.first() else {
+        let others: Vec<KubeVersion> = named.keys().filter(|version| *version != target).cloned().collect();
+        let Some(first) = others.first() else {
             return Ok(None);
         };
         let covered = || pins.adopted.iter().chain(pins.releases.keys());
@@ -60,9 +59,10 @@ impl<'a> Request<'a> {
         let workers = covered().min().unwrap_or(&start).min(&start);
         let path = self.path(class, &start, workers, target)?;
         let control_plane = path.iter().flat_map(|path| &path.control_plane);
-        if let Some(version) = missing
+        let is_to_come = |version: &KubeVersion| *version == start || control_plane.clone().any(|step| step == version);
+        if let Some(version) = others
             .iter()
-            .find(|version| !control_plane.clone().any(|step| step == *version))
+            .find(|version| !is_to_come(version) && !self.is_run(version))
         {
             return Err(self.deny(
                 Rule::PinsByHand,
@@ -71,19 +71,34 @@ impl<'a> Request<'a> {
                 "name none for it: a version that is gone through later gets its pin then",
             ));
         }
-        let row_of = |version: &KubeVersion| match named.get(version) {
-            Some(row) if missing.contains(version) => Some(*row),
-            Some(_) | None => self.row_of(pins, version),
-        };
-        let way = control_plane.filter_map(|version| {
+        let again = |version: &KubeVersion| named.get(version).map(|row| Step::again(version.clone(), row));
+        let row_of = |version: &KubeVersion| named.get(version).copied().or_else(|| self.row_of(pins, version));
+        let way = control_plane.clone().filter_map(|version| {
             let workers_stop = path.as_ref().is_some_and(|path| path.workers.contains(version));
             Some(Step::on_path(version.clone(), row_of(version)?, workers_stop))
         });
         Ok(Some(Completion {
-            way: way.collect(),
-            missing,
+            way: again(&start)
+                .filter(|_| start != *target)
+                .into_iter()
+                .chain(way)
+                .collect(),
+            behind: others
+                .iter()
+                .filter(|version| !is_to_come(version))
+                .filter_map(again)
+                .collect(),
+            named: others,
             start,
         }))
+    }
+
+    /// Whether a machine of the topology runs a version.
+    fn is_run(&self, version: &KubeVersion) -> bool {
+        let is_at = |versions: &Versions| versions.lowest == *version || versions.highest == *version;
+        let workers = self.facts.workers.iter();
+        let mut workers = workers.filter(|worker| worker.managed_by == ManagedBy::Topology);
+        self.facts.running.is_some_and(is_at) || workers.any(|worker| is_at(&worker.versions))
     }
 
     fn row_of(&self, pins: &Pins, version: &KubeVersion) -> Option<&'a Release> {
@@ -91,7 +106,7 @@ impl<'a> Request<'a> {
         self.facts.catalog.named_anywhere(&pin.release)
     }
 
-    fn control_plane_version(&self) -> Option<KubeVersion> {
-        self.facts.control_plane?.version.parse().ok()
+    pub(super) fn control_plane_version(&self) -> Option<KubeVersion> {
+        self.facts.control_plane?.spec.version.parse().ok()
     }
 }

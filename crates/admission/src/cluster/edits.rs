@@ -7,7 +7,11 @@ use instar_capi::Cluster;
 use instar_catalog::Release;
 use instar_domain::KubeVersion;
 
-use super::request::{Admitted, Request, annotation};
+use super::{
+    request::{Admitted, AnnotationChange, Facts, Request, annotation},
+    restored,
+    steps::Step,
+};
 use crate::{Finding, Rule};
 
 pub(super) const FIELD: &str = "metadata.annotations[upgrade.cluster.x-k8s.io/releases]";
@@ -25,16 +29,8 @@ pub(super) struct ExistingPins {
 
 impl ExistingPins {
     pub(super) fn of(request: &Request<'_>, present: Option<&KubeVersion>) -> Result<Self, Finding> {
-        let new = annotation(request.new).map(Pins::from_annotation);
         let Some(old) = request.old else {
-            let pins = new.transpose().map_err(|garbled| {
-                request.deny(
-                    Rule::PinsByHand,
-                    FIELD,
-                    garbled.to_string(),
-                    "leave the annotation out: admission writes it",
-                )
-            })?;
+            let pins = request.carried()?;
             return Ok(Self {
                 is_brought_along: pins.is_some(),
                 pins,
@@ -42,6 +38,7 @@ impl ExistingPins {
                 warnings: Vec::new(),
             });
         };
+        let new = annotation(request.new).map(Pins::from_annotation);
         let old_text = annotation(old);
         let old = old_text.map(Pins::from_annotation).transpose().map_err(|garbled| {
             request.deny(
@@ -80,8 +77,12 @@ impl ExistingPins {
             (Some(old), _) => Some(old),
             (None, true) => None,
             (None, false) => Some(Pins {
-                adopted: present.filter(|present| !edited.contains_key(*present)).cloned(),
-                releases: BTreeMap::new(),
+                adopted: {
+                    let mut runs = request.runs(present);
+                    runs.retain(|version| !edited.contains_key(version));
+                    runs
+                },
+                ..Pins::default()
             }),
         };
         Ok(Self {
@@ -140,6 +141,27 @@ pub(super) fn named_by_hand<'a>(
     Ok(named)
 }
 
+/// An edit that isn't taken is never answered as if it were.
+pub(super) fn all_taken(
+    request: &Request<'_>,
+    named: &BTreeMap<KubeVersion, &Release>,
+    steps: &[Step<'_>],
+) -> Result<(), Finding> {
+    let is_taken = |version: &KubeVersion| steps.iter().any(|step| step.version() == version);
+    match named.iter().find(|(version, _)| !is_taken(version)) {
+        None => Ok(()),
+        Some((version, row)) => Err(request.deny(
+            Rule::PinsByHand,
+            FIELD,
+            format!(
+                "release {} is named for {version}, which this edit does not go through",
+                row.name()
+            ),
+            "name it in an edit of its own, or name none for this version",
+        )),
+    }
+}
+
 /// Values can't be written by hand: an edit that keeps a row but not its values is refused, unless
 /// they are what admission itself gives (which it sees when it looks a second time).
 pub(super) fn keep_values(request: &Request<'_>, base: &ExistingPins, pins: &Pins) -> Result<(), Finding> {
@@ -162,41 +184,57 @@ pub(super) fn keep_values(request: &Request<'_>, base: &ExistingPins, pins: &Pin
 
 /// The pins of a classic Cluster are the controller's to write, so that an upgrade goes where it was going and what runs
 /// is known. The API server doesn't ask about the controller's own edits.
-pub(super) fn of_classic(old: Option<&Cluster>, new: &Cluster) -> Admitted {
-    let differs = |name: &str| {
-        let text = |cluster: &Cluster| cluster.metadata.annotations.as_ref()?.get(name).cloned();
-        old.and_then(text).filter(|before| text(new).as_ref() != Some(before))
+pub(super) fn of_classic(old: Option<&Cluster>, new: &Cluster, facts: Facts<'_>) -> Result<Admitted, Finding> {
+    let Some(old) = old else {
+        let restored = restored::classic(new, facts)?;
+        return Ok(Admitted {
+            findings: restored.findings,
+            warnings: restored.warnings,
+            ..Admitted::default()
+        });
     };
-    let (pins, path) = (differs(RELEASES_ANNOTATION), differs(PATH_ANNOTATION));
-    let back = [(&pins, RELEASES_ANNOTATION), (&path, PATH_ANNOTATION)];
-    let back: Vec<&str> = back
+    let back = |name: &str| {
+        let text = |cluster: &Cluster| cluster.metadata.annotations.as_ref()?.get(name).cloned();
+        AnnotationChange::back_to(text(old).as_deref(), text(new).as_deref())
+    };
+    let (pins, path) = (back(RELEASES_ANNOTATION), back(PATH_ANNOTATION));
+    let put_back = [(&pins, RELEASES_ANNOTATION), (&path, PATH_ANNOTATION)];
+    let put_back: Vec<&str> = put_back
         .iter()
-        .filter(|(text, _)| text.is_some())
+        .filter(|(change, _)| **change != AnnotationChange::None)
         .map(|(_, name)| *name)
         .collect();
-    let warning = (!back.is_empty()).then(|| {
+    let warning = (!put_back.is_empty()).then(|| {
         format!(
             "put back, since only Instar's controller writes it: metadata.annotations[{}]",
-            back.join("], metadata.annotations[")
+            put_back.join("], metadata.annotations[")
         )
     });
-    Admitted {
+    Ok(Admitted {
         pins,
         path,
         warnings: warning.into_iter().collect(),
         ..Admitted::default()
-    }
+    })
 }
 
-/// Puts back what an edit dropped or garbled, where nothing more can be said.
-pub(super) fn restored(old: Option<&Cluster>, new: &Cluster) -> Admitted {
-    let text = old.and_then(annotation).filter(|text| annotation(new) != Some(text));
+/// Puts back what an edit dropped, garbled or added, where nothing more can be said of it. `why` it can't.
+pub(super) fn restored(old: Option<&Cluster>, new: &Cluster, why: &str) -> Admitted {
+    let pins = match old {
+        Some(old) => AnnotationChange::back_to(annotation(old), annotation(new)),
+        None => AnnotationChange::None,
+    };
+    let done = match &pins {
+        AnnotationChange::None => None,
+        AnnotationChange::Set(_) => Some("put back"),
+        AnnotationChange::Remove => Some("taken away"),
+    };
     Admitted {
-        pins: text.map(str::to_owned),
-        warnings: text
-            .map(|_| format!("the annotation {RELEASES_ANNOTATION} was put back: the class is not known, so it can't be edited now"))
+        warnings: done
+            .map(|done| format!("the annotation {RELEASES_ANNOTATION} was {done}: {why}, so it can't be edited now"))
             .into_iter()
             .collect(),
+        pins,
         ..Admitted::default()
     }
 }

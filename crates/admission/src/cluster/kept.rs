@@ -1,9 +1,9 @@
 //! The pins that stay, and what they get for pools that are new.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use instar_api::{Pins, Values};
-use instar_capi::{PoolKind, labels::UNSAFE_VERSION};
+use instar_capi::{ManagedBy, PoolKind, labels::UNSAFE_VERSION};
 use instar_domain::KubeVersion;
 use instar_wiring::Wiring;
 
@@ -26,15 +26,15 @@ impl<'a> Request<'a> {
     ) -> Pins {
         let Some(pins) = &base.pins else {
             return Pins {
-                adopted: present.cloned(),
-                releases: BTreeMap::new(),
+                adopted: self.runs(present),
+                ..Pins::default()
             };
         };
         let moves_on = present.is_some() && target != present;
         let mut pins = pins.clone();
         if moves_on && !self.is_unsafe() {
             pins.releases.retain(|version, _| Some(version) == present);
-            pins.adopted = pins.adopted.filter(|adopted| Some(adopted) == present);
+            pins.adopted.retain(|adopted| Some(adopted) == present);
             let has = |name: &str| self.topology.workers.pools().any(|(_, pool)| pool.name == name);
             for pin in pins.releases.values_mut() {
                 pin.machine_deployments.retain(|name, _| has(name));
@@ -42,6 +42,20 @@ impl<'a> Request<'a> {
             }
         }
         pins
+    }
+
+    /// What the templates of a Cluster that carries no pins are at: one version, but for a Cluster that is on its way.
+    pub(super) fn runs(&self, present: Option<&KubeVersion>) -> BTreeSet<KubeVersion> {
+        let workers = self.facts.workers.iter();
+        let workers = workers.filter(|worker| worker.managed_by == ManagedBy::Topology);
+        let observed = self
+            .facts
+            .running
+            .into_iter()
+            .chain(workers.map(|worker| &worker.versions));
+        let observed = observed.flat_map(|versions| [&versions.lowest, &versions.highest]);
+        let observed = observed.filter(|_| present.is_some());
+        present.into_iter().chain(observed).cloned().collect()
     }
 
     pub(super) fn is_unsafe(&self) -> bool {
@@ -85,8 +99,9 @@ impl<'a> Request<'a> {
                     None => shape::set_pool(pin, kind, name, Values::new()),
                 }
             }
-            if Some(version) == target && !base.is_brought_along && (self.class_edited() || !self.had_all_pools(shape))
-            {
+            // Another class has to render every pin that stays: at each version something may run.
+            let is_new_pool = Some(version) == target && !self.had_all_pools(shape);
+            if !base.is_brought_along && (self.class_edited() || is_new_pool) {
                 steps::renders(self, shape, wiring, version, pin, steps::Who::All)?;
             }
         }

@@ -1,7 +1,7 @@
 //! What an edit of the version does to what runs: the last edit, and the workers.
 
-use instar_capi::ManagedBy;
 use instar_capi::labels::{PENDING_HOOKS, UNSAFE_VERSION};
+use instar_capi::{ManagedBy, Rollout};
 use instar_domain::KubeVersion;
 
 use super::{
@@ -68,7 +68,9 @@ impl Request<'_> {
                 let called = format!("{} {}", worker.kind.as_str(), worker.name);
                 (called, &worker.versions.lowest)
             });
-        let (who, runs) = control_plane.or(worker)?;
+        let Some((who, runs)) = control_plane.or(worker) else {
+            return self.same_version(present);
+        };
         Some(self.deny(
             Rule::OneChange,
             VERSION,
@@ -77,6 +79,22 @@ impl Request<'_> {
                 "wait until it is done (kubectl get clusterupgrade); to land elsewhere on the way, set {UNSAFE_VERSION} in the same edit"
             ),
         ))
+    }
+
+    /// Another release of the version that runs, or another template, is still on its way. Cluster API would let the
+    /// edit pass, and replace machines twice.
+    fn same_version(&self, present: &KubeVersion) -> Option<Finding> {
+        let control_plane = self.facts.control_plane?;
+        (control_plane.rollout() == Rollout::UnderWay).then(|| {
+            self.deny(
+                Rule::OneChange,
+                VERSION,
+                format!("machines of the control plane are still being replaced at {present}"),
+                format!(
+                    "wait until it is done (kubectl get kubeadmcontrolplanes); to land elsewhere on the way, set {UNSAFE_VERSION} in the same edit"
+                ),
+            )
+        })
     }
 
     /// Whether Cluster API waits for a hook of the last upgrade.

@@ -1,7 +1,7 @@
 //! What is asked of a Cluster, with what is known, and what admission answers.
 
 use instar_api::RELEASES_ANNOTATION;
-use instar_capi::{Cluster, ClusterClass, ControlPlaneSpec, Topology};
+use instar_capi::{Cluster, ClusterClass, KubeadmControlPlane, Topology};
 use instar_catalog::Catalog;
 use instar_domain::KubeVersion;
 use jiff::civil::Date;
@@ -20,12 +20,23 @@ pub struct Facts<'a> {
     /// The Cluster's class, where it has been seen.
     pub class: Option<&'a ClusterClass>,
     /// The Cluster's KubeadmControlPlane, where it has been seen.
-    pub control_plane: Option<&'a ControlPlaneSpec>,
+    pub control_plane: Option<&'a KubeadmControlPlane>,
     /// The versions that its control plane runs.
     pub running: Option<&'a Versions>,
     pub workers: &'a [CachedWorker],
     /// The day, in UTC.
     pub today: Date,
+    pub requester: Requester,
+}
+
+/// What the user of a request may do beside it, as far as the API server has told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Requester {
+    /// Create KubernetesReleases: what a release says is this user's to say.
+    ReleaseAuthor,
+    /// Not that, or nothing is known of it.
+    #[default]
+    Other,
 }
 
 /// What has to be written into the Cluster, and the warnings and findings of the edit.
@@ -33,10 +44,10 @@ pub struct Facts<'a> {
 pub struct Admitted {
     /// `spec.topology.version`, where it must change.
     pub version: Option<KubeVersion>,
-    /// The text of the pins' annotation, where it must change.
-    pub pins: Option<String>,
-    /// The text of a classic Cluster's path, where it must change.
-    pub path: Option<String>,
+    /// What becomes of the pins.
+    pub pins: AnnotationChange,
+    /// What becomes of a classic Cluster's path.
+    pub path: AnnotationChange,
     /// Warnings.
     pub warnings: Vec<String>,
     /// Rules that are broken, and that a policy may have switched off.
@@ -46,8 +57,41 @@ pub struct Admitted {
 impl Admitted {
     /// Whether anything has to be written.
     #[must_use]
-    pub const fn changes(&self) -> bool {
-        self.version.is_some() || self.pins.is_some() || self.path.is_some()
+    pub fn changes(&self) -> bool {
+        let stays = |annotation: &AnnotationChange| *annotation == AnnotationChange::None;
+        self.version.is_some() || !stays(&self.pins) || !stays(&self.path)
+    }
+}
+
+/// What becomes of an annotation.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum AnnotationChange {
+    /// It is as it should be.
+    #[default]
+    None,
+    /// It gets this text.
+    Set(String),
+    /// It goes: it was not there before, and isn't the user's to add.
+    Remove,
+}
+
+impl AnnotationChange {
+    /// To a text, where it isn't that already.
+    pub(super) fn to(text: &str, now: Option<&str>) -> Self {
+        if now == Some(text) {
+            Self::None
+        } else {
+            Self::Set(text.to_owned())
+        }
+    }
+
+    /// Back to what it was.
+    pub(super) fn back_to(old: Option<&str>, now: Option<&str>) -> Self {
+        match (old, now) {
+            (Some(old), now) => Self::to(old, now),
+            (None, Some(_)) => Self::Remove,
+            (None, None) => Self::None,
+        }
     }
 }
 
@@ -64,6 +108,28 @@ pub fn class_of(cluster: &Cluster) -> Option<(String, String)> {
 pub fn annotation(cluster: &Cluster) -> Option<&str> {
     let annotations = cluster.metadata.annotations.as_ref()?;
     annotations.get(RELEASES_ANNOTATION).map(String::as_str)
+}
+
+/// A finding of a Cluster.
+pub(super) fn deny(
+    cluster: &Cluster,
+    rule: Rule,
+    field: &'static str,
+    what: impl Into<String>,
+    remediation: impl Into<String>,
+) -> Finding {
+    finding(rule, format!("Cluster {}", name(cluster)), field, what, remediation)
+}
+
+/// Namespace and name.
+pub(super) fn name(cluster: &Cluster) -> String {
+    let metadata = &cluster.metadata;
+    let name = metadata
+        .name
+        .as_deref()
+        .or(metadata.generate_name.as_deref())
+        .unwrap_or_default();
+    format!("{}/{name}", metadata.namespace.as_deref().unwrap_or_default())
 }
 
 #[derive(Clone, Copy)]
@@ -83,17 +149,11 @@ impl Request<'_> {
         what: impl Into<String>,
         remediation: impl Into<String>,
     ) -> Finding {
-        finding(rule, format!("Cluster {}", self.name()), field, what, remediation)
+        deny(self.new, rule, field, what, remediation)
     }
 
     pub(super) fn name(&self) -> String {
-        let metadata = &self.new.metadata;
-        let name = metadata
-            .name
-            .as_deref()
-            .or(metadata.generate_name.as_deref())
-            .unwrap_or_default();
-        format!("{}/{name}", metadata.namespace.as_deref().unwrap_or_default())
+        name(self.new)
     }
 
     pub(super) fn class_name(&self) -> String {

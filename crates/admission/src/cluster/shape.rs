@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use instar_api::{ETCD_ANNOTATION, KCP_ETCD, Pin, Values};
 use instar_capi::{ClusterClass, PoolKind, TemplateRef, Topology, WorkerKind};
 use instar_catalog::{Labels, Pool, Release, Role};
+use instar_domain::JsonPointer;
 use instar_wiring::{Rendered, Wiring};
 
 /// The templates of a Cluster of a class.
@@ -107,6 +108,22 @@ impl<'a> Shape<'a> {
             values.retain(|pointer, _| !(self.etcd_is_external && pointer.as_str().starts_with(KCP_ETCD)));
         }
         values
+    }
+
+    /// What a pin leaves out that the row sets: the templates would be rendered bare. etcd is the class' to leave out.
+    pub(super) fn lacks(&self, row: &Release, pin: &Pin) -> Option<String> {
+        let release = row.name();
+        let kubeadm = self.kubeadm_values(row);
+        let is_left_out =
+            |pointer: &&JsonPointer| !pin.kubeadm.contains_key(*pointer) && !pointer.as_str().starts_with(KCP_ETCD);
+        if let Some(pointer) = kubeadm.keys().find(is_left_out) {
+            return Some(format!("release {release} sets {pointer}, which is not pinned"));
+        }
+        let bare = self
+            .pools
+            .iter()
+            .find(|pool| pool.pinned(pin).is_empty() && pool.image(row).is_some());
+        bare.map(|pool| format!("release {release} has values for {}, which has none", pool.object_ref()))
     }
 
     /// The pin that the row gives. A pool without an image is pinned to nothing, so that rendering

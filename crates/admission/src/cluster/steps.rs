@@ -1,7 +1,7 @@
 //! The rules of a step: source, etcd, images, wiring.
 
 use instar_api::{Pin, Values};
-use instar_capi::labels::SKIP_CORE_DNS;
+use instar_capi::{Rollout, labels::SKIP_CORE_DNS};
 use instar_catalog::{
     Release,
     core_dns::{self, Refused},
@@ -95,6 +95,7 @@ pub(super) fn check(
     let mut before = present.cloned();
     let (mut etcd, own_tag) = running_etcd(request, shape, present, base);
     let mut core_dns = running_core_dns(request, shape, present, base);
+    let mut first = true;
     for step in steps {
         let (version, row) = (&step.version, step.row);
         if let (Kind::OnPath(_), Some(before)) = (&step.kind, &before)
@@ -131,6 +132,20 @@ pub(super) fn check(
                     safe_etcd(request, before),
                 ));
         }
+        if first
+            && let (Some(etcd), Some(before)) = (&etcd, &before)
+            && etcd.is_the_step_before()
+            && next.is_past_the_step()
+            && !runs(request, etcd)
+        {
+            findings.push(request.deny(
+                Rule::EtcdStep,
+                VERSION,
+                format!("release {} ({version}) runs etcd {next} after etcd {etcd} of {before}, which not all machines of the control plane run yet", row.name()),
+                "wait until all of its machines are up to date (kubectl get kubeadmcontrolplanes)",
+            ));
+        }
+        first = false;
         etcd = Some(next);
         if let (Some(tag), Some(next)) = (core_dns, row.core_dns_tag()) {
             findings.extend(core_dns_step(request, step, tag, next));
@@ -158,12 +173,30 @@ fn running_etcd(
     let Some(control_plane) = request.facts.control_plane else {
         return (Some(Etcd::Unknown), None);
     };
-    let etcd = &control_plane.kubeadm_config_spec.cluster_configuration.etcd;
+    let etcd = &control_plane.spec.kubeadm_config_spec.cluster_configuration.etcd;
     match (&etcd.external, &etcd.local.image_tag) {
         (Some(_), _) => (Some(Etcd::Elsewhere), None),
         (None, Some(tag)) => (Some(Etcd::Tag(tag.clone())), Some(tag.clone())),
         (None, None) => (Some(Etcd::Kubeadm(present.clone())), None),
     }
+}
+
+/// Whether all machines of the control plane run an etcd that was asked for. Between the edit that asks for it and the
+/// rollout, the topology controller has to write it into the control plane.
+fn runs(request: &Request<'_>, etcd: &Etcd) -> bool {
+    let Some(control_plane) = request.facts.control_plane else {
+        // Without a control plane nothing runs.
+        return request.new.spec.control_plane_ref.is_none();
+    };
+    let asked = &control_plane
+        .spec
+        .kubeadm_config_spec
+        .cluster_configuration
+        .etcd
+        .local
+        .image_tag;
+    let is_asked = asked.as_ref().is_some_and(|asked| Etcd::Tag(asked.clone()) == *etcd);
+    is_asked && control_plane.rollout() == Rollout::Done
 }
 
 /// The tag of the CoreDNS that runs; nothing where Cluster API doesn't look at it.
@@ -182,7 +215,12 @@ fn running_core_dns<'r>(
     shape.kubeadm.filter(|_| !skips)?;
     let pinned = base.pin_of(present?).and_then(Pin::core_dns_tag);
     pinned.or_else(|| {
-        let configuration = &request.facts.control_plane?.kubeadm_config_spec.cluster_configuration;
+        let configuration = &request
+            .facts
+            .control_plane?
+            .spec
+            .kubeadm_config_spec
+            .cluster_configuration;
         configuration.dns.image_tag.as_deref()
     })
 }

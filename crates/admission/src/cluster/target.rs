@@ -53,9 +53,13 @@ impl<'a> Request<'a> {
         base: &ExistingPins,
     ) -> Result<ResolvedTarget<'a>, Finding> {
         let asked = &self.topology.version;
-        // Pins that a created Cluster brings along say themselves what its version means.
-        if let (None, Some(pins), Ok(version)) = (present, &base.pins, asked.parse::<KubeVersion>())
-            && pins.covers(&version)
+        // Pins that a created Cluster brings along say themselves what its version means, and so does its control plane.
+        let brings_along = |version: &KubeVersion| match &base.pins {
+            Some(pins) => pins.covers(version),
+            None => self.is_restored(),
+        };
+        if let (None, Ok(version)) = (present, asked.parse::<KubeVersion>())
+            && brings_along(&version)
         {
             return Ok(ResolvedTarget::Covered(version));
         }
@@ -155,7 +159,16 @@ impl<'a> Request<'a> {
                     no_path.to_string(),
                     "Cluster API has no way down: fix forward with another release, or restore from a backup",
                 ),
-                NoPath::OtherMajor { .. } | NoPath::Skew { .. } | NoPath::BuildTags { .. } => self.deny(
+                NoPath::BuildTags { .. } => self.deny(
+                    Rule::Path,
+                    field,
+                    no_path.to_string(),
+                    format!(
+                        "take a release of another patch version, or remove spec.kubernetesVersions from ClusterClass {}, edit the version, and wire the class again (instar wire): without the list Cluster API goes from one build to the other",
+                        self.class_name()
+                    ),
+                ),
+                NoPath::OtherMajor { .. } | NoPath::Skew { .. } => self.deny(
                     Rule::Path,
                     field,
                     no_path.to_string(),

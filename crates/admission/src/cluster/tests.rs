@@ -1,16 +1,19 @@
 use std::sync::Arc;
 
 use instar_api::{CATALOG_LABEL, KubernetesReleaseSpec, PATH_ANNOTATION, Pin, RELEASES_ANNOTATION};
-use instar_capi::{ControlPlaneSpec, labels::UNSAFE_VERSION};
+use instar_capi::{KubeadmControlPlane, labels::UNSAFE_VERSION};
 use instar_catalog::{Catalog, Catalogs};
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 
 use super::*;
+use crate::cluster_state::{CachedWorker, Versions};
 
 mod catalogs;
 mod completion;
 mod properties;
 mod refusals;
+mod restored;
 
 const IMAGE: &str = "/spec/template/spec/image";
 const ETCD: &str = "/spec/template/spec/kubeadmConfigSpec/clusterConfiguration/etcd/local/imageTag";
@@ -19,7 +22,13 @@ const ETCD: &str = "/spec/template/spec/kubeadmConfigSpec/clusterConfiguration/e
 struct World {
     rows: Vec<(String, KubernetesReleaseSpec)>,
     class: Option<Value>,
+    /// Its spec.
     control_plane: Option<Value>,
+    /// Its status.
+    rollout: Value,
+    running: Option<Versions>,
+    workers: Vec<CachedWorker>,
+    requester: Requester,
 }
 
 fn row(name: &str, version: &str, etcd: &str) -> (String, KubernetesReleaseSpec) {
@@ -74,6 +83,10 @@ impl World {
             rows,
             class: Some(bare_class()),
             control_plane: None,
+            rollout: json!({"observedGeneration": 1, "replicas": 3, "upToDateReplicas": 3}),
+            running: None,
+            workers: Vec::new(),
+            requester: Requester::Other,
         };
         world.wire();
         world
@@ -106,17 +119,22 @@ impl World {
     fn admit(&self, old: Option<&Value>, new: &Value) -> Result<Admitted, String> {
         let read = |value: &Value| serde_json::from_value::<Cluster>(value.clone()).unwrap();
         let class: Option<ClusterClass> = self.class.clone().map(|class| serde_json::from_value(class).unwrap());
-        let control_plane: Option<ControlPlaneSpec> = self
-            .control_plane
-            .clone()
-            .map(|spec| serde_json::from_value(spec).unwrap());
+        let control_plane = self.control_plane.as_ref().map(|spec| {
+            let group = "controlplane.cluster.x-k8s.io/v1beta2";
+            let object = json!({
+                "apiVersion": group, "kind": "KubeadmControlPlane",
+                "metadata": {"name": "c", "generation": 1}, "spec": spec, "status": self.rollout,
+            });
+            serde_json::from_value::<KubeadmControlPlane>(object).unwrap()
+        });
         let facts = Facts {
             catalog: &self.catalog(),
             class: class.as_ref(),
             control_plane: control_plane.as_ref(),
-            running: None,
-            workers: &[],
+            running: self.running.as_ref(),
+            workers: &self.workers,
             today: jiff::civil::date(2026, 11, 20),
+            requester: self.requester,
         };
         let old = old.map(read);
         let admitted = admit(old.as_ref(), &read(new), facts).map_err(|denial| denial.to_string())?;
@@ -132,8 +150,11 @@ impl World {
         if let Some(version) = &admitted.version {
             new["spec"]["topology"]["version"] = json!(version);
         }
-        if let Some(pins) = &admitted.pins {
-            new["metadata"]["annotations"][RELEASES_ANNOTATION] = json!(pins);
+        let annotations = &mut new["metadata"]["annotations"];
+        match &admitted.pins {
+            AnnotationChange::None => {}
+            AnnotationChange::Set(pins) => annotations[RELEASES_ANNOTATION] = json!(pins),
+            AnnotationChange::Remove => drop(annotations.as_object_mut().unwrap().remove(RELEASES_ANNOTATION)),
         }
         let again = self.admit(old, &new)?;
         assert!(!again.changes(), "a second look changes {again:?}");
@@ -200,7 +221,7 @@ fn image(values: &instar_api::Values) -> &str {
 fn a_created_cluster_gets_the_pins_of_its_version() {
     let created = World::new().create("v1.33.5");
     let pins = pins(&created);
-    assert_eq!(pins.adopted, None);
+    assert!(pins.adopted.is_empty());
     let pin = &pins.releases[&v("v1.33.5")];
     assert_eq!(
         (pin.release.as_str(), image(&pin.control_plane), image(&pin.workers)),
@@ -301,60 +322,44 @@ fn a_classic_clusters_pins_and_path_are_put_back() {
         running: None,
         workers: &[],
         today: jiff::civil::date(2026, 11, 20),
+        requester: Requester::Other,
     };
     let old = cluster(json!({RELEASES_ANNOTATION: "pins", PATH_ANNOTATION: "path", "another": "x"}));
-    let pins = || Some("pins".to_owned());
-    let path = || Some("path".to_owned());
+    let none = || AnnotationChange::None;
+    let pins = || AnnotationChange::Set("pins".to_owned());
+    let path = || AnnotationChange::Set("path".to_owned());
     for (edited, expected) in [
         (
             json!({RELEASES_ANNOTATION: "pins", PATH_ANNOTATION: "path"}),
-            (None, None),
+            (none(), none()),
         ),
         (
             json!({RELEASES_ANNOTATION: "{", PATH_ANNOTATION: "path"}),
-            (pins(), None),
+            (pins(), none()),
         ),
-        (json!({RELEASES_ANNOTATION: "pins"}), (None, path())),
+        (json!({RELEASES_ANNOTATION: "pins"}), (none(), path())),
         (json!({}), (pins(), path())),
     ] {
         let admitted = admit(Some(&old), &cluster(edited), facts).unwrap();
         assert_eq!(admitted.warnings.is_empty(), !admitted.changes(), "{admitted:?}");
         assert_eq!((admitted.pins, admitted.path), expected);
     }
-    // What a restored one brings along is kept, and what it hasn't isn't made up.
-    assert_eq!(admit(None, &old, facts).unwrap(), Admitted::default());
+    // What wasn't there is taken away.
+    let added = admit(Some(&cluster(json!({}))), &old, facts).unwrap();
     assert_eq!(
-        admit(Some(&cluster(json!({}))), &old, facts).unwrap(),
-        Admitted::default()
+        (added.pins, added.path),
+        (AnnotationChange::Remove, AnnotationChange::Remove)
     );
-}
-
-#[test]
-fn pins_that_a_created_cluster_brings_along_are_kept() {
-    let world = World::new();
-    let moved = world.create("v1.33.5");
-    let empty = World {
-        rows: Vec::new(),
-        class: world.class.clone(),
-        control_plane: None,
-    };
-    assert_eq!(empty.write(None, moved.clone()).unwrap().0, moved);
-    // A catalog with a row of that name and other values is another management cluster's.
-    let mut other = World::new();
-    *other.row("r33") = row("other", "v1.33.5", "3.5.26-0").1;
-    assert_eq!(other.write(None, moved.clone()).unwrap().0, moved);
-    let unknown = World {
-        rows: Vec::new(),
-        class: None,
-        control_plane: None,
-    };
-    assert_eq!(unknown.write(None, moved.clone()).unwrap().0, moved);
-    // A version that they don't cover is pinned as ever.
-    let mut later = moved;
-    set_version("v1.34.3")(&mut later);
-    assert_eq!(
-        pinned(&world.write(None, later).unwrap().0),
-        ["v1.33.5=r33", "v1.34.3=r34"]
+    // What a restored one brings along is kept or refused.
+    let garbled = admit(None, &old, facts).unwrap_err();
+    assert_eq!(garbled.rule, Rule::RestoredCluster, "{garbled}");
+    let restored = cluster(json!({RELEASES_ANNOTATION: Pins::default().to_annotation(), PATH_ANNOTATION: "path"}));
+    assert_eq!(admit(None, &restored, facts).unwrap(), Admitted::default());
+    let pins = r#"{"adopted":"","releases":{"v1.33.5":{"release":"r33"}}}"#;
+    let unknown = admit(None, &cluster(json!({RELEASES_ANNOTATION: pins})), facts).unwrap();
+    assert!(
+        unknown.findings[0].to_string().contains("which is not in the catalog"),
+        "{unknown:?}"
     );
 }
 
@@ -372,7 +377,7 @@ fn a_running_cluster_is_adopted_at_its_first_edit() {
         .unwrap();
     assert!(same["metadata"]["annotations"].get(RELEASES_ANNOTATION).is_none());
     let (edited, warnings) = world.edit(&running, set_version("v1.35.4")).unwrap();
-    assert_eq!(pins(&edited).adopted, Some(v("v1.33.5")));
+    assert_eq!(pins(&edited).adopted, [v("v1.33.5")].into());
     assert_eq!(pinned(&edited), ["v1.34.3=r34", "v1.35.4=r35"]);
     assert_eq!(
         warnings,
@@ -382,7 +387,10 @@ fn a_running_cluster_is_adopted_at_its_first_edit() {
     let (next, _) = world.edit(&edited, set_version("v1.36.3")).unwrap();
     assert_eq!(
         (pins(&next).adopted, pinned(&next)),
-        (None, vec!["v1.35.4=r35".to_owned(), "v1.36.3=r36".to_owned()])
+        (
+            BTreeSet::new(),
+            vec!["v1.35.4=r35".to_owned(), "v1.36.3=r36".to_owned()]
+        )
     );
 }
 

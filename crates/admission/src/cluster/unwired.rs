@@ -10,7 +10,9 @@ use instar_capi::{ClusterClass, Topology};
 use instar_domain::KubeVersion;
 
 use super::{
+    edits,
     request::{Admitted, Request, annotation},
+    shape::Shape,
     steps::VERSION,
 };
 use crate::{Finding, Rule};
@@ -18,42 +20,64 @@ use crate::{Finding, Rule};
 impl Request<'_> {
     /// A class without wiring renders no pins: its Clusters are left alone, unless they have some.
     pub(super) fn unwired(&self, class: &ClusterClass) -> Result<Admitted, Finding> {
-        let pinned = self.old.and_then(annotation).or_else(|| annotation(self.new)).is_some();
-        if !pinned {
-            let Some(old) = self.old_topology else {
-                return Ok(Admitted::default());
-            };
+        let Some(old) = self.old else {
+            return self.created_unwired(class);
+        };
+        let mut admitted = edits::restored(
+            self.old,
+            self.new,
+            &format!("ClusterClass {} is not wired", self.class_name()),
+        );
+        if annotation(old).is_some() {
+            if self.moves() {
+                return Err(self.not_rendered(class));
+            }
+            return Ok(admitted);
+        }
+        if let Some(old) = self.old_topology {
             let target = self.refused_by_cluster_api(old, class)?;
             let present = old.version.parse::<KubeVersion>().ok();
-            return Ok(Admitted {
-                findings: self.moves_to(present.as_ref(), target.as_ref(), &[]),
-                ..Admitted::default()
-            });
+            admitted
+                .findings
+                .extend(self.moves_to(present.as_ref(), target.as_ref(), &[]));
         }
-        if self.old.is_none() {
-            let warning = format!(
+        Ok(admitted)
+    }
+
+    /// Pins that a created Cluster brings along count when its class is wired later, so they are judged now.
+    fn created_unwired(&self, class: &ClusterClass) -> Result<Admitted, Finding> {
+        let pins = self.carried()?;
+        let shape = Shape::of(self.new.metadata.labels.as_ref(), self.topology, class);
+        let mut restored = self.brought_along(pins.as_ref(), Some(&shape));
+        if let Some(pins) = &pins {
+            let runs_pinned = self.is_restored() && !pins.releases.is_empty();
+            if runs_pinned {
+                return Err(self.not_rendered(class));
+            }
+            restored.warnings.push(format!(
                 "ClusterClass {} is not wired: the pins of Cluster {} have no effect",
                 self.class_name(),
                 self.name()
-            );
-            return Ok(Admitted {
-                warnings: vec![warning],
-                ..Admitted::default()
-            });
-        }
-        if self.moves() {
-            let name = class.metadata.name.as_deref().unwrap_or_default();
-            return Err(self.deny(
-                Rule::WiringRenders,
-                "spec.topology",
-                format!(
-                    "the Cluster is pinned to releases, and ClusterClass {} has no wiring to render them",
-                    self.class_name()
-                ),
-                format!("wire it: instar wire {name} | kubectl apply -f -"),
             ));
         }
-        Ok(Admitted::default())
+        Ok(Admitted {
+            findings: restored.findings,
+            warnings: restored.warnings,
+            ..Admitted::default()
+        })
+    }
+
+    fn not_rendered(&self, class: &ClusterClass) -> Finding {
+        let name = class.metadata.name.as_deref().unwrap_or_default();
+        self.deny(
+            Rule::WiringRenders,
+            "spec.topology",
+            format!(
+                "the Cluster is pinned to releases, and ClusterClass {} has no wiring to render them",
+                self.class_name()
+            ),
+            format!("wire it: instar wire {name} | kubectl apply -f -"),
+        )
     }
 
     /// The version that is asked for, where Cluster API takes it; nothing where the edit leaves version and class.

@@ -14,6 +14,7 @@ const PATCHES: &str = "https://cluster-api.sigs.k8s.io/tasks/experimental-featur
 const PINS: &str = "docs/wiring.md";
 const CORE_DNS: &str = "https://cluster-api.sigs.k8s.io/tasks/upgrading-clusters";
 const FLUX: &str = "docs/gitops.md";
+const RESTORE: &str = "docs/restore.md";
 const SKEW: &str = "https://kubernetes.io/releases/version-skew-policy/";
 
 pub(super) const CLASS_KNOWN: RuleInfo = RuleInfo {
@@ -152,11 +153,13 @@ pub(super) const UPGRADES_FROM: RuleInfo = RuleInfo {
 };
 
 pub(super) const ETCD_STEP: RuleInfo = RuleInfo {
-    guards: "etcd 3.6 follows only after etcd 3.5.26 or later has run.",
+    guards: "etcd 3.6 follows only when all machines of the control plane run etcd 3.5.26 or later.",
     source: ZOMBIES,
     messages: &[
         "release {} ({}) runs etcd {} after etcd {} of {}, and etcd 3.6 may follow only on 3.5.26 or later",
         "etcd {} would follow etcd {}, and etcd 3.6 may follow only on 3.5.26 or later",
+        "release {} ({}) runs etcd {} after etcd {} of {}, which not all machines of the control plane run yet",
+        "etcd {} would follow etcd {}, which not all of its machines run yet",
     ],
     remediation: "first move to a release of the same version with etcd 3.5.26 or later",
     default: Enforcement::Enforce,
@@ -245,12 +248,35 @@ pub(super) const PINS_BY_HAND: RuleInfo = RuleInfo {
     enforceable_by: EnforceableBy::Server,
 };
 
+pub(super) const RESTORED_CLUSTER: RuleInfo = RuleInfo {
+    guards: "A Cluster that is created with pins (the annotation `upgrade.cluster.x-k8s.io/releases`) or with a control plane (`spec.controlPlaneRef`), as `clusterctl move` and a restore from a backup do, is taken as it is: with the values of the releases that it names. What can't be compared is believed only of a user who may create KubernetesReleases.",
+    source: RESTORE,
+    messages: &[
+        "{} is pinned to release {}, and {}",
+        "{} is pinned to release {}, which is not in the catalog",
+        "{} is pinned to release {}, which is of {}, and the Cluster's is {}",
+        "it adopts {}, and the Cluster has no control plane that runs (spec.controlPlaneRef)",
+        "the Cluster is created with a control plane that was not seen before",
+        "it has no release for {}, the version of the Cluster",
+        "the version that its control plane runs is not known",
+        "the annotation upgrade.cluster.x-k8s.io/releases can't be read: {}",
+    ],
+    remediation: "restore it as a user who may create kubernetesreleases, or leave the annotation and spec.controlPlaneRef out to create a new cluster",
+    default: Enforcement::Enforce,
+    on: &[Trigger {
+        guard: GuardedKind::Cluster,
+        changes: &[Change::Created, Change::Class],
+    }],
+    enforceable_by: EnforceableBy::Server,
+};
+
 pub(super) const ONE_CHANGE: RuleInfo = RuleInfo {
     guards: "The version of a topology cluster is edited when the last edit has arrived everywhere.",
     source: TOPOLOGY,
     messages: &[
         "the edit to {} is still under way: {} runs {}",
         "the edit to {} is still under way: its hook {} is pending",
+        "machines of the control plane are still being replaced at {}",
     ],
     remediation: "wait until it is done (kubectl get clusterupgrade), then edit the version",
     default: Enforcement::Enforce,

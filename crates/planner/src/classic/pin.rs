@@ -78,7 +78,7 @@ fn pins(view: &ClassicView<'_>, classic: &ClassicCluster, steps: &[Step<'_>]) ->
     let running = view.versions();
     let present = &view.control_plane.version;
     let mut pins = classic.pins.clone().unwrap_or_else(|| Pins {
-        adopted: Some(present.clone()),
+        adopted: [present.clone()].into(),
         ..Pins::default()
     });
     pins.releases.retain(|version, _| running.contains(version));
@@ -87,7 +87,7 @@ fn pins(view: &ClassicView<'_>, classic: &ClassicCluster, steps: &[Step<'_>]) ->
     }
     let releases = &pins.releases;
     pins.adopted
-        .take_if(|adopted| releases.contains_key(adopted) || !running.contains(adopted));
+        .retain(|adopted| running.contains(adopted) && !releases.contains_key(adopted));
     pins
 }
 
@@ -129,6 +129,7 @@ fn pin(view: &ClassicView<'_>, step: &Step<'_>) -> Pin {
         workers: Values::new(),
         machine_deployments: machine_deployments.collect(),
         machine_pools: machine_pools.collect(),
+        ..Pin::default()
     }
 }
 

@@ -73,8 +73,9 @@ fn pins(adopted: &str, versions: &[&str]) -> Pins {
         (version(text), pin)
     };
     Pins {
-        adopted: Some(version(adopted)),
+        adopted: [version(adopted)].into(),
         releases: versions.iter().map(pin).collect(),
+        ..Pins::default()
     }
 }
 

@@ -27,6 +27,8 @@ pub(super) fn spec(workload: &Workload) -> PodSpec {
             }),
             ..PodSecurityContext::default()
         }),
+        // Of the class that a node makes room for: without the server guarded edits are refused.
+        priority_class_name: Some("system-cluster-critical".to_owned()),
         termination_grace_period_seconds: Some(workload.grace_seconds),
         // Like Cluster API's own managers, which run beside it.
         tolerations: Some(vec![Toleration {

@@ -1,17 +1,18 @@
 //! `clusterctl move` in the middle of an upgrade.
 
-use std::{collections::BTreeSet, path::Path};
+use std::collections::BTreeSet;
 
 use instar_api::{BREAK_GLASS_ANNOTATION, FINISHED_ANNOTATION, KubernetesRelease, UpgradePhase, VERSION_ANNOTATION};
 use instar_e2e::{
     Context, Result,
-    clusterctl::{MoveTarget, move_namespace, moved},
+    clusterctl::{MoveTarget, move_namespace},
     support::{
         catalog::Rows,
         classic::{self, NAME, assert_rolled},
         fixtures::{Shape, core_kind, wait_running},
         journeys::JourneyContext,
         ledger::{Ledger, Pool},
+        lost::lose,
     },
     wait::{Seen, wait_for},
 };
@@ -95,7 +96,7 @@ async fn goes_on(scene: JourneyContext, held: Held) -> Result<()> {
     let directory = tempfile::tempdir()?;
     move_namespace(&scene.mgmt, &scene.namespace, MoveTarget::ToDirectory, directory.path()).await?;
     let uid = classic::clusters(&scene).get(NAME).await?.uid();
-    lose(&scene, directory.path()).await?;
+    lose(&scene, directory.path(), &[NAME]).await?;
     let ledger = Ledger::start(&scene.mgmt.client(), &scene.namespace).await?;
     move_namespace(
         &scene.mgmt,
@@ -209,82 +210,6 @@ fn live(ledger: &Ledger) -> Result<BTreeSet<String>> {
         .filter(|template| !template.deleted)
         .map(|template| template.name);
     Ok(machines.chain(templates).collect())
-}
-
-/// Takes away all that was moved, as if the management cluster were gone: no finalizer is heeded, so
-/// that the machines, which are somewhere else, go on.
-async fn lose(scene: &JourneyContext, directory: &Path) -> Result<()> {
-    let pause = Patch::Merge(json!({ "spec": { "paused": true } }));
-    classic::clusters(scene)
-        .patch(NAME, &PatchParams::default(), &pause)
-        .await?;
-    let mut left = Vec::new();
-    for object in moved(directory)? {
-        assert_eq!(object.namespace().as_ref(), Some(&scene.namespace), "{object:?}");
-        let types = object.types.as_ref().context("a file without a kind")?;
-        let (resource, _) = scene.mgmt.applier().kind(types).await?;
-        let api: Api<DynamicObject> = Api::namespaced_with(scene.mgmt.client(), &scene.namespace, &resource);
-        left.push((api, object));
-    }
-    // Whoever has not seen the pause would hold on to what goes.
-    wait_for("all controllers to have paused", SOON, || async {
-        for (api, object) in &left {
-            let object = api.get(&object.name_any()).await?;
-            let conditions = object.data.pointer("/status/conditions").and_then(Value::as_array);
-            let paused = conditions
-                .into_iter()
-                .flatten()
-                .find(|condition| condition["type"] == "Paused");
-            if paused.is_some_and(|condition| condition["status"] != "True") {
-                return Err(Seen::from(object.name_any()));
-            }
-        }
-        Ok(())
-    })
-    .await?;
-    // Owners come last, so that nothing is collected on the way.
-    while !left.is_empty() {
-        let owners: BTreeSet<String> = left
-            .iter()
-            .flat_map(|(_, object)| object.owner_references())
-            .map(|owner| owner.uid.clone())
-            .collect();
-        let (later, now): (Vec<_>, Vec<_>) = left
-            .into_iter()
-            .partition(|(_, object)| object.uid().is_some_and(|uid| owners.contains(&uid)));
-        anyhow::ensure!(!now.is_empty(), "objects own each other: {later:?}");
-        for (api, object) in &now {
-            let name = object.name_any();
-            if object
-                .types
-                .as_ref()
-                .is_some_and(|types| types.kind.ends_with("Template"))
-            {
-                break_glass(api, &name, "template-in-use template-kept: all of it is lost").await?;
-            }
-            api.delete(&name, &DeleteParams::default()).await?;
-            if !object.finalizers().is_empty() {
-                let bare = Patch::Merge(json!({ "metadata": { "finalizers": null } }));
-                api.patch(&name, &PatchParams::default(), &bare).await?;
-            }
-            wait_for(&format!("{name} to be gone"), SOON, || async {
-                match api.get_opt(&name).await? {
-                    None => Ok(()),
-                    Some(object) => Err(Seen::from(format!("{:?}", object.metadata))),
-                }
-            })
-            .await?;
-        }
-        left = later;
-    }
-    Ok(())
-}
-
-/// Switches rules off for the deletion of an object.
-async fn break_glass(api: &Api<DynamicObject>, name: &str, why: &str) -> Result<()> {
-    let patch = Patch::Merge(json!({ "metadata": { "annotations": { BREAK_GLASS_ANNOTATION: why } } }));
-    api.patch(name, &PatchParams::default(), &patch).await?;
-    Ok(())
 }
 
 /// Those that two minors take and no other, each the new Cluster's.

@@ -94,10 +94,79 @@ fn the_rules_of_a_step_hold_for_it() {
     );
 }
 
+/// The way out of a version that holds the Cluster up, such as by an image that doesn't boot.
 #[test]
-fn a_pin_that_is_there_is_not_rewritten() {
+fn another_release_of_a_version_on_the_way_is_taken() {
+    let mut world = World::new();
+    let (cluster, _) = world.edit(&world.create("v1.33.5"), set_version("v1.36.3")).unwrap();
+    world.rows.push(row("r34-b", "v1.34.3", "3.6.5-0"));
+    world.rows.push(row("r35-b", "v1.35.4", "3.6.6-0"));
+    let with = |version: &str, release: &str| {
+        pinned(&cluster)
+            .into_iter()
+            .map(|pin| match pin.split_once('=') {
+                Some((at, _)) if at == version => format!("{version}={release}"),
+                Some(_) | None => pin,
+            })
+            .collect::<Vec<_>>()
+    };
+    // The control plane is there and doesn't come up, or has still to go there.
+    for at in ["v1.33.5", "v1.34.3"] {
+        let etcd = json!({"local": {"imageTag": "3.5.26-0"}});
+        world.control_plane =
+            Some(json!({"version": at, "kubeadmConfigSpec": {"clusterConfiguration": {"etcd": etcd}}}));
+        for (version, release) in [("v1.34.3", "r34-b"), ("v1.35.4", "r35-b")] {
+            let (edited, _) = world.edit(&cluster, name(version, release)).unwrap();
+            assert_eq!(pinned(&edited), with(version, release), "at {at}");
+            assert_eq!(
+                image(&pins(&edited).releases[&v(version)].control_plane),
+                format!("amd-{release}")
+            );
+        }
+    }
+    // It has passed v1.34.3. Workers may still run it.
+    world.control_plane = Some(json!({"version": "v1.35.4"}));
+    let refused = world.edit(&cluster, name("v1.34.3", "r34-b")).unwrap_err();
+    assert!(
+        refused.contains(
+            "on the way from v1.35.4 to v1.36.3, Cluster API does not go through v1.34.3, for which a release is named"
+        ),
+        "{refused}"
+    );
+    world.workers = vec![CachedWorker {
+        kind: instar_capi::WorkerKind::MachineDeployment,
+        name: "md-0".to_owned(),
+        managed_by: instar_capi::ManagedBy::Topology,
+        versions: Versions {
+            lowest: v("v1.34.3"),
+            highest: v("v1.34.3"),
+        },
+    }];
+    let (edited, _) = world.edit(&cluster, name("v1.34.3", "r34-b")).unwrap();
+    assert_eq!(pinned(&edited), with("v1.34.3", "r34-b"));
+}
+
+#[test]
+fn a_release_that_an_edit_can_not_take_is_refused() {
+    let mut world = World::new();
+    let created = world.create("v1.33.5");
+    world.rows.push(row("r35-b", "v1.35.4", "3.6.6-0"));
+    let refused = world
+        .edit(&created, |cluster| {
+            name("v1.35.4", "r35-b")(cluster);
+            set_version("v1.34.3")(cluster);
+        })
+        .unwrap_err();
+    assert_eq!(
+        refused,
+        "Cluster ns/c: metadata.annotations[upgrade.cluster.x-k8s.io/releases]: release r35-b is named for v1.35.4, which this edit does not go through; name it in an edit of its own, or name none for this version [rule pins-by-hand]"
+    );
+}
+
+#[test]
+fn a_pin_that_is_not_on_the_way_is_not_rewritten() {
     let (mut world, cluster) = on_its_way();
     world.rows.push(row("r35-b", "v1.35.4", "3.6.6-0"));
-    let (same, _) = world.edit(&cluster, name("v1.35.4", "r35-b")).unwrap();
-    assert_eq!(pins(&same), pins(&cluster));
+    let refused = world.edit(&cluster, name("v1.35.4", "r35-b")).unwrap_err();
+    assert!(refused.contains("does not go through v1.35.4"), "{refused}");
 }

@@ -117,6 +117,37 @@ fn etcd_3_6_follows_only_on_3_5_26() {
     let (safe, _) = world.edit(&created, set_version("r33-2")).unwrap();
     assert_eq!(pinned(&safe), ["v1.33.5=r33-2"]);
     world.edit(&safe, set_version("v1.35.4")).unwrap();
+    // But only when all machines of the control plane have gone there.
+    let mut running = safe;
+    running["spec"]["controlPlaneRef"] = json!({"kind": "KubeadmControlPlane", "name": "c"});
+    let asks_for = |tag: &str| {
+        let etcd = json!({"local": {"imageTag": tag}});
+        Some(json!({"version": "v1.33.5", "kubeadmConfigSpec": {"clusterConfiguration": {"etcd": etcd}}}))
+    };
+    let what = "release r34 (v1.34.3) runs etcd 3.6.5-0 after etcd 3.5.26-0 of v1.33.5, which not all machines of the control plane run yet; wait until all of its machines are up to date (kubectl get kubeadmcontrolplanes) [rule etcd-step]";
+    let done = json!({"observedGeneration": 1, "replicas": 3, "upToDateReplicas": 3});
+    for (control_plane, rollout, is_refused) in [
+        (asks_for("3.5.26-0"), done.clone(), false),
+        (asks_for("3.5.21-0"), done.clone(), true),
+        (
+            asks_for("3.5.26-0"),
+            json!({"observedGeneration": 0, "replicas": 3, "upToDateReplicas": 3}),
+            true,
+        ),
+        (
+            asks_for("3.5.26-0"),
+            json!({"observedGeneration": 1, "replicas": 3, "upToDateReplicas": 2}),
+            true,
+        ),
+        (asks_for("3.5.26-0"), Value::Null, true),
+        (None, done, true),
+    ] {
+        (world.control_plane, world.rollout) = (control_plane, rollout);
+        match world.edit(&running, set_version("v1.34.3")) {
+            Ok(_) => assert!(!is_refused, "{:?} {}", world.control_plane, world.rollout),
+            Err(message) => assert!(is_refused && message.contains(what), "{message}"),
+        }
+    }
 }
 
 #[test]
@@ -143,5 +174,36 @@ fn an_adopted_clusters_etcd_is_what_its_control_plane_says() {
             (Err(message), Some(part)) => assert!(message.contains(part), "{message}"),
             (verdict, expected) => panic!("{verdict:?}, expected {expected:?}"),
         }
+    }
+}
+
+/// Each version that something runs, not the target alone: else the reconcile stops, and with it scaling.
+#[test]
+fn another_class_renders_every_pin_that_stays() {
+    let mut world = World::new();
+    let created = world.create("v1.33.5");
+    // A class that was wired with a catalog whose rows set no etcd.
+    for name in ["r33", "r34", "r35", "r36"] {
+        world.row(name).components.etcd = None;
+    }
+    world.class = Some(bare_class());
+    world.wire();
+    let mut bare = world.class.take().unwrap();
+    bare["metadata"]["name"] = json!("other");
+    world.class = Some(bare);
+    let rebase = |version: &'static str| {
+        move |cluster: &mut Value| {
+            cluster["spec"]["topology"]["classRef"]["name"] = json!("other");
+            set_version(version)(cluster);
+        }
+    };
+    for version in ["v1.33.5", "v1.34.3"] {
+        let refused = world.edit(&created, rebase(version)).unwrap_err();
+        assert_eq!(
+            refused,
+            format!(
+                "Cluster ns/c: spec.topology.version: release r33 (v1.33.5) sets {ETCD} of KubeadmControlPlaneTemplate for the control plane itself, and ClusterClass ns/other does not render it; wire the class again: instar wire prints it [rule wiring-renders]"
+            )
+        );
     }
 }

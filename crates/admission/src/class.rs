@@ -1,9 +1,9 @@
 //! ClusterClasses: what Clusters are pinned to goes on being rendered, and they agree about the catalog.
 
-use std::sync::Arc;
+use std::{cmp::Ordering, collections::BTreeMap};
 
 use instar_api::{Pins, Rule};
-use instar_capi::{ClusterClass, Lifecycle};
+use instar_capi::{ClusterClass, Lifecycle, PoolKind, Topology};
 use instar_wiring::Wiring;
 
 use crate::{
@@ -27,34 +27,101 @@ pub fn judge(edit: Edit<'_, ClusterClass>, state: &dyn ClusterState) -> Vec<Find
         metadata.name.as_deref().unwrap_or_default(),
     );
     let (old, new) = (Rendering::of(old), Rendering::of(edit.new));
-    let broken = |cluster: &Arc<CachedCluster>| {
-        // Pins that can't be read are refused where they are written, and render nothing.
-        let pins = Pins::from_annotation(cluster.pins.as_deref()?).ok()?;
-        let what = new.breaks(cluster, &pins)?;
-        if old.breaks(cluster, &pins).is_some() {
-            return None;
-        }
-        Some(Finding {
+    // Most Clusters of a class have the same pins and the same pools: what is said of one counts for all of them.
+    let mut verdicts: BTreeMap<Alike<'_>, Option<String>> = BTreeMap::new();
+    let mut findings = catalog::of_class(edit, &clusters);
+    for cluster in &clusters {
+        let Some(alike) = Alike::of(cluster) else { continue };
+        let verdict = verdicts
+            .entry(alike)
+            .or_insert_with_key(|alike| broken(&old, &new, alike));
+        let Some(what) = verdict else { continue };
+        let (namespace, name) = (&cluster.namespace, &cluster.name);
+        findings.push(Finding {
             of: Some(Box::new(ClusterName {
-                namespace: cluster.namespace.clone(),
-                name: cluster.name.clone(),
+                namespace: namespace.clone(),
+                name: name.clone(),
             })),
             ..finding(
                 Rule::WiringKept,
                 object_ref(edit.kind, metadata),
                 FIELD,
-                what,
+                format!("Cluster {namespace}/{name} {what}"),
                 format!(
                     "wire the class again, with all of its changes: instar wire {} prints it",
                     metadata.name.as_deref().unwrap_or_default()
                 ),
             )
-        })
-    };
-    let mut findings = catalog::of_class(edit, &clusters);
-    findings.extend(clusters.iter().filter_map(broken));
+        });
+    }
     findings
 }
+
+/// What an edit of a class does to Clusters, if it does anything. Where the class as it is doesn't render them either, it
+/// makes nothing worse.
+fn broken(old: &Rendering<'_>, new: &Rendering<'_>, clusters: &Alike<'_>) -> Option<String> {
+    let Ok(pins) = Pins::from_annotation(clusters.pins) else {
+        // By another version of Instar, or by hand.
+        let loses_all = old.wiring.is_some() && new.wiring.is_none();
+        return loses_all.then(|| {
+            "carries pins that can't be read, and without the wiring its machines would be replaced by the bare template's"
+                .to_owned()
+        });
+    };
+    let what = new.breaks(clusters.topology, &pins)?;
+    match old.breaks(clusters.topology, &pins) {
+        Some(_) => None,
+        None => Some(what),
+    }
+}
+
+/// What the verdict about a Cluster depends on.
+struct Alike<'c> {
+    pins: &'c str,
+    topology: &'c Topology,
+}
+
+impl<'c> Alike<'c> {
+    fn of(cluster: &'c CachedCluster) -> Option<Self> {
+        match cluster.lifecycle {
+            Lifecycle::Active | Lifecycle::Paused => {}
+            Lifecycle::Deleting => return None,
+        }
+        Some(Self {
+            pins: cluster.pins.as_deref()?,
+            topology: cluster.topology.as_ref()?,
+        })
+    }
+
+    fn key(&self) -> (&str, impl Iterator<Item = (PoolKind, &str, &str)>) {
+        let pools = self.topology.workers.pools();
+        (
+            self.pins,
+            pools.map(|(kind, pool)| (kind, pool.name.as_str(), pool.class.as_str())),
+        )
+    }
+}
+
+impl Ord for Alike<'_> {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let ((pins, pools), (others_pins, others_pools)) = (self.key(), other.key());
+        pins.cmp(others_pins).then_with(|| pools.cmp(others_pools))
+    }
+}
+
+impl PartialOrd for Alike<'_> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Alike<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for Alike<'_> {}
 
 /// A class, and its wiring as it is read once for all of its Clusters.
 struct Rendering<'c> {
@@ -71,24 +138,16 @@ impl<'c> Rendering<'c> {
     }
 
     /// Which pin of a Cluster the class doesn't render, and what becomes of it.
-    fn breaks(&self, cluster: &CachedCluster, pins: &Pins) -> Option<String> {
-        match cluster.lifecycle {
-            Lifecycle::Active | Lifecycle::Paused => {}
-            Lifecycle::Deleting => return None,
-        }
-        let topology = cluster.topology.as_ref()?;
+    fn breaks(&self, topology: &Topology, pins: &Pins) -> Option<String> {
         pins.releases.iter().find_map(|(version, pin)| {
-            let whose = format!(
-                "Cluster {}/{} is pinned to release {} ({version})",
-                cluster.namespace, cluster.name, pin.release
-            );
+            let pinned = format!("is pinned to release {} ({version})", pin.release);
             let Some(wiring) = &self.wiring else {
                 return Some(format!(
-                    "{whose}, and without the wiring its machines would be replaced by the bare template's"
+                    "{pinned}, and without the wiring its machines would be replaced by the bare template's"
                 ));
             };
             let missing = unrendered(topology, self.class, wiring, version, pin)?;
-            Some(format!("{whose}, and {missing}"))
+            Some(format!("{pinned}, and {missing}"))
         })
     }
 }

@@ -212,14 +212,15 @@ pub struct CachedUpgrade {
 }
 
 /// The versions that a control plane's machines run, as far as it says so. Where it says the lowest
-/// alone, what is asked may run already.
+/// alone, what is asked may run already; where it says none, as some providers do, what is asked runs.
 #[must_use]
 pub fn observed(spec: &ControlPlaneSpec, status: Option<&ControlPlaneStatus>) -> Option<Versions> {
     let status = status?;
     Versions::of(&status.versions).or_else(|| {
-        let lowest: KubeVersion = status.version.as_deref()?.parse().ok()?;
-        let asked = spec.version.parse().unwrap_or_else(|_| lowest.clone());
-        let highest = lowest.clone().max(asked);
+        let asked: Option<KubeVersion> = spec.version.parse().ok();
+        let lowest: Option<KubeVersion> = status.version.as_deref().and_then(|lowest| lowest.parse().ok());
+        let lowest = lowest.or_else(|| asked.clone())?;
+        let highest = asked.map_or_else(|| lowest.clone(), |asked| asked.max(lowest.clone()));
         Some(Versions { lowest, highest })
     })
 }

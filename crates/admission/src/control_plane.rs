@@ -86,6 +86,11 @@ impl ControlPlane<'_> {
                 from: old.and_then(template),
                 to,
             };
+            if reference.from.as_ref().is_some_and(|from| *from != reference.to)
+                && old.is_some_and(|old| old.spec.version == new.spec.version)
+            {
+                findings.extend(self.template_alone());
+            }
             self.template(&reference, &mut findings);
         }
         findings
@@ -227,7 +232,7 @@ impl ControlPlane<'_> {
             ));
         }
         let is_step = before.is_the_step_before() && after.is_past_the_step();
-        let is_rolled_out = self.edit.old.is_some_and(|old| old.rollout() == Rollout::Done);
+        let is_rolled_out = self.edit.old.is_some_and(|old| self.is_rolled_out(old));
         if is_step && !is_rolled_out {
             findings.push(self.finding(
                 Rule::EtcdStep,
@@ -248,20 +253,46 @@ impl ControlPlane<'_> {
         }
     }
 
+    fn template_alone(&self) -> Option<Finding> {
+        let version = self.edit.new.spec.version.parse().ok()?;
+        let (field, what) = release_drift::of_another_version(&version, &self.machines(), self.state)?;
+        Some(self.finding(
+            Rule::OneRollout,
+            field,
+            what,
+            release_drift::remediation_of_template(&version),
+        ))
+    }
+
+    /// A request is read without the conditions, which the cache has: of the same generation, or they say nothing.
+    fn is_rolled_out(&self, old: &KubeadmControlPlane) -> bool {
+        let cached = self
+            .cluster
+            .and_then(|cluster| self.state.control_plane(self.namespace, cluster));
+        let is_same = |cached: &KubeadmControlPlane| {
+            cached.metadata.name == old.metadata.name && cached.metadata.generation == old.metadata.generation
+        };
+        let cached = cached.filter(|cached| is_same(cached));
+        old.rollout() == Rollout::Done || cached.is_some_and(|cached| cached.rollout() == Rollout::Done)
+    }
+
     /// The release of the version, and what it sets.
     fn release(&self, to: &KubeVersion) -> Option<Finding> {
+        let (field, what) = release_drift::disagreement(to, &self.machines(), self.state)?;
+        Some(self.finding(Rule::OneRollout, field, what, release_drift::remediation()))
+    }
+
+    fn machines(&self) -> Machines<'_> {
         let new = &self.edit.new.spec;
         let template = new.machine_template.template();
-        let machines = Machines {
+        Machines {
             role: Role::ControlPlane,
             namespace: self.namespace,
             cluster: self.cluster,
             template: template.map(|reference: &Reference| (TEMPLATE, reference)),
             labels: &new.machine_template.metadata.labels,
             kubeadm: (self.edit.kind == KUBEADM).then_some(&new.kubeadm_config_spec.cluster_configuration),
-        };
-        let (field, what) = release_drift::disagreement(to, &machines, self.state)?;
-        Some(self.finding(Rule::OneRollout, field, what, release_drift::remediation()))
+        }
     }
 }
 

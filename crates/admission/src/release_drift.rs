@@ -1,6 +1,6 @@
 //! Whether an edit of a version carries what the version's release sets.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use instar_api::{VERSION_ANNOTATION, Values};
 use instar_capi::{ClusterConfiguration, Reference};
@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::{
     catalog,
-    cluster_state::{CachedTemplate, ClusterState, Lookup, TemplateKey},
+    cluster_state::{CachedCluster, CachedTemplate, ClusterState, Lookup, TemplateKey},
 };
 
 /// The machines of a control plane or of a pool, as an edit would have them.
@@ -26,6 +26,20 @@ pub(crate) struct Machines<'a> {
     pub(crate) kubeadm: Option<&'a ClusterConfiguration>,
 }
 
+impl<'a> Machines<'a> {
+    fn cluster(&self, state: &dyn ClusterState) -> Option<Arc<CachedCluster>> {
+        state.cluster(self.namespace, self.cluster?)
+    }
+
+    fn labels(&self, cluster: Option<&'a CachedCluster>) -> Labels<'a> {
+        static NONE: BTreeMap<String, String> = BTreeMap::new();
+        Labels {
+            cluster: cluster.map_or(&NONE, |cluster| &cluster.labels),
+            pool: self.labels,
+        }
+    }
+}
+
 /// The field that disagrees with every release of the version, and what it should be. Nothing where
 /// the catalog has no such version.
 pub(crate) fn disagreement(
@@ -33,15 +47,9 @@ pub(crate) fn disagreement(
     machines: &Machines<'_>,
     state: &dyn ClusterState,
 ) -> Option<(&'static str, String)> {
-    let cluster = machines
-        .cluster
-        .and_then(|name| state.cluster(machines.namespace, name));
+    let cluster = machines.cluster(state);
     let catalog = state.catalog(&catalog::of_cached(cluster.as_deref(), state));
-    let none = BTreeMap::new();
-    let labels = Labels {
-        cluster: cluster.as_ref().map_or(&none, |cluster| &cluster.labels),
-        pool: machines.labels,
-    };
+    let labels = machines.labels(cluster.as_deref());
     let rows = || catalog.rows_of(version);
     let template = machines.template.and_then(|(_, reference)| {
         match state.template(&TemplateKey::of(machines.namespace, reference)) {
@@ -69,11 +77,50 @@ pub(crate) fn disagreement(
     against(best.or_else(|| candidates.last().copied())?)
 }
 
+/// The field and the template where a template is pointed to without the version, and it carries what a release of
+/// another version sets. One that no release describes is the user's own.
+pub(crate) fn of_another_version(
+    version: &KubeVersion,
+    machines: &Machines<'_>,
+    state: &dyn ClusterState,
+) -> Option<(&'static str, String)> {
+    let (field, reference) = machines.template?;
+    let Lookup::Found(template) = state.template(&TemplateKey::of(machines.namespace, reference)) else {
+        return None;
+    };
+    let cluster = machines.cluster(state);
+    let catalog = state.catalog(&catalog::of_cached(cluster.as_deref(), state));
+    let labels = machines.labels(cluster.as_deref());
+    let carries = |row: &&Release| {
+        let values = row.image(&pool(machines.role, labels, reference));
+        values.is_some_and(|values| differs(row, values, reference, &template).is_none())
+    };
+    // It may be of the catalog that was the Cluster's before.
+    if catalog.rows_anywhere(version).any(|row| carries(&row)) {
+        return None;
+    }
+    let other = catalog.releases().find(carries)?;
+    let (kind, name) = (&reference.kind, &reference.name);
+    Some((
+        field,
+        format!(
+            "{kind} {name} carries what release {} ({}) sets, and the version stays {version}",
+            other.name(),
+            other.version()
+        ),
+    ))
+}
+
 /// What to do about a disagreement.
 pub(crate) fn remediation() -> String {
     format!(
         "else every machine is replaced twice: put both in one edit, or let Instar do it (annotate the Cluster with {VERSION_ANNOTATION})"
     )
+}
+
+/// What to do about a template of another version.
+pub(crate) fn remediation_of_template(version: &KubeVersion) -> String {
+    format!("set the version in the same edit, or point to a template with an image of {version}")
 }
 
 fn disagrees(

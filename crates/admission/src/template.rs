@@ -181,7 +181,7 @@ pub fn update(sort: TemplateType, kind: &str, metadata: &ObjectMeta, changed: &C
 pub fn delete(group: &str, kind: &str, metadata: &ObjectMeta, state: &dyn ClusterState) -> Vec<Finding> {
     let annotations = metadata.annotations.as_ref();
     let is_moved = annotations.is_some_and(|annotations| annotations.contains_key(DELETE_FOR_MOVE));
-    if is_moved || metadata.deletion_timestamp.is_some() {
+    if metadata.deletion_timestamp.is_some() {
         return Vec::new();
     }
     let namespace = metadata.namespace.as_deref().unwrap_or_default();
@@ -191,10 +191,21 @@ pub fn delete(group: &str, kind: &str, metadata: &ObjectMeta, state: &dyn Cluste
         namespace,
         name: metadata.name.as_deref().unwrap_or_default(),
     };
+    // `clusterctl move` pauses a Cluster before it copies and deletes what belongs to it.
     let lives = |cluster: &str| {
         state
             .cluster(namespace, cluster)
-            .is_some_and(|cluster| cluster.lifecycle != Lifecycle::Deleting)
+            .is_some_and(|cluster| match cluster.lifecycle {
+                Lifecycle::Active => true,
+                Lifecycle::Paused => !is_moved,
+                Lifecycle::Deleting => false,
+            })
+    };
+    let is_class_in_use = |class: &str| {
+        let clusters = state.clusters_of(namespace, class);
+        clusters
+            .iter()
+            .any(|cluster| cluster.namespace == namespace && lives(&cluster.name))
     };
     let of = |cluster: Option<&str>| {
         cluster.map(|name| {
@@ -205,7 +216,11 @@ pub fn delete(group: &str, kind: &str, metadata: &ObjectMeta, state: &dyn Cluste
         })
     };
     let mut users = state.users_of(&key);
-    users.retain(|user| user.cluster.as_deref().is_none_or(lives));
+    users.retain(|user| match user.cluster.as_deref() {
+        Some(cluster) => lives(cluster),
+        None if is_moved && user.kind == "ClusterClass" => is_class_in_use(&user.name),
+        None => true,
+    });
     if let Some(user) = users.first() {
         let more = match users.len() {
             1 => String::new(),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use instar_api::{ClusterUpgrade, FINISHED_ANNOTATION, RECORD_ANNOTATION, Rule, ValueAt};
+use instar_api::{ClusterUpgrade, FINISHED_ANNOTATION, RECORD_ANNOTATION, REQUEST_NUMBER_LABEL, Rule, ValueAt};
 use instar_capi::{Lifecycle, WorkerKind};
 use instar_catalog::read_values;
 
@@ -33,6 +33,20 @@ pub fn judge(edit: Edit<'_, ClusterUpgrade>, state: &dyn ClusterState) -> Vec<Fi
                 old.spec.cluster_name, new.spec.cluster_name
             ),
             "create another ClusterUpgrade",
+        ));
+    }
+    if let Some(old) = edit.old
+        && old.spec.target != new.spec.target
+        && let Some(follows) = follows(old)
+    {
+        findings.push(say(
+            Rule::UpgradeCluster,
+            "spec.target",
+            format!(
+                "it follows {follows} of Cluster {}, which is still {}",
+                old.spec.cluster_name, old.spec.target
+            ),
+            &format!("edit {follows} of the Cluster"),
         ));
     }
     if let Some(what) = unreadable(new) {
@@ -100,6 +114,20 @@ pub fn judge(edit: Edit<'_, ClusterUpgrade>, state: &dyn ClusterState) -> Vec<Fi
         ));
     }
     findings
+}
+
+/// What a record that the controller made takes its target from: an edit of the target would be undone at once.
+fn follows(record: &ClusterUpgrade) -> Option<&'static str> {
+    let annotations = record.metadata.annotations.as_ref();
+    let has = |name: &str| annotations.is_some_and(|annotations| annotations.contains_key(name));
+    let labels = record.metadata.labels.as_ref();
+    if has(RECORD_ANNOTATION) {
+        Some("spec.topology.version")
+    } else if labels.is_some_and(|labels| labels.contains_key(REQUEST_NUMBER_LABEL)) {
+        Some("the annotation upgrade.cluster.x-k8s.io/version")
+    } else {
+        None
+    }
 }
 
 fn unreadable(upgrade: &ClusterUpgrade) -> Option<String> {

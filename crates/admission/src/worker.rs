@@ -100,8 +100,15 @@ impl Judged<'_> {
 
     fn version(&self) -> Vec<Finding> {
         let Edit { old, new, .. } = self.edit;
-        if old.is_some_and(|old| old.machines.version == new.machines.version) {
-            return Vec::new();
+        if let Some(old) = old
+            && old.machines.version == new.machines.version
+        {
+            let has_other_template = old.machines.infrastructure_ref != new.machines.infrastructure_ref;
+            return has_other_template
+                .then(|| self.template_alone())
+                .flatten()
+                .into_iter()
+                .collect();
         }
         let text = &new.machines.version;
         let Ok(version) = text.parse::<KubeVersion>() else {
@@ -243,21 +250,36 @@ impl Judged<'_> {
             .collect()
     }
 
+    fn template_alone(&self) -> Option<Finding> {
+        let version = self.edit.new.machines.version.parse().ok()?;
+        let (field, what) = release_drift::of_another_version(&version, &self.judged_machines()?, self.state)?;
+        Some(self.finding(
+            Rule::OneRollout,
+            field,
+            what,
+            release_drift::remediation_of_template(&version),
+        ))
+    }
+
     fn release(&self, version: &KubeVersion) -> Option<Finding> {
+        let (field, what) = release_drift::disagreement(version, &self.judged_machines()?, self.state)?;
+        Some(self.finding(Rule::OneRollout, field, what, release_drift::remediation()))
+    }
+
+    /// Nothing of what refers to its infrastructure itself.
+    fn judged_machines(&self) -> Option<Machines<'_>> {
         let new = self.edit.new;
         let template: &Reference = match self.kind {
             WorkerKind::MachineDeployment | WorkerKind::MachineSet => &new.machines.infrastructure_ref,
             WorkerKind::MachinePool | WorkerKind::Machine => return None,
         };
-        let machines = Machines {
+        Some(Machines {
             role: Role::Worker,
             namespace: self.namespace,
             cluster: Some(&new.cluster),
             template: Some(("spec.template.spec.infrastructureRef", template)),
             labels: &new.labels,
             kubeadm: None,
-        };
-        let (field, what) = release_drift::disagreement(version, &machines, self.state)?;
-        Some(self.finding(Rule::OneRollout, field, what, release_drift::remediation()))
+        })
     }
 }

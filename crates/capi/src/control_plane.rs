@@ -96,17 +96,27 @@ pub enum Rollout {
 }
 
 impl KubeadmControlPlane {
-    /// What the status says of it.
+    /// The condition by which Cluster API says whether machines are replaced, or are to be.
+    pub const ROLLING_OUT: &str = "RollingOut";
+
+    /// What the status says of it. The condition comes first: a KubeadmControlPlane writes the generation of its status
+    /// only after a reconcile without an error, and an update of CoreDNS may fail for ever.
+    /// Source: `setRollingOutCondition` of cluster-api's controlplane/kubeadm/controllers/kubeadmcontrolplane.
     #[must_use]
     pub fn rollout(&self) -> Rollout {
-        let Some(status) = &self.status else {
+        let (Some(status), Some(generation)) = (&self.status, self.metadata.generation) else {
             return Rollout::Unobserved;
         };
-        if self
-            .metadata
-            .generation
-            .is_none_or(|generation| status.observed_generation < generation)
-        {
+        let mut conditions = status.conditions.iter();
+        let rolling_out = conditions.find(|condition| condition.kind == Self::ROLLING_OUT);
+        if let Some(condition) = rolling_out.filter(|condition| condition.observed_generation >= generation) {
+            return match condition.status.as_str() {
+                "False" => Rollout::Done,
+                "True" => Rollout::UnderWay,
+                _ => Rollout::Unobserved,
+            };
+        }
+        if status.observed_generation < generation {
             return Rollout::Unobserved;
         }
         match (status.replicas, status.up_to_date_replicas) {
@@ -178,4 +188,44 @@ pub struct Dns {
     /// The repository; where it is absent, kubeadm chooses.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub image_repository: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[test]
+    fn a_rollout_is_what_the_status_says_of_this_generation() {
+        let counts = |generation: i64, up_to_date: u32| json!({"observedGeneration": generation, "replicas": 3, "upToDateReplicas": up_to_date});
+        let rolling_out = |status: &str, generation: i64, mut rest: Value| {
+            rest["conditions"] = json!([
+                {"type": "Available", "status": "True", "observedGeneration": 2},
+                {"type": "RollingOut", "status": status, "observedGeneration": generation},
+            ]);
+            rest
+        };
+        for (status, expected) in [
+            (Value::Null, Rollout::Unobserved),
+            (json!({}), Rollout::Unobserved),
+            (counts(1, 3), Rollout::Unobserved),
+            (counts(2, 2), Rollout::UnderWay),
+            (counts(2, 3), Rollout::Done),
+            // The generation of the status stays behind while something else fails.
+            (rolling_out("False", 2, counts(1, 3)), Rollout::Done),
+            (rolling_out("True", 2, counts(1, 3)), Rollout::UnderWay),
+            (rolling_out("Unknown", 2, counts(2, 3)), Rollout::Unobserved),
+            // And an old condition says nothing.
+            (rolling_out("False", 1, counts(1, 3)), Rollout::Unobserved),
+            (rolling_out("False", 1, counts(2, 2)), Rollout::UnderWay),
+        ] {
+            let control_plane: KubeadmControlPlane = serde_json::from_value(json!({
+                "apiVersion": "controlplane.cluster.x-k8s.io/v1beta2", "kind": "KubeadmControlPlane",
+                "metadata": {"name": "c", "generation": 2}, "spec": {}, "status": status,
+            }))
+            .unwrap();
+            assert_eq!(control_plane.rollout(), expected, "{status}");
+        }
+    }
 }

@@ -51,9 +51,9 @@ fn deletion<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Condition>
     Ok(conditions)
 }
 
-/// A reference within a namespace.
+/// A reference within a namespace: of the contract v1beta2, or as v1beta1 has it, with an `apiVersion`.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(rename_all = "camelCase", from = "WrittenReference")]
 pub struct Reference {
     /// The API group.
     pub api_group: String,
@@ -61,6 +61,28 @@ pub struct Reference {
     pub kind: String,
     /// The name.
     pub name: String,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct WrittenReference {
+    api_group: String,
+    api_version: String,
+    kind: String,
+    name: String,
+}
+
+impl From<WrittenReference> for Reference {
+    fn from(written: WrittenReference) -> Self {
+        let group = written.api_version.split_once('/').map(|(group, _)| group.to_owned());
+        Self {
+            api_group: group
+                .filter(|_| written.api_group.is_empty())
+                .unwrap_or(written.api_group),
+            kind: written.kind,
+            name: written.name,
+        }
+    }
 }
 
 /// How many machines run a version.

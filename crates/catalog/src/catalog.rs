@@ -1,6 +1,6 @@
 //! The rows of a catalog, and which of them a target means.
 
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use std::{borrow::Cow, collections::BTreeMap, fmt, sync::Arc};
 
 use instar_api::CatalogName;
 use instar_domain::{BuildOrder, KubeVersion, Minor};
@@ -39,8 +39,7 @@ pub struct Miss {
     asked: String,
     catalog: CatalogName,
     exists: Vec<KubeVersion>,
-    /// Boxed, since the error of a lookup is to be small.
-    nearest: Option<Box<KubeVersion>>,
+    nearest: Option<Box<str>>,
     why: Why,
 }
 
@@ -144,8 +143,9 @@ impl Catalog {
         offered: Option<&[KubeVersion]>,
         today: Date,
     ) -> Result<Resolved<'_>, Miss> {
-        let full = asked.parse::<KubeVersion>().ok();
-        let minor = asked.parse::<Minor>().ok();
+        let with_v = with_v(asked);
+        let full = with_v.parse::<KubeVersion>().ok();
+        let minor = with_v.parse::<Minor>().ok();
         let satisfies = |present: &KubeVersion| full.as_ref() == Some(present) || minor == Some(present.minor());
         if present.is_some_and(satisfies) {
             return Ok(Resolved::Unchanged);
@@ -187,13 +187,8 @@ impl Catalog {
             catalog: self.name.clone(),
             exists: self.versions().cloned().collect(),
             nearest: self
-                .nearest(
-                    minor.or_else(|| full.map(|version| version.minor())),
-                    present,
-                    &is_offered,
-                    today,
-                )
-                .map(Box::new),
+                .nearest(full.as_ref(), minor, present, &is_offered, today)
+                .map(String::into_boxed_str),
             why,
         })
     }
@@ -212,15 +207,33 @@ impl Catalog {
         row.map(AsRef::as_ref)
     }
 
-    /// The nearest version that would be accepted: the newest of the minor that was asked for, else
-    /// the newest below it, else the oldest above it, and never one older than what runs.
+    /// The nearest that would be accepted: the row of the patch version that was asked for, where the text after it is
+    /// another one's; else the newest version of the minor, else the newest below it, else the oldest above it. Never one
+    /// older than what runs.
     fn nearest(
         &self,
-        asked: Option<Minor>,
+        full: Option<&KubeVersion>,
+        minor: Option<Minor>,
         present: Option<&KubeVersion>,
         is_offered: &dyn Fn(&KubeVersion) -> bool,
         today: Date,
-    ) -> Option<KubeVersion> {
+    ) -> Option<String> {
+        let same_patch = full.and_then(|full| {
+            let mut same = self
+                .versions()
+                .rev()
+                .filter(|version| version.release() == full.release());
+            same.find(|version| {
+                is_offered(version) && present.is_none_or(|present| version.compare(present) != BuildOrder::Less)
+            })
+        });
+        if let Some(version) = same_patch {
+            let text = format!("v{}", version.release());
+            let rows = self.best(version, today).into_iter().chain(self.rows_of(version));
+            let named = rows.into_iter().find(|row| row.name().starts_with(&text));
+            return Some(named.map_or_else(|| version.to_string(), |row| row.name().to_owned()));
+        }
+        let asked = minor.or_else(|| full.map(KubeVersion::minor));
         let candidates: Vec<&KubeVersion> = self
             .versions()
             .filter(|version| is_offered(version))
@@ -231,7 +244,16 @@ impl Catalog {
         asked
             .and_then(|minor| newest_until(minor).or_else(|| candidates.first()))
             .or_else(|| candidates.last())
-            .map(|version| (*version).clone())
+            .map(ToString::to_string)
+    }
+}
+
+/// A version without its v means the version, as Cluster API reads it.
+fn with_v(asked: &str) -> Cow<'_, str> {
+    if asked.starts_with(|first: char| first.is_ascii_digit()) {
+        Cow::Owned(format!("v{asked}"))
+    } else {
+        Cow::Borrowed(asked)
     }
 }
 

@@ -19,7 +19,7 @@ use super::{
     ledger::{Ledger, MachineRecord, Pool},
     metrics::metric,
 };
-use crate::wait::wait_for;
+use crate::wait::{Seen, wait_for};
 
 /// How long an upgrade of seven machines may take.
 pub const UPGRADE: Duration = Duration::from_mins(12);
@@ -186,13 +186,36 @@ pub async fn reconciled(scene: &JourneyContext, name: &str) -> Result<()> {
                 .cloned()
                 .unwrap_or_default();
             let is_current = condition["observedGeneration"].as_i64() == cluster.metadata.generation;
-            if condition["status"] == "True" && is_current {
-                return Ok(());
+            if condition["status"] != "True" || !is_current {
+                return Err(format!("generation {:?}, {condition}", cluster.metadata.generation).into());
             }
-            Err(format!("generation {:?}, {condition}", cluster.metadata.generation).into())
+            has_seen_its_spec(scene, name).await
         },
     )
     .await
+}
+
+/// That the control plane of a Cluster has compared its machines with what it asks for now: before that, no etcd follows.
+async fn has_seen_its_spec(scene: &JourneyContext, cluster: &str) -> Result<(), Seen> {
+    let group = "controlplane.cluster.x-k8s.io";
+    let kind = resource(group, "v1beta2", "KubeadmControlPlane", "kubeadmcontrolplanes");
+    let of_cluster = ListParams::default().labels(&format!("cluster.x-k8s.io/cluster-name={cluster}"));
+    for control_plane in namespaced(scene, &kind).list(&of_cluster).await? {
+        let conditions = control_plane
+            .data
+            .pointer("/status/conditions")
+            .and_then(Value::as_array);
+        let mut conditions = conditions.into_iter().flatten();
+        let rolling_out = conditions.find(|condition| condition["type"] == "RollingOut");
+        let observed = rolling_out.and_then(|condition| condition["observedGeneration"].as_i64());
+        if observed < control_plane.metadata.generation {
+            let generation = control_plane.metadata.generation;
+            return Err(Seen::from(format!(
+                "generation {generation:?} of the control plane, {rolling_out:?}"
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// What the template that a machine was cloned from carries.

@@ -6,6 +6,7 @@ use instar_e2e::{
     Result,
     clusterctl::{MoveTarget, move_namespace},
     support::{
+        catalog::Rows,
         commands::kubectl_patch,
         fixtures::{TopologyCluster, core_kind},
         journeys::JourneyContext,
@@ -69,25 +70,7 @@ pub(crate) async fn a_running_cluster_is_adopted(scene: JourneyContext) -> Resul
         "a Cluster of a class without wiring has no pins"
     );
 
-    ledger.caught_up().await?;
-    let before = ledger.templates_ever("c")?.len();
-    let wired = wire(&scene, &class, &rows.all()).await?;
-    scene.apply(&wired).await?;
-    // A label makes the topology controller render the Cluster with the class as it is now.
-    edit(&scene, "c", &json!({ "spec": { "topology": { "controlPlane": { "metadata": { "labels": { "journey.example.org/wired": "yes" } } } } } })).await?;
-    reconciled(&scene, "c").await?;
-    ledger.caught_up().await?;
-    assert_eq!(
-        ledger.templates_ever("c")?.len(),
-        before,
-        "wiring the class minted a template"
-    );
-    assert_eq!(
-        ledger.machines_ever("c")?.len(),
-        7,
-        "wiring the class replaced a machine"
-    );
-
+    wiring_rolls_nothing(&scene, &ledger, &class, &rows).await?;
     let printed = kubectl_patch(&scene, "c", &version_but_md_1(&last)).await?;
     assert!(printed.succeeded, "{}", printed.stderr);
     let said = format!(
@@ -146,18 +129,49 @@ pub(crate) async fn a_running_cluster_is_adopted(scene: JourneyContext) -> Resul
         );
     }
 
-    // The one that never had pins is adopted at its next edit, as if it had always been here.
-    let next = rows.version(34);
-    edit(&scene, "never", &version(&next)).await?;
+    adopted_after_the_restore(&scene, &ledger, &rows, never_pinned).await
+}
+
+/// A label makes the topology controller render the Cluster with the class as it is then.
+async fn wiring_rolls_nothing(scene: &JourneyContext, ledger: &Ledger, class: &str, rows: &Rows) -> Result<()> {
+    ledger.caught_up().await?;
+    let before = ledger.templates_ever("c")?.len();
+    let wired = wire(scene, class, &rows.all()).await?;
+    scene.apply(&wired).await?;
+    edit(scene, "c", &json!({ "spec": { "topology": { "controlPlane": { "metadata": { "labels": { "journey.example.org/wired": "yes" } } } } } })).await?;
+    reconciled(scene, "c").await?;
+    ledger.caught_up().await?;
+    assert_eq!(
+        ledger.templates_ever("c")?.len(),
+        before,
+        "wiring the class minted a template"
+    );
+    assert_eq!(
+        ledger.machines_ever("c")?.len(),
+        7,
+        "wiring the class replaced a machine"
+    );
+    Ok(())
+}
+
+/// The one that never had pins is adopted at its next edit, as if it had always been here.
+async fn adopted_after_the_restore(
+    scene: &JourneyContext,
+    ledger: &Ledger,
+    rows: &Rows,
+    cluster: TopologyCluster<'_>,
+) -> Result<()> {
+    let (name, next) = (cluster.name, rows.version(34));
+    edit(scene, name, &version(&next)).await?;
     let moved = TopologyCluster {
         version: &next,
-        ..never_pinned
+        ..cluster
     };
-    running(&scene, &moved, UPGRADE).await?;
-    assert_eq!(pins(&scene, "never").await?["adopted"], first.as_str());
+    running(scene, &moved, UPGRADE).await?;
+    assert_eq!(pins(scene, name).await?["adopted"], rows.version(33));
     ledger.caught_up().await?;
-    for pool in [Pool::ControlPlane, pool("md-0")] {
-        assert_rolled(&ledger, "never", &rows, &pool, 1, &[(33, None), (34, Some(1))])?;
+    for pool in [Pool::ControlPlane, Pool::Workers("md-0".to_owned())] {
+        assert_rolled(ledger, name, rows, &pool, 1, &[(33, None), (34, Some(1))])?;
     }
     Ok(())
 }

@@ -315,6 +315,7 @@ pub(super) const WIRING_KEPT: RuleInfo = RuleInfo {
     messages: &[
         "Cluster {} is pinned to release {} ({}), and {}",
         "Cluster {} is pinned to release {} ({}), and without the wiring its machines would be replaced by the bare template's",
+        "Cluster {} carries pins that can't be read, and without the wiring its machines would be replaced by the bare template's",
     ],
     remediation: "wire it: instar wire prints the class with its wiring",
     default: Enforcement::Enforce,

@@ -57,22 +57,23 @@ pub(super) const ETCD_DOWNGRADE: RuleInfo = RuleInfo {
 };
 
 pub(super) const ONE_ROLLOUT: RuleInfo = RuleInfo {
-    guards: "An edit of a version carries all that the version's release sets: the template with its image, the tags of etcd and CoreDNS. Else every machine is replaced twice.",
+    guards: "An edit of a version carries all that the version's release sets: the template with its image, the tags of etcd and CoreDNS. Else every machine is replaced twice. And a template with the image of another version comes with that version.",
     source: ONE_PATCH,
     messages: &[
         "{} needs {} at {} of {} {}, which has {}",
         "{} needs {} {}, and the edit leaves {}",
+        "{} {} carries what release {} ({}) sets, and the version stays {}",
     ],
     remediation: "put both in one edit, or let Instar do it: annotate the Cluster with upgrade.cluster.x-k8s.io/version",
     default: Enforcement::Enforce,
     on: &[
         Trigger {
             guard: GuardedKind::ControlPlane,
-            changes: &[Change::Version],
+            changes: &[Change::Version, Change::Template],
         },
         Trigger {
             guard: GuardedKind::Worker,
-            changes: &[Change::Version],
+            changes: &[Change::Version, Change::Template],
         },
     ],
     enforceable_by: EnforceableBy::Server,

@@ -146,9 +146,12 @@ pub(super) const UPGRADE_READABLE: RuleInfo = RuleInfo {
 };
 
 pub(super) const UPGRADE_CLUSTER: RuleInfo = RuleInfo {
-    guards: "`spec.clusterName` of a ClusterUpgrade never changes.",
+    guards: "`spec.clusterName` of a ClusterUpgrade never changes, and the target of one that the controller made is its Cluster's.",
     source: UPGRADE,
-    messages: &["it is the record of an upgrade of Cluster {}, and would be one of Cluster {}"],
+    messages: &[
+        "it is the record of an upgrade of Cluster {}, and would be one of Cluster {}",
+        "it follows {} of Cluster {}, which is still {}",
+    ],
     remediation: "create another ClusterUpgrade",
     default: Enforcement::Enforce,
     on: &[Trigger {

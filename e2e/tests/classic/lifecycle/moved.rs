@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use instar_api::{BREAK_GLASS_ANNOTATION, FINISHED_ANNOTATION, KubernetesRelease, UpgradePhase, VERSION_ANNOTATION};
 use instar_e2e::{
-    Context, Result,
+    Result,
     clusterctl::{MoveTarget, move_namespace},
     support::{
         catalog::Rows,
@@ -21,7 +21,7 @@ use kube::{
     api::{DeleteParams, ListParams, Patch, PatchParams},
     core::DynamicObject,
 };
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{SOON, await_control_plane, await_mark, await_phase, await_status, catalog, create, edit, records};
 use instar_e2e::support::upgrade::{UPGRADE, annotate, prepare};

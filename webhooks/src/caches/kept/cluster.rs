@@ -8,6 +8,8 @@ use instar_admission::{
 };
 use instar_api::{Pins, RELEASES_ANNOTATION};
 use instar_capi::Lifecycle;
+use serde_json::Value;
+
 use instar_watch::{Cache, Entry, Guarded, Kept, Key, Presence, Row, Unreadable};
 
 use super::{
@@ -43,8 +45,7 @@ impl Entry for Cluster {
     /// Its pins are in its metadata, so its releases count as in use all the same.
     fn groups_of_unreadable(_: &Key, unreadable: &Unreadable) -> Vec<Group> {
         let pins = annotation(&unreadable.metadata, RELEASES_ANNOTATION);
-        let pins = pins.and_then(|text| Pins::from_annotation(text).ok());
-        let releases = pins.map(releases).unwrap_or_default();
+        let releases = pins.map(|text| named_releases(text)).unwrap_or_default();
         releases.into_iter().map(Group::Release).collect()
     }
 
@@ -81,8 +82,9 @@ impl Kept for Cluster {
                 None => (Box::default(), None),
                 Some(Ok(pins)) => (releases(pins), None),
                 Some(Err(garbled)) => {
-                    let why = format!("{garbled}; it counts as pinned to no release");
-                    (Box::default(), Some(why.into()))
+                    let named = pins.as_deref().map(named_releases).unwrap_or_default();
+                    let why = format!("{garbled}; it counts as pinned to the releases that it names");
+                    (named, Some(why.into()))
                 }
             };
             let status = cluster.status.unwrap_or_default();
@@ -119,7 +121,18 @@ impl Cached for Cluster {
 }
 
 fn releases(pins: Pins) -> Box<[Box<str>]> {
-    let releases = pins.releases.into_values().map(|pin| pin.release.into_boxed_str());
+    distinct(pins.releases.into_values().map(|pin| pin.release.into_boxed_str()))
+}
+
+/// The releases that pins name, whether or not the rest of them can be read: another version of Instar may have written
+/// them.
+fn named_releases(pins: &str) -> Box<[Box<str>]> {
+    let read: Value = serde_json::from_str(pins).unwrap_or_default();
+    let releases = read["releases"].as_object().into_iter().flatten();
+    distinct(releases.filter_map(|(_, pin)| pin["release"].as_str().map(Into::into)))
+}
+
+fn distinct(releases: impl Iterator<Item = Box<str>>) -> Box<[Box<str>]> {
     let mut releases: Vec<_> = releases.collect();
     releases.sort_unstable();
     releases.dedup();

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use instar_admission::{cluster_of, template::TemplateType};
-use instar_capi::{KubeadmControlPlane, labels::CLUSTER_NAME};
+use instar_capi::{Condition, KubeadmControlPlane, labels::CLUSTER_NAME};
 use instar_watch::{Cache, Entry, Guarded, Kept, Key, Presence, Row, Unreadable};
 
 use super::{
@@ -79,8 +79,12 @@ impl Kept for ControlPlane {
             let uses = uses_of(metadata, [template]);
             control_plane.metadata = bare(control_plane.metadata);
             if let Some(status) = &mut control_plane.status {
-                // No rule asks for them, and they are most of what is left.
-                status.conditions = Vec::new();
+                // They are most of what is left, and of one it counts what it is.
+                let is_asked_for = |condition: &Condition| condition.kind == KubeadmControlPlane::ROLLING_OUT;
+                status.conditions.retain(is_asked_for);
+                for condition in &mut status.conditions {
+                    (condition.reason, condition.message) = (String::new(), String::new());
+                }
             }
             Self {
                 cluster,

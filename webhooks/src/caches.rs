@@ -13,10 +13,10 @@ mod templates;
 use std::sync::Arc;
 
 use instar_capi::{Machine, MachineDeployment, MachinePool, MachineSet};
-use instar_catalog::Catalog;
+use instar_catalog::Catalogs;
 use instar_serve::{Metrics, Readiness};
 use instar_watch::{
-    Cache, CurrentCatalog, FirstAnswers, Hooks, KeptSink, Row, Target, Watch, WatchHealth, WatchMetrics, config,
+    Cache, CurrentCatalogs, FirstAnswers, Hooks, KeptSink, Row, Target, Watch, WatchHealth, WatchMetrics, config,
     watch_kind,
 };
 use jiff::Timestamp;
@@ -45,8 +45,8 @@ pub struct Caches {
     upgrades: Arc<Cache<Upgrade>>,
     policies: Arc<Cache<Policy>>,
     templates: Templates,
-    /// Made when a release changes, and handed out as it is.
-    catalog: CurrentCatalog,
+    /// Made when a release changes, and handed out as they are.
+    catalogs: CurrentCatalogs,
     /// Where no API server fills the caches, the time stands still.
     fixed_time: Option<Timestamp>,
 }
@@ -115,13 +115,13 @@ impl Caches {
         starting.watches
     }
 
-    /// Makes the catalog again. A row that can't be used is named when it turns so.
-    fn renew_catalog(&self) {
+    /// Makes the catalogs again. A row that can't be used is named when it turns so.
+    fn renew_catalogs(&self) {
         let releases = self.releases.read();
         let rows = releases.entries().map(|(key, row)| (key.as_str(), row.spec()));
-        let catalog = Catalog::new(rows);
+        let catalogs = Catalogs::new(rows);
         drop(releases);
-        self.catalog.replace(catalog);
+        self.catalogs.replace(catalogs);
     }
 
     fn sink<K: Cached>(self: &Arc<Self>) -> KeptSink<K, CacheHooks> {

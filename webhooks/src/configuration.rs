@@ -171,7 +171,9 @@ fn operations(guard: GuardedKind) -> Vec<String> {
             | Change::Wiring
             | Change::MachinesSpec
             | Change::MachinesMetadata
-            | Change::Spec => "UPDATE",
+            | Change::Spec
+            | Change::Catalog
+            | Change::VersionAnnotation => "UPDATE",
         })
         .collect();
     operations.sort_unstable();

@@ -1,7 +1,7 @@
 //! From a request to a verdict, one function for each kind of object.
 
 use instar_admission::{
-    BreakGlass, Edit, Finding, Rule, Subject, Verdict, apply_enforcement, class,
+    BreakGlass, Edit, Finding, Rule, Subject, Verdict, apply_enforcement, catalog, class,
     cluster::{self, AnnotationChange, Requester},
     cluster_of,
     cluster_state::{ClusterState, running},
@@ -9,7 +9,7 @@ use instar_admission::{
     template::{self, Template, TemplateType},
     upgrade, worker,
 };
-use instar_api::{KubernetesRelease, PATH_ANNOTATION, RELEASES_ANNOTATION};
+use instar_api::{CatalogName, KubernetesRelease, PATH_ANNOTATION, RELEASES_ANNOTATION};
 use instar_capi::{Cluster, ClusterClass, KubeadmControlPlane, WorkerKind};
 use json_patch::{AddOperation, Patch, PatchOperation, RemoveOperation, jsonptr::PointerBuf};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -104,7 +104,7 @@ pub(crate) fn mutate_cluster(
         return allowed();
     };
     match verdict {
-        Err(refused) => refusal(refused),
+        Err(refused) => *refused,
         Ok(mut admitted) => {
             let patch = admitted.changes().then(|| patch(new, &admitted));
             let mut verdict = cluster_verdict(request, new, std::mem::take(&mut admitted.findings), state);
@@ -130,7 +130,7 @@ pub(crate) fn validate_cluster(
         return allowed();
     };
     match verdict {
-        Err(refused) => refusal(refused),
+        Err(refused) => *refused,
         Ok(admitted) if admitted.changes() => refusal(Finding {
             rule: Rule::PinsByHand,
             object: object_ref("Cluster", &new.metadata),
@@ -180,31 +180,51 @@ fn refusal(finding: Finding) -> Answer {
     }
 }
 
-/// The new Cluster with the patch applied; None if there is no new Cluster.
+/// The new Cluster with what is to be written into it, or the refusal; None if there is no new Cluster.
 fn admit<'r>(
     request: &'r Request<'_, Read<Cluster>>,
     requester: Requester,
     state: &dyn ClusterState,
-) -> Option<(&'r Cluster, Result<cluster::Admitted, Finding>)> {
-    let new = request.object.as_deref()?;
+) -> Option<(&'r Cluster, Result<cluster::Admitted, Box<Answer>>)> {
+    let (old, new) = (request.old_object.as_deref(), request.object.as_deref()?);
     let metadata = &new.metadata;
     let (namespace, name) = (
         metadata.namespace.as_deref().unwrap_or_default(),
         metadata.name.as_deref().unwrap_or_default(),
     );
     let class = cluster::class_of(new).and_then(|(namespace, name)| state.class(&namespace, &name));
+    let class = class.as_deref();
+    let edit = Edit {
+        kind: "Cluster",
+        old,
+        new,
+    };
+    let of_catalog = catalog::judge(edit, class, state);
     let control_plane = state.control_plane(namespace, name);
-    let (catalog, running) = (state.catalog(), running(state, namespace, name));
+    let catalog = CatalogName::of_cluster(metadata.labels.as_ref(), class.map(|class| &class.metadata));
+    let (catalog, running) = (state.catalog(&catalog), running(state, namespace, name));
     let facts = cluster::Facts {
         catalog: &catalog,
-        class: class.as_deref(),
+        class,
         control_plane: control_plane.as_deref(),
         running: running.as_ref(),
         workers: &state.workers(namespace, name),
         today: state.today(),
         requester,
     };
-    Some((new, cluster::admit(request.old_object.as_deref(), new, facts)))
+    let admitted = match cluster::admit(old, new, facts) {
+        Ok(mut admitted) => {
+            admitted.findings.splice(..0, of_catalog);
+            Ok(admitted)
+        }
+        // Where the catalog is another one than was meant, that is why.
+        Err(finding) => {
+            let mut verdict = cluster_verdict(request, new, of_catalog, state);
+            verdict.refused.push(finding);
+            Err(Box::new(Answer::Judged { verdict, patch: None }))
+        }
+    };
+    Some((new, admitted))
 }
 
 fn patch(cluster: &Cluster, admitted: &cluster::Admitted) -> Patch {

@@ -1,4 +1,4 @@
-//! ClusterClasses: what Clusters are pinned to goes on being rendered.
+//! ClusterClasses: what Clusters are pinned to goes on being rendered, and they agree about the catalog.
 
 use std::{cmp::Ordering, collections::BTreeMap};
 
@@ -7,7 +7,7 @@ use instar_capi::{ClusterClass, Lifecycle, PoolKind, Topology};
 use instar_wiring::Wiring;
 
 use crate::{
-    Finding,
+    Finding, catalog,
     cluster::unrendered,
     cluster_state::{CachedCluster, ClusterState},
     edit::{Edit, finding, object_ref},
@@ -29,7 +29,7 @@ pub fn judge(edit: Edit<'_, ClusterClass>, state: &dyn ClusterState) -> Vec<Find
     let (old, new) = (Rendering::of(old), Rendering::of(edit.new));
     // Most Clusters of a class have the same pins and the same pools: what is said of one counts for all of them.
     let mut verdicts: BTreeMap<Alike<'_>, Option<String>> = BTreeMap::new();
-    let mut findings = Vec::new();
+    let mut findings = catalog::of_class(edit, &clusters);
     for cluster in &clusters {
         let Some(alike) = Alike::of(cluster) else { continue };
         let verdict = verdicts

@@ -32,7 +32,8 @@ pub(crate) fn unrendered(
     version: &KubeVersion,
     pin: &Pin,
 ) -> Option<String> {
-    let shape = Shape::of(topology, class);
+    // What is pinned has been chosen already, so labels don't count.
+    let shape = Shape::of(None, topology, class);
     let metadata = &class.metadata;
     let (namespace, name) = (metadata.namespace.as_deref(), metadata.name.as_deref());
     let class = format!("{}/{}", namespace.unwrap_or_default(), name.unwrap_or_default());
@@ -96,7 +97,7 @@ impl<'a> Request<'a> {
     }
 
     fn wired(&self, class: &'a ClusterClass, wiring: &Wiring<'_>) -> Result<Admitted, Finding> {
-        let shape = Shape::of(self.topology, class);
+        let shape = Shape::of(self.new.metadata.labels.as_ref(), self.topology, class);
         let present = self.present()?;
         let base = ExistingPins::of(self, present.as_ref())?;
         let restored = self.brought_along(base.pins.as_ref(), Some(&shape));

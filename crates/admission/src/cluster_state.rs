@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use instar_api::UpgradePolicySpec;
+use instar_api::{CatalogName, UpgradePolicySpec};
 use instar_capi::{
     ClusterClass, ControlPlaneSpec, ControlPlaneStatus, KubeadmControlPlane, Lifecycle, ManagedBy, Reference, Topology,
     VersionCount, WorkerKind,
@@ -20,7 +20,8 @@ pub trait ClusterState: Send + Sync + 'static {
     /// The time.
     fn now(&self) -> Timestamp;
 
-    fn catalog(&self) -> Arc<Catalog>;
+    /// The rows of a catalog.
+    fn catalog(&self, name: &CatalogName) -> Arc<Catalog>;
 
     /// A ClusterClass.
     fn class(&self, namespace: &str, name: &str) -> Option<Arc<ClusterClass>>;

@@ -288,6 +288,7 @@ impl ControlPlane<'_> {
         Machines {
             role: Role::ControlPlane,
             namespace: self.namespace,
+            cluster: self.cluster,
             template: template.map(|reference: &Reference| (TEMPLATE, reference)),
             labels: &new.machine_template.metadata.labels,
             kubeadm: (self.edit.kind == KUBEADM).then_some(&new.kubeadm_config_spec.cluster_configuration),

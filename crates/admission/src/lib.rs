@@ -3,12 +3,14 @@
 //! - [`rule_info`]: the table of rules, of which the webhook configuration and the docs are made.
 //! - [`cluster`], [`control_plane`], [`worker`], [`class`], [`template`], [`release`], [`upgrade`],
 //!   [`policy`]: which rules an edit of such an object breaks.
+//! - [`catalog`]: which catalog is a Cluster's, and whether it may be.
 //! - [`apply_enforcement`]: what becomes of it, by the policies and the break-glass annotation.
 //!
 //! Invariants: no client, no IO, no clock: the time is an input. Every function is total, and what
 //! is not known (a class, a control plane that no cache has seen) has a rule of its own.
 
 mod break_glass;
+pub mod catalog;
 pub mod class;
 pub mod cluster;
 pub mod cluster_state;

@@ -25,6 +25,7 @@ pub fn readable(name: &str, spec: &KubernetesReleaseSpec) -> Option<Finding> {
 #[must_use]
 pub fn update(name: &str, old: &KubernetesReleaseSpec, new: &KubernetesReleaseSpec) -> Option<Finding> {
     let KubernetesReleaseSpec {
+        catalog,
         version,
         revision,
         upgrades_from,
@@ -33,6 +34,7 @@ pub fn update(name: &str, old: &KubernetesReleaseSpec, new: &KubernetesReleaseSp
         support: _,
     } = new;
     let field = [
+        ("spec.catalog", old.catalog == *catalog),
         ("spec.version", old.version == *version),
         ("spec.revision", old.revision == *revision),
         ("spec.upgradesFrom", old.upgrades_from == *upgrades_from),

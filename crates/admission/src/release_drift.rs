@@ -1,24 +1,43 @@
 //! Whether an edit of a version carries what the version's release sets.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use instar_api::{VERSION_ANNOTATION, Values};
 use instar_capi::{ClusterConfiguration, Reference};
-use instar_catalog::{Pool, Release, Role};
+use instar_catalog::{Labels, Pool, Release, Role};
 use instar_domain::{JsonPointer, KubeVersion};
 use serde_json::Value;
 
-use crate::cluster_state::{CachedTemplate, ClusterState, Lookup, TemplateKey};
+use crate::{
+    catalog,
+    cluster_state::{CachedCluster, CachedTemplate, ClusterState, Lookup, TemplateKey},
+};
 
 /// The machines of a control plane or of a pool, as an edit would have them.
 pub(crate) struct Machines<'a> {
     pub(crate) role: Role,
     pub(crate) namespace: &'a str,
+    /// The name of the Cluster, where the object says it.
+    pub(crate) cluster: Option<&'a str>,
     /// The field and the template.
     pub(crate) template: Option<(&'static str, &'a Reference)>,
     pub(crate) labels: &'a BTreeMap<String, String>,
     /// Of a KubeadmControlPlane.
     pub(crate) kubeadm: Option<&'a ClusterConfiguration>,
+}
+
+impl<'a> Machines<'a> {
+    fn cluster(&self, state: &dyn ClusterState) -> Option<Arc<CachedCluster>> {
+        state.cluster(self.namespace, self.cluster?)
+    }
+
+    fn labels(&self, cluster: Option<&'a CachedCluster>) -> Labels<'a> {
+        static NONE: BTreeMap<String, String> = BTreeMap::new();
+        Labels {
+            cluster: cluster.map_or(&NONE, |cluster| &cluster.labels),
+            pool: self.labels,
+        }
+    }
 }
 
 /// The field that disagrees with every release of the version, and what it should be. Nothing where
@@ -28,25 +47,27 @@ pub(crate) fn disagreement(
     machines: &Machines<'_>,
     state: &dyn ClusterState,
 ) -> Option<(&'static str, String)> {
-    let catalog = state.catalog();
-    let rows = catalog.rows_of(version);
+    let cluster = machines.cluster(state);
+    let catalog = state.catalog(&catalog::of_cached(cluster.as_deref(), state));
+    let labels = machines.labels(cluster.as_deref());
+    let rows = || catalog.rows_of(version);
     let template = machines.template.and_then(|(_, reference)| {
         match state.template(&TemplateKey::of(machines.namespace, reference)) {
             Lookup::Found(template) => Some(template),
             Lookup::NotFound | Lookup::Unavailable(_) => None,
         }
     });
-    let against = |row: &Release| disagrees(row, machines, template.as_deref());
+    let against = |row: &Release| disagrees(row, machines, labels, template.as_deref());
     // A row without an image for these machines counts only where no row has one.
     let says = |row: &&Release| {
         let image = machines
             .template
-            .and_then(|(_, reference)| row.image(&pool(machines, reference)));
+            .and_then(|(_, reference)| row.image(&pool(machines.role, labels, reference)));
         image.is_some()
     };
-    let mut candidates: Vec<&Release> = rows.iter().filter(says).collect();
+    let mut candidates: Vec<&Release> = rows().filter(says).collect();
     if candidates.is_empty() {
-        candidates.extend(rows);
+        candidates.extend(rows());
     }
     if candidates.iter().any(|row| against(row).is_none()) {
         return None;
@@ -67,12 +88,15 @@ pub(crate) fn of_another_version(
     let Lookup::Found(template) = state.template(&TemplateKey::of(machines.namespace, reference)) else {
         return None;
     };
-    let catalog = state.catalog();
+    let cluster = machines.cluster(state);
+    let catalog = state.catalog(&catalog::of_cached(cluster.as_deref(), state));
+    let labels = machines.labels(cluster.as_deref());
     let carries = |row: &&Release| {
-        let values = row.image(&pool(machines, reference));
+        let values = row.image(&pool(machines.role, labels, reference));
         values.is_some_and(|values| differs(row, values, reference, &template).is_none())
     };
-    if catalog.rows_of(version).iter().any(|row| carries(&row)) {
+    // It may be of the catalog that was the Cluster's before.
+    if catalog.rows_anywhere(version).any(|row| carries(&row)) {
         return None;
     }
     let other = catalog.releases().find(carries)?;
@@ -102,6 +126,7 @@ pub(crate) fn remediation_of_template(version: &KubeVersion) -> String {
 fn disagrees(
     row: &Release,
     machines: &Machines<'_>,
+    labels: Labels<'_>,
     template: Option<&CachedTemplate>,
 ) -> Option<(&'static str, String)> {
     let image = machines
@@ -112,18 +137,23 @@ fn disagrees(
             if template.release.as_deref() == Some(row.name()) {
                 return None;
             }
-            let what = differs(row, row.image(&pool(machines, reference))?, reference, template)?;
+            let what = differs(
+                row,
+                row.image(&pool(machines.role, labels, reference))?,
+                reference,
+                template,
+            )?;
             Some((field, what))
         });
     image.or_else(|| components(row, machines.kubeadm?))
 }
 
-fn pool<'a>(machines: &Machines<'a>, reference: &'a Reference) -> Pool<'a> {
+fn pool<'a>(role: Role, labels: Labels<'a>, reference: &'a Reference) -> Pool<'a> {
     Pool {
-        role: machines.role,
+        role,
         group: &reference.api_group,
         kind: &reference.kind,
-        labels: machines.labels,
+        labels,
     }
 }
 

@@ -127,6 +127,10 @@ pub enum Change {
     MachinesMetadata,
     /// Its `spec`.
     Spec,
+    /// The label that names its catalog.
+    Catalog,
+    /// The annotation of a classic Cluster that asks for a version.
+    VersionAnnotation,
 }
 
 /// What is said of a rule.
@@ -135,6 +139,8 @@ pub const fn rule_info(rule: Rule) -> RuleInfo {
     match rule {
         Rule::ClassKnown => cluster::CLASS_KNOWN,
         Rule::ReleaseInCatalog => cluster::RELEASE_IN_CATALOG,
+        Rule::CatalogOfClass => cluster::CATALOG_OF_CLASS,
+        Rule::CatalogAllowed => cluster::CATALOG_ALLOWED,
         Rule::VersionReadable => cluster::VERSION_READABLE,
         Rule::NoDowngrade => cluster::NO_DOWNGRADE,
         Rule::Path => cluster::PATH,

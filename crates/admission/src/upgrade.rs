@@ -7,7 +7,7 @@ use instar_capi::{Lifecycle, WorkerKind};
 use instar_catalog::read_values;
 
 use crate::{
-    Finding,
+    Finding, catalog,
     cluster_state::{ClusterState, running},
     edit::{Edit, finding, object_ref},
 };
@@ -62,7 +62,9 @@ pub fn judge(edit: Edit<'_, ClusterUpgrade>, state: &dyn ClusterState) -> Vec<Fi
         return findings;
     }
     let present = running(state, namespace, cluster_name).map(|running| running.lowest);
-    let catalog = state.catalog();
+    let cluster = state.cluster(namespace, cluster_name);
+    let catalog_name = catalog::of_cached(cluster.as_deref(), state);
+    let catalog = state.catalog(&catalog_name);
     if let Err(miss) = catalog.resolve(&new.spec.target, present.as_ref(), None, state.today()) {
         findings.push(say(
             Rule::UpgradeTarget,
@@ -71,9 +73,15 @@ pub fn judge(edit: Edit<'_, ClusterUpgrade>, state: &dyn ClusterState) -> Vec<Fi
             "create its release, or the upgrade waits for it",
         ));
     }
-    let Some(cluster) = state.cluster(namespace, cluster_name) else {
+    let Some(cluster) = cluster else {
         return findings;
     };
+    let is_new_target = edit.old.is_none_or(|old| old.spec.target != new.spec.target);
+    if is_new_target
+        && let Some((what, remediation)) = catalog::not_allowed(&catalog_name, namespace, Some(&cluster.labels), state)
+    {
+        findings.push(say(Rule::CatalogAllowed, "spec.target", what, remediation));
+    }
     let workers = state.workers(namespace, cluster_name);
     let deployments: BTreeSet<&str> = workers
         .iter()

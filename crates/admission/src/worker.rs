@@ -276,6 +276,7 @@ impl Judged<'_> {
         Some(Machines {
             role: Role::Worker,
             namespace: self.namespace,
+            cluster: Some(&new.cluster),
             template: Some(("spec.template.spec.infrastructureRef", template)),
             labels: &new.labels,
             kubeadm: None,

@@ -3,6 +3,10 @@
 /// The API group of Instar's kinds, and the domain of the labels and annotations here.
 pub const GROUP: &str = "upgrade.cluster.x-k8s.io";
 
+/// The label of a ClusterClass, and of a classic Cluster, that names its catalog ([`crate::CatalogName`]). On a topology
+/// Cluster it may only repeat what its class says.
+pub const CATALOG_LABEL: &str = "upgrade.cluster.x-k8s.io/catalog";
+
 /// The annotation of a Cluster that carries its [`crate::Pins`]: admission writes it into a topology Cluster, and the
 /// controller into a classic one, when an upgrade begins.
 pub const RELEASES_ANNOTATION: &str = "upgrade.cluster.x-k8s.io/releases";

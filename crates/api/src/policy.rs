@@ -12,7 +12,7 @@ use kube::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Enforcement, Rule, schema};
+use crate::{CatalogName, Enforcement, Rule, schema};
 
 /// What holds for the upgrades of the Clusters that it selects. A Cluster that no policy selects
 /// has the defaults.
@@ -50,6 +50,12 @@ pub struct UpgradePolicySpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 1000))]
     pub upgrade_history_limit: Option<u16>,
+
+    /// The catalogs that the Clusters may use, by the names in spec.catalog of KubernetesReleases; "" is the default
+    /// catalog. Absent: all of them. If several policies select a Cluster, each of them must list its catalog.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "set"))]
+    pub catalogs: Vec<CatalogName>,
 
     /// The rules of admission that don't have their default. Where several policies select a
     /// Cluster and name a rule, the strictest counts.

@@ -9,7 +9,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::schema;
+use crate::{CatalogName, schema};
 
 /// One row of the catalog: a Kubernetes version with the machine images and the component tags
 /// that belong to it.
@@ -26,6 +26,7 @@ use crate::schema;
     shortname = "kr",
     category = "cluster-api",
     doc = "KubernetesRelease is one immutable row of the catalog: a Kubernetes version with the machine images and the component tags that belong to it.",
+    printcolumn(name = "Catalog", type_ = "string", json_path = ".spec.catalog"),
     printcolumn(name = "Version", type_ = "string", json_path = ".spec.version"),
     printcolumn(name = "Revision", type_ = "integer", json_path = ".spec.revision"),
     printcolumn(name = "Tier", type_ = "string", json_path = ".spec.support.tier"),
@@ -37,11 +38,19 @@ use crate::schema;
 #[x_kube(
     validation = Rule::new("self.version == oldSelf.version && self.revision == oldSelf.revision && has(self.upgradesFrom) == has(oldSelf.upgradesFrom) && (!has(self.upgradesFrom) || self.upgradesFrom == oldSelf.upgradesFrom)")
         .message("version, revision and upgradesFrom never change, since Clusters are pinned to this row: create a new row with a higher revision"),
+    validation = Rule::new("(has(self.catalog) ? self.catalog : '') == (has(oldSelf.catalog) ? oldSelf.catalog : '')")
+        .message("catalog never changes, since Clusters of the other catalog may be pinned to this row: create a new row in the other catalog"),
     validation = Rule::new("has(self.machineImages) == has(oldSelf.machineImages) && (!has(self.machineImages) || self.machineImages == oldSelf.machineImages) && self.components == oldSelf.components")
         .message("machineImages and components never change, since every Cluster that uses this row would roll: create a new row with a higher revision")
 )]
 #[serde(rename_all = "camelCase")]
 pub struct KubernetesReleaseSpec {
+    /// The catalog that this row belongs to. A Cluster sees the rows of one catalog: the one that the label
+    /// upgrade.cluster.x-k8s.io/catalog of its ClusterClass names, or its own label where it is a classic Cluster.
+    /// Rows and Clusters that name none belong to the default catalog.
+    #[serde(default, skip_serializing_if = "CatalogName::is_default")]
+    pub catalog: CatalogName,
+
     /// The Kubernetes version of this row, such as v1.34.3.
     #[schemars(schema_with = "schema::kube_version")]
     pub version: KubeVersion,
@@ -127,8 +136,8 @@ pub struct MachineImage {
     #[serde(default)]
     pub role: PoolRole,
 
-    /// Labels that the pool must have: those of its class, and over them those of the Cluster's
-    /// topology.
+    /// Labels that the pool must have: those of the Cluster, over them those of the pool's class, and over them those
+    /// of the pool in the Cluster's topology.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "schema::labels")]
     pub labels: BTreeMap<String, String>,

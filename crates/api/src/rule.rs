@@ -44,6 +44,10 @@ rules! {
     ClassKnown = "class-known",
     /// The target of a Cluster is a version, a prefix or a release of the catalog.
     ReleaseInCatalog = "release-in-catalog",
+    /// A topology Cluster belongs to the catalog of its class.
+    CatalogOfClass = "catalog-of-class",
+    /// The policies of a Cluster list its catalog.
+    CatalogAllowed = "catalog-allowed",
     /// A version is a text that Cluster API can read.
     VersionReadable = "version-readable",
     /// A Cluster's version doesn't go down.
@@ -160,6 +164,8 @@ impl Rule {
             | Self::BreakGlass => Adjustable::Never,
             Self::ReleaseInUse => Adjustable::ByBreakGlass,
             Self::ClassKnown
+            | Self::CatalogOfClass
+            | Self::CatalogAllowed
             | Self::UpgradesFrom
             | Self::EtcdStep
             | Self::CoreDnsStep

@@ -12,6 +12,15 @@ pub(crate) fn kube_version(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
+/// The name of a catalog, which is also the value of a label; the empty one is the default catalog's.
+pub(crate) fn catalog_name(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "string",
+        "maxLength": 63,
+        "pattern": r"^([a-z0-9]([a-z0-9-]*[a-z0-9])?)?$",
+    })
+}
+
 /// A pointer below `/spec/` with no empty member; the rest is checked at admission.
 pub(crate) fn pointer(_: &mut SchemaGenerator) -> Schema {
     json_schema!({

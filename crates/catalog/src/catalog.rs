@@ -1,18 +1,28 @@
-//! All rows, and which of them a target means.
+//! The rows of a catalog, and which of them a target means.
 
-use std::{borrow::Cow, collections::BTreeMap, fmt};
+use std::{borrow::Cow, collections::BTreeMap, fmt, sync::Arc};
 
-use instar_api::KubernetesReleaseSpec;
+use instar_api::CatalogName;
 use instar_domain::{BuildOrder, KubeVersion, Minor};
 use jiff::civil::Date;
 
 use crate::release::{Release, UnreadableRelease};
 
-/// The rows that exist, by version and, within one, from the lowest revision to the highest.
+/// The rows of one catalog, by version and, within one, from the lowest revision to the highest. It also knows the rows of
+/// the others by their names: Clusters stay pinned to them when their catalog changes.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Catalog {
-    rows: BTreeMap<KubeVersion, Vec<Release>>,
+    name: CatalogName,
+    rows: BTreeMap<KubeVersion, Vec<Arc<Release>>>,
     unreadable: Vec<UnreadableRelease>,
+    everywhere: Arc<AllRows>,
+}
+
+/// The rows of all catalogs.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct AllRows {
+    pub(crate) by_name: BTreeMap<String, Arc<Release>>,
+    pub(crate) by_version: BTreeMap<KubeVersion, Vec<Arc<Release>>>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -27,39 +37,50 @@ pub enum Resolved<'a> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Miss {
     asked: String,
+    catalog: CatalogName,
     exists: Vec<KubeVersion>,
-    nearest: Option<String>,
-    /// Rows of what was asked for exist, and this is why none of them is taken.
-    passed_over: Option<PassedOver>,
+    nearest: Option<Box<str>>,
+    why: Why,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum PassedOver {
+enum Why {
+    /// No row is called so or has this version.
+    Unknown,
+    /// Rows of what was asked for exist, and none of them is supported.
     NoneSupported,
+    /// The same, and the class lists none of their versions.
     NotOffered,
+    /// It is the name of a row of another catalog.
+    NamesRowOf(CatalogName),
+    /// Only other catalogs have rows of this version; one of them.
+    VersionOnlyIn(CatalogName),
 }
 
 /// How many versions a message lists before it only counts.
 const LISTED: usize = 8;
 
 impl Catalog {
-    /// Makes a catalog of rows. Those that can't be read are left out and named.
-    pub fn new<'a>(rows: impl IntoIterator<Item = (&'a str, &'a KubernetesReleaseSpec)>) -> Self {
-        let mut catalog = Self::default();
-        for (name, spec) in rows {
-            match Release::read(name, spec) {
-                Ok(row) => catalog.rows.entry(row.version().clone()).or_default().push(row),
-                Err(error) => catalog.unreadable.push(error),
-            }
+    pub(crate) const fn of(
+        name: CatalogName,
+        rows: BTreeMap<KubeVersion, Vec<Arc<Release>>>,
+        unreadable: Vec<UnreadableRelease>,
+        everywhere: Arc<AllRows>,
+    ) -> Self {
+        Self {
+            name,
+            rows,
+            unreadable,
+            everywhere,
         }
-        for rows in catalog.rows.values_mut() {
-            // The name breaks ties, so that the order in which rows were listed never matters.
-            rows.sort_by(|a, b| (a.revision(), a.name()).cmp(&(b.revision(), b.name())));
-        }
-        catalog
     }
 
-    /// The rows that were left out, with the reason.
+    #[must_use]
+    pub const fn name(&self) -> &CatalogName {
+        &self.name
+    }
+
+    /// The rows of this catalog that were left out, with the reason.
     #[must_use]
     pub fn unreadable(&self) -> &[UnreadableRelease] {
         &self.unreadable
@@ -73,28 +94,38 @@ impl Catalog {
 
     /// All rows, oldest first.
     pub fn releases(&self) -> impl Iterator<Item = &Release> {
-        self.rows.values().flatten()
+        self.rows.values().flatten().map(AsRef::as_ref)
     }
 
+    /// The row of this catalog with that name.
     #[must_use]
     pub fn named(&self, name: &str) -> Option<&Release> {
-        self.releases().find(|row| row.name() == name)
+        self.named_anywhere(name).filter(|row| *row.catalog() == self.name)
+    }
+
+    /// The row with that name in any catalog: for what already runs it, or was pinned to it.
+    #[must_use]
+    pub fn named_anywhere(&self, name: &str) -> Option<&Release> {
+        self.everywhere.by_name.get(name).map(AsRef::as_ref)
     }
 
     /// The rows of a version, lowest revision first.
-    #[must_use]
-    pub fn rows_of(&self, version: &KubeVersion) -> &[Release] {
-        self.rows.get(version).map_or(&[], Vec::as_slice)
+    pub fn rows_of(&self, version: &KubeVersion) -> impl DoubleEndedIterator<Item = &Release> + Clone + use<'_> {
+        self.rows.get(version).into_iter().flatten().map(AsRef::as_ref)
+    }
+
+    /// The rows of a version in any catalog: for what already runs one of them.
+    pub fn rows_anywhere(&self, version: &KubeVersion) -> impl Iterator<Item = &Release> + use<'_> {
+        let rows = self.everywhere.by_version.get(version);
+        rows.into_iter().flatten().map(AsRef::as_ref)
     }
 
     /// The row to take for a version: the highest revision that is supported, else the highest.
     #[must_use]
     pub fn best(&self, version: &KubeVersion, today: Date) -> Option<&Release> {
-        let rows = self.rows_of(version);
-        rows.iter()
-            .rev()
-            .find(|row| row.is_supported(today))
-            .or_else(|| rows.last())
+        let mut newest_first = self.rows_of(version).rev();
+        let newest = newest_first.clone().next();
+        newest_first.find(|row| row.is_supported(today)).or(newest)
     }
 
     /// Which row a target means: a full version, a prefix such as `v1.36`, or a row's name.
@@ -125,12 +156,15 @@ impl Catalog {
         }
         // Cluster API's defaulting puts a v in front of what it takes for a version.
         let named = self
-            .named(asked)
-            .or_else(|| asked.strip_prefix('v').and_then(|bare| self.named(bare)));
-        if let Some(row) = named {
-            return Ok(Resolved::Release(row));
-        }
-        let mut passed_over = None;
+            .named_anywhere(asked)
+            .or_else(|| asked.strip_prefix('v').and_then(|bare| self.named_anywhere(bare)));
+        let mut why = match named {
+            Some(row) if *row.catalog() == self.name => return Ok(Resolved::Release(row)),
+            Some(row) => Why::NamesRowOf(row.catalog().clone()),
+            None => self
+                .elsewhere(full.as_ref(), minor)
+                .map_or(Why::Unknown, |row| Why::VersionOnlyIn(row.catalog().clone())),
+        };
         if let Some(minor) = minor {
             let of_minor = || self.versions().rev().filter(move |version| version.minor() == minor);
             let supported =
@@ -142,18 +176,35 @@ impl Catalog {
             if let Some(row) = found {
                 return Ok(Resolved::Release(row));
             }
-            passed_over = match (of_minor().next(), of_minor().find(supported)) {
-                (None, _) => None,
-                (Some(_), None) => Some(PassedOver::NoneSupported),
-                (Some(_), Some(_)) => Some(PassedOver::NotOffered),
-            };
+            match (of_minor().next(), of_minor().find(supported)) {
+                (None, _) => {}
+                (Some(_), None) => why = Why::NoneSupported,
+                (Some(_), Some(_)) => why = Why::NotOffered,
+            }
         }
         Err(Miss {
             asked: asked.chars().take(64).collect(),
+            catalog: self.name.clone(),
             exists: self.versions().cloned().collect(),
-            nearest: self.nearest(full.as_ref(), minor, present, &is_offered, today),
-            passed_over,
+            nearest: self
+                .nearest(full.as_ref(), minor, present, &is_offered, today)
+                .map(String::into_boxed_str),
+            why,
         })
+    }
+
+    /// A row of another catalog at a version, or at the newest of a minor.
+    fn elsewhere(&self, full: Option<&KubeVersion>, minor: Option<Minor>) -> Option<&Release> {
+        let by_version = &self.everywhere.by_version;
+        let of_minor = || {
+            by_version
+                .iter()
+                .rev()
+                .find(|(version, _)| Some(version.minor()) == minor)
+        };
+        let rows = full.map_or_else(|| of_minor().map(|(_, rows)| rows), |version| by_version.get(version));
+        let row = rows?.iter().find(|row| *row.catalog() != self.name);
+        row.map(AsRef::as_ref)
     }
 
     /// The nearest that would be accepted: the row of the patch version that was asked for, where the text after it is
@@ -208,23 +259,51 @@ fn with_v(asked: &str) -> Cow<'_, str> {
 
 impl fmt::Display for Miss {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?} ", self.asked)?;
-        match self.passed_over {
-            None => write!(f, "is not in the catalog")?,
-            Some(PassedOver::NoneSupported) => write!(
-                f,
-                "has no row that is supported (name a full version to take one that isn't)"
-            )?,
-            Some(PassedOver::NotOffered) => {
-                write!(f, "has no row whose version the class lists in kubernetesVersions")?;
+        let Self { asked, catalog, .. } = self;
+        let own = if catalog.is_default() {
+            "the catalog".to_owned()
+        } else {
+            catalog.to_string()
+        };
+        let has = match &self.why {
+            Why::Unknown => {
+                write!(f, "{asked:?} is not in {own}")?;
+                "; it has"
             }
-        }
+            Why::NoneSupported => {
+                write!(
+                    f,
+                    "{asked:?} has no row that is supported (name a full version to take one that isn't)"
+                )?;
+                "; it has"
+            }
+            Why::NotOffered => {
+                write!(
+                    f,
+                    "{asked:?} has no row whose version the class lists in kubernetesVersions"
+                )?;
+                "; it has"
+            }
+            Why::NamesRowOf(other) => {
+                write!(f, "{asked:?} is a release of {other}, and the Cluster's is {catalog}")?;
+                ", which has"
+            }
+            Why::VersionOnlyIn(other) => {
+                write!(f, "{asked:?} is in {other}, and the Cluster's is {catalog}")?;
+                ", which has"
+            }
+        };
         if self.exists.is_empty() {
-            return write!(f, ", which is empty: create a KubernetesRelease first");
+            write!(f, ", which is empty: create a KubernetesRelease")?;
+            return if catalog.is_default() {
+                write!(f, " first")
+            } else {
+                write!(f, " with spec.catalog {} first", catalog.as_str())
+            };
         }
         let newest = self.exists.iter().rev().take(LISTED).rev();
         let listed: Vec<String> = newest.map(ToString::to_string).collect();
-        write!(f, "; it has {}", listed.join(", "))?;
+        write!(f, "{has} {}", listed.join(", "))?;
         if let Some(more) = self.exists.len().checked_sub(LISTED).filter(|more| *more > 0) {
             write!(f, " and {more} older")?;
         }

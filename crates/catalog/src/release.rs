@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use instar_api::{Component, KCP_COREDNS, KCP_ETCD, KubernetesReleaseSpec, PoolRole, Support, Tier, ValueAt, Values};
+use instar_api::{
+    CatalogName, Component, KCP_COREDNS, KCP_ETCD, KubernetesReleaseSpec, PoolRole, Support, Tier, ValueAt, Values,
+};
 use instar_domain::{JsonPointer, KubeVersion};
 use jiff::civil::Date;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
@@ -13,6 +15,7 @@ use serde_json::{Value, json};
 #[derive(Debug, Clone, PartialEq)]
 pub struct Release {
     name: String,
+    catalog: CatalogName,
     version: KubeVersion,
     revision: u32,
     support: Support,
@@ -47,7 +50,22 @@ pub struct Pool<'a> {
     pub group: &'a str,
     /// The kind of its infrastructure template.
     pub kind: &'a str,
-    pub labels: &'a BTreeMap<String, String>,
+    pub labels: Labels<'a>,
+}
+
+/// The labels by which a pool's image is chosen: its own, and under them those of its Cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Labels<'a> {
+    pub cluster: &'a BTreeMap<String, String>,
+    pub pool: &'a BTreeMap<String, String>,
+}
+
+impl<'a> Labels<'a> {
+    /// The value of a label.
+    #[must_use]
+    pub fn get(self, key: &str) -> Option<&'a str> {
+        self.pool.get(key).or_else(|| self.cluster.get(key)).map(String::as_str)
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -98,6 +116,7 @@ impl Release {
         }
         Ok(Self {
             name: name.to_owned(),
+            catalog: spec.catalog.clone(),
             version: spec.version.clone(),
             revision: spec.revision,
             support: spec.support.clone(),
@@ -112,6 +131,12 @@ impl Release {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// The catalog that it belongs to.
+    #[must_use]
+    pub const fn catalog(&self) -> &CatalogName {
+        &self.catalog
     }
 
     #[must_use]
@@ -222,7 +247,7 @@ impl Image {
             && self
                 .labels
                 .iter()
-                .all(|(key, value)| pool.labels.get(key) == Some(value))
+                .all(|(key, value)| pool.labels.get(key) == Some(value.as_str()))
     }
 }
 
@@ -317,13 +342,21 @@ mod tests {
     }
 
     fn image(role: Role, kind: &str, labels: &[(&str, &str)]) -> Option<Value> {
-        let labels = labels.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        image_under(&[], role, kind, labels)
+    }
+
+    fn image_under(cluster: &[(&str, &str)], role: Role, kind: &str, labels: &[(&str, &str)]) -> Option<Value> {
+        let owned = |labels: &[(&str, &str)]| labels.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        let (cluster, pool): (BTreeMap<_, _>, BTreeMap<_, _>) = (owned(cluster), owned(labels));
         let release = images();
         let pool = Pool {
             role,
             group: "infrastructure.cluster.x-k8s.io",
             kind,
-            labels: &labels,
+            labels: Labels {
+                cluster: &cluster,
+                pool: &pool,
+            },
         };
         let values = release.image(&pool)?;
         values.get(&"/spec/template/spec/template".parse().unwrap()).cloned()
@@ -344,6 +377,18 @@ mod tests {
             Some(json!("any"))
         );
         assert_eq!(image(Role::Worker, "AWSMachineTemplate", &[]), None);
+    }
+
+    #[test]
+    fn labels_of_the_cluster_count_under_those_of_the_pool() {
+        let template = |cluster: &[(&str, &str)], pool: &[(&str, &str)]| {
+            image_under(cluster, Role::Worker, "VSphereMachineTemplate", pool)
+        };
+        let arm = [("arch", "arm64")];
+        assert_eq!(template(&arm, &[]), Some(json!("arm")));
+        assert_eq!(template(&arm, &[("arch", "amd64")]), Some(json!("any")));
+        assert_eq!(template(&[("arch", "amd64")], &arm), Some(json!("arm")));
+        assert_eq!(template(&[], &[]), Some(json!("any")));
     }
 
     #[test]

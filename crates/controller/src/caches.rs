@@ -2,6 +2,7 @@
 //!
 //! An event costs what its own Cluster costs, not what the fleet does.
 
+mod classes;
 mod control_planes;
 mod infrastructure_pools;
 mod kept;
@@ -14,18 +15,19 @@ use std::{collections::BTreeSet, marker::PhantomData, sync::Arc};
 
 use futures::future::BoxFuture;
 use instar_api::{ClusterUpgrade, KubernetesRelease, UpgradePolicy};
-use instar_capi::{Cluster, KubeadmControlPlane, Machine, MachineDeployment, MachinePool, MachineSet};
-use instar_catalog::Catalog;
+use instar_capi::{Cluster, ClusterClass, KubeadmControlPlane, Machine, MachineDeployment, MachinePool, MachineSet};
+use instar_catalog::Catalogs;
 use instar_planner::{Observed, Unreadable, Unversioned};
 use instar_serve::Readiness;
 use instar_watch::{
-    Cache, CurrentCatalog, DynamicKept, DynamicWatches, Entry, Hooks, KeptSink, Key, Lookup, Row, SharedTexts, Target,
+    Cache, CurrentCatalogs, DynamicKept, DynamicWatches, Entry, Hooks, KeptSink, Key, Lookup, Row, SharedTexts, Target,
     Watch, WatchHealth, WatchMetrics, WatchState, config, watch_kind,
 };
 use kube::{Api, Client};
 use tokio::sync::{mpsc::UnboundedSender, watch};
 
 use crate::rbac::Watched;
+use classes::KeptClass;
 pub(crate) use control_planes::ForeignControlPlane;
 pub(crate) use infrastructure_pools::KeptInfrastructurePool;
 pub(crate) use kept::{Cached, Group, KeptCluster, Object, Whole, lifecycle, not_watched};
@@ -40,6 +42,8 @@ pub(crate) type Wake = UnboundedSender<Key>;
 #[derive(Debug)]
 pub(crate) struct Caches {
     clusters: Arc<Cache<KeptCluster>>,
+    /// Of topology Clusters the class names the catalog.
+    classes: Arc<Cache<KeptClass>>,
     control_planes: Arc<Cache<KeptPart<KubeadmControlPlane>>>,
     deployments: Arc<Cache<KeptPart<MachineDeployment>>>,
     sets: Arc<Cache<KeptPart<MachineSet>>>,
@@ -56,7 +60,7 @@ pub(crate) struct Caches {
     pub(crate) foreign_control_planes: Arc<DynamicWatches<ForeignControlPlane>>,
     /// What makes the machines of their MachinePools.
     pub(crate) infrastructure_pools: Arc<DynamicWatches<KeptInfrastructurePool>>,
-    catalog: CurrentCatalog,
+    catalogs: CurrentCatalogs,
     /// Notified of every change.
     changes: watch::Sender<()>,
     wake: Wake,
@@ -83,6 +87,7 @@ impl Caches {
     ) -> (Arc<Self>, Vec<Watching>) {
         let caches = Arc::new(Self {
             clusters: Arc::default(),
+            classes: Arc::default(),
             control_planes: Arc::default(),
             deployments: Arc::default(),
             sets: Arc::default(),
@@ -95,7 +100,7 @@ impl Caches {
             templates: Arc::new(DynamicWatches::new(TEMPLATES)),
             foreign_control_planes: Arc::new(DynamicWatches::new(CONTROL_PLANES)),
             infrastructure_pools: Arc::new(DynamicWatches::new(INFRASTRUCTURE_POOLS)),
-            catalog: CurrentCatalog::default(),
+            catalogs: CurrentCatalogs::default(),
             changes: watch::Sender::default(),
             wake: wake.clone(),
         });
@@ -107,6 +112,7 @@ impl Caches {
         };
         let watches = Watched::ALL.map(|kind| match kind {
             Watched::Clusters => starting.watch::<Cluster>(),
+            Watched::ClusterClasses => starting.watch::<ClusterClass>(),
             Watched::KubeadmControlPlanes => starting.watch::<KubeadmControlPlane>(),
             Watched::MachineDeployments => starting.watch::<MachineDeployment>(),
             Watched::MachineSets => starting.watch::<MachineSet>(),
@@ -137,6 +143,7 @@ impl Caches {
     pub(crate) fn unlisted(&self) -> Option<Watched> {
         let state = |kind| match kind {
             Watched::Clusters => self.clusters.state(),
+            Watched::ClusterClasses => self.classes.state(),
             Watched::KubeadmControlPlanes => self.control_planes.state(),
             Watched::MachineDeployments => self.deployments.state(),
             Watched::MachineSets => self.sets.state(),
@@ -150,11 +157,6 @@ impl Caches {
             WatchState::Watching | WatchState::NotServed => false,
             WatchState::Pending | WatchState::Unavailable(_) => true,
         })
-    }
-
-    /// The rows that exist.
-    pub(crate) fn catalog(&self) -> Arc<Catalog> {
-        self.catalog.get()
     }
 
     /// A Cluster.
@@ -259,14 +261,14 @@ impl Caches {
             .collect()
     }
 
-    fn renew_catalog(&self) {
+    fn renew_catalogs(&self) {
         let releases = self.releases.read();
         let rows = releases
             .entries()
             .map(|(key, row)| (key.as_str(), &row.as_object().spec));
-        let catalog = Catalog::new(rows);
+        let catalogs = Catalogs::new(rows);
         drop(releases);
-        self.catalog.replace(catalog);
+        self.catalogs.replace(catalogs);
     }
 }
 

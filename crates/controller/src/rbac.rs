@@ -14,6 +14,8 @@ const TEMPLATE: &[&str] = &["get", "list", "watch", "create", "delete"];
 pub enum Watched {
     /// What is upgraded; of topology Clusters their version and pins are written.
     Clusters,
+    /// Which catalog is that of a topology Cluster.
+    ClusterClasses,
     /// Swapped.
     KubeadmControlPlanes,
     /// Swapped.
@@ -34,8 +36,9 @@ pub enum Watched {
 
 impl Watched {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Clusters,
+        Self::ClusterClasses,
         Self::KubeadmControlPlanes,
         Self::MachineDeployments,
         Self::MachineSets,
@@ -51,6 +54,7 @@ impl Watched {
     pub const fn rule(self) -> Rule {
         match self {
             Self::Clusters => rule(CORE, "clusters", SWAP),
+            Self::ClusterClasses => rule(CORE, "clusterclasses", WATCH),
             Self::KubeadmControlPlanes => rule("controlplane.cluster.x-k8s.io", "kubeadmcontrolplanes", SWAP),
             Self::MachineDeployments => rule(CORE, "machinedeployments", SWAP),
             Self::MachineSets => rule(CORE, "machinesets", WATCH),
@@ -67,6 +71,7 @@ impl Watched {
 /// infrastructure of MachinePools are of kinds of their providers: see [`PROVIDERS`](instar_watch::rbac::PROVIDERS).
 pub const RULES: &[Rule] = &[
     Watched::Clusters.rule(),
+    Watched::ClusterClasses.rule(),
     Watched::KubeadmControlPlanes.rule(),
     Watched::MachineDeployments.rule(),
     Watched::MachineSets.rule(),

@@ -9,6 +9,7 @@ mod releases;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use instar_api::CatalogName;
 use instar_wiring::WireError;
 
 use crate::yaml;
@@ -19,8 +20,9 @@ pub(crate) use answer::{Answer, answer};
 ///
 /// The wiring consists of inline patches, which render the values that a Cluster is pinned to into the templates of
 /// its control plane and its pools, and of the Kubernetes versions in spec.kubernetesVersions. It is computed from the
-/// class, the templates that the class refers to, and the KubernetesReleases. The class' own patches do not change and
-/// stay first. Wiring a class a second time changes nothing.
+/// class, the templates that the class refers to, and the KubernetesReleases of the class' catalog (label
+/// upgrade.cluster.x-k8s.io/catalog, spec.catalog). The class' own patches do not change and stay first. Wiring a class
+/// a second time changes nothing.
 ///
 /// The wired class is printed, ready for `kubectl apply`. Standard error gets one line for each part that could not be
 /// wired (`not wired: ...`), and for each release that is not used (`release left out: ...`).
@@ -106,16 +108,26 @@ pub enum Error {
     Wire(#[from] WireError),
     /// Without a release the wiring is empty, and what the class has of it would be taken away.
     #[error(
-        "found no KubernetesRelease to wire{}: create one first, or add its file with -f",
+        "found no KubernetesRelease{} to wire{}: create one first, or add its file with -f",
+        of(catalog),
         why(left_out)
     )]
     NoRelease {
+        /// The catalog of the class.
+        catalog: CatalogName,
         /// The releases that can't be used, with the reasons.
         left_out: Vec<String>,
     },
     /// The class can't be printed.
     #[error(transparent)]
     Print(#[from] yaml::PrintError),
+}
+
+fn of(catalog: &CatalogName) -> String {
+    if catalog.is_default() {
+        return String::new();
+    }
+    format!(" of {catalog}")
 }
 
 fn why(left_out: &[String]) -> String {

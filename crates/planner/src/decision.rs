@@ -2,6 +2,7 @@
 
 mod involved_object;
 mod machine_pool;
+mod no_release;
 mod progress;
 mod text;
 
@@ -24,6 +25,7 @@ use crate::{
 
 pub use involved_object::InvolvedObject;
 pub use machine_pool::{LeftBecause, MachinePoolChange, PatchMachinePool};
+pub use no_release::OtherCatalog;
 pub use progress::{MachineProgress, MachineState, PoolProgress, Progress, Stage, TemplateProgress, TemplateState};
 
 /// At most one write, and what is waited for.
@@ -194,6 +196,8 @@ pub enum Waiting {
         pool: Option<PoolId>,
         /// Its name.
         release: String,
+        /// Which catalog has it, where another one than the Cluster's does.
+        elsewhere: Option<Box<OtherCatalog>>,
     },
     /// The catalog has no row of a version.
     NoRow { version: KubeVersion },

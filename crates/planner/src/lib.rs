@@ -36,8 +36,8 @@ pub use check::{Violation, check};
 pub use classic::{collect_templates, drifted, plan, resume};
 pub use decision::{
     Action, CompletePins, Convergence, Decision, DeleteTemplate, EditVersion, Field, InvolvedObject, LeftBecause,
-    MachinePoolChange, MachineProgress, MachineState, MintTemplate, PatchMachinePool, PinPath, PoolProgress, Progress,
-    SetBack, Stage, Swap, TemplateProgress, TemplateRefusal, TemplateState, Waiting,
+    MachinePoolChange, MachineProgress, MachineState, MintTemplate, OtherCatalog, PatchMachinePool, PinPath,
+    PoolProgress, Progress, SetBack, Stage, Swap, TemplateProgress, TemplateRefusal, TemplateState, Waiting,
 };
 pub use existing::accept;
 pub use mint::{MintOrder, Minted, mint};

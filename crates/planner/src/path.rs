@@ -197,7 +197,7 @@ fn go<'c>(start: &Start<'_>, way: &Way<'c>, row: &'c Release, catalog: &Catalog)
     };
     let (running, coming) = (way.etcd.at(before), next.at(row.version()));
     if !running.may_be_followed_by(&coming) {
-        let between = catalog.rows_of(before).iter().rev().find(|row| {
+        let between = catalog.rows_of(before).rev().find(|row| {
             row.etcd_tag()
                 .is_some_and(|tag| Etcd::Tag(tag.to_owned()).is_the_step_before())
         });

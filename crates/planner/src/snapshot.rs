@@ -29,7 +29,7 @@ pub struct Snapshot {
     pub cluster: Cluster,
     /// What is asked.
     pub upgrade_spec: UpgradeSpec,
-    /// The rows that exist; shared, since it is the same for all clusters.
+    /// The rows of the Cluster's catalog; shared, since it is the same for all clusters of it.
     pub catalog: Arc<Catalog>,
     /// The gates; one that isn't named is open.
     pub gates: BTreeMap<Gate, GateState>,
@@ -61,6 +61,8 @@ pub struct Cluster {
     /// Its namespace, and that of all its objects.
     pub namespace: String,
     pub name: String,
+    /// Its labels, which choose images under those of the pools.
+    pub labels: BTreeMap<String, String>,
     /// Its uid, for owner references and for nothing else: `clusterctl move` changes it.
     pub uid: String,
     /// Whether it may be written to.

@@ -1,9 +1,7 @@
 //! A release on the way: as the Cluster's pins have it, or as the catalog has it where it isn't pinned.
 
-use std::collections::BTreeMap;
-
 use instar_api::{Pin, Values};
-use instar_catalog::{Catalog, Pool, Release, Role};
+use instar_catalog::{Catalog, Labels, Pool, Release, Role};
 use instar_domain::KubeVersion;
 
 use crate::snapshot::TemplateRef;
@@ -24,7 +22,9 @@ impl<'a> Step<'a> {
             name: &pin.release,
             version,
             pin: Some(pin),
-            row: catalog.named(&pin.release).filter(|row| row.version() == version),
+            row: catalog
+                .named_anywhere(&pin.release)
+                .filter(|row| row.version() == version),
         }
     }
 
@@ -47,11 +47,7 @@ impl<'a> Step<'a> {
     }
 
     /// What the control plane's machine template gets.
-    pub(crate) fn control_plane(
-        &self,
-        template: &'a TemplateRef,
-        labels: &'a BTreeMap<String, String>,
-    ) -> Option<&'a Values> {
+    pub(crate) fn control_plane(&self, template: &'a TemplateRef, labels: Labels<'a>) -> Option<&'a Values> {
         match self.pin {
             Some(pin) => Some(&pin.control_plane),
             None => self.image(Role::ControlPlane, template, labels),
@@ -63,7 +59,7 @@ impl<'a> Step<'a> {
         &self,
         name: &str,
         template: &'a TemplateRef,
-        labels: &'a BTreeMap<String, String>,
+        labels: Labels<'a>,
     ) -> Option<&'a Values> {
         let pinned = self.pin.and_then(|pin| pin.machine_deployments.get(name));
         pinned.or_else(|| self.image(Role::Worker, template, labels))
@@ -74,22 +70,18 @@ impl<'a> Step<'a> {
         &self,
         name: &str,
         infrastructure: &'a TemplateRef,
-        labels: &'a BTreeMap<String, String>,
+        labels: Labels<'a>,
     ) -> Option<&'a Values> {
         let pinned = self.pin.and_then(|pin| pin.machine_pools.get(name));
         pinned.or_else(|| self.image(Role::Worker, infrastructure, labels))
     }
 
     /// What a bootstrap template gets, where the row sets something in its kind.
-    pub(crate) fn bootstrap(
-        &self,
-        template: &'a TemplateRef,
-        labels: &'a BTreeMap<String, String>,
-    ) -> Option<&'a Values> {
+    pub(crate) fn bootstrap(&self, template: &'a TemplateRef, labels: Labels<'a>) -> Option<&'a Values> {
         self.image(Role::Worker, template, labels)
     }
 
-    fn image(&self, role: Role, template: &'a TemplateRef, labels: &'a BTreeMap<String, String>) -> Option<&'a Values> {
+    fn image(&self, role: Role, template: &'a TemplateRef, labels: Labels<'a>) -> Option<&'a Values> {
         let (group, kind) = (&template.group, &template.kind);
         self.row?.image(&Pool {
             role,

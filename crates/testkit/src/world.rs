@@ -10,9 +10,9 @@ use std::{
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use instar_admission::cluster::{self, AnnotationChange, Requester};
-use instar_api::{KubernetesRelease, RELEASES_ANNOTATION};
+use instar_api::{CATALOG_LABEL, CatalogName, KubernetesRelease, RELEASES_ANNOTATION};
 use instar_capi::{Cluster, ClusterClass, TemplateRef};
-use instar_catalog::Catalog;
+use instar_catalog::{Catalog, Catalogs};
 use instar_webhooks::Caches;
 use instar_wiring::Wiring;
 use jiff::{Timestamp, civil::Date};
@@ -167,7 +167,7 @@ impl World {
             };
             (reference, object.clone())
         });
-        let mut wired = instar_wiring::wire(&class, &templates.collect(), &self.catalog_of_it())
+        let mut wired = instar_wiring::wire(&class, &templates.collect(), &self.catalog(&labelled(&class)))
             .map_err(|error| anyhow!("{error:?}"))?
             .class;
         if let Some(metadata) = wired["metadata"].as_object_mut() {
@@ -183,8 +183,10 @@ impl World {
         let class = cluster::class_of(&cluster)
             .map(|(_, name)| self.class(&name))
             .transpose()?;
+        let labels = cluster.metadata.labels.as_ref();
+        let catalog = CatalogName::of_cluster(labels, class.as_ref().map(|class| &class.metadata));
         let facts = cluster::Facts {
-            catalog: &self.catalog_of_it(),
+            catalog: &self.catalog(&catalog),
             class: class.as_ref(),
             control_plane: None,
             running: None,
@@ -225,7 +227,7 @@ impl World {
         Ok(Caches::of(&created.collect::<Vec<_>>(), now())?)
     }
 
-    fn catalog_of_it(&self) -> Catalog {
+    fn catalog(&self, name: &CatalogName) -> Arc<Catalog> {
         let rows: Vec<(String, KubernetesRelease)> = self
             .of_kind("KubernetesRelease")
             .filter_map(|object| {
@@ -235,7 +237,7 @@ impl World {
                 ))
             })
             .collect();
-        Catalog::new(rows.iter().map(|(name, row)| (name.as_str(), &row.spec)))
+        Catalogs::new(rows.iter().map(|(name, row)| (name.as_str(), &row.spec))).of(name)
     }
 
     /// All objects, in the order in which they can be created.
@@ -268,6 +270,12 @@ impl World {
     fn typed<T: serde::de::DeserializeOwned>(&self, object: &Value) -> Result<T> {
         Ok(serde_json::from_value(self.placed(object))?)
     }
+}
+
+/// The catalog that the label of a class names.
+fn labelled(class: &Value) -> CatalogName {
+    let name = class["metadata"]["labels"][CATALOG_LABEL].as_str();
+    name.map_or_else(CatalogName::default, CatalogName::from)
 }
 
 fn merge(object: &mut Value, change: Option<&Value>) {

@@ -35,7 +35,7 @@ mod sink;
 mod state;
 
 pub use cache::{Cache, Hooks, Kept, KeptSink, Lookup};
-pub use catalog::CurrentCatalog;
+pub use catalog::CurrentCatalogs;
 pub use client::{ConnectError, connect};
 pub use discovery::{Version, find_resource};
 pub use dynamic::{DynamicKept, DynamicWatches, KindLease};

@@ -36,7 +36,7 @@ pub(crate) fn choose(present: &[String], catalog: &Catalog) -> Versions {
     for text in present {
         match text.parse::<KubeVersion>() {
             Ok(version) => {
-                if catalog.rows_of(&version).is_empty() {
+                if catalog.rows_of(&version).next().is_none() {
                     versions.without_row.push(version.clone());
                 }
                 all.insert(version);

@@ -293,11 +293,9 @@ impl<'a> Writer<'a> {
             let own = template.pointer(pointer.as_str()).filter(|own| !own.is_null());
             let fallback = own.and_then(|own| section.with_fallback(pointer, own));
             if fallback.is_none() {
-                for (release, _) in sets.iter().filter(|(_, values)| !values.contains_key(pointer)) {
-                    self.name(
-                        &at,
-                        format!("release {release} sets no value there, others do, and the template has none: Clusters of this class can't use that release"),
-                    );
+                let without = sets.iter().filter(|(_, values)| !values.contains_key(pointer));
+                if let Some(why) = without_value(without.map(|(release, _)| *release)) {
+                    self.name(&at, why);
                 }
             }
             patches.push(add_template(
@@ -357,6 +355,37 @@ impl<'a> Writer<'a> {
         }
         versions.listed.iter().map(ToString::to_string).collect()
     }
+}
+
+/// How many releases a line lists before it only counts them.
+const LISTED: usize = 2;
+
+/// Why these releases can't be used where a pointer needs a value; nothing where there are none.
+fn without_value<'r>(releases: impl Iterator<Item = &'r str>) -> Option<String> {
+    // A release has as many sets as images.
+    let mut each: Vec<&str> = Vec::new();
+    for release in releases {
+        if !each.contains(&release) {
+            each.push(release);
+        }
+    }
+    let (first, rest) = each.split_first()?;
+    if rest.is_empty() {
+        return Some(format!(
+            "release {first} sets no value there, others do, and the template has none: Clusters of this class can't use that release"
+        ));
+    }
+    let listed = match each.get(LISTED..) {
+        Some(more @ [_, ..]) => format!(
+            "{} and {} more",
+            each.get(..LISTED).unwrap_or_default().join(", "),
+            more.len()
+        ),
+        Some([]) | None => each.join(" and "),
+    };
+    Some(format!(
+        "releases {listed} set no value there, others do, and the template has none: Clusters of this class can't use those releases"
+    ))
 }
 
 fn template_name(reference: &TemplateRef) -> String {

@@ -104,7 +104,6 @@ struct Broken {
 }
 
 const BOTH: &[u16] = &[ports::SECOND_CONTROLLER_HEALTH, ports::SECOND_WEBHOOK_HEALTH];
-const WEBHOOK: &[u16] = &[ports::SECOND_WEBHOOK_HEALTH];
 
 impl Programs {
     async fn start(scene: &JourneyContext, cluster: &SecondCluster) -> Result<Self> {
@@ -389,7 +388,7 @@ impl World {
         let mut broken = Vec::new();
         let kinds: [(&str, &str, &'static str, &'static [u16], Value); 10] = [
             (CORE, "Cluster", "clusters", BOTH, json!({ "paused": "until-monday" })),
-            (CORE, "ClusterClass", "clusterclasses", WEBHOOK, json!({ "workers": 7 })),
+            (CORE, "ClusterClass", "clusterclasses", BOTH, json!({ "workers": 7 })),
             (
                 CONTROL_PLANE,
                 "KubeadmControlPlane",

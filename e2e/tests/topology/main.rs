@@ -4,6 +4,7 @@
 mod adoption;
 mod certificates;
 mod gitops;
+mod matrix;
 mod outage;
 mod pins;
 mod refusals;
@@ -32,6 +33,7 @@ fn main() -> ExitCode {
         Journey::shared("topology-record", topology_record::with_the_runtime_sdk),
         Journey::shared("topology-by-hand", topology_by_hand::makes_the_edit),
         Journey::shared("topology-class-changes", topology_class::changes_on_the_way),
+        Journey::shared("matrix", matrix::side_by_side),
         Journey::exclusive("newer-row", pins::a_newer_row_moves_nothing).prepared_by(pins::prepare_small),
         Journey::exclusive("outage", outage::without_the_server).prepared_by(pins::prepare_small),
         Journey::exclusive("certificates", certificates::swapped_under_load),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use instar_admission::cluster_state::{
     CachedCluster, CachedTemplate, CachedUpgrade, CachedWorker, ClusterState, Kept, Lookup, TemplateKey, TemplateUser,
 };
-use instar_api::UpgradePolicySpec;
+use instar_api::{CatalogName, UpgradePolicySpec};
 use instar_capi::{ClusterClass, KubeadmControlPlane};
 use instar_catalog::Catalog;
 use instar_watch::{Cache, Key};
@@ -22,8 +22,8 @@ impl ClusterState for Caches {
         self.fixed_time.unwrap_or_else(Timestamp::now)
     }
 
-    fn catalog(&self) -> Arc<Catalog> {
-        self.catalog.get()
+    fn catalog(&self, name: &CatalogName) -> Arc<Catalog> {
+        self.catalogs.of(name)
     }
 
     fn class(&self, namespace: &str, name: &str) -> Option<Arc<ClusterClass>> {

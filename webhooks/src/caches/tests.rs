@@ -6,6 +6,7 @@ mod upgrades;
 mod workers;
 
 use instar_admission::cluster_state::ClusterState;
+use instar_api::CatalogName;
 use instar_watch::{Guarded, Sink, WatchState};
 use kube::runtime::watcher::Event;
 use serde::de::DeserializeOwned;
@@ -101,9 +102,10 @@ fn reference(kind: &str, name: &str) -> Value {
 fn the_catalog_follows_the_releases() {
     let fixture = Fixture::new();
     let names = || -> Vec<String> {
-        let catalog = fixture.caches.catalog();
+        let catalog = fixture.caches.catalog(&CatalogName::default());
         catalog.releases().map(|row| row.name().to_owned()).collect()
     };
+    let of_test = || fixture.caches.catalog(&CatalogName::from("test")).releases().count();
     let mut events = listed::<Guarded<_>>([
         release("r2", &json!({"version": "v1.35.1"})),
         release("r1", &json!({"version": "v1.34.3"})),
@@ -121,11 +123,14 @@ fn the_catalog_follows_the_releases() {
         release("no-range", &json!({"version": "v1.34.4", "upgradesFrom": "newer"})),
     ]));
     assert_eq!(names(), ["r1", "r2"]);
-    assert_eq!(fixture.caches.catalog().unreadable().len(), 1);
+    assert_eq!(fixture.caches.catalog(&CatalogName::default()).unreadable().len(), 1);
     let newer = object(release("r3", &json!({"version": "v1.36.0"})));
     let gone = object(release("r1", &json!({"version": "v1.34.3"})));
     fixture.feed::<Release>([Event::Apply(newer), Event::Delete(gone)]);
-    assert_eq!(names(), ["r2", "r3"]);
+    assert_eq!((names(), of_test()), (vec!["r2".to_owned(), "r3".to_owned()], 0));
+    let elsewhere = object(release("r4", &json!({"version": "v1.36.0", "catalog": "test"})));
+    fixture.feed::<Release>([Event::Apply(elsewhere)]);
+    assert_eq!((names(), of_test()), (vec!["r2".to_owned(), "r3".to_owned()], 1));
 }
 
 #[test]
@@ -168,7 +173,7 @@ fn a_kind_that_is_not_served_is_forgotten() {
     fixture.list::<Release>([release("r1", &json!({"version": "v1.34.3"}))]);
     let mut sink = fixture.caches.sink::<Release>();
     sink.set_state(WatchState::Watching);
-    assert_eq!(fixture.caches.catalog().releases().count(), 1);
+    assert_eq!(fixture.caches.catalog(&CatalogName::default()).releases().count(), 1);
     sink.set_state(WatchState::NotServed);
-    assert_eq!(fixture.caches.catalog().releases().count(), 0);
+    assert_eq!(fixture.caches.catalog(&CatalogName::default()).releases().count(), 0);
 }

@@ -3,7 +3,7 @@
 //! A condition that fails to be evaluated refuses the request, so every field is taken as optional.
 
 use instar_admission::{Change, GuardedKind};
-use instar_api::{PATH_ANNOTATION, RELEASES_ANNOTATION};
+use instar_api::{CATALOG_LABEL, PATH_ANNOTATION, RELEASES_ANNOTATION, VERSION_ANNOTATION};
 use instar_capi::labels::{TOPOLOGY_DRY_RUN, TOPOLOGY_OWNED};
 use k8s_openapi::api::admissionregistration::v1::MatchCondition;
 
@@ -67,11 +67,12 @@ impl Entry {
         match self.guard {
             GuardedKind::Cluster => {
                 add(
-                    "has-topology-or-pins",
+                    "has-topology-pins-or-catalog",
                     format!(
-                        "object.?spec.?topology.hasValue() ||\n(({} ||\n(request.operation == 'UPDATE' && ({}))) && {})",
+                        "object.?spec.?topology.hasValue() ||\n(({} ||\n(request.operation == 'UPDATE' && ({})) ||\n{}) && {})",
                         has_pins("object"),
                         has_pins("oldObject"),
+                        uses_catalog(),
                         is_not_instars(service)
                     ),
                 );
@@ -110,6 +111,20 @@ impl Entry {
 
 fn annotation(object: &str, name: &str) -> String {
     format!("{object}.metadata.?annotations[?'{name}']")
+}
+
+fn label(object: &str, name: &str) -> String {
+    format!("{object}.metadata.?labels[?'{name}']")
+}
+
+/// A classic Cluster that names its catalog, or did, or asks for a version of it.
+fn uses_catalog() -> String {
+    format!(
+        "{}.hasValue() || {}.hasValue() || (request.operation == 'UPDATE' && {}.hasValue())",
+        label("object", CATALOG_LABEL),
+        annotation("object", VERSION_ANNOTATION),
+        label("oldObject", CATALOG_LABEL),
+    )
 }
 
 fn has_pins(object: &str) -> String {
@@ -228,7 +243,9 @@ fn touches(guard: GuardedKind) -> Option<String> {
             | Change::Wiring
             | Change::MachinesSpec
             | Change::MachinesMetadata
-            | Change::Spec => None,
+            | Change::Spec
+            | Change::Catalog
+            | Change::VersionAnnotation => None,
         })
         .map(ToOwned::to_owned);
     (!fields.is_empty()).then(|| always.chain(fields).collect::<Vec<_>>().join(" ||\n"))
@@ -302,5 +319,15 @@ fn expression(guard: GuardedKind, change: Change) -> Option<String> {
         Change::MachinesSpec => differs(".?spec.?template.?spec"),
         Change::MachinesMetadata => differs(".?spec.?template.?metadata"),
         Change::Spec => differs(".?spec"),
+        Change::Catalog => format!(
+            "{} != {}",
+            label("object", CATALOG_LABEL),
+            label("oldObject", CATALOG_LABEL)
+        ),
+        Change::VersionAnnotation => format!(
+            "{} != {}",
+            annotation("object", VERSION_ANNOTATION),
+            annotation("oldObject", VERSION_ANNOTATION)
+        ),
     })
 }

@@ -103,7 +103,7 @@ impl<'a> Request<'a> {
 
     fn row_of(&self, pins: &Pins, version: &KubeVersion) -> Option<&'a Release> {
         let pin = pins.releases.get(version)?;
-        self.facts.catalog.named(&pin.release)
+        self.facts.catalog.named_anywhere(&pin.release)
     }
 
     pub(super) fn control_plane_version(&self) -> Option<KubeVersion> {

@@ -113,10 +113,15 @@ pub(super) fn named_by_hand<'a>(
             continue;
         }
         let row = request.facts.catalog.named(name).ok_or_else(|| {
+            let catalog = request.facts.catalog;
+            let why = match catalog.named_anywhere(name) {
+                Some(row) => format!("is of {}, and the Cluster's is {}", row.catalog(), catalog.name()),
+                None => "is not in the catalog".to_owned(),
+            };
             request.deny(
                 Rule::PinsByHand,
                 PINS,
-                format!("release {name:?}, named for {version}, is not in the catalog"),
+                format!("release {name:?}, named for {version}, {why}"),
                 "name one that is (kubectl get kubernetesreleases)",
             )
         })?;

@@ -81,7 +81,7 @@ impl<'a> Request<'a> {
                 if is_kept || self.had_pool(kind, name, pool) {
                     continue;
                 }
-                let row = self.facts.catalog.named(&pin.release);
+                let row = self.facts.catalog.named_anywhere(&pin.release);
                 let values = row.and_then(|row| pool.image(row));
                 match values {
                     Some(values)

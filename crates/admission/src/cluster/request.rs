@@ -21,7 +21,7 @@ pub(super) const PINS: &str = "metadata.annotations[upgrade.cluster.x-k8s.io/rel
 /// What is known when a Cluster is judged.
 #[derive(Clone, Copy)]
 pub struct Facts<'a> {
-    /// The rows that exist.
+    /// The rows of the Cluster's catalog.
     pub catalog: &'a Catalog,
     /// The Cluster's class, where it has been seen.
     pub class: Option<&'a ClusterClass>,

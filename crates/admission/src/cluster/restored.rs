@@ -6,6 +6,7 @@
 
 use instar_api::{Pin, Pins};
 use instar_capi::Cluster;
+use instar_catalog::Release;
 use instar_domain::KubeVersion;
 
 use super::{
@@ -26,9 +27,26 @@ const AS_AUTHOR: &str = "restore it as a user who may create kubernetesreleases"
 /// Of the pins: `shape` is absent where the templates of the Cluster are not known.
 pub(super) fn pins(cluster: &Cluster, pins: &Pins, shape: Option<&Shape<'_>>, facts: Facts<'_>) -> Restored {
     let mut restored = Restored::default();
+    // Which catalog is a Cluster's, only its class says.
+    let is_known = cluster.spec.topology.is_none() || facts.class.is_some();
+    let is_of_another = |row: &Release| is_known && row.catalog() != facts.catalog.name();
     for (version, pin) in &pins.releases {
         let release = &pin.release;
-        match facts.catalog.named(release) {
+        match facts.catalog.named_anywhere(release) {
+            // A Cluster keeps such pins when its catalog changes, and a user without rights in the catalog names none.
+            Some(row) if is_of_another(row) && facts.requester == Requester::Other => {
+                restored.findings.push(deny(
+                    cluster,
+                    Rule::RestoredCluster,
+                    PINS,
+                    format!(
+                        "{version} is pinned to release {release}, which is of {}, and the Cluster's is {}",
+                        row.catalog(),
+                        facts.catalog.name()
+                    ),
+                    AS_AUTHOR,
+                ));
+            }
             Some(row) => {
                 let lacks = || shape.and_then(|shape| shape.lacks(row, pin));
                 if let Some(what) = row.contradicts(version, pin).or_else(lacks) {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use instar_api::{ETCD_ANNOTATION, KCP_ETCD, Pin, Values};
 use instar_capi::{ClusterClass, PoolKind, TemplateRef, Topology, WorkerKind};
-use instar_catalog::{Pool, Release, Role};
+use instar_catalog::{Labels, Pool, Release, Role};
 use instar_domain::JsonPointer;
 use instar_wiring::{Rendered, Wiring};
 
@@ -22,7 +22,10 @@ pub(super) struct Shape<'a> {
 pub(super) struct PoolShape<'a> {
     pub(super) place: Place<'a>,
     pub(super) template: &'a TemplateRef,
+    /// The pool's own.
     labels: BTreeMap<String, String>,
+    /// Those of its Cluster, which count where the pool has none of that name.
+    cluster_labels: &'a BTreeMap<String, String>,
 }
 
 /// Which machines.
@@ -37,7 +40,13 @@ pub(super) enum Place<'a> {
 }
 
 impl<'a> Shape<'a> {
-    pub(super) fn of(topology: &'a Topology, class: &'a ClusterClass) -> Self {
+    pub(super) fn of(
+        cluster_labels: Option<&'a BTreeMap<String, String>>,
+        topology: &'a Topology,
+        class: &'a ClusterClass,
+    ) -> Self {
+        static NONE: BTreeMap<String, String> = BTreeMap::new();
+        let cluster_labels = cluster_labels.unwrap_or(&NONE);
         let spec = &class.spec;
         let mut pools = Vec::new();
         if let Some(template) = &spec.control_plane.machine_infrastructure.template_ref {
@@ -48,6 +57,7 @@ impl<'a> Shape<'a> {
                     .control_plane
                     .metadata
                     .labels_under(&topology.control_plane.metadata),
+                cluster_labels,
             });
         }
         for (kind, pool) in topology.workers.pools() {
@@ -68,6 +78,7 @@ impl<'a> Shape<'a> {
                 },
                 template,
                 labels: worker.metadata.labels_under(&pool.metadata),
+                cluster_labels,
             });
         }
         let annotations = class.metadata.annotations.as_ref();
@@ -175,7 +186,10 @@ impl PoolShape<'_> {
             },
             group: self.template.group(),
             kind: &self.template.kind,
-            labels: &self.labels,
+            labels: Labels {
+                cluster: self.cluster_labels,
+                pool: &self.labels,
+            },
         })
     }
 
@@ -221,14 +235,12 @@ impl PoolShape<'_> {
 
     /// Labels as a message shows them, where there are any.
     pub(super) fn labelled(&self) -> String {
-        if self.labels.is_empty() {
+        let mut effective = self.cluster_labels.clone();
+        effective.extend(self.labels.clone());
+        if effective.is_empty() {
             return String::new();
         }
-        let labels: Vec<String> = self
-            .labels
-            .iter()
-            .map(|(key, value)| format!("{key}={value}"))
-            .collect();
+        let labels: Vec<String> = effective.iter().map(|(key, value)| format!("{key}={value}")).collect();
         format!(" with labels {}", labels.join(","))
     }
 }

@@ -252,7 +252,7 @@ fn next_etcd(shape: &Shape<'_>, row: &Release, own_tag: Option<&str>) -> Etcd {
 }
 
 fn safe_etcd(request: &Request<'_>, before: &KubeVersion) -> String {
-    let rows = request.facts.catalog.rows_of(before).iter().rev();
+    let rows = request.facts.catalog.rows_of(before).rev();
     let safe = rows
         .filter_map(|row| row.etcd_tag().map(|tag| (row, tag)))
         .find(|(_, tag)| Etcd::Tag((*tag).to_owned()).is_the_step_before());

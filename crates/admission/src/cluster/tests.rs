@@ -1,12 +1,15 @@
-use instar_api::{KubernetesReleaseSpec, PATH_ANNOTATION, Pin, RELEASES_ANNOTATION};
+use std::sync::Arc;
+
+use instar_api::{CATALOG_LABEL, KubernetesReleaseSpec, PATH_ANNOTATION, Pin, RELEASES_ANNOTATION};
 use instar_capi::{KubeadmControlPlane, labels::UNSAFE_VERSION};
-use instar_catalog::Catalog;
+use instar_catalog::{Catalog, Catalogs};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
 use super::*;
 use crate::cluster_state::{CachedWorker, Versions};
 
+mod catalogs;
 mod completion;
 mod properties;
 mod refusals;
@@ -89,13 +92,17 @@ impl World {
         world
     }
 
-    fn catalog(&self) -> Catalog {
-        Catalog::new(self.rows.iter().map(|(name, spec)| (name.as_str(), spec)))
+    /// The catalog of the class.
+    fn catalog(&self) -> Arc<Catalog> {
+        let class = self.class.as_ref();
+        let name = class.and_then(|class| class["metadata"]["labels"][CATALOG_LABEL].as_str());
+        let rows = self.rows.iter().map(|(name, spec)| (name.as_str(), spec));
+        Catalogs::new(rows).of(&name.unwrap_or_default().into())
     }
 
     /// Wires the class with the rows that there are now.
     fn wire(&mut self) {
-        let class = self.class.take().unwrap();
+        let class = self.class.clone().unwrap();
         let template = json!({"spec": {"template": {"spec": {}}}});
         let templates = ["KubeadmControlPlaneTemplate", "DevMachineTemplate"]
             .into_iter()

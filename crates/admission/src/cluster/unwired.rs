@@ -46,7 +46,7 @@ impl Request<'_> {
     /// Pins that a created Cluster brings along count when its class is wired later, so they are judged now.
     fn created_unwired(&self, class: &ClusterClass) -> Result<Admitted, Finding> {
         let pins = self.carried()?;
-        let shape = Shape::of(self.topology, class);
+        let shape = Shape::of(self.new.metadata.labels.as_ref(), self.topology, class);
         let mut restored = self.brought_along(pins.as_ref(), Some(&shape));
         if let Some(pins) = &pins {
             let runs_pinned = self.is_restored() && !pins.releases.is_empty();

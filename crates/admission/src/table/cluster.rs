@@ -31,7 +31,7 @@ pub(super) const CLASS_KNOWN: RuleInfo = RuleInfo {
 };
 
 pub(super) const RELEASE_IN_CATALOG: RuleInfo = RuleInfo {
-    guards: "`spec.topology.version` is a version, a prefix (`v1.36`) or the name of a KubernetesRelease.",
+    guards: "`spec.topology.version` is a version, a prefix (`v1.36`) or the name of a KubernetesRelease of the Cluster's catalog.",
     source: CATALOG,
     messages: &["{} is not in the catalog; {}", "{}"],
     remediation: "set a version that the catalog has, or create its release",
@@ -40,6 +40,53 @@ pub(super) const RELEASE_IN_CATALOG: RuleInfo = RuleInfo {
         guard: GuardedKind::Cluster,
         changes: &[Change::Created, Change::Version, Change::Pins],
     }],
+    enforceable_by: EnforceableBy::Server,
+};
+
+pub(super) const CATALOG_OF_CLASS: RuleInfo = RuleInfo {
+    guards: "A topology Cluster belongs to the catalog of its ClusterClass (label `upgrade.cluster.x-k8s.io/catalog`), and its own label names no other one.",
+    source: CATALOG,
+    messages: &[
+        "it names {}, and ClusterClass {} belongs to {}",
+        "the class would belong to {}, and the label of Cluster {} names {}",
+    ],
+    remediation: "use a class of that catalog, or remove the Cluster's label",
+    default: Enforcement::Enforce,
+    on: &[
+        Trigger {
+            guard: GuardedKind::Cluster,
+            changes: &[Change::Created, Change::Version, Change::Class, Change::Catalog],
+        },
+        Trigger {
+            guard: GuardedKind::ClusterClass,
+            changes: &[Change::Catalog],
+        },
+    ],
+    enforceable_by: EnforceableBy::Server,
+};
+
+pub(super) const CATALOG_ALLOWED: RuleInfo = RuleInfo {
+    guards: "A Cluster is created, moved to another version or moved to another catalog only where each UpgradePolicy that selects it lists its catalog (`spec.catalogs`).",
+    source: CATALOG,
+    messages: &["the Cluster would use {}, and an UpgradePolicy of its namespace allows only {} (spec.catalogs)"],
+    remediation: "use one of these, or let the policy list this one",
+    default: Enforcement::Enforce,
+    on: &[
+        Trigger {
+            guard: GuardedKind::Cluster,
+            changes: &[
+                Change::Created,
+                Change::Version,
+                Change::Class,
+                Change::Catalog,
+                Change::VersionAnnotation,
+            ],
+        },
+        Trigger {
+            guard: GuardedKind::ClusterUpgrade,
+            changes: &[Change::Created, Change::Spec],
+        },
+    ],
     enforceable_by: EnforceableBy::Server,
 };
 
@@ -207,6 +254,7 @@ pub(super) const RESTORED_CLUSTER: RuleInfo = RuleInfo {
     messages: &[
         "{} is pinned to release {}, and {}",
         "{} is pinned to release {}, which is not in the catalog",
+        "{} is pinned to release {}, which is of {}, and the Cluster's is {}",
         "it adopts {}, and the Cluster has no control plane that runs (spec.controlPlaneRef)",
         "the Cluster is created with a control plane that was not seen before",
         "it has no release for {}, the version of the Cluster",

@@ -363,7 +363,7 @@ impl Cached for KubernetesRelease {
 
     /// Any upgrade that goes on may wait for a release.
     fn changed(caches: &Caches, _: &[Group]) {
-        caches.renew_catalog();
+        caches.renew_catalogs();
         caches.wake_open();
     }
 }

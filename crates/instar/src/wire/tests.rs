@@ -126,6 +126,42 @@ fn without_a_release_nothing_is_unwired() {
     );
 }
 
+/// A row of a team's own catalog, which sets a further pointer.
+const OF_TEAM: &str = "
+apiVersion: upgrade.cluster.x-k8s.io/v1alpha1
+kind: KubernetesRelease
+metadata: {name: team-v1.34.3}
+spec:
+  catalog: team
+  version: v1.34.3
+  machineImages:
+    - kind: DevMachineTemplate
+      values:
+        - {pointer: /spec/template/spec/customImage, value: team}
+        - {pointer: /spec/template/spec/further, value: team}
+";
+
+#[test]
+fn rows_of_another_catalog_do_not_count() {
+    let expected = done(&[CLASS, TEMPLATES, RELEASES]);
+    let answer = done(&[CLASS, TEMPLATES, RELEASES, OF_TEAM]);
+    assert_eq!((answer.text, answer.notes), (expected.text.clone(), expected.notes));
+    let answer = wired(&[&expected.text, TEMPLATES, RELEASES, OF_TEAM], "--check").unwrap();
+    assert_eq!(answer.outcome, Outcome::Done, "{:?}", answer.notes);
+
+    let label = "  labels:\n    upgrade.cluster.x-k8s.io/catalog: team\n";
+    let of_team = CLASS.replacen("  labels:\n", label, 1);
+    let answer = done(&[&of_team, TEMPLATES, RELEASES, OF_TEAM]);
+    assert!(answer.text.contains("/spec/template/spec/further"), "{}", answer.text);
+    assert!(!answer.text.contains("v1.33"), "{}", answer.text);
+    let unreadable = answer.notes.iter().filter(|note| note.starts_with("release left out"));
+    assert_eq!(unreadable.count(), 0, "{:?}", answer.notes);
+    assert_eq!(
+        error(&[&of_team, TEMPLATES, RELEASES], ""),
+        "found no KubernetesRelease of catalog team to wire: create one first, or add its file with -f"
+    );
+}
+
 #[test]
 fn the_class_must_be_clear() {
     let other = CLASS.replace("name: docker\n", "name: other\n");

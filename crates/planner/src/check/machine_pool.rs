@@ -189,7 +189,10 @@ fn check_values(
 fn version_of<'s>(snapshot: &'s Snapshot, release: &str) -> Option<&'s KubeVersion> {
     let pins = snapshot.cluster.classic().and_then(|classic| classic.pins.as_ref());
     let pinned = pins.and_then(|pins| pins.releases.iter().find(|(_, pin)| pin.release == release));
-    let row = snapshot.catalog.named(release).map(instar_catalog::Release::version);
+    let row = snapshot
+        .catalog
+        .named_anywhere(release)
+        .map(instar_catalog::Release::version);
     pinned.map(|(version, _)| version).or(row)
 }
 
@@ -207,7 +210,7 @@ fn allowed(
         .filter(|pin| pin.release == release)
         .filter_map(|pin| pin.machine_pools.get(name));
     let (group, kind) = (&pool.infrastructure.group, &infrastructure.object.kind);
-    let row = snapshot.catalog.named(release).into_iter();
+    let row = snapshot.catalog.named_anywhere(release).into_iter();
     let rows = row.flat_map(|row| row.images_of_kind(Role::Worker, group, kind));
     let patches = snapshot.upgrade_spec.patches.get(&PoolId::Workers(name.clone()));
     let values = pinned.chain(rows).chain(patches);

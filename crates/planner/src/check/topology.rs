@@ -30,7 +30,7 @@ pub(super) fn check_edit(snapshot: &Snapshot, edit: &EditVersion, broken: &mut V
         broken.push(Violation::Incomplete);
     }
     // A name may look like a version, with a revision that reads as a pre-release.
-    let version: Option<KubeVersion> = match catalog.named(&edit.target) {
+    let version: Option<KubeVersion> = match catalog.named_anywhere(&edit.target) {
         Some(row) => Some(row.version().clone()),
         None => edit.target.parse().ok(),
     };

@@ -183,10 +183,7 @@ fn demand<'a>(view: &ClassicView<'a>) -> Result<Demand<'a>, Waiting> {
     match &view.snapshot.upgrade_spec.target {
         Target::Release(name) => match catalog.named(name) {
             Some(release) => Ok(Demand::Values(release.into())),
-            None => Err(Waiting::NoRelease {
-                pool: None,
-                release: name.clone(),
-            }),
+            None => Err(view.no_release(None, name)),
         },
         Target::Text(text) if is_older(text, present) => Err(Waiting::NoPath(Box::new(NoPath::Downgrade {
             present: present.clone(),
@@ -205,7 +202,7 @@ fn demand<'a>(view: &ClassicView<'a>) -> Result<Demand<'a>, Waiting> {
 pub(super) fn at_present<'a>(view: &ClassicView<'a>) -> Demand<'a> {
     let version = &view.control_plane.version;
     let pinned = pinned::at(view, version);
-    let rows = view.snapshot.catalog.rows_of(version);
+    let rows = view.snapshot.catalog.rows_anywhere(version);
     let best = pinned.or_else(|| view.snapshot.catalog.best(version, view.today).map(Step::from));
     let reference = view.control_plane.infrastructure.as_ref();
     let template = reference.and_then(|reference| view.template(&PoolId::ControlPlane, reference).ok());
@@ -214,7 +211,7 @@ pub(super) fn at_present<'a>(view: &ClassicView<'a>) -> Demand<'a> {
         // The row that the control plane took, also where the catalog has got a newer one.
         Some(label) => match pinned
             .into_iter()
-            .chain(rows.iter().map(Step::from))
+            .chain(rows.map(Step::from))
             .find(|row| label_value(row.name()) == label)
         {
             Some(row) => Demand::Version(version, Some(row)),
@@ -249,11 +246,9 @@ fn path<'a>(
     external_change: ExternalChange<'_>,
 ) -> Result<Vec<Step<'a>>, Waiting> {
     let catalog = &view.snapshot.catalog;
-    let Some(release) = catalog.named(target.name()) else {
-        return Err(Waiting::NoRelease {
-            pool: None,
-            release: target.name().to_owned(),
-        });
+    // What is pinned may be of the catalog that was the Cluster's before.
+    let Some(release) = catalog.named_anywhere(target.name()) else {
+        return Err(view.no_release(None, target.name()));
     };
     let control_plane = view.control_plane;
     let start = Start {
@@ -263,15 +258,15 @@ fn path<'a>(
             role: Role::ControlPlane,
             group: &reference.group,
             kind: &reference.kind,
-            labels: &control_plane.labels,
+            labels: view.labels(&control_plane.labels),
         }),
     };
     match classic_path(&start, release, catalog, view.today) {
         Ok(path) => Ok(path.into_iter().map(Step::from).collect()),
         // Another client raised the version alone, without the etcd of its release.
         Err(NoPath::Etcd(step)) if external_change == ExternalChange::Advanced(Field::Version) => {
-            let rows = catalog.rows_of(&control_plane.version);
-            let Some(row) = rows.iter().find(|row| Some(row.name()) == step.first.as_deref()) else {
+            let mut rows = catalog.rows_of(&control_plane.version);
+            let Some(row) = rows.find(|row| Some(row.name()) == step.first.as_deref()) else {
                 return Err(Waiting::NoPath(Box::new(NoPath::Etcd(step))));
             };
             let after = Start {

@@ -111,8 +111,8 @@ pub(super) fn left_because(view: &ClassicView<'_>, name: &str, demand: Demand<'_
 }
 
 /// The values that a pool's infrastructure gets at a release.
-pub(super) fn image<'a>(step: &Step<'a>, pool: &'a MachinePool) -> Option<&'a Values> {
-    step.machine_pool(&pool.object.name, &pool.infrastructure, &pool.labels)
+pub(super) fn image<'a>(view: &ClassicView<'a>, step: &Step<'a>, pool: &'a MachinePool) -> Option<&'a Values> {
+    step.machine_pool(&pool.object.name, &pool.infrastructure, view.labels(&pool.labels))
 }
 
 /// What `spec.pools` says of a pool. A MachineDeployment of the same name is meant before it.
@@ -211,7 +211,7 @@ fn change<'a>(
     let extra = patches
         .get(&PoolId::Workers(pool.object.name.clone()))
         .filter(|_| is_named(view, pool));
-    let values = [image(&step, pool).unwrap_or(&NOTHING), extra.unwrap_or(&NOTHING)];
+    let values = [image(view, &step, pool).unwrap_or(&NOTHING), extra.unwrap_or(&NOTHING)];
     let present = &infrastructure.spec;
     let spec = apply(present, values).map_err(|error| Waiting::ValueMisfit {
         pool: id.clone(),
@@ -273,7 +273,7 @@ fn supported<'a>(
             version: demand.version().clone(),
         });
     };
-    if image(&step, pool).is_none() {
+    if image(view, &step, pool).is_none() {
         return Err(LeftBecause::NoImage {
             release: step.name().to_owned(),
             kind: kind.clone(),

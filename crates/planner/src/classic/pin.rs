@@ -94,7 +94,10 @@ fn pins(view: &ClassicView<'_>, classic: &ClassicCluster, steps: &[Step<'_>]) ->
 /// A release with its values for each pool that follows the control plane.
 fn pin(view: &ClassicView<'_>, step: &Step<'_>) -> Pin {
     let control_plane = view.control_plane;
-    let values = |template: &TemplateRef| step.control_plane(template, &control_plane.labels).cloned();
+    let values = |template: &TemplateRef| {
+        step.control_plane(template, view.labels(&control_plane.labels))
+            .cloned()
+    };
     let follows = view.pools.iter().filter(|pool| {
         let is_held = match view.snapshot.upgrade_spec.pools.get(&pool.object.name) {
             None => false,
@@ -104,7 +107,7 @@ fn pin(view: &ClassicView<'_>, step: &Step<'_>) -> Pin {
     });
     let machine_deployments = follows.filter_map(|pool| {
         let name = &pool.object.name;
-        let values = step.machine_deployment(name, &pool.infrastructure, &pool.labels)?;
+        let values = step.machine_deployment(name, &pool.infrastructure, view.labels(&pool.labels))?;
         Some((name.clone(), values.clone()))
     });
     let follows = view
@@ -112,7 +115,7 @@ fn pin(view: &ClassicView<'_>, step: &Step<'_>) -> Pin {
         .iter()
         .filter(|pool| pool.object.managed_by == ManagedBy::User && machine_pools::override_of(view, pool).is_none());
     let machine_pools = follows.filter_map(|pool| {
-        let values = machine_pools::image(step, pool)?;
+        let values = machine_pools::image(view, step, pool)?;
         Some((pool.object.name.clone(), values.clone()))
     });
     Pin {

@@ -33,10 +33,7 @@ pub(super) fn pinned<'a>(
     name: &str,
 ) -> Result<Demand<'a>, Waiting> {
     let Some(release) = view.snapshot.catalog.named(name) else {
-        return Err(Waiting::NoRelease {
-            pool: Some(id),
-            release: name.to_owned(),
-        });
+        return Err(view.no_release(Some(id), name));
     };
     let (present, wanted) = (&view.control_plane.version, release.version());
     let newer = wanted.compare(present) == BuildOrder::Greater;

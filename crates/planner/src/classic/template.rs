@@ -41,7 +41,7 @@ impl<'a> Wanted<'a> {
         reference: &'a TemplateRef,
     ) -> Result<Self, Waiting> {
         let pool = PoolId::ControlPlane;
-        let image = step.control_plane(reference, &view.control_plane.labels);
+        let image = step.control_plane(reference, view.labels(&view.control_plane.labels));
         Ok(Self {
             reference: reference.clone(),
             role: Role::ControlPlane,
@@ -57,7 +57,7 @@ impl<'a> Wanted<'a> {
     ) -> Result<Self, Waiting> {
         let pool = PoolId::Workers(workers.object.name.clone());
         let (name, reference) = (&workers.object.name, &workers.infrastructure);
-        let image = step.machine_deployment(name, reference, &workers.labels);
+        let image = step.machine_deployment(name, reference, view.labels(&workers.labels));
         Ok(Self {
             reference: reference.clone(),
             role: Role::Worker,
@@ -81,7 +81,7 @@ impl<'a> Wanted<'a> {
                 }),
             };
         };
-        let values = step.bootstrap(reference, &workers.labels);
+        let values = step.bootstrap(reference, view.labels(&workers.labels));
         if values.is_none() && extra.is_none() {
             return Ok(None);
         }

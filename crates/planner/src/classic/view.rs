@@ -7,6 +7,7 @@ use std::{
 
 use instar_capi::labels::CLUSTER_NAME;
 use instar_capi::{Lifecycle, ManagedBy, WorkerKind};
+use instar_catalog::Labels;
 use instar_domain::{BuildOrder, KubeVersion, skew};
 use jiff::{civil::Date, tz::TimeZone};
 
@@ -200,9 +201,22 @@ impl<'a> ClassicView<'a> {
             .iter()
             .find(|there| template.is_some_and(|template| there.is(template)))?;
         let label = self.minted_for(there)?;
-        let mut rows = self.snapshot.catalog.rows_of(version).iter();
+        let mut rows = self.snapshot.catalog.rows_anywhere(version);
         let row = rows.find(|row| label_value(row.name()) == label);
         row.map(|row| row.name().to_owned())
+    }
+
+    /// The labels by which a pool's image is chosen.
+    pub(super) const fn labels(&self, pool: &'a BTreeMap<String, String>) -> Labels<'a> {
+        Labels {
+            cluster: &self.snapshot.cluster.labels,
+            pool,
+        }
+    }
+
+    /// A release that is named, and that the Cluster's catalog doesn't have.
+    pub(super) fn no_release(&self, pool: Option<PoolId>, name: &str) -> Waiting {
+        Waiting::no_release(&self.snapshot.catalog, pool, name)
     }
 
     /// Whether another client changed what Instar wrote for this very upgrade. What was set back before the user named

@@ -254,10 +254,10 @@ fn due<'a>(
 /// Whether we minted the pool's template for another version than the one it is at.
 fn is_of_another_version(view: &ClassicView<'_>, pool: &MachineDeployment, id: &PoolId) -> Result<bool, Waiting> {
     let template = view.template(id, &pool.infrastructure)?;
-    let rows = view.snapshot.catalog.rows_of(&pool.version);
+    let mut rows = view.snapshot.catalog.rows_anywhere(&pool.version);
     Ok(view
         .minted_for(template)
-        .is_some_and(|label| rows.iter().all(|row| label_value(row.name()) != label)))
+        .is_some_and(|label| rows.all(|row| label_value(row.name()) != label)))
 }
 
 fn carries<'a>(

@@ -5,7 +5,7 @@ use std::fmt;
 use instar_api::WaitingReason;
 use instar_domain::{JsonPointer, skew};
 
-use super::{Field, SetBack, TemplateRefusal, Waiting};
+use super::{Field, SetBack, TemplateRefusal, Waiting, no_release::Elsewhere};
 use crate::{
     pool_id::PoolId,
     snapshot::{MachinePhase, TemplateRef},
@@ -85,11 +85,20 @@ impl fmt::Display for Waiting {
                 "the control plane is at {present}, and spec.source asks for {source}: correct spec.source or leave it out"
             ),
             Self::NoTarget(miss) => write!(f, "{miss}"),
-            Self::NoRelease { pool: None, release } => write!(f, "release {release} is not in the catalog"),
+            Self::NoRelease {
+                pool: None,
+                release,
+                elsewhere,
+            } => write!(f, "release {release} {}", Elsewhere(elsewhere.as_deref())),
             Self::NoRelease {
                 pool: Some(pool),
                 release,
-            } => write!(f, "release {release}, to which {pool} is pinned, is not in the catalog"),
+                elsewhere,
+            } => write!(
+                f,
+                "release {release}, to which {pool} is pinned, {}",
+                Elsewhere(elsewhere.as_deref())
+            ),
             Self::NoRow { version } => write!(f, "the catalog has no release of {version}: create one"),
             Self::NoPath(reason) => write!(f, "{reason}"),
             Self::NoImage { pool, release } => write!(

@@ -61,6 +61,7 @@ fn cluster(uid: &str) -> Cluster {
         lifecycle: Lifecycle::Active,
         kind: ClusterKind::Classic(Box::default()),
         initialization: Initialization::Done,
+        labels: BTreeMap::new(),
     }
 }
 

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use instar_api::KubernetesReleaseSpec;
-use instar_catalog::Role;
+use instar_catalog::{Labels, Role};
 use serde_json::{Value, json};
 
 use super::*;
@@ -55,7 +55,10 @@ fn find(present: &str, etcd: StartEtcd, wanted: &str) -> Result<Vec<String>, Str
             role: Role::ControlPlane,
             group: "infrastructure.cluster.x-k8s.io",
             kind: "K",
-            labels: &labels,
+            labels: Labels {
+                cluster: &labels,
+                pool: &labels,
+            },
         }),
     };
     let today = "2026-11-20".parse().unwrap();

@@ -108,10 +108,9 @@ fn resolve<'a>(view: &TopologyView<'a>) -> Result<Option<&'a Release>, Waiting> 
             Ok(Resolved::Release(row)) => row,
             Err(miss) => return Err(Waiting::NoTarget(miss)),
         },
-        Target::Release(name) => catalog.named(name).ok_or_else(|| Waiting::NoRelease {
-            pool: None,
-            release: name.clone(),
-        })?,
+        Target::Release(name) => catalog
+            .named(name)
+            .ok_or_else(|| Waiting::no_release(catalog, None, name))?,
     };
     // Another row of the very version was asked for by its name.
     let pins = view.topology.pins.as_ref();

@@ -64,6 +64,7 @@ fn of_the_start() -> Vec<Case> {
             Waiting::NoRelease {
                 pool: None,
                 release: r(),
+                elsewhere: None,
             },
             release,
         ),

@@ -164,6 +164,27 @@ fn a_changed_text_does_not_count_as_rendered() {
 }
 
 #[test]
+fn a_finding_is_said_once_with_the_rows_that_it_is_true_of() {
+    let mut further = row("v1.36.3");
+    further["machineImages"][0]["values"] = json!([{"pointer": "/spec/template/spec/other", "value": 1}]);
+    let others = ["v1.32.8", "v1.33.5", "v1.34.3", "v1.35.4"];
+    for (rows, whose) in [
+        (1, "release v1.32.8-1 sets"),
+        (2, "releases v1.32.8-1 and v1.33.5-1 set"),
+        (4, "releases v1.32.8-1, v1.33.5-1 and 2 more set"),
+    ] {
+        let mut all: Vec<Value> = others.iter().take(rows).map(|version| row(version)).collect();
+        all.push(further.clone());
+        let named = unwired(&wire(&class(), &templates(), &catalog_of(&all)).unwrap());
+        let about: Vec<&String> = named
+            .iter()
+            .filter(|line| line.starts_with("DevMachineTemplate bare at /spec/template/spec/other: "))
+            .collect();
+        assert!(matches!(&*about, [line] if line.contains(whose)), "{named:#?}");
+    }
+}
+
+#[test]
 fn a_value_of_the_template_is_what_rows_without_one_keep() {
     let mut bare = row("v1.33.5");
     bare["machineImages"][0]["values"] = json!([{"pointer": "/spec/template/spec/other", "value": 1}]);

@@ -119,6 +119,8 @@ const fn changed(change: Change) -> &'static str {
         Change::MachinesSpec => "`spec.template.spec`",
         Change::MachinesMetadata => "`spec.template.metadata`",
         Change::Spec => "its spec",
+        Change::Catalog => "the label that names its catalog",
+        Change::VersionAnnotation => "the annotation that asks for a version",
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use instar_admission::{cluster_state::TemplateKey, template::TemplateType};
-use instar_api::ETCD_ANNOTATION;
+use instar_api::{CATALOG_LABEL, ETCD_ANNOTATION};
 use instar_capi::{ClusterClass, ClusterClassSpec, TemplateHolder};
 use instar_watch::{Cache, Entry, Guarded, Kept, Key, Presence, Row, Unreadable};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -14,7 +14,7 @@ use super::{
 };
 use crate::rbac::Watched;
 
-/// Of a ClusterClass: its spec, and whether its etcd is external.
+/// Of a ClusterClass: its spec, its catalog, and whether its etcd is external.
 #[derive(Debug)]
 pub(crate) struct Class {
     view: Arc<ClusterClass>,
@@ -51,7 +51,10 @@ impl Kept for Class {
             let uses = uses_of(&class.metadata, uses(&class.spec, namespace(&class.metadata)));
             let mut annotations = class.metadata.annotations.take().unwrap_or_default();
             annotations.retain(|name, _| name == ETCD_ANNOTATION);
+            let mut labels = class.metadata.labels.take().unwrap_or_default();
+            labels.retain(|name, _| name == CATALOG_LABEL);
             class.metadata = ObjectMeta {
+                labels: (!labels.is_empty()).then_some(labels),
                 annotations: (!annotations.is_empty()).then_some(annotations),
                 ..bare(class.metadata)
             };

@@ -54,7 +54,7 @@ impl Cached for Release {
     }
 
     fn changed(caches: &Caches) {
-        caches.renew_catalog();
+        caches.renew_catalogs();
     }
 }
 

@@ -82,6 +82,7 @@ pub(in crate::report) fn snapshot() -> Snapshot {
             lifecycle: Lifecycle::Active,
             kind: ClusterKind::Classic(Box::default()),
             initialization: Initialization::Done,
+            labels: std::collections::BTreeMap::new(),
         },
         upgrade_spec: UpgradeSpec::new("up", Target::Text("v1.99".to_owned())),
         catalog: std::sync::Arc::default(),

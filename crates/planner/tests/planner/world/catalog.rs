@@ -3,7 +3,7 @@
 use std::sync::{Arc, OnceLock};
 
 use instar_api::KubernetesReleaseSpec;
-use instar_catalog::Catalog;
+use instar_catalog::{Catalog, Catalogs};
 use serde_json::{Value, json};
 
 use super::{KIND, machine_pools::POOL_KIND};
@@ -21,11 +21,16 @@ pub fn row(version: &str, revision: u32, etcd: &str, dns: &str) -> (String, Valu
 }
 
 pub fn of(rows: Vec<(String, Value)>) -> Arc<Catalog> {
+    named(rows, "")
+}
+
+/// A catalog of these rows.
+pub fn named(rows: Vec<(String, Value)>, name: &str) -> Arc<Catalog> {
     let rows: Vec<(String, KubernetesReleaseSpec)> = rows
         .into_iter()
         .map(|(name, spec)| (name, serde_json::from_value(spec).unwrap()))
         .collect();
-    Arc::new(Catalog::new(rows.iter().map(|(name, spec)| (name.as_str(), spec))))
+    Catalogs::new(rows.iter().map(|(name, spec)| (name.as_str(), spec))).of(&name.into())
 }
 
 pub fn rows() -> Vec<(String, Value)> {

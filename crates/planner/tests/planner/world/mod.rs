@@ -115,6 +115,7 @@ impl World {
                 lifecycle: Lifecycle::Active,
                 kind: ClusterKind::Classic(Box::default()),
                 initialization: Initialization::Done,
+                labels: BTreeMap::new(),
             },
             upgrade_spec: UpgradeSpec::new("up", target),
             webhook: |_| (),

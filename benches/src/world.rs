@@ -116,11 +116,14 @@ fn control_plane(cluster: &str, version: &str) -> Value {
     json!({
         "apiVersion": "controlplane.cluster.x-k8s.io/v1beta2", "kind": "KubeadmControlPlane",
         "metadata": {
-            "namespace": NAMESPACE, "name": format!("{cluster}-control-plane"),
+            "namespace": NAMESPACE, "name": format!("{cluster}-control-plane"), "generation": 1,
             "labels": {"cluster.x-k8s.io/cluster-name": cluster},
         },
         "spec": {"version": version, "kubeadmConfigSpec": {"clusterConfiguration": {"etcd": {"local": {"imageTag": "3.5.26-0"}}}}},
-        "status": {"version": version, "versions": [{"version": version, "replicas": 3}]},
+        "status": {
+            "version": version, "versions": [{"version": version, "replicas": 3}],
+            "conditions": [{"type": "RollingOut", "status": "False", "observedGeneration": 1}],
+        },
     })
 }
 

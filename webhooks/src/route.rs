@@ -15,6 +15,8 @@ pub enum Route {
     MutateControlPlane,
     /// The same of a worker, where its version is a text that Cluster API can't read.
     MutateWorker,
+    /// The same of a machine template, which its provider's webhook would refuse.
+    MutateMachineTemplate,
     /// The same of a KubernetesRelease, before its schema.
     MutateKubernetesRelease,
     /// The same of a ClusterUpgrade.
@@ -40,12 +42,10 @@ impl Route {
             GuardedKind::Cluster => Some(Self::MutateCluster),
             GuardedKind::ControlPlane => Some(Self::MutateControlPlane),
             GuardedKind::Worker => Some(Self::MutateWorker),
+            GuardedKind::MachineTemplate => Some(Self::MutateMachineTemplate),
             GuardedKind::KubernetesRelease => Some(Self::MutateKubernetesRelease),
             GuardedKind::ClusterUpgrade => Some(Self::MutateClusterUpgrade),
-            GuardedKind::ClusterClass
-            | GuardedKind::MachineTemplate
-            | GuardedKind::BootstrapTemplate
-            | GuardedKind::UpgradePolicy => None,
+            GuardedKind::ClusterClass | GuardedKind::BootstrapTemplate | GuardedKind::UpgradePolicy => None,
         }
     }
 
@@ -56,6 +56,7 @@ impl Route {
             Self::MutateRestoredCluster => "/mutate/restored-cluster",
             Self::MutateControlPlane => "/mutate/control-plane",
             Self::MutateWorker => "/mutate/worker",
+            Self::MutateMachineTemplate => "/mutate/machine-template",
             Self::MutateKubernetesRelease => "/mutate/kubernetes-release",
             Self::MutateClusterUpgrade => "/mutate/cluster-upgrade",
             Self::ValidateRestoredCluster => "/validate/restored-cluster",

@@ -112,6 +112,9 @@ impl Handler {
             Route::MutateWorker => self.read(body, |request| {
                 Ok(judge::before_validation(judge::worker(request, state)))
             }),
+            Route::MutateMachineTemplate => self.read(body, |request| {
+                judge::template(TemplateType::Machine, request, state).map(judge::before_validation)
+            }),
             Route::MutateKubernetesRelease => left_to_schema(self.read(body, |request| {
                 Ok(judge::before_validation(judge::kubernetes_release(request, state)))
             })),

@@ -28,9 +28,15 @@ const SEMVER: &str = r"^v?(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(?:-((?:0|[1-9
 pub(super) const TOUCHES: &str = "touches-guarded-fields";
 
 impl Entry {
-    /// When the mutating phase asks. Of a worker Cluster API refuses nothing there but a text that is no version.
+    /// When the mutating phase asks. Of a template it is asked in vain whether it may be deleted, and of a worker Cluster API refuses nothing there but a text that is no version.
     pub(super) fn mutating_conditions(&self, service: Service<'_>) -> Vec<MatchCondition> {
         let mut conditions = self.conditions(service);
+        if self.guard == GuardedKind::MachineTemplate {
+            conditions.push(MatchCondition {
+                name: "is-an-update".to_owned(),
+                expression: "request.operation == 'UPDATE'".to_owned(),
+            });
+        }
         if self.guard == GuardedKind::Worker {
             conditions.push(MatchCondition {
                 name: "has-no-readable-version".to_owned(),

@@ -64,7 +64,8 @@ impl Asked {
         let (mutating, validating) = if is_restored {
             (Some(Route::MutateRestoredCluster), Route::ValidateRestoredCluster)
         } else {
-            (Route::mutating(guard), Route::Validate(guard))
+            let is_asked = guard != GuardedKind::MachineTemplate || operation == "UPDATE";
+            (Route::mutating(guard).filter(|_| is_asked), Route::Validate(guard))
         };
         Self {
             mutating,

@@ -170,6 +170,7 @@ async fn what_cannot_be_read_is_refused_with_what_is_wrong() {
             Route::MutateCluster | Route::MutateRestoredCluster | Route::ValidateRestoredCluster => KIND,
             Route::MutateControlPlane => "KubeadmControlPlane",
             Route::MutateWorker => "MachineDeployment",
+            Route::MutateMachineTemplate => "DevMachineTemplate",
             Route::MutateKubernetesRelease => "KubernetesRelease",
             Route::MutateClusterUpgrade => "ClusterUpgrade",
             Route::Validate(guard) => match guard {

@@ -14,7 +14,7 @@ use instar_e2e::{
         lost::lose,
         topology::{
             UPGRADE, apply_rows, assert_rolled, clusters, create, edit, namespaced, pinned, pins, reconciled, releases,
-            running, version, wire, with_etcd,
+            resource, running, version, wire, with_etcd,
         },
     },
     wait::{Seen, wait_for},
@@ -80,6 +80,7 @@ pub(crate) async fn a_running_cluster_is_adopted(scene: JourneyContext) -> Resul
     assert!(printed.stderr.contains(&said), "{}", printed.stderr);
     create(&scene, &created_pinned).await?;
     stands_at(&scene, "c", &[(&first, 2), (&last, 5)]).await?;
+    nothing_is_left_over(&scene, "c").await?;
     ledger.caught_up().await?;
     let written = pins(&scene, "c").await?;
     assert_eq!(written["adopted"], first.as_str());
@@ -229,6 +230,41 @@ async fn stands_at(scene: &JourneyContext, cluster: &str, expected: &[(&str, usi
         } else {
             Err(Seen::from(format!("{counts:?}")))
         }
+    })
+    .await
+}
+
+/// Waits until what the machines before were made of is gone: what goes while `clusterctl` looks at everything, it waits for.
+async fn nothing_is_left_over(scene: &JourneyContext, cluster: &str) -> Result<()> {
+    let of_cluster = ListParams::default().labels(&format!("cluster.x-k8s.io/cluster-name={cluster}"));
+    let template = |group: &str, kind: &str, plural: &str| resource(group, "v1beta2", kind, plural);
+    let expected = [
+        (core_kind("MachineSet", "machinesets"), 2),
+        (
+            template(
+                "bootstrap.cluster.x-k8s.io",
+                "KubeadmConfigTemplate",
+                "kubeadmconfigtemplates",
+            ),
+            2,
+        ),
+        (
+            template(
+                "infrastructure.cluster.x-k8s.io",
+                "DevMachineTemplate",
+                "devmachinetemplates",
+            ),
+            3,
+        ),
+    ];
+    wait_for("what the machines before were made of to be gone", UPGRADE, || async {
+        for (kind, count) in &expected {
+            let found = namespaced(scene, kind).list(&of_cluster).await?.items.len();
+            if found != *count {
+                return Err(Seen::from(format!("{found} of {}", kind.kind)));
+            }
+        }
+        Ok(())
     })
     .await
 }

@@ -50,6 +50,15 @@ pub fn write(path: &Path, authority: &str, user: &str, credentials: &Credentials
     replace(path, &serde_json::to_string_pretty(&config)?)
 }
 
+/// The same, acting as another user of a group.
+pub async fn client_as(path: &Path, user: &str, group: &str) -> Result<Client> {
+    let kubeconfig = Kubeconfig::read_from(path).with_context(|| path.display().to_string())?;
+    let mut config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
+    config.auth_info.impersonate = Some(user.to_owned());
+    config.auth_info.impersonate_groups = Some(vec![group.to_owned()]);
+    Ok(Client::try_from(config)?)
+}
+
 /// A client with the credentials of a kubeconfig file.
 pub async fn client(path: &Path) -> Result<Client> {
     let kubeconfig = Kubeconfig::read_from(path).with_context(|| path.display().to_string())?;

@@ -44,7 +44,7 @@ pub fn mutating(service: Service<'_>) -> MutatingWebhookConfiguration {
     let webhook = |(entry, route): (Entry, Route)| MutatingWebhook {
         admission_review_versions: vec!["v1".to_owned()],
         client_config: client(service, route),
-        failure_policy: Some("Fail".to_owned()),
+        failure_policy: Some(entry.mutating_failure_policy().to_owned()),
         match_conditions: Some(entry.mutating_conditions(service)),
         match_policy: Some("Equivalent".to_owned()),
         name: format!("mutate.{}.{}", entry.name, instar_api::GROUP),
@@ -95,6 +95,22 @@ impl Entry {
             Only::Named | Only::NotRestored | Only::OtherControlPlanes | Only::MachineTemplates => {
                 Route::mutating(self.guard)
             }
+        }
+    }
+
+    /// Of a template the policies of `config/policy` say the same after it, also while the server is down, and the
+    /// validation that follows fails as ever.
+    const fn mutating_failure_policy(&self) -> &'static str {
+        match self.guard {
+            GuardedKind::MachineTemplate => "Ignore",
+            GuardedKind::Cluster
+            | GuardedKind::ControlPlane
+            | GuardedKind::Worker
+            | GuardedKind::ClusterClass
+            | GuardedKind::BootstrapTemplate
+            | GuardedKind::KubernetesRelease
+            | GuardedKind::ClusterUpgrade
+            | GuardedKind::UpgradePolicy => "Fail",
         }
     }
 

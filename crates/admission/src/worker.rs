@@ -216,6 +216,10 @@ impl Judged<'_> {
             // These refer to their infrastructure itself.
             WorkerKind::MachinePool | WorkerKind::Machine => return Vec::new(),
         }
+        // What comes with a copy is copied too, in whatever order.
+        if self.is_restored() {
+            return Vec::new();
+        }
         let Edit { old, new, .. } = self.edit;
         let infrastructure = Some(reference::TemplateRefChange {
             field: "spec.template.spec.infrastructureRef",

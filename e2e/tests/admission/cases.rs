@@ -15,6 +15,7 @@ use futures::{StreamExt, TryStreamExt, future::try_join_all, stream};
 use instar_e2e::{
     Context, Result,
     failure::describe,
+    kubeconfig::client_as,
     progress::{say, spoken},
     support::{
         commands::kubectl,
@@ -28,9 +29,8 @@ use instar_e2e::{
 use instar_testkit::{Action, Case, Key, Rights, Scene as Play, Sent};
 use k8s_openapi::api::{core::v1::Namespace, rbac::v1::RoleBinding};
 use kube::{
-    Api, Client, Config,
+    Api, Client,
     api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
-    config::{KubeConfigOptions, Kubeconfig},
     core::TypeMeta,
     discovery::{ApiResource, Scope},
 };
@@ -366,11 +366,7 @@ impl Place {
             Rights::Namespace => NAMESPACE_ADMINS,
         };
         let user = case.user.as_deref().unwrap_or("namespace-admin");
-        let kubeconfig = Kubeconfig::read_from(self.scene.mgmt.run().kubeconfig())?;
-        let mut config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
-        config.auth_info.impersonate = Some(user.to_owned());
-        config.auth_info.impersonate_groups = Some(vec![group.to_owned()]);
-        Ok(Client::try_from(config)?)
+        client_as(&self.scene.mgmt.run().kubeconfig(), user, group).await
     }
 }
 

@@ -9,6 +9,7 @@ use instar_e2e::{
     certificates::Certificates,
     components::Component,
     instar::shipped,
+    kubeconfig::client_as,
     procfs::Identity,
     progress::say,
     support::{
@@ -21,13 +22,15 @@ use instar_e2e::{
     wait::{Seen, wait_for},
 };
 use kube::{
-    Api,
+    Api, Client,
     api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams},
     core::{GroupVersionKind, TypeMeta},
     discovery::ApiResource,
 };
 use rustix::process::Signal;
 use serde_json::{Value, json};
+
+const CAPI_MANAGER: &str = "system:serviceaccount:capi-system:capi-manager";
 
 /// What is wrong with the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,6 +59,7 @@ pub(crate) async fn exactly_the_guarded_edits(scene: JourneyContext) -> Result<(
     let world = World {
         scene: &scene,
         rows: &rows,
+        controller: client_as(&scene.mgmt.run().kubeconfig(), CAPI_MANAGER, "system:masters").await?,
     };
     world.create().await?;
     for trouble in ALL {
@@ -63,10 +67,10 @@ pub(crate) async fn exactly_the_guarded_edits(scene: JourneyContext) -> Result<(
         let free = world.free();
         begin(&scene, trouble).await?;
         let result = async {
-            let refused = join_all(guarded.iter().map(|edit| edit.refused(&scene))).await;
+            let refused = join_all(guarded.iter().map(Edit::refused)).await;
             refused.into_iter().collect::<Result<Vec<_>>>()?;
             for edit in &free {
-                edit.passes(&scene)
+                edit.passes()
                     .await
                     .with_context(|| format!("with the server {trouble:?}"))?;
             }
@@ -145,6 +149,7 @@ struct Edit {
     kind: Kind,
     namespace: Option<String>,
     how: How,
+    client: Client,
 }
 
 #[derive(Clone)]
@@ -229,7 +234,7 @@ impl Edit {
         })
     }
 
-    async fn try_it(&self, scene: &JourneyContext) -> Result<(), kube::Error> {
+    async fn try_it(&self) -> Result<(), kube::Error> {
         let Kind {
             group,
             version,
@@ -238,8 +243,8 @@ impl Edit {
         } = self.kind;
         let resource = ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), plural);
         let api: Api<DynamicObject> = match &self.namespace {
-            Some(namespace) => Api::namespaced_with(scene.mgmt.client(), namespace, &resource),
-            None => Api::all_with(scene.mgmt.client(), &resource),
+            Some(namespace) => Api::namespaced_with(self.client.clone(), namespace, &resource),
+            None => Api::all_with(self.client.clone(), &resource),
         };
         match &self.how {
             How::Create(object) => {
@@ -270,8 +275,8 @@ impl Edit {
     }
 
     /// The API server could not ask, and so refuses.
-    async fn refused(&self, scene: &JourneyContext) -> Result<()> {
-        match self.try_it(scene).await {
+    async fn refused(&self) -> Result<()> {
+        match self.try_it().await {
             Err(kube::Error::Api(status)) => {
                 let asked = status.message.contains("failed calling webhook")
                     && status.message.contains(".upgrade.cluster.x-k8s.io\"");
@@ -289,8 +294,8 @@ impl Edit {
         }
     }
 
-    async fn passes(&self, scene: &JourneyContext) -> Result<()> {
-        self.try_it(scene).await.with_context(|| self.name())
+    async fn passes(&self) -> Result<()> {
+        self.try_it().await.with_context(|| self.name())
     }
 
     fn name(&self) -> String {
@@ -298,9 +303,9 @@ impl Edit {
     }
 
     /// The server answers it again: why it refuses, if it does.
-    async fn verdict(&self, scene: &JourneyContext) -> Result<Option<String>> {
+    async fn verdict(&self) -> Result<Option<String>> {
         wait_for(&self.name(), Duration::from_secs(30), || async {
-            match self.try_it(scene).await {
+            match self.try_it().await {
                 Err(kube::Error::Api(status)) if status.message.contains("failed calling webhook") => {
                     Err(Seen::from(status.message.clone()))
                 }
@@ -316,6 +321,7 @@ impl Edit {
 struct World<'a> {
     scene: &'a JourneyContext,
     rows: &'a Rows,
+    controller: Client,
 }
 
 impl World<'_> {
@@ -406,6 +412,7 @@ impl World<'_> {
             kind,
             namespace: (!is_global).then(|| self.scene.namespace.clone()),
             how,
+            client: self.scene.mgmt.client(),
         }
     }
 
@@ -469,9 +476,9 @@ impl World<'_> {
     async fn is_judged(&self) -> Result<()> {
         let mut refused = 0;
         for edit in self.stored() {
-            let verdict = edit.verdict(self.scene).await?;
+            let verdict = edit.verdict().await?;
             let Some(older) = edit.through_v1beta1() else { continue };
-            assert_eq!(older.verdict(self.scene).await?, verdict, "{}", older.name());
+            assert_eq!(older.verdict().await?, verdict, "{}", older.name());
             refused += usize::from(verdict.is_some());
         }
         assert!(refused > 1, "{refused} refusals are too few to compare");
@@ -492,6 +499,10 @@ impl World<'_> {
         };
         let in_namespace = |namespace: &str, edit: Edit| Edit {
             namespace: Some(namespace.to_owned()),
+            ..edit
+        };
+        let by_controller = |edit: Edit| Edit {
+            client: self.controller.clone(),
             ..edit
         };
         let mut owned = self.set("owned");
@@ -532,7 +543,7 @@ impl World<'_> {
             ),
             self.edit("a pool's labels", DEPLOYMENT, labels("md")),
             self.edit("a pool's deletion", DEPLOYMENT, How::Delete("md".to_owned())),
-            self.edit("a MachineSet of a pool", SET, How::Create(owned)),
+            by_controller(self.edit("a MachineSet of a pool", SET, How::Create(owned))),
             self.edit("a class' labels", CLASS, labels("fixture")),
             self.edit("a template's labels", TEMPLATE, labels("t")),
             self.edit(

@@ -103,6 +103,10 @@ impl Refusals<'_> {
         // The catalog belongs to all journeys, so what it has is looked up.
         let mut versions: Vec<(u64, u64)> = Vec::new();
         for row in releases(self.scene).list(&ListParams::default()).await? {
+            // Another catalog's.
+            if row.data["spec"]["catalog"].is_string() {
+                continue;
+            }
             let text = row.data["spec"]["version"]
                 .as_str()
                 .unwrap_or_default()

@@ -81,6 +81,7 @@ async fn a_row_ends(scene: &JourneyContext, rows: &Rows, name: &str) -> Result<(
     let words: Vec<&str> = listed.stdout.split_whitespace().collect();
     let header = [
         "NAME",
+        "CATALOG",
         "VERSION",
         "REVISION",
         "TIER",
@@ -90,8 +91,9 @@ async fn a_row_ends(scene: &JourneyContext, rows: &Rows, name: &str) -> Result<(
         "AGE",
     ];
     let version = rows.version(34);
+    // The default catalog has no name.
     let columns = [name, &version, "1", "Deprecated", "2026-12-31", "3.6.5-0", "v1.12.1"];
-    assert_eq!(words.get(..15), Some(&[&header[..], &columns[..]].concat()[..]));
+    assert_eq!(words.get(..16), Some(&[&header[..], &columns[..]].concat()[..]));
     Ok(())
 }
 

@@ -213,7 +213,7 @@ fn is_not_topology_dry_run() -> String {
     )
 }
 
-/// By namespace and name: whoever may create ServiceAccounts elsewhere is no controller.
+/// By namespace and name: a user who may create ServiceAccounts in another namespace is no controller.
 fn instars(service: Service<'_>) -> String {
     format!("'system:serviceaccount:{}:{INSTAR_OWN}'", service.namespace)
 }

@@ -255,7 +255,7 @@ impl Refusals<'_> {
         .await?;
         let parameters = PatchParams::default();
         let message = format!(
-            "admission webhook \"validate.machinetemplate.upgrade.cluster.x-k8s.io\" denied the request: PlainMachineTemplate {}/plain: spec.template.spec: /spec/template/spec/image would change; machines are replaced, not changed: create a new template and point to it [rule template-spec]",
+            "admission webhook \"mutate.machinetemplate.upgrade.cluster.x-k8s.io\" denied the request: PlainMachineTemplate {}/plain: spec.template.spec: /spec/template/spec/image would change; machines are replaced, not changed: create a new template and point to it [rule template-spec]",
             self.ns()
         );
         let marked = json!({ "topology.cluster.x-k8s.io/dry-run": "" });

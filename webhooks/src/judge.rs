@@ -88,7 +88,10 @@ impl Edited<'_> {
 /// warnings and records overrides.
 pub(crate) fn before_validation(mut answer: Answer) -> Answer {
     if let Answer::Judged { verdict, .. } = &mut answer {
-        verdict.warnings.clear();
+        // Of what is refused, nothing more is said later.
+        if !verdict.is_refusal() {
+            verdict.warnings.clear();
+        }
         verdict.broken.clear();
     }
     answer

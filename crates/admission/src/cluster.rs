@@ -137,8 +137,8 @@ impl<'a> Request<'a> {
         warnings.extend(restored.warnings);
         if present.is_some() && base.pins.is_none() && !steps.is_empty() && !pins.adopted.is_empty() {
             warnings.push(format!(
-                "Cluster {} is adopted: {} stays as its class renders it",
-                self.name(),
+                "{} is adopted: {} stays as its class renders it",
+                request::object(self.new),
                 pins.adopted_text()
             ));
         }

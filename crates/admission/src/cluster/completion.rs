@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use instar_api::Pins;
-use instar_capi::{ClusterClass, ManagedBy};
+use instar_capi::ClusterClass;
 use instar_catalog::Release;
 use instar_domain::KubeVersion;
 
@@ -13,7 +13,7 @@ use super::{
     request::{PINS, Request},
     steps::Step,
 };
-use crate::{Finding, Rule, cluster_state::Versions};
+use crate::{Finding, Rule};
 
 /// The way that is left, and which of its steps are to be pinned now.
 pub(super) struct Completion<'a> {
@@ -60,10 +60,8 @@ impl<'a> Request<'a> {
         let path = self.path(class, &start, workers, target)?;
         let control_plane = path.iter().flat_map(|path| &path.control_plane);
         let is_to_come = |version: &KubeVersion| *version == start || control_plane.clone().any(|step| step == version);
-        if let Some(version) = others
-            .iter()
-            .find(|version| !is_to_come(version) && !self.is_run(version))
-        {
+        let is_run = |version: &KubeVersion| self.observed().any(|observed| observed == version);
+        if let Some(version) = others.iter().find(|version| !is_to_come(version) && !is_run(version)) {
             return Err(self.deny(
                 Rule::PinsByHand,
                 PINS,
@@ -91,14 +89,6 @@ impl<'a> Request<'a> {
             named: others,
             start,
         }))
-    }
-
-    /// Whether a machine of the topology runs a version.
-    fn is_run(&self, version: &KubeVersion) -> bool {
-        let is_at = |versions: &Versions| versions.lowest == *version || versions.highest == *version;
-        let workers = self.facts.workers.iter();
-        let mut workers = workers.filter(|worker| worker.managed_by == ManagedBy::Topology);
-        self.facts.running.is_some_and(is_at) || workers.any(|worker| is_at(&worker.versions))
     }
 
     fn row_of(&self, pins: &Pins, version: &KubeVersion) -> Option<&'a Release> {

@@ -182,12 +182,7 @@ pub(super) fn keep_values(request: &Request<'_>, base: &ExistingPins, pins: &Pin
 /// is known. The API server doesn't ask about the controller's own edits.
 pub(super) fn of_classic(old: Option<&Cluster>, new: &Cluster, facts: Facts<'_>) -> Result<Admitted, Finding> {
     let Some(old) = old else {
-        let restored = restored::classic(new, facts)?;
-        return Ok(Admitted {
-            findings: restored.findings,
-            warnings: restored.warnings,
-            ..Admitted::default()
-        });
+        return restored::classic(new, facts);
     };
     let back = |name: &str| {
         let text = |cluster: &Cluster| cluster.metadata.annotations.as_ref()?.get(name).cloned();

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use instar_api::{Pins, Values};
-use instar_capi::{ManagedBy, PoolKind, labels::UNSAFE_VERSION};
+use instar_capi::{PoolKind, labels::UNSAFE_VERSION};
 use instar_domain::KubeVersion;
 use instar_wiring::Wiring;
 
@@ -46,15 +46,7 @@ impl<'a> Request<'a> {
 
     /// What the templates of a Cluster that carries no pins are at: one version, but for a Cluster that is on its way.
     pub(super) fn runs(&self, present: Option<&KubeVersion>) -> BTreeSet<KubeVersion> {
-        let workers = self.facts.workers.iter();
-        let workers = workers.filter(|worker| worker.managed_by == ManagedBy::Topology);
-        let observed = self
-            .facts
-            .running
-            .into_iter()
-            .chain(workers.map(|worker| &worker.versions));
-        let observed = observed.flat_map(|versions| [&versions.lowest, &versions.highest]);
-        let observed = observed.filter(|_| present.is_some());
+        let observed = self.observed().filter(|_| present.is_some());
         present.into_iter().chain(observed).cloned().collect()
     }
 

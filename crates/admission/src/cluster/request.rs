@@ -1,7 +1,7 @@
 //! What is asked of a Cluster, with what is known, and what admission answers.
 
 use instar_api::RELEASES_ANNOTATION;
-use instar_capi::{Cluster, ClusterClass, KubeadmControlPlane, Topology};
+use instar_capi::{Cluster, ClusterClass, KubeadmControlPlane, ManagedBy, Topology};
 use instar_catalog::Catalog;
 use instar_domain::KubeVersion;
 use jiff::civil::Date;
@@ -9,7 +9,7 @@ use jiff::civil::Date;
 use crate::{
     Finding, Rule,
     cluster_state::{CachedWorker, Versions},
-    edit::finding,
+    edit::{finding, object_ref},
 };
 
 /// The field of a Cluster's version.
@@ -124,18 +124,12 @@ pub(super) fn deny(
     what: impl Into<String>,
     remediation: impl Into<String>,
 ) -> Finding {
-    finding(rule, format!("Cluster {}", name(cluster)), field, what, remediation)
+    finding(rule, object(cluster), field, what, remediation)
 }
 
-/// Namespace and name.
-pub(super) fn name(cluster: &Cluster) -> String {
-    let metadata = &cluster.metadata;
-    let name = metadata
-        .name
-        .as_deref()
-        .or(metadata.generate_name.as_deref())
-        .unwrap_or_default();
-    format!("{}/{name}", metadata.namespace.as_deref().unwrap_or_default())
+/// What a message calls it.
+pub(super) fn object(cluster: &Cluster) -> String {
+    object_ref("Cluster", &cluster.metadata)
 }
 
 #[derive(Clone, Copy)]
@@ -158,12 +152,18 @@ impl Request<'_> {
         deny(self.new, rule, field, what, remediation)
     }
 
-    pub(super) fn name(&self) -> String {
-        name(self.new)
-    }
-
     pub(super) fn class_name(&self) -> String {
         class_of(self.new).map_or_else(String::new, |(namespace, name)| format!("{namespace}/{name}"))
+    }
+
+    /// The versions that machines of the topology are seen to run: of the control plane and of each pool the lowest and
+    /// the highest.
+    pub(super) fn observed(&self) -> impl Iterator<Item = &KubeVersion> {
+        let workers = self.facts.workers.iter();
+        let workers = workers.filter(|worker| worker.managed_by == ManagedBy::Topology);
+        let pools = workers.map(|worker| &worker.versions);
+        let all = self.facts.running.into_iter().chain(pools);
+        all.flat_map(|versions| [&versions.lowest, &versions.highest])
     }
 
     pub(super) fn class_edited(&self) -> bool {

@@ -10,23 +10,16 @@ use instar_catalog::Release;
 use instar_domain::KubeVersion;
 
 use super::{
-    request::{Facts, PINS, Request, Requester, VERSION, annotation, deny, name},
+    request::{Admitted, Facts, PINS, Request, Requester, VERSION, annotation, deny, object},
     shape::Shape,
 };
 use crate::{Finding, Rule};
 
-/// What is wrong with what a created Cluster brings along, and what its user should know.
-#[derive(Debug, Default)]
-pub(super) struct Restored {
-    pub(super) findings: Vec<Finding>,
-    pub(super) warnings: Vec<String>,
-}
-
 const AS_AUTHOR: &str = "restore it as a user who may create kubernetesreleases";
 
-/// Of the pins: `shape` is absent where the templates of the Cluster are not known.
-pub(super) fn pins(cluster: &Cluster, pins: &Pins, shape: Option<&Shape<'_>>, facts: Facts<'_>) -> Restored {
-    let mut restored = Restored::default();
+/// What is wrong with pins that a created Cluster brings along, and what its user should know: `shape` is absent where the templates of the Cluster are not known.
+pub(super) fn pins(cluster: &Cluster, pins: &Pins, shape: Option<&Shape<'_>>, facts: Facts<'_>) -> Admitted {
+    let mut restored = Admitted::default();
     // Which catalog is a Cluster's, only its class says.
     let is_known = cluster.spec.topology.is_none() || facts.class.is_some();
     let is_of_another = |row: &Release| is_known && row.catalog() != facts.catalog.name();
@@ -59,31 +52,29 @@ pub(super) fn pins(cluster: &Cluster, pins: &Pins, shape: Option<&Shape<'_>>, fa
                     ));
                 }
             }
-            None => restored.unknown_release(cluster, version, pin, facts.requester),
+            None => unknown_release(&mut restored, cluster, version, pin, facts.requester),
         }
     }
     restored
 }
 
-impl Restored {
-    fn unknown_release(&mut self, cluster: &Cluster, version: &KubeVersion, pin: &Pin, requester: Requester) {
-        let what = format!(
-            "{version} is pinned to release {}, which is not in the catalog",
-            pin.release
-        );
-        match requester {
-            Requester::ReleaseAuthor => {
-                self.warnings
-                    .push(format!("Cluster {}: {what}: create it again as it was", name(cluster)));
-            }
-            Requester::Other => self.findings.push(deny(
-                cluster,
-                Rule::RestoredCluster,
-                PINS,
-                what,
-                format!("create the KubernetesRelease again as it was, or {AS_AUTHOR}"),
-            )),
+fn unknown_release(restored: &mut Admitted, cluster: &Cluster, version: &KubeVersion, pin: &Pin, requester: Requester) {
+    let what = format!(
+        "{version} is pinned to release {}, which is not in the catalog",
+        pin.release
+    );
+    match requester {
+        Requester::ReleaseAuthor => {
+            let warning = format!("{}: {what}: create it again as it was", object(cluster));
+            restored.warnings.push(warning);
         }
+        Requester::Other => restored.findings.push(deny(
+            cluster,
+            Rule::RestoredCluster,
+            PINS,
+            what,
+            format!("create the KubernetesRelease again as it was, or {AS_AUTHOR}"),
+        )),
     }
 }
 
@@ -107,11 +98,11 @@ impl Request<'_> {
     }
 
     /// What a created Cluster brings along.
-    pub(super) fn brought_along(&self, pinned: Option<&Pins>, shape: Option<&Shape<'_>>) -> Restored {
+    pub(super) fn brought_along(&self, pinned: Option<&Pins>, shape: Option<&Shape<'_>>) -> Admitted {
         if self.old.is_some() {
-            return Restored::default();
+            return Admitted::default();
         }
-        let mut restored = pinned.map_or_else(Restored::default, |pinned| pins(self.new, pinned, shape, self.facts));
+        let mut restored = pinned.map_or_else(Admitted::default, |pinned| pins(self.new, pinned, shape, self.facts));
         let version = self.topology.version.parse::<KubeVersion>();
         let adopts = pinned.filter(|pinned| !pinned.adopted.is_empty());
         match (self.is_restored(), adopts) {
@@ -172,9 +163,9 @@ impl Request<'_> {
 }
 
 /// Of a classic Cluster, whose pins are the controller's.
-pub(super) fn classic(cluster: &Cluster, facts: Facts<'_>) -> Result<Restored, Finding> {
+pub(super) fn classic(cluster: &Cluster, facts: Facts<'_>) -> Result<Admitted, Finding> {
     let Some(text) = annotation(cluster) else {
-        return Ok(Restored::default());
+        return Ok(Admitted::default());
     };
     let read = Pins::from_annotation(text).map_err(|garbled| {
         deny(

@@ -11,7 +11,7 @@ use instar_domain::KubeVersion;
 
 use super::{
     edits,
-    request::{Admitted, Request, VERSION, annotation},
+    request::{Admitted, Request, VERSION, annotation, object},
     shape::Shape,
 };
 use crate::{Finding, Rule};
@@ -47,23 +47,19 @@ impl Request<'_> {
     fn created_unwired(&self, class: &ClusterClass) -> Result<Admitted, Finding> {
         let pins = self.carried()?;
         let shape = Shape::of(self.new.metadata.labels.as_ref(), self.topology, class);
-        let mut restored = self.brought_along(pins.as_ref(), Some(&shape));
+        let mut admitted = self.brought_along(pins.as_ref(), Some(&shape));
         if let Some(pins) = &pins {
             let runs_pinned = self.is_restored() && !pins.releases.is_empty();
             if runs_pinned {
                 return Err(self.not_rendered(class));
             }
-            restored.warnings.push(format!(
-                "ClusterClass {} is not wired: the pins of Cluster {} have no effect",
+            admitted.warnings.push(format!(
+                "ClusterClass {} is not wired: the pins of {} have no effect",
                 self.class_name(),
-                self.name()
+                object(self.new)
             ));
         }
-        Ok(Admitted {
-            findings: restored.findings,
-            warnings: restored.warnings,
-            ..Admitted::default()
-        })
+        Ok(admitted)
     }
 
     fn not_rendered(&self, class: &ClusterClass) -> Finding {

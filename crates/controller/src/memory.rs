@@ -65,6 +65,13 @@ pub(crate) struct CollectedTemplates {
     pub(crate) next: Option<Timestamp>,
 }
 
+/// Whether a text is another than the last, which it becomes.
+fn is_news(last: &mut Option<String>, text: &str) -> bool {
+    let is_news = last.as_deref() != Some(text);
+    *last = Some(text.to_owned());
+    is_news
+}
+
 impl Memory {
     /// How long the next pass has to wait; none if it may begin.
     pub(crate) fn rest(&self, cluster: &Key, now: Instant) -> Option<Duration> {
@@ -108,20 +115,12 @@ impl Memory {
             self.known(cluster, |memory| memory.mistake = None);
             return false;
         };
-        self.of(cluster, |memory| {
-            let is_new = memory.mistake.as_deref() != Some(mistake);
-            memory.mistake = Some(mistake.to_owned());
-            is_new
-        })
+        self.of(cluster, |memory| is_news(&mut memory.mistake, mistake))
     }
 
     /// Whether a note is another than the last.
     pub(crate) fn is_news(&self, cluster: &Key, note: &str) -> bool {
-        self.of(cluster, |memory| {
-            let is_news = memory.note.as_deref() != Some(note);
-            memory.note = Some(note.to_owned());
-            is_news
-        })
+        self.of(cluster, |memory| is_news(&mut memory.note, note))
     }
 
     /// What the last note said doesn't hold any more.

@@ -28,7 +28,8 @@ const SEMVER: &str = r"^v?(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(?:-((?:0|[1-9
 pub(super) const TOUCHES: &str = "touches-guarded-fields";
 
 impl Entry {
-    /// When the mutating phase asks. Of a template it is asked in vain whether it may be deleted, and of a worker Cluster API refuses nothing there but a text that is no version.
+    /// When the mutating phase asks. Of a template it is asked in vain whether it may be deleted, and of a worker Cluster
+    /// API refuses nothing there but a text that is no version.
     pub(super) fn mutating_conditions(&self, service: Service<'_>) -> Vec<MatchCondition> {
         let mut conditions = self.conditions(service);
         if self.guard == GuardedKind::MachineTemplate {
@@ -87,12 +88,12 @@ impl Entry {
             GuardedKind::ControlPlane => {
                 add("has-a-version", "object.?spec.?version.hasValue()".to_owned());
                 add("is-not-deleted", is_not_deleted());
-                add("is-not-topologys", format!("!({})", topology_owns(&Objects::Before)));
+                add("is-not-topologys", format!("!({})", topology_owns()));
                 add("is-not-instars", is_not_instars(service));
             }
             GuardedKind::Worker => {
                 add("is-not-deleted", is_not_deleted());
-                add("is-not-topologys", format!("!({})", topology_owns(&Objects::Before)));
+                add("is-not-topologys", format!("!({})", topology_owns()));
                 add("is-not-instars", is_not_instars(service));
                 add("is-not-made-by-another", is_not_made_by_another(self.made_by_another));
             }
@@ -159,40 +160,21 @@ const MAY_CREATE_MACHINES: &str = "request.userInfo.username.startsWith('system:
 
 /// The topology controller restores the objects that it owns, so they need no guard. It is known by the ServiceAccount
 /// of Cluster API's core, in whatever namespace, and by its rights. The label has to be there before the request.
-fn topology_owns(objects: &Objects) -> String {
-    let owned = objects.label(TOPOLOGY_OWNED);
+fn topology_owns() -> String {
+    let has = |object: &str| label(object, TOPOLOGY_OWNED) + ".hasValue()";
+    let owned = format!(
+        "(request.operation == 'CREATE' ? {} : {})",
+        has("object"),
+        has("oldObject")
+    );
     format!("{owned} && request.userInfo.username.endsWith(':capi-manager') && {MAY_CREATE_MACHINES}")
-}
-
-/// The object by which an exemption is decided: what a request writes can't exempt it.
-enum Objects {
-    /// As it is, where it is; a created one as it would be.
-    Before,
-    /// A deleted one.
-    Deleted,
-}
-
-impl Objects {
-    fn label(&self, label: &str) -> String {
-        let has = |object: &str| format!("{object}.metadata.?labels[?'{label}'].hasValue()");
-        match self {
-            Self::Before => format!(
-                "(request.operation == 'CREATE' ? {} : {})",
-                has("object"),
-                has("oldObject")
-            ),
-            Self::Deleted => has("oldObject"),
-        }
-    }
 }
 
 /// What another object has made follows that one, which was judged. It has a label of it, or a controller among its
 /// owners. A created one may claim both, so it is left out only if a controller creates it.
 fn is_not_made_by_another(labels: &[&str]) -> String {
     let made = |object: &str| {
-        let labels = labels
-            .iter()
-            .map(|label| format!("{object}.metadata.?labels[?'{label}'].hasValue()"));
+        let labels = labels.iter().map(|name| label(object, name) + ".hasValue()");
         let owned =
             format!("{object}.metadata.?ownerReferences.orValue([]).exists(owner, owner.?controller.orValue(false))");
         labels.chain([owned]).collect::<Vec<_>>().join(" ||\n")
@@ -227,7 +209,7 @@ fn is_not_deleted_by_its_own(service: Service<'_>) -> String {
         "request.operation != 'DELETE' || !(request.userInfo.username in {KUBERNETES_OWN} || \
          request.userInfo.username == {} || ({}))",
         instars(service),
-        topology_owns(&Objects::Deleted)
+        topology_owns()
     )
 }
 

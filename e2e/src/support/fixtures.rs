@@ -99,6 +99,12 @@ impl<'a> TopologyCluster<'a> {
     }
 }
 
+/// What belongs to a Cluster, by the label that all of it has.
+#[must_use]
+pub fn of_cluster(cluster: &str) -> ListParams {
+    ListParams::default().labels(&format!("cluster.x-k8s.io/cluster-name={cluster}"))
+}
+
 /// A kind of Cluster API's core, at the version that is stored.
 #[must_use]
 pub fn core_kind(kind: &str, plural: &str) -> ApiResource {
@@ -123,7 +129,7 @@ pub async fn wait_running(
     deadline: Duration,
 ) -> Result<()> {
     let api: Api<DynamicObject> = Api::namespaced_with(mgmt.client(), namespace, &core_kind("Machine", "machines"));
-    let selector = ListParams::default().labels(&format!("cluster.x-k8s.io/cluster-name={cluster}"));
+    let selector = of_cluster(cluster);
     let (machines, expected) = (shape.machines(), shape.by_pool());
     let what = format!("{machines} machines of {namespace}/{cluster} to run at {version}");
     wait_for(&what, deadline, || async {
@@ -156,7 +162,7 @@ pub async fn wait_counted(mgmt: &Mgmt, namespace: &str, cluster: &str, deadline:
         ..core_kind("KubeadmControlPlane", "kubeadmcontrolplanes")
     };
     let kinds = [control_planes, core_kind("MachineDeployment", "machinedeployments")];
-    let selector = ListParams::default().labels(&format!("cluster.x-k8s.io/cluster-name={cluster}"));
+    let selector = of_cluster(cluster);
     let what = format!("all machines of {namespace}/{cluster} to be counted");
     wait_for(&what, deadline, || async {
         for kind in &kinds {

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::{
     catalog::{IMAGE, Rows},
     commands::instar,
-    fixtures::{CLUSTER_CLASS, COMES_UP, TopologyCluster, core_kind, wait_counted, wait_running},
+    fixtures::{CLUSTER_CLASS, COMES_UP, TopologyCluster, core_kind, of_cluster, wait_counted, wait_running},
     journeys::JourneyContext,
     ledger::{Ledger, MachineRecord, Pool},
     metrics::metric,
@@ -199,8 +199,8 @@ pub async fn reconciled(scene: &JourneyContext, name: &str) -> Result<()> {
 async fn has_seen_its_spec(scene: &JourneyContext, cluster: &str) -> Result<(), Seen> {
     let group = "controlplane.cluster.x-k8s.io";
     let kind = resource(group, "v1beta2", "KubeadmControlPlane", "kubeadmcontrolplanes");
-    let of_cluster = ListParams::default().labels(&format!("cluster.x-k8s.io/cluster-name={cluster}"));
-    for control_plane in namespaced(scene, &kind).list(&of_cluster).await? {
+    let selector = of_cluster(cluster);
+    for control_plane in namespaced(scene, &kind).list(&selector).await? {
         let conditions = control_plane
             .data
             .pointer("/status/conditions")

@@ -8,7 +8,7 @@ use instar_e2e::{
     support::{
         catalog::Rows,
         commands::kubectl_patch,
-        fixtures::{TopologyCluster, core_kind},
+        fixtures::{TopologyCluster, core_kind, of_cluster},
         journeys::JourneyContext,
         ledger::{Ledger, Pool},
         lost::lose,
@@ -19,10 +19,7 @@ use instar_e2e::{
     },
     wait::{Seen, wait_for},
 };
-use kube::{
-    ResourceExt,
-    api::{DeleteParams, ListParams},
-};
+use kube::{ResourceExt, api::DeleteParams};
 use serde_json::{Value, json};
 
 /// Machines of a Cluster by their names, each with its version.
@@ -198,9 +195,9 @@ async fn restore(scene: &JourneyContext, names: &[&str], rows: &[Value]) -> Resu
 
 /// The machines of a Cluster that are there.
 async fn machines(scene: &JourneyContext, cluster: &str) -> Result<Machines> {
-    let of_cluster = ListParams::default().labels(&format!("cluster.x-k8s.io/cluster-name={cluster}"));
+    let selector = of_cluster(cluster);
     let found = namespaced(scene, &core_kind("Machine", "machines"))
-        .list(&of_cluster)
+        .list(&selector)
         .await?;
     let version = |machine: &Value| machine["version"].as_str().unwrap_or_default().to_owned();
     let machines = found.iter();
@@ -211,10 +208,10 @@ async fn machines(scene: &JourneyContext, cluster: &str) -> Result<Machines> {
 
 /// Waits until a Cluster has so many machines of each version and no others, each with its node.
 async fn stands_at(scene: &JourneyContext, cluster: &str, expected: &[(&str, usize)]) -> Result<()> {
-    let of_cluster = ListParams::default().labels(&format!("cluster.x-k8s.io/cluster-name={cluster}"));
+    let selector = of_cluster(cluster);
     let api = namespaced(scene, &core_kind("Machine", "machines"));
     wait_for(&format!("{cluster} to be at {expected:?}"), UPGRADE, || async {
-        let found = api.list(&of_cluster).await?;
+        let found = api.list(&selector).await?;
         let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
         for machine in &found {
             let is_up = machine.data["status"]["phase"] == "Running" && machine.metadata.deletion_timestamp.is_none();
@@ -236,7 +233,7 @@ async fn stands_at(scene: &JourneyContext, cluster: &str, expected: &[(&str, usi
 
 /// Waits until what the machines before were made of is gone: what goes while `clusterctl` looks at everything, it waits for.
 async fn nothing_is_left_over(scene: &JourneyContext, cluster: &str) -> Result<()> {
-    let of_cluster = ListParams::default().labels(&format!("cluster.x-k8s.io/cluster-name={cluster}"));
+    let selector = of_cluster(cluster);
     let template = |group: &str, kind: &str, plural: &str| resource(group, "v1beta2", kind, plural);
     let expected = [
         (core_kind("MachineSet", "machinesets"), 2),
@@ -259,7 +256,7 @@ async fn nothing_is_left_over(scene: &JourneyContext, cluster: &str) -> Result<(
     ];
     wait_for("what the machines before were made of to be gone", UPGRADE, || async {
         for (kind, count) in &expected {
-            let found = namespaced(scene, kind).list(&of_cluster).await?.items.len();
+            let found = namespaced(scene, kind).list(&selector).await?.items.len();
             if found != *count {
                 return Err(Seen::from(format!("{found} of {}", kind.kind)));
             }

@@ -3,13 +3,12 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use instar_api::{CATALOG_LABEL, CatalogName, Rule, VERSION_ANNOTATION};
-use instar_capi::{ClassRef, Cluster, ClusterClass, Lifecycle};
+use instar_capi::{ClassRef, Cluster, ClusterClass};
 
 use crate::{
     Finding,
     cluster_state::{CachedCluster, ClusterState},
     edit::{Edit, finding, object_ref},
-    finding::ClusterName,
 };
 
 /// The label, as messages name it.
@@ -22,8 +21,7 @@ pub(crate) fn of_cached(cluster: Option<&CachedCluster>, state: &dyn ClusterStat
     };
     let class = cluster.topology.as_ref().and_then(|topology| {
         let class = &topology.class_ref;
-        let namespace = class.namespace.as_deref().unwrap_or(&cluster.namespace);
-        state.class(namespace, &class.name)
+        state.class(class.namespace_or(&cluster.namespace), &class.name)
     });
     CatalogName::of_cluster(Some(&cluster.labels), class.as_deref().map(|class| &class.metadata))
 }
@@ -86,21 +84,13 @@ pub(crate) fn of_class(edit: Edit<'_, ClusterClass>, clusters: &[Arc<CachedClust
     let broken = |cluster: &Arc<CachedCluster>| {
         let own = CatalogName::labelled(Some(&cluster.labels)).filter(|own| *own != catalog)?;
         let (namespace, name) = (&cluster.namespace, &cluster.name);
-        let of = Some(Box::new(ClusterName {
-            namespace: namespace.clone(),
-            name: name.clone(),
-        }));
         let what =
             format!("the class would belong to {catalog}, and the label of Cluster {namespace}/{name} names {own}");
         let remediation = "remove that label first, or create another class for that catalog";
         let finding = finding(Rule::CatalogOfClass, class.clone(), LABEL, what, remediation);
-        Some(Finding { of, ..finding })
+        Some(finding.of_cluster(namespace, name))
     };
-    let here = clusters.iter().filter(|cluster| match cluster.lifecycle {
-        Lifecycle::Active | Lifecycle::Paused => true,
-        Lifecycle::Deleting => false,
-    });
-    here.filter_map(broken).collect()
+    clusters.iter().filter_map(broken).collect()
 }
 
 fn contradiction(own: &CatalogName, of_class: &CatalogName, class: &str) -> (String, String) {

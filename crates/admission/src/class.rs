@@ -11,7 +11,6 @@ use crate::{
     cluster::unrendered,
     cluster_state::{CachedCluster, ClusterState},
     edit::{Edit, finding, object_ref},
-    finding::ClusterName,
 };
 
 const FIELD: &str = "spec.patches";
@@ -22,10 +21,14 @@ const FIELD: &str = "spec.patches";
 pub fn judge(edit: Edit<'_, ClusterClass>, state: &dyn ClusterState) -> Vec<Finding> {
     let Some(old) = edit.old else { return Vec::new() };
     let metadata = &edit.new.metadata;
-    let clusters = state.clusters_of(
+    let mut clusters = state.clusters_of(
         metadata.namespace.as_deref().unwrap_or_default(),
         metadata.name.as_deref().unwrap_or_default(),
     );
+    clusters.retain(|cluster| match cluster.lifecycle {
+        Lifecycle::Active | Lifecycle::Paused => true,
+        Lifecycle::Deleting => false,
+    });
     let (old, new) = (Rendering::of(old), Rendering::of(edit.new));
     // Most Clusters of a class have the same pins and the same pools: what is said of one counts for all of them.
     let mut verdicts: BTreeMap<Alike<'_>, Option<String>> = BTreeMap::new();
@@ -37,22 +40,17 @@ pub fn judge(edit: Edit<'_, ClusterClass>, state: &dyn ClusterState) -> Vec<Find
             .or_insert_with_key(|alike| broken(&old, &new, alike));
         let Some(what) = verdict else { continue };
         let (namespace, name) = (&cluster.namespace, &cluster.name);
-        findings.push(Finding {
-            of: Some(Box::new(ClusterName {
-                namespace: namespace.clone(),
-                name: name.clone(),
-            })),
-            ..finding(
-                Rule::WiringKept,
-                object_ref(edit.kind, metadata),
-                FIELD,
-                format!("Cluster {namespace}/{name} {what}"),
-                format!(
-                    "wire the class again, with all of its changes: instar wire {} prints it",
-                    metadata.name.as_deref().unwrap_or_default()
-                ),
-            )
-        });
+        let finding = finding(
+            Rule::WiringKept,
+            object_ref(edit.kind, metadata),
+            FIELD,
+            format!("Cluster {namespace}/{name} {what}"),
+            format!(
+                "wire the class again, with all of its changes: instar wire {} prints it",
+                metadata.name.as_deref().unwrap_or_default()
+            ),
+        );
+        findings.push(finding.of_cluster(namespace, name));
     }
     findings
 }
@@ -83,10 +81,6 @@ struct Alike<'c> {
 
 impl<'c> Alike<'c> {
     fn of(cluster: &'c CachedCluster) -> Option<Self> {
-        match cluster.lifecycle {
-            Lifecycle::Active | Lifecycle::Paused => {}
-            Lifecycle::Deleting => return None,
-        }
         Some(Self {
             pins: cluster.pins.as_deref()?,
             topology: cluster.topology.as_ref()?,

@@ -24,6 +24,17 @@ pub struct Finding {
     pub of: Option<Box<ClusterName>>,
 }
 
+impl Finding {
+    /// With the Cluster whose policies count.
+    pub(crate) fn of_cluster(self, namespace: &str, name: &str) -> Self {
+        let of = Some(Box::new(ClusterName {
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+        }));
+        Self { of, ..self }
+    }
+}
+
 /// A Cluster's name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClusterName {

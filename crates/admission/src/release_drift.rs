@@ -32,9 +32,8 @@ impl<'a> Machines<'a> {
     }
 
     fn labels(&self, cluster: Option<&'a CachedCluster>) -> Labels<'a> {
-        static NONE: BTreeMap<String, String> = BTreeMap::new();
         Labels {
-            cluster: cluster.map_or(&NONE, |cluster| &cluster.labels),
+            cluster: cluster.map(|cluster| &cluster.labels),
             pool: self.labels,
         }
     }

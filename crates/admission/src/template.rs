@@ -14,7 +14,6 @@ use crate::{
     Finding,
     cluster_state::{ClusterState, TemplateKey},
     edit::{finding, object_ref},
-    finding::ClusterName,
 };
 
 const SPEC: &str = "spec.template.spec";
@@ -207,14 +206,6 @@ pub fn delete(group: &str, kind: &str, metadata: &ObjectMeta, state: &dyn Cluste
             .iter()
             .any(|cluster| cluster.namespace == namespace && lives(&cluster.name))
     };
-    let of = |cluster: Option<&str>| {
-        cluster.map(|name| {
-            Box::new(ClusterName {
-                namespace: namespace.to_owned(),
-                name: name.to_owned(),
-            })
-        })
-    };
     let mut users = state.users_of(&key);
     users.retain(|user| match user.cluster.as_deref() {
         Some(cluster) => lives(cluster),
@@ -227,15 +218,16 @@ pub fn delete(group: &str, kind: &str, metadata: &ObjectMeta, state: &dyn Cluste
             all => format!(" and {} more", all - 1),
         };
         let refer = if users.len() == 1 { "refers" } else { "refer" };
-        return vec![Finding {
-            of: of(user.cluster.as_deref()),
-            ..finding(
-                Rule::TemplateInUse,
-                object_ref(kind, metadata),
-                "metadata.name",
-                format!("{} {}{more} {refer} to it", user.kind, user.name),
-                "point to another template first, and wait until no machine is made from this one",
-            )
+        let finding = finding(
+            Rule::TemplateInUse,
+            object_ref(kind, metadata),
+            "metadata.name",
+            format!("{} {}{more} {refer} to it", user.kind, user.name),
+            "point to another template first, and wait until no machine is made from this one",
+        );
+        return vec![match &user.cluster {
+            Some(cluster) => finding.of_cluster(namespace, cluster),
+            None => finding,
         }];
     }
     let kept = state
@@ -243,16 +235,14 @@ pub fn delete(group: &str, kind: &str, metadata: &ObjectMeta, state: &dyn Cluste
         .filter(|kept| kept.until.is_none_or(|until| until > state.now()) && lives(&kept.cluster));
     let Some(kept) = kept else { return Vec::new() };
     let until = kept.until.map_or_else(String::new, |until| format!(" until {until}"));
-    vec![Finding {
-        of: of(Some(&kept.cluster)),
-        ..finding(
-            Rule::TemplateKept,
-            object_ref(kind, metadata),
-            "metadata.name",
-            format!("ClusterUpgrade {} keeps it for a rollback{until}", kept.upgrade),
-            "it is deleted then; an UpgradePolicy says how long (spec.templates.keepPrevious)",
-        )
-    }]
+    let finding = finding(
+        Rule::TemplateKept,
+        object_ref(kind, metadata),
+        "metadata.name",
+        format!("ClusterUpgrade {} keeps it for a rollback{until}", kept.upgrade),
+        "it is deleted then; an UpgradePolicy says how long (spec.templates.keepPrevious)",
+    );
+    vec![finding.of_cluster(namespace, &kept.cluster)]
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, fmt};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::{CATALOG_LABEL, schema};
 
@@ -31,6 +32,13 @@ impl CatalogName {
     #[must_use]
     pub fn labelled(labels: Option<&BTreeMap<String, String>>) -> Option<Self> {
         labels?.get(CATALOG_LABEL).map(|name| Self(name.clone()))
+    }
+
+    /// The catalog of a ClusterClass, as JSON.
+    #[must_use]
+    pub fn of_class(class: &Value) -> Self {
+        let name = class["metadata"]["labels"][CATALOG_LABEL].as_str();
+        name.map_or_else(Self::default, Self::from)
     }
 
     /// Whether it is the default catalog.

@@ -118,6 +118,14 @@ pub struct ClassRef {
     pub namespace: Option<String>,
 }
 
+impl ClassRef {
+    /// The namespace of the class of a Cluster that is in `own`.
+    #[must_use]
+    pub fn namespace_or<'a>(&'a self, own: &'a str) -> &'a str {
+        self.namespace.as_deref().unwrap_or(own)
+    }
+}
+
 /// The control plane of a topology.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(default)]

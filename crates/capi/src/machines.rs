@@ -74,11 +74,12 @@ struct WrittenReference {
 
 impl From<WrittenReference> for Reference {
     fn from(written: WrittenReference) -> Self {
-        let group = written.api_version.split_once('/').map(|(group, _)| group.to_owned());
+        let api_group = match written.api_version.split_once('/') {
+            Some((group, _)) if written.api_group.is_empty() => group.to_owned(),
+            Some(_) | None => written.api_group,
+        };
         Self {
-            api_group: group
-                .filter(|_| written.api_group.is_empty())
-                .unwrap_or(written.api_group),
+            api_group,
             kind: written.kind,
             name: written.name,
         }

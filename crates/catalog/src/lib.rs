@@ -1,9 +1,10 @@
 //! The catalog: resolving a target to a release, choosing the path there, finding each pool's
 //! image, and the rules of a step.
 //!
-//! [`Catalogs`] is a value made from the rows that exist, and [`Catalog`] what one Cluster sees of them. [`Catalog::resolve`] answers "which row is
-//! meant", [`path`] "which versions lie between", [`Release::image`] "what does this pool's
-//! template get", [`Release::contradicts`] "does a pin say what its release says", and [`etcd`] and [`core_dns`] "may this one follow that one".
+//! [`Catalogs`] is a value made from the rows that exist, and [`Catalog`] what one Cluster sees of them.
+//! [`Catalog::resolve`] answers "which row is meant", [`path`] "which versions lie between", [`Release::image`] "what does
+//! this pool's template get", [`Release::contradicts`] "does a pin say what its release says", and [`etcd`] and
+//! [`core_dns`] "may this one follow that one".
 //!
 //! Invariants: no client, no IO, no clock (the day is an input); every function is total.
 

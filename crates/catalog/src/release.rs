@@ -56,7 +56,8 @@ pub struct Pool<'a> {
 /// The labels by which a pool's image is chosen: its own, and under them those of its Cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Labels<'a> {
-    pub cluster: &'a BTreeMap<String, String>,
+    /// Absent where the Cluster has none, or isn't known.
+    pub cluster: Option<&'a BTreeMap<String, String>>,
     pub pool: &'a BTreeMap<String, String>,
 }
 
@@ -64,7 +65,10 @@ impl<'a> Labels<'a> {
     /// The value of a label.
     #[must_use]
     pub fn get(self, key: &str) -> Option<&'a str> {
-        self.pool.get(key).or_else(|| self.cluster.get(key)).map(String::as_str)
+        self.pool
+            .get(key)
+            .or_else(|| self.cluster?.get(key))
+            .map(String::as_str)
     }
 }
 
@@ -354,7 +358,7 @@ mod tests {
             group: "infrastructure.cluster.x-k8s.io",
             kind,
             labels: Labels {
-                cluster: &cluster,
+                cluster: Some(&cluster),
                 pool: &pool,
             },
         };

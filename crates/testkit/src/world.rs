@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use instar_admission::cluster::{self, AnnotationChange, Requester};
-use instar_api::{CATALOG_LABEL, CatalogName, KubernetesRelease, RELEASES_ANNOTATION};
+use instar_api::{CatalogName, KubernetesRelease, RELEASES_ANNOTATION};
 use instar_capi::{Cluster, ClusterClass, TemplateRef};
 use instar_catalog::{Catalog, Catalogs};
 use instar_webhooks::Caches;
@@ -167,9 +167,13 @@ impl World {
             };
             (reference, object.clone())
         });
-        let mut wired = instar_wiring::wire(&class, &templates.collect(), &self.catalog(&labelled(&class)))
-            .map_err(|error| anyhow!("{error:?}"))?
-            .class;
+        let mut wired = instar_wiring::wire(
+            &class,
+            &templates.collect(),
+            &self.catalog(&CatalogName::of_class(&class)),
+        )
+        .map_err(|error| anyhow!("{error:?}"))?
+        .class;
         if let Some(metadata) = wired["metadata"].as_object_mut() {
             metadata.remove("namespace");
         }
@@ -270,12 +274,6 @@ impl World {
     fn typed<T: serde::de::DeserializeOwned>(&self, object: &Value) -> Result<T> {
         Ok(serde_json::from_value(self.placed(object))?)
     }
-}
-
-/// The catalog that the label of a class names.
-fn labelled(class: &Value) -> CatalogName {
-    let name = class["metadata"]["labels"][CATALOG_LABEL].as_str();
-    name.map_or_else(CatalogName::default, CatalogName::from)
 }
 
 fn merge(object: &mut Value, change: Option<&Value>) {

@@ -105,8 +105,8 @@ impl AnnotationChange {
 #[must_use]
 pub fn class_of(cluster: &Cluster) -> Option<(String, String)> {
     let reference = &cluster.spec.topology.as_ref()?.class_ref;
-    let own = cluster.metadata.namespace.clone().unwrap_or_default();
-    Some((reference.namespace.clone().unwrap_or(own), reference.name.clone()))
+    let own = cluster.metadata.namespace.as_deref().unwrap_or_default();
+    Some((reference.namespace_or(own).to_owned(), reference.name.clone()))
 }
 
 /// The text of a Cluster's pins.

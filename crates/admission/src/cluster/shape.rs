@@ -25,7 +25,7 @@ pub(super) struct PoolShape<'a> {
     /// The pool's own.
     labels: BTreeMap<String, String>,
     /// Those of its Cluster, which count where the pool has none of that name.
-    cluster_labels: &'a BTreeMap<String, String>,
+    cluster_labels: Option<&'a BTreeMap<String, String>>,
 }
 
 /// Which machines.
@@ -45,8 +45,6 @@ impl<'a> Shape<'a> {
         topology: &'a Topology,
         class: &'a ClusterClass,
     ) -> Self {
-        static NONE: BTreeMap<String, String> = BTreeMap::new();
-        let cluster_labels = cluster_labels.unwrap_or(&NONE);
         let spec = &class.spec;
         let mut pools = Vec::new();
         if let Some(template) = &spec.control_plane.machine_infrastructure.template_ref {
@@ -235,7 +233,7 @@ impl PoolShape<'_> {
 
     /// Labels as a message shows them, where there are any.
     pub(super) fn labelled(&self) -> String {
-        let mut effective = self.cluster_labels.clone();
+        let mut effective = self.cluster_labels.cloned().unwrap_or_default();
         effective.extend(self.labels.clone());
         if effective.is_empty() {
             return String::new();

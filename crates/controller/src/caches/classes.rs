@@ -89,8 +89,8 @@ impl Caches {
             return CatalogName::of_cluster(own, None);
         };
         let reference = &topology.class_ref;
-        let namespace = reference.namespace.as_deref().or(metadata.namespace.as_deref());
-        let key = Key::new(namespace.unwrap_or_default(), &reference.name);
+        let namespace = metadata.namespace.as_deref().unwrap_or_default();
+        let key = Key::new(reference.namespace_or(namespace), &reference.name);
         let classes = self.classes.read();
         let kept = classes.get(&key).map(|class| &class.0);
         // One whose spec can't be decoded has its metadata all the same.

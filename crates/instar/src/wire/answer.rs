@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use instar_api::{CATALOG_LABEL, CatalogName};
+use instar_api::CatalogName;
 use instar_wiring::wire;
 use serde_json::Value;
 
@@ -24,7 +24,7 @@ pub(crate) struct Answer {
 /// Wires the class.
 pub(crate) fn answer(input: &Input, args: &WireArgs) -> Result<Answer, Error> {
     let class = manifest(&input.class);
-    let of_class = catalog_of(&class);
+    let of_class = CatalogName::of_class(&class);
     let catalog = input.releases.catalog(&of_class);
     let wired = wire(&class, &input.templates, &catalog)?;
 
@@ -62,16 +62,6 @@ pub(crate) fn answer(input: &Input, args: &WireArgs) -> Result<Answer, Error> {
         notes,
         outcome: if failed { Outcome::CheckFailed } else { Outcome::Done },
     })
-}
-
-/// The catalog of the class' Clusters.
-fn catalog_of(class: &Value) -> CatalogName {
-    let label = class
-        .pointer("/metadata/labels")
-        .and_then(|labels| labels.get(CATALOG_LABEL));
-    label
-        .and_then(Value::as_str)
-        .map_or_else(CatalogName::default, CatalogName::from)
 }
 
 /// Metadata that the API server sets, which does not belong into a manifest.

@@ -209,7 +209,7 @@ impl<'a> ClassicView<'a> {
     /// The labels by which a pool's image is chosen.
     pub(super) const fn labels(&self, pool: &'a BTreeMap<String, String>) -> Labels<'a> {
         Labels {
-            cluster: &self.snapshot.cluster.labels,
+            cluster: Some(&self.snapshot.cluster.labels),
             pool,
         }
     }

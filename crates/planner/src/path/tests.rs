@@ -56,7 +56,7 @@ fn find(present: &str, etcd: StartEtcd, wanted: &str) -> Result<Vec<String>, Str
             group: "infrastructure.cluster.x-k8s.io",
             kind: "K",
             labels: Labels {
-                cluster: &labels,
+                cluster: None,
                 pool: &labels,
             },
         }),

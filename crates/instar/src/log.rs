@@ -1,9 +1,21 @@
 //! The log, on standard error.
 
-use std::io::{self, IsTerminal};
+use std::{
+    fmt::{self, Write as _},
+    io::{self, IsTerminal},
+};
 
 use clap::ValueEnum;
-use tracing_subscriber::{EnvFilter, filter::ParseError, util::SubscriberInitExt};
+use tracing_subscriber::{
+    EnvFilter,
+    field::MakeExt,
+    filter::ParseError,
+    fmt::{
+        FormatFields, SubscriberBuilder,
+        format::{Writer, debug_fn},
+    },
+    util::SubscriberInitExt,
+};
 
 /// The default filter. kube logs errors that it also returns, and Instar logs those itself, with what to do.
 const DEFAULT: &str = "info,kube_client::client::builder=off,kube_runtime::watcher=error";
@@ -42,14 +54,54 @@ pub enum Error {
 /// Sets up the log of the process.
 pub(crate) fn start(format: Format) -> Result<(), Error> {
     let filter = filter(|variable| std::env::var(variable).ok())?;
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr);
+    let log = SubscriberBuilder::default();
     let started = match format {
-        Format::Text => log.with_ansi(io::stderr().is_terminal()).finish().try_init(),
-        Format::Json => log.json().flatten_event(true).finish().try_init(),
+        Format::Text => log
+            .fmt_fields(on_one_line())
+            .with_env_filter(filter)
+            .with_writer(io::stderr)
+            .with_ansi(io::stderr().is_terminal())
+            .finish()
+            .try_init(),
+        Format::Json => log
+            .json()
+            .flatten_event(true)
+            .with_env_filter(filter)
+            .with_writer(io::stderr)
+            .finish()
+            .try_init(),
     };
     started.map_err(Error::Twice)
+}
+
+/// Writes an event on one line, whatever its texts are: they come from requests and from objects of the cluster, and
+/// a line break or an escape sequence in them would forge a line, or move a terminal's cursor.
+fn on_one_line() -> impl for<'writer> FormatFields<'writer> + 'static {
+    debug_fn(|writer: &mut Writer<'_>, field, value| {
+        if field.name() != "message" {
+            write!(writer, "{field}=")?;
+        }
+        write!(OneLine(writer), "{value:?}")
+    })
+    .delimited(" ")
+}
+
+/// Escapes control characters, and what Unicode takes for the end of a line.
+struct OneLine<W>(W);
+
+impl<W: fmt::Write> fmt::Write for OneLine<W> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let is_escaped = |character: char| character.is_control() || matches!(character, '\u{2028}' | '\u{2029}');
+        let mut rest = text;
+        while let Some((before, character)) = rest.find(is_escaped).and_then(|at| {
+            let (before, rest) = rest.split_at_checked(at)?;
+            Some((before, rest.chars().next()?))
+        }) {
+            write!(self.0, "{before}{}", character.escape_default())?;
+            rest = rest.get(before.len() + character.len_utf8()..).unwrap_or_default();
+        }
+        self.0.write_str(rest)
+    }
 }
 
 fn filter(variable: impl Fn(&str) -> Option<String>) -> Result<EnvFilter, Error> {
@@ -65,7 +117,48 @@ fn filter(variable: impl Fn(&str) -> Option<String>) -> Result<EnvFilter, Error>
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{Arc, Mutex};
+
     use super::*;
+
+    #[derive(Clone, Default)]
+    struct Kept(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Kept {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0
+                .lock()
+                .map_err(|_| io::ErrorKind::Other)?
+                .extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn an_event_is_one_line() {
+        let kept = Kept::default();
+        let writer = kept.clone();
+        let log = SubscriberBuilder::default()
+            .fmt_fields(on_one_line())
+            .without_time()
+            .with_writer(move || writer.clone())
+            .with_ansi(false)
+            .finish();
+        let forged = "a\nERROR instar: all is lost\r\u{1b}[2J\u{2028}ä";
+        tracing::subscriber::with_default(log, || {
+            tracing::warn!(route = "/x", object = %forged, seen = ?["y"], "Refused edit: {forged}");
+        });
+        let text = String::from_utf8(kept.0.lock().unwrap().clone()).unwrap();
+        let escaped = r"a\nERROR instar: all is lost\r\u{1b}[2J\u{2028}ä";
+        assert_eq!(
+            text,
+            format!(" WARN instar::log::tests: Refused edit: {escaped} route=\"/x\" object={escaped} seen=[\"y\"]\n")
+        );
+    }
 
     #[test]
     fn the_first_variable_that_is_set_counts() {

@@ -8,6 +8,10 @@ use crate::{Artifact, CERTIFICATE_SECRET, NAMESPACE, WEBHOOK, kustomization::Fol
 
 const API: &str = "cert-manager.io/v1";
 
+/// The certificate authority of the serving certificate, and its Secret.
+const AUTHORITY: &str = "instar-webhook-ca";
+const TEN_YEARS: &str = "87600h";
+
 pub(crate) fn artifacts() -> Result<Vec<Artifact>> {
     // A component, so that whoever has certificates from elsewhere leaves it out in one line.
     let component = json!({
@@ -20,6 +24,8 @@ pub(crate) fn artifacts() -> Result<Vec<Artifact>> {
         ],
     });
     Folder::new("config/certmanager", component)
+        .with("authority.yaml", &authority_issuer())?
+        .with("authority-certificate.yaml", &authority_certificate())?
         .with("issuer.yaml", &issuer())?
         .with("certificate.yaml", &certificate())?
         .with_patch(
@@ -33,12 +39,42 @@ pub(crate) fn artifacts() -> Result<Vec<Artifact>> {
         .artifacts()
 }
 
+/// Issues the authority's own certificate, and nothing else.
+fn authority_issuer() -> Value {
+    json!({
+        "apiVersion": API,
+        "kind": "Issuer",
+        "metadata": { "namespace": NAMESPACE, "name": AUTHORITY },
+        "spec": { "selfSigned": {} },
+    })
+}
+
+/// The authority: it outlives the certificates that it signs. If each of these was its own, the API server would know
+/// the one before for a moment after each renewal, and refuse to connect.
+fn authority_certificate() -> Value {
+    json!({
+        "apiVersion": API,
+        "kind": "Certificate",
+        "metadata": { "namespace": NAMESPACE, "name": AUTHORITY },
+        "spec": {
+            "secretName": AUTHORITY,
+            "isCA": true,
+            "commonName": AUTHORITY,
+            "issuerRef": { "group": "cert-manager.io", "kind": "Issuer", "name": AUTHORITY },
+            "duration": TEN_YEARS,
+            // With a new key all certificates that it signed would be foreign at once.
+            "privateKey": { "algorithm": "ECDSA", "size": 256, "rotationPolicy": "Never" },
+            "usages": ["digital signature", "cert sign"],
+        },
+    })
+}
+
 fn issuer() -> Value {
     json!({
         "apiVersion": API,
         "kind": "Issuer",
         "metadata": { "namespace": NAMESPACE, "name": WEBHOOK },
-        "spec": { "selfSigned": {} },
+        "spec": { "ca": { "secretName": AUTHORITY } },
     })
 }
 

@@ -9,7 +9,9 @@ use k8s_openapi::{
     api::{
         apps::v1::{Deployment, DeploymentSpec},
         core::v1::{PodTemplateSpec, Volume, VolumeMount},
-        networking::v1::{NetworkPolicy, NetworkPolicyIngressRule, NetworkPolicyPort, NetworkPolicySpec},
+        networking::v1::{
+            NetworkPolicy, NetworkPolicyIngressRule, NetworkPolicyPeer, NetworkPolicyPort, NetworkPolicySpec,
+        },
     },
     apimachinery::pkg::{
         apis::meta::v1::{LabelSelector, ObjectMeta},
@@ -26,7 +28,12 @@ const IMAGE: &str = "instar";
 /// The name of the port that probes go by.
 pub(crate) const HEALTH_PORT: &str = "health";
 
-const EGRESS_IS_OPEN: &str = "\
+/// The label of a namespace whose pods may read the metrics, as kubebuilder's projects have it.
+const SCRAPES: (&str, &str) = ("metrics", "enabled");
+
+const REASONS: &str = "\
+The health port has the metrics, so it is open to namespaces with the label `metrics: enabled`.
+The probes come from the pod's own node, from where traffic is always allowed.
 Egress is left open: the program calls the API server and nothing else, but a NetworkPolicy
 can't name the API server, whose address is outside the pods' network and differs everywhere.";
 
@@ -71,20 +78,20 @@ impl Workload {
     }
 
     fn network_policy(&self) -> NetworkPolicy {
-        let port = |(name, _): &(&str, u16)| NetworkPolicyPort {
-            port: Some(IntOrString::String((*name).to_owned())),
-            protocol: Some("TCP".to_owned()),
-            ..NetworkPolicyPort::default()
+        let rule = |(name, _): &(&str, u16)| NetworkPolicyIngressRule {
+            ports: Some(vec![NetworkPolicyPort {
+                port: Some(IntOrString::String((*name).to_owned())),
+                protocol: Some("TCP".to_owned()),
+                ..NetworkPolicyPort::default()
+            }]),
+            from: (*name == HEALTH_PORT).then(|| vec![scraper()]),
         };
         NetworkPolicy {
             metadata: self.metadata(),
             spec: Some(NetworkPolicySpec {
                 pod_selector: Some(self.selector()),
                 policy_types: Some(vec!["Ingress".to_owned()]),
-                ingress: Some(vec![NetworkPolicyIngressRule {
-                    ports: Some(self.ports.iter().map(port).collect()),
-                    ..NetworkPolicyIngressRule::default()
-                }]),
+                ingress: Some(self.ports.iter().map(rule).collect()),
                 ..NetworkPolicySpec::default()
             }),
         }
@@ -114,9 +121,20 @@ impl Workload {
     }
 }
 
+fn scraper() -> NetworkPolicyPeer {
+    let (key, value) = SCRAPES;
+    NetworkPolicyPeer {
+        namespace_selector: Some(LabelSelector {
+            match_labels: Some(BTreeMap::from([(key.to_owned(), value.to_owned())])),
+            ..LabelSelector::default()
+        }),
+        ..NetworkPolicyPeer::default()
+    }
+}
+
 impl Folder {
     pub(crate) fn with_network_policy(self, workload: &Workload) -> Result<Self> {
-        self.with_reason("network-policy.yaml", EGRESS_IS_OPEN, &workload.network_policy())
+        self.with_reason("network-policy.yaml", REASONS, &workload.network_policy())
     }
 }
 

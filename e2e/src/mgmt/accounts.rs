@@ -52,6 +52,8 @@ impl Mgmt {
         for manager in Component::MANAGERS {
             let (namespace, name) = service_account(manager).with_context(|| format!("{manager} has no account"))?;
             let objects = [
+                // A cluster that stands still has Cluster API's definitions alone.
+                json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": namespace } }),
                 json!({
                     "apiVersion": "v1", "kind": "ServiceAccount",
                     "metadata": { "namespace": namespace, "name": name },

@@ -219,10 +219,9 @@ impl Git<'_> {
         Ok(())
     }
 
-    /// One commit has two new releases and the Cluster at the last of them; then an older commit comes back.
+    /// A commit has a new release and the Cluster at it: one for Flux, the next for Argo CD. Then an older one comes back.
     async fn one_commit_brings_releases_and_the_version(&self) -> Result<()> {
-        let shape = |minor: u8| (minor, self.rows.version(minor));
-        let ((_, first), (_, last)) = (shape(33), shape(35));
+        let [first, second, last] = [33, 34, 35].map(|minor| self.rows.version(minor));
         let at = |version| TopologyCluster {
             version,
             ..Self::topology()
@@ -232,19 +231,42 @@ impl Git<'_> {
         let before = uid(self.scene, CLUSTERS, "c").await?;
         let ledger = Ledger::start(&self.scene.mgmt.client(), &self.scene.namespace).await?;
 
-        let commit = [self.rows.row(34, 1), self.rows.row(35, 1), self.cluster(35)];
+        let commit = [self.rows.row(34, 1), self.cluster(34)];
         self.flux_until_it_converges(&commit).await?;
         // While it goes on, and when it is done.
         self.the_older_commit_is_refused(&before).await?;
-        running(self.scene, &at(&last), UPGRADE).await?;
+        running(self.scene, &at(&second), UPGRADE).await?;
         self.the_older_commit_is_refused(&before).await?;
         self.flux_until_it_converges(&commit).await?;
+
+        self.argo_syncs(&[&self.rows.row(35, 1), &self.cluster(35)]).await?;
+        running(self.scene, &at(&last), UPGRADE).await?;
+        self.the_older_commit_is_refused(&before).await?;
 
         ledger.caught_up().await?;
         let versions = [(33, Some(1)), (34, Some(1)), (35, Some(1))];
         assert_rolled(&ledger, "c", self.rows, &Pool::ControlPlane, 1, &versions)?;
         let workers = Pool::Workers("md-0".to_owned());
-        assert_rolled(&ledger, "c", self.rows, &workers, 1, &[versions[0], versions[2]])
+        assert_rolled(&ledger, "c", self.rows, &workers, 1, &versions)
+    }
+
+    /// Argo CD dries a whole sync run with the client first, where nothing is refused for what isn't there yet. Then
+    /// it applies wave after wave, here each of one object, and syncs again if one fails.
+    async fn argo_syncs(&self, waves: &[&Value]) -> Result<()> {
+        for object in waves {
+            let dry = apply(self.scene, &["apply", "--dry-run=client"], object).await?;
+            assert!(dry.succeeded, "{}", dry.stderr);
+        }
+        wait_for("Argo CD's waves to be applied", CONVERGES, || async {
+            for object in waves {
+                let applied = apply(self.scene, &["apply"], object).await?;
+                if !applied.succeeded {
+                    return Err(applied.stderr.into());
+                }
+            }
+            Ok(())
+        })
+        .await
     }
 
     async fn the_older_commit_is_refused(&self, before: &str) -> Result<()> {

@@ -5,7 +5,7 @@ use instar_admission::{
     cluster::{self, AnnotationChange, Requester},
     cluster_of,
     cluster_state::{ClusterState, running},
-    control_plane, object_ref, policy, release,
+    control_plane, maintenance, object_ref, policy, release,
     template::{self, Template, TemplateType},
     upgrade, worker,
 };
@@ -218,6 +218,11 @@ fn admit<'r>(
     let admitted = match cluster::admit(old, new, facts) {
         Ok(mut admitted) => {
             admitted.findings.splice(..0, of_catalog);
+            if let Some(topology) = &new.spec.topology {
+                let resolved = admitted.version.as_ref().map(ToString::to_string);
+                let resolved = resolved.as_ref().unwrap_or(&topology.version);
+                admitted.findings.extend(maintenance::judge(edit, resolved, state));
+            }
             Ok(admitted)
         }
         // Where the catalog is another one than was meant, that is why.
@@ -429,5 +434,5 @@ pub(crate) fn upgrade_policy(request: &Request<'_, instar_api::UpgradePolicy>, s
         new: &new.metadata,
         cluster: None,
     };
-    edited.answer(policy::judge(edit), state)
+    edited.answer(policy::judge(edit, state.now()), state)
 }

@@ -17,6 +17,7 @@ pub mod cluster_state;
 pub mod control_plane;
 mod edit;
 mod finding;
+pub mod maintenance;
 pub mod policy;
 mod reference;
 mod refusal;

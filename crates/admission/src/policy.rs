@@ -1,15 +1,18 @@
 //! UpgradePolicies: what their schema can't say.
 
 use instar_api::{Rule, UpgradePolicy};
+use instar_gates::{MaintenanceWindows, WindowState};
+use jiff::Timestamp;
 
 use crate::{
     Finding,
     edit::{Edit, finding, object_ref},
+    table::rule_info,
 };
 
 /// Judges the creation or an edit of an UpgradePolicy.
 #[must_use]
-pub fn judge(edit: Edit<'_, UpgradePolicy>) -> Vec<Finding> {
+pub fn judge(edit: Edit<'_, UpgradePolicy>, now: Timestamp) -> Vec<Finding> {
     let new = edit.new;
     if edit.old.is_some_and(|old| old.spec == new.spec) {
         return Vec::new();
@@ -26,21 +29,28 @@ pub fn judge(edit: Edit<'_, UpgradePolicy>) -> Vec<Finding> {
         let value = values.iter().find(|value| !is_value(value))?;
         Some(format!("{value:?} can't be the value of the label {key}"))
     });
-    let remediation =
-        "a label is a name of at most 63 letters, digits, '-', '_' and '.', after a DNS domain and '/' or alone";
-    wrong
-        .map(|what| {
-            finding(
-                Rule::PolicyReadable,
-                object_ref(edit.kind, &new.metadata),
-                "spec.clusterSelector",
-                what,
-                remediation,
-            )
-        })
-        .into_iter()
-        .collect()
+    let say = |rule, field, what, remediation| {
+        let object = object_ref(edit.kind, &new.metadata);
+        finding(rule, object, field, what, remediation)
+    };
+    let mut findings = Vec::new();
+    findings.extend(wrong.map(|what| say(Rule::PolicyReadable, "spec.clusterSelector", what, A_LABEL)));
+    match MaintenanceWindows::read([&new.spec.maintenance]) {
+        Err(error) => findings.push(say(Rule::PolicyReadable, MAINTENANCE, error.to_string(), "correct it")),
+        Ok(windows) => {
+            if let WindowState::Closed { by, opens: None } = windows.at(now) {
+                let what = format!("{by}, and nothing opens within 400 days");
+                let remediation = rule_info(Rule::WindowsOpen).remediation;
+                findings.push(say(Rule::WindowsOpen, MAINTENANCE, what, remediation));
+            }
+        }
+    }
+    findings
 }
+
+const MAINTENANCE: &str = "spec.maintenance";
+const A_LABEL: &str =
+    "a label is a name of at most 63 letters, digits, '-', '_' and '.', after a DNS domain and '/' or alone";
 
 /// Source: `IsQualifiedName` of k8s.io/apimachinery's util/validation.
 fn is_key(key: &str) -> bool {

@@ -152,6 +152,7 @@ pub const fn rule_info(rule: Rule) -> RuleInfo {
         Rule::PinsByHand => cluster::PINS_BY_HAND,
         Rule::RestoredCluster => cluster::RESTORED_CLUSTER,
         Rule::OneChange => cluster::ONE_CHANGE,
+        Rule::MaintenanceWindow => cluster::MAINTENANCE_WINDOW,
         Rule::WorkersInReach => cluster::WORKERS_IN_REACH,
         Rule::ControlPlaneDowngrade => machines::CONTROL_PLANE_DOWNGRADE,
         Rule::ApiServersTogether => machines::API_SERVERS_TOGETHER,
@@ -181,6 +182,7 @@ pub const fn rule_info(rule: Rule) -> RuleInfo {
         Rule::UpgradePools => objects::UPGRADE_POOLS,
         Rule::OneUpgrade => objects::ONE_UPGRADE,
         Rule::PolicyReadable => objects::POLICY_READABLE,
+        Rule::WindowsOpen => objects::WINDOWS_OPEN,
         Rule::BreakGlass => objects::BREAK_GLASS,
     }
 }

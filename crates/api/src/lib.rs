@@ -8,6 +8,7 @@
 
 mod catalog_name;
 mod event;
+mod maintenance;
 mod metadata;
 mod pins;
 mod policy;
@@ -19,6 +20,7 @@ mod waiting;
 
 pub use catalog_name::CatalogName;
 pub use event::{EventReason, EventSeverity};
+pub use maintenance::{Maintenance, MaintenanceExclusion, MaintenanceWindow, WindowKind};
 pub use metadata::{
     ADMISSION_LABEL, BREAK_GLASS_ANNOTATION, CATALOG_LABEL, ETCD_ANNOTATION, FINISHED_ANNOTATION, GROUP,
     LEFT_ANNOTATION, PATH_ANNOTATION, RECORD_ANNOTATION, RELEASE_LABEL, RELEASES_ANNOTATION, RENDERED_ANNOTATION,

@@ -12,7 +12,7 @@ use kube::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{CatalogName, Enforcement, Rule, schema};
+use crate::{CatalogName, Enforcement, Maintenance, Rule, schema};
 
 /// What holds for the upgrades of the Clusters that it selects. A Cluster that no policy selects
 /// has the defaults.
@@ -56,6 +56,10 @@ pub struct UpgradePolicySpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "set"))]
     pub catalogs: Vec<CatalogName>,
+
+    /// When upgrades may go on. If several policies select a Cluster, their windows and exclusions count together.
+    #[serde(default, skip_serializing_if = "Maintenance::is_empty")]
+    pub maintenance: Maintenance,
 
     /// The rules of admission that don't have their default. Where several policies select a
     /// Cluster and name a rule, the strictest counts.

@@ -70,6 +70,8 @@ rules! {
     RestoredCluster = "restored-cluster",
     /// A Cluster's version is edited when the last edit has arrived everywhere.
     OneChange = "one-change",
+    /// A Cluster's version is edited while its maintenance windows are open.
+    MaintenanceWindow = "maintenance-window",
     /// A new version of the control plane leaves no worker too far behind.
     WorkersInReach = "workers-in-reach",
     /// A control plane doesn't go down a minor below what runs.
@@ -126,8 +128,10 @@ rules! {
     UpgradePools = "upgrade-pools",
     /// A Cluster has one upgrade that goes on.
     OneUpgrade = "one-upgrade",
-    /// The selector of an `UpgradePolicy` can be read.
+    /// The selector and the windows of an `UpgradePolicy` can be read.
     PolicyReadable = "policy-readable",
+    /// The windows of an `UpgradePolicy` open.
+    WindowsOpen = "windows-open",
     /// The break-glass annotation names rules that can be switched off.
     BreakGlass = "break-glass",
 }
@@ -170,6 +174,8 @@ impl Rule {
             | Self::EtcdStep
             | Self::CoreDnsStep
             | Self::OneChange
+            | Self::MaintenanceWindow
+            | Self::WindowsOpen
             | Self::WorkersInReach
             | Self::ControlPlaneDowngrade
             | Self::ApiServersTogether

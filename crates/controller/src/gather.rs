@@ -2,6 +2,7 @@
 
 mod classic;
 mod control_plane;
+mod gates;
 mod infrastructure_pools;
 mod referred;
 mod templates;
@@ -93,7 +94,7 @@ pub(crate) fn gather_for(
         },
         upgrade_spec,
         catalog: caches.catalog_of(cluster),
-        gates: BTreeMap::new(),
+        gates: gates::gates(caches, cluster, now),
         retention: retention_of(caches, cluster, ended),
         control_plane,
         pools,

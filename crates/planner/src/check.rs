@@ -19,6 +19,7 @@ use crate::{
     pool_id::PoolId,
     rendered::Rendered,
     snapshot::{ControlPlane, Flavor, Machine, MachineDeployment, MachineSet, Node, Object, Snapshot, TemplateRef},
+    upgrade_spec::{Gate, GateState},
 };
 
 /// An invariant that a decision breaks.
@@ -57,6 +58,8 @@ pub enum Violation {
     NotOurs,
     /// A pin that a Cluster carries would be changed or taken away.
     PinRewritten,
+    /// A gate that isn't open would be passed.
+    GateClosed,
     /// A MachinePool, or its infrastructure, would be changed while not both are paused by this upgrade.
     NotPaused,
 }
@@ -80,6 +83,7 @@ impl fmt::Display for Violation {
             Self::StillReferred => "it would delete a template that is in use",
             Self::NotOurs => "it would delete or change an object that Instar did not make",
             Self::PinRewritten => "it would change or remove a pin that the Cluster carries",
+            Self::GateClosed => "it would pass a gate that is not open",
             Self::NotPaused => "it would change a MachinePool that is not paused by this upgrade, or its infrastructure",
         })
     }
@@ -103,6 +107,10 @@ pub fn check(snapshot: &Snapshot, decision: &Decision) -> Vec<Violation> {
     if !may_be_written {
         broken.push(Violation::Untouchable);
     }
+    let is_closed = |gate| matches!(snapshot.gates.get(gate), Some(GateState::Closed { .. }));
+    if passed_gates(snapshot, &decision.action).iter().any(is_closed) {
+        broken.push(Violation::GateClosed);
+    }
     match &decision.action {
         Action::Nothing => {}
         Action::MintTemplate(mint) => check_mint(snapshot, mint, &mut broken),
@@ -116,6 +124,25 @@ pub fn check(snapshot: &Snapshot, decision: &Decision) -> Vec<Violation> {
         Action::CompletePins(complete) => topology::check_pins(snapshot, complete, &mut broken),
     }
     broken
+}
+
+/// The gates that an action passes. A MachinePool is paused while it is changed, so what has begun with one goes on.
+fn passed_gates(snapshot: &Snapshot, action: &Action) -> &'static [Gate] {
+    match action {
+        Action::SwapControlPlane(_) | Action::EditVersion(_) => &Gate::CONTROL_PLANE,
+        Action::SwapWorkers(swap) => match swap.pool {
+            PoolId::ControlPlane | PoolId::Workers(_) => &Gate::WORKERS,
+            PoolId::MachinePool(_) => &[],
+        },
+        Action::PatchMachinePool(patch) if machine_pool::begins(snapshot, patch) => &Gate::WORKERS,
+        Action::PatchMachinePool(_)
+        | Action::MintTemplate(_)
+        | Action::PinPath(_)
+        | Action::RecordConvergence(_)
+        | Action::DeleteTemplate(_)
+        | Action::CompletePins(_)
+        | Action::Nothing => &[],
+    }
 }
 
 fn is_live(snapshot: &Snapshot) -> bool {

@@ -28,10 +28,11 @@ pub(crate) use self::{
 };
 use crate::{
     decision::{Action, Decision, MachinePoolChange, PatchMachinePool, Progress, Stage, Waiting},
+    gates,
     pool_id::PoolId,
     snapshot::{Object, Snapshot, TemplateRef},
     swap,
-    upgrade_spec::{Gate, GateState},
+    upgrade_spec::Gate,
 };
 
 /// What a look at one part of the cluster comes to.
@@ -222,15 +223,8 @@ fn convergence(
 
 /// Whether every gate is open; those that aren't are named.
 fn gates_open(view: &ClassicView<'_>, gates: &[Gate], waiting: &mut Vec<Waiting>) -> bool {
-    let before = waiting.len();
-    for gate in gates {
-        match view.snapshot.gates.get(gate) {
-            None | Some(GateState::Open) => {}
-            Some(GateState::Closed { reason }) => waiting.push(Waiting::GateClosed {
-                gate: *gate,
-                reason: reason.clone(),
-            }),
-        }
-    }
-    waiting.len() == before
+    let closed = gates::closed(view.snapshot, gates);
+    let is_open = closed.is_empty();
+    waiting.extend(closed);
+    is_open
 }

@@ -211,6 +211,8 @@ pub enum Waiting {
         gate: Gate,
         /// Why.
         reason: String,
+        /// When it opens by itself; absent where it doesn't, or where that isn't known.
+        until: Option<Timestamp>,
     },
     /// A template that is referred to can't be seen.
     TemplateNotVisible {

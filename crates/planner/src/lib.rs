@@ -14,6 +14,7 @@ mod classic;
 mod cluster_api;
 mod decision;
 mod existing;
+mod gates;
 mod mint;
 mod name;
 mod observed;

@@ -102,6 +102,8 @@ pub enum GateState {
     Closed {
         /// Why, as the gate reports it.
         reason: String,
+        /// When it opens by itself; absent where it doesn't, or where that isn't known.
+        until: Option<Timestamp>,
     },
 }
 

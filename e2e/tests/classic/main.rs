@@ -13,6 +13,7 @@ mod strategy;
 mod stuck;
 mod templates;
 mod upgrade;
+mod windows;
 
 use std::process::ExitCode;
 
@@ -28,6 +29,7 @@ fn main() -> ExitCode {
         Journey::shared("classic-by-hand", by_hand::held_and_all_at_once),
         Journey::shared("classic-stuck", stuck::a_machine_that_never_comes_up),
         Journey::shared("classic-new-target", lifecycle::another_target_in_the_middle),
+        Journey::shared("classic-windows", windows::opens_and_closes),
         Journey::shared("classic-deleted", lifecycle::missing_cluster_wrong_source_and_deletion),
         Journey::shared("classic-edited-outside", lifecycle::edits_made_outside_instar),
         Journey::shared("classic-templates", templates::retention_keeps_templates),

@@ -5,6 +5,7 @@ use instar_api::Enforcement;
 use super::{Change, EnforceableBy, GuardedKind, RuleInfo, Trigger};
 
 const CLASS: &str = "https://cluster-api.sigs.k8s.io/tasks/experimental-features/cluster-class/";
+const MAINTENANCE: &str = "docs/maintenance.md";
 const CATALOG: &str = "docs/catalog.md";
 const TOPOLOGY: &str =
     "https://cluster-api.sigs.k8s.io/tasks/experimental-features/cluster-class/operate-cluster#upgrade-a-cluster";
@@ -279,6 +280,27 @@ pub(super) const ONE_CHANGE: RuleInfo = RuleInfo {
         "machines of the control plane are still being replaced at {}",
     ],
     remediation: "wait until it is done (kubectl get clusterupgrade), then edit the version",
+    default: Enforcement::Enforce,
+    on: &[Trigger {
+        guard: GuardedKind::Cluster,
+        changes: &[Change::Version],
+    }],
+    enforceable_by: EnforceableBy::Server,
+};
+
+pub(super) const MAINTENANCE_WINDOW: RuleInfo = RuleInfo {
+    guards: "The version of a topology cluster is edited while the maintenance windows of its UpgradePolicies are open. A ClusterUpgrade waits for them instead.",
+    source: MAINTENANCE,
+    messages: &[
+        "no maintenance window is open (of {})",
+        "no maintenance window is open (of {}), until {}",
+        "the window {} denies upgrades",
+        "the window {} denies upgrades, until {}",
+        "upgrades are excluded: {}",
+        "upgrades are excluded: {}, until {}",
+        "window {}: {}",
+    ],
+    remediation: "create a ClusterUpgrade, which edits the version when upgrades may go on",
     default: Enforcement::Enforce,
     on: &[Trigger {
         guard: GuardedKind::Cluster,

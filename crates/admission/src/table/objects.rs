@@ -11,6 +11,7 @@ const INFRA: &str = "https://cluster-api.sigs.k8s.io/developer/providers/contrac
 const IN_USE: &str = "https://github.com/kubernetes-sigs/cluster-api/issues/6588";
 const KEPT: &str = "docs/clusterupgrade.md";
 const UPGRADE: &str = "docs/clusterupgrade.md";
+const MAINTENANCE: &str = "docs/maintenance.md";
 const SELECTORS: &str = "https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#label-selectors";
 
 pub(super) const TEMPLATE_SPEC: RuleInfo = RuleInfo {
@@ -201,11 +202,24 @@ pub(super) const ONE_UPGRADE: RuleInfo = RuleInfo {
 };
 
 pub(super) const POLICY_READABLE: RuleInfo = RuleInfo {
-    guards: "An UpgradePolicy's selector can be read.",
+    guards: "The selector, the maintenance windows and the exclusions of an UpgradePolicy can be read.",
     source: SELECTORS,
     messages: &["{}"],
     remediation: "correct it",
     default: Enforcement::Enforce,
+    on: &[Trigger {
+        guard: GuardedKind::UpgradePolicy,
+        changes: &[Change::Created, Change::Spec],
+    }],
+    enforceable_by: EnforceableBy::Server,
+};
+
+pub(super) const WINDOWS_OPEN: RuleInfo = RuleInfo {
+    guards: "The maintenance windows of an UpgradePolicy open within 400 days.",
+    source: MAINTENANCE,
+    messages: &["{}, and nothing opens within 400 days"],
+    remediation: "no upgrade of its Clusters would go on: correct the schedule, a Deny window or an exclusion",
+    default: Enforcement::Warn,
     on: &[Trigger {
         guard: GuardedKind::UpgradePolicy,
         changes: &[Change::Created, Change::Spec],

@@ -92,7 +92,7 @@ impl Context {
             Ok(_) | Err(_) => {}
         }
         Ok(match outcome? {
-            Done::Idle if upgrade_is_open(&decision) => Done::Until(RESYNC_INTERVAL),
+            Done::Idle if upgrade_is_open(&decision) => next_look(&decision, snapshot.now),
             Done::Idle => until(next_deletion(&decision), snapshot.now),
             done => done,
         })
@@ -183,6 +183,19 @@ pub(super) fn upgrade_is_open(decision: &Decision) -> bool {
         instar_planner::Stage::Held | instar_planner::Stage::ControlPlane | instar_planner::Stage::Workers => true,
         instar_planner::Stage::Complete => false,
     }
+}
+
+/// When to look at an upgrade under way again: at the latest when a gate opens.
+pub(super) fn next_look(decision: &Decision, now: Timestamp) -> Done {
+    let opens = decision.waiting.iter().filter_map(|waiting| {
+        if let Waiting::GateClosed { until, .. } = waiting {
+            *until
+        } else {
+            None
+        }
+    });
+    let resync = now + RESYNC_INTERVAL;
+    until(Some(opens.fold(resync, Timestamp::min)), now)
 }
 
 /// When the next template goes.

@@ -17,7 +17,7 @@ use kube::ResourceExt;
 
 use super::{
     Context, Done,
-    classic::{RESYNC_INTERVAL, is_paused, upgrade_is_open},
+    classic::{is_paused, next_look, upgrade_is_open},
 };
 use crate::{
     api::Error,
@@ -147,7 +147,7 @@ impl Context {
             }
         }
         Ok(match outcome? {
-            Done::Idle if upgrade_is_open(&decision) => Done::Until(RESYNC_INTERVAL),
+            Done::Idle if upgrade_is_open(&decision) => next_look(&decision, snapshot.now),
             done => done,
         })
     }

@@ -32,6 +32,16 @@ pub(super) fn may_be_written(snapshot: &Snapshot, patch: &PatchMachinePool) -> b
     }
 }
 
+/// Whether this is the first change of a MachinePool for the upgrade: neither of its objects has its mark.
+pub(super) fn begins(snapshot: &Snapshot, patch: &PatchMachinePool) -> bool {
+    let upgrade = snapshot.upgrade_spec.id();
+    let is_marked = |paused_by: &PausedBy| paused_by.mark().is_some_and(|mark| mark.is_of(&upgrade));
+    patch.change == MachinePoolChange::Pause
+        && find(snapshot, &patch.pool).is_none_or(|(pool, infrastructure)| {
+            !is_marked(&pool.paused_by) && !infrastructure.is_some_and(|other| is_marked(&other.paused_by))
+        })
+}
+
 pub(super) fn check(snapshot: &Snapshot, patch: &PatchMachinePool, broken: &mut Vec<Violation>) {
     let Some((pool, infrastructure)) = find(snapshot, &patch.pool) else {
         broken.push(Violation::UnknownObject);

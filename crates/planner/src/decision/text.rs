@@ -105,7 +105,10 @@ impl fmt::Display for Waiting {
                 f,
                 "release {release} has no image for {pool}: create a release of the same version that has one"
             ),
-            Self::GateClosed { gate, reason } => write!(f, "{gate}: {reason}"),
+            Self::GateClosed { gate, reason, until } => match until {
+                None => write!(f, "{gate}: {reason}"),
+                Some(until) => write!(f, "{gate}: {reason}, until {until}"),
+            },
             Self::TemplateNotVisible { pool, template } => {
                 write!(
                     f,

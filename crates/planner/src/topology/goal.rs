@@ -9,9 +9,10 @@ use super::view::TopologyView;
 use crate::{
     classic::is_older,
     decision::{EditVersion, Waiting},
+    gates,
     path::NoPath,
     snapshot::VersionSetBy,
-    upgrade_spec::{Gate, GateState, Origin, Target},
+    upgrade_spec::{Gate, Origin, Target},
 };
 
 /// What is to be done about the Cluster's version.
@@ -69,7 +70,7 @@ impl Goal {
                 version: present.clone(),
             });
         } else {
-            waiting.extend(gates(view));
+            waiting.extend(gates::closed(view.snapshot, &Gate::CONTROL_PLANE));
         }
         if waiting.is_empty() {
             Self::Edit(Box::new(edit(view, target)))
@@ -117,18 +118,6 @@ fn resolve<'a>(view: &TopologyView<'a>) -> Result<Option<&'a Release>, Waiting> 
     let pin = pins.and_then(|pins| pins.releases.get(present));
     let is_pinned = row.version() == present && pin.is_some_and(|pin| pin.release == row.name());
     Ok((!is_pinned).then_some(row))
-}
-
-fn gates(view: &TopologyView<'_>) -> impl Iterator<Item = Waiting> {
-    Gate::CONTROL_PLANE
-        .iter()
-        .filter_map(|gate| match view.snapshot.gates.get(gate) {
-            None | Some(GateState::Open) => None,
-            Some(GateState::Closed { reason }) => Some(Waiting::GateClosed {
-                gate: *gate,
-                reason: reason.clone(),
-            }),
-        })
 }
 
 /// The text goes as it is: admission knows what the class offers, and resolves it.

@@ -88,6 +88,7 @@ fn of_the_start() -> Vec<Case> {
             Waiting::GateClosed {
                 gate: Gate::Window,
                 reason: r(),
+                until: None,
             },
             None,
         ),

@@ -7,8 +7,8 @@ use std::{
 
 use instar_domain::{BuildOrder, KubeVersion};
 use instar_planner::{
-    Action, Decision, Flavor, Lifecycle, PausedBy, PoolId, PoolOverride, Snapshot, Stage, Strategy, Target, check,
-    plan, resume,
+    Action, Decision, Flavor, Gate, GateState, Lifecycle, PausedBy, PoolId, PoolOverride, Snapshot, Stage, Strategy,
+    Target, check, plan, resume,
 };
 use jiff::tz::TimeZone;
 
@@ -151,8 +151,21 @@ impl Run {
         decision
     }
 
+    /// Half of the worlds have a maintenance window, which opens and closes whatever goes on.
+    fn time_passes(&mut self) {
+        if self.seed.is_multiple_of(2) || !self.random.chance(10) {
+            return;
+        }
+        if self.world.gates.remove(&Gate::Window).is_none() {
+            let reason = "no maintenance window is open".to_owned();
+            let closed = GateState::Closed { reason, until: None };
+            self.world.gates.insert(Gate::Window, closed);
+        }
+    }
+
     /// One pass of the controller, and of a network that loses and repeats.
     fn pass(&mut self) -> Decision {
+        self.time_passes();
         let decision = self.decide();
         let (lost, twice) = match self.faults {
             Faults::None => (false, false),

@@ -232,10 +232,14 @@ fn a_prefix_that_is_satisfied_changes_nothing() {
 #[test]
 fn a_closed_gate_mints_nothing() {
     let mut world = world("v1.33.5", "v1.35");
-    let closed = |reason: &str| GateState::Closed {
+    let closed = |reason: &str, until: Option<&str>| GateState::Closed {
         reason: reason.to_owned(),
+        until: until.map(|until| until.parse().unwrap()),
     };
-    world.gates.insert(Gate::Approval, closed("nobody has approved"));
-    world.gates.insert(Gate::Window, closed("opens at 22:00"));
+    world.gates.insert(Gate::Approval, closed("nobody has approved", None));
+    let none_open = "no maintenance window is open (of \"night\")";
+    world
+        .gates
+        .insert(Gate::Window, closed(none_open, Some("2026-12-05T21:00:00Z")));
     insta::assert_snapshot!(text(&decide(&world.snapshot())));
 }

@@ -3,8 +3,8 @@
 
 use instar_api::{PATH_ANNOTATION, RELEASES_ANNOTATION, SWAP_HISTORY_ANNOTATION};
 use instar_planner::{
-    Action, Contract, Convergence, Decision, DeleteTemplate, Flavor, Lifecycle, Observed, PinPath, PoolId,
-    ResourceVersion, Snapshot, Swap, Target, Violation, check,
+    Action, Contract, Convergence, Decision, DeleteTemplate, Flavor, Gate, GateState, Lifecycle, Observed, PinPath,
+    PoolId, ResourceVersion, Snapshot, Swap, Target, Violation, check,
 };
 use serde_json::json;
 
@@ -39,6 +39,14 @@ fn to(decision: &mut Decision, to: &str) {
     *swap.patch.pointer_mut(place).unwrap() = json!(to);
 }
 
+fn closes(snapshot: &mut Snapshot) {
+    let closed = GateState::Closed {
+        reason: "a freeze".to_owned(),
+        until: None,
+    };
+    snapshot.gates.insert(Gate::Window, closed);
+}
+
 fn control_plane(snapshot: &mut Snapshot) -> &mut instar_planner::ControlPlane {
     match &mut snapshot.control_plane {
         Some(Observed::Read(control_plane)) => control_plane,
@@ -68,7 +76,8 @@ fn find(cases: &[Case], snapshot: &Snapshot, decision: &Decision) {
 fn of_the_control_planes_swap() {
     let mut world = world("v1.33.5", "v1.35");
     let decision = until(&mut world, swaps_control_plane);
-    let cases: [Case; 15] = [
+    let cases: [Case; 16] = [
+        (Violation::GateClosed, |s, _| closes(s)),
         (Violation::Untouchable, |s, _| s.cluster.lifecycle = Lifecycle::Paused),
         (Violation::Untouchable, |s, _| s.cluster.lifecycle = Lifecycle::Deleting),
         (Violation::Untouchable, |s, _| {
@@ -110,7 +119,8 @@ fn of_the_control_planes_swap() {
 fn of_a_pools_swap() {
     let mut world = world("v1.33.5", "v1.34.5");
     let decision = until(&mut world, swaps_workers);
-    let cases: [Case; 6] = [
+    let cases: [Case; 7] = [
+        (Violation::GateClosed, |s, _| closes(s)),
         (Violation::WorkersAhead, |s, _| {
             control_plane(s).observed.push(version("v1.33.5"));
         }),

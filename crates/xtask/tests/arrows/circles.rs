@@ -17,7 +17,7 @@ use crate::{
     source::{code, sources},
 };
 
-const CRATES: [&str; 18] = [
+const CRATES: [&str; 19] = [
     "benches/src",
     "crates/admission/src",
     "crates/api/src",
@@ -25,6 +25,7 @@ const CRATES: [&str; 18] = [
     "crates/catalog/src",
     "crates/controller/src",
     "crates/domain/src",
+    "crates/gates/src",
     "crates/instar/src",
     "crates/planner/src",
     "crates/serve/src",

@@ -12,12 +12,13 @@ use cargo_metadata::{DependencyKind, MetadataCommand};
 use self::source::{code, sources};
 
 /// From the bottom up: a crate depends on earlier ones only.
-const ORDER: [&str; 18] = [
+const ORDER: [&str; 19] = [
     "instar-domain",
     "instar-api",
     "instar-capi",
     "instar-catalog",
     "instar-wiring",
+    "instar-gates",
     "instar-planner",
     "instar-admission",
     "instar-serve",
@@ -33,13 +34,14 @@ const ORDER: [&str; 18] = [
     "instar-demo",
 ];
 
-/// The first seven: values and functions of values.
-const PURE: [(&str, &str); 7] = [
+/// The first eight: values and functions of values.
+const PURE: [(&str, &str); 8] = [
     ("instar-domain", "crates/domain"),
     ("instar-api", "crates/api"),
     ("instar-capi", "crates/capi"),
     ("instar-catalog", "crates/catalog"),
     ("instar-wiring", "crates/wiring"),
+    ("instar-gates", "crates/gates"),
     ("instar-planner", "crates/planner"),
     ("instar-admission", "crates/admission"),
 ];

@@ -89,7 +89,9 @@ fn edit_held_with_reason() {
             || {
                 let mut snapshot = asked("v1.33.5", "v1.34");
                 let reason = "wait".to_owned();
-                snapshot.gates.insert(Gate::Approval, GateState::Closed { reason });
+                snapshot
+                    .gates
+                    .insert(Gate::Approval, GateState::Closed { reason, until: None });
                 snapshot
             },
             false,
@@ -224,7 +226,14 @@ fn find(cases: &[Case], snapshot: &Snapshot) {
 
 #[test]
 fn check_finds_what_an_edit_must_not_do() {
-    let cases: [Case; 10] = [
+    let cases: [Case; 11] = [
+        (Violation::GateClosed, |s, _| {
+            let closed = GateState::Closed {
+                reason: "a freeze".to_owned(),
+                until: None,
+            };
+            s.gates.insert(Gate::Window, closed);
+        }),
         (Violation::Untouchable, |s, _| s.cluster.lifecycle = Lifecycle::Paused),
         (Violation::Untouchable, |s, _| s.cluster.lifecycle = Lifecycle::Deleting),
         (Violation::Untouchable, |s, _| {

@@ -1,0 +1,90 @@
+//! When upgrades may go on: maintenance windows.
+
+use jiff::{SignedDuration, Timestamp};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::schema;
+
+/// When upgrades may go on. Without an `Allow` window they always may, but for `Deny` windows and exclusions.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Maintenance {
+    /// Times that come again. If there are `Allow` windows, upgrades go on while one of them is open, of any policy
+    /// that selects the Cluster; never while a `Deny` window is.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub windows: Vec<MaintenanceWindow>,
+
+    /// Times that come once, in which no upgrade goes on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "atomic"))]
+    pub exclusions: Vec<MaintenanceExclusion>,
+}
+
+impl Maintenance {
+    /// Whether it says nothing.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.windows.is_empty() && self.exclusions.is_empty()
+    }
+}
+
+/// A time that comes again.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct MaintenanceWindow {
+    /// What messages call it.
+    #[schemars(length(min = 1, max = 63))]
+    pub name: String,
+
+    /// Allow: upgrades go on while it is open. Deny: they don't.
+    #[serde(default)]
+    pub kind: WindowKind,
+
+    /// When it opens, as a cron expression of five fields: minute, hour, day of the month, month, day of the week.
+    /// "0 22 * * SAT" is every Saturday at 22:00, "0 2 * * TUE#2" the second Tuesday of each month at 02:00.
+    #[schemars(length(min = 9, max = 128))]
+    pub schedule: String,
+
+    /// How long it stays open: 4h, 90m. If it opens again before its end, it stays open.
+    #[serde(serialize_with = "jiff::fmt::serde::duration::friendly::compact::required")]
+    #[schemars(schema_with = "schema::duration")]
+    pub duration: SignedDuration,
+
+    /// The time zone of the schedule, by its name in the time zone database of IANA, such as "Europe/Berlin".
+    #[serde(default = "utc")]
+    #[schemars(length(min = 1, max = 64))]
+    pub time_zone: String,
+}
+
+fn utc() -> String {
+    "UTC".to_owned()
+}
+
+/// What a window does to upgrades.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WindowKind {
+    /// They go on while it is open.
+    #[default]
+    Allow,
+    /// They don't.
+    Deny,
+}
+
+/// A time that comes once, in which no upgrade goes on.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct MaintenanceExclusion {
+    /// When it begins.
+    #[schemars(schema_with = "schema::time")]
+    pub from: Timestamp,
+
+    /// When it ends.
+    #[schemars(schema_with = "schema::time")]
+    pub to: Timestamp,
+
+    /// Why, for those who wait: "quarter-end".
+    #[schemars(length(min = 1, max = 256))]
+    pub reason: String,
+}

@@ -1,0 +1,85 @@
+//! The gates of an upgrade, as the policies and the time say.
+
+use std::collections::BTreeMap;
+
+use instar_api::UpgradePolicy;
+use instar_capi as capi;
+use instar_gates::{MaintenanceWindows, WindowState};
+use instar_planner::{Gate, GateState};
+use jiff::Timestamp;
+use kube::ResourceExt;
+
+use crate::caches::Caches;
+
+/// What may be closed. What isn't known is: a policy that can't be read may have windows.
+pub(super) fn gates(caches: &Caches, cluster: &capi::Cluster, now: Timestamp) -> BTreeMap<Gate, GateState> {
+    let namespace = cluster.namespace().unwrap_or_default();
+    if let Some(policy) = caches.unreadable_policies(&namespace).first() {
+        let instar_planner::Unreadable { kind, name, reason } = policy;
+        let reason = format!("{kind} {name} can't be read, so its windows are not known: {reason}; correct it");
+        return closed(reason, None);
+    }
+    let policies = caches.policies(&namespace);
+    let of_cluster = policies
+        .iter()
+        .filter(|policy| !policy.spec.maintenance.is_empty() && policy.spec.selects(cluster.labels()));
+    window(of_cluster.map(AsRef::as_ref), now)
+}
+
+fn window<'a>(policies: impl IntoIterator<Item = &'a UpgradePolicy>, now: Timestamp) -> BTreeMap<Gate, GateState> {
+    let policies = policies.into_iter().map(|policy| &policy.spec.maintenance);
+    match MaintenanceWindows::read(policies) {
+        Ok(windows) => match windows.at(now) {
+            WindowState::Open { .. } => BTreeMap::new(),
+            WindowState::Closed { by, opens } => closed(by.to_string(), opens),
+        },
+        // Admission refuses it, so it was written while admission was off.
+        Err(error) => closed(format!("{error}; correct the UpgradePolicy"), None),
+    }
+}
+
+fn closed(reason: String, until: Option<Timestamp>) -> BTreeMap<Gate, GateState> {
+    BTreeMap::from([(Gate::Window, GateState::Closed { reason, until })])
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn at(maintenance: &[Value], now: &str) -> BTreeMap<Gate, GateState> {
+        let policy = |maintenance: &Value| {
+            let spec = json!({ "maintenance": maintenance });
+            UpgradePolicy::new("p", serde_json::from_value(spec).unwrap())
+        };
+        let policies: Vec<_> = maintenance.iter().map(policy).collect();
+        window(&policies, now.parse().unwrap())
+    }
+
+    #[test]
+    fn a_window_of_any_policy_opens_and_what_cannot_be_read_closes() {
+        let nightly = |hour: u8| json!({ "windows": [{ "name": hour.to_string(), "schedule": format!("0 {hour} * * *"), "duration": "1h" }] });
+        let noon = "2026-11-29T12:30:00Z";
+        assert_eq!(at(&[], noon), BTreeMap::new());
+        assert_eq!(at(&[nightly(22), nightly(12)], noon), BTreeMap::new());
+        assert_eq!(
+            at(&[nightly(22), nightly(13)], noon),
+            closed(
+                "no maintenance window is open (of \"22\", \"13\")".to_owned(),
+                Some("2026-11-29T13:00:00Z".parse().unwrap())
+            )
+        );
+        let bad =
+            json!({ "windows": [{ "name": "bad", "schedule": "0 22 * * *", "duration": "1h", "timeZone": "Mars" }] });
+        let found = at(&[nightly(12), bad], noon);
+        let Some(GateState::Closed { reason, until: None }) = found.get(&Gate::Window) else {
+            panic!("{found:?}");
+        };
+        assert!(
+            reason.starts_with("window \"bad\": \"Mars\" is not a time zone")
+                && reason.ends_with("correct the UpgradePolicy"),
+            "{reason}"
+        );
+    }
+}

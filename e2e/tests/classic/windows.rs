@@ -1,0 +1,115 @@
+//! Maintenance windows: an upgrade begins when one opens, and in the middle it ends the step that it has begun.
+
+use instar_api::{UpgradePhase, UpgradePolicy, VERSION_ANNOTATION, WaitingReason};
+use instar_e2e::{
+    Result,
+    support::{
+        classic::{self, NAME},
+        fixtures::Shape,
+        journeys::JourneyContext,
+        ledger::{Ledger, Pool},
+        upgrade::{UPGRADE, annotate, phase, upgrade},
+    },
+    wait::wait_for,
+};
+use jiff::{SignedDuration, Timestamp};
+use kube::{Api, api::DeleteParams};
+use serde_json::{Value, json};
+
+const SHAPE: Shape<'_> = Shape {
+    control_plane: 1,
+    pools: &[("md-0", 1)],
+};
+
+pub(crate) async fn opens_and_closes(scene: JourneyContext) -> Result<()> {
+    let rows = scene.rows()?;
+    for minor in [33, 34] {
+        scene.apply_object(rows.row(minor, 1)).await?;
+    }
+    classic::create_with(&scene, &rows, &SHAPE).await?;
+    let ledger = Ledger::start(&scene.mgmt.client(), &scene.namespace).await?;
+
+    policy(&scene, &excluded_until("2199-01-01T00:00:00Z")).await?;
+    annotate(&scene, VERSION_ANNOTATION, &rows.version(34)).await?;
+    held(
+        &scene,
+        "maintenance window: upgrades are excluded: a move, until 2199-01-01T00:00:00Z",
+    )
+    .await?;
+
+    // Nothing but the time wakes the controller then.
+    let opens = (Timestamp::now() + SignedDuration::from_secs(10)).round(jiff::Unit::Second)?;
+    policy(&scene, &excluded_until(&opens.to_string())).await?;
+    let began = wait_for("the control plane to be asked for the version", UPGRADE, || async {
+        let control_plane = classic::control_planes(&scene).get(NAME).await?;
+        if control_plane.data["spec"]["version"] == json!(rows.version(34)) {
+            Ok(Timestamp::now())
+        } else {
+            Err(format!("{:?}", upgrade(&scene).await?.map(|upgrade| upgrade.status)).into())
+        }
+    })
+    .await?;
+    assert!(began >= opens, "it began at {began}, and the window opens at {opens}");
+
+    // In the middle of the control plane's step.
+    let freeze =
+        json!({ "windows": [{ "name": "freeze", "kind": "Deny", "schedule": "0 0 * * *", "duration": "24h" }] });
+    policy(&scene, &freeze).await?;
+    held(&scene, "maintenance window: the window \"freeze\" denies upgrades").await?;
+    let control_plane = classic::control_planes(&scene).get(NAME).await?;
+    assert_eq!(
+        control_plane.data["status"]["upToDateReplicas"],
+        json!(1),
+        "the step of the control plane has not ended"
+    );
+    ledger.caught_up().await?;
+    classic::assert_rolled(&ledger, &rows, &Pool::ControlPlane, 1, &[33, 34])?;
+    let workers = Pool::Workers("md-0".to_owned());
+    classic::assert_rolled(&ledger, &rows, &workers, 1, &[33])?;
+
+    policies(&scene).delete("maintenance", &DeleteParams::default()).await?;
+    wait_for("the upgrade to be completed", UPGRADE, || async {
+        match upgrade(&scene).await? {
+            Some(record) if phase(&record) == UpgradePhase::Completed => Ok(()),
+            seen => Err(format!("{:?}", seen.map(|record| record.status)).into()),
+        }
+    })
+    .await?;
+    ledger.caught_up().await?;
+    classic::assert_rolled(&ledger, &rows, &Pool::ControlPlane, 1, &[33, 34])?;
+    classic::assert_rolled(&ledger, &rows, &workers, 1, &[33, 34])
+}
+
+fn policies(scene: &JourneyContext) -> Api<UpgradePolicy> {
+    Api::namespaced(scene.mgmt.client(), &scene.namespace)
+}
+
+async fn policy(scene: &JourneyContext, maintenance: &Value) -> Result<()> {
+    let policy = json!({
+        "apiVersion": "upgrade.cluster.x-k8s.io/v1alpha1",
+        "kind": "UpgradePolicy",
+        "metadata": { "name": "maintenance" },
+        "spec": { "maintenance": maintenance },
+    });
+    scene.apply_object(policy).await.map(drop)
+}
+
+fn excluded_until(to: &str) -> Value {
+    json!({ "exclusions": [{ "from": "2020-01-01T00:00:00Z", "to": to, "reason": "a move" }] })
+}
+
+/// Waits until the record says that its gate is closed.
+async fn held(scene: &JourneyContext, message: &str) -> Result<()> {
+    wait_for(&format!("{message:?}"), UPGRADE, || async {
+        let status = upgrade(scene).await?.and_then(|record| record.status);
+        let mut waiting = status.iter().flat_map(|status| &status.waiting);
+        let says =
+            waiting.any(|waiting| waiting.reason == WaitingReason::GateClosed.as_str() && waiting.message == message);
+        if says {
+            Ok(())
+        } else {
+            Err(format!("{status:?}").into())
+        }
+    })
+    .await
+}

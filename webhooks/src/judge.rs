@@ -5,8 +5,8 @@ use instar_admission::{
     cluster::{self, AnnotationChange, Requester},
     cluster_of,
     cluster_state::{ClusterState, running},
-    control_plane, object_ref, policy, release,
-    template::{self, Template, TemplateType},
+    control_plane, object_ref, policy, release, selecting_policies,
+    template::{self, Phase, SpecContext, Template, TemplateType},
     upgrade, worker,
 };
 use instar_api::{CatalogName, KubernetesRelease, PATH_ANNOTATION, RELEASES_ANNOTATION};
@@ -334,8 +334,14 @@ fn who(template: &Template<'_>) -> serde_json::Result<ObjectMeta> {
 }
 
 /// Judges a template: an update by the fields that it changes, a deletion by the objects that need the template.
-pub(crate) fn template(sort: TemplateType, request: &Request<'_, Template<'_>>, state: &dyn ClusterState) -> Judged {
+pub(crate) fn template(
+    sort: TemplateType,
+    phase: Phase,
+    request: &Request<'_, Template<'_>>,
+    state: &dyn ClusterState,
+) -> Judged {
     let kind = request.kind.kind.as_ref();
+    let mut only_added = false;
     let (findings, old, new) = match (request.operation, &request.old_object, &request.object) {
         (Operation::Update, Some(old), Some(new)) => {
             let dry_run = request.dry_run.unwrap_or_default();
@@ -343,13 +349,24 @@ pub(crate) fn template(sort: TemplateType, request: &Request<'_, Template<'_>>, 
             if dry_run && template::is_topology_dry_run(&who(new)?, dry_run) {
                 return Ok(allowed());
             }
-            let changed = template::changed(old, new);
+            let mut changed = template::changed(old, new);
             if changed.is_nothing() {
                 return Ok(allowed());
             }
-            let metadata = who(new)?;
-            let findings = template::update(sort, kind, &metadata, &changed);
-            (findings, who(old)?, Some(metadata))
+            let (old, new) = (who(old)?, who(new)?);
+            let context = SpecContext {
+                phase,
+                group: &request.kind.group,
+                kind,
+                user: &request.user_info.username,
+                policies: &selecting_policies(&request.namespace, cluster_of(&old), state),
+                catalog: &state.catalog(&CatalogName::default()),
+            };
+            if sort == TemplateType::Machine {
+                changed.spec = changed.spec.without_mutable(context);
+            }
+            only_added = changed.spec.only_add();
+            (template::update(sort, &new, &changed, context), old, Some(new))
         }
         (Operation::Delete, Some(old), _) => {
             let metadata = who(old)?;
@@ -358,7 +375,7 @@ pub(crate) fn template(sort: TemplateType, request: &Request<'_, Template<'_>>, 
         }
         (Operation::Create | Operation::Connect | Operation::Update | Operation::Delete, _, _) => return Ok(allowed()),
     };
-    let verdict = settled(
+    let mut verdict = settled(
         findings,
         || object_ref(kind, new.as_ref().unwrap_or(&old)),
         (Some(&old), new.as_ref()),
@@ -369,6 +386,11 @@ pub(crate) fn template(sort: TemplateType, request: &Request<'_, Template<'_>>, 
         },
         state,
     );
+    // What the user adds is refused before other webhooks have changed the object, so these are defaults of theirs.
+    // Where a policy or the annotation let it pass there, nobody knows whose it is, and it is told of.
+    if phase == Phase::AfterOthers && only_added {
+        verdict.refused.retain(|finding| finding.rule != Rule::TemplateSpec);
+    }
     Ok(Answer::Judged { verdict, patch: None })
 }
 
@@ -429,5 +451,5 @@ pub(crate) fn upgrade_policy(request: &Request<'_, instar_api::UpgradePolicy>, s
         new: &new.metadata,
         cluster: None,
     };
-    edited.answer(policy::judge(edit), state)
+    edited.answer(policy::judge(edit, state), state)
 }

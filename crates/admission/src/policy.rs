@@ -1,45 +1,79 @@
 //! UpgradePolicies: what their schema can't say.
 
-use instar_api::{Rule, UpgradePolicy};
+use instar_api::{CatalogName, Rule, UpgradePolicy, UpgradePolicySpec};
+use instar_catalog::Catalog;
+use instar_domain::JsonPointer;
 
 use crate::{
-    Finding,
+    ClusterState, Finding,
     edit::{Edit, finding, object_ref},
 };
 
 /// Judges the creation or an edit of an UpgradePolicy.
 #[must_use]
-pub fn judge(edit: Edit<'_, UpgradePolicy>) -> Vec<Finding> {
+pub fn judge(edit: Edit<'_, UpgradePolicy>, state: &dyn ClusterState) -> Vec<Finding> {
     let new = edit.new;
     if edit.old.is_some_and(|old| old.spec == new.spec) {
         return Vec::new();
     }
-    let selector = &new.spec.cluster_selector;
+    let wrong = |(field, what, remediation): (&'static str, String, &'static str)| {
+        finding(
+            Rule::PolicyReadable,
+            object_ref(edit.kind, &new.metadata),
+            field,
+            what,
+            remediation,
+        )
+    };
+    let selector = wrong_selector(&new.spec).map(|what| {
+        let remediation = "a label is a name of at most 63 letters, digits, '-', '_' and '.', after a DNS domain and '/' \
+                           or alone";
+        ("spec.clusterSelector", what, remediation)
+    });
+    let fields = wrong_field(&new.spec, &state.catalog(&CatalogName::default()))
+        .map(|(what, remediation)| ("spec.mutableTemplateFields", what, remediation));
+    selector.into_iter().chain(fields).map(wrong).collect()
+}
+
+/// A field of a template that can't be mutable, and what to do.
+fn wrong_field(spec: &UpgradePolicySpec, catalog: &Catalog) -> Option<(String, &'static str)> {
+    let fields = spec.mutable_template_fields.iter();
+    let mut pointers = fields.flat_map(|fields| fields.pointers.iter().map(move |pointer| (fields, pointer)));
+    pointers.find_map(|(fields, pointer)| {
+        if let Err(invalid) = pointer.parse::<JsonPointer>() {
+            return Some((invalid.to_string(), "name a member of the machines' spec"));
+        }
+        if !pointer.starts_with("/spec/template/spec/") {
+            let what = format!("{pointer:?} of {} is not below /spec/template/spec/", fields.kind);
+            return Some((what, "name a member of the machines' spec"));
+        }
+        let row = catalog.sets_near(&fields.api_group, &fields.kind, pointer)?;
+        let what = format!(
+            "release {} sets {pointer} of {}, or a part of it",
+            row.name(),
+            fields.kind
+        );
+        Some((
+            what,
+            "what a release sets is changed by another release: leave the field out",
+        ))
+    })
+}
+
+/// What of the selector is no label.
+fn wrong_selector(spec: &UpgradePolicySpec) -> Option<String> {
+    let selector = &spec.cluster_selector;
     let labels = selector.match_labels.iter().flatten();
     let labels = labels.map(|(key, value)| (key, std::slice::from_ref(value)));
     let expressions = selector.match_expressions.iter().flatten();
     let expressions = expressions.map(|expression| (&expression.key, expression.values.as_deref().unwrap_or_default()));
-    let wrong = labels.chain(expressions).find_map(|(key, values)| {
+    labels.chain(expressions).find_map(|(key, values)| {
         if !is_key(key) {
             return Some(format!("{key:?} can't be a label"));
         }
         let value = values.iter().find(|value| !is_value(value))?;
         Some(format!("{value:?} can't be the value of the label {key}"))
-    });
-    let remediation =
-        "a label is a name of at most 63 letters, digits, '-', '_' and '.', after a DNS domain and '/' or alone";
-    wrong
-        .map(|what| {
-            finding(
-                Rule::PolicyReadable,
-                object_ref(edit.kind, &new.metadata),
-                "spec.clusterSelector",
-                what,
-                remediation,
-            )
-        })
-        .into_iter()
-        .collect()
+    })
 }
 
 /// Source: `IsQualifiedName` of k8s.io/apimachinery's util/validation.

@@ -11,8 +11,10 @@ const SERVICE: Service<'static> = Service {
 };
 
 pub(crate) fn artifacts() -> Result<Vec<Artifact>> {
+    let [first, second] = mutating(SERVICE);
     Folder::new("config/webhook", kustomization::plain())
-        .with("mutating.yaml", &mutating(SERVICE))?
+        .with("mutating-first.yaml", &first)?
+        .with("mutating.yaml", &second)?
         .with("validating.yaml", &validating(SERVICE))?
         .artifacts()
 }
@@ -29,9 +31,11 @@ pub(crate) fn policy_artifacts() -> Result<Vec<Artifact>> {
     folder.artifacts()
 }
 
-pub fn configurations() -> Result<[Value; 2]> {
+pub fn configurations() -> Result<[Value; 3]> {
+    let [first, second] = mutating(SERVICE);
     Ok([
-        serde_json::to_value(mutating(SERVICE))?,
+        serde_json::to_value(first)?,
+        serde_json::to_value(second)?,
         serde_json::to_value(validating(SERVICE))?,
     ])
 }

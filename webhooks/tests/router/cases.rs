@@ -17,6 +17,7 @@ struct Asked {
     mutating: Option<Route>,
     validating: Route,
     request: Value,
+    defaulted: Option<Value>,
 }
 
 impl Asked {
@@ -71,6 +72,7 @@ impl Asked {
             mutating,
             validating,
             request,
+            defaulted: case.defaulted.clone(),
         }
     }
 }
@@ -139,6 +141,9 @@ async fn say(app: &App, mut asked: Asked) -> Said {
         if response.get("patch").is_some() {
             asked.request["object"] = patched(&asked.request["object"], &response);
         }
+    }
+    if let Some(defaulted) = &asked.defaulted {
+        json_patch::merge(&mut asked.request["object"], defaulted);
     }
     // A new object has its UID when it is validated.
     if asked.request["object"].is_object() {

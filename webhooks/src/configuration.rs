@@ -103,6 +103,7 @@ impl Entry {
     fn mutating(&self) -> Option<Route> {
         match self.only {
             Only::Restored => Some(Route::MutateRestoredCluster),
+            Only::MovedTemplates => None,
             Only::Named | Only::NotRestored | Only::OtherControlPlanes | Only::MachineTemplates => {
                 Route::mutating(self.guard)
             }
@@ -127,6 +128,7 @@ impl Entry {
     const fn validating(&self) -> Route {
         match self.only {
             Only::Restored => Route::ValidateRestoredCluster,
+            Only::MovedTemplates => Route::ValidateMovedTemplate,
             Only::Named | Only::NotRestored | Only::OtherControlPlanes | Only::MachineTemplates => {
                 Route::Validate(self.guard)
             }
@@ -135,7 +137,12 @@ impl Entry {
 
     fn rules(&self) -> Vec<RuleWithOperations> {
         let list = |text: &str| Some(vec![text.to_owned()]);
-        let operations = operations(self.guard);
+        let operations = match self.only {
+            Only::MovedTemplates => vec!["DELETE".to_owned()],
+            Only::Named | Only::Restored | Only::NotRestored | Only::OtherControlPlanes | Only::MachineTemplates => {
+                operations(self.guard)
+            }
+        };
         let rule = |resource: &Resource| RuleWithOperations {
             api_groups: list(resource.group),
             api_versions: list(resource.version),

@@ -110,6 +110,7 @@ impl Handler {
             Route::ValidateRestoredCluster => self.read(body, |request| {
                 Ok(judge::validate_cluster(request, Requester::ReleaseAuthor, state))
             }),
+            Route::ValidateMovedTemplate => self.read(body, |request| judge::moved_template(request, state)),
             Route::MutateControlPlane => self.read(body, |request| {
                 Ok(judge::before_validation(judge::control_plane(request, state)))
             }),

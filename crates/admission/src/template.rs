@@ -173,12 +173,28 @@ pub fn update(sort: TemplateType, metadata: &ObjectMeta, changed: &Changed, cont
     findings
 }
 
+/// Who deletes a template.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Deleter {
+    /// A user who may delete the Clusters of the namespace, as `clusterctl move` has to. The API server says so.
+    OfClusters,
+    /// Any other user.
+    Other,
+}
+
 /// Whether a template may be deleted. With its Cluster it goes, and `clusterctl move` has copied it
 /// before it deletes it.
 #[must_use]
-pub fn delete(group: &str, kind: &str, metadata: &ObjectMeta, state: &dyn ClusterState) -> Vec<Finding> {
+pub fn delete(
+    group: &str,
+    kind: &str,
+    metadata: &ObjectMeta,
+    deleter: Deleter,
+    state: &dyn ClusterState,
+) -> Vec<Finding> {
     let annotations = metadata.annotations.as_ref();
-    let is_moved = annotations.is_some_and(|annotations| annotations.contains_key(DELETE_FOR_MOVE));
+    let is_moved = deleter == Deleter::OfClusters
+        && annotations.is_some_and(|annotations| annotations.contains_key(DELETE_FOR_MOVE));
     if metadata.deletion_timestamp.is_some() {
         return Vec::new();
     }

@@ -37,6 +37,8 @@ pub enum Rights {
     Everywhere,
     /// In the namespace of the case alone.
     Namespace,
+    /// The same, and only with objects of infrastructure and bootstrap providers.
+    Templates,
 }
 
 /// What is done to an object.

@@ -16,7 +16,7 @@ use k8s_openapi::{
 use super::{
     Service,
     conditions::{TOUCHES, unchanged},
-    entries::Entry,
+    entries::{Entry, Only},
 };
 
 /// The policies with their bindings, one for each rule and webhook.
@@ -29,7 +29,7 @@ pub fn policies(service: Service<'_>) -> Vec<(ValidatingAdmissionPolicy, Validat
             continue;
         }
         for on in about.on {
-            let entries = Entry::all().filter(|entry| entry.guard == on.guard);
+            let entries = Entry::all().filter(|entry| entry.guard == on.guard && entry.only != Only::MovedTemplates);
             for entry in entries {
                 let unchanged = on.changes.iter().filter_map(|change| unchanged(on.guard, *change));
                 let holds = if *rule == Rule::TemplateSpec {

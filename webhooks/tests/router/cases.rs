@@ -66,7 +66,18 @@ impl Asked {
             (Some(Route::MutateRestoredCluster), Route::ValidateRestoredCluster)
         } else {
             let is_asked = guard != GuardedKind::MachineTemplate || operation == "UPDATE";
-            (Route::mutating(guard).filter(|_| is_asked), Route::Validate(guard))
+            let is_moved = operation == "DELETE"
+                && case.rights != Rights::Templates
+                && object
+                    .pointer("/metadata/annotations/clusterctl.cluster.x-k8s.io~1delete-for-move")
+                    .is_some()
+                && matches!(guard, GuardedKind::MachineTemplate | GuardedKind::BootstrapTemplate);
+            let validating = if is_moved {
+                Route::ValidateMovedTemplate
+            } else {
+                Route::Validate(guard)
+            };
+            (Route::mutating(guard).filter(|_| is_asked), validating)
         };
         Self {
             mutating,

@@ -21,7 +21,7 @@ use k8s_openapi::{
 use crate::Route;
 use entries::{Entry, Only, Resource};
 
-pub use policies::policies;
+pub use policies::{opt_out_policy, policies};
 
 /// The name of the mutating configuration. API servers call them in the order of their names, and
 /// Cluster API's own defaulting comes first.

@@ -1,5 +1,5 @@
 use anyhow::Result;
-use instar_webhooks::configuration::{Service, mutating, policies, validating};
+use instar_webhooks::configuration::{Service, mutating, opt_out_policy, policies, validating};
 use serde_json::Value;
 
 use crate::{Artifact, NAMESPACE, WEBHOOK, kustomization, kustomization::Folder};
@@ -28,7 +28,9 @@ pub(crate) fn policy_artifacts() -> Result<Vec<Artifact>> {
         let objects = [serde_json::to_value(&policy)?, serde_json::to_value(&binding)?];
         folder = folder.with_objects(&format!("{rule}.yaml"), "", &objects)?;
     }
-    folder.artifacts()
+    let (policy, binding) = opt_out_policy();
+    let objects = [serde_json::to_value(&policy)?, serde_json::to_value(&binding)?];
+    folder.with_objects("admission-opt-out.yaml", "", &objects)?.artifacts()
 }
 
 pub fn configurations() -> Result<[Value; 3]> {

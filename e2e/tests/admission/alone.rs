@@ -8,6 +8,7 @@ use instar_e2e::{
     Context, Result,
     binaries::Binary,
     instar::shipped,
+    kubeconfig::client_as,
     manifests,
     progress::say,
     support::{
@@ -21,7 +22,7 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 use kube::{
-    Api, Resource, ResourceExt,
+    Api, Client, Resource, ResourceExt,
     api::{DeleteParams, PostParams},
     core::DynamicObject,
     discovery::ApiResource,
@@ -135,6 +136,7 @@ async fn alone(scene: &JourneyContext, corpus: &[Edit], by_server: &[Said]) -> R
         policies.push(scene.apply_object(object).await?);
     }
     let result = async {
+        opt_out_takes_a_right(scene).await?;
         let refused = corpus
             .iter()
             .zip(by_server)
@@ -181,6 +183,68 @@ async fn alone(scene: &JourneyContext, corpus: &[Edit], by_server: &[Said]) -> R
         api.delete(&policy.name_any(), &DeleteParams::default()).await?;
     }
     result
+}
+
+/// Who may edit Namespaces, and nothing else.
+const NAMESPACE_EDITORS: &str = "journey:namespace-editors";
+
+/// An editor of Namespaces sets any label but that by which a namespace leaves admission, and an administrator sets it.
+async fn opt_out_takes_a_right(scene: &JourneyContext) -> Result<()> {
+    const LABEL: &str = "upgrade.cluster.x-k8s.io/admission";
+    scene
+        .apply_object(json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole",
+            "metadata": { "name": NAMESPACE_EDITORS },
+            "rules": [{
+                "apiGroups": [""],
+                "resources": ["namespaces", "namespaces/status"],
+                "verbs": ["create", "get", "patch", "update"],
+            }],
+        }))
+        .await?;
+    scene
+        .apply_object(json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding",
+            "metadata": { "name": NAMESPACE_EDITORS },
+            "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": NAMESPACE_EDITORS },
+            "subjects": [{ "apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": NAMESPACE_EDITORS }],
+        }))
+        .await?;
+    let editor = client_as(&scene.mgmt.run().kubeconfig(), "namespace-editor", NAMESPACE_EDITORS).await?;
+    let namespaces = resource("", "v1", "Namespace", "namespaces");
+    let of_status = format!("{}/status", scene.namespace);
+    let (other, disabled) = (
+        json!({ "metadata": { "labels": { "team": "a" } } }),
+        json!({ "metadata": { "labels": { LABEL: "disabled" } } }),
+    );
+    let created = json!({
+        "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "journey-new", "labels": { LABEL: "disabled" } },
+    });
+    let ask = async |client: &Client, name: &str, verb: Verb<'_>| -> Result<u16> {
+        let ask = ApiRequest {
+            resource: &namespaces,
+            namespace: None,
+            name,
+            verb,
+            is_dry_run: true,
+        };
+        Ok(ask.send(client).await?.code)
+    };
+    wait_for("the label to take a right", Duration::from_mins(1), || async {
+        let codes = [
+            ask(&editor, &scene.namespace, Verb::Merge(&other)).await?,
+            ask(&editor, &scene.namespace, Verb::Merge(&disabled)).await?,
+            ask(&editor, &of_status, Verb::Merge(&disabled)).await?,
+            ask(&editor, "", Verb::Create(&created)).await?,
+            ask(&scene.mgmt.client(), &scene.namespace, Verb::Merge(&disabled)).await?,
+        ];
+        if codes == [200, 403, 403, 403, 200] {
+            Ok(())
+        } else {
+            Err(Seen::from(format!("{codes:?}")))
+        }
+    })
+    .await
 }
 
 async fn all(scene: &JourneyContext, corpus: &[Edit]) -> Result<Vec<Said>> {

@@ -1,6 +1,7 @@
 //! The rules that CEL can check alone, as ValidatingAdmissionPolicies: they work while no server runs.
 
 mod additions;
+mod opt_out;
 
 use instar_admission::{EnforceableBy, REFUSAL_REASON, Rule, rule_info};
 use instar_api::{BREAK_GLASS_ANNOTATION, Enforcement};
@@ -18,6 +19,8 @@ use super::{
     conditions::{TOUCHES, unchanged},
     entries::{Entry, Only},
 };
+
+pub use opt_out::opt_out_policy;
 
 /// The policies with their bindings, one for each rule and webhook.
 #[must_use]

@@ -21,11 +21,15 @@ use k8s_openapi::{
 use crate::Route;
 use entries::{Entry, Only, Resource};
 
-pub use policies::policies;
+pub use policies::{opt_out_policy, policies};
 
 /// The name of the mutating configuration. API servers call them in the order of their names, and
 /// Cluster API's own defaulting comes first.
 pub const MUTATING: &str = "instar-mutating-webhook-configuration";
+
+/// The name of the mutating configuration that is called before those of providers: what it sees is what the user
+/// wrote, and no default of another webhook.
+pub const MUTATING_FIRST: &str = "00-instar-mutating-webhook-configuration";
 
 pub const VALIDATING: &str = "instar-validating-webhook-configuration";
 
@@ -39,27 +43,34 @@ pub struct Service<'a> {
     pub name: &'a str,
 }
 
+/// The configurations of the mutating phase, in the order in which API servers call them.
 #[must_use]
-pub fn mutating(service: Service<'_>) -> MutatingWebhookConfiguration {
+pub fn mutating(service: Service<'_>) -> [MutatingWebhookConfiguration; 2] {
+    [true, false].map(|first| mutating_part(service, first))
+}
+
+fn mutating_part(service: Service<'_>, first: bool) -> MutatingWebhookConfiguration {
     let webhook = |(entry, route): (Entry, Route)| MutatingWebhook {
         admission_review_versions: vec!["v1".to_owned()],
         client_config: client(service, route),
-        failure_policy: Some(entry.mutating_failure_policy().to_owned()),
+        failure_policy: Some("Fail".to_owned()),
         match_conditions: Some(entry.mutating_conditions(service)),
         match_policy: Some("Equivalent".to_owned()),
         name: format!("mutate.{}.{}", entry.name, instar_api::GROUP),
         namespace_selector: entry.namespace_selector(service),
         object_selector: None,
-        // If another webhook changes the version or the pins after this one, this one is called again.
-        reinvocation_policy: Some("IfNeeded".to_owned()),
+        // If another webhook changes the version or the pins after this one, this one is called again; but not to judge
+        // defaults as if the user had written them.
+        reinvocation_policy: Some(if first { "Never" } else { "IfNeeded" }.to_owned()),
         rules: Some(entry.rules()),
         side_effects: "NoneOnDryRun".to_owned(),
         timeout_seconds: Some(TIMEOUT),
     };
     MutatingWebhookConfiguration {
-        metadata: named(MUTATING),
+        metadata: named(if first { MUTATING_FIRST } else { MUTATING }),
         webhooks: Some(
             Entry::all()
+                .filter(|entry| entry.is_first() == first)
                 .filter_map(|entry| entry.mutating().map(|route| (entry, route)))
                 .map(webhook)
                 .collect(),
@@ -92,17 +103,17 @@ impl Entry {
     fn mutating(&self) -> Option<Route> {
         match self.only {
             Only::Restored => Some(Route::MutateRestoredCluster),
+            Only::MovedTemplates => None,
             Only::Named | Only::NotRestored | Only::OtherControlPlanes | Only::MachineTemplates => {
                 Route::mutating(self.guard)
             }
         }
     }
 
-    /// Of a template the policies of `config/policy` say the same after it, also while the server is down, and the
-    /// validation that follows fails as ever.
-    const fn mutating_failure_policy(&self) -> &'static str {
+    /// Whether its mutating webhook comes before those of providers.
+    const fn is_first(&self) -> bool {
         match self.guard {
-            GuardedKind::MachineTemplate => "Ignore",
+            GuardedKind::MachineTemplate => true,
             GuardedKind::Cluster
             | GuardedKind::ControlPlane
             | GuardedKind::Worker
@@ -110,13 +121,14 @@ impl Entry {
             | GuardedKind::BootstrapTemplate
             | GuardedKind::KubernetesRelease
             | GuardedKind::ClusterUpgrade
-            | GuardedKind::UpgradePolicy => "Fail",
+            | GuardedKind::UpgradePolicy => false,
         }
     }
 
     const fn validating(&self) -> Route {
         match self.only {
             Only::Restored => Route::ValidateRestoredCluster,
+            Only::MovedTemplates => Route::ValidateMovedTemplate,
             Only::Named | Only::NotRestored | Only::OtherControlPlanes | Only::MachineTemplates => {
                 Route::Validate(self.guard)
             }
@@ -125,7 +137,12 @@ impl Entry {
 
     fn rules(&self) -> Vec<RuleWithOperations> {
         let list = |text: &str| Some(vec![text.to_owned()]);
-        let operations = operations(self.guard);
+        let operations = match self.only {
+            Only::MovedTemplates => vec!["DELETE".to_owned()],
+            Only::Named | Only::Restored | Only::NotRestored | Only::OtherControlPlanes | Only::MachineTemplates => {
+                operations(self.guard)
+            }
+        };
         let rule = |resource: &Resource| RuleWithOperations {
             api_groups: list(resource.group),
             api_versions: list(resource.version),
@@ -213,5 +230,33 @@ fn client(service: Service<'_>, route: Route) -> WebhookClientConfig {
             port: Some(443),
         }),
         ..WebhookClientConfig::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SERVICE: Service<'static> = Service {
+        namespace: "instar-system",
+        name: "instar-webhook",
+    };
+
+    /// On this rests that what is added to a template after it is a default.
+    #[test]
+    fn edits_of_templates_are_seen_before_defaulting() {
+        let [first, second] = mutating(SERVICE);
+        let names = |configuration: &MutatingWebhookConfiguration| -> Vec<String> {
+            let webhooks = configuration.webhooks.iter().flatten();
+            webhooks.map(|webhook| webhook.name.clone()).collect()
+        };
+        assert_eq!(names(&first), ["mutate.machinetemplate.upgrade.cluster.x-k8s.io"]);
+        assert_eq!(first.metadata.name.as_deref(), Some(MUTATING_FIRST));
+        assert!(!names(&second).iter().any(|name| name.contains("template")));
+        // The lowest that a name can begin with.
+        assert!(MUTATING_FIRST.starts_with("00-"));
+        let webhook = first.webhooks.unwrap().remove(0);
+        assert_eq!(webhook.failure_policy.as_deref(), Some("Fail"));
+        assert_eq!(webhook.reinvocation_policy.as_deref(), Some("Never"));
     }
 }

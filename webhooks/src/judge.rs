@@ -5,8 +5,8 @@ use instar_admission::{
     cluster::{self, AnnotationChange, Requester},
     cluster_of,
     cluster_state::{ClusterState, running},
-    control_plane, maintenance, object_ref, policy, release,
-    template::{self, Template, TemplateType},
+    control_plane, maintenance, object_ref, policy, release, selecting_policies,
+    template::{self, Deleter, Phase, SpecContext, Template, TemplateType},
     upgrade, worker,
 };
 use instar_api::{CatalogName, KubernetesRelease, PATH_ANNOTATION, RELEASES_ANNOTATION};
@@ -339,34 +339,79 @@ fn who(template: &Template<'_>) -> serde_json::Result<ObjectMeta> {
 }
 
 /// Judges a template: an update by the fields that it changes, a deletion by the objects that need the template.
-pub(crate) fn template(sort: TemplateType, request: &Request<'_, Template<'_>>, state: &dyn ClusterState) -> Judged {
+pub(crate) fn template(
+    sort: TemplateType,
+    phase: Phase,
+    request: &Request<'_, Template<'_>>,
+    state: &dyn ClusterState,
+) -> Judged {
     let kind = request.kind.kind.as_ref();
-    let (findings, old, new) = match (request.operation, &request.old_object, &request.object) {
-        (Operation::Update, Some(old), Some(new)) => {
-            let dry_run = request.dry_run.unwrap_or_default();
-            // For a dry run it is mostly enough to know the user.
-            if dry_run && template::is_topology_dry_run(&who(new)?, dry_run) {
-                return Ok(allowed());
-            }
-            let changed = template::changed(old, new);
-            if changed.is_nothing() {
-                return Ok(allowed());
-            }
-            let metadata = who(new)?;
-            let findings = template::update(sort, kind, &metadata, &changed);
-            (findings, who(old)?, Some(metadata))
-        }
-        (Operation::Delete, Some(old), _) => {
-            let metadata = who(old)?;
-            let findings = template::delete(&request.kind.group, kind, &metadata, state);
-            (findings, metadata, None)
-        }
+    let (old, new) = match (request.operation, &request.old_object, &request.object) {
+        (Operation::Update, Some(old), Some(new)) => (old, new),
+        (Operation::Delete, Some(old), _) => return delete_template(old, Deleter::Other, request, state),
         (Operation::Create | Operation::Connect | Operation::Update | Operation::Delete, _, _) => return Ok(allowed()),
     };
+    let dry_run = request.dry_run.unwrap_or_default();
+    // For a dry run it is mostly enough to know the user.
+    if dry_run && template::is_topology_dry_run(&who(new)?, dry_run) {
+        return Ok(allowed());
+    }
+    let mut changed = template::changed(old, new);
+    if changed.is_nothing() {
+        return Ok(allowed());
+    }
+    let (old, new) = (who(old)?, who(new)?);
+    let context = SpecContext {
+        phase,
+        group: &request.kind.group,
+        kind,
+        user: &request.user_info.username,
+        policies: &selecting_policies(&request.namespace, cluster_of(&old), state),
+        catalog: &state.catalog(&CatalogName::default()),
+    };
+    if sort == TemplateType::Machine {
+        changed.spec = changed.spec.without_mutable(context);
+    }
+    let mut verdict = settled(
+        template::update(sort, &new, &changed, context),
+        || object_ref(kind, &new),
+        (Some(&old), Some(&new)),
+        &Subject {
+            namespace: &request.namespace,
+            cluster: cluster_of(&old),
+            ..Subject::default()
+        },
+        state,
+    );
+    // What the user adds is refused before other webhooks have changed the object, so these are defaults of theirs.
+    // Where a policy or the annotation let it pass there, nobody knows whose it is, and it is told of.
+    if phase == Phase::AfterOthers && changed.spec.only_add() {
+        verdict.refused.retain(|finding| finding.rule != Rule::TemplateSpec);
+    }
+    Ok(Answer::Judged { verdict, patch: None })
+}
+
+/// Judges the deletion of a template that has the annotation of `clusterctl move`, by a user who may delete Clusters.
+pub(crate) fn moved_template(request: &Request<'_, Template<'_>>, state: &dyn ClusterState) -> Judged {
+    match (request.operation, &request.old_object) {
+        (Operation::Delete, Some(old)) => delete_template(old, Deleter::OfClusters, request, state),
+        // The configuration sends no other operation.
+        (Operation::Create | Operation::Connect | Operation::Update | Operation::Delete, _) => Ok(allowed()),
+    }
+}
+
+fn delete_template(
+    old: &Template<'_>,
+    deleter: Deleter,
+    request: &Request<'_, Template<'_>>,
+    state: &dyn ClusterState,
+) -> Judged {
+    let (kind, old) = (request.kind.kind.as_ref(), who(old)?);
+    let findings = template::delete(&request.kind.group, kind, &old, deleter, state);
     let verdict = settled(
         findings,
-        || object_ref(kind, new.as_ref().unwrap_or(&old)),
-        (Some(&old), new.as_ref()),
+        || object_ref(kind, &old),
+        (Some(&old), None),
         &Subject {
             namespace: &request.namespace,
             cluster: cluster_of(&old),
@@ -434,5 +479,5 @@ pub(crate) fn upgrade_policy(request: &Request<'_, instar_api::UpgradePolicy>, s
         new: &new.metadata,
         cluster: None,
     };
-    edited.answer(policy::judge(edit, state.now()), state)
+    edited.answer(policy::judge(edit, state), state)
 }

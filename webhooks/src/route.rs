@@ -25,14 +25,21 @@ pub enum Route {
     Validate(GuardedKind),
     /// Judges what [`Route::MutateRestoredCluster`] has left.
     ValidateRestoredCluster,
+    /// Judges the deletion of a template that has the annotation of `clusterctl move`, by a user who may delete Clusters
+    /// in its namespace. The API server has asked.
+    ValidateMovedTemplate,
 }
 
 impl Route {
     pub fn all() -> impl Iterator<Item = Self> {
         let mutating = GuardedKind::ALL.into_iter().filter_map(Self::mutating);
         let validating = GuardedKind::ALL.into_iter().map(Self::Validate);
-        let restored = [Self::MutateRestoredCluster, Self::ValidateRestoredCluster];
-        mutating.chain(validating).chain(restored)
+        let by_rights = [
+            Self::MutateRestoredCluster,
+            Self::ValidateRestoredCluster,
+            Self::ValidateMovedTemplate,
+        ];
+        mutating.chain(validating).chain(by_rights)
     }
 
     /// What is asked about a kind in the mutating phase; nothing of most.
@@ -60,6 +67,7 @@ impl Route {
             Self::MutateKubernetesRelease => "/mutate/kubernetes-release",
             Self::MutateClusterUpgrade => "/mutate/cluster-upgrade",
             Self::ValidateRestoredCluster => "/validate/restored-cluster",
+            Self::ValidateMovedTemplate => "/validate/moved-template",
             Self::Validate(GuardedKind::Cluster) => "/validate/cluster",
             Self::Validate(GuardedKind::ControlPlane) => "/validate/control-plane",
             Self::Validate(GuardedKind::Worker) => "/validate/worker",

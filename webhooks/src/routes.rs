@@ -10,7 +10,11 @@ use axum::{
     response::{IntoResponse, Response},
     routing::post,
 };
-use instar_admission::{ClusterState, GuardedKind, cluster::Requester, template::TemplateType};
+use instar_admission::{
+    ClusterState, GuardedKind,
+    cluster::Requester,
+    template::{Phase, TemplateType},
+};
 use instar_domain::json::Object;
 use serde::Deserialize;
 
@@ -106,6 +110,7 @@ impl Handler {
             Route::ValidateRestoredCluster => self.read(body, |request| {
                 Ok(judge::validate_cluster(request, Requester::ReleaseAuthor, state))
             }),
+            Route::ValidateMovedTemplate => self.read(body, |request| judge::moved_template(request, state)),
             Route::MutateControlPlane => self.read(body, |request| {
                 Ok(judge::before_validation(judge::control_plane(request, state)))
             }),
@@ -113,7 +118,8 @@ impl Handler {
                 Ok(judge::before_validation(judge::worker(request, state)))
             }),
             Route::MutateMachineTemplate => self.read(body, |request| {
-                judge::template(TemplateType::Machine, request, state).map(judge::before_validation)
+                judge::template(TemplateType::Machine, Phase::BeforeOthers, request, state)
+                    .map(judge::before_validation)
             }),
             Route::MutateKubernetesRelease => left_to_schema(self.read(body, |request| {
                 Ok(judge::before_validation(judge::kubernetes_release(request, state)))
@@ -128,12 +134,12 @@ impl Handler {
                 GuardedKind::ControlPlane => self.read(body, |request| Ok(judge::control_plane(request, state))),
                 GuardedKind::Worker => self.read(body, |request| Ok(judge::worker(request, state))),
                 GuardedKind::ClusterClass => self.read(body, |request| Ok(judge::cluster_class(request, state))),
-                GuardedKind::MachineTemplate => {
-                    self.read(body, |request| judge::template(TemplateType::Machine, request, state))
-                }
-                GuardedKind::BootstrapTemplate => {
-                    self.read(body, |request| judge::template(TemplateType::Bootstrap, request, state))
-                }
+                GuardedKind::MachineTemplate => self.read(body, |request| {
+                    judge::template(TemplateType::Machine, Phase::AfterOthers, request, state)
+                }),
+                GuardedKind::BootstrapTemplate => self.read(body, |request| {
+                    judge::template(TemplateType::Bootstrap, Phase::AfterOthers, request, state)
+                }),
                 GuardedKind::KubernetesRelease => {
                     self.read(body, |request| Ok(judge::kubernetes_release(request, state)))
                 }

@@ -36,4 +36,4 @@ pub use finding::{ClusterName, Finding, lines};
 pub use instar_api::Rule;
 pub use refusal::{REFUSAL_CODE, REFUSAL_REASON};
 pub use table::{Change, EnforceableBy, GuardedKind, RuleInfo, Trigger, rule_info};
-pub use verdict::{Subject, Verdict, apply_enforcement};
+pub use verdict::{Subject, Verdict, apply_enforcement, selecting_policies};

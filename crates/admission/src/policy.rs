@@ -1,56 +1,96 @@
 //! UpgradePolicies: what their schema can't say.
 
-use instar_api::{Rule, UpgradePolicy};
+use instar_api::{CatalogName, Rule, UpgradePolicy, UpgradePolicySpec};
+use instar_catalog::Catalog;
+use instar_domain::JsonPointer;
 use instar_gates::{MaintenanceWindows, WindowState};
 use jiff::Timestamp;
 
 use crate::{
-    Finding,
+    ClusterState, Finding,
     edit::{Edit, finding, object_ref},
     table::rule_info,
 };
 
 /// Judges the creation or an edit of an UpgradePolicy.
 #[must_use]
-pub fn judge(edit: Edit<'_, UpgradePolicy>, now: Timestamp) -> Vec<Finding> {
+pub fn judge(edit: Edit<'_, UpgradePolicy>, state: &dyn ClusterState) -> Vec<Finding> {
     let new = edit.new;
     if edit.old.is_some_and(|old| old.spec == new.spec) {
         return Vec::new();
     }
-    let selector = &new.spec.cluster_selector;
+    let selector = wrong_selector(&new.spec).map(|what| {
+        let remediation = "a label is a name of at most 63 letters, digits, '-', '_' and '.', after a DNS domain and '/' \
+                           or alone";
+        (Rule::PolicyReadable, "spec.clusterSelector", what, remediation)
+    });
+    let fields = wrong_field(&new.spec, &state.catalog(&CatalogName::default()))
+        .map(|(what, remediation)| (Rule::PolicyReadable, "spec.mutableTemplateFields", what, remediation));
+    let windows = wrong_windows(&new.spec, state.now())
+        .map(|(rule, what, remediation)| (rule, "spec.maintenance", what, remediation));
+    let findings = selector.into_iter().chain(fields).chain(windows);
+    findings
+        .map(|(rule, field, what, remediation)| {
+            finding(rule, object_ref(edit.kind, &new.metadata), field, what, remediation)
+        })
+        .collect()
+}
+
+/// Windows that can't be read, or that never open.
+fn wrong_windows(spec: &UpgradePolicySpec, now: Timestamp) -> Option<(Rule, String, &'static str)> {
+    match MaintenanceWindows::read([&spec.maintenance]) {
+        Err(error) => Some((Rule::PolicyReadable, error.to_string(), "correct it")),
+        Ok(windows) => match windows.at(now) {
+            WindowState::Closed { by, opens: None } => Some((
+                Rule::WindowsOpen,
+                format!("{by}, and nothing opens within 400 days"),
+                rule_info(Rule::WindowsOpen).remediation,
+            )),
+            WindowState::Open { .. } | WindowState::Closed { opens: Some(_), .. } => None,
+        },
+    }
+}
+
+/// A field of a template that can't be mutable, and what to do.
+fn wrong_field(spec: &UpgradePolicySpec, catalog: &Catalog) -> Option<(String, &'static str)> {
+    let fields = spec.mutable_template_fields.iter();
+    let mut pointers = fields.flat_map(|fields| fields.pointers.iter().map(move |pointer| (fields, pointer)));
+    pointers.find_map(|(fields, pointer)| {
+        if let Err(invalid) = pointer.parse::<JsonPointer>() {
+            return Some((invalid.to_string(), "name a member of the machines' spec"));
+        }
+        if !pointer.starts_with("/spec/template/spec/") {
+            let what = format!("{pointer:?} of {} is not below /spec/template/spec/", fields.kind);
+            return Some((what, "name a member of the machines' spec"));
+        }
+        let row = catalog.sets_near(&fields.api_group, &fields.kind, pointer)?;
+        let what = format!(
+            "release {} sets {pointer} of {}, or a part of it",
+            row.name(),
+            fields.kind
+        );
+        Some((
+            what,
+            "what a release sets is changed by another release: leave the field out",
+        ))
+    })
+}
+
+/// What of the selector is no label.
+fn wrong_selector(spec: &UpgradePolicySpec) -> Option<String> {
+    let selector = &spec.cluster_selector;
     let labels = selector.match_labels.iter().flatten();
     let labels = labels.map(|(key, value)| (key, std::slice::from_ref(value)));
     let expressions = selector.match_expressions.iter().flatten();
     let expressions = expressions.map(|expression| (&expression.key, expression.values.as_deref().unwrap_or_default()));
-    let wrong = labels.chain(expressions).find_map(|(key, values)| {
+    labels.chain(expressions).find_map(|(key, values)| {
         if !is_key(key) {
             return Some(format!("{key:?} can't be a label"));
         }
         let value = values.iter().find(|value| !is_value(value))?;
         Some(format!("{value:?} can't be the value of the label {key}"))
-    });
-    let say = |rule, field, what, remediation| {
-        let object = object_ref(edit.kind, &new.metadata);
-        finding(rule, object, field, what, remediation)
-    };
-    let mut findings = Vec::new();
-    findings.extend(wrong.map(|what| say(Rule::PolicyReadable, "spec.clusterSelector", what, A_LABEL)));
-    match MaintenanceWindows::read([&new.spec.maintenance]) {
-        Err(error) => findings.push(say(Rule::PolicyReadable, MAINTENANCE, error.to_string(), "correct it")),
-        Ok(windows) => {
-            if let WindowState::Closed { by, opens: None } = windows.at(now) {
-                let what = format!("{by}, and nothing opens within 400 days");
-                let remediation = rule_info(Rule::WindowsOpen).remediation;
-                findings.push(say(Rule::WindowsOpen, MAINTENANCE, what, remediation));
-            }
-        }
-    }
-    findings
+    })
 }
-
-const MAINTENANCE: &str = "spec.maintenance";
-const A_LABEL: &str =
-    "a label is a name of at most 63 letters, digits, '-', '_' and '.', after a DNS domain and '/' or alone";
 
 /// Source: `IsQualifiedName` of k8s.io/apimachinery's util/validation.
 fn is_key(key: &str) -> bool {

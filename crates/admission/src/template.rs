@@ -1,11 +1,14 @@
 //! Templates: what they give to machines stays as it is, and they stay while anything needs them.
 
+mod in_place;
+mod spec;
+
 use std::fmt;
 
 use instar_api::Rule;
 use instar_capi::Lifecycle;
 use instar_capi::labels::{DELETE_FOR_MOVE, TOPOLOGY_DRY_RUN};
-use instar_domain::json::{self, Unreadable};
+use instar_domain::json;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::{Deserialize, Deserializer, de::Visitor};
 use serde_json::value::RawValue;
@@ -15,6 +18,9 @@ use crate::{
     cluster_state::{ClusterState, TemplateKey},
     edit::{finding, object_ref},
 };
+
+pub use in_place::{MUTABLE_FIELDS, MutableField};
+pub use spec::{Phase, SpecChanges, SpecContext};
 
 const SPEC: &str = "spec.template.spec";
 
@@ -96,8 +102,8 @@ struct Inner<'a> {
 /// Which parts of a template an update changes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Changed {
-    /// Where `spec.template.spec` does, as a JSON pointer into it.
-    pub spec: Option<String>,
+    /// `spec.template.spec`.
+    pub spec: SpecChanges,
     /// `spec.template.metadata`.
     pub metadata: bool,
 }
@@ -106,7 +112,7 @@ impl Changed {
     /// Nothing that is guarded.
     #[must_use]
     pub const fn is_nothing(&self) -> bool {
-        self.spec.is_none() && !self.metadata
+        self.spec.is_empty() && !self.metadata
     }
 }
 
@@ -115,19 +121,15 @@ impl Changed {
 pub fn changed(old: &Template<'_>, new: &Template<'_>) -> Changed {
     let (old, new) = (&old.spec.template, &new.spec.template);
     Changed {
-        spec: difference(old.spec, new.spec),
-        metadata: difference(old.metadata, new.metadata).is_some(),
+        spec: SpecChanges::between(text(old.spec), text(new.spec)),
+        // What can't be read is a number or an escape that no API server sends.
+        metadata: json::difference(text(old.metadata), text(new.metadata)) != Ok(None),
     }
 }
 
 /// Absent is null, as the API server stores it.
-fn difference(old: Option<Text<'_>>, new: Option<Text<'_>>) -> Option<String> {
-    let [old, new] = [old, new].map(|text| text.map_or("null", |Text(text)| text));
-    match json::difference(old, new) {
-        Ok(difference) => difference,
-        // The review was read, so this is a number or an escape that no API server sends.
-        Err(Unreadable) => Some(String::new()),
-    }
+fn text(text: Option<Text<'_>>) -> &str {
+    text.map_or("null", |Text(text)| text)
 }
 
 /// Whether the topology controller asks in a dry run what a template would become. It is let through as
@@ -141,26 +143,23 @@ pub fn is_topology_dry_run(metadata: &ObjectMeta, dry_run: bool) -> bool {
 
 /// What an update breaks.
 #[must_use]
-pub fn update(sort: TemplateType, kind: &str, metadata: &ObjectMeta, changed: &Changed) -> Vec<Finding> {
-    let object = || object_ref(kind, metadata);
+pub fn update(sort: TemplateType, metadata: &ObjectMeta, changed: &Changed, context: SpecContext<'_>) -> Vec<Finding> {
+    let object = || object_ref(context.kind, metadata);
     let mut findings = Vec::new();
-    if let Some(at) = &changed.spec {
-        findings.push(match sort {
-            TemplateType::Machine => finding(
-                Rule::TemplateSpec,
-                object(),
-                SPEC,
-                format!("/spec/template/spec{at} would change"),
-                "machines are replaced, not changed: create a new template and point to it",
-            ),
-            TemplateType::Bootstrap => finding(
-                Rule::BootstrapTemplate,
-                object(),
-                SPEC,
-                "it reaches new machines only, so that the machines of a pool would differ",
-                "create a new template and point to it",
-            ),
-        });
+    match sort {
+        TemplateType::Machine => {
+            if let Some((what, remediation)) = changed.spec.finding(context) {
+                findings.push(finding(Rule::TemplateSpec, object(), SPEC, what, remediation));
+            }
+        }
+        TemplateType::Bootstrap if changed.spec.is_empty() => {}
+        TemplateType::Bootstrap => findings.push(finding(
+            Rule::BootstrapTemplate,
+            object(),
+            SPEC,
+            "it reaches new machines only, so that the machines of a pool would differ",
+            "create a new template and point to it",
+        )),
     }
     if changed.metadata && sort == TemplateType::Machine {
         findings.push(finding(
@@ -174,12 +173,28 @@ pub fn update(sort: TemplateType, kind: &str, metadata: &ObjectMeta, changed: &C
     findings
 }
 
+/// Who deletes a template.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Deleter {
+    /// A user who may delete the Clusters of the namespace, as `clusterctl move` has to. The API server says so.
+    OfClusters,
+    /// Any other user.
+    Other,
+}
+
 /// Whether a template may be deleted. With its Cluster it goes, and `clusterctl move` has copied it
 /// before it deletes it.
 #[must_use]
-pub fn delete(group: &str, kind: &str, metadata: &ObjectMeta, state: &dyn ClusterState) -> Vec<Finding> {
+pub fn delete(
+    group: &str,
+    kind: &str,
+    metadata: &ObjectMeta,
+    deleter: Deleter,
+    state: &dyn ClusterState,
+) -> Vec<Finding> {
     let annotations = metadata.annotations.as_ref();
-    let is_moved = annotations.is_some_and(|annotations| annotations.contains_key(DELETE_FOR_MOVE));
+    let is_moved = deleter == Deleter::OfClusters
+        && annotations.is_some_and(|annotations| annotations.contains_key(DELETE_FOR_MOVE));
     if metadata.deletion_timestamp.is_some() {
         return Vec::new();
     }
@@ -247,6 +262,7 @@ pub fn delete(group: &str, kind: &str, metadata: &ObjectMeta, state: &dyn Cluste
 
 #[cfg(test)]
 mod tests {
+    use instar_catalog::Catalog;
     use serde_json::{Value, json};
 
     use super::*;
@@ -258,7 +274,15 @@ mod tests {
         if is_topology_dry_run(&metadata, dry_run) {
             return Vec::new();
         }
-        update(sort, "DevMachineTemplate", &metadata, &changed(&old, &new))
+        let context = SpecContext {
+            phase: Phase::BeforeOthers,
+            group: "infrastructure.cluster.x-k8s.io",
+            kind: "DevMachineTemplate",
+            user: "somebody",
+            policies: &[],
+            catalog: &Catalog::default(),
+        };
+        update(sort, &metadata, &changed(&old, &new), context)
             .iter()
             .map(ToString::to_string)
             .collect()

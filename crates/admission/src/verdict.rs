@@ -77,6 +77,24 @@ fn enforcement_of(finding: &Finding, subject: &Subject<'_>, state: &dyn ClusterS
     )
 }
 
+/// The policies that select an object's Cluster; for one that isn't known, those that select any.
+#[must_use]
+pub fn selecting_policies(
+    namespace: &str,
+    cluster: Option<&str>,
+    state: &dyn ClusterState,
+) -> Vec<Arc<UpgradePolicySpec>> {
+    let mut policies = state.policies(namespace);
+    if policies.is_empty() {
+        return policies;
+    }
+    let cluster = cluster.and_then(|cluster| state.cluster(namespace, cluster));
+    let none = BTreeMap::new();
+    let labels = cluster.as_ref().map_or(&none, |cluster| &cluster.labels);
+    policies.retain(|policy| policy.selects(labels));
+    policies
+}
+
 /// What becomes of edits that break a rule, for a Cluster with these labels: of the policies that
 /// select it, the strictest, else the rule's default.
 fn enforcement(rule: Rule, policies: &[Arc<UpgradePolicySpec>], labels: &BTreeMap<String, String>) -> Enforcement {

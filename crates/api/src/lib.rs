@@ -28,7 +28,9 @@ pub use metadata::{
     is_unknown_annotation,
 };
 pub use pins::{GarbledPins, KCP_COREDNS, KCP_ETCD, Pin, Pins, Values};
-pub use policy::{RuleSetting, TemplatePolicy, UpgradePolicy, UpgradePolicySpec};
+pub use policy::{
+    MutableTemplateFields, RuleSetting, ServiceAccountRef, TemplatePolicy, UpgradePolicy, UpgradePolicySpec,
+};
 pub use release::{
     Component, Components, KubernetesRelease, KubernetesReleaseSpec, MachineImage, PoolRole, Support, Tier, ValueAt,
 };

@@ -12,7 +12,7 @@ use kube::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{CatalogName, Enforcement, Maintenance, Rule, schema};
+use crate::{CatalogName, Enforcement, Maintenance, Rule, release::infrastructure_group, schema};
 
 /// What holds for the upgrades of the Clusters that it selects. A Cluster that no policy selects
 /// has the defaults.
@@ -57,6 +57,19 @@ pub struct UpgradePolicySpec {
     #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "set"))]
     pub catalogs: Vec<CatalogName>,
 
+    /// The ServiceAccounts of GitOps tools, beside those of Flux, Argo CD and Rancher Fleet, which are known by their
+    /// names. What such an account adds to a machine template is what a user wrote in Git, and no default of a
+    /// controller. If several policies select a Cluster, the accounts of all of them count.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["namespace", "name"]))]
+    pub git_ops_service_accounts: Vec<ServiceAccountRef>,
+
+    /// Fields of machine templates that their provider means to be edited in place, beside those that Instar knows.
+    /// If several policies select a Cluster, the fields of all of them count.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["apiGroup", "kind"]))]
+    pub mutable_template_fields: Vec<MutableTemplateFields>,
+
     /// When upgrades may go on. If several policies select a Cluster, their windows and exclusions count together.
     #[serde(default, skip_serializing_if = "Maintenance::is_empty")]
     pub maintenance: Maintenance,
@@ -88,6 +101,39 @@ pub struct RuleSetting {
 
     /// Enforce: it is refused. Warn: it is allowed, with a warning. Off: nothing.
     pub enforcement: Enforcement,
+}
+
+/// A ServiceAccount.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct ServiceAccountRef {
+    /// Its namespace.
+    #[schemars(length(min = 1, max = 63))]
+    pub namespace: String,
+
+    /// Its name.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+}
+
+/// Fields of the machine templates of one kind that may change.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct MutableTemplateFields {
+    /// The API group of the template's kind.
+    #[serde(default = "infrastructure_group")]
+    #[schemars(length(min = 1, max = 253))]
+    pub api_group: String,
+
+    /// The kind of the template, such as Metal3MachineTemplate.
+    #[schemars(length(min = 1, max = 63))]
+    pub kind: String,
+
+    /// JSON Pointers (RFC 6901) below /spec/template/spec/ and through no array. None may lie at, above or below one
+    /// that a KubernetesRelease sets for the kind.
+    #[schemars(length(min = 1, max = 16), extend("x-kubernetes-list-type" = "set"))]
+    #[schemars(inner(length(max = 256), regex(pattern = r"^/spec(/[^/]+)+$")))]
+    pub pointers: Vec<String>,
 }
 
 /// What becomes of the templates that were minted.

@@ -147,7 +147,7 @@ pub struct MachineImage {
     pub values: Vec<ValueAt>,
 }
 
-fn infrastructure_group() -> String {
+pub(crate) fn infrastructure_group() -> String {
     "infrastructure.cluster.x-k8s.io".to_owned()
 }
 

@@ -109,6 +109,14 @@ impl Catalog {
         self.everywhere.by_name.get(name).map(AsRef::as_ref)
     }
 
+    /// A row of any catalog that sets a value of templates of a kind at, above or below a pointer.
+    #[must_use]
+    pub fn sets_near(&self, group: &str, kind: &str, pointer: &str) -> Option<&Release> {
+        let mut rows = self.everywhere.by_name.values();
+        let sets = |row: &&Arc<Release>| row.pointers_of_kind(group, kind).any(|set| set.overlaps(pointer));
+        rows.find(sets).map(AsRef::as_ref)
+    }
+
     /// The rows of a version, lowest revision first.
     pub fn rows_of(&self, version: &KubeVersion) -> impl DoubleEndedIterator<Item = &Release> + Clone + use<'_> {
         self.rows.get(version).into_iter().flatten().map(AsRef::as_ref)

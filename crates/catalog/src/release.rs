@@ -198,6 +198,13 @@ impl Release {
             .map(|image| &image.values)
     }
 
+    /// Where it sets values in templates of a kind, whatever the role and the labels.
+    pub fn pointers_of_kind(&self, group: &str, kind: &str) -> impl Iterator<Item = &JsonPointer> {
+        let images = self.images.iter();
+        let of_kind = images.filter(move |image| image.group == group && image.kind == kind);
+        of_kind.flat_map(|image| image.values.keys())
+    }
+
     /// Whether a prefix may resolve to this row on that day.
     #[must_use]
     pub fn is_supported(&self, today: Date) -> bool {

@@ -7,6 +7,7 @@
 //!
 //! Nothing here recurses, and memory is bounded by the length of the texts.
 
+mod differences;
 mod number;
 mod object;
 mod order;
@@ -17,6 +18,7 @@ mod scan;
 mod tests;
 mod text;
 
+pub use differences::{Difference, POINTER_LIMIT, differences};
 pub use object::Object;
 use order::InOrder;
 use place::Place;

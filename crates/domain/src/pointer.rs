@@ -46,6 +46,13 @@ impl JsonPointer {
             .strip_prefix(self.as_str())
             .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     }
+
+    /// Whether one of the two lies at, above or below the other.
+    #[must_use]
+    pub fn overlaps(&self, other: &str) -> bool {
+        let lies_below = self.0.strip_prefix(other);
+        self.covers(other) || lies_below.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    }
 }
 
 impl fmt::Display for JsonPointer {
@@ -146,6 +153,22 @@ mod tests {
         assert!(pointer.covers("/spec/a"));
         assert!(pointer.covers("/spec/a/b"));
         assert!(!pointer.covers("/spec/ab"));
+    }
+
+    #[test]
+    fn overlaps_with_what_is_above_and_below() {
+        let pointer: JsonPointer = "/spec/a/b".parse().unwrap();
+        for (other, overlaps) in [
+            ("/spec/a/b", true),
+            ("/spec/a", true),
+            ("/spec", true),
+            ("/spec/a/b/c", true),
+            ("/spec/a/bc", false),
+            ("/spec/a/c", false),
+            ("/spec/a/", false),
+        ] {
+            assert_eq!(pointer.overlaps(other), overlaps, "{other}");
+        }
     }
 
     proptest! {

@@ -14,6 +14,8 @@ pub struct Case {
     pub name: String,
     /// What is done.
     pub action: Action,
+    /// What a webhook of another makes of the object between the two halves, as a merge patch.
+    pub defaulted: Option<Value>,
     /// The user name; an administrator where it is absent.
     pub user: Option<String>,
     /// Where the user may do anything.
@@ -35,6 +37,8 @@ pub enum Rights {
     Everywhere,
     /// In the namespace of the case alone.
     Namespace,
+    /// The same, and only with objects of infrastructure and bootstrap providers.
+    Templates,
 }
 
 /// What is done to an object.
@@ -122,6 +126,7 @@ pub(crate) struct Written {
     edit: Option<Key>,
     status: Option<Key>,
     patch: Option<Value>,
+    defaulted: Option<Value>,
     create: Option<Value>,
     delete: Option<Key>,
     #[serde(rename = "as")]
@@ -181,6 +186,7 @@ impl TryFrom<Written> for Case {
         };
         Ok(Self {
             action,
+            defaulted: written.defaulted,
             user: written.user,
             rights: written.rights,
             dry_run: written.dry_run,

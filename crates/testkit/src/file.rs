@@ -71,11 +71,17 @@ fn read(path: &Path) -> Result<CaseFile> {
     ensure!(stem == file.rule.id(), "a file is named after its rule, {}", file.rule);
     let worlds = directory().join("worlds");
     let scene = |(place, scene): (usize, WrittenScene)| -> Result<Scene> {
+        let cases: Vec<Case> = scene.cases.into_iter().map(Case::try_from).collect::<Result<_>>()?;
+        // No other webhook is there.
+        ensure!(
+            scene.impossible.is_some() || cases.iter().all(|case| case.defaulted.is_none()),
+            "a scene with defaulted can't be made on a real cluster"
+        );
         Ok(Scene {
             name: format!("{stem}-{}", place + 1),
             impossible: scene.impossible,
             world: World::read(&worlds, &scene.world, &scene.given)?,
-            cases: scene.cases.into_iter().map(Case::try_from).collect::<Result<_>>()?,
+            cases,
         })
     };
     Ok(CaseFile {

@@ -1,7 +1,7 @@
 //! What cert-manager does: the serving certificate, and its authority in the webhook configurations.
 
 use anyhow::Result;
-use instar_webhooks::configuration::{MUTATING, VALIDATING};
+use instar_webhooks::configuration::{MUTATING, MUTATING_FIRST, VALIDATING};
 use serde_json::{Value, json};
 
 use crate::{Artifact, CERTIFICATE_SECRET, NAMESPACE, WEBHOOK, kustomization::Folder};
@@ -19,6 +19,7 @@ pub(crate) fn artifacts() -> Result<Vec<Artifact>> {
         "kind": "Component",
         "resources": [],
         "patches": [
+            { "path": "inject-ca-mutating-first.yaml" },
             { "path": "inject-ca-mutating.yaml" },
             { "path": "inject-ca-validating.yaml" },
         ],
@@ -28,6 +29,10 @@ pub(crate) fn artifacts() -> Result<Vec<Artifact>> {
         .with("authority-certificate.yaml", &authority_certificate())?
         .with("issuer.yaml", &issuer())?
         .with("certificate.yaml", &certificate())?
+        .with_patch(
+            "inject-ca-mutating-first.yaml",
+            &inject("MutatingWebhookConfiguration", MUTATING_FIRST),
+        )?
         .with_patch(
             "inject-ca-mutating.yaml",
             &inject("MutatingWebhookConfiguration", MUTATING),

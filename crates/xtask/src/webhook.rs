@@ -1,5 +1,5 @@
 use anyhow::Result;
-use instar_webhooks::configuration::{Service, mutating, policies, validating};
+use instar_webhooks::configuration::{Service, mutating, opt_out_policy, policies, validating};
 use serde_json::Value;
 
 use crate::{Artifact, NAMESPACE, WEBHOOK, kustomization, kustomization::Folder};
@@ -11,8 +11,10 @@ const SERVICE: Service<'static> = Service {
 };
 
 pub(crate) fn artifacts() -> Result<Vec<Artifact>> {
+    let [first, second] = mutating(SERVICE);
     Folder::new("config/webhook", kustomization::plain())
-        .with("mutating.yaml", &mutating(SERVICE))?
+        .with("mutating-first.yaml", &first)?
+        .with("mutating.yaml", &second)?
         .with("validating.yaml", &validating(SERVICE))?
         .artifacts()
 }
@@ -26,12 +28,16 @@ pub(crate) fn policy_artifacts() -> Result<Vec<Artifact>> {
         let objects = [serde_json::to_value(&policy)?, serde_json::to_value(&binding)?];
         folder = folder.with_objects(&format!("{rule}.yaml"), "", &objects)?;
     }
-    folder.artifacts()
+    let (policy, binding) = opt_out_policy();
+    let objects = [serde_json::to_value(&policy)?, serde_json::to_value(&binding)?];
+    folder.with_objects("admission-opt-out.yaml", "", &objects)?.artifacts()
 }
 
-pub fn configurations() -> Result<[Value; 2]> {
+pub fn configurations() -> Result<[Value; 3]> {
+    let [first, second] = mutating(SERVICE);
     Ok([
-        serde_json::to_value(mutating(SERVICE))?,
+        serde_json::to_value(first)?,
+        serde_json::to_value(second)?,
         serde_json::to_value(validating(SERVICE))?,
     ])
 }

@@ -8,6 +8,7 @@ use instar_e2e::{
     Context, Result,
     binaries::Binary,
     instar::shipped,
+    kubeconfig::client_as,
     manifests,
     progress::say,
     support::{
@@ -16,16 +17,20 @@ use instar_e2e::{
     },
     wait::{Seen, wait_for},
 };
-use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
+use k8s_openapi::{
+    api::admissionregistration::v1::{MutatingWebhookConfiguration, ValidatingWebhookConfiguration},
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
 use kube::{
-    Api, ResourceExt,
+    Api, Client, Resource, ResourceExt,
     api::{DeleteParams, PostParams},
     core::DynamicObject,
     discovery::ApiResource,
 };
 use serde_json::{Value, json};
 
-const CONFIGURATION: &str = "instar-validating-webhook-configuration";
+const VALIDATING: &str = "instar-validating-webhook-configuration";
+const MUTATING_FIRST: &str = "00-instar-mutating-webhook-configuration";
 const BREAK_GLASS: &str = "upgrade.cluster.x-k8s.io/break-glass";
 
 /// What somebody said to an edit, without the words: they differ.
@@ -71,6 +76,9 @@ struct Edit {
     resource: ApiResource,
     name: &'static str,
     text: String,
+    /// Whether it only adds to the machines' spec. A policy can't tell whether the user or a webhook does, and lets it
+    /// pass.
+    only_adds: bool,
 }
 
 pub(crate) async fn the_same_verdicts(scene: JourneyContext) -> Result<()> {
@@ -87,21 +95,34 @@ pub(crate) async fn the_same_verdicts(scene: JourneyContext) -> Result<()> {
         corpus.len()
     );
 
-    let api: Api<ValidatingWebhookConfiguration> = Api::all(scene.mgmt.client());
-    let mut configuration = api.get(CONFIGURATION).await?;
+    let adds = corpus.iter().zip(&by_server).filter(|(edit, _)| edit.only_adds);
+    let refused_adds = adds.filter(|(_, said)| said.code == 403).count();
+    assert!(refused_adds > 0, "the server refuses what a user adds");
+
+    let mutating: Api<MutatingWebhookConfiguration> = Api::all(scene.mgmt.client());
+    let validating: Api<ValidatingWebhookConfiguration> = Api::all(scene.mgmt.client());
+    let mut configurations = (mutating.get(MUTATING_FIRST).await?, validating.get(VALIDATING).await?);
     scene.mgmt.webhook().stop().await?;
-    api.delete(CONFIGURATION, &DeleteParams::default()).await?;
+    mutating.delete(MUTATING_FIRST, &DeleteParams::default()).await?;
+    validating.delete(VALIDATING, &DeleteParams::default()).await?;
     let result = alone(&scene, &corpus, &by_server).await;
     scene.mgmt.webhook().start().await?;
-    configuration.metadata.resource_version = None;
-    configuration.metadata.uid = None;
-    api.create(&PostParams::default(), &configuration).await?;
+    make_new(configurations.0.meta_mut());
+    make_new(configurations.1.meta_mut());
+    mutating.create(&PostParams::default(), &configurations.0).await?;
+    validating.create(&PostParams::default(), &configurations.1).await?;
     result?;
     say(format!(
         "policies: {} edits, {refused} refused and {warned} warned of, 0 differences",
         corpus.len()
     ));
     Ok(())
+}
+
+/// So that an object can be created again.
+fn make_new(metadata: &mut ObjectMeta) {
+    metadata.resource_version = None;
+    metadata.uid = None;
 }
 
 /// With the policies in the place of the server.
@@ -115,9 +136,11 @@ async fn alone(scene: &JourneyContext, corpus: &[Edit], by_server: &[Said]) -> R
         policies.push(scene.apply_object(object).await?);
     }
     let result = async {
-        let refused = by_server
+        opt_out_takes_a_right(scene).await?;
+        let refused = corpus
             .iter()
-            .position(|said| said.code != 200)
+            .zip(by_server)
+            .position(|(edit, said)| !edit.only_adds && said.code != 200)
             .context("a refusal")?;
         wait_for("the policies to hold", Duration::from_mins(1), || async {
             let said = corpus[refused].ask(scene).await?;
@@ -133,7 +156,13 @@ async fn alone(scene: &JourneyContext, corpus: &[Edit], by_server: &[Said]) -> R
             let differ: Vec<String> = corpus
                 .iter()
                 .zip(said.iter().zip(by_server))
-                .filter(|(_, (policy, server))| policy != server)
+                .filter(|(edit, (policy, server))| {
+                    if edit.only_adds {
+                        policy.code != 200
+                    } else {
+                        policy != server
+                    }
+                })
                 .map(|(edit, (policy, server))| format!("{}: {policy:?}, and the server {server:?}", edit.what))
                 .collect();
             if differ.is_empty() {
@@ -154,6 +183,68 @@ async fn alone(scene: &JourneyContext, corpus: &[Edit], by_server: &[Said]) -> R
         api.delete(&policy.name_any(), &DeleteParams::default()).await?;
     }
     result
+}
+
+/// Who may edit Namespaces, and nothing else.
+const NAMESPACE_EDITORS: &str = "journey:namespace-editors";
+
+/// An editor of Namespaces sets any label but that by which a namespace leaves admission, and an administrator sets it.
+async fn opt_out_takes_a_right(scene: &JourneyContext) -> Result<()> {
+    const LABEL: &str = "upgrade.cluster.x-k8s.io/admission";
+    scene
+        .apply_object(json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole",
+            "metadata": { "name": NAMESPACE_EDITORS },
+            "rules": [{
+                "apiGroups": [""],
+                "resources": ["namespaces", "namespaces/status"],
+                "verbs": ["create", "get", "patch", "update"],
+            }],
+        }))
+        .await?;
+    scene
+        .apply_object(json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding",
+            "metadata": { "name": NAMESPACE_EDITORS },
+            "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": NAMESPACE_EDITORS },
+            "subjects": [{ "apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": NAMESPACE_EDITORS }],
+        }))
+        .await?;
+    let editor = client_as(&scene.mgmt.run().kubeconfig(), "namespace-editor", NAMESPACE_EDITORS).await?;
+    let namespaces = resource("", "v1", "Namespace", "namespaces");
+    let of_status = format!("{}/status", scene.namespace);
+    let (other, disabled) = (
+        json!({ "metadata": { "labels": { "team": "a" } } }),
+        json!({ "metadata": { "labels": { LABEL: "disabled" } } }),
+    );
+    let created = json!({
+        "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "journey-new", "labels": { LABEL: "disabled" } },
+    });
+    let ask = async |client: &Client, name: &str, verb: Verb<'_>| -> Result<u16> {
+        let ask = ApiRequest {
+            resource: &namespaces,
+            namespace: None,
+            name,
+            verb,
+            is_dry_run: true,
+        };
+        Ok(ask.send(client).await?.code)
+    };
+    wait_for("the label to take a right", Duration::from_mins(1), || async {
+        let codes = [
+            ask(&editor, &scene.namespace, Verb::Merge(&other)).await?,
+            ask(&editor, &scene.namespace, Verb::Merge(&disabled)).await?,
+            ask(&editor, &of_status, Verb::Merge(&disabled)).await?,
+            ask(&editor, "", Verb::Create(&created)).await?,
+            ask(&scene.mgmt.client(), &scene.namespace, Verb::Merge(&disabled)).await?,
+        ];
+        if codes == [200, 403, 403, 403, 200] {
+            Ok(())
+        } else {
+            Err(Seen::from(format!("{codes:?}")))
+        }
+    })
+    .await
 }
 
 async fn all(scene: &JourneyContext, corpus: &[Edit]) -> Result<Vec<Said>> {
@@ -179,6 +270,7 @@ impl Edit {
 
 const TEMPLATE: &str = "t";
 const CONFIG: &str = "k";
+const OTHER_CASE: &str = "a key in other letters";
 const IMAGE: &str = "/spec/template/spec/image";
 const GROUP: &str = "infrastructure.cluster.x-k8s.io";
 
@@ -219,7 +311,7 @@ async fn create(scene: &JourneyContext) -> Result<Vec<Edit>> {
         "metadata": { "name": TEMPLATE, "annotations": { BREAK_GLASS: "template-spec: of an earlier edit" } },
         "spec": { "template": {
             "metadata": { "labels": { "a": "b" } },
-            "spec": { "image": "1s", "cpus": 4, "bytes": 9_007_199_254_740_993_u64 },
+            "spec": { "image": "1s", "cpus": 4, "bytes": 9_007_199_254_740_993_u64, "nics": [{ "name": "eth0" }] },
         } },
     });
     let templates: Api<DynamicObject> = Api::namespaced_with(scene.mgmt.client(), &scene.namespace, &machine);
@@ -252,12 +344,28 @@ async fn create(scene: &JourneyContext) -> Result<Vec<Edit>> {
 
     let mut corpus = Vec::new();
     corpus.extend(machine_edits(&old_machine)?.into_iter().map(|(what, text)| Edit {
+        only_adds: what == OTHER_CASE,
         what,
         resource: machine.clone(),
         name: TEMPLATE,
         text,
     }));
+    let mut added = old_machine.clone();
+    for (pointer, value) in [
+        ("/spec/template/spec/disk", json!({ "size": 1 })),
+        ("/spec/template/spec/nics/0/mtu", json!(1500)),
+    ] {
+        set(&mut added, pointer, value);
+        corpus.push(Edit {
+            only_adds: true,
+            what: format!("{pointer} and what is before it are added"),
+            resource: machine.clone(),
+            name: TEMPLATE,
+            text: added.to_string(),
+        });
+    }
     corpus.extend(config_edits(&old_config).into_iter().map(|(what, text)| Edit {
+        only_adds: false,
         what,
         resource: config.clone(),
         name: CONFIG,
@@ -269,9 +377,14 @@ async fn create(scene: &JourneyContext) -> Result<Vec<Edit>> {
 /// Values at places, alone, two together, and with what switches rules off; then texts that no
 /// serializer writes: what the API server makes of them is what counts.
 fn machine_edits(old: &Value) -> Result<Vec<(String, String)>> {
-    let places: [(&str, Value); 8] = [
+    let places: [(&str, Value); 10] = [
         (IMAGE, json!("2s")),
         (IMAGE, json!("1s")),
+        ("/spec/template/spec/nics/0/name", json!("eth1")),
+        (
+            "/spec/template/spec/nics",
+            json!([{ "name": "eth0" }, { "name": "eth1" }]),
+        ),
         ("/spec/template/metadata/labels/a", json!("c")),
         ("/spec/template/metadata/annotations", json!({ "x": "y" })),
         ("/metadata/labels", json!({ "team": "a" })),
@@ -315,7 +428,7 @@ fn machine_edits(old: &Value) -> Result<Vec<(String, String)>> {
         ("other letters, escaped", "\"1s\"", "\"\\u0032s\""),
         ("the same key, escaped", "\"image\"", "\"im\\u0061ge\""),
         ("two specs, the last is the same", "\"spec\":{\"template\"", two_specs),
-        ("a key in other letters", "\"image\":\"1s\"", other_case),
+        (OTHER_CASE, "\"image\":\"1s\"", other_case),
         ("half a letter", "\"1s\"", "\"\\ud800\""),
         ("a float for the same number", "\"cpus\":4", "\"cpus\":4.0"),
         ("an exponent for the same number", "\"cpus\":4", "\"cpus\":4e0"),
@@ -372,10 +485,16 @@ fn config_edits(old: &Value) -> Vec<(String, String)> {
     edits
 }
 
-/// Sets a value, and makes the objects on the way there.
+/// Sets a value, and makes the objects on the way there. An element of an array has to be there.
 fn set(object: &mut Value, pointer: &str, value: Value) {
     let mut at = object;
     for part in pointer.split('/').skip(1) {
+        if at.is_array()
+            && let Ok(index) = part.parse::<usize>()
+        {
+            at = &mut at[index];
+            continue;
+        }
         if !at.is_object() {
             *at = json!({});
         }

@@ -27,7 +27,10 @@ use instar_e2e::{
     wait::{Seen, wait_for},
 };
 use instar_testkit::{Action, Case, Key, Rights, Scene as Play, Sent};
-use k8s_openapi::api::{core::v1::Namespace, rbac::v1::RoleBinding};
+use k8s_openapi::api::{
+    core::v1::Namespace,
+    rbac::v1::{Role, RoleBinding},
+};
 use kube::{
     Api, Client,
     api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
@@ -41,6 +44,9 @@ const ADMISSION: &str = "upgrade.cluster.x-k8s.io/admission";
 
 /// The group of those who may do anything in the namespaces of the cases, and nothing beside. Also their binding.
 const NAMESPACE_ADMINS: &str = "journey:namespace-admins";
+
+/// The group of those who may do anything there with the objects of providers. Also their role and its binding.
+const TEMPLATE_EDITORS: &str = "journey:template-editors";
 
 /// What keeps an object that is to be seen while it is being deleted.
 const FINALIZER: &str = "journey.example.org/stays";
@@ -193,6 +199,22 @@ impl Place {
             "metadata": { "name": NAMESPACE_ADMINS },
             "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin" },
             "subjects": [{ "apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": NAMESPACE_ADMINS }],
+        }))?;
+        bindings.create(&PostParams::default(), &binding).await?;
+        let roles: Api<Role> = Api::namespaced(self.scene.mgmt.client(), &self.namespace);
+        let role: Role = serde_json::from_value(json!({
+            "metadata": { "name": TEMPLATE_EDITORS },
+            "rules": [{
+                "apiGroups": ["infrastructure.cluster.x-k8s.io", "bootstrap.cluster.x-k8s.io"],
+                "resources": ["*"],
+                "verbs": ["*"],
+            }],
+        }))?;
+        roles.create(&PostParams::default(), &role).await?;
+        let binding: RoleBinding = serde_json::from_value(json!({
+            "metadata": { "name": TEMPLATE_EDITORS },
+            "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": TEMPLATE_EDITORS },
+            "subjects": [{ "apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": TEMPLATE_EDITORS }],
         }))?;
         bindings.create(&PostParams::default(), &binding).await?;
         let api: Api<Namespace> = Api::all(self.scene.mgmt.client());
@@ -364,6 +386,7 @@ impl Place {
             Rights::Everywhere if case.user.is_none() => return Ok(self.scene.mgmt.client()),
             Rights::Everywhere => "system:masters",
             Rights::Namespace => NAMESPACE_ADMINS,
+            Rights::Templates => TEMPLATE_EDITORS,
         };
         let user = case.user.as_deref().unwrap_or("namespace-admin");
         client_as(&self.scene.mgmt.run().kubeconfig(), user, group).await

@@ -4,7 +4,7 @@
 
 use instar_admission::{Change, GuardedKind};
 use instar_api::{CATALOG_LABEL, PATH_ANNOTATION, RELEASES_ANNOTATION, VERSION_ANNOTATION};
-use instar_capi::labels::{TOPOLOGY_DRY_RUN, TOPOLOGY_OWNED};
+use instar_capi::labels::{DELETE_FOR_MOVE, TOPOLOGY_DRY_RUN, TOPOLOGY_OWNED};
 use k8s_openapi::api::admissionregistration::v1::MatchCondition;
 
 use super::{
@@ -66,10 +66,23 @@ impl Entry {
                 "is-another-control-plane",
                 "request.kind.kind.endsWith('ControlPlane') && request.kind.kind != 'KubeadmControlPlane'".to_owned(),
             ),
+            Only::MovedTemplates => {
+                add(
+                    "is-template",
+                    "request.kind.kind.endsWith('MachineTemplate') || request.kind.kind == 'KubeadmConfigTemplate'"
+                        .to_owned(),
+                );
+                add("is-moved-by-cluster-deleter", is_moved());
+            }
             Only::MachineTemplates => add(
                 "is-machine-template",
                 "request.kind.kind.endsWith('MachineTemplate')".to_owned(),
             ),
+        }
+        if let (Only::Named | Only::MachineTemplates, GuardedKind::MachineTemplate | GuardedKind::BootstrapTemplate) =
+            (self.only, self.guard)
+        {
+            add("is-not-moved-by-cluster-deleter", format!("!({})", is_moved()));
         }
         match self.guard {
             GuardedKind::Cluster => {
@@ -147,6 +160,15 @@ fn is_restored() -> String {
          authorizer.group('{}').resource('kubernetesreleases').check('create').allowed()",
         annotation("object", RELEASES_ANNOTATION) + ".hasValue()",
         instar_api::GROUP
+    )
+}
+
+/// `clusterctl move` deletes the Cluster too, so its user may.
+fn is_moved() -> String {
+    format!(
+        "request.operation == 'DELETE' && {}.hasValue() && \
+         authorizer.group('cluster.x-k8s.io').resource('clusters').namespace(request.namespace).check('delete').allowed()",
+        annotation("oldObject", DELETE_FOR_MOVE)
     )
 }
 

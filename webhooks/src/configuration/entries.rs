@@ -33,6 +33,8 @@ pub(super) enum Only {
     /// Control planes but for kubeadm's.
     OtherControlPlanes,
     MachineTemplates,
+    /// Templates that a user deletes who may delete Clusters, with the annotation of `clusterctl move`.
+    MovedTemplates,
 }
 
 const CORE: &str = "cluster.x-k8s.io";
@@ -119,6 +121,18 @@ const ENTRIES: &[Entry] = &[
             "machinetemplate",
             GuardedKind::MachineTemplate,
             &[of(INFRASTRUCTURE, "*", &["*"]), of(VMWARE, "*", &["*"])],
+        )
+    },
+    Entry {
+        only: Only::MovedTemplates,
+        ..entry(
+            "movedtemplate",
+            GuardedKind::MachineTemplate,
+            &[
+                of(INFRASTRUCTURE, "*", &["*"]),
+                of(VMWARE, "*", &["*"]),
+                of(BOOTSTRAP, CAPI, &["kubeadmconfigtemplates"]),
+            ],
         )
     },
     entry(

@@ -1,5 +1,8 @@
 //! The rules that CEL can check alone, as ValidatingAdmissionPolicies: they work while no server runs.
 
+mod additions;
+mod opt_out;
+
 use instar_admission::{EnforceableBy, REFUSAL_REASON, Rule, rule_info};
 use instar_api::{BREAK_GLASS_ANNOTATION, Enforcement};
 use k8s_openapi::{
@@ -14,8 +17,10 @@ use k8s_openapi::{
 use super::{
     Service,
     conditions::{TOUCHES, unchanged},
-    entries::Entry,
+    entries::{Entry, Only},
 };
+
+pub use opt_out::opt_out_policy;
 
 /// The policies with their bindings, one for each rule and webhook.
 #[must_use]
@@ -27,10 +32,15 @@ pub fn policies(service: Service<'_>) -> Vec<(ValidatingAdmissionPolicy, Validat
             continue;
         }
         for on in about.on {
-            let entries = Entry::all().filter(|entry| entry.guard == on.guard);
+            let entries = Entry::all().filter(|entry| entry.guard == on.guard && entry.only != Only::MovedTemplates);
             for entry in entries {
-                let holds = on.changes.iter().filter_map(|change| unchanged(on.guard, *change));
-                policies.push(policy(*rule, &entry, holds.collect(), service));
+                let unchanged = on.changes.iter().filter_map(|change| unchanged(on.guard, *change));
+                let holds = if *rule == Rule::TemplateSpec {
+                    vec![additions::only_adds()]
+                } else {
+                    unchanged.collect()
+                };
+                policies.push(policy(*rule, &entry, holds, service));
             }
         }
     }
@@ -79,6 +89,7 @@ fn policy(
                 resource_rules: Some(rules.collect()),
                 ..MatchResources::default()
             }),
+            variables: (rule == Rule::TemplateSpec).then(additions::variables),
             validations: Some(
                 holds
                     .into_iter()

@@ -17,6 +17,7 @@ struct Asked {
     mutating: Option<Route>,
     validating: Route,
     request: Value,
+    defaulted: Option<Value>,
 }
 
 impl Asked {
@@ -65,12 +66,24 @@ impl Asked {
             (Some(Route::MutateRestoredCluster), Route::ValidateRestoredCluster)
         } else {
             let is_asked = guard != GuardedKind::MachineTemplate || operation == "UPDATE";
-            (Route::mutating(guard).filter(|_| is_asked), Route::Validate(guard))
+            let is_moved = operation == "DELETE"
+                && case.rights != Rights::Templates
+                && object
+                    .pointer("/metadata/annotations/clusterctl.cluster.x-k8s.io~1delete-for-move")
+                    .is_some()
+                && matches!(guard, GuardedKind::MachineTemplate | GuardedKind::BootstrapTemplate);
+            let validating = if is_moved {
+                Route::ValidateMovedTemplate
+            } else {
+                Route::Validate(guard)
+            };
+            (Route::mutating(guard).filter(|_| is_asked), validating)
         };
         Self {
             mutating,
             validating,
             request,
+            defaulted: case.defaulted.clone(),
         }
     }
 }
@@ -139,6 +152,9 @@ async fn say(app: &App, mut asked: Asked) -> Said {
         if response.get("patch").is_some() {
             asked.request["object"] = patched(&asked.request["object"], &response);
         }
+    }
+    if let Some(defaulted) = &asked.defaulted {
+        json_patch::merge(&mut asked.request["object"], defaulted);
     }
     // A new object has its UID when it is validated.
     if asked.request["object"].is_object() {

@@ -170,7 +170,7 @@ async fn what_cannot_be_read_is_refused_with_what_is_wrong() {
             Route::MutateCluster | Route::MutateRestoredCluster | Route::ValidateRestoredCluster => KIND,
             Route::MutateControlPlane => "KubeadmControlPlane",
             Route::MutateWorker => "MachineDeployment",
-            Route::MutateMachineTemplate => "DevMachineTemplate",
+            Route::MutateMachineTemplate | Route::ValidateMovedTemplate => "DevMachineTemplate",
             Route::MutateKubernetesRelease => "KubernetesRelease",
             Route::MutateClusterUpgrade => "ClusterUpgrade",
             Route::Validate(guard) => match guard {
@@ -185,7 +185,9 @@ async fn what_cannot_be_read_is_refused_with_what_is_wrong() {
                 GuardedKind::UpgradePolicy => "UpgradePolicy",
             },
         };
-        let request = json!({"operation": "UPDATE", "kind": self::kind(kind), "object": "text", "oldObject": "text"});
+        let is_deletion = route == Route::ValidateMovedTemplate;
+        let operation = if is_deletion { "DELETE" } else { "UPDATE" };
+        let request = json!({"operation": operation, "kind": self::kind(kind), "object": "text", "oldObject": "text"});
         let response = app.review(route, request).await;
         if matches!(route, Route::MutateKubernetesRelease | Route::MutateClusterUpgrade) {
             assert_eq!(

@@ -15,9 +15,14 @@ const MAINTENANCE: &str = "docs/maintenance.md";
 const SELECTORS: &str = "https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#label-selectors";
 
 pub(super) const TEMPLATE_SPEC: RuleInfo = RuleInfo {
-    guards: "`spec.template.spec` of a machine template never changes, but in the topology controller's dry run.",
+    guards: "What `spec.template.spec` of a machine template says never changes, but where a provider means a field to be edited in place, and in the topology controller's dry run. A controller or a provider's defaulting webhook may add what wasn't there.",
     source: INFRA,
-    messages: &["{} would change"],
+    messages: &[
+        "{} would change",
+        "{} would be added",
+        "{} would change, by this edit or by a mutating webhook after it",
+        "{} would be added, by this edit or by a mutating webhook after it",
+    ],
     remediation: "machines are replaced, not changed: create a new template and point to it",
     default: Enforcement::Enforce,
     on: &[Trigger {
@@ -202,7 +207,7 @@ pub(super) const ONE_UPGRADE: RuleInfo = RuleInfo {
 };
 
 pub(super) const POLICY_READABLE: RuleInfo = RuleInfo {
-    guards: "The selector, the maintenance windows and the exclusions of an UpgradePolicy can be read.",
+    guards: "An UpgradePolicy's selector, maintenance windows and exclusions can be read, and what it lists as mutable are fields of templates that no release sets.",
     source: SELECTORS,
     messages: &["{}"],
     remediation: "correct it",

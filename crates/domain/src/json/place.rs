@@ -45,20 +45,51 @@ impl<'t> Place<'t> {
             // Keys ascend, so the lower one is what the other text doesn't have.
             *key = name(a).into_iter().chain(name(b)).min();
         }
-        let keys = self.0.iter().map_while(|around| match around {
-            Around::Array => None,
-            Around::Object(key) => *key,
-        });
-        keys.fold(String::new(), |mut pointer, key| {
-            pointer.push('/');
-            for character in key.characters() {
-                match character {
-                    '~' => pointer.push_str("~0"),
-                    '/' => pointer.push_str("~1"),
-                    other => pointer.push(other),
-                }
+        self.pointer(None, usize::MAX)
+    }
+
+    /// Whether a key comes next, or the end of an object.
+    pub(super) fn is_before_key(&self) -> bool {
+        matches!(self.0.last(), Some(Around::Object(None)))
+    }
+
+    /// Whether the value of a member comes next.
+    pub(super) fn is_member(&self) -> bool {
+        matches!(self.0.last(), Some(Around::Object(Some(_))))
+    }
+
+    /// The pointer to the value that comes next, or to the member of that name; not into an array. It ends behind
+    /// `limit` bytes, however long it would be.
+    pub(super) fn pointer(&self, member: Option<Text<'t>>, limit: usize) -> String {
+        let mut pointer = String::new();
+        for around in &self.0 {
+            match around {
+                Around::Array => return pointer,
+                Around::Object(Some(key)) => push(&mut pointer, *key, limit),
+                Around::Object(None) => break,
             }
-            pointer
-        })
+        }
+        if let Some(member) = member {
+            push(&mut pointer, member, limit);
+        }
+        pointer
+    }
+}
+
+/// Appends a key, as long as the pointer has not come to its limit.
+fn push(pointer: &mut String, key: Text<'_>, limit: usize) {
+    if pointer.len() > limit {
+        return;
+    }
+    pointer.push('/');
+    for character in key.characters() {
+        if pointer.len() > limit {
+            return;
+        }
+        match character {
+            '~' => pointer.push_str("~0"),
+            '/' => pointer.push_str("~1"),
+            other => pointer.push(other),
+        }
     }
 }

@@ -1,8 +1,8 @@
-use std::fmt::Write;
+use std::{fmt::Write, ops::ControlFlow};
 
 use proptest::prelude::*;
 
-use super::{Unreadable, difference, scan::DEPTH};
+use super::{Difference, POINTER_LIMIT, Unreadable, difference, differences, scan::DEPTH};
 
 /// What Go (k8s.io/apimachinery v0.36.3, util/json) reads back of what it stored. None where it refuses.
 const STORED: &[(&str, Option<&str>)] = &[
@@ -404,5 +404,113 @@ proptest! {
         // Serde reads no half of a surrogate pair.
         prop_assume!(!text.contains("\\ud"));
         prop_assert_eq!(same(&text, &format!("{text} ")), expected, "{}", text);
+    }
+}
+
+/// All that `differences` shows, as `+`, `-` or `!` and the pointer.
+fn all_differences(old: &str, new: &str) -> Vec<String> {
+    let mut all = Vec::new();
+    let end = differences(old, new, |difference, pointer| {
+        let mark = match difference {
+            Difference::Added => '+',
+            Difference::Removed => '-',
+            Difference::Changed => '!',
+        };
+        all.push(format!("{mark}{pointer}"));
+        ControlFlow::<()>::Continue(())
+    });
+    assert_eq!(end, Ok(ControlFlow::Continue(())), "{old} and {new}");
+    all
+}
+
+#[test]
+fn every_difference_is_shown_once() {
+    for (old, new, expected) in [
+        ("{}", "{}", &[][..]),
+        (r#"{"b":1}"#, r#"{"a":{"x":[1,{}]},"b":1,"c":2}"#, &["+/a", "+/c"]),
+        (r#"{"a":{"x":[1]},"b":1,"c":2}"#, r#"{"b":1}"#, &["-/a", "-/c"]),
+        (r#"{"c":2,"a":1}"#, r#"{"b":1,"a":1}"#, &["+/b", "-/c"]),
+        (r#"{"a":{"b":{}}}"#, r#"{"a":{"b":{"c":1}},"d":1}"#, &["+/a/b/c", "+/d"]),
+        // Another value, and the walk goes on behind it.
+        (
+            r#"{"a":1,"b":{"c":1}}"#,
+            r#"{"a":{"x":[]},"b":{"c":2}}"#,
+            &["!/a", "!/b/c"],
+        ),
+        (r#"{"a":"","b":0}"#, r#"{"a":"x","b":1}"#, &["!/a", "!/b"]),
+        // What was null was not there.
+        (r#"{"a":null,"b":1}"#, r#"{"a":{"x":1},"b":1}"#, &["+/a"]),
+        (r#"{"a":1}"#, r#"{"a":null}"#, &["!/a"]),
+        ("null", r#"{"a":1}"#, &["!"]),
+        ("[null]", "[1]", &["!"]),
+        // Members of the elements of an array, which are told by their places.
+        (
+            r#"{"a":[{"b":1},{}],"c":1}"#,
+            r#"{"a":[{"b":1,"x":1},{"y":2}],"c":1}"#,
+            &["+/a", "+/a"],
+        ),
+        (r#"{"a":[{"b":1}],"c":1}"#, r#"{"a":[{"b":2}],"c":2}"#, &["!/a", "!/c"]),
+        // An element more or fewer.
+        (r#"{"a":[],"c":1}"#, r#"{"a":[{"b":[]},2],"c":2}"#, &["!/a", "!/c"]),
+        (r#"{"a":[1,[2],{"b":3}],"c":1}"#, r#"{"a":[1],"c":2}"#, &["!/a", "!/c"]),
+        (r#"{"a":[1,2]}"#, r#"{"a":[2]}"#, &["!/a", "!/a"]),
+    ] {
+        assert_eq!(all_differences(old, new), expected, "{old} and {new}");
+    }
+}
+
+#[test]
+fn a_long_pointer_is_cut_off() {
+    let (key, many) = ("k".repeat(3000), "a".repeat(700));
+    let new = format!(r#"{{"{key}":1,"{many}":{{"{many}":{{"{many}":1}}}}}}"#);
+    let old = format!(r#"{{"{many}":{{"{many}":{{}}}}}}"#);
+    for pointer in all_differences(&old, &new) {
+        assert!(
+            pointer.len() > POINTER_LIMIT && pointer.len() < POINTER_LIMIT + 8,
+            "{}",
+            pointer.len()
+        );
+    }
+    assert_eq!(all_differences(&old, &new).len(), 2);
+}
+
+/// By other means than the module's.
+fn reference_differences(old: &serde_json::Value, new: &serde_json::Value, at: &str, all: &mut Vec<String>) {
+    use serde_json::Value;
+    match (old, new) {
+        (Value::Object(old), Value::Object(new)) => {
+            let keys: std::collections::BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+            for key in keys {
+                let at = format!("{at}/{}", key.replace('~', "~0").replace('/', "~1"));
+                match (old.get(key), new.get(key)) {
+                    (Some(Value::Null), Some(new)) if !new.is_null() => all.push(format!("+{at}")),
+                    (Some(old), Some(new)) => reference_differences(old, new, &at, all),
+                    (Some(_), None) => all.push(format!("-{at}")),
+                    (None, _) => all.push(format!("+{at}")),
+                }
+            }
+        }
+        (Value::Array(old), Value::Array(new)) => {
+            let mut within = Vec::new();
+            for (old, new) in old.iter().zip(new) {
+                reference_differences(old, new, "", &mut within);
+            }
+            // No pointer goes into an array.
+            all.extend(within.iter().map(|found| format!("{}{at}", &found[..1])));
+            if old.len() != new.len() {
+                all.push(format!("!{at}"));
+            }
+        }
+        (old, new) if old == new => {}
+        _ => all.push(format!("!{at}")),
+    }
+}
+
+proptest! {
+    #[test]
+    fn the_differences_are_those_of_the_trees(a in tree(), b in tree(), seed: u64) {
+        let mut expected = Vec::new();
+        reference_differences(&stored(&a), &stored(&b), "", &mut expected);
+        prop_assert_eq!(all_differences(&written(&a, seed), &written(&b, !seed)), expected);
     }
 }

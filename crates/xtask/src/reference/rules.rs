@@ -54,7 +54,7 @@ fn section<'t>(rule: Rule, mut said: impl Iterator<Item = &'t str>) -> String {
         })
         .collect();
     match about.enforceable_by {
-        EnforceableBy::Cel => on.push("- The change alone breaks it, so it is in `config/policy` too.".to_owned()),
+        EnforceableBy::Cel => on.push("- `config/policy` has it too, as far as the change alone breaks it.".to_owned()),
         EnforceableBy::Server => {}
     }
     let messages: Vec<String> = about.messages.iter().map(|message| format!("- `{message}`")).collect();

@@ -16,9 +16,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::{Value, json};
 
 use crate::{
-    reader,
     review::{Answer, Operation, Request},
-    view::{AnyWorker, Read, Who},
+    view::{AnyWorker, Read, TextMetadata},
 };
 
 /// The answer, or why an object can't be read.
@@ -325,34 +324,29 @@ pub(crate) fn cluster_class(request: &Request<'_, Read<ClusterClass>>, state: &d
     edited.answer(class::judge(edit, state), state)
 }
 
-/// Only the identity of an object.
-fn who(template: &Template<'_>) -> serde_json::Result<ObjectMeta> {
-    let Some(text) = template.metadata() else {
-        return Ok(ObjectMeta::default());
-    };
-    reader::read::<Who>(text.as_bytes()).map(|who| who.metadata)
-}
-
 /// Judges a template: an update by the fields that it changes, a deletion by the objects that need the template.
-pub(crate) fn template(sort: TemplateType, request: &Request<'_, Template<'_>>, state: &dyn ClusterState) -> Judged {
+pub(crate) fn template(
+    sort: TemplateType,
+    request: &Request<'_, Template<'_, TextMetadata<'_>>>,
+    state: &dyn ClusterState,
+) -> Judged {
     let kind = request.kind.kind.as_ref();
     let (findings, old, new) = match (request.operation, &request.old_object, &request.object) {
         (Operation::Update, Some(old), Some(new)) => {
             let dry_run = request.dry_run.unwrap_or_default();
-            // For a dry run it is mostly enough to know the user.
-            if dry_run && template::is_topology_dry_run(&who(new)?, dry_run) {
+            if dry_run && template::is_topology_dry_run(&new.metadata.read_annotations()?, dry_run) {
                 return Ok(allowed());
             }
             let changed = template::changed(old, new);
             if changed.is_nothing() {
                 return Ok(allowed());
             }
-            let metadata = who(new)?;
+            let metadata = new.metadata.read()?;
             let findings = template::update(sort, kind, &metadata, &changed);
-            (findings, who(old)?, Some(metadata))
+            (findings, old.metadata.read()?, Some(metadata))
         }
         (Operation::Delete, Some(old), _) => {
-            let metadata = who(old)?;
+            let metadata = old.metadata.read()?;
             let findings = template::delete(&request.kind.group, kind, &metadata, state);
             (findings, metadata, None)
         }

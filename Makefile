@@ -123,7 +123,7 @@ lint: prerequisites ## Check formatting and lints
 	@cargo clippy --workspace --all-targets -- -D warnings
 
 .PHONY: bench
-bench: prerequisites ## Measure the admission server: instructions, CPU time, memory, beside Go (ten minutes)
+bench: prerequisites ## Measure the admission server: instructions, CPU time, memory, beside Go (twenty minutes)
 	@cargo build --release -p instar-benches --bin bench
 	@$(CARGO_TARGET_DIR)/release/bench run $(BENCH)
 

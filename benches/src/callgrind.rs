@@ -1,8 +1,15 @@
-//! Instructions of a decision, counted by valgrind: they don't depend on what else the machine does.
+//! Instructions of a decision and of a request, counted by valgrind: they don't depend on what else the machine does.
 
-use std::{path::Path, process::Command};
+use std::{fs, path::Path, process::Command};
 
 use anyhow::{Context, Result, ensure};
+use rustls::RootCertStore;
+
+use crate::{
+    bodies::Body,
+    client::{Amount, Client, Protocol},
+    server::Server,
+};
 
 /// Why nothing was counted.
 pub(crate) const MISSING: &str = "valgrind isn't there, so no instructions are counted: apt-get install valgrind";
@@ -30,8 +37,42 @@ fn count(path: &str, body: &Path, times: u32) -> Result<u64> {
         .output()?;
     let said = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "valgrind: {said}");
-    // `==1== Collected : 1234`
+    collected(&said)
+}
+
+/// What it has counted: `==1== Collected : 1234`
+fn collected(said: &str) -> Result<u64> {
     let counted = said.lines().find_map(|line| line.split_once("Collected :"));
     let (_, counted) = counted.with_context(|| format!("valgrind counted nothing: {said}"))?;
     Ok(counted.trim().parse()?)
+}
+
+/// Instructions of the whole server for one request, without the kernel's: those of many requests without those of few.
+pub(crate) async fn request(directory: &Path, protocol: Protocol, roots: &RootCertStore, body: &Body) -> Result<u64> {
+    let (few_requests, few) = served(directory, protocol, roots, body, 10).await?;
+    let (many_requests, many) = served(directory, protocol, roots, body, 60).await?;
+    Ok((many - few) / (many_requests - few_requests))
+}
+
+/// How many requests there were, and the instructions of a server that has answered them and nothing else.
+async fn served(
+    directory: &Path,
+    protocol: Protocol,
+    roots: &RootCertStore,
+    body: &Body,
+    each: u64,
+) -> Result<(u64, u64)> {
+    let log = directory.join("valgrind.log");
+    let mut command = Command::new("valgrind");
+    command
+        .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
+        .arg(format!("--log-file={}", log.display()))
+        .arg(std::env::current_exe()?)
+        .arg("serve")
+        .arg(directory);
+    let server = Server::start(&mut command)?;
+    let client = Client::new(server.address, protocol, roots, body)?;
+    let load = client.load(Amount::Requests(each)).await?;
+    server.stop()?;
+    Ok((load.requests, collected(&fs::read_to_string(log)?)?))
 }

@@ -1,6 +1,7 @@
 //! A client that costs little: it shares the cores with what it measures.
 
 use std::{
+    fmt,
     net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant},
@@ -9,7 +10,10 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use axum::{
     body::Bytes,
-    http::{Request, StatusCode, header::CONTENT_TYPE},
+    http::{
+        Request, StatusCode,
+        header::{CONTENT_LENGTH, CONTENT_TYPE},
+    },
 };
 use rustls::{ClientConfig, RootCertStore, pki_types::ServerName};
 use tokio::{
@@ -22,7 +26,7 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 use crate::{bodies::Body, server};
 
 /// How requests come in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Protocol {
     /// Eight connections, one request at a time on each.
     Http1,
@@ -30,7 +34,18 @@ pub(crate) enum Protocol {
     Http2,
 }
 
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Http1 => "HTTP/1.1",
+            Self::Http2 => "HTTP/2",
+        })
+    }
+}
+
 impl Protocol {
+    pub(crate) const ALL: [Self; 2] = [Self::Http1, Self::Http2];
+
     const fn connections(self) -> usize {
         match self {
             Self::Http1 => 8,
@@ -39,7 +54,32 @@ impl Protocol {
     }
 }
 
-/// What was asked in a time.
+/// When to stop asking.
+#[derive(Clone, Copy)]
+pub(crate) enum Amount {
+    /// As many requests as there is time for.
+    Time(Duration),
+    /// So many on each connection, or on each stream of HTTP/2.
+    Requests(u64),
+}
+
+/// The same, once the clock runs.
+#[derive(Clone, Copy)]
+enum Until {
+    Moment(Instant),
+    Requests(u64),
+}
+
+impl Until {
+    fn goes_on(self, requests: u64) -> bool {
+        match self {
+            Self::Moment(end) => Instant::now() < end,
+            Self::Requests(all) => requests < all,
+        }
+    }
+}
+
+/// What was asked.
 pub(crate) struct Load {
     pub(crate) requests: u64,
     pub(crate) took: Duration,
@@ -77,19 +117,40 @@ impl Client {
     }
 
     pub(crate) async fn ask(&self) -> Result<Vec<u8>> {
-        let mut connection = Http1::new(self.connect().await?, self.path, &self.text);
-        connection.ask().await?;
-        Ok(connection.answer().to_vec())
+        let stream = self.connect().await?;
+        match self.protocol {
+            Protocol::Http1 => {
+                let mut connection = Http1::new(stream, self.path, &self.text);
+                connection.ask().await?;
+                Ok(connection.answer().to_vec())
+            }
+            Protocol::Http2 => {
+                let (client, connection) = h2::client::handshake(stream).await?;
+                tokio::spawn(connection);
+                Ok(self.stream(client).ask().await?.concat())
+            }
+        }
     }
 
-    /// As many requests as there is time for. An answer that isn't 200 ends it.
-    pub(crate) async fn load(&self, time: Duration) -> Result<Load> {
+    fn stream(&self, client: h2::client::SendRequest<Bytes>) -> Http2 {
+        Http2 {
+            client,
+            uri: format!("https://localhost{}", self.path),
+            text: self.text.clone(),
+        }
+    }
+
+    /// An answer that isn't 200 ends it.
+    pub(crate) async fn load(&self, amount: Amount) -> Result<Load> {
         let mut streams = Vec::new();
         for _ in 0..self.protocol.connections() {
             streams.push(self.connect().await?);
         }
         let began = Instant::now();
-        let until = began + time;
+        let until = match amount {
+            Amount::Time(time) => Until::Moment(began + time),
+            Amount::Requests(requests) => Until::Requests(requests),
+        };
         let mut tasks = JoinSet::new();
         for stream in streams {
             match self.protocol {
@@ -101,8 +162,7 @@ impl Client {
                     let (client, connection) = h2::client::handshake(stream).await?;
                     tokio::spawn(connection);
                     for _ in 0..10 {
-                        let uri = format!("https://localhost{}", self.path);
-                        tasks.spawn(ask_streams(client.clone(), uri, self.text.clone(), until));
+                        tasks.spawn(self.stream(client.clone()).ask_until(until));
                     }
                 }
             }
@@ -140,9 +200,9 @@ impl Http1 {
         }
     }
 
-    async fn ask_until(mut self, until: Instant) -> Result<u64> {
+    async fn ask_until(mut self, until: Until) -> Result<u64> {
         let mut requests = 0;
-        while Instant::now() < until {
+        while until.goes_on(requests) {
             self.ask().await?;
             requests += 1;
         }
@@ -181,26 +241,41 @@ impl Http1 {
     }
 }
 
-async fn ask_streams(
-    mut client: h2::client::SendRequest<Bytes>,
+/// A stream of HTTP/2 after the other, on one connection.
+struct Http2 {
+    client: h2::client::SendRequest<Bytes>,
     uri: String,
     text: Bytes,
-    until: Instant,
-) -> Result<u64> {
-    let mut requests = 0;
-    while Instant::now() < until {
-        client = client.ready().await?;
-        let request = Request::post(&uri).header(CONTENT_TYPE, "application/json").body(())?;
-        let (response, mut body) = client.send_request(request, false)?;
-        body.send_data(text.clone(), true)?;
+}
+
+impl Http2 {
+    async fn ask_until(mut self, until: Until) -> Result<u64> {
+        let mut requests = 0;
+        while until.goes_on(requests) {
+            self.ask().await?;
+            requests += 1;
+        }
+        Ok(requests)
+    }
+
+    /// The chunks of the answer.
+    async fn ask(&mut self) -> Result<Vec<Bytes>> {
+        std::future::poll_fn(|cx| self.client.poll_ready(cx)).await?;
+        let request = Request::post(&self.uri)
+            .header(CONTENT_TYPE, "application/json")
+            .header(CONTENT_LENGTH, self.text.len())
+            .body(())?;
+        let (response, mut body) = self.client.send_request(request, false)?;
+        body.send_data(self.text.clone(), true)?;
         let response = response.await?;
         ensure!(response.status() == StatusCode::OK, "{}", response.status());
         let mut answer = response.into_body();
+        let mut chunks = Vec::new();
         while let Some(chunk) = answer.data().await {
-            let read = chunk?.len();
-            answer.flow_control().release_capacity(read)?;
+            let chunk = chunk?;
+            answer.flow_control().release_capacity(chunk.len())?;
+            chunks.push(chunk);
         }
-        requests += 1;
+        Ok(chunks)
     }
-    Ok(requests)
 }

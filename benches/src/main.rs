@@ -6,12 +6,14 @@
 #![allow(clippy::cast_precision_loss, reason = "figures are rounded when they are printed")]
 
 mod bodies;
+mod budgets;
 mod callgrind;
 mod client;
 mod decide;
 mod environment;
 mod go;
 mod report;
+mod requests;
 mod rounds;
 mod serve;
 mod server;

@@ -8,7 +8,7 @@ use rustls::RootCertStore;
 
 use crate::{
     bodies::Body,
-    client::{Client, Protocol},
+    client::{Amount, Client, Protocol},
     server::Server,
 };
 
@@ -64,7 +64,10 @@ pub(crate) async fn run(
     let mut clients = Vec::new();
     for server in servers {
         let client = Client::new(server.address, protocol, roots, body)?;
-        client.load(Duration::from_millis(300)).await.context("warming up")?;
+        client
+            .load(Amount::Time(Duration::from_millis(300)))
+            .await
+            .context("warming up")?;
         clients.push(client);
     }
     let turns = u32::try_from(plan.time.as_millis().div_ceil(TURN.as_millis()).max(1))?;
@@ -80,7 +83,8 @@ pub(crate) async fn run(
                     continue;
                 };
                 let before = process::cpu(server.pid())?;
-                let load = client.load(plan.time / turns).await.context("the round is void")?;
+                let load = client.load(Amount::Time(plan.time / turns)).await;
+                let load = load.context("the round is void")?;
                 sum.used += process::cpu(server.pid())?.saturating_sub(before);
                 sum.requests += load.requests;
                 sum.took += load.took;

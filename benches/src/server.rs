@@ -12,6 +12,7 @@ use std::{
 
 use anyhow::{Context, Result};
 use rcgen::{CertificateParams, KeyPair, PKCS_ECDSA_P256_SHA256};
+use rustix::process::{Pid, Signal};
 use rustls::{CipherSuite, ClientConfig, RootCertStore, version::TLS13};
 
 /// Writes `tls.crt` and `tls.key`, for ECDSA P-256, and gives what a client needs to trust them.
@@ -72,6 +73,13 @@ impl Server {
 
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Asks it to end, and waits until it has: valgrind counts until then.
+    pub(crate) fn stop(mut self) -> Result<()> {
+        rustix::process::kill_process(Pid::from_child(&self.child), Signal::TERM)?;
+        self.child.wait()?;
+        Ok(())
     }
 }
 

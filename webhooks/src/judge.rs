@@ -16,9 +16,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::{Value, json};
 
 use crate::{
-    reader,
     review::{Answer, Operation, Request},
-    view::{AnyWorker, Read, Who},
+    view::{AnyWorker, Read, TextMetadata},
 };
 
 /// The answer, or why an object can't be read.
@@ -330,19 +329,11 @@ pub(crate) fn cluster_class(request: &Request<'_, Read<ClusterClass>>, state: &d
     edited.answer(class::judge(edit, state), state)
 }
 
-/// Only the identity of an object.
-fn who(template: &Template<'_>) -> serde_json::Result<ObjectMeta> {
-    let Some(text) = template.metadata() else {
-        return Ok(ObjectMeta::default());
-    };
-    reader::read::<Who>(text.as_bytes()).map(|who| who.metadata)
-}
-
 /// Judges a template: an update by the fields that it changes, a deletion by the objects that need the template.
 pub(crate) fn template(
     sort: TemplateType,
     phase: Phase,
-    request: &Request<'_, Template<'_>>,
+    request: &Request<'_, Template<'_, TextMetadata<'_>>>,
     state: &dyn ClusterState,
 ) -> Judged {
     let kind = request.kind.kind.as_ref();
@@ -352,15 +343,14 @@ pub(crate) fn template(
         (Operation::Create | Operation::Connect | Operation::Update | Operation::Delete, _, _) => return Ok(allowed()),
     };
     let dry_run = request.dry_run.unwrap_or_default();
-    // For a dry run it is mostly enough to know the user.
-    if dry_run && template::is_topology_dry_run(&who(new)?, dry_run) {
+    if dry_run && template::is_topology_dry_run(&new.metadata.read_annotations()?, dry_run) {
         return Ok(allowed());
     }
     let mut changed = template::changed(old, new);
     if changed.is_nothing() {
         return Ok(allowed());
     }
-    let (old, new) = (who(old)?, who(new)?);
+    let (old, new) = (old.metadata.read()?, new.metadata.read()?);
     let context = SpecContext {
         phase,
         group: &request.kind.group,
@@ -392,7 +382,10 @@ pub(crate) fn template(
 }
 
 /// Judges the deletion of a template that has the annotation of `clusterctl move`, by a user who may delete Clusters.
-pub(crate) fn moved_template(request: &Request<'_, Template<'_>>, state: &dyn ClusterState) -> Judged {
+pub(crate) fn moved_template(
+    request: &Request<'_, Template<'_, TextMetadata<'_>>>,
+    state: &dyn ClusterState,
+) -> Judged {
     match (request.operation, &request.old_object) {
         (Operation::Delete, Some(old)) => delete_template(old, Deleter::OfClusters, request, state),
         // The configuration sends no other operation.
@@ -401,12 +394,12 @@ pub(crate) fn moved_template(request: &Request<'_, Template<'_>>, state: &dyn Cl
 }
 
 fn delete_template(
-    old: &Template<'_>,
+    old: &Template<'_, TextMetadata<'_>>,
     deleter: Deleter,
-    request: &Request<'_, Template<'_>>,
+    request: &Request<'_, Template<'_, TextMetadata<'_>>>,
     state: &dyn ClusterState,
 ) -> Judged {
-    let (kind, old) = (request.kind.kind.as_ref(), who(old)?);
+    let (kind, old) = (request.kind.kind.as_ref(), old.metadata.read()?);
     let findings = template::delete(&request.kind.group, kind, &old, deleter, state);
     let verdict = settled(
         findings,

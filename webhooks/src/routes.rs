@@ -19,7 +19,9 @@ use instar_domain::json::Object;
 use serde::Deserialize;
 
 use crate::{
-    AdmissionMetrics, AuditSink, OverriddenRule, Route, judge, reader,
+    AdmissionMetrics, AuditSink, OverriddenRule, Route, judge,
+    metrics::RouteMetrics,
+    reader,
     review::{Answer, Answered, Asked, Request, ReviewedObject, Unread},
 };
 
@@ -32,7 +34,7 @@ pub fn router<O: ClusterState, B: AuditSink>(state: &Arc<O>, audit: &Arc<B>, met
             route,
             state: Arc::clone(&state),
             audit: Arc::clone(&audit),
-            metrics: metrics.clone(),
+            metrics: metrics.of(route),
         });
         router.route(route.path(), post(handle).with_state(handler))
     })
@@ -42,13 +44,13 @@ struct Handler {
     route: Route,
     state: Arc<dyn ClusterState>,
     audit: Arc<dyn AuditSink>,
-    metrics: AdmissionMetrics,
+    metrics: RouteMetrics,
 }
 
 async fn handle(State(handler): State<Arc<Handler>>, body: Bytes) -> Response {
     let began = Instant::now();
     let (uid, answer) = handler.answer(&body);
-    handler.metrics.observe(handler.route, &answer, began.elapsed());
+    handler.metrics.observe(&answer, began.elapsed());
     log(handler.route, &answer);
     let answered = match (uid, answer) {
         (None, Answer::Malformed(why)) => return (StatusCode::BAD_REQUEST, why).into_response(),

@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeMap, ops::Deref};
 
-use instar_admission::worker::Worker;
+use instar_admission::{template::Text, worker::Worker};
 use instar_capi::WorkerKind;
 use instar_capi::{
     Bootstrap, Cluster, ClusterClass, ClusterClassSpec, ClusterSpec, ControlPlaneSpec, ControlPlaneStatus,
@@ -13,6 +13,8 @@ use instar_capi::{
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time};
 use serde::{Deserialize, Deserializer, de::IgnoredAny};
+
+use crate::reader;
 
 /// Metadata without the fields that only servers and other controllers use.
 #[derive(Deserialize, Default)]
@@ -59,12 +61,54 @@ fn metadata<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ObjectMeta, D:
     Metadata::deserialize(deserializer).map(Into::into)
 }
 
-/// The identity of an object, by the text of its metadata.
-#[derive(Deserialize)]
-#[serde(transparent)]
-pub(crate) struct Who {
-    #[serde(deserialize_with = "metadata")]
-    pub(crate) metadata: ObjectMeta,
+/// The same metadata, whose fields stay text: of most templates nobody asks for them. A field that is as it was in the
+/// old object is passed at once, and managed fields are passed once.
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct TextMetadata<'a> {
+    #[serde(borrow)]
+    name: Option<Text<'a>>,
+    #[serde(borrow)]
+    generate_name: Option<Text<'a>>,
+    #[serde(borrow)]
+    namespace: Option<Text<'a>>,
+    #[serde(borrow)]
+    generation: Option<Text<'a>>,
+    #[serde(borrow)]
+    labels: Option<Text<'a>>,
+    #[serde(borrow)]
+    annotations: Option<Text<'a>>,
+    #[serde(borrow)]
+    owner_references: Option<Text<'a>>,
+    #[serde(borrow)]
+    deletion_timestamp: Option<Text<'a>>,
+}
+
+impl TextMetadata<'_> {
+    pub(crate) fn read(&self) -> serde_json::Result<ObjectMeta> {
+        Ok(ObjectMeta {
+            name: field(self.name)?,
+            generate_name: field(self.generate_name)?,
+            namespace: field(self.namespace)?,
+            generation: field(self.generation)?,
+            labels: field(self.labels)?,
+            owner_references: field(self.owner_references)?,
+            deletion_timestamp: field(self.deletion_timestamp)?,
+            ..self.read_annotations()?
+        })
+    }
+
+    /// Only the annotations.
+    pub(crate) fn read_annotations(&self) -> serde_json::Result<ObjectMeta> {
+        Ok(ObjectMeta {
+            annotations: field(self.annotations)?,
+            ..ObjectMeta::default()
+        })
+    }
+}
+
+fn field<'a, T: Deserialize<'a>>(text: Option<Text<'a>>) -> serde_json::Result<Option<T>> {
+    text.map(|Text(text)| reader::read(text.as_bytes())).transpose()
 }
 
 /// The outside of every object. All that an API server sends have metadata, and what is written into it

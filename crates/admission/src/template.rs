@@ -35,7 +35,7 @@ pub enum TemplateType {
 
 /// The JSON text of a value.
 #[derive(Debug, Clone, Copy)]
-struct Text<'a>(&'a str);
+pub struct Text<'a>(pub &'a str);
 
 /// How a [`Text`] asks for itself: as a newtype of this name. A deserializer that knows the name gives the
 /// text as a borrowed string; any other one has to be `serde_json`'s.
@@ -67,20 +67,12 @@ impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
 
 /// A template, as far as an update is judged. What is in it stays text.
 #[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub struct Template<'a> {
-    #[serde(borrow)]
-    metadata: Option<Text<'a>>,
+#[serde(default, bound(deserialize = "M: Deserialize<'de> + Default"))]
+pub struct Template<'a, M> {
+    /// Its own metadata, which no update is judged by.
+    pub metadata: M,
     #[serde(borrow)]
     spec: Outer<'a>,
-}
-
-impl<'a> Template<'a> {
-    /// Its own metadata, as JSON text: it is read only where something is said of it.
-    #[must_use]
-    pub fn metadata(&self) -> Option<&'a str> {
-        self.metadata.map(|Text(text)| text)
-    }
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -118,7 +110,7 @@ impl Changed {
 
 /// Compares without looking further where the bytes are the same, as they are in almost all requests.
 #[must_use]
-pub fn changed(old: &Template<'_>, new: &Template<'_>) -> Changed {
+pub fn changed<M>(old: &Template<'_, M>, new: &Template<'_, M>) -> Changed {
     let (old, new) = (&old.spec.template, &new.spec.template);
     Changed {
         spec: SpecChanges::between(text(old.spec), text(new.spec)),
@@ -263,13 +255,14 @@ pub fn delete(
 #[cfg(test)]
 mod tests {
     use instar_catalog::Catalog;
+    use serde::de::IgnoredAny;
     use serde_json::{Value, json};
 
     use super::*;
 
     fn judged(old: &Value, new: &Value, sort: TemplateType, metadata: &Value, dry_run: bool) -> Vec<String> {
         let (old, new) = (old.to_string(), new.to_string());
-        let (old, new) = (serde_json::from_str(&old).unwrap(), serde_json::from_str(&new).unwrap());
+        let [old, new] = [&old, &new].map(|text| serde_json::from_str::<Template<'_, IgnoredAny>>(text).unwrap());
         let metadata = serde_json::from_value(metadata.clone()).unwrap();
         if is_topology_dry_run(&metadata, dry_run) {
             return Vec::new();

@@ -11,7 +11,8 @@ use tokio::{
     sync::Notify,
     time::{Instant, timeout},
 };
-use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+
+use crate::signal::Signal;
 
 /// How long a body may arrive while other requests wait for its memory. From a client one network hop
 /// away a body takes milliseconds.
@@ -38,10 +39,9 @@ struct State {
 
 #[derive(Clone)]
 struct IncomingBody {
-    /// None if the address is unknown.
-    peer: Option<IpAddr>,
+    peer: IpAddr,
     since: Instant,
-    cancelled: CancellationToken,
+    cancelled: Signal,
 }
 
 impl BodyBudget {
@@ -57,11 +57,11 @@ impl BodyBudget {
     }
 
     /// Registers a body whose reading starts now. Above [`MAX_BODIES`] it cancels another one.
-    pub(crate) fn reserve(&self, peer: Option<IpAddr>) -> Reservation {
+    pub(crate) fn reserve(&self, peer: IpAddr) -> Reservation {
         let body = IncomingBody {
             peer,
             since: Instant::now(),
-            cancelled: CancellationToken::new(),
+            cancelled: Signal::default(),
         };
         let mut state = self.lock();
         if state.incoming.len() >= MAX_BODIES {
@@ -84,7 +84,7 @@ impl BodyBudget {
 
 impl State {
     fn remove(&mut self, body: &IncomingBody) {
-        self.incoming.retain(|other| other.cancelled != body.cancelled);
+        self.incoming.retain(|other| !other.cancelled.is_same(&body.cancelled));
     }
 
     /// The oldest body of the address that has the most bodies.
@@ -101,7 +101,7 @@ impl State {
 
     fn cancel(&mut self, index: usize) {
         if index < self.incoming.len() {
-            self.incoming.remove(index).cancelled.cancel();
+            self.incoming.remove(index).cancelled.give();
         }
     }
 }
@@ -117,6 +117,10 @@ impl Reservation {
     /// Waits for `bytes` more. Meanwhile it cancels a body that is still arriving after
     /// [`MIN_READ_TIME`]: a client that sends bodies only to hold memory must not keep other clients out.
     pub(crate) async fn grow(&mut self, bytes: usize) {
+        // Mostly there is enough, and nothing to wait for.
+        if self.try_grow(bytes).is_none() {
+            return;
+        }
         loop {
             let shared = Arc::clone(&self.budget.0);
             let mut released = std::pin::pin!(shared.released.notified());
@@ -142,7 +146,7 @@ impl Reservation {
             return Some(MIN_READ_TIME);
         };
         let other = state.incoming.get(index);
-        let other = other.filter(|other| other.cancelled != self.body.cancelled);
+        let other = other.filter(|other| !other.cancelled.is_same(&self.body.cancelled));
         let wait = other.map_or(MIN_READ_TIME, |other| {
             MIN_READ_TIME.saturating_sub(other.since.elapsed())
         });
@@ -153,9 +157,9 @@ impl Reservation {
         Some(MIN_READ_TIME)
     }
 
-    /// Completes when another request needs the memory.
-    pub(crate) fn cancelled(&self) -> WaitForCancellationFutureOwned {
-        self.body.cancelled.clone().cancelled_owned()
+    /// Given when another request needs the memory.
+    pub(crate) fn cancelled(&self) -> Signal {
+        self.body.cancelled.clone()
     }
 
     /// The body has arrived completely and is not cancelled any more.
@@ -176,22 +180,26 @@ impl Drop for Reservation {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use tokio::time::sleep;
 
     use super::*;
 
+    const PEER: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
     #[tokio::test(start_paused = true)]
     async fn a_waiting_request_gets_what_is_released() {
         let budget = BodyBudget::new(8);
-        let mut first = budget.reserve(None);
+        let mut first = budget.reserve(PEER);
         first.grow(6).await;
         first.complete();
-        let mut second = budget.reserve(None);
+        let mut second = budget.reserve(PEER);
         second.grow(2).await;
 
         // A complete body is never cancelled, however long it is held.
         assert!(timeout(10 * MIN_READ_TIME, second.grow(4)).await.is_err());
-        assert!(!first.body.cancelled.is_cancelled());
+        assert!(!first.body.cancelled.is_given());
         let drops = async {
             sleep(MIN_READ_TIME / 3).await;
             drop(first);
@@ -210,11 +218,11 @@ mod tests {
 
     #[tokio::test]
     async fn the_busiest_address_loses_a_body_first() {
-        let [crowd, loner] = [1, 2].map(|last| Some(IpAddr::from([10, 0, 0, last])));
+        let [crowd, loner] = [1, 2].map(|last| IpAddr::from([10, 0, 0, last]));
         let budget = BodyBudget::new(8);
         let lone = budget.reserve(loner);
         let mut many: Vec<Reservation> = (1..MAX_BODIES).map(|_| budget.reserve(crowd)).collect();
-        let is_cancelled = |reservation: &Reservation| reservation.body.cancelled.is_cancelled();
+        let is_cancelled = |reservation: &Reservation| reservation.body.cancelled.is_given();
         assert!(!many.iter().any(is_cancelled));
         let second = budget.reserve(loner);
         assert!(is_cancelled(&many.remove(0)));
@@ -224,22 +232,22 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_waiting_request_cancels_the_oldest_body_after_its_minimum_time() {
         let budget = BodyBudget::new(8);
-        let (mut oldest, mut older) = (budget.reserve(None), budget.reserve(None));
+        let (mut oldest, mut older) = (budget.reserve(PEER), budget.reserve(PEER));
         oldest.grow(3).await;
         older.grow(5).await;
         sleep(MIN_READ_TIME / 2).await;
 
-        let mut young = budget.reserve(None);
+        let mut young = budget.reserve(PEER);
         let start = Instant::now();
         let cancelled = oldest.cancelled();
         let ends = async {
-            cancelled.await;
+            cancelled.given().await;
             drop(oldest);
             start.elapsed()
         };
         let ((), ended) = tokio::join!(young.grow(2), ends);
         assert_eq!(ended, MIN_READ_TIME / 2);
-        assert!(!older.body.cancelled.is_cancelled());
-        assert!(!young.body.cancelled.is_cancelled());
+        assert!(!older.body.cancelled.is_given());
+        assert!(!young.body.cancelled.is_given());
     }
 }

@@ -12,7 +12,8 @@ use std::{
 };
 
 use prometheus_client::metrics::counter::Counter;
-use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+
+use crate::signal::Signal;
 
 /// Counts the connections that were closed because all slots were taken.
 #[derive(Clone, Debug, Default)]
@@ -40,7 +41,7 @@ struct ConnectionSlot {
     active_requests: AtomicUsize,
     /// The end of the last request; before the first one, the start of the connection.
     idle_since: Mutex<Instant>,
-    displaced: CancellationToken,
+    displaced: Signal,
 }
 
 impl ConnectionLimiter {
@@ -64,7 +65,7 @@ impl ConnectionLimiter {
             has_requested: AtomicBool::new(false),
             active_requests: AtomicUsize::new(0),
             idle_since: Mutex::new(Instant::now()),
-            displaced: CancellationToken::new(),
+            displaced: Signal::default(),
         });
         let mut slots = self.lock();
         if slots.len() >= self.max {
@@ -73,7 +74,7 @@ impl ConnectionLimiter {
                 return None;
             };
             self.metrics.displaced.inc();
-            slots.swap_remove(index).displaced.cancel();
+            slots.swap_remove(index).displaced.give();
         }
         slots.push(Arc::clone(&slot));
         drop(slots);
@@ -116,9 +117,9 @@ impl SlotGuard {
         ConnectionRequests(Arc::clone(&self.slot))
     }
 
-    /// Completes when a new connection takes this slot.
-    pub(crate) fn displaced(&self) -> WaitForCancellationFutureOwned {
-        self.slot.displaced.clone().cancelled_owned()
+    /// Given when a new connection takes this slot.
+    pub(crate) fn displaced(&self) -> Signal {
+        self.slot.displaced.clone()
     }
 }
 
@@ -128,7 +129,7 @@ impl Drop for SlotGuard {
     }
 }
 
-/// Counts the requests of one connection. Every request carries it as an extension.
+/// Counts the requests of one connection.
 #[derive(Clone, Debug)]
 pub(crate) struct ConnectionRequests(Arc<ConnectionSlot>);
 
@@ -170,7 +171,7 @@ mod tests {
     const LONER: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 2));
 
     fn displaced(guard: &SlotGuard) -> bool {
-        guard.slot.displaced.is_cancelled()
+        guard.slot.displaced.is_given()
     }
 
     #[test]

@@ -8,11 +8,12 @@
 use std::{
     io,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
 
-use axum::{Extension, middleware::AddExtension};
+use axum::Router;
 use axum_server::accept::Accept;
 use futures::future::BoxFuture;
 use tokio::{
@@ -20,10 +21,12 @@ use tokio::{
     net::TcpStream,
     time::{Instant, Sleep, sleep},
 };
-use tokio_util::sync::WaitForCancellationFutureOwned;
-use tower::Layer;
 
-use crate::connection_limiter::{ConnectionLimiter, ConnectionRequests, SlotGuard};
+use crate::{
+    connection_limiter::{ConnectionLimiter, ConnectionRequests, SlotGuard},
+    requests::{LimitedRouter, Limits},
+    signal::Signal,
+};
 
 /// How long a connection may be idle between requests. Go's clients, the API server among them, close
 /// an idle connection after 90 s. The client must close first, or its next request may be lost.
@@ -38,35 +41,36 @@ pub(crate) struct Deadlines {
     pub(crate) answer: Duration,
 }
 
-/// Accepts a connection if it gets a slot, and enforces its deadlines.
+/// Accepts a connection if it gets a slot, and enforces its deadlines and the limits of its requests.
 #[derive(Clone)]
 pub(crate) struct LimitedAcceptor<A> {
     inner: A,
     limiter: ConnectionLimiter,
     deadlines: Deadlines,
+    limits: Arc<Limits>,
 }
 
 impl<A> LimitedAcceptor<A> {
-    pub(crate) const fn new(inner: A, limiter: ConnectionLimiter, deadlines: Deadlines) -> Self {
+    pub(crate) fn new(inner: A, limiter: ConnectionLimiter, deadlines: Deadlines, limits: Limits) -> Self {
         Self {
             inner,
             limiter,
             deadlines,
+            limits: Arc::new(limits),
         }
     }
 }
 
-impl<A, S> Accept<TcpStream, S> for LimitedAcceptor<A>
+impl<A> Accept<TcpStream, Router> for LimitedAcceptor<A>
 where
-    A: Accept<TcpStream, S, Future: Send + 'static>,
+    A: Accept<TcpStream, Router, Service = Router, Future: Send + 'static>,
     A::Stream: Send,
-    A::Service: Send,
 {
     type Stream = Connection<A::Stream>;
-    type Service = AddExtension<A::Service, ConnectionRequests>;
+    type Service = LimitedRouter;
     type Future = BoxFuture<'static, io::Result<(Self::Stream, Self::Service)>>;
 
-    fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
+    fn accept(&self, stream: TcpStream, app: Router) -> Self::Future {
         let slot = stream
             .peer_addr()
             .and_then(|peer| self.limiter.acquire(peer.ip()).ok_or_else(no_slot));
@@ -76,12 +80,13 @@ where
         };
         let deadlines = self.deadlines;
         let first_request = Box::pin(sleep(deadlines.first_request));
-        let accepted = self.inner.accept(stream, service);
+        let accepted = self.inner.accept(stream, app);
+        let limits = Arc::clone(&self.limits);
         Box::pin(async move {
-            let mut displaced = Box::pin(slot.displaced());
-            let (stream, service) = tokio::select! {
+            let displaced = slot.displaced();
+            let (stream, app) = tokio::select! {
                 accepted = accepted => accepted?,
-                () = &mut displaced => return Err(no_slot()),
+                () = displaced.given() => return Err(no_slot()),
             };
             let requests = slot.requests();
             let connection = Connection {
@@ -94,7 +99,7 @@ where
                 displaced,
                 _slot: slot,
             };
-            Ok((connection, Extension(requests).layer(service)))
+            Ok((connection, LimitedRouter::new(app, limits, requests)))
         })
     }
 }
@@ -114,13 +119,13 @@ pub(crate) struct Connection<S> {
     requests: ConnectionRequests,
     /// Whether the idle deadline has replaced that for the first request.
     has_requested: bool,
-    displaced: Pin<Box<WaitForCancellationFutureOwned>>,
+    displaced: Signal,
     _slot: SlotGuard,
 }
 
 impl<S> Connection<S> {
-    fn check_slot(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
-        match self.displaced.as_mut().poll(cx) {
+    fn check_slot(&self, cx: &mut Context<'_>) -> io::Result<()> {
+        match self.displaced.poll(cx) {
             Poll::Ready(()) => Err(no_slot()),
             Poll::Pending => Ok(()),
         }
@@ -218,7 +223,7 @@ mod tests {
             write_within: ANSWER,
             requests: slot.requests(),
             has_requested: false,
-            displaced: Box::pin(slot.displaced()),
+            displaced: slot.displaced(),
             _slot: slot,
         };
         (client, server)

@@ -28,6 +28,7 @@ mod read_ahead;
 mod readiness;
 mod requests;
 mod server;
+mod signal;
 #[cfg(test)]
 mod tests;
 pub mod tls;

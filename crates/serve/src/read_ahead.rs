@@ -5,7 +5,7 @@
 //! of the time.
 
 use std::{
-    cell::Cell,
+    cell::RefCell,
     io,
     pin::Pin,
     task::{Context, Poll},
@@ -22,8 +22,25 @@ use tokio::{
 const READ_SIZE: usize = 32 * 1024;
 
 thread_local! {
-    /// The buffer that was released last: mostly one is enough for all connections of a thread.
-    static SPARE: Cell<Option<Box<[u8]>>> = const { Cell::new(None) };
+    /// The buffers that were released last.
+    static SPARE: RefCell<Vec<Box<[u8]>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// How many of them are kept: as many as connections that are read in turns, mostly. Making one costs as much as reading
+/// a small request, since it is filled with zeros.
+const SPARES: usize = 8;
+
+fn take_spare() -> Box<[u8]> {
+    let spare = SPARE.with_borrow_mut(Vec::pop);
+    spare.unwrap_or_else(|| vec![0; READ_SIZE].into_boxed_slice())
+}
+
+fn keep_spare(buffer: Box<[u8]>) {
+    SPARE.with_borrow_mut(|spare| {
+        if spare.len() < SPARES {
+            spare.push(buffer);
+        }
+    });
 }
 
 /// Accepts connections as [`ReadAhead`].
@@ -74,13 +91,13 @@ impl AsyncRead for ReadAhead {
         loop {
             if let Some(mut unread) = self.unread.take() {
                 if unread.copy_to(buf) {
-                    SPARE.set(Some(unread.buffer));
+                    keep_spare(unread.buffer);
                 } else {
                     self.unread = Some(unread);
                 }
                 return Poll::Ready(Ok(()));
             }
-            let mut buffer = SPARE.take().unwrap_or_else(|| vec![0; READ_SIZE].into_boxed_slice());
+            let mut buffer = take_spare();
             let mut read = ReadBuf::new(&mut buffer);
             let polled = Pin::new(&mut self.stream).poll_read(cx, &mut read);
             let to = read.filled().len();
@@ -88,7 +105,7 @@ impl AsyncRead for ReadAhead {
                 // At the end of the stream nothing is copied, which tells the caller.
                 self.unread = Some(Unread { buffer, from: 0, to });
             } else {
-                SPARE.set(Some(buffer));
+                keep_spare(buffer);
                 return polled;
             }
         }

@@ -1,18 +1,26 @@
 //! Limits of one request: the size of its body, its deadline, and its part of the memory for bodies.
 
-use std::{net::IpAddr, time::Duration};
+use std::{
+    convert::Infallible,
+    future::poll_fn,
+    net::IpAddr,
+    pin::{Pin, pin},
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use axum::{
-    Extension, Router,
+    Router,
     body::{Body, Bytes, HttpBody},
-    extract::{DefaultBodyLimit, Request, State},
+    extract::{DefaultBodyLimit, Request},
     http::{HeaderMap, HeaderValue, StatusCode, Version, header},
-    middleware::{self, Next},
     response::{IntoResponse, Response},
 };
-use futures::StreamExt;
+use futures::future::{BoxFuture, FutureExt};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
+use tower::Service;
 
 use crate::{
     body_budget::{BodyBudget, Reservation},
@@ -21,7 +29,6 @@ use crate::{
 };
 
 /// Limits of the requests to one port.
-#[derive(Clone)]
 pub(crate) struct Limits {
     body: usize,
     values: usize,
@@ -42,46 +49,72 @@ impl Limits {
             shutdown,
         }
     }
+}
 
-    /// Adds these limits to every route of `app`.
-    pub(crate) fn around(self, app: Router) -> Router {
-        // axum's default of 2 MB is smaller than ours.
-        app.layer(DefaultBodyLimit::disable())
-            .layer(middleware::from_fn_with_state(self, limit))
+/// A router whose requests, all of one connection, are within the limits.
+///
+/// It is around the router: axum makes a copy of a layer for each route, and boxes each part of it for every request.
+#[derive(Clone)]
+pub(crate) struct LimitedRouter(Arc<Shared>);
+
+struct Shared {
+    app: Router,
+    limits: Arc<Limits>,
+    requests: ConnectionRequests,
+}
+
+impl LimitedRouter {
+    pub(crate) fn new(app: Router, limits: Arc<Limits>, requests: ConnectionRequests) -> Self {
+        Self(Arc::new(Shared { app, limits, requests }))
     }
 }
 
-async fn limit(
-    State(limits): State<Limits>,
-    requests: Option<Extension<ConnectionRequests>>,
-    request: Request,
-    next: Next,
-) -> Response {
-    let peer = requests.as_ref().map(|requests| requests.peer());
-    let _request = requests.map(|Extension(requests)| requests.begin());
-    let http1 = request.version() < Version::HTTP_2;
-    let answered = async {
-        match with_body(request, peer, &limits).await {
-            // The memory is reserved until the response exists.
-            Ok((request, _reservation)) => next.run(request).await,
-            Err(error) => error.into_response(),
-        }
-    };
-    let mut response = match timeout(limits.deadline, answered).await {
-        Ok(response) => response,
-        Err(_) => (
-            StatusCode::REQUEST_TIMEOUT,
-            format!("request was not read and answered within {:?}\n", limits.deadline),
-        )
-            .into_response(),
-    };
-    // In HTTP/1.1 only this header tells the client not to use the connection again. Without it the
-    // client may send its next request just as the connection is closed.
-    if http1 && limits.shutdown.is_cancelled() {
-        let close = HeaderValue::from_static("close");
-        response.headers_mut().insert(header::CONNECTION, close);
+impl<B> Service<Request<B>> for LimitedRouter
+where
+    B: HttpBody<Data = Bytes> + Send + 'static,
+{
+    type Response = Response;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
     }
-    response
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let shared = Arc::clone(&self.0);
+        async move { shared.answer(request).await }.boxed()
+    }
+}
+
+impl Shared {
+    async fn answer<B: HttpBody<Data = Bytes>>(&self, request: Request<B>) -> Result<Response, Infallible> {
+        let Self { app, limits, requests } = self;
+        let _request = requests.begin();
+        let http1 = request.version() < Version::HTTP_2;
+        let answered = async {
+            match with_body(request, requests.peer(), limits).await {
+                // The memory is reserved until the response exists.
+                Ok((request, _reservation)) => app.clone().call(request).await,
+                Err(error) => Ok(error.into_response()),
+            }
+        };
+        let mut response = match timeout(limits.deadline, answered).await {
+            Ok(response) => response?,
+            Err(_) => (
+                StatusCode::REQUEST_TIMEOUT,
+                format!("request was not read and answered within {:?}\n", limits.deadline),
+            )
+                .into_response(),
+        };
+        // In HTTP/1.1 only this header tells the client not to use the connection again. Without it the
+        // client may send its next request just as the connection is closed.
+        if http1 && limits.shutdown.is_cancelled() {
+            let close = HeaderValue::from_static("close");
+            response.headers_mut().insert(header::CONNECTION, close);
+        }
+        Ok(response)
+    }
 }
 
 /// Why a request's body was not accepted.
@@ -123,9 +156,9 @@ impl IntoResponse for BodyError {
 /// Reads the body into one buffer, and reserves memory for it.
 ///
 /// A body that is passed on in chunks of one byte would take far more memory than it has bytes.
-async fn with_body(
-    request: Request,
-    peer: Option<IpAddr>,
+async fn with_body<B: HttpBody<Data = Bytes>>(
+    request: Request<B>,
+    peer: IpAddr,
     limits: &Limits,
 ) -> Result<(Request, Reservation), BodyError> {
     if is_encoded(request.headers()) {
@@ -138,14 +171,17 @@ async fn with_body(
         // A complete body is never cancelled.
         biased;
         body = read(body, limits.body, &mut reservation) => body?,
-        () = cancelled => return Err(BodyError::Slow),
+        () = cancelled.given() => return Err(BodyError::Slow),
     };
     reservation.complete();
     // Each value takes at least a byte, so most bodies need not be counted.
     if body.len() > limits.values && values(&body) > limits.values {
         return Err(BodyError::TooManyValues { limit: limits.values });
     }
-    Ok((Request::from_parts(head, Body::from(body)), reservation))
+    let mut request = Request::from_parts(head, Body::from(body));
+    // axum's default of 2 MB is smaller than ours.
+    DefaultBodyLimit::disable().apply(&mut request);
+    Ok((request, reservation))
 }
 
 fn is_encoded(headers: &HeaderMap) -> bool {
@@ -171,8 +207,13 @@ fn values(body: &[u8]) -> usize {
 /// The least capacity that is reserved for a body, in bytes. Most bodies fit and are never moved.
 const MIN_CAPACITY: usize = 24 * 1024;
 
-async fn read(body: Body, limit: usize, reservation: &mut Reservation) -> Result<Bytes, BodyError> {
+async fn read<B: HttpBody<Data = Bytes>>(
+    body: B,
+    limit: usize,
+    reservation: &mut Reservation,
+) -> Result<Bytes, BodyError> {
     let too_large = || BodyError::TooLarge { limit };
+    let mut body = pin!(body);
     let size = body.size_hint();
     let announced = usize::try_from(size.lower()).map_err(|_| too_large())?;
     if announced > limit {
@@ -181,9 +222,7 @@ async fn read(body: Body, limit: usize, reservation: &mut Reservation) -> Result
     let most = if size.exact().is_some() { announced } else { limit };
 
     let mut read = Vec::new();
-    let mut chunks = body.into_data_stream();
-    while let Some(chunk) = chunks.next().await {
-        let chunk = chunk.map_err(|_| BodyError::Broken)?;
+    while let Some(chunk) = next_chunk(body.as_mut()).await.transpose()? {
         let length = read.len() + chunk.len();
         if length > limit {
             return Err(too_large());
@@ -192,6 +231,10 @@ async fn read(body: Body, limit: usize, reservation: &mut Reservation) -> Result
             // Not the announced length, which costs a client nothing, but twice what it has sent.
             let capacity = length.max(2 * read.capacity()).max(MIN_CAPACITY).min(most).max(length);
             reservation.grow(capacity - read.capacity()).await;
+            if read.is_empty() && body.is_end_stream() {
+                // Most bodies come in one chunk, and need not be moved.
+                return Ok(chunk);
+            }
             read.reserve_exact(capacity - read.len());
         }
         read.extend_from_slice(&chunk);
@@ -199,9 +242,24 @@ async fn read(body: Body, limit: usize, reservation: &mut Reservation) -> Result
     Ok(read.into())
 }
 
+/// None after the last one.
+async fn next_chunk<B: HttpBody<Data = Bytes>>(mut body: Pin<&mut B>) -> Option<Result<Bytes, BodyError>> {
+    loop {
+        match poll_fn(|cx| body.as_mut().poll_frame(cx)).await? {
+            Ok(frame) => {
+                // What is no data is a trailer.
+                if let Ok(chunk) = frame.into_data() {
+                    return Some(Ok(chunk));
+                }
+            }
+            Err(_) => return Some(Err(BodyError::Broken)),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use std::convert::Infallible;
+    use std::net::Ipv4Addr;
 
     use axum::routing::post;
     use futures::stream;
@@ -209,22 +267,27 @@ mod tests {
     use tower::ServiceExt;
 
     use super::*;
-    use crate::body_budget::MIN_READ_TIME;
+    use crate::{
+        body_budget::MIN_READ_TIME,
+        connection_limiter::{ConnectionLimiter, ConnectionMetrics},
+    };
 
     const LIMIT: usize = 8;
 
     /// A router that echoes bodies, with memory for one body of the largest size.
-    fn app() -> Router {
+    fn app() -> LimitedRouter {
         let options = Options {
             body_limit: LIMIT,
             body_budget: 0,
             ..Options::default()
         };
         let limits = Limits::of(&options, CancellationToken::new());
-        limits.around(Router::new().route("/", post(async |body: Bytes| body)))
+        let app = Router::new().route("/", post(async |body: Bytes| body));
+        let slot = ConnectionLimiter::new(1, ConnectionMetrics::default()).acquire(Ipv4Addr::LOCALHOST.into());
+        LimitedRouter::new(app, Arc::new(limits), slot.unwrap().requests())
     }
 
-    async fn post_to(app: Router, body: Body) -> (StatusCode, Bytes) {
+    async fn post_to(app: LimitedRouter, body: Body) -> (StatusCode, Bytes) {
         let response = app.oneshot(Request::post("/").body(body).unwrap()).await.unwrap();
         let status = response.status();
         let body = axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap();

@@ -94,14 +94,19 @@ pub async fn start(
         .acceptor(ReadAheadAcceptor);
     let limiter = ConnectionLimiter::new(options.max_connections, connection_metrics.clone());
     let serving_tls = tls.serve(
-        LimitedAcceptor::new(handshake, limiter, deadlines),
-        Limits::of(&options, shutdown.clone()).around(app),
+        LimitedAcceptor::new(handshake, limiter, deadlines, Limits::of(&options, shutdown.clone())),
+        app,
     );
     let probes = health::router(metrics, readiness, shutdown.clone());
     let health_limiter = ConnectionLimiter::new(HEALTH_CONNECTIONS, connection_metrics);
     let serving_health = health.serve(
-        LimitedAcceptor::new(NoDelayAcceptor, health_limiter, deadlines),
-        Limits::of(&options, shutdown.clone()).around(probes),
+        LimitedAcceptor::new(
+            NoDelayAcceptor,
+            health_limiter,
+            deadlines,
+            Limits::of(&options, shutdown.clone()),
+        ),
+        probes,
     );
 
     let task = tokio::spawn(async move {

@@ -4,9 +4,12 @@ use serde_json::{Value, json};
 
 use super::*;
 
-fn read(maintenance: &Value) -> Result<MaintenanceWindows, WindowError> {
-    let maintenance: Maintenance = serde_json::from_value(maintenance.clone()).unwrap();
-    MaintenanceWindows::read([&maintenance])
+fn maintenance(text: &Value) -> Maintenance {
+    serde_json::from_value(text.clone()).unwrap()
+}
+
+fn read(text: &Value) -> Result<MaintenanceWindows, WindowError> {
+    MaintenanceWindows::read([&maintenance(text)])
 }
 
 fn time(text: &str) -> Timestamp {
@@ -14,9 +17,9 @@ fn time(text: &str) -> Timestamp {
 }
 
 /// As one line: open or why not, and until when.
-fn at(maintenance: &Value, now: &str) -> String {
-    let until = |change: Option<Timestamp>| change.map_or("?".to_owned(), |change| change.to_string());
-    match read(maintenance).unwrap().at(time(now)) {
+fn at(text: &Value, now: &str) -> String {
+    let until = |change: Option<Timestamp>| change.map_or_else(|| "?".to_owned(), |change| change.to_string());
+    match read(text).unwrap().at(time(now)) {
         WindowState::Open { closes } => format!("open until {}", until(closes)),
         WindowState::Closed { by, opens } => format!("{by}; until {}", until(opens)),
     }

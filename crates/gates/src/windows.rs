@@ -3,19 +3,23 @@
 use std::fmt;
 
 use croner::{
-    Cron,
+    Cron, Weekday,
     errors::CronError,
     parser::{CronParser, Seconds, Year},
 };
 use instar_api::{Maintenance, MaintenanceExclusion, MaintenanceWindow, WindowKind};
-use jiff::{RoundMode, SignedDuration, Timestamp, TimestampRound, Unit, tz::TimeZone};
+use jiff::{RoundMode, SignedDuration, Span, Timestamp, TimestampRound, Unit, civil::Date, tz::TimeZone};
 
-/// How far ahead an edge is looked for: every schedule that comes once a year has one in it.
+/// How far ahead a change is looked for: every schedule that comes once a year has one in it.
 const HORIZON: SignedDuration = SignedDuration::from_hours(400 * 24);
+const HORIZON_DAYS: usize = 400;
 
-/// How many edges are looked at: enough for 400 days of an hourly window. One that opens each minute has more, and
-/// is open or closed for so long that nobody waits for its end.
-const MOST_EDGES: usize = 20_000;
+/// How often the search for a change goes on from where a window ends and another one, or itself, has begun: enough
+/// for 400 days of one that opens each day for a day. It bounds the time that an answer takes.
+const MOST_STEPS: usize = 1_000;
+
+/// The longest duration of a window.
+const LONGEST: SignedDuration = SignedDuration::from_hours(366 * 24);
 
 /// The windows of all policies that select a Cluster, as one calendar.
 #[derive(Debug, Clone, Default)]
@@ -41,8 +45,8 @@ pub enum WindowError {
         "window {window:?}: {time_zone:?} is not a time zone of IANA's database; names are such as \"Europe/Berlin\" or \"UTC\""
     )]
     TimeZone { window: String, time_zone: String },
-    /// It would never be open.
-    #[error("window {window:?}: its duration is 0, so it would never be open; write one such as 4h")]
+    /// It would never be open, or its end would be out of sight.
+    #[error("window {window:?}: its duration has to be more than 0 and at most 366 days, such as 4h")]
     Duration { window: String },
     /// It ends before it begins.
     #[error("the exclusion from {from} to {to} ends before it begins")]
@@ -115,50 +119,53 @@ impl MaintenanceWindows {
     #[must_use]
     pub fn at(&self, now: Timestamp) -> WindowState {
         let changes = self.change_after(now);
-        match self.closed(now) {
+        match self.look(now).0 {
             None => WindowState::Open { closes: changes },
             Some(by) => WindowState::Closed { by, opens: changes },
         }
     }
 
-    fn closed(&self, at: Timestamp) -> Option<Closed> {
+    /// What closes it, and until when nothing changes at least.
+    fn look(&self, at: Timestamp) -> (Option<Closed>, Option<Timestamp>) {
         if let Some(exclusion) = self.exclusions.iter().find(|e| e.from <= at && at < e.to) {
             let reason = exclusion.reason.clone();
-            return Some(Closed::Excluded { reason });
+            return (Some(Closed::Excluded { reason }), Some(exclusion.to));
         }
-        if let Some(denied) = self.deny.iter().find(|window| window.is_open(at)) {
+        let denied = self
+            .deny
+            .iter()
+            .find_map(|window| Some((window, window.open_until(at)?)));
+        if let Some((denied, until)) = denied {
             let window = denied.name.clone();
-            return Some(Closed::Denied { window });
+            return (Some(Closed::Denied { window }), Some(until));
         }
-        let is_open = self.allow.is_empty() || self.allow.iter().any(|window| window.is_open(at));
-        (!is_open).then(|| Closed::NoneOpen {
-            windows: self.allow.iter().map(|window| window.name.clone()).collect(),
-        })
+        let open = self.allow.iter().filter_map(|window| window.open_until(at)).max();
+        if open.is_none() && !self.allow.is_empty() {
+            let windows = self.allow.iter().map(|window| window.name.clone()).collect();
+            let opens = self.allow.iter().filter_map(|window| window.start_after(at)).min();
+            return (Some(Closed::NoneOpen { windows }), opens);
+        }
+        let denied_from = self.deny.iter().filter_map(|window| window.start_after(at));
+        let exclusions = self.exclusions.iter().map(|exclusion| exclusion.from);
+        let until = denied_from
+            .chain(exclusions.filter(|from| *from > at))
+            .chain(open)
+            .min();
+        (None, until)
     }
 
     fn change_after(&self, now: Timestamp) -> Option<Timestamp> {
-        let is_open = self.closed(now).is_none();
         let end = now.checked_add(HORIZON).ok()?;
-        let mut at = now;
-        for _ in 0..MOST_EDGES {
-            at = self.edge_after(at).filter(|edge| *edge <= end)?;
-            if self.closed(at).is_none() != is_open {
+        let (before, mut until) = self.look(now);
+        for _ in 0..MOST_STEPS {
+            let at = until.filter(|until| *until <= end)?;
+            let (closed, further) = self.look(at);
+            if closed.is_none() != before.is_none() {
                 return Some(at);
             }
+            until = further;
         }
         None
-    }
-
-    fn edge_after(&self, at: Timestamp) -> Option<Timestamp> {
-        let recurring = self.allow.iter().chain(&self.deny);
-        let exclusions = self
-            .exclusions
-            .iter()
-            .flat_map(|exclusion| [exclusion.from, exclusion.to]);
-        recurring
-            .filter_map(|window| window.edge_after(at))
-            .chain(exclusions.filter(|edge| *edge > at))
-            .min()
     }
 }
 
@@ -192,7 +199,7 @@ impl Recurring {
                 time_zone: time_zone.clone(),
             });
         };
-        if *duration <= SignedDuration::ZERO {
+        if *duration <= SignedDuration::ZERO || *duration > LONGEST {
             return Err(WindowError::Duration { window: name.clone() });
         }
         Ok(Self {
@@ -203,27 +210,32 @@ impl Recurring {
         })
     }
 
-    /// When it opens first after a point in time.
+    /// When it opens first after a point in time; nothing where that is more than 400 days later. The search for a day
+    /// that never comes, such as the 30th of February, would go on for thousands of years, so one is looked for first.
     fn start_after(&self, at: Timestamp) -> Option<Timestamp> {
-        let start = self
-            .schedule
-            .find_next_occurrence(&at.to_zoned(self.zone.clone()), false);
+        let at = at.to_zoned(self.zone.clone());
+        let mut days = at.date().series(Span::new().days(1)).take(HORIZON_DAYS + 1);
+        days.find(|day| self.has_day(*day))?;
+        let start = self.schedule.find_next_occurrence(&at, false);
         Some(start.ok()?.timestamp())
     }
 
-    /// The first start that isn't over. All is asked forwards, so that the answers agree where clocks change.
-    fn start_that_lasts(&self, at: Timestamp) -> Option<Timestamp> {
-        self.start_after(whole_second(at).checked_sub(self.duration).ok()?)
+    fn has_day(&self, day: Date) -> bool {
+        let pattern = &self.schedule.pattern;
+        let weekday = Weekday::from_days_from_sunday(day.weekday().to_sunday_zero_offset().unsigned_abs().into());
+        let (year, month, of_month) = (day.year().into(), day.month().unsigned_abs(), day.day().unsigned_abs());
+        let matches = pattern
+            .month_match(month.into())
+            .and_then(|is_month| Ok(is_month && pattern.day_match(year, month.into(), of_month.into(), weekday)?));
+        matches.unwrap_or(false)
     }
 
-    fn is_open(&self, at: Timestamp) -> bool {
-        self.start_that_lasts(at).is_some_and(|start| start <= at)
-    }
-
-    fn edge_after(&self, at: Timestamp) -> Option<Timestamp> {
-        let end = self.start_that_lasts(at)?.checked_add(self.duration).ok()?;
-        let start = self.start_after(whole_second(at));
-        Some(start.map_or(end, |start| start.min(end)))
+    /// Until when it is open at least, where it is. All is asked forwards, so that the answers agree where clocks
+    /// change.
+    fn open_until(&self, at: Timestamp) -> Option<Timestamp> {
+        let at = whole_second(at);
+        let start = self.start_after(at.checked_sub(self.duration).ok()?)?;
+        (start <= at).then(|| start.checked_add(self.duration).ok())?
     }
 }
 

@@ -97,6 +97,18 @@ fn allows_are_alternatives_and_a_deny_wins() {
             "2026-11-29T05:00:00Z",
             "no maintenance window is open (of \"never\"); until ?",
         ),
+        // What opens each minute is open for longer than anybody waits, and a long exclusion ends all the same.
+        (
+            json!({ "windows": [{ "name": "w", "schedule": "* * * * *", "duration": "1m" }] }),
+            "2026-11-29T05:00:00Z",
+            "open until ?",
+        ),
+        (
+            json!({ "windows": [{ "name": "w", "schedule": "* * * * *", "duration": "1m" }],
+                "exclusions": [{ "from": "2026-11-01T00:00:00Z", "to": "2027-11-01T00:00:00Z", "reason": "a move" }] }),
+            "2026-11-29T05:00:00Z",
+            "upgrades are excluded: a move; until 2027-11-01T00:00:00Z",
+        ),
         // One that opens again before its end stays open.
         (
             windows(&[&json!({ "name": "hourly", "schedule": "0 8-17 * * *", "duration": "90m" })]),
@@ -145,7 +157,8 @@ fn what_cannot_be_read_says_so() {
         (with("schedule", "0 0 22 * * SAT"), "is not a cron expression of five"),
         (with("schedule", "0 25 * * SAT"), "is not a cron expression"),
         (with("schedule", "ä ß * * SAT"), "is not a cron expression"),
-        (with("duration", "0s"), "its duration is 0"),
+        (with("duration", "8785h"), "and at most 366 days"),
+        (with("duration", "0s"), "its duration has to be more than 0"),
         (
             excluded("2026-11-29T12:00:00Z", "2026-11-29T12:00:00Z"),
             "ends before it begins",
@@ -190,7 +203,7 @@ proptest! {
         }).collect();
         let read = read(&json!({ "windows": windows })).unwrap();
         let now = Timestamp::from_second(second).unwrap();
-        let is_open = |at| read.closed(at).is_none();
+        let is_open = |at| read.look(at).0.is_none();
         if let Some(change) = read.change_after(now) {
             prop_assert!(change > now);
             prop_assert_ne!(is_open(change), is_open(now));
@@ -216,6 +229,6 @@ proptest! {
         let offset = tz::offset(5).seconds() + 45 * 60;
         let of_day = (second + i64::from(offset)).rem_euclid(86_400);
         let since = (of_day - (hour * 60 + minute) * 60).rem_euclid(86_400);
-        prop_assert_eq!(read.closed(now).is_none(), since < duration * 60);
+        prop_assert_eq!(read.look(now).0.is_none(), since < duration * 60);
     }
 }

@@ -25,7 +25,7 @@ use instar_e2e::{
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::{
     Api, Client, ResourceExt,
-    api::{ListParams, Patch, PatchParams},
+    api::{DeleteParams, ListParams, Patch, PatchParams},
     core::{DynamicObject, GroupVersionKind},
     discovery::ApiResource,
 };
@@ -79,8 +79,9 @@ pub(crate) async fn absent_and_unreadable(scene: JourneyContext) -> Result<()> {
     programs.name(&broken).await?;
     world.upgrade("broken", 34).await?;
     world.held_for_its_cluster().await?;
-    // One Cluster's trouble is never another's.
     world.upgrade("k3s", 35).await?;
+    world.held_by_the_policy().await?;
+    // One Cluster's trouble is never another's.
     world.play_k3s(35).await?;
     world.completed("k3s", 35).await?;
     programs.are_ready().await?;
@@ -484,6 +485,24 @@ impl World {
         definitions
             .replace(&found.name_any(), &kube::api::PostParams::default(), &found)
             .await?;
+        Ok(())
+    }
+
+    /// A policy that can't be read may have maintenance windows, so in its namespace nothing begins before it can.
+    async fn held_by_the_policy(&self) -> Result<()> {
+        wait_for("the upgrade of k3s to be held", STEP, || async {
+            let status = self.record("k3s-35").await?.status.unwrap_or_default();
+            let held = "maintenance window: UpgradePolicy broken can't be read, so its windows are not known: ";
+            let mut waiting = status.waiting.iter();
+            if waiting.any(|waiting| waiting.reason == "GateClosed" && waiting.message.starts_with(held)) {
+                Ok(())
+            } else {
+                Err(format!("{status:?}").into())
+            }
+        })
+        .await?;
+        let policies = self.api(&resource(OURS, "UpgradePolicy"));
+        policies.delete("broken", &DeleteParams::default()).await?;
         Ok(())
     }
 

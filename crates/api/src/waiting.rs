@@ -85,8 +85,9 @@ waiting_reasons! {
         "The pool has the update strategy `OnDelete`: Cluster API replaces a Machine only when it is deleted.",
         "Delete the Machines that the message names, at your pace.";
     GateClosed:
-        "A gate of the upgrade is closed.",
-        "Open it, as the message says.";
+        "A gate of the upgrade is closed: no maintenance window is open, or an UpgradePolicy that may have some can't be \
+         read. What has begun goes on to its end.",
+        "Nothing, if the message says until when. Else change or correct `spec.maintenance` of the UpgradePolicies.";
     Paused:
         "The Cluster, or an object of it, is paused.",
         "To continue, set `spec.paused` of the Cluster to false, or remove the annotation `cluster.x-k8s.io/paused` of \

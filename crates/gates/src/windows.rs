@@ -118,8 +118,9 @@ impl MaintenanceWindows {
     /// At a point in time.
     #[must_use]
     pub fn at(&self, now: Timestamp) -> WindowState {
-        let changes = self.change_after(now);
-        match self.look(now).0 {
+        let (closed, until) = self.look(now);
+        let changes = self.change(now, closed.is_some(), until);
+        match closed {
             None => WindowState::Open { closes: changes },
             Some(by) => WindowState::Closed { by, opens: changes },
         }
@@ -154,13 +155,13 @@ impl MaintenanceWindows {
         (None, until)
     }
 
-    fn change_after(&self, now: Timestamp) -> Option<Timestamp> {
+    /// When what was found for `now` changes.
+    fn change(&self, now: Timestamp, is_closed: bool, mut until: Option<Timestamp>) -> Option<Timestamp> {
         let end = now.checked_add(HORIZON).ok()?;
-        let (before, mut until) = self.look(now);
         for _ in 0..MOST_STEPS {
             let at = until.filter(|until| *until <= end)?;
             let (closed, further) = self.look(at);
-            if closed.is_none() != before.is_none() {
+            if closed.is_some() != is_closed {
                 return Some(at);
             }
             until = further;

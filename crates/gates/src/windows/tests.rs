@@ -204,7 +204,8 @@ proptest! {
         let read = read(&json!({ "windows": windows })).unwrap();
         let now = Timestamp::from_second(second).unwrap();
         let is_open = |at| read.look(at).0.is_none();
-        if let Some(change) = read.change_after(now) {
+        let (WindowState::Open { closes: change } | WindowState::Closed { opens: change, .. }) = read.at(now);
+        if let Some(change) = change {
             prop_assert!(change > now);
             prop_assert_ne!(is_open(change), is_open(now));
             prop_assert_eq!(is_open(change - SignedDuration::from_secs(1)), is_open(now));

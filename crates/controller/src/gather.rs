@@ -41,10 +41,13 @@ pub(crate) fn gather(
 ) -> Snapshot {
     // Where it ends at this moment, its record doesn't say so yet.
     let ended = completed_at(upgrade).unwrap_or(now);
-    gather_for(caches, cluster, control_plane, upgrade_spec(upgrade), Some(ended), now)
+    Snapshot {
+        gates: gates::gates(caches, cluster, now),
+        ..gather_for(caches, cluster, control_plane, upgrade_spec(upgrade), Some(ended), now)
+    }
 }
 
-/// The same for what is asked, and for upgrades that ended at a time.
+/// The same for what is left of upgrades that ended at a time: no gate holds that, so none is looked at.
 pub(crate) fn gather_for(
     caches: &Caches,
     cluster: &capi::Cluster,
@@ -94,7 +97,7 @@ pub(crate) fn gather_for(
         },
         upgrade_spec,
         catalog: caches.catalog_of(cluster),
-        gates: gates::gates(caches, cluster, now),
+        gates: BTreeMap::new(),
         retention: retention_of(caches, cluster, ended),
         control_plane,
         pools,

@@ -20,9 +20,7 @@ pub(super) fn gates(caches: &Caches, cluster: &capi::Cluster, now: Timestamp) ->
         return closed(reason, None);
     }
     let policies = caches.policies(&namespace);
-    let of_cluster = policies
-        .iter()
-        .filter(|policy| !policy.spec.maintenance.is_empty() && policy.spec.selects(cluster.labels()));
+    let of_cluster = policies.iter().filter(|policy| policy.spec.selects(cluster.labels()));
     window(of_cluster.map(AsRef::as_ref), now)
 }
 

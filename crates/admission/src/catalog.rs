@@ -9,6 +9,7 @@ use crate::{
     Finding,
     cluster_state::{CachedCluster, ClusterState},
     edit::{Edit, finding, object_ref},
+    verdict::policies_of,
 };
 
 /// The label, as messages name it.
@@ -107,12 +108,10 @@ pub(crate) fn not_allowed(
     labels: Option<&BTreeMap<String, String>>,
     state: &dyn ClusterState,
 ) -> Option<(String, &'static str)> {
-    let none = BTreeMap::new();
-    let labels = labels.unwrap_or(&none);
-    let policies = state.policies(namespace);
+    let policies = policies_of(namespace, labels, state);
     let refusing = policies
         .iter()
-        .find(|policy| !policy.catalogs.is_empty() && !policy.catalogs.contains(catalog) && policy.selects(labels))?;
+        .find(|policy| !policy.catalogs.is_empty() && !policy.catalogs.contains(catalog))?;
     let listed: Vec<String> = refusing.catalogs.iter().map(ToString::to_string).collect();
     Some((
         format!(

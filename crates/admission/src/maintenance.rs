@@ -9,6 +9,7 @@ use crate::{
     Finding,
     cluster_state::ClusterState,
     edit::{Edit, finding, object_ref},
+    verdict::policies_of,
 };
 
 /// Judges the version that an edit comes to, once it is resolved. Of a created Cluster there is nothing to judge, and of
@@ -24,13 +25,10 @@ pub fn judge(edit: Edit<'_, Cluster>, resolved: &str, state: &dyn ClusterState) 
     }
     let namespace = old.metadata.namespace.as_deref().unwrap_or_default();
     // By what it was: an edit can't choose its policy.
-    let labels = old.metadata.labels.clone().unwrap_or_default();
-    let policies = state.policies(namespace);
-    let selecting = policies
-        .iter()
-        .filter(|policy| !policy.maintenance.is_empty() && policy.selects(&labels));
+    let policies = policies_of(namespace, old.metadata.labels.as_ref(), state);
     let name = old.metadata.name.as_deref().unwrap_or_default();
-    let closed = closed(selecting.map(|policy| &policy.maintenance), name, resolved, state.now());
+    let maintenance = policies.iter().map(|policy| &policy.maintenance);
+    let closed = closed(maintenance, name, resolved, state.now());
     let of = |(what, remediation)| {
         let object = object_ref(edit.kind, &edit.new.metadata);
         finding(

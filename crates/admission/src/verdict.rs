@@ -61,20 +61,23 @@ fn enforcement_of(finding: &Finding, subject: &Subject<'_>, state: &dyn ClusterS
     let (namespace, cluster) = finding.of.as_ref().map_or((subject.namespace, subject.cluster), |of| {
         (of.namespace.as_str(), Some(of.name.as_str()))
     });
-    let policies = state.policies(namespace);
-    if policies.is_empty() {
-        return rule_info(finding.rule).default;
-    }
-    if let (None, Some(labels)) = (&finding.of, subject.labels) {
-        return enforcement(finding.rule, &policies, labels);
-    }
-    let cluster = cluster.and_then(|cluster| state.cluster(namespace, cluster));
+    let policies = match (&finding.of, subject.labels) {
+        (None, Some(labels)) => policies_of(namespace, Some(labels), state),
+        (Some(_), _) | (None, None) => selecting_policies(namespace, cluster, state),
+    };
+    enforcement(finding.rule, &policies)
+}
+
+/// The policies that select a Cluster with these labels; absent is none.
+pub(crate) fn policies_of(
+    namespace: &str,
+    labels: Option<&BTreeMap<String, String>>,
+    state: &dyn ClusterState,
+) -> Vec<Arc<UpgradePolicySpec>> {
+    let mut policies = state.policies(namespace);
     let none = BTreeMap::new();
-    enforcement(
-        finding.rule,
-        &policies,
-        cluster.as_ref().map_or(&none, |cluster| &cluster.labels),
-    )
+    policies.retain(|policy| policy.selects(labels.unwrap_or(&none)));
+    policies
 }
 
 /// The policies that select an object's Cluster; for one that isn't known, those that select any.
@@ -84,23 +87,15 @@ pub fn selecting_policies(
     cluster: Option<&str>,
     state: &dyn ClusterState,
 ) -> Vec<Arc<UpgradePolicySpec>> {
-    let mut policies = state.policies(namespace);
-    if policies.is_empty() {
-        return policies;
-    }
     let cluster = cluster.and_then(|cluster| state.cluster(namespace, cluster));
-    let none = BTreeMap::new();
-    let labels = cluster.as_ref().map_or(&none, |cluster| &cluster.labels);
-    policies.retain(|policy| policy.selects(labels));
-    policies
+    policies_of(namespace, cluster.as_ref().map(|cluster| &cluster.labels), state)
 }
 
-/// What becomes of edits that break a rule, for a Cluster with these labels: of the policies that
-/// select it, the strictest, else the rule's default.
-fn enforcement(rule: Rule, policies: &[Arc<UpgradePolicySpec>], labels: &BTreeMap<String, String>) -> Enforcement {
+/// What becomes of edits that break a rule: by the policies that select the Cluster, the strictest, else the rule's
+/// default.
+fn enforcement(rule: Rule, policies: &[Arc<UpgradePolicySpec>]) -> Enforcement {
     let settings = policies
         .iter()
-        .filter(|policy| policy.selects(labels))
         .flat_map(|policy| &policy.rules)
         .filter(|setting| setting.rule == rule && rule.adjustable() == Adjustable::ByPolicy)
         .map(|setting| setting.enforcement);

@@ -42,17 +42,19 @@ impl JsonPointer {
     /// Whether `other` is this pointer or lies below it.
     #[must_use]
     pub fn covers(&self, other: &str) -> bool {
-        other
-            .strip_prefix(self.as_str())
-            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        lies_at_or_below(other, self.as_str())
     }
 
     /// Whether one of the two lies at, above or below the other.
     #[must_use]
     pub fn overlaps(&self, other: &str) -> bool {
-        let lies_below = self.0.strip_prefix(other);
-        self.covers(other) || lies_below.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        self.covers(other) || lies_at_or_below(&self.0, other)
     }
+}
+
+fn lies_at_or_below(pointer: &str, other: &str) -> bool {
+    let rest = pointer.strip_prefix(other);
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 impl fmt::Display for JsonPointer {

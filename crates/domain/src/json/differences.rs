@@ -2,7 +2,13 @@
 
 use std::{cmp::Ordering, iter::Peekable, ops::ControlFlow};
 
-use super::{Unreadable, Value, order::InOrder, place::Place, scan::Token, text::Text};
+use super::{
+    Unreadable, Value,
+    order::InOrder,
+    place::Place,
+    scan::{Nesting, Token},
+    text::Text,
+};
 
 /// How long a pointer may be, in bytes: a longer one is cut off behind it.
 pub const POINTER_LIMIT: usize = 1024;
@@ -146,16 +152,10 @@ fn order(old: Option<Text<'_>>, new: Option<Text<'_>>) -> Ordering {
 fn skip_value(tokens: &mut Peekable<InOrder<'_>>) {
     let mut depth = 0_usize;
     for token in tokens {
-        match token {
-            Token::OpenObject | Token::OpenArray => depth += 1,
-            Token::CloseObject | Token::CloseArray => depth = depth.saturating_sub(1),
-            Token::Comma
-            | Token::Colon
-            | Token::Text(_)
-            | Token::Number(_)
-            | Token::True
-            | Token::False
-            | Token::Null => {}
+        match token.nesting() {
+            Some(Nesting::Opens) => depth += 1,
+            Some(Nesting::Closes) => depth = depth.saturating_sub(1),
+            None => {}
         }
         if depth == 0 {
             return;

@@ -1,7 +1,7 @@
 //! The tokens of a text in one order: keys ascending, and of the same keys only the last.
 
 use super::{
-    scan::{self, Keys, Token, Tokens},
+    scan::{self, Keys, Nesting, Token, Tokens},
     text::Text,
 };
 
@@ -134,23 +134,17 @@ impl Ends {
         let (mut ends, mut open) = (Vec::new(), Vec::new());
         let mut tokens = Tokens::new(text);
         while let Some(token) = token(&mut tokens) {
-            match token {
-                Token::OpenObject | Token::OpenArray => {
+            match token.nesting() {
+                Some(Nesting::Opens) => {
                     open.push(ends.len());
                     ends.push((offset(tokens.at), 0));
                 }
-                Token::CloseObject | Token::CloseArray => {
+                Some(Nesting::Closes) => {
                     if let Some((_, end)) = open.pop().and_then(|opened: usize| ends.get_mut(opened)) {
                         *end = offset(tokens.at);
                     }
                 }
-                Token::Comma
-                | Token::Colon
-                | Token::Text(_)
-                | Token::Number(_)
-                | Token::True
-                | Token::False
-                | Token::Null => {}
+                None => {}
             }
         }
         Self(ends)

@@ -21,6 +21,22 @@ pub(super) enum Token<'t> {
     Null,
 }
 
+/// What a token does to a container.
+pub(super) enum Nesting {
+    Opens,
+    Closes,
+}
+
+impl Token<'_> {
+    pub(super) const fn nesting(self) -> Option<Nesting> {
+        match self {
+            Self::OpenObject | Self::OpenArray => Some(Nesting::Opens),
+            Self::CloseObject | Self::CloseArray => Some(Nesting::Closes),
+            Self::Comma | Self::Colon | Self::Text(_) | Self::Number(_) | Self::True | Self::False | Self::Null => None,
+        }
+    }
+}
+
 /// The tokens of a text, wherever they stand.
 #[derive(Debug, Clone)]
 pub(super) struct Tokens<'t> {

@@ -92,15 +92,14 @@ struct OneLine<W>(W);
 impl<W: fmt::Write> fmt::Write for OneLine<W> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         let is_escaped = |character: char| character.is_control() || matches!(character, '\u{2028}' | '\u{2029}');
-        let mut rest = text;
-        while let Some((before, character)) = rest.find(is_escaped).and_then(|at| {
-            let (before, rest) = rest.split_at_checked(at)?;
-            Some((before, rest.chars().next()?))
-        }) {
-            write!(self.0, "{before}{}", character.escape_default())?;
-            rest = rest.get(before.len() + character.len_utf8()..).unwrap_or_default();
+        for character in text.chars() {
+            if is_escaped(character) {
+                write!(self.0, "{}", character.escape_default())?;
+            } else {
+                self.0.write_char(character)?;
+            }
         }
-        self.0.write_str(rest)
+        Ok(())
     }
 }
 

@@ -46,10 +46,37 @@ pub struct Service<'a> {
 /// The configurations of the mutating phase, in the order in which API servers call them.
 #[must_use]
 pub fn mutating(service: Service<'_>) -> [MutatingWebhookConfiguration; 2] {
-    [true, false].map(|first| mutating_part(service, first))
+    [Turn::BeforeProviders, Turn::AfterProviders].map(|turn| mutating_in(service, turn))
 }
 
-fn mutating_part(service: Service<'_>, first: bool) -> MutatingWebhookConfiguration {
+/// When a webhook is called in the mutating phase.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    /// Before those of providers: it judges what the user wrote.
+    BeforeProviders,
+    /// After them: it judges, and writes, what is to be stored.
+    AfterProviders,
+}
+
+impl Turn {
+    const fn configuration(self) -> &'static str {
+        match self {
+            Self::BeforeProviders => MUTATING_FIRST,
+            Self::AfterProviders => MUTATING,
+        }
+    }
+
+    /// If another webhook changes the version or the pins after ours, it is called again; but not to judge defaults as
+    /// if the user had written them.
+    const fn reinvocation(self) -> &'static str {
+        match self {
+            Self::BeforeProviders => "Never",
+            Self::AfterProviders => "IfNeeded",
+        }
+    }
+}
+
+fn mutating_in(service: Service<'_>, turn: Turn) -> MutatingWebhookConfiguration {
     let webhook = |(entry, route): (Entry, Route)| MutatingWebhook {
         admission_review_versions: vec!["v1".to_owned()],
         client_config: client(service, route),
@@ -59,18 +86,16 @@ fn mutating_part(service: Service<'_>, first: bool) -> MutatingWebhookConfigurat
         name: format!("mutate.{}.{}", entry.name, instar_api::GROUP),
         namespace_selector: entry.namespace_selector(service),
         object_selector: None,
-        // If another webhook changes the version or the pins after this one, this one is called again; but not to judge
-        // defaults as if the user had written them.
-        reinvocation_policy: Some(if first { "Never" } else { "IfNeeded" }.to_owned()),
+        reinvocation_policy: Some(turn.reinvocation().to_owned()),
         rules: Some(entry.rules()),
         side_effects: "NoneOnDryRun".to_owned(),
         timeout_seconds: Some(TIMEOUT),
     };
     MutatingWebhookConfiguration {
-        metadata: named(if first { MUTATING_FIRST } else { MUTATING }),
+        metadata: named(turn.configuration()),
         webhooks: Some(
             Entry::all()
-                .filter(|entry| entry.is_first() == first)
+                .filter(|entry| entry.turn() == turn)
                 .filter_map(|entry| entry.mutating().map(|route| (entry, route)))
                 .map(webhook)
                 .collect(),
@@ -110,10 +135,9 @@ impl Entry {
         }
     }
 
-    /// Whether its mutating webhook comes before those of providers.
-    const fn is_first(&self) -> bool {
+    const fn turn(&self) -> Turn {
         match self.guard {
-            GuardedKind::MachineTemplate => true,
+            GuardedKind::MachineTemplate => Turn::BeforeProviders,
             GuardedKind::Cluster
             | GuardedKind::ControlPlane
             | GuardedKind::Worker
@@ -121,7 +145,7 @@ impl Entry {
             | GuardedKind::BootstrapTemplate
             | GuardedKind::KubernetesRelease
             | GuardedKind::ClusterUpgrade
-            | GuardedKind::UpgradePolicy => false,
+            | GuardedKind::UpgradePolicy => Turn::AfterProviders,
         }
     }
 

@@ -5,19 +5,16 @@ mod opt_out;
 
 use instar_admission::{EnforceableBy, REFUSAL_REASON, Rule, rule_info};
 use instar_api::{BREAK_GLASS_ANNOTATION, Enforcement};
-use k8s_openapi::{
-    api::admissionregistration::v1::{
-        MatchCondition, MatchResources, NamedRuleWithOperations, ValidatingAdmissionPolicy,
-        ValidatingAdmissionPolicyBinding, ValidatingAdmissionPolicyBindingSpec, ValidatingAdmissionPolicySpec,
-        Validation,
-    },
-    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+use k8s_openapi::api::admissionregistration::v1::{
+    MatchCondition, MatchResources, NamedRuleWithOperations, ValidatingAdmissionPolicy,
+    ValidatingAdmissionPolicyBinding, ValidatingAdmissionPolicyBindingSpec, ValidatingAdmissionPolicySpec, Validation,
 };
 
 use super::{
     Service,
     conditions::{TOUCHES, unchanged},
     entries::{Entry, Only},
+    named,
 };
 
 pub use opt_out::opt_out_policy;
@@ -54,11 +51,6 @@ fn policy(
     service: Service<'_>,
 ) -> (ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding) {
     let about = rule_info(rule);
-    let name = format!("{rule}.{}.{}", entry.name, instar_api::GROUP);
-    let metadata = || ObjectMeta {
-        name: Some(name.clone()),
-        ..ObjectMeta::default()
-    };
     // Only the webhook can name the field and the value; the policy names the rule, and what to do.
     let says = format!(
         "{}; {} [rule {rule}]",
@@ -78,46 +70,58 @@ fn policy(
         scope: rule.scope,
     });
     let conditions = |condition: &MatchCondition| condition.name != TOUCHES;
-    let policy = ValidatingAdmissionPolicy {
-        metadata: metadata(),
-        spec: Some(ValidatingAdmissionPolicySpec {
-            failure_policy: Some("Fail".to_owned()),
-            match_conditions: Some(entry.conditions(service).into_iter().filter(conditions).collect()),
-            match_constraints: Some(MatchResources {
-                match_policy: Some("Equivalent".to_owned()),
-                namespace_selector: entry.namespace_selector(service),
-                resource_rules: Some(rules.collect()),
-                ..MatchResources::default()
-            }),
-            variables: (rule == Rule::TemplateSpec).then(additions::variables),
-            validations: Some(
-                holds
-                    .into_iter()
-                    .map(|holds| Validation {
-                        expression: match about.default {
-                            Enforcement::Enforce => format!("({holds}) ||\n({})", switched_off(rule)),
-                            // A warning refuses nothing, so it needs no break-glass.
-                            Enforcement::Warn | Enforcement::Off => holds,
-                        },
-                        message_expression: Some(message.clone()),
-                        reason: Some(REFUSAL_REASON.to_owned()),
-                        ..Validation::default()
-                    })
-                    .collect(),
-            ),
-            ..ValidatingAdmissionPolicySpec::default()
+    let spec = ValidatingAdmissionPolicySpec {
+        match_conditions: Some(entry.conditions(service).into_iter().filter(conditions).collect()),
+        match_constraints: Some(MatchResources {
+            match_policy: Some("Equivalent".to_owned()),
+            namespace_selector: entry.namespace_selector(service),
+            resource_rules: Some(rules.collect()),
+            ..MatchResources::default()
         }),
-        status: None,
+        variables: (rule == Rule::TemplateSpec).then(additions::variables),
+        validations: Some(
+            holds
+                .into_iter()
+                .map(|holds| Validation {
+                    expression: match about.default {
+                        Enforcement::Enforce => format!("({holds}) ||\n({})", switched_off(rule)),
+                        // A warning refuses nothing, so it needs no break-glass.
+                        Enforcement::Warn | Enforcement::Off => holds,
+                    },
+                    message_expression: Some(message.clone()),
+                    reason: Some(REFUSAL_REASON.to_owned()),
+                    ..Validation::default()
+                })
+                .collect(),
+        ),
+        ..ValidatingAdmissionPolicySpec::default()
     };
-    let actions = match about.default {
+    let action = match about.default {
         Enforcement::Enforce => "Deny",
         Enforcement::Warn | Enforcement::Off => "Warn",
     };
+    bound(&format!("{rule}.{}.{}", entry.name, instar_api::GROUP), spec, action)
+}
+
+/// A policy that fails closed, and the binding of the same name by which it counts everywhere.
+fn bound(
+    name: &str,
+    spec: ValidatingAdmissionPolicySpec,
+    action: &str,
+) -> (ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding) {
+    let policy = ValidatingAdmissionPolicy {
+        metadata: named(name),
+        spec: Some(ValidatingAdmissionPolicySpec {
+            failure_policy: Some("Fail".to_owned()),
+            ..spec
+        }),
+        status: None,
+    };
     let binding = ValidatingAdmissionPolicyBinding {
-        metadata: metadata(),
+        metadata: named(name),
         spec: Some(ValidatingAdmissionPolicyBindingSpec {
-            policy_name: Some(name.clone()),
-            validation_actions: Some(vec![actions.to_owned(), "Audit".to_owned()]),
+            policy_name: Some(name.to_owned()),
+            validation_actions: Some(vec![action.to_owned(), "Audit".to_owned()]),
             ..ValidatingAdmissionPolicyBindingSpec::default()
         }),
     };

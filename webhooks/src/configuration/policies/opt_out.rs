@@ -2,14 +2,12 @@
 
 use instar_admission::REFUSAL_REASON;
 use instar_api::{ADMISSION_LABEL, GROUP};
-use k8s_openapi::{
-    api::admissionregistration::v1::{
-        MatchCondition, MatchResources, NamedRuleWithOperations, ValidatingAdmissionPolicy,
-        ValidatingAdmissionPolicyBinding, ValidatingAdmissionPolicyBindingSpec, ValidatingAdmissionPolicySpec,
-        Validation,
-    },
-    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+use k8s_openapi::api::admissionregistration::v1::{
+    MatchCondition, MatchResources, NamedRuleWithOperations, ValidatingAdmissionPolicy,
+    ValidatingAdmissionPolicyBinding, ValidatingAdmissionPolicySpec, Validation,
 };
+
+use super::bound;
 
 /// The resource of our group that stands for admission in RBAC. Nothing serves it; its names are namespaces.
 const RESOURCE: &str = "admission";
@@ -21,63 +19,45 @@ const VERB: &str = "disable";
 /// annotation of the Namespace stands in for it.
 #[must_use]
 pub fn opt_out_policy() -> (ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding) {
-    let name = format!("admission-opt-out.namespace.{GROUP}");
-    let metadata = || ObjectMeta {
-        name: Some(name.clone()),
-        ..ObjectMeta::default()
-    };
     let texts = |texts: &[&str]| Some(texts.iter().map(ToString::to_string).collect());
     let label = |object: &str| format!("{object}.metadata.?labels[?'{ADMISSION_LABEL}'].orValue('')");
-    let policy = ValidatingAdmissionPolicy {
-        metadata: metadata(),
-        spec: Some(ValidatingAdmissionPolicySpec {
-            failure_policy: Some("Fail".to_owned()),
-            match_conditions: Some(vec![MatchCondition {
-                name: "changes-the-label".to_owned(),
-                expression: format!(
-                    "{} != (request.operation == 'CREATE' ? '' : {})",
-                    label("object"),
-                    label("oldObject")
-                ),
+    let spec = ValidatingAdmissionPolicySpec {
+        match_conditions: Some(vec![MatchCondition {
+            name: "changes-the-label".to_owned(),
+            expression: format!(
+                "{} != (request.operation == 'CREATE' ? '' : {})",
+                label("object"),
+                label("oldObject")
+            ),
+        }]),
+        match_constraints: Some(MatchResources {
+            match_policy: Some("Equivalent".to_owned()),
+            resource_rules: Some(vec![NamedRuleWithOperations {
+                api_groups: texts(&[""]),
+                api_versions: texts(&["v1"]),
+                operations: texts(&["CREATE", "UPDATE"]),
+                // Labels can be written through either subresource too.
+                resources: texts(&["namespaces", "namespaces/status", "namespaces/finalize"]),
+                resource_names: None,
+                scope: Some("Cluster".to_owned()),
             }]),
-            match_constraints: Some(MatchResources {
-                match_policy: Some("Equivalent".to_owned()),
-                resource_rules: Some(vec![NamedRuleWithOperations {
-                    api_groups: texts(&[""]),
-                    api_versions: texts(&["v1"]),
-                    operations: texts(&["CREATE", "UPDATE"]),
-                    // Labels can be written through either subresource too.
-                    resources: texts(&["namespaces", "namespaces/status", "namespaces/finalize"]),
-                    resource_names: None,
-                    scope: Some("Cluster".to_owned()),
-                }]),
-                ..MatchResources::default()
-            }),
-            validations: Some(vec![Validation {
-                expression: format!(
-                    "authorizer.group('{GROUP}').resource('{RESOURCE}').name(object.metadata.?name.orValue(''))\
-                     .check('{VERB}').allowed()"
-                ),
-                message: Some(format!(
-                    "metadata.labels[{ADMISSION_LABEL}]: it says whether Instar guards the namespace, and you may not \
-                     change that; ask for the right to {VERB} {RESOURCE}.{GROUP}, by the name of the namespace"
-                )),
-                reason: Some(REFUSAL_REASON.to_owned()),
-                ..Validation::default()
-            }]),
-            ..ValidatingAdmissionPolicySpec::default()
+            ..MatchResources::default()
         }),
-        status: None,
+        validations: Some(vec![Validation {
+            expression: format!(
+                "authorizer.group('{GROUP}').resource('{RESOURCE}').name(object.metadata.?name.orValue(''))\
+                 .check('{VERB}').allowed()"
+            ),
+            message: Some(format!(
+                "metadata.labels[{ADMISSION_LABEL}]: it says whether Instar guards the namespace, and you may not \
+                 change that; ask for the right to {VERB} {RESOURCE}.{GROUP}, by the name of the namespace"
+            )),
+            reason: Some(REFUSAL_REASON.to_owned()),
+            ..Validation::default()
+        }]),
+        ..ValidatingAdmissionPolicySpec::default()
     };
-    let binding = ValidatingAdmissionPolicyBinding {
-        metadata: metadata(),
-        spec: Some(ValidatingAdmissionPolicyBindingSpec {
-            policy_name: Some(name.clone()),
-            validation_actions: texts(&["Deny", "Audit"]),
-            ..ValidatingAdmissionPolicyBindingSpec::default()
-        }),
-    };
-    (policy, binding)
+    bound(&format!("admission-opt-out.namespace.{GROUP}"), spec, "Deny")
 }
 
 #[cfg(test)]

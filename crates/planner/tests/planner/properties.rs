@@ -7,14 +7,14 @@ use std::{
 
 use instar_domain::{BuildOrder, KubeVersion};
 use instar_planner::{
-    Action, Decision, Flavor, Gate, GateState, Lifecycle, PausedBy, PoolId, PoolOverride, Snapshot, Stage, Strategy,
-    Target, check, plan, resume,
+    Action, Decision, Flavor, Gate, Lifecycle, PausedBy, PoolId, PoolOverride, Snapshot, Stage, Strategy, Target,
+    check, plan, resume,
 };
 use jiff::tz::TimeZone;
 
 use crate::{
     scenarios::decide_reading,
-    world::{Webhook, World, defaults, normalises, normalises_and_defaults, random::Random, version},
+    world::{Webhook, World, closed, defaults, normalises, normalises_and_defaults, random::Random, version},
 };
 
 /// So many worlds of each sort; `INSTAR_SEEDS` asks for another number, or for one: `4972..4973`.
@@ -157,8 +157,7 @@ impl Run {
             return;
         }
         if self.world.gates.remove(&Gate::Window).is_none() {
-            let reason = "no maintenance window is open".to_owned();
-            let closed = GateState::Closed { reason, until: None };
+            let closed = closed("no maintenance window is open");
             self.world.gates.insert(Gate::Window, closed);
         }
     }

@@ -3,14 +3,14 @@
 
 use instar_api::{PATH_ANNOTATION, RELEASES_ANNOTATION, SWAP_HISTORY_ANNOTATION};
 use instar_planner::{
-    Action, Contract, Convergence, Decision, DeleteTemplate, Flavor, Gate, GateState, Lifecycle, Observed, PinPath,
-    PoolId, ResourceVersion, Snapshot, Swap, Target, Violation, check,
+    Action, Contract, Convergence, Decision, DeleteTemplate, Flavor, Gate, Lifecycle, Observed, PinPath, PoolId,
+    ResourceVersion, Snapshot, Swap, Target, Violation, check,
 };
 use serde_json::json;
 
 use crate::{
     scenarios::{complete, decide, mints, swaps_control_plane, swaps_workers, until, world},
-    world::{configuration, reference, version},
+    world::{closed, configuration, reference, version},
 };
 
 type Case = (Violation, fn(&mut Snapshot, &mut Decision));
@@ -37,14 +37,6 @@ fn to(decision: &mut Decision, to: &str) {
         PoolId::Workers(_) | PoolId::MachinePool(_) => "/spec/template/spec/version",
     };
     *swap.patch.pointer_mut(place).unwrap() = json!(to);
-}
-
-fn closes(snapshot: &mut Snapshot) {
-    let closed = GateState::Closed {
-        reason: "a freeze".to_owned(),
-        until: None,
-    };
-    snapshot.gates.insert(Gate::Window, closed);
 }
 
 fn control_plane(snapshot: &mut Snapshot) -> &mut instar_planner::ControlPlane {
@@ -77,7 +69,9 @@ fn of_the_control_planes_swap() {
     let mut world = world("v1.33.5", "v1.35");
     let decision = until(&mut world, swaps_control_plane);
     let cases: [Case; 16] = [
-        (Violation::GateClosed, |s, _| closes(s)),
+        (Violation::GateClosed, |s, _| {
+            s.gates.insert(Gate::Window, closed("a freeze"));
+        }),
         (Violation::Untouchable, |s, _| s.cluster.lifecycle = Lifecycle::Paused),
         (Violation::Untouchable, |s, _| s.cluster.lifecycle = Lifecycle::Deleting),
         (Violation::Untouchable, |s, _| {
@@ -120,7 +114,9 @@ fn of_a_pools_swap() {
     let mut world = world("v1.33.5", "v1.34.5");
     let decision = until(&mut world, swaps_workers);
     let cases: [Case; 7] = [
-        (Violation::GateClosed, |s, _| closes(s)),
+        (Violation::GateClosed, |s, _| {
+            s.gates.insert(Gate::Window, closed("a freeze"));
+        }),
         (Violation::WorkersAhead, |s, _| {
             control_plane(s).observed.push(version("v1.33.5"));
         }),

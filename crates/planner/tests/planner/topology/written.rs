@@ -1,13 +1,13 @@
 //! The two writes, and what `check` finds in those that would never be made.
 
 use instar_planner::{
-    Action, CompletePins, ConditionStatus, Decision, EditVersion, Gate, GateState, Lifecycle, Origin, Snapshot, Stage,
-    Target, Violation, check,
+    Action, CompletePins, ConditionStatus, Decision, EditVersion, Gate, Lifecycle, Origin, Snapshot, Stage, Target,
+    Violation, check,
 };
 use serde_json::{Value, json};
 
 use super::{asked, catalog_of, cluster, control_plane_goes, decide, pins, says, topology, words, written_by_us};
-use crate::world::{catalog, version};
+use crate::world::{catalog, closed, version};
 
 fn edit(decision: &mut Decision) -> &mut EditVersion {
     match &mut decision.action {
@@ -88,10 +88,7 @@ fn edit_held_with_reason() {
         (
             || {
                 let mut snapshot = asked("v1.33.5", "v1.34");
-                let reason = "wait".to_owned();
-                snapshot
-                    .gates
-                    .insert(Gate::Approval, GateState::Closed { reason, until: None });
+                snapshot.gates.insert(Gate::Approval, closed("wait"));
                 snapshot
             },
             false,
@@ -228,11 +225,7 @@ fn find(cases: &[Case], snapshot: &Snapshot) {
 fn check_finds_what_an_edit_must_not_do() {
     let cases: [Case; 11] = [
         (Violation::GateClosed, |s, _| {
-            let closed = GateState::Closed {
-                reason: "a freeze".to_owned(),
-                until: None,
-            };
-            s.gates.insert(Gate::Window, closed);
+            s.gates.insert(Gate::Window, closed("a freeze"));
         }),
         (Violation::Untouchable, |s, _| s.cluster.lifecycle = Lifecycle::Paused),
         (Violation::Untouchable, |s, _| s.cluster.lifecycle = Lifecycle::Deleting),

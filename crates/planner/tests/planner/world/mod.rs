@@ -85,6 +85,14 @@ pub struct Pool {
     pub replicas: u32,
 }
 
+/// A gate that is closed, and nobody knows for how long.
+pub fn closed(reason: &str) -> GateState {
+    GateState::Closed {
+        reason: reason.to_owned(),
+        until: None,
+    }
+}
+
 pub fn version(text: &str) -> KubeVersion {
     text.parse().unwrap()
 }

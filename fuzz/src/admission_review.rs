@@ -65,7 +65,10 @@ impl AuditSink for Deaf {
 pub fn admission_review(input: &[u8]) {
     let Some((route, body)) = split(input) else { return };
     let Some(answer) = asked(route, body) else { return };
-    if !matches!(route, Route::MutateCluster | Route::MutateRestoredCluster) {
+    if !matches!(
+        route,
+        Route::MutateCluster | Route::MutateRestoredCluster | Route::MutateClusterUpgrade
+    ) {
         assert!(answer.get("patch").is_none(), "{answer}");
         return;
     }

@@ -128,7 +128,7 @@ impl Entry {
     fn mutating(&self) -> Option<Route> {
         match self.only {
             Only::Restored => Some(Route::MutateRestoredCluster),
-            Only::MovedTemplates => None,
+            Only::MovedTemplates | Only::Without(_) => None,
             Only::Named | Only::NotRestored | Only::OtherControlPlanes | Only::MachineTemplates => {
                 Route::mutating(self.guard)
             }
@@ -153,6 +153,7 @@ impl Entry {
         match self.only {
             Only::Restored => Route::ValidateRestoredCluster,
             Only::MovedTemplates => Route::ValidateMovedTemplate,
+            Only::Without(right) => Route::ValidateUpgradeWithout(right),
             Only::Named | Only::NotRestored | Only::OtherControlPlanes | Only::MachineTemplates => {
                 Route::Validate(self.guard)
             }
@@ -163,9 +164,12 @@ impl Entry {
         let list = |text: &str| Some(vec![text.to_owned()]);
         let operations = match self.only {
             Only::MovedTemplates => vec!["DELETE".to_owned()],
-            Only::Named | Only::Restored | Only::NotRestored | Only::OtherControlPlanes | Only::MachineTemplates => {
-                operations(self.guard)
-            }
+            Only::Named
+            | Only::Restored
+            | Only::NotRestored
+            | Only::Without(_)
+            | Only::OtherControlPlanes
+            | Only::MachineTemplates => operations(self.guard),
         };
         let rule = |resource: &Resource| RuleWithOperations {
             api_groups: list(resource.group),

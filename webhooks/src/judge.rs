@@ -7,11 +7,12 @@ use instar_admission::{
     cluster_state::{ClusterState, running},
     control_plane, maintenance, object_ref, policy, release, selecting_policies,
     template::{self, Deleter, Phase, SpecContext, Template, TemplateType},
-    upgrade, worker,
+    upgrade::{self, Right, Signature, Stamped},
+    worker,
 };
-use instar_api::{CatalogName, KubernetesRelease, PATH_ANNOTATION, RELEASES_ANNOTATION};
+use instar_api::{CatalogName, ClusterUpgrade, KubernetesRelease, PATH_ANNOTATION, RELEASES_ANNOTATION};
 use instar_capi::{Cluster, ClusterClass, KubeadmControlPlane, WorkerKind};
-use json_patch::{AddOperation, Patch, PatchOperation, RemoveOperation, jsonptr::PointerBuf};
+use json_patch::{AddOperation, Patch, PatchOperation, RemoveOperation, ReplaceOperation, jsonptr::PointerBuf};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::{Value, json};
 
@@ -441,21 +442,64 @@ pub(crate) fn kubernetes_release(request: &Request<'_, KubernetesRelease>, state
     Answer::Judged { verdict, patch: None }
 }
 
-pub(crate) fn cluster_upgrade(request: &Request<'_, instar_api::ClusterUpgrade>, state: &dyn ClusterState) -> Answer {
-    let Some(new) = &request.object else { return allowed() };
-    let old = request.old_object.as_ref();
-    let edit = Edit {
-        kind: "ClusterUpgrade",
-        old,
-        new,
+/// Writes who set what lets an upgrade through.
+pub(crate) fn mutate_cluster_upgrade(request: &Request<'_, ClusterUpgrade>, state: &dyn ClusterState) -> Answer {
+    let Some(edit) = edit_of_upgrade(request) else {
+        return allowed();
     };
+    let mut answer = of_upgrade(edit, upgrade::judge(edit, state), state);
+    let signature = Signature {
+        user: &request.user_info.username,
+        now: state.now(),
+    };
+    let Stamped { skip } = upgrade::stamped(edit, signature);
+    if let (Answer::Judged { patch, .. }, Some(skip)) = (&mut answer, skip) {
+        *patch = Some(Patch(vec![PatchOperation::Replace(ReplaceOperation {
+            path: PointerBuf::from_tokens(["spec", "preflight", "skip"]),
+            value: json!(skip),
+        })]));
+    }
+    answer
+}
+
+/// Judges a ClusterUpgrade as it is to be stored.
+pub(crate) fn validate_cluster_upgrade(request: &Request<'_, ClusterUpgrade>, state: &dyn ClusterState) -> Answer {
+    let Some(edit) = edit_of_upgrade(request) else {
+        return allowed();
+    };
+    let findings = upgrade::judge_stamped(edit, &request.user_info.username, state);
+    of_upgrade(edit, findings, state)
+}
+
+/// Judges an edit by a user who lacks a right.
+pub(crate) fn cluster_upgrade_without(
+    right: Right,
+    request: &Request<'_, ClusterUpgrade>,
+    state: &dyn ClusterState,
+) -> Answer {
+    let Some(edit) = edit_of_upgrade(request) else {
+        return allowed();
+    };
+    let findings = upgrade::without(right, edit, &request.user_info.username);
+    of_upgrade(edit, findings, state)
+}
+
+fn edit_of_upgrade<'a>(request: &'a Request<'_, ClusterUpgrade>) -> Option<Edit<'a, ClusterUpgrade>> {
+    Some(Edit {
+        kind: "ClusterUpgrade",
+        old: request.old_object.as_ref(),
+        new: request.object.as_ref()?,
+    })
+}
+
+fn of_upgrade(edit: Edit<'_, ClusterUpgrade>, findings: Vec<Finding>, state: &dyn ClusterState) -> Answer {
     let edited = Edited {
-        kind: "ClusterUpgrade",
-        old: old.map(|old| &old.metadata),
-        new: &new.metadata,
-        cluster: Some(&new.spec.cluster_name),
+        kind: edit.kind,
+        old: edit.old.map(|old| &old.metadata),
+        new: &edit.new.metadata,
+        cluster: Some(&edit.new.spec.cluster_name),
     };
-    edited.answer(upgrade::judge(edit, state), state)
+    edited.answer(findings, state)
 }
 
 pub(crate) fn upgrade_policy(request: &Request<'_, instar_api::UpgradePolicy>, state: &dyn ClusterState) -> Answer {

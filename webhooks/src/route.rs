@@ -1,6 +1,6 @@
 //! The paths of the admission server.
 
-use instar_admission::GuardedKind;
+use instar_admission::{GuardedKind, upgrade::Right};
 
 /// What is asked, one path each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -19,12 +19,14 @@ pub enum Route {
     MutateMachineTemplate,
     /// The same of a KubernetesRelease, before its schema.
     MutateKubernetesRelease,
-    /// The same of a ClusterUpgrade.
+    /// The same of a ClusterUpgrade. It writes who set what lets the upgrade through.
     MutateClusterUpgrade,
     /// Judges an edit of a guarded object.
     Validate(GuardedKind),
     /// Judges what [`Route::MutateRestoredCluster`] has left.
     ValidateRestoredCluster,
+    /// Judges a ClusterUpgrade that is let through, by a user who lacks the right to do so. The API server has asked.
+    ValidateUpgradeWithout(Right),
     /// Judges the deletion of a template that has the annotation of `clusterctl move`, by a user who may delete Clusters
     /// in its namespace. The API server has asked.
     ValidateMovedTemplate,
@@ -38,6 +40,7 @@ impl Route {
             Self::MutateRestoredCluster,
             Self::ValidateRestoredCluster,
             Self::ValidateMovedTemplate,
+            Self::ValidateUpgradeWithout(Right::Override),
         ];
         mutating.chain(validating).chain(by_rights)
     }
@@ -66,6 +69,7 @@ impl Route {
             Self::MutateMachineTemplate => "/mutate/machine-template",
             Self::MutateKubernetesRelease => "/mutate/kubernetes-release",
             Self::MutateClusterUpgrade => "/mutate/cluster-upgrade",
+            Self::ValidateUpgradeWithout(Right::Override) => "/validate/cluster-upgrade-without-override",
             Self::ValidateRestoredCluster => "/validate/restored-cluster",
             Self::ValidateMovedTemplate => "/validate/moved-template",
             Self::Validate(GuardedKind::Cluster) => "/validate/cluster",

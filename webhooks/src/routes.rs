@@ -127,8 +127,11 @@ impl Handler {
                 Ok(judge::before_validation(judge::kubernetes_release(request, state)))
             })),
             Route::MutateClusterUpgrade => left_to_schema(self.read(body, |request| {
-                Ok(judge::before_validation(judge::cluster_upgrade(request, state)))
+                Ok(judge::before_validation(judge::mutate_cluster_upgrade(request, state)))
             })),
+            Route::ValidateUpgradeWithout(right) => self.read(body, |request| {
+                Ok(judge::cluster_upgrade_without(right, request, state))
+            }),
             Route::Validate(guard) => match guard {
                 GuardedKind::Cluster => self.read(body, |request| {
                     Ok(judge::validate_cluster(request, Requester::Other, state))
@@ -145,7 +148,9 @@ impl Handler {
                 GuardedKind::KubernetesRelease => {
                     self.read(body, |request| Ok(judge::kubernetes_release(request, state)))
                 }
-                GuardedKind::ClusterUpgrade => self.read(body, |request| Ok(judge::cluster_upgrade(request, state))),
+                GuardedKind::ClusterUpgrade => {
+                    self.read(body, |request| Ok(judge::validate_cluster_upgrade(request, state)))
+                }
                 GuardedKind::UpgradePolicy => self.read(body, |request| Ok(judge::upgrade_policy(request, state))),
             },
         }

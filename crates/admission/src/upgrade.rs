@@ -1,5 +1,7 @@
 //! ClusterUpgrades: what their schema can't say.
 
+mod stamps;
+
 use std::collections::BTreeSet;
 
 use instar_api::{ClusterUpgrade, FINISHED_ANNOTATION, RECORD_ANNOTATION, REQUEST_NUMBER_LABEL, Rule, ValueAt};
@@ -12,7 +14,17 @@ use crate::{
     edit::{Edit, finding, object_ref},
 };
 
-/// Judges the creation or an edit of a ClusterUpgrade.
+pub use stamps::{Right, Signature, Stamped, stamped, without};
+
+/// Judges the creation or an edit of a ClusterUpgrade as it is to be stored, once [`stamped`] has written who set what.
+#[must_use]
+pub fn judge_stamped(edit: Edit<'_, ClusterUpgrade>, user: &str, state: &dyn ClusterState) -> Vec<Finding> {
+    let mut findings = stamps::forged(edit, user);
+    findings.extend(judge(edit, state));
+    findings
+}
+
+/// Judges it as the user asks for it. What takes a right of its own is judged by [`without`].
 #[must_use]
 pub fn judge(edit: Edit<'_, ClusterUpgrade>, state: &dyn ClusterState) -> Vec<Finding> {
     let new = edit.new;

@@ -12,6 +12,7 @@ mod maintenance;
 mod metadata;
 mod pins;
 mod policy;
+mod preflight;
 mod release;
 mod rule;
 mod schema;
@@ -30,6 +31,10 @@ pub use metadata::{
 pub use pins::{GarbledPins, KCP_COREDNS, KCP_ETCD, Pin, Pins, Values};
 pub use policy::{
     MutableTemplateFields, RuleSetting, ServiceAccountRef, TemplatePolicy, UpgradePolicy, UpgradePolicySpec,
+};
+pub use preflight::{
+    PreflightCheck, PreflightCheckSetting, PreflightPolicy, PreflightResult, PreflightSkip, PreflightSpec,
+    PreflightStatus, SetBy, preflight_modes,
 };
 pub use release::{
     Component, Components, KubernetesRelease, KubernetesReleaseSpec, MachineImage, PoolRole, Support, Tier, ValueAt,

@@ -12,7 +12,7 @@ use kube::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{CatalogName, Enforcement, Maintenance, Rule, release::infrastructure_group, schema};
+use crate::{CatalogName, Enforcement, Maintenance, PreflightPolicy, Rule, release::infrastructure_group, schema};
 
 /// What holds for the upgrades of the Clusters that it selects. A Cluster that no policy selects
 /// has the defaults.
@@ -73,6 +73,10 @@ pub struct UpgradePolicySpec {
     /// When upgrades may go on. If several policies select a Cluster, their windows and exclusions count together.
     #[serde(default, skip_serializing_if = "Maintenance::is_empty")]
     pub maintenance: Maintenance,
+
+    /// What is checked before an upgrade begins.
+    #[serde(default, skip_serializing_if = "PreflightPolicy::is_empty")]
+    pub preflight: PreflightPolicy,
 
     /// The rules of admission that don't have their default. Where several policies select a
     /// Cluster and name a rule, the strictest counts.

@@ -128,6 +128,8 @@ rules! {
     UpgradePools = "upgrade-pools",
     /// A Cluster has one upgrade that goes on.
     OneUpgrade = "one-upgrade",
+    /// A user who lets an upgrade through that would be held has the right to.
+    OverrideRight = "override-right",
     /// The selector and the windows of an `UpgradePolicy` can be read.
     PolicyReadable = "policy-readable",
     /// The windows of an `UpgradePolicy` open.
@@ -164,6 +166,7 @@ impl Rule {
             | Self::ReleaseSpec
             | Self::UpgradeReadable
             | Self::UpgradeCluster
+            | Self::OverrideRight
             | Self::PolicyReadable
             | Self::BreakGlass => Adjustable::Never,
             Self::ReleaseInUse => Adjustable::ByBreakGlass,

@@ -6,7 +6,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{ValueAt, schema};
+use crate::{PreflightSpec, PreflightStatus, ValueAt, schema};
 
 /// One upgrade of a Cluster: where to, in which order, and how far it has come.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
@@ -79,6 +79,10 @@ pub struct ClusterUpgradeSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 256), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub pools: Vec<PoolRule>,
+
+    /// What is asked of the checks before it begins.
+    #[serde(default, skip_serializing_if = "PreflightSpec::is_empty")]
+    pub preflight: PreflightSpec,
 
     /// Whether nothing is to be written until this is false again.
     #[serde(default)]
@@ -191,6 +195,10 @@ pub struct ClusterUpgradeStatus {
     /// What is waited for, and why; the first 32 reasons.
     #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "atomic"))]
     pub waiting: Vec<WaitingFor>,
+
+    /// What the checks found before it began; once it has begun, they are not asked again.
+    #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["check"]))]
+    pub preflight: Vec<PreflightStatus>,
 
     /// The templates that were minted for the Cluster and are there, in its newest record; the first
     /// 256.

@@ -88,6 +88,13 @@ waiting_reasons! {
         "A gate of the upgrade is closed: no maintenance window is open, or an UpgradePolicy that may have some can't be \
          read. What has begun goes on to its end.",
         "Nothing, if the message says until when. Else change or correct `spec.maintenance` of the UpgradePolicies.";
+    PreflightFailed:
+        "A check before the upgrade found something wrong. `status.preflight` has the results of all checks.",
+        "What the message says; the upgrade then begins by itself. To begin it all the same, skip the check in \
+         `spec.preflight.skip`, or set its mode to Warn in an UpgradePolicy.";
+    PreflightUnknown:
+        "A check before the upgrade can't say whether all is well, so the upgrade doesn't begin.",
+        "Nothing at first. If it stays, as for `PreflightFailed`.";
     Paused:
         "The Cluster, or an object of it, is paused.",
         "To continue, set `spec.paused` of the Cluster to false, or remove the annotation `cluster.x-k8s.io/paused` of \

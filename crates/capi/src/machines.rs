@@ -23,9 +23,11 @@ pub struct Condition {
 }
 
 /// The conditions that are read; there are many, and all others are dropped.
-const RELEVANT: [&str; 8] = [
+const RELEVANT: [&str; 10] = [
+    "Available",
     "ControlPlaneComponentsHealthy",
     "ControlPlaneInitialized",
+    "EtcdClusterHealthy",
     "MachinesReady",
     "Paused",
     "RollingOut",
@@ -339,7 +341,7 @@ mod tests {
     #[test]
     fn conditions_that_nothing_reads_are_dropped() {
         let status = json!({"conditions": [
-            {"type": "Available", "status": "True", "message": "a \"quoted\" one", "lastTransitionTime": "2026-01-01T00:00:00Z"},
+            {"type": "CertificatesAvailable", "status": "True", "message": "a \"quoted\" one", "lastTransitionTime": "2026-01-01T00:00:00Z"},
             {"type": "RollingOut", "status": "False", "reason": "NotRollingOut", "message": "an \"ä\"", "observedGeneration": 3},
         ]});
         let kept = [Condition {

@@ -13,16 +13,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use instar_api::ClusterUpgrade;
 use instar_capi as capi;
 use instar_planner::{
-    Cluster as PlannedCluster, ClusterKind, ControlPlane, Initialization, Lifecycle, Machine, ManagedBy, Node,
-    Observed, Retention, Snapshot, Unversioned, UpgradeId, UpgradeSpec, WorkerKind,
+    Cluster as PlannedCluster, ClusterKind, Condition, ControlPlane, Initialization, Lifecycle, Machine, ManagedBy,
+    Node, Observed, Retention, Snapshot, Unversioned, UpgradeId, UpgradeSpec, WorkerKind,
 };
 use instar_watch::Key;
 use jiff::{SignedDuration, Timestamp};
 use kube::{Resource, ResourceExt};
 
 use crate::{
-    caches::{Caches, KeptMachine, lifecycle, observed},
-    fields::version,
+    caches::{AVAILABLE, Caches, KeptMachine, lifecycle, observed},
+    fields::{condition, version},
     policy::retention,
     upgrade_spec::{CurrentVersions, upgrade_spec},
 };
@@ -41,10 +41,10 @@ pub(crate) fn gather(
 ) -> Snapshot {
     // Where it ends at this moment, its record doesn't say so yet.
     let ended = completed_at(upgrade).unwrap_or(now);
-    Snapshot {
-        gates: gates::gates(caches, cluster, now),
-        ..gather_for(caches, cluster, control_plane, upgrade_spec(upgrade), Some(ended), now)
-    }
+    let mut snapshot = gather_for(caches, cluster, control_plane, upgrade_spec(upgrade), Some(ended), now);
+    snapshot.gates = gates::gates(caches, cluster, now);
+    snapshot.preflight = gates::preflight(caches, cluster, upgrade, &snapshot);
+    snapshot
 }
 
 /// The same for what is left of upgrades that ended at a time: no gate holds that, so none is looked at.
@@ -90,6 +90,8 @@ pub(crate) fn gather_for(
                 Some(status) if status.awaits_control_plane() => Initialization::Awaited,
                 Some(_) | None => Initialization::Done,
             },
+            generation: cluster.metadata.generation.unwrap_or_default(),
+            unavailable: unavailable(cluster),
             uid: cluster.uid().unwrap_or_default(),
             namespace: namespace.clone(),
             name: name.clone(),
@@ -98,6 +100,7 @@ pub(crate) fn gather_for(
         upgrade_spec,
         catalog: caches.catalog_of(cluster),
         gates: BTreeMap::new(),
+        preflight: Vec::new(),
         retention: retention_of(caches, cluster, ended),
         control_plane,
         pools,
@@ -110,6 +113,13 @@ pub(crate) fn gather_for(
         unversioned,
         unreadable: caches.unreadable::<ClusterUpgrade>(&key),
     }
+}
+
+/// The condition that says whether a Cluster can be used, while it isn't True.
+fn unavailable(cluster: &capi::Cluster) -> Option<Condition> {
+    let mut conditions = cluster.status.iter().flat_map(|status| &status.conditions);
+    let available = conditions.find(|condition| condition.kind == AVAILABLE && condition.status != "True");
+    available.map(condition)
 }
 
 /// The Machines that have no version and stand alone: elsewhere, what makes them is named.

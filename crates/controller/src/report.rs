@@ -1,6 +1,7 @@
 //! From a decision to the record: the status of a `ClusterUpgrade`, written when it changes.
 
 mod lifecycle;
+mod preflight;
 mod progress;
 
 use instar_api::{ClusterUpgrade, ClusterUpgradeStatus, FailureReason, UpgradePhase, WaitingFor, WaitingReason};
@@ -12,6 +13,7 @@ use crate::{
     execute::ActionDescription,
     text::{cut, same_but_for_numbers, waiting_for},
 };
+use preflight::preflight;
 pub(crate) use progress::templates;
 use progress::{count, machines, of_phase, pools};
 
@@ -81,6 +83,7 @@ pub(crate) fn status(
             step.chars().take(STEP).collect()
         },
         waiting,
+        preflight: preflight(before.preflight, snapshot),
         conditions,
         observed_generation: generation,
     }

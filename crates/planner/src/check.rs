@@ -17,6 +17,7 @@ use crate::{
     decision::{Action, Decision, DeleteTemplate, MintTemplate, Swap},
     observed::Observed,
     pool_id::PoolId,
+    preflight::has_begun,
     rendered::Rendered,
     snapshot::{ControlPlane, Flavor, Machine, MachineDeployment, MachineSet, Node, Object, Snapshot, TemplateRef},
     upgrade_spec::{Gate, GateState},
@@ -108,7 +109,9 @@ pub fn check(snapshot: &Snapshot, decision: &Decision) -> Vec<Violation> {
         broken.push(Violation::Untouchable);
     }
     let is_closed = |gate| matches!(snapshot.gates.get(gate), Some(GateState::Closed { .. }));
-    if passed_gates(snapshot, &decision.action).iter().any(is_closed) {
+    let passed = passed_gates(snapshot, &decision.action);
+    let is_held = || !has_begun(snapshot) && snapshot.preflight.iter().any(|found| found.outcome.holds());
+    if passed.iter().any(is_closed) || (!passed.is_empty() && is_held()) {
         broken.push(Violation::GateClosed);
     }
     match &decision.action {

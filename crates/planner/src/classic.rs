@@ -30,6 +30,7 @@ use crate::{
     decision::{Action, Decision, MachinePoolChange, PatchMachinePool, Progress, Stage, Waiting},
     gates,
     pool_id::PoolId,
+    preflight,
     snapshot::{Object, Snapshot, TemplateRef},
     swap,
     upgrade_spec::Gate,
@@ -62,6 +63,7 @@ pub fn plan(snapshot: &Snapshot) -> Decision {
         }
     };
     let (stage, action) = go(&view, &goal, &mut waiting);
+    let stage = if preflight::holds(&waiting) { Stage::Held } else { stage };
     let action = pinned_first(&view, &goal, action);
     waiting.extend(left_to_user(&view, &goal, &waiting));
     waiting.extend(without_version(snapshot));

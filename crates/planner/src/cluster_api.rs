@@ -14,11 +14,20 @@ const TELLING: [&str; 4] = ["Paused", ROLLING_OUT, "ScalingDown", "ScalingUp"];
 /// The condition of a control plane that names the Machines that aren't ready, and why.
 const MACHINES_READY: &str = "MachinesReady";
 
+/// The conditions of a control plane or a pool that tell of its health: they ought to be True.
+const HEALTH: [&str; 4] = [
+    "Available",
+    "EtcdClusterHealthy",
+    "ControlPlaneComponentsHealthy",
+    MACHINES_READY,
+];
+
 impl Condition {
-    /// Whether it is one of those that are passed on of a control plane or a MachineDeployment, and says something.
+    /// Whether it is one of those that are read of a control plane or a pool, and says something: what it is at, or that
+    /// not all is well.
     #[must_use]
-    pub fn is_passed_on(&self) -> bool {
-        self.tells_what_it_is_at() || self.tells_what_is_not_ready()
+    pub fn is_read(&self) -> bool {
+        self.tells_what_it_is_at() || (self.status != ConditionStatus::True && HEALTH.contains(&self.kind.as_str()))
     }
 
     fn tells_what_it_is_at(&self) -> bool {

@@ -8,6 +8,7 @@ mod text;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use instar_api::PreflightCheck;
 use instar_capi::WorkerKind;
 use instar_catalog::Miss;
 use instar_domain::{JsonPointer, KubeVersion};
@@ -15,6 +16,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::{
+    check_outcome::Problem,
     observed::Unreadable,
     path::NoPath,
     pool_id::PoolId,
@@ -213,6 +215,16 @@ pub enum Waiting {
         reason: String,
         /// When it opens by itself; absent where it doesn't, or where that isn't known.
         until: Option<Timestamp>,
+    },
+    /// A check before the upgrade found something wrong.
+    PreflightFailed {
+        check: PreflightCheck,
+        problem: Box<Problem>,
+    },
+    /// A check before the upgrade can't say whether all is well.
+    PreflightUnknown {
+        check: PreflightCheck,
+        problem: Box<Problem>,
     },
     /// A template that is referred to can't be seen.
     TemplateNotVisible {
@@ -496,6 +508,8 @@ impl Waiting {
             | Self::NoRow { .. }
             | Self::NoImage { .. }
             | Self::GateClosed { .. }
+            | Self::PreflightFailed { .. }
+            | Self::PreflightUnknown { .. }
             | Self::TemplateNotVisible { .. }
             | Self::NoBootstrapTemplate { .. }
             | Self::NameTaken { .. }

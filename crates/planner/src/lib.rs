@@ -10,6 +10,7 @@
 //! old: each write carries the compare that then refuses it.
 
 mod check;
+mod check_outcome;
 mod classic;
 mod cluster_api;
 mod decision;
@@ -21,6 +22,7 @@ mod observed;
 mod path;
 mod pause;
 mod pool_id;
+mod preflight;
 mod rendered;
 mod settled;
 mod snapshot;
@@ -34,6 +36,7 @@ mod values;
 pub use instar_capi::{Contract, Lifecycle, ManagedBy, WorkerKind};
 
 pub use check::{Violation, check};
+pub use check_outcome::{CheckOutcome, PreflightOutcome, Problem, Skip};
 pub use classic::{collect_templates, drifted, plan, resume};
 pub use decision::{
     Action, CompletePins, Convergence, Decision, DeleteTemplate, EditVersion, Field, InvolvedObject, LeftBecause,
@@ -47,6 +50,7 @@ pub use observed::{Observed, Unreadable};
 pub use path::{EtcdStep, NoPath, Start, StartEtcd, classic_path};
 pub use pause::{LeftMark, PauseMark, PausedBy};
 pub use pool_id::PoolId;
+pub use preflight::has_begun;
 pub use rendered::{NormalisedValue, normalised};
 pub use snapshot::{
     ClassicCluster, Cluster, ClusterKind, Condition, ConditionStatus, ControlPlane, Flavor, InfrastructurePool,

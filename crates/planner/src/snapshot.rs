@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
+    check_outcome::CheckOutcome,
     observed::{Observed, Unreadable},
     pause::{LeftMark, PausedBy},
     pool_id::PoolId,
@@ -33,6 +34,8 @@ pub struct Snapshot {
     pub catalog: Arc<Catalog>,
     /// The gates; one that isn't named is open.
     pub gates: BTreeMap<Gate, GateState>,
+    /// What the checks before an upgrade found; those that aren't listed hold nothing.
+    pub preflight: Vec<CheckOutcome>,
     /// How long old templates are kept.
     pub retention: Retention,
     /// The control plane, where the Cluster refers to one that exists.
@@ -65,10 +68,14 @@ pub struct Cluster {
     pub labels: BTreeMap<String, String>,
     /// Its uid, for owner references and for nothing else: `clusterctl move` changes it.
     pub uid: String,
+    /// Counts the edits of its spec.
+    pub generation: i64,
     /// Whether it may be written to.
     pub lifecycle: Lifecycle,
     /// Who mints and swaps.
     pub kind: ClusterKind,
+    /// Cluster API's condition `Available`; absent where it is True, or where there is none.
+    pub unavailable: Option<Condition>,
     pub initialization: Initialization,
 }
 
@@ -88,6 +95,15 @@ impl Cluster {
         match &self.kind {
             ClusterKind::Classic(classic) => Some(classic),
             ClusterKind::Topology(_) => None,
+        }
+    }
+
+    /// What the topology says, where there is one that can be read.
+    #[must_use]
+    pub fn topology(&self) -> Option<&Topology> {
+        match &self.kind {
+            ClusterKind::Classic(_) => None,
+            ClusterKind::Topology(topology) => topology.read(),
         }
     }
 }
@@ -134,8 +150,6 @@ pub struct PinnedPath {
 pub struct Topology {
     /// What a write compares with.
     pub resource_version: ResourceVersion,
-    /// Counts the edits of its spec.
-    pub generation: i64,
     /// `spec.topology.version`.
     pub version: KubeVersion,
     /// Its bill of materials; absent where its class isn't wired, or before its first edit.

@@ -20,7 +20,7 @@ use self::{
 use crate::{
     classic::{of_cluster, of_upgrade_spec},
     decision::{Action, Decision, Progress, Stage, Waiting},
-    snapshot::{ClusterKind, Snapshot},
+    snapshot::Snapshot,
 };
 
 /// Decides. The snapshot may be old: what is written carries the compare that refuses it then.
@@ -84,14 +84,6 @@ fn closed(snapshot: &Snapshot) -> Vec<Waiting> {
         .into_iter()
         .chain(of_upgrade_spec(snapshot))
         .collect()
-}
-
-/// What the topology says, where there is one that can be read.
-pub(crate) fn topology(snapshot: &Snapshot) -> Option<&crate::snapshot::Topology> {
-    match &snapshot.cluster.kind {
-        ClusterKind::Classic(_) => None,
-        ClusterKind::Topology(topology) => topology.read(),
-    }
 }
 
 /// The name of the release that a version is pinned to, else the version.

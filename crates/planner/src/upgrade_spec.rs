@@ -81,8 +81,6 @@ pub enum PoolOverride {
 /// What must hold before the next swap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Gate {
-    /// The checks before the control plane moves.
-    Preflight,
     /// The maintenance window.
     Window,
     /// A user's approval.
@@ -187,7 +185,7 @@ impl Strategy {
 
 impl Gate {
     /// What is asked before the control plane moves.
-    pub const CONTROL_PLANE: [Self; 4] = [Self::Preflight, Self::Window, Self::Approval, Self::AddOn];
+    pub const CONTROL_PLANE: [Self; 3] = [Self::Window, Self::Approval, Self::AddOn];
     /// What is asked before a pool moves.
     pub const WORKERS: [Self; 4] = [Self::Window, Self::Approval, Self::AddOn, Self::Canary];
 }

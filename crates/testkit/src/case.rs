@@ -39,6 +39,8 @@ pub enum Rights {
     Namespace,
     /// The same, and only with objects of infrastructure and bootstrap providers.
     Templates,
+    /// In the namespace of the case, and only to read and write ClusterUpgrades.
+    Upgrades,
 }
 
 /// What is done to an object.

@@ -1,6 +1,7 @@
 //! Who may do what: the rights of the programs, and those for people.
 
 use anyhow::Result;
+use instar_admission::upgrade::Right;
 use k8s_openapi::{
     api::{
         core::v1::ServiceAccount,
@@ -68,9 +69,10 @@ pub(crate) fn artifacts() -> Result<Vec<Artifact>> {
 }
 
 /// The roles for people: Kubernetes' own `view` and `admin` take them in. Not `edit`: whoever writes an upgrade or a
-/// policy decides what machines boot and which rules count.
+/// policy decides what machines boot and which rules count. Who lets an upgrade through that would be held has a role
+/// that nothing takes in.
 #[must_use]
-pub fn people() -> [ClusterRole; 2] {
+pub fn people() -> [ClusterRole; 3] {
     let role = |level: &str, rules: Vec<PolicyRule>| ClusterRole {
         metadata: ObjectMeta {
             labels: Some([(format!("{API_GROUP}/aggregate-to-{level}"), "true".to_owned())].into()),
@@ -85,7 +87,16 @@ pub fn people() -> [ClusterRole; 2] {
         .iter()
         .filter(|(_, people)| *people == People::Admin)
         .map(|(kind, _)| of_kind(kind, &["create", "delete", "deletecollection", "patch", "update"]));
-    [role("view", look.collect()), role("admin", admin.collect())]
+    let lets_through = ClusterRole {
+        metadata: named("instar-override"),
+        rules: Some(vec![of_kind("clusterupgrades", &[Right::Override.verb()])]),
+        ..ClusterRole::default()
+    };
+    [
+        role("view", look.collect()),
+        role("admin", admin.collect()),
+        lets_through,
+    ]
 }
 
 fn service_account(name: &str) -> ServiceAccount {

@@ -2,10 +2,12 @@ mod cli;
 mod events;
 mod kind;
 mod metrics;
+mod preflight;
 mod rules;
 mod waiting;
 
 use anyhow::Result;
+use instar_api::Enforcement;
 
 use crate::Artifact;
 
@@ -19,6 +21,7 @@ pub(crate) fn artifacts() -> Result<Vec<Artifact>> {
         page("kubernetesrelease", &kind::page(&crate::crd()?)),
         page("upgradepolicy", &kind::page(&crate::policies()?)),
         page("events", &events::page()),
+        page("preflight", &preflight::page()),
         page("waiting", &waiting::page()),
         page("metrics", &metrics::page()?),
         page("rules", &rules::page()?),
@@ -36,4 +39,12 @@ fn row<const N: usize>(cells: [String; N]) -> String {
     // A bar in a cell ends it, and a line break ends the row.
     let cells = cells.map(|cell| cell.replace('|', "\\|").replace('\n', " "));
     format!("| {} |\n", cells.join(" | "))
+}
+
+const fn enforcement(enforcement: Enforcement) -> &'static str {
+    match enforcement {
+        Enforcement::Off => "Off",
+        Enforcement::Warn => "Warn",
+        Enforcement::Enforce => "Enforce",
+    }
 }

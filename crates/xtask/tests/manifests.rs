@@ -127,7 +127,7 @@ fn writes(rule: &PolicyRule) -> Option<String> {
 
 #[test]
 fn every_kind_of_ours_can_be_seen() {
-    let [view, _] = people();
+    let [view, ..] = people();
     let seen: Vec<String> = view
         .rules
         .unwrap()

@@ -47,6 +47,7 @@ const NAMESPACE_ADMINS: &str = "journey:namespace-admins";
 
 /// The group of those who may do anything there with the objects of providers. Also their role and its binding.
 const TEMPLATE_EDITORS: &str = "journey:template-editors";
+const UPGRADE_EDITORS: &str = "journey:upgrade-editors";
 
 /// What keeps an object that is to be seen while it is being deleted.
 const FINALIZER: &str = "journey.example.org/stays";
@@ -202,21 +203,33 @@ impl Place {
         }))?;
         bindings.create(&PostParams::default(), &binding).await?;
         let roles: Api<Role> = Api::namespaced(self.scene.mgmt.client(), &self.namespace);
-        let role: Role = serde_json::from_value(json!({
-            "metadata": { "name": TEMPLATE_EDITORS },
-            "rules": [{
-                "apiGroups": ["infrastructure.cluster.x-k8s.io", "bootstrap.cluster.x-k8s.io"],
-                "resources": ["*"],
-                "verbs": ["*"],
-            }],
-        }))?;
-        roles.create(&PostParams::default(), &role).await?;
-        let binding: RoleBinding = serde_json::from_value(json!({
-            "metadata": { "name": TEMPLATE_EDITORS },
-            "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": TEMPLATE_EDITORS },
-            "subjects": [{ "apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": TEMPLATE_EDITORS }],
-        }))?;
-        bindings.create(&PostParams::default(), &binding).await?;
+        let editors = [
+            (
+                TEMPLATE_EDITORS,
+                &["infrastructure.cluster.x-k8s.io", "bootstrap.cluster.x-k8s.io"][..],
+                "*",
+                &["*"][..],
+            ),
+            (
+                UPGRADE_EDITORS,
+                &[instar_api::GROUP],
+                "clusterupgrades",
+                &["get", "list", "watch", "create", "update", "patch", "delete"],
+            ),
+        ];
+        for (name, groups, resource, verbs) in editors {
+            let role: Role = serde_json::from_value(json!({
+                "metadata": { "name": name },
+                "rules": [{ "apiGroups": groups, "resources": [resource], "verbs": verbs }],
+            }))?;
+            roles.create(&PostParams::default(), &role).await?;
+            let binding: RoleBinding = serde_json::from_value(json!({
+                "metadata": { "name": name },
+                "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": name },
+                "subjects": [{ "apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": name }],
+            }))?;
+            bindings.create(&PostParams::default(), &binding).await?;
+        }
         let api: Api<Namespace> = Api::all(self.scene.mgmt.client());
         let patch = Patch::Merge(json!({ "metadata": { "labels": { ADMISSION: null } } }));
         api.patch(&self.namespace, &PatchParams::default(), &patch).await?;
@@ -387,6 +400,7 @@ impl Place {
             Rights::Everywhere => "system:masters",
             Rights::Namespace => NAMESPACE_ADMINS,
             Rights::Templates => TEMPLATE_EDITORS,
+            Rights::Upgrades => UPGRADE_EDITORS,
         };
         let user = case.user.as_deref().unwrap_or("namespace-admin");
         client_as(&self.scene.mgmt.run().kubeconfig(), user, group).await

@@ -7,6 +7,7 @@ mod by_hand;
 mod lifecycle;
 mod machine_pool;
 mod other_control_plane;
+mod preflight;
 mod rights;
 mod shared;
 mod strategy;
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
         Journey::shared("classic-stuck", stuck::a_machine_that_never_comes_up),
         Journey::shared("classic-new-target", lifecycle::another_target_in_the_middle),
         Journey::shared("classic-windows", windows::opens_and_closes),
+        Journey::shared("classic-preflight", preflight::a_sick_cluster_is_not_upgraded),
         Journey::shared("classic-deleted", lifecycle::missing_cluster_wrong_source_and_deletion),
         Journey::shared("classic-edited-outside", lifecycle::edits_made_outside_instar),
         Journey::shared("classic-templates", templates::retention_keeps_templates),

@@ -2,7 +2,7 @@
 //!
 //! A condition that fails to be evaluated refuses the request, so every field is taken as optional.
 
-use instar_admission::{Change, GuardedKind};
+use instar_admission::{Change, GuardedKind, upgrade::Right};
 use instar_api::{CATALOG_LABEL, PATH_ANNOTATION, RELEASES_ANNOTATION, VERSION_ANNOTATION};
 use instar_capi::labels::{DELETE_FOR_MOVE, TOPOLOGY_DRY_RUN, TOPOLOGY_OWNED};
 use k8s_openapi::api::admissionregistration::v1::MatchCondition;
@@ -62,6 +62,7 @@ impl Entry {
             Only::Named => {}
             Only::Restored => add("is-restored-by-release-author", is_restored()),
             Only::NotRestored => add("is-not-restored-by-release-author", format!("!({})", is_restored())),
+            Only::Without(right) => add("lacks-the-right", lacks(right)),
             Only::OtherControlPlanes => add(
                 "is-another-control-plane",
                 "request.kind.kind.endsWith('ControlPlane') && request.kind.kind != 'KubeadmControlPlane'".to_owned(),
@@ -160,6 +161,18 @@ fn is_restored() -> String {
          authorizer.group('{}').resource('kubernetesreleases').check('create').allowed()",
         annotation("object", RELEASES_ANNOTATION) + ".hasValue()",
         instar_api::GROUP
+    )
+}
+
+/// An upgrade is let through, and its user may not do that.
+fn lacks(right: Right) -> String {
+    let field = match right {
+        Right::Override => "object.?spec.?preflight.?skip.hasValue()",
+    };
+    format!(
+        "{field} && !authorizer.group('{}').resource('clusterupgrades').namespace(request.namespace).check('{}').allowed()",
+        instar_api::GROUP,
+        right.verb()
     )
 }
 

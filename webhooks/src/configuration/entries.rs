@@ -1,6 +1,6 @@
 //! The webhooks: which resources each is for. A guard has several where versions or labels differ.
 
-use instar_admission::GuardedKind;
+use instar_admission::{GuardedKind, upgrade::Right};
 
 /// One webhook of a configuration.
 #[derive(Debug, Clone, Copy)]
@@ -30,6 +30,8 @@ pub(super) enum Only {
     Restored,
     /// All other Clusters.
     NotRestored,
+    /// ClusterUpgrades that are let through, by a user who lacks the right to do so.
+    Without(Right),
     /// Control planes but for kubeadm's.
     OtherControlPlanes,
     MachineTemplates,
@@ -150,6 +152,14 @@ const ENTRIES: &[Entry] = &[
         GuardedKind::ClusterUpgrade,
         &[of(instar_api::GROUP, OURS, &["clusterupgrades"])],
     ),
+    Entry {
+        only: Only::Without(Right::Override),
+        ..entry(
+            "clusterupgrade-without-override",
+            GuardedKind::ClusterUpgrade,
+            &[of(instar_api::GROUP, OURS, &["clusterupgrades"])],
+        )
+    },
     entry(
         "upgradepolicy",
         GuardedKind::UpgradePolicy,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use instar_admission::{GuardedKind, Rule};
+use instar_admission::{GuardedKind, Rule, upgrade::Right};
 use instar_testkit::{Action, Case, CaseFile, NAMESPACE, Rights, Scene, Sent, World, all, broken_rules, says};
 use instar_webhooks::Route;
 use serde_json::{Value, json};
@@ -15,7 +15,8 @@ const UID: &str = "the-object";
 /// What an API server makes of an action: the request, and which guard it is for.
 struct Asked {
     mutating: Option<Route>,
-    validating: Route,
+    /// They are called side by side: at most one of them refuses.
+    validating: Vec<Route>,
     request: Value,
     defaulted: Option<Value>,
 }
@@ -62,6 +63,9 @@ impl Asked {
             && operation == "CREATE"
             && case.rights == Rights::Everywhere
             && brings_along.iter().any(|field| object.pointer(field).is_some());
+        let lacks_override = guard == GuardedKind::ClusterUpgrade
+            && case.rights == Rights::Upgrades
+            && object.pointer("/spec/preflight/skip").is_some();
         let (mutating, validating) = if is_restored {
             (Some(Route::MutateRestoredCluster), Route::ValidateRestoredCluster)
         } else {
@@ -81,7 +85,10 @@ impl Asked {
         };
         Self {
             mutating,
-            validating,
+            validating: [validating]
+                .into_iter()
+                .chain(lacks_override.then_some(Route::ValidateUpgradeWithout(Right::Override)))
+                .collect(),
             request,
             defaulted: case.defaulted.clone(),
         }
@@ -160,7 +167,9 @@ async fn say(app: &App, mut asked: Asked) -> Said {
     if asked.request["object"].is_object() {
         asked.request["object"] = identified(asked.request["object"].take());
     }
-    said.add(&app.review(asked.validating, asked.request).await);
+    for route in asked.validating {
+        said.add(&app.review(route, asked.request.clone()).await);
+    }
     said
 }
 

@@ -172,7 +172,7 @@ async fn what_cannot_be_read_is_refused_with_what_is_wrong() {
             Route::MutateWorker => "MachineDeployment",
             Route::MutateMachineTemplate | Route::ValidateMovedTemplate => "DevMachineTemplate",
             Route::MutateKubernetesRelease => "KubernetesRelease",
-            Route::MutateClusterUpgrade => "ClusterUpgrade",
+            Route::MutateClusterUpgrade | Route::ValidateUpgradeWithout(_) => "ClusterUpgrade",
             Route::Validate(guard) => match guard {
                 GuardedKind::Cluster => KIND,
                 GuardedKind::ControlPlane => "KubeadmControlPlane",

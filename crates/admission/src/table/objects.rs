@@ -206,6 +206,22 @@ pub(super) const ONE_UPGRADE: RuleInfo = RuleInfo {
     enforceable_by: EnforceableBy::Server,
 };
 
+pub(super) const OVERRIDE_RIGHT: RuleInfo = RuleInfo {
+    guards: "A user who skips a check of a ClusterUpgrade has the verb `override` on clusterupgrades, and `setBy` says who did.",
+    source: HERE,
+    messages: &[
+        "{} may not skip the check {}",
+        "setBy of the check {} isn't what admission wrote",
+    ],
+    remediation: "ask for the right to override clusterupgrades.upgrade.cluster.x-k8s.io in the namespace",
+    default: Enforcement::Enforce,
+    on: &[Trigger {
+        guard: GuardedKind::ClusterUpgrade,
+        changes: &[Change::Created, Change::Spec],
+    }],
+    enforceable_by: EnforceableBy::Server,
+};
+
 pub(super) const POLICY_READABLE: RuleInfo = RuleInfo {
     guards: "An UpgradePolicy's selector, maintenance windows and exclusions can be read, and what it lists as mutable are fields of templates that no release sets.",
     source: SELECTORS,

@@ -26,6 +26,9 @@ use crate::{
 /// The condition by which a Cluster says whether its control plane was ever up.
 const CONTROL_PLANE_INITIALIZED: &str = "ControlPlaneInitialized";
 
+/// The condition by which it says whether it can be used.
+pub(crate) const AVAILABLE: &str = "Available";
+
 /// Annotations that are read. Of all others those are kept that have no effect and look as if they had one.
 const ANNOTATIONS: [&str; 8] = [
     PAUSED,
@@ -216,12 +219,15 @@ impl KeptCluster {
 
     fn new(cluster: Cluster) -> Self {
         let mut cluster = slim(cluster);
-        if let (None, Some(status)) = (&cluster.spec.topology, &mut cluster.status) {
-            // Of a classic one nothing else is asked than whether its control plane was ever up.
+        let has_topology = cluster.spec.topology.is_some();
+        if let Some(status) = &mut cluster.status {
+            // Of a classic one it is asked whether its control plane was ever up, and of any what is wrong with it.
             let awaits = status.awaits_control_plane();
-            status
-                .conditions
-                .retain(|condition| awaits && condition.kind == CONTROL_PLANE_INITIALIZED);
+            status.conditions.retain(|condition| match condition.kind.as_str() {
+                AVAILABLE => condition.status != "True",
+                CONTROL_PLANE_INITIALIZED => awaits,
+                _ => has_topology,
+            });
         }
         let foreign = not_watched(&cluster);
         Self {

@@ -149,7 +149,7 @@ pub(crate) struct ObjectFields {
 impl ObjectFields {
     /// `paused` is what the object's spec says of it.
     fn of(object: &impl Resource, paused: bool, observed_generation: i64, conditions: &[capi::Condition]) -> Self {
-        let is_passed_on = |said: &&capi::Condition| condition(said).is_passed_on();
+        let is_read = |said: &&capi::Condition| condition(said).is_read();
         Self {
             resource_version: object.resource_version().unwrap_or_default(),
             generation: object.meta().generation.unwrap_or_default(),
@@ -157,7 +157,7 @@ impl ObjectFields {
             lifecycle: lifecycle(object, paused),
             managed_by: ManagedBy::of(object.labels()),
             swap_history: object.annotations().get(SWAP_HISTORY_ANNOTATION).cloned(),
-            conditions: conditions.iter().filter(is_passed_on).cloned().collect(),
+            conditions: conditions.iter().filter(is_read).cloned().collect(),
         }
     }
 

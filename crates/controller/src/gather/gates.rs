@@ -2,14 +2,33 @@
 
 use std::collections::BTreeMap;
 
-use instar_api::UpgradePolicy;
+use instar_api::{ClusterUpgrade, UpgradePolicy, preflight_modes};
 use instar_capi as capi;
 use instar_gates::{MaintenanceWindows, WindowState};
-use instar_planner::{Gate, GateState};
+use instar_planner::{CheckOutcome, Gate, GateState, Origin, Snapshot, has_begun};
+use instar_preflight::examine;
 use jiff::Timestamp;
 use kube::ResourceExt;
 
 use crate::caches::Caches;
+
+/// What the checks find, before an upgrade of which Instar writes the first swap has begun.
+pub(super) fn preflight(
+    caches: &Caches,
+    cluster: &capi::Cluster,
+    upgrade: &ClusterUpgrade,
+    snapshot: &Snapshot,
+) -> Vec<CheckOutcome> {
+    match snapshot.upgrade_spec.origin {
+        Origin::Cluster => return Vec::new(),
+        Origin::Upgrade if has_begun(snapshot) => return Vec::new(),
+        Origin::Upgrade => {}
+    }
+    let policies = caches.policies(&cluster.namespace().unwrap_or_default());
+    let of_cluster = policies.iter().filter(|policy| policy.spec.selects(cluster.labels()));
+    let modes = preflight_modes(of_cluster.map(|policy| &policy.spec.preflight));
+    examine(snapshot, &modes, &upgrade.spec.preflight.skip)
+}
 
 /// What may be closed. What isn't known is: a policy that can't be read may have windows.
 pub(super) fn gates(caches: &Caches, cluster: &capi::Cluster, now: Timestamp) -> BTreeMap<Gate, GateState> {

@@ -17,7 +17,6 @@ pub(super) fn read(cluster: &capi::Cluster, topology: &capi::Topology) -> Result
     let set_by = annotations.get(SWAP_HISTORY_ANNOTATION);
     Ok(Topology {
         resource_version: ResourceVersion(cluster.resource_version().unwrap_or_default()),
-        generation: cluster.metadata.generation.unwrap_or_default(),
         version: version(&topology.version)?,
         pins: pins.transpose().map_err(|garbled| garbled.to_string())?,
         control_plane_plan: versions(&status.control_plane.upgrade_plan)?,

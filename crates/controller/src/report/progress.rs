@@ -115,7 +115,7 @@ fn minted(minted: &TemplateProgress) -> MintedTemplate {
 }
 
 /// As the API server keeps a time: what is read back is then what was written.
-fn whole_seconds(time: Timestamp) -> Time {
+pub(super) fn whole_seconds(time: Timestamp) -> Time {
     Time(Timestamp::from_second(time.as_second()).unwrap_or(time))
 }
 

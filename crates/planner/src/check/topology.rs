@@ -13,7 +13,6 @@ use super::{
 use crate::{
     decision::{CompletePins, EditVersion},
     snapshot::{ResourceVersion, Snapshot, Topology},
-    topology::topology,
     upgrade_spec::Origin,
 };
 
@@ -84,7 +83,7 @@ fn compared<'s>(
     patch: &Value,
     broken: &mut Vec<Violation>,
 ) -> Option<&'s Topology> {
-    let Some(topology) = topology(snapshot).filter(|_| snapshot.cluster.name == name) else {
+    let Some(topology) = snapshot.cluster.topology().filter(|_| snapshot.cluster.name == name) else {
         broken.push(Violation::UnknownObject);
         return None;
     };

@@ -47,6 +47,12 @@ impl Waiting {
                 kind: object.kind.as_str(),
                 name: object.name.as_str(),
             }),
+            Self::PreflightFailed { problem, .. } | Self::PreflightUnknown { problem, .. } => {
+                Some(InvolvedObject::Object {
+                    kind: problem.kind.as_str(),
+                    name: problem.name.as_str(),
+                })
+            }
             Self::NoControlPlane
             | Self::NotProvisioned
             | Self::TopologyNotReconciled { .. }

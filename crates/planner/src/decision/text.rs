@@ -30,6 +30,8 @@ impl Waiting {
             Self::NoPath(_) => WaitingReason::NoPath,
             Self::NoImage { .. } => WaitingReason::NoImage,
             Self::GateClosed { .. } => WaitingReason::GateClosed,
+            Self::PreflightFailed { .. } => WaitingReason::PreflightFailed,
+            Self::PreflightUnknown { .. } => WaitingReason::PreflightUnknown,
             Self::TemplateNotVisible { .. } => WaitingReason::TemplateNotVisible,
             Self::NoBootstrapTemplate { .. } => WaitingReason::NoBootstrapTemplate,
             Self::NameTaken { .. } => WaitingReason::NameTaken,
@@ -109,6 +111,12 @@ impl fmt::Display for Waiting {
                 None => write!(f, "{gate}: {reason}"),
                 Some(until) => write!(f, "{gate}: {reason}, until {until}"),
             },
+            Self::PreflightFailed { check, problem } => {
+                write!(f, "check {check} failed: {}; {}", problem.message, check.remedy())
+            }
+            Self::PreflightUnknown { check, problem } => {
+                write!(f, "check {check} is not known yet: {}", problem.message)
+            }
             Self::TemplateNotVisible { pool, template } => {
                 write!(
                     f,
@@ -364,7 +372,6 @@ const fn field_path(pool: &PoolId, field: Field) -> &'static str {
 impl fmt::Display for Gate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Preflight => "preflight",
             Self::Window => "maintenance window",
             Self::Approval => "approval",
             Self::AddOn => "add-ons",

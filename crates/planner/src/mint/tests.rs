@@ -58,8 +58,10 @@ fn cluster(uid: &str) -> Cluster {
         namespace: "default".to_owned(),
         name: "blue".to_owned(),
         uid: uid.to_owned(),
+        generation: 1,
         lifecycle: Lifecycle::Active,
         kind: ClusterKind::Classic(Box::default()),
+        unavailable: None,
         initialization: Initialization::Done,
         labels: BTreeMap::new(),
     }

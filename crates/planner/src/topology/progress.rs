@@ -42,7 +42,7 @@ pub(super) fn stage(view: &TopologyView<'_>, waiting: &mut Vec<Waiting>) -> Stag
 /// Whether the topology controller has seen the Cluster as it is, and has nothing left to do.
 fn is_reconciled(view: &TopologyView<'_>) -> bool {
     view.topology.reconciled().is_some_and(|condition| {
-        condition.status == ConditionStatus::True && condition.observed_generation >= view.topology.generation
+        condition.status == ConditionStatus::True && condition.observed_generation >= view.snapshot.cluster.generation
     })
 }
 

@@ -14,7 +14,9 @@ use jiff::tz::TimeZone;
 
 use crate::{
     scenarios::decide_reading,
-    world::{Webhook, World, closed, defaults, normalises, normalises_and_defaults, random::Random, version},
+    world::{
+        Webhook, World, closed, defaults, held_by_check, normalises, normalises_and_defaults, random::Random, version,
+    },
 };
 
 /// So many worlds of each sort; `INSTAR_SEEDS` asks for another number, or for one: `4972..4973`.
@@ -151,8 +153,15 @@ impl Run {
         decision
     }
 
-    /// Half of the worlds have a maintenance window, which opens and closes whatever goes on.
+    /// Half of the worlds have a maintenance window, which opens and closes whatever goes on, and a third have a check
+    /// that fails now and then.
     fn time_passes(&mut self) {
+        if self.seed.is_multiple_of(3) && self.random.chance(10) {
+            let before = std::mem::take(&mut self.world.preflight);
+            if before.is_empty() {
+                self.world.preflight = vec![held_by_check()];
+            }
+        }
         if self.seed.is_multiple_of(2) || !self.random.chance(10) {
             return;
         }

@@ -9,7 +9,7 @@ use instar_planner::{
 };
 use serde_json::json;
 
-use crate::world::{World, api::Answer, configuration, random::Random, version};
+use crate::world::{World, api::Answer, configuration, held_by_check, random::Random, version};
 
 fn text(decision: &Decision) -> String {
     let mut text = String::new();
@@ -242,4 +242,24 @@ fn a_closed_gate_mints_nothing() {
         .gates
         .insert(Gate::Window, closed(none_open, Some("2026-12-05T21:00:00Z")));
     insta::assert_snapshot!(text(&decide(&world.snapshot())));
+}
+
+#[test]
+fn a_check_holds_the_start_and_nothing_after_it() {
+    let mut world = world("v1.33.5", "v1.35");
+    world.preflight = vec![held_by_check()];
+    let held = decide(&world.snapshot());
+    assert_eq!((&held.action, held.progress.stage), (&Action::Nothing, Stage::Held));
+    let of_workers = |world: &mut World| {
+        world.preflight.clear();
+        let swapped = until(world, swaps_control_plane);
+        world.write(&swapped.action);
+        world.preflight = vec![held_by_check()];
+        until(world, complete)
+    };
+    insta::assert_snapshot!(format!(
+        "{}\n\nonce it has begun: {}",
+        text(&held),
+        text(&of_workers(&mut world))
+    ));
 }

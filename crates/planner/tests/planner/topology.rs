@@ -26,9 +26,9 @@ fn cluster(runs: &str, says: &str) -> Snapshot {
         pool.object.managed_by = ManagedBy::Topology;
     }
     snapshot.upgrade_spec.origin = Origin::Cluster;
+    snapshot.cluster.generation = 2;
     snapshot.cluster.kind = ClusterKind::Topology(Box::new(Observed::Read(Topology {
         resource_version: ResourceVersion("7".to_owned()),
-        generation: 2,
         version: version(says),
         pins: None,
         control_plane_plan: Vec::new(),
@@ -188,7 +188,7 @@ fn each_stage_is_told_as_it_is() {
     let told = decide(&snapshot);
     assert_eq!((told.progress.stage, told.waiting), (Stage::Complete, Vec::new()));
     // What was said of an older edit counts for nothing.
-    topology(&mut snapshot).generation = 3;
+    snapshot.cluster.generation = 3;
     assert_eq!(decide(&snapshot).progress.stage, Stage::Workers);
 }
 

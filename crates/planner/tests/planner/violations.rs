@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::{
     scenarios::{complete, decide, mints, swaps_control_plane, swaps_workers, until, world},
-    world::{closed, configuration, reference, version},
+    world::{closed, configuration, held_by_check, reference, version},
 };
 
 type Case = (Violation, fn(&mut Snapshot, &mut Decision));
@@ -68,10 +68,11 @@ fn find(cases: &[Case], snapshot: &Snapshot, decision: &Decision) {
 fn of_the_control_planes_swap() {
     let mut world = world("v1.33.5", "v1.35");
     let decision = until(&mut world, swaps_control_plane);
-    let cases: [Case; 16] = [
+    let cases: [Case; 17] = [
         (Violation::GateClosed, |s, _| {
             s.gates.insert(Gate::Window, closed("a freeze"));
         }),
+        (Violation::GateClosed, |s, _| s.preflight = vec![held_by_check()]),
         (Violation::Untouchable, |s, _| s.cluster.lifecycle = Lifecycle::Paused),
         (Violation::Untouchable, |s, _| s.cluster.lifecycle = Lifecycle::Deleting),
         (Violation::Untouchable, |s, _| {

@@ -2,9 +2,9 @@
 
 use anyhow::Result;
 use instar_admission::{Change, EnforceableBy, GuardedKind, Rule, Trigger, rule_info};
-use instar_api::{Adjustable, Enforcement};
+use instar_api::Adjustable;
 
-use super::row;
+use super::{enforcement, row};
 
 const INTRO: &str = "\
 # Rules
@@ -73,14 +73,6 @@ fn section<'t>(rule: Rule, mut said: impl Iterator<Item = &'t str>) -> String {
         about.remediation,
         source(about.source),
     )
-}
-
-const fn enforcement(enforcement: Enforcement) -> &'static str {
-    match enforcement {
-        Enforcement::Off => "Off",
-        Enforcement::Warn => "Warn",
-        Enforcement::Enforce => "Enforce",
-    }
 }
 
 const fn changed_by(adjustable: Adjustable) -> &'static str {

@@ -17,7 +17,7 @@ use crate::{
     source::{code, sources},
 };
 
-const CRATES: [&str; 19] = [
+const CRATES: [&str; 20] = [
     "benches/src",
     "crates/admission/src",
     "crates/api/src",
@@ -28,6 +28,7 @@ const CRATES: [&str; 19] = [
     "crates/gates/src",
     "crates/instar/src",
     "crates/planner/src",
+    "crates/preflight/src",
     "crates/serve/src",
     "crates/testkit/src",
     "crates/watch/src",

@@ -12,7 +12,7 @@ use cargo_metadata::{DependencyKind, MetadataCommand};
 use self::source::{code, sources};
 
 /// From the bottom up: a crate depends on earlier ones only.
-const ORDER: [&str; 19] = [
+const ORDER: [&str; 20] = [
     "instar-domain",
     "instar-api",
     "instar-capi",
@@ -20,6 +20,7 @@ const ORDER: [&str; 19] = [
     "instar-wiring",
     "instar-gates",
     "instar-planner",
+    "instar-preflight",
     "instar-admission",
     "instar-serve",
     "instar-watch",
@@ -34,8 +35,8 @@ const ORDER: [&str; 19] = [
     "instar-demo",
 ];
 
-/// The first eight: values and functions of values.
-const PURE: [(&str, &str); 8] = [
+/// The first nine: values and functions of values.
+const PURE: [(&str, &str); 9] = [
     ("instar-domain", "crates/domain"),
     ("instar-api", "crates/api"),
     ("instar-capi", "crates/capi"),
@@ -43,6 +44,7 @@ const PURE: [(&str, &str); 8] = [
     ("instar-wiring", "crates/wiring"),
     ("instar-gates", "crates/gates"),
     ("instar-planner", "crates/planner"),
+    ("instar-preflight", "crates/preflight"),
     ("instar-admission", "crates/admission"),
 ];
 

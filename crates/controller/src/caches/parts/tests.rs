@@ -57,6 +57,8 @@ fn of_conditions_only_those_that_say_something_are_kept() {
             { "type": "Paused", "status": "False", "message": "" },
             { "type": "MachinesReady", "status": "True", "message": "fine" },
             { "type": "RollingOut", "status": "True", "message": "Rolling out 1 not up-to-date replicas" },
+            { "type": "ScalingUp", "status": "False", "message": "no" },
+            { "type": "Available", "status": "Unknown", "message": "" },
         ] },
     });
     let deployment: capi::MachineDeployment = serde_json::from_value(object).unwrap();
@@ -64,7 +66,7 @@ fn of_conditions_only_those_that_say_something_are_kept() {
         panic!("it can be read")
     };
     let kinds: Vec<_> = part.object.conditions.into_iter().map(|kept| kept.kind).collect();
-    assert_eq!(kinds, ["RollingOut"]);
+    assert_eq!(kinds, ["RollingOut", "Available"]);
 }
 
 /// After a swap that changes no version, what is counted of the Machines is all that tells whether it has begun.
@@ -181,6 +183,7 @@ fn all_that_is_read_of_a_machine_pool_comes_back() {
                 "conditions": [
                     { "type": "Paused", "status": "False", "message": "", "observedGeneration": 3 },
                     { "type": "ScalingUp", "status": "True", "message": "m" },
+                    { "type": "MachinesReady", "status": "False", "message": "m", "observedGeneration": 2 },
                 ],
             },
         });
@@ -207,7 +210,7 @@ fn all_that_is_read_of_a_machine_pool_comes_back() {
         .iter()
         .map(|kept| (&*kept.kind, kept.observed_generation))
         .collect();
-    assert_eq!(conditions, [("Paused", 3)]);
+    assert_eq!(conditions, [("MachinesReady", 2), ("Paused", 3)]);
     assert_eq!(part.paused_by.mark().map(|mark| &*mark.upgrade), Some("up"));
     assert_eq!(part.left.map(|left| left.upgrade).as_deref(), Some("up"));
     assert_eq!((part.labels["a"].as_str(), &*part.infrastructure.name), ("b", "t"));

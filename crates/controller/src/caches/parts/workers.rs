@@ -20,6 +20,9 @@ use crate::{
     rbac::Watched,
 };
 
+/// The condition that says whether all machines of a pool are ready.
+const MACHINES_READY: &str = "MachinesReady";
+
 impl Cached for capi::MachineDeployment {
     const WATCHED: Watched = Watched::MachineDeployments;
 
@@ -215,23 +218,20 @@ impl PlannedKind for capi::MachinePool {
         let running = self.status.iter().flat_map(|status| &status.versions);
         let status = self.status.clone().unwrap_or_default();
         let annotation = |name: &str| self.annotations().get(name).cloned();
-        let mut conditions = status.conditions.into_iter();
+        let mut conditions = status.conditions.iter();
         let paused = conditions.find(|condition| condition.kind == "Paused");
-        let observed = observed_generation(status.observed_generation, paused.as_ref());
+        let observed = observed_generation(status.observed_generation, paused);
+        let mut object = ObjectFields::of(self, false, observed, &status.conditions);
+        object.conditions.retain(|condition| condition.kind == MACHINES_READY);
+        // That it isn't paused counts too, and which words it has for it doesn't.
+        object.conditions.extend(paused.map(|condition| capi::Condition {
+            message: String::new(),
+            ..condition.clone()
+        }));
         MachinePoolFields {
             machines: MachineFields::of(&self.spec.template.spec),
             running: running.map(|count| count.version.clone()).collect(),
-            object: ObjectFields {
-                // That it isn't paused counts too, and which words it has for it doesn't.
-                conditions: paused
-                    .map(|condition| capi::Condition {
-                        message: String::new(),
-                        ..condition
-                    })
-                    .into_iter()
-                    .collect(),
-                ..ObjectFields::of(self, false, observed, &[])
-            },
+            object,
             paused: annotation(PAUSED),
             left: annotation(LEFT_ANNOTATION),
             labels: self.spec.template.metadata.labels.clone(),

@@ -7,7 +7,7 @@ use instar_planner::{
 use serde_json::{Value, json};
 
 use super::{asked, catalog_of, cluster, control_plane_goes, decide, pins, says, topology, words, written_by_us};
-use crate::world::{catalog, closed, version};
+use crate::world::{catalog, closed, held_by_check, version};
 
 fn edit(decision: &mut Decision) -> &mut EditVersion {
     match &mut decision.action {
@@ -56,7 +56,7 @@ fn what_is_satisfied_is_not_written() {
 #[test]
 fn edit_held_with_reason() {
     type Case = (fn() -> Snapshot, bool, &'static [&'static str]);
-    let cases: [Case; 8] = [
+    let cases: [Case; 9] = [
         (
             || asked("v1.33.5", "v1.40"),
             false,
@@ -93,6 +93,15 @@ fn edit_held_with_reason() {
             },
             false,
             &["GateClosed: approval: wait"],
+        ),
+        (
+            || {
+                let mut snapshot = asked("v1.33.5", "v1.34");
+                snapshot.preflight = vec![held_by_check()];
+                snapshot
+            },
+            false,
+            &["PreflightFailed: check cluster-available failed: condition Available of Cluster blue is False; "],
         ),
         // It was written, and somebody has put it back.
         (
@@ -223,10 +232,11 @@ fn find(cases: &[Case], snapshot: &Snapshot) {
 
 #[test]
 fn check_finds_what_an_edit_must_not_do() {
-    let cases: [Case; 11] = [
+    let cases: [Case; 12] = [
         (Violation::GateClosed, |s, _| {
             s.gates.insert(Gate::Window, closed("a freeze"));
         }),
+        (Violation::GateClosed, |s, _| s.preflight = vec![held_by_check()]),
         (Violation::Untouchable, |s, _| s.cluster.lifecycle = Lifecycle::Paused),
         (Violation::Untouchable, |s, _| s.cluster.lifecycle = Lifecycle::Deleting),
         (Violation::Untouchable, |s, _| {

@@ -13,14 +13,15 @@ use std::{
     sync::Arc,
 };
 
+use instar_api::PreflightCheck;
 use instar_capi::ClusterConfiguration;
 use instar_catalog::Catalog;
 use instar_domain::KubeVersion;
 use instar_planner::{
-    Cluster, ClusterKind, ComponentImage, Contract, ControlPlane, Flavor, Gate, GateState, Initialization, Lifecycle,
-    Machine, MachineDeployment, MachinePhase, MachineSet, ManagedBy, Node, Object, Observed, PoolId, PoolState,
-    Replicas, ResourceVersion, Retention, Rollout, Snapshot, SwapEntry, SwapHistory, Target, Template, TemplateContent,
-    TemplateRef, Unversioned, UpgradeId, UpgradeSpec,
+    CheckOutcome, Cluster, ClusterKind, ComponentImage, Contract, ControlPlane, Flavor, Gate, GateState,
+    Initialization, Lifecycle, Machine, MachineDeployment, MachinePhase, MachineSet, ManagedBy, Node, Object, Observed,
+    PoolId, PoolState, PreflightOutcome, Problem, Replicas, ResourceVersion, Retention, Rollout, Snapshot, SwapEntry,
+    SwapHistory, Target, Template, TemplateContent, TemplateRef, Unversioned, UpgradeId, UpgradeSpec,
 };
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -60,6 +61,7 @@ pub struct World {
     pub webhook: Webhook,
     pub catalog: Arc<Catalog>,
     pub gates: BTreeMap<Gate, GateState>,
+    pub preflight: Vec<CheckOutcome>,
     pub control_plane: ControlPlane,
     pub pools: Vec<Pool>,
     pub sets: Vec<MachineSet>,
@@ -93,6 +95,18 @@ pub fn closed(reason: &str) -> GateState {
     }
 }
 
+/// A check before the upgrade that holds it.
+pub fn held_by_check() -> CheckOutcome {
+    CheckOutcome {
+        check: PreflightCheck::ClusterAvailable,
+        outcome: PreflightOutcome::Fail(Problem {
+            kind: "Cluster".to_owned(),
+            name: "blue".to_owned(),
+            message: "condition Available of Cluster blue is False".to_owned(),
+        }),
+    }
+}
+
 pub fn version(text: &str) -> KubeVersion {
     text.parse().unwrap()
 }
@@ -120,8 +134,10 @@ impl World {
                 namespace: "default".to_owned(),
                 name: "blue".to_owned(),
                 uid: "0-1".to_owned(),
+                generation: 1,
                 lifecycle: Lifecycle::Active,
                 kind: ClusterKind::Classic(Box::default()),
+                unavailable: None,
                 initialization: Initialization::Done,
                 labels: BTreeMap::new(),
             },
@@ -129,6 +145,7 @@ impl World {
             webhook: |_| (),
             catalog: catalog::catalog(),
             gates: BTreeMap::new(),
+            preflight: Vec::new(),
             control_plane: ControlPlane {
                 object: object("controlplane.cluster.x-k8s.io/v1beta2", "KubeadmControlPlane", "blue"),
                 version: version(present),
@@ -262,6 +279,7 @@ impl World {
             upgrade_spec: self.upgrade_spec.clone(),
             catalog: Arc::clone(&self.catalog),
             gates: self.gates.clone(),
+            preflight: self.preflight.clone(),
             retention: Retention::default(),
             control_plane: Some(Observed::Read(self.control_plane.clone())),
             pools: self

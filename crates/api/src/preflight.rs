@@ -1,0 +1,253 @@
+//! The checks before an upgrade begins: their names, what a policy makes of them, and what they found.
+
+use std::{collections::BTreeMap, fmt};
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::KubeSchema;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{Enforcement, schema};
+
+macro_rules! preflight_checks {
+    ($($variant:ident = $name:literal, $mode:ident: $looks_at:literal, $remedy:literal;)+) => {
+        /// A check before an upgrade begins.
+        #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum PreflightCheck {
+            $(#[doc = $looks_at] #[serde(rename = $name)] $variant,)+
+        }
+
+        impl PreflightCheck {
+            /// All checks, in the order in which they are reported and documented.
+            pub const ALL: &[Self] = &[$(Self::$variant),+];
+
+            /// The name as it is written.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $name,)+
+                }
+            }
+
+            /// The mode where no policy sets one.
+            #[must_use]
+            pub const fn default_mode(self) -> Enforcement {
+                match self {
+                    $(Self::$variant => Enforcement::$mode,)+
+                }
+            }
+
+            /// What it looks at, and when it fails.
+            #[must_use]
+            pub const fn looks_at(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $looks_at,)+
+                }
+            }
+
+            /// What to do when it fails.
+            #[must_use]
+            pub const fn remedy(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $remedy,)+
+                }
+            }
+        }
+    };
+}
+
+preflight_checks! {
+    ClusterAvailable = "cluster-available", Enforce:
+        "Cluster API's condition `Available` of the Cluster is True.",
+        "solve what Cluster API's message says";
+    ControlPlaneHealthy = "control-plane-healthy", Enforce:
+        "The control plane's conditions `Available`, `EtcdClusterHealthy` and `ControlPlaneComponentsHealthy` are True, \
+         as far as its provider has them, and all of its machines are ready.",
+        "repair the control plane first: an upgrade takes its machines away one by one";
+    MachinesReady = "machines-ready", Warn:
+        "The condition `MachinesReady` of every MachineDeployment and MachinePool is True.",
+        "repair or delete the machines that the message names, or the upgrade may wait for them";
+    NoRolloutUnderWay = "no-rollout-under-way", Warn:
+        "No MachineDeployment is replacing machines.",
+        "wait for the rollout, or its machines are replaced twice";
+}
+
+impl fmt::Display for PreflightCheck {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What is checked before an upgrade begins.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct PreflightPolicy {
+    /// The checks that don't have their default mode. Where several policies select a Cluster and name a check, the
+    /// strictest mode counts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub checks: Vec<PreflightCheckSetting>,
+}
+
+impl PreflightPolicy {
+    /// Whether it says nothing.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.checks.is_empty()
+    }
+}
+
+/// A check, and what becomes of an upgrade when it fails.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct PreflightCheckSetting {
+    /// The check; docs/reference/preflight.md lists them.
+    pub name: PreflightCheck,
+
+    /// Enforce: the upgrade doesn't begin. Warn: it begins, and its status says so. Off: nothing is checked.
+    pub mode: Enforcement,
+}
+
+/// The modes that policies set: of those that name a check, the strictest. Pass those that select the Cluster.
+#[must_use]
+pub fn preflight_modes<'a>(
+    policies: impl IntoIterator<Item = &'a PreflightPolicy>,
+) -> BTreeMap<PreflightCheck, Enforcement> {
+    let mut modes = BTreeMap::new();
+    for setting in policies.into_iter().flat_map(|policy| &policy.checks) {
+        let mode = modes.entry(setting.name).or_insert(setting.mode);
+        *mode = setting.mode.max(*mode);
+    }
+    modes
+}
+
+/// What is asked of the checks of one upgrade.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct PreflightSpec {
+    /// The checks that don't hold this upgrade when they fail.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub skip: Vec<PreflightSkip>,
+}
+
+impl PreflightSpec {
+    /// Whether it asks for nothing.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.skip.is_empty()
+    }
+}
+
+/// A check that doesn't hold one upgrade.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct PreflightSkip {
+    /// The check.
+    pub name: PreflightCheck,
+
+    /// Why, for the record: "md-1 has no power until Monday".
+    #[schemars(length(min = 1, max = 256))]
+    pub reason: String,
+
+    /// Until when it counts; absent: until the upgrade is over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::time")]
+    pub until: Option<Timestamp>,
+
+    /// Who skipped it. Admission writes it, whatever the request says, and without it the skip doesn't count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub set_by: Option<SetBy>,
+}
+
+/// Who let an upgrade through, and when.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct SetBy {
+    /// The user, as the API server knows them.
+    #[schemars(length(min = 1, max = 512))]
+    pub user: String,
+
+    /// The time of the request.
+    #[schemars(schema_with = "schema::time")]
+    pub time: Timestamp,
+}
+
+/// What a check found.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct PreflightStatus {
+    /// The check.
+    pub check: PreflightCheck,
+
+    /// What it came to.
+    pub result: PreflightResult,
+
+    /// The kind of the object that it is about; absent where no single object is.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 63))]
+    pub kind: String,
+
+    /// The name of that object, in the Cluster's namespace.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 253))]
+    pub name: String,
+
+    /// What is wrong, and what to do; of a skipped check who skipped it and why.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 1024))]
+    pub message: String,
+
+    /// When it came to this result.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::time")]
+    pub since: Option<Time>,
+}
+
+/// What a check came to.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PreflightResult {
+    /// All is as it should be.
+    Pass,
+    /// Something is wrong, or can't be said, and the mode of the check is Warn: the upgrade isn't held.
+    Warn,
+    /// Something is wrong: the upgrade doesn't begin.
+    Fail,
+    /// It can't be said, which holds the upgrade as a failure does.
+    Unknown,
+    /// Something is wrong, or can't be said, and the ClusterUpgrade skips the check.
+    Skipped,
+    /// The Cluster has nothing that could be looked at.
+    NotApplicable,
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_strictest_mode_counts() {
+        let policy = |mode: &str| -> PreflightPolicy {
+            let checks = json!([{ "name": "machines-ready", "mode": mode }]);
+            serde_json::from_value(json!({ "checks": checks })).unwrap()
+        };
+        let (off, warn, enforce) = (policy("Off"), policy("Warn"), policy("Enforce"));
+        let mode = |policies: &[&PreflightPolicy]| {
+            preflight_modes(policies.iter().copied()).remove(&PreflightCheck::MachinesReady)
+        };
+        assert_eq!(mode(&[]), None);
+        assert_eq!(mode(&[&off]), Some(Enforcement::Off));
+        assert_eq!(mode(&[&off, &enforce, &warn]), Some(Enforcement::Enforce));
+        assert_eq!(mode(&[&warn, &off]), Some(Enforcement::Warn));
+    }
+
+    #[test]
+    fn a_name_is_read_as_it_is_written() {
+        for check in PreflightCheck::ALL {
+            assert_eq!(serde_json::to_value(check).unwrap(), json!(check.as_str()));
+        }
+    }
+}

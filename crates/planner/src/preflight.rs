@@ -1,0 +1,68 @@
+//! What the checks before an upgrade hold: its first swap.
+
+use crate::{
+    check_outcome::{PreflightOutcome, Problem},
+    decision::Waiting,
+    observed::Observed,
+    snapshot::{Object, Snapshot},
+};
+
+/// Whether something was swapped for this upgrade, or a topology Cluster's version edited to its target. What has begun
+/// is not held by the checks, so that a new target leads on from wherever it is; a topology Cluster takes one only when
+/// it has arrived.
+#[must_use]
+pub fn has_begun(snapshot: &Snapshot) -> bool {
+    let id = snapshot.upgrade_spec.id();
+    let is_swapped = |object: &Object| {
+        let history = object.swap_history.as_ref();
+        history.is_some_and(|history| history.last_of(&id).is_some())
+    };
+    let upgrade_spec = &snapshot.upgrade_spec;
+    let edited = snapshot
+        .cluster
+        .topology()
+        .and_then(|topology| topology.version_set_by.as_ref());
+    let is_edited = edited
+        .is_some_and(|edited| edited.upgrade == upgrade_spec.upgrade && edited.target == upgrade_spec.target.as_str());
+    let control_plane = snapshot.control_plane.iter().filter_map(Observed::read);
+    let pools = snapshot.pools.iter().filter_map(Observed::read);
+    let machine_pools = snapshot.machine_pools.iter().filter_map(Observed::read);
+    control_plane
+        .map(|control_plane| &control_plane.object)
+        .chain(pools.map(|pool| &pool.object))
+        .chain(machine_pools.map(|pool| &pool.object))
+        .any(is_swapped)
+        || is_edited
+}
+
+/// What the checks hold it by.
+pub(crate) fn held(snapshot: &Snapshot) -> impl Iterator<Item = Waiting> {
+    let asked = if has_begun(snapshot) { &[] } else { &*snapshot.preflight };
+    asked.iter().filter_map(|found| {
+        let (check, problem) = (found.check, |problem: &Problem| Box::new(problem.clone()));
+        match &found.outcome {
+            PreflightOutcome::Fail(found) => Some(Waiting::PreflightFailed {
+                check,
+                problem: problem(found),
+            }),
+            PreflightOutcome::Unknown(found) => Some(Waiting::PreflightUnknown {
+                check,
+                problem: problem(found),
+            }),
+            PreflightOutcome::Pass
+            | PreflightOutcome::Warn(_)
+            | PreflightOutcome::Skipped { .. }
+            | PreflightOutcome::NotApplicable(_) => None,
+        }
+    })
+}
+
+/// Whether a check is among what is waited for.
+pub(crate) fn holds(waiting: &[Waiting]) -> bool {
+    waiting.iter().any(|waiting| {
+        matches!(
+            waiting,
+            Waiting::PreflightFailed { .. } | Waiting::PreflightUnknown { .. }
+        )
+    })
+}

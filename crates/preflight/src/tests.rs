@@ -1,0 +1,347 @@
+use std::{collections::BTreeMap, sync::Arc};
+
+use instar_capi::ClusterConfiguration;
+use instar_planner::{
+    Cluster, ClusterKind, Condition, ConditionStatus, Contract, ControlPlane, Flavor, Initialization, Lifecycle,
+    Machine, MachineDeployment, MachinePhase, ManagedBy, Node, Object, Observed, PoolId, Replicas, ResourceVersion,
+    Retention, Rollout, Target, TemplateRef, Unreadable, UpgradeSpec,
+};
+use serde_json::json;
+
+use super::*;
+
+fn object(kind: &str, name: &str) -> Object {
+    Object {
+        api_version: "cluster.x-k8s.io/v1beta2".to_owned(),
+        kind: kind.to_owned(),
+        name: name.to_owned(),
+        resource_version: ResourceVersion("7".to_owned()),
+        generation: 3,
+        observed_generation: 3,
+        lifecycle: Lifecycle::Active,
+        managed_by: ManagedBy::User,
+        swap_history: None,
+        conditions: Vec::new(),
+    }
+}
+
+fn pool(name: &str) -> MachineDeployment {
+    MachineDeployment {
+        object: object("MachineDeployment", name),
+        labels: BTreeMap::new(),
+        version: "v1.34.3".parse().unwrap(),
+        infrastructure: TemplateRef {
+            group: "infrastructure.cluster.x-k8s.io".to_owned(),
+            kind: "TestMachineTemplate".to_owned(),
+            name: name.to_owned(),
+        },
+        bootstrap: None,
+        rollout: Rollout::Rolling,
+    }
+}
+
+fn control_plane() -> ControlPlane {
+    ControlPlane {
+        object: object("KubeadmControlPlane", "cp"),
+        labels: BTreeMap::new(),
+        version: "v1.34.3".parse().unwrap(),
+        observed: vec!["v1.34.3".parse().unwrap()],
+        infrastructure: None,
+        contract: Contract::V1Beta2,
+        flavor: Flavor::Kubeadm {
+            cluster_configuration: ClusterConfiguration::default(),
+        },
+        replicas: Some(Replicas {
+            desired: 3,
+            total: 3,
+            ready: 3,
+            up_to_date: 3,
+        }),
+    }
+}
+
+/// A cluster that is well, with the pools md-0 and md-1.
+fn well() -> Snapshot {
+    Snapshot {
+        now: "2026-11-20T12:00:00Z".parse().unwrap(),
+        cluster: Cluster {
+            namespace: "n".to_owned(),
+            name: "c".to_owned(),
+            uid: "1".to_owned(),
+            generation: 4,
+            lifecycle: Lifecycle::Active,
+            kind: ClusterKind::Classic(Box::default()),
+            unavailable: None,
+            initialization: Initialization::Done,
+            labels: BTreeMap::new(),
+        },
+        upgrade_spec: UpgradeSpec::new("up", Target::Text("v1.35".to_owned())),
+        catalog: Arc::default(),
+        gates: BTreeMap::new(),
+        preflight: Vec::new(),
+        retention: Retention::default(),
+        control_plane: Some(Observed::Read(control_plane())),
+        pools: vec![Observed::Read(pool("md-0")), Observed::Read(pool("md-1"))],
+        machine_sets: Vec::new(),
+        machine_pools: Vec::new(),
+        infrastructure_pools: Vec::new(),
+        machines: Vec::new(),
+        templates: Vec::new(),
+        used_elsewhere: std::collections::BTreeSet::new(),
+        unversioned: Vec::new(),
+        unreadable: Vec::new(),
+    }
+}
+
+fn condition(kind: &str, status: ConditionStatus, message: &str) -> Condition {
+    Condition {
+        kind: kind.to_owned(),
+        status,
+        reason: "Because".to_owned(),
+        message: message.to_owned(),
+        observed_generation: 0,
+    }
+}
+
+fn of_pool(snapshot: &mut Snapshot, at: usize) -> &mut Object {
+    match &mut snapshot.pools[at] {
+        Observed::Read(pool) => &mut pool.object,
+        Observed::Invalid(_) => panic!("it can be read"),
+    }
+}
+
+fn of_control_plane(snapshot: &mut Snapshot) -> &mut ControlPlane {
+    match &mut snapshot.control_plane {
+        Some(Observed::Read(control_plane)) => control_plane,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn failed_machine(pool: PoolId) -> Observed<Machine> {
+    Observed::Read(Machine {
+        name: "m".to_owned(),
+        pool: Some(pool),
+        maker: None,
+        version: "v1.34.3".parse().unwrap(),
+        template: None,
+        phase: MachinePhase::Failed,
+        node: Node::Absent,
+        lifecycle: Lifecycle::Active,
+        created: None,
+        deletion_waits_for: None,
+    })
+}
+
+/// Every check enforced, so that what it finds is what it comes to.
+fn strict() -> BTreeMap<PreflightCheck, Enforcement> {
+    let all = PreflightCheck::ALL.iter();
+    all.map(|check| (*check, Enforcement::Enforce)).collect()
+}
+
+/// What the checks come to, but for those that pass: the check, the result, the object, the message.
+fn found(snapshot: &Snapshot) -> Vec<String> {
+    let outcomes = examine(snapshot, &strict(), &[]);
+    assert_eq!(outcomes.len(), PreflightCheck::ALL.len());
+    let not_passed = outcomes
+        .iter()
+        .filter_map(|CheckOutcome { check, outcome }| match outcome {
+            PreflightOutcome::Pass => None,
+            PreflightOutcome::Fail(Problem { kind, name, message }) => {
+                Some(format!("{check} Fail {kind}/{name}: {message}"))
+            }
+            PreflightOutcome::Unknown(Problem { kind, name, message }) => {
+                Some(format!("{check} Unknown {kind}/{name}: {message}"))
+            }
+            PreflightOutcome::NotApplicable(reason) => Some(format!("{check} NotApplicable: {reason}")),
+            PreflightOutcome::Warn(_) | PreflightOutcome::Skipped { .. } => Some(format!("{check} {outcome:?}")),
+        });
+    not_passed.collect()
+}
+
+/// What is changed in a cluster that is well, how, and what is found then.
+type Case = (&'static str, fn(&mut Snapshot), &'static [&'static str]);
+
+#[test]
+fn a_cluster_that_is_well_passes() {
+    assert_eq!(found(&well()), [] as [String; 0]);
+}
+
+const FALSE: ConditionStatus = ConditionStatus::False;
+const UNKNOWN: ConditionStatus = ConditionStatus::Unknown;
+
+fn each(cases: &[Case]) {
+    for (name, change, expected) in cases {
+        let mut snapshot = well();
+        change(&mut snapshot);
+        assert_eq!(found(&snapshot), *expected, "{name}");
+    }
+}
+
+#[test]
+fn of_the_cluster_and_its_control_plane_each_check_fails_for_its_own_reason() {
+    each(&[
+        (
+            "not available",
+            |s| s.cluster.unavailable = Some(condition("Available", FALSE, "* WorkersAvailable:\n  * md-0: 1 of 2")),
+            &[
+                "cluster-available Fail Cluster/c: condition Available of Cluster c is False: * WorkersAvailable: * md-0: 1 of 2",
+            ],
+        ),
+        (
+            "nobody knows whether it is available",
+            |s| s.cluster.unavailable = Some(condition("Available", UNKNOWN, "")),
+            &["cluster-available Unknown Cluster/c: condition Available of Cluster c is Unknown"],
+        ),
+        (
+            "it was not available before the last edit",
+            |s| {
+                s.cluster.unavailable = Some(Condition {
+                    observed_generation: 3,
+                    ..condition("Available", FALSE, "no")
+                });
+            },
+            &[
+                "cluster-available Unknown Cluster/c: condition Available of Cluster c describes generation 3, and not 4 yet",
+            ],
+        ),
+        (
+            "etcd is sick",
+            |s| {
+                of_control_plane(s).object.conditions = vec![
+                    condition("ControlPlaneComponentsHealthy", UNKNOWN, "not known"),
+                    condition("EtcdClusterHealthy", FALSE, "m has an alarm"),
+                ];
+            },
+            &["control-plane-healthy Fail KubeadmControlPlane/cp: \
+               condition EtcdClusterHealthy of KubeadmControlPlane cp is False: m has an alarm"],
+        ),
+        (
+            "a machine of the control plane isn't ready",
+            |s| of_control_plane(s).replicas.as_mut().unwrap().ready = 2,
+            &["control-plane-healthy Fail KubeadmControlPlane/cp: 2 of 3 machines of KubeadmControlPlane cp are ready"],
+        ),
+        (
+            "the control plane can't be read",
+            |s| {
+                s.control_plane = Some(Observed::Invalid(Unreadable {
+                    kind: "KubeadmControlPlane".to_owned(),
+                    name: "cp".to_owned(),
+                    reason: "spec.version is no text".to_owned(),
+                }));
+            },
+            &["control-plane-healthy Unknown KubeadmControlPlane/cp: \
+               KubeadmControlPlane cp can't be read: spec.version is no text"],
+        ),
+        (
+            "no control plane",
+            |s| s.control_plane = None,
+            &["control-plane-healthy NotApplicable: the Cluster has no control plane that can be seen"],
+        ),
+        (
+            "a managed control plane",
+            |s| {
+                let control_plane = of_control_plane(s);
+                control_plane.object.kind = "AKSControlPlane".to_owned();
+                control_plane.flavor = Flavor::Other;
+                control_plane.replicas = None;
+            },
+            &["control-plane-healthy NotApplicable: \
+               AKSControlPlane cp reports neither how many machines it has nor how they are"],
+        ),
+    ]);
+}
+
+#[test]
+fn of_the_pools_each_check_fails_for_its_own_reason() {
+    each(&[
+        (
+            "machines of two pools aren't ready",
+            |s| {
+                for at in [1, 0] {
+                    of_pool(s, at).conditions = vec![condition("MachinesReady", FALSE, "* Machine m: no node")];
+                }
+            },
+            &[
+                "machines-ready Fail MachineDeployment/md-0: condition MachinesReady of MachineDeployment md-0 is False: \
+               * Machine m: no node; so it is with MachineDeployment md-1",
+            ],
+        ),
+        (
+            "a machine of a pool has failed",
+            |s| s.machines.push(failed_machine(PoolId::Workers("md-0".to_owned()))),
+            &["machines-ready Fail Machine/m: Machine m has failed"],
+        ),
+        (
+            "one of the control plane is that one's matter",
+            |s| s.machines.push(failed_machine(PoolId::ControlPlane)),
+            &[],
+        ),
+        (
+            "a pool is rolling out",
+            |s| of_pool(s, 1).conditions = vec![condition("RollingOut", ConditionStatus::True, "Rolling out 2")],
+            &["no-rollout-under-way Fail MachineDeployment/md-1: \
+               MachineDeployment md-1 is replacing machines: Rolling out 2"],
+        ),
+        (
+            "a pool was edited just now",
+            |s| of_pool(s, 0).generation = 4,
+            &["no-rollout-under-way Unknown MachineDeployment/md-0: \
+               the status of MachineDeployment md-0 describes generation 3, and not 4 yet"],
+        ),
+    ]);
+}
+
+fn skip(until: Option<&str>, is_stamped: bool) -> PreflightSkip {
+    let set_by = is_stamped.then(|| json!({ "user": "ann", "time": "2026-11-20T11:00:00Z" }));
+    let skip = json!({ "name": "cluster-available", "reason": "a test", "until": until, "setBy": set_by });
+    serde_json::from_value(skip).unwrap()
+}
+
+#[test]
+fn a_mode_or_a_user_lets_it_through() {
+    let mut sick = well();
+    sick.cluster.unavailable = Some(condition("Available", ConditionStatus::False, "no"));
+    let one = |mode: Enforcement, skips: &[PreflightSkip]| {
+        let modes = BTreeMap::from([(PreflightCheck::ClusterAvailable, mode)]);
+        let found = examine(&sick, &modes, skips).into_iter();
+        let mut found = found.filter(|found| found.check == PreflightCheck::ClusterAvailable);
+        found.next().map(|found| found.outcome)
+    };
+    let message = "condition Available of Cluster c is False: no";
+    let said = |outcome: Option<PreflightOutcome>| match outcome {
+        Some(PreflightOutcome::Fail(problem)) => problem.message,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(one(Enforcement::Off, &[]), None);
+    assert!(matches!(one(Enforcement::Warn, &[]), Some(PreflightOutcome::Warn(problem)) if problem.message == message));
+    assert_eq!(said(one(Enforcement::Enforce, &[])), message);
+    for until in [None, Some("2026-11-20T12:00:01Z")] {
+        match one(Enforcement::Enforce, &[skip(until, true)]) {
+            Some(PreflightOutcome::Skipped { problem, skip }) => {
+                assert_eq!(
+                    (&*problem.message, &*skip.user, &*skip.reason),
+                    (message, "ann", "a test")
+                );
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(
+        said(one(Enforcement::Enforce, &[skip(Some("2026-11-20T12:00:00Z"), true)])),
+        format!("{message} (it was skipped until 2026-11-20T12:00:00Z)")
+    );
+    assert_eq!(
+        said(one(Enforcement::Enforce, &[skip(None, false)])),
+        format!(
+            "{message} (its entry in spec.preflight.skip has no setBy, which admission writes, so it doesn't count: remove it and add it again)"
+        )
+    );
+    let of_another = PreflightSkip {
+        name: PreflightCheck::MachinesReady,
+        ..skip(None, true)
+    };
+    assert_eq!(said(one(Enforcement::Enforce, &[of_another])), message);
+    // What is well needs no skip, and none is on record.
+    let found = examine(&well(), &strict(), &[skip(None, true)]);
+    assert!(found.iter().all(|found| found.outcome == PreflightOutcome::Pass));
+}

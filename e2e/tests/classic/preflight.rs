@@ -1,0 +1,215 @@
+//! Checks before an upgrade: a sick cluster holds it, a mended one lets it begin, and so does a user who skips the check.
+
+use instar_api::{
+    ClusterUpgrade, PreflightCheck, PreflightResult, PreflightStatus, UpgradePhase, VERSION_ANNOTATION, WaitingFor,
+    WaitingReason,
+};
+use instar_e2e::{
+    Context, Result,
+    support::{
+        classic::{self, NAME},
+        fixtures::{Shape, core_kind},
+        journeys::JourneyContext,
+        ledger::{Ledger, Pool},
+        upgrade::{UPGRADE, annotate, phase, upgrades},
+    },
+    wait::wait_for,
+};
+use jiff::Timestamp;
+use kube::{
+    Api, ResourceExt,
+    api::{ListParams, Patch, PatchParams},
+    core::DynamicObject,
+};
+use serde_json::json;
+
+const SHAPE: Shape<'_> = Shape {
+    control_plane: 1,
+    pools: &[("md-0", 1)],
+};
+
+/// Longer than any journey takes.
+const NEVER: &str = "24h";
+
+pub(crate) async fn a_sick_cluster_is_not_upgraded(scene: JourneyContext) -> Result<()> {
+    let rows = scene.rows()?;
+    for minor in [33, 34, 35] {
+        scene.apply_object(rows.row(minor, 1)).await?;
+    }
+    classic::create_with(&scene, &rows, &SHAPE).await?;
+    let ledger = Ledger::start(&scene.mgmt.client(), &scene.namespace).await?;
+    let to = |minor: u8| rows.version(minor);
+
+    add_sick_pool(&scene, "sick", &to(33)).await?;
+    annotate(&scene, VERSION_ANNOTATION, &to(34)).await?;
+    held(&scene, &to(34)).await?;
+    let found = preflight(&scene, &to(34)).await?;
+    assert_eq!(
+        results(&found),
+        [
+            (PreflightCheck::ClusterAvailable, PreflightResult::Fail),
+            (PreflightCheck::ControlPlaneHealthy, PreflightResult::Pass),
+            (PreflightCheck::MachinesReady, PreflightResult::Warn),
+            (PreflightCheck::NoRolloutUnderWay, PreflightResult::Pass),
+        ],
+        "{found:#?}"
+    );
+    let of_machines = (&*found[2].kind, &*found[2].name);
+    assert_eq!(of_machines, ("MachineDeployment", "sick"), "{found:#?}");
+    nothing_has_begun(&scene, &to(33), &ledger).await?;
+
+    scale(&scene, "sick", 0).await?;
+    completed(&scene, &to(34)).await?;
+    let found = preflight(&scene, &to(34)).await?;
+    assert_eq!(
+        results(&found)[0],
+        (PreflightCheck::ClusterAvailable, PreflightResult::Pass),
+        "what was found when it began"
+    );
+
+    add_sick_pool(&scene, "sick-too", &to(34)).await?;
+    annotate(&scene, VERSION_ANNOTATION, &to(35)).await?;
+    held(&scene, &to(35)).await?;
+    nothing_has_begun(&scene, &to(34), &ledger).await?;
+    skip(&scene, &to(35)).await?;
+    is_skipped(&scene, &to(35)).await?;
+    scale(&scene, "sick-too", 0).await?;
+    completed(&scene, &to(35)).await?;
+    ledger.caught_up().await?;
+    for pool in [Pool::ControlPlane, Pool::Workers("md-0".to_owned())] {
+        classic::assert_rolled(&ledger, &rows, &pool, 1, &[33, 34, 35])?;
+    }
+    Ok(())
+}
+
+/// A pool of one machine that never starts. It ends when Cluster API finds the Cluster unavailable.
+async fn add_sick_pool(scene: &JourneyContext, name: &str, version: &str) -> Result<()> {
+    scene.apply_object(classic::machine_template(name, NEVER)).await?;
+    scene.apply_object(classic::bootstrap_template(name)).await?;
+    let pool = classic::deployment(NAME, name, name, version, 1);
+    scene.apply_object(pool).await?;
+    wait_for("the Cluster to be found unavailable", UPGRADE, || async {
+        let cluster = classic::clusters(scene).get(NAME).await?;
+        let conditions = cluster.data["status"]["conditions"].as_array().into_iter().flatten();
+        let mut available = conditions.filter(|condition| condition["type"] == "Available");
+        match available.next() {
+            Some(condition) if condition["status"] == "False" => Ok(()),
+            seen => Err(format!("{seen:?}").into()),
+        }
+    })
+    .await
+}
+
+async fn scale(scene: &JourneyContext, pool: &str, replicas: u32) -> Result<()> {
+    let pools = core_kind("MachineDeployment", "machinedeployments");
+    let pools: Api<DynamicObject> = Api::namespaced_with(scene.mgmt.client(), &scene.namespace, &pools);
+    let patch = json!({ "spec": { "replicas": replicas } });
+    pools
+        .patch(pool, &PatchParams::default(), &Patch::Merge(&patch))
+        .await?;
+    Ok(())
+}
+
+/// The record of the upgrade to a version.
+async fn record(scene: &JourneyContext, target: &str) -> Result<ClusterUpgrade> {
+    let records = upgrades(scene).list(&ListParams::default()).await?;
+    let mut records = records.items.into_iter();
+    let found = records.find(|record| record.spec.target == target);
+    found.with_context(|| format!("no ClusterUpgrade to {target}"))
+}
+
+/// Waits until the record says that the check holds it.
+async fn held(scene: &JourneyContext, target: &str) -> Result<()> {
+    let message =
+        format!("check cluster-available failed: condition Available of Cluster {NAME} is False: * WorkersAvailable: ");
+    wait_for(&format!("{message:?}"), UPGRADE, || async {
+        let status = record(scene, target).await?.status.unwrap_or_default();
+        let says = status.waiting.first().is_some_and(|waiting| {
+            let WaitingFor { reason, kind, name, .. } = waiting;
+            let is_it = (&**reason, &**kind, &**name) == (WaitingReason::PreflightFailed.as_str(), "Cluster", NAME);
+            is_it && waiting.message.starts_with(&message)
+        });
+        if says && status.phase == UpgradePhase::Held {
+            Ok(())
+        } else {
+            Err(format!("{status:?}").into())
+        }
+    })
+    .await
+}
+
+async fn preflight(scene: &JourneyContext, target: &str) -> Result<Vec<PreflightStatus>> {
+    let status = record(scene, target).await?.status;
+    Ok(status.context("no status")?.preflight)
+}
+
+fn results(found: &[PreflightStatus]) -> Vec<(PreflightCheck, PreflightResult)> {
+    found.iter().map(|found| (found.check, found.result)).collect()
+}
+
+/// No version was set, and no template minted that isn't in use.
+async fn nothing_has_begun(scene: &JourneyContext, version: &str, ledger: &Ledger) -> Result<()> {
+    let control_plane = classic::control_planes(scene).get(NAME).await?;
+    assert_eq!(control_plane.data["spec"]["version"], json!(version));
+    ledger.caught_up().await?;
+    let newer: Vec<String> = ledger
+        .machines_by_version(NAME)?
+        .into_keys()
+        .map(|(_, made)| made)
+        .filter(|made| made.as_str() > version)
+        .collect();
+    assert!(newer.is_empty(), "machines were made at {newer:?}");
+    Ok(())
+}
+
+async fn skip(scene: &JourneyContext, target: &str) -> Result<()> {
+    let name = record(scene, target).await?.name_any();
+    let skip = json!([{
+        "name": "cluster-available", "reason": "the other pool is to be repaired later",
+        "setBy": { "user": "another", "time": "2020-01-01T00:00:00Z" },
+    }]);
+    let patch = json!({ "spec": { "preflight": { "skip": skip } } });
+    let patched = upgrades(scene)
+        .patch(&name, &PatchParams::default(), &Patch::Merge(&patch))
+        .await?;
+    let set_by = patched.spec.preflight.skip[0].set_by.clone().context("no stamp")?;
+    // As the journeys' kubeconfig calls itself.
+    assert_ne!(set_by.user, "another", "a stamp that was forged");
+    assert!(
+        set_by.time > "2026-01-01T00:00:00Z".parse::<Timestamp>()?,
+        "a stamp that was forged: {set_by:?}"
+    );
+    Ok(())
+}
+
+/// Waits until the control plane is asked for the version, and the record says who skipped the check.
+async fn is_skipped(scene: &JourneyContext, target: &str) -> Result<()> {
+    let said = "(\"the other pool is to be repaired later\"): condition Available of Cluster";
+    wait_for("the upgrade to begin", UPGRADE, || async {
+        let control_plane = classic::control_planes(scene).get(NAME).await?;
+        let found = preflight(scene, target).await?;
+        let is_said = found.first().is_some_and(|found| {
+            found.result == PreflightResult::Skipped
+                && found.message.contains(" skipped it at ")
+                && found.message.contains(said)
+        });
+        if is_said && control_plane.data["spec"]["version"] == json!(target) {
+            Ok(())
+        } else {
+            Err(format!("{:?}, {found:?}", control_plane.data["spec"]["version"]).into())
+        }
+    })
+    .await
+}
+
+async fn completed(scene: &JourneyContext, target: &str) -> Result<()> {
+    wait_for("the upgrade to be completed", UPGRADE, || async {
+        let record = record(scene, target).await?;
+        if phase(&record) == UpgradePhase::Completed {
+            Ok(())
+        } else {
+            Err(format!("{:?}", record.status).into())
+        }
+    })
+    .await
+}

@@ -452,12 +452,16 @@ pub(crate) fn mutate_cluster_upgrade(request: &Request<'_, ClusterUpgrade>, stat
         user: &request.user_info.username,
         now: state.now(),
     };
-    let Stamped { skip } = upgrade::stamped(edit, signature);
-    if let (Answer::Judged { patch, .. }, Some(skip)) = (&mut answer, skip) {
-        *patch = Some(Patch(vec![PatchOperation::Replace(ReplaceOperation {
-            path: PointerBuf::from_tokens(["spec", "preflight", "skip"]),
-            value: json!(skip),
-        })]));
+    let Stamped { skip, approvals } = upgrade::stamped(edit, signature);
+    let skip = skip.map(|skip| (PointerBuf::from_tokens(["spec", "preflight", "skip"]), json!(skip)));
+    let approvals = approvals.map(|approvals| (PointerBuf::from_tokens(["spec", "approvals"]), json!(approvals)));
+    let stamps: Vec<PatchOperation> = skip
+        .into_iter()
+        .chain(approvals)
+        .map(|(path, value)| PatchOperation::Replace(ReplaceOperation { path, value }))
+        .collect();
+    if let Answer::Judged { patch, .. } = &mut answer {
+        *patch = (!stamps.is_empty()).then_some(Patch(stamps));
     }
     answer
 }

@@ -41,6 +41,7 @@ impl Route {
             Self::ValidateRestoredCluster,
             Self::ValidateMovedTemplate,
             Self::ValidateUpgradeWithout(Right::Override),
+            Self::ValidateUpgradeWithout(Right::Approve),
         ];
         mutating.chain(validating).chain(by_rights)
     }
@@ -70,6 +71,7 @@ impl Route {
             Self::MutateKubernetesRelease => "/mutate/kubernetes-release",
             Self::MutateClusterUpgrade => "/mutate/cluster-upgrade",
             Self::ValidateUpgradeWithout(Right::Override) => "/validate/cluster-upgrade-without-override",
+            Self::ValidateUpgradeWithout(Right::Approve) => "/validate/cluster-upgrade-without-approve",
             Self::ValidateRestoredCluster => "/validate/restored-cluster",
             Self::ValidateMovedTemplate => "/validate/moved-template",
             Self::Validate(GuardedKind::Cluster) => "/validate/cluster",

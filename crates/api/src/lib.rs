@@ -6,6 +6,7 @@
 //! it.
 #![deny(missing_docs)]
 
+mod approval;
 mod catalog_name;
 mod event;
 mod maintenance;
@@ -19,6 +20,7 @@ mod schema;
 mod upgrade;
 mod waiting;
 
+pub use approval::{Approval, ApprovalPoint, ApprovalPolicy, ApprovedPart};
 pub use catalog_name::CatalogName;
 pub use event::{EventReason, EventSeverity};
 pub use maintenance::{Maintenance, MaintenanceExclusion, MaintenanceWindow, WindowKind};

@@ -12,7 +12,9 @@ use kube::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{CatalogName, Enforcement, Maintenance, PreflightPolicy, Rule, release::infrastructure_group, schema};
+use crate::{
+    ApprovalPolicy, CatalogName, Enforcement, Maintenance, PreflightPolicy, Rule, release::infrastructure_group, schema,
+};
 
 /// What holds for the upgrades of the Clusters that it selects. A Cluster that no policy selects
 /// has the defaults.
@@ -77,6 +79,10 @@ pub struct UpgradePolicySpec {
     /// What is checked before an upgrade begins.
     #[serde(default, skip_serializing_if = "PreflightPolicy::is_empty")]
     pub preflight: PreflightPolicy,
+
+    /// What a user has to approve before it happens.
+    #[serde(default, skip_serializing_if = "ApprovalPolicy::is_empty")]
+    pub approval: ApprovalPolicy,
 
     /// The rules of admission that don't have their default. Where several policies select a
     /// Cluster and name a rule, the strictest counts.

@@ -128,8 +128,8 @@ rules! {
     UpgradePools = "upgrade-pools",
     /// A Cluster has one upgrade that goes on.
     OneUpgrade = "one-upgrade",
-    /// A user who lets an upgrade through that would be held has the right to.
-    OverrideRight = "override-right",
+    /// A user who approves an upgrade, or lets it through where it would be held, has the right to.
+    UpgradeRights = "upgrade-rights",
     /// The selector and the windows of an `UpgradePolicy` can be read.
     PolicyReadable = "policy-readable",
     /// The windows of an `UpgradePolicy` open.
@@ -166,7 +166,7 @@ impl Rule {
             | Self::ReleaseSpec
             | Self::UpgradeReadable
             | Self::UpgradeCluster
-            | Self::OverrideRight
+            | Self::UpgradeRights
             | Self::PolicyReadable
             | Self::BreakGlass => Adjustable::Never,
             Self::ReleaseInUse => Adjustable::ByBreakGlass,

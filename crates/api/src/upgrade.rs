@@ -6,7 +6,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{PreflightSpec, PreflightStatus, ValueAt, schema};
+use crate::{Approval, PreflightSpec, PreflightStatus, ValueAt, schema};
 
 /// One upgrade of a Cluster: where to, in which order, and how far it has come.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
@@ -83,6 +83,11 @@ pub struct ClusterUpgradeSpec {
     /// What is asked of the checks before it begins.
     #[serde(default, skip_serializing_if = "PreflightSpec::is_empty")]
     pub preflight: PreflightSpec,
+
+    /// What was approved, where an UpgradePolicy asks for approvals.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["before", "version", "target"]))]
+    pub approvals: Vec<Approval>,
 
     /// Whether nothing is to be written until this is false again.
     #[serde(default)]

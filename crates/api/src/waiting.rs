@@ -95,6 +95,9 @@ waiting_reasons! {
     PreflightUnknown:
         "A check before the upgrade can't say whether all is well, so the upgrade doesn't begin.",
         "Nothing at first. If it stays, as for `PreflightFailed`.";
+    ApprovalMissing:
+        "An UpgradePolicy asks for an approval before this step, in `spec.approval`.",
+        "Add the entry of the message to `spec.approvals` of the ClusterUpgrade, if you have the right to.";
     Paused:
         "The Cluster, or an object of it, is paused.",
         "To continue, set `spec.paused` of the Cluster to false, or remove the annotation `cluster.x-k8s.io/paused` of \

@@ -13,8 +13,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use instar_api::ClusterUpgrade;
 use instar_capi as capi;
 use instar_planner::{
-    Cluster as PlannedCluster, ClusterKind, Condition, ControlPlane, Initialization, Lifecycle, Machine, ManagedBy,
-    Node, Observed, Retention, Snapshot, Unversioned, UpgradeId, UpgradeSpec, WorkerKind,
+    Approvals, Cluster as PlannedCluster, ClusterKind, Condition, ControlPlane, Initialization, Lifecycle, Machine,
+    ManagedBy, Node, Observed, Retention, Snapshot, Unversioned, UpgradeId, UpgradeSpec, WorkerKind,
 };
 use instar_watch::Key;
 use jiff::{SignedDuration, Timestamp};
@@ -43,6 +43,7 @@ pub(crate) fn gather(
     let ended = completed_at(upgrade).unwrap_or(now);
     let mut snapshot = gather_for(caches, cluster, control_plane, upgrade_spec(upgrade), Some(ended), now);
     snapshot.gates = gates::gates(caches, cluster, now);
+    snapshot.approvals = gates::approvals(caches, cluster, upgrade);
     snapshot.preflight = gates::preflight(caches, cluster, upgrade, &snapshot);
     snapshot
 }
@@ -101,6 +102,7 @@ pub(crate) fn gather_for(
         catalog: caches.catalog_of(cluster),
         gates: BTreeMap::new(),
         preflight: Vec::new(),
+        approvals: Approvals::default(),
         retention: retention_of(caches, cluster, ended),
         control_plane,
         pools,

@@ -7,7 +7,7 @@ mod topology;
 
 use std::fmt;
 
-use instar_api::{RELEASE_LABEL, RENDERED_ANNOTATION, SWAP_HISTORY_ANNOTATION, Values};
+use instar_api::{ApprovalPoint, ApprovedPart, RELEASE_LABEL, RENDERED_ANNOTATION, SWAP_HISTORY_ANNOTATION, Values};
 use instar_capi::{Contract, Lifecycle, ManagedBy};
 use instar_catalog::core_dns;
 use instar_domain::{BuildOrder, KubeVersion, skew};
@@ -20,7 +20,7 @@ use crate::{
     preflight::has_begun,
     rendered::Rendered,
     snapshot::{ControlPlane, Flavor, Machine, MachineDeployment, MachineSet, Node, Object, Snapshot, TemplateRef},
-    upgrade_spec::{Gate, GateState},
+    upgrade_spec::{Approvals, Gate, GateState},
 };
 
 /// An invariant that a decision breaks.
@@ -111,7 +111,7 @@ pub fn check(snapshot: &Snapshot, decision: &Decision) -> Vec<Violation> {
     let is_closed = |gate| matches!(snapshot.gates.get(gate), Some(GateState::Closed { .. }));
     let passed = passed_gates(snapshot, &decision.action);
     let is_held = || !has_begun(snapshot) && snapshot.preflight.iter().any(|found| found.outcome.holds());
-    if passed.iter().any(is_closed) || (!passed.is_empty() && is_held()) {
+    if passed.iter().any(is_closed) || (!passed.is_empty() && is_held()) || lacks_approval(snapshot, &decision.action) {
         broken.push(Violation::GateClosed);
     }
     match &decision.action {
@@ -145,6 +145,45 @@ fn passed_gates(snapshot: &Snapshot, action: &Action) -> &'static [Gate] {
         | Action::DeleteTemplate(_)
         | Action::CompletePins(_)
         | Action::Nothing => &[],
+    }
+}
+
+/// Whether an approval is missing. The edit of a topology Cluster and the begin with a MachinePool name no version: of
+/// those, one of the part has to be there.
+fn lacks_approval(snapshot: &Snapshot, action: &Action) -> bool {
+    let Approvals { required, given } = &snapshot.approvals;
+    let asks = |point: ApprovalPoint| required.contains(&point);
+    let has_any = |wanted: ApprovedPart| given.iter().any(|(part, _)| *part == wanted);
+    match action {
+        Action::SwapControlPlane(swap) => {
+            let is_first = control_plane(snapshot).is_none_or(|control_plane| {
+                let history = control_plane.object.swap_history.as_ref();
+                history.is_none_or(|history| history.last_of(&snapshot.upgrade_spec.id()).is_none())
+            });
+            let is_asked = asks(ApprovalPoint::EachStep) || (is_first && asks(ApprovalPoint::ControlPlane));
+            is_asked && !given.contains(&(ApprovedPart::ControlPlane, swap.version.clone()))
+        }
+        Action::SwapWorkers(swap) => match swap.pool {
+            PoolId::ControlPlane | PoolId::Workers(_) => {
+                asks(ApprovalPoint::Workers) && !given.contains(&(ApprovedPart::Workers, swap.version.clone()))
+            }
+            // What has begun with one goes on.
+            PoolId::MachinePool(_) => false,
+        },
+        Action::PatchMachinePool(patch) => {
+            machine_pool::begins(snapshot, patch) && asks(ApprovalPoint::Workers) && !has_any(ApprovedPart::Workers)
+        }
+        Action::EditVersion(_) => {
+            let of_control_plane = asks(ApprovalPoint::ControlPlane) || asks(ApprovalPoint::EachStep);
+            (of_control_plane && !has_any(ApprovedPart::ControlPlane))
+                || (asks(ApprovalPoint::Workers) && !has_any(ApprovedPart::Workers))
+        }
+        Action::MintTemplate(_)
+        | Action::PinPath(_)
+        | Action::RecordConvergence(_)
+        | Action::DeleteTemplate(_)
+        | Action::CompletePins(_)
+        | Action::Nothing => false,
     }
 }
 

@@ -30,10 +30,8 @@ use crate::{
     decision::{Action, Decision, MachinePoolChange, PatchMachinePool, Progress, Stage, Waiting},
     gates,
     pool_id::PoolId,
-    preflight,
     snapshot::{Object, Snapshot, TemplateRef},
     swap,
-    upgrade_spec::Gate,
 };
 
 /// What a look at one part of the cluster comes to.
@@ -63,7 +61,11 @@ pub fn plan(snapshot: &Snapshot) -> Decision {
         }
     };
     let (stage, action) = go(&view, &goal, &mut waiting);
-    let stage = if preflight::holds(&waiting) { Stage::Held } else { stage };
+    let stage = if gates::stands_still(&waiting) {
+        Stage::Held
+    } else {
+        stage
+    };
     let action = pinned_first(&view, &goal, action);
     waiting.extend(left_to_user(&view, &goal, &waiting));
     waiting.extend(without_version(snapshot));
@@ -221,12 +223,4 @@ fn convergence(
     view.swapped(object)
         .filter(|swap| swap.after.is_at(version, template) && object.lifecycle == Lifecycle::Active)?;
     swap::convergence(pool, object, view.snapshot.now).map(Action::RecordConvergence)
-}
-
-/// Whether every gate is open; those that aren't are named.
-fn gates_open(view: &ClassicView<'_>, gates: &[Gate], waiting: &mut Vec<Waiting>) -> bool {
-    let closed = gates::closed(view.snapshot, gates);
-    let is_open = closed.is_empty();
-    waiting.extend(closed);
-    is_open
 }

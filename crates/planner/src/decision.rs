@@ -8,7 +8,7 @@ mod text;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use instar_api::PreflightCheck;
+use instar_api::{ApprovedPart, PreflightCheck};
 use instar_capi::WorkerKind;
 use instar_catalog::Miss;
 use instar_domain::{JsonPointer, KubeVersion};
@@ -215,6 +215,14 @@ pub enum Waiting {
         reason: String,
         /// When it opens by itself; absent where it doesn't, or where that isn't known.
         until: Option<Timestamp>,
+    },
+    /// A user has to approve what comes next.
+    ApprovalMissing {
+        part: ApprovedPart,
+        /// Where it would go.
+        version: KubeVersion,
+        /// The target of the upgrade, as it was written.
+        target: Box<str>,
     },
     /// A check before the upgrade found something wrong.
     PreflightFailed {
@@ -508,6 +516,7 @@ impl Waiting {
             | Self::NoRow { .. }
             | Self::NoImage { .. }
             | Self::GateClosed { .. }
+            | Self::ApprovalMissing { .. }
             | Self::PreflightFailed { .. }
             | Self::PreflightUnknown { .. }
             | Self::TemplateNotVisible { .. }

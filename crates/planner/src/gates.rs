@@ -1,15 +1,39 @@
 //! What holds the next swap.
 
+use instar_domain::KubeVersion;
+
 use crate::{
+    approval,
     decision::Waiting,
     preflight,
     snapshot::Snapshot,
     upgrade_spec::{Gate, GateState},
 };
 
-/// Those of the gates that don't let through, and the checks that hold an upgrade that hasn't begun, as what is waited
-/// for.
-pub(crate) fn closed(snapshot: &Snapshot, gates: &[Gate]) -> Vec<Waiting> {
+/// What holds a step of the control plane.
+pub(crate) fn before_control_plane(snapshot: &Snapshot, to: &KubeVersion) -> Vec<Waiting> {
+    let approval = approval::of_control_plane(snapshot, to);
+    closed(snapshot, &Gate::CONTROL_PLANE).chain(approval).collect()
+}
+
+/// What holds all pools. [`before_pool`] is asked of each beside it.
+pub(crate) fn before_workers(snapshot: &Snapshot) -> Vec<Waiting> {
+    closed(snapshot, &Gate::WORKERS).collect()
+}
+
+/// What holds a pool that goes to a version.
+pub(crate) fn before_pool(snapshot: &Snapshot, to: &KubeVersion) -> Option<Waiting> {
+    approval::of_workers(snapshot, to)
+}
+
+/// What holds the edit of a topology Cluster's version, after which Cluster API takes all steps.
+pub(crate) fn before_edit(snapshot: &Snapshot, to: &KubeVersion) -> Vec<Waiting> {
+    let approvals = approval::of_edit(snapshot, to);
+    closed(snapshot, &Gate::CONTROL_PLANE).chain(approvals).collect()
+}
+
+/// Those of the gates that don't let through, and the checks that hold an upgrade that hasn't begun.
+fn closed(snapshot: &Snapshot, gates: &[Gate]) -> impl Iterator<Item = Waiting> {
     let closed = gates.iter().filter_map(|gate| match snapshot.gates.get(gate) {
         None | Some(GateState::Open) => None,
         Some(GateState::Closed { reason, until }) => Some(Waiting::GateClosed {
@@ -18,5 +42,24 @@ pub(crate) fn closed(snapshot: &Snapshot, gates: &[Gate]) -> Vec<Waiting> {
             until: *until,
         }),
     });
-    preflight::held(snapshot).chain(closed).collect()
+    preflight::held(snapshot).chain(closed)
+}
+
+/// Whether an upgrade stands still until a user acts: a check or a lacking approval holds it, and nothing moves.
+pub(crate) fn stands_still(waiting: &[Waiting]) -> bool {
+    let is_held = |waiting: &Waiting| {
+        matches!(
+            waiting,
+            Waiting::PreflightFailed { .. } | Waiting::PreflightUnknown { .. } | Waiting::ApprovalMissing { .. }
+        )
+    };
+    let moves = |waiting: &Waiting| {
+        matches!(
+            waiting,
+            Waiting::ControlPlaneRollingOut { .. }
+                | Waiting::PoolRollingOut { .. }
+                | Waiting::MachinePoolRollingOut { .. }
+        )
+    };
+    waiting.iter().any(is_held) && !waiting.iter().any(moves)
 }

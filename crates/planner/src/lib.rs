@@ -9,6 +9,7 @@
 //! the snapshot's lists never matters, the same input gives the same bytes, and a snapshot may be
 //! old: each write carries the compare that then refuses it.
 
+mod approval;
 mod check;
 mod check_outcome;
 mod classic;
@@ -60,5 +61,5 @@ pub use snapshot::{
 };
 pub use swap_history::{ComponentImage, PoolState, SwapEntry, SwapHistory, UpgradeId};
 pub use topology::{follow, is_aimed_at_present, passed, under_way};
-pub use upgrade_spec::{Gate, GateState, Origin, PoolOverride, Retention, Strategy, Target, UpgradeSpec};
+pub use upgrade_spec::{Approvals, Gate, GateState, Origin, PoolOverride, Retention, Strategy, Target, UpgradeSpec};
 pub use values::PointerError;

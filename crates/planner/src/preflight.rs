@@ -56,13 +56,3 @@ pub(crate) fn held(snapshot: &Snapshot) -> impl Iterator<Item = Waiting> {
         }
     })
 }
-
-/// Whether a check is among what is waited for.
-pub(crate) fn holds(waiting: &[Waiting]) -> bool {
-    waiting.iter().any(|waiting| {
-        matches!(
-            waiting,
-            Waiting::PreflightFailed { .. } | Waiting::PreflightUnknown { .. }
-        )
-    })
-}

@@ -19,7 +19,7 @@ use crate::{
     pause::{LeftMark, PausedBy},
     pool_id::PoolId,
     swap_history::{SwapHistory, UpgradeId},
-    upgrade_spec::{Gate, GateState, Retention, UpgradeSpec},
+    upgrade_spec::{Approvals, Gate, GateState, Retention, UpgradeSpec},
 };
 
 /// One cluster, what is asked of it, and the time.
@@ -36,6 +36,8 @@ pub struct Snapshot {
     pub gates: BTreeMap<Gate, GateState>,
     /// What the checks before an upgrade found; those that aren't listed hold nothing.
     pub preflight: Vec<CheckOutcome>,
+    /// What a user has to approve, and did.
+    pub approvals: Approvals,
     /// How long old templates are kept.
     pub retention: Retention,
     /// The control plane, where the Cluster refers to one that exists.

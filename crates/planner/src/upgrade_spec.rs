@@ -1,8 +1,9 @@
 //! What is asked of a cluster, and what may hold it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use instar_api::Values;
+use instar_api::{ApprovalPoint, ApprovedPart, Values};
+use instar_domain::KubeVersion;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::{observed::Unreadable, pool_id::PoolId, swap_history::UpgradeId};
@@ -83,8 +84,6 @@ pub enum PoolOverride {
 pub enum Gate {
     /// The maintenance window.
     Window,
-    /// A user's approval.
-    Approval,
     /// The add-ons of the step before.
     AddOn,
     /// The first pool, before the others.
@@ -103,6 +102,21 @@ pub enum GateState {
         /// When it opens by itself; absent where it doesn't, or where that isn't known.
         until: Option<Timestamp>,
     },
+}
+
+/// What policies ask to be approved, and what was.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Approvals {
+    pub required: BTreeSet<ApprovalPoint>,
+    /// Those of the upgrade's present target.
+    pub given: BTreeSet<(ApprovedPart, KubeVersion)>,
+}
+
+impl Approvals {
+    /// Whether this wasn't approved.
+    pub(crate) fn lack(&self, part: ApprovedPart, version: &KubeVersion) -> bool {
+        !self.given.contains(&(part, version.clone()))
+    }
 }
 
 /// How long old templates are kept.
@@ -185,7 +199,7 @@ impl Strategy {
 
 impl Gate {
     /// What is asked before the control plane moves.
-    pub const CONTROL_PLANE: [Self; 3] = [Self::Window, Self::Approval, Self::AddOn];
+    pub const CONTROL_PLANE: [Self; 2] = [Self::Window, Self::AddOn];
     /// What is asked before a pool moves.
-    pub const WORKERS: [Self; 4] = [Self::Window, Self::Approval, Self::AddOn, Self::Canary];
+    pub const WORKERS: [Self; 3] = [Self::Window, Self::AddOn, Self::Canary];
 }

@@ -79,6 +79,7 @@ fn well() -> Snapshot {
         catalog: Arc::default(),
         gates: BTreeMap::new(),
         preflight: Vec::new(),
+        approvals: instar_planner::Approvals::default(),
         retention: Retention::default(),
         control_plane: Some(Observed::Read(control_plane())),
         pools: vec![Observed::Read(pool("md-0")), Observed::Read(pool("md-1"))],

@@ -69,10 +69,10 @@ pub(crate) fn artifacts() -> Result<Vec<Artifact>> {
 }
 
 /// The roles for people: Kubernetes' own `view` and `admin` take them in. Not `edit`: whoever writes an upgrade or a
-/// policy decides what machines boot and which rules count. Who lets an upgrade through that would be held has a role
-/// that nothing takes in.
+/// policy decides what machines boot and which rules count. Who approves an upgrade, or lets it through
+/// where it would be held, has a role that nothing takes in.
 #[must_use]
-pub fn people() -> [ClusterRole; 3] {
+pub fn people() -> [ClusterRole; 4] {
     let role = |level: &str, rules: Vec<PolicyRule>| ClusterRole {
         metadata: ObjectMeta {
             labels: Some([(format!("{API_GROUP}/aggregate-to-{level}"), "true".to_owned())].into()),
@@ -87,15 +87,16 @@ pub fn people() -> [ClusterRole; 3] {
         .iter()
         .filter(|(_, people)| *people == People::Admin)
         .map(|(kind, _)| of_kind(kind, &["create", "delete", "deletecollection", "patch", "update"]));
-    let lets_through = ClusterRole {
-        metadata: named("instar-override"),
-        rules: Some(vec![of_kind("clusterupgrades", &[Right::Override.verb()])]),
+    let lets_through = |right: Right| ClusterRole {
+        metadata: named(&format!("instar-{}", right.verb())),
+        rules: Some(vec![of_kind("clusterupgrades", &[right.verb()])]),
         ..ClusterRole::default()
     };
     [
         role("view", look.collect()),
         role("admin", admin.collect()),
-        lets_through,
+        lets_through(Right::Override),
+        lets_through(Right::Approve),
     ]
 }
 

@@ -1,8 +1,9 @@
 //! Checks before an upgrade: a sick cluster holds it, a mended one lets it begin, and so does a user who skips the check.
+//! Then each part waits for its approval.
 
 use instar_api::{
-    ClusterUpgrade, PreflightCheck, PreflightResult, PreflightStatus, UpgradePhase, VERSION_ANNOTATION, WaitingFor,
-    WaitingReason,
+    ApprovedPart, ClusterUpgrade, PreflightCheck, PreflightResult, PreflightStatus, UpgradePhase, VERSION_ANNOTATION,
+    WaitingFor, WaitingReason,
 };
 use instar_e2e::{
     Context, Result,
@@ -68,12 +69,20 @@ pub(crate) async fn a_sick_cluster_is_not_upgraded(scene: JourneyContext) -> Res
     );
 
     add_sick_pool(&scene, "sick-too", &to(34)).await?;
+    ask_for_approvals(&scene).await?;
     annotate(&scene, VERSION_ANNOTATION, &to(35)).await?;
     held(&scene, &to(35)).await?;
-    nothing_has_begun(&scene, &to(34), &ledger).await?;
     skip(&scene, &to(35)).await?;
+    lacks_approval(&scene, &to(35), ApprovedPart::ControlPlane).await?;
     is_skipped(&scene, &to(35)).await?;
+    nothing_has_begun(&scene, &to(34), &ledger).await?;
     scale(&scene, "sick-too", 0).await?;
+    approve(&scene, &to(35), &[ApprovedPart::ControlPlane]).await?;
+    lacks_approval(&scene, &to(35), ApprovedPart::Workers).await?;
+    ledger.caught_up().await?;
+    classic::assert_rolled(&ledger, &rows, &Pool::ControlPlane, 1, &[33, 34, 35])?;
+    classic::assert_rolled(&ledger, &rows, &Pool::Workers("md-0".to_owned()), 1, &[33, 34])?;
+    approve(&scene, &to(35), &[ApprovedPart::ControlPlane, ApprovedPart::Workers]).await?;
     completed(&scene, &to(35)).await?;
     ledger.caught_up().await?;
     for pool in [Pool::ControlPlane, Pool::Workers("md-0".to_owned())] {
@@ -182,24 +191,70 @@ async fn skip(scene: &JourneyContext, target: &str) -> Result<()> {
     Ok(())
 }
 
-/// Waits until the control plane is asked for the version, and the record says who skipped the check.
+/// The record says who skipped the check.
 async fn is_skipped(scene: &JourneyContext, target: &str) -> Result<()> {
     let said = "(\"the other pool is to be repaired later\"): condition Available of Cluster";
-    wait_for("the upgrade to begin", UPGRADE, || async {
-        let control_plane = classic::control_planes(scene).get(NAME).await?;
-        let found = preflight(scene, target).await?;
-        let is_said = found.first().is_some_and(|found| {
-            found.result == PreflightResult::Skipped
-                && found.message.contains(" skipped it at ")
-                && found.message.contains(said)
+    let found = preflight(scene, target).await?;
+    let first = found.first().context("no result")?;
+    assert_eq!(first.result, PreflightResult::Skipped, "{found:?}");
+    assert!(
+        first.message.contains(" skipped it at ") && first.message.contains(said),
+        "{found:?}"
+    );
+    Ok(())
+}
+
+async fn ask_for_approvals(scene: &JourneyContext) -> Result<()> {
+    let policy = json!({
+        "apiVersion": "upgrade.cluster.x-k8s.io/v1alpha1",
+        "kind": "UpgradePolicy",
+        "metadata": { "name": "approval" },
+        "spec": { "approval": { "before": ["ControlPlane", "Workers"] } },
+    });
+    scene.apply_object(policy).await.map(drop)
+}
+
+/// Waits until the record says that the upgrade stands still for an approval.
+async fn lacks_approval(scene: &JourneyContext, target: &str, part: ApprovedPart) -> Result<()> {
+    let entry = format!(
+        "{{\"before\": \"{}\", \"version\": \"{target}\", \"target\": \"{target}\"}}",
+        part.as_str()
+    );
+    wait_for(&format!("it to wait for {entry}"), UPGRADE, || async {
+        let record = record(scene, target).await?;
+        let status = record.status.clone().unwrap_or_default();
+        let says = status.waiting.first().is_some_and(|waiting| {
+            let is_it = waiting.reason == WaitingReason::ApprovalMissing.as_str() && waiting.name == record.name_any();
+            is_it && waiting.message.contains(&entry)
         });
-        if is_said && control_plane.data["spec"]["version"] == json!(target) {
+        if says && status.phase == UpgradePhase::Held {
             Ok(())
         } else {
-            Err(format!("{:?}, {found:?}", control_plane.data["spec"]["version"]).into())
+            Err(format!("{status:?}").into())
         }
     })
     .await
+}
+
+/// Approves parts of the upgrade, as a manifest in Git would: without a stamp, also of what is approved already.
+async fn approve(scene: &JourneyContext, target: &str, parts: &[ApprovedPart]) -> Result<()> {
+    let before = record(scene, target).await?;
+    let approvals: Vec<_> = parts
+        .iter()
+        .map(|part| json!({ "before": part.as_str(), "version": target, "target": target }))
+        .collect();
+    let patch = json!({ "spec": { "approvals": approvals } });
+    let patched = upgrades(scene)
+        .patch(&before.name_any(), &PatchParams::default(), &Patch::Merge(&patch))
+        .await?;
+    let stamps = |record: &ClusterUpgrade| -> Vec<_> {
+        let approvals = record.spec.approvals.iter();
+        approvals.map(|approval| approval.set_by.clone()).collect()
+    };
+    let (before, after) = (stamps(&before), stamps(&patched));
+    assert!(after.iter().all(Option::is_some), "{after:?}");
+    assert!(after.starts_with(&before), "{before:?} was stamped again: {after:?}");
+    Ok(())
 }
 
 async fn completed(scene: &JourneyContext, target: &str) -> Result<()> {

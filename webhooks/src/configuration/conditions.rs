@@ -168,6 +168,7 @@ fn is_restored() -> String {
 fn lacks(right: Right) -> String {
     let field = match right {
         Right::Override => "object.?spec.?preflight.?skip.hasValue()",
+        Right::Approve => "object.?spec.?approvals.hasValue()",
     };
     format!(
         "{field} && !authorizer.group('{}').resource('clusterupgrades').namespace(request.namespace).check('{}').allowed()",

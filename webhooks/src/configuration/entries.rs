@@ -153,6 +153,14 @@ const ENTRIES: &[Entry] = &[
         &[of(instar_api::GROUP, OURS, &["clusterupgrades"])],
     ),
     Entry {
+        only: Only::Without(Right::Approve),
+        ..entry(
+            "clusterupgrade-without-approve",
+            GuardedKind::ClusterUpgrade,
+            &[of(instar_api::GROUP, OURS, &["clusterupgrades"])],
+        )
+    },
+    Entry {
         only: Only::Without(Right::Override),
         ..entry(
             "clusterupgrade-without-override",

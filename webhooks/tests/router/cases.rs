@@ -63,9 +63,14 @@ impl Asked {
             && operation == "CREATE"
             && case.rights == Rights::Everywhere
             && brings_along.iter().any(|field| object.pointer(field).is_some());
-        let lacks_override = guard == GuardedKind::ClusterUpgrade
-            && case.rights == Rights::Upgrades
-            && object.pointer("/spec/preflight/skip").is_some();
+        let lets_through = [
+            ("/spec/preflight/skip", Right::Override),
+            ("/spec/approvals", Right::Approve),
+        ];
+        let lacking = lets_through.into_iter().filter(|(field, _)| {
+            guard == GuardedKind::ClusterUpgrade && case.rights == Rights::Upgrades && object.pointer(field).is_some()
+        });
+        let lacking = lacking.map(|(_, right)| Route::ValidateUpgradeWithout(right));
         let (mutating, validating) = if is_restored {
             (Some(Route::MutateRestoredCluster), Route::ValidateRestoredCluster)
         } else {
@@ -85,10 +90,7 @@ impl Asked {
         };
         Self {
             mutating,
-            validating: [validating]
-                .into_iter()
-                .chain(lacks_override.then_some(Route::ValidateUpgradeWithout(Right::Override)))
-                .collect(),
+            validating: [validating].into_iter().chain(lacking).collect(),
             request,
             defaulted: case.defaulted.clone(),
         }

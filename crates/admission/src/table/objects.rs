@@ -206,14 +206,16 @@ pub(super) const ONE_UPGRADE: RuleInfo = RuleInfo {
     enforceable_by: EnforceableBy::Server,
 };
 
-pub(super) const OVERRIDE_RIGHT: RuleInfo = RuleInfo {
-    guards: "A user who skips a check of a ClusterUpgrade has the verb `override` on clusterupgrades, and `setBy` says who did.",
+pub(super) const UPGRADE_RIGHTS: RuleInfo = RuleInfo {
+    guards: "A user who skips a check of a ClusterUpgrade has the verb `override` on clusterupgrades, one who approves a step the verb `approve`, and `setBy` says who did.",
     source: HERE,
     messages: &[
         "{} may not skip the check {}",
+        "{} may not approve {} {} on the way to {}",
         "setBy of the check {} isn't what admission wrote",
+        "setBy of the approval of {} {} on the way to {} isn't what admission wrote",
     ],
-    remediation: "ask for the right to override clusterupgrades.upgrade.cluster.x-k8s.io in the namespace",
+    remediation: "ask for the right, or find the webhook that changes it",
     default: Enforcement::Enforce,
     on: &[Trigger {
         guard: GuardedKind::ClusterUpgrade,

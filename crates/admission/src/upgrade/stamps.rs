@@ -1,6 +1,6 @@
 //! What lets an upgrade through that would be held: who asked for it stands beside it, written by admission.
 
-use instar_api::{ClusterUpgrade, GROUP, PreflightSkip, Rule, SetBy};
+use instar_api::{Approval, ClusterUpgrade, GROUP, PreflightSkip, Rule, SetBy};
 use jiff::Timestamp;
 
 use crate::{
@@ -13,6 +13,8 @@ use crate::{
 pub enum Right {
     /// To let an upgrade through that a check would hold.
     Override,
+    /// To approve a step, where a policy asks for that.
+    Approve,
 }
 
 impl Right {
@@ -21,6 +23,7 @@ impl Right {
     pub const fn verb(self) -> &'static str {
         match self {
             Self::Override => "override",
+            Self::Approve => "approve",
         }
     }
 }
@@ -62,94 +65,147 @@ impl Signed for PreflightSkip {
     }
 }
 
+impl Signed for Approval {
+    fn asks_the_same(&self, other: &Self) -> bool {
+        (self.before, &self.version, &self.target) == (other.before, &other.version, &other.target)
+    }
+
+    fn signed(&self, set_by: SetBy) -> Self {
+        Self {
+            set_by: Some(set_by),
+            ..self.clone()
+        }
+    }
+
+    fn set_by(&self) -> Option<&SetBy> {
+        self.set_by.as_ref()
+    }
+}
+
 /// What of a spec is to be stored otherwise than the request says.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Stamped {
     /// `spec.preflight.skip`.
     pub skip: Option<Vec<PreflightSkip>>,
+    /// `spec.approvals`.
+    pub approvals: Option<Vec<Approval>>,
 }
 
 /// Writes who set what. An entry that was there keeps its stamp, whatever the request says, so that a manifest without
 /// stamps may be applied again.
 #[must_use]
 pub fn stamped(edit: Edit<'_, ClusterUpgrade>, signature: Signature<'_>) -> Stamped {
-    let (old, new) = skips(edit);
     Stamped {
-        skip: entries(old, new, signature),
+        skip: skips(edit).stored(signature),
+        approvals: approvals(edit).stored(signature),
     }
-}
-
-fn entries<T: Signed>(old: &[T], new: &[T], signature: Signature<'_>) -> Option<Vec<T>> {
-    let entry = |entry: &T| {
-        let before = old.iter().find(|old| old.asks_the_same(entry));
-        before.cloned().unwrap_or_else(|| {
-            entry.signed(SetBy {
-                user: signature.user.to_owned(),
-                // As the API server keeps a time.
-                time: Timestamp::from_second(signature.now.as_second()).unwrap_or(signature.now),
-            })
-        })
-    };
-    let stored: Vec<T> = new.iter().map(entry).collect();
-    (stored != *new).then_some(stored)
-}
-
-fn skips(edit: Edit<'_, ClusterUpgrade>) -> (&[PreflightSkip], &[PreflightSkip]) {
-    let old = edit.old.map_or(&[][..], |old| &old.spec.preflight.skip);
-    (old, &edit.new.spec.preflight.skip)
 }
 
 /// Judges an edit by a user who lacks a right.
 #[must_use]
 pub fn without(right: Right, edit: Edit<'_, ClusterUpgrade>, user: &str) -> Vec<Finding> {
+    let may_not = |field, what: String| {
+        let remediation = format!(
+            "ask for the right to {} clusterupgrades.{GROUP} in the namespace",
+            right.verb()
+        );
+        say(edit, field, format!("{user} may not {what}"), remediation)
+    };
     match right {
-        Right::Override => {
-            let (old, new) = skips(edit);
-            let found = added(old, new).map(|skip| {
-                say(
-                    edit,
-                    SKIP,
-                    format!("{user} may not skip the check {}", skip.name),
-                    format!(
-                        "ask for the right to {} clusterupgrades.{GROUP} in the namespace",
-                        right.verb()
-                    ),
-                )
-            });
-            found.collect()
-        }
+        Right::Override => skips(edit)
+            .added()
+            .map(|skip| may_not(SKIP, format!("skip the check {}", skip.name)))
+            .collect(),
+        Right::Approve => approvals(edit)
+            .added()
+            .map(|approval| may_not(APPROVALS, format!("approve {}", step(approval))))
+            .collect(),
     }
-}
-
-fn added<'a, T: Signed>(old: &'a [T], new: &'a [T]) -> impl Iterator<Item = &'a T> {
-    new.iter()
-        .filter(|entry| !old.iter().any(|old| old.asks_the_same(entry)))
 }
 
 /// Whether each entry says who set it, as [`stamped`] has written it: a webhook that came later may have changed it.
 pub(super) fn forged(edit: Edit<'_, ClusterUpgrade>, user: &str) -> Vec<Finding> {
-    let (old, new) = skips(edit);
-    let found = new.iter().filter(|entry| is_forged(old, *entry, user)).map(|skip| {
-        say(
-            edit,
-            SKIP,
-            format!("setBy of the check {} isn't what admission wrote", skip.name),
-            "find the webhook that changes it".to_owned(),
-        )
-    });
-    found.collect()
+    let forged = |field, entry: String| {
+        let what = format!("setBy of {entry} isn't what admission wrote");
+        say(edit, field, what, "find the webhook that changes it".to_owned())
+    };
+    let of_skips = skips(edit)
+        .forged(user)
+        .map(|skip| forged(SKIP, format!("the check {}", skip.name)));
+    let of_approvals = approvals(edit)
+        .forged(user)
+        .map(|approval| forged(APPROVALS, format!("the approval of {}", step(approval))));
+    of_skips.chain(of_approvals).collect()
 }
 
-fn is_forged<T: Signed>(old: &[T], entry: &T, user: &str) -> bool {
-    match old.iter().find(|old| old.asks_the_same(entry)) {
-        Some(before) => before != entry,
-        None => entry.set_by().is_none_or(|set_by| set_by.user != user),
+/// The entries of a list before and after an edit.
+struct Entries<'a, T> {
+    old: &'a [T],
+    new: &'a [T],
+}
+
+fn skips(edit: Edit<'_, ClusterUpgrade>) -> Entries<'_, PreflightSkip> {
+    Entries {
+        old: edit.old.map_or(&[], |old| &old.spec.preflight.skip),
+        new: &edit.new.spec.preflight.skip,
     }
 }
 
+fn approvals(edit: Edit<'_, ClusterUpgrade>) -> Entries<'_, Approval> {
+    Entries {
+        old: edit.old.map_or(&[], |old| &old.spec.approvals),
+        new: &edit.new.spec.approvals,
+    }
+}
+
+impl<'a, T: Signed> Entries<'a, T> {
+    /// As it was, where it was there.
+    fn before(&self, entry: &T) -> Option<&'a T> {
+        self.old.iter().find(|old| old.asks_the_same(entry))
+    }
+
+    fn added(self) -> impl Iterator<Item = &'a T> {
+        self.new.iter().filter(move |entry| self.before(entry).is_none())
+    }
+
+    /// Nothing where it is what the request says.
+    fn stored(&self, signature: Signature<'_>) -> Option<Vec<T>> {
+        let stored = |entry: &T| {
+            self.before(entry).cloned().unwrap_or_else(|| {
+                entry.signed(SetBy {
+                    user: signature.user.to_owned(),
+                    // As the API server keeps a time.
+                    time: Timestamp::from_second(signature.now.as_second()).unwrap_or(signature.now),
+                })
+            })
+        };
+        let stored: Vec<T> = self.new.iter().map(stored).collect();
+        (stored != *self.new).then_some(stored)
+    }
+
+    fn forged(self, user: &str) -> impl Iterator<Item = &'a T> {
+        self.new.iter().filter(move |entry| match self.before(entry) {
+            Some(before) => before != *entry,
+            None => entry.set_by().is_none_or(|set_by| set_by.user != user),
+        })
+    }
+}
+
+/// An approval in a message.
+fn step(approval: &Approval) -> String {
+    let Approval {
+        before,
+        version,
+        target,
+        ..
+    } = approval;
+    format!("{} {version} on the way to {target}", before.as_str())
+}
+
 const SKIP: &str = "spec.preflight.skip";
+const APPROVALS: &str = "spec.approvals";
 
 fn say(edit: Edit<'_, ClusterUpgrade>, field: &'static str, what: String, remediation: String) -> Finding {
     let object = object_ref(edit.kind, &edit.new.metadata);
-    finding(Rule::OverrideRight, object, field, what, remediation)
+    finding(Rule::UpgradeRights, object, field, what, remediation)
 }

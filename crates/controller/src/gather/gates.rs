@@ -5,12 +5,29 @@ use std::collections::BTreeMap;
 use instar_api::{ClusterUpgrade, UpgradePolicy, preflight_modes};
 use instar_capi as capi;
 use instar_gates::{MaintenanceWindows, WindowState};
-use instar_planner::{CheckOutcome, Gate, GateState, Origin, Snapshot, has_begun};
+use instar_planner::{Approvals, CheckOutcome, Gate, GateState, Origin, Snapshot, has_begun};
 use instar_preflight::examine;
 use jiff::Timestamp;
 use kube::ResourceExt;
 
 use crate::caches::Caches;
+
+/// What the policies ask to be approved, and what was: by a user that admission has written down, for the present target.
+pub(super) fn approvals(caches: &Caches, cluster: &capi::Cluster, upgrade: &ClusterUpgrade) -> Approvals {
+    let policies = caches.policies(&cluster.namespace().unwrap_or_default());
+    let of_cluster = policies.iter().filter(|policy| policy.spec.selects(cluster.labels()));
+    let required = of_cluster.flat_map(|policy| &policy.spec.approval.before).copied();
+    let spec = &upgrade.spec;
+    let given = spec.approvals.iter().filter_map(|approval| {
+        let counts = approval.set_by.is_some() && approval.target == spec.target;
+        let version = approval.version.parse().ok()?;
+        counts.then_some((approval.before, version))
+    });
+    Approvals {
+        required: required.collect(),
+        given: given.collect(),
+    }
+}
 
 /// What the checks find, before an upgrade of which Instar writes the first swap has begun.
 pub(super) fn preflight(

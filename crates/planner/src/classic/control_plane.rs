@@ -15,12 +15,13 @@ use super::{
 use crate::{
     cluster_api::{deletions, machines_there, not_ready_though_there, said},
     decision::{Action, Waiting},
+    gates,
     pool_id::PoolId,
     settled::{control_plane_settled, matches_spec, unready},
     snapshot::{Machine, MachineDeployment, Node, Object, Rollout},
     step::Step,
     swap::{self, Destination, Origin},
-    upgrade_spec::{Gate, PoolOverride},
+    upgrade_spec::PoolOverride,
 };
 
 /// A machine that has no node for so long is said to be stuck.
@@ -56,7 +57,9 @@ pub(super) fn next(view: &ClassicView<'_>, goal: &Goal<'_>, waiting: &mut Vec<Wa
         waiting.extend(missing);
         return Next::Wait;
     }
-    if !super::gates_open(view, &Gate::CONTROL_PLANE, waiting) {
+    let held = gates::before_control_plane(view.snapshot, release.version());
+    if !held.is_empty() {
+        waiting.extend(held);
         return Next::Wait;
     }
     match swap(view, release) {

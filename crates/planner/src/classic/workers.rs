@@ -14,13 +14,14 @@ use super::{
 use crate::{
     cluster_api::{deletions, said},
     decision::{Action, Field, Waiting},
+    gates,
     name::label_value,
     pool_id::PoolId,
     settled::{converged, matches_spec, unready},
     snapshot::{Machine, MachineDeployment, MachinePool, Object, Rollout},
     step::Step,
     swap::{self, Destination, Origin},
-    upgrade_spec::{Gate, PoolOverride},
+    upgrade_spec::PoolOverride,
 };
 
 /// Whose turn it is, and where they go.
@@ -77,8 +78,21 @@ pub(super) fn next<'a>(view: &ClassicView<'a>, rollout: &WorkerRollout<'a>, wait
     }
     let is_done = due.is_empty() && moving + stuck == 0;
     let has_room = moving < view.snapshot.upgrade_spec.strategy.limit();
-    if !due.is_empty() && has_room && super::gates_open(view, &Gate::WORKERS, waiting) {
+    let held = if due.is_empty() || !has_room {
+        Vec::new()
+    } else {
+        gates::before_workers(view.snapshot)
+    };
+    let is_open = has_room && held.is_empty();
+    waiting.extend(held);
+    if is_open {
         for (pool, step) in due {
+            if let Some(held) = gates::before_pool(view.snapshot, step.version()) {
+                if !waiting.contains(&held) {
+                    waiting.push(held);
+                }
+                continue;
+            }
             let swapped = match pool {
                 Workers::Deployment(pool) => swap(view, pool, &step),
                 Workers::MachinePool(pool) => Ok(machine_pools::begin(view, pool)),

@@ -14,6 +14,8 @@ use crate::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum InvolvedObject<'a> {
     Cluster,
+    /// The ClusterUpgrade.
+    Upgrade,
     /// The control plane, a MachineDeployment or a MachinePool.
     Pool(&'a PoolId),
     /// A row of the catalog, by name.
@@ -47,6 +49,7 @@ impl Waiting {
                 kind: object.kind.as_str(),
                 name: object.name.as_str(),
             }),
+            Self::ApprovalMissing { .. } => Some(InvolvedObject::Upgrade),
             Self::PreflightFailed { problem, .. } | Self::PreflightUnknown { problem, .. } => {
                 Some(InvolvedObject::Object {
                     kind: problem.kind.as_str(),
@@ -116,6 +119,7 @@ impl<'a> InvolvedObject<'a> {
     pub fn kind_and_name(self, snapshot: &'a Snapshot) -> (&'a str, &'a str) {
         match self {
             Self::Cluster => ("Cluster", &snapshot.cluster.name),
+            Self::Upgrade => ("ClusterUpgrade", &snapshot.upgrade_spec.upgrade),
             Self::Pool(PoolId::ControlPlane) => control_plane(snapshot),
             Self::Pool(PoolId::Workers(name)) => ("MachineDeployment", name),
             Self::Pool(PoolId::MachinePool(name)) => ("MachinePool", name),

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use instar_api::WaitingReason;
+use instar_api::{ApprovedPart, WaitingReason};
 use instar_domain::{JsonPointer, skew};
 
 use super::{Field, SetBack, TemplateRefusal, Waiting, no_release::Elsewhere};
@@ -30,6 +30,7 @@ impl Waiting {
             Self::NoPath(_) => WaitingReason::NoPath,
             Self::NoImage { .. } => WaitingReason::NoImage,
             Self::GateClosed { .. } => WaitingReason::GateClosed,
+            Self::ApprovalMissing { .. } => WaitingReason::ApprovalMissing,
             Self::PreflightFailed { .. } => WaitingReason::PreflightFailed,
             Self::PreflightUnknown { .. } => WaitingReason::PreflightUnknown,
             Self::TemplateNotVisible { .. } => WaitingReason::TemplateNotVisible,
@@ -111,6 +112,18 @@ impl fmt::Display for Waiting {
                 None => write!(f, "{gate}: {reason}"),
                 Some(until) => write!(f, "{gate}: {reason}, until {until}"),
             },
+            Self::ApprovalMissing { part, version, target } => {
+                let (who, go) = match part {
+                    ApprovedPart::ControlPlane => ("the control plane", "goes"),
+                    ApprovedPart::Workers => ("the workers", "go"),
+                };
+                write!(
+                    f,
+                    "{who} {go} to {version} once that is approved: add {{\"before\": \"{}\", \"version\": \"{version}\", \
+                     \"target\": \"{target}\"}} to spec.approvals of the ClusterUpgrade",
+                    part.as_str()
+                )
+            }
             Self::PreflightFailed { check, problem } => {
                 write!(f, "check {check} failed: {}; {}", problem.message, check.remedy())
             }
@@ -373,7 +386,6 @@ impl fmt::Display for Gate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Window => "maintenance window",
-            Self::Approval => "approval",
             Self::AddOn => "add-ons",
             Self::Canary => "canary",
         })

@@ -12,7 +12,7 @@ use crate::{
     gates,
     path::NoPath,
     snapshot::VersionSetBy,
-    upgrade_spec::{Gate, Origin, Target},
+    upgrade_spec::{Origin, Target},
 };
 
 /// What is to be done about the Cluster's version.
@@ -70,7 +70,7 @@ impl Goal {
                 version: present.clone(),
             });
         } else {
-            waiting.extend(gates::closed(view.snapshot, &Gate::CONTROL_PLANE));
+            waiting.extend(gates::before_edit(view.snapshot, row.version()));
         }
         if waiting.is_empty() {
             Self::Edit(Box::new(edit(view, target)))

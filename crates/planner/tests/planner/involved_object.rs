@@ -1,9 +1,10 @@
 //! Which object each reason is about.
 
+use instar_api::{ApprovedPart, PreflightCheck};
 use instar_catalog::Catalog;
 use instar_planner::{
-    Field, Gate, MachinePhase, NoPath, PointerError, PoolId, SetBack, TemplateRef, TemplateRefusal, Unreadable,
-    Waiting, WorkerKind,
+    Field, Gate, MachinePhase, NoPath, PointerError, PoolId, Problem, SetBack, TemplateRef, TemplateRefusal,
+    Unreadable, Waiting, WorkerKind,
 };
 
 use crate::{scenarios::world, world::reference, world::version};
@@ -91,6 +92,25 @@ fn of_the_start() -> Vec<Case> {
                 until: None,
             },
             None,
+        ),
+        (
+            Waiting::ApprovalMissing {
+                part: ApprovedPart::Workers,
+                version: version("v1.34.5"),
+                target: "v1.34".into(),
+            },
+            Some(("ClusterUpgrade", "up")),
+        ),
+        (
+            Waiting::PreflightUnknown {
+                check: PreflightCheck::MachinesReady,
+                problem: Box::new(Problem {
+                    kind: "MachineDeployment".to_owned(),
+                    name: "md-0".to_owned(),
+                    message: r(),
+                }),
+            },
+            Some(("MachineDeployment", "md-0")),
         ),
     ]
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use instar_api::WaitingReason;
+use instar_api::{ApprovalPoint, ApprovedPart, WaitingReason};
 use instar_planner::{
     Action, Contract, Decision, Flavor, Gate, GateState, Observed, Snapshot, Stage, Strategy, Swap, Target, Template,
     check, plan,
@@ -236,7 +236,7 @@ fn a_closed_gate_mints_nothing() {
         reason: reason.to_owned(),
         until: until.map(|until| until.parse().unwrap()),
     };
-    world.gates.insert(Gate::Approval, closed("nobody has approved", None));
+    world.gates.insert(Gate::AddOn, closed("kube-ovn is not ready", None));
     let none_open = "no maintenance window is open (of \"night\")";
     world
         .gates
@@ -262,4 +262,37 @@ fn a_check_holds_the_start_and_nothing_after_it() {
         text(&held),
         text(&of_workers(&mut world))
     ));
+}
+
+#[test]
+fn each_step_waits_for_its_own_approval() {
+    let mut world = world("v1.33.5", "v1.35");
+    world.approvals.required = [ApprovalPoint::EachStep, ApprovalPoint::Workers].into();
+    let mut said = String::new();
+    // Of another part, or of another version, an approval doesn't count.
+    for (part, step) in [
+        (ApprovedPart::Workers, "v1.34.5"),
+        (ApprovedPart::ControlPlane, "v1.35.5"),
+        (ApprovedPart::ControlPlane, "v1.34.5"),
+        (ApprovedPart::Workers, "v1.35.5"),
+    ] {
+        let held = until(&mut world, |decision| decision.progress.stage == Stage::Held);
+        writeln!(said, "{}\n\n{part:?} {step} is approved:", text(&held)).unwrap();
+        world.approvals.given.insert((part, version(step)));
+    }
+    until(&mut world, complete);
+    insta::assert_snapshot!(said);
+}
+
+#[test]
+fn an_approval_of_the_control_plane_is_for_its_first_step() {
+    let mut world = world("v1.33.5", "v1.35");
+    world.approvals.required = [ApprovalPoint::ControlPlane].into();
+    let held = until(&mut world, |decision| decision.progress.stage == Stage::Held);
+    assert_eq!(held.action, Action::Nothing);
+    world
+        .approvals
+        .given
+        .insert((ApprovedPart::ControlPlane, version("v1.34.5")));
+    until(&mut world, complete);
 }

@@ -1,7 +1,7 @@
 //! Each invariant, broken by hand: `check` reads the snapshot for itself, so it finds what the
 //! planner would never do.
 
-use instar_api::{PATH_ANNOTATION, RELEASES_ANNOTATION, SWAP_HISTORY_ANNOTATION};
+use instar_api::{ApprovalPoint, ApprovedPart, PATH_ANNOTATION, RELEASES_ANNOTATION, SWAP_HISTORY_ANNOTATION};
 use instar_planner::{
     Action, Contract, Convergence, Decision, DeleteTemplate, Flavor, Gate, Lifecycle, Observed, PinPath, PoolId,
     ResourceVersion, Snapshot, Swap, Target, Violation, check,
@@ -68,11 +68,18 @@ fn find(cases: &[Case], snapshot: &Snapshot, decision: &Decision) {
 fn of_the_control_planes_swap() {
     let mut world = world("v1.33.5", "v1.35");
     let decision = until(&mut world, swaps_control_plane);
-    let cases: [Case; 17] = [
+    let cases: [Case; 19] = [
         (Violation::GateClosed, |s, _| {
             s.gates.insert(Gate::Window, closed("a freeze"));
         }),
         (Violation::GateClosed, |s, _| s.preflight = vec![held_by_check()]),
+        (Violation::GateClosed, |s, _| {
+            s.approvals.required = [ApprovalPoint::ControlPlane].into();
+            s.approvals.given = [(ApprovedPart::ControlPlane, version("v1.35.5"))].into();
+        }),
+        (Violation::GateClosed, |s, _| {
+            s.approvals.required = [ApprovalPoint::EachStep].into();
+        }),
         (Violation::Untouchable, |s, _| s.cluster.lifecycle = Lifecycle::Paused),
         (Violation::Untouchable, |s, _| s.cluster.lifecycle = Lifecycle::Deleting),
         (Violation::Untouchable, |s, _| {
@@ -114,9 +121,13 @@ fn of_the_control_planes_swap() {
 fn of_a_pools_swap() {
     let mut world = world("v1.33.5", "v1.34.5");
     let decision = until(&mut world, swaps_workers);
-    let cases: [Case; 7] = [
+    let cases: [Case; 8] = [
         (Violation::GateClosed, |s, _| {
             s.gates.insert(Gate::Window, closed("a freeze"));
+        }),
+        (Violation::GateClosed, |s, _| {
+            s.approvals.required = [ApprovalPoint::Workers].into();
+            s.approvals.given = [(ApprovedPart::ControlPlane, version("v1.34.5"))].into();
         }),
         (Violation::WorkersAhead, |s, _| {
             control_plane(s).observed.push(version("v1.33.5"));

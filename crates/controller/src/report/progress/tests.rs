@@ -90,6 +90,7 @@ pub(in crate::report) fn snapshot() -> Snapshot {
         catalog: std::sync::Arc::default(),
         gates: std::collections::BTreeMap::new(),
         preflight: Vec::new(),
+        approvals: instar_planner::Approvals::default(),
         retention: Retention::default(),
         control_plane: Some(Observed::Read(ControlPlane {
             labels: std::collections::BTreeMap::new(),

@@ -1,5 +1,6 @@
 //! The two writes, and what `check` finds in those that would never be made.
 
+use instar_api::{ApprovalPoint, ApprovedPart};
 use instar_planner::{
     Action, CompletePins, ConditionStatus, Decision, EditVersion, Gate, Lifecycle, Origin, Snapshot, Stage, Target,
     Violation, check,
@@ -53,10 +54,27 @@ fn what_is_satisfied_is_not_written() {
     assert_eq!(decide(&snapshot).action, Action::Nothing);
 }
 
+/// How a snapshot is made, whether the upgrade is refused for good, and the beginning of each reason.
+type Held = (fn() -> Snapshot, bool, &'static [&'static str]);
+
+fn held(cases: &[Held]) {
+    for (place, (snapshot, over, told)) in cases.iter().enumerate() {
+        let decision = decide(&snapshot());
+        assert_eq!(decision.action, Action::Nothing, "case {place}");
+        assert_eq!(decision.progress.stage, Stage::Held, "case {place}");
+        let refuses = decision.waiting.iter().any(instar_planner::Waiting::refuses);
+        assert_eq!(refuses, *over, "case {place}");
+        let words = words(&decision);
+        assert_eq!(words.len(), told.len(), "case {place}: {words:?}");
+        for (word, told) in words.iter().zip(*told) {
+            assert!(word.starts_with(told), "case {place}: {word}");
+        }
+    }
+}
+
 #[test]
 fn edit_held_with_reason() {
-    type Case = (fn() -> Snapshot, bool, &'static [&'static str]);
-    let cases: [Case; 9] = [
+    held(&[
         (
             || asked("v1.33.5", "v1.40"),
             false,
@@ -84,24 +102,6 @@ fn edit_held_with_reason() {
             },
             true,
             &["SourceMismatch: "],
-        ),
-        (
-            || {
-                let mut snapshot = asked("v1.33.5", "v1.34");
-                snapshot.gates.insert(Gate::Approval, closed("wait"));
-                snapshot
-            },
-            false,
-            &["GateClosed: approval: wait"],
-        ),
-        (
-            || {
-                let mut snapshot = asked("v1.33.5", "v1.34");
-                snapshot.preflight = vec![held_by_check()];
-                snapshot
-            },
-            false,
-            &["PreflightFailed: check cluster-available failed: condition Available of Cluster blue is False; "],
         ),
         // It was written, and somebody has put it back.
         (
@@ -136,19 +136,59 @@ fn edit_held_with_reason() {
             true,
             &["Superseded: spec.topology.version is v1.33.5 by now"],
         ),
-    ];
-    for (place, (snapshot, over, told)) in cases.into_iter().enumerate() {
-        let decision = decide(&snapshot());
-        assert_eq!(decision.action, Action::Nothing, "case {place}");
-        assert_eq!(decision.progress.stage, Stage::Held, "case {place}");
-        let refuses = decision.waiting.iter().any(instar_planner::Waiting::refuses);
-        assert_eq!(refuses, over, "case {place}");
-        let words = words(&decision);
-        assert_eq!(words.len(), told.len(), "case {place}: {words:?}");
-        for (word, told) in words.iter().zip(told) {
-            assert!(word.starts_with(told), "case {place}: {word}");
-        }
-    }
+    ]);
+}
+
+#[test]
+fn edit_held_by_gates_checks_and_approvals() {
+    held(&[
+        (
+            || {
+                let mut snapshot = asked("v1.33.5", "v1.34");
+                snapshot.gates.insert(Gate::AddOn, closed("wait"));
+                snapshot
+            },
+            false,
+            &["GateClosed: add-ons: wait"],
+        ),
+        (
+            || {
+                let mut snapshot = asked("v1.33.5", "v1.34");
+                snapshot.approvals.required = [ApprovalPoint::EachStep, ApprovalPoint::Workers].into();
+                snapshot
+            },
+            false,
+            &[
+                "ApprovalMissing: the control plane goes to v1.34.5 once that is approved: add \
+                 {\"before\": \"ControlPlane\", \"version\": \"v1.34.5\", \"target\": \"v1.34\"} to spec.approvals",
+                "ApprovalMissing: the workers go to v1.34.5 once that is approved: add \
+                 {\"before\": \"Workers\", \"version\": \"v1.34.5\", \"target\": \"v1.34\"} to spec.approvals",
+            ],
+        ),
+        (
+            || {
+                let mut snapshot = asked("v1.33.5", "v1.34");
+                snapshot.approvals.required = [ApprovalPoint::ControlPlane, ApprovalPoint::Workers].into();
+                snapshot.approvals.given = [
+                    (ApprovedPart::ControlPlane, version("v1.34.5")),
+                    (ApprovedPart::Workers, version("v1.33.5")),
+                ]
+                .into();
+                snapshot
+            },
+            false,
+            &["ApprovalMissing: the workers go to v1.34.5 once that is approved: "],
+        ),
+        (
+            || {
+                let mut snapshot = asked("v1.33.5", "v1.34");
+                snapshot.preflight = vec![held_by_check()];
+                snapshot
+            },
+            false,
+            &["PreflightFailed: check cluster-available failed: condition Available of Cluster blue is False; "],
+        ),
+    ]);
 }
 
 /// On its way from v1.33.5 to v1.36.5, at v1.34.5, and Cluster API plans a v1.35 without a pin.
@@ -232,11 +272,18 @@ fn find(cases: &[Case], snapshot: &Snapshot) {
 
 #[test]
 fn check_finds_what_an_edit_must_not_do() {
-    let cases: [Case; 12] = [
+    let cases: [Case; 14] = [
         (Violation::GateClosed, |s, _| {
             s.gates.insert(Gate::Window, closed("a freeze"));
         }),
         (Violation::GateClosed, |s, _| s.preflight = vec![held_by_check()]),
+        (Violation::GateClosed, |s, _| {
+            s.approvals.required = [ApprovalPoint::EachStep].into();
+        }),
+        (Violation::GateClosed, |s, _| {
+            s.approvals.required = [ApprovalPoint::ControlPlane, ApprovalPoint::Workers].into();
+            s.approvals.given = [(ApprovedPart::ControlPlane, version("v1.34.5"))].into();
+        }),
         (Violation::Untouchable, |s, _| s.cluster.lifecycle = Lifecycle::Paused),
         (Violation::Untouchable, |s, _| s.cluster.lifecycle = Lifecycle::Deleting),
         (Violation::Untouchable, |s, _| {

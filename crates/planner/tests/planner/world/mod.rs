@@ -18,7 +18,7 @@ use instar_capi::ClusterConfiguration;
 use instar_catalog::Catalog;
 use instar_domain::KubeVersion;
 use instar_planner::{
-    CheckOutcome, Cluster, ClusterKind, ComponentImage, Contract, ControlPlane, Flavor, Gate, GateState,
+    Approvals, CheckOutcome, Cluster, ClusterKind, ComponentImage, Contract, ControlPlane, Flavor, Gate, GateState,
     Initialization, Lifecycle, Machine, MachineDeployment, MachinePhase, MachineSet, ManagedBy, Node, Object, Observed,
     PoolId, PoolState, PreflightOutcome, Problem, Replicas, ResourceVersion, Retention, Rollout, Snapshot, SwapEntry,
     SwapHistory, Target, Template, TemplateContent, TemplateRef, Unversioned, UpgradeId, UpgradeSpec,
@@ -62,6 +62,7 @@ pub struct World {
     pub catalog: Arc<Catalog>,
     pub gates: BTreeMap<Gate, GateState>,
     pub preflight: Vec<CheckOutcome>,
+    pub approvals: Approvals,
     pub control_plane: ControlPlane,
     pub pools: Vec<Pool>,
     pub sets: Vec<MachineSet>,
@@ -146,6 +147,7 @@ impl World {
             catalog: catalog::catalog(),
             gates: BTreeMap::new(),
             preflight: Vec::new(),
+            approvals: Approvals::default(),
             control_plane: ControlPlane {
                 object: object("controlplane.cluster.x-k8s.io/v1beta2", "KubeadmControlPlane", "blue"),
                 version: version(present),
@@ -280,6 +282,7 @@ impl World {
             catalog: Arc::clone(&self.catalog),
             gates: self.gates.clone(),
             preflight: self.preflight.clone(),
+            approvals: self.approvals.clone(),
             retention: Retention::default(),
             control_plane: Some(Observed::Read(self.control_plane.clone())),
             pools: self

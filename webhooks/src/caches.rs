@@ -170,9 +170,7 @@ struct CacheHooks(Arc<Caches>);
 impl<K: Cached> Hooks<K> for CacheHooks {
     fn arriving(&self, row: &mut Row<K>) {
         if let Ok(entry) = &mut row.read {
-            for used in entry.uses_mut() {
-                self.0.templates.learn(used);
-            }
+            entry.lease(&self.0);
         }
     }
 

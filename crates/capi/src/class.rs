@@ -20,6 +20,8 @@ use serde_json::Value;
 )]
 #[serde(rename_all = "camelCase", default)]
 pub struct ClusterClassSpec {
+    /// The template of the infrastructure cluster.
+    pub infrastructure: TemplateHolder,
     /// The control plane.
     pub control_plane: ControlPlaneClass,
     /// The classes of pools.

@@ -43,10 +43,8 @@ pub(crate) trait Cached: Kept<Object: Resource<DynamicType = ()>, Group = Group>
     /// Where it is kept.
     fn cache(caches: &Caches) -> &Arc<Cache<Self>>;
 
-    /// The templates that it refers to.
-    fn uses_mut(&mut self) -> &mut [Use] {
-        &mut []
-    }
+    /// Takes note of the kinds that it refers to, and that are watched for as long as it does.
+    fn lease(&mut self, _caches: &Caches) {}
 
     /// Called after the cache has changed.
     fn changed(_caches: &Caches) {}
@@ -55,7 +53,8 @@ pub(crate) trait Cached: Kept<Object: Resource<DynamicType = ()>, Group = Group>
 /// A template that something refers to.
 #[derive(Clone, Debug)]
 pub(crate) struct Use {
-    pub(crate) sort: TemplateType,
+    /// Nothing where only its deletion is judged: then its kind isn't watched.
+    pub(crate) sort: Option<TemplateType>,
     pub(crate) template: TemplateId,
     /// For as long as the reference is there, the kind is watched. It is taken when the object comes.
     pub(crate) lease: Option<KindLease>,
@@ -63,13 +62,13 @@ pub(crate) struct Use {
 
 impl Use {
     /// Of what an object in a namespace refers to. A reference that is still empty is none.
-    fn of(sort: TemplateType, namespace: &str, reference: &Reference) -> Option<Self> {
+    fn of(sort: impl Into<Option<TemplateType>>, namespace: &str, reference: &Reference) -> Option<Self> {
         Self::named(sort, &TemplateKey::of(namespace, reference))
     }
 
-    fn named(sort: TemplateType, key: &TemplateKey<'_>) -> Option<Self> {
+    fn named(sort: impl Into<Option<TemplateType>>, key: &TemplateKey<'_>) -> Option<Self> {
         (!key.name.is_empty()).then(|| Self {
-            sort,
+            sort: sort.into(),
             template: TemplateId::of(key),
             lease: None,
         })

@@ -92,17 +92,20 @@ impl Templates {
         self.bootstrap.await_in(answers);
     }
 
-    /// Takes note of a reference: the first one to a kind starts its watch.
-    pub(super) fn learn(&self, used: &mut Use) {
-        let name = used.template.kind_key();
-        // What is no template is refused by a rule of its own.
-        if !name.ends_with("Template") {
-            return;
+    /// Takes note of references: the first one to a kind starts its watch.
+    pub(super) fn learn(&self, uses: &mut [Use]) {
+        for used in uses {
+            let name = used.template.kind_key();
+            // What is no template is refused by a rule of its own.
+            if !name.ends_with("Template") {
+                continue;
+            }
+            used.lease = match used.sort {
+                Some(TemplateType::Machine) => self.machine.lease(name),
+                Some(TemplateType::Bootstrap) => self.bootstrap.lease(name),
+                None => None,
+            };
         }
-        used.lease = match used.sort {
-            TemplateType::Machine => self.machine.lease(name),
-            TemplateType::Bootstrap => self.bootstrap.lease(name),
-        };
     }
 
     /// A template.

@@ -3,15 +3,19 @@
 mod class;
 mod cluster;
 mod control_plane;
+mod foreign;
 mod release;
 mod upgrade;
 mod worker;
 
 use std::{io, iter, sync::Arc};
 
-use instar_admission::{cluster_state::TemplateKey, template::TemplateType};
+use instar_admission::{
+    cluster_state::{TemplateKey, TemplateUser},
+    template::TemplateType,
+};
 use instar_capi::Reference;
-use instar_watch::{Cache, Kept, Key, KindLease, Presence, Unreadable};
+use instar_watch::{Cache, Entry, Kept, Key, KindLease, Presence, Unreadable};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
 use serde::Serialize;
@@ -25,6 +29,7 @@ use crate::rbac::Watched;
 pub(crate) use class::Class;
 pub(crate) use cluster::Cluster;
 pub(crate) use control_plane::ControlPlane;
+pub(crate) use foreign::ForeignControlPlane;
 pub(crate) use release::{Policy, Release};
 pub(crate) use upgrade::Upgrade;
 pub(crate) use worker::{Worker, WorkerResource};
@@ -82,6 +87,25 @@ pub(crate) trait User: Cached {
 
     /// The Cluster that it belongs to.
     fn cluster_name(&self) -> Option<String>;
+}
+
+/// The objects of a kind that refer to a template, whether or not they can be decoded.
+pub(crate) fn users_of<E: Entry<Group = Group>>(
+    cache: &Cache<E>,
+    template: &Group,
+    kind: &str,
+    cluster_name: impl Fn(&E) -> Option<String>,
+) -> Vec<TemplateUser> {
+    let index = cache.read();
+    let user = |key: &Key, cluster| TemplateUser {
+        kind: kind.to_owned(),
+        name: key.name().to_owned(),
+        cluster,
+    };
+    let read = index.group(template).map(|(key, entry)| user(key, cluster_name(entry)));
+    let unreadable = index.unreadable_in(template);
+    let unreadable = unreadable.map(|(key, unreadable)| user(key, unreadable.cluster.clone()));
+    read.chain(unreadable).collect()
 }
 
 /// Of an object that can't be decoded, what it refers to counts as in use, whatever it is.

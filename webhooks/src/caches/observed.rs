@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use instar_admission::cluster_state::{
     CachedCluster, CachedTemplate, CachedUpgrade, CachedWorker, ClusterState, Kept, Lookup, TemplateKey, TemplateUser,
+    UnseenControlPlane, Versions,
 };
 use instar_api::{CatalogName, UpgradePolicySpec};
 use instar_capi::{ClusterClass, KubeadmControlPlane};
@@ -14,7 +15,7 @@ use jiff::Timestamp;
 use super::{
     Caches,
     group::{Group, TemplateId},
-    kept::{Class, Cluster, User, Worker, WorkerResource},
+    kept::{Class, Cluster, User, Worker, WorkerResource, users_of},
 };
 
 impl ClusterState for Caches {
@@ -90,9 +91,31 @@ impl ClusterState for Caches {
         let mut users = Vec::new();
         users_in(&self.classes, &template, &mut users);
         users_in(&self.control_planes, &template, &mut users);
+        users.extend(self.foreign_control_planes.users_of(&template));
         users_in(&self.deployments, &template, &mut users);
         users_in(&self.sets, &template, &mut users);
         users
+    }
+
+    fn unseen_control_planes(&self, namespace: &str) -> Vec<UnseenControlPlane> {
+        let clusters = self.clusters.read();
+        let with_foreign = clusters.group(&Group::Namespace(namespace.into()));
+        let unseen = with_foreign.filter_map(|(key, cluster)| {
+            let reference = cluster.foreign_control_plane()?;
+            Some(UnseenControlPlane {
+                why: self.foreign_control_planes.why_unseen(namespace, reference)?,
+                kind: reference.kind.clone(),
+                name: reference.name.clone(),
+                cluster: key.name().to_owned(),
+            })
+        });
+        unseen.collect()
+    }
+
+    fn foreign_versions(&self, namespace: &str, cluster: &str) -> Option<Versions> {
+        let clusters = self.clusters.read();
+        let reference = clusters.get(&Key::new(namespace, cluster))?.foreign_control_plane()?;
+        self.foreign_control_planes.versions(namespace, reference)
     }
 
     fn kept(&self, template: &TemplateKey<'_>) -> Option<Kept> {
@@ -127,17 +150,5 @@ fn workers_in<O: WorkerResource>(cache: &Cache<Worker<O>>, cluster: &Group, work
 }
 
 fn users_in<K: User>(cache: &Cache<K>, template: &Group, users: &mut Vec<TemplateUser>) {
-    let index = cache.read();
-    let user = |key: &Key, cluster| TemplateUser {
-        kind: K::USER.to_owned(),
-        name: key.name().to_owned(),
-        cluster,
-    };
-    users.extend(
-        index
-            .group(template)
-            .map(|(key, entry)| user(key, entry.cluster_name())),
-    );
-    let unreadable = index.unreadable_in(template);
-    users.extend(unreadable.map(|(key, unreadable)| user(key, unreadable.cluster.clone())));
+    users.extend(users_of(cache, template, K::USER, K::cluster_name));
 }

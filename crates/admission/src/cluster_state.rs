@@ -28,6 +28,9 @@ pub trait ClusterState: Send + Sync + 'static {
 
     fn cluster(&self, namespace: &str, name: &str) -> Option<Arc<CachedCluster>>;
 
+    /// What becomes of a Cluster. One that can't be decoded may be paused, so it counts as that.
+    fn lifecycle(&self, namespace: &str, cluster: &str) -> Option<Lifecycle>;
+
     /// The Clusters of a class, by their keys.
     fn clusters_of(&self, class_namespace: &str, class: &str) -> Vec<Arc<CachedCluster>>;
 

@@ -201,14 +201,10 @@ pub fn delete(
         name: metadata.name.as_deref().unwrap_or_default(),
     };
     // `clusterctl move` pauses a Cluster before it copies and deletes what belongs to it.
-    let lives = |cluster: &str| {
-        state
-            .cluster(namespace, cluster)
-            .is_some_and(|cluster| match cluster.lifecycle {
-                Lifecycle::Active => true,
-                Lifecycle::Paused => !is_moved,
-                Lifecycle::Deleting => false,
-            })
+    let lives = |cluster: &str| match state.lifecycle(namespace, cluster) {
+        Some(Lifecycle::Active) => true,
+        Some(Lifecycle::Paused) => !is_moved,
+        Some(Lifecycle::Deleting) | None => false,
     };
     let is_class_in_use = |class: &str| {
         let clusters = state.clusters_of(namespace, class);

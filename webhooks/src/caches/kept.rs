@@ -27,7 +27,7 @@ use super::{
 use crate::rbac::Watched;
 
 pub(crate) use class::Class;
-pub(crate) use cluster::Cluster;
+pub(crate) use cluster::{Cluster, foreign_control_plane_of};
 pub(crate) use control_plane::ControlPlane;
 pub(crate) use foreign::ForeignControlPlane;
 pub(crate) use release::{Policy, Release};

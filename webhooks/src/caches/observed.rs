@@ -7,7 +7,7 @@ use instar_admission::cluster_state::{
     UnseenControlPlane, Versions,
 };
 use instar_api::{CatalogName, UpgradePolicySpec};
-use instar_capi::{ClusterClass, KubeadmControlPlane};
+use instar_capi::{ClusterClass, KubeadmControlPlane, Lifecycle, Reference};
 use instar_catalog::Catalog;
 use instar_watch::{Cache, Key};
 use jiff::Timestamp;
@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use super::{
     Caches,
     group::{Group, TemplateId},
-    kept::{Class, Cluster, User, Worker, WorkerResource, users_of},
+    kept::{Class, Cluster, User, Worker, WorkerResource, foreign_control_plane_of, users_of},
 };
 
 impl ClusterState for Caches {
@@ -33,6 +33,18 @@ impl ClusterState for Caches {
 
     fn cluster(&self, namespace: &str, name: &str) -> Option<Arc<CachedCluster>> {
         self.clusters.read().get(&Key::new(namespace, name)).map(Cluster::view)
+    }
+
+    fn lifecycle(&self, namespace: &str, cluster: &str) -> Option<Lifecycle> {
+        let (clusters, key) = (self.clusters.read(), Key::new(namespace, cluster));
+        let read = clusters.get(&key).map(|cluster| cluster.view().lifecycle);
+        read.or_else(|| {
+            let unreadable = clusters.unreadable(&key)?;
+            Some(match unreadable.metadata.deletion_timestamp {
+                Some(_) => Lifecycle::Deleting,
+                None => Lifecycle::Paused,
+            })
+        })
     }
 
     fn clusters_of(&self, class_namespace: &str, class: &str) -> Vec<Arc<CachedCluster>> {
@@ -98,18 +110,22 @@ impl ClusterState for Caches {
     }
 
     fn unseen_control_planes(&self, namespace: &str) -> Vec<UnseenControlPlane> {
-        let clusters = self.clusters.read();
-        let with_foreign = clusters.group(&Group::Namespace(namespace.into()));
-        let unseen = with_foreign.filter_map(|(key, cluster)| {
-            let reference = cluster.foreign_control_plane()?;
+        let unseen = |cluster: &Key, reference: Option<&Reference>| {
+            let reference = reference?;
             Some(UnseenControlPlane {
                 why: self.foreign_control_planes.why_unseen(namespace, reference)?,
                 kind: reference.kind.clone(),
                 name: reference.name.clone(),
-                cluster: key.name().to_owned(),
+                cluster: cluster.name().to_owned(),
             })
-        });
-        unseen.collect()
+        };
+        let clusters = self.clusters.read();
+        let with_foreign = Group::Namespace(namespace.into());
+        let read = clusters.group(&with_foreign);
+        let read = read.filter_map(|(key, cluster)| unseen(key, cluster.foreign_control_plane()));
+        let unreadable = clusters.unreadable_in(&with_foreign);
+        let unreadable = unreadable.filter_map(|(key, cluster)| unseen(key, foreign_control_plane_of(cluster)));
+        read.chain(unreadable).collect()
     }
 
     fn foreign_versions(&self, namespace: &str, cluster: &str) -> Option<Versions> {

@@ -50,6 +50,13 @@ fn is_foreign(reference: &Reference) -> bool {
     !is_kubeadms && !reference.kind.is_empty()
 }
 
+/// The same of a Cluster that can't be decoded, of which it isn't known which reference it has where. Its control plane's
+/// kind is watched only while another Cluster refers to it.
+pub(crate) fn foreign_control_plane_of(unreadable: &Unreadable) -> Option<&Reference> {
+    let mut references = unreadable.references.iter();
+    references.find(|reference| reference.kind.ends_with("ControlPlane") && is_foreign(reference))
+}
+
 impl Entry for Cluster {
     type Group = Group;
 
@@ -62,10 +69,11 @@ impl Entry for Cluster {
     }
 
     /// Its pins are in its metadata, so its releases count as in use all the same.
-    fn groups_of_unreadable(_: &Key, unreadable: &Unreadable) -> Vec<Group> {
+    fn groups_of_unreadable(key: &Key, unreadable: &Unreadable) -> Vec<Group> {
         let pins = annotation(&unreadable.metadata, RELEASES_ANNOTATION);
         let releases = pins.map(|text| named_releases(text)).unwrap_or_default();
-        releases.into_iter().map(Group::Release).collect()
+        let foreign = foreign_control_plane_of(unreadable).map(|_| Group::Namespace(key.namespace().into()));
+        releases.into_iter().map(Group::Release).chain(foreign).collect()
     }
 
     fn complaint(&self) -> Option<&str> {

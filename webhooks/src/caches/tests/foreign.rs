@@ -275,3 +275,33 @@ fn of_a_kind_that_cannot_be_listed_it_is_said_to_whom_it_concerns() {
     fixture.is_in_state(K3S, WatchState::Unavailable(Unavailable::NotServed));
     assert!(fixture.deletion(&owned("t", "b")).is_empty());
 }
+
+#[test]
+fn a_cluster_that_cannot_be_decoded_keeps_its_templates() {
+    let fixture = Fixture::new();
+    let unreadable = |name: &str, kind: &str| {
+        let mut cluster = cluster(name, kind);
+        cluster["spec"]["paused"] = json!("until-monday");
+        cluster
+    };
+    let mut k3s = unreadable("k3s", K3S);
+    fixture.list::<Cluster>([k3s.clone(), unreadable("kubeadm", "KubeadmControlPlane")]);
+    fixture.list::<ControlPlane>([json!({
+        "metadata": owned("kubeadm", "kubeadm"),
+        "spec": {"version": "v1.34.3", "machineTemplate": {"spec": {"infrastructureRef": reference("DevMachineTemplate", "t")}}},
+    })]);
+    let said = [
+        "DevMachineTemplate ns/t: metadata.name: KubeadmControlPlane kubeadm refers to it; point to another template first, and wait until no machine is made from this one [rule template-in-use]",
+    ];
+    assert_eq!(fixture.deletion(&owned("t", "kubeadm")), said);
+    let of_k3s = json!({"namespace": "ns", "name": "u", "labels": {"cluster.x-k8s.io/cluster-name": "k3s"}});
+    assert_eq!(
+        fixture.deletion(&of_k3s),
+        [
+            "DevMachineTemplate ns/u: metadata.name: KThreesControlPlane k3s may refer to it and can't be looked at: its kind is not watched; apply the role of its provider (config/providers), or leave this rule off [rule template-unseen]"
+        ]
+    );
+    k3s["metadata"]["deletionTimestamp"] = json!("2026-11-21T12:00:00Z");
+    fixture.apply::<Cluster>(k3s);
+    assert!(fixture.deletion(&of_k3s).is_empty());
+}

@@ -103,6 +103,7 @@ fn uses(class: &ClusterClassSpec, namespace: &str) -> impl Iterator<Item = Optio
         metadata: _,
         template_ref,
         machine_infrastructure,
+        health_check,
     } = &class.control_plane;
     let WorkersClass {
         machine_deployments,
@@ -111,16 +112,22 @@ fn uses(class: &ClusterClassSpec, namespace: &str) -> impl Iterator<Item = Optio
     let holders = [
         (None, &class.infrastructure),
         (Some(TemplateType::Machine), machine_infrastructure),
+        (None, &health_check.remediation),
     ];
-    let deployments = machine_deployments
-        .iter()
-        .map(|pool| (Some(TemplateType::Machine), &pool.infrastructure));
-    let pools = machine_pools.iter().map(|pool| (None, &pool.infrastructure));
-    let bootstraps = machine_deployments
-        .iter()
-        .chain(machine_pools)
-        .map(|pool| (Some(TemplateType::Bootstrap), &pool.bootstrap));
-    let holders = holders.into_iter().chain(deployments).chain(pools).chain(bootstraps);
+    let deployments = machine_deployments.iter().flat_map(|pool| {
+        [
+            (Some(TemplateType::Machine), &pool.infrastructure),
+            (Some(TemplateType::Bootstrap), &pool.bootstrap),
+            (None, &pool.health_check.remediation),
+        ]
+    });
+    let pools = machine_pools.iter().flat_map(|pool| {
+        [
+            (None, &pool.infrastructure),
+            (Some(TemplateType::Bootstrap), &pool.bootstrap),
+        ]
+    });
+    let holders = holders.into_iter().chain(deployments).chain(pools);
     std::iter::once((None, template_ref.as_ref()))
         .chain(holders.map(|(sort, holder)| (sort, holder.template_ref.as_ref())))
         .map(move |(sort, template)| named(sort, template))

@@ -154,11 +154,12 @@ fn class() -> Value {
             "controlPlane": {
                 "templateRef": {"apiVersion": "controlplane.cluster.x-k8s.io/v1beta2", "kind": "KubeadmControlPlaneTemplate", "name": "cp"},
                 "machineInfrastructure": holder(TEMPLATE, "t"),
+                "healthCheck": {"remediation": holder("Metal3RemediationTemplate", "r")},
             },
             "workers": {
                 "machineDeployments": [
                     {"class": "a", "infrastructure": holder(TEMPLATE, "t"), "bootstrap": holder(CONFIG, "config")},
-                    {"class": "b", "infrastructure": holder(TEMPLATE, "of-class"), "bootstrap": {}},
+                    {"class": "b", "infrastructure": holder(TEMPLATE, "of-class"), "bootstrap": {}, "healthCheck": {"remediation": holder("Metal3RemediationTemplate", "s")}},
                 ],
                 "machinePools": [{"class": "p", "infrastructure": holder("DevMachinePoolTemplate", "p"), "bootstrap": holder(CONFIG, "config")}],
             },
@@ -178,6 +179,8 @@ fn a_class_refers_to_all_that_its_clusters_are_made_of() {
         key("DevClusterTemplate", "cluster"),
         of_control_plane,
         key("DevMachinePoolTemplate", "p"),
+        key("Metal3RemediationTemplate", "r"),
+        key("Metal3RemediationTemplate", "s"),
     ] {
         assert_eq!(
             fixture.caches.users_of(&of_class_alone),

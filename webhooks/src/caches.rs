@@ -5,6 +5,7 @@
 //! what is in it, not what the fleet has.
 
 mod fill;
+mod foreign;
 mod group;
 mod kept;
 mod observed;
@@ -25,14 +26,21 @@ use tokio::task::JoinSet;
 
 use crate::rbac::Watched;
 pub use fill::NotAnObject;
+use foreign::ForeignControlPlanes;
 use kept::{Cached, Class, Cluster, ControlPlane, Policy, Release, Upgrade, Worker};
 use templates::Templates;
 
 /// What readiness and metrics call the kinds of templates.
 const TEMPLATES: &str = "templates";
 
+/// What metrics call the kinds of control planes but for kubeadm's.
+const CONTROL_PLANES: &str = "controlplanes";
+
+/// A page of a list of whole objects of providers: some are large.
+const PAGE: u32 = 50;
+
 /// The caches.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Caches {
     clusters: Arc<Cache<Cluster>>,
     classes: Arc<Cache<Class>>,
@@ -44,6 +52,7 @@ pub struct Caches {
     releases: Arc<Cache<Release>>,
     upgrades: Arc<Cache<Upgrade>>,
     policies: Arc<Cache<Policy>>,
+    foreign_control_planes: ForeignControlPlanes,
     templates: Templates,
     /// Made when a release changes, and handed out as they are.
     catalogs: CurrentCatalogs,
@@ -51,11 +60,35 @@ pub struct Caches {
     fixed_time: Option<Timestamp>,
 }
 
+impl Default for Caches {
+    fn default() -> Self {
+        let templates = Templates::default();
+        Self {
+            clusters: Arc::default(),
+            classes: Arc::default(),
+            control_planes: Arc::default(),
+            deployments: Arc::default(),
+            sets: Arc::default(),
+            pools: Arc::default(),
+            machines: Arc::default(),
+            releases: Arc::default(),
+            upgrades: Arc::default(),
+            policies: Arc::default(),
+            foreign_control_planes: ForeignControlPlanes::new(&templates),
+            templates,
+            catalogs: CurrentCatalogs::default(),
+            fixed_time: None,
+        }
+    }
+}
+
 /// What the watches are of.
 #[derive(Clone, Copy, Debug)]
 pub enum Watches {
     /// A kind that is watched from the start.
     Of(Watched),
+    /// The kinds of control planes but for kubeadm's.
+    OfControlPlanes,
     /// The kinds of templates.
     OfTemplates,
 }
@@ -66,6 +99,7 @@ impl Watches {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Of(kind) => kind.rule().resource,
+            Self::OfControlPlanes => CONTROL_PLANES,
             Self::OfTemplates => TEMPLATES,
         }
     }
@@ -75,7 +109,7 @@ impl Watches {
 #[must_use]
 pub fn register(metrics: &Metrics) -> WatchMetrics {
     let kinds = Watched::ALL.map(|kind| kind.rule().resource);
-    WatchMetrics::register(metrics, kinds.into_iter().chain([TEMPLATES]))
+    WatchMetrics::register(metrics, kinds.into_iter().chain([CONTROL_PLANES, TEMPLATES]))
 }
 
 impl Caches {
@@ -84,6 +118,7 @@ impl Caches {
     pub fn start(self: &Arc<Self>, client: &Client, readiness: &Readiness, metrics: &WatchMetrics) -> JoinSet<Watches> {
         let lists = Watched::ALL.map(|watched| watched.rule().resource);
         let answers = FirstAnswers::new(readiness, TEMPLATES, lists.to_vec());
+        self.foreign_control_planes.await_in(&answers);
         self.templates.await_in(&answers);
         let mut starting = Starting {
             caches: self,
@@ -107,6 +142,11 @@ impl Caches {
                 Watched::UpgradePolicies => starting.watch::<Policy>(),
             }
         }
+        let control_planes = self.foreign_control_planes.run(client, metrics);
+        starting.watches.spawn(async {
+            control_planes.await;
+            Watches::OfControlPlanes
+        });
         let templates = self.templates.run(client, metrics);
         starting.watches.spawn(async {
             templates.await;
@@ -170,9 +210,7 @@ struct CacheHooks(Arc<Caches>);
 impl<K: Cached> Hooks<K> for CacheHooks {
     fn arriving(&self, row: &mut Row<K>) {
         if let Ok(entry) = &mut row.read {
-            for used in entry.uses_mut() {
-                self.0.templates.learn(used);
-            }
+            entry.lease(&self.0);
         }
     }
 

@@ -129,9 +129,11 @@ impl Entry {
         match self.only {
             Only::Restored => Some(Route::MutateRestoredCluster),
             Only::MovedTemplates | Only::Without(_) => None,
-            Only::Named | Only::NotRestored | Only::OtherControlPlanes | Only::MachineTemplates => {
-                Route::mutating(self.guard)
-            }
+            Only::Named
+            | Only::NotRestored
+            | Only::OtherControlPlanes
+            | Only::MachineTemplates
+            | Only::OtherTemplates => Route::mutating(self.guard),
         }
     }
 
@@ -143,6 +145,7 @@ impl Entry {
             | GuardedKind::Worker
             | GuardedKind::ClusterClass
             | GuardedKind::BootstrapTemplate
+            | GuardedKind::OtherTemplate
             | GuardedKind::KubernetesRelease
             | GuardedKind::ClusterUpgrade
             | GuardedKind::UpgradePolicy => Turn::AfterProviders,
@@ -154,9 +157,11 @@ impl Entry {
             Only::Restored => Route::ValidateRestoredCluster,
             Only::MovedTemplates => Route::ValidateMovedTemplate,
             Only::Without(right) => Route::ValidateUpgradeWithout(right),
-            Only::Named | Only::NotRestored | Only::OtherControlPlanes | Only::MachineTemplates => {
-                Route::Validate(self.guard)
-            }
+            Only::Named
+            | Only::NotRestored
+            | Only::OtherControlPlanes
+            | Only::MachineTemplates
+            | Only::OtherTemplates => Route::Validate(self.guard),
         }
     }
 
@@ -169,7 +174,8 @@ impl Entry {
             | Only::NotRestored
             | Only::Without(_)
             | Only::OtherControlPlanes
-            | Only::MachineTemplates => operations(self.guard),
+            | Only::MachineTemplates
+            | Only::OtherTemplates => operations(self.guard),
         };
         let rule = |resource: &Resource| RuleWithOperations {
             api_groups: list(resource.group),
@@ -190,6 +196,7 @@ impl Entry {
             | GuardedKind::ClusterClass
             | GuardedKind::MachineTemplate
             | GuardedKind::BootstrapTemplate
+            | GuardedKind::OtherTemplate
             | GuardedKind::ClusterUpgrade
             | GuardedKind::UpgradePolicy => "Namespaced",
         }

@@ -382,13 +382,14 @@ pub(crate) fn template(
     Ok(Answer::Judged { verdict, patch: None })
 }
 
-/// Judges the deletion of a template that has the annotation of `clusterctl move`, by a user who may delete Clusters.
-pub(crate) fn moved_template(
+/// Judges the deletion of a template of which nothing else is judged.
+pub(crate) fn deleted_template(
+    deleter: Deleter,
     request: &Request<'_, Template<'_, TextMetadata<'_>>>,
     state: &dyn ClusterState,
 ) -> Judged {
     match (request.operation, &request.old_object) {
-        (Operation::Delete, Some(old)) => delete_template(old, Deleter::OfClusters, request, state),
+        (Operation::Delete, Some(old)) => delete_template(old, deleter, request, state),
         // The configuration sends no other operation.
         (Operation::Create | Operation::Connect | Operation::Update | Operation::Delete, _) => Ok(allowed()),
     }

@@ -7,8 +7,8 @@ use instar_watch::rbac::{Provider, Rule, WATCH};
 const CORE: &str = "cluster.x-k8s.io";
 const BOOTSTRAP: &str = "bootstrap.cluster.x-k8s.io";
 
-/// A kind that the admission server watches from its start. It finds the kinds of templates by the
-/// references to them.
+/// A kind that the admission server watches from its start. It finds the kinds of templates, and of control planes but
+/// for kubeadm's, by the references to them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Watched {
     /// For the pins: which release is in use. For their topology, labels and versions.
@@ -71,7 +71,7 @@ impl Watched {
     }
 }
 
-/// All rights of `instar webhook`, without those for the templates of providers: see [`provider_rules`].
+/// All rights of `instar webhook`, without those for the kinds of providers: see [`provider_rules`].
 pub const RULES: &[Rule] = &[
     Watched::Clusters.rule(),
     Watched::ClusterClasses.rule(),
@@ -96,14 +96,15 @@ pub const RULES: &[Rule] = &[
     },
 ];
 
-/// The rights to watch a provider's templates; empty if it has none.
+/// The rights to watch a provider's templates and control planes; empty if it has none.
 #[must_use]
 pub fn provider_rules(provider: &Provider) -> Vec<Rule> {
-    let templates = provider
-        .rules
-        .iter()
-        .filter(|rule| rule.resource.ends_with("templates"));
-    templates.map(|rule| Rule { verbs: WATCH, ..*rule }).collect()
+    let watched = provider.rules.iter().filter(|rule| {
+        ["templates", "controlplanes"]
+            .iter()
+            .any(|end| rule.resource.ends_with(end))
+    });
+    watched.map(|rule| Rule { verbs: WATCH, ..*rule }).collect()
 }
 
 #[cfg(test)]
@@ -119,11 +120,17 @@ mod tests {
     }
 
     #[test]
-    fn nothing_but_templates_is_watched_of_a_provider() {
+    fn what_refers_to_templates_is_watched_of_a_provider_and_they_are() {
         for provider in instar_watch::rbac::PROVIDERS {
-            for rule in provider_rules(provider) {
-                assert!(rule.resource.ends_with("templates"), "{rule:?}");
-                assert_eq!(rule.verbs, WATCH);
+            let rules = provider_rules(provider);
+            assert!(rules.iter().all(|rule| rule.verbs == WATCH), "{rules:?}");
+            // What makes the machines of a MachinePool refers to no template.
+            let others = provider.rules.iter().filter(|rule| {
+                let same = |watched: &&Rule| watched.api_group == rule.api_group && watched.resource == rule.resource;
+                rules.iter().find(same).is_none()
+            });
+            for rule in others {
+                assert!(rule.resource.ends_with("machinepools"), "{rule:?}");
             }
         }
     }

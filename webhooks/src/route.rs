@@ -56,7 +56,10 @@ impl Route {
             GuardedKind::MachineTemplate => Some(Self::MutateMachineTemplate),
             GuardedKind::KubernetesRelease => Some(Self::MutateKubernetesRelease),
             GuardedKind::ClusterUpgrade => Some(Self::MutateClusterUpgrade),
-            GuardedKind::ClusterClass | GuardedKind::BootstrapTemplate | GuardedKind::UpgradePolicy => None,
+            GuardedKind::ClusterClass
+            | GuardedKind::BootstrapTemplate
+            | GuardedKind::OtherTemplate
+            | GuardedKind::UpgradePolicy => None,
         }
     }
 
@@ -80,6 +83,7 @@ impl Route {
             Self::Validate(GuardedKind::ClusterClass) => "/validate/cluster-class",
             Self::Validate(GuardedKind::MachineTemplate) => "/validate/machine-template",
             Self::Validate(GuardedKind::BootstrapTemplate) => "/validate/bootstrap-template",
+            Self::Validate(GuardedKind::OtherTemplate) => "/validate/template",
             Self::Validate(GuardedKind::KubernetesRelease) => "/validate/kubernetes-release",
             Self::Validate(GuardedKind::ClusterUpgrade) => "/validate/cluster-upgrade",
             Self::Validate(GuardedKind::UpgradePolicy) => "/validate/upgrade-policy",

@@ -13,7 +13,7 @@ use axum::{
 use instar_admission::{
     ClusterState, GuardedKind,
     cluster::Requester,
-    template::{Phase, TemplateType},
+    template::{Deleter, Phase, TemplateType},
 };
 use instar_domain::json::Object;
 use serde::Deserialize;
@@ -112,7 +112,9 @@ impl Handler {
             Route::ValidateRestoredCluster => self.read(body, |request| {
                 Ok(judge::validate_cluster(request, Requester::ReleaseAuthor, state))
             }),
-            Route::ValidateMovedTemplate => self.read(body, |request| judge::moved_template(request, state)),
+            Route::ValidateMovedTemplate => self.read(body, |request| {
+                judge::deleted_template(Deleter::OfClusters, request, state)
+            }),
             Route::MutateControlPlane => self.read(body, |request| {
                 Ok(judge::before_validation(judge::control_plane(request, state)))
             }),
@@ -145,6 +147,9 @@ impl Handler {
                 GuardedKind::BootstrapTemplate => self.read(body, |request| {
                     judge::template(TemplateType::Bootstrap, Phase::AfterOthers, request, state)
                 }),
+                GuardedKind::OtherTemplate => {
+                    self.read(body, |request| judge::deleted_template(Deleter::Other, request, state))
+                }
                 GuardedKind::KubernetesRelease => {
                     self.read(body, |request| Ok(judge::kubernetes_release(request, state)))
                 }

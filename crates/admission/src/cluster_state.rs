@@ -28,6 +28,9 @@ pub trait ClusterState: Send + Sync + 'static {
 
     fn cluster(&self, namespace: &str, name: &str) -> Option<Arc<CachedCluster>>;
 
+    /// What becomes of a Cluster. One that can't be decoded may be paused, so it counts as that.
+    fn lifecycle(&self, namespace: &str, cluster: &str) -> Option<Lifecycle>;
+
     /// The Clusters of a class, by their keys.
     fn clusters_of(&self, class_namespace: &str, class: &str) -> Vec<Arc<CachedCluster>>;
 
@@ -48,6 +51,13 @@ pub trait ClusterState: Send + Sync + 'static {
 
     /// What refers to a template, and isn't being deleted.
     fn users_of(&self, template: &TemplateKey<'_>) -> Vec<TemplateUser>;
+
+    /// The control planes that Clusters of a namespace refer to, and that can't be looked at now.
+    fn unseen_control_planes(&self, namespace: &str) -> Vec<UnseenControlPlane>;
+
+    /// The versions that the control plane of a Cluster runs, if it is of another kind than kubeadm's: by what it says
+    /// itself.
+    fn foreign_versions(&self, namespace: &str, cluster: &str) -> Option<Versions>;
 
     /// Until when a template is kept for a rollback.
     fn kept(&self, template: &TemplateKey<'_>) -> Option<Kept>;
@@ -191,6 +201,17 @@ pub struct TemplateUser {
     pub cluster: Option<String>,
 }
 
+/// A control plane of which it isn't known what it refers to.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct UnseenControlPlane {
+    pub kind: String,
+    pub name: String,
+    /// The Cluster that refers to it.
+    pub cluster: String,
+    /// Why it can't be looked at.
+    pub why: String,
+}
+
 /// Why a template that nothing refers to stays.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Kept {
@@ -226,8 +247,8 @@ pub fn observed(spec: &ControlPlaneSpec, status: Option<&ControlPlaneStatus>) ->
 }
 
 /// The versions that a Cluster's control plane runs, as far as anything says so: of kubeadm's the
-/// object itself, of others what the Cluster has read of it. One that has no machine yet runs what
-/// is asked.
+/// object itself, of others what the Cluster has read of it, or else the object too: not every provider fills what Cluster
+/// API reads. One that has no machine yet runs what is asked.
 #[must_use]
 pub fn running(state: &dyn ClusterState, namespace: &str, cluster: &str) -> Option<Versions> {
     if let Some(control_plane) = state.control_plane(namespace, cluster) {
@@ -239,5 +260,8 @@ pub fn running(state: &dyn ClusterState, namespace: &str, cluster: &str) -> Opti
             })
         });
     }
-    state.cluster(namespace, cluster)?.versions.clone()
+    let seen = state.cluster(namespace, cluster)?;
+    seen.versions
+        .clone()
+        .or_else(|| state.foreign_versions(namespace, cluster))
 }

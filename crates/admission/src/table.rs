@@ -62,6 +62,9 @@ pub enum GuardedKind {
     MachineTemplate,
     /// KubeadmConfigTemplates.
     BootstrapTemplate,
+    /// All other templates: of control planes, of infrastructure clusters, of MachinePools, and bootstrap templates but
+    /// for kubeadm's.
+    OtherTemplate,
     /// KubernetesReleases.
     KubernetesRelease,
     /// ClusterUpgrades.
@@ -72,13 +75,14 @@ pub enum GuardedKind {
 
 impl GuardedKind {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Cluster,
         Self::ControlPlane,
         Self::Worker,
         Self::ClusterClass,
         Self::MachineTemplate,
         Self::BootstrapTemplate,
+        Self::OtherTemplate,
         Self::KubernetesRelease,
         Self::ClusterUpgrade,
         Self::UpgradePolicy,

@@ -6,8 +6,11 @@ mod spec;
 use std::fmt;
 
 use instar_api::Rule;
-use instar_capi::Lifecycle;
-use instar_capi::labels::{DELETE_FOR_MOVE, TOPOLOGY_DRY_RUN};
+use instar_capi::{
+    Lifecycle,
+    labels::{CLUSTER_NAME, DELETE_FOR_MOVE, TOPOLOGY_DRY_RUN},
+    owning_clusters,
+};
 use instar_domain::json;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::{Deserialize, Deserializer, de::Visitor};
@@ -198,14 +201,10 @@ pub fn delete(
         name: metadata.name.as_deref().unwrap_or_default(),
     };
     // `clusterctl move` pauses a Cluster before it copies and deletes what belongs to it.
-    let lives = |cluster: &str| {
-        state
-            .cluster(namespace, cluster)
-            .is_some_and(|cluster| match cluster.lifecycle {
-                Lifecycle::Active => true,
-                Lifecycle::Paused => !is_moved,
-                Lifecycle::Deleting => false,
-            })
+    let lives = |cluster: &str| match state.lifecycle(namespace, cluster) {
+        Some(Lifecycle::Active) => true,
+        Some(Lifecycle::Paused) => !is_moved,
+        Some(Lifecycle::Deleting) | None => false,
     };
     let is_class_in_use = |class: &str| {
         let clusters = state.clusters_of(namespace, class);
@@ -237,19 +236,69 @@ pub fn delete(
             None => finding,
         }];
     }
+    let kept = kept(&key, metadata, lives, state);
+    kept.into_iter().chain(unseen(&key, metadata, lives, state)).collect()
+}
+
+/// A template that an upgrade keeps for a rollback.
+fn kept(
+    key: &TemplateKey<'_>,
+    metadata: &ObjectMeta,
+    lives: impl Fn(&str) -> bool,
+    state: &dyn ClusterState,
+) -> Option<Finding> {
     let kept = state
-        .kept(&key)
-        .filter(|kept| kept.until.is_none_or(|until| until > state.now()) && lives(&kept.cluster));
-    let Some(kept) = kept else { return Vec::new() };
+        .kept(key)
+        .filter(|kept| kept.until.is_none_or(|until| until > state.now()) && lives(&kept.cluster))?;
     let until = kept.until.map_or_else(String::new, |until| format!(" until {until}"));
     let finding = finding(
         Rule::TemplateKept,
-        object_ref(kind, metadata),
+        object_ref(key.kind, metadata),
         "metadata.name",
         format!("ClusterUpgrade {} keeps it for a rollback{until}", kept.upgrade),
         "it is deleted then; an UpgradePolicy says how long (spec.templates.keepPrevious)",
     );
-    vec![finding.of_cluster(namespace, &kept.cluster)]
+    Some(finding.of_cluster(key.namespace, &kept.cluster))
+}
+
+/// Control planes that may refer to a template, as far as anybody knows: those of its Clusters, or all of the namespace
+/// where it belongs to none.
+fn unseen(
+    key: &TemplateKey<'_>,
+    metadata: &ObjectMeta,
+    lives: impl Fn(&str) -> bool,
+    state: &dyn ClusterState,
+) -> Option<Finding> {
+    // A control plane makes machines of nothing else.
+    if !key.kind.ends_with("MachineTemplate") {
+        return None;
+    }
+    let mut clusters: Vec<&str> = owning_clusters(metadata).collect();
+    if clusters.is_empty() {
+        let label = metadata.labels.as_ref().and_then(|labels| labels.get(CLUSTER_NAME));
+        clusters.extend(label.map(String::as_str));
+    }
+    let mut unseen = state.unseen_control_planes(key.namespace);
+    unseen.retain(|control_plane| {
+        let cluster = control_plane.cluster.as_str();
+        (clusters.is_empty() || clusters.contains(&cluster)) && lives(cluster)
+    });
+    let first = unseen.first()?;
+    let more = match unseen.len() {
+        1 => String::new(),
+        all => format!(" and {} more", all - 1),
+    };
+    let finding = finding(
+        Rule::TemplateUnseen,
+        object_ref(key.kind, metadata),
+        "metadata.name",
+        format!(
+            "{} {}{more} may refer to it and can't be looked at: {}",
+            first.kind, first.name, first.why
+        ),
+        "apply the role of its provider (config/providers), or leave this rule off",
+    );
+    Some(finding.of_cluster(key.namespace, &first.cluster))
 }
 
 #[cfg(test)]

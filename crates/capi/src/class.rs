@@ -20,6 +20,8 @@ use serde_json::Value;
 )]
 #[serde(rename_all = "camelCase", default)]
 pub struct ClusterClassSpec {
+    /// The template of the infrastructure cluster.
+    pub infrastructure: TemplateHolder,
     /// The control plane.
     pub control_plane: ControlPlaneClass,
     /// The classes of pools.
@@ -45,6 +47,8 @@ pub struct ControlPlaneClass {
     pub template_ref: Option<TemplateRef>,
     /// The template of its machines; absent where the control plane has none.
     pub machine_infrastructure: TemplateHolder,
+    /// The `MachineHealthCheck` of its machines.
+    pub health_check: HealthCheckClass,
 }
 
 /// A class' pools.
@@ -59,7 +63,7 @@ pub struct WorkersClass {
 
 /// One class of pools.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
-#[serde(default)]
+#[serde(rename_all = "camelCase", default)]
 pub struct WorkerClass {
     /// Its name.
     pub class: String,
@@ -69,6 +73,16 @@ pub struct WorkerClass {
     pub infrastructure: TemplateHolder,
     /// The template of what bootstraps the machines.
     pub bootstrap: TemplateHolder,
+    /// The `MachineHealthCheck` of the machines; a class of MachinePools has none.
+    pub health_check: HealthCheckClass,
+}
+
+/// A class' `MachineHealthCheck`.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(default)]
+pub struct HealthCheckClass {
+    /// The template of what repairs a machine, where Cluster API doesn't.
+    pub remediation: TemplateHolder,
 }
 
 /// Labels and annotations of machines, and of a control plane itself.

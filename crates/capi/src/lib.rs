@@ -18,9 +18,9 @@ mod owners;
 mod state;
 
 pub use class::{
-    ClassMetadata, ClusterClass, ClusterClassSpec, ControlPlaneClass, Definition, JsonPatch, MatchClasses,
-    MatchResources, Patch, Selector, TemplateHolder, TemplateRef, Upgrade, UpgradeExtensions, ValueFrom, WorkerClass,
-    WorkersClass,
+    ClassMetadata, ClusterClass, ClusterClassSpec, ControlPlaneClass, Definition, HealthCheckClass, JsonPatch,
+    MatchClasses, MatchResources, Patch, Selector, TemplateHolder, TemplateRef, Upgrade, UpgradeExtensions, ValueFrom,
+    WorkerClass, WorkersClass,
 };
 pub use cluster::{
     ClassRef, Cluster, ClusterControlPlaneStatus, ClusterInitialization, ClusterSpec, ClusterStatus,

@@ -47,8 +47,12 @@ pub struct DynamicWatches<E: Entry> {
     /// Taken by [`run`](Self::run).
     to_do: Mutex<Option<UnboundedReceiver<Task<E>>>>,
     answers: OnceLock<Arc<FirstAnswers>>,
+    on_arrival: OnceLock<OnArrival<E>>,
     on_change: OnceLock<OnChange<E>>,
 }
+
+/// Sees an object before it is kept.
+type OnArrival<E> = Box<dyn Fn(&mut Row<E>) + Send + Sync>;
 
 /// Hears which groups have changed.
 type OnChange<E> = Box<dyn Fn(&[<E as Entry>::Group]) + Send + Sync>;
@@ -124,6 +128,7 @@ impl<E: Entry + Send + Sync + 'static> DynamicWatches<E> {
             tasks,
             to_do: Mutex::new(Some(to_do)),
             answers: OnceLock::new(),
+            on_arrival: OnceLock::new(),
             on_change: OnceLock::new(),
         }
     }
@@ -132,6 +137,11 @@ impl<E: Entry + Send + Sync + 'static> DynamicWatches<E> {
     /// call counts.
     pub fn await_in(&self, answers: &Arc<FirstAnswers>) {
         self.answers.get_or_init(|| Arc::clone(answers));
+    }
+
+    /// `sees` each object that comes, before it is kept. The first call counts.
+    pub fn on_arrival(&self, sees: impl Fn(&mut Row<E>) + Send + Sync + 'static) {
+        self.on_arrival.get_or_init(|| Box::new(sees));
     }
 
     /// `hears` of the groups that change. The first call counts.
@@ -228,6 +238,13 @@ impl<E: Entry + Send + Sync + 'static> DynamicWatches<E> {
         read(&self.kinds).get(kind).map(|kind| Arc::clone(&kind.cache))
     }
 
+    /// The tables of all kinds that are watched.
+    pub fn caches(&self) -> Vec<(KindKey, Arc<Cache<E>>)> {
+        let kinds = read(&self.kinds);
+        let caches = kinds.iter().map(|(key, kind)| (key.clone(), Arc::clone(&kind.cache)));
+        caches.collect()
+    }
+
     /// The kinds that are watched.
     pub fn kinds(&self) -> Vec<KindKey> {
         read(&self.kinds).keys().cloned().collect()
@@ -236,10 +253,17 @@ impl<E: Entry + Send + Sync + 'static> DynamicWatches<E> {
     /// Takes objects in as if they had been listed: for what has no API server.
     pub fn fill(&self, kind: &str, rows: impl IntoIterator<Item = Row<E>>) {
         if let Some(cache) = self.cache(kind) {
-            for row in rows {
+            for mut row in rows {
+                self.arriving(&mut row);
                 drop(cache.apply(watcher::Event::Apply(row)));
             }
             drop(cache.set_state(WatchState::Watching));
+        }
+    }
+
+    fn arriving(&self, row: &mut Row<E>) {
+        if let Some(sees) = self.on_arrival.get() {
+            sees(row);
         }
     }
 
@@ -303,7 +327,7 @@ impl<E: DynamicKept> DynamicWatches<E> {
             kept: KeptSink {
                 cache: Arc::clone(&kind.cache),
                 kind: kind.key.kind().to_owned(),
-                hooks: ChangeRelay(Arc::clone(&self)),
+                hooks: Relay(Arc::clone(&self)),
             },
             kind: Arc::clone(&kind),
         };
@@ -315,10 +339,14 @@ impl<E: DynamicKept> DynamicWatches<E> {
     }
 }
 
-/// Passes on which groups have changed.
-struct ChangeRelay<E: Entry>(Arc<DynamicWatches<E>>);
+/// Passes on what comes, and which groups have changed.
+struct Relay<E: Entry>(Arc<DynamicWatches<E>>);
 
-impl<E: Entry + Send + Sync + 'static> Hooks<E> for ChangeRelay<E> {
+impl<E: Entry + Send + Sync + 'static> Hooks<E> for Relay<E> {
+    fn arriving(&self, row: &mut Row<E>) {
+        self.0.arriving(row);
+    }
+
     fn wants_groups(&self) -> bool {
         self.0.on_change.get().is_some()
     }
@@ -331,7 +359,7 @@ impl<E: Entry + Send + Sync + 'static> Hooks<E> for ChangeRelay<E> {
 }
 
 struct DynamicSink<E: Entry> {
-    kept: KeptSink<E, ChangeRelay<E>>,
+    kept: KeptSink<E, Relay<E>>,
     kind: Arc<DynamicKind<E>>,
 }
 

@@ -46,14 +46,10 @@ impl Unreadable {
             .or_else(|| metadata.labels.as_ref()?.get(CLUSTER_NAME).map(String::as_str))
             .or_else(|| owning_clusters(&metadata).next())
             .map(str::to_owned);
-        let mut references = Vec::new();
-        if let Some(spec) = spec {
-            collect_references(spec, &mut references);
-        }
         Some(Self {
+            references: spec.map(references_in).unwrap_or_default(),
             metadata,
             cluster,
-            references,
             error,
         })
     }
@@ -76,6 +72,14 @@ fn metadata(value: &Value) -> Option<ObjectMeta> {
         deletion_timestamp: serde_json::from_value(part("deletionTimestamp")).ok().flatten(),
         ..ObjectMeta::default()
     })
+}
+
+/// Whatever in a value names a kind and a name, in the order of the fields.
+#[must_use]
+pub fn references_in(value: &Value) -> Vec<Reference> {
+    let mut references = Vec::new();
+    collect_references(value, &mut references);
+    references
 }
 
 fn collect_references(value: &Value, references: &mut Vec<Reference>) {

@@ -41,7 +41,7 @@ pub use discovery::{Version, find_resource};
 pub use dynamic::{DynamicKept, DynamicWatches, KindLease};
 pub use error::{ErrorChain, ErrorText, is_not_found};
 pub use first_answers::FirstAnswers;
-pub use guard::{Guarded, Unreadable};
+pub use guard::{Guarded, Unreadable, references_in};
 pub use health::{STALE_AFTER, WatchHealth};
 pub use index::{Applied, Complaint, Entry, Index, Relisted, Row, Table};
 pub use key::{Key, KindKey};

@@ -1,4 +1,4 @@
-//! The rights to the kinds of each provider: the controller's, and of the templates the webhook's.
+//! The rights to the kinds of each provider: the controller's, and of templates and control planes the webhook's.
 //!
 //! They are bound to the accounts by themselves and not aggregated into their roles: a cluster whose
 //! kube-controller-manager doesn't aggregate would then silently have none.

@@ -17,7 +17,7 @@ use instar_e2e::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 use kube::{
     Api, ResourceExt,
-    api::{ListParams, Patch, PatchParams},
+    api::{DeleteParams, ListParams, Patch, PatchParams},
     core::DynamicObject,
     discovery::ApiResource,
 };
@@ -33,6 +33,9 @@ pub(crate) const ROLE: &str = "journey-other-control-plane";
 
 /// How long one step may take: control planes of such kinds aren't watched.
 const STEP: Duration = Duration::from_mins(2);
+
+/// The same for the admission server, which only watches them.
+const WEBHOOK_ROLE: &str = "journey-other-control-plane-webhook";
 
 /// Who writes for the controller.
 const MANAGER: &str = "instar-controller";
@@ -76,6 +79,9 @@ pub(crate) async fn both_contracts(scene: JourneyContext) -> Result<()> {
         provider.define(&scene).await?;
     }
     without_a_version(&scene, &rows).await?;
+    for provider in [&OLD, &NEW] {
+        provider.keeps_its_template(&scene, &rows).await?;
+    }
     try_join(two_minors(&scene, &rows, &OLD), two_minors(&scene, &rows, &NEW)).await?;
     Ok(())
 }
@@ -188,23 +194,29 @@ async fn record(scene: &JourneyContext, cluster: &str) -> Result<Option<ClusterU
 async fn allow(scene: &JourneyContext) -> Result<()> {
     let resources = [OLD.plural(), NEW.plural()];
     let group = "rbac.authorization.k8s.io";
-    scene
-        .apply_object(json!({
-            "apiVersion": format!("{group}/v1"),
-            "kind": "ClusterRole",
-            "metadata": { "name": ROLE },
-            "rules": [{ "apiGroups": [GROUP], "resources": resources, "verbs": ["list", "watch", "patch"] }],
-        }))
-        .await?;
-    scene
-        .apply_object(json!({
-            "apiVersion": format!("{group}/v1"),
-            "kind": "ClusterRoleBinding",
-            "metadata": { "name": ROLE },
-            "roleRef": { "apiGroup": group, "kind": "ClusterRole", "name": ROLE },
-            "subjects": [{ "kind": "ServiceAccount", "name": MANAGER, "namespace": "instar-system" }],
-        }))
-        .await?;
+    let grants: [(&str, &str, &[&str]); 2] = [
+        (ROLE, MANAGER, &["list", "watch", "patch"]),
+        (WEBHOOK_ROLE, "instar-webhook", &["list", "watch"]),
+    ];
+    for (role, account, verbs) in grants {
+        scene
+            .apply_object(json!({
+                "apiVersion": format!("{group}/v1"),
+                "kind": "ClusterRole",
+                "metadata": { "name": role },
+                "rules": [{ "apiGroups": [GROUP], "resources": resources, "verbs": verbs }],
+            }))
+            .await?;
+        scene
+            .apply_object(json!({
+                "apiVersion": format!("{group}/v1"),
+                "kind": "ClusterRoleBinding",
+                "metadata": { "name": role },
+                "roleRef": { "apiGroup": group, "kind": "ClusterRole", "name": role },
+                "subjects": [{ "kind": "ServiceAccount", "name": account, "namespace": "instar-system" }],
+            }))
+            .await?;
+    }
     Ok(())
 }
 
@@ -296,6 +308,45 @@ impl Provider {
             }))
             .await?;
         Ok(())
+    }
+
+    /// A template that only such a control plane names isn't deleted, and may be when it names another one.
+    async fn keeps_its_template(&self, scene: &JourneyContext, rows: &Rows) -> Result<()> {
+        let (name, next) = (format!("{}-keeper", self.name()), format!("{}-next", self.name()));
+        for template in [&name, &next] {
+            scene
+                .apply_object(machine_template(template, &rows.image(33, 1)))
+                .await?;
+        }
+        // Without a version, so that no upgrade moves it.
+        self.create(scene, &name, json!({ "machineTemplate": self.machines(&name) }))
+            .await?;
+        let templates = machine_templates(scene);
+        // The admission server knows of it a moment later, so until then nothing may really be deleted.
+        let dry_run = DeleteParams::default().dry_run();
+        let refusal = wait_for(&format!("the deletion of {name} to be refused"), STEP, || async {
+            match templates.delete(&name, &dry_run).await {
+                Err(kube::Error::Api(status)) if status.code == 403 => Ok(status.message.clone()),
+                other => Err(format!("{other:?}").into()),
+            }
+        })
+        .await?;
+        let expected = format!(
+            "DevMachineTemplate {}/{name}: metadata.name: {} {name} refers to it; point to another template first, and \
+             wait until no machine is made from this one [rule template-in-use]",
+            scene.namespace, self.kind
+        );
+        assert!(refusal.ends_with(&expected), "{refusal}");
+
+        let patch = json!({ "spec": { "machineTemplate": self.machines(&next) } });
+        self.api(scene)
+            .patch(&name, &PatchParams::default(), &Patch::Merge(&patch))
+            .await?;
+        wait_for(&format!("{name} to be deleted"), STEP, || async {
+            templates.delete(&name, &DeleteParams::default()).await?;
+            Ok(())
+        })
+        .await
     }
 
     /// `spec.machineTemplate`, with the template's reference where the contract has it.

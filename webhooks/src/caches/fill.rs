@@ -24,7 +24,7 @@ pub struct NotAnObject {
 
 impl Caches {
     /// Caches of these objects, at a time. They go the way of the events of a watch. Objects of other kinds are
-    /// templates: those of which another object refers to their kind are kept.
+    /// control planes and templates: those of which another object refers to their kind are kept.
     pub fn of(objects: &[Value], now: Timestamp) -> Result<Arc<Self>, NotAnObject> {
         let caches = Arc::new(Self {
             fixed_time: Some(now),
@@ -50,10 +50,16 @@ impl Caches {
             };
             taken.map_err(|source| not_an_object(object, source))?;
         }
+        // These refer to templates too.
+        for object in &others {
+            let put = caches.foreign_control_planes.put(object);
+            put.map_err(|source| not_an_object(object, source))?;
+        }
         for object in others {
             let put = caches.templates.put(object);
             put.map_err(|source| not_an_object(object, source))?;
         }
+        caches.foreign_control_planes.all_listed();
         caches.templates.all_listed();
         Ok(caches)
     }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use instar_admission::cluster_state::TemplateKey;
 use instar_watch::Key;
+use serde_json::Value;
 
 /// A template's API group, kind and key, as one text that the entries and their groups share.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -34,6 +35,13 @@ impl TemplateId {
 /// The text of an [`instar_watch::KindKey`].
 pub(crate) fn kind_key(group: &str, kind: &str) -> String {
     format!("{group} {kind}")
+}
+
+/// The same text of an object's kind.
+pub(crate) fn kind_of(object: &Value) -> String {
+    let text = |field: &str| object[field].as_str().unwrap_or_default();
+    let group = text("apiVersion").split_once('/').map_or("", |(group, _)| group);
+    kind_key(group, text("kind"))
 }
 
 /// What an object is looked up by.

@@ -3,15 +3,19 @@
 mod class;
 mod cluster;
 mod control_plane;
+mod foreign;
 mod release;
 mod upgrade;
 mod worker;
 
 use std::{io, iter, sync::Arc};
 
-use instar_admission::{cluster_state::TemplateKey, template::TemplateType};
+use instar_admission::{
+    cluster_state::{TemplateKey, TemplateUser},
+    template::TemplateType,
+};
 use instar_capi::Reference;
-use instar_watch::{Cache, Kept, Key, KindLease, Presence, Unreadable};
+use instar_watch::{Cache, Entry, Kept, Key, KindLease, Presence, Unreadable};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
 use serde::Serialize;
@@ -23,8 +27,9 @@ use super::{
 use crate::rbac::Watched;
 
 pub(crate) use class::Class;
-pub(crate) use cluster::Cluster;
+pub(crate) use cluster::{Cluster, foreign_control_plane_of};
 pub(crate) use control_plane::ControlPlane;
+pub(crate) use foreign::ForeignControlPlane;
 pub(crate) use release::{Policy, Release};
 pub(crate) use upgrade::Upgrade;
 pub(crate) use worker::{Worker, WorkerResource};
@@ -43,10 +48,8 @@ pub(crate) trait Cached: Kept<Object: Resource<DynamicType = ()>, Group = Group>
     /// Where it is kept.
     fn cache(caches: &Caches) -> &Arc<Cache<Self>>;
 
-    /// The templates that it refers to.
-    fn uses_mut(&mut self) -> &mut [Use] {
-        &mut []
-    }
+    /// Takes note of the kinds that it refers to, and that are watched for as long as it does.
+    fn lease(&mut self, _caches: &Caches) {}
 
     /// Called after the cache has changed.
     fn changed(_caches: &Caches) {}
@@ -55,7 +58,8 @@ pub(crate) trait Cached: Kept<Object: Resource<DynamicType = ()>, Group = Group>
 /// A template that something refers to.
 #[derive(Clone, Debug)]
 pub(crate) struct Use {
-    pub(crate) sort: TemplateType,
+    /// Nothing where only its deletion is judged: then its kind isn't watched.
+    pub(crate) sort: Option<TemplateType>,
     pub(crate) template: TemplateId,
     /// For as long as the reference is there, the kind is watched. It is taken when the object comes.
     pub(crate) lease: Option<KindLease>,
@@ -63,13 +67,13 @@ pub(crate) struct Use {
 
 impl Use {
     /// Of what an object in a namespace refers to. A reference that is still empty is none.
-    fn of(sort: TemplateType, namespace: &str, reference: &Reference) -> Option<Self> {
+    fn of(sort: impl Into<Option<TemplateType>>, namespace: &str, reference: &Reference) -> Option<Self> {
         Self::named(sort, &TemplateKey::of(namespace, reference))
     }
 
-    fn named(sort: TemplateType, key: &TemplateKey<'_>) -> Option<Self> {
+    fn named(sort: impl Into<Option<TemplateType>>, key: &TemplateKey<'_>) -> Option<Self> {
         (!key.name.is_empty()).then(|| Self {
-            sort,
+            sort: sort.into(),
             template: TemplateId::of(key),
             lease: None,
         })
@@ -83,6 +87,25 @@ pub(crate) trait User: Cached {
 
     /// The Cluster that it belongs to.
     fn cluster_name(&self) -> Option<String>;
+}
+
+/// The objects of a kind that refer to a template, whether or not they can be decoded.
+pub(crate) fn users_of<E: Entry<Group = Group>>(
+    cache: &Cache<E>,
+    template: &Group,
+    kind: &str,
+    cluster_name: impl Fn(&E) -> Option<String>,
+) -> Vec<TemplateUser> {
+    let index = cache.read();
+    let user = |key: &Key, cluster| TemplateUser {
+        kind: kind.to_owned(),
+        name: key.name().to_owned(),
+        cluster,
+    };
+    let read = index.group(template).map(|(key, entry)| user(key, cluster_name(entry)));
+    let unreadable = index.unreadable_in(template);
+    let unreadable = unreadable.map(|(key, unreadable)| user(key, unreadable.cluster.clone()));
+    read.chain(unreadable).collect()
 }
 
 /// Of an object that can't be decoded, what it refers to counts as in use, whatever it is.

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use instar_admission::cluster_state::{
     CachedCluster, CachedTemplate, CachedUpgrade, CachedWorker, ClusterState, Kept, Lookup, TemplateKey, TemplateUser,
+    UnseenControlPlane, Versions,
 };
 use instar_api::{CatalogName, UpgradePolicySpec};
-use instar_capi::{ClusterClass, KubeadmControlPlane};
+use instar_capi::{ClusterClass, KubeadmControlPlane, Lifecycle, Reference};
 use instar_catalog::Catalog;
 use instar_watch::{Cache, Key};
 use jiff::Timestamp;
@@ -14,7 +15,7 @@ use jiff::Timestamp;
 use super::{
     Caches,
     group::{Group, TemplateId},
-    kept::{Class, Cluster, User, Worker, WorkerResource},
+    kept::{Class, Cluster, User, Worker, WorkerResource, foreign_control_plane_of, users_of},
 };
 
 impl ClusterState for Caches {
@@ -32,6 +33,18 @@ impl ClusterState for Caches {
 
     fn cluster(&self, namespace: &str, name: &str) -> Option<Arc<CachedCluster>> {
         self.clusters.read().get(&Key::new(namespace, name)).map(Cluster::view)
+    }
+
+    fn lifecycle(&self, namespace: &str, cluster: &str) -> Option<Lifecycle> {
+        let (clusters, key) = (self.clusters.read(), Key::new(namespace, cluster));
+        let read = clusters.get(&key).map(|cluster| cluster.view().lifecycle);
+        read.or_else(|| {
+            let unreadable = clusters.unreadable(&key)?;
+            Some(match unreadable.metadata.deletion_timestamp {
+                Some(_) => Lifecycle::Deleting,
+                None => Lifecycle::Paused,
+            })
+        })
     }
 
     fn clusters_of(&self, class_namespace: &str, class: &str) -> Vec<Arc<CachedCluster>> {
@@ -90,9 +103,35 @@ impl ClusterState for Caches {
         let mut users = Vec::new();
         users_in(&self.classes, &template, &mut users);
         users_in(&self.control_planes, &template, &mut users);
+        users.extend(self.foreign_control_planes.users_of(&template));
         users_in(&self.deployments, &template, &mut users);
         users_in(&self.sets, &template, &mut users);
         users
+    }
+
+    fn unseen_control_planes(&self, namespace: &str) -> Vec<UnseenControlPlane> {
+        let unseen = |cluster: &Key, reference: Option<&Reference>| {
+            let reference = reference?;
+            Some(UnseenControlPlane {
+                why: self.foreign_control_planes.why_unseen(namespace, reference)?,
+                kind: reference.kind.clone(),
+                name: reference.name.clone(),
+                cluster: cluster.name().to_owned(),
+            })
+        };
+        let clusters = self.clusters.read();
+        let with_foreign = Group::Namespace(namespace.into());
+        let read = clusters.group(&with_foreign);
+        let read = read.filter_map(|(key, cluster)| unseen(key, cluster.foreign_control_plane()));
+        let unreadable = clusters.unreadable_in(&with_foreign);
+        let unreadable = unreadable.filter_map(|(key, cluster)| unseen(key, foreign_control_plane_of(cluster)));
+        read.chain(unreadable).collect()
+    }
+
+    fn foreign_versions(&self, namespace: &str, cluster: &str) -> Option<Versions> {
+        let clusters = self.clusters.read();
+        let reference = clusters.get(&Key::new(namespace, cluster))?.foreign_control_plane()?;
+        self.foreign_control_planes.versions(namespace, reference)
     }
 
     fn kept(&self, template: &TemplateKey<'_>) -> Option<Kept> {
@@ -127,17 +166,5 @@ fn workers_in<O: WorkerResource>(cache: &Cache<Worker<O>>, cluster: &Group, work
 }
 
 fn users_in<K: User>(cache: &Cache<K>, template: &Group, users: &mut Vec<TemplateUser>) {
-    let index = cache.read();
-    let user = |key: &Key, cluster| TemplateUser {
-        kind: K::USER.to_owned(),
-        name: key.name().to_owned(),
-        cluster,
-    };
-    users.extend(
-        index
-            .group(template)
-            .map(|(key, entry)| user(key, entry.cluster_name())),
-    );
-    let unreadable = index.unreadable_in(template);
-    users.extend(unreadable.map(|(key, unreadable)| user(key, unreadable.cluster.clone())));
+    users.extend(users_of(cache, template, K::USER, K::cluster_name));
 }

@@ -24,19 +24,16 @@ use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use super::{
-    TEMPLATES,
-    group::{Group, kind_key},
+    PAGE, TEMPLATES,
+    group::{Group, kind_key, kind_of},
     kept::Use,
 };
-
-/// A page of a list: templates come as whole objects, and some are large.
-const PAGE: u32 = 50;
 
 type Metadata = PartialObjectMeta<DynamicObject>;
 
 /// The kinds of templates that something refers to. What is referred to as a machine's template is watched with its
 /// spec, also if something else takes it for a bootstrap template, of which the names are enough.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Templates {
     machine: Arc<DynamicWatches<Template<DynamicObject>>>,
     bootstrap: Arc<DynamicWatches<Template<Metadata>>>,
@@ -92,17 +89,20 @@ impl Templates {
         self.bootstrap.await_in(answers);
     }
 
-    /// Takes note of a reference: the first one to a kind starts its watch.
-    pub(super) fn learn(&self, used: &mut Use) {
-        let name = used.template.kind_key();
-        // What is no template is refused by a rule of its own.
-        if !name.ends_with("Template") {
-            return;
+    /// Takes note of references: the first one to a kind starts its watch.
+    pub(super) fn learn(&self, uses: &mut [Use]) {
+        for used in uses {
+            let name = used.template.kind_key();
+            // What is no template is refused by a rule of its own.
+            if !name.ends_with("Template") {
+                continue;
+            }
+            used.lease = match used.sort {
+                Some(TemplateType::Machine) => self.machine.lease(name),
+                Some(TemplateType::Bootstrap) => self.bootstrap.lease(name),
+                None => None,
+            };
         }
-        used.lease = match used.sort {
-            TemplateType::Machine => self.machine.lease(name),
-            TemplateType::Bootstrap => self.bootstrap.lease(name),
-        };
     }
 
     /// A template.
@@ -142,14 +142,19 @@ impl Templates {
 
     /// Takes in a template that no API server sends. One of a kind that nothing refers to isn't kept.
     pub(super) fn put(&self, object: &Value) -> Result<(), serde_json::Error> {
-        let text = |field: &str| object[field].as_str().unwrap_or_default();
-        let group = text("apiVersion").split_once('/').map_or("", |(group, _)| group);
-        let kind = kind_key(group, text("kind"));
+        let kind = kind_of(object);
         self.machine
             .fill(&kind, [Template::keep(DynamicObject::deserialize(object)?)]);
         self.bootstrap
             .fill(&kind, [Template::keep(Metadata::deserialize(object)?)]);
         Ok(())
+    }
+
+    /// The kinds that something takes machines' templates from.
+    #[cfg(test)]
+    pub(super) fn kinds_of_machines(&self) -> Vec<String> {
+        let kinds = self.machine.kinds();
+        kinds.iter().map(|kind| kind.as_str().to_owned()).collect()
     }
 
     /// From now on every kind that something refers to counts as listed.

@@ -1,6 +1,7 @@
 //! Events in, answers out: no API server.
 
 mod clusters;
+mod foreign;
 mod memory;
 mod upgrades;
 mod workers;

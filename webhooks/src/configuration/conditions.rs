@@ -68,20 +68,24 @@ impl Entry {
                 "request.kind.kind.endsWith('ControlPlane') && request.kind.kind != 'KubeadmControlPlane'".to_owned(),
             ),
             Only::MovedTemplates => {
-                add(
-                    "is-template",
-                    "request.kind.kind.endsWith('MachineTemplate') || request.kind.kind == 'KubeadmConfigTemplate'"
-                        .to_owned(),
-                );
+                add("is-template", "request.kind.kind.endsWith('Template')".to_owned());
                 add("is-moved-by-cluster-deleter", is_moved());
             }
             Only::MachineTemplates => add(
                 "is-machine-template",
                 "request.kind.kind.endsWith('MachineTemplate')".to_owned(),
             ),
+            Only::OtherTemplates => add(
+                "is-another-template",
+                "request.kind.kind.endsWith('Template') && !request.kind.kind.endsWith('MachineTemplate') && \
+                 request.kind.kind != 'KubeadmConfigTemplate'"
+                    .to_owned(),
+            ),
         }
-        if let (Only::Named | Only::MachineTemplates, GuardedKind::MachineTemplate | GuardedKind::BootstrapTemplate) =
-            (self.only, self.guard)
+        if let (
+            Only::Named | Only::MachineTemplates | Only::OtherTemplates,
+            GuardedKind::MachineTemplate | GuardedKind::BootstrapTemplate | GuardedKind::OtherTemplate,
+        ) = (self.only, self.guard)
         {
             add("is-not-moved-by-cluster-deleter", format!("!({})", is_moved()));
         }
@@ -120,6 +124,7 @@ impl Entry {
                 add("is-not-topology-dry-run", is_not_topology_dry_run());
                 add("is-not-deleted-by-its-own", is_not_deleted_by_its_own(service));
             }
+            GuardedKind::OtherTemplate => add("is-not-deleted-by-its-own", is_not_deleted_by_its_own(service)),
             GuardedKind::KubernetesRelease => {}
         }
         let changes = touches(self.guard);
@@ -300,6 +305,7 @@ fn expression(guard: GuardedKind, change: Change) -> Option<String> {
             | GuardedKind::ClusterClass
             | GuardedKind::MachineTemplate
             | GuardedKind::BootstrapTemplate
+            | GuardedKind::OtherTemplate
             | GuardedKind::KubernetesRelease
             | GuardedKind::ClusterUpgrade
             | GuardedKind::UpgradePolicy => differs(".?spec.?version"),
@@ -328,6 +334,7 @@ fn expression(guard: GuardedKind, change: Change) -> Option<String> {
             | GuardedKind::ClusterClass
             | GuardedKind::MachineTemplate
             | GuardedKind::BootstrapTemplate
+            | GuardedKind::OtherTemplate
             | GuardedKind::KubernetesRelease
             | GuardedKind::ClusterUpgrade
             | GuardedKind::UpgradePolicy => any_differs(&[

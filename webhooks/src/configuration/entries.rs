@@ -35,6 +35,8 @@ pub(super) enum Only {
     /// Control planes but for kubeadm's.
     OtherControlPlanes,
     MachineTemplates,
+    /// Templates but for those of machines, and kubeadm's for bootstrapping.
+    OtherTemplates,
     /// Templates that a user deletes who may delete Clusters, with the annotation of `clusterctl move`.
     MovedTemplates,
 }
@@ -67,6 +69,14 @@ const fn entry(name: &'static str, guard: GuardedKind, resources: &'static [Reso
         only: Only::Named,
     }
 }
+
+/// Where templates may be.
+const TEMPLATES: &[Resource] = &[
+    of(INFRASTRUCTURE, "*", &["*"]),
+    of(VMWARE, "*", &["*"]),
+    of(CONTROL_PLANE, "*", &["*"]),
+    of(BOOTSTRAP, "*", &["*"]),
+];
 
 const ENTRIES: &[Entry] = &[
     Entry {
@@ -127,21 +137,17 @@ const ENTRIES: &[Entry] = &[
     },
     Entry {
         only: Only::MovedTemplates,
-        ..entry(
-            "movedtemplate",
-            GuardedKind::MachineTemplate,
-            &[
-                of(INFRASTRUCTURE, "*", &["*"]),
-                of(VMWARE, "*", &["*"]),
-                of(BOOTSTRAP, CAPI, &["kubeadmconfigtemplates"]),
-            ],
-        )
+        ..entry("movedtemplate", GuardedKind::MachineTemplate, TEMPLATES)
     },
     entry(
         "bootstraptemplate",
         GuardedKind::BootstrapTemplate,
         &[of(BOOTSTRAP, CAPI, &["kubeadmconfigtemplates"])],
     ),
+    Entry {
+        only: Only::OtherTemplates,
+        ..entry("template", GuardedKind::OtherTemplate, TEMPLATES)
+    },
     entry(
         "kubernetesrelease",
         GuardedKind::KubernetesRelease,

@@ -80,7 +80,10 @@ impl Asked {
                 && object
                     .pointer("/metadata/annotations/clusterctl.cluster.x-k8s.io~1delete-for-move")
                     .is_some()
-                && matches!(guard, GuardedKind::MachineTemplate | GuardedKind::BootstrapTemplate);
+                && matches!(
+                    guard,
+                    GuardedKind::MachineTemplate | GuardedKind::BootstrapTemplate | GuardedKind::OtherTemplate
+                );
             let validating = if is_moved {
                 Route::ValidateMovedTemplate
             } else {
@@ -115,6 +118,7 @@ fn guard(kind: &str) -> GuardedKind {
         "UpgradePolicy" => GuardedKind::UpgradePolicy,
         _ if kind.ends_with("ControlPlane") => GuardedKind::ControlPlane,
         _ if kind.ends_with("MachineTemplate") => GuardedKind::MachineTemplate,
+        _ if kind.ends_with("Template") => GuardedKind::OtherTemplate,
         _ => panic!("{kind} is not guarded"),
     }
 }

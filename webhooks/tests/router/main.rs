@@ -180,6 +180,7 @@ async fn what_cannot_be_read_is_refused_with_what_is_wrong() {
                 GuardedKind::ClusterClass => "ClusterClass",
                 GuardedKind::MachineTemplate => "DevMachineTemplate",
                 GuardedKind::BootstrapTemplate => "KubeadmConfigTemplate",
+                GuardedKind::OtherTemplate => "DevClusterTemplate",
                 GuardedKind::KubernetesRelease => "KubernetesRelease",
                 GuardedKind::ClusterUpgrade => "ClusterUpgrade",
                 GuardedKind::UpgradePolicy => "UpgradePolicy",

@@ -118,9 +118,13 @@ pub(super) const TEMPLATE_TO_COME: RuleInfo = RuleInfo {
 };
 
 pub(super) const TEMPLATE_UNSEEN: RuleInfo = RuleInfo {
-    guards: "Templates of a kind that isn't watched can't be checked.",
+    guards: "Templates of a kind that isn't watched can't be checked. Nor can it be known whether a control plane of such a kind needs a machine template that is deleted.",
     source: HERE,
-    messages: &["{} {} can't be looked at: {}"],
+    messages: &[
+        "{} {} can't be looked at: {}",
+        "{} {} may refer to it and can't be looked at: {}",
+        "{} {} and {} more may refer to it and can't be looked at: {}",
+    ],
     remediation: "apply the role of its provider (config/providers)",
     default: Enforcement::Warn,
     on: &[
@@ -131,6 +135,10 @@ pub(super) const TEMPLATE_UNSEEN: RuleInfo = RuleInfo {
         Trigger {
             guard: GuardedKind::Worker,
             changes: &[Change::Created, Change::Template],
+        },
+        Trigger {
+            guard: GuardedKind::MachineTemplate,
+            changes: &[Change::Deleted],
         },
     ],
     enforceable_by: EnforceableBy::Server,

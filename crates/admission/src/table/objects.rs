@@ -59,7 +59,7 @@ pub(super) const BOOTSTRAP_TEMPLATE: RuleInfo = RuleInfo {
 };
 
 pub(super) const TEMPLATE_IN_USE: RuleInfo = RuleInfo {
-    guards: "A template that something refers to isn't deleted. Nothing could be replaced, repaired or scaled any more.",
+    guards: "A template that something refers to isn't deleted. Nothing could be replaced, repaired or scaled any more, and a class that lacks one of its templates stops the reconcile of its Clusters.",
     source: IN_USE,
     messages: &["{} {} refers to it", "{} {} and {} more refer to it"],
     remediation: "point to another template first",
@@ -71,6 +71,10 @@ pub(super) const TEMPLATE_IN_USE: RuleInfo = RuleInfo {
         },
         Trigger {
             guard: GuardedKind::BootstrapTemplate,
+            changes: &[Change::Deleted],
+        },
+        Trigger {
+            guard: GuardedKind::OtherTemplate,
             changes: &[Change::Deleted],
         },
     ],
@@ -93,6 +97,10 @@ pub(super) const TEMPLATE_KEPT: RuleInfo = RuleInfo {
         },
         Trigger {
             guard: GuardedKind::BootstrapTemplate,
+            changes: &[Change::Deleted],
+        },
+        Trigger {
+            guard: GuardedKind::OtherTemplate,
             changes: &[Change::Deleted],
         },
     ],

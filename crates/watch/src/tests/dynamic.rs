@@ -135,6 +135,26 @@ async fn what_fails_is_said_and_tried_again() {
     until("its definition is gone", || dynamic.get("a") == unknown).await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_comes_is_seen_before_it_is_kept() {
+    let server = Server::with(|answers| answers.things = vec![thing("a", &json!("large"))]);
+    let dynamic = Dynamic::of(&server);
+    dynamic.watches.on_arrival(|row| {
+        if let Ok(Any(size)) = &mut row.read {
+            *size = json!([size.clone(), "seen"]);
+        }
+    });
+    let _lease = dynamic.watches.lease(KIND).unwrap();
+    let seen = Lookup::Present(json!(["large", "seen"]));
+    until("it is listed", || dynamic.get("a") == seen).await;
+    let tables = dynamic.watches.caches();
+    let lengths: Vec<_> = tables
+        .iter()
+        .map(|(kind, cache)| (kind.as_str(), cache.read().len()))
+        .collect();
+    assert_eq!(lengths, [(KIND, 1)]);
+}
+
 #[test]
 fn made_up_kinds_come_to_an_end() {
     let watches = DynamicWatches::<Any>::new("templates");

@@ -91,6 +91,9 @@ const fn kind(guard: GuardedKind) -> &'static str {
         GuardedKind::ClusterClass => "ClusterClass",
         GuardedKind::MachineTemplate => "machine template of any provider",
         GuardedKind::BootstrapTemplate => "KubeadmConfigTemplate",
+        GuardedKind::OtherTemplate => {
+            "any other template: of control planes, infrastructure clusters, MachinePools, bootstrapping"
+        }
         GuardedKind::KubernetesRelease => "KubernetesRelease",
         GuardedKind::ClusterUpgrade => "ClusterUpgrade",
         GuardedKind::UpgradePolicy => "UpgradePolicy",

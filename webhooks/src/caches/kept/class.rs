@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use instar_admission::{cluster_state::TemplateKey, template::TemplateType};
 use instar_api::{CATALOG_LABEL, ETCD_ANNOTATION};
-use instar_capi::{ClusterClass, ClusterClassSpec, TemplateHolder};
+use instar_capi::{ClusterClass, ClusterClassSpec, ControlPlaneClass, TemplateRef, WorkersClass};
 use instar_watch::{Cache, Entry, Guarded, Kept, Key, Presence, Row, Unreadable};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
@@ -74,8 +74,8 @@ impl Cached for Class {
         &caches.classes
     }
 
-    fn uses_mut(&mut self) -> &mut [Use] {
-        &mut self.uses
+    fn lease(&mut self, caches: &Caches) {
+        caches.templates.learn(&mut self.uses);
     }
 }
 
@@ -87,10 +87,10 @@ impl User for Class {
     }
 }
 
-/// The templates of machines. Those of a MachinePool's infrastructure are none.
+/// All templates that it refers to. Only those of machines and of their bootstrapping are looked at.
 fn uses(class: &ClusterClassSpec, namespace: &str) -> impl Iterator<Item = Option<Use>> {
-    let named = move |sort: TemplateType, holder: &TemplateHolder| {
-        let template = holder.template_ref.as_ref()?;
+    let named = move |sort: Option<TemplateType>, template: Option<&TemplateRef>| {
+        let template = template?;
         let key = TemplateKey {
             group: template.group(),
             kind: &template.kind,
@@ -99,20 +99,36 @@ fn uses(class: &ClusterClassSpec, namespace: &str) -> impl Iterator<Item = Optio
         };
         Use::named(sort, &key)
     };
-    let machines = std::iter::once(&class.control_plane.machine_infrastructure).chain(
-        class
-            .workers
-            .machine_deployments
-            .iter()
-            .map(|pool| &pool.infrastructure),
-    );
-    let bootstraps = class
-        .workers
-        .machine_deployments
-        .iter()
-        .chain(&class.workers.machine_pools)
-        .map(|pool| &pool.bootstrap);
-    machines
-        .map(move |holder| named(TemplateType::Machine, holder))
-        .chain(bootstraps.map(move |holder| named(TemplateType::Bootstrap, holder)))
+    let ControlPlaneClass {
+        metadata: _,
+        template_ref,
+        machine_infrastructure,
+        health_check,
+    } = &class.control_plane;
+    let WorkersClass {
+        machine_deployments,
+        machine_pools,
+    } = &class.workers;
+    let holders = [
+        (None, &class.infrastructure),
+        (Some(TemplateType::Machine), machine_infrastructure),
+        (None, &health_check.remediation),
+    ];
+    let deployments = machine_deployments.iter().flat_map(|pool| {
+        [
+            (Some(TemplateType::Machine), &pool.infrastructure),
+            (Some(TemplateType::Bootstrap), &pool.bootstrap),
+            (None, &pool.health_check.remediation),
+        ]
+    });
+    let pools = machine_pools.iter().flat_map(|pool| {
+        [
+            (None, &pool.infrastructure),
+            (Some(TemplateType::Bootstrap), &pool.bootstrap),
+        ]
+    });
+    let holders = holders.into_iter().chain(deployments).chain(pools);
+    std::iter::once((None, template_ref.as_ref()))
+        .chain(holders.map(|(sort, holder)| (sort, holder.template_ref.as_ref())))
+        .map(move |(sort, template)| named(sort, template))
 }

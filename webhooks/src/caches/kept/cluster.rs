@@ -7,10 +7,10 @@ use instar_admission::{
     cluster_state::{CachedCluster, Versions},
 };
 use instar_api::{Pins, RELEASES_ANNOTATION};
-use instar_capi::Lifecycle;
+use instar_capi::{KubeadmControlPlane, Lifecycle, Reference};
+use instar_watch::{Cache, Entry, Guarded, Kept, Key, KindLease, Presence, Row, Unreadable};
+use kube::Resource;
 use serde_json::Value;
-
-use instar_watch::{Cache, Entry, Guarded, Kept, Key, Presence, Row, Unreadable};
 
 use super::{
     super::{Caches, group::Group},
@@ -25,28 +25,55 @@ pub(crate) struct Cluster {
     class: Option<Key>,
     releases: Box<[Box<str>]>,
     garbled: Option<Box<str>>,
+    /// For as long as it refers to a control plane of another kind than kubeadm's, that kind is watched.
+    control_plane_kind: Option<KindLease>,
 }
 
 impl Cluster {
     pub(in super::super) fn view(&self) -> Arc<CachedCluster> {
         Arc::clone(&self.view)
     }
+
+    /// Its control plane, where that is of another kind than kubeadm's.
+    pub(in super::super) fn foreign_control_plane(&self) -> Option<&Reference> {
+        self.view
+            .control_plane
+            .as_ref()
+            .filter(|reference| is_foreign(reference))
+    }
+}
+
+/// A reference that is still empty is none.
+fn is_foreign(reference: &Reference) -> bool {
+    let is_kubeadms =
+        reference.kind == KubeadmControlPlane::kind(&()) && reference.api_group == KubeadmControlPlane::group(&());
+    !is_kubeadms && !reference.kind.is_empty()
+}
+
+/// The same of a Cluster that can't be decoded, of which it isn't known which reference it has where. Its control plane's
+/// kind is watched only while another Cluster refers to it.
+pub(crate) fn foreign_control_plane_of(unreadable: &Unreadable) -> Option<&Reference> {
+    let mut references = unreadable.references.iter();
+    references.find(|reference| reference.kind.ends_with("ControlPlane") && is_foreign(reference))
 }
 
 impl Entry for Cluster {
     type Group = Group;
 
-    fn groups(&self, _: &Key) -> Vec<Group> {
+    fn groups(&self, key: &Key) -> Vec<Group> {
         let releases = self.releases.iter().cloned().map(Group::Release);
         let class = self.class.iter().cloned().map(Group::Class);
-        releases.chain(class).collect()
+        let foreign = self.foreign_control_plane();
+        let namespace = foreign.map(|_| Group::Namespace(key.namespace().into()));
+        releases.chain(class).chain(namespace).collect()
     }
 
     /// Its pins are in its metadata, so its releases count as in use all the same.
-    fn groups_of_unreadable(_: &Key, unreadable: &Unreadable) -> Vec<Group> {
+    fn groups_of_unreadable(key: &Key, unreadable: &Unreadable) -> Vec<Group> {
         let pins = annotation(&unreadable.metadata, RELEASES_ANNOTATION);
         let releases = pins.map(|text| named_releases(text)).unwrap_or_default();
-        releases.into_iter().map(Group::Release).collect()
+        let foreign = foreign_control_plane_of(unreadable).map(|_| Group::Namespace(key.namespace().into()));
+        releases.into_iter().map(Group::Release).chain(foreign).collect()
     }
 
     fn complaint(&self) -> Option<&str> {
@@ -106,6 +133,7 @@ impl Kept for Cluster {
                 class,
                 releases,
                 garbled,
+                control_plane_kind: None,
             }
         })
     }
@@ -117,6 +145,11 @@ impl Cached for Cluster {
 
     fn cache(caches: &Caches) -> &Arc<Cache<Self>> {
         &caches.clusters
+    }
+
+    fn lease(&mut self, caches: &Caches) {
+        let foreign = self.foreign_control_plane();
+        self.control_plane_kind = foreign.and_then(|reference| caches.foreign_control_planes.lease(reference));
     }
 }
 

@@ -105,8 +105,8 @@ impl Cached for ControlPlane {
         &caches.control_planes
     }
 
-    fn uses_mut(&mut self) -> &mut [Use] {
-        &mut self.uses
+    fn lease(&mut self, caches: &Caches) {
+        caches.templates.learn(&mut self.uses);
     }
 }
 

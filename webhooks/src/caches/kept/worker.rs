@@ -149,8 +149,8 @@ impl<O: WorkerResource> Cached for Worker<O> {
         O::cache(caches)
     }
 
-    fn uses_mut(&mut self) -> &mut [Use] {
-        &mut self.uses
+    fn lease(&mut self, caches: &Caches) {
+        caches.templates.learn(&mut self.uses);
     }
 }
 

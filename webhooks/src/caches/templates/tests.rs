@@ -157,7 +157,7 @@ impl Fixture {
     }
 
     fn learn(&self, mut used: Use) {
-        self.templates.learn(&mut used);
+        self.templates.learn(std::slice::from_mut(&mut used));
         self.references.lock().unwrap().push(used);
     }
 
@@ -198,7 +198,7 @@ fn key<'a>(group: &'a str, kind: &'a str, name: &'a str) -> TemplateKey<'a> {
 
 fn used(sort: TemplateType, group: &str, kind: &str) -> Use {
     Use {
-        sort,
+        sort: Some(sort),
         template: super::super::group::TemplateId::of(&key(group, kind, "t")),
         lease: None,
     }
@@ -368,7 +368,7 @@ fn made_up_kinds_come_to_an_end() {
     for nth in 0..2 * MOST {
         for kind in [format!("X{nth}Template"), format!("X{nth}Machine")] {
             let mut used = used(TemplateType::Machine, "example.org", &kind);
-            templates.learn(&mut used);
+            templates.learn(std::slice::from_mut(&mut used));
             references.push(used);
         }
     }

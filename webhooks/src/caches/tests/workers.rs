@@ -1,6 +1,6 @@
 //! What makes workers, and what refers to templates.
 
-use instar_admission::cluster_state::{CachedWorker, TemplateKey, TemplateUser};
+use instar_admission::cluster_state::{CachedWorker, Lookup, TemplateKey, TemplateUser};
 use instar_capi::{ManagedBy, WorkerKind};
 
 use super::*;
@@ -142,28 +142,63 @@ fn user(kind: &str, name: &str, cluster: Option<&str>) -> TemplateUser {
     }
 }
 
-#[test]
-fn users_are_found_by_their_template() {
-    let fixture = Fixture::new();
+fn class() -> Value {
     let holder = |kind: &str, name: &str| {
         let group = reference(kind, name)["apiGroup"].as_str().unwrap().to_owned();
         json!({"templateRef": {"apiVersion": format!("{group}/v1beta2"), "kind": kind, "name": name}})
     };
-    fixture
-        .list::<Class>([json!({
-            "metadata": {"name": "class", "namespace": "ns"},
-            "spec": {
-                "controlPlane": {"machineInfrastructure": holder(TEMPLATE, "t")},
-                "workers": {
-                    "machineDeployments": [
-                        {"class": "a", "infrastructure": holder(TEMPLATE, "t"), "bootstrap": holder(CONFIG, "config")},
-                        {"class": "b", "infrastructure": holder(TEMPLATE, "of-class"), "bootstrap": {}},
-                    ],
-                    "machinePools": [{"class": "p", "infrastructure": holder("DevMachinePoolTemplate", "p"), "bootstrap": holder(CONFIG, "config")}],
-                },
+    json!({
+        "metadata": {"name": "class", "namespace": "ns"},
+        "spec": {
+            "infrastructure": holder("DevClusterTemplate", "cluster"),
+            "controlPlane": {
+                "templateRef": {"apiVersion": "controlplane.cluster.x-k8s.io/v1beta2", "kind": "KubeadmControlPlaneTemplate", "name": "cp"},
+                "machineInfrastructure": holder(TEMPLATE, "t"),
+                "healthCheck": {"remediation": holder("Metal3RemediationTemplate", "r")},
             },
-        })])
-        ;
+            "workers": {
+                "machineDeployments": [
+                    {"class": "a", "infrastructure": holder(TEMPLATE, "t"), "bootstrap": holder(CONFIG, "config")},
+                    {"class": "b", "infrastructure": holder(TEMPLATE, "of-class"), "bootstrap": {}, "healthCheck": {"remediation": holder("Metal3RemediationTemplate", "s")}},
+                ],
+                "machinePools": [{"class": "p", "infrastructure": holder("DevMachinePoolTemplate", "p"), "bootstrap": holder(CONFIG, "config")}],
+            },
+        },
+    })
+}
+
+#[test]
+fn a_class_refers_to_all_that_its_clusters_are_made_of() {
+    let fixture = Fixture::new();
+    fixture.list::<Class>([class()]);
+    let of_control_plane = TemplateKey {
+        group: "controlplane.cluster.x-k8s.io",
+        ..key("KubeadmControlPlaneTemplate", "cp")
+    };
+    for of_class_alone in [
+        key("DevClusterTemplate", "cluster"),
+        of_control_plane,
+        key("DevMachinePoolTemplate", "p"),
+        key("Metal3RemediationTemplate", "r"),
+        key("Metal3RemediationTemplate", "s"),
+    ] {
+        assert_eq!(
+            fixture.caches.users_of(&of_class_alone),
+            [user("ClusterClass", "class", None)],
+            "{of_class_alone:?}"
+        );
+        // Only its deletion is judged, so there is no watch of its kind, and no right to one.
+        assert!(matches!(
+            fixture.caches.template(&of_class_alone),
+            Lookup::Unavailable(_)
+        ));
+    }
+}
+
+#[test]
+fn users_are_found_by_their_template() {
+    let fixture = Fixture::new();
+    fixture.list::<Class>([class()]);
     let control_plane = |name: &str, template: &str| {
         json!({
             "metadata": owned(name, "one"),
@@ -216,7 +251,7 @@ fn users_are_found_by_their_template() {
             group: "example.org",
             ..key(TEMPLATE, "t")
         },
-        key("DevMachinePoolTemplate", "p"),
+        key("DevMachinePoolTemplate", "t"),
     ] {
         assert!(fixture.caches.users_of(&stranger).is_empty(), "{stranger:?}");
     }

@@ -15,7 +15,7 @@ use serde_json::value::RawValue;
 
 use crate::{
     Finding,
-    cluster_state::{ClusterState, TemplateKey},
+    cluster_state::{CachedCluster, ClusterState, TemplateKey},
     edit::{finding, object_ref},
 };
 
@@ -198,20 +198,19 @@ pub fn delete(
         name: metadata.name.as_deref().unwrap_or_default(),
     };
     // `clusterctl move` pauses a Cluster before it copies and deletes what belongs to it.
-    let lives = |cluster: &str| {
-        state
-            .cluster(namespace, cluster)
-            .is_some_and(|cluster| match cluster.lifecycle {
-                Lifecycle::Active => true,
-                Lifecycle::Paused => !is_moved,
-                Lifecycle::Deleting => false,
-            })
+    let needs_it = |cluster: &CachedCluster| match cluster.lifecycle {
+        Lifecycle::Active => true,
+        Lifecycle::Paused => !is_moved,
+        Lifecycle::Deleting => false,
     };
+    let lives = |cluster: &str| {
+        let cluster = state.cluster(namespace, cluster);
+        cluster.is_some_and(|cluster| needs_it(&cluster))
+    };
+    // Clusters of other namespaces may use the class too, and aren't moved with it.
     let is_class_in_use = |class: &str| {
         let clusters = state.clusters_of(namespace, class);
-        clusters
-            .iter()
-            .any(|cluster| cluster.namespace == namespace && lives(&cluster.name))
+        clusters.iter().any(|cluster| needs_it(cluster))
     };
     let mut users = state.users_of(&key);
     users.retain(|user| match user.cluster.as_deref() {

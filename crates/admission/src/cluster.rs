@@ -97,7 +97,7 @@ impl<'a> Request<'a> {
     }
 
     fn wired(&self, class: &'a ClusterClass, wiring: &Wiring<'_>) -> Result<Admitted, Finding> {
-        let shape = Shape::of(self.new.metadata.labels.as_ref(), self.topology, class);
+        let shape = self.shape(class);
         let present = self.present()?;
         let base = ExistingPins::of(self, present.as_ref())?;
         let restored = self.brought_along(base.pins.as_ref(), Some(&shape));

@@ -14,7 +14,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use crate::{
     Finding,
     cluster_state::{CachedWorker, ClusterState, running},
-    edit::{Edit, finding, is_controlled, object_ref},
+    edit::{Edit, finding, is_made_by_another, object_ref},
     reference,
     release_drift::{self, Machines},
 };
@@ -49,7 +49,7 @@ pub(crate) fn left_behind(worker: &CachedWorker, at: &KubeVersion, server: &Kube
 /// Judges the creation or an edit of a worker.
 #[must_use]
 pub fn judge(kind: WorkerKind, edit: Edit<'_, Worker>, state: &dyn ClusterState) -> Vec<Finding> {
-    if edit.old.is_some_and(|old| is_controlled(&old.metadata)) {
+    if edit.old.is_some_and(|old| is_made_by_another(kind, &old.metadata)) {
         // What made it was judged.
         return Vec::new();
     }
@@ -190,7 +190,7 @@ impl Judged<'_> {
     /// One that a user creates with a controller among its owners: a copy of what another object has made, as
     /// `clusterctl move` and backups create them. It runs already, or it is made up, so its version is judged.
     fn is_restored(&self) -> bool {
-        self.edit.old.is_none() && is_controlled(&self.edit.new.metadata)
+        self.edit.old.is_none() && is_made_by_another(self.kind, &self.edit.new.metadata)
     }
 
     /// A Cluster without a control plane object has API servers that Cluster API doesn't manage.

@@ -9,7 +9,7 @@ use instar_admission::{
     template::{self, Deleter, Phase, SpecContext, Template, TemplateType},
     upgrade, worker,
 };
-use instar_api::{CatalogName, KubernetesRelease, PATH_ANNOTATION, RELEASES_ANNOTATION};
+use instar_api::{CatalogName, Enforcement, KubernetesRelease, PATH_ANNOTATION, RELEASES_ANNOTATION};
 use instar_capi::{Cluster, ClusterClass, KubeadmControlPlane, WorkerKind};
 use json_patch::{AddOperation, Patch, PatchOperation, RemoveOperation, jsonptr::PointerBuf};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -145,6 +145,7 @@ pub(crate) fn validate_cluster(
                       or leave these fields alone"
                 .to_owned(),
             of: None,
+            strictest: Enforcement::Enforce,
         }),
         Ok(admitted) => {
             let mut verdict = cluster_verdict(request, new, admitted.findings, state);

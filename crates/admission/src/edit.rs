@@ -1,6 +1,6 @@
 //! An edit of an object, and whose it is.
 
-use instar_api::Rule;
+use instar_api::{Enforcement, Rule};
 use instar_capi::{WorkerKind, labels::CLUSTER_NAME, owning_clusters};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
@@ -77,5 +77,6 @@ pub(crate) fn finding(
         what: what.into(),
         remediation: remediation.into(),
         of: None,
+        strictest: Enforcement::Enforce,
     }
 }

@@ -338,6 +338,7 @@ pub(super) const WIRING_KEPT: RuleInfo = RuleInfo {
         "Cluster {} is pinned to release {} ({}), and {}",
         "Cluster {} is pinned to release {} ({}), and without the wiring its machines would be replaced by the bare template's",
         "Cluster {} carries pins that can't be read, and without the wiring its machines would be replaced by the bare template's",
+        "Cluster {} is pinned, and the external patch {} comes after the wiring, so it may change what is pinned",
     ],
     remediation: "wire it: instar wire prints the class with its wiring",
     default: Enforcement::Enforce,

@@ -222,6 +222,9 @@ fn admit<'r>(
                 let resolved = admitted.version.as_ref().map(ToString::to_string);
                 let resolved = resolved.as_ref().unwrap_or(&topology.version);
                 admitted.findings.extend(maintenance::judge(edit, resolved, state));
+                let bare =
+                    class.and_then(|class| cluster::judge_bare_templates(edit, class, &admitted, &catalog, state));
+                admitted.findings.extend(bare);
             }
             Ok(admitted)
         }

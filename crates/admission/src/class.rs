@@ -8,7 +8,7 @@ use instar_wiring::Wiring;
 
 use crate::{
     Finding, catalog,
-    cluster::unrendered,
+    cluster::{bare_templates_of_class, unrendered},
     cluster_state::{CachedCluster, ClusterState},
     edit::{Edit, finding, object_ref},
 };
@@ -30,6 +30,7 @@ pub fn judge(edit: Edit<'_, ClusterClass>, state: &dyn ClusterState) -> Vec<Find
         Lifecycle::Deleting => false,
     });
     let mut findings = catalog::of_class(edit, &clusters);
+    findings.extend(bare_templates_of_class(edit, &clusters, state));
     let (old, new) = (Rendering::of(old), Rendering::of(edit.new));
     findings.extend(external_after(edit, &old, &new, &clusters));
     // Most Clusters of a class have the same pins and the same pools: what is said of one counts for all of them.

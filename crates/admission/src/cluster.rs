@@ -4,6 +4,7 @@
 //! (the full version, the pins), then, on the object that all webhooks have made of it, to see that
 //! nothing is left to write.
 
+mod bare;
 mod completion;
 mod edits;
 mod kept;
@@ -20,6 +21,8 @@ use instar_capi::{Cluster, ClusterClass, Topology};
 use instar_domain::KubeVersion;
 use instar_wiring::Wiring;
 
+pub(crate) use self::bare::of_class as bare_templates_of_class;
+pub use self::bare::of_cluster as judge_bare_templates;
 pub use self::request::{Admitted, AnnotationChange, Facts, Requester, annotation, class_of};
 use self::{edits::ExistingPins, request::Request, shape::Shape, target::ResolvedTarget};
 use crate::{Finding, Rule};

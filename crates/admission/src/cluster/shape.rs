@@ -187,7 +187,12 @@ pub(super) fn set_pool(pin: &mut Pin, kind: PoolKind, name: &str, values: Values
 
 impl PoolShape<'_> {
     pub(super) fn image<'r>(&self, row: &'r Release) -> Option<&'r Values> {
-        row.image(&Pool {
+        row.image(&self.of_catalog())
+    }
+
+    /// As a catalog chooses images for it.
+    pub(super) fn of_catalog(&self) -> Pool<'_> {
+        Pool {
             role: match self.place {
                 Place::ControlPlane => Role::ControlPlane,
                 Place::Worker { .. } => Role::Worker,
@@ -198,7 +203,7 @@ impl PoolShape<'_> {
                 cluster: self.cluster_labels,
                 pool: &self.labels,
             },
-        })
+        }
     }
 
     pub(super) fn pinned<'p>(&self, pin: &'p Pin) -> &'p Values {

@@ -57,12 +57,13 @@ pub(super) const ETCD_DOWNGRADE: RuleInfo = RuleInfo {
 };
 
 pub(super) const ONE_ROLLOUT: RuleInfo = RuleInfo {
-    guards: "An edit of a version carries all that the version's release sets: the template with its image, the tags of etcd and CoreDNS. Else every machine is replaced twice. And a template with the image of another version comes with that version.",
+    guards: "An edit of a version carries all that the version's release sets: the template with its image, the tags of etcd and CoreDNS. Else every machine is replaced twice. And a template with the image of another version comes with that version, also where a class gives it to machines as it is.",
     source: ONE_PATCH,
     messages: &[
         "{} needs {} at {} of {} {}, which has {}",
         "{} needs {} {}, and the edit leaves {}",
         "{} {} carries what release {} ({}) sets, and the version stays {}",
+        "{} {} carries what release {} ({}) sets, and Cluster {} stays at {}",
     ],
     remediation: "put both in one edit, or let Instar do it: annotate the Cluster with upgrade.cluster.x-k8s.io/version",
     default: Enforcement::Enforce,
@@ -74,6 +75,14 @@ pub(super) const ONE_ROLLOUT: RuleInfo = RuleInfo {
         Trigger {
             guard: GuardedKind::Worker,
             changes: &[Change::Version, Change::Template],
+        },
+        Trigger {
+            guard: GuardedKind::Cluster,
+            changes: &[Change::Class, Change::Pools],
+        },
+        Trigger {
+            guard: GuardedKind::ClusterClass,
+            changes: &[Change::Wiring],
         },
     ],
     enforceable_by: EnforceableBy::Server,

@@ -241,3 +241,14 @@ pub fn running(state: &dyn ClusterState, namespace: &str, cluster: &str) -> Opti
     }
     state.cluster(namespace, cluster)?.versions.clone()
 }
+
+/// The version that a Cluster's control plane goes to: what is asked of it, or of its topology, whichever is newer.
+#[must_use]
+pub fn asked(state: &dyn ClusterState, namespace: &str, cluster: &str) -> Option<KubeVersion> {
+    let control_plane = state.control_plane(namespace, cluster);
+    let of_control_plane = control_plane.and_then(|control_plane| control_plane.spec.version.parse().ok());
+    let cluster = state.cluster(namespace, cluster);
+    let topology = cluster.as_ref().and_then(|cluster| cluster.topology.as_ref());
+    let of_topology = topology.and_then(|topology| topology.version.parse().ok());
+    of_control_plane.max(of_topology)
+}

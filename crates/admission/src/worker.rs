@@ -13,7 +13,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use crate::{
     Finding,
-    cluster_state::{CachedWorker, ClusterState, running},
+    cluster_state::{CachedWorker, ClusterState, Versions, asked, running},
     edit::{Edit, finding, is_made_by_another, object_ref},
     reference,
     release_drift::{self, Machines},
@@ -157,13 +157,11 @@ impl Judged<'_> {
                 | SkewViolation::OtherMajor { .. }
                 | SkewViolation::OtherMinor { .. }),
             ) => {
-                return vec![self.finding(
-                    Rule::WorkerNotTooOld,
-                    field,
-                    format!("{version} is {violation}"),
-                    format!("take a version of {}, or one that is nearer to it", highest.minor()),
-                )];
+                return vec![self.too_old(format!("{version} is {violation}"), highest)];
             }
+        }
+        if let Some(finding) = self.left_behind_on_the_way(version, &running) {
+            return vec![finding];
         }
         let joins_by_kubeadm = self
             .edit
@@ -185,6 +183,29 @@ impl Judged<'_> {
             )],
             Ok(()) | Err(_) => Vec::new(),
         }
+    }
+
+    /// The control plane's machines may all be at the version before, while it is asked to go on. A worker of the lowest
+    /// API server's minor is as new as one may be now.
+    fn left_behind_on_the_way(&self, version: &KubeVersion, running: &Versions) -> Option<Finding> {
+        let asked = asked(self.state, self.namespace, &self.edit.before().cluster)?;
+        if asked.minor() <= running.highest.minor() || version.minor() >= running.lowest.minor() {
+            return None;
+        }
+        let violation = skew::kubelet(version, &asked).err()?;
+        let what = format!("{version} is {violation}, and the control plane goes to {asked}");
+        Some(self.too_old(what, &asked))
+    }
+
+    /// What is copied into a Cluster that is paused, as `clusterctl move` and a restore do, ran elsewhere before: refused,
+    /// it would be lost.
+    fn too_old(&self, what: String, newest: &KubeVersion) -> Finding {
+        let remediation = format!("take a version of {}, or one that is nearer to it", newest.minor());
+        let finding = self.finding(Rule::WorkerNotTooOld, self.version_field(), what, remediation);
+        let cluster = self.state.cluster(self.namespace, &self.edit.before().cluster);
+        let is_copied =
+            self.edit.old.is_none() && cluster.is_some_and(|cluster| cluster.lifecycle == Lifecycle::Paused);
+        if is_copied { finding.into_warning() } else { finding }
     }
 
     /// One that a user creates with a controller among its owners: a copy of what another object has made, as

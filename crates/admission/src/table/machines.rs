@@ -197,7 +197,7 @@ pub(super) const WORKER_NOT_NEWER: RuleInfo = RuleInfo {
 };
 
 pub(super) const WORKER_NOT_TOO_OLD: RuleInfo = RuleInfo {
-    guards: "A worker is at most three minors behind the newest API server, or two where its kubelet is older than v1.25.",
+    guards: "A worker is at most three minors behind the newest API server, or two where its kubelet is older than v1.25. What the control plane is asked for counts too. What is created in a paused Cluster, as `clusterctl move` does, is warned of.",
     source: SKEW,
     messages: &[
         "{} is {} minors behind {}, where the limit is {}",

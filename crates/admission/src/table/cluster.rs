@@ -325,7 +325,7 @@ pub(super) const WORKERS_IN_REACH: RuleInfo = RuleInfo {
         },
         Trigger {
             guard: GuardedKind::ControlPlane,
-            changes: &[Change::Version],
+            changes: &[Change::Created, Change::Version],
         },
     ],
     enforceable_by: EnforceableBy::Server,

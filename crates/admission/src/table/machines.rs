@@ -13,14 +13,14 @@ const KUBEADM: &str =
     "https://kubernetes.io/docs/setup/production-environment/tools/kubeadm/create-cluster-kubeadm/#version-skew-policy";
 
 pub(super) const CONTROL_PLANE_DOWNGRADE: RuleInfo = RuleInfo {
-    guards: "A control plane doesn't go down a minor while an API server or a worker is newer.",
+    guards: "A control plane doesn't go down a minor while an API server or a worker is newer, and isn't created below a worker that is there.",
     source: SKEW,
     messages: &["{} is a minor below {}, which {} runs"],
     remediation: "fix forward with another release, or restore from a backup; a row of the present minor may be gone back to",
     default: Enforcement::Enforce,
     on: &[Trigger {
         guard: GuardedKind::ControlPlane,
-        changes: &[Change::Version],
+        changes: &[Change::Created, Change::Version],
     }],
     enforceable_by: EnforceableBy::Server,
 };

@@ -146,7 +146,7 @@ impl Handler {
                     self.read(body, |request| Ok(judge::kubernetes_release(request, state)))
                 }
                 GuardedKind::ClusterUpgrade => self.read(body, |request| Ok(judge::cluster_upgrade(request, state))),
-                GuardedKind::UpgradePolicy => self.read(body, |request| Ok(judge::upgrade_policy(request, state))),
+                GuardedKind::UpgradePolicy => self.read(body, |request| judge::upgrade_policy(request, state)),
             },
         }
     }

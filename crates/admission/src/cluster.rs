@@ -166,9 +166,20 @@ impl<'a> Request<'a> {
             version,
             pins,
             path: AnnotationChange::None,
+            another_release: self.another_release(&steps),
             warnings,
             findings,
         })
+    }
+
+    /// The release by which a step replaces what a version that runs has now. A version that the pins didn't cover is one
+    /// at which nothing could be rendered, so nothing is replaced.
+    fn another_release(&self, steps: &[steps::Step<'_>]) -> Option<String> {
+        let pins = annotation(self.old?).and_then(|pins| Pins::from_annotation(pins).ok());
+        let had = |version: &KubeVersion| pins.as_ref().is_none_or(|pins| pins.covers(version));
+        let mut steps = steps.iter().filter(|step| step.is_again());
+        let step = steps.find(|step| had(step.version()))?;
+        Some(step.row.name().to_owned())
     }
 
     /// The version that runs, as far as Cluster API lets a topology's version be edited only then. Nothing of a created

@@ -58,6 +58,9 @@ pub trait ClusterState: Send + Sync + 'static {
     /// The policies of a namespace.
     fn policies(&self, namespace: &str) -> Vec<Arc<UpgradePolicySpec>>;
 
+    /// The names of the policies of a namespace that can't be decoded.
+    fn unreadable_policies(&self, namespace: &str) -> Vec<String>;
+
     /// The day, in UTC.
     fn today(&self) -> Date {
         self.now().to_zoned(TimeZone::UTC).date()

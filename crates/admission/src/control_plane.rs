@@ -13,7 +13,7 @@ use crate::{
     Finding,
     cluster_state::{CachedWorker, ClusterState, Versions, observed},
     edit::{Edit, cluster_of, finding, object_ref},
-    reference,
+    maintenance, reference,
     release_drift::{self, Machines},
     worker::left_behind,
 };
@@ -175,6 +175,14 @@ impl ControlPlane<'_> {
             findings.extend(self.workers_left_behind(to));
         }
         findings.extend(self.release(to));
+        findings.extend(self.window(running));
+    }
+
+    /// Where nothing runs yet, nothing is replaced.
+    fn window(&self, running: Option<&Versions>) -> Option<Finding> {
+        running?;
+        let (what, remediation) = maintenance::by_hand(self.namespace, self.cluster?, self.state)?;
+        Some(self.finding(Rule::MaintenanceWindow, VERSION, what, remediation))
     }
 
     /// Workers may be there before their control plane, and it is held against them as if it moved. Into a Cluster that is

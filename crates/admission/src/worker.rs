@@ -15,7 +15,7 @@ use crate::{
     Finding,
     cluster_state::{CachedWorker, ClusterState, Versions, asked, running},
     edit::{Edit, finding, is_made_by_another, object_ref},
-    reference,
+    maintenance, reference,
     release_drift::{self, Machines},
 };
 
@@ -127,8 +127,20 @@ impl Judged<'_> {
         let mut findings = self.skew(&version);
         if old.is_some() {
             findings.extend(self.release(&version));
+            findings.extend(self.window());
         }
         findings
+    }
+
+    /// Of a MachineSet and of a Machine, an edit of the version replaces nothing.
+    fn window(&self) -> Option<Finding> {
+        match self.kind {
+            WorkerKind::MachineDeployment | WorkerKind::MachinePool => {}
+            WorkerKind::MachineSet | WorkerKind::Machine => return None,
+        }
+        let cluster = &self.edit.before().cluster;
+        let (what, remediation) = maintenance::by_hand(self.namespace, cluster, self.state)?;
+        Some(self.finding(Rule::MaintenanceWindow, self.version_field(), what, remediation))
     }
 
     fn skew(&self, version: &KubeVersion) -> Vec<Finding> {

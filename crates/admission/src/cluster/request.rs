@@ -55,6 +55,8 @@ pub struct Admitted {
     pub pins: AnnotationChange,
     /// What becomes of a classic Cluster's path.
     pub path: AnnotationChange,
+    /// The release that replaces another one of a version that runs: its machines are replaced.
+    pub another_release: Option<String>,
     /// Warnings.
     pub warnings: Vec<String>,
     /// Rules that are broken, and that a policy may have switched off.

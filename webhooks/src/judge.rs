@@ -6,17 +6,20 @@ use instar_admission::{
     cluster_of,
     cluster_state::{ClusterState, running},
     control_plane, maintenance, object_ref, policy, release, selecting_policies,
-    template::{self, Deleter, Phase, SpecContext, Template, TemplateType},
+    template::{self, Deleter, Phase, SpecContext, Template, TemplateType, Text},
     upgrade::{self, Right, Signature, Stamped},
     worker,
 };
-use instar_api::{CatalogName, ClusterUpgrade, KubernetesRelease, PATH_ANNOTATION, RELEASES_ANNOTATION};
+use instar_api::{
+    CatalogName, ClusterUpgrade, Enforcement, KubernetesRelease, PATH_ANNOTATION, RELEASES_ANNOTATION, UpgradePolicy,
+};
 use instar_capi::{Cluster, ClusterClass, KubeadmControlPlane, WorkerKind};
 use json_patch::{AddOperation, Patch, PatchOperation, RemoveOperation, ReplaceOperation, jsonptr::PointerBuf};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::{Value, json};
 
 use crate::{
+    reader,
     review::{Answer, Operation, Request},
     view::{AnyWorker, Read, TextMetadata},
 };
@@ -146,6 +149,7 @@ pub(crate) fn validate_cluster(
                       or leave these fields alone"
                 .to_owned(),
             of: None,
+            strictest: Enforcement::Enforce,
         }),
         Ok(admitted) => {
             let mut verdict = cluster_verdict(request, new, admitted.findings, state);
@@ -221,7 +225,12 @@ fn admit<'r>(
             if let Some(topology) = &new.spec.topology {
                 let resolved = admitted.version.as_ref().map(ToString::to_string);
                 let resolved = resolved.as_ref().unwrap_or(&topology.version);
-                admitted.findings.extend(maintenance::judge(edit, resolved, state));
+                let another = admitted.another_release.as_deref();
+                let findings = maintenance::judge(edit, resolved, another, state);
+                admitted.findings.extend(findings);
+                let bare =
+                    class.and_then(|class| cluster::judge_bare_templates(edit, class, &admitted, &catalog, state));
+                admitted.findings.extend(bare);
             }
             Ok(admitted)
         }
@@ -507,19 +516,23 @@ fn of_upgrade(edit: Edit<'_, ClusterUpgrade>, findings: Vec<Finding>, state: &dy
     edited.answer(findings, state)
 }
 
-pub(crate) fn upgrade_policy(request: &Request<'_, instar_api::UpgradePolicy>, state: &dyn ClusterState) -> Answer {
-    let Some(new) = &request.object else { return allowed() };
-    let old = request.old_object.as_ref();
+/// Judges an UpgradePolicy. One that can't be decoded as it is may be corrected: it is judged like a created one.
+pub(crate) fn upgrade_policy(request: &Request<'_, Text<'_>>, state: &dyn ClusterState) -> Judged {
+    let read = |Text(text): Text<'_>| reader::read::<UpgradePolicy>(text.as_bytes());
+    let Some(new) = request.object.map(read).transpose()? else {
+        return Ok(allowed());
+    };
+    let old = request.old_object.and_then(|old| read(old).ok());
     let edit = Edit {
         kind: "UpgradePolicy",
-        old,
-        new,
+        old: old.as_ref(),
+        new: &new,
     };
     let edited = Edited {
         kind: "UpgradePolicy",
-        old: old.map(|old| &old.metadata),
+        old: old.as_ref().map(|old| &old.metadata),
         new: &new.metadata,
         cluster: None,
     };
-    edited.answer(policy::judge(edit, state), state)
+    Ok(edited.answer(policy::judge(edit, state), state))
 }

@@ -156,7 +156,7 @@ impl Handler {
                 GuardedKind::ClusterUpgrade => {
                     self.read(body, |request| Ok(judge::validate_cluster_upgrade(request, state)))
                 }
-                GuardedKind::UpgradePolicy => self.read(body, |request| Ok(judge::upgrade_policy(request, state))),
+                GuardedKind::UpgradePolicy => self.read(body, |request| judge::upgrade_policy(request, state)),
             },
         }
     }

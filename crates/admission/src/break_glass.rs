@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use instar_api::{Adjustable, BREAK_GLASS_ANNOTATION, Rule};
+use instar_api::{Adjustable, BREAK_GLASS_ANNOTATION, Enforcement, Rule};
 
 use crate::Finding;
 
@@ -52,6 +52,7 @@ impl BreakGlass {
             what,
             remediation: remediation.to_owned(),
             of: None,
+            strictest: Enforcement::Enforce,
         };
         let ids = text.split_once(':').map_or(text, |(ids, _why)| ids);
         let mut rules = BTreeSet::new();

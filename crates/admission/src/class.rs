@@ -1,6 +1,6 @@
 //! ClusterClasses: what Clusters are pinned to goes on being rendered, and they agree about the catalog.
 
-use std::{cmp::Ordering, collections::BTreeMap};
+use std::{cmp::Ordering, collections::BTreeMap, sync::Arc};
 
 use instar_api::{Pins, Rule};
 use instar_capi::{ClusterClass, Lifecycle, PoolKind, Topology};
@@ -8,7 +8,7 @@ use instar_wiring::Wiring;
 
 use crate::{
     Finding, catalog,
-    cluster::unrendered,
+    cluster::{bare_templates_of_class, unrendered},
     cluster_state::{CachedCluster, ClusterState},
     edit::{Edit, finding, object_ref},
 };
@@ -29,10 +29,12 @@ pub fn judge(edit: Edit<'_, ClusterClass>, state: &dyn ClusterState) -> Vec<Find
         Lifecycle::Active | Lifecycle::Paused => true,
         Lifecycle::Deleting => false,
     });
+    let mut findings = catalog::of_class(edit, &clusters);
+    findings.extend(bare_templates_of_class(edit, &clusters, state));
     let (old, new) = (Rendering::of(old), Rendering::of(edit.new));
+    findings.extend(external_after(edit, &old, &new, &clusters));
     // Most Clusters of a class have the same pins and the same pools: what is said of one counts for all of them.
     let mut verdicts: BTreeMap<Alike<'_>, Option<String>> = BTreeMap::new();
-    let mut findings = catalog::of_class(edit, &clusters);
     for cluster in &clusters {
         let Some(alike) = Alike::of(cluster) else { continue };
         let verdict = verdicts
@@ -53,6 +55,30 @@ pub fn judge(edit: Edit<'_, ClusterClass>, state: &dyn ClusterState) -> Vec<Find
         findings.push(finding.of_cluster(namespace, name));
     }
     findings
+}
+
+/// An external patch that comes after the wiring may do anything, or nothing at what is pinned: nobody knows, so it isn't
+/// refused.
+fn external_after(
+    edit: Edit<'_, ClusterClass>,
+    old: &Rendering<'_>,
+    new: &Rendering<'_>,
+    clusters: &[Arc<CachedCluster>],
+) -> Option<Finding> {
+    let patch = new.wiring.as_ref()?.external_after()?;
+    let was_there = old.wiring.as_ref().and_then(Wiring::external_after) == Some(patch);
+    let cluster = clusters.iter().find(|cluster| !was_there && cluster.pins.is_some())?;
+    let (namespace, name) = (&cluster.namespace, &cluster.name);
+    let finding = finding(
+        Rule::WiringKept,
+        object_ref(edit.kind, &edit.new.metadata),
+        FIELD,
+        format!(
+            "Cluster {namespace}/{name} is pinned, and the external patch {patch} comes after the wiring, so it may change what is pinned"
+        ),
+        "move it before the patches of the wiring, as instar wire does",
+    );
+    Some(finding.of_cluster(namespace, name).into_warning())
 }
 
 /// What an edit of a class does to Clusters, if it does anything. Where the class as it is doesn't render them either, it

@@ -4,6 +4,7 @@
 //! (the full version, the pins), then, on the object that all webhooks have made of it, to see that
 //! nothing is left to write.
 
+mod bare;
 mod completion;
 mod edits;
 mod kept;
@@ -20,6 +21,8 @@ use instar_capi::{Cluster, ClusterClass, Topology};
 use instar_domain::KubeVersion;
 use instar_wiring::Wiring;
 
+pub(crate) use self::bare::of_class as bare_templates_of_class;
+pub use self::bare::of_cluster as judge_bare_templates;
 pub use self::request::{Admitted, AnnotationChange, Facts, Requester, annotation, class_of};
 use self::{edits::ExistingPins, request::Request, shape::Shape, target::ResolvedTarget};
 use crate::{Finding, Rule};
@@ -97,7 +100,7 @@ impl<'a> Request<'a> {
     }
 
     fn wired(&self, class: &'a ClusterClass, wiring: &Wiring<'_>) -> Result<Admitted, Finding> {
-        let shape = Shape::of(self.new.metadata.labels.as_ref(), self.topology, class);
+        let shape = self.shape(class);
         let present = self.present()?;
         let base = ExistingPins::of(self, present.as_ref())?;
         let restored = self.brought_along(base.pins.as_ref(), Some(&shape));
@@ -163,9 +166,20 @@ impl<'a> Request<'a> {
             version,
             pins,
             path: AnnotationChange::None,
+            another_release: self.another_release(&steps),
             warnings,
             findings,
         })
+    }
+
+    /// The release by which a step replaces what a version that runs has now. A version that the pins didn't cover is one
+    /// at which nothing could be rendered, so nothing is replaced.
+    fn another_release(&self, steps: &[steps::Step<'_>]) -> Option<String> {
+        let pins = annotation(self.old?).and_then(|pins| Pins::from_annotation(pins).ok());
+        let had = |version: &KubeVersion| pins.as_ref().is_none_or(|pins| pins.covers(version));
+        let mut steps = steps.iter().filter(|step| step.is_again());
+        let step = steps.find(|step| had(step.version()))?;
+        Some(step.row.name().to_owned())
     }
 
     /// The version that runs, as far as Cluster API lets a topology's version be edited only then. Nothing of a created

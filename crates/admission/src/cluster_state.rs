@@ -68,6 +68,9 @@ pub trait ClusterState: Send + Sync + 'static {
     /// The policies of a namespace.
     fn policies(&self, namespace: &str) -> Vec<Arc<UpgradePolicySpec>>;
 
+    /// The names of the policies of a namespace that can't be decoded.
+    fn unreadable_policies(&self, namespace: &str) -> Vec<String>;
+
     /// The day, in UTC.
     fn today(&self) -> Date {
         self.now().to_zoned(TimeZone::UTC).date()
@@ -264,4 +267,15 @@ pub fn running(state: &dyn ClusterState, namespace: &str, cluster: &str) -> Opti
     seen.versions
         .clone()
         .or_else(|| state.foreign_versions(namespace, cluster))
+}
+
+/// The version that a Cluster's control plane goes to: what is asked of it, or of its topology, whichever is newer.
+#[must_use]
+pub fn asked(state: &dyn ClusterState, namespace: &str, cluster: &str) -> Option<KubeVersion> {
+    let control_plane = state.control_plane(namespace, cluster);
+    let of_control_plane = control_plane.and_then(|control_plane| control_plane.spec.version.parse().ok());
+    let cluster = state.cluster(namespace, cluster);
+    let topology = cluster.as_ref().and_then(|cluster| cluster.topology.as_ref());
+    let of_topology = topology.and_then(|topology| topology.version.parse().ok());
+    of_control_plane.max(of_topology)
 }

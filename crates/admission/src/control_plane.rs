@@ -1,7 +1,7 @@
 //! Control planes: what an edit of the version or of the components does to what runs.
 
 use instar_api::Rule;
-use instar_capi::{ControlPlaneSpec, KubeadmControlPlane, Reference, Rollout, labels::SKIP_CORE_DNS};
+use instar_capi::{ControlPlaneSpec, KubeadmControlPlane, Lifecycle, Reference, Rollout, labels::SKIP_CORE_DNS};
 use instar_catalog::{
     Role,
     core_dns::{self, Refused},
@@ -13,7 +13,7 @@ use crate::{
     Finding,
     cluster_state::{CachedWorker, ClusterState, Versions, observed},
     edit::{Edit, cluster_of, finding, object_ref},
-    reference,
+    maintenance, reference,
     release_drift::{self, Machines},
     worker::left_behind,
 };
@@ -64,6 +64,9 @@ impl ControlPlane<'_> {
     fn findings(&self) -> Vec<Finding> {
         let Edit { old, new, .. } = self.edit;
         let mut findings = Vec::new();
+        if old.is_none() {
+            findings.extend(self.created());
+        }
         if let Some(old) = old {
             if self.edit.kind == KUBEADM {
                 findings.extend(self.unreadable(&old.spec));
@@ -172,6 +175,34 @@ impl ControlPlane<'_> {
             findings.extend(self.workers_left_behind(to));
         }
         findings.extend(self.release(to));
+        findings.extend(self.window(running));
+    }
+
+    /// Where nothing runs yet, nothing is replaced.
+    fn window(&self, running: Option<&Versions>) -> Option<Finding> {
+        running?;
+        let (what, remediation) = maintenance::by_hand(self.namespace, self.cluster?, self.state)?;
+        Some(self.finding(Rule::MaintenanceWindow, VERSION, what, remediation))
+    }
+
+    /// Workers may be there before their control plane, and it is held against them as if it moved. Into a Cluster that is
+    /// paused it is copied, as by `clusterctl move`: it ran so elsewhere, and refused it would be lost.
+    fn created(&self) -> Vec<Finding> {
+        let cluster = self.cluster.and_then(|name| self.state.cluster(self.namespace, name));
+        let lifecycle = cluster.map(|cluster| cluster.lifecycle).unwrap_or_default();
+        let Ok(version) = self.edit.new.spec.version.parse::<KubeVersion>() else {
+            return Vec::new();
+        };
+        let findings = || {
+            self.downgrade(&version, None)
+                .into_iter()
+                .chain(self.workers_left_behind(&version))
+        };
+        match lifecycle {
+            Lifecycle::Active => findings().collect(),
+            Lifecycle::Paused => findings().map(Finding::into_warning).collect(),
+            Lifecycle::Deleting => Vec::new(),
+        }
     }
 
     fn workers(&self) -> Vec<CachedWorker> {
@@ -196,10 +227,13 @@ impl ControlPlane<'_> {
             Rule::ControlPlaneDowngrade,
             VERSION,
             format!("{to} is a minor below {runs}, which {who} runs"),
-            format!(
-                "fix forward with another release of {}, or restore from a backup",
-                runs.minor()
-            ),
+            match self.edit.old {
+                Some(_) => format!(
+                    "fix forward with another release of {}, or restore from a backup",
+                    runs.minor()
+                ),
+                None => format!("create it with a version of {}, or delete that one first", runs.minor()),
+            },
         ))
     }
 

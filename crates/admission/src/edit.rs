@@ -1,7 +1,7 @@
 //! An edit of an object, and whose it is.
 
-use instar_api::Rule;
-use instar_capi::{labels::CLUSTER_NAME, owning_clusters};
+use instar_api::{Enforcement, Rule};
+use instar_capi::{WorkerKind, labels::CLUSTER_NAME, owning_clusters};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use crate::Finding;
@@ -54,11 +54,13 @@ pub fn cluster_of(metadata: &ObjectMeta) -> Option<&str> {
     owner.or_else(|| metadata.labels.as_ref()?.get(CLUSTER_NAME).map(String::as_str))
 }
 
-/// Whether a controller made the object and answers for it.
+/// Whether another object that was judged itself made this one and answers for it: its controller, of a kind that makes
+/// such workers. Nothing makes MachineDeployments and MachinePools, whatever a foreign controller claims.
 #[must_use]
-pub fn is_controlled(metadata: &ObjectMeta) -> bool {
+pub fn is_made_by_another(kind: WorkerKind, metadata: &ObjectMeta) -> bool {
     let mut owners = metadata.owner_references.iter().flatten();
-    owners.any(|owner| owner.controller == Some(true))
+    let controller = owners.find(|owner| owner.controller == Some(true));
+    controller.is_some_and(|owner| kind.is_made_by(&owner.api_version, &owner.kind))
 }
 
 pub(crate) fn finding(
@@ -75,5 +77,6 @@ pub(crate) fn finding(
         what: what.into(),
         remediation: remediation.into(),
         of: None,
+        strictest: Enforcement::Enforce,
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use instar_api::Rule;
+use instar_api::{Enforcement, Rule};
 
 /// How many characters a warning may have: kubectl shows one on a line.
 /// Source: the documentation of `AdmissionResponse.warnings`.
@@ -22,6 +22,8 @@ pub struct Finding {
     pub remediation: String,
     /// The Cluster whose policies count, where it isn't the one that the edited object belongs to.
     pub of: Option<Box<ClusterName>>,
+    /// What becomes of the edit at most: a warning, where a refusal would be worse than what is wrong.
+    pub strictest: Enforcement,
 }
 
 impl Finding {
@@ -32,6 +34,14 @@ impl Finding {
             name: name.to_owned(),
         }));
         Self { of, ..self }
+    }
+
+    /// A warning, whatever the rule's default or a policy says, but for off.
+    pub(crate) fn into_warning(self) -> Self {
+        Self {
+            strictest: Enforcement::Warn,
+            ..self
+        }
     }
 }
 
@@ -51,6 +61,7 @@ impl fmt::Display for Finding {
             what,
             remediation,
             of: _,
+            strictest: _,
         } = self;
         write!(f, "{object}: {field}: {what}; {remediation} [rule {rule}]")
     }

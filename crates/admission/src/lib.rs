@@ -31,7 +31,7 @@ pub mod worker;
 
 pub use break_glass::BreakGlass;
 pub use cluster_state::ClusterState;
-pub use edit::{Edit, cluster_of, is_controlled, object_ref};
+pub use edit::{Edit, cluster_of, is_made_by_another, object_ref};
 pub use finding::{ClusterName, Finding, lines};
 pub use instar_api::Rule;
 pub use refusal::{REFUSAL_CODE, REFUSAL_REASON};

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use instar_api::{VERSION_ANNOTATION, Values};
 use instar_capi::{ClusterConfiguration, Reference};
-use instar_catalog::{Labels, Pool, Release, Role};
+use instar_catalog::{Catalog, Labels, Pool, Release, Role};
 use instar_domain::{JsonPointer, KubeVersion};
 use serde_json::Value;
 
@@ -90,15 +90,13 @@ pub(crate) fn of_another_version(
     let cluster = machines.cluster(state);
     let catalog = state.catalog(&catalog::of_cached(cluster.as_deref(), state));
     let labels = machines.labels(cluster.as_deref());
-    let carries = |row: &&Release| {
-        let values = row.image(&pool(machines.role, labels, reference));
-        values.is_some_and(|values| differs(row, values, reference, &template).is_none())
-    };
-    // It may be of the catalog that was the Cluster's before.
-    if catalog.rows_anywhere(version).any(|row| carries(&row)) {
-        return None;
-    }
-    let other = catalog.releases().find(carries)?;
+    let other = carried(
+        version,
+        &pool(machines.role, labels, reference),
+        reference,
+        &template,
+        &catalog,
+    )?;
     let (kind, name) = (&reference.kind, &reference.name);
     Some((
         field,
@@ -108,6 +106,26 @@ pub(crate) fn of_another_version(
             other.version()
         ),
     ))
+}
+
+/// The release of another version whose image a template carries, for these machines; none where it carries one of the
+/// version too.
+pub(crate) fn carried<'c>(
+    version: &KubeVersion,
+    machines: &Pool<'_>,
+    reference: &Reference,
+    template: &CachedTemplate,
+    catalog: &'c Catalog,
+) -> Option<&'c Release> {
+    let carries = |row: &&Release| {
+        let values = row.image(machines);
+        values.is_some_and(|values| differs(row, values, reference, template).is_none())
+    };
+    // It may be of the catalog that was the Cluster's before.
+    if catalog.rows_anywhere(version).any(|row| carries(&row)) {
+        return None;
+    }
+    catalog.releases().find(carries)
 }
 
 /// What to do about a disagreement.
@@ -201,7 +219,6 @@ fn components(row: &Release, configuration: &ClusterConfiguration) -> Option<(&'
 #[cfg(test)]
 mod tests {
     use instar_api::{Component, Components, KubernetesReleaseSpec};
-    use instar_catalog::Catalog;
     use serde_json::{Map, json};
 
     use super::*;

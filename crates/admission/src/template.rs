@@ -201,16 +201,16 @@ pub fn delete(
         name: metadata.name.as_deref().unwrap_or_default(),
     };
     // `clusterctl move` pauses a Cluster before it copies and deletes what belongs to it.
-    let lives = |cluster: &str| match state.lifecycle(namespace, cluster) {
-        Some(Lifecycle::Active) => true,
-        Some(Lifecycle::Paused) => !is_moved,
-        Some(Lifecycle::Deleting) | None => false,
+    let needs_it = |lifecycle: Lifecycle| match lifecycle {
+        Lifecycle::Active => true,
+        Lifecycle::Paused => !is_moved,
+        Lifecycle::Deleting => false,
     };
+    let lives = |cluster: &str| state.lifecycle(namespace, cluster).is_some_and(needs_it);
+    // Clusters of other namespaces may use the class too, and aren't moved with it.
     let is_class_in_use = |class: &str| {
         let clusters = state.clusters_of(namespace, class);
-        clusters
-            .iter()
-            .any(|cluster| cluster.namespace == namespace && lives(&cluster.name))
+        clusters.iter().any(|cluster| needs_it(cluster.lifecycle))
     };
     let mut users = state.users_of(&key);
     users.retain(|user| match user.cluster.as_deref() {

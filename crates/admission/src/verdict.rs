@@ -65,7 +65,7 @@ fn enforcement_of(finding: &Finding, subject: &Subject<'_>, state: &dyn ClusterS
         (None, Some(labels)) => policies_of(namespace, Some(labels), state),
         (Some(_), _) | (None, None) => selecting_policies(namespace, cluster, state),
     };
-    enforcement(finding.rule, &policies)
+    enforcement(finding.rule, &policies).min(finding.strictest)
 }
 
 /// The policies that select a Cluster with these labels; absent is none.

@@ -13,9 +13,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use crate::{
     Finding,
-    cluster_state::{CachedWorker, ClusterState, running},
-    edit::{Edit, finding, is_controlled, object_ref},
-    reference,
+    cluster_state::{CachedWorker, ClusterState, Versions, asked, running},
+    edit::{Edit, finding, is_made_by_another, object_ref},
+    maintenance, reference,
     release_drift::{self, Machines},
 };
 
@@ -49,7 +49,7 @@ pub(crate) fn left_behind(worker: &CachedWorker, at: &KubeVersion, server: &Kube
 /// Judges the creation or an edit of a worker.
 #[must_use]
 pub fn judge(kind: WorkerKind, edit: Edit<'_, Worker>, state: &dyn ClusterState) -> Vec<Finding> {
-    if edit.old.is_some_and(|old| is_controlled(&old.metadata)) {
+    if edit.old.is_some_and(|old| is_made_by_another(kind, &old.metadata)) {
         // What made it was judged.
         return Vec::new();
     }
@@ -127,8 +127,20 @@ impl Judged<'_> {
         let mut findings = self.skew(&version);
         if old.is_some() {
             findings.extend(self.release(&version));
+            findings.extend(self.window());
         }
         findings
+    }
+
+    /// Of a MachineSet and of a Machine, an edit of the version replaces nothing.
+    fn window(&self) -> Option<Finding> {
+        match self.kind {
+            WorkerKind::MachineDeployment | WorkerKind::MachinePool => {}
+            WorkerKind::MachineSet | WorkerKind::Machine => return None,
+        }
+        let cluster = &self.edit.before().cluster;
+        let (what, remediation) = maintenance::by_hand(self.namespace, cluster, self.state)?;
+        Some(self.finding(Rule::MaintenanceWindow, self.version_field(), what, remediation))
     }
 
     fn skew(&self, version: &KubeVersion) -> Vec<Finding> {
@@ -157,13 +169,11 @@ impl Judged<'_> {
                 | SkewViolation::OtherMajor { .. }
                 | SkewViolation::OtherMinor { .. }),
             ) => {
-                return vec![self.finding(
-                    Rule::WorkerNotTooOld,
-                    field,
-                    format!("{version} is {violation}"),
-                    format!("take a version of {}, or one that is nearer to it", highest.minor()),
-                )];
+                return vec![self.too_old(format!("{version} is {violation}"), highest)];
             }
+        }
+        if let Some(finding) = self.left_behind_on_the_way(version, &running) {
+            return vec![finding];
         }
         let joins_by_kubeadm = self
             .edit
@@ -187,10 +197,33 @@ impl Judged<'_> {
         }
     }
 
+    /// The control plane's machines may all be at the version before, while it is asked to go on. A worker of the lowest
+    /// API server's minor is as new as one may be now.
+    fn left_behind_on_the_way(&self, version: &KubeVersion, running: &Versions) -> Option<Finding> {
+        let asked = asked(self.state, self.namespace, &self.edit.before().cluster)?;
+        if asked.minor() <= running.highest.minor() || version.minor() >= running.lowest.minor() {
+            return None;
+        }
+        let violation = skew::kubelet(version, &asked).err()?;
+        let what = format!("{version} is {violation}, and the control plane goes to {asked}");
+        Some(self.too_old(what, &asked))
+    }
+
+    /// What is copied into a Cluster that is paused, as `clusterctl move` and a restore do, ran elsewhere before: refused,
+    /// it would be lost.
+    fn too_old(&self, what: String, newest: &KubeVersion) -> Finding {
+        let remediation = format!("take a version of {}, or one that is nearer to it", newest.minor());
+        let finding = self.finding(Rule::WorkerNotTooOld, self.version_field(), what, remediation);
+        let cluster = self.state.cluster(self.namespace, &self.edit.before().cluster);
+        let is_copied =
+            self.edit.old.is_none() && cluster.is_some_and(|cluster| cluster.lifecycle == Lifecycle::Paused);
+        if is_copied { finding.into_warning() } else { finding }
+    }
+
     /// One that a user creates with a controller among its owners: a copy of what another object has made, as
     /// `clusterctl move` and backups create them. It runs already, or it is made up, so its version is judged.
     fn is_restored(&self) -> bool {
-        self.edit.old.is_none() && is_controlled(&self.edit.new.metadata)
+        self.edit.old.is_none() && is_made_by_another(self.kind, &self.edit.new.metadata)
     }
 
     /// A Cluster without a control plane object has API servers that Cluster API doesn't manage.

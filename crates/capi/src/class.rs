@@ -244,6 +244,14 @@ impl MatchClasses {
     }
 }
 
+impl Selector {
+    /// Whether it is for templates of that kind, at exactly that version. Where they are used is another question.
+    #[must_use]
+    pub fn is_of(&self, template: &TemplateRef) -> bool {
+        self.api_version == template.api_version && self.kind == template.kind
+    }
+}
+
 impl TemplateRef {
     /// The API group, without the version.
     #[must_use]

@@ -3,6 +3,18 @@
 /// On every object of a cluster: the Cluster's name.
 pub const CLUSTER_NAME: &str = "cluster.x-k8s.io/cluster-name";
 
+/// On a MachineSet that a MachineDeployment has made: its name.
+pub const DEPLOYMENT_NAME: &str = "cluster.x-k8s.io/deployment-name";
+
+/// On a Machine that a MachineSet has made: its name, or a hash of it.
+pub const SET_NAME: &str = "cluster.x-k8s.io/set-name";
+
+/// On a Machine of a control plane.
+pub const CONTROL_PLANE: &str = "cluster.x-k8s.io/control-plane";
+
+/// On a Machine of a MachinePool: its name, or a hash of it.
+pub const POOL_NAME: &str = "cluster.x-k8s.io/pool-name";
+
 /// An annotation, whatever its value: Cluster API's controllers leave the object alone.
 /// Source: `PausedAnnotation` of cluster-api's api/core/v1beta2.
 pub const PAUSED: &str = "cluster.x-k8s.io/paused";

@@ -38,4 +38,4 @@ pub use machines::{
     relevant_conditions,
 };
 pub use owners::{owning_clusters, references_to_clusters};
-pub use state::{Lifecycle, ManagedBy, WorkerKind};
+pub use state::{Lifecycle, Maker, ManagedBy, WorkerKind};

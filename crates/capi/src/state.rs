@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Serialize};
 
-use crate::labels::TOPOLOGY_OWNED;
+use crate::labels::{CONTROL_PLANE, DEPLOYMENT_NAME, POOL_NAME, SET_NAME, TOPOLOGY_OWNED};
 
 /// The kinds of objects that stand for worker machines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -30,6 +30,61 @@ impl WorkerKind {
             Self::Machine => "Machine",
         }
     }
+
+    /// The labels by which Cluster API marks one that another object has made: one of them is there. None for a kind that
+    /// nothing makes.
+    #[must_use]
+    pub const fn made_labels(self) -> &'static [&'static str] {
+        match self {
+            Self::MachineDeployment | Self::MachinePool => &[],
+            Self::MachineSet => &[DEPLOYMENT_NAME],
+            Self::Machine => &[SET_NAME, CONTROL_PLANE, POOL_NAME],
+        }
+    }
+
+    /// What makes ones of this kind and is then their controller: kinds of these groups, and which of them where not all do.
+    #[must_use]
+    pub const fn makers(self) -> &'static [Maker] {
+        match self {
+            Self::MachineDeployment | Self::MachinePool => &[],
+            Self::MachineSet => &[Maker {
+                group: "cluster.x-k8s.io",
+                kind: Some("MachineDeployment"),
+            }],
+            Self::Machine => &[
+                Maker {
+                    group: "cluster.x-k8s.io",
+                    kind: Some("MachineSet"),
+                },
+                Maker {
+                    group: "cluster.x-k8s.io",
+                    kind: Some("MachinePool"),
+                },
+                // A control plane of any provider.
+                Maker {
+                    group: "controlplane.cluster.x-k8s.io",
+                    kind: None,
+                },
+            ],
+        }
+    }
+
+    /// Whether a controller of that kind makes ones of this kind.
+    #[must_use]
+    pub fn is_made_by(self, api_version: &str, kind: &str) -> bool {
+        let group = api_version.split_once('/').map_or("", |(group, _)| group);
+        let mut makers = self.makers().iter();
+        makers.any(|maker| maker.group == group && maker.kind.is_none_or(|made_by| made_by == kind))
+    }
+}
+
+/// What makes workers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Maker {
+    /// The API group.
+    pub group: &'static str,
+    /// The kind; absent where all kinds of the group do.
+    pub kind: Option<&'static str>,
 }
 
 impl fmt::Display for WorkerKind {

@@ -5,7 +5,7 @@ use instar_admission::lines;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::world::{Key, NAMESPACE_PLACEHOLDER};
+use crate::world::{Key, NAMESPACE_PLACEHOLDER, World};
 
 /// One edit, and what becomes of it.
 #[derive(Debug, Clone, PartialEq)]
@@ -157,6 +157,40 @@ enum Nothing {
     Silently,
     #[serde(rename = "with warnings")]
     Loudly,
+}
+
+impl Case {
+    /// A patch that is written as operations (RFC 6902), for what a merge patch can only replace as a whole, as the merge
+    /// patch that makes the same of the object in that world.
+    pub(crate) fn merged(mut self, world: &World) -> Result<Self> {
+        if let Action::Edit { object, patch } = &mut self.action
+            && patch.is_array()
+        {
+            let operations: json_patch::Patch = serde_json::from_value(patch.take())?;
+            let old = world.object(object)?;
+            let mut new = old.clone();
+            json_patch::patch(&mut new, &operations).with_context(|| self.name.clone())?;
+            *patch = difference(&old, &new);
+        }
+        Ok(self)
+    }
+}
+
+/// The merge patch that makes one of the other.
+fn difference(old: &Value, new: &Value) -> Value {
+    let (Value::Object(old), Value::Object(new)) = (old, new) else {
+        return new.clone();
+    };
+    let removed = old.keys().filter(|name| !new.contains_key(*name));
+    let removed = removed.map(|name| (name.clone(), Value::Null));
+    let changed = new.iter().filter(|(name, value)| old.get(*name) != Some(value));
+    let changed = changed.map(|(name, value)| {
+        let change = old
+            .get(name)
+            .map_or_else(|| value.clone(), |old| difference(old, value));
+        (name.clone(), change)
+    });
+    Value::Object(removed.chain(changed).collect())
 }
 
 impl TryFrom<Written> for Case {

@@ -71,7 +71,9 @@ fn read(path: &Path) -> Result<CaseFile> {
     ensure!(stem == file.rule.id(), "a file is named after its rule, {}", file.rule);
     let worlds = directory().join("worlds");
     let scene = |(place, scene): (usize, WrittenScene)| -> Result<Scene> {
-        let cases: Vec<Case> = scene.cases.into_iter().map(Case::try_from).collect::<Result<_>>()?;
+        let world = World::read(&worlds, &scene.world, &scene.given)?;
+        let cases = scene.cases.into_iter().map(|case| Case::try_from(case)?.merged(&world));
+        let cases: Vec<Case> = cases.collect::<Result<_>>()?;
         // No other webhook is there.
         ensure!(
             scene.impossible.is_some() || cases.iter().all(|case| case.defaulted.is_none()),
@@ -80,7 +82,7 @@ fn read(path: &Path) -> Result<CaseFile> {
         Ok(Scene {
             name: format!("{stem}-{}", place + 1),
             impossible: scene.impossible,
-            world: World::read(&worlds, &scene.world, &scene.given)?,
+            world,
             cases,
         })
     };

@@ -94,6 +94,12 @@ impl Section {
         }
     }
 
+    /// When a patch for it is applied, as it is written and as it was.
+    pub(crate) fn enabled_if(self) -> [String; 2] {
+        let role = self.role();
+        [role.enabled_if(), role.enabled_if_one_adopted()]
+    }
+
     /// Sets `$s` to the values.
     fn select(self) -> String {
         let own = |pools: &str| {

@@ -158,6 +158,12 @@ impl ClusterState for Caches {
         let there = policies.group(&Group::Namespace(namespace.into()));
         there.map(|(_, policy)| policy.spec()).collect()
     }
+
+    fn unreadable_policies(&self, namespace: &str) -> Vec<String> {
+        let policies = self.policies.read();
+        let unreadable = policies.unreadable_in(&Group::Namespace(namespace.into()));
+        unreadable.map(|(key, _)| key.name().to_owned()).collect()
+    }
 }
 
 fn workers_in<O: WorkerResource>(cache: &Cache<Worker<O>>, cluster: &Group, workers: &mut Vec<CachedWorker>) {

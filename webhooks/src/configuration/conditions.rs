@@ -4,7 +4,10 @@
 
 use instar_admission::{Change, GuardedKind, upgrade::Right};
 use instar_api::{CATALOG_LABEL, PATH_ANNOTATION, RELEASES_ANNOTATION, VERSION_ANNOTATION};
-use instar_capi::labels::{DELETE_FOR_MOVE, TOPOLOGY_DRY_RUN, TOPOLOGY_OWNED};
+use instar_capi::{
+    WorkerKind,
+    labels::{DELETE_FOR_MOVE, TOPOLOGY_DRY_RUN, TOPOLOGY_OWNED},
+};
 use k8s_openapi::api::admissionregistration::v1::MatchCondition;
 
 use super::{
@@ -113,7 +116,9 @@ impl Entry {
                 add("is-not-deleted", is_not_deleted());
                 add("is-not-topologys", format!("!({})", topology_owns()));
                 add("is-not-instars", is_not_instars(service));
-                add("is-not-made-by-another", is_not_made_by_another(self.made_by_another));
+                if let Some(kind) = self.made {
+                    add("is-not-made-by-another", is_not_made_by_another(kind));
+                }
             }
             GuardedKind::ClusterClass | GuardedKind::UpgradePolicy => add("is-not-deleted", is_not_deleted()),
             GuardedKind::ClusterUpgrade => {
@@ -211,14 +216,24 @@ fn topology_owns() -> String {
     format!("{owned} && request.userInfo.username.endsWith(':capi-manager') && {MAY_CREATE_MACHINES}")
 }
 
-/// What another object has made follows that one, which was judged. It has a label of it, or a controller among its
-/// owners. A created one may claim both, so it is left out only if a controller creates it.
-fn is_not_made_by_another(labels: &[&str]) -> String {
+/// What another object has made follows that one, which was judged. It has a label of it, and it among its owners as the
+/// controller. A created one may claim both, so it is left out only if a controller creates it.
+fn is_not_made_by_another(kind: WorkerKind) -> String {
+    let makers = kind.makers().iter().map(|maker| {
+        let of_group = format!("owner.apiVersion.startsWith('{}/')", maker.group);
+        match maker.kind {
+            Some(kind) => format!("({of_group} && owner.kind == '{kind}')"),
+            None => of_group,
+        }
+    });
+    let makers = makers.collect::<Vec<_>>().join(" || ");
     let made = |object: &str| {
-        let labels = labels.iter().map(|name| label(object, name) + ".hasValue()");
-        let owned =
-            format!("{object}.metadata.?ownerReferences.orValue([]).exists(owner, owner.?controller.orValue(false))");
-        labels.chain([owned]).collect::<Vec<_>>().join(" ||\n")
+        let labels = kind.made_labels().iter();
+        let labels = labels.map(|name| label(object, name) + ".hasValue()");
+        let labels = labels.collect::<Vec<_>>().join(" || ");
+        format!(
+            "({labels}) &&\n{object}.metadata.?ownerReferences.orValue([]).exists(owner,\n  owner.?controller.orValue(false) && ({makers}))"
+        )
     };
     format!(
         "request.operation == 'CREATE' ?\n!(({}) &&\n{MAY_CREATE_MACHINES}) :\n!({})",

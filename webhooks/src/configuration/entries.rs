@@ -1,6 +1,7 @@
 //! The webhooks: which resources each is for. A guard has several where versions or labels differ.
 
 use instar_admission::{GuardedKind, upgrade::Right};
+use instar_capi::WorkerKind;
 
 /// One webhook of a configuration.
 #[derive(Debug, Clone, Copy)]
@@ -9,8 +10,8 @@ pub(super) struct Entry {
     pub(super) name: &'static str,
     pub(super) guard: GuardedKind,
     pub(super) resources: &'static [Resource],
-    /// What another object has made has one of these labels.
-    pub(super) made_by_another: &'static [&'static str],
+    /// Which workers, where another object may have made them.
+    pub(super) made: Option<WorkerKind>,
     pub(super) only: Only,
 }
 
@@ -65,7 +66,7 @@ const fn entry(name: &'static str, guard: GuardedKind, resources: &'static [Reso
         name,
         guard,
         resources,
-        made_by_another: &[],
+        made: None,
         only: Only::Named,
     }
 }
@@ -111,15 +112,11 @@ const ENTRIES: &[Entry] = &[
         &[of(CORE, CAPI, &["machinedeployments", "machinepools"])],
     ),
     Entry {
-        made_by_another: &["cluster.x-k8s.io/deployment-name"],
+        made: Some(WorkerKind::MachineSet),
         ..entry("machineset", GuardedKind::Worker, &[of(CORE, CAPI, &["machinesets"])])
     },
     Entry {
-        made_by_another: &[
-            "cluster.x-k8s.io/set-name",
-            "cluster.x-k8s.io/control-plane",
-            "cluster.x-k8s.io/pool-name",
-        ],
+        made: Some(WorkerKind::Machine),
         ..entry("machine", GuardedKind::Worker, &[of(CORE, CAPI, &["machines"])])
     },
     entry(

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use axum::http::{Request, Response};
 use instar_admission::{Finding, Rule};
+use instar_api::Enforcement;
 use kube::client::Body;
 use serde_json::{Value, json};
 
@@ -24,6 +25,7 @@ fn overridden(name: &str) -> OverriddenRule {
             what: "v1.36.0 is newer".to_owned(),
             remediation: "wait".to_owned(),
             of: None,
+            strictest: Enforcement::Enforce,
         },
     }
 }

@@ -1,7 +1,7 @@
 //! What an edit of the version does to what runs: the last edit, and the workers.
 
 use instar_capi::labels::{PENDING_HOOKS, UNSAFE_VERSION};
-use instar_capi::{ManagedBy, Rollout};
+use instar_capi::{Cluster, ManagedBy, Rollout};
 use instar_domain::KubeVersion;
 
 use super::{
@@ -13,9 +13,14 @@ use crate::{Finding, Rule, cluster_state::CachedWorker, worker::left_behind};
 /// The hook that Cluster API calls last in an upgrade; until it has an answer, no version is changed.
 const AFTER_UPGRADE: &str = "AfterClusterUpgrade";
 
+/// How an edit switches the check off. Cluster API leaves the annotation there.
+fn anyway() -> String {
+    format!("set {UNSAFE_VERSION} in the same edit, with another value where it is there already")
+}
+
 impl Request<'_> {
-    /// What is wrong with the path from the present version to the target. `steps` is empty where
-    /// the path is not known.
+    /// What is wrong with the path from the present version to the target, or with another release of it. `steps` is empty
+    /// where the path is not known.
     pub(super) fn moves_to(
         &self,
         present: Option<&KubeVersion>,
@@ -26,7 +31,11 @@ impl Request<'_> {
             return Vec::new();
         };
         if present == target {
-            return Vec::new();
+            let another = self.another_release(steps);
+            return another
+                .and_then(|_| self.replaces_meanwhile(present))
+                .into_iter()
+                .collect();
         }
         let mut findings = Vec::new();
         findings.extend(self.last_edit(present));
@@ -35,10 +44,10 @@ impl Request<'_> {
         findings
     }
 
-    /// An edit that switches off Cluster API's own check switches off this one too: that is how a user
-    /// cancels an upgrade under way.
+    /// An edit that switches off Cluster API's own check switches off this one too. An annotation that an earlier edit has
+    /// left says nothing of this one.
     fn last_edit(&self, present: &KubeVersion) -> Option<Finding> {
-        if self.is_unsafe() {
+        if self.becomes_unsafe() {
             return None;
         }
         if self.has_pending(AFTER_UPGRADE) {
@@ -47,7 +56,8 @@ impl Request<'_> {
                 VERSION,
                 format!("the edit to {present} is still under way: its hook {AFTER_UPGRADE} is pending"),
                 format!(
-                    "wait until the runtime extension lets go (condition TopologyReconciled), or set {UNSAFE_VERSION} in the same edit"
+                    "wait until the runtime extension lets go (condition TopologyReconciled), or {}",
+                    anyway()
                 ),
             ));
         }
@@ -76,9 +86,27 @@ impl Request<'_> {
             VERSION,
             format!("the edit to {present} is still under way: {who} runs {runs}"),
             format!(
-                "wait until it is done (kubectl get clusterupgrade); to land elsewhere on the way, set {UNSAFE_VERSION} in the same edit"
+                "wait until it is done (kubectl get clusterupgrade); to go on to a newer version anyway, {}",
+                anyway()
             ),
         ))
+    }
+
+    /// Another release of the version that runs may be what repairs it, so that it waits for nothing.
+    fn replaces_meanwhile(&self, present: &KubeVersion) -> Option<Finding> {
+        let finding = self.last_edit(present)?;
+        let remediation =
+            "machines are replaced once more: wait until it is done, unless this release repairs what holds it up";
+        Some(Finding {
+            remediation: remediation.to_owned(),
+            ..finding.into_warning()
+        })
+    }
+
+    fn becomes_unsafe(&self) -> bool {
+        let text = |cluster: &Cluster| cluster.metadata.annotations.as_ref()?.get(UNSAFE_VERSION).cloned();
+        let now = text(self.new);
+        now.is_some() && self.old.and_then(text) != now
     }
 
     /// Another release of the version that runs, or another template, is still on its way. Cluster API would let the
@@ -91,7 +119,8 @@ impl Request<'_> {
                 VERSION,
                 format!("machines of the control plane are still being replaced at {present}"),
                 format!(
-                    "wait until it is done (kubectl get kubeadmcontrolplanes); to land elsewhere on the way, set {UNSAFE_VERSION} in the same edit"
+                    "wait until it is done (kubectl get kubeadmcontrolplanes); to go on to a newer version anyway, {}",
+                    anyway()
                 ),
             )
         })

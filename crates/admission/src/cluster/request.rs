@@ -6,6 +6,7 @@ use instar_catalog::Catalog;
 use instar_domain::KubeVersion;
 use jiff::civil::Date;
 
+use super::shape::Shape;
 use crate::{
     Finding, Rule,
     cluster_state::{CachedWorker, Versions},
@@ -54,6 +55,8 @@ pub struct Admitted {
     pub pins: AnnotationChange,
     /// What becomes of a classic Cluster's path.
     pub path: AnnotationChange,
+    /// The release that replaces another one of a version that runs: its machines are replaced.
+    pub another_release: Option<String>,
     /// Warnings.
     pub warnings: Vec<String>,
     /// Rules that are broken, and that a policy may have switched off.
@@ -150,6 +153,12 @@ impl Request<'_> {
         remediation: impl Into<String>,
     ) -> Finding {
         deny(self.new, rule, field, what, remediation)
+    }
+
+    /// What it is made of, of a class.
+    pub(super) fn shape<'s>(&'s self, class: &'s ClusterClass) -> Shape<'s> {
+        let shape = Shape::of(self.new.metadata.labels.as_ref(), self.topology, class);
+        shape.with_control_plane(self.facts.control_plane)
     }
 
     pub(super) fn class_name(&self) -> String {

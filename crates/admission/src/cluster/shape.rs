@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use instar_api::{ETCD_ANNOTATION, KCP_ETCD, Pin, Values};
-use instar_capi::{ClusterClass, PoolKind, TemplateRef, Topology, WorkerKind};
+use instar_capi::{ClusterClass, KubeadmControlPlane, PoolKind, TemplateRef, Topology, WorkerKind};
 use instar_catalog::{Labels, Pool, Release, Role};
 use instar_domain::JsonPointer;
 use instar_wiring::{Rendered, Wiring};
@@ -12,7 +12,7 @@ use instar_wiring::{Rendered, Wiring};
 pub(super) struct Shape<'a> {
     /// The control plane's own template, where it is a kubeadm one.
     pub(super) kubeadm: Option<&'a TemplateRef>,
-    /// The class says that its etcd is external.
+    /// The class says that its etcd is external, and the control plane says nothing else.
     pub(super) etcd_is_external: bool,
     /// The control plane's machines and the pools, in this order.
     pub(super) pools: Vec<PoolShape<'a>>,
@@ -89,6 +89,16 @@ impl<'a> Shape<'a> {
             etcd_is_external: annotations.is_some_and(|all| all.contains_key(ETCD_ANNOTATION)),
             pools,
         }
+    }
+
+    /// Believes the class' annotation only as far as the control plane, where there is one, has an external etcd.
+    pub(super) fn with_control_plane(mut self, control_plane: Option<&KubeadmControlPlane>) -> Self {
+        let has_external = |control_plane: &KubeadmControlPlane| {
+            let configuration = &control_plane.spec.kubeadm_config_spec.cluster_configuration;
+            configuration.etcd.external.is_some()
+        };
+        self.etcd_is_external &= control_plane.is_none_or(has_external);
+        self
     }
 
     pub(super) fn workers(&self) -> impl Iterator<Item = (&PoolShape<'a>, PoolKind, &'a str)> {
@@ -177,7 +187,12 @@ pub(super) fn set_pool(pin: &mut Pin, kind: PoolKind, name: &str, values: Values
 
 impl PoolShape<'_> {
     pub(super) fn image<'r>(&self, row: &'r Release) -> Option<&'r Values> {
-        row.image(&Pool {
+        row.image(&self.of_catalog())
+    }
+
+    /// As a catalog chooses images for it.
+    pub(super) fn of_catalog(&self) -> Pool<'_> {
+        Pool {
             role: match self.place {
                 Place::ControlPlane => Role::ControlPlane,
                 Place::Worker { .. } => Role::Worker,
@@ -188,7 +203,7 @@ impl PoolShape<'_> {
                 cluster: self.cluster_labels,
                 pool: &self.labels,
             },
-        })
+        }
     }
 
     pub(super) fn pinned<'p>(&self, pin: &'p Pin) -> &'p Values {

@@ -72,6 +72,14 @@ impl<'a> Step<'a> {
         &self.version
     }
 
+    /// Whether it is another row of a version that runs.
+    pub(super) const fn is_again(&self) -> bool {
+        match self.kind {
+            Kind::Again => true,
+            Kind::First | Kind::OnPath(_) => false,
+        }
+    }
+
     pub(super) const fn who(&self) -> Who {
         match self.kind {
             Kind::First | Kind::Again => Who::All,

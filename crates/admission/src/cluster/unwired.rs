@@ -12,7 +12,6 @@ use instar_domain::KubeVersion;
 use super::{
     edits,
     request::{Admitted, Request, VERSION, annotation, object},
-    shape::Shape,
 };
 use crate::{Finding, Rule};
 
@@ -46,7 +45,7 @@ impl Request<'_> {
     /// Pins that a created Cluster brings along count when its class is wired later, so they are judged now.
     fn created_unwired(&self, class: &ClusterClass) -> Result<Admitted, Finding> {
         let pins = self.carried()?;
-        let shape = Shape::of(self.new.metadata.labels.as_ref(), self.topology, class);
+        let shape = self.shape(class);
         let mut admitted = self.brought_along(pins.as_ref(), Some(&shape));
         if let Some(pins) = &pins {
             let runs_pinned = self.is_restored() && !pins.releases.is_empty();

@@ -289,7 +289,7 @@ pub(super) const ONE_CHANGE: RuleInfo = RuleInfo {
 };
 
 pub(super) const MAINTENANCE_WINDOW: RuleInfo = RuleInfo {
-    guards: "The version of a topology cluster is edited while the maintenance windows of its UpgradePolicies are open. A ClusterUpgrade waits for them instead.",
+    guards: "A version is edited by hand, or another release of it is named, while the maintenance windows of the Cluster's UpgradePolicies are open: of a topology cluster, and of a classic one's control plane, MachineDeployments and MachinePools. A ClusterUpgrade waits for them instead.",
     source: MAINTENANCE,
     messages: &[
         "no maintenance window is open (of {})",
@@ -299,13 +299,24 @@ pub(super) const MAINTENANCE_WINDOW: RuleInfo = RuleInfo {
         "upgrades are excluded: {}",
         "upgrades are excluded: {}, until {}",
         "window {}: {}",
+        "UpgradePolicy {} can't be decoded, so its windows are not known",
     ],
     remediation: "create a ClusterUpgrade, which edits the version when upgrades may go on",
     default: Enforcement::Enforce,
-    on: &[Trigger {
-        guard: GuardedKind::Cluster,
-        changes: &[Change::Version],
-    }],
+    on: &[
+        Trigger {
+            guard: GuardedKind::Cluster,
+            changes: &[Change::Version, Change::Pins],
+        },
+        Trigger {
+            guard: GuardedKind::ControlPlane,
+            changes: &[Change::Version],
+        },
+        Trigger {
+            guard: GuardedKind::Worker,
+            changes: &[Change::Version],
+        },
+    ],
     enforceable_by: EnforceableBy::Server,
 };
 
@@ -325,7 +336,7 @@ pub(super) const WORKERS_IN_REACH: RuleInfo = RuleInfo {
         },
         Trigger {
             guard: GuardedKind::ControlPlane,
-            changes: &[Change::Version],
+            changes: &[Change::Created, Change::Version],
         },
     ],
     enforceable_by: EnforceableBy::Server,
@@ -338,6 +349,7 @@ pub(super) const WIRING_KEPT: RuleInfo = RuleInfo {
         "Cluster {} is pinned to release {} ({}), and {}",
         "Cluster {} is pinned to release {} ({}), and without the wiring its machines would be replaced by the bare template's",
         "Cluster {} carries pins that can't be read, and without the wiring its machines would be replaced by the bare template's",
+        "Cluster {} is pinned, and the external patch {} comes after the wiring, so it may change what is pinned",
     ],
     remediation: "wire it: instar wire prints the class with its wiring",
     default: Enforcement::Enforce,

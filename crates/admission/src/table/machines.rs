@@ -13,14 +13,14 @@ const KUBEADM: &str =
     "https://kubernetes.io/docs/setup/production-environment/tools/kubeadm/create-cluster-kubeadm/#version-skew-policy";
 
 pub(super) const CONTROL_PLANE_DOWNGRADE: RuleInfo = RuleInfo {
-    guards: "A control plane doesn't go down a minor while an API server or a worker is newer.",
+    guards: "A control plane doesn't go down a minor while an API server or a worker is newer, and isn't created below a worker that is there.",
     source: SKEW,
     messages: &["{} is a minor below {}, which {} runs"],
     remediation: "fix forward with another release, or restore from a backup; a row of the present minor may be gone back to",
     default: Enforcement::Enforce,
     on: &[Trigger {
         guard: GuardedKind::ControlPlane,
-        changes: &[Change::Version],
+        changes: &[Change::Created, Change::Version],
     }],
     enforceable_by: EnforceableBy::Server,
 };
@@ -57,12 +57,13 @@ pub(super) const ETCD_DOWNGRADE: RuleInfo = RuleInfo {
 };
 
 pub(super) const ONE_ROLLOUT: RuleInfo = RuleInfo {
-    guards: "An edit of a version carries all that the version's release sets: the template with its image, the tags of etcd and CoreDNS. Else every machine is replaced twice. And a template with the image of another version comes with that version.",
+    guards: "An edit of a version carries all that the version's release sets: the template with its image, the tags of etcd and CoreDNS. Else every machine is replaced twice. And a template with the image of another version comes with that version, also where a class gives it to machines as it is.",
     source: ONE_PATCH,
     messages: &[
         "{} needs {} at {} of {} {}, which has {}",
         "{} needs {} {}, and the edit leaves {}",
         "{} {} carries what release {} ({}) sets, and the version stays {}",
+        "{} {} carries what release {} ({}) sets, and Cluster {} stays at {}",
     ],
     remediation: "put both in one edit, or let Instar do it: annotate the Cluster with upgrade.cluster.x-k8s.io/version",
     default: Enforcement::Enforce,
@@ -74,6 +75,14 @@ pub(super) const ONE_ROLLOUT: RuleInfo = RuleInfo {
         Trigger {
             guard: GuardedKind::Worker,
             changes: &[Change::Version, Change::Template],
+        },
+        Trigger {
+            guard: GuardedKind::Cluster,
+            changes: &[Change::Class, Change::Pools],
+        },
+        Trigger {
+            guard: GuardedKind::ClusterClass,
+            changes: &[Change::Wiring],
         },
     ],
     enforceable_by: EnforceableBy::Server,
@@ -196,7 +205,7 @@ pub(super) const WORKER_NOT_NEWER: RuleInfo = RuleInfo {
 };
 
 pub(super) const WORKER_NOT_TOO_OLD: RuleInfo = RuleInfo {
-    guards: "A worker is at most three minors behind the newest API server, or two where its kubelet is older than v1.25.",
+    guards: "A worker is at most three minors behind the newest API server, or two where its kubelet is older than v1.25. What the control plane is asked for counts too. What is created in a paused Cluster, as `clusterctl move` does, is warned of.",
     source: SKEW,
     messages: &[
         "{} is {} minors behind {}, where the limit is {}",

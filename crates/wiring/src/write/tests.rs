@@ -299,3 +299,63 @@ fn only_a_class_is_wired() {
         )
     );
 }
+
+/// The wired class with one more patch at a place among its own and ours.
+fn with_patch(at: usize, operation: &Value) -> ClusterClassSpec {
+    let mut spec = wire(&class(), &templates(), &catalog()).unwrap().class["spec"].clone();
+    let selector = json!({
+        "apiVersion": "infrastructure.cluster.x-k8s.io/v1beta2", "kind": "DevMachineTemplate",
+        "matchResources": {"controlPlane": true, "machineDeploymentClass": {"names": ["small"]}},
+    });
+    let patch = json!({"name": "late", "definitions": [{"selector": selector, "jsonPatches": [operation]}]});
+    spec["patches"].as_array_mut().unwrap().insert(at, patch);
+    serde_json::from_value(spec).unwrap()
+}
+
+#[test]
+fn a_later_patch_takes_out_what_it_writes_over() {
+    let template = reference("DevMachineTemplate", "cp");
+    // The class' own patch, the control plane's, the pools', and then the end.
+    let (first, between, last) = (0, 2, 3);
+    for (op, path, at, overrides) in [
+        ("add", IMAGE, last, true),
+        ("replace", IMAGE, last, true),
+        ("remove", IMAGE, last, true),
+        ("remove", "/spec/template/spec/backend", last, true),
+        ("add", "/spec/template/spec", last, true),
+        ("add", "/spec/template/spec/backend/image/tag", last, true),
+        ("add", "/spec/template/spec/backend/imageOfAnother", last, false),
+        ("add", "/spec/template/metadata/labels", last, false),
+        ("add", IMAGE, between, true),
+        ("add", IMAGE, first, false),
+        ("remove", "/spec/template/spec/backend", first, false),
+    ] {
+        let spec = with_patch(at, &json!({"op": op, "path": path, "value": "x"}));
+        let wiring = Wiring::read(&spec).unwrap();
+        let renders = !wiring.control_plane(&template).is_empty();
+        assert_eq!(renders, !overrides, "{op} {path} at {at}");
+        // The pools' patch comes after the place between.
+        let of_pool = !wiring.machine_deployment("small", &template).is_empty();
+        assert_eq!(of_pool, !overrides || at == between, "{op} {path} at {at}");
+        assert!(
+            !wiring.machine_deployment("large", &template).is_empty(),
+            "another class of pools"
+        );
+        let kubeadm = wiring.kubeadm(&reference("KubeadmControlPlaneTemplate", "kcp"));
+        assert_eq!(kubeadm.len(), 2, "a template of another kind");
+    }
+}
+
+#[test]
+fn wiring_again_mends_the_order() {
+    let spec = with_patch(3, &json!({"op": "add", "path": IMAGE, "value": "x"}));
+    let mut late = class();
+    late["spec"] = json!(spec);
+    let wired = wire(&late, &templates(), &catalog()).unwrap();
+    assert_ne!(wired.class, late);
+    let spec: ClusterClassSpec = serde_json::from_value(wired.class["spec"].clone()).unwrap();
+    let rendered = Wiring::read(&spec)
+        .unwrap()
+        .control_plane(&reference("DevMachineTemplate", "cp"));
+    assert_eq!(rendered.len(), 1);
+}

@@ -4,7 +4,7 @@ use std::{fmt::Debug, marker::PhantomData, sync::Arc};
 
 use instar_admission::{
     cluster_state::{CachedWorker, Versions},
-    is_controlled,
+    is_made_by_another,
     template::TemplateType,
 };
 use instar_capi::{
@@ -85,10 +85,7 @@ impl<O: WorkerResource> Worker<O> {
             replicas: None,
         });
         let managed_by = metadata.labels.as_ref().map_or(ManagedBy::User, ManagedBy::of);
-        let stands_alone = match O::KIND {
-            WorkerKind::MachineDeployment | WorkerKind::MachinePool => true,
-            WorkerKind::MachineSet | WorkerKind::Machine => !is_controlled(&metadata),
-        };
+        let stands_alone = !is_made_by_another(O::KIND, &metadata);
         Self {
             cluster: cluster.into(),
             moves: Versions::of(&running)

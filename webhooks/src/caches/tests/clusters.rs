@@ -1,8 +1,15 @@
 //! Clusters, their classes, their control planes.
 
-use instar_admission::cluster_state::Versions;
+use std::collections::BTreeMap;
+
+use instar_admission::{
+    cluster_state::Versions,
+    template::{self, Deleter},
+};
 use instar_capi::Lifecycle;
 use instar_capi::Reference;
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::*;
 
@@ -196,4 +203,35 @@ fn an_unreadable_cluster_keeps_its_releases_in_use() {
     assert_eq!(fixture.caches.pinned_to("r1"), ["ns/good", "ns/bad"]);
     assert_eq!(fixture.caches.cluster("ns", "bad"), None);
     assert!(fixture.caches.cluster("ns", "good").is_some());
+}
+
+#[test]
+fn a_template_of_a_class_stays_while_clusters_of_other_namespaces_use_it() {
+    let group = "infrastructure.cluster.x-k8s.io";
+    let class = json!({
+        "apiVersion": "cluster.x-k8s.io/v1beta2", "kind": "ClusterClass",
+        "metadata": {"name": "c", "namespace": "ns"},
+        "spec": {"controlPlane": {"machineInfrastructure": {"templateRef": {
+            "apiVersion": format!("{group}/v1beta2"), "kind": "DevMachineTemplate", "name": "t",
+        }}}},
+    });
+    let cluster = |namespace: &str, paused: bool| {
+        let mut cluster = of_class("one", &json!({"name": "c", "namespace": "ns"}));
+        cluster["metadata"]["namespace"] = json!(namespace);
+        cluster["spec"]["paused"] = json!(paused);
+        cluster
+    };
+    let annotations = BTreeMap::from([(instar_capi::labels::DELETE_FOR_MOVE.to_owned(), String::new())]);
+    let metadata = ObjectMeta {
+        name: Some("t".to_owned()),
+        namespace: Some("ns".to_owned()),
+        annotations: Some(annotations),
+        ..ObjectMeta::default()
+    };
+    for (others_are_paused, refused) in [(false, 1), (true, 0)] {
+        let objects = [class.clone(), cluster("ns", true), cluster("team", others_are_paused)];
+        let caches = Caches::of(&objects, Timestamp::UNIX_EPOCH).unwrap();
+        let found = template::delete(group, "DevMachineTemplate", &metadata, Deleter::OfClusters, &*caches);
+        assert_eq!(found.len(), refused, "{found:?}");
+    }
 }

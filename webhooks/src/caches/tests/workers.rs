@@ -88,7 +88,8 @@ fn workers_are_found_by_their_cluster() {
     fixture.list::<Worker<Machine>>([
         machine("machine", "v1.34.1"),
         machine("joining", ""),
-        made_by(machine("made", "v1.34.1"), "Something"),
+        made_by(machine("made", "v1.34.1"), "MachineSet"),
+        made_by(machine("claimed", "v1.34.1"), "Something"),
     ]);
 
     let mut topology = worker(WorkerKind::MachineDeployment, "topology", "v1.34.3", "v1.34.3");
@@ -101,6 +102,7 @@ fn workers_are_found_by_their_cluster() {
             topology,
             worker(WorkerKind::MachineSet, "alone", "v1.31.0", "v1.35.1"),
             worker(WorkerKind::MachinePool, "pool", "v1.33.0", "v1.34.3"),
+            worker(WorkerKind::Machine, "claimed", "v1.34.1", "v1.34.3"),
             worker(WorkerKind::Machine, "joining", "v1.34.3", "v1.34.3"),
             worker(WorkerKind::Machine, "machine", "v1.34.1", "v1.34.3"),
         ]

@@ -207,3 +207,32 @@ fn another_class_renders_every_pin_that_stays() {
         );
     }
 }
+
+#[test]
+fn a_class_says_that_its_etcd_is_external_only_where_the_control_plane_has_one() {
+    let mut world = World::new();
+    let external = json!({"external": {"endpoints": ["https://etcd"]}});
+    let kubeadm = |etcd: &Value| json!({"kubeadmConfigSpec": {"clusterConfiguration": {"etcd": etcd}}});
+    let templates = [
+        ("KubeadmControlPlaneTemplate", kubeadm(&external)),
+        ("DevMachineTemplate", json!({})),
+    ];
+    let templates = templates.map(|(kind, spec)| {
+        let reference = serde_json::from_value(reference(kind)).unwrap();
+        (reference, json!({"spec": {"template": {"spec": spec}}}))
+    });
+    let wired = instar_wiring::wire(&bare_class(), &templates.into(), &world.catalog()).unwrap();
+    world.class = Some(wired.class);
+    let created = world.create("v1.33.5");
+    assert_eq!(pins(&created).releases.values().next().unwrap().etcd_tag(), None);
+
+    world.control_plane = Some(kubeadm(&external));
+    world.edit(&created, set_version("v1.34.3")).unwrap();
+    world.control_plane = Some(kubeadm(&json!({"local": {"imageTag": "3.5.21-0"}})));
+    assert_eq!(
+        world.edit(&created, set_version("v1.34.3")).unwrap_err(),
+        format!(
+            "Cluster ns/c: spec.topology.version: release r34 (v1.34.3) sets {ETCD} of KubeadmControlPlaneTemplate for the control plane itself, and ClusterClass ns/class does not render it; wire the class again: instar wire prints it [rule wiring-renders]"
+        )
+    );
+}

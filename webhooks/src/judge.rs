@@ -462,11 +462,17 @@ pub(crate) fn mutate_cluster_upgrade(request: &Request<'_, ClusterUpgrade>, stat
         user: &request.user_info.username,
         now: state.now(),
     };
-    let Stamped { skip, approvals } = upgrade::stamped(edit, signature);
+    let Stamped {
+        skip,
+        override_window,
+        approvals,
+    } = upgrade::stamped(edit, signature);
     let skip = skip.map(|skip| (PointerBuf::from_tokens(["spec", "preflight", "skip"]), json!(skip)));
+    let window = override_window.map(|window| (PointerBuf::from_tokens(["spec", "overrideWindow"]), json!(window)));
     let approvals = approvals.map(|approvals| (PointerBuf::from_tokens(["spec", "approvals"]), json!(approvals)));
     let stamps: Vec<PatchOperation> = skip
         .into_iter()
+        .chain(window)
         .chain(approvals)
         .map(|(path, value)| PatchOperation::Replace(ReplaceOperation { path, value }))
         .collect();

@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use instar_api::{CatalogName, UpgradePolicySpec};
+use instar_api::{CatalogName, UpgradePolicySpec, WindowOverride};
 use instar_capi::{
     ClusterClass, ControlPlaneSpec, ControlPlaneStatus, KubeadmControlPlane, Lifecycle, ManagedBy, Reference, Topology,
     VersionCount, WorkerKind,
@@ -233,6 +233,8 @@ pub struct CachedUpgrade {
     pub target: String,
     /// The releases on its path.
     pub path: Vec<String>,
+    /// That it goes on outside of maintenance windows.
+    pub override_window: Option<Box<WindowOverride>>,
 }
 
 /// The versions that a control plane's machines run, as far as it says so. Where it says the lowest

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use instar_api::{BREAK_GLASS_ANNOTATION, Rule, UpgradePolicySpec, VERSION_ANNOTATION};
+use instar_api::{BREAK_GLASS_ANNOTATION, Rule, UpgradePolicySpec, VERSION_ANNOTATION, WindowOverride};
 use instar_capi::Cluster;
 use instar_gates::{MaintenanceWindows, WindowState};
 
@@ -41,7 +41,7 @@ pub fn judge(edit: Edit<'_, Cluster>, resolved: &str, another: Option<&str>, sta
     };
     // By what it was: an edit can't choose its policy.
     let policies = policies_of(namespace, old.metadata.labels.as_ref(), state);
-    let closed = closed(namespace, &policies, state).map(|closed| closed.or_else(&remediation));
+    let closed = closed(namespace, name, &policies, state).map(|closed| closed.or_else(&remediation));
     let object = || object_ref(edit.kind, &edit.new.metadata);
     closed
         .map(|(what, remediation)| finding(Rule::MaintenanceWindow, object(), field, what, remediation))
@@ -64,7 +64,8 @@ fn before(old: &Cluster, namespace: &str, name: &str, state: &dyn ClusterState) 
 
 /// What is closed for an edit of the version in a control plane or a pool that a user moves, and what to do.
 pub(crate) fn by_hand(namespace: &str, cluster: &str, state: &dyn ClusterState) -> Option<(String, String)> {
-    let closed = closed(namespace, &selecting_policies(namespace, Some(cluster), state), state)?;
+    let policies = selecting_policies(namespace, Some(cluster), state);
+    let closed = closed(namespace, cluster, &policies, state)?;
     let has_topology = state
         .cluster(namespace, cluster)
         .is_some_and(|cluster| cluster.topology.is_some());
@@ -101,7 +102,12 @@ fn or_break_glass(remediation: &str) -> String {
 }
 
 /// A policy that can't be decoded may select any Cluster of its namespace, and be closed: the controller waits for it too.
-fn closed(namespace: &str, policies: &[Arc<UpgradePolicySpec>], state: &dyn ClusterState) -> Option<Closed> {
+fn closed(
+    namespace: &str,
+    cluster: &str,
+    policies: &[Arc<UpgradePolicySpec>],
+    state: &dyn ClusterState,
+) -> Option<Closed> {
     if let Some(unreadable) = state.unreadable_policies(namespace).first() {
         return Some(Closed::Unknown(
             format!("UpgradePolicy {unreadable} can't be decoded, so its windows are not known"),
@@ -114,9 +120,19 @@ fn closed(namespace: &str, policies: &[Arc<UpgradePolicySpec>], state: &dyn Clus
     };
     match windows.at(state.now()) {
         WindowState::Open { .. } => None,
+        WindowState::Closed { .. } if is_overridden(namespace, cluster, state) => None,
         WindowState::Closed { by, opens } => {
             let until = opens.map_or_else(String::new, |opens| format!(", until {opens}"));
             Some(Closed::Windows(format!("{by}{until}")))
         }
     }
+}
+
+/// Whether a user who may has let an upgrade of the Cluster go on: also the edit by which it goes on.
+fn is_overridden(namespace: &str, cluster: &str, state: &dyn ClusterState) -> bool {
+    let counts = |window: &WindowOverride| window.counts(state.now());
+    state
+        .upgrades(namespace, cluster)
+        .iter()
+        .any(|upgrade| upgrade.override_window.as_deref().is_some_and(counts))
 }

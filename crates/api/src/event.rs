@@ -98,6 +98,12 @@ event_reasons! {
     Drifted: Warning, "ClusterUpgrade, Cluster",
         "After the upgrade, another client set a version or a template reference back to what it was before.",
         "Take the field out of what applies it, such as a manifest in Git, and set it to what the note says.";
+    WindowOpened: Normal, "ClusterUpgrade, Cluster",
+        "A maintenance window of an upgrade that goes on has opened.",
+        "Nothing.";
+    WindowClosed: Normal, "ClusterUpgrade, Cluster",
+        "The maintenance windows of an upgrade that goes on have closed. What has begun goes on to its end.",
+        "Nothing: it goes on when one opens.";
     PinnedPath: Normal, "ClusterUpgrade, Cluster",
         "The controller wrote into the Cluster which releases the control plane goes through.",
         "Nothing.";

@@ -23,7 +23,9 @@ mod waiting;
 pub use approval::{Approval, ApprovalPoint, ApprovalPolicy, ApprovedPart};
 pub use catalog_name::CatalogName;
 pub use event::{EventReason, EventSeverity};
-pub use maintenance::{Maintenance, MaintenanceExclusion, MaintenanceWindow, WindowKind};
+pub use maintenance::{
+    Maintenance, MaintenanceExclusion, MaintenanceWindow, WindowKind, WindowOverride, WindowStatus, WindowsAre,
+};
 pub use metadata::{
     ADMISSION_LABEL, BREAK_GLASS_ANNOTATION, CATALOG_LABEL, ETCD_ANNOTATION, FINISHED_ANNOTATION, GROUP,
     LEFT_ANNOTATION, PATH_ANNOTATION, RECORD_ANNOTATION, RELEASE_LABEL, RELEASES_ANNOTATION, RENDERED_ANNOTATION,

@@ -1,10 +1,12 @@
 //! When upgrades may go on: maintenance windows.
 
 use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::schema;
+use crate::{SetBy, schema};
 
 /// When upgrades may go on. Without an `Allow` window they always may, but for `Deny` windows and exclusions.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
@@ -87,4 +89,58 @@ pub struct MaintenanceExclusion {
     /// Why, for those who wait: "quarter-end".
     #[schemars(length(min = 1, max = 256))]
     pub reason: String,
+}
+
+/// That one upgrade goes on outside of maintenance windows.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct WindowOverride {
+    /// Why, for the record: "the CVE of Friday".
+    #[schemars(length(min = 1, max = 256))]
+    pub reason: String,
+
+    /// Until when; absent: until the upgrade is over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::time")]
+    pub until: Option<Timestamp>,
+
+    /// Who asked for it. Admission writes it, whatever the request says, and without it the windows count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub set_by: Option<SetBy>,
+}
+
+impl WindowOverride {
+    /// Whether the windows are overridden at that time.
+    #[must_use]
+    pub fn counts(&self, now: Timestamp) -> bool {
+        self.set_by.is_some() && self.until.is_none_or(|until| now < until)
+    }
+}
+
+/// Where the maintenance windows of an upgrade stand.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct WindowStatus {
+    /// Whether the upgrade may go on.
+    pub state: WindowsAre,
+
+    // Each member is always written: the status is a merge patch, which would keep what it leaves out.
+    /// Until when that is so; absent where it doesn't change within 400 days.
+    #[serde(default)]
+    #[schemars(schema_with = "schema::time")]
+    pub until: Option<Time>,
+
+    /// Why they are closed.
+    #[serde(default)]
+    #[schemars(length(max = 1024))]
+    pub message: String,
+}
+
+/// Whether an upgrade may go on.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WindowsAre {
+    /// It may.
+    Open,
+    /// It may not.
+    Closed,
 }

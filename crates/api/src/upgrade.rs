@@ -6,7 +6,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Approval, PreflightSpec, PreflightStatus, ValueAt, schema};
+use crate::{Approval, PreflightSpec, PreflightStatus, ValueAt, WindowOverride, WindowStatus, schema};
 
 /// One upgrade of a Cluster: where to, in which order, and how far it has come.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
@@ -83,6 +83,10 @@ pub struct ClusterUpgradeSpec {
     /// What is asked of the checks before it begins.
     #[serde(default, skip_serializing_if = "PreflightSpec::is_empty")]
     pub preflight: PreflightSpec,
+
+    /// That it goes on outside of maintenance windows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub override_window: Option<WindowOverride>,
 
     /// What was approved, where an UpgradePolicy asks for approvals.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -200,6 +204,10 @@ pub struct ClusterUpgradeStatus {
     /// What is waited for, and why; the first 32 reasons.
     #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "atomic"))]
     pub waiting: Vec<WaitingFor>,
+
+    /// Where its maintenance windows stand; absent where no UpgradePolicy has any, where they are overridden, and once it
+    /// has finished.
+    pub window: Option<WindowStatus>,
 
     /// What the checks found before it began; once it has begun, they are not asked again.
     #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["check"]))]

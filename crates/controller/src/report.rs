@@ -3,6 +3,7 @@
 mod lifecycle;
 mod preflight;
 mod progress;
+mod window;
 
 use instar_api::{ClusterUpgrade, ClusterUpgradeStatus, FailureReason, UpgradePhase, WaitingFor, WaitingReason};
 use instar_planner::{Decision, Snapshot, Stage, Waiting};
@@ -16,6 +17,8 @@ use crate::{
 use preflight::preflight;
 pub(crate) use progress::templates;
 use progress::{count, machines, of_phase, pools};
+pub(crate) use window::news as window_news;
+use window::window;
 
 pub(crate) use lifecycle::{refused, report_missing_cluster, restored, unread, unreadable_cluster};
 
@@ -83,6 +86,7 @@ pub(crate) fn status(
             step.chars().take(STEP).collect()
         },
         waiting,
+        window: window(phase, snapshot),
         preflight: preflight(before.preflight, snapshot),
         conditions,
         observed_generation: generation,

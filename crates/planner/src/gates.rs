@@ -35,7 +35,7 @@ pub(crate) fn before_edit(snapshot: &Snapshot, to: &KubeVersion) -> Vec<Waiting>
 /// Those of the gates that don't let through, and the checks that hold an upgrade that hasn't begun.
 fn closed(snapshot: &Snapshot, gates: &[Gate]) -> impl Iterator<Item = Waiting> {
     let closed = gates.iter().filter_map(|gate| match snapshot.gates.get(gate) {
-        None | Some(GateState::Open) => None,
+        None | Some(GateState::Open { .. }) => None,
         Some(GateState::Closed { reason, until }) => Some(Waiting::GateClosed {
             gate: *gate,
             reason: reason.clone(),

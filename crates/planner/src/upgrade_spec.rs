@@ -94,7 +94,10 @@ pub enum Gate {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum GateState {
     /// It lets through.
-    Open,
+    Open {
+        /// When it closes by itself; absent where it doesn't, or where that isn't known.
+        until: Option<Timestamp>,
+    },
     /// It doesn't.
     Closed {
         /// Why, as the gate reports it.

@@ -1,19 +1,23 @@
-//! Maintenance windows: an upgrade begins when one opens, and in the middle it ends the step that it has begun.
+//! Maintenance windows: an upgrade begins when one opens, and in the middle it ends the step that it has begun. A user lets
+//! the rest go on.
 
-use instar_api::{UpgradePhase, UpgradePolicy, VERSION_ANNOTATION, WaitingReason};
+use instar_api::{UpgradePhase, VERSION_ANNOTATION, WaitingReason};
 use instar_e2e::{
-    Result,
+    Context, Result,
     support::{
         classic::{self, NAME},
         fixtures::Shape,
         journeys::JourneyContext,
         ledger::{Ledger, Pool},
-        upgrade::{UPGRADE, annotate, phase, upgrade},
+        upgrade::{UPGRADE, annotate, phase, upgrade, upgrades},
     },
     wait::wait_for,
 };
 use jiff::{SignedDuration, Timestamp};
-use kube::{Api, api::DeleteParams};
+use kube::{
+    ResourceExt,
+    api::{Patch, PatchParams},
+};
 use serde_json::{Value, json};
 
 const SHAPE: Shape<'_> = Shape {
@@ -63,7 +67,7 @@ pub(crate) async fn opens_and_closes(scene: JourneyContext) -> Result<()> {
     let workers = Pool::Workers("md-0".to_owned());
     classic::assert_rolled(&ledger, &rows, &workers, 1, &[33])?;
 
-    policies(&scene).delete("maintenance", &DeleteParams::default()).await?;
+    override_window(&scene).await?;
     wait_for("the upgrade to be completed", UPGRADE, || async {
         match upgrade(&scene).await? {
             Some(record) if phase(&record) == UpgradePhase::Completed => Ok(()),
@@ -74,10 +78,6 @@ pub(crate) async fn opens_and_closes(scene: JourneyContext) -> Result<()> {
     ledger.caught_up().await?;
     classic::assert_rolled(&ledger, &rows, &Pool::ControlPlane, 1, &[33, 34])?;
     classic::assert_rolled(&ledger, &rows, &workers, 1, &[33, 34])
-}
-
-fn policies(scene: &JourneyContext) -> Api<UpgradePolicy> {
-    Api::namespaced(scene.mgmt.client(), &scene.namespace)
 }
 
 async fn policy(scene: &JourneyContext, maintenance: &Value) -> Result<()> {
@@ -92,6 +92,18 @@ async fn policy(scene: &JourneyContext, maintenance: &Value) -> Result<()> {
 
 fn excluded_until(to: &str) -> Value {
     json!({ "exclusions": [{ "from": "2020-01-01T00:00:00Z", "to": to, "reason": "a move" }] })
+}
+
+/// Lets the upgrade go on though the window stays closed.
+async fn override_window(scene: &JourneyContext) -> Result<()> {
+    let name = upgrade(scene).await?.context("no record")?.name_any();
+    let patch = json!({ "spec": { "overrideWindow": { "reason": "the freeze begins tomorrow" } } });
+    let patched = upgrades(scene)
+        .patch(&name, &PatchParams::default(), &Patch::Merge(&patch))
+        .await?;
+    let stamp = patched.spec.override_window.and_then(|window| window.set_by);
+    assert!(stamp.is_some(), "nobody is on record");
+    Ok(())
 }
 
 /// Waits until the record says that its gate is closed.

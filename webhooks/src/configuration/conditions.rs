@@ -121,10 +121,8 @@ impl Entry {
                 }
             }
             GuardedKind::ClusterClass | GuardedKind::UpgradePolicy => add("is-not-deleted", is_not_deleted()),
-            GuardedKind::ClusterUpgrade => {
-                add("is-not-deleted", is_not_deleted());
-                add("is-not-instars", is_not_instars(service));
-            }
+            // One that is being deleted too: what lets an upgrade through counts until it is gone.
+            GuardedKind::ClusterUpgrade => add("is-not-instars", is_not_instars(service)),
             GuardedKind::MachineTemplate | GuardedKind::BootstrapTemplate => {
                 add("is-not-topology-dry-run", is_not_topology_dry_run());
                 add("is-not-deleted-by-its-own", is_not_deleted_by_its_own(service));
@@ -177,7 +175,7 @@ fn is_restored() -> String {
 /// An upgrade is let through, and its user may not do that.
 fn lacks(right: Right) -> String {
     let field = match right {
-        Right::Override => "object.?spec.?preflight.?skip.hasValue()",
+        Right::Override => "(object.?spec.?preflight.?skip.hasValue() || object.?spec.?overrideWindow.hasValue())",
         Right::Approve => "object.?spec.?approvals.hasValue()",
     };
     format!(

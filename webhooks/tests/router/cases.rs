@@ -65,6 +65,7 @@ impl Asked {
             && brings_along.iter().any(|field| object.pointer(field).is_some());
         let lets_through = [
             ("/spec/preflight/skip", Right::Override),
+            ("/spec/overrideWindow", Right::Override),
             ("/spec/approvals", Right::Approve),
         ];
         let lacking = lets_through.into_iter().filter(|(field, _)| {

@@ -215,12 +215,14 @@ pub(super) const ONE_UPGRADE: RuleInfo = RuleInfo {
 };
 
 pub(super) const UPGRADE_RIGHTS: RuleInfo = RuleInfo {
-    guards: "A user who skips a check of a ClusterUpgrade has the verb `override` on clusterupgrades, one who approves a step the verb `approve`, and `setBy` says who did.",
+    guards: "A user who skips a check of a ClusterUpgrade or overrides the maintenance windows has the verb `override` on clusterupgrades, one who approves a step the verb `approve`, and `setBy` says who did.",
     source: HERE,
     messages: &[
         "{} may not skip the check {}",
+        "{} may not override the maintenance windows",
         "{} may not approve {} {} on the way to {}",
         "setBy of the check {} isn't what admission wrote",
+        "setBy of overrideWindow isn't what admission wrote",
         "setBy of the approval of {} {} on the way to {} isn't what admission wrote",
     ],
     remediation: "ask for the right, or find the webhook that changes it",

@@ -1,6 +1,6 @@
 //! What lets an upgrade through that would be held: who asked for it stands beside it, written by admission.
 
-use instar_api::{Approval, ClusterUpgrade, GROUP, PreflightSkip, Rule, SetBy};
+use instar_api::{Approval, ClusterUpgrade, GROUP, PreflightSkip, Rule, SetBy, WindowOverride};
 use jiff::Timestamp;
 
 use crate::{
@@ -11,7 +11,7 @@ use crate::{
 /// A right on ClusterUpgrades beyond that to edit them: a verb in RBAC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Right {
-    /// To let an upgrade through that a check would hold.
+    /// To let an upgrade through that a check or a maintenance window would hold.
     Override,
     /// To approve a step, where a policy asks for that.
     Approve,
@@ -48,38 +48,32 @@ trait Signed: Clone + PartialEq {
     fn set_by(&self) -> Option<&SetBy>;
 }
 
-impl Signed for PreflightSkip {
-    fn asks_the_same(&self, other: &Self) -> bool {
-        (self.name, &self.reason, self.until) == (other.name, &other.reason, other.until)
-    }
+/// Entries whose `set_by` admission writes, with the fields by which they ask for the same.
+macro_rules! signed {
+    ($($kind:ty: $($field:ident),+;)+) => {$(
+        impl Signed for $kind {
+            fn asks_the_same(&self, other: &Self) -> bool {
+                $(self.$field == other.$field)&&+
+            }
 
-    fn signed(&self, set_by: SetBy) -> Self {
-        Self {
-            set_by: Some(set_by),
-            ..self.clone()
+            fn signed(&self, set_by: SetBy) -> Self {
+                Self {
+                    set_by: Some(set_by),
+                    ..self.clone()
+                }
+            }
+
+            fn set_by(&self) -> Option<&SetBy> {
+                self.set_by.as_ref()
+            }
         }
-    }
-
-    fn set_by(&self) -> Option<&SetBy> {
-        self.set_by.as_ref()
-    }
+    )+};
 }
 
-impl Signed for Approval {
-    fn asks_the_same(&self, other: &Self) -> bool {
-        (self.before, &self.version, &self.target) == (other.before, &other.version, &other.target)
-    }
-
-    fn signed(&self, set_by: SetBy) -> Self {
-        Self {
-            set_by: Some(set_by),
-            ..self.clone()
-        }
-    }
-
-    fn set_by(&self) -> Option<&SetBy> {
-        self.set_by.as_ref()
-    }
+signed! {
+    PreflightSkip: name, reason, until;
+    WindowOverride: reason, until;
+    Approval: before, version, target;
 }
 
 /// What of a spec is to be stored otherwise than the request says.
@@ -87,6 +81,8 @@ impl Signed for Approval {
 pub struct Stamped {
     /// `spec.preflight.skip`.
     pub skip: Option<Vec<PreflightSkip>>,
+    /// `spec.overrideWindow`.
+    pub override_window: Option<WindowOverride>,
     /// `spec.approvals`.
     pub approvals: Option<Vec<Approval>>,
 }
@@ -97,6 +93,7 @@ pub struct Stamped {
 pub fn stamped(edit: Edit<'_, ClusterUpgrade>, signature: Signature<'_>) -> Stamped {
     Stamped {
         skip: skips(edit).stored(signature),
+        override_window: override_window(edit).stored(signature).and_then(|mut one| one.pop()),
         approvals: approvals(edit).stored(signature),
     }
 }
@@ -112,10 +109,15 @@ pub fn without(right: Right, edit: Edit<'_, ClusterUpgrade>, user: &str) -> Vec<
         say(edit, field, format!("{user} may not {what}"), remediation)
     };
     match right {
-        Right::Override => skips(edit)
-            .added()
-            .map(|skip| may_not(SKIP, format!("skip the check {}", skip.name)))
-            .collect(),
+        Right::Override => {
+            let skips = skips(edit)
+                .added()
+                .map(|skip| may_not(SKIP, format!("skip the check {}", skip.name)));
+            let windows = override_window(edit)
+                .added()
+                .map(|_| may_not(OVERRIDE_WINDOW, "override the maintenance windows".to_owned()));
+            skips.chain(windows).collect()
+        }
         Right::Approve => approvals(edit)
             .added()
             .map(|approval| may_not(APPROVALS, format!("approve {}", step(approval))))
@@ -135,7 +137,10 @@ pub(super) fn forged(edit: Edit<'_, ClusterUpgrade>, user: &str) -> Vec<Finding>
     let of_approvals = approvals(edit)
         .forged(user)
         .map(|approval| forged(APPROVALS, format!("the approval of {}", step(approval))));
-    of_skips.chain(of_approvals).collect()
+    let of_window = override_window(edit)
+        .forged(user)
+        .map(|_| forged(OVERRIDE_WINDOW, "overrideWindow".to_owned()));
+    of_skips.chain(of_window).chain(of_approvals).collect()
 }
 
 /// The entries of a list before and after an edit.
@@ -148,6 +153,13 @@ fn skips(edit: Edit<'_, ClusterUpgrade>) -> Entries<'_, PreflightSkip> {
     Entries {
         old: edit.old.map_or(&[], |old| &old.spec.preflight.skip),
         new: &edit.new.spec.preflight.skip,
+    }
+}
+
+fn override_window(edit: Edit<'_, ClusterUpgrade>) -> Entries<'_, WindowOverride> {
+    Entries {
+        old: edit.old.map_or(&[], |old| old.spec.override_window.as_slice()),
+        new: edit.new.spec.override_window.as_slice(),
     }
 }
 
@@ -203,6 +215,7 @@ fn step(approval: &Approval) -> String {
 }
 
 const SKIP: &str = "spec.preflight.skip";
+const OVERRIDE_WINDOW: &str = "spec.overrideWindow";
 const APPROVALS: &str = "spec.approvals";
 
 fn say(edit: Edit<'_, ClusterUpgrade>, field: &'static str, what: String, remediation: String) -> Finding {

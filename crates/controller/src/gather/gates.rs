@@ -48,12 +48,21 @@ pub(super) fn preflight(
 }
 
 /// What may be closed. What isn't known is: a policy that can't be read may have windows.
-pub(super) fn gates(caches: &Caches, cluster: &capi::Cluster, now: Timestamp) -> BTreeMap<Gate, GateState> {
+pub(super) fn gates(
+    caches: &Caches,
+    cluster: &capi::Cluster,
+    upgrade: &ClusterUpgrade,
+    now: Timestamp,
+) -> BTreeMap<Gate, GateState> {
     let namespace = cluster.namespace().unwrap_or_default();
     if let Some(policy) = caches.unreadable_policies(&namespace).first() {
         let instar_planner::Unreadable { kind, name, reason } = policy;
         let reason = format!("{kind} {name} can't be read, so its windows are not known: {reason}; correct it");
         return closed(reason, None);
+    }
+    let overridden = upgrade.spec.override_window.as_ref();
+    if overridden.is_some_and(|window| window.counts(now)) {
+        return BTreeMap::new();
     }
     let policies = caches.policies(&namespace);
     let of_cluster = policies.iter().filter(|policy| policy.spec.selects(cluster.labels()));
@@ -62,9 +71,13 @@ pub(super) fn gates(caches: &Caches, cluster: &capi::Cluster, now: Timestamp) ->
 
 fn window<'a>(policies: impl IntoIterator<Item = &'a UpgradePolicy>, now: Timestamp) -> BTreeMap<Gate, GateState> {
     let policies = policies.into_iter().map(|policy| &policy.spec.maintenance);
+    let policies: Vec<_> = policies.filter(|maintenance| !maintenance.is_empty()).collect();
+    if policies.is_empty() {
+        return BTreeMap::new();
+    }
     match MaintenanceWindows::read(policies) {
         Ok(windows) => match windows.at(now) {
-            WindowState::Open { .. } => BTreeMap::new(),
+            WindowState::Open { closes: until } => BTreeMap::from([(Gate::Window, GateState::Open { until })]),
             WindowState::Closed { by, opens } => closed(by.to_string(), opens),
         },
         // Admission refuses it, so it was written while admission was off.
@@ -96,7 +109,11 @@ mod tests {
         let nightly = |hour: u8| json!({ "windows": [{ "name": hour.to_string(), "schedule": format!("0 {hour} * * *"), "duration": "1h" }] });
         let noon = "2026-11-29T12:30:00Z";
         assert_eq!(at(&[], noon), BTreeMap::new());
-        assert_eq!(at(&[nightly(22), nightly(12)], noon), BTreeMap::new());
+        let until = Some("2026-11-29T13:00:00Z".parse().unwrap());
+        assert_eq!(
+            at(&[nightly(22), nightly(12)], noon),
+            BTreeMap::from([(Gate::Window, GateState::Open { until })])
+        );
         assert_eq!(
             at(&[nightly(22), nightly(13)], noon),
             closed(

@@ -49,6 +49,9 @@ impl Context {
             let note = phase_note(status, &upgrade.spec.target);
             self.publish(about, reason, &note).await;
         }
+        if let Some((reason, note)) = report::window_news(upgrade.status.as_ref(), status) {
+            self.publish(about, reason, &note).await;
+        }
         Ok(())
     }
 

@@ -114,6 +114,7 @@ fn status(
         conditions,
         observed_generation: generation,
         pools: of_phase(phase, before.pools),
+        window: None,
         ..before
     }
 }

@@ -69,7 +69,9 @@ impl Entry for Upgrade {
     fn heap_bytes(&self) -> usize {
         let going_on = self.goes_on.as_ref().map_or(0, |upgrade| {
             let path = upgrade.path.iter().map(|release| size_of_val(release) + release.len());
-            upgrade.name.len() + path.sum::<usize>()
+            let window = upgrade.override_window.as_deref();
+            let window = window.map_or(0, |window| size_of_val(window) + window.reason.len());
+            upgrade.name.len() + path.sum::<usize>() + window
         });
         let kept = self.kept.iter();
         let kept = kept.map(|kept| size_of_val(kept) + kept.kind.len() + kept.name.len());
@@ -82,14 +84,15 @@ impl Kept for Upgrade {
 
     fn keep(object: Self::Object) -> Row<Self> {
         Row::of(object, |upgrade| {
-            let is_finished = is_finished(&upgrade);
+            let goes_on = !is_finished(&upgrade) && upgrade.metadata.deletion_timestamp.is_none();
             let status = upgrade.status.unwrap_or_default();
             let templates = status.templates.into_iter();
             Self {
-                goes_on: (!is_finished).then(|| CachedUpgrade {
+                goes_on: goes_on.then(|| CachedUpgrade {
                     name: upgrade.metadata.name.unwrap_or_default(),
                     target: upgrade.spec.target,
                     path: status.path,
+                    override_window: upgrade.spec.override_window.map(Box::new),
                 }),
                 cluster: upgrade.spec.cluster_name.into(),
                 kept: templates

@@ -39,6 +39,7 @@ fn upgrades_that_go_on_are_found_by_their_cluster_and_by_their_releases() {
         new,
     ]);
     let seen = |name: &str, path: &[&str]| CachedUpgrade {
+        override_window: None,
         name: name.to_owned(),
         target: "v1.36".to_owned(),
         path: path.iter().map(ToString::to_string).collect(),

@@ -507,10 +507,13 @@ impl World<'_> {
         };
         let mut owned = self.set("owned");
         owned["metadata"]["labels"]["cluster.x-k8s.io/deployment-name"] = json!("md");
+        let pool = json!({ "apiVersion": "cluster.x-k8s.io/v1beta2", "kind": "MachineDeployment", "name": "md", "uid": "x", "controller": true });
+        owned["metadata"]["ownerReferences"] = json!([pool]);
         let classic = json!({ "metadata": { "name": "new" }, "spec": {
             "controlPlaneRef": { "apiGroup": CONTROL_PLANE.group, "kind": CONTROL_PLANE.kind, "name": "new" },
             "infrastructureRef": { "apiGroup": TEMPLATE.group, "kind": "DevCluster", "name": "new" },
         } });
+        let size = |name, replicas: u32| How::Merge(name, json!({ "spec": { "replicas": replicas } }));
         let config_map = || json!({ "metadata": { "name": "journey" }, "data": { "a": "b" } });
         vec![
             self.edit("a Cluster's labels", CLUSTER, labels("topology")),
@@ -529,18 +532,10 @@ impl World<'_> {
             ),
             self.edit("a classic Cluster's creation", CLUSTER, How::Create(classic)),
             self.edit("a Cluster's deletion", CLUSTER, How::Delete("c".to_owned())),
-            self.edit(
-                "a control plane's size",
-                CONTROL_PLANE,
-                How::Merge("c", json!({ "spec": { "replicas": 3 } })),
-            ),
+            self.edit("a control plane's size", CONTROL_PLANE, size("c", 3)),
             self.edit("a control plane's labels", CONTROL_PLANE, labels("c")),
             self.edit("a control plane's deletion", CONTROL_PLANE, How::Delete("c".to_owned())),
-            self.edit(
-                "a pool's size",
-                DEPLOYMENT,
-                How::Merge("md", json!({ "spec": { "replicas": 1 } })),
-            ),
+            self.edit("a pool's size", DEPLOYMENT, size("md", 1)),
             self.edit("a pool's labels", DEPLOYMENT, labels("md")),
             self.edit("a pool's deletion", DEPLOYMENT, How::Delete("md".to_owned())),
             by_controller(self.edit("a MachineSet of a pool", SET, How::Create(owned))),

@@ -75,6 +75,7 @@ pub(crate) async fn both_contracts(scene: JourneyContext) -> Result<()> {
         scene.apply_object(row).await?;
     }
     allow(&scene).await?;
+    without_availability(&scene).await?;
     for provider in [&OLD, &NEW] {
         provider.define(&scene).await?;
     }
@@ -84,6 +85,17 @@ pub(crate) async fn both_contracts(scene: JourneyContext) -> Result<()> {
     }
     try_join(two_minors(&scene, &rows, &OLD), two_minors(&scene, &rows, &NEW)).await?;
     Ok(())
+}
+
+/// Cluster API never finds these Clusters available: nothing makes their infrastructure.
+async fn without_availability(scene: &JourneyContext) -> Result<()> {
+    let policy = json!({
+        "apiVersion": "upgrade.cluster.x-k8s.io/v1alpha1",
+        "kind": "UpgradePolicy",
+        "metadata": { "name": "without-availability" },
+        "spec": { "preflight": { "checks": [{ "name": "cluster-available", "mode": "Off" }] } },
+    });
+    scene.apply_object(policy).await.map(drop)
 }
 
 /// Two minors by the annotation, one write of the control plane for each.

@@ -59,11 +59,12 @@ macro_rules! preflight_checks {
 
 preflight_checks! {
     ClusterAvailable = "cluster-available", Enforce:
-        "Cluster API's condition `Available` of the Cluster is True.",
+        "Cluster API's condition `Available` of the Cluster is True. With MachinePools, of which Cluster API doesn't say \
+         whether they are available, its other conditions count.",
         "solve what Cluster API's message says";
     ControlPlaneHealthy = "control-plane-healthy", Enforce:
-        "The control plane's conditions `Available`, `EtcdClusterHealthy` and `ControlPlaneComponentsHealthy` are True, \
-         as far as its provider has them, and all of its machines are ready.",
+        "The conditions `Available`, `EtcdClusterHealthy` and `ControlPlaneComponentsHealthy` of a KubeadmControlPlane are \
+         True, and all machines of the control plane are ready, as far as its provider counts them.",
         "repair the control plane first: an upgrade takes its machines away one by one";
     MachinesReady = "machines-ready", Warn:
         "The condition `MachinesReady` of every MachineDeployment and MachinePool is True.",

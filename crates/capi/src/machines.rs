@@ -23,17 +23,21 @@ pub struct Condition {
 }
 
 /// The conditions that are read; there are many, and all others are dropped.
-const RELEVANT: [&str; 10] = [
+const RELEVANT: [&str; 14] = [
     "Available",
+    "ControlPlaneAvailable",
     "ControlPlaneComponentsHealthy",
     "ControlPlaneInitialized",
     "EtcdClusterHealthy",
+    "InfrastructureReady",
     "MachinesReady",
     "Paused",
+    "RemoteConnectionProbe",
     "RollingOut",
     "ScalingDown",
     "ScalingUp",
     "TopologyReconciled",
+    "WorkersAvailable",
 ];
 
 /// Reads conditions and drops those that nothing reads, for `deserialize_with`.

@@ -30,7 +30,7 @@ use crate::rbac::Watched;
 use classes::KeptClass;
 pub(crate) use control_planes::ForeignControlPlane;
 pub(crate) use infrastructure_pools::KeptInfrastructurePool;
-pub(crate) use kept::{AVAILABLE, Cached, Group, KeptCluster, Object, Whole, lifecycle, not_watched};
+pub(crate) use kept::{Cached, Group, KeptCluster, Object, Whole, lifecycle, not_watched, tells_of_trouble};
 pub(crate) use machines::{DEPLOYMENT_LABEL, KeptMachine};
 pub(crate) use parts::{KeptPart, PlannedKind};
 pub(crate) use templates::TemplateMetadata;

@@ -21,7 +21,7 @@ use jiff::{SignedDuration, Timestamp};
 use kube::{Resource, ResourceExt};
 
 use crate::{
-    caches::{AVAILABLE, Caches, KeptMachine, lifecycle, observed},
+    caches::{Caches, KeptMachine, lifecycle, observed, tells_of_trouble},
     fields::{condition, version},
     policy::retention,
     upgrade_spec::{CurrentVersions, upgrade_spec},
@@ -92,7 +92,7 @@ pub(crate) fn gather_for(
                 Some(_) | None => Initialization::Done,
             },
             generation: cluster.metadata.generation.unwrap_or_default(),
-            unavailable: unavailable(cluster),
+            conditions: unhealthy(cluster),
             uid: cluster.uid().unwrap_or_default(),
             namespace: namespace.clone(),
             name: name.clone(),
@@ -117,11 +117,13 @@ pub(crate) fn gather_for(
     }
 }
 
-/// The condition that says whether a Cluster can be used, while it isn't True.
-fn unavailable(cluster: &capi::Cluster) -> Option<Condition> {
-    let mut conditions = cluster.status.iter().flat_map(|status| &status.conditions);
-    let available = conditions.find(|condition| condition.kind == AVAILABLE && condition.status != "True");
-    available.map(condition)
+/// The conditions that tell of a Cluster's health and aren't True.
+fn unhealthy(cluster: &capi::Cluster) -> Vec<Condition> {
+    let conditions = cluster.status.iter().flat_map(|status| &status.conditions);
+    conditions
+        .filter(|said| tells_of_trouble(said))
+        .map(condition)
+        .collect()
 }
 
 /// The Machines that have no version and stand alone: elsewhere, what makes them is named.

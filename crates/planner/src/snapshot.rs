@@ -76,8 +76,8 @@ pub struct Cluster {
     pub lifecycle: Lifecycle,
     /// Who mints and swaps.
     pub kind: ClusterKind,
-    /// Cluster API's condition `Available`; absent where it is True, or where there is none.
-    pub unavailable: Option<Condition>,
+    /// Those of its conditions that tell of its health ([`Self::HEALTH`]) and aren't True.
+    pub conditions: Vec<Condition>,
     pub initialization: Initialization,
 }
 
@@ -91,6 +91,15 @@ pub enum Initialization {
 }
 
 impl Cluster {
+    /// The conditions that tell of its health: `Available`, and what Cluster API makes it of.
+    pub const HEALTH: [&str; 5] = [
+        "Available",
+        "ControlPlaneAvailable",
+        "InfrastructureReady",
+        "RemoteConnectionProbe",
+        "WorkersAvailable",
+    ];
+
     /// What Instar wrote into it, where it is a classic one.
     #[must_use]
     pub fn classic(&self) -> Option<&ClassicCluster> {

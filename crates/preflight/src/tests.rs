@@ -3,8 +3,8 @@ use std::{collections::BTreeMap, sync::Arc};
 use instar_capi::ClusterConfiguration;
 use instar_planner::{
     Cluster, ClusterKind, Condition, ConditionStatus, Contract, ControlPlane, Flavor, Initialization, Lifecycle,
-    Machine, MachineDeployment, MachinePhase, ManagedBy, Node, Object, Observed, PoolId, Replicas, ResourceVersion,
-    Retention, Rollout, Target, TemplateRef, Unreadable, UpgradeSpec,
+    Machine, MachineDeployment, MachinePhase, MachinePool, ManagedBy, Node, Object, Observed, PausedBy, PoolId,
+    Replicas, ResourceVersion, Retention, Rollout, Target, TemplateRef, Unreadable, UpgradeSpec,
 };
 use serde_json::json;
 
@@ -40,6 +40,19 @@ fn pool(name: &str) -> MachineDeployment {
     }
 }
 
+fn machine_pool() -> Observed<MachinePool> {
+    Observed::Read(MachinePool {
+        object: object("MachinePool", "mp"),
+        paused_by: PausedBy::of(None),
+        left: None,
+        labels: BTreeMap::new(),
+        version: "v1.34.3".parse().unwrap(),
+        observed: Vec::new(),
+        infrastructure: pool("mp").infrastructure,
+        replicas: None,
+    })
+}
+
 fn control_plane() -> ControlPlane {
     ControlPlane {
         object: object("KubeadmControlPlane", "cp"),
@@ -71,7 +84,7 @@ fn well() -> Snapshot {
             generation: 4,
             lifecycle: Lifecycle::Active,
             kind: ClusterKind::Classic(Box::default()),
-            unavailable: None,
+            conditions: Vec::new(),
             initialization: Initialization::Done,
             labels: BTreeMap::new(),
         },
@@ -183,27 +196,50 @@ fn of_the_cluster_and_its_control_plane_each_check_fails_for_its_own_reason() {
     each(&[
         (
             "not available",
-            |s| s.cluster.unavailable = Some(condition("Available", FALSE, "* WorkersAvailable:\n  * md-0: 1 of 2")),
+            |s| s.cluster.conditions = vec![condition("Available", FALSE, "* WorkersAvailable:\n  * md-0: 1 of 2")],
             &[
                 "cluster-available Fail Cluster/c: condition Available of Cluster c is False: * WorkersAvailable: * md-0: 1 of 2",
             ],
         ),
         (
             "nobody knows whether it is available",
-            |s| s.cluster.unavailable = Some(condition("Available", UNKNOWN, "")),
+            |s| s.cluster.conditions = vec![condition("Available", UNKNOWN, "")],
             &["cluster-available Unknown Cluster/c: condition Available of Cluster c is Unknown"],
         ),
         (
             "it was not available before the last edit",
             |s| {
-                s.cluster.unavailable = Some(Condition {
+                s.cluster.conditions = vec![Condition {
                     observed_generation: 3,
                     ..condition("Available", FALSE, "no")
-                });
+                }];
             },
             &[
                 "cluster-available Unknown Cluster/c: condition Available of Cluster c describes generation 3, and not 4 yet",
             ],
+        ),
+        (
+            "of MachinePools Cluster API says nothing",
+            |s| {
+                s.machine_pools.push(machine_pool());
+                s.cluster.conditions = ["Available", "WorkersAvailable"]
+                    .map(|kind| condition(kind, UNKNOWN, "not yet reported"))
+                    .into();
+            },
+            &[
+                "cluster-available NotApplicable: Cluster API doesn't say whether MachinePools are available, and all else of \
+               Cluster c is",
+            ],
+        ),
+        (
+            "of MachinePools Cluster API says nothing, and something else isn't known",
+            |s| {
+                s.machine_pools.push(machine_pool());
+                s.cluster.conditions = ["Available", "RemoteConnectionProbe", "WorkersAvailable"]
+                    .map(|kind| condition(kind, UNKNOWN, ""))
+                    .into();
+            },
+            &["cluster-available Unknown Cluster/c: condition RemoteConnectionProbe of Cluster c is Unknown"],
         ),
         (
             "etcd is sick",
@@ -301,7 +337,7 @@ fn skip(until: Option<&str>, is_stamped: bool) -> PreflightSkip {
 #[test]
 fn a_mode_or_a_user_lets_it_through() {
     let mut sick = well();
-    sick.cluster.unavailable = Some(condition("Available", ConditionStatus::False, "no"));
+    sick.cluster.conditions = vec![condition("Available", ConditionStatus::False, "no")];
     let one = |mode: Enforcement, skips: &[PreflightSkip]| {
         let modes = BTreeMap::from([(PreflightCheck::ClusterAvailable, mode)]);
         let found = examine(&sick, &modes, skips).into_iter();

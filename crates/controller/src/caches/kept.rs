@@ -26,9 +26,6 @@ use crate::{
 /// The condition by which a Cluster says whether its control plane was ever up.
 const CONTROL_PLANE_INITIALIZED: &str = "ControlPlaneInitialized";
 
-/// The condition by which it says whether it can be used.
-pub(crate) const AVAILABLE: &str = "Available";
-
 /// Annotations that are read. Of all others those are kept that have no effect and look as if they had one.
 const ANNOTATIONS: [&str; 8] = [
     PAUSED,
@@ -198,6 +195,11 @@ pub(crate) fn not_watched(cluster: &Cluster) -> Option<&Reference> {
     Some(reference).filter(|_| !watched)
 }
 
+/// Whether a condition of a Cluster says that something is wrong with it, or may be.
+pub(crate) fn tells_of_trouble(condition: &instar_capi::Condition) -> bool {
+    condition.status != "True" && instar_planner::Cluster::HEALTH.contains(&condition.kind.as_str())
+}
+
 /// A Cluster, without what is never read.
 #[derive(Debug, PartialEq)]
 pub(crate) struct KeptCluster {
@@ -224,8 +226,8 @@ impl KeptCluster {
             // Of a classic one it is asked whether its control plane was ever up, and of any what is wrong with it.
             let awaits = status.awaits_control_plane();
             status.conditions.retain(|condition| match condition.kind.as_str() {
-                AVAILABLE => condition.status != "True",
                 CONTROL_PLANE_INITIALIZED => awaits,
+                kind if instar_planner::Cluster::HEALTH.contains(&kind) => tells_of_trouble(condition),
                 _ => has_topology,
             });
         }

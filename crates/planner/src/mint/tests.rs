@@ -61,7 +61,7 @@ fn cluster(uid: &str) -> Cluster {
         generation: 1,
         lifecycle: Lifecycle::Active,
         kind: ClusterKind::Classic(Box::default()),
-        unavailable: None,
+        conditions: Vec::new(),
         initialization: Initialization::Done,
         labels: BTreeMap::new(),
     }

@@ -82,7 +82,7 @@ pub(in crate::report) fn snapshot() -> Snapshot {
             generation: 1,
             lifecycle: Lifecycle::Active,
             kind: ClusterKind::Classic(Box::default()),
-            unavailable: None,
+            conditions: Vec::new(),
             initialization: Initialization::Done,
             labels: std::collections::BTreeMap::new(),
         },

@@ -138,7 +138,7 @@ impl World {
                 generation: 1,
                 lifecycle: Lifecycle::Active,
                 kind: ClusterKind::Classic(Box::default()),
-                unavailable: None,
+                conditions: Vec::new(),
                 initialization: Initialization::Done,
                 labels: BTreeMap::new(),
             },

@@ -8,8 +8,11 @@ use crate::{decision::Waiting, observed::Observed, snapshot::Snapshot};
 /// The approval that a step of the control plane lacks.
 pub(crate) fn of_control_plane(snapshot: &Snapshot, to: &KubeVersion) -> Option<Waiting> {
     let required = &snapshot.approvals.required;
+    let given = &snapshot.approvals.given;
+    // Another target needs an approval of its own, also in the middle.
+    let is_approved = given.iter().any(|(part, _)| *part == ApprovedPart::ControlPlane);
     let is_required = required.contains(&ApprovalPoint::EachStep)
-        || (required.contains(&ApprovalPoint::ControlPlane) && is_first_step(snapshot));
+        || (required.contains(&ApprovalPoint::ControlPlane) && (is_first_step(snapshot) || !is_approved));
     (is_required && snapshot.approvals.lack(ApprovedPart::ControlPlane, to))
         .then(|| waiting(snapshot, ApprovedPart::ControlPlane, to))
 }

@@ -160,7 +160,8 @@ fn lacks_approval(snapshot: &Snapshot, action: &Action) -> bool {
                 let history = control_plane.object.swap_history.as_ref();
                 history.is_none_or(|history| history.last_of(&snapshot.upgrade_spec.id()).is_none())
             });
-            let is_asked = asks(ApprovalPoint::EachStep) || (is_first && asks(ApprovalPoint::ControlPlane));
+            let begins = is_first || !has_any(ApprovedPart::ControlPlane);
+            let is_asked = asks(ApprovalPoint::EachStep) || (begins && asks(ApprovalPoint::ControlPlane));
             is_asked && !given.contains(&(ApprovedPart::ControlPlane, swap.version.clone()))
         }
         Action::SwapWorkers(swap) => match swap.pool {

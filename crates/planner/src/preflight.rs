@@ -8,14 +8,17 @@ use crate::{
 };
 
 /// Whether something was swapped for this upgrade, or a topology Cluster's version edited to its target. What has begun
-/// is not held by the checks, so that a new target leads on from wherever it is; a topology Cluster takes one only when
-/// it has arrived.
+/// is not held by the checks, so that a new target leads on from wherever it is. One that had ended begins again with it,
+/// and a topology Cluster takes one only when it has arrived.
 #[must_use]
 pub fn has_begun(snapshot: &Snapshot) -> bool {
     let id = snapshot.upgrade_spec.id();
+    let path = snapshot.cluster.classic().and_then(|classic| classic.path.as_ref());
+    let is_on_the_way = path.is_some_and(|path| path.target == snapshot.upgrade_spec.target.as_str());
     let is_swapped = |object: &Object| {
         let history = object.swap_history.as_ref();
-        history.is_some_and(|history| history.last_of(&id).is_some())
+        let swap = history.and_then(|history| history.last_of(&id));
+        swap.is_some_and(|swap| is_on_the_way || swap.converged.is_none())
     };
     let upgrade_spec = &snapshot.upgrade_spec;
     let edited = snapshot

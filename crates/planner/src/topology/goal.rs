@@ -73,7 +73,7 @@ impl Goal {
             waiting.extend(gates::before_edit(view.snapshot, row.version()));
         }
         if waiting.is_empty() {
-            Self::Edit(Box::new(edit(view, target)))
+            Self::Edit(Box::new(edit(view, row)))
         } else {
             Self::Held(waiting)
         }
@@ -120,12 +120,18 @@ fn resolve<'a>(view: &TopologyView<'a>) -> Result<Option<&'a Release>, Waiting> 
     Ok((!is_pinned).then_some(row))
 }
 
-/// The text goes as it is: admission knows what the class offers, and resolves it.
-fn edit(view: &TopologyView<'_>, target: &str) -> EditVersion {
+/// The text goes as it is: admission knows what the class offers, and resolves it. Where a version was approved, it goes
+/// there and nowhere else.
+fn edit(view: &TopologyView<'_>, row: &Release) -> EditVersion {
     let resource_version = view.topology.resource_version.clone();
+    let upgrade_spec = &view.snapshot.upgrade_spec;
     let asked = VersionSetBy {
-        upgrade: view.snapshot.upgrade_spec.upgrade.clone(),
-        target: target.to_owned(),
+        upgrade: upgrade_spec.upgrade.clone(),
+        target: upgrade_spec.target.as_str().to_owned(),
+    };
+    let target = match &upgrade_spec.target {
+        Target::Text(_) if !view.snapshot.approvals.required.is_empty() => row.version().to_string(),
+        Target::Text(text) | Target::Release(text) => text.clone(),
     };
     let patch = json!({
         "metadata": {
@@ -137,7 +143,7 @@ fn edit(view: &TopologyView<'_>, target: &str) -> EditVersion {
     EditVersion {
         name: view.snapshot.cluster.name.clone(),
         resource_version,
-        target: target.to_owned(),
+        target,
         patch,
     }
 }

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use instar_api::{ApprovalPoint, ApprovedPart, WaitingReason};
 use instar_planner::{
     Action, Contract, Decision, Flavor, Gate, GateState, Observed, Snapshot, Stage, Strategy, Swap, Target, Template,
-    check, plan,
+    Waiting, check, plan,
 };
 use serde_json::json;
 
@@ -295,4 +295,39 @@ fn an_approval_of_the_control_plane_is_for_its_first_step() {
         .given
         .insert((ApprovedPart::ControlPlane, version("v1.34.5")));
     until(&mut world, complete);
+}
+
+#[test]
+fn another_target_needs_an_approval_of_its_own() {
+    let mut world = world("v1.33.5", "v1.34");
+    world.approvals.required = [ApprovalPoint::ControlPlane].into();
+    world
+        .approvals
+        .given
+        .insert((ApprovedPart::ControlPlane, version("v1.34.5")));
+    until(&mut world, complete);
+    world.upgrade_spec.target = Target::Text("v1.35".to_owned());
+    // What was approved for the target before counts no more.
+    world.approvals.given.clear();
+    let held = until(&mut world, |decision| decision.progress.stage == Stage::Held);
+    assert!(
+        matches!(&held.waiting[..], [Waiting::ApprovalMissing { .. }]),
+        "{:?}",
+        held.waiting
+    );
+}
+
+#[test]
+fn another_target_of_what_was_complete_is_checked_anew() {
+    let mut world = world("v1.33.5", "v1.34");
+    until(&mut world, complete);
+    world.preflight = vec![held_by_check()];
+    until(&mut world, complete);
+    world.upgrade_spec.target = Target::Text("v1.35".to_owned());
+    let held = until(&mut world, |decision| decision.progress.stage == Stage::Held);
+    assert!(
+        matches!(&held.waiting[..], [Waiting::PreflightFailed { .. }]),
+        "{:?}",
+        held.waiting
+    );
 }

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeSet,
-    fs,
+    fmt, fs,
     time::{Duration, Instant},
 };
 
@@ -18,7 +18,7 @@ use crate::{
     screen::Screen,
     shell::{Shell, root},
     summary::summary,
-    watch::Live,
+    watch::{Live, Look},
 };
 use instar_e2e::{
     cache::Cache,
@@ -27,11 +27,19 @@ use instar_e2e::{
     kubeconfig, manifests,
     progress::spoken,
     rundir::{ClusterName, RunDir},
-    support::fixtures::COMES_UP,
+    support::{fixtures::COMES_UP, ledger::Pool},
 };
 
 const CATALOG: &str = "config/samples/catalog-in-memory.yaml";
 const CLASS: &str = "demo/fixtures/class.yaml";
+
+/// A pool of the classic Cluster whose machine never starts.
+const SICK_POOL: &str = "demo/fixtures/sick.yaml";
+const SICK: &str = "sick";
+const SICK_TEMPLATE: &str = "classic-sick";
+
+/// What an upgrade says that a check holds.
+const HELD: &str = "check cluster-available failed";
 
 /// How long the upgrades may take; a busy machine takes half of it.
 const UPGRADE: Duration = Duration::from_mins(6);
@@ -91,27 +99,43 @@ async fn script(shell: &Shell) -> Result<()> {
             .do_kubectl(&screen, &["apply", "-n", NAMESPACE, "-f", subject.file()])
             .await?;
     }
-    watched(&mut screen, &mut live, &images, FIRST, COMES_UP).await?;
+    watched(&mut screen, &mut live, &images, Until::At(FIRST), COMES_UP).await?;
     let coming_up = screen.took(began)?;
     let surplus = surplus(&live)?;
 
     let began = screen.stage(
         6,
+        &format!("A sick cluster is not upgraded: {FIRST} to {PREFIX}, and one machine never starts"),
+    )?;
+    sick(shell, &mut screen, &mut live, &images).await?;
+    screen.took(began)?;
+
+    let began = screen.stage(
+        7,
         &format!("Upgrade both by two minors, in one edit each: {FIRST} to {PREFIX}"),
     )?;
-    for subject in Subject::BOTH {
-        let edit = edit(shell, &screen, subject, PREFIX).await?;
-        ensure!(edit, "the edit of {} to {PREFIX} was refused", subject.name());
-    }
-    watched(&mut screen, &mut live, &images, LAST, UPGRADE).await?;
+    screen.say(format!(
+        "{} was edited already. It begins by itself when it is mended.",
+        Subject::Classic.name()
+    ))?;
+    shell
+        .do_kubectl(&screen, &["delete", "machinedeployment", SICK, "-n", NAMESPACE])
+        .await?;
+    let edited = edit(shell, &screen, Subject::Topology, PREFIX).await?;
+    ensure!(
+        edited,
+        "the edit of {} to {PREFIX} was refused",
+        Subject::Topology.name()
+    );
+    watched(&mut screen, &mut live, &images, Until::At(LAST), UPGRADE).await?;
     let upgrade = screen.took(began)?;
 
-    let began = screen.stage(7, &format!("Try what is forbidden: back to {FIRST}"))?;
+    let began = screen.stage(8, &format!("Try what is forbidden: back to {FIRST}"))?;
     let edit = edit(shell, &screen, Subject::Topology, FIRST).await?;
     ensure!(!edit, "the edit back to {FIRST} was not refused");
     screen.took(began)?;
 
-    screen.stage(8, "What happened")?;
+    screen.stage(9, "What happened")?;
     for subject in Subject::BOTH {
         what_happened(&screen, &live, &images, subject, &surplus)?;
     }
@@ -120,6 +144,29 @@ async fn script(shell: &Shell) -> Result<()> {
         .await?;
     screen.say(format!("coming up      {}", spoken(coming_up)))?;
     screen.say(format!("the upgrades   {}", spoken(upgrade)))
+}
+
+/// Asks for an upgrade of the classic Cluster while a machine of it never starts, until Instar says what holds it.
+async fn sick(shell: &Shell, screen: &mut Screen, live: &mut Live, images: &Images) -> Result<()> {
+    let classic = Subject::Classic;
+    let cluster = format!("cluster/{}", classic.name());
+    shell
+        .do_kubectl(screen, &["apply", "-n", NAMESPACE, "-f", SICK_POOL])
+        .await?;
+    let unavailable = "--for=condition=Available=False";
+    shell
+        .do_kubectl(
+            screen,
+            &["wait", &cluster, "-n", NAMESPACE, unavailable, "--timeout=50s"],
+        )
+        .await?;
+    let edited = edit(shell, screen, classic, PREFIX).await?;
+    ensure!(edited, "the edit of {} to {PREFIX} was refused", classic.name());
+    watched(screen, live, images, Until::Held, COMES_UP).await?;
+    let why = "jsonpath={.items[*].status.waiting[0].message}{\"\\n\"}";
+    shell
+        .do_kubectl(screen, &["get", "clusterupgrades", "-n", NAMESPACE, "-o", why])
+        .await
 }
 
 /// Asks for a version, as one would type it; whether the API server took it.
@@ -151,12 +198,39 @@ fn what_was_wired(class: &str) -> Result<String> {
     ))
 }
 
-/// Shows the machines and the upgrades until both Clusters are at a version.
+/// How long it is watched what happens.
+#[derive(Debug, Clone, Copy)]
+enum Until {
+    /// Both Clusters are at a version.
+    At(&'static str),
+    /// A check holds an upgrade.
+    Held,
+}
+
+impl Until {
+    fn is_over(self, live: &Live, now: &Look) -> Result<bool> {
+        match self {
+            Self::At(version) => live.is_done(now, version),
+            Self::Held => Ok(now.upgrades.iter().any(|line| line.contains(HELD))),
+        }
+    }
+}
+
+impl fmt::Display for Until {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::At(version) => write!(f, "the Clusters are not at {version}"),
+            Self::Held => f.write_str("no check holds the upgrade"),
+        }
+    }
+}
+
+/// Shows the machines and the upgrades until something is so.
 async fn watched(
     screen: &mut Screen,
     live: &mut Live,
     images: &Images,
-    version: &str,
+    until: Until,
     deadline: Duration,
 ) -> Result<()> {
     let began = Instant::now();
@@ -167,7 +241,7 @@ async fn watched(
     loop {
         let now = live.look(images)?;
         screen.show(&before, &now, began.elapsed(), images.field())?;
-        if live.is_done(&now, version)? {
+        if until.is_over(live, &now)? {
             screen.leave();
             return Ok(());
         }
@@ -184,7 +258,7 @@ async fn watched(
                 .map(|row| format!("{} ({}, {})", row.machine, row.version, row.phase))
                 .collect();
             bail!(
-                "the Clusters are not at {version} after {}; {}; their machines: {}",
+                "{until} after {}; {}; their machines: {}",
                 spoken(deadline),
                 now.upgrades.join("; "),
                 seen.join(", ")
@@ -220,8 +294,11 @@ fn what_happened(
 ) -> Result<()> {
     let name = subject.name();
     let mut machines = live.ledger().machines_ever(name)?;
-    machines.retain(|machine| !surplus.contains(&machine.name));
-    let templates = live.ledger().templates_ever(name)?;
+    // The pool that was sick ran nothing.
+    let sick = Pool::Workers(SICK.to_owned());
+    machines.retain(|machine| !surplus.contains(&machine.name) && machine.pool != sick);
+    let mut templates = live.ledger().templates_ever(name)?;
+    templates.retain(|template| template.name != SICK_TEMPLATE);
     let image =
         |template: &instar_e2e::support::ledger::TemplateRecord| images.of(&template.spec).map(ToOwned::to_owned);
     let summary = summary(&machines, &templates, &pool_paths(), &images.by_version, image);

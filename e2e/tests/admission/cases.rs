@@ -12,6 +12,7 @@ use std::{
 
 use anyhow::ensure;
 use futures::{StreamExt, TryStreamExt, future::try_join_all, stream};
+use instar_api::ClusterUpgrade;
 use instar_e2e::{
     Context, Result,
     failure::describe,
@@ -19,6 +20,7 @@ use instar_e2e::{
     progress::{say, spoken},
     support::{
         commands::kubectl,
+        fixtures::core_kind,
         journeys::JourneyContext,
         metrics::admission_requests,
         request::{ApiRequest, ApiResponse, Verb},
@@ -34,7 +36,7 @@ use k8s_openapi::api::{
 use kube::{
     Api, Client,
     api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
-    core::TypeMeta,
+    core::{DynamicObject, TypeMeta},
     discovery::{ApiResource, Scope},
 };
 use serde_json::{Value, json};
@@ -412,15 +414,14 @@ async fn remove(scene: &JourneyContext, namespace: &str) -> Result<()> {
     let api: Api<Namespace> = Api::all(scene.mgmt.client());
     let patch = Patch::Merge(json!({ "metadata": { "labels": { ADMISSION: "disabled" } } }));
     api.patch(namespace, &PatchParams::default(), &patch).await?;
-    let clusters: Api<kube::core::DynamicObject> = Api::namespaced_with(
-        scene.mgmt.client(),
-        namespace,
-        &instar_e2e::support::fixtures::core_kind("Cluster", "clusters"),
-    );
-    for cluster in clusters.list(&ListParams::default()).await? {
-        let name = cluster.metadata.name.context("a Cluster's name")?;
-        let patch = Patch::Merge(json!({ "metadata": { "finalizers": null } }));
-        clusters.patch(&name, &PatchParams::default(), &patch).await?;
+    let upgrades = ApiResource::erase::<ClusterUpgrade>(&());
+    for kept in [core_kind("Cluster", "clusters"), upgrades] {
+        let kept: Api<DynamicObject> = Api::namespaced_with(scene.mgmt.client(), namespace, &kept);
+        for object in kept.list(&ListParams::default()).await? {
+            let name = object.metadata.name.context("a name")?;
+            let patch = Patch::Merge(json!({ "metadata": { "finalizers": null } }));
+            kept.patch(&name, &PatchParams::default(), &patch).await?;
+        }
     }
     api.delete(namespace, &DeleteParams::default()).await?;
     wait_for(&format!("{namespace} to be gone"), GONE, || async {

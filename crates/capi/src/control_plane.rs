@@ -96,9 +96,6 @@ pub enum Rollout {
 }
 
 impl KubeadmControlPlane {
-    /// The condition by which Cluster API says whether machines are replaced, or are to be.
-    pub const ROLLING_OUT: &str = "RollingOut";
-
     /// What the status says of it. The condition comes first: a KubeadmControlPlane writes the generation of its status
     /// only after a reconcile without an error, and an update of CoreDNS may fail for ever.
     /// Source: `setRollingOutCondition` of cluster-api's controlplane/kubeadm/controllers/kubeadmcontrolplane.
@@ -108,7 +105,7 @@ impl KubeadmControlPlane {
             return Rollout::Unobserved;
         };
         let mut conditions = status.conditions.iter();
-        let rolling_out = conditions.find(|condition| condition.kind == Self::ROLLING_OUT);
+        let rolling_out = conditions.find(|condition| condition.kind == Condition::ROLLING_OUT);
         if let Some(condition) = rolling_out.filter(|condition| condition.observed_generation >= generation) {
             return match condition.status.as_str() {
                 "False" => Rollout::Done,

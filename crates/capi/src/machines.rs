@@ -22,6 +22,14 @@ pub struct Condition {
     pub observed_generation: i64,
 }
 
+impl Condition {
+    /// Of a control plane and of a pool: all of its machines are ready. The message names those that aren't.
+    pub const MACHINES_READY: &str = "MachinesReady";
+
+    /// Of a control plane and of a MachineDeployment: machines that aren't as its spec says are replaced.
+    pub const ROLLING_OUT: &str = "RollingOut";
+}
+
 /// The conditions that are read; there are many, and all others are dropped.
 const RELEVANT: [&str; 14] = [
     "Available",
@@ -30,10 +38,10 @@ const RELEVANT: [&str; 14] = [
     "ControlPlaneInitialized",
     "EtcdClusterHealthy",
     "InfrastructureReady",
-    "MachinesReady",
+    Condition::MACHINES_READY,
     "Paused",
     "RemoteConnectionProbe",
-    "RollingOut",
+    Condition::ROLLING_OUT,
     "ScalingDown",
     "ScalingUp",
     "TopologyReconciled",

@@ -4,22 +4,19 @@ use instar_capi::{self as capi, Lifecycle, WorkerKind};
 
 use crate::{
     decision::Waiting,
-    settled::{ROLLING_OUT, converged, matches_spec},
+    settled::{converged, matches_spec},
     snapshot::{Condition, ConditionStatus, ControlPlane, Machine, Object},
 };
 
 /// The conditions of a control plane or a MachineDeployment that say what it is at.
-const TELLING: [&str; 4] = ["Paused", ROLLING_OUT, "ScalingDown", "ScalingUp"];
-
-/// The condition of a control plane that names the Machines that aren't ready, and why.
-const MACHINES_READY: &str = "MachinesReady";
+const TELLING: [&str; 4] = ["Paused", capi::Condition::ROLLING_OUT, "ScalingDown", "ScalingUp"];
 
 /// The conditions of a control plane or a pool that tell of its health: they ought to be True.
 const HEALTH: [&str; 4] = [
     "Available",
     "EtcdClusterHealthy",
     "ControlPlaneComponentsHealthy",
-    MACHINES_READY,
+    capi::Condition::MACHINES_READY,
 ];
 
 impl Condition {
@@ -35,7 +32,7 @@ impl Condition {
     }
 
     fn tells_what_is_not_ready(&self) -> bool {
-        self.status != ConditionStatus::True && self.kind == MACHINES_READY && !self.message.is_empty()
+        self.status != ConditionStatus::True && self.kind == capi::Condition::MACHINES_READY && !self.message.is_empty()
     }
 }
 

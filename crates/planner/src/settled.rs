@@ -1,6 +1,6 @@
 //! Whether what runs is what a spec says: the same question of classic and of topology clusters.
 
-use instar_capi::Lifecycle;
+use instar_capi::{self as capi, Lifecycle};
 use instar_domain::KubeVersion;
 
 use crate::{
@@ -11,9 +11,6 @@ use crate::{
         MachineSet, Node, Object, TemplateRef,
     },
 };
-
-/// The condition of a control plane or a MachineDeployment that says whether machines are replaced.
-pub(crate) const ROLLING_OUT: &str = "RollingOut";
 
 /// Whether a machine is as the spec of its pool says.
 pub(crate) fn matches_spec(machine: &Machine, version: &KubeVersion, template: Option<&TemplateRef>) -> bool {
@@ -108,7 +105,8 @@ pub(crate) fn machine_pool_settled(
 
 fn is_rolling_out(object: &Object) -> bool {
     let mut conditions = object.conditions.iter();
-    conditions.any(|condition| condition.kind == ROLLING_OUT && condition.status == ConditionStatus::True)
+    conditions
+        .any(|condition| condition.kind == capi::Condition::ROLLING_OUT && condition.status == ConditionStatus::True)
 }
 
 /// Whether a pool is all that its spec says, and nothing else, be it ready or not. An autoscaler

@@ -55,10 +55,9 @@ impl Finding {
         }
         let say = |is: &str| {
             let because = if message.is_empty() { "" } else { ": " };
-            let said: Vec<&str> = message.split_whitespace().collect();
             problem(format!(
                 "condition {condition_type} of {kind} {name} is {is}{because}{}",
-                said.join(" ")
+                one_line(message)
             ))
         };
         match status {
@@ -67,6 +66,11 @@ impl Finding {
             ConditionStatus::Unknown => Self::Unknown(say("Unknown")),
         }
     }
+}
+
+/// What a condition says: its list of Machines has a line for each.
+pub(crate) fn one_line(message: &str) -> String {
+    message.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// How many further objects are named.

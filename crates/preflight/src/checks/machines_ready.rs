@@ -1,16 +1,17 @@
 //! The machines of all pools are ready.
 
+use instar_capi as capi;
 use instar_planner::{MachinePhase, Observed, PoolId, Problem, Snapshot, WorkerKind};
 
 use super::{each, ought_to_be_true};
 use crate::finding::Finding;
 
-const MACHINES_READY: &str = "MachinesReady";
-
 pub(super) fn look(snapshot: &Snapshot) -> Finding {
-    let pools = each(&snapshot.pools, |pool| ought_to_be_true(&pool.object, MACHINES_READY));
+    let pools = each(&snapshot.pools, |pool| {
+        ought_to_be_true(&pool.object, capi::Condition::MACHINES_READY)
+    });
     let machine_pools = each(&snapshot.machine_pools, |pool| {
-        ought_to_be_true(&pool.object, MACHINES_READY)
+        ought_to_be_true(&pool.object, capi::Condition::MACHINES_READY)
     });
     Finding::of_all(pools.chain(machine_pools).chain(failed(snapshot)))
 }

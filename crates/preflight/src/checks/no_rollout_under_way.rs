@@ -1,11 +1,10 @@
 //! No MachineDeployment is replacing machines.
 
+use instar_capi as capi;
 use instar_planner::{ConditionStatus, Problem, Snapshot, WorkerKind};
 
 use super::{condition, each};
-use crate::finding::Finding;
-
-const ROLLING_OUT: &str = "RollingOut";
+use crate::finding::{Finding, one_line};
 
 pub(super) fn look(snapshot: &Snapshot) -> Finding {
     Finding::of_all(each(&snapshot.pools, |pool| {
@@ -17,15 +16,12 @@ pub(super) fn look(snapshot: &Snapshot) -> Finding {
                 object.name, object.observed_generation, object.generation
             )));
         }
-        match condition(object, ROLLING_OUT) {
-            Some(rolling) if rolling.status == ConditionStatus::True => {
-                let said: Vec<&str> = rolling.message.split_whitespace().collect();
-                Finding::Fail(problem(format!(
-                    "MachineDeployment {} is replacing machines: {}",
-                    object.name,
-                    said.join(" ")
-                )))
-            }
+        match condition(object, capi::Condition::ROLLING_OUT) {
+            Some(rolling) if rolling.status == ConditionStatus::True => Finding::Fail(problem(format!(
+                "MachineDeployment {} is replacing machines: {}",
+                object.name,
+                one_line(&rolling.message)
+            ))),
             Some(_) | None => Finding::Pass,
         }
     }))

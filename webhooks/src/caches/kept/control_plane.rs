@@ -80,7 +80,7 @@ impl Kept for ControlPlane {
             control_plane.metadata = bare(control_plane.metadata);
             if let Some(status) = &mut control_plane.status {
                 // They are most of what is left, and of one it counts what it is.
-                let is_asked_for = |condition: &Condition| condition.kind == KubeadmControlPlane::ROLLING_OUT;
+                let is_asked_for = |condition: &Condition| condition.kind == Condition::ROLLING_OUT;
                 status.conditions.retain(is_asked_for);
                 for condition in &mut status.conditions {
                     (condition.reason, condition.message) = (String::new(), String::new());

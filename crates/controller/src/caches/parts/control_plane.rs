@@ -2,7 +2,9 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use instar_capi::{ClusterConfiguration, ControlPlaneStatus, KubeadmControlPlane, Reference, labels::CLUSTER_NAME};
+use instar_capi::{
+    ClusterConfiguration, Condition, ControlPlaneStatus, KubeadmControlPlane, Reference, labels::CLUSTER_NAME,
+};
 use instar_planner::{Contract, ControlPlane, Flavor, Replicas};
 use instar_watch::{Cache, Presence};
 use kube::ResourceExt;
@@ -14,9 +16,6 @@ use crate::{
     fields::{template_ref, version},
     rbac::Watched,
 };
-
-/// The condition that says whether machines are replaced.
-const ROLLING_OUT: &str = "RollingOut";
 
 /// A condition that is written only after all Machines have been compared with the spec.
 /// Source: `reconcileControlPlaneAndMachinesConditions` of cluster-api's `kubeadmcontrolplane_controller.go`.
@@ -122,5 +121,9 @@ fn compared(status: &ControlPlaneStatus) -> i64 {
         let conditions = status.conditions.iter().filter(|condition| condition.kind == kind);
         conditions.map(|condition| condition.observed_generation).max()
     };
-    of(COMPONENTS).unwrap_or_else(|| status.observed_generation.max(of(ROLLING_OUT).unwrap_or_default()))
+    of(COMPONENTS).unwrap_or_else(|| {
+        status
+            .observed_generation
+            .max(of(Condition::ROLLING_OUT).unwrap_or_default())
+    })
 }

@@ -20,9 +20,6 @@ use crate::{
     rbac::Watched,
 };
 
-/// The condition that says whether all machines of a pool are ready.
-const MACHINES_READY: &str = "MachinesReady";
-
 impl Cached for capi::MachineDeployment {
     const WATCHED: Watched = Watched::MachineDeployments;
 
@@ -222,7 +219,9 @@ impl PlannedKind for capi::MachinePool {
         let paused = conditions.find(|condition| condition.kind == "Paused");
         let observed = observed_generation(status.observed_generation, paused);
         let mut object = ObjectFields::of(self, false, observed, &status.conditions);
-        object.conditions.retain(|condition| condition.kind == MACHINES_READY);
+        object
+            .conditions
+            .retain(|condition| condition.kind == capi::Condition::MACHINES_READY);
         // That it isn't paused counts too, and which words it has for it doesn't.
         object.conditions.extend(paused.map(|condition| capi::Condition {
             message: String::new(),

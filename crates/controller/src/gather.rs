@@ -42,9 +42,7 @@ pub(crate) fn gather(
     // Where it ends at this moment, its record doesn't say so yet.
     let ended = completed_at(upgrade).unwrap_or(now);
     let mut snapshot = gather_for(caches, cluster, control_plane, upgrade_spec(upgrade), Some(ended), now);
-    snapshot.gates = gates::gates(caches, cluster, upgrade, now);
-    snapshot.approvals = gates::approvals(caches, cluster, upgrade);
-    snapshot.preflight = gates::preflight(caches, cluster, upgrade, &snapshot);
+    gates::look(caches, cluster, upgrade, &mut snapshot);
     snapshot
 }
 

@@ -2,9 +2,18 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use instar_api::UpgradePolicy;
+use instar_api::{UpgradePolicy, UpgradePolicySpec};
 use instar_planner::Retention;
 use jiff::{SignedDuration, Timestamp};
+
+/// Those that select a Cluster with these labels.
+pub(crate) fn selecting<'p>(
+    policies: &'p [Arc<UpgradePolicy>],
+    labels: &BTreeMap<String, String>,
+) -> impl Iterator<Item = &'p UpgradePolicySpec> {
+    let specs = policies.iter().map(|policy| &policy.spec);
+    specs.filter(|policy| policy.selects(labels))
+}
 
 /// How long a Cluster's old templates are kept: of the policies that select it, the longest counts,
 /// so that their order doesn't matter.
@@ -14,10 +23,8 @@ pub(crate) fn retention(
     ended: Option<Timestamp>,
 ) -> Retention {
     let default = Retention::default();
-    let kept = policies
-        .iter()
-        .filter(|policy| policy.spec.selects(labels))
-        .map(|policy| policy.spec.templates.keep_previous.max(SignedDuration::ZERO))
+    let kept = selecting(policies, labels)
+        .map(|policy| policy.templates.keep_previous.max(SignedDuration::ZERO))
         .max();
     let previous = kept.unwrap_or(default.previous);
     Retention {
@@ -34,10 +41,7 @@ const HISTORY_LIMIT: u16 = 10;
 /// How many finished records of a Cluster are kept: of the policies that select it and say so, the highest limit
 /// counts.
 pub(crate) fn history_limit(policies: &[Arc<UpgradePolicy>], labels: &BTreeMap<String, String>) -> usize {
-    let limits = policies
-        .iter()
-        .filter(|policy| policy.spec.selects(labels))
-        .filter_map(|policy| policy.spec.upgrade_history_limit);
+    let limits = selecting(policies, labels).filter_map(|policy| policy.upgrade_history_limit);
     limits.max().unwrap_or(HISTORY_LIMIT).into()
 }
 

@@ -17,7 +17,7 @@ use crate::{
     decision::{Action, Decision, DeleteTemplate, MintTemplate, Swap},
     observed::Observed,
     pool_id::PoolId,
-    preflight::has_begun,
+    preflight::checks_are_asked,
     rendered::Rendered,
     snapshot::{ControlPlane, Flavor, Machine, MachineDeployment, MachineSet, Node, Object, Snapshot, TemplateRef},
     upgrade_spec::{Approvals, Gate, GateState},
@@ -110,7 +110,7 @@ pub fn check(snapshot: &Snapshot, decision: &Decision) -> Vec<Violation> {
     }
     let is_closed = |gate| matches!(snapshot.gates.get(gate), Some(GateState::Closed { .. }));
     let passed = passed_gates(snapshot, &decision.action);
-    let is_held = || !has_begun(snapshot) && snapshot.preflight.iter().any(|found| found.outcome.holds());
+    let is_held = || checks_are_asked(snapshot) && snapshot.preflight.iter().any(|found| found.outcome.holds());
     if passed.iter().any(is_closed) || (!passed.is_empty() && is_held()) || lacks_approval(snapshot, &decision.action) {
         broken.push(Violation::GateClosed);
     }

@@ -5,13 +5,13 @@ use crate::{
     decision::Waiting,
     observed::Observed,
     snapshot::{Object, Snapshot},
+    upgrade_spec::Origin,
 };
 
 /// Whether something was swapped for this upgrade, or a topology Cluster's version edited to its target. What has begun
 /// is not held by the checks, so that a new target leads on from wherever it is. One that had ended begins again with it,
 /// and a topology Cluster takes one only when it has arrived.
-#[must_use]
-pub fn has_begun(snapshot: &Snapshot) -> bool {
+fn has_begun(snapshot: &Snapshot) -> bool {
     let id = snapshot.upgrade_spec.id();
     let path = snapshot.cluster.classic().and_then(|classic| classic.path.as_ref());
     let is_on_the_way = path.is_some_and(|path| path.target == snapshot.upgrade_spec.target.as_str());
@@ -38,9 +38,22 @@ pub fn has_begun(snapshot: &Snapshot) -> bool {
         || is_edited
 }
 
+/// Whether the checks are asked: of an upgrade whose first swap is Instar's, before that.
+#[must_use]
+pub fn checks_are_asked(snapshot: &Snapshot) -> bool {
+    match snapshot.upgrade_spec.origin {
+        Origin::Upgrade => !has_begun(snapshot),
+        Origin::Cluster => false,
+    }
+}
+
 /// What the checks hold it by.
 pub(crate) fn held(snapshot: &Snapshot) -> impl Iterator<Item = Waiting> {
-    let asked = if has_begun(snapshot) { &[] } else { &*snapshot.preflight };
+    let asked = if checks_are_asked(snapshot) {
+        &*snapshot.preflight
+    } else {
+        &[]
+    };
     asked.iter().filter_map(|found| {
         let (check, problem) = (found.check, |problem: &Problem| Box::new(problem.clone()));
         match &found.outcome {

@@ -227,7 +227,7 @@ impl KeptCluster {
             let awaits = status.awaits_control_plane();
             status.conditions.retain(|condition| match condition.kind.as_str() {
                 CONTROL_PLANE_INITIALIZED => awaits,
-                kind if instar_planner::Cluster::HEALTH.contains(&kind) => tells_of_trouble(condition),
+                kind if instar_planner::Cluster::HEALTH.contains(&kind) => condition.status != "True",
                 _ => has_topology,
             });
         }

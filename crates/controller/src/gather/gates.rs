@@ -2,21 +2,41 @@
 
 use std::collections::BTreeMap;
 
-use instar_api::{ClusterUpgrade, UpgradePolicy, preflight_modes};
+use instar_api::{ClusterUpgrade, Maintenance, UpgradePolicySpec, preflight_modes};
 use instar_capi as capi;
 use instar_gates::{MaintenanceWindows, WindowState};
-use instar_planner::{Approvals, CheckOutcome, Gate, GateState, Origin, Snapshot, has_begun};
+use instar_planner::{Approvals, Gate, GateState, Snapshot, Unreadable, checks_are_asked};
 use instar_preflight::examine;
 use jiff::Timestamp;
 use kube::ResourceExt;
 
-use crate::caches::Caches;
+use crate::{caches::Caches, policy::selecting};
+
+/// Looks at all that may hold an upgrade under way.
+pub(super) fn look(caches: &Caches, cluster: &capi::Cluster, upgrade: &ClusterUpgrade, snapshot: &mut Snapshot) {
+    let namespace = cluster.namespace().unwrap_or_default();
+    let policies = caches.policies(&namespace);
+    let policies: Vec<&UpgradePolicySpec> = selecting(&policies, cluster.labels()).collect();
+    snapshot.gates = match caches.unreadable_policies(&namespace).first() {
+        // What isn't known is closed: it may have windows.
+        Some(Unreadable { kind, name, reason }) => closed(
+            format!("{kind} {name} can't be read, so its windows are not known: {reason}; correct it"),
+            None,
+        ),
+        None => gates(&policies, upgrade, snapshot.now),
+    };
+    snapshot.approvals = approvals(&policies, upgrade);
+    snapshot.preflight = if checks_are_asked(snapshot) {
+        let modes = preflight_modes(policies.iter().map(|policy| &policy.preflight));
+        examine(snapshot, &modes, &upgrade.spec.preflight.skip)
+    } else {
+        Vec::new()
+    };
+}
 
 /// What the policies ask to be approved, and what was: by a user that admission has written down, for the present target.
-pub(super) fn approvals(caches: &Caches, cluster: &capi::Cluster, upgrade: &ClusterUpgrade) -> Approvals {
-    let policies = caches.policies(&cluster.namespace().unwrap_or_default());
-    let of_cluster = policies.iter().filter(|policy| policy.spec.selects(cluster.labels()));
-    let required = of_cluster.flat_map(|policy| &policy.spec.approval.before).copied();
+fn approvals(policies: &[&UpgradePolicySpec], upgrade: &ClusterUpgrade) -> Approvals {
+    let required = policies.iter().flat_map(|policy| &policy.approval.before).copied();
     let spec = &upgrade.spec;
     let given = spec.approvals.iter().filter_map(|approval| {
         let counts = approval.set_by.is_some() && approval.target == spec.target;
@@ -29,49 +49,17 @@ pub(super) fn approvals(caches: &Caches, cluster: &capi::Cluster, upgrade: &Clus
     }
 }
 
-/// What the checks find, before an upgrade of which Instar writes the first swap has begun.
-pub(super) fn preflight(
-    caches: &Caches,
-    cluster: &capi::Cluster,
-    upgrade: &ClusterUpgrade,
-    snapshot: &Snapshot,
-) -> Vec<CheckOutcome> {
-    match snapshot.upgrade_spec.origin {
-        Origin::Cluster => return Vec::new(),
-        Origin::Upgrade if has_begun(snapshot) => return Vec::new(),
-        Origin::Upgrade => {}
-    }
-    let policies = caches.policies(&cluster.namespace().unwrap_or_default());
-    let of_cluster = policies.iter().filter(|policy| policy.spec.selects(cluster.labels()));
-    let modes = preflight_modes(of_cluster.map(|policy| &policy.spec.preflight));
-    examine(snapshot, &modes, &upgrade.spec.preflight.skip)
-}
-
-/// What may be closed. What isn't known is: a policy that can't be read may have windows.
-pub(super) fn gates(
-    caches: &Caches,
-    cluster: &capi::Cluster,
-    upgrade: &ClusterUpgrade,
-    now: Timestamp,
-) -> BTreeMap<Gate, GateState> {
-    let namespace = cluster.namespace().unwrap_or_default();
-    if let Some(policy) = caches.unreadable_policies(&namespace).first() {
-        let instar_planner::Unreadable { kind, name, reason } = policy;
-        let reason = format!("{kind} {name} can't be read, so its windows are not known: {reason}; correct it");
-        return closed(reason, None);
-    }
+fn gates(policies: &[&UpgradePolicySpec], upgrade: &ClusterUpgrade, now: Timestamp) -> BTreeMap<Gate, GateState> {
     let overridden = upgrade.spec.override_window.as_ref();
     if overridden.is_some_and(|window| window.counts(now)) {
         return BTreeMap::new();
     }
-    let policies = caches.policies(&namespace);
-    let of_cluster = policies.iter().filter(|policy| policy.spec.selects(cluster.labels()));
-    window(of_cluster.map(AsRef::as_ref), now)
+    window(policies.iter().map(|policy| &policy.maintenance), now)
 }
 
-fn window<'a>(policies: impl IntoIterator<Item = &'a UpgradePolicy>, now: Timestamp) -> BTreeMap<Gate, GateState> {
-    let policies = policies.into_iter().map(|policy| &policy.spec.maintenance);
-    let policies: Vec<_> = policies.filter(|maintenance| !maintenance.is_empty()).collect();
+fn window<'a>(policies: impl IntoIterator<Item = &'a Maintenance>, now: Timestamp) -> BTreeMap<Gate, GateState> {
+    let policies = policies.into_iter().filter(|maintenance| !maintenance.is_empty());
+    let policies: Vec<_> = policies.collect();
     if policies.is_empty() {
         return BTreeMap::new();
     }
@@ -96,12 +84,11 @@ mod tests {
     use super::*;
 
     fn at(maintenance: &[Value], now: &str) -> BTreeMap<Gate, GateState> {
-        let policy = |maintenance: &Value| {
-            let spec = json!({ "maintenance": maintenance });
-            UpgradePolicy::new("p", serde_json::from_value(spec).unwrap())
+        let policy = |maintenance: &Value| -> UpgradePolicySpec {
+            serde_json::from_value(json!({ "maintenance": maintenance })).unwrap()
         };
         let policies: Vec<_> = maintenance.iter().map(policy).collect();
-        window(&policies, now.parse().unwrap())
+        window(policies.iter().map(|policy| &policy.maintenance), now.parse().unwrap())
     }
 
     #[test]

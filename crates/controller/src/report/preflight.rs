@@ -1,7 +1,7 @@
 //! What the checks before an upgrade found.
 
 use instar_api::PreflightStatus;
-use instar_planner::{CheckOutcome, Origin, PreflightOutcome, Problem, Snapshot, has_begun};
+use instar_planner::{CheckOutcome, PreflightOutcome, Problem, Snapshot, checks_are_asked};
 use jiff::Timestamp;
 
 use super::progress::whole_seconds;
@@ -9,14 +9,11 @@ use crate::text::cut;
 
 /// Of an upgrade that has begun, what was found before stays.
 pub(super) fn preflight(before: Vec<PreflightStatus>, snapshot: &Snapshot) -> Vec<PreflightStatus> {
-    match snapshot.upgrade_spec.origin {
-        Origin::Cluster => before,
-        Origin::Upgrade if has_begun(snapshot) => before,
-        Origin::Upgrade => {
-            let found = snapshot.preflight.iter();
-            found.map(|found| status(found, &before, snapshot.now)).collect()
-        }
+    if !checks_are_asked(snapshot) {
+        return before;
     }
+    let found = snapshot.preflight.iter();
+    found.map(|found| status(found, &before, snapshot.now)).collect()
 }
 
 fn status(found: &CheckOutcome, before: &[PreflightStatus], now: Timestamp) -> PreflightStatus {

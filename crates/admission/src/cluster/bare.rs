@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use instar_api::{Pins, Rule};
-use instar_capi::{Cluster, ClusterClass, ManagedBy, PoolKind, Reference, Topology};
+use instar_capi::{Cluster, ClusterClass, ManagedBy, PoolKind, Reference, TemplateHolder, Topology};
 use instar_catalog::Catalog;
 use instar_domain::KubeVersion;
 use instar_wiring::{Holder, own_patches_may_write};
@@ -121,14 +121,13 @@ pub fn of_cluster(
 
 /// Whether all templates of machines are the same: most edits of a class are of something else.
 fn same_templates(old: &ClusterClass, new: &ClusterClass) -> bool {
-    let of = |class: &ClusterClass| {
-        let workers = class.spec.workers.clone();
-        let workers = workers.machine_deployments.into_iter().chain(workers.machine_pools);
-        let workers = workers.map(|worker| (worker.class, worker.infrastructure));
-        let control_plane = class.spec.control_plane.machine_infrastructure.clone();
-        (control_plane, workers.collect::<Vec<_>>())
-    };
-    of(old) == of(new)
+    fn workers(class: &ClusterClass) -> impl Iterator<Item = (&str, &TemplateHolder)> {
+        let workers = &class.spec.workers;
+        let workers = workers.machine_deployments.iter().chain(&workers.machine_pools);
+        workers.map(|worker| (worker.class.as_str(), &worker.infrastructure))
+    }
+    old.spec.control_plane.machine_infrastructure == new.spec.control_plane.machine_infrastructure
+        && workers(old).eq(workers(new))
 }
 
 impl Bare<'_> {

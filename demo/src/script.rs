@@ -163,7 +163,7 @@ async fn sick(shell: &Shell, screen: &mut Screen, live: &mut Live, images: &Imag
     let edited = edit(shell, screen, classic, PREFIX).await?;
     ensure!(edited, "the edit of {} to {PREFIX} was refused", classic.name());
     watched(screen, live, images, Until::Held, COMES_UP).await?;
-    let why = "jsonpath={.items[*].status.waiting[0].message}{\"\\n\"}";
+    let why = "jsonpath={.items[*].status.health[0].message}{\"\\n\"}";
     shell
         .do_kubectl(screen, &["get", "clusterupgrades", "-n", NAMESPACE, "-o", why])
         .await

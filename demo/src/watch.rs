@@ -184,7 +184,7 @@ impl Live {
 fn told(upgrade: &DynamicObject) -> String {
     let at = |pointer: &str| text(upgrade, pointer).filter(|text| !text.is_empty());
     let phase = at("/status/phase").unwrap_or("new");
-    let why = at("/status/waiting/0/message").or_else(|| at("/status/step").filter(|_| phase != COMPLETED));
+    let why = at("/status/health/0/message").or_else(|| at("/status/step").filter(|_| phase != COMPLETED));
     let why = why.map_or_else(String::new, |why| format!(": {why}"));
     let (cluster, target) = (at("/spec/clusterName"), at("/spec/target"));
     format!(
@@ -224,11 +224,11 @@ mod tests {
         };
         assert_eq!(line(json!({})), "classic to v1.35: new");
         assert_eq!(
-            line(json!({ "phase": "Workers", "step": "Minting a", "waiting": [{ "message": "a comes" }] })),
+            line(json!({ "phase": "Workers", "step": "Minting a", "health": [{ "message": "a comes" }] })),
             "classic to v1.35: Workers: a comes"
         );
         assert_eq!(
-            line(json!({ "phase": "Workers", "step": "Minting a", "waiting": [] })),
+            line(json!({ "phase": "Workers", "step": "Minting a", "health": [] })),
             "classic to v1.35: Workers: Minting a"
         );
         assert_eq!(

@@ -42,7 +42,7 @@ pub struct Approval {
     /// Before what.
     pub before: ApprovedPart,
 
-    /// The version that this part goes to, as status.waiting names it.
+    /// The version that this part goes to, as status.health names it.
     #[schemars(schema_with = "schema::kube_version")]
     pub version: String,
 

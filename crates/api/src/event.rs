@@ -82,7 +82,7 @@ macro_rules! event_reasons {
 event_reasons! {
     Held: Normal, "ClusterUpgrade, Cluster",
         "The upgrade can't continue before something happens.",
-        "Solve what the note says; `status.waiting` has all of it.";
+        "Solve what the note says; `status.health` has all of it.";
     ControlPlane: Normal, "ClusterUpgrade, Cluster",
         "The upgrade of the control plane begins or continues.",
         "Nothing.";
@@ -104,6 +104,12 @@ event_reasons! {
     WindowClosed: Normal, "ClusterUpgrade, Cluster",
         "The maintenance windows of an upgrade that goes on have closed. What has begun goes on to its end.",
         "Nothing: it goes on when one opens.";
+    GateOpened: Normal, "ClusterUpgrade, Cluster",
+        "A check or an approval holds the upgrade no more: it passes, it was skipped, or it was given.",
+        "Nothing.";
+    GateClosed: Normal, "ClusterUpgrade, Cluster",
+        "A check or a missing approval holds the upgrade. What has begun goes on to its end.",
+        "What the note says; `status.health` has all that holds it.";
     PinnedPath: Normal, "ClusterUpgrade, Cluster",
         "The controller wrote into the Cluster which releases the control plane goes through.",
         "Nothing.";

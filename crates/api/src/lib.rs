@@ -9,6 +9,7 @@
 mod approval;
 mod catalog_name;
 mod event;
+mod health;
 mod maintenance;
 mod metadata;
 mod pins;
@@ -18,11 +19,11 @@ mod release;
 mod rule;
 mod schema;
 mod upgrade;
-mod waiting;
 
 pub use approval::{Approval, ApprovalPoint, ApprovalPolicy, ApprovedPart};
 pub use catalog_name::CatalogName;
 pub use event::{EventReason, EventSeverity};
+pub use health::{FailureReason, HealthImpact, HealthLevel, HealthReason, HealthStatus};
 pub use maintenance::{
     Maintenance, MaintenanceExclusion, MaintenanceWindow, WindowKind, WindowOverride, WindowStatus, WindowsAre,
 };
@@ -46,6 +47,5 @@ pub use release::{
 pub use rule::{Adjustable, Enforcement, Rule, UnknownRule};
 pub use upgrade::{
     ClusterUpgrade, ClusterUpgradeSpec, ClusterUpgradeStatus, ControlPlaneRule, MachineDetail, MachineUpgradePhase,
-    MintedTemplate, PoolRule, PoolStatus, StrategyType, TemplateUse, UpgradePhase, UpgradeStrategy, WaitingFor,
+    MintedTemplate, PoolRule, PoolStatus, StrategyType, TemplateUse, UpgradePhase, UpgradeStrategy,
 };
-pub use waiting::{FailureReason, WaitingReason};

@@ -6,7 +6,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Approval, PreflightSpec, PreflightStatus, ValueAt, WindowOverride, WindowStatus, schema};
+use crate::{Approval, HealthStatus, PreflightSpec, PreflightStatus, ValueAt, WindowOverride, WindowStatus, schema};
 
 /// One upgrade of a Cluster: where to, in which order, and how far it has come.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
@@ -28,13 +28,15 @@ use crate::{Approval, PreflightSpec, PreflightStatus, ValueAt, WindowOverride, W
     printcolumn(name = "Target", type_ = "string", json_path = ".spec.target"),
     printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase"),
     printcolumn(name = "Machines", type_ = "string", json_path = ".status.machines"),
-    printcolumn(name = "Waiting", type_ = "string", json_path = ".status.waiting[0].reason"),
-    printcolumn(name = "For", type_ = "string", json_path = ".status.waiting[0].name"),
+    printcolumn(name = "Reason", type_ = "string", json_path = ".status.health[0].reason"),
+    printcolumn(name = "Object", type_ = "string", json_path = ".status.health[0].name"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(name = "Paused", type_ = "boolean", json_path = ".spec.paused", priority = 1),
     printcolumn(name = "Path", type_ = "string", json_path = ".status.path", priority = 1),
     printcolumn(name = "Step", type_ = "string", json_path = ".status.step", priority = 1),
-    printcolumn(name = "Message", type_ = "string", json_path = ".status.waiting[0].message", priority = 1)
+    printcolumn(name = "Level", type_ = "string", json_path = ".status.health[0].level", priority = 1),
+    printcolumn(name = "Since", type_ = "date", json_path = ".status.health[0].since", priority = 1),
+    printcolumn(name = "Message", type_ = "string", json_path = ".status.health[0].message", priority = 1)
 )]
 #[x_kube(
     validation = Rule::new("self.clusterName == oldSelf.clusterName")
@@ -201,9 +203,9 @@ pub struct ClusterUpgradeStatus {
     #[schemars(length(max = 256), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub pools: Vec<PoolStatus>,
 
-    /// What is waited for, and why; the first 32 reasons.
+    /// What it waits for and what isn't well: the highest level first, at most 32 rows.
     #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "atomic"))]
-    pub waiting: Vec<WaitingFor>,
+    pub health: Vec<HealthStatus>,
 
     /// Where its maintenance windows stand; absent where no UpgradePolicy has any, where they are overridden, and once it
     /// has finished.
@@ -233,7 +235,7 @@ pub enum UpgradePhase {
     /// Nothing has been looked at yet.
     #[default]
     Pending,
-    /// It can't go on before a user acts, as `waiting` says.
+    /// It can't go on before a user acts, as `health` says.
     Held,
     /// The control plane's machines are replaced.
     ControlPlane,
@@ -241,7 +243,7 @@ pub enum UpgradePhase {
     Workers,
     /// Every machine that should move has got there.
     Completed,
-    /// It isn't done, as `waiting` says, before its spec is edited.
+    /// It isn't done, as `health` says, before its spec is edited.
     Refused,
 }
 
@@ -310,26 +312,6 @@ pub enum MachineUpgradePhase {
     Running,
     /// Cluster API says that it failed.
     Failed,
-}
-
-/// One thing that is waited for.
-#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
-#[serde(rename_all = "camelCase")]
-pub struct WaitingFor {
-    /// Machine-readable reason; docs/reference/waiting.md lists them.
-    #[schemars(length(max = 64))]
-    pub reason: String,
-    /// The kind of the object that it is about; absent where no single object is.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    #[schemars(length(max = 63))]
-    pub kind: String,
-    /// The name of that object, in the Cluster's namespace; a `KubernetesRelease` has none.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    #[schemars(length(max = 253))]
-    pub name: String,
-    /// A sentence for people, with the object's kind and name.
-    #[schemars(length(max = 1024))]
-    pub message: String,
 }
 
 /// A template that was minted.

@@ -335,7 +335,7 @@ mod tests {
             serde_json::from_value::<MachineStatus>(json!({"conditions": [condition]})).unwrap()
         };
         for (kind, holds, reason, waits_for) in [
-            ("Deleting", "True", "WaitingForPreDrainHook", Some("Waiting")),
+            ("Deleting", "True", "HealthStatusPreDrainHook", Some("Waiting")),
             ("Deleting", "True", "Deleting", None),
             ("Deleting", "True", "DeletionCompleted", None),
             ("Deleting", "False", "NotDeleting", None),

@@ -2,7 +2,7 @@
 
 use std::{fmt, time::Duration};
 
-use instar_api::{FailureReason, WaitingReason};
+use instar_api::{FailureReason, HealthReason};
 use instar_capi::NoContract;
 use instar_planner::Waiting;
 use instar_watch::{ErrorText, rbac::role_for};
@@ -86,7 +86,7 @@ impl Error {
             Self::NoContract(_) => FailureReason::NoContract,
             Self::NotServed { .. } => FailureReason::NotServed,
             Self::NoRight { .. } => FailureReason::NoRight,
-            Self::NotMinted(waiting) if waiting.reason() == WaitingReason::NameTaken => FailureReason::NameTaken,
+            Self::NotMinted(waiting) if waiting.reason() == HealthReason::NameTaken => FailureReason::NameTaken,
             Self::NotMinted(_)
             | Self::Call { .. }
             | Self::Silence { .. }
@@ -125,7 +125,7 @@ impl Error {
         match self {
             Self::Call { source, .. } => class(source),
             Self::CacheBehind { .. } | Self::NotListedYet { .. } => Class::Conflict,
-            Self::NotMinted(waiting) if waiting.reason() == WaitingReason::TemplateDeleting => Class::Transient,
+            Self::NotMinted(waiting) if waiting.reason() == HealthReason::TemplateDeleting => Class::Transient,
             Self::Silence { .. } | Self::NoTurn { .. } | Self::Unlisted { .. } | Self::NotLeader => Class::Transient,
             Self::NoRight { .. }
             | Self::NoKind { .. }

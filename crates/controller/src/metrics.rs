@@ -10,6 +10,7 @@ use prometheus_client::{
 use crate::{
     caches::{CONTROL_PLANES, INFRASTRUCTURE_POOLS, TEMPLATES},
     rbac::Watched,
+    report::{GateEdge, GateKind},
 };
 
 /// How a pass over a Cluster ended.
@@ -125,11 +126,39 @@ struct Writes {
     what: Written,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct GateChanges {
+    gate: GateKind,
+    to: GateEdge,
+}
+
+impl EncodeLabelValue for GateKind {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> std::fmt::Result {
+        match self {
+            Self::Window => "window",
+            Self::Preflight => "preflight",
+            Self::Approval => "approval",
+        }
+        .encode(encoder)
+    }
+}
+
+impl EncodeLabelValue for GateEdge {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> std::fmt::Result {
+        match self {
+            Self::Open => "open",
+            Self::Closed => "closed",
+        }
+        .encode(encoder)
+    }
+}
+
 /// The counters.
 #[derive(Clone, Debug)]
 pub(crate) struct Counters {
     passes: Family<Passes, Counter>,
     writes: Family<Writes, Counter>,
+    gate_changes: Family<GateChanges, Counter>,
     pub(crate) leader: Gauge,
 }
 
@@ -151,6 +180,11 @@ impl Counters {
         let registered = Self {
             passes: metrics.register("reconcile", "Passes over Clusters by outcome", Family::default()),
             writes: metrics.register("writes", "Writes by what was written", Family::default()),
+            gate_changes: metrics.register(
+                "gate_changes",
+                "Gates of upgrades that opened or closed",
+                Family::default(),
+            ),
             leader: metrics.register("leader", "Whether this process holds the lease", Gauge::default()),
         };
         for outcome in Pass::ALL {
@@ -159,11 +193,20 @@ impl Counters {
         for what in Written::ALL {
             drop(registered.writes.get_or_create(&Writes { what }));
         }
+        for gate in GateKind::ALL {
+            for to in GateEdge::ALL {
+                drop(registered.gate_changes.get_or_create(&GateChanges { gate, to }));
+            }
+        }
         registered
     }
 
     pub(crate) fn pass(&self, outcome: Pass) {
         self.passes.get_or_create(&Passes { outcome }).inc();
+    }
+
+    pub(crate) fn gate_changed(&self, gate: GateKind, to: GateEdge) {
+        self.gate_changes.get_or_create(&GateChanges { gate, to }).inc();
     }
 
     pub(crate) fn wrote(&self, what: Written) {

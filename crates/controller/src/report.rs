@@ -1,41 +1,43 @@
 //! From a decision to the record: the status of a `ClusterUpgrade`, written when it changes.
 
+mod gates;
+mod health;
 mod lifecycle;
 mod preflight;
 mod progress;
 mod window;
 
-use instar_api::{ClusterUpgrade, ClusterUpgradeStatus, FailureReason, UpgradePhase, WaitingFor, WaitingReason};
+use instar_api::{ClusterUpgrade, ClusterUpgradeStatus, FailureReason, HealthReason, HealthStatus, UpgradePhase};
 use instar_planner::{Decision, Snapshot, Stage, Waiting};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use crate::{
     execute::ActionDescription,
-    text::{cut, same_but_for_numbers, waiting_for},
+    text::{cut, same_but_for_numbers},
 };
+pub(crate) use gates::{GateChange, GateEdge, GateKind, gate_changes};
+use health::{ROWS, rows};
 use preflight::preflight;
 pub(crate) use progress::templates;
 use progress::{count, machines, of_phase, pools};
-pub(crate) use window::news as window_news;
 use window::window;
 
 pub(crate) use lifecycle::{refused, report_missing_cluster, restored, unread, unreadable_cluster};
 
 /// What the schema takes.
-const REASONS: usize = 32;
 const RELEASES: usize = 64;
 const STEP: usize = 512;
 
-/// Whether the controller itself can do what it decided.
+/// Whether the controller itself could do what it decided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Health<'a> {
-    /// It can.
-    Fine,
+pub(crate) enum Attempt<'a> {
+    /// It could.
+    Succeeded,
     /// It is to be seen: what was said before stands.
     Untried,
-    /// It can't, and this is why.
-    Ill {
+    /// It couldn't, and this is why.
+    Failed {
         /// Machine-readable reason.
         reason: FailureReason,
         /// A sentence for people.
@@ -48,20 +50,15 @@ pub(crate) fn status(
     upgrade: &ClusterUpgrade,
     snapshot: &Snapshot,
     decision: &Decision,
-    health: Health<'_>,
+    attempt: Attempt<'_>,
 ) -> ClusterUpgradeStatus {
     let before = upgrade.status.clone().unwrap_or_default();
     let generation = upgrade.metadata.generation.unwrap_or_default();
-    let waiting = decision.waiting.iter().filter(|waiting| {
-        // That is what the list of templates says.
-        !matches!(waiting, Waiting::Retained { .. })
-    });
-    let waiting = waiting.take(REASONS).map(|waiting| waiting_for(waiting, snapshot));
-    let waiting: Vec<WaitingFor> = waiting.collect();
+    let health = rows(&before.health, &decision.waiting, snapshot);
     let phase = phase(decision);
     let step = ActionDescription(&decision.action).to_string();
     let mut conditions = before.conditions.clone();
-    for condition in conditions_of(phase, &waiting, health, generation, snapshot.now) {
+    for condition in conditions_of(phase, &health, attempt, generation, snapshot.now) {
         set(&mut conditions, condition);
     }
     let progress = &decision.progress;
@@ -85,7 +82,7 @@ pub(crate) fn status(
         } else {
             step.chars().take(STEP).collect()
         },
-        waiting,
+        health,
         window: window(phase, snapshot),
         preflight: preflight(before.preflight, snapshot),
         conditions,
@@ -99,15 +96,11 @@ pub(crate) fn drifted(
     drift: &[Waiting],
     snapshot: &Snapshot,
 ) -> Option<ClusterUpgradeStatus> {
-    const DRIFTED: &str = WaitingReason::Drifted.as_str();
+    const DRIFTED: &str = HealthReason::Drifted.as_str();
     let before = upgrade.status.clone()?;
-    let is_drift = |waiting: &&WaitingFor| waiting.reason == DRIFTED;
-    let found: Vec<WaitingFor> = drift
-        .iter()
-        .take(REASONS)
-        .map(|waiting| waiting_for(waiting, snapshot))
-        .collect();
-    if before.waiting.iter().filter(is_drift).eq(&found) {
+    let is_drift = |row: &&HealthStatus| row.reason == DRIFTED;
+    let found = rows(&before.health, drift, snapshot);
+    if before.health.iter().filter(is_drift).eq(&found) {
         return None;
     }
     let condition = Condition {
@@ -120,10 +113,10 @@ pub(crate) fn drifted(
     };
     let mut conditions = before.conditions.clone();
     set(&mut conditions, condition);
-    let others = before.waiting.iter().filter(|waiting| !is_drift(waiting)).cloned();
-    let waiting = found.into_iter().chain(others).take(REASONS).collect();
+    let others = before.health.iter().filter(|row| !is_drift(row)).cloned();
+    let health = found.into_iter().chain(others).take(ROWS).collect();
     Some(ClusterUpgradeStatus {
-        waiting,
+        health,
         conditions,
         ..before
     })
@@ -178,8 +171,8 @@ fn path(before: &[String], left: &[String]) -> Vec<String> {
 
 fn conditions_of(
     phase: UpgradePhase,
-    waiting: &[WaitingFor],
-    health: Health<'_>,
+    health: &[HealthStatus],
+    attempt: Attempt<'_>,
     generation: i64,
     now: Timestamp,
 ) -> Vec<Condition> {
@@ -188,7 +181,7 @@ fn conditions_of(
         UpgradePhase::Completed => (false, true),
         UpgradePhase::Pending | UpgradePhase::Held | UpgradePhase::Refused => (false, false),
     };
-    let message = waiting.first().map_or_else(String::new, |first| first.message.clone());
+    let message = health.first().map_or_else(String::new, |first| first.message.clone());
     let condition = |kind: &str, holds: bool, reason: &str, message: &str| Condition {
         type_: kind.to_owned(),
         status: if holds { "True" } else { "False" }.to_owned(),
@@ -197,10 +190,10 @@ fn conditions_of(
         observed_generation: Some(generation),
         last_transition_time: Time(now),
     };
-    let healthy = match health {
-        Health::Fine => Some(condition("Healthy", true, "Fine", "")),
-        Health::Untried => None,
-        Health::Ill { reason, message } => Some(condition("Healthy", false, reason.as_str(), message)),
+    let healthy = match attempt {
+        Attempt::Succeeded => Some(condition("Healthy", true, "Fine", "")),
+        Attempt::Untried => None,
+        Attempt::Failed { reason, message } => Some(condition("Healthy", false, reason.as_str(), message)),
     };
     let mut conditions = vec![
         condition("Progressing", progressing, phase.as_str(), &message),
@@ -225,18 +218,27 @@ fn set(conditions: &mut Vec<Condition>, mut condition: Condition) {
 
 #[cfg(test)]
 mod tests {
+    use instar_api::{HealthImpact, HealthLevel};
+
     use super::*;
 
     #[test]
     fn drift_comes_and_goes_and_is_written_once() {
         let mut upgrade = ClusterUpgrade::new("up", instar_api::ClusterUpgradeSpec::default());
-        let other = WaitingFor {
+        let other = HealthStatus {
+            level: HealthLevel::Info,
+            impact: HealthImpact::None,
+            since: Time(Timestamp::UNIX_EPOCH),
+            count: 1,
+            kind: String::new(),
+            name: String::new(),
             reason: "NoVersion".to_owned(),
-            ..WaitingFor::default()
+            message: String::new(),
+            next: String::new(),
         };
         upgrade.status = Some(ClusterUpgradeStatus {
             phase: UpgradePhase::Completed,
-            waiting: vec![other.clone()],
+            health: vec![other],
             ..ClusterUpgradeStatus::default()
         });
         let snapshot = progress::tests::snapshot();
@@ -248,7 +250,7 @@ mod tests {
             },
         }];
         let said = |status: &ClusterUpgradeStatus| {
-            let reasons: Vec<String> = status.waiting.iter().map(|waiting| waiting.reason.clone()).collect();
+            let reasons: Vec<String> = status.health.iter().map(|waiting| waiting.reason.clone()).collect();
             (reasons.join(" "), status.conditions[0].status.clone())
         };
         assert_eq!(drifted(&upgrade, &[], &snapshot), None);
@@ -267,7 +269,7 @@ mod tests {
             conditions: conditions_of(
                 UpgradePhase::Workers,
                 &[],
-                Health::Ill { reason, message },
+                Attempt::Failed { reason, message },
                 1,
                 Timestamp::UNIX_EPOCH,
             ),

@@ -2,8 +2,10 @@
 
 mod involved_object;
 mod machine_pool;
+mod next;
 mod no_release;
 mod progress;
+mod since;
 mod text;
 
 use std::collections::{BTreeMap, BTreeSet};

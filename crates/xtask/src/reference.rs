@@ -1,10 +1,10 @@
 mod cli;
 mod events;
+mod health;
 mod kind;
 mod metrics;
 mod preflight;
 mod rules;
-mod waiting;
 
 use anyhow::Result;
 use instar_api::Enforcement;
@@ -22,7 +22,7 @@ pub(crate) fn artifacts() -> Result<Vec<Artifact>> {
         page("upgradepolicy", &kind::page(&crate::policies()?)),
         page("events", &events::page()),
         page("preflight", &preflight::page()),
-        page("waiting", &waiting::page()),
+        page("health", &health::page()),
         page("metrics", &metrics::page()?),
         page("rules", &rules::page()?),
     ])

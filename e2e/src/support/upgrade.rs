@@ -188,7 +188,7 @@ pub async fn assert_record(scene: &JourneyContext, rows: &Rows, shape: &Shape<'_
     assert_eq!(kept, [rows.name(34, 1)], "{:?}", status.templates);
     // Two of the control plane, one of each pool.
     assert_eq!(status.templates.len(), 2 + shape.pools.len(), "{:?}", status.templates);
-    assert_eq!(status.waiting, []);
+    assert_eq!(status.health, []);
     let conditions: Vec<(&str, &str)> = status
         .conditions
         .iter()

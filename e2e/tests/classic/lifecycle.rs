@@ -115,7 +115,7 @@ async fn await_reason(
     message: &str,
 ) -> Result<()> {
     let told = |status: &ClusterUpgradeStatus| {
-        let first = status.waiting.first();
+        let first = status.health.first();
         status.phase == phase && first.is_some_and(|first| first.reason == reason && first.message == message)
     };
     await_status(scene, name, reason, SOON, told).await.map(drop)

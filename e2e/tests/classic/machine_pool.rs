@@ -126,9 +126,9 @@ async fn goes_to_its_release(scene: &JourneyContext, rows: &Rows) -> Result<()> 
         json!({ "image": image(rows, 35), "size": "small" })
     );
     assert_eq!(marks(scene).await?, [None, None]);
-    let waiting = status.context("no status")?.waiting;
-    let left = waiting.iter().find(|waiting| waiting.reason == "LeftToUser");
-    let left = left.with_context(|| format!("{waiting:?}"))?;
+    let health = status.context("no status")?.health;
+    let left = health.iter().find(|row| row.reason == "LeftToUser");
+    let left = left.with_context(|| format!("{health:?}"))?;
     assert_eq!((&*left.kind, &*left.name), ("MachinePool", "quiet"));
     assert!(
         left.message.contains("DevMachinePool has no condition Paused"),
@@ -163,7 +163,7 @@ async fn cancelled_in_the_middle(scene: &JourneyContext, rows: &Rows) -> Result<
     wait_for("the record to say what it waits for", STEP, || async {
         let status = records(scene).get("second").await?.status.unwrap_or_default();
         let awaits = |name: &str| name == "PauseAwaited";
-        if status.waiting.iter().any(|waiting| awaits(&waiting.reason)) {
+        if status.health.iter().any(|row| awaits(&row.reason)) {
             Ok(())
         } else {
             Err(format!("{status:?}").into())

@@ -138,8 +138,8 @@ async fn two_minors(scene: &JourneyContext, rows: &Rows, provider: &Provider) ->
         wait_for(&format!("the record to wait for {name}"), STEP, || async {
             let record = record(scene, &name).await?.and_then(|record| record.status);
             let waits = |status: &instar_api::ClusterUpgradeStatus| {
-                let mut waiting = status.waiting.iter();
-                waiting.any(|it| it.reason == "ControlPlaneRollingOut" && it.message.contains(&version))
+                let mut rows = status.health.iter();
+                rows.any(|it| it.reason == "ControlPlaneRollingOut" && it.message.contains(&version))
             };
             if record.as_ref().is_some_and(waits) {
                 Ok(())
@@ -179,9 +179,8 @@ async fn without_a_version(scene: &JourneyContext, rows: &Rows) -> Result<()> {
     scene.apply_object(wish).await?;
     let told = wait_for("the record to say why", STEP, || async {
         let status = record(scene, name).await?.and_then(|record| record.status);
-        let waiting = status.and_then(|status| status.waiting.into_iter().next());
-        waiting
-            .context("nothing is waited for")
+        let rows = status.and_then(|status| status.health.into_iter().next());
+        rows.context("nothing is waited for")
             .map_err(|error| error.to_string().into())
     })
     .await?;

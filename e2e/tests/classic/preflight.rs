@@ -2,8 +2,8 @@
 //! Then each part waits for its approval.
 
 use instar_api::{
-    ApprovedPart, ClusterUpgrade, PreflightCheck, PreflightResult, PreflightStatus, UpgradePhase, VERSION_ANNOTATION,
-    WaitingFor, WaitingReason,
+    ApprovedPart, ClusterUpgrade, HealthReason, HealthStatus, PreflightCheck, PreflightResult, PreflightStatus,
+    UpgradePhase, VERSION_ANNOTATION,
 };
 use instar_e2e::{
     Context, Result,
@@ -133,10 +133,10 @@ async fn held(scene: &JourneyContext, target: &str) -> Result<()> {
         format!("check cluster-available failed: condition Available of Cluster {NAME} is False: * WorkersAvailable: ");
     wait_for(&format!("{message:?}"), UPGRADE, || async {
         let status = record(scene, target).await?.status.unwrap_or_default();
-        let says = status.waiting.first().is_some_and(|waiting| {
-            let WaitingFor { reason, kind, name, .. } = waiting;
-            let is_it = (&**reason, &**kind, &**name) == (WaitingReason::PreflightFailed.as_str(), "Cluster", NAME);
-            is_it && waiting.message.starts_with(&message)
+        let says = status.health.first().is_some_and(|row| {
+            let HealthStatus { reason, kind, name, .. } = row;
+            let is_it = (&**reason, &**kind, &**name) == (HealthReason::PreflightFailed.as_str(), "Cluster", NAME);
+            is_it && row.message.starts_with(&message)
         });
         if says && status.phase == UpgradePhase::Held {
             Ok(())
@@ -223,9 +223,9 @@ async fn lacks_approval(scene: &JourneyContext, target: &str, part: ApprovedPart
     wait_for(&format!("it to wait for {entry}"), UPGRADE, || async {
         let record = record(scene, target).await?;
         let status = record.status.clone().unwrap_or_default();
-        let says = status.waiting.first().is_some_and(|waiting| {
-            let is_it = waiting.reason == WaitingReason::ApprovalMissing.as_str() && waiting.name == record.name_any();
-            is_it && waiting.message.contains(&entry)
+        let says = status.health.first().is_some_and(|row| {
+            let is_it = row.reason == HealthReason::ApprovalMissing.as_str() && row.name == record.name_any();
+            is_it && row.message.contains(&entry)
         });
         if says && status.phase == UpgradePhase::Held {
             Ok(())

@@ -52,8 +52,8 @@ pub(crate) async fn by_two_clusters(scene: JourneyContext) -> Result<()> {
         await_phase(&scene, name, UpgradePhase::Completed).await?;
     }
     let status = records(&scene).get("first").await?.status.context("it has no status")?;
-    let named = status.waiting.iter().find(|waiting| waiting.reason == "NoVersion");
-    assert_eq!(named.map(|waiting| &*waiting.name), Some(unversioned), "{status:#?}");
+    let named = status.health.iter().find(|row| row.reason == "NoVersion");
+    assert_eq!(named.map(|row| &*row.name), Some(unversioned), "{status:#?}");
     let at = |minor: u8, base: &str| format!("{base}-{}", rows.version(minor).replace('.', "-"));
     let of = |cluster: &str, names: &[String]| -> Vec<(String, String)> {
         names.iter().map(|name| (cluster.to_owned(), name.clone())).collect()

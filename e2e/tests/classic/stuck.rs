@@ -123,10 +123,10 @@ async fn typo_is_named(scene: &JourneyContext) -> Result<()> {
                 && message.contains("for the control plane")
                 && message.contains(&unknown)
         };
-        let waiting = &status.waiting;
-        let named = waiting
+        let rows = &status.health;
+        let named = rows
             .first()
-            .is_some_and(|waiting| waiting.reason == "Refused" && is_named(&waiting.message));
+            .is_some_and(|row| row.reason == "Refused" && is_named(&row.message));
         if named && healthy(&status) == Some("False") {
             Ok(())
         } else {
@@ -196,9 +196,9 @@ async fn named(scene: &JourneyContext, phase: UpgradePhase) -> Result<String> {
             let is_it = |message: &str| message.contains(&format!("Machine {machine} is "));
             status.phase == phase
                 && status
-                    .waiting
+                    .health
                     .iter()
-                    .any(|waiting| waiting.reason == "MachineNotReady" && is_it(&waiting.message))
+                    .any(|row| row.reason == "MachineNotReady" && is_it(&row.message))
         });
         named
             .cloned()

@@ -47,7 +47,7 @@ async fn what_git_sets_back_is_told(scene: &JourneyContext, rows: &Rows) -> Resu
         let condition = status.conditions.iter().find(|condition| condition.type_ == "Drifted");
         let condition = condition.map(|condition| condition.status.clone());
         let first = status
-            .waiting
+            .health
             .first()
             .map(|first| (first.reason.clone(), first.message.clone()));
         Ok::<_, anyhow::Error>((status.phase, condition, first))

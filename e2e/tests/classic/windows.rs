@@ -1,7 +1,7 @@
 //! Maintenance windows: an upgrade begins when one opens, and in the middle it ends the step that it has begun. A user lets
 //! the rest go on.
 
-use instar_api::{UpgradePhase, VERSION_ANNOTATION, WaitingReason};
+use instar_api::{HealthReason, UpgradePhase, VERSION_ANNOTATION};
 use instar_e2e::{
     Context, Result,
     support::{
@@ -110,9 +110,8 @@ async fn override_window(scene: &JourneyContext) -> Result<()> {
 async fn held(scene: &JourneyContext, message: &str) -> Result<()> {
     wait_for(&format!("{message:?}"), UPGRADE, || async {
         let status = upgrade(scene).await?.and_then(|record| record.status);
-        let mut waiting = status.iter().flat_map(|status| &status.waiting);
-        let says =
-            waiting.any(|waiting| waiting.reason == WaitingReason::GateClosed.as_str() && waiting.message == message);
+        let mut rows = status.iter().flat_map(|status| &status.health);
+        let says = rows.any(|row| row.reason == HealthReason::GateClosed.as_str() && row.message == message);
         if says {
             Ok(())
         } else {

@@ -493,8 +493,8 @@ impl World {
         wait_for("the upgrade of k3s to be held", STEP, || async {
             let status = self.record("k3s-35").await?.status.unwrap_or_default();
             let held = "maintenance window: UpgradePolicy broken can't be read, so its windows are not known: ";
-            let mut waiting = status.waiting.iter();
-            if waiting.any(|waiting| waiting.reason == "GateClosed" && waiting.message.starts_with(held)) {
+            let mut rows = status.health.iter();
+            if rows.any(|row| row.reason == "GateClosed" && row.message.starts_with(held)) {
                 Ok(())
             } else {
                 Err(format!("{status:?}").into())
@@ -509,7 +509,7 @@ impl World {
     async fn held_for_its_cluster(&self) -> Result<()> {
         let told = wait_for("the upgrade of the broken Cluster to be held", STEP, || async {
             let status = self.record("broken-34").await?.status.context("no status")?;
-            match (status.phase, status.waiting.first()) {
+            match (status.phase, status.health.first()) {
                 (UpgradePhase::Held, Some(first)) => Ok(first.clone()),
                 seen => Err(format!("{seen:?}").into()),
             }

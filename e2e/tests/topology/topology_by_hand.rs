@@ -82,11 +82,11 @@ async fn ends(scene: &JourneyContext, name: &str, phase: UpgradePhase, why: &str
         UPGRADE.min(Duration::from_mins(1)),
         || async {
             let status = upgrades(scene).get(name).await?.status.context("no status yet")?;
-            let says = why.is_empty() || status.waiting.iter().any(|waiting| waiting.message.contains(why));
+            let says = why.is_empty() || status.health.iter().any(|row| row.message.contains(why));
             if status.phase == phase && says {
                 Ok(())
             } else {
-                Err(format!("{:?}: {:?}", status.phase, status.waiting).into())
+                Err(format!("{:?}: {:?}", status.phase, status.health).into())
             }
         },
     )

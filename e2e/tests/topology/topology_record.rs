@@ -59,9 +59,9 @@ impl Sample {
             phase: status.phase,
             path: status.path,
             reasons: status
-                .waiting
+                .health
                 .iter()
-                .map(|waiting| format!("{}: {}", waiting.reason, waiting.message))
+                .map(|row| format!("{}: {}", row.reason, row.message))
                 .collect(),
             told: told.map(|pool| pool.version.parse()).transpose()?,
             control_plane: text(&control_plane.data, "/spec/version")
@@ -252,7 +252,7 @@ pub(crate) async fn appears_by_itself(scene: &JourneyContext, rows: &Rows, shape
         .chain(shape.pools.iter().map(|(_, machines)| *machines));
     let expected: Vec<_> = machines.map(|machines| (last.as_str(), machines, machines)).collect();
     assert_eq!(pools, expected);
-    assert_eq!(status.waiting, []);
+    assert_eq!(status.health, []);
     reconciled(scene, "c").await?;
     // It is made once.
     let records = upgrades(scene).list(&ListParams::default()).await?.items;

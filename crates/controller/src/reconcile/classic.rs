@@ -17,7 +17,7 @@ use crate::{
     execute::{ActionDescription, Effect, Executor, violation},
     gather::gather,
     metrics::Written as Counted,
-    report::{self, Health},
+    report::{self, Attempt},
 };
 
 /// An upgrade under way is looked at this often, whatever the watches tell.
@@ -54,8 +54,8 @@ impl Context {
             return Err(error);
         }
         // A write that failed before is to be tried again before anything is said to be well.
-        let health = match decision.action {
-            Write::Nothing => Health::Fine,
+        let attempt = match decision.action {
+            Write::Nothing => Attempt::Succeeded,
             Write::MintTemplate(_)
             | Write::SwapControlPlane(_)
             | Write::SwapWorkers(_)
@@ -64,7 +64,7 @@ impl Context {
             | Write::RecordConvergence(_)
             | Write::DeleteTemplate(_)
             | Write::EditVersion(_)
-            | Write::CompletePins(_) => Health::Untried,
+            | Write::CompletePins(_) => Attempt::Untried,
         };
         let planned = decision.waiting.clone();
         let key = Key::of(cluster);
@@ -73,7 +73,7 @@ impl Context {
             let before = self.memory.not_minted(&key, &mint.template);
             decision.waiting.splice(0..0, before);
         }
-        self.report(cluster, upgrade, &snapshot, &decision, health).await?;
+        self.report(cluster, upgrade, &snapshot, &decision, attempt).await?;
         let outcome = self.execute(cluster, Some(upgrade), &decision).await;
         decision.waiting = planned;
         if let (Err(Error::NotMinted(waiting)), Write::MintTemplate(mint)) = (&outcome, &decision.action) {
@@ -86,7 +86,7 @@ impl Context {
                 self.complain(cluster, upgrade, &snapshot, &decision, error).await?;
             }
             Ok(_) if report::is_ill(upgrade.status.as_ref()) => {
-                self.report(cluster, upgrade, &snapshot, &decision, Health::Fine)
+                self.report(cluster, upgrade, &snapshot, &decision, Attempt::Succeeded)
                     .await?;
             }
             Ok(_) | Err(_) => {}

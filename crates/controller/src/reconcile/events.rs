@@ -16,7 +16,7 @@ use super::Context;
 use crate::{
     api::{Error, FIELD_MANAGER, call},
     metrics::Written as Counted,
-    report::{self, Health},
+    report::{self, Attempt, GateChange},
     text::cut,
 };
 
@@ -27,9 +27,9 @@ impl Context {
         upgrade: &ClusterUpgrade,
         snapshot: &Snapshot,
         decision: &Decision,
-        health: Health<'_>,
+        attempt: Attempt<'_>,
     ) -> Result<(), Error> {
-        let status = report::status(upgrade, snapshot, decision, health);
+        let status = report::status(upgrade, snapshot, decision, attempt);
         let about = [cluster.object_ref(&()), upgrade.object_ref(&())];
         self.write_and_publish(upgrade, &status, &about).await
     }
@@ -49,8 +49,9 @@ impl Context {
             let note = phase_note(status, &upgrade.spec.target);
             self.publish(about, reason, &note).await;
         }
-        if let Some((reason, note)) = report::window_news(upgrade.status.as_ref(), status) {
-            self.publish(about, reason, &note).await;
+        for GateChange { gate, to, note } in report::gate_changes(upgrade.status.as_ref(), status) {
+            self.counters.gate_changed(gate, to);
+            self.publish(about, to.event(gate), &note).await;
         }
         Ok(())
     }
@@ -76,11 +77,11 @@ impl Context {
     ) -> Result<(), Error> {
         let reason = error.reason(FailureReason::WriteFailed);
         let message = report::steady(upgrade.status.as_ref(), reason, error.to_string());
-        let health = Health::Ill {
+        let attempt = Attempt::Failed {
             reason,
             message: &message,
         };
-        let status = report::status(upgrade, snapshot, decision, health);
+        let status = report::status(upgrade, snapshot, decision, attempt);
         self.warn(cluster, upgrade, &status, reason, &message).await
     }
 
@@ -156,7 +157,7 @@ impl Context {
 /// The note of the Event when an upgrade enters a phase.
 fn phase_note(status: &ClusterUpgradeStatus, target: &str) -> String {
     let because = || {
-        let first = status.waiting.first();
+        let first = status.health.first();
         first.map_or_else(String::new, |first| format!(": {}", first.message))
     };
     match status.phase {
@@ -171,15 +172,23 @@ fn phase_note(status: &ClusterUpgradeStatus, target: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use instar_api::WaitingFor;
+    use instar_api::{HealthImpact, HealthLevel, HealthStatus};
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
     use super::*;
 
     #[test]
     fn each_phase_has_a_sentence() {
-        let waiting = ["MachineDeployment md-0 is paused", "Machine m is Pending"].map(|message| WaitingFor {
+        let health = ["MachineDeployment md-0 is paused", "Machine m is Pending"].map(|message| HealthStatus {
+            level: HealthLevel::Info,
+            impact: HealthImpact::None,
+            since: Time(Timestamp::UNIX_EPOCH),
+            count: 1,
+            kind: String::new(),
+            name: String::new(),
+            reason: String::new(),
             message: message.to_owned(),
-            ..WaitingFor::default()
+            next: String::new(),
         });
         for (phase, with_reasons, without) in [
             (UpgradePhase::Pending, " has not begun", " has not begun"),
@@ -207,12 +216,12 @@ mod tests {
         ] {
             let mut status = ClusterUpgradeStatus {
                 phase,
-                waiting: waiting.to_vec(),
+                health: health.to_vec(),
                 ..ClusterUpgradeStatus::default()
             };
             let note = |status: &_| phase_note(status, "v1.35.2");
             assert_eq!(note(&status), format!("Upgrade to v1.35.2{with_reasons}"));
-            status.waiting.clear();
+            status.health.clear();
             assert_eq!(note(&status), format!("Upgrade to v1.35.2{without}"));
         }
     }

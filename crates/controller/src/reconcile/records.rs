@@ -16,7 +16,7 @@ use crate::{
     api::Error,
     gather::{begun, gather},
     metrics::Written as Counted,
-    report::{self, Health},
+    report::{self, Attempt},
     upgrade_spec::{FinishedMarker, Upgrades, finished_marker, finished_phase},
 };
 
@@ -105,7 +105,7 @@ impl Context {
         if let Some(active) = upgrades.active.filter(|active| may_be_reported(active)) {
             let snapshot = gather(&self.caches, cluster, control_plane, &active, Timestamp::now());
             let decision = plan(&snapshot);
-            self.report(cluster, &active, &snapshot, &decision, Health::Fine)
+            self.report(cluster, &active, &snapshot, &decision, Attempt::Succeeded)
                 .await?;
         }
         Ok(Done::Idle)

@@ -23,7 +23,7 @@ use crate::{
     api::Error,
     execute::violation,
     gather::{gather, of_topology},
-    report::Health,
+    report::Attempt,
     upgrade_spec::{self, Upgrades},
 };
 
@@ -101,7 +101,7 @@ impl Context {
         let snapshot = self.snapshot(cluster, upgrade);
         if !upgrade.spec.paused {
             let decision = follow(&snapshot);
-            self.report(cluster, upgrade, &snapshot, &decision, Health::Fine)
+            self.report(cluster, upgrade, &snapshot, &decision, Attempt::Succeeded)
                 .await?;
         }
         Ok(Done::Idle)
@@ -138,11 +138,11 @@ impl Context {
                 self.complain(cluster, upgrade, &snapshot, &decision, error).await?;
             }
             Some(_) => {
-                self.report(cluster, upgrade, &snapshot, &decision, Health::Untried)
+                self.report(cluster, upgrade, &snapshot, &decision, Attempt::Untried)
                     .await?;
             }
             None => {
-                self.report(cluster, upgrade, &snapshot, &decision, Health::Fine)
+                self.report(cluster, upgrade, &snapshot, &decision, Attempt::Succeeded)
                     .await?;
             }
         }

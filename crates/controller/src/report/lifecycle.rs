@@ -1,11 +1,15 @@
 //! The status of an upgrade for which the planner is not asked.
 
-use instar_api::{ClusterUpgrade, ClusterUpgradeStatus, FailureReason, UpgradePhase, WaitingFor, WaitingReason};
+use instar_api::{ClusterUpgrade, ClusterUpgradeStatus, FailureReason, HealthReason, UpgradePhase};
 use jiff::Timestamp;
 use kube::{Resource, ResourceExt};
 
-use super::{Health, conditions_of, progress::of_phase, set};
-use crate::text::cut;
+use super::{
+    Attempt, conditions_of,
+    health::{Found, row},
+    progress::of_phase,
+    set,
+};
 
 /// The kind and the name of no object.
 const NOTHING: (&str, &str) = ("", "");
@@ -18,12 +22,12 @@ pub(crate) fn refused(upgrade: &ClusterUpgrade, active: &str, now: Timestamp) ->
     status(
         upgrade,
         UpgradePhase::Refused,
-        vec![waiting(
-            WaitingReason::AnotherUpgrade,
+        vec![found(
+            HealthReason::AnotherUpgrade,
             (ClusterUpgrade::kind(&()).as_ref(), active),
-            &message,
+            message,
         )],
-        Health::Fine,
+        Attempt::Succeeded,
         now,
     )
 }
@@ -41,8 +45,8 @@ pub(crate) fn report_missing_cluster(upgrade: &ClusterUpgrade, now: Timestamp) -
         ..status(
             upgrade,
             UpgradePhase::Held,
-            vec![waiting(WaitingReason::NoCluster, ("Cluster", cluster), &message)],
-            Health::Fine,
+            vec![found(HealthReason::NoCluster, ("Cluster", cluster), message)],
+            Attempt::Succeeded,
             now,
         )
     }
@@ -57,8 +61,8 @@ pub(crate) fn unreadable_cluster(upgrade: &ClusterUpgrade, error: &str, now: Tim
     status(
         upgrade,
         UpgradePhase::Held,
-        vec![waiting(WaitingReason::Unreadable, ("Cluster", cluster), &message)],
-        Health::Fine,
+        vec![found(HealthReason::Unreadable, ("Cluster", cluster), message)],
+        Attempt::Succeeded,
         now,
     )
 }
@@ -76,41 +80,44 @@ pub(crate) fn unread(
         // Edited since it was over, it is so no more.
         Some(UpgradePhase::Pending | UpgradePhase::Completed | UpgradePhase::Refused) | None => UpgradePhase::Held,
     };
-    let health = Health::Ill { reason, message };
-    let waiting = vec![waiting(reason.waiting(), NOTHING, message)];
-    status(upgrade, phase, waiting, health, now)
+    let attempt = Attempt::Failed { reason, message };
+    let found = vec![found(reason.health(), NOTHING, message.to_owned())];
+    status(upgrade, phase, found, attempt, now)
 }
 
 /// It is over, and its status was dropped.
 pub(crate) fn restored(upgrade: &ClusterUpgrade, phase: UpgradePhase, now: Timestamp) -> ClusterUpgradeStatus {
-    status(upgrade, phase, Vec::new(), Health::Fine, now)
+    status(upgrade, phase, Vec::new(), Attempt::Succeeded, now)
 }
 
-fn waiting(reason: WaitingReason, (kind, name): (&str, &str), message: &str) -> WaitingFor {
-    WaitingFor {
-        reason: reason.to_string(),
+fn found(reason: HealthReason, (kind, name): (&str, &str), message: String) -> Found {
+    Found {
+        reason,
         kind: kind.to_owned(),
         name: name.to_owned(),
-        message: cut(message),
+        message,
+        next: reason.remedy().replace('`', ""),
+        since: None,
     }
 }
 
 fn status(
     upgrade: &ClusterUpgrade,
     phase: UpgradePhase,
-    waiting: Vec<WaitingFor>,
-    health: Health<'_>,
+    found: Vec<Found>,
+    attempt: Attempt<'_>,
     now: Timestamp,
 ) -> ClusterUpgradeStatus {
     let before = upgrade.status.clone().unwrap_or_default();
     let generation = upgrade.metadata.generation.unwrap_or_default();
+    let health: Vec<_> = found.into_iter().map(|found| row(&before.health, found, now)).collect();
     let mut conditions = before.conditions.clone();
-    for condition in conditions_of(phase, &waiting, health, generation, now) {
+    for condition in conditions_of(phase, &health, attempt, generation, now) {
         set(&mut conditions, condition);
     }
     ClusterUpgradeStatus {
         phase,
-        waiting,
+        health,
         conditions,
         observed_generation: generation,
         pools: of_phase(phase, before.pools),
@@ -146,9 +153,9 @@ mod tests {
     fn the_second_is_told_who_goes_on_and_the_way_out() {
         let status = refused(&upgrade("Pending"), "first", Timestamp::UNIX_EPOCH);
         assert!(status.is_finished(3));
-        assert_eq!(status.waiting[0].reason, "AnotherUpgrade");
+        assert_eq!(status.health[0].reason, "AnotherUpgrade");
         assert_eq!(
-            status.waiting[0].message,
+            status.health[0].message,
             "ClusterUpgrade first of the same Cluster goes on: edit the target of first, or create this again when first is over"
         );
         assert_eq!(condition(&status, "Progressing").0, "False");
@@ -195,9 +202,9 @@ mod tests {
     fn a_cluster_that_is_not_there_is_named() {
         let status = report_missing_cluster(&upgrade("Workers"), Timestamp::UNIX_EPOCH);
         assert_eq!((status.phase, status.pool_count), (UpgradePhase::Held, 0));
-        assert_eq!(status.waiting[0].reason, "NoCluster");
+        assert_eq!(status.health[0].reason, "NoCluster");
         assert!(
-            status.waiting[0]
+            status.health[0]
                 .message
                 .starts_with("there is no Cluster c in the namespace n: ")
         );
@@ -210,6 +217,6 @@ mod tests {
         let status = restored(&upgrade, UpgradePhase::Completed, Timestamp::UNIX_EPOCH);
         assert!(status.is_finished(3));
         assert_eq!(condition(&status, "Completed").0, "True");
-        assert!(status.waiting.is_empty());
+        assert!(status.health.is_empty());
     }
 }

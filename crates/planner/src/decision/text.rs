@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use instar_api::{ApprovedPart, WaitingReason};
+use instar_api::{ApprovedPart, HealthReason};
 use instar_domain::{JsonPointer, skew};
 
 use super::{Field, SetBack, TemplateRefusal, Waiting, no_release::Elsewhere};
@@ -13,55 +13,55 @@ use crate::{
 };
 
 impl Waiting {
-    /// The reason in `status.waiting[]`.
+    /// The reason in `status.health[]`.
     #[must_use]
-    pub const fn reason(&self) -> WaitingReason {
+    pub const fn reason(&self) -> HealthReason {
         match self {
-            Self::Paused { .. } => WaitingReason::Paused,
-            Self::Deleting { .. } => WaitingReason::Deleting,
-            Self::TopologyOwned { .. } => WaitingReason::TopologyOwned,
-            Self::Unreadable(_) => WaitingReason::Unreadable,
-            Self::NoControlPlane => WaitingReason::NoControlPlane,
-            Self::NotProvisioned => WaitingReason::NotProvisioned,
-            Self::SourceMismatch { .. } => WaitingReason::SourceMismatch,
-            Self::NoTarget(_) => WaitingReason::NoTarget,
-            Self::NoRelease { .. } => WaitingReason::NoRelease,
-            Self::NoRow { .. } => WaitingReason::NoRow,
-            Self::NoPath(_) => WaitingReason::NoPath,
-            Self::NoImage { .. } => WaitingReason::NoImage,
-            Self::GateClosed { .. } => WaitingReason::GateClosed,
-            Self::ApprovalMissing { .. } => WaitingReason::ApprovalMissing,
-            Self::PreflightFailed { .. } => WaitingReason::PreflightFailed,
-            Self::PreflightUnknown { .. } => WaitingReason::PreflightUnknown,
-            Self::TemplateNotVisible { .. } => WaitingReason::TemplateNotVisible,
-            Self::NoBootstrapTemplate { .. } => WaitingReason::NoBootstrapTemplate,
-            Self::NameTaken { .. } => WaitingReason::NameTaken,
-            Self::TemplateDeleting { .. } => WaitingReason::TemplateDeleting,
-            Self::ValueMisfit { .. } | Self::ValueDropped { .. } => WaitingReason::ValueMisfit,
-            Self::ControlPlaneRollingOut { .. } => WaitingReason::ControlPlaneRollingOut,
-            Self::PoolRollingOut { .. } => WaitingReason::PoolRollingOut,
-            Self::MachineNotReady { .. } | Self::NodeVersion { .. } => WaitingReason::MachineNotReady,
-            Self::ControlPlaneStuck { .. } => WaitingReason::ControlPlaneStuck,
-            Self::NoVersion { .. } => WaitingReason::NoVersion,
-            Self::LeftToUser { .. } => WaitingReason::LeftToUser,
-            Self::OnDelete { .. } => WaitingReason::OnDelete,
-            Self::WorkersBehind { .. } => WaitingReason::WorkersBehind,
-            Self::PoolAhead { .. } => WaitingReason::PoolAhead,
-            Self::PinOutOfReach { .. } => WaitingReason::PinOutOfReach,
-            Self::Drifted { .. } => WaitingReason::Drifted,
+            Self::Paused { .. } => HealthReason::Paused,
+            Self::Deleting { .. } => HealthReason::Deleting,
+            Self::TopologyOwned { .. } => HealthReason::TopologyOwned,
+            Self::Unreadable(_) => HealthReason::Unreadable,
+            Self::NoControlPlane => HealthReason::NoControlPlane,
+            Self::NotProvisioned => HealthReason::NotProvisioned,
+            Self::SourceMismatch { .. } => HealthReason::SourceMismatch,
+            Self::NoTarget(_) => HealthReason::NoTarget,
+            Self::NoRelease { .. } => HealthReason::NoRelease,
+            Self::NoRow { .. } => HealthReason::NoRow,
+            Self::NoPath(_) => HealthReason::NoPath,
+            Self::NoImage { .. } => HealthReason::NoImage,
+            Self::GateClosed { .. } => HealthReason::GateClosed,
+            Self::ApprovalMissing { .. } => HealthReason::ApprovalMissing,
+            Self::PreflightFailed { .. } => HealthReason::PreflightFailed,
+            Self::PreflightUnknown { .. } => HealthReason::PreflightUnknown,
+            Self::TemplateNotVisible { .. } => HealthReason::TemplateNotVisible,
+            Self::NoBootstrapTemplate { .. } => HealthReason::NoBootstrapTemplate,
+            Self::NameTaken { .. } => HealthReason::NameTaken,
+            Self::TemplateDeleting { .. } => HealthReason::TemplateDeleting,
+            Self::ValueMisfit { .. } | Self::ValueDropped { .. } => HealthReason::ValueMisfit,
+            Self::ControlPlaneRollingOut { .. } => HealthReason::ControlPlaneRollingOut,
+            Self::PoolRollingOut { .. } => HealthReason::PoolRollingOut,
+            Self::MachineNotReady { .. } | Self::NodeVersion { .. } => HealthReason::MachineNotReady,
+            Self::ControlPlaneStuck { .. } => HealthReason::ControlPlaneStuck,
+            Self::NoVersion { .. } => HealthReason::NoVersion,
+            Self::LeftToUser { .. } => HealthReason::LeftToUser,
+            Self::OnDelete { .. } => HealthReason::OnDelete,
+            Self::WorkersBehind { .. } => HealthReason::WorkersBehind,
+            Self::PoolAhead { .. } => HealthReason::PoolAhead,
+            Self::PinOutOfReach { .. } => HealthReason::PinOutOfReach,
+            Self::Drifted { .. } => HealthReason::Drifted,
             Self::ForeignWriter { .. } | Self::Reverted { .. } | Self::VersionEdited { .. } => {
-                WaitingReason::ForeignWriter
+                HealthReason::ForeignWriter
             }
-            Self::TopologyNotReconciled { .. } => WaitingReason::TopologyNotReconciled,
-            Self::HookBlocking { .. } => WaitingReason::HookBlocking,
-            Self::UpgradeDeferred { .. } => WaitingReason::UpgradeDeferred,
-            Self::ClusterApi { .. } => WaitingReason::ClusterApi,
-            Self::PauseAwaited { .. } => WaitingReason::PauseAwaited,
-            Self::MachinePoolRollingOut { .. } => WaitingReason::MachinePoolRollingOut,
-            Self::Superseded { .. } => WaitingReason::Superseded,
-            Self::UpgradeUnderWay { .. } => WaitingReason::UpgradeUnderWay,
-            Self::TemplateRefused { .. } | Self::Refused { .. } => WaitingReason::Refused,
-            Self::Retained { .. } => WaitingReason::Retained,
+            Self::TopologyNotReconciled { .. } => HealthReason::TopologyNotReconciled,
+            Self::HookBlocking { .. } => HealthReason::HookBlocking,
+            Self::UpgradeDeferred { .. } => HealthReason::UpgradeDeferred,
+            Self::ClusterApi { .. } => HealthReason::ClusterApi,
+            Self::PauseAwaited { .. } => HealthReason::PauseAwaited,
+            Self::MachinePoolRollingOut { .. } => HealthReason::MachinePoolRollingOut,
+            Self::Superseded { .. } => HealthReason::Superseded,
+            Self::UpgradeUnderWay { .. } => HealthReason::UpgradeUnderWay,
+            Self::TemplateRefused { .. } | Self::Refused { .. } => HealthReason::Refused,
+            Self::Retained { .. } => HealthReason::Retained,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What is said of machines while they are replaced.
 
-use instar_api::WaitingReason;
+use instar_api::HealthReason;
 use instar_domain::KubeVersion;
 use instar_planner::{
     Action, Condition, ConditionStatus, Decision, Lifecycle, Machine, MachinePhase, Node, PoolId, Replicas, Rollout,
@@ -397,7 +397,7 @@ fn a_pool_on_delete_waits_for_somebody_and_for_nobody_else() {
     let waits = |decision: &Decision| {
         decision.action == Action::Nothing
             && decision.waiting.len() == 1
-            && decision.waiting[0].reason() == WaitingReason::OnDelete
+            && decision.waiting[0].reason() == HealthReason::OnDelete
     };
     let decision = until(&mut world, waits);
     assert_eq!(decision.progress.stage, Stage::Workers);

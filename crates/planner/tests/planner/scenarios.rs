@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use instar_api::{ApprovalPoint, ApprovedPart, WaitingReason};
+use instar_api::{ApprovalPoint, ApprovedPart, HealthReason};
 use instar_planner::{
     Action, Contract, Decision, Flavor, Gate, GateState, Observed, Snapshot, Stage, Strategy, Swap, Target, Template,
     Waiting, check, plan,
@@ -193,7 +193,7 @@ fn all_pools_at_once() {
         decision
             .waiting
             .iter()
-            .filter(|it| it.reason() == WaitingReason::PoolRollingOut)
+            .filter(|it| it.reason() == HealthReason::PoolRollingOut)
             .count()
             == 2
     };

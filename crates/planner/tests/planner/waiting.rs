@@ -1,6 +1,6 @@
 //! Everything that can be waited for, and what is said of it.
 
-use instar_api::WaitingReason;
+use instar_api::HealthReason;
 use instar_planner::{
     Action, ClusterKind, Decision, Lifecycle, Machine, MachineDeployment, MachinePhase, MachineSet, ManagedBy, Node,
     Observed, PoolId, PoolOverride, Snapshot, Target, TemplateRef, Unreadable, plan,
@@ -356,7 +356,7 @@ fn a_held_pool_stops_the_control_plane_where_skew_ends() {
     let waits = |decision: &Decision| {
         decision.action == Action::Nothing
             && decision.waiting.len() == 1
-            && decision.waiting[0].reason() == WaitingReason::WorkersBehind
+            && decision.waiting[0].reason() == HealthReason::WorkersBehind
     };
     until(&mut world, waits);
     assert_eq!(world.control_plane.version, version("v1.35.5"));

@@ -10,7 +10,7 @@ const INTRO: &str = "\
 `instar controller` posts Events on ClusterUpgrades and Clusters, and `instar webhook` posts one on each object that was
 admitted although it breaks a rule. `kubectl describe` shows them, and so does
 `kubectl get events --field-selector reason=Held`. An Event is posted when something changes, not again while it stays
-the same; [`status.waiting`](waiting.md) of the ClusterUpgrade has what holds now. An Event that can't be posted is
+the same; [`status.health`](health.md) of the ClusterUpgrade has what holds now. An Event that can't be posted is
 dropped.
 
 | reason | type | on | when | what to do |

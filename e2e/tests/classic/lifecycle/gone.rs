@@ -42,8 +42,8 @@ pub(crate) async fn missing_cluster_wrong_source_and_deletion(scene: JourneyCont
         .delete(NAME, &DeleteParams::background())
         .await?;
     await_status(&scene, "up", "Deleting", SOON, |status| {
-        let mut waiting = status.waiting.iter();
-        status.phase == UpgradePhase::Held && waiting.any(|waiting| waiting.reason == "Deleting")
+        let mut rows = status.health.iter();
+        status.phase == UpgradePhase::Held && rows.any(|row| row.reason == "Deleting")
     })
     .await?;
     let before = steps(&scene)?;

@@ -140,8 +140,8 @@ fn images(ledger: &Ledger, version: &str) -> Result<Vec<String>> {
 }
 
 fn says(status: &ClusterUpgradeStatus, reason: &str, message: &str) -> bool {
-    let mut waiting = status.waiting.iter();
-    waiting.any(|waiting| waiting.reason == reason && waiting.message == message)
+    let mut rows = status.health.iter();
+    rows.any(|row| row.reason == reason && row.message == message)
 }
 
 fn healthy(status: &ClusterUpgradeStatus) -> (&str, &str) {

@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
 use super::*;
-use crate::report::{Health, differs, status};
+use crate::report::{Attempt, differs, status};
 
 const POOLS: usize = 20;
 const MACHINES: usize = 250;
@@ -136,7 +136,7 @@ fn written_of(before: Option<ClusterUpgradeStatus>, snapshot: &Snapshot, decisio
     };
     let mut upgrade = ClusterUpgrade::new("up", spec);
     upgrade.status = before;
-    let status = status(&upgrade, snapshot, decision, Health::Fine);
+    let status = status(&upgrade, snapshot, decision, Attempt::Succeeded);
     // What the API server gives back.
     serde_json::from_value(serde_json::to_value(&status).unwrap()).unwrap()
 }
@@ -216,12 +216,12 @@ fn what_was_known_stays_while_nothing_can_be_said() {
     read(snapshot.control_plane.as_mut().unwrap()).object.lifecycle = Lifecycle::Paused;
     let paused = written(Some(first.clone()), &snapshot);
     assert_eq!((paused.machines, paused.pools), (first.machines, first.pools));
-    let waiting: Vec<_> = paused
-        .waiting
+    let health: Vec<_> = paused
+        .health
         .iter()
-        .map(|waiting| (waiting.reason.as_str(), waiting.kind.as_str(), waiting.name.as_str()))
+        .map(|row| (row.reason.as_str(), row.kind.as_str(), row.name.as_str()))
         .collect();
-    assert_eq!(waiting, [("Paused", "KubeadmControlPlane", "c")]);
+    assert_eq!(health, [("Paused", "KubeadmControlPlane", "c")]);
 }
 
 #[test]
@@ -237,10 +237,10 @@ fn what_is_left_to_the_user_is_said_at_the_end_too() {
         target: "v1.34.3".parse().unwrap(),
     }];
     let upgrade = ClusterUpgrade::new("up", ClusterUpgradeSpec::default());
-    let status = status(&upgrade, &snapshot, &decision, Health::Fine);
+    let status = status(&upgrade, &snapshot, &decision, Attempt::Succeeded);
     let message = "MachinePool mp runs v1.33.5, and the upgrade leaves it there: upgrade it to v1.34.3 yourself";
     assert_eq!(status.phase, UpgradePhase::Completed);
-    let first = &status.waiting[0];
+    let first = &status.health[0];
     assert_eq!(
         (&*first.kind, &*first.name, &*first.message),
         ("MachinePool", "mp", message)

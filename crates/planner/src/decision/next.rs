@@ -1,0 +1,27 @@
+//! What to do about a reason.
+
+use super::Waiting;
+
+impl Waiting {
+    /// What to do next, as a sentence: what the reason's remedy says, where nothing more is known.
+    #[must_use]
+    pub fn next(&self) -> String {
+        if let Self::GateClosed { until: Some(until), .. } = self {
+            return format!("Nothing: it goes on at {until}.");
+        }
+        if let Self::PreflightFailed { check, .. } = self {
+            return format!(
+                "{}. Or skip the check in spec.preflight.skip of the ClusterUpgrade.",
+                capitalized(check.remedy())
+            );
+        }
+        // The marks are for the reference page.
+        self.reason().remedy().replace('`', "")
+    }
+}
+
+fn capitalized(text: &str) -> String {
+    let mut rest = text.chars();
+    let first = rest.next();
+    first.map_or_else(String::new, |first| first.to_uppercase().chain(rest).collect())
+}

@@ -125,6 +125,12 @@ event_reasons! {
     UpgradingWorkers: Normal, "ClusterUpgrade, Cluster",
         "The controller set the version and the template of a MachineDeployment.",
         "Nothing.";
+    HeldPool: Normal, "ClusterUpgrade, Cluster",
+        "The controller paused a MachineDeployment of a topology Cluster, so that it waits for its gates.",
+        "Nothing: the controller resumes it.";
+    ReleasedPool: Normal, "ClusterUpgrade, Cluster",
+        "The gates of a MachineDeployment of a topology Cluster are open, and the controller resumed it.",
+        "Nothing.";
     DeletedTemplate: Normal, "ClusterUpgrade, Cluster",
         "The controller deleted a template of its own that nothing refers to any more.",
         "Nothing.";

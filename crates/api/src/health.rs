@@ -213,6 +213,10 @@ health_reasons! {
     ApprovalMissing = Info, Stalled:
         "An UpgradePolicy asks for an approval before this step, in `spec.approval`.",
         "Add the entry of the message to `spec.approvals` of the ClusterUpgrade, if you have the right to.";
+    PoolHeld = Info, Capacity:
+        "The controller has paused a MachineDeployment of a topology Cluster until its gates open. Once the control plane \
+         is a minor ahead, Cluster API creates no machine of the older version in place of one that fails.",
+        "Nothing: it goes on when the gates are open that other rows name.";
     Paused = Info, Stalled:
         "The Cluster, or an object of it, is paused.",
         "To continue, set `spec.paused` of the Cluster to false, or remove the annotation `cluster.x-k8s.io/paused` of \

@@ -52,6 +52,14 @@ pub const SWAP_HISTORY_ANNOTATION: &str = "upgrade.cluster.x-k8s.io/swap-history
 /// its user for that. It doesn't try again.
 pub const LEFT_ANNOTATION: &str = "upgrade.cluster.x-k8s.io/left-to-user";
 
+/// The annotation of a topology Cluster's MachineDeployment that an upgrade holds by `spec.paused` until its gates open:
+/// which upgrade does so, and since when. A MachineDeployment that is paused without it is its user's.
+pub const HELD_ANNOTATION: &str = "upgrade.cluster.x-k8s.io/held";
+
+/// The annotation of a topology Cluster that keeps the user's value of `topology.cluster.x-k8s.io/upgrade-concurrency`
+/// while an upgrade that holds pools has a higher one; empty where there was none.
+pub const CONCURRENCY_ANNOTATION: &str = "upgrade.cluster.x-k8s.io/upgrade-concurrency";
+
 /// The label of a minted template: the release that it was minted for.
 pub const RELEASE_LABEL: &str = "upgrade.cluster.x-k8s.io/release";
 
@@ -70,7 +78,7 @@ pub const RENDERED_ANNOTATION: &str = "upgrade.cluster.x-k8s.io/rendered";
 pub const ADMISSION_LABEL: &str = "upgrade.cluster.x-k8s.io/admission";
 
 /// All annotations above. A later version of Instar may have more.
-pub const ANNOTATIONS: [&str; 11] = [
+pub const ANNOTATIONS: [&str; 13] = [
     RELEASES_ANNOTATION,
     ETCD_ANNOTATION,
     PATH_ANNOTATION,
@@ -81,6 +89,8 @@ pub const ANNOTATIONS: [&str; 11] = [
     RECORD_ANNOTATION,
     SWAP_HISTORY_ANNOTATION,
     LEFT_ANNOTATION,
+    HELD_ANNOTATION,
+    CONCURRENCY_ANNOTATION,
     RENDERED_ANNOTATION,
 ];
 

@@ -34,6 +34,15 @@ pub const DELETE_FOR_MOVE: &str = "clusterctl.cluster.x-k8s.io/delete-for-move";
 /// A label of what the topology controller owns.
 pub const TOPOLOGY_OWNED: &str = "topology.cluster.x-k8s.io/owned";
 
+/// An annotation of a Cluster: how many MachineDeployments, and how many MachinePools, the topology controller upgrades
+/// at a time; 1 where there is none.
+/// Source: `ClusterTopologyUpgradeConcurrencyAnnotation` of cluster-api's api/core/v1beta2.
+pub const UPGRADE_CONCURRENCY: &str = "topology.cluster.x-k8s.io/upgrade-concurrency";
+
+/// A label of what the topology controller makes for a MachineDeployment of `spec.topology`: its name there.
+/// Source: `ClusterTopologyMachineDeploymentNameLabel` of cluster-api's api/core/v1beta2.
+pub const TOPOLOGY_DEPLOYMENT_NAME: &str = "topology.cluster.x-k8s.io/deployment-name";
+
 /// An annotation of a Cluster: the runtime hooks of which the topology controller waits for an answer, with commas
 /// between.
 /// Source: `PendingHooksAnnotation` of cluster-api's api/runtime/v1beta2.

@@ -7,8 +7,9 @@ mod referrer;
 
 use instar_capi::{Cluster, KubeadmControlPlane, MachineDeployment, MachinePool};
 use instar_planner::{
-    Action, CompletePins, Convergence, DeleteTemplate, EditVersion, MachinePoolChange, MintTemplate, NormalisedValue,
-    PatchMachinePool, PinPath, PoolId, ResourceVersion, Swap, TemplateRef, Violation, accept, normalised,
+    Action, CompletePins, Convergence, DeleteTemplate, EditVersion, Hold, HoldPool, MachinePoolChange, MintTemplate,
+    NormalisedValue, PatchMachinePool, PinPath, PoolId, ResourceVersion, SetConcurrency, Swap, TemplateRef, Violation,
+    accept, normalised,
 };
 use instar_watch::Key;
 use kube::{
@@ -70,6 +71,16 @@ impl Executor<'_> {
             Action::SwapControlPlane(swap) | Action::SwapWorkers(swap) => self.swap(swap).await.map(|()| Effect::Done),
             Action::DeleteTemplate(delete) => self.in_turn(&delete.template, Box::pin(self.delete(delete))).await,
             Action::PatchMachinePool(patch) => self.patch_machine_pool(patch, action).await.map(|()| Effect::Done),
+            Action::HoldPool(hold) => {
+                let doing = || ActionDescription(action).to_string();
+                let of = PoolObject {
+                    pool: &hold.pool,
+                    api_version: &hold.api_version,
+                    kind: &hold.kind,
+                    name: &hold.name,
+                };
+                self.patch(&of, &hold.patch, doing).await.map(|()| Effect::Done)
+            }
             Action::RecordConvergence(convergence) => {
                 let Convergence { kind, name, .. } = convergence;
                 let doing = || format!("writing into {kind} {name} that it has converged");
@@ -83,7 +94,8 @@ impl Executor<'_> {
             }
             Action::EditVersion(EditVersion { name, patch, .. })
             | Action::PinPath(PinPath { name, patch, .. })
-            | Action::CompletePins(CompletePins { name, patch, .. }) => {
+            | Action::CompletePins(CompletePins { name, patch, .. })
+            | Action::SetConcurrency(SetConcurrency { name, patch, .. }) => {
                 let doing = ActionDescription(action).to_string();
                 self.cluster(&doing, name, patch).await.map(|()| Effect::Done)
             }
@@ -289,6 +301,14 @@ impl fmt::Display for ActionDescription<'_> {
                 write!(f, "Pointing {} {} at release {}", swap.kind, swap.name, swap.release)
             }
             Action::PatchMachinePool(patch) => machine_pool(f, patch),
+            Action::HoldPool(HoldPool { kind, name, change, .. }) => match change {
+                Hold::Hold => write!(f, "Pausing {kind} {name} until its gates are open"),
+                Hold::Release => write!(f, "Resuming {kind} {name}"),
+            },
+            Action::SetConcurrency(SetConcurrency { name, to, .. }) => match to {
+                Some(to) => write!(f, "Setting the upgrade-concurrency of Cluster {name} to {to}"),
+                None => write!(f, "Removing the upgrade-concurrency of Cluster {name}"),
+            },
             Action::PinPath(pin) if pin.releases.is_empty() => {
                 write!(f, "Pinning Cluster {} to what its control plane runs", pin.name)
             }

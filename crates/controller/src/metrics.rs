@@ -59,6 +59,10 @@ pub(crate) enum Written {
     Edit,
     /// A topology Cluster's pins were completed.
     Pins,
+    /// A pool of a topology Cluster was held, or let go.
+    PoolHold,
+    /// How many pools of a topology Cluster are upgraded at a time was written into it.
+    Concurrency,
     /// A template was deleted.
     Delete,
     /// A record was made.
@@ -76,7 +80,7 @@ pub(crate) enum Written {
 }
 
 impl Written {
-    const ALL: [Self; 14] = [
+    const ALL: [Self; 16] = [
         Self::Mint,
         Self::Swap,
         Self::MachinePool,
@@ -84,6 +88,8 @@ impl Written {
         Self::Convergence,
         Self::Edit,
         Self::Pins,
+        Self::PoolHold,
+        Self::Concurrency,
         Self::Delete,
         Self::Record,
         Self::Retarget,
@@ -104,6 +110,8 @@ impl EncodeLabelValue for Written {
             Self::Convergence => "convergence",
             Self::Edit => "edit",
             Self::Pins => "pins",
+            Self::PoolHold => "pool_hold",
+            Self::Concurrency => "concurrency",
             Self::Delete => "delete",
             Self::Record => "record",
             Self::Retarget => "retarget",

@@ -5,6 +5,15 @@ use instar_domain::KubeVersion;
 
 use crate::{decision::Waiting, observed::Observed, snapshot::Snapshot};
 
+/// What becomes of the workers of a topology Cluster once its version is edited.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum AfterEdit {
+    /// Cluster API takes them along.
+    Follow,
+    /// Each pool is held until its own gates open.
+    Held,
+}
+
 /// The approval that a step of the control plane lacks.
 pub(crate) fn of_control_plane(snapshot: &Snapshot, to: &KubeVersion) -> Option<Waiting> {
     let required = &snapshot.approvals.required;
@@ -25,7 +34,7 @@ pub(crate) fn of_workers(snapshot: &Snapshot, to: &KubeVersion) -> Option<Waitin
 }
 
 /// The approvals that the edit of a topology Cluster's version lacks: Cluster API takes all steps after it.
-pub(crate) fn of_edit(snapshot: &Snapshot, to: &KubeVersion) -> impl Iterator<Item = Waiting> {
+pub(crate) fn of_edit(snapshot: &Snapshot, to: &KubeVersion, workers: AfterEdit) -> impl Iterator<Item = Waiting> {
     let approvals = &snapshot.approvals;
     let of_control_plane = [ApprovalPoint::ControlPlane, ApprovalPoint::EachStep];
     let parts = [
@@ -35,7 +44,7 @@ pub(crate) fn of_edit(snapshot: &Snapshot, to: &KubeVersion) -> impl Iterator<It
         ),
         (
             ApprovedPart::Workers,
-            approvals.required.contains(&ApprovalPoint::Workers),
+            workers == AfterEdit::Follow && approvals.required.contains(&ApprovalPoint::Workers),
         ),
     ];
     parts

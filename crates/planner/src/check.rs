@@ -97,6 +97,7 @@ pub fn check(snapshot: &Snapshot, decision: &Decision) -> Vec<Violation> {
     let may_be_written = match &decision.action {
         Action::Nothing => true,
         Action::EditVersion(_) | Action::CompletePins(_) => is_live(snapshot),
+        Action::HoldPool(_) | Action::SetConcurrency(_) => snapshot.cluster.lifecycle == Lifecycle::Active,
         Action::PatchMachinePool(patch) => machine_pool::may_be_written(snapshot, patch),
         Action::MintTemplate(_)
         | Action::SwapControlPlane(_)
@@ -124,6 +125,8 @@ pub fn check(snapshot: &Snapshot, decision: &Decision) -> Vec<Violation> {
         Action::PinPath(pin) => pinned::check_path(snapshot, pin, &mut broken),
         Action::RecordConvergence(convergence) => pinned::check_convergence(snapshot, convergence, &mut broken),
         Action::EditVersion(edit) => topology::check_edit(snapshot, edit, &mut broken),
+        Action::HoldPool(hold) => topology::check_hold(snapshot, hold, &mut broken),
+        Action::SetConcurrency(set) => topology::check_concurrency(snapshot, set, &mut broken),
         Action::CompletePins(complete) => topology::check_pins(snapshot, complete, &mut broken),
     }
     broken
@@ -138,12 +141,15 @@ fn passed_gates(snapshot: &Snapshot, action: &Action) -> &'static [Gate] {
             PoolId::MachinePool(_) => &[],
         },
         Action::PatchMachinePool(patch) if machine_pool::begins(snapshot, patch) => &Gate::WORKERS,
+        Action::HoldPool(hold) if topology::begins(snapshot, hold).is_some() => &Gate::WORKERS,
         Action::PatchMachinePool(_)
         | Action::MintTemplate(_)
         | Action::PinPath(_)
         | Action::RecordConvergence(_)
         | Action::DeleteTemplate(_)
         | Action::CompletePins(_)
+        | Action::HoldPool(_)
+        | Action::SetConcurrency(_)
         | Action::Nothing => &[],
     }
 }
@@ -176,14 +182,19 @@ fn lacks_approval(snapshot: &Snapshot, action: &Action) -> bool {
         }
         Action::EditVersion(_) => {
             let of_control_plane = asks(ApprovalPoint::ControlPlane) || asks(ApprovalPoint::EachStep);
+            let is_asked_later = topology::holds_all_workers(snapshot);
             (of_control_plane && !has_any(ApprovedPart::ControlPlane))
-                || (asks(ApprovalPoint::Workers) && !has_any(ApprovedPart::Workers))
+                || (asks(ApprovalPoint::Workers) && !has_any(ApprovedPart::Workers) && !is_asked_later)
         }
+        Action::HoldPool(hold) => topology::begins(snapshot, hold).is_some_and(|version| {
+            asks(ApprovalPoint::Workers) && !given.contains(&(ApprovedPart::Workers, version.clone()))
+        }),
         Action::MintTemplate(_)
         | Action::PinPath(_)
         | Action::RecordConvergence(_)
         | Action::DeleteTemplate(_)
         | Action::CompletePins(_)
+        | Action::SetConcurrency(_)
         | Action::Nothing => false,
     }
 }

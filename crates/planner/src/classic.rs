@@ -119,6 +119,8 @@ fn pinned_first(view: &ClassicView<'_>, goal: &Goal<'_>, action: Action) -> Acti
         | Action::DeleteTemplate(_)
         | Action::EditVersion(_)
         | Action::CompletePins(_)
+        | Action::HoldPool(_)
+        | Action::SetConcurrency(_)
         | Action::Nothing => action,
     }
 }

@@ -7,8 +7,9 @@ mod no_release;
 mod progress;
 mod since;
 mod text;
+mod topology;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use instar_api::{ApprovedPart, PreflightCheck};
 use instar_capi::WorkerKind;
@@ -31,6 +32,7 @@ pub use involved_object::InvolvedObject;
 pub use machine_pool::{LeftBecause, MachinePoolChange, PatchMachinePool};
 pub use no_release::OtherCatalog;
 pub use progress::{MachineProgress, MachineState, PoolProgress, Progress, Stage, TemplateProgress, TemplateState};
+pub use topology::{CompletePins, EditVersion, Hold, HoldPool, SetConcurrency};
 
 /// At most one write, and what is waited for.
 #[derive(Debug, Clone, PartialEq)]
@@ -68,6 +70,10 @@ pub enum Action {
     EditVersion(EditVersion),
     /// Name the releases of versions that a topology Cluster goes through and has no pins for.
     CompletePins(CompletePins),
+    /// Hold a pool of a topology cluster until its gates open, or let it go.
+    HoldPool(HoldPool),
+    /// Raise how many pools of a topology Cluster are upgraded at a time, or put the user's value back.
+    SetConcurrency(SetConcurrency),
     /// Write nothing.
     Nothing,
 }
@@ -144,32 +150,6 @@ pub struct DeleteTemplate {
     pub resource_version: ResourceVersion,
 }
 
-/// A merge patch of a topology Cluster's version.
-#[derive(Debug, Clone, PartialEq)]
-pub struct EditVersion {
-    /// The Cluster.
-    pub name: String,
-    /// What the write compares with; it stands in the patch too.
-    pub resource_version: ResourceVersion,
-    /// The version as it is written: admission resolves it.
-    pub target: String,
-    /// The JSON merge patch.
-    pub patch: Value,
-}
-
-/// A merge patch of a topology Cluster's pins.
-#[derive(Debug, Clone, PartialEq)]
-pub struct CompletePins {
-    /// The Cluster.
-    pub name: String,
-    /// What the write compares with; it stands in the patch too.
-    pub resource_version: ResourceVersion,
-    /// The releases that are named, by version: admission fills in their values.
-    pub releases: BTreeMap<KubeVersion, String>,
-    /// The JSON merge patch.
-    pub patch: Value,
-}
-
 /// What is waited for, or stands in the way.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Waiting {
@@ -235,6 +215,13 @@ pub enum Waiting {
     PreflightUnknown {
         check: PreflightCheck,
         problem: Box<Problem>,
+    },
+    /// A pool of a topology cluster is held until its gates open.
+    PoolHeld {
+        pool: PoolId,
+        /// Where it goes then.
+        version: KubeVersion,
+        since: Timestamp,
     },
     /// A template that is referred to can't be seen.
     TemplateNotVisible {
@@ -521,6 +508,7 @@ impl Waiting {
             | Self::ApprovalMissing { .. }
             | Self::PreflightFailed { .. }
             | Self::PreflightUnknown { .. }
+            | Self::PoolHeld { .. }
             | Self::TemplateNotVisible { .. }
             | Self::NoBootstrapTemplate { .. }
             | Self::NameTaken { .. }

@@ -3,7 +3,7 @@
 use instar_domain::KubeVersion;
 
 use crate::{
-    approval,
+    approval::{self, AfterEdit},
     decision::Waiting,
     preflight,
     snapshot::Snapshot,
@@ -27,8 +27,8 @@ pub(crate) fn before_pool(snapshot: &Snapshot, to: &KubeVersion) -> Option<Waiti
 }
 
 /// What holds the edit of a topology Cluster's version, after which Cluster API takes all steps.
-pub(crate) fn before_edit(snapshot: &Snapshot, to: &KubeVersion) -> Vec<Waiting> {
-    let approvals = approval::of_edit(snapshot, to);
+pub(crate) fn before_edit(snapshot: &Snapshot, to: &KubeVersion, workers: AfterEdit) -> Vec<Waiting> {
+    let approvals = approval::of_edit(snapshot, to, workers);
     closed(snapshot, &Gate::CONTROL_PLANE).chain(approvals).collect()
 }
 

@@ -40,9 +40,10 @@ pub use check::{Violation, check};
 pub use check_outcome::{CheckOutcome, PreflightOutcome, Problem, Skip};
 pub use classic::{collect_templates, drifted, plan, resume};
 pub use decision::{
-    Action, CompletePins, Convergence, Decision, DeleteTemplate, EditVersion, Field, InvolvedObject, LeftBecause,
-    MachinePoolChange, MachineProgress, MachineState, MintTemplate, OtherCatalog, PatchMachinePool, PinPath,
-    PoolProgress, Progress, SetBack, Stage, Swap, TemplateProgress, TemplateRefusal, TemplateState, Waiting,
+    Action, CompletePins, Convergence, Decision, DeleteTemplate, EditVersion, Field, Hold, HoldPool, InvolvedObject,
+    LeftBecause, MachinePoolChange, MachineProgress, MachineState, MintTemplate, OtherCatalog, PatchMachinePool,
+    PinPath, PoolProgress, Progress, SetBack, SetConcurrency, Stage, Swap, TemplateProgress, TemplateRefusal,
+    TemplateState, Waiting,
 };
 pub use existing::accept;
 pub use mint::{MintOrder, Minted, mint};
@@ -57,9 +58,9 @@ pub use snapshot::{
     ClassicCluster, Cluster, ClusterKind, Condition, ConditionStatus, ControlPlane, Flavor, InfrastructurePool,
     Initialization, Machine, MachineDeployment, MachinePhase, MachinePool, MachineSet, Node, Object, OwningCluster,
     PinnedPath, Replicas, ResourceVersion, Rollout, Snapshot, Template, TemplateContent, TemplateRef, Topology,
-    Unversioned, VersionSetBy,
+    Unversioned, UpgradeConcurrency, VersionSetBy,
 };
 pub use swap_history::{ComponentImage, PoolState, SwapEntry, SwapHistory, UpgradeId};
-pub use topology::{follow, is_aimed_at_present, passed, under_way};
+pub use topology::{follow, is_aimed_at_present, passed, release_held, under_way};
 pub use upgrade_spec::{Approvals, Gate, GateState, Origin, PoolOverride, Retention, Strategy, Target, UpgradeSpec};
 pub use values::PointerError;

@@ -9,7 +9,8 @@ use crate::swap_history::UpgradeId;
 const PATIENCE: SignedDuration = SignedDuration::from_mins(5);
 
 /// What an upgrade writes into the annotation [`instar_capi::labels::PAUSED`] of a MachinePool and of its
-/// infrastructure. Cluster API asks only whether the annotation is there.
+/// infrastructure, of which Cluster API asks only whether it is there, and into the annotation
+/// [`instar_api::HELD_ANNOTATION`] of a MachineDeployment that it holds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PauseMark {
@@ -63,6 +64,12 @@ impl PauseMark {
     /// Whether the object has had its time to say that it is paused.
     pub(crate) fn is_late(&self, now: Timestamp) -> bool {
         now.duration_since(self.paused) >= PATIENCE
+    }
+
+    /// Reads the annotation. A garbled one counts as none.
+    #[must_use]
+    pub fn from_annotation(text: &str) -> Option<Self> {
+        serde_json::from_str(text).ok()
     }
 
     /// The annotation's text.

@@ -1,5 +1,7 @@
 //! What is known of one cluster: parsed values, owned, of one moment or of several.
 
+mod topology;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -16,11 +18,13 @@ use serde_json::Value;
 use crate::{
     check_outcome::CheckOutcome,
     observed::{Observed, Unreadable},
-    pause::{LeftMark, PausedBy},
+    pause::{LeftMark, PauseMark, PausedBy},
     pool_id::PoolId,
     swap_history::{SwapHistory, UpgradeId},
     upgrade_spec::{Approvals, Gate, GateState, Retention, UpgradeSpec},
 };
+
+pub use topology::{Topology, UpgradeConcurrency, VersionSetBy};
 
 /// One cluster, what is asked of it, and the time.
 #[derive(Debug, Clone, PartialEq)]
@@ -156,34 +160,6 @@ pub struct PinnedPath {
     pub releases: Vec<String>,
 }
 
-/// What a topology Cluster asks for, and what Cluster API says of it.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Topology {
-    /// What a write compares with.
-    pub resource_version: ResourceVersion,
-    /// `spec.topology.version`.
-    pub version: KubeVersion,
-    /// Its bill of materials; absent where its class isn't wired, or before its first edit.
-    pub pins: Option<Pins>,
-    /// What Cluster API plans for the control plane (`status.controlPlane.upgradePlan`).
-    pub control_plane_plan: Vec<KubeVersion>,
-    /// What Cluster API plans for the workers (`status.workers.upgradePlan`).
-    pub workers_plan: Vec<KubeVersion>,
-    /// Which `ClusterUpgrade` wrote the version last, if one did.
-    pub version_set_by: Option<VersionSetBy>,
-    /// What Cluster API says of it.
-    pub conditions: Vec<Condition>,
-}
-
-/// Which `ClusterUpgrade` wrote a Cluster's version, kept in the Cluster's annotation
-/// [`instar_api::SWAP_HISTORY_ANNOTATION`]: it writes it once, so that a later edit by another client is found.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct VersionSetBy {
-    /// The `ClusterUpgrade`'s name.
-    pub upgrade: String,
-    pub target: String,
-}
-
 /// A condition of an object of Cluster API's.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Condition {
@@ -305,6 +281,8 @@ pub struct MachineDeployment {
     pub bootstrap: Option<TemplateRef>,
     /// How machines are replaced.
     pub rollout: Rollout,
+    /// The upgrade that holds it until its gates open, if one does ([`instar_api::HELD_ANNOTATION`]).
+    pub held: Option<PauseMark>,
 }
 
 /// How a MachineDeployment replaces machines.
@@ -477,6 +455,12 @@ pub struct OwningCluster {
 }
 
 impl MachineDeployment {
+    /// Whether an upgrade holds it: it has the mark, and is paused. One that its user has resumed isn't held any more.
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        self.held.is_some() && self.object.lifecycle == Lifecycle::Paused
+    }
+
     /// The templates that it refers to.
     pub fn templates(&self) -> impl Iterator<Item = &TemplateRef> {
         std::iter::once(&self.infrastructure).chain(&self.bootstrap)
@@ -542,31 +526,6 @@ impl InfrastructurePool {
             ..
         } = &self.object;
         *name == reference.name && *kind == reference.kind && group_of(api_version) == reference.group
-    }
-}
-
-impl Topology {
-    /// What Cluster API says of the topology as a whole.
-    #[must_use]
-    pub fn reconciled(&self) -> Option<&Condition> {
-        self.conditions
-            .iter()
-            .find(|condition| condition.kind == "TopologyReconciled")
-    }
-}
-
-impl VersionSetBy {
-    /// Reads the annotation. A garbled one counts as none.
-    #[must_use]
-    pub fn from_annotation(text: &str) -> Option<Self> {
-        serde_json::from_str(text).ok()
-    }
-
-    /// The annotation's text.
-    #[must_use]
-    pub fn to_annotation(&self) -> String {
-        // Texts alone always have a JSON form; the error can't come.
-        serde_json::to_string(self).unwrap_or_default()
     }
 }
 

@@ -1,15 +1,18 @@
 //! A topology cluster: what Cluster API does there, and the two writes that are left for us.
 //!
 //! Cluster API mints and swaps. We write the Cluster's version, where a `ClusterUpgrade` asks for
-//! it, once; and we name the release of a version that Cluster API has come to plan and that has no
-//! pin. All else is telling: where it is, and what Cluster API waits for, in its words.
+//! it, once; we name the release of a version that Cluster API has come to plan and that has no
+//! pin; and we hold pools whose gates are closed. All else is telling: where it is, and what
+//! Cluster API waits for, in its words.
 
 mod goal;
+mod holds;
 mod messages;
 mod pins;
 mod progress;
 mod view;
 
+use instar_capi::Lifecycle;
 use instar_domain::KubeVersion;
 
 use self::{
@@ -20,6 +23,7 @@ use self::{
 use crate::{
     classic::{of_cluster, of_upgrade_spec},
     decision::{Action, Decision, Progress, Stage, Waiting},
+    gates,
     snapshot::Snapshot,
 };
 
@@ -36,7 +40,7 @@ pub fn follow(snapshot: &Snapshot) -> Decision {
     };
     let (stage, action, waiting) = match Goal::find(&view) {
         Goal::There => there(&view),
-        Goal::Edit(edit) => (Stage::ControlPlane, Action::EditVersion(*edit), Vec::new()),
+        Goal::Write(action) => (Stage::ControlPlane, *action, Vec::new()),
         Goal::Held(waiting) => (Stage::Held, Action::Nothing, waiting),
     };
     Decision {
@@ -73,9 +77,33 @@ pub fn passed(snapshot: &Snapshot) -> Vec<String> {
 
 fn there(view: &TopologyView<'_>) -> (Stage, Action, Vec<Waiting>) {
     let mut waiting = Vec::new();
-    let action = pins::complete(view, &mut waiting);
-    let stage = stage(view, &mut waiting);
+    let action = match pins::complete(view, &mut waiting) {
+        Action::Nothing => holds::next(view, &mut waiting).unwrap_or(Action::Nothing),
+        action => action,
+    };
+    let stage = match (stage(view, &mut waiting), &action) {
+        _ if gates::stands_still(&waiting) => Stage::Held,
+        (stage, Action::Nothing) => stage,
+        // Something is left to be written.
+        (Stage::Complete, _) => Stage::Workers,
+        (stage, _) => stage,
+    };
     (stage, action, waiting)
+}
+
+/// Lets the pools of a topology cluster go for which no upgrade goes on, one after the other. While the cluster moves,
+/// an upgrade does: the controller makes a record.
+#[must_use]
+pub fn release_held(snapshot: &Snapshot) -> Decision {
+    let view = match snapshot.cluster.lifecycle {
+        Lifecycle::Active => TopologyView::read(snapshot).ok(),
+        Lifecycle::Paused | Lifecycle::Deleting => None,
+    };
+    let action = view.filter(|view| !view.is_moving()).and_then(|view| holds::end(&view));
+    Decision {
+        action: action.unwrap_or(Action::Nothing),
+        ..Decision::held(Vec::new())
+    }
 }
 
 /// Why nothing may be written at all.

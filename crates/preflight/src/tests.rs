@@ -37,6 +37,7 @@ fn pool(name: &str) -> MachineDeployment {
         },
         bootstrap: None,
         rollout: Rollout::Rolling,
+        held: None,
     }
 }
 

@@ -27,8 +27,8 @@ impl PatchRange {
     /// How many sets of rows a journey with rows of its own may have.
     const SETS: u8 = 6;
 
-    /// The largest patch number: that of two digits.
-    const LAST: u8 = 99;
+    /// The largest patch number.
+    const LAST: u8 = 199;
 
     fn nth(index: usize, sets: u8) -> Result<Self> {
         let first = 1 + index * usize::from(Self::SETS);
@@ -202,7 +202,7 @@ mod tests {
 
     #[test]
     fn too_many_journeys_are_refused() {
-        assert!(patch_ranges(SharedRows::Own, &[false; 16]).is_ok());
-        assert!(patch_ranges(SharedRows::Own, &[false; 17]).is_err());
+        assert!(patch_ranges(SharedRows::Own, &[false; 33]).is_ok());
+        assert!(patch_ranges(SharedRows::Own, &[false; 34]).is_err());
     }
 }

@@ -3,12 +3,13 @@
 use std::{collections::BTreeSet, fmt::Debug, sync::Arc};
 
 use instar_api::{
-    ClusterUpgrade, FINISHED_ANNOTATION, KubernetesRelease, PATH_ANNOTATION, RECORD_ANNOTATION, RELEASES_ANNOTATION,
-    STARTED_ANNOTATION, SWAP_HISTORY_ANNOTATION, UpgradePolicy, VERSION_ANNOTATION, is_unknown_annotation,
+    CONCURRENCY_ANNOTATION, ClusterUpgrade, FINISHED_ANNOTATION, KubernetesRelease, PATH_ANNOTATION, RECORD_ANNOTATION,
+    RELEASES_ANNOTATION, STARTED_ANNOTATION, SWAP_HISTORY_ANNOTATION, UpgradePolicy, VERSION_ANNOTATION,
+    is_unknown_annotation,
 };
 use instar_capi::{
     Cluster, KubeadmControlPlane, Reference,
-    labels::{CLUSTER_NAME, PAUSED},
+    labels::{CLUSTER_NAME, PAUSED, UPGRADE_CONCURRENCY},
     owning_clusters,
 };
 use instar_planner::Lifecycle;
@@ -27,9 +28,11 @@ use crate::{
 const CONTROL_PLANE_INITIALIZED: &str = "ControlPlaneInitialized";
 
 /// Annotations that are read. Of all others those are kept that have no effect and look as if they had one.
-const ANNOTATIONS: [&str; 8] = [
+const ANNOTATIONS: [&str; 10] = [
     PAUSED,
     SWAP_HISTORY_ANNOTATION,
+    CONCURRENCY_ANNOTATION,
+    UPGRADE_CONCURRENCY,
     VERSION_ANNOTATION,
     FINISHED_ANNOTATION,
     RECORD_ANNOTATION,

@@ -1,9 +1,9 @@
 //! What a topology Cluster says.
 
-use instar_api::{Pins, RELEASES_ANNOTATION, SWAP_HISTORY_ANNOTATION};
+use instar_api::{CONCURRENCY_ANNOTATION, Pins, RELEASES_ANNOTATION, SWAP_HISTORY_ANNOTATION};
 use instar_capi as capi;
 use instar_domain::KubeVersion;
-use instar_planner::{ResourceVersion, Topology, VersionSetBy};
+use instar_planner::{ResourceVersion, Topology, UpgradeConcurrency, VersionSetBy};
 use kube::ResourceExt;
 
 use crate::fields::{condition, version};
@@ -22,6 +22,10 @@ pub(super) fn read(cluster: &capi::Cluster, topology: &capi::Topology) -> Result
         control_plane_plan: versions(&status.control_plane.upgrade_plan)?,
         workers_plan: versions(&status.workers.upgrade_plan)?,
         version_set_by: set_by.and_then(|text| VersionSetBy::from_annotation(text)),
+        concurrency: UpgradeConcurrency {
+            present: annotations.get(capi::labels::UPGRADE_CONCURRENCY).cloned(),
+            users: annotations.get(CONCURRENCY_ANNOTATION).cloned(),
+        },
         conditions: status.conditions.iter().map(condition).collect(),
     })
 }

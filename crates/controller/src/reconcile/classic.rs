@@ -5,7 +5,7 @@ use std::time::Duration;
 use instar_api::{ClusterUpgrade, EventReason};
 use instar_capi::Cluster;
 use instar_planner::{
-    Action as Write, ControlPlane, Decision, Lifecycle, NormalisedValue, Observed, Snapshot, Waiting, check, plan,
+    Action as Write, ControlPlane, Decision, Hold, Lifecycle, NormalisedValue, Observed, Snapshot, Waiting, check, plan,
 };
 use instar_watch::Key;
 use jiff::Timestamp;
@@ -64,6 +64,8 @@ impl Context {
             | Write::RecordConvergence(_)
             | Write::DeleteTemplate(_)
             | Write::EditVersion(_)
+            | Write::HoldPool(_)
+            | Write::SetConcurrency(_)
             | Write::CompletePins(_) => Attempt::Untried,
         };
         let planned = decision.waiting.clone();
@@ -135,6 +137,14 @@ impl Context {
             Write::DeleteTemplate(_) => (Some(EventReason::DeletedTemplate), Counted::Delete),
             Write::EditVersion(_) => (Some(EventReason::EditedVersion), Counted::Edit),
             Write::CompletePins(_) => (Some(EventReason::CompletedPins), Counted::Pins),
+            Write::HoldPool(hold) => {
+                let reason = match hold.change {
+                    Hold::Hold => EventReason::HeldPool,
+                    Hold::Release => EventReason::ReleasedPool,
+                };
+                (Some(reason), Counted::PoolHold)
+            }
+            Write::SetConcurrency(_) => (None, Counted::Concurrency),
         };
         let step = ActionDescription(&decision.action).to_string();
         tracing::info!(

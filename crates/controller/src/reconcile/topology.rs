@@ -9,7 +9,7 @@ use instar_api::{ClusterUpgrade, UpgradePhase};
 use instar_capi::Cluster;
 use instar_planner::{
     Action as Write, Decision, Lifecycle, Snapshot, Stage, Waiting, check, follow, is_aimed_at_present, passed,
-    under_way,
+    release_held, under_way,
 };
 use instar_watch::Key;
 use jiff::Timestamp;
@@ -60,6 +60,9 @@ impl Context {
             ActiveUpgrade::Of(active) => active,
             ActiveUpgrade::Record(record) => return self.make(&record).await,
             ActiveUpgrade::None => {
+                if let Some(done) = Box::pin(self.release_held_pools(cluster, &snapshot)).await? {
+                    return Ok(done);
+                }
                 let last = upgrades.last.as_deref();
                 let trimmed = self.trim_history(cluster, &known, last, Some(&name)).await?;
                 return Ok(trimmed.unwrap_or(Done::Idle));
@@ -110,6 +113,19 @@ impl Context {
     fn snapshot(&self, cluster: &Cluster, upgrade: &ClusterUpgrade) -> Snapshot {
         let control_plane = of_topology(&self.caches, cluster);
         gather(&self.caches, cluster, control_plane, upgrade, Timestamp::now())
+    }
+
+    /// No upgrade goes on: lets one pool go that is held, if there is one.
+    async fn release_held_pools(&self, cluster: &Cluster, snapshot: &Snapshot) -> Result<Option<Done>, Error> {
+        let decision = release_held(snapshot);
+        if decision.action == Write::Nothing {
+            return Ok(None);
+        }
+        let broken = check(snapshot, &decision);
+        if !broken.is_empty() {
+            return Err(violation(&decision.action, &broken));
+        }
+        self.execute(cluster, None, &decision).await.map(Some)
     }
 
     async fn reconcile_topology(&self, cluster: &Cluster, upgrade: &ClusterUpgrade) -> Result<Done, Error> {

@@ -10,6 +10,8 @@ pub(super) enum Also {
     Nothing,
     /// `spec.topology.version`.
     Version,
+    /// `spec.paused`.
+    Paused,
     /// Whatever stands in the spec.
     Spec,
 }
@@ -37,6 +39,7 @@ pub(super) fn touches_only(patch: &Value, annotations: &[&str], also: Also) -> b
             &["metadata", "spec"],
             keys(patch.get("spec")) == ["topology"] && keys(patch.pointer("/spec/topology")) == ["version"],
         ),
+        Also::Paused => (&["metadata", "spec"], keys(patch.get("spec")) == ["paused"]),
     };
     keys(Some(patch)) == top
         && keys(patch.get("metadata")) == ["annotations", "resourceVersion"]

@@ -2,17 +2,21 @@
 
 use std::collections::BTreeMap;
 
-use instar_api::{Pins, RELEASES_ANNOTATION, SWAP_HISTORY_ANNOTATION};
+use instar_api::{CONCURRENCY_ANNOTATION, HELD_ANNOTATION, Pins, RELEASES_ANNOTATION, SWAP_HISTORY_ANNOTATION};
+use instar_capi::{Lifecycle, ManagedBy, labels::UPGRADE_CONCURRENCY};
 use instar_domain::{BuildOrder, KubeVersion};
 use serde_json::Value;
 
 use super::{
     Violation,
     patch::{Also, annotation, compares, touches_only},
+    read,
 };
 use crate::{
-    decision::{CompletePins, EditVersion},
-    snapshot::{ResourceVersion, Snapshot, Topology},
+    decision::{CompletePins, EditVersion, Hold, HoldPool, SetConcurrency},
+    pause::PauseMark,
+    pool_id::PoolId,
+    snapshot::{MachineDeployment, ResourceVersion, Snapshot, Topology},
     upgrade_spec::Origin,
 };
 
@@ -74,6 +78,102 @@ pub(super) fn check_pins(snapshot: &Snapshot, complete: &CompletePins, broken: &
     if !touches_only(&complete.patch, &[RELEASES_ANNOTATION], Also::Nothing) {
         broken.push(Violation::NotOurs);
     }
+}
+
+/// The version to which a pool's machines go when it is let go; absent where they are all there.
+pub(super) fn begins<'s>(snapshot: &'s Snapshot, hold: &HoldPool) -> Option<&'s KubeVersion> {
+    let pool = pool(snapshot, hold).filter(|_| hold.change == Hold::Release)?;
+    is_moving(snapshot, pool).then_some(&pool.version)
+}
+
+/// Whether every pool of workers is held, so that none follows the edit of the version by itself.
+pub(super) fn holds_all_workers(snapshot: &Snapshot) -> bool {
+    let is_topology = |managed_by: ManagedBy| managed_by == ManagedBy::Topology;
+    let mut pools = read(&snapshot.pools).filter(|pool| is_topology(pool.object.managed_by));
+    let mut machine_pools = read(&snapshot.machine_pools);
+    pools.all(|pool| pool.object.lifecycle == Lifecycle::Paused)
+        && !machine_pools.any(|pool| is_topology(pool.object.managed_by))
+}
+
+pub(super) fn check_hold(snapshot: &Snapshot, hold: &HoldPool, broken: &mut Vec<Violation>) {
+    let Some(pool) = pool(snapshot, hold) else {
+        broken.push(Violation::UnknownObject);
+        return;
+    };
+    let object = &pool.object;
+    if !compares(&hold.patch, &hold.resource_version, &object.resource_version) {
+        broken.push(Violation::NoCompare);
+    }
+    // The one field of the topology controller's objects that is written, and only with the mark.
+    if object.managed_by != ManagedBy::Topology || snapshot.cluster.topology().is_none() {
+        broken.push(Violation::Untouchable);
+    }
+    let mark = annotation(&hold.patch, HELD_ANNOTATION).and_then(PauseMark::from_annotation);
+    let paused = hold.patch.pointer("/spec/paused");
+    let (is_written, is_free) = match hold.change {
+        Hold::Hold => (
+            mark.is_some_and(|mark| mark.is_of(&snapshot.upgrade_spec.id())) && paused == Some(&Value::Bool(true)),
+            object.lifecycle == Lifecycle::Active && !snapshot.upgrade_spec.paused && !is_moving(snapshot, pool),
+        ),
+        Hold::Release => (
+            mark.is_none() && paused == Some(&Value::Null),
+            object.lifecycle != Lifecycle::Deleting && !snapshot.upgrade_spec.paused,
+        ),
+    };
+    if !is_written {
+        broken.push(Violation::Incomplete);
+    }
+    if !is_free {
+        broken.push(Violation::Untouchable);
+    }
+    if hold.change == Hold::Release && pool.held.is_none() {
+        broken.push(Violation::NotOurs);
+    }
+    if !touches_only(&hold.patch, &[HELD_ANNOTATION], Also::Paused) {
+        broken.push(Violation::NotOurs);
+    }
+}
+
+pub(super) fn check_concurrency(snapshot: &Snapshot, set: &SetConcurrency, broken: &mut Vec<Violation>) {
+    let Some(topology) = compared(snapshot, &set.name, &set.resource_version, &set.patch, broken) else {
+        return;
+    };
+    let concurrency = &topology.concurrency;
+    let users = concurrency.users.as_ref().or(concurrency.present.as_ref());
+    let users = users.map_or("", String::as_str);
+    let number = |text: &str| text.parse::<usize>().unwrap_or(1);
+    let is_right = match (annotation(&set.patch, CONCURRENCY_ANNOTATION), &set.to) {
+        // Raised: what the user had is kept.
+        (Some(kept), Some(to)) => kept == users && number(to) > number(users),
+        (Some(_), None) => false,
+        // Put back.
+        (None, to) => concurrency.users.is_some() && to.as_deref().unwrap_or_default() == users,
+    };
+    if !is_right || annotation(&set.patch, UPGRADE_CONCURRENCY) != set.to.as_deref() {
+        broken.push(Violation::Incomplete);
+    }
+    if !touches_only(
+        &set.patch,
+        &[UPGRADE_CONCURRENCY, CONCURRENCY_ANNOTATION],
+        Also::Nothing,
+    ) {
+        broken.push(Violation::NotOurs);
+    }
+}
+
+fn pool<'s>(snapshot: &'s Snapshot, hold: &HoldPool) -> Option<&'s MachineDeployment> {
+    let mut pools = read(&snapshot.pools);
+    pools.find(|pool| {
+        let object = &pool.object;
+        object.api_version == hold.api_version && object.kind == hold.kind && object.name == hold.name
+    })
+}
+
+/// Whether a machine of the pool is at another version than the pool says.
+fn is_moving(snapshot: &Snapshot, pool: &MachineDeployment) -> bool {
+    let id = PoolId::Workers(pool.object.name.clone());
+    let mut machines = read(&snapshot.machines).filter(|machine| machine.pool.as_ref() == Some(&id));
+    machines.any(|machine| machine.version != pool.version)
 }
 
 fn compared<'s>(

@@ -83,6 +83,7 @@ impl Waiting {
             | Self::ValueMisfit { pool, .. }
             | Self::TemplateRefused { pool, .. }
             | Self::PoolRollingOut { pool, .. }
+            | Self::PoolHeld { pool, .. }
             | Self::OnDelete { pool, .. }
             | Self::PoolAhead { pool, .. }
             | Self::PinOutOfReach { pool, .. }

@@ -22,7 +22,7 @@ impl Waiting {
             Self::PoolRollingOut { pool, .. } => pool_swapped(snapshot, pool),
             Self::MachinePoolRollingOut { name, .. } => machine_pool_swapped(snapshot, name),
             Self::MachineNotReady { name, .. } => machine(snapshot, name)?.created,
-            Self::ControlPlaneStuck { since, .. } => Some(*since),
+            Self::ControlPlaneStuck { since, .. } | Self::PoolHeld { since, .. } => Some(*since),
             Self::Paused { .. }
             | Self::Deleting { .. }
             | Self::TopologyOwned { .. }

@@ -33,6 +33,7 @@ impl Waiting {
             Self::ApprovalMissing { .. } => HealthReason::ApprovalMissing,
             Self::PreflightFailed { .. } => HealthReason::PreflightFailed,
             Self::PreflightUnknown { .. } => HealthReason::PreflightUnknown,
+            Self::PoolHeld { .. } => HealthReason::PoolHeld,
             Self::TemplateNotVisible { .. } => HealthReason::TemplateNotVisible,
             Self::NoBootstrapTemplate { .. } => HealthReason::NoBootstrapTemplate,
             Self::NameTaken { .. } => HealthReason::NameTaken,
@@ -130,6 +131,11 @@ impl fmt::Display for Waiting {
             Self::PreflightUnknown { check, problem } => {
                 write!(f, "check {check} is not known yet: {}", problem.message)
             }
+            Self::PoolHeld { pool, version, .. } => write!(
+                f,
+                "{pool} goes to {version} when its gates are open: until then it is paused, and Cluster API replaces none \
+                 of its machines that fails once the control plane is a minor ahead"
+            ),
             Self::TemplateNotVisible { pool, template } => {
                 write!(
                     f,

@@ -5,10 +5,10 @@ use instar_catalog::{Release, Resolved};
 use instar_domain::{BuildOrder, KubeVersion, Minor};
 use serde_json::json;
 
-use super::view::TopologyView;
+use super::{holds, view::TopologyView};
 use crate::{
     classic::is_older,
-    decision::{EditVersion, Waiting},
+    decision::{Action, EditVersion, Waiting},
     gates,
     path::NoPath,
     snapshot::VersionSetBy,
@@ -19,8 +19,8 @@ use crate::{
 pub(super) enum Goal {
     /// Nothing: it is what was asked.
     There,
-    /// This write.
-    Edit(Box<EditVersion>),
+    /// This write: the edit, or what comes before it.
+    Write(Box<Action>),
     /// Nothing, and this is why.
     Held(Vec<Waiting>),
 }
@@ -70,10 +70,15 @@ impl Goal {
                 version: present.clone(),
             });
         } else {
-            waiting.extend(gates::before_edit(view.snapshot, row.version()));
+            waiting.extend(gates::before_edit(
+                view.snapshot,
+                row.version(),
+                holds::after_edit(view),
+            ));
         }
         if waiting.is_empty() {
-            Self::Edit(Box::new(edit(view, row)))
+            let first = holds::before_edit(view);
+            Self::Write(Box::new(first.unwrap_or_else(|| Action::EditVersion(edit(view, row)))))
         } else {
             Self::Held(waiting)
         }

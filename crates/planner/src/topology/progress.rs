@@ -109,6 +109,14 @@ fn workers(view: &TopologyView<'_>) -> Vec<Waiting> {
             continue;
         }
         let id = PoolId::Workers(pool.object.name.clone());
+        if let Some(mark) = pool.held.as_ref().filter(|_| pool.is_held()) {
+            waiting.push(Waiting::PoolHeld {
+                pool: id,
+                version: wanted.clone(),
+                since: mark.paused,
+            });
+            continue;
+        }
         waiting.push(Waiting::PoolRollingOut {
             version: wanted.clone(),
             converged: view

@@ -33,6 +33,8 @@ fn patch_of(decision: &Decision) -> Option<&PatchMachinePool> {
         | Action::RecordConvergence(_)
         | Action::EditVersion(_)
         | Action::CompletePins(_)
+        | Action::HoldPool(_)
+        | Action::SetConcurrency(_)
         | Action::Nothing => None,
     }
 }
@@ -76,6 +78,8 @@ fn written(world: &mut World, ticks: usize) -> Vec<String> {
             | Action::PinPath(_)
             | Action::EditVersion(_)
             | Action::CompletePins(_)
+            | Action::HoldPool(_)
+            | Action::SetConcurrency(_)
             | Action::Nothing => {}
         }
         world.write(&decision.action);

@@ -223,6 +223,8 @@ impl Run {
             | Action::DeleteTemplate(_)
             | Action::EditVersion(_)
             | Action::CompletePins(_)
+            | Action::HoldPool(_)
+            | Action::SetConcurrency(_)
             | Action::Nothing => {}
         }
     }

@@ -1,6 +1,7 @@
 //! Topology clusters: where they are, and the two writes that are left for us.
 
 mod held;
+mod holds;
 mod sampled;
 mod written;
 
@@ -9,7 +10,8 @@ use std::sync::Arc;
 use instar_api::{Pin, Pins};
 use instar_planner::{
     ClusterKind, Condition, ConditionStatus, ControlPlane, Decision, Machine, MachineDeployment, ManagedBy, Observed,
-    Origin, ResourceVersion, Snapshot, Stage, Target, Topology, VersionSetBy, check, follow, under_way,
+    Origin, ResourceVersion, Snapshot, Stage, Target, Topology, UpgradeConcurrency, VersionSetBy, check, follow,
+    under_way,
 };
 
 use crate::world::{World, joined, machine_pools::machine_pool, version};
@@ -34,6 +36,7 @@ fn cluster(runs: &str, says: &str) -> Snapshot {
         control_plane_plan: Vec::new(),
         workers_plan: Vec::new(),
         version_set_by: None,
+        concurrency: UpgradeConcurrency::default(),
         conditions: vec![reconciled(ConditionStatus::True, "ReconcileSucceeded", "")],
     })));
     snapshot

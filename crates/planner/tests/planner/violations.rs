@@ -25,6 +25,8 @@ fn swap(decision: &mut Decision) -> &mut Swap {
         | Action::DeleteTemplate(_)
         | Action::EditVersion(_)
         | Action::CompletePins(_)
+        | Action::HoldPool(_)
+        | Action::SetConcurrency(_)
         | Action::Nothing => panic!("no swap"),
     }
 }
@@ -161,6 +163,8 @@ fn of_a_mint_and_of_a_deletion() {
         | Action::DeleteTemplate(_)
         | Action::EditVersion(_)
         | Action::CompletePins(_)
+        | Action::HoldPool(_)
+        | Action::SetConcurrency(_)
         | Action::Nothing => {
             panic!("no mint")
         }

@@ -2,12 +2,12 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use instar_api::LEFT_ANNOTATION;
+use instar_api::{HELD_ANNOTATION, LEFT_ANNOTATION};
 use instar_capi::{self as capi, labels::PAUSED};
 use instar_domain::KubeVersion;
 use instar_planner::{
-    LeftMark, Lifecycle, MachineDeployment, MachinePool, MachineSet, PausedBy, Replicas, Rollout, Unversioned,
-    WorkerKind,
+    LeftMark, Lifecycle, MachineDeployment, MachinePool, MachineSet, PauseMark, PausedBy, Replicas, Rollout,
+    Unversioned, WorkerKind,
 };
 use instar_watch::{Cache, Presence};
 use kube::ResourceExt;
@@ -77,6 +77,9 @@ pub(crate) struct DeploymentFields {
     /// How machines are replaced.
     #[serde(rename = "t")]
     strategy: String,
+    /// The mark of an upgrade that holds it.
+    #[serde(rename = "h", default, skip_serializing_if = "Option::is_none")]
+    held: Option<String>,
 }
 
 impl PlannedKind for capi::MachineDeployment {
@@ -97,6 +100,7 @@ impl PlannedKind for capi::MachineDeployment {
             machines: MachineFields::of(&self.spec.template.spec),
             labels: self.spec.template.metadata.labels.clone(),
             strategy: self.spec.rollout.strategy.kind.clone(),
+            held: self.annotations().get(HELD_ANNOTATION).cloned(),
         }
     }
 
@@ -112,6 +116,7 @@ impl PlannedKind for capi::MachineDeployment {
                 "OnDelete" => Rollout::OnDelete,
                 _ => Rollout::Rolling,
             },
+            held: fields.held.as_deref().and_then(PauseMark::from_annotation),
         })
     }
 }

@@ -45,6 +45,7 @@ fn pool(name: &str) -> MachineDeployment {
         infrastructure: template(name),
         bootstrap: None,
         rollout: Rollout::Rolling,
+        held: None,
     }
 }
 

@@ -2,13 +2,13 @@
 
 use instar_api::{ApprovalPoint, ApprovedPart};
 use instar_planner::{
-    Action, CompletePins, ConditionStatus, Decision, EditVersion, Gate, Lifecycle, Origin, Snapshot, Stage, Target,
-    Violation, check,
+    Action, CompletePins, ConditionStatus, Decision, EditVersion, Gate, Lifecycle, ManagedBy, Observed, Origin,
+    Snapshot, Stage, Target, Violation, check,
 };
 use serde_json::{Value, json};
 
 use super::{asked, catalog_of, cluster, control_plane_goes, decide, pins, says, topology, words, written_by_us};
-use crate::world::{catalog, closed, held_by_check, version};
+use crate::world::{catalog, closed, held_by_check, machine_pools::machine_pool, version};
 
 fn edit(decision: &mut Decision) -> &mut EditVersion {
     match &mut decision.action {
@@ -139,6 +139,15 @@ fn edit_held_with_reason() {
     ]);
 }
 
+/// A MachinePool can't be held: it goes with the edit.
+fn with_machine_pool(runs: &str, target: &str) -> Snapshot {
+    let mut snapshot = asked(runs, target);
+    let mut pool = machine_pool("mp", runs, &[runs]);
+    pool.object.managed_by = ManagedBy::Topology;
+    snapshot.machine_pools.push(Observed::Read(pool));
+    snapshot
+}
+
 #[test]
 fn edit_held_by_gates_checks_and_approvals() {
     held(&[
@@ -158,6 +167,16 @@ fn edit_held_by_gates_checks_and_approvals() {
                 snapshot
             },
             false,
+            // The workers are held until theirs comes.
+            &["ApprovalMissing: the control plane goes to v1.34.5 once that is approved: "],
+        ),
+        (
+            || {
+                let mut snapshot = with_machine_pool("v1.33.5", "v1.34");
+                snapshot.approvals.required = [ApprovalPoint::EachStep, ApprovalPoint::Workers].into();
+                snapshot
+            },
+            false,
             &[
                 "ApprovalMissing: the control plane goes to v1.34.5 once that is approved: add \
                  {\"before\": \"ControlPlane\", \"version\": \"v1.34.5\", \"target\": \"v1.34\"} to spec.approvals",
@@ -167,7 +186,7 @@ fn edit_held_by_gates_checks_and_approvals() {
         ),
         (
             || {
-                let mut snapshot = asked("v1.33.5", "v1.34");
+                let mut snapshot = with_machine_pool("v1.33.5", "v1.34");
                 snapshot.approvals.required = [ApprovalPoint::ControlPlane, ApprovalPoint::Workers].into();
                 snapshot.approvals.given = [
                     (ApprovedPart::ControlPlane, version("v1.34.5")),

@@ -25,7 +25,11 @@ impl World {
             Action::PinPath(pin) => self.pin(&pin.patch),
             Action::RecordConvergence(convergence) => self.record(&convergence.pool, &convergence.patch),
             // Classic clusters alone live here.
-            Action::Nothing | Action::EditVersion(_) | Action::CompletePins(_) => Answer::Done,
+            Action::Nothing
+            | Action::EditVersion(_)
+            | Action::HoldPool(_)
+            | Action::SetConcurrency(_)
+            | Action::CompletePins(_) => Answer::Done,
             Action::MintTemplate(mint) => self.create(&mint.object),
             Action::SwapControlPlane(swap) => self.swap_control_plane(swap),
             Action::SwapWorkers(swap) if matches!(swap.pool, PoolId::MachinePool(_)) => self.swap_machine_pool(swap),

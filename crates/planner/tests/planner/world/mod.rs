@@ -208,6 +208,7 @@ impl World {
             infrastructure: reference(&template),
             bootstrap: None,
             rollout: Rollout::Rolling,
+            held: None,
         };
         let set = self.next_name(name);
         self.sets.push(MachineSet {

@@ -1,0 +1,71 @@
+//! The writes of a topology cluster.
+
+use std::collections::BTreeMap;
+
+use instar_domain::KubeVersion;
+use serde_json::Value;
+
+use crate::{pool_id::PoolId, snapshot::ResourceVersion};
+
+/// A merge patch of a topology Cluster's version.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EditVersion {
+    /// The Cluster.
+    pub name: String,
+    /// What the write compares with; it stands in the patch too.
+    pub resource_version: ResourceVersion,
+    /// The version as it is written: admission resolves it.
+    pub target: String,
+    /// The JSON merge patch.
+    pub patch: Value,
+}
+
+/// A merge patch of a topology Cluster's pins.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CompletePins {
+    /// The Cluster.
+    pub name: String,
+    /// What the write compares with; it stands in the patch too.
+    pub resource_version: ResourceVersion,
+    /// The releases that are named, by version: admission fills in their values.
+    pub releases: BTreeMap<KubeVersion, String>,
+    /// The JSON merge patch.
+    pub patch: Value,
+}
+
+/// A merge patch of a topology cluster's MachineDeployment: its `spec.paused`, with our mark.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HoldPool {
+    pub pool: PoolId,
+    /// The version of the API at which to write.
+    pub api_version: String,
+    pub kind: String,
+    pub name: String,
+    /// What the write compares with; it stands in the patch too.
+    pub resource_version: ResourceVersion,
+    pub change: Hold,
+    /// The JSON merge patch.
+    pub patch: Value,
+}
+
+/// What becomes of a pool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hold {
+    /// It replaces no machine, whatever its spec says.
+    Hold,
+    /// It goes to what its spec says.
+    Release,
+}
+
+/// A merge patch of a topology Cluster's annotations.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SetConcurrency {
+    /// The Cluster.
+    pub name: String,
+    /// What the write compares with; it stands in the patch too.
+    pub resource_version: ResourceVersion,
+    /// The new value; absent where there was none before.
+    pub to: Option<String>,
+    /// The JSON merge patch.
+    pub patch: Value,
+}

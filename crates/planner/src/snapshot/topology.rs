@@ -1,0 +1,71 @@
+//! A topology Cluster.
+
+use instar_api::Pins;
+use instar_domain::KubeVersion;
+use serde::{Deserialize, Serialize};
+
+use super::{Condition, ResourceVersion};
+
+/// What a topology Cluster asks for, and what Cluster API says of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Topology {
+    /// What a write compares with.
+    pub resource_version: ResourceVersion,
+    /// `spec.topology.version`.
+    pub version: KubeVersion,
+    /// Its bill of materials; absent where its class isn't wired, or before its first edit.
+    pub pins: Option<Pins>,
+    /// What Cluster API plans for the control plane (`status.controlPlane.upgradePlan`).
+    pub control_plane_plan: Vec<KubeVersion>,
+    /// What Cluster API plans for the workers (`status.workers.upgradePlan`).
+    pub workers_plan: Vec<KubeVersion>,
+    /// Which `ClusterUpgrade` wrote the version last, if one did.
+    pub version_set_by: Option<VersionSetBy>,
+    pub concurrency: UpgradeConcurrency,
+    /// What Cluster API says of it.
+    pub conditions: Vec<Condition>,
+}
+
+/// How many pools of a topology Cluster are upgraded at a time, in annotations of the Cluster.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct UpgradeConcurrency {
+    /// What Cluster API goes by ([`instar_capi::labels::UPGRADE_CONCURRENCY`]).
+    pub present: Option<String>,
+    /// What the user had, while an upgrade has raised it ([`instar_api::CONCURRENCY_ANNOTATION`]); empty where that was
+    /// nothing.
+    pub users: Option<String>,
+}
+
+/// Which `ClusterUpgrade` wrote a Cluster's version, kept in the Cluster's annotation
+/// [`instar_api::SWAP_HISTORY_ANNOTATION`]: it writes it once, so that a later edit by another client is found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VersionSetBy {
+    /// The `ClusterUpgrade`'s name.
+    pub upgrade: String,
+    pub target: String,
+}
+
+impl Topology {
+    /// What Cluster API says of the topology as a whole.
+    #[must_use]
+    pub fn reconciled(&self) -> Option<&Condition> {
+        self.conditions
+            .iter()
+            .find(|condition| condition.kind == "TopologyReconciled")
+    }
+}
+
+impl VersionSetBy {
+    /// Reads the annotation. A garbled one counts as none.
+    #[must_use]
+    pub fn from_annotation(text: &str) -> Option<Self> {
+        serde_json::from_str(text).ok()
+    }
+
+    /// The annotation's text.
+    #[must_use]
+    pub fn to_annotation(&self) -> String {
+        // Texts alone always have a JSON form; the error can't come.
+        serde_json::to_string(self).unwrap_or_default()
+    }
+}

@@ -7,6 +7,7 @@
 #![deny(missing_docs)]
 
 mod approval;
+mod canary;
 mod catalog_name;
 mod event;
 mod health;
@@ -21,6 +22,7 @@ mod schema;
 mod upgrade;
 
 pub use approval::{Approval, ApprovalPoint, ApprovalPolicy, ApprovedPart};
+pub use canary::Canary;
 pub use catalog_name::CatalogName;
 pub use event::{EventReason, EventSeverity};
 pub use health::{FailureReason, HealthImpact, HealthLevel, HealthReason, HealthStatus};

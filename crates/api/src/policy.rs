@@ -13,7 +13,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ApprovalPolicy, CatalogName, Enforcement, Maintenance, PreflightPolicy, Rule, release::infrastructure_group, schema,
+    ApprovalPolicy, Canary, CatalogName, Enforcement, Maintenance, PreflightPolicy, Rule,
+    release::infrastructure_group, schema,
 };
 
 /// What holds for the upgrades of the Clusters that it selects. A Cluster that no policy selects
@@ -83,6 +84,11 @@ pub struct UpgradePolicySpec {
     /// What a user has to approve before it happens.
     #[serde(default, skip_serializing_if = "ApprovalPolicy::is_empty")]
     pub approval: ApprovalPolicy,
+
+    /// Pools that go first, and how long they run before the others follow. If several policies select a Cluster, the
+    /// most pools and the longest time count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub canary: Option<Canary>,
 
     /// The rules of admission that don't have their default. Where several policies select a
     /// Cluster and name a rule, the strictest counts.

@@ -6,7 +6,9 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Approval, HealthStatus, PreflightSpec, PreflightStatus, ValueAt, WindowOverride, WindowStatus, schema};
+use crate::{
+    Approval, Canary, HealthStatus, PreflightSpec, PreflightStatus, ValueAt, WindowOverride, WindowStatus, schema,
+};
 
 /// One upgrade of a Cluster: where to, in which order, and how far it has come.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
@@ -115,6 +117,11 @@ pub struct UpgradeStrategy {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 256))]
     pub limit: Option<u16>,
+
+    /// Pools that go first, and how long they run before the others follow: beside what UpgradePolicies ask for, the most
+    /// pools and the longest time count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub canary: Option<Canary>,
 }
 
 /// Which strategy.

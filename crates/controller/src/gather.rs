@@ -101,6 +101,7 @@ pub(crate) fn gather_for(
         gates: BTreeMap::new(),
         preflight: Vec::new(),
         approvals: Approvals::default(),
+        canary: None,
         retention: retention_of(caches, cluster, ended),
         control_plane,
         pools,

@@ -1,5 +1,6 @@
 //! The invariants, held against a decision by a reading of the snapshot of its own.
 
+mod canary;
 mod machine_pool;
 mod patch;
 mod pinned;
@@ -112,7 +113,11 @@ pub fn check(snapshot: &Snapshot, decision: &Decision) -> Vec<Violation> {
     let is_closed = |gate| matches!(snapshot.gates.get(gate), Some(GateState::Closed { .. }));
     let passed = passed_gates(snapshot, &decision.action);
     let is_held = || checks_are_asked(snapshot) && snapshot.preflight.iter().any(|found| found.outcome.holds());
-    if passed.iter().any(is_closed) || (!passed.is_empty() && is_held()) || lacks_approval(snapshot, &decision.action) {
+    if passed.iter().any(is_closed)
+        || (!passed.is_empty() && is_held())
+        || lacks_approval(snapshot, &decision.action)
+        || canary::is_passed(snapshot, &decision.action)
+    {
         broken.push(Violation::GateClosed);
     }
     match &decision.action {

@@ -4,6 +4,7 @@ use instar_domain::KubeVersion;
 
 use crate::{
     approval::{self, AfterEdit},
+    canary::{self, Leaving},
     decision::Waiting,
     preflight,
     snapshot::Snapshot,
@@ -21,9 +22,9 @@ pub(crate) fn before_workers(snapshot: &Snapshot) -> Vec<Waiting> {
     closed(snapshot, &Gate::WORKERS).collect()
 }
 
-/// What holds a pool that goes to a version.
-pub(crate) fn before_pool(snapshot: &Snapshot, to: &KubeVersion) -> Option<Waiting> {
-    approval::of_workers(snapshot, to)
+/// What holds a pool that is to go.
+pub(crate) fn before_pool(snapshot: &Snapshot, leaving: &Leaving<'_>) -> Option<Waiting> {
+    approval::of_workers(snapshot, leaving.to).or_else(|| canary::before_pool(snapshot, leaving))
 }
 
 /// What holds the edit of a topology Cluster's version, after which Cluster API takes all steps.

@@ -10,6 +10,7 @@
 //! old: each write carries the compare that then refuses it.
 
 mod approval;
+mod canary;
 mod check;
 mod check_outcome;
 mod classic;
@@ -62,5 +63,7 @@ pub use snapshot::{
 };
 pub use swap_history::{ComponentImage, PoolState, SwapEntry, SwapHistory, UpgradeId};
 pub use topology::{follow, is_aimed_at_present, passed, release_held, under_way};
-pub use upgrade_spec::{Approvals, Gate, GateState, Origin, PoolOverride, Retention, Strategy, Target, UpgradeSpec};
+pub use upgrade_spec::{
+    Approvals, CanaryRule, Gate, GateState, Origin, PoolOverride, Retention, Strategy, Target, UpgradeSpec,
+};
 pub use values::PointerError;

@@ -21,7 +21,7 @@ use crate::{
     pause::{LeftMark, PauseMark, PausedBy},
     pool_id::PoolId,
     swap_history::{SwapHistory, UpgradeId},
-    upgrade_spec::{Approvals, Gate, GateState, Retention, UpgradeSpec},
+    upgrade_spec::{Approvals, CanaryRule, Gate, GateState, Retention, UpgradeSpec},
 };
 
 pub use topology::{Topology, UpgradeConcurrency, VersionSetBy};
@@ -42,6 +42,8 @@ pub struct Snapshot {
     pub preflight: Vec<CheckOutcome>,
     /// What a user has to approve, and did.
     pub approvals: Approvals,
+    /// The pools that go first, if some do.
+    pub canary: Option<CanaryRule>,
     /// How long old templates are kept.
     pub retention: Retention,
     /// The control plane, where the Cluster refers to one that exists.

@@ -86,7 +86,7 @@ pub enum Gate {
     Window,
     /// The add-ons of the step before.
     AddOn,
-    /// The first pool, before the others.
+    /// The first pools, before the others: it is found from the pools ([`CanaryRule`]), and no state of it is given.
     Canary,
 }
 
@@ -105,6 +105,15 @@ pub enum GateState {
         /// When it opens by itself; absent where it doesn't, or where that isn't known.
         until: Option<Timestamp>,
     },
+}
+
+/// Pools that go first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CanaryRule {
+    /// How many MachineDeployments.
+    pub pools: usize,
+    /// How long they run before the others follow.
+    pub bake: SignedDuration,
 }
 
 /// What policies ask to be approved, and what was.
@@ -204,5 +213,5 @@ impl Gate {
     /// What is asked before the control plane moves.
     pub const CONTROL_PLANE: [Self; 2] = [Self::Window, Self::AddOn];
     /// What is asked before a pool moves.
-    pub const WORKERS: [Self; 3] = [Self::Window, Self::AddOn, Self::Canary];
+    pub const WORKERS: [Self; 2] = [Self::Window, Self::AddOn];
 }

@@ -94,6 +94,7 @@ fn well() -> Snapshot {
         gates: BTreeMap::new(),
         preflight: Vec::new(),
         approvals: instar_planner::Approvals::default(),
+        canary: None,
         retention: Retention::default(),
         control_plane: Some(Observed::Read(control_plane())),
         pools: vec![Observed::Read(pool("md-0")), Observed::Read(pool("md-1"))],

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use instar_api::{ClusterUpgrade, Maintenance, UpgradePolicySpec, preflight_modes};
+use instar_api::{Canary, ClusterUpgrade, Maintenance, UpgradePolicySpec, preflight_modes};
 use instar_capi as capi;
 use instar_gates::{MaintenanceWindows, WindowState};
-use instar_planner::{Approvals, Gate, GateState, Snapshot, Unreadable, checks_are_asked};
+use instar_planner::{Approvals, CanaryRule, Gate, GateState, Snapshot, Unreadable, checks_are_asked};
 use instar_preflight::examine;
 use jiff::Timestamp;
 use kube::ResourceExt;
@@ -26,12 +26,23 @@ pub(super) fn look(caches: &Caches, cluster: &capi::Cluster, upgrade: &ClusterUp
         None => gates(&policies, upgrade, snapshot.now),
     };
     snapshot.approvals = approvals(&policies, upgrade);
+    snapshot.canary = canary(&policies, upgrade);
     snapshot.preflight = if checks_are_asked(snapshot) {
         let modes = preflight_modes(policies.iter().map(|policy| &policy.preflight));
         examine(snapshot, &modes, &upgrade.spec.preflight.skip)
     } else {
         Vec::new()
     };
+}
+
+/// What the policies and the upgrade ask for together.
+fn canary(policies: &[&UpgradePolicySpec], upgrade: &ClusterUpgrade) -> Option<CanaryRule> {
+    let of_policies = policies.iter().filter_map(|policy| policy.canary);
+    let Canary { pools, bake } = Canary::of_all(of_policies.chain(upgrade.spec.strategy.canary))?;
+    Some(CanaryRule {
+        pools: usize::from(pools),
+        bake,
+    })
 }
 
 /// What the policies ask to be approved, and what was: by a user that admission has written down, for the present target.

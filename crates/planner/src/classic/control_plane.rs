@@ -134,7 +134,7 @@ fn workers_first(view: &ClassicView<'_>, next: &Step<'_>, waiting: &mut Vec<Wait
         let rule = view.snapshot.upgrade_spec.pools.get(&pool.object.name);
         is_behind(WorkerKind::MachineDeployment, &pool.object) || workers::is_pinned_here(view, rule, &pool.version)
     });
-    let pools: Vec<_> = pools.collect();
+    let mut pools: Vec<_> = pools.collect();
     let machine_pools = view.machine_pools.iter().copied().filter(|pool| {
         let rule = machine_pools::override_of(view, pool);
         is_behind(WorkerKind::MachinePool, &pool.object)
@@ -143,6 +143,16 @@ fn workers_first(view: &ClassicView<'_>, next: &Step<'_>, waiting: &mut Vec<Wait
     });
     let machine_pools: Vec<_> = machine_pools.collect();
     if !behind.is_empty() || !pools.is_empty() || !machine_pools.is_empty() {
+        // Those that went first have to be seen to be there: the others wait for that.
+        let unrecorded = |pool: &MachineDeployment| {
+            let swap = view.swapped(&pool.object);
+            view.snapshot.canary.is_some() && swap.is_some_and(|swap| swap.converged.is_none())
+        };
+        for pool in view.pools.iter().copied().filter(|pool| unrecorded(pool)) {
+            if !pools.iter().any(|there| there.object.name == pool.object.name) {
+                pools.push(pool);
+            }
+        }
         let rollout = WorkerRollout {
             pools,
             machine_pools,

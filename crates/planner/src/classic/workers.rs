@@ -12,6 +12,7 @@ use super::{
     view::{ClassicView, ExternalChange, blocking_reason, stopped},
 };
 use crate::{
+    canary::Leaving,
     cluster_api::{deletions, said},
     decision::{Action, Field, Waiting},
     gates,
@@ -39,6 +40,20 @@ enum Workers<'a> {
 }
 
 impl Workers<'_> {
+    fn id(&self) -> PoolId {
+        match self {
+            Self::Deployment(pool) => PoolId::Workers(pool.object.name.clone()),
+            Self::MachinePool(pool) => PoolId::MachinePool(pool.object.name.clone()),
+        }
+    }
+
+    fn version(&self) -> &KubeVersion {
+        match self {
+            Self::Deployment(pool) => &pool.version,
+            Self::MachinePool(pool) => &pool.version,
+        }
+    }
+
     fn object(&self) -> &Object {
         match self {
             Self::Deployment(pool) => &pool.object,
@@ -86,8 +101,15 @@ pub(super) fn next<'a>(view: &ClassicView<'a>, rollout: &WorkerRollout<'a>, wait
     let is_open = has_room && held.is_empty();
     waiting.extend(held);
     if is_open {
+        let still: Vec<PoolId> = due.iter().map(|(pool, _)| pool.id()).collect();
         for (pool, step) in due {
-            if let Some(held) = gates::before_pool(view.snapshot, step.version()) {
+            let leaving = Leaving {
+                pool: &pool.id(),
+                from: pool.version(),
+                to: step.version(),
+                due: &still,
+            };
+            if let Some(held) = gates::before_pool(view.snapshot, &leaving) {
                 if !waiting.contains(&held) {
                     waiting.push(held);
                 }

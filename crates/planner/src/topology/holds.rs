@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use super::view::TopologyView;
 use crate::{
     approval::AfterEdit,
+    canary::Leaving,
     decision::{Action, Hold, HoldPool, SetConcurrency, Waiting},
     gates,
     pause::PauseMark,
@@ -109,7 +110,14 @@ fn release(view: &TopologyView<'_>, waiting: &mut Vec<Waiting>) -> Option<Action
         return None;
     }
     for pool in due {
-        match gates::before_pool(view.snapshot, &pool.version) {
+        let id = PoolId::Workers(pool.object.name.clone());
+        let leaving = Leaving {
+            pool: &id,
+            from: &pool.version,
+            to: &pool.version,
+            due: &[],
+        };
+        match gates::before_pool(view.snapshot, &leaving) {
             None => return Some(let_go(pool)),
             Some(held) if waiting.contains(&held) => {}
             Some(held) => waiting.push(held),

@@ -7,10 +7,10 @@ use std::{
 
 use instar_domain::{BuildOrder, KubeVersion};
 use instar_planner::{
-    Action, Decision, Flavor, Gate, Lifecycle, PausedBy, PoolId, PoolOverride, Snapshot, Stage, Strategy, Target,
-    check, plan, resume,
+    Action, CanaryRule, Decision, Flavor, Gate, Lifecycle, PausedBy, PoolId, PoolOverride, Snapshot, Stage, Strategy,
+    Target, check, plan, resume,
 };
-use jiff::tz::TimeZone;
+use jiff::{SignedDuration, tz::TimeZone};
 
 use crate::{
     scenarios::decide_reading,
@@ -78,6 +78,12 @@ fn world(random: &mut Random) -> (World, KubeVersion) {
     }
     if random.chance(50) {
         world.upgrade_spec.order = vec!["md-1".to_owned(), "mp-0".to_owned(), "md-0".to_owned()];
+    }
+    if random.chance(30) {
+        world.canary = Some(CanaryRule {
+            pools: 1 + random.below(2),
+            bake: SignedDuration::from_secs(i64::try_from(random.below(600)).unwrap()),
+        });
     }
     let webhooks: [Webhook; 4] = [|_| (), normalises, defaults, normalises_and_defaults];
     world.webhook = webhooks[random.below(webhooks.len())];

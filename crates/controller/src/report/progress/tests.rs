@@ -92,6 +92,7 @@ pub(in crate::report) fn snapshot() -> Snapshot {
         gates: std::collections::BTreeMap::new(),
         preflight: Vec::new(),
         approvals: instar_planner::Approvals::default(),
+        canary: None,
         retention: Retention::default(),
         control_plane: Some(Observed::Read(ControlPlane {
             labels: std::collections::BTreeMap::new(),

@@ -18,10 +18,11 @@ use instar_capi::ClusterConfiguration;
 use instar_catalog::Catalog;
 use instar_domain::KubeVersion;
 use instar_planner::{
-    Approvals, CheckOutcome, Cluster, ClusterKind, ComponentImage, Contract, ControlPlane, Flavor, Gate, GateState,
-    Initialization, Lifecycle, Machine, MachineDeployment, MachinePhase, MachineSet, ManagedBy, Node, Object, Observed,
-    PoolId, PoolState, PreflightOutcome, Problem, Replicas, ResourceVersion, Retention, Rollout, Snapshot, SwapEntry,
-    SwapHistory, Target, Template, TemplateContent, TemplateRef, Unversioned, UpgradeId, UpgradeSpec,
+    Approvals, CanaryRule, CheckOutcome, Cluster, ClusterKind, ComponentImage, Contract, ControlPlane, Flavor, Gate,
+    GateState, Initialization, Lifecycle, Machine, MachineDeployment, MachinePhase, MachineSet, ManagedBy, Node,
+    Object, Observed, PoolId, PoolState, PreflightOutcome, Problem, Replicas, ResourceVersion, Retention, Rollout,
+    Snapshot, SwapEntry, SwapHistory, Target, Template, TemplateContent, TemplateRef, Unversioned, UpgradeId,
+    UpgradeSpec,
 };
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -63,6 +64,7 @@ pub struct World {
     pub gates: BTreeMap<Gate, GateState>,
     pub preflight: Vec<CheckOutcome>,
     pub approvals: Approvals,
+    pub canary: Option<CanaryRule>,
     pub control_plane: ControlPlane,
     pub pools: Vec<Pool>,
     pub sets: Vec<MachineSet>,
@@ -148,6 +150,7 @@ impl World {
             gates: BTreeMap::new(),
             preflight: Vec::new(),
             approvals: Approvals::default(),
+            canary: None,
             control_plane: ControlPlane {
                 object: object("controlplane.cluster.x-k8s.io/v1beta2", "KubeadmControlPlane", "blue"),
                 version: version(present),
@@ -284,6 +287,7 @@ impl World {
             gates: self.gates.clone(),
             preflight: self.preflight.clone(),
             approvals: self.approvals.clone(),
+            canary: self.canary,
             retention: Retention::default(),
             control_plane: Some(Observed::Read(self.control_plane.clone())),
             pools: self

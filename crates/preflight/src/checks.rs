@@ -1,12 +1,14 @@
 //! The checks, one file each.
 
 mod cluster_available;
+pub(crate) mod control_plane_flags;
 mod control_plane_healthy;
 mod machines_ready;
 mod no_rollout_under_way;
 
 use instar_api::PreflightCheck;
-use instar_planner::{Condition, Object, Observed, Problem, Snapshot, Unreadable};
+use instar_capi::ComponentSetting;
+use instar_planner::{Condition, MachineDeployment, Object, Observed, PoolOverride, Problem, Snapshot, Unreadable};
 
 use crate::finding::Finding;
 
@@ -17,6 +19,21 @@ pub(crate) fn look(check: PreflightCheck, snapshot: &Snapshot) -> Finding {
         PreflightCheck::ControlPlaneHealthy => control_plane_healthy::look(snapshot),
         PreflightCheck::MachinesReady => machines_ready::look(snapshot),
         PreflightCheck::NoRolloutUnderWay => no_rollout_under_way::look(snapshot),
+        PreflightCheck::ControlPlaneFlags => control_plane_flags::look(snapshot),
+    }
+}
+
+/// Whether a check reads what a kubeadm configuration sets. The rest needn't be kept.
+#[must_use]
+pub fn is_judged(setting: &ComponentSetting) -> bool {
+    control_plane_flags::is_judged(setting)
+}
+
+/// Whether a pool goes where the control plane goes: no user holds it, or pinned it to another release.
+fn follows(snapshot: &Snapshot, pool: &MachineDeployment) -> bool {
+    match snapshot.upgrade_spec.pools.get(&pool.object.name) {
+        None => true,
+        Some(PoolOverride::Hold | PoolOverride::Pin(_)) => false,
     }
 }
 

@@ -160,6 +160,7 @@ impl World {
                         "etcd": {"local": {"imageTag": etcd}},
                         "dns": {"imageTag": "v1.11.3"},
                     })),
+                    settings: Vec::new(),
                 },
                 replicas: Some(Replicas {
                     desired: replicas,
@@ -239,6 +240,7 @@ impl World {
                 annotations: BTreeMap::new(),
                 owners: Vec::new(),
             })),
+            kubelet_arguments: None,
             created: self.now,
             lifecycle: Lifecycle::Active,
         });

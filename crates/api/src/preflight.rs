@@ -79,6 +79,10 @@ preflight_checks! {
          only warns, and so it does of gates that are deprecated, and of kubeadm's own that are gone.",
         "take what the message names out of the KubeadmControlPlane, or out of a new KubeadmConfigTemplate, and let the \
          machines be replaced: the component doesn't start with it";
+    TemplatesPresent = "templates-present", Enforce:
+        "The machine templates and bootstrap templates to which the control plane and the MachineDeployments of a classic \
+         cluster refer are there, and none is being deleted.",
+        "create the template again, or point to another one";
 }
 
 impl fmt::Display for PreflightCheck {

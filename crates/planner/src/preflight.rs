@@ -1,6 +1,7 @@
 //! What the checks before an upgrade hold: its first swap.
 
 use instar_api::Values;
+use instar_capi::Lifecycle;
 use instar_catalog::{Labels, Resolved};
 use instar_domain::{KubeVersion, Minor};
 use jiff::tz::TimeZone;
@@ -46,12 +47,13 @@ fn has_begun(snapshot: &Snapshot) -> bool {
         || is_edited
 }
 
-/// Whether the checks are asked: of an upgrade whose first swap is Instar's, before that.
+/// Whether the checks are asked: of an upgrade whose first swap is Instar's, before that. No upgrade of a Cluster that
+/// is being deleted begins.
 #[must_use]
 pub fn checks_are_asked(snapshot: &Snapshot) -> bool {
-    match snapshot.upgrade_spec.origin {
-        Origin::Upgrade => !has_begun(snapshot),
-        Origin::Cluster => false,
+    match (snapshot.upgrade_spec.origin, snapshot.cluster.lifecycle) {
+        (Origin::Upgrade, Lifecycle::Active | Lifecycle::Paused) => !has_begun(snapshot),
+        (Origin::Upgrade, Lifecycle::Deleting) | (Origin::Cluster, _) => false,
     }
 }
 

@@ -1,6 +1,10 @@
 mod control_plane_flags;
+mod templates;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use instar_api::{CatalogName, KubernetesReleaseSpec};
 use instar_capi::ClusterConfiguration;
@@ -8,9 +12,10 @@ use instar_catalog::{Catalog, Catalogs};
 use instar_planner::{
     Cluster, ClusterKind, Condition, ConditionStatus, Contract, ControlPlane, Flavor, Initialization, Lifecycle,
     Machine, MachineDeployment, MachinePhase, MachinePool, ManagedBy, Node, Object, Observed, PausedBy, PoolId,
-    Replicas, ResourceVersion, Retention, Rollout, Target, TemplateRef, Unreadable, UpgradeSpec,
+    Replicas, ResourceVersion, Retention, Rollout, Target, Template, TemplateContent, TemplateRef, Unreadable,
+    UpgradeSpec,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::*;
 
@@ -36,11 +41,34 @@ fn pool(name: &str) -> MachineDeployment {
         version: "v1.34.3".parse().unwrap(),
         infrastructure: TemplateRef {
             group: "infrastructure.cluster.x-k8s.io".to_owned(),
-            kind: "TestMachineTemplate".to_owned(),
+            kind: "DevMachineTemplate".to_owned(),
             name: name.to_owned(),
         },
         bootstrap: None,
         rollout: Rollout::Rolling,
+    }
+}
+
+fn template(TemplateRef { group, kind, name }: &TemplateRef) -> Template {
+    Template {
+        api_version: format!("{group}/v1beta2"),
+        kind: kind.clone(),
+        name: name.clone(),
+        resource_version: ResourceVersion("1".to_owned()),
+        labels: BTreeMap::new(),
+        content: None,
+        kubelet_arguments: None,
+        created: "2026-11-01T12:00:00Z".parse().unwrap(),
+        lifecycle: Lifecycle::Active,
+    }
+}
+
+fn content(spec: Value) -> TemplateContent {
+    TemplateContent {
+        spec,
+        labels: BTreeMap::new(),
+        annotations: BTreeMap::new(),
+        owners: Vec::new(),
     }
 }
 
@@ -118,8 +146,11 @@ fn well() -> Snapshot {
         machine_pools: Vec::new(),
         infrastructure_pools: Vec::new(),
         machines: Vec::new(),
-        templates: Vec::new(),
-        used_elsewhere: std::collections::BTreeSet::new(),
+        templates: vec![
+            Observed::Read(template(&pool("md-0").infrastructure)),
+            Observed::Read(template(&pool("md-1").infrastructure)),
+        ],
+        used_elsewhere: BTreeSet::new(),
         unversioned: Vec::new(),
         unreadable: Vec::new(),
     }

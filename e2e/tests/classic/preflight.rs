@@ -53,6 +53,7 @@ pub(crate) async fn a_sick_cluster_is_not_upgraded(scene: JourneyContext) -> Res
             (PreflightCheck::MachinesReady, PreflightResult::Warn),
             (PreflightCheck::NoRolloutUnderWay, PreflightResult::Pass),
             (PreflightCheck::ControlPlaneFlags, PreflightResult::Pass),
+            (PreflightCheck::TemplatesPresent, PreflightResult::Pass),
         ],
         "{found:#?}"
     );

@@ -14,7 +14,7 @@ use serde_json::json;
 use super::{Context, Done};
 use crate::{
     api::Error,
-    gather::{begun, gather, modes, preflight},
+    gather::{begun, gather},
     metrics::Written as Counted,
     report::{self, Health},
     upgrade_spec::{FinishedMarker, Upgrades, finished_marker, finished_phase},
@@ -103,8 +103,7 @@ impl Context {
         let control_plane = self.referred().control_plane(cluster).await.unwrap_or_default();
         let upgrades = Upgrades::sort(known, begun(control_plane.as_ref()));
         if let Some(active) = upgrades.active.filter(|active| may_be_reported(active)) {
-            let mut snapshot = gather(&self.caches, cluster, control_plane, &active, Timestamp::now());
-            preflight(&modes(&self.caches, cluster), &active, &mut snapshot);
+            let snapshot = gather(&self.caches, cluster, control_plane, &active, Timestamp::now());
             let decision = plan(&snapshot);
             self.report(cluster, &active, &snapshot, &decision, Health::Fine)
                 .await?;

@@ -8,7 +8,7 @@ use instar_planner::{
     target_minor,
 };
 
-use super::{cannot_be_read, each, follows};
+use super::{cannot_be_read, each, follows, template};
 use crate::{
     finding::Finding,
     flags,
@@ -96,21 +96,15 @@ fn of_control_plane(control_plane: &ControlPlane, to: Minor) -> Finding {
 }
 
 fn of_pool(snapshot: &Snapshot, pool: &MachineDeployment, to: Minor) -> Finding {
-    let template = pool.bootstrap.as_ref().filter(|template| is_kubeadm(template));
-    let Some(reference) = template.filter(|_| follows(snapshot, pool)) else {
+    let bootstrap = pool.bootstrap.as_ref().filter(|bootstrap| is_kubeadm(bootstrap));
+    let Some(reference) = bootstrap.filter(|_| follows(snapshot, pool)) else {
         return Finding::NotApplicable(format!(
             "MachineDeployment {} has no kubeadm template",
             pool.object.name
         ));
     };
-    let found = snapshot.templates.iter().find_map(|template| match template {
-        Observed::Read(template) => template.is(reference).then_some(Ok(template)),
-        Observed::Invalid(other) => {
-            (other.kind == reference.kind && other.name == reference.name).then_some(Err(other))
-        }
-    });
     let (kind, name) = (&reference.kind, &reference.name);
-    let template = match found {
+    let template = match template(snapshot, reference) {
         // Another check tells of it.
         None => return Finding::NotApplicable(format!("{kind} {name} isn't there")),
         Some(Err(unreadable)) => return Finding::Unknown(cannot_be_read(unreadable)),

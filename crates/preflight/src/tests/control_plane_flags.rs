@@ -1,8 +1,7 @@
 //! What components are set up with, against the target.
 
 use instar_capi::{ComponentSetting, SettingField};
-use instar_planner::{PoolOverride, Template, TemplateContent};
-use serde_json::Value;
+use instar_planner::PoolOverride;
 
 use super::*;
 
@@ -221,15 +220,12 @@ fn a_class_may_render_it_otherwise() {
 
 fn kubeadm_template(arguments: Option<Value>) -> Template {
     Template {
-        api_version: "bootstrap.cluster.x-k8s.io/v1beta2".to_owned(),
-        kind: "KubeadmConfigTemplate".to_owned(),
-        name: "md".to_owned(),
-        resource_version: ResourceVersion("1".to_owned()),
-        labels: BTreeMap::new(),
-        content: None,
         kubelet_arguments: arguments.map(Arc::new),
-        created: "2026-11-01T12:00:00Z".parse().unwrap(),
-        lifecycle: Lifecycle::Active,
+        ..template(&TemplateRef {
+            group: "bootstrap.cluster.x-k8s.io".to_owned(),
+            kind: "KubeadmConfigTemplate".to_owned(),
+            name: "md".to_owned(),
+        })
     }
 }
 
@@ -265,12 +261,8 @@ fn a_pool_is_judged_by_its_template() {
     );
     // Read as a whole, since the planner asked for it.
     let mut template = kubeadm_template(None);
-    template.content = Some(Arc::new(TemplateContent {
-        spec: json!({ "template": { "spec": { "joinConfiguration": { "nodeRegistration": { "kubeletExtraArgs": list } } } } }),
-        labels: BTreeMap::new(),
-        annotations: BTreeMap::new(),
-        owners: Vec::new(),
-    }));
+    let spec = json!({ "joinConfiguration": { "nodeRegistration": { "kubeletExtraArgs": list } } });
+    template.content = Some(Arc::new(content(json!({ "template": { "spec": spec } }))));
     assert_eq!(found(&with(template)), [gone]);
     // What the user patches for this upgrade counts.
     let mut patched = with(kubeadm_template(Some(map.clone())));

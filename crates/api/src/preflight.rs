@@ -83,6 +83,10 @@ preflight_checks! {
         "The machine templates and bootstrap templates to which the control plane and the MachineDeployments of a classic \
          cluster refer are there, and none is being deleted.",
         "create the template again, or point to another one";
+    Disks = "disks", Warn:
+        "Nothing is deleted with the machines that may be missed: their templates add no disks, as far as the provider is \
+         known. What is on a machine's first disk always goes with it.",
+        "back up what has to stay, or move it to persistent volumes";
 }
 
 impl fmt::Display for PreflightCheck {

@@ -3,6 +3,7 @@
 mod cluster_available;
 pub(crate) mod control_plane_flags;
 mod control_plane_healthy;
+pub(crate) mod disks;
 mod machines_ready;
 mod no_rollout_under_way;
 mod templates_present;
@@ -24,6 +25,7 @@ pub(crate) fn look(check: PreflightCheck, snapshot: &Snapshot) -> Finding {
         PreflightCheck::NoRolloutUnderWay => no_rollout_under_way::look(snapshot),
         PreflightCheck::ControlPlaneFlags => control_plane_flags::look(snapshot),
         PreflightCheck::TemplatesPresent => templates_present::look(snapshot),
+        PreflightCheck::Disks => disks::look(snapshot),
     }
 }
 

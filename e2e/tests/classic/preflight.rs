@@ -54,6 +54,7 @@ pub(crate) async fn a_sick_cluster_is_not_upgraded(scene: JourneyContext) -> Res
             (PreflightCheck::NoRolloutUnderWay, PreflightResult::Pass),
             (PreflightCheck::ControlPlaneFlags, PreflightResult::Pass),
             (PreflightCheck::TemplatesPresent, PreflightResult::Pass),
+            (PreflightCheck::Disks, PreflightResult::Pass),
         ],
         "{found:#?}"
     );

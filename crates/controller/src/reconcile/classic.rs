@@ -1,8 +1,8 @@
 //! The upgrade that goes on: what is decided, and the one write.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
-use instar_api::{ClusterUpgrade, EventReason};
+use instar_api::{ClusterUpgrade, Enforcement, EventReason, PreflightCheck};
 use instar_capi::Cluster;
 use instar_planner::{
     Action as Write, ControlPlane, Decision, Lifecycle, NormalisedValue, Observed, Snapshot, Waiting, check, plan,
@@ -111,11 +111,7 @@ impl Context {
         snapshot.used_elsewhere = referred.used_elsewhere(snapshot);
         snapshot.infrastructure_pools = referred.infrastructure_pools(snapshot).await?;
         let modes = modes(&self.caches, cluster);
-        for unread in unread(snapshot, &modes) {
-            match unread {
-                Unread::KubeletArguments(template) => referred.read_kubelet_arguments(snapshot, &template).await?,
-            }
-        }
+        Box::pin(self.read_for_checks(&modes, snapshot)).await?;
         preflight(&modes, upgrade, snapshot);
         loop {
             let decision = plan(snapshot);
@@ -126,6 +122,22 @@ impl Context {
                 referred.read_template(snapshot, template).await?;
             }
         }
+    }
+
+    /// Reads what the checks ask for, where they are asked.
+    async fn read_for_checks(
+        &self,
+        modes: &BTreeMap<PreflightCheck, Enforcement>,
+        snapshot: &mut Snapshot,
+    ) -> Result<(), Error> {
+        let referred = self.referred();
+        for unread in unread(snapshot, modes) {
+            match unread {
+                Unread::Content(template) => referred.read_template(snapshot, &template).await?,
+                Unread::KubeletArguments(template) => referred.read_kubelet_arguments(snapshot, &template).await?,
+            }
+        }
+        Ok(())
     }
 
     /// The one write. What is left of upgrades whose records are gone is written without one.

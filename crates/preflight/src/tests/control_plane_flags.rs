@@ -286,9 +286,9 @@ fn what_is_not_read_yet_is_asked_for() {
     let template = kubeadm_template(None).reference();
     assert_eq!(
         unread(&snapshot, &BTreeMap::new()),
-        [Unread::KubeletArguments(template)]
+        [Unread::KubeletArguments(template)].into()
     );
-    assert_eq!(unread(&snapshot, &off), []);
+    assert_eq!(unread(&snapshot, &off), BTreeSet::new());
     assert_eq!(
         found(&snapshot),
         [
@@ -297,10 +297,10 @@ fn what_is_not_read_yet_is_asked_for() {
         ]
     );
     let read = with(kubeadm_template(Some(Value::Null)));
-    assert_eq!(unread(&read, &BTreeMap::new()), []);
+    assert_eq!(unread(&read, &BTreeMap::new()), BTreeSet::new());
     let mut other = with(kubeadm_template(None));
     if let Observed::Read(template) = &mut other.templates[0] {
         template.kind = "RKE2ConfigTemplate".to_owned();
     }
-    assert_eq!(unread(&other, &BTreeMap::new()), []);
+    assert_eq!(unread(&other, &BTreeMap::new()), BTreeSet::new());
 }

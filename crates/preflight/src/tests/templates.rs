@@ -1,4 +1,4 @@
-//! Whether the templates are there.
+//! Whether the templates are there, and what they say of disks.
 
 use instar_planner::PoolOverride;
 
@@ -90,5 +90,113 @@ fn a_template_that_is_lacking_holds_it() {
             "templates-present NotApplicable: Cluster API makes the templates of a topology \
          cluster, and says itself what it lacks"
         ]
+    );
+}
+
+/// A cluster of which one pool has a template of that kind.
+fn with(kind: &str, spec: Option<Value>) -> Snapshot {
+    let mut snapshot = well();
+    let pool = of_md_0(&mut snapshot);
+    pool.infrastructure.kind = kind.to_owned();
+    let template = Template {
+        content: spec.map(|spec| Arc::new(content(json!({ "template": { "spec": spec } })))),
+        ..template(&pool.infrastructure)
+    };
+    snapshot.templates[0] = Observed::Read(template);
+    snapshot
+}
+
+#[test]
+fn what_goes_with_the_machines_is_told() {
+    let disks = |kind: &str, spec: Value| found(&with(kind, Some(spec)), &[PreflightCheck::Disks]);
+    let said = |result: &str, what: &str| {
+        vec![format!(
+            "disks {result} MachineDeployment/md-0: MachineDeployment md-0: {what}"
+        )]
+    };
+    for (kind, spec, expected) in [
+        (
+            "VSphereMachineTemplate",
+            json!({ "dataDisks": [], "diskGiB": 40 }),
+            Vec::new(),
+        ),
+        (
+            "VSphereMachineTemplate",
+            json!({ "dataDisks": [{ "name": "a", "sizeGiB": 5 }], "additionalDisksGiB": [1, 2] }),
+            said(
+                "Fail",
+                "the disks that a machine has beside the first are deleted with it (spec.template.spec.dataDisks of \
+                 VSphereMachineTemplate md-0 adds 1, spec.template.spec.additionalDisksGiB of VSphereMachineTemplate md-0 \
+                 adds 2)",
+            ),
+        ),
+        (
+            "AWSMachineTemplate",
+            json!({ "rootVolume": { "size": 8 }, "nonRootVolumes": [{ "deviceName": "/dev/sdb", "size": 8 }] }),
+            said(
+                "Fail",
+                "the disks that a machine has beside the first are deleted with it (spec.template.spec.nonRootVolumes of \
+                 AWSMachineTemplate md-0 adds 1)",
+            ),
+        ),
+        (
+            "Metal3MachineTemplate",
+            json!({ "automatedCleaningMode": "metadata" }),
+            said(
+                "Fail",
+                "the partition tables on all disks of a host are erased between two machines \
+                 (spec.template.spec.automatedCleaningMode of Metal3MachineTemplate md-0 is metadata)",
+            ),
+        ),
+        (
+            "Metal3MachineTemplate",
+            json!({ "automatedCleaningMode": "disabled" }),
+            said(
+                "Warn",
+                "what is on the disks of a host stays, but for the disk that gets the image \
+                 (spec.template.spec.automatedCleaningMode of Metal3MachineTemplate md-0 is disabled)",
+            ),
+        ),
+        (
+            "Metal3MachineTemplate",
+            json!({}),
+            said(
+                "Warn",
+                "each BareMetalHost says itself whether the partition tables on its disks are erased, by default they are \
+                 (spec.template.spec.automatedCleaningMode of Metal3MachineTemplate md-0 isn't set)",
+            ),
+        ),
+        // What isn't known holds nothing, in any mode.
+        (
+            "OtherMachineTemplate",
+            json!({ "dataDisks": [1] }),
+            said(
+                "Warn",
+                "whether machines of OtherMachineTemplate md-0 have disks beside the first isn't known, nor what becomes \
+                 of them",
+            ),
+        ),
+    ] {
+        assert_eq!(disks(kind, spec), expected, "{kind}");
+    }
+    let unread_yet = with("AzureMachineTemplate", None);
+    assert_eq!(
+        found(&unread_yet, &[PreflightCheck::Disks]),
+        said("Unknown", "what AzureMachineTemplate md-0 says was not read yet")
+    );
+    let template = of_md_0(&mut with("AzureMachineTemplate", None)).infrastructure.clone();
+    assert_eq!(
+        unread(&unread_yet, &BTreeMap::new()),
+        [Unread::Content(template)].into()
+    );
+    assert_eq!(
+        unread(&with("OtherMachineTemplate", None), &BTreeMap::new()),
+        BTreeSet::new()
+    );
+    let mut of_topology = unread_yet;
+    topology(&mut of_topology);
+    assert_eq!(
+        found(&of_topology, &[PreflightCheck::Disks]),
+        ["disks NotApplicable: Cluster API makes the templates of a topology cluster, and Instar doesn't read them"]
     );
 }

@@ -8,8 +8,9 @@ use std::{collections::BTreeMap, ops::Deref};
 use instar_admission::{template::Text, worker::Worker};
 use instar_capi::WorkerKind;
 use instar_capi::{
-    Bootstrap, Cluster, ClusterClass, ClusterClassSpec, ClusterSpec, ControlPlaneSpec, ControlPlaneStatus,
-    KubeadmControlPlane, MachineSpec, MachineTemplate, Reference, VersionCount,
+    Bootstrap, Cluster, ClusterClass, ClusterClassSpec, ClusterConfiguration, ClusterSpec, ControlPlaneMachines,
+    ControlPlaneSpec, ControlPlaneStatus, KubeadmConfigSpec, KubeadmControlPlane, MachineSpec, MachineTemplate,
+    Reference, VersionCount,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time};
 use serde::{Deserialize, Deserializer, de::IgnoredAny};
@@ -177,11 +178,36 @@ pub(crate) struct ObservedVersions {
     up_to_date_replicas: Option<u32>,
 }
 
+/// What a control plane asks for, without the components' arguments: no rule reads them.
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct JudgedControlPlane {
+    version: String,
+    replicas: Option<u32>,
+    machine_template: ControlPlaneMachines,
+    kubeadm_config_spec: JudgedConfigSpec,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct JudgedConfigSpec {
+    cluster_configuration: ClusterConfiguration,
+}
+
 impl View for KubeadmControlPlane {
-    type Spec = ControlPlaneSpec;
+    type Spec = JudgedControlPlane;
     type Status = ObservedVersions;
 
-    fn of(metadata: ObjectMeta, spec: ControlPlaneSpec, status: Option<ObservedVersions>) -> Self {
+    fn of(metadata: ObjectMeta, spec: JudgedControlPlane, status: Option<ObservedVersions>) -> Self {
+        let spec = ControlPlaneSpec {
+            version: spec.version,
+            replicas: spec.replicas,
+            machine_template: spec.machine_template,
+            kubeadm_config_spec: KubeadmConfigSpec {
+                cluster_configuration: spec.kubeadm_config_spec.cluster_configuration,
+                settings: Vec::new(),
+            },
+        };
         let status = status.map(|status| ControlPlaneStatus {
             observed_generation: status.observed_generation,
             version: status.version,

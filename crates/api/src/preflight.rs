@@ -72,6 +72,21 @@ preflight_checks! {
     NoRolloutUnderWay = "no-rollout-under-way", Warn:
         "No MachineDeployment is replacing machines.",
         "wait for the rollout, or its machines are replaced twice";
+    ControlPlaneFlags = "control-plane-flags", Enforce:
+        "The KubeadmControlPlane and the KubeadmConfigTemplates of a classic cluster's MachineDeployments set no flag, no \
+         feature gate and no admission plugin that Kubernetes has no more in a minor on the way, and no gate to a value \
+         that it doesn't take there. Of a topology cluster, whose class may render something else at another version, it \
+         only warns, and so it does of gates that are deprecated, and of kubeadm's own that are gone.",
+        "take what the message names out of the KubeadmControlPlane, or out of a new KubeadmConfigTemplate, and let the \
+         machines be replaced: the component doesn't start with it";
+    TemplatesPresent = "templates-present", Enforce:
+        "The machine templates and bootstrap templates to which the control plane and the MachineDeployments of a classic \
+         cluster refer are there, and none is being deleted.",
+        "create the template again, or point to another one";
+    Disks = "disks", Warn:
+        "Nothing is deleted with the machines that may be missed: their templates add no disks, as far as the provider is \
+         known. What is on a machine's first disk always goes with it.",
+        "back up what has to stay, or move it to persistent volumes";
 }
 
 impl fmt::Display for PreflightCheck {

@@ -1,9 +1,15 @@
 //! Control planes: what they run, what they are to run, what their machines are made of.
 
+use std::collections::BTreeMap;
+
 use kube::CustomResource;
 use serde::{Deserialize, Deserializer, Serialize, de::IgnoredAny};
 
-use crate::{ClassMetadata, Condition, Reference, VersionCount, relevant_conditions};
+use crate::{
+    ClassMetadata, Condition, Reference, VersionCount,
+    component_settings::{Component, ComponentSetting, JoinConfiguration, settings},
+    relevant_conditions,
+};
 
 /// The part of a control plane's spec that Instar reads: a KubeadmControlPlane's, and of another
 /// provider's what is in the contract.
@@ -126,10 +132,50 @@ impl KubeadmControlPlane {
 
 /// The configuration of kubeadm.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(rename_all = "camelCase", from = "WholeConfigSpec")]
 pub struct KubeadmConfigSpec {
     /// Of the cluster as a whole.
     pub cluster_configuration: ClusterConfiguration,
+    /// What it sets on the components' command lines, wherever it does, and which of kubeadm's gates.
+    #[serde(skip_serializing)]
+    pub settings: Vec<ComponentSetting>,
+}
+
+/// All that is read of the configuration of kubeadm, in its own form.
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct WholeConfigSpec {
+    cluster_configuration: WholeClusterConfiguration,
+    join_configuration: JoinConfiguration,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct WholeClusterConfiguration {
+    etcd: Etcd,
+    dns: Dns,
+    api_server: Component,
+    controller_manager: Component,
+    scheduler: Component,
+    feature_gates: BTreeMap<String, bool>,
+}
+
+impl From<WholeConfigSpec> for KubeadmConfigSpec {
+    fn from(spec: WholeConfigSpec) -> Self {
+        let WholeClusterConfiguration {
+            etcd,
+            dns,
+            api_server,
+            controller_manager,
+            scheduler,
+            feature_gates,
+        } = spec.cluster_configuration;
+        let components = [api_server, controller_manager, scheduler];
+        Self {
+            cluster_configuration: ClusterConfiguration { etcd, dns },
+            settings: settings(components, spec.join_configuration, feature_gates),
+        }
+    }
 }
 
 /// The part of kubeadm's configuration that all machines of the control plane share.

@@ -10,6 +10,7 @@
 
 mod class;
 mod cluster;
+mod component_settings;
 mod contract;
 mod control_plane;
 pub mod labels;
@@ -26,6 +27,7 @@ pub use cluster::{
     ClassRef, Cluster, ClusterControlPlaneStatus, ClusterInitialization, ClusterSpec, ClusterStatus,
     ClusterWorkersStatus, ControlPlaneTopology, PlannedVersion, PoolKind, PoolTopology, Topology, WorkersTopology,
 };
+pub use component_settings::{ComponentSetting, SettingField};
 pub use contract::{Contract, NoContract, Served, served};
 pub use control_plane::{
     ClusterConfiguration, ControlPlaneMachineSpec, ControlPlaneMachines, ControlPlaneSpec, ControlPlaneStatus, Dns,

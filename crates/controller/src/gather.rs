@@ -28,10 +28,12 @@ use crate::{
 };
 
 pub(crate) use control_plane::{infrastructure, of_topology};
+pub(crate) use gates::{modes, preflight};
 pub(crate) use referred::Referred;
 pub(crate) use templates::content;
 
-/// A snapshot without its templates and the infrastructure of its MachinePools, for an upgrade that goes on.
+/// A snapshot without its templates and the infrastructure of its MachinePools, for an upgrade that goes on. Its checks
+/// are still to be asked ([`preflight`]).
 pub(crate) fn gather(
     caches: &Caches,
     cluster: &capi::Cluster,

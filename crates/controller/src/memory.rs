@@ -10,6 +10,7 @@ use std::{
 use instar_planner::{ResourceVersion, Retention, TemplateContent, TemplateRef, Waiting};
 use instar_watch::{Key, KindLease};
 use jiff::Timestamp;
+use serde_json::Value;
 
 use crate::api::Class;
 
@@ -46,6 +47,9 @@ struct ClusterMemory {
     leases: Vec<KindLease>,
     /// What its templates say, as of a version of each.
     contents: HashMap<TemplateRef, (ResourceVersion, Arc<TemplateContent>)>,
+    /// What templates set on the kubelet's command line, as of a version of each: where nothing else is asked of one, it
+    /// is a small part of it.
+    kubelet_arguments: HashMap<TemplateRef, (ResourceVersion, Arc<Value>)>,
     /// The template that wasn't minted last, and why.
     not_minted: Option<(TemplateRef, Waiting)>,
     /// The templates that objects of other Clusters referred to, and when that was found.
@@ -173,6 +177,31 @@ impl Memory {
         self.of(cluster, |memory| memory.contents.insert(template, (version, content)));
     }
 
+    /// What a template sets on the kubelet's command line, if that was read of this version of it.
+    pub(crate) fn kubelet_arguments(
+        &self,
+        cluster: &Key,
+        template: &TemplateRef,
+        version: &ResourceVersion,
+    ) -> Option<Arc<Value>> {
+        let clusters = self.lock();
+        let (read, arguments) = clusters.get(cluster)?.kubelet_arguments.get(template)?;
+        (read == version).then(|| Arc::clone(arguments))
+    }
+
+    /// What a template sets on the kubelet's command line was read.
+    pub(crate) fn keep_kubelet_arguments(
+        &self,
+        cluster: &Key,
+        template: TemplateRef,
+        version: ResourceVersion,
+        arguments: Arc<Value>,
+    ) {
+        self.of(cluster, |memory| {
+            memory.kubelet_arguments.insert(template, (version, arguments))
+        });
+    }
+
     /// Why a template wasn't minted when that was tried last.
     pub(crate) fn not_minted(&self, cluster: &Key, template: &TemplateRef) -> Option<Waiting> {
         let clusters = self.lock();
@@ -204,6 +233,7 @@ impl Memory {
     pub(crate) fn forget_contents(&self, cluster: &Key) {
         self.known(cluster, |memory| {
             memory.contents = HashMap::new();
+            memory.kubelet_arguments = HashMap::new();
             memory.not_minted = None;
         });
     }
@@ -214,6 +244,7 @@ impl Memory {
             memory.collected = None;
             memory.leases = Vec::new();
             memory.contents = HashMap::new();
+            memory.kubelet_arguments = HashMap::new();
             memory.not_minted = None;
             memory.used_elsewhere = HashMap::new();
         });

@@ -321,7 +321,10 @@ fn check_control_plane(snapshot: &Snapshot, swap: &Swap, broken: &mut Vec<Violat
     if workers(snapshot).any(|version| too_far_behind(version, next)) {
         broken.push(Violation::WorkersBehind);
     }
-    let Flavor::Kubeadm { cluster_configuration } = &control_plane.flavor else {
+    let Flavor::Kubeadm {
+        cluster_configuration, ..
+    } = &control_plane.flavor
+    else {
         return;
     };
     let present = cluster_configuration.dns.image_tag.as_deref();

@@ -53,7 +53,7 @@ pub use observed::{Observed, Unreadable};
 pub use path::{EtcdStep, NoPath, Start, StartEtcd, classic_path};
 pub use pause::{LeftMark, PauseMark, PausedBy};
 pub use pool_id::PoolId;
-pub use preflight::checks_are_asked;
+pub use preflight::{KUBELET_ARGUMENTS, checks_are_asked, kubelet_arguments, target_minor};
 pub use rendered::{NormalisedValue, normalised};
 pub use snapshot::{
     ClassicCluster, Cluster, ClusterKind, Condition, ConditionStatus, ControlPlane, Flavor, InfrastructurePool,

@@ -1,11 +1,20 @@
 //! What the checks before an upgrade hold: its first swap.
 
+use instar_api::Values;
+use instar_capi::Lifecycle;
+use instar_catalog::{Labels, Resolved};
+use instar_domain::{KubeVersion, Minor};
+use jiff::tz::TimeZone;
+use serde_json::Value;
+
 use crate::{
     check_outcome::{PreflightOutcome, Problem},
     decision::Waiting,
     observed::Observed,
-    snapshot::{Object, Snapshot},
-    upgrade_spec::Origin,
+    snapshot::{MachineDeployment, Object, Snapshot, Template},
+    step::Step,
+    upgrade_spec::{Origin, Target},
+    values::{apply, put},
 };
 
 /// Whether something was swapped for this upgrade, or a topology Cluster's version edited to its target. What has begun
@@ -38,13 +47,67 @@ fn has_begun(snapshot: &Snapshot) -> bool {
         || is_edited
 }
 
-/// Whether the checks are asked: of an upgrade whose first swap is Instar's, before that.
+/// Whether the checks are asked: of an upgrade whose first swap is Instar's, before that. No upgrade of a Cluster that
+/// is being deleted begins.
 #[must_use]
 pub fn checks_are_asked(snapshot: &Snapshot) -> bool {
-    match snapshot.upgrade_spec.origin {
-        Origin::Upgrade => !has_begun(snapshot),
-        Origin::Cluster => false,
+    match (snapshot.upgrade_spec.origin, snapshot.cluster.lifecycle) {
+        (Origin::Upgrade, Lifecycle::Active | Lifecycle::Paused) => !has_begun(snapshot),
+        (Origin::Upgrade, Lifecycle::Deleting) | (Origin::Cluster, _) => false,
     }
+}
+
+/// The minor to which the upgrade goes; absent while the catalog doesn't say it.
+#[must_use]
+pub fn target_minor(snapshot: &Snapshot) -> Option<Minor> {
+    let present = &snapshot.control_plane.as_ref()?.read()?.version;
+    Some(match target(snapshot, present)? {
+        Resolved::Unchanged => present.minor(),
+        Resolved::Release(row) => row.version().minor(),
+    })
+}
+
+fn target<'s>(snapshot: &'s Snapshot, present: &KubeVersion) -> Option<Resolved<'s>> {
+    let today = snapshot.now.to_zoned(TimeZone::UTC).date();
+    let catalog = &snapshot.catalog;
+    match &snapshot.upgrade_spec.target {
+        Target::Release(name) => catalog.named_anywhere(name).map(Resolved::Release),
+        Target::Text(text) => catalog.resolve(text, Some(present), None, today).ok(),
+    }
+}
+
+/// Where the spec of a template of kubeadm configurations has the kubelet's arguments.
+pub const KUBELET_ARGUMENTS: &str = "/template/spec/joinConfiguration/nodeRegistration/kubeletExtraArgs";
+
+/// `kubeletExtraArgs` of a template of kubeadm configurations as a pool will have it at the target: with what the
+/// release and the user set in it. Absent where it was not read yet.
+#[must_use]
+pub fn kubelet_arguments(snapshot: &Snapshot, pool: &MachineDeployment, template: &Template) -> Option<Value> {
+    let arguments = match (&template.content, &template.kubelet_arguments) {
+        (Some(content), _) => content.spec.pointer(KUBELET_ARGUMENTS).cloned().unwrap_or_default(),
+        (None, Some(arguments)) => (**arguments).clone(),
+        (None, None) => return None,
+    };
+    let nothing = Values::new();
+    let row = match target(snapshot, &pool.version) {
+        Some(Resolved::Release(row)) => Some(Step::from(row)),
+        Some(Resolved::Unchanged) | None => None,
+    };
+    let labels = Labels {
+        cluster: Some(&snapshot.cluster.labels),
+        pool: &pool.labels,
+    };
+    let reference = template.reference();
+    let of_row = row
+        .and_then(|row| row.bootstrap(&reference, labels))
+        .unwrap_or(&nothing);
+    let patches = snapshot.upgrade_spec.bootstrap_patches.get(&pool.object.name);
+    let mut spec = Value::Null;
+    put(&mut spec, KUBELET_ARGUMENTS, arguments.clone());
+    // Where a value doesn't fit, the planner says so.
+    let changed = apply(&spec, [of_row, patches.unwrap_or(&nothing)]).ok();
+    let changed = changed.and_then(|mut spec| spec.pointer_mut(KUBELET_ARGUMENTS).map(Value::take));
+    Some(changed.unwrap_or(arguments))
 }
 
 /// What the checks hold it by.

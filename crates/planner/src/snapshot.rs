@@ -8,7 +8,7 @@ use std::{
 };
 
 use instar_api::{Pins, RELEASE_LABEL};
-use instar_capi::{ClusterConfiguration, Contract, Lifecycle, ManagedBy, WorkerKind};
+use instar_capi::{ClusterConfiguration, ComponentSetting, Contract, Lifecycle, ManagedBy, WorkerKind};
 use instar_catalog::Catalog;
 use instar_domain::KubeVersion;
 use jiff::Timestamp;
@@ -251,6 +251,8 @@ pub enum Flavor {
     Kubeadm {
         /// `spec.kubeadmConfigSpec.clusterConfiguration`.
         cluster_configuration: ClusterConfiguration,
+        /// What `spec.kubeadmConfigSpec` sets on command lines, as far as a check reads it.
+        settings: Vec<ComponentSetting>,
     },
     /// Any other: etcd and CoreDNS are its own matter.
     Other,
@@ -430,6 +432,9 @@ pub struct Template {
     pub labels: BTreeMap<String, String>,
     /// What it says; absent where it was not read yet: [`Decision::unread`](crate::Decision::unread) asks for it.
     pub content: Option<Arc<TemplateContent>>,
+    /// Of a template of kubeadm configurations: `kubeletExtraArgs` as it is written, null where there is none; absent
+    /// where it was not read.
+    pub kubelet_arguments: Option<Arc<Value>>,
     /// When it was made.
     pub created: Timestamp,
     /// Whether it stays.

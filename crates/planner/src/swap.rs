@@ -93,7 +93,10 @@ pub(crate) fn control_plane(control_plane: &ControlPlane, destination: Destinati
 
 /// The image of a component as `clusterConfiguration` has it.
 fn component(control_plane: &ControlPlane, tag: &str, repository: &str) -> ComponentImage {
-    let Flavor::Kubeadm { cluster_configuration } = &control_plane.flavor else {
+    let Flavor::Kubeadm {
+        cluster_configuration, ..
+    } = &control_plane.flavor
+    else {
         return ComponentImage::default();
     };
     let text = |below| present(cluster_configuration, below).map(str::to_owned);
@@ -174,7 +177,10 @@ pub(crate) fn machine_pool(pool: &MachinePool, destination: Destination<'_>) -> 
 
 /// Whether the control plane has the images that a release sets for etcd and CoreDNS.
 pub(crate) fn has_components(control_plane: &ControlPlane, step: &Step<'_>) -> bool {
-    let Flavor::Kubeadm { cluster_configuration } = &control_plane.flavor else {
+    let Flavor::Kubeadm {
+        cluster_configuration, ..
+    } = &control_plane.flavor
+    else {
         return true;
     };
     components(control_plane, step)
@@ -185,7 +191,10 @@ pub(crate) fn has_components(control_plane: &ControlPlane, step: &Step<'_>) -> b
 /// What a release sets below `clusterConfiguration`: no etcd where it is external, and no CoreDNS
 /// that is lower than the present one, since Cluster API refuses it.
 fn components<'r>(control_plane: &ControlPlane, step: &Step<'r>) -> Vec<(&'r str, &'r Value)> {
-    let Flavor::Kubeadm { cluster_configuration } = &control_plane.flavor else {
+    let Flavor::Kubeadm {
+        cluster_configuration, ..
+    } = &control_plane.flavor
+    else {
         return Vec::new();
     };
     let external = cluster_configuration.etcd.external.is_some();

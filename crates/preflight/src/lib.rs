@@ -8,6 +8,9 @@
 
 mod checks;
 mod finding;
+mod flags;
+mod lifecycle;
+mod unread;
 
 use std::collections::BTreeMap;
 
@@ -16,6 +19,9 @@ use instar_planner::{CheckOutcome, PreflightOutcome, Problem, Skip, Snapshot};
 use jiff::Timestamp;
 
 use finding::Finding;
+
+pub use checks::is_judged;
+pub use unread::{Unread, unread};
 
 /// Asks every check that isn't off. A check that `modes` doesn't name has its default mode; `skips` are those of the
 /// upgrade.
@@ -44,7 +50,7 @@ fn warned(finding: Finding) -> PreflightOutcome {
     match finding {
         Finding::Pass => PreflightOutcome::Pass,
         Finding::NotApplicable(reason) => PreflightOutcome::NotApplicable(reason),
-        Finding::Fail(problem) | Finding::Unknown(problem) => PreflightOutcome::Warn(problem),
+        Finding::Fail(problem) | Finding::Unknown(problem) | Finding::Warn(problem) => PreflightOutcome::Warn(problem),
     }
 }
 
@@ -52,6 +58,7 @@ fn enforced(finding: Finding, skip: Option<&PreflightSkip>, now: Timestamp) -> P
     let (problem, held): (Problem, fn(Problem) -> PreflightOutcome) = match finding {
         Finding::Pass => return PreflightOutcome::Pass,
         Finding::NotApplicable(reason) => return PreflightOutcome::NotApplicable(reason),
+        Finding::Warn(problem) => return PreflightOutcome::Warn(problem),
         Finding::Fail(problem) => (problem, PreflightOutcome::Fail),
         Finding::Unknown(problem) => (problem, PreflightOutcome::Unknown),
     };

@@ -13,6 +13,7 @@ mod crd;
 mod generated;
 mod grant;
 mod kustomization;
+pub mod lifecycle;
 mod providers;
 mod rbac;
 mod reference;

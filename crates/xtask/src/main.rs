@@ -1,6 +1,10 @@
-//! `cargo xtask generate`.
+//! `cargo xtask generate` and `cargo xtask lifecycle`.
 
-use std::{fs, process::ExitCode};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
@@ -16,13 +20,20 @@ struct Cli {
 enum Command {
     /// Writes the files that the code gives, and removes those that it no longer gives.
     Generate,
+    /// Writes which feature gates and admission plugins come and go with each minor of Kubernetes, from its sources.
+    Lifecycle {
+        /// The folder in which Go keeps modules; crates/xtask/src/lifecycle.rs says which ones have to be there.
+        module_cache: PathBuf,
+    },
 }
 
 fn main() -> ExitCode {
-    let Cli {
-        command: Command::Generate,
-    } = Cli::parse();
-    match generate() {
+    let Cli { command } = Cli::parse();
+    let done = match command {
+        Command::Generate => generate(),
+        Command::Lifecycle { module_cache } => lifecycle(&module_cache),
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
@@ -50,4 +61,10 @@ fn generate() -> Result<()> {
         println!("removed {path}");
     }
     Ok(())
+}
+
+fn lifecycle(module_cache: &Path) -> Result<()> {
+    let table = xtask::lifecycle::table(module_cache)?;
+    let path = xtask::root().join(xtask::lifecycle::FILE);
+    fs::write(&path, table).with_context(|| path.display().to_string())
 }

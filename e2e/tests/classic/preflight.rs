@@ -52,6 +52,9 @@ pub(crate) async fn a_sick_cluster_is_not_upgraded(scene: JourneyContext) -> Res
             (PreflightCheck::ControlPlaneHealthy, PreflightResult::Pass),
             (PreflightCheck::MachinesReady, PreflightResult::Warn),
             (PreflightCheck::NoRolloutUnderWay, PreflightResult::Pass),
+            (PreflightCheck::ControlPlaneFlags, PreflightResult::Pass),
+            (PreflightCheck::TemplatesPresent, PreflightResult::Pass),
+            (PreflightCheck::Disks, PreflightResult::Pass),
         ],
         "{found:#?}"
     );

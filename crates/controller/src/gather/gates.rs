@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use instar_api::{Canary, ClusterUpgrade, Maintenance, UpgradePolicySpec, preflight_modes};
+use instar_api::{
+    Canary, ClusterUpgrade, Enforcement, Maintenance, PreflightCheck, UpgradePolicySpec, preflight_modes,
+};
 use instar_capi as capi;
 use instar_gates::{MaintenanceWindows, WindowState};
 use instar_planner::{Approvals, CanaryRule, Gate, GateState, Snapshot, Unreadable, checks_are_asked};
@@ -12,7 +14,7 @@ use kube::ResourceExt;
 
 use crate::{caches::Caches, policy::selecting};
 
-/// Looks at all that may hold an upgrade under way.
+/// Looks at all that may hold an upgrade under way, but for the checks: some read templates.
 pub(super) fn look(caches: &Caches, cluster: &capi::Cluster, upgrade: &ClusterUpgrade, snapshot: &mut Snapshot) {
     let namespace = cluster.namespace().unwrap_or_default();
     let policies = caches.policies(&namespace);
@@ -27,12 +29,23 @@ pub(super) fn look(caches: &Caches, cluster: &capi::Cluster, upgrade: &ClusterUp
     };
     snapshot.approvals = approvals(&policies, upgrade);
     snapshot.canary = canary(&policies, upgrade);
-    snapshot.preflight = if checks_are_asked(snapshot) {
-        let modes = preflight_modes(policies.iter().map(|policy| &policy.preflight));
-        examine(snapshot, &modes, &upgrade.spec.preflight.skip)
-    } else {
-        Vec::new()
-    };
+}
+
+/// The modes that the policies set for the checks of a Cluster.
+pub(crate) fn modes(caches: &Caches, cluster: &capi::Cluster) -> BTreeMap<PreflightCheck, Enforcement> {
+    let policies = caches.policies(&cluster.namespace().unwrap_or_default());
+    preflight_modes(selecting(&policies, cluster.labels()).map(|policy| &policy.preflight))
+}
+
+/// Asks the checks of a snapshot that has all that they read.
+pub(crate) fn preflight(
+    modes: &BTreeMap<PreflightCheck, Enforcement>,
+    upgrade: &ClusterUpgrade,
+    snapshot: &mut Snapshot,
+) {
+    if checks_are_asked(snapshot) {
+        snapshot.preflight = examine(snapshot, modes, &upgrade.spec.preflight.skip);
+    }
 }
 
 /// What the policies and the upgrade ask for together.

@@ -12,8 +12,8 @@ use std::{
 use instar_api::RELEASE_LABEL;
 use instar_capi::{labels::CLUSTER_NAME, references_to_clusters};
 use instar_planner::{
-    MachineDeployment, Observed, OwningCluster, ResourceVersion, Snapshot, Template, TemplateContent, TemplateRef,
-    Unreadable, label_value,
+    KUBELET_ARGUMENTS, MachineDeployment, Observed, OwningCluster, ResourceVersion, Snapshot, Template,
+    TemplateContent, TemplateRef, Unreadable, label_value,
 };
 use instar_watch::{Key, KindKey};
 use kube::{Api, ResourceExt, api::ListParams, core::DynamicObject, discovery::ApiResource};
@@ -68,9 +68,36 @@ impl Referred<'_> {
         self.memory.used_elsewhere(&key_of(snapshot), Instant::now())
     }
 
-    /// Reads what a template says into a snapshot. It has to be as the watch shows it, since all else about it
-    /// is decided by that.
+    /// Reads what a template says into a snapshot.
     pub(crate) async fn read_template(&self, snapshot: &mut Snapshot, reference: &TemplateRef) -> Result<(), Error> {
+        let (version, object) = self.get(snapshot, reference).await?;
+        let content = Arc::new(content(object));
+        same(snapshot, reference, &version)?.content = Some(Arc::clone(&content));
+        self.memory
+            .keep_content(&key_of(snapshot), reference.clone(), version, content);
+        Ok(())
+    }
+
+    /// Reads what a template of kubeadm configurations sets on the kubelet's command line into a snapshot.
+    pub(crate) async fn read_kubelet_arguments(
+        &self,
+        snapshot: &mut Snapshot,
+        reference: &TemplateRef,
+    ) -> Result<(), Error> {
+        let (version, mut object) = self.get(snapshot, reference).await?;
+        let arguments = object.data.pointer_mut(&format!("/spec{KUBELET_ARGUMENTS}"));
+        let arguments = Arc::new(arguments.map(Value::take).unwrap_or_default());
+        same(snapshot, reference, &version)?.kubelet_arguments = Some(Arc::clone(&arguments));
+        self.memory
+            .keep_kubelet_arguments(&key_of(snapshot), reference.clone(), version, arguments);
+        Ok(())
+    }
+
+    async fn get(
+        &self,
+        snapshot: &Snapshot,
+        reference: &TemplateRef,
+    ) -> Result<(ResourceVersion, DynamicObject), Error> {
         let resource = self
             .kinds
             .resource(self.client, &reference.group, &reference.kind)
@@ -80,22 +107,8 @@ impl Referred<'_> {
         let doing = || format!("reading {kind} {name}");
         let reading = api::of_provider(&resource, doing, api.get_opt(name));
         let object = self.kinds.in_turn(&reference.group, kind, reading).await?;
-        let behind = || Error::CacheBehind {
-            what: format!("{kind} {name}"),
-        };
-        let object = object.ok_or_else(behind)?;
-        let version = ResourceVersion(object.resource_version().unwrap_or_default());
-        let content = Arc::new(content(object));
-        let templates = snapshot.templates.iter_mut().filter_map(|template| match template {
-            Observed::Read(template) => Some(template),
-            Observed::Invalid(_) => None,
-        });
-        let mut same = templates.filter(|template| template.is(reference) && template.resource_version == version);
-        let template = same.next().ok_or_else(behind)?;
-        template.content = Some(Arc::clone(&content));
-        self.memory
-            .keep_content(&key_of(snapshot), reference.clone(), version, content);
-        Ok(())
+        let object = object.ok_or_else(|| behind(reference))?;
+        Ok((ResourceVersion(object.resource_version().unwrap_or_default()), object))
     }
 
     async fn templates_of_kinds(&self, snapshot: &Snapshot, by_kind: ByKind) -> Result<Vec<Observed<Template>>, Error> {
@@ -198,12 +211,35 @@ impl Referred<'_> {
             resource_version: metadata.resource_version,
             labels: metadata.labels,
             content: None,
+            kubelet_arguments: None,
             created,
             lifecycle: metadata.lifecycle,
         };
         let reference = template.reference();
-        template.content = self.memory.content(cluster, &reference, &template.resource_version);
+        let version = &template.resource_version;
+        template.content = self.memory.content(cluster, &reference, version);
+        template.kubelet_arguments = self.memory.kubelet_arguments(cluster, &reference, version);
         Observed::Read(template)
+    }
+}
+
+/// The template that was read, which has to be as the watch shows it, since all else about it is decided by that.
+fn same<'s>(
+    snapshot: &'s mut Snapshot,
+    reference: &TemplateRef,
+    version: &ResourceVersion,
+) -> Result<&'s mut Template, Error> {
+    let templates = snapshot.templates.iter_mut().filter_map(|template| match template {
+        Observed::Read(template) => Some(template),
+        Observed::Invalid(_) => None,
+    });
+    let mut same = templates.filter(|template| template.is(reference) && template.resource_version == *version);
+    same.next().ok_or_else(|| behind(reference))
+}
+
+fn behind(TemplateRef { kind, name, .. }: &TemplateRef) -> Error {
+    Error::CacheBehind {
+        what: format!("{kind} {name}"),
     }
 }
 

@@ -1,12 +1,13 @@
 //! The upgrade that goes on: what is decided, and the one write.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
-use instar_api::{ClusterUpgrade, EventReason};
+use instar_api::{ClusterUpgrade, Enforcement, EventReason, PreflightCheck};
 use instar_capi::Cluster;
 use instar_planner::{
     Action as Write, ControlPlane, Decision, Hold, Lifecycle, NormalisedValue, Observed, Snapshot, Waiting, check, plan,
 };
+use instar_preflight::{Unread, unread};
 use instar_watch::Key;
 use jiff::Timestamp;
 use kube::ResourceExt;
@@ -15,7 +16,7 @@ use super::{AFTER_WRITE, Context, Done};
 use crate::{
     api::{Class, Error},
     execute::{ActionDescription, Effect, Executor, violation},
-    gather::gather,
+    gather::{gather, modes, preflight},
     metrics::Written as Counted,
     report::{self, Attempt},
 };
@@ -34,7 +35,7 @@ impl Context {
         if is_paused(&snapshot) {
             return Ok(Done::Idle);
         }
-        let mut decision = match self.decide(&mut snapshot).await {
+        let mut decision = match self.decide(cluster, upgrade, &mut snapshot).await {
             Ok(decision) => decision,
             Err(error) => {
                 let is_told = match error.class() {
@@ -101,11 +102,19 @@ impl Context {
     }
 
     /// The decision, once all that decides of the templates was read.
-    async fn decide(&self, snapshot: &mut Snapshot) -> Result<Decision, Error> {
+    async fn decide(
+        &self,
+        cluster: &Cluster,
+        upgrade: &ClusterUpgrade,
+        snapshot: &mut Snapshot,
+    ) -> Result<Decision, Error> {
         let referred = self.referred();
         snapshot.templates = referred.templates(snapshot).await?;
         snapshot.used_elsewhere = referred.used_elsewhere(snapshot);
         snapshot.infrastructure_pools = referred.infrastructure_pools(snapshot).await?;
+        let modes = modes(&self.caches, cluster);
+        Box::pin(self.read_for_checks(&modes, snapshot)).await?;
+        preflight(&modes, upgrade, snapshot);
         loop {
             let decision = plan(snapshot);
             if decision.unread.is_empty() {
@@ -115,6 +124,22 @@ impl Context {
                 referred.read_template(snapshot, template).await?;
             }
         }
+    }
+
+    /// Reads what the checks ask for, where they are asked.
+    async fn read_for_checks(
+        &self,
+        modes: &BTreeMap<PreflightCheck, Enforcement>,
+        snapshot: &mut Snapshot,
+    ) -> Result<(), Error> {
+        let referred = self.referred();
+        for unread in unread(snapshot, modes) {
+            match unread {
+                Unread::Content(template) => referred.read_template(snapshot, &template).await?,
+                Unread::KubeletArguments(template) => referred.read_kubelet_arguments(snapshot, &template).await?,
+            }
+        }
+        Ok(())
     }
 
     /// The one write. What is left of upgrades whose records are gone is written without one.

@@ -22,7 +22,7 @@ use super::{
 use crate::{
     api::Error,
     execute::violation,
-    gather::{gather, of_topology},
+    gather::{gather, modes, of_topology, preflight},
     report::Attempt,
     upgrade_spec::{self, Upgrades},
 };
@@ -112,7 +112,9 @@ impl Context {
 
     fn snapshot(&self, cluster: &Cluster, upgrade: &ClusterUpgrade) -> Snapshot {
         let control_plane = of_topology(&self.caches, cluster);
-        gather(&self.caches, cluster, control_plane, upgrade, Timestamp::now())
+        let mut snapshot = gather(&self.caches, cluster, control_plane, upgrade, Timestamp::now());
+        preflight(&modes(&self.caches, cluster), upgrade, &mut snapshot);
+        snapshot
     }
 
     /// No upgrade goes on: lets one pool go that is held, if there is one.

@@ -288,7 +288,9 @@ fn path<'a>(
 fn etcd(flavor: &Flavor) -> StartEtcd {
     match flavor {
         Flavor::Other => StartEtcd::Elsewhere,
-        Flavor::Kubeadm { cluster_configuration } => {
+        Flavor::Kubeadm {
+            cluster_configuration, ..
+        } => {
             let etcd = &cluster_configuration.etcd;
             match &etcd.external {
                 Some(ExternalEtcd {}) => StartEtcd::Elsewhere,

@@ -48,6 +48,7 @@ fn source(name: &str) -> Template {
             annotations: map(&annotations),
             owners: Vec::new(),
         })),
+        kubelet_arguments: None,
         created: Timestamp::UNIX_EPOCH,
         lifecycle: Lifecycle::Active,
     }

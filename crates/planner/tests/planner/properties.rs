@@ -357,7 +357,10 @@ fn every_machine_is_made_once_for_each_version_whatever_fails() {
             .catalog
             .best(&wanted, wild.world.now.to_zoned(TimeZone::UTC).date())
             .unwrap();
-        let Flavor::Kubeadm { cluster_configuration } = &wild.world.control_plane.flavor else {
+        let Flavor::Kubeadm {
+            cluster_configuration, ..
+        } = &wild.world.control_plane.flavor
+        else {
             panic!("seed {seed}: no kubeadm");
         };
         let etcd = &cluster_configuration.etcd.local.image_tag;

@@ -169,6 +169,7 @@ fn core_dns_is_not_lowered_and_an_external_etcd_not_touched() {
             "etcd": {"external": {"endpoints": ["https://etcd"]}},
             "dns": {"imageTag": "v1.13.0"},
         })),
+        settings: Vec::new(),
     };
     insta::assert_snapshot!(text(&until(&mut world, swaps_control_plane)));
 }

@@ -113,6 +113,7 @@ fn of_the_control_planes_swap() {
         (Violation::CoreDnsLowered, |s, _| {
             control_plane(s).flavor = Flavor::Kubeadm {
                 cluster_configuration: configuration(json!({"dns": {"imageTag": "v1.13.1"}})),
+                settings: Vec::new(),
             };
         }),
     ];

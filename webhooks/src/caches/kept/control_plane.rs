@@ -78,6 +78,8 @@ impl Kept for ControlPlane {
             let template = template.and_then(|template| Use::of(TemplateType::Machine, namespace(metadata), template));
             let uses = uses_of(metadata, [template]);
             control_plane.metadata = bare(control_plane.metadata);
+            // The controller's checks read them.
+            control_plane.spec.kubeadm_config_spec.settings = Vec::new();
             if let Some(status) = &mut control_plane.status {
                 // They are most of what is left, and of one it counts what it is.
                 let is_asked_for = |condition: &Condition| condition.kind == Condition::ROLLING_OUT;

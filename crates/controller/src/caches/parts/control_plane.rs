@@ -3,9 +3,11 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use instar_capi::{
-    ClusterConfiguration, Condition, ControlPlaneStatus, KubeadmControlPlane, Reference, labels::CLUSTER_NAME,
+    ClusterConfiguration, ComponentSetting, Condition, ControlPlaneStatus, KubeadmControlPlane, Reference,
+    labels::CLUSTER_NAME,
 };
 use instar_planner::{Contract, ControlPlane, Flavor, Replicas};
+use instar_preflight::is_judged;
 use instar_watch::{Cache, Presence};
 use kube::ResourceExt;
 use serde::{Deserialize, Serialize};
@@ -48,6 +50,9 @@ pub(crate) struct ControlPlaneFields {
     infrastructure: Option<Reference>,
     #[serde(rename = "k")]
     cluster_configuration: ClusterConfiguration,
+    /// Those that a check reads, which are few.
+    #[serde(rename = "s", default, skip_serializing_if = "Vec::is_empty")]
+    settings: Vec<ComponentSetting>,
     #[serde(rename = "n")]
     replicas: Counts,
 }
@@ -73,6 +78,7 @@ impl PlannedKind for KubeadmControlPlane {
         if running.is_empty() {
             running.extend(status.version);
         }
+        let settings = &self.spec.kubeadm_config_spec.settings;
         ControlPlaneFields {
             object: ObjectFields::of(self, false, seen, &status.conditions),
             labels: self.spec.machine_template.metadata.labels.clone(),
@@ -80,6 +86,7 @@ impl PlannedKind for KubeadmControlPlane {
             running,
             infrastructure: self.spec.machine_template.template().cloned(),
             cluster_configuration: self.spec.kubeadm_config_spec.cluster_configuration.clone(),
+            settings: settings.iter().filter(|setting| is_judged(setting)).cloned().collect(),
             replicas: Counts(
                 // Cluster API's own default.
                 self.spec.replicas.unwrap_or(1),
@@ -102,6 +109,7 @@ impl PlannedKind for KubeadmControlPlane {
             contract: Contract::V1Beta2,
             flavor: Flavor::Kubeadm {
                 cluster_configuration: fields.cluster_configuration,
+                settings: fields.settings,
             },
             replicas: Some(Replicas {
                 desired,

@@ -118,6 +118,10 @@ fn all_that_is_read_of_a_control_plane_comes_back() {
             },
             "kubeadmConfigSpec": { "clusterConfiguration": {
                 "etcd": { "external": { "endpoints": ["e"] } }, "dns": { "imageTag": "v1.12.1" },
+                "apiServer": { "extraArgs": [
+                    { "name": "feature-gates", "value": "A=true" },
+                    { "name": "etcd-prefix", "value": "/registry" },
+                ] },
             } },
         },
         "status": {
@@ -149,9 +153,16 @@ fn all_that_is_read_of_a_control_plane_comes_back() {
         ("v1.34.3".to_owned(), "v1.33.5".to_owned())
     );
     assert_eq!(part.infrastructure.unwrap().name, "t");
-    let Flavor::Kubeadm { cluster_configuration } = part.flavor else {
+    let Flavor::Kubeadm {
+        cluster_configuration,
+        settings,
+    } = part.flavor
+    else {
         panic!("it is kubeadm's")
     };
+    // The other argument decides nothing.
+    let settings: Vec<_> = settings.iter().map(|setting| (setting.field, &*setting.name)).collect();
+    assert_eq!(settings, [(capi::SettingField::ApiServer, "feature-gates")]);
     assert_eq!(cluster_configuration.dns.image_tag.as_deref(), Some("v1.12.1"));
     assert!(cluster_configuration.etcd.external.is_some());
     let counts = part.replicas.unwrap();

@@ -103,6 +103,7 @@ pub(in crate::report) fn snapshot() -> Snapshot {
             contract: Contract::V1Beta2,
             flavor: Flavor::Kubeadm {
                 cluster_configuration: ClusterConfiguration::default(),
+                settings: Vec::new(),
             },
             replicas: None,
         })),

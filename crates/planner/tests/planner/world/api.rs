@@ -111,6 +111,7 @@ impl World {
                 }],
             })),
             labels,
+            kubelet_arguments: None,
             created: self.now,
             lifecycle: Lifecycle::Active,
         });
@@ -132,7 +133,9 @@ impl World {
         if let (Some(name), Some(template)) = (patch.pointer(reference), &mut control_plane.infrastructure) {
             name.as_str().unwrap().clone_into(&mut template.name);
         }
-        if let Flavor::Kubeadm { cluster_configuration } = &mut control_plane.flavor
+        if let Flavor::Kubeadm {
+            cluster_configuration, ..
+        } = &mut control_plane.flavor
             && let Some(change) = patch.pointer("/spec/kubeadmConfigSpec/clusterConfiguration")
         {
             let mut changed = serde_json::to_value(&*cluster_configuration).unwrap();

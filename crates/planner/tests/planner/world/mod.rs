@@ -163,6 +163,7 @@ impl World {
                         "etcd": {"local": {"imageTag": etcd}},
                         "dns": {"imageTag": "v1.11.3"},
                     })),
+                    settings: Vec::new(),
                 },
                 replicas: Some(Replicas {
                     desired: replicas,
@@ -243,6 +244,7 @@ impl World {
                 annotations: BTreeMap::new(),
                 owners: Vec::new(),
             })),
+            kubelet_arguments: None,
             created: self.now,
             lifecycle: Lifecycle::Active,
         });

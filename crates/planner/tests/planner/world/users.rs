@@ -35,8 +35,12 @@ impl World {
             .is_none_or(|swap| swap.after.version == *present);
         if is_ours && next.minor() < wished.minor() && self.workers_may_stay_below(&next) {
             // Before we have written anything, nobody but the user can say which etcd he means.
-            if let (None, Flavor::Kubeadm { cluster_configuration }) =
-                (&self.control_plane.object.swap_history, &mut self.control_plane.flavor)
+            if let (
+                None,
+                Flavor::Kubeadm {
+                    cluster_configuration, ..
+                },
+            ) = (&self.control_plane.object.swap_history, &mut self.control_plane.flavor)
             {
                 cluster_configuration.etcd.local.image_tag = Some("3.5.26-0".to_owned());
             }

@@ -9,7 +9,7 @@ use instar_admission::{template::Text, worker::Worker};
 use instar_capi::WorkerKind;
 use instar_capi::{
     Bootstrap, Cluster, ClusterClass, ClusterClassSpec, ClusterSpec, ControlPlaneSpec, ControlPlaneStatus,
-    KubeadmControlPlane, MachineSpec, MachineTemplate, Reference, VersionCount,
+    KubeadmControlPlane, MachineDeletion, MachineSpec, MachineTemplate, Reference, VersionCount,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time};
 use serde::{Deserialize, Deserializer, de::IgnoredAny};
@@ -241,6 +241,8 @@ impl AnyWorker {
                     version: spec.version,
                     infrastructure_ref: spec.infrastructure_ref,
                     bootstrap: spec.bootstrap,
+                    // No rule asks for it.
+                    deletion: MachineDeletion::default(),
                 },
             },
         }

@@ -3,7 +3,7 @@
 use kube::CustomResource;
 use serde::{Deserialize, Deserializer, Serialize, de::IgnoredAny};
 
-use crate::{ClassMetadata, Condition, Reference, VersionCount, relevant_conditions};
+use crate::{ClassMetadata, Condition, MachineDeletion, Reference, VersionCount, relevant_conditions};
 
 /// The part of a control plane's spec that Instar reads: a KubeadmControlPlane's, and of another
 /// provider's what is in the contract.
@@ -50,6 +50,9 @@ pub struct ControlPlaneMachines {
 pub struct ControlPlaneMachineSpec {
     /// The template of the machines.
     pub infrastructure_ref: Option<Reference>,
+    /// How they are deleted.
+    #[serde(skip_serializing_if = "MachineDeletion::is_default")]
+    pub deletion: MachineDeletion,
 }
 
 impl ControlPlaneMachines {

@@ -2,9 +2,9 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use instar_capi::ClusterConfiguration;
 use instar_planner::{
-    Cluster, ClusterKind, Condition, ConditionStatus, Contract, ControlPlane, Flavor, Initialization, Lifecycle,
-    Machine, MachineDeployment, MachinePhase, MachinePool, ManagedBy, Node, Object, Observed, PausedBy, PoolId,
-    Replicas, ResourceVersion, Retention, Rollout, Target, TemplateRef, Unreadable, UpgradeSpec,
+    Cluster, ClusterKind, Condition, ConditionStatus, Contract, ControlPlane, DrainTimeout, Flavor, Initialization,
+    Lifecycle, Machine, MachineDeployment, MachinePhase, MachinePool, ManagedBy, Node, Object, Observed, PausedBy,
+    PoolId, Replicas, ResourceVersion, Retention, Rollout, Target, TemplateRef, Unreadable, UpgradeSpec,
 };
 use serde_json::json;
 
@@ -38,6 +38,7 @@ fn pool(name: &str) -> MachineDeployment {
         bootstrap: None,
         rollout: Rollout::Rolling,
         held: None,
+        drain_timeout: DrainTimeout::None,
     }
 }
 
@@ -71,6 +72,7 @@ fn control_plane() -> ControlPlane {
             ready: 3,
             up_to_date: 3,
         }),
+        drain_timeout: DrainTimeout::None,
     }
 }
 

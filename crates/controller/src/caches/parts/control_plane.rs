@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use instar_capi::{
     ClusterConfiguration, Condition, ControlPlaneStatus, KubeadmControlPlane, Reference, labels::CLUSTER_NAME,
 };
-use instar_planner::{Contract, ControlPlane, Flavor, Replicas};
+use instar_planner::{Contract, ControlPlane, DrainTimeout, Flavor, Replicas};
 use instar_watch::{Cache, Presence};
 use kube::ResourceExt;
 use serde::{Deserialize, Serialize};
@@ -50,6 +50,8 @@ pub(crate) struct ControlPlaneFields {
     cluster_configuration: ClusterConfiguration,
     #[serde(rename = "n")]
     replicas: Counts,
+    #[serde(rename = "d", default, skip_serializing_if = "Option::is_none")]
+    drain_timeout: Option<i64>,
 }
 
 /// Its machines: desired, total, ready, up to date.
@@ -87,6 +89,7 @@ impl PlannedKind for KubeadmControlPlane {
                 status.ready_replicas.unwrap_or_default(),
                 status.up_to_date_replicas.unwrap_or_default(),
             ),
+            drain_timeout: self.spec.machine_template.spec.deletion.node_drain_timeout_seconds,
         }
     }
 
@@ -109,6 +112,7 @@ impl PlannedKind for KubeadmControlPlane {
                 ready,
                 up_to_date,
             }),
+            drain_timeout: DrainTimeout::of(fields.drain_timeout),
         })
     }
 }

@@ -19,6 +19,7 @@ mod release;
 mod rule;
 mod schema;
 mod upgrade;
+mod workload;
 
 pub use approval::{Approval, ApprovalPoint, ApprovalPolicy, ApprovedPart};
 pub use catalog_name::CatalogName;
@@ -38,7 +39,7 @@ pub use policy::{
     MutableTemplateFields, RuleSetting, ServiceAccountRef, TemplatePolicy, UpgradePolicy, UpgradePolicySpec,
 };
 pub use preflight::{
-    PreflightCheck, PreflightCheckSetting, PreflightPolicy, PreflightResult, PreflightSkip, PreflightSpec,
+    ClusterRead, PreflightCheck, PreflightCheckSetting, PreflightPolicy, PreflightResult, PreflightSkip, PreflightSpec,
     PreflightStatus, SetBy, preflight_modes,
 };
 pub use release::{
@@ -48,4 +49,8 @@ pub use rule::{Adjustable, Enforcement, Rule, UnknownRule};
 pub use upgrade::{
     ClusterUpgrade, ClusterUpgradeSpec, ClusterUpgradeStatus, ControlPlaneRule, MachineDetail, MachineUpgradePhase,
     MintedTemplate, PoolRule, PoolStatus, StrategyType, TemplateUse, UpgradePhase, UpgradeStrategy,
+};
+pub use workload::{
+    InvalidSecretName, KubeconfigSecret, SecretNameTemplate, WorkloadAccess, WorkloadPolicy, WorkloadSwitch,
+    workload_access,
 };

@@ -6,6 +6,8 @@ use instar_planner::{Condition, ConditionStatus, Problem};
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Finding {
     Pass,
+    /// Something is wrong that an upgrade can live with, whatever the mode.
+    Warn(Problem),
     Fail(Problem),
     /// It can't be said.
     Unknown(Problem),
@@ -14,21 +16,24 @@ pub(crate) enum Finding {
 }
 
 impl Finding {
-    /// What is found of several objects: what fails counts more than what can't be said, and the first problem is told
+    /// What is found of several objects: what fails counts more than what can't be said, and that
+    /// more than a warning, and the first problem is told
     /// in full.
     pub(crate) fn of_all(findings: impl IntoIterator<Item = Self>) -> Self {
-        let (mut failed, mut unknown) = (Vec::new(), Vec::new());
+        let (mut failed, mut unknown, mut warned) = (Vec::new(), Vec::new(), Vec::new());
         for finding in findings {
             match finding {
                 Self::Pass | Self::NotApplicable(_) => {}
+                Self::Warn(problem) => warned.push(problem),
                 Self::Fail(problem) => failed.push(problem),
                 Self::Unknown(problem) => unknown.push(problem),
             }
         }
-        match (joined(failed), joined(unknown)) {
-            (Some(problem), _) => Self::Fail(problem),
-            (None, Some(problem)) => Self::Unknown(problem),
-            (None, None) => Self::Pass,
+        match (joined(failed), joined(unknown), joined(warned)) {
+            (Some(problem), _, _) => Self::Fail(problem),
+            (None, Some(problem), _) => Self::Unknown(problem),
+            (None, None, Some(problem)) => Self::Warn(problem),
+            (None, None, None) => Self::Pass,
         }
     }
 

@@ -2,11 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use instar_api::{ClusterUpgrade, Maintenance, UpgradePolicySpec, preflight_modes};
+use instar_api::{ClusterUpgrade, Maintenance, UpgradePolicySpec, WorkloadAccess, preflight_modes};
 use instar_capi as capi;
 use instar_gates::{MaintenanceWindows, WindowState};
 use instar_planner::{Approvals, Gate, GateState, Snapshot, Unreadable, checks_are_asked};
-use instar_preflight::examine;
+use instar_preflight::{
+    examine,
+    workload::{Readings, Workload},
+};
 use jiff::Timestamp;
 use kube::ResourceExt;
 
@@ -28,7 +31,11 @@ pub(super) fn look(caches: &Caches, cluster: &capi::Cluster, upgrade: &ClusterUp
     snapshot.approvals = approvals(&policies, upgrade);
     snapshot.preflight = if checks_are_asked(snapshot) {
         let modes = preflight_modes(policies.iter().map(|policy| &policy.preflight));
-        examine(snapshot, &modes, &upgrade.spec.preflight.skip)
+        let workload = Workload {
+            access: &WorkloadAccess::Disabled,
+            readings: &Readings::new(),
+        };
+        examine(snapshot, &modes, &upgrade.spec.preflight.skip, workload)
     } else {
         Vec::new()
     };

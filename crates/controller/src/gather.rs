@@ -16,6 +16,7 @@ use instar_planner::{
     Approvals, Cluster as PlannedCluster, ClusterKind, Condition, ControlPlane, Initialization, Lifecycle, Machine,
     ManagedBy, Node, Observed, Retention, Snapshot, Unversioned, UpgradeId, UpgradeSpec, WorkerKind,
 };
+use instar_preflight::workload::Readings;
 use instar_watch::Key;
 use jiff::{SignedDuration, Timestamp};
 use kube::{Resource, ResourceExt};
@@ -28,6 +29,7 @@ use crate::{
 };
 
 pub(crate) use control_plane::{infrastructure, of_topology};
+pub(crate) use gates::wanted;
 pub(crate) use referred::Referred;
 pub(crate) use templates::content;
 
@@ -37,12 +39,13 @@ pub(crate) fn gather(
     cluster: &capi::Cluster,
     control_plane: Option<Observed<ControlPlane>>,
     upgrade: &ClusterUpgrade,
+    readings: &Readings,
     now: Timestamp,
 ) -> Snapshot {
     // Where it ends at this moment, its record doesn't say so yet.
     let ended = completed_at(upgrade).unwrap_or(now);
     let mut snapshot = gather_for(caches, cluster, control_plane, upgrade_spec(upgrade), Some(ended), now);
-    gates::look(caches, cluster, upgrade, &mut snapshot);
+    gates::look(caches, cluster, upgrade, readings, &mut snapshot);
     snapshot
 }
 

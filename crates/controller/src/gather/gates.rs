@@ -2,21 +2,27 @@
 
 use std::collections::BTreeMap;
 
-use instar_api::{ClusterUpgrade, Maintenance, UpgradePolicySpec, WorkloadAccess, preflight_modes};
+use instar_api::{ClusterUpgrade, Maintenance, UpgradePolicySpec, WorkloadAccess, preflight_modes, workload_access};
 use instar_capi as capi;
 use instar_gates::{MaintenanceWindows, WindowState};
 use instar_planner::{Approvals, Gate, GateState, Snapshot, Unreadable, checks_are_asked};
 use instar_preflight::{
-    examine,
+    examine, probes,
     workload::{Readings, Workload},
 };
 use jiff::Timestamp;
 use kube::ResourceExt;
 
-use crate::{caches::Caches, policy::selecting};
+use crate::{caches::Caches, policy::selecting, probe::Wanted};
 
 /// Looks at all that may hold an upgrade under way.
-pub(super) fn look(caches: &Caches, cluster: &capi::Cluster, upgrade: &ClusterUpgrade, snapshot: &mut Snapshot) {
+pub(super) fn look(
+    caches: &Caches,
+    cluster: &capi::Cluster,
+    upgrade: &ClusterUpgrade,
+    readings: &Readings,
+    snapshot: &mut Snapshot,
+) {
     let namespace = cluster.namespace().unwrap_or_default();
     let policies = caches.policies(&namespace);
     let policies: Vec<&UpgradePolicySpec> = selecting(&policies, cluster.labels()).collect();
@@ -32,13 +38,45 @@ pub(super) fn look(caches: &Caches, cluster: &capi::Cluster, upgrade: &ClusterUp
     snapshot.preflight = if checks_are_asked(snapshot) {
         let modes = preflight_modes(policies.iter().map(|policy| &policy.preflight));
         let workload = Workload {
-            access: &WorkloadAccess::Disabled,
-            readings: &Readings::new(),
+            access: &access(caches, &namespace, &policies),
+            readings,
         };
         examine(snapshot, &modes, &upgrade.spec.preflight.skip, workload)
     } else {
         Vec::new()
     };
+}
+
+/// What has to be read of the workload cluster for the checks of an upgrade that waits; none where nothing has to be, or
+/// no policy lets it.
+pub(crate) fn wanted(caches: &Caches, cluster: &capi::Cluster, snapshot: &Snapshot) -> Option<Wanted> {
+    if !checks_are_asked(snapshot) {
+        return None;
+    }
+    let namespace = cluster.namespace().unwrap_or_default();
+    let policies = caches.policies(&namespace);
+    let policies: Vec<&UpgradePolicySpec> = selecting(&policies, cluster.labels()).collect();
+    let access = access(caches, &namespace, &policies);
+    let WorkloadAccess::Enabled(secret) = &access else {
+        return None;
+    };
+    let modes = preflight_modes(policies.iter().map(|policy| &policy.preflight));
+    let probes = probes(&modes, &access);
+    (!probes.is_empty()).then(|| Wanted {
+        secret: secret.of(&cluster.name_any()),
+        probes,
+    })
+}
+
+/// A policy that can't be read may say Disabled.
+fn access(caches: &Caches, namespace: &str, policies: &[&UpgradePolicySpec]) -> WorkloadAccess {
+    let access = workload_access(policies.iter().map(|policy| &policy.workload));
+    match (&access, caches.unreadable_policies(namespace).first()) {
+        (WorkloadAccess::Enabled(_), Some(Unreadable { kind, name, reason })) => WorkloadAccess::Unclear(format!(
+            "{kind} {name} can't be read, so it isn't known whether the workload cluster may be: {reason}; correct it"
+        )),
+        (WorkloadAccess::Enabled(_) | WorkloadAccess::Disabled | WorkloadAccess::Unclear(_), _) => access,
+    }
 }
 
 /// What the policies ask to be approved, and what was: by a user that admission has written down, for the present target.

@@ -30,10 +30,19 @@ impl Context {
         control_plane: Option<Observed<ControlPlane>>,
         upgrade: &ClusterUpgrade,
     ) -> Result<Done, Error> {
-        let mut snapshot = gather(&self.caches, cluster, control_plane, upgrade, Timestamp::now());
+        let readings = self.prober.readings(&Key::of(cluster));
+        let mut snapshot = gather(
+            &self.caches,
+            cluster,
+            control_plane,
+            upgrade,
+            &readings,
+            Timestamp::now(),
+        );
         if is_paused(&snapshot) {
             return Ok(Done::Idle);
         }
+        self.probe(cluster, &snapshot);
         let mut decision = match self.decide(&mut snapshot).await {
             Ok(decision) => decision,
             Err(error) => {

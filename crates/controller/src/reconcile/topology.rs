@@ -112,7 +112,15 @@ impl Context {
 
     fn snapshot(&self, cluster: &Cluster, upgrade: &ClusterUpgrade) -> Snapshot {
         let control_plane = of_topology(&self.caches, cluster);
-        gather(&self.caches, cluster, control_plane, upgrade, Timestamp::now())
+        let readings = self.prober.readings(&Key::of(cluster));
+        gather(
+            &self.caches,
+            cluster,
+            control_plane,
+            upgrade,
+            &readings,
+            Timestamp::now(),
+        )
     }
 
     /// No upgrade goes on: lets one pool go that is held, if there is one.
@@ -133,6 +141,7 @@ impl Context {
         if is_paused(&snapshot) {
             return Ok(Done::Idle);
         }
+        self.probe(cluster, &snapshot);
         let mut decision = follow(&snapshot);
         let broken = check(&snapshot, &decision);
         if !broken.is_empty() {

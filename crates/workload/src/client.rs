@@ -29,11 +29,15 @@ const CONNECT: Duration = Duration::from_secs(5);
 /// How long one request may take, from the connection to the last byte.
 const REQUEST: Duration = Duration::from_secs(10);
 
-/// How long a body may be. What is read of a page is a tenth of it, and the pages are small.
+/// How long a body may be. Eight clusters are read at once, and the controller has 256 MiB.
 const MOST_BODY: usize = 2 * 1024 * 1024;
 
-/// How many objects a page has. A Node lists up to 50 images, which makes some 20 KiB.
+/// How many objects a page has at first. A Node lists up to 50 images, which makes some 20 KiB.
 const PAGE: u32 = 50;
+
+/// How many it has where it was too long: one object may have most of a body, as a webhook configuration with many
+/// certificates does.
+const SMALL_PAGE: u32 = 1;
 
 /// How much of what a server says is passed on.
 const MOST_MESSAGE: usize = 300;
@@ -204,17 +208,24 @@ impl WorkloadClient {
         most: usize,
         mut take: impl FnMut(T),
     ) -> Result<Extent, CallError> {
-        let (mut taken, mut next) = (0, None);
+        let (mut taken, mut next, mut limit, mut pages) = (0, None, PAGE, 0);
         // A page may be empty and not be the last one.
-        let pages = most.div_ceil(PAGE as usize) + 1;
-        for _ in 0..pages {
+        while pages < most.div_ceil(limit as usize) + 1 {
             let parameters = ListParams {
-                limit: Some(PAGE),
-                continue_token: next,
+                limit: Some(limit),
+                continue_token: next.clone(),
                 ..selected.clone()
             };
             let request = Listing::new(path).list(&parameters);
-            let page: Page<T> = self.get(request.map_err(|error| self.unreachable(&error))?).await?;
+            let request = request.map_err(|error| self.unreachable(&error))?;
+            let page: Page<T> = match self.get(request).await {
+                Err(CallError::TooLong { .. }) if limit > SMALL_PAGE => {
+                    limit = SMALL_PAGE;
+                    continue;
+                }
+                answer => answer?,
+            };
+            pages += 1;
             for item in page.items.into_iter().flatten() {
                 if taken == most {
                     return Ok(Extent::Bounded);
@@ -292,7 +303,7 @@ impl WorkloadClient {
     fn unreachable(&self, error: &(dyn std::error::Error + 'static)) -> CallError {
         CallError::Unreachable {
             host: self.host.clone(),
-            why: self.quoted(&ErrorChain(error).to_string()),
+            why: self.quoted(without_time(&ErrorChain(error).to_string())),
         }
     }
 
@@ -308,6 +319,11 @@ impl WorkloadClient {
             .take(MOST_MESSAGE)
             .collect()
     }
+}
+
+/// Of an expired certificate rustls says how long ago that was, which would be news each time.
+fn without_time(error: &str) -> &str {
+    error.split(": verification time").next().unwrap_or(error)
 }
 
 #[cfg(test)]

@@ -186,7 +186,12 @@ impl Webhooks {
                 webhook: quoted(&webhook.name),
                 resource,
                 danger,
-                backend: webhook.client_config.service.map_or(Backend::Url, Backend::Unread),
+                backend: webhook.client_config.service.map_or(Backend::Url, |service| {
+                    Backend::Unread(Service {
+                        namespace: quoted(&service.namespace),
+                        name: quoted(&service.name),
+                    })
+                }),
             });
         }
     }

@@ -109,10 +109,17 @@ impl Prober {
     }
 
     fn ended(&self, cluster: Key, finished: Finished) {
-        match self.lock().finished(&cluster, finished, Instant::now().into_std()) {
+        let news = self.lock().finished(&cluster, finished, Instant::now().into_std());
+        match news {
             News::Same => {}
-            // The receiver is gone only when the process ends.
-            News::Changed => drop(self.wake.send(cluster)),
+            News::Changed => {
+                let readings = self.readings(&cluster);
+                if let Some(problem) = readings.values().find_map(|reading| reading.found.as_ref().err()) {
+                    tracing::warn!(%cluster, "Not reading the workload cluster: {}", problem.message);
+                }
+                // The receiver is gone only when the process ends.
+                drop(self.wake.send(cluster));
+            }
         }
     }
 

@@ -12,6 +12,7 @@
 
 mod admission_review;
 mod json;
+mod kubeconfig;
 mod pins;
 mod pointers;
 mod reviews;
@@ -20,6 +21,7 @@ mod world;
 
 pub use admission_review::{admission_review, rules_named};
 pub use json::json;
+pub use kubeconfig::kubeconfig;
 pub use pins::pins;
 pub use pointers::pointers;
 pub use reviews::changed_review;
@@ -34,15 +36,18 @@ pub enum Target {
     Pins,
     /// Whether two JSON texts are one value.
     Json,
+    /// The kubeconfig of a workload cluster, as a Secret holds it.
+    Kubeconfig,
     AdmissionReview,
 }
 
 impl Target {
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Versions,
         Self::Pointers,
         Self::Pins,
         Self::Json,
+        Self::Kubeconfig,
         Self::AdmissionReview,
     ];
 
@@ -54,6 +59,7 @@ impl Target {
             Self::Pointers => "pointers",
             Self::Pins => "pins",
             Self::Json => "json",
+            Self::Kubeconfig => "kubeconfig",
             Self::AdmissionReview => "admission_review",
         }
     }
@@ -65,6 +71,7 @@ impl Target {
             Self::Pointers => pointers(input),
             Self::Pins => pins(input),
             Self::Json => json(input),
+            Self::Kubeconfig => kubeconfig(input),
             Self::AdmissionReview => admission_review(input),
         }
     }

@@ -19,6 +19,7 @@ use instar_webhooks::Route;
 const fn changed(target: Target) -> usize {
     match target {
         Target::Versions | Target::Pointers | Target::Pins | Target::Json => 50_000,
+        Target::Kubeconfig => 20_000,
         Target::AdmissionReview => 5_000,
     }
 }
@@ -111,9 +112,12 @@ fn holds(target: Target) {
     let changed: Vec<Vec<u8>> = (0..changed(target))
         .map(|_| match target {
             Target::AdmissionReview if rng.u8(..4) > 0 => change_review(&mut rng, &seeds),
-            Target::Versions | Target::Pointers | Target::Pins | Target::Json | Target::AdmissionReview => {
-                change(&mut rng, &seeds)
-            }
+            Target::Versions
+            | Target::Pointers
+            | Target::Pins
+            | Target::Json
+            | Target::Kubeconfig
+            | Target::AdmissionReview => change(&mut rng, &seeds),
         })
         .collect();
     for input in seeds.iter().chain(&changed) {
@@ -150,6 +154,11 @@ fn pins_hold() {
 #[test]
 fn json_holds() {
     holds(Target::Json);
+}
+
+#[test]
+fn kubeconfigs_hold() {
+    holds(Target::Kubeconfig);
 }
 
 #[test]

@@ -9,8 +9,8 @@ use instar_admission::{template::Text, worker::Worker};
 use instar_capi::WorkerKind;
 use instar_capi::{
     Bootstrap, Cluster, ClusterClass, ClusterClassSpec, ClusterConfiguration, ClusterSpec, ControlPlaneMachines,
-    ControlPlaneSpec, ControlPlaneStatus, KubeadmConfigSpec, KubeadmControlPlane, MachineSpec, MachineTemplate,
-    Reference, VersionCount,
+    ControlPlaneSpec, ControlPlaneStatus, KubeadmConfigSpec, KubeadmControlPlane, MachineDeletion, MachineSpec,
+    MachineTemplate, Reference, VersionCount,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time};
 use serde::{Deserialize, Deserializer, de::IgnoredAny};
@@ -267,6 +267,8 @@ impl AnyWorker {
                     version: spec.version,
                     infrastructure_ref: spec.infrastructure_ref,
                     bootstrap: spec.bootstrap,
+                    // No rule asks for it.
+                    deletion: MachineDeletion::default(),
                 },
             },
         }

@@ -20,6 +20,7 @@ mod release;
 mod rule;
 mod schema;
 mod upgrade;
+mod workload;
 
 pub use approval::{Approval, ApprovalPoint, ApprovalPolicy, ApprovedPart};
 pub use canary::Canary;
@@ -40,7 +41,7 @@ pub use policy::{
     MutableTemplateFields, RuleSetting, ServiceAccountRef, TemplatePolicy, UpgradePolicy, UpgradePolicySpec,
 };
 pub use preflight::{
-    PreflightCheck, PreflightCheckSetting, PreflightPolicy, PreflightResult, PreflightSkip, PreflightSpec,
+    ClusterRead, PreflightCheck, PreflightCheckSetting, PreflightPolicy, PreflightResult, PreflightSkip, PreflightSpec,
     PreflightStatus, SetBy, preflight_modes,
 };
 pub use release::{
@@ -50,4 +51,8 @@ pub use rule::{Adjustable, Enforcement, Rule, UnknownRule};
 pub use upgrade::{
     ClusterUpgrade, ClusterUpgradeSpec, ClusterUpgradeStatus, ControlPlaneRule, MachineDetail, MachineUpgradePhase,
     MintedTemplate, PoolRule, PoolStatus, StrategyType, TemplateUse, UpgradePhase, UpgradeStrategy,
+};
+pub use workload::{
+    InvalidSecretName, KubeconfigSecret, SecretNameTemplate, WorkloadAccess, WorkloadPolicy, WorkloadSwitch,
+    workload_access,
 };

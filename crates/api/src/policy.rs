@@ -13,7 +13,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ApprovalPolicy, Canary, CatalogName, Enforcement, Maintenance, PreflightPolicy, Rule,
+    ApprovalPolicy, Canary, CatalogName, Enforcement, Maintenance, PreflightPolicy, Rule, WorkloadPolicy,
     release::infrastructure_group, schema,
 };
 
@@ -80,6 +80,10 @@ pub struct UpgradePolicySpec {
     /// What is checked before an upgrade begins.
     #[serde(default, skip_serializing_if = "PreflightPolicy::is_empty")]
     pub preflight: PreflightPolicy,
+
+    /// Whether the checks may read the workload clusters, and by which Secret.
+    #[serde(default, skip_serializing_if = "WorkloadPolicy::is_empty")]
+    pub workload: WorkloadPolicy,
 
     /// What a user has to approve before it happens.
     #[serde(default, skip_serializing_if = "ApprovalPolicy::is_empty")]

@@ -11,7 +11,9 @@ use serde::{Deserialize, Serialize};
 use crate::{Enforcement, schema};
 
 macro_rules! preflight_checks {
-    ($($variant:ident = $name:literal, $mode:ident: $looks_at:literal, $remedy:literal;)+) => {
+    (@cluster) => { ClusterRead::Management };
+    (@cluster $cluster:ident) => { ClusterRead::$cluster };
+    ($($variant:ident = $name:literal, $mode:ident $(of $cluster:ident)?: $looks_at:literal, $remedy:literal;)+) => {
         /// A check before an upgrade begins.
         #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum PreflightCheck {
@@ -30,7 +32,15 @@ macro_rules! preflight_checks {
                 }
             }
 
-            /// The mode where no policy sets one.
+            /// What it reads.
+            #[must_use]
+            pub const fn reads(self) -> ClusterRead {
+                match self {
+                    $(Self::$variant => preflight_checks!(@cluster $($cluster)?),)+
+                }
+            }
+
+            /// The mode where no policy sets one. Of a check that reads workload clusters, where a policy lets it.
             #[must_use]
             pub const fn default_mode(self) -> Enforcement {
                 match self {
@@ -87,6 +97,37 @@ preflight_checks! {
         "Nothing is deleted with the machines that may be missed: their templates add no disks, as far as the provider is \
          known. What is on a machine's first disk always goes with it.",
         "back up what has to stay, or move it to persistent volumes";
+    NodesReady = "nodes-ready", Warn of Workload:
+        "The condition `Ready` of every Node of the workload cluster is True, and its kubelet reported within 12 minutes.",
+        "repair or delete the machines of the Nodes that the message names, or the upgrade may wait for them";
+    KubeletSkew = "kubelet-skew", Enforce of Workload:
+        "No kubelet of the workload cluster is newer than its API servers, and of Nodes that no Machine and no MachinePool \
+         owns, which no upgrade replaces, none is too old for the target (3 minors, 2 before v1.25).",
+        "upgrade the kubelets of the Nodes that the message names, or delete these Nodes";
+    WebhooksInTheWay = "webhooks-in-the-way", Enforce of Workload:
+        "No webhook of the workload cluster that refuses what it can't judge (`failurePolicy: Fail`) is asked about Nodes, Pods \
+         of kube-system and the like, and has no ready endpoint. One that has endpoints now, or answers by a URL, is \
+         warned of, and so is one that lets such requests through after more than 15 s.",
+        "let the webhook leave out kube-system (`namespaceSelector`), set its failurePolicy to Ignore, or repair its Service";
+    PodDisruptionBudgets = "pod-disruption-budgets", Enforce of Workload:
+        "The API server of the workload cluster would evict every Pod that Cluster API's drain evicts and that a \
+         PodDisruptionBudget may hold, as a dry run says. Where the machines have a `nodeDrainTimeoutSeconds`, it is warned of \
+         what would be held.",
+        "let the budget allow a disruption (more replicas, a higher maxUnavailable, one budget for each Pod), or set \
+         deletion.nodeDrainTimeoutSeconds of the machines";
+    CertificateAuthorities = "certificate-authorities", Enforce of Workload:
+        "The certificate authorities of the API server, of its clients and of its front proxy end in more than 30 days. Of \
+         one that ends within a year it is warned.",
+        "renew the certificate authority first: Cluster API doesn't, and what a new machine is given ends with it";
+}
+
+/// What a check reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClusterRead {
+    /// What the controller watches anyway.
+    Management,
+    /// The API server of the workload cluster. Where no policy lets that be read, it is Off unless a policy names it.
+    Workload,
 }
 
 impl fmt::Display for PreflightCheck {
@@ -205,7 +246,7 @@ pub struct PreflightStatus {
     #[schemars(length(max = 63))]
     pub kind: String,
 
-    /// The name of that object, in the Cluster's namespace.
+    /// The name of that object, in the Cluster's namespace or, for a check that reads it, in the workload cluster.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     #[schemars(length(max = 253))]
     pub name: String,

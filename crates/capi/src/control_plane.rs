@@ -6,7 +6,7 @@ use kube::CustomResource;
 use serde::{Deserialize, Deserializer, Serialize, de::IgnoredAny};
 
 use crate::{
-    ClassMetadata, Condition, Reference, VersionCount,
+    ClassMetadata, Condition, MachineDeletion, Reference, VersionCount,
     component_settings::{Component, ComponentSetting, JoinConfiguration, settings},
     relevant_conditions,
 };
@@ -56,6 +56,9 @@ pub struct ControlPlaneMachines {
 pub struct ControlPlaneMachineSpec {
     /// The template of the machines.
     pub infrastructure_ref: Option<Reference>,
+    /// How they are deleted.
+    #[serde(skip_serializing_if = "MachineDeletion::is_default")]
+    pub deletion: MachineDeletion,
 }
 
 impl ControlPlaneMachines {

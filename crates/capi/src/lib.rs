@@ -34,9 +34,9 @@ pub use control_plane::{
     Etcd, ExternalEtcd, KubeadmConfigSpec, KubeadmControlPlane, LocalEtcd, Rollout,
 };
 pub use machines::{
-    Bootstrap, Condition, Machine, MachineDeployment, MachineDeploymentSpec, MachineDeploymentStatus, MachinePool,
-    MachinePoolSpec, MachinePoolStatus, MachineRollout, MachineSet, MachineSetSpec, MachineSetStatus, MachineSpec,
-    MachineStatus, MachineTemplate, NodeInfo, NodeReference, Reference, RolloutStrategy, VersionCount,
+    Bootstrap, Condition, Machine, MachineDeletion, MachineDeployment, MachineDeploymentSpec, MachineDeploymentStatus,
+    MachinePool, MachinePoolSpec, MachinePoolStatus, MachineRollout, MachineSet, MachineSetSpec, MachineSetStatus,
+    MachineSpec, MachineStatus, MachineTemplate, NodeInfo, NodeReference, Reference, RolloutStrategy, VersionCount,
     relevant_conditions,
 };
 pub use owners::{owning_clusters, references_to_clusters};

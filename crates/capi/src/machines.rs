@@ -263,6 +263,24 @@ pub struct MachineSpec {
     pub infrastructure_ref: Reference,
     /// How it is bootstrapped.
     pub bootstrap: Bootstrap,
+    /// How it is deleted.
+    #[serde(skip_serializing_if = "MachineDeletion::is_default")]
+    pub deletion: MachineDeletion,
+}
+
+/// How a machine is deleted.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase", default)]
+pub struct MachineDeletion {
+    /// How long the drain of its node may take; 0 and absent: as long as it takes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub node_drain_timeout_seconds: Option<i64>,
+}
+
+impl MachineDeletion {
+    pub(crate) const fn is_default(&self) -> bool {
+        self.node_drain_timeout_seconds.is_none()
+    }
 }
 
 /// How a machine is bootstrapped.

@@ -28,7 +28,7 @@ use crate::{
 };
 
 pub(crate) use control_plane::{infrastructure, of_topology};
-pub(crate) use gates::{modes, preflight};
+pub(crate) use gates::{CheckRules, check_rules, preflight, wanted};
 pub(crate) use referred::Referred;
 pub(crate) use templates::content;
 

@@ -4,6 +4,8 @@
 //! ```text
 //! caches ─▶ gather ─▶ plan ─▶ check ─▶ report ─▶ execute      for each Cluster that an event
 //! (watches)  (+ templates)  instar_planner    (status)  (one write)       or a timer wakes
+//!                ▲
+//!  probe ────────┘ what workload clusters say, read outside the passes
 //! ```
 //!
 //! Invariants: a pass makes at most one write beside its record; every write carries the compare or
@@ -21,6 +23,7 @@ mod memory;
 mod metrics;
 mod patches;
 mod policy;
+mod probe;
 mod queue;
 mod rbac;
 mod reconcile;
@@ -31,5 +34,5 @@ mod upgrade_spec;
 
 pub use lease::LeaseError;
 pub use metrics::register;
-pub use rbac::{LEASE_RULES, RULES, Watched};
+pub use rbac::{LEASE_RULES, RULES, WORKLOAD_RULES, Watched};
 pub use run::{Error, run};

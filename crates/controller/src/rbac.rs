@@ -89,3 +89,6 @@ pub const RULES: &[Rule] = &[
 
 /// What it may do in the namespace of its lease.
 pub const LEASE_RULES: &[Rule] = &[rule("coordination.k8s.io", "leases", &["get", "create", "patch"])];
+
+/// What it may do where a user binds it: read the kubeconfigs of workload clusters. `get` alone, so that nothing is listed.
+pub const WORKLOAD_RULES: &[Rule] = &[rule("", "secrets", &["get"])];

@@ -19,18 +19,19 @@ use std::{
 
 use instar_api::{ClusterUpgrade, VERSION_ANNOTATION};
 use instar_capi::{Cluster, KubeadmControlPlane, MachineDeployment, MachinePool};
-use instar_planner::Lifecycle;
+use instar_planner::{Lifecycle, Snapshot};
 use instar_watch::{Key, Lookup};
 use kube::{Client, ResourceExt, runtime::events::Recorder};
 
 use crate::{
     api::{Class, Error},
     caches::{Caches, KeptPart, PlannedKind},
-    gather::{Referred, begun, current_versions, lifecycle_of},
+    gather::{CheckRules, Referred, begun, current_versions, lifecycle_of, wanted},
     kinds::{Kinds, UnusedKinds},
     lease::Leads,
     memory::Memory,
     metrics::{Counters, Pass},
+    probe::Prober,
     queue::Next,
     upgrade_spec::{Upgrades, started},
 };
@@ -68,6 +69,7 @@ pub(crate) struct Context {
     pub(crate) recorder: Recorder,
     pub(crate) counters: Counters,
     pub(crate) memory: Memory,
+    pub(crate) prober: Prober,
 }
 
 /// One pass over a Cluster, be it there or not.
@@ -79,6 +81,7 @@ pub(crate) async fn reconcile(context: &Context, cluster: Key) -> Next {
     if context.caches.unlisted().is_some() {
         return Next::After(NOT_LISTED);
     }
+    context.prober.begin_pass(&cluster);
     let outcome = match context.caches.cluster(&cluster) {
         Lookup::Present(object) => Box::pin(context.pass(&object, &cluster)).await,
         Lookup::Absent => context.report_missing_cluster(&cluster).await,
@@ -97,6 +100,7 @@ pub(crate) async fn reconcile(context: &Context, cluster: Key) -> Next {
         Ok(done) => done,
         Err(error) => return Next::After(context.failed(&cluster, &error)),
     };
+    context.prober.end_pass(&cluster);
     memory.succeeded(&cluster);
     let next = match done {
         // The watch of what was written wakes the Cluster, and the next look then comes at once.
@@ -205,6 +209,13 @@ impl Context {
     /// Whether the record says that a pass failed, as this one did.
     fn is_told(&self, cluster: &Cluster, error: &Error) -> bool {
         is_told(error.class(), self.memory.failures(&Key::of(cluster)))
+    }
+
+    /// Has the workload cluster read for the checks of an upgrade that waits, for a pass to come.
+    fn probe(&self, rules: &CheckRules, cluster: &Cluster, snapshot: &Snapshot) {
+        if let Some(wanted) = wanted(rules, cluster, snapshot) {
+            self.prober.want(&Key::of(cluster), wanted);
+        }
     }
 
     fn may_write(&self) -> Result<(), Error> {

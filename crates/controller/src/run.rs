@@ -21,6 +21,7 @@ use crate::{
     lease::{Lease, LeaseError},
     memory::Memory,
     metrics::{Counters, register_watches},
+    probe::Prober,
     queue::work,
     reconcile::{Context, reconcile},
 };
@@ -89,11 +90,13 @@ pub async fn run(
         leads: lease.leads(),
         counters,
         memory: Memory::default(),
+        prober: Prober::new(wake),
         caches: Arc::clone(&caches),
         client,
     };
     let ended = tokio::select! {
         () = work(woken, CONCURRENCY, |cluster| reconcile(&context, cluster)) => Err(Error::QueueEnded),
+        () = context.prober.run(&context.client) => Err(Error::QueueEnded),
         () = &mut shutdown => Ok(()),
         lost = lease.lost() => Err(lost.into()),
         (ended, ..) = &mut watches => Err(ended_watch(ended)),

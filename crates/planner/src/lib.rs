@@ -16,6 +16,7 @@ mod check_outcome;
 mod classic;
 mod cluster_api;
 mod decision;
+mod drain_timeout;
 mod existing;
 mod gates;
 mod mint;
@@ -46,6 +47,7 @@ pub use decision::{
     PinPath, PoolProgress, Progress, SetBack, SetConcurrency, Stage, Swap, TemplateProgress, TemplateRefusal,
     TemplateState, Waiting,
 };
+pub use drain_timeout::DrainTimeout;
 pub use existing::accept;
 pub use mint::{MintOrder, Minted, mint};
 pub use name::{hash, label_value, slug};

@@ -17,6 +17,7 @@ use serde_json::Value;
 
 use crate::{
     check_outcome::CheckOutcome,
+    drain_timeout::DrainTimeout,
     observed::{Observed, Unreadable},
     pause::{LeftMark, PauseMark, PausedBy},
     pool_id::PoolId,
@@ -242,6 +243,8 @@ pub struct ControlPlane {
     pub flavor: Flavor,
     /// Its machines, counted; absent where it has none.
     pub replicas: Option<Replicas>,
+    /// How long the drain of one of its machines may take.
+    pub drain_timeout: DrainTimeout,
 }
 
 /// Which kind of control plane.
@@ -287,6 +290,8 @@ pub struct MachineDeployment {
     pub rollout: Rollout,
     /// The upgrade that holds it until its gates open, if one does ([`instar_api::HELD_ANNOTATION`]).
     pub held: Option<PauseMark>,
+    /// How long the drain of one of them may take.
+    pub drain_timeout: DrainTimeout,
 }
 
 /// How a MachineDeployment replaces machines.

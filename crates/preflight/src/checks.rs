@@ -1,23 +1,32 @@
 //! The checks, one file each.
 
+mod certificate_authorities;
 mod cluster_available;
 pub(crate) mod control_plane_flags;
 mod control_plane_healthy;
 pub(crate) mod disks;
+mod kubelet_skew;
 mod machines_ready;
 mod no_rollout_under_way;
+mod nodes_ready;
+mod pod_disruption_budgets;
 mod templates_present;
+mod webhooks_in_the_way;
 
-use instar_api::PreflightCheck;
+use instar_api::{PreflightCheck, WorkloadAccess};
 use instar_capi::ComponentSetting;
 use instar_planner::{
     Condition, MachineDeployment, Object, Observed, PoolOverride, Problem, Snapshot, Template, TemplateRef, Unreadable,
 };
+use jiff::SignedDuration;
 
-use crate::finding::Finding;
+use crate::{
+    finding::Finding,
+    workload::{Extent, Facts, Probe, Workload},
+};
 
 /// Asks one check.
-pub(crate) fn look(check: PreflightCheck, snapshot: &Snapshot) -> Finding {
+pub(crate) fn look(check: PreflightCheck, snapshot: &Snapshot, workload: Workload<'_>) -> Finding {
     match check {
         PreflightCheck::ClusterAvailable => cluster_available::look(snapshot),
         PreflightCheck::ControlPlaneHealthy => control_plane_healthy::look(snapshot),
@@ -26,6 +35,99 @@ pub(crate) fn look(check: PreflightCheck, snapshot: &Snapshot) -> Finding {
         PreflightCheck::ControlPlaneFlags => control_plane_flags::look(snapshot),
         PreflightCheck::TemplatesPresent => templates_present::look(snapshot),
         PreflightCheck::Disks => disks::look(snapshot),
+        PreflightCheck::NodesReady => nodes_ready::look(snapshot, workload),
+        PreflightCheck::KubeletSkew => kubelet_skew::look(snapshot, workload),
+        PreflightCheck::WebhooksInTheWay => webhooks_in_the_way::look(snapshot, workload),
+        PreflightCheck::PodDisruptionBudgets => pod_disruption_budgets::look(snapshot, workload),
+        PreflightCheck::CertificateAuthorities => certificate_authorities::look(snapshot, workload),
+    }
+}
+
+/// What has to be read of the workload cluster for a check.
+pub(crate) const fn probe(check: PreflightCheck) -> Option<Probe> {
+    match check {
+        PreflightCheck::ClusterAvailable
+        | PreflightCheck::ControlPlaneHealthy
+        | PreflightCheck::MachinesReady
+        | PreflightCheck::NoRolloutUnderWay
+        | PreflightCheck::ControlPlaneFlags
+        | PreflightCheck::TemplatesPresent
+        | PreflightCheck::Disks => None,
+        PreflightCheck::NodesReady | PreflightCheck::KubeletSkew => Some(Probe::Nodes),
+        PreflightCheck::WebhooksInTheWay => Some(Probe::Webhooks),
+        PreflightCheck::PodDisruptionBudgets => Some(Probe::Budgets),
+        PreflightCheck::CertificateAuthorities => Some(Probe::Authorities),
+    }
+}
+
+/// How old a reading may be. The cluster is read again twice a minute, so an older one means that this doesn't happen.
+const STALE: SignedDuration = SignedDuration::from_mins(3);
+
+/// What was read of the workload cluster, or why nothing was.
+fn read<'w, F>(
+    workload: Workload<'w>,
+    snapshot: &Snapshot,
+    probe: Probe,
+    pick: fn(&'w Facts) -> Option<&'w F>,
+) -> Result<&'w F, Finding> {
+    let cluster = &snapshot.cluster.name;
+    let unknown = |message: String| {
+        Finding::Unknown(Problem {
+            kind: "Cluster".to_owned(),
+            name: cluster.clone(),
+            message,
+        })
+    };
+    match workload.access {
+        WorkloadAccess::Enabled(_) => {}
+        WorkloadAccess::Disabled => {
+            return Err(unknown(format!(
+                "the workload cluster of Cluster {cluster} isn't read: set spec.workload.access of an UpgradePolicy that \
+                 selects it to Enabled, and of none to Disabled"
+            )));
+        }
+        WorkloadAccess::Unclear(why) => return Err(unknown(why.clone())),
+    }
+    let not_yet = || {
+        unknown(format!(
+            "the workload cluster of Cluster {cluster} has not been read yet"
+        ))
+    };
+    let reading = workload.readings.get(&probe).ok_or_else(not_yet)?;
+    match &reading.found {
+        // One that doesn't answer is asked less and less often.
+        Err(problem) => Err(Finding::Unknown(problem.clone())),
+        Ok(_) if snapshot.now.duration_since(reading.at) > STALE => Err(unknown(format!(
+            "the workload cluster of Cluster {cluster} was read last at {}, which is too long ago",
+            reading.at
+        ))),
+        Ok(facts) => pick(facts).ok_or_else(not_yet),
+    }
+}
+
+/// What is found where only a part of a list was read: what is bad enough in it counts.
+fn unless_bounded(found: Finding, extent: Extent, objects: &str) -> Finding {
+    match (found, extent) {
+        (Finding::Pass | Finding::Warn(_) | Finding::NotApplicable(_), Extent::First(most)) => {
+            Finding::Unknown(Problem {
+                kind: String::new(),
+                name: String::new(),
+                message: format!(
+                    "the workload cluster has more than {most} {objects}, and no more are read: look at the others and \
+                     skip this check"
+                ),
+            })
+        }
+        (found, Extent::Whole | Extent::First(_)) => found,
+    }
+}
+
+/// The first names, and how many others there are.
+fn names<'n>(first: impl IntoIterator<Item = &'n str>, more: usize) -> String {
+    let names = first.into_iter().collect::<Vec<_>>().join(", ");
+    match more {
+        0 => names,
+        more => format!("{names} and {more} more"),
     }
 }
 

@@ -6,11 +6,11 @@ use instar_planner::{Condition, ConditionStatus, Problem};
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Finding {
     Pass,
+    /// Something is wrong that an upgrade can live with, whatever the mode.
+    Warn(Problem),
     Fail(Problem),
     /// It can't be said.
     Unknown(Problem),
-    /// Something to know, which holds nothing in any mode.
-    Warn(Problem),
     /// There is nothing to look at, and this is why.
     NotApplicable(String),
 }
@@ -23,9 +23,9 @@ impl Finding {
         for finding in findings {
             match finding {
                 Self::Pass | Self::NotApplicable(_) => {}
+                Self::Warn(problem) => warned.push(problem),
                 Self::Fail(problem) => failed.push(problem),
                 Self::Unknown(problem) => unknown.push(problem),
-                Self::Warn(problem) => warned.push(problem),
             }
         }
         match (joined(failed), joined(unknown), joined(warned)) {

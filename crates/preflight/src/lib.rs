@@ -1,24 +1,26 @@
 //! The checks before an upgrade begins: what of a cluster has to be well, and what a policy and the upgrade's user make
 //! of what isn't.
 //!
-//! A check looks at the snapshot alone, one file of `checks` each; its name, its mode and what to do about it stand in
+//! A check looks at the snapshot, and some at what was read of the workload cluster ([`workload`]), one file of `checks` each; its name, its mode and what to do about it stand in
 //! [`PreflightCheck`]. What isn't known is told from what fails, and holds the upgrade too.
 //!
-//! Invariants: no client, no IO, no clock (now is the snapshot's); every function is total.
+//! Invariants: no client, no IO, no clock (now is the snapshot's, or given); every function is total.
 
 mod checks;
 mod finding;
 mod flags;
 mod lifecycle;
 mod unread;
+pub mod workload;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use instar_api::{Enforcement, PreflightCheck, PreflightSkip};
+use instar_api::{ClusterRead, Enforcement, PreflightCheck, PreflightSkip, WorkloadAccess};
 use instar_planner::{CheckOutcome, PreflightOutcome, Problem, Skip, Snapshot};
 use jiff::Timestamp;
 
 use finding::Finding;
+use workload::{Probe, Workload};
 
 pub use checks::is_judged;
 pub use unread::{Unread, unread};
@@ -30,20 +32,38 @@ pub fn examine(
     snapshot: &Snapshot,
     modes: &BTreeMap<PreflightCheck, Enforcement>,
     skips: &[PreflightSkip],
+    workload: Workload<'_>,
 ) -> Vec<CheckOutcome> {
     let asked = PreflightCheck::ALL.iter().filter_map(|check| {
-        let mode = modes.get(check).copied().unwrap_or_else(|| check.default_mode());
-        let outcome = match mode {
+        let look = || checks::look(*check, snapshot, workload);
+        let outcome = match mode(*check, modes, workload.access) {
             Enforcement::Off => return None,
-            Enforcement::Warn => warned(checks::look(*check, snapshot)),
+            Enforcement::Warn => warned(look()),
             Enforcement::Enforce => {
                 let skip = skips.iter().find(|skip| skip.name == *check);
-                enforced(checks::look(*check, snapshot), skip, snapshot.now)
+                enforced(look(), skip, snapshot.now)
             }
         };
         Some(CheckOutcome { check: *check, outcome })
     });
     asked.collect()
+}
+
+/// What has to be read of the workload cluster for the checks that aren't off.
+#[must_use]
+pub fn probes(modes: &BTreeMap<PreflightCheck, Enforcement>, access: &WorkloadAccess) -> BTreeSet<Probe> {
+    let is_asked = |check: &PreflightCheck| mode(*check, modes, access) != Enforcement::Off;
+    let asked = PreflightCheck::ALL.iter().copied().filter(is_asked);
+    asked.filter_map(checks::probe).collect()
+}
+
+fn mode(check: PreflightCheck, modes: &BTreeMap<PreflightCheck, Enforcement>, access: &WorkloadAccess) -> Enforcement {
+    let default = || match (check.reads(), access) {
+        (ClusterRead::Workload, WorkloadAccess::Disabled) => Enforcement::Off,
+        (ClusterRead::Workload, WorkloadAccess::Enabled(_) | WorkloadAccess::Unclear(_))
+        | (ClusterRead::Management, _) => check.default_mode(),
+    };
+    modes.get(&check).copied().unwrap_or_else(default)
 }
 
 fn warned(finding: Finding) -> PreflightOutcome {

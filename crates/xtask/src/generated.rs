@@ -4,10 +4,12 @@ use std::{collections::BTreeSet, fs, path::Path};
 
 use anyhow::{Context, Result};
 
-use crate::{Artifact, certmanager, controller, crd, kustomization, providers, rbac, reference, server, webhook};
+use crate::{
+    Artifact, certmanager, controller, crd, kubeconfigs, kustomization, providers, rbac, reference, server, webhook,
+};
 
 /// The folders that have generated files only.
-pub const FOLDERS: [&str; 10] = [
+pub const FOLDERS: [&str; 11] = [
     "config/certmanager",
     "config/controller",
     "config/crd",
@@ -17,6 +19,7 @@ pub const FOLDERS: [&str; 10] = [
     "config/rbac",
     "config/server",
     "config/webhook",
+    "config/workload",
     "docs/reference",
 ];
 
@@ -30,6 +33,7 @@ pub fn artifacts() -> Result<Vec<Artifact>> {
     all.extend(server::artifacts()?);
     all.extend(controller::artifacts()?);
     all.extend(providers::artifacts()?);
+    all.extend(kubeconfigs::artifacts()?);
     all.extend(certmanager::artifacts()?);
     all.extend(kustomization::default()?);
     all.extend(reference::artifacts()?);

@@ -12,6 +12,7 @@ mod controller;
 mod crd;
 mod generated;
 mod grant;
+mod kubeconfigs;
 mod kustomization;
 pub mod lifecycle;
 mod providers;
@@ -26,6 +27,7 @@ pub use artifact::{Artifact, root};
 pub use crd::{crd, crds, policies, upgrades};
 pub use generated::{FOLDERS, artifacts, strangers};
 pub use grant::Granted;
+pub use kubeconfigs::workload_role;
 pub use rbac::{grants, people};
 pub use webhook::configurations;
 

@@ -34,8 +34,9 @@ const SCRAPES: (&str, &str) = ("metrics", "enabled");
 const REASONS: &str = "\
 The health port has the metrics, so it is open to namespaces with the label `metrics: enabled`.
 The probes come from the pod's own node, from where traffic is always allowed.
-Egress is left open: the program calls the API server and nothing else, but a NetworkPolicy
-can't name the API server, whose address is outside the pods' network and differs everywhere.";
+Egress is left open: the program calls the API server, and the controller those of workload clusters
+where a policy lets it, and nothing else; but a NetworkPolicy can't name an API server, whose address
+is outside the pods' network and differs everywhere.";
 
 /// A program: `instar`, with its component as the subcommand.
 pub(crate) struct Workload {

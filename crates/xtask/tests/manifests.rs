@@ -3,7 +3,7 @@
 use instar_serve::Options;
 use k8s_openapi::api::rbac::v1::PolicyRule;
 use serde_json::Value;
-use xtask::{configurations, crds, deployments, grants, people};
+use xtask::{artifacts, configurations, crds, deployments, grants, people, workload_role};
 
 #[test]
 fn webhooks_fail_closed_and_soon() {
@@ -79,6 +79,25 @@ fn rights_are_named_one_by_one() {
             }
         }
     }
+}
+
+#[test]
+fn kubeconfigs_are_read_where_a_user_binds_a_role_and_nowhere_else() {
+    let role = workload_role();
+    let rules = serde_json::to_value(&role.rules).unwrap();
+    assert_eq!(
+        rules,
+        serde_json::json!([{ "apiGroups": [""], "resources": ["secrets"], "verbs": ["get"] }])
+    );
+    let name = role.metadata.name.unwrap();
+    assert!(grants().iter().all(|grant| grant.role != name), "{name} is bound");
+    let bound: Vec<String> = artifacts()
+        .unwrap()
+        .into_iter()
+        .filter(|artifact| artifact.text.contains("Binding\n") && artifact.text.contains(&format!("name: {name}\n")))
+        .map(|artifact| artifact.path)
+        .collect();
+    assert_eq!(bound, [] as [String; 0]);
 }
 
 #[test]

@@ -15,6 +15,7 @@ mod stuck;
 mod templates;
 mod upgrade;
 mod windows;
+mod workload;
 
 use std::process::ExitCode;
 
@@ -32,6 +33,7 @@ fn main() -> ExitCode {
         Journey::shared("classic-new-target", lifecycle::another_target_in_the_middle),
         Journey::shared("classic-windows", windows::opens_and_closes),
         Journey::shared("classic-preflight", preflight::a_sick_cluster_is_not_upgraded),
+        Journey::shared("classic-workload", workload::read_by_its_kubeconfig),
         Journey::shared("classic-deleted", lifecycle::missing_cluster_wrong_source_and_deletion),
         Journey::shared("classic-edited-outside", lifecycle::edits_made_outside_instar),
         Journey::shared("classic-templates", templates::retention_keeps_templates),

@@ -8,7 +8,8 @@ use instar_capi as capi;
 use instar_capi::{Contract, KubeadmControlPlane, VersionCount};
 use instar_domain::{InvalidVersion, KubeVersion};
 use instar_planner::{
-    ControlPlane, Flavor, ManagedBy, Object, Observed, Replicas, ResourceVersion, SwapHistory, TemplateRef, Unreadable,
+    ControlPlane, DrainTimeout, Flavor, ManagedBy, Object, Observed, Replicas, ResourceVersion, SwapHistory,
+    TemplateRef, Unreadable,
 };
 use instar_watch::Key;
 use kube::{Resource, ResourceExt, core::DynamicObject, discovery::ApiResource};
@@ -175,7 +176,21 @@ fn parsed(object: &DynamicObject, known: &Kind) -> Result<ControlPlane, Unusable
         contract: known.contract,
         flavor: Flavor::Other,
         replicas: spec.replicas.map(|desired| replicas(desired, &status, known.contract)),
+        drain_timeout: drain_timeout(object, known.contract),
     })
+}
+
+/// The contract v1beta1 has a duration as Go writes it, which isn't read.
+fn drain_timeout(object: &DynamicObject, contract: Contract) -> DrainTimeout {
+    let at = |pointer: &str| object.data.pointer(pointer);
+    match contract {
+        Contract::V1Beta1 if at("/spec/machineTemplate/nodeDrainTimeout").is_some() => DrainTimeout::Unknown,
+        Contract::V1Beta1 => DrainTimeout::None,
+        Contract::V1Beta2 => {
+            let seconds = at("/spec/machineTemplate/spec/deletion/nodeDrainTimeoutSeconds");
+            DrainTimeout::of(seconds.and_then(serde_json::Value::as_i64))
+        }
+    }
 }
 
 /// The labels of its machines, which are at the same place in both contracts.

@@ -3,16 +3,20 @@
 use std::collections::BTreeMap;
 
 use instar_api::{
-    Canary, ClusterUpgrade, Enforcement, Maintenance, PreflightCheck, UpgradePolicySpec, preflight_modes,
+    Canary, ClusterUpgrade, Enforcement, Maintenance, PreflightCheck, UpgradePolicySpec, WorkloadAccess,
+    preflight_modes, workload_access,
 };
 use instar_capi as capi;
 use instar_gates::{MaintenanceWindows, WindowState};
 use instar_planner::{Approvals, CanaryRule, Gate, GateState, Snapshot, Unreadable, checks_are_asked};
-use instar_preflight::examine;
+use instar_preflight::{
+    examine, probes,
+    workload::{Readings, Workload},
+};
 use jiff::Timestamp;
 use kube::ResourceExt;
 
-use crate::{caches::Caches, policy::selecting};
+use crate::{caches::Caches, policy::selecting, probe::Wanted};
 
 /// Looks at all that may hold an upgrade under way, but for the checks: some read templates.
 pub(super) fn look(caches: &Caches, cluster: &capi::Cluster, upgrade: &ClusterUpgrade, snapshot: &mut Snapshot) {
@@ -31,20 +35,31 @@ pub(super) fn look(caches: &Caches, cluster: &capi::Cluster, upgrade: &ClusterUp
     snapshot.canary = canary(&policies, upgrade);
 }
 
-/// The modes that the policies set for the checks of a Cluster.
-pub(crate) fn modes(caches: &Caches, cluster: &capi::Cluster) -> BTreeMap<PreflightCheck, Enforcement> {
-    let policies = caches.policies(&cluster.namespace().unwrap_or_default());
-    preflight_modes(selecting(&policies, cluster.labels()).map(|policy| &policy.preflight))
+/// What the policies say of the checks of a Cluster.
+pub(crate) struct CheckRules {
+    pub(crate) modes: BTreeMap<PreflightCheck, Enforcement>,
+    access: WorkloadAccess,
+}
+
+/// The rules for the checks of a Cluster.
+pub(crate) fn check_rules(caches: &Caches, cluster: &capi::Cluster) -> CheckRules {
+    let namespace = cluster.namespace().unwrap_or_default();
+    let policies = caches.policies(&namespace);
+    let policies: Vec<&UpgradePolicySpec> = selecting(&policies, cluster.labels()).collect();
+    CheckRules {
+        modes: preflight_modes(policies.iter().map(|policy| &policy.preflight)),
+        access: access(caches, &namespace, &policies),
+    }
 }
 
 /// Asks the checks of a snapshot that has all that they read.
-pub(crate) fn preflight(
-    modes: &BTreeMap<PreflightCheck, Enforcement>,
-    upgrade: &ClusterUpgrade,
-    snapshot: &mut Snapshot,
-) {
+pub(crate) fn preflight(rules: &CheckRules, upgrade: &ClusterUpgrade, readings: &Readings, snapshot: &mut Snapshot) {
     if checks_are_asked(snapshot) {
-        snapshot.preflight = examine(snapshot, modes, &upgrade.spec.preflight.skip);
+        let workload = Workload {
+            access: &rules.access,
+            readings,
+        };
+        snapshot.preflight = examine(snapshot, &rules.modes, &upgrade.spec.preflight.skip, workload);
     }
 }
 
@@ -56,6 +71,33 @@ fn canary(policies: &[&UpgradePolicySpec], upgrade: &ClusterUpgrade) -> Option<C
         pools: usize::from(pools),
         bake,
     })
+}
+
+/// What has to be read of the workload cluster for the checks of an upgrade that waits; none where nothing has to be, or
+/// no policy lets it.
+pub(crate) fn wanted(rules: &CheckRules, cluster: &capi::Cluster, snapshot: &Snapshot) -> Option<Wanted> {
+    let WorkloadAccess::Enabled(secret) = &rules.access else {
+        return None;
+    };
+    if !checks_are_asked(snapshot) {
+        return None;
+    }
+    let probes = probes(&rules.modes, &rules.access);
+    (!probes.is_empty()).then(|| Wanted {
+        secret: secret.of(&cluster.name_any()),
+        probes,
+    })
+}
+
+/// A policy that can't be read may say Disabled.
+fn access(caches: &Caches, namespace: &str, policies: &[&UpgradePolicySpec]) -> WorkloadAccess {
+    let access = workload_access(policies.iter().map(|policy| &policy.workload));
+    match (&access, caches.unreadable_policies(namespace).first()) {
+        (WorkloadAccess::Enabled(_), Some(Unreadable { kind, name, reason })) => WorkloadAccess::Unclear(format!(
+            "{kind} {name} can't be read, so it isn't known whether the workload cluster may be: {reason}; correct it"
+        )),
+        (WorkloadAccess::Enabled(_) | WorkloadAccess::Disabled | WorkloadAccess::Unclear(_), _) => access,
+    }
 }
 
 /// What the policies ask to be approved, and what was: by a user that admission has written down, for the present target.

@@ -16,7 +16,7 @@ use super::{AFTER_WRITE, Context, Done};
 use crate::{
     api::{Class, Error},
     execute::{ActionDescription, Effect, Executor, violation},
-    gather::{gather, modes, preflight},
+    gather::{CheckRules, check_rules, gather, preflight},
     metrics::Written as Counted,
     report::{self, Attempt},
 };
@@ -35,7 +35,9 @@ impl Context {
         if is_paused(&snapshot) {
             return Ok(Done::Idle);
         }
-        let mut decision = match self.decide(cluster, upgrade, &mut snapshot).await {
+        let rules = check_rules(&self.caches, cluster);
+        self.probe(&rules, cluster, &snapshot);
+        let mut decision = match self.decide(&rules, cluster, upgrade, &mut snapshot).await {
             Ok(decision) => decision,
             Err(error) => {
                 let is_told = match error.class() {
@@ -104,6 +106,7 @@ impl Context {
     /// The decision, once all that decides of the templates was read.
     async fn decide(
         &self,
+        rules: &CheckRules,
         cluster: &Cluster,
         upgrade: &ClusterUpgrade,
         snapshot: &mut Snapshot,
@@ -112,9 +115,9 @@ impl Context {
         snapshot.templates = referred.templates(snapshot).await?;
         snapshot.used_elsewhere = referred.used_elsewhere(snapshot);
         snapshot.infrastructure_pools = referred.infrastructure_pools(snapshot).await?;
-        let modes = modes(&self.caches, cluster);
-        Box::pin(self.read_for_checks(&modes, snapshot)).await?;
-        preflight(&modes, upgrade, snapshot);
+        Box::pin(self.read_for_checks(&rules.modes, snapshot)).await?;
+        let readings = self.prober.readings(&Key::of(cluster));
+        preflight(rules, upgrade, &readings, snapshot);
         loop {
             let decision = plan(snapshot);
             if decision.unread.is_empty() {

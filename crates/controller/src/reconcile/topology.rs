@@ -22,7 +22,7 @@ use super::{
 use crate::{
     api::Error,
     execute::violation,
-    gather::{gather, modes, of_topology, preflight},
+    gather::{check_rules, gather, of_topology, preflight},
     report::Attempt,
     upgrade_spec::{self, Upgrades},
 };
@@ -113,7 +113,8 @@ impl Context {
     fn snapshot(&self, cluster: &Cluster, upgrade: &ClusterUpgrade) -> Snapshot {
         let control_plane = of_topology(&self.caches, cluster);
         let mut snapshot = gather(&self.caches, cluster, control_plane, upgrade, Timestamp::now());
-        preflight(&modes(&self.caches, cluster), upgrade, &mut snapshot);
+        let readings = self.prober.readings(&Key::of(cluster));
+        preflight(&check_rules(&self.caches, cluster), upgrade, &readings, &mut snapshot);
         snapshot
     }
 
@@ -135,6 +136,7 @@ impl Context {
         if is_paused(&snapshot) {
             return Ok(Done::Idle);
         }
+        self.probe(&check_rules(&self.caches, cluster), cluster, &snapshot);
         let mut decision = follow(&snapshot);
         let broken = check(&snapshot, &decision);
         if !broken.is_empty() {

@@ -1,8 +1,16 @@
 //! The checks before an upgrade, from their enum.
 
-use instar_api::PreflightCheck;
+use instar_api::{ClusterRead, PreflightCheck};
 
 use super::{enforcement, row};
+
+const WORKLOAD: &str = "
+## Of the workload cluster
+
+These checks read the API server of the workload cluster ([docs/workload-checks.md](../workload-checks.md)). They are off
+where no UpgradePolicy sets `spec.workload.access: Enabled`; the mode is the one where one does.
+
+";
 
 const INTRO: &str = "\
 # Preflight checks
@@ -13,15 +21,22 @@ sets another.
 ";
 
 pub(super) fn page() -> String {
-    let mut page =
-        format!("{INTRO}\n| check | mode | passes while | what to do when it fails |\n| --- | --- | --- | --- |\n");
-    for check in PreflightCheck::ALL {
-        page.push_str(&row([
-            format!("`{check}`"),
-            format!("`{}`", enforcement(check.default_mode())),
-            check.looks_at().to_owned(),
-            check.remedy().to_owned(),
-        ]));
-    }
-    page
+    let table = |reads: ClusterRead| {
+        let mut table =
+            "| check | mode | passes while | what to do when it fails |\n| --- | --- | --- | --- |\n".to_owned();
+        for check in PreflightCheck::ALL.iter().filter(|check| check.reads() == reads) {
+            table.push_str(&row([
+                format!("`{check}`"),
+                format!("`{}`", enforcement(check.default_mode())),
+                check.looks_at().to_owned(),
+                check.remedy().to_owned(),
+            ]));
+        }
+        table
+    };
+    format!(
+        "{INTRO}\n{}{WORKLOAD}{}",
+        table(ClusterRead::Management),
+        table(ClusterRead::Workload)
+    )
 }

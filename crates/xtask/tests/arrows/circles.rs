@@ -17,7 +17,7 @@ use crate::{
     source::{code, sources},
 };
 
-const CRATES: [&str; 20] = [
+const CRATES: [&str; 21] = [
     "benches/src",
     "crates/admission/src",
     "crates/api/src",
@@ -33,6 +33,7 @@ const CRATES: [&str; 20] = [
     "crates/testkit/src",
     "crates/watch/src",
     "crates/wiring/src",
+    "crates/workload/src",
     "crates/xtask/src",
     "demo/src",
     "e2e/src",

@@ -12,7 +12,7 @@ use cargo_metadata::{DependencyKind, MetadataCommand};
 use self::source::{code, sources};
 
 /// From the bottom up: a crate depends on earlier ones only.
-const ORDER: [&str; 20] = [
+const ORDER: [&str; 21] = [
     "instar-domain",
     "instar-api",
     "instar-capi",
@@ -24,6 +24,7 @@ const ORDER: [&str; 20] = [
     "instar-admission",
     "instar-serve",
     "instar-watch",
+    "instar-workload",
     "instar-webhooks",
     "instar-testkit",
     "instar-controller",

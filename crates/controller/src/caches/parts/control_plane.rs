@@ -6,7 +6,7 @@ use instar_capi::{
     ClusterConfiguration, ComponentSetting, Condition, ControlPlaneStatus, KubeadmControlPlane, Reference,
     labels::CLUSTER_NAME,
 };
-use instar_planner::{Contract, ControlPlane, Flavor, Replicas};
+use instar_planner::{Contract, ControlPlane, DrainTimeout, Flavor, Replicas};
 use instar_preflight::is_judged;
 use instar_watch::{Cache, Presence};
 use kube::ResourceExt;
@@ -55,6 +55,8 @@ pub(crate) struct ControlPlaneFields {
     settings: Vec<ComponentSetting>,
     #[serde(rename = "n")]
     replicas: Counts,
+    #[serde(rename = "d", default, skip_serializing_if = "Option::is_none")]
+    drain_timeout: Option<i64>,
 }
 
 /// Its machines: desired, total, ready, up to date.
@@ -94,6 +96,7 @@ impl PlannedKind for KubeadmControlPlane {
                 status.ready_replicas.unwrap_or_default(),
                 status.up_to_date_replicas.unwrap_or_default(),
             ),
+            drain_timeout: self.spec.machine_template.spec.deletion.node_drain_timeout_seconds,
         }
     }
 
@@ -117,6 +120,7 @@ impl PlannedKind for KubeadmControlPlane {
                 ready,
                 up_to_date,
             }),
+            drain_timeout: DrainTimeout::of(fields.drain_timeout),
         })
     }
 }

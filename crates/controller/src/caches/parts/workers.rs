@@ -6,8 +6,8 @@ use instar_api::{HELD_ANNOTATION, LEFT_ANNOTATION};
 use instar_capi::{self as capi, labels::PAUSED};
 use instar_domain::KubeVersion;
 use instar_planner::{
-    LeftMark, Lifecycle, MachineDeployment, MachinePool, MachineSet, PauseMark, PausedBy, Replicas, Rollout,
-    Unversioned, WorkerKind,
+    DrainTimeout, LeftMark, Lifecycle, MachineDeployment, MachinePool, MachineSet, PauseMark, PausedBy, Replicas,
+    Rollout, Unversioned, WorkerKind,
 };
 use instar_watch::{Cache, Presence};
 use kube::ResourceExt;
@@ -39,6 +39,8 @@ pub(crate) struct MachineFields {
     infrastructure: capi::Reference,
     #[serde(rename = "b")]
     bootstrap: Option<capi::Reference>,
+    #[serde(rename = "d", default, skip_serializing_if = "Option::is_none")]
+    drain_timeout: Option<i64>,
 }
 
 impl MachineFields {
@@ -47,6 +49,7 @@ impl MachineFields {
             version: machines.version.clone(),
             infrastructure: machines.infrastructure_ref.clone(),
             bootstrap: machines.bootstrap.config_ref.clone(),
+            drain_timeout: machines.deletion.node_drain_timeout_seconds,
         }
     }
 
@@ -117,6 +120,7 @@ impl PlannedKind for capi::MachineDeployment {
                 _ => Rollout::Rolling,
             },
             held: fields.held.as_deref().and_then(PauseMark::from_annotation),
+            drain_timeout: DrainTimeout::of(machines.drain_timeout),
         })
     }
 }

@@ -46,6 +46,7 @@ fn pool(name: &str) -> MachineDeployment {
         bootstrap: None,
         rollout: Rollout::Rolling,
         held: None,
+        drain_timeout: instar_planner::DrainTimeout::None,
     }
 }
 
@@ -106,6 +107,7 @@ pub(in crate::report) fn snapshot() -> Snapshot {
                 settings: Vec::new(),
             },
             replicas: None,
+            drain_timeout: instar_planner::DrainTimeout::None,
         })),
         machines: machines.collect(),
         pools: names.iter().map(|name| Observed::Read(pool(name))).collect(),

@@ -18,11 +18,11 @@ use instar_capi::ClusterConfiguration;
 use instar_catalog::Catalog;
 use instar_domain::KubeVersion;
 use instar_planner::{
-    Approvals, CanaryRule, CheckOutcome, Cluster, ClusterKind, ComponentImage, Contract, ControlPlane, Flavor, Gate,
-    GateState, Initialization, Lifecycle, Machine, MachineDeployment, MachinePhase, MachineSet, ManagedBy, Node,
-    Object, Observed, PoolId, PoolState, PreflightOutcome, Problem, Replicas, ResourceVersion, Retention, Rollout,
-    Snapshot, SwapEntry, SwapHistory, Target, Template, TemplateContent, TemplateRef, Unversioned, UpgradeId,
-    UpgradeSpec,
+    Approvals, CanaryRule, CheckOutcome, Cluster, ClusterKind, ComponentImage, Contract, ControlPlane, DrainTimeout,
+    Flavor, Gate, GateState, Initialization, Lifecycle, Machine, MachineDeployment, MachinePhase, MachineSet,
+    ManagedBy, Node, Object, Observed, PoolId, PoolState, PreflightOutcome, Problem, Replicas, ResourceVersion,
+    Retention, Rollout, Snapshot, SwapEntry, SwapHistory, Target, Template, TemplateContent, TemplateRef, Unversioned,
+    UpgradeId, UpgradeSpec,
 };
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -171,6 +171,7 @@ impl World {
                     ready: replicas,
                     up_to_date: replicas,
                 }),
+                drain_timeout: DrainTimeout::None,
             },
             pools: Vec::new(),
             sets: Vec::new(),
@@ -213,6 +214,7 @@ impl World {
             bootstrap: None,
             rollout: Rollout::Rolling,
             held: None,
+            drain_timeout: DrainTimeout::None,
         };
         let set = self.next_name(name);
         self.sets.push(MachineSet {

@@ -1,0 +1,74 @@
+//! How much is read at once.
+//!
+//! To find that a cluster is gone takes seconds and a socket; to read one takes little time and some megabytes. So many
+//! are looked for at once and few are read, and those that answered the last time take turns among themselves.
+
+use std::sync::Arc;
+
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+use super::schedule::Lane;
+
+/// How many Secrets are read of the management cluster at once.
+const SECRETS: usize = 8;
+
+/// The turns of each lane, and those for Secrets.
+#[derive(Debug, Clone)]
+pub(super) struct Lanes {
+    secrets: Arc<Semaphore>,
+    new: Turns,
+    prompt: Turns,
+    slow: Turns,
+}
+
+#[derive(Debug, Clone)]
+struct Turns {
+    reach: Arc<Semaphore>,
+    read: Arc<Semaphore>,
+}
+
+impl Turns {
+    fn new(reach: usize, read: usize) -> Self {
+        Self {
+            reach: Arc::new(Semaphore::new(reach)),
+            read: Arc::new(Semaphore::new(read)),
+        }
+    }
+}
+
+impl Default for Lanes {
+    fn default() -> Self {
+        Self {
+            secrets: Arc::new(Semaphore::new(SECRETS)),
+            // After a start every cluster is new, and hundreds may be gone.
+            new: Turns::new(512, 2),
+            prompt: Turns::new(64, 4),
+            slow: Turns::new(64, 2),
+        }
+    }
+}
+
+/// A turn; none where the program ends.
+pub(super) type Turn<'l> = Option<SemaphorePermit<'l>>;
+
+impl Lanes {
+    pub(super) async fn secret(&self) -> Turn<'_> {
+        self.secrets.acquire().await.ok()
+    }
+
+    pub(super) async fn reach(&self, lane: Lane) -> Turn<'_> {
+        self.turns(lane).reach.acquire().await.ok()
+    }
+
+    pub(super) async fn read(&self, lane: Lane) -> Turn<'_> {
+        self.turns(lane).read.acquire().await.ok()
+    }
+
+    const fn turns(&self, lane: Lane) -> &Turns {
+        match lane {
+            Lane::New => &self.new,
+            Lane::Prompt => &self.prompt,
+            Lane::Slow => &self.slow,
+        }
+    }
+}

@@ -1,0 +1,265 @@
+//! When which workload cluster is read. Time is a value here.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use instar_preflight::workload::{Reading, Readings};
+use instar_watch::Key;
+
+use super::Wanted;
+
+/// How soon a cluster is read again while its upgrade waits.
+const EVERY: Duration = Duration::from_secs(30);
+
+/// So many clusters are read in so long, whatever their number: 67 rounds a second. Ten thousand are then read often
+/// enough for no reading to be too old, and the connections cost less than half a core.
+const FOR_EACH: Duration = Duration::from_millis(15);
+
+/// How long one that doesn't answer is left alone at most.
+const MOST: Duration = Duration::from_mins(5);
+
+/// One that answers takes no longer.
+const PROMPT: Duration = Duration::from_secs(5);
+
+/// Of which turns a cluster takes one. Those that answer have turns of their own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Lane {
+    /// It was never read.
+    New,
+    /// It answered soon the last time.
+    Prompt,
+    /// It didn't.
+    Slow,
+}
+
+/// What a round came to.
+#[derive(Debug)]
+pub(super) struct Finished {
+    /// Of each probe that was wanted.
+    pub(super) readings: Readings,
+    pub(super) answer: Answer,
+}
+
+/// Whether anything answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Answer {
+    /// After so long, without the time that was spent waiting for a turn.
+    After(Duration),
+    /// Nothing was asked, since the Secret can't be used.
+    NotAsked,
+    /// Nothing did.
+    None,
+}
+
+/// Whether a round found something else than the one before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum News {
+    Same,
+    Changed,
+}
+
+/// A round to run.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Job {
+    pub(super) cluster: Key,
+    pub(super) wanted: Arc<Wanted>,
+    pub(super) lane: Lane,
+}
+
+/// The clusters that are read.
+#[derive(Debug, Default)]
+pub(super) struct Schedule {
+    clusters: HashMap<Key, Probed>,
+    due: BTreeSet<(Instant, Key)>,
+}
+
+#[derive(Debug)]
+struct Probed {
+    /// None where a round still runs of what nobody wants any more.
+    wanted: Option<Arc<Wanted>>,
+    in_this_pass: InThisPass,
+    state: State,
+    lane: Lane,
+    failures: u32,
+    readings: Readings,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum InThisPass {
+    Wanted,
+    NotWanted,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Due(Instant),
+    /// A round runs, and what it finds is still wanted.
+    Running,
+    /// A round runs, and something else is wanted by now.
+    Obsolete,
+}
+
+impl Schedule {
+    pub(super) fn readings(&self, cluster: &Key) -> Readings {
+        self.clusters
+            .get(cluster)
+            .map_or_else(Readings::new, |probed| probed.readings.clone())
+    }
+
+    pub(super) fn begin_pass(&mut self, cluster: &Key) {
+        if let Some(probed) = self.clusters.get_mut(cluster) {
+            probed.in_this_pass = InThisPass::NotWanted;
+        }
+    }
+
+    /// Something else than before is read at once.
+    pub(super) fn want(&mut self, cluster: &Key, wanted: Wanted, now: Instant) {
+        let Some(probed) = self.clusters.get_mut(cluster) else {
+            let probed = Probed {
+                wanted: Some(Arc::new(wanted)),
+                in_this_pass: InThisPass::Wanted,
+                state: State::Due(now),
+                lane: Lane::New,
+                failures: 0,
+                readings: Readings::new(),
+            };
+            self.clusters.insert(cluster.clone(), probed);
+            self.due.insert((now, cluster.clone()));
+            return;
+        };
+        probed.in_this_pass = InThisPass::Wanted;
+        if probed.wanted.as_deref() == Some(&wanted) {
+            return;
+        }
+        if probed
+            .wanted
+            .as_ref()
+            .is_some_and(|before| before.secret == wanted.secret)
+        {
+            probed.readings.retain(|probe, _| wanted.probes.contains(probe));
+        } else {
+            probed.readings.clear();
+        }
+        probed.wanted = Some(Arc::new(wanted));
+        probed.state = match probed.state {
+            State::Due(at) => {
+                self.due.remove(&(at, cluster.clone()));
+                self.due.insert((now, cluster.clone()));
+                State::Due(now)
+            }
+            State::Running | State::Obsolete => State::Obsolete,
+        };
+    }
+
+    pub(super) fn end_pass(&mut self, cluster: &Key) {
+        let Some(probed) = self.clusters.get_mut(cluster) else {
+            return;
+        };
+        match (probed.in_this_pass, probed.state) {
+            (InThisPass::Wanted, _) => {}
+            (InThisPass::NotWanted, State::Due(at)) => {
+                self.due.remove(&(at, cluster.clone()));
+                self.clusters.remove(cluster);
+            }
+            (InThisPass::NotWanted, State::Running | State::Obsolete) => {
+                probed.wanted = None;
+                probed.readings.clear();
+                probed.state = State::Obsolete;
+            }
+        }
+    }
+
+    /// The rounds to run now, and when the next one is due.
+    pub(super) fn take_due(&mut self, now: Instant) -> (Vec<Job>, Option<Instant>) {
+        let mut jobs = Vec::new();
+        while let Some((at, cluster)) = self.due.pop_first() {
+            if at > now {
+                self.due.insert((at, cluster));
+                return (jobs, Some(at));
+            }
+            let Some(probed) = self.clusters.get_mut(&cluster) else {
+                continue;
+            };
+            if let Some(wanted) = &probed.wanted {
+                probed.state = State::Running;
+                jobs.push(Job {
+                    wanted: Arc::clone(wanted),
+                    lane: probed.lane,
+                    cluster,
+                });
+            }
+        }
+        (jobs, None)
+    }
+
+    /// A round ended.
+    pub(super) fn finished(&mut self, cluster: &Key, finished: Finished, now: Instant) -> News {
+        let every = self.every();
+        let Some(probed) = self.clusters.get_mut(cluster) else {
+            return News::Same;
+        };
+        let (delay, news) = match (probed.state, &probed.wanted) {
+            (State::Due(_), _) => return News::Same,
+            (State::Running | State::Obsolete, None) => {
+                self.clusters.remove(cluster);
+                return News::Same;
+            }
+            (State::Obsolete, Some(_)) => (Duration::ZERO, News::Same),
+            (State::Running, Some(_)) => {
+                let delay = probed.take(finished.answer, every);
+                let news = news(&probed.readings, &finished.readings);
+                probed.readings = finished.readings;
+                (delay, news)
+            }
+        };
+        let at = now + delay;
+        probed.state = State::Due(at);
+        self.due.insert((at, cluster.clone()));
+        news
+    }
+
+    fn every(&self) -> Duration {
+        let clusters = u32::try_from(self.clusters.len()).unwrap_or(u32::MAX);
+        EVERY.max(FOR_EACH.saturating_mul(clusters))
+    }
+}
+
+impl Probed {
+    /// How soon it is read again.
+    fn take(&mut self, answer: Answer, every: Duration) -> Duration {
+        match answer {
+            Answer::After(took) => {
+                self.failures = 0;
+                self.lane = if took <= PROMPT { Lane::Prompt } else { Lane::Slow };
+                every
+            }
+            // A user mends the Secret, and then it should go on.
+            Answer::NotAsked => {
+                self.failures = 0;
+                every
+            }
+            Answer::None => {
+                let delay = every.saturating_mul(1 << self.failures.min(8)).min(MOST.max(every));
+                self.failures = self.failures.saturating_add(1);
+                self.lane = Lane::Slow;
+                delay
+            }
+        }
+    }
+}
+
+/// The times of readings are no news.
+fn news(before: &Readings, after: &Readings) -> News {
+    let found = |reading: &Arc<Reading>| reading.found.clone();
+    let is_same = before.len() == after.len()
+        && before
+            .iter()
+            .all(|(probe, reading)| after.get(probe).map(found) == Some(found(reading)));
+    if is_same { News::Same } else { News::Changed }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,206 @@
+use instar_planner::Problem;
+use instar_preflight::workload::{Facts, Nodes, Probe};
+use jiff::Timestamp;
+
+use super::*;
+
+fn key(name: &str) -> Key {
+    Key::new("n", name)
+}
+
+fn wanted(secret: &str, probes: &[Probe]) -> Wanted {
+    Wanted {
+        secret: secret.to_owned(),
+        probes: probes.iter().copied().collect(),
+    }
+}
+
+fn nodes() -> Wanted {
+    wanted("s", &[Probe::Nodes])
+}
+
+/// A round that was answered: so many Nodes, read at a second.
+fn answered(total: usize, at: i64) -> Finished {
+    let nodes = Nodes { total, ..Nodes::none() };
+    finished(Ok(Facts::Nodes(nodes)), at, Answer::After(Duration::from_secs(1)))
+}
+
+fn failed(answer: Answer) -> Finished {
+    let problem = Problem {
+        kind: "Cluster".to_owned(),
+        name: "c".to_owned(),
+        message: "no answer".to_owned(),
+    };
+    finished(Err(problem), 0, answer)
+}
+
+fn finished(found: Result<Facts, Problem>, at: i64, answer: Answer) -> Finished {
+    let at = Timestamp::from_second(at).unwrap();
+    Finished {
+        readings: Readings::from([(Probe::Nodes, Arc::new(Reading { at, found }))]),
+        answer,
+    }
+}
+
+/// The Clusters whose rounds begin at this time, and when the next one is due.
+fn due(schedule: &mut Schedule, now: Instant) -> (Vec<String>, Option<Instant>) {
+    let (jobs, next) = schedule.take_due(now);
+    (
+        jobs.into_iter().map(|job| job.cluster.name().to_owned()).collect(),
+        next,
+    )
+}
+
+fn none() -> Vec<String> {
+    Vec::new()
+}
+
+#[test]
+fn what_is_wanted_is_read_at_once_and_then_by_age() {
+    let (mut schedule, began) = (Schedule::default(), Instant::now());
+    let after = |seconds| began + Duration::from_secs(seconds);
+    assert_eq!(due(&mut schedule, began), (none(), None));
+    schedule.want(&key("a"), nodes(), began);
+    schedule.want(&key("a"), nodes(), began);
+    assert_eq!(due(&mut schedule, began), (vec!["a".to_owned()], None));
+    assert_eq!(due(&mut schedule, after(90)), (none(), None), "its round runs still");
+    assert!(schedule.readings(&key("a")).is_empty());
+
+    assert_eq!(schedule.finished(&key("a"), answered(3, 1), after(90)), News::Changed);
+    assert_eq!(schedule.readings(&key("a")).len(), 1);
+    assert_eq!(due(&mut schedule, after(119)), (none(), Some(after(120))));
+    assert_eq!(due(&mut schedule, after(120)).0, ["a"]);
+    assert_eq!(schedule.finished(&key("a"), answered(3, 2), after(121)), News::Same);
+    let at = schedule.readings(&key("a"))[&Probe::Nodes].at;
+    assert_eq!(at, Timestamp::from_second(2).unwrap(), "its age counts all the same");
+    assert_eq!(due(&mut schedule, after(151)).0, ["a"]);
+    assert_eq!(schedule.finished(&key("a"), answered(4, 3), after(151)), News::Changed);
+}
+
+#[test]
+fn something_else_is_read_after_the_round_that_runs() {
+    let (mut schedule, began) = (Schedule::default(), Instant::now());
+    schedule.want(&key("a"), nodes(), began);
+    assert_eq!(due(&mut schedule, began).0, ["a"]);
+    schedule.want(&key("a"), wanted("other", &[Probe::Nodes]), began);
+    assert_eq!(due(&mut schedule, began).0, none(), "one at a time");
+    assert_eq!(schedule.finished(&key("a"), answered(3, 1), began), News::Same);
+    assert!(schedule.readings(&key("a")).is_empty(), "of another Secret");
+    let (jobs, _) = schedule.take_due(began);
+    assert_eq!(jobs[0].wanted.secret, "other");
+    assert_eq!(schedule.finished(&key("a"), answered(3, 2), began), News::Changed);
+
+    schedule.want(&key("a"), wanted("other", &[Probe::Nodes, Probe::Webhooks]), began);
+    assert_eq!(schedule.readings(&key("a")).len(), 1, "what is known of it stays");
+    assert_eq!(due(&mut schedule, began).0, ["a"], "and the rest is read at once");
+    schedule.finished(&key("a"), answered(3, 3), began);
+    schedule.want(&key("a"), wanted("other", &[Probe::Webhooks]), began);
+    assert!(schedule.readings(&key("a")).is_empty());
+}
+
+#[test]
+fn what_a_pass_does_not_want_is_forgotten() {
+    let (mut schedule, began) = (Schedule::default(), Instant::now());
+    let later = began + Duration::from_hours(1);
+    let pass = |schedule: &mut Schedule, wants: &[Wanted]| {
+        schedule.begin_pass(&key("a"));
+        for wanted in wants {
+            schedule.want(&key("a"), wanted.clone(), began);
+        }
+        schedule.end_pass(&key("a"));
+    };
+    pass(&mut schedule, &[]);
+    pass(&mut schedule, &[nodes()]);
+    assert_eq!(due(&mut schedule, began).0, ["a"]);
+    schedule.finished(&key("a"), answered(3, 1), began);
+    schedule.begin_pass(&key("a"));
+    assert_eq!(
+        schedule.readings(&key("a")).len(),
+        1,
+        "a pass that fails forgets nothing"
+    );
+    pass(&mut schedule, &[nodes()]);
+    assert_eq!(schedule.readings(&key("a")).len(), 1);
+    pass(&mut schedule, &[]);
+    assert!(schedule.readings(&key("a")).is_empty());
+    assert_eq!(due(&mut schedule, later), (none(), None));
+    assert!(schedule.clusters.is_empty());
+
+    pass(&mut schedule, &[nodes()]);
+    assert_eq!(due(&mut schedule, began).0, ["a"]);
+    pass(&mut schedule, &[]);
+    assert_eq!(schedule.finished(&key("a"), answered(3, 1), began), News::Same);
+    assert!(schedule.clusters.is_empty(), "forgotten while its round ran");
+    assert_eq!(due(&mut schedule, later), (none(), None));
+
+    pass(&mut schedule, &[nodes()]);
+    assert_eq!(due(&mut schedule, began).0, ["a"]);
+    pass(&mut schedule, &[]);
+    pass(&mut schedule, &[nodes()]);
+    assert_eq!(
+        due(&mut schedule, later).0,
+        none(),
+        "the round that runs is the only one"
+    );
+    schedule.finished(&key("a"), answered(3, 1), began);
+    assert!(schedule.readings(&key("a")).is_empty());
+    assert_eq!(due(&mut schedule, began).0, ["a"]);
+}
+
+#[test]
+fn what_does_not_answer_is_asked_less_and_less_often() {
+    let (mut schedule, mut now) = (Schedule::default(), Instant::now());
+    schedule.want(&key("a"), nodes(), now);
+    let mut seconds = |schedule: &mut Schedule, finished: Finished| {
+        assert_eq!(due(schedule, now).0, ["a"]);
+        schedule.finished(&key("a"), finished, now);
+        let (_, next) = due(schedule, now);
+        let delay = next.unwrap() - now;
+        now += delay;
+        delay.as_secs()
+    };
+    let dead = || failed(Answer::None);
+    let delays: Vec<u64> = (0..7).map(|_| seconds(&mut schedule, dead())).collect();
+    assert_eq!(delays, [30, 60, 120, 240, 300, 300, 300]);
+    assert_eq!(seconds(&mut schedule, answered(3, 1)), 30);
+    assert_eq!(seconds(&mut schedule, dead()), 30);
+    assert_eq!(
+        seconds(&mut schedule, failed(Answer::NotAsked)),
+        30,
+        "a user mends a Secret"
+    );
+    assert_eq!(seconds(&mut schedule, dead()), 30);
+}
+
+#[test]
+fn those_that_answer_take_turns_among_themselves() {
+    let (mut schedule, now) = (Schedule::default(), Instant::now());
+    let mut lane = |finished: Option<Finished>| {
+        if let Some(finished) = finished {
+            schedule.finished(&key("a"), finished, now);
+        }
+        schedule.want(&key("a"), nodes(), now);
+        let (jobs, _) = schedule.take_due(now + Duration::from_hours(1));
+        jobs[0].lane
+    };
+    assert_eq!(lane(None), Lane::New);
+    assert_eq!(lane(Some(failed(Answer::NotAsked))), Lane::New);
+    assert_eq!(lane(Some(answered(3, 1))), Lane::Prompt);
+    assert_eq!(lane(Some(failed(Answer::NotAsked))), Lane::Prompt);
+    let too_long = Answer::After(PROMPT + Duration::from_secs(1));
+    assert_eq!(lane(Some(failed(too_long))), Lane::Slow);
+    assert_eq!(lane(Some(answered(3, 1))), Lane::Prompt);
+    assert_eq!(lane(Some(failed(Answer::None))), Lane::Slow);
+}
+
+#[test]
+fn a_fleet_is_read_at_one_pace() {
+    let (mut schedule, now) = (Schedule::default(), Instant::now());
+    for cluster in 0..10_000 {
+        schedule.want(&key(&cluster.to_string()), nodes(), now);
+    }
+    let (jobs, next) = schedule.take_due(now);
+    assert_eq!((jobs.len(), next), (10_000, None));
+    schedule.finished(&jobs[0].cluster, answered(3, 1), now);
+    assert_eq!(due(&mut schedule, now), (none(), Some(now + Duration::from_secs(150))));
+}

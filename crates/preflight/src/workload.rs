@@ -1,0 +1,108 @@
+//! What is known of a workload cluster: what the checks need, folded from what its API server lists.
+//!
+//! What is kept is small, however large the cluster, and says nothing that changes by itself, such as the time of a
+//! heartbeat: another reading of a cluster that has not changed is equal.
+
+mod authorities;
+mod budgets;
+mod nodes;
+mod text;
+mod webhooks;
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use instar_api::WorkloadAccess;
+use instar_planner::Problem;
+use jiff::Timestamp;
+
+pub use authorities::{Authorities, AuthoritySource};
+pub use budgets::{BudgetReader, BudgetView, Budgets, Candidate, PodView, Verdict};
+pub use nodes::{Few, ManagedNode, NodeView, Nodes, NotReady};
+pub use webhooks::{
+    Backend, Danger, Endpoints, NamespaceView, Service, WebhookConfigurationView, WebhookEffect, Webhooks,
+};
+
+/// What is read of a workload cluster at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Probe {
+    /// Its Nodes.
+    Nodes,
+    /// Its webhook configurations.
+    Webhooks,
+    /// The Pods that its PodDisruptionBudgets hold.
+    Budgets,
+    /// Its certificate authorities.
+    Authorities,
+}
+
+/// What a probe found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Facts {
+    Nodes(Nodes),
+    Webhooks(Webhooks),
+    Budgets(Budgets),
+    Authorities(Authorities),
+}
+
+/// Whether the whole of a list was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Extent {
+    Whole,
+    /// There are more than so many, and only these were read.
+    First(usize),
+}
+
+/// What a probe found, or why it found nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reading {
+    /// When it was read.
+    pub at: Timestamp,
+    pub found: Result<Facts, Problem>,
+}
+
+/// What is known of each probe. One that isn't there has not been answered yet.
+pub type Readings = BTreeMap<Probe, Arc<Reading>>;
+
+/// What is known of a workload cluster.
+#[derive(Debug, Clone, Copy)]
+pub struct Workload<'a> {
+    pub access: &'a WorkloadAccess,
+    pub readings: &'a Readings,
+}
+
+impl Facts {
+    /// What was read of Nodes.
+    pub(crate) const fn nodes(&self) -> Option<&Nodes> {
+        match self {
+            Self::Nodes(nodes) => Some(nodes),
+            Self::Webhooks(_) | Self::Budgets(_) | Self::Authorities(_) => None,
+        }
+    }
+
+    /// What was read of webhooks.
+    pub(crate) const fn webhooks(&self) -> Option<&Webhooks> {
+        match self {
+            Self::Webhooks(webhooks) => Some(webhooks),
+            Self::Nodes(_) | Self::Budgets(_) | Self::Authorities(_) => None,
+        }
+    }
+
+    /// What was read of budgets.
+    pub(crate) const fn budgets(&self) -> Option<&Budgets> {
+        match self {
+            Self::Budgets(budgets) => Some(budgets),
+            Self::Nodes(_) | Self::Webhooks(_) | Self::Authorities(_) => None,
+        }
+    }
+
+    /// What was read of certificate authorities.
+    pub(crate) const fn authorities(&self) -> Option<&Authorities> {
+        match self {
+            Self::Authorities(authorities) => Some(authorities),
+            Self::Nodes(_) | Self::Webhooks(_) | Self::Budgets(_) => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

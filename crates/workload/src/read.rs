@@ -1,0 +1,28 @@
+//! What is asked of a workload cluster for each probe.
+
+mod authorities;
+mod budgets;
+mod name;
+mod nodes;
+mod webhooks;
+
+use instar_preflight::workload::{Facts, Probe};
+use jiff::Timestamp;
+
+use crate::client::{CallError, WorkloadClient};
+
+/// Reads what a probe asks for. `now` is what times in the cluster are compared with.
+///
+/// # Errors
+/// The first call that failed.
+pub async fn read(client: &WorkloadClient, probe: Probe, now: Timestamp) -> Result<Facts, CallError> {
+    match probe {
+        Probe::Nodes => nodes::read(client, now).await.map(Facts::Nodes),
+        Probe::Authorities => authorities::read(client).await.map(Facts::Authorities),
+        Probe::Budgets => budgets::read(client).await.map(Facts::Budgets),
+        Probe::Webhooks => webhooks::read(client).await.map(Facts::Webhooks),
+    }
+}
+
+#[cfg(test)]
+mod tests;

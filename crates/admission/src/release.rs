@@ -31,6 +31,7 @@ pub fn update(name: &str, old: &KubernetesReleaseSpec, new: &KubernetesReleaseSp
         upgrades_from,
         machine_images,
         components,
+        addons,
         support: _,
     } = new;
     let field = [
@@ -40,6 +41,7 @@ pub fn update(name: &str, old: &KubernetesReleaseSpec, new: &KubernetesReleaseSp
         ("spec.upgradesFrom", old.upgrades_from == *upgrades_from),
         ("spec.machineImages", old.machine_images == *machine_images),
         ("spec.components", old.components == *components),
+        ("spec.addons", old.addons == *addons),
     ]
     .into_iter()
     .find_map(|(field, is_same)| (!is_same).then_some(field))?;

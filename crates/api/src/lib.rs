@@ -6,6 +6,7 @@
 //! it.
 #![deny(missing_docs)]
 
+mod addon;
 mod approval;
 mod catalog_name;
 mod event;
@@ -20,6 +21,9 @@ mod schema;
 mod upgrade;
 mod waiting;
 
+pub use addon::{
+    Addon, AddonWrite, ClusterAnnotation, ClusterSide, Gate, GatePoint, GenerationRule, ObjectField, Observe, OnTimeout,
+};
 pub use approval::{Approval, ApprovalPoint, ApprovalPolicy, ApprovedPart};
 pub use catalog_name::CatalogName;
 pub use event::{EventReason, EventSeverity};

@@ -13,7 +13,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ApprovalPolicy, CatalogName, Enforcement, Maintenance, PreflightPolicy, Rule, release::infrastructure_group, schema,
+    ApprovalPolicy, CatalogName, Enforcement, Gate, Maintenance, PreflightPolicy, Rule, release::infrastructure_group, schema,
 };
 
 /// What holds for the upgrades of the Clusters that it selects. A Cluster that no policy selects
@@ -83,6 +83,12 @@ pub struct UpgradePolicySpec {
     /// What a user has to approve before it happens.
     #[serde(default, skip_serializing_if = "ApprovalPolicy::is_empty")]
     pub approval: ApprovalPolicy,
+
+    /// What has to be ready on the management cluster or the workload cluster before an upgrade goes on. If several
+    /// policies select a Cluster, the gates of all of them count.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub gates: Vec<Gate>,
 
     /// The rules of admission that don't have their default. Where several policies select a
     /// Cluster and name a rule, the strictest counts.

@@ -69,7 +69,8 @@ pub struct Gate {
     #[serde(default)]
     pub on_timeout: OnTimeout,
 
-    /// Others of the same list and the same point that have to be ready before this one is written or observed.
+    /// Others of the same list, of the same or an earlier point, that have to be ready before this one is written or
+    /// observed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8), inner(length(min = 1, max = 63)), extend("x-kubernetes-list-type" = "set"))]
     pub depends_on: Vec<String>,

@@ -17,8 +17,9 @@ use crate::{
     source::{code, sources},
 };
 
-const CRATES: [&str; 20] = [
+const CRATES: [&str; 21] = [
     "benches/src",
+    "crates/addons/src",
     "crates/admission/src",
     "crates/api/src",
     "crates/capi/src",

@@ -46,6 +46,16 @@ impl Subject {
         }
     }
 
+    /// Of a made-up Cluster and release, to try an expression.
+    pub(crate) fn of_nobody(cluster: &Value, now: Timestamp) -> Self {
+        Self {
+            release: json!({ "name": "v1.0.0", "version": "v1.0.0", "revision": 1 }),
+            cluster: with_maps(cluster),
+            written: json!({ "value": "value", "at": now.to_string() }),
+            now,
+        }
+    }
+
     /// Of an expression over no object.
     pub(crate) fn alone(&self) -> BTreeMap<Variable, Value> {
         BTreeMap::from([

@@ -95,18 +95,24 @@ pub(crate) enum Writes {
     Nothing,
 }
 
+/// An expression that can't be used, and where it stands.
+pub(crate) struct WrongExpression {
+    pub field: Field,
+    pub error: ExpressionError,
+}
+
 impl Gate {
     /// Reads a gate of an `UpgradePolicy`.
     pub fn read(gate: &instar_api::Gate) -> Result<Self, ExpressionError> {
-        Self::compile(gate, Writes::Nothing)
+        Self::compile(gate, Writes::Nothing).map_err(|wrong| wrong.error)
     }
 
     /// Reads an add-on of a `KubernetesRelease`.
     pub fn of_addon(addon: &instar_api::Addon) -> Result<Self, ExpressionError> {
-        Self::compile(&addon.gate, writes(addon))
+        Self::compile(&addon.gate, writes(addon)).map_err(|wrong| wrong.error)
     }
 
-    pub(crate) fn compile(gate: &instar_api::Gate, writes: Writes) -> Result<Self, ExpressionError> {
+    pub(crate) fn compile(gate: &instar_api::Gate, writes: Writes) -> Result<Self, WrongExpression> {
         let instar_api::Gate {
             name,
             when: _,
@@ -121,7 +127,9 @@ impl Gate {
             on_timeout,
             depends_on: _,
         } = gate;
-        let compile = |field: Field, source: &str| Expression::compile(source, &field.variables(writes));
+        let compile = |field: Field, source: &str| {
+            Expression::compile(source, &field.variables(writes)).map_err(|error| WrongExpression { field, error })
+        };
         let optional =
             |field, source: &Option<String>| source.as_deref().map(|source| compile(field, source)).transpose();
         Ok(Self {
@@ -148,6 +156,14 @@ impl Gate {
     #[must_use]
     pub const fn observe(&self) -> &Observe {
         &self.observe
+    }
+
+    pub(crate) const fn only_if(&self) -> Option<&Expression> {
+        self.only_if.as_ref()
+    }
+
+    pub(crate) const fn ready_when(&self) -> &Expression {
+        &self.ready_when
     }
 
     /// Whether it counts for a Cluster.

@@ -1,9 +1,7 @@
 //! The add-ons of a release and the gates of a policy: objects that an upgrade waits for, and what it sets for them.
 
 use jiff::SignedDuration;
-use k8s_openapi::{
-    apimachinery::pkg::apis::meta::v1::LabelSelector, apimachinery::pkg::util::intstr::IntOrString,
-};
+use k8s_openapi::{apimachinery::pkg::apis::meta::v1::LabelSelector, apimachinery::pkg::util::intstr::IntOrString};
 use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

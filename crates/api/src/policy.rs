@@ -13,7 +13,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ApprovalPolicy, CatalogName, Enforcement, Gate, Maintenance, PreflightPolicy, Rule, release::infrastructure_group, schema,
+    ApprovalPolicy, CatalogName, Enforcement, Gate, Maintenance, PreflightPolicy, Rule, release::infrastructure_group,
+    schema,
 };
 
 /// What holds for the upgrades of the Clusters that it selects. A Cluster that no policy selects

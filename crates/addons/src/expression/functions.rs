@@ -49,7 +49,7 @@ const fn row(name: &'static str, style: Style, arguments: (usize, usize), work: 
 use Style::{Either, Global, Method};
 use Work::{Joins, Keeps, Looks, LooksAtPairs, Matches, Splits};
 
-const FUNCTIONS: [Function; 57] = [
+const FUNCTIONS: [Function; 46] = [
     row("size", Either, (1, 1), Looks),
     row("contains", Method, (2, 2), LooksAtPairs),
     row("startsWith", Method, (2, 2), Looks),
@@ -96,21 +96,10 @@ const FUNCTIONS: [Function; 57] = [
     row("sign", Method, (1, 1), Looks),
     row("add", Method, (2, 2), Keeps),
     row("sub", Method, (2, 2), Keeps),
-    row("math.greatest", Global, (1, 8), Keeps),
-    row("math.least", Global, (1, 8), Keeps),
-    row("math.abs", Global, (1, 1), Keeps),
-    row("math.ceil", Global, (1, 1), Keeps),
-    row("math.floor", Global, (1, 1), Keeps),
-    row("math.round", Global, (1, 1), Keeps),
-    row("math.trunc", Global, (1, 1), Keeps),
-    row("math.sign", Global, (1, 1), Keeps),
-    row("math.isNaN", Global, (1, 1), Looks),
-    row("math.isInf", Global, (1, 1), Looks),
-    row("math.isFinite", Global, (1, 1), Looks),
 ];
 
-/// What Kubernetes has and Instar doesn't: the library lacks it, or what it makes may be of any size.
-const LACKING: [&str; 79] = [
+/// What others evaluate and Instar doesn't: the library lacks it, or what it makes may be of any size.
+const LACKING: [&str; 87] = [
     "allowed",
     "authorizer",
     "base64.decode",
@@ -166,13 +155,21 @@ const LACKING: [&str; 79] = [
     "lists.range",
     "map",
     "masked",
+    "math.abs",
     "math.bitAnd",
     "math.bitNot",
     "math.bitOr",
     "math.bitShiftLeft",
     "math.bitShiftRight",
     "math.bitXor",
+    "math.ceil",
+    "math.floor",
+    "math.greatest",
+    "math.least",
+    "math.round",
+    "math.sign",
     "math.sqrt",
+    "math.trunc",
     "namespace",
     "optMap",
     "optional.none",
@@ -202,9 +199,9 @@ pub(super) fn lacking(name: &str) -> &'static str {
     const TWO_VARIABLES: [&str; 4] = ["all", "exists", "existsOne", "exists_one"];
     const MACROS: [&str; 4] = ["transformList", "transformMap", "transformMapEntry", "optFlatMap"];
     if TWO_VARIABLES.contains(&name) || MACROS.contains(&name) {
-        "Kubernetes has it with two variables, Instar with one: list.all(x, ...)"
+        "Instar has comprehensions of one variable: list.all(x, ...)"
     } else if LACKING.contains(&name) {
-        "Kubernetes has it, Instar doesn't"
+        "Instar doesn't evaluate it"
     } else {
         "there is none of that name"
     }

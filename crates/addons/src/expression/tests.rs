@@ -85,23 +85,23 @@ fn names_are_checked() {
         ),
         (
             "status.pods.all(i, pod, pod.ready)",
-            "function all: Kubernetes has it with two variables, Instar with one: list.all(x, ...)",
+            "function all: Instar has comprehensions of one variable: list.all(x, ...)",
         ),
         (
             "status.pods.sortBy(x, x.name) == []",
-            "function sortBy: Kubernetes has it, Instar doesn't",
+            "function sortBy: Instar doesn't evaluate it",
         ),
         (
             "cel.bind(x, status.phase, x == '')",
-            "function cel.bind: Kubernetes has it, Instar doesn't",
+            "function cel.bind: Instar doesn't evaluate it",
         ),
         (
             "status.url.replace('a', 'b') == ''",
-            "function replace: Kubernetes has it, Instar doesn't",
+            "function replace: Instar doesn't evaluate it",
         ),
         (
             "'%s'.format([status.phase]) == ''",
-            "function format: Kubernetes has it, Instar doesn't",
+            "function format: Instar doesn't evaluate it",
         ),
         ("status.phase.isReady()", "function isReady: there is none of that name"),
         (
@@ -266,7 +266,7 @@ fn numbers_are_compared_as_numbers() {
         "semver('1.10.0').isGreaterThan(semver('1.9.0'))",
         "quantity('1Gi').isGreaterThan(quantity('512Mi'))",
         "'v1.2.3'.matches('^v[0-9.]+$')",
-        "[1, 2].sum() == 3 && math.greatest(1, 2) == 2",
+        "[1, 2].sum() == 3",
     ] {
         assert_eq!(evaluate(source, status.clone()), Evaluation::Is(true), "{source}");
     }

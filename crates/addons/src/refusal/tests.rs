@@ -39,7 +39,7 @@ fn wrong_expressions_and_times_are_named() {
         ),
         (
             json!({ "failedWhen": "status.x.all(a, b, a)" }),
-            "cni: failedWhen: function all: Kubernetes has it with two variables, Instar with one: list.all(x, ...) [gate-readable]",
+            "cni: failedWhen: function all: Instar has comprehensions of one variable: list.all(x, ...) [gate-readable]",
         ),
         (
             json!({ "onlyIf": "status.phase == ''" }),

@@ -11,6 +11,7 @@
 )]
 
 mod admission_review;
+mod expressions;
 mod json;
 mod pins;
 mod pointers;
@@ -19,6 +20,7 @@ mod versions;
 mod world;
 
 pub use admission_review::{admission_review, rules_named};
+pub use expressions::expressions;
 pub use json::json;
 pub use pins::pins;
 pub use pointers::pointers;
@@ -34,15 +36,18 @@ pub enum Target {
     Pins,
     /// Whether two JSON texts are one value.
     Json,
+    /// CEL of add-ons and gates, and the status that it is asked of.
+    Expressions,
     AdmissionReview,
 }
 
 impl Target {
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Versions,
         Self::Pointers,
         Self::Pins,
         Self::Json,
+        Self::Expressions,
         Self::AdmissionReview,
     ];
 
@@ -54,6 +59,7 @@ impl Target {
             Self::Pointers => "pointers",
             Self::Pins => "pins",
             Self::Json => "json",
+            Self::Expressions => "expressions",
             Self::AdmissionReview => "admission_review",
         }
     }
@@ -65,6 +71,7 @@ impl Target {
             Self::Pointers => pointers(input),
             Self::Pins => pins(input),
             Self::Json => json(input),
+            Self::Expressions => expressions(input),
             Self::AdmissionReview => admission_review(input),
         }
     }

@@ -19,12 +19,13 @@ use instar_webhooks::Route;
 const fn changed(target: Target) -> usize {
     match target {
         Target::Versions | Target::Pointers | Target::Pins | Target::Json => 50_000,
+        Target::Expressions => 20_000,
         Target::AdmissionReview => 5_000,
     }
 }
 
 /// What random bytes would hit too seldom.
-const WORDS: [&str; 24] = [
+const WORDS: [&str; 40] = [
     "v1.34.3",
     "v1.35.0-rc.1",
     "+vmware.1",
@@ -49,6 +50,22 @@ const WORDS: [&str; 24] = [
     "\u{feff}",
     "\n",
     ",",
+    "status",
+    ".all(x, ",
+    ".exists(x, x.",
+    ".filter(x, true)",
+    ".map(x, [x, x])",
+    "has(",
+    " && ",
+    " ? 1 : ",
+    "!(",
+    "-(",
+    "[0]",
+    "in ",
+    "size(",
+    ".matches('(a*)*')",
+    "timestamp('9999-12-31T23:59:59Z')",
+    "duration('9223372036s')",
 ];
 
 fn seeds(target: Target) -> Vec<Vec<u8>> {
@@ -111,9 +128,12 @@ fn holds(target: Target) {
     let changed: Vec<Vec<u8>> = (0..changed(target))
         .map(|_| match target {
             Target::AdmissionReview if rng.u8(..4) > 0 => change_review(&mut rng, &seeds),
-            Target::Versions | Target::Pointers | Target::Pins | Target::Json | Target::AdmissionReview => {
-                change(&mut rng, &seeds)
-            }
+            Target::Versions
+            | Target::Pointers
+            | Target::Pins
+            | Target::Json
+            | Target::Expressions
+            | Target::AdmissionReview => change(&mut rng, &seeds),
         })
         .collect();
     for input in seeds.iter().chain(&changed) {
@@ -150,6 +170,11 @@ fn pins_hold() {
 #[test]
 fn json_holds() {
     holds(Target::Json);
+}
+
+#[test]
+fn expressions_hold() {
+    holds(Target::Expressions);
 }
 
 #[test]

@@ -11,6 +11,7 @@
 )]
 
 mod admission_review;
+mod expressions;
 mod json;
 mod kubeconfig;
 mod pins;
@@ -20,6 +21,7 @@ mod versions;
 mod world;
 
 pub use admission_review::{admission_review, rules_named};
+pub use expressions::expressions;
 pub use json::json;
 pub use kubeconfig::kubeconfig;
 pub use pins::pins;
@@ -38,16 +40,19 @@ pub enum Target {
     Json,
     /// The kubeconfig of a workload cluster, as a Secret holds it.
     Kubeconfig,
+    /// CEL of add-ons and gates, and the status that it is asked of.
+    Expressions,
     AdmissionReview,
 }
 
 impl Target {
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Versions,
         Self::Pointers,
         Self::Pins,
         Self::Json,
         Self::Kubeconfig,
+        Self::Expressions,
         Self::AdmissionReview,
     ];
 
@@ -60,6 +65,7 @@ impl Target {
             Self::Pins => "pins",
             Self::Json => "json",
             Self::Kubeconfig => "kubeconfig",
+            Self::Expressions => "expressions",
             Self::AdmissionReview => "admission_review",
         }
     }
@@ -72,6 +78,7 @@ impl Target {
             Self::Pins => pins(input),
             Self::Json => json(input),
             Self::Kubeconfig => kubeconfig(input),
+            Self::Expressions => expressions(input),
             Self::AdmissionReview => admission_review(input),
         }
     }

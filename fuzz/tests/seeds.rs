@@ -19,13 +19,13 @@ use instar_webhooks::Route;
 const fn changed(target: Target) -> usize {
     match target {
         Target::Versions | Target::Pointers | Target::Pins | Target::Json => 50_000,
-        Target::Kubeconfig => 20_000,
+        Target::Kubeconfig | Target::Expressions => 20_000,
         Target::AdmissionReview => 5_000,
     }
 }
 
 /// What random bytes would hit too seldom.
-const WORDS: [&str; 24] = [
+const WORDS: [&str; 40] = [
     "v1.34.3",
     "v1.35.0-rc.1",
     "+vmware.1",
@@ -50,6 +50,22 @@ const WORDS: [&str; 24] = [
     "\u{feff}",
     "\n",
     ",",
+    "status",
+    ".all(x, ",
+    ".exists(x, x.",
+    ".filter(x, true)",
+    ".map(x, [x, x])",
+    "has(",
+    " && ",
+    " ? 1 : ",
+    "!(",
+    "-(",
+    "[0]",
+    "in ",
+    "size(",
+    ".matches('(a*)*')",
+    "timestamp('9999-12-31T23:59:59Z')",
+    "duration('9223372036s')",
 ];
 
 fn seeds(target: Target) -> Vec<Vec<u8>> {
@@ -117,6 +133,7 @@ fn holds(target: Target) {
             | Target::Pins
             | Target::Json
             | Target::Kubeconfig
+            | Target::Expressions
             | Target::AdmissionReview => change(&mut rng, &seeds),
         })
         .collect();
@@ -159,6 +176,11 @@ fn json_holds() {
 #[test]
 fn kubeconfigs_hold() {
     holds(Target::Kubeconfig);
+}
+
+#[test]
+fn expressions_hold() {
+    holds(Target::Expressions);
 }
 
 #[test]

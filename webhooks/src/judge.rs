@@ -428,22 +428,25 @@ fn delete_template(
 
 pub(crate) fn kubernetes_release(request: &Request<'_, KubernetesRelease>, state: &dyn ClusterState) -> Answer {
     let name = request.name.as_str();
-    let finding = match request.operation {
-        Operation::Delete => release::delete(name, state.pinned_to(name), state.upgrading_to(name)),
-        Operation::Create => request
-            .object
-            .as_ref()
-            .and_then(|row| release::readable(row.metadata.name.as_deref().unwrap_or(name), &row.spec)),
+    let findings = match request.operation {
+        Operation::Delete => {
+            let finding = release::delete(name, state.pinned_to(name), state.upgrading_to(name));
+            finding.into_iter().collect()
+        }
+        Operation::Create => request.object.as_ref().map_or_else(Vec::new, |row| {
+            release::create(row.metadata.name.as_deref().unwrap_or(name), &row.spec)
+        }),
         Operation::Update => {
             let specs = request.old_object.as_ref().zip(request.object.as_ref());
-            specs.and_then(|(old, new)| release::update(name, &old.spec, &new.spec))
+            let finding = specs.and_then(|(old, new)| release::update(name, &old.spec, &new.spec));
+            finding.into_iter().collect()
         }
-        Operation::Connect => None,
+        Operation::Connect => Vec::new(),
     };
     let metadata = |row: &Option<KubernetesRelease>| row.as_ref().map(|row| row.metadata.clone());
     let (old, new) = (metadata(&request.old_object), metadata(&request.object));
     let verdict = settled(
-        finding.into_iter().collect(),
+        findings,
         || format!("KubernetesRelease {name}"),
         (old.as_ref(), new.as_ref()),
         &Subject::default(),

@@ -1,10 +1,12 @@
 //! UpgradePolicies: what their schema can't say.
 
+use instar_addons::refusals_of_gates;
 use instar_api::{CatalogName, Rule, UpgradePolicy, UpgradePolicySpec};
 use instar_catalog::Catalog;
 use instar_domain::JsonPointer;
 use instar_gates::{MaintenanceWindows, WindowState};
 use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
 use crate::{
     ClusterState, Finding,
@@ -19,21 +21,40 @@ pub fn judge(edit: Edit<'_, UpgradePolicy>, state: &dyn ClusterState) -> Vec<Fin
     if edit.old.is_some_and(|old| old.spec == new.spec) {
         return Vec::new();
     }
-    let selector = wrong_selector(&new.spec).map(|what| {
-        let remediation = "a label is a name of at most 63 letters, digits, '-', '_' and '.', after a DNS domain and '/' \
-                           or alone";
-        (Rule::PolicyReadable, "spec.clusterSelector", what, remediation)
-    });
+    let selector = wrong_selector(&new.spec.cluster_selector)
+        .map(|what| (Rule::PolicyReadable, "spec.clusterSelector", what, LABELS));
     let fields = wrong_field(&new.spec, &state.catalog(&CatalogName::default()))
         .map(|(what, remediation)| (Rule::PolicyReadable, "spec.mutableTemplateFields", what, remediation));
     let windows = wrong_windows(&new.spec, state.now())
         .map(|(rule, what, remediation)| (rule, "spec.maintenance", what, remediation));
-    let findings = selector.into_iter().chain(fields).chain(windows);
+    let findings = selector
+        .into_iter()
+        .chain(fields)
+        .chain(windows)
+        .chain(wrong_gates(edit));
     findings
         .map(|(rule, field, what, remediation)| {
             finding(rule, object_ref(edit.kind, &new.metadata), field, what, remediation)
         })
         .collect()
+}
+
+/// Gates that can't be read, or reach too far. Those that stay as they are were judged when they came: what a later
+/// version refuses of them is no reason to refuse an edit of something else.
+fn wrong_gates(edit: Edit<'_, UpgradePolicy>) -> Vec<(Rule, &'static str, String, &'static str)> {
+    let gates = &edit.new.spec.gates;
+    if edit.old.is_some_and(|old| old.spec.gates == *gates) {
+        return Vec::new();
+    }
+    let namespace = edit.new.metadata.namespace.as_deref().unwrap_or_default();
+    let labels = gates.iter().filter_map(|gate| {
+        let what = wrong_selector(gate.observe.label_selector.as_ref()?)?;
+        let what = format!("{}: observe.labelSelector: {what}", gate.name);
+        Some((Rule::GateReadable, "spec.gates", what, LABELS))
+    });
+    let refusals = refusals_of_gates(gates, namespace).into_iter();
+    let refusals = refusals.map(|refusal| (refusal.rule, "spec.gates", refusal.what, refusal.remediation));
+    labels.chain(refusals).collect()
 }
 
 /// Windows that can't be read, or that never open.
@@ -76,9 +97,12 @@ fn wrong_field(spec: &UpgradePolicySpec, catalog: &Catalog) -> Option<(String, &
     })
 }
 
-/// What of the selector is no label.
-fn wrong_selector(spec: &UpgradePolicySpec) -> Option<String> {
-    let selector = &spec.cluster_selector;
+/// What to do about a label that is none.
+pub(crate) const LABELS: &str =
+    "a label is a name of at most 63 letters, digits, '-', '_' and '.', after a DNS domain and '/' or alone";
+
+/// What of a selector is no label.
+pub(crate) fn wrong_selector(selector: &LabelSelector) -> Option<String> {
     let labels = selector.match_labels.iter().flatten();
     let labels = labels.map(|(key, value)| (key, std::slice::from_ref(value)));
     let expressions = selector.match_expressions.iter().flatten();

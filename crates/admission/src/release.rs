@@ -1,24 +1,35 @@
 //! KubernetesReleases: readable when they come, and there as long as a Cluster needs them.
 
+use instar_addons::refusals_of_addons;
 use instar_api::{KubernetesReleaseSpec, Rule};
 use instar_catalog::Release;
 
-use crate::{Finding, edit::finding};
+use crate::{
+    Finding,
+    edit::finding,
+    policy::{LABELS, wrong_selector},
+};
 
 /// How many Clusters a refusal lists before it only counts them.
 const LISTED: usize = 10;
 
-/// Whether a row may come into the catalog.
+/// What is wrong with a row that is to come into the catalog.
 #[must_use]
-pub fn readable(name: &str, spec: &KubernetesReleaseSpec) -> Option<Finding> {
-    let error = Release::read(name, spec).err()?;
-    Some(finding(
-        Rule::ReleaseReadable,
-        format!("KubernetesRelease {name}"),
-        "spec",
-        error.detail(),
-        "correct it and create the row again",
-    ))
+pub fn create(name: &str, spec: &KubernetesReleaseSpec) -> Vec<Finding> {
+    let object = || format!("KubernetesRelease {name}");
+    let unreadable = Release::read(name, spec).err().map(|error| {
+        let remediation = "correct it and create the row again";
+        finding(Rule::ReleaseReadable, object(), "spec", error.detail(), remediation)
+    });
+    let labels = spec.addons.iter().filter_map(|addon| {
+        let what = wrong_selector(addon.gate.observe.label_selector.as_ref()?)?;
+        let what = format!("{}: observe.labelSelector: {what}", addon.gate.name);
+        Some(finding(Rule::GateReadable, object(), "spec.addons", what, LABELS))
+    });
+    let refusals = refusals_of_addons(&spec.addons).into_iter();
+    let addons =
+        refusals.map(|refusal| finding(refusal.rule, object(), "spec.addons", refusal.what, refusal.remediation));
+    unreadable.into_iter().chain(labels).chain(addons).collect()
 }
 
 /// Whether a row may change so. Its schema says the same, with a code that makes Flux delete the row.
@@ -31,6 +42,7 @@ pub fn update(name: &str, old: &KubernetesReleaseSpec, new: &KubernetesReleaseSp
         upgrades_from,
         machine_images,
         components,
+        addons,
         support: _,
     } = new;
     let field = [
@@ -40,6 +52,7 @@ pub fn update(name: &str, old: &KubernetesReleaseSpec, new: &KubernetesReleaseSp
         ("spec.upgradesFrom", old.upgrades_from == *upgrades_from),
         ("spec.machineImages", old.machine_images == *machine_images),
         ("spec.components", old.components == *components),
+        ("spec.addons", old.addons == *addons),
     ]
     .into_iter()
     .find_map(|(field, is_same)| (!is_same).then_some(field))?;

@@ -188,6 +188,9 @@ pub const fn rule_info(rule: Rule) -> RuleInfo {
         Rule::UpgradeRights => objects::UPGRADE_RIGHTS,
         Rule::PolicyReadable => objects::POLICY_READABLE,
         Rule::WindowsOpen => objects::WINDOWS_OPEN,
+        Rule::GateReadable => objects::GATE_READABLE,
+        Rule::GateNeedsStatus => objects::GATE_NEEDS_STATUS,
+        Rule::GateReach => objects::GATE_REACH,
         Rule::BreakGlass => objects::BREAK_GLASS,
     }
 }

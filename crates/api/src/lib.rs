@@ -6,6 +6,7 @@
 //! it.
 #![deny(missing_docs)]
 
+mod addon;
 mod approval;
 mod canary;
 mod catalog_name;
@@ -22,6 +23,9 @@ mod schema;
 mod upgrade;
 mod workload;
 
+pub use addon::{
+    Addon, AddonWrite, ClusterAnnotation, ClusterSide, Gate, GatePoint, GenerationRule, ObjectField, Observe, OnTimeout,
+};
 pub use approval::{Approval, ApprovalPoint, ApprovalPolicy, ApprovedPart};
 pub use canary::Canary;
 pub use catalog_name::CatalogName;

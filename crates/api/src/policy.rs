@@ -13,7 +13,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ApprovalPolicy, Canary, CatalogName, Enforcement, Maintenance, PreflightPolicy, Rule, WorkloadPolicy,
+    ApprovalPolicy, Canary, CatalogName, Enforcement, Gate, Maintenance, PreflightPolicy, Rule, WorkloadPolicy,
     release::infrastructure_group, schema,
 };
 
@@ -93,6 +93,12 @@ pub struct UpgradePolicySpec {
     /// most pools and the longest time count.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub canary: Option<Canary>,
+
+    /// What has to be ready on the management cluster or the workload cluster before an upgrade goes on. If several
+    /// policies select a Cluster, the gates of all of them count.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub gates: Vec<Gate>,
 
     /// The rules of admission that don't have their default. Where several policies select a
     /// Cluster and name a rule, the strictest counts.

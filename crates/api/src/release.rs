@@ -9,7 +9,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{CatalogName, schema};
+use crate::{Addon, CatalogName, schema};
 
 /// One row of the catalog: a Kubernetes version with the machine images and the component tags
 /// that belong to it.
@@ -41,7 +41,9 @@ use crate::{CatalogName, schema};
     validation = Rule::new("(has(self.catalog) ? self.catalog : '') == (has(oldSelf.catalog) ? oldSelf.catalog : '')")
         .message("catalog never changes, since Clusters of the other catalog may be pinned to this row: create a new row in the other catalog"),
     validation = Rule::new("has(self.machineImages) == has(oldSelf.machineImages) && (!has(self.machineImages) || self.machineImages == oldSelf.machineImages) && self.components == oldSelf.components")
-        .message("machineImages and components never change, since every Cluster that uses this row would roll: create a new row with a higher revision")
+        .message("machineImages and components never change, since every Cluster that uses this row would roll: create a new row with a higher revision"),
+    validation = Rule::new("has(self.addons) == has(oldSelf.addons) && (!has(self.addons) || self.addons == oldSelf.addons)")
+        .message("addons never change, since Clusters that have left them behind would not be asked again: create a new row with a higher revision")
 )]
 #[serde(rename_all = "camelCase")]
 pub struct KubernetesReleaseSpec {
@@ -80,6 +82,12 @@ pub struct KubernetesReleaseSpec {
     /// The components that a kubeadm control plane runs beside Kubernetes itself.
     #[serde(default)]
     pub components: Components,
+
+    /// What runs on the cluster beside Kubernetes and has to go along: network plugins, operators, databases. What it
+    /// needs is written when the upgrade comes to it, and the upgrade goes on when it is ready.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub addons: Vec<Addon>,
 }
 
 const fn first_revision() -> u32 {

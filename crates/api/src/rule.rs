@@ -134,6 +134,12 @@ rules! {
     PolicyReadable = "policy-readable",
     /// The windows of an `UpgradePolicy` open.
     WindowsOpen = "windows-open",
+    /// The add-ons of a `KubernetesRelease` and the gates of an `UpgradePolicy` can be read.
+    GateReadable = "gate-readable",
+    /// Nothing is ready that doesn't say so.
+    GateNeedsStatus = "gate-needs-status",
+    /// Add-ons and gates reach no Secrets, no foreign namespaces, and nothing that the upgrade itself steers.
+    GateReach = "gate-reach",
     /// The break-glass annotation names rules that can be switched off.
     BreakGlass = "break-glass",
 }
@@ -168,8 +174,10 @@ impl Rule {
             | Self::UpgradeCluster
             | Self::UpgradeRights
             | Self::PolicyReadable
+            | Self::GateReadable
+            | Self::GateReach
             | Self::BreakGlass => Adjustable::Never,
-            Self::ReleaseInUse => Adjustable::ByBreakGlass,
+            Self::ReleaseInUse | Self::GateNeedsStatus => Adjustable::ByBreakGlass,
             Self::ClassKnown
             | Self::CatalogOfClass
             | Self::CatalogAllowed

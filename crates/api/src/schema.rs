@@ -30,6 +30,25 @@ pub(crate) fn pointer(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
+/// A CEL expression; what it may say is checked at admission.
+pub(crate) fn expression(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "string", "minLength": 1, "maxLength": 1024 })
+}
+
+/// An API group and version, or the version alone in the group without a name.
+pub(crate) fn api_version(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "string",
+        "maxLength": 317,
+        "pattern": r"^([a-z0-9]([a-z0-9.-]*[a-z0-9])?/)?v[0-9]+((alpha|beta)[0-9]+)?$",
+    })
+}
+
+/// A kind.
+pub(crate) fn kind(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "string", "minLength": 1, "maxLength": 63, "pattern": "^[A-Z][A-Za-z0-9]*$" })
+}
+
 /// A date without a time.
 pub(crate) fn date(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "string", "format": "date", "maxLength": 10, "nullable": true })
@@ -59,13 +78,13 @@ pub(crate) fn label_selector(_: &mut SchemaGenerator) -> Schema {
                 "type": "object",
                 "maxProperties": 16,
                 "additionalProperties": { "type": "string", "maxLength": 63 },
-                "description": "Labels that a Cluster must have.",
+                "description": "Labels that it must have.",
             },
             "matchExpressions": {
                 "type": "array",
                 "maxItems": 16,
                 "x-kubernetes-list-type": "atomic",
-                "description": "What must hold of a Cluster's labels, all of it.",
+                "description": "What must hold of its labels, all of it.",
                 "items": {
                     "type": "object",
                     "required": ["key", "operator"],

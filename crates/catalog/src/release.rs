@@ -24,6 +24,7 @@ pub struct Release {
     kubeadm: Values,
     etcd_tag: Option<String>,
     core_dns_tag: Option<String>,
+    addons: Vec<String>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -129,6 +130,7 @@ impl Release {
             kubeadm: kubeadm_values(spec),
             etcd_tag: spec.components.etcd.as_ref().map(|etcd| etcd.image_tag.clone()),
             core_dns_tag: spec.components.core_dns.as_ref().map(|dns| dns.image_tag.clone()),
+            addons: spec.addons.iter().map(|addon| addon.gate.name.clone()).collect(),
         })
     }
 
@@ -168,6 +170,12 @@ impl Release {
     #[must_use]
     pub fn core_dns_tag(&self) -> Option<&str> {
         self.core_dns_tag.as_deref()
+    }
+
+    /// The names of its add-ons.
+    #[must_use]
+    pub fn addons(&self) -> &[String] {
+        &self.addons
     }
 
     /// What a KubeadmControlPlaneTemplate gets.

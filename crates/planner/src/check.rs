@@ -117,6 +117,7 @@ pub fn check(snapshot: &Snapshot, decision: &Decision) -> Vec<Violation> {
         || (!passed.is_empty() && is_held())
         || lacks_approval(snapshot, &decision.action)
         || canary::is_passed(snapshot, &decision.action)
+        || has_addons(snapshot, &decision.action)
     {
         broken.push(Violation::GateClosed);
     }
@@ -157,6 +158,15 @@ fn passed_gates(snapshot: &Snapshot, action: &Action) -> &'static [Gate] {
         | Action::SetConcurrency(_)
         | Action::Nothing => &[],
     }
+}
+
+/// Whether a control plane would go to a release with add-ons, which aren't observed.
+fn has_addons(snapshot: &Snapshot, action: &Action) -> bool {
+    let Action::SwapControlPlane(swap) = action else {
+        return false;
+    };
+    let row = snapshot.catalog.named_anywhere(&swap.release);
+    row.is_some_and(|row| !row.addons().is_empty())
 }
 
 /// Whether an approval is missing. The edit of a topology Cluster and the begin with a MachinePool name no version: of

@@ -14,7 +14,11 @@ use crate::{
 /// What holds a step of the control plane.
 pub(crate) fn before_control_plane(snapshot: &Snapshot, to: &KubeVersion) -> Vec<Waiting> {
     let approval = approval::of_control_plane(snapshot, to);
-    closed(snapshot, &Gate::CONTROL_PLANE).chain(approval).collect()
+    let addons = of_releases(snapshot, to);
+    closed(snapshot, &Gate::CONTROL_PLANE)
+        .chain(approval)
+        .chain(addons)
+        .collect()
 }
 
 /// What holds all pools. [`before_pool`] is asked of each beside it.
@@ -30,7 +34,26 @@ pub(crate) fn before_pool(snapshot: &Snapshot, leaving: &Leaving<'_>) -> Option<
 /// What holds the edit of a topology Cluster's version, after which Cluster API takes all steps.
 pub(crate) fn before_edit(snapshot: &Snapshot, to: &KubeVersion, workers: AfterEdit) -> Vec<Waiting> {
     let approvals = approval::of_edit(snapshot, to, workers);
-    closed(snapshot, &Gate::CONTROL_PLANE).chain(approvals).collect()
+    let addons = of_releases(snapshot, to);
+    closed(snapshot, &Gate::CONTROL_PLANE)
+        .chain(approvals)
+        .chain(addons)
+        .collect()
+}
+
+/// Add-ons aren't observed yet, and what isn't known is closed: no control plane goes to a version with a release that
+/// has some.
+fn of_releases(snapshot: &Snapshot, to: &KubeVersion) -> Option<Waiting> {
+    let with_addons = snapshot.catalog.rows_of(to).find(|row| !row.addons().is_empty())?;
+    Some(Waiting::GateClosed {
+        gate: Gate::AddOn,
+        reason: format!(
+            "release {} has {}, and this version of Instar doesn't observe add-ons yet: create a release without them",
+            with_addons.name(),
+            with_addons.addons().join(", ")
+        ),
+        until: None,
+    })
 }
 
 /// Those of the gates that don't let through, and the checks that hold an upgrade that hasn't begun.

@@ -260,6 +260,59 @@ pub(super) const WINDOWS_OPEN: RuleInfo = RuleInfo {
     enforceable_by: EnforceableBy::Server,
 };
 
+const GATES: &str = "docs/addons.md";
+
+const ON_GATES: &[Trigger] = &[
+    Trigger {
+        guard: GuardedKind::KubernetesRelease,
+        changes: &[Change::Created],
+    },
+    Trigger {
+        guard: GuardedKind::UpgradePolicy,
+        changes: &[Change::Created, Change::Spec],
+    },
+];
+
+pub(super) const GATE_READABLE: RuleInfo = RuleInfo {
+    guards: "The add-ons of a KubernetesRelease and the gates of an UpgradePolicy can be read: their expressions are CEL that Instar evaluates, within its bounds, and what they depend on is there and in no circle.",
+    source: GATES,
+    messages: &["{}"],
+    remediation: "correct it",
+    default: Enforcement::Enforce,
+    on: ON_GATES,
+    enforceable_by: EnforceableBy::Server,
+};
+
+pub(super) const GATE_NEEDS_STATUS: RuleInfo = RuleInfo {
+    guards: "`readyWhen` of an add-on or a gate holds neither for an object without a status nor for empty lists, and an object that doesn't tell which edit it has seen has time to see it.",
+    source: GATES,
+    messages: &[
+        "{}: readyWhen: it holds for an object without a status",
+        "{}: readyWhen: it holds where the lists of status are empty",
+        "{}: settle: 0s with generation: Ignore lets an old status count as the new one",
+    ],
+    remediation: "name a field of status that only a ready object has",
+    default: Enforcement::Enforce,
+    on: ON_GATES,
+    enforceable_by: EnforceableBy::Server,
+};
+
+pub(super) const GATE_REACH: RuleInfo = RuleInfo {
+    guards: "Add-ons and gates reach no Secrets, an UpgradePolicy observes no other namespace of the management cluster than its own, and an add-on writes nothing that steers Kubernetes, Cluster API or Instar.",
+    source: GATES,
+    messages: &[
+        "{}: observe.kind: Secrets are never observed",
+        "{}: observe.namespace: {} is another namespace of the management cluster than the policy's own, {}",
+        "{}: write.annotation.key: {} steers Kubernetes, Cluster API or Instar",
+        "{}: write.field.kind: nothing is written into Secrets",
+        "{}: write.field.apiVersion: {} of {} is Cluster API's or Instar's own, whose versions the upgrade itself sets",
+    ],
+    remediation: "observe or set something else",
+    default: Enforcement::Enforce,
+    on: ON_GATES,
+    enforceable_by: EnforceableBy::Server,
+};
+
 pub(super) const BREAK_GLASS: RuleInfo = RuleInfo {
     guards: "The annotation `upgrade.cluster.x-k8s.io/break-glass` names rules that can be switched off.",
     source: HERE,

@@ -31,6 +31,7 @@ pub(super) fn look(caches: &Caches, cluster: &capi::Cluster, upgrade: &ClusterUp
         ),
         None => gates(&policies, upgrade, snapshot.now),
     };
+    snapshot.gates.extend(unobserved(&policies));
     snapshot.approvals = approvals(&policies, upgrade);
     snapshot.canary = canary(&policies, upgrade);
 }
@@ -61,6 +62,22 @@ pub(crate) fn preflight(rules: &CheckRules, upgrade: &ClusterUpgrade, readings: 
         };
         snapshot.preflight = examine(snapshot, &rules.modes, &upgrade.spec.preflight.skip, workload);
     }
+}
+
+/// The gates of policies aren't observed yet, and what isn't known is closed.
+fn unobserved(policies: &[&UpgradePolicySpec]) -> Option<(Gate, GateState)> {
+    let names: Vec<&str> = policies
+        .iter()
+        .flat_map(|policy| &policy.gates)
+        .map(|gate| gate.name.as_str())
+        .collect();
+    (!names.is_empty()).then(|| {
+        let reason = format!(
+            "UpgradePolicies ask for {}, and this version of Instar doesn't observe gates yet: remove them from spec.gates",
+            names.join(", ")
+        );
+        (Gate::AddOn, GateState::Closed { reason, until: None })
+    })
 }
 
 /// What the policies and the upgrade ask for together.
@@ -155,6 +172,30 @@ mod tests {
         };
         let policies: Vec<_> = maintenance.iter().map(policy).collect();
         window(policies.iter().map(|policy| &policy.maintenance), now.parse().unwrap())
+    }
+
+    #[test]
+    fn gates_that_are_not_observed_are_closed() {
+        let policy = |gates: Value| -> UpgradePolicySpec { serde_json::from_value(json!({ "gates": gates })).unwrap() };
+        let none = policy(json!([]));
+        assert_eq!(unobserved(&[&none]), None);
+        let some = policy(json!([{
+            "name": "cni",
+            "when": "AfterControlPlane",
+            "observe": { "cluster": "Management", "apiVersion": "apps/v1", "kind": "DaemonSet", "name": "cni" },
+            "readyWhen": "status.numberReady > 0",
+        }]));
+        let (gate, state) = unobserved(&[&none, &some]).unwrap();
+        let reason = "UpgradePolicies ask for cni, and this version of Instar doesn't observe gates yet: remove them from \
+                      spec.gates";
+        assert_eq!(gate, Gate::AddOn);
+        assert_eq!(
+            state,
+            GateState::Closed {
+                reason: reason.to_owned(),
+                until: None
+            }
+        );
     }
 
     #[test]

@@ -17,8 +17,9 @@ use crate::{
     source::{code, sources},
 };
 
-const CRATES: [&str; 21] = [
+const CRATES: [&str; 22] = [
     "benches/src",
+    "crates/addons/src",
     "crates/admission/src",
     "crates/api/src",
     "crates/capi/src",

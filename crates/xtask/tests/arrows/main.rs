@@ -12,13 +12,14 @@ use cargo_metadata::{DependencyKind, MetadataCommand};
 use self::source::{code, sources};
 
 /// From the bottom up: a crate depends on earlier ones only.
-const ORDER: [&str; 21] = [
+const ORDER: [&str; 22] = [
     "instar-domain",
     "instar-api",
     "instar-capi",
     "instar-catalog",
     "instar-wiring",
     "instar-gates",
+    "instar-addons",
     "instar-planner",
     "instar-preflight",
     "instar-admission",
@@ -36,14 +37,15 @@ const ORDER: [&str; 21] = [
     "instar-demo",
 ];
 
-/// The first nine: values and functions of values.
-const PURE: [(&str, &str); 9] = [
+/// The first ten: values and functions of values.
+const PURE: [(&str, &str); 10] = [
     ("instar-domain", "crates/domain"),
     ("instar-api", "crates/api"),
     ("instar-capi", "crates/capi"),
     ("instar-catalog", "crates/catalog"),
     ("instar-wiring", "crates/wiring"),
     ("instar-gates", "crates/gates"),
+    ("instar-addons", "crates/addons"),
     ("instar-planner", "crates/planner"),
     ("instar-preflight", "crates/preflight"),
     ("instar-admission", "crates/admission"),

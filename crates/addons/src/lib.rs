@@ -1,0 +1,21 @@
+//! Whether what runs beside Kubernetes is ready, from a spec, the objects that were observed, and the time.
+//!
+//! [`refusals_of_addons`] and [`refusals_of_gates`] say what a spec may not ask for, [`Gate`] is one that was read,
+//! [`Gate::judge`] what its objects come to, [`Gate::over_time`] what that means with `settle` and `timeout`, and
+//! [`order`] what comes after what. [`Expression`] is CEL with bounds: it is refused or unknown before it takes long.
+//!
+//! Invariants: no client, no IO, no clock (now is an input); every function is total, whatever the text and the objects.
+
+mod expression;
+mod order;
+mod refusal;
+mod subject;
+mod timing;
+mod verdict;
+
+pub use expression::{Evaluation, Expression, ExpressionError, Inputs, MOST_BYTES, MOST_STEPS, Variable};
+pub use order::{OrderError, order};
+pub use refusal::{Refusal, refusals_of_addons, refusals_of_gates};
+pub use subject::{Subject, Written};
+pub use timing::{Outcome, Since};
+pub use verdict::{Applies, Gate, Verdict};

@@ -1,0 +1,105 @@
+//! What expressions know beside the object.
+
+use std::collections::BTreeMap;
+
+use instar_api::KubernetesReleaseSpec;
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use crate::expression::Variable;
+
+/// What was written for an add-on, and when.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Written {
+    /// The value of the annotation or the field.
+    pub value: Value,
+    /// When it was first seen there.
+    pub at: Timestamp,
+}
+
+/// Whose add-on it is, and when it is asked for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Subject {
+    release: Value,
+    cluster: Value,
+    written: Value,
+    pub(crate) now: Timestamp,
+}
+
+impl Subject {
+    /// `cluster` is the Cluster as JSON; of a release its name and its spec.
+    #[must_use]
+    pub fn new(
+        (release, spec): (&str, &KubernetesReleaseSpec),
+        cluster: &Value,
+        written: Option<&Written>,
+        now: Timestamp,
+    ) -> Self {
+        Self {
+            release: json!({ "name": release, "version": spec.version.to_string(), "revision": spec.revision }),
+            cluster: with_maps(cluster),
+            written: written.map_or_else(
+                || json!({}),
+                |written| json!({ "value": written.value, "at": written.at.to_string() }),
+            ),
+            now,
+        }
+    }
+
+    /// Of a made-up Cluster and release, to try an expression.
+    pub(crate) fn of_nobody(cluster: &Value, now: Timestamp) -> Self {
+        Self {
+            release: json!({ "name": "v1.0.0", "version": "v1.0.0", "revision": 1 }),
+            cluster: with_maps(cluster),
+            written: json!({ "value": "value", "at": now.to_string() }),
+            now,
+        }
+    }
+
+    /// Of an expression over no object.
+    pub(crate) fn alone(&self) -> BTreeMap<Variable, Value> {
+        BTreeMap::from([
+            (Variable::Release, self.release.clone()),
+            (Variable::Cluster, self.cluster.clone()),
+            (Variable::Written, self.written.clone()),
+        ])
+    }
+
+    /// Of an expression over an object, as far as it asks for them. An object may lack a part: Kubernetes leaves out
+    /// what is empty.
+    pub(crate) fn with<'a>(
+        &self,
+        object: &Value,
+        used: impl IntoIterator<Item = &'a Variable>,
+    ) -> BTreeMap<Variable, Value> {
+        let part = |name: &str| object.get(name).filter(|part| !part.is_null()).cloned();
+        let values = used.into_iter().filter_map(|variable| {
+            let value = match variable {
+                Variable::Object => Some(object.clone()),
+                Variable::Metadata => part("metadata"),
+                Variable::Spec => part("spec"),
+                Variable::Status => part("status"),
+                Variable::Release => Some(self.release.clone()),
+                Variable::Cluster => Some(self.cluster.clone()),
+                Variable::Written => Some(self.written.clone()),
+                Variable::Now => None,
+            };
+            Some((*variable, value?))
+        });
+        values.collect()
+    }
+}
+
+/// A Cluster whose labels and annotations are there, so that an expression may look into them.
+fn with_maps(cluster: &Value) -> Value {
+    let mut cluster = cluster.clone();
+    if let Some(metadata) = cluster.get_mut("metadata").and_then(Value::as_object_mut) {
+        for member in ["labels", "annotations"] {
+            let map = metadata.entry(member).or_insert_with(|| json!({}));
+            if map.is_null() {
+                *map = json!({});
+            }
+        }
+    }
+    cluster
+}

@@ -55,6 +55,23 @@ pub struct Approval {
     pub set_by: Option<SetBy>,
 }
 
+impl Approval {
+    /// What a user adds to spec.approvals, as messages write it.
+    #[must_use]
+    pub fn entry(&self) -> String {
+        let Self {
+            before,
+            version,
+            target,
+            set_by: _,
+        } = self;
+        format!(
+            "{{\"before\": \"{}\", \"version\": \"{version}\", \"target\": \"{target}\"}}",
+            before.as_str()
+        )
+    }
+}
+
 /// A part of the cluster that goes to a version.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ApprovedPart {

@@ -57,7 +57,7 @@ pub const LEFT_ANNOTATION: &str = "upgrade.cluster.x-k8s.io/left-to-user";
 pub const HELD_ANNOTATION: &str = "upgrade.cluster.x-k8s.io/held";
 
 /// The annotation of a topology Cluster that keeps the user's value of `topology.cluster.x-k8s.io/upgrade-concurrency`
-/// while an upgrade that holds pools has a higher one; empty where there was none.
+/// while an upgrade that holds pools has a higher one, and that higher one.
 pub const CONCURRENCY_ANNOTATION: &str = "upgrade.cluster.x-k8s.io/upgrade-concurrency";
 
 /// The label of a minted template: the release that it was minted for.

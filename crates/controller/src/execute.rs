@@ -49,6 +49,14 @@ struct PoolObject<'a> {
     name: &'a str,
 }
 
+/// Whether a write is kept.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Write {
+    Made,
+    /// In a dry run: the API server and the webhooks say whether they would take it.
+    Tried,
+}
+
 /// What a write did.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Effect {
@@ -72,6 +80,14 @@ impl Executor<'_> {
             Action::DeleteTemplate(delete) => self.in_turn(&delete.template, Box::pin(self.delete(delete))).await,
             Action::PatchMachinePool(patch) => self.patch_machine_pool(patch, action).await.map(|()| Effect::Done),
             Action::HoldPool(hold) => {
+                if let Some(edit) = &hold.before {
+                    let doing = format!(
+                        "trying to set spec.topology.version of Cluster {} to {}",
+                        edit.name, edit.target
+                    );
+                    self.patch_cluster(&doing, &edit.name, &edit.patch, Write::Tried)
+                        .await?;
+                }
                 let doing = || ActionDescription(action).to_string();
                 let of = PoolObject {
                     pool: &hold.pool,
@@ -97,7 +113,8 @@ impl Executor<'_> {
             | Action::CompletePins(CompletePins { name, patch, .. })
             | Action::SetConcurrency(SetConcurrency { name, patch, .. }) => {
                 let doing = ActionDescription(action).to_string();
-                self.cluster(&doing, name, patch).await.map(|()| Effect::Done)
+                let written = self.patch_cluster(&doing, name, patch, Write::Made);
+                written.await.map(|()| Effect::Done)
             }
         }
     }
@@ -194,11 +211,12 @@ impl Executor<'_> {
         Ok(())
     }
 
-    async fn cluster(&self, doing: &str, name: &str, patch: &Value) -> Result<(), Error> {
+    async fn patch_cluster(&self, doing: &str, name: &str, patch: &Value, write: Write) -> Result<(), Error> {
         let resource = ApiResource::erase::<Cluster>(&());
         let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), self.cluster.namespace(), &resource);
         let parameters = PatchParams {
             field_manager: Some(FIELD_MANAGER.to_owned()),
+            dry_run: write == Write::Tried,
             ..PatchParams::default()
         };
         call(|| doing.to_owned(), api.patch(name, &parameters, &Patch::Merge(patch))).await?;

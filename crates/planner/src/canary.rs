@@ -19,7 +19,7 @@ pub(crate) struct Leaving<'a> {
     pub(crate) pool: &'a PoolId,
     pub(crate) from: &'a KubeVersion,
     pub(crate) to: &'a KubeVersion,
-    /// All that are to go in this rollout.
+    /// All that have still to go in this rollout.
     pub(crate) due: &'a [PoolId],
 }
 

@@ -60,8 +60,8 @@ pub use rendered::{NormalisedValue, normalised};
 pub use snapshot::{
     ClassicCluster, Cluster, ClusterKind, Condition, ConditionStatus, ControlPlane, Flavor, InfrastructurePool,
     Initialization, Machine, MachineDeployment, MachinePhase, MachinePool, MachineSet, Node, Object, OwningCluster,
-    PinnedPath, Replicas, ResourceVersion, Rollout, Snapshot, Template, TemplateContent, TemplateRef, Topology,
-    Unversioned, UpgradeConcurrency, VersionSetBy,
+    PinnedPath, RaisedConcurrency, Replicas, ResourceVersion, Rollout, Snapshot, Template, TemplateContent,
+    TemplateRef, Topology, Unversioned, UpgradeConcurrency, VersionSetBy,
 };
 pub use swap_history::{ComponentImage, PoolState, SwapEntry, SwapHistory, UpgradeId};
 pub use topology::{follow, is_aimed_at_present, passed, release_held, under_way};

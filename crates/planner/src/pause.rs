@@ -72,6 +72,17 @@ impl PauseMark {
         serde_json::from_str(text).ok()
     }
 
+    /// Reads the annotation of a MachineDeployment that an upgrade holds. One that can't be read is a hold all the same, of
+    /// an upgrade that isn't known: a later version of Instar may have written it.
+    #[must_use]
+    pub fn of_held(text: &str) -> Self {
+        Self::from_annotation(text).unwrap_or(Self {
+            upgrade: String::new(),
+            since: None,
+            paused: Timestamp::UNIX_EPOCH,
+        })
+    }
+
     /// The annotation's text.
     #[must_use]
     pub fn to_annotation(&self) -> String {

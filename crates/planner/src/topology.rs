@@ -41,7 +41,12 @@ pub fn follow(snapshot: &Snapshot) -> Decision {
     let (stage, action, waiting) = match Goal::find(&view) {
         Goal::There => there(&view),
         Goal::Write(action) => (Stage::ControlPlane, *action, Vec::new()),
-        Goal::Held(waiting) => (Stage::Held, Action::Nothing, waiting),
+        Goal::Held(mut waiting) => {
+            // The edit doesn't come for now, so nothing is held for it.
+            let action = if view.is_moving() { None } else { holds::end(&view) };
+            waiting.extend(progress::held(&view));
+            (Stage::Held, action.unwrap_or(Action::Nothing), waiting)
+        }
     };
     Decision {
         action,

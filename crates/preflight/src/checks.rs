@@ -16,7 +16,8 @@ mod webhooks_in_the_way;
 use instar_api::{PreflightCheck, WorkloadAccess};
 use instar_capi::ComponentSetting;
 use instar_planner::{
-    Condition, MachineDeployment, Object, Observed, PoolOverride, Problem, Snapshot, Template, TemplateRef, Unreadable,
+    Condition, Lifecycle, MachineDeployment, Object, Observed, PoolOverride, Problem, Snapshot, Template, TemplateRef,
+    Unreadable,
 };
 use jiff::SignedDuration;
 
@@ -140,7 +141,8 @@ pub fn is_judged(setting: &ComponentSetting) -> bool {
 /// Whether a pool goes where the control plane goes: no user holds it, or pinned it to another release.
 fn follows(snapshot: &Snapshot, pool: &MachineDeployment) -> bool {
     match snapshot.upgrade_spec.pools.get(&pool.object.name) {
-        None => true,
+        // What goes away isn't upgraded.
+        None => pool.object.lifecycle != Lifecycle::Deleting,
         Some(PoolOverride::Hold | PoolOverride::Pin(_)) => false,
     }
 }

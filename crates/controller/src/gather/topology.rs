@@ -3,7 +3,7 @@
 use instar_api::{CONCURRENCY_ANNOTATION, Pins, RELEASES_ANNOTATION, SWAP_HISTORY_ANNOTATION};
 use instar_capi as capi;
 use instar_domain::KubeVersion;
-use instar_planner::{ResourceVersion, Topology, UpgradeConcurrency, VersionSetBy};
+use instar_planner::{RaisedConcurrency, ResourceVersion, Topology, UpgradeConcurrency, VersionSetBy};
 use kube::ResourceExt;
 
 use crate::fields::{condition, version};
@@ -24,7 +24,9 @@ pub(super) fn read(cluster: &capi::Cluster, topology: &capi::Topology) -> Result
         version_set_by: set_by.and_then(|text| VersionSetBy::from_annotation(text)),
         concurrency: UpgradeConcurrency {
             present: annotations.get(capi::labels::UPGRADE_CONCURRENCY).cloned(),
-            users: annotations.get(CONCURRENCY_ANNOTATION).cloned(),
+            raised: annotations
+                .get(CONCURRENCY_ANNOTATION)
+                .map(|text| RaisedConcurrency::from_annotation(text)),
         },
         conditions: status.conditions.iter().map(condition).collect(),
     })

@@ -49,7 +49,9 @@ impl Context {
             let note = phase_note(status, &upgrade.spec.target);
             self.publish(about, reason, &note).await;
         }
-        for GateChange { gate, to, note } in report::gate_changes(upgrade.status.as_ref(), status) {
+        for GateChange { gate, to, note } in
+            report::gate_changes(upgrade.status.as_ref(), status, &upgrade.spec.approvals)
+        {
             self.counters.gate_changed(gate, to);
             self.publish(about, to.event(gate), &note).await;
         }

@@ -1,6 +1,8 @@
 //! What changed of an upgrade's gates between two statuses: an Event and a count for each.
 
-use instar_api::{ClusterUpgradeStatus, EventReason, HealthReason, HealthStatus, PreflightResult, WindowsAre};
+use instar_api::{
+    Approval, ClusterUpgradeStatus, EventReason, HealthReason, HealthStatus, PreflightResult, WindowsAre,
+};
 
 /// Which gate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -46,13 +48,18 @@ pub(crate) struct GateChange {
     pub(crate) note: String,
 }
 
-/// What changed. Windows that were never told of are no change: a status that begins says where they stand.
-pub(crate) fn gate_changes(before: Option<&ClusterUpgradeStatus>, after: &ClusterUpgradeStatus) -> Vec<GateChange> {
+/// What changed; `given` are the approvals of the upgrade. Windows that were never told of are no change: a status that
+/// begins says where they stand.
+pub(crate) fn gate_changes(
+    before: Option<&ClusterUpgradeStatus>,
+    after: &ClusterUpgradeStatus,
+    given: &[Approval],
+) -> Vec<GateChange> {
     let none = ClusterUpgradeStatus::default();
     let before = before.unwrap_or(&none);
     let mut changes: Vec<GateChange> = window(before, after).into_iter().collect();
     changes.extend(preflight(before, after));
-    changes.extend(approvals(before, after));
+    changes.extend(approvals(before, after, given));
     changes
 }
 
@@ -113,8 +120,9 @@ const fn holds(result: PreflightResult) -> bool {
     }
 }
 
-/// Each approval that is missing is told by its message, which names part, version and target.
-fn approvals(before: &ClusterUpgradeStatus, after: &ClusterUpgradeStatus) -> Vec<GateChange> {
+/// Each approval that is missing is told by its message, which names part, version and target. Where it isn't asked for at
+/// the moment, since something else holds the upgrade, it wasn't given.
+fn approvals(before: &ClusterUpgradeStatus, after: &ClusterUpgradeStatus, given: &[Approval]) -> Vec<GateChange> {
     let (was, is) = (missing(before), missing(after));
     let closed = is
         .iter()
@@ -124,9 +132,10 @@ fn approvals(before: &ClusterUpgradeStatus, after: &ClusterUpgradeStatus) -> Vec
             to: GateEdge::Closed,
             note: format!("An approval is missing: {message}"),
         });
+    let is_given = |message: &str| given.iter().any(|approval| message.contains(&approval.entry()));
     let opened = was
         .iter()
-        .filter(|message| !is.contains(message))
+        .filter(|message| !is.contains(message) && is_given(message))
         .map(|message| GateChange {
             gate: GateKind::Approval,
             to: GateEdge::Open,
@@ -150,7 +159,13 @@ mod tests {
     use crate::report::{health::rows, progress::tests::snapshot, window::window};
 
     fn said(before: Option<&ClusterUpgradeStatus>, after: &ClusterUpgradeStatus) -> Vec<String> {
-        let changes = gate_changes(before, after);
+        let given = ["v1.34.1", "v1.35.1"].map(|version| Approval {
+            before: instar_api::ApprovedPart::Workers,
+            version: version.to_owned(),
+            target: "v1.35".to_owned(),
+            set_by: None,
+        });
+        let changes = gate_changes(before, after, &given);
         changes
             .iter()
             .map(|GateChange { gate, to, note }| format!("{} {note}", to.event(*gate)))
@@ -257,5 +272,10 @@ mod tests {
         );
         assert_eq!(said(Some(&one), &missing("v1.35.1")).len(), 2, "another one");
         assert!(said(Some(&one), &one).is_empty());
+        let other = missing("v1.36.1");
+        assert!(
+            said(Some(&other), &given).is_empty(),
+            "it wasn't given, and is only not asked for"
+        );
     }
 }

@@ -14,9 +14,10 @@ use super::{
 };
 use crate::{
     decision::{CompletePins, EditVersion, Hold, HoldPool, SetConcurrency},
+    observed::Observed,
     pause::PauseMark,
     pool_id::PoolId,
-    snapshot::{MachineDeployment, ResourceVersion, Snapshot, Topology},
+    snapshot::{MachineDeployment, RaisedConcurrency, ResourceVersion, Snapshot, Topology},
     upgrade_spec::Origin,
 };
 
@@ -91,7 +92,7 @@ pub(super) fn holds_all_workers(snapshot: &Snapshot) -> bool {
     let is_topology = |managed_by: ManagedBy| managed_by == ManagedBy::Topology;
     let mut pools = read(&snapshot.pools).filter(|pool| is_topology(pool.object.managed_by));
     let mut machine_pools = read(&snapshot.machine_pools);
-    pools.all(|pool| pool.object.lifecycle == Lifecycle::Paused)
+    pools.all(|pool| pool.object.lifecycle != Lifecycle::Active)
         && !machine_pools.any(|pool| is_topology(pool.object.managed_by))
 }
 
@@ -139,15 +140,23 @@ pub(super) fn check_concurrency(snapshot: &Snapshot, set: &SetConcurrency, broke
         return;
     };
     let concurrency = &topology.concurrency;
-    let users = concurrency.users.as_ref().or(concurrency.present.as_ref());
-    let users = users.map_or("", String::as_str);
-    let number = |text: &str| text.parse::<usize>().unwrap_or(1);
-    let is_right = match (annotation(&set.patch, CONCURRENCY_ANNOTATION), &set.to) {
-        // Raised: what the user had is kept.
-        (Some(kept), Some(to)) => kept == users && number(to) > number(users),
-        (Some(_), None) => false,
-        // Put back.
-        (None, to) => concurrency.users.is_some() && to.as_deref().unwrap_or_default() == users,
+    let number = |text: Option<&String>| text.map_or(Ok(1), |text| text.parse::<usize>()).unwrap_or(usize::MAX);
+    let written = annotation(&set.patch, CONCURRENCY_ANNOTATION).map(RaisedConcurrency::from_annotation);
+    let is_right = match (&written, &concurrency.raised) {
+        // Raised: what the user had is kept, and no pool goes by it.
+        (Some(kept), None) => {
+            let is_behind =
+                |pool: &MachineDeployment| pool.version != topology.version || is_at_rest(snapshot, topology);
+            let mut pools = read(&snapshot.pools).filter(|pool| pool.object.managed_by == ManagedBy::Topology);
+            kept.before == concurrency.present
+                && Some(&kept.to) == set.to.as_ref()
+                && number(set.to.as_ref()) > number(concurrency.present.as_ref())
+                && !pools.any(|pool| pool.object.lifecycle == Lifecycle::Active && is_behind(pool))
+        }
+        // Put back, or left as somebody else has set it.
+        (None, Some(raised)) if concurrency.present.as_ref() == Some(&raised.to) => set.to == raised.before,
+        (None, Some(_)) => set.to == concurrency.present,
+        (Some(_), Some(_)) | (None, None) => false,
     };
     if !is_right || annotation(&set.patch, UPGRADE_CONCURRENCY) != set.to.as_deref() {
         broken.push(Violation::Incomplete);
@@ -167,6 +176,14 @@ fn pool<'s>(snapshot: &'s Snapshot, hold: &HoldPool) -> Option<&'s MachineDeploy
         let object = &pool.object;
         object.api_version == hold.api_version && object.kind == hold.kind && object.name == hold.name
     })
+}
+
+/// Whether the control plane is at the Cluster's version: the edit is still to come, or all has arrived.
+fn is_at_rest(snapshot: &Snapshot, topology: &Topology) -> bool {
+    let control_plane = snapshot.control_plane.as_ref().and_then(Observed::read);
+    let mut pools = read(&snapshot.pools).filter(|pool| pool.object.managed_by == ManagedBy::Topology);
+    control_plane.is_none_or(|control_plane| control_plane.version == topology.version)
+        && pools.all(|pool| pool.version == topology.version && !is_moving(snapshot, pool))
 }
 
 /// Whether a machine of the pool is at another version than the pool says.

@@ -66,6 +66,8 @@ impl Workers<'_> {
 pub(super) fn next<'a>(view: &ClassicView<'a>, rollout: &WorkerRollout<'a>, waiting: &mut Vec<Waiting>) -> Next {
     let (mut moving, mut stuck, mut due) = (0_usize, 0_usize, Vec::new());
     let (mut arrived, mut further) = (Vec::new(), None);
+    // What can't go is still to go, as far as those know that wait for it.
+    let mut still: Vec<PoolId> = Vec::new();
     for pool in in_order(view, rollout) {
         let place = match pool {
             Workers::Deployment(pool) => place(view, pool, rollout.demand, waiting),
@@ -80,8 +82,12 @@ pub(super) fn next<'a>(view: &ClassicView<'a>, rollout: &WorkerRollout<'a>, wait
                 further.get_or_insert(action);
             }
             Ok(Place::Stuck) => stuck += 1,
-            Ok(Place::Due(release)) => due.push((pool, release)),
+            Ok(Place::Due(release)) => {
+                still.push(pool.id());
+                due.push((pool, release));
+            }
             Err(reason) => {
+                still.push(pool.id());
                 waiting.push(reason);
                 stuck += 1;
             }
@@ -101,7 +107,6 @@ pub(super) fn next<'a>(view: &ClassicView<'a>, rollout: &WorkerRollout<'a>, wait
     let is_open = has_room && held.is_empty();
     waiting.extend(held);
     if is_open {
-        let still: Vec<PoolId> = due.iter().map(|(pool, _)| pool.id()).collect();
         for (pool, step) in due {
             let leaving = Leaving {
                 pool: &pool.id(),

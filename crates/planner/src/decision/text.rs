@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use instar_api::{ApprovedPart, HealthReason};
+use instar_api::{Approval, ApprovedPart, HealthReason};
 use instar_domain::{JsonPointer, skew};
 
 use super::{Field, SetBack, TemplateRefusal, Waiting, no_release::Elsewhere};
@@ -118,11 +118,16 @@ impl fmt::Display for Waiting {
                     ApprovedPart::ControlPlane => ("the control plane", "goes"),
                     ApprovedPart::Workers => ("the workers", "go"),
                 };
+                let entry = Approval {
+                    before: *part,
+                    version: version.to_string(),
+                    target: target.to_string(),
+                    set_by: None,
+                }
+                .entry();
                 write!(
                     f,
-                    "{who} {go} to {version} once that is approved: add {{\"before\": \"{}\", \"version\": \"{version}\", \
-                     \"target\": \"{target}\"}} to spec.approvals of the ClusterUpgrade",
-                    part.as_str()
+                    "{who} {go} to {version} once that is approved: add {entry} to spec.approvals of the ClusterUpgrade"
                 )
             }
             Self::PreflightFailed { check, problem } => {

@@ -44,6 +44,9 @@ pub struct HoldPool {
     /// What the write compares with; it stands in the patch too.
     pub resource_version: ResourceVersion,
     pub change: Hold,
+    /// The edit of the version for which it is held. It is tried in a dry run first: where it would be refused, nothing
+    /// is held.
+    pub before: Option<Box<EditVersion>>,
     /// The JSON merge patch.
     pub patch: Value,
 }

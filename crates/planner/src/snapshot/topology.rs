@@ -31,9 +31,36 @@ pub struct Topology {
 pub struct UpgradeConcurrency {
     /// What Cluster API goes by ([`instar_capi::labels::UPGRADE_CONCURRENCY`]).
     pub present: Option<String>,
-    /// What the user had, while an upgrade has raised it ([`instar_api::CONCURRENCY_ANNOTATION`]); empty where that was
-    /// nothing.
-    pub users: Option<String>,
+    /// What an upgrade made of it, while it has raised it ([`instar_api::CONCURRENCY_ANNOTATION`]).
+    pub raised: Option<RaisedConcurrency>,
+}
+
+/// A number of pools that an upgrade has raised.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RaisedConcurrency {
+    /// What the user had; absent where that was nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<String>,
+    /// What the upgrade wrote. What else stands there is the user's again.
+    pub to: String,
+}
+
+impl RaisedConcurrency {
+    /// Reads the annotation. A garbled one says nothing of what was there.
+    #[must_use]
+    pub fn from_annotation(text: &str) -> Self {
+        serde_json::from_str(text).unwrap_or(Self {
+            before: None,
+            to: String::new(),
+        })
+    }
+
+    /// The annotation's text.
+    #[must_use]
+    pub fn to_annotation(&self) -> String {
+        // Texts alone always have a JSON form; the error can't come.
+        serde_json::to_string(self).unwrap_or_default()
+    }
 }
 
 /// Which `ClusterUpgrade` wrote a Cluster's version, kept in the Cluster's annotation

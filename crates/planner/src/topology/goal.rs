@@ -70,15 +70,13 @@ impl Goal {
                 version: present.clone(),
             });
         } else {
-            waiting.extend(gates::before_edit(
-                view.snapshot,
-                row.version(),
-                holds::after_edit(view),
-            ));
+            let workers = holds::after_edit(view, row.version());
+            waiting.extend(gates::before_edit(view.snapshot, row.version(), workers));
         }
         if waiting.is_empty() {
-            let first = holds::before_edit(view);
-            Self::Write(Box::new(first.unwrap_or_else(|| Action::EditVersion(edit(view, row)))))
+            let edit = edit(view, row);
+            let first = holds::before_edit(view, row.version(), &edit);
+            Self::Write(Box::new(first.unwrap_or(Action::EditVersion(edit))))
         } else {
             Self::Held(waiting)
         }
@@ -135,7 +133,9 @@ fn edit(view: &TopologyView<'_>, row: &Release) -> EditVersion {
         target: upgrade_spec.target.as_str().to_owned(),
     };
     let target = match &upgrade_spec.target {
-        Target::Text(_) if !view.snapshot.approvals.required.is_empty() => row.version().to_string(),
+        Target::Text(text) if !view.snapshot.approvals.required.is_empty() && text != row.name() => {
+            row.version().to_string()
+        }
         Target::Text(text) | Target::Release(text) => text.clone(),
     };
     let patch = json!({

@@ -10,23 +10,27 @@ use instar_capi::{
     Lifecycle,
     labels::{TOPOLOGY_DEPLOYMENT_NAME, UPGRADE_CONCURRENCY},
 };
+use instar_domain::KubeVersion;
 use serde_json::{Value, json};
 
 use super::view::TopologyView;
 use crate::{
     approval::AfterEdit,
     canary::Leaving,
-    decision::{Action, Hold, HoldPool, SetConcurrency, Waiting},
+    decision::{Action, EditVersion, Hold, HoldPool, SetConcurrency, Waiting},
     gates,
     pause::PauseMark,
     pool_id::PoolId,
-    snapshot::{MachineDeployment, UpgradeConcurrency},
-    upgrade_spec::Gate,
+    snapshot::{MachineDeployment, RaisedConcurrency, Rollout, UpgradeConcurrency},
+    upgrade_spec::{Gate, Origin},
 };
 
-/// What becomes of the workers after the edit. MachinePools have no field by which they could be held.
-pub(super) fn after_edit(view: &TopologyView<'_>) -> AfterEdit {
-    if is_wanted(view) && view.machine_pools.is_empty() {
+/// What becomes of the workers after an edit to a version. MachinePools have no field by which they could be held, and
+/// what goes to other values at the same version goes at once.
+pub(super) fn after_edit(view: &TopologyView<'_>, to: &KubeVersion) -> AfterEdit {
+    let has_workers = !view.pools.is_empty() || !view.machine_pools.is_empty();
+    let can_be_held = view.machine_pools.is_empty() && *to != view.topology.version;
+    if !has_workers || (can_be_held && is_wanted(view)) {
         AfterEdit::Held
     } else {
         AfterEdit::Follow
@@ -34,8 +38,17 @@ pub(super) fn after_edit(view: &TopologyView<'_>) -> AfterEdit {
 }
 
 /// What is written before the version is edited.
-pub(super) fn before_edit(view: &TopologyView<'_>) -> Option<Action> {
-    if is_wanted(view) { prepare(view) } else { None }
+pub(super) fn before_edit(view: &TopologyView<'_>, to: &KubeVersion, edit: &EditVersion) -> Option<Action> {
+    if *to == view.topology.version || !is_wanted(view) {
+        return None;
+    }
+    match prepare(view)? {
+        Action::HoldPool(hold) => Some(Action::HoldPool(HoldPool {
+            before: Some(Box::new(edit.clone())),
+            ..hold
+        })),
+        action => Some(action),
+    }
 }
 
 /// What is written while the cluster moves, and when it has arrived.
@@ -47,15 +60,15 @@ pub(super) fn next(view: &TopologyView<'_>, waiting: &mut Vec<Waiting>) -> Optio
     prepared.or_else(|| release(view, waiting))
 }
 
-/// Nothing moves: what is held is let go, and the user's value is put back.
+/// Nothing moves: what is held is let go, and the user's value is put back, if it is still ours that stands there.
 pub(super) fn end(view: &TopologyView<'_>) -> Option<Action> {
     let marked = view.pools.iter().find(|pool| pool.held.is_some() && is_writable(pool));
-    let restored = || match &view.topology.concurrency {
-        UpgradeConcurrency { users: None, .. } => None,
-        UpgradeConcurrency { users: Some(users), .. } => {
-            let to = Some(users.clone()).filter(|users| !users.is_empty());
-            Some(set_concurrency(view, to, &Value::Null))
-        }
+    let restored = || {
+        let UpgradeConcurrency { present, raised } = &view.topology.concurrency;
+        let RaisedConcurrency { before, to } = raised.as_ref()?;
+        let is_ours = present.as_ref() == Some(to);
+        let back = if is_ours { before } else { present };
+        Some(set_concurrency(view, back.clone(), None))
     };
     marked.map(|pool| let_go(pool)).or_else(restored)
 }
@@ -67,18 +80,22 @@ fn is_wanted(view: &TopologyView<'_>) -> bool {
     !view.pools.is_empty() && (may_close || snapshot.approvals.required.contains(&ApprovalPoint::Workers))
 }
 
-/// Pools that have still to go, and that nothing holds or moves yet, are held.
+/// Pools that have still to go, and that nothing holds or moves yet, are held. Only then more of them may get their
+/// version at a time: raised before, Cluster API would give it to those that aren't held yet.
 fn prepare(view: &TopologyView<'_>) -> Option<Action> {
-    let to_hold = || view.pools.iter().find(|pool| has_to_be_held(view, pool));
-    raise(view).or_else(|| to_hold().map(|pool| hold(view, pool)))
+    let to_hold = view.pools.iter().find(|pool| has_to_be_held(view, pool));
+    to_hold.map(|pool| hold(view, pool)).or_else(|| raise(view))
 }
 
 fn has_to_be_held(view: &TopologyView<'_>, pool: &MachineDeployment) -> bool {
-    // Before the edit, every pool is at the Cluster's version.
-    let is_to_go = pool.version != view.topology.version || !view.is_moving();
-    // What its user has paused, or let go, stays the user's.
-    let is_free = pool.held.is_none() && pool.object.lifecycle == Lifecycle::Active;
-    is_to_go && is_free && !is_rolling(view, pool)
+    // What its user has paused stays the user's. One that was resumed goes on, but not before there is anywhere to go.
+    let is_free = pool.object.lifecycle == Lifecycle::Active && (pool.held.is_none() || !view.is_moving());
+    is_to_go(view, pool) && is_free && !is_rolling(view, pool)
+}
+
+/// Before the edit, every pool is at the Cluster's version.
+fn is_to_go(view: &TopologyView<'_>, pool: &MachineDeployment) -> bool {
+    pool.version != view.topology.version || !view.is_moving()
 }
 
 /// Whether some machine is at another version than the pool says.
@@ -99,9 +116,8 @@ fn release(view: &TopologyView<'_>, waiting: &mut Vec<Waiting>) -> Option<Action
         let named = upgrade_spec.order.iter().position(|name| is_called(pool, name));
         named.unwrap_or(usize::MAX)
     });
-    let moves = |pool: &&&MachineDeployment| !pool.is_held() && is_rolling(view, pool);
-    let moving = view.pools.iter().filter(moves).count();
-    if moving >= upgrade_spec.strategy.limit() {
+    let moving = view.pools.iter().filter(|pool| is_on_its_way(view, pool)).count();
+    if moving >= limit(view) {
         return None;
     }
     let held = gates::before_workers(view.snapshot);
@@ -124,6 +140,27 @@ fn release(view: &TopologyView<'_>, waiting: &mut Vec<Waiting>) -> Option<Action
         }
     }
     None
+}
+
+/// Whether a pool that nothing stops has its version, and is not all that it says. One that is paused, or replaces machines
+/// only when a user deletes them, isn't waited for.
+fn is_on_its_way(view: &TopologyView<'_>, pool: &MachineDeployment) -> bool {
+    let moves = pool.object.lifecycle == Lifecycle::Active && pool.rollout == Rollout::Rolling;
+    moves && (is_rolling(view, pool) || (pool.version == view.topology.version && !view.pool_settled(pool)))
+}
+
+/// How many pools may be on their way: an edit by hand has the number that the Cluster's user gave Cluster API.
+fn limit(view: &TopologyView<'_>) -> usize {
+    let upgrade_spec = &view.snapshot.upgrade_spec;
+    match upgrade_spec.origin {
+        Origin::Upgrade => upgrade_spec.strategy.limit(),
+        Origin::Cluster => {
+            let UpgradeConcurrency { present, raised } = &view.topology.concurrency;
+            let ours = raised.as_ref().filter(|raised| present.as_ref() == Some(&raised.to));
+            let users = ours.map_or(present.as_ref(), |raised| raised.before.as_ref());
+            users.and_then(|text| text.parse().ok()).unwrap_or(1)
+        }
+    }
 }
 
 /// Whether a pool that is held has its version, and waits for nothing but us.
@@ -166,6 +203,7 @@ fn patched(pool: &MachineDeployment, change: Hold, mark: &Value, paused: &Value)
         name: object.name.clone(),
         resource_version: object.resource_version.clone(),
         change,
+        before: None,
         patch: json!({
             "metadata": {
                 "resourceVersion": object.resource_version,
@@ -176,21 +214,32 @@ fn patched(pool: &MachineDeployment, change: Hold, mark: &Value, paused: &Value)
     })
 }
 
-/// Raises the number of pools that are upgraded at a time to all of them, if it is lower.
+/// Raises the number of pools that are upgraded at a time to all of them, if it is lower and no pool would go by that. It
+/// is raised once: what somebody else sets then stands. MachinePools, which go by the same number, can't be held, so it
+/// stays where there are some: the pools then get their version one after the other.
 fn raise(view: &TopologyView<'_>) -> Option<Action> {
-    let UpgradeConcurrency { present, users } = &view.topology.concurrency;
+    let UpgradeConcurrency { present, raised } = &view.topology.concurrency;
+    let would_go = |pool: &&MachineDeployment| is_to_go(view, pool) && pool.object.lifecycle == Lifecycle::Active;
+    if raised.is_some() || !view.machine_pools.is_empty() || view.pools.iter().any(would_go) {
+        return None;
+    }
     let all = view.pools.len();
     let now = present.as_ref().map_or(Some(1), |text| text.parse::<usize>().ok());
     // Cluster API refuses what isn't a number; what is there all the same is the user's matter.
     if now.is_none_or(|now| now >= all) {
         return None;
     }
-    let keep = users.clone().or_else(|| present.clone()).unwrap_or_default();
-    Some(set_concurrency(view, Some(all.to_string()), &json!(keep)))
+    let to = all.to_string();
+    let keep = RaisedConcurrency {
+        before: present.clone(),
+        to: to.clone(),
+    };
+    Some(set_concurrency(view, Some(to), Some(&keep)))
 }
 
-fn set_concurrency(view: &TopologyView<'_>, to: Option<String>, keep: &Value) -> Action {
+fn set_concurrency(view: &TopologyView<'_>, to: Option<String>, keep: Option<&RaisedConcurrency>) -> Action {
     let resource_version = view.topology.resource_version.clone();
+    let keep = keep.map(RaisedConcurrency::to_annotation);
     Action::SetConcurrency(SetConcurrency {
         patch: json!({
             "metadata": {

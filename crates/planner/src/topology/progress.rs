@@ -14,7 +14,7 @@ use crate::{
     decision::{MachineProgress, MachineState, PoolProgress, Stage, Waiting},
     pool_id::PoolId,
     settled::{self, converged},
-    snapshot::{ConditionStatus, Machine, MachinePhase, Node},
+    snapshot::{ConditionStatus, Machine, MachineDeployment, MachinePhase, Node},
 };
 
 /// What the upgrade is at, and what it waits for.
@@ -109,12 +109,8 @@ fn workers(view: &TopologyView<'_>) -> Vec<Waiting> {
             continue;
         }
         let id = PoolId::Workers(pool.object.name.clone());
-        if let Some(mark) = pool.held.as_ref().filter(|_| pool.is_held()) {
-            waiting.push(Waiting::PoolHeld {
-                pool: id,
-                version: wanted.clone(),
-                since: mark.paused,
-            });
+        if let Some(held) = held_pool(view, pool) {
+            waiting.push(held);
             continue;
         }
         waiting.push(Waiting::PoolRollingOut {
@@ -142,6 +138,20 @@ fn workers(view: &TopologyView<'_>) -> Vec<Waiting> {
         }
     }
     waiting
+}
+
+/// The pools that are held.
+pub(super) fn held(view: &TopologyView<'_>) -> impl Iterator<Item = Waiting> {
+    view.pools.iter().filter_map(|pool| held_pool(view, pool))
+}
+
+fn held_pool(view: &TopologyView<'_>, pool: &MachineDeployment) -> Option<Waiting> {
+    let mark = pool.held.as_ref().filter(|_| pool.is_held())?;
+    Some(Waiting::PoolHeld {
+        pool: PoolId::Workers(pool.object.name.clone()),
+        version: view.topology.version.clone(),
+        since: mark.paused,
+    })
 }
 
 /// The new machines that aren't there yet.

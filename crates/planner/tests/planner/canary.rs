@@ -12,9 +12,13 @@ const TARGET: &str = "v1.34.5";
 
 /// Three pools, of which md-1 goes first and runs for half an hour before the others follow.
 fn world() -> World {
-    let mut world = World::new("v1.33.5", 1, Target::Text(TARGET.to_owned()));
+    world_at("v1.33.5", Target::Text(TARGET.to_owned()))
+}
+
+fn world_at(present: &str, target: Target) -> World {
+    let mut world = World::new(present, 1, target);
     for pool in ["md-0", "md-1", "md-2"] {
-        world.add_pool(pool, &version("v1.33.5"), 1);
+        world.add_pool(pool, &version(present), 1);
     }
     world.canary = Some(CanaryRule {
         pools: 1,
@@ -117,4 +121,26 @@ fn a_pool_that_is_left_alone_does_not_go_first() {
     assert_eq!(gone(&world), ["md-0"]);
     assert_eq!(pass(&mut world, &mut random, 300).progress.stage, Stage::Complete);
     assert_eq!(gone(&world), ["md-0", "md-2"]);
+}
+
+#[test]
+fn where_the_first_is_stuck_none_follows() {
+    // Another release of the version that runs, so that no version tells who is behind.
+    let target = Target::Release("v1.35.5-2".to_owned());
+    let (mut world, mut random) = (world_at("v1.35.5", target), Random::new(7));
+    world.approvals.required.insert(instar_api::ApprovalPoint::Workers);
+    pass(&mut world, &mut random, 100);
+    world.pause_pool("md-1", instar_planner::Lifecycle::Paused);
+    world.approvals.required.clear();
+    let decision = pass(&mut world, &mut random, 200);
+    assert_eq!(
+        closed(&decision),
+        ["canary: MachineDeployment md-1 has to arrive first"]
+    );
+    let snapshot = world.snapshot();
+    let mut pools = snapshot.pools.iter().filter_map(Observed::read);
+    assert!(
+        pools.all(|pool| pool.object.swap_history.is_none()),
+        "no pool was swapped"
+    );
 }

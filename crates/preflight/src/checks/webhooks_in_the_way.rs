@@ -17,7 +17,8 @@ pub(super) fn look(snapshot: &Snapshot, workload: Workload<'_>) -> Finding {
 
 fn judged(webhooks: &Webhooks) -> Finding {
     match (Finding::of_all(webhooks.found.iter().map(judge)), webhooks.more) {
-        (Finding::Warn(problem), more) if more > 0 => Finding::Warn(Problem {
+        // One of those might refuse for good.
+        (Finding::Warn(problem), more) if more > 0 => Finding::Unknown(Problem {
             message: format!(
                 "{}; {more} further webhooks like these were not looked at",
                 problem.message

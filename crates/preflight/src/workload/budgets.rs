@@ -11,6 +11,12 @@ use super::{Extent, text::quoted};
 /// Pods with this label are left alone by Cluster API's drain. Source: `PodDrainLabel` of its API.
 const DRAIN: &str = "cluster.x-k8s.io/drain";
 
+/// How many budgets of one Pod are named: two are already one too many.
+const NAMED: usize = 3;
+
+/// How many Pods are kept whose evictions may be tried. Whoever runs the cluster says how many there are.
+const MOST_CANDIDATES: usize = 2_000;
+
 /// What a kubelet runs from its own files.
 const MIRROR: &str = "kubernetes.io/config.mirror";
 
@@ -95,7 +101,7 @@ pub struct Candidate {
     pub namespace: String,
     pub pod: String,
     pub node: String,
-    /// The budgets that select it.
+    /// The budgets that select it, at most three of them.
     pub budgets: Vec<String>,
 }
 
@@ -157,12 +163,17 @@ impl BudgetReader {
         let budgets = self.by_namespace.get(namespace).map_or(&[][..], Vec::as_slice);
         let selecting: Vec<&Budget> = budgets.iter().filter(|budget| budget.selects(&labels)).collect();
         let may_be_held = selecting.len() > 1 || selecting.iter().any(|budget| budget.now == Now::Closed);
-        if may_be_held {
+        if may_be_held && self.candidates.len() == MOST_CANDIDATES {
+            self.bound(
+                "Pods that PodDisruptionBudgets may hold",
+                Extent::First(MOST_CANDIDATES),
+            );
+        } else if may_be_held {
             self.candidates.push(Candidate {
                 namespace: namespace.to_owned(),
                 pod: metadata.name,
                 node: spec.node_name,
-                budgets: selecting.iter().map(|budget| budget.name.clone()).collect(),
+                budgets: selecting.iter().take(NAMED).map(|budget| budget.name.clone()).collect(),
             });
         }
     }

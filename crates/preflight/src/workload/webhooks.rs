@@ -10,7 +10,7 @@ use serde::Deserialize;
 use super::{Extent, text::quoted};
 
 /// How many are kept, the worst first.
-const MOST: usize = 16;
+const MOST: usize = 64;
 
 /// Longer than this, and a request that waits for it is ended before it is: the API server's own clients give up.
 const LONG: i64 = 15;

@@ -119,7 +119,7 @@ impl PlannedKind for capi::MachineDeployment {
                 "OnDelete" => Rollout::OnDelete,
                 _ => Rollout::Rolling,
             },
-            held: fields.held.as_deref().and_then(PauseMark::from_annotation),
+            held: fields.held.as_deref().map(PauseMark::of_held),
             drain_timeout: DrainTimeout::of(machines.drain_timeout),
         })
     }

@@ -6,13 +6,14 @@ use std::collections::BTreeSet;
 use instar_api::{ApprovalPoint, ApprovedPart, CONCURRENCY_ANNOTATION, HELD_ANNOTATION};
 use instar_capi::labels::UPGRADE_CONCURRENCY;
 use instar_planner::{
-    Action, Decision, Gate, GateState, Hold, Lifecycle, MachineDeployment, Origin, PauseMark, PoolId, ResourceVersion,
-    Snapshot, Stage, Strategy, VersionSetBy, Violation, check, release_held,
+    Action, Decision, Gate, GateState, Hold, Lifecycle, MachineDeployment, ManagedBy, Observed, Origin, PauseMark,
+    PoolId, RaisedConcurrency, ResourceVersion, Rollout, Snapshot, Stage, Strategy, VersionSetBy, Violation, check,
+    release_held,
 };
 use serde_json::Value;
 
 use super::{asked, cluster, control_plane, control_plane_goes, decide, machines, pins, pools, topology, words};
-use crate::world::{closed, joined, random::Random, version};
+use crate::world::{closed, joined, machine_pools::machine_pool, random::Random, version};
 
 const TARGET: &str = "v1.34.5";
 
@@ -74,7 +75,8 @@ impl World {
                 let annotations = &set.patch["metadata"]["annotations"];
                 let concurrency = &mut topology(&mut self.snapshot).concurrency;
                 concurrency.present = annotations[UPGRADE_CONCURRENCY].as_str().map(str::to_owned);
-                concurrency.users = annotations[CONCURRENCY_ANNOTATION].as_str().map(str::to_owned);
+                let raised = annotations[CONCURRENCY_ANNOTATION].as_str();
+                concurrency.raised = raised.map(RaisedConcurrency::from_annotation);
                 topology(&mut self.snapshot).resource_version = next;
             }
             action => panic!("{action:?}"),
@@ -159,7 +161,7 @@ impl World {
         for pool in pools(&mut self.snapshot) {
             assert_eq!((pool.held.as_ref(), pool.object.lifecycle), (None, Lifecycle::Active));
         }
-        assert_eq!(topology(&mut self.snapshot).concurrency.users, None);
+        assert_eq!(topology(&mut self.snapshot).concurrency.raised, None);
     }
 }
 
@@ -183,7 +185,7 @@ fn before_the_edit_every_pool_is_held_and_let_go_once_that_is_approved() {
             action => panic!("{action:?}"),
         }
     }
-    assert_eq!(written, ["concurrency 2", "Hold md-0", "Hold md-1", "edit v1.34.5"]);
+    assert_eq!(written, ["Hold md-0", "Hold md-1", "concurrency 2", "edit v1.34.5"]);
     for _ in 0..5 {
         world.cluster_api();
         assert_eq!(world.decide_and_write().action, Action::Nothing);
@@ -404,4 +406,115 @@ fn what_would_pass_a_gate_or_touch_more_is_found() {
         }),
         [Violation::NoCompare]
     );
+}
+
+/// What a decision writes, in a few words.
+fn written(decision: &Decision) -> String {
+    match &decision.action {
+        Action::SetConcurrency(set) => format!("concurrency {}", set.to.as_deref().unwrap_or("none")),
+        Action::HoldPool(hold) => format!("{:?} {}", hold.change, hold.name),
+        Action::EditVersion(edit) => format!("edit {}", edit.target),
+        Action::Nothing => "nothing".to_owned(),
+        action => panic!("{action:?}"),
+    }
+}
+
+/// One pool rolls, the others have still to get their version, and a window closes that wasn't there before.
+#[test]
+fn no_pool_goes_by_a_number_that_is_raised_in_the_middle() {
+    let mut world = World::new(cluster("v1.33.5", TARGET));
+    world.cluster_api();
+    world.cluster_api();
+    assert_eq!(world.rolling().len(), 1, "md-0 has its version");
+    world.snapshot.gates.insert(Gate::Window, closed("Sunday"));
+    let mut all = Vec::new();
+    for _ in 0..3 {
+        all.push(written(&world.decide_and_write()));
+        world.cluster_api();
+    }
+    assert_eq!(all, ["Hold md-1", "concurrency 2", "nothing"]);
+    for _ in 0..5 {
+        world.cluster_api();
+        world.decide_and_write();
+    }
+    assert_eq!(world.rolled, BTreeSet::from(["md-0".to_owned()]));
+}
+
+#[test]
+fn machine_pools_keep_the_number_of_their_user() {
+    let mut world = gated();
+    let mut pool = machine_pool("mp", "v1.33.5", &["v1.33.5"]);
+    pool.object.managed_by = ManagedBy::Topology;
+    world.snapshot.machine_pools.push(Observed::Read(pool));
+    world.approve_workers();
+    let all: Vec<String> = (0..3).map(|_| written(&world.decide_and_write())).collect();
+    assert_eq!(all, ["Hold md-0", "Hold md-1", "edit v1.34.5"]);
+}
+
+#[test]
+fn a_pool_that_does_not_move_by_itself_holds_no_other() {
+    for (lifecycle, rollout) in [
+        (Lifecycle::Paused, Rollout::Rolling),
+        (Lifecycle::Deleting, Rollout::Rolling),
+        (Lifecycle::Active, Rollout::OnDelete),
+    ] {
+        let mut world = gated();
+        world.approve_workers();
+        world.pool("md-0").object.lifecycle = lifecycle;
+        world.pool("md-0").rollout = rollout;
+        for _ in 0..12 {
+            world.decide_and_write();
+            world.cluster_api();
+        }
+        assert!(world.released.contains(&"md-1".to_owned()), "{lifecycle:?} {rollout:?}");
+        assert!(!world.pool("md-1").is_held(), "{lifecycle:?} {rollout:?}");
+    }
+}
+
+#[test]
+fn what_somebody_else_sets_meanwhile_stands() {
+    let mut world = gated();
+    topology(&mut world.snapshot).concurrency.present = Some("1".to_owned());
+    for _ in 0..4 {
+        world.decide_and_write();
+    }
+    topology(&mut world.snapshot).concurrency.present = Some("1".to_owned());
+    world.approve_workers();
+    for _ in 0..30 {
+        let wrote = written(&world.decide_and_write());
+        assert_ne!(wrote, "concurrency 2", "it is raised once");
+        world.cluster_api();
+    }
+    assert_eq!(decide(&world.snapshot).progress.stage, Stage::Complete);
+    world.assert_clean();
+    assert_eq!(topology(&mut world.snapshot).concurrency.present.as_deref(), Some("1"));
+}
+
+#[test]
+fn while_the_edit_does_not_come_nothing_is_held_for_it() {
+    let mut world = gated();
+    for _ in 0..2 {
+        world.decide_and_write();
+    }
+    world.snapshot.gates.insert(Gate::Window, closed("Sunday"));
+    for _ in 0..2 {
+        let decision = world.decide_and_write();
+        assert_eq!(decision.progress.stage, Stage::Held);
+        assert!(written(&decision).starts_with("Release "), "{decision:?}");
+    }
+    world.assert_clean();
+}
+
+#[test]
+fn another_release_of_the_version_needs_its_approval_first_and_is_named() {
+    let mut snapshot = asked("v1.35.5", "v1.35.5-2");
+    snapshot.approvals.required = BTreeSet::from([ApprovalPoint::Workers]);
+    let begins = "ApprovalMissing: the workers go to v1.35.5 once that is approved";
+    let words = words(&decide(&snapshot));
+    assert!(words[0].starts_with(begins), "{words:?}");
+    snapshot
+        .approvals
+        .given
+        .insert((ApprovedPart::Workers, version("v1.35.5")));
+    assert_eq!(written(&decide(&snapshot)), "edit v1.35.5-2");
 }

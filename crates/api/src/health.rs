@@ -217,6 +217,10 @@ health_reasons! {
         "The controller has paused a MachineDeployment of a topology Cluster until its gates open. Once the control plane \
          is a minor ahead, Cluster API creates no machine of the older version in place of one that fails.",
         "Nothing: it goes on when the gates are open that other rows name.";
+    Finishing = Info, None:
+        "All machines are there, and the controller puts back what it changed meanwhile: the marks of pools that it held, and \
+         the annotation `topology.cluster.x-k8s.io/upgrade-concurrency`.",
+        "Nothing.";
     Paused = Info, Stalled:
         "The Cluster, or an object of it, is paused.",
         "To continue, set `spec.paused` of the Cluster to false, or remove the annotation `cluster.x-k8s.io/paused` of \

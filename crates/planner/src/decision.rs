@@ -223,6 +223,8 @@ pub enum Waiting {
         version: KubeVersion,
         since: Timestamp,
     },
+    /// All has arrived, and what was changed for the upgrade is put back.
+    Finishing,
     /// A template that is referred to can't be seen.
     TemplateNotVisible {
         /// The pool that refers to it.
@@ -509,6 +511,7 @@ impl Waiting {
             | Self::PreflightFailed { .. }
             | Self::PreflightUnknown { .. }
             | Self::PoolHeld { .. }
+            | Self::Finishing
             | Self::TemplateNotVisible { .. }
             | Self::NoBootstrapTemplate { .. }
             | Self::NameTaken { .. }

@@ -89,8 +89,10 @@ fn there(view: &TopologyView<'_>) -> (Stage, Action, Vec<Waiting>) {
     let stage = match (stage(view, &mut waiting), &action) {
         _ if gates::stands_still(&waiting) => Stage::Held,
         (stage, Action::Nothing) => stage,
-        // Something is left to be written.
-        (Stage::Complete, _) => Stage::Workers,
+        (Stage::Complete, _) => {
+            waiting.push(Waiting::Finishing);
+            Stage::Workers
+        }
         (stage, _) => stage,
     };
     (stage, action, waiting)

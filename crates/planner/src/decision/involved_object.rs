@@ -57,6 +57,7 @@ impl Waiting {
                 })
             }
             Self::NoControlPlane
+            | Self::Finishing
             | Self::NotProvisioned
             | Self::TopologyNotReconciled { .. }
             | Self::HookBlocking { .. }

@@ -39,6 +39,7 @@ impl Waiting {
             | Self::ApprovalMissing { .. }
             | Self::PreflightFailed { .. }
             | Self::PreflightUnknown { .. }
+            | Self::Finishing
             | Self::TemplateNotVisible { .. }
             | Self::NoBootstrapTemplate { .. }
             | Self::NameTaken { .. }

@@ -34,6 +34,7 @@ impl Waiting {
             Self::PreflightFailed { .. } => HealthReason::PreflightFailed,
             Self::PreflightUnknown { .. } => HealthReason::PreflightUnknown,
             Self::PoolHeld { .. } => HealthReason::PoolHeld,
+            Self::Finishing => HealthReason::Finishing,
             Self::TemplateNotVisible { .. } => HealthReason::TemplateNotVisible,
             Self::NoBootstrapTemplate { .. } => HealthReason::NoBootstrapTemplate,
             Self::NameTaken { .. } => HealthReason::NameTaken,
@@ -80,6 +81,7 @@ impl fmt::Display for Waiting {
                 )
             }
             Self::Unreadable(object) => write!(f, "{} {} can't be read: {}", object.kind, object.name, object.reason),
+            Self::Finishing => f.write_str("all machines are there, and what was changed for the upgrade is put back"),
             Self::NoControlPlane => f.write_str("the Cluster has no control plane that can be seen"),
             Self::NotProvisioned => f.write_str(
                 "the Cluster isn't provisioned yet: its control plane has not been initialized, and the upgrade begins when it is",

@@ -206,7 +206,9 @@ fn before_the_edit_every_pool_is_held_and_let_go_once_that_is_approved() {
     world.snapshot.upgrade_spec.order = vec!["md-1".to_owned()];
     world.approve_workers();
     for _ in 0..20 {
-        world.decide_and_write();
+        let decision = world.decide_and_write();
+        let is_told = !decision.waiting.is_empty() || decision.progress.stage == Stage::Complete;
+        assert!(is_told, "{decision:#?}");
         world.cluster_api();
         assert!(world.rolling().len() <= 2);
     }

@@ -77,6 +77,11 @@ fn holds(snapshot: &Snapshot, rule: CanaryRule, canary: &MachineDeployment, leav
     }
     // One that this upgrade has not moved was there before.
     let swap = object.swap_history.as_ref()?.last_of(&snapshot.upgrade_spec.id())?;
+    // What another client has changed since never converges, and its time isn't known: the status names it.
+    let is_ours = swap.after.is_at(&canary.version, Some(&canary.infrastructure.name));
+    if !is_ours {
+        return None;
+    }
     let Some(converged) = swap.converged else {
         return not_there();
     };

@@ -62,6 +62,10 @@ pub(super) fn is_passed(snapshot: &Snapshot, action: &Action) -> bool {
         let Some(swap) = history.and_then(|history| history.last_of(&asked.id())) else {
             return false;
         };
+        let says = &swap.after;
+        if says.version != canary.version || says.template.as_ref() != Some(&canary.infrastructure.name) {
+            return false;
+        }
         let baked = swap
             .converged
             .and_then(|converged| converged.checked_add(rule.bake).ok());

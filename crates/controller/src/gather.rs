@@ -28,24 +28,24 @@ use crate::{
 };
 
 pub(crate) use control_plane::{infrastructure, of_topology};
-pub(crate) use gates::{CheckRules, check_rules, preflight, wanted};
+pub(crate) use gates::{CheckRules, preflight, wanted};
 pub(crate) use referred::Referred;
 pub(crate) use templates::content;
 
 /// A snapshot without its templates and the infrastructure of its MachinePools, for an upgrade that goes on. Its checks
-/// are still to be asked ([`preflight`]).
+/// are still to be asked by the rules that come with it ([`preflight`]).
 pub(crate) fn gather(
     caches: &Caches,
     cluster: &capi::Cluster,
     control_plane: Option<Observed<ControlPlane>>,
     upgrade: &ClusterUpgrade,
     now: Timestamp,
-) -> Snapshot {
+) -> (Snapshot, CheckRules) {
     // Where it ends at this moment, its record doesn't say so yet.
     let ended = completed_at(upgrade).unwrap_or(now);
     let mut snapshot = gather_for(caches, cluster, control_plane, upgrade_spec(upgrade), Some(ended), now);
-    gates::look(caches, cluster, upgrade, &mut snapshot);
-    snapshot
+    let rules = gates::look(caches, cluster, upgrade, &mut snapshot);
+    (snapshot, rules)
 }
 
 /// The same for what is left of upgrades that ended at a time: no gate holds that, so none is looked at.

@@ -18,8 +18,13 @@ use kube::ResourceExt;
 
 use crate::{caches::Caches, policy::selecting, probe::Wanted};
 
-/// Looks at all that may hold an upgrade under way, but for the checks: some read templates.
-pub(super) fn look(caches: &Caches, cluster: &capi::Cluster, upgrade: &ClusterUpgrade, snapshot: &mut Snapshot) {
+/// Looks at all that may hold an upgrade under way, but for the checks, of which it gives the rules: some read templates.
+pub(super) fn look(
+    caches: &Caches,
+    cluster: &capi::Cluster,
+    upgrade: &ClusterUpgrade,
+    snapshot: &mut Snapshot,
+) -> CheckRules {
     let namespace = cluster.namespace().unwrap_or_default();
     let policies = caches.policies(&namespace);
     let policies: Vec<&UpgradePolicySpec> = selecting(&policies, cluster.labels()).collect();
@@ -34,23 +39,16 @@ pub(super) fn look(caches: &Caches, cluster: &capi::Cluster, upgrade: &ClusterUp
     snapshot.gates.extend(unobserved(&policies));
     snapshot.approvals = approvals(&policies, upgrade);
     snapshot.canary = canary(&policies, upgrade);
+    CheckRules {
+        modes: preflight_modes(policies.iter().map(|policy| &policy.preflight)),
+        access: access(caches, &namespace, &policies),
+    }
 }
 
 /// What the policies say of the checks of a Cluster.
 pub(crate) struct CheckRules {
     pub(crate) modes: BTreeMap<PreflightCheck, Enforcement>,
     access: WorkloadAccess,
-}
-
-/// The rules for the checks of a Cluster.
-pub(crate) fn check_rules(caches: &Caches, cluster: &capi::Cluster) -> CheckRules {
-    let namespace = cluster.namespace().unwrap_or_default();
-    let policies = caches.policies(&namespace);
-    let policies: Vec<&UpgradePolicySpec> = selecting(&policies, cluster.labels()).collect();
-    CheckRules {
-        modes: preflight_modes(policies.iter().map(|policy| &policy.preflight)),
-        access: access(caches, &namespace, &policies),
-    }
 }
 
 /// Asks the checks of a snapshot that has all that they read.

@@ -16,7 +16,7 @@ use super::{AFTER_WRITE, Context, Done};
 use crate::{
     api::{Class, Error},
     execute::{ActionDescription, Effect, Executor, violation},
-    gather::{CheckRules, check_rules, gather, preflight},
+    gather::{CheckRules, gather, preflight},
     metrics::Written as Counted,
     report::{self, Attempt},
 };
@@ -31,11 +31,10 @@ impl Context {
         control_plane: Option<Observed<ControlPlane>>,
         upgrade: &ClusterUpgrade,
     ) -> Result<Done, Error> {
-        let mut snapshot = gather(&self.caches, cluster, control_plane, upgrade, Timestamp::now());
+        let (mut snapshot, rules) = gather(&self.caches, cluster, control_plane, upgrade, Timestamp::now());
         if is_paused(&snapshot) {
             return Ok(Done::Idle);
         }
-        let rules = check_rules(&self.caches, cluster);
         self.probe(&rules, cluster, &snapshot);
         let mut decision = match self.decide(&rules, cluster, upgrade, &mut snapshot).await {
             Ok(decision) => decision,
@@ -143,6 +142,23 @@ impl Context {
             }
         }
         Ok(())
+    }
+
+    /// What an upgrade left behind that goes on no more: its one write, if there is one.
+    pub(super) async fn write_leftover(
+        &self,
+        cluster: &Cluster,
+        snapshot: &Snapshot,
+        decision: &Decision,
+    ) -> Result<Option<Done>, Error> {
+        if decision.action == Write::Nothing {
+            return Ok(None);
+        }
+        let broken = check(snapshot, decision);
+        if !broken.is_empty() {
+            return Err(violation(&decision.action, &broken));
+        }
+        self.execute(cluster, None, decision).await.map(Some)
     }
 
     /// The one write. What is left of upgrades whose records are gone is written without one.

@@ -1,12 +1,12 @@
 //! The marks by which an upgrade pauses MachinePools go with it, however it ends.
 
 use instar_capi::{Cluster, MachinePool};
-use instar_planner::{Action, Observed, Target, UpgradeSpec, check, resume};
+use instar_planner::{Observed, Target, UpgradeSpec, resume};
 use instar_watch::Key;
 use jiff::Timestamp;
 
 use super::{Context, Done};
-use crate::{api::Error, execute::violation, gather::gather_for};
+use crate::{api::Error, gather::gather_for};
 
 impl Context {
     /// No upgrade goes on, or the Cluster is being deleted: takes one mark off, if there is one. An object that stays
@@ -20,14 +20,6 @@ impl Context {
         let nothing = UpgradeSpec::new("", Target::Text(String::new()));
         let mut snapshot = gather_for(&self.caches, cluster, None, nothing, None, Timestamp::now());
         snapshot.infrastructure_pools = self.referred().infrastructure_pools(&snapshot).await?;
-        let decision = resume(&snapshot);
-        if decision.action == Action::Nothing {
-            return Ok(None);
-        }
-        let broken = check(&snapshot, &decision);
-        if !broken.is_empty() {
-            return Err(violation(&decision.action, &broken));
-        }
-        self.execute(cluster, None, &decision).await.map(Some)
+        self.write_leftover(cluster, &snapshot, &resume(&snapshot)).await
     }
 }

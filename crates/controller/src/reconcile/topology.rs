@@ -22,7 +22,7 @@ use super::{
 use crate::{
     api::Error,
     execute::violation,
-    gather::{check_rules, gather, of_topology, preflight},
+    gather::{CheckRules, gather, of_topology, preflight},
     report::Attempt,
     upgrade_spec::{self, Upgrades},
 };
@@ -44,7 +44,7 @@ impl Context {
         let upgrades = Upgrades::sort(known.clone(), None);
         let record = upgrade_spec::record_of(cluster, version);
         let name = record.name_any();
-        let snapshot = self.snapshot(cluster, &record);
+        let (snapshot, _) = self.snapshot(cluster, &record);
         match (snapshot.cluster.lifecycle, &upgrades.active) {
             (Lifecycle::Active, _) => {}
             (Lifecycle::Deleting, Some(active)) => return self.report_deletion(cluster, active).await,
@@ -60,7 +60,7 @@ impl Context {
             ActiveUpgrade::Of(active) => active,
             ActiveUpgrade::Record(record) => return self.make(&record).await,
             ActiveUpgrade::None => {
-                if let Some(done) = Box::pin(self.release_held_pools(cluster, &snapshot)).await? {
+                if let Some(done) = Box::pin(self.write_leftover(cluster, &snapshot, &release_held(&snapshot))).await? {
                     return Ok(done);
                 }
                 let last = upgrades.last.as_deref();
@@ -87,7 +87,7 @@ impl Context {
         upgrades: &Upgrades,
     ) -> ActiveUpgrade {
         let mut open = upgrades.active.iter().chain(&upgrades.refused);
-        let wants_it = |open: &&Arc<ClusterUpgrade>| is_aimed_at_present(&self.snapshot(cluster, open));
+        let wants_it = |open: &&Arc<ClusterUpgrade>| is_aimed_at_present(&self.snapshot(cluster, open).0);
         if let Some(wants_it) = open.find(wants_it) {
             return ActiveUpgrade::Of(Arc::clone(wants_it));
         }
@@ -101,7 +101,7 @@ impl Context {
     }
 
     async fn report_deletion(&self, cluster: &Cluster, upgrade: &ClusterUpgrade) -> Result<Done, Error> {
-        let snapshot = self.snapshot(cluster, upgrade);
+        let (snapshot, _) = self.snapshot(cluster, upgrade);
         if !upgrade.spec.paused {
             let decision = follow(&snapshot);
             self.report(cluster, upgrade, &snapshot, &decision, Attempt::Succeeded)
@@ -110,33 +110,20 @@ impl Context {
         Ok(Done::Idle)
     }
 
-    fn snapshot(&self, cluster: &Cluster, upgrade: &ClusterUpgrade) -> Snapshot {
+    /// Its checks are still to be asked: they matter to the upgrade alone whose turn it is.
+    fn snapshot(&self, cluster: &Cluster, upgrade: &ClusterUpgrade) -> (Snapshot, CheckRules) {
         let control_plane = of_topology(&self.caches, cluster);
-        let mut snapshot = gather(&self.caches, cluster, control_plane, upgrade, Timestamp::now());
-        let readings = self.prober.readings(&Key::of(cluster));
-        preflight(&check_rules(&self.caches, cluster), upgrade, &readings, &mut snapshot);
-        snapshot
-    }
-
-    /// No upgrade goes on: lets one pool go that is held, if there is one.
-    async fn release_held_pools(&self, cluster: &Cluster, snapshot: &Snapshot) -> Result<Option<Done>, Error> {
-        let decision = release_held(snapshot);
-        if decision.action == Write::Nothing {
-            return Ok(None);
-        }
-        let broken = check(snapshot, &decision);
-        if !broken.is_empty() {
-            return Err(violation(&decision.action, &broken));
-        }
-        self.execute(cluster, None, &decision).await.map(Some)
+        gather(&self.caches, cluster, control_plane, upgrade, Timestamp::now())
     }
 
     async fn reconcile_topology(&self, cluster: &Cluster, upgrade: &ClusterUpgrade) -> Result<Done, Error> {
-        let snapshot = self.snapshot(cluster, upgrade);
+        let (mut snapshot, rules) = self.snapshot(cluster, upgrade);
         if is_paused(&snapshot) {
             return Ok(Done::Idle);
         }
-        self.probe(&check_rules(&self.caches, cluster), cluster, &snapshot);
+        self.probe(&rules, cluster, &snapshot);
+        let readings = self.prober.readings(&Key::of(cluster));
+        preflight(&rules, upgrade, &readings, &mut snapshot);
         let mut decision = follow(&snapshot);
         let broken = check(&snapshot, &decision);
         if !broken.is_empty() {

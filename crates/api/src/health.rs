@@ -343,6 +343,14 @@ health_reasons! {
         "Nothing: the controller deletes it later.";
 }
 
+impl HealthReason {
+    /// What to do about it, as a status says it: the marks are for the reference page.
+    #[must_use]
+    pub fn next(self) -> String {
+        self.remedy().replace('`', "")
+    }
+}
+
 impl fmt::Display for HealthReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())

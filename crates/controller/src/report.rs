@@ -17,6 +17,8 @@ use crate::{
     text::{cut, same_but_for_numbers},
 };
 pub(crate) use gates::{GateChange, GateEdge, GateKind, gate_changes};
+#[cfg(test)]
+pub(crate) use health::row_of;
 use health::{ROWS, rows};
 use preflight::preflight;
 pub(crate) use progress::templates;
@@ -218,24 +220,12 @@ fn set(conditions: &mut Vec<Condition>, mut condition: Condition) {
 
 #[cfg(test)]
 mod tests {
-    use instar_api::{HealthImpact, HealthLevel};
-
     use super::*;
 
     #[test]
     fn drift_comes_and_goes_and_is_written_once() {
         let mut upgrade = ClusterUpgrade::new("up", instar_api::ClusterUpgradeSpec::default());
-        let other = HealthStatus {
-            level: HealthLevel::Info,
-            impact: HealthImpact::None,
-            since: Time(Timestamp::UNIX_EPOCH),
-            count: 1,
-            kind: String::new(),
-            name: String::new(),
-            reason: "NoVersion".to_owned(),
-            message: String::new(),
-            next: String::new(),
-        };
+        let other = row_of("NoVersion", "");
         upgrade.status = Some(ClusterUpgradeStatus {
             phase: UpgradePhase::Completed,
             health: vec![other],

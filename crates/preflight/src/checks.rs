@@ -22,7 +22,7 @@ use instar_planner::{
 use jiff::SignedDuration;
 
 use crate::{
-    finding::Finding,
+    finding::{Finding, names},
     workload::{Extent, Facts, Probe, Workload},
 };
 
@@ -120,15 +120,6 @@ fn unless_bounded(found: Finding, extent: Extent, objects: &str) -> Finding {
             })
         }
         (found, Extent::Whole | Extent::First(_)) => found,
-    }
-}
-
-/// The first names, and how many others there are.
-fn names<'n>(first: impl IntoIterator<Item = &'n str>, more: usize) -> String {
-    let names = first.into_iter().collect::<Vec<_>>().join(", ");
-    match more {
-        0 => names,
-        more => format!("{names} and {more} more"),
     }
 }
 

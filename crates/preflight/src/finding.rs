@@ -77,6 +77,15 @@ pub(crate) fn one_line(message: &str) -> String {
     message.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
+/// The first names, and how many others there are.
+pub(crate) fn names<'n>(first: impl IntoIterator<Item = &'n str>, more: usize) -> String {
+    let names = first.into_iter().collect::<Vec<_>>().join(", ");
+    match more {
+        0 => names,
+        more => format!("{names} and {more} more"),
+    }
+}
+
 /// How many further objects are named.
 const NAMED: usize = 3;
 
@@ -99,12 +108,9 @@ fn joined(problems: Vec<Problem>) -> Option<Problem> {
         .take(NAMED)
         .map(|(kind, name)| format!("{kind} {name}"))
         .collect();
-    let more = match others.len().saturating_sub(NAMED) {
-        0 => String::new(),
-        more => format!(" and {more} more"),
-    };
+    let named = names(named.iter().map(String::as_str), others.len() - named.len());
     Some(Problem {
-        message: format!("{}; so it is with {}{more}", first.message, named.join(", ")),
+        message: format!("{}; so it is with {named}", first.message),
         ..first
     })
 }

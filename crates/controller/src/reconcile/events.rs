@@ -174,24 +174,12 @@ fn phase_note(status: &ClusterUpgradeStatus, target: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use instar_api::{HealthImpact, HealthLevel, HealthStatus};
-    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-
     use super::*;
 
     #[test]
     fn each_phase_has_a_sentence() {
-        let health = ["MachineDeployment md-0 is paused", "Machine m is Pending"].map(|message| HealthStatus {
-            level: HealthLevel::Info,
-            impact: HealthImpact::None,
-            since: Time(Timestamp::UNIX_EPOCH),
-            count: 1,
-            kind: String::new(),
-            name: String::new(),
-            reason: String::new(),
-            message: message.to_owned(),
-            next: String::new(),
-        });
+        let health =
+            ["MachineDeployment md-0 is paused", "Machine m is Pending"].map(|message| report::row_of("", message));
         for (phase, with_reasons, without) in [
             (UpgradePhase::Pending, " has not begun", " has not begun"),
             (

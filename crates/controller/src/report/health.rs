@@ -156,6 +156,24 @@ fn also(kind: &str, others: &[String]) -> String {
     }
 }
 
+/// A row of no object.
+#[cfg(test)]
+pub(crate) fn row_of(reason: &str, message: &str) -> HealthStatus {
+    use instar_api::{HealthImpact, HealthLevel};
+
+    HealthStatus {
+        level: HealthLevel::Info,
+        impact: HealthImpact::None,
+        since: whole_seconds(Timestamp::UNIX_EPOCH),
+        count: 1,
+        kind: String::new(),
+        name: String::new(),
+        reason: reason.to_owned(),
+        message: message.to_owned(),
+        next: String::new(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use instar_planner::MachinePhase;

@@ -96,7 +96,7 @@ fn found(reason: HealthReason, (kind, name): (&str, &str), message: String) -> F
         kind: kind.to_owned(),
         name: name.to_owned(),
         message,
-        next: reason.remedy().replace('`', ""),
+        next: reason.next(),
         since: None,
     }
 }

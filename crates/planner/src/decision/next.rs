@@ -15,8 +15,7 @@ impl Waiting {
                 capitalized(check.remedy())
             );
         }
-        // The marks are for the reference page.
-        self.reason().remedy().replace('`', "")
+        self.reason().next()
     }
 }
 

@@ -15,10 +15,7 @@ impl Waiting {
     #[must_use]
     pub fn since(&self, snapshot: &Snapshot) -> Option<Timestamp> {
         match self {
-            Self::ControlPlaneRollingOut { .. } => {
-                let control_plane = snapshot.control_plane.as_ref().and_then(Observed::read);
-                swapped(snapshot, &control_plane?.object)
-            }
+            Self::ControlPlaneRollingOut { .. } => pool_swapped(snapshot, &PoolId::ControlPlane),
             Self::PoolRollingOut { pool, .. } => pool_swapped(snapshot, pool),
             Self::MachinePoolRollingOut { name, .. } => machine_pool_swapped(snapshot, name),
             Self::MachineNotReady { name, .. } => machine(snapshot, name)?.created,

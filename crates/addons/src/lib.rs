@@ -2,11 +2,13 @@
 //!
 //! [`refusals_of_addons`] and [`refusals_of_gates`] say what a spec may not ask for, [`Gate`] is one that was read,
 //! [`Gate::judge`] what its objects come to, [`Gate::over_time`] what that means with `settle` and `timeout`, and
-//! [`order`] what comes after what. [`Expression`] is CEL with bounds: it is refused or unknown before it takes long.
+//! [`order`] what comes after what. [`look`] does all of it for a point of an upgrade, and [`Target`] is what is set. [`Expression`] is CEL with bounds: it is refused or unknown before it takes long.
 //!
 //! Invariants: no client, no IO, no clock (now is an input); every function is total, whatever the text and the objects.
 
 mod expression;
+mod hand;
+mod look;
 mod order;
 mod refusal;
 mod subject;
@@ -14,8 +16,10 @@ mod timing;
 mod verdict;
 
 pub use expression::{Evaluation, Expression, ExpressionError, Inputs, MOST_BYTES, MOST_STEPS, Variable};
+pub use hand::Target;
+pub use look::{Asked, Found, GateReading, GateReadings, WantedGate, look};
 pub use order::{OrderError, order};
 pub use refusal::{Refusal, refusals_of_addons, refusals_of_gates};
-pub use subject::{Subject, Written};
+pub use subject::{ReleaseView, Subject, Written};
 pub use timing::{Outcome, Since};
 pub use verdict::{Applies, Gate, Verdict};

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use instar_api::KubernetesReleaseSpec;
+use instar_domain::KubeVersion;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -26,17 +27,45 @@ pub struct Subject {
     pub(crate) now: Timestamp,
 }
 
-impl Subject {
-    /// `cluster` is the Cluster as JSON; of a release its name and its spec.
+/// The release that a cluster goes to, as expressions see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReleaseView {
+    /// Absent where none of the catalog is known.
+    pub name: Option<String>,
+    pub version: KubeVersion,
+    /// Absent where none of the catalog is known.
+    pub revision: Option<u32>,
+}
+
+impl ReleaseView {
+    /// Of a release its name and its spec.
     #[must_use]
-    pub fn new(
-        (release, spec): (&str, &KubernetesReleaseSpec),
-        cluster: &Value,
-        written: Option<&Written>,
-        now: Timestamp,
-    ) -> Self {
+    pub fn of(name: &str, spec: &KubernetesReleaseSpec) -> Self {
         Self {
-            release: json!({ "name": release, "version": spec.version.to_string(), "revision": spec.revision }),
+            name: Some(name.to_owned()),
+            version: spec.version.clone(),
+            revision: Some(spec.revision),
+        }
+    }
+
+    fn to_json(&self) -> Value {
+        let mut json = json!({ "version": self.version.to_string() });
+        if let Some(name) = &self.name {
+            json["name"] = json!(name);
+        }
+        if let Some(revision) = self.revision {
+            json["revision"] = json!(revision);
+        }
+        json
+    }
+}
+
+impl Subject {
+    /// `cluster` is the Cluster as JSON.
+    #[must_use]
+    pub fn new(release: &ReleaseView, cluster: &Value, written: Option<&Written>, now: Timestamp) -> Self {
+        Self {
+            release: release.to_json(),
             cluster: with_maps(cluster),
             written: written.map_or_else(
                 || json!({}),

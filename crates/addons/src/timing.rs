@@ -26,7 +26,12 @@ pub enum Outcome {
         /// When time alone may change it.
         until: Option<Timestamp>,
     },
-    /// It ends as failed.
+    /// It doesn't, and has taken longer than its timeout.
+    TimedOut {
+        /// Why.
+        message: String,
+    },
+    /// The same, and the upgrade ends for it.
     Failed {
         /// Why.
         message: String,
@@ -42,25 +47,24 @@ impl Gate {
             Verdict::Ready => return self.settled(since, now),
             Verdict::InProgress(text) | Verdict::Failed(text) | Verdict::Unknown(text) => text,
         };
-        let named = format!("{}: {text}", self.name());
         let Some(timeout) = self.timeout else {
             return Outcome::Closed {
-                message: named,
+                message: text.clone(),
                 until: None,
             };
         };
         let deadline = after(since.begun, timeout);
         if now < deadline {
             return Outcome::Closed {
-                message: named,
+                message: text.clone(),
                 until: Some(deadline),
             };
         }
-        let message = format!("{named}; that takes longer than {timeout:#}");
+        let message = format!("{text}; that takes longer than {timeout:#}");
         match (self.on_timeout, verdict) {
             (OnTimeout::Fail, Verdict::InProgress(_) | Verdict::Failed(_)) => Outcome::Failed { message },
             (OnTimeout::Hold, _) | (OnTimeout::Fail, Verdict::Unknown(_) | Verdict::Ready) => {
-                Outcome::Closed { message, until: None }
+                Outcome::TimedOut { message }
             }
         }
     }
@@ -72,9 +76,8 @@ impl Gate {
         if now >= until {
             return Outcome::Open;
         }
-        let (name, settle) = (self.name(), self.settle);
         Outcome::Closed {
-            message: format!("{name}: ready, and has to stay so for {settle:#}"),
+            message: format!("ready, and has to stay so until {until}"),
             until: Some(until),
         }
     }
@@ -122,7 +125,7 @@ mod tests {
                 Outcome::Open
             } else {
                 Outcome::Closed {
-                    message: "cni: ready, and has to stay so for 1m".to_owned(),
+                    message: format!("ready, and has to stay so until {}", at(opens)),
                     until: Some(at(opens)),
                 }
             };
@@ -151,19 +154,22 @@ mod tests {
             until: until.map(at),
         };
         let (fail, hold) = (gate("10m", "Fail"), gate("10m", "Hold"));
-        let early = closed("cni: DaemonSet cni: failed", Some(10));
+        let early = closed("DaemonSet cni: failed", Some(10));
         assert_eq!(fail.over_time(&failed, since, at(9)), early);
-        let message = "cni: DaemonSet cni: failed; that takes longer than 10m";
+        let message = "DaemonSet cni: failed; that takes longer than 10m";
         assert_eq!(
             fail.over_time(&failed, since, at(10)),
             Outcome::Failed {
                 message: message.to_owned()
             }
         );
-        assert_eq!(hold.over_time(&failed, since, at(10)), closed(message, None));
+        let timed_out = |message: &str| Outcome::TimedOut {
+            message: message.to_owned(),
+        };
+        assert_eq!(hold.over_time(&failed, since, at(10)), timed_out(message));
         assert_eq!(
             fail.over_time(&unknown, since, at(10)),
-            closed("cni: 403; that takes longer than 10m", None)
+            timed_out("403; that takes longer than 10m")
         );
     }
 }

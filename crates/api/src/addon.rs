@@ -104,6 +104,27 @@ pub enum GatePoint {
     AfterWorkers,
 }
 
+impl GatePoint {
+    /// From the first to the last of a step.
+    pub const ALL: [Self; 4] = [
+        Self::BeforeControlPlane,
+        Self::AfterControlPlane,
+        Self::BeforeWorkers,
+        Self::AfterWorkers,
+    ];
+}
+
+impl std::fmt::Display for GatePoint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::BeforeControlPlane => "BeforeControlPlane",
+            Self::AfterControlPlane => "AfterControlPlane",
+            Self::BeforeWorkers => "BeforeWorkers",
+            Self::AfterWorkers => "AfterWorkers",
+        })
+    }
+}
+
 /// How an object tells that its status is of its latest edit.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum GenerationRule {

@@ -203,6 +203,19 @@ health_reasons! {
         "A gate of the upgrade is closed: no maintenance window is open, or an UpgradePolicy that may have some can't be \
          read. What has begun goes on to its end.",
         "Nothing, if the message says until when. Else change or correct `spec.maintenance` of the UpgradePolicies.";
+    AddonNotReady = Info, Stalled:
+        "An add-on of a release, or a gate of an UpgradePolicy, isn't ready yet. The message names the object, and the \
+         expression or the field that decided.",
+        "Nothing at first. If it stays, look at the object that the message names, and at its controller.";
+    AddonFailed = Error, Application:
+        "An object of an add-on, or of a gate, says that it has failed. The upgrade goes on when it is ready after all.",
+        "Repair what the message names.";
+    AddonUnknown = Warning, Stalled:
+        "It can't be said whether an add-on or a gate is ready, and what isn't known holds the upgrade.",
+        "Whatever the message asks for, such as a role that the controller needs to read the objects.";
+    AddonTimedOut = Error, Stalled:
+        "An add-on or a gate takes longer than its `timeout`.",
+        "Repair what the message names; the upgrade then goes on.";
     PreflightFailed = Error, Stalled:
         "A check before the upgrade found something wrong. `status.preflight` has the results of all checks.",
         "What the message says; the upgrade then begins by itself. To begin it all the same, skip the check in \

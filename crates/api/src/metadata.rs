@@ -60,6 +60,10 @@ pub const HELD_ANNOTATION: &str = "upgrade.cluster.x-k8s.io/held";
 /// while an upgrade that holds pools has a higher one, and that higher one.
 pub const CONCURRENCY_ANNOTATION: &str = "upgrade.cluster.x-k8s.io/upgrade-concurrency";
 
+/// The annotation of a `ClusterUpgrade` that says when the turn of its add-ons and gates came: deadlines count from then,
+/// and nothing is set for an add-on before.
+pub const GATE_HISTORY_ANNOTATION: &str = "upgrade.cluster.x-k8s.io/gate-history";
+
 /// The label of a minted template: the release that it was minted for.
 pub const RELEASE_LABEL: &str = "upgrade.cluster.x-k8s.io/release";
 
@@ -78,7 +82,7 @@ pub const RENDERED_ANNOTATION: &str = "upgrade.cluster.x-k8s.io/rendered";
 pub const ADMISSION_LABEL: &str = "upgrade.cluster.x-k8s.io/admission";
 
 /// All annotations above. A later version of Instar may have more.
-pub const ANNOTATIONS: [&str; 13] = [
+pub const ANNOTATIONS: [&str; 14] = [
     RELEASES_ANNOTATION,
     ETCD_ANNOTATION,
     PATH_ANNOTATION,
@@ -91,6 +95,7 @@ pub const ANNOTATIONS: [&str; 13] = [
     LEFT_ANNOTATION,
     HELD_ANNOTATION,
     CONCURRENCY_ANNOTATION,
+    GATE_HISTORY_ANNOTATION,
     RENDERED_ANNOTATION,
 ];
 

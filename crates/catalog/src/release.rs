@@ -1,9 +1,10 @@
 //! One row, read: what its texts say is parsed, and what can't be parsed is named.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use instar_api::{
-    CatalogName, Component, KCP_COREDNS, KCP_ETCD, KubernetesReleaseSpec, PoolRole, Support, Tier, ValueAt, Values,
+    CatalogName, Component, GatePoint, KCP_COREDNS, KCP_ETCD, KubernetesReleaseSpec, PoolRole, Support, Tier, ValueAt,
+    Values,
 };
 use instar_domain::{JsonPointer, KubeVersion};
 use jiff::civil::Date;
@@ -24,7 +25,7 @@ pub struct Release {
     kubeadm: Values,
     etcd_tag: Option<String>,
     core_dns_tag: Option<String>,
-    addons: Vec<String>,
+    addon_points: BTreeSet<GatePoint>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -130,7 +131,7 @@ impl Release {
             kubeadm: kubeadm_values(spec),
             etcd_tag: spec.components.etcd.as_ref().map(|etcd| etcd.image_tag.clone()),
             core_dns_tag: spec.components.core_dns.as_ref().map(|dns| dns.image_tag.clone()),
-            addons: spec.addons.iter().map(|addon| addon.gate.name.clone()).collect(),
+            addon_points: spec.addons.iter().map(|addon| addon.gate.when).collect(),
         })
     }
 
@@ -172,10 +173,10 @@ impl Release {
         self.core_dns_tag.as_deref()
     }
 
-    /// The names of its add-ons.
+    /// The points of an upgrade at which it has add-ons.
     #[must_use]
-    pub fn addons(&self) -> &[String] {
-        &self.addons
+    pub const fn addon_points(&self) -> &BTreeSet<GatePoint> {
+        &self.addon_points
     }
 
     /// What a KubeadmControlPlaneTemplate gets.

@@ -218,6 +218,16 @@ impl Caches {
         index.group(&Group::Cluster(cluster.clone())).any(|(_, kept)| is(kept))
     }
 
+    /// The release of that name, be it of whatever catalog.
+    pub(crate) fn release(&self, name: &str) -> Option<Arc<KubernetesRelease>> {
+        let found = self.releases.look_up(&Key::new("", name), Object::get);
+        if let Lookup::Present(release) = found {
+            Some(release)
+        } else {
+            None
+        }
+    }
+
     /// The policies of a namespace.
     pub(crate) fn policies(&self, namespace: &str) -> Vec<Arc<UpgradePolicy>> {
         self.group(&Group::Namespace(namespace.into()))

@@ -5,11 +5,12 @@ use std::{fmt, sync::Arc, time::Instant};
 mod create;
 mod referrer;
 
+use instar_api::ClusterUpgrade;
 use instar_capi::{Cluster, KubeadmControlPlane, MachineDeployment, MachinePool};
 use instar_planner::{
-    Action, CompletePins, Convergence, DeleteTemplate, EditVersion, Hold, HoldPool, MachinePoolChange, MintTemplate,
-    NormalisedValue, PatchMachinePool, PinPath, PoolId, ResourceVersion, SetConcurrency, Swap, TemplateRef, Violation,
-    accept, normalised,
+    Action, BeginGates, CompletePins, Convergence, DeleteTemplate, EditVersion, Hold, HoldPool, MachinePoolChange,
+    MintTemplate, NormalisedValue, PatchMachinePool, PinPath, PoolId, ResourceVersion, SetConcurrency, Swap,
+    TemplateRef, Violation, accept, normalised,
 };
 use instar_watch::Key;
 use kube::{
@@ -107,6 +108,11 @@ impl Executor<'_> {
                     name,
                 };
                 self.patch(&of, &convergence.patch, doing).await.map(|()| Effect::Done)
+            }
+            Action::BeginGates(BeginGates { name, patch, .. }) => {
+                let doing = || ActionDescription(action).to_string();
+                let resource = ApiResource::erase::<ClusterUpgrade>(&());
+                self.write(&resource, name, patch, doing).await.map(|()| Effect::Done)
             }
             Action::EditVersion(EditVersion { name, patch, .. })
             | Action::PinPath(PinPath { name, patch, .. })
@@ -327,6 +333,14 @@ impl fmt::Display for ActionDescription<'_> {
                 Some(to) => write!(f, "Setting the upgrade-concurrency of Cluster {name} to {to}"),
                 None => write!(f, "Removing the upgrade-concurrency of Cluster {name}"),
             },
+            Action::BeginGates(begin) => {
+                write!(f, "Beginning with ")?;
+                for (place, id) in begin.gates.iter().enumerate() {
+                    let before = if place == 0 { "" } else { ", " };
+                    write!(f, "{before}{id}")?;
+                }
+                Ok(())
+            }
             Action::PinPath(pin) if pin.releases.is_empty() => {
                 write!(f, "Pinning Cluster {} to what its control plane runs", pin.name)
             }

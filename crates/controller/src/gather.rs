@@ -1,5 +1,6 @@
 //! From the caches to a snapshot. Nothing is decided here.
 
+mod addons;
 mod classic;
 mod control_plane;
 mod gates;
@@ -13,8 +14,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use instar_api::ClusterUpgrade;
 use instar_capi as capi;
 use instar_planner::{
-    Approvals, Cluster as PlannedCluster, ClusterKind, Condition, ControlPlane, Initialization, Lifecycle, Machine,
-    ManagedBy, Node, Observed, Retention, Snapshot, Unversioned, UpgradeId, UpgradeSpec, WorkerKind,
+    Addons, Approvals, Cluster as PlannedCluster, ClusterKind, Condition, ControlPlane, Initialization, Lifecycle,
+    Machine, ManagedBy, Node, Observed, Retention, Snapshot, Unversioned, UpgradeId, UpgradeSpec, WorkerKind,
 };
 use instar_watch::Key;
 use jiff::{SignedDuration, Timestamp};
@@ -27,8 +28,9 @@ use crate::{
     upgrade_spec::{CurrentVersions, upgrade_spec},
 };
 
+pub(crate) use addons::AddonLook;
 pub(crate) use control_plane::{infrastructure, of_topology};
-pub(crate) use gates::{CheckRules, preflight, wanted};
+pub(crate) use gates::{CheckRules, preflight, wanted_probes};
 pub(crate) use referred::Referred;
 pub(crate) use templates::content;
 
@@ -102,6 +104,7 @@ pub(crate) fn gather_for(
         catalog: caches.catalog_of(cluster),
         gates: BTreeMap::new(),
         preflight: Vec::new(),
+        addons: Addons::default(),
         approvals: Approvals::default(),
         canary: None,
         retention: retention_of(caches, cluster, ended),

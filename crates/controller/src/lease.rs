@@ -55,6 +55,12 @@ pub(crate) struct Lease {
 pub(crate) struct Leads(watch::Receiver<bool>);
 
 impl Leads {
+    /// Of a process that is alone, and stays so.
+    #[cfg(test)]
+    pub(crate) fn alone() -> Self {
+        Self(watch::channel(true).1)
+    }
+
     pub(crate) fn now(&self) -> bool {
         *self.0.borrow()
     }

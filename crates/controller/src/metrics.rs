@@ -63,6 +63,10 @@ pub(crate) enum Written {
     PoolHold,
     /// How many pools of a topology Cluster are upgraded at a time was written into it.
     Concurrency,
+    /// That the turn of add-ons and gates has come was written into a record.
+    Gates,
+    /// What an add-on asks for was set.
+    Addon,
     /// A template was deleted.
     Delete,
     /// A record was made.
@@ -80,7 +84,7 @@ pub(crate) enum Written {
 }
 
 impl Written {
-    const ALL: [Self; 16] = [
+    const ALL: [Self; 18] = [
         Self::Mint,
         Self::Swap,
         Self::MachinePool,
@@ -90,6 +94,8 @@ impl Written {
         Self::Pins,
         Self::PoolHold,
         Self::Concurrency,
+        Self::Gates,
+        Self::Addon,
         Self::Delete,
         Self::Record,
         Self::Retarget,
@@ -112,6 +118,8 @@ impl EncodeLabelValue for Written {
             Self::Pins => "pins",
             Self::PoolHold => "pool_hold",
             Self::Concurrency => "concurrency",
+            Self::Gates => "gates",
+            Self::Addon => "addon",
             Self::Delete => "delete",
             Self::Record => "record",
             Self::Retarget => "retarget",
@@ -146,6 +154,7 @@ impl EncodeLabelValue for GateKind {
             Self::Window => "window",
             Self::Preflight => "preflight",
             Self::Approval => "approval",
+            Self::Addon => "addon",
         }
         .encode(encoder)
     }

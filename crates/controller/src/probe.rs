@@ -10,19 +10,23 @@
 //! time; a round ends by a deadline; what isn't wanted in a pass any more is neither read nor remembered, and no
 //! kubeconfig is remembered at all; a cluster that is slow or gone takes no turn from one that answers.
 
+mod gates;
 mod lanes;
 mod problem;
 mod round;
 mod schedule;
 
 use std::{
-    collections::{BTreeSet, HashMap},
-    sync::{Mutex, MutexGuard, PoisonError},
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use instar_addons::{GateReadings, WantedGate};
 use instar_preflight::workload::{Probe, Readings};
 use instar_watch::Key;
+use jiff::Timestamp;
 use kube::Client;
+use serde_json::Value;
 use tokio::{
     select,
     sync::Notify,
@@ -30,17 +34,34 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use crate::caches::Wake;
+use crate::{caches::Wake, lease::Leads, metrics::Counters};
 use lanes::Lanes;
 use round::Rounds;
 use schedule::{Answer, Finished, Job, News, Schedule};
 
 /// What a Cluster's upgrade waits to know.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(crate) struct Wanted {
-    /// The Secret with the kubeconfig, in the Cluster's namespace.
-    pub(crate) secret: String,
+    /// The Secret with the kubeconfig, in the Cluster's namespace; absent where the workload cluster may not be read.
+    pub(crate) secret: Option<String>,
     pub(crate) probes: BTreeSet<Probe>,
+    /// The add-ons and gates, with what is set for them.
+    pub(crate) gates: Vec<WantedGate>,
+    /// The Cluster as JSON, for their expressions.
+    pub(crate) cluster: Arc<Value>,
+}
+
+impl Wanted {
+    /// Whether the same is read. The Cluster changes all the time, and each change of it needs no other look.
+    fn is_same(&self, other: &Self) -> bool {
+        let Self {
+            secret,
+            probes,
+            gates,
+            cluster: _,
+        } = self;
+        *secret == other.secret && *probes == other.probes && *gates == other.gates
+    }
 }
 
 /// Reads workload clusters for as long as their upgrades wait for it.
@@ -66,6 +87,11 @@ impl Prober {
         self.lock().readings(cluster)
     }
 
+    /// What is known of its add-ons and gates.
+    pub(crate) fn gates(&self, cluster: &Key) -> GateReadings {
+        self.lock().gates(cluster)
+    }
+
     /// A pass over a Cluster begins.
     pub(crate) fn begin_pass(&self, cluster: &Key) {
         self.lock().begin_pass(cluster);
@@ -83,8 +109,8 @@ impl Prober {
     }
 
     /// Reads what is due, without an end.
-    pub(crate) async fn run(&self, client: &Client) {
-        let rounds = Rounds::new(client);
+    pub(crate) async fn run(&self, client: &Client, leads: &Leads, counters: &Counters) {
+        let rounds = Rounds::new(client, leads, counters);
         let lanes = Lanes::default();
         let mut running: JoinSet<Finished> = JoinSet::new();
         let mut clusters: HashMap<Id, Key> = HashMap::new();
@@ -134,6 +160,8 @@ fn finished(ended: Result<(Id, Finished), JoinError>) -> (Id, Finished) {
         tracing::error!("Reading a workload cluster panicked, please report this: {panicked}");
         let finished = Finished {
             readings: Readings::new(),
+            gates: BTreeMap::new(),
+            at: Timestamp::now(),
             answer: Answer::None,
         };
         (panicked.id(), finished)

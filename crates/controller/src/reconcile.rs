@@ -17,7 +17,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use instar_api::{ClusterUpgrade, VERSION_ANNOTATION};
+use instar_api::{ClusterUpgrade, VERSION_ANNOTATION, WorkloadAccess};
 use instar_capi::{Cluster, KubeadmControlPlane, MachineDeployment, MachinePool};
 use instar_planner::{Lifecycle, Snapshot};
 use instar_watch::{Key, Lookup};
@@ -26,12 +26,12 @@ use kube::{Client, ResourceExt, runtime::events::Recorder};
 use crate::{
     api::{Class, Error},
     caches::{Caches, KeptPart, PlannedKind},
-    gather::{CheckRules, Referred, begun, current_versions, lifecycle_of, wanted},
+    gather::{AddonLook, CheckRules, Referred, begun, current_versions, lifecycle_of, wanted_probes},
     kinds::{Kinds, UnusedKinds},
     lease::Leads,
     memory::Memory,
     metrics::{Counters, Pass},
-    probe::Prober,
+    probe::{Prober, Wanted},
     queue::Next,
     upgrade_spec::{Upgrades, started},
 };
@@ -211,11 +211,28 @@ impl Context {
         is_told(error.class(), self.memory.failures(&Key::of(cluster)))
     }
 
-    /// Has the workload cluster read for the checks of an upgrade that waits, for a pass to come.
-    fn probe(&self, rules: &CheckRules, cluster: &Cluster, snapshot: &Snapshot) {
-        if let Some(wanted) = wanted(rules, cluster, snapshot) {
-            self.prober.want(&Key::of(cluster), wanted);
+    /// Has read what the checks of an upgrade that waits, and its add-ons and gates, want to know, for a pass to come.
+    fn probe(&self, rules: &CheckRules, cluster: &Cluster, snapshot: &Snapshot, addons: AddonLook<'_>) {
+        let probes = wanted_probes(rules, snapshot);
+        if probes.is_empty() && addons.wanted.is_empty() {
+            return;
         }
+        let secret = match &rules.access {
+            WorkloadAccess::Enabled(secret) => Some(secret.of(&cluster.name_any())),
+            WorkloadAccess::Disabled | WorkloadAccess::Unclear(_) => None,
+        };
+        let wanted = Wanted {
+            secret,
+            probes,
+            gates: addons.wanted,
+            cluster: addons.cluster,
+        };
+        self.prober.want(&Key::of(cluster), wanted);
+    }
+
+    fn addons<'a>(&'a self, rules: &'a CheckRules, cluster: &Cluster) -> AddonLook<'a> {
+        let readings = self.prober.gates(&Key::of(cluster));
+        AddonLook::new(&self.caches, &rules.access, readings, cluster)
     }
 
     fn may_write(&self) -> Result<(), Error> {

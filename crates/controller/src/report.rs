@@ -16,7 +16,7 @@ use crate::{
     execute::ActionDescription,
     text::{cut, same_but_for_numbers},
 };
-pub(crate) use gates::{GateChange, GateEdge, GateKind, gate_changes};
+pub(crate) use gates::{GateChange, GateEdge, GateKind, LetThrough, gate_changes, open_addons};
 #[cfg(test)]
 pub(crate) use health::row_of;
 use health::{ROWS, rows};

@@ -96,7 +96,7 @@ pub async fn run(
     };
     let ended = tokio::select! {
         () = work(woken, CONCURRENCY, |cluster| reconcile(&context, cluster)) => Err(Error::QueueEnded),
-        () = context.prober.run(&context.client) => Err(Error::QueueEnded),
+        () = context.prober.run(&context.client, &context.leads, &context.counters) => Err(Error::QueueEnded),
         () = &mut shutdown => Ok(()),
         lost = lease.lost() => Err(lost.into()),
         (ended, ..) = &mut watches => Err(ended_watch(ended)),

@@ -6,8 +6,8 @@ mod from_annotation;
 mod history;
 mod mistake;
 
-use instar_api::{ClusterUpgrade, RECORD_ANNOTATION, STARTED_ANNOTATION, StrategyType};
-use instar_planner::{Origin, PoolOverride, Strategy, Target, UpgradeId, UpgradeSpec};
+use instar_api::{ClusterUpgrade, GATE_HISTORY_ANNOTATION, RECORD_ANNOTATION, STARTED_ANNOTATION, StrategyType};
+use instar_planner::{GateHistory, Origin, PoolOverride, ResourceVersion, Strategy, Target, UpgradeId, UpgradeSpec};
 use jiff::Timestamp;
 use kube::ResourceExt;
 
@@ -53,6 +53,11 @@ pub(crate) fn upgrade_spec(upgrade: &ClusterUpgrade) -> UpgradeSpec {
         },
         paused: spec.paused,
         started: started(upgrade),
+        gate_history: upgrade
+            .annotations()
+            .get(GATE_HISTORY_ANNOTATION)
+            .map_or_else(GateHistory::default, |text| GateHistory::from_annotation(text)),
+        resource_version: ResourceVersion(upgrade.resource_version().unwrap_or_default()),
         ..UpgradeSpec::new(upgrade.name_any(), Target::Text(spec.target.clone()))
     }
 }

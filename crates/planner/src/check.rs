@@ -1,5 +1,6 @@
 //! The invariants, held against a decision by a reading of the snapshot of its own.
 
+mod addons;
 mod canary;
 mod machine_pool;
 mod patch;
@@ -97,7 +98,7 @@ pub fn check(snapshot: &Snapshot, decision: &Decision) -> Vec<Violation> {
     let mut broken = Vec::new();
     let may_be_written = match &decision.action {
         Action::Nothing => true,
-        Action::EditVersion(_) | Action::CompletePins(_) => is_live(snapshot),
+        Action::EditVersion(_) | Action::CompletePins(_) | Action::BeginGates(_) => is_live(snapshot),
         Action::HoldPool(_) | Action::SetConcurrency(_) => snapshot.cluster.lifecycle == Lifecycle::Active,
         Action::PatchMachinePool(patch) => machine_pool::may_be_written(snapshot, patch),
         Action::MintTemplate(_)
@@ -117,7 +118,7 @@ pub fn check(snapshot: &Snapshot, decision: &Decision) -> Vec<Violation> {
         || (!passed.is_empty() && is_held())
         || lacks_approval(snapshot, &decision.action)
         || canary::is_passed(snapshot, &decision.action)
-        || has_addons(snapshot, &decision.action)
+        || addons::are_passed(snapshot, decision)
     {
         broken.push(Violation::GateClosed);
     }
@@ -134,6 +135,7 @@ pub fn check(snapshot: &Snapshot, decision: &Decision) -> Vec<Violation> {
         Action::HoldPool(hold) => topology::check_hold(snapshot, hold, &mut broken),
         Action::SetConcurrency(set) => topology::check_concurrency(snapshot, set, &mut broken),
         Action::CompletePins(complete) => topology::check_pins(snapshot, complete, &mut broken),
+        Action::BeginGates(begin) => addons::check_begin(snapshot, begin, &mut broken),
     }
     broken
 }
@@ -156,17 +158,9 @@ fn passed_gates(snapshot: &Snapshot, action: &Action) -> &'static [Gate] {
         | Action::CompletePins(_)
         | Action::HoldPool(_)
         | Action::SetConcurrency(_)
+        | Action::BeginGates(_)
         | Action::Nothing => &[],
     }
-}
-
-/// Whether a control plane would go to a release with add-ons, which aren't observed.
-fn has_addons(snapshot: &Snapshot, action: &Action) -> bool {
-    let Action::SwapControlPlane(swap) = action else {
-        return false;
-    };
-    let row = snapshot.catalog.named_anywhere(&swap.release);
-    row.is_some_and(|row| !row.addons().is_empty())
 }
 
 /// Whether an approval is missing. The edit of a topology Cluster and the begin with a MachinePool name no version: of
@@ -210,6 +204,7 @@ fn lacks_approval(snapshot: &Snapshot, action: &Action) -> bool {
         | Action::DeleteTemplate(_)
         | Action::CompletePins(_)
         | Action::SetConcurrency(_)
+        | Action::BeginGates(_)
         | Action::Nothing => false,
     }
 }

@@ -66,7 +66,7 @@ pub fn plan(snapshot: &Snapshot) -> Decision {
     } else {
         stage
     };
-    let action = pinned_first(&view, &goal, action);
+    let action = gates::begin(snapshot, pinned_first(&view, &goal, action), &waiting);
     waiting.extend(left_to_user(&view, &goal, &waiting));
     waiting.extend(without_version(snapshot));
     decide(&view, Some(&goal), stage, action, waiting)
@@ -121,6 +121,7 @@ fn pinned_first(view: &ClassicView<'_>, goal: &Goal<'_>, action: Action) -> Acti
         | Action::CompletePins(_)
         | Action::HoldPool(_)
         | Action::SetConcurrency(_)
+        | Action::BeginGates(_)
         | Action::Nothing => action,
     }
 }
@@ -182,10 +183,18 @@ fn go(view: &ClassicView<'_>, goal: &Goal<'_>, waiting: &mut Vec<Waiting>) -> (S
     match workers::next(view, &rollout, waiting) {
         Next::Write(action) => (Stage::Workers, *action),
         Next::Wait => (Stage::Workers, Action::Nothing),
-        Next::Done => match retire::next(view, waiting) {
-            Next::Write(action) => (Stage::Complete, *action),
-            Next::Wait | Next::Done => (Stage::Complete, Action::Nothing),
-        },
+        Next::Done => {
+            let release = goal.demand.step().map(|step| step.name());
+            let held = gates::before_completion(view.snapshot, goal.demand.version(), release);
+            if !held.is_empty() {
+                waiting.extend(held);
+                return (Stage::Workers, Action::Nothing);
+            }
+            match retire::next(view, waiting) {
+                Next::Write(action) => (Stage::Complete, *action),
+                Next::Wait | Next::Done => (Stage::Complete, Action::Nothing),
+            }
+        }
     }
 }
 

@@ -19,6 +19,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::{
+    addon::{AddonId, AskedPoint, ClosedAddon},
     check_outcome::Problem,
     observed::Unreadable,
     path::NoPath,
@@ -74,6 +75,8 @@ pub enum Action {
     HoldPool(HoldPool),
     /// Raise how many pools of a topology Cluster are upgraded at a time, or put the user's value back.
     SetConcurrency(SetConcurrency),
+    /// Write down that the turn of add-ons and gates has come.
+    BeginGates(BeginGates),
     /// Write nothing.
     Nothing,
 }
@@ -139,6 +142,18 @@ pub struct Convergence {
     pub patch: Value,
 }
 
+/// A merge patch of the annotation of a `ClusterUpgrade`: the turn of these has come.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BeginGates {
+    /// The `ClusterUpgrade`.
+    pub name: String,
+    /// What the write compares with; it stands in the patch too.
+    pub resource_version: ResourceVersion,
+    pub gates: Vec<AddonId>,
+    /// The JSON merge patch.
+    pub patch: Value,
+}
+
 /// A template to delete.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeleteTemplate {
@@ -198,6 +213,10 @@ pub enum Waiting {
         /// When it opens by itself; absent where it doesn't, or where that isn't known.
         until: Option<Timestamp>,
     },
+    /// An add-on or a gate doesn't let through.
+    AddonClosed(Box<ClosedAddon>),
+    /// What add-ons and gates come to at a point isn't known: find it and decide again.
+    AddonsUnseen(Box<AskedPoint>),
     /// A user has to approve what comes next.
     ApprovalMissing {
         part: ApprovedPart,
@@ -507,6 +526,8 @@ impl Waiting {
             | Self::NoRow { .. }
             | Self::NoImage { .. }
             | Self::GateClosed { .. }
+            | Self::AddonClosed(_)
+            | Self::AddonsUnseen(_)
             | Self::ApprovalMissing { .. }
             | Self::PreflightFailed { .. }
             | Self::PreflightUnknown { .. }
@@ -548,6 +569,17 @@ impl Waiting {
 }
 
 impl Decision {
+    /// The points whose add-ons and gates decide and aren't in the snapshot: find what they come to and decide again.
+    pub fn unseen(&self) -> impl Iterator<Item = &AskedPoint> {
+        self.waiting.iter().filter_map(|waiting| {
+            if let Waiting::AddonsUnseen(point) = waiting {
+                Some(&**point)
+            } else {
+                None
+            }
+        })
+    }
+
     pub(crate) fn held(waiting: Vec<Waiting>) -> Self {
         Self {
             action: Action::Nothing,

@@ -1,8 +1,12 @@
 //! What holds the next swap.
 
+mod addons;
+
+use instar_api::GatePoint;
 use instar_domain::KubeVersion;
 
 use crate::{
+    addon::{AddonProblem, AskedPoint},
     approval::{self, AfterEdit},
     canary::{self, Leaving},
     decision::Waiting,
@@ -11,19 +15,34 @@ use crate::{
     upgrade_spec::{Gate, GateState},
 };
 
-/// What holds a step of the control plane.
-pub(crate) fn before_control_plane(snapshot: &Snapshot, to: &KubeVersion) -> Vec<Waiting> {
+pub(crate) use addons::{begin, has_addons};
+
+/// What holds a step of the control plane to a release.
+pub(crate) fn before_control_plane(snapshot: &Snapshot, to: &KubeVersion, release: Option<&str>) -> Vec<Waiting> {
     let approval = approval::of_control_plane(snapshot, to);
-    let addons = of_releases(snapshot, to);
+    let points = addons::after_control_plane(snapshot).into_iter();
+    let points = points.chain([AskedPoint::new(GatePoint::BeforeControlPlane, to, release)]);
     closed(snapshot, &Gate::CONTROL_PLANE)
         .chain(approval)
-        .chain(addons)
+        .chain(addons::held(snapshot, points))
         .collect()
 }
 
-/// What holds all pools. [`before_pool`] is asked of each beside it.
-pub(crate) fn before_workers(snapshot: &Snapshot) -> Vec<Waiting> {
-    closed(snapshot, &Gate::WORKERS).collect()
+/// What holds all pools that are to go to a version. [`before_pool`] is asked of each beside it.
+pub(crate) fn before_workers(snapshot: &Snapshot, to: &KubeVersion, release: Option<&str>) -> Vec<Waiting> {
+    let points = addons::after_control_plane(snapshot).into_iter();
+    let points = points.chain([AskedPoint::new(GatePoint::BeforeWorkers, to, release)]);
+    closed(snapshot, &Gate::WORKERS)
+        .chain(addons::held(snapshot, points))
+        .collect()
+}
+
+/// What holds the end of an upgrade, once all machines are there. A Cluster without workers has come to this point from
+/// its control plane.
+pub(crate) fn before_completion(snapshot: &Snapshot, at: &KubeVersion, release: Option<&str>) -> Vec<Waiting> {
+    let points = addons::after_control_plane(snapshot).into_iter();
+    let points = points.chain([AskedPoint::new(GatePoint::AfterWorkers, at, release)]);
+    addons::held(snapshot, points)
 }
 
 /// What holds a pool that is to go.
@@ -31,29 +50,32 @@ pub(crate) fn before_pool(snapshot: &Snapshot, leaving: &Leaving<'_>) -> Option<
     approval::of_workers(snapshot, leaving.to).or_else(|| canary::before_pool(snapshot, leaving))
 }
 
-/// What holds the edit of a topology Cluster's version, after which Cluster API takes all steps.
-pub(crate) fn before_edit(snapshot: &Snapshot, to: &KubeVersion, workers: AfterEdit) -> Vec<Waiting> {
+/// What holds the edit of a topology Cluster's version, after which Cluster API takes all steps. Workers that can't be
+/// held later wait for their gates here.
+pub(crate) fn before_edit(
+    snapshot: &Snapshot,
+    to: &KubeVersion,
+    release: Option<&str>,
+    workers: AfterEdit,
+) -> Vec<Waiting> {
     let approvals = approval::of_edit(snapshot, to, workers);
-    let addons = of_releases(snapshot, to);
+    let of_workers = match workers {
+        AfterEdit::Follow => Some(GatePoint::BeforeWorkers),
+        AfterEdit::Held => None,
+    };
+    let points = [Some(GatePoint::BeforeControlPlane), of_workers].into_iter().flatten();
+    let points = points.map(|when| AskedPoint::new(when, to, release));
     closed(snapshot, &Gate::CONTROL_PLANE)
         .chain(approvals)
-        .chain(addons)
+        .chain(addons::held(snapshot, points))
         .collect()
 }
 
-/// Add-ons aren't observed yet, and what isn't known is closed: no control plane goes to a version with a release that
-/// has some.
-fn of_releases(snapshot: &Snapshot, to: &KubeVersion) -> Option<Waiting> {
-    let with_addons = snapshot.catalog.rows_of(to).find(|row| !row.addons().is_empty())?;
-    Some(Waiting::GateClosed {
-        gate: Gate::AddOn,
-        reason: format!(
-            "release {} has {}, and this version of Instar doesn't observe add-ons yet: create a release without them",
-            with_addons.name(),
-            with_addons.addons().join(", ")
-        ),
-        until: None,
-    })
+/// Whether add-ons or gates may hold the workers of a topology Cluster once its control plane is at a version.
+pub(crate) fn may_hold_workers(snapshot: &Snapshot, at: &KubeVersion, release: Option<&str>) -> bool {
+    [GatePoint::AfterControlPlane, GatePoint::BeforeWorkers]
+        .into_iter()
+        .any(|when| addons::are_listed(snapshot, &AskedPoint::new(when, at, release)))
 }
 
 /// Those of the gates that don't let through, and the checks that hold an upgrade that hasn't begun.
@@ -71,11 +93,10 @@ fn closed(snapshot: &Snapshot, gates: &[Gate]) -> impl Iterator<Item = Waiting> 
 
 /// Whether an upgrade stands still until a user acts: a check or a lacking approval holds it, and nothing moves.
 pub(crate) fn stands_still(waiting: &[Waiting]) -> bool {
-    let is_held = |waiting: &Waiting| {
-        matches!(
-            waiting,
-            Waiting::PreflightFailed { .. } | Waiting::PreflightUnknown { .. } | Waiting::ApprovalMissing { .. }
-        )
+    let is_held = |waiting: &Waiting| match waiting {
+        Waiting::PreflightFailed { .. } | Waiting::PreflightUnknown { .. } | Waiting::ApprovalMissing { .. } => true,
+        Waiting::AddonClosed(closed) => closed.problem != AddonProblem::NotReady,
+        _ => false,
     };
     let moves = |waiting: &Waiting| {
         matches!(

@@ -9,6 +9,7 @@
 //! the snapshot's lists never matters, the same input gives the same bytes, and a snapshot may be
 //! old: each write carries the compare that then refuses it.
 
+mod addon;
 mod approval;
 mod canary;
 mod check;
@@ -27,6 +28,7 @@ mod pause;
 mod pool_id;
 mod preflight;
 mod rendered;
+mod resource_version;
 mod settled;
 mod snapshot;
 mod step;
@@ -38,14 +40,17 @@ mod values;
 
 pub use instar_capi::{Contract, Lifecycle, ManagedBy, WorkerKind};
 
+pub use addon::{
+    AddonGate, AddonId, AddonOwner, AddonProblem, AddonState, Addons, AskedPoint, ClosedAddon, GateBegun, GateHistory,
+};
 pub use check::{Violation, check};
 pub use check_outcome::{CheckOutcome, PreflightOutcome, Problem, Skip};
 pub use classic::{collect_templates, drifted, plan, resume};
 pub use decision::{
-    Action, CompletePins, Convergence, Decision, DeleteTemplate, EditVersion, Field, Hold, HoldPool, InvolvedObject,
-    LeftBecause, MachinePoolChange, MachineProgress, MachineState, MintTemplate, OtherCatalog, PatchMachinePool,
-    PinPath, PoolProgress, Progress, SetBack, SetConcurrency, Stage, Swap, TemplateProgress, TemplateRefusal,
-    TemplateState, Waiting,
+    Action, BeginGates, CompletePins, Convergence, Decision, DeleteTemplate, EditVersion, Field, Hold, HoldPool,
+    InvolvedObject, LeftBecause, MachinePoolChange, MachineProgress, MachineState, MintTemplate, OtherCatalog,
+    PatchMachinePool, PinPath, PoolProgress, Progress, SetBack, SetConcurrency, Stage, Swap, TemplateProgress,
+    TemplateRefusal, TemplateState, Waiting,
 };
 pub use drain_timeout::DrainTimeout;
 pub use existing::accept;

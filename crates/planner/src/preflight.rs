@@ -7,13 +7,11 @@ use instar_domain::{KubeVersion, Minor};
 use jiff::tz::TimeZone;
 use serde_json::Value;
 
-use instar_capi::ManagedBy;
-
 use crate::{
     check_outcome::{PreflightOutcome, Problem},
     decision::Waiting,
     observed::Observed,
-    pool_id::PoolId,
+    settled::is_topology_moving,
     snapshot::{MachineDeployment, Object, Snapshot, Template},
     step::Step,
     upgrade_spec::{Origin, Target},
@@ -49,24 +47,6 @@ fn has_begun(snapshot: &Snapshot) -> bool {
         .any(is_swapped)
         || is_edited
         || is_topology_moving(snapshot)
-}
-
-/// Whether some object of a topology cluster says another version than the Cluster: what moves is not held by the checks,
-/// whoever edited the version.
-fn is_topology_moving(snapshot: &Snapshot) -> bool {
-    let Some(topology) = snapshot.cluster.topology() else {
-        return false;
-    };
-    let control_plane = snapshot.control_plane.iter().filter_map(Observed::read);
-    let pools = snapshot.pools.iter().filter_map(Observed::read);
-    let pools = pools.filter(|pool| pool.object.managed_by == ManagedBy::Topology);
-    let machines = snapshot.machines.iter().filter_map(Observed::read);
-    let machines = machines.filter(|machine| machine.pool == Some(PoolId::ControlPlane));
-    control_plane
-        .map(|control_plane| &control_plane.version)
-        .chain(pools.map(|pool| &pool.version))
-        .chain(machines.map(|machine| &machine.version))
-        .any(|version| *version != topology.version)
 }
 
 /// Whether the checks are asked: of an upgrade whose first swap is Instar's, before that. No upgrade of a Cluster that

@@ -1,16 +1,36 @@
 //! Whether what runs is what a spec says: the same question of classic and of topology clusters.
 
-use instar_capi::{self as capi, Lifecycle};
+use instar_capi::{self as capi, Lifecycle, ManagedBy};
 use instar_domain::KubeVersion;
 
 use crate::{
     decision::Waiting,
+    observed::Observed,
     pause::PausedBy,
+    pool_id::PoolId,
     snapshot::{
         ConditionStatus, ControlPlane, InfrastructurePool, Machine, MachineDeployment, MachinePhase, MachinePool,
-        MachineSet, Node, Object, TemplateRef,
+        MachineSet, Node, Object, Snapshot, TemplateRef,
     },
 };
+
+/// Whether some object of a topology cluster says another version than the Cluster: it moves,
+/// whoever edited the version.
+pub(crate) fn is_topology_moving(snapshot: &Snapshot) -> bool {
+    let Some(topology) = snapshot.cluster.topology() else {
+        return false;
+    };
+    let control_plane = snapshot.control_plane.iter().filter_map(Observed::read);
+    let pools = snapshot.pools.iter().filter_map(Observed::read);
+    let pools = pools.filter(|pool| pool.object.managed_by == ManagedBy::Topology);
+    let machines = snapshot.machines.iter().filter_map(Observed::read);
+    let machines = machines.filter(|machine| machine.pool == Some(PoolId::ControlPlane));
+    control_plane
+        .map(|control_plane| &control_plane.version)
+        .chain(pools.map(|pool| &pool.version))
+        .chain(machines.map(|machine| &machine.version))
+        .any(|version| *version != topology.version)
+}
 
 /// Whether a machine is as the spec of its pool says.
 pub(crate) fn matches_spec(machine: &Machine, version: &KubeVersion, template: Option<&TemplateRef>) -> bool {

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
+    addon::Addons,
     check_outcome::CheckOutcome,
     drain_timeout::DrainTimeout,
     observed::{Observed, Unreadable},
@@ -25,6 +26,7 @@ use crate::{
     upgrade_spec::{Approvals, CanaryRule, Gate, GateState, Retention, UpgradeSpec},
 };
 
+pub use crate::resource_version::ResourceVersion;
 pub use topology::{RaisedConcurrency, Topology, UpgradeConcurrency, VersionSetBy};
 
 /// One cluster, what is asked of it, and the time.
@@ -41,6 +43,8 @@ pub struct Snapshot {
     pub gates: BTreeMap<Gate, GateState>,
     /// What the checks before an upgrade found; those that aren't listed hold nothing.
     pub preflight: Vec<CheckOutcome>,
+    /// What is known of add-ons of releases and gates of policies.
+    pub addons: Addons,
     /// What a user has to approve, and did.
     pub approvals: Approvals,
     /// The pools that go first, if some do.
@@ -161,6 +165,9 @@ pub struct PinnedPath {
     /// The names of the releases that it goes through, the target's at the end. Empty where its version already was
     /// what the target asks for, so that only workers follow.
     pub releases: Vec<String>,
+    /// Those of them that had add-ons.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub addons: Vec<String>,
 }
 
 /// A condition of an object of Cluster API's.
@@ -188,10 +195,6 @@ pub enum ConditionStatus {
     /// Its controller does not know.
     Unknown,
 }
-
-/// An opaque version of an object, good for comparing and nothing else.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ResourceVersion(pub String);
 
 /// What the objects that are swapped have in common.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -49,7 +49,7 @@ pub fn follow(snapshot: &Snapshot) -> Decision {
         }
     };
     Decision {
-        action,
+        action: gates::begin(snapshot, action, &waiting),
         waiting,
         progress: Progress {
             stage,
@@ -88,6 +88,17 @@ fn there(view: &TopologyView<'_>) -> (Stage, Action, Vec<Waiting>) {
     };
     let stage = match (stage(view, &mut waiting), &action) {
         _ if gates::stands_still(&waiting) => Stage::Held,
+        (Stage::Complete, Action::Nothing) => {
+            let version = &view.topology.version;
+            let held = gates::before_completion(view.snapshot, version, view.topology.release_of(version));
+            let stage = if held.is_empty() {
+                Stage::Complete
+            } else {
+                Stage::Workers
+            };
+            waiting.extend(held);
+            stage
+        }
         (stage, Action::Nothing) => stage,
         (Stage::Complete, _) => {
             waiting.push(Waiting::Finishing);

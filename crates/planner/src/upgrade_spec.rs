@@ -6,7 +6,10 @@ use instar_api::{ApprovalPoint, ApprovedPart, Values};
 use instar_domain::KubeVersion;
 use jiff::{SignedDuration, Timestamp};
 
-use crate::{observed::Unreadable, pool_id::PoolId, swap_history::UpgradeId};
+use crate::{
+    addon::GateHistory, observed::Unreadable, pool_id::PoolId, resource_version::ResourceVersion,
+    swap_history::UpgradeId,
+};
 
 /// What a `ClusterUpgrade` asks.
 #[derive(Debug, Clone, PartialEq)]
@@ -33,6 +36,10 @@ pub struct UpgradeSpec {
     pub paused: bool,
     /// What of it can't be read. Nothing is done before it can.
     pub unreadable: Vec<Unreadable>,
+    /// When the turn of its add-ons and gates came.
+    pub gate_history: GateHistory,
+    /// What a write of that compares with.
+    pub resource_version: ResourceVersion,
     /// Whether Instar writes the version, or, on a topology cluster, has only to follow an edit.
     pub origin: Origin,
 }
@@ -84,8 +91,6 @@ pub enum PoolOverride {
 pub enum Gate {
     /// The maintenance window.
     Window,
-    /// The add-ons of the step before.
-    AddOn,
     /// The first pools, before the others: it is found from the pools ([`CanaryRule`]), and no state of it is given.
     Canary,
 }
@@ -171,6 +176,8 @@ impl UpgradeSpec {
             bootstrap_patches: BTreeMap::new(),
             paused: false,
             unreadable: Vec::new(),
+            gate_history: GateHistory::default(),
+            resource_version: ResourceVersion::default(),
             origin: Origin::Upgrade,
         }
     }
@@ -211,7 +218,7 @@ impl Strategy {
 
 impl Gate {
     /// What is asked before the control plane moves.
-    pub const CONTROL_PLANE: [Self; 2] = [Self::Window, Self::AddOn];
+    pub const CONTROL_PLANE: [Self; 1] = [Self::Window];
     /// What is asked before a pool moves.
-    pub const WORKERS: [Self; 2] = [Self::Window, Self::AddOn];
+    pub const WORKERS: [Self; 1] = [Self::Window];
 }

@@ -145,6 +145,7 @@ fn well() -> Snapshot {
         gates: BTreeMap::new(),
         preflight: Vec::new(),
         approvals: instar_planner::Approvals::default(),
+        addons: instar_planner::Addons::default(),
         canary: None,
         retention: Retention::default(),
         control_plane: Some(Observed::Read(control_plane())),

@@ -171,6 +171,17 @@ impl WorkloadClient {
         })
     }
 
+    /// A client of the management cluster, with its own credentials and the bounds of this one.
+    #[must_use]
+    pub fn of_management(client: Client) -> Self {
+        Self {
+            client,
+            host: "the management cluster".to_owned(),
+            authorities: Vec::new(),
+            token: None,
+        }
+    }
+
     /// Asks for the version, which every user may: whether anything answers at all.
     ///
     /// # Errors
@@ -245,6 +256,15 @@ impl WorkloadClient {
     pub(crate) async fn try_write(&self, path: &str, body: &Value) -> Result<(), CallError> {
         let request = Request::post(format!("{path}?dryRun=All"))
             .header(CONTENT_TYPE, "application/json")
+            .body(body.to_string().into_bytes());
+        let request = request.map_err(|error| self.unreachable(&error))?;
+        self.get::<IgnoredAny>(request).await.map(drop)
+    }
+
+    /// Sends a patch.
+    pub(crate) async fn patch(&self, path: &str, content_type: &str, body: &Value) -> Result<(), CallError> {
+        let request = Request::patch(path)
+            .header(CONTENT_TYPE, content_type)
             .body(body.to_string().into_bytes());
         let request = request.map_err(|error| self.unreachable(&error))?;
         self.get::<IgnoredAny>(request).await.map(drop)

@@ -10,10 +10,12 @@
 
 mod client;
 mod kubeconfig;
+mod objects;
 mod read;
 #[cfg(test)]
 mod server;
 
 pub use client::{CallError, WorkloadClient};
 pub use kubeconfig::{Entry, Kubeconfig, KubeconfigError};
+pub use objects::{Seen, SetError, SetOutcome, observe, set};
 pub use read::read;

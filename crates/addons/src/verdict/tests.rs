@@ -3,7 +3,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::subject::Written;
+use crate::subject::{ReleaseView, Written};
 
 fn gate(changes: &Value) -> Gate {
     let mut gate = json!({
@@ -27,7 +27,12 @@ fn subject(labels: &Value) -> Subject {
         value: json!("v2"),
         at: Timestamp::UNIX_EPOCH,
     };
-    Subject::new(("r35", &spec), &cluster, Some(&written), Timestamp::UNIX_EPOCH)
+    Subject::new(
+        &ReleaseView::of("r35", &spec),
+        &cluster,
+        Some(&written),
+        Timestamp::UNIX_EPOCH,
+    )
 }
 
 fn db(name: &str, status: &Value) -> Value {

@@ -7,7 +7,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use instar_addons::{Applies, Gate, Outcome, Since, Subject, Verdict, Written, refusals_of_addons, refusals_of_gates};
+use instar_addons::{
+    Applies, Gate, Outcome, ReleaseView, Since, Subject, Verdict, Written, refusals_of_addons, refusals_of_gates,
+};
 use instar_api::{Addon, AddonWrite, KubernetesRelease, KubernetesReleaseSpec, UpgradePolicy};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
@@ -97,7 +99,12 @@ fn written(addon: &Addon) -> Option<Written> {
 fn subject(addon: &Addon) -> Subject {
     let spec: KubernetesReleaseSpec = serde_json::from_value(json!({ "version": "v1.35.2" })).unwrap();
     let cluster = json!({ "metadata": { "name": "c", "namespace": "team-a" } });
-    Subject::new(("v1.35.2-1", &spec), &cluster, written(addon).as_ref(), now())
+    Subject::new(
+        &ReleaseView::of("v1.35.2-1", &spec),
+        &cluster,
+        written(addon).as_ref(),
+        now(),
+    )
 }
 
 #[test]
@@ -213,7 +220,7 @@ fn kube_ovn_counts_by_annotation_or_label() {
         (json!({}), Applies::No),
     ] {
         let cluster = json!({ "metadata": metadata });
-        let subject = Subject::new(("v1.35.2-1", &spec), &cluster, None, now());
+        let subject = Subject::new(&ReleaseView::of("v1.35.2-1", &spec), &cluster, None, now());
         assert_eq!(Gate::of_addon(addon).unwrap().applies(&subject), applies, "{metadata}");
     }
 }

@@ -1,6 +1,6 @@
 //! The gates of an upgrade, as the policies and the time say.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use instar_api::{
     Canary, ClusterUpgrade, Enforcement, Maintenance, PreflightCheck, UpgradePolicySpec, WorkloadAccess,
@@ -11,12 +11,12 @@ use instar_gates::{MaintenanceWindows, WindowState};
 use instar_planner::{Approvals, CanaryRule, Gate, GateState, Snapshot, Unreadable, checks_are_asked};
 use instar_preflight::{
     examine, probes,
-    workload::{Readings, Workload},
+    workload::{Probe, Readings, Workload},
 };
 use jiff::Timestamp;
 use kube::ResourceExt;
 
-use crate::{caches::Caches, policy::selecting, probe::Wanted};
+use crate::{caches::Caches, policy::selecting};
 
 /// Looks at all that may hold an upgrade under way, but for the checks, of which it gives the rules: some read templates.
 pub(super) fn look(
@@ -36,7 +36,11 @@ pub(super) fn look(
         ),
         None => gates(&policies, upgrade, snapshot.now),
     };
-    snapshot.gates.extend(unobserved(&policies));
+    snapshot.addons.of_policies = policies
+        .iter()
+        .flat_map(|policy| &policy.gates)
+        .map(|gate| gate.when)
+        .collect();
     snapshot.approvals = approvals(&policies, upgrade);
     snapshot.canary = canary(&policies, upgrade);
     CheckRules {
@@ -45,10 +49,10 @@ pub(super) fn look(
     }
 }
 
-/// What the policies say of the checks of a Cluster.
+/// What the policies say of the checks of a Cluster, and of its workload cluster.
 pub(crate) struct CheckRules {
     pub(crate) modes: BTreeMap<PreflightCheck, Enforcement>,
-    access: WorkloadAccess,
+    pub(crate) access: WorkloadAccess,
 }
 
 /// Asks the checks of a snapshot that has all that they read.
@@ -62,22 +66,6 @@ pub(crate) fn preflight(rules: &CheckRules, upgrade: &ClusterUpgrade, readings: 
     }
 }
 
-/// The gates of policies aren't observed yet, and what isn't known is closed.
-fn unobserved(policies: &[&UpgradePolicySpec]) -> Option<(Gate, GateState)> {
-    let names: Vec<&str> = policies
-        .iter()
-        .flat_map(|policy| &policy.gates)
-        .map(|gate| gate.name.as_str())
-        .collect();
-    (!names.is_empty()).then(|| {
-        let reason = format!(
-            "UpgradePolicies ask for {}, and this version of Instar doesn't observe gates yet: remove them from spec.gates",
-            names.join(", ")
-        );
-        (Gate::AddOn, GateState::Closed { reason, until: None })
-    })
-}
-
 /// What the policies and the upgrade ask for together.
 fn canary(policies: &[&UpgradePolicySpec], upgrade: &ClusterUpgrade) -> Option<CanaryRule> {
     let of_policies = policies.iter().filter_map(|policy| policy.canary);
@@ -88,20 +76,12 @@ fn canary(policies: &[&UpgradePolicySpec], upgrade: &ClusterUpgrade) -> Option<C
     })
 }
 
-/// What has to be read of the workload cluster for the checks of an upgrade that waits; none where nothing has to be, or
-/// no policy lets it.
-pub(crate) fn wanted(rules: &CheckRules, cluster: &capi::Cluster, snapshot: &Snapshot) -> Option<Wanted> {
-    let WorkloadAccess::Enabled(secret) = &rules.access else {
-        return None;
-    };
-    if !checks_are_asked(snapshot) {
-        return None;
+/// What has to be read of the workload cluster for the checks of an upgrade that waits; nothing where no policy lets it.
+pub(crate) fn wanted_probes(rules: &CheckRules, snapshot: &Snapshot) -> BTreeSet<Probe> {
+    match &rules.access {
+        WorkloadAccess::Enabled(_) if checks_are_asked(snapshot) => probes(&rules.modes, &rules.access),
+        WorkloadAccess::Enabled(_) | WorkloadAccess::Disabled | WorkloadAccess::Unclear(_) => BTreeSet::new(),
     }
-    let probes = probes(&rules.modes, &rules.access);
-    (!probes.is_empty()).then(|| Wanted {
-        secret: secret.of(&cluster.name_any()),
-        probes,
-    })
 }
 
 /// A policy that can't be read may say Disabled.
@@ -170,30 +150,6 @@ mod tests {
         };
         let policies: Vec<_> = maintenance.iter().map(policy).collect();
         window(policies.iter().map(|policy| &policy.maintenance), now.parse().unwrap())
-    }
-
-    #[test]
-    fn gates_that_are_not_observed_are_closed() {
-        let policy = |gates: Value| -> UpgradePolicySpec { serde_json::from_value(json!({ "gates": gates })).unwrap() };
-        let none = policy(json!([]));
-        assert_eq!(unobserved(&[&none]), None);
-        let some = policy(json!([{
-            "name": "cni",
-            "when": "AfterControlPlane",
-            "observe": { "cluster": "Management", "apiVersion": "apps/v1", "kind": "DaemonSet", "name": "cni" },
-            "readyWhen": "status.numberReady > 0",
-        }]));
-        let (gate, state) = unobserved(&[&none, &some]).unwrap();
-        let reason = "UpgradePolicies ask for cni, and this version of Instar doesn't observe gates yet: remove them from \
-                      spec.gates";
-        assert_eq!(gate, Gate::AddOn);
-        assert_eq!(
-            state,
-            GateState::Closed {
-                reason: reason.to_owned(),
-                until: None
-            }
-        );
     }
 
     #[test]

@@ -9,13 +9,17 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::schedule::Lane;
 
-/// How many Secrets are read of the management cluster at once.
-const SECRETS: usize = 8;
+/// How many Secrets, and how many Clusters' objects, are read of the management cluster at once.
+const MANAGEMENT: usize = 8;
 
-/// The turns of each lane, and those for Secrets.
+/// How many expressions are evaluated at once, each on a thread that it may keep for a moment.
+const EVALUATIONS: usize = 2;
+
+/// The turns of each lane, and those for the management cluster.
 #[derive(Debug, Clone)]
 pub(super) struct Lanes {
-    secrets: Arc<Semaphore>,
+    management: Arc<Semaphore>,
+    evaluations: Arc<Semaphore>,
     new: Turns,
     prompt: Turns,
     slow: Turns,
@@ -39,7 +43,8 @@ impl Turns {
 impl Default for Lanes {
     fn default() -> Self {
         Self {
-            secrets: Arc::new(Semaphore::new(SECRETS)),
+            management: Arc::new(Semaphore::new(MANAGEMENT)),
+            evaluations: Arc::new(Semaphore::new(EVALUATIONS)),
             // After a start every cluster is new, and hundreds may be gone.
             new: Turns::new(512, 2),
             prompt: Turns::new(64, 4),
@@ -52,8 +57,12 @@ impl Default for Lanes {
 pub(super) type Turn<'l> = Option<SemaphorePermit<'l>>;
 
 impl Lanes {
-    pub(super) async fn secret(&self) -> Turn<'_> {
-        self.secrets.acquire().await.ok()
+    pub(super) async fn management(&self) -> Turn<'_> {
+        self.management.acquire().await.ok()
+    }
+
+    pub(super) async fn evaluation(&self) -> Turn<'_> {
+        self.evaluations.acquire().await.ok()
     }
 
     pub(super) async fn reach(&self, lane: Lane) -> Turn<'_> {

@@ -1,8 +1,9 @@
-//! One round: what is wanted of one workload cluster, read once.
+//! One round: what is wanted for one Cluster, read once.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use instar_planner::Problem;
+use instar_addons::{Verdict, WantedGate};
+use instar_planner::{AddonId, Problem};
 use instar_preflight::workload::{Facts, Probe, Reading, Readings};
 use instar_watch::Key;
 use instar_workload::{Kubeconfig, WorkloadClient, read};
@@ -13,10 +14,27 @@ use tokio::time::{Instant, timeout};
 
 use super::{
     Wanted,
+    gates::{self, Sides},
     lanes::Lanes,
     problem::{self, CLUSTER_LABEL, KEY, SecretProblem},
-    schedule::{Answer, Finished, Lane},
+    schedule::{Answer, Finished, Lane, Look},
 };
+use crate::{lease::Leads, metrics::Counters};
+
+/// Whether the workload cluster answers.
+enum Reached {
+    /// Nothing is wanted of it.
+    NotWanted,
+    Client {
+        client: Box<WorkloadClient>,
+        /// How long it took to find out.
+        after: Duration,
+    },
+    Problem {
+        problem: Problem,
+        answer: Answer,
+    },
+}
 
 /// How long reading a Secret may take.
 const SECRET: Duration = Duration::from_secs(5);
@@ -24,34 +42,119 @@ const SECRET: Duration = Duration::from_secs(5);
 /// How long it may take to find out whether a cluster answers.
 const REACH: Duration = Duration::from_secs(8);
 
-/// How long all probes of a cluster that answers may take together.
+/// How long all probes and gates of a cluster may take together.
 const READ: Duration = Duration::from_secs(45);
 
 /// What runs rounds.
 #[derive(Clone)]
 pub(super) struct Rounds {
     management: Client,
+    leads: Leads,
+    counters: Counters,
 }
 
 impl Rounds {
-    pub(super) fn new(management: &Client) -> Self {
+    pub(super) fn new(management: &Client, leads: &Leads, counters: &Counters) -> Self {
         Self {
             management: management.clone(),
+            leads: leads.clone(),
+            counters: counters.clone(),
         }
     }
 
     pub(super) async fn run(&self, cluster: &Key, wanted: &Wanted, lanes: &Lanes, lane: Lane) -> Finished {
-        match self.kubeconfig(cluster, &wanted.secret, lanes).await {
-            Ok(kubeconfig) => with(&kubeconfig, cluster, wanted, lanes, lane).await,
-            Err(error) => Finished {
-                readings: all(wanted, &error.of(cluster, &wanted.secret)),
-                answer: Answer::NotAsked,
-            },
+        let reached = self.reach(cluster, wanted, lanes, lane).await;
+        let _turn = match &reached {
+            Reached::Client { .. } => lanes.read(lane).await,
+            Reached::NotWanted | Reached::Problem { .. } => lanes.management().await,
+        };
+        let began = Instant::now();
+        let reading = timeout(READ, self.read_all(&reached, cluster, wanted, lanes)).await;
+        let (readings, gates) = reading.unwrap_or_else(|_| {
+            let problem = problem::of_round(cluster, READ.as_secs());
+            let unknown =
+                |gate: &WantedGate| (gate.id.clone(), Look::Judged(Verdict::Unknown(problem.message.clone())));
+            (all(wanted, &problem), wanted.gates.iter().map(unknown).collect())
+        });
+        let answer = match (&reached, began.elapsed() < READ) {
+            (Reached::Client { after, .. }, true) => Answer::After(*after + began.elapsed()),
+            (Reached::NotWanted, true) => Answer::After(began.elapsed()),
+            (Reached::Problem { answer, .. }, true) => *answer,
+            (Reached::Client { .. } | Reached::NotWanted | Reached::Problem { .. }, false) => Answer::None,
+        };
+        Finished {
+            readings,
+            gates,
+            at: Timestamp::now(),
+            answer,
         }
     }
 
+    /// The workload cluster, where it is wanted.
+    async fn reach(&self, cluster: &Key, wanted: &Wanted, lanes: &Lanes, lane: Lane) -> Reached {
+        let is_wanted = !wanted.probes.is_empty() || wanted.gates.iter().any(gates::is_in_workload);
+        let Some(secret) = wanted.secret.as_ref().filter(|_| is_wanted) else {
+            return Reached::NotWanted;
+        };
+        let failed = |problem, answer| Reached::Problem { problem, answer };
+        let kubeconfig = match self.kubeconfig(cluster, secret, lanes).await {
+            Ok(kubeconfig) => kubeconfig,
+            Err(error) => return failed(error.of(cluster, secret), Answer::NotAsked),
+        };
+        let client = match WorkloadClient::new(&kubeconfig) {
+            Ok(client) => client,
+            Err(error) => return failed(problem::of_call(cluster, &error), Answer::NotAsked),
+        };
+        let _turn = lanes.reach(lane).await;
+        let began = Instant::now();
+        match timeout(REACH, client.reach()).await {
+            Ok(Ok(())) => Reached::Client {
+                client: Box::new(client),
+                after: began.elapsed(),
+            },
+            Ok(Err(error)) => failed(problem::of_call(cluster, &error), Answer::None),
+            Err(_) => failed(problem::of_round(cluster, REACH.as_secs()), Answer::None),
+        }
+    }
+
+    async fn read_all(
+        &self,
+        reached: &Reached,
+        cluster: &Key,
+        wanted: &Wanted,
+        lanes: &Lanes,
+    ) -> (Readings, BTreeMap<AddonId, Look>) {
+        let not_wanted = Problem {
+            kind: "Cluster".to_owned(),
+            name: cluster.name().to_owned(),
+            message: "no UpgradePolicy lets the workload cluster be read".to_owned(),
+        };
+        let workload = match reached {
+            Reached::Client { client, .. } => Ok(&**client),
+            Reached::Problem { problem, .. } => Err(problem),
+            Reached::NotWanted => Err(&not_wanted),
+        };
+        let readings = match workload {
+            Ok(client) => read_probes(client, cluster, wanted).await,
+            Err(problem) => all(wanted, problem),
+        };
+        let management = WorkloadClient::of_management(self.management.clone());
+        let sides = Sides {
+            management: &management,
+            workload,
+            leads: &self.leads,
+            counters: &self.counters,
+        };
+        let mut gates = BTreeMap::new();
+        for gate in &wanted.gates {
+            let look = gates::look(sides, cluster, wanted, gate, lanes).await;
+            gates.insert(gate.id.clone(), look);
+        }
+        (readings, gates)
+    }
+
     async fn kubeconfig(&self, cluster: &Key, secret: &str, lanes: &Lanes) -> Result<Kubeconfig, SecretProblem> {
-        let _turn = lanes.secret().await;
+        let _turn = lanes.management().await;
         let secrets: Api<Secret> = Api::namespaced(self.management.clone(), cluster.namespace());
         let answer = timeout(SECRET, secrets.get_opt(secret)).await;
         let answer = answer.map_err(|_| SecretProblem::Silence {
@@ -82,37 +185,7 @@ fn kubeconfig_in(secret: &Secret, cluster: &Key) -> Result<Kubeconfig, SecretPro
     Kubeconfig::read(&data.0).map_err(SecretProblem::Invalid)
 }
 
-async fn with(kubeconfig: &Kubeconfig, cluster: &Key, wanted: &Wanted, lanes: &Lanes, lane: Lane) -> Finished {
-    let failed = |problem: &Problem, answer| Finished {
-        readings: all(wanted, problem),
-        answer,
-    };
-    let client = match WorkloadClient::new(kubeconfig) {
-        Ok(client) => client,
-        Err(error) => return failed(&problem::of_call(cluster, &error), Answer::NotAsked),
-    };
-    let reaching = {
-        let _turn = lanes.reach(lane).await;
-        let began = Instant::now();
-        match timeout(REACH, client.reach()).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => return failed(&problem::of_call(cluster, &error), Answer::None),
-            Err(_) => return failed(&problem::of_round(cluster, REACH.as_secs()), Answer::None),
-        }
-        began.elapsed()
-    };
-    let _turn = lanes.read(lane).await;
-    let began = Instant::now();
-    match timeout(READ, read_all(&client, cluster, wanted)).await {
-        Ok(readings) => Finished {
-            readings,
-            answer: Answer::After(reaching + began.elapsed()),
-        },
-        Err(_) => failed(&problem::of_round(cluster, READ.as_secs()), Answer::None),
-    }
-}
-
-async fn read_all(client: &WorkloadClient, cluster: &Key, wanted: &Wanted) -> Readings {
+async fn read_probes(client: &WorkloadClient, cluster: &Key, wanted: &Wanted) -> Readings {
     let mut readings = Readings::new();
     for probe in &wanted.probes {
         let found = read(client, *probe, Timestamp::now()).await;

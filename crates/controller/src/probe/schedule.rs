@@ -1,18 +1,24 @@
 //! When which workload cluster is read. Time is a value here.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
     time::{Duration, Instant},
 };
 
+use instar_addons::{GateReading, GateReadings, Verdict};
+use instar_planner::AddonId;
 use instar_preflight::workload::{Reading, Readings};
 use instar_watch::Key;
+use jiff::Timestamp;
 
 use super::Wanted;
 
 /// How soon a cluster is read again while its upgrade waits.
 const EVERY: Duration = Duration::from_secs(30);
+
+/// How soon after something was set: an operator may be quick.
+const AFTER_SET: Duration = Duration::from_secs(5);
 
 /// So many clusters are read in so long, whatever their number: 67 rounds a second. Ten thousand are then read often
 /// enough for no reading to be too old, and the connections cost less than half a core.
@@ -40,7 +46,19 @@ pub(super) enum Lane {
 pub(super) struct Finished {
     /// Of each probe that was wanted.
     pub(super) readings: Readings,
+    /// Of each add-on and gate that was wanted.
+    pub(super) gates: BTreeMap<AddonId, Look>,
+    pub(super) at: Timestamp,
     pub(super) answer: Answer,
+}
+
+/// What a look at an add-on or a gate came to.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Look {
+    /// Its objects were looked at.
+    Judged(Verdict),
+    /// Its value was set just now, so that its objects say nothing yet.
+    Set(Verdict),
 }
 
 /// Whether anything answered.
@@ -62,7 +80,7 @@ pub(super) enum News {
 }
 
 /// A round to run.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) struct Job {
     pub(super) cluster: Key,
     pub(super) wanted: Arc<Wanted>,
@@ -85,6 +103,7 @@ struct Probed {
     lane: Lane,
     failures: u32,
     readings: Readings,
+    gates: GateReadings,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -109,6 +128,12 @@ impl Schedule {
             .map_or_else(Readings::new, |probed| probed.readings.clone())
     }
 
+    pub(super) fn gates(&self, cluster: &Key) -> GateReadings {
+        self.clusters
+            .get(cluster)
+            .map_or_else(GateReadings::new, |probed| probed.gates.clone())
+    }
+
     pub(super) fn begin_pass(&mut self, cluster: &Key) {
         if let Some(probed) = self.clusters.get_mut(cluster) {
             probed.in_this_pass = InThisPass::NotWanted;
@@ -125,25 +150,27 @@ impl Schedule {
                 lane: Lane::New,
                 failures: 0,
                 readings: Readings::new(),
+                gates: GateReadings::new(),
             };
             self.clusters.insert(cluster.clone(), probed);
             self.due.insert((now, cluster.clone()));
             return;
         };
         probed.in_this_pass = InThisPass::Wanted;
-        if probed.wanted.as_deref() == Some(&wanted) {
+        let before = probed.wanted.replace(Arc::new(wanted.clone()));
+        if before.as_ref().is_some_and(|before| before.is_same(&wanted)) {
             return;
         }
-        if probed
-            .wanted
-            .as_ref()
-            .is_some_and(|before| before.secret == wanted.secret)
-        {
+        if before.as_ref().is_some_and(|before| before.secret == wanted.secret) {
             probed.readings.retain(|probe, _| wanted.probes.contains(probe));
         } else {
             probed.readings.clear();
         }
-        probed.wanted = Some(Arc::new(wanted));
+        let is_as_before = |id: &AddonId| {
+            let mut gates = before.iter().flat_map(|before| &before.gates);
+            gates.any(|gate| gate.id == *id && wanted.gates.contains(gate))
+        };
+        probed.gates.retain(|id, _| is_as_before(id));
         probed.state = match probed.state {
             State::Due(at) => {
                 self.due.remove(&(at, cluster.clone()));
@@ -167,6 +194,7 @@ impl Schedule {
             (InThisPass::NotWanted, State::Running | State::Obsolete) => {
                 probed.wanted = None;
                 probed.readings.clear();
+                probed.gates.clear();
                 probed.state = State::Obsolete;
             }
         }
@@ -209,10 +237,14 @@ impl Schedule {
             }
             (State::Obsolete, Some(_)) => (Duration::ZERO, News::Same),
             (State::Running, Some(_)) => {
+                let was_set = finished.gates.values().any(|look| matches!(look, Look::Set(_)));
                 let delay = probed.take(finished.answer, every);
-                let news = news(&probed.readings, &finished.readings);
+                let delay = if was_set { AFTER_SET.min(delay) } else { delay };
+                let gates = gates(&probed.gates, finished.gates, finished.at);
+                let is_same = is_same(&probed.readings, &finished.readings) && probed.gates == gates;
                 probed.readings = finished.readings;
-                (delay, news)
+                probed.gates = gates;
+                (delay, if is_same { News::Same } else { News::Changed })
             }
         };
         let at = now + delay;
@@ -252,13 +284,25 @@ impl Probed {
 }
 
 /// The times of readings are no news.
-fn news(before: &Readings, after: &Readings) -> News {
+fn is_same(before: &Readings, after: &Readings) -> bool {
     let found = |reading: &Arc<Reading>| reading.found.clone();
-    let is_same = before.len() == after.len()
+    before.len() == after.len()
         && before
             .iter()
-            .all(|(probe, reading)| after.get(probe).map(found) == Some(found(reading)));
-    if is_same { News::Same } else { News::Changed }
+            .all(|(probe, reading)| after.get(probe).map(found) == Some(found(reading)))
+}
+
+/// What is known now: one that was ready before and is so again has been ready all the time.
+fn gates(before: &GateReadings, looks: BTreeMap<AddonId, Look>, at: Timestamp) -> GateReadings {
+    let reading = |(id, look): (AddonId, Look)| {
+        let (Look::Judged(verdict) | Look::Set(verdict)) = look;
+        let ready = match verdict {
+            Verdict::Ready => before.get(&id).and_then(|before| before.ready).or(Some(at)),
+            Verdict::InProgress(_) | Verdict::Failed(_) | Verdict::Unknown(_) => None,
+        };
+        (id, Arc::new(GateReading { verdict, ready }))
+    };
+    looks.into_iter().map(reading).collect()
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use axum::{Json, Router, routing::get};
 use axum_server::tls_rustls::RustlsConfig;
 use base64::{Engine, prelude::BASE64_STANDARD};
 use http::{Request, Response, StatusCode};
+use instar_serve::Metrics;
 use kube::client::Body;
 use rcgen::CertifiedKey;
 use serde_json::{Value, json};
@@ -96,10 +97,16 @@ fn management(secret_of: impl Fn(&str) -> Result<Value, StatusCode> + Clone + Se
     Client::new(answer, "instar-system")
 }
 
+fn counters() -> Counters {
+    Counters::register(&Metrics::default())
+}
+
 fn nodes_of(cluster: &str) -> Wanted {
     Wanted {
-        secret: format!("{cluster}-kubeconfig"),
+        secret: Some(format!("{cluster}-kubeconfig")),
         probes: BTreeSet::from([Probe::Nodes]),
+        gates: Vec::new(),
+        cluster: Arc::default(),
     }
 }
 
@@ -108,10 +115,11 @@ async fn read(secret: Result<Value, StatusCode>) -> Result<(), String> {
     let client = management(move |_| secret.clone());
     let (wake, mut woken) = unbounded_channel();
     let prober = Prober::new(wake);
+    let (leads, counters) = (Leads::alone(), counters());
     let cluster = Key::new("n", "c");
     prober.want(&cluster, nodes_of("c"));
     select! {
-        () = prober.run(&client) => unreachable!("it has no end"),
+        () = prober.run(&client, &leads, &counters) => unreachable!("it has no end"),
         woken = woken.recv() => assert_eq!(woken, Some(cluster.clone())),
     }
     let reading = &prober.readings(&cluster)[&Probe::Nodes];
@@ -182,11 +190,12 @@ async fn two_hundred_that_are_gone_delay_no_other() {
     });
     let (wake, mut woken) = unbounded_channel();
     let prober = Prober::new(wake);
+    let (leads, counters) = (Leads::alone(), counters());
     for cluster in (0..200).map(|number| format!("gone-{number}")).chain(["z".to_owned()]) {
         prober.want(&Key::new("n", &cluster), nodes_of(&cluster));
     }
     select! {
-        () = prober.run(&client) => unreachable!("it has no end"),
+        () = prober.run(&client, &leads, &counters) => unreachable!("it has no end"),
         woken = timeout(Duration::from_secs(2), woken.recv()) => assert_eq!(woken.unwrap(), Some(Key::new("n", "z"))),
     }
 }

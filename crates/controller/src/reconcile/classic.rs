@@ -5,7 +5,8 @@ use std::{collections::BTreeMap, time::Duration};
 use instar_api::{ClusterUpgrade, Enforcement, EventReason, PreflightCheck};
 use instar_capi::Cluster;
 use instar_planner::{
-    Action as Write, ControlPlane, Decision, Hold, Lifecycle, NormalisedValue, Observed, Snapshot, Waiting, check, plan,
+    Action as Write, AskedPoint, ControlPlane, Decision, Hold, Lifecycle, NormalisedValue, Observed, Snapshot, Waiting,
+    check, plan,
 };
 use instar_preflight::{Unread, unread};
 use instar_watch::Key;
@@ -16,7 +17,7 @@ use super::{AFTER_WRITE, Context, Done};
 use crate::{
     api::{Class, Error},
     execute::{ActionDescription, Effect, Executor, violation},
-    gather::{CheckRules, gather, preflight},
+    gather::{AddonLook, CheckRules, gather, preflight},
     metrics::Written as Counted,
     report::{self, Attempt},
 };
@@ -35,8 +36,8 @@ impl Context {
         if is_paused(&snapshot) {
             return Ok(Done::Idle);
         }
-        self.probe(&rules, cluster, &snapshot);
-        let mut decision = match self.decide(&rules, cluster, upgrade, &mut snapshot).await {
+        let mut addons = self.addons(&rules, cluster);
+        let mut decision = match self.decide(&rules, cluster, upgrade, &mut snapshot, &mut addons).await {
             Ok(decision) => decision,
             Err(error) => {
                 let is_told = match error.class() {
@@ -49,6 +50,7 @@ impl Context {
                 return Err(error);
             }
         };
+        self.probe(&rules, cluster, &snapshot, addons);
         let broken = check(&snapshot, &decision);
         if !broken.is_empty() {
             let error = violation(&decision.action, &broken);
@@ -68,6 +70,7 @@ impl Context {
             | Write::EditVersion(_)
             | Write::HoldPool(_)
             | Write::SetConcurrency(_)
+            | Write::BeginGates(_)
             | Write::CompletePins(_) => Attempt::Untried,
         };
         let planned = decision.waiting.clone();
@@ -109,6 +112,7 @@ impl Context {
         cluster: &Cluster,
         upgrade: &ClusterUpgrade,
         snapshot: &mut Snapshot,
+        addons: &mut AddonLook<'_>,
     ) -> Result<Decision, Error> {
         let referred = self.referred();
         snapshot.templates = referred.templates(snapshot).await?;
@@ -119,11 +123,15 @@ impl Context {
         preflight(rules, upgrade, &readings, snapshot);
         loop {
             let decision = plan(snapshot);
-            if decision.unread.is_empty() {
+            let unseen: Vec<AskedPoint> = decision.unseen().cloned().collect();
+            if decision.unread.is_empty() && unseen.is_empty() {
                 return Ok(decision);
             }
             for template in &decision.unread {
                 referred.read_template(snapshot, template).await?;
+            }
+            for point in unseen {
+                addons.look(point, snapshot);
             }
         }
     }
@@ -189,6 +197,7 @@ impl Context {
                 (Some(reason), Counted::PoolHold)
             }
             Write::SetConcurrency(_) => (None, Counted::Concurrency),
+            Write::BeginGates(_) => (None, Counted::Gates),
         };
         let step = ActionDescription(&decision.action).to_string();
         tracing::info!(
@@ -244,6 +253,8 @@ pub(super) fn next_look(decision: &Decision, now: Timestamp) -> Done {
     let opens = decision.waiting.iter().filter_map(|waiting| {
         if let Waiting::GateClosed { until, .. } = waiting {
             *until
+        } else if let Waiting::AddonClosed(closed) = waiting {
+            closed.until
         } else {
             None
         }

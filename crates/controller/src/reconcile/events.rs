@@ -16,7 +16,7 @@ use super::Context;
 use crate::{
     api::{Error, FIELD_MANAGER, call},
     metrics::Written as Counted,
-    report::{self, Attempt, GateChange},
+    report::{self, Attempt, GateChange, LetThrough},
     text::cut,
 };
 
@@ -31,15 +31,17 @@ impl Context {
     ) -> Result<(), Error> {
         let status = report::status(upgrade, snapshot, decision, attempt);
         let about = [cluster.object_ref(&()), upgrade.object_ref(&())];
-        self.write_and_publish(upgrade, &status, &about).await
+        let addons = report::open_addons(snapshot);
+        self.write_and_publish(upgrade, &status, &about, addons).await
     }
 
-    /// Writes a status, and publishes an event where its phase is another.
+    /// Writes a status, and publishes an event where its phase or a gate is another.
     pub(super) async fn write_and_publish(
         &self,
         upgrade: &ClusterUpgrade,
         status: &ClusterUpgradeStatus,
         about: &[ObjectReference],
+        open_addons: Vec<String>,
     ) -> Result<(), Error> {
         let before = upgrade.status.as_ref().map(|status| status.phase);
         self.write_status(upgrade, status).await?;
@@ -49,9 +51,11 @@ impl Context {
             let note = phase_note(status, &upgrade.spec.target);
             self.publish(about, reason, &note).await;
         }
-        for GateChange { gate, to, note } in
-            report::gate_changes(upgrade.status.as_ref(), status, &upgrade.spec.approvals)
-        {
+        let let_through = LetThrough {
+            approvals: &upgrade.spec.approvals,
+            addons: open_addons,
+        };
+        for GateChange { gate, to, note } in report::gate_changes(upgrade.status.as_ref(), status, &let_through) {
             self.counters.gate_changed(gate, to);
             self.publish(about, to.event(gate), &note).await;
         }

@@ -82,7 +82,7 @@ impl Context {
         for upgrade in upgrades.iter().filter(|upgrade| may_be_reported(upgrade)) {
             let status = report::refused(upgrade, &active.name_any(), Timestamp::now());
             let about = [cluster.object_ref(&()), upgrade.object_ref(&())];
-            self.write_and_publish(upgrade, &status, &about).await?;
+            self.write_and_publish(upgrade, &status, &about, Vec::new()).await?;
         }
         Ok(())
     }
@@ -143,7 +143,7 @@ impl Context {
         if finished_phase(upgrade).is_some() || !may_be_reported(upgrade) {
             return Ok(());
         }
-        self.write_and_publish(upgrade, status, &[upgrade.object_ref(&())])
+        self.write_and_publish(upgrade, status, &[upgrade.object_ref(&())], Vec::new())
             .await
     }
 }

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use instar_api::{ClusterUpgrade, UpgradePhase};
 use instar_capi::Cluster;
 use instar_planner::{
-    Action as Write, Decision, Lifecycle, Snapshot, Stage, Waiting, check, follow, is_aimed_at_present, passed,
-    release_held, under_way,
+    Action as Write, AskedPoint, Decision, Lifecycle, Snapshot, Stage, Waiting, check, follow, is_aimed_at_present,
+    passed, release_held, under_way,
 };
 use instar_watch::Key;
 use jiff::Timestamp;
@@ -121,10 +121,20 @@ impl Context {
         if is_paused(&snapshot) {
             return Ok(Done::Idle);
         }
-        self.probe(&rules, cluster, &snapshot);
         let readings = self.prober.readings(&Key::of(cluster));
         preflight(&rules, upgrade, &readings, &mut snapshot);
-        let mut decision = follow(&snapshot);
+        let mut addons = self.addons(&rules, cluster);
+        let mut decision = loop {
+            let decision = follow(&snapshot);
+            let unseen: Vec<AskedPoint> = decision.unseen().cloned().collect();
+            if unseen.is_empty() {
+                break decision;
+            }
+            for point in unseen {
+                addons.look(point, &mut snapshot);
+            }
+        };
+        self.probe(&rules, cluster, &snapshot, addons);
         let broken = check(&snapshot, &decision);
         if !broken.is_empty() {
             let error = violation(&decision.action, &broken);

@@ -3,6 +3,7 @@
 use instar_api::{
     Approval, ClusterUpgradeStatus, EventReason, HealthReason, HealthStatus, PreflightResult, WindowsAre,
 };
+use instar_planner::{AddonState, Snapshot};
 
 /// Which gate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -13,10 +14,12 @@ pub(crate) enum GateKind {
     Preflight,
     /// An approval.
     Approval,
+    /// An add-on of a release, or a gate of a policy.
+    Addon,
 }
 
 impl GateKind {
-    pub(crate) const ALL: [Self; 3] = [Self::Window, Self::Preflight, Self::Approval];
+    pub(crate) const ALL: [Self; 4] = [Self::Window, Self::Preflight, Self::Approval, Self::Addon];
 }
 
 /// What it became.
@@ -34,8 +37,8 @@ impl GateEdge {
         match (gate, self) {
             (GateKind::Window, Self::Open) => EventReason::WindowOpened,
             (GateKind::Window, Self::Closed) => EventReason::WindowClosed,
-            (GateKind::Preflight | GateKind::Approval, Self::Open) => EventReason::GateOpened,
-            (GateKind::Preflight | GateKind::Approval, Self::Closed) => EventReason::GateClosed,
+            (GateKind::Preflight | GateKind::Approval | GateKind::Addon, Self::Open) => EventReason::GateOpened,
+            (GateKind::Preflight | GateKind::Approval | GateKind::Addon, Self::Closed) => EventReason::GateClosed,
         }
     }
 }
@@ -48,18 +51,34 @@ pub(crate) struct GateChange {
     pub(crate) note: String,
 }
 
-/// What changed; `given` are the approvals of the upgrade. Windows that were never told of are no change: a status that
-/// begins says where they stand.
+/// What is known to let through: that a row is gone says only that nothing asks for its gate.
+#[derive(Debug, Default)]
+pub(crate) struct LetThrough<'a> {
+    /// The approvals of the upgrade.
+    pub(crate) approvals: &'a [Approval],
+    /// The add-ons and gates that are open.
+    pub(crate) addons: Vec<String>,
+}
+
+/// The add-ons and gates that are open.
+pub(crate) fn open_addons(snapshot: &Snapshot) -> Vec<String> {
+    let found = snapshot.addons.found.values().flatten();
+    let open = found.filter(|gate| gate.state == AddonState::Open);
+    open.map(|gate| gate.id.to_string()).collect()
+}
+
+/// What changed. Windows that were never told of are no change: a status that begins says where they stand.
 pub(crate) fn gate_changes(
     before: Option<&ClusterUpgradeStatus>,
     after: &ClusterUpgradeStatus,
-    given: &[Approval],
+    let_through: &LetThrough<'_>,
 ) -> Vec<GateChange> {
     let none = ClusterUpgradeStatus::default();
     let before = before.unwrap_or(&none);
     let mut changes: Vec<GateChange> = window(before, after).into_iter().collect();
     changes.extend(preflight(before, after));
-    changes.extend(approvals(before, after, given));
+    changes.extend(approvals(before, after, let_through.approvals));
+    changes.extend(addons(before, after, &let_through.addons));
     changes
 }
 
@@ -144,6 +163,41 @@ fn approvals(before: &ClusterUpgradeStatus, after: &ClusterUpgradeStatus, given:
     closed.chain(opened).collect()
 }
 
+/// Each add-on and gate is told by the begin of its message, which names it.
+fn addons(before: &ClusterUpgradeStatus, after: &ClusterUpgradeStatus, open: &[String]) -> Vec<GateChange> {
+    let (was, is) = (closed_addons(before), closed_addons(after));
+    let closed = is.iter().filter(|(id, _)| !was.iter().any(|(other, _)| other == id));
+    let closed = closed.map(|(_, message)| GateChange {
+        gate: GateKind::Addon,
+        to: GateEdge::Closed,
+        note: format!("The upgrade waits: {message}"),
+    });
+    let is_open = |id: &String| open.contains(id) && !is.iter().any(|(other, _)| other == id);
+    let opened = was.iter().filter(|(id, _)| is_open(id));
+    let opened = opened.map(|(id, _)| GateChange {
+        gate: GateKind::Addon,
+        to: GateEdge::Open,
+        note: format!("The upgrade waits no more for {id}"),
+    });
+    closed.chain(opened).collect()
+}
+
+/// What they are called, with their messages.
+fn closed_addons(status: &ClusterUpgradeStatus) -> Vec<(String, &str)> {
+    let reasons = [
+        HealthReason::AddonNotReady,
+        HealthReason::AddonFailed,
+        HealthReason::AddonUnknown,
+        HealthReason::AddonTimedOut,
+    ];
+    let rows = status
+        .health
+        .iter()
+        .filter(|row| reasons.iter().any(|reason| row.reason == reason.as_str()));
+    let named = rows.filter_map(|row| Some((row.message.split_once("): ")?.0, row.message.as_str())));
+    named.map(|(id, message)| (format!("{id})"), message)).collect()
+}
+
 fn missing(status: &ClusterUpgradeStatus) -> Vec<&str> {
     let is_approval = |row: &&HealthStatus| row.reason == HealthReason::ApprovalMissing.as_str();
     let rows = status.health.iter().filter(is_approval);
@@ -152,8 +206,8 @@ fn missing(status: &ClusterUpgradeStatus) -> Vec<&str> {
 
 #[cfg(test)]
 mod tests {
-    use instar_api::{PreflightCheck, PreflightStatus, UpgradePhase};
-    use instar_planner::{Gate, GateState, Snapshot, Waiting};
+    use instar_api::{GatePoint, PreflightCheck, PreflightStatus, UpgradePhase};
+    use instar_planner::{AddonId, AddonOwner, AddonProblem, ClosedAddon, Gate, GateState, Waiting};
 
     use super::*;
     use crate::report::{health::rows, progress::tests::snapshot, window::window};
@@ -165,7 +219,11 @@ mod tests {
             target: "v1.35".to_owned(),
             set_by: None,
         });
-        let changes = gate_changes(before, after, &given);
+        let let_through = LetThrough {
+            approvals: &given,
+            addons: vec!["gate cni of UpgradePolicy p (BeforeWorkers v1.35.1)".to_owned()],
+        };
+        let changes = gate_changes(before, after, &let_through);
         changes
             .iter()
             .map(|GateChange { gate, to, note }| format!("{} {note}", to.event(*gate)))
@@ -243,6 +301,46 @@ mod tests {
         assert_eq!(
             said(Some(&unknown), &skipped),
             ["GateOpened Check cluster-available holds the upgrade no more: ann skipped it"]
+        );
+    }
+
+    #[test]
+    fn an_addon_is_told_of_when_it_begins_to_hold_and_when_it_lets_through() {
+        let seen = snapshot();
+        let waits = |name: &str, message: &str| {
+            let id = AddonId {
+                owner: AddonOwner::Policy("p".to_owned()),
+                name: name.to_owned(),
+                when: GatePoint::BeforeWorkers,
+                version: "v1.35.1".parse().unwrap(),
+            };
+            let closed = ClosedAddon {
+                id,
+                kind: "DaemonSet".to_owned(),
+                object: name.to_owned(),
+                problem: AddonProblem::NotReady,
+                message: message.to_owned(),
+                until: None,
+            };
+            ClusterUpgradeStatus {
+                health: rows(&[], &[Waiting::AddonClosed(Box::new(closed))], &seen),
+                ..ClusterUpgradeStatus::default()
+            }
+        };
+        let none = ClusterUpgradeStatus::default();
+        let (first, later) = (waits("cni", "not ready (1): a"), waits("cni", "not ready (2): b"));
+        assert_eq!(
+            said(Some(&none), &first),
+            ["GateClosed The upgrade waits: gate cni of UpgradePolicy p (BeforeWorkers v1.35.1): not ready (1): a"]
+        );
+        assert!(said(Some(&first), &later).is_empty());
+        assert_eq!(
+            said(Some(&later), &none),
+            ["GateOpened The upgrade waits no more for gate cni of UpgradePolicy p (BeforeWorkers v1.35.1)"]
+        );
+        assert!(
+            said(Some(&waits("dns", "no")), &none).is_empty(),
+            "it is only not asked for any more"
         );
     }
 

@@ -57,7 +57,7 @@ pub(super) fn next(view: &ClassicView<'_>, goal: &Goal<'_>, waiting: &mut Vec<Wa
         waiting.extend(missing);
         return Next::Wait;
     }
-    let held = gates::before_control_plane(view.snapshot, release.version());
+    let held = gates::before_control_plane(view.snapshot, release.version(), Some(release.name()));
     if !held.is_empty() {
         waiting.extend(held);
         return Next::Wait;

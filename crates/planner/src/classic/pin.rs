@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     decision::PinPath,
+    gates,
     pool_id::PoolId,
     snapshot::{ClassicCluster, PinnedPath, TemplateRef},
     step::Step,
@@ -39,6 +40,13 @@ pub(super) fn write(view: &ClassicView<'_>, goal: &Goal<'_>) -> Option<PinPath> 
         since: Some(view.snapshot.now),
         from: control_plane.version.clone(),
         releases: goal.steps.iter().map(|step| step.name().to_owned()).collect(),
+        addons: goal
+            .steps
+            .iter()
+            .map(Step::name)
+            .filter(|name| gates::has_addons(view.snapshot, name))
+            .map(str::to_owned)
+            .collect(),
     };
     let is_same_path = |path: &PinnedPath| {
         let at_this_time = PinnedPath {

@@ -102,7 +102,8 @@ pub(super) fn next<'a>(view: &ClassicView<'a>, rollout: &WorkerRollout<'a>, wait
     let held = if due.is_empty() || !has_room {
         Vec::new()
     } else {
-        gates::before_workers(view.snapshot)
+        let release = rollout.demand.step().map(|step| step.name());
+        gates::before_workers(view.snapshot, rollout.demand.version(), release)
     };
     let is_open = has_room && held.is_empty();
     waiting.extend(held);

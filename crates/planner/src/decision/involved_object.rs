@@ -70,7 +70,11 @@ impl Waiting {
                 Some(InvolvedObject::Workers(WorkerKind::MachinePool, name.as_str()))
             }
             // What is missing has no name, and a gate is no object.
-            Self::NoTarget(_) | Self::NoRow { .. } | Self::GateClosed { .. } => None,
+            Self::NoTarget(_) | Self::NoRow { .. } | Self::GateClosed { .. } | Self::AddonsUnseen(_) => None,
+            Self::AddonClosed(closed) => Some(InvolvedObject::Object {
+                kind: closed.kind.as_str(),
+                name: closed.object.as_str(),
+            }),
             Self::NoRelease { release, .. } | Self::NoImage { release, .. } => {
                 Some(InvolvedObject::Release(release.as_str()))
             }

@@ -1,6 +1,7 @@
 //! What to do about a reason.
 
 use super::Waiting;
+use crate::addon::AddonProblem;
 
 impl Waiting {
     /// What to do next, as a sentence: what the reason's remedy says, where nothing more is known.
@@ -8,6 +9,11 @@ impl Waiting {
     pub fn next(&self) -> String {
         if let Self::GateClosed { until: Some(until), .. } = self {
             return format!("Nothing: it goes on at {until}.");
+        }
+        if let Self::AddonClosed(closed) = self
+            && let (AddonProblem::NotReady, Some(until)) = (closed.problem, closed.until)
+        {
+            return format!("Nothing before {until}. {}", self.reason().next());
         }
         if let Self::PreflightFailed { check, .. } = self {
             return format!(

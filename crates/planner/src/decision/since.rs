@@ -33,6 +33,8 @@ impl Waiting {
             | Self::NoPath(_)
             | Self::NoImage { .. }
             | Self::GateClosed { .. }
+            | Self::AddonClosed(_)
+            | Self::AddonsUnseen(_)
             | Self::ApprovalMissing { .. }
             | Self::PreflightFailed { .. }
             | Self::PreflightUnknown { .. }

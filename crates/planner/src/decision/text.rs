@@ -7,6 +7,7 @@ use instar_domain::{JsonPointer, skew};
 
 use super::{Field, SetBack, TemplateRefusal, Waiting, no_release::Elsewhere};
 use crate::{
+    addon::AddonProblem,
     pool_id::PoolId,
     snapshot::{MachinePhase, TemplateRef},
     upgrade_spec::Gate,
@@ -30,6 +31,13 @@ impl Waiting {
             Self::NoPath(_) => HealthReason::NoPath,
             Self::NoImage { .. } => HealthReason::NoImage,
             Self::GateClosed { .. } => HealthReason::GateClosed,
+            Self::AddonClosed(closed) => match closed.problem {
+                AddonProblem::NotReady => HealthReason::AddonNotReady,
+                AddonProblem::Failed => HealthReason::AddonFailed,
+                AddonProblem::Unknown => HealthReason::AddonUnknown,
+                AddonProblem::TimedOut => HealthReason::AddonTimedOut,
+            },
+            Self::AddonsUnseen(_) => HealthReason::AddonUnknown,
             Self::ApprovalMissing { .. } => HealthReason::ApprovalMissing,
             Self::PreflightFailed { .. } => HealthReason::PreflightFailed,
             Self::PreflightUnknown { .. } => HealthReason::PreflightUnknown,
@@ -110,6 +118,12 @@ impl fmt::Display for Waiting {
             Self::NoImage { pool, release } => write!(
                 f,
                 "release {release} has no image for {pool}: create a release of the same version that has one"
+            ),
+            Self::AddonClosed(closed) => write!(f, "{}: {}", closed.id, closed.message),
+            Self::AddonsUnseen(point) => write!(
+                f,
+                "it is not known yet what add-ons and gates come to ({} {})",
+                point.when, point.version
             ),
             Self::GateClosed { gate, reason, until } => match until {
                 None => write!(f, "{gate}: {reason}"),
@@ -399,7 +413,6 @@ impl fmt::Display for Gate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Window => "maintenance window",
-            Self::AddOn => "add-ons",
             Self::Canary => "canary",
         })
     }

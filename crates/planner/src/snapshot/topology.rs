@@ -45,6 +45,15 @@ pub struct RaisedConcurrency {
     pub to: String,
 }
 
+impl Topology {
+    /// The release that a version is pinned to.
+    #[must_use]
+    pub fn release_of(&self, version: &KubeVersion) -> Option<&str> {
+        let pin = self.pins.as_ref()?.releases.get(version)?;
+        Some(&pin.release)
+    }
+}
+
 impl RaisedConcurrency {
     /// Reads the annotation. A garbled one says nothing of what was there.
     #[must_use]

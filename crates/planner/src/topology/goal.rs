@@ -70,12 +70,17 @@ impl Goal {
                 version: present.clone(),
             });
         } else {
-            let workers = holds::after_edit(view, row.version());
-            waiting.extend(gates::before_edit(view.snapshot, row.version(), workers));
+            let workers = holds::after_edit(view, row);
+            waiting.extend(gates::before_edit(
+                view.snapshot,
+                row.version(),
+                Some(row.name()),
+                workers,
+            ));
         }
         if waiting.is_empty() {
             let edit = edit(view, row);
-            let first = holds::before_edit(view, row.version(), &edit);
+            let first = holds::before_edit(view, row, &edit);
             Self::Write(Box::new(first.unwrap_or(Action::EditVersion(edit))))
         } else {
             Self::Held(waiting)

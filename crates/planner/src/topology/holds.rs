@@ -10,6 +10,7 @@ use instar_capi::{
     Lifecycle,
     labels::{TOPOLOGY_DEPLOYMENT_NAME, UPGRADE_CONCURRENCY},
 };
+use instar_catalog::Release;
 use instar_domain::KubeVersion;
 use serde_json::{Value, json};
 
@@ -27,10 +28,10 @@ use crate::{
 
 /// What becomes of the workers after an edit to a version. MachinePools have no field by which they could be held, and
 /// what goes to other values at the same version goes at once.
-pub(super) fn after_edit(view: &TopologyView<'_>, to: &KubeVersion) -> AfterEdit {
+pub(super) fn after_edit(view: &TopologyView<'_>, row: &Release) -> AfterEdit {
     let has_workers = !view.pools.is_empty() || !view.machine_pools.is_empty();
-    let can_be_held = view.machine_pools.is_empty() && *to != view.topology.version;
-    if !has_workers || (can_be_held && is_wanted(view)) {
+    let can_be_held = view.machine_pools.is_empty() && *row.version() != view.topology.version;
+    if !has_workers || (can_be_held && is_wanted(view, row.version(), Some(row.name()))) {
         AfterEdit::Held
     } else {
         AfterEdit::Follow
@@ -38,8 +39,8 @@ pub(super) fn after_edit(view: &TopologyView<'_>, to: &KubeVersion) -> AfterEdit
 }
 
 /// What is written before the version is edited.
-pub(super) fn before_edit(view: &TopologyView<'_>, to: &KubeVersion, edit: &EditVersion) -> Option<Action> {
-    if *to == view.topology.version || !is_wanted(view) {
+pub(super) fn before_edit(view: &TopologyView<'_>, row: &Release, edit: &EditVersion) -> Option<Action> {
+    if *row.version() == view.topology.version || !is_wanted(view, row.version(), Some(row.name())) {
         return None;
     }
     match prepare(view)? {
@@ -56,7 +57,9 @@ pub(super) fn next(view: &TopologyView<'_>, waiting: &mut Vec<Waiting>) -> Optio
     if !view.is_moving() {
         return end(view);
     }
-    let prepared = if is_wanted(view) { prepare(view) } else { None };
+    let version = &view.topology.version;
+    let is_wanted = is_wanted(view, version, view.topology.release_of(version));
+    let prepared = if is_wanted { prepare(view) } else { None };
     prepared.or_else(|| release(view, waiting))
 }
 
@@ -73,11 +76,13 @@ pub(super) fn end(view: &TopologyView<'_>) -> Option<Action> {
     marked.map(|pool| let_go(pool)).or_else(restored)
 }
 
-/// Whether a policy has something that may hold the workers.
-fn is_wanted(view: &TopologyView<'_>) -> bool {
+/// Whether something may hold the workers that go to a release.
+fn is_wanted(view: &TopologyView<'_>, to: &KubeVersion, release: Option<&str>) -> bool {
     let snapshot = view.snapshot;
-    let may_close = snapshot.gates.contains_key(&Gate::Window);
-    !view.pools.is_empty() && (may_close || snapshot.approvals.required.contains(&ApprovalPoint::Workers))
+    let may_close = snapshot.gates.contains_key(&Gate::Window)
+        || snapshot.approvals.required.contains(&ApprovalPoint::Workers)
+        || gates::may_hold_workers(snapshot, to, release);
+    !view.pools.is_empty() && may_close
 }
 
 /// Pools that have still to go, and that nothing holds or moves yet, are held. Only then more of them may get their
@@ -120,7 +125,8 @@ fn release(view: &TopologyView<'_>, waiting: &mut Vec<Waiting>) -> Option<Action
     if moving >= limit(view) {
         return None;
     }
-    let held = gates::before_workers(view.snapshot);
+    let version = &view.topology.version;
+    let held = gates::before_workers(view.snapshot, version, view.topology.release_of(version));
     if !held.is_empty() {
         waiting.extend(held);
         return None;

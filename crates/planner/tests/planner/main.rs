@@ -5,6 +5,7 @@
     reason = "a test stops where something is missing"
 )]
 
+mod addons;
 mod canary;
 mod catalogs;
 mod involved_object;

@@ -5,17 +5,19 @@ use std::{
     rc::Rc,
 };
 
+use instar_api::GatePoint;
 use instar_domain::{BuildOrder, KubeVersion};
 use instar_planner::{
-    Action, CanaryRule, Decision, Flavor, Gate, Lifecycle, PausedBy, PoolId, PoolOverride, Snapshot, Stage, Strategy,
-    Target, check, plan, resume,
+    Action, AskedPoint, CanaryRule, Decision, Flavor, Gate, Lifecycle, PausedBy, PoolId, PoolOverride, Snapshot, Stage,
+    Strategy, Target, check, plan, resume,
 };
 use jiff::{SignedDuration, tz::TimeZone};
 
 use crate::{
     scenarios::decide_reading,
     world::{
-        Webhook, World, closed, defaults, held_by_check, normalises, normalises_and_defaults, random::Random, version,
+        Webhook, World, addons::WorldGates, closed, defaults, held_by_check, normalises, normalises_and_defaults,
+        random::Random, version,
     },
 };
 
@@ -85,6 +87,10 @@ fn world(random: &mut Random) -> (World, KubeVersion) {
             bake: SignedDuration::from_secs(i64::try_from(random.below(600)).unwrap()),
         });
     }
+    if random.chance(40) {
+        let points = GatePoint::ALL.into_iter().filter(|_| random.chance(60));
+        world.addon_gates.points = points.collect();
+    }
     let webhooks: [Webhook; 4] = [|_| (), normalises, defaults, normalises_and_defaults];
     world.webhook = webhooks[random.below(webhooks.len())];
     (world, wanted)
@@ -130,8 +136,18 @@ impl Run {
     }
 
     fn decide(&mut self) -> Decision {
-        let seen = self.look();
-        let decision = plan(&seen);
+        let mut seen = self.look();
+        let decision = loop {
+            let decision = plan(&seen);
+            let unseen: Vec<AskedPoint> = decision.unseen().cloned().collect();
+            if unseen.is_empty() {
+                break decision;
+            }
+            for point in unseen {
+                let found = self.world.addon(&point);
+                Rc::make_mut(&mut seen).addons.found.insert(point, found);
+            }
+        };
         // It takes as long as all the rest.
         if self.seed.is_multiple_of(32) {
             assert_eq!(
@@ -159,9 +175,10 @@ impl Run {
         decision
     }
 
-    /// Half of the worlds have a maintenance window, which opens and closes whatever goes on, and a third have a check
-    /// that fails now and then.
+    /// Half of the worlds have a maintenance window, which opens and closes whatever goes on, a third have a check that
+    /// fails now and then, and some have gates.
     fn time_passes(&mut self) {
+        self.world.gates_change(&mut self.random);
         if self.seed.is_multiple_of(3) && self.random.chance(10) {
             let before = std::mem::take(&mut self.world.preflight);
             if before.is_empty() {
@@ -231,6 +248,7 @@ impl Run {
             | Action::CompletePins(_)
             | Action::HoldPool(_)
             | Action::SetConcurrency(_)
+            | Action::BeginGates(_)
             | Action::Nothing => {}
         }
     }
@@ -242,11 +260,11 @@ impl Run {
             let decision = self.pass();
             self.world.tick(&mut self.random);
             let is_done = |decision: &Decision| decision.progress.stage == Stage::Complete;
-            if is_done(&decision) && is_done(&plan(&self.world.snapshot())) {
+            if is_done(&decision) && is_done(&self.world.plan()) {
                 break;
             }
             if tick + 1 == MOST_TICKS {
-                let last = plan(&self.world.snapshot());
+                let last = self.world.plan();
                 panic!(
                     "seed {}: it doesn't end: {last:#?}\n{:?}\n{:?}\n{:?}",
                     self.seed, self.world.sets, self.world.pools, self.world.machine_pools
@@ -254,6 +272,8 @@ impl Run {
             }
         }
         self.world.now += jiff::SignedDuration::from_hours(25);
+        // Of an upgrade that is over no gate is asked.
+        self.world.addon_gates = WorldGates::default();
         // No snapshot is a day old.
         self.past.clear();
         for _ in 0..40 {
@@ -262,7 +282,7 @@ impl Run {
         }
         // Done means no more writes.
         let writes = self.writes;
-        let end = plan(&self.world.snapshot());
+        let end = self.world.plan();
         assert_eq!(end.action, Action::Nothing, "seed {}: {end:#?}", self.seed);
         assert_eq!(end.progress.stage, Stage::Complete, "seed {}: {end:#?}", self.seed);
         for _ in 0..3 {

@@ -27,6 +27,7 @@ fn text(decision: &Decision) -> String {
         )
         .unwrap(),
         Action::EditVersion(edit) => write!(text, "edit {:#}", edit.patch).unwrap(),
+        Action::BeginGates(begin) => write!(text, "begin {:#}", begin.patch).unwrap(),
         Action::HoldPool(hold) => write!(text, "hold {:#}", hold.patch).unwrap(),
         Action::SetConcurrency(set) => write!(text, "set {:#}", set.patch).unwrap(),
         Action::CompletePins(complete) => write!(text, "pin {:#}", complete.patch).unwrap(),
@@ -239,7 +240,6 @@ fn a_closed_gate_mints_nothing() {
         reason: reason.to_owned(),
         until: until.map(|until| until.parse().unwrap()),
     };
-    world.gates.insert(Gate::AddOn, closed("kube-ovn is not ready", None));
     let none_open = "no maintenance window is open (of \"night\")";
     world
         .gates

@@ -1,10 +1,12 @@
 //! Each invariant, broken by hand: `check` reads the snapshot for itself, so it finds what the
 //! planner would never do.
 
-use instar_api::{ApprovalPoint, ApprovedPart, PATH_ANNOTATION, RELEASES_ANNOTATION, SWAP_HISTORY_ANNOTATION};
+use instar_api::{
+    ApprovalPoint, ApprovedPart, GatePoint, PATH_ANNOTATION, RELEASES_ANNOTATION, SWAP_HISTORY_ANNOTATION,
+};
 use instar_planner::{
-    Action, Contract, Convergence, Decision, DeleteTemplate, Flavor, Gate, Lifecycle, Observed, PinPath, PoolId,
-    ResourceVersion, Snapshot, Swap, Target, Violation, check,
+    Action, AddonGate, AddonId, AddonOwner, AddonState, AskedPoint, Contract, Convergence, Decision, DeleteTemplate,
+    Flavor, Gate, Lifecycle, Observed, PinPath, PoolId, ResourceVersion, Snapshot, Swap, Target, Violation, check,
 };
 use serde_json::json;
 
@@ -27,6 +29,7 @@ fn swap(decision: &mut Decision) -> &mut Swap {
         | Action::CompletePins(_)
         | Action::HoldPool(_)
         | Action::SetConcurrency(_)
+        | Action::BeginGates(_)
         | Action::Nothing => panic!("no swap"),
     }
 }
@@ -56,6 +59,28 @@ fn workers_at(snapshot: &mut Snapshot, at: &str) {
     }
 }
 
+/// A gate that doesn't let through.
+fn add_gate(snapshot: &mut Snapshot, when: GatePoint, at: &str) {
+    let point = AskedPoint {
+        when,
+        version: version(at),
+        release: None,
+    };
+    let id = AddonId {
+        owner: AddonOwner::Policy("p".to_owned()),
+        name: "cni".to_owned(),
+        when,
+        version: version(at),
+    };
+    let gate = AddonGate {
+        id,
+        kind: "DaemonSet".to_owned(),
+        object: "cni".to_owned(),
+        state: AddonState::Due,
+    };
+    snapshot.addons.found.insert(point, vec![gate]);
+}
+
 fn find(cases: &[Case], snapshot: &Snapshot, decision: &Decision) {
     assert_eq!(check(snapshot, decision), []);
     for (violation, change) in cases {
@@ -70,9 +95,15 @@ fn find(cases: &[Case], snapshot: &Snapshot, decision: &Decision) {
 fn of_the_control_planes_swap() {
     let mut world = world("v1.33.5", "v1.35");
     let decision = until(&mut world, swaps_control_plane);
-    let cases: [Case; 19] = [
+    let cases: [Case; 21] = [
         (Violation::GateClosed, |s, _| {
             s.gates.insert(Gate::Window, closed("a freeze"));
+        }),
+        (Violation::GateClosed, |s, _| {
+            s.addons.of_policies = [GatePoint::BeforeControlPlane].into();
+        }),
+        (Violation::GateClosed, |s, _| {
+            add_gate(s, GatePoint::BeforeControlPlane, "v1.34.5");
         }),
         (Violation::GateClosed, |s, _| s.preflight = vec![held_by_check()]),
         (Violation::GateClosed, |s, _| {
@@ -124,9 +155,15 @@ fn of_the_control_planes_swap() {
 fn of_a_pools_swap() {
     let mut world = world("v1.33.5", "v1.34.5");
     let decision = until(&mut world, swaps_workers);
-    let cases: [Case; 8] = [
+    let cases: [Case; 10] = [
         (Violation::GateClosed, |s, _| {
             s.gates.insert(Gate::Window, closed("a freeze"));
+        }),
+        (Violation::GateClosed, |s, _| {
+            s.addons.of_policies = [GatePoint::BeforeWorkers].into();
+        }),
+        (Violation::GateClosed, |s, _| {
+            add_gate(s, GatePoint::BeforeWorkers, "v1.34.5");
         }),
         (Violation::GateClosed, |s, _| {
             s.approvals.required = [ApprovalPoint::Workers].into();
@@ -166,6 +203,7 @@ fn of_a_mint_and_of_a_deletion() {
         | Action::CompletePins(_)
         | Action::HoldPool(_)
         | Action::SetConcurrency(_)
+        | Action::BeginGates(_)
         | Action::Nothing => {
             panic!("no mint")
         }

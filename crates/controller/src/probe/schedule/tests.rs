@@ -1,6 +1,8 @@
+use instar_addons::WantedGate;
 use instar_planner::Problem;
 use instar_preflight::workload::{Facts, Nodes, Probe};
 use jiff::Timestamp;
+use serde_json::json;
 
 use super::*;
 
@@ -10,8 +12,10 @@ fn key(name: &str) -> Key {
 
 fn wanted(secret: &str, probes: &[Probe]) -> Wanted {
     Wanted {
-        secret: secret.to_owned(),
+        secret: Some(secret.to_owned()),
         probes: probes.iter().copied().collect(),
+        gates: Vec::new(),
+        cluster: Arc::default(),
     }
 }
 
@@ -38,6 +42,8 @@ fn finished(found: Result<Facts, Problem>, at: i64, answer: Answer) -> Finished 
     let at = Timestamp::from_second(at).unwrap();
     Finished {
         readings: Readings::from([(Probe::Nodes, Arc::new(Reading { at, found }))]),
+        gates: BTreeMap::new(),
+        at,
         answer,
     }
 }
@@ -87,7 +93,7 @@ fn something_else_is_read_after_the_round_that_runs() {
     assert_eq!(schedule.finished(&key("a"), answered(3, 1), began), News::Same);
     assert!(schedule.readings(&key("a")).is_empty(), "of another Secret");
     let (jobs, _) = schedule.take_due(began);
-    assert_eq!(jobs[0].wanted.secret, "other");
+    assert_eq!(jobs[0].wanted.secret.as_deref(), Some("other"));
     assert_eq!(schedule.finished(&key("a"), answered(3, 2), began), News::Changed);
 
     schedule.want(&key("a"), wanted("other", &[Probe::Nodes, Probe::Webhooks]), began);
@@ -203,4 +209,106 @@ fn a_fleet_is_read_at_one_pace() {
     assert_eq!((jobs.len(), next), (10_000, None));
     schedule.finished(&jobs[0].cluster, answered(3, 1), now);
     assert_eq!(due(&mut schedule, now), (none(), Some(now + Duration::from_secs(150))));
+}
+
+/// A gate of a policy that is asked for, as the looks of a pass make it.
+fn gate(ready_when: &str) -> WantedGate {
+    let gates: Vec<instar_api::Gate> = serde_json::from_value(json!([{
+        "name": "cni",
+        "when": "BeforeWorkers",
+        "observe": { "cluster": "Management", "apiVersion": "v1", "kind": "ConfigMap", "name": "cni" },
+        "readyWhen": ready_when,
+    }]))
+    .unwrap();
+    let point = instar_planner::AskedPoint {
+        when: instar_api::GatePoint::BeforeWorkers,
+        version: "v1.35.2".parse().unwrap(),
+        release: None,
+    };
+    let mut found = instar_addons::look(instar_addons::Asked {
+        point: &point,
+        cluster: &json!({ "metadata": { "name": "a", "namespace": "n" } }),
+        release: None,
+        policies: &[("p", &gates)],
+        access: &instar_api::WorkloadAccess::Disabled,
+        target: "v1.35",
+        history: &instar_planner::GateHistory::default(),
+        readings: &GateReadings::new(),
+        now: Timestamp::UNIX_EPOCH,
+    });
+    found.wanted.remove(0)
+}
+
+fn gates(gate: &WantedGate, cluster: &str) -> Wanted {
+    Wanted {
+        secret: None,
+        probes: BTreeSet::new(),
+        gates: vec![gate.clone()],
+        cluster: Arc::new(json!({ "metadata": { "name": cluster } })),
+    }
+}
+
+fn looked(gate: &WantedGate, look: Look, at: i64) -> Finished {
+    Finished {
+        readings: Readings::new(),
+        gates: BTreeMap::from([(gate.id.clone(), look)]),
+        at: Timestamp::from_second(at).unwrap(),
+        answer: Answer::After(Duration::from_secs(1)),
+    }
+}
+
+#[test]
+fn a_gate_is_ready_since_the_first_of_the_looks_that_found_it_so() {
+    let (mut schedule, began) = (Schedule::default(), Instant::now());
+    let gate = gate("status.ready");
+    let mut now = began;
+    schedule.want(&key("a"), gates(&gate, "a"), now);
+    let ready = || Look::Judged(Verdict::Ready);
+    let in_progress = || Look::Judged(Verdict::InProgress("not ready".to_owned()));
+    let mut since = |look: Look, at: i64| {
+        now += Duration::from_secs(30);
+        assert_eq!(due(&mut schedule, now).0, ["a"]);
+        let news = schedule.finished(&key("a"), looked(&gate, look, at), now);
+        let ready = schedule.gates(&key("a"))[&gate.id].ready;
+        (news, ready.map(Timestamp::as_second))
+    };
+    assert_eq!(since(in_progress(), 1), (News::Changed, None));
+    assert_eq!(since(ready(), 2), (News::Changed, Some(2)));
+    assert_eq!(since(ready(), 3), (News::Same, Some(2)));
+    assert_eq!(since(in_progress(), 4), (News::Changed, None));
+    assert_eq!(since(ready(), 5), (News::Changed, Some(5)));
+}
+
+#[test]
+fn another_gate_of_the_name_begins_anew_and_another_state_of_the_cluster_does_not() {
+    let (mut schedule, now) = (Schedule::default(), Instant::now());
+    let (first, other) = (gate("status.ready"), gate("status.done"));
+    assert_eq!(first.id, other.id);
+    schedule.want(&key("a"), gates(&first, "a"), now);
+    assert_eq!(due(&mut schedule, now).0, ["a"]);
+    schedule.finished(&key("a"), looked(&first, Look::Judged(Verdict::Ready), 1), now);
+    schedule.want(&key("a"), gates(&first, "changed"), now);
+    assert_eq!(due(&mut schedule, now).0, none(), "it is no other question");
+    assert_eq!(schedule.gates(&key("a")).len(), 1);
+    let later = now + Duration::from_secs(30);
+    let (jobs, _) = schedule.take_due(later);
+    assert_eq!(
+        jobs[0].wanted.cluster["metadata"]["name"], "changed",
+        "but the newest state is looked at"
+    );
+    schedule.finished(&key("a"), looked(&first, Look::Judged(Verdict::Ready), 31), later);
+    schedule.want(&key("a"), gates(&other, "a"), later);
+    assert!(schedule.gates(&key("a")).is_empty());
+    assert_eq!(due(&mut schedule, later).0, ["a"], "it is asked at once");
+}
+
+#[test]
+fn what_was_set_is_looked_at_soon() {
+    let (mut schedule, now) = (Schedule::default(), Instant::now());
+    let gate = gate("status.ready");
+    schedule.want(&key("a"), gates(&gate, "a"), now);
+    assert_eq!(due(&mut schedule, now).0, ["a"]);
+    let set = Look::Set(Verdict::InProgress("it was set just now".to_owned()));
+    schedule.finished(&key("a"), looked(&gate, set, 1), now);
+    assert_eq!(due(&mut schedule, now).1, Some(now + AFTER_SET));
 }

@@ -93,6 +93,7 @@ pub(in crate::report) fn snapshot() -> Snapshot {
         gates: std::collections::BTreeMap::new(),
         preflight: Vec::new(),
         approvals: instar_planner::Approvals::default(),
+        addons: instar_planner::Addons::default(),
         canary: None,
         retention: Retention::default(),
         control_plane: Some(Observed::Read(ControlPlane {

@@ -154,11 +154,11 @@ fn edit_held_by_gates_checks_and_approvals() {
         (
             || {
                 let mut snapshot = asked("v1.33.5", "v1.34");
-                snapshot.gates.insert(Gate::AddOn, closed("wait"));
+                snapshot.gates.insert(Gate::Window, closed("wait"));
                 snapshot
             },
             false,
-            &["GateClosed: add-ons: wait"],
+            &["GateClosed: maintenance window: wait"],
         ),
         (
             || {

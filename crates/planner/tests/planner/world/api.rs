@@ -24,6 +24,7 @@ impl World {
         match action {
             Action::PinPath(pin) => self.pin(&pin.patch),
             Action::RecordConvergence(convergence) => self.record(&convergence.pool, &convergence.patch),
+            Action::BeginGates(begin) => self.begin_gates(begin),
             // Classic clusters alone live here.
             Action::Nothing
             | Action::EditVersion(_)

@@ -1,6 +1,7 @@
 //! A management cluster in memory: objects, compare-and-swap, and Cluster API's controllers as far
 //! as an upgrade sees them.
 
+pub mod addons;
 pub mod api;
 pub mod capi;
 pub mod catalog;
@@ -63,6 +64,7 @@ pub struct World {
     pub catalog: Arc<Catalog>,
     pub gates: BTreeMap<Gate, GateState>,
     pub preflight: Vec<CheckOutcome>,
+    pub addon_gates: addons::WorldGates,
     pub approvals: Approvals,
     pub canary: Option<CanaryRule>,
     pub control_plane: ControlPlane,
@@ -149,6 +151,7 @@ impl World {
             catalog: catalog::catalog(),
             gates: BTreeMap::new(),
             preflight: Vec::new(),
+            addon_gates: addons::WorldGates::default(),
             approvals: Approvals::default(),
             canary: None,
             control_plane: ControlPlane {
@@ -290,6 +293,7 @@ impl World {
             catalog: Arc::clone(&self.catalog),
             gates: self.gates.clone(),
             preflight: self.preflight.clone(),
+            addons: self.addons(),
             approvals: self.approvals.clone(),
             canary: self.canary,
             retention: Retention::default(),

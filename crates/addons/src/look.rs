@@ -1,0 +1,303 @@
+//! What the add-ons of a release and the gates of policies come to at one point of an upgrade.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use instar_api::{Addon, ClusterSide, Gate as Spec, KubernetesReleaseSpec, WorkloadAccess};
+use instar_planner::{AddonGate, AddonId, AddonOwner, AddonProblem, AddonState, AskedPoint, GateHistory};
+use jiff::Timestamp;
+use serde_json::Value;
+
+use crate::{
+    hand::Target,
+    order::order,
+    refusal::{Refusal, refusals_of_addons, refusals_of_gates},
+    subject::{ReleaseView, Subject, Written},
+    timing::{Outcome, Since},
+    verdict::{Applies, Gate, Verdict},
+};
+
+/// A point of an upgrade of a Cluster, and what is known there.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked<'a> {
+    pub point: &'a AskedPoint,
+    /// The Cluster as JSON.
+    pub cluster: &'a Value,
+    /// The spec of the point's release; absent where there is no such release, or none is named.
+    pub release: Option<&'a KubernetesReleaseSpec>,
+    /// The gates of each policy of the Cluster, by the policy's name.
+    pub policies: &'a [(&'a str, &'a [Spec])],
+    pub access: &'a WorkloadAccess,
+    /// The target of the upgrade, as it was written.
+    pub target: &'a str,
+    pub history: &'a GateHistory,
+    pub readings: &'a GateReadings,
+    pub now: Timestamp,
+}
+
+/// What the gates of a point come to, and what is to be looked at for them.
+#[derive(Debug, Default, PartialEq)]
+pub struct Found {
+    pub gates: Vec<AddonGate>,
+    pub wanted: Vec<WantedGate>,
+}
+
+/// A gate whose objects are looked at, and what is set for it before.
+#[derive(Debug, Clone, PartialEq)]
+pub struct WantedGate {
+    pub id: AddonId,
+    gate: Gate,
+    release: ReleaseView,
+    /// What is set; absent where nothing is, or where its turn hasn't come.
+    pub write: Option<Target>,
+    begun: Option<Timestamp>,
+}
+
+/// What a look at the objects of a gate came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GateReading {
+    pub verdict: Verdict,
+    /// Since when each look has found it ready.
+    pub ready: Option<Timestamp>,
+}
+
+/// What is known of each gate. One that isn't there has not been looked at yet.
+pub type GateReadings = BTreeMap<AddonId, Arc<GateReading>>;
+
+impl WantedGate {
+    /// The gate that is looked at.
+    #[must_use]
+    pub const fn gate(&self) -> &Gate {
+        &self.gate
+    }
+
+    /// What the objects come to.
+    #[must_use]
+    pub fn judge(&self, objects: &[Value], cluster: &Value, now: Timestamp) -> Verdict {
+        let written = self.begun.zip(self.write.as_ref()).map(|(at, target)| Written {
+            value: target.value().clone(),
+            at,
+        });
+        self.gate
+            .judge(objects, &Subject::new(&self.release, cluster, written.as_ref(), now))
+    }
+}
+
+/// Whose gates these are.
+enum List<'a> {
+    Addons { release: &'a str, addons: &'a [Addon] },
+    Gates { policy: &'a str, gates: &'a [Spec] },
+}
+
+/// What the gates of a point come to. They have an order: one that depends on others comes after them.
+#[must_use]
+pub fn look(asked: Asked<'_>) -> Found {
+    let mut found = Found::default();
+    match (&asked.point.release, asked.release) {
+        (Some(release), Some(spec)) => {
+            let addons = &spec.addons;
+            look_at(asked, &List::Addons { release, addons }, &mut found);
+        }
+        (Some(release), None) => {
+            let owner = AddonOwner::Release(release.clone());
+            let message = format!("{owner} is gone, so its add-ons are not known: create it again");
+            let id = id(asked, owner, "spec.addons");
+            found.gates.push(AddonGate {
+                id,
+                kind: "KubernetesRelease".to_owned(),
+                object: release.clone(),
+                state: unknown(message),
+            });
+        }
+        (None, _) => {}
+    }
+    for (policy, gates) in asked.policies {
+        look_at(asked, &List::Gates { policy, gates }, &mut found);
+    }
+    found
+}
+
+fn look_at(asked: Asked<'_>, list: &List<'_>, found: &mut Found) {
+    let namespace = asked.cluster["metadata"]["namespace"].as_str().unwrap_or_default();
+    let (owner, specs, refusals): (_, Vec<&Spec>, Vec<Refusal>) = match list {
+        List::Addons { release, addons } => (
+            AddonOwner::Release((*release).to_owned()),
+            addons.iter().map(|addon| &addon.gate).collect(),
+            refusals_of_addons(addons),
+        ),
+        List::Gates { policy, gates } => (
+            AddonOwner::Policy((*policy).to_owned()),
+            gates.iter().collect(),
+            refusals_of_gates(gates, namespace),
+        ),
+    };
+    let when = asked.point.when;
+    if !specs.iter().any(|spec| spec.when == when) {
+        return;
+    }
+    // Admission refuses it, so it was written while admission was off.
+    if let Some(refusal) = refusals.first() {
+        let (kind, object) = match &owner {
+            AddonOwner::Release(name) => ("KubernetesRelease", name.clone()),
+            AddonOwner::Policy(name) => ("UpgradePolicy", name.clone()),
+        };
+        found.gates.push(AddonGate {
+            id: id(asked, owner, "spec"),
+            kind: kind.to_owned(),
+            object,
+            state: unknown(format!("{}: {}", refusal.what, refusal.remediation)),
+        });
+        return;
+    }
+    let Ok(ordered) = order(&specs) else { return };
+    let mut not_ready: Vec<&str> = Vec::new();
+    for spec in ordered.into_iter().filter(|spec| spec.when == when) {
+        let addon = match list {
+            List::Addons { addons, .. } => addons.iter().find(|addon| addon.gate.name == spec.name),
+            List::Gates { .. } => None,
+        };
+        let before: Vec<&str> = spec
+            .depends_on
+            .iter()
+            .map(String::as_str)
+            .filter(|name| not_ready.contains(name))
+            .collect();
+        let state = if before.is_empty() {
+            one(asked, &owner, spec, addon, &mut found.wanted)
+        } else {
+            Some(AddonState::Closed {
+                problem: AddonProblem::NotReady,
+                message: format!("it comes after {}", before.join(", ")),
+                until: None,
+            })
+        };
+        let Some(state) = state else { continue };
+        if state != AddonState::Open {
+            not_ready.push(&spec.name);
+        }
+        found.gates.push(AddonGate {
+            id: id(asked, owner.clone(), &spec.name),
+            kind: spec.observe.kind.clone(),
+            object: spec.observe.name.clone().unwrap_or_default(),
+            state,
+        });
+    }
+}
+
+/// What one comes to whose turn has come; nothing where it doesn't count for the Cluster.
+fn one(
+    asked: Asked<'_>,
+    owner: &AddonOwner,
+    spec: &Spec,
+    addon: Option<&Addon>,
+    wanted: &mut Vec<WantedGate>,
+) -> Option<AddonState> {
+    let Asked { cluster, now, .. } = asked;
+    let gate = match addon.map_or_else(|| Gate::read(spec), Gate::of_addon) {
+        Ok(gate) => gate,
+        Err(error) => return Some(unknown(error.to_string())),
+    };
+    let AskedPoint { version, release, .. } = asked.point;
+    let release = ReleaseView {
+        name: release.clone(),
+        version: version.clone(),
+        revision: asked.release.map(|spec| spec.revision),
+    };
+    match gate.applies(&Subject::new(&release, cluster, None, now)) {
+        Applies::Yes => {}
+        Applies::No => return None,
+        Applies::Unknown(why) => return Some(unknown(why)),
+    }
+    let metadata = &cluster["metadata"];
+    let names = (
+        metadata["namespace"].as_str().unwrap_or_default(),
+        metadata["name"].as_str().unwrap_or_default(),
+    );
+    let write = addon.and_then(|addon| Target::of(addon, names));
+    let reaches_workload = gate.observe().cluster == ClusterSide::Workload
+        || write
+            .as_ref()
+            .is_some_and(|target| target.cluster == ClusterSide::Workload);
+    if let Some(why) = closed_to(asked.access).filter(|_| reaches_workload) {
+        return Some(unknown(why));
+    }
+    let id = id(asked, owner.clone(), gate.name());
+    let begun = asked.history.begun(asked.target, &id);
+    if begun.is_none() && (write.is_some() || spec.timeout.is_some()) {
+        return Some(AddonState::Due);
+    }
+    let reading = asked.readings.get(&id);
+    let state = match reading {
+        None => AddonState::Closed {
+            problem: AddonProblem::NotReady,
+            message: "it is being looked at".to_owned(),
+            until: None,
+        },
+        Some(reading) => state(&gate, reading, begun, now),
+    };
+    wanted.push(WantedGate {
+        id,
+        gate,
+        release,
+        write,
+        begun,
+    });
+    Some(state)
+}
+
+fn state(gate: &Gate, reading: &GateReading, begun: Option<Timestamp>, now: Timestamp) -> AddonState {
+    let since = Since {
+        begun: begun.or(reading.ready).unwrap_or(now),
+        ready: reading.ready,
+    };
+    let problem = match &reading.verdict {
+        Verdict::Ready | Verdict::InProgress(_) => AddonProblem::NotReady,
+        Verdict::Failed(_) => AddonProblem::Failed,
+        Verdict::Unknown(_) => AddonProblem::Unknown,
+    };
+    match gate.over_time(&reading.verdict, since, now) {
+        Outcome::Open => AddonState::Open,
+        Outcome::Closed { message, until } => AddonState::Closed {
+            problem,
+            message,
+            until,
+        },
+        Outcome::TimedOut { message } | Outcome::Failed { message } => AddonState::Closed {
+            problem: AddonProblem::TimedOut,
+            message,
+            until: None,
+        },
+    }
+}
+
+/// Why the workload cluster isn't looked at.
+fn closed_to(access: &WorkloadAccess) -> Option<String> {
+    match access {
+        WorkloadAccess::Enabled(_) => None,
+        WorkloadAccess::Disabled => Some(
+            "the workload cluster is not looked at: set spec.workload.access of an UpgradePolicy of this Cluster to \
+             Enabled"
+                .to_owned(),
+        ),
+        WorkloadAccess::Unclear(why) => Some(why.clone()),
+    }
+}
+
+fn id(asked: Asked<'_>, owner: AddonOwner, name: &str) -> AddonId {
+    AddonId {
+        owner,
+        name: name.to_owned(),
+        when: asked.point.when,
+        version: asked.point.version.clone(),
+    }
+}
+
+const fn unknown(message: String) -> AddonState {
+    AddonState::Closed {
+        problem: AddonProblem::Unknown,
+        message,
+        until: None,
+    }
+}
+
+#[cfg(test)]
+mod tests;

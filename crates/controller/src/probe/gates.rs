@@ -1,0 +1,136 @@
+//! The add-ons and gates of a round: what is set for each, and what its objects say.
+
+use instar_addons::{Target, Verdict, WantedGate};
+use instar_api::ClusterSide;
+use instar_planner::Problem;
+use instar_watch::Key;
+use instar_workload::{CallError, Seen, SetError, SetOutcome, WorkloadClient, observe, set};
+use jiff::Timestamp;
+use tokio::task::spawn_blocking;
+
+use super::{Wanted, lanes::Lanes, schedule::Look};
+use crate::{
+    lease::Leads,
+    metrics::{Counters, Written},
+};
+
+/// How both clusters are reached.
+#[derive(Clone, Copy)]
+pub(super) struct Sides<'a> {
+    pub(super) management: &'a WorkloadClient,
+    /// Or why not.
+    pub(super) workload: Result<&'a WorkloadClient, &'a Problem>,
+    pub(super) leads: &'a Leads,
+    pub(super) counters: &'a Counters,
+}
+
+impl Sides<'_> {
+    fn client(&self, side: ClusterSide) -> Result<&WorkloadClient, String> {
+        match side {
+            ClusterSide::Management => Ok(self.management),
+            ClusterSide::Workload => self.workload.map_err(|problem| problem.message.clone()),
+        }
+    }
+}
+
+/// Whether a gate needs the workload cluster.
+pub(super) fn is_in_workload(gate: &WantedGate) -> bool {
+    let observed = gate.gate().observe().cluster;
+    let written = gate.write.as_ref().map(|target| target.cluster);
+    [Some(observed), written].contains(&Some(ClusterSide::Workload))
+}
+
+/// Sets what is to be set, and looks.
+pub(super) async fn look(sides: Sides<'_>, cluster: &Key, wanted: &Wanted, gate: &WantedGate, lanes: &Lanes) -> Look {
+    if let Some(target) = &gate.write {
+        match hand(sides, target).await {
+            Ok(SetOutcome::There) => {}
+            Ok(SetOutcome::Written) => {
+                tracing::info!(
+                    %cluster,
+                    "Set {} of {} to {} for {}", target.field(), target.object(), target.value(), gate.id
+                );
+                sides.counters.wrote(Written::Addon);
+                let message = format!("{} of {} was set just now", target.field(), target.object());
+                return Look::Set(Verdict::InProgress(message));
+            }
+            Err(verdict) => return Look::Judged(verdict),
+        }
+    }
+    let observed = gate.gate().observe();
+    let client = match sides.client(observed.cluster) {
+        Ok(client) => client,
+        Err(message) => return Look::Judged(Verdict::Unknown(message)),
+    };
+    let namespace = match observed.cluster {
+        ClusterSide::Management => Some(cluster.namespace()),
+        ClusterSide::Workload => None,
+    };
+    let (kind, place) = (&observed.kind, observed.cluster.as_str());
+    let unknown = |message: String| Look::Judged(Verdict::Unknown(message));
+    match observe(client, observed, namespace).await {
+        Ok(Seen::Objects(objects)) => {
+            let _turn = lanes.evaluation().await;
+            let (gate, cluster) = (gate.clone(), wanted.cluster.clone());
+            let judging = spawn_blocking(move || gate.judge(&objects, &cluster, Timestamp::now()));
+            judging.await.map_or_else(
+                |panicked| unknown(format!("evaluating it panicked, please report this: {panicked}")),
+                Look::Judged,
+            )
+        }
+        Ok(Seen::NotServed) => Look::Judged(Verdict::InProgress(format!(
+            "not ready: the {place} doesn't know the kind {kind} of {}",
+            observed.api_version
+        ))),
+        Ok(Seen::TooLong) => unknown(format!(
+            "the objects of kind {kind} are larger than is read: narrow observe.labelSelector"
+        )),
+        Ok(Seen::NoName(text)) => unknown(format!("\"{text}\" is no name of Kubernetes: correct observe")),
+        Err(error) => unknown(said(&error, observed.cluster, kind, "get and list")),
+    }
+}
+
+/// Sets a value; an error says what the look at the gate comes to.
+async fn hand(sides: Sides<'_>, target: &Target) -> Result<SetOutcome, Verdict> {
+    let client = sides.client(target.cluster).map_err(Verdict::Unknown)?;
+    if !sides.leads.now() {
+        return Err(Verdict::Unknown(
+            "this process doesn't hold the lease any more".to_owned(),
+        ));
+    }
+    let (object, field) = (target.object(), target.field());
+    set(client, target).await.map_err(|error| match error {
+        SetError::NotThere => Verdict::InProgress(format!("{object} is not there, and its {field} is to be set")),
+        SetError::Changed => Verdict::InProgress(format!("{field} of {object} is being set")),
+        SetError::Managed(message) => Verdict::Unknown(format!(
+            "{field} of {object} is not set, since another client manages it: {message}; let that client set it to {}",
+            target.value()
+        )),
+        SetError::NoName(_) => Verdict::Unknown(format!("{field} of {object} is not set: {error}")),
+        SetError::Call(error) => Verdict::Unknown(format!(
+            "{field} of {object} is not set: {}",
+            said(&error, target.cluster, &target.kind, "get and patch")
+        )),
+    })
+}
+
+fn said(error: &CallError, side: ClusterSide, kind: &str, verbs: &str) -> String {
+    match (error, side) {
+        (CallError::Refused { code: 403, .. }, ClusterSide::Management) => format!(
+            "{error}; bind a role to the controller's account that lets it {verbs} this kind, such as that of config/gates"
+        ),
+        (CallError::Refused { code: 403, .. }, ClusterSide::Workload) => {
+            format!("{error}; let the user of the kubeconfig {verbs} objects of kind {kind}")
+        }
+        (
+            CallError::Unusable { .. }
+            | CallError::Unreachable { .. }
+            | CallError::Silence { .. }
+            | CallError::Refused { .. }
+            | CallError::Redirected { .. }
+            | CallError::TooLong { .. }
+            | CallError::Garbled { .. },
+            _,
+        ) => error.to_string(),
+    }
+}

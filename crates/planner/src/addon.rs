@@ -1,0 +1,235 @@
+//! What is known of add-ons of releases and gates of policies, and when their turn came.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
+
+use instar_api::GatePoint;
+use instar_domain::KubeVersion;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// A point of an upgrade, and of its path.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct AskedPoint {
+    pub when: GatePoint,
+    /// Where the control plane, or the workers, go to or have come to.
+    pub version: KubeVersion,
+    /// The release of it; absent where none is known.
+    pub release: Option<String>,
+}
+
+/// Whose add-on or gate it is.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum AddonOwner {
+    /// A `KubernetesRelease`'s.
+    Release(String),
+    /// An `UpgradePolicy`'s.
+    Policy(String),
+}
+
+/// An add-on or a gate, at one point of an upgrade: at another one it begins anew.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct AddonId {
+    pub owner: AddonOwner,
+    pub name: String,
+    pub when: GatePoint,
+    pub version: KubeVersion,
+}
+
+/// An add-on or a gate, and what it comes to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AddonGate {
+    pub id: AddonId,
+    /// The kind of the objects that it looks at.
+    pub kind: String,
+    /// The name of the one object; empty where several are selected.
+    pub object: String,
+    pub state: AddonState,
+}
+
+/// What an add-on or a gate comes to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AddonState {
+    /// It lets through.
+    Open,
+    /// Its turn has come, and that is to be written down before anything is done for it.
+    Due,
+    /// It doesn't let through.
+    Closed {
+        problem: AddonProblem,
+        /// Why.
+        message: String,
+        /// When time alone may change it.
+        until: Option<Timestamp>,
+    },
+}
+
+/// Why an add-on or a gate doesn't let through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AddonProblem {
+    /// It is on its way.
+    NotReady,
+    /// An object says that it failed. It may be mended.
+    Failed,
+    /// It can't be said.
+    Unknown,
+    /// It takes longer than its timeout.
+    TimedOut,
+}
+
+/// An add-on or a gate that doesn't let through.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClosedAddon {
+    pub id: AddonId,
+    pub kind: String,
+    pub object: String,
+    pub problem: AddonProblem,
+    pub message: String,
+    pub until: Option<Timestamp>,
+}
+
+/// What is known of add-ons and gates.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Addons {
+    /// The points at which policies of the Cluster have gates.
+    pub of_policies: BTreeSet<GatePoint>,
+    /// What was found at the points that a decision asked for.
+    pub found: BTreeMap<AskedPoint, Vec<AddonGate>>,
+}
+
+/// When the turn of add-ons and gates has come, in the annotation [`instar_api::GATE_HISTORY_ANNOTATION`] of a `ClusterUpgrade`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GateHistory {
+    /// The target for which: another one begins anew.
+    pub target: String,
+    pub gates: Vec<GateBegun>,
+}
+
+/// When the turn of one has come.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GateBegun {
+    #[serde(flatten)]
+    pub id: AddonId,
+    pub begun: Timestamp,
+}
+
+/// More are not kept: those that came first have let through.
+const MOST_BEGUN: usize = 64;
+
+impl GateHistory {
+    /// Reads the annotation. A garbled one counts as none: it only ever begins anew.
+    #[must_use]
+    pub fn from_annotation(text: &str) -> Self {
+        serde_json::from_str(text).unwrap_or_default()
+    }
+
+    /// The annotation's text.
+    #[must_use]
+    pub fn to_annotation(&self) -> String {
+        // Texts and times always have a JSON form; the error can't come.
+        serde_json::to_string(self).unwrap_or_default()
+    }
+
+    /// When the turn of one came, for this target.
+    #[must_use]
+    pub fn begun(&self, target: &str, id: &AddonId) -> Option<Timestamp> {
+        let mut gates = self.gates.iter().filter(|_| self.target == target);
+        gates.find(|begun| begun.id == *id).map(|begun| begun.begun)
+    }
+
+    pub(crate) fn with(&self, target: &str, ids: impl IntoIterator<Item = AddonId>, now: Timestamp) -> Self {
+        let mut gates = if self.target == target {
+            self.gates.clone()
+        } else {
+            Vec::new()
+        };
+        for id in ids {
+            gates.retain(|begun| begun.id != id);
+            gates.push(GateBegun { id, begun: now });
+        }
+        let surplus = gates.len().saturating_sub(MOST_BEGUN);
+        gates.drain(..surplus);
+        Self {
+            target: target.to_owned(),
+            gates,
+        }
+    }
+}
+
+impl AskedPoint {
+    pub(crate) fn new(when: GatePoint, version: &KubeVersion, release: Option<&str>) -> Self {
+        Self {
+            when,
+            version: version.clone(),
+            release: release.map(str::to_owned),
+        }
+    }
+}
+
+impl fmt::Display for AddonOwner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Release(name) => write!(f, "KubernetesRelease {name}"),
+            Self::Policy(name) => write!(f, "UpgradePolicy {name}"),
+        }
+    }
+}
+
+impl fmt::Display for AddonId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            owner,
+            name,
+            when,
+            version,
+        } = self;
+        let what = match owner {
+            AddonOwner::Release(_) => "add-on",
+            AddonOwner::Policy(_) => "gate",
+        };
+        write!(f, "{what} {name} of {owner} ({when} {version})")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(name: &str) -> AddonId {
+        AddonId {
+            owner: AddonOwner::Policy("p".to_owned()),
+            name: name.to_owned(),
+            when: GatePoint::BeforeWorkers,
+            version: "v1.35.2".parse().unwrap(),
+        }
+    }
+
+    #[test]
+    fn the_format_is_what_records_carry() {
+        let now = "2026-11-20T11:00:00Z".parse().unwrap();
+        let history = GateHistory::default().with("v1.35", [id("cni")], now);
+        let text = r#"{"target":"v1.35","gates":[{"owner":{"policy":"p"},"name":"cni","when":"BeforeWorkers","version":"v1.35.2","begun":"2026-11-20T11:00:00Z"}]}"#;
+        assert_eq!(history.to_annotation(), text);
+        assert_eq!(GateHistory::from_annotation(text), history);
+        assert_eq!(GateHistory::from_annotation("{"), GateHistory::default());
+        assert_eq!(history.begun("v1.35", &id("cni")), Some(now));
+        assert_eq!(history.begun("v1.36", &id("cni")), None, "another target begins anew");
+        assert_eq!(history.begun("v1.35", &id("dns")), None);
+    }
+
+    #[test]
+    fn as_many_are_kept_as_an_annotation_takes() {
+        let now: Timestamp = "2026-11-20T11:00:00Z".parse().unwrap();
+        let ids = (0..100).map(|number| id(&number.to_string()));
+        let history = GateHistory::default().with("v1.35", ids, now);
+        assert_eq!(history.gates.len(), MOST_BEGUN);
+        assert_eq!(history.begun("v1.35", &id("35")), None);
+        let again = history.with("v1.35", [id("99")], now);
+        assert_eq!(again.gates.len(), MOST_BEGUN, "none is there twice");
+        let other = history.with("v1.36", [id("0")], now);
+        assert_eq!(other.gates.len(), 1);
+    }
+}

@@ -5,6 +5,7 @@ mod machine_pool;
 mod patch;
 mod pinned;
 mod topology;
+mod topology_canary;
 
 use std::fmt;
 
@@ -98,6 +99,7 @@ pub fn check(snapshot: &Snapshot, decision: &Decision) -> Vec<Violation> {
     let may_be_written = match &decision.action {
         Action::Nothing => true,
         Action::EditVersion(_) | Action::CompletePins(_) => is_live(snapshot),
+        Action::RecordConvergence(_) if snapshot.cluster.topology().is_some() => is_live(snapshot),
         Action::HoldPool(_) | Action::SetConcurrency(_) => snapshot.cluster.lifecycle == Lifecycle::Active,
         Action::PatchMachinePool(patch) => machine_pool::may_be_written(snapshot, patch),
         Action::MintTemplate(_)
@@ -129,9 +131,15 @@ pub fn check(snapshot: &Snapshot, decision: &Decision) -> Vec<Violation> {
         Action::SwapWorkers(swap) => check_workers(snapshot, swap, &mut broken),
         Action::PatchMachinePool(patch) => machine_pool::check(snapshot, patch, &mut broken),
         Action::PinPath(pin) => pinned::check_path(snapshot, pin, &mut broken),
+        Action::RecordConvergence(arrival) if snapshot.cluster.topology().is_some() => {
+            topology_canary::check_arrival(snapshot, arrival, &mut broken);
+        }
         Action::RecordConvergence(convergence) => pinned::check_convergence(snapshot, convergence, &mut broken),
         Action::EditVersion(edit) => topology::check_edit(snapshot, edit, &mut broken),
-        Action::HoldPool(hold) => topology::check_hold(snapshot, hold, &mut broken),
+        Action::HoldPool(hold) => {
+            topology::check_hold(snapshot, hold, &mut broken);
+            topology_canary::check_history(snapshot, hold, &mut broken);
+        }
         Action::SetConcurrency(set) => topology::check_concurrency(snapshot, set, &mut broken),
         Action::CompletePins(complete) => topology::check_pins(snapshot, complete, &mut broken),
     }

@@ -46,6 +46,7 @@ fn has_begun(snapshot: &Snapshot) -> bool {
         .map(|control_plane| &control_plane.object)
         .chain(pools.map(|pool| &pool.object))
         .chain(machine_pools.map(|pool| &pool.object))
+        .filter(|object| object.managed_by == ManagedBy::User)
         .any(is_swapped)
         || is_edited
         || is_topology_moving(snapshot)

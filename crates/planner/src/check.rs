@@ -240,6 +240,14 @@ fn check_mint(snapshot: &Snapshot, mint: &MintTemplate, broken: &mut Vec<Violati
     if template_exists(snapshot, &mint.template) {
         broken.push(Violation::TemplateMutated);
     }
+    // What is tried first is the swap to this very template.
+    let is_tried = |swap: &Swap| {
+        let mut templates = swap.template.iter().chain(&swap.bootstrap);
+        swap.pool == mint.pool && carries_all(swap) && templates.any(|template| *template == mint.template)
+    };
+    if !mint.before.as_deref().is_none_or(is_tried) {
+        broken.push(Violation::Incomplete);
+    }
     let metadata = mint.object.get("metadata");
     let has = |key: &str| metadata.is_some_and(|metadata| metadata.get(key).is_some());
     let server = [

@@ -10,7 +10,8 @@ use crate::schema;
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct Canary {
-    /// How many MachineDeployments go first: the first of spec.order, then by name. MachinePools never do, and follow.
+    /// How many MachineDeployments go first: the first of spec.order, then by name. MachinePools never do, and follow; of
+    /// a topology Cluster they can't be held.
     #[serde(default = "Canary::one")]
     #[schemars(range(min = 1, max = 256))]
     pub pools: u16,

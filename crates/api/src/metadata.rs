@@ -45,7 +45,7 @@ pub const RECORD_ANNOTATION: &str = "upgrade.cluster.x-k8s.io/record";
 
 /// The annotation that every swap writes into the object that it swaps: for each step of the upgrade, what was there
 /// before and what was written. The edit of a version writes it into the Cluster. By it a later edit by another client
-/// is found.
+/// is found. A MachineDeployment of a topology Cluster has it where it goes before others.
 pub const SWAP_HISTORY_ANNOTATION: &str = "upgrade.cluster.x-k8s.io/swap-history";
 
 /// The annotation of a MachinePool, or of its infrastructure, that did not become paused: which upgrade leaves the pool to

@@ -4,6 +4,7 @@ use std::{fmt, sync::Arc, time::Instant};
 
 mod create;
 mod referrer;
+mod tried;
 
 use instar_api::ClusterUpgrade;
 use instar_capi::{Cluster, KubeadmControlPlane, MachineDeployment, MachinePool};
@@ -26,11 +27,12 @@ use crate::{
     caches::{Caches, lifecycle},
     gather::content,
     kinds::Kinds,
-    memory::Memory,
+    memory::{Memory, TriedSwap},
 };
 
 use create::{create_strictly, refused};
 use referrer::{foreign_referrer, referrer};
+use tried::{is_refused, without_references};
 
 /// Where decisions are written.
 pub(crate) struct Executor<'a> {
@@ -76,7 +78,10 @@ impl Executor<'_> {
     pub(crate) async fn execute(&self, action: &Action) -> Result<Effect, Error> {
         match action {
             Action::Nothing => Ok(Effect::DoneBefore),
-            Action::MintTemplate(mint) => self.in_turn(&mint.template, Box::pin(self.mint(mint))).await,
+            Action::MintTemplate(mint) => {
+                self.try_first(mint.before.as_deref()).await?;
+                self.in_turn(&mint.template, Box::pin(self.mint(mint))).await
+            }
             Action::SwapControlPlane(swap) | Action::SwapWorkers(swap) => self.swap(swap).await.map(|()| Effect::Done),
             Action::DeleteTemplate(delete) => self.in_turn(&delete.template, Box::pin(self.delete(delete))).await,
             Action::PatchMachinePool(patch) => self.patch_machine_pool(patch, action).await.map(|()| Effect::Done),
@@ -112,10 +117,17 @@ impl Executor<'_> {
             Action::BeginGates(BeginGates { name, patch, .. }) => {
                 let doing = || ActionDescription(action).to_string();
                 let resource = ApiResource::erase::<ClusterUpgrade>(&());
-                self.write(&resource, name, patch, doing).await.map(|()| Effect::Done)
+                self.write(&resource, name, patch, Write::Made, doing).await.map(|()| Effect::Done)
+            }
+            Action::PinPath(PinPath {
+                name, patch, before, ..
+            }) => {
+                self.try_first(before.as_deref()).await?;
+                let doing = ActionDescription(action).to_string();
+                let written = self.patch_cluster(&doing, name, patch, Write::Made);
+                written.await.map(|()| Effect::Done)
             }
             Action::EditVersion(EditVersion { name, patch, .. })
-            | Action::PinPath(PinPath { name, patch, .. })
             | Action::CompletePins(CompletePins { name, patch, .. })
             | Action::SetConcurrency(SetConcurrency { name, patch, .. }) => {
                 let doing = ActionDescription(action).to_string();
@@ -177,14 +189,51 @@ impl Executor<'_> {
         self.patch(&of, &swap.patch, doing).await
     }
 
+    /// An error where a swap would be refused; each is tried once. Where the answer doesn't come, the write itself gets it.
+    async fn try_first(&self, swap: Option<&Swap>) -> Result<(), Error> {
+        let Some(swap) = swap.filter(|swap| !self.memory.was_tried(self.cluster, &TriedSwap::from(*swap))) else {
+            return Ok(());
+        };
+        let Err(error) = self.try_swap(swap, &swap.patch).await else {
+            self.memory.keep_tried(self.cluster, TriedSwap::from(swap));
+            return Ok(());
+        };
+        if error.class() == Class::Conflict {
+            return Err(error);
+        }
+        if is_refused(&error) {
+            let without = self.try_swap(swap, &without_references(&swap.patch)).await;
+            if without.as_ref().is_err_and(is_refused) {
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    async fn try_swap(&self, swap: &Swap, patch: &Value) -> Result<(), Error> {
+        let doing = || format!("trying to point {} {} at {}", swap.kind, swap.name, swap.release);
+        let of = PoolObject {
+            pool: &swap.pool,
+            api_version: &swap.api_version,
+            kind: &swap.kind,
+            name: &swap.name,
+        };
+        let resource = self.resource(&of).await?;
+        self.write(&resource, of.name, patch, Write::Tried, doing).await
+    }
+
     /// A merge patch of a control plane, a MachineDeployment or a MachinePool.
     async fn patch(&self, of: &PoolObject<'_>, patch: &Value, doing: impl FnOnce() -> String) -> Result<(), Error> {
-        let resource = match of.pool {
+        let resource = self.resource(of).await?;
+        self.write(&resource, of.name, patch, Write::Made, doing).await
+    }
+
+    async fn resource(&self, of: &PoolObject<'_>) -> Result<ApiResource, Error> {
+        Ok(match of.pool {
             PoolId::ControlPlane => self.control_plane(of).await?,
             PoolId::Workers(_) => ApiResource::erase::<MachineDeployment>(&()),
             PoolId::MachinePool(_) => ApiResource::erase::<MachinePool>(&()),
-        };
-        self.write(&resource, of.name, patch, doing).await
+        })
     }
 
     /// A merge patch of a MachinePool, or of what makes its machines.
@@ -196,7 +245,8 @@ impl Executor<'_> {
             self.at_version(&patch.api_version, &patch.kind).await?
         };
         let doing = || ActionDescription(action).to_string();
-        self.write(&resource, &patch.name, &patch.patch, doing).await
+        self.write(&resource, &patch.name, &patch.patch, Write::Made, doing)
+            .await
     }
 
     async fn write(
@@ -204,11 +254,13 @@ impl Executor<'_> {
         resource: &ApiResource,
         name: &str,
         patch: &Value,
+        write: Write,
         doing: impl FnOnce() -> String,
     ) -> Result<(), Error> {
         let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), self.cluster.namespace(), resource);
         let parameters = PatchParams {
             field_manager: Some(FIELD_MANAGER.to_owned()),
+            dry_run: write == Write::Tried,
             ..PatchParams::default()
         };
         let patch = Patch::Merge(patch);

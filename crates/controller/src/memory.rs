@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use instar_planner::{ResourceVersion, Retention, TemplateContent, TemplateRef, Waiting};
+use instar_planner::{ResourceVersion, Retention, Swap, TemplateContent, TemplateRef, Waiting};
 use instar_watch::{Key, KindLease};
 use jiff::Timestamp;
 use serde_json::Value;
@@ -52,8 +52,30 @@ struct ClusterMemory {
     kubelet_arguments: HashMap<TemplateRef, (ResourceVersion, Arc<Value>)>,
     /// The template that wasn't minted last, and why.
     not_minted: Option<(TemplateRef, Waiting)>,
+    /// The swap that would have been taken when it was tried last.
+    tried: Option<TriedSwap>,
     /// The templates that objects of other Clusters referred to, and when that was found.
     used_elsewhere: HashMap<TemplateRef, Instant>,
+}
+
+/// A swap that would have been taken, of an object as it was.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct TriedSwap {
+    kind: String,
+    name: String,
+    resource_version: ResourceVersion,
+    release: String,
+}
+
+impl From<&Swap> for TriedSwap {
+    fn from(swap: &Swap) -> Self {
+        Self {
+            kind: swap.kind.clone(),
+            name: swap.name.clone(),
+            resource_version: swap.resource_version.clone(),
+            release: swap.release.clone(),
+        }
+    }
 }
 
 /// What a Cluster looked like when no template was left to collect.
@@ -214,6 +236,18 @@ impl Memory {
         self.of(cluster, |memory| memory.not_minted = Some((template, waiting)));
     }
 
+    /// Whether this swap, to the object as it is, was tried last and would have been taken.
+    pub(crate) fn was_tried(&self, cluster: &Key, swap: &TriedSwap) -> bool {
+        let clusters = self.lock();
+        clusters
+            .get(cluster)
+            .is_some_and(|memory| memory.tried.as_ref() == Some(swap))
+    }
+
+    pub(crate) fn keep_tried(&self, cluster: &Key, swap: TriedSwap) {
+        self.of(cluster, |memory| memory.tried = Some(swap));
+    }
+
     /// An object of another Cluster refers to a template.
     pub(crate) fn keep_used_elsewhere(&self, cluster: &Key, template: TemplateRef, now: Instant) {
         self.of(cluster, |memory| memory.used_elsewhere.insert(template, now));
@@ -235,6 +269,7 @@ impl Memory {
             memory.contents = HashMap::new();
             memory.kubelet_arguments = HashMap::new();
             memory.not_minted = None;
+            memory.tried = None;
         });
     }
 
@@ -246,6 +281,7 @@ impl Memory {
             memory.contents = HashMap::new();
             memory.kubelet_arguments = HashMap::new();
             memory.not_minted = None;
+            memory.tried = None;
             memory.used_elsewhere = HashMap::new();
         });
     }

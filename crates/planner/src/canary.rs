@@ -2,12 +2,13 @@
 
 use instar_capi::{self as capi, Lifecycle, ManagedBy};
 use instar_domain::{BuildOrder, KubeVersion};
+use jiff::Timestamp;
 
 use crate::{
     decision::Waiting,
     observed::Observed,
     pool_id::PoolId,
-    snapshot::{Condition, ConditionStatus, MachineDeployment, Snapshot},
+    snapshot::{Condition, ConditionStatus, MachineDeployment, Object, Snapshot},
     upgrade_spec::{CanaryRule, Gate},
 };
 
@@ -59,16 +60,8 @@ fn canaries(snapshot: &Snapshot, rule: CanaryRule) -> Vec<&MachineDeployment> {
 
 fn holds(snapshot: &Snapshot, rule: CanaryRule, canary: &MachineDeployment, leaving: &Leaving<'_>) -> Option<Waiting> {
     let object = &canary.object;
-    let name = &object.name;
-    let closed = |reason: String, until| {
-        Some(Waiting::GateClosed {
-            gate: Gate::Canary,
-            reason,
-            until,
-        })
-    };
-    let not_there = || closed(format!("MachineDeployment {name} has to arrive first"), None);
-    let is_due = leaving.due.contains(&PoolId::Workers(name.clone()));
+    let not_there = || Some(not_there(object));
+    let is_due = leaving.due.contains(&PoolId::Workers(object.name.clone()));
     // One that stands further on needs no rollout yet.
     let is_behind = canary.version.compare(leaving.to) == BuildOrder::Less
         && canary.version.compare(leaving.from) != BuildOrder::Greater;
@@ -85,25 +78,49 @@ fn holds(snapshot: &Snapshot, rule: CanaryRule, canary: &MachineDeployment, leav
     let Some(converged) = swap.converged else {
         return not_there();
     };
+    while_it_bakes(rule, object, converged, snapshot.now)
+}
+
+/// What a pool that has arrived holds the others by: it isn't well, or hasn't been there for long enough.
+pub(crate) fn while_it_bakes(
+    rule: CanaryRule,
+    object: &Object,
+    converged: Timestamp,
+    now: Timestamp,
+) -> Option<Waiting> {
+    let name = &object.name;
     if let Some(condition) = object.conditions.iter().find(|condition| is_ill(condition)) {
         let Condition { kind, message, .. } = condition;
         let because = if message.is_empty() { "" } else { ": " };
-        return closed(
+        return Some(closed(
             format!(
                 "MachineDeployment {name} went first and isn't well, its condition {kind} is False{because}{message}"
             ),
             None,
-        );
+        ));
     }
     // A time beyond what can be written is never reached.
     let until = converged.checked_add(rule.bake).ok();
-    if until.is_some_and(|until| until <= snapshot.now) {
+    if until.is_some_and(|until| until <= now) {
         return None;
     }
-    closed(
+    Some(closed(
         format!("MachineDeployment {name} went first and has been there since {converged}"),
         until,
-    )
+    ))
+}
+
+/// A pool that goes first and isn't there yet.
+pub(crate) fn not_there(object: &Object) -> Waiting {
+    closed(format!("MachineDeployment {} has to arrive first", object.name), None)
+}
+
+pub(crate) const fn closed(reason: String, until: Option<Timestamp>) -> Waiting {
+    Waiting::GateClosed {
+        gate: Gate::Canary,
+        reason,
+        until,
+    }
 }
 
 fn is_ill(condition: &Condition) -> bool {

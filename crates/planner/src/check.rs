@@ -6,6 +6,7 @@ mod machine_pool;
 mod patch;
 mod pinned;
 mod topology;
+mod topology_canary;
 
 use std::fmt;
 
@@ -99,6 +100,7 @@ pub fn check(snapshot: &Snapshot, decision: &Decision) -> Vec<Violation> {
     let may_be_written = match &decision.action {
         Action::Nothing => true,
         Action::EditVersion(_) | Action::CompletePins(_) | Action::BeginGates(_) => is_live(snapshot),
+        Action::RecordConvergence(_) if snapshot.cluster.topology().is_some() => is_live(snapshot),
         Action::HoldPool(_) | Action::SetConcurrency(_) => snapshot.cluster.lifecycle == Lifecycle::Active,
         Action::PatchMachinePool(patch) => machine_pool::may_be_written(snapshot, patch),
         Action::MintTemplate(_)
@@ -130,9 +132,15 @@ pub fn check(snapshot: &Snapshot, decision: &Decision) -> Vec<Violation> {
         Action::SwapWorkers(swap) => check_workers(snapshot, swap, &mut broken),
         Action::PatchMachinePool(patch) => machine_pool::check(snapshot, patch, &mut broken),
         Action::PinPath(pin) => pinned::check_path(snapshot, pin, &mut broken),
+        Action::RecordConvergence(arrival) if snapshot.cluster.topology().is_some() => {
+            topology_canary::check_arrival(snapshot, arrival, &mut broken);
+        }
         Action::RecordConvergence(convergence) => pinned::check_convergence(snapshot, convergence, &mut broken),
         Action::EditVersion(edit) => topology::check_edit(snapshot, edit, &mut broken),
-        Action::HoldPool(hold) => topology::check_hold(snapshot, hold, &mut broken),
+        Action::HoldPool(hold) => {
+            topology::check_hold(snapshot, hold, &mut broken);
+            topology_canary::check_history(snapshot, hold, &mut broken);
+        }
         Action::SetConcurrency(set) => topology::check_concurrency(snapshot, set, &mut broken),
         Action::CompletePins(complete) => topology::check_pins(snapshot, complete, &mut broken),
         Action::BeginGates(begin) => addons::check_begin(snapshot, begin, &mut broken),
@@ -226,6 +234,14 @@ fn is_ours(object: &Object) -> bool {
 fn check_mint(snapshot: &Snapshot, mint: &MintTemplate, broken: &mut Vec<Violation>) {
     if template_exists(snapshot, &mint.template) {
         broken.push(Violation::TemplateMutated);
+    }
+    // What is tried first is the swap to this very template.
+    let is_tried = |swap: &Swap| {
+        let mut templates = swap.template.iter().chain(&swap.bootstrap);
+        swap.pool == mint.pool && carries_all(swap) && templates.any(|template| *template == mint.template)
+    };
+    if !mint.before.as_deref().is_none_or(is_tried) {
+        broken.push(Violation::Incomplete);
     }
     let metadata = mint.object.get("metadata");
     let has = |key: &str| metadata.is_some_and(|metadata| metadata.get(key).is_some());

@@ -27,7 +27,7 @@ pub(crate) use self::{
     view::{of_cluster, of_upgrade_spec, stopped},
 };
 use crate::{
-    decision::{Action, Decision, MachinePoolChange, PatchMachinePool, Progress, Stage, Waiting},
+    decision::{Action, Decision, MachinePoolChange, PatchMachinePool, PinPath, Progress, Stage, Swap, Waiting},
     gates,
     pool_id::PoolId,
     snapshot::{Object, Snapshot, TemplateRef},
@@ -112,7 +112,13 @@ fn pinned_first(view: &ClassicView<'_>, goal: &Goal<'_>, action: Action) -> Acti
         | Action::PatchMachinePool(PatchMachinePool {
             change: MachinePoolChange::Pause | MachinePoolChange::SetValues { .. },
             ..
-        }) => pin::write(view, goal).map_or(action, Action::PinPath),
+        }) => match pin::write(view, goal) {
+            None => action,
+            Some(pin) => Action::PinPath(PinPath {
+                before: tried_first(&action),
+                ..pin
+            }),
+        },
         Action::PinPath(_)
         | Action::RecordConvergence(_)
         | Action::PatchMachinePool(_)
@@ -123,6 +129,26 @@ fn pinned_first(view: &ClassicView<'_>, goal: &Goal<'_>, action: Action) -> Acti
         | Action::SetConcurrency(_)
         | Action::BeginGates(_)
         | Action::Nothing => action,
+    }
+}
+
+/// The swap that comes next, where it is tried before anything is written for it.
+fn tried_first(next: &Action) -> Option<Box<Swap>> {
+    match next {
+        Action::MintTemplate(mint) => mint.before.clone(),
+        Action::SwapControlPlane(_)
+        | Action::SwapWorkers(_)
+        | Action::PinPath(_)
+        | Action::RecordConvergence(_)
+        | Action::PatchMachinePool(_)
+        | Action::DeleteTemplate(_)
+        | Action::EditVersion(_)
+        | Action::CompletePins(_)
+        | Action::HoldPool(_)
+        | Action::SetConcurrency(_)
+        | Action::BeginGates(_)
+        | Action::BeginGates(_)
+        | Action::Nothing => None,
     }
 }
 

@@ -91,6 +91,9 @@ pub struct MintTemplate {
     pub object: Value,
     /// Where the release and the upgrade set values in it.
     pub pointers: BTreeSet<JsonPointer>,
+    /// The swap for which it is made, where Cluster API's own webhooks judge that. It is tried in a dry run first: where
+    /// it would be refused, nothing is made.
+    pub before: Option<Box<Swap>>,
 }
 
 /// A merge patch of a control plane, a MachineDeployment or a MachinePool.
@@ -124,6 +127,8 @@ pub struct PinPath {
     pub resource_version: ResourceVersion,
     /// The names of the releases that the control plane goes through.
     pub releases: Vec<String>,
+    /// The swap that comes next, where Cluster API's own webhooks judge that: as in [`MintTemplate`].
+    pub before: Option<Box<Swap>>,
     /// The JSON merge patch.
     pub patch: Value,
 }

@@ -1,7 +1,7 @@
 //! What the checks before an upgrade hold: its first swap.
 
 use instar_api::Values;
-use instar_capi::Lifecycle;
+use instar_capi::{Lifecycle, ManagedBy};
 use instar_catalog::{Labels, Resolved};
 use instar_domain::{KubeVersion, Minor};
 use jiff::tz::TimeZone;
@@ -44,6 +44,7 @@ fn has_begun(snapshot: &Snapshot) -> bool {
         .map(|control_plane| &control_plane.object)
         .chain(pools.map(|pool| &pool.object))
         .chain(machine_pools.map(|pool| &pool.object))
+        .filter(|object| object.managed_by == ManagedBy::User)
         .any(is_swapped)
         || is_edited
         || is_topology_moving(snapshot)

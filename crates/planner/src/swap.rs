@@ -110,7 +110,12 @@ fn component(control_plane: &ControlPlane, tag: &str, repository: &str) -> Compo
 pub(crate) fn convergence(pool: PoolId, object: &Object, now: Timestamp) -> Option<Convergence> {
     let history = object.swap_history.as_ref()?;
     history.last().filter(|last| last.converged.is_none())?;
-    Some(Convergence {
+    Some(with_history(pool, object, &history.converged(now)))
+}
+
+/// Writes a history into an object, and nothing else.
+pub(crate) fn with_history(pool: PoolId, object: &Object, history: &SwapHistory) -> Convergence {
+    Convergence {
         pool,
         api_version: object.api_version.clone(),
         kind: object.kind.clone(),
@@ -118,9 +123,9 @@ pub(crate) fn convergence(pool: PoolId, object: &Object, now: Timestamp) -> Opti
         resource_version: object.resource_version.clone(),
         patch: json!({"metadata": {
             "resourceVersion": object.resource_version,
-            "annotations": {SWAP_HISTORY_ANNOTATION: history.converged(now).to_annotation()},
+            "annotations": {SWAP_HISTORY_ANNOTATION: history.to_annotation()},
         }}),
-    })
+    }
 }
 
 /// The swap of a MachineDeployment: version and references. Kind and group stay, so a reference's

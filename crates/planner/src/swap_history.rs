@@ -116,6 +116,15 @@ impl SwapHistory {
         Self(entries)
     }
 
+    /// With another entry in the place of the last one.
+    #[must_use]
+    pub(crate) fn with_last(&self, entry: SwapEntry) -> Self {
+        let mut entries = self.0.clone();
+        entries.pop();
+        entries.push(entry);
+        Self(entries)
+    }
+
     /// With the time at which the machines were seen to be as the last swap says, if it isn't there yet.
     #[must_use]
     pub fn converged(&self, now: Timestamp) -> Self {

@@ -5,6 +5,7 @@
 //! pin; and we hold pools whose gates are closed. All else is telling: where it is, and what
 //! Cluster API waits for, in its words.
 
+mod canary;
 mod goal;
 mod holds;
 mod messages;

@@ -13,6 +13,7 @@ mod shared;
 mod strategy;
 mod stuck;
 mod templates;
+mod tried;
 mod upgrade;
 mod windows;
 mod workload;
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
         Journey::shared("classic-deleted", lifecycle::missing_cluster_wrong_source_and_deletion),
         Journey::shared("classic-edited-outside", lifecycle::edits_made_outside_instar),
         Journey::shared("classic-templates", templates::retention_keeps_templates),
+        Journey::shared("classic-swap-tried", tried::refused_before_anything_is_written),
         Journey::shared("classic-shared", shared::by_two_clusters),
         Journey::shared("classic-strategy", strategy::two_at_a_time_in_order),
         Journey::shared("classic-other-control-plane", other_control_plane::both_contracts),

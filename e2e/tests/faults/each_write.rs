@@ -17,7 +17,7 @@ use instar_e2e::{
         catalog::Rows,
         classic::{NAME, SMALL, machine_templates, violations},
         controller::{Controller, steps},
-        fault_proxy::{Answer, Class, Fault, FaultProxy, Hook, Matcher, Next, Rule, Verb, Which},
+        fault_proxy::{Answer, Class, DryRun, Fault, FaultProxy, Hook, Matcher, Next, Rule, Verb, Which},
         fixtures::Shape,
         journeys::JourneyContext,
         ledger::Ledger,
@@ -69,7 +69,8 @@ impl Fate {
     fn rule(self, namespaces: &[String], kills: &Kills) -> Rule {
         let namespaces = namespaces.to_owned();
         let writes = Matcher::on(Class::Write).only(move |request| {
-            let namespace = request.namespace.as_ref();
+            // What is only tried changes nothing, so a failure there is one before the write that comes next.
+            let namespace = request.namespace.as_ref().filter(|_| request.dry_run == DryRun::No);
             namespace.is_some_and(|namespace| namespaces.contains(namespace))
         });
         let (which, what) = match self {

@@ -11,6 +11,7 @@ mod refusals;
 mod releases;
 mod rights;
 mod topology_by_hand;
+mod topology_canary;
 mod topology_class;
 mod topology_held;
 mod topology_record;
@@ -35,6 +36,7 @@ fn main() -> ExitCode {
         Journey::shared("topology-by-hand", topology_by_hand::makes_the_edit),
         Journey::shared("topology-class-changes", topology_class::changes_on_the_way),
         Journey::shared("topology-held-pools", topology_held::until_their_gates_open),
+        Journey::shared("topology-canary", topology_canary::goes_first_and_bakes),
         Journey::shared("matrix", matrix::side_by_side),
         Journey::exclusive("newer-row", pins::a_newer_row_moves_nothing).prepared_by(pins::prepare_small),
         Journey::exclusive("outage", outage::without_the_server).prepared_by(pins::prepare_small),

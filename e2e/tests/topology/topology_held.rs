@@ -24,7 +24,7 @@ use serde_json::{Value, json};
 use crate::topology_record::{follow, upgrades};
 
 const CONCURRENCY: &str = "topology.cluster.x-k8s.io/upgrade-concurrency";
-const POOLS: [&str; 3] = ["md-0", "md-1", "md-2"];
+pub(crate) const POOLS: [&str; 3] = ["md-0", "md-1", "md-2"];
 
 /// The control plane goes first; the pools get their version and stay, until that is approved; then they go one by one
 /// in the order that was asked for. A machine that is deleted meanwhile comes back at the new version, and only then.
@@ -152,14 +152,14 @@ async fn lose_a_machine(scene: &JourneyContext) -> Result<()> {
     .await
 }
 
-async fn deployments(scene: &JourneyContext) -> Result<BTreeMap<String, DynamicObject>> {
+pub(crate) async fn deployments(scene: &JourneyContext) -> Result<BTreeMap<String, DynamicObject>> {
     let api = namespaced(scene, &core_kind("MachineDeployment", "machinedeployments"));
     let found = api.list(&ListParams::default()).await?.items.into_iter();
     Ok(found.map(|pool| (pool.name_any(), pool)).collect())
 }
 
 /// The pools that were named went first, one after the other.
-fn in_order(ledger: &Ledger, target: &str) -> Result<()> {
+pub(crate) fn in_order(ledger: &Ledger, target: &str) -> Result<()> {
     let mut first = Vec::new();
     for machine in ledger.machines_ever("c")? {
         if let Pool::Workers(pool) = &machine.pool

@@ -3,7 +3,7 @@
 use instar_capi::{Lifecycle, ManagedBy};
 use instar_domain::{BuildOrder, KubeVersion};
 
-use super::{machine_pool, read};
+use super::{machine_pool, read, topology_canary};
 use crate::{
     decision::Action,
     pool_id::PoolId,
@@ -15,6 +15,9 @@ pub(super) fn is_passed(snapshot: &Snapshot, action: &Action) -> bool {
     let Some(rule) = snapshot.canary else {
         return false;
     };
+    if let Action::HoldPool(hold) = action {
+        return topology_canary::is_passed(snapshot, hold);
+    }
     let (pool, to) = match action {
         Action::SwapWorkers(swap) => match &swap.pool {
             PoolId::Workers(name) => {

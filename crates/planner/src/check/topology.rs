@@ -130,7 +130,9 @@ pub(super) fn check_hold(snapshot: &Snapshot, hold: &HoldPool, broken: &mut Vec<
     if hold.change == Hold::Release && pool.held.is_none() {
         broken.push(Violation::NotOurs);
     }
-    if !touches_only(&hold.patch, &[HELD_ANNOTATION], Also::Paused) {
+    let with_history = [HELD_ANNOTATION, SWAP_HISTORY_ANNOTATION];
+    let is_touched = |annotations: &[&str]| touches_only(&hold.patch, annotations, Also::Paused);
+    if !is_touched(&[HELD_ANNOTATION]) && !is_touched(&with_history) {
         broken.push(Violation::NotOurs);
     }
 }

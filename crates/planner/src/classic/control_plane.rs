@@ -18,7 +18,7 @@ use crate::{
     gates,
     pool_id::PoolId,
     settled::{control_plane_settled, matches_spec, unready},
-    snapshot::{Machine, MachineDeployment, Node, Object, Rollout},
+    snapshot::{Flavor, Machine, MachineDeployment, Node, Object, Rollout},
     step::Step,
     swap::{self, Destination, Origin},
     upgrade_spec::PoolOverride,
@@ -214,21 +214,18 @@ fn missing_for_workers(view: &ClassicView<'_>, goal: &Goal<'_>) -> Vec<Waiting> 
 fn swap(view: &ClassicView<'_>, step: &Step<'_>) -> Result<Action, Waiting> {
     let control_plane = view.control_plane;
     let pool = PoolId::ControlPlane;
-    let template = match &control_plane.infrastructure {
+    let source = match &control_plane.infrastructure {
         None => None,
         Some(reference) => {
             let wanted = Wanted::control_plane(view, step, reference)?;
-            match template::source(view, &pool, step, &wanted)? {
-                Source::Mint(action) => return Ok(*action),
-                Source::Ready(template) => Some(template),
-            }
+            Some(template::source(view, &pool, step, &wanted)?)
         }
     };
     let destination = Destination {
         upgrade: view.snapshot.upgrade_spec.id(),
         now: view.snapshot.now,
         step: *step,
-        template,
+        template: source.as_ref().map(Source::reference),
         bootstrap: None,
         origin: Origin {
             release: view.release_of(
@@ -239,8 +236,12 @@ fn swap(view: &ClassicView<'_>, step: &Step<'_>) -> Result<Action, Waiting> {
             has_converged: true,
         },
     };
-    Ok(Action::SwapControlPlane(swap::control_plane(
-        control_plane,
-        destination,
-    )))
+    let swap = swap::control_plane(control_plane, destination);
+    // Another kind's webhooks may ask for the template first.
+    let tried = match control_plane.flavor {
+        Flavor::Kubeadm { .. } => Some(&swap),
+        Flavor::Other => None,
+    };
+    let mint = source.and_then(|source| source.mint_for(tried));
+    Ok(mint.unwrap_or(Action::SwapControlPlane(swap)))
 }

@@ -70,6 +70,7 @@ pub(super) fn write(view: &ClassicView<'_>, goal: &Goal<'_>) -> Option<PinPath> 
         name: view.snapshot.cluster.name.clone(),
         resource_version,
         releases: pinned_path.releases,
+        before: None,
         patch,
     })
 }

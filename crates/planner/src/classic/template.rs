@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::view::ClassicView;
 use crate::{
-    decision::{Action, MintTemplate, Waiting},
+    decision::{Action, MintTemplate, Swap, Waiting},
     existing::accept,
     mint::{MintOrder, mint, without_identity},
     pool_id::PoolId,
@@ -31,7 +31,27 @@ pub(super) enum Source {
     /// It is there.
     Ready(TemplateRef),
     /// This write makes it.
-    Mint(Box<Action>),
+    Mint(Box<MintTemplate>),
+}
+
+impl Source {
+    pub(super) fn reference(&self) -> TemplateRef {
+        match self {
+            Self::Ready(template) => template.clone(),
+            Self::Mint(mint) => mint.template.clone(),
+        }
+    }
+
+    /// The write that makes it for a swap, if it isn't there.
+    pub(super) fn mint_for(self, swap: Option<&Swap>) -> Option<Action> {
+        match self {
+            Self::Ready(_) => None,
+            Self::Mint(mint) => Some(Action::MintTemplate(MintTemplate {
+                before: swap.map(|swap| Box::new(swap.clone())),
+                ..*mint
+            })),
+        }
+    }
 }
 
 impl<'a> Wanted<'a> {
@@ -155,9 +175,10 @@ pub(super) fn source(
         template: minted.template,
         object: minted.object,
         pointers: minted.pointers,
+        before: None,
     };
     match view.template(pool, &mint.template) {
-        Err(Waiting::TemplateNotVisible { .. }) => Ok(Source::Mint(Box::new(Action::MintTemplate(mint)))),
+        Err(Waiting::TemplateNotVisible { .. }) => Ok(Source::Mint(Box::new(mint))),
         Err(reason) => Err(reason),
         Ok(there) => {
             accept(&mint, view.content(there)?, there.lifecycle)?;

@@ -19,7 +19,7 @@ use crate::{
     name::label_value,
     pool_id::PoolId,
     settled::{converged, matches_spec, unready},
-    snapshot::{Machine, MachineDeployment, MachinePool, Object, Rollout},
+    snapshot::{Machine, MachineDeployment, MachinePool, Object, Rollout, TemplateRef},
     step::Step,
     swap::{self, Destination, Origin},
     upgrade_spec::PoolOverride,
@@ -361,27 +361,26 @@ fn machines<'a>(view: &ClassicView<'a>, pool: &MachineDeployment) -> (Vec<&'a Ma
 fn swap(view: &ClassicView<'_>, pool: &MachineDeployment, step: &Step<'_>) -> Result<Action, Waiting> {
     let id = PoolId::Workers(pool.object.name.clone());
     let wanted = Wanted::machines(view, step, pool)?;
-    let template = match template::source(view, &id, step, &wanted)? {
-        Source::Mint(action) => return Ok(*action),
-        Source::Ready(template) => template,
-    };
+    let machines = template::source(view, &id, step, &wanted)?;
     let bootstrap = match Wanted::bootstrap(view, step, pool)? {
         None => None,
-        Some(wanted) => match template::source(view, &id, step, &wanted)? {
-            Source::Mint(action) => return Ok(*action),
-            Source::Ready(bootstrap) => Some(bootstrap).filter(|bootstrap| *bootstrap != wanted.reference),
-        },
+        Some(wanted) => Some(template::source(view, &id, step, &wanted)?),
     };
+    let other = |bootstrap: &TemplateRef| pool.bootstrap.as_ref() != Some(bootstrap);
     let destination = Destination {
         upgrade: view.snapshot.upgrade_spec.id(),
         now: view.snapshot.now,
         step: *step,
-        template: Some(template),
-        bootstrap,
+        template: Some(machines.reference()),
+        bootstrap: bootstrap.as_ref().map(Source::reference).filter(other),
         origin: Origin {
             release: view.release_of(&pool.object, &pool.version, Some(&pool.infrastructure)),
-            has_converged: unready(machines(view, pool).0, &pool.version).next().is_none() && view.rolled_out(pool),
+            has_converged: unready(self::machines(view, pool).0, &pool.version).next().is_none()
+                && view.rolled_out(pool),
         },
     };
-    Ok(Action::SwapWorkers(swap::workers(pool, destination)))
+    let swap = swap::workers(pool, destination);
+    let mint = machines.mint_for(Some(&swap));
+    let mint = mint.or_else(|| bootstrap.and_then(|bootstrap| bootstrap.mint_for(Some(&swap))));
+    Ok(mint.unwrap_or(Action::SwapWorkers(swap)))
 }

@@ -5,16 +5,13 @@
 //! A pool that is held with its new version counts as one that is being upgraded, and Cluster API upgrades one at a time:
 //! `upgrade-concurrency` is raised meanwhile, so that a pool that is held doesn't hold the next one.
 
-use instar_api::{ApprovalPoint, CONCURRENCY_ANNOTATION, HELD_ANNOTATION};
-use instar_capi::{
-    Lifecycle,
-    labels::{TOPOLOGY_DEPLOYMENT_NAME, UPGRADE_CONCURRENCY},
-};
+use instar_api::{ApprovalPoint, CONCURRENCY_ANNOTATION, HELD_ANNOTATION, SWAP_HISTORY_ANNOTATION};
+use instar_capi::{Lifecycle, labels::UPGRADE_CONCURRENCY};
 use instar_catalog::Release;
 use instar_domain::KubeVersion;
 use serde_json::{Value, json};
 
-use super::view::TopologyView;
+use super::{canary, view::TopologyView};
 use crate::{
     approval::AfterEdit,
     canary::Leaving,
@@ -23,6 +20,7 @@ use crate::{
     pause::PauseMark,
     pool_id::PoolId,
     snapshot::{MachineDeployment, RaisedConcurrency, Rollout, UpgradeConcurrency},
+    swap_history::SwapHistory,
     upgrade_spec::{Gate, Origin},
 };
 
@@ -60,7 +58,9 @@ pub(super) fn next(view: &TopologyView<'_>, waiting: &mut Vec<Waiting>) -> Optio
     let version = &view.topology.version;
     let is_wanted = is_wanted(view, version, view.topology.release_of(version));
     let prepared = if is_wanted { prepare(view) } else { None };
-    prepared.or_else(|| release(view, waiting))
+    prepared
+        .or_else(|| canary::record(view, &due(view)))
+        .or_else(|| release(view, waiting))
 }
 
 /// Nothing moves: what is held is let go, and the user's value is put back, if it is still ours that stands there.
@@ -73,7 +73,7 @@ pub(super) fn end(view: &TopologyView<'_>) -> Option<Action> {
         let back = if is_ours { before } else { present };
         Some(set_concurrency(view, back.clone(), None))
     };
-    marked.map(|pool| let_go(pool)).or_else(restored)
+    marked.map(|pool| let_go(pool, None)).or_else(restored)
 }
 
 /// Whether something may hold the workers that go to a release.
@@ -81,6 +81,7 @@ fn is_wanted(view: &TopologyView<'_>, to: &KubeVersion, release: Option<&str>) -
     let snapshot = view.snapshot;
     let may_close = snapshot.gates.contains_key(&Gate::Window)
         || snapshot.approvals.required.contains(&ApprovalPoint::Workers)
+        || canary::is_wanted(view)
         || gates::may_hold_workers(snapshot, to, release);
     !view.pools.is_empty() && may_close
 }
@@ -95,7 +96,7 @@ fn prepare(view: &TopologyView<'_>) -> Option<Action> {
 fn has_to_be_held(view: &TopologyView<'_>, pool: &MachineDeployment) -> bool {
     // What its user has paused stays the user's. One that was resumed goes on, but not before there is anywhere to go.
     let is_free = pool.object.lifecycle == Lifecycle::Active && (pool.held.is_none() || !view.is_moving());
-    is_to_go(view, pool) && is_free && !is_rolling(view, pool)
+    is_to_go(view, pool) && is_free && !view.is_rolling(pool) && !canary::is_watched(view, pool)
 }
 
 /// Before the edit, every pool is at the Cluster's version.
@@ -103,24 +104,14 @@ fn is_to_go(view: &TopologyView<'_>, pool: &MachineDeployment) -> bool {
     pool.version != view.topology.version || !view.is_moving()
 }
 
-/// Whether some machine is at another version than the pool says.
-fn is_rolling(view: &TopologyView<'_>, pool: &MachineDeployment) -> bool {
-    let id = PoolId::Workers(pool.object.name.clone());
-    view.machines_of(&id).any(|machine| machine.version != pool.version)
-}
-
 /// The next pool that is let go, where the strategy has room for one more on its way.
 fn release(view: &TopologyView<'_>, waiting: &mut Vec<Waiting>) -> Option<Action> {
-    let mut due: Vec<&MachineDeployment> = view.pools.iter().copied().filter(|pool| is_due(view, pool)).collect();
+    let mut due = due(view);
     if due.is_empty() {
         return None;
     }
-    let upgrade_spec = &view.snapshot.upgrade_spec;
     // They come by name, and the sort is stable.
-    due.sort_by_key(|pool| {
-        let named = upgrade_spec.order.iter().position(|name| is_called(pool, name));
-        named.unwrap_or(usize::MAX)
-    });
+    due.sort_by_key(|pool| view.place(pool));
     let moving = view.pools.iter().filter(|pool| is_on_its_way(view, pool)).count();
     if moving >= limit(view) {
         return None;
@@ -139,8 +130,8 @@ fn release(view: &TopologyView<'_>, waiting: &mut Vec<Waiting>) -> Option<Action
             to: &pool.version,
             due: &[],
         };
-        match gates::before_pool(view.snapshot, &leaving) {
-            None => return Some(let_go(pool)),
+        match gates::before_pool(view.snapshot, &leaving).or_else(|| canary::before_pool(view, pool)) {
+            None => return Some(let_go(pool, canary::begun(view, pool).as_ref())),
             Some(held) if waiting.contains(&held) => {}
             Some(held) => waiting.push(held),
         }
@@ -152,7 +143,7 @@ fn release(view: &TopologyView<'_>, waiting: &mut Vec<Waiting>) -> Option<Action
 /// only when a user deletes them, isn't waited for.
 fn is_on_its_way(view: &TopologyView<'_>, pool: &MachineDeployment) -> bool {
     let moves = pool.object.lifecycle == Lifecycle::Active && pool.rollout == Rollout::Rolling;
-    moves && (is_rolling(view, pool) || (pool.version == view.topology.version && !view.pool_settled(pool)))
+    moves && (view.is_rolling(pool) || (pool.version == view.topology.version && !view.pool_settled(pool)))
 }
 
 /// How many pools may be on their way: an edit by hand has the number that the Cluster's user gave Cluster API.
@@ -169,18 +160,13 @@ fn limit(view: &TopologyView<'_>) -> usize {
     }
 }
 
-/// Whether a pool that is held has its version, and waits for nothing but us.
-fn is_due(view: &TopologyView<'_>, pool: &MachineDeployment) -> bool {
-    pool.is_held() && (pool.version == view.topology.version || is_rolling(view, pool))
+fn due<'a>(view: &TopologyView<'a>) -> Vec<&'a MachineDeployment> {
+    view.pools.iter().copied().filter(|pool| is_due(view, pool)).collect()
 }
 
-/// By its name in the topology, or its own.
-fn is_called(pool: &MachineDeployment, name: &str) -> bool {
-    pool.object.name == name
-        || pool
-            .labels
-            .get(TOPOLOGY_DEPLOYMENT_NAME)
-            .is_some_and(|called| called == name)
+/// Whether a pool that is held has its version, and waits for nothing but us.
+fn is_due(view: &TopologyView<'_>, pool: &MachineDeployment) -> bool {
+    pool.is_held() && (pool.version == view.topology.version || view.is_rolling(pool))
 }
 
 const fn is_writable(pool: &MachineDeployment) -> bool {
@@ -192,15 +178,20 @@ const fn is_writable(pool: &MachineDeployment) -> bool {
 
 fn hold(view: &TopologyView<'_>, pool: &MachineDeployment) -> Action {
     let mark = PauseMark::new(&view.snapshot.upgrade_spec.id(), view.snapshot.now);
-    patched(pool, Hold::Hold, &json!(mark.to_annotation()), &json!(true))
+    let annotations = json!({ HELD_ANNOTATION: mark.to_annotation() });
+    patched(pool, Hold::Hold, &annotations, &json!(true))
 }
 
-/// One that its user has resumed only loses the mark.
-fn let_go(pool: &MachineDeployment) -> Action {
-    patched(pool, Hold::Release, &Value::Null, &Value::Null)
+/// One that its user has resumed only loses the mark. With it goes what is kept of one that goes first.
+fn let_go(pool: &MachineDeployment, history: Option<&SwapHistory>) -> Action {
+    let annotations = match history {
+        None => json!({ HELD_ANNOTATION: null }),
+        Some(history) => json!({ HELD_ANNOTATION: null, SWAP_HISTORY_ANNOTATION: history.to_annotation() }),
+    };
+    patched(pool, Hold::Release, &annotations, &Value::Null)
 }
 
-fn patched(pool: &MachineDeployment, change: Hold, mark: &Value, paused: &Value) -> Action {
+fn patched(pool: &MachineDeployment, change: Hold, annotations: &Value, paused: &Value) -> Action {
     let object = &pool.object;
     Action::HoldPool(HoldPool {
         pool: PoolId::Workers(object.name.clone()),
@@ -213,7 +204,7 @@ fn patched(pool: &MachineDeployment, change: Hold, mark: &Value, paused: &Value)
         patch: json!({
             "metadata": {
                 "resourceVersion": object.resource_version,
-                "annotations": { HELD_ANNOTATION: mark },
+                "annotations": annotations,
             },
             "spec": { "paused": paused },
         }),
@@ -222,11 +213,12 @@ fn patched(pool: &MachineDeployment, change: Hold, mark: &Value, paused: &Value)
 
 /// Raises the number of pools that are upgraded at a time to all of them, if it is lower and no pool would go by that. It
 /// is raised once: what somebody else sets then stands. MachinePools, which go by the same number, can't be held, so it
-/// stays where there are some: the pools then get their version one after the other.
+/// stays where there are some: the pools then get their version one after the other. Where all have it, it does nothing.
 fn raise(view: &TopologyView<'_>) -> Option<Action> {
     let UpgradeConcurrency { present, raised } = &view.topology.concurrency;
-    let would_go = |pool: &&MachineDeployment| is_to_go(view, pool) && pool.object.lifecycle == Lifecycle::Active;
-    if raised.is_some() || !view.machine_pools.is_empty() || view.pools.iter().any(would_go) {
+    let to_go: Vec<_> = view.pools.iter().filter(|pool| is_to_go(view, pool)).collect();
+    let would_go = to_go.iter().any(|pool| pool.object.lifecycle == Lifecycle::Active);
+    if raised.is_some() || !view.machine_pools.is_empty() || to_go.is_empty() || would_go {
         return None;
     }
     let all = view.pools.len();

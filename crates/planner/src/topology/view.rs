@@ -1,6 +1,6 @@
 //! The snapshot of a topology cluster, read: what is the topology controller's, in order.
 
-use instar_capi::ManagedBy;
+use instar_capi::{ManagedBy, labels::TOPOLOGY_DEPLOYMENT_NAME};
 use instar_domain::KubeVersion;
 use jiff::{civil::Date, tz::TimeZone};
 
@@ -111,6 +111,20 @@ impl<'a> TopologyView<'a> {
         let machines: Vec<&Machine> = self.machines_of(&id).collect();
         rolled_out(pool, self.machine_sets.iter().copied(), &machines)
             && machines.iter().all(|machine| converged(machine, &pool.version))
+    }
+
+    /// Whether some machine is at another version than its pool says.
+    pub(super) fn is_rolling(&self, pool: &MachineDeployment) -> bool {
+        let id = PoolId::Workers(pool.object.name.clone());
+        self.machines_of(&id).any(|machine| machine.version != pool.version)
+    }
+
+    /// Where the order that is asked for has a pool, by its name in the topology or its own; the others come after it.
+    pub(super) fn place(&self, pool: &MachineDeployment) -> usize {
+        let in_topology = pool.labels.get(TOPOLOGY_DEPLOYMENT_NAME);
+        let is_called = |name: &String| *name == pool.object.name || Some(name) == in_topology;
+        let mut order = self.snapshot.upgrade_spec.order.iter();
+        order.position(is_called).unwrap_or(usize::MAX)
     }
 
     pub(super) fn machine_pool_settled(pool: &MachinePool) -> bool {

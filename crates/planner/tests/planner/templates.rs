@@ -4,7 +4,9 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use instar_api::RENDERED_ANNOTATION;
 use instar_capi::labels::CLUSTER_NAME;
-use instar_planner::{Action, Decision, Lifecycle, OwningCluster, PoolId, Target, Template, TemplateContent, plan};
+use instar_planner::{
+    Action, Decision, Flavor, Lifecycle, OwningCluster, PoolId, Swap, Target, Template, TemplateContent, plan,
+};
 use serde_json::{Value, json};
 
 use crate::{
@@ -275,4 +277,49 @@ fn a_value_that_is_dropped_is_named_and_another_release_goes_on() {
     until(&mut world, complete);
     let decision = again(&mut world, |_| ());
     assert!(complete(&decision), "{decision:?}");
+}
+
+/// The swap that comes after the templates stands in what is written before it, but for the time.
+#[test]
+fn a_swap_is_tried_before_anything_is_written_for_it() {
+    let mut world = world("v1.33.5", "v1.34.5-1");
+    let mut tried: Vec<Swap> = Vec::new();
+    let mut swapped = 0;
+    let mut random = crate::world::random::Random::new(1);
+    for _ in 0..200 {
+        let decision = decide(&world.snapshot());
+        match &decision.action {
+            Action::PinPath(pin) => tried.extend(pin.before.as_deref().cloned()),
+            Action::MintTemplate(mint) => tried.push(mint.before.as_deref().cloned().unwrap()),
+            Action::SwapControlPlane(swap) | Action::SwapWorkers(swap) => {
+                let last = tried.iter().rfind(|tried| tried.pool == swap.pool).unwrap();
+                assert_eq!((&last.template, &last.bootstrap), (&swap.template, &swap.bootstrap));
+                assert_eq!(last.patch["spec"], swap.patch["spec"]);
+                assert_eq!(last.resource_version, swap.resource_version);
+                swapped += 1;
+            }
+            _ => {}
+        }
+        world.write(&decision.action);
+        world.tick(&mut random);
+    }
+    assert_eq!(swapped, 3);
+    let before = (&tried[0].pool, &tried[0].template);
+    assert_eq!(
+        before,
+        (&tried[1].pool, &tried[1].template),
+        "before the pins and before the template"
+    );
+}
+
+/// Its webhooks may ask for the template that is still to be made.
+#[test]
+fn a_control_plane_of_another_kind_is_not_tried() {
+    let mut world = world("v1.33.5", "v1.34.5-1");
+    world.control_plane.flavor = Flavor::Other;
+    let decision = until(&mut world, crate::scenarios::mints);
+    let Action::MintTemplate(mint) = &decision.action else {
+        panic!("{decision:?}");
+    };
+    assert_eq!(mint.before, None);
 }

@@ -1,5 +1,6 @@
 //! Topology clusters: where they are, and the two writes that are left for us.
 
+mod canary;
 mod held;
 mod holds;
 mod sampled;
@@ -18,8 +19,13 @@ use crate::world::{World, joined, machine_pools::machine_pool, version};
 
 /// A cluster at one version whose Cluster says another: 3 and 2x2, of the topology controller.
 fn cluster(runs: &str, says: &str) -> Snapshot {
+    cluster_of(runs, says, &["md-0", "md-1"])
+}
+
+/// The same with these pools.
+fn cluster_of(runs: &str, says: &str, names: &[&str]) -> Snapshot {
     let mut world = World::new(runs, 3, Target::Text(says.to_owned()));
-    for pool in ["md-0", "md-1"] {
+    for pool in names {
         world.add_pool(pool, &version(runs), 2);
     }
     let mut snapshot = world.snapshot();
@@ -283,10 +289,14 @@ fn what_is_being_created_is_not_under_way() {
 
 /// A ClusterUpgrade set the version of a Cluster whose machines do not change.
 fn asked(runs: &str, target: &str) -> Snapshot {
-    let mut snapshot = cluster(runs, runs);
+    asked_of(cluster(runs, runs), target)
+}
+
+fn asked_of(mut snapshot: Snapshot, target: &str) -> Snapshot {
+    let runs = topology(&mut snapshot).version.to_string();
     snapshot.upgrade_spec.origin = Origin::Upgrade;
     snapshot.upgrade_spec.target = Target::Text(target.to_owned());
-    topology(&mut snapshot).pins = Some(pins(runs, &[]));
+    topology(&mut snapshot).pins = Some(pins(&runs, &[]));
     snapshot
 }
 

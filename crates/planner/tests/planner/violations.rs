@@ -221,6 +221,22 @@ fn of_a_mint_and_of_a_deletion() {
         object(&mut decision, change);
         assert_eq!(check(&snapshot, &decision), [Violation::NotFresh]);
     }
+    // The swap that is tried first is the one to this template.
+    let tried = |change: fn(&mut Swap)| {
+        let mut decision = mint.clone();
+        if let Action::MintTemplate(mint) = &mut decision.action {
+            change(mint.before.as_mut().unwrap());
+        }
+        check(&snapshot, &decision)
+    };
+    assert_eq!(tried(|_| {}), []);
+    for change in [
+        (|swap| swap.template = Some(reference("another"))) as fn(&mut Swap),
+        |swap| swap.pool = PoolId::Workers("md-0".to_owned()),
+        |swap| swap.version = version("v1.35.5"),
+    ] {
+        assert_eq!(tried(change), [Violation::Incomplete]);
+    }
     world.write(&mint.action);
     assert_eq!(check(&world.snapshot(), &mint), [Violation::TemplateMutated]);
 

@@ -3,12 +3,12 @@
 
 use std::collections::BTreeSet;
 
-use instar_api::{ApprovalPoint, ApprovedPart, CONCURRENCY_ANNOTATION, HELD_ANNOTATION};
+use instar_api::{ApprovalPoint, ApprovedPart, CONCURRENCY_ANNOTATION, HELD_ANNOTATION, SWAP_HISTORY_ANNOTATION};
 use instar_capi::labels::UPGRADE_CONCURRENCY;
 use instar_planner::{
     Action, Decision, Gate, GateState, Hold, Lifecycle, MachineDeployment, ManagedBy, Observed, Origin, PauseMark,
-    PoolId, RaisedConcurrency, ResourceVersion, Rollout, Snapshot, Stage, Strategy, VersionSetBy, Violation, check,
-    release_held,
+    PoolId, RaisedConcurrency, ResourceVersion, Rollout, Snapshot, Stage, Strategy, SwapHistory, VersionSetBy,
+    Violation, check, release_held,
 };
 use serde_json::Value;
 
@@ -18,27 +18,30 @@ use crate::world::{closed, joined, machine_pools::machine_pool, random::Random, 
 const TARGET: &str = "v1.34.5";
 
 /// A topology cluster, Cluster API, and who lets go.
-struct World {
-    snapshot: Snapshot,
+pub(super) struct World {
+    pub(super) snapshot: Snapshot,
     writes: u64,
     /// The pools that were let go, in order.
-    released: Vec<String>,
+    pub(super) released: Vec<String>,
+    /// The pools of which it was written that they have arrived.
+    pub(super) recorded: Vec<String>,
     /// The pools of which a machine was replaced.
-    rolled: BTreeSet<String>,
+    pub(super) rolled: BTreeSet<String>,
 }
 
 impl World {
-    fn new(mut snapshot: Snapshot) -> Self {
+    pub(super) fn new(mut snapshot: Snapshot) -> Self {
         topology(&mut snapshot).pins = Some(pins("v1.33.5", &[TARGET]));
         Self {
             snapshot,
             writes: 100,
             released: Vec::new(),
+            recorded: Vec::new(),
             rolled: BTreeSet::new(),
         }
     }
 
-    fn decide_and_write(&mut self) -> Decision {
+    pub(super) fn decide_and_write(&mut self) -> Decision {
         let decision = decide(&self.snapshot);
         self.write(&decision);
         decision
@@ -60,7 +63,11 @@ impl World {
             }
             Action::HoldPool(hold) => {
                 let annotation = &hold.patch["metadata"]["annotations"][HELD_ANNOTATION];
+                let history = hold.patch["metadata"]["annotations"][SWAP_HISTORY_ANNOTATION].as_str();
                 let pool = self.pool(&hold.name);
+                if let Some(history) = history {
+                    pool.object.swap_history = SwapHistory::from_annotation(history);
+                }
                 pool.held = annotation.as_str().and_then(PauseMark::from_annotation);
                 pool.object.lifecycle = match hold.patch["spec"]["paused"] {
                     Value::Bool(true) => Lifecycle::Paused,
@@ -70,6 +77,13 @@ impl World {
                 if hold.change == Hold::Release {
                     self.released.push(hold.name.clone());
                 }
+            }
+            Action::RecordConvergence(arrival) => {
+                let history = &arrival.patch["metadata"]["annotations"][SWAP_HISTORY_ANNOTATION];
+                let pool = self.pool(&arrival.name);
+                pool.object.swap_history = history.as_str().and_then(SwapHistory::from_annotation);
+                pool.object.resource_version = next;
+                self.recorded.push(arrival.name.clone());
             }
             Action::SetConcurrency(set) => {
                 let annotations = &set.patch["metadata"]["annotations"];
@@ -83,12 +97,12 @@ impl World {
         }
     }
 
-    fn pool(&mut self, name: &str) -> &mut MachineDeployment {
+    pub(super) fn pool(&mut self, name: &str) -> &mut MachineDeployment {
         pools(&mut self.snapshot).find(|pool| pool.object.name == name).unwrap()
     }
 
     /// One step of Cluster API.
-    fn cluster_api(&mut self) {
+    pub(super) fn cluster_api(&mut self) {
         let wanted = topology(&mut self.snapshot).version.clone();
         if control_plane(&mut self.snapshot).version != wanted {
             control_plane_goes(&mut self.snapshot, &wanted.to_string());
@@ -137,7 +151,7 @@ impl World {
     }
 
     /// The pools with a machine that isn't at the pool's version.
-    fn rolling(&mut self) -> BTreeSet<String> {
+    pub(super) fn rolling(&mut self) -> BTreeSet<String> {
         let specs: Vec<_> = pools(&mut self.snapshot)
             .map(|pool| (PoolId::Workers(pool.object.name.clone()), pool.version.clone()))
             .collect();
@@ -151,13 +165,13 @@ impl World {
             .collect()
     }
 
-    fn approve_workers(&mut self) {
+    pub(super) fn approve_workers(&mut self) {
         let approval = (ApprovedPart::Workers, version(TARGET));
         self.snapshot.approvals.given.insert(approval);
     }
 
     /// Nothing of ours is left.
-    fn assert_clean(&mut self) {
+    pub(super) fn assert_clean(&mut self) {
         for pool in pools(&mut self.snapshot) {
             assert_eq!((pool.held.as_ref(), pool.object.lifecycle), (None, Lifecycle::Active));
         }
@@ -411,11 +425,12 @@ fn what_would_pass_a_gate_or_touch_more_is_found() {
 }
 
 /// What a decision writes, in a few words.
-fn written(decision: &Decision) -> String {
+pub(super) fn written(decision: &Decision) -> String {
     match &decision.action {
         Action::SetConcurrency(set) => format!("concurrency {}", set.to.as_deref().unwrap_or("none")),
         Action::HoldPool(hold) => format!("{:?} {}", hold.change, hold.name),
         Action::EditVersion(edit) => format!("edit {}", edit.target),
+        Action::RecordConvergence(arrival) => format!("arrived {}", arrival.name),
         Action::Nothing => "nothing".to_owned(),
         action => panic!("{action:?}"),
     }

@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 
 use instar_api::{
-    Canary, ClusterUpgrade, Enforcement, Maintenance, PreflightCheck, UpgradePolicySpec, WorkloadAccess,
-    preflight_modes, workload_access,
+    Canary, ClusterUpgrade, Maintenance, PreflightSettings, UpgradePolicySpec, WorkloadAccess, workload_access,
 };
 use instar_capi as capi;
 use instar_gates::{MaintenanceWindows, WindowState};
@@ -40,14 +39,14 @@ pub(super) fn look(
     snapshot.approvals = approvals(&policies, upgrade);
     snapshot.canary = canary(&policies, upgrade);
     CheckRules {
-        modes: preflight_modes(policies.iter().map(|policy| &policy.preflight)),
+        settings: PreflightSettings::of(policies.iter().map(|policy| &policy.preflight)),
         access: access(caches, &namespace, &policies),
     }
 }
 
 /// What the policies say of the checks of a Cluster.
 pub(crate) struct CheckRules {
-    pub(crate) modes: BTreeMap<PreflightCheck, Enforcement>,
+    pub(crate) settings: PreflightSettings,
     access: WorkloadAccess,
 }
 
@@ -58,7 +57,7 @@ pub(crate) fn preflight(rules: &CheckRules, upgrade: &ClusterUpgrade, readings: 
             access: &rules.access,
             readings,
         };
-        snapshot.preflight = examine(snapshot, &rules.modes, &upgrade.spec.preflight.skip, workload);
+        snapshot.preflight = examine(snapshot, &rules.settings, &upgrade.spec.preflight.skip, workload);
     }
 }
 
@@ -97,7 +96,7 @@ pub(crate) fn wanted(rules: &CheckRules, cluster: &capi::Cluster, snapshot: &Sna
     if !checks_are_asked(snapshot) {
         return None;
     }
-    let probes = probes(&rules.modes, &rules.access);
+    let probes = probes(&rules.settings, &rules.access);
     (!probes.is_empty()).then(|| Wanted {
         secret: secret.of(&cluster.name_any()),
         probes,

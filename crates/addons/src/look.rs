@@ -20,8 +20,8 @@ use crate::{
 #[derive(Debug, Clone, Copy)]
 pub struct Asked<'a> {
     pub point: &'a AskedPoint,
-    /// The Cluster as JSON.
-    pub cluster: &'a Value,
+    /// The namespace and the name of the Cluster.
+    pub cluster: (&'a str, &'a str),
     /// The spec of the point's release; absent where there is no such release, or none is named.
     pub release: Option<&'a KubernetesReleaseSpec>,
     /// The gates of each policy of the Cluster, by the policy's name.
@@ -68,6 +68,12 @@ impl WantedGate {
     #[must_use]
     pub const fn gate(&self) -> &Gate {
         &self.gate
+    }
+
+    /// Whether it counts for the Cluster, given as JSON. What is set for one that doesn't is not set.
+    #[must_use]
+    pub fn applies(&self, cluster: &Value, now: Timestamp) -> Applies {
+        self.gate.applies(&Subject::new(&self.release, cluster, None, now))
     }
 
     /// What the objects come to.
@@ -117,7 +123,6 @@ pub fn look(asked: Asked<'_>) -> Found {
 }
 
 fn look_at(asked: Asked<'_>, list: &List<'_>, found: &mut Found) {
-    let namespace = asked.cluster["metadata"]["namespace"].as_str().unwrap_or_default();
     let (owner, specs, refusals): (_, Vec<&Spec>, Vec<Refusal>) = match list {
         List::Addons { release, addons } => (
             AddonOwner::Release((*release).to_owned()),
@@ -127,7 +132,7 @@ fn look_at(asked: Asked<'_>, list: &List<'_>, found: &mut Found) {
         List::Gates { policy, gates } => (
             AddonOwner::Policy((*policy).to_owned()),
             gates.iter().collect(),
-            refusals_of_gates(gates, namespace),
+            refusals_of_gates(gates, asked.cluster.0),
         ),
     };
     let when = asked.point.when;
@@ -183,7 +188,7 @@ fn look_at(asked: Asked<'_>, list: &List<'_>, found: &mut Found) {
     }
 }
 
-/// What one comes to whose turn has come; nothing where it doesn't count for the Cluster.
+/// What one comes to whose turn has come; nothing where it doesn't count for the Cluster, which only a look at that tells.
 fn one(
     asked: Asked<'_>,
     owner: &AddonOwner,
@@ -191,7 +196,6 @@ fn one(
     addon: Option<&Addon>,
     wanted: &mut Vec<WantedGate>,
 ) -> Option<AddonState> {
-    let Asked { cluster, now, .. } = asked;
     let gate = match addon.map_or_else(|| Gate::read(spec), Gate::of_addon) {
         Ok(gate) => gate,
         Err(error) => return Some(unknown(error.to_string())),
@@ -202,46 +206,37 @@ fn one(
         version: version.clone(),
         revision: asked.release.map(|spec| spec.revision),
     };
-    match gate.applies(&Subject::new(&release, cluster, None, now)) {
-        Applies::Yes => {}
-        Applies::No => return None,
-        Applies::Unknown(why) => return Some(unknown(why)),
-    }
-    let metadata = &cluster["metadata"];
-    let names = (
-        metadata["namespace"].as_str().unwrap_or_default(),
-        metadata["name"].as_str().unwrap_or_default(),
-    );
-    let write = addon.and_then(|addon| Target::of(addon, names));
+    let write = addon.and_then(|addon| Target::of(addon, asked.cluster));
     let reaches_workload = gate.observe().cluster == ClusterSide::Workload
         || write
             .as_ref()
             .is_some_and(|target| target.cluster == ClusterSide::Workload);
-    if let Some(why) = closed_to(asked.access).filter(|_| reaches_workload) {
-        return Some(unknown(why));
-    }
     let id = id(asked, owner.clone(), gate.name());
     let begun = asked.history.begun(asked.target, &id);
-    if begun.is_none() && (write.is_some() || spec.timeout.is_some()) {
-        return Some(AddonState::Due);
-    }
+    let has_to_begin = begun.is_none() && (write.is_some() || spec.timeout.is_some());
     let reading = asked.readings.get(&id);
-    let state = match reading {
-        None => AddonState::Closed {
+    let counts = spec.only_if.is_none() || reading.is_some();
+    let closed = closed_to(asked.access).filter(|_| reaches_workload && counts);
+    let state = match (reading.map(|reading| (reading, &reading.verdict)), closed) {
+        (Some((_, Verdict::NotApplicable)), _) => None,
+        (_, Some(why)) => Some(unknown(why)),
+        (None, None) if !counts || !has_to_begin => Some(AddonState::Closed {
             problem: AddonProblem::NotReady,
             message: "it is being looked at".to_owned(),
             until: None,
-        },
-        Some(reading) => state(&gate, reading, begun, now),
+        }),
+        (_, None) if has_to_begin => Some(AddonState::Due),
+        (Some((reading, _)), None) => Some(self::state(&gate, reading, begun, asked.now)),
+        (None, None) => None,
     };
     wanted.push(WantedGate {
         id,
         gate,
         release,
-        write,
+        write: write.filter(|_| begun.is_some()),
         begun,
     });
-    Some(state)
+    state
 }
 
 fn state(gate: &Gate, reading: &GateReading, begun: Option<Timestamp>, now: Timestamp) -> AddonState {
@@ -250,7 +245,7 @@ fn state(gate: &Gate, reading: &GateReading, begun: Option<Timestamp>, now: Time
         ready: reading.ready,
     };
     let problem = match &reading.verdict {
-        Verdict::Ready | Verdict::InProgress(_) => AddonProblem::NotReady,
+        Verdict::Ready | Verdict::InProgress(_) | Verdict::NotApplicable => AddonProblem::NotReady,
         Verdict::Failed(_) => AddonProblem::Failed,
         Verdict::Unknown(_) => AddonProblem::Unknown,
     };

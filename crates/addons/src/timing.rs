@@ -45,6 +45,7 @@ impl Gate {
     pub fn over_time(&self, verdict: &Verdict, since: Since, now: Timestamp) -> Outcome {
         let text = match verdict {
             Verdict::Ready => return self.settled(since, now),
+            Verdict::NotApplicable => return Outcome::Open,
             Verdict::InProgress(text) | Verdict::Failed(text) | Verdict::Unknown(text) => text,
         };
         let Some(timeout) = self.timeout else {
@@ -63,7 +64,7 @@ impl Gate {
         let message = format!("{text}; that takes longer than {timeout:#}");
         match (self.on_timeout, verdict) {
             (OnTimeout::Fail, Verdict::InProgress(_) | Verdict::Failed(_)) => Outcome::Failed { message },
-            (OnTimeout::Hold, _) | (OnTimeout::Fail, Verdict::Unknown(_) | Verdict::Ready) => {
+            (OnTimeout::Hold, _) | (OnTimeout::Fail, Verdict::Unknown(_) | Verdict::Ready | Verdict::NotApplicable) => {
                 Outcome::TimedOut { message }
             }
         }

@@ -54,6 +54,8 @@ pub enum Verdict {
     Failed(String),
     /// It can't be said.
     Unknown(String),
+    /// It doesn't count for the Cluster: `onlyIf` says so, and no object is asked.
+    NotApplicable,
 }
 
 /// An expression, by the field in which it stands.
@@ -201,7 +203,7 @@ impl Gate {
             Verdict::Failed(_) => 3,
             Verdict::Unknown(_) => 2,
             Verdict::InProgress(_) => 1,
-            Verdict::Ready => 0,
+            Verdict::Ready | Verdict::NotApplicable => 0,
         };
         let worst = verdicts.iter().map(rank).max().unwrap_or_default();
         let alike = verdicts.iter().filter(|verdict| rank(verdict) == worst).count();
@@ -215,7 +217,7 @@ impl Gate {
             Some(Verdict::Failed(text)) => Verdict::Failed(more(text)),
             Some(Verdict::Unknown(text)) => Verdict::Unknown(more(text)),
             Some(Verdict::InProgress(text)) => Verdict::InProgress(more(text)),
-            Some(Verdict::Ready) | None => self.enough(objects.len()),
+            Some(Verdict::Ready | Verdict::NotApplicable) | None => self.enough(objects.len()),
         }
     }
 

@@ -17,6 +17,7 @@ mod metadata;
 mod pins;
 mod policy;
 mod preflight;
+mod preflight_parameters;
 mod release;
 mod rule;
 mod schema;
@@ -45,9 +46,10 @@ pub use policy::{
     MutableTemplateFields, RuleSetting, ServiceAccountRef, TemplatePolicy, UpgradePolicy, UpgradePolicySpec,
 };
 pub use preflight::{
-    ClusterRead, PreflightCheck, PreflightCheckSetting, PreflightPolicy, PreflightResult, PreflightSkip, PreflightSpec,
-    PreflightStatus, SetBy, preflight_modes,
+    ClusterRead, PreflightCheck, PreflightCheckSetting, PreflightPolicy, PreflightResult, PreflightSettings,
+    PreflightSkip, PreflightSpec, PreflightStatus, SetBy,
 };
+pub use preflight_parameters::{IgnoredApi, OnUnknown, RemovedApisParameters, RemovedApisRule};
 pub use release::{
     Component, Components, KubernetesRelease, KubernetesReleaseSpec, MachineImage, PoolRole, Support, Tier, ValueAt,
 };

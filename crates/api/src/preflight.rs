@@ -8,7 +8,11 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Enforcement, schema};
+use crate::{
+    Enforcement,
+    preflight_parameters::{OnUnknown, RemovedApisParameters, RemovedApisRule},
+    schema,
+};
 
 macro_rules! preflight_checks {
     (@cluster) => { ClusterRead::Management };
@@ -115,6 +119,11 @@ preflight_checks! {
          what would be held.",
         "let the budget allow a disruption (more replicas, a higher maxUnavailable, one budget for each Pod), or set \
          deletion.nodeDrainTimeoutSeconds of the machines";
+    RemovedApis = "removed-apis", Enforce of Workload:
+        "No API server of the workload cluster counts a request for an API that Kubernetes has no more in a minor on the way, \
+         since each of them started. One that has run for less than `minUptime` (1 h) says too little.",
+        "let the clients that the message names use the API's newer version, and restart the API servers, which forget no \
+         request before; list an API whose requests don't matter in `removedApis.ignore` of the policy's check";
     CertificateAuthorities = "certificate-authorities", Enforce of Workload:
         "The certificate authorities of the API server, of its clients and of its front proxy end in more than 30 days. Of \
          one that ends within a year it is warned.",
@@ -156,27 +165,59 @@ impl PreflightPolicy {
 }
 
 /// A check, and what becomes of an upgrade when it fails.
-#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("!has(self.removedApis) || self.name == 'removed-apis'").message("removedApis is for the check removed-apis alone")
+)]
 pub struct PreflightCheckSetting {
     /// The check; docs/reference/preflight.md lists them.
     pub name: PreflightCheck,
 
     /// Enforce: the upgrade doesn't begin. Warn: it begins, and its status says so. Off: nothing is checked.
     pub mode: Enforcement,
+
+    /// What becomes of an upgrade while the check can't say whether all is well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_unknown: Option<OnUnknown>,
+
+    /// What the check removed-apis lets pass.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub removed_apis: Option<RemovedApisParameters>,
 }
 
-/// The modes that policies set: of those that name a check, the strictest. Pass those that select the Cluster.
-#[must_use]
-pub fn preflight_modes<'a>(
-    policies: impl IntoIterator<Item = &'a PreflightPolicy>,
-) -> BTreeMap<PreflightCheck, Enforcement> {
-    let mut modes = BTreeMap::new();
-    for setting in policies.into_iter().flat_map(|policy| &policy.checks) {
-        let mode = modes.entry(setting.name).or_insert(setting.mode);
-        *mode = setting.mode.max(*mode);
+/// What policies say of the checks together.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PreflightSettings {
+    /// The modes of the checks that a policy names.
+    pub modes: BTreeMap<PreflightCheck, Enforcement>,
+    /// What becomes of an upgrade while a check can't say; one that isn't there holds it.
+    pub on_unknown: BTreeMap<PreflightCheck, OnUnknown>,
+    /// The parameters of removed-apis.
+    pub removed_apis: RemovedApisRule,
+}
+
+impl PreflightSettings {
+    /// Of policies that name a check, the strictest mode counts. Pass those that select the Cluster.
+    #[must_use]
+    pub fn of<'a>(policies: impl IntoIterator<Item = &'a PreflightPolicy>) -> Self {
+        let settings: Vec<&PreflightCheckSetting> = policies.into_iter().flat_map(|policy| &policy.checks).collect();
+        let (mut modes, mut on_unknown) = (BTreeMap::new(), BTreeMap::new());
+        for setting in &settings {
+            let mode = modes.entry(setting.name).or_insert(setting.mode);
+            *mode = setting.mode.max(*mode);
+            if let Some(set) = setting.on_unknown {
+                let strictest = on_unknown.entry(setting.name).or_insert(set);
+                *strictest = set.max(*strictest);
+            }
+        }
+        let removed_apis = settings.iter().filter_map(|setting| setting.removed_apis.as_ref());
+        Self {
+            modes,
+            on_unknown,
+            removed_apis: RemovedApisRule::of_all(removed_apis),
+        }
     }
-    modes
 }
 
 /// What is asked of the checks of one upgrade.
@@ -281,24 +322,67 @@ pub enum PreflightResult {
 
 #[cfg(test)]
 mod tests {
+    use jiff::SignedDuration;
     use serde_json::json;
 
     use super::*;
 
+    fn settings(checks: &[serde_json::Value]) -> PreflightSettings {
+        let policy = |check: &serde_json::Value| -> PreflightPolicy {
+            serde_json::from_value(json!({ "checks": [check] })).unwrap()
+        };
+        let policies: Vec<PreflightPolicy> = checks.iter().map(policy).collect();
+        PreflightSettings::of(&policies)
+    }
+
     #[test]
     fn the_strictest_mode_counts() {
-        let policy = |mode: &str| -> PreflightPolicy {
-            let checks = json!([{ "name": "machines-ready", "mode": mode }]);
-            serde_json::from_value(json!({ "checks": checks })).unwrap()
-        };
-        let (off, warn, enforce) = (policy("Off"), policy("Warn"), policy("Enforce"));
-        let mode = |policies: &[&PreflightPolicy]| {
-            preflight_modes(policies.iter().copied()).remove(&PreflightCheck::MachinesReady)
-        };
+        let check = |mode: &str| json!({ "name": "machines-ready", "mode": mode });
+        let (off, warn, enforce) = (check("Off"), check("Warn"), check("Enforce"));
+        let mode = |checks: &[serde_json::Value]| settings(checks).modes.remove(&PreflightCheck::MachinesReady);
         assert_eq!(mode(&[]), None);
-        assert_eq!(mode(&[&off]), Some(Enforcement::Off));
-        assert_eq!(mode(&[&off, &enforce, &warn]), Some(Enforcement::Enforce));
-        assert_eq!(mode(&[&warn, &off]), Some(Enforcement::Warn));
+        assert_eq!(mode(std::slice::from_ref(&off)), Some(Enforcement::Off));
+        assert_eq!(mode(&[off.clone(), enforce, warn.clone()]), Some(Enforcement::Enforce));
+        assert_eq!(mode(&[warn, off]), Some(Enforcement::Warn));
+    }
+
+    #[test]
+    fn holding_counts_more_than_warning_where_a_policy_says_either() {
+        let check =
+            |on_unknown: Option<&str>| json!({ "name": "removed-apis", "mode": "Enforce", "onUnknown": on_unknown });
+        let (absent, warn, hold) = (check(None), check(Some("Warn")), check(Some("Hold")));
+        let on_unknown =
+            |checks: &[serde_json::Value]| settings(checks).on_unknown.remove(&PreflightCheck::RemovedApis);
+        assert_eq!(on_unknown(std::slice::from_ref(&absent)), None);
+        assert_eq!(on_unknown(&[absent, warn.clone()]), Some(OnUnknown::Warn));
+        assert_eq!(on_unknown(&[hold, warn]), Some(OnUnknown::Hold));
+    }
+
+    #[test]
+    fn all_that_is_ignored_and_the_longest_uptime_count() {
+        let check = |parameters: serde_json::Value| json!({ "name": "removed-apis", "mode": "Enforce", "removedApis": parameters });
+        let hour = SignedDuration::from_hours(1);
+        assert_eq!(settings(&[]).removed_apis.min_uptime, hour);
+        assert_eq!(
+            settings(&[check(json!({ "ignore": [] }))]).removed_apis.min_uptime,
+            hour
+        );
+        let ignored = |resource: Option<&str>| json!({ "group": "g", "version": "v1", "resource": resource });
+        let rule = settings(&[
+            check(json!({ "minUptime": "10m", "ignore": [ignored(Some("a"))] })),
+            check(json!({ "minUptime": "0s", "ignore": [ignored(Some("b"))] })),
+        ])
+        .removed_apis;
+        assert_eq!(rule.min_uptime, SignedDuration::from_mins(10));
+        let is_ignored = |rule: &RemovedApisRule, resource: &str| {
+            rule.ignore.iter().any(|ignored| ignored.matches("g", "v1", resource))
+        };
+        assert_eq!(
+            ["a", "b", "c"].map(|resource| is_ignored(&rule, resource)),
+            [true, true, false]
+        );
+        let all = settings(&[check(json!({ "ignore": [ignored(None)] }))]).removed_apis;
+        assert!(is_ignored(&all, "c") && !all.ignore[0].matches("g", "v2", "c"));
     }
 
     #[test]

@@ -69,6 +69,13 @@ pub(crate) fn duration(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
+/// The same, where it may be absent.
+pub(crate) fn optional_duration(generator: &mut SchemaGenerator) -> Schema {
+    let mut schema = duration(generator);
+    schema.insert("nullable".to_owned(), true.into());
+    schema
+}
+
 /// A label selector, bounded, and with its operators.
 pub(crate) fn label_selector(_: &mut SchemaGenerator) -> Schema {
     json_schema!({

@@ -117,7 +117,9 @@ impl Executor<'_> {
             Action::BeginGates(BeginGates { name, patch, .. }) => {
                 let doing = || ActionDescription(action).to_string();
                 let resource = ApiResource::erase::<ClusterUpgrade>(&());
-                self.write(&resource, name, patch, Write::Made, doing).await.map(|()| Effect::Done)
+                self.write(&resource, name, patch, Write::Made, doing)
+                    .await
+                    .map(|()| Effect::Done)
             }
             Action::PinPath(PinPath {
                 name, patch, before, ..

@@ -18,7 +18,7 @@ mod schedule;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use instar_addons::{GateReadings, WantedGate};
@@ -26,7 +26,6 @@ use instar_preflight::workload::{Probe, Readings};
 use instar_watch::Key;
 use jiff::Timestamp;
 use kube::Client;
-use serde_json::Value;
 use tokio::{
     select,
     sync::Notify,
@@ -40,28 +39,13 @@ use round::Rounds;
 use schedule::{Answer, Finished, Job, News, Schedule};
 
 /// What a Cluster's upgrade waits to know.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Wanted {
     /// The Secret with the kubeconfig, in the Cluster's namespace; absent where the workload cluster may not be read.
     pub(crate) secret: Option<String>,
     pub(crate) probes: BTreeSet<Probe>,
     /// The add-ons and gates, with what is set for them.
     pub(crate) gates: Vec<WantedGate>,
-    /// The Cluster as JSON, for their expressions.
-    pub(crate) cluster: Arc<Value>,
-}
-
-impl Wanted {
-    /// Whether the same is read. The Cluster changes all the time, and each change of it needs no other look.
-    fn is_same(&self, other: &Self) -> bool {
-        let Self {
-            secret,
-            probes,
-            gates,
-            cluster: _,
-        } = self;
-        *secret == other.secret && *probes == other.probes && *gates == other.gates
-    }
 }
 
 /// Reads workload clusters for as long as their upgrades wait for it.

@@ -6,6 +6,8 @@ const CORE: &str = "cluster.x-k8s.io";
 const OURS: &str = "upgrade.cluster.x-k8s.io";
 
 const SWAP: &[&str] = &["list", "watch", "patch"];
+/// Add-ons see a Cluster with all its labels and annotations, of which little is kept.
+const CLUSTER: &[&str] = &["get", "list", "watch", "patch"];
 const TEMPLATE: &[&str] = &["get", "list", "watch", "create", "delete"];
 
 /// A kind that the controller watches from its start. Templates, control planes but for kubeadm's, and the
@@ -53,7 +55,7 @@ impl Watched {
     #[must_use]
     pub const fn rule(self) -> Rule {
         match self {
-            Self::Clusters => rule(CORE, "clusters", SWAP),
+            Self::Clusters => rule(CORE, "clusters", CLUSTER),
             Self::ClusterClasses => rule(CORE, "clusterclasses", WATCH),
             Self::KubeadmControlPlanes => rule("controlplane.cluster.x-k8s.io", "kubeadmcontrolplanes", SWAP),
             Self::MachineDeployments => rule(CORE, "machinedeployments", SWAP),

@@ -225,7 +225,6 @@ impl Context {
             secret,
             probes,
             gates: addons.wanted,
-            cluster: addons.cluster,
         };
         self.prober.want(&Key::of(cluster), wanted);
     }

@@ -147,7 +147,6 @@ fn tried_first(next: &Action) -> Option<Box<Swap>> {
         | Action::HoldPool(_)
         | Action::SetConcurrency(_)
         | Action::BeginGates(_)
-        | Action::BeginGates(_)
         | Action::Nothing => None,
     }
 }

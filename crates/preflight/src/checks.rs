@@ -10,10 +10,11 @@ mod machines_ready;
 mod no_rollout_under_way;
 mod nodes_ready;
 mod pod_disruption_budgets;
+mod removed_apis;
 mod templates_present;
 mod webhooks_in_the_way;
 
-use instar_api::{PreflightCheck, WorkloadAccess};
+use instar_api::{PreflightCheck, PreflightSettings, WorkloadAccess};
 use instar_capi::ComponentSetting;
 use instar_planner::{
     Condition, Lifecycle, MachineDeployment, Object, Observed, PoolOverride, Problem, Snapshot, Template, TemplateRef,
@@ -27,7 +28,12 @@ use crate::{
 };
 
 /// Asks one check.
-pub(crate) fn look(check: PreflightCheck, snapshot: &Snapshot, workload: Workload<'_>) -> Finding {
+pub(crate) fn look(
+    check: PreflightCheck,
+    snapshot: &Snapshot,
+    settings: &PreflightSettings,
+    workload: Workload<'_>,
+) -> Finding {
     match check {
         PreflightCheck::ClusterAvailable => cluster_available::look(snapshot),
         PreflightCheck::ControlPlaneHealthy => control_plane_healthy::look(snapshot),
@@ -40,6 +46,7 @@ pub(crate) fn look(check: PreflightCheck, snapshot: &Snapshot, workload: Workloa
         PreflightCheck::KubeletSkew => kubelet_skew::look(snapshot, workload),
         PreflightCheck::WebhooksInTheWay => webhooks_in_the_way::look(snapshot, workload),
         PreflightCheck::PodDisruptionBudgets => pod_disruption_budgets::look(snapshot, workload),
+        PreflightCheck::RemovedApis => removed_apis::look(snapshot, &settings.removed_apis, workload),
         PreflightCheck::CertificateAuthorities => certificate_authorities::look(snapshot, workload),
     }
 }
@@ -57,6 +64,7 @@ pub(crate) const fn probe(check: PreflightCheck) -> Option<Probe> {
         PreflightCheck::NodesReady | PreflightCheck::KubeletSkew => Some(Probe::Nodes),
         PreflightCheck::WebhooksInTheWay => Some(Probe::Webhooks),
         PreflightCheck::PodDisruptionBudgets => Some(Probe::Budgets),
+        PreflightCheck::RemovedApis => Some(Probe::ApiRequests),
         PreflightCheck::CertificateAuthorities => Some(Probe::Authorities),
     }
 }

@@ -10,12 +10,15 @@ mod checks;
 mod finding;
 mod flags;
 mod lifecycle;
+mod removed_apis;
 mod unread;
 pub mod workload;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use instar_api::{ClusterRead, Enforcement, PreflightCheck, PreflightSkip, WorkloadAccess};
+use instar_api::{
+    ClusterRead, Enforcement, OnUnknown, PreflightCheck, PreflightSettings, PreflightSkip, WorkloadAccess,
+};
 use instar_planner::{CheckOutcome, PreflightOutcome, Problem, Skip, Snapshot};
 use jiff::Timestamp;
 
@@ -25,23 +28,23 @@ use workload::{Probe, Workload};
 pub use checks::is_judged;
 pub use unread::{Unread, unread};
 
-/// Asks every check that isn't off. A check that `modes` doesn't name has its default mode; `skips` are those of the
+/// Asks every check that isn't off. A check that `settings` don't name has its default mode; `skips` are those of the
 /// upgrade.
 #[must_use]
 pub fn examine(
     snapshot: &Snapshot,
-    modes: &BTreeMap<PreflightCheck, Enforcement>,
+    settings: &PreflightSettings,
     skips: &[PreflightSkip],
     workload: Workload<'_>,
 ) -> Vec<CheckOutcome> {
     let asked = PreflightCheck::ALL.iter().filter_map(|check| {
-        let look = || checks::look(*check, snapshot, workload);
-        let outcome = match mode(*check, modes, workload.access) {
+        let look = || checks::look(*check, snapshot, settings, workload);
+        let outcome = match mode(*check, settings, workload.access) {
             Enforcement::Off => return None,
             Enforcement::Warn => warned(look()),
             Enforcement::Enforce => {
                 let skip = skips.iter().find(|skip| skip.name == *check);
-                enforced(look(), skip, snapshot.now)
+                enforced(look(), on_unknown(*check, settings), skip, snapshot.now)
             }
         };
         Some(CheckOutcome { check: *check, outcome })
@@ -51,19 +54,23 @@ pub fn examine(
 
 /// What has to be read of the workload cluster for the checks that aren't off.
 #[must_use]
-pub fn probes(modes: &BTreeMap<PreflightCheck, Enforcement>, access: &WorkloadAccess) -> BTreeSet<Probe> {
-    let is_asked = |check: &PreflightCheck| mode(*check, modes, access) != Enforcement::Off;
+pub fn probes(settings: &PreflightSettings, access: &WorkloadAccess) -> BTreeSet<Probe> {
+    let is_asked = |check: &PreflightCheck| mode(*check, settings, access) != Enforcement::Off;
     let asked = PreflightCheck::ALL.iter().copied().filter(is_asked);
     asked.filter_map(checks::probe).collect()
 }
 
-fn mode(check: PreflightCheck, modes: &BTreeMap<PreflightCheck, Enforcement>, access: &WorkloadAccess) -> Enforcement {
+fn mode(check: PreflightCheck, settings: &PreflightSettings, access: &WorkloadAccess) -> Enforcement {
     let default = || match (check.reads(), access) {
         (ClusterRead::Workload, WorkloadAccess::Disabled) => Enforcement::Off,
         (ClusterRead::Workload, WorkloadAccess::Enabled(_) | WorkloadAccess::Unclear(_))
         | (ClusterRead::Management, _) => check.default_mode(),
     };
-    modes.get(&check).copied().unwrap_or_else(default)
+    settings.modes.get(&check).copied().unwrap_or_else(default)
+}
+
+fn on_unknown(check: PreflightCheck, settings: &PreflightSettings) -> OnUnknown {
+    settings.on_unknown.get(&check).copied().unwrap_or(OnUnknown::Hold)
 }
 
 fn warned(finding: Finding) -> PreflightOutcome {
@@ -74,13 +81,16 @@ fn warned(finding: Finding) -> PreflightOutcome {
     }
 }
 
-fn enforced(finding: Finding, skip: Option<&PreflightSkip>, now: Timestamp) -> PreflightOutcome {
+fn enforced(finding: Finding, on_unknown: OnUnknown, skip: Option<&PreflightSkip>, now: Timestamp) -> PreflightOutcome {
     let (problem, held): (Problem, fn(Problem) -> PreflightOutcome) = match finding {
         Finding::Pass => return PreflightOutcome::Pass,
         Finding::NotApplicable(reason) => return PreflightOutcome::NotApplicable(reason),
         Finding::Warn(problem) => return PreflightOutcome::Warn(problem),
         Finding::Fail(problem) => (problem, PreflightOutcome::Fail),
-        Finding::Unknown(problem) => (problem, PreflightOutcome::Unknown),
+        Finding::Unknown(problem) => match on_unknown {
+            OnUnknown::Hold => (problem, PreflightOutcome::Unknown),
+            OnUnknown::Warn => return PreflightOutcome::Warn(problem),
+        },
     };
     match skip.map(|skip| skipped(skip, now)) {
         None => held(problem),

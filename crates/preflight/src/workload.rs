@@ -3,6 +3,7 @@
 //! What is kept is small, however large the cluster, and says nothing that changes by itself, such as the time of a
 //! heartbeat: another reading of a cluster that has not changed is equal.
 
+mod api_requests;
 mod authorities;
 mod budgets;
 mod nodes;
@@ -15,12 +16,15 @@ use instar_api::WorkloadAccess;
 use instar_planner::Problem;
 use jiff::Timestamp;
 
+pub use api_requests::{ApiRequests, ApiServer, ApiServerAnswer, Coverage, MetricsReader, Requested, WrittenView};
 pub use authorities::{Authorities, AuthoritySource};
 pub use budgets::{BudgetReader, BudgetView, Budgets, Candidate, PodView, Verdict};
 pub use nodes::{Few, ManagedNode, NodeView, Nodes, NotReady};
 pub use webhooks::{
     Backend, Danger, Endpoints, NamespaceView, Service, WebhookConfigurationView, WebhookEffect, Webhooks,
 };
+
+pub use crate::removed_apis::ApiResource;
 
 /// What is read of a workload cluster at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -33,6 +37,8 @@ pub enum Probe {
     Budgets,
     /// Its certificate authorities.
     Authorities,
+    /// What its API servers count of requests for deprecated APIs.
+    ApiRequests,
 }
 
 /// What a probe found.
@@ -42,6 +48,7 @@ pub enum Facts {
     Webhooks(Webhooks),
     Budgets(Budgets),
     Authorities(Authorities),
+    ApiRequests(ApiRequests),
 }
 
 /// Whether the whole of a list was read.
@@ -75,7 +82,7 @@ impl Facts {
     pub(crate) const fn nodes(&self) -> Option<&Nodes> {
         match self {
             Self::Nodes(nodes) => Some(nodes),
-            Self::Webhooks(_) | Self::Budgets(_) | Self::Authorities(_) => None,
+            Self::Webhooks(_) | Self::Budgets(_) | Self::Authorities(_) | Self::ApiRequests(_) => None,
         }
     }
 
@@ -83,7 +90,7 @@ impl Facts {
     pub(crate) const fn webhooks(&self) -> Option<&Webhooks> {
         match self {
             Self::Webhooks(webhooks) => Some(webhooks),
-            Self::Nodes(_) | Self::Budgets(_) | Self::Authorities(_) => None,
+            Self::Nodes(_) | Self::Budgets(_) | Self::Authorities(_) | Self::ApiRequests(_) => None,
         }
     }
 
@@ -91,7 +98,15 @@ impl Facts {
     pub(crate) const fn budgets(&self) -> Option<&Budgets> {
         match self {
             Self::Budgets(budgets) => Some(budgets),
-            Self::Nodes(_) | Self::Webhooks(_) | Self::Authorities(_) => None,
+            Self::Nodes(_) | Self::Webhooks(_) | Self::Authorities(_) | Self::ApiRequests(_) => None,
+        }
+    }
+
+    /// What was read of requests for deprecated APIs.
+    pub(crate) const fn api_requests(&self) -> Option<&ApiRequests> {
+        match self {
+            Self::ApiRequests(requests) => Some(requests),
+            Self::Nodes(_) | Self::Webhooks(_) | Self::Budgets(_) | Self::Authorities(_) => None,
         }
     }
 
@@ -99,7 +114,7 @@ impl Facts {
     pub(crate) const fn authorities(&self) -> Option<&Authorities> {
         match self {
             Self::Authorities(authorities) => Some(authorities),
-            Self::Nodes(_) | Self::Webhooks(_) | Self::Budgets(_) => None,
+            Self::Nodes(_) | Self::Webhooks(_) | Self::Budgets(_) | Self::ApiRequests(_) => None,
         }
     }
 }

@@ -1,9 +1,13 @@
 //! The client of one workload cluster.
 
+mod metrics;
+mod tunnel;
+
 use std::time::Duration;
 
 use http::{Request, StatusCode, header::CONTENT_TYPE};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::body::Bytes;
 use instar_watch::ErrorChain;
 use kube::{
     Client, Config,
@@ -90,12 +94,14 @@ pub enum CallError {
         code: u16,
     },
     /// A body without end.
-    #[error("the answer of {host} to {request} is longer than {MOST_BODY} bytes")]
+    #[error("the answer of {host} to {request} is longer than {most} bytes")]
     TooLong {
         /// The server's host and port.
         host: String,
         /// What was asked for.
         request: String,
+        /// How long it may be.
+        most: usize,
     },
     /// Not what an API server answers.
     #[error("the answer of {host} to {request} can't be read: line {line}, column {column}")]
@@ -122,10 +128,19 @@ pub(crate) enum Extent {
 /// A client that sends the credentials of one kubeconfig to the server in it, and nothing else to nobody else.
 pub struct WorkloadClient {
     client: Client,
+    /// By which the end of a tunnel is trusted; the management cluster has none.
+    config: Option<Config>,
     host: String,
     authorities: Vec<CertificateDer<'static>>,
     /// What a server could say back.
     token: Option<SecretString>,
+}
+
+/// What of each item is listed.
+#[derive(Clone, Copy)]
+enum Part {
+    Whole,
+    Metadata,
 }
 
 #[derive(Deserialize)]
@@ -160,11 +175,12 @@ impl WorkloadClient {
             config.auth_info.client_key_data = Some(certificate.key.clone());
         }
         config.auth_info.token.clone_from(&kubeconfig.token);
-        let client = Client::try_from(config).map_err(|error| CallError::Unusable {
+        let client = Client::try_from(config.clone()).map_err(|error| CallError::Unusable {
             why: ErrorChain(&error).to_string(),
         })?;
         Ok(Self {
             client,
+            config: Some(config),
             host: kubeconfig.host().to_owned(),
             authorities: authorities.clone(),
             token: kubeconfig.token.clone(),
@@ -176,6 +192,7 @@ impl WorkloadClient {
     pub fn of_management(client: Client) -> Self {
         Self {
             client,
+            config: None,
             host: "the management cluster".to_owned(),
             authorities: Vec::new(),
             token: None,
@@ -188,6 +205,11 @@ impl WorkloadClient {
     /// Where nothing does.
     pub async fn reach(&self) -> Result<(), CallError> {
         self.one::<IgnoredAny>("/version").await.map(drop)
+    }
+
+    /// The server's host and port.
+    pub(crate) fn host(&self) -> &str {
+        &self.host
     }
 
     /// The certificates that those of the server are signed with, as DER.
@@ -217,6 +239,28 @@ impl WorkloadClient {
         path: &str,
         selected: ListParams,
         most: usize,
+        take: impl FnMut(T),
+    ) -> Result<Extent, CallError> {
+        self.pages(path, selected, Part::Whole, most, take).await
+    }
+
+    /// The metadata alone of the items of a list.
+    pub(crate) async fn each_metadata<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        most: usize,
+        take: impl FnMut(T),
+    ) -> Result<Extent, CallError> {
+        self.pages(path, ListParams::default(), Part::Metadata, most, take)
+            .await
+    }
+
+    async fn pages<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        selected: ListParams,
+        part: Part,
+        most: usize,
         mut take: impl FnMut(T),
     ) -> Result<Extent, CallError> {
         let (mut taken, mut next, mut limit, mut pages) = (0, None, PAGE, 0);
@@ -227,7 +271,11 @@ impl WorkloadClient {
                 continue_token: next.clone(),
                 ..selected.clone()
             };
-            let request = Listing::new(path).list(&parameters);
+            let listing = Listing::new(path);
+            let request = match part {
+                Part::Whole => listing.list(&parameters),
+                Part::Metadata => listing.list_metadata(&parameters),
+            };
             let request = request.map_err(|error| self.unreachable(&error))?;
             let page: Page<T> = match self.get(request).await {
                 Err(CallError::TooLong { .. }) if limit > SMALL_PAGE => {
@@ -273,12 +321,7 @@ impl WorkloadClient {
     async fn get<T: DeserializeOwned>(&self, request: Request<Vec<u8>>) -> Result<T, CallError> {
         let asked = format!("{} {}", request.method(), request.uri().path());
         let answer = self.answer(request.map(Body::from), &asked);
-        // What kube and hyper log of a request is nobody's business, and a dead cluster would fill the log.
-        let answer = answer.with_subscriber(NoSubscriber::default());
-        let bytes = timeout(REQUEST, answer).await.map_err(|_| CallError::Silence {
-            host: self.host.clone(),
-            request: asked.clone(),
-        })??;
+        let bytes = self.in_time(answer, &asked).await?;
         serde_json::from_slice(&bytes).map_err(|error| CallError::Garbled {
             host: self.host.clone(),
             request: asked,
@@ -287,37 +330,59 @@ impl WorkloadClient {
         })
     }
 
+    /// A call that ends by the deadline, and of which nothing is logged.
+    async fn in_time<T>(&self, call: impl Future<Output = Result<T, CallError>>, asked: &str) -> Result<T, CallError> {
+        // What kube and hyper log of a request is nobody's business, and a dead cluster would fill the log.
+        let call = call.with_subscriber(NoSubscriber::default());
+        timeout(REQUEST, call).await.map_err(|_| CallError::Silence {
+            host: self.host.clone(),
+            request: asked.to_owned(),
+        })?
+    }
+
     async fn answer(&self, request: Request<Body>, asked: &str) -> Result<Vec<u8>, CallError> {
         let answer = self.client.send(request).await;
         let answer = answer.map_err(|error| self.unreachable(&error))?;
         let code = answer.status();
-        let body = Limited::new(answer.into_body(), MOST_BODY).collect().await;
-        let (host, asked) = (self.host.clone(), asked.to_owned());
-        let bytes = match body {
-            Ok(body) => body.to_bytes(),
-            Err(error) if error.is::<LengthLimitError>() => return Err(CallError::TooLong { host, request: asked }),
-            Err(error) => return Err(self.unreachable(&*error)),
-        };
+        let bytes = self.bounded(answer.into_body(), asked).await?;
         if code == StatusCode::OK || code == StatusCode::CREATED {
             return Ok(bytes.into());
         }
-        let code = code.as_u16();
+        Err(self.refused(code, &bytes, asked))
+    }
+
+    /// A body that is kept whole.
+    async fn bounded<B>(&self, body: B, asked: &str) -> Result<Bytes, CallError>
+    where
+        B: hyper::body::Body<Data = Bytes>,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        match Limited::new(body, MOST_BODY).collect().await {
+            Ok(body) => Ok(body.to_bytes()),
+            Err(error) if error.is::<LengthLimitError>() => Err(CallError::TooLong {
+                host: self.host.clone(),
+                request: asked.to_owned(),
+                most: MOST_BODY,
+            }),
+            Err(error) => Err(self.unreachable(&*error)),
+        }
+    }
+
+    /// What an answer says that isn't what was asked for.
+    fn refused(&self, code: StatusCode, bytes: &[u8], asked: &str) -> CallError {
+        let (host, request, code) = (self.host.clone(), asked.to_owned(), code.as_u16());
         if code < 400 {
-            return Err(CallError::Redirected {
-                host,
-                request: asked,
-                code,
-            });
+            return CallError::Redirected { host, request, code };
         }
         // Of what isn't an API server's own answer, such as a proxy's page, the code says enough.
-        let status: Option<Status> = serde_json::from_slice(&bytes).ok();
+        let status: Option<Status> = serde_json::from_slice(bytes).ok();
         let message = status.map_or_else(|| "no reason given".to_owned(), |status| self.quoted(&status.message));
-        Err(CallError::Refused {
+        CallError::Refused {
             host,
-            request: asked,
+            request,
             code,
             message,
-        })
+        }
     }
 
     fn unreachable(&self, error: &(dyn std::error::Error + 'static)) -> CallError {

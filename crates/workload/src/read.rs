@@ -1,5 +1,6 @@
 //! What is asked of a workload cluster for each probe.
 
+mod api_requests;
 mod authorities;
 mod budgets;
 mod name;
@@ -20,6 +21,7 @@ pub async fn read(client: &WorkloadClient, probe: Probe, now: Timestamp) -> Resu
         Probe::Nodes => nodes::read(client, now).await.map(Facts::Nodes),
         Probe::Authorities => authorities::read(client).await.map(Facts::Authorities),
         Probe::Budgets => budgets::read(client).await.map(Facts::Budgets),
+        Probe::ApiRequests => api_requests::read(client, now).await.map(Facts::ApiRequests),
         Probe::Webhooks => webhooks::read(client).await.map(Facts::Webhooks),
     }
 }

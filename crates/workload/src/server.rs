@@ -33,8 +33,12 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn start(routes: impl FnOnce(Router<Asked>) -> Router<Asked>) -> Self {
-        let CertifiedKey { cert, signing_key } =
-            rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).unwrap();
+        Self::named("127.0.0.1", routes)
+    }
+
+    /// With a certificate for this name.
+    pub(crate) fn named(name: &str, routes: impl FnOnce(Router<Asked>) -> Router<Asked>) -> Self {
+        let CertifiedKey { cert, signing_key } = rcgen::generate_simple_self_signed(vec![name.to_owned()]).unwrap();
         let (certificate, key) = (cert.pem(), signing_key.serialize_pem());
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();

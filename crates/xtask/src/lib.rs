@@ -18,6 +18,7 @@ pub mod lifecycle;
 mod providers;
 mod rbac;
 mod reference;
+pub mod removed_apis;
 mod server;
 mod webhook;
 mod workload;

@@ -1,4 +1,4 @@
-//! `cargo xtask generate` and `cargo xtask lifecycle`.
+//! `cargo xtask generate`, `cargo xtask lifecycle` and `cargo xtask removed-apis`.
 
 use std::{
     fs,
@@ -25,6 +25,11 @@ enum Command {
         /// The folder in which Go keeps modules; crates/xtask/src/lifecycle.rs says which ones have to be there.
         module_cache: PathBuf,
     },
+    /// Writes which resources of Kubernetes' own APIs are served no more, and since which minor, from its sources.
+    RemovedApis {
+        /// The folder in which Go keeps modules; the source of this command says which ones have to be there.
+        module_cache: PathBuf,
+    },
 }
 
 fn main() -> ExitCode {
@@ -32,6 +37,7 @@ fn main() -> ExitCode {
     let done = match command {
         Command::Generate => generate(),
         Command::Lifecycle { module_cache } => lifecycle(&module_cache),
+        Command::RemovedApis { module_cache } => removed_apis(&module_cache),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -66,5 +72,11 @@ fn generate() -> Result<()> {
 fn lifecycle(module_cache: &Path) -> Result<()> {
     let table = xtask::lifecycle::table(module_cache)?;
     let path = xtask::root().join(xtask::lifecycle::FILE);
+    fs::write(&path, table).with_context(|| path.display().to_string())
+}
+
+fn removed_apis(module_cache: &Path) -> Result<()> {
+    let table = xtask::removed_apis::table(module_cache)?;
+    let path = xtask::root().join(xtask::removed_apis::FILE);
     fs::write(&path, table).with_context(|| path.display().to_string())
 }

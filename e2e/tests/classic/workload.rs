@@ -48,7 +48,7 @@ pub(crate) async fn read_by_its_kubeconfig(scene: JourneyContext) -> Result<()> 
     let nodes: Api<Node> = Api::all(scene.mgmt.client());
     add_node(&scene, &nodes, &present).await?;
     hold_a_pod(&scene).await?;
-    let_it_read(&scene).await?;
+    let_it_read(&scene, "999999h").await?;
     annotate(&scene, VERSION_ANNOTATION, &rows.version(34)).await?;
 
     let namespace = &scene.namespace;
@@ -83,6 +83,9 @@ pub(crate) async fn read_by_its_kubeconfig(scene: JourneyContext) -> Result<()> 
         &holds,
     )
     .await?;
+    // It has no Pod, and one Lease. No API with an end is served by default, so nothing that is gone can be asked of it.
+    let young = "has to run for 999999h (minUptime) before its count of requests is believed";
+    found(&scene, PreflightCheck::RemovedApis, unknown, young).await?;
     let control_plane = classic::control_planes(&scene).get(NAME).await?;
     assert_eq!(control_plane.data["spec"]["version"], json!(present), "it has begun");
     let pods: Api<Pod> = Api::namespaced(scene.mgmt.client(), namespace);
@@ -91,6 +94,7 @@ pub(crate) async fn read_by_its_kubeconfig(scene: JourneyContext) -> Result<()> 
         "it was evicted"
     );
 
+    let_it_read(&scene, "0s").await?;
     set_node(&nodes, "True", &present).await?;
     let budgets: Api<PodDisruptionBudget> = Api::namespaced(scene.mgmt.client(), namespace);
     budgets.delete("db", &DeleteParams::default()).await?;
@@ -101,6 +105,7 @@ pub(crate) async fn read_by_its_kubeconfig(scene: JourneyContext) -> Result<()> 
         }
     })
     .await?;
+    found(&scene, PreflightCheck::RemovedApis, PreflightResult::Pass, "").await?;
     nodes.delete(LONE_NODE, &DeleteParams::default()).await?;
     Ok(())
 }
@@ -167,7 +172,7 @@ async fn hold_a_pod(scene: &JourneyContext) -> Result<()> {
     Ok(())
 }
 
-async fn let_it_read(scene: &JourneyContext) -> Result<()> {
+async fn let_it_read(scene: &JourneyContext, min_uptime: &str) -> Result<()> {
     let policy = json!({
         "apiVersion": "upgrade.cluster.x-k8s.io/v1alpha1",
         "kind": "UpgradePolicy",
@@ -176,6 +181,7 @@ async fn let_it_read(scene: &JourneyContext) -> Result<()> {
             "workload": { "access": "Enabled", "kubeconfigSecret": { "name": "{cluster}-workload" } },
             "preflight": { "checks": [
                 { "name": "nodes-ready", "mode": "Enforce" },
+                { "name": "removed-apis", "mode": "Enforce", "removedApis": { "minUptime": min_uptime } },
                 // What else this management cluster has is not the journey's.
                 { "name": "webhooks-in-the-way", "mode": "Off" },
                 { "name": "certificate-authorities", "mode": "Warn" },

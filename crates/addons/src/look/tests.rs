@@ -79,11 +79,10 @@ impl Known {
     }
 
     fn look(&self, release: Option<&KubernetesReleaseSpec>, gates: &[Spec]) -> Found {
-        let cluster = json!({ "metadata": { "name": "blue", "namespace": "prod", "labels": { "cni": "a" } } });
         let policies: &[(&str, &[Spec])] = &[("p", gates)];
         look(Asked {
             point: &point(),
-            cluster: &cluster,
+            cluster: ("prod", "blue"),
             release,
             policies,
             access: &self.access,
@@ -131,7 +130,7 @@ fn what_sets_something_begins_before_it_does() {
     let known = Known::nothing();
     let found = known.look(Some(&spec), &[]);
     assert_eq!(said(&found), ["cni due"]);
-    assert_eq!(found.wanted, []);
+    assert_eq!(found.wanted[0].write, None);
     let known = known.begun(of_release(), "cni", 5);
     let found = known.look(Some(&spec), &[]);
     assert_eq!(said(&found), ["cni NotReady: it is being looked at"]);
@@ -216,19 +215,35 @@ fn what_others_need_comes_first() {
 }
 
 #[test]
-fn what_does_not_count_for_a_cluster_holds_nothing() {
-    let of = |value: &str| format!("'cni' in cluster.metadata.labels && cluster.metadata.labels['cni'] == '{value}'");
+fn what_does_not_count_for_a_cluster_holds_nothing_and_begins_nothing() {
+    let only_if = "'cni' in cluster.metadata.labels && cluster.metadata.labels['cni'] == 'a'";
+    let write = json!({ "annotation": { "key": "example.org/cni", "value": "v2" } });
     let spec = release(&json!([
-        gate("a", &json!({ "onlyIf": of("a") })),
-        gate("b", &json!({ "onlyIf": of("b") })),
-        gate("c", &json!({ "when": "BeforeWorkers" })),
-        gate("d", &json!({ "dependsOn": ["b"] })),
+        gate("cni", &json!({ "onlyIf": only_if, "write": write })),
+        gate("other", &json!({ "when": "BeforeWorkers" })),
+        gate("dns", &json!({ "dependsOn": ["cni"] })),
     ]));
-    let found = Known::nothing().look(Some(&spec), &[]);
+    let known = Known::nothing();
+    let found = known.look(Some(&spec), &[]);
     assert_eq!(
         said(&found),
-        ["a NotReady: it is being looked at", "d NotReady: it is being looked at"]
+        [
+            "cni NotReady: it is being looked at",
+            "dns NotReady: it comes after cni"
+        ]
     );
+    assert_eq!(wanted(&found), ["cni"]);
+    let cni = &found.wanted[0];
+    assert_eq!(cni.write, None, "nothing is set before it is known to count");
+    let of = |value: &str| json!({ "metadata": { "labels": { "cni": value } } });
+    assert_eq!(cni.applies(&of("a"), at(0)), Applies::Yes);
+    assert_eq!(cni.applies(&of("b"), at(0)), Applies::No);
+    let counts = known.read(of_release(), "cni", Verdict::InProgress("x".to_owned()), None);
+    assert_eq!(said(&counts.look(Some(&spec), &[]))[0], "cni due");
+    let other = Known::nothing().read(of_release(), "cni", Verdict::NotApplicable, None);
+    let found = other.look(Some(&spec), &[]);
+    assert_eq!(said(&found), ["dns NotReady: it is being looked at"]);
+    assert_eq!(wanted(&found), ["cni", "dns"], "it may come to count");
 }
 
 #[test]
@@ -243,7 +258,6 @@ fn what_is_not_known_is_closed() {
         said(&found)[0].starts_with("cni Unknown: the workload cluster is not looked at: set spec.workload.access"),
         "{found:?}"
     );
-    assert_eq!(found.wanted, []);
     let gone = Known::nothing().look(None, &[]);
     assert_eq!(
         said(&gone),

@@ -3,9 +3,9 @@
 use std::{collections::BTreeSet, fmt::Debug, sync::Arc};
 
 use instar_api::{
-    CONCURRENCY_ANNOTATION, ClusterUpgrade, FINISHED_ANNOTATION, KubernetesRelease, PATH_ANNOTATION, RECORD_ANNOTATION,
-    RELEASES_ANNOTATION, STARTED_ANNOTATION, SWAP_HISTORY_ANNOTATION, UpgradePolicy, VERSION_ANNOTATION,
-    is_unknown_annotation,
+    CONCURRENCY_ANNOTATION, ClusterUpgrade, FINISHED_ANNOTATION, GATE_HISTORY_ANNOTATION, KubernetesRelease,
+    PATH_ANNOTATION, RECORD_ANNOTATION, RELEASES_ANNOTATION, STARTED_ANNOTATION, SWAP_HISTORY_ANNOTATION,
+    UpgradePolicy, VERSION_ANNOTATION, is_unknown_annotation,
 };
 use instar_capi::{
     Cluster, KubeadmControlPlane, Reference,
@@ -28,7 +28,7 @@ use crate::{
 const CONTROL_PLANE_INITIALIZED: &str = "ControlPlaneInitialized";
 
 /// Annotations that are read. Of all others those are kept that have no effect and look as if they had one.
-const ANNOTATIONS: [&str; 10] = [
+const ANNOTATIONS: [&str; 11] = [
     PAUSED,
     SWAP_HISTORY_ANNOTATION,
     CONCURRENCY_ANNOTATION,
@@ -39,6 +39,7 @@ const ANNOTATIONS: [&str; 10] = [
     RELEASES_ANNOTATION,
     PATH_ANNOTATION,
     STARTED_ANNOTATION,
+    GATE_HISTORY_ANNOTATION,
 ];
 
 /// What objects are looked up by, beside their own keys.

@@ -7,7 +7,6 @@ use instar_api::{Gate, UpgradePolicy, WorkloadAccess};
 use instar_capi as capi;
 use instar_planner::{AskedPoint, Snapshot};
 use kube::ResourceExt;
-use serde_json::Value;
 
 use crate::caches::Caches;
 
@@ -17,8 +16,6 @@ pub(crate) struct AddonLook<'a> {
     access: &'a WorkloadAccess,
     readings: GateReadings,
     policies: Vec<Arc<UpgradePolicy>>,
-    /// The Cluster as JSON.
-    pub(crate) cluster: Arc<Value>,
     pub(crate) wanted: Vec<WantedGate>,
 }
 
@@ -36,7 +33,6 @@ impl<'a> AddonLook<'a> {
             access,
             readings,
             policies,
-            cluster: Arc::new(to_json(cluster)),
             wanted: Vec::new(),
         }
     }
@@ -53,7 +49,7 @@ impl<'a> AddonLook<'a> {
             .collect();
         let found = look(Asked {
             point: &point,
-            cluster: &self.cluster,
+            cluster: (&snapshot.cluster.namespace, &snapshot.cluster.name),
             release: release.as_ref().map(|release| &release.spec),
             policies: &policies,
             access: self.access,
@@ -65,15 +61,4 @@ impl<'a> AddonLook<'a> {
         self.wanted.extend(found.wanted);
         snapshot.addons.found.insert(point, found.gates);
     }
-}
-
-/// The Cluster, as expressions see it.
-fn to_json(cluster: &capi::Cluster) -> Value {
-    // What was decoded from JSON always has a JSON form; the error can't come.
-    let mut json = serde_json::to_value(cluster).unwrap_or_default();
-    if let Some(metadata) = json.get_mut("metadata").and_then(Value::as_object_mut) {
-        metadata.remove("managedFields");
-        metadata.remove("resourceVersion");
-    }
-    json
 }

@@ -3,8 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use instar_api::{
-    Canary, ClusterUpgrade, Enforcement, Maintenance, PreflightCheck, UpgradePolicySpec, WorkloadAccess,
-    preflight_modes, workload_access,
+    Canary, ClusterUpgrade, Maintenance, PreflightSettings, UpgradePolicySpec, WorkloadAccess, workload_access,
 };
 use instar_capi as capi;
 use instar_gates::{MaintenanceWindows, WindowState};
@@ -44,14 +43,14 @@ pub(super) fn look(
     snapshot.approvals = approvals(&policies, upgrade);
     snapshot.canary = canary(&policies, upgrade);
     CheckRules {
-        modes: preflight_modes(policies.iter().map(|policy| &policy.preflight)),
+        settings: PreflightSettings::of(policies.iter().map(|policy| &policy.preflight)),
         access: access(caches, &namespace, &policies),
     }
 }
 
 /// What the policies say of the checks of a Cluster, and of its workload cluster.
 pub(crate) struct CheckRules {
-    pub(crate) modes: BTreeMap<PreflightCheck, Enforcement>,
+    pub(crate) settings: PreflightSettings,
     pub(crate) access: WorkloadAccess,
 }
 
@@ -62,7 +61,7 @@ pub(crate) fn preflight(rules: &CheckRules, upgrade: &ClusterUpgrade, readings: 
             access: &rules.access,
             readings,
         };
-        snapshot.preflight = examine(snapshot, &rules.modes, &upgrade.spec.preflight.skip, workload);
+        snapshot.preflight = examine(snapshot, &rules.settings, &upgrade.spec.preflight.skip, workload);
     }
 }
 
@@ -79,7 +78,7 @@ fn canary(policies: &[&UpgradePolicySpec], upgrade: &ClusterUpgrade) -> Option<C
 /// What has to be read of the workload cluster for the checks of an upgrade that waits; nothing where no policy lets it.
 pub(crate) fn wanted_probes(rules: &CheckRules, snapshot: &Snapshot) -> BTreeSet<Probe> {
     match &rules.access {
-        WorkloadAccess::Enabled(_) if checks_are_asked(snapshot) => probes(&rules.modes, &rules.access),
+        WorkloadAccess::Enabled(_) if checks_are_asked(snapshot) => probes(&rules.settings, &rules.access),
         WorkloadAccess::Enabled(_) | WorkloadAccess::Disabled | WorkloadAccess::Unclear(_) => BTreeSet::new(),
     }
 }

@@ -1,14 +1,19 @@
 //! The add-ons and gates of a round: what is set for each, and what its objects say.
 
-use instar_addons::{Target, Verdict, WantedGate};
-use instar_api::ClusterSide;
-use instar_planner::Problem;
+use std::{collections::BTreeMap, sync::Arc};
+
+use instar_addons::{Applies, Target, Verdict, WantedGate};
+use instar_api::{ClusterSide, Observe};
+use instar_capi::Cluster;
+use instar_planner::{AddonId, Problem};
 use instar_watch::Key;
 use instar_workload::{CallError, Seen, SetError, SetOutcome, WorkloadClient, observe, set};
 use jiff::Timestamp;
+use kube::Resource;
+use serde_json::Value;
 use tokio::task::spawn_blocking;
 
-use super::{Wanted, lanes::Lanes, schedule::Look};
+use super::{lanes::Lanes, schedule::Look};
 use crate::{
     lease::Leads,
     metrics::{Counters, Written},
@@ -40,8 +45,56 @@ pub(super) fn is_in_workload(gate: &WantedGate) -> bool {
     [Some(observed), written].contains(&Some(ClusterSide::Workload))
 }
 
+/// Looks at each. Their expressions see the Cluster as it is now, with all its labels and annotations.
+pub(super) async fn look_at_all(
+    sides: Sides<'_>,
+    cluster: &Key,
+    gates: &[WantedGate],
+    lanes: &Lanes,
+) -> BTreeMap<AddonId, Look> {
+    let mut looks = BTreeMap::new();
+    if gates.is_empty() {
+        return looks;
+    }
+    let read = match read_cluster(sides.management, cluster).await {
+        Ok(read) => Arc::new(read),
+        Err(message) => {
+            let unknown = |gate: &WantedGate| (gate.id.clone(), Look::Judged(Verdict::Unknown(message.clone())));
+            return gates.iter().map(unknown).collect();
+        }
+    };
+    for gate in gates {
+        let look = match gate.applies(&read, Timestamp::now()) {
+            Applies::Yes => look(sides, cluster, &read, gate, lanes).await,
+            Applies::No => Look::Judged(Verdict::NotApplicable),
+            Applies::Unknown(why) => Look::Judged(Verdict::Unknown(why)),
+        };
+        looks.insert(gate.id.clone(), look);
+    }
+    looks
+}
+
+async fn read_cluster(management: &WorkloadClient, cluster: &Key) -> Result<Value, String> {
+    let observed = Observe {
+        cluster: ClusterSide::Management,
+        api_version: Cluster::api_version(&()).into_owned(),
+        kind: Cluster::kind(&()).into_owned(),
+        namespace: Some(cluster.namespace().to_owned()),
+        name: Some(cluster.name().to_owned()),
+        label_selector: None,
+        min_objects: 1,
+    };
+    match observe(management, &observed, None).await {
+        Ok(Seen::Objects(mut objects)) if !objects.is_empty() => Ok(objects.swap_remove(0)),
+        Ok(Seen::Objects(_) | Seen::NotServed | Seen::TooLong | Seen::NoName(_)) => {
+            Err(format!("Cluster {cluster} is not there"))
+        }
+        Err(error) => Err(format!("Cluster {cluster} was not read: {error}")),
+    }
+}
+
 /// Sets what is to be set, and looks.
-pub(super) async fn look(sides: Sides<'_>, cluster: &Key, wanted: &Wanted, gate: &WantedGate, lanes: &Lanes) -> Look {
+async fn look(sides: Sides<'_>, cluster: &Key, read: &Arc<Value>, gate: &WantedGate, lanes: &Lanes) -> Look {
     if let Some(target) = &gate.write {
         match hand(sides, target).await {
             Ok(SetOutcome::There) => {}
@@ -71,7 +124,7 @@ pub(super) async fn look(sides: Sides<'_>, cluster: &Key, wanted: &Wanted, gate:
     match observe(client, observed, namespace).await {
         Ok(Seen::Objects(objects)) => {
             let _turn = lanes.evaluation().await;
-            let (gate, cluster) = (gate.clone(), wanted.cluster.clone());
+            let (gate, cluster) = (gate.clone(), Arc::clone(read));
             let judging = spawn_blocking(move || gate.judge(&objects, &cluster, Timestamp::now()));
             judging.await.map_or_else(
                 |panicked| unknown(format!("evaluating it panicked, please report this: {panicked}")),

@@ -145,11 +145,7 @@ impl Rounds {
             leads: &self.leads,
             counters: &self.counters,
         };
-        let mut gates = BTreeMap::new();
-        for gate in &wanted.gates {
-            let look = gates::look(sides, cluster, wanted, gate, lanes).await;
-            gates.insert(gate.id.clone(), look);
-        }
+        let gates = gates::look_at_all(sides, cluster, &wanted.gates, lanes).await;
         (readings, gates)
     }
 

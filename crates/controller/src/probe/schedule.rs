@@ -157,10 +157,10 @@ impl Schedule {
             return;
         };
         probed.in_this_pass = InThisPass::Wanted;
-        let before = probed.wanted.replace(Arc::new(wanted.clone()));
-        if before.as_ref().is_some_and(|before| before.is_same(&wanted)) {
+        if probed.wanted.as_deref() == Some(&wanted) {
             return;
         }
+        let before = probed.wanted.replace(Arc::new(wanted.clone()));
         if before.as_ref().is_some_and(|before| before.secret == wanted.secret) {
             probed.readings.retain(|probe, _| wanted.probes.contains(probe));
         } else {
@@ -298,7 +298,7 @@ fn gates(before: &GateReadings, looks: BTreeMap<AddonId, Look>, at: Timestamp) -
         let (Look::Judged(verdict) | Look::Set(verdict)) = look;
         let ready = match verdict {
             Verdict::Ready => before.get(&id).and_then(|before| before.ready).or(Some(at)),
-            Verdict::InProgress(_) | Verdict::Failed(_) | Verdict::Unknown(_) => None,
+            Verdict::InProgress(_) | Verdict::Failed(_) | Verdict::Unknown(_) | Verdict::NotApplicable => None,
         };
         (id, Arc::new(GateReading { verdict, ready }))
     };

@@ -106,7 +106,6 @@ fn nodes_of(cluster: &str) -> Wanted {
         secret: Some(format!("{cluster}-kubeconfig")),
         probes: BTreeSet::from([Probe::Nodes]),
         gates: Vec::new(),
-        cluster: Arc::default(),
     }
 }
 

@@ -118,7 +118,7 @@ impl Context {
         snapshot.templates = referred.templates(snapshot).await?;
         snapshot.used_elsewhere = referred.used_elsewhere(snapshot);
         snapshot.infrastructure_pools = referred.infrastructure_pools(snapshot).await?;
-        Box::pin(self.read_for_checks(&rules.modes, snapshot)).await?;
+        Box::pin(self.read_for_checks(&rules.settings.modes, snapshot)).await?;
         let readings = self.prober.readings(&Key::of(cluster));
         preflight(rules, upgrade, &readings, snapshot);
         loop {

@@ -8,14 +8,15 @@ use serde_json::Value;
 
 use super::*;
 use crate::workload::{
-    Authorities, AuthoritySource, BudgetReader, Budgets, Endpoints, Extent, Facts, Nodes, Reading, Verdict, Webhooks,
+    ApiRequests, Authorities, AuthoritySource, BudgetReader, Budgets, Coverage, Endpoints, Extent, Facts, Nodes,
+    Reading, Verdict, Webhooks,
 };
 
-fn enabled() -> WorkloadAccess {
+pub(super) fn enabled() -> WorkloadAccess {
     WorkloadAccess::Enabled(SecretNameTemplate::default())
 }
 
-fn readings(facts: impl IntoIterator<Item = (Probe, Facts)>) -> Readings {
+pub(super) fn readings(facts: impl IntoIterator<Item = (Probe, Facts)>) -> Readings {
     let at = "2026-11-20T11:59:30Z".parse().unwrap();
     let read = facts.into_iter().map(|(probe, facts)| {
         let reading = Reading { at, found: Ok(facts) };
@@ -33,6 +34,10 @@ fn all_well() -> Readings {
         (Probe::Webhooks, Facts::Webhooks(Webhooks::none())),
         (Probe::Budgets, Facts::Budgets(Budgets::default())),
         (Probe::Authorities, Facts::Authorities(Authorities::default())),
+        (
+            Probe::ApiRequests,
+            Facts::ApiRequests(ApiRequests::none(Coverage::Pods)),
+        ),
     ])
 }
 
@@ -58,7 +63,7 @@ fn nodes(nodes: &[Value]) -> Nodes {
 }
 
 /// v1.34.3 runs, and v1.35 is v1.35.2.
-fn upgrading() -> Snapshot {
+pub(super) fn upgrading() -> Snapshot {
     let row: KubernetesReleaseSpec =
         serde_json::from_value(json!({ "version": "v1.35.2", "components": {}, "images": [] })).unwrap();
     Snapshot {
@@ -73,9 +78,24 @@ fn one(check: PreflightCheck, access: &WorkloadAccess, readings: &Readings) -> S
 }
 
 fn one_of(snapshot: &Snapshot, check: PreflightCheck, access: &WorkloadAccess, readings: &Readings) -> String {
-    let modes = BTreeMap::from([(check, Enforcement::Enforce)]);
+    one_with(
+        snapshot,
+        &modes([(check, Enforcement::Enforce)]),
+        check,
+        access,
+        readings,
+    )
+}
+
+pub(super) fn one_with(
+    snapshot: &Snapshot,
+    settings: &PreflightSettings,
+    check: PreflightCheck,
+    access: &WorkloadAccess,
+    readings: &Readings,
+) -> String {
     let workload = Workload { access, readings };
-    let outcomes = examine(snapshot, &modes, &[], workload);
+    let outcomes = examine(snapshot, settings, &[], workload);
     let outcome = outcomes.into_iter().find(|outcome| outcome.check == check).unwrap();
     match outcome.outcome {
         PreflightOutcome::Pass => "Pass".to_owned(),
@@ -97,7 +117,7 @@ fn of_nodes(check: PreflightCheck, read: &[Value]) -> String {
 
 #[test]
 fn they_are_off_unless_a_policy_lets_them_read() {
-    let asked = |access: &WorkloadAccess, modes: &BTreeMap<PreflightCheck, Enforcement>| {
+    let asked = |access: &WorkloadAccess, modes: &PreflightSettings| {
         let outcomes = examine(
             &upgrading(),
             modes,
@@ -115,15 +135,21 @@ fn they_are_off_unless_a_policy_lets_them_read() {
     let all = PreflightCheck::ALL
         .iter()
         .filter(|check| check.reads() == ClusterRead::Workload);
-    assert_eq!(asked(&WorkloadAccess::Disabled, &BTreeMap::new()), 0);
-    assert_eq!(asked(&enabled(), &BTreeMap::new()), all.clone().count());
-    let off = all.map(|check| (*check, Enforcement::Off)).collect();
+    assert_eq!(asked(&WorkloadAccess::Disabled, &PreflightSettings::default()), 0);
+    assert_eq!(asked(&enabled(), &PreflightSettings::default()), all.clone().count());
+    let off = modes(all.map(|check| (*check, Enforcement::Off)));
     assert_eq!(asked(&enabled(), &off), 0);
     assert!(probes(&off, &enabled()).is_empty());
-    assert!(probes(&BTreeMap::new(), &WorkloadAccess::Disabled).is_empty());
+    assert!(probes(&PreflightSettings::default(), &WorkloadAccess::Disabled).is_empty());
     assert_eq!(
-        probes(&BTreeMap::new(), &enabled()),
-        BTreeSet::from([Probe::Nodes, Probe::Webhooks, Probe::Budgets, Probe::Authorities])
+        probes(&PreflightSettings::default(), &enabled()),
+        BTreeSet::from([
+            Probe::Nodes,
+            Probe::Webhooks,
+            Probe::Budgets,
+            Probe::Authorities,
+            Probe::ApiRequests
+        ])
     );
 }
 

@@ -309,3 +309,87 @@ fn each_budget_has_a_turn() {
     assert_eq!(order, ["a-0", "b-0", "a-1", "a-2"]);
     assert_eq!(read.finish(), Budgets::default());
 }
+
+fn metrics(lines: &[&str]) -> ApiRequests {
+    let mut metrics = MetricsReader::default();
+    for line in lines {
+        metrics.line(line);
+    }
+    let mut requests = ApiRequests::none(Coverage::Pods);
+    requests.add("a", metrics);
+    requests
+}
+
+#[test]
+fn requests_are_read_line_by_line() {
+    let found = metrics(&[
+        "# HELP apiserver_requested_deprecated_apis [STABLE] Gauge of deprecated APIs that have been requested.",
+        "# TYPE apiserver_requested_deprecated_apis gauge",
+        "apiserver_requested_deprecated_apis{group=\"flowcontrol.apiserver.k8s.io\",removed_release=\"1.32\",resource=\"flowschemas\",subresource=\"\",version=\"v1beta3\"} 1",
+        "apiserver_requested_deprecated_apis{group=\"flowcontrol.apiserver.k8s.io\",removed_release=\"1.32\",resource=\"flowschemas\",subresource=\"status\",version=\"v1beta3\"} 1",
+        "apiserver_requested_deprecated_apis{version=\"v1\", resource=\"things\",group=\"a.org\", removed_release=\"1.40\",new=\"a \\\"b\\\" \\\\ c\"} 1 1763640000000",
+        // Nothing was requested, no release is known, and another metric.
+        "apiserver_requested_deprecated_apis{group=\"policy\",removed_release=\"1.25\",resource=\"podsecuritypolicies\",subresource=\"\",version=\"v1beta1\"} 0",
+        "apiserver_requested_deprecated_apis{group=\"\",removed_release=\"\",resource=\"endpoints\",subresource=\"\",version=\"v1\"} 1",
+        "apiserver_requested_deprecated_apis_total{group=\"x\"} 1",
+        "process_start_time_seconds 1.76364e+09",
+        "process_start_time_seconds{other=\"x\"} 1",
+    ]);
+    let requested: Vec<String> = found
+        .requested
+        .iter()
+        .map(|(api, requested)| {
+            let removed = requested.removed.map(|removed| removed.to_string());
+            format!(
+                "{} {} {}",
+                api.group_version(),
+                api.resource,
+                removed.unwrap_or_default()
+            )
+        })
+        .collect();
+    assert_eq!(
+        requested,
+        [
+            "a.org/v1 things v1.40",
+            "flowcontrol.apiserver.k8s.io/v1beta3 flowschemas v1.32"
+        ]
+    );
+    assert_eq!(found.unread, 0);
+    let since = Some("2025-11-20T12:00:00Z".parse().unwrap());
+    assert_eq!(found.servers[0].answer, ApiServerAnswer::Counted { since });
+}
+
+/// What a message shows is part of a command, so nothing else than a name may be.
+#[test]
+fn what_cannot_be_a_sample_is_counted() {
+    let labels = "removed_release=\"1.32\",resource=\"r\",subresource=\"\",version=\"v1\"";
+    for line in [
+        "{".to_owned(),
+        "{group=\"g".to_owned(),
+        "{group=\"g\\".to_owned(),
+        "{group=\"g\"} 1".to_owned(),
+        format!("{{group=\"g\",{labels}}}"),
+        format!("{{group=\"g\",{labels}}} one"),
+        format!("{{group=\"'; rm -rf /'\",{labels}}} 1"),
+        format!("{{group=\"{}\",{labels}}} 1", "g".repeat(254)),
+        "{group=\"g\",removed_release=\"soon\",resource=\"r\",version=\"v1\"} 1".to_owned(),
+    ] {
+        let found = metrics(&[&format!("apiserver_requested_deprecated_apis{line}")]);
+        assert_eq!((found.requested.len(), found.unread), (0, 1), "{line}");
+    }
+    let many: Vec<String> = (0..100)
+        .map(|number| format!("apiserver_requested_deprecated_apis{{group=\"g{number}\",{labels}}} 1"))
+        .collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    let found = metrics(&many);
+    assert_eq!((found.requested.len(), found.unread), (64, 36));
+    for start in ["", " ", " NaN", " -1e300", " 1e300", " x"] {
+        let found = metrics(&[&format!("process_start_time_seconds{start}")]);
+        assert_eq!(
+            found.servers[0].answer,
+            ApiServerAnswer::Counted { since: None },
+            "{start}"
+        );
+    }
+}

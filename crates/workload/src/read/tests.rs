@@ -1,3 +1,5 @@
+mod api_requests;
+
 use axum::{
     Json,
     body::Bytes,

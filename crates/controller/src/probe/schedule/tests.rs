@@ -15,7 +15,6 @@ fn wanted(secret: &str, probes: &[Probe]) -> Wanted {
         secret: Some(secret.to_owned()),
         probes: probes.iter().copied().collect(),
         gates: Vec::new(),
-        cluster: Arc::default(),
     }
 }
 
@@ -227,7 +226,7 @@ fn gate(ready_when: &str) -> WantedGate {
     };
     let mut found = instar_addons::look(instar_addons::Asked {
         point: &point,
-        cluster: &json!({ "metadata": { "name": "a", "namespace": "n" } }),
+        cluster: ("n", "a"),
         release: None,
         policies: &[("p", &gates)],
         access: &instar_api::WorkloadAccess::Disabled,
@@ -239,12 +238,11 @@ fn gate(ready_when: &str) -> WantedGate {
     found.wanted.remove(0)
 }
 
-fn gates(gate: &WantedGate, cluster: &str) -> Wanted {
+fn gates(gate: &WantedGate) -> Wanted {
     Wanted {
         secret: None,
         probes: BTreeSet::new(),
         gates: vec![gate.clone()],
-        cluster: Arc::new(json!({ "metadata": { "name": cluster } })),
     }
 }
 
@@ -262,7 +260,7 @@ fn a_gate_is_ready_since_the_first_of_the_looks_that_found_it_so() {
     let (mut schedule, began) = (Schedule::default(), Instant::now());
     let gate = gate("status.ready");
     let mut now = began;
-    schedule.want(&key("a"), gates(&gate, "a"), now);
+    schedule.want(&key("a"), gates(&gate), now);
     let ready = || Look::Judged(Verdict::Ready);
     let in_progress = || Look::Judged(Verdict::InProgress("not ready".to_owned()));
     let mut since = |look: Look, at: i64| {
@@ -280,24 +278,15 @@ fn a_gate_is_ready_since_the_first_of_the_looks_that_found_it_so() {
 }
 
 #[test]
-fn another_gate_of_the_name_begins_anew_and_another_state_of_the_cluster_does_not() {
+fn another_gate_of_the_name_begins_anew() {
     let (mut schedule, now) = (Schedule::default(), Instant::now());
     let (first, other) = (gate("status.ready"), gate("status.done"));
     assert_eq!(first.id, other.id);
-    schedule.want(&key("a"), gates(&first, "a"), now);
+    schedule.want(&key("a"), gates(&first), now);
     assert_eq!(due(&mut schedule, now).0, ["a"]);
     schedule.finished(&key("a"), looked(&first, Look::Judged(Verdict::Ready), 1), now);
-    schedule.want(&key("a"), gates(&first, "changed"), now);
-    assert_eq!(due(&mut schedule, now).0, none(), "it is no other question");
-    assert_eq!(schedule.gates(&key("a")).len(), 1);
     let later = now + Duration::from_secs(30);
-    let (jobs, _) = schedule.take_due(later);
-    assert_eq!(
-        jobs[0].wanted.cluster["metadata"]["name"], "changed",
-        "but the newest state is looked at"
-    );
-    schedule.finished(&key("a"), looked(&first, Look::Judged(Verdict::Ready), 31), later);
-    schedule.want(&key("a"), gates(&other, "a"), later);
+    schedule.want(&key("a"), gates(&other), later);
     assert!(schedule.gates(&key("a")).is_empty());
     assert_eq!(due(&mut schedule, later).0, ["a"], "it is asked at once");
 }
@@ -306,7 +295,7 @@ fn another_gate_of_the_name_begins_anew_and_another_state_of_the_cluster_does_no
 fn what_was_set_is_looked_at_soon() {
     let (mut schedule, now) = (Schedule::default(), Instant::now());
     let gate = gate("status.ready");
-    schedule.want(&key("a"), gates(&gate, "a"), now);
+    schedule.want(&key("a"), gates(&gate), now);
     assert_eq!(due(&mut schedule, now).0, ["a"]);
     let set = Look::Set(Verdict::InProgress("it was set just now".to_owned()));
     schedule.finished(&key("a"), looked(&gate, set, 1), now);

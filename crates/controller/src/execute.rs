@@ -7,9 +7,9 @@ mod referrer;
 
 use instar_capi::{Cluster, KubeadmControlPlane, MachineDeployment, MachinePool};
 use instar_planner::{
-    Action, CompletePins, Convergence, DeleteTemplate, EditVersion, Hold, HoldPool, MachinePoolChange, MintTemplate,
-    NormalisedValue, PatchMachinePool, PinPath, PoolId, ResourceVersion, SetConcurrency, Swap, TemplateRef, Violation,
-    accept, normalised,
+    Action, AnswerHook, CompletePins, Convergence, DeleteTemplate, EditVersion, Hold, HoldPool, MachinePoolChange,
+    MintTemplate, NormalisedValue, PatchMachinePool, PinPath, PoolId, ResourceVersion, SetConcurrency, Swap,
+    TemplateRef, Violation, accept, normalised,
 };
 use instar_watch::Key;
 use kube::{
@@ -111,7 +111,8 @@ impl Executor<'_> {
             Action::EditVersion(EditVersion { name, patch, .. })
             | Action::PinPath(PinPath { name, patch, .. })
             | Action::CompletePins(CompletePins { name, patch, .. })
-            | Action::SetConcurrency(SetConcurrency { name, patch, .. }) => {
+            | Action::SetConcurrency(SetConcurrency { name, patch, .. })
+            | Action::AnswerHook(AnswerHook { name, patch, .. }) => {
                 let doing = ActionDescription(action).to_string();
                 let written = self.patch_cluster(&doing, name, patch, Write::Made);
                 written.await.map(|()| Effect::Done)
@@ -326,6 +327,10 @@ impl fmt::Display for ActionDescription<'_> {
             Action::SetConcurrency(SetConcurrency { name, to, .. }) => match to {
                 Some(to) => write!(f, "Setting the upgrade-concurrency of Cluster {name} to {to}"),
                 None => write!(f, "Removing the upgrade-concurrency of Cluster {name}"),
+            },
+            Action::AnswerHook(AnswerHook { name, answer, .. }) => match answer {
+                Some(answer) => write!(f, "Answering Cluster API's hooks of Cluster {name}: {answer}"),
+                None => write!(f, "Removing the answer to Cluster API's hooks from Cluster {name}"),
             },
             Action::PinPath(pin) if pin.releases.is_empty() => {
                 write!(f, "Pinning Cluster {} to what its control plane runs", pin.name)

@@ -63,6 +63,8 @@ pub(crate) enum Written {
     PoolHold,
     /// How many pools of a topology Cluster are upgraded at a time was written into it.
     Concurrency,
+    /// What the Runtime Hooks answer was written into a topology Cluster, or taken off.
+    HookAnswer,
     /// A template was deleted.
     Delete,
     /// A record was made.
@@ -80,7 +82,7 @@ pub(crate) enum Written {
 }
 
 impl Written {
-    const ALL: [Self; 16] = [
+    const ALL: [Self; 17] = [
         Self::Mint,
         Self::Swap,
         Self::MachinePool,
@@ -90,6 +92,7 @@ impl Written {
         Self::Pins,
         Self::PoolHold,
         Self::Concurrency,
+        Self::HookAnswer,
         Self::Delete,
         Self::Record,
         Self::Retarget,
@@ -112,6 +115,7 @@ impl EncodeLabelValue for Written {
             Self::Pins => "pins",
             Self::PoolHold => "pool_hold",
             Self::Concurrency => "concurrency",
+            Self::HookAnswer => "hook_answer",
             Self::Delete => "delete",
             Self::Record => "record",
             Self::Retarget => "retarget",

@@ -1,6 +1,7 @@
 //! The invariants, held against a decision by a reading of the snapshot of its own.
 
 mod canary;
+mod hooks;
 mod machine_pool;
 mod patch;
 mod pinned;
@@ -98,7 +99,10 @@ pub fn check(snapshot: &Snapshot, decision: &Decision) -> Vec<Violation> {
     let may_be_written = match &decision.action {
         Action::Nothing => true,
         Action::EditVersion(_) | Action::CompletePins(_) => is_live(snapshot),
-        Action::HoldPool(_) | Action::SetConcurrency(_) => snapshot.cluster.lifecycle == Lifecycle::Active,
+        Action::AnswerHook(answer) if answer.answer.is_some() => is_live(snapshot),
+        Action::HoldPool(_) | Action::SetConcurrency(_) | Action::AnswerHook(_) => {
+            snapshot.cluster.lifecycle == Lifecycle::Active
+        }
         Action::PatchMachinePool(patch) => machine_pool::may_be_written(snapshot, patch),
         Action::MintTemplate(_)
         | Action::SwapControlPlane(_)
@@ -134,6 +138,7 @@ pub fn check(snapshot: &Snapshot, decision: &Decision) -> Vec<Violation> {
         Action::HoldPool(hold) => topology::check_hold(snapshot, hold, &mut broken),
         Action::SetConcurrency(set) => topology::check_concurrency(snapshot, set, &mut broken),
         Action::CompletePins(complete) => topology::check_pins(snapshot, complete, &mut broken),
+        Action::AnswerHook(answer) => hooks::check(snapshot, answer, &mut broken),
     }
     broken
 }
@@ -148,6 +153,7 @@ fn passed_gates(snapshot: &Snapshot, action: &Action) -> &'static [Gate] {
         },
         Action::PatchMachinePool(patch) if machine_pool::begins(snapshot, patch) => &Gate::WORKERS,
         Action::HoldPool(hold) if topology::begins(snapshot, hold).is_some() => &Gate::WORKERS,
+        Action::AnswerHook(answer) => hooks::passed(answer),
         Action::PatchMachinePool(_)
         | Action::MintTemplate(_)
         | Action::PinPath(_)
@@ -162,11 +168,24 @@ fn passed_gates(snapshot: &Snapshot, action: &Action) -> &'static [Gate] {
 
 /// Whether a control plane would go to a release with add-ons, which aren't observed.
 fn has_addons(snapshot: &Snapshot, action: &Action) -> bool {
-    let Action::SwapControlPlane(swap) = action else {
-        return false;
-    };
-    let row = snapshot.catalog.named_anywhere(&swap.release);
-    row.is_some_and(|row| !row.addons().is_empty())
+    match action {
+        Action::SwapControlPlane(swap) => {
+            let row = snapshot.catalog.named_anywhere(&swap.release);
+            row.is_some_and(|row| !row.addons().is_empty())
+        }
+        Action::AnswerHook(answer) => hooks::has_addons(snapshot, answer),
+        Action::MintTemplate(_)
+        | Action::SwapWorkers(_)
+        | Action::PatchMachinePool(_)
+        | Action::DeleteTemplate(_)
+        | Action::PinPath(_)
+        | Action::RecordConvergence(_)
+        | Action::EditVersion(_)
+        | Action::CompletePins(_)
+        | Action::HoldPool(_)
+        | Action::SetConcurrency(_)
+        | Action::Nothing => false,
+    }
 }
 
 /// Whether an approval is missing. The edit of a topology Cluster and the begin with a MachinePool name no version: of
@@ -196,7 +215,8 @@ fn lacks_approval(snapshot: &Snapshot, action: &Action) -> bool {
             machine_pool::begins(snapshot, patch) && asks(ApprovalPoint::Workers) && !has_any(ApprovedPart::Workers)
         }
         Action::EditVersion(_) => {
-            let of_control_plane = asks(ApprovalPoint::ControlPlane) || asks(ApprovalPoint::EachStep);
+            let of_each_step = asks(ApprovalPoint::EachStep) && !hooks::answers_each_step(snapshot);
+            let of_control_plane = asks(ApprovalPoint::ControlPlane) || of_each_step;
             let is_asked_later = topology::holds_all_workers(snapshot);
             (of_control_plane && !has_any(ApprovedPart::ControlPlane))
                 || (asks(ApprovalPoint::Workers) && !has_any(ApprovedPart::Workers) && !is_asked_later)
@@ -204,6 +224,7 @@ fn lacks_approval(snapshot: &Snapshot, action: &Action) -> bool {
         Action::HoldPool(hold) => topology::begins(snapshot, hold).is_some_and(|version| {
             asks(ApprovalPoint::Workers) && !given.contains(&(ApprovedPart::Workers, version.clone()))
         }),
+        Action::AnswerHook(answer) => hooks::lacks_approval(snapshot, answer),
         Action::MintTemplate(_)
         | Action::PinPath(_)
         | Action::RecordConvergence(_)

@@ -121,6 +121,7 @@ fn pinned_first(view: &ClassicView<'_>, goal: &Goal<'_>, action: Action) -> Acti
         | Action::CompletePins(_)
         | Action::HoldPool(_)
         | Action::SetConcurrency(_)
+        | Action::AnswerHook(_)
         | Action::Nothing => action,
     }
 }

@@ -32,7 +32,7 @@ pub use involved_object::InvolvedObject;
 pub use machine_pool::{LeftBecause, MachinePoolChange, PatchMachinePool};
 pub use no_release::OtherCatalog;
 pub use progress::{MachineProgress, MachineState, PoolProgress, Progress, Stage, TemplateProgress, TemplateState};
-pub use topology::{CompletePins, EditVersion, Hold, HoldPool, SetConcurrency};
+pub use topology::{AnswerHook, CompletePins, EditVersion, Hold, HoldPool, SetConcurrency};
 
 /// At most one write, and what is waited for.
 #[derive(Debug, Clone, PartialEq)]
@@ -74,6 +74,8 @@ pub enum Action {
     HoldPool(HoldPool),
     /// Raise how many pools of a topology Cluster are upgraded at a time, or put the user's value back.
     SetConcurrency(SetConcurrency),
+    /// Write what the Runtime Hooks answer before the next step of a topology cluster, or take it off.
+    AnswerHook(AnswerHook),
     /// Write nothing.
     Nothing,
 }

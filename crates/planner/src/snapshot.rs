@@ -25,7 +25,7 @@ use crate::{
     upgrade_spec::{Approvals, CanaryRule, Gate, GateState, Retention, UpgradeSpec},
 };
 
-pub use topology::{RaisedConcurrency, Topology, UpgradeConcurrency, VersionSetBy};
+pub use topology::{RaisedConcurrency, RuntimeHooks, Topology, UpgradeConcurrency, VersionSetBy};
 
 /// One cluster, what is asked of it, and the time.
 #[derive(Debug, Clone, PartialEq)]

@@ -68,6 +68,7 @@ impl Context {
             | Write::EditVersion(_)
             | Write::HoldPool(_)
             | Write::SetConcurrency(_)
+            | Write::AnswerHook(_)
             | Write::CompletePins(_) => Attempt::Untried,
         };
         let planned = decision.waiting.clone();
@@ -189,6 +190,8 @@ impl Context {
                 (Some(reason), Counted::PoolHold)
             }
             Write::SetConcurrency(_) => (None, Counted::Concurrency),
+            // The status and Cluster API's conditions say so.
+            Write::AnswerHook(_) => (None, Counted::HookAnswer),
         };
         let step = ActionDescription(&decision.action).to_string();
         tracing::info!(

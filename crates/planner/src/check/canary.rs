@@ -36,6 +36,7 @@ pub(super) fn is_passed(snapshot: &Snapshot, action: &Action) -> bool {
         | Action::CompletePins(_)
         | Action::HoldPool(_)
         | Action::SetConcurrency(_)
+        | Action::AnswerHook(_)
         | Action::Nothing => return false,
     };
     let asked = &snapshot.upgrade_spec;

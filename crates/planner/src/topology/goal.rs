@@ -5,7 +5,7 @@ use instar_catalog::{Release, Resolved};
 use instar_domain::{BuildOrder, KubeVersion, Minor};
 use serde_json::json;
 
-use super::{holds, view::TopologyView};
+use super::{holds, hooks, view::TopologyView};
 use crate::{
     classic::is_older,
     decision::{Action, EditVersion, Waiting},
@@ -72,6 +72,9 @@ impl Goal {
         } else {
             let workers = holds::after_edit(view, row.version());
             waiting.extend(gates::before_edit(view.snapshot, row.version(), workers));
+            if hooks::asks_for_each_step(view, row.version()) {
+                waiting.retain(|waiting| !hooks::is_approval_of_control_plane(waiting));
+            }
         }
         if waiting.is_empty() {
             let edit = edit(view, row);

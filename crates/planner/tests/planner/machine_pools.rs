@@ -35,6 +35,7 @@ fn patch_of(decision: &Decision) -> Option<&PatchMachinePool> {
         | Action::CompletePins(_)
         | Action::HoldPool(_)
         | Action::SetConcurrency(_)
+        | Action::AnswerHook(_)
         | Action::Nothing => None,
     }
 }
@@ -80,6 +81,7 @@ fn written(world: &mut World, ticks: usize) -> Vec<String> {
             | Action::CompletePins(_)
             | Action::HoldPool(_)
             | Action::SetConcurrency(_)
+            | Action::AnswerHook(_)
             | Action::Nothing => {}
         }
         world.write(&decision.action);

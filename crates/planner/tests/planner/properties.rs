@@ -231,6 +231,7 @@ impl Run {
             | Action::CompletePins(_)
             | Action::HoldPool(_)
             | Action::SetConcurrency(_)
+            | Action::AnswerHook(_)
             | Action::Nothing => {}
         }
     }

@@ -2,6 +2,7 @@
 
 mod held;
 mod holds;
+mod hooks;
 mod sampled;
 mod written;
 
@@ -10,8 +11,8 @@ use std::sync::Arc;
 use instar_api::{Pin, Pins};
 use instar_planner::{
     ClusterKind, Condition, ConditionStatus, ControlPlane, Decision, Machine, MachineDeployment, ManagedBy, Observed,
-    Origin, ResourceVersion, Snapshot, Stage, Target, Topology, UpgradeConcurrency, VersionSetBy, check, follow,
-    under_way,
+    Origin, ResourceVersion, RuntimeHooks, Snapshot, Stage, Target, Topology, UpgradeConcurrency, VersionSetBy, check,
+    follow, under_way,
 };
 
 use crate::world::{World, joined, machine_pools::machine_pool, version};
@@ -37,6 +38,8 @@ fn cluster(runs: &str, says: &str) -> Snapshot {
         workers_plan: Vec::new(),
         version_set_by: None,
         concurrency: UpgradeConcurrency::default(),
+        hooks: RuntimeHooks::Off(String::new()),
+        hook_answer: None,
         conditions: vec![reconciled(ConditionStatus::True, "ReconcileSucceeded", "")],
     })));
     snapshot

@@ -27,6 +27,7 @@ fn swap(decision: &mut Decision) -> &mut Swap {
         | Action::CompletePins(_)
         | Action::HoldPool(_)
         | Action::SetConcurrency(_)
+        | Action::AnswerHook(_)
         | Action::Nothing => panic!("no swap"),
     }
 }
@@ -166,6 +167,7 @@ fn of_a_mint_and_of_a_deletion() {
         | Action::CompletePins(_)
         | Action::HoldPool(_)
         | Action::SetConcurrency(_)
+        | Action::AnswerHook(_)
         | Action::Nothing => {
             panic!("no mint")
         }

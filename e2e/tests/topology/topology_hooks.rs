@@ -5,6 +5,7 @@ use std::time::Duration;
 use instar_api::{HOOK_ANSWER_ANNOTATION, HOOKS_ENABLED, HOOKS_LABEL, RuntimeHooksAre, UpgradePhase};
 use instar_e2e::{
     Context, Result,
+    components::RuntimeSdk,
     progress::say,
     support::{
         catalog::Rows,
@@ -35,7 +36,7 @@ const BLOCKING: &str = "Following hooks are blocking upgrade: BeforeControlPlane
 pub(crate) async fn hold_each_step(scene: JourneyContext) -> Result<()> {
     let rows = scene.rows()?;
     apply_rows(&scene, &rows.all()).await?;
-    let listed = [rows.row(33, 1), rows.row(34, 1), rows.row(35, 1)];
+    let listed = [33, 34, 35, 36].map(|minor| rows.row(minor, 1));
     apply_wired(&scene, CLUSTER_CLASS, &listed).await?;
     let (first, target) = (rows.version(33), rows.version(35));
     let cluster = TopologyCluster {
@@ -49,6 +50,10 @@ pub(crate) async fn hold_each_step(scene: JourneyContext) -> Result<()> {
     let result = with_hooks(&scene, &rows, &target).await;
     // What runs after this has neither: Cluster API's core would wait for a server that a journey has stopped.
     opt_in(&scene, false).await?;
+    result?;
+    scene.mgmt.restart_core(RuntimeSdk::Off).await?;
+    let result = without_the_gate(&scene, &rows.version(36)).await;
+    scene.mgmt.restart_core(RuntimeSdk::On).await?;
     result?;
     ledger.caught_up().await?;
     let rolled = [(33, Some(1)), (34, Some(1)), (35, Some(1))];
@@ -110,6 +115,36 @@ async fn with_hooks(scene: &JourneyContext, rows: &Rows, target: &str) -> Result
     let written = metrics.lines().find_map(|line| line.strip_prefix(written));
     anyhow::ensure!(written == Some("2"), "answers written: {written:?}");
     Ok(())
+}
+
+/// With the feature gate off, the edit needs the approval that each step asked for before, and the record says why.
+async fn without_the_gate(scene: &JourneyContext, target: &str) -> Result<()> {
+    label(scene, Some(HOOKS_ENABLED)).await?;
+    // It looks at once when it starts.
+    scene.mgmt.controller().restart().await?;
+    scene
+        .apply_object(json!({
+            "apiVersion": "upgrade.cluster.x-k8s.io/v1alpha1",
+            "kind": "ClusterUpgrade",
+            "metadata": { "name": "next" },
+            "spec": { "clusterName": "c", "target": target },
+        }))
+        .await?;
+    wait_for("the record to say that the gate is off", UPGRADE, || async {
+        let status = upgrades(scene).get("next").await?.status.unwrap_or_default();
+        let is_held = status.health.iter().any(|row| row.reason == "ApprovalMissing");
+        let off = "Cluster API's feature gate RuntimeSDK is off";
+        let is_said = status
+            .runtime_hooks
+            .as_ref()
+            .is_some_and(|hooks| hooks.state == RuntimeHooksAre::Off && hooks.message.contains(off));
+        if is_held && is_said {
+            return Ok(());
+        }
+        Err(format!("{:?} {:?}", status.runtime_hooks, status.health).into())
+    })
+    .await?;
+    label(scene, None).await
 }
 
 /// The answer stands in the Cluster, so it holds without the controller; and without the server nothing is let go.
@@ -226,14 +261,18 @@ async fn comes_back(scene: &JourneyContext, at: &str) -> Result<()> {
     .await
 }
 
-/// Opts the journey's namespace in, or out, and waits until Cluster API asks, or is told of no server.
-async fn opt_in(scene: &JourneyContext, wanted: bool) -> Result<()> {
+async fn label(scene: &JourneyContext, value: Option<&str>) -> Result<()> {
     let namespaces: Api<Namespace> = Api::all(scene.mgmt.client());
-    let value = wanted.then_some(HOOKS_ENABLED);
     let patch = json!({ "metadata": { "labels": { HOOKS_LABEL: value } } });
     namespaces
         .patch(&scene.namespace, &PatchParams::default(), &Patch::Merge(&patch))
         .await?;
+    Ok(())
+}
+
+/// Opts the journey's namespace in, or out, and waits until Cluster API asks, or is told of no server.
+async fn opt_in(scene: &JourneyContext, wanted: bool) -> Result<()> {
+    label(scene, wanted.then_some(HOOKS_ENABLED)).await?;
     let kind = resource(
         "runtime.cluster.x-k8s.io",
         "v1beta2",

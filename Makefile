@@ -111,7 +111,7 @@ journey: prerequisites ## Run one journey, on a management cluster of its own (T
 
 # The programs of fuzz/libfuzzer, and how long each runs. `make test` holds the same properties
 # against seeds and random changes to them.
-FUZZ ?= versions pointers pins json kubeconfig expressions admission_review
+FUZZ ?= versions pointers pins json kubeconfig expressions admission_review runtime_hook
 FUZZ_SECONDS ?= 600
 .PHONY: fuzz
 fuzz: prerequisites ## Fuzz each target for FUZZ_SECONDS (600), or those that FUZZ names

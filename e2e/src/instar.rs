@@ -145,7 +145,7 @@ impl Mgmt {
         let launch = Launch {
             name: component.name().to_owned(),
             program: program.to_owned(),
-            arguments: deployment.arguments(&self.run().instar_certs()),
+            arguments: deployment.arguments(&self.run().instar_certs(), &self.certificates().authority_file()),
             environment: {
                 let mut environment = deployment.environment.clone();
                 environment.push((KUBECONFIG.to_owned(), kubeconfig.into()));

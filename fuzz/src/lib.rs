@@ -17,6 +17,7 @@ mod kubeconfig;
 mod pins;
 mod pointers;
 mod reviews;
+mod runtime_hook;
 mod versions;
 mod world;
 
@@ -27,6 +28,7 @@ pub use kubeconfig::kubeconfig;
 pub use pins::pins;
 pub use pointers::pointers;
 pub use reviews::changed_review;
+pub use runtime_hook::runtime_hook;
 pub use versions::versions;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,10 +45,12 @@ pub enum Target {
     /// CEL of add-ons and gates, and the status that it is asked of.
     Expressions,
     AdmissionReview,
+    /// A request of Cluster API's Runtime Hooks.
+    RuntimeHook,
 }
 
 impl Target {
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Versions,
         Self::Pointers,
         Self::Pins,
@@ -54,6 +58,7 @@ impl Target {
         Self::Kubeconfig,
         Self::Expressions,
         Self::AdmissionReview,
+        Self::RuntimeHook,
     ];
 
     /// Its name, which is also that of the folder of its seeds.
@@ -67,6 +72,7 @@ impl Target {
             Self::Kubeconfig => "kubeconfig",
             Self::Expressions => "expressions",
             Self::AdmissionReview => "admission_review",
+            Self::RuntimeHook => "runtime_hook",
         }
     }
 
@@ -80,6 +86,7 @@ impl Target {
             Self::Kubeconfig => kubeconfig(input),
             Self::Expressions => expressions(input),
             Self::AdmissionReview => admission_review(input),
+            Self::RuntimeHook => runtime_hook(input),
         }
     }
 }

@@ -19,7 +19,7 @@ use instar_webhooks::Route;
 const fn changed(target: Target) -> usize {
     match target {
         Target::Versions | Target::Pointers | Target::Pins | Target::Json => 50_000,
-        Target::Kubeconfig | Target::Expressions => 20_000,
+        Target::Kubeconfig | Target::Expressions | Target::RuntimeHook => 20_000,
         Target::AdmissionReview => 5_000,
     }
 }
@@ -134,7 +134,8 @@ fn holds(target: Target) {
             | Target::Json
             | Target::Kubeconfig
             | Target::Expressions
-            | Target::AdmissionReview => change(&mut rng, &seeds),
+            | Target::AdmissionReview
+            | Target::RuntimeHook => change(&mut rng, &seeds),
         })
         .collect();
     for input in seeds.iter().chain(&changed) {
@@ -181,6 +182,11 @@ fn kubeconfigs_hold() {
 #[test]
 fn expressions_hold() {
     holds(Target::Expressions);
+}
+
+#[test]
+fn runtime_hooks_hold() {
+    holds(Target::RuntimeHook);
 }
 
 #[test]

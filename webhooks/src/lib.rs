@@ -1,4 +1,4 @@
-//! The admission server: an AdmissionReview in, an AdmissionReview out.
+//! The admission server: an AdmissionReview in, an AdmissionReview out; and Cluster API's Runtime Hooks.
 //!
 //! ```text
 //! router ─▶ judge ─▶ instar_admission ─▶ ClusterState: Caches ◀─ instar_watch ◀─ API server
@@ -15,6 +15,7 @@ mod audit;
 pub mod caches;
 pub mod configuration;
 mod events;
+mod hooks;
 mod judge;
 mod metrics;
 pub mod rbac;
@@ -27,6 +28,7 @@ mod view;
 pub use audit::{AuditSink, OverriddenRule};
 pub use caches::Caches;
 pub use events::{EventPublisher, Events};
+pub use hooks::{HookRoute, router as hook_router};
 pub use instar_admission::ClusterState;
 pub use metrics::AdmissionMetrics;
 pub use route::Route;

@@ -19,17 +19,17 @@ use instar_domain::json::Object;
 use serde::Deserialize;
 
 use crate::{
-    AdmissionMetrics, AuditSink, OverriddenRule, Route, judge,
+    AdmissionMetrics, AuditSink, OverriddenRule, Route, hooks, judge,
     metrics::RouteMetrics,
     reader,
     review::{Answer, Answered, Asked, Request, ReviewedObject, Unread},
 };
 
-/// The routes, answering from `state`. An edit for which a rule was switched off is recorded in `audit`.
+/// The routes, answering from `state`, and those of the Runtime Hooks, which answer from what is asked alone. An edit for which a rule was switched off is recorded in `audit`.
 pub fn router<O: ClusterState, B: AuditSink>(state: &Arc<O>, audit: &Arc<B>, metrics: &AdmissionMetrics) -> Router {
     let state: Arc<dyn ClusterState> = Arc::<O>::clone(state);
     let audit: Arc<dyn AuditSink> = Arc::<B>::clone(audit);
-    Route::all().fold(Router::new(), |router, route| {
+    Route::all().fold(hooks::router(), |router, route| {
         let handler = Arc::new(Handler {
             route,
             state: Arc::clone(&state),

@@ -90,4 +90,13 @@ impl ApprovedPart {
             Self::Workers => "Workers",
         }
     }
+
+    /// The part as a sentence names it.
+    #[must_use]
+    pub const fn as_words(self) -> &'static str {
+        match self {
+            Self::ControlPlane => "the control plane",
+            Self::Workers => "the workers",
+        }
+    }
 }

@@ -12,6 +12,7 @@ mod canary;
 mod catalog_name;
 mod event;
 mod health;
+mod hooks;
 mod maintenance;
 mod metadata;
 mod pins;
@@ -32,14 +33,16 @@ pub use canary::Canary;
 pub use catalog_name::CatalogName;
 pub use event::{EventReason, EventSeverity};
 pub use health::{FailureReason, HealthImpact, HealthLevel, HealthReason, HealthStatus};
+pub use hooks::{HookAnswer, HookVerdict, RuntimeHooksAre, RuntimeHooksStatus};
 pub use maintenance::{
     Maintenance, MaintenanceExclusion, MaintenanceWindow, WindowKind, WindowOverride, WindowStatus, WindowsAre,
 };
 pub use metadata::{
     ADMISSION_LABEL, BREAK_GLASS_ANNOTATION, CATALOG_LABEL, CONCURRENCY_ANNOTATION, ETCD_ANNOTATION,
-    FINISHED_ANNOTATION, GATE_HISTORY_ANNOTATION, GROUP, HELD_ANNOTATION, LEFT_ANNOTATION, PATH_ANNOTATION,
-    RECORD_ANNOTATION, RELEASE_LABEL, RELEASES_ANNOTATION, RENDERED_ANNOTATION, REQUEST_NUMBER_LABEL, ROLE_LABEL,
-    SOURCE_LABEL, STARTED_ANNOTATION, SWAP_HISTORY_ANNOTATION, VERSION_ANNOTATION, is_unknown_annotation,
+    FINISHED_ANNOTATION, GATE_HISTORY_ANNOTATION, GROUP, HELD_ANNOTATION, HOOK_ANSWER_ANNOTATION, HOOKS_ENABLED,
+    HOOKS_LABEL, LEFT_ANNOTATION, PATH_ANNOTATION, RECORD_ANNOTATION, RELEASE_LABEL, RELEASES_ANNOTATION,
+    RENDERED_ANNOTATION, REQUEST_NUMBER_LABEL, ROLE_LABEL, SOURCE_LABEL, STARTED_ANNOTATION, SWAP_HISTORY_ANNOTATION,
+    VERSION_ANNOTATION, is_unknown_annotation,
 };
 pub use pins::{GarbledPins, KCP_COREDNS, KCP_ETCD, Pin, Pins, Values};
 pub use policy::{

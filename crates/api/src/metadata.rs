@@ -64,6 +64,10 @@ pub const CONCURRENCY_ANNOTATION: &str = "upgrade.cluster.x-k8s.io/upgrade-concu
 /// and nothing is set for an add-on before.
 pub const GATE_HISTORY_ANNOTATION: &str = "upgrade.cluster.x-k8s.io/gate-history";
 
+/// The annotation of a topology Cluster under way that has what the Runtime Hooks answer Cluster API:
+/// [`crate::HookAnswer`].
+pub const HOOK_ANSWER_ANNOTATION: &str = "upgrade.cluster.x-k8s.io/hook-answer";
+
 /// The label of a minted template: the release that it was minted for.
 pub const RELEASE_LABEL: &str = "upgrade.cluster.x-k8s.io/release";
 
@@ -81,8 +85,15 @@ pub const RENDERED_ANNOTATION: &str = "upgrade.cluster.x-k8s.io/rendered";
 /// The label by which a namespace keeps out of admission, with the value `disabled`.
 pub const ADMISSION_LABEL: &str = "upgrade.cluster.x-k8s.io/admission";
 
+/// The label by which a namespace opts in to Runtime Hooks, with the value [`HOOKS_ENABLED`]: Cluster API then asks
+/// Instar before each step of its topology Clusters.
+pub const HOOKS_LABEL: &str = "upgrade.cluster.x-k8s.io/runtime-hooks";
+
+/// The value of [`HOOKS_LABEL`].
+pub const HOOKS_ENABLED: &str = "enabled";
+
 /// All annotations above. A later version of Instar may have more.
-pub const ANNOTATIONS: [&str; 14] = [
+pub const ANNOTATIONS: [&str; 15] = [
     RELEASES_ANNOTATION,
     ETCD_ANNOTATION,
     PATH_ANNOTATION,
@@ -94,6 +105,7 @@ pub const ANNOTATIONS: [&str; 14] = [
     SWAP_HISTORY_ANNOTATION,
     LEFT_ANNOTATION,
     HELD_ANNOTATION,
+    HOOK_ANSWER_ANNOTATION,
     CONCURRENCY_ANNOTATION,
     GATE_HISTORY_ANNOTATION,
     RENDERED_ANNOTATION,

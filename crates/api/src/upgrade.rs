@@ -7,7 +7,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Approval, Canary, HealthStatus, PreflightSpec, PreflightStatus, ValueAt, WindowOverride, WindowStatus, schema,
+    Approval, Canary, HealthStatus, PreflightSpec, PreflightStatus, RuntimeHooksStatus, ValueAt, WindowOverride,
+    WindowStatus, schema,
 };
 
 /// One upgrade of a Cluster: where to, in which order, and how far it has come.
@@ -217,6 +218,10 @@ pub struct ClusterUpgradeStatus {
     /// Where its maintenance windows stand; absent where no UpgradePolicy has any, where they are overridden, and once it
     /// has finished.
     pub window: Option<WindowStatus>,
+
+    /// Whether Cluster API asks Instar before each step of a topology Cluster; absent for other Clusters, and once it has
+    /// finished.
+    pub runtime_hooks: Option<RuntimeHooksStatus>,
 
     /// What the checks found before it began; once it has begun, they are not asked again.
     #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["check"]))]

@@ -9,9 +9,9 @@ mod tried;
 use instar_api::ClusterUpgrade;
 use instar_capi::{Cluster, KubeadmControlPlane, MachineDeployment, MachinePool};
 use instar_planner::{
-    Action, BeginGates, CompletePins, Convergence, DeleteTemplate, EditVersion, Hold, HoldPool, MachinePoolChange,
-    MintTemplate, NormalisedValue, PatchMachinePool, PinPath, PoolId, ResourceVersion, SetConcurrency, Swap,
-    TemplateRef, Violation, accept, normalised,
+    Action, AnswerHook, BeginGates, CompletePins, Convergence, DeleteTemplate, EditVersion, Hold, HoldPool,
+    MachinePoolChange, MintTemplate, NormalisedValue, PatchMachinePool, PinPath, PoolId, ResourceVersion,
+    SetConcurrency, Swap, TemplateRef, Violation, accept, normalised,
 };
 use instar_watch::Key;
 use kube::{
@@ -131,7 +131,8 @@ impl Executor<'_> {
             }
             Action::EditVersion(EditVersion { name, patch, .. })
             | Action::CompletePins(CompletePins { name, patch, .. })
-            | Action::SetConcurrency(SetConcurrency { name, patch, .. }) => {
+            | Action::SetConcurrency(SetConcurrency { name, patch, .. })
+            | Action::AnswerHook(AnswerHook { name, patch, .. }) => {
                 let doing = ActionDescription(action).to_string();
                 let written = self.patch_cluster(&doing, name, patch, Write::Made);
                 written.await.map(|()| Effect::Done)
@@ -395,6 +396,10 @@ impl fmt::Display for ActionDescription<'_> {
                 }
                 Ok(())
             }
+            Action::AnswerHook(AnswerHook { name, answer, .. }) => match answer {
+                Some(answer) => write!(f, "Answering Cluster API's hooks of Cluster {name}: {answer}"),
+                None => write!(f, "Removing the answer to Cluster API's hooks from Cluster {name}"),
+            },
             Action::PinPath(pin) if pin.releases.is_empty() => {
                 write!(f, "Pinning Cluster {} to what its control plane runs", pin.name)
             }

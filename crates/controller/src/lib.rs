@@ -17,6 +17,7 @@ mod caches;
 mod execute;
 mod fields;
 mod gather;
+mod hooks;
 mod kinds;
 mod lease;
 mod memory;
@@ -32,6 +33,7 @@ mod run;
 mod text;
 mod upgrade_spec;
 
+pub use hooks::{ExtensionCa, ExtensionServer};
 pub use lease::LeaseError;
 pub use metrics::register;
 pub use rbac::{LEASE_RULES, RULES, WORKLOAD_RULES, Watched};

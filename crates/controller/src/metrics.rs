@@ -67,6 +67,8 @@ pub(crate) enum Written {
     Gates,
     /// What an add-on asks for was set.
     Addon,
+    /// What the Runtime Hooks answer was written into a topology Cluster, or taken off.
+    HookAnswer,
     /// A template was deleted.
     Delete,
     /// A record was made.
@@ -84,7 +86,7 @@ pub(crate) enum Written {
 }
 
 impl Written {
-    const ALL: [Self; 18] = [
+    const ALL: [Self; 19] = [
         Self::Mint,
         Self::Swap,
         Self::MachinePool,
@@ -96,6 +98,7 @@ impl Written {
         Self::Concurrency,
         Self::Gates,
         Self::Addon,
+        Self::HookAnswer,
         Self::Delete,
         Self::Record,
         Self::Retarget,
@@ -120,6 +123,7 @@ impl EncodeLabelValue for Written {
             Self::Concurrency => "concurrency",
             Self::Gates => "gates",
             Self::Addon => "addon",
+            Self::HookAnswer => "hook_answer",
             Self::Delete => "delete",
             Self::Record => "record",
             Self::Retarget => "retarget",

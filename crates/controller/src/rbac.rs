@@ -86,6 +86,14 @@ pub const RULES: &[Rule] = &[
     // Their labels say at which version a provider's kind is read. Which they are is known only from references.
     rule("apiextensions.k8s.io", "customresourcedefinitions", &["get"]),
     rule("bootstrap.cluster.x-k8s.io", "kubeadmconfigtemplates", TEMPLATE),
+    // Which of them have opted in to Runtime Hooks.
+    rule("", "namespaces", &["list"]),
+    // One of its own, by which Cluster API asks before each step.
+    rule(
+        "runtime.cluster.x-k8s.io",
+        "extensionconfigs",
+        &["get", "create", "patch", "delete"],
+    ),
     rule("events.k8s.io", "events", &["create", "patch"]),
 ];
 

@@ -27,6 +27,7 @@ use crate::{
     api::{Class, Error},
     caches::{Caches, KeptPart, PlannedKind},
     gather::{AddonLook, CheckRules, Referred, begun, current_versions, lifecycle_of, wanted_probes},
+    hooks::Hooks,
     kinds::{Kinds, UnusedKinds},
     lease::Leads,
     memory::Memory,
@@ -70,6 +71,7 @@ pub(crate) struct Context {
     pub(crate) counters: Counters,
     pub(crate) memory: Memory,
     pub(crate) prober: Prober,
+    pub(crate) hooks: Hooks,
 }
 
 /// One pass over a Cluster, be it there or not.

@@ -2,6 +2,7 @@
 
 mod gates;
 mod health;
+mod hooks;
 mod lifecycle;
 mod preflight;
 mod progress;
@@ -20,6 +21,7 @@ pub(crate) use gates::{GateChange, GateEdge, GateKind, LetThrough, gate_changes,
 #[cfg(test)]
 pub(crate) use health::row_of;
 use health::{ROWS, rows};
+use hooks::runtime_hooks;
 use preflight::preflight;
 pub(crate) use progress::templates;
 use progress::{count, machines, of_phase, pools};
@@ -86,6 +88,7 @@ pub(crate) fn status(
         },
         health,
         window: window(phase, snapshot),
+        runtime_hooks: runtime_hooks(phase, snapshot),
         preflight: preflight(before.preflight, snapshot),
         conditions,
         observed_generation: generation,

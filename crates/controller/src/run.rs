@@ -17,6 +17,7 @@ use tokio::{
 use crate::{
     api::FIELD_MANAGER,
     caches::Caches,
+    hooks::{ExtensionServer, Hooks},
     kinds::{Kinds, UnusedKinds},
     lease::{Lease, LeaseError},
     memory::Memory,
@@ -50,10 +51,12 @@ pub enum Error {
 }
 
 /// Runs until `shutdown`, and then gives the lease back; or until something ends that shouldn't.
-/// `lease_namespace` is where the lease is; without one, no other process may run.
+/// `lease_namespace` is where the lease is; without one, no other process may run. Without `extension`, Cluster API is told
+/// of no Runtime Hooks.
 pub async fn run(
     client: Client,
     lease_namespace: Option<&str>,
+    extension: Option<ExtensionServer>,
     metrics: &Metrics,
     readiness: &Readiness,
     shutdown: impl Future<Output = ()>,
@@ -91,12 +94,14 @@ pub async fn run(
         counters,
         memory: Memory::default(),
         prober: Prober::new(wake),
+        hooks: Hooks::new(extension),
         caches: Arc::clone(&caches),
         client,
     };
     let ended = tokio::select! {
         () = work(woken, CONCURRENCY, |cluster| reconcile(&context, cluster)) => Err(Error::QueueEnded),
         () = context.prober.run(&context.client, &context.leads, &context.counters) => Err(Error::QueueEnded),
+        () = context.hooks.run(&context.client, &context.caches) => Err(Error::QueueEnded),
         () = &mut shutdown => Ok(()),
         lost = lease.lost() => Err(lost.into()),
         (ended, ..) = &mut watches => Err(ended_watch(ended)),

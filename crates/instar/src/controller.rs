@@ -1,11 +1,13 @@
 //! `instar controller`: the upgrade controller and its health port.
 
 use std::{
-    io,
+    fs, io,
     net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::PathBuf,
 };
 
 use clap::Args;
+use instar_controller::{ExtensionCa, ExtensionServer};
 use instar_serve::{Metrics, Readiness, health};
 use instar_watch::{ConnectError, connect};
 use tokio::{net::TcpListener, select};
@@ -45,6 +47,29 @@ pub struct ControllerArgs {
     /// The namespace of the Lease instar-controller; the default is the namespace of the pod or of the current context
     #[arg(long, value_name = "NAMESPACE")]
     pub(crate) lease_namespace: Option<String>,
+
+    /// The Service of the admission server, in the namespace of the Lease: Cluster API reaches Runtime Hooks by it. Without
+    /// it or --extension-url, gates hold no step between two minors of a topology Cluster
+    #[arg(long, value_name = "NAME", requires = "extension_ca_secret")]
+    pub(crate) extension_service: Option<String>,
+
+    /// The Secret, in the namespace of the Lease, with the CA certificates of the admission server in ca.crt; Cluster API
+    /// reads it
+    #[arg(long, value_name = "NAME", requires = "extension_service")]
+    pub(crate) extension_ca_secret: Option<String>,
+
+    /// The https URL of the admission server, for one outside of the cluster
+    #[arg(
+        long,
+        value_name = "URL",
+        conflicts_with = "extension_service",
+        requires = "extension_ca_file"
+    )]
+    pub(crate) extension_url: Option<String>,
+
+    /// A PEM file with the CA certificates of the server at --extension-url; it is read once
+    #[arg(long, value_name = "FILE", requires = "extension_url")]
+    pub(crate) extension_ca_file: Option<PathBuf>,
 
     /// Run without the Lease; use this only if no other instance of the controller runs
     #[arg(long)]
@@ -86,6 +111,14 @@ pub enum Error {
     /// Serving failed.
     #[error("serving health ended")]
     Health(#[source] io::Error),
+    /// The file with the authority of the hooks can't be read.
+    #[error("cannot read --extension-ca-file {}", path.display())]
+    ExtensionCa {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// The controller ended.
     #[error(transparent)]
     Controller(#[from] instar_controller::Error),
@@ -98,6 +131,7 @@ pub(crate) async fn run(args: &ControllerArgs) -> Result<(), Error> {
     let client = connect().await?;
     let namespace = args.lease_namespace.clone();
     let namespace = namespace.unwrap_or_else(|| client.default_namespace().to_owned());
+    let extension = extension(args, &namespace)?;
     let namespace = (!args.no_leader_election).then_some(namespace.as_str());
 
     let (metrics, readiness) = (Metrics::default(), Readiness::default());
@@ -108,6 +142,31 @@ pub(crate) async fn run(args: &ControllerArgs) -> Result<(), Error> {
     let router = health::router(metrics.clone(), readiness.clone(), shutdown.clone());
     select! {
         served = axum::serve(listener, router) => served.map_err(Error::Health),
-        ended = instar_controller::run(client, namespace, &metrics, &readiness, shutdown.cancelled()) => Ok(ended?),
+        ended = instar_controller::run(client, namespace, extension, &metrics, &readiness, shutdown.cancelled()) => Ok(ended?),
     }
+}
+
+/// How Cluster API reaches the admission server.
+fn extension(args: &ControllerArgs, namespace: &str) -> Result<Option<ExtensionServer>, Error> {
+    if let (Some(name), Some(secret)) = (&args.extension_service, &args.extension_ca_secret) {
+        return Ok(Some(ExtensionServer::Service {
+            namespace: namespace.to_owned(),
+            name: name.clone(),
+            ca: ExtensionCa::Secret {
+                namespace: namespace.to_owned(),
+                name: secret.clone(),
+            },
+        }));
+    }
+    let (Some(url), Some(path)) = (&args.extension_url, &args.extension_ca_file) else {
+        return Ok(None);
+    };
+    let bundle = fs::read_to_string(path).map_err(|source| Error::ExtensionCa {
+        path: path.clone(),
+        source,
+    })?;
+    Ok(Some(ExtensionServer::Url {
+        url: url.clone(),
+        ca: ExtensionCa::Bundle(bundle),
+    }))
 }

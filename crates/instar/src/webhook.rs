@@ -11,7 +11,7 @@ use std::{
 use clap::Args;
 use instar_serve::{Metrics, Readiness};
 use instar_watch::{ConnectError, connect};
-use instar_webhooks::{AdmissionMetrics, Caches, Events, Route, caches, rbac::Watched};
+use instar_webhooks::{AdmissionMetrics, Caches, Events, HookRoute, Route, caches, rbac::Watched};
 use tokio::{pin, runtime::Handle, select, task::JoinError, time::timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -55,6 +55,7 @@ fn long_about() -> String {
         format!("  {}.{}\n", rule.resource, rule.api_group)
     });
     let routes: Vec<String> = Route::all().map(|route| format!("  {}\n", route.path())).collect();
+    let hooks: Vec<String> = HookRoute::all().map(|route| format!("  {}\n", route.path())).collect();
     format!(
         "\
 Runs the admission server
@@ -69,12 +70,15 @@ Watched resources:
 
 Endpoints on the TLS port:
 {}
+Endpoints on the TLS port for Cluster API's Runtime Hooks:
+{}
 Endpoints on the health port:
   /healthz
   /readyz   503 with one line for each part that is not ready
   /metrics",
         watched.concat(),
-        routes.concat()
+        routes.concat(),
+        hooks.concat()
     )
 }
 

@@ -2,6 +2,7 @@
 
 mod addons;
 mod canary;
+mod hooks;
 mod machine_pool;
 mod patch;
 mod pinned;
@@ -101,7 +102,10 @@ pub fn check(snapshot: &Snapshot, decision: &Decision) -> Vec<Violation> {
         Action::Nothing => true,
         Action::EditVersion(_) | Action::CompletePins(_) | Action::BeginGates(_) => is_live(snapshot),
         Action::RecordConvergence(_) if snapshot.cluster.topology().is_some() => is_live(snapshot),
-        Action::HoldPool(_) | Action::SetConcurrency(_) => snapshot.cluster.lifecycle == Lifecycle::Active,
+        Action::AnswerHook(answer) if answer.answer.is_some() => is_live(snapshot),
+        Action::HoldPool(_) | Action::SetConcurrency(_) | Action::AnswerHook(_) => {
+            snapshot.cluster.lifecycle == Lifecycle::Active
+        }
         Action::PatchMachinePool(patch) => machine_pool::may_be_written(snapshot, patch),
         Action::MintTemplate(_)
         | Action::SwapControlPlane(_)
@@ -144,6 +148,7 @@ pub fn check(snapshot: &Snapshot, decision: &Decision) -> Vec<Violation> {
         Action::SetConcurrency(set) => topology::check_concurrency(snapshot, set, &mut broken),
         Action::CompletePins(complete) => topology::check_pins(snapshot, complete, &mut broken),
         Action::BeginGates(begin) => addons::check_begin(snapshot, begin, &mut broken),
+        Action::AnswerHook(answer) => hooks::check(snapshot, answer, &mut broken),
     }
     broken
 }
@@ -158,6 +163,7 @@ fn passed_gates(snapshot: &Snapshot, action: &Action) -> &'static [Gate] {
         },
         Action::PatchMachinePool(patch) if machine_pool::begins(snapshot, patch) => &Gate::WORKERS,
         Action::HoldPool(hold) if topology::begins(snapshot, hold).is_some() => &Gate::WORKERS,
+        Action::AnswerHook(answer) => hooks::passed(answer),
         Action::PatchMachinePool(_)
         | Action::MintTemplate(_)
         | Action::PinPath(_)
@@ -198,7 +204,8 @@ fn lacks_approval(snapshot: &Snapshot, action: &Action) -> bool {
             machine_pool::begins(snapshot, patch) && asks(ApprovalPoint::Workers) && !has_any(ApprovedPart::Workers)
         }
         Action::EditVersion(_) => {
-            let of_control_plane = asks(ApprovalPoint::ControlPlane) || asks(ApprovalPoint::EachStep);
+            let of_each_step = asks(ApprovalPoint::EachStep) && !hooks::answers_each_step(snapshot);
+            let of_control_plane = asks(ApprovalPoint::ControlPlane) || of_each_step;
             let is_asked_later = topology::holds_all_workers(snapshot);
             (of_control_plane && !has_any(ApprovedPart::ControlPlane))
                 || (asks(ApprovalPoint::Workers) && !has_any(ApprovedPart::Workers) && !is_asked_later)
@@ -206,6 +213,7 @@ fn lacks_approval(snapshot: &Snapshot, action: &Action) -> bool {
         Action::HoldPool(hold) => topology::begins(snapshot, hold).is_some_and(|version| {
             asks(ApprovalPoint::Workers) && !given.contains(&(ApprovedPart::Workers, version.clone()))
         }),
+        Action::AnswerHook(answer) => hooks::lacks_approval(snapshot, answer),
         Action::MintTemplate(_)
         | Action::PinPath(_)
         | Action::RecordConvergence(_)

@@ -128,6 +128,7 @@ fn pinned_first(view: &ClassicView<'_>, goal: &Goal<'_>, action: Action) -> Acti
         | Action::HoldPool(_)
         | Action::SetConcurrency(_)
         | Action::BeginGates(_)
+        | Action::AnswerHook(_)
         | Action::Nothing => action,
     }
 }
@@ -147,6 +148,7 @@ fn tried_first(next: &Action) -> Option<Box<Swap>> {
         | Action::HoldPool(_)
         | Action::SetConcurrency(_)
         | Action::BeginGates(_)
+        | Action::AnswerHook(_)
         | Action::Nothing => None,
     }
 }

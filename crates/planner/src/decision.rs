@@ -33,7 +33,7 @@ pub use involved_object::InvolvedObject;
 pub use machine_pool::{LeftBecause, MachinePoolChange, PatchMachinePool};
 pub use no_release::OtherCatalog;
 pub use progress::{MachineProgress, MachineState, PoolProgress, Progress, Stage, TemplateProgress, TemplateState};
-pub use topology::{CompletePins, EditVersion, Hold, HoldPool, SetConcurrency};
+pub use topology::{AnswerHook, CompletePins, EditVersion, Hold, HoldPool, SetConcurrency};
 
 /// At most one write, and what is waited for.
 #[derive(Debug, Clone, PartialEq)]
@@ -77,6 +77,8 @@ pub enum Action {
     SetConcurrency(SetConcurrency),
     /// Write down that the turn of add-ons and gates has come.
     BeginGates(BeginGates),
+    /// Write what the Runtime Hooks answer before the next step of a topology cluster, or take it off.
+    AnswerHook(AnswerHook),
     /// Write nothing.
     Nothing,
 }

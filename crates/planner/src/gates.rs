@@ -71,6 +71,12 @@ pub(crate) fn before_edit(
         .collect()
 }
 
+/// Whether add-ons or gates may hold the edit of a topology Cluster's version.
+pub(crate) fn may_hold_edit(snapshot: &Snapshot, to: &KubeVersion, release: Option<&str>) -> bool {
+    let point = AskedPoint::new(GatePoint::BeforeControlPlane, to, release);
+    addons::are_listed(snapshot, &point)
+}
+
 /// Whether add-ons or gates may hold the workers of a topology Cluster once its control plane is at a version.
 pub(crate) fn may_hold_workers(snapshot: &Snapshot, at: &KubeVersion, release: Option<&str>) -> bool {
     [GatePoint::AfterControlPlane, GatePoint::BeforeWorkers]

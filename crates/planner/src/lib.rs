@@ -47,10 +47,10 @@ pub use check::{Violation, check};
 pub use check_outcome::{CheckOutcome, PreflightOutcome, Problem, Skip};
 pub use classic::{collect_templates, drifted, plan, resume};
 pub use decision::{
-    Action, BeginGates, CompletePins, Convergence, Decision, DeleteTemplate, EditVersion, Field, Hold, HoldPool,
-    InvolvedObject, LeftBecause, MachinePoolChange, MachineProgress, MachineState, MintTemplate, OtherCatalog,
-    PatchMachinePool, PinPath, PoolProgress, Progress, SetBack, SetConcurrency, Stage, Swap, TemplateProgress,
-    TemplateRefusal, TemplateState, Waiting,
+    Action, AnswerHook, BeginGates, CompletePins, Convergence, Decision, DeleteTemplate, EditVersion, Field, Hold,
+    HoldPool, InvolvedObject, LeftBecause, MachinePoolChange, MachineProgress, MachineState, MintTemplate,
+    OtherCatalog, PatchMachinePool, PinPath, PoolProgress, Progress, SetBack, SetConcurrency, Stage, Swap,
+    TemplateProgress, TemplateRefusal, TemplateState, Waiting,
 };
 pub use drain_timeout::DrainTimeout;
 pub use existing::accept;
@@ -65,8 +65,8 @@ pub use rendered::{NormalisedValue, normalised};
 pub use snapshot::{
     ClassicCluster, Cluster, ClusterKind, Condition, ConditionStatus, ControlPlane, Flavor, InfrastructurePool,
     Initialization, Machine, MachineDeployment, MachinePhase, MachinePool, MachineSet, Node, Object, OwningCluster,
-    PinnedPath, RaisedConcurrency, Replicas, ResourceVersion, Rollout, Snapshot, Template, TemplateContent,
-    TemplateRef, Topology, Unversioned, UpgradeConcurrency, VersionSetBy,
+    PinnedPath, RaisedConcurrency, Replicas, ResourceVersion, Rollout, RuntimeHooks, Snapshot, Template,
+    TemplateContent, TemplateRef, Topology, Unversioned, UpgradeConcurrency, VersionSetBy,
 };
 pub use swap_history::{ComponentImage, PoolState, SwapEntry, SwapHistory, UpgradeId};
 pub use topology::{follow, is_aimed_at_present, passed, release_held, under_way};

@@ -27,7 +27,7 @@ use crate::{
 };
 
 pub use crate::resource_version::ResourceVersion;
-pub use topology::{RaisedConcurrency, Topology, UpgradeConcurrency, VersionSetBy};
+pub use topology::{RaisedConcurrency, RuntimeHooks, Topology, UpgradeConcurrency, VersionSetBy};
 
 /// One cluster, what is asked of it, and the time.
 #[derive(Debug, Clone, PartialEq)]

@@ -1,13 +1,14 @@
-//! A topology cluster: what Cluster API does there, and the two writes that are left for us.
+//! A topology cluster: what Cluster API does there, and the few writes that are left for us.
 //!
 //! Cluster API mints and swaps. We write the Cluster's version, where a `ClusterUpgrade` asks for
 //! it, once; we name the release of a version that Cluster API has come to plan and that has no
-//! pin; and we hold pools whose gates are closed. All else is telling: where it is, and what
-//! Cluster API waits for, in its words.
+//! pin; we hold pools whose gates are closed; and we answer the hooks that Cluster API asks before each step. All else is
+//! telling: where it is, and what Cluster API waits for, in its words.
 
 mod canary;
 mod goal;
 mod holds;
+mod hooks;
 mod messages;
 mod pins;
 mod progress;
@@ -84,11 +85,13 @@ pub fn passed(snapshot: &Snapshot) -> Vec<String> {
 fn there(view: &TopologyView<'_>) -> (Stage, Action, Vec<Waiting>) {
     let mut waiting = Vec::new();
     let action = match pins::complete(view, &mut waiting) {
-        Action::Nothing => holds::next(view, &mut waiting).unwrap_or(Action::Nothing),
+        Action::Nothing => holds::next(view, &mut waiting)
+            .or_else(|| hooks::next(view, &mut waiting))
+            .unwrap_or(Action::Nothing),
         action => action,
     };
     let stage = match (stage(view, &mut waiting), &action) {
-        _ if gates::stands_still(&waiting) => Stage::Held,
+        _ if gates::stands_still(&waiting) || hooks::is_held(view) => Stage::Held,
         (Stage::Complete, Action::Nothing) => {
             let version = &view.topology.version;
             let held = gates::before_completion(view.snapshot, version, view.topology.release_of(version));
@@ -118,7 +121,9 @@ pub fn release_held(snapshot: &Snapshot) -> Decision {
         Lifecycle::Active => TopologyView::read(snapshot).ok(),
         Lifecycle::Paused | Lifecycle::Deleting => None,
     };
-    let action = view.filter(|view| !view.is_moving()).and_then(|view| holds::end(&view));
+    let action = view
+        .filter(|view| !view.is_moving())
+        .and_then(|view| holds::end(&view).or_else(|| hooks::end(&view)));
     Decision {
         action: action.unwrap_or(Action::Nothing),
         ..Decision::held(Vec::new())

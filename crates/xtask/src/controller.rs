@@ -5,7 +5,7 @@ use anyhow::Result;
 use instar_serve::Options;
 
 use crate::{
-    Artifact, CONTROLLER,
+    Artifact, CERTIFICATE_SECRET, CONTROLLER, WEBHOOK,
     kustomization::Folder,
     workload::{HEALTH_PORT, Workload, kustomization},
 };
@@ -24,7 +24,11 @@ pub(crate) fn workload() -> Workload {
     Workload {
         name: CONTROLLER,
         component: "controller",
-        arguments: vec![format!("--health-port={port}")],
+        arguments: vec![
+            format!("--health-port={port}"),
+            format!("--extension-service={WEBHOOK}"),
+            format!("--extension-ca-secret={CERTIFICATE_SECRET}"),
+        ],
         ports: vec![(HEALTH_PORT, port)],
         // It ends at once: what is under way is found again by the next start.
         grace_seconds: 10,

@@ -42,6 +42,7 @@ const WRITES: [(&str, &[&str]); 4] = [
             "create patch delete clusterupgrades.upgrade.cluster.x-k8s.io",
             "patch clusterupgrades/status.upgrade.cluster.x-k8s.io",
             "create delete kubeadmconfigtemplates.bootstrap.cluster.x-k8s.io",
+            "create patch delete extensionconfigs.runtime.cluster.x-k8s.io",
             "create patch events.events.k8s.io",
         ],
     ),

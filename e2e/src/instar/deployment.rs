@@ -7,6 +7,9 @@ use serde_json::Value;
 
 use crate::{components::Component, ports};
 
+/// What names objects that no process here has: other arguments take their place.
+const ONLY_IN_PODS: [&str; 2] = ["--extension-service", "--extension-ca-secret"];
+
 /// Which program, as whom, and how.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Deployment {
@@ -67,13 +70,16 @@ impl Deployment {
     }
 
     /// Its arguments, with those for a pod replaced by those for a process.
-    pub(super) fn arguments(&self, certificates: &Path) -> Vec<String> {
+    pub(super) fn arguments(&self, certificates: &Path, authority: &Path) -> Vec<String> {
         let mut overrides = vec![("--bind-address", "127.0.0.1".to_owned())];
         if self.component == Component::InstarController {
             overrides.extend([
                 ("--health-port", ports::CONTROLLER_HEALTH.to_string()),
                 // A pod finds its own namespace by itself.
                 ("--lease-namespace", self.namespace.clone()),
+                // Cluster API reaches no Service here.
+                ("--extension-url", format!("https://127.0.0.1:{}", ports::WEBHOOK)),
+                ("--extension-ca-file", authority.display().to_string()),
             ]);
         } else {
             overrides.extend([
@@ -86,7 +92,8 @@ impl Deployment {
         let mut words = self.arguments.iter();
         while let Some(word) = words.next() {
             let flag = word.split_once('=').map_or(word.as_str(), |(flag, _)| flag);
-            if !overrides.iter().any(|(name, _)| *name == flag) {
+            let is_overridden = overrides.iter().any(|(name, _)| *name == flag);
+            if !is_overridden && !ONLY_IN_PODS.contains(&flag) {
                 kept.push(word.clone());
             } else if flag == word {
                 // Its value is the next word.
@@ -121,7 +128,7 @@ mod tests {
         assert_eq!(webhook.component, Component::InstarWebhook);
         assert_eq!(webhook.service_account, "instar-webhook");
         assert_eq!(
-            webhook.arguments(Path::new("/run/certs")),
+            webhook.arguments(Path::new("/run/certs"), Path::new("/run/ca.crt")),
             [
                 "webhook",
                 "--rules=all",
@@ -134,19 +141,21 @@ mod tests {
         let object = deployment(
             "c",
             &json!({
-                "args": ["controller", "--health-port=8081"], "env": [{ "name": "MALLOC_ARENA_MAX", "value": "1" }],
+                "args": ["controller", "--health-port=8081", "--extension-service=instar-webhook"], "env": [{ "name": "MALLOC_ARENA_MAX", "value": "1" }],
             }),
         );
         let controller = Deployment::read(&object).unwrap();
         assert_eq!(controller.component, Component::InstarController);
         assert_eq!(controller.environment, [("MALLOC_ARENA_MAX".to_owned(), "1".into())]);
         assert_eq!(
-            controller.arguments(Path::new("/run/certs")),
+            controller.arguments(Path::new("/run/certs"), Path::new("/run/ca.crt")),
             [
                 "controller",
                 "--bind-address=127.0.0.1",
                 "--health-port=9462",
                 "--lease-namespace=instar-system",
+                "--extension-url=https://127.0.0.1:9460",
+                "--extension-ca-file=/run/ca.crt",
             ]
         );
     }

@@ -14,10 +14,13 @@ use crate::{machine_pool, other_control_plane, workload};
 type Right = (String, String, String);
 
 /// What no journey makes the controller do: no template and no MachinePool of Docker's own kind is made here, its other
-/// kind of MachinePool doesn't say that it is paused, and bootstrap templates are kept.
-const NOT_SEEN: [(&str, &str, &str); 9] = [
+/// kind of MachinePool doesn't say that it is paused, bootstrap templates are kept, and no namespace opts in to
+/// Runtime Hooks.
+const NOT_SEEN: [(&str, &str, &str); 11] = [
     ("create", "dockermachinetemplates", "infrastructure.cluster.x-k8s.io"),
+    ("create", "extensionconfigs", "runtime.cluster.x-k8s.io"),
     ("delete", "dockermachinetemplates", "infrastructure.cluster.x-k8s.io"),
+    ("delete", "extensionconfigs", "runtime.cluster.x-k8s.io"),
     ("delete", "kubeadmconfigtemplates", "bootstrap.cluster.x-k8s.io"),
     ("get", "dockermachinetemplates", "infrastructure.cluster.x-k8s.io"),
     ("list", "dockermachinepools", "infrastructure.cluster.x-k8s.io"),

@@ -48,7 +48,11 @@ impl App {
     }
 
     pub(crate) async fn post(&self, route: Route, body: String) -> (StatusCode, Value) {
-        let request = Request::post(route.path())
+        self.post_to(route.path(), body).await
+    }
+
+    pub(crate) async fn post_to(&self, path: &str, body: String) -> (StatusCode, Value) {
+        let request = Request::post(path)
             .header("content-type", "application/json")
             .body(Body::from(body))
             .unwrap();

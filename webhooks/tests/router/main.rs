@@ -3,6 +3,7 @@
 
 mod asked;
 mod cases;
+mod hooks;
 
 use axum::http::StatusCode;
 use instar_admission::GuardedKind;

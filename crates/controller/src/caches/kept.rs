@@ -3,9 +3,9 @@
 use std::{collections::BTreeSet, fmt::Debug, sync::Arc};
 
 use instar_api::{
-    CONCURRENCY_ANNOTATION, ClusterUpgrade, FINISHED_ANNOTATION, GATE_HISTORY_ANNOTATION, KubernetesRelease,
-    PATH_ANNOTATION, RECORD_ANNOTATION, RELEASES_ANNOTATION, STARTED_ANNOTATION, SWAP_HISTORY_ANNOTATION,
-    UpgradePolicy, VERSION_ANNOTATION, is_unknown_annotation,
+    CONCURRENCY_ANNOTATION, ClusterUpgrade, FINISHED_ANNOTATION, GATE_HISTORY_ANNOTATION, HOOK_ANSWER_ANNOTATION,
+    KubernetesRelease, PATH_ANNOTATION, RECORD_ANNOTATION, RELEASES_ANNOTATION, STARTED_ANNOTATION,
+    SWAP_HISTORY_ANNOTATION, UpgradePolicy, VERSION_ANNOTATION, is_unknown_annotation,
 };
 use instar_capi::{
     Cluster, KubeadmControlPlane, Reference,
@@ -28,11 +28,12 @@ use crate::{
 const CONTROL_PLANE_INITIALIZED: &str = "ControlPlaneInitialized";
 
 /// Annotations that are read. Of all others those are kept that have no effect and look as if they had one.
-const ANNOTATIONS: [&str; 11] = [
+const ANNOTATIONS: [&str; 12] = [
     PAUSED,
     SWAP_HISTORY_ANNOTATION,
     CONCURRENCY_ANNOTATION,
     UPGRADE_CONCURRENCY,
+    HOOK_ANSWER_ANNOTATION,
     VERSION_ANNOTATION,
     FINISHED_ANNOTATION,
     RECORD_ANNOTATION,

@@ -1,9 +1,9 @@
 //! What a topology Cluster says.
 
-use instar_api::{CONCURRENCY_ANNOTATION, Pins, RELEASES_ANNOTATION, SWAP_HISTORY_ANNOTATION};
+use instar_api::{CONCURRENCY_ANNOTATION, HOOK_ANSWER_ANNOTATION, Pins, RELEASES_ANNOTATION, SWAP_HISTORY_ANNOTATION};
 use instar_capi as capi;
 use instar_domain::KubeVersion;
-use instar_planner::{RaisedConcurrency, ResourceVersion, Topology, UpgradeConcurrency, VersionSetBy};
+use instar_planner::{RaisedConcurrency, ResourceVersion, RuntimeHooks, Topology, UpgradeConcurrency, VersionSetBy};
 use kube::ResourceExt;
 
 use crate::fields::{condition, version};
@@ -28,6 +28,9 @@ pub(super) fn read(cluster: &capi::Cluster, topology: &capi::Topology) -> Result
                 .get(CONCURRENCY_ANNOTATION)
                 .map(|text| RaisedConcurrency::from_annotation(text)),
         },
+        // Whether it is asked is known outside of the caches.
+        hooks: RuntimeHooks::Unknown(String::new()),
+        hook_answer: annotations.get(HOOK_ANSWER_ANNOTATION).cloned(),
         conditions: status.conditions.iter().map(condition).collect(),
     })
 }

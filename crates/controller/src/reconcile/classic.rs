@@ -71,6 +71,7 @@ impl Context {
             | Write::HoldPool(_)
             | Write::SetConcurrency(_)
             | Write::BeginGates(_)
+            | Write::AnswerHook(_)
             | Write::CompletePins(_) => Attempt::Untried,
         };
         let planned = decision.waiting.clone();
@@ -198,6 +199,8 @@ impl Context {
             }
             Write::SetConcurrency(_) => (None, Counted::Concurrency),
             Write::BeginGates(_) => (None, Counted::Gates),
+            // The status and Cluster API's conditions say so.
+            Write::AnswerHook(_) => (None, Counted::HookAnswer),
         };
         let step = ActionDescription(&decision.action).to_string();
         tracing::info!(

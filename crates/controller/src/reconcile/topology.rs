@@ -113,7 +113,9 @@ impl Context {
     /// Its checks are still to be asked: they matter to the upgrade alone whose turn it is.
     fn snapshot(&self, cluster: &Cluster, upgrade: &ClusterUpgrade) -> (Snapshot, CheckRules) {
         let control_plane = of_topology(&self.caches, cluster);
-        gather(&self.caches, cluster, control_plane, upgrade, Timestamp::now())
+        let (mut snapshot, rules) = gather(&self.caches, cluster, control_plane, upgrade, Timestamp::now());
+        self.hooks.note(&mut snapshot);
+        (snapshot, rules)
     }
 
     async fn reconcile_topology(&self, cluster: &Cluster, upgrade: &ClusterUpgrade) -> Result<Done, Error> {

@@ -122,6 +122,7 @@ fn status(
         observed_generation: generation,
         pools: of_phase(phase, before.pools),
         window: None,
+        runtime_hooks: None,
         ..before
     }
 }

@@ -1,9 +1,9 @@
 //! Whether an add-on or a gate that doesn't let through would be passed.
 
-use instar_api::{GATE_HISTORY_ANNOTATION, GatePoint};
+use instar_api::{ApprovedPart, GATE_HISTORY_ANNOTATION, GatePoint};
 
 use super::{
-    Violation, control_plane, machine_pool,
+    Violation, control_plane, hooks, machine_pool,
     patch::{Also, annotation, compares, touches_only},
     topology,
 };
@@ -29,6 +29,11 @@ pub(super) fn are_passed(snapshot: &Snapshot, decision: &Decision) -> bool {
         },
         Action::PatchMachinePool(patch) if machine_pool::begins(snapshot, patch) => &[GatePoint::BeforeWorkers],
         Action::HoldPool(hold) if topology::begins(snapshot, hold).is_some() => &[GatePoint::BeforeWorkers],
+        Action::AnswerHook(answer) => match hooks::begun(answer) {
+            Some((ApprovedPart::ControlPlane, _)) => &[GatePoint::BeforeControlPlane],
+            Some((ApprovedPart::Workers, _)) => &[GatePoint::BeforeWorkers],
+            None => &[],
+        },
         Action::PatchMachinePool(_)
         | Action::MintTemplate(_)
         | Action::PinPath(_)

@@ -40,6 +40,7 @@ pub(super) fn is_passed(snapshot: &Snapshot, action: &Action) -> bool {
         | Action::HoldPool(_)
         | Action::SetConcurrency(_)
         | Action::BeginGates(_)
+        | Action::AnswerHook(_)
         | Action::Nothing => return false,
     };
     let asked = &snapshot.upgrade_spec;

@@ -195,7 +195,7 @@ fn is_moving(snapshot: &Snapshot, pool: &MachineDeployment) -> bool {
     machines.any(|machine| machine.version != pool.version)
 }
 
-fn compared<'s>(
+pub(super) fn compared<'s>(
     snapshot: &'s Snapshot,
     name: &str,
     resource_version: &ResourceVersion,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use instar_api::HookAnswer;
 use instar_domain::KubeVersion;
 use serde_json::Value;
 
@@ -69,6 +70,19 @@ pub struct SetConcurrency {
     pub resource_version: ResourceVersion,
     /// The new value; absent where there was none before.
     pub to: Option<String>,
+    /// The JSON merge patch.
+    pub patch: Value,
+}
+
+/// A merge patch of what the Runtime Hooks answer, in an annotation of a topology Cluster.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AnswerHook {
+    /// The Cluster.
+    pub name: String,
+    /// What the write compares with; it stands in the patch too.
+    pub resource_version: ResourceVersion,
+    /// The answer; absent where it is taken off, since nothing is asked any more.
+    pub answer: Option<HookAnswer>,
     /// The JSON merge patch.
     pub patch: Value,
 }

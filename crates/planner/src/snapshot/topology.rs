@@ -22,8 +22,23 @@ pub struct Topology {
     /// Which `ClusterUpgrade` wrote the version last, if one did.
     pub version_set_by: Option<VersionSetBy>,
     pub concurrency: UpgradeConcurrency,
+    /// Whether Cluster API asks before each step.
+    pub hooks: RuntimeHooks,
+    /// The annotation [`instar_api::HOOK_ANSWER_ANNOTATION`], if it has one.
+    pub hook_answer: Option<String>,
     /// What Cluster API says of it.
     pub conditions: Vec<Condition>,
+}
+
+/// Whether Cluster API asks Instar's Runtime Hooks before each step of a Cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RuntimeHooks {
+    /// It does.
+    On,
+    /// It doesn't, and this is why.
+    Off(String),
+    /// That isn't known, and this is why.
+    Unknown(String),
 }
 
 /// How many pools of a topology Cluster are upgraded at a time, in annotations of the Cluster.

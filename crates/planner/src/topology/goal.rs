@@ -5,7 +5,7 @@ use instar_catalog::{Release, Resolved};
 use instar_domain::{BuildOrder, KubeVersion, Minor};
 use serde_json::json;
 
-use super::{holds, view::TopologyView};
+use super::{holds, hooks, view::TopologyView};
 use crate::{
     classic::is_older,
     decision::{Action, EditVersion, Waiting},
@@ -77,6 +77,9 @@ impl Goal {
                 Some(row.name()),
                 workers,
             ));
+            if hooks::asks_for_each_step(view, row.version()) {
+                waiting.retain(|waiting| !hooks::is_approval_of_control_plane(waiting));
+            }
         }
         if waiting.is_empty() {
             let edit = edit(view, row);
@@ -128,8 +131,8 @@ fn resolve<'a>(view: &TopologyView<'a>) -> Result<Option<&'a Release>, Waiting> 
     Ok((!is_pinned).then_some(row))
 }
 
-/// The text goes as it is: admission knows what the class offers, and resolves it. Where a version was approved, it goes
-/// there and nowhere else.
+/// The text goes as it is: admission knows what the class offers, and resolves it. Where a version was approved, or add-ons
+/// or gates were asked for it, it goes there and nowhere else.
 fn edit(view: &TopologyView<'_>, row: &Release) -> EditVersion {
     let resource_version = view.topology.resource_version.clone();
     let upgrade_spec = &view.snapshot.upgrade_spec;
@@ -137,10 +140,10 @@ fn edit(view: &TopologyView<'_>, row: &Release) -> EditVersion {
         upgrade: upgrade_spec.upgrade.clone(),
         target: upgrade_spec.target.as_str().to_owned(),
     };
+    let is_chosen = !view.snapshot.approvals.required.is_empty()
+        || gates::may_hold_edit(view.snapshot, row.version(), Some(row.name()));
     let target = match &upgrade_spec.target {
-        Target::Text(text) if !view.snapshot.approvals.required.is_empty() && text != row.name() => {
-            row.version().to_string()
-        }
+        Target::Text(text) if is_chosen && text != row.name() => row.version().to_string(),
         Target::Text(text) | Target::Release(text) => text.clone(),
     };
     let patch = json!({

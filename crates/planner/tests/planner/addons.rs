@@ -79,7 +79,8 @@ fn walk(world: &mut World) -> Vec<String> {
             | Action::EditVersion(_)
             | Action::CompletePins(_)
             | Action::HoldPool(_)
-            | Action::SetConcurrency(_) => {}
+            | Action::SetConcurrency(_)
+            | Action::AnswerHook(_) => {}
         }
         assert_eq!(world.write(&decision.action), Answer::Done);
         world.tick(&mut random);

@@ -36,6 +36,7 @@ fn patch_of(decision: &Decision) -> Option<&PatchMachinePool> {
         | Action::HoldPool(_)
         | Action::SetConcurrency(_)
         | Action::BeginGates(_)
+        | Action::AnswerHook(_)
         | Action::Nothing => None,
     }
 }
@@ -82,6 +83,7 @@ fn written(world: &mut World, ticks: usize) -> Vec<String> {
             | Action::HoldPool(_)
             | Action::SetConcurrency(_)
             | Action::BeginGates(_)
+            | Action::AnswerHook(_)
             | Action::Nothing => {}
         }
         world.write(&decision.action);

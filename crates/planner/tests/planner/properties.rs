@@ -249,6 +249,7 @@ impl Run {
             | Action::HoldPool(_)
             | Action::SetConcurrency(_)
             | Action::BeginGates(_)
+            | Action::AnswerHook(_)
             | Action::Nothing => {}
         }
     }

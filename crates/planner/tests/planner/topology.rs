@@ -1,8 +1,10 @@
 //! Topology clusters: where they are, and the two writes that are left for us.
 
+mod addons;
 mod canary;
 mod held;
 mod holds;
+mod hooks;
 mod sampled;
 mod written;
 
@@ -11,8 +13,8 @@ use std::sync::Arc;
 use instar_api::{Pin, Pins};
 use instar_planner::{
     ClusterKind, Condition, ConditionStatus, ControlPlane, Decision, Machine, MachineDeployment, ManagedBy, Observed,
-    Origin, ResourceVersion, Snapshot, Stage, Target, Topology, UpgradeConcurrency, VersionSetBy, check, follow,
-    under_way,
+    Origin, ResourceVersion, RuntimeHooks, Snapshot, Stage, Target, Topology, UpgradeConcurrency, VersionSetBy, check,
+    follow, under_way,
 };
 
 use crate::world::{World, joined, machine_pools::machine_pool, version};
@@ -43,6 +45,8 @@ fn cluster_of(runs: &str, says: &str, names: &[&str]) -> Snapshot {
         workers_plan: Vec::new(),
         version_set_by: None,
         concurrency: UpgradeConcurrency::default(),
+        hooks: RuntimeHooks::Off(String::new()),
+        hook_answer: None,
         conditions: vec![reconciled(ConditionStatus::True, "ReconcileSucceeded", "")],
     })));
     snapshot

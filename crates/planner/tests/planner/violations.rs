@@ -30,6 +30,7 @@ fn swap(decision: &mut Decision) -> &mut Swap {
         | Action::HoldPool(_)
         | Action::SetConcurrency(_)
         | Action::BeginGates(_)
+        | Action::AnswerHook(_)
         | Action::Nothing => panic!("no swap"),
     }
 }
@@ -204,6 +205,7 @@ fn of_a_mint_and_of_a_deletion() {
         | Action::HoldPool(_)
         | Action::SetConcurrency(_)
         | Action::BeginGates(_)
+        | Action::AnswerHook(_)
         | Action::Nothing => {
             panic!("no mint")
         }

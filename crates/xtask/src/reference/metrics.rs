@@ -15,7 +15,7 @@ start, as a zero. No label has a name of an object in it, so their number doesn'
 ";
 
 /// So many values of a label are told; of more, the first.
-const VALUES: usize = 16;
+const VALUES: usize = 20;
 
 pub(super) fn page() -> Result<String> {
     let mut page = INTRO.to_owned();

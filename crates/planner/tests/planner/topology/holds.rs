@@ -47,7 +47,7 @@ impl World {
         decision
     }
 
-    fn write(&mut self, decision: &Decision) {
+    pub(super) fn write(&mut self, decision: &Decision) {
         self.writes += 1;
         let next = ResourceVersion(self.writes.to_string());
         match &decision.action {

@@ -30,6 +30,7 @@ impl World {
             | Action::EditVersion(_)
             | Action::HoldPool(_)
             | Action::SetConcurrency(_)
+            | Action::AnswerHook(_)
             | Action::CompletePins(_) => Answer::Done,
             Action::MintTemplate(mint) => self.create(&mint.object),
             Action::SwapControlPlane(swap) => self.swap_control_plane(swap),

@@ -1,0 +1,242 @@
+//! Whether Cluster API asks Instar before each step of a topology Cluster, and the ExtensionConfig by which it does.
+//!
+//! Cluster API refuses an ExtensionConfig while its feature gate RuntimeSDK is off, so it is applied in a dry run first: that
+//! is also how the gate is known. And at its start Cluster API's core asks each extension that there is, and ends if one
+//! doesn't answer for a minute. So there is one only while a namespace has opted in.
+
+mod extension;
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use instar_api::{HOOKS_ENABLED, HOOKS_LABEL};
+use instar_planner::{ClusterKind, Observed, RuntimeHooks, Snapshot};
+use k8s_openapi::api::core::v1::Namespace;
+use kube::{Api, Client, ResourceExt, api::ListParams};
+use tokio::{sync::watch, time::sleep};
+
+use crate::{
+    api::{Error, call},
+    caches::Caches,
+};
+use extension::Found;
+pub use extension::{ExtensionCa, ExtensionServer};
+
+/// How often all is looked at.
+const ROUND: Duration = Duration::from_mins(1);
+
+/// The same while Cluster API has yet to find the server, or something failed.
+const SOON: Duration = Duration::from_secs(5);
+
+/// What is known, of all Clusters together.
+pub(crate) struct Hooks {
+    /// Absent where nothing says how Cluster API reaches the server.
+    server: Option<ExtensionServer>,
+    known: watch::Sender<Known>,
+}
+
+/// What the last look found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Known {
+    /// Cluster API asks for no Cluster, and this is why.
+    Off(String),
+    /// Nothing, and this is why.
+    Unknown(String),
+    /// Cluster API asks for the Clusters of some namespaces.
+    OptedIn {
+        namespaces: BTreeSet<String>,
+        server: Server,
+    },
+}
+
+/// Whether Cluster API reaches the server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Server {
+    Found,
+    Unknown(String),
+}
+
+impl Hooks {
+    pub(crate) fn new(server: Option<ExtensionServer>) -> Self {
+        let known = match &server {
+            Some(_) => Known::Unknown("Cluster API has not been asked yet".to_owned()),
+            None => Known::Off(
+                "the controller runs without --extension-service or --extension-url, so Cluster API is told of no server"
+                    .to_owned(),
+            ),
+        };
+        Self {
+            server,
+            known: watch::Sender::new(known),
+        }
+    }
+
+    /// Writes into a snapshot whether Cluster API asks.
+    pub(crate) fn note(&self, snapshot: &mut Snapshot) {
+        if let ClusterKind::Topology(topology) = &mut snapshot.cluster.kind
+            && let Observed::Read(topology) = topology.as_mut()
+        {
+            topology.hooks = self.known.borrow().of(&snapshot.cluster.namespace);
+        }
+    }
+
+    /// Looks again and again, and wakes all Clusters when something has changed for one of them.
+    pub(crate) async fn run(&self, client: &Client, caches: &Arc<Caches>) {
+        let Some(server) = &self.server else {
+            return std::future::pending().await;
+        };
+        loop {
+            let before = self.known.borrow().clone();
+            let known = match look(client, server).await {
+                Ok(known) => known,
+                Err(error) => before.clone().after(&error),
+            };
+            let next = match known {
+                Known::Off(_)
+                | Known::OptedIn {
+                    server: Server::Found, ..
+                } => ROUND,
+                Known::Unknown(_)
+                | Known::OptedIn {
+                    server: Server::Unknown(_),
+                    ..
+                } => SOON,
+            };
+            if known != before {
+                known.log();
+                // Where no namespace opts in, nothing is decided by it.
+                let matters = before.has_namespaces() || known.has_namespaces();
+                self.known.send_replace(known);
+                if matters {
+                    caches.wake_all();
+                }
+            }
+            sleep(next).await;
+        }
+    }
+}
+
+impl Known {
+    fn of(&self, namespace: &str) -> RuntimeHooks {
+        match self {
+            Self::Off(why) => RuntimeHooks::Off(why.clone()),
+            Self::OptedIn { namespaces, .. } if !namespaces.contains(namespace) => RuntimeHooks::Off(format!(
+                "namespace {namespace} doesn't have the label {HOOKS_LABEL}: {HOOKS_ENABLED}"
+            )),
+            Self::Unknown(why)
+            | Self::OptedIn {
+                server: Server::Unknown(why),
+                ..
+            } => RuntimeHooks::Unknown(why.clone()),
+            Self::OptedIn {
+                server: Server::Found, ..
+            } => RuntimeHooks::On,
+        }
+    }
+
+    /// What is known when a look failed: who has opted in is not forgotten by that.
+    fn after(self, error: &Error) -> Self {
+        let why = error.to_string();
+        match self {
+            Self::Off(_) | Self::Unknown(_) => Self::Unknown(why),
+            Self::OptedIn { namespaces, .. } => Self::OptedIn {
+                namespaces,
+                server: Server::Unknown(why),
+            },
+        }
+    }
+
+    fn has_namespaces(&self) -> bool {
+        match self {
+            Self::Off(_) | Self::Unknown(_) => false,
+            Self::OptedIn { namespaces, .. } => !namespaces.is_empty(),
+        }
+    }
+
+    fn log(&self) {
+        match self {
+            Self::OptedIn {
+                namespaces,
+                server: Server::Found,
+            } => tracing::info!(namespaces = namespaces.len(), "Runtime Hooks are on"),
+            Self::Off(why) => tracing::info!("Runtime Hooks are off: {why}"),
+            Self::Unknown(why)
+            | Self::OptedIn {
+                server: Server::Unknown(why),
+                ..
+            } => tracing::warn!("Runtime Hooks can't be relied on: {why}"),
+        }
+    }
+}
+
+async fn look(client: &Client, server: &ExtensionServer) -> Result<Known, Error> {
+    let namespaces = opted_in(client).await?;
+    let found = if namespaces.is_empty() {
+        extension::remove(client).await?;
+        extension::apply(client, server, extension::Write::Tried).await?
+    } else {
+        extension::apply(client, server, extension::Write::Made).await?
+    };
+    let server = match found {
+        Found::Refused(why) => return Ok(Known::Off(why)),
+        Found::Applied => Server::Found,
+        // In a dry run nothing is discovered.
+        Found::Undiscovered(_) if namespaces.is_empty() => Server::Found,
+        Found::Undiscovered(why) => Server::Unknown(why),
+    };
+    Ok(Known::OptedIn { namespaces, server })
+}
+
+async fn opted_in(client: &Client) -> Result<BTreeSet<String>, Error> {
+    let api: Api<Namespace> = Api::all(client.clone());
+    let parameters = ListParams::default().labels(&format!("{HOOKS_LABEL}={HOOKS_ENABLED}"));
+    let listed = call(
+        || "listing the namespaces that opt in to Runtime Hooks".to_owned(),
+        api.list_metadata(&parameters),
+    )
+    .await?;
+    Ok(listed.items.iter().map(ResourceExt::name_any).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_namespace_that_did_not_opt_in_has_none() {
+        let why = || "why".to_owned();
+        let opted_in = |server| Known::OptedIn {
+            namespaces: ["in".to_owned()].into(),
+            server,
+        };
+        let not_opted = RuntimeHooks::Off(
+            "namespace out doesn't have the label upgrade.cluster.x-k8s.io/runtime-hooks: enabled".to_owned(),
+        );
+        let (off, unknown) = (RuntimeHooks::Off(why()), RuntimeHooks::Unknown(why()));
+        for (known, inside, outside) in [
+            (opted_in(Server::Found), RuntimeHooks::On, not_opted.clone()),
+            (opted_in(Server::Unknown(why())), unknown.clone(), not_opted),
+            (Known::Off(why()), off.clone(), off),
+            // Before the first look it isn't known who has opted in: nothing that was answered is taken back.
+            (Known::Unknown(why()), unknown.clone(), unknown),
+        ] {
+            assert_eq!(known.of("in"), inside, "{known:?}");
+            assert_eq!(known.of("out"), outside, "{known:?}");
+        }
+    }
+
+    #[test]
+    fn a_look_that_fails_forgets_no_namespace() {
+        let error = Error::NotLeader;
+        let known = Known::OptedIn {
+            namespaces: ["in".to_owned()].into(),
+            server: Server::Found,
+        };
+        let after = known.after(&error);
+        assert_eq!(after.of("in"), RuntimeHooks::Unknown(error.to_string()));
+        assert!(after.has_namespaces());
+        assert_eq!(
+            Known::Off(String::new()).after(&error),
+            Known::Unknown(error.to_string())
+        );
+    }
+}

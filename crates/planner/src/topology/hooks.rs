@@ -1,0 +1,176 @@
+//! What Cluster API's Runtime Hooks are answered before each step. Cluster API takes all steps of an edit by itself, and asks
+//! before each of them: `BeforeControlPlaneUpgrade` names the step that comes next at the moment when it would begin,
+//! also after workers in between, so that a window that has closed since counts. `AfterControlPlaneUpgrade` is asked
+//! once, before workers, and is over when the next step begins. `BeforeWorkersUpgrade` holds what has no `spec.paused`:
+//! MachinePools. Where there are none, pools are held one by one ([`super::holds`]), and the hook lets them be.
+//!
+//! The admission server answers, from the Cluster alone: here its annotation is written.
+
+use std::fmt::Write as _;
+
+use instar_api::{ApprovalPoint, ApprovedPart, HOOK_ANSWER_ANNOTATION, HookAnswer, HookVerdict};
+use instar_domain::KubeVersion;
+use serde_json::json;
+
+use super::view::TopologyView;
+use crate::{
+    canary::Leaving,
+    decision::{Action, AnswerHook, Waiting},
+    gates,
+    pool_id::PoolId,
+    snapshot::RuntimeHooks,
+};
+
+/// How much of a reason Cluster API gets: it stands in conditions.
+const REASON: usize = 512;
+
+/// What is written for the hook that comes next; what holds it is added to `waiting`.
+pub(super) fn next(view: &TopologyView<'_>, waiting: &mut Vec<Waiting>) -> Option<Action> {
+    let present = &view.topology.hook_answer;
+    let is_answered = match &view.topology.hooks {
+        RuntimeHooks::On => true,
+        // What was answered may have changed, whoever asks.
+        RuntimeHooks::Unknown(_) => present.is_some(),
+        RuntimeHooks::Off(_) => false,
+    };
+    if !is_answered || !view.is_moving() {
+        return end(view);
+    }
+    // What was answered for the step before says nothing of any other.
+    let (answer, held) = answer(view)?;
+    for reason in held {
+        if !waiting.contains(&reason) {
+            waiting.push(reason);
+        }
+    }
+    (present.as_ref() != Some(&answer.to_annotation())).then(|| write(view, Some(answer)))
+}
+
+/// Nothing is asked any more.
+pub(super) fn end(view: &TopologyView<'_>) -> Option<Action> {
+    view.topology.hook_answer.as_ref().map(|_| write(view, None))
+}
+
+/// Whether the step that comes next is held by the hook.
+pub(super) fn is_held(view: &TopologyView<'_>) -> bool {
+    let is_on = view.topology.hooks == RuntimeHooks::On && view.is_moving();
+    is_on && answer(view).is_some_and(|(_, held)| !held.is_empty())
+}
+
+/// Whether each step of an edit asks for its own approval, so that the edit needs none.
+pub(super) fn asks_for_each_step(view: &TopologyView<'_>, to: &KubeVersion) -> bool {
+    let required = &view.snapshot.approvals.required;
+    view.topology.hooks == RuntimeHooks::On
+        && *to != view.topology.version
+        && required.contains(&ApprovalPoint::EachStep)
+        && !required.contains(&ApprovalPoint::ControlPlane)
+}
+
+pub(super) fn is_approval_of_control_plane(waiting: &Waiting) -> bool {
+    matches!(
+        waiting,
+        Waiting::ApprovalMissing {
+            part: ApprovedPart::ControlPlane,
+            ..
+        }
+    )
+}
+
+/// The answer to the hook that comes next, and what holds the step; nothing while none comes.
+fn answer(view: &TopologyView<'_>) -> Option<(HookAnswer, Vec<Waiting>)> {
+    let (part, step) = next_step(view)?;
+    let held = match part {
+        ApprovedPart::ControlPlane => before_control_plane(view, step),
+        ApprovedPart::Workers => before_workers(view, step),
+    };
+    let verdict = if held.is_empty() {
+        HookVerdict::Go
+    } else {
+        HookVerdict::Hold { reason: reason(&held) }
+    };
+    let answer = HookAnswer {
+        target: view.topology.version.clone(),
+        part,
+        step: step.clone(),
+        verdict,
+    };
+    Some((answer, held))
+}
+
+/// What goes next, and where to, as Cluster API plans it. A plan that doesn't end at the Cluster's version is one of before.
+fn next_step<'a>(view: &TopologyView<'a>) -> Option<(ApprovedPart, &'a KubeVersion)> {
+    if !view.control_plane_settled() {
+        return None;
+    }
+    let topology = view.topology;
+    let present = &view.control_plane.version;
+    let current = |plan: &'a Vec<KubeVersion>| {
+        let is_current = plan.last() == Some(&topology.version);
+        is_current.then_some(plan).into_iter().flatten()
+    };
+    let workers = current(&topology.workers_plan).next();
+    if workers == Some(present) {
+        // The control plane goes on when they have arrived.
+        let asks = !view.machine_pools.is_empty();
+        return asks.then_some((ApprovedPart::Workers, present));
+    }
+    let mut left = current(&topology.control_plane_plan);
+    left.find(|version| *version > present)
+        .map(|step| (ApprovedPart::ControlPlane, step))
+}
+
+fn before_control_plane(view: &TopologyView<'_>, step: &KubeVersion) -> Vec<Waiting> {
+    let mut held = gates::before_control_plane(view.snapshot, step, view.topology.release_of(step));
+    let approvals = &view.snapshot.approvals;
+    let is_approved = approvals
+        .given
+        .iter()
+        .any(|(part, _)| *part == ApprovedPart::ControlPlane);
+    // Where not each step asks for an approval, the one before the edit counts for all of them.
+    if is_approved && !approvals.required.contains(&ApprovalPoint::EachStep) {
+        held.retain(|waiting| !is_approval_of_control_plane(waiting));
+    }
+    held
+}
+
+/// They wait as a whole, so nothing holds one of them for another one.
+fn before_workers(view: &TopologyView<'_>, step: &KubeVersion) -> Vec<Waiting> {
+    let mut held = gates::before_workers(view.snapshot, step, view.topology.release_of(step));
+    for pool in &view.machine_pools {
+        let id = PoolId::MachinePool(pool.object.name.clone());
+        let leaving = Leaving {
+            pool: &id,
+            from: &pool.version,
+            to: step,
+            due: &[],
+        };
+        let approval = gates::before_pool(view.snapshot, &leaving)
+            .filter(|waiting| matches!(waiting, Waiting::ApprovalMissing { .. }));
+        held.extend(approval.filter(|approval| !held.contains(approval)));
+    }
+    held
+}
+
+fn reason(held: &[Waiting]) -> String {
+    let mut text = String::new();
+    for waiting in held {
+        let before = if text.is_empty() { "" } else { "; " };
+        // A String takes all that is written.
+        let _ = write!(text, "{before}{waiting}");
+    }
+    text.chars().take(REASON).collect()
+}
+
+fn write(view: &TopologyView<'_>, answer: Option<HookAnswer>) -> Action {
+    let resource_version = view.topology.resource_version.clone();
+    let text = answer.as_ref().map(HookAnswer::to_annotation);
+    Action::AnswerHook(AnswerHook {
+        name: view.snapshot.cluster.name.clone(),
+        patch: json!({ "metadata": {
+            "resourceVersion": resource_version,
+            "annotations": { HOOK_ANSWER_ANNOTATION: text },
+        }}),
+        resource_version,
+        answer,
+    })
+}

@@ -2,9 +2,13 @@
 
 use instar_api::{Addon, AddonWrite, ClusterSide};
 use instar_capi::Cluster;
+use instar_planner::hash;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::Resource;
 use serde_json::{Map, Value, json};
+
+/// What the managers of fields that are set for add-ons begin with.
+pub const FIELD_MANAGER: &str = "instar-addon";
 
 /// A field of one object, and the value that it gets.
 #[derive(Debug, Clone, PartialEq)]
@@ -69,11 +73,24 @@ impl Target {
         &self.value
     }
 
-    /// Whether the object has the value.
+    /// Whether the object has the value: of an object what it sets, since definitions add defaults beside that.
     #[must_use]
     pub fn is_set(&self, object: &Value) -> bool {
-        let at = self.path.iter().try_fold(object, |at, member| at.get(member));
-        at == Some(&self.value)
+        let at = self.found(object);
+        contains(at.unwrap_or(&Value::Null), &self.value)
+    }
+
+    /// What the object has in the field.
+    #[must_use]
+    pub fn found<'o>(&self, object: &'o Value) -> Option<&'o Value> {
+        self.path.iter().try_fold(object, |at, member| at.get(member))
+    }
+
+    /// Whose field it is, for server-side apply. Each field has a manager of its own: an API server takes away what a
+    /// manager applied before and leaves out now.
+    #[must_use]
+    pub fn field_manager(&self) -> String {
+        format!("{FIELD_MANAGER}-{}", hash(&self.path.join("/")))
     }
 
     /// The field, as messages name it.
@@ -132,6 +149,15 @@ impl Target {
     }
 }
 
+fn contains(found: &Value, value: &Value) -> bool {
+    match (found, value) {
+        (Value::Object(found), Value::Object(members)) => members
+            .iter()
+            .all(|(name, value)| contains(found.get(name).unwrap_or(&Value::Null), value)),
+        _ => found == value,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -175,6 +201,31 @@ mod tests {
                 },
             })
         );
+    }
+
+    #[test]
+    fn each_field_has_a_manager_of_its_own() {
+        let of = |key: &str, value: &str| {
+            let write = json!({ "annotation": { "key": key, "value": value } });
+            target(&write).unwrap().field_manager()
+        };
+        assert_eq!(of("example.org/a", "1"), of("example.org/a", "2"));
+        assert_ne!(of("example.org/a", "1"), of("example.org/b", "1"));
+        assert!(of("example.org/a", "1").starts_with("instar-addon-"));
+    }
+
+    #[test]
+    fn what_is_beside_a_value_is_no_matter() {
+        let field = json!({ "field": {
+            "cluster": "Workload", "apiVersion": "v1", "kind": "Search", "name": "s", "pointer": "/spec/image",
+            "json": "{\"tag\": \"v2\", \"mode\": null}",
+        } });
+        let target = target(&field).unwrap();
+        let with = |image: Value| json!({ "spec": { "image": image } });
+        assert!(target.is_set(&with(json!({ "tag": "v2", "pull": "Always" }))));
+        assert!(!target.is_set(&with(json!({ "tag": "v2", "mode": "x" }))));
+        assert!(!target.is_set(&with(json!({ "pull": "Always" }))));
+        assert!(!target.is_set(&json!({})));
     }
 
     #[test]

@@ -16,7 +16,7 @@ mod timing;
 mod verdict;
 
 pub use expression::{Evaluation, Expression, ExpressionError, Inputs, MOST_BYTES, MOST_STEPS, Variable};
-pub use hand::Target;
+pub use hand::{FIELD_MANAGER, Target};
 pub use look::{Asked, Found, GateReading, GateReadings, WantedGate, look};
 pub use order::{OrderError, order};
 pub use refusal::{Refusal, refusals_of_addons, refusals_of_gates};

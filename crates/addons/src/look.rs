@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use instar_api::{Addon, ClusterSide, Gate as Spec, KubernetesReleaseSpec, WorkloadAccess};
 use instar_planner::{AddonGate, AddonId, AddonOwner, AddonProblem, AddonState, AskedPoint, GateHistory};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use crate::{
@@ -53,12 +53,19 @@ pub struct WantedGate {
 }
 
 /// What a look at the objects of a gate came to.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct GateReading {
+    /// Of which gate: one that was edited since is another one.
+    pub of: WantedGate,
+    /// When.
+    pub at: Timestamp,
     pub verdict: Verdict,
     /// Since when each look has found it ready.
     pub ready: Option<Timestamp>,
 }
+
+/// A look that is older says nothing of now.
+const LONGEST: SignedDuration = SignedDuration::from_mins(5);
 
 /// What is known of each gate. One that isn't there has not been looked at yet.
 pub type GateReadings = BTreeMap<AddonId, Arc<GateReading>>;
@@ -214,7 +221,15 @@ fn one(
     let id = id(asked, owner.clone(), gate.name());
     let begun = asked.history.begun(asked.target, &id);
     let has_to_begin = begun.is_none() && (write.is_some() || spec.timeout.is_some());
-    let reading = asked.readings.get(&id);
+    let wish = WantedGate {
+        id,
+        gate,
+        release,
+        write: write.filter(|_| begun.is_some()),
+        begun,
+    };
+    let is_recent = |reading: &&Arc<GateReading>| reading.of == wish && asked.now.duration_since(reading.at) < LONGEST;
+    let reading = asked.readings.get(&wish.id).filter(is_recent);
     let counts = spec.only_if.is_none() || reading.is_some();
     let closed = closed_to(asked.access).filter(|_| reaches_workload && counts);
     let state = match (reading.map(|reading| (reading, &reading.verdict)), closed) {
@@ -226,16 +241,10 @@ fn one(
             until: None,
         }),
         (_, None) if has_to_begin => Some(AddonState::Due),
-        (Some((reading, _)), None) => Some(self::state(&gate, reading, begun, asked.now)),
+        (Some((reading, _)), None) => Some(self::state(&wish.gate, reading, begun, asked.now)),
         (None, None) => None,
     };
-    wanted.push(WantedGate {
-        id,
-        gate,
-        release,
-        write: write.filter(|_| begun.is_some()),
-        begun,
-    });
+    wanted.push(wish);
     state
 }
 

@@ -307,8 +307,16 @@ fn of_field(name: &str, field: &ObjectField) -> Option<Refusal> {
     if let Err(error) = pointer.parse::<JsonPointer>() {
         return refuse(Rule::GateReadable, "pointer", error.to_string(), CORRECT);
     }
-    let error = serde_json::from_str::<Value>(json.as_deref()?).err()?;
-    refuse(Rule::GateReadable, "json", format!("it is not JSON ({error})"), CORRECT)
+    match serde_json::from_str::<Value>(json.as_deref()?) {
+        Ok(Value::Null) => refuse(
+            Rule::GateReadable,
+            "json",
+            "null would take the field away, and is never found there".to_owned(),
+            "set a value",
+        ),
+        Ok(_) => None,
+        Err(error) => refuse(Rule::GateReadable, "json", format!("it is not JSON ({error})"), CORRECT),
+    }
 }
 
 fn is_secret(api_version: &str, kind: &str) -> bool {

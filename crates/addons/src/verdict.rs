@@ -7,12 +7,18 @@ use jiff::SignedDuration;
 use serde_json::Value;
 
 use crate::{
-    expression::{Evaluation, Expression, ExpressionError, Inputs, Variable},
+    expression::{Evaluation, Expression, ExpressionError, Inputs, MOST_STEPS, Variable},
     subject::Subject,
 };
 
 /// How many objects one gate looks at.
 const MOST_OBJECTS: usize = 1_000;
+
+/// The most steps of all expressions over all objects of a gate: a few seconds.
+const MOST_STEPS_OF_ALL: u64 = 4 * MOST_STEPS;
+
+/// As long as a name of Kubernetes may be.
+const LONGEST_NAME: usize = 253;
 
 /// The longest text of an object's own in a message.
 const LONGEST_TEXT: usize = 160;
@@ -198,7 +204,18 @@ impl Gate {
                 "{count} objects of kind {kind} are observed, and at most {MOST_OBJECTS} are allowed: narrow the labelSelector"
             ));
         }
-        let verdicts: Vec<Verdict> = objects.iter().map(|object| self.judge_one(object, subject)).collect();
+        let mut spent = 0;
+        let mut verdicts = Vec::with_capacity(objects.len());
+        for object in objects {
+            verdicts.push(self.judge_one(object, subject, &mut spent));
+            if spent > MOST_STEPS_OF_ALL {
+                let (kind, count) = (&self.observe.kind, objects.len());
+                return Verdict::Unknown(format!(
+                    "{count} objects of kind {kind} may take {spent} steps and more, and at most {MOST_STEPS_OF_ALL} are \
+                     allowed: narrow the labelSelector, or nest less"
+                ));
+            }
+        }
         let rank = |verdict: &Verdict| match verdict {
             Verdict::Failed(_) => 3,
             Verdict::Unknown(_) => 2,
@@ -246,7 +263,7 @@ impl Gate {
         ))
     }
 
-    fn judge_one(&self, object: &Value, subject: &Subject) -> Verdict {
+    fn judge_one(&self, object: &Value, subject: &Subject, spent: &mut u64) -> Verdict {
         let named = object_ref(&self.observe.kind, object);
         if !object["metadata"]["deletionTimestamp"].is_null() {
             return Verdict::InProgress(format!("{named}: not ready: it is being deleted"));
@@ -254,8 +271,9 @@ impl Gate {
         if let Some(why) = behind(self.generation, object) {
             return Verdict::InProgress(format!("{named}: not ready: {why}"));
         }
-        let evaluate = |expression: &Expression| {
+        let mut evaluate = |expression: &Expression| {
             let values = subject.with(object, expression.variables());
+            *spent = spent.saturating_add(expression.steps(&values).min(MOST_STEPS));
             expression.evaluate(Inputs {
                 values: &values,
                 now: subject.now,
@@ -306,8 +324,17 @@ pub(crate) const fn writes(addon: &instar_api::Addon) -> Writes {
 /// The object as messages name it. Elements of a list have no kind of their own.
 fn object_ref(kind: &str, object: &Value) -> String {
     let metadata = &object["metadata"];
-    let name = metadata["name"].as_str().unwrap_or("without a name");
-    match metadata["namespace"].as_str() {
+    // What a workload cluster says is no name before it is looked at.
+    let plain = |text: &str| -> String {
+        text.chars()
+            .filter(|one| !one.is_control())
+            .take(LONGEST_NAME)
+            .collect()
+    };
+    let name = metadata["name"]
+        .as_str()
+        .map_or_else(|| "without a name".to_owned(), plain);
+    match metadata["namespace"].as_str().map(plain) {
         Some(namespace) => format!("{kind} {namespace}/{name}"),
         None => format!("{kind} {name}"),
     }
@@ -371,7 +398,11 @@ fn said(object: &Value) -> String {
     let phase = || Some(format!("status.phase is {}", status["phase"].as_str()?));
     told.or_else(phase).map_or_else(String::new, |text| {
         let text: String = text.chars().take(LONGEST_TEXT).collect();
-        format!(" ({})", text.replace('\n', " "))
+        let line: String = text
+            .chars()
+            .map(|one| if one.is_control() { ' ' } else { one })
+            .collect();
+        format!(" ({line})")
     })
 }
 

@@ -20,21 +20,38 @@ pub(crate) use addons::{begin, has_addons};
 /// What holds a step of the control plane to a release.
 pub(crate) fn before_control_plane(snapshot: &Snapshot, to: &KubeVersion, release: Option<&str>) -> Vec<Waiting> {
     let approval = approval::of_control_plane(snapshot, to);
-    let points = addons::after_control_plane(snapshot).into_iter();
-    let points = points.chain([AskedPoint::new(GatePoint::BeforeControlPlane, to, release)]);
-    closed(snapshot, &Gate::CONTROL_PLANE)
-        .chain(approval)
-        .chain(addons::held(snapshot, points))
-        .collect()
+    let mut held = after_step(snapshot);
+    held.extend(closed(snapshot, &Gate::CONTROL_PLANE).chain(approval));
+    or_addons(
+        held,
+        snapshot,
+        [AskedPoint::new(GatePoint::BeforeControlPlane, to, release)],
+    )
 }
 
 /// What holds all pools that are to go to a version. [`before_pool`] is asked of each beside it.
 pub(crate) fn before_workers(snapshot: &Snapshot, to: &KubeVersion, release: Option<&str>) -> Vec<Waiting> {
-    let points = addons::after_control_plane(snapshot).into_iter();
-    let points = points.chain([AskedPoint::new(GatePoint::BeforeWorkers, to, release)]);
-    closed(snapshot, &Gate::WORKERS)
-        .chain(addons::held(snapshot, points))
-        .collect()
+    let mut held = after_step(snapshot);
+    held.extend(closed(snapshot, &Gate::WORKERS));
+    // Each pool says so.
+    if held.is_empty() && approval::of_workers(snapshot, to).is_some() {
+        return held;
+    }
+    or_addons(held, snapshot, [AskedPoint::new(GatePoint::BeforeWorkers, to, release)])
+}
+
+/// What comes after a step of the control plane ends it, whatever else is closed by now.
+fn after_step(snapshot: &Snapshot) -> Vec<Waiting> {
+    addons::held(snapshot, addons::after_control_plane(snapshot))
+}
+
+/// What comes before something is asked for, and set, when nothing else holds that.
+fn or_addons(held: Vec<Waiting>, snapshot: &Snapshot, points: impl IntoIterator<Item = AskedPoint>) -> Vec<Waiting> {
+    if held.is_empty() {
+        addons::held(snapshot, points)
+    } else {
+        held
+    }
 }
 
 /// What holds the end of an upgrade, once all machines are there. A Cluster without workers has come to this point from
@@ -65,10 +82,8 @@ pub(crate) fn before_edit(
     };
     let points = [Some(GatePoint::BeforeControlPlane), of_workers].into_iter().flatten();
     let points = points.map(|when| AskedPoint::new(when, to, release));
-    closed(snapshot, &Gate::CONTROL_PLANE)
-        .chain(approvals)
-        .chain(addons::held(snapshot, points))
-        .collect()
+    let closed = closed(snapshot, &Gate::CONTROL_PLANE).chain(approvals);
+    or_addons(closed.collect(), snapshot, points)
 }
 
 /// Whether add-ons or gates may hold the edit of a topology Cluster's version.
@@ -95,6 +110,11 @@ fn closed(snapshot: &Snapshot, gates: &[Gate]) -> impl Iterator<Item = Waiting> 
         }),
     });
     preflight::held(snapshot).chain(closed)
+}
+
+/// Whether it is an add-on or a gate that is waited for.
+pub(crate) const fn is_of_addon(waiting: &Waiting) -> bool {
+    matches!(waiting, Waiting::AddonClosed(_) | Waiting::AddonsUnseen(_))
 }
 
 /// Whether an upgrade stands still until a user acts: a check or a lacking approval holds it, and nothing moves.

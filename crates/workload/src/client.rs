@@ -309,13 +309,13 @@ impl WorkloadClient {
         self.get::<IgnoredAny>(request).await.map(drop)
     }
 
-    /// Sends a patch.
-    pub(crate) async fn patch(&self, path: &str, content_type: &str, body: &Value) -> Result<(), CallError> {
+    /// Sends a patch, and gives the object that comes of it.
+    pub(crate) async fn patch(&self, path: &str, content_type: &str, body: &Value) -> Result<Value, CallError> {
         let request = Request::patch(path)
             .header(CONTENT_TYPE, content_type)
             .body(body.to_string().into_bytes());
         let request = request.map_err(|error| self.unreachable(&error))?;
-        self.get::<IgnoredAny>(request).await.map(drop)
+        self.get(request).await
     }
 
     async fn get<T: DeserializeOwned>(&self, request: Request<Vec<u8>>) -> Result<T, CallError> {

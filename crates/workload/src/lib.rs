@@ -17,5 +17,5 @@ mod server;
 
 pub use client::{CallError, WorkloadClient};
 pub use kubeconfig::{Entry, Kubeconfig, KubeconfigError};
-pub use objects::{Seen, SetError, SetOutcome, observe, set};
+pub use objects::{Seen, SetError, SetOutcome, observe, read_object, set};
 pub use read::read;

@@ -14,12 +14,11 @@ use crate::client::{CallError, WorkloadClient};
 /// One more than a gate takes, so that it says that there are too many.
 const MOST: usize = 1_001;
 
-/// How long the objects of one gate may be together, as JSON. They are held in memory for a moment, those of several
-/// clusters at once.
+/// How much memory the objects of one gate may take together, about: those of several clusters are held at once.
 const MOST_BYTES: usize = 4 * 1024 * 1024;
 
-/// Whose fields the values of add-ons are.
-const FIELD_MANAGER: &str = "instar-addons";
+/// What one value takes, whatever is in it.
+const VALUE: usize = 64;
 
 /// What was found.
 #[derive(Debug, Clone, PartialEq)]
@@ -52,6 +51,8 @@ pub enum SetError {
     Changed,
     /// Another field manager has the field, in the server's words.
     Managed(String),
+    /// It was written, and reads back otherwise.
+    NotKept(Value),
     NoName(String),
     Call(CallError),
 }
@@ -62,6 +63,7 @@ impl fmt::Display for SetError {
             Self::NotThere => f.write_str("it is not there"),
             Self::Changed => f.write_str("it has changed meanwhile"),
             Self::Managed(message) => write!(f, "{message}"),
+            Self::NotKept(found) => write!(f, "it reads back as {found}"),
             Self::NoName(text) => write!(f, "\"{text}\" is no name of Kubernetes"),
             Self::Call(error) => write!(f, "{error}"),
         }
@@ -122,7 +124,7 @@ pub async fn observe(client: &WorkloadClient, observe: &Observe, namespace: Opti
     let read = client
         .each_selected(&path, selected, MOST, |object: Value| {
             let object = without_managers(object);
-            bytes += object.to_string().len();
+            bytes += memory(&object);
             if bytes <= MOST_BYTES {
                 objects.push(object);
             }
@@ -157,7 +159,7 @@ pub async fn set(client: &WorkloadClient, target: &Target) -> Result<SetOutcome,
     if target.is_set(&object) {
         return Ok(SetOutcome::There);
     }
-    let query = format!("fieldManager={FIELD_MANAGER}&fieldValidation=Strict");
+    let query = format!("fieldManager={}&fieldValidation=Strict", target.field_manager());
     let applied = client
         .patch(
             &format!("{path}?{query}&force=false"),
@@ -175,7 +177,8 @@ pub async fn set(client: &WorkloadClient, target: &Target) -> Result<SetOutcome,
         other => other,
     };
     match written {
-        Ok(()) => Ok(SetOutcome::Written),
+        Ok(object) if target.is_set(&object) => Ok(SetOutcome::Written),
+        Ok(object) => Err(SetError::NotKept(target.found(&object).cloned().unwrap_or_default())),
         Err(CallError::Refused { code: 409, message, .. }) if message.starts_with("Apply failed") => {
             Err(SetError::Managed(message))
         }
@@ -226,6 +229,28 @@ fn wrong<'a>(api_version: &'a str, names: impl Iterator<Item = &'a str>) -> Opti
 
 fn labels(selector: LabelSelector) -> Option<String> {
     Selector::try_from(selector).ok().map(|selector| selector.to_string())
+}
+
+/// A number is two bytes of a body, and many times as much in memory.
+fn memory(value: &Value) -> usize {
+    let own = match value {
+        Value::Null | Value::Bool(_) | Value::Number(_) => 0,
+        Value::String(text) => text.len(),
+        Value::Array(items) => items.iter().map(memory).sum(),
+        Value::Object(members) => members
+            .iter()
+            .map(|(name, value)| VALUE + name.len() + memory(value))
+            .sum(),
+    };
+    VALUE + own
+}
+
+/// Reads the object at a path.
+///
+/// # Errors
+/// The call that failed.
+pub async fn read_object(client: &WorkloadClient, path: &str) -> Result<Value, CallError> {
+    client.one(path).await.map(without_managers)
 }
 
 /// Who manages which field is no matter of an expression, and is often the longest part.

@@ -8,7 +8,7 @@ use kube::Api;
 
 use instar_e2e::support::controller::{Request, requests};
 
-use crate::{machine_pool, other_control_plane, workload};
+use crate::{addons, machine_pool, other_control_plane, workload};
 
 /// A verb on a resource, with its subresource, of a group.
 type Right = (String, String, String);
@@ -30,12 +30,15 @@ const NOT_SEEN: [(&str, &str, &str); 11] = [
     ("watch", "dockermachinetemplates", "infrastructure.cluster.x-k8s.io"),
 ];
 
-/// Nothing was forbidden in all that ran before, but for a Secret before its role was bound, nothing was asked for that isn't granted, and
+/// What journeys bind a role for when they have seen that the controller asks for it.
+const BOUND_LATE: [&str; 2] = ["secrets", "configmaps"];
+
+/// Nothing was forbidden in all that ran before, but for what a user binds a role for, before that was bound; nothing was asked for that isn't granted, and
 /// nothing is granted that wasn't used.
 pub(crate) async fn granted_and_used(scene: JourneyContext) -> Result<()> {
     let requests = requests(&scene)?;
     assert!(!requests.is_empty(), "the audit log has no request of the controller");
-    let is_forbidden = |request: &&Request| request.code == 403 && request.resource != "secrets";
+    let is_forbidden = |request: &&Request| request.code == 403 && !BOUND_LATE.contains(&&*request.resource);
     let forbidden: BTreeSet<&Request> = requests.iter().filter(is_forbidden).collect();
     assert!(forbidden.is_empty(), "forbidden: {forbidden:?}");
     let right = |request: &Request| (request.verb.clone(), request.resource.clone(), request.group.clone());
@@ -68,6 +71,7 @@ async fn granted(scene: &JourneyContext) -> Result<BTreeSet<Right>> {
             .await?
             .and_then(|role| role.rules),
         everywhere.get_opt(workload::ROLE).await?.and_then(|role| role.rules),
+        everywhere.get_opt(addons::ROLE).await?.and_then(|role| role.rules),
     ];
     Ok(rules.into_iter().flatten().flatten().flat_map(rights).collect())
 }

@@ -192,7 +192,7 @@ async fn let_it_read(scene: &JourneyContext, min_uptime: &str) -> Result<()> {
 }
 
 /// As docs/workload-checks.md says.
-async fn bind(scene: &JourneyContext) -> Result<()> {
+pub(crate) async fn bind(scene: &JourneyContext) -> Result<()> {
     let group = "rbac.authorization.k8s.io";
     let role = json!({
         "apiVersion": format!("{group}/v1"), "kind": "ClusterRole",
@@ -209,7 +209,7 @@ async fn bind(scene: &JourneyContext) -> Result<()> {
     scene.apply_object(binding).await.map(drop)
 }
 
-async fn write_secret(scene: &JourneyContext, kubeconfig: &Value) -> Result<()> {
+pub(crate) async fn write_secret(scene: &JourneyContext, kubeconfig: &Value) -> Result<()> {
     let secret = json!({
         "apiVersion": "v1", "kind": "Secret",
         "metadata": { "name": SECRET, "labels": { "cluster.x-k8s.io/cluster-name": NAME } },

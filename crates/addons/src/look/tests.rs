@@ -66,16 +66,29 @@ impl Known {
         self
     }
 
-    fn read(mut self, owner: AddonOwner, name: &str, verdict: Verdict, ready: Option<i64>) -> Self {
-        let id = AddonId {
-            owner,
-            name: name.to_owned(),
-            when: point().when,
-            version: point().version,
+    /// The last look of a list, and when.
+    fn read_at(
+        mut self,
+        (release, gates): (Option<&KubernetesReleaseSpec>, &[Spec]),
+        name: &str,
+        (verdict, ready): (Verdict, Option<i64>),
+        minute: i64,
+    ) -> Self {
+        let found = self.look(release, gates);
+        let of = found.wanted.into_iter().find(|wanted| wanted.id.name == name).unwrap();
+        let reading = GateReading {
+            at: at(minute),
+            verdict,
+            ready: ready.map(at),
+            of,
         };
-        let ready = ready.map(at);
-        self.readings.insert(id, Arc::new(GateReading { verdict, ready }));
+        self.readings.insert(reading.of.id.clone(), Arc::new(reading));
         self
+    }
+
+    fn read(self, spec: &KubernetesReleaseSpec, name: &str, verdict: Verdict, ready: Option<i64>) -> Self {
+        let now = (self.now.as_second() - 1_800_000_000) / 60;
+        self.read_at((Some(spec), &[]), name, (verdict, ready), now)
     }
 
     fn look(&self, release: Option<&KubernetesReleaseSpec>, gates: &[Spec]) -> Found {
@@ -141,7 +154,7 @@ fn what_sets_something_begins_before_it_does() {
         ("Cluster prod/blue".to_owned(), &json!("v2"))
     );
     // Ready since before it was set: the time counts from then.
-    let known = known.read(of_release(), "cni", Verdict::Ready, Some(0));
+    let known = known.read(&spec, "cni", Verdict::Ready, Some(0));
     assert_eq!(said(&known.look(Some(&spec), &[])), ["cni open"]);
     let other = Known {
         history: GateHistory {
@@ -163,7 +176,7 @@ fn ready_has_to_last_and_a_timeout_is_told() {
     let spec = release(&json!([]));
     let begun = || Known::nothing().begun(of_policy(), "cni", 5);
     let look = |verdict: Verdict, ready: Option<i64>, minute: i64| {
-        let mut known = begun().read(of_policy(), "cni", verdict, ready);
+        let mut known = begun().read_at((Some(&spec), &gates), "cni", (verdict, ready), minute);
         known.now = at(minute);
         said(&known.look(Some(&spec), &gates)).remove(0)
     };
@@ -193,6 +206,24 @@ fn ready_has_to_last_and_a_timeout_is_told() {
 }
 
 #[test]
+fn a_look_at_another_gate_or_an_old_one_says_nothing() {
+    let spec = release(&json!([gate("cni", &json!({}))]));
+    let ready = || (Verdict::Ready, Some(0));
+    let open = Known::nothing().read_at((Some(&spec), &[]), "cni", ready(), 6);
+    assert_eq!(said(&open.look(Some(&spec), &[])), ["cni open"]);
+    let old = Known::nothing().read_at((Some(&spec), &[]), "cni", ready(), 5);
+    assert_eq!(
+        said(&old.look(Some(&spec), &[])),
+        ["cni NotReady: it is being looked at"]
+    );
+    let edited = release(&json!([gate("cni", &json!({ "readyWhen": "status.ready == 2" }))]));
+    assert_eq!(
+        said(&open.look(Some(&edited), &[])),
+        ["cni NotReady: it is being looked at"]
+    );
+}
+
+#[test]
 fn what_others_need_comes_first() {
     let spec = release(&json!([
         gate("vespa", &json!({ "dependsOn": ["operator"] })),
@@ -208,7 +239,7 @@ fn what_others_need_comes_first() {
         ]
     );
     assert_eq!(wanted(&found), ["operator"]);
-    let known = known.read(of_release(), "operator", Verdict::Ready, Some(0));
+    let known = known.read(&spec, "operator", Verdict::Ready, Some(0));
     let found = known.look(Some(&spec), &[]);
     assert_eq!(said(&found), ["operator open", "vespa NotReady: it is being looked at"]);
     assert_eq!(wanted(&found), ["operator", "vespa"]);
@@ -238,9 +269,9 @@ fn what_does_not_count_for_a_cluster_holds_nothing_and_begins_nothing() {
     let of = |value: &str| json!({ "metadata": { "labels": { "cni": value } } });
     assert_eq!(cni.applies(&of("a"), at(0)), Applies::Yes);
     assert_eq!(cni.applies(&of("b"), at(0)), Applies::No);
-    let counts = known.read(of_release(), "cni", Verdict::InProgress("x".to_owned()), None);
+    let counts = known.read(&spec, "cni", Verdict::InProgress("x".to_owned()), None);
     assert_eq!(said(&counts.look(Some(&spec), &[]))[0], "cni due");
-    let other = Known::nothing().read(of_release(), "cni", Verdict::NotApplicable, None);
+    let other = Known::nothing().read(&spec, "cni", Verdict::NotApplicable, None);
     let found = other.look(Some(&spec), &[]);
     assert_eq!(said(&found), ["dns NotReady: it is being looked at"]);
     assert_eq!(wanted(&found), ["cni", "dns"], "it may come to count");

@@ -214,3 +214,34 @@ fn too_many_objects_are_not_looked_at() {
         )
     );
 }
+
+#[test]
+fn many_objects_take_no_longer_than_a_few() {
+    let gate = Gate::read(
+        &serde_json::from_value(json!({
+            "name": "a",
+            "when": "BeforeWorkers",
+            "observe": { "cluster": "Workload", "apiVersion": "v1", "kind": "ConfigMap",
+                         "labelSelector": { "matchLabels": { "a": "b" } } },
+            "readyWhen": "status.items.all(a, status.items.all(b, a <= b || a > b))",
+            "generation": "Ignore",
+        }))
+        .unwrap(),
+    )
+    .unwrap();
+    let items: Vec<u32> = (0..500).collect();
+    let object = json!({ "metadata": { "name": "a" }, "status": { "items": items } });
+    let objects = vec![object; 1_000];
+    let cluster = json!({ "metadata": {} });
+    let release = ReleaseView {
+        name: None,
+        version: "v1.35.2".parse().unwrap(),
+        revision: None,
+    };
+    let subject = Subject::new(&release, &cluster, None, Timestamp::UNIX_EPOCH);
+    let verdict = gate.judge(&objects, &subject);
+    let Verdict::Unknown(text) = &verdict else {
+        panic!("{verdict:?}");
+    };
+    assert!(text.starts_with("1000 objects of kind ConfigMap may take"), "{text}");
+}

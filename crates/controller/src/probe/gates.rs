@@ -3,11 +3,11 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use instar_addons::{Applies, Target, Verdict, WantedGate};
-use instar_api::{ClusterSide, Observe};
+use instar_api::ClusterSide;
 use instar_capi::Cluster;
-use instar_planner::{AddonId, Problem};
+use instar_planner::{AddonId, Lifecycle, Problem};
 use instar_watch::Key;
-use instar_workload::{CallError, Seen, SetError, SetOutcome, WorkloadClient, observe, set};
+use instar_workload::{CallError, Seen, SetError, SetOutcome, WorkloadClient, observe, read_object, set};
 use jiff::Timestamp;
 use kube::Resource;
 use serde_json::Value;
@@ -15,6 +15,7 @@ use tokio::task::spawn_blocking;
 
 use super::{lanes::Lanes, schedule::Look};
 use crate::{
+    gather::lifecycle_of,
     lease::Leads,
     metrics::{Counters, Written},
 };
@@ -75,21 +76,17 @@ pub(super) async fn look_at_all(
 }
 
 async fn read_cluster(management: &WorkloadClient, cluster: &Key) -> Result<Value, String> {
-    let observed = Observe {
-        cluster: ClusterSide::Management,
-        api_version: Cluster::api_version(&()).into_owned(),
-        kind: Cluster::kind(&()).into_owned(),
-        namespace: Some(cluster.namespace().to_owned()),
-        name: Some(cluster.name().to_owned()),
-        label_selector: None,
-        min_objects: 1,
-    };
-    match observe(management, &observed, None).await {
-        Ok(Seen::Objects(mut objects)) if !objects.is_empty() => Ok(objects.swap_remove(0)),
-        Ok(Seen::Objects(_) | Seen::NotServed | Seen::TooLong | Seen::NoName(_)) => {
-            Err(format!("Cluster {cluster} is not there"))
-        }
-        Err(error) => Err(format!("Cluster {cluster} was not read: {error}")),
+    let path = Cluster::url_path(&(), Some(cluster.namespace()));
+    let read = read_object(management, &format!("{path}/{}", cluster.name())).await;
+    let read = read.map_err(|error| format!("Cluster {cluster} was not read: {error}"))?;
+    // It may have been paused or deleted since the pass that wanted the look.
+    match serde_json::from_value::<Cluster>(read.clone()) {
+        Ok(typed) => match lifecycle_of(&typed) {
+            Lifecycle::Active => Ok(read),
+            Lifecycle::Paused => Err(format!("Cluster {cluster} is paused")),
+            Lifecycle::Deleting => Err(format!("Cluster {cluster} is being deleted")),
+        },
+        Err(error) => Err(format!("Cluster {cluster} can't be decoded: {error}")),
     }
 }
 
@@ -107,7 +104,7 @@ async fn look(sides: Sides<'_>, cluster: &Key, read: &Arc<Value>, gate: &WantedG
                 let message = format!("{} of {} was set just now", target.field(), target.object());
                 return Look::Set(Verdict::InProgress(message));
             }
-            Err(verdict) => return Look::Judged(verdict),
+            Err(look) => return look,
         }
     }
     let observed = gate.gate().observe();
@@ -123,9 +120,13 @@ async fn look(sides: Sides<'_>, cluster: &Key, read: &Arc<Value>, gate: &WantedG
     let unknown = |message: String| Look::Judged(Verdict::Unknown(message));
     match observe(client, observed, namespace).await {
         Ok(Seen::Objects(objects)) => {
-            let _turn = lanes.evaluation().await;
+            let turn = lanes.evaluation().await;
             let (gate, cluster) = (gate.clone(), Arc::clone(read));
-            let judging = spawn_blocking(move || gate.judge(&objects, &cluster, Timestamp::now()));
+            let judging = spawn_blocking(move || {
+                // Its turn lasts as long as the thread, also where nobody waits for it any more.
+                let _turn = turn;
+                gate.judge(&objects, &cluster, Timestamp::now())
+            });
             judging.await.map_or_else(
                 |panicked| unknown(format!("evaluating it panicked, please report this: {panicked}")),
                 Look::Judged,
@@ -144,23 +145,30 @@ async fn look(sides: Sides<'_>, cluster: &Key, read: &Arc<Value>, gate: &WantedG
 }
 
 /// Sets a value; an error says what the look at the gate comes to.
-async fn hand(sides: Sides<'_>, target: &Target) -> Result<SetOutcome, Verdict> {
-    let client = sides.client(target.cluster).map_err(Verdict::Unknown)?;
+async fn hand(sides: Sides<'_>, target: &Target) -> Result<SetOutcome, Look> {
+    let unknown = |message| Look::Judged(Verdict::Unknown(message));
+    let client = sides.client(target.cluster).map_err(unknown)?;
     if !sides.leads.now() {
-        return Err(Verdict::Unknown(
-            "this process doesn't hold the lease any more".to_owned(),
-        ));
+        return Err(unknown("this process doesn't hold the lease any more".to_owned()));
     }
     let (object, field) = (target.object(), target.field());
-    set(client, target).await.map_err(|error| match error {
-        SetError::NotThere => Verdict::InProgress(format!("{object} is not there, and its {field} is to be set")),
-        SetError::Changed => Verdict::InProgress(format!("{field} of {object} is being set")),
-        SetError::Managed(message) => Verdict::Unknown(format!(
+    Err(match set(client, target).await {
+        Ok(outcome) => return Ok(outcome),
+        // It is tried again soon.
+        Err(SetError::Changed) => Look::Set(Verdict::InProgress(format!("{field} of {object} is being set"))),
+        Err(SetError::NotThere) => Look::Judged(Verdict::InProgress(format!(
+            "{object} is not there, and its {field} is to be set"
+        ))),
+        Err(SetError::Managed(message)) => unknown(format!(
             "{field} of {object} is not set, since another client manages it: {message}; let that client set it to {}",
             target.value()
         )),
-        SetError::NoName(_) => Verdict::Unknown(format!("{field} of {object} is not set: {error}")),
-        SetError::Call(error) => Verdict::Unknown(format!(
+        Err(error @ SetError::NotKept(_)) => unknown(format!(
+            "{field} of {object} was set to {}, and {error}: see what changes it, and let the add-on set what is kept",
+            target.value()
+        )),
+        Err(error @ SetError::NoName(_)) => unknown(format!("{field} of {object} is not set: {error}")),
+        Err(SetError::Call(error)) => unknown(format!(
             "{field} of {object} is not set: {}",
             said(&error, target.cluster, &target.kind, "get and patch")
         )),

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 
 use super::schedule::Lane;
 
@@ -61,8 +61,9 @@ impl Lanes {
         self.management.acquire().await.ok()
     }
 
-    pub(super) async fn evaluation(&self) -> Turn<'_> {
-        self.evaluations.acquire().await.ok()
+    /// A turn that outlives whoever waits for it.
+    pub(super) async fn evaluation(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.evaluations).acquire_owned().await.ok()
     }
 
     pub(super) async fn reach(&self, lane: Lane) -> Turn<'_> {

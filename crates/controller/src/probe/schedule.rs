@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use instar_addons::{GateReading, GateReadings, Verdict};
+use instar_addons::{GateReading, GateReadings, Verdict, WantedGate};
 use instar_planner::AddonId;
 use instar_preflight::workload::{Reading, Readings};
 use instar_watch::Key;
@@ -16,6 +16,9 @@ use super::Wanted;
 
 /// How soon a cluster is read again while its upgrade waits.
 const EVERY: Duration = Duration::from_secs(30);
+
+/// The same where it waits for add-ons or gates, which come and go by themselves.
+const EVERY_GATE: Duration = Duration::from_secs(10);
 
 /// How soon after something was set: an operator may be quick.
 const AFTER_SET: Duration = Duration::from_secs(5);
@@ -225,23 +228,25 @@ impl Schedule {
 
     /// A round ended.
     pub(super) fn finished(&mut self, cluster: &Key, finished: Finished, now: Instant) -> News {
-        let every = self.every();
+        let of_all = FOR_EACH.saturating_mul(u32::try_from(self.clusters.len()).unwrap_or(u32::MAX));
         let Some(probed) = self.clusters.get_mut(cluster) else {
             return News::Same;
         };
-        let (delay, news) = match (probed.state, &probed.wanted) {
+        let has_gates = probed.wanted.as_ref().is_some_and(|wanted| !wanted.gates.is_empty());
+        let every = of_all.max(if has_gates { EVERY_GATE } else { EVERY });
+        let (delay, news) = match (probed.state, probed.wanted.clone()) {
             (State::Due(_), _) => return News::Same,
             (State::Running | State::Obsolete, None) => {
                 self.clusters.remove(cluster);
                 return News::Same;
             }
             (State::Obsolete, Some(_)) => (Duration::ZERO, News::Same),
-            (State::Running, Some(_)) => {
+            (State::Running, Some(wanted)) => {
                 let was_set = finished.gates.values().any(|look| matches!(look, Look::Set(_)));
                 let delay = probed.take(finished.answer, every);
                 let delay = if was_set { AFTER_SET.min(delay) } else { delay };
-                let gates = gates(&probed.gates, finished.gates, finished.at);
-                let is_same = is_same(&probed.readings, &finished.readings) && probed.gates == gates;
+                let gates = gates(&probed.gates, &wanted.gates, &finished.gates, finished.at);
+                let is_same = is_same(&probed.readings, &finished.readings) && are_same(&probed.gates, &gates);
                 probed.readings = finished.readings;
                 probed.gates = gates;
                 (delay, if is_same { News::Same } else { News::Changed })
@@ -251,11 +256,6 @@ impl Schedule {
         probed.state = State::Due(at);
         self.due.insert((at, cluster.clone()));
         news
-    }
-
-    fn every(&self) -> Duration {
-        let clusters = u32::try_from(self.clusters.len()).unwrap_or(u32::MAX);
-        EVERY.max(FOR_EACH.saturating_mul(clusters))
     }
 }
 
@@ -292,17 +292,31 @@ fn is_same(before: &Readings, after: &Readings) -> bool {
             .all(|(probe, reading)| after.get(probe).map(found) == Some(found(reading)))
 }
 
+fn are_same(before: &GateReadings, after: &GateReadings) -> bool {
+    let found = |reading: &Arc<GateReading>| (reading.verdict.clone(), reading.ready);
+    before.len() == after.len()
+        && before
+            .iter()
+            .all(|(id, reading)| after.get(id).map(found) == Some(found(reading)))
+}
+
 /// What is known now: one that was ready before and is so again has been ready all the time.
-fn gates(before: &GateReadings, looks: BTreeMap<AddonId, Look>, at: Timestamp) -> GateReadings {
-    let reading = |(id, look): (AddonId, Look)| {
-        let (Look::Judged(verdict) | Look::Set(verdict)) = look;
+fn gates(before: &GateReadings, wanted: &[WantedGate], looks: &BTreeMap<AddonId, Look>, at: Timestamp) -> GateReadings {
+    let reading = |of: &WantedGate| {
+        let (Look::Judged(verdict) | Look::Set(verdict)) = looks.get(&of.id)?;
         let ready = match verdict {
-            Verdict::Ready => before.get(&id).and_then(|before| before.ready).or(Some(at)),
+            Verdict::Ready => before.get(&of.id).and_then(|before| before.ready).or(Some(at)),
             Verdict::InProgress(_) | Verdict::Failed(_) | Verdict::Unknown(_) | Verdict::NotApplicable => None,
         };
-        (id, Arc::new(GateReading { verdict, ready }))
+        let reading = GateReading {
+            of: of.clone(),
+            at,
+            verdict: verdict.clone(),
+            ready,
+        };
+        Some((of.id.clone(), Arc::new(reading)))
     };
-    looks.into_iter().map(reading).collect()
+    wanted.iter().filter_map(reading).collect()
 }
 
 #[cfg(test)]

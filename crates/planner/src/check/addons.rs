@@ -1,6 +1,7 @@
 //! Whether an add-on or a gate that doesn't let through would be passed.
 
 use instar_api::{ApprovedPart, GATE_HISTORY_ANNOTATION, GatePoint};
+use instar_domain::KubeVersion;
 
 use super::{
     Violation, control_plane, hooks, machine_pool,
@@ -8,7 +9,7 @@ use super::{
     topology,
 };
 use crate::{
-    addon::{AddonId, AddonState, AskedPoint, GateHistory},
+    addon::{AddonGate, AddonId, AddonState, AskedPoint, GateHistory},
     decision::{Action, BeginGates, Decision, Stage},
     pool_id::PoolId,
     snapshot::Snapshot,
@@ -17,22 +18,27 @@ use crate::{
 /// Of the points that an action, or the end of the upgrade, passes: something is closed there, or a policy has gates
 /// there and none was looked at.
 pub(super) fn are_passed(snapshot: &Snapshot, decision: &Decision) -> bool {
-    let passed: &[GatePoint] = match &decision.action {
+    let (passed, at): (&[GatePoint], Option<&KubeVersion>) = match &decision.action {
         Action::SwapControlPlane(swap) => {
-            return of_control_plane(snapshot, &swap.release) || is_closed(snapshot, GatePoint::BeforeControlPlane);
+            return of_control_plane(snapshot, &swap.release)
+                || is_closed(snapshot, GatePoint::BeforeControlPlane, Some(&swap.version));
         }
-        Action::EditVersion(_) => &[GatePoint::BeforeControlPlane],
+        Action::EditVersion(_) => (&[GatePoint::BeforeControlPlane], None),
         Action::SwapWorkers(swap) => match swap.pool {
-            PoolId::ControlPlane | PoolId::Workers(_) => &[GatePoint::BeforeWorkers],
+            // One that is pinned goes elsewhere than the others, for which they were asked.
+            PoolId::ControlPlane | PoolId::Workers(_) => (&[GatePoint::BeforeWorkers], None),
             // What has begun with one goes on.
-            PoolId::MachinePool(_) => &[],
+            PoolId::MachinePool(_) => (&[], None),
         },
-        Action::PatchMachinePool(patch) if machine_pool::begins(snapshot, patch) => &[GatePoint::BeforeWorkers],
-        Action::HoldPool(hold) if topology::begins(snapshot, hold).is_some() => &[GatePoint::BeforeWorkers],
+        Action::PatchMachinePool(patch) if machine_pool::begins(snapshot, patch) => (&[GatePoint::BeforeWorkers], None),
+        Action::HoldPool(hold) => match topology::begins(snapshot, hold) {
+            Some(version) => (&[GatePoint::BeforeWorkers], Some(version)),
+            None => (&[], None),
+        },
         Action::AnswerHook(answer) => match hooks::begun(answer) {
-            Some((ApprovedPart::ControlPlane, _)) => &[GatePoint::BeforeControlPlane],
-            Some((ApprovedPart::Workers, _)) => &[GatePoint::BeforeWorkers],
-            None => &[],
+            Some((ApprovedPart::ControlPlane, step)) => (&[GatePoint::BeforeControlPlane], Some(step)),
+            Some((ApprovedPart::Workers, step)) => (&[GatePoint::BeforeWorkers], Some(step)),
+            None => (&[], None),
         },
         Action::PatchMachinePool(_)
         | Action::MintTemplate(_)
@@ -40,25 +46,33 @@ pub(super) fn are_passed(snapshot: &Snapshot, decision: &Decision) -> bool {
         | Action::RecordConvergence(_)
         | Action::DeleteTemplate(_)
         | Action::CompletePins(_)
-        | Action::HoldPool(_)
         | Action::SetConcurrency(_)
         | Action::BeginGates(_)
-        | Action::Nothing => &[],
+        | Action::Nothing => (&[], None),
     };
     let mut passed = passed.iter().copied();
-    passed.any(|when| is_closed(snapshot, when))
-        || (decision.progress.stage == Stage::Complete && is_found_closed(snapshot, GatePoint::AfterWorkers))
+    passed.any(|when| is_closed(snapshot, when, at))
+        || (decision.progress.stage == Stage::Complete && is_found_closed(snapshot, GatePoint::AfterWorkers, None))
 }
 
-fn is_closed(snapshot: &Snapshot, when: GatePoint) -> bool {
-    let is_found = snapshot.addons.found.keys().any(|point| point.when == when);
-    is_found_closed(snapshot, when) || (snapshot.addons.of_policies.contains(&when) && !is_found)
+fn is_closed(snapshot: &Snapshot, when: GatePoint, at: Option<&KubeVersion>) -> bool {
+    let is_found = found(snapshot, when, at).next().is_some();
+    is_found_closed(snapshot, when, at) || (snapshot.addons.of_policies.contains(&when) && !is_found)
 }
 
-fn is_found_closed(snapshot: &Snapshot, when: GatePoint) -> bool {
-    let found = snapshot.addons.found.iter().filter(|(point, _)| point.when == when);
-    found
-        .flat_map(|(_, gates)| gates)
+fn found<'s>(
+    snapshot: &'s Snapshot,
+    when: GatePoint,
+    at: Option<&KubeVersion>,
+) -> impl Iterator<Item = &'s Vec<AddonGate>> {
+    let points = snapshot.addons.found.iter();
+    let points = points.filter(move |(point, _)| point.when == when && at.is_none_or(|at| point.version == *at));
+    points.map(|(_, gates)| gates)
+}
+
+fn is_found_closed(snapshot: &Snapshot, when: GatePoint, at: Option<&KubeVersion>) -> bool {
+    found(snapshot, when, at)
+        .flatten()
         .any(|gate| gate.state != AddonState::Open)
 }
 
@@ -82,7 +96,7 @@ fn of_control_plane(snapshot: &Snapshot, to: &str) -> bool {
     let at = last.and_then(|swap| swap.after.release.as_deref());
     lacks(to, GatePoint::BeforeControlPlane)
         || at.is_some_and(|at| lacks(at, GatePoint::AfterControlPlane))
-        || (at.is_some() && is_found_closed(snapshot, GatePoint::AfterControlPlane))
+        || (at.is_some() && is_found_closed(snapshot, GatePoint::AfterControlPlane, None))
 }
 
 /// The turn of what begins has come, and of what has begun before the time stays.

@@ -99,13 +99,17 @@ pub(super) fn next<'a>(view: &ClassicView<'a>, rollout: &WorkerRollout<'a>, wait
     }
     let is_done = due.is_empty() && moving + stuck == 0;
     let has_room = moving < view.snapshot.upgrade_spec.strategy.limit();
-    let held = if due.is_empty() || !has_room {
+    let mut held = if due.is_empty() {
         Vec::new()
     } else {
         let release = rollout.demand.step().map(|step| step.name());
         gates::before_workers(view.snapshot, rollout.demand.version(), release)
     };
     let is_open = has_room && held.is_empty();
+    if !has_room {
+        // These are looked at all the time, so that what is ready needn't be found to be so for each pool.
+        held.retain(gates::is_of_addon);
+    }
     waiting.extend(held);
     if is_open {
         for (pool, step) in due {

@@ -18,6 +18,12 @@ impl Waiting {
             Self::ControlPlaneRollingOut { .. } => pool_swapped(snapshot, &PoolId::ControlPlane),
             Self::PoolRollingOut { pool, .. } => pool_swapped(snapshot, pool),
             Self::MachinePoolRollingOut { name, .. } => machine_pool_swapped(snapshot, name),
+            Self::AddonClosed(closed) => {
+                let upgrade_spec = &snapshot.upgrade_spec;
+                upgrade_spec
+                    .gate_history
+                    .begun(upgrade_spec.target.as_str(), &closed.id)
+            }
             Self::MachineNotReady { name, .. } => machine(snapshot, name)?.created,
             Self::ControlPlaneStuck { since, .. } | Self::PoolHeld { since, .. } => Some(*since),
             Self::Paused { .. }
@@ -33,7 +39,6 @@ impl Waiting {
             | Self::NoPath(_)
             | Self::NoImage { .. }
             | Self::GateClosed { .. }
-            | Self::AddonClosed(_)
             | Self::AddonsUnseen(_)
             | Self::ApprovalMissing { .. }
             | Self::PreflightFailed { .. }

@@ -39,10 +39,13 @@ fn had_addons(snapshot: &Snapshot, release: &str) -> bool {
     path.is_none_or(|path| path.addons.iter().any(|name| name == release))
 }
 
-/// What holds an upgrade at these points.
+/// What holds an upgrade at these points, which come one after the other: what holds at one, lets the next not begin.
 pub(crate) fn held(snapshot: &Snapshot, points: impl IntoIterator<Item = AskedPoint>) -> Vec<Waiting> {
     let mut waiting = Vec::new();
     for point in points {
+        if !waiting.is_empty() {
+            break;
+        }
         match snapshot.addons.found.get(&point) {
             Some(found) => waiting.extend(found.iter().filter_map(closed)),
             None if are_listed(snapshot, &point) => waiting.push(Waiting::AddonsUnseen(Box::new(point))),

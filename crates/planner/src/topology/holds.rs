@@ -107,18 +107,17 @@ fn is_to_go(view: &TopologyView<'_>, pool: &MachineDeployment) -> bool {
 /// The next pool that is let go, where the strategy has room for one more on its way.
 fn release(view: &TopologyView<'_>, waiting: &mut Vec<Waiting>) -> Option<Action> {
     let mut due = due(view);
-    if due.is_empty() {
-        return None;
-    }
     // They come by name, and the sort is stable.
     due.sort_by_key(|pool| view.place(pool));
+    // Where they go through a version in between, all of them do.
+    let version = &due.first()?.version;
     let moving = view.pools.iter().filter(|pool| is_on_its_way(view, pool)).count();
-    if moving >= limit(view) {
-        return None;
+    let has_room = moving < limit(view);
+    let mut held = gates::before_workers(view.snapshot, version, view.topology.release_of(version));
+    if !has_room {
+        held.retain(gates::is_of_addon);
     }
-    let version = &view.topology.version;
-    let held = gates::before_workers(view.snapshot, version, view.topology.release_of(version));
-    if !held.is_empty() {
+    if !has_room || !held.is_empty() {
         waiting.extend(held);
         return None;
     }

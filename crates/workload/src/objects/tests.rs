@@ -143,7 +143,7 @@ struct Objects {
 async fn set_with(
     applies: StatusCode,
     message: &'static str,
-    value: &str,
+    value: &'static str,
 ) -> (Result<SetOutcome, String>, Vec<(String, Value)>) {
     let objects = Objects::default();
     let kept = objects.clone();
@@ -155,7 +155,8 @@ async fn set_with(
         if is_apply && applies != StatusCode::OK {
             (applies, Json(status)).into_response()
         } else {
-            Json(json!({})).into_response()
+            let version = if value == "dropped" { "v1" } else { value };
+            Json(json!({ "spec": { "version": version } })).into_response()
         }
     };
     let object = json!({ "metadata": { "name": "s", "resourceVersion": "7" }, "spec": { "version": "v1" } });
@@ -208,6 +209,8 @@ async fn a_field_is_set_once_and_never_taken_from_another_manager() {
     let modified = "Operation cannot be fulfilled: the object has been modified";
     let (outcome, _) = set_with(StatusCode::CONFLICT, modified, "v2").await;
     assert_eq!(outcome, Err("it has changed meanwhile".to_owned()));
+    let (outcome, patches) = set_with(StatusCode::OK, "", "dropped").await;
+    assert_eq!((outcome, patches.len()), (Err("it reads back as \"v1\"".to_owned()), 1));
     let (outcome, _) = set_with(StatusCode::FORBIDDEN, "no", "v2").await;
     assert!(outcome.unwrap_err().contains("with HTTP 403: no"));
 }

@@ -1,4 +1,3 @@
-use instar_addons::WantedGate;
 use instar_planner::Problem;
 use instar_preflight::workload::{Facts, Nodes, Probe};
 use jiff::Timestamp;
@@ -264,7 +263,7 @@ fn a_gate_is_ready_since_the_first_of_the_looks_that_found_it_so() {
     let ready = || Look::Judged(Verdict::Ready);
     let in_progress = || Look::Judged(Verdict::InProgress("not ready".to_owned()));
     let mut since = |look: Look, at: i64| {
-        now += Duration::from_secs(30);
+        now += EVERY_GATE;
         assert_eq!(due(&mut schedule, now).0, ["a"]);
         let news = schedule.finished(&key("a"), looked(&gate, look, at), now);
         let ready = schedule.gates(&key("a"))[&gate.id].ready;
@@ -285,7 +284,7 @@ fn another_gate_of_the_name_begins_anew() {
     schedule.want(&key("a"), gates(&first), now);
     assert_eq!(due(&mut schedule, now).0, ["a"]);
     schedule.finished(&key("a"), looked(&first, Look::Judged(Verdict::Ready), 1), now);
-    let later = now + Duration::from_secs(30);
+    let later = now + EVERY_GATE;
     schedule.want(&key("a"), gates(&other), later);
     assert!(schedule.gates(&key("a")).is_empty());
     assert_eq!(due(&mut schedule, later).0, ["a"], "it is asked at once");

@@ -106,6 +106,7 @@ fn the_edit_the_pools_and_the_end_wait() {
             "Hold md-1",
             "edit v1.34.5",
             "begin AfterControlPlane v1.34.5",
+            "open",
             "begin BeforeWorkers v1.34.5",
             "open",
             "Release md-0",

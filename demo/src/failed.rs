@@ -9,7 +9,7 @@ use crate::shell::Shell;
 use instar_e2e::{cache::Cache, progress::say};
 
 /// What tells how a Cluster is.
-const KINDS: [&str; 10] = [
+const KINDS: [&str; 11] = [
     "clusters",
     "clusterclasses",
     "clusterupgrades",
@@ -19,6 +19,7 @@ const KINDS: [&str; 10] = [
     "kubeadmcontrolplanes",
     "devmachines",
     "devmachinetemplates",
+    "appreleases",
     "events",
 ];
 

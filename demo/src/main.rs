@@ -10,6 +10,7 @@
 mod catalog;
 mod clusters;
 mod failed;
+mod kube_ovn;
 mod screen;
 mod script;
 mod shell;

@@ -19,7 +19,7 @@ use crate::{
 use instar_e2e::progress::spoken;
 
 /// How many stages there are.
-const STAGES: usize = 9;
+const STAGES: usize = 10;
 
 /// What a terminal has that doesn't say.
 const USUAL: Size = Size { lines: 24, columns: 80 };

@@ -14,7 +14,7 @@ use crate::{
     NAMESPACE,
     catalog::Images,
     clusters::{FIRST, LAST, PREFIX, Subject, pool_paths},
-    failed,
+    failed, kube_ovn,
     screen::Screen,
     shell::{Shell, root},
     summary::summary,
@@ -103,15 +103,23 @@ async fn script(shell: &Shell) -> Result<()> {
     let coming_up = screen.took(began)?;
     let surplus = surplus(&live)?;
 
+    let title = format!(
+        "A release that takes the network plugin of {} along",
+        Subject::Classic.name()
+    );
+    let began = screen.stage(6, &title)?;
+    let _operator = kube_ovn::install(shell, &screen, &client).await?;
+    screen.took(began)?;
+
     let began = screen.stage(
-        6,
+        7,
         &format!("A sick cluster is not upgraded: {FIRST} to {PREFIX}, and one machine never starts"),
     )?;
     sick(shell, &mut screen, &mut live, &images).await?;
     screen.took(began)?;
 
     let began = screen.stage(
-        7,
+        8,
         &format!("Upgrade both by two minors, in one edit each: {FIRST} to {PREFIX}"),
     )?;
     screen.say(format!(
@@ -130,15 +138,16 @@ async fn script(shell: &Shell) -> Result<()> {
     watched(&mut screen, &mut live, &images, Until::At(LAST), UPGRADE).await?;
     let upgrade = screen.took(began)?;
 
-    let began = screen.stage(8, &format!("Try what is forbidden: back to {FIRST}"))?;
+    let began = screen.stage(9, &format!("Try what is forbidden: back to {FIRST}"))?;
     let edit = edit(shell, &screen, Subject::Topology, FIRST).await?;
     ensure!(!edit, "the edit back to {FIRST} was not refused");
     screen.took(began)?;
 
-    screen.stage(9, "What happened")?;
+    screen.stage(10, "What happened")?;
     for subject in Subject::BOTH {
         what_happened(&screen, &live, &images, subject, &surplus)?;
     }
+    kube_ovn::what_happened(shell, &screen, &client, &live).await?;
     shell
         .do_kubectl(&screen, &["get", "clusterupgrades", "-n", NAMESPACE])
         .await?;

@@ -63,7 +63,8 @@ pub struct Gate {
     #[schemars(schema_with = "schema::duration")]
     pub timeout: Option<SignedDuration>,
 
-    /// Hold: the upgrade waits on, and says so. Fail: it ends as failed.
+    /// What becomes of the upgrade then. Both hold it, with the reason `AddonTimedOut`: no upgrade can end as failed
+    /// yet.
     #[serde(default)]
     pub on_timeout: OnTimeout,
 
@@ -140,10 +141,10 @@ pub enum GenerationRule {
 /// What becomes of an upgrade whose gate takes too long.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnTimeout {
-    /// It waits on, and says so.
+    /// It waits on, with the reason `AddonTimedOut`.
     #[default]
     Hold,
-    /// It ends as failed.
+    /// The same, until upgrades can end as failed: then it does.
     Fail,
 }
 

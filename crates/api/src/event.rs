@@ -105,10 +105,11 @@ event_reasons! {
         "The maintenance windows of an upgrade that goes on have closed. What has begun goes on to its end.",
         "Nothing: it goes on when one opens.";
     GateOpened: Normal, "ClusterUpgrade, Cluster",
-        "A check or an approval holds the upgrade no more: it passes, it was skipped, or it was given.",
+        "A check, an approval, an add-on or a gate holds the upgrade no more: it passes, it was skipped, it was given, or it \
+         is ready.",
         "Nothing.";
     GateClosed: Normal, "ClusterUpgrade, Cluster",
-        "A check or a missing approval holds the upgrade. What has begun goes on to its end.",
+        "A check, a missing approval, an add-on or a gate holds the upgrade. What has begun goes on to its end.",
         "What the note says; `status.health` has all that holds it.";
     PinnedPath: Normal, "ClusterUpgrade, Cluster",
         "The controller wrote into the Cluster which releases the control plane goes through.",

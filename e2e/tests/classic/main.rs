@@ -5,6 +5,7 @@
 
 mod addons;
 mod by_hand;
+mod expressions;
 mod lifecycle;
 mod machine_pool;
 mod other_control_plane;
@@ -47,6 +48,7 @@ fn main() -> ExitCode {
         Journey::shared("classic-strategy", strategy::two_at_a_time_in_order),
         Journey::shared("classic-other-control-plane", other_control_plane::both_contracts),
         Journey::shared("classic-moved-paused", lifecycle::restored_in_the_middle),
+        Journey::shared("expressions", expressions::as_an_api_server_evaluates_them),
         Journey::exclusive("classic-refused-second", lifecycle::second_upgrade_is_refused)
             .prepared_by(lifecycle::prepare_second),
         Journey::exclusive("classic-moved", lifecycle::moved_in_the_middle).prepared_by(lifecycle::prepare_moved),

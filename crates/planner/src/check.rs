@@ -102,7 +102,7 @@ pub fn check(snapshot: &Snapshot, decision: &Decision) -> Vec<Violation> {
         Action::Nothing => true,
         Action::EditVersion(_) | Action::CompletePins(_) | Action::BeginGates(_) => is_live(snapshot),
         Action::RecordConvergence(_) if snapshot.cluster.topology().is_some() => is_live(snapshot),
-        Action::AnswerHook(answer) if answer.answer.is_some() => is_live(snapshot),
+        Action::AnswerHook(answer) if hooks::begun(answer).is_some() => is_live(snapshot),
         Action::HoldPool(_) | Action::SetConcurrency(_) | Action::AnswerHook(_) => {
             snapshot.cluster.lifecycle == Lifecycle::Active
         }
@@ -123,6 +123,7 @@ pub fn check(snapshot: &Snapshot, decision: &Decision) -> Vec<Violation> {
     if passed.iter().any(is_closed)
         || (!passed.is_empty() && is_held())
         || lacks_approval(snapshot, &decision.action)
+        || matches!(&decision.action, Action::AnswerHook(answer) if hooks::outlasts(snapshot, answer))
         || canary::is_passed(snapshot, &decision.action)
         || addons::are_passed(snapshot, decision)
     {

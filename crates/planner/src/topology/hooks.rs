@@ -9,7 +9,9 @@
 use std::fmt::Write as _;
 
 use instar_api::{ApprovalPoint, ApprovedPart, HOOK_ANSWER_ANNOTATION, HookAnswer, HookVerdict};
+use instar_capi::Lifecycle;
 use instar_domain::KubeVersion;
+use jiff::Timestamp;
 use serde_json::json;
 
 use super::view::TopologyView;
@@ -18,7 +20,8 @@ use crate::{
     decision::{Action, AnswerHook, Waiting},
     gates,
     pool_id::PoolId,
-    snapshot::RuntimeHooks,
+    snapshot::{RuntimeHooks, Snapshot, Topology},
+    upgrade_spec::{Gate, GateState},
 };
 
 /// How much of a reason Cluster API gets: it stands in conditions.
@@ -26,14 +29,7 @@ const REASON: usize = 512;
 
 /// What is written for the hook that comes next; what holds it is added to `waiting`.
 pub(super) fn next(view: &TopologyView<'_>, waiting: &mut Vec<Waiting>) -> Option<Action> {
-    let present = &view.topology.hook_answer;
-    let is_answered = match &view.topology.hooks {
-        RuntimeHooks::On => true,
-        // What was answered may have changed, whoever asks.
-        RuntimeHooks::Unknown(_) => present.is_some(),
-        RuntimeHooks::Off(_) => false,
-    };
-    if !is_answered || !view.is_moving() {
+    if !is_answered(view.topology) || !view.is_moving() {
         return end(view);
     }
     // What was answered for the step before says nothing of any other.
@@ -43,12 +39,39 @@ pub(super) fn next(view: &TopologyView<'_>, waiting: &mut Vec<Waiting>) -> Optio
             waiting.push(reason);
         }
     }
-    (present.as_ref() != Some(&answer.to_annotation())).then(|| write(view, Some(answer)))
+    changed(view.snapshot, view.topology, answer)
+}
+
+/// Takes back what was let go, while the upgrade as a whole is held, or can't be read. Cluster API may ask for a step hours
+/// after it was let go, when workers have arrived.
+pub(super) fn hold(snapshot: &Snapshot, held: &[Waiting]) -> Option<Action> {
+    let topology = snapshot.cluster.topology()?;
+    if !is_answered(topology) || snapshot.cluster.lifecycle != Lifecycle::Active {
+        return None;
+    }
+    let before = topology.hook_answer.as_deref().and_then(HookAnswer::from_annotation)?;
+    match before.verdict {
+        HookVerdict::Go { .. } if before.target == topology.version => {}
+        HookVerdict::Go { .. } | HookVerdict::Hold { .. } => return None,
+    }
+    let verdict = HookVerdict::Hold { reason: reason(held) };
+    changed(snapshot, topology, HookAnswer { verdict, ..before })
 }
 
 /// Nothing is asked any more.
 pub(super) fn end(view: &TopologyView<'_>) -> Option<Action> {
-    view.topology.hook_answer.as_ref().map(|_| write(view, None))
+    let present = view.topology.hook_answer.as_ref();
+    present.map(|_| write(view.snapshot, view.topology, None))
+}
+
+/// Whether what is answered counts.
+const fn is_answered(topology: &Topology) -> bool {
+    match &topology.hooks {
+        RuntimeHooks::On => true,
+        // What was answered may have changed, whoever asks.
+        RuntimeHooks::Unknown(_) => topology.hook_answer.is_some(),
+        RuntimeHooks::Off(_) => false,
+    }
 }
 
 /// Whether the step that comes next is held by the hook.
@@ -79,14 +102,17 @@ pub(super) fn is_approval_of_control_plane(waiting: &Waiting) -> bool {
 /// The answer to the hook that comes next, and what holds the step; nothing while none comes.
 fn answer(view: &TopologyView<'_>) -> Option<(HookAnswer, Vec<Waiting>)> {
     let (part, step) = next_step(view)?;
-    let held = match part {
-        ApprovedPart::ControlPlane => before_control_plane(view, step),
-        ApprovedPart::Workers => before_workers(view, step),
+    let (held, gates) = match part {
+        ApprovedPart::ControlPlane => (before_control_plane(view, step), &Gate::CONTROL_PLANE),
+        ApprovedPart::Workers => (before_workers(view, step), &Gate::WORKERS),
     };
-    let verdict = if held.is_empty() {
-        HookVerdict::Go
-    } else {
-        HookVerdict::Hold { reason: reason(&held) }
+    let verdict = match under_way(view, part) {
+        // Cluster API asks when it has ended, and much may have closed by then.
+        Some(reason) => HookVerdict::Hold { reason },
+        None if held.is_empty() => HookVerdict::Go {
+            until: closing(view.snapshot, gates),
+        },
+        None => HookVerdict::Hold { reason: reason(&held) },
     };
     let answer = HookAnswer {
         target: view.topology.version.clone(),
@@ -117,6 +143,32 @@ fn next_step<'a>(view: &TopologyView<'a>) -> Option<(ApprovedPart, &'a KubeVersi
     let mut left = current(&topology.control_plane_plan);
     left.find(|version| *version > present)
         .map(|step| (ApprovedPart::ControlPlane, step))
+}
+
+/// What has to end before a part may go, without anything being held.
+fn under_way(view: &TopologyView<'_>, part: ApprovedPart) -> Option<String> {
+    let pools = view.pools.iter().filter(|pool| view.is_rolling(pool));
+    let pools = pools.map(|pool| (PoolId::Workers(pool.object.name.clone()), &pool.version));
+    let machine_pools = view.machine_pools.iter();
+    let machine_pools = machine_pools.filter(|pool| !TopologyView::machine_pool_settled(pool));
+    let machine_pools = machine_pools.map(|pool| (PoolId::MachinePool(pool.object.name.clone()), &pool.version));
+    match part {
+        ApprovedPart::ControlPlane => pools
+            .chain(machine_pools)
+            .next()
+            .map(|(pool, version)| format!("{pool} has machines that aren't at {version} yet")),
+        ApprovedPart::Workers => None,
+    }
+}
+
+/// When the first of the gates closes by itself.
+fn closing(snapshot: &Snapshot, gates: &[Gate]) -> Option<Timestamp> {
+    let states = gates.iter().filter_map(|gate| snapshot.gates.get(gate));
+    let closing = states.filter_map(|state| match state {
+        GateState::Open { until } => *until,
+        GateState::Closed { .. } => None,
+    });
+    closing.min()
 }
 
 fn before_control_plane(view: &TopologyView<'_>, step: &KubeVersion) -> Vec<Waiting> {
@@ -161,11 +213,17 @@ fn reason(held: &[Waiting]) -> String {
     text.chars().take(REASON).collect()
 }
 
-fn write(view: &TopologyView<'_>, answer: Option<HookAnswer>) -> Action {
-    let resource_version = view.topology.resource_version.clone();
+/// An answer that isn't what the Cluster carries.
+fn changed(snapshot: &Snapshot, topology: &Topology, answer: HookAnswer) -> Option<Action> {
+    let is_there = topology.hook_answer.as_ref() == Some(&answer.to_annotation());
+    (!is_there).then(|| write(snapshot, topology, Some(answer)))
+}
+
+fn write(snapshot: &Snapshot, topology: &Topology, answer: Option<HookAnswer>) -> Action {
+    let resource_version = topology.resource_version.clone();
     let text = answer.as_ref().map(HookAnswer::to_annotation);
     Action::AnswerHook(AnswerHook {
-        name: view.snapshot.cluster.name.clone(),
+        name: snapshot.cluster.name.clone(),
         patch: json!({ "metadata": {
             "resourceVersion": resource_version,
             "annotations": { HOOK_ANSWER_ANNOTATION: text },

@@ -125,7 +125,7 @@ pub fn check(snapshot: &Snapshot, decision: &Decision) -> Vec<Violation> {
         || lacks_approval(snapshot, &decision.action)
         || matches!(&decision.action, Action::AnswerHook(answer) if hooks::outlasts(snapshot, answer))
         || canary::is_passed(snapshot, &decision.action)
-        || addons::are_passed(snapshot, decision)
+        || (!hooks::leaves_gates_to_steps(snapshot, &decision.action) && addons::are_passed(snapshot, decision))
     {
         broken.push(Violation::GateClosed);
     }

@@ -9,7 +9,7 @@ use super::{
     topology::compared,
 };
 use crate::{
-    decision::AnswerHook,
+    decision::{Action, AnswerHook},
     snapshot::{RuntimeHooks, Snapshot},
     upgrade_spec::{Gate, GateState},
 };
@@ -65,6 +65,21 @@ pub(super) fn lacks_approval(snapshot: &Snapshot, answer: &AnswerHook) -> bool {
 pub(super) fn answers_each_step(snapshot: &Snapshot) -> bool {
     let topology = snapshot.cluster.topology();
     topology.is_some_and(|topology| topology.hooks == RuntimeHooks::On)
+}
+
+/// Whether an edit leaves the add-ons and gates of the control plane to its steps, of which there are several.
+pub(super) fn leaves_gates_to_steps(snapshot: &Snapshot, action: &Action) -> bool {
+    let (Action::EditVersion(edit), Some(topology)) = (action, snapshot.cluster.topology()) else {
+        return false;
+    };
+    let row = snapshot.catalog.named_anywhere(&edit.target);
+    let version = row.map_or_else(|| edit.target.parse().ok(), |row| Some(row.version().clone()));
+    let present = topology.version.minor();
+    answers_each_step(snapshot)
+        && version.is_some_and(|version: KubeVersion| {
+            let minor = version.minor();
+            minor.major > present.major || minor.minor > present.minor + 1
+        })
 }
 
 pub(super) fn check(snapshot: &Snapshot, written: &AnswerHook, broken: &mut Vec<Violation>) {

@@ -8,7 +8,7 @@
 
 use std::fmt::Write as _;
 
-use instar_api::{ApprovalPoint, ApprovedPart, HOOK_ANSWER_ANNOTATION, HookAnswer, HookVerdict};
+use instar_api::{ApprovalPoint, ApprovedPart, GatePoint, HOOK_ANSWER_ANNOTATION, HookAnswer, HookVerdict};
 use instar_capi::Lifecycle;
 use instar_domain::KubeVersion;
 use jiff::Timestamp;
@@ -87,6 +87,29 @@ pub(super) fn asks_for_each_step(view: &TopologyView<'_>, to: &KubeVersion) -> b
         && *to != view.topology.version
         && required.contains(&ApprovalPoint::EachStep)
         && !required.contains(&ApprovalPoint::ControlPlane)
+}
+
+/// Whether each step of the control plane asks for its own add-ons and gates: those of the last one, asked for before the
+/// edit, would take an add-on of one field there and back again for the first step.
+pub(super) fn asks_gates_of_each_step(view: &TopologyView<'_>, to: &KubeVersion) -> bool {
+    let (from, to) = (view.topology.version.minor(), to.minor());
+    let is_one_step = from.major == to.major && to.minor <= from.minor + 1;
+    view.topology.hooks == RuntimeHooks::On && !is_one_step
+}
+
+pub(super) fn is_gate_of_control_plane(waiting: &Waiting) -> bool {
+    point(waiting).is_some_and(|(when, _)| when == GatePoint::BeforeControlPlane)
+}
+
+/// At which point of the upgrade something waits for add-ons and gates.
+fn point(waiting: &Waiting) -> Option<(GatePoint, &KubeVersion)> {
+    if let Waiting::AddonClosed(closed) = waiting {
+        Some((closed.id.when, &closed.id.version))
+    } else if let Waiting::AddonsUnseen(point) = waiting {
+        Some((point.when, &point.version))
+    } else {
+        None
+    }
 }
 
 pub(super) fn is_approval_of_control_plane(waiting: &Waiting) -> bool {

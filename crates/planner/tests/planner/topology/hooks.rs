@@ -11,10 +11,10 @@ use jiff::{SignedDuration, Timestamp};
 use super::{asked, cluster, control_plane, control_plane_goes, decide, pins, pools, topology, words, workers_go};
 use crate::world::{closed, machine_pools::machine_pool, random::Random, version};
 
-const STEPS: [&str; 2] = ["v1.34.5", "v1.35.5"];
+pub(super) const STEPS: [&str; 2] = ["v1.34.5", "v1.35.5"];
 
 /// Two minors to go, of which Cluster API asks before each.
-fn two_minors() -> Snapshot {
+pub(super) fn two_minors() -> Snapshot {
     let mut snapshot = cluster("v1.33.5", "v1.35.5");
     let topology = topology(&mut snapshot);
     topology.pins = Some(pins("v1.33.5", &STEPS));
@@ -24,7 +24,7 @@ fn two_minors() -> Snapshot {
     snapshot
 }
 
-fn with_machine_pool(mut snapshot: Snapshot, at: &str) -> Snapshot {
+pub(super) fn with_machine_pool(mut snapshot: Snapshot, at: &str) -> Snapshot {
     let mut pool = machine_pool("mp-0", at, &[at]);
     pool.object.managed_by = ManagedBy::Topology;
     snapshot.machine_pools = vec![Observed::Read(pool)];
@@ -36,7 +36,7 @@ fn approve(snapshot: &mut Snapshot, part: ApprovedPart, step: &str) {
 }
 
 /// Takes over what a decision writes.
-fn write(snapshot: &mut Snapshot, decision: &Decision) {
+pub(super) fn write(snapshot: &mut Snapshot, decision: &Decision) {
     if let Action::AnswerHook(answer) = &decision.action {
         let text = answer.patch["metadata"]["annotations"][HOOK_ANSWER_ANNOTATION].as_str();
         let topology = topology(snapshot);
@@ -69,7 +69,7 @@ fn said(answer: &HookAnswer) -> String {
 }
 
 /// What the hook lets begin at this moment: the admission server knows the time, whoever is down.
-fn let_go(snapshot: &mut Snapshot) -> Option<(ApprovedPart, KubeVersion)> {
+pub(super) fn let_go(snapshot: &mut Snapshot) -> Option<(ApprovedPart, KubeVersion)> {
     let answer = HookAnswer::from_annotation(topology(snapshot).hook_answer.as_deref()?)?;
     match answer.verdict {
         HookVerdict::Go { until } if until.is_none_or(|until| snapshot.now < until) => Some((answer.part, answer.step)),

@@ -205,7 +205,17 @@ fn before_control_plane(view: &TopologyView<'_>, step: &KubeVersion) -> Vec<Wait
     if is_approved && !approvals.required.contains(&ApprovalPoint::EachStep) {
         held.retain(|waiting| !is_approval_of_control_plane(waiting));
     }
+    if !has_taken_step(view) {
+        let after = Some((GatePoint::AfterControlPlane, &view.control_plane.version));
+        held.retain(|waiting| point(waiting) != after);
+    }
     held
+}
+
+/// Whether the control plane is beyond the version from which the upgrade began. Pins of before go with the edit, so the
+/// lowest version tells; without pins it may be that of workers that have come along.
+fn has_taken_step(view: &TopologyView<'_>) -> bool {
+    view.topology.pins.is_none() || *view.lowest() != view.control_plane.version
 }
 
 /// They wait as a whole, so nothing holds one of them for another one.

@@ -1,11 +1,16 @@
 //! Add-ons and gates where Cluster API asks before each step.
 
-use instar_api::GatePoint;
+use instar_api::{GATE_HISTORY_ANNOTATION, GatePoint};
 use instar_planner::{
-    Action, AddonGate, AddonId, AddonOwner, AddonState, AskedPoint, Decision, RuntimeHooks, Snapshot, check, follow,
+    Action, AddonGate, AddonId, AddonOwner, AddonState, AskedPoint, Decision, GateHistory, RuntimeHooks, Snapshot,
+    check, follow,
 };
 
-use super::{asked, topology};
+use super::{
+    asked, control_plane, control_plane_goes,
+    hooks::{STEPS, let_go, two_minors, write},
+    pins, topology, version, written_by_us,
+};
 
 fn gate(point: &AskedPoint, state: AddonState) -> AddonGate {
     AddonGate {
@@ -37,6 +42,48 @@ fn decide(snapshot: &mut Snapshot, found: &AddonState) -> Decision {
     }
 }
 
+/// What is done until the control plane has arrived. Each gate opens as soon as it has begun.
+fn walk(snapshot: &mut Snapshot) -> Vec<String> {
+    let mut done = Vec::new();
+    for _ in 0..50 {
+        let decision = decide(snapshot, &AddonState::Due);
+        write(snapshot, &decision);
+        match &decision.action {
+            Action::BeginGates(begin) => {
+                done.extend(begin.gates.iter().map(|id| format!("{} {}", id.when, id.version)));
+                let text = begin.patch["metadata"]["annotations"][GATE_HISTORY_ANNOTATION]
+                    .as_str()
+                    .unwrap();
+                snapshot.upgrade_spec.gate_history = GateHistory::from_annotation(text);
+                for found in snapshot.addons.found.values_mut().flatten() {
+                    found.state = AddonState::Open;
+                }
+            }
+            Action::EditVersion(edit) => {
+                done.push(format!("edit {}", edit.target));
+                topology(snapshot).version = version(&edit.target);
+                written_by_us(snapshot);
+                let topology = topology(snapshot);
+                topology.pins = Some(pins("v1.33.5", &STEPS));
+                topology.control_plane_plan = STEPS.map(version).into();
+                topology.workers_plan = vec![version("v1.35.5")];
+            }
+            _ => {}
+        }
+        if let Some((_, step)) = let_go(snapshot)
+            && step > control_plane(snapshot).version
+        {
+            done.push(format!("go {step}"));
+            control_plane_goes(snapshot, &step.to_string());
+            topology(snapshot).control_plane_plan.remove(0);
+        }
+        if control_plane(snapshot).version == version("v1.35.5") {
+            return done;
+        }
+    }
+    panic!("it doesn't end: {done:?}");
+}
+
 #[test]
 fn the_edit_leaves_gates_to_the_steps_where_there_are_several() {
     let on = || RuntimeHooks::On;
@@ -60,4 +107,36 @@ fn the_edit_leaves_gates_to_the_steps_where_there_are_several() {
         };
         assert_eq!(found, expected, "{from} {hooks:?}");
     }
+}
+
+#[test]
+fn each_step_asks_for_what_comes_before_and_after_it() {
+    let points = [GatePoint::BeforeControlPlane, GatePoint::AfterControlPlane];
+    let steps = [
+        "BeforeControlPlane v1.34.5",
+        "go v1.34.5",
+        "AfterControlPlane v1.34.5",
+        "BeforeControlPlane v1.35.5",
+        "go v1.35.5",
+    ];
+    let mut snapshot = asked("v1.33.5", "v1.35");
+    topology(&mut snapshot).hooks = RuntimeHooks::On;
+    snapshot.addons.of_policies = points.into();
+    snapshot.pools.clear();
+    let mut expected = vec!["edit v1.35.5"];
+    expected.extend(steps);
+    assert_eq!(walk(&mut snapshot), expected);
+
+    // An edit by hand.
+    let mut snapshot = two_minors();
+    snapshot.addons.of_policies = points.into();
+    snapshot.pools.clear();
+    assert_eq!(walk(&mut snapshot), steps);
+
+    // Without pins, where the upgrade began isn't known for sure.
+    let mut snapshot = two_minors();
+    topology(&mut snapshot).pins = None;
+    snapshot.addons.of_policies = points.into();
+    snapshot.pools.clear();
+    assert_eq!(walk(&mut snapshot)[0], "AfterControlPlane v1.33.5");
 }

@@ -207,7 +207,8 @@ fn lacks_approval(snapshot: &Snapshot, action: &Action) -> bool {
         Action::EditVersion(_) => {
             let of_each_step = asks(ApprovalPoint::EachStep) && !hooks::answers_each_step(snapshot);
             let of_control_plane = asks(ApprovalPoint::ControlPlane) || of_each_step;
-            let is_asked_later = topology::holds_all_workers(snapshot);
+            let follows = topology::has_machine_pools(snapshot) && !hooks::answers_each_step(snapshot);
+            let is_asked_later = topology::holds_all_pools(snapshot) && !follows;
             (of_control_plane && !has_any(ApprovedPart::ControlPlane))
                 || (asks(ApprovalPoint::Workers) && !has_any(ApprovedPart::Workers) && !is_asked_later)
         }

@@ -1,14 +1,14 @@
 //! Add-ons and gates where Cluster API asks before each step.
 
-use instar_api::{GATE_HISTORY_ANNOTATION, GatePoint};
+use instar_api::{ApprovalPoint, GATE_HISTORY_ANNOTATION, GatePoint};
 use instar_planner::{
     Action, AddonGate, AddonId, AddonOwner, AddonState, AskedPoint, Decision, GateHistory, RuntimeHooks, Snapshot,
     check, follow,
 };
 
 use super::{
-    asked, control_plane, control_plane_goes,
-    hooks::{STEPS, let_go, two_minors, write},
+    asked, asked_of, cluster_of, control_plane, control_plane_goes,
+    hooks::{STEPS, let_go, two_minors, with_machine_pool, write},
     pins, topology, version, written_by_us,
 };
 
@@ -139,4 +139,41 @@ fn each_step_asks_for_what_comes_before_and_after_it() {
     snapshot.addons.of_policies = points.into();
     snapshot.pools.clear();
     assert_eq!(walk(&mut snapshot)[0], "AfterControlPlane v1.33.5");
+}
+
+#[test]
+fn machine_pools_wait_at_their_hook_and_not_at_the_edit() {
+    let on = || RuntimeHooks::On;
+    let off = || RuntimeHooks::Off(String::new());
+    let alone: &[&str] = &[];
+    for (hooks, pools, required, expected) in [
+        (on(), alone, false, "edit v1.34"),
+        (on(), alone, true, "edit v1.34.5"),
+        // MachineDeployments beside them are held as ever.
+        (on(), &["md-0"], false, "hold md-0"),
+        (on(), &["md-0"], true, "hold md-0"),
+        (off(), alone, false, "BeforeWorkers v1.34.5"),
+        (off(), alone, true, "held"),
+        (off(), &["md-0"], true, "held"),
+    ] {
+        let runs = "v1.33.5";
+        let mut snapshot = with_machine_pool(asked_of(cluster_of(runs, runs, pools), "v1.34"), runs);
+        topology(&mut snapshot).hooks = hooks.clone();
+        if required {
+            snapshot.approvals.required = [ApprovalPoint::Workers].into();
+        } else {
+            snapshot.addons.of_policies = [GatePoint::BeforeWorkers].into();
+        }
+        let decision = decide(&mut snapshot, &AddonState::Due);
+        let found = match decision.action {
+            Action::EditVersion(edit) => format!("edit {}", edit.target),
+            Action::BeginGates(begin) => format!("{} {}", begin.gates[0].when, begin.gates[0].version),
+            Action::HoldPool(hold) => format!("hold {}", hold.name),
+            action => {
+                assert_eq!(action, Action::Nothing);
+                "held".to_owned()
+            }
+        };
+        assert_eq!(found, expected, "{hooks:?} {pools:?} {required}");
+    }
 }

@@ -6,7 +6,7 @@
 //!
 //! The admission server answers, from the Cluster alone: here its annotation is written.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 
 use instar_api::{ApprovalPoint, ApprovedPart, GatePoint, HOOK_ANSWER_ANNOTATION, HookAnswer, HookVerdict};
 use instar_capi::Lifecycle;
@@ -16,6 +16,7 @@ use serde_json::json;
 
 use super::view::TopologyView;
 use crate::{
+    addon::AddonProblem,
     canary::Leaving,
     decision::{Action, AnswerHook, Waiting},
     gates,
@@ -241,9 +242,34 @@ fn reason(held: &[Waiting]) -> String {
     for waiting in held {
         let before = if text.is_empty() { "" } else { "; " };
         // A String takes all that is written.
-        let _ = write!(text, "{before}{waiting}");
+        let _ = write!(text, "{before}{}", Brief(waiting));
     }
     text.chars().take(REASON).collect()
+}
+
+/// What is waited for, without what others say of it: their words may change at each look, and each change would be a
+/// write of the Cluster, after which Cluster API looks at its whole topology.
+struct Brief<'a>(&'a Waiting);
+
+impl fmt::Display for Brief<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let more = "(see status.health of the ClusterUpgrade)";
+        if let Waiting::AddonClosed(closed) = self.0 {
+            let problem = match closed.problem {
+                AddonProblem::NotReady => "isn't ready",
+                AddonProblem::Failed => "has failed",
+                AddonProblem::Unknown => "isn't known to be ready",
+                AddonProblem::TimedOut => "takes longer than its timeout",
+            };
+            write!(f, "{} {problem} {more}", closed.id)
+        } else if let Waiting::PreflightFailed { check, .. } = self.0 {
+            write!(f, "check {check} failed {more}")
+        } else if let Waiting::PreflightUnknown { check, .. } = self.0 {
+            write!(f, "check {check} is not known yet {more}")
+        } else {
+            self.0.fmt(f)
+        }
+    }
 }
 
 /// An answer that isn't what the Cluster carries.

@@ -1,9 +1,9 @@
 //! Add-ons and gates where Cluster API asks before each step.
 
-use instar_api::{ApprovalPoint, GATE_HISTORY_ANNOTATION, GatePoint};
+use instar_api::{ApprovalPoint, GATE_HISTORY_ANNOTATION, GatePoint, HookVerdict};
 use instar_planner::{
-    Action, AddonGate, AddonId, AddonOwner, AddonState, AskedPoint, Decision, GateHistory, RuntimeHooks, Snapshot,
-    check, follow,
+    Action, AddonGate, AddonId, AddonOwner, AddonProblem, AddonState, AskedPoint, Decision, GateHistory, RuntimeHooks,
+    Snapshot, check, follow,
 };
 
 use super::{
@@ -176,4 +176,31 @@ fn machine_pools_wait_at_their_hook_and_not_at_the_edit() {
         };
         assert_eq!(found, expected, "{hooks:?} {pools:?} {required}");
     }
+}
+
+#[test]
+fn what_a_workload_cluster_says_of_an_addon_is_not_copied() {
+    let said = |message: &str, problem: AddonProblem| {
+        let mut snapshot = two_minors();
+        snapshot.addons.of_policies = [GatePoint::BeforeControlPlane].into();
+        let closed = AddonState::Closed {
+            problem,
+            message: message.to_owned(),
+            until: None,
+        };
+        match decide(&mut snapshot, &closed).action {
+            Action::AnswerHook(answer) => match answer.answer.unwrap().verdict {
+                HookVerdict::Hold { reason } => reason,
+                HookVerdict::Go { .. } => panic!("it goes"),
+            },
+            action => panic!("{action:?}"),
+        }
+    };
+    let one = said("1 of 3 pods are ready", AddonProblem::NotReady);
+    assert_eq!(
+        one,
+        "gate cni of UpgradePolicy p (BeforeControlPlane v1.34.5) isn't ready (see status.health of the ClusterUpgrade)"
+    );
+    assert_eq!(said("2 of 3 pods are ready", AddonProblem::NotReady), one);
+    assert_ne!(said("1 of 3 pods are ready", AddonProblem::Failed), one);
 }

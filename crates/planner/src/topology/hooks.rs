@@ -43,20 +43,33 @@ pub(super) fn next(view: &TopologyView<'_>, waiting: &mut Vec<Waiting>) -> Optio
     changed(view.snapshot, view.topology, answer)
 }
 
-/// Takes back what was let go, while the upgrade as a whole is held, or can't be read. Cluster API may ask for a step hours
-/// after it was let go, when workers have arrived.
+/// Holds what comes next while the upgrade as a whole is held, and takes back what was let go where what comes next can't be
+/// read. Cluster API may come to a step hours after it was let go, when workers have arrived.
 pub(super) fn hold(snapshot: &Snapshot, held: &[Waiting]) -> Option<Action> {
     let topology = snapshot.cluster.topology()?;
     if !is_answered(topology) || snapshot.cluster.lifecycle != Lifecycle::Active {
         return None;
     }
-    let before = topology.hook_answer.as_deref().and_then(HookAnswer::from_annotation)?;
-    match before.verdict {
-        HookVerdict::Go { .. } if before.target == topology.version => {}
-        HookVerdict::Go { .. } | HookVerdict::Hold { .. } => return None,
+    let view = TopologyView::read(snapshot).ok().filter(TopologyView::is_moving);
+    let next = view.as_ref().and_then(next_step);
+    let next = next.map(|(part, step)| (part, step.clone()));
+    let (part, step) = next.or_else(|| let_go(topology))?;
+    let answer = HookAnswer {
+        target: topology.version.clone(),
+        part,
+        step,
+        verdict: HookVerdict::Hold { reason: reason(held) },
+    };
+    changed(snapshot, topology, answer)
+}
+
+/// What the Cluster says that may go.
+fn let_go(topology: &Topology) -> Option<(ApprovedPart, KubeVersion)> {
+    let answer = topology.hook_answer.as_deref().and_then(HookAnswer::from_annotation)?;
+    match answer.verdict {
+        HookVerdict::Go { .. } if answer.target == topology.version => Some((answer.part, answer.step)),
+        HookVerdict::Go { .. } | HookVerdict::Hold { .. } => None,
     }
-    let verdict = HookVerdict::Hold { reason: reason(held) };
-    changed(snapshot, topology, HookAnswer { verdict, ..before })
 }
 
 /// Nothing is asked any more.
@@ -126,12 +139,18 @@ pub(super) fn is_approval_of_control_plane(waiting: &Waiting) -> bool {
 /// The answer to the hook that comes next, and what holds the step; nothing while none comes.
 fn answer(view: &TopologyView<'_>) -> Option<(HookAnswer, Vec<Waiting>)> {
     let (part, step) = next_step(view)?;
-    let (held, gates) = match part {
-        ApprovedPart::ControlPlane => (before_control_plane(view, step), &Gate::CONTROL_PLANE),
-        ApprovedPart::Workers => (before_workers(view, step), &Gate::WORKERS),
+    let gates = match part {
+        ApprovedPart::ControlPlane => &Gate::CONTROL_PLANE,
+        ApprovedPart::Workers => &Gate::WORKERS,
     };
-    let verdict = match under_way(view, part) {
-        // Cluster API asks when it has ended, and much may have closed by then.
+    let under_way = under_way(view, part);
+    let held = match (&under_way, part) {
+        // Cluster API asks when it has ended, and much may have opened or closed by then.
+        (Some(_), ApprovedPart::ControlPlane | ApprovedPart::Workers) => Vec::new(),
+        (None, ApprovedPart::ControlPlane) => before_control_plane(view, step),
+        (None, ApprovedPart::Workers) => before_workers(view, step),
+    };
+    let verdict = match under_way {
         Some(reason) => HookVerdict::Hold { reason },
         None if held.is_empty() => HookVerdict::Go {
             until: closing(view.snapshot, gates),
@@ -149,9 +168,6 @@ fn answer(view: &TopologyView<'_>) -> Option<(HookAnswer, Vec<Waiting>)> {
 
 /// What goes next, and where to, as Cluster API plans it. A plan that doesn't end at the Cluster's version is one of before.
 fn next_step<'a>(view: &TopologyView<'a>) -> Option<(ApprovedPart, &'a KubeVersion)> {
-    if !view.control_plane_settled() {
-        return None;
-    }
     let topology = view.topology;
     let present = &view.control_plane.version;
     let current = |plan: &'a Vec<KubeVersion>| {
@@ -171,6 +187,12 @@ fn next_step<'a>(view: &TopologyView<'a>) -> Option<(ApprovedPart, &'a KubeVersi
 
 /// What has to end before a part may go, without anything being held.
 fn under_way(view: &TopologyView<'_>, part: ApprovedPart) -> Option<String> {
+    if !view.control_plane_settled() {
+        let version = &view.control_plane.version;
+        return Some(format!(
+            "the control plane has yet to be at {version} with all its machines (see status.health of the ClusterUpgrade)"
+        ));
+    }
     let pools = view.pools.iter().filter(|pool| view.is_rolling(pool));
     let pools = pools.map(|pool| (PoolId::Workers(pool.object.name.clone()), &pool.version));
     let machine_pools = view.machine_pools.iter();

@@ -98,11 +98,17 @@ fn each_step_waits_for_its_own_approval() {
     assert_eq!(answered(&mut snapshot), "ControlPlane v1.34.5: go");
     assert_eq!(decide(&snapshot).progress.stage, Stage::ControlPlane);
 
-    // While it rolls, nothing is asked, and what was answered says nothing of the next step.
+    // While it rolls, nothing is asked, also not for the approval of the next step.
     control_plane_goes(&mut snapshot, "v1.34.5");
     topology(&mut snapshot).control_plane_plan = vec![version("v1.35.5")];
     control_plane(&mut snapshot).observed.push(version("v1.33.5"));
+    assert_eq!(
+        answered(&mut snapshot),
+        "ControlPlane v1.35.5: the control plane has yet to be at v1.34.5 with all its machines (see status.health of the \
+         ClusterUpgrade)"
+    );
     assert_eq!(answered(&mut snapshot), "as before");
+    assert_eq!(decide(&snapshot).progress.stage, Stage::ControlPlane);
     control_plane(&mut snapshot).observed.pop();
     assert!(answered(&mut snapshot).starts_with("ControlPlane v1.35.5: the control plane goes to v1.35.5 once"));
     assert_eq!(decide(&snapshot).progress.stage, Stage::Held);
@@ -296,6 +302,9 @@ fn nothing_is_answered_that_is_not_asked() {
     // A ClusterUpgrade that is paused holds what comes next.
     let mut snapshot = two_minors();
     snapshot.upgrade_spec.paused = true;
+    let upgrade = &snapshot.upgrade_spec.upgrade;
+    let held = format!("ControlPlane v1.34.5: ClusterUpgrade {upgrade} is paused");
+    assert_eq!(answered(&mut snapshot), held);
     assert_eq!(answered(&mut snapshot), "as before");
 }
 

@@ -11,6 +11,7 @@ use axum::{
 };
 use instar_admission::hook::{Hook, HookDecision, HookedCluster, MachinePools, UpgradedBy, decide};
 use instar_api::{HOOK_ANSWER_ANNOTATION, RELEASES_ANNOTATION, SWAP_HISTORY_ANNOTATION};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -175,7 +176,7 @@ fn answer(hook: Hook, body: &[u8]) -> Response {
     };
     let Metadata { namespace, name, .. } = &request.cluster.metadata;
     let step = &request.to_kubernetes_version;
-    match decide(hook, step, &request.cluster.hooked()) {
+    match decide(hook, step, &request.cluster.hooked(), Timestamp::now()) {
         HookDecision::Go => {
             tracing::info!(hook = hook.name(), %namespace, cluster = %name, %step, "Let a step begin");
             respond("Success", String::new(), 0)

@@ -3,6 +3,7 @@
 
 use instar_api::{ApprovedPart, HookAnswer, HookVerdict};
 use instar_domain::KubeVersion;
+use jiff::Timestamp;
 
 /// A hook that is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,9 +92,9 @@ const HELD: u32 = 20;
 /// The same where the controller has yet to answer, which takes it a moment.
 const UNANSWERED: u32 = 5;
 
-/// Answers a hook. `step` is the version that its part goes to.
+/// Answers a hook at a point in time. `step` is the version that its part goes to.
 #[must_use]
-pub fn decide(hook: Hook, step: &str, cluster: &HookedCluster<'_>) -> HookDecision {
+pub fn decide(hook: Hook, step: &str, cluster: &HookedCluster<'_>, now: Timestamp) -> HookDecision {
     let is_ours = cluster.upgraded_by == UpgradedBy::Instar || cluster.answer.is_some();
     let is_held_otherwise = hook == Hook::BeforeWorkersUpgrade && cluster.machine_pools == MachinePools::None;
     let Some(version) = cluster.version.filter(|_| is_ours && !is_held_otherwise) else {
@@ -101,7 +102,15 @@ pub fn decide(hook: Hook, step: &str, cluster: &HookedCluster<'_>) -> HookDecisi
     };
     match cluster.answer.and_then(HookAnswer::from_annotation) {
         Some(answer) if counts(&answer, hook, step, version) => match answer.verdict {
-            HookVerdict::Go => HookDecision::Go,
+            HookVerdict::Go { until: Some(until) } if until <= now => HookDecision::Hold {
+                message: format!(
+                    "{} might go to {step} until {until}, when the maintenance window closed, and Instar's controller has \
+                     not looked since: if this stays, see whether the controller runs",
+                    hook.part().as_words()
+                ),
+                retry_after: HELD,
+            },
+            HookVerdict::Go { .. } => HookDecision::Go,
             HookVerdict::Hold { reason } => HookDecision::Hold {
                 message: reason,
                 retry_after: HELD,
@@ -129,6 +138,8 @@ mod tests {
     use super::*;
 
     const GO: &str = r#"{"target":"v1.35.4","part":"ControlPlane","step":"v1.34.3","answer":"Go"}"#;
+    const GO_UNTIL: &str =
+        r#"{"target":"v1.35.4","part":"ControlPlane","step":"v1.34.3","answer":"Go","until":"2026-11-20T11:00:00Z"}"#;
     const HOLD: &str = r#"{"target":"v1.35.4","part":"ControlPlane","step":"v1.34.3","answer":"Hold","reason":"the window is closed"}"#;
     const WORKERS: &str = r#"{"target":"v1.35.4","part":"Workers","step":"v1.34.3","answer":"Go"}"#;
 
@@ -139,6 +150,10 @@ mod tests {
             machine_pools: MachinePools::Some,
             answer,
         }
+    }
+
+    fn at(time: &str) -> Timestamp {
+        format!("2026-11-20T{time}Z").parse().unwrap()
     }
 
     fn said(decision: &HookDecision) -> String {
@@ -166,14 +181,32 @@ mod tests {
             (workers, "v1.34.3", None, waits),
             (control_plane, "not a version", Some(GO), waits),
         ] {
-            let found = said(&decide(hook, step, &cluster(answer)));
+            let found = said(&decide(hook, step, &cluster(answer), at("12:00:00")));
             assert!(found.starts_with(expected), "{hook:?} {step} {answer:?}: {found}");
         }
         let other = HookedCluster {
             version: Some("v1.36.1"),
             ..cluster(Some(GO))
         };
-        assert!(said(&decide(control_plane, "v1.34.3", &other)).starts_with(waits));
+        assert!(said(&decide(control_plane, "v1.34.3", &other, at("12:00:00"))).starts_with(waits));
+    }
+
+    #[test]
+    fn what_was_let_go_in_a_window_ends_with_it() {
+        let hook = Hook::BeforeControlPlaneUpgrade;
+        for (time, expected) in [
+            ("10:59:59", "go"),
+            (
+                "11:00:00",
+                "20: the control plane might go to v1.34.3 until 2026-11-20T11:00:00Z",
+            ),
+            ("23:00:00", "20: the control plane might"),
+        ] {
+            let found = said(&decide(hook, "v1.34.3", &cluster(Some(GO_UNTIL)), at(time)));
+            assert!(found.starts_with(expected), "{time}: {found}");
+            let found = said(&decide(hook, "v1.34.3", &cluster(Some(GO)), at(time)));
+            assert_eq!(found, "go");
+        }
     }
 
     #[test]
@@ -184,13 +217,16 @@ mod tests {
                     version: None,
                     ..cluster(answer)
                 };
-                assert_eq!(decide(hook, "v1.34.3", &without_topology), HookDecision::Go);
+                assert_eq!(
+                    decide(hook, "v1.34.3", &without_topology, at("12:00:00")),
+                    HookDecision::Go
+                );
             }
             let others = HookedCluster {
                 upgraded_by: UpgradedBy::Others,
                 ..cluster(None)
             };
-            assert_eq!(decide(hook, "v1.34.3", &others), HookDecision::Go);
+            assert_eq!(decide(hook, "v1.34.3", &others, at("12:00:00")), HookDecision::Go);
         }
         // A backup may have the answer and not the pins: what was held stays so.
         let left = HookedCluster {
@@ -198,7 +234,7 @@ mod tests {
             ..cluster(Some(HOLD))
         };
         assert_ne!(
-            decide(Hook::BeforeControlPlaneUpgrade, "v1.34.3", &left),
+            decide(Hook::BeforeControlPlaneUpgrade, "v1.34.3", &left, at("12:00:00")),
             HookDecision::Go
         );
     }
@@ -211,7 +247,7 @@ mod tests {
                 ..cluster(answer)
             };
             assert_eq!(
-                decide(Hook::BeforeWorkersUpgrade, "v1.34.3", &cluster),
+                decide(Hook::BeforeWorkersUpgrade, "v1.34.3", &cluster, at("12:00:00")),
                 HookDecision::Go
             );
         }

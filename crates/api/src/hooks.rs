@@ -3,6 +3,7 @@
 use std::fmt;
 
 use instar_domain::KubeVersion;
+use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -27,7 +28,12 @@ pub struct HookAnswer {
 #[serde(tag = "answer")]
 pub enum HookVerdict {
     /// It may.
-    Go,
+    Go {
+        /// Until then, also where nothing has looked at the gates since: the end of the maintenance window. Absent where
+        /// nothing ends it by itself.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        until: Option<Timestamp>,
+    },
     /// It may not yet.
     Hold {
         /// What it waits for.
@@ -45,7 +51,7 @@ impl HookAnswer {
     /// The annotation's text.
     #[must_use]
     pub fn to_annotation(&self) -> String {
-        // Texts alone always have a JSON form; the error can't come.
+        // Texts and times always have a JSON form; the error can't come.
         serde_json::to_string(self).unwrap_or_default()
     }
 }
@@ -54,7 +60,8 @@ impl fmt::Display for HookAnswer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (part, step) = (self.part.as_words(), &self.step);
         match &self.verdict {
-            HookVerdict::Go => write!(f, "{part} may go to {step}"),
+            HookVerdict::Go { until: None } => write!(f, "{part} may go to {step}"),
+            HookVerdict::Go { until: Some(until) } => write!(f, "{part} may go to {step} until {until}"),
             HookVerdict::Hold { .. } => write!(f, "{part} may not go to {step} yet"),
         }
     }
@@ -98,11 +105,16 @@ mod tests {
             step: "v1.34.3".parse().unwrap(),
             verdict,
         };
+        let until = Some("2026-11-20T11:00:00Z".parse().unwrap());
         let reason = "no maintenance window is open".to_owned();
         for (verdict, text) in [
             (
-                HookVerdict::Go,
+                HookVerdict::Go { until: None },
                 r#"{"target":"v1.35.4","part":"ControlPlane","step":"v1.34.3","answer":"Go"}"#,
+            ),
+            (
+                HookVerdict::Go { until },
+                r#"{"target":"v1.35.4","part":"ControlPlane","step":"v1.34.3","answer":"Go","until":"2026-11-20T11:00:00Z"}"#,
             ),
             (
                 HookVerdict::Hold { reason },
@@ -118,6 +130,7 @@ mod tests {
             "{}",
             "Go",
             r#"{"target":"v1.35.4","part":"ControlPlane","step":"v1.34.3","answer":"Maybe"}"#,
+            r#"{"target":"v1.35.4","part":"ControlPlane","step":"v1.34.3","answer":"Go","until":"tonight"}"#,
         ] {
             assert_eq!(HookAnswer::from_annotation(garbled), None, "{garbled}");
         }

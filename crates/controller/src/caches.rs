@@ -253,7 +253,7 @@ impl Caches {
     }
 
     /// Wakes every Cluster that has an upgrade which isn't over: of one that is, nothing is decided by the catalog.
-    fn wake_open(&self) {
+    pub(crate) fn wake_open(&self) {
         let open = kept::groups_of_open(&self.upgrades.read());
         wake_groups(&self.wake, &open);
     }

@@ -55,6 +55,15 @@ enum Server {
     Unknown(String),
 }
 
+/// Which Clusters are looked at again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wakes {
+    All,
+    /// Those with an upgrade that isn't over.
+    Open,
+    None,
+}
+
 impl Hooks {
     pub(crate) fn new(server: Option<ExtensionServer>) -> Self {
         let known = match &server {
@@ -82,7 +91,7 @@ impl Hooks {
     /// Looks again and again, and wakes all Clusters when something has changed for one of them.
     pub(crate) async fn run(&self, client: &Client, caches: &Arc<Caches>) {
         let Some(server) = &self.server else {
-            return std::future::pending().await;
+            return without_server(client).await;
         };
         loop {
             let before = self.known.borrow().clone();
@@ -103,11 +112,12 @@ impl Hooks {
             };
             if known != before {
                 known.log();
-                // Where no namespace opts in, nothing is decided by it.
-                let matters = before.has_namespaces() || known.has_namespaces();
+                let wakes = known.wakes(&before);
                 self.known.send_replace(known);
-                if matters {
-                    caches.wake_all();
+                match wakes {
+                    Wakes::All => caches.wake_all(),
+                    Wakes::Open => caches.wake_open(),
+                    Wakes::None => {}
                 }
             }
             sleep(next).await;
@@ -152,6 +162,18 @@ impl Known {
         }
     }
 
+    /// Whom it concerns that this is known now, and something else was before.
+    fn wakes(&self, before: &Self) -> Wakes {
+        if before.has_namespaces() || self.has_namespaces() {
+            return Wakes::All;
+        }
+        // Where no namespace opts in, nothing is decided by it, but statuses say that it isn't known.
+        match (before, self) {
+            (Self::Unknown(_), Self::Off(_) | Self::OptedIn { .. }) => Wakes::Open,
+            (Self::Unknown(_), Self::Unknown(_)) | (Self::Off(_) | Self::OptedIn { .. }, _) => Wakes::None,
+        }
+    }
+
     fn log(&self) {
         match self {
             Self::OptedIn {
@@ -168,10 +190,19 @@ impl Known {
     }
 }
 
+/// Without a server Cluster API would go on asking by an ExtensionConfig of before, and nothing would answer any more.
+async fn without_server(client: &Client) {
+    while let Err(error) = extension::remove(client, "the controller knows of no server for it").await {
+        tracing::warn!("Cannot delete the ExtensionConfig of before: {error}");
+        sleep(ROUND).await;
+    }
+    std::future::pending::<()>().await;
+}
+
 async fn look(client: &Client, server: &ExtensionServer) -> Result<Known, Error> {
     let namespaces = opted_in(client).await?;
     let found = if namespaces.is_empty() {
-        extension::remove(client).await?;
+        extension::remove(client, "no namespace opts in to Runtime Hooks").await?;
         extension::apply(client, server, extension::Write::Tried).await?
     } else {
         extension::apply(client, server, extension::Write::Made).await?
@@ -221,6 +252,31 @@ mod tests {
         ] {
             assert_eq!(known.of("in"), inside, "{known:?}");
             assert_eq!(known.of("out"), outside, "{known:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_known_now_wakes_those_whose_status_says_otherwise() {
+        let why = || "why".to_owned();
+        let opted_in = |namespaces: &[&str], server| Known::OptedIn {
+            namespaces: namespaces.iter().map(ToString::to_string).collect(),
+            server,
+        };
+        let (off, unknown) = (Known::Off(why()), Known::Unknown(why()));
+        let (none, some) = (opted_in(&[], Server::Found), opted_in(&["in"], Server::Found));
+        let lost = opted_in(&["in"], Server::Unknown(why()));
+        for (before, after, wakes) in [
+            (&unknown, &off, Wakes::Open),
+            (&unknown, &none, Wakes::Open),
+            (&unknown, &some, Wakes::All),
+            (&off, &unknown, Wakes::None),
+            (&off, &none, Wakes::None),
+            (&none, &off, Wakes::None),
+            (&none, &some, Wakes::All),
+            (&some, &lost, Wakes::All),
+            (&some, &off, Wakes::All),
+        ] {
+            assert_eq!(after.wakes(before), wakes, "{before:?} {after:?}");
         }
     }
 

@@ -102,7 +102,7 @@ pub fn check(snapshot: &Snapshot, decision: &Decision) -> Vec<Violation> {
         Action::Nothing => true,
         Action::EditVersion(_) | Action::CompletePins(_) | Action::BeginGates(_) => is_live(snapshot),
         Action::RecordConvergence(_) if snapshot.cluster.topology().is_some() => is_live(snapshot),
-        Action::AnswerHook(answer) if answer.answer.is_some() => is_live(snapshot),
+        Action::AnswerHook(answer) if hooks::begun(answer).is_some() => is_live(snapshot),
         Action::HoldPool(_) | Action::SetConcurrency(_) | Action::AnswerHook(_) => {
             snapshot.cluster.lifecycle == Lifecycle::Active
         }
@@ -123,8 +123,9 @@ pub fn check(snapshot: &Snapshot, decision: &Decision) -> Vec<Violation> {
     if passed.iter().any(is_closed)
         || (!passed.is_empty() && is_held())
         || lacks_approval(snapshot, &decision.action)
+        || matches!(&decision.action, Action::AnswerHook(answer) if hooks::outlasts(snapshot, answer))
         || canary::is_passed(snapshot, &decision.action)
-        || addons::are_passed(snapshot, decision)
+        || (!hooks::leaves_gates_to_steps(snapshot, &decision.action) && addons::are_passed(snapshot, decision))
     {
         broken.push(Violation::GateClosed);
     }
@@ -206,7 +207,8 @@ fn lacks_approval(snapshot: &Snapshot, action: &Action) -> bool {
         Action::EditVersion(_) => {
             let of_each_step = asks(ApprovalPoint::EachStep) && !hooks::answers_each_step(snapshot);
             let of_control_plane = asks(ApprovalPoint::ControlPlane) || of_each_step;
-            let is_asked_later = topology::holds_all_workers(snapshot);
+            let follows = topology::has_machine_pools(snapshot) && !hooks::answers_each_step(snapshot);
+            let is_asked_later = topology::holds_all_pools(snapshot) && !follows;
             (of_control_plane && !has_any(ApprovedPart::ControlPlane))
                 || (asks(ApprovalPoint::Workers) && !has_any(ApprovedPart::Workers) && !is_asked_later)
         }

@@ -34,18 +34,22 @@ use crate::{
 pub fn follow(snapshot: &Snapshot) -> Decision {
     let closed = closed(snapshot);
     if !closed.is_empty() {
-        return Decision::held(closed);
+        return held(snapshot, closed);
     }
     let view = match TopologyView::read(snapshot) {
         Ok(view) => view,
-        Err(waiting) => return Decision::held(waiting),
+        Err(waiting) => return held(snapshot, waiting),
     };
     let (stage, action, waiting) = match Goal::find(&view) {
         Goal::There => there(&view),
         Goal::Write(action) => (Stage::ControlPlane, *action, Vec::new()),
         Goal::Held(mut waiting) => {
             // The edit doesn't come for now, so nothing is held for it.
-            let action = if view.is_moving() { None } else { holds::end(&view) };
+            let action = if view.is_moving() {
+                hooks::hold(snapshot, &waiting)
+            } else {
+                holds::end(&view)
+            };
             waiting.extend(progress::held(&view));
             (Stage::Held, action.unwrap_or(Action::Nothing), waiting)
         }
@@ -117,16 +121,26 @@ fn there(view: &TopologyView<'_>) -> (Stage, Action, Vec<Waiting>) {
 /// an upgrade does: the controller makes a record.
 #[must_use]
 pub fn release_held(snapshot: &Snapshot) -> Decision {
-    let view = match snapshot.cluster.lifecycle {
-        Lifecycle::Active => TopologyView::read(snapshot).ok(),
+    let action = match snapshot.cluster.lifecycle {
+        Lifecycle::Active => match TopologyView::read(snapshot) {
+            Ok(view) if view.is_moving() => None,
+            Ok(view) => holds::end(&view).or_else(|| hooks::end(&view)),
+            // Whether it moves can't be seen.
+            Err(waiting) => hooks::hold(snapshot, &waiting),
+        },
         Lifecycle::Paused | Lifecycle::Deleting => None,
     };
-    let action = view
-        .filter(|view| !view.is_moving())
-        .and_then(|view| holds::end(&view).or_else(|| hooks::end(&view)));
     Decision {
         action: action.unwrap_or(Action::Nothing),
         ..Decision::held(Vec::new())
+    }
+}
+
+/// Nothing goes on, so no step may begin that was let begin before.
+fn held(snapshot: &Snapshot, waiting: Vec<Waiting>) -> Decision {
+    Decision {
+        action: hooks::hold(snapshot, &waiting).unwrap_or(Action::Nothing),
+        ..Decision::held(waiting)
     }
 }
 

@@ -63,13 +63,23 @@ async fn a_step_waits_for_the_answer_in_the_cluster() {
     let pins = ("upgrade.cluster.x-k8s.io/releases", "{}");
     let answer = |verdict: &str| format!(r#"{{"target":"v1.35.4","part":"ControlPlane","step":"v1.34.3",{verdict}}}"#);
     let annotated = |answer: &str| json!({ (pins.0): pins.1, "upgrade.cluster.x-k8s.io/hook-answer": answer });
-    let (go, hold) = (
+    let (go, open, over, hold) = (
         answer(r#""answer":"Go""#),
+        answer(r#""answer":"Go","until":"9000-01-01T00:00:00Z""#),
+        answer(r#""answer":"Go","until":"2026-01-01T00:00:00Z""#),
         answer(r#""answer":"Hold","reason":"no window is open""#),
     );
     let pools = json!({ "machinePools": [{ "name": "mp-0", "class": "w" }] });
     for (route, annotations, workers, retry, message) in [
         (CONTROL_PLANE, annotated(&go), json!({}), 0, ""),
+        (CONTROL_PLANE, annotated(&open), json!({}), 0, ""),
+        (
+            CONTROL_PLANE,
+            annotated(&over),
+            json!({}),
+            20,
+            "the control plane might go to v1.34.3 until 2026-01-01T00:00:00Z",
+        ),
         (CONTROL_PLANE, annotated(&hold), json!({}), 20, "no window is open"),
         (
             CONTROL_PLANE,

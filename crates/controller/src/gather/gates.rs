@@ -111,10 +111,19 @@ fn approvals(policies: &[&UpgradePolicySpec], upgrade: &ClusterUpgrade) -> Appro
 
 fn gates(policies: &[&UpgradePolicySpec], upgrade: &ClusterUpgrade, now: Timestamp) -> BTreeMap<Gate, GateState> {
     let overridden = upgrade.spec.override_window.as_ref();
-    if overridden.is_some_and(|window| window.counts(now)) {
-        return BTreeMap::new();
+    let overridden = overridden.filter(|window| window.counts(now));
+    let mut found = window(policies.iter().map(|policy| &policy.maintenance), now);
+    match overridden.map(|window| window.until) {
+        None => found,
+        Some(None) => BTreeMap::new(),
+        // What is let go until then isn't let go any longer.
+        Some(until) => {
+            for state in found.values_mut() {
+                *state = GateState::Open { until };
+            }
+            found
+        }
     }
-    window(policies.iter().map(|policy| &policy.maintenance), now)
 }
 
 fn window<'a>(policies: impl IntoIterator<Item = &'a Maintenance>, now: Timestamp) -> BTreeMap<Gate, GateState> {
@@ -139,6 +148,7 @@ fn closed(reason: String, until: Option<Timestamp>) -> BTreeMap<Gate, GateState>
 
 #[cfg(test)]
 mod tests {
+    use instar_api::{ClusterUpgradeSpec, SetBy, WindowOverride};
     use serde_json::{Value, json};
 
     use super::*;
@@ -149,6 +159,36 @@ mod tests {
         };
         let policies: Vec<_> = maintenance.iter().map(policy).collect();
         window(policies.iter().map(|policy| &policy.maintenance), now.parse().unwrap())
+    }
+
+    #[test]
+    fn what_overrides_the_windows_ends_when_it_says() {
+        let policy: UpgradePolicySpec = serde_json::from_value(json!({ "maintenance": {
+            "windows": [{ "name": "night", "schedule": "0 22 * * *", "duration": "1h" }],
+        }}))
+        .unwrap();
+        let at = |policies: &[&UpgradePolicySpec], until: Option<&str>, now: &str| {
+            let mut upgrade = ClusterUpgrade::new("up", ClusterUpgradeSpec::default());
+            upgrade.spec.override_window = Some(WindowOverride {
+                reason: "the CVE of Friday".to_owned(),
+                until: until.map(|until| until.parse().unwrap()),
+                set_by: Some(SetBy {
+                    user: "alice".to_owned(),
+                    time: Timestamp::UNIX_EPOCH,
+                }),
+            });
+            gates(policies, &upgrade, now.parse().unwrap())
+        };
+        let (noon, one) = ("2026-11-29T12:00:00Z", "2026-11-29T13:00:00Z");
+        let until = Some(one.parse().unwrap());
+        let open = BTreeMap::from([(Gate::Window, GateState::Open { until })]);
+        assert_eq!(at(&[&policy], None, noon), BTreeMap::new());
+        assert_eq!(at(&[&policy], Some(one), noon), open);
+        assert_eq!(at(&[], Some(one), noon), BTreeMap::new());
+        assert!(matches!(
+            at(&[&policy], Some(one), one).get(&Gate::Window),
+            Some(GateState::Closed { .. })
+        ));
     }
 
     #[test]

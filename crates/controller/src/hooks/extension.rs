@@ -79,7 +79,7 @@ pub(super) async fn apply(client: &Client, server: &ExtensionServer, write: Writ
 }
 
 /// Deletes it, if it is Instar's.
-pub(super) async fn remove(client: &Client) -> Result<(), Error> {
+pub(super) async fn remove(client: &Client, why: &str) -> Result<(), Error> {
     let api = api(client);
     let found = call(|| format!("reading ExtensionConfig {NAME}"), api.get_opt(NAME)).await?;
     let Some(found) = found.filter(|found| found.labels().get(PROVIDER.0).is_some_and(|value| value == PROVIDER.1))
@@ -98,7 +98,7 @@ pub(super) async fn remove(client: &Client) -> Result<(), Error> {
         api.delete(NAME, &parameters),
     )
     .await?;
-    tracing::info!("Deleted ExtensionConfig {NAME}, since no namespace opts in to Runtime Hooks");
+    tracing::info!("Deleted ExtensionConfig {NAME}: {why}");
     Ok(())
 }
 

@@ -121,7 +121,9 @@ impl Context {
     async fn reconcile_topology(&self, cluster: &Cluster, upgrade: &ClusterUpgrade) -> Result<Done, Error> {
         let (mut snapshot, rules) = self.snapshot(cluster, upgrade);
         if is_paused(&snapshot) {
-            return Ok(Done::Idle);
+            // What Cluster API was let begin is taken back.
+            let taken_back = Box::pin(self.write_leftover(cluster, &snapshot, &follow(&snapshot))).await?;
+            return Ok(taken_back.unwrap_or(Done::Idle));
         }
         let readings = self.prober.readings(&Key::of(cluster));
         preflight(&rules, upgrade, &readings, &mut snapshot);

@@ -9,16 +9,16 @@ use super::{
     topology::compared,
 };
 use crate::{
-    decision::AnswerHook,
+    decision::{Action, AnswerHook},
     snapshot::{RuntimeHooks, Snapshot},
-    upgrade_spec::Gate,
+    upgrade_spec::{Gate, GateState},
 };
 
 /// What an answer lets begin.
 pub(super) fn begun(answer: &AnswerHook) -> Option<(ApprovedPart, &KubeVersion)> {
     let answer = answer.answer.as_ref()?;
     match answer.verdict {
-        HookVerdict::Go => Some((answer.part, &answer.step)),
+        HookVerdict::Go { .. } => Some((answer.part, &answer.step)),
         HookVerdict::Hold { .. } => None,
     }
 }
@@ -30,6 +30,18 @@ pub(super) fn passed(answer: &AnswerHook) -> &'static [Gate] {
         Some((ApprovedPart::Workers, _)) => &Gate::WORKERS,
         None => &[],
     }
+}
+
+/// Whether what is let go outlasts a gate that closes by itself.
+pub(super) fn outlasts(snapshot: &Snapshot, answer: &AnswerHook) -> bool {
+    let Some(HookVerdict::Go { until }) = answer.answer.as_ref().map(|answer| &answer.verdict) else {
+        return false;
+    };
+    let mut gates = passed(answer).iter().filter_map(|gate| snapshot.gates.get(gate));
+    gates.any(|state| match state {
+        GateState::Open { until: Some(closes) } => until.is_none_or(|until| until > *closes),
+        GateState::Open { until: None } | GateState::Closed { .. } => false,
+    })
 }
 
 /// Whether an approval is missing.
@@ -55,6 +67,21 @@ pub(super) fn answers_each_step(snapshot: &Snapshot) -> bool {
     topology.is_some_and(|topology| topology.hooks == RuntimeHooks::On)
 }
 
+/// Whether an edit leaves the add-ons and gates of the control plane to its steps, of which there are several.
+pub(super) fn leaves_gates_to_steps(snapshot: &Snapshot, action: &Action) -> bool {
+    let (Action::EditVersion(edit), Some(topology)) = (action, snapshot.cluster.topology()) else {
+        return false;
+    };
+    let row = snapshot.catalog.named_anywhere(&edit.target);
+    let version = row.map_or_else(|| edit.target.parse().ok(), |row| Some(row.version().clone()));
+    let present = topology.version.minor();
+    answers_each_step(snapshot)
+        && version.is_some_and(|version: KubeVersion| {
+            let minor = version.minor();
+            minor.major > present.major || minor.minor > present.minor + 1
+        })
+}
+
 pub(super) fn check(snapshot: &Snapshot, written: &AnswerHook, broken: &mut Vec<Violation>) {
     let AnswerHook {
         name,
@@ -77,6 +104,13 @@ pub(super) fn check(snapshot: &Snapshot, written: &AnswerHook, broken: &mut Vec<
         }
         return;
     };
+    // What was let go is taken back, also of a step of which nothing else is known.
+    let before = topology.hook_answer.as_deref().and_then(HookAnswer::from_annotation);
+    let asked = |answer: &HookAnswer| (answer.part, answer.step.clone(), answer.target.clone());
+    let is_let_go = matches!(answer.verdict, HookVerdict::Go { .. });
+    if !is_let_go && before.is_some_and(|before| asked(&before) == asked(answer)) {
+        return;
+    }
     let plan = match answer.part {
         ApprovedPart::ControlPlane => &topology.control_plane_plan,
         ApprovedPart::Workers => &topology.workers_plan,
@@ -94,7 +128,7 @@ pub(super) fn check(snapshot: &Snapshot, written: &AnswerHook, broken: &mut Vec<
         ApprovedPart::ControlPlane | ApprovedPart::Workers => {}
     }
     let lags = |observed: &KubeVersion| *observed != control_plane.version;
-    if answer.verdict == HookVerdict::Go && control_plane.observed.iter().any(lags) {
+    if is_let_go && control_plane.observed.iter().any(lags) {
         broken.push(Violation::ControlPlaneMoving);
     }
 }

@@ -87,13 +87,15 @@ pub(super) fn begins<'s>(snapshot: &'s Snapshot, hold: &HoldPool) -> Option<&'s 
     is_moving(snapshot, pool).then_some(&pool.version)
 }
 
-/// Whether every pool of workers is held, so that none follows the edit of the version by itself.
-pub(super) fn holds_all_workers(snapshot: &Snapshot) -> bool {
-    let is_topology = |managed_by: ManagedBy| managed_by == ManagedBy::Topology;
-    let mut pools = read(&snapshot.pools).filter(|pool| is_topology(pool.object.managed_by));
-    let mut machine_pools = read(&snapshot.machine_pools);
+/// Whether every MachineDeployment is held, so that none follows the edit of the version by itself.
+pub(super) fn holds_all_pools(snapshot: &Snapshot) -> bool {
+    let mut pools = read(&snapshot.pools).filter(|pool| pool.object.managed_by == ManagedBy::Topology);
     pools.all(|pool| pool.object.lifecycle != Lifecycle::Active)
-        && !machine_pools.any(|pool| is_topology(pool.object.managed_by))
+}
+
+pub(super) fn has_machine_pools(snapshot: &Snapshot) -> bool {
+    let mut pools = read(&snapshot.machine_pools);
+    pools.any(|pool| pool.object.managed_by == ManagedBy::Topology)
 }
 
 pub(super) fn check_hold(snapshot: &Snapshot, hold: &HoldPool, broken: &mut Vec<Violation>) {

@@ -80,6 +80,9 @@ impl Goal {
             if hooks::asks_for_each_step(view, row.version()) {
                 waiting.retain(|waiting| !hooks::is_approval_of_control_plane(waiting));
             }
+            if hooks::asks_gates_of_each_step(view, row.version()) {
+                waiting.retain(|waiting| !hooks::is_gate_of_control_plane(waiting));
+            }
         }
         if waiting.is_empty() {
             let edit = edit(view, row);

@@ -19,17 +19,19 @@ use crate::{
     gates,
     pause::PauseMark,
     pool_id::PoolId,
-    snapshot::{MachineDeployment, RaisedConcurrency, Rollout, UpgradeConcurrency},
+    snapshot::{MachineDeployment, RaisedConcurrency, Rollout, RuntimeHooks, UpgradeConcurrency},
     swap_history::SwapHistory,
     upgrade_spec::{Gate, Origin},
 };
 
-/// What becomes of the workers after an edit to a version. MachinePools have no field by which they could be held, and
-/// what goes to other values at the same version goes at once.
+/// What becomes of the workers after an edit to a version. MachinePools have no field by which they could be held, so
+/// only hooks hold them, and what goes to other values at the same version goes at once.
 pub(super) fn after_edit(view: &TopologyView<'_>, row: &Release) -> AfterEdit {
     let has_workers = !view.pools.is_empty() || !view.machine_pools.is_empty();
-    let can_be_held = view.machine_pools.is_empty() && *row.version() != view.topology.version;
-    if !has_workers || (can_be_held && is_wanted(view, row.version(), Some(row.name()))) {
+    let are_held = view.machine_pools.is_empty() || view.topology.hooks == RuntimeHooks::On;
+    let are_pools_held = view.pools.is_empty() || is_wanted(view, row.version(), Some(row.name()));
+    let goes = *row.version() != view.topology.version;
+    if !has_workers || (goes && are_held && are_pools_held) {
         AfterEdit::Held
     } else {
         AfterEdit::Follow

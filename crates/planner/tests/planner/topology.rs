@@ -5,6 +5,7 @@ mod canary;
 mod held;
 mod holds;
 mod hooks;
+mod hooks_addons;
 mod sampled;
 mod written;
 

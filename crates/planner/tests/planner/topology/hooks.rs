@@ -3,17 +3,18 @@
 use instar_api::{ApprovalPoint, ApprovedPart, GatePoint, HOOK_ANSWER_ANNOTATION, HookAnswer, HookVerdict};
 use instar_domain::KubeVersion;
 use instar_planner::{
-    Action, Decision, Gate, GateState, ManagedBy, Observed, ResourceVersion, RuntimeHooks, Snapshot, Stage, Violation,
-    check, release_held,
+    Action, Decision, Gate, GateState, Lifecycle, ManagedBy, Observed, ResourceVersion, RuntimeHooks, Snapshot, Stage,
+    Target, Unreadable, Violation, check, release_held,
 };
+use jiff::{SignedDuration, Timestamp};
 
-use super::{asked, cluster, control_plane, control_plane_goes, decide, pins, topology, words, workers_go};
+use super::{asked, cluster, control_plane, control_plane_goes, decide, pins, pools, topology, words, workers_go};
 use crate::world::{closed, machine_pools::machine_pool, random::Random, version};
 
-const STEPS: [&str; 2] = ["v1.34.5", "v1.35.5"];
+pub(super) const STEPS: [&str; 2] = ["v1.34.5", "v1.35.5"];
 
 /// Two minors to go, of which Cluster API asks before each.
-fn two_minors() -> Snapshot {
+pub(super) fn two_minors() -> Snapshot {
     let mut snapshot = cluster("v1.33.5", "v1.35.5");
     let topology = topology(&mut snapshot);
     topology.pins = Some(pins("v1.33.5", &STEPS));
@@ -23,7 +24,7 @@ fn two_minors() -> Snapshot {
     snapshot
 }
 
-fn with_machine_pool(mut snapshot: Snapshot, at: &str) -> Snapshot {
+pub(super) fn with_machine_pool(mut snapshot: Snapshot, at: &str) -> Snapshot {
     let mut pool = machine_pool("mp-0", at, &[at]);
     pool.object.managed_by = ManagedBy::Topology;
     snapshot.machine_pools = vec![Observed::Read(pool)];
@@ -35,7 +36,7 @@ fn approve(snapshot: &mut Snapshot, part: ApprovedPart, step: &str) {
 }
 
 /// Takes over what a decision writes.
-fn write(snapshot: &mut Snapshot, decision: &Decision) {
+pub(super) fn write(snapshot: &mut Snapshot, decision: &Decision) {
     if let Action::AnswerHook(answer) = &decision.action {
         let text = answer.patch["metadata"]["annotations"][HOOK_ANSWER_ANNOTATION].as_str();
         let topology = topology(snapshot);
@@ -61,15 +62,19 @@ fn answered(snapshot: &mut Snapshot) -> String {
 fn said(answer: &HookAnswer) -> String {
     let (part, step) = (answer.part.as_str(), &answer.step);
     match &answer.verdict {
-        HookVerdict::Go => format!("{part} {step}: go"),
+        HookVerdict::Go { until: None } => format!("{part} {step}: go"),
+        HookVerdict::Go { until: Some(until) } => format!("{part} {step}: go until {until}"),
         HookVerdict::Hold { reason } => format!("{part} {step}: {reason}"),
     }
 }
 
-/// What the hook lets begin at this moment.
-fn let_go(snapshot: &mut Snapshot) -> Option<(ApprovedPart, KubeVersion)> {
+/// What the hook lets begin at this moment: the admission server knows the time, whoever is down.
+pub(super) fn let_go(snapshot: &mut Snapshot) -> Option<(ApprovedPart, KubeVersion)> {
     let answer = HookAnswer::from_annotation(topology(snapshot).hook_answer.as_deref()?)?;
-    (answer.verdict == HookVerdict::Go).then_some((answer.part, answer.step))
+    match answer.verdict {
+        HookVerdict::Go { until } if until.is_none_or(|until| snapshot.now < until) => Some((answer.part, answer.step)),
+        HookVerdict::Go { .. } | HookVerdict::Hold { .. } => None,
+    }
 }
 
 #[test]
@@ -93,11 +98,17 @@ fn each_step_waits_for_its_own_approval() {
     assert_eq!(answered(&mut snapshot), "ControlPlane v1.34.5: go");
     assert_eq!(decide(&snapshot).progress.stage, Stage::ControlPlane);
 
-    // While it rolls, nothing is asked, and what was answered says nothing of the next step.
+    // While it rolls, nothing is asked, also not for the approval of the next step.
     control_plane_goes(&mut snapshot, "v1.34.5");
     topology(&mut snapshot).control_plane_plan = vec![version("v1.35.5")];
     control_plane(&mut snapshot).observed.push(version("v1.33.5"));
+    assert_eq!(
+        answered(&mut snapshot),
+        "ControlPlane v1.35.5: the control plane has yet to be at v1.34.5 with all its machines (see status.health of the \
+         ClusterUpgrade)"
+    );
     assert_eq!(answered(&mut snapshot), "as before");
+    assert_eq!(decide(&snapshot).progress.stage, Stage::ControlPlane);
     control_plane(&mut snapshot).observed.pop();
     assert!(answered(&mut snapshot).starts_with("ControlPlane v1.35.5: the control plane goes to v1.35.5 once"));
     assert_eq!(decide(&snapshot).progress.stage, Stage::Held);
@@ -123,6 +134,120 @@ fn a_window_that_closes_takes_back_what_was_let_go() {
     assert_eq!(text, "ControlPlane v1.34.5: maintenance window: no window is open");
     snapshot.gates.insert(Gate::Window, GateState::Open { until: None });
     assert_eq!(answered(&mut snapshot), "ControlPlane v1.34.5: go");
+}
+
+#[test]
+fn what_is_let_go_ends_with_its_window() {
+    let mut snapshot = two_minors();
+    snapshot.pools.clear();
+    let until: Timestamp = "2026-12-05T21:00:00Z".parse().unwrap();
+    let open = GateState::Open { until: Some(until) };
+    snapshot.gates.insert(Gate::Window, open);
+    let go = "ControlPlane v1.34.5: go until 2026-12-05T21:00:00Z";
+    assert_eq!(answered(&mut snapshot), go);
+    snapshot.now = until - SignedDuration::from_secs(1);
+    assert_eq!(answered(&mut snapshot), "as before");
+    assert!(let_go(&mut snapshot).is_some());
+    snapshot.now = until;
+    assert_eq!(let_go(&mut snapshot), None);
+
+    let outlasts = |until: Option<Timestamp>| {
+        broken(|snapshot, decision| {
+            let open = GateState::Open {
+                until: Some("2026-12-05T21:00:00Z".parse().unwrap()),
+            };
+            snapshot.gates.insert(Gate::Window, open);
+            let answer = answer(decision);
+            let go = answer.answer.as_mut().unwrap();
+            go.verdict = HookVerdict::Go { until };
+            answer.patch["metadata"]["annotations"][HOOK_ANSWER_ANNOTATION] = go.to_annotation().into();
+        })
+    };
+    assert_eq!(outlasts(Some(until)), []);
+    assert_eq!(outlasts(None), [Violation::GateClosed]);
+    assert_eq!(
+        outlasts(Some(until + SignedDuration::from_secs(1))),
+        [Violation::GateClosed]
+    );
+}
+
+#[test]
+fn what_holds_the_upgrade_as_a_whole_takes_back_what_was_let_go() {
+    let let_go = || {
+        let mut snapshot = two_minors();
+        snapshot.pools.clear();
+        assert_eq!(answered(&mut snapshot), "ControlPlane v1.34.5: go");
+        snapshot
+    };
+    let mut paused = let_go();
+    paused.upgrade_spec.paused = true;
+    let upgrade = &paused.upgrade_spec.upgrade;
+    let taken_back = format!("ControlPlane v1.34.5: ClusterUpgrade {upgrade} is paused");
+    assert_eq!(answered(&mut paused), taken_back);
+    assert_eq!(answered(&mut paused), "as before");
+    paused.upgrade_spec.paused = false;
+    assert_eq!(answered(&mut paused), "ControlPlane v1.34.5: go");
+    // Nobody writes to a Cluster that is paused: it may be on its way to another management cluster.
+    paused.upgrade_spec.paused = true;
+    paused.cluster.lifecycle = Lifecycle::Paused;
+    assert_eq!(answered(&mut paused), "as before");
+
+    let mut unreadable = let_go();
+    unreadable.unreadable.push(Unreadable {
+        kind: "MachineDeployment".to_owned(),
+        name: "md-0".to_owned(),
+        reason: "why".to_owned(),
+    });
+    let taken_back = "ControlPlane v1.34.5: MachineDeployment md-0 can't be read: why";
+    let without_upgrade = release_held(&unreadable);
+    assert_eq!(check(&unreadable, &without_upgrade), []);
+    assert_eq!(without_upgrade.action, decide(&unreadable).action);
+    assert_eq!(answered(&mut unreadable), taken_back);
+
+    // What was let go for another target counts for nothing as it is.
+    let mut other = let_go();
+    topology(&mut other).version = version("v1.36.5");
+    other.upgrade_spec.paused = true;
+    assert_eq!(answered(&mut other), "as before");
+
+    let mut superseded = let_go();
+    superseded.upgrade_spec.target = Target::Text("v1.34.5".to_owned());
+    let text = answered(&mut superseded);
+    assert!(
+        text.starts_with("ControlPlane v1.34.5: ") && !text.ends_with("go"),
+        "{text}"
+    );
+}
+
+#[test]
+fn nothing_is_let_go_while_workers_roll() {
+    let mut snapshot = two_minors();
+    control_plane_goes(&mut snapshot, "v1.34.5");
+    topology(&mut snapshot).control_plane_plan = vec![version("v1.35.5")];
+    assert_eq!(answered(&mut snapshot), "ControlPlane v1.35.5: go");
+    for pool in pools(&mut snapshot).take(1) {
+        pool.version = version("v1.34.5");
+    }
+    assert_eq!(
+        answered(&mut snapshot),
+        "ControlPlane v1.35.5: MachineDeployment md-0 has machines that aren't at v1.34.5 yet"
+    );
+    assert_eq!(decide(&snapshot).progress.stage, Stage::ControlPlane);
+    workers_go(&mut snapshot, "v1.34.5");
+    assert_eq!(answered(&mut snapshot), "ControlPlane v1.35.5: go");
+
+    snapshot.pools.clear();
+    let mut snapshot = with_machine_pool(snapshot, "v1.34.5");
+    assert_eq!(answered(&mut snapshot), "as before");
+    for pool in &mut snapshot.machine_pools {
+        if let Observed::Read(pool) = pool {
+            pool.observed.push(version("v1.33.5"));
+        }
+    }
+    assert_eq!(
+        answered(&mut snapshot),
+        "ControlPlane v1.35.5: MachinePool mp-0 has machines that aren't at v1.34.5 yet"
+    );
 }
 
 #[test]
@@ -177,6 +302,9 @@ fn nothing_is_answered_that_is_not_asked() {
     // A ClusterUpgrade that is paused holds what comes next.
     let mut snapshot = two_minors();
     snapshot.upgrade_spec.paused = true;
+    let upgrade = &snapshot.upgrade_spec.upgrade;
+    let held = format!("ControlPlane v1.34.5: ClusterUpgrade {upgrade} is paused");
+    assert_eq!(answered(&mut snapshot), held);
     assert_eq!(answered(&mut snapshot), "as before");
 }
 
@@ -298,23 +426,39 @@ fn no_step_is_taken_past_a_gate() {
         while !snapshot.machine_pools.is_empty() || control_plane(&mut snapshot).version != version("v1.35.5") {
             ticks += 1;
             assert!(ticks < 500, "seed {seed}: {:?}", topology(&mut snapshot).hook_answer);
-            let state = if random.chance(60) {
-                GateState::Open { until: None }
-            } else {
-                closed("x")
+            snapshot.now += SignedDuration::from_hours(1);
+            // While the controller is down, a window closes at its time, and nothing else changes.
+            let is_down = random.chance(20);
+            let ends =
+                |state: &GateState| matches!(state, GateState::Open { until: Some(until) } if *until <= snapshot.now);
+            let state = match snapshot.gates.get(&Gate::Window) {
+                Some(state) if is_down && ends(state) => closed("x"),
+                Some(state) if is_down => state.clone(),
+                Some(_) | None if random.chance(60) => GateState::Open {
+                    until: random
+                        .chance(50)
+                        .then(|| snapshot.now + SignedDuration::from_hours(1 + i64::from(random.chance(50)))),
+                },
+                Some(_) | None => closed("x"),
             };
             snapshot.gates.insert(Gate::Window, state.clone());
+            if !is_down {
+                snapshot.upgrade_spec.paused = random.chance(10);
+            }
             if random.chance(20) {
                 approve(&mut snapshot, ApprovedPart::ControlPlane, STEPS[random.below(2)]);
             }
             if random.chance(10) {
                 approve(&mut snapshot, ApprovedPart::Workers, "v1.35.5");
             }
-            let decision = decide(&snapshot);
-            write(&mut snapshot, &decision);
+            if !is_down {
+                let decision = decide(&snapshot);
+                write(&mut snapshot, &decision);
+            }
             let Some((part, step)) = let_go(&mut snapshot).filter(|_| random.chance(50)) else {
                 continue;
             };
+            let is_paused = snapshot.upgrade_spec.paused;
             let approvals = &snapshot.approvals;
             let point = match part {
                 ApprovedPart::ControlPlane => ApprovalPoint::EachStep,
@@ -324,6 +468,7 @@ fn no_step_is_taken_past_a_gate() {
             // What was let go for the step that is under way or done is not asked again.
             match part {
                 ApprovedPart::ControlPlane if step > control_plane(&mut snapshot).version => {
+                    assert!(!is_paused, "seed {seed}");
                     assert!(matches!(state, GateState::Open { .. }), "seed {seed}");
                     assert!(
                         is_approved || !snapshot.approvals.required.contains(&point),
@@ -334,6 +479,7 @@ fn no_step_is_taken_past_a_gate() {
                 }
                 ApprovedPart::ControlPlane => {}
                 ApprovedPart::Workers => {
+                    assert!(!is_paused, "seed {seed}");
                     assert!(matches!(state, GateState::Open { .. }), "seed {seed}");
                     assert!(
                         is_approved || !snapshot.approvals.required.contains(&point),

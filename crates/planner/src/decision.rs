@@ -1,5 +1,6 @@
 //! What is to be done, and what is waited for.
 
+mod addons;
 mod involved_object;
 mod machine_pool;
 mod next;
@@ -19,7 +20,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::{
-    addon::{AddonId, AskedPoint, ClosedAddon},
+    addon::{AskedPoint, ClosedAddon},
     check_outcome::Problem,
     observed::Unreadable,
     path::NoPath,
@@ -29,6 +30,7 @@ use crate::{
     values::PointerError,
 };
 
+pub use addons::BeginGates;
 pub use involved_object::InvolvedObject;
 pub use machine_pool::{LeftBecause, MachinePoolChange, PatchMachinePool};
 pub use no_release::OtherCatalog;
@@ -145,18 +147,6 @@ pub struct Convergence {
     pub name: String,
     /// What the write compares with; it stands in the patch too.
     pub resource_version: ResourceVersion,
-    /// The JSON merge patch.
-    pub patch: Value,
-}
-
-/// A merge patch of the annotation of a `ClusterUpgrade`: the turn of these has come.
-#[derive(Debug, Clone, PartialEq)]
-pub struct BeginGates {
-    /// The `ClusterUpgrade`.
-    pub name: String,
-    /// What the write compares with; it stands in the patch too.
-    pub resource_version: ResourceVersion,
-    pub gates: Vec<AddonId>,
     /// The JSON merge patch.
     pub patch: Value,
 }
@@ -576,17 +566,6 @@ impl Waiting {
 }
 
 impl Decision {
-    /// The points whose add-ons and gates decide and aren't in the snapshot: find what they come to and decide again.
-    pub fn unseen(&self) -> impl Iterator<Item = &AskedPoint> {
-        self.waiting.iter().filter_map(|waiting| {
-            if let Waiting::AddonsUnseen(point) = waiting {
-                Some(&**point)
-            } else {
-                None
-            }
-        })
-    }
-
     pub(crate) fn held(waiting: Vec<Waiting>) -> Self {
         Self {
             action: Action::Nothing,

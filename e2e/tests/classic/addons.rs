@@ -69,7 +69,12 @@ pub(crate) async fn each_part_waits_for_what_the_release_brings(scene: JourneyCo
     );
     told(&scene, unknown, "cannot get resource \"configmaps\"").await?;
     let_account(&scene, &observed_by_account()).await?;
-    told(&scene, not_ready, "ConfigMap database is not there, in the management cluster").await?;
+    told(
+        &scene,
+        not_ready,
+        "ConfigMap database is not there, in the management cluster",
+    )
+    .await?;
     config_map(&scene, "no").await?;
     told(&scene, not_ready, "readyWhen doesn't hold: self.data.ready == 'yes'").await?;
     assert_at(&ledger, &rows, &Pool::ControlPlane, &[33]).await?;

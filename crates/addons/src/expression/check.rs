@@ -7,6 +7,8 @@ use kube_cel::cel::{
     common::ast::{CallExpr, ComprehensionExpr, EntryExpr, Expr, LiteralValue, operators},
 };
 
+use regex::RegexBuilder;
+
 use super::{
     ExpressionError,
     functions::{Style, Work, function, lacking},
@@ -20,6 +22,9 @@ const MOST_COMPREHENSIONS: usize = 2;
 
 /// The longest pattern of a regular expression.
 const LONGEST_PATTERN: usize = 128;
+
+/// How many bytes it may take once it is compiled: a few milliseconds.
+const LARGEST_PATTERN: usize = 128 * 1024;
 
 /// A name that stands for a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -180,10 +185,10 @@ impl Checker<'_> {
                 given - own
             ));
         }
-        if function.work == Work::Matches && !call.args.first().is_some_and(is_pattern) {
-            return refuse(format!(
-                "its pattern has to be a string of at most {LONGEST_PATTERN} bytes"
-            ));
+        if function.work == Work::Matches
+            && let Err(why) = pattern(call.args.first())
+        {
+            return refuse(why);
         }
         if let Some(target) = call.target.as_deref().filter(|_| is_method) {
             self.visit(target, depth)?;
@@ -234,11 +239,30 @@ impl Checker<'_> {
 const NO_MESSAGES: ExpressionError =
     ExpressionError::Unsupported("messages (Type{field: value}) are not supported: use a map");
 
-fn is_pattern(expression: &IdedExpr) -> bool {
-    match &expression.expr {
-        Expr::Literal(LiteralValue::String(pattern)) => pattern.inner().len() <= LONGEST_PATTERN,
-        _ => false,
+/// The library compiles a pattern again for each value that it is tried on, and `\\w{90}` takes it a tenth of a second.
+fn pattern(argument: Option<&IdedExpr>) -> Result<(), String> {
+    let literal = argument.and_then(|argument| match &argument.expr {
+        Expr::Literal(LiteralValue::String(pattern)) => Some(pattern.inner()),
+        _ => None,
+    });
+    let Some(pattern) = literal.filter(|pattern| pattern.len() <= LONGEST_PATTERN) else {
+        return Err(format!(
+            "its pattern has to be a string of at most {LONGEST_PATTERN} bytes"
+        ));
+    };
+    match RegexBuilder::new(pattern).size_limit(LARGEST_PATTERN).build() {
+        Ok(_) => Ok(()),
+        Err(regex::Error::CompiledTooBig(_)) => Err(
+            "its pattern is too large once it is compiled: use [0-9] and [A-Za-z] for \\d and \\w, or repeat less"
+                .to_owned(),
+        ),
+        Err(error) => Err(format!("its pattern can't be read: {}", last_line(&error.to_string()))),
     }
+}
+
+/// Before it, the library draws the pattern and an arrow.
+fn last_line(text: &str) -> &str {
+    text.lines().last().unwrap_or(text)
 }
 
 pub(super) fn is_operator(name: &str) -> bool {

@@ -9,6 +9,7 @@ use kube_cel::cel::{
     IdedExpr,
     common::ast::{CallExpr, ComprehensionExpr, EntryExpr, Expr, LiteralValue, operators},
 };
+use regex::RegexBuilder;
 use serde_json::Value as Json;
 
 use super::{
@@ -24,8 +25,11 @@ pub const MOST_STEPS: u64 = 5_000_000;
 /// Bytes of a text that count as one step.
 const BYTES: u64 = 16;
 
-/// What it takes to compile a regular expression.
-const PATTERN: u64 = 20_000;
+/// What it takes to compile a pattern that takes no more than so many bytes then.
+const SMALL_PATTERN: (usize, u64) = (16 * 1024, 20_000);
+
+/// What it takes to compile any other: classes of Unicode have hundreds of ranges.
+const PATTERN: u64 = 250_000;
 
 /// An evaluation that may take too long.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -217,7 +221,7 @@ impl<'a> Meter<'a> {
             match work.map(|function| function.work) {
                 Some(Work::Looks) => (given.size, Shape::SCALAR),
                 Some(Work::LooksAtPairs) => (pairs.saturating_mul(BYTES), Shape::SCALAR),
-                Some(Work::Matches) => (given.size.saturating_mul(BYTES).saturating_add(PATTERN), given),
+                Some(Work::Matches) => (given.size.saturating_mul(BYTES).saturating_add(pattern(call)), given),
                 Some(Work::Keeps) => (given.size, given),
                 Some(Work::Splits) => {
                     let most = given.size.saturating_mul(BYTES);
@@ -294,4 +298,15 @@ impl<'a> Meter<'a> {
             None => (shape.length, shape),
         }
     }
+}
+
+/// What it takes to compile the pattern of a call, which the library does again for each value.
+fn pattern(call: &CallExpr) -> u64 {
+    let literal = call.args.first().and_then(|argument| match &argument.expr {
+        Expr::Literal(LiteralValue::String(pattern)) => Some(pattern.inner()),
+        _ => None,
+    });
+    let (bytes, steps) = SMALL_PATTERN;
+    let is_small = |pattern: &str| RegexBuilder::new(pattern).size_limit(bytes).build().is_ok();
+    if literal.is_some_and(is_small) { steps } else { PATTERN }
 }

@@ -110,6 +110,14 @@ fn names_are_checked() {
         ),
         ("status.phase.int() == 1", "function int: it is called as int(...)"),
         (
+            r"status.phase.matches('^\\w{90}$')",
+            "function matches: its pattern is too large once it is compiled: use [0-9] and [A-Za-z] for \\d and \\w, or repeat less",
+        ),
+        (
+            "status.phase.matches('(')",
+            "function matches: its pattern can't be read: error: unclosed group",
+        ),
+        (
             "status.phase.matches(status.pattern)",
             "function matches: its pattern has to be a string of at most 128 bytes",
         ),

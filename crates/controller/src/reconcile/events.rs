@@ -2,7 +2,7 @@
 
 use instar_api::{ClusterUpgrade, ClusterUpgradeStatus, EventReason, EventSeverity, FailureReason, UpgradePhase};
 use instar_capi::Cluster;
-use instar_planner::{Decision, Snapshot};
+use instar_planner::{Decision, Snapshot, hash};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{
@@ -57,7 +57,9 @@ impl Context {
         };
         for GateChange { gate, to, note } in report::gate_changes(upgrade.status.as_ref(), status, &let_through) {
             self.counters.gate_changed(gate, to);
-            self.publish(about, to.event(gate), &note).await;
+            // Events of one reason and action become one, with the first one's note.
+            let action = format!("Upgrade-{}", hash(&note));
+            self.publish_as(about, to.event(gate), &note, &action).await;
         }
         Ok(())
     }
@@ -135,8 +137,12 @@ impl Context {
         self.publish(&about, reason, note).await;
     }
 
-    /// An event that gets lost is no reason to stop.
     pub(super) async fn publish(&self, about: &[ObjectReference], reason: EventReason, note: &str) {
+        self.publish_as(about, reason, note, "Upgrade").await;
+    }
+
+    /// An event that gets lost is no reason to stop.
+    async fn publish_as(&self, about: &[ObjectReference], reason: EventReason, note: &str, action: &str) {
         let event = Event {
             type_: match reason.severity() {
                 EventSeverity::Normal => EventType::Normal,
@@ -144,7 +150,7 @@ impl Context {
             },
             reason: reason.to_string(),
             note: Some(cut(note)),
-            action: "Upgrade".to_owned(),
+            action: action.to_owned(),
             secondary: None,
         };
         for about in about {

@@ -6,10 +6,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use instar_api::{GATE_HISTORY_ANNOTATION, HealthReason, HealthStatus, UpgradePhase, VERSION_ANNOTATION};
+use instar_api::{
+    CATALOG_LABEL, GATE_HISTORY_ANNOTATION, HealthReason, HealthStatus, UpgradePhase, VERSION_ANNOTATION,
+};
 use instar_e2e::{
     Context, Result,
     support::{
+        catalog::Rows,
         classic::{self, NAME},
         fixtures::Shape,
         journeys::JourneyContext,
@@ -50,11 +53,8 @@ pub(crate) async fn each_part_waits_for_what_the_release_brings(scene: JourneyCo
     addons[0]["settle"] = json!("3s");
     addons[0]["observe"]["namespace"] = json!(scene.namespace);
     let value = addons[0]["write"]["annotation"]["value"].clone();
-    scene.apply_object(rows.row(33, 1)).await?;
-    let mut row = rows.row(34, 1);
-    row["spec"]["addons"] = addons;
-    scene.apply_object(row).await?;
     classic::create_with(&scene, &rows, &SHAPE).await?;
+    catalog(&scene, &rows, "addons", addons).await?;
     let ledger = Ledger::start(&scene.mgmt.client(), &scene.namespace).await?;
     let app_release = define(&scene, "operator.alauda.io/v1alpha1", "AppRelease", "appreleases").await?;
     let_it_look(&scene).await?;
@@ -176,6 +176,24 @@ fn kube_ovn(phase: &str, revision: &str, health: &str) -> Value {
     })
 }
 
+/// The rows of a catalog of the journey's own, since the others' rows have no add-ons, and the Cluster in it.
+pub(crate) async fn catalog(scene: &JourneyContext, rows: &Rows, name: &str, addons: Value) -> Result<()> {
+    for minor in [33, 34] {
+        let mut row = rows.row(minor, 1);
+        row["metadata"]["name"] = json!(format!("{}-{name}", rows.version(minor)));
+        row["spec"]["catalog"] = json!(name);
+        if minor == 34 {
+            row["spec"]["addons"] = addons.clone();
+        }
+        scene.apply_object(row).await?;
+    }
+    let label = json!({ "metadata": { "labels": { CATALOG_LABEL: name } } });
+    classic::clusters(scene)
+        .patch(NAME, &PatchParams::default(), &Patch::Merge(&label))
+        .await?;
+    Ok(())
+}
+
 /// The Cluster's annotations, as a GitOps tool applies them.
 pub(crate) async fn git(scene: &JourneyContext, version: &str) -> Result<()> {
     let applied = json!({
@@ -258,12 +276,7 @@ pub(crate) async fn let_account(scene: &JourneyContext, rules: &Value) -> Result
     scene.apply_object(binding).await.map(drop)
 }
 
-async fn assert_at(
-    ledger: &Ledger,
-    rows: &instar_e2e::support::catalog::Rows,
-    pool: &Pool,
-    minors: &[u8],
-) -> Result<()> {
+async fn assert_at(ledger: &Ledger, rows: &Rows, pool: &Pool, minors: &[u8]) -> Result<()> {
     ledger.caught_up().await?;
     classic::assert_rolled(ledger, rows, pool, 1, minors)
 }

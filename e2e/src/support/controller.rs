@@ -106,6 +106,14 @@ impl<'a> Controller<'a> {
     }
 }
 
+/// Whether what a request writes is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kept {
+    Yes,
+    /// A dry run.
+    Tried,
+}
+
 /// A request of the controller, as the audit log has it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Request {
@@ -115,6 +123,7 @@ pub struct Request {
     pub resource: String,
     pub name: String,
     pub code: u64,
+    pub kept: Kept,
 }
 
 /// All requests that controllers ever made, in their order.
@@ -139,6 +148,14 @@ pub fn requests(scene: &JourneyContext) -> Result<Vec<Request>> {
                 },
                 name: at("name"),
                 code: event["responseStatus"]["code"].as_u64().unwrap_or_default(),
+                kept: if event["requestURI"]
+                    .as_str()
+                    .is_some_and(|uri| uri.contains("dryRun=All"))
+                {
+                    Kept::Tried
+                } else {
+                    Kept::Yes
+                },
             }
         })
         .collect())
@@ -168,6 +185,8 @@ pub fn steps(scene: &JourneyContext) -> Result<usize> {
 
 impl Request {
     fn writes_in(&self, scene: &JourneyContext) -> bool {
-        self.namespace == scene.namespace && ["create", "patch", "update", "delete"].contains(&self.verb.as_str())
+        self.kept == Kept::Yes
+            && self.namespace == scene.namespace
+            && ["create", "patch", "update", "delete"].contains(&self.verb.as_str())
     }
 }

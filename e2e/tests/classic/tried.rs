@@ -1,6 +1,6 @@
 //! A swap that the API server refuses is refused in a dry run, before anything is written for it.
 
-use instar_api::{PATH_ANNOTATION, RELEASE_LABEL, UpgradePhase, VERSION_ANNOTATION};
+use instar_api::{BREAK_GLASS_ANNOTATION, PATH_ANNOTATION, RELEASE_LABEL, UpgradePhase, VERSION_ANNOTATION};
 use instar_e2e::{
     Result,
     support::{
@@ -119,7 +119,11 @@ async fn refuse(scene: &JourneyContext, version: &str) -> Result<()> {
             .create(&kube::api::PostParams::default(), &serde_json::from_value(object)?)
             .await?;
     }
-    let patch = json!({ "spec": { "version": version } });
+    // Instar's own rules would refuse it first.
+    let patch = json!({
+        "metadata": { "annotations": { BREAK_GLASS_ANNOTATION: "one-rollout" } },
+        "spec": { "version": version },
+    });
     let parameters = PatchParams {
         dry_run: true,
         ..PatchParams::default()

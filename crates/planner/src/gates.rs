@@ -19,8 +19,16 @@ pub(crate) use addons::{begin, has_addons};
 
 /// What holds a step of the control plane to a release.
 pub(crate) fn before_control_plane(snapshot: &Snapshot, to: &KubeVersion, release: Option<&str>) -> Vec<Waiting> {
+    before_step(snapshot, to, release, after_step(snapshot))
+}
+
+/// The same where the control plane has taken no step yet, so that nothing comes after one.
+pub(crate) fn before_first_step(snapshot: &Snapshot, to: &KubeVersion, release: Option<&str>) -> Vec<Waiting> {
+    before_step(snapshot, to, release, Vec::new())
+}
+
+fn before_step(snapshot: &Snapshot, to: &KubeVersion, release: Option<&str>, mut held: Vec<Waiting>) -> Vec<Waiting> {
     let approval = approval::of_control_plane(snapshot, to);
-    let mut held = after_step(snapshot);
     held.extend(closed(snapshot, &Gate::CONTROL_PLANE).chain(approval));
     or_addons(
         held,

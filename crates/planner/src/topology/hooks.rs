@@ -218,7 +218,12 @@ fn closing(snapshot: &Snapshot, gates: &[Gate]) -> Option<Timestamp> {
 }
 
 fn before_control_plane(view: &TopologyView<'_>, step: &KubeVersion) -> Vec<Waiting> {
-    let mut held = gates::before_control_plane(view.snapshot, step, view.topology.release_of(step));
+    let release = view.topology.release_of(step);
+    let mut held = if has_taken_step(view) {
+        gates::before_control_plane(view.snapshot, step, release)
+    } else {
+        gates::before_first_step(view.snapshot, step, release)
+    };
     let approvals = &view.snapshot.approvals;
     let is_approved = approvals
         .given
@@ -227,10 +232,6 @@ fn before_control_plane(view: &TopologyView<'_>, step: &KubeVersion) -> Vec<Wait
     // Where not each step asks for an approval, the one before the edit counts for all of them.
     if is_approved && !approvals.required.contains(&ApprovalPoint::EachStep) {
         held.retain(|waiting| !is_approval_of_control_plane(waiting));
-    }
-    if !has_taken_step(view) {
-        let after = Some((GatePoint::AfterControlPlane, &view.control_plane.version));
-        held.retain(|waiting| point(waiting) != after);
     }
     held
 }

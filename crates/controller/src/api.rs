@@ -179,13 +179,18 @@ pub(crate) async fn of_provider<T>(
         Err(Error::Call {
             doing,
             source: kube::Error::Api(status),
-        }) if status.is_forbidden() => Err(Error::NoRight {
+        }) if status.is_forbidden() && lacks_right(&status.message) => Err(Error::NoRight {
             doing,
             group: resource.group.clone(),
             resource: resource.plural.clone(),
         }),
         answer => answer,
     }
+}
+
+/// Policies and webhooks answer 403 too; who lacks a right is told as `User "..." cannot patch resource ...`.
+fn lacks_right(message: &str) -> bool {
+    message.contains("User \"") && message.contains("\" cannot ")
 }
 
 /// What gives the controller a right to a provider's kind.
@@ -214,7 +219,9 @@ mod tests {
                 kind: "K".to_owned(),
                 plural: plural.to_owned(),
             };
-            let status = kube::core::Status::failure("User has no right", "Forbidden").with_code(403);
+            let status =
+                kube::core::Status::failure("k is forbidden: User \"a\" cannot list resource \"k\"", "Forbidden")
+                    .with_code(403);
             let forbidden = async { Err::<(), _>(kube::Error::Api(status.boxed())) };
             let error = of_provider(&resource, || "listing".to_owned(), forbidden)
                 .await

@@ -37,7 +37,7 @@ use crate::workload::{bind, write_secret};
 /// What lets the controller read what the journey's gates look at on the management cluster.
 pub(crate) const ROLE: &str = "instar-gate-journey";
 
-pub(crate) const SHAPE: Shape<'_> = Shape {
+const SHAPE: Shape<'_> = Shape {
     control_plane: 1,
     pools: &[("md-0", 1)],
 };
@@ -177,7 +177,7 @@ fn kube_ovn(phase: &str, revision: &str, health: &str) -> Value {
 }
 
 /// The rows of a catalog of the journey's own, since the others' rows have no add-ons, and the Cluster in it.
-pub(crate) async fn catalog(scene: &JourneyContext, rows: &Rows, name: &str, addons: Value) -> Result<()> {
+async fn catalog(scene: &JourneyContext, rows: &Rows, name: &str, addons: Value) -> Result<()> {
     for minor in [33, 34] {
         let mut row = rows.row(minor, 1);
         row["metadata"]["name"] = json!(format!("{}-{name}", rows.version(minor)));
@@ -195,7 +195,7 @@ pub(crate) async fn catalog(scene: &JourneyContext, rows: &Rows, name: &str, add
 }
 
 /// The Cluster's annotations, as a GitOps tool applies them.
-pub(crate) async fn git(scene: &JourneyContext, version: &str) -> Result<()> {
+async fn git(scene: &JourneyContext, version: &str) -> Result<()> {
     let applied = json!({
         "apiVersion": "cluster.x-k8s.io/v1beta2",
         "kind": "Cluster",
@@ -208,7 +208,7 @@ pub(crate) async fn git(scene: &JourneyContext, version: &str) -> Result<()> {
     Ok(())
 }
 
-pub(crate) async fn config_map(scene: &JourneyContext, ready: &str) -> Result<()> {
+async fn config_map(scene: &JourneyContext, ready: &str) -> Result<()> {
     let database = json!({
         "apiVersion": "v1", "kind": "ConfigMap",
         "metadata": { "name": "database" },
@@ -218,7 +218,7 @@ pub(crate) async fn config_map(scene: &JourneyContext, ready: &str) -> Result<()
 }
 
 /// A policy with a gate, that lets the workload cluster be read, and its Secret.
-pub(crate) async fn let_it_look(scene: &JourneyContext) -> Result<()> {
+async fn let_it_look(scene: &JourneyContext) -> Result<()> {
     let off = |name: &str| json!({ "name": name, "mode": "Off" });
     let policy = json!({
         "apiVersion": "upgrade.cluster.x-k8s.io/v1alpha1",
@@ -247,19 +247,12 @@ pub(crate) async fn let_it_look(scene: &JourneyContext) -> Result<()> {
     write_secret(scene, &serde_json::from_str(&kubeconfig)?).await
 }
 
-/// What both journeys' gates name on the management cluster.
-pub(crate) fn observed_by_account() -> Value {
-    let get = |group: &str, resource: &str| json!({ "apiGroups": [group], "resources": [resource], "verbs": ["get"] });
-    json!([
-        get("", "configmaps"),
-        get("argoproj.io", "applications"),
-        get("helm.toolkit.fluxcd.io", "helmreleases"),
-        get("kustomize.toolkit.fluxcd.io", "kustomizations"),
-        get("addons.cluster.x-k8s.io", "helmchartproxies"),
-    ])
+/// What the journey's gate names on the management cluster.
+fn observed_by_account() -> Value {
+    json!([{ "apiGroups": [""], "resources": ["configmaps"], "verbs": ["get"] }])
 }
 
-pub(crate) async fn let_account(scene: &JourneyContext, rules: &Value) -> Result<()> {
+async fn let_account(scene: &JourneyContext, rules: &Value) -> Result<()> {
     let group = "rbac.authorization.k8s.io";
     let role = json!({
         "apiVersion": format!("{group}/v1"), "kind": "ClusterRole",
@@ -281,7 +274,7 @@ async fn assert_at(ledger: &Ledger, rows: &Rows, pool: &Pool, minors: &[u8]) -> 
     classic::assert_rolled(ledger, rows, pool, 1, minors)
 }
 
-pub(crate) async fn completed(scene: &JourneyContext) -> Result<()> {
+async fn completed(scene: &JourneyContext) -> Result<()> {
     wait_for("the upgrade to be completed", UPGRADE, || async {
         match upgrade(scene).await? {
             Some(record) if phase(&record) == UpgradePhase::Completed => Ok(()),
@@ -308,14 +301,14 @@ async fn told(scene: &JourneyContext, reason: HealthReason, says: &str) -> Resul
 }
 
 /// An object that a gate looks at.
-pub(crate) struct Observed {
-    pub(crate) resource: ApiResource,
-    pub(crate) namespace: Option<String>,
-    pub(crate) name: String,
+struct Observed {
+    resource: ApiResource,
+    namespace: Option<String>,
+    name: String,
 }
 
 impl Observed {
-    pub(crate) fn api(&self, scene: &JourneyContext) -> Api<DynamicObject> {
+    fn api(&self, scene: &JourneyContext) -> Api<DynamicObject> {
         match &self.namespace {
             Some(namespace) => Api::namespaced_with(scene.mgmt.client(), namespace, &self.resource),
             None => Api::all_with(scene.mgmt.client(), &self.resource),
@@ -323,7 +316,7 @@ impl Observed {
     }
 
     /// Makes the object so: what it was before is gone.
-    pub(crate) async fn is(&self, scene: &JourneyContext, spec: &Value, status: impl Fn(i64) -> Value) -> Result<()> {
+    async fn is(&self, scene: &JourneyContext, spec: &Value, status: impl Fn(i64) -> Value) -> Result<()> {
         let api = self.api(scene);
         if api.get_opt(&self.name).await?.is_none() {
             let object = json!({
@@ -355,7 +348,7 @@ impl Observed {
 }
 
 /// A kind that takes every object.
-pub(crate) async fn define(scene: &JourneyContext, api_version: &str, kind: &str, plural: &str) -> Result<ApiResource> {
+async fn define(scene: &JourneyContext, api_version: &str, kind: &str, plural: &str) -> Result<ApiResource> {
     let (group, version) = api_version.split_once('/').context("a group")?;
     let free = json!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true });
     let definition = json!({
@@ -395,12 +388,12 @@ pub(crate) async fn define(scene: &JourneyContext, api_version: &str, kind: &str
     ))
 }
 
-pub(crate) fn root() -> PathBuf {
+fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
 /// The role and the list of a preset.
-pub(crate) fn preset(name: &str) -> Result<[Value; 2]> {
+fn preset(name: &str) -> Result<[Value; 2]> {
     let path = root().join(format!("config/gates/{name}.yaml"));
     let text = fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
     let documents: Vec<Value> = serde_saphyr::from_multiple(&text)?;

@@ -11,6 +11,7 @@ mod certmanager;
 mod controller;
 mod crd;
 mod generated;
+mod go_modules;
 mod grant;
 mod kubeconfigs;
 mod kustomization;

@@ -26,7 +26,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, Result, ensure};
+use crate::go_modules::{self, newest_of_each_minor, text};
+use anyhow::{Context, Result};
 use serde::Deserialize;
 
 /// What is written.
@@ -34,6 +35,13 @@ pub const FILE: &str = "crates/preflight/data/lifecycle.tsv";
 
 /// The first minor that is read. What was so in it already is not written: no upgrade brings it.
 const FIRST: u64 = 28;
+
+const KUBERNETES: go_modules::Sources = go_modules::Sources {
+    module: "kubernetes",
+    major: "v1",
+    first: FIRST,
+    doc: "crates/xtask/src/lifecycle.rs",
+};
 
 /// The modules of Kubernetes' own repository in which gates are registered.
 const STAGING: [&str; 6] = [
@@ -93,39 +101,12 @@ struct Sources {
 
 /// The table, from the modules in Go's cache.
 pub fn table(cache: &Path) -> Result<String> {
-    let minors = newest_of_each_minor(&cache.join("k8s.io"))?;
+    let minors = newest_of_each_minor(&cache.join("k8s.io"), &KUBERNETES)?;
     let minors: Result<Vec<Sources>> = minors
         .into_iter()
         .map(|(minor, patch)| read(cache, minor, patch))
         .collect();
     Ok(derive::table(&minors?))
-}
-
-/// The newest patch of each minor that the cache has, from the first one on without a gap.
-fn newest_of_each_minor(folder: &Path) -> Result<BTreeMap<u64, u64>> {
-    let mut minors = BTreeMap::new();
-    for entry in fs::read_dir(folder).with_context(|| folder.display().to_string())? {
-        let name = entry?.file_name();
-        let version = name.to_str().and_then(|name| name.strip_prefix("kubernetes@v1."));
-        let Some((minor, patch)) = version.and_then(|version| version.split_once('.')) else {
-            continue;
-        };
-        let (Ok(minor), Ok(patch)) = (minor.parse::<u64>(), patch.parse::<u64>()) else {
-            continue;
-        };
-        let newest = minors.entry(minor).or_insert(patch);
-        *newest = patch.max(*newest);
-    }
-    let last = minors.keys().next_back().copied().unwrap_or_default();
-    for minor in FIRST..=last.max(FIRST) {
-        ensure!(
-            minors.contains_key(&minor),
-            "{}: no k8s.io/kubernetes of v1.{minor} is there; download it first, as crates/xtask/src/lifecycle.rs says",
-            folder.display()
-        );
-    }
-    minors.retain(|minor, _| *minor >= FIRST);
-    Ok(minors)
 }
 
 fn read(cache: &Path, minor: u64, patch: u64) -> Result<Sources> {
@@ -171,10 +152,6 @@ fn read(cache: &Path, minor: u64, patch: u64) -> Result<Sources> {
         kubeadm: go::kubeadm_gates(&features),
         plugins: go::plugins(&plugins),
     })
-}
-
-fn text(path: &Path) -> Result<String> {
-    fs::read_to_string(path).with_context(|| path.display().to_string())
 }
 
 /// The sources below a folder, but for tests.

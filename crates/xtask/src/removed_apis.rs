@@ -21,6 +21,7 @@ use std::{
     path::Path,
 };
 
+use crate::go_modules::{self, newest_of_each_minor, text};
 use anyhow::{Context, Result, ensure};
 
 /// What is written.
@@ -28,6 +29,13 @@ pub const FILE: &str = "crates/preflight/data/removed_apis.tsv";
 
 /// The first minor that is read. What was gone in it already is not written: no upgrade takes it away.
 const FIRST: u64 = 22;
+
+const API: go_modules::Sources = go_modules::Sources {
+    module: "api",
+    major: "v0",
+    first: FIRST,
+    doc: "crates/xtask/src/removed_apis.rs",
+};
 
 const HEADER: &str = "\
 # Which resources of Kubernetes' own APIs are served no more, since which minor, and what to use in their place. Generated
@@ -61,38 +69,11 @@ struct Sources {
 
 /// The table, from the modules in Go's cache.
 pub fn table(cache: &Path) -> Result<String> {
-    let minors: Result<Vec<Sources>> = newest_of_each_minor(&cache.join("k8s.io"))?
+    let minors: Result<Vec<Sources>> = newest_of_each_minor(&cache.join("k8s.io"), &API)?
         .into_iter()
         .map(|(minor, patch)| read(cache, minor, patch))
         .collect();
     Ok(derive(&minors?))
-}
-
-/// The newest patch of each minor that the cache has, from the first one on without a gap.
-fn newest_of_each_minor(folder: &Path) -> Result<BTreeMap<u64, u64>> {
-    let mut minors = BTreeMap::new();
-    for entry in fs::read_dir(folder).with_context(|| folder.display().to_string())? {
-        let name = entry?.file_name();
-        let version = name.to_str().and_then(|name| name.strip_prefix("api@v0."));
-        let Some((minor, patch)) = version.and_then(|version| version.split_once('.')) else {
-            continue;
-        };
-        let (Ok(minor), Ok(patch)) = (minor.parse::<u64>(), patch.parse::<u64>()) else {
-            continue;
-        };
-        let newest = minors.entry(minor).or_insert(patch);
-        *newest = patch.max(*newest);
-    }
-    let last = minors.keys().next_back().copied().unwrap_or_default();
-    for minor in FIRST..=last.max(FIRST) {
-        ensure!(
-            minors.contains_key(&minor),
-            "{}: no k8s.io/api of v0.{minor} is there; download it first, as crates/xtask/src/removed_apis.rs says",
-            folder.display()
-        );
-    }
-    minors.retain(|minor, _| *minor >= FIRST);
-    Ok(minors)
 }
 
 fn read(cache: &Path, minor: u64, patch: u64) -> Result<Sources> {
@@ -146,10 +127,6 @@ fn folders(folder: &Path) -> Result<Vec<std::path::PathBuf>> {
         }
     }
     Ok(found)
-}
-
-fn text(path: &Path) -> Result<String> {
-    fs::read_to_string(path).with_context(|| path.display().to_string())
 }
 
 /// `const GroupName = "storage.k8s.io"`.

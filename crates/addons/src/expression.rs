@@ -125,6 +125,11 @@ impl Expression {
     /// Whether it holds for these values.
     #[must_use]
     pub fn evaluate(&self, inputs: Inputs<'_>) -> Evaluation {
+        self.evaluate_at(self.steps(inputs.values), inputs)
+    }
+
+    /// The same, where the steps are known.
+    pub(crate) fn evaluate_at(&self, steps: u64, inputs: Inputs<'_>) -> Evaluation {
         let mut context = Context::default().with_all();
         let nothing = Json::Object(serde_json::Map::new());
         for variable in &self.variables {
@@ -146,7 +151,7 @@ impl Expression {
             };
             context.add_variable_from_value(variable.name(), value.unwrap_or(Value::Null));
         }
-        if let Err(error) = cost::check(&self.tree, inputs.values) {
+        if let Err(error) = cost::check(steps, inputs.values) {
             return Evaluation::Unknown(error.to_string());
         }
         let resolved = catch_unwind(AssertUnwindSafe(|| Value::resolve(&self.tree, &context)));

@@ -273,11 +273,13 @@ impl Gate {
         }
         let mut evaluate = |expression: &Expression| {
             let values = subject.with(object, expression.variables());
-            *spent = spent.saturating_add(expression.steps(&values).min(MOST_STEPS));
-            expression.evaluate(Inputs {
+            let steps = expression.steps(&values);
+            *spent = spent.saturating_add(steps.min(MOST_STEPS));
+            let inputs = Inputs {
                 values: &values,
                 now: subject.now,
-            })
+            };
+            expression.evaluate_at(steps, inputs)
         };
         let asked = [
             (Field::InProgressWhen, self.in_progress_when.as_ref()),

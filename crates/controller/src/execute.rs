@@ -52,6 +52,17 @@ struct PoolObject<'a> {
     name: &'a str,
 }
 
+impl<'a> PoolObject<'a> {
+    fn of(swap: &'a Swap) -> Self {
+        Self {
+            pool: &swap.pool,
+            api_version: &swap.api_version,
+            kind: &swap.kind,
+            name: &swap.name,
+        }
+    }
+}
+
 /// Whether a write is kept.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Write {
@@ -183,12 +194,7 @@ impl Executor<'_> {
 
     async fn swap(&self, swap: &Swap) -> Result<(), Error> {
         let doing = || format!("pointing {} {} at {}", swap.kind, swap.name, swap.release);
-        let of = PoolObject {
-            pool: &swap.pool,
-            api_version: &swap.api_version,
-            kind: &swap.kind,
-            name: &swap.name,
-        };
+        let of = PoolObject::of(swap);
         self.patch(&of, &swap.patch, doing).await
     }
 
@@ -215,12 +221,7 @@ impl Executor<'_> {
 
     async fn try_swap(&self, swap: &Swap, patch: &Value) -> Result<(), Error> {
         let doing = || format!("trying to point {} {} at {}", swap.kind, swap.name, swap.release);
-        let of = PoolObject {
-            pool: &swap.pool,
-            api_version: &swap.api_version,
-            kind: &swap.kind,
-            name: &swap.name,
-        };
+        let of = PoolObject::of(swap);
         let resource = self.resource(&of).await?;
         self.write(&resource, of.name, patch, Write::Tried, doing).await
     }

@@ -241,11 +241,10 @@ const NO_MESSAGES: ExpressionError =
 
 /// The library compiles a pattern again for each value that it is tried on, and `\\w{90}` takes it a tenth of a second.
 fn pattern(argument: Option<&IdedExpr>) -> Result<(), String> {
-    let literal = argument.and_then(|argument| match &argument.expr {
-        Expr::Literal(LiteralValue::String(pattern)) => Some(pattern.inner()),
-        _ => None,
-    });
-    let Some(pattern) = literal.filter(|pattern| pattern.len() <= LONGEST_PATTERN) else {
+    let Some(pattern) = argument
+        .and_then(literal)
+        .filter(|pattern| pattern.len() <= LONGEST_PATTERN)
+    else {
         return Err(format!(
             "its pattern has to be a string of at most {LONGEST_PATTERN} bytes"
         ));
@@ -257,6 +256,14 @@ fn pattern(argument: Option<&IdedExpr>) -> Result<(), String> {
                 .to_owned(),
         ),
         Err(error) => Err(format!("its pattern can't be read: {}", last_line(&error.to_string()))),
+    }
+}
+
+/// The text of a literal.
+pub(super) fn literal(expression: &IdedExpr) -> Option<&str> {
+    match &expression.expr {
+        Expr::Literal(LiteralValue::String(text)) => Some(text.inner()),
+        _ => None,
     }
 }
 

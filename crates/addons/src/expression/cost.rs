@@ -13,7 +13,7 @@ use regex::RegexBuilder;
 use serde_json::Value as Json;
 
 use super::{
-    check::{Variable, is_operator},
+    check::{Variable, is_operator, literal},
     functions::{Work, function},
     path::Path,
     value::{Measure, measure},
@@ -41,8 +41,8 @@ pub(super) struct TooCostly {
     longest: usize,
 }
 
-pub(super) fn check(expression: &IdedExpr, values: &BTreeMap<Variable, Json>) -> Result<(), TooCostly> {
-    let steps = steps(expression, values);
+/// Whether so many steps are few enough for these values.
+pub(super) fn check(steps: u64, values: &BTreeMap<Variable, Json>) -> Result<(), TooCostly> {
     if steps <= MOST_STEPS {
         return Ok(());
     }
@@ -302,10 +302,7 @@ impl<'a> Meter<'a> {
 
 /// What it takes to compile the pattern of a call, which the library does again for each value.
 fn pattern(call: &CallExpr) -> u64 {
-    let literal = call.args.first().and_then(|argument| match &argument.expr {
-        Expr::Literal(LiteralValue::String(pattern)) => Some(pattern.inner()),
-        _ => None,
-    });
+    let literal = call.args.first().and_then(literal);
     let (bytes, steps) = SMALL_PATTERN;
     let is_small = |pattern: &str| RegexBuilder::new(pattern).size_limit(bytes).build().is_ok();
     if literal.is_some_and(is_small) { steps } else { PATTERN }

@@ -185,6 +185,7 @@ pub const fn rule_info(rule: Rule) -> RuleInfo {
         Rule::UpgradeTarget => objects::UPGRADE_TARGET,
         Rule::UpgradePools => objects::UPGRADE_POOLS,
         Rule::OneUpgrade => objects::ONE_UPGRADE,
+        Rule::ClassicOperation => objects::CLASSIC_OPERATION,
         Rule::UpgradeRights => objects::UPGRADE_RIGHTS,
         Rule::PolicyReadable => objects::POLICY_READABLE,
         Rule::WindowsOpen => objects::WINDOWS_OPEN,

@@ -4,7 +4,9 @@ mod stamps;
 
 use std::collections::BTreeSet;
 
-use instar_api::{ClusterUpgrade, FINISHED_ANNOTATION, RECORD_ANNOTATION, REQUEST_NUMBER_LABEL, Rule, ValueAt};
+use instar_api::{
+    ClusterUpgrade, FINISHED_ANNOTATION, Operation, RECORD_ANNOTATION, REQUEST_NUMBER_LABEL, Rule, ValueAt,
+};
 use instar_capi::{Lifecycle, WorkerKind};
 use instar_catalog::read_values;
 
@@ -48,6 +50,21 @@ pub fn judge(edit: Edit<'_, ClusterUpgrade>, state: &dyn ClusterState) -> Vec<Fi
         ));
     }
     if let Some(old) = edit.old
+        && old.spec.rollback_of != new.spec.rollback_of
+    {
+        let record = |of: &Option<String>| match of {
+            Some(of) => format!("a rollback of {of}"),
+            None => "an upgrade".to_owned(),
+        };
+        let (was, would_be) = (record(&old.spec.rollback_of), record(&new.spec.rollback_of));
+        findings.push(say(
+            Rule::UpgradeCluster,
+            "spec.rollbackOf",
+            format!("it is the record of {was}, and would be one of {would_be}"),
+            "create another ClusterUpgrade",
+        ));
+    }
+    if let Some(old) = edit.old
         && old.spec.target != new.spec.target
         && let Some(follows) = follows(old)
     {
@@ -77,7 +94,9 @@ pub fn judge(edit: Edit<'_, ClusterUpgrade>, state: &dyn ClusterState) -> Vec<Fi
     let cluster = state.cluster(namespace, cluster_name);
     let catalog_name = catalog::of_cached(cluster.as_deref(), state);
     let catalog = state.catalog(&catalog_name);
-    if let Err(miss) = catalog.resolve(&new.spec.target, present.as_ref(), None, state.today()) {
+    if !new.spec.operation.is_rollback()
+        && let Err(miss) = catalog.resolve(&new.spec.target, present.as_ref(), None, state.today())
+    {
         findings.push(say(
             Rule::UpgradeTarget,
             "spec.target",
@@ -88,6 +107,15 @@ pub fn judge(edit: Edit<'_, ClusterUpgrade>, state: &dyn ClusterState) -> Vec<Fi
     let Some(cluster) = cluster else {
         return findings;
     };
+    if new.spec.operation != Operation::Upgrade && cluster.topology.is_some() {
+        let operation = new.spec.operation.as_str();
+        findings.push(say(
+            Rule::ClassicOperation,
+            "spec.operation",
+            format!("the operation {operation} is for classic Clusters, and Cluster {cluster_name} has spec.topology"),
+            "go forward to a newer patch or to another release",
+        ));
+    }
     let is_new_target = edit.old.is_none_or(|old| old.spec.target != new.spec.target);
     if is_new_target
         && let Some((what, remediation)) = catalog::not_allowed(&catalog_name, namespace, Some(&cluster.labels), state)
@@ -116,7 +144,10 @@ pub fn judge(edit: Edit<'_, ClusterUpgrade>, state: &dyn ClusterState) -> Vec<Fi
     // `clusterctl move` pauses, and creates all that there were.
     if edit.old.is_none()
         && cluster.lifecycle == Lifecycle::Active
-        && let Some(other) = state.upgrades(namespace, cluster_name).first()
+        && let Some(other) = state
+            .upgrades(namespace, cluster_name)
+            .iter()
+            .find(|other| new.spec.rollback_of.as_ref() != Some(&other.name))
     {
         findings.push(say(
             Rule::OneUpgrade,

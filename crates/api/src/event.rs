@@ -98,6 +98,15 @@ event_reasons! {
     Drifted: Warning, "ClusterUpgrade, Cluster",
         "After the upgrade, another client set a version or a template reference back to what it was before.",
         "Take the field out of what applies it, such as a manifest in Git, and set it to what the note says.";
+    RollingBack: Normal, "ClusterUpgrade, Cluster",
+        "Another ClusterUpgrade takes the upgrade back.",
+        "Nothing.";
+    RolledBack: Normal, "ClusterUpgrade, Cluster",
+        "Another ClusterUpgrade has taken the upgrade back.",
+        "Nothing: edit its target when it should begin again.";
+    Aborted: Normal, "ClusterUpgrade, Cluster",
+        "The upgrade was aborted, and has ended where the control plane stood.",
+        "Nothing: edit its target or its operation when it should go on.";
     WindowOpened: Normal, "ClusterUpgrade, Cluster",
         "A maintenance window of an upgrade that goes on has opened.",
         "Nothing.";
@@ -188,6 +197,9 @@ impl EventReason {
             UpgradePhase::Workers => Some(Self::Workers),
             UpgradePhase::Completed => Some(Self::Completed),
             UpgradePhase::Refused => Some(Self::Refused),
+            UpgradePhase::RollingBack => Some(Self::RollingBack),
+            UpgradePhase::RolledBack => Some(Self::RolledBack),
+            UpgradePhase::Aborted => Some(Self::Aborted),
         }
     }
 }

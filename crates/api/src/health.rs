@@ -285,6 +285,16 @@ health_reasons! {
     NoPath = Error, Stalled:
         "No path leads from the present version to the target.",
         "Create the releases that are missing on the way, or edit the target. A cluster never goes to an older version.";
+    NoWayBack = Error, Stalled:
+        "Something of an upgrade can't be taken back. Before the rollback has begun, nothing of it is done.",
+        "The message names what stands in the way, and the nearest thing that is possible; see docs/way-back.md.";
+    NotTakenBack = Info, None:
+        "A pool isn't taken back: another client has changed it since, or it is a MachinePool, of which nothing says what \
+         its infrastructure had before. The rollback completes without it.",
+        "It is yours to take back, if it should go.";
+    RolledBack = Info, None:
+        "Another ClusterUpgrade takes this one back, or has done so.",
+        "Edit spec.target when it should begin again.";
     NoImage = Error, Stalled:
         "A release on the path has no machine image for a pool.",
         "Create a release of the same version that has one. Releases are immutable.";

@@ -15,6 +15,7 @@ mod health;
 mod hooks;
 mod maintenance;
 mod metadata;
+mod operation;
 mod pins;
 mod policy;
 mod preflight;
@@ -44,6 +45,7 @@ pub use metadata::{
     RENDERED_ANNOTATION, REQUEST_NUMBER_LABEL, ROLE_LABEL, SOURCE_LABEL, STARTED_ANNOTATION, SWAP_HISTORY_ANNOTATION,
     VERSION_ANNOTATION, is_unknown_annotation,
 };
+pub use operation::{MinorRollback, Operation, RollbackPolicy};
 pub use pins::{GarbledPins, KCP_COREDNS, KCP_ETCD, Pin, Pins, Values};
 pub use policy::{
     MutableTemplateFields, RuleSetting, ServiceAccountRef, TemplatePolicy, UpgradePolicy, UpgradePolicySpec,
@@ -59,7 +61,8 @@ pub use release::{
 pub use rule::{Adjustable, Enforcement, Rule, UnknownRule};
 pub use upgrade::{
     ClusterUpgrade, ClusterUpgradeSpec, ClusterUpgradeStatus, ControlPlaneRule, MachineDetail, MachineUpgradePhase,
-    MintedTemplate, PoolRule, PoolStatus, StrategyType, TemplateUse, UpgradePhase, UpgradeStrategy,
+    MintedTemplate, PoolRule, PoolStatus, RollbackExtent, RollbackStatus, StrategyType, TemplateUse, UpgradePhase,
+    UpgradeStrategy,
 };
 pub use workload::{
     InvalidSecretName, KubeconfigSecret, SecretNameTemplate, WorkloadAccess, WorkloadPolicy, WorkloadSwitch,

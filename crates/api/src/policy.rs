@@ -13,8 +13,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ApprovalPolicy, Canary, CatalogName, Enforcement, Gate, Maintenance, PreflightPolicy, Rule, WorkloadPolicy,
-    release::infrastructure_group, schema,
+    ApprovalPolicy, Canary, CatalogName, Enforcement, Gate, Maintenance, PreflightPolicy, RollbackPolicy, Rule,
+    WorkloadPolicy, release::infrastructure_group, schema,
 };
 
 /// What holds for the upgrades of the Clusters that it selects. A Cluster that no policy selects
@@ -99,6 +99,10 @@ pub struct UpgradePolicySpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub gates: Vec<Gate>,
+
+    /// What may be taken back.
+    #[serde(default, skip_serializing_if = "RollbackPolicy::is_empty")]
+    pub rollback: RollbackPolicy,
 
     /// The rules of admission that don't have their default. Where several policies select a
     /// Cluster and name a rule, the strictest counts.

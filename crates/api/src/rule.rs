@@ -128,6 +128,8 @@ rules! {
     UpgradePools = "upgrade-pools",
     /// A Cluster has one upgrade that goes on.
     OneUpgrade = "one-upgrade",
+    /// Only the upgrade of a classic Cluster is aborted or taken back.
+    ClassicOperation = "classic-operation",
     /// A user who approves an upgrade, or lets it through where it would be held, has the right to.
     UpgradeRights = "upgrade-rights",
     /// The selector and the windows of an `UpgradePolicy` can be read.
@@ -209,7 +211,8 @@ impl Rule {
             | Self::TemplateKept
             | Self::UpgradeTarget
             | Self::UpgradePools
-            | Self::OneUpgrade => Adjustable::ByPolicy,
+            | Self::OneUpgrade
+            | Self::ClassicOperation => Adjustable::ByPolicy,
         }
     }
 

@@ -7,8 +7,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Approval, Canary, HealthStatus, PreflightSpec, PreflightStatus, RuntimeHooksStatus, ValueAt, WindowOverride,
-    WindowStatus, schema,
+    Approval, Canary, HealthStatus, Operation, PreflightSpec, PreflightStatus, RuntimeHooksStatus, ValueAt,
+    WindowOverride, WindowStatus, schema,
 };
 
 /// One upgrade of a Cluster: where to, in which order, and how far it has come.
@@ -29,6 +29,7 @@ use crate::{
     doc = "ClusterUpgrade is one upgrade of one Cluster in its namespace: the wish and the record.",
     printcolumn(name = "Cluster", type_ = "string", json_path = ".spec.clusterName"),
     printcolumn(name = "Target", type_ = "string", json_path = ".spec.target"),
+    printcolumn(name = "Operation", type_ = "string", json_path = ".spec.operation", priority = 1),
     printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase"),
     printcolumn(name = "Machines", type_ = "string", json_path = ".status.machines"),
     printcolumn(name = "Reason", type_ = "string", json_path = ".status.health[0].reason"),
@@ -43,7 +44,15 @@ use crate::{
 )]
 #[x_kube(
     validation = Rule::new("self.clusterName == oldSelf.clusterName")
-        .message("clusterName never changes, since this is the record of one Cluster's upgrade: create another ClusterUpgrade")
+        .message("clusterName never changes, since this is the record of one Cluster's upgrade: create another ClusterUpgrade"),
+    validation = Rule::new("has(self.rollbackOf) == (has(self.operation) && self.operation.startsWith('Rollback'))")
+        .message("rollbackOf names the ClusterUpgrade that is taken back: it must be set with the operations Rollback and RollbackWorkers, and with no other"),
+    validation = Rule::new("has(self.rollbackOf) != (has(self.target) && self.target != '')")
+        .message("target must be set, but for the operations Rollback and RollbackWorkers, which go to what was there before"),
+    validation = Rule::new("has(self.rollbackOf) == has(oldSelf.rollbackOf) && (!has(self.rollbackOf) || self.rollbackOf == oldSelf.rollbackOf)")
+        .message("rollbackOf never changes, since this is the record of one rollback: create another ClusterUpgrade"),
+    validation = Rule::new("!has(self.rollbackOf) || (!has(self.source) && (!has(self.controlPlane) || !has(self.controlPlane.patches)) && (!has(self.pools) || self.pools.all(pool, has(pool.hold) && pool.hold)))")
+        .message("a rollback sets what was there before: of source, controlPlane.patches and pools it takes pools with hold: true alone")
 )]
 #[serde(rename_all = "camelCase")]
 pub struct ClusterUpgradeSpec {
@@ -51,10 +60,22 @@ pub struct ClusterUpgradeSpec {
     #[schemars(length(min = 1, max = 63))]
     pub cluster_name: String,
 
+    /// What it is to do. Upgrade: it brings the Cluster to the target. Abort: the step of the control plane that is under
+    /// way ends, the workers follow it, and the upgrade ends there. Rollback: it takes another upgrade back, first the
+    /// workers, then the control plane. RollbackWorkers: the same for the workers alone.
+    #[serde(default, skip_serializing_if = "Operation::is_upgrade")]
+    pub operation: Operation,
+
+    /// The ClusterUpgrade that a rollback takes back: the one that is under way, or the last one of the Cluster.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub rollback_of: Option<String>,
+
     /// Where to: a version (v1.34.3), a prefix (v1.34), or the name of a `KubernetesRelease`. What
     /// already satisfies a version or a prefix stays as it is. It may be edited at any time: Instar
-    /// plans the path again from the version that the control plane has.
-    #[schemars(length(min = 1, max = 253))]
+    /// plans the path again from the version that the control plane has. A rollback has none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 253))]
     pub target: String,
 
     /// Where from: a version or a prefix that the control plane must run when this upgrade begins.
@@ -219,6 +240,10 @@ pub struct ClusterUpgradeStatus {
     /// has finished.
     pub window: Option<WindowStatus>,
 
+    /// What a rollback would do now; absent for topology Clusters, and while it isn't known. Of an upgrade that has
+    /// finished it says what was so at its end.
+    pub rollback: Option<RollbackStatus>,
+
     /// Whether Cluster API asks Instar before each step of a topology Cluster; absent for other Clusters, and once it has
     /// finished.
     pub runtime_hooks: Option<RuntimeHooksStatus>,
@@ -241,6 +266,34 @@ pub struct ClusterUpgradeStatus {
     pub observed_generation: i64,
 }
 
+/// What a rollback would do, and whether it can.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase", default)]
+pub struct RollbackStatus {
+    /// How much of the upgrade can be taken back.
+    pub possible: RollbackExtent,
+
+    /// Why not all of it can, and what to do about it; empty where all can.
+    #[schemars(length(max = 1024))]
+    pub why: String,
+
+    /// What would be done, a pool each, in this order: the first 32.
+    #[schemars(length(max = 32), inner(length(max = 512)), extend("x-kubernetes-list-type" = "atomic"))]
+    pub what: Vec<String>,
+}
+
+/// How much of an upgrade can be taken back.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RollbackExtent {
+    /// Nothing of it.
+    #[default]
+    Nothing,
+    /// The workers, by the operation RollbackWorkers.
+    Workers,
+    /// All of it, by the operation Rollback.
+    All,
+}
+
 /// What an upgrade is at.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum UpgradePhase {
@@ -257,6 +310,12 @@ pub enum UpgradePhase {
     Completed,
     /// It isn't done, as `health` says, before its spec is edited.
     Refused,
+    /// Another ClusterUpgrade takes it back. It begins again when its spec is edited, once that has ended.
+    RollingBack,
+    /// Another ClusterUpgrade has taken it back. It begins again when its spec is edited.
+    RolledBack,
+    /// It was aborted, and has ended where the control plane stood. It begins again when its spec is edited.
+    Aborted,
 }
 
 /// How far a pool has come. The counts are of all its machines; the list may leave some out.
@@ -375,7 +434,7 @@ impl UpgradePhase {
     #[must_use]
     pub const fn is_finished(self) -> bool {
         match self {
-            Self::Completed | Self::Refused => true,
+            Self::Completed | Self::Refused | Self::RollingBack | Self::RolledBack | Self::Aborted => true,
             Self::Pending | Self::Held | Self::ControlPlane | Self::Workers => false,
         }
     }
@@ -390,6 +449,24 @@ impl UpgradePhase {
             Self::Workers => "Workers",
             Self::Completed => "Completed",
             Self::Refused => "Refused",
+            Self::RollingBack => "RollingBack",
+            Self::RolledBack => "RolledBack",
+            Self::Aborted => "Aborted",
         }
+    }
+
+    /// The phase of an upgrade that is over, from the text of [`FINISHED_ANNOTATION`](crate::FINISHED_ANNOTATION). What
+    /// isn't known, such as a newer Instar's, counts as refused: nothing is done for it.
+    #[must_use]
+    pub fn of_finished(text: &str) -> Self {
+        let finished = [
+            Self::Completed,
+            Self::Refused,
+            Self::RollingBack,
+            Self::RolledBack,
+            Self::Aborted,
+        ];
+        let mut finished = finished.into_iter();
+        finished.find(|phase| phase.as_str() == text).unwrap_or(Self::Refused)
     }
 }

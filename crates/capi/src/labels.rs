@@ -39,6 +39,11 @@ pub const TOPOLOGY_OWNED: &str = "topology.cluster.x-k8s.io/owned";
 /// Source: `ClusterTopologyUpgradeConcurrencyAnnotation` of cluster-api's api/core/v1beta2.
 pub const UPGRADE_CONCURRENCY: &str = "topology.cluster.x-k8s.io/upgrade-concurrency";
 
+/// An annotation of a MachineDeployment: the checks, with commas between, that aren't asked before a machine is made for
+/// it. Its MachineSets take it over.
+/// Source: `MachineSetSkipPreflightChecksAnnotation` of cluster-api's api/core/v1beta2.
+pub const SKIP_PREFLIGHT_CHECKS: &str = "machineset.cluster.x-k8s.io/skip-preflight-checks";
+
 /// A label of what the topology controller makes for a MachineDeployment of `spec.topology`: its name there.
 /// Source: `ClusterTopologyMachineDeploymentNameLabel` of cluster-api's api/core/v1beta2.
 pub const TOPOLOGY_DEPLOYMENT_NAME: &str = "topology.cluster.x-k8s.io/deployment-name";

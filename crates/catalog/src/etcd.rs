@@ -50,6 +50,14 @@ impl Etcd {
         minor(self).zip(minor(other)).is_some_and(|(own, others)| own < others)
     }
 
+    /// Whether data that the one has written can be read by the other: not before both are known to be of one minor, or
+    /// are the same.
+    #[must_use]
+    pub fn shares_minor_with(&self, other: &Self) -> bool {
+        let minor = |etcd: &Self| etcd.line().map(|(major, minor, _)| (major, minor));
+        self == other || minor(self).zip(minor(other)).is_some_and(|(own, others)| own == others)
+    }
+
     /// The version, as far as it is known: for kubeadm's own the lowest that it may be.
     fn line(&self) -> Option<(u64, u64, u64)> {
         match self {

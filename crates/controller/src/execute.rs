@@ -193,7 +193,7 @@ impl Executor<'_> {
     }
 
     async fn swap(&self, swap: &Swap) -> Result<(), Error> {
-        let doing = || format!("pointing {} {} at {}", swap.kind, swap.name, swap.release);
+        let doing = || format!("pointing {} {} at {}", swap.kind, swap.name, swap.destination());
         let of = PoolObject::of(swap);
         self.patch(&of, &swap.patch, doing).await
     }
@@ -220,7 +220,7 @@ impl Executor<'_> {
     }
 
     async fn try_swap(&self, swap: &Swap, patch: &Value) -> Result<(), Error> {
-        let doing = || format!("trying to point {} {} at {}", swap.kind, swap.name, swap.release);
+        let doing = || format!("trying to point {} {} at {}", swap.kind, swap.name, swap.destination());
         let of = PoolObject::of(swap);
         let resource = self.resource(&of).await?;
         self.write(&resource, of.name, patch, Write::Tried, doing).await
@@ -378,7 +378,7 @@ impl fmt::Display for ActionDescription<'_> {
                 )
             }
             Action::SwapControlPlane(swap) | Action::SwapWorkers(swap) => {
-                write!(f, "Pointing {} {} at release {}", swap.kind, swap.name, swap.release)
+                write!(f, "Pointing {} {} at {}", swap.kind, swap.name, swap.destination())
             }
             Action::PatchMachinePool(patch) => machine_pool(f, patch),
             Action::HoldPool(HoldPool { kind, name, change, .. }) => match change {

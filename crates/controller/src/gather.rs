@@ -11,7 +11,7 @@ mod topology;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use instar_api::ClusterUpgrade;
+use instar_api::{ClusterUpgrade, MinorRollback};
 use instar_capi as capi;
 use instar_planner::{
     Addons, Approvals, Cluster as PlannedCluster, ClusterKind, Condition, ControlPlane, Initialization, Lifecycle,
@@ -25,7 +25,7 @@ use crate::{
     caches::{Caches, KeptMachine, lifecycle, observed, tells_of_trouble},
     fields::{condition, version},
     policy::retention,
-    upgrade_spec::{CurrentVersions, upgrade_spec},
+    upgrade_spec::{CurrentVersions, operation, upgrade_spec},
 };
 
 pub(crate) use addons::AddonLook;
@@ -45,7 +45,12 @@ pub(crate) fn gather(
 ) -> (Snapshot, CheckRules) {
     // Where it ends at this moment, its record doesn't say so yet.
     let ended = completed_at(upgrade).unwrap_or(now);
-    let mut snapshot = gather_for(caches, cluster, control_plane, upgrade_spec(upgrade), Some(ended), now);
+    let mut upgrade_spec = upgrade_spec(upgrade);
+    match operation(upgrade, &caches.of::<ClusterUpgrade>(&Key::of(cluster))) {
+        Ok(operation) => upgrade_spec.operation = operation,
+        Err(unreadable) => upgrade_spec.unreadable.push(unreadable),
+    }
+    let mut snapshot = gather_for(caches, cluster, control_plane, upgrade_spec, Some(ended), now);
     let rules = gates::look(caches, cluster, upgrade, &mut snapshot);
     (snapshot, rules)
 }
@@ -108,6 +113,7 @@ pub(crate) fn gather_for(
         approvals: Approvals::default(),
         canary: None,
         retention: retention_of(caches, cluster, ended),
+        minor_rollback: MinorRollback::Refuse,
         control_plane,
         pools,
         machine_sets,

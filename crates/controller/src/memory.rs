@@ -64,7 +64,7 @@ pub(crate) struct TriedSwap {
     kind: String,
     name: String,
     resource_version: ResourceVersion,
-    release: String,
+    release: Option<String>,
 }
 
 impl From<&Swap> for TriedSwap {

@@ -162,6 +162,7 @@ impl Context {
         };
         let upgrades = Upgrades::sort(known.clone(), begun(control_plane.as_ref()));
         self.write_finished_markers(&known).await?;
+        self.report_taken_back(cluster, &upgrades).await?;
         let versions = || current_versions(&self.caches, cluster, control_plane.as_ref());
         if let Some(done) = self.annotated(cluster, &known, &upgrades, versions).await? {
             return Ok(done);

@@ -6,10 +6,11 @@ mod hooks;
 mod lifecycle;
 mod preflight;
 mod progress;
+mod rollback;
 mod window;
 
 use instar_api::{ClusterUpgrade, ClusterUpgradeStatus, FailureReason, HealthReason, HealthStatus, UpgradePhase};
-use instar_planner::{Decision, Snapshot, Stage, Waiting};
+use instar_planner::{Decision, Operation, Snapshot, Stage, Waiting};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
@@ -25,9 +26,12 @@ use hooks::runtime_hooks;
 use preflight::preflight;
 pub(crate) use progress::templates;
 use progress::{count, machines, of_phase, pools};
+use rollback::rollback;
 use window::window;
 
-pub(crate) use lifecycle::{refused, report_missing_cluster, restored, unread, unreadable_cluster};
+pub(crate) use lifecycle::{
+    TakenBack, no_way_back, refused, report_missing_cluster, restored, taken_back, unread, unreadable_cluster,
+};
 
 /// What the schema takes.
 const RELEASES: usize = 64;
@@ -59,7 +63,7 @@ pub(crate) fn status(
     let before = upgrade.status.clone().unwrap_or_default();
     let generation = upgrade.metadata.generation.unwrap_or_default();
     let health = rows(&before.health, &decision.waiting, snapshot);
-    let phase = phase(decision);
+    let phase = phase(decision, &snapshot.upgrade_spec.operation);
     let step = ActionDescription(&decision.action).to_string();
     let mut conditions = before.conditions.clone();
     for condition in conditions_of(phase, &health, attempt, generation, snapshot.now) {
@@ -88,6 +92,7 @@ pub(crate) fn status(
         },
         health,
         window: window(phase, snapshot),
+        rollback: rollback(snapshot),
         runtime_hooks: runtime_hooks(phase, snapshot),
         preflight: preflight(before.preflight, snapshot),
         conditions,
@@ -158,13 +163,16 @@ pub(crate) fn differs(before: Option<&ClusterUpgradeStatus>, after: &ClusterUpgr
     before != Some(after)
 }
 
-fn phase(decision: &Decision) -> UpgradePhase {
+fn phase(decision: &Decision, operation: &Operation) -> UpgradePhase {
     match decision.progress.stage {
         Stage::Held if decision.waiting.iter().any(Waiting::refuses) => UpgradePhase::Refused,
         Stage::Held => UpgradePhase::Held,
         Stage::ControlPlane => UpgradePhase::ControlPlane,
         Stage::Workers => UpgradePhase::Workers,
-        Stage::Complete => UpgradePhase::Completed,
+        Stage::Complete => match operation {
+            Operation::Upgrade | Operation::Rollback(_) => UpgradePhase::Completed,
+            Operation::Abort => UpgradePhase::Aborted,
+        },
     }
 }
 
@@ -184,7 +192,12 @@ fn conditions_of(
     let (progressing, completed) = match phase {
         UpgradePhase::ControlPlane | UpgradePhase::Workers => (true, false),
         UpgradePhase::Completed => (false, true),
-        UpgradePhase::Pending | UpgradePhase::Held | UpgradePhase::Refused => (false, false),
+        UpgradePhase::Pending
+        | UpgradePhase::Held
+        | UpgradePhase::Refused
+        | UpgradePhase::RollingBack
+        | UpgradePhase::RolledBack
+        | UpgradePhase::Aborted => (false, false),
     };
     let message = health.first().map_or_else(String::new, |first| first.message.clone());
     let condition = |kind: &str, holds: bool, reason: &str, message: &str| Condition {

@@ -6,14 +6,21 @@ mod from_annotation;
 mod history;
 mod mistake;
 
-use instar_api::{ClusterUpgrade, GATE_HISTORY_ANNOTATION, RECORD_ANNOTATION, STARTED_ANNOTATION, StrategyType};
-use instar_planner::{GateHistory, Origin, PoolOverride, ResourceVersion, Strategy, Target, UpgradeId, UpgradeSpec};
+use std::sync::Arc;
+
+use instar_api::{
+    ClusterUpgrade, GATE_HISTORY_ANNOTATION, Operation, RECORD_ANNOTATION, STARTED_ANNOTATION, StrategyType,
+};
+use instar_planner::{
+    GateHistory, Operation as PlannedOperation, Origin, PoolOverride, ResourceVersion, Rollback, RollbackScope,
+    Strategy, Target, Unreadable, UpgradeId, UpgradeSpec,
+};
 use jiff::Timestamp;
-use kube::ResourceExt;
+use kube::{Resource, ResourceExt};
 
 use crate::patches::Patches;
 
-pub(crate) use active::{FinishedMarker, Upgrades, finished_marker, finished_phase};
+pub(crate) use active::{FinishedMarker, Upgrades, finished_marker, finished_phase, taken_back_by};
 pub(crate) use from_annotation::{AnnotationRequest, CurrentVersions, from_annotation, record_of};
 pub(crate) use history::{Needed, beyond_limit};
 pub(crate) use mistake::annotation_mistake;
@@ -60,6 +67,33 @@ pub(crate) fn upgrade_spec(upgrade: &ClusterUpgrade) -> UpgradeSpec {
         resource_version: ResourceVersion(upgrade.resource_version().unwrap_or_default()),
         ..UpgradeSpec::new(upgrade.name_any(), Target::Text(spec.target.clone()))
     }
+}
+
+/// What an upgrade is to do. `known` are all of its Cluster. What it takes back has to be there: which of the swaps are
+/// its own, its record says.
+pub(crate) fn operation(
+    upgrade: &ClusterUpgrade,
+    known: &[Arc<ClusterUpgrade>],
+) -> Result<PlannedOperation, Unreadable> {
+    let scope = match upgrade.spec.operation {
+        Operation::Upgrade => return Ok(PlannedOperation::Upgrade),
+        Operation::Abort => return Ok(PlannedOperation::Abort),
+        Operation::Rollback => RollbackScope::All,
+        Operation::RollbackWorkers => RollbackScope::Workers,
+    };
+    let unreadable = |reason: &str| Unreadable {
+        kind: ClusterUpgrade::kind(&()).into_owned(),
+        name: upgrade.spec.rollback_of.clone().unwrap_or_default(),
+        reason: reason.to_owned(),
+    };
+    let of = taken_back_by(upgrade, known)
+        .ok_or_else(|| unreadable("there is no such upgrade of this Cluster, so it isn't known what it changed"))?;
+    if of.spec.operation.is_rollback() {
+        return Err(unreadable(
+            "it is a rollback, which isn't taken back: create a ClusterUpgrade that goes forward",
+        ));
+    }
+    Ok(PlannedOperation::Rollback(Rollback { of: id_of(&of), scope }))
 }
 
 /// What tells an upgrade from all others of its Cluster.

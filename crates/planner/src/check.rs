@@ -1,6 +1,7 @@
 //! The invariants, held against a decision by a reading of the snapshot of its own.
 
 mod addons;
+mod back;
 mod canary;
 mod hooks;
 mod machine_pool;
@@ -20,6 +21,7 @@ use serde_json::Value;
 use crate::{
     decision::{Action, Decision, DeleteTemplate, MintTemplate, Swap},
     observed::Observed,
+    operation::Rollback,
     pool_id::PoolId,
     preflight::checks_are_asked,
     rendered::Rendered,
@@ -45,6 +47,10 @@ pub enum Violation {
     Lowered,
     /// CoreDNS would go down.
     CoreDnsLowered,
+    /// The data of etcd would be read by an older minor version of it.
+    EtcdLowered,
+    /// On the way back, something would become what it was not before.
+    NotWhatWas,
     /// Workers would be newer than the lowest version that was observed of the control plane.
     WorkersAhead,
     /// Workers would be too far behind the control plane.
@@ -79,6 +85,8 @@ impl fmt::Display for Violation {
             Self::SkippedMinor => "the control plane would skip a minor version",
             Self::Lowered => "a version would go down",
             Self::CoreDnsLowered => "the CoreDNS version would go down",
+            Self::EtcdLowered => "an older minor version of etcd would read the data of a newer one",
+            Self::NotWhatWas => "on the way back, an object would become what it was not before the upgrade",
             Self::WorkersAhead => "workers would be newer than the oldest API server of the control plane",
             Self::WorkersBehind => "workers would be too many minor versions behind the control plane",
             Self::ControlPlaneMoving => "the control plane's rollout is not finished",
@@ -122,10 +130,8 @@ pub fn check(snapshot: &Snapshot, decision: &Decision) -> Vec<Violation> {
     let is_held = || checks_are_asked(snapshot) && snapshot.preflight.iter().any(|found| found.outcome.holds());
     if passed.iter().any(is_closed)
         || (!passed.is_empty() && is_held())
-        || lacks_approval(snapshot, &decision.action)
         || matches!(&decision.action, Action::AnswerHook(answer) if hooks::outlasts(snapshot, answer))
-        || canary::is_passed(snapshot, &decision.action)
-        || (!hooks::leaves_gates_to_steps(snapshot, &decision.action) && addons::are_passed(snapshot, decision))
+        || (rollback(snapshot).is_none() && passes_what_is_new(snapshot, decision))
     {
         broken.push(Violation::GateClosed);
     }
@@ -154,9 +160,17 @@ pub fn check(snapshot: &Snapshot, decision: &Decision) -> Vec<Violation> {
     broken
 }
 
+/// Whether an approval, a canary, an add-on or a gate is passed. They are for what is new: the way back asks for none.
+fn passes_what_is_new(snapshot: &Snapshot, decision: &Decision) -> bool {
+    lacks_approval(snapshot, &decision.action)
+        || canary::is_passed(snapshot, &decision.action)
+        || (!hooks::leaves_gates_to_steps(snapshot, &decision.action) && addons::are_passed(snapshot, decision))
+}
+
 /// The gates that an action passes. A MachinePool is paused while it is changed, so what has begun with one goes on.
 fn passed_gates(snapshot: &Snapshot, action: &Action) -> &'static [Gate] {
     match action {
+        Action::SwapControlPlane(swap) | Action::SwapWorkers(swap) if back::turns_around(snapshot, swap) => &[],
         Action::SwapControlPlane(_) | Action::EditVersion(_) => &Gate::CONTROL_PLANE,
         Action::SwapWorkers(swap) => match swap.pool {
             PoolId::ControlPlane | PoolId::Workers(_) => &Gate::WORKERS,
@@ -225,6 +239,11 @@ fn lacks_approval(snapshot: &Snapshot, action: &Action) -> bool {
         | Action::BeginGates(_)
         | Action::Nothing => false,
     }
+}
+
+/// The way back that is asked for, if one is.
+fn rollback(snapshot: &Snapshot) -> Option<&Rollback> {
+    snapshot.upgrade_spec.operation.rollback()
 }
 
 fn is_live(snapshot: &Snapshot) -> bool {
@@ -325,7 +344,13 @@ fn check_control_plane(snapshot: &Snapshot, swap: &Swap, broken: &mut Vec<Violat
         broken.push(Violation::Untouchable);
     }
     check_object(snapshot, &control_plane.object, swap, broken);
-    check_version(&control_plane.version, swap, broken);
+    match rollback(snapshot) {
+        Some(rollback) => {
+            back::check_target(&control_plane.object, swap, rollback, broken);
+            back::check_step(snapshot, swap, rollback, broken);
+        }
+        None => check_step_forward(snapshot, control_plane, swap, broken),
+    }
     if control_plane.infrastructure.is_some() != swap.template.is_some() {
         broken.push(Violation::Incomplete);
     }
@@ -336,21 +361,6 @@ fn check_control_plane(snapshot: &Snapshot, swap: &Swap, broken: &mut Vec<Violat
     };
     if swap.patch.pointer(of_the_other).is_some() {
         broken.push(Violation::Incomplete);
-    }
-    let next = &swap.version;
-    let lowest = control_plane.observed.iter().min();
-    let mut machines = read(&snapshot.machines).filter(|machine| machine.pool == Some(PoolId::ControlPlane));
-    if lowest.is_none_or(|lowest| !lowest.is_same_upstream(&control_plane.version))
-        || machines.any(|machine| machine.version != control_plane.version)
-    {
-        broken.push(Violation::ControlPlaneMoving);
-    }
-    let (from, to) = (lowest.unwrap_or(&control_plane.version).minor(), next.minor());
-    if from.major != to.major || to.minor > from.minor + 1 {
-        broken.push(Violation::SkippedMinor);
-    }
-    if workers(snapshot).any(|version| too_far_behind(version, next)) {
-        broken.push(Violation::WorkersBehind);
     }
     let Flavor::Kubeadm {
         cluster_configuration, ..
@@ -368,6 +378,26 @@ fn check_control_plane(snapshot: &Snapshot, swap: &Swap, broken: &mut Vec<Violat
     }
 }
 
+/// A step of the control plane to a newer release, or to other values of the same version.
+fn check_step_forward(snapshot: &Snapshot, control_plane: &ControlPlane, swap: &Swap, broken: &mut Vec<Violation>) {
+    check_version(&control_plane.version, swap, broken);
+    let next = &swap.version;
+    let lowest = control_plane.observed.iter().min();
+    let mut machines = read(&snapshot.machines).filter(|machine| machine.pool == Some(PoolId::ControlPlane));
+    if lowest.is_none_or(|lowest| !lowest.is_same_upstream(&control_plane.version))
+        || machines.any(|machine| machine.version != control_plane.version)
+    {
+        broken.push(Violation::ControlPlaneMoving);
+    }
+    let (from, to) = (lowest.unwrap_or(&control_plane.version).minor(), next.minor());
+    if from.major != to.major || to.minor > from.minor + 1 {
+        broken.push(Violation::SkippedMinor);
+    }
+    if workers(snapshot).any(|version| too_far_behind(version, next)) {
+        broken.push(Violation::WorkersBehind);
+    }
+}
+
 fn check_workers(snapshot: &Snapshot, swap: &Swap, broken: &mut Vec<Violation>) {
     if let PoolId::MachinePool(name) = &swap.pool {
         machine_pool::check_swap(snapshot, name, swap, broken);
@@ -382,7 +412,10 @@ fn check_workers(snapshot: &Snapshot, swap: &Swap, broken: &mut Vec<Violation>) 
         broken.push(Violation::Untouchable);
     }
     check_object(snapshot, &pool.object, swap, broken);
-    check_version(&pool.version, swap, broken);
+    match rollback(snapshot) {
+        Some(rollback) => back::check_target(&pool.object, swap, rollback, broken),
+        None => check_version(&pool.version, swap, broken),
+    }
     if swap.template.is_none() {
         broken.push(Violation::Incomplete);
     }

@@ -2,8 +2,9 @@
 //!
 //! The control plane goes first, one release at a time, and only while the workers may stay where
 //! they are. Workers move where the next step would leave them too far behind, and at the end.
-//! What is old is deleted when all is done.
+//! What is old is deleted when all is done. The way back is a direction of its own.
 
+mod back;
 mod control_plane;
 mod drift;
 mod goal;
@@ -20,8 +21,16 @@ mod workers;
 use instar_capi::{Lifecycle, WorkerKind};
 use instar_domain::KubeVersion;
 
-pub use self::drift::drifted;
-use self::{goal::Goal, view::ClassicView, workers::WorkerRollout};
+pub use self::{
+    back::{Returning, WayBack, way_back},
+    drift::drifted,
+};
+use self::{
+    goal::Goal,
+    progress::Ends,
+    view::ClassicView,
+    workers::{Heading, WorkerRollout},
+};
 pub(crate) use self::{
     goal::is_older,
     view::{of_cluster, of_upgrade_spec, stopped},
@@ -29,6 +38,7 @@ pub(crate) use self::{
 use crate::{
     decision::{Action, Decision, MachinePoolChange, PatchMachinePool, PinPath, Progress, Stage, Swap, Waiting},
     gates,
+    operation::Operation,
     pool_id::PoolId,
     snapshot::{Object, Snapshot, TemplateRef},
     swap,
@@ -52,12 +62,27 @@ pub fn plan(snapshot: &Snapshot) -> Decision {
         Err(waiting) => return Decision::held(waiting),
     };
     let mut waiting = Vec::new();
-    let goal = match Goal::find(&view, &mut waiting) {
+    let goal = match &snapshot.upgrade_spec.operation {
+        Operation::Rollback(rollback) => return back::plan(&view, rollback),
+        Operation::Abort if !has_begun(&view) => {
+            return decide(
+                &view,
+                &Ends::HERE,
+                Vec::new(),
+                Stage::Complete,
+                Action::Nothing,
+                waiting,
+            );
+        }
+        Operation::Abort => Ok(Goal::standing(&view)),
+        Operation::Upgrade => Goal::find(&view, &mut waiting),
+    };
+    let goal = match goal {
         Ok(goal) => goal,
         Err(reason) => {
             waiting.push(reason);
             waiting.extend(without_version(snapshot));
-            return decide(&view, None, Stage::Held, Action::Nothing, waiting);
+            return decide(&view, &Ends::HERE, Vec::new(), Stage::Held, Action::Nothing, waiting);
         }
     };
     let (stage, action) = go(&view, &goal, &mut waiting);
@@ -69,7 +94,15 @@ pub fn plan(snapshot: &Snapshot) -> Decision {
     let action = gates::begin(snapshot, pinned_first(&view, &goal, action), &waiting);
     waiting.extend(left_to_user(&view, &goal, &waiting));
     waiting.extend(without_version(snapshot));
-    decide(&view, Some(&goal), stage, action, waiting)
+    decide(&view, &Ends::of(&goal), goal.names(), stage, action, waiting)
+}
+
+/// Whether something was swapped for the upgrade.
+fn has_begun(view: &ClassicView<'_>) -> bool {
+    let pools = view.pools.iter().map(|pool| &pool.object);
+    let machine_pools = view.machine_pools.iter().map(|pool| &pool.object);
+    let mut objects = pools.chain(machine_pools).chain([&view.control_plane.object]);
+    objects.any(|object| view.swapped(object).is_some())
 }
 
 /// Deletes what upgrades that are over have left behind. What they asked for isn't looked at: who
@@ -85,7 +118,7 @@ pub fn collect_templates(snapshot: &Snapshot) -> Decision {
         Next::Write(action) => *action,
         Next::Wait | Next::Done => Action::Nothing,
     };
-    decide(&view, None, Stage::Complete, action, waiting)
+    decide(&view, &Ends::HERE, Vec::new(), Stage::Complete, action, waiting)
 }
 
 /// Takes our marks off the MachinePools of a Cluster for which no upgrade goes on: the objects stay paused otherwise, and
@@ -205,7 +238,7 @@ fn go(view: &ClassicView<'_>, goal: &Goal<'_>, waiting: &mut Vec<Waiting>) -> (S
     let rollout = WorkerRollout {
         pools: view.pools.clone(),
         machine_pools: view.machine_pools.clone(),
-        demand: goal.demand,
+        heading: Heading::Forward(goal.demand),
     };
     match workers::next(view, &rollout, waiting) {
         Next::Write(action) => (Stage::Workers, *action),
@@ -217,25 +250,31 @@ fn go(view: &ClassicView<'_>, goal: &Goal<'_>, waiting: &mut Vec<Waiting>) -> (S
                 waiting.extend(held);
                 return (Stage::Workers, Action::Nothing);
             }
-            match retire::next(view, waiting) {
-                Next::Write(action) => (Stage::Complete, *action),
-                Next::Wait | Next::Done => (Stage::Complete, Action::Nothing),
-            }
+            ending(view, waiting)
         }
+    }
+}
+
+/// All is there: what is old goes.
+fn ending(view: &ClassicView<'_>, waiting: &mut Vec<Waiting>) -> (Stage, Action) {
+    match retire::next(view, waiting) {
+        Next::Write(action) => (Stage::Complete, *action),
+        Next::Wait | Next::Done => (Stage::Complete, Action::Nothing),
     }
 }
 
 fn decide(
     view: &ClassicView<'_>,
-    goal: Option<&Goal<'_>>,
+    ends: &Ends<'_>,
+    path: Vec<String>,
     stage: Stage,
     action: Action,
     waiting: Vec<Waiting>,
 ) -> Decision {
     let progress = Progress {
         stage,
-        path: goal.map_or_else(Vec::new, Goal::names),
-        pools: progress::pools(view, goal),
+        path,
+        pools: progress::pools(view, ends),
         templates: progress::templates(view, stage),
     };
     let unread = view.unread();

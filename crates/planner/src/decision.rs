@@ -28,6 +28,7 @@ use crate::{
     snapshot::{MachinePhase, ResourceVersion, TemplateRef},
     upgrade_spec::Gate,
     values::PointerError,
+    way_back::NoWayBack,
 };
 
 pub use addons::BeginGates;
@@ -112,14 +113,25 @@ pub struct Swap {
     pub resource_version: ResourceVersion,
     /// The version that the pool gets.
     pub version: KubeVersion,
-    /// The release that it gets.
-    pub release: String,
+    /// The release that it gets; absent where that isn't known, since Instar hadn't set what it goes back to.
+    pub release: Option<String>,
     /// The machine template that it gets.
     pub template: Option<TemplateRef>,
     /// The bootstrap template that it gets, where that changes.
     pub bootstrap: Option<TemplateRef>,
     /// The JSON merge patch.
     pub patch: Value,
+}
+
+impl Swap {
+    /// Where the pool goes, in words.
+    #[must_use]
+    pub fn destination(&self) -> String {
+        match &self.release {
+            Some(release) => format!("release {release}"),
+            None => format!("{}, where it was before", self.version),
+        }
+    }
 }
 
 /// A merge patch of a classic Cluster's pins.
@@ -394,6 +406,8 @@ pub enum Waiting {
         written: KubeVersion,
         found: KubeVersion,
     },
+    /// Something can't be taken back.
+    NoWayBack(Box<NoWayBack>),
     /// After the upgrade, another client set a pool back.
     Drifted {
         /// Which.
@@ -550,6 +564,7 @@ impl Waiting {
             | Self::PinOutOfReach { .. }
             | Self::ForeignWriter { .. }
             | Self::Reverted { .. }
+            | Self::NoWayBack(_)
             | Self::Drifted { .. }
             | Self::TopologyNotReconciled { .. }
             | Self::HookBlocking { .. }

@@ -48,6 +48,12 @@ pub(crate) fn before_workers(snapshot: &Snapshot, to: &KubeVersion, release: Opt
     or_addons(held, snapshot, [AskedPoint::new(GatePoint::BeforeWorkers, to, release)])
 }
 
+/// What holds the next swap on the way back: the time alone. The checks ask whether an upgrade may begin, and approvals,
+/// canaries and add-ons are for what is new.
+pub(crate) fn before_way_back(snapshot: &Snapshot) -> Vec<Waiting> {
+    closed(snapshot, &Gate::WORKERS).collect()
+}
+
 /// What comes after a step of the control plane ends it, whatever else is closed by now.
 fn after_step(snapshot: &Snapshot) -> Vec<Waiting> {
     addons::held(snapshot, addons::after_control_plane(snapshot))

@@ -18,11 +18,13 @@ mod classic;
 mod cluster_api;
 mod decision;
 mod drain_timeout;
+mod etcd;
 mod existing;
 mod gates;
 mod mint;
 mod name;
 mod observed;
+mod operation;
 mod path;
 mod pause;
 mod pool_id;
@@ -37,7 +39,9 @@ mod swap_history;
 mod topology;
 mod upgrade_spec;
 mod values;
+mod way_back;
 
+pub use instar_api::MinorRollback;
 pub use instar_capi::{Contract, Lifecycle, ManagedBy, WorkerKind};
 
 pub use addon::{
@@ -45,7 +49,7 @@ pub use addon::{
 };
 pub use check::{Violation, check};
 pub use check_outcome::{CheckOutcome, PreflightOutcome, Problem, Skip};
-pub use classic::{collect_templates, drifted, plan, resume};
+pub use classic::{Returning, WayBack, collect_templates, drifted, plan, resume, way_back};
 pub use decision::{
     Action, AnswerHook, BeginGates, CompletePins, Convergence, Decision, DeleteTemplate, EditVersion, Field, Hold,
     HoldPool, InvolvedObject, LeftBecause, MachinePoolChange, MachineProgress, MachineState, MintTemplate,
@@ -57,6 +61,7 @@ pub use existing::accept;
 pub use mint::{MintOrder, Minted, mint};
 pub use name::{hash, label_value, slug};
 pub use observed::{Observed, Unreadable};
+pub use operation::{Operation, Rollback, RollbackScope};
 pub use path::{EtcdStep, NoPath, Start, StartEtcd, classic_path};
 pub use pause::{LeftMark, PauseMark, PausedBy};
 pub use pool_id::PoolId;
@@ -64,8 +69,8 @@ pub use preflight::{KUBELET_ARGUMENTS, checks_are_asked, kubelet_arguments, targ
 pub use rendered::{NormalisedValue, normalised};
 pub use snapshot::{
     ClassicCluster, Cluster, ClusterKind, Condition, ConditionStatus, ControlPlane, Flavor, InfrastructurePool,
-    Initialization, Machine, MachineDeployment, MachinePhase, MachinePool, MachineSet, Node, Object, OwningCluster,
-    PinnedPath, RaisedConcurrency, Replicas, ResourceVersion, Rollout, RuntimeHooks, Snapshot, Template,
+    Initialization, JoinRule, Machine, MachineDeployment, MachinePhase, MachinePool, MachineSet, Node, Object,
+    OwningCluster, PinnedPath, RaisedConcurrency, Replicas, ResourceVersion, Rollout, RuntimeHooks, Snapshot, Template,
     TemplateContent, TemplateRef, Topology, Unversioned, UpgradeConcurrency, VersionSetBy,
 };
 pub use swap_history::{ComponentImage, PoolState, SwapEntry, SwapHistory, UpgradeId};
@@ -74,3 +79,4 @@ pub use upgrade_spec::{
     Approvals, CanaryRule, Gate, GateState, Origin, PoolOverride, Retention, Strategy, Target, UpgradeSpec,
 };
 pub use values::PointerError;
+pub use way_back::{NoWayBack, TemplateGone};

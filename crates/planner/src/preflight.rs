@@ -11,6 +11,7 @@ use crate::{
     check_outcome::{PreflightOutcome, Problem},
     decision::Waiting,
     observed::Observed,
+    operation::Operation,
     settled::is_topology_moving,
     snapshot::{MachineDeployment, Object, Snapshot, Template},
     step::Step,
@@ -54,8 +55,13 @@ fn has_begun(snapshot: &Snapshot) -> bool {
 /// is being deleted begins.
 #[must_use]
 pub fn checks_are_asked(snapshot: &Snapshot) -> bool {
+    // What is to end, or to be taken back, isn't well.
+    let goes_on = match &snapshot.upgrade_spec.operation {
+        Operation::Upgrade => true,
+        Operation::Abort | Operation::Rollback(_) => false,
+    };
     match (snapshot.upgrade_spec.origin, snapshot.cluster.lifecycle) {
-        (Origin::Upgrade, Lifecycle::Active | Lifecycle::Paused) => !has_begun(snapshot),
+        (Origin::Upgrade, Lifecycle::Active | Lifecycle::Paused) => goes_on && !has_begun(snapshot),
         (Origin::Upgrade, Lifecycle::Deleting) | (Origin::Cluster, _) => false,
     }
 }

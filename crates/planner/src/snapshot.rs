@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
 };
 
-use instar_api::{Pins, RELEASE_LABEL};
+use instar_api::{MinorRollback, Pins, RELEASE_LABEL};
 use instar_capi::{ClusterConfiguration, ComponentSetting, Contract, Lifecycle, ManagedBy, WorkerKind};
 use instar_catalog::Catalog;
 use instar_domain::KubeVersion;
@@ -51,6 +51,8 @@ pub struct Snapshot {
     pub canary: Option<CanaryRule>,
     /// How long old templates are kept.
     pub retention: Retention,
+    /// Whether policies let a control plane go down a minor version that has run.
+    pub minor_rollback: MinorRollback,
     /// The control plane, where the Cluster refers to one that exists.
     pub control_plane: Option<Observed<ControlPlane>>,
     /// Its MachineDeployments.
@@ -291,10 +293,22 @@ pub struct MachineDeployment {
     pub bootstrap: Option<TemplateRef>,
     /// How machines are replaced.
     pub rollout: Rollout,
+    /// Whether machines of another minor than the control plane's are made for it.
+    pub joins: JoinRule,
     /// The upgrade that holds it until its gates open, if one does ([`instar_api::HELD_ANNOTATION`]).
     pub held: Option<PauseMark>,
     /// How long the drain of one of them may take.
     pub drain_timeout: DrainTimeout,
+}
+
+/// Whether Cluster API makes machines of another minor than the control plane's (`machineset_preflight.go`, the check
+/// `KubeadmVersionSkew`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum JoinRule {
+    /// It doesn't, since kubeadm joins them.
+    SameMinor,
+    /// It does: something else joins them, or an annotation of the MachineDeployment skips the check.
+    AnyMinor,
 }
 
 /// How a MachineDeployment replaces machines.

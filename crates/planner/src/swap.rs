@@ -4,6 +4,7 @@
 use instar_api::{SWAP_HISTORY_ANNOTATION, Values};
 use instar_capi::{ClusterConfiguration, Contract};
 use instar_catalog::core_dns;
+use instar_domain::KubeVersion;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -31,11 +32,37 @@ pub(crate) struct Destination<'a> {
     pub(crate) upgrade: UpgradeId,
     /// The time.
     pub(crate) now: Timestamp,
-    pub(crate) step: Step<'a>,
+    pub(crate) to: Course<'a>,
     pub(crate) template: Option<TemplateRef>,
     pub(crate) bootstrap: Option<TemplateRef>,
     /// Where it is now.
     pub(crate) origin: Origin,
+}
+
+/// Forward or back.
+#[derive(Clone, Copy)]
+pub(crate) enum Course<'a> {
+    /// To a release.
+    To(Step<'a>),
+    /// To what was there before an upgrade.
+    BackTo(&'a PoolState),
+}
+
+impl<'a> Course<'a> {
+    pub(crate) const fn version(self) -> &'a KubeVersion {
+        match self {
+            Self::To(step) => step.version(),
+            Self::BackTo(before) => &before.version,
+        }
+    }
+
+    /// The release; absent where it isn't known, since Instar hadn't set what was there before.
+    fn release(self) -> Option<&'a str> {
+        match self {
+            Self::To(step) => Some(step.name()),
+            Self::BackTo(before) => before.release.as_deref(),
+        }
+    }
 }
 
 /// Where a pool is when it is swapped, beside what its spec says.
@@ -52,7 +79,7 @@ pub(crate) fn control_plane(control_plane: &ControlPlane, destination: Destinati
         Contract::V1Beta1 => "/spec/machineTemplate/infrastructureRef/name",
         Contract::V1Beta2 => "/spec/machineTemplate/spec/infrastructureRef/name",
     };
-    let mut writes = vec![("/spec/version".to_owned(), json!(destination.step.version()))];
+    let mut writes = vec![("/spec/version".to_owned(), json!(destination.to.version()))];
     if let Some(template) = &destination.template {
         writes.push((reference.to_owned(), json!(template.name)));
     }
@@ -71,14 +98,14 @@ pub(crate) fn control_plane(control_plane: &ControlPlane, destination: Destinati
         template: destination.template.as_ref().map(|template| template.name.clone()),
         ..before.clone()
     };
-    for (below, value) in components(control_plane, &destination.step) {
-        writes.push((format!("/spec{CONFIGURATION}{below}"), value.clone()));
-        let value = value.as_str().map(str::to_owned);
+    for (below, value) in destination.to.components(control_plane) {
+        let text = value.as_str().map(str::to_owned);
+        writes.push((format!("/spec{CONFIGURATION}{below}"), value));
         match below {
-            ETCD_TAG => after.etcd.tag = value,
-            ETCD_REPOSITORY => after.etcd.repository = value,
-            DNS_TAG => after.core_dns.tag = value,
-            DNS_REPOSITORY => after.core_dns.repository = value,
+            ETCD_TAG => after.etcd.tag = text,
+            ETCD_REPOSITORY => after.etcd.repository = text,
+            DNS_TAG => after.core_dns.tag = text,
+            DNS_REPOSITORY => after.core_dns.repository = text,
             _ => {}
         }
     }
@@ -132,7 +159,7 @@ pub(crate) fn with_history(pool: PoolId, object: &Object, history: &SwapHistory)
 /// name is all that changes, in both forms of the object.
 pub(crate) fn workers(pool: &MachineDeployment, destination: Destination<'_>) -> Swap {
     let spec = "/spec/template/spec";
-    let mut writes = vec![(format!("{spec}/version"), json!(destination.step.version()))];
+    let mut writes = vec![(format!("{spec}/version"), json!(destination.to.version()))];
     if let Some(template) = &destination.template {
         writes.push((format!("{spec}/infrastructureRef/name"), json!(template.name)));
     }
@@ -166,7 +193,7 @@ pub(crate) fn workers(pool: &MachineDeployment, destination: Destination<'_>) ->
 pub(crate) fn machine_pool(pool: &MachinePool, destination: Destination<'_>) -> Swap {
     let writes = vec![(
         "/spec/template/spec/version".to_owned(),
-        json!(destination.step.version()),
+        json!(destination.to.version()),
     )];
     let before = PoolState {
         version: pool.version.clone(),
@@ -191,6 +218,28 @@ pub(crate) fn has_components(control_plane: &ControlPlane, step: &Step<'_>) -> b
     components(control_plane, step)
         .into_iter()
         .all(|(below, value)| present(cluster_configuration, below) == value.as_str())
+}
+
+impl<'a> Course<'a> {
+    /// What goes below `clusterConfiguration` with it. On the way back CoreDNS stays, since Cluster API lowers none.
+    fn components(self, control_plane: &ControlPlane) -> Vec<(&'a str, Value)> {
+        match self {
+            Self::To(step) => {
+                let components = components(control_plane, &step).into_iter();
+                components.map(|(below, value)| (below, value.clone())).collect()
+            }
+            Self::BackTo(before) => {
+                let present = component(control_plane, ETCD_TAG, ETCD_REPOSITORY);
+                let etcd = [
+                    (ETCD_TAG, &before.etcd.tag, present.tag),
+                    (ETCD_REPOSITORY, &before.etcd.repository, present.repository),
+                ];
+                let changed = etcd.into_iter().filter(|(_, before, present)| *before != present);
+                // What kubeadm chose before is taken out.
+                changed.map(|(below, before, _)| (below, json!(before))).collect()
+            }
+        }
+    }
 }
 
 /// What a release sets below `clusterConfiguration`: no etcd where it is external, and no CoreDNS
@@ -246,8 +295,9 @@ fn swap(
     (before, after): (PoolState, PoolState),
     writes: Vec<(String, Value)>,
 ) -> Swap {
-    let (step, now) = (destination.step, destination.now);
-    let version = step.version().clone();
+    let (to, now) = (destination.to, destination.now);
+    let version = to.version().clone();
+    let release = to.release().map(str::to_owned);
     let known = object.swap_history.as_ref();
     // What another client has set back since has not converged, whatever its machines are.
     let stands = |history: &SwapHistory| {
@@ -267,12 +317,15 @@ fn swap(
         before,
         after: PoolState {
             version: version.clone(),
-            release: Some(step.name().to_owned()),
+            release: release.clone(),
             ..after
         },
         converged: None,
     };
-    let swap_history = SwapHistory::with(known.as_ref(), entry);
+    let swap_history = match to {
+        Course::To(_) => SwapHistory::with(known.as_ref(), entry),
+        Course::BackTo(_) => SwapHistory::with_way_back(known.as_ref(), entry),
+    };
     let mut patch = json!({"metadata": {
         "resourceVersion": object.resource_version,
         "annotations": {SWAP_HISTORY_ANNOTATION: swap_history.to_annotation()},
@@ -288,7 +341,7 @@ fn swap(
         name: object.name.clone(),
         resource_version: object.resource_version.clone(),
         version,
-        release: step.name().to_owned(),
+        release,
         template: destination.template,
         bootstrap: destination.bootstrap,
         patch,

@@ -1,6 +1,6 @@
 //! What swaps wrote into an object, step by step, and what was there before.
 
-use instar_domain::KubeVersion;
+use instar_domain::{BuildOrder, KubeVersion};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -37,6 +37,14 @@ pub struct SwapEntry {
     /// When all machines were seen to be as it says; absent where they were not yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub converged: Option<Timestamp>,
+}
+
+/// What an object says now of what swaps change.
+#[derive(Clone, Copy)]
+pub(crate) struct Present<'a> {
+    pub(crate) version: &'a KubeVersion,
+    /// The name of its infrastructure template.
+    pub(crate) template: Option<&'a String>,
 }
 
 /// What a swap changes.
@@ -114,6 +122,88 @@ impl SwapHistory {
         }
         entries.push(entry);
         Self(entries)
+    }
+
+    /// With one more swap, which takes an earlier one back: those of the upgrade that is taken back stay.
+    #[must_use]
+    pub(crate) fn with_way_back(before: Option<&Self>, entry: SwapEntry) -> Self {
+        let mut entries = before.map_or_else(Vec::new, |history| history.0.clone());
+        if entries.len() >= MAX_ENTRIES {
+            let of_same = |other: &SwapEntry| other.upgrade == entry.upgrade;
+            let goes = entries.iter().position(of_same).unwrap_or(1);
+            entries.remove(goes);
+        }
+        entries.push(entry);
+        Self(entries)
+    }
+
+    /// What an object said before the last swap of an upgrade that made it what it is now, in one step; absent where
+    /// that isn't what it says, or where another upgrade (`by`) has taken it back.
+    pub(crate) fn before(&self, of: &UpgradeId, by: &UpgradeId, present: Present<'_>) -> Option<&PoolState> {
+        let at = self.came_here(of, present)?;
+        let entry = self.0.get(at)?;
+        (!self.is_taken_back(by, entry)).then_some(&entry.before)
+    }
+
+    /// The same for all swaps of the upgrade, one after the other: the furthest of what was there that may be gone to.
+    pub(crate) fn furthest_before(
+        &self,
+        of: &UpgradeId,
+        by: &UpgradeId,
+        present: Present<'_>,
+        may: impl Fn(&KubeVersion) -> bool,
+    ) -> Option<&PoolState> {
+        let last = self.came_here(of, present)?;
+        let mut entry = self.0.get(last)?;
+        let is_open = |entry: &SwapEntry| may(&entry.before.version) && !self.is_taken_back(by, entry);
+        let mut furthest = is_open(entry).then_some(&entry.before);
+        for earlier in self.0.iter().take(last).rev().filter(|earlier| earlier.upgrade == *of) {
+            if earlier
+                .after
+                .is_at(&entry.before.version, entry.before.template.as_ref())
+            {
+                entry = earlier;
+                if is_open(entry) {
+                    furthest = Some(&entry.before);
+                }
+            }
+        }
+        furthest
+    }
+
+    /// Whether a swap of an upgrade led to what an object says.
+    pub(crate) fn led_here(&self, of: &UpgradeId, present: Present<'_>) -> bool {
+        self.came_here(of, present).is_some()
+    }
+
+    /// Whether an object says what it said before an upgrade, though nobody wrote down who set it back.
+    pub(crate) fn is_as_before(&self, of: &UpgradeId, present: Present<'_>) -> bool {
+        let mut of_upgrade = self.0.iter().filter(|entry| entry.upgrade == *of);
+        of_upgrade
+            .next()
+            .is_some_and(|first| first.before.is_at(present.version, present.template))
+    }
+
+    /// Whether an upgrade swapped the object.
+    pub(crate) fn knows(&self, upgrade: &UpgradeId) -> bool {
+        self.0.iter().any(|entry| entry.upgrade == *upgrade)
+    }
+
+    /// The last swap of an upgrade that leads to what an object says. One that led down led back.
+    fn came_here(&self, of: &UpgradeId, present: Present<'_>) -> Option<usize> {
+        self.0.iter().rposition(|entry| {
+            let led_down = entry.before.version.compare(&entry.after.version) == BuildOrder::Greater;
+            entry.upgrade == *of && !led_down && entry.after.is_at(present.version, present.template)
+        })
+    }
+
+    fn is_taken_back(&self, by: &UpgradeId, entry: &SwapEntry) -> bool {
+        let before = &entry.before;
+        self.0.iter().any(|other| {
+            other.upgrade == *by
+                && other.since >= entry.since
+                && other.after.is_at(&before.version, before.template.as_ref())
+        })
     }
 
     /// With another entry in the place of the last one.

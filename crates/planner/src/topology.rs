@@ -26,12 +26,18 @@ use crate::{
     classic::{of_cluster, of_upgrade_spec},
     decision::{Action, Decision, Progress, Stage, Waiting},
     gates,
+    operation::Operation,
     snapshot::Snapshot,
+    way_back::NoWayBack,
 };
 
 /// Decides. The snapshot may be old: what is written carries the compare that refuses it then.
 #[must_use]
 pub fn follow(snapshot: &Snapshot) -> Decision {
+    match snapshot.upgrade_spec.operation {
+        Operation::Upgrade => {}
+        Operation::Abort | Operation::Rollback(_) => return held(snapshot, vec![NoWayBack::Topology.into()]),
+    }
     let closed = closed(snapshot);
     if !closed.is_empty() {
         return held(snapshot, closed);

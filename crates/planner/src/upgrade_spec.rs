@@ -7,7 +7,7 @@ use instar_domain::KubeVersion;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::{
-    addon::GateHistory, observed::Unreadable, pool_id::PoolId, resource_version::ResourceVersion,
+    addon::GateHistory, observed::Unreadable, operation::Operation, pool_id::PoolId, resource_version::ResourceVersion,
     swap_history::UpgradeId,
 };
 
@@ -18,7 +18,9 @@ pub struct UpgradeSpec {
     pub upgrade: String,
     /// When Instar first saw it; absent where it has not written that down yet.
     pub started: Option<Timestamp>,
-    /// Where to.
+    /// What it is to do.
+    pub operation: Operation,
+    /// Where to; of a rollback it says nothing.
     pub target: Target,
     /// The version or prefix that the control plane must be at when the upgrade begins.
     pub source: Option<String>,
@@ -167,6 +169,7 @@ impl UpgradeSpec {
         Self {
             upgrade: upgrade.into(),
             started: None,
+            operation: Operation::Upgrade,
             target,
             source: None,
             strategy: Strategy::Ordered,

@@ -160,10 +160,11 @@ pub(super) const UPGRADE_READABLE: RuleInfo = RuleInfo {
 };
 
 pub(super) const UPGRADE_CLUSTER: RuleInfo = RuleInfo {
-    guards: "`spec.clusterName` of a ClusterUpgrade never changes, and the target of one that the controller made is its Cluster's.",
+    guards: "`spec.clusterName` and `spec.rollbackOf` of a ClusterUpgrade never change, and the target of one that the controller made is its Cluster's.",
     source: UPGRADE,
     messages: &[
         "it is the record of an upgrade of Cluster {}, and would be one of Cluster {}",
+        "it is the record of {}, and would be one of {}",
         "it follows {} of Cluster {}, which is still {}",
     ],
     remediation: "create another ClusterUpgrade",
@@ -210,6 +211,19 @@ pub(super) const ONE_UPGRADE: RuleInfo = RuleInfo {
     on: &[Trigger {
         guard: GuardedKind::ClusterUpgrade,
         changes: &[Change::Created],
+    }],
+    enforceable_by: EnforceableBy::Server,
+};
+
+pub(super) const CLASSIC_OPERATION: RuleInfo = RuleInfo {
+    guards: "The upgrade of a classic Cluster alone is aborted or taken back: of a topology Cluster, Cluster API takes no version back.",
+    source: UPGRADE,
+    messages: &["the operation {} is for classic Clusters, and Cluster {} has spec.topology"],
+    remediation: "go forward to a newer patch or to another release",
+    default: Enforcement::Enforce,
+    on: &[Trigger {
+        guard: GuardedKind::ClusterUpgrade,
+        changes: &[Change::Created, Change::Spec],
     }],
     enforceable_by: EnforceableBy::Server,
 };

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use instar_api::{
-    Canary, ClusterUpgrade, Maintenance, PreflightSettings, UpgradePolicySpec, WorkloadAccess, workload_access,
+    Canary, ClusterUpgrade, Maintenance, MinorRollback, PreflightSettings, UpgradePolicySpec, WorkloadAccess,
+    workload_access,
 };
 use instar_capi as capi;
 use instar_gates::{MaintenanceWindows, WindowState};
@@ -35,6 +36,15 @@ pub(super) fn look(
         ),
         None => gates(&policies, upgrade, snapshot.now),
     };
+    snapshot.minor_rollback = MinorRollback::of_all(policies.iter().map(|policy| policy.rollback));
+    let rules = CheckRules {
+        settings: PreflightSettings::of(policies.iter().map(|policy| &policy.preflight)),
+        access: access(caches, &namespace, &policies),
+    };
+    // The others are for what is new.
+    if snapshot.upgrade_spec.operation.rollback().is_some() {
+        return rules;
+    }
     snapshot.addons.of_policies = policies
         .iter()
         .flat_map(|policy| &policy.gates)
@@ -42,10 +52,7 @@ pub(super) fn look(
         .collect();
     snapshot.approvals = approvals(&policies, upgrade);
     snapshot.canary = canary(&policies, upgrade);
-    CheckRules {
-        settings: PreflightSettings::of(policies.iter().map(|policy| &policy.preflight)),
-        access: access(caches, &namespace, &policies),
-    }
+    rules
 }
 
 /// What the policies say of the checks of a Cluster, and of its workload cluster.

@@ -1,6 +1,9 @@
 //! Where an upgrade is reported: its status, and events.
 
-use instar_api::{ClusterUpgrade, ClusterUpgradeStatus, EventReason, EventSeverity, FailureReason, UpgradePhase};
+use instar_api::{
+    ClusterUpgrade, ClusterUpgradeSpec, ClusterUpgradeStatus, EventReason, EventSeverity, FailureReason, Operation,
+    UpgradePhase,
+};
 use instar_capi::Cluster;
 use instar_planner::{Decision, Snapshot, hash};
 use jiff::Timestamp;
@@ -48,7 +51,7 @@ impl Context {
         if before != Some(status.phase)
             && let Some(reason) = EventReason::of_phase(status.phase)
         {
-            let note = phase_note(status, &upgrade.spec.target);
+            let note = phase_note(status, &title(&upgrade.spec));
             self.publish(about, reason, &note).await;
         }
         let let_through = LetThrough {
@@ -167,18 +170,31 @@ impl Context {
 }
 
 /// The note of the Event when an upgrade enters a phase.
-fn phase_note(status: &ClusterUpgradeStatus, target: &str) -> String {
+fn phase_note(status: &ClusterUpgradeStatus, title: &str) -> String {
     let because = || {
         let first = status.health.first();
         first.map_or_else(String::new, |first| format!(": {}", first.message))
     };
     match status.phase {
-        UpgradePhase::Pending => format!("Upgrade to {target} has not begun"),
-        UpgradePhase::Held => format!("Upgrade to {target} is held{}", because()),
-        UpgradePhase::ControlPlane => format!("Upgrade to {target}: the control plane is being upgraded"),
-        UpgradePhase::Workers => format!("Upgrade to {target}: the workers are being upgraded"),
-        UpgradePhase::Completed => format!("Upgrade to {target} is complete"),
-        UpgradePhase::Refused => format!("Upgrade to {target} is refused{}", because()),
+        UpgradePhase::Pending => format!("{title} has not begun"),
+        UpgradePhase::Held => format!("{title} is held{}", because()),
+        UpgradePhase::ControlPlane => format!("{title}: the machines of the control plane are being replaced"),
+        UpgradePhase::Workers => format!("{title}: the machines of the workers are being replaced"),
+        UpgradePhase::Completed => format!("{title} is complete"),
+        UpgradePhase::Refused => format!("{title} is refused{}", because()),
+        UpgradePhase::RollingBack => format!("{title} is being taken back{}", because()),
+        UpgradePhase::RolledBack => format!("{title} has been taken back{}", because()),
+        UpgradePhase::Aborted => format!("{title} was aborted, and has ended"),
+    }
+}
+
+/// What an upgrade is called in its Events.
+fn title(spec: &ClusterUpgradeSpec) -> String {
+    let of = spec.rollback_of.as_deref().unwrap_or_default();
+    match spec.operation {
+        Operation::Upgrade | Operation::Abort => format!("Upgrade to {}", spec.target),
+        Operation::Rollback => format!("Rollback of {of}"),
+        Operation::RollbackWorkers => format!("Rollback of {of}, of its workers alone,"),
     }
 }
 
@@ -204,13 +220,13 @@ mod tests {
             ),
             (
                 UpgradePhase::ControlPlane,
-                ": the control plane is being upgraded",
-                ": the control plane is being upgraded",
+                ": the machines of the control plane are being replaced",
+                ": the machines of the control plane are being replaced",
             ),
             (
                 UpgradePhase::Workers,
-                ": the workers are being upgraded",
-                ": the workers are being upgraded",
+                ": the machines of the workers are being replaced",
+                ": the machines of the workers are being replaced",
             ),
             (UpgradePhase::Completed, " is complete", " is complete"),
         ] {
@@ -219,7 +235,7 @@ mod tests {
                 health: health.to_vec(),
                 ..ClusterUpgradeStatus::default()
             };
-            let note = |status: &_| phase_note(status, "v1.35.2");
+            let note = |status: &_| phase_note(status, "Upgrade to v1.35.2");
             assert_eq!(note(&status), format!("Upgrade to v1.35.2{with_reasons}"));
             status.health.clear();
             assert_eq!(note(&status), format!("Upgrade to v1.35.2{without}"));

@@ -16,7 +16,7 @@ use crate::{
     api::Error,
     gather::{begun, gather},
     metrics::Written as Counted,
-    report::{self, Attempt},
+    report::{self, Attempt, TakenBack},
     upgrade_spec::{FinishedMarker, Upgrades, finished_marker, finished_phase},
 };
 
@@ -83,6 +83,34 @@ impl Context {
             let status = report::refused(upgrade, &active.name_any(), Timestamp::now());
             let about = [cluster.object_ref(&()), upgrade.object_ref(&())];
             self.write_and_publish(upgrade, &status, &about, Vec::new()).await?;
+        }
+        Ok(())
+    }
+
+    /// Refuses rollbacks of a topology Cluster.
+    pub(super) async fn refuse_rollbacks(
+        &self,
+        cluster: &Cluster,
+        rollbacks: &[Arc<ClusterUpgrade>],
+    ) -> Result<(), Error> {
+        let open = rollbacks.iter().filter(|upgrade| finished_phase(upgrade).is_none());
+        for rollback in open.filter(|upgrade| may_be_reported(upgrade)) {
+            let status = report::no_way_back(rollback, Timestamp::now());
+            let about = [cluster.object_ref(&()), rollback.object_ref(&())];
+            self.write_and_publish(rollback, &status, &about, Vec::new()).await?;
+        }
+        Ok(())
+    }
+
+    /// Says of upgrades that another one takes them back, or has done so.
+    pub(super) async fn report_taken_back(&self, cluster: &Cluster, upgrades: &Upgrades) -> Result<(), Error> {
+        let under_way = upgrades.taking_back.iter().zip(&upgrades.active);
+        let under_way = under_way.map(|(of, by)| (of, by, TakenBack::UnderWay));
+        let done = upgrades.taken_back.iter().map(|(of, by)| (of, by, TakenBack::Done));
+        for (of, by, how_far) in under_way.chain(done).filter(|(of, ..)| may_be_reported(of)) {
+            let status = report::taken_back(of, by, how_far, Timestamp::now());
+            let about = [cluster.object_ref(&()), of.object_ref(&())];
+            self.write_and_publish(of, &status, &about, Vec::new()).await?;
         }
         Ok(())
     }

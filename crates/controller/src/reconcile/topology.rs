@@ -41,7 +41,10 @@ impl Context {
     /// One pass over a topology Cluster at a version.
     pub(super) async fn follow(&self, cluster: &Cluster, version: &str) -> Result<Done, Error> {
         let known = self.caches.of::<ClusterUpgrade>(&Key::of(cluster));
-        let upgrades = Upgrades::sort(known.clone(), None);
+        // What is asked for in vain ends nothing that goes on.
+        let is_rollback = |upgrade: &Arc<ClusterUpgrade>| upgrade.spec.operation.is_rollback();
+        let (rollbacks, upgrades): (Vec<_>, Vec<_>) = known.iter().cloned().partition(is_rollback);
+        let upgrades = Upgrades::sort(upgrades, None);
         let record = upgrade_spec::record_of(cluster, version);
         let name = record.name_any();
         let (snapshot, _) = self.snapshot(cluster, &record);
@@ -51,6 +54,7 @@ impl Context {
             (Lifecycle::Deleting | Lifecycle::Paused, _) => return Ok(Done::Idle),
         }
         self.write_finished_markers(&known).await?;
+        self.refuse_rollbacks(cluster, &rollbacks).await?;
         let turn = if under_way(&snapshot) {
             self.turn(cluster, record, &known, &upgrades)
         } else {

@@ -1,6 +1,7 @@
 //! The status of an upgrade for which the planner is not asked.
 
 use instar_api::{ClusterUpgrade, ClusterUpgradeStatus, FailureReason, HealthReason, UpgradePhase};
+use instar_planner::NoWayBack;
 use jiff::Timestamp;
 use kube::{Resource, ResourceExt};
 
@@ -30,6 +31,50 @@ pub(crate) fn refused(upgrade: &ClusterUpgrade, active: &str, now: Timestamp) ->
         Attempt::Succeeded,
         now,
     )
+}
+
+/// It asks for what can't be done with a topology Cluster.
+pub(crate) fn no_way_back(upgrade: &ClusterUpgrade, now: Timestamp) -> ClusterUpgradeStatus {
+    let message = NoWayBack::Topology.to_string();
+    let found = found(
+        HealthReason::NoWayBack,
+        ("Cluster", &upgrade.spec.cluster_name),
+        message,
+    );
+    status(upgrade, UpgradePhase::Refused, vec![found], Attempt::Succeeded, now)
+}
+
+/// Another upgrade takes it back, or has done so.
+pub(crate) fn taken_back(
+    upgrade: &ClusterUpgrade,
+    by: &ClusterUpgrade,
+    phase: TakenBack,
+    now: Timestamp,
+) -> ClusterUpgradeStatus {
+    let name = by.name_any();
+    let (phase, message) = match phase {
+        TakenBack::UnderWay => (
+            UpgradePhase::RollingBack,
+            format!("ClusterUpgrade {name} takes this upgrade back"),
+        ),
+        TakenBack::Done => (
+            UpgradePhase::RolledBack,
+            format!("ClusterUpgrade {name} has taken this upgrade back: edit spec.target when it should begin again"),
+        ),
+    };
+    let about = (&*ClusterUpgrade::kind(&()), &*name);
+    let found = vec![found(HealthReason::RolledBack, about, message)];
+    ClusterUpgradeStatus {
+        rollback: None,
+        ..status(upgrade, phase, found, Attempt::Succeeded, now)
+    }
+}
+
+/// How far it has come to be taken back.
+#[derive(Clone, Copy)]
+pub(crate) enum TakenBack {
+    UnderWay,
+    Done,
 }
 
 /// Its Cluster isn't there.
@@ -78,7 +123,15 @@ pub(crate) fn unread(
     let phase = match before {
         Some(phase @ (UpgradePhase::Held | UpgradePhase::ControlPlane | UpgradePhase::Workers)) => phase,
         // Edited since it was over, it is so no more.
-        Some(UpgradePhase::Pending | UpgradePhase::Completed | UpgradePhase::Refused) | None => UpgradePhase::Held,
+        Some(
+            UpgradePhase::Pending
+            | UpgradePhase::Completed
+            | UpgradePhase::Refused
+            | UpgradePhase::RollingBack
+            | UpgradePhase::RolledBack
+            | UpgradePhase::Aborted,
+        )
+        | None => UpgradePhase::Held,
     };
     let attempt = Attempt::Failed { reason, message };
     let found = vec![found(reason.health(), NOTHING, message.to_owned())];

@@ -13,6 +13,10 @@ use super::id_of;
 pub(crate) struct Upgrades {
     /// The one that goes on.
     pub(crate) active: Option<Arc<ClusterUpgrade>>,
+    /// The one that it takes back, if it takes one back.
+    pub(crate) taking_back: Option<Arc<ClusterUpgrade>>,
+    /// Those that have been taken back, and don't say so yet, each with who took it back.
+    pub(crate) taken_back: Vec<(Arc<ClusterUpgrade>, Arc<ClusterUpgrade>)>,
     /// Those that came while it does.
     pub(crate) refused: Vec<Arc<ClusterUpgrade>>,
     /// The last that was completed, where none goes on.
@@ -42,9 +46,9 @@ impl Upgrades {
             (time, upgrade.name_any())
         };
         let has_begun = |upgrade: &Arc<ClusterUpgrade>| begun == Some(&id_of(upgrade));
-        let (completed, mut open): (Vec<_>, Vec<_>) = upgrades
-            .into_iter()
-            .filter(|upgrade| finished_phase(upgrade) != Some(UpgradePhase::Refused))
+        let (finished, mut open): (Vec<_>, Vec<_>) = upgrades
+            .iter()
+            .cloned()
             .partition(|upgrade| finished_phase(upgrade).is_some());
         open.sort_by_key(|upgrade| {
             (
@@ -53,17 +57,56 @@ impl Upgrades {
                 created(upgrade),
             )
         });
-        let mut open = open.into_iter();
-        let active = open.next();
-        let last = completed
-            .into_iter()
+        let active = turn(&open, has_begun);
+        let taking_back = active.as_ref().and_then(|active| taken_back_by(active, &upgrades));
+        open.retain(|upgrade| !is_one_of(upgrade, active.iter().chain(&taking_back)));
+        // What is left of the others is what took them back, or nothing.
+        let ended_well = finished.iter().filter(|upgrade| {
+            matches!(
+                finished_phase(upgrade),
+                Some(UpgradePhase::Completed | UpgradePhase::Aborted)
+            )
+        });
+        let last = ended_well
+            .clone()
             .max_by_key(|upgrade| (has_begun(upgrade), created(upgrade)));
+        let rollbacks = ended_well
+            .clone()
+            .filter(|upgrade| upgrade.spec.operation.is_rollback());
+        let taken_back = rollbacks.filter_map(|by| {
+            let of = taken_back_by(by, &upgrades)?;
+            (finished_phase(&of) == Some(UpgradePhase::RollingBack)).then(|| (of, Arc::clone(by)))
+        });
         Self {
-            last: last.filter(|_| active.is_none()),
-            refused: open.collect(),
+            last: last.filter(|_| active.is_none()).cloned(),
+            refused: open,
+            taken_back: taken_back.collect(),
+            taking_back,
             active,
         }
     }
+}
+
+/// Whose turn it is of those that are open, which come in the order of their turns: a rollback's before that of the
+/// upgrade that it takes back, and no other's while one is under way.
+fn turn(open: &[Arc<ClusterUpgrade>], has_begun: impl Fn(&Arc<ClusterUpgrade>) -> bool) -> Option<Arc<ClusterUpgrade>> {
+    let first = open.iter().find(|upgrade| !upgrade.spec.operation.is_rollback());
+    let mut rollbacks = open.iter().filter(|upgrade| upgrade.spec.operation.is_rollback());
+    let rollback = rollbacks.find(|rollback| {
+        let of = rollback.spec.rollback_of.as_deref();
+        first.is_none_or(|first| of == Some(&*first.name_any())) || is_under_way(rollback) || has_begun(rollback)
+    });
+    rollback.or(first).cloned()
+}
+
+/// The upgrade that a rollback takes back, where it is there.
+pub(crate) fn taken_back_by(rollback: &ClusterUpgrade, known: &[Arc<ClusterUpgrade>]) -> Option<Arc<ClusterUpgrade>> {
+    let of = rollback.spec.rollback_of.as_deref()?;
+    known.iter().find(|known| known.name_any() == of).cloned()
+}
+
+fn is_one_of<'u>(upgrade: &ClusterUpgrade, mut others: impl Iterator<Item = &'u Arc<ClusterUpgrade>>) -> bool {
+    others.any(|other| other.name_any() == upgrade.name_any())
 }
 
 /// The phase at the end of an upgrade that is over. The status knows, and the annotation where there
@@ -93,17 +136,21 @@ pub(crate) fn finished_marker(upgrade: &ClusterUpgrade) -> FinishedMarker {
 /// What the annotation says. A garbled one was put there too.
 fn marked(upgrade: &ClusterUpgrade) -> Option<UpgradePhase> {
     let text = upgrade.annotations().get(FINISHED_ANNOTATION)?;
-    Some(if text == UpgradePhase::Completed.as_str() {
-        UpgradePhase::Completed
-    } else {
-        UpgradePhase::Refused
-    })
+    Some(UpgradePhase::of_finished(text))
 }
 
 fn is_under_way(upgrade: &ClusterUpgrade) -> bool {
     match upgrade.status.as_ref().map(|status| status.phase) {
         Some(UpgradePhase::Held | UpgradePhase::ControlPlane | UpgradePhase::Workers) => true,
-        Some(UpgradePhase::Pending | UpgradePhase::Completed | UpgradePhase::Refused) | None => false,
+        Some(
+            UpgradePhase::Pending
+            | UpgradePhase::Completed
+            | UpgradePhase::Refused
+            | UpgradePhase::RollingBack
+            | UpgradePhase::RolledBack
+            | UpgradePhase::Aborted,
+        )
+        | None => false,
     }
 }
 

@@ -73,8 +73,9 @@ pub(crate) fn from_annotation(
     if let Some(active) = active.filter(|active| ordinal(active) == 0) {
         return AnnotationRequest::Waits(active.name_any());
     }
-    // Refused, it tries again; completed, it is history.
-    if let Some(own) = own.filter(|own| finished_phase(own) != Some(UpgradePhase::Completed)) {
+    // Refused, it tries again; all else that is over is history.
+    let goes_on = |own: &&Arc<ClusterUpgrade>| finished_phase(own).is_none_or(|phase| phase == UpgradePhase::Refused);
+    if let Some(own) = own.filter(goes_on) {
         return AnnotationRequest::Retarget(Arc::clone(own), target.to_owned());
     }
     let current_versions = current_versions();

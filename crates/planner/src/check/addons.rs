@@ -20,7 +20,8 @@ use crate::{
 pub(super) fn are_passed(snapshot: &Snapshot, decision: &Decision) -> bool {
     let (passed, at): (&[GatePoint], Option<&KubeVersion>) = match &decision.action {
         Action::SwapControlPlane(swap) => {
-            return of_control_plane(snapshot, &swap.release)
+            let release = swap.release.as_deref();
+            return release.is_none_or(|release| of_control_plane(snapshot, release))
                 || is_closed(snapshot, GatePoint::BeforeControlPlane, Some(&swap.version));
         }
         Action::EditVersion(_) => (&[GatePoint::BeforeControlPlane], None),

@@ -10,7 +10,7 @@ use super::{
     machine_pools,
     template::{self, Source, Wanted},
     view::ClassicView,
-    workers::{self, WorkerRollout},
+    workers::{self, Heading, WorkerRollout},
 };
 use crate::{
     cluster_api::{deletions, machines_there, not_ready_though_there, said},
@@ -20,7 +20,7 @@ use crate::{
     settled::{control_plane_settled, matches_spec, unready},
     snapshot::{Flavor, Machine, MachineDeployment, Node, Object, Rollout},
     step::Step,
-    swap::{self, Destination, Origin},
+    swap::{self, Course, Destination, Origin},
     upgrade_spec::PoolOverride,
 };
 
@@ -29,7 +29,8 @@ const STARTS: SignedDuration = SignedDuration::from_mins(10);
 
 /// One release further, where the control plane stands still and the workers may stay behind.
 pub(super) fn next(view: &ClassicView<'_>, goal: &Goal<'_>, waiting: &mut Vec<Waiting>) -> Next {
-    let rolling = rolling_out(view, goal);
+    let comes_next = goal.path.first().map(Step::name);
+    let rolling = rolling_out(view, comes_next);
     if !rolling.is_empty() {
         waiting.extend(rolling);
         return Next::Wait;
@@ -71,8 +72,8 @@ pub(super) fn next(view: &ClassicView<'_>, goal: &Goal<'_>, waiting: &mut Vec<Wa
     }
 }
 
-/// Why the control plane isn't yet what its spec says.
-fn rolling_out(view: &ClassicView<'_>, goal: &Goal<'_>) -> Vec<Waiting> {
+/// Why the control plane isn't yet what its spec says. A release may come next.
+pub(super) fn rolling_out(view: &ClassicView<'_>, comes_next: Option<&str>) -> Vec<Waiting> {
     let control_plane = view.control_plane;
     let (version, counts) = (&control_plane.version, control_plane.replicas);
     let template = control_plane.infrastructure.as_ref();
@@ -88,7 +89,7 @@ fn rolling_out(view: &ClassicView<'_>, goal: &Goal<'_>) -> Vec<Waiting> {
     };
     let new = machines.iter().copied();
     let new: Vec<_> = new.filter(|machine| matches_spec(machine, version, template)).collect();
-    let stuck = new.iter().filter_map(|machine| stuck(view, goal, machine));
+    let stuck = new.iter().filter_map(|machine| stuck(view, comes_next, machine));
     stuck
         .chain([rolling])
         .chain(unready(new.iter().copied(), version))
@@ -99,7 +100,7 @@ fn rolling_out(view: &ClassicView<'_>, goal: &Goal<'_>) -> Vec<Waiting> {
 }
 
 /// A new machine that has had no node for long. Since when is said, and not for how long: that would be news each time.
-fn stuck(view: &ClassicView<'_>, goal: &Goal<'_>, machine: &Machine) -> Option<Waiting> {
+fn stuck(view: &ClassicView<'_>, comes_next: Option<&str>, machine: &Machine) -> Option<Waiting> {
     let since = machine.created?;
     let is_stuck = match (machine.lifecycle, &machine.node) {
         (Lifecycle::Active | Lifecycle::Paused, Node::Absent) => view.snapshot.now.duration_since(since) >= STARTS,
@@ -109,7 +110,7 @@ fn stuck(view: &ClassicView<'_>, goal: &Goal<'_>, machine: &Machine) -> Option<W
         machine: machine.name.clone(),
         since,
         version: view.control_plane.version.clone(),
-        next: goal.path.first().map(|release| release.name().to_owned()),
+        next: comes_next.map(str::to_owned),
     })
 }
 
@@ -156,7 +157,7 @@ fn workers_first(view: &ClassicView<'_>, next: &Step<'_>, waiting: &mut Vec<Wait
         let rollout = WorkerRollout {
             pools,
             machine_pools,
-            demand: at_present(view),
+            heading: Heading::Forward(at_present(view)),
         };
         return match workers::next(view, &rollout, waiting) {
             Next::Write(action) => Next::Write(action),
@@ -224,7 +225,7 @@ fn swap(view: &ClassicView<'_>, step: &Step<'_>) -> Result<Action, Waiting> {
     let destination = Destination {
         upgrade: view.snapshot.upgrade_spec.id(),
         now: view.snapshot.now,
-        step: *step,
+        to: Course::To(*step),
         template: source.as_ref().map(Source::reference),
         bootstrap: None,
         origin: Origin {

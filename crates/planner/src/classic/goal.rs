@@ -89,6 +89,17 @@ impl<'a> Goal<'a> {
         }
     }
 
+    /// Where the control plane stands: its step under way ends, and the workers follow.
+    pub(super) fn standing(view: &ClassicView<'a>) -> Self {
+        Self {
+            demand: at_present(view),
+            steps: Vec::new(),
+            path: Vec::new(),
+            // What it stands at was pinned before it went there.
+            is_pinned: true,
+        }
+    }
+
     /// What the Cluster's pins say, whatever the catalog has got since.
     fn pinned(
         view: &ClassicView<'a>,

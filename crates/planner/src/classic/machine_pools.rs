@@ -21,7 +21,7 @@ use crate::{
     settled::{machine_pool_settled, unready},
     snapshot::{ConditionStatus, InfrastructurePool, MachinePool, Object, Snapshot},
     step::Step,
-    swap::{self, Destination, Origin},
+    swap::{self, Course, Destination, Origin},
     upgrade_spec::PoolOverride,
     values::{apply, difference},
 };
@@ -62,7 +62,7 @@ pub(super) fn place<'a>(
         return Ok(match aim? {
             Aim::Leave => Place::There,
             Aim::Stay(infrastructure) => arrival(view, pool, infrastructure, waiting),
-            Aim::Change(change) => Place::Due(change.step),
+            Aim::Change(change) => Place::Due(Course::To(change.step)),
         });
     };
     Ok(match aim {
@@ -325,7 +325,7 @@ fn under_pause<'a>(
     let destination = Destination {
         upgrade: view.snapshot.upgrade_spec.id(),
         now: view.snapshot.now,
-        step: change.step,
+        to: Course::To(change.step),
         template: None,
         bootstrap: None,
         origin: Origin {

@@ -6,7 +6,7 @@ use super::{goal::Demand, view::ClassicView};
 use crate::{
     decision::{Action, Waiting},
     pool_id::PoolId,
-    step::Step,
+    swap::Course,
 };
 
 /// Where a pool is.
@@ -21,8 +21,8 @@ pub(super) enum Place<'a> {
     Continues(Box<Action>),
     /// It doesn't move before a user acts. The others needn't wait for it.
     Stuck,
-    /// It is to get this release.
-    Due(Step<'a>),
+    /// It is to go there.
+    Due(Course<'a>),
 }
 
 /// What a pool at that version must come to that is pinned to a release.

@@ -2,7 +2,12 @@
 
 use instar_capi::Lifecycle;
 
-use super::{goal::Goal, retire, view::ClassicView, workers};
+use super::{
+    goal::Goal,
+    retire,
+    view::ClassicView,
+    workers::{self, Heading},
+};
 use crate::{
     decision::{MachineProgress, MachineState, PoolProgress, Stage, TemplateProgress, TemplateState},
     pool_id::PoolId,
@@ -10,20 +15,45 @@ use crate::{
     snapshot::{Machine, MachinePhase, Node, TemplateRef},
 };
 
-/// Each pool. Without a goal, its spec is where it ends.
-pub(super) fn pools(view: &ClassicView<'_>, goal: Option<&Goal<'_>>) -> Vec<PoolProgress> {
+/// Where pools end.
+pub(super) struct Ends<'a> {
+    /// Whether the control plane's spec is where it ends.
+    pub(super) control_plane: bool,
+    /// Where the workers go; absent where their specs are where they end.
+    pub(super) workers: Option<Heading<'a>>,
+}
+
+impl<'a> Ends<'a> {
+    /// Their specs are where all of them end.
+    pub(super) const HERE: Self = Self {
+        control_plane: true,
+        workers: None,
+    };
+
+    pub(super) fn of(goal: &Goal<'a>) -> Self {
+        Self {
+            control_plane: goal.path.is_empty(),
+            workers: Some(Heading::Forward(goal.demand)),
+        }
+    }
+}
+
+/// Each pool.
+pub(super) fn pools(view: &ClassicView<'_>, ends: &Ends<'_>) -> Vec<PoolProgress> {
     let control_plane = view.control_plane;
     let first = Pool {
         id: PoolId::ControlPlane,
         version: &control_plane.version,
         template: control_plane.infrastructure.as_ref(),
-        settled: goal.is_none_or(|goal| goal.path.is_empty()),
+        settled: ends.control_plane,
     };
     let others = view.pools.iter().map(|pool| Pool {
         id: PoolId::Workers(pool.object.name.clone()),
         version: &pool.version,
         template: Some(&pool.infrastructure),
-        settled: goal.is_none_or(|goal| workers::is_settled(view, pool, goal.demand)),
+        settled: ends
+            .workers
+            .is_none_or(|heading| workers::is_settled(view, pool, heading)),
     });
     std::iter::once(first)
         .chain(others)

@@ -312,6 +312,39 @@ impl<'a> ClassicView<'a> {
             .collect()
     }
 
+    /// The newest version that each of the workers runs or is to run: kind, name, version. Of the MachineDeployments
+    /// only some.
+    pub(super) fn newest_workers(
+        &self,
+        pools: impl Fn(&MachineDeployment) -> bool,
+    ) -> Vec<(WorkerKind, &'a str, &'a KubeVersion)> {
+        let of_pools = self.pools.iter().copied().filter(|pool| pools(pool)).map(|pool| {
+            let machines = self.machines_of(&PoolId::Workers(pool.object.name.clone()));
+            let sets = self
+                .sets_of(pool)
+                .filter(|set| set.replicas > 0)
+                .map(|set| &set.version);
+            let newest = machines
+                .into_iter()
+                .flat_map(runs)
+                .chain(sets)
+                .fold(&pool.version, |a, b| a.max(b));
+            (WorkerKind::MachineDeployment, pool.object.name.as_str(), newest)
+        });
+        let sets = self.machine_sets.iter().copied();
+        let sets = sets.filter(|set| set.pool.is_none() && set.replicas > 0);
+        let sets = sets.map(|set| (WorkerKind::MachineSet, set.name.as_str(), &set.version));
+        let machine_pools = self.machine_pools.iter().map(|pool| {
+            let newest = pool.observed.iter().fold(&pool.version, |a, b| a.max(b));
+            (WorkerKind::MachinePool, pool.object.name.as_str(), newest)
+        });
+        let machines = self.other_machines.iter().copied().map(|machine| {
+            let newest = runs(machine).fold(&machine.version, |a, b| a.max(b));
+            (WorkerKind::Machine, machine.name.as_str(), newest)
+        });
+        of_pools.chain(sets).chain(machine_pools).chain(machines).collect()
+    }
+
     /// The MachineSets that stand alone and the MachinePools, with the lowest version that they run. A MachineSet
     /// replaces no machine when its version is raised.
     fn outside_pools(&self) -> impl Iterator<Item = (WorkerKind, &'a str, &'a KubeVersion)> {

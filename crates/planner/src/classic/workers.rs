@@ -4,7 +4,7 @@ use instar_capi::{Lifecycle, ManagedBy};
 use instar_domain::{BuildOrder, KubeVersion};
 
 use super::{
-    Next,
+    Next, back,
     goal::Demand,
     machine_pools,
     place::{Place, pinned},
@@ -17,11 +17,12 @@ use crate::{
     decision::{Action, Field, Waiting},
     gates,
     name::label_value,
+    operation::Rollback,
     pool_id::PoolId,
     settled::{converged, matches_spec, unready},
     snapshot::{Machine, MachineDeployment, MachinePool, Object, Rollout, TemplateRef},
     step::Step,
-    swap::{self, Destination, Origin},
+    swap::{self, Course, Destination, Origin},
     upgrade_spec::PoolOverride,
 };
 
@@ -29,7 +30,15 @@ use crate::{
 pub(super) struct WorkerRollout<'a> {
     pub(super) pools: Vec<&'a MachineDeployment>,
     pub(super) machine_pools: Vec<&'a MachinePool>,
-    pub(super) demand: Demand<'a>,
+    pub(super) heading: Heading<'a>,
+}
+
+/// Where pools go.
+#[derive(Clone, Copy)]
+pub(super) enum Heading<'a> {
+    Forward(Demand<'a>),
+    /// To what they were before an upgrade.
+    Back(&'a Rollback),
 }
 
 /// A pool of workers of either kind.
@@ -70,8 +79,12 @@ pub(super) fn next<'a>(view: &ClassicView<'a>, rollout: &WorkerRollout<'a>, wait
     let mut still: Vec<PoolId> = Vec::new();
     for pool in in_order(view, rollout) {
         let place = match pool {
-            Workers::Deployment(pool) => place(view, pool, rollout.demand, waiting),
-            Workers::MachinePool(pool) => machine_pools::place(view, pool, rollout.demand, waiting),
+            Workers::Deployment(pool) => place(view, pool, rollout.heading, waiting),
+            Workers::MachinePool(pool) => match rollout.heading {
+                Heading::Forward(demand) => machine_pools::place(view, pool, demand, waiting),
+                // It is changed in place: nothing says what was there before.
+                Heading::Back(_) => Ok(Place::There),
+            },
         };
         match place {
             Ok(Place::There) => {}
@@ -82,9 +95,9 @@ pub(super) fn next<'a>(view: &ClassicView<'a>, rollout: &WorkerRollout<'a>, wait
                 further.get_or_insert(action);
             }
             Ok(Place::Stuck) => stuck += 1,
-            Ok(Place::Due(release)) => {
+            Ok(Place::Due(course)) => {
                 still.push(pool.id());
-                due.push((pool, release));
+                due.push((pool, course));
             }
             Err(reason) => {
                 still.push(pool.id());
@@ -97,13 +110,22 @@ pub(super) fn next<'a>(view: &ClassicView<'a>, rollout: &WorkerRollout<'a>, wait
     if let Some(action) = further {
         return Next::Write(action);
     }
+    // What is under way turns around at once: to end it first would replace machines that are still old.
+    if let Some(action) = due.iter().find_map(|(pool, course)| turn_around(view, *pool, *course)) {
+        return Next::Write(Box::new(action));
+    }
     let is_done = due.is_empty() && moving + stuck == 0;
     let has_room = moving < view.snapshot.upgrade_spec.strategy.limit();
     let mut held = if due.is_empty() {
         Vec::new()
     } else {
-        let release = rollout.demand.step().map(|step| step.name());
-        gates::before_workers(view.snapshot, rollout.demand.version(), release)
+        match rollout.heading {
+            Heading::Forward(demand) => {
+                let release = demand.step().map(|step| step.name());
+                gates::before_workers(view.snapshot, demand.version(), release)
+            }
+            Heading::Back(_) => gates::before_way_back(view.snapshot),
+        }
     };
     let is_open = has_room && held.is_empty();
     if !has_room {
@@ -112,22 +134,28 @@ pub(super) fn next<'a>(view: &ClassicView<'a>, rollout: &WorkerRollout<'a>, wait
     }
     waiting.extend(held);
     if is_open {
-        for (pool, step) in due {
+        for (pool, course) in due {
+            let id = pool.id();
             let leaving = Leaving {
-                pool: &pool.id(),
+                pool: &id,
                 from: pool.version(),
-                to: step.version(),
+                to: course.version(),
                 due: &still,
             };
-            if let Some(held) = gates::before_pool(view.snapshot, &leaving) {
+            let held = match rollout.heading {
+                Heading::Forward(_) => gates::before_pool(view.snapshot, &leaving),
+                Heading::Back(_) => None,
+            };
+            if let Some(held) = held {
                 if !waiting.contains(&held) {
                     waiting.push(held);
                 }
                 continue;
             }
-            let swapped = match pool {
-                Workers::Deployment(pool) => swap(view, pool, &step),
-                Workers::MachinePool(pool) => Ok(machine_pools::begin(view, pool)),
+            let swapped = match (pool, course) {
+                (Workers::Deployment(pool), Course::To(step)) => swap(view, pool, &step),
+                (Workers::Deployment(pool), Course::BackTo(before)) => back::swap(view, pool, before),
+                (Workers::MachinePool(pool), _) => Ok(machine_pools::begin(view, pool)),
             };
             match swapped {
                 Ok(action) => return Next::Write(Box::new(action)),
@@ -152,9 +180,19 @@ pub(super) fn next<'a>(view: &ClassicView<'a>, rollout: &WorkerRollout<'a>, wait
     }
 }
 
+/// The swap of a pool whose rollout is to go back before it has ended.
+fn turn_around(view: &ClassicView<'_>, pool: Workers<'_>, course: Course<'_>) -> Option<Action> {
+    match (pool, course) {
+        (Workers::Deployment(pool), Course::BackTo(before)) if !has_arrived(view, pool) => {
+            back::swap(view, pool, before).ok()
+        }
+        (Workers::Deployment(_) | Workers::MachinePool(_), Course::To(_) | Course::BackTo(_)) => None,
+    }
+}
+
 /// Whether a pool's spec is all that it will be at the end.
-pub(super) fn is_settled(view: &ClassicView<'_>, pool: &MachineDeployment, demand: Demand<'_>) -> bool {
-    match place(view, pool, demand, &mut Vec::new()) {
+pub(super) fn is_settled(view: &ClassicView<'_>, pool: &MachineDeployment, heading: Heading<'_>) -> bool {
+    match place(view, pool, heading, &mut Vec::new()) {
         Ok(Place::There | Place::Arrived | Place::Moving | Place::Continues(_) | Place::Stuck) => true,
         Ok(Place::Due(_)) | Err(_) => false,
     }
@@ -196,6 +234,18 @@ fn in_order<'a>(view: &ClassicView<'a>, rollout: &WorkerRollout<'a>) -> Vec<Work
 fn place<'a>(
     view: &ClassicView<'a>,
     pool: &'a MachineDeployment,
+    heading: Heading<'a>,
+    waiting: &mut Vec<Waiting>,
+) -> Result<Place<'a>, Waiting> {
+    match heading {
+        Heading::Forward(demand) => place_forward(view, pool, demand, waiting),
+        Heading::Back(rollback) => back::place(view, pool, rollback, waiting),
+    }
+}
+
+fn place_forward<'a>(
+    view: &ClassicView<'a>,
+    pool: &'a MachineDeployment,
     demand: Demand<'a>,
     waiting: &mut Vec<Waiting>,
 ) -> Result<Place<'a>, Waiting> {
@@ -229,7 +279,7 @@ fn place<'a>(
     }
     if let Some(release) = due(view, pool, demand, external_change)? {
         return match blocking_reason(&pool.object) {
-            None => Ok(Place::Due(release)),
+            None => Ok(Place::Due(Course::To(release))),
             // It goes away, and the upgrade doesn't wait for it.
             Some(reason @ Waiting::Deleting { .. }) => {
                 waiting.push(reason);
@@ -321,7 +371,12 @@ fn carries<'a>(
 }
 
 /// A pool whose spec is as it should be: are its machines?
-fn arrival<'a>(view: &ClassicView<'a>, pool: &MachineDeployment, id: &PoolId, waiting: &mut Vec<Waiting>) -> Place<'a> {
+pub(super) fn arrival<'a>(
+    view: &ClassicView<'a>,
+    pool: &MachineDeployment,
+    id: &PoolId,
+    waiting: &mut Vec<Waiting>,
+) -> Place<'a> {
     let (same, old) = machines(view, pool);
     let unready: Vec<Waiting> = unready(same, &pool.version).collect();
     if unready.is_empty() && view.rolled_out(pool) {
@@ -354,6 +409,11 @@ fn arrival<'a>(view: &ClassicView<'a>, pool: &MachineDeployment, id: &PoolId, wa
     place
 }
 
+/// Whether all machines of a pool are as its spec says, and ready.
+pub(super) fn has_arrived(view: &ClassicView<'_>, pool: &MachineDeployment) -> bool {
+    unready(machines(view, pool).0, &pool.version).next().is_none() && view.rolled_out(pool)
+}
+
 /// The machines of a pool: those that are as its spec says, and the others.
 fn machines<'a>(view: &ClassicView<'a>, pool: &MachineDeployment) -> (Vec<&'a Machine>, Vec<&'a Machine>) {
     let machines = view.machines_of(&PoolId::Workers(pool.object.name.clone()));
@@ -374,13 +434,12 @@ fn swap(view: &ClassicView<'_>, pool: &MachineDeployment, step: &Step<'_>) -> Re
     let destination = Destination {
         upgrade: view.snapshot.upgrade_spec.id(),
         now: view.snapshot.now,
-        step: *step,
+        to: Course::To(*step),
         template: Some(machines.reference()),
         bootstrap: bootstrap.as_ref().map(Source::reference).filter(other),
         origin: Origin {
             release: view.release_of(&pool.object, &pool.version, Some(&pool.infrastructure)),
-            has_converged: unready(self::machines(view, pool).0, &pool.version).next().is_none()
-                && view.rolled_out(pool),
+            has_converged: has_arrived(view, pool),
         },
     };
     let swap = swap::workers(pool, destination);

@@ -8,6 +8,7 @@ use crate::{
     path::NoPath,
     pool_id::PoolId,
     snapshot::{Snapshot, TemplateRef},
+    way_back::NoWayBack,
 };
 
 /// The object that a user should look at.
@@ -79,6 +80,7 @@ impl Waiting {
                 Some(InvolvedObject::Release(release.as_str()))
             }
             Self::NoPath(reason) => no_path(reason),
+            Self::NoWayBack(reason) => Some(no_way_back(reason)),
             Self::TemplateNotVisible { template, .. }
             | Self::NameTaken { template, .. }
             | Self::TemplateDeleting { template, .. }
@@ -116,6 +118,25 @@ const fn no_path(reason: &NoPath) -> Option<InvolvedObject<'_>> {
             Some(InvolvedObject::Release(release.as_str()))
         }
         NoPath::Etcd(step) => Some(InvolvedObject::Release(step.release.as_str())),
+    }
+}
+
+const fn no_way_back(reason: &NoWayBack) -> InvolvedObject<'_> {
+    match reason {
+        NoWayBack::Topology => InvolvedObject::Cluster,
+        NoWayBack::NothingChanged { .. } => InvolvedObject::Upgrade,
+        NoWayBack::EtcdMinor { .. } | NoWayBack::ControlPlaneMinor { .. } => {
+            InvolvedObject::Pool(&PoolId::ControlPlane)
+        }
+        NoWayBack::OlderMachines { pool, .. } | NoWayBack::TooFarBehind { pool, .. } | NoWayBack::Changed { pool } => {
+            InvolvedObject::Pool(pool)
+        }
+        NoWayBack::NewerWorkers { kind, name, .. } => InvolvedObject::Object {
+            kind: kind.as_str(),
+            name: name.as_str(),
+        },
+        NoWayBack::TemplateGone { template, .. } => InvolvedObject::Template(template),
+        NoWayBack::MachinePool { name } => InvolvedObject::Workers(WorkerKind::MachinePool, name.as_str()),
     }
 }
 

@@ -60,6 +60,7 @@ impl Waiting {
             | Self::PinOutOfReach { .. }
             | Self::ForeignWriter { .. }
             | Self::Reverted { .. }
+            | Self::NoWayBack(_)
             | Self::Drifted { .. }
             | Self::TopologyNotReconciled { .. }
             | Self::HookBlocking { .. }

@@ -11,6 +11,7 @@ use crate::{
     pool_id::PoolId,
     snapshot::{MachinePhase, TemplateRef},
     upgrade_spec::Gate,
+    way_back::NoWayBack,
 };
 
 impl Waiting {
@@ -58,6 +59,17 @@ impl Waiting {
             Self::WorkersBehind { .. } => HealthReason::WorkersBehind,
             Self::PoolAhead { .. } => HealthReason::PoolAhead,
             Self::PinOutOfReach { .. } => HealthReason::PinOutOfReach,
+            Self::NoWayBack(reason) => match **reason {
+                NoWayBack::MachinePool { .. } | NoWayBack::Changed { .. } => HealthReason::NotTakenBack,
+                NoWayBack::Topology
+                | NoWayBack::NothingChanged { .. }
+                | NoWayBack::EtcdMinor { .. }
+                | NoWayBack::ControlPlaneMinor { .. }
+                | NoWayBack::OlderMachines { .. }
+                | NoWayBack::TooFarBehind { .. }
+                | NoWayBack::NewerWorkers { .. }
+                | NoWayBack::TemplateGone { .. } => HealthReason::NoWayBack,
+            },
             Self::Drifted { .. } => HealthReason::Drifted,
             Self::ForeignWriter { .. } | Self::Reverted { .. } | Self::VersionEdited { .. } => {
                 HealthReason::ForeignWriter
@@ -115,6 +127,7 @@ impl fmt::Display for Waiting {
             ),
             Self::NoRow { version } => write!(f, "the catalog has no release of {version}: create one"),
             Self::NoPath(reason) => write!(f, "{reason}"),
+            Self::NoWayBack(reason) => write!(f, "{reason}"),
             Self::NoImage { pool, release } => write!(
                 f,
                 "release {release} has no image for {pool}: create a release of the same version that has one"

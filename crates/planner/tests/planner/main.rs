@@ -23,4 +23,5 @@ mod templates;
 mod topology;
 mod violations;
 mod waiting;
+mod way_back;
 mod world;

@@ -24,12 +24,12 @@ use crate::{
 /// So many worlds of each sort; `INSTAR_SEEDS` asks for another number, or for one: `4972..4973`.
 const SEEDS: u64 = 10_000;
 /// No upgrade here needs half as many.
-const MOST_TICKS: usize = 2_000;
+pub(super) const MOST_TICKS: usize = 2_000;
 const CONTROL_PLANE: usize = 3;
 
 const VERSIONS: [&str; 6] = ["v1.31.5", "v1.32.5", "v1.33.5", "v1.34.5", "v1.35.5", "v1.36.5"];
 
-fn seeds() -> std::ops::Range<u64> {
+pub(super) fn seeds() -> std::ops::Range<u64> {
     let asked = std::env::var("INSTAR_SEEDS").unwrap_or_else(|_| SEEDS.to_string());
     let (from, to) = asked.split_once("..").unwrap_or(("0", &asked));
     from.parse().unwrap()..to.parse().unwrap()
@@ -37,22 +37,22 @@ fn seeds() -> std::ops::Range<u64> {
 
 /// How much goes wrong.
 #[derive(Clone, Copy, PartialEq)]
-enum Faults {
+pub(super) enum Faults {
     None,
     /// Old snapshots, lost writes, lost replies, writes that come twice.
     Some,
 }
 
-struct Run {
-    world: World,
-    random: Random,
+pub(super) struct Run {
+    pub(super) world: World,
+    pub(super) random: Random,
     faults: Faults,
     past: VecDeque<Rc<Snapshot>>,
-    writes: usize,
+    pub(super) writes: usize,
     seed: u64,
 }
 
-fn world(random: &mut Random) -> (World, KubeVersion) {
+pub(super) fn world(random: &mut Random) -> (World, KubeVersion) {
     let from = random.below(VERSIONS.len() - 1);
     let to = from + 1 + random.below(VERSIONS.len() - from - 1);
     let target = match random.below(3) {
@@ -97,7 +97,7 @@ fn world(random: &mut Random) -> (World, KubeVersion) {
 }
 
 impl Run {
-    fn new(world: World, seed: u64, faults: Faults) -> Self {
+    pub(super) fn new(world: World, seed: u64, faults: Faults) -> Self {
         Self {
             world,
             random: Random::new(seed ^ 0x5eed),
@@ -195,7 +195,7 @@ impl Run {
     }
 
     /// One pass of the controller, and of a network that loses and repeats.
-    fn pass(&mut self) -> Decision {
+    pub(super) fn pass(&mut self) -> Decision {
         self.time_passes();
         let decision = self.decide();
         let (lost, twice) = match self.faults {
@@ -255,7 +255,7 @@ impl Run {
     }
 
     /// To the end, and so long that old templates may go.
-    fn finish(&mut self, mut user: impl FnMut(&mut World, &mut Random, usize)) {
+    pub(super) fn finish(&mut self, mut user: impl FnMut(&mut World, &mut Random, usize)) {
         for tick in 0..MOST_TICKS {
             user(&mut self.world, &mut self.random, tick);
             let decision = self.pass();
@@ -309,7 +309,7 @@ fn births(world: &World) -> BTreeMap<(PoolId, KubeVersion), usize> {
 }
 
 /// The templates that are in use, and those that nobody uses.
-fn templates(world: &World) -> (BTreeSet<String>, BTreeSet<String>) {
+pub(super) fn templates(world: &World) -> (BTreeSet<String>, BTreeSet<String>) {
     let names = world.templates.iter().map(|template| template.name.clone());
     names.partition(|name| world.refers_to(name))
 }

@@ -13,7 +13,14 @@ use crate::world::{World, api::Answer, configuration, held_by_check, random::Ran
 
 fn text(decision: &Decision) -> String {
     let mut text = String::new();
-    let swap = |swap: &Swap| format!("swap {} to {}\n{:#}", swap.pool, swap.release, swap.patch);
+    let swap = |swap: &Swap| {
+        format!(
+            "swap {} to {}\n{:#}",
+            swap.pool,
+            swap.release.as_deref().unwrap_or("what was there"),
+            swap.patch
+        )
+    };
     match &decision.action {
         Action::Nothing => text.push_str("nothing"),
         Action::PinPath(pin) => write!(text, "pin {:#}", pin.patch).unwrap(),

@@ -3,11 +3,14 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use instar_api::{HELD_ANNOTATION, LEFT_ANNOTATION};
-use instar_capi::{self as capi, labels::PAUSED};
+use instar_capi::{
+    self as capi,
+    labels::{PAUSED, SKIP_PREFLIGHT_CHECKS},
+};
 use instar_domain::KubeVersion;
 use instar_planner::{
-    DrainTimeout, LeftMark, Lifecycle, MachineDeployment, MachinePool, MachineSet, PauseMark, PausedBy, Replicas,
-    Rollout, Unversioned, WorkerKind,
+    DrainTimeout, JoinRule, LeftMark, Lifecycle, MachineDeployment, MachinePool, MachineSet, PauseMark, PausedBy,
+    Replicas, Rollout, Unversioned, WorkerKind,
 };
 use instar_watch::{Cache, Presence};
 use kube::ResourceExt;
@@ -83,6 +86,9 @@ pub(crate) struct DeploymentFields {
     /// The mark of an upgrade that holds it.
     #[serde(rename = "h", default, skip_serializing_if = "Option::is_none")]
     held: Option<String>,
+    /// The checks that Cluster API skips before it makes a machine.
+    #[serde(rename = "s", default, skip_serializing_if = "Option::is_none")]
+    skipped_checks: Option<String>,
 }
 
 impl PlannedKind for capi::MachineDeployment {
@@ -104,6 +110,7 @@ impl PlannedKind for capi::MachineDeployment {
             labels: self.spec.template.metadata.labels.clone(),
             strategy: self.spec.rollout.strategy.kind.clone(),
             held: self.annotations().get(HELD_ANNOTATION).cloned(),
+            skipped_checks: self.annotations().get(SKIP_PREFLIGHT_CHECKS).cloned(),
         }
     }
 
@@ -119,9 +126,24 @@ impl PlannedKind for capi::MachineDeployment {
                 "OnDelete" => Rollout::OnDelete,
                 _ => Rollout::Rolling,
             },
+            joins: joins(machines.bootstrap.as_ref(), fields.skipped_checks.as_deref()),
             held: fields.held.as_deref().map(PauseMark::of_held),
             drain_timeout: DrainTimeout::of(machines.drain_timeout),
         })
+    }
+}
+
+/// Whether Cluster API makes machines of another minor than the control plane's: `machineset_preflight.go` asks it of
+/// kubeadm alone, and not where it is skipped.
+fn joins(bootstrap: Option<&capi::Reference>, skipped: Option<&str>) -> JoinRule {
+    let by_kubeadm = bootstrap.is_some_and(|template| {
+        template.kind == "KubeadmConfigTemplate" && template_ref(template).group == "bootstrap.cluster.x-k8s.io"
+    });
+    let mut skipped = skipped.unwrap_or_default().split(',').map(str::trim);
+    if by_kubeadm && !skipped.any(|check| check == "All" || check == "KubeadmVersionSkew") {
+        JoinRule::SameMinor
+    } else {
+        JoinRule::AnyMinor
     }
 }
 

@@ -1,6 +1,6 @@
 use instar_api::{ClusterUpgrade, ClusterUpgradeSpec, ClusterUpgradeStatus, UpgradePhase};
 use instar_capi::ClusterConfiguration;
-use instar_planner::{
+use instar_planner::{JoinRule, MinorRollback, 
     Cluster, ClusterKind, Contract, ControlPlane, Decision, Flavor, Initialization, Lifecycle, Machine,
     MachineDeployment, MachinePhase, ManagedBy, Node, Object, Observed, ResourceVersion, Retention, Rollout, Snapshot,
     Stage, Target, TemplateRef, UpgradeSpec, Waiting, WorkerKind, plan,
@@ -45,6 +45,7 @@ fn pool(name: &str) -> MachineDeployment {
         infrastructure: template(name),
         bootstrap: None,
         rollout: Rollout::Rolling,
+        joins: JoinRule::SameMinor,
         held: None,
         drain_timeout: instar_planner::DrainTimeout::None,
     }
@@ -96,6 +97,7 @@ pub(in crate::report) fn snapshot() -> Snapshot {
         addons: instar_planner::Addons::default(),
         canary: None,
         retention: Retention::default(),
+        minor_rollback: MinorRollback::Refuse,
         control_plane: Some(Observed::Read(ControlPlane {
             labels: std::collections::BTreeMap::new(),
             object: object("KubeadmControlPlane", "c"),

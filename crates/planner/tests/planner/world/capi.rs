@@ -1,7 +1,7 @@
 //! Cluster API's controllers: each does a little at a time, late, in any order.
 
 use instar_domain::KubeVersion;
-use instar_planner::{Lifecycle, Machine, MachinePhase, MachineSet, Node, PoolId, Replicas, Rollout};
+use instar_planner::{JoinRule, Lifecycle, Machine, MachinePhase, MachineSet, Node, PoolId, Replicas, Rollout};
 
 use super::{World, joined, random::Random};
 
@@ -182,7 +182,7 @@ impl World {
         let replicas = usize::try_from(set.replicas).unwrap();
         if machines.len() > replicas {
             self.remove_machine(machines[0]);
-        } else if machines.len() < replicas && self.preflight(&set.version) {
+        } else if machines.len() < replicas && self.preflight(&set) {
             self.machine(
                 PoolId::Workers(set.pool.unwrap()),
                 set.version,
@@ -191,12 +191,19 @@ impl World {
         }
     }
 
-    /// `machineset_preflight.go`: the control plane stands still, and the minors are the same.
-    fn preflight(&self, version: &KubeVersion) -> bool {
+    /// `machineset_preflight.go`: the control plane stands still, and the minors are the same, unless that is skipped.
+    fn preflight(&self, set: &MachineSet) -> bool {
         let control_plane = &self.control_plane;
         let runs = |seen: &KubeVersion| seen.is_same_upstream(&control_plane.version);
         let stable = control_plane.observed.iter().all(runs);
-        stable && version.minor() == control_plane.version.minor()
+        let named = |pool: &&super::Pool| set.pool.as_ref() == Some(&pool.object.object.name);
+        let joins = self.pools.iter().find(named).map(|pool| pool.object.joins);
+        let (own, others) = (set.version.minor(), control_plane.version.minor());
+        stable
+            && match joins {
+                Some(JoinRule::AnyMinor) => own <= others,
+                Some(JoinRule::SameMinor) | None => own == others,
+            }
     }
 
     pub fn remove_machine(&mut self, at: usize) {

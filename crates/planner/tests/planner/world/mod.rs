@@ -20,10 +20,10 @@ use instar_catalog::Catalog;
 use instar_domain::KubeVersion;
 use instar_planner::{
     Approvals, CanaryRule, CheckOutcome, Cluster, ClusterKind, ComponentImage, Contract, ControlPlane, DrainTimeout,
-    Flavor, Gate, GateState, Initialization, Lifecycle, Machine, MachineDeployment, MachinePhase, MachineSet,
-    ManagedBy, Node, Object, Observed, PoolId, PoolState, PreflightOutcome, Problem, Replicas, ResourceVersion,
-    Retention, Rollout, Snapshot, SwapEntry, SwapHistory, Target, Template, TemplateContent, TemplateRef, Unversioned,
-    UpgradeId, UpgradeSpec,
+    Flavor, Gate, GateState, Initialization, JoinRule, Lifecycle, Machine, MachineDeployment, MachinePhase, MachineSet,
+    ManagedBy, MinorRollback, Node, Object, Observed, PoolId, PoolState, PreflightOutcome, Problem, Replicas,
+    ResourceVersion, Retention, Rollout, Snapshot, SwapEntry, SwapHistory, Target, Template, TemplateContent,
+    TemplateRef, Unversioned, UpgradeId, UpgradeSpec,
 };
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -67,6 +67,7 @@ pub struct World {
     pub addon_gates: addons::WorldGates,
     pub approvals: Approvals,
     pub canary: Option<CanaryRule>,
+    pub minor_rollback: MinorRollback,
     pub control_plane: ControlPlane,
     pub pools: Vec<Pool>,
     pub sets: Vec<MachineSet>,
@@ -154,6 +155,7 @@ impl World {
             addon_gates: addons::WorldGates::default(),
             approvals: Approvals::default(),
             canary: None,
+            minor_rollback: MinorRollback::Refuse,
             control_plane: ControlPlane {
                 object: object("controlplane.cluster.x-k8s.io/v1beta2", "KubeadmControlPlane", "blue"),
                 version: version(present),
@@ -216,6 +218,7 @@ impl World {
             infrastructure: reference(&template),
             bootstrap: None,
             rollout: Rollout::Rolling,
+            joins: JoinRule::SameMinor,
             held: None,
             drain_timeout: DrainTimeout::None,
         };
@@ -297,6 +300,7 @@ impl World {
             approvals: self.approvals.clone(),
             canary: self.canary,
             retention: Retention::default(),
+            minor_rollback: self.minor_rollback,
             control_plane: Some(Observed::Read(self.control_plane.clone())),
             pools: self
                 .pools

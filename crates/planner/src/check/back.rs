@@ -1,0 +1,115 @@
+//! The invariants of the way back, by a reading of their own.
+
+use instar_api::MinorRollback;
+use instar_catalog::etcd::Etcd;
+use instar_domain::KubeVersion;
+
+use super::{Violation, control_plane, read, workers};
+use crate::{
+    decision::Swap,
+    etcd::{of_control_plane, of_state},
+    operation::{Rollback, RollbackScope},
+    pool_id::PoolId,
+    settled::{control_plane_settled, converged, rolled_out},
+    snapshot::{ControlPlane, Node, Object, Snapshot},
+    swap_history::PoolState,
+};
+
+/// Every state in which the upgrade that is taken back found an object.
+fn found<'o>(object: &'o Object, rollback: &'o Rollback) -> impl Iterator<Item = &'o PoolState> {
+    let entries = object.swap_history.iter().flat_map(|history| history.entries());
+    let of_it = entries.filter(|entry| entry.upgrade == rollback.of);
+    of_it.map(|entry| &entry.before)
+}
+
+/// Whether a swap takes back what is under way: it needn't wait for a window, since what has begun doesn't either.
+pub(super) fn turns_around(snapshot: &Snapshot, swap: &Swap) -> bool {
+    let machines = read(&snapshot.machines).filter(|machine| machine.pool.as_ref() == Some(&swap.pool));
+    let machines: Vec<_> = machines.collect();
+    let is_rolling = match &swap.pool {
+        PoolId::ControlPlane => {
+            control_plane(snapshot).is_some_and(|control_plane| !control_plane_settled(control_plane, &machines))
+        }
+        PoolId::Workers(name) => read(&snapshot.pools)
+            .filter(|pool| pool.object.name == *name)
+            .any(|pool| {
+                !rolled_out(pool, read(&snapshot.machine_sets), &machines)
+                    || machines.iter().any(|machine| !converged(machine, &pool.version))
+            }),
+        PoolId::MachinePool(_) => false,
+    };
+    is_rolling && snapshot.upgrade_spec.operation.rollback().is_some()
+}
+
+/// A pool goes to a state in which it was, and the history of that stays.
+pub(super) fn check_target(object: &Object, swap: &Swap, rollback: &Rollback, broken: &mut Vec<Violation>) {
+    let template = swap.template.as_ref().map(|template| &template.name);
+    let was_there = |state: &PoolState| {
+        state.version == swap.version
+            && state.template.as_ref() == template
+            && swap
+                .bootstrap
+                .as_ref()
+                .is_none_or(|bootstrap| state.bootstrap.as_ref() == Some(&bootstrap.name))
+    };
+    if !found(object, rollback).any(was_there) {
+        broken.push(Violation::NotWhatWas);
+    }
+}
+
+/// A step of the control plane back: no worker is newer than where it goes, its etcd can read what is there, and it skips
+/// no minor.
+pub(super) fn check_step(snapshot: &Snapshot, swap: &Swap, rollback: &Rollback, broken: &mut Vec<Violation>) {
+    let Some(control_plane) = control_plane(snapshot) else {
+        return;
+    };
+    let (present, next) = (&control_plane.version, &swap.version);
+    match rollback.scope {
+        RollbackScope::All => {}
+        RollbackScope::Workers => broken.push(Violation::NotWhatWas),
+    }
+    if workers(snapshot).any(|worker| worker.minor() > next.minor()) {
+        broken.push(Violation::WorkersAhead);
+    }
+    if present.minor().major != next.minor().major || next.minor().minor + 1 < present.minor().minor {
+        broken.push(Violation::SkippedMinor);
+    }
+    let machines = read(&snapshot.machines).filter(|machine| machine.pool == Some(PoolId::ControlPlane));
+    let machines: Vec<_> = machines.collect();
+    if machines
+        .iter()
+        .any(|machine| machine.version != *present && machine.version != *next)
+    {
+        broken.push(Violation::ControlPlaneMoving);
+    }
+    let runs_it = |node: &Node| match node {
+        Node::Absent => false,
+        Node::Joined { .. } => true,
+    };
+    let has_run = machines.is_empty()
+        || present == next
+        || machines
+            .iter()
+            .any(|machine| machine.version == *present && runs_it(&machine.node));
+    if has_run && !shares_etcd(control_plane, swap, rollback) {
+        broken.push(Violation::EtcdLowered);
+    }
+    if has_run && is_minor_down(present, next) && snapshot.minor_rollback == MinorRollback::Refuse {
+        broken.push(Violation::Lowered);
+    }
+}
+
+fn is_minor_down(present: &KubeVersion, next: &KubeVersion) -> bool {
+    next.minor() < present.minor()
+}
+
+/// Whether each etcd that the control plane may have had there can read the data of the present one.
+fn shares_etcd(control_plane: &ControlPlane, swap: &Swap, rollback: &Rollback) -> bool {
+    let present = of_control_plane(control_plane);
+    match present {
+        Etcd::Elsewhere => true,
+        Etcd::Tag(_) | Etcd::Kubeadm(_) | Etcd::Unknown => found(&control_plane.object, rollback)
+            .filter(|state| state.version == swap.version)
+            .all(|state| of_state(control_plane, state).shares_minor_with(&present)),
+    }
+}

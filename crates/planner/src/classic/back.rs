@@ -1,0 +1,233 @@
+//! The way back: what an upgrade changed is set to what was there before, the workers first, since no kubelet may be
+//! newer than an API server.
+//!
+//! The swap histories of the objects say what was there. Cluster API lets a classic control plane go anywhere, also where
+//! etcd can't follow, so what is refused is refused here.
+
+mod control_plane;
+mod refusals;
+mod restore;
+mod workers;
+
+use instar_capi::ManagedBy;
+use instar_domain::{KubeVersion, skew};
+
+pub(super) use self::workers::{place, swap};
+use super::{
+    Next, ending, has_begun, machine_pools,
+    progress::Ends,
+    view::ClassicView,
+    workers::{Heading, WorkerRollout},
+};
+use crate::{
+    decision::{Action, Decision, Stage, Waiting},
+    operation::{Rollback, RollbackScope},
+    pool_id::PoolId,
+    snapshot::{ControlPlane, MachineDeployment, Object, Snapshot},
+    swap_history::{PoolState, Present, SwapHistory, UpgradeId},
+    way_back::NoWayBack,
+};
+
+/// What a rollback would do now, and what stands in its way.
+#[must_use]
+pub fn way_back(snapshot: &Snapshot, of: &UpgradeId) -> Option<WayBack> {
+    let view = ClassicView::read(snapshot).ok()?;
+    let rollback = |scope| Rollback { of: of.clone(), scope };
+    let (all, workers) = (rollback(RollbackScope::All), rollback(RollbackScope::Workers));
+    let pools = view
+        .pools
+        .iter()
+        .filter_map(|pool| match pool_route(&view, pool, &workers, Reach::AtTheEnd) {
+            Route::BackTo(before) => Some(Returning::new(
+                PoolId::Workers(pool.object.name.clone()),
+                &pool.version,
+                before,
+            )),
+            Route::Untouched | Route::There | Route::Changed => None,
+        });
+    let mut returning: Vec<Returning> = pools.collect();
+    let mut from = &view.control_plane.version;
+    for before in refusals::steps(&view, &all) {
+        returning.push(Returning::new(PoolId::ControlPlane, from, before));
+        from = &before.version;
+    }
+    Some(WayBack {
+        refused: refusals::all(&view, &all),
+        workers_refused: refusals::all(&view, &workers),
+        returning,
+    })
+}
+
+/// What a rollback would do.
+#[derive(Debug, Clone, PartialEq)]
+pub struct WayBack {
+    /// Why not all of an upgrade can be taken back; empty where it can.
+    pub refused: Vec<Waiting>,
+    /// The same for its workers alone.
+    pub workers_refused: Vec<Waiting>,
+    /// What would be done, in this order.
+    pub returning: Vec<Returning>,
+}
+
+/// A step of a pool to what it was.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Returning {
+    pub pool: PoolId,
+    pub from: KubeVersion,
+    pub to: KubeVersion,
+    /// The name of the machine template that it gets; absent where it has none.
+    pub template: Option<String>,
+}
+
+impl Returning {
+    fn new(pool: PoolId, from: &KubeVersion, before: &PoolState) -> Self {
+        Self {
+            pool,
+            from: from.clone(),
+            to: before.version.clone(),
+            template: before.template.clone(),
+        }
+    }
+}
+
+/// Where an object stands on the way back.
+enum Route<'a> {
+    /// The upgrade hasn't changed it.
+    Untouched,
+    /// To this.
+    BackTo(&'a PoolState),
+    /// It is as it was before.
+    There,
+    /// Another client has changed it since.
+    Changed,
+}
+
+pub(super) fn plan(view: &ClassicView<'_>, rollback: &Rollback) -> Decision {
+    let ends = Ends {
+        control_plane: control_plane::ends_here(view, rollback),
+        workers: Some(Heading::Back(rollback)),
+    };
+    // Those that the upgrade has paused, it doesn't come back to.
+    if let Some(action) = machine_pools::leftover(view.snapshot) {
+        return super::decide(view, &ends, Vec::new(), Stage::Workers, action, Vec::new());
+    }
+    let mut waiting = Vec::new();
+    let (stage, action) = if has_begun(view) {
+        go(view, rollback, &mut waiting)
+    } else {
+        // All of it, or nothing.
+        match refusals::all(view, rollback) {
+            refused if refused.is_empty() => go(view, rollback, &mut waiting),
+            refused => {
+                waiting.extend(refused);
+                (Stage::Held, Action::Nothing)
+            }
+        }
+    };
+    waiting.extend(machine_pools_stay(view, rollback));
+    let path = control_plane::path(view, rollback);
+    super::decide(view, &ends, path, stage, action, waiting)
+}
+
+fn go(view: &ClassicView<'_>, rollback: &Rollback, waiting: &mut Vec<Waiting>) -> (Stage, Action) {
+    let rollout = WorkerRollout {
+        pools: view.pools.clone(),
+        machine_pools: Vec::new(),
+        heading: Heading::Back(rollback),
+    };
+    match super::workers::next(view, &rollout, waiting) {
+        Next::Write(action) => return (Stage::Workers, *action),
+        Next::Wait => return (Stage::Workers, Action::Nothing),
+        Next::Done => {}
+    }
+    match rollback.scope {
+        RollbackScope::Workers => {}
+        RollbackScope::All => match control_plane::next(view, rollback, waiting) {
+            Next::Write(action) => return (Stage::ControlPlane, *action),
+            Next::Wait => return (Stage::ControlPlane, Action::Nothing),
+            Next::Done => {}
+        },
+    }
+    ending(view, waiting)
+}
+
+/// The next step of the control plane.
+fn control_plane_route<'a>(view: &ClassicView<'_>, control_plane: &'a ControlPlane, rollback: &Rollback) -> Route<'a> {
+    let template = control_plane.infrastructure.as_ref();
+    let present = Present {
+        version: &control_plane.version,
+        template: template.map(|template| &template.name),
+    };
+    let by = view.snapshot.upgrade_spec.id();
+    route(view, &control_plane.object, rollback, present, |history| {
+        history.before(&rollback.of, &by, present)
+    })
+}
+
+/// How far a pool goes.
+#[derive(Clone, Copy)]
+enum Reach {
+    /// As far as the control plane lets it now.
+    Now,
+    /// To where it is at the end.
+    AtTheEnd,
+}
+
+/// Where a pool goes at once: a kubelet may skip minors, and be three of them older than the control plane.
+fn pool_route<'a>(view: &ClassicView<'_>, pool: &'a MachineDeployment, rollback: &Rollback, reach: Reach) -> Route<'a> {
+    let present = Present {
+        version: &pool.version,
+        template: Some(&pool.infrastructure.name),
+    };
+    match pool.object.managed_by {
+        ManagedBy::Topology => Route::Untouched,
+        ManagedBy::User => {
+            let by = view.snapshot.upgrade_spec.id();
+            let may = |version: &KubeVersion| match reach {
+                Reach::Now => skew::kubelet(version, &view.control_plane.version).is_ok(),
+                Reach::AtTheEnd => true,
+            };
+            route(view, &pool.object, rollback, present, |history| {
+                history.furthest_before(&rollback.of, &by, present, may)
+            })
+        }
+    }
+}
+
+fn route<'a>(
+    view: &ClassicView<'_>,
+    object: &'a Object,
+    rollback: &Rollback,
+    present: Present<'_>,
+    before: impl Fn(&'a SwapHistory) -> Option<&'a PoolState>,
+) -> Route<'a> {
+    let (of, by) = (&rollback.of, view.snapshot.upgrade_spec.id());
+    let Some(history) = object.swap_history.as_ref().filter(|history| history.knows(of)) else {
+        return Route::Untouched;
+    };
+    let is_there =
+        || history.last_of(&by).is_some() || history.led_here(of, present) || history.is_as_before(of, present);
+    match before(history) {
+        Some(before) => Route::BackTo(before),
+        None if is_there() => Route::There,
+        None => Route::Changed,
+    }
+}
+
+/// The MachinePools that the upgrade changed: they stay.
+fn machine_pools_stay(view: &ClassicView<'_>, rollback: &Rollback) -> Vec<Waiting> {
+    let pools = view.machine_pools.iter().filter(|pool| {
+        let history = pool.object.swap_history.as_ref();
+        history.is_some_and(|history| history.knows(&rollback.of))
+    });
+    let stay = pools.map(|pool| NoWayBack::MachinePool {
+        name: pool.object.name.clone(),
+    });
+    stay.map(Waiting::from).collect()
+}
+
+impl From<NoWayBack> for Waiting {
+    fn from(reason: NoWayBack) -> Self {
+        Self::NoWayBack(Box::new(reason))
+    }
+}

@@ -1,0 +1,144 @@
+//! The control plane's turn on the way back: one step of the upgrade at a time.
+
+use super::{Route, control_plane_route, refusals, restore};
+use crate::{
+    classic::{
+        Next,
+        control_plane::rolling_out,
+        convergence,
+        view::{ClassicView, ExternalChange},
+    },
+    decision::{Action, Waiting},
+    gates,
+    operation::{Rollback, RollbackScope},
+    pool_id::PoolId,
+    settled::control_plane_settled,
+    snapshot::Flavor,
+    swap::{self, Course, Destination, Origin},
+    swap_history::PoolState,
+    way_back::NoWayBack,
+};
+
+pub(super) fn next(view: &ClassicView<'_>, rollback: &Rollback, waiting: &mut Vec<Waiting>) -> Next {
+    let control_plane = view.control_plane;
+    let template = control_plane.infrastructure.as_ref();
+    let change = view.external_change(&control_plane.object, &control_plane.version, template);
+    if let ExternalChange::Reverted(written) = change {
+        waiting.push(Waiting::Reverted {
+            pool: PoolId::ControlPlane,
+            written: written.clone(),
+            found: control_plane.version.clone(),
+        });
+        return Next::Wait;
+    }
+    match control_plane_route(view, control_plane, rollback) {
+        Route::BackTo(before) => back_to(view, before, waiting),
+        Route::Changed => {
+            let pool = PoolId::ControlPlane;
+            waiting.push(NoWayBack::Changed { pool }.into());
+            Next::Done
+        }
+        Route::Untouched => Next::Done,
+        Route::There => {
+            let rolling = rolling_out(view, None);
+            if !rolling.is_empty() {
+                waiting.extend(rolling);
+                return Next::Wait;
+            }
+            let (object, version) = (&control_plane.object, &control_plane.version);
+            let write = convergence(view, PoolId::ControlPlane, object, version, template);
+            write.map_or(Next::Done, |write| Next::Write(Box::new(write)))
+        }
+    }
+}
+
+fn back_to(view: &ClassicView<'_>, before: &PoolState, waiting: &mut Vec<Waiting>) -> Next {
+    // A step of our own has to end, and so has one from somewhere else than where this goes to: its machines would be
+    // two steps away.
+    if view.swapped(&view.control_plane.object).is_some() || !is_between(view, before) {
+        let rolling = rolling_out(view, None);
+        if !rolling.is_empty() {
+            waiting.extend(rolling);
+            return Next::Wait;
+        }
+    }
+    let refused = refusals::of_next_step(view, before);
+    if !refused.is_empty() {
+        waiting.extend(refused);
+        return Next::Wait;
+    }
+    // What is under way turns around at once.
+    let machines = view.machines_of(&PoolId::ControlPlane);
+    let held = if control_plane_settled(view.control_plane, &machines) {
+        gates::before_way_back(view.snapshot)
+    } else {
+        Vec::new()
+    };
+    if !held.is_empty() {
+        waiting.extend(held);
+        return Next::Wait;
+    }
+    match swap(view, before) {
+        Ok(action) => Next::Write(Box::new(action)),
+        Err(reason) => {
+            waiting.push(reason);
+            Next::Wait
+        }
+    }
+}
+
+/// Whether each of its machines is of its present version or of the one before.
+fn is_between(view: &ClassicView<'_>, before: &PoolState) -> bool {
+    let control_plane = view.control_plane;
+    let machines = view.machines_of(&PoolId::ControlPlane);
+    let mut versions = machines.iter().map(|machine| &machine.version);
+    versions.all(|version| *version == control_plane.version || *version == before.version)
+}
+
+fn swap(view: &ClassicView<'_>, before: &PoolState) -> Result<Action, Waiting> {
+    let control_plane = view.control_plane;
+    let template = control_plane.infrastructure.as_ref();
+    let source = restore::control_plane(view, before)?;
+    let machines = view.machines_of(&PoolId::ControlPlane);
+    let destination = Destination {
+        upgrade: view.snapshot.upgrade_spec.id(),
+        now: view.snapshot.now,
+        to: Course::BackTo(before),
+        template: source.as_ref().map(|source| source.reference()),
+        bootstrap: None,
+        origin: Origin {
+            release: view.release_of(&control_plane.object, &control_plane.version, template),
+            has_converged: control_plane_settled(control_plane, &machines),
+        },
+    };
+    let swap = swap::control_plane(control_plane, destination);
+    // Another kind's webhooks may ask for the template first.
+    let tried = match control_plane.flavor {
+        Flavor::Kubeadm { .. } => Some(&swap),
+        Flavor::Other => None,
+    };
+    let mint = source.and_then(|source| source.mint_for(tried));
+    Ok(mint.unwrap_or(Action::SwapControlPlane(swap)))
+}
+
+/// Whether its spec is all that it will be at the end.
+pub(super) fn ends_here(view: &ClassicView<'_>, rollback: &Rollback) -> bool {
+    match (rollback.scope, control_plane_route(view, view.control_plane, rollback)) {
+        (RollbackScope::All, Route::BackTo(_)) => false,
+        (RollbackScope::All | RollbackScope::Workers, _) => true,
+    }
+}
+
+/// The releases that it has still to go through, or the versions where none is known.
+pub(super) fn path(view: &ClassicView<'_>, rollback: &Rollback) -> Vec<String> {
+    match rollback.scope {
+        RollbackScope::Workers => Vec::new(),
+        RollbackScope::All => refusals::steps(view, rollback)
+            .into_iter()
+            .map(|before| {
+                let release = before.release.clone();
+                release.unwrap_or_else(|| before.version.to_string())
+            })
+            .collect(),
+    }
+}

@@ -1,0 +1,223 @@
+//! What can't be taken back, and why.
+
+use instar_api::MinorRollback;
+use instar_catalog::etcd::Etcd;
+use instar_domain::{KubeVersion, skew};
+
+use super::{Reach, Route, control_plane_route, pool_route, restore};
+use crate::{
+    classic::view::ClassicView,
+    decision::Waiting,
+    etcd::{of_control_plane, of_state},
+    operation::{Rollback, RollbackScope},
+    pool_id::PoolId,
+    snapshot::{JoinRule, MachineDeployment, Node, Object},
+    swap_history::{PoolState, Present},
+    upgrade_spec::PoolOverride,
+    way_back::NoWayBack,
+};
+
+/// All that stands in the way before the first swap: all of an upgrade is taken back, or nothing.
+pub(super) fn all(view: &ClassicView<'_>, rollback: &Rollback) -> Vec<Waiting> {
+    let mut refused: Vec<Waiting> = match rollback.scope {
+        RollbackScope::Workers => Vec::new(),
+        RollbackScope::All => of_control_plane_steps(view, rollback),
+    };
+    for pool in view.pools.iter().copied().filter(|pool| !is_held(view, pool)) {
+        if let Route::BackTo(before) = pool_route(view, pool, rollback, Reach::AtTheEnd) {
+            refused.extend(of_pool(view, rollback, pool, before));
+        }
+    }
+    if !is_known(view, rollback) {
+        let upgrade = rollback.of.name.clone();
+        refused.push(NoWayBack::NothingChanged { upgrade }.into());
+    }
+    refused
+}
+
+/// What stands in the way of the control plane's next step.
+pub(super) fn of_next_step(view: &ClassicView<'_>, before: &PoolState) -> Vec<Waiting> {
+    let mut refused: Vec<_> = of_step(view, &present_step(view, before), before).into_iter().collect();
+    refused.extend(newer_workers(view, before, |_| true));
+    refused
+}
+
+/// The states that the control plane goes through, the next one first.
+pub(super) fn steps<'a>(view: &ClassicView<'a>, rollback: &Rollback) -> Vec<&'a PoolState> {
+    let control_plane = view.control_plane;
+    let (mut steps, by) = (Vec::new(), view.snapshot.upgrade_spec.id());
+    let mut next = match control_plane_route(view, control_plane, rollback) {
+        Route::BackTo(before) => Some(before),
+        Route::Untouched | Route::There | Route::Changed => None,
+    };
+    while let Some(before) = next.filter(|before| !steps.contains(before)) {
+        steps.push(before);
+        let there = Present {
+            version: &before.version,
+            template: before.template.as_ref(),
+        };
+        let history = control_plane.object.swap_history.as_ref();
+        next = history.and_then(|history| history.before(&rollback.of, &by, there));
+    }
+    steps
+}
+
+fn of_control_plane_steps(view: &ClassicView<'_>, rollback: &Rollback) -> Vec<Waiting> {
+    let (mut refused, steps) = (Vec::new(), steps(view, rollback));
+    let mut from = None;
+    for before in &steps {
+        let step = from.map_or_else(|| present_step(view, before), |from| Step::of_state(view, from));
+        refused.extend(of_step(view, &step, before));
+        refused.extend(restore::control_plane(view, before).err());
+        from = Some(*before);
+    }
+    if let Some(last) = steps.last() {
+        let stays = |pool: &MachineDeployment| {
+            is_held(view, pool) || !matches!(pool_route(view, pool, rollback, Reach::AtTheEnd), Route::BackTo(_))
+        };
+        refused.extend(newer_workers(view, last, stays));
+    }
+    refused
+}
+
+/// What a step of the control plane leaves.
+struct Step<'a> {
+    version: &'a KubeVersion,
+    etcd: Etcd,
+    /// Whether an API server or an etcd of it may have run.
+    has_run: bool,
+}
+
+impl<'a> Step<'a> {
+    fn of_state(view: &ClassicView<'_>, state: &'a PoolState) -> Self {
+        Self {
+            version: &state.version,
+            etcd: of_state(view.control_plane, state),
+            has_run: true,
+        }
+    }
+}
+
+/// What the control plane is at. Of a version that is new to it, nothing has run before a machine of it has a node;
+/// without Machines that isn't known.
+fn present_step<'a>(view: &ClassicView<'a>, before: &PoolState) -> Step<'a> {
+    let control_plane = view.control_plane;
+    let machines = view.machines_of(&PoolId::ControlPlane);
+    let has_node = |node: &Node| match node {
+        Node::Absent => false,
+        Node::Joined { .. } => true,
+    };
+    Step {
+        version: &control_plane.version,
+        etcd: of_control_plane(control_plane),
+        has_run: machines.is_empty()
+            || before.version == control_plane.version
+            || machines
+                .iter()
+                .any(|machine| machine.version == control_plane.version && has_node(&machine.node)),
+    }
+}
+
+fn of_step(view: &ClassicView<'_>, from: &Step<'_>, before: &PoolState) -> Option<Waiting> {
+    if !from.has_run {
+        return None;
+    }
+    let etcd = of_state(view.control_plane, before);
+    if !etcd.shares_minor_with(&from.etcd) {
+        return Some(
+            NoWayBack::EtcdMinor {
+                before: etcd.to_string(),
+                present: from.etcd.to_string(),
+            }
+            .into(),
+        );
+    }
+    let goes_down = before.version.minor() < from.version.minor();
+    (goes_down && view.snapshot.minor_rollback == MinorRollback::Refuse).then(|| {
+        NoWayBack::ControlPlaneMinor {
+            present: from.version.clone(),
+            before: before.version.clone(),
+        }
+        .into()
+    })
+}
+
+/// Workers that would be newer than the control plane.
+fn newer_workers<'a>(
+    view: &'a ClassicView<'_>,
+    before: &'a PoolState,
+    pools: impl Fn(&MachineDeployment) -> bool + 'a,
+) -> impl Iterator<Item = Waiting> + 'a {
+    let newer = view.newest_workers(pools).into_iter();
+    let newer = newer.filter(|(_, _, version)| version.minor() > before.version.minor());
+    newer.map(|(kind, name, version)| {
+        NoWayBack::NewerWorkers {
+            kind: kind.as_str().to_owned(),
+            name: name.to_owned(),
+            version: version.clone(),
+            before: before.version.clone(),
+        }
+        .into()
+    })
+}
+
+fn of_pool(view: &ClassicView<'_>, rollback: &Rollback, pool: &MachineDeployment, before: &PoolState) -> Vec<Waiting> {
+    let id = PoolId::Workers(pool.object.name.clone());
+    let control_plane = &view.control_plane.version;
+    let mut refused: Vec<Waiting> = restore::machines(view, pool, before).err().into_iter().collect();
+    refused.extend(restore::bootstrap(view, pool, before).err());
+    // Else the control plane goes back too, and lets it.
+    if rollback.scope == RollbackScope::Workers && skew::kubelet(&before.version, control_plane).is_err() {
+        refused.push(
+            NoWayBack::TooFarBehind {
+                pool: id.clone(),
+                before: before.version.clone(),
+                control_plane: control_plane.clone(),
+            }
+            .into(),
+        );
+    }
+    // What hasn't joined is no loss: the old machines are there.
+    let joined = |node: &Node| match node {
+        Node::Absent => false,
+        Node::Joined { .. } => true,
+    };
+    let machines = view.machines_of(&id);
+    let mut newer = machines
+        .iter()
+        .filter(|machine| machine.version.minor() > before.version.minor());
+    let is_replaced = newer.any(|machine| joined(&machine.node));
+    match pool.joins {
+        JoinRule::SameMinor if is_replaced && before.version.minor() != control_plane.minor() => {
+            refused.push(
+                NoWayBack::OlderMachines {
+                    pool: id,
+                    before: before.version.clone(),
+                    control_plane: control_plane.clone(),
+                }
+                .into(),
+            );
+        }
+        JoinRule::SameMinor | JoinRule::AnyMinor => {}
+    }
+    refused
+}
+
+fn is_held(view: &ClassicView<'_>, pool: &MachineDeployment) -> bool {
+    match view.snapshot.upgrade_spec.pools.get(&pool.object.name) {
+        Some(PoolOverride::Hold) => true,
+        Some(PoolOverride::Pin(_)) | None => false,
+    }
+}
+
+/// Whether some object says that the upgrade swapped it.
+fn is_known(view: &ClassicView<'_>, rollback: &Rollback) -> bool {
+    let pools = view.pools.iter().map(|pool| &pool.object);
+    let machine_pools = view.machine_pools.iter().map(|pool| &pool.object);
+    let mut objects = pools.chain(machine_pools).chain([&view.control_plane.object]);
+    let knows = |object: &Object| {
+        let history = object.swap_history.as_ref();
+        history.is_some_and(|history| history.knows(&rollback.of))
+    };
+    objects.any(knows)
+}

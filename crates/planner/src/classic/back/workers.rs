@@ -1,0 +1,89 @@
+//! A MachineDeployment's turn on the way back.
+
+use super::{Reach, Route, pool_route, restore};
+use crate::{
+    classic::{
+        place::Place,
+        view::{ClassicView, ExternalChange, blocking_reason},
+        workers::{arrival, has_arrived},
+    },
+    decision::{Action, Waiting},
+    operation::Rollback,
+    pool_id::PoolId,
+    snapshot::{MachineDeployment, TemplateRef},
+    swap::{self, Course, Destination, Origin},
+    swap_history::PoolState,
+    upgrade_spec::PoolOverride,
+    way_back::NoWayBack,
+};
+
+/// Where a pool is, seen from where it was before.
+pub(in crate::classic) fn place<'a>(
+    view: &ClassicView<'a>,
+    pool: &'a MachineDeployment,
+    rollback: &Rollback,
+    waiting: &mut Vec<Waiting>,
+) -> Result<Place<'a>, Waiting> {
+    let id = PoolId::Workers(pool.object.name.clone());
+    match view.snapshot.upgrade_spec.pools.get(&pool.object.name) {
+        Some(PoolOverride::Hold) => return Ok(Place::There),
+        // The schema takes none of these in a rollback.
+        Some(PoolOverride::Pin(_)) | None => {}
+    }
+    match view.external_change(&pool.object, &pool.version, Some(&pool.infrastructure)) {
+        ExternalChange::Unchanged => {}
+        ExternalChange::Advanced(field) => waiting.push(Waiting::ForeignWriter {
+            pool: id.clone(),
+            field,
+        }),
+        ExternalChange::Reverted(written) => {
+            return Err(Waiting::Reverted {
+                pool: id,
+                written: written.clone(),
+                found: pool.version.clone(),
+            });
+        }
+    }
+    match pool_route(view, pool, rollback, Reach::Now) {
+        Route::Untouched => Ok(Place::There),
+        Route::Changed => {
+            waiting.push(NoWayBack::Changed { pool: id }.into());
+            Ok(Place::There)
+        }
+        Route::There => Ok(arrival(view, pool, &id, waiting)),
+        Route::BackTo(before) => match blocking_reason(&pool.object) {
+            None => Ok(Place::Due(Course::BackTo(before))),
+            // It goes away, and nothing waits for it.
+            Some(reason @ Waiting::Deleting { .. }) => {
+                waiting.push(reason);
+                Ok(Place::There)
+            }
+            Some(reason) => Err(reason),
+        },
+    }
+}
+
+/// The write that takes a pool back, or makes a template for it that is gone.
+pub(in crate::classic) fn swap(
+    view: &ClassicView<'_>,
+    pool: &MachineDeployment,
+    before: &PoolState,
+) -> Result<Action, Waiting> {
+    let machines = restore::machines(view, pool, before)?;
+    let bootstrap = restore::bootstrap(view, pool, before)?;
+    let other = |bootstrap: &TemplateRef| pool.bootstrap.as_ref() != Some(bootstrap);
+    let destination = Destination {
+        upgrade: view.snapshot.upgrade_spec.id(),
+        now: view.snapshot.now,
+        to: Course::BackTo(before),
+        template: Some(machines.reference()),
+        bootstrap: bootstrap.filter(other),
+        origin: Origin {
+            release: view.release_of(&pool.object, &pool.version, Some(&pool.infrastructure)),
+            has_converged: has_arrived(view, pool),
+        },
+    };
+    let swap = swap::workers(pool, destination);
+    let mint = machines.mint_for(Some(&swap));
+    Ok(mint.unwrap_or(Action::SwapWorkers(swap)))
+}

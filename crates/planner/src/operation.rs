@@ -1,0 +1,42 @@
+//! What an upgrade is to do: go on, end where it stands, or take another one back.
+
+use crate::swap_history::UpgradeId;
+
+/// What an upgrade is to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Operation {
+    /// Bring the Cluster to the target.
+    Upgrade,
+    /// End where the control plane stands: its step under way ends, and the workers follow it.
+    Abort,
+    /// Bring the Cluster to where it was before another upgrade.
+    Rollback(Rollback),
+}
+
+/// Which upgrade is taken back, and how much of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rollback {
+    /// The upgrade. What it changed stands in the swap histories of the objects.
+    pub of: UpgradeId,
+    pub scope: RollbackScope,
+}
+
+/// How much of an upgrade is taken back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RollbackScope {
+    /// The workers, then the control plane.
+    All,
+    /// The workers alone.
+    Workers,
+}
+
+impl Operation {
+    /// The way back that is asked for, if one is.
+    #[must_use]
+    pub const fn rollback(&self) -> Option<&Rollback> {
+        match self {
+            Self::Rollback(rollback) => Some(rollback),
+            Self::Upgrade | Self::Abort => None,
+        }
+    }
+}

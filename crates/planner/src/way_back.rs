@@ -1,0 +1,138 @@
+//! Why something can't be taken back, in words for people.
+
+use std::fmt;
+
+use instar_domain::KubeVersion;
+
+use crate::{pool_id::PoolId, snapshot::TemplateRef};
+
+/// Why a pool can't go back to what it was before an upgrade.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NoWayBack {
+    /// Cluster API's topology controller owns the objects, and takes no version back.
+    Topology,
+    /// No object says that the upgrade changed it.
+    NothingChanged {
+        /// The upgrade.
+        upgrade: String,
+    },
+    /// The control plane runs an etcd of a newer minor version, and no member of it goes back.
+    EtcdMinor {
+        /// Its image tag before, as far as it is known.
+        before: String,
+        /// The one that it has.
+        present: String,
+    },
+    /// API servers of a newer minor version have run, and no policy lets them go back.
+    ControlPlaneMinor { present: KubeVersion, before: KubeVersion },
+    /// Cluster API makes no machine that is a minor version older than the control plane.
+    OlderMachines {
+        pool: PoolId,
+        before: KubeVersion,
+        control_plane: KubeVersion,
+    },
+    /// A pool would be too many minor versions behind the control plane.
+    TooFarBehind {
+        pool: PoolId,
+        before: KubeVersion,
+        control_plane: KubeVersion,
+    },
+    /// Workers are newer than the control plane would be.
+    NewerWorkers {
+        /// Their kind.
+        kind: String,
+        name: String,
+        version: KubeVersion,
+        /// Where the control plane would go.
+        before: KubeVersion,
+    },
+    /// The template that a pool had is gone, and can't be made again.
+    TemplateGone {
+        pool: PoolId,
+        template: TemplateRef,
+        because: TemplateGone,
+    },
+    /// What another client set since isn't what the upgrade had set.
+    Changed { pool: PoolId },
+    /// A MachinePool is changed in place, and nothing says what its infrastructure had before.
+    MachinePool { name: String },
+}
+
+/// Why a template that is gone can't be made again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TemplateGone {
+    /// Instar didn't make it.
+    NotMinted,
+    /// What would be made from what is there now is another one.
+    Differs,
+}
+
+impl fmt::Display for NoWayBack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Topology => f.write_str(
+                "a topology Cluster is neither taken back nor aborted, since Cluster API takes no version back: go forward to a newer patch or to another release",
+            ),
+            Self::NothingChanged { upgrade } => write!(
+                f,
+                "no object of the Cluster says that ClusterUpgrade {upgrade} changed it: only the last upgrade of a Cluster can be taken back"
+            ),
+            Self::EtcdMinor { before, present } => write!(
+                f,
+                "etcd {present} has run, and its data can't be read by {before}: restore a snapshot of etcd, or go forward"
+            ),
+            Self::ControlPlaneMinor { present, before } => write!(
+                f,
+                "API servers of {present} have run, and Kubernetes supports no way back to {before}: set spec.operation to RollbackWorkers, or allow it by spec.rollback.controlPlaneMinor of an UpgradePolicy"
+            ),
+            Self::OlderMachines {
+                pool,
+                before,
+                control_plane,
+            } => write!(
+                f,
+                "Cluster API makes no machine of {before} for {pool} while the control plane is at {control_plane}, since kubeadm joins no other minor version: go forward to another release, or, if its images bring a kubeadm that can join, set the annotation machineset.cluster.x-k8s.io/skip-preflight-checks: KubeadmVersionSkew on it"
+            ),
+            Self::TooFarBehind {
+                pool,
+                before,
+                control_plane,
+            } => write!(
+                f,
+                "{pool} was at {before}, which is too many minor versions behind the control plane at {control_plane}: go forward to another release, or set spec.operation to Rollback"
+            ),
+            Self::NewerWorkers {
+                kind,
+                name,
+                version,
+                before,
+            } => write!(
+                f,
+                "{kind} {name} runs {version}, which is newer than {before}, where the control plane would go: take it back first"
+            ),
+            Self::TemplateGone {
+                pool,
+                template,
+                because,
+            } => {
+                let because = match because {
+                    TemplateGone::NotMinted => "Instar didn't make it",
+                    TemplateGone::Differs => "what can be made of the present one is another one",
+                };
+                write!(
+                    f,
+                    "{} {}, which {pool} had before, is gone and {because}: create it again",
+                    template.kind, template.name
+                )
+            }
+            Self::Changed { pool } => write!(
+                f,
+                "another client has changed the version or the template of {pool} since the upgrade, so it stays as it is"
+            ),
+            Self::MachinePool { name } => write!(
+                f,
+                "MachinePool {name} is changed in place, and what its infrastructure had before is not known: a user takes it back"
+            ),
+        }
+    }
+}

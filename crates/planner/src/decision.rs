@@ -526,6 +526,7 @@ impl Waiting {
         match self {
             Self::SourceMismatch { .. } | Self::Superseded { .. } => true,
             Self::NoPath(reason) => matches!(**reason, NoPath::Downgrade { .. }),
+            Self::NoWayBack(reason) => reason.refuses(),
             Self::Paused { .. }
             | Self::Deleting { .. }
             | Self::TopologyOwned { .. }
@@ -564,7 +565,6 @@ impl Waiting {
             | Self::PinOutOfReach { .. }
             | Self::ForeignWriter { .. }
             | Self::Reverted { .. }
-            | Self::NoWayBack(_)
             | Self::Drifted { .. }
             | Self::TopologyNotReconciled { .. }
             | Self::HookBlocking { .. }

@@ -18,6 +18,7 @@ mod classic;
 mod cluster_api;
 mod decision;
 mod drain_timeout;
+mod earlier_templates;
 mod etcd;
 mod existing;
 mod gates;

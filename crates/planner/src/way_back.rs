@@ -67,6 +67,24 @@ pub enum TemplateGone {
     Differs,
 }
 
+impl NoWayBack {
+    /// Whether nothing is taken back before a user acts; else the others go back without this one.
+    #[must_use]
+    pub const fn refuses(&self) -> bool {
+        match self {
+            Self::MachinePool { .. } | Self::Changed { .. } => false,
+            Self::Topology
+            | Self::NothingChanged { .. }
+            | Self::EtcdMinor { .. }
+            | Self::ControlPlaneMinor { .. }
+            | Self::OlderMachines { .. }
+            | Self::TooFarBehind { .. }
+            | Self::NewerWorkers { .. }
+            | Self::TemplateGone { .. } => true,
+        }
+    }
+}
+
 impl fmt::Display for NoWayBack {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -17,6 +17,7 @@ mod stuck;
 mod templates;
 mod tried;
 mod upgrade;
+mod way_back;
 mod windows;
 mod workload;
 
@@ -38,6 +39,10 @@ fn main() -> ExitCode {
         Journey::shared("classic-preflight", preflight::a_sick_cluster_is_not_upgraded),
         Journey::shared("classic-workload", workload::read_by_its_kubeconfig),
         Journey::shared("classic-addons", addons::each_part_waits_for_what_the_release_brings),
+        Journey::shared(
+            "classic-way-back",
+            way_back::what_can_be_undone_is_and_what_cannot_says_why,
+        ),
         Journey::shared("classic-deleted", lifecycle::missing_cluster_wrong_source_and_deletion),
         Journey::shared("classic-edited-outside", lifecycle::edits_made_outside_instar),
         Journey::shared("classic-templates", templates::retention_keeps_templates),

@@ -268,7 +268,9 @@ type ByKind = BTreeMap<(String, String), BTreeSet<String>>;
 
 fn by_kind(snapshot: &Snapshot) -> ByKind {
     let mut by_kind = ByKind::new();
-    for reference in references(snapshot) {
+    // A user's own template stays a user's when nothing refers to it any more: the way back needs to know that it is there.
+    let earlier = snapshot.earlier_templates();
+    for reference in references(snapshot).into_iter().chain(&earlier) {
         let kind = (reference.group.clone(), reference.kind.clone());
         by_kind.entry(kind).or_default().insert(reference.name.clone());
     }

@@ -13,7 +13,7 @@ use super::id_of;
 pub(crate) struct Upgrades {
     /// The one that goes on.
     pub(crate) active: Option<Arc<ClusterUpgrade>>,
-    /// The one that it takes back, if it takes one back.
+    /// The one that it takes back, once that has begun: a rollback that is refused changes nothing of it.
     pub(crate) taking_back: Option<Arc<ClusterUpgrade>>,
     /// Those that have been taken back, and don't say so yet, each with who took it back.
     pub(crate) taken_back: Vec<(Arc<ClusterUpgrade>, Arc<ClusterUpgrade>)>,
@@ -81,7 +81,7 @@ impl Upgrades {
             last: last.filter(|_| active.is_none()).cloned(),
             refused: open,
             taken_back: taken_back.collect(),
-            taking_back,
+            taking_back: taking_back.filter(|_| active.as_ref().is_some_and(is_under_way)),
             active,
         }
     }
@@ -139,7 +139,7 @@ fn marked(upgrade: &ClusterUpgrade) -> Option<UpgradePhase> {
     Some(UpgradePhase::of_finished(text))
 }
 
-fn is_under_way(upgrade: &ClusterUpgrade) -> bool {
+fn is_under_way(upgrade: &Arc<ClusterUpgrade>) -> bool {
     match upgrade.status.as_ref().map(|status| status.phase) {
         Some(UpgradePhase::Held | UpgradePhase::ControlPlane | UpgradePhase::Workers) => true,
         Some(

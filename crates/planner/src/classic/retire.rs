@@ -8,8 +8,7 @@ use super::{Next, view::ClassicView};
 use crate::{
     decision::{Action, DeleteTemplate, TemplateState, Waiting},
     name::label_value,
-    snapshot::{Object, Template, TemplateRef},
-    swap_history::{PoolState, SwapHistory},
+    snapshot::{Template, TemplateRef},
 };
 
 /// A template that we minted for the cluster.
@@ -56,10 +55,10 @@ pub(super) fn states<'a>(view: &ClassicView<'a>) -> Vec<Minted<'a>> {
     let last = in_use.iter().map(|template| template.created).max();
     let retention = &view.snapshot.retention;
     let end = last.max(retention.ended);
-    let in_history = in_swap_histories(view);
+    let earlier = view.snapshot.earlier_templates();
     let is_previous = |template: &Template| {
         let name = label_value(&template.name);
-        if in_history.iter().any(|reference| template.is(reference)) {
+        if earlier.iter().any(|reference| template.is(reference)) {
             return true;
         }
         in_use
@@ -103,42 +102,6 @@ fn present<'a>(view: &ClassicView<'a>) -> Vec<&'a TemplateRef> {
     let unversioned = view.snapshot.unversioned.iter().flat_map(|object| &object.templates);
     let control_plane = view.control_plane.infrastructure.iter();
     control_plane.chain(workers).chain(unversioned).collect()
-}
-
-/// What the control plane and the MachineDeployments had before each step of the last upgrade: the way back goes there.
-fn in_swap_histories(view: &ClassicView<'_>) -> Vec<TemplateRef> {
-    let control_plane = view.control_plane;
-    let of_control_plane = control_plane.infrastructure.iter();
-    let of_control_plane =
-        of_control_plane.flat_map(|present| before(&control_plane.object, present, machine_template));
-    let pools = view.pools.iter().flat_map(|pool| {
-        let machines = before(&pool.object, &pool.infrastructure, machine_template);
-        let bootstrap = pool.bootstrap.iter();
-        machines.chain(bootstrap.flat_map(|present| before(&pool.object, present, bootstrap_template)))
-    });
-    of_control_plane.chain(pools).collect()
-}
-
-fn before<'o>(
-    object: &'o Object,
-    present: &'o TemplateRef,
-    of: fn(&PoolState) -> Option<&String>,
-) -> impl Iterator<Item = TemplateRef> + 'o {
-    let entries = object.swap_history.iter().flat_map(SwapHistory::entries);
-    entries
-        .filter_map(move |entry| of(&entry.before))
-        .map(|name| TemplateRef {
-            name: name.clone(),
-            ..present.clone()
-        })
-}
-
-fn machine_template(state: &PoolState) -> Option<&String> {
-    state.template.as_ref()
-}
-
-fn bootstrap_template(state: &PoolState) -> Option<&String> {
-    state.bootstrap.as_ref()
 }
 
 /// What MachineSets refer to that aren't being deleted.

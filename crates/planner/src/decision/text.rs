@@ -11,7 +11,6 @@ use crate::{
     pool_id::PoolId,
     snapshot::{MachinePhase, TemplateRef},
     upgrade_spec::Gate,
-    way_back::NoWayBack,
 };
 
 impl Waiting {
@@ -59,17 +58,8 @@ impl Waiting {
             Self::WorkersBehind { .. } => HealthReason::WorkersBehind,
             Self::PoolAhead { .. } => HealthReason::PoolAhead,
             Self::PinOutOfReach { .. } => HealthReason::PinOutOfReach,
-            Self::NoWayBack(reason) => match **reason {
-                NoWayBack::MachinePool { .. } | NoWayBack::Changed { .. } => HealthReason::NotTakenBack,
-                NoWayBack::Topology
-                | NoWayBack::NothingChanged { .. }
-                | NoWayBack::EtcdMinor { .. }
-                | NoWayBack::ControlPlaneMinor { .. }
-                | NoWayBack::OlderMachines { .. }
-                | NoWayBack::TooFarBehind { .. }
-                | NoWayBack::NewerWorkers { .. }
-                | NoWayBack::TemplateGone { .. } => HealthReason::NoWayBack,
-            },
+            Self::NoWayBack(reason) if reason.refuses() => HealthReason::NoWayBack,
+            Self::NoWayBack(_) => HealthReason::NotTakenBack,
             Self::Drifted { .. } => HealthReason::Drifted,
             Self::ForeignWriter { .. } | Self::Reverted { .. } | Self::VersionEdited { .. } => {
                 HealthReason::ForeignWriter

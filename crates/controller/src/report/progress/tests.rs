@@ -1,9 +1,9 @@
 use instar_api::{ClusterUpgrade, ClusterUpgradeSpec, ClusterUpgradeStatus, UpgradePhase};
 use instar_capi::ClusterConfiguration;
-use instar_planner::{JoinRule, MinorRollback, 
-    Cluster, ClusterKind, Contract, ControlPlane, Decision, Flavor, Initialization, Lifecycle, Machine,
-    MachineDeployment, MachinePhase, ManagedBy, Node, Object, Observed, ResourceVersion, Retention, Rollout, Snapshot,
-    Stage, Target, TemplateRef, UpgradeSpec, Waiting, WorkerKind, plan,
+use instar_planner::{
+    Cluster, ClusterKind, Contract, ControlPlane, Decision, Flavor, Initialization, JoinRule, Lifecycle, Machine,
+    MachineDeployment, MachinePhase, ManagedBy, MinorRollback, Node, Object, Observed, ResourceVersion, Retention,
+    Rollout, Snapshot, Stage, Target, TemplateRef, UpgradeSpec, Waiting, WorkerKind, plan,
 };
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Enforcement,
+    etcd_snapshot::{EtcdSnapshotParameters, EtcdSnapshotStatus},
     preflight_parameters::{OnUnknown, RemovedApisParameters, RemovedApisRule},
     schema,
 };
@@ -101,6 +102,10 @@ preflight_checks! {
         "Nothing is deleted with the machines that may be missed: their templates add no disks, as far as the provider is \
          known. What is on a machine's first disk always goes with it.",
         "back up what has to stay, or move it to persistent volumes";
+    EtcdSnapshot = "etcd-snapshot", Off:
+        "Of the objects that `etcdSnapshot` of the policy's check names, one reports a snapshot of etcd that can be restored \
+         (`readyWhen`) and is at most `maxAge` old.",
+        "make a snapshot of etcd, and begin when the object reports it";
     NodesReady = "nodes-ready", Warn of Workload:
         "The condition `Ready` of every Node of the workload cluster is True, and its kubelet reported within 12 minutes.",
         "repair or delete the machines of the Nodes that the message names, or the upgrade may wait for them";
@@ -146,7 +151,7 @@ impl fmt::Display for PreflightCheck {
 }
 
 /// What is checked before an upgrade begins.
-#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct PreflightPolicy {
     /// The checks that don't have their default mode. Where several policies select a Cluster and name a check, the
@@ -165,10 +170,12 @@ impl PreflightPolicy {
 }
 
 /// A check, and what becomes of an upgrade when it fails.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("!has(self.removedApis) || self.name == 'removed-apis'").message("removedApis is for the check removed-apis alone")
+    validation = Rule::new("!has(self.removedApis) || self.name == 'removed-apis'").message("removedApis is for the check removed-apis alone"),
+    validation = Rule::new("!has(self.etcdSnapshot) || self.name == 'etcd-snapshot'").message("etcdSnapshot is for the check etcd-snapshot alone"),
+    validation = Rule::new("has(self.etcdSnapshot) || self.name != 'etcd-snapshot' || self.mode == 'Off'").message("the check etcd-snapshot needs etcdSnapshot, which says where snapshots are reported")
 )]
 pub struct PreflightCheckSetting {
     /// The check; docs/reference/preflight.md lists them.
@@ -184,10 +191,15 @@ pub struct PreflightCheckSetting {
     /// What the check removed-apis lets pass.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub removed_apis: Option<RemovedApisParameters>,
+
+    /// Where the check etcd-snapshot finds snapshots. If several policies select a Cluster, each of them has to be
+    /// satisfied, but for those whose mode is Off.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub etcd_snapshot: Option<EtcdSnapshotParameters>,
 }
 
 /// What policies say of the checks together.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct PreflightSettings {
     /// The modes of the checks that a policy names.
     pub modes: BTreeMap<PreflightCheck, Enforcement>,
@@ -195,6 +207,8 @@ pub struct PreflightSettings {
     pub on_unknown: BTreeMap<PreflightCheck, OnUnknown>,
     /// The parameters of removed-apis.
     pub removed_apis: RemovedApisRule,
+    /// What each policy asks of the snapshots of etcd.
+    pub etcd_snapshots: Vec<EtcdSnapshotParameters>,
 }
 
 impl PreflightSettings {
@@ -211,11 +225,18 @@ impl PreflightSettings {
                 *strictest = set.max(*strictest);
             }
         }
+        let is_on = |setting: &&&PreflightCheckSetting| setting.mode != Enforcement::Off;
+        let etcd_snapshots = settings
+            .iter()
+            .filter(is_on)
+            .filter_map(|setting| setting.etcd_snapshot.clone())
+            .collect();
         let removed_apis = settings.iter().filter_map(|setting| setting.removed_apis.as_ref());
         Self {
             modes,
             on_unknown,
             removed_apis: RemovedApisRule::of_all(removed_apis),
+            etcd_snapshots,
         }
     }
 }
@@ -296,6 +317,10 @@ pub struct PreflightStatus {
     #[serde(default, skip_serializing_if = "String::is_empty")]
     #[schemars(length(max = 1024))]
     pub message: String,
+
+    /// Of the check etcd-snapshot: the newest snapshot that can be restored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshot: Option<EtcdSnapshotStatus>,
 
     /// When it came to this result.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -26,7 +26,7 @@ use kube::{Client, ResourceExt, runtime::events::Recorder};
 use crate::{
     api::{Class, Error},
     caches::{Caches, KeptPart, PlannedKind},
-    gather::{AddonLook, CheckRules, Referred, begun, current_versions, lifecycle_of, wanted_probes},
+    gather::{AddonLook, CheckRules, Referred, begun, current_versions, lifecycle_of, wanted_probes, wanted_snapshots},
     hooks::Hooks,
     kinds::{Kinds, UnusedKinds},
     lease::Leads,
@@ -216,7 +216,8 @@ impl Context {
     /// Has read what the checks of an upgrade that waits, and its add-ons and gates, want to know, for a pass to come.
     fn probe(&self, rules: &CheckRules, cluster: &Cluster, snapshot: &Snapshot, addons: AddonLook<'_>) {
         let probes = wanted_probes(rules, snapshot);
-        if probes.is_empty() && addons.wanted.is_empty() {
+        let snapshots = wanted_snapshots(rules, snapshot, &self.prober.snapshots(&Key::of(cluster)));
+        if probes.is_empty() && addons.wanted.is_empty() && snapshots.is_empty() {
             return;
         }
         let secret = match &rules.access {
@@ -227,6 +228,7 @@ impl Context {
             secret,
             probes,
             gates: addons.wanted,
+            snapshots,
         };
         self.prober.want(&Key::of(cluster), wanted);
     }

@@ -16,6 +16,7 @@ pub mod workload;
 
 use std::collections::BTreeSet;
 
+use instar_addons::{SnapshotQuery, SnapshotReading};
 use instar_api::{
     ClusterRead, Enforcement, OnUnknown, PreflightCheck, PreflightSettings, PreflightSkip, WorkloadAccess,
 };
@@ -47,7 +48,11 @@ pub fn examine(
                 enforced(look(), on_unknown(*check, settings), skip, snapshot.now)
             }
         };
-        Some(CheckOutcome { check: *check, outcome })
+        Some(CheckOutcome {
+            check: *check,
+            outcome,
+            snapshot: checks::snapshot(*check, settings, workload),
+        })
     });
     asked.collect()
 }
@@ -58,6 +63,22 @@ pub fn probes(settings: &PreflightSettings, access: &WorkloadAccess) -> BTreeSet
     let is_asked = |check: &PreflightCheck| mode(*check, settings, access) != Enforcement::Off;
     let asked = PreflightCheck::ALL.iter().copied().filter(is_asked);
     asked.filter_map(checks::probe).collect()
+}
+
+/// What has to be looked at for snapshots of etcd, where that check isn't off. A look that was taken is not compiled again.
+#[must_use]
+pub fn snapshots(
+    snapshot: &Snapshot,
+    settings: &PreflightSettings,
+    access: &WorkloadAccess,
+    known: &[SnapshotReading],
+) -> Vec<SnapshotQuery> {
+    match mode(PreflightCheck::EtcdSnapshot, settings, access) {
+        Enforcement::Off => Vec::new(),
+        Enforcement::Warn | Enforcement::Enforce => {
+            checks::etcd_snapshot::queries(snapshot, &settings.etcd_snapshots, access, known)
+        }
+    }
 }
 
 fn mode(check: PreflightCheck, settings: &PreflightSettings, access: &WorkloadAccess) -> Enforcement {

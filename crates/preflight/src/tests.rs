@@ -1,4 +1,5 @@
 mod control_plane_flags;
+mod etcd_snapshot;
 mod removed_apis;
 mod templates;
 
@@ -208,13 +209,15 @@ fn failed_machine(pool: PoolId) -> Observed<Machine> {
 const UNREAD: Workload<'static> = Workload {
     access: &WorkloadAccess::Disabled,
     readings: &Readings::new(),
+    snapshots: &[],
 };
 
-/// Every check enforced that reads no workload cluster, so that what it finds is what it comes to.
+/// Every check enforced that is asked without a policy and reads no workload cluster, so that what it finds is what it
+/// comes to.
 fn strict() -> PreflightSettings {
     let all = PreflightCheck::ALL
         .iter()
-        .filter(|check| check.reads() == ClusterRead::Management);
+        .filter(|check| check.reads() == ClusterRead::Management && check.default_mode() != Enforcement::Off);
     modes(all.map(|check| (*check, Enforcement::Enforce)))
 }
 
@@ -240,7 +243,7 @@ fn found(snapshot: &Snapshot, checks: &[PreflightCheck]) -> Vec<String> {
     let not_passed = outcomes
         .iter()
         .filter(|outcome| checks.contains(&outcome.check))
-        .filter_map(|CheckOutcome { check, outcome }| match outcome {
+        .filter_map(|CheckOutcome { check, outcome, .. }| match outcome {
             PreflightOutcome::Pass => None,
             PreflightOutcome::Fail(Problem { kind, name, message }) => {
                 Some(format!("{check} Fail {kind}/{name}: {message}"))

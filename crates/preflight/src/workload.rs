@@ -12,6 +12,7 @@ mod webhooks;
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use instar_addons::SnapshotReading;
 use instar_api::WorkloadAccess;
 use instar_planner::Problem;
 use jiff::Timestamp;
@@ -70,11 +71,12 @@ pub struct Reading {
 /// What is known of each probe. One that isn't there has not been answered yet.
 pub type Readings = BTreeMap<Probe, Arc<Reading>>;
 
-/// What is known of a workload cluster.
+/// What is known of a workload cluster, and of what reports snapshots of its etcd, wherever that is.
 #[derive(Debug, Clone, Copy)]
 pub struct Workload<'a> {
     pub access: &'a WorkloadAccess,
     pub readings: &'a Readings,
+    pub snapshots: &'a [SnapshotReading],
 }
 
 impl Facts {

@@ -6,7 +6,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use instar_addons::{GateReading, GateReadings, Verdict, WantedGate};
+use instar_addons::{GateReading, GateReadings, SnapshotQuery, SnapshotReading, Verdict, WantedGate};
+use instar_api::ClusterSide;
 use instar_planner::AddonId;
 use instar_preflight::workload::{Reading, Readings};
 use instar_watch::Key;
@@ -51,6 +52,8 @@ pub(super) struct Finished {
     pub(super) readings: Readings,
     /// Of each add-on and gate that was wanted.
     pub(super) gates: BTreeMap<AddonId, Look>,
+    /// Of each query that was wanted.
+    pub(super) snapshots: Vec<SnapshotReading>,
     pub(super) at: Timestamp,
     pub(super) answer: Answer,
 }
@@ -107,6 +110,7 @@ struct Probed {
     failures: u32,
     readings: Readings,
     gates: GateReadings,
+    snapshots: Vec<SnapshotReading>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -137,6 +141,11 @@ impl Schedule {
             .map_or_else(GateReadings::new, |probed| probed.gates.clone())
     }
 
+    pub(super) fn snapshots(&self, cluster: &Key) -> Vec<SnapshotReading> {
+        let probed = self.clusters.get(cluster);
+        probed.map_or_else(Vec::new, |probed| probed.snapshots.clone())
+    }
+
     pub(super) fn begin_pass(&mut self, cluster: &Key) {
         if let Some(probed) = self.clusters.get_mut(cluster) {
             probed.in_this_pass = InThisPass::NotWanted;
@@ -154,6 +163,7 @@ impl Schedule {
                 failures: 0,
                 readings: Readings::new(),
                 gates: GateReadings::new(),
+                snapshots: Vec::new(),
             };
             self.clusters.insert(cluster.clone(), probed);
             self.due.insert((now, cluster.clone()));
@@ -164,7 +174,12 @@ impl Schedule {
             return;
         }
         let before = probed.wanted.replace(Arc::new(wanted.clone()));
-        if before.as_ref().is_some_and(|before| before.secret == wanted.secret) {
+        let has_same_secret = before.as_ref().is_some_and(|before| before.secret == wanted.secret);
+        let is_of_secret = |query: &SnapshotQuery| match query.side() {
+            ClusterSide::Management => true,
+            ClusterSide::Workload => has_same_secret,
+        };
+        if has_same_secret {
             probed.readings.retain(|probe, _| wanted.probes.contains(probe));
         } else {
             probed.readings.clear();
@@ -174,6 +189,9 @@ impl Schedule {
             gates.any(|gate| gate.id == *id && wanted.gates.contains(gate))
         };
         probed.gates.retain(|id, _| is_as_before(id));
+        probed
+            .snapshots
+            .retain(|reading| is_of_secret(&reading.of) && wanted.snapshots.contains(&reading.of));
         probed.state = match probed.state {
             State::Due(at) => {
                 self.due.remove(&(at, cluster.clone()));
@@ -198,6 +216,7 @@ impl Schedule {
                 probed.wanted = None;
                 probed.readings.clear();
                 probed.gates.clear();
+                probed.snapshots.clear();
                 probed.state = State::Obsolete;
             }
         }
@@ -246,9 +265,12 @@ impl Schedule {
                 let delay = probed.take(finished.answer, every);
                 let delay = if was_set { AFTER_SET.min(delay) } else { delay };
                 let gates = gates(&probed.gates, &wanted.gates, &finished.gates, finished.at);
-                let is_same = is_same(&probed.readings, &finished.readings) && are_same(&probed.gates, &gates);
+                let is_same = is_same(&probed.readings, &finished.readings)
+                    && are_same(&probed.gates, &gates)
+                    && say_the_same(&probed.snapshots, &finished.snapshots);
                 probed.readings = finished.readings;
                 probed.gates = gates;
+                probed.snapshots = finished.snapshots;
                 (delay, if is_same { News::Same } else { News::Changed })
             }
         };
@@ -298,6 +320,11 @@ fn are_same(before: &GateReadings, after: &GateReadings) -> bool {
         && before
             .iter()
             .all(|(id, reading)| after.get(id).map(found) == Some(found(reading)))
+}
+
+fn say_the_same(before: &[SnapshotReading], after: &[SnapshotReading]) -> bool {
+    let found = |reading: &SnapshotReading| reading.found.clone();
+    before.iter().map(found).eq(after.iter().map(found))
 }
 
 /// What is known now: one that was ready before and is so again has been ready all the time.

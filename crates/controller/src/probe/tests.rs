@@ -106,6 +106,7 @@ fn nodes_of(cluster: &str) -> Wanted {
         secret: Some(format!("{cluster}-kubeconfig")),
         probes: BTreeSet::from([Probe::Nodes]),
         gates: Vec::new(),
+        snapshots: Vec::new(),
     }
 }
 

@@ -121,7 +121,8 @@ impl Context {
         snapshot.infrastructure_pools = referred.infrastructure_pools(snapshot).await?;
         Box::pin(self.read_for_checks(&rules.settings.modes, snapshot)).await?;
         let readings = self.prober.readings(&Key::of(cluster));
-        preflight(rules, upgrade, &readings, snapshot);
+        let snapshots = self.prober.snapshots(&Key::of(cluster));
+        preflight(rules, upgrade, &readings, &snapshots, snapshot);
         loop {
             let decision = plan(snapshot);
             let unseen: Vec<AskedPoint> = decision.unseen().cloned().collect();

@@ -126,7 +126,8 @@ impl Context {
             return Ok(taken_back.unwrap_or(Done::Idle));
         }
         let readings = self.prober.readings(&Key::of(cluster));
-        preflight(&rules, upgrade, &readings, &mut snapshot);
+        let snapshots = self.prober.snapshots(&Key::of(cluster));
+        preflight(&rules, upgrade, &readings, &snapshots, &mut snapshot);
         let mut addons = self.addons(&rules, cluster);
         let mut decision = loop {
             let decision = follow(&snapshot);

@@ -1,3 +1,4 @@
+use instar_addons::SnapshotsSeen;
 use instar_planner::Problem;
 use instar_preflight::workload::{Facts, Nodes, Probe};
 use jiff::Timestamp;
@@ -14,6 +15,7 @@ fn wanted(secret: &str, probes: &[Probe]) -> Wanted {
         secret: Some(secret.to_owned()),
         probes: probes.iter().copied().collect(),
         gates: Vec::new(),
+        snapshots: Vec::new(),
     }
 }
 
@@ -41,6 +43,7 @@ fn finished(found: Result<Facts, Problem>, at: i64, answer: Answer) -> Finished 
     Finished {
         readings: Readings::from([(Probe::Nodes, Arc::new(Reading { at, found }))]),
         gates: BTreeMap::new(),
+        snapshots: Vec::new(),
         at,
         answer,
     }
@@ -242,6 +245,7 @@ fn gates(gate: &WantedGate) -> Wanted {
         secret: None,
         probes: BTreeSet::new(),
         gates: vec![gate.clone()],
+        snapshots: Vec::new(),
     }
 }
 
@@ -249,6 +253,7 @@ fn looked(gate: &WantedGate, look: Look, at: i64) -> Finished {
     Finished {
         readings: Readings::new(),
         gates: BTreeMap::from([(gate.id.clone(), look)]),
+        snapshots: Vec::new(),
         at: Timestamp::from_second(at).unwrap(),
         answer: Answer::After(Duration::from_secs(1)),
     }
@@ -299,4 +304,67 @@ fn what_was_set_is_looked_at_soon() {
     let set = Look::Set(Verdict::InProgress("it was set just now".to_owned()));
     schedule.finished(&key("a"), looked(&gate, set, 1), now);
     assert_eq!(due(&mut schedule, now).1, Some(now + AFTER_SET));
+}
+
+fn query(cluster: &str, max_age: &str) -> SnapshotQuery {
+    let parameters = serde_json::from_value(json!({
+        "observe": { "cluster": cluster, "apiVersion": "velero.io/v1", "kind": "Backup", "labelSelector": {} },
+        "readyWhen": "status.phase == 'Completed'",
+        "timestampExpression": "status.startTimestamp",
+        "maxAge": max_age,
+    }));
+    SnapshotQuery::read(&parameters.unwrap(), "n").unwrap()
+}
+
+#[test]
+fn what_is_known_of_snapshots_lasts_as_long_as_the_question_and_the_secret() {
+    let (mut schedule, now) = (Schedule::default(), Instant::now());
+    let asked = |secret: &str, snapshots: &[SnapshotQuery]| Wanted {
+        snapshots: snapshots.to_vec(),
+        ..wanted(secret, &[])
+    };
+    let (here, there) = (query("Management", "24h"), query("Workload", "24h"));
+    let both = [here.clone(), there.clone()];
+    schedule.want(&key("a"), asked("s", &both), now);
+    assert_eq!(due(&mut schedule, now).0, ["a"]);
+    let looked = |found: Result<SnapshotsSeen, String>| Finished {
+        readings: Readings::new(),
+        gates: BTreeMap::new(),
+        snapshots: both
+            .iter()
+            .map(|query| SnapshotReading {
+                of: query.clone(),
+                at: Timestamp::UNIX_EPOCH,
+                found: found.clone(),
+            })
+            .collect(),
+        at: Timestamp::UNIX_EPOCH,
+        answer: Answer::After(Duration::from_secs(1)),
+    };
+    assert_eq!(
+        schedule.finished(&key("a"), looked(Err("403".to_owned())), now),
+        News::Changed
+    );
+    assert_eq!(schedule.snapshots(&key("a")).len(), 2);
+    let (_, next) = due(&mut schedule, now);
+    let next = next.unwrap();
+    assert_eq!(due(&mut schedule, next).0, ["a"]);
+    assert_eq!(
+        schedule.finished(&key("a"), looked(Err("403".to_owned())), next),
+        News::Same
+    );
+    let (_, next) = due(&mut schedule, next);
+    let next = next.unwrap();
+    assert_eq!(due(&mut schedule, next).0, ["a"]);
+    let none = looked(Ok(SnapshotsSeen::default()));
+    assert_eq!(schedule.finished(&key("a"), none, next), News::Changed);
+    let known = |schedule: &Schedule| -> Vec<SnapshotQuery> {
+        let known = schedule.snapshots(&key("a")).into_iter();
+        known.map(|reading| reading.of).collect()
+    };
+    // Another Secret may lead to another cluster.
+    schedule.want(&key("a"), asked("t", &both), next);
+    assert_eq!(known(&schedule), [here]);
+    schedule.want(&key("a"), asked("t", &[query("Management", "12h"), there]), next);
+    assert_eq!(known(&schedule), []);
 }

@@ -102,6 +102,10 @@ preflight_checks! {
         "Nothing is deleted with the machines that may be missed: their templates add no disks, as far as the provider is \
          known. What is on a machine's first disk always goes with it.",
         "back up what has to stay, or move it to persistent volumes";
+    CapiReady = "capi-ready", Enforce:
+        "The release of Cluster API that clusterctl installed manages the target's minor, as Cluster API's book says. Where \
+         Instar's table says nothing of either, and where it manages an older minor no longer, it only warns.",
+        "upgrade Cluster API first";
     EtcdSnapshot = "etcd-snapshot", Off:
         "Of the objects that `etcdSnapshot` of the policy's check names, one reports a snapshot of etcd that can be restored \
          (`readyWhen`) and is at most `maxAge` old.",

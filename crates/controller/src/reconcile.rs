@@ -26,6 +26,7 @@ use kube::{Client, ResourceExt, runtime::events::Recorder};
 use crate::{
     api::{Class, Error},
     caches::{Caches, KeptPart, PlannedKind},
+    cluster_api::ClusterApi,
     gather::{AddonLook, CheckRules, Referred, begun, current_versions, lifecycle_of, wanted_probes, wanted_snapshots},
     hooks::Hooks,
     kinds::{Kinds, UnusedKinds},
@@ -72,6 +73,7 @@ pub(crate) struct Context {
     pub(crate) memory: Memory,
     pub(crate) prober: Prober,
     pub(crate) hooks: Hooks,
+    pub(crate) cluster_api: ClusterApi,
 }
 
 /// One pass over a Cluster, be it there or not.

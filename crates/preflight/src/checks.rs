@@ -1,5 +1,6 @@
 //! The checks, one file each.
 
+mod capi_ready;
 mod certificate_authorities;
 mod cluster_available;
 pub(crate) mod control_plane_flags;
@@ -43,6 +44,7 @@ pub(crate) fn look(
         PreflightCheck::ControlPlaneFlags => control_plane_flags::look(snapshot),
         PreflightCheck::TemplatesPresent => templates_present::look(snapshot),
         PreflightCheck::Disks => disks::look(snapshot),
+        PreflightCheck::CapiReady => capi_ready::look(snapshot, workload.cluster_api),
         PreflightCheck::EtcdSnapshot => etcd_snapshot::look(snapshot, &settings.etcd_snapshots, workload),
         PreflightCheck::NodesReady => nodes_ready::look(snapshot, workload),
         PreflightCheck::KubeletSkew => kubelet_skew::look(snapshot, workload),
@@ -75,6 +77,7 @@ pub(crate) const fn probe(check: PreflightCheck) -> Option<Probe> {
         | PreflightCheck::ControlPlaneFlags
         | PreflightCheck::TemplatesPresent
         | PreflightCheck::Disks
+        | PreflightCheck::CapiReady
         | PreflightCheck::EtcdSnapshot => None,
         PreflightCheck::NodesReady | PreflightCheck::KubeletSkew => Some(Probe::Nodes),
         PreflightCheck::WebhooksInTheWay => Some(Probe::Webhooks),

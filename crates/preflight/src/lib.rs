@@ -7,6 +7,7 @@
 //! Invariants: no client, no IO, no clock (now is the snapshot's, or given); every function is total.
 
 mod checks;
+mod cluster_api;
 mod finding;
 mod flags;
 mod lifecycle;
@@ -79,6 +80,12 @@ pub fn snapshots(
             checks::etcd_snapshot::queries(snapshot, &settings.etcd_snapshots, access, known)
         }
     }
+}
+
+/// Whether a check asks which Cluster API is installed.
+#[must_use]
+pub fn asks_cluster_api(settings: &PreflightSettings, access: &WorkloadAccess) -> bool {
+    mode(PreflightCheck::CapiReady, settings, access) != Enforcement::Off
 }
 
 fn mode(check: PreflightCheck, settings: &PreflightSettings, access: &WorkloadAccess) -> Enforcement {

@@ -25,7 +25,7 @@ pub use webhooks::{
     Backend, Danger, Endpoints, NamespaceView, Service, WebhookConfigurationView, WebhookEffect, Webhooks,
 };
 
-pub use crate::removed_apis::ApiResource;
+pub use crate::{cluster_api::ClusterApiVersion, removed_apis::ApiResource};
 
 /// What is read of a workload cluster at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -71,12 +71,13 @@ pub struct Reading {
 /// What is known of each probe. One that isn't there has not been answered yet.
 pub type Readings = BTreeMap<Probe, Arc<Reading>>;
 
-/// What is known of a workload cluster, and of what reports snapshots of its etcd, wherever that is.
+/// What is known of a workload cluster, of what reports snapshots of its etcd, wherever that is, and of Cluster API.
 #[derive(Debug, Clone, Copy)]
 pub struct Workload<'a> {
     pub access: &'a WorkloadAccess,
     pub readings: &'a Readings,
     pub snapshots: &'a [SnapshotReading],
+    pub cluster_api: &'a ClusterApiVersion,
 }
 
 impl Facts {

@@ -11,7 +11,7 @@ use instar_gates::{MaintenanceWindows, WindowState};
 use instar_planner::{Approvals, CanaryRule, Gate, GateState, Snapshot, Unreadable, checks_are_asked};
 use instar_preflight::{
     examine, probes, snapshots,
-    workload::{Probe, Readings, Workload},
+    workload::{ClusterApiVersion, Probe, Readings, Workload},
 };
 use jiff::Timestamp;
 use kube::ResourceExt;
@@ -61,6 +61,7 @@ pub(crate) fn preflight(
     upgrade: &ClusterUpgrade,
     readings: &Readings,
     snapshots: &[SnapshotReading],
+    cluster_api: &ClusterApiVersion,
     snapshot: &mut Snapshot,
 ) {
     if checks_are_asked(snapshot) {
@@ -68,6 +69,7 @@ pub(crate) fn preflight(
             access: &rules.access,
             readings,
             snapshots,
+            cluster_api,
         };
         snapshot.preflight = examine(snapshot, &rules.settings, &upgrade.spec.preflight.skip, workload);
     }

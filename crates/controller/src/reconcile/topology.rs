@@ -127,7 +127,8 @@ impl Context {
         }
         let readings = self.prober.readings(&Key::of(cluster));
         let snapshots = self.prober.snapshots(&Key::of(cluster));
-        preflight(&rules, upgrade, &readings, &snapshots, &mut snapshot);
+        let cluster_api = Box::pin(self.cluster_api.version_for(&self.client, &rules, &snapshot)).await;
+        preflight(&rules, upgrade, &readings, &snapshots, &cluster_api, &mut snapshot);
         let mut addons = self.addons(&rules, cluster);
         let mut decision = loop {
             let decision = follow(&snapshot);

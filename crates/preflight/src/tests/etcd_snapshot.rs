@@ -46,6 +46,7 @@ fn examined(asked: &[EtcdSnapshotParameters], access: &WorkloadAccess, known: &[
         access,
         readings: &readings,
         snapshots: known,
+        cluster_api: &ClusterApiVersion::NotListed,
     };
     let outcomes = examine(&well(), &settings(asked), &[], workload);
     let mut found = outcomes

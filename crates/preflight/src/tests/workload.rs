@@ -98,6 +98,7 @@ pub(super) fn one_with(
         access,
         readings,
         snapshots: &[],
+        cluster_api: &ClusterApiVersion::NotListed,
     };
     let outcomes = examine(snapshot, settings, &[], workload);
     let outcome = outcomes.into_iter().find(|outcome| outcome.check == check).unwrap();
@@ -130,6 +131,7 @@ fn they_are_off_unless_a_policy_lets_them_read() {
                 access,
                 readings: &all_well(),
                 snapshots: &[],
+                cluster_api: &ClusterApiVersion::NotListed,
             },
         );
         let of_workload = outcomes

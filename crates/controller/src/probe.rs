@@ -45,6 +45,8 @@ pub(crate) struct Wanted {
     /// The Secret with the kubeconfig, in the Cluster's namespace; absent where the workload cluster may not be read.
     pub(crate) secret: Option<String>,
     pub(crate) probes: BTreeSet<Probe>,
+    /// Those of them that are read seldom, since what they found lets the upgrade begin.
+    pub(crate) settled: BTreeSet<Probe>,
     /// The add-ons and gates, with what is set for them.
     pub(crate) gates: Vec<WantedGate>,
     /// What reports snapshots of etcd.

@@ -20,6 +20,7 @@ use std::{
 use instar_api::{ClusterUpgrade, VERSION_ANNOTATION, WorkloadAccess};
 use instar_capi::{Cluster, KubeadmControlPlane, MachineDeployment, MachinePool};
 use instar_planner::{Lifecycle, Snapshot};
+use instar_preflight::settled;
 use instar_watch::{Key, Lookup};
 use kube::{Client, ResourceExt, runtime::events::Recorder};
 
@@ -229,6 +230,7 @@ impl Context {
         let wanted = Wanted {
             secret,
             probes,
+            settled: settled(&snapshot.preflight),
             gates: addons.wanted,
             snapshots,
         };

@@ -102,6 +102,9 @@ fn readable(access: &WorkloadAccess, cluster: &str) -> Result<(), String> {
     }
 }
 
+/// The same of what is read every 10 minutes.
+const STALE_HEAVY: SignedDuration = SignedDuration::from_mins(13);
+
 /// What was read of the workload cluster, or why nothing was.
 fn read<'w, F>(
     workload: Workload<'w>,
@@ -124,10 +127,11 @@ fn read<'w, F>(
         ))
     };
     let reading = workload.readings.get(&probe).ok_or_else(not_yet)?;
+    let stale = if probe.is_heavy() { STALE_HEAVY } else { STALE };
     match &reading.found {
         // One that doesn't answer is asked less and less often.
         Err(problem) => Err(Finding::Unknown(problem.clone())),
-        Ok(_) if snapshot.now.duration_since(reading.at) > STALE => Err(unknown(format!(
+        Ok(_) if snapshot.now.duration_since(reading.at) > stale => Err(unknown(format!(
             "the workload cluster of Cluster {cluster} was read last at {}, which is too long ago",
             reading.at
         ))),

@@ -82,6 +82,23 @@ pub fn snapshots(
     }
 }
 
+/// What need not be read again soon: a check that reads much, and lets the upgrade begin.
+#[must_use]
+pub fn settled(outcomes: &[CheckOutcome]) -> BTreeSet<Probe> {
+    let lets_begin = |outcome: &&CheckOutcome| match &outcome.outcome {
+        PreflightOutcome::Pass | PreflightOutcome::NotApplicable(_) => true,
+        PreflightOutcome::Warn(_)
+        | PreflightOutcome::Fail(_)
+        | PreflightOutcome::Unknown(_)
+        | PreflightOutcome::Skipped { .. } => false,
+    };
+    let probes = outcomes
+        .iter()
+        .filter(lets_begin)
+        .filter_map(|outcome| checks::probe(outcome.check));
+    probes.filter(|probe| probe.is_heavy()).collect()
+}
+
 /// Whether a check asks which Cluster API is installed.
 #[must_use]
 pub fn asks_cluster_api(settings: &PreflightSettings, access: &WorkloadAccess) -> bool {

@@ -42,6 +42,17 @@ pub enum Probe {
     ApiRequests,
 }
 
+impl Probe {
+    /// Whether it reads megabytes: once it lets the upgrade begin, it is read every 10 minutes and not twice a minute.
+    #[must_use]
+    pub const fn is_heavy(self) -> bool {
+        match self {
+            Self::Nodes | Self::Webhooks | Self::Budgets | Self::Authorities => false,
+            Self::ApiRequests => true,
+        }
+    }
+}
+
 /// What a probe found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Facts {

@@ -9,7 +9,7 @@ use std::{
 use instar_addons::{GateReading, GateReadings, SnapshotQuery, SnapshotReading, Verdict, WantedGate};
 use instar_api::ClusterSide;
 use instar_planner::AddonId;
-use instar_preflight::workload::{Reading, Readings};
+use instar_preflight::workload::{Probe, Reading, Readings};
 use instar_watch::Key;
 use jiff::Timestamp;
 
@@ -17,6 +17,9 @@ use super::Wanted;
 
 /// How soon a cluster is read again while its upgrade waits.
 const EVERY: Duration = Duration::from_secs(30);
+
+/// How soon what is settled is read again.
+const SELDOM: Duration = Duration::from_mins(10);
 
 /// The same where it waits for add-ons or gates, which come and go by themselves.
 const EVERY_GATE: Duration = Duration::from_secs(10);
@@ -109,6 +112,8 @@ struct Probed {
     lane: Lane,
     failures: u32,
     readings: Readings,
+    /// When a round began that reads it.
+    begun: BTreeMap<Probe, Instant>,
     gates: GateReadings,
     snapshots: Vec<SnapshotReading>,
 }
@@ -162,6 +167,7 @@ impl Schedule {
                 lane: Lane::New,
                 failures: 0,
                 readings: Readings::new(),
+                begun: BTreeMap::new(),
                 gates: GateReadings::new(),
                 snapshots: Vec::new(),
             };
@@ -170,7 +176,12 @@ impl Schedule {
             return;
         };
         probed.in_this_pass = InThisPass::Wanted;
-        if probed.wanted.as_deref() == Some(&wanted) {
+        if let Some(before) = probed.wanted.as_deref()
+            && before.asks_as(&wanted)
+        {
+            if before.settled != wanted.settled {
+                probed.wanted = Some(Arc::new(wanted));
+            }
             return;
         }
         let before = probed.wanted.replace(Arc::new(wanted.clone()));
@@ -233,10 +244,10 @@ impl Schedule {
             let Some(probed) = self.clusters.get_mut(&cluster) else {
                 continue;
             };
-            if let Some(wanted) = &probed.wanted {
+            if let Some(wanted) = probed.begin(now) {
                 probed.state = State::Running;
                 jobs.push(Job {
-                    wanted: Arc::clone(wanted),
+                    wanted,
                     lane: probed.lane,
                     cluster,
                 });
@@ -265,10 +276,11 @@ impl Schedule {
                 let delay = probed.take(finished.answer, every);
                 let delay = if was_set { AFTER_SET.min(delay) } else { delay };
                 let gates = gates(&probed.gates, &wanted.gates, &finished.gates, finished.at);
-                let is_same = is_same(&probed.readings, &finished.readings)
+                let readings = with_settled(&probed.readings, finished.readings, &wanted);
+                let is_same = is_same(&probed.readings, &readings)
                     && are_same(&probed.gates, &gates)
                     && say_the_same(&probed.snapshots, &finished.snapshots);
-                probed.readings = finished.readings;
+                probed.readings = readings;
                 probed.gates = gates;
                 probed.snapshots = finished.snapshots;
                 (delay, if is_same { News::Same } else { News::Changed })
@@ -282,6 +294,26 @@ impl Schedule {
 }
 
 impl Probed {
+    /// What is to be read now: all that is wanted, without what is settled and was read a short while ago.
+    fn begin(&mut self, now: Instant) -> Option<Arc<Wanted>> {
+        let wanted = self.wanted.clone()?;
+        let rests = |probe: &&Probe| {
+            let begun = self.begun.get(*probe);
+            self.readings.contains_key(*probe) && begun.is_some_and(|begun| now.duration_since(*begun) < SELDOM)
+        };
+        let resting: BTreeSet<Probe> = wanted.settled.iter().filter(rests).copied().collect();
+        let read = wanted.probes.difference(&resting).copied();
+        let probes: BTreeSet<Probe> = read.collect();
+        self.begun.extend(probes.iter().map(|probe| (*probe, now)));
+        if probes.len() == wanted.probes.len() {
+            return Some(wanted);
+        }
+        Some(Arc::new(Wanted {
+            probes,
+            ..(*wanted).clone()
+        }))
+    }
+
     /// How soon it is read again.
     fn take(&mut self, answer: Answer, every: Duration) -> Duration {
         match answer {
@@ -303,6 +335,30 @@ impl Probed {
             }
         }
     }
+}
+
+impl Wanted {
+    /// Whether both ask for the same, however often.
+    fn asks_as(&self, other: &Self) -> bool {
+        let Self {
+            secret,
+            probes,
+            settled: _,
+            gates,
+            snapshots,
+        } = self;
+        *secret == other.secret && *probes == other.probes && *gates == other.gates && *snapshots == other.snapshots
+    }
+}
+
+/// What a round found, and what it didn't read.
+fn with_settled(before: &Readings, mut found: Readings, wanted: &Wanted) -> Readings {
+    for probe in &wanted.settled {
+        if let Some(reading) = before.get(probe).filter(|_| wanted.probes.contains(probe)) {
+            found.entry(*probe).or_insert_with(|| Arc::clone(reading));
+        }
+    }
+    found
 }
 
 /// The times of readings are no news.

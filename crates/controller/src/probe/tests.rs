@@ -105,6 +105,7 @@ fn nodes_of(cluster: &str) -> Wanted {
     Wanted {
         secret: Some(format!("{cluster}-kubeconfig")),
         probes: BTreeSet::from([Probe::Nodes]),
+        settled: BTreeSet::new(),
         gates: Vec::new(),
         snapshots: Vec::new(),
     }

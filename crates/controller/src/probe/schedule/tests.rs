@@ -14,6 +14,7 @@ fn wanted(secret: &str, probes: &[Probe]) -> Wanted {
     Wanted {
         secret: Some(secret.to_owned()),
         probes: probes.iter().copied().collect(),
+        settled: BTreeSet::new(),
         gates: Vec::new(),
         snapshots: Vec::new(),
     }
@@ -244,6 +245,7 @@ fn gates(gate: &WantedGate) -> Wanted {
     Wanted {
         secret: None,
         probes: BTreeSet::new(),
+        settled: BTreeSet::new(),
         gates: vec![gate.clone()],
         snapshots: Vec::new(),
     }
@@ -367,4 +369,53 @@ fn what_is_known_of_snapshots_lasts_as_long_as_the_question_and_the_secret() {
     assert_eq!(known(&schedule), [here]);
     schedule.want(&key("a"), asked("t", &[query("Management", "12h"), there]), next);
     assert_eq!(known(&schedule), []);
+}
+
+#[test]
+fn what_is_settled_is_read_seldom() {
+    let (mut schedule, mut now) = (Schedule::default(), Instant::now());
+    let settled = |probes: &[Probe]| Wanted {
+        settled: probes.iter().copied().collect(),
+        ..wanted("s", &[Probe::Nodes, Probe::ApiRequests])
+    };
+    // Both are read at first, and what a round reads is found.
+    let round = |schedule: &mut Schedule, now: Instant| -> Vec<Probe> {
+        let (jobs, _) = schedule.take_due(now);
+        let read: Vec<Probe> = jobs.iter().flat_map(|job| job.wanted.probes.iter().copied()).collect();
+        let readings = read.iter().map(|probe| {
+            let found = Ok(Facts::Nodes(Nodes::none()));
+            let at = Timestamp::UNIX_EPOCH;
+            (*probe, Arc::new(Reading { at, found }))
+        });
+        let finished = Finished {
+            readings: readings.collect(),
+            gates: BTreeMap::new(),
+            snapshots: Vec::new(),
+            at: Timestamp::UNIX_EPOCH,
+            answer: Answer::After(Duration::from_secs(1)),
+        };
+        schedule.finished(&key("a"), finished, now);
+        read
+    };
+    let both = [Probe::Nodes, Probe::ApiRequests];
+    schedule.want(&key("a"), settled(&[]), now);
+    assert_eq!(round(&mut schedule, now), both);
+    now += EVERY;
+    assert_eq!(round(&mut schedule, now), both);
+    let began = now;
+    // That it is settled is no other question: nothing is read at once.
+    schedule.want(&key("a"), settled(&[Probe::ApiRequests]), now);
+    assert_eq!(due(&mut schedule, now).0, none());
+    now += EVERY;
+    while now < began + SELDOM {
+        assert_eq!(round(&mut schedule, now), [Probe::Nodes]);
+        assert_eq!(schedule.readings(&key("a")).len(), 2);
+        now += EVERY;
+    }
+    assert_eq!(round(&mut schedule, now), both);
+    now += EVERY;
+    assert_eq!(round(&mut schedule, now), [Probe::Nodes]);
+    schedule.want(&key("a"), settled(&[]), now);
+    now += EVERY;
+    assert_eq!(round(&mut schedule, now), both);
 }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::KubeSchema;
 use schemars::JsonSchema;
@@ -179,7 +179,9 @@ impl PreflightPolicy {
 #[x_kube(
     validation = Rule::new("!has(self.removedApis) || self.name == 'removed-apis'").message("removedApis is for the check removed-apis alone"),
     validation = Rule::new("!has(self.etcdSnapshot) || self.name == 'etcd-snapshot'").message("etcdSnapshot is for the check etcd-snapshot alone"),
-    validation = Rule::new("has(self.etcdSnapshot) || self.name != 'etcd-snapshot' || self.mode == 'Off'").message("the check etcd-snapshot needs etcdSnapshot, which says where snapshots are reported")
+    validation = Rule::new("has(self.etcdSnapshot) || self.name != 'etcd-snapshot' || self.mode == 'Off'").message("the check etcd-snapshot needs etcdSnapshot, which says where snapshots are reported"),
+    validation = Rule::new("!has(self.deadline) || (duration(self.deadline) >= duration('1s') && duration(self.deadline) <= duration('45s'))").message("deadline has to be from 1s to 45s"),
+    validation = Rule::new("!has(self.deadline) || self.name in ['etcd-snapshot', 'nodes-ready', 'kubelet-skew', 'webhooks-in-the-way', 'pod-disruption-budgets', 'removed-apis', 'certificate-authorities']").message("deadline is for checks that read an API server")
 )]
 pub struct PreflightCheckSetting {
     /// The check; docs/reference/preflight.md lists them.
@@ -191,6 +193,16 @@ pub struct PreflightCheckSetting {
     /// What becomes of an upgrade while the check can't say whether all is well.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_unknown: Option<OnUnknown>,
+
+    /// How long one look of a check that reads an API server may take, from 1s to 45s: what isn't read by then is Unknown.
+    /// Absent: as long as all of them together, 45s. Checks that read the same share the longest, and so do policies.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "jiff::fmt::serde::duration::friendly::compact::optional"
+    )]
+    #[schemars(schema_with = "schema::optional_duration")]
+    pub deadline: Option<SignedDuration>,
 
     /// What the check removed-apis lets pass.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -211,6 +223,8 @@ pub struct PreflightSettings {
     pub on_unknown: BTreeMap<PreflightCheck, OnUnknown>,
     /// The parameters of removed-apis.
     pub removed_apis: RemovedApisRule,
+    /// How long a look may take; one that isn't there has no deadline of its own.
+    pub deadlines: BTreeMap<PreflightCheck, SignedDuration>,
     /// What each policy asks of the snapshots of etcd.
     pub etcd_snapshots: Vec<EtcdSnapshotParameters>,
 }
@@ -220,13 +234,17 @@ impl PreflightSettings {
     #[must_use]
     pub fn of<'a>(policies: impl IntoIterator<Item = &'a PreflightPolicy>) -> Self {
         let settings: Vec<&PreflightCheckSetting> = policies.into_iter().flat_map(|policy| &policy.checks).collect();
-        let (mut modes, mut on_unknown) = (BTreeMap::new(), BTreeMap::new());
+        let (mut modes, mut on_unknown, mut deadlines) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         for setting in &settings {
             let mode = modes.entry(setting.name).or_insert(setting.mode);
             *mode = setting.mode.max(*mode);
             if let Some(set) = setting.on_unknown {
                 let strictest = on_unknown.entry(setting.name).or_insert(set);
                 *strictest = set.max(*strictest);
+            }
+            if let Some(set) = setting.deadline {
+                let longest = deadlines.entry(setting.name).or_insert(set);
+                *longest = set.max(*longest);
             }
         }
         let is_on = |setting: &&&PreflightCheckSetting| setting.mode != Enforcement::Off;
@@ -240,6 +258,7 @@ impl PreflightSettings {
             modes,
             on_unknown,
             removed_apis: RemovedApisRule::of_all(removed_apis),
+            deadlines,
             etcd_snapshots,
         }
     }
@@ -351,7 +370,6 @@ pub enum PreflightResult {
 
 #[cfg(test)]
 mod tests {
-    use jiff::SignedDuration;
     use serde_json::json;
 
     use super::*;
@@ -412,6 +430,34 @@ mod tests {
         );
         let all = settings(&[check(json!({ "ignore": [ignored(None)] }))]).removed_apis;
         assert!(is_ignored(&all, "c") && !all.ignore[0].matches("g", "v2", "c"));
+    }
+
+    #[test]
+    fn the_longest_deadline_counts() {
+        let check = |deadline: &str| json!({ "name": "nodes-ready", "mode": "Warn", "deadline": deadline });
+        assert_eq!(settings(&[]).deadlines, BTreeMap::new());
+        let deadlines = settings(&[check("5s"), check("20s"), check("10s")]).deadlines;
+        let longest = SignedDuration::from_secs(20);
+        assert_eq!(deadlines, BTreeMap::from([(PreflightCheck::NodesReady, longest)]));
+    }
+
+    /// The rule of the schema lists them by hand.
+    #[test]
+    fn a_deadline_is_for_all_that_read_an_api_server() {
+        let rule = include_str!("preflight.rs");
+        let (_, list) = rule.split_once("!has(self.deadline) || self.name in [").unwrap();
+        let (list, _) = list.split_once(']').unwrap();
+        let mut listed: Vec<&str> = list.split(", ").map(|name| name.trim_matches('\'')).collect();
+        listed.sort_unstable();
+        let reads =
+            |check: &&PreflightCheck| check.reads() == ClusterRead::Workload || **check == PreflightCheck::EtcdSnapshot;
+        let mut names: Vec<&str> = PreflightCheck::ALL
+            .iter()
+            .filter(reads)
+            .map(|check| check.as_str())
+            .collect();
+        names.sort_unstable();
+        assert_eq!(listed, names);
     }
 
     #[test]

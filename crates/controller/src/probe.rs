@@ -23,7 +23,7 @@ use std::{
 };
 
 use instar_addons::{GateReadings, SnapshotQuery, SnapshotReading, WantedGate};
-use instar_preflight::workload::{Probe, Readings};
+use instar_preflight::workload::{Deadlines, Probe, Readings};
 use instar_watch::Key;
 use jiff::Timestamp;
 use kube::Client;
@@ -47,6 +47,7 @@ pub(crate) struct Wanted {
     pub(crate) probes: BTreeSet<Probe>,
     /// Those of them that are read seldom, since what they found lets the upgrade begin.
     pub(crate) settled: BTreeSet<Probe>,
+    pub(crate) deadlines: Deadlines,
     /// The add-ons and gates, with what is set for them.
     pub(crate) gates: Vec<WantedGate>,
     /// What reports snapshots of etcd.

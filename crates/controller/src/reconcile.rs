@@ -20,7 +20,7 @@ use std::{
 use instar_api::{ClusterUpgrade, VERSION_ANNOTATION, WorkloadAccess};
 use instar_capi::{Cluster, KubeadmControlPlane, MachineDeployment, MachinePool};
 use instar_planner::{Lifecycle, Snapshot};
-use instar_preflight::settled;
+use instar_preflight::{deadlines, settled};
 use instar_watch::{Key, Lookup};
 use kube::{Client, ResourceExt, runtime::events::Recorder};
 
@@ -231,6 +231,7 @@ impl Context {
             secret,
             probes,
             settled: settled(&snapshot.preflight),
+            deadlines: deadlines(&rules.settings),
             gates: addons.wanted,
             snapshots,
         };

@@ -15,7 +15,7 @@ mod removed_apis;
 mod unread;
 pub mod workload;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use instar_addons::{SnapshotQuery, SnapshotReading};
 use instar_api::{
@@ -25,7 +25,7 @@ use instar_planner::{CheckOutcome, PreflightOutcome, Problem, Skip, Snapshot};
 use jiff::Timestamp;
 
 use finding::Finding;
-use workload::{Probe, Workload};
+use workload::{Deadlines, Probe, Workload};
 
 pub use checks::is_judged;
 pub use unread::{Unread, unread};
@@ -97,6 +97,22 @@ pub fn settled(outcomes: &[CheckOutcome]) -> BTreeSet<Probe> {
         .filter(lets_begin)
         .filter_map(|outcome| checks::probe(outcome.check));
     probes.filter(|probe| probe.is_heavy()).collect()
+}
+
+/// How long the looks of checks may take. Those that read the same share the longest.
+#[must_use]
+pub fn deadlines(settings: &PreflightSettings) -> Deadlines {
+    let mut deadlines = Deadlines {
+        probes: BTreeMap::new(),
+        snapshots: settings.deadlines.get(&PreflightCheck::EtcdSnapshot).copied(),
+    };
+    for (check, deadline) in &settings.deadlines {
+        if let Some(probe) = checks::probe(*check) {
+            let longest = deadlines.probes.entry(probe).or_insert(*deadline);
+            *longest = (*longest).max(*deadline);
+        }
+    }
+    deadlines
 }
 
 /// Whether a check asks which Cluster API is installed.

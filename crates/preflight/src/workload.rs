@@ -15,7 +15,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use instar_addons::SnapshotReading;
 use instar_api::WorkloadAccess;
 use instar_planner::Problem;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 pub use api_requests::{ApiRequests, ApiServer, ApiServerAnswer, Coverage, MetricsReader, Requested, WrittenView};
 pub use authorities::{Authorities, AuthoritySource};
@@ -51,6 +51,14 @@ impl Probe {
             Self::ApiRequests => true,
         }
     }
+}
+
+/// How long looks may take, where a policy says so.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Deadlines {
+    pub probes: BTreeMap<Probe, SignedDuration>,
+    /// Of all that reports snapshots of etcd together.
+    pub snapshots: Option<SignedDuration>,
 }
 
 /// What a probe found.

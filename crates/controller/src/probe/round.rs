@@ -173,7 +173,14 @@ impl Rounds {
         RoundFindings {
             readings,
             gates: gates::look_at_all(sides, cluster, &read, &wanted.gates, lanes).await,
-            snapshots: snapshots::look_at_all(sides, cluster, &read, &wanted.snapshots, lanes).await,
+            snapshots: match wanted.deadlines.snapshots {
+                None => snapshots::look_at_all(sides, cluster, &read, &wanted.snapshots, lanes).await,
+                Some(deadline) => {
+                    let looking = snapshots::look_at_all(sides, cluster, &read, &wanted.snapshots, lanes);
+                    let in_time = timeout(deadline.unsigned_abs(), looking).await;
+                    in_time.unwrap_or_else(|_| snapshots::too_slow(&wanted.snapshots, deadline))
+                }
+            },
         }
     }
 
@@ -212,11 +219,18 @@ fn kubeconfig_in(secret: &Secret, cluster: &Key) -> Result<Kubeconfig, SecretPro
 async fn read_probes(client: &WorkloadClient, cluster: &Key, wanted: &Wanted) -> Readings {
     let mut readings = Readings::new();
     for probe in &wanted.probes {
-        let found = read(client, *probe, Timestamp::now()).await;
-        readings.insert(
-            *probe,
-            reading(found.map_err(|error| problem::of_call(cluster, &error))),
-        );
+        let looking = async {
+            let found = read(client, *probe, Timestamp::now()).await;
+            found.map_err(|error| problem::of_call(cluster, &error))
+        };
+        let found = match wanted.deadlines.probes.get(probe) {
+            None => looking.await,
+            Some(deadline) => {
+                let in_time = timeout(deadline.unsigned_abs(), looking).await;
+                in_time.unwrap_or_else(|_| Err(problem::of_look(cluster, *deadline)))
+            }
+        };
+        readings.insert(*probe, reading(found));
     }
     readings
 }

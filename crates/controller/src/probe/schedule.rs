@@ -344,10 +344,15 @@ impl Wanted {
             secret,
             probes,
             settled: _,
+            deadlines,
             gates,
             snapshots,
         } = self;
-        *secret == other.secret && *probes == other.probes && *gates == other.gates && *snapshots == other.snapshots
+        *secret == other.secret
+            && *probes == other.probes
+            && *deadlines == other.deadlines
+            && *gates == other.gates
+            && *snapshots == other.snapshots
     }
 }
 

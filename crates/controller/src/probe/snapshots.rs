@@ -5,7 +5,7 @@ use std::sync::Arc;
 use instar_addons::{SnapshotQuery, SnapshotReading, SnapshotsSeen};
 use instar_api::ClusterSide;
 use instar_watch::Key;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use super::{
@@ -41,6 +41,18 @@ pub(super) async fn look_at_all(
         readings.push(reading(query, found));
     }
     readings
+}
+
+/// They took longer than the policy lets them.
+pub(super) fn too_slow(queries: &[SnapshotQuery], deadline: SignedDuration) -> Vec<SnapshotReading> {
+    let message = format!(
+        "what reports snapshots of etcd was not read within the check's deadline of {deadline:#}: see why it is slow, or \
+         set a longer one"
+    );
+    queries
+        .iter()
+        .map(|query| reading(query, Err(message.clone())))
+        .collect()
 }
 
 pub(super) fn reading(query: &SnapshotQuery, found: Result<SnapshotsSeen, String>) -> SnapshotReading {

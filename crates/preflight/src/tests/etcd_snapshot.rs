@@ -139,6 +139,22 @@ fn a_snapshot_is_young_enough_or_its_time_is_said() {
 }
 
 #[test]
+fn checks_that_read_the_same_share_the_longest_deadline() {
+    let seconds = SignedDuration::from_secs;
+    let settings = PreflightSettings {
+        deadlines: BTreeMap::from([
+            (PreflightCheck::NodesReady, seconds(5)),
+            (PreflightCheck::KubeletSkew, seconds(9)),
+            (PreflightCheck::EtcdSnapshot, seconds(3)),
+        ]),
+        ..PreflightSettings::default()
+    };
+    let deadlines = deadlines(&settings);
+    assert_eq!(deadlines.probes, BTreeMap::from([(Probe::Nodes, seconds(9))]));
+    assert_eq!(deadlines.snapshots, Some(seconds(3)));
+}
+
+#[test]
 fn what_was_not_read_holds() {
     let (here, there) = (parameters(ClusterSide::Management), parameters(ClusterSide::Workload));
     let (asked, now) = (std::slice::from_ref(&here), well().now);

@@ -1,6 +1,6 @@
 use instar_addons::SnapshotsSeen;
 use instar_planner::Problem;
-use instar_preflight::workload::{Facts, Nodes, Probe};
+use instar_preflight::workload::{Deadlines, Facts, Nodes, Probe};
 use jiff::Timestamp;
 use serde_json::json;
 
@@ -15,6 +15,7 @@ fn wanted(secret: &str, probes: &[Probe]) -> Wanted {
         secret: Some(secret.to_owned()),
         probes: probes.iter().copied().collect(),
         settled: BTreeSet::new(),
+        deadlines: Deadlines::default(),
         gates: Vec::new(),
         snapshots: Vec::new(),
     }
@@ -246,6 +247,7 @@ fn gates(gate: &WantedGate) -> Wanted {
         secret: None,
         probes: BTreeSet::new(),
         settled: BTreeSet::new(),
+        deadlines: Deadlines::default(),
         gates: vec![gate.clone()],
         snapshots: Vec::new(),
     }

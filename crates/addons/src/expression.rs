@@ -72,6 +72,23 @@ pub enum Evaluation {
     Unknown(String),
 }
 
+/// What an expression for a time came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TimeEvaluation {
+    /// This time.
+    At(Timestamp),
+    /// It asks for a field that isn't there.
+    Absent(String),
+    /// It can't be said: why.
+    Unknown(String),
+}
+
+/// Why an evaluation came to no value.
+enum NoValue {
+    Absent(String),
+    Unknown(String),
+}
+
 /// The values of an evaluation. What isn't among them is absent.
 #[derive(Debug, Clone, Copy)]
 pub struct Inputs<'a> {
@@ -130,6 +147,29 @@ impl Expression {
 
     /// The same, where the steps are known.
     pub(crate) fn evaluate_at(&self, steps: u64, inputs: Inputs<'_>) -> Evaluation {
+        match self.resolve(steps, inputs) {
+            Ok(Value::Bool(is)) => Evaluation::Is(is),
+            Ok(_) => Evaluation::Unknown("it is neither true nor false".to_owned()),
+            Err(NoValue::Absent(path)) => Evaluation::Absent(path),
+            Err(NoValue::Unknown(why)) => Evaluation::Unknown(why),
+        }
+    }
+
+    /// The time that it gives for these values: a timestamp, or a text that is one.
+    pub(crate) fn time_at(&self, steps: u64, inputs: Inputs<'_>) -> TimeEvaluation {
+        let is_none = || TimeEvaluation::Unknown("it is no time such as 2026-12-01T02:00:00Z".to_owned());
+        match self.resolve(steps, inputs) {
+            Ok(Value::Timestamp(time)) => {
+                Timestamp::from_second(time.timestamp()).map_or_else(|_| is_none(), TimeEvaluation::At)
+            }
+            Ok(Value::String(text)) => text.parse().map_or_else(|_| is_none(), TimeEvaluation::At),
+            Ok(_) => is_none(),
+            Err(NoValue::Absent(path)) => TimeEvaluation::Absent(path),
+            Err(NoValue::Unknown(why)) => TimeEvaluation::Unknown(why),
+        }
+    }
+
+    fn resolve(&self, steps: u64, inputs: Inputs<'_>) -> Result<Value, NoValue> {
         let mut context = Context::default().with_all();
         let nothing = Json::Object(serde_json::Map::new());
         for variable in &self.variables {
@@ -145,26 +185,22 @@ impl Expression {
                     let json = inputs.values.get(variable).unwrap_or(&nothing);
                     match value::of_json(json) {
                         Ok(value) => Some(value),
-                        Err(error) => return Evaluation::Unknown(format!("{} {error}", variable.name())),
+                        Err(error) => return Err(NoValue::Unknown(format!("{} {error}", variable.name()))),
                     }
                 }
             };
             context.add_variable_from_value(variable.name(), value.unwrap_or(Value::Null));
         }
         if let Err(error) = cost::check(steps, inputs.values) {
-            return Evaluation::Unknown(error.to_string());
+            return Err(NoValue::Unknown(error.to_string()));
         }
         let resolved = catch_unwind(AssertUnwindSafe(|| Value::resolve(&self.tree, &context)));
-        match resolved {
-            Err(_) => Evaluation::Unknown(LIBRARY_FAILED.to_owned()),
-            Ok(Ok(Value::Bool(is))) => Evaluation::Is(is),
-            Ok(Ok(_)) => Evaluation::Unknown("it is neither true nor false".to_owned()),
-            Ok(Err(ExecutionError::NoSuchKey(key))) => {
-                Evaluation::Absent(absent::path(&self.tree, inputs.values, &key))
-            }
-            Ok(Err(ExecutionError::IndexOutOfBounds(_))) => Evaluation::Absent("an element of a list".to_owned()),
-            Ok(Err(error)) => Evaluation::Unknown(words(&error)),
-        }
+        let resolved = resolved.map_err(|_| NoValue::Unknown(LIBRARY_FAILED.to_owned()))?;
+        resolved.map_err(|error| match error {
+            ExecutionError::NoSuchKey(key) => NoValue::Absent(absent::path(&self.tree, inputs.values, &key)),
+            ExecutionError::IndexOutOfBounds(_) => NoValue::Absent("an element of a list".to_owned()),
+            error => NoValue::Unknown(words(&error)),
+        })
     }
 
     /// How many steps an evaluation may take for these values.

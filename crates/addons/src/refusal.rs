@@ -49,9 +49,7 @@ pub fn refusals_of_gates(gates: &[Spec], namespace: &str) -> Vec<Refusal> {
                 Rule::GateReach,
                 &gate.name,
                 "observe.namespace",
-                format_args!(
-                    "{foreign} is another namespace of the management cluster than the policy's own, {namespace}"
-                ),
+                foreign_namespace(foreign, namespace),
                 "leave it out, or let a KubernetesRelease observe it",
             ));
         }
@@ -75,7 +73,14 @@ fn refusal(
     }
 }
 
-const CORRECT: &str = "correct it";
+pub(crate) const CORRECT: &str = "correct it";
+
+pub(crate) const SECRETS: &str = "Secrets are never observed";
+
+/// What is wrong with a policy that looks elsewhere.
+pub(crate) fn foreign_namespace(foreign: &str, own: &str) -> String {
+    format!("{foreign} is another namespace of the management cluster than the policy's own, {own}")
+}
 
 fn of_order(gates: &[&Spec]) -> Option<Refusal> {
     let error = order(gates).err()?;
@@ -93,7 +98,7 @@ fn of_gate(spec: &Spec, writes: Writes) -> Vec<Refusal> {
     };
     let observe = &spec.observe;
     if is_secret(&observe.api_version, &observe.kind) {
-        let what = "Secrets are never observed".to_owned();
+        let what = SECRETS.to_owned();
         refuse(
             Rule::GateReach,
             "observe.kind",
@@ -162,34 +167,38 @@ fn of_only_if(gate: &Gate) -> Option<Refusal> {
     ))
 }
 
-/// What is ready without saying so. An object that was just created has no status, and of an empty list everything is
-/// true.
+/// What is ready without saying so.
 fn of_ready_when(gate: &Gate) -> Option<Refusal> {
-    let refuse = |what: &str, remediation| {
-        Some(refusal(
-            Rule::GateNeedsStatus,
-            gate.name(),
-            "readyWhen",
-            what,
-            remediation,
-        ))
-    };
-    let bare = evaluate(gate.ready_when(), &object(&json!({})));
+    let (what, remediation) = ready_without_status(gate.ready_when())?;
+    Some(refusal(
+        Rule::GateNeedsStatus,
+        gate.name(),
+        "readyWhen",
+        what,
+        remediation,
+    ))
+}
+
+/// An object that was just created has no status, and of an empty list everything is true: where an expression holds, and
+/// what to do.
+pub(crate) fn ready_without_status(ready_when: &Expression) -> Option<(&'static str, &'static str)> {
+    let bare = evaluate(ready_when, &object(&json!({})));
     if bare == Evaluation::Is(true) {
-        return refuse(
+        return Some((
             "it holds for an object without a status",
             "name a field of status that only a ready object has",
-        );
+        ));
     }
-    if let Some(status) = with_empty_lists(gate.ready_when())
-        && evaluate(gate.ready_when(), &object(&status)) == Evaluation::Is(true)
-    {
-        return refuse(
-            "it holds where the lists of status are empty",
-            "ask for the elements too, as in size(status.pods) > 0 && status.pods.all(...), or for one with exists(...)",
-        );
-    }
-    None
+    let status = with_empty_lists(ready_when)?;
+    (evaluate(ready_when, &object(&status)) == Evaluation::Is(true)).then_some((
+        "it holds where the lists of status are empty",
+        "ask for the elements too, as in size(status.pods) > 0 && status.pods.all(...), or for one with exists(...)",
+    ))
+}
+
+/// An object that was just created.
+pub(crate) fn bare() -> Value {
+    object(&json!({}))
 }
 
 fn object(status: &Value) -> Value {
@@ -234,7 +243,7 @@ fn evaluate(expression: &Expression, object: &Value) -> Evaluation {
 }
 
 /// A Cluster of which nothing is known but its name.
-fn nobody() -> Subject {
+pub(crate) fn nobody() -> Subject {
     let cluster = json!({ "metadata": { "name": "name", "namespace": "namespace" }, "spec": {}, "status": {} });
     Subject::of_nobody(&cluster, Timestamp::UNIX_EPOCH)
 }
@@ -319,7 +328,7 @@ fn of_field(name: &str, field: &ObjectField) -> Option<Refusal> {
     }
 }
 
-fn is_secret(api_version: &str, kind: &str) -> bool {
+pub(crate) fn is_secret(api_version: &str, kind: &str) -> bool {
     api_version == "v1" && kind == "Secret"
 }
 

@@ -85,6 +85,16 @@ impl Subject {
         }
     }
 
+    /// Of the Cluster alone: of no release, and nothing was written.
+    pub(crate) fn of_cluster(cluster: &Value, now: Timestamp) -> Self {
+        Self {
+            release: json!({}),
+            cluster: with_maps(cluster),
+            written: json!({}),
+            now,
+        }
+    }
+
     /// Of an expression over no object.
     pub(crate) fn alone(&self) -> BTreeMap<Variable, Value> {
         BTreeMap::from([

@@ -12,10 +12,10 @@ use crate::{
 };
 
 /// How many objects one gate looks at.
-const MOST_OBJECTS: usize = 1_000;
+pub(crate) const MOST_OBJECTS: usize = 1_000;
 
 /// The most steps of all expressions over all objects of a gate: a few seconds.
-const MOST_STEPS_OF_ALL: u64 = 4 * MOST_STEPS;
+pub(crate) const MOST_STEPS_OF_ALL: u64 = 4 * MOST_STEPS;
 
 /// As long as a name of Kubernetes may be.
 const LONGEST_NAME: usize = 253;
@@ -324,7 +324,7 @@ pub(crate) const fn writes(addon: &instar_api::Addon) -> Writes {
 }
 
 /// The object as messages name it. Elements of a list have no kind of their own.
-fn object_ref(kind: &str, object: &Value) -> String {
+pub(crate) fn object_ref(kind: &str, object: &Value) -> String {
     let metadata = &object["metadata"];
     // What a workload cluster says is no name before it is looked at.
     let plain = |text: &str| -> String {
@@ -384,7 +384,7 @@ fn behind(rule: GenerationRule, object: &Value) -> Option<String> {
 }
 
 /// What the object itself says: a condition that doesn't hold, or a phase.
-fn said(object: &Value) -> String {
+pub(crate) fn said(object: &Value) -> String {
     let status = &object["status"];
     let conditions = status["conditions"].as_array().into_iter().flatten();
     let told = conditions

@@ -1,7 +1,7 @@
 //! UpgradePolicies: what their schema can't say.
 
-use instar_addons::refusals_of_gates;
-use instar_api::{CatalogName, Rule, UpgradePolicy, UpgradePolicySpec};
+use instar_addons::{refusals_of_etcd_snapshot, refusals_of_gates};
+use instar_api::{CatalogName, EtcdSnapshotParameters, Rule, UpgradePolicy, UpgradePolicySpec};
 use instar_catalog::Catalog;
 use instar_domain::JsonPointer;
 use instar_gates::{MaintenanceWindows, WindowState};
@@ -31,7 +31,8 @@ pub fn judge(edit: Edit<'_, UpgradePolicy>, state: &dyn ClusterState) -> Vec<Fin
         .into_iter()
         .chain(fields)
         .chain(windows)
-        .chain(wrong_gates(edit));
+        .chain(wrong_gates(edit))
+        .chain(wrong_etcd_snapshot(edit));
     findings
         .map(|(rule, field, what, remediation)| {
             finding(rule, object_ref(edit.kind, &new.metadata), field, what, remediation)
@@ -55,6 +56,35 @@ fn wrong_gates(edit: Edit<'_, UpgradePolicy>) -> Vec<(Rule, &'static str, String
     let refusals = refusals_of_gates(gates, namespace).into_iter();
     let refusals = refusals.map(|refusal| (refusal.rule, "spec.gates", refusal.what, refusal.remediation));
     labels.chain(refusals).collect()
+}
+
+/// What a check asks of snapshots of etcd and can't be read, or reaches too far. What stays as it is was judged when it
+/// came.
+fn wrong_etcd_snapshot(edit: Edit<'_, UpgradePolicy>) -> Vec<(Rule, &'static str, String, &'static str)> {
+    let Some(asked) = etcd_snapshot(&edit.new.spec) else {
+        return Vec::new();
+    };
+    if edit.old.and_then(|old| etcd_snapshot(&old.spec)) == Some(asked) {
+        return Vec::new();
+    }
+    let field = "spec.preflight.checks";
+    let labels = asked.observe.label_selector.as_ref().and_then(wrong_selector);
+    let labels = labels.map(|what| {
+        let what = format!("etcd-snapshot: observe.labelSelector: {what}");
+        (Rule::GateReadable, field, what, LABELS)
+    });
+    let namespace = edit.new.metadata.namespace.as_deref().unwrap_or_default();
+    let refusals = refusals_of_etcd_snapshot(asked, namespace).into_iter();
+    let refusals = refusals.map(|refusal| (refusal.rule, field, refusal.what, refusal.remediation));
+    labels.into_iter().chain(refusals).collect()
+}
+
+/// A check stands once in a list.
+fn etcd_snapshot(spec: &UpgradePolicySpec) -> Option<&EtcdSnapshotParameters> {
+    spec.preflight
+        .checks
+        .iter()
+        .find_map(|check| check.etcd_snapshot.as_ref())
 }
 
 /// Windows that can't be read, or that never open.

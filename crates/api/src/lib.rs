@@ -10,6 +10,7 @@ mod addon;
 mod approval;
 mod canary;
 mod catalog_name;
+mod etcd_snapshot;
 mod event;
 mod health;
 mod hooks;
@@ -32,6 +33,7 @@ pub use addon::{
 pub use approval::{Approval, ApprovalPoint, ApprovalPolicy, ApprovedPart};
 pub use canary::Canary;
 pub use catalog_name::CatalogName;
+pub use etcd_snapshot::{EtcdSnapshotParameters, EtcdSnapshotStatus, SnapshotObserve};
 pub use event::{EventReason, EventSeverity};
 pub use health::{FailureReason, HealthImpact, HealthLevel, HealthReason, HealthStatus};
 pub use hooks::{HookAnswer, HookVerdict, RuntimeHooksAre, RuntimeHooksStatus};

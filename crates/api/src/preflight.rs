@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::KubeSchema;
 use schemars::JsonSchema;
@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Enforcement,
+    etcd_snapshot::{EtcdSnapshotParameters, EtcdSnapshotStatus},
     preflight_parameters::{OnUnknown, RemovedApisParameters, RemovedApisRule},
     schema,
 };
@@ -101,6 +102,14 @@ preflight_checks! {
         "Nothing is deleted with the machines that may be missed: their templates add no disks, as far as the provider is \
          known. What is on a machine's first disk always goes with it.",
         "back up what has to stay, or move it to persistent volumes";
+    CapiReady = "capi-ready", Enforce:
+        "The release of Cluster API that clusterctl installed manages the target's minor, as Cluster API's book says. Where \
+         Instar's table says nothing of either, and where it manages an older minor no longer, it only warns.",
+        "upgrade Cluster API first";
+    EtcdSnapshot = "etcd-snapshot", Off:
+        "Of the objects that `etcdSnapshot` of the policy's check names, one reports a snapshot of etcd that can be restored \
+         (`readyWhen`) and is at most `maxAge` old.",
+        "make a snapshot of etcd, and begin when the object reports it";
     NodesReady = "nodes-ready", Warn of Workload:
         "The condition `Ready` of every Node of the workload cluster is True, and its kubelet reported within 12 minutes.",
         "repair or delete the machines of the Nodes that the message names, or the upgrade may wait for them";
@@ -146,7 +155,7 @@ impl fmt::Display for PreflightCheck {
 }
 
 /// What is checked before an upgrade begins.
-#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct PreflightPolicy {
     /// The checks that don't have their default mode. Where several policies select a Cluster and name a check, the
@@ -165,10 +174,14 @@ impl PreflightPolicy {
 }
 
 /// A check, and what becomes of an upgrade when it fails.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("!has(self.removedApis) || self.name == 'removed-apis'").message("removedApis is for the check removed-apis alone")
+    validation = Rule::new("!has(self.removedApis) || self.name == 'removed-apis'").message("removedApis is for the check removed-apis alone"),
+    validation = Rule::new("!has(self.etcdSnapshot) || self.name == 'etcd-snapshot'").message("etcdSnapshot is for the check etcd-snapshot alone"),
+    validation = Rule::new("has(self.etcdSnapshot) || self.name != 'etcd-snapshot' || self.mode == 'Off'").message("the check etcd-snapshot needs etcdSnapshot, which says where snapshots are reported"),
+    validation = Rule::new("!has(self.deadline) || (duration(self.deadline) >= duration('1s') && duration(self.deadline) <= duration('45s'))").message("deadline has to be from 1s to 45s"),
+    validation = Rule::new("!has(self.deadline) || self.name in ['etcd-snapshot', 'nodes-ready', 'kubelet-skew', 'webhooks-in-the-way', 'pod-disruption-budgets', 'removed-apis', 'certificate-authorities']").message("deadline is for checks that read an API server")
 )]
 pub struct PreflightCheckSetting {
     /// The check; docs/reference/preflight.md lists them.
@@ -181,13 +194,28 @@ pub struct PreflightCheckSetting {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_unknown: Option<OnUnknown>,
 
+    /// How long one look of a check that reads an API server may take, from 1s to 45s: what isn't read by then is Unknown.
+    /// Absent: as long as all of them together, 45s. Checks that read the same share the longest, and so do policies.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "jiff::fmt::serde::duration::friendly::compact::optional"
+    )]
+    #[schemars(schema_with = "schema::optional_duration")]
+    pub deadline: Option<SignedDuration>,
+
     /// What the check removed-apis lets pass.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub removed_apis: Option<RemovedApisParameters>,
+
+    /// Where the check etcd-snapshot finds snapshots. If several policies select a Cluster, each of them has to be
+    /// satisfied, but for those whose mode is Off.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub etcd_snapshot: Option<EtcdSnapshotParameters>,
 }
 
 /// What policies say of the checks together.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct PreflightSettings {
     /// The modes of the checks that a policy names.
     pub modes: BTreeMap<PreflightCheck, Enforcement>,
@@ -195,6 +223,10 @@ pub struct PreflightSettings {
     pub on_unknown: BTreeMap<PreflightCheck, OnUnknown>,
     /// The parameters of removed-apis.
     pub removed_apis: RemovedApisRule,
+    /// How long a look may take; one that isn't there has no deadline of its own.
+    pub deadlines: BTreeMap<PreflightCheck, SignedDuration>,
+    /// What each policy asks of the snapshots of etcd.
+    pub etcd_snapshots: Vec<EtcdSnapshotParameters>,
 }
 
 impl PreflightSettings {
@@ -202,7 +234,7 @@ impl PreflightSettings {
     #[must_use]
     pub fn of<'a>(policies: impl IntoIterator<Item = &'a PreflightPolicy>) -> Self {
         let settings: Vec<&PreflightCheckSetting> = policies.into_iter().flat_map(|policy| &policy.checks).collect();
-        let (mut modes, mut on_unknown) = (BTreeMap::new(), BTreeMap::new());
+        let (mut modes, mut on_unknown, mut deadlines) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         for setting in &settings {
             let mode = modes.entry(setting.name).or_insert(setting.mode);
             *mode = setting.mode.max(*mode);
@@ -210,12 +242,24 @@ impl PreflightSettings {
                 let strictest = on_unknown.entry(setting.name).or_insert(set);
                 *strictest = set.max(*strictest);
             }
+            if let Some(set) = setting.deadline {
+                let longest = deadlines.entry(setting.name).or_insert(set);
+                *longest = set.max(*longest);
+            }
         }
+        let is_on = |setting: &&&PreflightCheckSetting| setting.mode != Enforcement::Off;
+        let etcd_snapshots = settings
+            .iter()
+            .filter(is_on)
+            .filter_map(|setting| setting.etcd_snapshot.clone())
+            .collect();
         let removed_apis = settings.iter().filter_map(|setting| setting.removed_apis.as_ref());
         Self {
             modes,
             on_unknown,
             removed_apis: RemovedApisRule::of_all(removed_apis),
+            deadlines,
+            etcd_snapshots,
         }
     }
 }
@@ -297,6 +341,10 @@ pub struct PreflightStatus {
     #[schemars(length(max = 1024))]
     pub message: String,
 
+    /// Of the check etcd-snapshot: the newest snapshot that can be restored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshot: Option<EtcdSnapshotStatus>,
+
     /// When it came to this result.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::time")]
@@ -322,7 +370,6 @@ pub enum PreflightResult {
 
 #[cfg(test)]
 mod tests {
-    use jiff::SignedDuration;
     use serde_json::json;
 
     use super::*;
@@ -383,6 +430,34 @@ mod tests {
         );
         let all = settings(&[check(json!({ "ignore": [ignored(None)] }))]).removed_apis;
         assert!(is_ignored(&all, "c") && !all.ignore[0].matches("g", "v2", "c"));
+    }
+
+    #[test]
+    fn the_longest_deadline_counts() {
+        let check = |deadline: &str| json!({ "name": "nodes-ready", "mode": "Warn", "deadline": deadline });
+        assert_eq!(settings(&[]).deadlines, BTreeMap::new());
+        let deadlines = settings(&[check("5s"), check("20s"), check("10s")]).deadlines;
+        let longest = SignedDuration::from_secs(20);
+        assert_eq!(deadlines, BTreeMap::from([(PreflightCheck::NodesReady, longest)]));
+    }
+
+    /// The rule of the schema lists them by hand.
+    #[test]
+    fn a_deadline_is_for_all_that_read_an_api_server() {
+        let rule = include_str!("preflight.rs");
+        let (_, list) = rule.split_once("!has(self.deadline) || self.name in [").unwrap();
+        let (list, _) = list.split_once(']').unwrap();
+        let mut listed: Vec<&str> = list.split(", ").map(|name| name.trim_matches('\'')).collect();
+        listed.sort_unstable();
+        let reads =
+            |check: &&PreflightCheck| check.reads() == ClusterRead::Workload || **check == PreflightCheck::EtcdSnapshot;
+        let mut names: Vec<&str> = PreflightCheck::ALL
+            .iter()
+            .filter(reads)
+            .map(|check| check.as_str())
+            .collect();
+        names.sort_unstable();
+        assert_eq!(listed, names);
     }
 
     #[test]

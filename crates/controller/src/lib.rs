@@ -14,6 +14,7 @@
 
 mod api;
 mod caches;
+mod cluster_api;
 mod execute;
 mod fields;
 mod gather;

@@ -15,14 +15,15 @@ mod lanes;
 mod problem;
 mod round;
 mod schedule;
+mod snapshots;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use instar_addons::{GateReadings, WantedGate};
-use instar_preflight::workload::{Probe, Readings};
+use instar_addons::{GateReadings, SnapshotQuery, SnapshotReading, WantedGate};
+use instar_preflight::workload::{Deadlines, Probe, Readings};
 use instar_watch::Key;
 use jiff::Timestamp;
 use kube::Client;
@@ -44,8 +45,13 @@ pub(crate) struct Wanted {
     /// The Secret with the kubeconfig, in the Cluster's namespace; absent where the workload cluster may not be read.
     pub(crate) secret: Option<String>,
     pub(crate) probes: BTreeSet<Probe>,
+    /// Those of them that are read seldom, since what they found lets the upgrade begin.
+    pub(crate) settled: BTreeSet<Probe>,
+    pub(crate) deadlines: Deadlines,
     /// The add-ons and gates, with what is set for them.
     pub(crate) gates: Vec<WantedGate>,
+    /// What reports snapshots of etcd.
+    pub(crate) snapshots: Vec<SnapshotQuery>,
 }
 
 /// Reads workload clusters for as long as their upgrades wait for it.
@@ -74,6 +80,11 @@ impl Prober {
     /// What is known of its add-ons and gates.
     pub(crate) fn gates(&self, cluster: &Key) -> GateReadings {
         self.lock().gates(cluster)
+    }
+
+    /// What is known of snapshots of its etcd.
+    pub(crate) fn snapshots(&self, cluster: &Key) -> Vec<SnapshotReading> {
+        self.lock().snapshots(cluster)
     }
 
     /// A pass over a Cluster begins.
@@ -145,6 +156,7 @@ fn finished(ended: Result<(Id, Finished), JoinError>) -> (Id, Finished) {
         let finished = Finished {
             readings: Readings::new(),
             gates: BTreeMap::new(),
+            snapshots: Vec::new(),
             at: Timestamp::now(),
             answer: Answer::None,
         };

@@ -88,6 +88,8 @@ pub const RULES: &[Rule] = &[
     rule("bootstrap.cluster.x-k8s.io", "kubeadmconfigtemplates", TEMPLATE),
     // Which of them have opted in to Runtime Hooks.
     rule("", "namespaces", &["list"]),
+    // Which Cluster API is installed, where clusterctl installed it.
+    rule("clusterctl.cluster.x-k8s.io", "providers", &["list"]),
     // One of its own, by which Cluster API asks before each step.
     rule(
         "runtime.cluster.x-k8s.io",

@@ -20,13 +20,15 @@ use std::{
 use instar_api::{ClusterUpgrade, VERSION_ANNOTATION, WorkloadAccess};
 use instar_capi::{Cluster, KubeadmControlPlane, MachineDeployment, MachinePool};
 use instar_planner::{Lifecycle, Snapshot};
+use instar_preflight::{deadlines, settled};
 use instar_watch::{Key, Lookup};
 use kube::{Client, ResourceExt, runtime::events::Recorder};
 
 use crate::{
     api::{Class, Error},
     caches::{Caches, KeptPart, PlannedKind},
-    gather::{AddonLook, CheckRules, Referred, begun, current_versions, lifecycle_of, wanted_probes},
+    cluster_api::ClusterApi,
+    gather::{AddonLook, CheckRules, Referred, begun, current_versions, lifecycle_of, wanted_probes, wanted_snapshots},
     hooks::Hooks,
     kinds::{Kinds, UnusedKinds},
     lease::Leads,
@@ -72,6 +74,7 @@ pub(crate) struct Context {
     pub(crate) memory: Memory,
     pub(crate) prober: Prober,
     pub(crate) hooks: Hooks,
+    pub(crate) cluster_api: ClusterApi,
 }
 
 /// One pass over a Cluster, be it there or not.
@@ -217,7 +220,8 @@ impl Context {
     /// Has read what the checks of an upgrade that waits, and its add-ons and gates, want to know, for a pass to come.
     fn probe(&self, rules: &CheckRules, cluster: &Cluster, snapshot: &Snapshot, addons: AddonLook<'_>) {
         let probes = wanted_probes(rules, snapshot);
-        if probes.is_empty() && addons.wanted.is_empty() {
+        let snapshots = wanted_snapshots(rules, snapshot, &self.prober.snapshots(&Key::of(cluster)));
+        if probes.is_empty() && addons.wanted.is_empty() && snapshots.is_empty() {
             return;
         }
         let secret = match &rules.access {
@@ -227,7 +231,10 @@ impl Context {
         let wanted = Wanted {
             secret,
             probes,
+            settled: settled(&snapshot.preflight),
+            deadlines: deadlines(&rules.settings),
             gates: addons.wanted,
+            snapshots,
         };
         self.prober.want(&Key::of(cluster), wanted);
     }

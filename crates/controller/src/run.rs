@@ -17,6 +17,7 @@ use tokio::{
 use crate::{
     api::FIELD_MANAGER,
     caches::Caches,
+    cluster_api::ClusterApi,
     hooks::{ExtensionServer, Hooks},
     kinds::{Kinds, UnusedKinds},
     lease::{Lease, LeaseError},
@@ -95,6 +96,7 @@ pub async fn run(
         memory: Memory::default(),
         prober: Prober::new(wake),
         hooks: Hooks::new(extension),
+        cluster_api: ClusterApi::default(),
         caches: Arc::clone(&caches),
         client,
     };

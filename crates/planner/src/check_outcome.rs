@@ -1,6 +1,6 @@
 //! What a check before an upgrade came to.
 
-use instar_api::{PreflightCheck, PreflightResult};
+use instar_api::{EtcdSnapshotStatus, PreflightCheck, PreflightResult};
 use instar_capi::WorkerKind;
 use jiff::Timestamp;
 
@@ -9,6 +9,8 @@ use jiff::Timestamp;
 pub struct CheckOutcome {
     pub check: PreflightCheck,
     pub outcome: PreflightOutcome,
+    /// The newest snapshot of etcd that the check found; absent for the other checks.
+    pub snapshot: Option<EtcdSnapshotStatus>,
 }
 
 /// What a check came to, its mode and what is skipped included.

@@ -1,10 +1,12 @@
 //! The checks, one file each.
 
+mod capi_ready;
 mod certificate_authorities;
 mod cluster_available;
 pub(crate) mod control_plane_flags;
 mod control_plane_healthy;
 pub(crate) mod disks;
+pub(crate) mod etcd_snapshot;
 mod kubelet_skew;
 mod machines_ready;
 mod no_rollout_under_way;
@@ -14,7 +16,7 @@ mod removed_apis;
 mod templates_present;
 mod webhooks_in_the_way;
 
-use instar_api::{PreflightCheck, PreflightSettings, WorkloadAccess};
+use instar_api::{EtcdSnapshotStatus, PreflightCheck, PreflightSettings, WorkloadAccess};
 use instar_capi::ComponentSetting;
 use instar_planner::{
     Condition, Lifecycle, MachineDeployment, Object, Observed, PoolOverride, Problem, Snapshot, Template, TemplateRef,
@@ -42,6 +44,8 @@ pub(crate) fn look(
         PreflightCheck::ControlPlaneFlags => control_plane_flags::look(snapshot),
         PreflightCheck::TemplatesPresent => templates_present::look(snapshot),
         PreflightCheck::Disks => disks::look(snapshot),
+        PreflightCheck::CapiReady => capi_ready::look(snapshot, workload.cluster_api),
+        PreflightCheck::EtcdSnapshot => etcd_snapshot::look(snapshot, &settings.etcd_snapshots, workload),
         PreflightCheck::NodesReady => nodes_ready::look(snapshot, workload),
         PreflightCheck::KubeletSkew => kubelet_skew::look(snapshot, workload),
         PreflightCheck::WebhooksInTheWay => webhooks_in_the_way::look(snapshot, workload),
@@ -49,6 +53,18 @@ pub(crate) fn look(
         PreflightCheck::RemovedApis => removed_apis::look(snapshot, &settings.removed_apis, workload),
         PreflightCheck::CertificateAuthorities => certificate_authorities::look(snapshot, workload),
     }
+}
+
+/// The newest snapshot of etcd, where the check is about them.
+pub(crate) fn snapshot(
+    check: PreflightCheck,
+    settings: &PreflightSettings,
+    workload: Workload<'_>,
+) -> Option<EtcdSnapshotStatus> {
+    let is_asked = check == PreflightCheck::EtcdSnapshot;
+    is_asked
+        .then(|| etcd_snapshot::newest(&settings.etcd_snapshots, workload))
+        .flatten()
 }
 
 /// What has to be read of the workload cluster for a check.
@@ -60,7 +76,9 @@ pub(crate) const fn probe(check: PreflightCheck) -> Option<Probe> {
         | PreflightCheck::NoRolloutUnderWay
         | PreflightCheck::ControlPlaneFlags
         | PreflightCheck::TemplatesPresent
-        | PreflightCheck::Disks => None,
+        | PreflightCheck::Disks
+        | PreflightCheck::CapiReady
+        | PreflightCheck::EtcdSnapshot => None,
         PreflightCheck::NodesReady | PreflightCheck::KubeletSkew => Some(Probe::Nodes),
         PreflightCheck::WebhooksInTheWay => Some(Probe::Webhooks),
         PreflightCheck::PodDisruptionBudgets => Some(Probe::Budgets),
@@ -71,6 +89,21 @@ pub(crate) const fn probe(check: PreflightCheck) -> Option<Probe> {
 
 /// How old a reading may be. The cluster is read again twice a minute, so an older one means that this doesn't happen.
 const STALE: SignedDuration = SignedDuration::from_mins(3);
+
+/// An error says why the workload cluster isn't read.
+fn readable(access: &WorkloadAccess, cluster: &str) -> Result<(), String> {
+    match access {
+        WorkloadAccess::Enabled(_) => Ok(()),
+        WorkloadAccess::Disabled => Err(format!(
+            "the workload cluster of Cluster {cluster} isn't read: set spec.workload.access of an UpgradePolicy that \
+             selects it to Enabled, and of none to Disabled"
+        )),
+        WorkloadAccess::Unclear(why) => Err(why.clone()),
+    }
+}
+
+/// The same of what is read every 10 minutes.
+const STALE_HEAVY: SignedDuration = SignedDuration::from_mins(13);
 
 /// What was read of the workload cluster, or why nothing was.
 fn read<'w, F>(
@@ -87,26 +120,18 @@ fn read<'w, F>(
             message,
         })
     };
-    match workload.access {
-        WorkloadAccess::Enabled(_) => {}
-        WorkloadAccess::Disabled => {
-            return Err(unknown(format!(
-                "the workload cluster of Cluster {cluster} isn't read: set spec.workload.access of an UpgradePolicy that \
-                 selects it to Enabled, and of none to Disabled"
-            )));
-        }
-        WorkloadAccess::Unclear(why) => return Err(unknown(why.clone())),
-    }
+    readable(workload.access, cluster).map_err(unknown)?;
     let not_yet = || {
         unknown(format!(
             "the workload cluster of Cluster {cluster} has not been read yet"
         ))
     };
     let reading = workload.readings.get(&probe).ok_or_else(not_yet)?;
+    let stale = if probe.is_heavy() { STALE_HEAVY } else { STALE };
     match &reading.found {
         // One that doesn't answer is asked less and less often.
         Err(problem) => Err(Finding::Unknown(problem.clone())),
-        Ok(_) if snapshot.now.duration_since(reading.at) > STALE => Err(unknown(format!(
+        Ok(_) if snapshot.now.duration_since(reading.at) > stale => Err(unknown(format!(
             "the workload cluster of Cluster {cluster} was read last at {}, which is too long ago",
             reading.at
         ))),

@@ -7,6 +7,7 @@
 //! Invariants: no client, no IO, no clock (now is the snapshot's, or given); every function is total.
 
 mod checks;
+mod cluster_api;
 mod finding;
 mod flags;
 mod lifecycle;
@@ -14,8 +15,9 @@ mod removed_apis;
 mod unread;
 pub mod workload;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
+use instar_addons::{SnapshotQuery, SnapshotReading};
 use instar_api::{
     ClusterRead, Enforcement, OnUnknown, PreflightCheck, PreflightSettings, PreflightSkip, WorkloadAccess,
 };
@@ -23,7 +25,7 @@ use instar_planner::{CheckOutcome, PreflightOutcome, Problem, Skip, Snapshot};
 use jiff::Timestamp;
 
 use finding::Finding;
-use workload::{Probe, Workload};
+use workload::{Deadlines, Probe, Workload};
 
 pub use checks::is_judged;
 pub use unread::{Unread, unread};
@@ -47,7 +49,11 @@ pub fn examine(
                 enforced(look(), on_unknown(*check, settings), skip, snapshot.now)
             }
         };
-        Some(CheckOutcome { check: *check, outcome })
+        Some(CheckOutcome {
+            check: *check,
+            outcome,
+            snapshot: checks::snapshot(*check, settings, workload),
+        })
     });
     asked.collect()
 }
@@ -58,6 +64,61 @@ pub fn probes(settings: &PreflightSettings, access: &WorkloadAccess) -> BTreeSet
     let is_asked = |check: &PreflightCheck| mode(*check, settings, access) != Enforcement::Off;
     let asked = PreflightCheck::ALL.iter().copied().filter(is_asked);
     asked.filter_map(checks::probe).collect()
+}
+
+/// What has to be looked at for snapshots of etcd, where that check isn't off. A look that was taken is not compiled again.
+#[must_use]
+pub fn snapshots(
+    snapshot: &Snapshot,
+    settings: &PreflightSettings,
+    access: &WorkloadAccess,
+    known: &[SnapshotReading],
+) -> Vec<SnapshotQuery> {
+    match mode(PreflightCheck::EtcdSnapshot, settings, access) {
+        Enforcement::Off => Vec::new(),
+        Enforcement::Warn | Enforcement::Enforce => {
+            checks::etcd_snapshot::queries(snapshot, &settings.etcd_snapshots, access, known)
+        }
+    }
+}
+
+/// What need not be read again soon: a check that reads much, and lets the upgrade begin.
+#[must_use]
+pub fn settled(outcomes: &[CheckOutcome]) -> BTreeSet<Probe> {
+    let lets_begin = |outcome: &&CheckOutcome| match &outcome.outcome {
+        PreflightOutcome::Pass | PreflightOutcome::NotApplicable(_) => true,
+        PreflightOutcome::Warn(_)
+        | PreflightOutcome::Fail(_)
+        | PreflightOutcome::Unknown(_)
+        | PreflightOutcome::Skipped { .. } => false,
+    };
+    let probes = outcomes
+        .iter()
+        .filter(lets_begin)
+        .filter_map(|outcome| checks::probe(outcome.check));
+    probes.filter(|probe| probe.is_heavy()).collect()
+}
+
+/// How long the looks of checks may take. Those that read the same share the longest.
+#[must_use]
+pub fn deadlines(settings: &PreflightSettings) -> Deadlines {
+    let mut deadlines = Deadlines {
+        probes: BTreeMap::new(),
+        snapshots: settings.deadlines.get(&PreflightCheck::EtcdSnapshot).copied(),
+    };
+    for (check, deadline) in &settings.deadlines {
+        if let Some(probe) = checks::probe(*check) {
+            let longest = deadlines.probes.entry(probe).or_insert(*deadline);
+            *longest = (*longest).max(*deadline);
+        }
+    }
+    deadlines
+}
+
+/// Whether a check asks which Cluster API is installed.
+#[must_use]
+pub fn asks_cluster_api(settings: &PreflightSettings, access: &WorkloadAccess) -> bool {
+    mode(PreflightCheck::CapiReady, settings, access) != Enforcement::Off
 }
 
 fn mode(check: PreflightCheck, settings: &PreflightSettings, access: &WorkloadAccess) -> Enforcement {

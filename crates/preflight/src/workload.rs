@@ -12,9 +12,10 @@ mod webhooks;
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use instar_addons::SnapshotReading;
 use instar_api::WorkloadAccess;
 use instar_planner::Problem;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 pub use api_requests::{ApiRequests, ApiServer, ApiServerAnswer, Coverage, MetricsReader, Requested, WrittenView};
 pub use authorities::{Authorities, AuthoritySource};
@@ -24,7 +25,7 @@ pub use webhooks::{
     Backend, Danger, Endpoints, NamespaceView, Service, WebhookConfigurationView, WebhookEffect, Webhooks,
 };
 
-pub use crate::removed_apis::ApiResource;
+pub use crate::{cluster_api::ClusterApiVersion, removed_apis::ApiResource};
 
 /// What is read of a workload cluster at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -39,6 +40,25 @@ pub enum Probe {
     Authorities,
     /// What its API servers count of requests for deprecated APIs.
     ApiRequests,
+}
+
+impl Probe {
+    /// Whether it reads megabytes: once it lets the upgrade begin, it is read every 10 minutes and not twice a minute.
+    #[must_use]
+    pub const fn is_heavy(self) -> bool {
+        match self {
+            Self::Nodes | Self::Webhooks | Self::Budgets | Self::Authorities => false,
+            Self::ApiRequests => true,
+        }
+    }
+}
+
+/// How long looks may take, where a policy says so.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Deadlines {
+    pub probes: BTreeMap<Probe, SignedDuration>,
+    /// Of all that reports snapshots of etcd together.
+    pub snapshots: Option<SignedDuration>,
 }
 
 /// What a probe found.
@@ -70,11 +90,13 @@ pub struct Reading {
 /// What is known of each probe. One that isn't there has not been answered yet.
 pub type Readings = BTreeMap<Probe, Arc<Reading>>;
 
-/// What is known of a workload cluster.
+/// What is known of a workload cluster, of what reports snapshots of its etcd, wherever that is, and of Cluster API.
 #[derive(Debug, Clone, Copy)]
 pub struct Workload<'a> {
     pub access: &'a WorkloadAccess,
     pub readings: &'a Readings,
+    pub snapshots: &'a [SnapshotReading],
+    pub cluster_api: &'a ClusterApiVersion,
 }
 
 impl Facts {

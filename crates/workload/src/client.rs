@@ -25,7 +25,7 @@ use serde_json::Value;
 use tokio::time::timeout;
 use tracing::{instrument::WithSubscriber, subscriber::NoSubscriber};
 
-use crate::kubeconfig::Kubeconfig;
+use crate::{discovery::Discovery, kubeconfig::Kubeconfig};
 
 /// How long it may take to connect, TLS included.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -134,6 +134,7 @@ pub struct WorkloadClient {
     authorities: Vec<CertificateDer<'static>>,
     /// What a server could say back.
     token: Option<SecretString>,
+    discovery: Discovery,
 }
 
 /// What of each item is listed.
@@ -184,6 +185,7 @@ impl WorkloadClient {
             host: kubeconfig.host().to_owned(),
             authorities: authorities.clone(),
             token: kubeconfig.token.clone(),
+            discovery: Discovery::default(),
         })
     }
 
@@ -196,7 +198,13 @@ impl WorkloadClient {
             host: "the management cluster".to_owned(),
             authorities: Vec::new(),
             token: None,
+            discovery: Discovery::default(),
         }
+    }
+
+    /// What this client has learnt of kinds.
+    pub(crate) const fn discovery(&self) -> &Discovery {
+        &self.discovery
     }
 
     /// Asks for the version, which every user may: whether anything answers at all.

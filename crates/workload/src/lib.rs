@@ -9,6 +9,7 @@
 //! opens a cluster reaches an error or a log.
 
 mod client;
+mod discovery;
 mod kubeconfig;
 mod objects;
 mod read;

@@ -1,6 +1,6 @@
 //! Objects of any kind, as add-ons and gates name them: read with bounds, and one field of them set.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use instar_addons::Target;
 use instar_api::Observe;
@@ -9,7 +9,10 @@ use kube::{api::ListParams, core::Selector};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::client::{CallError, WorkloadClient};
+use crate::{
+    client::{CallError, WorkloadClient},
+    discovery::Resource,
+};
 
 /// One more than a gate takes, so that it says that there are too many.
 const MOST: usize = 1_001;
@@ -68,14 +71,6 @@ impl fmt::Display for SetError {
             Self::Call(error) => write!(f, "{error}"),
         }
     }
-}
-
-/// The resource of a kind.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-struct Resource {
-    name: String,
-    kind: String,
-    namespaced: bool,
 }
 
 #[derive(Deserialize)]
@@ -189,14 +184,19 @@ pub async fn set(client: &WorkloadClient, target: &Target) -> Result<SetOutcome,
 }
 
 async fn resource(client: &WorkloadClient, base: &str, kind: &str) -> Result<Option<Resource>, CallError> {
-    match client.one::<Resources>(base).await {
-        Ok(Resources { resources }) => {
-            let mut found = resources.into_iter().filter(|resource| resource.kind == kind);
-            Ok(found.find(|resource| is_segment(&resource.name)))
-        }
-        Err(CallError::Refused { code: 404, .. }) => Ok(None),
-        Err(error) => Err(error),
-    }
+    let resources = if let Some(known) = client.discovery().known(base) {
+        known
+    } else {
+        let found: Arc<[Resource]> = match client.one::<Resources>(base).await {
+            Ok(Resources { resources }) => resources.into(),
+            Err(CallError::Refused { code: 404, .. }) => Arc::new([]),
+            Err(error) => return Err(error),
+        };
+        client.discovery().keep(base, &found);
+        found
+    };
+    let mut found = resources.iter().filter(|resource| resource.kind == kind);
+    Ok(found.find(|resource| is_segment(&resource.name)).cloned())
 }
 
 fn base(api_version: &str) -> String {

@@ -1,4 +1,4 @@
-//! `cargo xtask generate`, `cargo xtask lifecycle` and `cargo xtask removed-apis`.
+//! `cargo xtask generate`, and the tables that it doesn't write: `lifecycle`, `removed-apis`, `cluster-api`.
 
 use std::{
     fs,
@@ -30,6 +30,11 @@ enum Command {
         /// The folder in which Go keeps modules; the source of this command says which ones have to be there.
         module_cache: PathBuf,
     },
+    /// Writes which release of Cluster API manages which minor of Kubernetes, from its book.
+    ClusterApi {
+        /// The folder in which Go keeps modules; the source of this command says which ones have to be there.
+        module_cache: PathBuf,
+    },
 }
 
 fn main() -> ExitCode {
@@ -38,6 +43,7 @@ fn main() -> ExitCode {
         Command::Generate => generate(),
         Command::Lifecycle { module_cache } => lifecycle(&module_cache),
         Command::RemovedApis { module_cache } => removed_apis(&module_cache),
+        Command::ClusterApi { module_cache } => cluster_api(&module_cache),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -78,5 +84,11 @@ fn lifecycle(module_cache: &Path) -> Result<()> {
 fn removed_apis(module_cache: &Path) -> Result<()> {
     let table = xtask::removed_apis::table(module_cache)?;
     let path = xtask::root().join(xtask::removed_apis::FILE);
+    fs::write(&path, table).with_context(|| path.display().to_string())
+}
+
+fn cluster_api(module_cache: &Path) -> Result<()> {
+    let table = xtask::cluster_api::table(module_cache)?;
+    let path = xtask::root().join(xtask::cluster_api::FILE);
     fs::write(&path, table).with_context(|| path.display().to_string())
 }

@@ -288,7 +288,7 @@ const ON_GATES: &[Trigger] = &[
 ];
 
 pub(super) const GATE_READABLE: RuleInfo = RuleInfo {
-    guards: "The add-ons of a KubernetesRelease and the gates of an UpgradePolicy can be read: their expressions are CEL that Instar evaluates, within its bounds, and what they depend on is there and in no circle.",
+    guards: "The add-ons of a KubernetesRelease, the gates of an UpgradePolicy and what its check `etcd-snapshot` asks for can be read: their expressions are CEL that Instar evaluates, within its bounds, and what they depend on is there and in no circle.",
     source: GATES,
     messages: &["{}"],
     remediation: "correct it",
@@ -298,12 +298,13 @@ pub(super) const GATE_READABLE: RuleInfo = RuleInfo {
 };
 
 pub(super) const GATE_NEEDS_STATUS: RuleInfo = RuleInfo {
-    guards: "`readyWhen` of an add-on or a gate holds neither for an object without a status nor for empty lists, and an object that doesn't tell which edit it has seen has time to see it.",
+    guards: "`readyWhen` of an add-on, a gate or the check `etcd-snapshot` holds neither for an object without a status nor for empty lists, an object that doesn't tell which edit it has seen has time to see it, and the time of a snapshot is one that an object gives.",
     source: GATES,
     messages: &[
         "{}: readyWhen: it holds for an object without a status",
         "{}: readyWhen: it holds where the lists of status are empty",
         "{}: settle: 0s with generation: Ignore lets an old status count as the new one",
+        "{}: timestampExpression: it gives a time for an object without a status",
     ],
     remediation: "name a field of status that only a ready object has",
     default: Enforcement::Enforce,
@@ -312,7 +313,7 @@ pub(super) const GATE_NEEDS_STATUS: RuleInfo = RuleInfo {
 };
 
 pub(super) const GATE_REACH: RuleInfo = RuleInfo {
-    guards: "Add-ons and gates reach no Secrets, an UpgradePolicy observes no other namespace of the management cluster than its own, and an add-on writes nothing that steers Kubernetes, Cluster API or Instar.",
+    guards: "Add-ons, gates and the check `etcd-snapshot` reach no Secrets, an UpgradePolicy observes no other namespace of the management cluster than its own, and an add-on writes nothing that steers Kubernetes, Cluster API or Instar.",
     source: GATES,
     messages: &[
         "{}: observe.kind: Secrets are never observed",

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use instar_addons::{SnapshotQuery, SnapshotReading};
 use instar_api::{
     Canary, ClusterUpgrade, Maintenance, MinorRollback, PreflightSettings, UpgradePolicySpec, WorkloadAccess,
     workload_access,
@@ -10,8 +11,8 @@ use instar_capi as capi;
 use instar_gates::{MaintenanceWindows, WindowState};
 use instar_planner::{Approvals, CanaryRule, Gate, GateState, Snapshot, Unreadable, checks_are_asked};
 use instar_preflight::{
-    examine, probes,
-    workload::{Probe, Readings, Workload},
+    examine, probes, snapshots,
+    workload::{ClusterApiVersion, Probe, Readings, Workload},
 };
 use jiff::Timestamp;
 use kube::ResourceExt;
@@ -62,11 +63,20 @@ pub(crate) struct CheckRules {
 }
 
 /// Asks the checks of a snapshot that has all that they read.
-pub(crate) fn preflight(rules: &CheckRules, upgrade: &ClusterUpgrade, readings: &Readings, snapshot: &mut Snapshot) {
+pub(crate) fn preflight(
+    rules: &CheckRules,
+    upgrade: &ClusterUpgrade,
+    readings: &Readings,
+    snapshots: &[SnapshotReading],
+    cluster_api: &ClusterApiVersion,
+    snapshot: &mut Snapshot,
+) {
     if checks_are_asked(snapshot) {
         let workload = Workload {
             access: &rules.access,
             readings,
+            snapshots,
+            cluster_api,
         };
         snapshot.preflight = examine(snapshot, &rules.settings, &upgrade.spec.preflight.skip, workload);
     }
@@ -87,6 +97,19 @@ pub(crate) fn wanted_probes(rules: &CheckRules, snapshot: &Snapshot) -> BTreeSet
     match &rules.access {
         WorkloadAccess::Enabled(_) if checks_are_asked(snapshot) => probes(&rules.settings, &rules.access),
         WorkloadAccess::Enabled(_) | WorkloadAccess::Disabled | WorkloadAccess::Unclear(_) => BTreeSet::new(),
+    }
+}
+
+/// What has to be looked at for snapshots of etcd, of an upgrade that waits.
+pub(crate) fn wanted_snapshots(
+    rules: &CheckRules,
+    snapshot: &Snapshot,
+    known: &[SnapshotReading],
+) -> Vec<SnapshotQuery> {
+    if checks_are_asked(snapshot) {
+        snapshots(snapshot, &rules.settings, &rules.access, known)
+    } else {
+        Vec::new()
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use instar_addons::{Applies, Target, Verdict, WantedGate};
-use instar_api::ClusterSide;
+use instar_api::{ClusterSide, Observe};
 use instar_capi::Cluster;
 use instar_planner::{AddonId, Lifecycle, Problem};
 use instar_watch::Key;
@@ -31,7 +31,7 @@ pub(super) struct Sides<'a> {
 }
 
 impl Sides<'_> {
-    fn client(&self, side: ClusterSide) -> Result<&WorkloadClient, String> {
+    pub(super) fn client(&self, side: ClusterSide) -> Result<&WorkloadClient, String> {
         match side {
             ClusterSide::Management => Ok(self.management),
             ClusterSide::Workload => self.workload.map_err(|problem| problem.message.clone()),
@@ -50,23 +50,21 @@ pub(super) fn is_in_workload(gate: &WantedGate) -> bool {
 pub(super) async fn look_at_all(
     sides: Sides<'_>,
     cluster: &Key,
+    read: &Result<Arc<Value>, String>,
     gates: &[WantedGate],
     lanes: &Lanes,
 ) -> BTreeMap<AddonId, Look> {
     let mut looks = BTreeMap::new();
-    if gates.is_empty() {
-        return looks;
-    }
-    let read = match read_cluster(sides.management, cluster).await {
-        Ok(read) => Arc::new(read),
+    let read = match read {
+        Ok(read) => read,
         Err(message) => {
             let unknown = |gate: &WantedGate| (gate.id.clone(), Look::Judged(Verdict::Unknown(message.clone())));
             return gates.iter().map(unknown).collect();
         }
     };
     for gate in gates {
-        let look = match gate.applies(&read, Timestamp::now()) {
-            Applies::Yes => look(sides, cluster, &read, gate, lanes).await,
+        let look = match gate.applies(read, Timestamp::now()) {
+            Applies::Yes => look(sides, cluster, read, gate, lanes).await,
             Applies::No => Look::Judged(Verdict::NotApplicable),
             Applies::Unknown(why) => Look::Judged(Verdict::Unknown(why)),
         };
@@ -75,14 +73,15 @@ pub(super) async fn look_at_all(
     looks
 }
 
-async fn read_cluster(management: &WorkloadClient, cluster: &Key) -> Result<Value, String> {
+/// The Cluster as JSON, or why nothing is looked at for it.
+pub(super) async fn read_cluster(management: &WorkloadClient, cluster: &Key) -> Result<Arc<Value>, String> {
     let path = Cluster::url_path(&(), Some(cluster.namespace()));
     let read = read_object(management, &format!("{path}/{}", cluster.name())).await;
     let read = read.map_err(|error| format!("Cluster {cluster} was not read: {error}"))?;
     // It may have been paused or deleted since the pass that wanted the look.
     match serde_json::from_value::<Cluster>(read.clone()) {
         Ok(typed) => match lifecycle_of(&typed) {
-            Lifecycle::Active => Ok(read),
+            Lifecycle::Active => Ok(Arc::new(read)),
             Lifecycle::Paused => Err(format!("Cluster {cluster} is paused")),
             Lifecycle::Deleting => Err(format!("Cluster {cluster} is being deleted")),
         },
@@ -108,41 +107,68 @@ async fn look(sides: Sides<'_>, cluster: &Key, read: &Arc<Value>, gate: &WantedG
         }
     }
     let observed = gate.gate().observe();
-    let client = match sides.client(observed.cluster) {
-        Ok(client) => client,
-        Err(message) => return Look::Judged(Verdict::Unknown(message)),
+    let unknown = |message: String| Look::Judged(Verdict::Unknown(message));
+    let objects = match objects(sides, cluster, observed, GATES).await {
+        Ok(Found::Objects(objects)) => objects,
+        Ok(Found::NotServed(message)) => return Look::Judged(Verdict::InProgress(format!("not ready: {message}"))),
+        Err(message) => return unknown(message),
     };
+    let (gate, cluster) = (gate.clone(), Arc::clone(read));
+    let judging = evaluated(lanes, move || gate.judge(&objects, &cluster, Timestamp::now()));
+    judging.await.map_or_else(unknown, Look::Judged)
+}
+
+/// What was observed.
+pub(super) enum Found {
+    Objects(Vec<Value>),
+    /// The API server doesn't know the kind, in words.
+    NotServed(String),
+}
+
+/// Reads what is observed; an error says why nothing was. `presets` is where roles for it are.
+pub(super) async fn objects(
+    sides: Sides<'_>,
+    cluster: &Key,
+    observed: &Observe,
+    presets: &str,
+) -> Result<Found, String> {
+    let client = sides.client(observed.cluster)?;
     let namespace = match observed.cluster {
         ClusterSide::Management => Some(cluster.namespace()),
         ClusterSide::Workload => None,
     };
     let (kind, place) = (&observed.kind, observed.cluster.as_str());
-    let unknown = |message: String| Look::Judged(Verdict::Unknown(message));
     match observe(client, observed, namespace).await {
-        Ok(Seen::Objects(objects)) => {
-            let turn = lanes.evaluation().await;
-            let (gate, cluster) = (gate.clone(), Arc::clone(read));
-            let judging = spawn_blocking(move || {
-                // Its turn lasts as long as the thread, also where nobody waits for it any more.
-                let _turn = turn;
-                gate.judge(&objects, &cluster, Timestamp::now())
-            });
-            judging.await.map_or_else(
-                |panicked| unknown(format!("evaluating it panicked, please report this: {panicked}")),
-                Look::Judged,
-            )
-        }
-        Ok(Seen::NotServed) => Look::Judged(Verdict::InProgress(format!(
-            "not ready: the {place} doesn't know the kind {kind} of {}",
+        Ok(Seen::Objects(objects)) => Ok(Found::Objects(objects)),
+        Ok(Seen::NotServed) => Ok(Found::NotServed(format!(
+            "the {place} doesn't know the kind {kind} of {}",
             observed.api_version
         ))),
-        Ok(Seen::TooLong) => unknown(format!(
+        Ok(Seen::TooLong) => Err(format!(
             "the objects of kind {kind} are larger than is read: narrow observe.labelSelector"
         )),
-        Ok(Seen::NoName(text)) => unknown(format!("\"{text}\" is no name of Kubernetes: correct observe")),
-        Err(error) => unknown(said(&error, observed.cluster, kind, "get and list")),
+        Ok(Seen::NoName(text)) => Err(format!("\"{text}\" is no name of Kubernetes: correct observe")),
+        Err(error) => Err(said(&error, observed.cluster, kind, "get and list", presets)),
     }
 }
+
+/// Evaluates expressions when their turn has come, on a thread of its own.
+pub(super) async fn evaluated<T: Send + 'static>(
+    lanes: &Lanes,
+    evaluate: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, String> {
+    let turn = lanes.evaluation().await;
+    let evaluating = spawn_blocking(move || {
+        // Its turn lasts as long as the thread, also where nobody waits for it any more.
+        let _turn = turn;
+        evaluate()
+    });
+    let evaluated = evaluating.await;
+    evaluated.map_err(|panicked| format!("evaluating it panicked, please report this: {panicked}"))
+}
+
+/// Where the roles of add-ons and gates are.
+const GATES: &str = "config/gates";
 
 /// Sets a value; an error says what the look at the gate comes to.
 async fn hand(sides: Sides<'_>, target: &Target) -> Result<SetOutcome, Look> {
@@ -170,15 +196,15 @@ async fn hand(sides: Sides<'_>, target: &Target) -> Result<SetOutcome, Look> {
         Err(error @ SetError::NoName(_)) => unknown(format!("{field} of {object} is not set: {error}")),
         Err(SetError::Call(error)) => unknown(format!(
             "{field} of {object} is not set: {}",
-            said(&error, target.cluster, &target.kind, "get and patch")
+            said(&error, target.cluster, &target.kind, "get and patch", GATES)
         )),
     })
 }
 
-fn said(error: &CallError, side: ClusterSide, kind: &str, verbs: &str) -> String {
+fn said(error: &CallError, side: ClusterSide, kind: &str, verbs: &str, presets: &str) -> String {
     match (error, side) {
         (CallError::Refused { code: 403, .. }, ClusterSide::Management) => format!(
-            "{error}; bind a role to the controller's account that lets it {verbs} this kind, such as that of config/gates"
+            "{error}; bind a role to the controller's account that lets it {verbs} this kind, such as that of {presets}"
         ),
         (CallError::Refused { code: 403, .. }, ClusterSide::Workload) => {
             format!("{error}; let the user of the kubeconfig {verbs} objects of kind {kind}")

@@ -3,6 +3,7 @@
 use instar_planner::Problem;
 use instar_watch::{ErrorText, Key};
 use instar_workload::{CallError, KubeconfigError};
+use jiff::SignedDuration;
 
 /// What Cluster API labels the Secrets of a Cluster with.
 pub(super) const CLUSTER_LABEL: &str = "cluster.x-k8s.io/cluster-name";
@@ -73,6 +74,19 @@ pub(super) fn of_call(cluster: &Key, error: &CallError) -> Problem {
         kind: "Cluster".to_owned(),
         name: name.to_owned(),
         message: format!("the workload cluster of Cluster {name} was not read: {error}{what_to_do}"),
+    }
+}
+
+/// A look took longer than the policy lets it.
+pub(super) fn of_look(cluster: &Key, deadline: SignedDuration) -> Problem {
+    let name = cluster.name();
+    Problem {
+        kind: "Cluster".to_owned(),
+        name: name.to_owned(),
+        message: format!(
+            "the workload cluster of Cluster {name} was not read within the check's deadline of {deadline:#}: see why it is \
+             slow, or set a longer one"
+        ),
     }
 }
 

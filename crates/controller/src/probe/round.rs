@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use instar_addons::{Verdict, WantedGate};
+use instar_addons::{SnapshotReading, Verdict, WantedGate};
 use instar_planner::{AddonId, Problem};
 use instar_preflight::workload::{Facts, Probe, Reading, Readings};
 use instar_watch::Key;
@@ -18,6 +18,7 @@ use super::{
     lanes::Lanes,
     problem::{self, CLUSTER_LABEL, KEY, SecretProblem},
     schedule::{Answer, Finished, Lane, Look},
+    snapshots,
 };
 use crate::{lease::Leads, metrics::Counters};
 
@@ -34,6 +35,13 @@ enum Reached {
         problem: Problem,
         answer: Answer,
     },
+}
+
+/// What a round found of all that was wanted.
+struct RoundFindings {
+    readings: Readings,
+    gates: BTreeMap<AddonId, Look>,
+    snapshots: Vec<SnapshotReading>,
 }
 
 /// How long reading a Secret may take.
@@ -70,12 +78,24 @@ impl Rounds {
         };
         let began = Instant::now();
         let reading = timeout(READ, self.read_all(&reached, cluster, wanted, lanes)).await;
-        let (readings, gates) = reading.unwrap_or_else(|_| {
+        let found = reading.unwrap_or_else(|_| {
             let problem = problem::of_round(cluster, READ.as_secs());
             let unknown =
                 |gate: &WantedGate| (gate.id.clone(), Look::Judged(Verdict::Unknown(problem.message.clone())));
-            (all(wanted, &problem), wanted.gates.iter().map(unknown).collect())
+            let snapshots = wanted.snapshots.iter();
+            RoundFindings {
+                readings: all(wanted, &problem),
+                gates: wanted.gates.iter().map(unknown).collect(),
+                snapshots: snapshots
+                    .map(|query| snapshots::reading(query, Err(problem.message.clone())))
+                    .collect(),
+            }
         });
+        let RoundFindings {
+            readings,
+            gates,
+            snapshots,
+        } = found;
         let answer = match (&reached, began.elapsed() < READ) {
             (Reached::Client { after, .. }, true) => Answer::After(*after + began.elapsed()),
             (Reached::NotWanted, true) => Answer::After(began.elapsed()),
@@ -85,6 +105,7 @@ impl Rounds {
         Finished {
             readings,
             gates,
+            snapshots,
             at: Timestamp::now(),
             answer,
         }
@@ -92,7 +113,9 @@ impl Rounds {
 
     /// The workload cluster, where it is wanted.
     async fn reach(&self, cluster: &Key, wanted: &Wanted, lanes: &Lanes, lane: Lane) -> Reached {
-        let is_wanted = !wanted.probes.is_empty() || wanted.gates.iter().any(gates::is_in_workload);
+        let is_wanted = !wanted.probes.is_empty()
+            || wanted.gates.iter().any(gates::is_in_workload)
+            || wanted.snapshots.iter().any(snapshots::is_in_workload);
         let Some(secret) = wanted.secret.as_ref().filter(|_| is_wanted) else {
             return Reached::NotWanted;
         };
@@ -117,13 +140,7 @@ impl Rounds {
         }
     }
 
-    async fn read_all(
-        &self,
-        reached: &Reached,
-        cluster: &Key,
-        wanted: &Wanted,
-        lanes: &Lanes,
-    ) -> (Readings, BTreeMap<AddonId, Look>) {
+    async fn read_all(&self, reached: &Reached, cluster: &Key, wanted: &Wanted, lanes: &Lanes) -> RoundFindings {
         let not_wanted = Problem {
             kind: "Cluster".to_owned(),
             name: cluster.name().to_owned(),
@@ -145,8 +162,26 @@ impl Rounds {
             leads: &self.leads,
             counters: &self.counters,
         };
-        let gates = gates::look_at_all(sides, cluster, &wanted.gates, lanes).await;
-        (readings, gates)
+        if wanted.gates.is_empty() && wanted.snapshots.is_empty() {
+            return RoundFindings {
+                readings,
+                gates: BTreeMap::new(),
+                snapshots: Vec::new(),
+            };
+        }
+        let read = gates::read_cluster(&management, cluster).await;
+        RoundFindings {
+            readings,
+            gates: gates::look_at_all(sides, cluster, &read, &wanted.gates, lanes).await,
+            snapshots: match wanted.deadlines.snapshots {
+                None => snapshots::look_at_all(sides, cluster, &read, &wanted.snapshots, lanes).await,
+                Some(deadline) => {
+                    let looking = snapshots::look_at_all(sides, cluster, &read, &wanted.snapshots, lanes);
+                    let in_time = timeout(deadline.unsigned_abs(), looking).await;
+                    in_time.unwrap_or_else(|_| snapshots::too_slow(&wanted.snapshots, deadline))
+                }
+            },
+        }
     }
 
     async fn kubeconfig(&self, cluster: &Key, secret: &str, lanes: &Lanes) -> Result<Kubeconfig, SecretProblem> {
@@ -184,11 +219,18 @@ fn kubeconfig_in(secret: &Secret, cluster: &Key) -> Result<Kubeconfig, SecretPro
 async fn read_probes(client: &WorkloadClient, cluster: &Key, wanted: &Wanted) -> Readings {
     let mut readings = Readings::new();
     for probe in &wanted.probes {
-        let found = read(client, *probe, Timestamp::now()).await;
-        readings.insert(
-            *probe,
-            reading(found.map_err(|error| problem::of_call(cluster, &error))),
-        );
+        let looking = async {
+            let found = read(client, *probe, Timestamp::now()).await;
+            found.map_err(|error| problem::of_call(cluster, &error))
+        };
+        let found = match wanted.deadlines.probes.get(probe) {
+            None => looking.await,
+            Some(deadline) => {
+                let in_time = timeout(deadline.unsigned_abs(), looking).await;
+                in_time.unwrap_or_else(|_| Err(problem::of_look(cluster, *deadline)))
+            }
+        };
+        readings.insert(*probe, reading(found));
     }
     readings
 }

@@ -6,9 +6,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use instar_addons::{GateReading, GateReadings, Verdict, WantedGate};
+use instar_addons::{GateReading, GateReadings, SnapshotQuery, SnapshotReading, Verdict, WantedGate};
+use instar_api::ClusterSide;
 use instar_planner::AddonId;
-use instar_preflight::workload::{Reading, Readings};
+use instar_preflight::workload::{Probe, Reading, Readings};
 use instar_watch::Key;
 use jiff::Timestamp;
 
@@ -16,6 +17,9 @@ use super::Wanted;
 
 /// How soon a cluster is read again while its upgrade waits.
 const EVERY: Duration = Duration::from_secs(30);
+
+/// How soon what is settled is read again.
+const SELDOM: Duration = Duration::from_mins(10);
 
 /// The same where it waits for add-ons or gates, which come and go by themselves.
 const EVERY_GATE: Duration = Duration::from_secs(10);
@@ -51,6 +55,8 @@ pub(super) struct Finished {
     pub(super) readings: Readings,
     /// Of each add-on and gate that was wanted.
     pub(super) gates: BTreeMap<AddonId, Look>,
+    /// Of each query that was wanted.
+    pub(super) snapshots: Vec<SnapshotReading>,
     pub(super) at: Timestamp,
     pub(super) answer: Answer,
 }
@@ -106,7 +112,10 @@ struct Probed {
     lane: Lane,
     failures: u32,
     readings: Readings,
+    /// When a round began that reads it.
+    begun: BTreeMap<Probe, Instant>,
     gates: GateReadings,
+    snapshots: Vec<SnapshotReading>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -137,6 +146,11 @@ impl Schedule {
             .map_or_else(GateReadings::new, |probed| probed.gates.clone())
     }
 
+    pub(super) fn snapshots(&self, cluster: &Key) -> Vec<SnapshotReading> {
+        let probed = self.clusters.get(cluster);
+        probed.map_or_else(Vec::new, |probed| probed.snapshots.clone())
+    }
+
     pub(super) fn begin_pass(&mut self, cluster: &Key) {
         if let Some(probed) = self.clusters.get_mut(cluster) {
             probed.in_this_pass = InThisPass::NotWanted;
@@ -153,18 +167,30 @@ impl Schedule {
                 lane: Lane::New,
                 failures: 0,
                 readings: Readings::new(),
+                begun: BTreeMap::new(),
                 gates: GateReadings::new(),
+                snapshots: Vec::new(),
             };
             self.clusters.insert(cluster.clone(), probed);
             self.due.insert((now, cluster.clone()));
             return;
         };
         probed.in_this_pass = InThisPass::Wanted;
-        if probed.wanted.as_deref() == Some(&wanted) {
+        if let Some(before) = probed.wanted.as_deref()
+            && before.asks_as(&wanted)
+        {
+            if before.settled != wanted.settled {
+                probed.wanted = Some(Arc::new(wanted));
+            }
             return;
         }
         let before = probed.wanted.replace(Arc::new(wanted.clone()));
-        if before.as_ref().is_some_and(|before| before.secret == wanted.secret) {
+        let has_same_secret = before.as_ref().is_some_and(|before| before.secret == wanted.secret);
+        let is_of_secret = |query: &SnapshotQuery| match query.side() {
+            ClusterSide::Management => true,
+            ClusterSide::Workload => has_same_secret,
+        };
+        if has_same_secret {
             probed.readings.retain(|probe, _| wanted.probes.contains(probe));
         } else {
             probed.readings.clear();
@@ -174,6 +200,9 @@ impl Schedule {
             gates.any(|gate| gate.id == *id && wanted.gates.contains(gate))
         };
         probed.gates.retain(|id, _| is_as_before(id));
+        probed
+            .snapshots
+            .retain(|reading| is_of_secret(&reading.of) && wanted.snapshots.contains(&reading.of));
         probed.state = match probed.state {
             State::Due(at) => {
                 self.due.remove(&(at, cluster.clone()));
@@ -198,6 +227,7 @@ impl Schedule {
                 probed.wanted = None;
                 probed.readings.clear();
                 probed.gates.clear();
+                probed.snapshots.clear();
                 probed.state = State::Obsolete;
             }
         }
@@ -214,10 +244,10 @@ impl Schedule {
             let Some(probed) = self.clusters.get_mut(&cluster) else {
                 continue;
             };
-            if let Some(wanted) = &probed.wanted {
+            if let Some(wanted) = probed.begin(now) {
                 probed.state = State::Running;
                 jobs.push(Job {
-                    wanted: Arc::clone(wanted),
+                    wanted,
                     lane: probed.lane,
                     cluster,
                 });
@@ -246,9 +276,13 @@ impl Schedule {
                 let delay = probed.take(finished.answer, every);
                 let delay = if was_set { AFTER_SET.min(delay) } else { delay };
                 let gates = gates(&probed.gates, &wanted.gates, &finished.gates, finished.at);
-                let is_same = is_same(&probed.readings, &finished.readings) && are_same(&probed.gates, &gates);
-                probed.readings = finished.readings;
+                let readings = with_settled(&probed.readings, finished.readings, &wanted);
+                let is_same = is_same(&probed.readings, &readings)
+                    && are_same(&probed.gates, &gates)
+                    && say_the_same(&probed.snapshots, &finished.snapshots);
+                probed.readings = readings;
                 probed.gates = gates;
+                probed.snapshots = finished.snapshots;
                 (delay, if is_same { News::Same } else { News::Changed })
             }
         };
@@ -260,6 +294,26 @@ impl Schedule {
 }
 
 impl Probed {
+    /// What is to be read now: all that is wanted, without what is settled and was read a short while ago.
+    fn begin(&mut self, now: Instant) -> Option<Arc<Wanted>> {
+        let wanted = self.wanted.clone()?;
+        let rests = |probe: &&Probe| {
+            let begun = self.begun.get(*probe);
+            self.readings.contains_key(*probe) && begun.is_some_and(|begun| now.duration_since(*begun) < SELDOM)
+        };
+        let resting: BTreeSet<Probe> = wanted.settled.iter().filter(rests).copied().collect();
+        let read = wanted.probes.difference(&resting).copied();
+        let probes: BTreeSet<Probe> = read.collect();
+        self.begun.extend(probes.iter().map(|probe| (*probe, now)));
+        if probes.len() == wanted.probes.len() {
+            return Some(wanted);
+        }
+        Some(Arc::new(Wanted {
+            probes,
+            ..(*wanted).clone()
+        }))
+    }
+
     /// How soon it is read again.
     fn take(&mut self, answer: Answer, every: Duration) -> Duration {
         match answer {
@@ -283,6 +337,35 @@ impl Probed {
     }
 }
 
+impl Wanted {
+    /// Whether both ask for the same, however often.
+    fn asks_as(&self, other: &Self) -> bool {
+        let Self {
+            secret,
+            probes,
+            settled: _,
+            deadlines,
+            gates,
+            snapshots,
+        } = self;
+        *secret == other.secret
+            && *probes == other.probes
+            && *deadlines == other.deadlines
+            && *gates == other.gates
+            && *snapshots == other.snapshots
+    }
+}
+
+/// What a round found, and what it didn't read.
+fn with_settled(before: &Readings, mut found: Readings, wanted: &Wanted) -> Readings {
+    for probe in &wanted.settled {
+        if let Some(reading) = before.get(probe).filter(|_| wanted.probes.contains(probe)) {
+            found.entry(*probe).or_insert_with(|| Arc::clone(reading));
+        }
+    }
+    found
+}
+
 /// The times of readings are no news.
 fn is_same(before: &Readings, after: &Readings) -> bool {
     let found = |reading: &Arc<Reading>| reading.found.clone();
@@ -298,6 +381,11 @@ fn are_same(before: &GateReadings, after: &GateReadings) -> bool {
         && before
             .iter()
             .all(|(id, reading)| after.get(id).map(found) == Some(found(reading)))
+}
+
+fn say_the_same(before: &[SnapshotReading], after: &[SnapshotReading]) -> bool {
+    let found = |reading: &SnapshotReading| reading.found.clone();
+    before.iter().map(found).eq(after.iter().map(found))
 }
 
 /// What is known now: one that was ready before and is so again has been ready all the time.

@@ -105,7 +105,10 @@ fn nodes_of(cluster: &str) -> Wanted {
     Wanted {
         secret: Some(format!("{cluster}-kubeconfig")),
         probes: BTreeSet::from([Probe::Nodes]),
+        settled: BTreeSet::new(),
+        deadlines: Deadlines::default(),
         gates: Vec::new(),
+        snapshots: Vec::new(),
     }
 }
 

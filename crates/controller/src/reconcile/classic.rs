@@ -121,7 +121,9 @@ impl Context {
         snapshot.infrastructure_pools = referred.infrastructure_pools(snapshot).await?;
         Box::pin(self.read_for_checks(&rules.settings.modes, snapshot)).await?;
         let readings = self.prober.readings(&Key::of(cluster));
-        preflight(rules, upgrade, &readings, snapshot);
+        let snapshots = self.prober.snapshots(&Key::of(cluster));
+        let cluster_api = Box::pin(self.cluster_api.version_for(&self.client, rules, snapshot)).await;
+        preflight(rules, upgrade, &readings, &snapshots, &cluster_api, snapshot);
         loop {
             let decision = plan(snapshot);
             let unseen: Vec<AskedPoint> = decision.unseen().cloned().collect();

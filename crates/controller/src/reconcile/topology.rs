@@ -130,7 +130,9 @@ impl Context {
             return Ok(taken_back.unwrap_or(Done::Idle));
         }
         let readings = self.prober.readings(&Key::of(cluster));
-        preflight(&rules, upgrade, &readings, &mut snapshot);
+        let snapshots = self.prober.snapshots(&Key::of(cluster));
+        let cluster_api = Box::pin(self.cluster_api.version_for(&self.client, &rules, &snapshot)).await;
+        preflight(&rules, upgrade, &readings, &snapshots, &cluster_api, &mut snapshot);
         let mut addons = self.addons(&rules, cluster);
         let mut decision = loop {
             let decision = follow(&snapshot);

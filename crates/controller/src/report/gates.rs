@@ -279,6 +279,7 @@ mod tests {
                 kind: String::new(),
                 name: String::new(),
                 message: message.to_owned(),
+                snapshot: None,
                 since: None,
             }],
             ..ClusterUpgradeStatus::default()

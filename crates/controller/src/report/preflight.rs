@@ -27,6 +27,7 @@ fn status(found: &CheckOutcome, before: &[PreflightStatus], now: Timestamp) -> P
         kind: problem.map_or_else(String::new, |problem| problem.kind.clone()),
         name: problem.map_or_else(String::new, |problem| problem.name.clone()),
         message: cut(&message(found)),
+        snapshot: found.snapshot.clone(),
         since: Some(since.unwrap_or_else(|| whole_seconds(now))),
     }
 }
@@ -68,6 +69,7 @@ mod tests {
         CheckOutcome {
             check: PreflightCheck::ClusterAvailable,
             outcome,
+            snapshot: None,
         }
     }
 

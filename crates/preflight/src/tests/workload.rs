@@ -94,7 +94,12 @@ pub(super) fn one_with(
     access: &WorkloadAccess,
     readings: &Readings,
 ) -> String {
-    let workload = Workload { access, readings };
+    let workload = Workload {
+        access,
+        readings,
+        snapshots: &[],
+        cluster_api: &ClusterApiVersion::NotListed,
+    };
     let outcomes = examine(snapshot, settings, &[], workload);
     let outcome = outcomes.into_iter().find(|outcome| outcome.check == check).unwrap();
     match outcome.outcome {
@@ -125,6 +130,8 @@ fn they_are_off_unless_a_policy_lets_them_read() {
             Workload {
                 access,
                 readings: &all_well(),
+                snapshots: &[],
+                cluster_api: &ClusterApiVersion::NotListed,
             },
         );
         let of_workload = outcomes

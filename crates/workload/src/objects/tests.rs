@@ -92,6 +92,8 @@ async fn objects_are_found_by_name_or_labels_in_one_namespace_or_all() {
     let zones = json!({ "kind": "Zone", "labelSelector": { "matchLabels": { "app": "s" } } });
     assert_eq!(names(see(zones, Some("a")).await), ["s0", "s1"], "it has no namespaces");
     let asked: Vec<String> = server.asked().into_iter().map(|(path, _)| path).collect();
+    let discovered = asked.iter().filter(|path| path.ends_with("/v1")).count();
+    assert_eq!(discovered, 1, "it is asked once which resources there are");
     assert_eq!(
         asked.iter().filter(|path| !path.ends_with("/v1")).collect::<Vec<_>>(),
         [

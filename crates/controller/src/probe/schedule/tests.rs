@@ -1,5 +1,6 @@
+use instar_addons::SnapshotsSeen;
 use instar_planner::Problem;
-use instar_preflight::workload::{Facts, Nodes, Probe};
+use instar_preflight::workload::{Deadlines, Facts, Nodes, Probe};
 use jiff::Timestamp;
 use serde_json::json;
 
@@ -13,7 +14,10 @@ fn wanted(secret: &str, probes: &[Probe]) -> Wanted {
     Wanted {
         secret: Some(secret.to_owned()),
         probes: probes.iter().copied().collect(),
+        settled: BTreeSet::new(),
+        deadlines: Deadlines::default(),
         gates: Vec::new(),
+        snapshots: Vec::new(),
     }
 }
 
@@ -41,6 +45,7 @@ fn finished(found: Result<Facts, Problem>, at: i64, answer: Answer) -> Finished 
     Finished {
         readings: Readings::from([(Probe::Nodes, Arc::new(Reading { at, found }))]),
         gates: BTreeMap::new(),
+        snapshots: Vec::new(),
         at,
         answer,
     }
@@ -241,7 +246,10 @@ fn gates(gate: &WantedGate) -> Wanted {
     Wanted {
         secret: None,
         probes: BTreeSet::new(),
+        settled: BTreeSet::new(),
+        deadlines: Deadlines::default(),
         gates: vec![gate.clone()],
+        snapshots: Vec::new(),
     }
 }
 
@@ -249,6 +257,7 @@ fn looked(gate: &WantedGate, look: Look, at: i64) -> Finished {
     Finished {
         readings: Readings::new(),
         gates: BTreeMap::from([(gate.id.clone(), look)]),
+        snapshots: Vec::new(),
         at: Timestamp::from_second(at).unwrap(),
         answer: Answer::After(Duration::from_secs(1)),
     }
@@ -299,4 +308,116 @@ fn what_was_set_is_looked_at_soon() {
     let set = Look::Set(Verdict::InProgress("it was set just now".to_owned()));
     schedule.finished(&key("a"), looked(&gate, set, 1), now);
     assert_eq!(due(&mut schedule, now).1, Some(now + AFTER_SET));
+}
+
+fn query(cluster: &str, max_age: &str) -> SnapshotQuery {
+    let parameters = serde_json::from_value(json!({
+        "observe": { "cluster": cluster, "apiVersion": "velero.io/v1", "kind": "Backup", "labelSelector": {} },
+        "readyWhen": "status.phase == 'Completed'",
+        "timestampExpression": "status.startTimestamp",
+        "maxAge": max_age,
+    }));
+    SnapshotQuery::read(&parameters.unwrap(), "n").unwrap()
+}
+
+#[test]
+fn what_is_known_of_snapshots_lasts_as_long_as_the_question_and_the_secret() {
+    let (mut schedule, now) = (Schedule::default(), Instant::now());
+    let asked = |secret: &str, snapshots: &[SnapshotQuery]| Wanted {
+        snapshots: snapshots.to_vec(),
+        ..wanted(secret, &[])
+    };
+    let (here, there) = (query("Management", "24h"), query("Workload", "24h"));
+    let both = [here.clone(), there.clone()];
+    schedule.want(&key("a"), asked("s", &both), now);
+    assert_eq!(due(&mut schedule, now).0, ["a"]);
+    let looked = |found: Result<SnapshotsSeen, String>| Finished {
+        readings: Readings::new(),
+        gates: BTreeMap::new(),
+        snapshots: both
+            .iter()
+            .map(|query| SnapshotReading {
+                of: query.clone(),
+                at: Timestamp::UNIX_EPOCH,
+                found: found.clone(),
+            })
+            .collect(),
+        at: Timestamp::UNIX_EPOCH,
+        answer: Answer::After(Duration::from_secs(1)),
+    };
+    assert_eq!(
+        schedule.finished(&key("a"), looked(Err("403".to_owned())), now),
+        News::Changed
+    );
+    assert_eq!(schedule.snapshots(&key("a")).len(), 2);
+    let (_, next) = due(&mut schedule, now);
+    let next = next.unwrap();
+    assert_eq!(due(&mut schedule, next).0, ["a"]);
+    assert_eq!(
+        schedule.finished(&key("a"), looked(Err("403".to_owned())), next),
+        News::Same
+    );
+    let (_, next) = due(&mut schedule, next);
+    let next = next.unwrap();
+    assert_eq!(due(&mut schedule, next).0, ["a"]);
+    let none = looked(Ok(SnapshotsSeen::default()));
+    assert_eq!(schedule.finished(&key("a"), none, next), News::Changed);
+    let known = |schedule: &Schedule| -> Vec<SnapshotQuery> {
+        let known = schedule.snapshots(&key("a")).into_iter();
+        known.map(|reading| reading.of).collect()
+    };
+    // Another Secret may lead to another cluster.
+    schedule.want(&key("a"), asked("t", &both), next);
+    assert_eq!(known(&schedule), [here]);
+    schedule.want(&key("a"), asked("t", &[query("Management", "12h"), there]), next);
+    assert_eq!(known(&schedule), []);
+}
+
+#[test]
+fn what_is_settled_is_read_seldom() {
+    let (mut schedule, mut now) = (Schedule::default(), Instant::now());
+    let settled = |probes: &[Probe]| Wanted {
+        settled: probes.iter().copied().collect(),
+        ..wanted("s", &[Probe::Nodes, Probe::ApiRequests])
+    };
+    // Both are read at first, and what a round reads is found.
+    let round = |schedule: &mut Schedule, now: Instant| -> Vec<Probe> {
+        let (jobs, _) = schedule.take_due(now);
+        let read: Vec<Probe> = jobs.iter().flat_map(|job| job.wanted.probes.iter().copied()).collect();
+        let readings = read.iter().map(|probe| {
+            let found = Ok(Facts::Nodes(Nodes::none()));
+            let at = Timestamp::UNIX_EPOCH;
+            (*probe, Arc::new(Reading { at, found }))
+        });
+        let finished = Finished {
+            readings: readings.collect(),
+            gates: BTreeMap::new(),
+            snapshots: Vec::new(),
+            at: Timestamp::UNIX_EPOCH,
+            answer: Answer::After(Duration::from_secs(1)),
+        };
+        schedule.finished(&key("a"), finished, now);
+        read
+    };
+    let both = [Probe::Nodes, Probe::ApiRequests];
+    schedule.want(&key("a"), settled(&[]), now);
+    assert_eq!(round(&mut schedule, now), both);
+    now += EVERY;
+    assert_eq!(round(&mut schedule, now), both);
+    let began = now;
+    // That it is settled is no other question: nothing is read at once.
+    schedule.want(&key("a"), settled(&[Probe::ApiRequests]), now);
+    assert_eq!(due(&mut schedule, now).0, none());
+    now += EVERY;
+    while now < began + SELDOM {
+        assert_eq!(round(&mut schedule, now), [Probe::Nodes]);
+        assert_eq!(schedule.readings(&key("a")).len(), 2);
+        now += EVERY;
+    }
+    assert_eq!(round(&mut schedule, now), both);
+    now += EVERY;
+    assert_eq!(round(&mut schedule, now), [Probe::Nodes]);
+    schedule.want(&key("a"), settled(&[]), now);
+    now += EVERY;
+    assert_eq!(round(&mut schedule, now), both);
 }

@@ -110,6 +110,7 @@ pub fn held_by_check() -> CheckOutcome {
             name: "blue".to_owned(),
             message: "condition Available of Cluster blue is False".to_owned(),
         }),
+        snapshot: None,
     }
 }
 

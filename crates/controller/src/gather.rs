@@ -41,11 +41,13 @@ pub(crate) fn gather(
     cluster: &capi::Cluster,
     control_plane: Option<Observed<ControlPlane>>,
     upgrade: &ClusterUpgrade,
+    nodes_ready_for: SignedDuration,
     now: Timestamp,
 ) -> (Snapshot, CheckRules) {
     // Where it ends at this moment, its record doesn't say so yet.
     let ended = completed_at(upgrade).unwrap_or(now);
     let mut snapshot = gather_for(caches, cluster, control_plane, upgrade_spec(upgrade), Some(ended), now);
+    snapshot.nodes_ready_for = Some(nodes_ready_for);
     let rules = gates::look(caches, cluster, upgrade, &mut snapshot);
     (snapshot, rules)
 }
@@ -108,6 +110,7 @@ pub(crate) fn gather_for(
         approvals: Approvals::default(),
         canary: None,
         retention: retention_of(caches, cluster, ended),
+        nodes_ready_for: None,
         control_plane,
         pools,
         machine_sets,
@@ -182,6 +185,7 @@ fn machine(key: &Key, kept: &KeptMachine, template_of_set: &BTreeMap<&str, &str>
                 version: version(kubelet).ok(),
             },
         },
+        node_readiness: kept.node_readiness(),
         lifecycle: kept.lifecycle,
         created: kept.created(),
         deletion_waits_for: kept.deletion_waits_for().map(str::to_owned),

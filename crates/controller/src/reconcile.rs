@@ -21,6 +21,7 @@ use instar_api::{ClusterUpgrade, VERSION_ANNOTATION, WorkloadAccess};
 use instar_capi::{Cluster, KubeadmControlPlane, MachineDeployment, MachinePool};
 use instar_planner::{Lifecycle, Snapshot};
 use instar_watch::{Key, Lookup};
+use jiff::SignedDuration;
 use kube::{Client, ResourceExt, runtime::events::Recorder};
 
 use crate::{
@@ -72,6 +73,8 @@ pub(crate) struct Context {
     pub(crate) memory: Memory,
     pub(crate) prober: Prober,
     pub(crate) hooks: Hooks,
+    /// How long each Node has to be Ready before an upgrade is complete.
+    pub(crate) nodes_ready_for: SignedDuration,
 }
 
 /// One pass over a Cluster, be it there or not.

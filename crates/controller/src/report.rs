@@ -164,6 +164,7 @@ fn phase(decision: &Decision) -> UpgradePhase {
         Stage::Held => UpgradePhase::Held,
         Stage::ControlPlane => UpgradePhase::ControlPlane,
         Stage::Workers => UpgradePhase::Workers,
+        Stage::Verifying => UpgradePhase::Verifying,
         Stage::Complete => UpgradePhase::Completed,
     }
 }
@@ -182,7 +183,7 @@ fn conditions_of(
     now: Timestamp,
 ) -> Vec<Condition> {
     let (progressing, completed) = match phase {
-        UpgradePhase::ControlPlane | UpgradePhase::Workers => (true, false),
+        UpgradePhase::ControlPlane | UpgradePhase::Workers | UpgradePhase::Verifying => (true, false),
         UpgradePhase::Completed => (false, true),
         UpgradePhase::Pending | UpgradePhase::Held | UpgradePhase::Refused => (false, false),
     };

@@ -8,6 +8,7 @@ mod patch;
 mod pinned;
 mod topology;
 mod topology_canary;
+mod verification;
 
 use std::fmt;
 
@@ -67,6 +68,8 @@ pub enum Violation {
     GateClosed,
     /// A MachinePool, or its infrastructure, would be changed while not both are paused by this upgrade.
     NotPaused,
+    /// The upgrade would be complete while a Node isn't known to have been Ready for long enough.
+    NotVerified,
 }
 
 impl fmt::Display for Violation {
@@ -89,6 +92,7 @@ impl fmt::Display for Violation {
             Self::NotOurs => "it would delete or change an object that Instar did not make",
             Self::PinRewritten => "it would change or remove a pin that the Cluster carries",
             Self::GateClosed => "it would pass a gate that is not open",
+            Self::NotVerified => "it would complete the upgrade before each Node has been Ready for long enough",
             Self::NotPaused => "it would change a MachinePool that is not paused by this upgrade, or its infrastructure",
         })
     }
@@ -128,6 +132,9 @@ pub fn check(snapshot: &Snapshot, decision: &Decision) -> Vec<Violation> {
         || (!hooks::leaves_gates_to_steps(snapshot, &decision.action) && addons::are_passed(snapshot, decision))
     {
         broken.push(Violation::GateClosed);
+    }
+    if verification::is_missing(snapshot, decision) {
+        broken.push(Violation::NotVerified);
     }
     match &decision.action {
         Action::Nothing => {}

@@ -13,6 +13,7 @@ use crate::{
     preflight,
     snapshot::Snapshot,
     upgrade_spec::{Gate, GateState},
+    verification,
 };
 
 pub(crate) use addons::{begin, has_addons};
@@ -67,7 +68,10 @@ fn or_addons(held: Vec<Waiting>, snapshot: &Snapshot, points: impl IntoIterator<
 pub(crate) fn before_completion(snapshot: &Snapshot, at: &KubeVersion, release: Option<&str>) -> Vec<Waiting> {
     let points = addons::after_control_plane(snapshot).into_iter();
     let points = points.chain([AskedPoint::new(GatePoint::AfterWorkers, at, release)]);
-    addons::held(snapshot, points)
+    // Nodes may become Ready only by what is set here, such as a network plugin.
+    let mut held = addons::held(snapshot, points);
+    held.extend(verification::nodes(snapshot));
+    held
 }
 
 /// What holds a pool that is to go.

@@ -37,6 +37,7 @@ mod swap_history;
 mod topology;
 mod upgrade_spec;
 mod values;
+mod verification;
 
 pub use instar_capi::{Contract, Lifecycle, ManagedBy, WorkerKind};
 
@@ -48,9 +49,9 @@ pub use check_outcome::{CheckOutcome, PreflightOutcome, Problem, Skip};
 pub use classic::{collect_templates, drifted, plan, resume};
 pub use decision::{
     Action, AnswerHook, BeginGates, CompletePins, Convergence, Decision, DeleteTemplate, EditVersion, Field, Hold,
-    HoldPool, InvolvedObject, LeftBecause, MachinePoolChange, MachineProgress, MachineState, MintTemplate,
+    HoldPool, InvolvedObject, LeftBecause, MachinePoolChange, MachineProgress, MachineState, MintTemplate, NodeIs,
     OtherCatalog, PatchMachinePool, PinPath, PoolProgress, Progress, SetBack, SetConcurrency, Stage, Swap,
-    TemplateProgress, TemplateRefusal, TemplateState, Waiting,
+    TemplateProgress, TemplateRefusal, TemplateState, UnreadyNode, Waiting,
 };
 pub use drain_timeout::DrainTimeout;
 pub use existing::accept;
@@ -64,8 +65,8 @@ pub use preflight::{KUBELET_ARGUMENTS, checks_are_asked, kubelet_arguments, targ
 pub use rendered::{NormalisedValue, normalised};
 pub use snapshot::{
     ClassicCluster, Cluster, ClusterKind, Condition, ConditionStatus, ControlPlane, Flavor, InfrastructurePool,
-    Initialization, Machine, MachineDeployment, MachinePhase, MachinePool, MachineSet, Node, Object, OwningCluster,
-    PinnedPath, RaisedConcurrency, Replicas, ResourceVersion, Rollout, RuntimeHooks, Snapshot, Template,
+    Initialization, Machine, MachineDeployment, MachinePhase, MachinePool, MachineSet, Node, NodeReadiness, Object,
+    OwningCluster, PinnedPath, RaisedConcurrency, Replicas, ResourceVersion, Rollout, RuntimeHooks, Snapshot, Template,
     TemplateContent, TemplateRef, Topology, Unversioned, UpgradeConcurrency, VersionSetBy,
 };
 pub use swap_history::{ComponentImage, PoolState, SwapEntry, SwapHistory, UpgradeId};

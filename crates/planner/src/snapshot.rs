@@ -11,7 +11,7 @@ use instar_api::{Pins, RELEASE_LABEL};
 use instar_capi::{ClusterConfiguration, ComponentSetting, Contract, Lifecycle, ManagedBy, WorkerKind};
 use instar_catalog::Catalog;
 use instar_domain::KubeVersion;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -51,6 +51,8 @@ pub struct Snapshot {
     pub canary: Option<CanaryRule>,
     /// How long old templates are kept.
     pub retention: Retention,
+    /// How long each Node has to be Ready before the upgrade is complete; absent where there is none to complete.
+    pub nodes_ready_for: Option<SignedDuration>,
     /// The control plane, where the Cluster refers to one that exists.
     pub control_plane: Option<Observed<ControlPlane>>,
     /// Its MachineDeployments.
@@ -383,6 +385,8 @@ pub struct Machine {
     /// What its controller says.
     pub phase: MachinePhase,
     pub node: Node,
+    /// What Cluster API says of its Node.
+    pub node_readiness: NodeReadiness,
     /// Whether it stays.
     pub lifecycle: Lifecycle,
     /// When it was made; it is known of a Machine without a node alone.
@@ -422,6 +426,24 @@ pub enum Node {
         name: String,
         /// The kubelet's version in the Machine's status.
         version: Option<KubeVersion>,
+    },
+}
+
+/// Whether a Machine's Node is Ready: the Machine's condition `NodeReady`, which Cluster API copies from the Node with the
+/// Node's own time. Without a word of Cluster API it isn't known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NodeReadiness {
+    /// It is.
+    Ready { since: Timestamp },
+    /// It isn't.
+    NotReady {
+        /// In Cluster API's words; may be empty.
+        message: String,
+    },
+    /// That isn't known.
+    Unknown {
+        /// In Cluster API's words; may be empty.
+        message: String,
     },
 }
 

@@ -177,6 +177,7 @@ fn phase_note(status: &ClusterUpgradeStatus, target: &str) -> String {
         UpgradePhase::Held => format!("Upgrade to {target} is held{}", because()),
         UpgradePhase::ControlPlane => format!("Upgrade to {target}: the control plane is being upgraded"),
         UpgradePhase::Workers => format!("Upgrade to {target}: the workers are being upgraded"),
+        UpgradePhase::Verifying => format!("Upgrade to {target}: all machines are there, and the cluster is verified"),
         UpgradePhase::Completed => format!("Upgrade to {target} is complete"),
         UpgradePhase::Refused => format!("Upgrade to {target} is refused{}", because()),
     }
@@ -211,6 +212,11 @@ mod tests {
                 UpgradePhase::Workers,
                 ": the workers are being upgraded",
                 ": the workers are being upgraded",
+            ),
+            (
+                UpgradePhase::Verifying,
+                ": all machines are there, and the cluster is verified",
+                ": all machines are there, and the cluster is verified",
             ),
             (UpgradePhase::Completed, " is complete", " is complete"),
         ] {

@@ -61,6 +61,9 @@ fn machine(pool: &str, number: usize) -> Machine {
             name: name.clone(),
             version: Some("v1.34.3".parse().unwrap()),
         },
+        node_readiness: instar_planner::NodeReadiness::Ready {
+            since: jiff::Timestamp::UNIX_EPOCH,
+        },
         lifecycle: Lifecycle::Active,
         created: None,
         deletion_waits_for: None,
@@ -96,6 +99,7 @@ pub(in crate::report) fn snapshot() -> Snapshot {
         addons: instar_planner::Addons::default(),
         canary: None,
         retention: Retention::default(),
+        nodes_ready_for: None,
         control_plane: Some(Observed::Read(ControlPlane {
             labels: std::collections::BTreeMap::new(),
             object: object("KubeadmControlPlane", "c"),

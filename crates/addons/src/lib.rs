@@ -11,9 +11,11 @@ mod hand;
 mod look;
 mod order;
 mod refusal;
+mod rollout;
 mod subject;
 mod timing;
 mod verdict;
+mod verified;
 
 pub use expression::{Evaluation, Expression, ExpressionError, Inputs, MOST_BYTES, MOST_STEPS, Variable};
 pub use hand::{FIELD_MANAGER, Target};
@@ -23,3 +25,4 @@ pub use refusal::{Refusal, refusals_of_addons, refusals_of_gates};
 pub use subject::{ReleaseView, Subject, Written};
 pub use timing::{Outcome, Since};
 pub use verdict::{Applies, Gate, Verdict};
+pub use verified::{VerifiedWorkload, named_workloads, system_workloads};

@@ -174,15 +174,16 @@ fn of_ready_when(gate: &Gate) -> Option<Refusal> {
             remediation,
         ))
     };
-    let bare = evaluate(gate.ready_when(), &object(&json!({})));
+    let ready_when = gate.ready_when()?;
+    let bare = evaluate(ready_when, &object(&json!({})));
     if bare == Evaluation::Is(true) {
         return refuse(
             "it holds for an object without a status",
             "name a field of status that only a ready object has",
         );
     }
-    if let Some(status) = with_empty_lists(gate.ready_when())
-        && evaluate(gate.ready_when(), &object(&status)) == Evaluation::Is(true)
+    if let Some(status) = with_empty_lists(ready_when)
+        && evaluate(ready_when, &object(&status)) == Evaluation::Is(true)
     {
         return refuse(
             "it holds where the lists of status are empty",

@@ -218,8 +218,8 @@ health_reasons! {
          read. What has begun goes on to its end.",
         "Nothing, if the message says until when. Else change or correct `spec.maintenance` of the UpgradePolicies.";
     AddonNotReady = Info, Stalled:
-        "An add-on of a release, or a gate of an UpgradePolicy, isn't ready yet. The message names the object, and the \
-         expression or the field that decided.",
+        "An add-on of a release, a gate of an UpgradePolicy, or what is verified at the end, such as kube-proxy, isn't \
+         ready yet. The message names the object, and the expression or the field that decided.",
         "Nothing at first. If it stays, look at the object that the message names, and at its controller.";
     AddonFailed = Error, Application:
         "An object of an add-on, or of a gate, says that it has failed. The upgrade goes on when it is ready after all.",

@@ -23,6 +23,7 @@ mod release;
 mod rule;
 mod schema;
 mod upgrade;
+mod verification;
 mod workload;
 
 pub use addon::{
@@ -61,6 +62,7 @@ pub use upgrade::{
     ClusterUpgrade, ClusterUpgradeSpec, ClusterUpgradeStatus, ControlPlaneRule, MachineDetail, MachineUpgradePhase,
     MintedTemplate, PoolRule, PoolStatus, StrategyType, TemplateUse, UpgradePhase, UpgradeStrategy,
 };
+pub use verification::{NamedWorkload, VerificationPolicy, WorkloadKind};
 pub use workload::{
     InvalidSecretName, KubeconfigSecret, SecretNameTemplate, WorkloadAccess, WorkloadPolicy, WorkloadSwitch,
     workload_access,

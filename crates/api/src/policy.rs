@@ -13,8 +13,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ApprovalPolicy, Canary, CatalogName, Enforcement, Gate, Maintenance, PreflightPolicy, Rule, WorkloadPolicy,
-    release::infrastructure_group, schema,
+    ApprovalPolicy, Canary, CatalogName, Enforcement, Gate, Maintenance, PreflightPolicy, Rule, VerificationPolicy,
+    WorkloadPolicy, release::infrastructure_group, schema,
 };
 
 /// What holds for the upgrades of the Clusters that it selects. A Cluster that no policy selects
@@ -99,6 +99,11 @@ pub struct UpgradePolicySpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub gates: Vec<Gate>,
+
+    /// What is verified of the cluster before an upgrade is complete. If several policies select a Cluster, what all of
+    /// them name is verified.
+    #[serde(default, skip_serializing_if = "VerificationPolicy::is_empty")]
+    pub verification: VerificationPolicy,
 
     /// The rules of admission that don't have their default. Where several policies select a
     /// Cluster and name a rule, the strictest counts.

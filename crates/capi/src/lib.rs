@@ -32,7 +32,7 @@ pub use component_settings::{ComponentSetting, SettingField};
 pub use contract::{Contract, NoContract, Served, served};
 pub use control_plane::{
     ClusterConfiguration, ControlPlaneMachineSpec, ControlPlaneMachines, ControlPlaneSpec, ControlPlaneStatus, Dns,
-    Etcd, ExternalEtcd, KubeadmConfigSpec, KubeadmControlPlane, LocalEtcd, Rollout,
+    Etcd, ExternalEtcd, KubeadmAddon, KubeadmConfigSpec, KubeadmControlPlane, LocalEtcd, Rollout,
 };
 pub use machine_conditions::{MachineConditions, NodeReadyCondition};
 pub use machines::{

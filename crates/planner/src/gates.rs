@@ -16,6 +16,7 @@ use crate::{
     verification,
 };
 
+pub use addons::release_counts;
 pub(crate) use addons::{begin, has_addons};
 
 /// What holds a step of the control plane to a release.

@@ -39,7 +39,7 @@ mod upgrade_spec;
 mod values;
 mod verification;
 
-pub use instar_capi::{Contract, Lifecycle, ManagedBy, WorkerKind};
+pub use instar_capi::{Contract, KubeadmAddon, Lifecycle, ManagedBy, WorkerKind};
 
 pub use addon::{
     AddonGate, AddonId, AddonOwner, AddonProblem, AddonState, Addons, AskedPoint, ClosedAddon, GateBegun, GateHistory,
@@ -55,6 +55,7 @@ pub use decision::{
 };
 pub use drain_timeout::DrainTimeout;
 pub use existing::accept;
+pub use gates::release_counts;
 pub use mint::{MintOrder, Minted, mint};
 pub use name::{hash, label_value, slug};
 pub use observed::{Observed, Unreadable};

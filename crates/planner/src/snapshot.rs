@@ -8,7 +8,7 @@ use std::{
 };
 
 use instar_api::{Pins, RELEASE_LABEL};
-use instar_capi::{ClusterConfiguration, ComponentSetting, Contract, Lifecycle, ManagedBy, WorkerKind};
+use instar_capi::{ClusterConfiguration, ComponentSetting, Contract, KubeadmAddon, Lifecycle, ManagedBy, WorkerKind};
 use instar_catalog::Catalog;
 use instar_domain::KubeVersion;
 use jiff::{SignedDuration, Timestamp};
@@ -250,6 +250,8 @@ pub struct ControlPlane {
     pub replicas: Option<Replicas>,
     /// How long the drain of one of its machines may take.
     pub drain_timeout: DrainTimeout,
+    /// The add-ons of kubeadm that its user keeps it from updating.
+    pub skipped_addons: BTreeSet<KubeadmAddon>,
 }
 
 /// Which kind of control plane.

@@ -110,6 +110,7 @@ fn control_plane() -> ControlPlane {
             up_to_date: 3,
         }),
         drain_timeout: DrainTimeout::None,
+        skipped_addons: std::collections::BTreeSet::new(),
     }
 }
 

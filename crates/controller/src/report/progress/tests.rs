@@ -113,6 +113,7 @@ pub(in crate::report) fn snapshot() -> Snapshot {
             },
             replicas: None,
             drain_timeout: instar_planner::DrainTimeout::None,
+            skipped_addons: std::collections::BTreeSet::new(),
         })),
         machines: machines.collect(),
         pools: names.iter().map(|name| Observed::Read(pool(name))).collect(),

@@ -180,6 +180,7 @@ impl World {
                     up_to_date: replicas,
                 }),
                 drain_timeout: DrainTimeout::None,
+                skipped_addons: BTreeSet::new(),
             },
             pools: Vec::new(),
             sets: Vec::new(),

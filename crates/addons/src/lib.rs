@@ -13,9 +13,11 @@ mod hand;
 mod look;
 mod order;
 mod refusal;
+mod rollout;
 mod subject;
 mod timing;
 mod verdict;
+mod verified;
 
 pub use etcd_snapshot::{SnapshotQuery, SnapshotReading, SnapshotsSeen, refusals_of_etcd_snapshot};
 pub use expression::{
@@ -28,3 +30,4 @@ pub use refusal::{Refusal, refusals_of_addons, refusals_of_gates};
 pub use subject::{ReleaseView, Subject, Written};
 pub use timing::{Outcome, Since};
 pub use verdict::{Applies, Gate, Verdict};
+pub use verified::{VerifiedWorkload, named_workloads, system_workloads};

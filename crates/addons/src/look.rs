@@ -14,6 +14,7 @@ use crate::{
     subject::{ReleaseView, Subject, Written},
     timing::{Outcome, Since},
     verdict::{Applies, Gate, Verdict},
+    verified::VerifiedWorkload,
 };
 
 /// A point of an upgrade of a Cluster, and what is known there.
@@ -26,6 +27,8 @@ pub struct Asked<'a> {
     pub release: Option<&'a KubernetesReleaseSpec>,
     /// The gates of each policy of the Cluster, by the policy's name.
     pub policies: &'a [(&'a str, &'a [Spec])],
+    /// What has to be rolled out there beside them.
+    pub workloads: &'a [VerifiedWorkload],
     pub access: &'a WorkloadAccess,
     /// The target of the upgrade, as it was written.
     pub target: &'a str,
@@ -126,7 +129,32 @@ pub fn look(asked: Asked<'_>) -> Found {
     for (policy, gates) in asked.policies {
         look_at(asked, &List::Gates { policy, gates }, &mut found);
     }
+    for workload in asked.workloads {
+        look_at_workload(asked, workload, &mut found);
+    }
     found
+}
+
+fn look_at_workload(asked: Asked<'_>, VerifiedWorkload { owner, gate }: &VerifiedWorkload, found: &mut Found) {
+    let wish = WantedGate {
+        id: id(asked, owner.clone(), gate.name()),
+        gate: gate.clone(),
+        release: release_view(asked),
+        write: None,
+        begun: None,
+    };
+    let state = match (closed_to(asked.access), recent(asked, &wish)) {
+        (Some(why), _) => unknown(why),
+        (None, Some(reading)) => state(gate, reading, None, asked.now),
+        (None, None) => being_looked_at(),
+    };
+    found.gates.push(AddonGate {
+        id: wish.id.clone(),
+        kind: gate.observe().kind.clone(),
+        object: gate.observe().name.clone().unwrap_or_default(),
+        state,
+    });
+    found.wanted.push(wish);
 }
 
 fn look_at(asked: Asked<'_>, list: &List<'_>, found: &mut Found) {
@@ -151,6 +179,7 @@ fn look_at(asked: Asked<'_>, list: &List<'_>, found: &mut Found) {
         let (kind, object) = match &owner {
             AddonOwner::Release(name) => ("KubernetesRelease", name.clone()),
             AddonOwner::Policy(name) => ("UpgradePolicy", name.clone()),
+            AddonOwner::Kubernetes => ("Cluster", asked.cluster.1.to_owned()),
         };
         found.gates.push(AddonGate {
             id: id(asked, owner, "spec"),
@@ -207,12 +236,7 @@ fn one(
         Ok(gate) => gate,
         Err(error) => return Some(unknown(error.to_string())),
     };
-    let AskedPoint { version, release, .. } = asked.point;
-    let release = ReleaseView {
-        name: release.clone(),
-        version: version.clone(),
-        revision: asked.release.map(|spec| spec.revision),
-    };
+    let release = release_view(asked);
     let write = addon.and_then(|addon| Target::of(addon, asked.cluster));
     let reaches_workload = gate.observe().cluster == ClusterSide::Workload
         || write
@@ -228,24 +252,43 @@ fn one(
         write: write.filter(|_| begun.is_some()),
         begun,
     };
-    let is_recent = |reading: &&Arc<GateReading>| reading.of == wish && asked.now.duration_since(reading.at) < LONGEST;
-    let reading = asked.readings.get(&wish.id).filter(is_recent);
+    let reading = recent(asked, &wish);
     let counts = spec.only_if.is_none() || reading.is_some();
     let closed = closed_to(asked.access).filter(|_| reaches_workload && counts);
     let state = match (reading.map(|reading| (reading, &reading.verdict)), closed) {
         (Some((_, Verdict::NotApplicable)), _) => None,
         (_, Some(why)) => Some(unknown(why)),
-        (None, None) if !counts || !has_to_begin => Some(AddonState::Closed {
-            problem: AddonProblem::NotReady,
-            message: "it is being looked at".to_owned(),
-            until: None,
-        }),
+        (None, None) if !counts || !has_to_begin => Some(being_looked_at()),
         (_, None) if has_to_begin => Some(AddonState::Due),
         (Some((reading, _)), None) => Some(self::state(&wish.gate, reading, begun, asked.now)),
         (None, None) => None,
     };
     wanted.push(wish);
     state
+}
+
+fn release_view(asked: Asked<'_>) -> ReleaseView {
+    let AskedPoint { version, release, .. } = asked.point;
+    ReleaseView {
+        name: release.clone(),
+        version: version.clone(),
+        revision: asked.release.map(|spec| spec.revision),
+    }
+}
+
+/// The last look at a gate, where it was as it is now and that says something of now.
+fn recent<'a>(asked: Asked<'a>, wish: &WantedGate) -> Option<&'a GateReading> {
+    let reading = asked.readings.get(&wish.id)?;
+    let is_recent = reading.of == *wish && asked.now.duration_since(reading.at) < LONGEST;
+    is_recent.then_some(reading)
+}
+
+fn being_looked_at() -> AddonState {
+    AddonState::Closed {
+        problem: AddonProblem::NotReady,
+        message: "it is being looked at".to_owned(),
+        until: None,
+    }
 }
 
 fn state(gate: &Gate, reading: &GateReading, begun: Option<Timestamp>, now: Timestamp) -> AddonState {

@@ -169,7 +169,7 @@ fn of_only_if(gate: &Gate) -> Option<Refusal> {
 
 /// What is ready without saying so.
 fn of_ready_when(gate: &Gate) -> Option<Refusal> {
-    let (what, remediation) = ready_without_status(gate.ready_when())?;
+    let (what, remediation) = ready_without_status(gate.ready_when()?)?;
     Some(refusal(
         Rule::GateNeedsStatus,
         gate.name(),

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::{
     expression::{Evaluation, Expression, ExpressionError, Inputs, MOST_STEPS, Variable},
+    rollout::Rollout,
     subject::Subject,
 };
 
@@ -28,14 +29,26 @@ const LONGEST_TEXT: usize = 160;
 pub struct Gate {
     name: String,
     observe: Observe,
+    judged_by: JudgedBy,
+    pub(crate) settle: SignedDuration,
+    pub(crate) timeout: Option<SignedDuration>,
+    pub(crate) on_timeout: OnTimeout,
+}
+
+/// What says whether the objects of a gate are ready.
+#[derive(Debug, Clone, PartialEq)]
+enum JudgedBy {
+    Expressions(Box<Expressions>),
+    Rollout(Rollout),
+}
+
+#[derive(Debug, Clone, PartialEq)]
+struct Expressions {
     only_if: Option<Expression>,
     in_progress_when: Option<Expression>,
     failed_when: Option<Expression>,
     ready_when: Expression,
     generation: GenerationRule,
-    pub(crate) settle: SignedDuration,
-    pub(crate) timeout: Option<SignedDuration>,
-    pub(crate) on_timeout: OnTimeout,
 }
 
 /// Whether a gate counts for a Cluster.
@@ -143,15 +156,29 @@ impl Gate {
         Ok(Self {
             name: name.clone(),
             observe: observe.clone(),
-            only_if: optional(Field::OnlyIf, only_if)?,
-            in_progress_when: optional(Field::InProgressWhen, in_progress_when)?,
-            failed_when: optional(Field::FailedWhen, failed_when)?,
-            ready_when: compile(Field::ReadyWhen, ready_when)?,
-            generation: *generation,
+            judged_by: JudgedBy::Expressions(Box::new(Expressions {
+                only_if: optional(Field::OnlyIf, only_if)?,
+                in_progress_when: optional(Field::InProgressWhen, in_progress_when)?,
+                failed_when: optional(Field::FailedWhen, failed_when)?,
+                ready_when: compile(Field::ReadyWhen, ready_when)?,
+                generation: *generation,
+            })),
             settle: *settle,
             timeout: *timeout,
             on_timeout: *on_timeout,
         })
+    }
+
+    /// A workload that has to be rolled out, for however short a time.
+    pub(crate) const fn of_rollout(name: String, observe: Observe, rollout: Rollout) -> Self {
+        Self {
+            name,
+            observe,
+            judged_by: JudgedBy::Rollout(rollout),
+            settle: SignedDuration::ZERO,
+            timeout: None,
+            on_timeout: OnTimeout::Hold,
+        }
     }
 
     /// What messages call it.
@@ -167,17 +194,23 @@ impl Gate {
     }
 
     pub(crate) const fn only_if(&self) -> Option<&Expression> {
-        self.only_if.as_ref()
+        match &self.judged_by {
+            JudgedBy::Expressions(expressions) => expressions.only_if.as_ref(),
+            JudgedBy::Rollout(_) => None,
+        }
     }
 
-    pub(crate) const fn ready_when(&self) -> &Expression {
-        &self.ready_when
+    pub(crate) const fn ready_when(&self) -> Option<&Expression> {
+        match &self.judged_by {
+            JudgedBy::Expressions(expressions) => Some(&expressions.ready_when),
+            JudgedBy::Rollout(_) => None,
+        }
     }
 
     /// Whether it counts for a Cluster.
     #[must_use]
     pub fn applies(&self, subject: &Subject) -> Applies {
-        let Some(only_if) = &self.only_if else {
+        let Some(only_if) = self.only_if() else {
             return Applies::Yes;
         };
         let values = subject.alone();
@@ -268,6 +301,17 @@ impl Gate {
         if !object["metadata"]["deletionTimestamp"].is_null() {
             return Verdict::InProgress(format!("{named}: not ready: it is being deleted"));
         }
+        match &self.judged_by {
+            JudgedBy::Expressions(expressions) => expressions.judge(&named, object, subject, spent),
+            JudgedBy::Rollout(rollout) => rollout.missing(object).map_or(Verdict::Ready, |why| {
+                Verdict::InProgress(format!("{named}: not ready: {why}"))
+            }),
+        }
+    }
+}
+
+impl Expressions {
+    fn judge(&self, named: &str, object: &Value, subject: &Subject, spent: &mut u64) -> Verdict {
         if let Some(why) = behind(self.generation, object) {
             return Verdict::InProgress(format!("{named}: not ready: {why}"));
         }

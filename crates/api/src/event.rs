@@ -89,8 +89,12 @@ event_reasons! {
     Workers: Normal, "ClusterUpgrade, Cluster",
         "The control plane has arrived, and the upgrade of the workers begins or continues.",
         "Nothing.";
+    Verifying: Normal, "ClusterUpgrade, Cluster",
+        "Every machine has the version that it should have, and it is seen whether the cluster works: its Nodes, and what \
+         else `status.health` names.",
+        "Nothing.";
     Completed: Normal, "ClusterUpgrade, Cluster",
-        "Every machine has the version that it should have.",
+        "Every machine has the version that it should have, and the cluster works.",
         "Nothing.";
     Refused: Normal, "ClusterUpgrade, Cluster",
         "The upgrade will not be done before its spec is edited.",
@@ -195,6 +199,7 @@ impl EventReason {
             UpgradePhase::Held => Some(Self::Held),
             UpgradePhase::ControlPlane => Some(Self::ControlPlane),
             UpgradePhase::Workers => Some(Self::Workers),
+            UpgradePhase::Verifying => Some(Self::Verifying),
             UpgradePhase::Completed => Some(Self::Completed),
             UpgradePhase::Refused => Some(Self::Refused),
             UpgradePhase::RollingBack => Some(Self::RollingBack),
@@ -243,6 +248,7 @@ mod tests {
             UpgradePhase::Held,
             UpgradePhase::ControlPlane,
             UpgradePhase::Workers,
+            UpgradePhase::Verifying,
             UpgradePhase::Completed,
             UpgradePhase::Refused,
         ] {

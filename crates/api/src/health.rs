@@ -174,6 +174,20 @@ health_reasons! {
     MachineNotReady = Info, Capacity:
         "A Machine has the new version, and its Node isn't ready, or runs another version.",
         "Nothing at first. If it stays, look at the conditions of the Machine and of its Node.";
+    NodeNotReady = Warning, Capacity:
+        "All Machines are there, and the Node of one is not Ready, as Cluster API says in the Machine's condition \
+         `NodeReady`. The upgrade is not complete before each Node has been Ready for a minute. A new target is let \
+         through.",
+        "Look at the Node: most often its network plugin or its kubelet isn't ready, as the message says. Then nothing: \
+         the upgrade completes by itself.";
+    NodeUnknown = Warning, Unknown:
+        "All Machines are there, and Cluster API doesn't say whether the Node of one is Ready: the Machine's condition \
+         `NodeReady` is Unknown or absent. What isn't known holds the end of the upgrade.",
+        "Nothing at first. If it stays, look at whether Cluster API reaches the workload cluster (condition \
+         `RemoteConnectionProbe` of the Cluster), and whether the Machine is paused.";
+    NodesSettling = Info, None:
+        "All Machines are there and all Nodes are Ready, one of them for less than a minute.",
+        "Nothing: the upgrade completes at the time of the message.";
     ControlPlaneStuck = Error, Stalled:
         "A new Machine of the control plane has had no Node for more than 10 minutes. A rollout that has begun has to \
          end before another one begins, so a new target waits.",
@@ -204,8 +218,8 @@ health_reasons! {
          read. What has begun goes on to its end.",
         "Nothing, if the message says until when. Else change or correct `spec.maintenance` of the UpgradePolicies.";
     AddonNotReady = Info, Stalled:
-        "An add-on of a release, or a gate of an UpgradePolicy, isn't ready yet. The message names the object, and the \
-         expression or the field that decided.",
+        "An add-on of a release, a gate of an UpgradePolicy, or what is verified at the end, such as kube-proxy, isn't \
+         ready yet. The message names the object, and the expression or the field that decided.",
         "Nothing at first. If it stays, look at the object that the message names, and at its controller.";
     AddonFailed = Error, Application:
         "An object of an add-on, or of a gate, says that it has failed. The upgrade goes on when it is ready after all.",

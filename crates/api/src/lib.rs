@@ -25,6 +25,7 @@ mod release;
 mod rule;
 mod schema;
 mod upgrade;
+mod verification;
 mod workload;
 
 pub use addon::{
@@ -66,6 +67,7 @@ pub use upgrade::{
     MintedTemplate, PoolRule, PoolStatus, RollbackExtent, RollbackStatus, StrategyType, TemplateUse, UpgradePhase,
     UpgradeStrategy,
 };
+pub use verification::{NamedWorkload, VerificationPolicy, WorkloadKind};
 pub use workload::{
     InvalidSecretName, KubeconfigSecret, SecretNameTemplate, WorkloadAccess, WorkloadPolicy, WorkloadSwitch,
     workload_access,

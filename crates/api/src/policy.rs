@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     ApprovalPolicy, Canary, CatalogName, Enforcement, Gate, Maintenance, PreflightPolicy, RollbackPolicy, Rule,
+    VerificationPolicy,
     WorkloadPolicy, release::infrastructure_group, schema,
 };
 
@@ -103,6 +104,11 @@ pub struct UpgradePolicySpec {
     /// What may be taken back.
     #[serde(default, skip_serializing_if = "RollbackPolicy::is_empty")]
     pub rollback: RollbackPolicy,
+
+    /// What is verified of the cluster before an upgrade is complete. If several policies select a Cluster, what all of
+    /// them name is verified.
+    #[serde(default, skip_serializing_if = "VerificationPolicy::is_empty")]
+    pub verification: VerificationPolicy,
 
     /// The rules of admission that don't have their default. Where several policies select a
     /// Cluster and name a rule, the strictest counts.

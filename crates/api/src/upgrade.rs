@@ -306,7 +306,10 @@ pub enum UpgradePhase {
     ControlPlane,
     /// The workers' machines are replaced.
     Workers,
-    /// Every machine that should move has got there.
+    /// Every machine that should move has got there. It is completed when the cluster works too: each Node has been Ready
+    /// for a minute, and add-ons, gates and what is verified are ready.
+    Verifying,
+    /// Every machine that should move has got there, and the cluster works.
     Completed,
     /// It isn't done, as `health` says, before its spec is edited.
     Refused,
@@ -435,7 +438,7 @@ impl UpgradePhase {
     pub const fn is_finished(self) -> bool {
         match self {
             Self::Completed | Self::Refused | Self::RollingBack | Self::RolledBack | Self::Aborted => true,
-            Self::Pending | Self::Held | Self::ControlPlane | Self::Workers => false,
+            Self::Pending | Self::Held | Self::ControlPlane | Self::Workers | Self::Verifying => false,
         }
     }
 
@@ -447,6 +450,7 @@ impl UpgradePhase {
             Self::Held => "Held",
             Self::ControlPlane => "ControlPlane",
             Self::Workers => "Workers",
+            Self::Verifying => "Verifying",
             Self::Completed => "Completed",
             Self::Refused => "Refused",
             Self::RollingBack => "RollingBack",

@@ -34,9 +34,9 @@ impl WorkloadPolicy {
     }
 }
 
-/// Enabled: the checks that read the workload cluster are asked, by the kubeconfig in a Secret of the Cluster, to which
-/// the controller needs a right (config/workload). Disabled: no such Secret is read, whatever other policies say. Absent:
-/// it is as other policies say, and Disabled where none says anything.
+/// Enabled: the checks that read the workload cluster are asked, and its kube-proxy and CoreDNS are verified at the end, by
+/// the kubeconfig in a Secret of the Cluster, to which the controller needs a right (config/workload). Disabled: no such
+/// Secret is read, whatever other policies say. Absent: it is as other policies say, and Disabled where none says anything.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WorkloadSwitch {
     /// They are.

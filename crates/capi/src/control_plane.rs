@@ -8,6 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, de::IgnoredAny};
 use crate::{
     ClassMetadata, Condition, MachineDeletion, Reference, VersionCount,
     component_settings::{Component, ComponentSetting, JoinConfiguration, settings},
+    labels::{SKIP_CORE_DNS, SKIP_KUBE_PROXY},
     relevant_conditions,
 };
 
@@ -91,6 +92,29 @@ pub struct ControlPlaneStatus {
     /// Those conditions that the controller reads.
     #[serde(deserialize_with = "relevant_conditions")]
     pub conditions: Vec<Condition>,
+}
+
+/// What kubeadm installs beside the control plane, and a KubeadmControlPlane updates with it.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum KubeadmAddon {
+    /// The DaemonSet kube-proxy.
+    KubeProxy,
+    /// The Deployment coredns.
+    CoreDns,
+}
+
+impl KubeadmAddon {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::KubeProxy, Self::CoreDns];
+
+    /// The annotation of a KubeadmControlPlane that keeps it from updating it.
+    #[must_use]
+    pub const fn skip_annotation(self) -> &'static str {
+        match self {
+            Self::KubeProxy => SKIP_KUBE_PROXY,
+            Self::CoreDns => SKIP_CORE_DNS,
+        }
+    }
 }
 
 /// How far a control plane's machines are what its spec says.

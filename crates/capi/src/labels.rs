@@ -56,3 +56,7 @@ pub const PENDING_HOOKS: &str = "runtime.cluster.x-k8s.io/pending-hooks";
 /// An annotation of a KubeadmControlPlane: Cluster API leaves CoreDNS alone.
 /// Source: `SkipCoreDNSAnnotation` of cluster-api's api/controlplane/kubeadm/v1beta2.
 pub const SKIP_CORE_DNS: &str = "controlplane.cluster.x-k8s.io/skip-coredns";
+
+/// An annotation of a KubeadmControlPlane: Cluster API leaves kube-proxy alone.
+/// Source: `SkipKubeProxyAnnotation` of cluster-api's api/controlplane/kubeadm/v1beta2.
+pub const SKIP_KUBE_PROXY: &str = "controlplane.cluster.x-k8s.io/skip-kube-proxy";

@@ -14,6 +14,7 @@ mod component_settings;
 mod contract;
 mod control_plane;
 pub mod labels;
+mod machine_conditions;
 mod machines;
 mod owners;
 mod state;
@@ -31,8 +32,9 @@ pub use component_settings::{ComponentSetting, SettingField};
 pub use contract::{Contract, NoContract, Served, served};
 pub use control_plane::{
     ClusterConfiguration, ControlPlaneMachineSpec, ControlPlaneMachines, ControlPlaneSpec, ControlPlaneStatus, Dns,
-    Etcd, ExternalEtcd, KubeadmConfigSpec, KubeadmControlPlane, LocalEtcd, Rollout,
+    Etcd, ExternalEtcd, KubeadmAddon, KubeadmConfigSpec, KubeadmControlPlane, LocalEtcd, Rollout,
 };
+pub use machine_conditions::{MachineConditions, NodeReadyCondition};
 pub use machines::{
     Bootstrap, Condition, Machine, MachineDeletion, MachineDeployment, MachineDeploymentSpec, MachineDeploymentStatus,
     MachinePool, MachinePoolSpec, MachinePoolStatus, MachineRollout, MachineSet, MachineSetSpec, MachineSetStatus,

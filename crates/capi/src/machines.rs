@@ -3,7 +3,7 @@
 use kube::CustomResource;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::ClassMetadata;
+use crate::{ClassMetadata, MachineConditions};
 
 /// A condition.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
@@ -55,13 +55,6 @@ const RELEVANT: [&str; 14] = [
 pub fn relevant_conditions<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Condition>, D::Error> {
     let mut conditions: Vec<Condition> = Vec::deserialize(deserializer)?;
     conditions.retain(|condition| RELEVANT.contains(&condition.kind.as_str()));
-    Ok(conditions)
-}
-
-/// Reads the conditions of a Machine and drops all but the one of its deletion, while that goes on.
-fn deletion<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Condition>, D::Error> {
-    let mut conditions: Vec<Condition> = Vec::deserialize(deserializer)?;
-    conditions.retain(|condition| condition.kind == Machine::DELETING && condition.status == "True");
     Ok(conditions)
 }
 
@@ -301,14 +294,16 @@ pub struct MachineStatus {
     pub node_ref: Option<NodeReference>,
     /// What the node says of itself.
     pub node_info: NodeInfo,
-    /// What is said of its deletion.
-    #[serde(deserialize_with = "deletion")]
-    pub conditions: Vec<Condition>,
+    /// What is said of its deletion and of its node.
+    pub conditions: MachineConditions,
 }
 
 impl Machine {
     /// The condition that says how far its deletion has come.
     pub const DELETING: &str = "Deleting";
+
+    /// The condition that says whether its node is ready.
+    pub const NODE_READY: &str = "NodeReady";
 }
 
 impl MachineStatus {
@@ -316,11 +311,9 @@ impl MachineStatus {
     /// then.
     #[must_use]
     pub fn deletion_waits_for(&self) -> Option<&str> {
-        let waits = |condition: &&Condition| !["Deleting", "DeletionCompleted"].contains(&&*condition.reason);
-        let messages = self.conditions.iter().filter(waits);
-        messages
-            .map(|condition| &*condition.message)
-            .find(|message| !message.is_empty())
+        let deleting = self.conditions.deleting.as_ref()?;
+        let waits = !["Deleting", "DeletionCompleted"].contains(&&*deleting.reason) && !deleting.message.is_empty();
+        waits.then_some(&deleting.message)
     }
 }
 
@@ -362,8 +355,8 @@ mod tests {
             let read = status(kind, holds, reason);
             assert_eq!(read.deletion_waits_for(), waits_for, "{kind} {reason}");
             assert_eq!(
-                read.conditions.len(),
-                usize::from(kind == "Deleting" && holds == "True")
+                read.conditions.deleting.is_some(),
+                kind == "Deleting" && holds == "True"
             );
         }
     }

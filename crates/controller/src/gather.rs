@@ -41,6 +41,7 @@ pub(crate) fn gather(
     cluster: &capi::Cluster,
     control_plane: Option<Observed<ControlPlane>>,
     upgrade: &ClusterUpgrade,
+    nodes_ready_for: SignedDuration,
     now: Timestamp,
 ) -> (Snapshot, CheckRules) {
     // Where it ends at this moment, its record doesn't say so yet.
@@ -51,6 +52,7 @@ pub(crate) fn gather(
         Err(unreadable) => upgrade_spec.unreadable.push(unreadable),
     }
     let mut snapshot = gather_for(caches, cluster, control_plane, upgrade_spec, Some(ended), now);
+    snapshot.nodes_ready_for = Some(nodes_ready_for);
     let rules = gates::look(caches, cluster, upgrade, &mut snapshot);
     (snapshot, rules)
 }
@@ -114,6 +116,7 @@ pub(crate) fn gather_for(
         canary: None,
         retention: retention_of(caches, cluster, ended),
         minor_rollback: MinorRollback::Refuse,
+        nodes_ready_for: None,
         control_plane,
         pools,
         machine_sets,
@@ -188,6 +191,7 @@ fn machine(key: &Key, kept: &KeptMachine, template_of_set: &BTreeMap<&str, &str>
                 version: version(kubelet).ok(),
             },
         },
+        node_readiness: kept.node_readiness(),
         lifecycle: kept.lifecycle,
         created: kept.created(),
         deletion_waits_for: kept.deletion_waits_for().map(str::to_owned),

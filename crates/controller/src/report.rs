@@ -169,6 +169,7 @@ fn phase(decision: &Decision, operation: &Operation) -> UpgradePhase {
         Stage::Held => UpgradePhase::Held,
         Stage::ControlPlane => UpgradePhase::ControlPlane,
         Stage::Workers => UpgradePhase::Workers,
+        Stage::Verifying => UpgradePhase::Verifying,
         Stage::Complete => match operation {
             Operation::Upgrade | Operation::Rollback(_) => UpgradePhase::Completed,
             Operation::Abort => UpgradePhase::Aborted,
@@ -190,7 +191,7 @@ fn conditions_of(
     now: Timestamp,
 ) -> Vec<Condition> {
     let (progressing, completed) = match phase {
-        UpgradePhase::ControlPlane | UpgradePhase::Workers => (true, false),
+        UpgradePhase::ControlPlane | UpgradePhase::Workers | UpgradePhase::Verifying => (true, false),
         UpgradePhase::Completed => (false, true),
         UpgradePhase::Pending
         | UpgradePhase::Held

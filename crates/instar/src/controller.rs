@@ -4,6 +4,7 @@ use std::{
     fs, io,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::PathBuf,
+    time::Duration,
 };
 
 use clap::Args;
@@ -70,6 +71,10 @@ pub struct ControllerArgs {
     /// A PEM file with the CA certificates of the server at --extension-url; it is read once
     #[arg(long, value_name = "FILE", requires = "extension_url")]
     pub(crate) extension_ca_file: Option<PathBuf>,
+
+    /// For how many seconds each Node has to be Ready before an upgrade is complete
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    pub(crate) node_ready_seconds: u32,
 
     /// Run without the Lease; use this only if no other instance of the controller runs
     #[arg(long)]
@@ -142,7 +147,15 @@ pub(crate) async fn run(args: &ControllerArgs) -> Result<(), Error> {
     let router = health::router(metrics.clone(), readiness.clone(), shutdown.clone());
     select! {
         served = axum::serve(listener, router) => served.map_err(Error::Health),
-        ended = instar_controller::run(client, namespace, extension, &metrics, &readiness, shutdown.cancelled()) => Ok(ended?),
+        ended = instar_controller::run(
+            client,
+            namespace,
+            extension,
+            Duration::from_secs(args.node_ready_seconds.into()),
+            &metrics,
+            &readiness,
+            shutdown.cancelled(),
+        ) => Ok(ended?),
     }
 }
 

@@ -28,6 +28,8 @@ pub enum AddonOwner {
     Release(String),
     /// An `UpgradePolicy`'s.
     Policy(String),
+    /// Kubernetes' own: what kubeadm installs in each cluster.
+    Kubernetes,
 }
 
 /// An add-on or a gate, at one point of an upgrade: at another one it begins anew.
@@ -174,6 +176,7 @@ impl fmt::Display for AddonOwner {
         match self {
             Self::Release(name) => write!(f, "KubernetesRelease {name}"),
             Self::Policy(name) => write!(f, "UpgradePolicy {name}"),
+            Self::Kubernetes => f.write_str("Kubernetes"),
         }
     }
 }
@@ -189,6 +192,7 @@ impl fmt::Display for AddonId {
         let what = match owner {
             AddonOwner::Release(_) => "add-on",
             AddonOwner::Policy(_) => "gate",
+            AddonOwner::Kubernetes => "component",
         };
         write!(f, "{what} {name} of {owner} ({when} {version})")
     }

@@ -9,6 +9,7 @@ mod patch;
 mod pinned;
 mod topology;
 mod topology_canary;
+mod verification;
 
 use std::fmt;
 
@@ -73,6 +74,8 @@ pub enum Violation {
     GateClosed,
     /// A MachinePool, or its infrastructure, would be changed while not both are paused by this upgrade.
     NotPaused,
+    /// The upgrade would be complete while a Node isn't known to have been Ready for long enough.
+    NotVerified,
 }
 
 impl fmt::Display for Violation {
@@ -97,6 +100,7 @@ impl fmt::Display for Violation {
             Self::NotOurs => "it would delete or change an object that Instar did not make",
             Self::PinRewritten => "it would change or remove a pin that the Cluster carries",
             Self::GateClosed => "it would pass a gate that is not open",
+            Self::NotVerified => "it would complete the upgrade before each Node has been Ready for long enough",
             Self::NotPaused => "it would change a MachinePool that is not paused by this upgrade, or its infrastructure",
         })
     }
@@ -134,6 +138,9 @@ pub fn check(snapshot: &Snapshot, decision: &Decision) -> Vec<Violation> {
         || (rollback(snapshot).is_none() && passes_what_is_new(snapshot, decision))
     {
         broken.push(Violation::GateClosed);
+    }
+    if verification::is_missing(snapshot, decision) {
+        broken.push(Violation::NotVerified);
     }
     match &decision.action {
         Action::Nothing => {}

@@ -248,7 +248,7 @@ fn go(view: &ClassicView<'_>, goal: &Goal<'_>, waiting: &mut Vec<Waiting>) -> (S
             let held = gates::before_completion(view.snapshot, goal.demand.version(), release);
             if !held.is_empty() {
                 waiting.extend(held);
-                return (Stage::Workers, Action::Nothing);
+                return (Stage::Verifying, Action::Nothing);
             }
             ending(view, waiting)
         }

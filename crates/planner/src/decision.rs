@@ -9,6 +9,7 @@ mod progress;
 mod since;
 mod text;
 mod topology;
+mod unready_node;
 
 use std::collections::BTreeSet;
 
@@ -16,7 +17,7 @@ use instar_api::{ApprovedPart, PreflightCheck};
 use instar_capi::WorkerKind;
 use instar_catalog::Miss;
 use instar_domain::{JsonPointer, KubeVersion};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use crate::{
@@ -37,6 +38,7 @@ pub use machine_pool::{LeftBecause, MachinePoolChange, PatchMachinePool};
 pub use no_release::OtherCatalog;
 pub use progress::{MachineProgress, MachineState, PoolProgress, Progress, Stage, TemplateProgress, TemplateState};
 pub use topology::{AnswerHook, CompletePins, EditVersion, Hold, HoldPool, SetConcurrency};
+pub use unready_node::{NodeIs, UnreadyNode};
 
 /// At most one write, and what is waited for.
 #[derive(Debug, Clone, PartialEq)]
@@ -347,6 +349,13 @@ pub enum Waiting {
         /// What its kubelet says.
         node: KubeVersion,
     },
+    /// All machines are there, and the Node of one isn't known to be Ready.
+    NodeNotReady(Box<UnreadyNode>),
+    /// All Nodes are Ready, and have to stay so until a time.
+    NodesSettling {
+        ready_for: SignedDuration,
+        until: Timestamp,
+    },
     /// An object without a version is left out: nothing waits for it.
     NoVersion {
         /// Its kind.
@@ -557,6 +566,8 @@ impl Waiting {
             | Self::MachineNotReady { .. }
             | Self::ControlPlaneStuck { .. }
             | Self::NodeVersion { .. }
+            | Self::NodeNotReady(_)
+            | Self::NodesSettling { .. }
             | Self::NoVersion { .. }
             | Self::LeftToUser { .. }
             | Self::OnDelete { .. }

@@ -13,8 +13,10 @@ use crate::{
     preflight,
     snapshot::Snapshot,
     upgrade_spec::{Gate, GateState},
+    verification,
 };
 
+pub use addons::release_counts;
 pub(crate) use addons::{begin, has_addons};
 
 /// What holds a step of the control plane to a release.
@@ -73,7 +75,10 @@ fn or_addons(held: Vec<Waiting>, snapshot: &Snapshot, points: impl IntoIterator<
 pub(crate) fn before_completion(snapshot: &Snapshot, at: &KubeVersion, release: Option<&str>) -> Vec<Waiting> {
     let points = addons::after_control_plane(snapshot).into_iter();
     let points = points.chain([AskedPoint::new(GatePoint::AfterWorkers, at, release)]);
-    addons::held(snapshot, points)
+    // Nodes may become Ready only by what is set here, such as a network plugin.
+    let mut held = addons::held(snapshot, points);
+    held.extend(verification::nodes(snapshot));
+    held
 }
 
 /// What holds a pool that is to go.

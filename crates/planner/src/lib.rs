@@ -40,10 +40,11 @@ mod swap_history;
 mod topology;
 mod upgrade_spec;
 mod values;
+mod verification;
 mod way_back;
 
 pub use instar_api::MinorRollback;
-pub use instar_capi::{Contract, Lifecycle, ManagedBy, WorkerKind};
+pub use instar_capi::{Contract, KubeadmAddon, Lifecycle, ManagedBy, WorkerKind};
 
 pub use addon::{
     AddonGate, AddonId, AddonOwner, AddonProblem, AddonState, Addons, AskedPoint, ClosedAddon, GateBegun, GateHistory,
@@ -53,12 +54,13 @@ pub use check_outcome::{CheckOutcome, PreflightOutcome, Problem, Skip};
 pub use classic::{Returning, WayBack, collect_templates, drifted, plan, resume, way_back};
 pub use decision::{
     Action, AnswerHook, BeginGates, CompletePins, Convergence, Decision, DeleteTemplate, EditVersion, Field, Hold,
-    HoldPool, InvolvedObject, LeftBecause, MachinePoolChange, MachineProgress, MachineState, MintTemplate,
+    HoldPool, InvolvedObject, LeftBecause, MachinePoolChange, MachineProgress, MachineState, MintTemplate, NodeIs,
     OtherCatalog, PatchMachinePool, PinPath, PoolProgress, Progress, SetBack, SetConcurrency, Stage, Swap,
-    TemplateProgress, TemplateRefusal, TemplateState, Waiting,
+    TemplateProgress, TemplateRefusal, TemplateState, UnreadyNode, Waiting,
 };
 pub use drain_timeout::DrainTimeout;
 pub use existing::accept;
+pub use gates::release_counts;
 pub use mint::{MintOrder, Minted, mint};
 pub use name::{hash, label_value, slug};
 pub use observed::{Observed, Unreadable};
@@ -70,7 +72,7 @@ pub use preflight::{KUBELET_ARGUMENTS, checks_are_asked, kubelet_arguments, targ
 pub use rendered::{NormalisedValue, normalised};
 pub use snapshot::{
     ClassicCluster, Cluster, ClusterKind, Condition, ConditionStatus, ControlPlane, Flavor, InfrastructurePool,
-    Initialization, JoinRule, Machine, MachineDeployment, MachinePhase, MachinePool, MachineSet, Node, Object,
+    Initialization, JoinRule, Machine, MachineDeployment, MachinePhase, MachinePool, MachineSet, Node, NodeReadiness, Object,
     OwningCluster, PinnedPath, RaisedConcurrency, Replicas, ResourceVersion, Rollout, RuntimeHooks, Snapshot, Template,
     TemplateContent, TemplateRef, Topology, Unversioned, UpgradeConcurrency, VersionSetBy,
 };

@@ -8,10 +8,10 @@ use std::{
 };
 
 use instar_api::{MinorRollback, Pins, RELEASE_LABEL};
-use instar_capi::{ClusterConfiguration, ComponentSetting, Contract, Lifecycle, ManagedBy, WorkerKind};
+use instar_capi::{ClusterConfiguration, ComponentSetting, Contract, KubeadmAddon, Lifecycle, ManagedBy, WorkerKind};
 use instar_catalog::Catalog;
 use instar_domain::KubeVersion;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -53,6 +53,8 @@ pub struct Snapshot {
     pub retention: Retention,
     /// Whether policies let a control plane go down a minor version that has run.
     pub minor_rollback: MinorRollback,
+    /// How long each Node has to be Ready before the upgrade is complete; absent where there is none to complete.
+    pub nodes_ready_for: Option<SignedDuration>,
     /// The control plane, where the Cluster refers to one that exists.
     pub control_plane: Option<Observed<ControlPlane>>,
     /// Its MachineDeployments.
@@ -250,6 +252,8 @@ pub struct ControlPlane {
     pub replicas: Option<Replicas>,
     /// How long the drain of one of its machines may take.
     pub drain_timeout: DrainTimeout,
+    /// The add-ons of kubeadm that its user keeps it from updating.
+    pub skipped_addons: BTreeSet<KubeadmAddon>,
 }
 
 /// Which kind of control plane.
@@ -397,6 +401,8 @@ pub struct Machine {
     /// What its controller says.
     pub phase: MachinePhase,
     pub node: Node,
+    /// What Cluster API says of its Node.
+    pub node_readiness: NodeReadiness,
     /// Whether it stays.
     pub lifecycle: Lifecycle,
     /// When it was made; it is known of a Machine without a node alone.
@@ -436,6 +442,24 @@ pub enum Node {
         name: String,
         /// The kubelet's version in the Machine's status.
         version: Option<KubeVersion>,
+    },
+}
+
+/// Whether a Machine's Node is Ready: the Machine's condition `NodeReady`, which Cluster API copies from the Node with the
+/// Node's own time. Without a word of Cluster API it isn't known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NodeReadiness {
+    /// It is.
+    Ready { since: Timestamp },
+    /// It isn't.
+    NotReady {
+        /// In Cluster API's words; may be empty.
+        message: String,
+    },
+    /// That isn't known.
+    Unknown {
+        /// In Cluster API's words; may be empty.
+        message: String,
     },
 }
 

@@ -108,7 +108,7 @@ fn there(view: &TopologyView<'_>) -> (Stage, Action, Vec<Waiting>) {
             let stage = if held.is_empty() {
                 Stage::Complete
             } else {
-                Stage::Workers
+                Stage::Verifying
             };
             waiting.extend(held);
             stage

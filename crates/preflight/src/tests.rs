@@ -112,6 +112,7 @@ fn control_plane() -> ControlPlane {
             up_to_date: 3,
         }),
         drain_timeout: DrainTimeout::None,
+        skipped_addons: std::collections::BTreeSet::new(),
     }
 }
 
@@ -151,6 +152,7 @@ fn well() -> Snapshot {
         addons: instar_planner::Addons::default(),
         canary: None,
         retention: Retention::default(),
+        nodes_ready_for: None,
         control_plane: Some(Observed::Read(control_plane())),
         pools: vec![Observed::Read(pool("md-0")), Observed::Read(pool("md-1"))],
         machine_sets: Vec::new(),
@@ -200,6 +202,7 @@ fn failed_machine(pool: PoolId) -> Observed<Machine> {
         template: None,
         phase: MachinePhase::Failed,
         node: Node::Absent,
+        node_readiness: instar_planner::NodeReadiness::Unknown { message: String::new() },
         lifecycle: Lifecycle::Active,
         created: None,
         deletion_waits_for: None,

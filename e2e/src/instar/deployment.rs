@@ -77,6 +77,7 @@ impl Deployment {
                 ("--health-port", ports::CONTROLLER_HEALTH.to_string()),
                 // A pod finds its own namespace by itself.
                 ("--lease-namespace", self.namespace.clone()),
+                ("--node-ready-seconds", "0".to_owned()),
                 // Cluster API reaches no Service here.
                 ("--extension-url", format!("https://127.0.0.1:{}", ports::WEBHOOK)),
                 ("--extension-ca-file", authority.display().to_string()),
@@ -154,6 +155,7 @@ mod tests {
                 "--bind-address=127.0.0.1",
                 "--health-port=9462",
                 "--lease-namespace=instar-system",
+                "--node-ready-seconds=0",
                 "--extension-url=https://127.0.0.1:9460",
                 "--extension-ca-file=/run/ca.crt",
             ]

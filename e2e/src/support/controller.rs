@@ -49,6 +49,8 @@ impl<'a> Controller<'a> {
                     "--bind-address=127.0.0.1".to_owned(),
                     format!("--health-port={port}"),
                     "--no-leader-election".to_owned(),
+                    // A minute at the end of each journey would tell nothing more.
+                    "--node-ready-seconds=0".to_owned(),
                 ],
                 environment: vec![("KUBECONFIG".to_owned(), scene.mgmt.controller().kubeconfig().into())],
                 log: scene.mgmt.run().log("controller"),

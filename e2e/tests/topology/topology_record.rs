@@ -118,7 +118,8 @@ pub(crate) async fn follow(scene: &JourneyContext, record: &str, target: &KubeVe
         UpgradePhase::Pending | UpgradePhase::Held | UpgradePhase::Refused => 0,
         UpgradePhase::ControlPlane => 1,
         UpgradePhase::Workers => 2,
-        UpgradePhase::Completed => 3,
+        UpgradePhase::Verifying => 3,
+        UpgradePhase::Completed => 4,
     };
     let mut last = String::new();
     loop {
@@ -149,7 +150,10 @@ pub(crate) async fn follow(scene: &JourneyContext, record: &str, target: &KubeVe
                 .unwrap_or_default();
             let now = rank(sample.phase);
             assert!(now == 0 || now >= earlier, "it went back: {}", sample.line());
-            if matches!(sample.phase, UpgradePhase::Workers | UpgradePhase::Completed) {
+            if matches!(
+                sample.phase,
+                UpgradePhase::Workers | UpgradePhase::Verifying | UpgradePhase::Completed
+            ) {
                 let workers_only = sample.machines.iter().filter(|(pool, _, _)| pool.is_empty());
                 let arrived = workers_only
                     .clone()

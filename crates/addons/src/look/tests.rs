@@ -1,7 +1,11 @@
-use instar_api::{GatePoint, KubernetesReleaseSpec, SecretNameTemplate};
+use instar_api::{GatePoint, KubernetesReleaseSpec, NamedWorkload, SecretNameTemplate};
+use instar_planner::{
+    Contract, ControlPlane, DrainTimeout, Flavor, KubeadmAddon, Lifecycle, ManagedBy, Object, ResourceVersion,
+};
 use serde_json::json;
 
 use super::*;
+use crate::verified::{named_workloads, system_workloads};
 
 const TARGET: &str = "v1.35";
 
@@ -98,6 +102,7 @@ impl Known {
             cluster: ("prod", "blue"),
             release,
             policies,
+            workloads: &[],
             access: &self.access,
             target: TARGET,
             history: &self.history,
@@ -105,6 +110,151 @@ impl Known {
             now: self.now,
         })
     }
+}
+
+/// A control plane of kubeadm's, with its CoreDNS' tag and what it leaves alone.
+fn kubeadm(core_dns: Option<&str>, skipped: &[KubeadmAddon]) -> ControlPlane {
+    ControlPlane {
+        object: Object {
+            api_version: "controlplane.cluster.x-k8s.io/v1beta2".to_owned(),
+            kind: "KubeadmControlPlane".to_owned(),
+            name: "blue".to_owned(),
+            resource_version: ResourceVersion("1".to_owned()),
+            generation: 1,
+            observed_generation: 1,
+            lifecycle: Lifecycle::Active,
+            managed_by: ManagedBy::User,
+            swap_history: None,
+            conditions: Vec::new(),
+        },
+        labels: BTreeMap::new(),
+        version: "v1.35.2+acme.1".parse().unwrap(),
+        observed: Vec::new(),
+        infrastructure: None,
+        contract: Contract::V1Beta2,
+        flavor: Flavor::Kubeadm {
+            cluster_configuration: serde_json::from_value(json!({ "dns": { "imageTag": core_dns } })).unwrap(),
+            settings: Vec::new(),
+        },
+        replicas: None,
+        drain_timeout: DrainTimeout::None,
+        skipped_addons: skipped.iter().copied().collect(),
+    }
+}
+
+/// What the workloads of a cluster come to, each once it was looked at.
+fn verified(workloads: &[VerifiedWorkload], known: &mut Known, objects: &dyn Fn(&str) -> Vec<Value>) -> Vec<String> {
+    let point = AskedPoint {
+        when: GatePoint::AfterWorkers,
+        release: None,
+        ..point()
+    };
+    let found = |known: &Known| {
+        look(Asked {
+            point: &point,
+            cluster: ("prod", "blue"),
+            release: None,
+            policies: &[],
+            workloads,
+            access: &known.access,
+            target: TARGET,
+            history: &known.history,
+            readings: &known.readings,
+            now: known.now,
+        })
+    };
+    for wanted in found(known).wanted {
+        let verdict = wanted.judge(&objects(&wanted.id.name), &json!({}), known.now);
+        let ready = (verdict == Verdict::Ready).then_some(known.now);
+        let reading = GateReading {
+            at: known.now,
+            verdict,
+            ready,
+            of: wanted,
+        };
+        known.readings.insert(reading.of.id.clone(), Arc::new(reading));
+    }
+    let gates = found(known).gates.into_iter();
+    gates
+        .map(|gate| match gate.state {
+            AddonState::Open => format!("{}: open", gate.id),
+            AddonState::Due => format!("{}: due", gate.id),
+            AddonState::Closed { message, .. } => format!("{}: {message}", gate.id),
+        })
+        .collect()
+}
+
+#[test]
+fn the_clusters_own_components_have_the_tags_of_its_control_plane() {
+    let with = |image: &str, container: &str| {
+        let containers = json!([{ "name": container, "image": image }]);
+        json!({
+            "metadata": { "namespace": "kube-system", "name": container, "generation": 1 },
+            "spec": { "replicas": 2, "template": { "spec": { "containers": containers } } },
+            "status": {
+                "observedGeneration": 1, "replicas": 2, "updatedReplicas": 2, "availableReplicas": 2,
+                "desiredNumberScheduled": 2, "updatedNumberScheduled": 2, "numberAvailable": 2,
+            },
+        })
+    };
+    let proxy = "component kube-proxy of Kubernetes (AfterWorkers v1.35.2)";
+    let dns = "component coredns of Kubernetes (AfterWorkers v1.35.2)";
+    let of = |control_plane: &ControlPlane, proxy_tag: &str, dns_tag: &str| {
+        let objects = |name: &str| match name {
+            "kube-proxy" => vec![with(&format!("r/kube-proxy:{proxy_tag}"), "kube-proxy")],
+            _ => vec![with(&format!("r/coredns:{dns_tag}"), "coredns")],
+        };
+        verified(&system_workloads(control_plane), &mut Known::nothing(), &objects)
+    };
+    let pinned = kubeadm(Some("v1.12.1"), &[]);
+    assert_eq!(
+        of(&pinned, "v1.35.2_acme.1", "v1.12.1"),
+        [format!("{proxy}: open"), format!("{dns}: open")]
+    );
+    assert_eq!(
+        of(&pinned, "v1.34.3", "v1.11.3"),
+        [
+            format!(
+                "{proxy}: DaemonSet kube-system/kube-proxy: not ready: the image of its container kube-proxy has the tag v1.34.3, and not v1.35.2_acme.1"
+            ),
+            format!(
+                "{dns}: Deployment kube-system/coredns: not ready: the image of its container coredns has the tag v1.11.3, and not v1.12.1"
+            ),
+        ]
+    );
+    // Without a tag of its own, any will do; and what Cluster API leaves alone is the user's.
+    let free = kubeadm(None, &[KubeadmAddon::KubeProxy]);
+    assert_eq!(of(&free, "v1.34.3", "v1.11.3"), [format!("{dns}: open")]);
+    // Network plugins replace kube-proxy.
+    let gone = verified(&system_workloads(&pinned), &mut Known::nothing(), &|_| Vec::new());
+    assert_eq!(gone, [format!("{proxy}: open"), format!("{dns}: open")]);
+    let mut other = pinned;
+    other.flavor = Flavor::Other;
+    assert_eq!(system_workloads(&other), []);
+}
+
+#[test]
+fn what_a_policy_names_has_to_be_there() {
+    let named: Vec<NamedWorkload> = serde_json::from_value(json!([
+        { "kind": "StatefulSet", "namespace": "db", "name": "main" },
+    ]))
+    .unwrap();
+    let named: Vec<_> = named_workloads("p", &named).collect();
+    let gate = "gate StatefulSet db/main of UpgradePolicy p (AfterWorkers v1.35.2)";
+    assert_eq!(
+        verified(&named, &mut Known::nothing(), &|_| Vec::new()),
+        [format!(
+            "{gate}: StatefulSet db/main is not there, in the workload cluster"
+        )]
+    );
+    let mut known = Known::nothing();
+    known.access = WorkloadAccess::Disabled;
+    assert_eq!(
+        verified(&named, &mut known, &|_| Vec::new()),
+        [format!(
+            "{gate}: the workload cluster is not looked at: set spec.workload.access of an UpgradePolicy of this Cluster to Enabled"
+        )]
+    );
 }
 
 fn of_release() -> AddonOwner {

@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
-use instar_capi::Machine;
-use instar_planner::{Lifecycle, MachinePhase, PoolId};
+use instar_capi::{Machine, NodeReadyCondition};
+use instar_planner::{Lifecycle, MachinePhase, NodeReadiness, PoolId};
 use instar_watch::{Cache, Entry, Guarded, Kept, Key, Row, Unreadable};
 use jiff::Timestamp;
 
@@ -29,6 +29,17 @@ pub(crate) struct KeptMachine {
     own: Box<str>,
     pub(crate) phase: MachinePhase,
     pub(crate) lifecycle: Lifecycle,
+    node_is: NodeIs,
+    /// Since when its node is ready, in seconds of Unix time; 0 where it isn't.
+    ready_since: u32,
+}
+
+/// What Cluster API says of a node. It stands beside the phase, where a [`KeptMachine`] has room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum NodeIs {
+    Ready,
+    NotReady,
+    Unknown,
 }
 
 /// What a Machine says as text; where it says nothing, an empty one. They stand one after the other, [`Text::END`]
@@ -43,6 +54,8 @@ enum Text {
     Kubelet,
     Deletion,
     Created,
+    /// Why its node isn't ready.
+    Unready,
 }
 
 impl Text {
@@ -50,9 +63,9 @@ impl Text {
     const SHARED: [Self; 5] = [Self::Cluster, Self::Pool, Self::Maker, Self::Version, Self::Kubelet];
 
     /// What each has alone.
-    const OWN: [Self; 3] = [Self::Node, Self::Deletion, Self::Created];
+    const OWN: [Self; 4] = [Self::Node, Self::Deletion, Self::Created, Self::Unready];
 
-    /// How much is kept of what a deletion waits for. It names Pods, and a drain may wait for many.
+    /// How much is kept of what Cluster API says. What a deletion waits for names Pods, and a drain may wait for many.
     const LONGEST: usize = 512;
 
     /// No name has it, and no version either that can be read.
@@ -68,7 +81,7 @@ impl KeptMachine {
             Text::Cluster | Text::Pool | Text::Maker | Text::Version | Text::Kubelet => {
                 (&*self.shared, &Text::SHARED[..])
             }
-            Text::Node | Text::Deletion | Text::Created => (&*self.own, &Text::OWN[..]),
+            Text::Node | Text::Deletion | Text::Created | Text::Unready => (&*self.own, &Text::OWN[..]),
         };
         let mut texts = places.iter().zip(texts.split(Text::END));
         texts.find(|(place, _)| **place == which).map_or("", |(_, text)| text)
@@ -109,6 +122,19 @@ impl KeptMachine {
         self.some(Text::Created)?.parse().ok()
     }
 
+    /// Whether its node is ready.
+    pub(crate) fn node_readiness(&self) -> NodeReadiness {
+        let message = || self.text(Text::Unready).to_owned();
+        match self.node_is {
+            NodeIs::Ready => NodeReadiness::Ready {
+                // Seconds of 32 bits are times.
+                since: Timestamp::from_second(self.ready_since.into()).unwrap_or(Timestamp::MAX),
+            },
+            NodeIs::NotReady => NodeReadiness::NotReady { message: message() },
+            NodeIs::Unknown => NodeReadiness::Unknown { message: message() },
+        }
+    }
+
     /// Its node's name, and the version as the kubelet says it.
     pub(crate) fn node(&self) -> Option<(&str, &str)> {
         Some((self.some(Text::Node)?, self.text(Text::Kubelet)))
@@ -125,6 +151,10 @@ impl From<Machine> for KeptMachine {
         let node = status.node_ref.as_ref().map(|node| &*node.name).unwrap_or_default();
         let created = machine.metadata.creation_timestamp.filter(|_| node.is_empty());
         let created = created.map(|time| time.0.to_string()).unwrap_or_default();
+        let (node_is, ready_since) = node_is(status.conditions.node_ready.as_ref());
+        // Before it has a node, its phase says enough.
+        let unready = status.conditions.node_ready.as_ref();
+        let unready = unready.filter(|_| node_is != NodeIs::Ready && !node.is_empty());
         let texts = |which: &[Text]| {
             let mut texts = String::new();
             for which in which {
@@ -139,6 +169,7 @@ impl From<Machine> for KeptMachine {
                     Text::Kubelet => &status.node_info.kubelet_version,
                     Text::Deletion => deletion.unwrap_or_default(),
                     Text::Created => &created,
+                    Text::Unready => unready.map(|condition| &*condition.message).unwrap_or_default(),
                 };
                 texts.extend(
                     text.chars()
@@ -154,7 +185,23 @@ impl From<Machine> for KeptMachine {
             own: texts(&Text::OWN).into(),
             phase: phase(&status.phase),
             lifecycle,
+            node_is,
+            ready_since,
         }
+    }
+}
+
+/// A time is there wherever Cluster API writes the condition; without one it isn't known since when the node is ready.
+fn node_is(condition: Option<&NodeReadyCondition>) -> (NodeIs, u32) {
+    let Some(condition) = condition else {
+        return (NodeIs::Unknown, 0);
+    };
+    let since = condition.last_transition_time.as_ref();
+    let since = since.and_then(|time| u32::try_from(time.0.as_second()).ok());
+    match (condition.status.as_str(), since) {
+        ("True", Some(since)) => (NodeIs::Ready, since),
+        ("False", _) => (NodeIs::NotReady, 0),
+        (_, _) => (NodeIs::Unknown, 0),
     }
 }
 
@@ -184,8 +231,8 @@ impl Entry for KeptMachine {
     }
 
     fn is_same(&self, other: &Self) -> bool {
-        (&self.shared, &self.own, self.phase, self.lifecycle)
-            == (&other.shared, &other.own, other.phase, other.lifecycle)
+        let states = |of: &Self| (of.phase, of.lifecycle, of.node_is, of.ready_since);
+        (&self.shared, &self.own) == (&other.shared, &other.own) && states(self) == states(other)
     }
 
     fn heap_bytes(&self) -> usize {
@@ -293,6 +340,35 @@ mod tests {
         let made = "2026-11-20T12:00:00Z".parse().unwrap();
         assert_eq!(object(&json!({ "phase": "Provisioned" })).created(), Some(made));
         assert_eq!(object(&json!({ "nodeRef": { "name": "n" } })).created(), None);
+    }
+
+    #[test]
+    fn of_its_node_it_is_kept_whether_it_is_ready_and_why_not() {
+        let of = |status: &str, node: &str, time: Option<&str>| {
+            let mut condition = json!({ "type": "NodeReady", "status": status, "message": "* Node.Ready: no CNI" });
+            if let Some(time) = time {
+                condition["lastTransitionTime"] = json!(time);
+            }
+            let status = json!({ "nodeRef": { "name": node }, "conditions": [condition] });
+            kept(&json!({}), "v1.33.5", &status).node_readiness()
+        };
+        let time = "2026-11-20T12:00:00Z";
+        let message = || "* Node.Ready: no CNI".to_owned();
+        let since = time.parse().unwrap();
+        assert_eq!(of("True", "n", Some(time)), NodeReadiness::Ready { since });
+        assert_eq!(of("True", "n", None), NodeReadiness::Unknown { message: message() });
+        assert_eq!(
+            of("False", "n", Some(time)),
+            NodeReadiness::NotReady { message: message() }
+        );
+        assert_eq!(
+            of("Unknown", "n", Some(time)),
+            NodeReadiness::Unknown { message: message() }
+        );
+        let nothing = NodeReadiness::Unknown { message: String::new() };
+        assert_eq!(of("Unknown", "", Some(time)), nothing);
+        assert_eq!(kept(&json!({}), "v1.33.5", &json!({})).node_readiness(), nothing);
+        assert!(size_of::<KeptMachine>() <= 40, "{}", size_of::<KeptMachine>());
     }
 
     #[test]

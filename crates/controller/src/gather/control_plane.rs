@@ -1,7 +1,7 @@
 //! A Cluster's control plane. One of another kind than kubeadm's is read as Cluster API's contract says, from
 //! whatever provider: such a kind is known only once a Cluster refers to it, and watched from then on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use instar_api::SWAP_HISTORY_ANNOTATION;
 use instar_capi as capi;
@@ -177,6 +177,7 @@ fn parsed(object: &DynamicObject, known: &Kind) -> Result<ControlPlane, Unusable
         flavor: Flavor::Other,
         replicas: spec.replicas.map(|desired| replicas(desired, &status, known.contract)),
         drain_timeout: drain_timeout(object, known.contract),
+        skipped_addons: BTreeSet::new(),
     })
 }
 

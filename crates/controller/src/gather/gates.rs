@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use instar_addons::{SnapshotQuery, SnapshotReading};
 use instar_api::{
-    Canary, ClusterUpgrade, Maintenance, MinorRollback, PreflightSettings, UpgradePolicySpec, WorkloadAccess,
+    Canary, ClusterUpgrade, GatePoint, Maintenance, MinorRollback, PreflightSettings, UpgradePolicySpec, WorkloadAccess,
     workload_access,
 };
 use instar_capi as capi;
@@ -46,14 +46,25 @@ pub(super) fn look(
     if snapshot.upgrade_spec.operation.rollback().is_some() {
         return rules;
     }
-    snapshot.addons.of_policies = policies
-        .iter()
-        .flat_map(|policy| &policy.gates)
-        .map(|gate| gate.when)
-        .collect();
+    snapshot.addons.of_policies = points(&policies, &rules.access);
     snapshot.approvals = approvals(&policies, upgrade);
     snapshot.canary = canary(&policies, upgrade);
     rules
+}
+
+/// The points at which policies ask for something. Where the workload cluster is read, its own components are verified.
+fn points(policies: &[&UpgradePolicySpec], access: &WorkloadAccess) -> BTreeSet<GatePoint> {
+    let gates = policies.iter().flat_map(|policy| &policy.gates).map(|gate| gate.when);
+    let is_verified = reads_workload(access) || policies.iter().any(|policy| !policy.verification.is_empty());
+    gates.chain(is_verified.then_some(GatePoint::AfterWorkers)).collect()
+}
+
+/// Whether what the workload cluster says counts. Where it isn't clear by which Secret it is read, that isn't known.
+pub(super) const fn reads_workload(access: &WorkloadAccess) -> bool {
+    match access {
+        WorkloadAccess::Enabled(_) | WorkloadAccess::Unclear(_) => true,
+        WorkloadAccess::Disabled => false,
+    }
 }
 
 /// What the policies say of the checks of a Cluster, and of its workload cluster.
@@ -178,7 +189,7 @@ fn closed(reason: String, until: Option<Timestamp>) -> BTreeMap<Gate, GateState>
 
 #[cfg(test)]
 mod tests {
-    use instar_api::{ClusterUpgradeSpec, SetBy, WindowOverride};
+    use instar_api::{ClusterUpgradeSpec, SecretNameTemplate, SetBy, WindowOverride};
     use serde_json::{Value, json};
 
     use super::*;
@@ -189,6 +200,25 @@ mod tests {
         };
         let policies: Vec<_> = maintenance.iter().map(policy).collect();
         window(policies.iter().map(|policy| &policy.maintenance), now.parse().unwrap())
+    }
+
+    #[test]
+    fn the_end_is_asked_for_where_the_workload_cluster_is_read_or_workloads_are_named() {
+        let policy = |spec: Value| -> UpgradePolicySpec { serde_json::from_value(spec).unwrap() };
+        let named = policy(json!({ "verification": { "workloads": [
+            { "kind": "DaemonSet", "namespace": "kube-system", "name": "cilium" },
+        ] } }));
+        let empty = policy(json!({}));
+        let end = BTreeSet::from([GatePoint::AfterWorkers]);
+        let enabled = WorkloadAccess::Enabled(SecretNameTemplate::default());
+        for (of, access, asked) in [
+            (&empty, WorkloadAccess::Disabled, BTreeSet::new()),
+            (&named, WorkloadAccess::Disabled, end.clone()),
+            (&empty, enabled, end.clone()),
+            (&empty, WorkloadAccess::Unclear("two Secrets".to_owned()), end),
+        ] {
+            assert_eq!(points(&[of], &access), asked, "{access:?}");
+        }
     }
 
     #[test]

@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, time::Duration};
 use instar_api::{ClusterUpgrade, Enforcement, EventReason, PreflightCheck};
 use instar_capi::Cluster;
 use instar_planner::{
-    Action as Write, AskedPoint, ControlPlane, Decision, Hold, Lifecycle, NormalisedValue, Observed, Snapshot, Waiting,
-    check, plan,
+    Action as Write, AskedPoint, ControlPlane, Decision, Hold, Lifecycle, NormalisedValue, Observed, Snapshot, Stage,
+    Waiting, check, plan,
 };
 use instar_preflight::{Unread, unread};
 use instar_watch::Key;
@@ -32,7 +32,14 @@ impl Context {
         control_plane: Option<Observed<ControlPlane>>,
         upgrade: &ClusterUpgrade,
     ) -> Result<Done, Error> {
-        let (mut snapshot, rules) = gather(&self.caches, cluster, control_plane, upgrade, Timestamp::now());
+        let (mut snapshot, rules) = gather(
+            &self.caches,
+            cluster,
+            control_plane,
+            upgrade,
+            self.nodes_ready_for,
+            Timestamp::now(),
+        );
         if is_paused(&snapshot) {
             return Ok(Done::Idle);
         }
@@ -248,8 +255,8 @@ pub(super) fn is_paused(snapshot: &Snapshot) -> bool {
 
 pub(super) fn upgrade_is_open(decision: &Decision) -> bool {
     match decision.progress.stage {
-        instar_planner::Stage::Held | instar_planner::Stage::ControlPlane | instar_planner::Stage::Workers => true,
-        instar_planner::Stage::Complete => false,
+        Stage::Held | Stage::ControlPlane | Stage::Workers | Stage::Verifying => true,
+        Stage::Complete => false,
     }
 }
 
@@ -258,6 +265,8 @@ pub(super) fn next_look(decision: &Decision, now: Timestamp) -> Done {
     let opens = decision.waiting.iter().filter_map(|waiting| {
         if let Waiting::GateClosed { until, .. } = waiting {
             *until
+        } else if let Waiting::NodesSettling { until, .. } = waiting {
+            Some(*until)
         } else if let Waiting::AddonClosed(closed) = waiting {
             closed.until
         } else {

@@ -180,6 +180,7 @@ fn phase_note(status: &ClusterUpgradeStatus, title: &str) -> String {
         UpgradePhase::Held => format!("{title} is held{}", because()),
         UpgradePhase::ControlPlane => format!("{title}: the machines of the control plane are being replaced"),
         UpgradePhase::Workers => format!("{title}: the machines of the workers are being replaced"),
+        UpgradePhase::Verifying => format!("{title}: all machines are there, and the cluster is verified"),
         UpgradePhase::Completed => format!("{title} is complete"),
         UpgradePhase::Refused => format!("{title} is refused{}", because()),
         UpgradePhase::RollingBack => format!("{title} is being taken back{}", because()),
@@ -227,6 +228,11 @@ mod tests {
                 UpgradePhase::Workers,
                 ": the machines of the workers are being replaced",
                 ": the machines of the workers are being replaced",
+            ),
+            (
+                UpgradePhase::Verifying,
+                ": all machines are there, and the cluster is verified",
+                ": all machines are there, and the cluster is verified",
             ),
             (UpgradePhase::Completed, " is complete", " is complete"),
         ] {

@@ -131,7 +131,14 @@ impl Context {
         let control_plane = self.referred().control_plane(cluster).await.unwrap_or_default();
         let upgrades = Upgrades::sort(known, begun(control_plane.as_ref()));
         if let Some(active) = upgrades.active.filter(|active| may_be_reported(active)) {
-            let (snapshot, _) = gather(&self.caches, cluster, control_plane, &active, Timestamp::now());
+            let (snapshot, _) = gather(
+                &self.caches,
+                cluster,
+                control_plane,
+                &active,
+                self.nodes_ready_for,
+                Timestamp::now(),
+            );
             let decision = plan(&snapshot);
             self.report(cluster, &active, &snapshot, &decision, Attempt::Succeeded)
                 .await?;

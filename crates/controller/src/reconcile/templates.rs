@@ -97,7 +97,7 @@ impl Context {
         match decision.progress.stage {
             Stage::Complete => {}
             // Something is paused or can't be read: the next event may be about that.
-            Stage::Held | Stage::ControlPlane | Stage::Workers => return Ok(Done::Idle),
+            Stage::Held | Stage::ControlPlane | Stage::Workers | Stage::Verifying => return Ok(Done::Idle),
         }
         let in_use = (!snapshot.used_elsewhere.is_empty()).then_some(LOOK_AGAIN);
         let left_out = (!all.is_whole).then_some(KIND_AGAIN);

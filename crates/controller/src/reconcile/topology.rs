@@ -117,7 +117,14 @@ impl Context {
     /// Its checks are still to be asked: they matter to the upgrade alone whose turn it is.
     fn snapshot(&self, cluster: &Cluster, upgrade: &ClusterUpgrade) -> (Snapshot, CheckRules) {
         let control_plane = of_topology(&self.caches, cluster);
-        let (mut snapshot, rules) = gather(&self.caches, cluster, control_plane, upgrade, Timestamp::now());
+        let (mut snapshot, rules) = gather(
+            &self.caches,
+            cluster,
+            control_plane,
+            upgrade,
+            self.nodes_ready_for,
+            Timestamp::now(),
+        );
         self.hooks.note(&mut snapshot);
         (snapshot, rules)
     }

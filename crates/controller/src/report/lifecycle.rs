@@ -121,7 +121,9 @@ pub(crate) fn unread(
 ) -> ClusterUpgradeStatus {
     let before = upgrade.status.as_ref().map(|status| status.phase);
     let phase = match before {
-        Some(phase @ (UpgradePhase::Held | UpgradePhase::ControlPlane | UpgradePhase::Workers)) => phase,
+        Some(
+            phase @ (UpgradePhase::Held | UpgradePhase::ControlPlane | UpgradePhase::Workers | UpgradePhase::Verifying),
+        ) => phase,
         // Edited since it was over, it is so no more.
         Some(
             UpgradePhase::Pending
@@ -222,6 +224,7 @@ mod tests {
             ("Completed", UpgradePhase::Held),
             ("Refused", UpgradePhase::Held),
             ("Workers", UpgradePhase::Workers),
+            ("Verifying", UpgradePhase::Verifying),
         ] {
             let mut upgrade = upgrade(before);
             let status = unread(&upgrade, FailureReason::NoKind, "no kind", Timestamp::UNIX_EPOCH);

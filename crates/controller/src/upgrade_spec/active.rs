@@ -141,7 +141,7 @@ fn marked(upgrade: &ClusterUpgrade) -> Option<UpgradePhase> {
 
 fn is_under_way(upgrade: &Arc<ClusterUpgrade>) -> bool {
     match upgrade.status.as_ref().map(|status| status.phase) {
-        Some(UpgradePhase::Held | UpgradePhase::ControlPlane | UpgradePhase::Workers) => true,
+        Some(UpgradePhase::Held | UpgradePhase::ControlPlane | UpgradePhase::Workers | UpgradePhase::Verifying) => true,
         Some(
             UpgradePhase::Pending
             | UpgradePhase::Completed

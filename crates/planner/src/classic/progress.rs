@@ -111,7 +111,7 @@ impl Pool<'_> {
 /// What was minted for the cluster, and what each is there for.
 pub(super) fn templates(view: &ClassicView<'_>, stage: Stage) -> Vec<TemplateProgress> {
     let complete = match stage {
-        Stage::Held | Stage::ControlPlane | Stage::Workers => false,
+        Stage::Held | Stage::ControlPlane | Stage::Workers | Stage::Verifying => false,
         Stage::Complete => true,
     };
     let states = retire::states(view).into_iter();

@@ -66,6 +66,7 @@ impl Waiting {
             | Self::VersionEdited { .. }
             | Self::Superseded { .. }
             | Self::UpgradeUnderWay { .. }
+            | Self::NodesSettling { .. }
             | Self::Refused { .. } => Some(InvolvedObject::Cluster),
             Self::MachinePoolRollingOut { name, .. } => {
                 Some(InvolvedObject::Workers(WorkerKind::MachinePool, name.as_str()))
@@ -103,6 +104,7 @@ impl Waiting {
             Self::MachineNotReady { name, .. }
             | Self::ControlPlaneStuck { machine: name, .. }
             | Self::NodeVersion { machine: name, .. } => Some(InvolvedObject::Machine(name.as_str())),
+            Self::NodeNotReady(node) => Some(InvolvedObject::Machine(node.machine.as_str())),
             Self::WorkersBehind { kind, name, .. }
             | Self::LeftToUser { kind, name, .. }
             | Self::NoVersion { kind, name } => Some(InvolvedObject::Workers(*kind, name.as_str())),

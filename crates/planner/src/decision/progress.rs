@@ -25,7 +25,9 @@ pub enum Stage {
     Held,
     ControlPlane,
     Workers,
-    /// Every machine that should move has got there.
+    /// Every machine that should move has got there, and the cluster isn't known to work yet.
+    Verifying,
+    /// The same, and it does.
     Complete,
 }
 

@@ -52,6 +52,8 @@ impl Waiting {
             | Self::ValueDropped { .. }
             | Self::ValueMisfit { .. }
             | Self::NodeVersion { .. }
+            | Self::NodeNotReady(_)
+            | Self::NodesSettling { .. }
             | Self::NoVersion { .. }
             | Self::LeftToUser { .. }
             | Self::OnDelete { .. }

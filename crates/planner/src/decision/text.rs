@@ -51,6 +51,8 @@ impl Waiting {
             Self::ControlPlaneRollingOut { .. } => HealthReason::ControlPlaneRollingOut,
             Self::PoolRollingOut { .. } => HealthReason::PoolRollingOut,
             Self::MachineNotReady { .. } | Self::NodeVersion { .. } => HealthReason::MachineNotReady,
+            Self::NodeNotReady(node) => node.reason(),
+            Self::NodesSettling { .. } => HealthReason::NodesSettling,
             Self::ControlPlaneStuck { .. } => HealthReason::ControlPlaneStuck,
             Self::NoVersion { .. } => HealthReason::NoVersion,
             Self::LeftToUser { .. } => HealthReason::LeftToUser,
@@ -259,6 +261,12 @@ impl fmt::Display for Waiting {
             Self::NodeVersion { machine, version, node } => write!(
                 f,
                 "the node of Machine {machine} runs {node}, and the Machine says {version}"
+            ),
+            Self::NodeNotReady(node) => write!(f, "{node}"),
+            Self::NodesSettling { ready_for, until } => write!(
+                f,
+                "all machines are there, and the upgrade is complete when each Node has been Ready for {ready_for:#}, at \
+                 {until}"
             ),
             Self::NoVersion { kind, name } => write!(
                 f,

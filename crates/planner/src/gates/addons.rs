@@ -18,14 +18,19 @@ use crate::{
 /// Whether anything is listed at a point. Of a release that is gone the path of a classic Cluster says whether it had
 /// add-ons; elsewhere that isn't known.
 pub(crate) fn are_listed(snapshot: &Snapshot, point: &AskedPoint) -> bool {
-    let of_release = |name: &String| {
+    snapshot.addons.of_policies.contains(&point.when) || release_counts(snapshot, point)
+}
+
+/// Whether the release of a point has add-ons there, or isn't known to have none.
+#[must_use]
+pub fn release_counts(snapshot: &Snapshot, point: &AskedPoint) -> bool {
+    point.release.as_ref().is_some_and(|name| {
         let row = snapshot.catalog.named_anywhere(name);
         row.map_or_else(
             || had_addons(snapshot, name),
             |row| row.addon_points().contains(&point.when),
         )
-    };
-    snapshot.addons.of_policies.contains(&point.when) || point.release.as_ref().is_some_and(of_release)
+    })
 }
 
 /// Whether a release has add-ons at all, or had some when it was pinned.

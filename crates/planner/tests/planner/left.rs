@@ -8,7 +8,7 @@ use instar_planner::{
 use crate::{
     scenarios::{complete, decide, until, world},
     waiting::{start, words},
-    world::{self, joined, reference, version},
+    world::{self, joined, ready_since, reference, version},
 };
 
 fn machine_pool(name: &str, says: &str, runs: &str) -> Observed<MachinePool> {
@@ -36,6 +36,7 @@ fn machine(name: &str, runs: &str, pool: Option<&str>, maker: Option<&str>) -> M
         template: None,
         phase: MachinePhase::Running,
         node: joined(name, &version(runs)),
+        node_readiness: ready_since(jiff::Timestamp::UNIX_EPOCH),
         lifecycle: Lifecycle::Active,
         created: None,
         deletion_waits_for: None,

@@ -21,6 +21,7 @@ mod rollout;
 mod scenarios;
 mod templates;
 mod topology;
+mod verification;
 mod violations;
 mod waiting;
 mod way_back;

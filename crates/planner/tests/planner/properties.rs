@@ -17,7 +17,7 @@ use crate::{
     scenarios::decide_reading,
     world::{
         Webhook, World, addons::WorldGates, closed, defaults, held_by_check, normalises, normalises_and_defaults,
-        random::Random, version,
+        random::Random, ready_since, version,
     },
 };
 
@@ -91,6 +91,7 @@ pub(super) fn world(random: &mut Random) -> (World, KubeVersion) {
         let points = GatePoint::ALL.into_iter().filter(|_| random.chance(60));
         world.addon_gates.points = points.collect();
     }
+    world.nodes_flap = random.chance(40);
     let webhooks: [Webhook; 4] = [|_| (), normalises, defaults, normalises_and_defaults];
     world.webhook = webhooks[random.below(webhooks.len())];
     (world, wanted)
@@ -275,6 +276,11 @@ impl Run {
         self.world.now += jiff::SignedDuration::from_hours(25);
         // Of an upgrade that is over no gate is asked.
         self.world.addon_gates = WorldGates::default();
+        self.world.nodes_flap = false;
+        let since = self.world.now - SignedDuration::from_hours(1);
+        for machine in &mut self.world.machines {
+            machine.node_readiness = ready_since(since);
+        }
         // No snapshot is a day old.
         self.past.clear();
         for _ in 0..40 {

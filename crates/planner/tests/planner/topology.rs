@@ -18,7 +18,7 @@ use instar_planner::{
     follow, under_way,
 };
 
-use crate::world::{World, joined, machine_pools::machine_pool, version};
+use crate::world::{World, joined, machine_pools::machine_pool, ready_since, version};
 
 /// A cluster at one version whose Cluster says another: 3 and 2x2, of the topology controller.
 fn cluster(runs: &str, says: &str) -> Snapshot {
@@ -204,6 +204,32 @@ fn each_stage_is_told_as_it_is() {
     // What was said of an older edit counts for nothing.
     snapshot.cluster.generation = 3;
     assert_eq!(decide(&snapshot).progress.stage, Stage::Workers);
+}
+
+#[test]
+fn it_is_complete_when_its_nodes_are_ready() {
+    let mut snapshot = cluster("v1.35.5", "v1.35.5");
+    assert_eq!(decide(&snapshot).progress.stage, Stage::Complete);
+    let now = snapshot.now;
+    let worker = machines(&mut snapshot).last().unwrap();
+    worker.node_readiness = ready_since(now);
+    let told = decide(&snapshot);
+    assert_eq!(told.progress.stage, Stage::Verifying);
+    assert_eq!(words(&told).len(), 1, "{:?}", words(&told));
+    // A user's own pool beside the topology isn't the upgrade's.
+    for pool in pools(&mut snapshot) {
+        pool.object.managed_by = ManagedBy::User;
+    }
+    assert_eq!(decide(&snapshot).progress.stage, Stage::Complete);
+    // A newer version supersedes what is still verified.
+    for pool in pools(&mut snapshot) {
+        pool.object.managed_by = ManagedBy::Topology;
+    }
+    topology(&mut snapshot).version = version("v1.35.9");
+    assert_eq!(
+        words(&decide(&snapshot))[0],
+        "Superseded: spec.topology.version is v1.35.9 by now, so this upgrade is over"
+    );
 }
 
 /// What is changed, and how.

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::{
     scenarios::{complete, decide, swaps_control_plane, swaps_workers, until, world},
-    world::{World, catalog, machine_pools::machine_pool, reference, swap_history, version},
+    world::{World, catalog, machine_pools::machine_pool, ready_since, reference, swap_history, version},
 };
 
 /// At the start, in the middle of the workers, and at the end of an upgrade by one minor.
@@ -263,6 +263,7 @@ fn machine_of(pool: Option<PoolId>, runs: &str) -> Machine {
             name: "n".to_owned(),
             version: Some(version(runs)),
         },
+        node_readiness: ready_since(jiff::Timestamp::UNIX_EPOCH),
         lifecycle: Lifecycle::Active,
         created: None,
         deletion_waits_for: None,

@@ -1,10 +1,13 @@
 //! A KubeadmControlPlane.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use instar_capi::{
-    ClusterConfiguration, ComponentSetting, Condition, ControlPlaneStatus, KubeadmControlPlane, Reference,
-    labels::CLUSTER_NAME,
+    ClusterConfiguration, ComponentSetting, Condition, ControlPlaneStatus, KubeadmAddon, KubeadmControlPlane,
+    Reference, labels::CLUSTER_NAME,
 };
 use instar_planner::{Contract, ControlPlane, DrainTimeout, Flavor, Replicas};
 use instar_preflight::is_judged;
@@ -57,6 +60,8 @@ pub(crate) struct ControlPlaneFields {
     replicas: Counts,
     #[serde(rename = "d", default, skip_serializing_if = "Option::is_none")]
     drain_timeout: Option<i64>,
+    #[serde(rename = "p", default, skip_serializing_if = "BTreeSet::is_empty")]
+    skipped_addons: BTreeSet<KubeadmAddon>,
 }
 
 /// Its machines: desired, total, ready, up to date.
@@ -97,6 +102,10 @@ impl PlannedKind for KubeadmControlPlane {
                 status.up_to_date_replicas.unwrap_or_default(),
             ),
             drain_timeout: self.spec.machine_template.spec.deletion.node_drain_timeout_seconds,
+            skipped_addons: KubeadmAddon::ALL
+                .into_iter()
+                .filter(|addon| self.annotations().contains_key(addon.skip_annotation()))
+                .collect(),
         }
     }
 
@@ -121,6 +130,7 @@ impl PlannedKind for KubeadmControlPlane {
                 up_to_date,
             }),
             drain_timeout: DrainTimeout::of(fields.drain_timeout),
+            skipped_addons: fields.skipped_addons,
         })
     }
 }

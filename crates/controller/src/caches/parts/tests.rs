@@ -108,7 +108,7 @@ fn all_that_is_read_of_a_control_plane_comes_back() {
         "metadata": {
             "name": "cp", "resourceVersion": "7", "generation": 3,
             "labels": { "topology.cluster.x-k8s.io/owned": "" },
-            "annotations": { "cluster.x-k8s.io/paused": "" },
+            "annotations": { "cluster.x-k8s.io/paused": "", "controlplane.cluster.x-k8s.io/skip-coredns": "" },
         },
         "spec": {
             "version": "v1.34.3", "replicas": 3,
@@ -148,6 +148,7 @@ fn all_that_is_read_of_a_control_plane_comes_back() {
     assert_eq!((*lifecycle, *managed_by), (Lifecycle::Paused, ManagedBy::Topology));
     assert_eq!((conditions.len(), &*conditions[0].message), (1, "m"));
     assert_eq!(part.labels["a"], "b");
+    assert_eq!(part.skipped_addons, [capi::KubeadmAddon::CoreDns].into());
     assert_eq!(
         (part.version.to_string(), part.observed[0].to_string()),
         ("v1.34.3".to_owned(), "v1.33.5".to_owned())

@@ -233,6 +233,7 @@ fn gate(ready_when: &str) -> WantedGate {
         cluster: ("n", "a"),
         release: None,
         policies: &[("p", &gates)],
+        workloads: &[],
         access: &instar_api::WorkloadAccess::Disabled,
         target: "v1.35",
         history: &instar_planner::GateHistory::default(),

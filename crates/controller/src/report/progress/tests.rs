@@ -62,6 +62,9 @@ fn machine(pool: &str, number: usize) -> Machine {
             name: name.clone(),
             version: Some("v1.34.3".parse().unwrap()),
         },
+        node_readiness: instar_planner::NodeReadiness::Ready {
+            since: jiff::Timestamp::UNIX_EPOCH,
+        },
         lifecycle: Lifecycle::Active,
         created: None,
         deletion_waits_for: None,
@@ -98,6 +101,7 @@ pub(in crate::report) fn snapshot() -> Snapshot {
         canary: None,
         retention: Retention::default(),
         minor_rollback: MinorRollback::Refuse,
+        nodes_ready_for: None,
         control_plane: Some(Observed::Read(ControlPlane {
             labels: std::collections::BTreeMap::new(),
             object: object("KubeadmControlPlane", "c"),
@@ -111,6 +115,7 @@ pub(in crate::report) fn snapshot() -> Snapshot {
             },
             replicas: None,
             drain_timeout: instar_planner::DrainTimeout::None,
+            skipped_addons: std::collections::BTreeSet::new(),
         })),
         machines: machines.collect(),
         pools: names.iter().map(|name| Observed::Read(pool(name))).collect(),

@@ -1,9 +1,9 @@
 //! Cluster API's controllers: each does a little at a time, late, in any order.
 
 use instar_domain::KubeVersion;
-use instar_planner::{JoinRule, Lifecycle, Machine, MachinePhase, MachineSet, Node, PoolId, Replicas, Rollout};
+use instar_planner::{JoinRule, Lifecycle, Machine, MachinePhase, MachineSet, Node, NodeReadiness, PoolId, Replicas, Rollout};
 
-use super::{World, joined, random::Random};
+use super::{World, joined, not_ready, random::Random, ready_since};
 
 impl World {
     /// Every controller may get its turn.
@@ -14,6 +14,9 @@ impl World {
         }
         if random.chance(70) {
             self.reconcile_machines(random);
+        }
+        if self.nodes_flap {
+            self.nodes_change(random);
         }
         if random.chance(70) {
             self.reconcile_control_plane();
@@ -41,9 +44,24 @@ impl World {
                 MachinePhase::Pending => MachinePhase::Provisioned,
                 MachinePhase::Provisioned if random.chance(70) => {
                     machine.node = joined(&machine.name, &machine.version);
+                    machine.node_readiness = if self.nodes_flap {
+                        not_ready()
+                    } else {
+                        ready_since(self.now)
+                    };
                     MachinePhase::Running
                 }
                 phase => phase,
+            };
+        }
+    }
+
+    fn nodes_change(&mut self, random: &mut Random) {
+        for machine in &mut self.machines {
+            machine.node_readiness = match &machine.node_readiness {
+                NodeReadiness::Ready { .. } if random.chance(1) => not_ready(),
+                NodeReadiness::NotReady { .. } if random.chance(50) => ready_since(self.now),
+                same => same.clone(),
             };
         }
     }

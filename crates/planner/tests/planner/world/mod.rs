@@ -21,14 +21,17 @@ use instar_domain::KubeVersion;
 use instar_planner::{
     Approvals, CanaryRule, CheckOutcome, Cluster, ClusterKind, ComponentImage, Contract, ControlPlane, DrainTimeout,
     Flavor, Gate, GateState, Initialization, JoinRule, Lifecycle, Machine, MachineDeployment, MachinePhase, MachineSet,
-    ManagedBy, MinorRollback, Node, Object, Observed, PoolId, PoolState, PreflightOutcome, Problem, Replicas,
+    ManagedBy, MinorRollback, Node, NodeReadiness, Object, Observed, PoolId, PoolState, PreflightOutcome, Problem, Replicas,
     ResourceVersion, Retention, Rollout, Snapshot, SwapEntry, SwapHistory, Target, Template, TemplateContent,
     TemplateRef, Unversioned, UpgradeId, UpgradeSpec,
 };
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 pub const GROUP: &str = "infrastructure.cluster.x-k8s.io";
+/// How long nodes have to be Ready.
+pub const NODES_READY_FOR: SignedDuration = SignedDuration::from_secs(60);
+
 pub const KIND: &str = "TestMachineTemplate";
 
 /// A machine that was ever made: its pool, its version, its image.
@@ -84,6 +87,8 @@ pub struct World {
     /// How often values were set in a MachinePool's infrastructure, and the version in a MachinePool.
     pub values_set: usize,
     pub pool_swaps: usize,
+    /// Nodes become Ready late, and cease to be so by chance.
+    pub nodes_flap: bool,
     counter: u64,
 }
 
@@ -178,6 +183,7 @@ impl World {
                     up_to_date: replicas,
                 }),
                 drain_timeout: DrainTimeout::None,
+                skipped_addons: BTreeSet::new(),
             },
             pools: Vec::new(),
             sets: Vec::new(),
@@ -192,6 +198,7 @@ impl World {
             swaps: 0,
             values_set: 0,
             pool_swaps: 0,
+            nodes_flap: false,
             counter: 100,
         };
         world.add_template("blue-cp");
@@ -264,6 +271,7 @@ impl World {
         for machine in &mut self.machines {
             machine.phase = MachinePhase::Running;
             machine.node = joined(&machine.name, &machine.version);
+            machine.node_readiness = ready_since(self.now - jiff::SignedDuration::from_hours(1));
         }
         self.births.clear();
     }
@@ -282,6 +290,7 @@ impl World {
             template: Some(template.to_owned()),
             phase: MachinePhase::Pending,
             node: Node::Absent,
+            node_readiness: NodeReadiness::Unknown { message: String::new() },
             lifecycle: Lifecycle::Active,
             created: None,
             deletion_waits_for: None,
@@ -302,6 +311,7 @@ impl World {
             canary: self.canary,
             retention: Retention::default(),
             minor_rollback: self.minor_rollback,
+            nodes_ready_for: Some(NODES_READY_FOR),
             control_plane: Some(Observed::Read(self.control_plane.clone())),
             pools: self
                 .pools
@@ -367,6 +377,16 @@ pub fn swap_history(upgrade: &str, to: &str, template: &str) -> SwapHistory {
             converged: None,
         },
     )
+}
+
+pub const fn ready_since(since: Timestamp) -> NodeReadiness {
+    NodeReadiness::Ready { since }
+}
+
+pub fn not_ready() -> NodeReadiness {
+    NodeReadiness::NotReady {
+        message: "* Node.Ready: no CNI".to_owned(),
+    }
 }
 
 pub fn joined(name: &str, version: &KubeVersion) -> Node {

@@ -1,0 +1,96 @@
+//! The conditions of a Machine. There are many Machines, and each has a dozen conditions: two are kept.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use serde::{Deserialize, Serialize};
+
+use crate::{Condition, Machine};
+
+/// The conditions of a Machine that are read.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(from = "Vec<WrittenCondition>")]
+pub struct MachineConditions {
+    /// How far its deletion has come, while that goes on.
+    pub deleting: Option<Condition>,
+    /// Whether its node is ready.
+    pub node_ready: Option<NodeReadyCondition>,
+}
+
+/// Whether the node of a Machine is ready. Cluster API writes it in each reconcile of the Machine, whatever it knows, and
+/// takes status and time from the node's own condition.
+/// Source: `setNodeHealthyAndReadyConditions` of cluster-api's `machine_controller_status.go`.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase", default)]
+pub struct NodeReadyCondition {
+    /// `True`, `False` or `Unknown`.
+    pub status: String,
+    /// Human-readable message.
+    pub message: String,
+    /// Since when it has this status.
+    pub last_transition_time: Option<Time>,
+}
+
+/// A condition as it is written.
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct WrittenCondition {
+    #[serde(rename = "type")]
+    kind: String,
+    status: String,
+    reason: String,
+    message: String,
+    observed_generation: i64,
+    last_transition_time: Option<Time>,
+}
+
+impl From<Vec<WrittenCondition>> for MachineConditions {
+    fn from(written: Vec<WrittenCondition>) -> Self {
+        let mut read = Self::default();
+        for condition in written {
+            match (condition.kind.as_str(), condition.status.as_str()) {
+                (Machine::DELETING, "True") => {
+                    read.deleting = Some(Condition {
+                        kind: condition.kind,
+                        status: condition.status,
+                        reason: condition.reason,
+                        message: condition.message,
+                        observed_generation: condition.observed_generation,
+                    });
+                }
+                (Machine::NODE_READY, _) => {
+                    read.node_ready = Some(NodeReadyCondition {
+                        status: condition.status,
+                        message: condition.message,
+                        last_transition_time: condition.last_transition_time,
+                    });
+                }
+                (_, _) => {}
+            }
+        }
+        read
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn two_are_kept() {
+        let time = "2026-11-20T12:00:00Z";
+        let read: MachineConditions = serde_json::from_value(json!([
+            { "type": "Ready", "status": "False", "message": "x", "lastTransitionTime": time },
+            { "type": "NodeHealthy", "status": "True", "lastTransitionTime": time },
+            { "type": "NodeReady", "status": "True", "reason": "NodeReady", "lastTransitionTime": time },
+            { "type": "Deleting", "status": "False", "reason": "NotDeleting", "lastTransitionTime": time },
+        ]))
+        .unwrap();
+        assert_eq!(read.deleting, None);
+        let node_ready = read.node_ready.unwrap();
+        assert_eq!((&*node_ready.status, &*node_ready.message), ("True", ""));
+        assert_eq!(node_ready.last_transition_time.unwrap().0, time.parse().unwrap());
+        let nothing: MachineConditions = serde_json::from_value(json!([])).unwrap();
+        assert_eq!(nothing, MachineConditions::default());
+    }
+}

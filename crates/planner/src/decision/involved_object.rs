@@ -61,6 +61,7 @@ impl Waiting {
             | Self::NotProvisioned
             | Self::TopologyNotReconciled { .. }
             | Self::HookBlocking { .. }
+            | Self::StartBlocked { .. }
             | Self::UpgradeDeferred { .. }
             | Self::VersionEdited { .. }
             | Self::Superseded { .. }

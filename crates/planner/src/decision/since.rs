@@ -63,6 +63,7 @@ impl Waiting {
             | Self::Drifted { .. }
             | Self::TopologyNotReconciled { .. }
             | Self::HookBlocking { .. }
+            | Self::StartBlocked { .. }
             | Self::UpgradeDeferred { .. }
             | Self::ClusterApi { .. }
             | Self::PauseAwaited { .. }

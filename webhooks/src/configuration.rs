@@ -148,7 +148,8 @@ impl Entry {
             | GuardedKind::OtherTemplate
             | GuardedKind::KubernetesRelease
             | GuardedKind::ClusterUpgrade
-            | GuardedKind::UpgradePolicy => Turn::AfterProviders,
+            | GuardedKind::UpgradePolicy
+            | GuardedKind::Marks => Turn::AfterProviders,
         }
     }
 
@@ -198,7 +199,8 @@ impl Entry {
             | GuardedKind::BootstrapTemplate
             | GuardedKind::OtherTemplate
             | GuardedKind::ClusterUpgrade
-            | GuardedKind::UpgradePolicy => "Namespaced",
+            | GuardedKind::UpgradePolicy
+            | GuardedKind::Marks => "Namespaced",
         }
     }
 
@@ -241,7 +243,8 @@ fn operations(guard: GuardedKind) -> Vec<String> {
             | Change::MachinesMetadata
             | Change::Spec
             | Change::Catalog
-            | Change::VersionAnnotation => "UPDATE",
+            | Change::VersionAnnotation
+            | Change::Marks => "UPDATE",
         })
         .collect();
     operations.sort_unstable();

@@ -5,7 +5,7 @@ use instar_admission::{
     cluster::{self, AnnotationChange, Requester},
     cluster_of,
     cluster_state::{ClusterState, running},
-    control_plane, maintenance, object_ref, policy, release, selecting_policies,
+    control_plane, maintenance, marks, object_ref, policy, release, selecting_policies,
     template::{self, Deleter, Phase, SpecContext, Template, TemplateType, Text},
     upgrade::{self, Right, Signature, Stamped},
     worker,
@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 use crate::{
     reader,
     review::{Answer, Operation, Request},
-    view::{AnyWorker, Read, TextMetadata},
+    view::{AnyMarked, AnyWorker, Read, TextMetadata},
 };
 
 /// The answer, or why an object can't be read.
@@ -523,6 +523,27 @@ fn of_upgrade(edit: Edit<'_, ClusterUpgrade>, findings: Vec<Finding>, state: &dy
         cluster: Some(&edit.new.spec.cluster_name),
     };
     edited.answer(findings, state)
+}
+
+/// Judges an edit of marks by a user who lacks the right to override.
+pub(crate) fn marks(request: &mut Request<'_, AnyMarked>, state: &dyn ClusterState) -> Answer {
+    let old = request.old_object.take().map(AnyMarked::read);
+    let Some(new) = request.object.take().map(AnyMarked::read) else {
+        return allowed();
+    };
+    let edit = Edit {
+        kind: &request.kind.kind,
+        old: old.as_ref(),
+        new: &new,
+    };
+    let edited = Edited {
+        kind: edit.kind,
+        old: old.as_ref().map(|old| &old.metadata),
+        new: &new.metadata,
+        // No policy changes the rule.
+        cluster: None,
+    };
+    edited.answer(marks::judge(edit, &request.user_info.username), state)
 }
 
 /// Judges an UpgradePolicy. One that can't be decoded as it is may be corrected: it is judged like a created one.

@@ -59,7 +59,8 @@ impl Route {
             GuardedKind::ClusterClass
             | GuardedKind::BootstrapTemplate
             | GuardedKind::OtherTemplate
-            | GuardedKind::UpgradePolicy => None,
+            | GuardedKind::UpgradePolicy
+            | GuardedKind::Marks => None,
         }
     }
 
@@ -87,6 +88,7 @@ impl Route {
             Self::Validate(GuardedKind::KubernetesRelease) => "/validate/kubernetes-release",
             Self::Validate(GuardedKind::ClusterUpgrade) => "/validate/cluster-upgrade",
             Self::Validate(GuardedKind::UpgradePolicy) => "/validate/upgrade-policy",
+            Self::Validate(GuardedKind::Marks) => "/validate/marks",
         }
     }
 }

@@ -157,6 +157,7 @@ impl Handler {
                     self.read(body, |request| Ok(judge::validate_cluster_upgrade(request, state)))
                 }
                 GuardedKind::UpgradePolicy => self.read(body, |request| judge::upgrade_policy(request, state)),
+                GuardedKind::Marks => self.read(body, |request| Ok(judge::marks(request, state))),
             },
         }
     }

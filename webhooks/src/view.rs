@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeMap, ops::Deref};
 
-use instar_admission::{template::Text, worker::Worker};
+use instar_admission::{marks::Marked, template::Text, worker::Worker};
 use instar_capi::WorkerKind;
 use instar_capi::{
     Bootstrap, Cluster, ClusterClass, ClusterClassSpec, ClusterConfiguration, ClusterSpec, ControlPlaneMachines,
@@ -271,6 +271,30 @@ impl AnyWorker {
                     deletion: MachineDeletion::default(),
                 },
             },
+        }
+    }
+}
+
+/// An object of any kind that may have marks.
+#[derive(Deserialize)]
+pub(crate) struct AnyMarked {
+    #[serde(deserialize_with = "metadata")]
+    metadata: ObjectMeta,
+    #[serde(default)]
+    spec: PausableSpec,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct PausableSpec {
+    paused: Option<bool>,
+}
+
+impl AnyMarked {
+    pub(crate) fn read(self) -> Marked {
+        Marked {
+            metadata: self.metadata,
+            paused: self.spec.paused.unwrap_or_default(),
         }
     }
 }

@@ -3,6 +3,7 @@
 //! - [`rule_info`]: the table of rules, of which the webhook configuration and the docs are made.
 //! - [`cluster`], [`control_plane`], [`worker`], [`class`], [`template`], [`release`], [`upgrade`],
 //!   [`policy`]: which rules an edit of such an object breaks.
+//! - [`marks`]: who may lift a hold of Instar's.
 //! - [`hook`]: whether a step of a topology Cluster may begin.
 //! - [`catalog`]: which catalog is a Cluster's, and whether it may be.
 //! - [`apply_enforcement`]: what becomes of it, by the policies and the break-glass annotation.
@@ -20,6 +21,7 @@ mod edit;
 mod finding;
 pub mod hook;
 pub mod maintenance;
+pub mod marks;
 pub mod policy;
 mod reference;
 mod refusal;

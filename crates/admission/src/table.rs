@@ -5,6 +5,7 @@
 
 mod cluster;
 mod machines;
+mod marks;
 mod objects;
 
 use instar_api::{Enforcement, Rule};
@@ -71,11 +72,13 @@ pub enum GuardedKind {
     ClusterUpgrade,
     /// UpgradePolicies.
     UpgradePolicy,
+    /// Marks of Instar's controller, on objects of whatever kind carries them.
+    Marks,
 }
 
 impl GuardedKind {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Cluster,
         Self::ControlPlane,
         Self::Worker,
@@ -86,6 +89,7 @@ impl GuardedKind {
         Self::KubernetesRelease,
         Self::ClusterUpgrade,
         Self::UpgradePolicy,
+        Self::Marks,
     ];
 
     /// What changes of its objects any rule asks about, each once.
@@ -135,6 +139,8 @@ pub enum Change {
     Catalog,
     /// The annotation of a classic Cluster that asks for a version.
     VersionAnnotation,
+    /// The annotations that Instar's controller keeps on it, and the pause that one of them is of.
+    Marks,
 }
 
 /// What is said of a rule.
@@ -187,6 +193,7 @@ pub const fn rule_info(rule: Rule) -> RuleInfo {
         Rule::OneUpgrade => objects::ONE_UPGRADE,
         Rule::ClassicOperation => objects::CLASSIC_OPERATION,
         Rule::UpgradeRights => objects::UPGRADE_RIGHTS,
+        Rule::MarksByHand => marks::MARKS_BY_HAND,
         Rule::PolicyReadable => objects::POLICY_READABLE,
         Rule::WindowsOpen => objects::WINDOWS_OPEN,
         Rule::GateReadable => objects::GATE_READABLE,

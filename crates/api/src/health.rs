@@ -258,6 +258,12 @@ health_reasons! {
     HookBlocking = Warning, Stalled:
         "A runtime extension's hook, or an annotation in its place, blocks Cluster API's upgrade.",
         "See what the hook that the message names waits for.";
+    StartBlocked = Error, Capacity:
+        "The hook `BeforeClusterUpgrade` of a runtime extension, or an annotation in its place, blocks an upgrade to a \
+         version that the Cluster has already. Until it begins, Cluster API's preflight checks wait for it: no machine \
+         is created in the Cluster, also not in place of one that failed.",
+        "See what the hook that the message names waits for, or remove the annotation \
+         `before-upgrade.hook.cluster.cluster.x-k8s.io` that it names. Gates of Instar hold an upgrade without that.";
     UpgradeDeferred = Info, Stalled:
         "An annotation of a pool in the Cluster's `spec.topology.workers` defers its upgrade.",
         "Remove `topology.cluster.x-k8s.io/defer-upgrade` or `topology.cluster.x-k8s.io/hold-upgrade-sequence` when \

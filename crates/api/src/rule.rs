@@ -132,6 +132,8 @@ rules! {
     ClassicOperation = "classic-operation",
     /// A user who approves an upgrade, or lets it through where it would be held, has the right to.
     UpgradeRights = "upgrade-rights",
+    /// A user who lifts a hold of Instar's, or changes what its controller keeps in an object, has the right to.
+    MarksByHand = "marks-by-hand",
     /// The selector and the windows of an `UpgradePolicy` can be read.
     PolicyReadable = "policy-readable",
     /// The windows of an `UpgradePolicy` open.
@@ -175,6 +177,7 @@ impl Rule {
             | Self::UpgradeReadable
             | Self::UpgradeCluster
             | Self::UpgradeRights
+            | Self::MarksByHand
             | Self::PolicyReadable
             | Self::GateReadable
             | Self::GateReach

@@ -434,6 +434,11 @@ pub enum Waiting {
         /// Which, in Cluster API's words.
         message: String,
     },
+    /// A hook, or an annotation in its place, holds the upgrade before its first step. Cluster API makes no machine until then.
+    StartBlocked {
+        /// Which, in Cluster API's words.
+        message: String,
+    },
     /// An annotation of the Cluster defers the upgrade of pools.
     UpgradeDeferred {
         /// Of which, in Cluster API's words.
@@ -579,6 +584,7 @@ impl Waiting {
             | Self::Drifted { .. }
             | Self::TopologyNotReconciled { .. }
             | Self::HookBlocking { .. }
+            | Self::StartBlocked { .. }
             | Self::UpgradeDeferred { .. }
             | Self::ClusterApi { .. }
             | Self::PauseAwaited { .. }

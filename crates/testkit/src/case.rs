@@ -41,6 +41,8 @@ pub enum Rights {
     Templates,
     /// In the namespace of the case, and only to read and write ClusterUpgrades.
     Upgrades,
+    /// In the namespace of the case, and only with objects of Cluster API.
+    ClusterApi,
 }
 
 /// What is done to an object.

@@ -50,6 +50,7 @@ const NAMESPACE_ADMINS: &str = "journey:namespace-admins";
 /// The group of those who may do anything there with the objects of providers. Also their role and its binding.
 const TEMPLATE_EDITORS: &str = "journey:template-editors";
 const UPGRADE_EDITORS: &str = "journey:upgrade-editors";
+const CLUSTER_API_EDITORS: &str = "journey:cluster-api-editors";
 
 /// What keeps an object that is to be seen while it is being deleted.
 const FINALIZER: &str = "journey.example.org/stays";
@@ -217,6 +218,12 @@ impl Place {
                 &[instar_api::GROUP],
                 "clusterupgrades",
                 &["get", "list", "watch", "create", "update", "patch", "delete"],
+            ),
+            (
+                CLUSTER_API_EDITORS,
+                &["cluster.x-k8s.io", "controlplane.cluster.x-k8s.io"],
+                "*",
+                &["*"],
             ),
         ];
         for (name, groups, resource, verbs) in editors {
@@ -403,6 +410,7 @@ impl Place {
             Rights::Namespace => NAMESPACE_ADMINS,
             Rights::Templates => TEMPLATE_EDITORS,
             Rights::Upgrades => UPGRADE_EDITORS,
+            Rights::ClusterApi => CLUSTER_API_EDITORS,
         };
         let user = case.user.as_deref().unwrap_or("namespace-admin");
         client_as(&self.scene.mgmt.run().kubeconfig(), user, group).await

@@ -2,8 +2,8 @@
 //!
 //! A condition that fails to be evaluated refuses the request, so every field is taken as optional.
 
-use instar_admission::{Change, GuardedKind, upgrade::Right};
-use instar_api::{CATALOG_LABEL, PATH_ANNOTATION, RELEASES_ANNOTATION, VERSION_ANNOTATION};
+use instar_admission::{Change, GuardedKind, marks::KEPT, upgrade::Right};
+use instar_api::{CATALOG_LABEL, HELD_ANNOTATION, PATH_ANNOTATION, RELEASES_ANNOTATION, VERSION_ANNOTATION};
 use instar_capi::{
     WorkerKind,
     labels::{DELETE_FOR_MOVE, TOPOLOGY_DRY_RUN, TOPOLOGY_OWNED},
@@ -128,11 +128,23 @@ impl Entry {
                 add("is-not-deleted-by-its-own", is_not_deleted_by_its_own(service));
             }
             GuardedKind::OtherTemplate => add("is-not-deleted-by-its-own", is_not_deleted_by_its_own(service)),
+            GuardedKind::Marks => {
+                add(
+                    "is-not-deleted",
+                    format!("request.kind.kind == 'ClusterUpgrade' || {}", is_not_deleted()),
+                );
+                add("is-not-instars", is_not_instars(service));
+            }
             GuardedKind::KubernetesRelease => {}
         }
-        let changes = touches(self.guard);
-        if let Some(changes) = changes {
-            add(TOUCHES, changes);
+        match touches(self.guard) {
+            None => {}
+            // An API server evaluates every condition of a webhook, so that the authorizer stands behind what is rare.
+            Some(changes) if self.guard == GuardedKind::Marks => add(
+                "changes-marks-without-the-right",
+                format!("({changes}) &&\n{}", has_not(Right::Override)),
+            ),
+            Some(changes) => add(TOUCHES, changes),
         }
         conditions
     }
@@ -178,8 +190,12 @@ fn lacks(right: Right) -> String {
         Right::Override => "(object.?spec.?preflight.?skip.hasValue() || object.?spec.?overrideWindow.hasValue())",
         Right::Approve => "object.?spec.?approvals.hasValue()",
     };
+    format!("{field} && {}", has_not(right))
+}
+
+fn has_not(right: Right) -> String {
     format!(
-        "{field} && !authorizer.group('{}').resource('clusterupgrades').namespace(request.namespace).check('{}').allowed()",
+        "!authorizer.group('{}').resource('clusterupgrades').namespace(request.namespace).check('{}').allowed()",
         instar_api::GROUP,
         right.verb()
     )
@@ -287,7 +303,8 @@ fn touches(guard: GuardedKind) -> Option<String> {
             | Change::MachinesMetadata
             | Change::Spec
             | Change::Catalog
-            | Change::VersionAnnotation => None,
+            | Change::VersionAnnotation
+            | Change::Marks => None,
         })
         .map(ToOwned::to_owned);
     (!fields.is_empty()).then(|| always.chain(fields).collect::<Vec<_>>().join(" ||\n"))
@@ -321,7 +338,8 @@ fn expression(guard: GuardedKind, change: Change) -> Option<String> {
             | GuardedKind::OtherTemplate
             | GuardedKind::KubernetesRelease
             | GuardedKind::ClusterUpgrade
-            | GuardedKind::UpgradePolicy => differs(".?spec.?version"),
+            | GuardedKind::UpgradePolicy
+            | GuardedKind::Marks => differs(".?spec.?version"),
         },
         Change::Class => differs(".?spec.?topology.?classRef"),
         Change::Pools => {
@@ -350,7 +368,8 @@ fn expression(guard: GuardedKind, change: Change) -> Option<String> {
             | GuardedKind::OtherTemplate
             | GuardedKind::KubernetesRelease
             | GuardedKind::ClusterUpgrade
-            | GuardedKind::UpgradePolicy => any_differs(&[
+            | GuardedKind::UpgradePolicy
+            | GuardedKind::Marks => any_differs(&[
                 ".?spec.?template.?spec.?infrastructureRef",
                 ".?spec.?template.?spec.?bootstrap.?configRef",
             ]),
@@ -373,5 +392,27 @@ fn expression(guard: GuardedKind, change: Change) -> Option<String> {
             annotation("object", VERSION_ANNOTATION),
             annotation("oldObject", VERSION_ANNOTATION)
         ),
+        Change::Marks => marks(),
     })
+}
+
+/// Removed marks count for the hold alone: without the others nothing is let go.
+fn marks() -> String {
+    let held = |object: &str| annotation(object, HELD_ANNOTATION);
+    let paused = |object: &str| format!("{object}.?spec.?paused.orValue(false)");
+    let written = |name: &str| {
+        let (new, old) = (annotation("object", name), annotation("oldObject", name));
+        format!("({new}.hasValue() && {new} != {old})")
+    };
+    let hold = [
+        format!("{} != {}", held("object"), held("oldObject")),
+        format!(
+            "({}.hasValue() && {} && !{})",
+            held("oldObject"),
+            paused("oldObject"),
+            paused("object")
+        ),
+    ];
+    let all = hold.into_iter().chain(KEPT.map(written));
+    all.collect::<Vec<_>>().join(" ||\n")
 }

@@ -176,6 +176,15 @@ const ENTRIES: &[Entry] = &[
         GuardedKind::UpgradePolicy,
         &[of(instar_api::GROUP, OURS, &["upgradepolicies"])],
     ),
+    entry(
+        "marks",
+        GuardedKind::Marks,
+        &[
+            of(CORE, CAPI, &["clusters", "machinedeployments", "machinepools"]),
+            of(CONTROL_PLANE, CAPI, &["kubeadmcontrolplanes"]),
+            of(instar_api::GROUP, OURS, &["clusterupgrades"]),
+        ],
+    ),
 ];
 
 impl Entry {

@@ -72,6 +72,19 @@ impl Asked {
             guard == GuardedKind::ClusterUpgrade && case.rights == Rights::Upgrades && object.pointer(field).is_some()
         });
         let lacking = lacking.map(|(_, right)| Route::ValidateUpgradeWithout(right));
+        let may_override = match case.rights {
+            Rights::Everywhere | Rights::Namespace => true,
+            Rights::Templates | Rights::Upgrades | Rights::ClusterApi => false,
+        };
+        let has_marks = [
+            "Cluster",
+            "KubeadmControlPlane",
+            "MachineDeployment",
+            "MachinePool",
+            "ClusterUpgrade",
+        ];
+        let of_marks = (operation == "UPDATE" && !may_override && has_marks.contains(&kind))
+            .then_some(Route::Validate(GuardedKind::Marks));
         let (mutating, validating) = if is_restored {
             (Some(Route::MutateRestoredCluster), Route::ValidateRestoredCluster)
         } else {
@@ -94,7 +107,7 @@ impl Asked {
         };
         Self {
             mutating,
-            validating: [validating].into_iter().chain(lacking).collect(),
+            validating: [validating].into_iter().chain(lacking).chain(of_marks).collect(),
             request,
             defaulted: case.defaulted.clone(),
         }

@@ -185,6 +185,7 @@ async fn what_cannot_be_read_is_refused_with_what_is_wrong() {
                 GuardedKind::KubernetesRelease => "KubernetesRelease",
                 GuardedKind::ClusterUpgrade => "ClusterUpgrade",
                 GuardedKind::UpgradePolicy => "UpgradePolicy",
+                GuardedKind::Marks => "MachineDeployment",
             },
         };
         let is_deletion = route == Route::ValidateMovedTemplate;

@@ -62,6 +62,7 @@ impl Waiting {
             | Self::NotProvisioned
             | Self::TopologyNotReconciled { .. }
             | Self::HookBlocking { .. }
+            | Self::StartBlocked { .. }
             | Self::UpgradeDeferred { .. }
             | Self::VersionEdited { .. }
             | Self::Superseded { .. }

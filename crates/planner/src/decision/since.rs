@@ -66,6 +66,7 @@ impl Waiting {
             | Self::Drifted { .. }
             | Self::TopologyNotReconciled { .. }
             | Self::HookBlocking { .. }
+            | Self::StartBlocked { .. }
             | Self::UpgradeDeferred { .. }
             | Self::ClusterApi { .. }
             | Self::PauseAwaited { .. }

@@ -68,6 +68,7 @@ impl Waiting {
             }
             Self::TopologyNotReconciled { .. } => HealthReason::TopologyNotReconciled,
             Self::HookBlocking { .. } => HealthReason::HookBlocking,
+            Self::StartBlocked { .. } => HealthReason::StartBlocked,
             Self::UpgradeDeferred { .. } => HealthReason::UpgradeDeferred,
             Self::ClusterApi { .. } => HealthReason::ClusterApi,
             Self::PauseAwaited { .. } => HealthReason::PauseAwaited,
@@ -339,6 +340,11 @@ impl fmt::Display for Waiting {
             Self::TopologyNotReconciled { message } => {
                 write!(f, "Cluster API can't reconcile the topology: {message}")
             }
+            Self::StartBlocked { message } => write!(
+                f,
+                "until the upgrade begins, Cluster API creates no machine of the Cluster, also not in place of one that \
+                 failed: {message}"
+            ),
             Self::HookBlocking { message } | Self::UpgradeDeferred { message } | Self::Refused { message } => {
                 f.write_str(message)
             }

@@ -6,6 +6,9 @@ const FAIL: &str = "error calling fail: ";
 /// What a message about hooks has in it.
 const HOOKS: &str = "hooks are blocking";
 
+/// The first hook of an upgrade.
+const BEFORE_START: &str = "BeforeClusterUpgrade";
+
 /// How much of a long message is passed on.
 const MOST: usize = 512;
 
@@ -26,6 +29,13 @@ pub(super) fn useful_end(message: &str) -> String {
 /// for it that programs could read.
 pub(super) fn is_held_by_hook(message: &str) -> bool {
     message.contains(HOOKS)
+}
+
+/// Whether one of them holds it before its first step. Cluster API writes down which step it is at when that hook has let
+/// go, and its preflight checks let no machine be made at another version than the step's or the topology's.
+pub(super) fn is_held_before_start(message: &str) -> bool {
+    let hooks = message.split_once(HOOKS).map(|(_, hooks)| hooks);
+    hooks.is_some_and(|hooks| hooks.contains(BEFORE_START))
 }
 
 #[cfg(test)]

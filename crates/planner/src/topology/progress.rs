@@ -4,7 +4,7 @@ use instar_capi::Lifecycle;
 use instar_domain::KubeVersion;
 
 use super::{
-    messages::{is_held_by_hook, useful_end},
+    messages::{is_held_before_start, is_held_by_hook, useful_end},
     release_name,
     view::TopologyView,
 };
@@ -58,6 +58,7 @@ fn blocked(view: &TopologyView<'_>) -> Option<Waiting> {
         (_, "MachineDeploymentsUpgradeDeferred" | "MachinePoolsUpgradeDeferred") => {
             Some(Waiting::UpgradeDeferred { message })
         }
+        (_, _) if is_held_before_start(&message) => Some(Waiting::StartBlocked { message }),
         (_, _) if is_held_by_hook(&message) => Some(Waiting::HookBlocking { message }),
         (_, _) => None,
     }

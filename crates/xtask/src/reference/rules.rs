@@ -97,6 +97,7 @@ const fn kind(guard: GuardedKind) -> &'static str {
         GuardedKind::KubernetesRelease => "KubernetesRelease",
         GuardedKind::ClusterUpgrade => "ClusterUpgrade",
         GuardedKind::UpgradePolicy => "UpgradePolicy",
+        GuardedKind::Marks => "Cluster, KubeadmControlPlane, MachineDeployment, MachinePool, ClusterUpgrade",
     }
 }
 
@@ -116,6 +117,7 @@ const fn changed(change: Change) -> &'static str {
         Change::Spec => "its spec",
         Change::Catalog => "the label that names its catalog",
         Change::VersionAnnotation => "the annotation that asks for a version",
+        Change::Marks => "what Instar's controller keeps on it, and the pause of a MachineDeployment that it holds",
     }
 }
 

@@ -7,6 +7,8 @@ use super::{cluster, control_plane, decide, pools, says, words};
 #[test]
 fn what_holds_cluster_api_is_said_in_its_words() {
     let hook = "Cluster is upgrading to v1.34.5\n  * Following hooks are blocking upgrade: BeforeClusterUpgrade: waiting for approval";
+    // Cluster API has written down the step that it is at, so machines of its version are made.
+    let step = "Cluster is upgrading to v1.34.5\n  * Following hooks are blocking upgrade: BeforeControlPlaneUpgrade: waiting for approval";
     let deferred = "Cluster is upgrading to v1.34.5\n  * MachineDeployment md-1 upgrade to version v1.34.5 deferred using defer-upgrade or hold-upgrade-sequence annotations";
     for (reason, message, told) in [
         (
@@ -20,7 +22,15 @@ fn what_holds_cluster_api_is_said_in_its_words() {
             "ClusterClass not reconciled.",
             "TopologyNotReconciled: Cluster API can't reconcile the topology: ClusterClass not reconciled.".to_owned(),
         ),
-        ("ClusterUpgrading", hook, format!("HookBlocking: {hook}")),
+        (
+            "ClusterUpgrading",
+            hook,
+            format!(
+                "StartBlocked: until the upgrade begins, Cluster API creates no machine of the Cluster, also not in place of \
+                 one that failed: {hook}"
+            ),
+        ),
+        ("ClusterUpgrading", step, format!("HookBlocking: {step}")),
         (
             "MachineDeploymentsUpgradeDeferred",
             deferred,

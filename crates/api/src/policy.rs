@@ -14,8 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     ApprovalPolicy, Canary, CatalogName, Enforcement, Gate, Maintenance, PreflightPolicy, RollbackPolicy, Rule,
-    VerificationPolicy,
-    WorkloadPolicy, release::infrastructure_group, schema,
+    VerificationPolicy, WorkloadPolicy, release::infrastructure_group, schema,
 };
 
 /// What holds for the upgrades of the Clusters that it selects. A Cluster that no policy selects

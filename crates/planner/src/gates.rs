@@ -10,6 +10,7 @@ use crate::{
     approval::{self, AfterEdit},
     canary::{self, Leaving},
     decision::Waiting,
+    operation::Operation,
     preflight,
     snapshot::Snapshot,
     upgrade_spec::{Gate, GateState},
@@ -75,6 +76,12 @@ fn or_addons(held: Vec<Waiting>, snapshot: &Snapshot, points: impl IntoIterator<
 pub(crate) fn before_completion(snapshot: &Snapshot, at: &KubeVersion, release: Option<&str>) -> Vec<Waiting> {
     let points = addons::after_control_plane(snapshot).into_iter();
     let points = points.chain([AskedPoint::new(GatePoint::AfterWorkers, at, release)]);
+    match snapshot.upgrade_spec.operation {
+        Operation::Upgrade => {}
+        Operation::Rollback(_) => return verification::nodes(snapshot),
+        // What isn't well may be why.
+        Operation::Abort => return Vec::new(),
+    }
     // Nodes may become Ready only by what is set here, such as a network plugin.
     let mut held = addons::held(snapshot, points);
     held.extend(verification::nodes(snapshot));

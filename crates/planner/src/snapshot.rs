@@ -1,5 +1,6 @@
 //! What is known of one cluster: parsed values, owned, of one moment or of several.
 
+mod machine_deployment;
 mod topology;
 
 use std::{
@@ -20,13 +21,14 @@ use crate::{
     check_outcome::CheckOutcome,
     drain_timeout::DrainTimeout,
     observed::{Observed, Unreadable},
-    pause::{LeftMark, PauseMark, PausedBy},
+    pause::{LeftMark, PausedBy},
     pool_id::PoolId,
     swap_history::{SwapHistory, UpgradeId},
     upgrade_spec::{Approvals, CanaryRule, Gate, GateState, Retention, UpgradeSpec},
 };
 
 pub use crate::resource_version::ResourceVersion;
+pub use machine_deployment::{JoinRule, MachineDeployment, Rollout};
 pub use topology::{RaisedConcurrency, RuntimeHooks, Topology, UpgradeConcurrency, VersionSetBy};
 
 /// One cluster, what is asked of it, and the time.
@@ -283,47 +285,6 @@ pub struct Replicas {
     pub up_to_date: u32,
 }
 
-/// A MachineDeployment.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MachineDeployment {
-    pub object: Object,
-    /// The labels by which a release finds its image.
-    pub labels: BTreeMap<String, String>,
-    /// The version that its machines should run.
-    pub version: KubeVersion,
-    /// The template of its machines.
-    pub infrastructure: TemplateRef,
-    /// The template of their bootstrap configuration.
-    pub bootstrap: Option<TemplateRef>,
-    /// How machines are replaced.
-    pub rollout: Rollout,
-    /// Whether machines of another minor than the control plane's are made for it.
-    pub joins: JoinRule,
-    /// The upgrade that holds it until its gates open, if one does ([`instar_api::HELD_ANNOTATION`]).
-    pub held: Option<PauseMark>,
-    /// How long the drain of one of them may take.
-    pub drain_timeout: DrainTimeout,
-}
-
-/// Whether Cluster API makes machines of another minor than the control plane's (`machineset_preflight.go`, the check
-/// `KubeadmVersionSkew`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum JoinRule {
-    /// It doesn't, since kubeadm joins them.
-    SameMinor,
-    /// It does: something else joins them, or an annotation of the MachineDeployment skips the check.
-    AnyMinor,
-}
-
-/// How a MachineDeployment replaces machines.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Rollout {
-    /// By itself.
-    Rolling,
-    /// Only those that a user deletes.
-    OnDelete,
-}
-
 /// A MachineSet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MachineSet {
@@ -505,19 +466,6 @@ pub struct TemplateContent {
 pub struct OwningCluster {
     pub name: String,
     pub uid: String,
-}
-
-impl MachineDeployment {
-    /// Whether an upgrade holds it: it has the mark, and is paused. One that its user has resumed isn't held any more.
-    #[must_use]
-    pub fn is_held(&self) -> bool {
-        self.held.is_some() && self.object.lifecycle == Lifecycle::Paused
-    }
-
-    /// The templates that it refers to.
-    pub fn templates(&self) -> impl Iterator<Item = &TemplateRef> {
-        std::iter::once(&self.infrastructure).chain(&self.bootstrap)
-    }
 }
 
 impl MachineSet {

@@ -115,7 +115,12 @@ pub(crate) async fn follow(scene: &JourneyContext, record: &str, target: &KubeVe
     let began = Instant::now();
     let mut samples: Vec<Sample> = Vec::new();
     let rank = |phase: UpgradePhase| match phase {
-        UpgradePhase::Pending | UpgradePhase::Held | UpgradePhase::Refused => 0,
+        UpgradePhase::Pending
+        | UpgradePhase::Held
+        | UpgradePhase::Refused
+        | UpgradePhase::RollingBack
+        | UpgradePhase::RolledBack
+        | UpgradePhase::Aborted => 0,
         UpgradePhase::ControlPlane => 1,
         UpgradePhase::Workers => 2,
         UpgradePhase::Verifying => 3,

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use instar_addons::{SnapshotQuery, SnapshotReading};
 use instar_api::{
-    Canary, ClusterUpgrade, GatePoint, Maintenance, MinorRollback, PreflightSettings, UpgradePolicySpec, WorkloadAccess,
-    workload_access,
+    Canary, ClusterUpgrade, GatePoint, Maintenance, MinorRollback, PreflightSettings, UpgradePolicySpec,
+    WorkloadAccess, workload_access,
 };
 use instar_capi as capi;
 use instar_gates::{MaintenanceWindows, WindowState};

@@ -11,6 +11,7 @@ use super::{
 use crate::{
     addon::{AddonGate, AddonId, AddonState, AskedPoint, GateHistory},
     decision::{Action, BeginGates, Decision, Stage},
+    operation::Operation,
     pool_id::PoolId,
     snapshot::Snapshot,
 };
@@ -53,7 +54,9 @@ pub(super) fn are_passed(snapshot: &Snapshot, decision: &Decision) -> bool {
     };
     let mut passed = passed.iter().copied();
     passed.any(|when| is_closed(snapshot, when, at))
-        || (decision.progress.stage == Stage::Complete && is_found_closed(snapshot, GatePoint::AfterWorkers, None))
+        || (decision.progress.stage == Stage::Complete
+            && snapshot.upgrade_spec.operation != Operation::Abort
+            && is_found_closed(snapshot, GatePoint::AfterWorkers, None))
 }
 
 fn is_closed(snapshot: &Snapshot, when: GatePoint, at: Option<&KubeVersion>) -> bool {

@@ -5,6 +5,7 @@ use instar_capi::Lifecycle;
 use super::read;
 use crate::{
     decision::{Decision, Stage},
+    operation::Operation,
     pool_id::PoolId,
     snapshot::{MachineDeployment, NodeReadiness, Snapshot},
 };
@@ -13,6 +14,8 @@ pub(super) fn is_missing(snapshot: &Snapshot, decision: &Decision) -> bool {
     let Some(ready_for) = snapshot
         .nodes_ready_for
         .filter(|_| decision.progress.stage == Stage::Complete)
+        // What ends where it stands may not be well.
+        .filter(|_| snapshot.upgrade_spec.operation != Operation::Abort)
     else {
         return false;
     };

@@ -21,6 +21,7 @@ use super::{
 };
 use crate::{
     decision::{Action, Decision, Stage, Waiting},
+    gates,
     operation::{Rollback, RollbackScope},
     pool_id::PoolId,
     snapshot::{ControlPlane, MachineDeployment, Object, Snapshot},
@@ -147,6 +148,11 @@ fn go(view: &ClassicView<'_>, rollback: &Rollback, waiting: &mut Vec<Waiting>) -
             Next::Wait => return (Stage::ControlPlane, Action::Nothing),
             Next::Done => {}
         },
+    }
+    let held = gates::before_completion(view.snapshot, &view.control_plane.version, None);
+    if !held.is_empty() {
+        waiting.extend(held);
+        return (Stage::Verifying, Action::Nothing);
     }
     ending(view, waiting)
 }

@@ -1,7 +1,9 @@
 //! Cluster API's controllers: each does a little at a time, late, in any order.
 
 use instar_domain::KubeVersion;
-use instar_planner::{JoinRule, Lifecycle, Machine, MachinePhase, MachineSet, Node, NodeReadiness, PoolId, Replicas, Rollout};
+use instar_planner::{
+    JoinRule, Lifecycle, Machine, MachinePhase, MachineSet, Node, NodeReadiness, PoolId, Replicas, Rollout,
+};
 
 use super::{World, joined, not_ready, random::Random, ready_since};
 

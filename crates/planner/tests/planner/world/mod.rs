@@ -21,8 +21,8 @@ use instar_domain::KubeVersion;
 use instar_planner::{
     Approvals, CanaryRule, CheckOutcome, Cluster, ClusterKind, ComponentImage, Contract, ControlPlane, DrainTimeout,
     Flavor, Gate, GateState, Initialization, JoinRule, Lifecycle, Machine, MachineDeployment, MachinePhase, MachineSet,
-    ManagedBy, MinorRollback, Node, NodeReadiness, Object, Observed, PoolId, PoolState, PreflightOutcome, Problem, Replicas,
-    ResourceVersion, Retention, Rollout, Snapshot, SwapEntry, SwapHistory, Target, Template, TemplateContent,
+    ManagedBy, MinorRollback, Node, NodeReadiness, Object, Observed, PoolId, PoolState, PreflightOutcome, Problem,
+    Replicas, ResourceVersion, Retention, Rollout, Snapshot, SwapEntry, SwapHistory, Target, Template, TemplateContent,
     TemplateRef, Unversioned, UpgradeId, UpgradeSpec,
 };
 use jiff::{SignedDuration, Timestamp};

@@ -31,7 +31,9 @@ pub(super) fn write(view: &ClassicView<'_>, goal: &Goal<'_>) -> Option<PinPath> 
     let control_plane = view.control_plane;
     let mut steps = goal.steps.clone();
     if has_older_workers(view) {
-        steps.extend(at_present(view).step());
+        // Another row of a version on the path takes the place of the present one.
+        let is_on_path = |step: &Step<'_>| goal.steps.iter().any(|other| other.version() == step.version());
+        steps.extend(at_present(view).step().filter(|step| !is_on_path(step)));
     }
     let carried = pins(view, classic, &steps);
     let pinned_path = PinnedPath {

@@ -75,6 +75,18 @@ fn what_is_pinned_is_minted_whatever_the_catalog_has() {
 }
 
 #[test]
+fn another_row_of_the_present_version_takes_its_pin_while_workers_are_older() {
+    let mut world = world("v1.34.5", "v1.35.5-1");
+    until(&mut world, swaps_workers);
+    world.upgrade_spec.upgrade = "next".to_owned();
+    world.upgrade_spec.target = Target::Text("v1.35.5-2".to_owned());
+    until(&mut world, complete);
+    let pinned = pins(&mut world);
+    let releases: Vec<&str> = pinned.releases.values().map(|pin| pin.release.as_str()).collect();
+    assert_eq!(releases, ["v1.35.5-2"]);
+}
+
+#[test]
 fn what_was_set_back_holds_until_another_target_is_named() {
     let mut world = world("v1.33.5", "v1.34.5-1");
     with_newer_rows(&mut world);

@@ -10,6 +10,7 @@ mod lifecycle;
 mod machine_pool;
 mod other_control_plane;
 mod preflight;
+mod presets;
 mod rights;
 mod shared;
 mod strategy;
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
         Journey::shared("classic-preflight", preflight::a_sick_cluster_is_not_upgraded),
         Journey::shared("classic-workload", workload::read_by_its_kubeconfig),
         Journey::shared("classic-addons", addons::each_part_waits_for_what_the_release_brings),
+        Journey::shared("classic-presets", presets::in_each_state),
         Journey::shared("classic-deleted", lifecycle::missing_cluster_wrong_source_and_deletion),
         Journey::shared("classic-edited-outside", lifecycle::edits_made_outside_instar),
         Journey::shared("classic-templates", templates::retention_keeps_templates),

@@ -7,6 +7,7 @@ pub mod controller;
 pub mod dump;
 pub mod fault_proxy;
 pub mod fixtures;
+pub mod gates;
 pub mod journeys;
 pub mod ledger;
 pub mod lost;

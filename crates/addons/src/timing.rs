@@ -78,7 +78,7 @@ impl Gate {
             return Outcome::Open;
         }
         Outcome::Closed {
-            message: format!("ready, and has to stay so until {until}"),
+            message: format!("ready, and has to stay so until {until:.0}"),
             until: Some(until),
         }
     }

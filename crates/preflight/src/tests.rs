@@ -14,9 +14,9 @@ use instar_capi::ClusterConfiguration;
 use instar_catalog::{Catalog, Catalogs};
 use instar_planner::{
     Cluster, ClusterKind, Condition, ConditionStatus, Contract, ControlPlane, DrainTimeout, Flavor, Initialization,
-    Lifecycle, Machine, MachineDeployment, MachinePhase, MachinePool, ManagedBy, Node, Object, Observed, PausedBy,
-    PoolId, Replicas, ResourceVersion, Retention, Rollout, Target, Template, TemplateContent, TemplateRef, Unreadable,
-    UpgradeSpec,
+    JoinRule, Lifecycle, Machine, MachineDeployment, MachinePhase, MachinePool, ManagedBy, MinorRollback, Node, Object,
+    Observed, PausedBy, PoolId, Replicas, ResourceVersion, Retention, Rollout, Target, Template, TemplateContent,
+    TemplateRef, Unreadable, UpgradeSpec,
 };
 use serde_json::{Value, json};
 
@@ -52,6 +52,7 @@ fn pool(name: &str) -> MachineDeployment {
         },
         bootstrap: None,
         rollout: Rollout::Rolling,
+        joins: JoinRule::SameMinor,
         held: None,
         drain_timeout: DrainTimeout::None,
     }
@@ -152,6 +153,7 @@ fn well() -> Snapshot {
         addons: instar_planner::Addons::default(),
         canary: None,
         retention: Retention::default(),
+        minor_rollback: MinorRollback::Refuse,
         nodes_ready_for: None,
         control_plane: Some(Observed::Read(control_plane())),
         pools: vec![Observed::Read(pool("md-0")), Observed::Read(pool("md-1"))],

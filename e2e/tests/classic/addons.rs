@@ -15,6 +15,7 @@ use instar_e2e::{
         catalog::Rows,
         classic::{self, NAME},
         fixtures::Shape,
+        gates,
         journeys::JourneyContext,
         ledger::{Ledger, Pool},
         upgrade::{UPGRADE, annotate, phase, upgrade},
@@ -37,7 +38,7 @@ use crate::workload::{bind, write_secret};
 /// What lets the controller read what the journey's gates look at on the management cluster.
 pub(crate) const ROLE: &str = "instar-gate-journey";
 
-const SHAPE: Shape<'_> = Shape {
+pub(crate) const SHAPE: Shape<'_> = Shape {
     control_plane: 1,
     pools: &[("md-0", 1)],
 };
@@ -68,7 +69,7 @@ pub(crate) async fn each_part_waits_for_what_the_release_brings(scene: JourneyCo
         HealthReason::AddonUnknown,
     );
     told(&scene, unknown, "cannot get resource \"configmaps\"").await?;
-    let_account(&scene, &observed_by_account()).await?;
+    gates::let_account(&scene, ROLE, &observed_by_account()).await?;
     told(
         &scene,
         not_ready,
@@ -177,7 +178,7 @@ fn kube_ovn(phase: &str, revision: &str, health: &str) -> Value {
 }
 
 /// The rows of a catalog of the journey's own, since the others' rows have no add-ons, and the Cluster in it.
-async fn catalog(scene: &JourneyContext, rows: &Rows, name: &str, addons: Value) -> Result<()> {
+pub(crate) async fn catalog(scene: &JourneyContext, rows: &Rows, name: &str, addons: Value) -> Result<()> {
     for minor in [33, 34] {
         let mut row = rows.row(minor, 1);
         row["metadata"]["name"] = json!(format!("{}-{name}", rows.version(minor)));
@@ -195,7 +196,7 @@ async fn catalog(scene: &JourneyContext, rows: &Rows, name: &str, addons: Value)
 }
 
 /// The Cluster's annotations, as a GitOps tool applies them.
-async fn git(scene: &JourneyContext, version: &str) -> Result<()> {
+pub(crate) async fn git(scene: &JourneyContext, version: &str) -> Result<()> {
     let applied = json!({
         "apiVersion": "cluster.x-k8s.io/v1beta2",
         "kind": "Cluster",
@@ -208,17 +209,12 @@ async fn git(scene: &JourneyContext, version: &str) -> Result<()> {
     Ok(())
 }
 
-async fn config_map(scene: &JourneyContext, ready: &str) -> Result<()> {
-    let database = json!({
-        "apiVersion": "v1", "kind": "ConfigMap",
-        "metadata": { "name": "database" },
-        "data": { "ready": ready },
-    });
-    scene.apply_object(database).await.map(drop)
+pub(crate) async fn config_map(scene: &JourneyContext, ready: &str) -> Result<()> {
+    gates::config_map(scene, "database", &json!({ "ready": ready })).await
 }
 
 /// A policy with a gate, that lets the workload cluster be read, and its Secret.
-async fn let_it_look(scene: &JourneyContext) -> Result<()> {
+pub(crate) async fn let_it_look(scene: &JourneyContext) -> Result<()> {
     let off = |name: &str| json!({ "name": name, "mode": "Off" });
     let policy = json!({
         "apiVersion": "upgrade.cluster.x-k8s.io/v1alpha1",
@@ -247,26 +243,16 @@ async fn let_it_look(scene: &JourneyContext) -> Result<()> {
     write_secret(scene, &serde_json::from_str(&kubeconfig)?).await
 }
 
-/// What the journey's gate names on the management cluster.
-fn observed_by_account() -> Value {
-    json!([{ "apiGroups": [""], "resources": ["configmaps"], "verbs": ["get"] }])
-}
-
-async fn let_account(scene: &JourneyContext, rules: &Value) -> Result<()> {
-    let group = "rbac.authorization.k8s.io";
-    let role = json!({
-        "apiVersion": format!("{group}/v1"), "kind": "ClusterRole",
-        "metadata": { "name": ROLE },
-        "rules": rules,
-    });
-    scene.apply_object(role).await?;
-    let binding = json!({
-        "apiVersion": format!("{group}/v1"), "kind": "RoleBinding",
-        "metadata": { "name": ROLE },
-        "roleRef": { "apiGroup": group, "kind": "ClusterRole", "name": ROLE },
-        "subjects": [{ "kind": "ServiceAccount", "name": "instar-controller", "namespace": "instar-system" }],
-    });
-    scene.apply_object(binding).await.map(drop)
+/// What both journeys' gates name on the management cluster.
+pub(crate) fn observed_by_account() -> Value {
+    let get = |group: &str, resource: &str| json!({ "apiGroups": [group], "resources": [resource], "verbs": ["get"] });
+    json!([
+        get("", "configmaps"),
+        get("argoproj.io", "applications"),
+        get("helm.toolkit.fluxcd.io", "helmreleases"),
+        get("kustomize.toolkit.fluxcd.io", "kustomizations"),
+        get("addons.cluster.x-k8s.io", "helmchartproxies"),
+    ])
 }
 
 async fn assert_at(ledger: &Ledger, rows: &Rows, pool: &Pool, minors: &[u8]) -> Result<()> {
@@ -301,14 +287,14 @@ async fn told(scene: &JourneyContext, reason: HealthReason, says: &str) -> Resul
 }
 
 /// An object that a gate looks at.
-struct Observed {
-    resource: ApiResource,
-    namespace: Option<String>,
-    name: String,
+pub(crate) struct Observed {
+    pub(crate) resource: ApiResource,
+    pub(crate) namespace: Option<String>,
+    pub(crate) name: String,
 }
 
 impl Observed {
-    fn api(&self, scene: &JourneyContext) -> Api<DynamicObject> {
+    pub(crate) fn api(&self, scene: &JourneyContext) -> Api<DynamicObject> {
         match &self.namespace {
             Some(namespace) => Api::namespaced_with(scene.mgmt.client(), namespace, &self.resource),
             None => Api::all_with(scene.mgmt.client(), &self.resource),
@@ -316,7 +302,7 @@ impl Observed {
     }
 
     /// Makes the object so: what it was before is gone.
-    async fn is(&self, scene: &JourneyContext, spec: &Value, status: impl Fn(i64) -> Value) -> Result<()> {
+    pub(crate) async fn is(&self, scene: &JourneyContext, spec: &Value, status: impl Fn(i64) -> Value) -> Result<()> {
         let api = self.api(scene);
         if api.get_opt(&self.name).await?.is_none() {
             let object = json!({
@@ -348,7 +334,7 @@ impl Observed {
 }
 
 /// A kind that takes every object.
-async fn define(scene: &JourneyContext, api_version: &str, kind: &str, plural: &str) -> Result<ApiResource> {
+pub(crate) async fn define(scene: &JourneyContext, api_version: &str, kind: &str, plural: &str) -> Result<ApiResource> {
     let (group, version) = api_version.split_once('/').context("a group")?;
     let free = json!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true });
     let definition = json!({
@@ -388,12 +374,12 @@ async fn define(scene: &JourneyContext, api_version: &str, kind: &str, plural: &
     ))
 }
 
-fn root() -> PathBuf {
+pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
 /// The role and the list of a preset.
-fn preset(name: &str) -> Result<[Value; 2]> {
+pub(crate) fn preset(name: &str) -> Result<[Value; 2]> {
     let path = root().join(format!("config/gates/{name}.yaml"));
     let text = fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
     let documents: Vec<Value> = serde_saphyr::from_multiple(&text)?;

@@ -10,6 +10,7 @@ mod lifecycle;
 mod machine_pool;
 mod other_control_plane;
 mod preflight;
+mod presets;
 mod rights;
 mod shared;
 mod strategy;
@@ -43,6 +44,7 @@ fn main() -> ExitCode {
             "classic-way-back",
             way_back::what_can_be_undone_is_and_what_cannot_says_why,
         ),
+        Journey::shared("classic-presets", presets::in_each_state),
         Journey::shared("classic-deleted", lifecycle::missing_cluster_wrong_source_and_deletion),
         Journey::shared("classic-edited-outside", lifecycle::edits_made_outside_instar),
         Journey::shared("classic-templates", templates::retention_keeps_templates),

@@ -19,15 +19,19 @@ use instar_e2e::{
 use jiff::Timestamp;
 use kube::{
     Api, ResourceExt,
-    api::{ListParams, Patch, PatchParams},
+    api::{ListParams, Patch, PatchParams, PostParams},
     core::DynamicObject,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 const SHAPE: Shape<'_> = Shape {
     control_plane: 1,
     pools: &[("md-0", 1)],
 };
+
+/// A feature gate that the API server of v1.34 has no more, and one that it has until v1.34.
+const GONE: &str = "DevicePluginCDIDevices";
+const GONE_LATER: &str = "SizeMemoryBackedVolumes";
 
 /// Longer than any journey takes.
 const NEVER: &str = "24h";
@@ -37,6 +41,7 @@ pub(crate) async fn a_sick_cluster_is_not_upgraded(scene: JourneyContext) -> Res
     for minor in [33, 34, 35] {
         scene.apply_object(rows.row(minor, 1)).await?;
     }
+    create_with_gates(&scene, &rows.version(33), &[GONE, GONE_LATER]).await?;
     classic::create_with(&scene, &rows, &SHAPE).await?;
     let ledger = Ledger::start(&scene.mgmt.client(), &scene.namespace).await?;
     let to = |minor: u8| rows.version(minor);
@@ -52,7 +57,7 @@ pub(crate) async fn a_sick_cluster_is_not_upgraded(scene: JourneyContext) -> Res
             (PreflightCheck::ControlPlaneHealthy, PreflightResult::Pass),
             (PreflightCheck::MachinesReady, PreflightResult::Warn),
             (PreflightCheck::NoRolloutUnderWay, PreflightResult::Pass),
-            (PreflightCheck::ControlPlaneFlags, PreflightResult::Pass),
+            (PreflightCheck::ControlPlaneFlags, PreflightResult::Fail),
             (PreflightCheck::TemplatesPresent, PreflightResult::Pass),
             (PreflightCheck::Disks, PreflightResult::Pass),
         ],
@@ -63,13 +68,21 @@ pub(crate) async fn a_sick_cluster_is_not_upgraded(scene: JourneyContext) -> Res
     nothing_has_begun(&scene, &to(33), &ledger).await?;
 
     scale(&scene, "sick", 0).await?;
+    held_by_flags(&scene, &to(34), &no_gate(GONE, 34)).await?;
+    nothing_has_begun(&scene, &to(33), &ledger).await?;
+
+    let mended = json!({ "spec": { "kubeadmConfigSpec": { "clusterConfiguration": with_gates(&[GONE_LATER]) } } });
+    classic::control_planes(&scene)
+        .patch(NAME, &PatchParams::default(), &Patch::Merge(&mended))
+        .await?;
     completed(&scene, &to(34)).await?;
-    let found = preflight(&scene, &to(34)).await?;
-    assert_eq!(
-        results(&found)[0],
-        (PreflightCheck::ClusterAvailable, PreflightResult::Pass),
-        "what was found when it began"
-    );
+    let found = results(&preflight(&scene, &to(34)).await?);
+    for check in [PreflightCheck::ClusterAvailable, PreflightCheck::ControlPlaneFlags] {
+        assert!(
+            found.contains(&(check, PreflightResult::Pass)),
+            "{check} when it began: {found:?}"
+        );
+    }
 
     add_sick_pool(&scene, "sick-too", &to(34)).await?;
     ask_for_approvals(&scene).await?;
@@ -77,20 +90,57 @@ pub(crate) async fn a_sick_cluster_is_not_upgraded(scene: JourneyContext) -> Res
     held(&scene, &to(35)).await?;
     skip(&scene, &to(35)).await?;
     lacks_approval(&scene, &to(35), ApprovedPart::ControlPlane).await?;
-    is_skipped(&scene, &to(35)).await?;
+    let ill = format!("condition Available of Cluster {NAME} is False");
+    is_skipped(&scene, &to(35), PreflightCheck::ClusterAvailable, &ill).await?;
+    let flags = PreflightCheck::ControlPlaneFlags;
+    is_skipped(&scene, &to(35), flags, &no_gate(GONE_LATER, 35)).await?;
     nothing_has_begun(&scene, &to(34), &ledger).await?;
     scale(&scene, "sick-too", 0).await?;
     approve(&scene, &to(35), &[ApprovedPart::ControlPlane]).await?;
     lacks_approval(&scene, &to(35), ApprovedPart::Workers).await?;
     ledger.caught_up().await?;
-    classic::assert_rolled(&ledger, &rows, &Pool::ControlPlane, 1, &[33, 34, 35])?;
-    classic::assert_rolled(&ledger, &rows, &Pool::Workers("md-0".to_owned()), 1, &[33, 34])?;
+    let workers = Pool::Workers("md-0".to_owned());
+    assert_control_planes(&ledger, &[&to(33), &to(34), &to(35)])?;
+    classic::assert_rolled(&ledger, &rows, &workers, 1, &[33, 34])?;
     approve(&scene, &to(35), &[ApprovedPart::ControlPlane, ApprovedPart::Workers]).await?;
     completed(&scene, &to(35)).await?;
     ledger.caught_up().await?;
-    for pool in [Pool::ControlPlane, Pool::Workers("md-0".to_owned())] {
-        classic::assert_rolled(&ledger, &rows, &pool, 1, &[33, 34, 35])?;
-    }
+    assert_control_planes(&ledger, &[&to(33), &to(34), &to(35)])?;
+    classic::assert_rolled(&ledger, &rows, &workers, 1, &[33, 34, 35])
+}
+
+/// The control plane as it will be, but for these feature gates of its API server: what is applied later leaves them.
+async fn create_with_gates(scene: &JourneyContext, version: &str, gates: &[&str]) -> Result<()> {
+    let mut control_plane = classic::control_plane(NAME, version, SHAPE.control_plane);
+    control_plane["spec"]["kubeadmConfigSpec"]["clusterConfiguration"] = with_gates(gates);
+    classic::control_planes(scene)
+        .create(&PostParams::default(), &serde_json::from_value(control_plane)?)
+        .await?;
+    Ok(())
+}
+
+fn with_gates(gates: &[&str]) -> Value {
+    let gates: Vec<String> = gates.iter().map(|gate| format!("{gate}=true")).collect();
+    json!({ "apiServer": { "extraArgs": [{ "name": "feature-gates", "value": gates.join(",") }] } })
+}
+
+/// What is found of a gate that is gone since a minor.
+fn no_gate(gate: &str, since: u8) -> String {
+    format!(
+        "KubeadmControlPlane {NAME}: spec.kubeadmConfigSpec.clusterConfiguration.apiServer.extraArgs: kube-apiserver has no \
+         feature gate {gate} since v1.{since}"
+    )
+}
+
+/// One machine for each version, but that of the first whose API server lost a gate was replaced.
+fn assert_control_planes(ledger: &Ledger, versions: &[&str]) -> Result<()> {
+    let groups = ledger.machines_by_version(NAME)?;
+    let of_control_plane = groups.iter().filter(|((pool, _), _)| *pool == Pool::ControlPlane);
+    let found: Vec<(&str, usize)> = of_control_plane
+        .map(|((_, version), machines)| (version.as_str(), machines.len()))
+        .collect();
+    let expected: Vec<(&str, usize)> = versions.iter().copied().zip([2, 1, 1]).collect();
+    assert_eq!(found, expected, "the control plane's machines");
     Ok(())
 }
 
@@ -150,6 +200,27 @@ async fn held(scene: &JourneyContext, target: &str) -> Result<()> {
     .await
 }
 
+/// Waits until the record says that the check of flags alone holds it.
+async fn held_by_flags(scene: &JourneyContext, target: &str, what: &str) -> Result<()> {
+    let check = PreflightCheck::ControlPlaneFlags;
+    let message = format!("check {check} failed: {what}; {}", check.remedy());
+    wait_for(&format!("only {message:?}"), UPGRADE, || async {
+        let status = record(scene, target).await?.status.unwrap_or_default();
+        let rows = status.health.iter().map(|row| {
+            let HealthStatus { reason, kind, name, .. } = row;
+            (&**reason, &**kind, &**name, &*row.message)
+        });
+        let failed = HealthReason::PreflightFailed.as_str();
+        let rows: Vec<_> = rows.filter(|(reason, _, _, _)| *reason == failed).collect();
+        if rows == [(failed, "KubeadmControlPlane", NAME, &*message)] && status.phase == UpgradePhase::Held {
+            Ok(())
+        } else {
+            Err(format!("{status:?}").into())
+        }
+    })
+    .await
+}
+
 async fn preflight(scene: &JourneyContext, target: &str) -> Result<Vec<PreflightStatus>> {
     let status = record(scene, target).await?.status;
     Ok(status.context("no status")?.preflight)
@@ -176,33 +247,38 @@ async fn nothing_has_begun(scene: &JourneyContext, version: &str, ledger: &Ledge
 
 async fn skip(scene: &JourneyContext, target: &str) -> Result<()> {
     let name = record(scene, target).await?.name_any();
-    let skip = json!([{
-        "name": "cluster-available", "reason": "the other pool is to be repaired later",
-        "setBy": { "user": "another", "time": "2020-01-01T00:00:00Z" },
-    }]);
+    let skip = [PreflightCheck::ClusterAvailable, PreflightCheck::ControlPlaneFlags].map(|check| {
+        json!({
+            "name": check, "reason": "it is to be repaired later",
+            "setBy": { "user": "another", "time": "2020-01-01T00:00:00Z" },
+        })
+    });
     let patch = json!({ "spec": { "preflight": { "skip": skip } } });
     let patched = upgrades(scene)
         .patch(&name, &PatchParams::default(), &Patch::Merge(&patch))
         .await?;
-    let set_by = patched.spec.preflight.skip[0].set_by.clone().context("no stamp")?;
-    // As the journeys' kubeconfig calls itself.
-    assert_ne!(set_by.user, "another", "a stamp that was forged");
-    assert!(
-        set_by.time > "2026-01-01T00:00:00Z".parse::<Timestamp>()?,
-        "a stamp that was forged: {set_by:?}"
-    );
+    for skip in patched.spec.preflight.skip {
+        let set_by = skip.set_by.context("no stamp")?;
+        // As the journeys' kubeconfig calls itself.
+        assert_ne!(set_by.user, "another", "a stamp that was forged");
+        assert!(
+            set_by.time > "2026-01-01T00:00:00Z".parse::<Timestamp>()?,
+            "a stamp that was forged: {set_by:?}"
+        );
+    }
     Ok(())
 }
 
-/// The record says who skipped the check.
-async fn is_skipped(scene: &JourneyContext, target: &str) -> Result<()> {
-    let said = "(\"the other pool is to be repaired later\"): condition Available of Cluster";
+/// The record says who skipped a check, and what it found.
+async fn is_skipped(scene: &JourneyContext, target: &str, check: PreflightCheck, what: &str) -> Result<()> {
+    let said = format!("(\"it is to be repaired later\"): {what}");
     let found = preflight(scene, target).await?;
-    let first = found.first().context("no result")?;
-    assert_eq!(first.result, PreflightResult::Skipped, "{found:?}");
+    let of_check = found.iter().find(|found| found.check == check).context("no result")?;
+    assert_eq!(of_check.result, PreflightResult::Skipped, "{found:?}");
+    let message = &of_check.message;
     assert!(
-        first.message.contains(" skipped it at ") && first.message.contains(said),
-        "{found:?}"
+        message.contains(" skipped it at ") && message.contains(&said),
+        "{message}"
     );
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Clusters that are upgraded beside each other, and the same end for each, whatever goes wrong on the way.
+//! Clusters that are upgraded beside each other, behind gates, and the same end for each, whatever goes wrong on the way.
 
 use std::{
     collections::BTreeMap,
@@ -9,6 +9,7 @@ use std::{
 
 use anyhow::{Context, ensure};
 use futures::future::try_join_all;
+use instar_api::{CONCURRENCY_ANNOTATION, HELD_ANNOTATION, UpgradePhase, VERSION_ANNOTATION};
 use instar_e2e::{
     Result,
     procfs::Identity,
@@ -17,17 +18,22 @@ use instar_e2e::{
         catalog::Rows,
         classic::{NAME, SMALL, machine_templates, violations},
         controller::{Controller, steps},
-        fault_proxy::{Answer, Class, DryRun, Fault, FaultProxy, Hook, Matcher, Next, Rule, Verb, Which},
-        fixtures::Shape,
+        fault_proxy::{
+            Answer, Class, DryRun, Fault, FaultProxy, Hook, Matcher, Next, ObservedRequest, Rule, Verb, Which,
+        },
+        fixtures::{CLUSTER_CLASS, Shape, TopologyCluster, core_kind, wait_running},
         journeys::JourneyContext,
-        ledger::Ledger,
-        upgrade::{self, UPGRADE, assert_record, begin_prepared, completed, is_marked, upgrade, upgrades},
+        ledger::{Ledger, Pool},
+        topology::{self, apply_rows, apply_wired, assert_rolled, wire},
+        upgrade::{self, UPGRADE, annotate, assert_record, completed, is_marked, upgrade, upgrades},
     },
     wait::{PATIENCE, wait_for},
 };
 use kube::{ResourceExt, api::ListParams, core::DynamicObject};
 use rustix::process::Signal;
-use serde_json::json;
+use serde_json::{Value, json};
+
+use crate::gated;
 
 /// One pool has two machines: the controller dies in the middle of a rollout too.
 const UNEVEN: Shape<'_> = Shape {
@@ -35,12 +41,43 @@ const UNEVEN: Shape<'_> = Shape {
     pools: &[("md-0", 2), ("md-1", 1)],
 };
 
-/// What one upgrade takes: a record and its mark at the end, the pins, four templates, two swaps of the control
-/// plane, one of each pool, and of each of the three that it has converged.
-const FLOOR: usize = 14;
+/// What is upgraded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sort {
+    /// By two minors.
+    Classic,
+    /// By one minor, with its pools held.
+    Topology,
+}
+
+impl Sort {
+    /// A fate has a Cluster of each.
+    const ALL: [Self; 2] = [Self::Classic, Self::Topology];
+
+    /// What one upgrade takes: a mark at the end, that the add-on's turn has come, and what it sets. Of a classic cluster
+    /// the record, the pins, four templates, two swaps of the control plane, one of each pool, and of each of the three
+    /// that it has converged. Of the other the edit, each pool held and let go, that the first of them has converged, and
+    /// more of them allowed at a time, and not any more.
+    const fn floor(self) -> usize {
+        match self {
+            Self::Classic => 16,
+            Self::Topology => 11,
+        }
+    }
+
+    const fn target(self) -> u8 {
+        match self {
+            Self::Classic => 35,
+            Self::Topology => 34,
+        }
+    }
+}
 
 /// How long it may take until a failure is told: a minute, on a machine with nothing else to do.
 const TOLD: Duration = Duration::from_mins(3);
+
+/// Cluster API's annotation that says how many pools it gives their version at a time.
+const UPGRADE_CONCURRENCY: &str = "topology.cluster.x-k8s.io/upgrade-concurrency";
 
 /// How often the records are read.
 const LOOKS: Duration = Duration::from_secs(1);
@@ -67,11 +104,15 @@ impl Fate {
     }
 
     fn rule(self, namespaces: &[String], kills: &Kills) -> Rule {
-        let namespaces = namespaces.to_owned();
+        let (namespaces, told) = (namespaces.to_owned(), gated::Told::default());
+        let is_hit = move |request: &ObservedRequest| match self {
+            Self::RepliesDropped => true,
+            Self::KilledBefore | Self::KilledAfter => told.is_news(request),
+        };
         let writes = Matcher::on(Class::Write).only(move |request| {
             // What is only tried changes nothing, so a failure there is one before the write that comes next.
             let namespace = request.namespace.as_ref().filter(|_| request.dry_run == DryRun::No);
-            namespace.is_some_and(|namespace| namespaces.contains(namespace))
+            namespace.is_some_and(|namespace| namespaces.contains(namespace)) && is_hit(request)
         });
         let (which, what) = match self {
             Self::RepliesDropped => (Which::All, Fault::DropReply),
@@ -85,29 +126,50 @@ impl Fate {
     }
 }
 
-/// How many Clusters share a fate.
-const OF_EACH: usize = 2;
+/// What the upgrades of a fate take in all.
+const FLOORS: usize = Sort::Classic.floor() + Sort::Topology.floor();
 
 /// The namespaces of a journey, by what their Clusters have before them.
-fn fates(scene: &JourneyContext) -> Vec<(Fate, Vec<String>)> {
+fn fates(scene: &JourneyContext) -> Vec<(Fate, Vec<(Sort, String)>)> {
     let namespaces = scene.namespaces();
-    let groups = namespaces.chunks(OF_EACH).map(<[String]>::to_vec);
+    let groups = namespaces.chunks(Sort::ALL.len());
+    let groups = groups.map(|group| Sort::ALL.into_iter().zip(group.iter().cloned()).collect());
     Fate::ALL.into_iter().zip(groups).collect()
 }
 
 /// The Clusters, running.
 pub(crate) async fn prepare(scene: JourneyContext) -> Result<()> {
-    while scene.namespaces().len() < Fate::ALL.len() * OF_EACH {
+    while scene.namespaces().len() < Fate::ALL.len() * Sort::ALL.len() {
         scene.another_namespace(BTreeMap::new()).await?;
     }
+    let rows = scene.rows()?;
     for (fate, namespaces) in fates(&scene) {
-        let clusters = namespaces.into_iter().map(|namespace| {
-            let scene = scene.within(&namespace);
-            async move { upgrade::prepare(&scene, fate.shape()).await }
+        let clusters = namespaces.into_iter().map(|(sort, namespace)| {
+            let (scene, rows) = (scene.within(&namespace), &rows);
+            async move {
+                match sort {
+                    Sort::Classic => upgrade::prepare(&scene, fate.shape()).await,
+                    Sort::Topology => prepare_topology(&scene, rows, fate.shape()).await,
+                }
+            }
         });
         try_join_all(clusters).await?;
     }
     Ok(())
+}
+
+/// Its class knows no other version yet: before this journey's turn, others' clusters would go by these.
+async fn prepare_topology(scene: &JourneyContext, rows: &Rows, shape: &Shape<'_>) -> Result<()> {
+    let (version, first) = (rows.version(33), [rows.row(33, 1)]);
+    apply_rows(scene, &first).await?;
+    apply_wired(scene, CLUSTER_CLASS, &first).await?;
+    let cluster = TopologyCluster {
+        name: NAME,
+        version: &version,
+        control_planes: shape.control_plane,
+        workers: shape.pools,
+    };
+    topology::create(scene, &cluster).await
 }
 
 /// Whom the next write kills, and how many it were.
@@ -146,7 +208,10 @@ impl Kills {
 /// A Cluster that is upgraded.
 struct Upgrading {
     scene: JourneyContext,
+    sort: Sort,
     ledger: Ledger,
+    /// What its user wrote into its topology, but for the version.
+    topology: Value,
     /// What was written about it before.
     before: usize,
 }
@@ -159,10 +224,19 @@ pub(crate) async fn goes_wrong(scene: JourneyContext) -> Result<()> {
     let proxy = FaultProxy::start(&scene.mgmt, 0).await?;
     let kubeconfig = proxy.kubeconfig(&scene.mgmt.controller().kubeconfig())?;
     restarted_and_stopped(&mut controller, &kubeconfig).await?;
+    let releases = [
+        rows.row(33, 1),
+        gated::row(&rows, 34),
+        gated::row(&rows, 35),
+        rows.row(36, 1),
+    ];
+    apply_rows(&scene, &releases).await?;
     let mut groups = Vec::new();
     for (fate, namespaces) in fates(&scene) {
-        proxy.add(fate.rule(&namespaces, &kills));
-        let clusters = namespaces.iter().map(|namespace| asked(scene.within(namespace), &rows));
+        let of_fate: Vec<String> = namespaces.iter().map(|(_, namespace)| namespace.clone()).collect();
+        proxy.add(fate.rule(&of_fate, &kills));
+        let clusters = namespaces.iter();
+        let clusters = clusters.map(|(sort, namespace)| asked(scene.within(namespace), *sort, &rows));
         groups.push((fate, try_join_all(clusters).await?));
     }
 
@@ -176,6 +250,9 @@ pub(crate) async fn goes_wrong(scene: JourneyContext) -> Result<()> {
             if all_over(&groups).await? {
                 break;
             }
+            for cluster in groups.iter().flat_map(|(_, clusters)| clusters) {
+                gated::approve_what_is_asked(&cluster.scene).await?;
+            }
             looked = Instant::now();
         }
         ensure!(began.elapsed() < PATIENCE * UPGRADE, "the upgrades did not end");
@@ -187,31 +264,31 @@ pub(crate) async fn goes_wrong(scene: JourneyContext) -> Result<()> {
     controller.go().await?;
 
     for (fate, clusters) in &groups {
-        let (mut broken, mut worst, mut points) = (Vec::new(), 0, 0);
+        let (mut broken, mut points) = (Vec::new(), 0);
         for cluster in clusters {
-            completed(&cluster.scene, &rows, fate.shape(), &controller).await?;
-            assert_record(&cluster.scene, &rows, fate.shape()).await?;
-            broken.extend(violations(&cluster.ledger, &rows, fate.shape()).await?);
-            worst = worst.max(steps(&cluster.scene)? - cluster.before);
+            broken.extend(cluster.ended(&rows, fate.shape(), &controller).await?);
+            let (steps, floor) = (steps(&cluster.scene)? - cluster.before, cluster.sort.floor());
+            let ratio = f64::from(u32::try_from(steps)?) / f64::from(u32::try_from(floor)?);
+            say(format!("{fate:?} {:?}: writes/floor={ratio:.2}", cluster.sort));
+            if steps != floor {
+                broken.push(format!("{:?}: {steps} writes, and not {floor}", cluster.sort));
+            }
             let namespace = Some(&cluster.scene.namespace);
             let faulty = writes.iter().filter(|write| write.fault.is_some());
             points += faulty
                 .filter(|write| write.request.namespace.as_ref() == namespace)
                 .count();
         }
-        let ratio = f64::from(u32::try_from(worst)?) / f64::from(u32::try_from(FLOOR)?);
-        say(format!(
-            "{fate:?}: points={points} violations={} worst writes/floor={ratio:.2}",
-            broken.len()
-        ));
+        say(format!("{fate:?}: points={points} violations={}", broken.len()));
         assert!(broken.is_empty(), "{fate:?}: {broken:#?}");
-        assert_eq!(worst, FLOOR, "{fate:?}: what is written is written once");
-        assert!(points >= FLOOR * OF_EACH, "{fate:?}: only {points} points");
+        assert!(points >= FLOORS, "{fate:?}: only {points} points");
     }
     say(format!("kills={}", kills.count()));
-    assert!(kills.count() >= FLOOR * OF_EACH, "only {} kills", kills.count());
-    let cluster = groups.iter().find_map(|(_, clusters)| clusters.first());
+    assert!(kills.count() >= FLOORS, "only {} kills", kills.count());
+    let mut clusters = groups.iter().flat_map(|(_, clusters)| clusters);
+    let cluster = clusters.find(|cluster| cluster.sort == Sort::Classic);
     let cluster = cluster.context("no Cluster was upgraded")?;
+    gated::no_more(&cluster.scene).await?;
     a_write_that_fails_is_told(&cluster.scene, &rows, &proxy).await?;
     controller.kill().await?;
     proxy.stop().await
@@ -228,14 +305,7 @@ async fn a_write_that_fails_is_told(scene: &JourneyContext, rows: &Rows, proxy: 
         what: Fault::Answer(Answer::ServiceUnavailable),
     });
     let name = "after-a-failure";
-    scene
-        .apply_object(json!({
-            "apiVersion": "upgrade.cluster.x-k8s.io/v1alpha1",
-            "kind": "ClusterUpgrade",
-            "metadata": { "name": name },
-            "spec": { "clusterName": NAME, "target": rows.version(36) },
-        }))
-        .await?;
+    scene.apply_object(record(name, &rows.version(36))).await?;
     let records = upgrades(scene);
     let healthy = || async {
         let status = records.get(name).await?.status.unwrap_or_default();
@@ -280,10 +350,112 @@ async fn a_write_that_fails_is_told(scene: &JourneyContext, rows: &Rows, proxy: 
 }
 
 /// A running cluster, asked to move.
-async fn asked(scene: JourneyContext, rows: &Rows) -> Result<Upgrading> {
-    let ledger = begin_prepared(&scene, rows).await?;
+async fn asked(scene: JourneyContext, sort: Sort, rows: &Rows) -> Result<Upgrading> {
     let before = steps(&scene)?;
-    Ok(Upgrading { scene, ledger, before })
+    gated::by_policy(&scene).await?;
+    let ledger = Ledger::start(&scene.mgmt.client(), &scene.namespace).await?;
+    let target = rows.version(sort.target());
+    match sort {
+        Sort::Classic => annotate(&scene, VERSION_ANNOTATION, &target).await?,
+        Sort::Topology => {
+            let listed = [rows.row(33, 1), gated::row(rows, 34)];
+            scene.apply(&wire(&scene, CLUSTER_CLASS, &listed).await?).await?;
+            topology::reconciled(&scene, NAME).await?;
+            scene.apply_object(record("up", &target)).await?;
+        }
+    }
+    let topology = topology_of(&scene).await?;
+    Ok(Upgrading {
+        scene,
+        sort,
+        ledger,
+        topology,
+        before,
+    })
+}
+
+/// What somebody asks for who doesn't use the annotation.
+fn record(name: &str, target: &str) -> Value {
+    json!({
+        "apiVersion": "upgrade.cluster.x-k8s.io/v1alpha1",
+        "kind": "ClusterUpgrade",
+        "metadata": { "name": name },
+        "spec": { "clusterName": NAME, "target": target },
+    })
+}
+
+/// What its user wrote, without the version; nothing of a classic cluster.
+async fn topology_of(scene: &JourneyContext) -> Result<Value> {
+    let cluster = topology::clusters(scene).get(NAME).await?;
+    let mut topology = cluster.data["spec"]["topology"].clone();
+    if let Some(fields) = topology.as_object_mut() {
+        fields.remove("version");
+    }
+    Ok(topology)
+}
+
+impl Upgrading {
+    /// Waits for the end, and says what is wrong with it and with the way there.
+    async fn ended(&self, rows: &Rows, shape: &Shape<'_>, controller: &Controller<'_>) -> Result<Vec<String>> {
+        let (scene, target) = (&self.scene, rows.version(self.sort.target()));
+        let mut broken = match self.sort {
+            Sort::Classic => {
+                completed(scene, rows, shape, controller).await?;
+                assert_record(scene, rows, shape).await?;
+                violations(&self.ledger, rows, shape).await?
+            }
+            Sort::Topology => self.let_go(rows, shape, &target).await?,
+        };
+        let way = [&*rows.version(33), &*target];
+        broken.extend(gated::passed_early(scene, &self.ledger, shape, way).await?);
+        Ok(broken)
+    }
+
+    /// Every machine was replaced once, and nothing is left that held or raised anything.
+    async fn let_go(&self, rows: &Rows, shape: &Shape<'_>, target: &str) -> Result<Vec<String>> {
+        let scene = &self.scene;
+        let deadline = Duration::from_secs(1);
+        wait_running(&scene.mgmt, &scene.namespace, NAME, target, shape, deadline).await?;
+        self.ledger.caught_up().await?;
+        let rolled = [(33, Some(1)), (34, Some(1))];
+        let mut broken = Vec::new();
+        assert_rolled(
+            &self.ledger,
+            NAME,
+            rows,
+            &Pool::ControlPlane,
+            shape.control_plane,
+            &rolled,
+        )?;
+        for (pool, machines) in shape.pools {
+            let pool = Pool::Workers((*pool).to_owned());
+            assert_rolled(&self.ledger, NAME, rows, &pool, *machines, &rolled)?;
+        }
+        let status = upgrade(scene)
+            .await?
+            .and_then(|record| record.status)
+            .context("no status")?;
+        if status.phase != UpgradePhase::Completed || !status.health.is_empty() {
+            broken.push(format!("its record says {status:?}"));
+        }
+        let pools = topology::namespaced(scene, &core_kind("MachineDeployment", "machinedeployments"));
+        for pool in pools.list(&ListParams::default()).await? {
+            if pool.annotations().contains_key(HELD_ANNOTATION) || !pool.data["spec"]["paused"].is_null() {
+                broken.push(format!("{} is still held", pool.name_any()));
+            }
+        }
+        let cluster = topology::clusters(scene).get(NAME).await?;
+        for annotation in [UPGRADE_CONCURRENCY, CONCURRENCY_ANNOTATION] {
+            if let Some(value) = cluster.annotations().get(annotation) {
+                broken.push(format!("{annotation} is {value}"));
+            }
+        }
+        let topology = topology_of(scene).await?;
+        if topology != self.topology {
+            broken.push(format!("the topology is {topology}, and was {}", self.topology));
+        }
+        Ok(broken)
+    }
 }
 
 async fn all_over(groups: &[(Fate, Vec<Upgrading>)]) -> Result<bool> {

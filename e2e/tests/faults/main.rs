@@ -5,6 +5,7 @@ mod caches;
 mod clients;
 mod each_fault;
 mod each_write;
+mod gated;
 mod kills;
 mod kinds;
 mod transparent;

@@ -2,12 +2,13 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use instar_api::{HELD_ANNOTATION, UpgradePhase};
+use instar_api::{HELD_ANNOTATION, HealthReason, HealthStatus, UpgradePhase};
 use instar_e2e::{
     Result,
     progress::say,
     support::{
         fixtures::{CLUSTER_CLASS, TopologyCluster, core_kind},
+        gates,
         journeys::JourneyContext,
         ledger::{Ledger, Pool},
         topology::{UPGRADE, apply_rows, apply_wired, assert_rolled, clusters, create, namespaced, one_machine_of},
@@ -24,14 +25,16 @@ use serde_json::{Value, json};
 use crate::topology_record::{follow, upgrades};
 
 const CONCURRENCY: &str = "topology.cluster.x-k8s.io/upgrade-concurrency";
+const NETWORK: &str = "network";
 pub(crate) const POOLS: [&str; 3] = ["md-0", "md-1", "md-2"];
 
-/// The control plane goes first; the pools get their version and stay, until that is approved; then they go one by one
-/// in the order that was asked for. A machine that is deleted meanwhile comes back at the new version, and only then.
+/// The control plane goes first; the pools get their version and stay, until that is approved and what the release brings is
+/// ready; then they go one by one in the order that was asked for. A machine that is deleted meanwhile comes back at the new version, and only then.
 pub(crate) async fn until_their_gates_open(scene: JourneyContext) -> Result<()> {
     let rows = scene.rows()?;
-    apply_rows(&scene, &rows.all()).await?;
-    let listed = [rows.row(33, 1), rows.row(34, 1), rows.row(35, 1)];
+    let mut listed = [rows.row(33, 1), rows.row(34, 1), rows.row(35, 1)];
+    listed[2]["spec"]["addons"] = json!([network()]);
+    apply_rows(&scene, &listed).await?;
     apply_wired(&scene, CLUSTER_CLASS, &listed).await?;
     let (first, target) = (rows.version(34), rows.version(35));
     let cluster = TopologyCluster {
@@ -90,23 +93,24 @@ pub(crate) async fn until_their_gates_open(scene: JourneyContext) -> Result<()> 
     say(format!("{}: all pools are held", scene.namespace));
 
     lose_a_machine(&scene).await?;
-    let moved = ledger
-        .machines_ever("c")?
-        .into_iter()
-        .filter(|machine| matches!(machine.pool, Pool::Workers(_)) && machine.version == target);
-    assert_eq!(moved.count(), 0, "a machine of a pool that is held was replaced");
+    none_has_moved(&scene, &ledger, &target).await?;
 
     let approval = json!({ "before": "Workers", "version": target, "target": target });
     let approve = json!({ "spec": { "approvals": [approval] } });
     upgrades(&scene)
         .patch("up", &PatchParams::default(), &Patch::Merge(&approve))
         .await?;
+    let mut expected = topology;
+    expected["version"] = target.clone().into();
+    its_network_holds(&scene, &target).await?;
+    none_has_moved(&scene, &ledger, &target).await?;
+    let object = clusters(&scene).get("c").await?;
+    assert_eq!(object.data["spec"]["topology"], expected, "while the add-on holds it");
+    gates::config_map(&scene, NETWORK, &json!({ "state": "ready" })).await?;
     follow(&scene, "up", &target.parse()?).await?;
 
     let object = clusters(&scene).get("c").await?;
     assert_eq!(object.annotations().get(CONCURRENCY), None, "there was none before");
-    let mut expected = topology;
-    expected["version"] = target.clone().into();
     assert_eq!(
         object.data["spec"]["topology"], expected,
         "nothing else of the user's was changed"
@@ -122,6 +126,65 @@ pub(crate) async fn until_their_gates_open(scene: JourneyContext) -> Result<()> 
         assert_rolled(&ledger, "c", &rows, &Pool::Workers(pool.to_owned()), 1, &rolled)?;
     }
     in_order(&ledger, &target)
+}
+
+/// An add-on of the release for which the pools wait.
+fn network() -> Value {
+    json!({
+        "name": NETWORK,
+        "when": "BeforeWorkers",
+        "observe": { "cluster": "Management", "apiVersion": "v1", "kind": "ConfigMap", "name": NETWORK },
+        "failedWhen": "self.data.state == 'failed'",
+        "readyWhen": "self.data.state == 'ready'",
+        "generation": "Ignore",
+        "settle": "2s",
+    })
+}
+
+/// What was approved waits for the release's add-on: until the controller may look, until the object is there, and while it
+/// has failed.
+async fn its_network_holds(scene: &JourneyContext, target: &str) -> Result<()> {
+    let about = format!("add-on {NETWORK} of KubernetesRelease {target}-1 (BeforeWorkers {target}): ");
+    let says = async |reason: HealthReason, what: &str| {
+        wait_for(&format!("{reason} to say {what:?}"), UPGRADE, || async {
+            let status = upgrades(scene).get("up").await?.status.unwrap_or_default();
+            let is_it = |row: &&HealthStatus| {
+                let message = row.message.strip_prefix(&about);
+                row.reason == reason.as_str() && message.is_some_and(|message| message.contains(what))
+            };
+            let is_said = status.health.iter().any(|row| is_it(&row));
+            let held = status.health.iter().filter(|row| row.reason == "PoolHeld").count();
+            if is_said && held == POOLS.len() {
+                return Ok(());
+            }
+            Err(format!("{:?} {:#?}", status.phase, status.health).into())
+        })
+        .await
+    };
+    says(HealthReason::AddonUnknown, "cannot get resource \"configmaps\"").await?;
+    let may_get = json!([{ "apiGroups": [""], "resources": ["configmaps"], "verbs": ["get"] }]);
+    gates::let_account(scene, "instar-gate-network", &may_get).await?;
+    says(HealthReason::AddonNotReady, "ConfigMap network is not there").await?;
+    gates::config_map(scene, NETWORK, &json!({ "state": "failed" })).await?;
+    says(HealthReason::AddonFailed, "failedWhen holds").await?;
+    let status = upgrades(scene).get("up").await?.status.unwrap_or_default();
+    assert_eq!(status.phase, UpgradePhase::Held, "what failed holds it");
+    Ok(())
+}
+
+/// Every pool is held, and no machine of it is at the target.
+async fn none_has_moved(scene: &JourneyContext, ledger: &Ledger, target: &str) -> Result<()> {
+    for (name, pool) in deployments(scene).await? {
+        assert_eq!(pool.data["spec"]["paused"], true, "{name}");
+        assert!(pool.annotations().contains_key(HELD_ANNOTATION), "{name}");
+    }
+    ledger.caught_up().await?;
+    let moved = ledger
+        .machines_ever("c")?
+        .into_iter()
+        .filter(|machine| matches!(machine.pool, Pool::Workers(_)) && machine.version == target);
+    assert_eq!(moved.count(), 0, "a machine of a pool that is held was replaced");
+    Ok(())
 }
 
 /// A machine of a pool that is held is deleted: Cluster API makes none of the older minor under the newer control plane.

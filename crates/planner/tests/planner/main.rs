@@ -25,4 +25,5 @@ mod verification;
 mod violations;
 mod waiting;
 mod way_back;
+mod way_back_table;
 mod world;

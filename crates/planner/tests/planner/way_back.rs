@@ -114,7 +114,7 @@ fn what_is_taken_back_is_as_it_was_whatever_fails() {
         if random.chance(40) {
             // A patch release, which can always be taken back.
             let pools = random.below(4);
-            start = at_a_release("v1.35.5");
+            start = at_a_release("v1.35.1", "3.6.6-0", "v1.35.5");
             for pool in 0..pools {
                 let replicas = u32::try_from(random.below(4)).unwrap();
                 start.add_pool(&format!("md-{pool}"), &version("v1.35.1"), replicas);
@@ -218,21 +218,21 @@ fn what_is_taken_back_is_as_it_was_whatever_fails() {
     assert!(back > 0 && held > 0, "{back} came back and {held} were held");
 }
 
-/// A cluster at v1.35.1 with the etcd of its release.
-fn at_a_release(to: &str) -> World {
-    let mut world = World::new("v1.35.1", 3, Target::Text(to.to_owned()));
+/// A cluster with the etcd of its release.
+pub fn at_a_release(from: &str, etcd: &str, to: &str) -> World {
+    let mut world = World::new(from, 3, Target::Text(to.to_owned()));
     if let Flavor::Kubeadm {
         cluster_configuration, ..
     } = &mut world.control_plane.flavor
     {
-        cluster_configuration.etcd.local.image_tag = Some("3.6.6-0".to_owned());
+        cluster_configuration.etcd.local.image_tag = Some(etcd.to_owned());
     }
     world
 }
 
 /// The same, whose upgrade has ended.
 fn upgraded(pools: usize, to: &str) -> World {
-    let mut world = at_a_release(to);
+    let mut world = at_a_release("v1.35.1", "3.6.6-0", to);
     for pool in 0..pools {
         world.add_pool(&format!("md-{pool}"), &version("v1.35.1"), 2);
     }

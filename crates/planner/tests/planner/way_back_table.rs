@@ -1,0 +1,235 @@
+//! What can be taken back when: the table of docs/way-back.md, which is what the planner says of these worlds.
+
+use std::{env, fmt::Write, fs, path::Path};
+
+use instar_planner::{
+    Decision, JoinRule, MinorRollback, Node, Operation, PoolId, Returning, Rollback, RollbackScope, Stage, Target,
+    UpgradeSpec, Waiting, WayBack, way_back,
+};
+
+use crate::{
+    scenarios::{complete, swaps_control_plane, swaps_workers, until},
+    way_back::at_a_release,
+    world::{World, random::Random, version},
+};
+
+const BEGIN: &str = "<!-- table: written by a test of the planner; see CONTRIBUTING.md -->\n";
+const END: &str = "<!-- end of the table -->";
+const UPDATE: &str = "INSTAR_UPDATE_DOCS";
+
+struct Situation {
+    says: &'static str,
+    world: World,
+}
+
+/// A control plane at a version, with a pool.
+fn at(from: &str, etcd: &str, to: &str) -> World {
+    let mut world = at_a_release(from, etcd, to);
+    world.add_pool("md-0", &version(from), 2);
+    world
+}
+
+fn done(mut world: World) -> World {
+    until(&mut world, complete);
+    world
+}
+
+fn before(mut world: World, moment: fn(&Decision) -> bool) -> World {
+    until(&mut world, moment);
+    world
+}
+
+/// The first new machine of a pool is made, and has no node yet.
+fn with_a_machine_that_never_came_up(mut world: World, pool: &PoolId, new: &str) -> World {
+    let new = version(new);
+    let mut random = Random::new(1);
+    for _ in 0..1_000 {
+        let machines = world.machines.iter().filter(|machine| machine.pool.as_ref() == Some(pool));
+        let mut new = machines.filter(|machine| machine.version == new);
+        if new.any(|machine| matches!(machine.node, Node::Absent)) {
+            return world;
+        }
+        let decision = world.plan();
+        world.write(&decision.action);
+        world.tick(&mut random);
+    }
+    panic!("no machine of {pool} was made for it");
+}
+
+fn situations() -> Vec<Situation> {
+    let minor = || at("v1.34.5", "3.6.5-0", "v1.35.5-1");
+    let etcd = || at("v1.33.5", "3.5.26-0", "v1.34.5-1");
+    let patch = || at("v1.35.1", "3.6.6-0", "v1.35.5-1");
+    let workers = PoolId::Workers("md-0".to_owned());
+    let control_plane = PoolId::ControlPlane;
+    let allowed = |mut world: World| {
+        world.minor_rollback = MinorRollback::Allow;
+        world
+    };
+    let joined_by_others = |mut world: World| {
+        world.pools[0].object.joins = JoinRule::AnyMinor;
+        world
+    };
+    let without = |mut world: World, template: &str| {
+        world.templates.retain(|there| there.name != template);
+        world
+    };
+    let situation = |says, world| Situation { says, world };
+    vec![
+        situation("nothing has been changed yet", before(patch(), |_| true)),
+        situation(
+            "a patch release, the control plane under way",
+            with_a_machine_that_never_came_up(patch(), &control_plane, "v1.35.5"),
+        ),
+        situation("a patch release, all done", done(patch())),
+        situation(
+            "another release of the same version, all done",
+            done(at("v1.35.5", "3.6.6-0", "v1.35.5-2")),
+        ),
+        situation(
+            "a minor version, the control plane's first new machine never came up",
+            with_a_machine_that_never_came_up(minor(), &control_plane, "v1.35.5"),
+        ),
+        situation(
+            "the same, with an etcd of a newer minor version",
+            with_a_machine_that_never_came_up(etcd(), &control_plane, "v1.34.5"),
+        ),
+        situation(
+            "a minor version, the control plane done, the workers still to go",
+            before(minor(), swaps_workers),
+        ),
+        situation(
+            "the same, with a policy that allows it",
+            allowed(before(minor(), swaps_workers)),
+        ),
+        situation(
+            "the same, with an etcd of a newer minor version",
+            allowed(before(etcd(), swaps_workers)),
+        ),
+        situation(
+            "a minor version, the workers' first new machine never joined",
+            with_a_machine_that_never_came_up(minor(), &workers, "v1.35.5"),
+        ),
+        situation(
+            "a minor version, all done, workers joined by kubeadm",
+            allowed(done(minor())),
+        ),
+        situation(
+            "the same, workers joined by something else, or the check skipped",
+            allowed(done(joined_by_others(minor()))),
+        ),
+        situation(
+            "two minor versions, all done, workers joined by something else",
+            allowed(done(joined_by_others(at("v1.34.5", "3.6.5-0", "v1.36.5")))),
+        ),
+        situation(
+            "a patch release, all done, and the user's old template is deleted",
+            without(done(patch()), "blue-md-0"),
+        ),
+        situation("an upgrade before the last one", {
+            let mut world = done(patch());
+            world.upgrade_spec = UpgradeSpec::new("the-last", Target::Text("v1.36.5".to_owned()));
+            let mut world = before(world, swaps_control_plane);
+            let first = UpgradeSpec::new("up", Target::Text(String::new()));
+            world.tick(&mut Random::new(1));
+            let decision = world.plan();
+            world.write(&decision.action);
+            world.upgrade_spec = first;
+            world.pools.clear();
+            world
+        }),
+    ]
+}
+
+fn steps(returning: &[Returning]) -> String {
+    let step = |step: &Returning| format!("{} to {}", step.pool, step.to);
+    returning.iter().map(step).collect::<Vec<_>>().join(", then ")
+}
+
+fn cell(refused: &[Waiting], returning: &[Returning]) -> String {
+    if let Some(first) = refused.first() {
+        return format!("no: {first}");
+    }
+    if returning.is_empty() {
+        "yes: nothing".to_owned()
+    } else {
+        format!("yes: {}", steps(returning))
+    }
+}
+
+fn table() -> String {
+    let mut table = "| situation | `Rollback` | `RollbackWorkers` |\n| --- | --- | --- |\n".to_owned();
+    for Situation { says, world } in situations() {
+        let said = way_back(&world.snapshot(), &world.upgrade_spec.id()).unwrap();
+        let WayBack {
+            refused,
+            workers_refused,
+            returning,
+        } = &said;
+        let of_workers: Vec<Returning> = returning
+            .iter()
+            .filter(|step| step.pool != PoolId::ControlPlane)
+            .cloned()
+            .collect();
+        writeln!(
+            table,
+            "| {says} | {} | {} |",
+            cell(refused, returning),
+            cell(workers_refused, &of_workers)
+        )
+        .unwrap();
+    }
+    table
+}
+
+#[test]
+fn the_documentation_has_the_table() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/way-back.md");
+    let text = fs::read_to_string(&path).unwrap();
+    let (head, rest) = text.split_once(BEGIN).unwrap();
+    let (_, tail) = rest.split_once(END).unwrap();
+    let current = format!("{head}{BEGIN}{}{END}{tail}", table());
+    if env::var_os(UPDATE).is_some() {
+        fs::write(&path, &current).unwrap();
+    }
+    assert_eq!(
+        fs::read_to_string(&path).unwrap(),
+        current,
+        "docs/way-back.md is stale: run this test with {UPDATE}=1"
+    );
+}
+
+/// What is said is what is done: each row that says yes comes to its end, and each that says no does nothing.
+#[test]
+fn what_the_table_says_is_what_happens() {
+    for Situation { says, world } in situations() {
+        for scope in [RollbackScope::All, RollbackScope::Workers] {
+            let mut world = world.clone();
+            let of = world.upgrade_spec.id();
+            let said = way_back(&world.snapshot(), &of).unwrap();
+            let refused = match scope {
+                RollbackScope::All => said.refused,
+                RollbackScope::Workers => said.workers_refused,
+            };
+            let swaps = world.swaps;
+            world.upgrade_spec = UpgradeSpec {
+                operation: Operation::Rollback(Rollback { of, scope }),
+                ..UpgradeSpec::new("back", Target::Text(String::new()))
+            };
+            if refused.is_empty() {
+                let end = until(&mut world, complete);
+                assert_eq!(end.progress.stage, Stage::Complete, "{says}: {end:#?}");
+                let steps = said.returning.iter().filter(|step| match scope {
+                    RollbackScope::All => true,
+                    RollbackScope::Workers => step.pool != PoolId::ControlPlane,
+                });
+                assert_eq!(world.swaps - swaps, steps.count(), "{says}: a swap for each step");
+            } else {
+                let held = world.plan();
+                assert_eq!(held.progress.stage, Stage::Held, "{says}");
+                assert_eq!(held.waiting[..refused.len()], refused, "{says}");
+                assert!(held.waiting.iter().any(Waiting::refuses), "{says}");
+            }
+        }
+    }
+}

@@ -5,7 +5,7 @@ mod refusal;
 use std::collections::BTreeSet;
 
 use instar_api::{ClusterSide, EtcdSnapshotParameters, EtcdSnapshotStatus, Observe};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use crate::{
@@ -15,6 +15,9 @@ use crate::{
 };
 
 pub use refusal::refusals_of_etcd_snapshot;
+
+/// How far another clock may go ahead of ours.
+const AHEAD: SignedDuration = SignedDuration::from_mins(5);
 
 /// What a policy asks of snapshots, with its expressions compiled.
 #[derive(Debug, Clone, PartialEq)]
@@ -152,6 +155,10 @@ impl SnapshotQuery {
         let (values, steps) = price(&self.timestamp);
         let inputs = Inputs { values: &values, now };
         match self.timestamp.time_at(steps, inputs) {
+            // One clock that is wrong must not hide what others have saved.
+            TimeEvaluation::At(time) if time.duration_since(now) > AHEAD => Report::Unknown(format!(
+                "{named} says {time}, which is still to come: timestampExpression has to give the time when it was made"
+            )),
             TimeEvaluation::At(time) => Report::Made(time),
             TimeEvaluation::Absent(path) => Report::Unknown(format!("{named}: {path} is absent (timestampExpression)")),
             TimeEvaluation::Unknown(why) => {

@@ -35,49 +35,7 @@ pub fn judge(edit: Edit<'_, ClusterUpgrade>, state: &dyn ClusterState) -> Vec<Fi
     }
     let object = object_ref(edit.kind, &new.metadata);
     let say = |rule, field, what: String, remediation: &str| finding(rule, object.clone(), field, what, remediation);
-    let mut findings = Vec::new();
-    if let Some(old) = edit.old
-        && old.spec.cluster_name != new.spec.cluster_name
-    {
-        findings.push(say(
-            Rule::UpgradeCluster,
-            "spec.clusterName",
-            format!(
-                "it is the record of an upgrade of Cluster {}, and would be one of Cluster {}",
-                old.spec.cluster_name, new.spec.cluster_name
-            ),
-            "create another ClusterUpgrade",
-        ));
-    }
-    if let Some(old) = edit.old
-        && old.spec.rollback_of != new.spec.rollback_of
-    {
-        let record = |of: &Option<String>| match of {
-            Some(of) => format!("a rollback of {of}"),
-            None => "an upgrade".to_owned(),
-        };
-        let (was, would_be) = (record(&old.spec.rollback_of), record(&new.spec.rollback_of));
-        findings.push(say(
-            Rule::UpgradeCluster,
-            "spec.rollbackOf",
-            format!("it is the record of {was}, and would be one of {would_be}"),
-            "create another ClusterUpgrade",
-        ));
-    }
-    if let Some(old) = edit.old
-        && old.spec.target != new.spec.target
-        && let Some(follows) = follows(old)
-    {
-        findings.push(say(
-            Rule::UpgradeCluster,
-            "spec.target",
-            format!(
-                "it follows {follows} of Cluster {}, which is still {}",
-                old.spec.cluster_name, old.spec.target
-            ),
-            &format!("edit {follows} of the Cluster"),
-        ));
-    }
+    let mut findings = edit.old.map_or_else(Vec::new, |old| changes_of_record(old, edit));
     if let Some(what) = unreadable(new) {
         findings.push(say(Rule::UpgradeReadable, "spec", what, "correct it"));
     }
@@ -154,6 +112,52 @@ pub fn judge(edit: Edit<'_, ClusterUpgrade>, state: &dyn ClusterState) -> Vec<Fi
             "spec.clusterName",
             format!("ClusterUpgrade {} of Cluster {cluster_name} goes on", other.name),
             "edit its target instead; a second one is refused by the controller",
+        ));
+    }
+    findings
+}
+
+/// What would make another record of one that is there.
+fn changes_of_record(old: &ClusterUpgrade, edit: Edit<'_, ClusterUpgrade>) -> Vec<Finding> {
+    let new = edit.new;
+    let object = object_ref(edit.kind, &new.metadata);
+    let say = |rule, field, what: String, remediation: &str| finding(rule, object.clone(), field, what, remediation);
+    let mut findings = Vec::new();
+    if old.spec.cluster_name != new.spec.cluster_name {
+        findings.push(say(
+            Rule::UpgradeCluster,
+            "spec.clusterName",
+            format!(
+                "it is the record of an upgrade of Cluster {}, and would be one of Cluster {}",
+                old.spec.cluster_name, new.spec.cluster_name
+            ),
+            "create another ClusterUpgrade",
+        ));
+    }
+    if old.spec.rollback_of != new.spec.rollback_of {
+        let record = |of: &Option<String>| match of {
+            Some(of) => format!("a rollback of {of}"),
+            None => "an upgrade".to_owned(),
+        };
+        let (was, would_be) = (record(&old.spec.rollback_of), record(&new.spec.rollback_of));
+        findings.push(say(
+            Rule::UpgradeCluster,
+            "spec.rollbackOf",
+            format!("it is the record of {was}, and would be one of {would_be}"),
+            "create another ClusterUpgrade",
+        ));
+    }
+    if old.spec.target != new.spec.target
+        && let Some(follows) = follows(old)
+    {
+        findings.push(say(
+            Rule::UpgradeCluster,
+            "spec.target",
+            format!(
+                "it follows {follows} of Cluster {}, which is still {}",
+                old.spec.cluster_name, old.spec.target
+            ),
+            &format!("edit {follows} of the Cluster"),
         ));
     }
     findings

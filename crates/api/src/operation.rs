@@ -37,10 +37,6 @@ impl Operation {
             Self::RollbackWorkers => "RollbackWorkers",
         }
     }
-
-    pub(crate) const fn is_upgrade(operation: &Self) -> bool {
-        matches!(operation, Self::Upgrade)
-    }
 }
 
 /// What policies say of upgrades that are taken back.

@@ -62,8 +62,8 @@ pub struct ClusterUpgradeSpec {
 
     /// What it is to do. Upgrade: it brings the Cluster to the target. Abort: the step of the control plane that is under
     /// way ends, the workers follow it, and the upgrade ends there. Rollback: it takes another upgrade back, first the
-    /// workers, then the control plane. RollbackWorkers: the same for the workers alone.
-    #[serde(default, skip_serializing_if = "Operation::is_upgrade")]
+    /// workers, then the control plane. `RollbackWorkers`: the same for the workers alone.
+    #[serde(default)]
     pub operation: Operation,
 
     /// The ClusterUpgrade that a rollback takes back: the one that is under way, or the last one of the Cluster.
@@ -288,7 +288,7 @@ pub enum RollbackExtent {
     /// Nothing of it.
     #[default]
     Nothing,
-    /// The workers, by the operation RollbackWorkers.
+    /// The workers, by the operation `RollbackWorkers`.
     Workers,
     /// All of it, by the operation Rollback.
     All,

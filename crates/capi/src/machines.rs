@@ -120,6 +120,8 @@ pub struct MachineDeploymentSpec {
     pub cluster_name: String,
     /// Whether it pauses.
     pub paused: bool,
+    /// How many machines there should be; the API server sets one where a user doesn't.
+    pub replicas: Option<u32>,
     /// How machines are replaced.
     pub rollout: MachineRollout,
     /// The machines.

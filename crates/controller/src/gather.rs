@@ -15,7 +15,8 @@ use instar_api::{ClusterUpgrade, MinorRollback};
 use instar_capi as capi;
 use instar_planner::{
     Addons, Approvals, Cluster as PlannedCluster, ClusterKind, Condition, ControlPlane, Initialization, Lifecycle,
-    Machine, ManagedBy, Node, Observed, Retention, Snapshot, Unversioned, UpgradeId, UpgradeSpec, WorkerKind,
+    Machine, ManagedBy, Node, Observed, PinnedPath, Retention, Snapshot, Unversioned, UpgradeId, UpgradeSpec,
+    WorkerKind,
 };
 use instar_watch::Key;
 use jiff::{SignedDuration, Timestamp};
@@ -47,10 +48,8 @@ pub(crate) fn gather(
     // Where it ends at this moment, its record doesn't say so yet.
     let ended = completed_at(upgrade).unwrap_or(now);
     let mut upgrade_spec = upgrade_spec(upgrade);
-    match operation(upgrade, &caches.of::<ClusterUpgrade>(&Key::of(cluster))) {
-        Ok(operation) => upgrade_spec.operation = operation,
-        Err(unreadable) => upgrade_spec.unreadable.push(unreadable),
-    }
+    let known = caches.of::<ClusterUpgrade>(&Key::of(cluster));
+    upgrade_spec.operation = operation(upgrade, &known, pinned_path(cluster).as_ref());
     let mut snapshot = gather_for(caches, cluster, control_plane, upgrade_spec, Some(ended), now);
     snapshot.nodes_ready_for = Some(nodes_ready_for);
     let rules = gates::look(caches, cluster, upgrade, &mut snapshot);
@@ -196,6 +195,11 @@ fn machine(key: &Key, kept: &KeptMachine, template_of_set: &BTreeMap<&str, &str>
         created: kept.created(),
         deletion_waits_for: kept.deletion_waits_for().map(str::to_owned),
     })
+}
+
+/// The path that a classic Cluster carries.
+pub(crate) fn pinned_path(cluster: &capi::Cluster) -> Option<PinnedPath> {
+    classic::read(cluster).path
 }
 
 /// Whether a Cluster may be written to.

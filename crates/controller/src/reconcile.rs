@@ -29,7 +29,10 @@ use crate::{
     api::{Class, Error},
     caches::{Caches, KeptPart, PlannedKind},
     cluster_api::ClusterApi,
-    gather::{AddonLook, CheckRules, Referred, begun, current_versions, lifecycle_of, wanted_probes, wanted_snapshots},
+    gather::{
+        AddonLook, CheckRules, Referred, begun, current_versions, lifecycle_of, pinned_path, wanted_probes,
+        wanted_snapshots,
+    },
     hooks::Hooks,
     kinds::{Kinds, UnusedKinds},
     lease::Leads,
@@ -166,7 +169,8 @@ impl Context {
             self.memory.forget_asked(key);
             None
         };
-        let upgrades = Upgrades::sort(known.clone(), begun(control_plane.as_ref()));
+        let path = pinned_path(cluster);
+        let upgrades = Upgrades::sort(known.clone(), begun(control_plane.as_ref()), path.as_ref());
         self.write_finished_markers(&known).await?;
         self.report_taken_back(cluster, &upgrades).await?;
         let versions = || current_versions(&self.caches, cluster, control_plane.as_ref());

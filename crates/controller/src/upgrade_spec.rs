@@ -12,11 +12,11 @@ use instar_api::{
     ClusterUpgrade, GATE_HISTORY_ANNOTATION, Operation, RECORD_ANNOTATION, STARTED_ANNOTATION, StrategyType,
 };
 use instar_planner::{
-    GateHistory, Operation as PlannedOperation, Origin, PoolOverride, ResourceVersion, Rollback, RollbackScope,
-    Strategy, Target, Unreadable, UpgradeId, UpgradeSpec,
+    GateHistory, Operation as PlannedOperation, Origin, PinnedPath, PoolOverride, ResourceVersion, Rollback,
+    RollbackScope, Strategy, TakenBack, Target, UpgradeId, UpgradeSpec,
 };
 use jiff::Timestamp;
-use kube::{Resource, ResourceExt};
+use kube::ResourceExt;
 
 use crate::patches::Patches;
 
@@ -69,31 +69,38 @@ pub(crate) fn upgrade_spec(upgrade: &ClusterUpgrade) -> UpgradeSpec {
     }
 }
 
-/// What an upgrade is to do. `known` are all of its Cluster. What it takes back has to be there: which of the swaps are
-/// its own, its record says.
+/// What an upgrade is to do. `known` are all of its Cluster. What a rollback that has begun takes back, the Cluster's path
+/// says: its record may be gone.
 pub(crate) fn operation(
     upgrade: &ClusterUpgrade,
     known: &[Arc<ClusterUpgrade>],
-) -> Result<PlannedOperation, Unreadable> {
+    path: Option<&PinnedPath>,
+) -> PlannedOperation {
     let scope = match upgrade.spec.operation {
-        Operation::Upgrade => return Ok(PlannedOperation::Upgrade),
-        Operation::Abort => return Ok(PlannedOperation::Abort),
+        Operation::Upgrade => return PlannedOperation::Upgrade,
+        Operation::Abort => return PlannedOperation::Abort,
         Operation::Rollback => RollbackScope::All,
         Operation::RollbackWorkers => RollbackScope::Workers,
     };
-    let unreadable = |reason: &str| Unreadable {
-        kind: ClusterUpgrade::kind(&()).into_owned(),
-        name: upgrade.spec.rollback_of.clone().unwrap_or_default(),
-        reason: reason.to_owned(),
+    let of_path = path.filter(|path| path.upgrade == id_of(upgrade));
+    let of_path = of_path.and_then(|path| path.takes_back.clone());
+    let of_record = || {
+        let of = taken_back_by(upgrade, known).filter(|of| !of.spec.operation.is_rollback())?;
+        Some(TakenBack {
+            upgrade: id_of(&of),
+            target: of.spec.target.clone(),
+        })
     };
-    let of = taken_back_by(upgrade, known)
-        .ok_or_else(|| unreadable("there is no such upgrade of this Cluster, so it isn't known what it changed"))?;
-    if of.spec.operation.is_rollback() {
-        return Err(unreadable(
-            "it is a rollback, which isn't taken back: create a ClusterUpgrade that goes forward",
-        ));
-    }
-    Ok(PlannedOperation::Rollback(Rollback { of: id_of(&of), scope }))
+    // No swap history knows one without a time, so that nothing is found to be taken back.
+    let unknown = || TakenBack {
+        upgrade: UpgradeId {
+            name: upgrade.spec.rollback_of.clone().unwrap_or_default(),
+            started: None,
+        },
+        target: String::new(),
+    };
+    let TakenBack { upgrade: of, target } = of_path.or_else(of_record).unwrap_or_else(unknown);
+    PlannedOperation::Rollback(Rollback { of, target, scope })
 }
 
 /// What tells an upgrade from all others of its Cluster.

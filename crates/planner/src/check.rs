@@ -22,7 +22,7 @@ use serde_json::Value;
 use crate::{
     decision::{Action, Decision, DeleteTemplate, MintTemplate, Swap},
     observed::Observed,
-    operation::Rollback,
+    operation::{Operation, Rollback},
     pool_id::PoolId,
     preflight::checks_are_asked,
     rendered::Rendered,
@@ -50,6 +50,8 @@ pub enum Violation {
     CoreDnsLowered,
     /// The data of etcd would be read by an older minor version of it.
     EtcdLowered,
+    /// What was taken back would be gone to again.
+    Spent,
     /// On the way back, something would become what it was not before.
     NotWhatWas,
     /// Workers would be newer than the lowest version that was observed of the control plane.
@@ -89,6 +91,7 @@ impl fmt::Display for Violation {
             Self::Lowered => "a version would go down",
             Self::CoreDnsLowered => "the CoreDNS version would go down",
             Self::EtcdLowered => "an older minor version of etcd would read the data of a newer one",
+            Self::Spent => "it would go again to what was taken back",
             Self::NotWhatWas => "on the way back, an object would become what it was not before the upgrade",
             Self::WorkersAhead => "workers would be newer than the oldest API server of the control plane",
             Self::WorkersBehind => "workers would be too many minor versions behind the control plane",
@@ -141,6 +144,9 @@ pub fn check(snapshot: &Snapshot, decision: &Decision) -> Vec<Violation> {
     }
     if verification::is_missing(snapshot, decision) {
         broken.push(Violation::NotVerified);
+    }
+    if is_spent(snapshot, &decision.action) {
+        broken.push(Violation::Spent);
     }
     match &decision.action {
         Action::Nothing => {}
@@ -246,6 +252,28 @@ fn lacks_approval(snapshot: &Snapshot, action: &Action) -> bool {
         | Action::BeginGates(_)
         | Action::Nothing => false,
     }
+}
+
+/// Whether an upgrade would go where the last one was taken back from.
+fn is_spent(snapshot: &Snapshot, action: &Action) -> bool {
+    let goes_on = match action {
+        Action::MintTemplate(_) | Action::SwapControlPlane(_) | Action::SwapWorkers(_) | Action::PinPath(_) => {
+            snapshot.upgrade_spec.operation == Operation::Upgrade
+        }
+        Action::PatchMachinePool(_)
+        | Action::RecordConvergence(_)
+        | Action::DeleteTemplate(_)
+        | Action::EditVersion(_)
+        | Action::CompletePins(_)
+        | Action::HoldPool(_)
+        | Action::SetConcurrency(_)
+        | Action::BeginGates(_)
+        | Action::AnswerHook(_)
+        | Action::Nothing => false,
+    };
+    let path = snapshot.cluster.classic().and_then(|classic| classic.path.as_ref());
+    let taken_back = path.and_then(|path| path.takes_back.as_ref());
+    goes_on && taken_back.is_some_and(|taken_back| taken_back.target == snapshot.upgrade_spec.target.as_str())
 }
 
 /// The way back that is asked for, if one is.

@@ -42,6 +42,7 @@ use crate::{
     pool_id::PoolId,
     snapshot::{Object, Snapshot, TemplateRef},
     swap,
+    way_back::NoWayBack,
 };
 
 /// What a look at one part of the cluster comes to.
@@ -75,7 +76,10 @@ pub fn plan(snapshot: &Snapshot) -> Decision {
             );
         }
         Operation::Abort => Ok(Goal::standing(&view)),
-        Operation::Upgrade => Goal::find(&view, &mut waiting),
+        Operation::Upgrade => match spent(&view) {
+            Some(reason) => Err(reason),
+            None => Goal::find(&view, &mut waiting),
+        },
     };
     let goal = match goal {
         Ok(goal) => goal,
@@ -95,6 +99,20 @@ pub fn plan(snapshot: &Snapshot) -> Decision {
     waiting.extend(left_to_user(&view, &goal, &waiting));
     waiting.extend(without_version(snapshot));
     decide(&view, &Ends::of(&goal), goal.names(), stage, action, waiting)
+}
+
+/// Why the target isn't gone to again, where the last upgrade to it was taken back.
+fn spent(view: &ClassicView<'_>) -> Option<Waiting> {
+    let path = view.snapshot.cluster.classic()?.path.as_ref()?;
+    let taken_back = path.takes_back.as_ref()?;
+    let target = view.snapshot.upgrade_spec.target.as_str();
+    (taken_back.target == target).then(|| {
+        NoWayBack::Spent {
+            target: target.to_owned(),
+            by: path.upgrade.name.clone(),
+        }
+        .into()
+    })
 }
 
 /// Whether something was swapped for the upgrade.

@@ -74,7 +74,7 @@ pub use snapshot::{
     ClassicCluster, Cluster, ClusterKind, Condition, ConditionStatus, ControlPlane, Flavor, InfrastructurePool,
     Initialization, JoinRule, Machine, MachineDeployment, MachinePhase, MachinePool, MachineSet, Node, NodeReadiness,
     Object, OwningCluster, PinnedPath, RaisedConcurrency, Replicas, ResourceVersion, Rollout, RuntimeHooks, Snapshot,
-    Template, TemplateContent, TemplateRef, Topology, Unversioned, UpgradeConcurrency, VersionSetBy,
+    TakenBack, Template, TemplateContent, TemplateRef, Topology, Unversioned, UpgradeConcurrency, VersionSetBy,
 };
 pub use swap_history::{ComponentImage, PoolState, SwapEntry, SwapHistory, UpgradeId};
 pub use topology::{follow, is_aimed_at_present, passed, release_held, under_way};

@@ -18,6 +18,8 @@ pub enum Operation {
 pub struct Rollback {
     /// The upgrade. What it changed stands in the swap histories of the objects.
     pub of: UpgradeId,
+    /// Its target as it was written.
+    pub target: String,
     pub scope: RollbackScope,
 }
 

@@ -99,6 +99,19 @@ pub(crate) fn control_plane_settled(control_plane: &ControlPlane, machines: &[&M
             .all(|machine| matches_spec(machine, version, template) && converged(machine, version))
 }
 
+/// Whether some machines of a control plane aren't made from what its spec says. One that is, and isn't well, is no
+/// rollout.
+pub(crate) fn control_plane_rolls(control_plane: &ControlPlane, machines: &[&Machine]) -> bool {
+    let template = control_plane.infrastructure.as_ref();
+    machines
+        .iter()
+        .any(|machine| !matches_spec(machine, &control_plane.version, template))
+        || control_plane
+            .replicas
+            .is_some_and(|counts| counts.up_to_date < counts.total)
+        || control_plane.object.observed_generation < control_plane.object.generation
+}
+
 /// Whether a MachinePool is all that its spec says, and nothing else. Without Machines, its counts say nothing of
 /// versions, so those that its nodes run have to.
 pub(crate) fn machine_pool_settled(

@@ -174,6 +174,18 @@ pub struct PinnedPath {
     /// Those of them that had add-ons.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub addons: Vec<String>,
+    /// What this upgrade takes back, if it does.
+    #[serde(rename = "takesBack", default, skip_serializing_if = "Option::is_none")]
+    pub takes_back: Option<TakenBack>,
+}
+
+/// An upgrade that is or was taken back. Its target is spent: nothing goes there again before a user asks for something
+/// else, whatever Git still says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TakenBack {
+    pub upgrade: UpgradeId,
+    /// Its target as it was written.
+    pub target: String,
 }
 
 /// A condition of an object of Cluster API's.

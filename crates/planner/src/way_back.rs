@@ -37,6 +37,8 @@ pub enum NoWayBack {
         before: KubeVersion,
         control_plane: KubeVersion,
     },
+    /// Cluster API makes no machine for workers while the control plane rolls out.
+    ControlPlaneRolls { pool: PoolId, control_plane: KubeVersion },
     /// Workers are newer than the control plane would be.
     NewerWorkers {
         /// Their kind.
@@ -51,6 +53,12 @@ pub enum NoWayBack {
         pool: PoolId,
         template: TemplateRef,
         because: TemplateGone,
+    },
+    /// What is asked for was taken back.
+    Spent {
+        target: String,
+        /// The rollback.
+        by: String,
     },
     /// What another client set since isn't what the upgrade had set.
     Changed { pool: PoolId },
@@ -72,8 +80,11 @@ impl NoWayBack {
     #[must_use]
     pub const fn refuses(&self) -> bool {
         match self {
-            Self::MachinePool { .. } | Self::Changed { .. } => false,
+            Self::MachinePool { .. } => false,
             Self::Topology
+            | Self::ControlPlaneRolls { .. }
+            | Self::Changed { .. }
+            | Self::Spent { .. }
             | Self::NothingChanged { .. }
             | Self::EtcdMinor { .. }
             | Self::ControlPlaneMinor { .. }
@@ -119,6 +130,14 @@ impl fmt::Display for NoWayBack {
                 f,
                 "{pool} was at {before}, which is too many minor versions behind the control plane at {control_plane}: go forward to another release, or set spec.operation to Rollback"
             ),
+            Self::ControlPlaneRolls { pool, control_plane } => write!(
+                f,
+                "the control plane still goes to {control_plane}, and Cluster API makes no machine for {pool} meanwhile: wait for it, or set spec.operation to Rollback"
+            ),
+            Self::Spent { target, by } => write!(
+                f,
+                "{target} was taken back by ClusterUpgrade {by}, and isn't gone to again by itself: name another version, or the release by its name"
+            ),
             Self::NewerWorkers {
                 kind,
                 name,
@@ -145,7 +164,7 @@ impl fmt::Display for NoWayBack {
             }
             Self::Changed { pool } => write!(
                 f,
-                "another client has changed the version or the template of {pool} since the upgrade, so it stays as it is"
+                "another client has changed the version or the template of {pool} since the upgrade: set back what it changed, or leave a MachineDeployment out by hold: true in spec.pools"
             ),
             Self::MachinePool { name } => write!(
                 f,

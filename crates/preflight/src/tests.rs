@@ -52,6 +52,7 @@ fn pool(name: &str) -> MachineDeployment {
         },
         bootstrap: None,
         rollout: Rollout::Rolling,
+        replicas: 1,
         joins: JoinRule::SameMinor,
         held: None,
         drain_timeout: DrainTimeout::None,

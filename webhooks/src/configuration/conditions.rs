@@ -398,17 +398,17 @@ fn expression(guard: GuardedKind, change: Change) -> Option<String> {
 
 /// Removed marks count for the hold alone: without the others nothing is let go.
 fn marks() -> String {
-    let held = |object: &str| annotation(object, HELD_ANNOTATION);
+    let mark_of = |object: &str| annotation(object, HELD_ANNOTATION);
     let paused = |object: &str| format!("{object}.?spec.?paused.orValue(false)");
     let written = |name: &str| {
         let (new, old) = (annotation("object", name), annotation("oldObject", name));
         format!("({new}.hasValue() && {new} != {old})")
     };
     let hold = [
-        format!("{} != {}", held("object"), held("oldObject")),
+        format!("{} != {}", mark_of("object"), mark_of("oldObject")),
         format!(
             "({}.hasValue() && {} && !{})",
-            held("oldObject"),
+            mark_of("oldObject"),
             paused("oldObject"),
             paused("object")
         ),

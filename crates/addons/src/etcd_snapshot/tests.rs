@@ -85,7 +85,25 @@ fn backup(name: &str, phase: &str, at: &Value) -> Value {
 
 fn seen(changes: &Value, objects: &[Value]) -> SnapshotsSeen {
     let query = SnapshotQuery::read(&parameters(changes), "team-a").unwrap();
-    query.judge(objects, &json!({}), Timestamp::UNIX_EPOCH).unwrap()
+    let now: Timestamp = "2026-12-01T10:00:00Z".parse().unwrap();
+    query.judge(objects, &json!({}), now).unwrap()
+}
+
+#[test]
+fn a_clock_that_is_wrong_hides_nothing() {
+    let (good, wrong) = (json!("2026-12-01T09:00:00Z"), json!("2036-12-01T09:00:00Z"));
+    let found = seen(
+        &json!({}),
+        &[backup("a", "Completed", &wrong), backup("b", "Completed", &good)],
+    );
+    assert_eq!(found.newest.unwrap().name, "b");
+    assert_eq!(
+        found.unknown.as_deref(),
+        Some(
+            "Backup n/a says 2036-12-01T09:00:00Z, which is still to come: timestampExpression has to give the time when it \
+             was made"
+        )
+    );
 }
 
 #[test]

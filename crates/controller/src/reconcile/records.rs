@@ -14,7 +14,7 @@ use serde_json::json;
 use super::{Context, Done};
 use crate::{
     api::Error,
-    gather::{begun, gather},
+    gather::{begun, gather, pinned_path},
     metrics::Written as Counted,
     report::{self, Attempt, TakenBack},
     upgrade_spec::{FinishedMarker, Upgrades, finished_marker, finished_phase},
@@ -80,7 +80,7 @@ impl Context {
         active: &ClusterUpgrade,
     ) -> Result<(), Error> {
         for upgrade in upgrades.iter().filter(|upgrade| may_be_reported(upgrade)) {
-            let status = report::refused(upgrade, &active.name_any(), Timestamp::now());
+            let status = report::refused(upgrade, active, Timestamp::now());
             let about = [cluster.object_ref(&()), upgrade.object_ref(&())];
             self.write_and_publish(upgrade, &status, &about, Vec::new()).await?;
         }
@@ -129,7 +129,8 @@ impl Context {
         }
         // It decides only which record is the active one, so that it can't be read stops nothing.
         let control_plane = self.referred().control_plane(cluster).await.unwrap_or_default();
-        let upgrades = Upgrades::sort(known, begun(control_plane.as_ref()));
+        let path = pinned_path(cluster);
+        let upgrades = Upgrades::sort(known, begun(control_plane.as_ref()), path.as_ref());
         if let Some(active) = upgrades.active.filter(|active| may_be_reported(active)) {
             let (snapshot, _) = gather(
                 &self.caches,

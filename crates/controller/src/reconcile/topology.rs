@@ -44,7 +44,7 @@ impl Context {
         // What is asked for in vain ends nothing that goes on.
         let is_rollback = |upgrade: &Arc<ClusterUpgrade>| upgrade.spec.operation.is_rollback();
         let (rollbacks, upgrades): (Vec<_>, Vec<_>) = known.iter().cloned().partition(is_rollback);
-        let upgrades = Upgrades::sort(upgrades, None);
+        let upgrades = Upgrades::sort(upgrades, None, None);
         let record = upgrade_spec::record_of(cluster, version);
         let name = record.name_any();
         let (snapshot, _) = self.snapshot(cluster, &record);

@@ -1,6 +1,8 @@
 //! The status of an upgrade for which the planner is not asked.
 
-use instar_api::{ClusterUpgrade, ClusterUpgradeStatus, FailureReason, HealthReason, UpgradePhase};
+use instar_api::{
+    ClusterUpgrade, ClusterUpgradeStatus, FailureReason, HealthReason, REQUEST_NUMBER_LABEL, UpgradePhase,
+};
 use instar_planner::NoWayBack;
 use jiff::Timestamp;
 use kube::{Resource, ResourceExt};
@@ -16,10 +18,16 @@ use super::{
 const NOTHING: (&str, &str) = ("", "");
 
 /// Another upgrade of the Cluster goes on.
-pub(crate) fn refused(upgrade: &ClusterUpgrade, active: &str, now: Timestamp) -> ClusterUpgradeStatus {
-    let message = format!(
-        "ClusterUpgrade {active} of the same Cluster goes on: edit the target of {active}, or create this again when {active} is over"
-    );
+pub(crate) fn refused(upgrade: &ClusterUpgrade, active: &ClusterUpgrade, now: Timestamp) -> ClusterUpgradeStatus {
+    let is_rollback = active.spec.operation.is_rollback();
+    let active = &*active.name_any();
+    let message = if is_rollback {
+        format!("ClusterUpgrade {active} of the same Cluster goes on: create this again when {active} is over")
+    } else {
+        format!(
+            "ClusterUpgrade {active} of the same Cluster goes on: edit the target of {active}, or create this again when {active} is over"
+        )
+    };
     status(
         upgrade,
         UpgradePhase::Refused,
@@ -59,7 +67,7 @@ pub(crate) fn taken_back(
         ),
         TakenBack::Done => (
             UpgradePhase::RolledBack,
-            format!("ClusterUpgrade {name} has taken this upgrade back: edit spec.target when it should begin again"),
+            format!("ClusterUpgrade {name} has taken this upgrade back: {}", again(upgrade)),
         ),
     };
     let about = (&*ClusterUpgrade::kind(&()), &*name);
@@ -67,6 +75,15 @@ pub(crate) fn taken_back(
     ClusterUpgradeStatus {
         rollback: None,
         ..status(upgrade, phase, found, Attempt::Succeeded, now)
+    }
+}
+
+/// How a user asks for it again: the same words are spent.
+fn again(upgrade: &ClusterUpgrade) -> &'static str {
+    if upgrade.labels().contains_key(REQUEST_NUMBER_LABEL) {
+        "to upgrade again, set the annotation upgrade.cluster.x-k8s.io/version of the Cluster to another version, or to the release by its name"
+    } else {
+        "to upgrade again, set spec.target to another version, or to the release by its name"
     }
 }
 
@@ -186,6 +203,7 @@ fn status(
 mod tests {
     use super::*;
     use crate::report::differs;
+    use instar_api::ClusterUpgradeSpec;
     use serde_json::json;
 
     fn upgrade(phase: &str) -> ClusterUpgrade {
@@ -199,6 +217,10 @@ mod tests {
         .unwrap()
     }
 
+    fn named(name: &str) -> ClusterUpgrade {
+        ClusterUpgrade::new(name, ClusterUpgradeSpec::default())
+    }
+
     fn condition<'a>(status: &'a ClusterUpgradeStatus, kind: &str) -> (&'a str, &'a str, &'a str) {
         let condition = status.conditions.iter().find(|condition| condition.type_ == kind);
         let condition = condition.unwrap();
@@ -207,7 +229,7 @@ mod tests {
 
     #[test]
     fn the_second_is_told_who_goes_on_and_the_way_out() {
-        let status = refused(&upgrade("Pending"), "first", Timestamp::UNIX_EPOCH);
+        let status = refused(&upgrade("Pending"), &named("first"), Timestamp::UNIX_EPOCH);
         assert!(status.is_finished(3));
         assert_eq!(status.health[0].reason, "AnotherUpgrade");
         assert_eq!(
@@ -247,7 +269,7 @@ mod tests {
         let pool = json!({ "name": "md-0", "machines": 40, "converged": 3, "unlisted": 39,
                            "machineDetails": [{ "name": "m", "phase": "Running" }] });
         upgrade.status.as_mut().unwrap().pools = vec![serde_json::from_value(pool).unwrap()];
-        let over = refused(&upgrade, "first", Timestamp::UNIX_EPOCH);
+        let over = refused(&upgrade, &named("first"), Timestamp::UNIX_EPOCH);
         let pool = &over.pools[0];
         assert_eq!((pool.machines, pool.converged, pool.unlisted), (40, 3, 0));
         assert_eq!(pool.machine_details, []);

@@ -3,7 +3,7 @@
 use std::{cmp::Reverse, sync::Arc};
 
 use instar_api::{ClusterUpgrade, FINISHED_ANNOTATION, UpgradePhase};
-use instar_planner::UpgradeId;
+use instar_planner::{PinnedPath, UpgradeId};
 use kube::ResourceExt;
 
 use super::id_of;
@@ -38,18 +38,32 @@ pub(crate) enum FinishedMarker {
 
 impl Upgrades {
     /// One goes on: the one that is under way, or else whose name the control plane's last swap
-    /// carries (`begun`), or else the oldest.
-    pub(crate) fn sort(mut upgrades: Vec<Arc<ClusterUpgrade>>, begun: Option<&UpgradeId>) -> Self {
+    /// carries (`begun`), or else the oldest. What the Cluster's path takes back, it says itself: no status has to.
+    pub(crate) fn sort(
+        mut upgrades: Vec<Arc<ClusterUpgrade>>,
+        begun: Option<&UpgradeId>,
+        path: Option<&PinnedPath>,
+    ) -> Self {
         upgrades.retain(|upgrade| upgrade.metadata.deletion_timestamp.is_none());
         let created = |upgrade: &Arc<ClusterUpgrade>| {
             let time = upgrade.metadata.creation_timestamp.as_ref().map(|time| time.0);
             (time, upgrade.name_any())
         };
-        let has_begun = |upgrade: &Arc<ClusterUpgrade>| begun == Some(&id_of(upgrade));
+        let taken_back = path.and_then(|path| path.takes_back.as_ref());
+        let by = path.filter(|_| taken_back.is_some()).map(|path| &path.upgrade);
+        let takes_back = |upgrade: &ClusterUpgrade| by == Some(&id_of(upgrade));
+        let is_taken_back = |upgrade: &ClusterUpgrade| {
+            taken_back.is_some_and(|of| of.upgrade == id_of(upgrade) && of.target == upgrade.spec.target)
+        };
+        let has_begun = |upgrade: &Arc<ClusterUpgrade>| begun == Some(&id_of(upgrade)) || takes_back(upgrade);
+        let has_ended = |upgrade: &&Arc<ClusterUpgrade>| finished_phase(upgrade) == Some(UpgradePhase::Completed);
+        let done = upgrades.iter().find(|upgrade| takes_back(upgrade)).filter(has_ended);
+        let says_so = |upgrade: &ClusterUpgrade| finished_phase(upgrade) == Some(UpgradePhase::RolledBack);
         let (finished, mut open): (Vec<_>, Vec<_>) = upgrades
             .iter()
             .cloned()
             .partition(|upgrade| finished_phase(upgrade).is_some());
+        open.retain(|upgrade| done.is_none() || !is_taken_back(upgrade));
         open.sort_by_key(|upgrade| {
             (
                 Reverse(is_under_way(upgrade)),
@@ -57,31 +71,41 @@ impl Upgrades {
                 created(upgrade),
             )
         });
-        let active = turn(&open, has_begun);
-        let taking_back = active.as_ref().and_then(|active| taken_back_by(active, &upgrades));
-        open.retain(|upgrade| !is_one_of(upgrade, active.iter().chain(&taking_back)));
-        // What is left of the others is what took them back, or nothing.
-        let ended_well = finished.iter().filter(|upgrade| {
-            matches!(
-                finished_phase(upgrade),
-                Some(UpgradePhase::Completed | UpgradePhase::Aborted)
-            )
+        let active = turn(&open, takes_back);
+        let asked_back = active.as_ref().and_then(|active| active.spec.rollback_of.clone());
+        open.retain(|upgrade| {
+            let name = Some(upgrade.name_any());
+            name != asked_back && name != active.as_ref().map(|active| active.name_any())
         });
-        let last = ended_well
-            .clone()
+        let taking_back = active.as_ref().filter(|active| takes_back(active));
+        let taking_back = taking_back.and_then(|_| upgrades.iter().find(|upgrade| is_taken_back(upgrade)));
+        let last = finished
+            .iter()
+            .filter(|upgrade| match finished_phase(upgrade) {
+                Some(UpgradePhase::Completed | UpgradePhase::Aborted) => !is_taken_back(upgrade),
+                // What is left of the others is what took them back, or nothing.
+                Some(UpgradePhase::Refused | UpgradePhase::RollingBack | UpgradePhase::RolledBack)
+                | Some(
+                    UpgradePhase::Pending
+                    | UpgradePhase::Held
+                    | UpgradePhase::ControlPlane
+                    | UpgradePhase::Workers
+                    | UpgradePhase::Verifying,
+                )
+                | None => false,
+            })
             .max_by_key(|upgrade| (has_begun(upgrade), created(upgrade)));
-        let rollbacks = ended_well
-            .clone()
-            .filter(|upgrade| upgrade.spec.operation.is_rollback());
-        let taken_back = rollbacks.filter_map(|by| {
-            let of = taken_back_by(by, &upgrades)?;
-            (finished_phase(&of) == Some(UpgradePhase::RollingBack)).then(|| (of, Arc::clone(by)))
-        });
         Self {
             last: last.filter(|_| active.is_none()).cloned(),
             refused: open,
-            taken_back: taken_back.collect(),
-            taking_back: taking_back.filter(|_| active.as_ref().is_some_and(is_under_way)),
+            taken_back: done
+                .into_iter()
+                .flat_map(|by| {
+                    let of = upgrades.iter().filter(|of| is_taken_back(of) && !says_so(of));
+                    of.map(|of| (Arc::clone(of), Arc::clone(by)))
+                })
+                .collect(),
+            taking_back: taking_back.cloned(),
             active,
         }
     }
@@ -89,12 +113,14 @@ impl Upgrades {
 
 /// Whose turn it is of those that are open, which come in the order of their turns: a rollback's before that of the
 /// upgrade that it takes back, and no other's while one is under way.
-fn turn(open: &[Arc<ClusterUpgrade>], has_begun: impl Fn(&Arc<ClusterUpgrade>) -> bool) -> Option<Arc<ClusterUpgrade>> {
+fn turn(open: &[Arc<ClusterUpgrade>], takes_back: impl Fn(&ClusterUpgrade) -> bool) -> Option<Arc<ClusterUpgrade>> {
     let first = open.iter().find(|upgrade| !upgrade.spec.operation.is_rollback());
     let mut rollbacks = open.iter().filter(|upgrade| upgrade.spec.operation.is_rollback());
     let rollback = rollbacks.find(|rollback| {
         let of = rollback.spec.rollback_of.as_deref();
-        first.is_none_or(|first| of == Some(&*first.name_any())) || is_under_way(rollback) || has_begun(rollback)
+        let is_next = first.is_none_or(|first| of == Some(&*first.name_any()));
+        // One that is only prepared stops nothing.
+        takes_back(rollback) || (is_next && !rollback.spec.paused)
     });
     rollback.or(first).cloned()
 }
@@ -103,10 +129,6 @@ fn turn(open: &[Arc<ClusterUpgrade>], has_begun: impl Fn(&Arc<ClusterUpgrade>) -
 pub(crate) fn taken_back_by(rollback: &ClusterUpgrade, known: &[Arc<ClusterUpgrade>]) -> Option<Arc<ClusterUpgrade>> {
     let of = rollback.spec.rollback_of.as_deref()?;
     known.iter().find(|known| known.name_any() == of).cloned()
-}
-
-fn is_one_of<'u>(upgrade: &ClusterUpgrade, mut others: impl Iterator<Item = &'u Arc<ClusterUpgrade>>) -> bool {
-    others.any(|other| other.name_any() == upgrade.name_any())
 }
 
 /// The phase at the end of an upgrade that is over. The status knows, and the annotation where there
@@ -159,6 +181,8 @@ mod tests {
     use super::*;
     use crate::upgrade_spec::tests::{reopened, upgrade};
     use UpgradePhase::{Completed, ControlPlane, Held, Pending, Refused, Workers};
+    use instar_api::Operation;
+    use instar_planner::TakenBack;
 
     type Names = (Option<String>, Vec<String>, Option<String>);
 
@@ -167,7 +191,7 @@ mod tests {
             name: name.to_owned(),
             started: None,
         });
-        let upgrades = Upgrades::sort(upgrades, begun.as_ref());
+        let upgrades = Upgrades::sort(upgrades, begun.as_ref(), None);
         let name = |upgrade: &Arc<ClusterUpgrade>| upgrade.name_any();
         (
             upgrades.active.as_ref().map(name),
@@ -219,7 +243,7 @@ mod tests {
             name: "b".to_owned(),
             started: Some(jiff::Timestamp::UNIX_EPOCH),
         };
-        let active = Upgrades::sort(all, Some(&begun)).active;
+        let active = Upgrades::sort(all, Some(&begun), None).active;
         assert_eq!(active.map(|active| active.name_any()).as_deref(), Some("a"));
     }
 
@@ -245,7 +269,12 @@ mod tests {
 
     #[test]
     fn what_is_over_stays_over_without_its_status() {
-        for (text, phase) in [("Completed", Completed), ("Refused", Refused), ("garbled", Refused)] {
+        for (text, phase) in [
+            ("Completed", Completed),
+            ("Refused", Refused),
+            ("RolledBack", UpgradePhase::RolledBack),
+            ("garbled", Refused),
+        ] {
             let moved = moved("a", 1, Some(text));
             assert_eq!(finished_phase(&moved), Some(phase));
             assert_eq!(finished_marker(&moved), FinishedMarker::Restore(phase));
@@ -256,6 +285,109 @@ mod tests {
             (finished_phase(&open), finished_marker(&open)),
             (None, FinishedMarker::Right)
         );
+    }
+
+    fn rollback(name: &str, seconds: i64, of: &str, phase: UpgradePhase) -> Arc<ClusterUpgrade> {
+        let mut rollback = upgrade(name, seconds, phase).as_ref().clone();
+        rollback.spec.operation = Operation::Rollback;
+        rollback.spec.rollback_of = Some(of.to_owned());
+        rollback.spec.target = String::new();
+        Arc::new(rollback)
+    }
+
+    /// The Cluster's path once a rollback has begun.
+    fn way_back(by: &str, of: &str) -> PinnedPath {
+        let id = |name: &str| UpgradeId {
+            name: name.to_owned(),
+            started: None,
+        };
+        PinnedPath {
+            upgrade: id(by),
+            target: String::new(),
+            since: None,
+            from: "v1.35.4".parse().unwrap(),
+            releases: Vec::new(),
+            addons: Vec::new(),
+            takes_back: Some(TakenBack {
+                upgrade: id(of),
+                target: "v1.35".to_owned(),
+            }),
+        }
+    }
+
+    fn name(upgrade: &Arc<ClusterUpgrade>) -> String {
+        upgrade.name_any()
+    }
+
+    #[test]
+    fn a_rollback_goes_before_what_it_takes_back_and_no_other() {
+        let all = vec![upgrade("up", 1, Workers), rollback("back", 2, "up", Pending)];
+        let seen = Upgrades::sort(all.clone(), None, None);
+        assert_eq!(seen.active.as_ref().map(name).as_deref(), Some("back"));
+        assert!(
+            seen.refused.is_empty() && seen.taking_back.is_none(),
+            "it may be refused yet"
+        );
+        let seen = Upgrades::sort(all, None, Some(&way_back("back", "up")));
+        assert_eq!(seen.taking_back.as_ref().map(name).as_deref(), Some("up"));
+        // Of another one, it comes second.
+        let all = vec![upgrade("up", 1, Workers), rollback("back", 2, "earlier", Pending)];
+        let seen = Upgrades::sort(all, None, None);
+        assert_eq!(seen.active.as_ref().map(name).as_deref(), Some("up"));
+        assert_eq!(seen.refused.iter().map(name).collect::<Vec<_>>(), ["back"]);
+    }
+
+    #[test]
+    fn a_rollback_that_is_only_prepared_or_refused_stops_nothing() {
+        let mut paused = rollback("back", 2, "up", Pending).as_ref().clone();
+        paused.spec.paused = true;
+        let all = vec![upgrade("up", 1, Workers), Arc::new(paused)];
+        let seen = Upgrades::sort(all, None, None);
+        assert_eq!(seen.active.as_ref().map(name).as_deref(), Some("up"));
+        let all = vec![upgrade("up", 1, Workers), rollback("back", 2, "up", Refused)];
+        let seen = Upgrades::sort(all, None, None);
+        assert_eq!(seen.active.as_ref().map(name).as_deref(), Some("up"));
+        assert_eq!((seen.taking_back, seen.taken_back), (None, Vec::new()));
+    }
+
+    #[test]
+    fn no_other_begins_while_one_is_under_way_also_after_a_move() {
+        let mut back = rollback("back", 2, "up", Workers).as_ref().clone();
+        back.status = None;
+        let all = vec![
+            moved("up", 1, Some("RollingBack")),
+            Arc::new(back),
+            upgrade("other", 3, Pending),
+        ];
+        let seen = Upgrades::sort(all, None, Some(&way_back("back", "up")));
+        assert_eq!(seen.active.as_ref().map(name).as_deref(), Some("back"));
+        assert_eq!(seen.refused.iter().map(name).collect::<Vec<_>>(), ["other"]);
+    }
+
+    #[test]
+    fn what_was_taken_back_says_so_once_whatever_it_was_in() {
+        let path = way_back("back", "up");
+        for phase in [Pending, Held, Workers, Completed, UpgradePhase::RollingBack] {
+            let all = vec![upgrade("up", 1, phase), rollback("back", 2, "up", Completed)];
+            let seen = Upgrades::sort(all, None, Some(&path));
+            let told: Vec<_> = seen.taken_back.iter().map(|(of, by)| (name(of), name(by))).collect();
+            assert_eq!(told, [("up".to_owned(), "back".to_owned())], "{phase:?}");
+            assert_eq!(seen.active, None, "{phase:?}");
+            assert_eq!(seen.last.as_ref().map(name).as_deref(), Some("back"));
+        }
+        let all = vec![
+            upgrade("up", 1, UpgradePhase::RolledBack),
+            rollback("first", 2, "up", Completed),
+            rollback("back", 3, "up", Completed),
+        ];
+        assert_eq!(Upgrades::sort(all, None, Some(&path)).taken_back, Vec::new());
+        // Another target is another wish.
+        let mut again = reopened("up", 1, UpgradePhase::RolledBack).as_ref().clone();
+        again.spec.target = "v1.36".to_owned();
+        let all = vec![Arc::new(again), rollback("back", 2, "up", Completed)];
+        let seen = Upgrades::sort(all, None, Some(&path));
+        assert_eq!(seen.active.as_ref().map(name).as_deref(), Some("up"));
+        assert_eq!(seen.taken_back, Vec::new());
     }
 
     #[test]

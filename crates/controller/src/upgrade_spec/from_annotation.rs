@@ -155,7 +155,7 @@ mod tests {
     }
 
     fn ask(target: &str, known: &[Arc<ClusterUpgrade>], current_versions: CurrentVersions) -> AnnotationRequest {
-        let upgrades = Upgrades::sort(known.to_vec(), None);
+        let upgrades = Upgrades::sort(known.to_vec(), None, None);
         from_annotation(&cluster(target), known, &upgrades, || current_versions)
     }
 

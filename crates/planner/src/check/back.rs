@@ -10,14 +10,14 @@ use crate::{
     etcd::{of_control_plane, of_state},
     operation::{Rollback, RollbackScope},
     pool_id::PoolId,
-    settled::{control_plane_settled, converged, rolled_out},
+    settled::{control_plane_rolls, rolled_out},
     snapshot::{ControlPlane, Node, Object, Snapshot},
-    swap_history::PoolState,
+    swap_history::{PoolState, SwapHistory},
 };
 
 /// Every state in which the upgrade that is taken back found an object.
 fn found<'o>(object: &'o Object, rollback: &'o Rollback) -> impl Iterator<Item = &'o PoolState> {
-    let entries = object.swap_history.iter().flat_map(|history| history.entries());
+    let entries = object.swap_history.iter().flat_map(SwapHistory::entries);
     let of_it = entries.filter(|entry| entry.upgrade == rollback.of);
     of_it.map(|entry| &entry.before)
 }
@@ -28,14 +28,11 @@ pub(super) fn turns_around(snapshot: &Snapshot, swap: &Swap) -> bool {
     let machines: Vec<_> = machines.collect();
     let is_rolling = match &swap.pool {
         PoolId::ControlPlane => {
-            control_plane(snapshot).is_some_and(|control_plane| !control_plane_settled(control_plane, &machines))
+            control_plane(snapshot).is_some_and(|control_plane| control_plane_rolls(control_plane, &machines))
         }
         PoolId::Workers(name) => read(&snapshot.pools)
             .filter(|pool| pool.object.name == *name)
-            .any(|pool| {
-                !rolled_out(pool, read(&snapshot.machine_sets), &machines)
-                    || machines.iter().any(|machine| !converged(machine, &pool.version))
-            }),
+            .any(|pool| !rolled_out(pool, read(&snapshot.machine_sets), &machines)),
         PoolId::MachinePool(_) => false,
     };
     is_rolling && snapshot.upgrade_spec.operation.rollback().is_some()
@@ -88,6 +85,7 @@ pub(super) fn check_step(snapshot: &Snapshot, swap: &Swap, rollback: &Rollback, 
     };
     let has_run = machines.is_empty()
         || present == next
+        || machines.iter().all(|machine| machine.version == *present)
         || machines
             .iter()
             .any(|machine| machine.version == *present && runs_it(&machine.node));

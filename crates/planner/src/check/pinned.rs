@@ -38,6 +38,11 @@ pub(super) fn check_path(snapshot: &Snapshot, pin: &PinPath, broken: &mut Vec<Vi
     {
         broken.push(Violation::Incomplete);
     }
+    let taken_back = path.takes_back.as_ref().map(|taken_back| &taken_back.upgrade);
+    let rollback = snapshot.upgrade_spec.operation.rollback();
+    if taken_back != rollback.map(|rollback| &rollback.of) {
+        broken.push(Violation::Incomplete);
+    }
     // Another row of a version may be named; the values of one stay.
     let before = classic.pins.as_ref().map(|pins| &pins.releases);
     let rewritten = before.into_iter().flatten().any(|(version, before)| {

@@ -14,13 +14,13 @@ use instar_domain::{KubeVersion, skew};
 
 pub(super) use self::workers::{place, swap};
 use super::{
-    Next, ending, has_begun, machine_pools,
+    Next, ending, machine_pools, pin,
     progress::Ends,
     view::ClassicView,
     workers::{Heading, WorkerRollout},
 };
 use crate::{
-    decision::{Action, Decision, Stage, Waiting},
+    decision::{Action, Decision, PinPath, Stage, Waiting},
     gates,
     operation::{Rollback, RollbackScope},
     pool_id::PoolId,
@@ -33,7 +33,11 @@ use crate::{
 #[must_use]
 pub fn way_back(snapshot: &Snapshot, of: &UpgradeId) -> Option<WayBack> {
     let view = ClassicView::read(snapshot).ok()?;
-    let rollback = |scope| Rollback { of: of.clone(), scope };
+    let rollback = |scope| Rollback {
+        of: of.clone(),
+        target: snapshot.upgrade_spec.target.as_str().to_owned(),
+        scope,
+    };
     let (all, workers) = (rollback(RollbackScope::All), rollback(RollbackScope::Workers));
     let pools = view
         .pools
@@ -108,29 +112,52 @@ pub(super) fn plan(view: &ClassicView<'_>, rollback: &Rollback) -> Decision {
         control_plane: control_plane::ends_here(view, rollback),
         workers: Some(Heading::Back(rollback)),
     };
-    // Those that the upgrade has paused, it doesn't come back to.
-    if let Some(action) = machine_pools::leftover(view.snapshot) {
-        return super::decide(view, &ends, Vec::new(), Stage::Workers, action, Vec::new());
-    }
-    let mut waiting = Vec::new();
-    let (stage, action) = if has_begun(view) {
-        go(view, rollback, &mut waiting)
-    } else {
-        // All of it, or nothing.
-        match refusals::all(view, rollback) {
-            refused if refused.is_empty() => go(view, rollback, &mut waiting),
-            refused => {
-                waiting.extend(refused);
-                (Stage::Held, Action::Nothing)
-            }
-        }
-    };
-    waiting.extend(machine_pools_stay(view, rollback));
     let path = control_plane::path(view, rollback);
+    let mut waiting = Vec::new();
+    // All of it, or nothing.
+    let has_begun = pin::is_way_back(view);
+    let refused = if has_begun {
+        Vec::new()
+    } else {
+        refusals::all(view, rollback)
+    };
+    let (stage, action) = if !refused.is_empty() {
+        waiting.extend(refused);
+        (Stage::Held, Action::Nothing)
+    } else if let Some(action) = machine_pools::leftover(view.snapshot).filter(|_| has_begun) {
+        // Those that the upgrade has paused, it doesn't come back to.
+        (Stage::Workers, action)
+    } else {
+        go(view, rollback, &mut waiting)
+    };
+    let action = pinned_first(view, rollback, stage, action);
+    waiting.extend(machine_pools_stay(view, rollback));
     super::decide(view, &ends, path, stage, action, waiting)
 }
 
+/// What is taken back is written down before anything is, also where nothing is left to be done: the upgrade is spent.
+fn pinned_first(view: &ClassicView<'_>, rollback: &Rollback, stage: Stage, action: Action) -> Action {
+    let begins = match (&action, stage) {
+        (Action::Nothing, Stage::Held | Stage::ControlPlane | Stage::Workers) => false,
+        (_, Stage::Held | Stage::ControlPlane | Stage::Workers | Stage::Verifying | Stage::Complete) => true,
+    };
+    match pin::write_way_back(view, rollback).filter(|_| begins) {
+        None => action,
+        Some(pin) => Action::PinPath(PinPath {
+            before: super::tried_first(&action),
+            ..pin
+        }),
+    }
+}
+
 fn go(view: &ClassicView<'_>, rollback: &Rollback, waiting: &mut Vec<Waiting>) -> (Stage, Action) {
+    // While it rolls out, Cluster API makes no machine for workers: where none of them is newer, it turns around first.
+    if control_plane::turns_first(view, rollback) {
+        return match control_plane::next(view, rollback, waiting) {
+            Next::Write(action) => (Stage::ControlPlane, *action),
+            Next::Wait | Next::Done => (Stage::ControlPlane, Action::Nothing),
+        };
+    }
     let rollout = WorkerRollout {
         pools: view.pools.clone(),
         machine_pools: Vec::new(),

@@ -16,8 +16,9 @@ use super::{
 use crate::{
     decision::PinPath,
     gates,
+    operation::Rollback,
     pool_id::PoolId,
-    snapshot::{ClassicCluster, PinnedPath, TemplateRef},
+    snapshot::{ClassicCluster, PinnedPath, TakenBack, TemplateRef},
     step::Step,
     upgrade_spec::PoolOverride,
 };
@@ -49,6 +50,7 @@ pub(super) fn write(view: &ClassicView<'_>, goal: &Goal<'_>) -> Option<PinPath> 
             .filter(|name| gates::has_addons(view.snapshot, name))
             .map(str::to_owned)
             .collect(),
+        takes_back: None,
     };
     let is_same_path = |path: &PinnedPath| {
         let at_this_time = PinnedPath {
@@ -60,21 +62,58 @@ pub(super) fn write(view: &ClassicView<'_>, goal: &Goal<'_>) -> Option<PinPath> 
     if classic.pins.as_ref() == Some(&carried) && classic.path.as_ref().is_some_and(is_same_path) {
         return None;
     }
+    Some(patch(view, classic, &carried, pinned_path))
+}
+
+/// The write that comes before the first swap back: what is taken back stands in the Cluster from then on. None where it
+/// does.
+pub(super) fn write_way_back(view: &ClassicView<'_>, rollback: &Rollback) -> Option<PinPath> {
+    let classic = view.snapshot.cluster.classic()?;
+    if is_way_back(view) {
+        return None;
+    }
+    let pinned_path = PinnedPath {
+        upgrade: view.snapshot.upgrade_spec.id(),
+        target: String::new(),
+        since: Some(view.snapshot.now),
+        from: view.control_plane.version.clone(),
+        releases: Vec::new(),
+        addons: Vec::new(),
+        takes_back: Some(TakenBack {
+            upgrade: rollback.of.clone(),
+            target: rollback.target.clone(),
+        }),
+    };
+    let pins = classic.pins.clone().unwrap_or_default();
+    Some(patch(view, classic, &pins, pinned_path))
+}
+
+/// Whether the way back that is asked for has begun.
+pub(super) fn is_way_back(view: &ClassicView<'_>) -> bool {
+    let path = view
+        .snapshot
+        .cluster
+        .classic()
+        .and_then(|classic| classic.path.as_ref());
+    path.is_some_and(|path| path.takes_back.is_some() && path.upgrade == view.snapshot.upgrade_spec.id())
+}
+
+fn patch(view: &ClassicView<'_>, classic: &ClassicCluster, pins: &Pins, path: PinnedPath) -> PinPath {
     let resource_version = classic.resource_version.clone();
     let patch = json!({ "metadata": {
         "resourceVersion": resource_version,
         "annotations": {
-            RELEASES_ANNOTATION: carried.to_annotation(),
-            PATH_ANNOTATION: pinned_path.to_annotation(),
+            RELEASES_ANNOTATION: pins.to_annotation(),
+            PATH_ANNOTATION: path.to_annotation(),
         },
     }});
-    Some(PinPath {
+    PinPath {
         name: view.snapshot.cluster.name.clone(),
         resource_version,
-        releases: pinned_path.releases,
+        releases: path.releases,
         before: None,
         patch,
-    })
+    }
 }
 
 /// Whether workers may have to be moved to where the control plane is now.

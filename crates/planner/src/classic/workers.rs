@@ -183,7 +183,7 @@ pub(super) fn next<'a>(view: &ClassicView<'a>, rollout: &WorkerRollout<'a>, wait
 /// The swap of a pool whose rollout is to go back before it has ended.
 fn turn_around(view: &ClassicView<'_>, pool: Workers<'_>, course: Course<'_>) -> Option<Action> {
     match (pool, course) {
-        (Workers::Deployment(pool), Course::BackTo(before)) if !has_arrived(view, pool) => {
+        (Workers::Deployment(pool), Course::BackTo(before)) if !view.rolled_out(pool) => {
             back::swap(view, pool, before).ok()
         }
         (Workers::Deployment(_) | Workers::MachinePool(_), Course::To(_) | Course::BackTo(_)) => None,

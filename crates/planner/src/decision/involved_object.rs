@@ -127,13 +127,14 @@ const fn no_path(reason: &NoPath) -> Option<InvolvedObject<'_>> {
 const fn no_way_back(reason: &NoWayBack) -> InvolvedObject<'_> {
     match reason {
         NoWayBack::Topology => InvolvedObject::Cluster,
-        NoWayBack::NothingChanged { .. } => InvolvedObject::Upgrade,
+        NoWayBack::NothingChanged { .. } | NoWayBack::Spent { .. } => InvolvedObject::Upgrade,
         NoWayBack::EtcdMinor { .. } | NoWayBack::ControlPlaneMinor { .. } => {
             InvolvedObject::Pool(&PoolId::ControlPlane)
         }
-        NoWayBack::OlderMachines { pool, .. } | NoWayBack::TooFarBehind { pool, .. } | NoWayBack::Changed { pool } => {
-            InvolvedObject::Pool(pool)
-        }
+        NoWayBack::OlderMachines { pool, .. }
+        | NoWayBack::TooFarBehind { pool, .. }
+        | NoWayBack::ControlPlaneRolls { pool, .. }
+        | NoWayBack::Changed { pool } => InvolvedObject::Pool(pool),
         NoWayBack::NewerWorkers { kind, name, .. } => InvolvedObject::Object {
             kind: kind.as_str(),
             name: name.as_str(),

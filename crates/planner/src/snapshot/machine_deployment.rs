@@ -20,6 +20,8 @@ pub struct MachineDeployment {
     pub infrastructure: TemplateRef,
     /// The template of their bootstrap configuration.
     pub bootstrap: Option<TemplateRef>,
+    /// How many machines there should be.
+    pub replicas: u32,
     /// How machines are replaced.
     pub rollout: Rollout,
     /// Whether machines of another minor than the control plane's are made for it.

@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use instar_domain::KubeVersion;
 use instar_planner::{
-    Action, Decision, Flavor, JoinRule, Lifecycle, MinorRollback, NoWayBack, Operation, PoolId, Rollback,
+    Action, Decision, Flavor, JoinRule, Lifecycle, MinorRollback, NoWayBack, Operation, PoolId, PoolOverride, Rollback,
     RollbackScope, Stage, Target, UpgradeSpec, Violation, Waiting, check, plan, way_back,
 };
 
 use crate::{
     properties::{Faults, MOST_TICKS, Run, seeds, world},
+    scenarios::{complete, until},
     world::{World, random::Random, version},
 };
 
@@ -19,6 +20,7 @@ fn take_back(world: &mut World, scope: RollbackScope, minor_rollback: MinorRollb
     world.upgrade_spec = UpgradeSpec {
         operation: Operation::Rollback(Rollback {
             of: world.upgrade_spec.id(),
+            target: world.upgrade_spec.target.as_str().to_owned(),
             scope,
         }),
         strategy: world.upgrade_spec.strategy,
@@ -55,7 +57,7 @@ fn specs(world: &World) -> Vec<(String, String, String)> {
 fn was(before: &World, pool: &PoolId) -> Option<(KubeVersion, String)> {
     match pool {
         PoolId::ControlPlane => {
-            let template = before.control_plane.infrastructure.as_ref().unwrap();
+            let template = before.control_plane.infrastructure.as_ref()?;
             Some((before.control_plane.version.clone(), template.name.clone()))
         }
         PoolId::Workers(name) => {
@@ -100,9 +102,32 @@ fn refused(decision: &Decision) -> Vec<&NoWayBack> {
         Waiting::NoWayBack(reason) => Some(&**reason),
         _ => None,
     });
-    reasons
-        .filter(|reason| !matches!(reason, NoWayBack::MachinePool { .. } | NoWayBack::Changed { .. }))
-        .collect()
+    reasons.filter(|reason| reason.refuses()).collect()
+}
+
+/// A cluster before its upgrade.
+fn start(random: &mut Random) -> World {
+    let (mut start, _) = world(random);
+    if random.chance(40) {
+        // A patch release, which can always be taken back.
+        let pools = random.below(4);
+        start = at_a_release("v1.35.1", "3.6.6-0", "v1.35.5");
+        for pool in 0..pools {
+            let replicas = u32::try_from(random.below(4)).unwrap();
+            start.add_pool(&format!("md-{pool}"), &version("v1.35.1"), replicas);
+        }
+    }
+    if random.chance(80) {
+        start.machine_pools.clear();
+    }
+    for pool in &mut start.pools {
+        pool.object.joins = if random.chance(50) {
+            JoinRule::AnyMinor
+        } else {
+            JoinRule::SameMinor
+        };
+    }
+    start
 }
 
 #[test]
@@ -110,26 +135,7 @@ fn what_is_taken_back_is_as_it_was_whatever_fails() {
     let (mut back, mut held) = (0, 0);
     for seed in seeds() {
         let mut random = Random::new(seed);
-        let (mut start, _) = world(&mut random);
-        if random.chance(40) {
-            // A patch release, which can always be taken back.
-            let pools = random.below(4);
-            start = at_a_release("v1.35.1", "3.6.6-0", "v1.35.5");
-            for pool in 0..pools {
-                let replicas = u32::try_from(random.below(4)).unwrap();
-                start.add_pool(&format!("md-{pool}"), &version("v1.35.1"), replicas);
-            }
-        }
-        if random.chance(80) {
-            start.machine_pools.clear();
-        }
-        for pool in &mut start.pools {
-            pool.object.joins = if random.chance(50) {
-                JoinRule::AnyMinor
-            } else {
-                JoinRule::SameMinor
-            };
-        }
+        let start = start(&mut random);
         let mut run = Run::new(start.clone(), seed, Faults::Some);
         for _ in 0..random.below(300) {
             run.pass();
@@ -246,11 +252,100 @@ fn upgraded(pools: usize, to: &str) -> World {
     world
 }
 
+/// The decision after what is taken back was written down.
+fn pinned(world: &mut World) -> Decision {
+    let first = world.plan();
+    assert!(matches!(first.action, Action::PinPath(_)), "{first:#?}");
+    assert_eq!(check(&world.snapshot(), &first), []);
+    world.write(&first.action);
+    world.plan()
+}
+
+/// The control plane's next step has begun after the workers arrived, and doesn't boot.
+#[test]
+fn a_control_plane_that_rolls_turns_around_before_the_workers() {
+    let mut world = at_a_release("v1.34.1", "3.6.5-0", "v1.34.5-1");
+    world.add_pool("md-0", &version("v1.34.1"), 2);
+    until(&mut world, complete);
+    world.upgrade_spec.target = Target::Text("v1.35.5-1".to_owned());
+    until(&mut world, |decision| {
+        matches!(decision.action, Action::SwapControlPlane(_))
+    });
+    let swap = world.plan();
+    world.write(&swap.action);
+    take_back(&mut world, RollbackScope::All, MinorRollback::Refuse);
+    let decision = pinned(&mut world);
+    let Action::SwapControlPlane(swap) = &decision.action else {
+        panic!("{decision:#?}")
+    };
+    assert_eq!(swap.version, version("v1.34.5"));
+    until(&mut world, complete);
+    assert_eq!(world.control_plane.version, version("v1.34.1"));
+    assert_eq!(world.pools[0].object.version, version("v1.34.1"));
+}
+
+#[test]
+fn what_was_taken_back_is_not_gone_to_again_before_something_else_is_asked_for() {
+    let mut world = upgraded(1, "v1.35.5");
+    let asked = world.upgrade_spec.clone();
+    take_back(&mut world, RollbackScope::All, MinorRollback::Refuse);
+    until(&mut world, complete);
+    for name in ["up", "made-again-by-git"] {
+        world.upgrade_spec = asked.clone();
+        world.upgrade_spec.upgrade = name.to_owned();
+        let decision = world.plan();
+        assert_eq!(
+            (decision.action.clone(), decision.progress.stage),
+            (Action::Nothing, Stage::Held)
+        );
+        let texts: Vec<String> = refused(&decision).iter().map(ToString::to_string).collect();
+        assert_eq!(
+            texts,
+            [
+                "v1.35.5 was taken back by ClusterUpgrade back, and isn't gone to again by itself: name another version, or \
+              the release by its name"
+            ]
+        );
+    }
+    world.upgrade_spec.target = Target::Text("v1.35.5-2".to_owned());
+    until(&mut world, complete);
+    assert_eq!(world.control_plane.version, version("v1.35.5"));
+}
+
+#[test]
+fn a_rollback_with_nothing_to_do_spends_the_upgrade() {
+    let mut world = at_a_release("v1.34.5", "3.6.5-0", "v1.35.5-1");
+    world.add_pool("md-0", &version("v1.34.5"), 2);
+    until(&mut world, |decision| matches!(decision.action, Action::SwapWorkers(_)));
+    let asked = world.upgrade_spec.clone();
+    take_back(&mut world, RollbackScope::Workers, MinorRollback::Refuse);
+    let swaps = world.swaps;
+    until(&mut world, complete);
+    assert_eq!(world.swaps, swaps);
+    world.upgrade_spec = asked;
+    assert!(
+        !refused(&world.plan()).is_empty(),
+        "the workers are to stay where they are"
+    );
+}
+
+#[test]
+fn what_another_client_changed_is_named_before_anything_is_taken_back() {
+    let mut world = upgraded(1, "v1.35.5");
+    world.give_own_template("md-0");
+    take_back(&mut world, RollbackScope::All, MinorRollback::Refuse);
+    let pool = PoolId::Workers("md-0".to_owned());
+    assert_eq!(refused(&world.plan()), [&NoWayBack::Changed { pool }]);
+    world.upgrade_spec.pools.insert("md-0".to_owned(), PoolOverride::Hold);
+    let decision = pinned(&mut world);
+    assert!(matches!(decision.action, Action::SwapControlPlane(_)), "{decision:#?}");
+}
+
 #[test]
 fn workers_go_first_and_a_kubelet_is_never_newer() {
     let mut world = upgraded(1, "v1.35.5");
     take_back(&mut world, RollbackScope::All, MinorRollback::Refuse);
-    let decision = world.plan();
+    let decision = pinned(&mut world);
     let Action::SwapWorkers(swap) = &decision.action else {
         panic!("{decision:#?}")
     };
@@ -270,7 +365,7 @@ fn workers_go_first_and_a_kubelet_is_never_newer() {
 fn another_target_than_what_was_there_breaks_an_invariant() {
     let mut world = upgraded(1, "v1.35.5");
     take_back(&mut world, RollbackScope::All, MinorRollback::Refuse);
-    let mut decision = world.plan();
+    let mut decision = pinned(&mut world);
     if let Action::SwapWorkers(swap) = &mut decision.action {
         swap.version = version("v1.34.5");
         swap.patch["spec"]["template"]["spec"]["version"] = "v1.34.5".into();
@@ -299,7 +394,7 @@ fn a_minor_of_the_control_plane_goes_back_only_where_a_policy_lets_it() {
     );
     world.upgrade_spec = upgrade;
     take_back(&mut world, RollbackScope::All, MinorRollback::Allow);
-    let decision = world.plan();
+    let decision = pinned(&mut world);
     let Action::SwapControlPlane(swap) = &decision.action else {
         panic!("{decision:#?}")
     };
@@ -339,7 +434,7 @@ fn a_template_that_is_gone_is_minted_again_under_its_name_or_not_at_all() {
     assert_ne!(world.pools[0].object.infrastructure.name, first);
     take_back(&mut world, RollbackScope::Workers, MinorRollback::Refuse);
     world.templates.retain(|template| template.name != first);
-    let decision = world.plan();
+    let decision = pinned(&mut world);
     let Action::MintTemplate(mint) = &decision.action else {
         panic!("{decision:#?}")
     };

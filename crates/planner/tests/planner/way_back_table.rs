@@ -44,7 +44,10 @@ fn with_a_machine_that_never_came_up(mut world: World, pool: &PoolId, new: &str)
     let new = version(new);
     let mut random = Random::new(1);
     for _ in 0..1_000 {
-        let machines = world.machines.iter().filter(|machine| machine.pool.as_ref() == Some(pool));
+        let machines = world
+            .machines
+            .iter()
+            .filter(|machine| machine.pool.as_ref() == Some(pool));
         let mut new = machines.filter(|machine| machine.version == new);
         if new.any(|machine| matches!(machine.node, Node::Absent)) {
             return world;
@@ -213,7 +216,11 @@ fn what_the_table_says_is_what_happens() {
             };
             let swaps = world.swaps;
             world.upgrade_spec = UpgradeSpec {
-                operation: Operation::Rollback(Rollback { of, scope }),
+                operation: Operation::Rollback(Rollback {
+                    target: world.upgrade_spec.target.as_str().to_owned(),
+                    of,
+                    scope,
+                }),
                 ..UpgradeSpec::new("back", Target::Text(String::new()))
             };
             if refused.is_empty() {

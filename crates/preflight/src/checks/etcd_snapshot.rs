@@ -3,13 +3,9 @@
 use instar_addons::{SnapshotQuery, SnapshotReading, SnapshotsSeen};
 use instar_api::{ClusterSide, EtcdSnapshotParameters, EtcdSnapshotStatus, SnapshotObserve, WorkloadAccess};
 use instar_planner::{Problem, Snapshot};
-use jiff::SignedDuration;
 
 use super::{STALE, readable};
 use crate::{finding::Finding, workload::Workload};
-
-/// How far another clock may go ahead of ours.
-const AHEAD: SignedDuration = SignedDuration::from_mins(5);
 
 /// What each policy asks has to be so.
 pub(super) fn look(snapshot: &Snapshot, asked: &[EtcdSnapshotParameters], workload: Workload<'_>) -> Finding {
@@ -124,11 +120,6 @@ fn of_seen(snapshot: &Snapshot, parameters: &EtcdSnapshotParameters, seen: &Snap
         message: format!("{kind} {within}{name} in the {place} reports the newest snapshot of etcd, {message}"),
     };
     let age = snapshot.now.duration_since(*time);
-    if age < -AHEAD {
-        return Finding::Unknown(of_newest(format!(
-            "of {time}, which is still to come: timestampExpression has to give the time when it was made"
-        )));
-    }
     if age <= *max_age {
         return Finding::Pass;
     }

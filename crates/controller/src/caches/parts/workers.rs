@@ -80,6 +80,8 @@ pub(crate) struct DeploymentFields {
     machines: MachineFields,
     #[serde(rename = "a")]
     labels: BTreeMap<String, String>,
+    #[serde(rename = "n")]
+    replicas: u32,
     /// How machines are replaced.
     #[serde(rename = "t")]
     strategy: String,
@@ -108,6 +110,7 @@ impl PlannedKind for capi::MachineDeployment {
             object: ObjectFields::of(self, self.spec.paused, observed_generation, conditions),
             machines: MachineFields::of(&self.spec.template.spec),
             labels: self.spec.template.metadata.labels.clone(),
+            replicas: self.spec.replicas.unwrap_or(1),
             strategy: self.spec.rollout.strategy.kind.clone(),
             held: self.annotations().get(HELD_ANNOTATION).cloned(),
             skipped_checks: self.annotations().get(SKIP_PREFLIGHT_CHECKS).cloned(),
@@ -122,6 +125,7 @@ impl PlannedKind for capi::MachineDeployment {
             labels: fields.labels,
             infrastructure: template_ref(&machines.infrastructure),
             bootstrap: machines.bootstrap.as_ref().map(template_ref),
+            replicas: fields.replicas,
             rollout: match fields.strategy.as_str() {
                 "OnDelete" => Rollout::OnDelete,
                 _ => Rollout::Rolling,

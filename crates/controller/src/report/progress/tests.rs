@@ -45,6 +45,7 @@ fn pool(name: &str) -> MachineDeployment {
         infrastructure: template(name),
         bootstrap: None,
         rollout: Rollout::Rolling,
+        replicas: 1,
         joins: JoinRule::SameMinor,
         held: None,
         drain_timeout: instar_planner::DrainTimeout::None,

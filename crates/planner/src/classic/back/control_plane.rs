@@ -6,13 +6,14 @@ use crate::{
         Next,
         control_plane::rolling_out,
         convergence,
+        template::Source,
         view::{ClassicView, ExternalChange},
     },
     decision::{Action, Waiting},
     gates,
     operation::{Rollback, RollbackScope},
     pool_id::PoolId,
-    settled::control_plane_settled,
+    settled::{control_plane_rolls, control_plane_settled},
     snapshot::Flavor,
     swap::{self, Course, Destination, Origin},
     swap_history::PoolState,
@@ -23,20 +24,29 @@ pub(super) fn next(view: &ClassicView<'_>, rollback: &Rollback, waiting: &mut Ve
     let control_plane = view.control_plane;
     let template = control_plane.infrastructure.as_ref();
     let change = view.external_change(&control_plane.object, &control_plane.version, template);
-    if let ExternalChange::Reverted(written) = change {
-        waiting.push(Waiting::Reverted {
-            pool: PoolId::ControlPlane,
-            written: written.clone(),
-            found: control_plane.version.clone(),
-        });
-        return Next::Wait;
+    match change {
+        ExternalChange::Unchanged => {}
+        ExternalChange::Reverted(written) => {
+            waiting.push(Waiting::Reverted {
+                pool: PoolId::ControlPlane,
+                written: written.clone(),
+                found: control_plane.version.clone(),
+            });
+            return Next::Wait;
+        }
+        // It isn't what it was, so this isn't the end.
+        ExternalChange::Advanced(_) => {
+            let pool = PoolId::ControlPlane;
+            waiting.push(NoWayBack::Changed { pool }.into());
+            return Next::Wait;
+        }
     }
     match control_plane_route(view, control_plane, rollback) {
         Route::BackTo(before) => back_to(view, before, waiting),
         Route::Changed => {
             let pool = PoolId::ControlPlane;
             waiting.push(NoWayBack::Changed { pool }.into());
-            Next::Done
+            Next::Wait
         }
         Route::Untouched => Next::Done,
         Route::There => {
@@ -50,6 +60,21 @@ pub(super) fn next(view: &ClassicView<'_>, rollback: &Rollback, waiting: &mut Ve
             write.map_or(Next::Done, |write| Next::Write(Box::new(write)))
         }
     }
+}
+
+/// Whether a step that is under way goes back before the workers do.
+pub(super) fn turns_first(view: &ClassicView<'_>, rollback: &Rollback) -> bool {
+    match (rollback.scope, control_plane_route(view, view.control_plane, rollback)) {
+        (RollbackScope::All, Route::BackTo(before)) => {
+            is_rolling(view) && is_between(view, before) && refusals::of_next_step(view, before).is_empty()
+        }
+        (RollbackScope::All | RollbackScope::Workers, _) => false,
+    }
+}
+
+/// Whether some of its machines aren't as its spec says.
+pub(super) fn is_rolling(view: &ClassicView<'_>) -> bool {
+    control_plane_rolls(view.control_plane, &view.machines_of(&PoolId::ControlPlane))
 }
 
 fn back_to(view: &ClassicView<'_>, before: &PoolState, waiting: &mut Vec<Waiting>) -> Next {
@@ -68,11 +93,10 @@ fn back_to(view: &ClassicView<'_>, before: &PoolState, waiting: &mut Vec<Waiting
         return Next::Wait;
     }
     // What is under way turns around at once.
-    let machines = view.machines_of(&PoolId::ControlPlane);
-    let held = if control_plane_settled(view.control_plane, &machines) {
-        gates::before_way_back(view.snapshot)
-    } else {
+    let held = if is_rolling(view) {
         Vec::new()
+    } else {
+        gates::before_way_back(view.snapshot)
     };
     if !held.is_empty() {
         waiting.extend(held);
@@ -104,7 +128,7 @@ fn swap(view: &ClassicView<'_>, before: &PoolState) -> Result<Action, Waiting> {
         upgrade: view.snapshot.upgrade_spec.id(),
         now: view.snapshot.now,
         to: Course::BackTo(before),
-        template: source.as_ref().map(|source| source.reference()),
+        template: source.as_ref().map(Source::reference),
         bootstrap: None,
         origin: Origin {
             release: view.release_of(&control_plane.object, &control_plane.version, template),

@@ -1,17 +1,18 @@
 //! What can't be taken back, and why.
 
 use instar_api::MinorRollback;
+use instar_capi::Lifecycle;
 use instar_catalog::etcd::Etcd;
 use instar_domain::{KubeVersion, skew};
 
-use super::{Reach, Route, control_plane_route, pool_route, restore};
+use super::{Reach, Route, control_plane, control_plane_route, pool_route, restore};
 use crate::{
     classic::view::ClassicView,
     decision::Waiting,
     etcd::{of_control_plane, of_state},
     operation::{Rollback, RollbackScope},
     pool_id::PoolId,
-    snapshot::{JoinRule, MachineDeployment, Node, Object},
+    snapshot::{JoinRule, Machine, MachineDeployment, Node, Object},
     swap_history::{PoolState, Present},
     upgrade_spec::PoolOverride,
     way_back::NoWayBack,
@@ -19,13 +20,25 @@ use crate::{
 
 /// All that stands in the way before the first swap: all of an upgrade is taken back, or nothing.
 pub(super) fn all(view: &ClassicView<'_>, rollback: &Rollback) -> Vec<Waiting> {
-    let mut refused: Vec<Waiting> = match rollback.scope {
-        RollbackScope::Workers => Vec::new(),
-        RollbackScope::All => of_control_plane_steps(view, rollback),
+    let of_control_plane = control_plane_route(view, view.control_plane, rollback);
+    let mut refused: Vec<Waiting> = match (rollback.scope, of_control_plane) {
+        (RollbackScope::Workers, _) => Vec::new(),
+        (RollbackScope::All, Route::Changed) => {
+            let pool = PoolId::ControlPlane;
+            vec![NoWayBack::Changed { pool }.into()]
+        }
+        (RollbackScope::All, Route::Untouched | Route::There | Route::BackTo(_)) => {
+            of_control_plane_steps(view, rollback)
+        }
     };
     for pool in view.pools.iter().copied().filter(|pool| !is_held(view, pool)) {
-        if let Route::BackTo(before) = pool_route(view, pool, rollback, Reach::AtTheEnd) {
-            refused.extend(of_pool(view, rollback, pool, before));
+        match pool_route(view, pool, rollback, Reach::AtTheEnd) {
+            Route::Untouched | Route::There => {}
+            Route::BackTo(before) => refused.extend(of_pool(view, rollback, pool, before)),
+            Route::Changed => {
+                let pool = PoolId::Workers(pool.object.name.clone());
+                refused.push(NoWayBack::Changed { pool }.into());
+            }
         }
     }
     if !is_known(view, rollback) {
@@ -112,6 +125,8 @@ fn present_step<'a>(view: &ClassicView<'a>, before: &PoolState) -> Step<'a> {
         etcd: of_control_plane(control_plane),
         has_run: machines.is_empty()
             || before.version == control_plane.version
+            // Where no older one is left, the newer ones have taken over, and what they were isn't known any more.
+            || machines.iter().all(|machine| machine.version == control_plane.version)
             || machines
                 .iter()
                 .any(|machine| machine.version == control_plane.version && has_node(&machine.node)),
@@ -163,37 +178,53 @@ fn newer_workers<'a>(
 
 fn of_pool(view: &ClassicView<'_>, rollback: &Rollback, pool: &MachineDeployment, before: &PoolState) -> Vec<Waiting> {
     let id = PoolId::Workers(pool.object.name.clone());
-    let control_plane = &view.control_plane.version;
+    let present = &view.control_plane.version;
     let mut refused: Vec<Waiting> = restore::machines(view, pool, before).err().into_iter().collect();
     refused.extend(restore::bootstrap(view, pool, before).err());
     // Else the control plane goes back too, and lets it.
-    if rollback.scope == RollbackScope::Workers && skew::kubelet(&before.version, control_plane).is_err() {
+    if rollback.scope == RollbackScope::Workers && skew::kubelet(&before.version, present).is_err() {
         refused.push(
             NoWayBack::TooFarBehind {
                 pool: id.clone(),
                 before: before.version.clone(),
-                control_plane: control_plane.clone(),
+                control_plane: present.clone(),
             }
             .into(),
         );
     }
-    // What hasn't joined is no loss: the old machines are there.
+    // What hasn't joined is no loss where all the old machines are there still.
     let joined = |node: &Node| match node {
         Node::Absent => false,
         Node::Joined { .. } => true,
     };
     let machines = view.machines_of(&id);
-    let mut newer = machines
+    let (newer, older): (Vec<&Machine>, Vec<&Machine>) = machines
         .iter()
-        .filter(|machine| machine.version.minor() > before.version.minor());
-    let is_replaced = newer.any(|machine| joined(&machine.node));
+        .copied()
+        .partition(|machine| machine.version.minor() > before.version.minor());
+    let stay = older.iter().filter(|machine| machine.lifecycle != Lifecycle::Deleting);
+    let is_short = u32::try_from(stay.count()).unwrap_or(u32::MAX) < pool.replicas;
+    let is_replaced = !newer.is_empty() && (is_short || newer.iter().any(|machine| joined(&machine.node)));
+    // Cluster API makes no machine for workers while the control plane rolls out.
+    match rollback.scope {
+        RollbackScope::Workers if is_replaced && control_plane::is_rolling(view) => {
+            refused.push(
+                NoWayBack::ControlPlaneRolls {
+                    pool: id.clone(),
+                    control_plane: present.clone(),
+                }
+                .into(),
+            );
+        }
+        RollbackScope::Workers | RollbackScope::All => {}
+    }
     match pool.joins {
-        JoinRule::SameMinor if is_replaced && before.version.minor() != control_plane.minor() => {
+        JoinRule::SameMinor if is_replaced && before.version.minor() != present.minor() => {
             refused.push(
                 NoWayBack::OlderMachines {
                     pool: id,
                     before: before.version.clone(),
-                    control_plane: control_plane.clone(),
+                    control_plane: present.clone(),
                 }
                 .into(),
             );

@@ -226,6 +226,7 @@ impl World {
             infrastructure: reference(&template),
             bootstrap: None,
             rollout: Rollout::Rolling,
+            replicas,
             joins: JoinRule::SameMinor,
             held: None,
             drain_timeout: DrainTimeout::None,
@@ -316,7 +317,12 @@ impl World {
             pools: self
                 .pools
                 .iter()
-                .map(|pool| Observed::Read(pool.object.clone()))
+                .map(|pool| {
+                    Observed::Read(MachineDeployment {
+                        replicas: pool.replicas,
+                        ..pool.object.clone()
+                    })
+                })
                 .collect(),
             machine_sets: self.sets.iter().cloned().map(Observed::Read).collect(),
             machine_pools: self.each_pool(|pool| pool.pool.clone()),

@@ -45,13 +45,28 @@ pub(crate) async fn what_can_be_undone_is_and_what_cannot_says_why(scene: Journe
     }
     classic::create_with(&scene, &rows, &SMALL).await?;
     let ledger = Ledger::start(&scene.mgmt.client(), &scene.namespace).await?;
-    let (old, new) = (rows.version(33), rows.version(34));
     let before = machines(&scene).await?;
+    a_control_plane_that_never_boots(&scene, &rows, &ledger, &before).await?;
+    workers_that_never_join(&scene, &rows, &ledger, &before).await?;
+    workers_that_have_rolled(&scene, &rows).await?;
+    aborted(&scene, &rows).await?;
+    ledger.caught_up().await?;
+    assert_machines(&ledger, &rows)
+}
 
+type Machines = BTreeSet<(String, String)>;
+
+async fn a_control_plane_that_never_boots(
+    scene: &JourneyContext,
+    rows: &Rows,
+    ledger: &Ledger,
+    before: &Machines,
+) -> Result<()> {
+    let (old, new) = (rows.version(33), rows.version(34));
     say("a control plane whose new machine never boots");
-    upgrade(&scene, "boots-never", &rows.name(34, 6)).await?;
+    upgrade(scene, "boots-never", &rows.name(34, 6)).await?;
     wait_for("a new machine of the control plane", UPGRADE, || async {
-        let made = of_pool(&ledger, &Pool::ControlPlane, &new)?;
+        let made = of_pool(ledger, &Pool::ControlPlane, &new)?;
         if made == 1 {
             Ok(())
         } else {
@@ -59,13 +74,13 @@ pub(crate) async fn what_can_be_undone_is_and_what_cannot_says_why(scene: Journe
         }
     })
     .await?;
-    extent(&scene, "boots-never", RollbackExtent::All, "").await?;
-    rollback(&scene, "back-1", "Rollback", "boots-never").await?;
-    ended(&scene, "back-1", UpgradePhase::Completed).await?;
-    ended(&scene, "boots-never", UpgradePhase::RolledBack).await?;
-    assert_eq!(machines(&scene).await?, before, "none that was there was replaced");
+    extent(scene, "boots-never", RollbackExtent::All, "").await?;
+    rollback(scene, "back-1", "Rollback", "boots-never").await?;
+    ended(scene, "back-1", UpgradePhase::Completed).await?;
+    ended(scene, "boots-never", UpgradePhase::RolledBack).await?;
+    assert_eq!(machines(scene).await?, *before, "none that was there was replaced");
     assert_eq!(
-        versions(&scene).await?,
+        versions(scene).await?,
         [
             ("c".to_owned(), old.clone()),
             ("md-0".to_owned(), old.clone()),
@@ -74,14 +89,23 @@ pub(crate) async fn what_can_be_undone_is_and_what_cannot_says_why(scene: Journe
     );
 
     say("Git applies the upgrade again that was taken back");
-    upgrade(&scene, "boots-never", &rows.name(34, 6)).await?;
+    upgrade(scene, "boots-never", &rows.name(34, 6)).await?;
     tokio::time::sleep(STILL).await;
-    assert_eq!(machines(&scene).await?, before);
+    assert_eq!(machines(scene).await?, *before);
+    Ok(())
+}
 
+async fn workers_that_never_join(
+    scene: &JourneyContext,
+    rows: &Rows,
+    ledger: &Ledger,
+    before: &Machines,
+) -> Result<()> {
+    let (old, new) = (rows.version(33), rows.version(34));
     say("workers whose new machine never joins");
-    upgrade(&scene, "joins-never", &rows.name(34, 7)).await?;
+    upgrade(scene, "joins-never", &rows.name(34, 7)).await?;
     wait_for("a new machine of a pool", UPGRADE, || async {
-        let made = of_pool(&ledger, &Pool::Workers("md-0".to_owned()), &new)?;
+        let made = of_pool(ledger, &Pool::Workers("md-0".to_owned()), &new)?;
         if made == 1 {
             Ok(())
         } else {
@@ -91,9 +115,9 @@ pub(crate) async fn what_can_be_undone_is_and_what_cannot_says_why(scene: Journe
     .await?;
     let etcd =
         "etcd 3.6.5-0 has run, and its data can't be read by 3.5.26-0: restore a snapshot of etcd, or go forward";
-    extent(&scene, "joins-never", RollbackExtent::Workers, etcd).await?;
-    rollback(&scene, "too-late", "Rollback", "joins-never").await?;
-    let refused = ended(&scene, "too-late", UpgradePhase::Refused).await?;
+    extent(scene, "joins-never", RollbackExtent::Workers, etcd).await?;
+    rollback(scene, "too-late", "Rollback", "joins-never").await?;
+    let refused = ended(scene, "too-late", UpgradePhase::Refused).await?;
     assert_eq!(
         refused
             .health
@@ -102,40 +126,44 @@ pub(crate) async fn what_can_be_undone_is_and_what_cannot_says_why(scene: Journe
         Some(("NoWayBack", etcd)),
         "{refused:?}"
     );
-    let goes_on = records(&scene).get("joins-never").await?;
+    let goes_on = records(scene).get("joins-never").await?;
     assert_eq!(
         phase(&goes_on),
         UpgradePhase::Workers,
         "what is refused changes nothing"
     );
-    rollback(&scene, "back-2", "RollbackWorkers", "joins-never").await?;
-    ended(&scene, "back-2", UpgradePhase::Completed).await?;
-    ended(&scene, "joins-never", UpgradePhase::RolledBack).await?;
-    let workers = |machines: &BTreeSet<(String, String)>| -> BTreeSet<(String, String)> {
+    rollback(scene, "back-2", "RollbackWorkers", "joins-never").await?;
+    ended(scene, "back-2", UpgradePhase::Completed).await?;
+    ended(scene, "joins-never", UpgradePhase::RolledBack).await?;
+    let workers = |machines: &Machines| -> Machines {
         machines
             .iter()
             .filter(|(pool, _)| pool.starts_with("md-"))
             .cloned()
             .collect()
     };
-    let after = machines(&scene).await?;
+    let after = machines(scene).await?;
     assert_eq!(
         workers(&after),
-        workers(&before),
+        workers(before),
         "no worker that was there was replaced"
     );
     assert_eq!(
-        versions(&scene).await?,
+        versions(scene).await?,
         [
             ("c".to_owned(), new.clone()),
             ("md-0".to_owned(), old.clone()),
             ("md-1".to_owned(), old.clone())
         ]
     );
+    Ok(())
+}
 
+async fn workers_that_have_rolled(scene: &JourneyContext, rows: &Rows) -> Result<()> {
+    let (old, new) = (rows.version(33), rows.version(34));
     say("workers that have rolled");
-    upgrade(&scene, "rolled", &rows.name(34, 1)).await?;
-    let status = ended(&scene, "rolled", UpgradePhase::Completed).await?;
+    upgrade(scene, "rolled", &rows.name(34, 1)).await?;
+    let status = ended(scene, "rolled", UpgradePhase::Completed).await?;
     let older = format!(
         "Cluster API makes no machine of {old} for MachineDeployment md-0 while the control plane is at {new}, since kubeadm \
          joins no other minor version: "
@@ -143,34 +171,37 @@ pub(crate) async fn what_can_be_undone_is_and_what_cannot_says_why(scene: Journe
     let said = status.rollback.context("nothing is said of a rollback")?;
     assert_eq!(said.possible, RollbackExtent::Nothing, "{said:?}");
     assert!(said.why.starts_with(&older), "{said:?}");
-    rollback(&scene, "by-kubeadm", "Rollback", "rolled").await?;
-    let refused = ended(&scene, "by-kubeadm", UpgradePhase::Refused).await?;
+    rollback(scene, "by-kubeadm", "Rollback", "rolled").await?;
+    let refused = ended(scene, "by-kubeadm", UpgradePhase::Refused).await?;
     let first = refused.health.first().context("it doesn't say why")?;
     assert!(first.message.starts_with(&older), "{refused:?}");
 
     say("the same where kubeadm may join older machines");
     for pool in ["md-0", "md-1"] {
         let patch = json!({ "metadata": { "annotations": { SKIP: "KubeadmVersionSkew" } } });
-        pools(&scene)
+        pools(scene)
             .patch(pool, &PatchParams::default(), &Patch::Merge(&patch))
             .await?;
     }
-    rollback(&scene, "back-3", "Rollback", "rolled").await?;
-    ended(&scene, "back-3", UpgradePhase::Completed).await?;
-    ended(&scene, "rolled", UpgradePhase::RolledBack).await?;
+    rollback(scene, "back-3", "Rollback", "rolled").await?;
+    ended(scene, "back-3", UpgradePhase::Completed).await?;
+    ended(scene, "rolled", UpgradePhase::RolledBack).await?;
     assert_eq!(
-        versions(&scene).await?,
+        versions(scene).await?,
         [
             ("c".to_owned(), new.clone()),
             ("md-0".to_owned(), old.clone()),
             ("md-1".to_owned(), old.clone())
         ]
     );
+    Ok(())
+}
 
+async fn aborted(scene: &JourneyContext, rows: &Rows) -> Result<()> {
     say("an upgrade that is aborted once its control plane has moved");
-    upgrade(&scene, "aborted", &rows.name(35, 1)).await?;
+    upgrade(scene, "aborted", &rows.name(35, 1)).await?;
     wait_for("the control plane to move", UPGRADE, || async {
-        let seen = versions(&scene).await?;
+        let seen = versions(scene).await?;
         if seen[0].1 == rows.version(35) {
             Ok(())
         } else {
@@ -179,21 +210,20 @@ pub(crate) async fn what_can_be_undone_is_and_what_cannot_says_why(scene: Journe
     })
     .await?;
     let patch = json!({ "spec": { "operation": "Abort" } });
-    records(&scene)
+    records(scene)
         .patch("aborted", &PatchParams::default(), &Patch::Merge(&patch))
         .await?;
-    ended(&scene, "aborted", UpgradePhase::Aborted).await?;
+    ended(scene, "aborted", UpgradePhase::Aborted).await?;
     let last = rows.version(35);
     assert_eq!(
-        versions(&scene).await?,
+        versions(scene).await?,
         [
             ("c".to_owned(), last.clone()),
             ("md-0".to_owned(), last.clone()),
             ("md-1".to_owned(), last)
         ]
     );
-    ledger.caught_up().await?;
-    assert_machines(&ledger, &rows)
+    Ok(())
 }
 
 /// A release of v1.34 whose machines of a role take an hour to start.
@@ -272,7 +302,7 @@ async fn versions(scene: &JourneyContext) -> Result<Vec<(String, String)>> {
 }
 
 /// The Machines that stay: their pool and their name.
-async fn machines(scene: &JourneyContext) -> Result<BTreeSet<(String, String)>> {
+async fn machines(scene: &JourneyContext) -> Result<Machines> {
     let kind = core_kind("Machine", "machines");
     let api: Api<DynamicObject> = Api::namespaced_with(scene.mgmt.client(), &scene.namespace, &kind);
     let all = api.list(&ListParams::default()).await?;

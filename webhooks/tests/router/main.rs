@@ -177,7 +177,7 @@ async fn what_cannot_be_read_is_refused_with_what_is_wrong() {
             Route::Validate(guard) => match guard {
                 GuardedKind::Cluster => KIND,
                 GuardedKind::ControlPlane => "KubeadmControlPlane",
-                GuardedKind::Worker => "MachineDeployment",
+                GuardedKind::Worker | GuardedKind::Marks => "MachineDeployment",
                 GuardedKind::ClusterClass => "ClusterClass",
                 GuardedKind::MachineTemplate => "DevMachineTemplate",
                 GuardedKind::BootstrapTemplate => "KubeadmConfigTemplate",
@@ -185,7 +185,6 @@ async fn what_cannot_be_read_is_refused_with_what_is_wrong() {
                 GuardedKind::KubernetesRelease => "KubernetesRelease",
                 GuardedKind::ClusterUpgrade => "ClusterUpgrade",
                 GuardedKind::UpgradePolicy => "UpgradePolicy",
-                GuardedKind::Marks => "MachineDeployment",
             },
         };
         let is_deletion = route == Route::ValidateMovedTemplate;

@@ -51,13 +51,13 @@ impl Upgrades {
         };
         let taken_back = path.and_then(|path| path.takes_back.as_ref());
         let by = path.filter(|_| taken_back.is_some()).map(|path| &path.upgrade);
-        let takes_back = |upgrade: &ClusterUpgrade| by == Some(&id_of(upgrade));
+        let is_rollback = |upgrade: &ClusterUpgrade| by == Some(&id_of(upgrade));
         let is_taken_back = |upgrade: &ClusterUpgrade| {
             taken_back.is_some_and(|of| of.upgrade == id_of(upgrade) && of.target == upgrade.spec.target)
         };
-        let has_begun = |upgrade: &Arc<ClusterUpgrade>| begun == Some(&id_of(upgrade)) || takes_back(upgrade);
+        let has_begun = |upgrade: &Arc<ClusterUpgrade>| begun == Some(&id_of(upgrade)) || is_rollback(upgrade);
         let has_ended = |upgrade: &&Arc<ClusterUpgrade>| finished_phase(upgrade) == Some(UpgradePhase::Completed);
-        let done = upgrades.iter().find(|upgrade| takes_back(upgrade)).filter(has_ended);
+        let done = upgrades.iter().find(|upgrade| is_rollback(upgrade)).filter(has_ended);
         let says_so = |upgrade: &ClusterUpgrade| finished_phase(upgrade) == Some(UpgradePhase::RolledBack);
         let (finished, mut open): (Vec<_>, Vec<_>) = upgrades
             .iter()
@@ -71,22 +71,24 @@ impl Upgrades {
                 created(upgrade),
             )
         });
-        let active = turn(&open, takes_back);
+        let active = turn(&open, is_rollback);
         let asked_back = active.as_ref().and_then(|active| active.spec.rollback_of.clone());
         open.retain(|upgrade| {
             let name = Some(upgrade.name_any());
             name != asked_back && name != active.as_ref().map(|active| active.name_any())
         });
-        let taking_back = active.as_ref().filter(|active| takes_back(active));
+        let taking_back = active.as_ref().filter(|active| is_rollback(active));
         let taking_back = taking_back.and_then(|_| upgrades.iter().find(|upgrade| is_taken_back(upgrade)));
         let last = finished
             .iter()
             .filter(|upgrade| match finished_phase(upgrade) {
                 Some(UpgradePhase::Completed | UpgradePhase::Aborted) => !is_taken_back(upgrade),
                 // What is left of the others is what took them back, or nothing.
-                Some(UpgradePhase::Refused | UpgradePhase::RollingBack | UpgradePhase::RolledBack)
-                | Some(
-                    UpgradePhase::Pending
+                Some(
+                    UpgradePhase::Refused
+                    | UpgradePhase::RollingBack
+                    | UpgradePhase::RolledBack
+                    | UpgradePhase::Pending
                     | UpgradePhase::Held
                     | UpgradePhase::ControlPlane
                     | UpgradePhase::Workers

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::{
     goal::{Demand, at_present},
     place::{Place, pinned},
-    view::{ClassicView, ExternalChange, blocking_reason},
+    view::{ClassicView, blocking_reason},
 };
 use crate::{
     cluster_api::deletions,
@@ -164,20 +164,7 @@ fn aim<'a>(
         }
         return Ok(Aim::Leave);
     }
-    match view.external_change(&pool.object, &pool.version, None) {
-        ExternalChange::Unchanged => {}
-        ExternalChange::Advanced(field) => waiting.push(Waiting::ForeignWriter {
-            pool: id.clone(),
-            field,
-        }),
-        ExternalChange::Reverted(written) => {
-            return Err(Waiting::Reverted {
-                pool: id,
-                written: written.clone(),
-                found: pool.version.clone(),
-            });
-        }
-    }
+    view.told_change(&id, &pool.object, &pool.version, None, waiting)?;
     if pool.version.compare(demand.version()) == BuildOrder::Greater {
         return Err(Waiting::PoolAhead {
             pool: id,

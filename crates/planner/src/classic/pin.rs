@@ -98,19 +98,19 @@ pub(super) fn is_way_back(view: &ClassicView<'_>) -> bool {
     path.is_some_and(|path| path.takes_back.is_some() && path.upgrade == view.snapshot.upgrade_spec.id())
 }
 
-fn patch(view: &ClassicView<'_>, classic: &ClassicCluster, pins: &Pins, path: PinnedPath) -> PinPath {
+fn patch(view: &ClassicView<'_>, classic: &ClassicCluster, pins: &Pins, pinned_path: PinnedPath) -> PinPath {
     let resource_version = classic.resource_version.clone();
     let patch = json!({ "metadata": {
         "resourceVersion": resource_version,
         "annotations": {
             RELEASES_ANNOTATION: pins.to_annotation(),
-            PATH_ANNOTATION: path.to_annotation(),
+            PATH_ANNOTATION: pinned_path.to_annotation(),
         },
     }});
     PinPath {
         name: view.snapshot.cluster.name.clone(),
         resource_version,
-        releases: path.releases,
+        releases: pinned_path.releases,
         before: None,
         patch,
     }

@@ -246,6 +246,33 @@ impl<'a> ClassicView<'a> {
         ExternalChange::Unchanged
     }
 
+    /// The same of a pool of workers, told to the user. What was set back holds the pool.
+    pub(super) fn told_change<'o>(
+        &self,
+        pool: &PoolId,
+        object: &'o Object,
+        version: &KubeVersion,
+        template: Option<&TemplateRef>,
+        waiting: &mut Vec<Waiting>,
+    ) -> Result<ExternalChange<'o>, Waiting> {
+        let change = self.external_change(object, version, template);
+        match change {
+            ExternalChange::Unchanged => {}
+            ExternalChange::Advanced(field) => waiting.push(Waiting::ForeignWriter {
+                pool: pool.clone(),
+                field,
+            }),
+            ExternalChange::Reverted(written) => {
+                return Err(Waiting::Reverted {
+                    pool: pool.clone(),
+                    written: written.clone(),
+                    found: version.clone(),
+                });
+            }
+        }
+        Ok(change)
+    }
+
     /// Whether a target was named later than that swap, be its path pinned already or not yet.
     fn was_planned_after(&self, swap: &SwapEntry) -> bool {
         let path = self

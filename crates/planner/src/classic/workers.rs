@@ -262,21 +262,8 @@ fn place_forward<'a>(
         Some(PoolOverride::Hold) => return Ok(Place::There),
         Some(PoolOverride::Pin(name)) => pinned(view, id.clone(), &pool.version, name)?,
     };
-    let external_change = view.external_change(&pool.object, &pool.version, Some(&pool.infrastructure));
-    match external_change {
-        ExternalChange::Unchanged => {}
-        ExternalChange::Advanced(field) => waiting.push(Waiting::ForeignWriter {
-            pool: id.clone(),
-            field,
-        }),
-        ExternalChange::Reverted(written) => {
-            return Err(Waiting::Reverted {
-                pool: id,
-                written: written.clone(),
-                found: pool.version.clone(),
-            });
-        }
-    }
+    let template = Some(&pool.infrastructure);
+    let external_change = view.told_change(&id, &pool.object, &pool.version, template, waiting)?;
     if let Some(release) = due(view, pool, demand, external_change)? {
         return match blocking_reason(&pool.object) {
             None => Ok(Place::Due(Course::To(release))),

@@ -4,7 +4,7 @@ use super::{Reach, Route, pool_route, restore};
 use crate::{
     classic::{
         place::Place,
-        view::{ClassicView, ExternalChange, blocking_reason},
+        view::{ClassicView, blocking_reason},
         workers::{arrival, has_arrived},
     },
     decision::{Action, Waiting},
@@ -30,20 +30,7 @@ pub(in crate::classic) fn place<'a>(
         // The schema takes none of these in a rollback.
         Some(PoolOverride::Pin(_)) | None => {}
     }
-    match view.external_change(&pool.object, &pool.version, Some(&pool.infrastructure)) {
-        ExternalChange::Unchanged => {}
-        ExternalChange::Advanced(field) => waiting.push(Waiting::ForeignWriter {
-            pool: id.clone(),
-            field,
-        }),
-        ExternalChange::Reverted(written) => {
-            return Err(Waiting::Reverted {
-                pool: id,
-                written: written.clone(),
-                found: pool.version.clone(),
-            });
-        }
-    }
+    view.told_change(&id, &pool.object, &pool.version, Some(&pool.infrastructure), waiting)?;
     match pool_route(view, pool, rollback, Reach::Now) {
         Route::Untouched => Ok(Place::There),
         Route::Changed => {

@@ -14,7 +14,6 @@ mod component_settings;
 mod contract;
 mod control_plane;
 pub mod labels;
-mod machine_conditions;
 mod machines;
 mod owners;
 mod state;
@@ -34,12 +33,11 @@ pub use control_plane::{
     ClusterConfiguration, ControlPlaneMachineSpec, ControlPlaneMachines, ControlPlaneSpec, ControlPlaneStatus, Dns,
     Etcd, ExternalEtcd, KubeadmAddon, KubeadmConfigSpec, KubeadmControlPlane, LocalEtcd, Rollout,
 };
-pub use machine_conditions::{MachineConditions, NodeReadyCondition};
 pub use machines::{
-    Bootstrap, Condition, Machine, MachineDeletion, MachineDeployment, MachineDeploymentSpec, MachineDeploymentStatus,
-    MachinePool, MachinePoolSpec, MachinePoolStatus, MachineRollout, MachineSet, MachineSetSpec, MachineSetStatus,
-    MachineSpec, MachineStatus, MachineTemplate, NodeInfo, NodeReference, Reference, RolloutStrategy, VersionCount,
-    relevant_conditions,
+    Bootstrap, Condition, Machine, MachineConditions, MachineDeletion, MachineDeployment, MachineDeploymentSpec,
+    MachineDeploymentStatus, MachinePool, MachinePoolSpec, MachinePoolStatus, MachineRollout, MachineSet,
+    MachineSetSpec, MachineSetStatus, MachineSpec, MachineStatus, MachineTemplate, NodeInfo, NodeReadyCondition,
+    NodeReference, Reference, RolloutStrategy, VersionCount, relevant_conditions,
 };
 pub use owners::{owning_clusters, references_to_clusters};
 pub use state::{Lifecycle, Maker, ManagedBy, WorkerKind};

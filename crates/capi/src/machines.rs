@@ -1,9 +1,13 @@
 //! Machines and what makes them: MachineDeployments, MachineSets, MachinePools, Machines.
 
+mod conditions;
+
 use kube::CustomResource;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::{ClassMetadata, MachineConditions};
+use crate::ClassMetadata;
+
+pub use conditions::{MachineConditions, NodeReadyCondition};
 
 /// A condition.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]

@@ -4,6 +4,7 @@
 //! they are. Workers move where the next step would leave them too far behind, and at the end.
 //! What is old is deleted when all is done. The way back is a direction of its own.
 
+mod arrival;
 mod back;
 mod control_plane;
 mod drift;
@@ -13,7 +14,10 @@ mod pin;
 mod pinned;
 mod place;
 mod progress;
+mod restore;
 mod retire;
+mod returning;
+mod route;
 mod template;
 mod view;
 mod workers;

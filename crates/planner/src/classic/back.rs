@@ -6,16 +6,13 @@
 
 mod control_plane;
 mod refusals;
-mod restore;
-mod workers;
 
-use instar_capi::ManagedBy;
-use instar_domain::{KubeVersion, skew};
+use instar_domain::KubeVersion;
 
-pub(super) use self::workers::{place, swap};
 use super::{
     Next, ending, machine_pools, pin,
     progress::Ends,
+    route::{Reach, Route, pool_route},
     view::ClassicView,
     workers::{Heading, WorkerRollout},
 };
@@ -24,8 +21,8 @@ use crate::{
     gates,
     operation::{Rollback, RollbackScope},
     pool_id::PoolId,
-    snapshot::{ControlPlane, MachineDeployment, Object, Snapshot},
-    swap_history::{PoolState, Present, SwapHistory, UpgradeId},
+    snapshot::Snapshot,
+    swap_history::{PoolState, UpgradeId},
     way_back::NoWayBack,
 };
 
@@ -93,18 +90,6 @@ impl Returning {
             template: before.template.clone(),
         }
     }
-}
-
-/// Where an object stands on the way back.
-enum Route<'a> {
-    /// The upgrade hasn't changed it.
-    Untouched,
-    /// To this.
-    BackTo(&'a PoolState),
-    /// It is as it was before.
-    There,
-    /// Another client has changed it since.
-    Changed,
 }
 
 pub(super) fn plan(view: &ClassicView<'_>, rollback: &Rollback) -> Decision {
@@ -182,69 +167,6 @@ fn go(view: &ClassicView<'_>, rollback: &Rollback, waiting: &mut Vec<Waiting>) -
         return (Stage::Verifying, Action::Nothing);
     }
     ending(view, waiting)
-}
-
-/// The next step of the control plane.
-fn control_plane_route<'a>(view: &ClassicView<'_>, control_plane: &'a ControlPlane, rollback: &Rollback) -> Route<'a> {
-    let template = control_plane.infrastructure.as_ref();
-    let present = Present {
-        version: &control_plane.version,
-        template: template.map(|template| &template.name),
-    };
-    let by = view.snapshot.upgrade_spec.id();
-    route(view, &control_plane.object, rollback, present, |history| {
-        history.before(&rollback.of, &by, present)
-    })
-}
-
-/// How far a pool goes.
-#[derive(Clone, Copy)]
-enum Reach {
-    /// As far as the control plane lets it now.
-    Now,
-    /// To where it is at the end.
-    AtTheEnd,
-}
-
-/// Where a pool goes at once: a kubelet may skip minors, and be three of them older than the control plane.
-fn pool_route<'a>(view: &ClassicView<'_>, pool: &'a MachineDeployment, rollback: &Rollback, reach: Reach) -> Route<'a> {
-    let present = Present {
-        version: &pool.version,
-        template: Some(&pool.infrastructure.name),
-    };
-    match pool.object.managed_by {
-        ManagedBy::Topology => Route::Untouched,
-        ManagedBy::User => {
-            let by = view.snapshot.upgrade_spec.id();
-            let may = |version: &KubeVersion| match reach {
-                Reach::Now => skew::kubelet(version, &view.control_plane.version).is_ok(),
-                Reach::AtTheEnd => true,
-            };
-            route(view, &pool.object, rollback, present, |history| {
-                history.furthest_before(&rollback.of, &by, present, may)
-            })
-        }
-    }
-}
-
-fn route<'a>(
-    view: &ClassicView<'_>,
-    object: &'a Object,
-    rollback: &Rollback,
-    present: Present<'_>,
-    before: impl Fn(&'a SwapHistory) -> Option<&'a PoolState>,
-) -> Route<'a> {
-    let (of, by) = (&rollback.of, view.snapshot.upgrade_spec.id());
-    let Some(history) = object.swap_history.as_ref().filter(|history| history.knows(of)) else {
-        return Route::Untouched;
-    };
-    let is_there =
-        || history.last_of(&by).is_some() || history.led_here(of, present) || history.is_as_before(of, present);
-    match before(history) {
-        Some(before) => Route::BackTo(before),
-        None if is_there() => Route::There,
-        None => Route::Changed,
-    }
 }
 
 /// The MachinePools that the upgrade changed: they stay.

@@ -5,7 +5,7 @@ use instar_domain::skew;
 use jiff::SignedDuration;
 
 use super::{
-    Next,
+    Next, arrival,
     goal::{Goal, at_present},
     machine_pools,
     template::{self, Source, Wanted},
@@ -167,7 +167,7 @@ fn workers_first(view: &ClassicView<'_>, next: &Step<'_>, waiting: &mut Vec<Wait
     let before = waiting.len();
     for pool in view.pools.iter().filter(|pool| ends_by_itself(view, pool)) {
         if !view.rolled_out(pool) {
-            waiting.extend(workers::rolling_out(view, pool));
+            waiting.extend(arrival::rolling_out(view, pool));
         }
     }
     if waiting.len() == before {

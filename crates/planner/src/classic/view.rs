@@ -16,7 +16,7 @@ use crate::{
     name::label_value,
     observed::{Unreadable, read},
     pool_id::PoolId,
-    settled::rolled_out,
+    settled::{control_plane_rolls, rolled_out},
     snapshot::{
         ClusterKind, ControlPlane, InfrastructurePool, Initialization, Machine, MachineDeployment, MachinePool,
         MachineSet, Node, Object, Snapshot, Template, TemplateContent, TemplateRef,
@@ -387,6 +387,11 @@ impl<'a> ClassicView<'a> {
             (WorkerKind::MachinePool, pool.object.name.as_str(), lowest)
         });
         sets.chain(machine_pools)
+    }
+
+    /// Whether some machines of the control plane aren't as its spec says.
+    pub(super) fn control_plane_rolls(&self) -> bool {
+        control_plane_rolls(self.control_plane, &self.machines_of(&PoolId::ControlPlane))
     }
 
     /// Whether a pool is all that its spec says, and nothing else, be it ready or not.

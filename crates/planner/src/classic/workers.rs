@@ -1,26 +1,26 @@
 //! The workers' turn: at the end, or where the control plane can't go on without them.
 
-use instar_capi::{Lifecycle, ManagedBy};
+use instar_capi::ManagedBy;
 use instar_domain::{BuildOrder, KubeVersion};
 
 use super::{
-    Next, back,
+    Next,
+    arrival::{arrival, has_arrived},
     goal::Demand,
     machine_pools,
     place::{Place, pinned},
+    returning,
     template::{self, Source, Wanted},
-    view::{ClassicView, ExternalChange, blocking_reason, stopped},
+    view::{ClassicView, ExternalChange, blocking_reason},
 };
 use crate::{
     canary::Leaving,
-    cluster_api::{deletions, said},
     decision::{Action, Field, Waiting},
     gates,
     name::label_value,
     operation::Rollback,
     pool_id::PoolId,
-    settled::{converged, matches_spec, unready},
-    snapshot::{Machine, MachineDeployment, MachinePool, Object, Rollout, TemplateRef},
+    snapshot::{MachineDeployment, MachinePool, Object, TemplateRef},
     step::Step,
     swap::{self, Course, Destination, Origin},
     upgrade_spec::PoolOverride,
@@ -154,7 +154,7 @@ pub(super) fn next<'a>(view: &ClassicView<'a>, rollout: &WorkerRollout<'a>, wait
             }
             let swapped = match (pool, course) {
                 (Workers::Deployment(pool), Course::To(step)) => swap(view, pool, &step),
-                (Workers::Deployment(pool), Course::BackTo(before)) => back::swap(view, pool, before),
+                (Workers::Deployment(pool), Course::BackTo(before)) => returning::swap(view, pool, before),
                 (Workers::MachinePool(pool), _) => Ok(machine_pools::begin(view, pool)),
             };
             match swapped {
@@ -184,7 +184,7 @@ pub(super) fn next<'a>(view: &ClassicView<'a>, rollout: &WorkerRollout<'a>, wait
 fn turn_around(view: &ClassicView<'_>, pool: Workers<'_>, course: Course<'_>) -> Option<Action> {
     match (pool, course) {
         (Workers::Deployment(pool), Course::BackTo(before)) if !view.rolled_out(pool) => {
-            back::swap(view, pool, before).ok()
+            returning::swap(view, pool, before).ok()
         }
         (Workers::Deployment(_) | Workers::MachinePool(_), Course::To(_) | Course::BackTo(_)) => None,
     }
@@ -196,25 +196,6 @@ pub(super) fn is_settled(view: &ClassicView<'_>, pool: &MachineDeployment, headi
         Ok(Place::There | Place::Arrived | Place::Moving | Place::Continues(_) | Place::Stuck) => true,
         Ok(Place::Due(_)) | Err(_) => false,
     }
-}
-
-/// What is said of a pool that hasn't got to what its spec says: first that it can't go on, where that is so, and last
-/// what its old machines wait for.
-pub(super) fn rolling_out(view: &ClassicView<'_>, pool: &MachineDeployment) -> impl Iterator<Item = Waiting> {
-    let id = PoolId::Workers(pool.object.name.clone());
-    let machines = view.machines_of(&id);
-    let there = machines
-        .iter()
-        .filter(|machine| matches_spec(machine, &pool.version, Some(&pool.infrastructure)))
-        .filter(|machine| converged(machine, &pool.version));
-    let rolling = Waiting::PoolRollingOut {
-        version: pool.version.clone(),
-        converged: there.count(),
-        machines: machines.len(),
-        pool: id,
-    };
-    let stopped = stopped(&pool.object).into_iter();
-    stopped.chain([rolling]).chain(deletions(machines))
 }
 
 fn in_order<'a>(view: &ClassicView<'a>, rollout: &WorkerRollout<'a>) -> Vec<Workers<'a>> {
@@ -239,7 +220,7 @@ fn place<'a>(
 ) -> Result<Place<'a>, Waiting> {
     match heading {
         Heading::Forward(demand) => place_forward(view, pool, demand, waiting),
-        Heading::Back(rollback) => back::place(view, pool, rollback, waiting),
+        Heading::Back(rollback) => returning::place(view, pool, rollback, waiting),
     }
 }
 
@@ -355,58 +336,6 @@ fn carries<'a>(
         Some(wanted) => template::carries(view, id, &wanted)?,
     };
     Ok(machines && bootstrap)
-}
-
-/// A pool whose spec is as it should be: are its machines?
-pub(super) fn arrival<'a>(
-    view: &ClassicView<'a>,
-    pool: &MachineDeployment,
-    id: &PoolId,
-    waiting: &mut Vec<Waiting>,
-) -> Place<'a> {
-    let (same, old) = machines(view, pool);
-    let unready: Vec<Waiting> = unready(same, &pool.version).collect();
-    if unready.is_empty() && view.rolled_out(pool) {
-        return Place::Arrived;
-    }
-    let place = match (pool.object.lifecycle, pool.rollout) {
-        // It goes away, and the upgrade doesn't wait for it.
-        (Lifecycle::Deleting, _) => {
-            waiting.extend(stopped(&pool.object));
-            return Place::There;
-        }
-        (Lifecycle::Paused, _) => {
-            waiting.extend(rolling_out(view, pool));
-            Place::Stuck
-        }
-        (Lifecycle::Active, Rollout::OnDelete) if !old.is_empty() && unready.is_empty() => {
-            waiting.push(Waiting::OnDelete {
-                pool: id.clone(),
-                machines: old.iter().map(|machine| machine.name.clone()).collect(),
-            });
-            Place::Stuck
-        }
-        (Lifecycle::Active, Rollout::OnDelete | Rollout::Rolling) => {
-            waiting.extend(rolling_out(view, pool));
-            Place::Moving
-        }
-    };
-    waiting.extend(unready);
-    waiting.extend(said(&pool.object));
-    place
-}
-
-/// Whether all machines of a pool are as its spec says, and ready.
-pub(super) fn has_arrived(view: &ClassicView<'_>, pool: &MachineDeployment) -> bool {
-    unready(machines(view, pool).0, &pool.version).next().is_none() && view.rolled_out(pool)
-}
-
-/// The machines of a pool: those that are as its spec says, and the others.
-fn machines<'a>(view: &ClassicView<'a>, pool: &MachineDeployment) -> (Vec<&'a Machine>, Vec<&'a Machine>) {
-    let machines = view.machines_of(&PoolId::Workers(pool.object.name.clone()));
-    machines
-        .into_iter()
-        .partition(|machine| matches_spec(machine, &pool.version, Some(&pool.infrastructure)))
 }
 
 fn swap(view: &ClassicView<'_>, pool: &MachineDeployment, step: &Step<'_>) -> Result<Action, Waiting> {

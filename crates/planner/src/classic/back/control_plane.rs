@@ -1,11 +1,12 @@
 //! The control plane's turn on the way back: one step of the upgrade at a time.
 
-use super::{Route, control_plane_route, refusals, restore};
+use super::refusals;
 use crate::{
     classic::{
         Next,
         control_plane::rolling_out,
-        convergence,
+        convergence, restore,
+        route::{Route, control_plane_route},
         template::Source,
         view::{ClassicView, ExternalChange},
     },
@@ -13,7 +14,7 @@ use crate::{
     gates,
     operation::{Rollback, RollbackScope},
     pool_id::PoolId,
-    settled::{control_plane_rolls, control_plane_settled},
+    settled::control_plane_settled,
     snapshot::Flavor,
     swap::{self, Course, Destination, Origin},
     swap_history::PoolState,
@@ -66,15 +67,10 @@ pub(super) fn next(view: &ClassicView<'_>, rollback: &Rollback, waiting: &mut Ve
 pub(super) fn turns_first(view: &ClassicView<'_>, rollback: &Rollback) -> bool {
     match (rollback.scope, control_plane_route(view, view.control_plane, rollback)) {
         (RollbackScope::All, Route::BackTo(before)) => {
-            is_rolling(view) && is_between(view, before) && refusals::of_next_step(view, before).is_empty()
+            view.control_plane_rolls() && is_between(view, before) && refusals::of_next_step(view, before).is_empty()
         }
         (RollbackScope::All | RollbackScope::Workers, _) => false,
     }
-}
-
-/// Whether some of its machines aren't as its spec says.
-pub(super) fn is_rolling(view: &ClassicView<'_>) -> bool {
-    control_plane_rolls(view.control_plane, &view.machines_of(&PoolId::ControlPlane))
 }
 
 fn back_to(view: &ClassicView<'_>, before: &PoolState, waiting: &mut Vec<Waiting>) -> Next {
@@ -93,7 +89,7 @@ fn back_to(view: &ClassicView<'_>, before: &PoolState, waiting: &mut Vec<Waiting
         return Next::Wait;
     }
     // What is under way turns around at once.
-    let held = if is_rolling(view) {
+    let held = if view.control_plane_rolls() {
         Vec::new()
     } else {
         gates::before_way_back(view.snapshot)

@@ -5,9 +5,12 @@ use instar_capi::Lifecycle;
 use instar_catalog::etcd::Etcd;
 use instar_domain::{KubeVersion, skew};
 
-use super::{Reach, Route, control_plane, control_plane_route, pool_route, restore};
 use crate::{
-    classic::view::ClassicView,
+    classic::{
+        restore,
+        route::{Reach, Route, control_plane_route, pool_route},
+        view::ClassicView,
+    },
     decision::Waiting,
     etcd::{of_control_plane, of_state},
     operation::{Rollback, RollbackScope},
@@ -207,7 +210,7 @@ fn of_pool(view: &ClassicView<'_>, rollback: &Rollback, pool: &MachineDeployment
     let is_replaced = !newer.is_empty() && (is_short || newer.iter().any(|machine| joined(&machine.node)));
     // Cluster API makes no machine for workers while the control plane rolls out.
     match rollback.scope {
-        RollbackScope::Workers if is_replaced && control_plane::is_rolling(view) => {
+        RollbackScope::Workers if is_replaced && view.control_plane_rolls() => {
             refused.push(
                 NoWayBack::ControlPlaneRolls {
                     pool: id.clone(),

@@ -1,12 +1,12 @@
 //! The templates that a pool had before. What Instar minted and somebody deleted is minted again from the pins, under the
 //! same name, or not at all.
 
+use super::{
+    pinned,
+    template::{Source, Wanted, source},
+    view::ClassicView,
+};
 use crate::{
-    classic::{
-        pinned,
-        template::{Source, Wanted, source},
-        view::ClassicView,
-    },
     decision::Waiting,
     pool_id::PoolId,
     snapshot::{MachineDeployment, TemplateRef},

@@ -3,7 +3,7 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde::{Deserialize, Serialize};
 
-use crate::{Condition, Machine};
+use super::{Condition, Machine};
 
 /// The conditions of a Machine that are read.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]

@@ -1,12 +1,13 @@
 //! A MachineDeployment's turn on the way back.
 
-use super::{Reach, Route, pool_route, restore};
+use super::{
+    arrival::{arrival, has_arrived},
+    place::Place,
+    restore,
+    route::{Reach, Route, pool_route},
+    view::{ClassicView, blocking_reason},
+};
 use crate::{
-    classic::{
-        place::Place,
-        view::{ClassicView, blocking_reason},
-        workers::{arrival, has_arrived},
-    },
     decision::{Action, Waiting},
     operation::Rollback,
     pool_id::PoolId,
@@ -18,7 +19,7 @@ use crate::{
 };
 
 /// Where a pool is, seen from where it was before.
-pub(in crate::classic) fn place<'a>(
+pub(super) fn place<'a>(
     view: &ClassicView<'a>,
     pool: &'a MachineDeployment,
     rollback: &Rollback,
@@ -51,11 +52,7 @@ pub(in crate::classic) fn place<'a>(
 }
 
 /// The write that takes a pool back, or makes a template for it that is gone.
-pub(in crate::classic) fn swap(
-    view: &ClassicView<'_>,
-    pool: &MachineDeployment,
-    before: &PoolState,
-) -> Result<Action, Waiting> {
+pub(super) fn swap(view: &ClassicView<'_>, pool: &MachineDeployment, before: &PoolState) -> Result<Action, Waiting> {
     let machines = restore::machines(view, pool, before)?;
     let bootstrap = restore::bootstrap(view, pool, before)?;
     let other = |bootstrap: &TemplateRef| pool.bootstrap.as_ref() != Some(bootstrap);

@@ -13,7 +13,7 @@ use instar_api::{
 };
 use instar_planner::{
     GateHistory, Operation as PlannedOperation, Origin, PinnedPath, PoolOverride, ResourceVersion, Rollback,
-    RollbackScope, Strategy, TakenBack, Target, UpgradeId, UpgradeSpec,
+    RollbackScope, Strategy, Target, UpgradeId, UpgradeSpec,
 };
 use jiff::Timestamp;
 use kube::ResourceExt;
@@ -82,24 +82,22 @@ pub(crate) fn operation(
         Operation::Rollback => RollbackScope::All,
         Operation::RollbackWorkers => RollbackScope::Workers,
     };
-    let of_path = path.filter(|path| path.upgrade == id_of(upgrade));
-    let of_path = of_path.and_then(|path| path.takes_back.clone());
+    let by = id_of(upgrade);
+    let of_path = path.and_then(|path| path.takes_back.as_ref()).filter(|of| of.by == by);
+    let of_path = of_path.map(|of| (of.upgrade.clone(), of.target.clone()));
     let of_record = || {
         let of = taken_back_by(upgrade, known).filter(|of| !of.spec.operation.is_rollback())?;
-        Some(TakenBack {
-            upgrade: id_of(&of),
-            target: of.spec.target.clone(),
-        })
+        Some((id_of(&of), of.spec.target.clone()))
     };
     // No swap history knows one without a time, so that nothing is found to be taken back.
-    let unknown = || TakenBack {
-        upgrade: UpgradeId {
+    let unknown = || {
+        let id = UpgradeId {
             name: upgrade.spec.rollback_of.clone().unwrap_or_default(),
             started: None,
-        },
-        target: String::new(),
+        };
+        (id, String::new())
     };
-    let TakenBack { upgrade: of, target } = of_path.or_else(of_record).unwrap_or_else(unknown);
+    let (of, target) = of_path.or_else(of_record).unwrap_or_else(unknown);
     PlannedOperation::Rollback(Rollback { of, target, scope })
 }
 

@@ -20,7 +20,7 @@ use instar_domain::{BuildOrder, KubeVersion, skew};
 use serde_json::Value;
 
 use crate::{
-    decision::{Action, Decision, DeleteTemplate, MintTemplate, Swap},
+    decision::{Action, Decision, DeleteTemplate, MintTemplate, Stage, Swap},
     observed::Observed,
     operation::{Operation, Rollback},
     pool_id::PoolId,
@@ -155,7 +155,13 @@ pub fn check(snapshot: &Snapshot, decision: &Decision) -> Vec<Violation> {
         Action::SwapControlPlane(swap) => check_control_plane(snapshot, swap, &mut broken),
         Action::SwapWorkers(swap) => check_workers(snapshot, swap, &mut broken),
         Action::PatchMachinePool(patch) => machine_pool::check(snapshot, patch, &mut broken),
-        Action::PinPath(pin) => pinned::check_path(snapshot, pin, &mut broken),
+        Action::PinPath(pin) => {
+            pinned::check_path(snapshot, pin, &mut broken);
+            // What has ended is not looked at again.
+            if decision.progress.stage == Stage::Complete {
+                broken.push(Violation::Incomplete);
+            }
+        }
         Action::RecordConvergence(arrival) if snapshot.cluster.topology().is_some() => {
             topology_canary::check_arrival(snapshot, arrival, &mut broken);
         }
@@ -272,8 +278,8 @@ fn is_spent(snapshot: &Snapshot, action: &Action) -> bool {
         | Action::Nothing => false,
     };
     let path = snapshot.cluster.classic().and_then(|classic| classic.path.as_ref());
-    let taken_back = path.and_then(|path| path.takes_back.as_ref());
-    goes_on && taken_back.is_some_and(|taken_back| taken_back.target == snapshot.upgrade_spec.target.as_str())
+    let upgrade_spec = &snapshot.upgrade_spec;
+    goes_on && path.is_some_and(|path| path.is_spent(&upgrade_spec.upgrade, upgrade_spec.target.as_str()))
 }
 
 /// The way back that is asked for, if one is.

@@ -108,15 +108,19 @@ pub fn plan(snapshot: &Snapshot) -> Decision {
 /// Why the target isn't gone to again, where the last upgrade to it was taken back.
 fn spent(view: &ClassicView<'_>) -> Option<Waiting> {
     let path = view.snapshot.cluster.classic()?.path.as_ref()?;
-    let taken_back = path.takes_back.as_ref()?;
-    let target = view.snapshot.upgrade_spec.target.as_str();
-    (taken_back.target == target).then(|| {
+    let upgrade_spec = &view.snapshot.upgrade_spec;
+    let target = upgrade_spec.target.as_str();
+    let taken_back = path
+        .takes_back
+        .as_ref()
+        .filter(|_| path.is_spent(&upgrade_spec.upgrade, target))?;
+    Some(
         NoWayBack::Spent {
             target: target.to_owned(),
-            by: path.upgrade.name.clone(),
+            by: taken_back.by.name.clone(),
         }
-        .into()
-    })
+        .into(),
+    )
 }
 
 /// Whether something was swapped for the upgrade.

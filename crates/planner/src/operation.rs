@@ -1,5 +1,7 @@
 //! What an upgrade is to do: go on, end where it stands, or take another one back.
 
+use serde::{Deserialize, Serialize};
+
 use crate::swap_history::UpgradeId;
 
 /// What an upgrade is to do.
@@ -24,7 +26,7 @@ pub struct Rollback {
 }
 
 /// How much of an upgrade is taken back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RollbackScope {
     /// The workers, then the control plane.
     All,

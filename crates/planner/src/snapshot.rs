@@ -21,6 +21,7 @@ use crate::{
     check_outcome::CheckOutcome,
     drain_timeout::DrainTimeout,
     observed::{Observed, Unreadable},
+    operation::RollbackScope,
     pause::{LeftMark, PausedBy},
     pool_id::PoolId,
     swap_history::{SwapHistory, UpgradeId},
@@ -180,12 +181,27 @@ pub struct PinnedPath {
 }
 
 /// An upgrade that is or was taken back. Its target is spent: nothing goes there again before a user asks for something
-/// else, whatever Git still says.
+/// else, and that upgrade never does, whatever Git still says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TakenBack {
     pub upgrade: UpgradeId,
     /// Its target as it was written.
     pub target: String,
+    /// Who took it back.
+    pub by: UpgradeId,
+    /// How much of it.
+    pub scope: RollbackScope,
+}
+
+impl PinnedPath {
+    /// Whether an upgrade of that name would go again to what was taken back.
+    #[must_use]
+    pub fn is_spent(&self, upgrade: &str, target: &str) -> bool {
+        self.takes_back.as_ref().is_some_and(|taken_back| {
+            let is_the_last = taken_back.by == self.upgrade;
+            taken_back.target == target && (is_the_last || taken_back.upgrade.name == upgrade)
+        })
+    }
 }
 
 /// A condition of an object of Cluster API's.

@@ -6,7 +6,7 @@ use crate::{
     decision::{NodeIs, UnreadyNode, Waiting},
     observed::Observed,
     pool_id::PoolId,
-    snapshot::{ClusterKind, Machine, NodeReadiness, Snapshot},
+    snapshot::{ClusterKind, Machine, NodeReadiness, Object, Snapshot},
 };
 
 /// What holds the end for the Nodes' sake. Machines that Cluster API is deleting don't count, nor those that the upgrade
@@ -48,6 +48,13 @@ fn not_ready(machine: &Machine) -> Option<Waiting> {
     })))
 }
 
+/// Whether it is the upgrade's to make this pool well: a rollback's are those that it swapped.
+fn is_swapped(snapshot: &Snapshot, object: &Object) -> bool {
+    let history = object.swap_history.as_ref();
+    snapshot.upgrade_spec.operation.rollback().is_none()
+        || history.is_some_and(|history| history.last_of(&snapshot.upgrade_spec.id()).is_some())
+}
+
 fn counts(snapshot: &Snapshot, machine: &Machine) -> bool {
     let moved_by = match &snapshot.cluster.kind {
         ClusterKind::Classic(_) => ManagedBy::User,
@@ -55,11 +62,16 @@ fn counts(snapshot: &Snapshot, machine: &Machine) -> bool {
     };
     let is_of_upgrade = |name: &String| {
         let mut pools = snapshot.pools.iter().filter_map(Observed::read);
-        pools.any(|pool| pool.object.name == *name && pool.object.managed_by == moved_by)
+        pools.any(|pool| {
+            pool.object.name == *name && pool.object.managed_by == moved_by && is_swapped(snapshot, &pool.object)
+        })
     };
+    let control_plane = snapshot.control_plane.as_ref().and_then(Observed::read);
     machine.lifecycle == Lifecycle::Active
         && match &machine.pool {
-            Some(PoolId::ControlPlane) => true,
+            Some(PoolId::ControlPlane) => {
+                control_plane.is_some_and(|control_plane| is_swapped(snapshot, &control_plane.object))
+            }
             Some(PoolId::Workers(name)) => is_of_upgrade(name),
             Some(PoolId::MachinePool(_)) | None => false,
         }

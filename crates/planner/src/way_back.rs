@@ -112,7 +112,7 @@ impl fmt::Display for NoWayBack {
             ),
             Self::ControlPlaneMinor { present, before } => write!(
                 f,
-                "API servers of {present} have run, and Kubernetes supports no way back to {before}: set spec.operation to RollbackWorkers, or allow it by spec.rollback.controlPlaneMinor of an UpgradePolicy"
+                "API servers of {present} have run, and Kubernetes supports no way back to {before}: take the workers alone back by the operation RollbackWorkers, or allow it by spec.rollback.controlPlaneMinor of an UpgradePolicy"
             ),
             Self::OlderMachines {
                 pool,
@@ -128,11 +128,11 @@ impl fmt::Display for NoWayBack {
                 control_plane,
             } => write!(
                 f,
-                "{pool} was at {before}, which is too many minor versions behind the control plane at {control_plane}: go forward to another release, or set spec.operation to Rollback"
+                "{pool} was at {before}, which is too many minor versions behind the control plane at {control_plane}: go forward to another release, or take all of it back by the operation Rollback"
             ),
             Self::ControlPlaneRolls { pool, control_plane } => write!(
                 f,
-                "the control plane still goes to {control_plane}, and Cluster API makes no machine for {pool} meanwhile: wait for it, or set spec.operation to Rollback"
+                "the control plane still goes to {control_plane}, and Cluster API makes no machine for {pool} meanwhile: wait for it, or take all of it back by the operation Rollback"
             ),
             Self::Spent { target, by } => write!(
                 f,

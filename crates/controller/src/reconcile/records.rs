@@ -105,10 +105,15 @@ impl Context {
     /// Says of upgrades that another one takes them back, or has done so.
     pub(super) async fn report_taken_back(&self, cluster: &Cluster, upgrades: &Upgrades) -> Result<(), Error> {
         let under_way = upgrades.taking_back.iter().zip(&upgrades.active);
-        let under_way = under_way.map(|(of, by)| (of, by, TakenBack::UnderWay));
-        let done = upgrades.taken_back.iter().map(|(of, by)| (of, by, TakenBack::Done));
-        for (of, by, how_far) in under_way.chain(done).filter(|(of, ..)| may_be_reported(of)) {
-            let status = report::taken_back(of, by, how_far, Timestamp::now());
+        let under_way = under_way.map(|(of, by)| (of, by.name_any(), TakenBack::UnderWay));
+        let by = pinned_path(cluster).and_then(|path| path.takes_back);
+        let left = upgrades.left_half.iter().zip(by);
+        let left = left.map(|(of, taken_back)| (of, taken_back.by.name, TakenBack::LeftHalf));
+        let done = upgrades.taken_back.iter();
+        let done = done.map(|(of, by)| (of, by.name_any(), TakenBack::Done));
+        let all = under_way.chain(left).chain(done);
+        for (of, by, how_far) in all.filter(|(of, ..)| may_be_reported(of)) {
+            let status = report::taken_back(of, &by, how_far, Timestamp::now());
             let about = [cluster.object_ref(&()), of.object_ref(&())];
             self.write_and_publish(of, &status, &about, Vec::new()).await?;
         }

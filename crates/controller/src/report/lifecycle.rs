@@ -53,24 +53,25 @@ pub(crate) fn no_way_back(upgrade: &ClusterUpgrade, now: Timestamp) -> ClusterUp
 }
 
 /// Another upgrade takes it back, or has done so.
-pub(crate) fn taken_back(
-    upgrade: &ClusterUpgrade,
-    by: &ClusterUpgrade,
-    phase: TakenBack,
-    now: Timestamp,
-) -> ClusterUpgradeStatus {
-    let name = by.name_any();
+pub(crate) fn taken_back(upgrade: &ClusterUpgrade, by: &str, phase: TakenBack, now: Timestamp) -> ClusterUpgradeStatus {
+    let name = by;
     let (phase, message) = match phase {
         TakenBack::UnderWay => (
             UpgradePhase::RollingBack,
             format!("ClusterUpgrade {name} takes this upgrade back"),
+        ),
+        TakenBack::LeftHalf => (
+            UpgradePhase::RollingBack,
+            format!(
+                "ClusterUpgrade {name}, which took this upgrade back, is gone, and the Cluster may be half way: create another rollback of it, or upgrade to something else"
+            ),
         ),
         TakenBack::Done => (
             UpgradePhase::RolledBack,
             format!("ClusterUpgrade {name} has taken this upgrade back: {}", again(upgrade)),
         ),
     };
-    let about = (&*ClusterUpgrade::kind(&()), &*name);
+    let about = (&*ClusterUpgrade::kind(&()), name);
     let found = vec![found(HealthReason::RolledBack, about, message)];
     ClusterUpgradeStatus {
         rollback: None,
@@ -83,7 +84,7 @@ fn again(upgrade: &ClusterUpgrade) -> &'static str {
     if upgrade.labels().contains_key(REQUEST_NUMBER_LABEL) {
         "to upgrade again, set the annotation upgrade.cluster.x-k8s.io/version of the Cluster to another version, or to the release by its name"
     } else {
-        "to upgrade again, set spec.target to another version, or to the release by its name"
+        "to upgrade again, set spec.target to something else: another version, or the release by its name"
     }
 }
 
@@ -91,6 +92,8 @@ fn again(upgrade: &ClusterUpgrade) -> &'static str {
 #[derive(Clone, Copy)]
 pub(crate) enum TakenBack {
     UnderWay,
+    /// Who did it is gone.
+    LeftHalf,
     Done,
 }
 

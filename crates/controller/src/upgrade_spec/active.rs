@@ -17,6 +17,8 @@ pub(crate) struct Upgrades {
     pub(crate) taking_back: Option<Arc<ClusterUpgrade>>,
     /// Those that have been taken back, and don't say so yet, each with who took it back.
     pub(crate) taken_back: Vec<(Arc<ClusterUpgrade>, Arc<ClusterUpgrade>)>,
+    /// The one that is half taken back, where who did that is gone.
+    pub(crate) left_half: Option<Arc<ClusterUpgrade>>,
     /// Those that came while it does.
     pub(crate) refused: Vec<Arc<ClusterUpgrade>>,
     /// The last that was completed, where none goes on.
@@ -50,7 +52,7 @@ impl Upgrades {
             (time, upgrade.name_any())
         };
         let taken_back = path.and_then(|path| path.takes_back.as_ref());
-        let by = path.filter(|_| taken_back.is_some()).map(|path| &path.upgrade);
+        let by = taken_back.map(|taken_back| &taken_back.by);
         let is_rollback = |upgrade: &ClusterUpgrade| by == Some(&id_of(upgrade));
         let is_taken_back = |upgrade: &ClusterUpgrade| {
             taken_back.is_some_and(|of| of.upgrade == id_of(upgrade) && of.target == upgrade.spec.target)
@@ -63,7 +65,7 @@ impl Upgrades {
             .iter()
             .cloned()
             .partition(|upgrade| finished_phase(upgrade).is_some());
-        open.retain(|upgrade| done.is_none() || !is_taken_back(upgrade));
+        open.retain(|upgrade| !is_taken_back(upgrade));
         open.sort_by_key(|upgrade| {
             (
                 Reverse(is_under_way(upgrade)),
@@ -71,6 +73,8 @@ impl Upgrades {
                 created(upgrade),
             )
         });
+        let is_there = |upgrade: &Arc<ClusterUpgrade>| is_rollback(upgrade);
+        let is_gone = by.is_some() && !upgrades.iter().any(is_there);
         let active = turn(&open, is_rollback);
         let asked_back = active.as_ref().and_then(|active| active.spec.rollback_of.clone());
         open.retain(|upgrade| {
@@ -107,6 +111,11 @@ impl Upgrades {
                     of.map(|of| (Arc::clone(of), Arc::clone(by)))
                 })
                 .collect(),
+            left_half: upgrades
+                .iter()
+                .find(|upgrade| is_gone && is_taken_back(upgrade) && !says_so(upgrade))
+                .filter(|_| active.is_none())
+                .cloned(),
             taking_back: taking_back.cloned(),
             active,
         }
@@ -184,7 +193,7 @@ mod tests {
     use crate::upgrade_spec::tests::{reopened, upgrade};
     use UpgradePhase::{Completed, ControlPlane, Held, Pending, Refused, Workers};
     use instar_api::Operation;
-    use instar_planner::TakenBack;
+    use instar_planner::{RollbackScope, TakenBack};
 
     type Names = (Option<String>, Vec<String>, Option<String>);
 
@@ -313,6 +322,8 @@ mod tests {
             takes_back: Some(TakenBack {
                 upgrade: id(of),
                 target: "v1.35".to_owned(),
+                by: id(by),
+                scope: RollbackScope::All,
             }),
         }
     }
@@ -364,6 +375,39 @@ mod tests {
         let seen = Upgrades::sort(all, None, Some(&way_back("back", "up")));
         assert_eq!(seen.active.as_ref().map(name).as_deref(), Some("back"));
         assert_eq!(seen.refused.iter().map(name).collect::<Vec<_>>(), ["other"]);
+    }
+
+    #[test]
+    fn what_was_taken_back_never_has_its_turn_again() {
+        // Paused, it can't be told; another upgrade has begun since.
+        let mut paused = upgrade("up", 1, Workers).as_ref().clone();
+        paused.spec.paused = true;
+        let mut path = way_back("back", "up");
+        path.upgrade.name = "next".to_owned();
+        let all = vec![
+            Arc::new(paused),
+            rollback("back", 2, "up", Completed),
+            upgrade("next", 3, Workers),
+        ];
+        let seen = Upgrades::sort(all, None, Some(&path));
+        assert_eq!(seen.active.as_ref().map(name).as_deref(), Some("next"));
+        assert_eq!(seen.refused, Vec::new());
+    }
+
+    #[test]
+    fn one_that_was_left_half_way_is_told_so() {
+        let path = way_back("back", "up");
+        let all = vec![upgrade("up", 1, UpgradePhase::RollingBack)];
+        let seen = Upgrades::sort(all, None, Some(&path));
+        assert_eq!(seen.left_half.as_ref().map(name).as_deref(), Some("up"));
+        // Another rollback of it goes on.
+        let all = vec![
+            upgrade("up", 1, UpgradePhase::RollingBack),
+            rollback("again", 3, "up", Pending),
+        ];
+        let seen = Upgrades::sort(all, None, Some(&path));
+        assert_eq!(seen.active.as_ref().map(name).as_deref(), Some("again"));
+        assert_eq!(seen.left_half, None);
     }
 
     #[test]

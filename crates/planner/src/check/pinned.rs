@@ -38,9 +38,14 @@ pub(super) fn check_path(snapshot: &Snapshot, pin: &PinPath, broken: &mut Vec<Vi
     {
         broken.push(Violation::Incomplete);
     }
-    let taken_back = path.takes_back.as_ref().map(|taken_back| &taken_back.upgrade);
-    let rollback = snapshot.upgrade_spec.operation.rollback();
-    if taken_back != rollback.map(|rollback| &rollback.of) {
+    let before = classic.path.as_ref().and_then(|path| path.takes_back.as_ref());
+    let is_kept = match snapshot.upgrade_spec.operation.rollback() {
+        Some(rollback) => path.takes_back.as_ref().is_some_and(|taken_back| {
+            taken_back.upgrade == rollback.of && taken_back.by == path.upgrade && taken_back.scope == rollback.scope
+        }),
+        None => path.takes_back.as_ref() == before,
+    };
+    if !is_kept {
         broken.push(Violation::Incomplete);
     }
     // Another row of a version may be named; the values of one stay.

@@ -100,7 +100,7 @@ pub(super) fn plan(view: &ClassicView<'_>, rollback: &Rollback) -> Decision {
     let path = control_plane::path(view, rollback);
     let mut waiting = Vec::new();
     // All of it, or nothing.
-    let has_begun = pin::is_way_back(view);
+    let has_begun = pin::is_way_back(view, rollback);
     let refused = if has_begun {
         Vec::new()
     } else {
@@ -116,6 +116,11 @@ pub(super) fn plan(view: &ClassicView<'_>, rollback: &Rollback) -> Decision {
         go(view, rollback, &mut waiting)
     };
     let action = pinned_first(view, rollback, stage, action);
+    // Before it is written down what is taken back, nothing has ended.
+    let stage = match (&action, stage) {
+        (Action::PinPath(_), Stage::Complete) => Stage::Verifying,
+        (_, stage) => stage,
+    };
     waiting.extend(machine_pools_stay(view, rollback));
     super::decide(view, &ends, path, stage, action, waiting)
 }

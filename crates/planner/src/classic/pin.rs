@@ -50,7 +50,8 @@ pub(super) fn write(view: &ClassicView<'_>, goal: &Goal<'_>) -> Option<PinPath> 
             .filter(|name| gates::has_addons(view.snapshot, name))
             .map(str::to_owned)
             .collect(),
-        takes_back: None,
+        // What was taken back stays so, whatever comes after it.
+        takes_back: classic.path.as_ref().and_then(|path| path.takes_back.clone()),
     };
     let is_same_path = |path: &PinnedPath| {
         let at_this_time = PinnedPath {
@@ -69,33 +70,40 @@ pub(super) fn write(view: &ClassicView<'_>, goal: &Goal<'_>) -> Option<PinPath> 
 /// does.
 pub(super) fn write_way_back(view: &ClassicView<'_>, rollback: &Rollback) -> Option<PinPath> {
     let classic = view.snapshot.cluster.classic()?;
-    if is_way_back(view) {
+    let upgrade = view.snapshot.upgrade_spec.id();
+    let takes_back = TakenBack {
+        upgrade: rollback.of.clone(),
+        target: rollback.target.clone(),
+        by: upgrade.clone(),
+        scope: rollback.scope,
+    };
+    let is_there = |path: &PinnedPath| path.upgrade == upgrade && path.takes_back.as_ref() == Some(&takes_back);
+    if classic.path.as_ref().is_some_and(is_there) {
         return None;
     }
     let pinned_path = PinnedPath {
-        upgrade: view.snapshot.upgrade_spec.id(),
+        upgrade: upgrade.clone(),
         target: String::new(),
         since: Some(view.snapshot.now),
         from: view.control_plane.version.clone(),
         releases: Vec::new(),
         addons: Vec::new(),
-        takes_back: Some(TakenBack {
-            upgrade: rollback.of.clone(),
-            target: rollback.target.clone(),
-        }),
+        takes_back: Some(takes_back),
     };
     let pins = classic.pins.clone().unwrap_or_default();
     Some(patch(view, classic, &pins, pinned_path))
 }
 
-/// Whether the way back that is asked for has begun.
-pub(super) fn is_way_back(view: &ClassicView<'_>) -> bool {
+/// Whether as much of the same upgrade is on its way back already, be it by another rollback that is gone.
+pub(super) fn is_way_back(view: &ClassicView<'_>, rollback: &Rollback) -> bool {
     let path = view
         .snapshot
         .cluster
         .classic()
         .and_then(|classic| classic.path.as_ref());
-    path.is_some_and(|path| path.takes_back.is_some() && path.upgrade == view.snapshot.upgrade_spec.id())
+    let taken_back = path.filter(|path| path.takes_back.as_ref().is_some_and(|of| of.by == path.upgrade));
+    let taken_back = taken_back.and_then(|path| path.takes_back.as_ref());
+    taken_back.is_some_and(|taken_back| taken_back.upgrade == rollback.of && taken_back.scope == rollback.scope)
 }
 
 fn patch(view: &ClassicView<'_>, classic: &ClassicCluster, pins: &Pins, pinned_path: PinnedPath) -> PinPath {

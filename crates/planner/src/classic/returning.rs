@@ -1,5 +1,7 @@
 //! A MachineDeployment's turn on the way back.
 
+use instar_capi::Lifecycle;
+
 use super::{
     arrival::{arrival, has_arrived},
     place::Place,
@@ -11,7 +13,7 @@ use crate::{
     decision::{Action, Waiting},
     operation::Rollback,
     pool_id::PoolId,
-    snapshot::{MachineDeployment, TemplateRef},
+    snapshot::{JoinRule, MachineDeployment, TemplateRef},
     swap::{self, Course, Destination, Origin},
     swap_history::PoolState,
     upgrade_spec::PoolOverride,
@@ -38,7 +40,13 @@ pub(super) fn place<'a>(
             waiting.push(NoWayBack::Changed { pool: id }.into());
             Ok(Place::There)
         }
-        Route::There => Ok(arrival(view, pool, &id, waiting)),
+        Route::There => {
+            let place = arrival(view, pool, &id, waiting);
+            if let Place::Moving = place {
+                waiting.extend(lacks_machines(view, pool));
+            }
+            Ok(place)
+        }
         Route::BackTo(before) => match blocking_reason(&pool.object) {
             None => Ok(Place::Due(Course::BackTo(before))),
             // It goes away, and nothing waits for it.
@@ -48,6 +56,28 @@ pub(super) fn place<'a>(
             }
             Some(reason) => Err(reason),
         },
+    }
+}
+
+/// What is said of a pool that is back in its spec, and that lost old machines while that was decided.
+fn lacks_machines(view: &ClassicView<'_>, pool: &MachineDeployment) -> Option<Waiting> {
+    let id = PoolId::Workers(pool.object.name.clone());
+    let control_plane = &view.control_plane.version;
+    let machines = view.machines_of(&id);
+    let there = machines
+        .iter()
+        .filter(|machine| machine.version.minor() == pool.version.minor() && machine.lifecycle != Lifecycle::Deleting);
+    let is_short = u32::try_from(there.count()).unwrap_or(u32::MAX) < pool.replicas;
+    match pool.joins {
+        JoinRule::SameMinor if is_short && pool.version.minor() < control_plane.minor() => Some(
+            NoWayBack::OlderMachines {
+                pool: id,
+                before: pool.version.clone(),
+                control_plane: control_plane.clone(),
+            }
+            .into(),
+        ),
+        JoinRule::SameMinor | JoinRule::AnyMinor => None,
     }
 }
 

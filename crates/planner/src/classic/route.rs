@@ -7,7 +7,7 @@ use super::view::ClassicView;
 use crate::{
     operation::Rollback,
     snapshot::{ControlPlane, MachineDeployment, Object},
-    swap_history::{PoolState, Present, SwapHistory},
+    swap_history::{PoolState, Present, SwapHistory, UpgradeId},
 };
 
 /// Where an object stands on the way back.
@@ -33,7 +33,7 @@ pub(super) fn control_plane_route<'a>(
         version: &control_plane.version,
         template: template.map(|template| &template.name),
     };
-    let by = view.snapshot.upgrade_spec.id();
+    let by = taker(view, rollback);
     route(view, &control_plane.object, rollback, present, |history| {
         history.before(&rollback.of, &by, present)
     })
@@ -62,7 +62,7 @@ pub(super) fn pool_route<'a>(
     match pool.object.managed_by {
         ManagedBy::Topology => Route::Untouched,
         ManagedBy::User => {
-            let by = view.snapshot.upgrade_spec.id();
+            let by = taker(view, rollback);
             let may = |version: &KubeVersion| match reach {
                 Reach::Now => skew::kubelet(version, &view.control_plane.version).is_ok(),
                 Reach::AtTheEnd => true,
@@ -81,7 +81,7 @@ fn route<'a>(
     present: Present<'_>,
     before: impl Fn(&'a SwapHistory) -> Option<&'a PoolState>,
 ) -> Route<'a> {
-    let (of, by) = (&rollback.of, view.snapshot.upgrade_spec.id());
+    let (of, by) = (&rollback.of, taker(view, rollback));
     let Some(history) = object.swap_history.as_ref().filter(|history| history.knows(of)) else {
         return Route::Untouched;
     };
@@ -91,5 +91,18 @@ fn route<'a>(
         Some(before) => Route::BackTo(before),
         None if is_there() => Route::There,
         None => Route::Changed,
+    }
+}
+
+/// Who takes it back. Where an upgrade only asks what a rollback of it would do, that is nobody yet.
+pub(super) fn taker(view: &ClassicView<'_>, rollback: &Rollback) -> UpgradeId {
+    let by = view.snapshot.upgrade_spec.id();
+    if by == rollback.of {
+        UpgradeId {
+            name: String::new(),
+            started: None,
+        }
+    } else {
+        by
     }
 }

@@ -282,7 +282,8 @@ impl<'a> ClassicView<'a> {
             .and_then(|classic| classic.path.as_ref());
         let upgrade_spec = &self.snapshot.upgrade_spec;
         path.is_some_and(|path| {
-            let is_of_it = path.upgrade == swap.upgrade;
+            let was_taken_back = path.takes_back.as_ref().is_some_and(|of| of.upgrade == swap.upgrade);
+            let is_of_it = path.upgrade == swap.upgrade || was_taken_back;
             let is_edited = path.target != upgrade_spec.target.as_str();
             is_of_it && (is_edited || path.since.is_some_and(|since| since > swap.since))
         })

@@ -8,7 +8,7 @@ use instar_domain::{KubeVersion, skew};
 use crate::{
     classic::{
         restore,
-        route::{Reach, Route, control_plane_route, pool_route},
+        route::{Reach, Route, control_plane_route, pool_route, taker},
         view::ClassicView,
     },
     decision::Waiting,
@@ -61,7 +61,7 @@ pub(super) fn of_next_step(view: &ClassicView<'_>, before: &PoolState) -> Vec<Wa
 /// The states that the control plane goes through, the next one first.
 pub(super) fn steps<'a>(view: &ClassicView<'a>, rollback: &Rollback) -> Vec<&'a PoolState> {
     let control_plane = view.control_plane;
-    let (mut steps, by) = (Vec::new(), view.snapshot.upgrade_spec.id());
+    let (mut steps, by) = (Vec::new(), taker(view, rollback));
     let mut next = match control_plane_route(view, control_plane, rollback) {
         Route::BackTo(before) => Some(before),
         Route::Untouched | Route::There | Route::Changed => None,

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use instar_planner::{Snapshot, checks_are_asked};
 use instar_preflight::{asks_cluster_api, workload::ClusterApiVersion};
+use instar_watch::is_not_found;
 use kube::{
     Api, Client, ResourceExt,
     api::{DynamicObject, ListParams},
@@ -76,10 +77,8 @@ async fn read(client: &Client) -> ClusterApiVersion {
     let doing = || "listing the Providers of clusterctl".to_owned();
     match call(doing, providers.list(&ListParams::default())).await {
         Ok(list) => version_in(&list.items),
-        Err(Error::Call {
-            source: kube::Error::Api(status),
-            ..
-        }) if status.is_not_found() => ClusterApiVersion::NotListed,
+        // Who installed Cluster API without clusterctl has no such kind.
+        Err(Error::Call { source, .. }) if is_not_found(&source) => ClusterApiVersion::NotListed,
         Err(error) => ClusterApiVersion::Unread(error.to_string()),
     }
 }

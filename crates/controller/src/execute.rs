@@ -401,6 +401,11 @@ impl fmt::Display for ActionDescription<'_> {
                 Some(answer) => write!(f, "Answering Cluster API's hooks of Cluster {name}: {answer}"),
                 None => write!(f, "Removing the answer to Cluster API's hooks from Cluster {name}"),
             },
+            Action::PinPath(PinPath {
+                name,
+                takes_back: Some(of),
+                ..
+            }) => write!(f, "Writing into Cluster {name} that ClusterUpgrade {of} is taken back"),
             Action::PinPath(pin) if pin.releases.is_empty() => {
                 write!(f, "Pinning Cluster {} to what its control plane runs", pin.name)
             }

@@ -146,6 +146,8 @@ pub struct PinPath {
     pub resource_version: ResourceVersion,
     /// The names of the releases that the control plane goes through.
     pub releases: Vec<String>,
+    /// The name of the upgrade that is taken back, if one is.
+    pub takes_back: Option<String>,
     /// The swap that comes next, where Cluster API's own webhooks judge that: as in [`MintTemplate`].
     pub before: Option<Box<Swap>>,
     /// The JSON merge patch.

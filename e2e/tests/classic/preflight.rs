@@ -60,6 +60,8 @@ pub(crate) async fn a_sick_cluster_is_not_upgraded(scene: JourneyContext) -> Res
             (PreflightCheck::ControlPlaneFlags, PreflightResult::Fail),
             (PreflightCheck::TemplatesPresent, PreflightResult::Pass),
             (PreflightCheck::Disks, PreflightResult::Pass),
+            // No clusterctl installed it.
+            (PreflightCheck::CapiReady, PreflightResult::NotApplicable),
         ],
         "{found:#?}"
     );

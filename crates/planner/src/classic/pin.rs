@@ -108,6 +108,10 @@ pub(super) fn is_way_back(view: &ClassicView<'_>, rollback: &Rollback) -> bool {
 
 fn patch(view: &ClassicView<'_>, classic: &ClassicCluster, pins: &Pins, pinned_path: PinnedPath) -> PinPath {
     let resource_version = classic.resource_version.clone();
+    let is_way_back = pinned_path
+        .takes_back
+        .as_ref()
+        .is_some_and(|of| of.by == pinned_path.upgrade);
     let patch = json!({ "metadata": {
         "resourceVersion": resource_version,
         "annotations": {
@@ -119,6 +123,9 @@ fn patch(view: &ClassicView<'_>, classic: &ClassicCluster, pins: &Pins, pinned_p
         name: view.snapshot.cluster.name.clone(),
         resource_version,
         releases: pinned_path.releases,
+        takes_back: is_way_back
+            .then(|| pinned_path.takes_back.map(|of| of.upgrade.name))
+            .flatten(),
         before: None,
         patch,
     }

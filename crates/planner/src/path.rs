@@ -1,9 +1,12 @@
 //! The releases that a classic control plane goes through: minor by minor, from the catalog alone.
 
 use instar_api::Tier;
+use instar_capi::ExternalEtcd;
 use instar_catalog::{Catalog, Pool, Release, etcd::Etcd};
 use instar_domain::{BuildOrder, KubeVersion, Minor};
 use jiff::civil::Date;
+
+use crate::snapshot::Flavor;
 
 /// Where a path begins.
 #[derive(Debug, Clone)]
@@ -214,7 +217,22 @@ fn go<'c>(start: &Start<'_>, way: &Way<'c>, row: &'c Release, catalog: &Catalog)
 }
 
 impl StartEtcd {
-    fn at(&self, version: &KubeVersion) -> Etcd {
+    pub(crate) fn of(flavor: &Flavor) -> Self {
+        match flavor {
+            Flavor::Other => Self::Elsewhere,
+            Flavor::Kubeadm {
+                cluster_configuration, ..
+            } => {
+                let etcd = &cluster_configuration.etcd;
+                match &etcd.external {
+                    Some(ExternalEtcd {}) => Self::Elsewhere,
+                    None => Self::Stacked(etcd.local.image_tag.clone()),
+                }
+            }
+        }
+    }
+
+    pub(crate) fn at(&self, version: &KubeVersion) -> Etcd {
         match self {
             Self::Elsewhere => Etcd::Elsewhere,
             Self::Stacked(Some(tag)) => Etcd::Tag(tag.clone()),

@@ -434,6 +434,16 @@ pub enum Node {
     },
 }
 
+impl Node {
+    /// Whether there is one.
+    pub(crate) const fn is_joined(&self) -> bool {
+        match self {
+            Self::Absent => false,
+            Self::Joined { .. } => true,
+        }
+    }
+}
+
 /// Whether a Machine's Node is Ready: the Machine's condition `NodeReady`, which Cluster API copies from the Node with the
 /// Node's own time. Without a word of Cluster API it isn't known.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -11,7 +11,7 @@ use crate::{
     operation::{Rollback, RollbackScope},
     pool_id::PoolId,
     settled::{control_plane_rolls, rolled_out},
-    snapshot::{ControlPlane, Node, Object, Snapshot},
+    snapshot::{ControlPlane, Object, Snapshot},
     swap_history::{PoolState, SwapHistory},
 };
 
@@ -79,16 +79,12 @@ pub(super) fn check_step(snapshot: &Snapshot, swap: &Swap, rollback: &Rollback, 
     {
         broken.push(Violation::ControlPlaneMoving);
     }
-    let runs_it = |node: &Node| match node {
-        Node::Absent => false,
-        Node::Joined { .. } => true,
-    };
     let has_run = machines.is_empty()
         || present == next
         || machines.iter().all(|machine| machine.version == *present)
         || machines
             .iter()
-            .any(|machine| machine.version == *present && runs_it(&machine.node));
+            .any(|machine| machine.version == *present && machine.node.is_joined());
     if has_run && !shares_etcd(control_plane, swap, rollback) {
         broken.push(Violation::EtcdLowered);
     }

@@ -213,28 +213,30 @@ fn missing_for_workers(view: &ClassicView<'_>, goal: &Goal<'_>) -> Vec<Waiting> 
 }
 
 fn swap(view: &ClassicView<'_>, step: &Step<'_>) -> Result<Action, Waiting> {
-    let control_plane = view.control_plane;
     let pool = PoolId::ControlPlane;
-    let source = match &control_plane.infrastructure {
+    let source = match &view.control_plane.infrastructure {
         None => None,
         Some(reference) => {
             let wanted = Wanted::control_plane(view, step, reference)?;
             Some(template::source(view, &pool, step, &wanted)?)
         }
     };
+    Ok(swap_to(view, Course::To(*step), source, true))
+}
+
+/// The write that points the control plane somewhere, or makes its template before that.
+pub(super) fn swap_to(view: &ClassicView<'_>, to: Course<'_>, source: Option<Source>, has_converged: bool) -> Action {
+    let control_plane = view.control_plane;
+    let template = control_plane.infrastructure.as_ref();
     let destination = Destination {
         upgrade: view.snapshot.upgrade_spec.id(),
         now: view.snapshot.now,
-        to: Course::To(*step),
+        to,
         template: source.as_ref().map(Source::reference),
         bootstrap: None,
         origin: Origin {
-            release: view.release_of(
-                &control_plane.object,
-                &control_plane.version,
-                control_plane.infrastructure.as_ref(),
-            ),
-            has_converged: true,
+            release: view.release_of(&control_plane.object, &control_plane.version, template),
+            has_converged,
         },
     };
     let swap = swap::control_plane(control_plane, destination);
@@ -244,5 +246,5 @@ fn swap(view: &ClassicView<'_>, step: &Step<'_>) -> Result<Action, Waiting> {
         Flavor::Other => None,
     };
     let mint = source.and_then(|source| source.mint_for(tried));
-    Ok(mint.unwrap_or(Action::SwapControlPlane(swap)))
+    mint.unwrap_or(Action::SwapControlPlane(swap))
 }

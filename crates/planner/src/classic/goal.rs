@@ -1,6 +1,5 @@
 //! Where to, and through what.
 
-use instar_capi::ExternalEtcd;
 use instar_catalog::{Pool, Resolved, Role};
 use instar_domain::{BuildOrder, KubeVersion, Minor};
 
@@ -13,7 +12,6 @@ use crate::{
     name::label_value,
     path::{NoPath, Start, StartEtcd, classic_path},
     pool_id::PoolId,
-    snapshot::Flavor,
     step::Step,
     swap,
     upgrade_spec::Target,
@@ -264,7 +262,7 @@ fn path<'a>(
     let control_plane = view.control_plane;
     let start = Start {
         version: &control_plane.version,
-        etcd: etcd(&control_plane.flavor),
+        etcd: StartEtcd::of(&control_plane.flavor),
         pool: control_plane.infrastructure.as_ref().map(|reference| Pool {
             role: Role::ControlPlane,
             group: &reference.group,
@@ -293,20 +291,5 @@ fn path<'a>(
             release,
         }),
         Err(reason) => Err(Waiting::NoPath(Box::new(reason))),
-    }
-}
-
-fn etcd(flavor: &Flavor) -> StartEtcd {
-    match flavor {
-        Flavor::Other => StartEtcd::Elsewhere,
-        Flavor::Kubeadm {
-            cluster_configuration, ..
-        } => {
-            let etcd = &cluster_configuration.etcd;
-            match &etcd.external {
-                Some(ExternalEtcd {}) => StartEtcd::Elsewhere,
-                None => StartEtcd::Stacked(etcd.local.image_tag.clone()),
-            }
-        }
     }
 }

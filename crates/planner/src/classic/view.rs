@@ -418,10 +418,7 @@ fn has_run(control_plane: &ControlPlane, machines: &[&Machine]) -> bool {
     if mine.peek().is_none() {
         return !control_plane.observed.is_empty();
     }
-    mine.any(|machine| match machine.node {
-        Node::Absent => false,
-        Node::Joined { .. } => true,
-    })
+    mine.any(|machine| machine.node.is_joined())
 }
 
 fn is_in_a_pool(machine: &Machine, pools: &[&MachineDeployment]) -> bool {

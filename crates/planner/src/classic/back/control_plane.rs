@@ -4,10 +4,9 @@ use super::refusals;
 use crate::{
     classic::{
         Next,
-        control_plane::rolling_out,
+        control_plane::{rolling_out, swap_to},
         convergence, restore,
         route::{Route, control_plane_route},
-        template::Source,
         view::{ClassicView, ExternalChange},
     },
     decision::{Action, Waiting},
@@ -15,8 +14,7 @@ use crate::{
     operation::{Rollback, RollbackScope},
     pool_id::PoolId,
     settled::control_plane_settled,
-    snapshot::Flavor,
-    swap::{self, Course, Destination, Origin},
+    swap::Course,
     swap_history::PoolState,
     way_back::NoWayBack,
 };
@@ -116,29 +114,10 @@ fn is_between(view: &ClassicView<'_>, before: &PoolState) -> bool {
 }
 
 fn swap(view: &ClassicView<'_>, before: &PoolState) -> Result<Action, Waiting> {
-    let control_plane = view.control_plane;
-    let template = control_plane.infrastructure.as_ref();
-    let source = restore::control_plane(view, before)?;
     let machines = view.machines_of(&PoolId::ControlPlane);
-    let destination = Destination {
-        upgrade: view.snapshot.upgrade_spec.id(),
-        now: view.snapshot.now,
-        to: Course::BackTo(before),
-        template: source.as_ref().map(Source::reference),
-        bootstrap: None,
-        origin: Origin {
-            release: view.release_of(&control_plane.object, &control_plane.version, template),
-            has_converged: control_plane_settled(control_plane, &machines),
-        },
-    };
-    let swap = swap::control_plane(control_plane, destination);
-    // Another kind's webhooks may ask for the template first.
-    let tried = match control_plane.flavor {
-        Flavor::Kubeadm { .. } => Some(&swap),
-        Flavor::Other => None,
-    };
-    let mint = source.and_then(|source| source.mint_for(tried));
-    Ok(mint.unwrap_or(Action::SwapControlPlane(swap)))
+    let has_converged = control_plane_settled(view.control_plane, &machines);
+    let source = restore::control_plane(view, before)?;
+    Ok(swap_to(view, Course::BackTo(before), source, has_converged))
 }
 
 /// Whether its spec is all that it will be at the end.

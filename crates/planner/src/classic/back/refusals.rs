@@ -15,7 +15,7 @@ use crate::{
     etcd::{of_control_plane, of_state},
     operation::{Rollback, RollbackScope},
     pool_id::PoolId,
-    snapshot::{JoinRule, Machine, MachineDeployment, Node, Object},
+    snapshot::{JoinRule, Machine, MachineDeployment, Object},
     swap_history::{PoolState, Present},
     upgrade_spec::PoolOverride,
     way_back::NoWayBack,
@@ -119,10 +119,6 @@ impl<'a> Step<'a> {
 fn present_step<'a>(view: &ClassicView<'a>, before: &PoolState) -> Step<'a> {
     let control_plane = view.control_plane;
     let machines = view.machines_of(&PoolId::ControlPlane);
-    let has_node = |node: &Node| match node {
-        Node::Absent => false,
-        Node::Joined { .. } => true,
-    };
     Step {
         version: &control_plane.version,
         etcd: of_control_plane(control_plane),
@@ -132,7 +128,7 @@ fn present_step<'a>(view: &ClassicView<'a>, before: &PoolState) -> Step<'a> {
             || machines.iter().all(|machine| machine.version == control_plane.version)
             || machines
                 .iter()
-                .any(|machine| machine.version == control_plane.version && has_node(&machine.node)),
+                .any(|machine| machine.version == control_plane.version && machine.node.is_joined()),
     }
 }
 
@@ -196,10 +192,6 @@ fn of_pool(view: &ClassicView<'_>, rollback: &Rollback, pool: &MachineDeployment
         );
     }
     // What hasn't joined is no loss where all the old machines are there still.
-    let joined = |node: &Node| match node {
-        Node::Absent => false,
-        Node::Joined { .. } => true,
-    };
     let machines = view.machines_of(&id);
     let (newer, older): (Vec<&Machine>, Vec<&Machine>) = machines
         .iter()
@@ -207,7 +199,7 @@ fn of_pool(view: &ClassicView<'_>, rollback: &Rollback, pool: &MachineDeployment
         .partition(|machine| machine.version.minor() > before.version.minor());
     let stay = older.iter().filter(|machine| machine.lifecycle != Lifecycle::Deleting);
     let is_short = u32::try_from(stay.count()).unwrap_or(u32::MAX) < pool.replicas;
-    let is_replaced = !newer.is_empty() && (is_short || newer.iter().any(|machine| joined(&machine.node)));
+    let is_replaced = !newer.is_empty() && (is_short || newer.iter().any(|machine| machine.node.is_joined()));
     // Cluster API makes no machine for workers while the control plane rolls out.
     match rollback.scope {
         RollbackScope::Workers if is_replaced && view.control_plane_rolls() => {

@@ -140,10 +140,11 @@ event_reasons! {
         "The controller set the version and the template of a MachineDeployment.",
         "Nothing.";
     HeldPool: Normal, "ClusterUpgrade, Cluster",
-        "The controller paused a MachineDeployment of a topology Cluster, so that it waits for its gates.",
+        "The controller paused a MachineDeployment: one of a topology Cluster, so that it waits for its gates, or one whose \
+         rollout stops until a maintenance window opens.",
         "Nothing: the controller resumes it.";
     ReleasedPool: Normal, "ClusterUpgrade, Cluster",
-        "The gates of a MachineDeployment of a topology Cluster are open, and the controller resumed it.",
+        "The controller resumed a MachineDeployment that it had paused.",
         "Nothing.";
     DeletedTemplate: Normal, "ClusterUpgrade, Cluster",
         "The controller deleted a template of its own that nothing refers to any more.",

@@ -244,6 +244,12 @@ health_reasons! {
         "The controller has paused a MachineDeployment of a topology Cluster until its gates open. Once the control plane \
          is a minor ahead, Cluster API creates no machine of the older version in place of one that fails.",
         "Nothing: it goes on when the gates are open that other rows name.";
+    RolloutPaused = Info, Capacity:
+        "The maintenance windows have closed while a MachineDeployment was replacing machines, and an UpgradePolicy says \
+         `onClose: FinishMachine`. It has the annotation `cluster.x-k8s.io/paused` until a window opens. Cluster API \
+         doesn't scale it meanwhile, and doesn't remediate its old machines.",
+        "Nothing: it goes on when a window opens. To let it go on before that, set `spec.overrideWindow` of the \
+         ClusterUpgrade.";
     Finishing = Info, None:
         "All machines are there, and the controller puts back what it changed meanwhile: the marks of pools that it held, and \
          the annotation `topology.cluster.x-k8s.io/upgrade-concurrency`.",

@@ -39,7 +39,7 @@ pub use event::{EventReason, EventSeverity};
 pub use health::{FailureReason, HealthImpact, HealthLevel, HealthReason, HealthStatus};
 pub use hooks::{HookAnswer, HookVerdict, RuntimeHooksAre, RuntimeHooksStatus};
 pub use maintenance::{
-    Maintenance, MaintenanceExclusion, MaintenanceWindow, WindowKind, WindowOverride, WindowStatus, WindowsAre,
+    Maintenance, MaintenanceExclusion, MaintenanceWindow, OnClose, WindowKind, WindowOverride, WindowStatus, WindowsAre,
 };
 pub use metadata::{
     ADMISSION_LABEL, BREAK_GLASS_ANNOTATION, CATALOG_LABEL, CONCURRENCY_ANNOTATION, ETCD_ANNOTATION,

@@ -22,13 +22,48 @@ pub struct Maintenance {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "atomic"))]
     pub exclusions: Vec<MaintenanceExclusion>,
+
+    /// What becomes of pools whose machines are being replaced when the windows close. `FinishPool`: all machines of
+    /// the pool are replaced. `FinishMachine`: those whose replacement has begun, and the rest when a window opens. If
+    /// several policies select a Cluster, `FinishMachine` counts.
+    #[serde(default, skip_serializing_if = "OnClose::is_default")]
+    pub on_close: OnClose,
 }
 
 impl Maintenance {
     /// Whether it says nothing.
     #[must_use]
-    pub const fn is_empty(&self) -> bool {
-        self.windows.is_empty() && self.exclusions.is_empty()
+    pub fn is_empty(&self) -> bool {
+        !self.closes() && self.on_close.is_default()
+    }
+
+    /// Whether it has anything that opens or closes.
+    #[must_use]
+    pub const fn closes(&self) -> bool {
+        !self.windows.is_empty() || !self.exclusions.is_empty()
+    }
+}
+
+/// What becomes of a pool whose machines are being replaced when the windows close.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum OnClose {
+    /// All of its machines are replaced.
+    #[default]
+    FinishPool,
+    /// Those whose replacement has begun.
+    FinishMachine,
+}
+
+impl OnClose {
+    /// What several policies come to: what stops earlier counts.
+    #[must_use]
+    pub fn of_all(policies: impl IntoIterator<Item = Self>) -> Self {
+        policies.into_iter().max().unwrap_or_default()
+    }
+
+    #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+    fn is_default(&self) -> bool {
+        *self == Self::default()
     }
 }
 

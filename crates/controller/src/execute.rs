@@ -384,6 +384,11 @@ impl fmt::Display for ActionDescription<'_> {
             Action::HoldPool(HoldPool { kind, name, change, .. }) => match change {
                 Hold::Hold => write!(f, "Pausing {kind} {name} until its gates are open"),
                 Hold::Release => write!(f, "Resuming {kind} {name}"),
+                Hold::PauseRollout => write!(
+                    f,
+                    "Pausing the rollout of {kind} {name} until a maintenance window opens"
+                ),
+                Hold::ResumeRollout => write!(f, "Resuming the rollout of {kind} {name}"),
             },
             Action::SetConcurrency(SetConcurrency { name, to, .. }) => match to {
                 Some(to) => write!(f, "Setting the upgrade-concurrency of Cluster {name} to {to}"),

@@ -11,7 +11,7 @@ mod topology;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use instar_api::{ClusterUpgrade, MinorRollback};
+use instar_api::{ClusterUpgrade, MinorRollback, OnClose};
 use instar_capi as capi;
 use instar_planner::{
     Addons, Approvals, Cluster as PlannedCluster, ClusterKind, Condition, ControlPlane, Initialization, Lifecycle,
@@ -109,6 +109,7 @@ pub(crate) fn gather_for(
         upgrade_spec,
         catalog: caches.catalog_of(cluster),
         gates: BTreeMap::new(),
+        on_close: OnClose::FinishPool,
         preflight: Vec::new(),
         addons: Addons::default(),
         approvals: Approvals::default(),

@@ -186,7 +186,7 @@ impl Context {
             return Box::pin(self.reconcile_classic(cluster, control_plane, active)).await;
         }
         let last = upgrades.last.as_deref();
-        if let Some(done) = Box::pin(self.resume_machine_pools(cluster)).await? {
+        if let Some(done) = Box::pin(self.resume_pools(cluster)).await? {
             return Ok(done);
         }
         if let Some(done) = self.trim_history(cluster, &known, last, None).await? {

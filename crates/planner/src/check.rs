@@ -6,6 +6,7 @@ mod canary;
 mod hooks;
 mod machine_pool;
 mod patch;
+mod paused_rollout;
 mod pinned;
 mod topology;
 mod topology_canary;
@@ -20,7 +21,7 @@ use instar_domain::{BuildOrder, KubeVersion, skew};
 use serde_json::Value;
 
 use crate::{
-    decision::{Action, Decision, DeleteTemplate, MintTemplate, Stage, Swap},
+    decision::{Action, Decision, DeleteTemplate, Hold, MintTemplate, Stage, Swap},
     observed::Observed,
     operation::{Operation, Rollback},
     pool_id::PoolId,
@@ -78,6 +79,8 @@ pub enum Violation {
     NotPaused,
     /// The upgrade would be complete while a Node isn't known to have been Ready for long enough.
     NotVerified,
+    /// A rollout would be stopped while no maintenance window asks for that.
+    StopsOpen,
 }
 
 impl fmt::Display for Violation {
@@ -104,6 +107,7 @@ impl fmt::Display for Violation {
             Self::PinRewritten => "it would change or remove a pin that the Cluster carries",
             Self::GateClosed => "it would pass a gate that is not open",
             Self::NotVerified => "it would complete the upgrade before each Node has been Ready for long enough",
+            Self::StopsOpen => "it would stop a rollout that no closed maintenance window asks to stop",
             Self::NotPaused => "it would change a MachinePool that is not paused by this upgrade, or its infrastructure",
         })
     }
@@ -118,9 +122,8 @@ pub fn check(snapshot: &Snapshot, decision: &Decision) -> Vec<Violation> {
         Action::EditVersion(_) | Action::CompletePins(_) | Action::BeginGates(_) => is_live(snapshot),
         Action::RecordConvergence(_) if snapshot.cluster.topology().is_some() => is_live(snapshot),
         Action::AnswerHook(answer) if hooks::begun(answer).is_some() => is_live(snapshot),
-        Action::HoldPool(_) | Action::SetConcurrency(_) | Action::AnswerHook(_) => {
-            snapshot.cluster.lifecycle == Lifecycle::Active
-        }
+        Action::HoldPool(hold) => paused_rollout::may_be_written(snapshot, hold),
+        Action::SetConcurrency(_) | Action::AnswerHook(_) => snapshot.cluster.lifecycle == Lifecycle::Active,
         Action::PatchMachinePool(patch) => machine_pool::may_be_written(snapshot, patch),
         Action::MintTemplate(_)
         | Action::SwapControlPlane(_)
@@ -167,10 +170,15 @@ pub fn check(snapshot: &Snapshot, decision: &Decision) -> Vec<Violation> {
         }
         Action::RecordConvergence(convergence) => pinned::check_convergence(snapshot, convergence, &mut broken),
         Action::EditVersion(edit) => topology::check_edit(snapshot, edit, &mut broken),
-        Action::HoldPool(hold) => {
-            topology::check_hold(snapshot, hold, &mut broken);
-            topology_canary::check_history(snapshot, hold, &mut broken);
-        }
+        Action::HoldPool(hold) => match hold.change {
+            Hold::Hold | Hold::Release => {
+                topology::check_hold(snapshot, hold, &mut broken);
+                topology_canary::check_history(snapshot, hold, &mut broken);
+            }
+            Hold::PauseRollout | Hold::ResumeRollout => {
+                paused_rollout::check(snapshot, decision, hold, &mut broken);
+            }
+        },
         Action::SetConcurrency(set) => topology::check_concurrency(snapshot, set, &mut broken),
         Action::CompletePins(complete) => topology::check_pins(snapshot, complete, &mut broken),
         Action::BeginGates(begin) => addons::check_begin(snapshot, begin, &mut broken),

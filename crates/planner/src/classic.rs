@@ -22,7 +22,7 @@ mod template;
 mod view;
 mod workers;
 
-use instar_capi::{Lifecycle, WorkerKind};
+use instar_capi::{Lifecycle, ManagedBy, WorkerKind};
 use instar_domain::KubeVersion;
 
 pub use self::{
@@ -43,8 +43,9 @@ use crate::{
     decision::{Action, Decision, MachinePoolChange, PatchMachinePool, PinPath, Progress, Stage, Swap, Waiting},
     gates,
     operation::Operation,
+    paused_rollout::{self, ToReplace},
     pool_id::PoolId,
-    snapshot::{Object, Snapshot, TemplateRef},
+    snapshot::{MachineDeployment, Object, Snapshot, TemplateRef},
     swap,
     way_back::NoWayBack,
 };
@@ -62,27 +63,39 @@ enum Next {
 /// Decides. The snapshot may be old: what is written carries the compare that refuses it then.
 #[must_use]
 pub fn plan(snapshot: &Snapshot) -> Decision {
-    let view = match ClassicView::read(snapshot) {
-        Ok(view) => view,
-        Err(waiting) => return Decision::held(waiting),
+    match ClassicView::read(snapshot) {
+        Ok(view) => paused_rollout::first(snapshot, planned(&view), &to_replace(&view)),
+        Err(waiting) => Decision::held(waiting),
+    }
+}
+
+/// What the MachineDeployments have still to replace, and for whom.
+fn to_replace<'a>(view: &ClassicView<'a>) -> Vec<(&'a MachineDeployment, ToReplace)> {
+    let of = |pool: &MachineDeployment| {
+        let template = Some(&pool.infrastructure.name);
+        let swap = view.swapped(&pool.object);
+        let is_ours = swap.is_some_and(|swap| swap.after.is_at(&pool.version, template));
+        match (view.replaces(pool), pool.object.managed_by) {
+            (false, _) => ToReplace::Nothing,
+            (true, ManagedBy::User) if is_ours => ToReplace::ForUpgrade,
+            (true, ManagedBy::User | ManagedBy::Topology) => ToReplace::ForOther,
+        }
     };
+    view.pools.iter().map(|pool| (*pool, of(pool))).collect()
+}
+
+fn planned(view: &ClassicView<'_>) -> Decision {
+    let snapshot = view.snapshot;
     let mut waiting = Vec::new();
     let goal = match &snapshot.upgrade_spec.operation {
-        Operation::Rollback(rollback) => return back::plan(&view, rollback),
-        Operation::Abort if !has_begun(&view) => {
-            return decide(
-                &view,
-                &Ends::HERE,
-                Vec::new(),
-                Stage::Complete,
-                Action::Nothing,
-                waiting,
-            );
+        Operation::Rollback(rollback) => return back::plan(view, rollback),
+        Operation::Abort if !has_begun(view) => {
+            return decide(view, &Ends::HERE, Vec::new(), Stage::Complete, Action::Nothing, waiting);
         }
-        Operation::Abort => Ok(Goal::standing(&view)),
-        Operation::Upgrade => match spent(&view) {
+        Operation::Abort => Ok(Goal::standing(view)),
+        Operation::Upgrade => match spent(view) {
             Some(reason) => Err(reason),
-            None => Goal::find(&view, &mut waiting),
+            None => Goal::find(view, &mut waiting),
         },
     };
     let goal = match goal {
@@ -90,19 +103,19 @@ pub fn plan(snapshot: &Snapshot) -> Decision {
         Err(reason) => {
             waiting.push(reason);
             waiting.extend(without_version(snapshot));
-            return decide(&view, &Ends::HERE, Vec::new(), Stage::Held, Action::Nothing, waiting);
+            return decide(view, &Ends::HERE, Vec::new(), Stage::Held, Action::Nothing, waiting);
         }
     };
-    let (stage, action) = go(&view, &goal, &mut waiting);
+    let (stage, action) = go(view, &goal, &mut waiting);
     let stage = if gates::stands_still(&waiting) {
         Stage::Held
     } else {
         stage
     };
-    let action = gates::begin(snapshot, pinned_first(&view, &goal, action), &waiting);
-    waiting.extend(left_to_user(&view, &goal, &waiting));
+    let action = gates::begin(snapshot, pinned_first(view, &goal, action), &waiting);
+    waiting.extend(left_to_user(view, &goal, &waiting));
     waiting.extend(without_version(snapshot));
-    decide(&view, &Ends::of(&goal), goal.names(), stage, action, waiting)
+    decide(view, &Ends::of(&goal), goal.names(), stage, action, waiting)
 }
 
 /// Why the target isn't gone to again, where the last upgrade to it was taken back.
@@ -147,13 +160,15 @@ pub fn collect_templates(snapshot: &Snapshot) -> Decision {
     decide(&view, &Ends::HERE, Vec::new(), Stage::Complete, action, waiting)
 }
 
-/// Takes our marks off the MachinePools of a Cluster for which no upgrade goes on: the objects stay paused otherwise, and
-/// can't even be deleted. Nothing else is looked at, so the control plane may be gone. A paused Cluster may be about to
+/// Takes our marks off the pools of a Cluster for which no upgrade goes on: the objects stay paused otherwise, and can't
+/// even be deleted. Nothing else is looked at, so the control plane may be gone. A paused Cluster may be about to
 /// move, and keeps them.
 #[must_use]
 pub fn resume(snapshot: &Snapshot) -> Decision {
     let action = match snapshot.cluster.lifecycle {
-        Lifecycle::Active | Lifecycle::Deleting => machine_pools::leftover(snapshot),
+        Lifecycle::Active | Lifecycle::Deleting => {
+            machine_pools::leftover(snapshot).or_else(|| paused_rollout::leftover(snapshot))
+        }
         Lifecycle::Paused => None,
     };
     Decision {

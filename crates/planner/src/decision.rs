@@ -499,6 +499,13 @@ pub enum Waiting {
         /// Until when.
         until: Timestamp,
     },
+    /// A pool stands in the middle of its rollout until a window opens.
+    RolloutPaused {
+        pool: PoolId,
+        /// What its spec says.
+        version: KubeVersion,
+        since: Timestamp,
+    },
 }
 
 /// What another client set back to what it was before the upgrade.

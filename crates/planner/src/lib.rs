@@ -28,6 +28,7 @@ mod observed;
 mod operation;
 mod path;
 mod pause;
+mod paused_rollout;
 mod pool_id;
 mod preflight;
 mod rendered;

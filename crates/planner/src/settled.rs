@@ -142,6 +142,22 @@ fn is_rolling_out(object: &Object) -> bool {
         .any(|condition| condition.kind == capi::Condition::ROLLING_OUT && condition.status == ConditionStatus::True)
 }
 
+/// Whether machines of a pool are still to be replaced. One that is being deleted is under way.
+pub(crate) fn replaces<'a>(
+    pool: &MachineDeployment,
+    mut sets: impl Iterator<Item = &'a MachineSet>,
+    machines: &[&Machine],
+) -> bool {
+    let is_old = |set: &MachineSet| {
+        set.version != pool.version || set.infrastructure != pool.infrastructure || set.bootstrap != pool.bootstrap
+    };
+    sets.any(|set| set.pool.as_ref() == Some(&pool.object.name) && set.replicas > 0 && is_old(set))
+        || machines.iter().any(|machine| {
+            machine.lifecycle != Lifecycle::Deleting
+                && !matches_spec(machine, &pool.version, Some(&pool.infrastructure))
+        })
+}
+
 /// Whether a pool is all that its spec says, and nothing else, be it ready or not. An autoscaler
 /// moves the count of replicas at any time, so the MachineSet's is taken and not the pool's.
 pub(crate) fn rolled_out<'a>(

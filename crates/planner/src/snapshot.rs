@@ -8,7 +8,7 @@ use std::{
     sync::Arc,
 };
 
-use instar_api::{MinorRollback, Pins, RELEASE_LABEL};
+use instar_api::{MinorRollback, OnClose, Pins, RELEASE_LABEL};
 use instar_capi::{ClusterConfiguration, ComponentSetting, Contract, KubeadmAddon, Lifecycle, ManagedBy, WorkerKind};
 use instar_catalog::Catalog;
 use instar_domain::KubeVersion;
@@ -44,6 +44,8 @@ pub struct Snapshot {
     pub catalog: Arc<Catalog>,
     /// The gates; one that isn't named is open.
     pub gates: BTreeMap<Gate, GateState>,
+    /// What becomes of pools that replace machines when the windows close.
+    pub on_close: OnClose,
     /// What the checks before an upgrade found; those that aren't listed hold nothing.
     pub preflight: Vec<CheckOutcome>,
     /// What is known of add-ons of releases and gates of policies.

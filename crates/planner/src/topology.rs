@@ -27,7 +27,8 @@ use crate::{
     decision::{Action, Decision, Progress, Stage, Waiting},
     gates,
     operation::Operation,
-    snapshot::Snapshot,
+    paused_rollout::{self, ToReplace},
+    snapshot::{MachineDeployment, Snapshot},
     way_back::NoWayBack,
 };
 
@@ -46,17 +47,34 @@ pub fn follow(snapshot: &Snapshot) -> Decision {
         Ok(view) => view,
         Err(waiting) => return held(snapshot, waiting),
     };
-    let (stage, action, waiting) = match Goal::find(&view) {
-        Goal::There => there(&view),
+    paused_rollout::first(snapshot, followed(&view), &to_replace(&view))
+}
+
+/// What the MachineDeployments have still to replace. Whoever edited the version, the upgrade is one that windows hold.
+fn to_replace<'a>(view: &TopologyView<'a>) -> Vec<(&'a MachineDeployment, ToReplace)> {
+    let of = |pool: &MachineDeployment| {
+        if view.replaces(pool) {
+            ToReplace::ForUpgrade
+        } else {
+            ToReplace::Nothing
+        }
+    };
+    view.pools.iter().map(|pool| (*pool, of(pool))).collect()
+}
+
+fn followed(view: &TopologyView<'_>) -> Decision {
+    let snapshot = view.snapshot;
+    let (stage, action, waiting) = match Goal::find(view) {
+        Goal::There => there(view),
         Goal::Write(action) => (Stage::ControlPlane, *action, Vec::new()),
         Goal::Held(mut waiting) => {
             // The edit doesn't come for now, so nothing is held for it.
             let action = if view.is_moving() {
                 hooks::hold(snapshot, &waiting)
             } else {
-                holds::end(&view)
+                holds::end(view)
             };
-            waiting.extend(progress::held(&view));
+            waiting.extend(progress::held(view));
             (Stage::Held, action.unwrap_or(Action::Nothing), waiting)
         }
     };
@@ -65,8 +83,8 @@ pub fn follow(snapshot: &Snapshot) -> Decision {
         waiting,
         progress: Progress {
             stage,
-            path: path(&view),
-            pools: pools(&view),
+            path: path(view),
+            pools: pools(view),
             templates: Vec::new(),
         },
         unread: Vec::new(),

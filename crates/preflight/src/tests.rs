@@ -9,7 +9,7 @@ use std::{
     sync::Arc,
 };
 
-use instar_api::{CatalogName, KubernetesReleaseSpec};
+use instar_api::{CatalogName, KubernetesReleaseSpec, OnClose};
 use instar_capi::ClusterConfiguration;
 use instar_catalog::{Catalog, Catalogs};
 use instar_planner::{
@@ -55,6 +55,7 @@ fn pool(name: &str) -> MachineDeployment {
         replicas: 1,
         joins: JoinRule::SameMinor,
         held: None,
+        rollout_paused: None,
         drain_timeout: DrainTimeout::None,
     }
 }
@@ -154,6 +155,7 @@ fn well() -> Snapshot {
         addons: instar_planner::Addons::default(),
         canary: None,
         retention: Retention::default(),
+        on_close: OnClose::FinishPool,
         minor_rollback: MinorRollback::Refuse,
         nodes_ready_for: None,
         control_plane: Some(Observed::Read(control_plane())),

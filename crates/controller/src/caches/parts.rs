@@ -8,7 +8,7 @@ mod workers;
 use std::fmt::Debug;
 
 use instar_api::SWAP_HISTORY_ANNOTATION;
-use instar_capi as capi;
+use instar_capi::{self as capi, labels::PAUSED};
 use instar_planner::{Lifecycle, ManagedBy, Object, Observed, ResourceVersion, SwapHistory, Unversioned};
 use instar_watch::{Entry, Guarded, Kept, Key, Row, Unreadable};
 use kube::{Resource, ResourceExt};
@@ -59,6 +59,8 @@ impl From<String> for NoPart {
 pub(crate) struct KeptPart<K: PlannedKind> {
     cluster: Option<Box<str>>,
     was_swapped: bool,
+    /// Whether it has the annotation by which Cluster API pauses it.
+    has_pause: bool,
     fields: Packed<K::Fields>,
 }
 
@@ -66,6 +68,11 @@ impl<K: PlannedKind> KeptPart<K> {
     /// Whether a swap was written into it, be it readable or not.
     pub(crate) const fn was_swapped(&self) -> bool {
         self.was_swapped
+    }
+
+    /// Whether it has the annotation by which Cluster API pauses it, be it ours or not.
+    pub(crate) const fn has_pause(&self) -> bool {
+        self.has_pause
     }
 
     /// As the planner takes it.
@@ -86,13 +93,14 @@ impl<K: PlannedKind> KeptPart<K> {
 
 impl<K: PlannedKind> From<K> for KeptPart<K> {
     fn from(object: K) -> Self {
+        let has = |name| {
+            let annotations = object.meta().annotations.as_ref();
+            annotations.is_some_and(|all| all.contains_key(name))
+        };
         Self {
             cluster: object.cluster().map(Into::into),
-            was_swapped: object
-                .meta()
-                .annotations
-                .as_ref()
-                .is_some_and(|all| all.contains_key(SWAP_HISTORY_ANNOTATION)),
+            was_swapped: has(SWAP_HISTORY_ANNOTATION),
+            has_pause: has(PAUSED),
             fields: Packed::new(&object.fields()),
         }
     }
@@ -111,7 +119,10 @@ impl<K: PlannedKind> Entry for KeptPart<K> {
     }
 
     fn is_same(&self, other: &Self) -> bool {
-        self.cluster == other.cluster && self.was_swapped == other.was_swapped && self.fields == other.fields
+        self.cluster == other.cluster
+            && self.was_swapped == other.was_swapped
+            && self.has_pause == other.has_pause
+            && self.fields == other.fields
     }
 
     fn heap_bytes(&self) -> usize {

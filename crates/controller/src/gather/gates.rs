@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use instar_addons::{SnapshotQuery, SnapshotReading};
 use instar_api::{
-    Canary, ClusterUpgrade, GatePoint, Maintenance, MinorRollback, PreflightSettings, UpgradePolicySpec,
+    Canary, ClusterUpgrade, GatePoint, Maintenance, MinorRollback, OnClose, PreflightSettings, UpgradePolicySpec,
     WorkloadAccess, workload_access,
 };
 use instar_capi as capi;
@@ -37,6 +37,7 @@ pub(super) fn look(
         ),
         None => gates(&policies, upgrade, snapshot.now),
     };
+    snapshot.on_close = OnClose::of_all(policies.iter().map(|policy| policy.maintenance.on_close));
     snapshot.minor_rollback = MinorRollback::of_all(policies.iter().map(|policy| policy.rollback));
     let rules = CheckRules {
         settings: PreflightSettings::of(policies.iter().map(|policy| &policy.preflight)),
@@ -168,7 +169,7 @@ fn gates(policies: &[&UpgradePolicySpec], upgrade: &ClusterUpgrade, now: Timesta
 }
 
 fn window<'a>(policies: impl IntoIterator<Item = &'a Maintenance>, now: Timestamp) -> BTreeMap<Gate, GateState> {
-    let policies = policies.into_iter().filter(|maintenance| !maintenance.is_empty());
+    let policies = policies.into_iter().filter(|maintenance| maintenance.closes());
     let policies: Vec<_> = policies.collect();
     if policies.is_empty() {
         return BTreeMap::new();

@@ -201,8 +201,8 @@ impl Context {
             Write::CompletePins(_) => (Some(EventReason::CompletedPins), Counted::Pins),
             Write::HoldPool(hold) => {
                 let reason = match hold.change {
-                    Hold::Hold => EventReason::HeldPool,
-                    Hold::Release => EventReason::ReleasedPool,
+                    Hold::Hold | Hold::PauseRollout => EventReason::HeldPool,
+                    Hold::Release | Hold::ResumeRollout => EventReason::ReleasedPool,
                 };
                 (Some(reason), Counted::PoolHold)
             }

@@ -126,7 +126,7 @@ impl Context {
         cluster: &Cluster,
         known: Vec<Arc<ClusterUpgrade>>,
     ) -> Result<Done, Error> {
-        if let Some(done) = Box::pin(self.resume_machine_pools(cluster)).await? {
+        if let Some(done) = Box::pin(self.resume_pools(cluster)).await? {
             return Ok(done);
         }
         if known.is_empty() {

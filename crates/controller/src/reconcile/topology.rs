@@ -48,6 +48,11 @@ impl Context {
         let record = upgrade_spec::record_of(cluster, version);
         let name = record.name_any();
         let (snapshot, _) = self.snapshot(cluster, &record);
+        if snapshot.cluster.lifecycle == Lifecycle::Deleting
+            && let Some(done) = Box::pin(self.resume_pools(cluster)).await?
+        {
+            return Ok(done);
+        }
         match (snapshot.cluster.lifecycle, &upgrades.active) {
             (Lifecycle::Active, _) => {}
             (Lifecycle::Deleting, Some(active)) => return self.report_deletion(cluster, active).await,
@@ -64,6 +69,9 @@ impl Context {
             ActiveUpgrade::Of(active) => active,
             ActiveUpgrade::Record(record) => return self.make(&record).await,
             ActiveUpgrade::None => {
+                if let Some(done) = Box::pin(self.resume_pools(cluster)).await? {
+                    return Ok(done);
+                }
                 if let Some(done) = Box::pin(self.write_leftover(cluster, &snapshot, &release_held(&snapshot))).await? {
                     return Ok(done);
                 }

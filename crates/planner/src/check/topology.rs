@@ -122,6 +122,7 @@ pub(super) fn check_hold(snapshot: &Snapshot, hold: &HoldPool, broken: &mut Vec<
             mark.is_none() && paused == Some(&Value::Null),
             object.lifecycle != Lifecycle::Deleting && !snapshot.upgrade_spec.paused,
         ),
+        Hold::PauseRollout | Hold::ResumeRollout => (false, false),
     };
     if !is_written {
         broken.push(Violation::Incomplete);
@@ -174,7 +175,7 @@ pub(super) fn check_concurrency(snapshot: &Snapshot, set: &SetConcurrency, broke
     }
 }
 
-fn pool<'s>(snapshot: &'s Snapshot, hold: &HoldPool) -> Option<&'s MachineDeployment> {
+pub(super) fn pool<'s>(snapshot: &'s Snapshot, hold: &HoldPool) -> Option<&'s MachineDeployment> {
     let mut pools = read(&snapshot.pools);
     pools.find(|pool| {
         let object = &pool.object;

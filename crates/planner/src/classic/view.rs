@@ -16,7 +16,7 @@ use crate::{
     name::label_value,
     observed::{Unreadable, read},
     pool_id::PoolId,
-    settled::{control_plane_rolls, rolled_out},
+    settled::{control_plane_rolls, replaces, rolled_out},
     snapshot::{
         ClusterKind, ControlPlane, InfrastructurePool, Initialization, Machine, MachineDeployment, MachinePool,
         MachineSet, Node, Object, Snapshot, Template, TemplateContent, TemplateRef,
@@ -399,6 +399,12 @@ impl<'a> ClassicView<'a> {
     pub(super) fn rolled_out(&self, pool: &MachineDeployment) -> bool {
         let machines = self.machines_of(&PoolId::Workers(pool.object.name.clone()));
         rolled_out(pool, self.machine_sets.iter().copied(), &machines)
+    }
+
+    /// Whether machines of a pool are still to be replaced.
+    pub(super) fn replaces(&self, pool: &MachineDeployment) -> bool {
+        let machines = self.machines_of(&PoolId::Workers(pool.object.name.clone()));
+        replaces(pool, self.machine_sets.iter().copied(), &machines)
     }
 
     fn sets_of(&self, pool: &MachineDeployment) -> impl Iterator<Item = &'a MachineSet> {

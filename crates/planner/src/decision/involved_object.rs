@@ -98,7 +98,8 @@ impl Waiting {
             | Self::PinOutOfReach { pool, .. }
             | Self::ForeignWriter { pool, .. }
             | Self::Reverted { pool, .. }
-            | Self::Drifted { pool, .. } => Some(InvolvedObject::Pool(pool)),
+            | Self::Drifted { pool, .. }
+            | Self::RolloutPaused { pool, .. } => Some(InvolvedObject::Pool(pool)),
             Self::SourceMismatch { .. } | Self::ControlPlaneRollingOut { .. } => {
                 Some(InvolvedObject::Pool(&PoolId::ControlPlane))
             }

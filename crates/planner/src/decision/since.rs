@@ -25,7 +25,9 @@ impl Waiting {
                     .begun(upgrade_spec.target.as_str(), &closed.id)
             }
             Self::MachineNotReady { name, .. } => machine(snapshot, name)?.created,
-            Self::ControlPlaneStuck { since, .. } | Self::PoolHeld { since, .. } => Some(*since),
+            Self::ControlPlaneStuck { since, .. }
+            | Self::PoolHeld { since, .. }
+            | Self::RolloutPaused { since, .. } => Some(*since),
             Self::Paused { .. }
             | Self::Deleting { .. }
             | Self::TopologyOwned { .. }

@@ -77,6 +77,7 @@ impl Waiting {
             Self::UpgradeUnderWay { .. } => HealthReason::UpgradeUnderWay,
             Self::TemplateRefused { .. } | Self::Refused { .. } => HealthReason::Refused,
             Self::Retained { .. } => HealthReason::Retained,
+            Self::RolloutPaused { .. } => HealthReason::RolloutPaused,
         }
     }
 }
@@ -374,6 +375,11 @@ impl fmt::Display for Waiting {
             Self::Retained { template, until } => {
                 write!(f, "{} {} is kept until {until}", template.kind, template.name)
             }
+            Self::RolloutPaused { pool, version, .. } => write!(
+                f,
+                "{pool} stops in the middle of its rollout to {version}: until the maintenance windows let it go on, \
+                 Cluster API neither replaces further machines of it nor scales it"
+            ),
         }
     }
 }

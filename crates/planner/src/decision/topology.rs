@@ -34,7 +34,8 @@ pub struct CompletePins {
     pub patch: Value,
 }
 
-/// A merge patch of a topology cluster's MachineDeployment: its `spec.paused`, with our mark.
+/// A merge patch of a MachineDeployment: of a topology cluster's its `spec.paused` with our mark, of any the annotation
+/// [`instar_capi::labels::PAUSED`] with our mark as its value.
 #[derive(Debug, Clone, PartialEq)]
 pub struct HoldPool {
     pub pool: PoolId,
@@ -59,6 +60,10 @@ pub enum Hold {
     Hold,
     /// It goes to what its spec says.
     Release,
+    /// It stops in the middle of its rollout: what its MachineSets have begun, they finish.
+    PauseRollout,
+    /// It goes on.
+    ResumeRollout,
 }
 
 /// A merge patch of a topology Cluster's annotations.

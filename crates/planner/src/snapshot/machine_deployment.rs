@@ -28,6 +28,9 @@ pub struct MachineDeployment {
     pub joins: JoinRule,
     /// The upgrade that holds it until its gates open, if one does ([`instar_api::HELD_ANNOTATION`]).
     pub held: Option<PauseMark>,
+    /// The upgrade that has stopped it in the middle of its rollout, if one has, by our mark in the annotation
+    /// [`instar_capi::labels::PAUSED`]. For that alone its lifecycle isn't `Paused`.
+    pub rollout_paused: Option<PauseMark>,
     /// How long the drain of one of them may take.
     pub drain_timeout: DrainTimeout,
 }

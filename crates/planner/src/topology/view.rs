@@ -8,7 +8,7 @@ use crate::{
     decision::Waiting,
     observed::read,
     pool_id::PoolId,
-    settled::{control_plane_settled, converged, rolled_out},
+    settled::{control_plane_settled, converged, replaces, rolled_out},
     snapshot::{ClusterKind, ControlPlane, Machine, MachineDeployment, MachinePool, MachineSet, Snapshot, Topology},
 };
 
@@ -111,6 +111,13 @@ impl<'a> TopologyView<'a> {
         let machines: Vec<&Machine> = self.machines_of(&id).collect();
         rolled_out(pool, self.machine_sets.iter().copied(), &machines)
             && machines.iter().all(|machine| converged(machine, &pool.version))
+    }
+
+    /// Whether machines of a pool are still to be replaced.
+    pub(super) fn replaces(&self, pool: &MachineDeployment) -> bool {
+        let id = PoolId::Workers(pool.object.name.clone());
+        let machines: Vec<&Machine> = self.machines_of(&id).collect();
+        replaces(pool, self.machine_sets.iter().copied(), &machines)
     }
 
     /// Whether some machine is at another version than its pool says.

@@ -256,6 +256,14 @@ fn of_the_way() -> Vec<Case> {
             },
             template_named,
         ),
+        (
+            Waiting::RolloutPaused {
+                pool: pool(),
+                version: version("v1.34.5"),
+                since: "2026-11-20T12:00:00Z".parse().unwrap(),
+            },
+            workers,
+        ),
     ]
 }
 

@@ -12,6 +12,7 @@ mod involved_object;
 mod left;
 mod life;
 mod machine_pools;
+mod paused_rollout;
 mod pinned;
 mod progress;
 mod properties;

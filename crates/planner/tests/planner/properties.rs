@@ -5,7 +5,7 @@ use std::{
     rc::Rc,
 };
 
-use instar_api::GatePoint;
+use instar_api::{GatePoint, OnClose};
 use instar_domain::{BuildOrder, KubeVersion};
 use instar_planner::{
     Action, AskedPoint, CanaryRule, Decision, Flavor, Gate, Lifecycle, PausedBy, PoolId, PoolOverride, Snapshot, Stage,
@@ -92,6 +92,9 @@ pub(super) fn world(random: &mut Random) -> (World, KubeVersion) {
         world.addon_gates.points = points.collect();
     }
     world.nodes_flap = random.chance(40);
+    if random.chance(50) {
+        world.on_close = OnClose::FinishMachine;
+    }
     let webhooks: [Webhook; 4] = [|_| (), normalises, defaults, normalises_and_defaults];
     world.webhook = webhooks[random.below(webhooks.len())];
     (world, wanted)

@@ -88,6 +88,9 @@ pub(crate) struct DeploymentFields {
     /// The mark of an upgrade that holds it.
     #[serde(rename = "h", default, skip_serializing_if = "Option::is_none")]
     held: Option<String>,
+    /// Our mark in the annotation by which Cluster API pauses it.
+    #[serde(rename = "z", default, skip_serializing_if = "Option::is_none")]
+    rollout_paused: Option<String>,
     /// The checks that Cluster API skips before it makes a machine.
     #[serde(rename = "s", default, skip_serializing_if = "Option::is_none")]
     skipped_checks: Option<String>,
@@ -106,13 +109,20 @@ impl PlannedKind for capi::MachineDeployment {
             Some(status) => (status.observed_generation, &*status.conditions),
             None => (0, &[][..]),
         };
+        let mut object = ObjectFields::of(self, self.spec.paused, observed_generation, conditions);
+        let paused = self.annotations().get(PAUSED);
+        let rollout_paused = paused.filter(|text| PausedBy::of(Some(text)).mark().is_some()).cloned();
+        if rollout_paused.is_some() && object.lifecycle == Lifecycle::Paused && !self.spec.paused {
+            object.lifecycle = Lifecycle::Active;
+        }
         DeploymentFields {
-            object: ObjectFields::of(self, self.spec.paused, observed_generation, conditions),
+            object,
             machines: MachineFields::of(&self.spec.template.spec),
             labels: self.spec.template.metadata.labels.clone(),
             replicas: self.spec.replicas.unwrap_or(1),
             strategy: self.spec.rollout.strategy.kind.clone(),
             held: self.annotations().get(HELD_ANNOTATION).cloned(),
+            rollout_paused,
             skipped_checks: self.annotations().get(SKIP_PREFLIGHT_CHECKS).cloned(),
         }
     }
@@ -132,6 +142,7 @@ impl PlannedKind for capi::MachineDeployment {
             },
             joins: joins(machines.bootstrap.as_ref(), fields.skipped_checks.as_deref()),
             held: fields.held.as_deref().map(PauseMark::of_held),
+            rollout_paused: fields.rollout_paused.as_deref().and_then(PauseMark::from_annotation),
             drain_timeout: DrainTimeout::of(machines.drain_timeout),
         })
     }

@@ -1,4 +1,4 @@
-use instar_api::{ClusterUpgrade, ClusterUpgradeSpec, ClusterUpgradeStatus, UpgradePhase};
+use instar_api::{ClusterUpgrade, ClusterUpgradeSpec, ClusterUpgradeStatus, OnClose, UpgradePhase};
 use instar_capi::ClusterConfiguration;
 use instar_planner::{
     Cluster, ClusterKind, Contract, ControlPlane, Decision, Flavor, Initialization, JoinRule, Lifecycle, Machine,
@@ -48,6 +48,7 @@ fn pool(name: &str) -> MachineDeployment {
         replicas: 1,
         joins: JoinRule::SameMinor,
         held: None,
+        rollout_paused: None,
         drain_timeout: instar_planner::DrainTimeout::None,
     }
 }
@@ -101,6 +102,7 @@ pub(in crate::report) fn snapshot() -> Snapshot {
         addons: instar_planner::Addons::default(),
         canary: None,
         retention: Retention::default(),
+        on_close: OnClose::FinishPool,
         minor_rollback: MinorRollback::Refuse,
         nodes_ready_for: None,
         control_plane: Some(Observed::Read(ControlPlane {

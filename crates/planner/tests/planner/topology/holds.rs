@@ -3,8 +3,10 @@
 
 use std::collections::BTreeSet;
 
-use instar_api::{ApprovalPoint, ApprovedPart, CONCURRENCY_ANNOTATION, HELD_ANNOTATION, SWAP_HISTORY_ANNOTATION};
-use instar_capi::labels::UPGRADE_CONCURRENCY;
+use instar_api::{
+    ApprovalPoint, ApprovedPart, CONCURRENCY_ANNOTATION, HELD_ANNOTATION, OnClose, SWAP_HISTORY_ANNOTATION,
+};
+use instar_capi::labels::{PAUSED, UPGRADE_CONCURRENCY};
 use instar_planner::{
     Action, Decision, Gate, GateState, Hold, Lifecycle, MachineDeployment, ManagedBy, Observed, Origin, PauseMark,
     PoolId, RaisedConcurrency, ResourceVersion, Rollout, Snapshot, Stage, Strategy, SwapHistory, VersionSetBy,
@@ -60,6 +62,12 @@ impl World {
                     target: edit.target.clone(),
                 });
                 topology.resource_version = next;
+            }
+            Action::HoldPool(hold) if matches!(hold.change, Hold::PauseRollout | Hold::ResumeRollout) => {
+                let mark = hold.patch["metadata"]["annotations"][PAUSED].as_str();
+                let pool = self.pool(&hold.name);
+                pool.rollout_paused = mark.and_then(PauseMark::from_annotation);
+                pool.object.resource_version = next;
             }
             Action::HoldPool(hold) => {
                 let annotation = &hold.patch["metadata"]["annotations"][HELD_ANNOTATION];
@@ -122,7 +130,7 @@ impl World {
                 }
                 continue;
             }
-            if pool.object.lifecycle == Lifecycle::Active {
+            if pool.object.lifecycle == Lifecycle::Active && pool.rollout_paused.is_none() {
                 self.replace_one(&name);
             }
         }
@@ -173,7 +181,8 @@ impl World {
     /// Nothing of ours is left.
     pub(super) fn assert_clean(&mut self) {
         for pool in pools(&mut self.snapshot) {
-            assert_eq!((pool.held.as_ref(), pool.object.lifecycle), (None, Lifecycle::Active));
+            let marks = (pool.held.as_ref(), pool.rollout_paused.as_ref());
+            assert_eq!((marks, pool.object.lifecycle), ((None, None), Lifecycle::Active));
         }
         assert_eq!(topology(&mut self.snapshot).concurrency.raised, None);
     }
@@ -317,6 +326,9 @@ fn whatever_gates_do_no_pool_goes_before_it_is_let_go_and_all_get_there() {
         if random.chance(50) {
             world.snapshot.upgrade_spec.origin = Origin::Upgrade;
             world.snapshot.upgrade_spec.strategy = Strategy::All;
+        }
+        if random.chance(50) {
+            world.snapshot.on_close = OnClose::FinishMachine;
         }
         let mut is_window = random.chance(50);
         if !is_window {

@@ -3,9 +3,10 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use instar_api::{PATH_ANNOTATION, Pins, RELEASES_ANNOTATION, SWAP_HISTORY_ANNOTATION};
+use instar_capi::labels::PAUSED;
 use instar_planner::{
-    Action, ClassicCluster, ClusterKind, Contract, Flavor, Lifecycle, OwningCluster, PinnedPath, PoolId,
-    ResourceVersion, Swap, SwapHistory, Template, TemplateContent, TemplateRef,
+    Action, ClassicCluster, ClusterKind, Contract, Flavor, HoldPool, Lifecycle, OwningCluster, PauseMark, PinnedPath,
+    PoolId, ResourceVersion, Swap, SwapHistory, Template, TemplateContent, TemplateRef,
 };
 use serde_json::Value;
 
@@ -25,10 +26,10 @@ impl World {
             Action::PinPath(pin) => self.pin(&pin.patch),
             Action::RecordConvergence(convergence) => self.record(&convergence.pool, &convergence.patch),
             Action::BeginGates(begin) => self.begin_gates(begin),
+            Action::HoldPool(hold) => self.mark_rollout(hold),
             // Classic clusters alone live here.
             Action::Nothing
             | Action::EditVersion(_)
-            | Action::HoldPool(_)
             | Action::SetConcurrency(_)
             | Action::AnswerHook(_)
             | Action::CompletePins(_) => Answer::Done,
@@ -56,6 +57,24 @@ impl World {
             path: Some(PinnedPath::from_annotation(text(PATH_ANNOTATION)).unwrap()),
         };
         self.pinned.push(classic.path.clone().unwrap().releases);
+        Answer::Done
+    }
+
+    /// The annotation changes no generation.
+    fn mark_rollout(&mut self, hold: &HoldPool) -> Answer {
+        let named = |pool: &&mut Pool| pool.object.object.name == hold.name;
+        let Some(pool) = self.pools.iter_mut().find(named) else {
+            return Answer::NotFound;
+        };
+        let Some(patch) = compared(&hold.patch, &pool.object.object.resource_version) else {
+            return Answer::Conflict;
+        };
+        let mark = patch["metadata"]["annotations"][PAUSED].as_str();
+        pool.object.rollout_paused = mark.and_then(PauseMark::from_annotation);
+        if pool.object.rollout_paused.is_some() {
+            self.rollouts_stopped += 1;
+        }
+        Self::touched(&mut self.counter, &mut pool.object.object);
         Answer::Done
     }
 

@@ -116,7 +116,7 @@ impl World {
     fn reconcile_pool(&mut self, at: usize) {
         let pool = self.pools[at].clone();
         let object = &pool.object;
-        if object.object.lifecycle == Lifecycle::Paused {
+        if object.object.lifecycle == Lifecycle::Paused || object.rollout_paused.is_some() {
             return;
         }
         let mine = |set: &MachineSet| set.pool.as_ref() == Some(&object.object.name);

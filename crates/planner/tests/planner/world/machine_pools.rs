@@ -240,7 +240,11 @@ impl World {
             ]
         });
         let marked = objects.filter(|(_, paused_by)| paused_by.mark().is_some());
-        marked.map(|(object, _)| object.name.clone()).collect()
+        let marked = marked.map(|(object, _)| object.name.clone());
+        let stopped = self.pools.iter().filter(|pool| pool.object.rollout_paused.is_some());
+        marked
+            .chain(stopped.map(|pool| pool.object.object.name.clone()))
+            .collect()
     }
 }
 

@@ -14,7 +14,7 @@ use std::{
     sync::Arc,
 };
 
-use instar_api::PreflightCheck;
+use instar_api::{OnClose, PreflightCheck};
 use instar_capi::ClusterConfiguration;
 use instar_catalog::Catalog;
 use instar_domain::KubeVersion;
@@ -66,6 +66,7 @@ pub struct World {
     pub webhook: Webhook,
     pub catalog: Arc<Catalog>,
     pub gates: BTreeMap<Gate, GateState>,
+    pub on_close: OnClose,
     pub preflight: Vec<CheckOutcome>,
     pub addon_gates: addons::WorldGates,
     pub approvals: Approvals,
@@ -87,6 +88,8 @@ pub struct World {
     /// How often values were set in a MachinePool's infrastructure, and the version in a MachinePool.
     pub values_set: usize,
     pub pool_swaps: usize,
+    /// How often a rollout was stopped.
+    pub rollouts_stopped: usize,
     /// Nodes become Ready late, and cease to be so by chance.
     pub nodes_flap: bool,
     counter: u64,
@@ -157,6 +160,7 @@ impl World {
             webhook: |_| (),
             catalog: catalog::catalog(),
             gates: BTreeMap::new(),
+            on_close: OnClose::FinishPool,
             preflight: Vec::new(),
             addon_gates: addons::WorldGates::default(),
             approvals: Approvals::default(),
@@ -198,6 +202,7 @@ impl World {
             swaps: 0,
             values_set: 0,
             pool_swaps: 0,
+            rollouts_stopped: 0,
             nodes_flap: false,
             counter: 100,
         };
@@ -229,6 +234,7 @@ impl World {
             replicas,
             joins: JoinRule::SameMinor,
             held: None,
+            rollout_paused: None,
             drain_timeout: DrainTimeout::None,
         };
         let set = self.next_name(name);
@@ -306,6 +312,7 @@ impl World {
             upgrade_spec: self.upgrade_spec.clone(),
             catalog: Arc::clone(&self.catalog),
             gates: self.gates.clone(),
+            on_close: self.on_close,
             preflight: self.preflight.clone(),
             addons: self.addons(),
             approvals: self.approvals.clone(),

@@ -1,0 +1,137 @@
+//! Pools that stand in the middle of their rollout while the maintenance windows are closed, where a policy asks for that.
+//!
+//! They are paused by the annotation and not by `spec.paused`. With that field Cluster API goes on scaling the
+//! MachineSets of a MachineDeployment, the old ones too. With the annotation its controller leaves them as they are: a
+//! machine that is being created comes up, one that is being deleted goes, and no other one follows.
+
+use instar_api::OnClose;
+use instar_capi::{Lifecycle, labels::PAUSED};
+use serde_json::{Value, json};
+
+use crate::{
+    decision::{Action, Decision, Hold, HoldPool, Stage, Waiting},
+    observed::Observed,
+    operation::Operation,
+    pause::PauseMark,
+    pool_id::PoolId,
+    snapshot::{MachineDeployment, Rollout, Snapshot},
+    upgrade_spec::{Gate, GateState},
+};
+
+/// Which machines of a pool are still to be replaced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ToReplace {
+    /// None.
+    Nothing,
+    /// Some, for this upgrade.
+    ForUpgrade,
+    /// Some, for something else.
+    ForOther,
+}
+
+/// A decision, in place of which a pool is stopped or let go on, if one has to be.
+pub(crate) fn first(
+    snapshot: &Snapshot,
+    mut decision: Decision,
+    pools: &[(&MachineDeployment, ToReplace)],
+) -> Decision {
+    // What ends leaves no mark.
+    let closed = closed(snapshot).filter(|_| decision.progress.stage != Stage::Complete);
+    let stands = |(pool, to_replace): &&(&MachineDeployment, ToReplace)| {
+        let is_there = pool.object.lifecycle != Lifecycle::Deleting && *to_replace != ToReplace::Nothing;
+        is_there && closed.is_some()
+    };
+    let marked = || pools.iter().filter(|(pool, _)| pool.rollout_paused.is_some());
+    let resumed = marked().find(|entry| !stands(entry));
+    let stopped = pools.iter().filter(stands).find(|(pool, to_replace)| {
+        pool.rollout_paused.is_none() && *to_replace == ToReplace::ForUpgrade && may_be_stopped(pool)
+    });
+    let change = match (resumed, stopped) {
+        // On the way back it would go on to where it comes from.
+        (Some(_), _) if goes_back_first(snapshot, &decision.action) => None,
+        (Some((pool, _)), _) => Some(resume(pool)),
+        (None, Some((pool, _))) => Some(pause(snapshot, pool)),
+        (None, None) => None,
+    };
+    let mut standing: Vec<Waiting> = marked().filter(stands).filter_map(|(pool, _)| waits(pool)).collect();
+    if !standing.is_empty() {
+        standing.extend(closed.filter(|closed| !decision.waiting.contains(closed)));
+    }
+    decision.waiting.splice(0..0, standing);
+    // The decision is made again once that was read.
+    if let Some(change) = change.filter(|_| decision.unread.is_empty()) {
+        decision.action = change;
+    }
+    decision
+}
+
+/// Takes a mark off a pool of a Cluster for which no upgrade goes on. It would stay as it is, also where it is deleted.
+pub(crate) fn leftover(snapshot: &Snapshot) -> Option<Action> {
+    let pools = snapshot.pools.iter().filter_map(Observed::read);
+    let marked = pools.filter(|pool| pool.rollout_paused.is_some());
+    marked.min_by(|a, b| a.object.name.cmp(&b.object.name)).map(resume)
+}
+
+/// That the windows are closed, where rollouts stop for it. What is taken back turns around at once.
+fn closed(snapshot: &Snapshot) -> Option<Waiting> {
+    match (snapshot.on_close, &snapshot.upgrade_spec.operation) {
+        (OnClose::FinishMachine, Operation::Upgrade | Operation::Abort) => {}
+        (OnClose::FinishPool, _) | (OnClose::FinishMachine, Operation::Rollback(_)) => return None,
+    }
+    match snapshot.gates.get(&Gate::Window) {
+        Some(GateState::Closed { reason, until }) => Some(Waiting::GateClosed {
+            gate: Gate::Window,
+            reason: reason.clone(),
+            until: *until,
+        }),
+        Some(GateState::Open { .. }) | None => None,
+    }
+}
+
+/// Of a pool whose user deletes its machines one by one, the old MachineSet would create them again.
+fn may_be_stopped(pool: &MachineDeployment) -> bool {
+    pool.object.lifecycle == Lifecycle::Active && pool.rollout == Rollout::Rolling
+}
+
+const fn goes_back_first(snapshot: &Snapshot, action: &Action) -> bool {
+    snapshot.upgrade_spec.operation.rollback().is_some()
+        && matches!(
+            action,
+            Action::SwapWorkers(_) | Action::MintTemplate(_) | Action::PinPath(_)
+        )
+}
+
+fn waits(pool: &MachineDeployment) -> Option<Waiting> {
+    let mark = pool.rollout_paused.as_ref()?;
+    Some(Waiting::RolloutPaused {
+        pool: PoolId::Workers(pool.object.name.clone()),
+        version: pool.version.clone(),
+        since: mark.paused,
+    })
+}
+
+fn pause(snapshot: &Snapshot, pool: &MachineDeployment) -> Action {
+    let mark = PauseMark::new(&snapshot.upgrade_spec.id(), snapshot.now);
+    patched(pool, Hold::PauseRollout, &json!(mark.to_annotation()))
+}
+
+fn resume(pool: &MachineDeployment) -> Action {
+    patched(pool, Hold::ResumeRollout, &Value::Null)
+}
+
+fn patched(pool: &MachineDeployment, change: Hold, mark: &Value) -> Action {
+    let object = &pool.object;
+    Action::HoldPool(HoldPool {
+        pool: PoolId::Workers(object.name.clone()),
+        api_version: object.api_version.clone(),
+        kind: object.kind.clone(),
+        name: object.name.clone(),
+        resource_version: object.resource_version.clone(),
+        change,
+        before: None,
+        patch: json!({ "metadata": {
+            "resourceVersion": object.resource_version,
+            "annotations": { PAUSED: mark },
+        }}),
+    })
+}

@@ -4,6 +4,7 @@
 use instar_api::{
     GATE_HISTORY_ANNOTATION, GROUP, HELD_ANNOTATION, HOOK_ANSWER_ANNOTATION, Rule, SWAP_HISTORY_ANNOTATION,
 };
+use instar_capi::labels;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use crate::{
@@ -24,7 +25,12 @@ pub struct Marked {
 /// replaces an object as a whole may leave them out.
 pub const KEPT: [&str; 3] = [SWAP_HISTORY_ANNOTATION, HOOK_ANSWER_ANNOTATION, GATE_HISTORY_ANNOTATION];
 
+/// How a mark of Instar's pause begins: the annotation by which Cluster API pauses an object has any other value where a
+/// user has set it.
+pub const PAUSE_MARK: &str = "{\"upgrade\":";
+
 const PAUSED: &str = "spec.paused";
+const PAUSE: &str = "metadata.annotations[cluster.x-k8s.io/paused]";
 const HELD: &str = "metadata.annotations[upgrade.cluster.x-k8s.io/held]";
 
 /// Judges an edit by a user who lacks the right to override.
@@ -66,6 +72,24 @@ pub fn judge(edit: Edit<'_, Marked>, user: &str) -> Vec<Finding> {
             HELD,
             format!("the mark of Instar's hold may not be set by {user}"),
             "leave the annotation out",
+        )),
+        (Some(_) | None, _) => {}
+    }
+    let paused = (
+        annotation(&old.metadata, labels::PAUSED),
+        annotation(&new.metadata, labels::PAUSED),
+    );
+    match paused {
+        // A user's own pause lets nothing go on.
+        (Some(old), None) if old.starts_with(PAUSE_MARK) => findings.push(say(
+            PAUSE,
+            format!("Instar has paused it, and {user} may not resume it"),
+            "wait for what status.health of the ClusterUpgrade names, and keep the annotation",
+        )),
+        (old, Some(mark)) if mark.starts_with(PAUSE_MARK) && old != Some(mark) => findings.push(say(
+            PAUSE,
+            format!("the mark of Instar's pause may not be set by {user}"),
+            "leave the annotation as it was",
         )),
         (Some(_) | None, _) => {}
     }

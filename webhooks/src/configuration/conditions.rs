@@ -2,11 +2,15 @@
 //!
 //! A condition that fails to be evaluated refuses the request, so every field is taken as optional.
 
-use instar_admission::{Change, GuardedKind, marks::KEPT, upgrade::Right};
+use instar_admission::{
+    Change, GuardedKind,
+    marks::{KEPT, PAUSE_MARK},
+    upgrade::Right,
+};
 use instar_api::{CATALOG_LABEL, HELD_ANNOTATION, PATH_ANNOTATION, RELEASES_ANNOTATION, VERSION_ANNOTATION};
 use instar_capi::{
     WorkerKind,
-    labels::{DELETE_FOR_MOVE, TOPOLOGY_DRY_RUN, TOPOLOGY_OWNED},
+    labels::{DELETE_FOR_MOVE, PAUSED, TOPOLOGY_DRY_RUN, TOPOLOGY_OWNED},
 };
 use k8s_openapi::api::admissionregistration::v1::MatchCondition;
 
@@ -413,6 +417,19 @@ fn marks() -> String {
             paused("object")
         ),
     ];
-    let all = hold.into_iter().chain(KEPT.map(written));
+    let (resumed, set) = {
+        let pause = |object: &str| annotation(object, PAUSED);
+        let is_ours = |object: &str| format!("{}.orValue('').startsWith('{PAUSE_MARK}')", pause(object));
+        (
+            format!("({} && !{}.hasValue())", is_ours("oldObject"), pause("object")),
+            format!(
+                "({} && {} != {})",
+                is_ours("object"),
+                pause("object"),
+                pause("oldObject")
+            ),
+        )
+    };
+    let all = hold.into_iter().chain([resumed, set]).chain(KEPT.map(written));
     all.collect::<Vec<_>>().join(" ||\n")
 }

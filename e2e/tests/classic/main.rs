@@ -37,6 +37,7 @@ fn main() -> ExitCode {
         Journey::shared("classic-stuck", stuck::a_machine_that_never_comes_up),
         Journey::shared("classic-new-target", lifecycle::another_target_in_the_middle),
         Journey::shared("classic-windows", windows::opens_and_closes),
+        Journey::shared("classic-window-closes", windows::closes_while_a_pool_rolls),
         Journey::shared("classic-preflight", preflight::a_sick_cluster_is_not_upgraded),
         Journey::shared("classic-workload", workload::read_by_its_kubeconfig),
         Journey::shared("classic-addons", addons::each_part_waits_for_what_the_release_brings),

@@ -87,6 +87,12 @@ impl Prober {
         self.lock().snapshots(cluster)
     }
 
+    /// Whether what an upgrade waits to know is being looked at for the first time since this process began, or since it
+    /// was wanted last.
+    pub(crate) fn awaits_first_look(&self, cluster: &Key) -> bool {
+        self.lock().awaits_first_look(cluster, Instant::now().into_std())
+    }
+
     /// A pass over a Cluster begins.
     pub(crate) fn begin_pass(&self, cluster: &Key) {
         self.lock().begin_pass(cluster);

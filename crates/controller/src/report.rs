@@ -10,7 +10,7 @@ mod rollback;
 mod window;
 
 use instar_api::{ClusterUpgrade, ClusterUpgradeStatus, FailureReason, HealthReason, HealthStatus, UpgradePhase};
-use instar_planner::{Decision, Operation, Snapshot, Stage, Waiting};
+use instar_planner::{Action, Decision, Operation, Snapshot, Stage, Waiting};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
@@ -158,6 +158,19 @@ fn healthy(status: Option<&ClusterUpgradeStatus>) -> Option<&Condition> {
     conditions.find(|condition| condition.type_ == "Healthy")
 }
 
+/// Whether the status stands while what an upgrade waits to know isn't known. After a start that is so of all: each would
+/// be told that it isn't known, and a moment later once more what its status said before.
+pub(crate) fn stands_until_known(upgrade: &ClusterUpgrade, decision: &Decision) -> bool {
+    let of_this_edit = |status: &ClusterUpgradeStatus| {
+        let is_open = matches!(
+            status.phase,
+            UpgradePhase::Held | UpgradePhase::ControlPlane | UpgradePhase::Workers | UpgradePhase::Verifying
+        );
+        is_open && !is_ill(Some(status)) && upgrade.metadata.generation == Some(status.observed_generation)
+    };
+    decision.action == Action::Nothing && upgrade.status.as_ref().is_some_and(of_this_edit)
+}
+
 /// Whether there is anything to write. A condition's times alone are nothing new.
 pub(crate) fn differs(before: Option<&ClusterUpgradeStatus>, after: &ClusterUpgradeStatus) -> bool {
     before != Some(after)
@@ -268,6 +281,38 @@ mod tests {
         assert_eq!(drifted(&upgrade, &drift, &snapshot), None);
         let status = drifted(&upgrade, &[], &snapshot).unwrap();
         assert_eq!(said(&status), ("NoVersion".to_owned(), "False".to_owned()));
+    }
+
+    #[test]
+    fn what_is_not_known_yet_is_no_news_of_an_upgrade_that_goes_on() {
+        let decision = |action: Action| Decision {
+            action,
+            waiting: Vec::new(),
+            progress: instar_planner::Progress {
+                stage: Stage::Held,
+                path: Vec::new(),
+                pools: Vec::new(),
+                templates: Vec::new(),
+            },
+            unread: Vec::new(),
+        };
+        let stands = |phase: Option<UpgradePhase>, observed: i64| {
+            let mut upgrade = ClusterUpgrade::new("up", instar_api::ClusterUpgradeSpec::default());
+            upgrade.metadata.generation = Some(2);
+            upgrade.status = phase.map(|phase| ClusterUpgradeStatus {
+                phase,
+                observed_generation: observed,
+                ..ClusterUpgradeStatus::default()
+            });
+            stands_until_known(&upgrade, &decision(Action::Nothing))
+        };
+        assert!(stands(Some(UpgradePhase::Held), 2) && stands(Some(UpgradePhase::Workers), 2));
+        assert!(!stands(Some(UpgradePhase::Held), 1), "it was edited since");
+        assert!(
+            !stands(Some(UpgradePhase::Pending), 2) && !stands(None, 2),
+            "nothing is told yet"
+        );
+        assert!(!stands(Some(UpgradePhase::Refused), 2), "it has begun again");
     }
 
     #[test]

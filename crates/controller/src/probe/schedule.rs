@@ -37,6 +37,9 @@ const MOST: Duration = Duration::from_mins(5);
 /// One that answers takes no longer.
 const PROMPT: Duration = Duration::from_secs(5);
 
+/// How long a first look may take before what isn't known is told.
+const FIRST_LOOK: Duration = Duration::from_mins(1);
+
 /// Of which turns a cluster takes one. Those that answer have turns of their own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Lane {
@@ -111,6 +114,7 @@ struct Probed {
     state: State,
     lane: Lane,
     failures: u32,
+    looked: Looked,
     readings: Readings,
     /// When a round began that reads it.
     begun: BTreeMap<Probe, Instant>,
@@ -122,6 +126,14 @@ struct Probed {
 enum InThisPass {
     Wanted,
     NotWanted,
+}
+
+/// Whether a round has found what is wanted, or that it can't be found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Looked {
+    /// None has, and it is wanted since then.
+    NotYet(Instant),
+    Yes,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -151,6 +163,14 @@ impl Schedule {
         probed.map_or_else(Vec::new, |probed| probed.snapshots.clone())
     }
 
+    /// Whether the first look at a cluster is still to end, and hasn't taken long.
+    pub(super) fn awaits_first_look(&self, cluster: &Key, now: Instant) -> bool {
+        self.clusters.get(cluster).is_some_and(|probed| match probed.looked {
+            Looked::NotYet(since) => now.duration_since(since) < FIRST_LOOK,
+            Looked::Yes => false,
+        })
+    }
+
     pub(super) fn begin_pass(&mut self, cluster: &Key) {
         if let Some(probed) = self.clusters.get_mut(cluster) {
             probed.in_this_pass = InThisPass::NotWanted;
@@ -165,6 +185,7 @@ impl Schedule {
                 in_this_pass: InThisPass::Wanted,
                 state: State::Due(now),
                 lane: Lane::New,
+                looked: Looked::NotYet(now),
                 failures: 0,
                 readings: Readings::new(),
                 begun: BTreeMap::new(),
@@ -280,6 +301,7 @@ impl Schedule {
                 let is_same = is_same(&probed.readings, &readings)
                     && are_same(&probed.gates, &gates)
                     && say_the_same(&probed.snapshots, &finished.snapshots);
+                probed.looked = Looked::Yes;
                 probed.readings = readings;
                 probed.gates = gates;
                 probed.snapshots = finished.snapshots;

@@ -6,6 +6,7 @@ use instar_api::{
 };
 use instar_capi::Cluster;
 use instar_planner::{Decision, Snapshot, hash};
+use instar_watch::Key;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{
@@ -32,6 +33,10 @@ impl Context {
         decision: &Decision,
         attempt: Attempt<'_>,
     ) -> Result<(), Error> {
+        let awaits_look = self.prober.awaits_first_look(&Key::of(cluster));
+        if awaits_look && report::stands_until_known(upgrade, decision) {
+            return Ok(());
+        }
         let status = report::status(upgrade, snapshot, decision, attempt);
         let about = [cluster.object_ref(&()), upgrade.object_ref(&())];
         let addons = report::open_addons(snapshot);

@@ -422,3 +422,19 @@ fn what_is_settled_is_read_seldom() {
     now += EVERY;
     assert_eq!(round(&mut schedule, now), both);
 }
+
+#[test]
+fn a_first_look_is_awaited_for_a_minute() {
+    let (mut schedule, start) = (Schedule::default(), Instant::now());
+    let after = |seconds: u64| start + Duration::from_secs(seconds);
+    assert!(!schedule.awaits_first_look(&key("a"), start), "nothing is wanted");
+    schedule.want(&key("a"), nodes(), start);
+    assert!(schedule.awaits_first_look(&key("a"), after(59)));
+    assert!(!schedule.awaits_first_look(&key("a"), after(60)), "that is told");
+    due(&mut schedule, start);
+    schedule.finished(&key("a"), failed(Answer::None), after(1));
+    assert!(
+        !schedule.awaits_first_look(&key("a"), after(1)),
+        "that it can't be read is known"
+    );
+}

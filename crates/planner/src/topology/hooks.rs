@@ -58,7 +58,7 @@ pub(super) fn hold(snapshot: &Snapshot, held: &[Waiting]) -> Option<Action> {
         target: topology.version.clone(),
         part,
         step,
-        verdict: HookVerdict::Hold { reason: reason(held) },
+        verdict: held_for(reason(held)),
     };
     changed(snapshot, topology, answer)
 }
@@ -151,11 +151,11 @@ fn answer(view: &TopologyView<'_>) -> Option<(HookAnswer, Vec<Waiting>)> {
         (None, ApprovedPart::Workers) => before_workers(view, step),
     };
     let verdict = match under_way {
-        Some(reason) => HookVerdict::Hold { reason },
+        Some(reason) => held_for(reason),
         None if held.is_empty() => HookVerdict::Go {
             until: closing(view.snapshot, gates),
         },
-        None => HookVerdict::Hold { reason: reason(&held) },
+        None => held_for(reason(&held)),
     };
     let answer = HookAnswer {
         target: view.topology.version.clone(),
@@ -295,8 +295,30 @@ impl fmt::Display for Brief<'_> {
     }
 }
 
+const fn held_for(reason: String) -> HookVerdict {
+    HookVerdict::Hold { reason, again: None }
+}
+
+/// Tells a hold from one of before the step was let go: Cluster API may still say that it has got that one.
+fn told_apart(snapshot: &Snapshot, topology: &Topology, answer: &mut HookAnswer) {
+    let before = topology.hook_answer.as_deref().and_then(HookAnswer::from_annotation);
+    let is_same = |before: &HookAnswer| {
+        (before.part, &before.step, &before.target) == (answer.part, &answer.step, &answer.target)
+    };
+    let since = match before.filter(is_same).map(|before| before.verdict) {
+        Some(HookVerdict::Go { .. }) => Some(snapshot.now),
+        Some(HookVerdict::Hold { again, .. }) => again,
+        None => None,
+    };
+    match &mut answer.verdict {
+        HookVerdict::Go { .. } => {}
+        HookVerdict::Hold { again, .. } => *again = since,
+    }
+}
+
 /// An answer that isn't what the Cluster carries.
-fn changed(snapshot: &Snapshot, topology: &Topology, answer: HookAnswer) -> Option<Action> {
+fn changed(snapshot: &Snapshot, topology: &Topology, mut answer: HookAnswer) -> Option<Action> {
+    told_apart(snapshot, topology, &mut answer);
     let is_there = topology.hook_answer.as_ref() == Some(&answer.to_annotation());
     (!is_there).then(|| write(snapshot, topology, Some(answer)))
 }

@@ -9,7 +9,10 @@ use crate::{
     observed::read,
     pool_id::PoolId,
     settled::{control_plane_settled, converged, rolled_out},
-    snapshot::{ClusterKind, ControlPlane, Machine, MachineDeployment, MachinePool, MachineSet, Snapshot, Topology},
+    snapshot::{
+        ClusterKind, ConditionStatus, ControlPlane, Machine, MachineDeployment, MachinePool, MachineSet, Snapshot,
+        Topology,
+    },
 };
 
 /// A topology cluster of which everything could be read. What a user put beside the topology is
@@ -79,6 +82,14 @@ impl<'a> TopologyView<'a> {
     pub(super) fn is_moving(&self) -> bool {
         let wanted = &self.topology.version;
         self.versions().any(|version| version != wanted)
+    }
+
+    /// Whether the topology controller has seen the Cluster as it is, and has nothing left to do.
+    pub(super) fn is_reconciled(&self) -> bool {
+        self.topology.reconciled().is_some_and(|condition| {
+            condition.status == ConditionStatus::True
+                && condition.observed_generation >= self.snapshot.cluster.generation
+        })
     }
 
     /// The lowest version that something says, or that the Cluster carries pins for: where an upgrade

@@ -62,7 +62,10 @@ impl Waiting {
             | Self::VersionEdited { .. }
             | Self::UpgradeUnderWay { .. }
             | Self::Refused { .. }
-            | Self::Retained { .. } => false,
+            | Self::Retained { .. }
+            | Self::Landing { .. }
+            | Self::NoLanding { .. }
+            | Self::SetAgain { .. } => false,
         }
     }
 }

@@ -77,6 +77,9 @@ impl Waiting {
             Self::UpgradeUnderWay { .. } => HealthReason::UpgradeUnderWay,
             Self::TemplateRefused { .. } | Self::Refused { .. } => HealthReason::Refused,
             Self::Retained { .. } => HealthReason::Retained,
+            Self::Landing { .. } => HealthReason::Landing,
+            Self::NoLanding { .. } => HealthReason::NoLanding,
+            Self::SetAgain { .. } => HealthReason::ForeignWriter,
         }
     }
 }
@@ -374,6 +377,20 @@ impl fmt::Display for Waiting {
             Self::Retained { template, until } => {
                 write!(f, "{} {} is kept until {until}", template.kind, template.name)
             }
+            Self::Landing { version } => write!(
+                f,
+                "the upgrade is aborted and ends at {version}, where the control plane stands"
+            ),
+            Self::NoLanding { version, why } => write!(
+                f,
+                "the upgrade can't end before the control plane is at {version}, since Cluster API doesn't ask before its steps ({why}): \
+                 it is aborted when the workers have followed"
+            ),
+            Self::SetAgain { version, landed } => write!(
+                f,
+                "spec.topology.version was set to {version} again by another client after the upgrade had ended at {landed}: \
+                 set {landed} in what applies it, or set operation: Upgrade in the ClusterUpgrade"
+            ),
         }
     }
 }

@@ -20,6 +20,7 @@ use crate::{
     canary::Leaving,
     decision::{Action, AnswerHook, Waiting},
     gates,
+    operation::Operation,
     pool_id::PoolId,
     snapshot::{RuntimeHooks, Snapshot, Topology},
     upgrade_spec::{Gate, GateState},
@@ -72,10 +73,14 @@ fn let_go(topology: &Topology) -> Option<(ApprovedPart, KubeVersion)> {
     }
 }
 
-/// Nothing is asked any more.
+/// Nothing is asked any more. The hold of a step that isn't taken any more stays until Cluster API has seen that.
 pub(super) fn end(view: &TopologyView<'_>) -> Option<Action> {
-    let present = view.topology.hook_answer.as_ref();
-    present.map(|_| write(view.snapshot, view.topology, None))
+    let present = view.topology.hook_answer.as_deref()?;
+    let is_of_before = |answer: HookAnswer| answer.target != view.topology.version;
+    if HookAnswer::from_annotation(present).is_some_and(is_of_before) && !view.is_reconciled() {
+        return None;
+    }
+    Some(write(view.snapshot, view.topology, None))
 }
 
 /// Whether what is answered counts.
@@ -218,6 +223,10 @@ fn closing(snapshot: &Snapshot, gates: &[Gate]) -> Option<Timestamp> {
 }
 
 fn before_control_plane(view: &TopologyView<'_>, step: &KubeVersion) -> Vec<Waiting> {
+    if view.snapshot.upgrade_spec.operation == Operation::Abort {
+        let version = view.control_plane.version.clone();
+        return vec![Waiting::Landing { version }];
+    }
     let release = view.topology.release_of(step);
     let mut held = if has_taken_step(view) {
         gates::before_control_plane(view.snapshot, step, release)

@@ -110,6 +110,17 @@ impl<'a> TopologyView<'a> {
             .chain(self.machines.iter().map(|machine| &machine.version))
     }
 
+    /// What workers say or run.
+    pub(super) fn workers(&self) -> impl Iterator<Item = &'a KubeVersion> {
+        let machines = self.machines.iter();
+        let machines = machines.filter(|machine| machine.pool != Some(PoolId::ControlPlane));
+        let pools = self.pools.iter().map(|pool| &pool.version);
+        pools
+            .chain(self.machine_pools.iter().map(|pool| &pool.version))
+            .chain(self.machine_pools.iter().flat_map(|pool| &pool.observed))
+            .chain(machines.map(|machine| &machine.version))
+    }
+
     /// Whether the control plane is all that its spec says, and nothing else.
     pub(super) fn control_plane_settled(&self) -> bool {
         let machines: Vec<_> = self.machines_of(&PoolId::ControlPlane).collect();

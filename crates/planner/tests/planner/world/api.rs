@@ -31,6 +31,7 @@ impl World {
             | Action::HoldPool(_)
             | Action::SetConcurrency(_)
             | Action::AnswerHook(_)
+            | Action::RestoreVersionCheck(_)
             | Action::CompletePins(_) => Answer::Done,
             Action::MintTemplate(mint) => self.create(&mint.object),
             Action::SwapControlPlane(swap) => self.swap_control_plane(swap),

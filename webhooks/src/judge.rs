@@ -13,7 +13,7 @@ use instar_admission::{
 use instar_api::{
     CatalogName, ClusterUpgrade, Enforcement, KubernetesRelease, PATH_ANNOTATION, RELEASES_ANNOTATION, UpgradePolicy,
 };
-use instar_capi::{Cluster, ClusterClass, KubeadmControlPlane, WorkerKind};
+use instar_capi::{Cluster, ClusterClass, KubeadmControlPlane, WorkerKind, labels::UNSAFE_VERSION};
 use json_patch::{AddOperation, Patch, PatchOperation, RemoveOperation, ReplaceOperation, jsonptr::PointerBuf};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::{Value, json};
@@ -221,13 +221,19 @@ fn admit<'r>(
     };
     let admitted = match cluster::admit(old, new, facts) {
         Ok(mut admitted) => {
+            // Nothing goes to another version but what follows the control plane.
+            let lands = |finding: &Finding| admitted.landing.is_some() && finding.rule == Rule::CatalogAllowed;
+            let of_catalog: Vec<_> = of_catalog.into_iter().filter(|finding| !lands(finding)).collect();
             admitted.findings.splice(..0, of_catalog);
             if let Some(topology) = &new.spec.topology {
                 let resolved = admitted.version.as_ref().map(ToString::to_string);
                 let resolved = resolved.as_ref().unwrap_or(&topology.version);
                 let another = admitted.another_release.as_deref();
-                let findings = maintenance::judge(edit, resolved, another, state);
-                admitted.findings.extend(findings);
+                if admitted.landing.is_none() {
+                    admitted
+                        .findings
+                        .extend(maintenance::judge(edit, resolved, another, state));
+                }
                 let bare =
                     class.and_then(|class| cluster::judge_bare_templates(edit, class, &admitted, &catalog, state));
                 admitted.findings.extend(bare);
@@ -255,7 +261,11 @@ fn patch(cluster: &Cluster, admitted: &cluster::Admitted) -> Patch {
     if let Some(version) = &admitted.version {
         operations.push(add(&["spec", "topology", "version"], json!(version)));
     }
-    let annotations = [(RELEASES_ANNOTATION, &admitted.pins), (PATH_ANNOTATION, &admitted.path)];
+    let annotations = [
+        (RELEASES_ANNOTATION, &admitted.pins),
+        (PATH_ANNOTATION, &admitted.path),
+        (UNSAFE_VERSION, &admitted.version_check),
+    ];
     let is_set = |change: &AnnotationChange| matches!(change, AnnotationChange::Set(_));
     if cluster.metadata.annotations.is_none() && annotations.iter().any(|(_, change)| is_set(change)) {
         operations.push(add(&["metadata", "annotations"], json!({})));

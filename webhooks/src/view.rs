@@ -8,9 +8,9 @@ use std::{collections::BTreeMap, ops::Deref};
 use instar_admission::{marks::Marked, template::Text, worker::Worker};
 use instar_capi::WorkerKind;
 use instar_capi::{
-    Bootstrap, Cluster, ClusterClass, ClusterClassSpec, ClusterConfiguration, ClusterSpec, ControlPlaneMachines,
-    ControlPlaneSpec, ControlPlaneStatus, KubeadmConfigSpec, KubeadmControlPlane, MachineDeletion, MachineSpec,
-    MachineTemplate, Reference, VersionCount,
+    Bootstrap, Cluster, ClusterClass, ClusterClassSpec, ClusterConfiguration, ClusterSpec, ClusterStatus, Condition,
+    ControlPlaneMachines, ControlPlaneSpec, ControlPlaneStatus, KubeadmConfigSpec, KubeadmControlPlane,
+    MachineDeletion, MachineSpec, MachineTemplate, Reference, VersionCount,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time};
 use serde::{Deserialize, Deserializer, de::IgnoredAny};
@@ -154,16 +154,27 @@ impl<'de, T: View> Deserialize<'de> for Read<T> {
     }
 }
 
+/// What Cluster API says of a Cluster's topology: by it a version may go down.
+#[derive(Deserialize, Default)]
+#[serde(default)]
+pub(crate) struct SaidOfTopology {
+    conditions: Option<Vec<Condition>>,
+}
+
 impl View for Cluster {
     type Spec = ClusterSpec;
-    type Status = IgnoredAny;
+    type Status = SaidOfTopology;
 
-    fn of(metadata: ObjectMeta, spec: ClusterSpec, _: Option<IgnoredAny>) -> Self {
-        Self {
-            metadata,
-            spec,
-            status: None,
-        }
+    fn of(metadata: ObjectMeta, spec: ClusterSpec, status: Option<SaidOfTopology>) -> Self {
+        let status = status.and_then(|status| {
+            let mut conditions = status.conditions?;
+            conditions.retain(|condition| condition.kind == Condition::TOPOLOGY_RECONCILED);
+            Some(ClusterStatus {
+                conditions,
+                ..ClusterStatus::default()
+            })
+        });
+        Self { metadata, spec, status }
     }
 }
 

@@ -8,6 +8,7 @@ mod bare;
 mod completion;
 mod edits;
 mod kept;
+mod landing;
 mod moves;
 mod request;
 mod restored;
@@ -105,11 +106,20 @@ impl<'a> Request<'a> {
         let base = ExistingPins::of(self, present.as_ref())?;
         let restored = self.brought_along(base.pins.as_ref(), Some(&shape));
         let named = edits::named_by_hand(self, &base)?;
-        let aim = self.aim(class, present.as_ref(), &base)?;
-        let mut steps = self.steps(class, present.as_ref(), &aim, &base, &named)?;
+        let landing = self.landing(class, present.as_ref(), base.pins.as_ref())?;
+        let (aim, mut steps) = match &landing {
+            Some(landing) => (ResolvedTarget::Covered(landing.to.clone()), Vec::new()),
+            None => {
+                let aim = self.aim(class, present.as_ref(), &base)?;
+                let steps = self.steps(class, present.as_ref(), &aim, &base, &named)?;
+                (aim, steps)
+            }
+        };
         let mut findings = steps::check(self, &shape, wiring, present.as_ref(), &base, &steps)?;
         findings.extend(restored.findings);
-        findings.extend(self.moves_to(present.as_ref(), aim.version(present.as_ref()), &steps));
+        if landing.is_none() {
+            findings.extend(self.moves_to(present.as_ref(), aim.version(present.as_ref()), &steps));
+        }
         if let (ResolvedTarget::Stay, Some(target)) = (&aim, &present)
             && let Some(completion) = self.completion(class, target, &base, &named)?
         {
@@ -124,7 +134,10 @@ impl<'a> Request<'a> {
         })?;
 
         let target = aim.version(present.as_ref()).cloned();
-        let mut pins = self.keep(present.as_ref(), target.as_ref(), &base);
+        let mut pins = match (&landing, &base.pins) {
+            (Some(landing), Some(pins)) => landing.keep(pins.clone()),
+            (Some(_) | None, _) => self.keep(present.as_ref(), target.as_ref(), &base),
+        };
         for step in &steps {
             pins.releases.insert(step.version().clone(), shape.mint(step.row));
         }
@@ -148,6 +161,7 @@ impl<'a> Request<'a> {
         for step in &steps {
             warnings.extend(step.row.warning(self.facts.today));
         }
+        warnings.extend(landing.as_ref().map(landing::Landing::warning));
         let version = target.filter(|version| version.to_string() != self.topology.version);
         if let (Some(version), Some(last)) = (&version, steps.last()) {
             warnings.push(format!(
@@ -166,6 +180,8 @@ impl<'a> Request<'a> {
             version,
             pins,
             path: AnnotationChange::None,
+            version_check: self.version_check(landing.as_ref()),
+            landing: landing.map(|landing| landing.to),
             another_release: self.another_release(&steps),
             warnings,
             findings,

@@ -101,8 +101,8 @@ pub fn decide(hook: Hook, step: &str, cluster: &HookedCluster<'_>, now: Timestam
         return HookDecision::Go;
     };
     match cluster.answer.and_then(HookAnswer::from_annotation) {
-        Some(answer) if counts(&answer, hook, step, version) => match answer.verdict {
-            HookVerdict::Go { until: Some(until) } if until <= now => HookDecision::Hold {
+        Some(answer) if counts(&answer, hook, step, version) => match &answer.verdict {
+            HookVerdict::Go { until: Some(until) } if *until <= now => HookDecision::Hold {
                 message: format!(
                     "{} might go to {step} until {until}, when the maintenance window closed, and Instar's controller has \
                      not looked since: if this stays, see whether the controller runs",
@@ -111,8 +111,8 @@ pub fn decide(hook: Hook, step: &str, cluster: &HookedCluster<'_>, now: Timestam
                 retry_after: HELD,
             },
             HookVerdict::Go { .. } => HookDecision::Go,
-            HookVerdict::Hold { reason } => HookDecision::Hold {
-                message: reason,
+            verdict @ HookVerdict::Hold { .. } => HookDecision::Hold {
+                message: verdict.hold_message().unwrap_or_default(),
                 retry_after: HELD,
             },
         },

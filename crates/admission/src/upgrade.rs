@@ -4,9 +4,7 @@ mod stamps;
 
 use std::collections::BTreeSet;
 
-use instar_api::{
-    ClusterUpgrade, FINISHED_ANNOTATION, Operation, RECORD_ANNOTATION, REQUEST_NUMBER_LABEL, Rule, ValueAt,
-};
+use instar_api::{ClusterUpgrade, FINISHED_ANNOTATION, RECORD_ANNOTATION, REQUEST_NUMBER_LABEL, Rule, ValueAt};
 use instar_capi::{Lifecycle, WorkerKind};
 use instar_catalog::read_values;
 
@@ -65,13 +63,13 @@ pub fn judge(edit: Edit<'_, ClusterUpgrade>, state: &dyn ClusterState) -> Vec<Fi
     let Some(cluster) = cluster else {
         return findings;
     };
-    if new.spec.operation != Operation::Upgrade && cluster.topology.is_some() {
+    if new.spec.operation.is_rollback() && cluster.topology.is_some() {
         let operation = new.spec.operation.as_str();
         findings.push(say(
             Rule::ClassicOperation,
             "spec.operation",
             format!("the operation {operation} is for classic Clusters, and Cluster {cluster_name} has spec.topology"),
-            "go forward to a newer patch or to another release",
+            "set operation: Abort in the upgrade, which ends it where the control plane stands, or go forward to a newer patch or to another release",
         ));
     }
     let is_new_target = edit.old.is_none_or(|old| old.spec.target != new.spec.target);

@@ -240,6 +240,14 @@ health_reasons! {
     ApprovalMissing = Info, Stalled:
         "An UpgradePolicy asks for an approval before this step, in `spec.approval`.",
         "Add the entry of the message to `spec.approvals` of the ClusterUpgrade, if you have the right to.";
+    Landing = Info, None:
+        "The upgrade of a topology Cluster is aborted. Its version goes down to where the control plane stands, once the step \
+         under way has ended and Cluster API says that it waits for the next one (condition `TopologyReconciled`).",
+        "Nothing.";
+    NoLanding = Warning, Stalled:
+        "The upgrade of a topology Cluster is to be aborted, and can't be between its steps: Cluster API doesn't ask before \
+         them. It goes on, and ends as aborted when the workers have followed.",
+        "Nothing, or opt the namespace in to Runtime Hooks, as docs/runtime-hooks.md says: then it ends before its next step.";
     PoolHeld = Info, Capacity:
         "The controller has paused a MachineDeployment of a topology Cluster until its gates open. Once the control plane \
          is a minor ahead, Cluster API creates no machine of the older version in place of one that fails.",

@@ -38,6 +38,10 @@ pub enum HookVerdict {
     Hold {
         /// What it waits for.
         reason: String,
+        /// When the step was held again, where it had been let go before: it tells this answer from an earlier one with
+        /// the same reason, in what Cluster API says.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        again: Option<Timestamp>,
     },
 }
 
@@ -53,6 +57,21 @@ impl HookAnswer {
     pub fn to_annotation(&self) -> String {
         // Texts and times always have a JSON form; the error can't come.
         serde_json::to_string(self).unwrap_or_default()
+    }
+}
+
+impl HookVerdict {
+    /// What Cluster API is told where the step is held, and repeats in the Cluster's conditions.
+    #[must_use]
+    pub fn hold_message(&self) -> Option<String> {
+        match self {
+            Self::Go { .. } => None,
+            Self::Hold { reason, again: None } => Some(reason.clone()),
+            Self::Hold {
+                reason,
+                again: Some(again),
+            } => Some(format!("{reason} (held again since {again})")),
+        }
     }
 }
 
@@ -106,7 +125,11 @@ mod tests {
             verdict,
         };
         let until = Some("2026-11-20T11:00:00Z".parse().unwrap());
-        let reason = "no maintenance window is open".to_owned();
+        let reason = || "no maintenance window is open".to_owned();
+        let held = |again| HookVerdict::Hold {
+            reason: reason(),
+            again,
+        };
         for (verdict, text) in [
             (
                 HookVerdict::Go { until: None },
@@ -117,8 +140,12 @@ mod tests {
                 r#"{"target":"v1.35.4","part":"ControlPlane","step":"v1.34.3","answer":"Go","until":"2026-11-20T11:00:00Z"}"#,
             ),
             (
-                HookVerdict::Hold { reason },
+                held(None),
                 r#"{"target":"v1.35.4","part":"ControlPlane","step":"v1.34.3","answer":"Hold","reason":"no maintenance window is open"}"#,
+            ),
+            (
+                held(until),
+                r#"{"target":"v1.35.4","part":"ControlPlane","step":"v1.34.3","answer":"Hold","reason":"no maintenance window is open","again":"2026-11-20T11:00:00Z"}"#,
             ),
         ] {
             let answer = answer(verdict);

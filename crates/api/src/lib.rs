@@ -14,6 +14,7 @@ mod etcd_snapshot;
 mod event;
 mod health;
 mod hooks;
+mod landing;
 mod maintenance;
 mod metadata;
 mod operation;
@@ -38,6 +39,7 @@ pub use etcd_snapshot::{EtcdSnapshotParameters, EtcdSnapshotStatus, SnapshotObse
 pub use event::{EventReason, EventSeverity};
 pub use health::{FailureReason, HealthImpact, HealthLevel, HealthReason, HealthStatus};
 pub use hooks::{HookAnswer, HookVerdict, RuntimeHooksAre, RuntimeHooksStatus};
+pub use landing::LandingMark;
 pub use maintenance::{
     Maintenance, MaintenanceExclusion, MaintenanceWindow, OnClose, WindowKind, WindowOverride, WindowStatus, WindowsAre,
 };

@@ -61,7 +61,8 @@ pub struct ClusterUpgradeSpec {
     pub cluster_name: String,
 
     /// What it is to do. Upgrade: it brings the Cluster to the target. Abort: the step of the control plane that is under
-    /// way ends, the workers follow it, and the upgrade ends there. Rollback: it takes another upgrade back, first the
+    /// way ends, the workers follow it, and the upgrade ends there; of a topology Cluster between its steps, that needs
+    /// Runtime Hooks. Rollback: it takes another upgrade back, first the
     /// workers, then the control plane. `RollbackWorkers`: the same for the workers alone.
     #[serde(default)]
     pub operation: Operation,
@@ -240,7 +241,7 @@ pub struct ClusterUpgradeStatus {
     /// has finished.
     pub window: Option<WindowStatus>,
 
-    /// What a rollback would do now; absent for topology Clusters, and while it isn't known. Of an upgrade that has
+    /// What a rollback would do now; absent while it isn't known. Of an upgrade that has
     /// finished it says what was so at its end.
     pub rollback: Option<RollbackStatus>,
 

@@ -13,6 +13,7 @@ mod cluster;
 mod component_settings;
 mod contract;
 mod control_plane;
+mod hooks;
 pub mod labels;
 mod machines;
 mod owners;
@@ -33,6 +34,7 @@ pub use control_plane::{
     ClusterConfiguration, ControlPlaneMachineSpec, ControlPlaneMachines, ControlPlaneSpec, ControlPlaneStatus, Dns,
     Etcd, ExternalEtcd, KubeadmAddon, KubeadmConfigSpec, KubeadmControlPlane, LocalEtcd, Rollout,
 };
+pub use hooks::{is_held_before_start, is_held_before_step, is_held_by_hook};
 pub use machines::{
     Bootstrap, Condition, Machine, MachineConditions, MachineDeletion, MachineDeployment, MachineDeploymentSpec,
     MachineDeploymentStatus, MachinePool, MachinePoolSpec, MachinePoolStatus, MachineRollout, MachineSet,

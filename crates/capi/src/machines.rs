@@ -32,6 +32,9 @@ impl Condition {
 
     /// Of a control plane and of a MachineDeployment: machines that aren't as its spec says are replaced.
     pub const ROLLING_OUT: &str = "RollingOut";
+
+    /// Of a topology Cluster: whether all of it is as its topology says, and what Cluster API waits for.
+    pub const TOPOLOGY_RECONCILED: &str = "TopologyReconciled";
 }
 
 /// The conditions that are read; there are many, and all others are dropped.
@@ -48,7 +51,7 @@ const RELEVANT: [&str; 14] = [
     Condition::ROLLING_OUT,
     "ScalingDown",
     "ScalingUp",
-    "TopologyReconciled",
+    Condition::TOPOLOGY_RECONCILED,
     "WorkersAvailable",
 ];
 

@@ -11,7 +11,7 @@ use instar_capi::{Cluster, KubeadmControlPlane, MachineDeployment, MachinePool};
 use instar_planner::{
     Action, AnswerHook, BeginGates, CompletePins, Convergence, DeleteTemplate, EditVersion, Hold, HoldPool,
     MachinePoolChange, MintTemplate, NormalisedValue, PatchMachinePool, PinPath, PoolId, ResourceVersion,
-    SetConcurrency, Swap, TemplateRef, Violation, accept, normalised,
+    RestoreVersionCheck, SetConcurrency, Swap, TemplateRef, Violation, accept, normalised,
 };
 use instar_watch::Key;
 use kube::{
@@ -143,7 +143,8 @@ impl Executor<'_> {
             Action::EditVersion(EditVersion { name, patch, .. })
             | Action::CompletePins(CompletePins { name, patch, .. })
             | Action::SetConcurrency(SetConcurrency { name, patch, .. })
-            | Action::AnswerHook(AnswerHook { name, patch, .. }) => {
+            | Action::AnswerHook(AnswerHook { name, patch, .. })
+            | Action::RestoreVersionCheck(RestoreVersionCheck { name, patch, .. }) => {
                 let doing = ActionDescription(action).to_string();
                 let written = self.patch_cluster(&doing, name, patch, Write::Made);
                 written.await.map(|()| Effect::Done)
@@ -406,6 +407,11 @@ impl fmt::Display for ActionDescription<'_> {
                 Some(answer) => write!(f, "Answering Cluster API's hooks of Cluster {name}: {answer}"),
                 None => write!(f, "Removing the answer to Cluster API's hooks from Cluster {name}"),
             },
+            Action::RestoreVersionCheck(restore) => write!(
+                f,
+                "Switching Cluster API's check of version edits on again for Cluster {}",
+                restore.name
+            ),
             Action::PinPath(PinPath {
                 name,
                 takes_back: Some(of),

@@ -83,10 +83,12 @@ pub(crate) enum Written {
     DeletedRecord,
     /// A status was written.
     Status,
+    /// Cluster API's check of version edits was switched on again for a topology Cluster.
+    VersionCheck,
 }
 
 impl Written {
-    const ALL: [Self; 19] = [
+    const ALL: [Self; 20] = [
         Self::Mint,
         Self::Swap,
         Self::MachinePool,
@@ -106,6 +108,7 @@ impl Written {
         Self::FinishedMarker,
         Self::DeletedRecord,
         Self::Status,
+        Self::VersionCheck,
     ];
 }
 
@@ -131,6 +134,7 @@ impl EncodeLabelValue for Written {
             Self::FinishedMarker => "finished_marker",
             Self::DeletedRecord => "deleted_record",
             Self::Status => "status",
+            Self::VersionCheck => "version_check",
         }
         .encode(encoder)
     }

@@ -4,6 +4,7 @@ mod addons;
 mod back;
 mod canary;
 mod hooks;
+mod landing;
 mod machine_pool;
 mod patch;
 mod paused_rollout;
@@ -123,7 +124,9 @@ pub fn check(snapshot: &Snapshot, decision: &Decision) -> Vec<Violation> {
         Action::RecordConvergence(_) if snapshot.cluster.topology().is_some() => is_live(snapshot),
         Action::AnswerHook(answer) if hooks::begun(answer).is_some() => is_live(snapshot),
         Action::HoldPool(hold) => paused_rollout::may_be_written(snapshot, hold),
-        Action::SetConcurrency(_) | Action::AnswerHook(_) => snapshot.cluster.lifecycle == Lifecycle::Active,
+        Action::SetConcurrency(_) | Action::AnswerHook(_) | Action::RestoreVersionCheck(_) => {
+            snapshot.cluster.lifecycle == Lifecycle::Active
+        }
         Action::PatchMachinePool(patch) => machine_pool::may_be_written(snapshot, patch),
         Action::MintTemplate(_)
         | Action::SwapControlPlane(_)
@@ -169,6 +172,7 @@ pub fn check(snapshot: &Snapshot, decision: &Decision) -> Vec<Violation> {
             topology_canary::check_arrival(snapshot, arrival, &mut broken);
         }
         Action::RecordConvergence(convergence) => pinned::check_convergence(snapshot, convergence, &mut broken),
+        Action::EditVersion(edit) if landing::lands(snapshot, edit) => landing::check(snapshot, edit, &mut broken),
         Action::EditVersion(edit) => topology::check_edit(snapshot, edit, &mut broken),
         Action::HoldPool(hold) => match hold.change {
             Hold::Hold | Hold::Release => {
@@ -183,6 +187,7 @@ pub fn check(snapshot: &Snapshot, decision: &Decision) -> Vec<Violation> {
         Action::CompletePins(complete) => topology::check_pins(snapshot, complete, &mut broken),
         Action::BeginGates(begin) => addons::check_begin(snapshot, begin, &mut broken),
         Action::AnswerHook(answer) => hooks::check(snapshot, answer, &mut broken),
+        Action::RestoreVersionCheck(restore) => landing::check_restored(snapshot, restore, &mut broken),
     }
     broken
 }
@@ -198,6 +203,7 @@ fn passes_what_is_new(snapshot: &Snapshot, decision: &Decision) -> bool {
 fn passed_gates(snapshot: &Snapshot, action: &Action) -> &'static [Gate] {
     match action {
         Action::SwapControlPlane(swap) | Action::SwapWorkers(swap) if back::turns_around(snapshot, swap) => &[],
+        Action::EditVersion(edit) if landing::lands(snapshot, edit) => &[],
         Action::SwapControlPlane(_) | Action::EditVersion(_) => &Gate::CONTROL_PLANE,
         Action::SwapWorkers(swap) => match swap.pool {
             PoolId::ControlPlane | PoolId::Workers(_) => &Gate::WORKERS,
@@ -215,6 +221,7 @@ fn passed_gates(snapshot: &Snapshot, action: &Action) -> &'static [Gate] {
         | Action::HoldPool(_)
         | Action::SetConcurrency(_)
         | Action::BeginGates(_)
+        | Action::RestoreVersionCheck(_)
         | Action::Nothing => &[],
     }
 }
@@ -245,6 +252,7 @@ fn lacks_approval(snapshot: &Snapshot, action: &Action) -> bool {
         Action::PatchMachinePool(patch) => {
             machine_pool::begins(snapshot, patch) && asks(ApprovalPoint::Workers) && !has_any(ApprovedPart::Workers)
         }
+        Action::EditVersion(edit) if landing::lands(snapshot, edit) => false,
         Action::EditVersion(_) => {
             let of_each_step = asks(ApprovalPoint::EachStep) && !hooks::answers_each_step(snapshot);
             let of_control_plane = asks(ApprovalPoint::ControlPlane) || of_each_step;
@@ -264,6 +272,7 @@ fn lacks_approval(snapshot: &Snapshot, action: &Action) -> bool {
         | Action::CompletePins(_)
         | Action::SetConcurrency(_)
         | Action::BeginGates(_)
+        | Action::RestoreVersionCheck(_)
         | Action::Nothing => false,
     }
 }
@@ -283,6 +292,7 @@ fn is_spent(snapshot: &Snapshot, action: &Action) -> bool {
         | Action::SetConcurrency(_)
         | Action::BeginGates(_)
         | Action::AnswerHook(_)
+        | Action::RestoreVersionCheck(_)
         | Action::Nothing => false,
     };
     let path = snapshot.cluster.classic().and_then(|classic| classic.path.as_ref());

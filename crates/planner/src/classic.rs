@@ -203,6 +203,7 @@ fn pinned_first(view: &ClassicView<'_>, goal: &Goal<'_>, action: Action) -> Acti
         | Action::SetConcurrency(_)
         | Action::BeginGates(_)
         | Action::AnswerHook(_)
+        | Action::RestoreVersionCheck(_)
         | Action::Nothing => action,
     }
 }
@@ -223,6 +224,7 @@ fn tried_first(next: &Action) -> Option<Box<Swap>> {
         | Action::SetConcurrency(_)
         | Action::BeginGates(_)
         | Action::AnswerHook(_)
+        | Action::RestoreVersionCheck(_)
         | Action::Nothing => None,
     }
 }

@@ -38,7 +38,7 @@ pub use involved_object::InvolvedObject;
 pub use machine_pool::{LeftBecause, MachinePoolChange, PatchMachinePool};
 pub use no_release::OtherCatalog;
 pub use progress::{MachineProgress, MachineState, PoolProgress, Progress, Stage, TemplateProgress, TemplateState};
-pub use topology::{AnswerHook, CompletePins, EditVersion, Hold, HoldPool, SetConcurrency};
+pub use topology::{AnswerHook, CompletePins, EditVersion, Hold, HoldPool, RestoreVersionCheck, SetConcurrency};
 pub use unready_node::{NodeIs, UnreadyNode};
 
 /// At most one write, and what is waited for.
@@ -87,6 +87,8 @@ pub enum Action {
     AnswerHook(AnswerHook),
     /// Write nothing.
     Nothing,
+    /// Switch on again Cluster API's check of version edits, which was off for the edit by which an upgrade has ended.
+    RestoreVersionCheck(RestoreVersionCheck),
 }
 
 /// A template to create. Where an object of this name is there, [`accept`](crate::accept) decides.
@@ -505,6 +507,20 @@ pub enum Waiting {
         /// What its spec says.
         version: KubeVersion,
         since: Timestamp,
+    },
+    /// The upgrade of a topology Cluster is aborted: its version goes to where its control plane stands.
+    Landing { version: KubeVersion },
+    /// It is to be aborted, and goes on to this version: Cluster API doesn't ask before its steps.
+    NoLanding {
+        version: KubeVersion,
+        /// Why it doesn't, or why that isn't known.
+        why: String,
+    },
+    /// Another client has set the version again after the upgrade had been aborted.
+    SetAgain {
+        version: KubeVersion,
+        /// Where it had ended.
+        landed: KubeVersion,
     },
 }
 

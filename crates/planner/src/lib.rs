@@ -56,8 +56,8 @@ pub use classic::{Returning, WayBack, collect_templates, drifted, plan, resume, 
 pub use decision::{
     Action, AnswerHook, BeginGates, CompletePins, Convergence, Decision, DeleteTemplate, EditVersion, Field, Hold,
     HoldPool, InvolvedObject, LeftBecause, MachinePoolChange, MachineProgress, MachineState, MintTemplate, NodeIs,
-    OtherCatalog, PatchMachinePool, PinPath, PoolProgress, Progress, SetBack, SetConcurrency, Stage, Swap,
-    TemplateProgress, TemplateRefusal, TemplateState, UnreadyNode, Waiting,
+    OtherCatalog, PatchMachinePool, PinPath, PoolProgress, Progress, RestoreVersionCheck, SetBack, SetConcurrency,
+    Stage, Swap, TemplateProgress, TemplateRefusal, TemplateState, UnreadyNode, Waiting,
 };
 pub use drain_timeout::DrainTimeout;
 pub use existing::accept;

@@ -36,8 +36,11 @@ fn has_begun(snapshot: &Snapshot) -> bool {
         .cluster
         .topology()
         .and_then(|topology| topology.version_set_by.as_ref());
-    let is_edited = edited
-        .is_some_and(|edited| edited.upgrade == upgrade_spec.upgrade && edited.target == upgrade_spec.target.as_str());
+    let is_edited = edited.is_some_and(|edited| {
+        edited.upgrade == upgrade_spec.upgrade
+            && edited.target == upgrade_spec.target.as_str()
+            && edited.landed.is_none()
+    });
     let control_plane = snapshot.control_plane.iter().filter_map(Observed::read);
     let pools = snapshot.pools.iter().filter_map(Observed::read);
     let machine_pools = snapshot.machine_pools.iter().filter_map(Observed::read);

@@ -9,6 +9,7 @@ mod canary;
 mod goal;
 mod holds;
 mod hooks;
+mod landing;
 mod messages;
 mod pins;
 mod progress;
@@ -19,6 +20,7 @@ use instar_domain::KubeVersion;
 
 use self::{
     goal::Goal,
+    landing::Place,
     progress::{path, pools, stage},
     view::TopologyView,
 };
@@ -28,7 +30,7 @@ use crate::{
     gates,
     operation::Operation,
     paused_rollout::{self, ToReplace},
-    snapshot::{MachineDeployment, Snapshot},
+    snapshot::{MachineDeployment, RuntimeHooks, Snapshot},
     way_back::NoWayBack,
 };
 
@@ -36,8 +38,8 @@ use crate::{
 #[must_use]
 pub fn follow(snapshot: &Snapshot) -> Decision {
     match snapshot.upgrade_spec.operation {
-        Operation::Upgrade => {}
-        Operation::Abort | Operation::Rollback(_) => return held(snapshot, vec![NoWayBack::Topology.into()]),
+        Operation::Upgrade | Operation::Abort => {}
+        Operation::Rollback(_) => return held(snapshot, vec![NoWayBack::Topology.into()]),
     }
     let closed = closed(snapshot);
     if !closed.is_empty() {
@@ -47,7 +49,12 @@ pub fn follow(snapshot: &Snapshot) -> Decision {
         Ok(view) => view,
         Err(waiting) => return held(snapshot, waiting),
     };
-    paused_rollout::first(snapshot, followed(&view), &to_replace(&view))
+    let decision = followed(&view);
+    // Cluster API's check of version edits is off until that is written.
+    if landing::restore_check(snapshot).is_some() {
+        return decision;
+    }
+    paused_rollout::first(snapshot, decision, &to_replace(&view))
 }
 
 /// What the MachineDeployments have still to replace. Whoever edited the version, the upgrade is one that windows hold.
@@ -64,22 +71,13 @@ fn to_replace<'a>(view: &TopologyView<'a>) -> Vec<(&'a MachineDeployment, ToRepl
 
 fn followed(view: &TopologyView<'_>) -> Decision {
     let snapshot = view.snapshot;
-    let (stage, action, waiting) = match Goal::find(view) {
-        Goal::There => there(view),
-        Goal::Write(action) => (Stage::ControlPlane, *action, Vec::new()),
-        Goal::Held(mut waiting) => {
-            // The edit doesn't come for now, so nothing is held for it.
-            let action = if view.is_moving() {
-                hooks::hold(snapshot, &waiting)
-            } else {
-                holds::end(view)
-            };
-            waiting.extend(progress::held(view));
-            (Stage::Held, action.unwrap_or(Action::Nothing), waiting)
-        }
+    let (stage, action, waiting) = match &snapshot.upgrade_spec.operation {
+        Operation::Upgrade | Operation::Rollback(_) => upgraded(view),
+        Operation::Abort => aborted(view),
     };
+    let action = landing::restore_check(snapshot).unwrap_or_else(|| gates::begin(snapshot, action, &waiting));
     Decision {
-        action: gates::begin(snapshot, action, &waiting),
+        action,
         waiting,
         progress: Progress {
             stage,
@@ -91,6 +89,75 @@ fn followed(view: &TopologyView<'_>) -> Decision {
     }
 }
 
+fn upgraded(view: &TopologyView<'_>) -> (Stage, Action, Vec<Waiting>) {
+    match Goal::find(view) {
+        Goal::There => there(view),
+        Goal::Write(action) => (Stage::ControlPlane, *action, Vec::new()),
+        Goal::Held(mut waiting) => {
+            // The edit doesn't come for now, so nothing is held for it.
+            let action = if view.is_moving() {
+                hooks::hold(view.snapshot, &waiting)
+            } else {
+                put_back(view)
+            };
+            waiting.extend(progress::held(view));
+            (Stage::Held, action.unwrap_or(Action::Nothing), waiting)
+        }
+    }
+}
+
+/// The upgrade ends where the control plane stands, or comes to stand, and the workers follow it.
+fn aborted(view: &TopologyView<'_>) -> (Stage, Action, Vec<Waiting>) {
+    let place = Place::find(view);
+    if place == Place::Elsewhere {
+        // What another one moves has a record of its own.
+        let action = if view.is_moving() { None } else { put_back(view) };
+        return match action {
+            None => (Stage::Complete, Action::Nothing, Vec::new()),
+            Some(action) => (Stage::Workers, action, vec![Waiting::Finishing]),
+        };
+    }
+    let has_steps_to_take = landing::has_steps_to_take(view);
+    if let (Place::SetAgain(landed), true) = (&place, has_steps_to_take) {
+        let waiting = vec![Waiting::SetAgain {
+            version: view.topology.version.clone(),
+            landed: landed.clone(),
+        }];
+        let action = hooks::hold(view.snapshot, &waiting);
+        return (Stage::Held, action.unwrap_or(Action::Nothing), waiting);
+    }
+    let (stage, action, mut waiting) = there(view);
+    if !has_steps_to_take {
+        return (stage, action, waiting);
+    }
+    if let RuntimeHooks::Off(why) | RuntimeHooks::Unknown(why) = &view.topology.hooks {
+        let version = view.topology.version.clone();
+        waiting.insert(
+            0,
+            Waiting::NoLanding {
+                version,
+                why: why.clone(),
+            },
+        );
+        return (stage, action, waiting);
+    }
+    let action = match (action, landing::edit(view)) {
+        (Action::Nothing, Some(edit)) => Action::EditVersion(edit),
+        (action, _) => action,
+    };
+    let landing = Waiting::Landing {
+        version: view.control_plane.version.clone(),
+    };
+    waiting.retain(|waiting| *waiting != landing);
+    waiting.insert(0, landing);
+    (Stage::ControlPlane, action, waiting)
+}
+
+/// What was changed for an upgrade while nothing moves.
+fn put_back(view: &TopologyView<'_>) -> Option<Action> {
+    holds::end(view).or_else(|| hooks::end(view))
+}
+
 /// Whether Cluster API takes a topology cluster from one version to another: some object or machine
 /// of it isn't at the Cluster's version. One that is still being created is at one version only.
 #[must_use]
@@ -98,10 +165,13 @@ pub fn under_way(snapshot: &Snapshot) -> bool {
     TopologyView::read(snapshot).is_ok_and(|view| view.is_moving())
 }
 
-/// Whether the Cluster's version is what is asked: nothing is to be edited.
+/// Whether the Cluster's version is what is asked, or where the upgrade has ended: nothing is to be edited.
 #[must_use]
 pub fn is_aimed_at_present(snapshot: &Snapshot) -> bool {
-    TopologyView::read(snapshot).is_ok_and(|view| matches!(Goal::find(&view), Goal::There))
+    TopologyView::read(snapshot).is_ok_and(|view| match &snapshot.upgrade_spec.operation {
+        Operation::Upgrade | Operation::Rollback(_) => matches!(Goal::find(&view), Goal::There),
+        Operation::Abort => Place::find(&view) != Place::Elsewhere,
+    })
 }
 
 /// The releases that a topology cluster may have passed: a record keeps those that it was seen at.
@@ -146,12 +216,12 @@ fn there(view: &TopologyView<'_>) -> (Stage, Action, Vec<Waiting>) {
 #[must_use]
 pub fn release_held(snapshot: &Snapshot) -> Decision {
     let action = match snapshot.cluster.lifecycle {
-        Lifecycle::Active => match TopologyView::read(snapshot) {
+        Lifecycle::Active => landing::restore_check(snapshot).or_else(|| match TopologyView::read(snapshot) {
             Ok(view) if view.is_moving() => None,
-            Ok(view) => holds::end(&view).or_else(|| hooks::end(&view)),
+            Ok(view) => put_back(&view),
             // Whether it moves can't be seen.
             Err(waiting) => hooks::hold(snapshot, &waiting),
-        },
+        }),
         Lifecycle::Paused | Lifecycle::Deleting => None,
     };
     Decision {
@@ -162,8 +232,9 @@ pub fn release_held(snapshot: &Snapshot) -> Decision {
 
 /// Nothing goes on, so no step may begin that was let begin before.
 fn held(snapshot: &Snapshot, waiting: Vec<Waiting>) -> Decision {
+    let action = landing::restore_check(snapshot).or_else(|| hooks::hold(snapshot, &waiting));
     Decision {
-        action: hooks::hold(snapshot, &waiting).unwrap_or(Action::Nothing),
+        action: action.unwrap_or(Action::Nothing),
         ..Decision::held(waiting)
     }
 }

@@ -100,7 +100,7 @@ impl fmt::Display for NoWayBack {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Topology => f.write_str(
-                "a topology Cluster is neither taken back nor aborted, since Cluster API takes no version back: go forward to a newer patch or to another release",
+                "a topology Cluster isn't taken back, since Cluster API takes no version back: set operation: Abort in the upgrade, which ends it where the control plane stands (before its first step, that is where it was), or go forward to a newer patch or to another release",
             ),
             Self::NothingChanged { upgrade } => write!(
                 f,

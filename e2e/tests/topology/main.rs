@@ -15,6 +15,7 @@ mod topology_canary;
 mod topology_class;
 mod topology_held;
 mod topology_hooks;
+mod topology_landing;
 mod topology_record;
 mod two_minors;
 
@@ -44,6 +45,7 @@ fn main() -> ExitCode {
         Journey::exclusive("certificates", certificates::swapped_under_load),
         Journey::exclusive("refusals", refusals::each_with_its_message),
         Journey::exclusive("topology-hooks", topology_hooks::hold_each_step),
+        Journey::exclusive("topology-landing", topology_landing::where_it_stands),
         Journey::exclusive("two-minors-without-sdk", two_minors::without_the_runtime_sdk),
         Journey::exclusive("rights", rights::granted_and_used),
     ];

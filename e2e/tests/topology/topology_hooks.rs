@@ -30,7 +30,7 @@ use serde_json::{Value, json};
 use crate::topology_record::{follow, upgrades};
 
 /// What Cluster API says while one of its hooks holds.
-const BLOCKING: &str = "Following hooks are blocking upgrade: BeforeControlPlaneUpgrade: ";
+pub(crate) const BLOCKING: &str = "Following hooks are blocking upgrade: BeforeControlPlaneUpgrade: ";
 
 /// Two minors in one edit, with an approval before each step. Neither step begins before its own, whoever is down.
 pub(crate) async fn hold_each_step(scene: JourneyContext) -> Result<()> {
@@ -177,7 +177,7 @@ async fn touch(scene: &JourneyContext, value: &str) -> Result<()> {
     edit(scene, "c", &patch).await.map(drop)
 }
 
-async fn approve(scene: &JourneyContext, step: &str, target: &str) -> Result<()> {
+pub(crate) async fn approve(scene: &JourneyContext, step: &str, target: &str) -> Result<()> {
     let mut approvals = upgrades(scene).get("up").await?.spec.approvals;
     let approval = json!({ "before": "ControlPlane", "version": step, "target": target });
     approvals.push(serde_json::from_value(approval)?);
@@ -189,7 +189,7 @@ async fn approve(scene: &JourneyContext, step: &str, target: &str) -> Result<()>
 }
 
 /// The control plane stays where it is, and Cluster API and the record say why.
-async fn held(scene: &JourneyContext, at: &str, step: &str) -> Result<()> {
+pub(crate) async fn held(scene: &JourneyContext, at: &str, step: &str) -> Result<()> {
     let why = format!("{BLOCKING}the control plane goes to {step} once that is approved");
     says(scene, at, &why).await?;
     wait_for("the record to say what is waited for", UPGRADE, || async {
@@ -209,7 +209,7 @@ async fn held(scene: &JourneyContext, at: &str, step: &str) -> Result<()> {
 }
 
 /// Waits until Cluster API's condition says something, and fails if the control plane is elsewhere then.
-async fn says(scene: &JourneyContext, at: &str, text: &str) -> Result<()> {
+pub(crate) async fn says(scene: &JourneyContext, at: &str, text: &str) -> Result<()> {
     wait_for(&format!("Cluster API to say {text}"), UPGRADE, || async {
         let message = topology_message(scene).await?;
         if !message.contains(text) {
@@ -271,7 +271,7 @@ async fn label(scene: &JourneyContext, value: Option<&str>) -> Result<()> {
 }
 
 /// Opts the journey's namespace in, or out, and waits until Cluster API asks, or is told of no server.
-async fn opt_in(scene: &JourneyContext, wanted: bool) -> Result<()> {
+pub(crate) async fn opt_in(scene: &JourneyContext, wanted: bool) -> Result<()> {
     label(scene, wanted.then_some(HOOKS_ENABLED)).await?;
     let kind = resource(
         "runtime.cluster.x-k8s.io",

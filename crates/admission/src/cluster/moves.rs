@@ -1,5 +1,6 @@
 //! What an edit of the version does to what runs: the last edit, and the workers.
 
+use instar_api::LandingMark;
 use instar_capi::labels::{PENDING_HOOKS, UNSAFE_VERSION};
 use instar_capi::{Cluster, ManagedBy, Rollout};
 use instar_domain::KubeVersion;
@@ -105,7 +106,8 @@ impl Request<'_> {
 
     fn becomes_unsafe(&self) -> bool {
         let text = |cluster: &Cluster| cluster.metadata.annotations.as_ref()?.get(UNSAFE_VERSION).cloned();
-        let now = text(self.new);
+        // A mark of Instar's goes in the same edit.
+        let now = text(self.new).filter(|text| LandingMark::from_annotation(text).is_none());
         now.is_some() && self.old.and_then(text) != now
     }
 

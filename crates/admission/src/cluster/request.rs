@@ -55,6 +55,10 @@ pub struct Admitted {
     pub pins: AnnotationChange,
     /// What becomes of a classic Cluster's path.
     pub path: AnnotationChange,
+    /// What becomes of Cluster API's annotation that switches off its check of a version edit.
+    pub version_check: AnnotationChange,
+    /// Where an upgrade ends by this edit: the control plane stands there.
+    pub landing: Option<KubeVersion>,
     /// The release that replaces another one of a version that runs: its machines are replaced.
     pub another_release: Option<String>,
     /// Warnings.
@@ -68,7 +72,7 @@ impl Admitted {
     #[must_use]
     pub fn changes(&self) -> bool {
         let stays = |annotation: &AnnotationChange| *annotation == AnnotationChange::None;
-        self.version.is_some() || !stays(&self.pins) || !stays(&self.path)
+        self.version.is_some() || !stays(&self.pins) || !stays(&self.path) || !stays(&self.version_check)
     }
 }
 

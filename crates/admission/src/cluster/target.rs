@@ -157,7 +157,7 @@ impl<'a> Request<'a> {
                     Rule::NoDowngrade,
                     field,
                     no_path.to_string(),
-                    "Cluster API has no way down: fix forward with another release, or restore from a backup",
+                    self.instead_of_lower(present, "fix forward with another release, or restore from a backup"),
                 ),
                 NoPath::BuildTags { .. } => self.deny(
                     Rule::Path,

@@ -156,6 +156,18 @@ impl World {
             AnnotationChange::Set(pins) => annotations[RELEASES_ANNOTATION] = json!(pins),
             AnnotationChange::Remove => drop(annotations.as_object_mut().unwrap().remove(RELEASES_ANNOTATION)),
         }
+        match &admitted.version_check {
+            AnnotationChange::None => {}
+            AnnotationChange::Set(mark) => new["metadata"]["annotations"][UNSAFE_VERSION] = json!(mark),
+            AnnotationChange::Remove => {
+                drop(
+                    new["metadata"]["annotations"]
+                        .as_object_mut()
+                        .unwrap()
+                        .remove(UNSAFE_VERSION),
+                );
+            }
+        }
         let again = self.admit(old, &new)?;
         assert!(!again.changes(), "a second look changes {again:?}");
         Ok((new, admitted.warnings))

@@ -33,8 +33,22 @@ impl Request<'_> {
             return Ok(admitted);
         }
         if let Some(old) = self.old_topology {
-            let target = self.refused_by_cluster_api(old, class)?;
             let present = old.version.parse::<KubeVersion>().ok();
+            match self.landing(class, present.as_ref(), None) {
+                Ok(Some(landing)) => {
+                    admitted.warnings.push(landing.warning());
+                    admitted.version = (landing.to.to_string() != self.topology.version).then(|| landing.to.clone());
+                    admitted.version_check = self.version_check(Some(&landing));
+                    admitted.landing = Some(landing.to);
+                    return Ok(admitted);
+                }
+                Ok(None) => {}
+                // What its user has switched off is the user's.
+                Err(finding) if !self.is_unsafe() => return Err(finding),
+                Err(_) => {}
+            }
+            let target = self.refused_by_cluster_api(old, class)?;
+            admitted.version_check = self.version_check(None);
             admitted
                 .findings
                 .extend(self.moves_to(present.as_ref(), target.as_ref(), &[]));
@@ -117,7 +131,7 @@ impl Request<'_> {
                 Rule::NoDowngrade,
                 VERSION,
                 format!("{target} is older than {present}, which runs"),
-                "Cluster API has no way down: fix forward with a newer version, or restore from a backup",
+                self.instead_of_lower(&present, "fix forward with a newer version, or restore from a backup"),
             ));
         }
         let has_path = !listed.is_empty() || class.spec.upgrade.external.generate_upgrade_plan_extension.is_some();

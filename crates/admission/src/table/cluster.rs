@@ -115,9 +115,18 @@ pub(super) const VERSION_READABLE: RuleInfo = RuleInfo {
 };
 
 pub(super) const NO_DOWNGRADE: RuleInfo = RuleInfo {
-    guards: "`spec.topology.version` never goes down.",
+    guards: "`spec.topology.version` never goes down, but to where the control plane stands while Instar holds its next step.",
     source: TOPOLOGY,
-    messages: &["{} is older than {}, which runs"],
+    messages: &[
+        "{} is older than {}, which runs",
+        "{} is older than {}, and the upgrade can't end there: the edit names another class too",
+        "{} is older than {}, and the upgrade can't end there: ClusterClass {} does not list it in spec.kubernetesVersions",
+        "{} is older than {}, and the upgrade can't end there: not all machines of the control plane run it yet",
+        "{} is older than {}, and the upgrade can't end there: {} {} runs {}",
+        "{} is older than {}, and the upgrade can't end there: Instar does not hold the next step of the control plane",
+        "{} is older than {}, and the upgrade can't end there: the control plane may go to {}",
+        "{} is older than {}, and the upgrade can't end there: Cluster API does not say yet that it waits for the step to {} (condition TopologyReconciled)",
+    ],
     remediation: "fix forward with another release, or restore from a backup",
     default: Enforcement::Enforce,
     on: &[Trigger {

@@ -216,10 +216,10 @@ pub(super) const ONE_UPGRADE: RuleInfo = RuleInfo {
 };
 
 pub(super) const CLASSIC_OPERATION: RuleInfo = RuleInfo {
-    guards: "The upgrade of a classic Cluster alone is aborted or taken back: of a topology Cluster, Cluster API takes no version back.",
+    guards: "The upgrade of a classic Cluster alone is taken back: of a topology Cluster, Cluster API takes no version back, and it is aborted instead.",
     source: UPGRADE,
     messages: &["the operation {} is for classic Clusters, and Cluster {} has spec.topology"],
-    remediation: "go forward to a newer patch or to another release",
+    remediation: "abort the upgrade instead, or go forward to a newer patch or to another release",
     default: Enforcement::Enforce,
     on: &[Trigger {
         guard: GuardedKind::ClusterUpgrade,

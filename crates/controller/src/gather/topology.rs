@@ -1,6 +1,8 @@
 //! What a topology Cluster says.
 
-use instar_api::{CONCURRENCY_ANNOTATION, HOOK_ANSWER_ANNOTATION, Pins, RELEASES_ANNOTATION, SWAP_HISTORY_ANNOTATION};
+use instar_api::{
+    CONCURRENCY_ANNOTATION, HOOK_ANSWER_ANNOTATION, LandingMark, Pins, RELEASES_ANNOTATION, SWAP_HISTORY_ANNOTATION,
+};
 use instar_capi as capi;
 use instar_domain::KubeVersion;
 use instar_planner::{RaisedConcurrency, ResourceVersion, RuntimeHooks, Topology, UpgradeConcurrency, VersionSetBy};
@@ -22,6 +24,9 @@ pub(super) fn read(cluster: &capi::Cluster, topology: &capi::Topology) -> Result
         control_plane_plan: versions(&status.control_plane.upgrade_plan)?,
         workers_plan: versions(&status.workers.upgrade_plan)?,
         version_set_by: set_by.and_then(|text| VersionSetBy::from_annotation(text)),
+        landing_mark: annotations
+            .get(capi::labels::UNSAFE_VERSION)
+            .and_then(|text| LandingMark::from_annotation(text)),
         concurrency: UpgradeConcurrency {
             present: annotations.get(capi::labels::UPGRADE_CONCURRENCY).cloned(),
             raised: annotations

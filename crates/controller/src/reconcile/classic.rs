@@ -79,6 +79,7 @@ impl Context {
             | Write::SetConcurrency(_)
             | Write::BeginGates(_)
             | Write::AnswerHook(_)
+            | Write::RestoreVersionCheck(_)
             | Write::CompletePins(_) => Attempt::Untried,
         };
         let planned = decision.waiting.clone();
@@ -210,6 +211,8 @@ impl Context {
             Write::BeginGates(_) => (None, Counted::Gates),
             // The status and Cluster API's conditions say so.
             Write::AnswerHook(_) => (None, Counted::HookAnswer),
+            // The edit before it was told.
+            Write::RestoreVersionCheck(_) => (None, Counted::VersionCheck),
         };
         let step = ActionDescription(&decision.action).to_string();
         tracing::info!(

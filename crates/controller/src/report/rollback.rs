@@ -1,7 +1,7 @@
 //! What a rollback would do, for people to read before they ask for one.
 
 use instar_api::{RollbackExtent, RollbackStatus};
-use instar_planner::{Operation, Returning, Snapshot, Waiting, way_back};
+use instar_planner::{NoWayBack, Operation, Returning, Snapshot, Waiting, way_back};
 
 use crate::text::cut;
 
@@ -9,11 +9,18 @@ use crate::text::cut;
 const LISTED: usize = 32;
 const WHAT: usize = 512;
 
-/// Of a classic Cluster's upgrade that goes on, or ends now.
+/// Of an upgrade that goes on, or ends now.
 pub(super) fn rollback(snapshot: &Snapshot) -> Option<RollbackStatus> {
     match snapshot.upgrade_spec.operation {
         Operation::Upgrade | Operation::Abort => {}
         Operation::Rollback(_) => return None,
+    }
+    if snapshot.cluster.topology().is_some() {
+        return Some(RollbackStatus {
+            possible: RollbackExtent::Nothing,
+            why: cut(&NoWayBack::Topology.to_string()),
+            what: Vec::new(),
+        });
     }
     let way_back = way_back(snapshot, &snapshot.upgrade_spec.id())?;
     let possible = if way_back.refused.is_empty() {

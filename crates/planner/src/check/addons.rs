@@ -4,7 +4,7 @@ use instar_api::{ApprovedPart, GATE_HISTORY_ANNOTATION, GatePoint};
 use instar_domain::KubeVersion;
 
 use super::{
-    Violation, control_plane, hooks, machine_pool,
+    Violation, control_plane, hooks, landing, machine_pool,
     patch::{Also, annotation, compares, touches_only},
     topology,
 };
@@ -25,6 +25,7 @@ pub(super) fn are_passed(snapshot: &Snapshot, decision: &Decision) -> bool {
             return release.is_none_or(|release| of_control_plane(snapshot, release))
                 || is_closed(snapshot, GatePoint::BeforeControlPlane, Some(&swap.version));
         }
+        Action::EditVersion(edit) if landing::lands(snapshot, edit) => (&[], None),
         Action::EditVersion(_) => (&[GatePoint::BeforeControlPlane], None),
         Action::SwapWorkers(swap) => match swap.pool {
             // One that is pinned goes elsewhere than the others, for which they were asked.
@@ -50,6 +51,7 @@ pub(super) fn are_passed(snapshot: &Snapshot, decision: &Decision) -> bool {
         | Action::CompletePins(_)
         | Action::SetConcurrency(_)
         | Action::BeginGates(_)
+        | Action::RestoreVersionCheck(_)
         | Action::Nothing => (&[], None),
     };
     let mut passed = passed.iter().copied();

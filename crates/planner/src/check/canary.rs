@@ -41,6 +41,7 @@ pub(super) fn is_passed(snapshot: &Snapshot, action: &Action) -> bool {
         | Action::SetConcurrency(_)
         | Action::BeginGates(_)
         | Action::AnswerHook(_)
+        | Action::RestoreVersionCheck(_)
         | Action::Nothing => return false,
     };
     let asked = &snapshot.upgrade_spec;

@@ -68,7 +68,10 @@ impl Waiting {
             | Self::Superseded { .. }
             | Self::UpgradeUnderWay { .. }
             | Self::NodesSettling { .. }
-            | Self::Refused { .. } => Some(InvolvedObject::Cluster),
+            | Self::Refused { .. }
+            | Self::Landing { .. }
+            | Self::NoLanding { .. }
+            | Self::SetAgain { .. } => Some(InvolvedObject::Cluster),
             Self::MachinePoolRollingOut { name, .. } => {
                 Some(InvolvedObject::Workers(WorkerKind::MachinePool, name.as_str()))
             }

@@ -63,7 +63,10 @@ impl Waiting {
             | Self::UpgradeUnderWay { .. }
             | Self::Refused { .. }
             | Self::Retained { .. }
-            | Self::RolloutPaused { .. } => false,
+            | Self::RolloutPaused { .. }
+            | Self::Landing { .. }
+            | Self::NoLanding { .. }
+            | Self::SetAgain { .. } => false,
         }
     }
 }

@@ -76,7 +76,10 @@ impl Waiting {
             | Self::Superseded { .. }
             | Self::UpgradeUnderWay { .. }
             | Self::Refused { .. }
-            | Self::Retained { .. } => None,
+            | Self::Retained { .. }
+            | Self::Landing { .. }
+            | Self::NoLanding { .. }
+            | Self::SetAgain { .. } => None,
         }
     }
 }

@@ -78,6 +78,9 @@ impl Waiting {
             Self::TemplateRefused { .. } | Self::Refused { .. } => HealthReason::Refused,
             Self::Retained { .. } => HealthReason::Retained,
             Self::RolloutPaused { .. } => HealthReason::RolloutPaused,
+            Self::Landing { .. } => HealthReason::Landing,
+            Self::NoLanding { .. } => HealthReason::NoLanding,
+            Self::SetAgain { .. } => HealthReason::ForeignWriter,
         }
     }
 }
@@ -379,6 +382,20 @@ impl fmt::Display for Waiting {
                 f,
                 "{pool} stops in the middle of its rollout to {version}: until the maintenance windows let it go on, \
                  Cluster API neither replaces further machines of it nor scales it"
+            ),
+            Self::Landing { version } => write!(
+                f,
+                "the upgrade is aborted and ends at {version}, where the control plane stands"
+            ),
+            Self::NoLanding { version, why } => write!(
+                f,
+                "the upgrade can't end before the control plane is at {version}, since Cluster API doesn't ask before its steps ({why}): \
+                 it is aborted when the workers have followed"
+            ),
+            Self::SetAgain { version, landed } => write!(
+                f,
+                "spec.topology.version was set to {version} again by another client after the upgrade had ended at {landed}: \
+                 set {landed} in what applies it, or set operation: Upgrade in the ClusterUpgrade"
             ),
         }
     }

@@ -91,3 +91,15 @@ pub struct AnswerHook {
     /// The JSON merge patch.
     pub patch: Value,
 }
+
+/// A merge patch that takes off Cluster API's annotation which switches off its check of version edits, where admission has
+/// set it for a landing.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RestoreVersionCheck {
+    /// The Cluster.
+    pub name: String,
+    /// What the write compares with; it stands in the patch too.
+    pub resource_version: ResourceVersion,
+    /// The JSON merge patch.
+    pub patch: Value,
+}

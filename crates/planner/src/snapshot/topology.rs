@@ -1,6 +1,6 @@
 //! A topology Cluster.
 
-use instar_api::Pins;
+use instar_api::{LandingMark, Pins};
 use instar_domain::KubeVersion;
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +21,8 @@ pub struct Topology {
     pub workers_plan: Vec<KubeVersion>,
     /// Which `ClusterUpgrade` wrote the version last, if one did.
     pub version_set_by: Option<VersionSetBy>,
+    /// That Instar has switched off Cluster API's check of version edits, for one edit.
+    pub landing_mark: Option<LandingMark>,
     pub concurrency: UpgradeConcurrency,
     /// Whether Cluster API asks before each step.
     pub hooks: RuntimeHooks,
@@ -94,6 +96,9 @@ pub struct VersionSetBy {
     /// The `ClusterUpgrade`'s name.
     pub upgrade: String,
     pub target: String,
+    /// Where it has ended, where it was aborted between its steps.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub landed: Option<KubeVersion>,
 }
 
 impl Topology {

@@ -53,7 +53,10 @@ impl Goal {
             Ok(Some(row)) => row,
             Err(reason) => return Self::Held(vec![reason]),
         };
-        let is_ours = |set_by: &&VersionSetBy| set_by.upgrade == upgrade_spec.upgrade && set_by.target == *target;
+        // Where it was aborted, it may begin again.
+        let is_ours = |set_by: &&VersionSetBy| {
+            set_by.upgrade == upgrade_spec.upgrade && set_by.target == *target && set_by.landed.is_none()
+        };
         let mut waiting = Vec::new();
         let written = view.topology.version_set_by.as_ref().filter(is_ours);
         if written.is_some() {
@@ -142,6 +145,7 @@ fn edit(view: &TopologyView<'_>, row: &Release) -> EditVersion {
     let asked = VersionSetBy {
         upgrade: upgrade_spec.upgrade.clone(),
         target: upgrade_spec.target.as_str().to_owned(),
+        landed: None,
     };
     let is_chosen = !view.snapshot.approvals.required.is_empty()
         || gates::may_hold_edit(view.snapshot, row.version(), Some(row.name()));

@@ -20,6 +20,7 @@ use crate::{
     canary::Leaving,
     decision::{Action, AnswerHook, Waiting},
     gates,
+    operation::Operation,
     pool_id::PoolId,
     snapshot::{RuntimeHooks, Snapshot, Topology},
     upgrade_spec::{Gate, GateState},
@@ -58,7 +59,7 @@ pub(super) fn hold(snapshot: &Snapshot, held: &[Waiting]) -> Option<Action> {
         target: topology.version.clone(),
         part,
         step,
-        verdict: HookVerdict::Hold { reason: reason(held) },
+        verdict: held_for(reason(held)),
     };
     changed(snapshot, topology, answer)
 }
@@ -72,10 +73,14 @@ fn let_go(topology: &Topology) -> Option<(ApprovedPart, KubeVersion)> {
     }
 }
 
-/// Nothing is asked any more.
+/// Nothing is asked any more. The hold of a step that isn't taken any more stays until Cluster API has seen that.
 pub(super) fn end(view: &TopologyView<'_>) -> Option<Action> {
-    let present = view.topology.hook_answer.as_ref();
-    present.map(|_| write(view.snapshot, view.topology, None))
+    let present = view.topology.hook_answer.as_deref()?;
+    let is_of_before = |answer: HookAnswer| answer.target != view.topology.version;
+    if HookAnswer::from_annotation(present).is_some_and(is_of_before) && !view.is_reconciled() {
+        return None;
+    }
+    Some(write(view.snapshot, view.topology, None))
 }
 
 /// Whether what is answered counts.
@@ -151,11 +156,11 @@ fn answer(view: &TopologyView<'_>) -> Option<(HookAnswer, Vec<Waiting>)> {
         (None, ApprovedPart::Workers) => before_workers(view, step),
     };
     let verdict = match under_way {
-        Some(reason) => HookVerdict::Hold { reason },
+        Some(reason) => held_for(reason),
         None if held.is_empty() => HookVerdict::Go {
             until: closing(view.snapshot, gates),
         },
-        None => HookVerdict::Hold { reason: reason(&held) },
+        None => held_for(reason(&held)),
     };
     let answer = HookAnswer {
         target: view.topology.version.clone(),
@@ -218,6 +223,10 @@ fn closing(snapshot: &Snapshot, gates: &[Gate]) -> Option<Timestamp> {
 }
 
 fn before_control_plane(view: &TopologyView<'_>, step: &KubeVersion) -> Vec<Waiting> {
+    if view.snapshot.upgrade_spec.operation == Operation::Abort {
+        let version = view.control_plane.version.clone();
+        return vec![Waiting::Landing { version }];
+    }
     let release = view.topology.release_of(step);
     let mut held = if has_taken_step(view) {
         gates::before_control_plane(view.snapshot, step, release)
@@ -295,8 +304,30 @@ impl fmt::Display for Brief<'_> {
     }
 }
 
+const fn held_for(reason: String) -> HookVerdict {
+    HookVerdict::Hold { reason, again: None }
+}
+
+/// Tells a hold from one of before the step was let go: Cluster API may still say that it has got that one.
+fn told_apart(snapshot: &Snapshot, topology: &Topology, answer: &mut HookAnswer) {
+    let before = topology.hook_answer.as_deref().and_then(HookAnswer::from_annotation);
+    let is_same = |before: &HookAnswer| {
+        (before.part, &before.step, &before.target) == (answer.part, &answer.step, &answer.target)
+    };
+    let since = match before.filter(is_same).map(|before| before.verdict) {
+        Some(HookVerdict::Go { .. }) => Some(snapshot.now),
+        Some(HookVerdict::Hold { again, .. }) => again,
+        None => None,
+    };
+    match &mut answer.verdict {
+        HookVerdict::Go { .. } => {}
+        HookVerdict::Hold { again, .. } => *again = since,
+    }
+}
+
 /// An answer that isn't what the Cluster carries.
-fn changed(snapshot: &Snapshot, topology: &Topology, answer: HookAnswer) -> Option<Action> {
+fn changed(snapshot: &Snapshot, topology: &Topology, mut answer: HookAnswer) -> Option<Action> {
+    told_apart(snapshot, topology, &mut answer);
     let is_there = topology.hook_answer.as_ref() == Some(&answer.to_annotation());
     (!is_there).then(|| write(snapshot, topology, Some(answer)))
 }

@@ -3,12 +3,6 @@
 /// What precedes the sentence of a template that gave up. Before it stands the whole template.
 const FAIL: &str = "error calling fail: ";
 
-/// What a message about hooks has in it.
-const HOOKS: &str = "hooks are blocking";
-
-/// The first hook of an upgrade.
-const BEFORE_START: &str = "BeforeClusterUpgrade";
-
 /// How much of a long message is passed on.
 const MOST: usize = 512;
 
@@ -25,19 +19,6 @@ pub(super) fn useful_end(message: &str) -> String {
     format!("... {end}")
 }
 
-/// Whether the message of `TopologyReconciled` says that hooks hold the upgrade. There is no reason
-/// for it that programs could read.
-pub(super) fn is_held_by_hook(message: &str) -> bool {
-    message.contains(HOOKS)
-}
-
-/// Whether one of them holds it before its first step. Cluster API writes down which step it is at when that hook has let
-/// go, and its preflight checks let no machine be made at another version than the step's or the topology's.
-pub(super) fn is_held_before_start(message: &str) -> bool {
-    let hooks = message.split_once(HOOKS).map(|(_, hooks)| hooks);
-    hooks.is_some_and(|hooks| hooks.contains(BEFORE_START))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -50,13 +31,5 @@ mod tests {
         let long = format!("{}the end", "ä".repeat(2000));
         assert!(useful_end(&long).ends_with("the end"));
         assert_eq!(useful_end(&long).chars().count(), MOST + 4);
-    }
-
-    #[test]
-    fn a_hook_is_known_by_its_words() {
-        assert!(is_held_by_hook(
-            "Cluster is upgrading to v1.35.4\n  * Following hooks are blocking upgrade: BeforeClusterUpgrade: annotation x is set"
-        ));
-        assert!(!is_held_by_hook("Cluster is upgrading to v1.35.4"));
     }
 }

@@ -1,13 +1,9 @@
 //! Where a topology cluster is, and what Cluster API waits for.
 
-use instar_capi::Lifecycle;
+use instar_capi::{Lifecycle, is_held_before_start, is_held_by_hook};
 use instar_domain::KubeVersion;
 
-use super::{
-    messages::{is_held_before_start, is_held_by_hook, useful_end},
-    release_name,
-    view::TopologyView,
-};
+use super::{messages::useful_end, release_name, view::TopologyView};
 use crate::{
     classic::stopped,
     cluster_api::{deletions, machines_there, not_ready_though_there, said, says},
@@ -28,22 +24,15 @@ pub(super) fn stage(view: &TopologyView<'_>, waiting: &mut Vec<Waiting>) -> Stag
     let done = arrived && workers.is_empty();
     waiting.extend(control_plane);
     waiting.extend(workers);
-    if !is_blocked && (!done || !is_reconciled(view)) {
+    if !is_blocked && (!done || !view.is_reconciled()) {
         waiting.extend(said_of_the_topology(view));
     }
-    match (is_blocked, arrived, done && is_reconciled(view)) {
+    match (is_blocked, arrived, done && view.is_reconciled()) {
         (true, _, _) => Stage::Held,
         (false, false, _) => Stage::ControlPlane,
         (false, true, false) => Stage::Workers,
         (false, true, true) => Stage::Complete,
     }
-}
-
-/// Whether the topology controller has seen the Cluster as it is, and has nothing left to do.
-fn is_reconciled(view: &TopologyView<'_>) -> bool {
-    view.topology.reconciled().is_some_and(|condition| {
-        condition.status == ConditionStatus::True && condition.observed_generation >= view.snapshot.cluster.generation
-    })
 }
 
 /// Why Cluster API doesn't go on before a user acts.

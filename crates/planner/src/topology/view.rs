@@ -9,7 +9,10 @@ use crate::{
     observed::read,
     pool_id::PoolId,
     settled::{control_plane_settled, converged, replaces, rolled_out},
-    snapshot::{ClusterKind, ControlPlane, Machine, MachineDeployment, MachinePool, MachineSet, Snapshot, Topology},
+    snapshot::{
+        ClusterKind, ConditionStatus, ControlPlane, Machine, MachineDeployment, MachinePool, MachineSet, Snapshot,
+        Topology,
+    },
 };
 
 /// A topology cluster of which everything could be read. What a user put beside the topology is
@@ -81,6 +84,14 @@ impl<'a> TopologyView<'a> {
         self.versions().any(|version| version != wanted)
     }
 
+    /// Whether the topology controller has seen the Cluster as it is, and has nothing left to do.
+    pub(super) fn is_reconciled(&self) -> bool {
+        self.topology.reconciled().is_some_and(|condition| {
+            condition.status == ConditionStatus::True
+                && condition.observed_generation >= self.snapshot.cluster.generation
+        })
+    }
+
     /// The lowest version that something says, or that the Cluster carries pins for: where an upgrade
     /// that is under way began.
     pub(super) fn lowest(&self) -> &'a KubeVersion {
@@ -97,6 +108,17 @@ impl<'a> TopologyView<'a> {
             .chain(sets.map(|set| &set.version))
             .chain(self.machine_pools.iter().map(|pool| &pool.version))
             .chain(self.machines.iter().map(|machine| &machine.version))
+    }
+
+    /// What workers say or run.
+    pub(super) fn workers(&self) -> impl Iterator<Item = &'a KubeVersion> {
+        let machines = self.machines.iter();
+        let machines = machines.filter(|machine| machine.pool != Some(PoolId::ControlPlane));
+        let pools = self.pools.iter().map(|pool| &pool.version);
+        pools
+            .chain(self.machine_pools.iter().map(|pool| &pool.version))
+            .chain(self.machine_pools.iter().flat_map(|pool| &pool.observed))
+            .chain(machines.map(|machine| &machine.version))
     }
 
     /// Whether the control plane is all that its spec says, and nothing else.

@@ -37,6 +37,7 @@ fn patch_of(decision: &Decision) -> Option<&PatchMachinePool> {
         | Action::SetConcurrency(_)
         | Action::BeginGates(_)
         | Action::AnswerHook(_)
+        | Action::RestoreVersionCheck(_)
         | Action::Nothing => None,
     }
 }
@@ -84,6 +85,7 @@ fn written(world: &mut World, ticks: usize) -> Vec<String> {
             | Action::SetConcurrency(_)
             | Action::BeginGates(_)
             | Action::AnswerHook(_)
+            | Action::RestoreVersionCheck(_)
             | Action::Nothing => {}
         }
         world.write(&decision.action);

@@ -254,6 +254,7 @@ impl Run {
             | Action::SetConcurrency(_)
             | Action::BeginGates(_)
             | Action::AnswerHook(_)
+            | Action::RestoreVersionCheck(_)
             | Action::Nothing => {}
         }
     }

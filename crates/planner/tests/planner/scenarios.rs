@@ -38,6 +38,7 @@ fn text(decision: &Decision) -> String {
         Action::HoldPool(hold) => write!(text, "hold {:#}", hold.patch).unwrap(),
         Action::SetConcurrency(set) => write!(text, "set {:#}", set.patch).unwrap(),
         Action::AnswerHook(answer) => write!(text, "answer {:#}", answer.patch).unwrap(),
+        Action::RestoreVersionCheck(restore) => write!(text, "restore check {:#}", restore.patch).unwrap(),
         Action::CompletePins(complete) => write!(text, "pin {:#}", complete.patch).unwrap(),
         Action::MintTemplate(mint) => write!(text, "mint for {}\n{:#}", mint.pool, mint.object).unwrap(),
         Action::SwapControlPlane(action) | Action::SwapWorkers(action) => text.push_str(&swap(action)),

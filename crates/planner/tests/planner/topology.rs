@@ -6,6 +6,8 @@ mod held;
 mod holds;
 mod hooks;
 mod hooks_addons;
+mod landing;
+mod landing_table;
 mod sampled;
 mod written;
 
@@ -45,6 +47,7 @@ fn cluster_of(runs: &str, says: &str, names: &[&str]) -> Snapshot {
         control_plane_plan: Vec::new(),
         workers_plan: Vec::new(),
         version_set_by: None,
+        landing_mark: None,
         concurrency: UpgradeConcurrency::default(),
         hooks: RuntimeHooks::Off(String::new()),
         hook_answer: None,
@@ -336,7 +339,11 @@ fn written_by_us(snapshot: &mut Snapshot) {
         panic!("a release")
     };
     let upgrade = snapshot.upgrade_spec.upgrade.clone();
-    topology(snapshot).version_set_by = Some(VersionSetBy { upgrade, target });
+    topology(snapshot).version_set_by = Some(VersionSetBy {
+        upgrade,
+        target,
+        landed: None,
+    });
 }
 
 fn catalog_of(snapshot: &mut Snapshot, rows: Vec<(String, serde_json::Value)>) {

@@ -60,6 +60,7 @@ impl World {
                 topology.version_set_by = Some(VersionSetBy {
                     upgrade: "up".to_owned(),
                     target: edit.target.clone(),
+                    landed: None,
                 });
                 topology.resource_version = next;
             }

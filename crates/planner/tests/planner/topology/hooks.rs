@@ -64,7 +64,7 @@ fn said(answer: &HookAnswer) -> String {
     match &answer.verdict {
         HookVerdict::Go { until: None } => format!("{part} {step}: go"),
         HookVerdict::Go { until: Some(until) } => format!("{part} {step}: go until {until}"),
-        HookVerdict::Hold { reason } => format!("{part} {step}: {reason}"),
+        HookVerdict::Hold { reason, .. } => format!("{part} {step}: {reason}"),
     }
 }
 

@@ -190,7 +190,7 @@ fn what_a_workload_cluster_says_of_an_addon_is_not_copied() {
         };
         match decide(&mut snapshot, &closed).action {
             Action::AnswerHook(answer) => match answer.answer.unwrap().verdict {
-                HookVerdict::Hold { reason } => reason,
+                HookVerdict::Hold { reason, .. } => reason,
                 HookVerdict::Go { .. } => panic!("it goes"),
             },
             action => panic!("{action:?}"),

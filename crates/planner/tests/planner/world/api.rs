@@ -32,6 +32,7 @@ impl World {
             | Action::EditVersion(_)
             | Action::SetConcurrency(_)
             | Action::AnswerHook(_)
+            | Action::RestoreVersionCheck(_)
             | Action::CompletePins(_) => Answer::Done,
             Action::MintTemplate(mint) => self.create(&mint.object),
             Action::SwapControlPlane(swap) => self.swap_control_plane(swap),

@@ -26,8 +26,12 @@ fn installed() -> Result<Vec<(String, Value)>> {
         {
             continue;
         }
-        let documents: Vec<Value> = serde_saphyr::from_multiple(&artifact.text)?;
-        objects.extend(documents.into_iter().map(|object| (artifact.path.clone(), object)));
+        objects.extend(
+            artifact
+                .objects
+                .into_iter()
+                .map(|object| (artifact.path.clone(), object)),
+        );
     }
     Ok(objects)
 }

@@ -21,6 +21,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use semver::Version;
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 /// The file with the checksums of all others, as `sha256sum --check` reads it.
@@ -69,6 +70,14 @@ impl Release {
     /// The label that clusterctl gives its objects, and the folder that it looks into.
     pub(crate) fn label(&self) -> String {
         format!("runtime-extension-{}", self.provider)
+    }
+
+    /// The objects of an installation, in the order in which they are created.
+    ///
+    /// # Errors
+    /// If an object has no JSON form.
+    pub fn objects(&self) -> Result<Vec<Value>> {
+        objects::all(self)
     }
 
     /// The files, the checksums among them.

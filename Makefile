@@ -134,6 +134,20 @@ bench-fleet: prerequisites ## Measure both programs on thousands of Clusters, on
 	@cargo build --release -p instar-benches -p instar --bin bench-fleet --bin instar
 	@INSTAR_BIN=$(CARGO_TARGET_DIR)/release/instar $(CARGO_TARGET_DIR)/release/bench-fleet $(FLEET)
 
+# A release is what its commit says: where it was built leaves no trace in it, and files have the commit's time.
+STATIC := x86_64-unknown-linux-gnu
+OUT ?= out
+IMAGE ?= instar
+PROVIDER ?= instar
+CARGO_HOME ?= $(HOME)/.cargo
+.PHONY: release
+release: prerequisites ## Write what a release ships into OUT (VERSION=v0.1.0 IMAGE=registry.example.org/instar OUT=out)
+	@$(if $(VERSION),,echo "error: which version? make release VERSION=v0.1.0" >&2; exit 2)
+	RUSTFLAGS="-C target-feature=+crt-static --remap-path-prefix=$(CURDIR)=/instar --remap-path-prefix=$(CARGO_HOME)=/cargo" \
+		cargo build --release --locked -p instar --bin instar --target $(STATIC)
+	@cargo run --quiet -p xtask -- release --version $(VERSION) --image $(IMAGE) --provider $(PROVIDER) \
+		--program $(CARGO_TARGET_DIR)/$(STATIC)/release/instar --epoch $$(git log -1 --format=%ct) --out $(OUT)
+
 .PHONY: generate
 generate: prerequisites ## Write again what is generated from code
 	@cargo run --quiet -p xtask -- generate

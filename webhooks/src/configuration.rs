@@ -81,10 +81,10 @@ fn mutating_in(service: Service<'_>, turn: Turn) -> MutatingWebhookConfiguration
         admission_review_versions: vec!["v1".to_owned()],
         client_config: client(service, route),
         failure_policy: Some("Fail".to_owned()),
-        match_conditions: Some(entry.mutating_conditions(service)),
+        match_conditions: Some(entry.mutating_conditions()),
         match_policy: Some("Equivalent".to_owned()),
         name: format!("mutate.{}.{}", entry.name, instar_api::GROUP),
-        namespace_selector: entry.namespace_selector(service),
+        namespace_selector: entry.namespace_selector(),
         object_selector: None,
         reinvocation_policy: Some(turn.reinvocation().to_owned()),
         rules: Some(entry.rules()),
@@ -109,10 +109,10 @@ pub fn validating(service: Service<'_>) -> ValidatingWebhookConfiguration {
         admission_review_versions: vec!["v1".to_owned()],
         client_config: client(service, entry.validating()),
         failure_policy: Some("Fail".to_owned()),
-        match_conditions: Some(entry.conditions(service)).filter(|conditions| !conditions.is_empty()),
+        match_conditions: Some(entry.conditions()).filter(|conditions| !conditions.is_empty()),
         match_policy: Some("Equivalent".to_owned()),
         name: format!("validate.{}.{}", entry.name, instar_api::GROUP),
-        namespace_selector: entry.namespace_selector(service),
+        namespace_selector: entry.namespace_selector(),
         object_selector: None,
         rules: Some(entry.rules()),
         side_effects: "NoneOnDryRun".to_owned(),
@@ -204,9 +204,9 @@ impl Entry {
         }
     }
 
-    /// Excludes `kube-system` and Instar's own namespace, so that Instar can be installed and upgraded while its
-    /// server is down.
-    fn namespace_selector(&self, service: Service<'_>) -> Option<LabelSelector> {
+    /// Excludes `kube-system`. Instar's own namespace needs no exemption: it is installed and upgraded while its server is
+    /// down, since no rule matches a kind that the installation consists of.
+    fn namespace_selector(&self) -> Option<LabelSelector> {
         if self.scope() == "Cluster" {
             return None;
         }
@@ -217,7 +217,7 @@ impl Entry {
         };
         Some(LabelSelector {
             match_expressions: Some(vec![
-                not_in("kubernetes.io/metadata.name", &["kube-system", service.namespace]),
+                not_in("kubernetes.io/metadata.name", &["kube-system"]),
                 not_in(ADMISSION_LABEL, &["disabled"]),
             ]),
             ..LabelSelector::default()

@@ -25,6 +25,13 @@ pub const FOLDERS: [&str; 11] = [
 
 /// All files that the code gives.
 pub fn artifacts() -> Result<Vec<Artifact>> {
+    let mut all = manifests()?;
+    all.extend(reference::artifacts()?);
+    Ok(all)
+}
+
+/// Those of them that are installed, or tie others together.
+pub(crate) fn manifests() -> Result<Vec<Artifact>> {
     let mut all = Vec::new();
     all.extend(crd::artifacts()?);
     all.extend(rbac::artifacts()?);
@@ -36,7 +43,6 @@ pub fn artifacts() -> Result<Vec<Artifact>> {
     all.extend(kubeconfigs::artifacts()?);
     all.extend(certmanager::artifacts()?);
     all.extend(kustomization::default()?);
-    all.extend(reference::artifacts()?);
     Ok(all)
 }
 

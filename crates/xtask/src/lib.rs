@@ -20,6 +20,7 @@ pub mod lifecycle;
 mod providers;
 mod rbac;
 mod reference;
+pub mod release;
 pub mod removed_apis;
 mod server;
 mod webhook;

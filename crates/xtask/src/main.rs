@@ -6,8 +6,8 @@ use std::{
     process::ExitCode,
 };
 
-use anyhow::{Context, Result};
-use clap::{Parser, Subcommand};
+use anyhow::{Context, Result, ensure};
+use clap::{Args, Parser, Subcommand};
 
 #[derive(Parser)]
 #[command(about = "Code generation for the workspace")]
@@ -35,6 +35,30 @@ enum Command {
         /// The folder in which Go keeps modules; the source of this command says which ones have to be there.
         module_cache: PathBuf,
     },
+    /// Writes the files of a release; `make release` builds the program for it.
+    Release(ReleaseArgs),
+}
+
+#[derive(Args)]
+struct ReleaseArgs {
+    /// The version, with or without a v; it has to be that of the workspace.
+    #[arg(long)]
+    version: String,
+    /// Where the image will be, without a tag.
+    #[arg(long)]
+    image: String,
+    /// The provider's name for clusterctl: ORGANISATION-instar for one that is published elsewhere.
+    #[arg(long, default_value = "instar")]
+    provider: String,
+    /// `instar`, linked statically.
+    #[arg(long)]
+    program: PathBuf,
+    /// The time of all files, in seconds since 1970.
+    #[arg(long, env = "SOURCE_DATE_EPOCH")]
+    epoch: u64,
+    /// A folder that isn't there yet.
+    #[arg(long)]
+    out: PathBuf,
 }
 
 fn main() -> ExitCode {
@@ -44,6 +68,7 @@ fn main() -> ExitCode {
         Command::Lifecycle { module_cache } => lifecycle(&module_cache),
         Command::RemovedApis { module_cache } => removed_apis(&module_cache),
         Command::ClusterApi { module_cache } => cluster_api(&module_cache),
+        Command::Release(args) => release(args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -91,4 +116,24 @@ fn cluster_api(module_cache: &Path) -> Result<()> {
     let table = xtask::cluster_api::table(module_cache)?;
     let path = xtask::root().join(xtask::cluster_api::FILE);
     fs::write(&path, table).with_context(|| path.display().to_string())
+}
+
+fn release(args: ReleaseArgs) -> Result<()> {
+    let version = args.version.trim_start_matches('v');
+    // One place says the version: what the program prints is what the files are named.
+    let own = env!("CARGO_PKG_VERSION");
+    ensure!(
+        version == own,
+        "the version of the workspace is {own}, not {version}: set it in Cargo.toml first"
+    );
+    let release = xtask::release::Release {
+        version: version.parse()?,
+        image: args.image,
+        provider: args.provider,
+        program: xtask::release::Release::program(&args.program)?,
+        epoch: args.epoch,
+    };
+    release.write(&args.out)?;
+    println!("wrote {}", args.out.display());
+    Ok(())
 }

@@ -32,6 +32,7 @@ fn page(name: &str, text: &str) -> Artifact {
     Artifact {
         path: format!("docs/reference/{name}.md"),
         text: format!("{HEADER}\n{}\n", text.trim_end()),
+        objects: Vec::new(),
     }
 }
 

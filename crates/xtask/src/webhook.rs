@@ -22,7 +22,7 @@ pub(crate) fn artifacts() -> Result<Vec<Artifact>> {
 /// The rules that need no server, for who wants them beside it.
 pub(crate) fn policy_artifacts() -> Result<Vec<Artifact>> {
     let mut folder = Folder::new("config/policy", kustomization::plain());
-    for (policy, binding) in policies(SERVICE) {
+    for (policy, binding) in policies() {
         let name = policy.metadata.name.clone().unwrap_or_default();
         let rule = name.split('.').next().unwrap_or_default().to_owned();
         let objects = [serde_json::to_value(&policy)?, serde_json::to_value(&binding)?];

@@ -17,16 +17,18 @@ pub(crate) fn file(path: &str, why: &str, objects: &[impl Serialize]) -> Result<
         text.push_str(line);
         text.push('\n');
     }
-    for (index, object) in objects.iter().enumerate() {
-        if index > 0 {
-            text.push_str("---\n");
-        }
-        text.push_str(&document(object).with_context(|| path.to_owned())?);
-    }
+    text.push_str(&documents(objects).with_context(|| path.to_owned())?);
     Ok(Artifact {
         path: path.to_owned(),
         text,
+        objects: objects.iter().map(serde_json::to_value).collect::<Result<_, _>>()?,
     })
+}
+
+/// The objects as documents.
+pub(crate) fn documents(objects: &[impl Serialize]) -> Result<String> {
+    let documents: Result<Vec<String>> = objects.iter().map(document).collect();
+    Ok(documents?.join("---\n"))
 }
 
 fn document(object: &impl Serialize) -> Result<String> {

@@ -1,7 +1,9 @@
 //! With the server stopped, slow, behind a certificate that nobody trusts, or told to trust nobody who
 //! asks: exactly the guarded edits are refused, and nothing else, through each version that is served.
 
-use std::{path::Path, time::Duration};
+mod edit;
+
+use std::path::Path;
 
 use futures::future::join_all;
 use instar_e2e::{
@@ -19,18 +21,23 @@ use instar_e2e::{
         journeys::JourneyContext,
         topology::{apply_rows, apply_wired},
     },
-    wait::{Seen, wait_for},
 };
-use kube::{
-    Api, Client,
-    api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams},
-    core::{GroupVersionKind, TypeMeta},
-    discovery::ApiResource,
-};
+use kube::Client;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
+use self::edit::{
+    BOOTSTRAP, CLASS, CLUSTER, CONFIG_MAP, CONFIG_TEMPLATE, CONTROL_PLANE, DEPLOYMENT, Edit, How, Kind, MACHINE,
+    POLICY, POOL, RELEASE, SET, TEMPLATE, UPGRADE,
+};
+
 const CAPI_MANAGER: &str = "system:serviceaccount:capi-system:capi-manager";
+
+/// Instar's controller, in a namespace that an installer has chosen.
+const INSTAR: &str = "system:serviceaccount:elsewhere:instar-controller";
+
+/// Who may edit pools in one namespace, and nothing else.
+const TEAM: &str = "journey-team";
 
 /// What is wrong with the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,6 +67,8 @@ pub(crate) async fn exactly_the_guarded_edits(scene: JourneyContext) -> Result<(
         scene: &scene,
         rows: &rows,
         controller: client_as(&scene.mgmt.run().kubeconfig(), CAPI_MANAGER, "system:masters").await?,
+        instar: client_as(&scene.mgmt.run().kubeconfig(), INSTAR, "system:masters").await?,
+        forger: client_as(&scene.mgmt.run().kubeconfig(), INSTAR, TEAM).await?,
     };
     world.create().await?;
     for trouble in ALL {
@@ -142,186 +151,14 @@ async fn ask_for_certificates(scene: &JourneyContext, authority: Option<&Path>) 
     scene.mgmt.webhook().restart().await
 }
 
-/// An edit that is tried without changing anything.
-#[derive(Clone)]
-struct Edit {
-    what: &'static str,
-    kind: Kind,
-    namespace: Option<String>,
-    how: How,
-    client: Client,
-}
-
-#[derive(Clone)]
-enum How {
-    Create(Value),
-    Merge(&'static str, Value),
-    Delete(String),
-}
-
-#[derive(Clone, Copy)]
-#[allow(clippy::struct_field_names, reason = "they are Kubernetes' own")]
-struct Kind {
-    group: &'static str,
-    version: &'static str,
-    kind: &'static str,
-    plural: &'static str,
-}
-
-const fn capi(group: &'static str, kind: &'static str, plural: &'static str) -> Kind {
-    Kind {
-        group,
-        version: V1BETA2,
-        kind,
-        plural,
-    }
-}
-
-const fn ours(kind: &'static str, plural: &'static str) -> Kind {
-    Kind {
-        group: "upgrade.cluster.x-k8s.io",
-        version: "v1alpha1",
-        kind,
-        plural,
-    }
-}
-
-const V1BETA2: &str = "v1beta2";
-const CORE: &str = "cluster.x-k8s.io";
-const BOOTSTRAP: &str = "bootstrap.cluster.x-k8s.io";
-const CLUSTER: Kind = capi(CORE, "Cluster", "clusters");
-const CLASS: Kind = capi(CORE, "ClusterClass", "clusterclasses");
-const DEPLOYMENT: Kind = capi(CORE, "MachineDeployment", "machinedeployments");
-const SET: Kind = capi(CORE, "MachineSet", "machinesets");
-const POOL: Kind = capi(CORE, "MachinePool", "machinepools");
-const MACHINE: Kind = capi(CORE, "Machine", "machines");
-const CONTROL_PLANE: Kind = capi(
-    "controlplane.cluster.x-k8s.io",
-    "KubeadmControlPlane",
-    "kubeadmcontrolplanes",
-);
-const TEMPLATE: Kind = capi(
-    "infrastructure.cluster.x-k8s.io",
-    "DevMachineTemplate",
-    "devmachinetemplates",
-);
-const CONFIG_TEMPLATE: Kind = capi(BOOTSTRAP, "KubeadmConfigTemplate", "kubeadmconfigtemplates");
-const RELEASE: Kind = ours("KubernetesRelease", "kubernetesreleases");
-const UPGRADE: Kind = ours("ClusterUpgrade", "clusterupgrades");
-const POLICY: Kind = ours("UpgradePolicy", "upgradepolicies");
-const CONFIG_MAP: Kind = Kind {
-    group: "",
-    version: "v1",
-    kind: "ConfigMap",
-    plural: "configmaps",
-};
-
-impl Edit {
-    /// The same through the version of Cluster API before, which is served beside the stored one.
-    fn through_v1beta1(&self) -> Option<Self> {
-        let has_it = self.kind.version == V1BETA2;
-        let is_alike = match self.how {
-            How::Merge(..) | How::Delete(_) => true,
-            // Whole objects are of another form: references have an apiVersion there.
-            How::Create(_) => false,
-        };
-        (has_it && is_alike).then(|| Self {
-            kind: Kind {
-                version: "v1beta1",
-                ..self.kind
-            },
-            ..self.clone()
-        })
-    }
-
-    async fn try_it(&self) -> Result<(), kube::Error> {
-        let Kind {
-            group,
-            version,
-            kind,
-            plural,
-        } = self.kind;
-        let resource = ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), plural);
-        let api: Api<DynamicObject> = match &self.namespace {
-            Some(namespace) => Api::namespaced_with(self.client.clone(), namespace, &resource),
-            None => Api::all_with(self.client.clone(), &resource),
-        };
-        match &self.how {
-            How::Create(object) => {
-                let mut object: DynamicObject =
-                    serde_json::from_value(object.clone()).map_err(kube::Error::SerdeError)?;
-                object.types = Some(TypeMeta {
-                    api_version: resource.api_version.clone(),
-                    kind: kind.to_owned(),
-                });
-                let params = PostParams {
-                    dry_run: true,
-                    ..PostParams::default()
-                };
-                api.create(&params, &object).await.map(drop)
-            }
-            How::Merge(name, patch) => api
-                .patch(name, &PatchParams::default().dry_run(), &Patch::Merge(patch))
-                .await
-                .map(drop),
-            How::Delete(name) => {
-                let params = DeleteParams {
-                    dry_run: true,
-                    ..DeleteParams::default()
-                };
-                api.delete(name, &params).await.map(drop)
-            }
-        }
-    }
-
-    /// The API server could not ask, and so refuses.
-    async fn refused(&self) -> Result<()> {
-        match self.try_it().await {
-            Err(kube::Error::Api(status)) => {
-                let asked = status.message.contains("failed calling webhook")
-                    && status.message.contains(".upgrade.cluster.x-k8s.io\"");
-                anyhow::ensure!(
-                    asked && status.code == 500,
-                    "{}: {} {}",
-                    self.name(),
-                    status.code,
-                    status.message
-                );
-                Ok(())
-            }
-            Err(error) => Err(error).with_context(|| self.name()),
-            Ok(()) => anyhow::bail!("{} passed without the server", self.name()),
-        }
-    }
-
-    async fn passes(&self) -> Result<()> {
-        self.try_it().await.with_context(|| self.name())
-    }
-
-    fn name(&self) -> String {
-        format!("{} ({})", self.what, self.kind.version)
-    }
-
-    /// The server answers it again: why it refuses, if it does.
-    async fn verdict(&self) -> Result<Option<String>> {
-        wait_for(&self.name(), Duration::from_secs(30), || async {
-            match self.try_it().await {
-                Err(kube::Error::Api(status)) if status.message.contains("failed calling webhook") => {
-                    Err(Seen::from(status.message.clone()))
-                }
-                Err(kube::Error::Api(status)) => Ok(Some(status.message.clone())),
-                Ok(()) => Ok(None),
-                Err(error) => Err(Seen::from(error.to_string())),
-            }
-        })
-        .await
-    }
-}
-
 struct World<'a> {
     scene: &'a JourneyContext,
     rows: &'a Rows,
     controller: Client,
+    /// It has the rights of Instar's controller, among others.
+    instar: Client,
+    /// It has the name of Instar's controller, and the rights of a team.
+    forger: Client,
 }
 
 impl World<'_> {
@@ -361,6 +198,23 @@ impl World<'_> {
         .object();
         topology["spec"]["paused"] = json!(true);
         scene.apply_object(topology).await?;
+        let group = "rbac.authorization.k8s.io";
+        scene
+            .apply_object(json!({
+                "apiVersion": format!("{group}/v1"), "kind": "Role", "metadata": { "name": TEAM },
+                "rules": [{
+                    "apiGroups": [DEPLOYMENT.group], "resources": ["machinedeployments"],
+                    "verbs": ["get", "patch"],
+                }],
+            }))
+            .await?;
+        scene
+            .apply_object(json!({
+                "apiVersion": format!("{group}/v1"), "kind": "RoleBinding", "metadata": { "name": TEAM },
+                "roleRef": { "apiGroup": group, "kind": "Role", "name": TEAM },
+                "subjects": [{ "apiGroup": group, "kind": "Group", "name": TEAM }],
+            }))
+            .await?;
         Ok(())
     }
 
@@ -454,6 +308,10 @@ impl World<'_> {
             self.edit("a control plane's etcd", CONTROL_PLANE, How::Merge("c", etcd)),
             self.edit("a control plane's template", CONTROL_PLANE, How::Merge("c", elsewhere)),
             self.edit("a pool's version", DEPLOYMENT, How::Merge("md", machines(json!({ "version": next })))),
+            Edit {
+                client: self.forger.clone(),
+                ..self.edit("a pool's version, by the name of Instar's controller", DEPLOYMENT, How::Merge("md", machines(json!({ "version": next }))))
+            },
             self.edit("a pool's template", DEPLOYMENT, How::Merge("md", machines(json!({ "infrastructureRef": { "name": "t2" } })))),
             self.edit("a pool's creation", DEPLOYMENT, How::Create(self.set("new"))),
             self.edit("a MachineSet's creation", SET, How::Create(self.set("new"))),
@@ -555,9 +413,21 @@ impl World<'_> {
                 "kube-system",
                 self.edit("a pool in kube-system", DEPLOYMENT, How::Create(self.set("md"))),
             ),
+            Edit {
+                client: self.instar.clone(),
+                ..self.edit(
+                    "a pool's creation by Instar's controller",
+                    DEPLOYMENT,
+                    How::Create(self.set("by-instar")),
+                )
+            },
             in_namespace(
                 "instar-system",
-                self.edit("a pool in our own namespace", DEPLOYMENT, How::Create(self.set("md"))),
+                self.edit(
+                    "a ConfigMap in our own namespace",
+                    CONFIG_MAP,
+                    How::Create(config_map()),
+                ),
             ),
             in_namespace(
                 "kube-system",

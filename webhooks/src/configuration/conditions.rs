@@ -14,10 +14,7 @@ use instar_capi::{
 };
 use k8s_openapi::api::admissionregistration::v1::MatchCondition;
 
-use super::{
-    Service,
-    entries::{Entry, Only},
-};
+use super::entries::{Entry, Only};
 
 /// The users that delete objects because another object is gone: the garbage collector and the
 /// namespace controller, with their own service accounts or as the controller manager.
@@ -37,8 +34,8 @@ pub(super) const TOUCHES: &str = "touches-guarded-fields";
 impl Entry {
     /// When the mutating phase asks. Of a template it is asked in vain whether it may be deleted, and of a worker Cluster
     /// API refuses nothing there but a text that is no version.
-    pub(super) fn mutating_conditions(&self, service: Service<'_>) -> Vec<MatchCondition> {
-        let mut conditions = self.conditions(service);
+    pub(super) fn mutating_conditions(&self) -> Vec<MatchCondition> {
+        let mut conditions = self.conditions();
         if self.guard == GuardedKind::MachineTemplate {
             conditions.push(MatchCondition {
                 name: "is-an-update".to_owned(),
@@ -57,7 +54,7 @@ impl Entry {
         conditions
     }
 
-    pub(super) fn conditions(&self, service: Service<'_>) -> Vec<MatchCondition> {
+    pub(super) fn conditions(&self) -> Vec<MatchCondition> {
         let mut conditions = Vec::new();
         let mut add = |name: &str, expression: String| {
             conditions.push(MatchCondition {
@@ -105,7 +102,7 @@ impl Entry {
                         has_pins("object"),
                         has_pins("oldObject"),
                         uses_catalog(),
-                        is_not_instars(service)
+                        is_not_instars()
                     ),
                 );
                 add("is-not-deleted", is_not_deleted());
@@ -114,30 +111,30 @@ impl Entry {
                 add("has-a-version", "object.?spec.?version.hasValue()".to_owned());
                 add("is-not-deleted", is_not_deleted());
                 add("is-not-topologys", format!("!({})", topology_owns()));
-                add("is-not-instars", is_not_instars(service));
+                add("is-not-instars", is_not_instars());
             }
             GuardedKind::Worker => {
                 add("is-not-deleted", is_not_deleted());
                 add("is-not-topologys", format!("!({})", topology_owns()));
-                add("is-not-instars", is_not_instars(service));
+                add("is-not-instars", is_not_instars());
                 if let Some(kind) = self.made {
                     add("is-not-made-by-another", is_not_made_by_another(kind));
                 }
             }
             GuardedKind::ClusterClass | GuardedKind::UpgradePolicy => add("is-not-deleted", is_not_deleted()),
             // One that is being deleted too: what lets an upgrade through counts until it is gone.
-            GuardedKind::ClusterUpgrade => add("is-not-instars", is_not_instars(service)),
+            GuardedKind::ClusterUpgrade => add("is-not-instars", is_not_instars()),
             GuardedKind::MachineTemplate | GuardedKind::BootstrapTemplate => {
                 add("is-not-topology-dry-run", is_not_topology_dry_run());
-                add("is-not-deleted-by-its-own", is_not_deleted_by_its_own(service));
+                add("is-not-deleted-by-its-own", is_not_deleted_by_its_own());
             }
-            GuardedKind::OtherTemplate => add("is-not-deleted-by-its-own", is_not_deleted_by_its_own(service)),
+            GuardedKind::OtherTemplate => add("is-not-deleted-by-its-own", is_not_deleted_by_its_own()),
             GuardedKind::Marks => {
                 add(
                     "is-not-deleted",
                     format!("request.kind.kind == 'ClusterUpgrade' || {}", is_not_deleted()),
                 );
-                add("is-not-instars", is_not_instars(service));
+                add("is-not-instars", is_not_instars());
             }
             GuardedKind::KubernetesRelease => {}
         }
@@ -269,20 +266,25 @@ fn is_not_topology_dry_run() -> String {
     )
 }
 
-/// By namespace and name: a user who may create ServiceAccounts in another namespace is no controller.
-fn instars(service: Service<'_>) -> String {
-    format!("'system:serviceaccount:{}:{INSTAR_OWN}'", service.namespace)
-}
-
-fn is_not_instars(service: Service<'_>) -> String {
-    format!("request.userInfo.username != {}", instars(service))
-}
-
-fn is_not_deleted_by_its_own(service: Service<'_>) -> String {
+/// Known by its name and by a right that it has in all namespaces, and not by its own namespace: installers choose that,
+/// and put it into no expression. Whoever may create ServiceAccounts in a namespace can't give one that right.
+fn is_instars() -> String {
     format!(
-        "request.operation != 'DELETE' || !(request.userInfo.username in {KUBERNETES_OWN} || \
-         request.userInfo.username == {} || ({}))",
-        instars(service),
+        "request.userInfo.username.startsWith('system:serviceaccount:') && \
+         request.userInfo.username.endsWith(':{INSTAR_OWN}') && \
+         authorizer.group('{}').resource('clusterupgrades').subresource('status').check('patch').allowed()",
+        instar_api::GROUP
+    )
+}
+
+fn is_not_instars() -> String {
+    format!("!({})", is_instars())
+}
+
+fn is_not_deleted_by_its_own() -> String {
+    format!(
+        "request.operation != 'DELETE' || !(request.userInfo.username in {KUBERNETES_OWN} || ({}) || ({}))",
+        is_instars(),
         topology_owns()
     )
 }

@@ -11,7 +11,6 @@ use k8s_openapi::api::admissionregistration::v1::{
 };
 
 use super::{
-    Service,
     conditions::{TOUCHES, unchanged},
     entries::{Entry, Only},
     named,
@@ -21,7 +20,7 @@ pub use opt_out::opt_out_policy;
 
 /// The policies with their bindings, one for each rule and webhook.
 #[must_use]
-pub fn policies(service: Service<'_>) -> Vec<(ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding)> {
+pub fn policies() -> Vec<(ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding)> {
     let mut policies = Vec::new();
     for rule in Rule::ALL {
         let about = rule_info(*rule);
@@ -37,7 +36,7 @@ pub fn policies(service: Service<'_>) -> Vec<(ValidatingAdmissionPolicy, Validat
                 } else {
                     unchanged.collect()
                 };
-                policies.push(policy(*rule, &entry, holds, service));
+                policies.push(policy(*rule, &entry, holds));
             }
         }
     }
@@ -48,7 +47,6 @@ fn policy(
     rule: Rule,
     entry: &Entry,
     holds: Vec<String>,
-    service: Service<'_>,
 ) -> (ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding) {
     let about = rule_info(rule);
     // Only the webhook can name the field and the value; the policy names the rule, and what to do.
@@ -71,10 +69,10 @@ fn policy(
     });
     let conditions = |condition: &MatchCondition| condition.name != TOUCHES;
     let spec = ValidatingAdmissionPolicySpec {
-        match_conditions: Some(entry.conditions(service).into_iter().filter(conditions).collect()),
+        match_conditions: Some(entry.conditions().into_iter().filter(conditions).collect()),
         match_constraints: Some(MatchResources {
             match_policy: Some("Equivalent".to_owned()),
-            namespace_selector: entry.namespace_selector(service),
+            namespace_selector: entry.namespace_selector(),
             resource_rules: Some(rules.collect()),
             ..MatchResources::default()
         }),
@@ -141,10 +139,7 @@ mod tests {
 
     #[test]
     fn the_immutable_and_the_changing() {
-        let policies = policies(Service {
-            namespace: "instar-system",
-            name: "instar-webhook",
-        });
+        let policies = policies();
         let names: Vec<&str> = policies
             .iter()
             .filter_map(|(policy, _)| policy.metadata.name.as_deref())

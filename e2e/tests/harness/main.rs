@@ -1,5 +1,7 @@
 //! The harness itself: what journeys count on.
 
+mod clusterctl;
+
 use std::{process::ExitCode, time::Duration};
 
 use instar_e2e::{
@@ -27,6 +29,7 @@ fn main() -> ExitCode {
         Journey::shared("real-webhooks", real_webhooks),
         Journey::shared("moved-to-a-directory", moved_to_a_directory),
         Journey::shared("failures-leave-a-dump", failures_leave_a_dump),
+        Journey::exclusive("clusterctl-installs", clusterctl::installs_upgrades_and_deletes),
         Journey::exclusive("restart-core", restart_core),
     ];
     journeys::run(Setup::ClusterApi, ServedVersions::All, SharedRows::Own, journeys)

@@ -1,0 +1,287 @@
+//! A release from a local repository: clusterctl installs it into a namespace of the user's choice, upgrades it, and
+//! deletes it. Nothing is fetched from elsewhere.
+
+use std::{collections::BTreeMap, fs, path::Path};
+
+use instar_e2e::{
+    Context, Result,
+    binaries::Binary,
+    manifests::{self, Provider},
+    progress::say,
+    support::{journeys::JourneyContext, second_cluster::SecondCluster},
+};
+use k8s_openapi::{
+    api::{apps::v1::Deployment, core::v1::Namespace},
+    apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
+};
+use kube::{
+    Api, Client, ResourceExt,
+    api::{DynamicObject, ListParams, PostParams},
+    discovery::ApiResource,
+};
+use serde_json::{Value, json};
+use tokio::process::Command;
+use xtask::release::Release;
+
+/// Where the user wants it.
+const ELSEWHERE: &str = "elsewhere";
+
+const PROVIDER: &str = "example-instar";
+
+pub(crate) async fn installs_upgrades_and_deletes(scene: JourneyContext) -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let first = release("0.1.0")?;
+    let second = release("0.1.1")?;
+    same_as_kustomize(&scene, &first).await?;
+    for release in [&first, &second] {
+        let out = directory.path().join(release.version.to_string());
+        release.write(&out)?;
+        copied(&out.join("clusterctl"), &directory.path().join("repository"))?;
+    }
+    core(&scene, &directory.path().join("repository"))?;
+    let config = directory.path().join("clusterctl.yaml");
+    fs::write(&config, configuration(&directory.path().join("repository")))?;
+
+    let cluster = SecondCluster::start_with(&scene.mgmt, |_| false).await?;
+    cert_manager(&cluster.client()).await?;
+    let clusterctl = Clusterctl {
+        scene: &scene,
+        cluster: &cluster,
+        config: &config,
+    };
+    let init = [
+        "--core",
+        "cluster-api:v1.14.0",
+        "--bootstrap",
+        "-",
+        "--control-plane",
+        "-",
+    ];
+    let extension = format!("{PROVIDER}:v0.1.0");
+    let wanted = ["--runtime-extension", &extension, "--target-namespace", ELSEWHERE];
+    clusterctl.run(&[&["init"][..], &init, &wanted].concat()).await?;
+    assert_eq!(
+        images(&cluster.client()).await?,
+        BTreeMap::from([
+            (
+                "instar-controller".to_owned(),
+                "registry.example.org/instar:v0.1.0".to_owned()
+            ),
+            (
+                "instar-webhook".to_owned(),
+                "registry.example.org/instar:v0.1.0".to_owned()
+            ),
+        ])
+    );
+    names_no_other_namespace(&cluster.client()).await?;
+    let kinds = kinds(&cluster.client()).await?;
+    assert_eq!(kinds.len(), 3, "{kinds:?}");
+
+    let plan = clusterctl.run(&["upgrade", "plan"]).await?;
+    let line = plan.lines().find(|line| line.contains(PROVIDER)).unwrap_or_default();
+    assert!(line.contains("v0.1.0") && line.contains("v0.1.1"), "{plan}");
+    let newer = format!("{ELSEWHERE}/{PROVIDER}:v0.1.1");
+    clusterctl
+        .run(&["upgrade", "apply", "--runtime-extension", &newer])
+        .await?;
+    let after = images(&cluster.client()).await?;
+    assert!(after.values().all(|image| image.ends_with(":v0.1.1")), "{after:?}");
+    names_no_other_namespace(&cluster.client()).await?;
+
+    clusterctl.run(&["delete", "--runtime-extension", PROVIDER]).await?;
+    assert_eq!(images(&cluster.client()).await?, BTreeMap::new());
+    // With the kinds all records and releases would go.
+    assert_eq!(self::kinds(&cluster.client()).await?, kinds);
+    say(format!(
+        "clusterctl installed, upgraded and deleted {PROVIDER} in {ELSEWHERE}"
+    ));
+    cluster.stop().await
+}
+
+/// What clusterctl asks of a release is in its files alone, so any program does.
+fn release(version: &str) -> Result<Release> {
+    Ok(Release {
+        version: version.parse()?,
+        image: "registry.example.org/instar".to_owned(),
+        provider: PROVIDER.to_owned(),
+        program: b"none".to_vec(),
+        epoch: 1_800_000_000,
+    })
+}
+
+/// Both ways of installing give the same objects, but for the provider's name and the image.
+async fn same_as_kustomize(scene: &JourneyContext, release: &Release) -> Result<()> {
+    let plain = Release {
+        provider: "instar".to_owned(),
+        ..release.clone()
+    };
+    let named = |objects: Vec<Value>| -> BTreeMap<String, Value> {
+        let objects = objects.into_iter().map(|mut object| {
+            if let Some(image) = object.pointer_mut("/spec/template/spec/containers/0/image") {
+                *image = json!("the image");
+            }
+            (format!("{} {}", object["kind"], object["metadata"]["name"]), object)
+        });
+        objects.collect()
+    };
+    let default = xtask::root().join("config/default");
+    let rendered = manifests::kustomize(scene.mgmt.built().program(manifests::RENDERER)?, &default).await?;
+    let (ours, kustomize) = (named(plain.objects()?), named(rendered));
+    for (name, object) in &kustomize {
+        assert_eq!(ours.get(name), Some(object), "{name}");
+    }
+    assert_eq!(ours.len(), kustomize.len(), "{:?}", ours.keys());
+    Ok(())
+}
+
+fn copied(from: &Path, to: &Path) -> Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copied(&entry.path(), &target)?;
+        } else {
+            fs::copy(entry.path(), target)?;
+        }
+    }
+    Ok(())
+}
+
+/// Cluster API's core: clusterctl installs nothing without it.
+fn core(scene: &JourneyContext, repository: &Path) -> Result<()> {
+    let folder = repository.join("cluster-api/v1.14.0");
+    fs::create_dir_all(&folder)?;
+    let authority = fs::read_to_string(scene.mgmt.certificates().authority_file())?;
+    let objects = manifests::load(scene.mgmt.built().manifests(), Provider::Core, &authority)?;
+    let documents: Vec<String> = objects.iter().map(serde_json::to_string).collect::<Result<_, _>>()?;
+    fs::write(folder.join("core-components.yaml"), documents.join("\n---\n"))?;
+    let metadata = "apiVersion: clusterctl.cluster.x-k8s.io/v1alpha3\nkind: Metadata\nreleaseSeries:\n- {major: 1, minor: 14, contract: v1beta2}\n";
+    fs::write(folder.join("metadata.yaml"), metadata)?;
+    Ok(())
+}
+
+fn configuration(repository: &Path) -> String {
+    let repository = repository.display();
+    format!(
+        "providers:\n\
+         - name: cluster-api\n  type: CoreProvider\n  url: file://{repository}/cluster-api/v1.14.0/core-components.yaml\n\
+         - name: {PROVIDER}\n  type: RuntimeExtensionProvider\n  url: file://{repository}/runtime-extension-{PROVIDER}/latest/runtime-extension-components.yaml\n\
+         cert-manager:\n  timeout: 5s\n  externallyProvisioned: \"true\"\n"
+    )
+}
+
+/// The kinds of cert-manager, as far as clusterctl tries whether it is there.
+async fn cert_manager(client: &Client) -> Result<()> {
+    let definitions: Api<CustomResourceDefinition> = Api::all(client.clone());
+    for (kind, plural) in [("Issuer", "issuers"), ("Certificate", "certificates")] {
+        let definition = serde_json::from_value(json!({
+            "metadata": { "name": format!("{plural}.cert-manager.io") },
+            "spec": {
+                "group": "cert-manager.io", "scope": "Namespaced",
+                "names": { "kind": kind, "plural": plural, "singular": kind.to_lowercase(), "listKind": format!("{kind}List") },
+                "versions": [{ "name": "v1", "served": true, "storage": true, "schema": { "openAPIV3Schema": {
+                    "type": "object", "x-kubernetes-preserve-unknown-fields": true,
+                } } }],
+            },
+        }))?;
+        definitions.create(&PostParams::default(), &definition).await?;
+    }
+    Ok(())
+}
+
+struct Clusterctl<'a> {
+    scene: &'a JourneyContext,
+    cluster: &'a SecondCluster,
+    config: &'a Path,
+}
+
+impl Clusterctl<'_> {
+    /// What it prints.
+    async fn run(&self, arguments: &[&str]) -> Result<String> {
+        let output = Command::new(self.scene.mgmt.built().program(Binary::Clusterctl)?)
+            .args(arguments)
+            .arg("--config")
+            .arg(self.config)
+            .env("KUBECONFIG", self.cluster.kubeconfig())
+            .env("CLUSTERCTL_DISABLE_VERSIONCHECK", "true")
+            .kill_on_drop(true)
+            .output()
+            .await?;
+        let told = String::from_utf8_lossy(&output.stderr);
+        anyhow::ensure!(output.status.success(), "clusterctl {}: {told}", arguments.join(" "));
+        Ok(String::from_utf8(output.stdout).context("what clusterctl prints")?)
+    }
+}
+
+/// The image of each Deployment of ours.
+async fn images(client: &Client) -> Result<BTreeMap<String, String>> {
+    let deployments: Api<Deployment> = Api::namespaced(client.clone(), ELSEWHERE);
+    let of_ours = ListParams::default().labels("app.kubernetes.io/name=instar");
+    let listed = deployments.list(&of_ours).await?;
+    let images = listed.into_iter().filter_map(|deployment| {
+        let name = deployment.name_any();
+        let pod = deployment.spec?.template.spec?;
+        Some((name, pod.containers.into_iter().next()?.image?))
+    });
+    Ok(images.collect())
+}
+
+/// The uid of each kind of ours.
+async fn kinds(client: &Client) -> Result<BTreeMap<String, Option<String>>> {
+    let definitions: Api<CustomResourceDefinition> = Api::all(client.clone());
+    let listed = definitions.list(&ListParams::default()).await?;
+    let ours = listed
+        .into_iter()
+        .filter(|definition| definition.spec.group == instar_api::GROUP);
+    Ok(ours
+        .map(|definition| (definition.name_any(), definition.uid()))
+        .collect())
+}
+
+/// No object that clusterctl made of ours names the namespace that the release's files have.
+async fn names_no_other_namespace(client: &Client) -> Result<()> {
+    let namespaces: Api<Namespace> = Api::all(client.clone());
+    assert!(namespaces.get_opt("instar-system").await?.is_none());
+    let resource = |group: &str, version: &str, kind: &str, plural: &str| {
+        let gvk = kube::core::GroupVersionKind::gvk(group, version, kind);
+        ApiResource::from_gvk_with_plural(&gvk, plural)
+    };
+    let rbac = "rbac.authorization.k8s.io";
+    let registration = "admissionregistration.k8s.io";
+    let mut seen = 0;
+    for kind in [
+        resource(rbac, "v1", "ClusterRoleBinding", "clusterrolebindings"),
+        resource(rbac, "v1", "RoleBinding", "rolebindings"),
+        resource(
+            registration,
+            "v1",
+            "MutatingWebhookConfiguration",
+            "mutatingwebhookconfigurations",
+        ),
+        resource(
+            registration,
+            "v1",
+            "ValidatingWebhookConfiguration",
+            "validatingwebhookconfigurations",
+        ),
+        resource("cert-manager.io", "v1", "Certificate", "certificates"),
+        resource("cert-manager.io", "v1", "Issuer", "issuers"),
+        resource("apps", "v1", "Deployment", "deployments"),
+        resource("", "v1", "Service", "services"),
+    ] {
+        let objects: Api<DynamicObject> = Api::all_with(client.clone(), &kind);
+        let label = format!("cluster.x-k8s.io/provider=runtime-extension-{PROVIDER}");
+        let of_ours = ListParams::default().labels(&label);
+        let listed = objects.list(&of_ours).await?;
+        assert!(!listed.items.is_empty(), "no {}", kind.kind);
+        for mut object in listed {
+            object.metadata.managed_fields = None;
+            let text = serde_json::to_string(&object)?;
+            assert!(!text.contains("instar-system"), "{} {text}", kind.kind);
+            seen += usize::from(text.contains(ELSEWHERE));
+        }
+    }
+    assert!(seen >= 10, "{seen} objects name {ELSEWHERE}");
+    Ok(())
+}

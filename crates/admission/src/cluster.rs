@@ -107,13 +107,12 @@ impl<'a> Request<'a> {
         let restored = self.brought_along(base.pins.as_ref(), Some(&shape));
         let named = edits::named_by_hand(self, &base)?;
         let landing = self.landing(class, present.as_ref(), base.pins.as_ref())?;
-        let (aim, mut steps) = match &landing {
-            Some(landing) => (ResolvedTarget::Covered(landing.to.clone()), Vec::new()),
-            None => {
-                let aim = self.aim(class, present.as_ref(), &base)?;
-                let steps = self.steps(class, present.as_ref(), &aim, &base, &named)?;
-                (aim, steps)
-            }
+        let (aim, mut steps) = if let Some(landing) = &landing {
+            (ResolvedTarget::Covered(landing.to.clone()), Vec::new())
+        } else {
+            let aim = self.aim(class, present.as_ref(), &base)?;
+            let steps = self.steps(class, present.as_ref(), &aim, &base, &named)?;
+            (aim, steps)
         };
         let mut findings = steps::check(self, &shape, wiring, present.as_ref(), &base, &steps)?;
         findings.extend(restored.findings);

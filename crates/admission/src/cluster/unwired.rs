@@ -42,10 +42,9 @@ impl Request<'_> {
                     admitted.landing = Some(landing.to);
                     return Ok(admitted);
                 }
-                Ok(None) => {}
-                // What its user has switched off is the user's.
                 Err(finding) if !self.is_unsafe() => return Err(finding),
-                Err(_) => {}
+                // What its user has switched off is the user's.
+                Ok(None) | Err(_) => {}
             }
             let target = self.refused_by_cluster_api(old, class)?;
             admitted.version_check = self.version_check(None);

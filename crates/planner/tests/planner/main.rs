@@ -25,5 +25,6 @@ mod verification;
 mod violations;
 mod waiting;
 mod way_back;
+mod way_back_addons;
 mod way_back_table;
 mod world;

@@ -422,3 +422,16 @@ fn what_is_settled_is_read_seldom() {
     now += EVERY;
     assert_eq!(round(&mut schedule, now), both);
 }
+
+#[test]
+fn what_is_in_a_field_is_known_and_nothing_is_ready_yet() {
+    let (mut schedule, now) = (Schedule::default(), Instant::now());
+    let gate = gate("status.ready");
+    schedule.want(&key("a"), gates(&gate), now);
+    assert_eq!(due(&mut schedule, now).0, ["a"]);
+    let found = ValueBefore::Value("v1".into());
+    let news = schedule.finished(&key("a"), looked(&gate, Look::Found(found.clone()), 1), now);
+    assert_eq!(news, News::Changed);
+    let reading = &schedule.gates(&key("a"))[&gate.id];
+    assert_eq!((reading.before.as_ref(), reading.ready), (Some(&found), None));
+}

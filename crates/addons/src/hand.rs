@@ -1,8 +1,8 @@
 //! What is set for an add-on, and whether it is there.
 
-use instar_api::{Addon, AddonWrite, ClusterSide};
+use instar_api::{Addon, AddonWrite, ClusterSide, OnRollback};
 use instar_capi::Cluster;
-use instar_planner::hash;
+use instar_planner::{ValueBefore, hash};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::Resource;
 use serde_json::{Map, Value, json};
@@ -21,14 +21,51 @@ pub struct Target {
     pub name: String,
     /// The members on the way to the field, which is the last one.
     path: Vec<String>,
+    /// What the release sets.
     value: Value,
+    goes: Goes,
+    on_rollback: OnRollback,
+}
+
+/// Which way a field goes.
+#[derive(Debug, Clone, PartialEq)]
+enum Goes {
+    /// To what the release sets.
+    Forward,
+    /// To what was there before; what was there even earlier is further back, and fits too.
+    Back {
+        before: Option<Value>,
+        earlier: Vec<ValueBefore>,
+    },
+}
+
+/// What a field is to have.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Wanted<'a> {
+    Value(&'a Value),
+    /// The field is to go.
+    Absent,
+}
+
+impl std::fmt::Display for Wanted<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Value(value) => write!(f, "set it to {value}"),
+            Self::Absent => f.write_str("take it away"),
+        }
+    }
 }
 
 impl Target {
     /// What is set for an add-on of a Cluster; nothing where it sets nothing, or where admission would refuse it.
     #[must_use]
     pub fn of(addon: &Addon, (namespace, cluster): (&str, &str)) -> Option<Self> {
-        let AddonWrite { annotation, field } = addon.write.as_ref()?;
+        let AddonWrite {
+            annotation,
+            field,
+            on_rollback,
+        } = addon.write.as_ref()?;
+        let (goes, on_rollback) = (Goes::Forward, *on_rollback);
         if let Some(annotation) = annotation {
             let path = ["metadata", "annotations", &annotation.key];
             return Some(Self {
@@ -39,6 +76,8 @@ impl Target {
                 name: cluster.to_owned(),
                 path: path.map(str::to_owned).to_vec(),
                 value: json!(annotation.value),
+                goes,
+                on_rollback,
             });
         }
         let field = field.as_ref()?;
@@ -64,20 +103,94 @@ impl Target {
             name: field.name.clone(),
             path,
             value,
+            goes,
+            on_rollback,
         })
     }
 
-    /// The value, as expressions see it (`written.value`).
+    /// The way back: to what was there before it was set for the first time. Nothing where that isn't kept.
     #[must_use]
-    pub const fn value(&self) -> &Value {
-        &self.value
+    pub fn back_to(self, before: &ValueBefore, earlier: Vec<ValueBefore>) -> Option<Self> {
+        let before = match before {
+            ValueBefore::Value(value) => Some(value.clone()),
+            ValueBefore::Absent => None,
+            ValueBefore::NoObject | ValueBefore::TooLarge | ValueBefore::NotKept => return None,
+        };
+        let goes = Goes::Back { before, earlier };
+        Some(Self { goes, ..self })
     }
 
-    /// Whether the object has the value: of an object what it sets, since definitions add defaults beside that.
+    /// What is to be there, as expressions see it (`written.value`).
+    #[must_use]
+    pub const fn wanted(&self) -> Wanted<'_> {
+        match &self.goes {
+            Goes::Forward => Wanted::Value(&self.value),
+            Goes::Back {
+                before: Some(before), ..
+            } => Wanted::Value(before),
+            Goes::Back { before: None, .. } => Wanted::Absent,
+        }
+    }
+
+    /// Whether it takes back what was set.
+    #[must_use]
+    pub const fn goes_back(&self) -> bool {
+        match self.goes {
+            Goes::Forward => false,
+            Goes::Back { .. } => true,
+        }
+    }
+
+    /// Whether what is there now is to be known before it is set.
+    #[must_use]
+    pub const fn keeps_before(&self) -> bool {
+        match self.on_rollback {
+            OnRollback::Restore => true,
+            OnRollback::Keep => false,
+        }
+    }
+
+    /// Whether the object has what is to be there: of an object what is set, since definitions add defaults beside that.
     #[must_use]
     pub fn is_set(&self, object: &Value) -> bool {
-        let at = self.found(object);
-        contains(at.unwrap_or(&Value::Null), &self.value)
+        match &self.goes {
+            Goes::Forward => self.has_ours(object),
+            Goes::Back { before, earlier } => {
+                let found = self.found(object);
+                let earlier = earlier.iter().any(|earlier| match earlier {
+                    ValueBefore::Value(value) => found == Some(value),
+                    ValueBefore::Absent => found.is_none_or(Value::is_null),
+                    ValueBefore::NoObject | ValueBefore::TooLarge | ValueBefore::NotKept => false,
+                });
+                earlier || is_back(found.unwrap_or(&Value::Null), before.as_ref(), &self.value)
+            }
+        }
+    }
+
+    /// Whether the object has what the release sets.
+    #[must_use]
+    pub fn has_ours(&self, object: &Value) -> bool {
+        contains(self.found(object).unwrap_or(&Value::Null), &self.value)
+    }
+
+    /// Whether a value of the field is what the release sets.
+    #[must_use]
+    pub fn is_as_set(&self, value: &Value) -> bool {
+        contains(value, &self.value)
+    }
+
+    /// Who manages the field beside ourselves, by the object's own account.
+    #[must_use]
+    pub fn other_managers<'o>(&self, object: &'o Value) -> Vec<&'o str> {
+        let managers = object["metadata"]["managedFields"].as_array().into_iter().flatten();
+        let own = self.field_manager();
+        let has_it = |entry: &&Value| {
+            let mut path = self.path.iter();
+            path.try_fold(&entry["fieldsV1"], |at, member| at.get(format!("f:{member}")))
+                .is_some()
+        };
+        let names = managers.filter(has_it).filter_map(|entry| entry["manager"].as_str());
+        names.filter(|name| *name != own).collect()
     }
 
     /// What the object has in the field.
@@ -119,10 +232,14 @@ impl Target {
         }
     }
 
-    /// What is applied: the one field, and the resourceVersion of the object in which it was missing, to compare with.
+    /// What is applied: the one field, and the resourceVersion of the object in which it was missing, to compare with. An
+    /// API server takes away what a manager applied before and leaves out.
     #[must_use]
     pub fn applied(&self, object: &Value) -> Value {
-        let mut applied = self.merged(object);
+        let mut applied = match self.wanted() {
+            Wanted::Value(_) => self.merged(object),
+            Wanted::Absent => compared(object),
+        };
         applied["apiVersion"] = json!(self.api_version);
         applied["kind"] = json!(self.kind);
         applied["metadata"]["name"] = json!(self.name);
@@ -135,8 +252,7 @@ impl Target {
     /// The same as a merge patch, for an API server that doesn't know how to apply.
     #[must_use]
     pub fn merged(&self, object: &Value) -> Value {
-        let version = &object["metadata"]["resourceVersion"];
-        let mut merged = json!({ "metadata": { "resourceVersion": version } });
+        let mut merged = compared(object);
         let mut at = &mut merged;
         for member in &self.path {
             if !at.is_object() {
@@ -144,8 +260,46 @@ impl Target {
             }
             at = &mut at[member.as_str()];
         }
-        *at = self.value.clone();
+        *at = match &self.goes {
+            Goes::Forward => self.value.clone(),
+            Goes::Back { before, .. } => without(before.as_ref(), &self.value),
+        };
         merged
+    }
+}
+
+fn compared(object: &Value) -> Value {
+    let version = &object["metadata"]["resourceVersion"];
+    json!({ "metadata": { "resourceVersion": version } })
+}
+
+/// What was there before, as a merge patch of what was set: what is left out there stays.
+fn without(before: Option<&Value>, ours: &Value) -> Value {
+    let mut merged = before.cloned().unwrap_or_default();
+    if let (Value::Object(before), Value::Object(ours)) = (&mut merged, ours) {
+        for (name, ours) in ours {
+            let part = without(before.get(name), ours);
+            before.insert(name.clone(), part);
+        }
+    }
+    merged
+}
+
+/// Whether what was there before is there, and nothing is left of what was set.
+fn is_back(found: &Value, before: Option<&Value>, ours: &Value) -> bool {
+    match (before, ours) {
+        (None, _) => found.is_null(),
+        (Some(before), Value::Object(members)) => {
+            contains(found, before)
+                && members
+                    .iter()
+                    .all(|(name, ours)| match (before.get(name), found.get(name)) {
+                        (_, None) => true,
+                        (None, Some(found)) => !contains(found, ours),
+                        (Some(before), Some(found)) => is_back(found, Some(before), ours),
+                    })
+        }
+        (Some(before), _) => contains(found, before),
     }
 }
 
@@ -229,6 +383,76 @@ mod tests {
     }
 
     #[test]
+    fn what_was_there_before_goes_back_and_nothing_else_stays() {
+        let image = |write: Value| {
+            let field = json!({
+                "cluster": "Workload", "apiVersion": "v1", "kind": "Search", "name": "s", "pointer": "/spec/image",
+                "json": write.to_string(),
+            });
+            target(&json!({ "field": field, "onRollback": "Restore" })).unwrap()
+        };
+        let with = |image: Value| json!({ "metadata": { "resourceVersion": "7" }, "spec": { "image": image } });
+        let value = |value: Value| ValueBefore::Value(value);
+        let forward = image(json!("v2"));
+        assert!(forward.keeps_before() && !forward.goes_back());
+
+        let back = forward
+            .clone()
+            .back_to(&value(json!("v1")), vec![value(json!("v0"))])
+            .unwrap();
+        assert_eq!(back.wanted().to_string(), "set it to \"v1\"");
+        for (found, is_back) in [("v1", true), ("v0", true), ("v2", false), ("v3", false)] {
+            assert_eq!(back.is_set(&with(json!(found))), is_back, "{found}");
+        }
+        assert_eq!(back.applied(&with(json!("v2")))["spec"], json!({ "image": "v1" }));
+
+        let gone = forward.back_to(&ValueBefore::Absent, Vec::new()).unwrap();
+        assert_eq!(
+            (gone.wanted(), gone.is_set(&json!({ "spec": {} }))),
+            (Wanted::Absent, true)
+        );
+        assert!(!gone.is_set(&with(json!("v2"))));
+        assert_eq!(
+            gone.applied(&with(json!("v2")))["spec"],
+            Value::Null,
+            "what is left out goes"
+        );
+        assert_eq!(gone.merged(&with(json!("v2")))["spec"], json!({ "image": null }));
+
+        let parts = image(json!({ "tag": "v2", "pull": "Always" }));
+        let back = parts
+            .clone()
+            .back_to(&value(json!({ "tag": "v2", "mode": "a" })), Vec::new())
+            .unwrap();
+        assert!(
+            !back.is_set(&with(json!({ "tag": "v2", "mode": "a", "pull": "Always" }))),
+            "a part is left"
+        );
+        assert!(back.is_set(&with(json!({ "tag": "v2", "mode": "a", "other": 1 }))));
+        assert_eq!(
+            back.merged(&with(json!({})))["spec"]["image"],
+            json!({ "tag": "v2", "mode": "a", "pull": null })
+        );
+        for kept in [ValueBefore::NoObject, ValueBefore::TooLarge, ValueBefore::NotKept] {
+            assert_eq!(parts.clone().back_to(&kept, Vec::new()), None);
+        }
+    }
+
+    #[test]
+    fn the_others_that_manage_a_field_are_named() {
+        let write = json!({ "annotation": { "key": "example.org/version", "value": "v2" } });
+        let target = target(&write).unwrap();
+        let fields = json!({ "f:metadata": { "f:annotations": { "f:example.org/version": {} } } });
+        let object = json!({ "metadata": { "managedFields": [
+            { "manager": target.field_manager(), "fieldsV1": fields },
+            { "manager": "flux", "fieldsV1": fields },
+            { "manager": "kubectl", "fieldsV1": { "f:metadata": { "f:labels": {} } } },
+        ] } });
+        assert_eq!(target.other_managers(&object), ["flux"]);
+        assert!(target.other_managers(&json!({})).is_empty());
+    }
+
+    #[test]
     fn a_field_has_any_value_and_its_own_names() {
         let field = |value: (&str, Value)| {
             let mut field = json!({
@@ -248,7 +472,7 @@ mod tests {
             (("json", json!("[true]")), json!([true])),
         ] {
             let target = field(given);
-            assert_eq!(target.value(), &found);
+            assert_eq!(target.wanted(), Wanted::Value(&found));
             assert_eq!(target.field(), "spec[a/b].c~d");
             assert_eq!(target.object(), "Search s");
             assert!(!target.is_set(&object));

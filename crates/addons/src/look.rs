@@ -1,14 +1,16 @@
 //! What the add-ons of a release and the gates of policies come to at one point of an upgrade.
 
+mod back;
+
 use std::{collections::BTreeMap, sync::Arc};
 
 use instar_api::{Addon, ClusterSide, Gate as Spec, KubernetesReleaseSpec, WorkloadAccess};
-use instar_planner::{AddonGate, AddonId, AddonOwner, AddonProblem, AddonState, AskedPoint, GateHistory};
+use instar_planner::{AddonGate, AddonId, AddonOwner, AddonProblem, AddonState, AskedPoint, GateHistory, ValueBefore};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use crate::{
-    hand::Target,
+    hand::{Target, Wanted},
     order::order,
     refusal::{Refusal, refusals_of_addons, refusals_of_gates},
     subject::{ReleaseView, Subject, Written},
@@ -16,6 +18,8 @@ use crate::{
     verdict::{Applies, Gate, Verdict},
     verified::VerifiedWorkload,
 };
+
+pub use back::look_back;
 
 /// A point of an upgrade of a Cluster, and what is known there.
 #[derive(Debug, Clone, Copy)]
@@ -52,6 +56,8 @@ pub struct WantedGate {
     release: ReleaseView,
     /// What is set; absent where nothing is, or where its turn hasn't come.
     pub write: Option<Target>,
+    /// What is to be known before its turn can come: what is in the field that will be set.
+    pub find: Option<Target>,
     begun: Option<Timestamp>,
 }
 
@@ -65,6 +71,8 @@ pub struct GateReading {
     pub verdict: Verdict,
     /// Since when each look has found it ready.
     pub ready: Option<Timestamp>,
+    /// What is in the field that will be set, where that was asked.
+    pub before: Option<ValueBefore>,
 }
 
 /// A look that is older says nothing of now.
@@ -80,19 +88,35 @@ impl WantedGate {
         &self.gate
     }
 
-    /// Whether it counts for the Cluster, given as JSON. What is set for one that doesn't is not set.
+    /// Whether it counts for the Cluster, given as JSON. What is set for one that doesn't is not set. What was set for one
+    /// that did, goes back.
     #[must_use]
     pub fn applies(&self, cluster: &Value, now: Timestamp) -> Applies {
+        if self.write.as_ref().is_some_and(Target::goes_back) {
+            return Applies::Yes;
+        }
         self.gate.applies(&Subject::new(&self.release, cluster, None, now))
     }
 
     /// What the objects come to.
     #[must_use]
     pub fn judge(&self, objects: &[Value], cluster: &Value, now: Timestamp) -> Verdict {
-        let written = self.begun.zip(self.write.as_ref()).map(|(at, target)| Written {
-            value: target.value().clone(),
-            at,
-        });
+        let written = self
+            .begun
+            .zip(self.write.as_ref())
+            .map(|(at, target)| match target.wanted() {
+                Wanted::Value(value) => Some(Written {
+                    value: value.clone(),
+                    at,
+                }),
+                Wanted::Absent => None,
+            });
+        let written = match written {
+            // What comes of none can't be asked for by its value.
+            Some(None) if self.gate.asks_for_written() => return Verdict::Ready,
+            Some(written) => written,
+            None => None,
+        };
         self.gate
             .judge(objects, &Subject::new(&self.release, cluster, written.as_ref(), now))
     }
@@ -141,6 +165,7 @@ fn look_at_workload(asked: Asked<'_>, VerifiedWorkload { owner, gate }: &Verifie
         gate: gate.clone(),
         release: release_view(asked),
         write: None,
+        find: None,
         begun: None,
     };
     let state = match (closed_to(asked.access), recent(asked, &wish)) {
@@ -245,11 +270,17 @@ fn one(
     let id = id(asked, owner.clone(), gate.name());
     let begun = asked.history.begun(asked.target, &id);
     let has_to_begin = begun.is_none() && (write.is_some() || spec.timeout.is_some());
+    let (find, write) = match (begun, write) {
+        (None, write) => (write, None),
+        (Some(_), write) => (None, write),
+    };
+    let sets = find.clone();
     let wish = WantedGate {
         id,
         gate,
         release,
-        write: write.filter(|_| begun.is_some()),
+        write,
+        find: find.filter(Target::keeps_before),
         begun,
     };
     let reading = recent(asked, &wish);
@@ -258,13 +289,43 @@ fn one(
     let state = match (reading.map(|reading| (reading, &reading.verdict)), closed) {
         (Some((_, Verdict::NotApplicable)), _) => None,
         (_, Some(why)) => Some(unknown(why)),
-        (None, None) if !counts || !has_to_begin => Some(being_looked_at()),
-        (_, None) if has_to_begin => Some(AddonState::Due),
+        (None, None) if !counts || !has_to_begin || wish.find.is_some() => Some(being_looked_at()),
+        (reading, None) if has_to_begin => Some(due(asked, &wish, sets.as_ref(), reading.map(|(reading, _)| reading))),
         (Some((reading, _)), None) => Some(self::state(&wish.gate, reading, begun, asked.now)),
         (None, None) => None,
     };
     wanted.push(wish);
     state
+}
+
+/// What comes of one whose turn has come. What is in its field has to be known before, where that goes back.
+fn due(asked: Asked<'_>, wish: &WantedGate, sets: Option<&Target>, reading: Option<&GateReading>) -> AddonState {
+    let Some(sets) = sets else {
+        return AddonState::Due(None);
+    };
+    let before = match (&wish.find, reading) {
+        (None, _) => ValueBefore::NotKept,
+        (
+            Some(_),
+            Some(GateReading {
+                before: Some(found), ..
+            }),
+        ) => {
+            // What an earlier turn has set is not what was there before.
+            let earlier = asked.history.before(&wish.id).filter(|_| is_ours(sets, found));
+            earlier.unwrap_or(found).clone()
+        }
+        (Some(_), Some(reading)) => return state(&wish.gate, reading, None, asked.now),
+        (Some(_), None) => return being_looked_at(),
+    };
+    AddonState::Due(Some(before))
+}
+
+fn is_ours(sets: &Target, found: &ValueBefore) -> bool {
+    match found {
+        ValueBefore::Value(value) => sets.is_as_set(value),
+        ValueBefore::Absent | ValueBefore::NoObject | ValueBefore::TooLarge | ValueBefore::NotKept => false,
+    }
 }
 
 fn release_view(asked: Asked<'_>) -> ReleaseView {

@@ -3,7 +3,9 @@
 //! Admission refuses it. The controller asks again before it observes or writes anything, since an object may have come
 //! while the admission server was down.
 
-use instar_api::{Addon, ClusterAnnotation, ClusterSide, Gate as Spec, GenerationRule, ObjectField, OnTimeout, Rule};
+use instar_api::{
+    Addon, ClusterAnnotation, ClusterSide, Gate as Spec, GenerationRule, ObjectField, OnRollback, OnTimeout, Rule,
+};
 use instar_domain::JsonPointer;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
@@ -255,7 +257,30 @@ fn of_write(addon: &Addon) -> Option<Refusal> {
         .annotation
         .as_ref()
         .and_then(|annotation| of_annotation(name, annotation));
-    annotation.or_else(|| write.field.as_ref().and_then(|field| of_field(name, field)))
+    let field = write.field.as_ref();
+    annotation
+        .or_else(|| field.and_then(|field| of_field(name, field)))
+        .or_else(|| field.and_then(|field| of_restored(name, field, write.on_rollback)))
+}
+
+/// What goes back for one Cluster is its own: what was there before stands in its ClusterUpgrade, which its team may make
+/// with any text.
+fn of_restored(name: &str, field: &ObjectField, on_rollback: OnRollback) -> Option<Refusal> {
+    match (on_rollback, field.cluster, &field.namespace) {
+        (OnRollback::Restore, ClusterSide::Management, Some(namespace)) => Some(refusal(
+            Rule::GateReach,
+            name,
+            "write.onRollback",
+            format_args!(
+                "Restore would set {} {namespace}/{} back for all Clusters that share it",
+                field.kind, field.name
+            ),
+            "leave write.field.namespace out, so that it is the Cluster's own namespace, or set Keep",
+        )),
+        (OnRollback::Restore, ClusterSide::Management, None)
+        | (OnRollback::Restore, ClusterSide::Workload, _)
+        | (OnRollback::Keep, _, _) => None,
+    }
 }
 
 /// An add-on sets what its own operator reads, and nothing by which Kubernetes, Cluster API or Instar are steered.

@@ -207,6 +207,24 @@ impl Gate {
         }
     }
 
+    /// Whether an expression asks for what was set.
+    pub(crate) fn asks_for_written(&self) -> bool {
+        match &self.judged_by {
+            JudgedBy::Expressions(expressions) => {
+                let Expressions {
+                    only_if: _,
+                    in_progress_when,
+                    failed_when,
+                    ready_when,
+                    generation: _,
+                } = &**expressions;
+                let mut all = in_progress_when.iter().chain(failed_when).chain([ready_when]);
+                all.any(|expression| expression.variables().contains(&Variable::Written))
+            }
+            JudgedBy::Rollout(_) => false,
+        }
+    }
+
     /// Whether it counts for a Cluster.
     #[must_use]
     pub fn applies(&self, subject: &Subject) -> Applies {

@@ -226,6 +226,20 @@ pub struct AddonWrite {
     /// A field of an object.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub field: Option<ObjectField>,
+
+    /// What becomes of it when the upgrade is taken back.
+    #[serde(default)]
+    pub on_rollback: OnRollback,
+}
+
+/// What becomes of what was set for an add-on, when the upgrade is taken back.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnRollback {
+    /// It stays, and the record says so.
+    #[default]
+    Keep,
+    /// What was there before is set again, the last add-on first, and the rollback waits until it is ready.
+    Restore,
 }
 
 /// An annotation that is set on the Cluster.
@@ -307,7 +321,10 @@ mod tests {
             "timeout": "1h",
             "onTimeout": "Hold",
             "dependsOn": ["other"],
-            "write": { "annotation": { "key": "example.org/kube-ovn", "value": "v1.14" } },
+            "write": {
+                "annotation": { "key": "example.org/kube-ovn", "value": "v1.14" },
+                "onRollback": "Restore",
+            },
         });
         let read: Addon = serde_json::from_value(written.clone()).unwrap();
         assert_eq!(read.gate.timeout, Some(SignedDuration::from_hours(1)));

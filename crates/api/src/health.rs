@@ -323,8 +323,8 @@ health_reasons! {
         "Something of an upgrade can't be taken back. Before the rollback has begun, nothing of it is done.",
         "The message names what stands in the way, and the nearest thing that is possible; see docs/way-back.md.";
     NotTakenBack = Info, None:
-        "A pool isn't taken back: another client has changed it since, or it is a MachinePool, of which nothing says what \
-         its infrastructure had before. The rollback completes without it.",
+        "Something isn't taken back: a pool that another client has changed since, a MachinePool, of which nothing says \
+         what its infrastructure had before, or what was set for an add-on. The rollback completes without it.",
         "It is yours to take back, if it should go.";
     RolledBack = Info, None:
         "Another ClusterUpgrade takes this one back, or has done so.",

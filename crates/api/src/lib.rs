@@ -30,7 +30,8 @@ mod verification;
 mod workload;
 
 pub use addon::{
-    Addon, AddonWrite, ClusterAnnotation, ClusterSide, Gate, GatePoint, GenerationRule, ObjectField, Observe, OnTimeout,
+    Addon, AddonWrite, ClusterAnnotation, ClusterSide, Gate, GatePoint, GenerationRule, ObjectField, Observe,
+    OnRollback, OnTimeout,
 };
 pub use approval::{Approval, ApprovalPoint, ApprovalPolicy, ApprovedPart};
 pub use canary::Canary;

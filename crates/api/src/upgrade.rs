@@ -52,7 +52,9 @@ use crate::{
     validation = Rule::new("has(self.rollbackOf) == has(oldSelf.rollbackOf) && (!has(self.rollbackOf) || self.rollbackOf == oldSelf.rollbackOf)")
         .message("rollbackOf never changes, since this is the record of one rollback: create another ClusterUpgrade"),
     validation = Rule::new("!has(self.rollbackOf) || (!has(self.source) && (!has(self.controlPlane) || !has(self.controlPlane.patches)) && (!has(self.pools) || self.pools.all(pool, has(pool.hold) && pool.hold)))")
-        .message("a rollback sets what was there before: of source, controlPlane.patches and pools it takes pools with hold: true alone")
+        .message("a rollback sets what was there before: of source, controlPlane.patches and pools it takes pools with hold: true alone"),
+    validation = Rule::new("!has(self.keepAddons) || has(self.rollbackOf)")
+        .message("keepAddons is for the operations Rollback and RollbackWorkers alone: leave it out, or set rollbackOf")
 )]
 #[serde(rename_all = "camelCase")]
 pub struct ClusterUpgradeSpec {
@@ -123,6 +125,12 @@ pub struct ClusterUpgradeSpec {
     /// Whether nothing is to be written until this is false again.
     #[serde(default)]
     pub paused: bool,
+
+    /// The add-ons that a rollback leaves as they are, by name, beside those whose releases say so. It may be edited while
+    /// one of them holds the rollback.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), inner(length(min = 1, max = 63)), extend("x-kubernetes-list-type" = "set"))]
+    pub keep_addons: Vec<String>,
 }
 
 /// How many pools of workers are replaced at a time.
@@ -278,7 +286,7 @@ pub struct RollbackStatus {
     #[schemars(length(max = 1024))]
     pub why: String,
 
-    /// What would be done, a pool each, in this order: the first 32.
+    /// What would be done, a pool or an add-on each, in this order, and which add-ons stay: the first 32.
     #[schemars(length(max = 32), inner(length(max = 512)), extend("x-kubernetes-list-type" = "atomic"))]
     pub what: Vec<String>,
 }

@@ -26,7 +26,7 @@ use crate::{
     caches::{Caches, KeptMachine, lifecycle, observed, tells_of_trouble},
     fields::{condition, version},
     policy::retention,
-    upgrade_spec::{CurrentVersions, operation, upgrade_spec},
+    upgrade_spec::{CurrentVersions, gate_history, id_of, operation, upgrade_spec},
 };
 
 pub(crate) use addons::AddonLook;
@@ -52,6 +52,10 @@ pub(crate) fn gather(
     upgrade_spec.operation = operation(upgrade, &known, pinned_path(cluster).as_ref());
     let mut snapshot = gather_for(caches, cluster, control_plane, upgrade_spec, Some(ended), now);
     snapshot.nodes_ready_for = Some(nodes_ready_for);
+    snapshot.addons.taken_back = snapshot.upgrade_spec.operation.rollback().and_then(|rollback| {
+        let of = known.iter().find(|known| id_of(known) == rollback.of)?;
+        Some(gate_history(of).set)
+    });
     let rules = gates::look(caches, cluster, upgrade, &mut snapshot);
     (snapshot, rules)
 }

@@ -60,10 +60,8 @@ pub(crate) fn upgrade_spec(upgrade: &ClusterUpgrade) -> UpgradeSpec {
         },
         paused: spec.paused,
         started: started(upgrade),
-        gate_history: upgrade
-            .annotations()
-            .get(GATE_HISTORY_ANNOTATION)
-            .map_or_else(GateHistory::default, |text| GateHistory::from_annotation(text)),
+        gate_history: gate_history(upgrade),
+        keep_addons: spec.keep_addons.clone(),
         resource_version: ResourceVersion(upgrade.resource_version().unwrap_or_default()),
         ..UpgradeSpec::new(upgrade.name_any(), Target::Text(spec.target.clone()))
     }
@@ -99,6 +97,12 @@ pub(crate) fn operation(
     };
     let (of, target) = of_path.or_else(of_record).unwrap_or_else(unknown);
     PlannedOperation::Rollback(Rollback { of, target, scope })
+}
+
+/// When the turn of its add-ons and gates came, and what was there before.
+pub(crate) fn gate_history(upgrade: &ClusterUpgrade) -> GateHistory {
+    let text = upgrade.annotations().get(GATE_HISTORY_ANNOTATION);
+    text.map_or_else(GateHistory::default, |text| GateHistory::from_annotation(text))
 }
 
 /// What tells an upgrade from all others of its Cluster.

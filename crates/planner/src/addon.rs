@@ -10,6 +10,8 @@ use instar_domain::KubeVersion;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::value_before::ValueBefore;
+
 /// A point of an upgrade, and of its path.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct AskedPoint {
@@ -57,8 +59,9 @@ pub struct AddonGate {
 pub enum AddonState {
     /// It lets through.
     Open,
-    /// Its turn has come, and that is to be written down before anything is done for it.
-    Due,
+    /// Its turn has come, and that is to be written down before anything is done for it; where something is set, with what
+    /// was there before.
+    Due(Option<ValueBefore>),
     /// It doesn't let through.
     Closed {
         problem: AddonProblem,
@@ -100,6 +103,8 @@ pub struct Addons {
     pub of_policies: BTreeSet<GatePoint>,
     /// What was found at the points that a decision asked for.
     pub found: BTreeMap<AskedPoint, Vec<AddonGate>>,
+    /// On the way back, what was set for the upgrade that is taken back, in this order; absent where its record is gone.
+    pub taken_back: Option<Vec<SetAddon>>,
 }
 
 /// When the turn of add-ons and gates has come, in the annotation [`instar_api::GATE_HISTORY_ANNOTATION`] of a `ClusterUpgrade`.
@@ -108,6 +113,18 @@ pub struct GateHistory {
     /// The target for which: another one begins anew.
     pub target: String,
     pub gates: Vec<GateBegun>,
+    /// Those for which something is set, in this order, whatever the target was then.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub set: Vec<SetAddon>,
+}
+
+/// An add-on for which something is set.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SetAddon {
+    #[serde(flatten)]
+    pub id: AddonId,
+    /// What was there before the first time.
+    pub before: ValueBefore,
 }
 
 /// When the turn of one has come.
@@ -120,6 +137,12 @@ pub struct GateBegun {
 
 /// More are not kept: those that came first have let through. Five policies and a release have fewer at one point.
 const MOST_BEGUN: usize = 256;
+
+/// How many are kept for which something is set: a release has 16 add-ons at most.
+const MOST_SET: usize = 256;
+
+/// How much all values before take together: the annotations of an object have 256 KiB.
+const MOST_BYTES_SET: usize = 64 * 1024;
 
 impl GateHistory {
     /// Reads the annotation. A garbled one counts as none: it only ever begins anew.
@@ -157,7 +180,32 @@ impl GateHistory {
         Self {
             target: target.to_owned(),
             gates,
+            set: self.set.clone(),
         }
+    }
+
+    /// What was there before an add-on was set for the first time.
+    #[must_use]
+    pub fn before(&self, id: &AddonId) -> Option<&ValueBefore> {
+        self.set.iter().find(|set| set.id == *id).map(|set| &set.before)
+    }
+
+    /// With what is set for an add-on now. One that was set before is set again, and comes last.
+    pub(crate) fn with_set(mut self, id: AddonId, before: ValueBefore) -> Self {
+        if self.before(&id) == Some(&before) {
+            return self;
+        }
+        self.set.retain(|set| set.id != id);
+        let bytes: usize = self.set.iter().map(|set| set.before.bytes()).sum();
+        let before = if bytes + before.bytes() > MOST_BYTES_SET {
+            ValueBefore::TooLarge
+        } else {
+            before
+        };
+        if self.set.len() < MOST_SET {
+            self.set.push(SetAddon { id, before });
+        }
+        self
     }
 }
 
@@ -168,6 +216,18 @@ impl AskedPoint {
             version: version.clone(),
             release: release.map(str::to_owned),
         }
+    }
+}
+
+impl AddonId {
+    /// The point at which it is asked.
+    #[must_use]
+    pub fn point(&self) -> AskedPoint {
+        let release = match &self.owner {
+            AddonOwner::Release(name) => Some(name.as_str()),
+            AddonOwner::Policy(_) | AddonOwner::Kubernetes => None,
+        };
+        AskedPoint::new(self.when, &self.version, release)
     }
 }
 
@@ -222,6 +282,37 @@ mod tests {
         assert_eq!(history.begun("v1.35", &id("cni")), Some(now));
         assert_eq!(history.begun("v1.36", &id("cni")), None, "another target begins anew");
         assert_eq!(history.begun("v1.35", &id("dns")), None);
+    }
+
+    #[test]
+    fn what_was_there_before_is_kept_whatever_the_target_becomes() {
+        let now = "2026-11-20T11:00:00Z".parse().unwrap();
+        let value = |text: &str| ValueBefore::Value(text.into());
+        let history = GateHistory::default().with("v1.35", [id("cni")], now);
+        let history = history.with_set(id("cni"), value("v1"));
+        let text = r#""set":[{"owner":{"policy":"p"},"name":"cni","when":"BeforeWorkers","version":"v1.35.2","before":{"value":"v1"}}]}"#;
+        assert!(history.to_annotation().ends_with(text), "{}", history.to_annotation());
+        assert_eq!(GateHistory::from_annotation(&history.to_annotation()), history);
+        let other = history
+            .with("v1.36", [id("dns")], now)
+            .with_set(id("dns"), ValueBefore::Absent);
+        assert_eq!(other.before(&id("cni")), Some(&value("v1")));
+        assert_eq!(other.before(&id("dns")), Some(&ValueBefore::Absent));
+        let again = other.with_set(id("cni"), value("v2"));
+        let names: Vec<&str> = again.set.iter().map(|set| set.id.name.as_str()).collect();
+        assert_eq!(names, ["dns", "cni"]);
+    }
+
+    #[test]
+    fn values_take_no_more_than_an_annotation_has() {
+        let long = || ValueBefore::Value("x".repeat(4_000).into());
+        let full = (0..300).fold(GateHistory::default(), |history, number| {
+            history.with_set(id(&number.to_string()), long())
+        });
+        assert_eq!(full.set.len(), MOST_SET);
+        assert_eq!(full.before(&id("0")), Some(&long()));
+        assert_eq!(full.before(&id("255")), Some(&ValueBefore::TooLarge));
+        assert!(full.to_annotation().len() < 128 * 1024);
     }
 
     #[test]

@@ -144,7 +144,10 @@ pub fn check(snapshot: &Snapshot, decision: &Decision) -> Vec<Violation> {
     if passed.iter().any(is_closed)
         || (!passed.is_empty() && is_held())
         || matches!(&decision.action, Action::AnswerHook(answer) if hooks::outlasts(snapshot, answer))
-        || (rollback(snapshot).is_none() && passes_what_is_new(snapshot, decision))
+        || match rollback(snapshot) {
+            None => passes_what_is_new(snapshot, decision),
+            Some(rollback) => back::passes_addons(snapshot, decision, rollback),
+        }
     {
         broken.push(Violation::GateClosed);
     }

@@ -26,7 +26,7 @@ use instar_capi::{Lifecycle, ManagedBy, WorkerKind};
 use instar_domain::KubeVersion;
 
 pub use self::{
-    back::{Returning, WayBack, way_back},
+    back::{Returning, ReturningAddon, WayBack, way_back},
     drift::drifted,
 };
 use self::{

@@ -1,12 +1,14 @@
 //! What holds the next swap.
 
 mod addons;
+mod back;
 
 use instar_api::GatePoint;
 use instar_domain::KubeVersion;
 
 use crate::{
     addon::{AddonProblem, AskedPoint},
+    addons_back::BackUntil,
     approval::{self, AfterEdit},
     canary::{self, Leaving},
     decision::Waiting,
@@ -19,6 +21,7 @@ use crate::{
 
 pub use addons::release_counts;
 pub(crate) use addons::{begin, has_addons};
+pub(crate) use back::restoring;
 
 /// What holds a step of the control plane to a release.
 pub(crate) fn before_control_plane(snapshot: &Snapshot, to: &KubeVersion, release: Option<&str>) -> Vec<Waiting> {
@@ -51,10 +54,15 @@ pub(crate) fn before_workers(snapshot: &Snapshot, to: &KubeVersion, release: Opt
     or_addons(held, snapshot, [AskedPoint::new(GatePoint::BeforeWorkers, to, release)])
 }
 
-/// What holds the next swap on the way back: the time alone. The checks ask whether an upgrade may begin, and approvals,
-/// canaries and add-ons are for what is new.
-pub(crate) fn before_way_back(snapshot: &Snapshot) -> Vec<Waiting> {
-    closed(snapshot, &Gate::WORKERS).collect()
+/// What holds the next swap on the way back: the time, and the add-ons that go back before it. The checks ask whether an
+/// upgrade may begin, and approvals, canaries and gates are for what is new.
+pub(crate) fn before_way_back(snapshot: &Snapshot, until: &BackUntil<'_>) -> Vec<Waiting> {
+    let held: Vec<Waiting> = closed(snapshot, &Gate::WORKERS).collect();
+    if held.is_empty() {
+        restoring(snapshot, until)
+    } else {
+        held
+    }
 }
 
 /// What comes after a step of the control plane ends it, whatever else is closed by now.

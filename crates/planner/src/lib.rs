@@ -10,6 +10,7 @@
 //! old: each write carries the compare that then refuses it.
 
 mod addon;
+mod addons_back;
 mod approval;
 mod canary;
 mod check;
@@ -40,6 +41,7 @@ mod swap;
 mod swap_history;
 mod topology;
 mod upgrade_spec;
+mod value_before;
 mod values;
 mod verification;
 mod way_back;
@@ -49,10 +51,12 @@ pub use instar_capi::{Contract, KubeadmAddon, Lifecycle, ManagedBy, WorkerKind};
 
 pub use addon::{
     AddonGate, AddonId, AddonOwner, AddonProblem, AddonState, Addons, AskedPoint, ClosedAddon, GateBegun, GateHistory,
+    SetAddon,
 };
+pub use addons_back::addons_to_restore;
 pub use check::{Violation, check};
 pub use check_outcome::{CheckOutcome, PreflightOutcome, Problem, Skip};
-pub use classic::{Returning, WayBack, collect_templates, drifted, plan, resume, way_back};
+pub use classic::{Returning, ReturningAddon, WayBack, collect_templates, drifted, plan, resume, way_back};
 pub use decision::{
     Action, AnswerHook, BeginGates, CompletePins, Convergence, Decision, DeleteTemplate, EditVersion, Field, Hold,
     HoldPool, InvolvedObject, LeftBecause, MachinePoolChange, MachineProgress, MachineState, MintTemplate, NodeIs,
@@ -82,5 +86,6 @@ pub use topology::{follow, is_aimed_at_present, passed, release_held, under_way}
 pub use upgrade_spec::{
     Approvals, CanaryRule, Gate, GateState, Origin, PoolOverride, Retention, Strategy, Target, UpgradeSpec,
 };
+pub use value_before::ValueBefore;
 pub use values::PointerError;
-pub use way_back::{NoWayBack, TemplateGone};
+pub use way_back::{AddonStays, NoWayBack, TemplateGone};

@@ -44,6 +44,8 @@ pub struct UpgradeSpec {
     pub resource_version: ResourceVersion,
     /// Whether Instar writes the version, or, on a topology cluster, has only to follow an edit.
     pub origin: Origin,
+    /// The add-ons that stay as they are on the way back, by name.
+    pub keep_addons: Vec<String>,
 }
 
 /// Who asked for an upgrade.
@@ -182,6 +184,7 @@ impl UpgradeSpec {
             gate_history: GateHistory::default(),
             resource_version: ResourceVersion::default(),
             origin: Origin::Upgrade,
+            keep_addons: Vec::new(),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use instar_domain::KubeVersion;
 
-use crate::{pool_id::PoolId, snapshot::TemplateRef};
+use crate::{addon::AddonId, pool_id::PoolId, snapshot::TemplateRef};
 
 /// Why a pool can't go back to what it was before an upgrade.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,6 +64,26 @@ pub enum NoWayBack {
     Changed { pool: PoolId },
     /// A MachinePool is changed in place, and nothing says what its infrastructure had before.
     MachinePool { name: String },
+    /// What was set for an add-on stays.
+    Addon { id: AddonId, because: AddonStays },
+    /// The record is gone that says what was there before add-ons were set.
+    AddonsUnknown {
+        /// The upgrade.
+        upgrade: String,
+    },
+}
+
+/// Why what was set for an add-on stays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AddonStays {
+    /// Its release says so.
+    Keep,
+    /// Its object wasn't there before.
+    NoObject,
+    /// What was there before is larger than is kept.
+    TooLarge,
+    /// The rollback says so.
+    Asked,
 }
 
 /// Why a template that is gone can't be made again.
@@ -80,7 +100,7 @@ impl NoWayBack {
     #[must_use]
     pub const fn refuses(&self) -> bool {
         match self {
-            Self::MachinePool { .. } => false,
+            Self::MachinePool { .. } | Self::Addon { .. } | Self::AddonsUnknown { .. } => false,
             Self::Topology
             | Self::ControlPlaneRolls { .. }
             | Self::Changed { .. }
@@ -170,6 +190,24 @@ impl fmt::Display for NoWayBack {
                 f,
                 "MachinePool {name} is changed in place, and what its infrastructure had before is not known: a user takes it back"
             ),
+            Self::Addon { id, because } => write!(f, "{id} stays as the upgrade has set it, since {because}"),
+            Self::AddonsUnknown { upgrade } => write!(
+                f,
+                "what add-ons had before isn't known, since ClusterUpgrade {upgrade} is gone, whose annotation said so: what was set for them stays, and a user sets it back"
+            ),
         }
+    }
+}
+
+impl fmt::Display for AddonStays {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Keep => "write.onRollback of it is Keep",
+            Self::NoObject => "its object was not there before: change the object yourself, if it should go back",
+            Self::TooLarge => {
+                "what was there before is larger than 4 KiB, or than is kept of all: set it back yourself"
+            }
+            Self::Asked => "spec.keepAddons of the rollback names it",
+        })
     }
 }

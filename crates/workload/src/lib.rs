@@ -18,5 +18,5 @@ mod server;
 
 pub use client::{CallError, WorkloadClient};
 pub use kubeconfig::{Entry, Kubeconfig, KubeconfigError};
-pub use objects::{Seen, SetError, SetOutcome, observe, read_object, set};
+pub use objects::{Seen, SetError, SetOutcome, find, observe, read_object, set};
 pub use read::read;

@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use instar_addons::Target;
+use instar_addons::{Target, Wanted};
 use instar_api::Observe;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::{api::ListParams, core::Selector};
@@ -138,6 +138,61 @@ pub async fn observe(client: &WorkloadClient, observe: &Observe, namespace: Opti
 /// # Errors
 /// Why it isn't set.
 pub async fn set(client: &WorkloadClient, target: &Target) -> Result<SetOutcome, SetError> {
+    let (path, object) = read_target(client, target).await?;
+    if target.is_set(&object) {
+        return Ok(SetOutcome::There);
+    }
+    let query = format!("fieldManager={}&fieldValidation=Strict", target.field_manager());
+    let applied = client
+        .patch(
+            &format!("{path}?{query}&force=false"),
+            "application/apply-patch+yaml",
+            &target.applied(&object),
+        )
+        .await;
+    let written = match applied {
+        // Without managers, only the value says whether another client has set it since.
+        Err(CallError::Refused { code: 415, .. }) if target.goes_back() && !target.has_ours(&object) => {
+            let found = target.found(&object).cloned().unwrap_or_default();
+            return Err(SetError::Managed(format!("another client has set it to {found}")));
+        }
+        Err(CallError::Refused { code: 415, .. }) => {
+            let merged = target.merged(&object);
+            client
+                .patch(&format!("{path}?{query}"), "application/merge-patch+json", &merged)
+                .await
+        }
+        other => other,
+    };
+    match written {
+        Ok(object) if target.is_set(&object) => Ok(SetOutcome::Written),
+        Ok(object) if target.wanted() == Wanted::Absent => {
+            Err(SetError::Managed(match target.other_managers(&object).as_slice() {
+                [] => "it stays where it is left out".to_owned(),
+                managers => format!("it is managed by {}", managers.join(", ")),
+            }))
+        }
+        Ok(object) => Err(SetError::NotKept(target.found(&object).cloned().unwrap_or_default())),
+        Err(CallError::Refused { code: 409, message, .. }) if message.starts_with("Apply failed") => {
+            Err(SetError::Managed(message))
+        }
+        Err(CallError::Refused { code: 409, .. }) => Err(SetError::Changed),
+        Err(CallError::Refused { code: 404, .. }) => Err(SetError::NotThere),
+        Err(error) => Err(SetError::Call(error)),
+    }
+}
+
+/// Reads the one field of an object; absent where the object hasn't it.
+///
+/// # Errors
+/// Why it isn't known.
+pub async fn find(client: &WorkloadClient, target: &Target) -> Result<Option<Value>, SetError> {
+    let (_, object) = read_target(client, target).await?;
+    Ok(target.found(&object).cloned())
+}
+
+/// The path of the object, and the object.
+async fn read_target(client: &WorkloadClient, target: &Target) -> Result<(String, Value), SetError> {
     let named = target.namespace.iter().chain([&target.name]).map(String::as_str);
     if let Some(wrong) = wrong(&target.api_version, named) {
         return Err(SetError::NoName(wrong.to_owned()));
@@ -151,36 +206,7 @@ pub async fn set(client: &WorkloadClient, target: &Target) -> Result<SetOutcome,
         CallError::Refused { code: 404, .. } => SetError::NotThere,
         other => SetError::Call(other),
     })?;
-    if target.is_set(&object) {
-        return Ok(SetOutcome::There);
-    }
-    let query = format!("fieldManager={}&fieldValidation=Strict", target.field_manager());
-    let applied = client
-        .patch(
-            &format!("{path}?{query}&force=false"),
-            "application/apply-patch+yaml",
-            &target.applied(&object),
-        )
-        .await;
-    let written = match applied {
-        Err(CallError::Refused { code: 415, .. }) => {
-            let merged = target.merged(&object);
-            client
-                .patch(&format!("{path}?{query}"), "application/merge-patch+json", &merged)
-                .await
-        }
-        other => other,
-    };
-    match written {
-        Ok(object) if target.is_set(&object) => Ok(SetOutcome::Written),
-        Ok(object) => Err(SetError::NotKept(target.found(&object).cloned().unwrap_or_default())),
-        Err(CallError::Refused { code: 409, message, .. }) if message.starts_with("Apply failed") => {
-            Err(SetError::Managed(message))
-        }
-        Err(CallError::Refused { code: 409, .. }) => Err(SetError::Changed),
-        Err(CallError::Refused { code: 404, .. }) => Err(SetError::NotThere),
-        Err(error) => Err(SetError::Call(error)),
-    }
+    Ok((path, object))
 }
 
 async fn resource(client: &WorkloadClient, base: &str, kind: &str) -> Result<Option<Resource>, CallError> {

@@ -4,6 +4,7 @@
 #![allow(clippy::panic, reason = "a journey fails by panicking, with what it saw")]
 
 mod addons;
+mod addons_back;
 mod by_hand;
 mod expressions;
 mod lifecycle;
@@ -41,6 +42,7 @@ fn main() -> ExitCode {
         Journey::shared("classic-preflight", preflight::a_sick_cluster_is_not_upgraded),
         Journey::shared("classic-workload", workload::read_by_its_kubeconfig),
         Journey::shared("classic-addons", addons::each_part_waits_for_what_the_release_brings),
+        Journey::shared("classic-addons-back", addons_back::what_was_there_before_goes_back),
         Journey::shared(
             "classic-way-back",
             way_back::what_can_be_undone_is_and_what_cannot_says_why,

@@ -52,6 +52,7 @@ impl Known {
             history: GateHistory {
                 target: TARGET.to_owned(),
                 gates: Vec::new(),
+                set: Vec::new(),
             },
             readings: GateReadings::new(),
             now: at(10),
@@ -84,6 +85,7 @@ impl Known {
             at: at(minute),
             verdict,
             ready: ready.map(at),
+            before: None,
             of,
         };
         self.readings.insert(reading.of.id.clone(), Arc::new(reading));
@@ -170,6 +172,7 @@ fn verified(workloads: &[VerifiedWorkload], known: &mut Known, objects: &dyn Fn(
             at: known.now,
             verdict,
             ready,
+            before: None,
             of: wanted,
         };
         known.readings.insert(reading.of.id.clone(), Arc::new(reading));
@@ -178,7 +181,7 @@ fn verified(workloads: &[VerifiedWorkload], known: &mut Known, objects: &dyn Fn(
     gates
         .map(|gate| match gate.state {
             AddonState::Open => format!("{}: open", gate.id),
-            AddonState::Due => format!("{}: due", gate.id),
+            AddonState::Due(_) => format!("{}: due", gate.id),
             AddonState::Closed { message, .. } => format!("{}: {message}", gate.id),
         })
         .collect()
@@ -269,7 +272,7 @@ fn of_policy() -> AddonOwner {
 fn said(found: &Found) -> Vec<String> {
     let line = |gate: &AddonGate| match &gate.state {
         AddonState::Open => format!("{} open", gate.id.name),
-        AddonState::Due => format!("{} due", gate.id.name),
+        AddonState::Due(_) => format!("{} due", gate.id.name),
         AddonState::Closed {
             problem,
             message,
@@ -300,8 +303,8 @@ fn what_sets_something_begins_before_it_does() {
     assert_eq!(wanted(&found), ["cni"]);
     let target = found.wanted[0].write.as_ref().unwrap();
     assert_eq!(
-        (target.object(), target.value()),
-        ("Cluster prod/blue".to_owned(), &json!("v2"))
+        (target.object(), target.wanted().to_string()),
+        ("Cluster prod/blue".to_owned(), "set it to \"v2\"".to_owned())
     );
     // Ready since before it was set: the time counts from then.
     let known = known.read(&spec, "cni", Verdict::Ready, Some(0));
@@ -318,6 +321,48 @@ fn what_sets_something_begins_before_it_does() {
         ["cni due"],
         "another target begins anew"
     );
+}
+
+#[test]
+fn what_goes_back_is_read_before_its_turn_comes() {
+    let write = json!({ "write": {
+        "annotation": { "key": "example.org/cni", "value": "v2" },
+        "onRollback": "Restore",
+    } });
+    let spec = release(&json!([gate("cni", &write)]));
+    let before = |history: Option<&str>, found: ValueBefore| {
+        let mut known = Known::nothing();
+        if let Some(kept) = history {
+            known = known.begun(of_release(), "cni", 5);
+            let id = known.history.gates.remove(0).id;
+            let before = ValueBefore::Value(kept.into());
+            known.history.set.push(instar_planner::SetAddon { id, before });
+        }
+        let looked = known.look(Some(&spec), &[]);
+        assert_eq!(said(&looked), ["cni NotReady: it is being looked at"]);
+        assert!(looked.wanted[0].find.is_some() && looked.wanted[0].write.is_none());
+        let reading = GateReading {
+            of: looked.wanted[0].clone(),
+            at: known.now,
+            verdict: Verdict::InProgress("its turn comes".to_owned()),
+            ready: None,
+            before: Some(found),
+        };
+        known.readings.insert(reading.of.id.clone(), Arc::new(reading));
+        match known.look(Some(&spec), &[]).gates.remove(0).state {
+            AddonState::Due(before) => before,
+            other => panic!("{other:?}"),
+        }
+    };
+    let value = |text: &str| ValueBefore::Value(text.into());
+    assert_eq!(before(None, value("v1")), Some(value("v1")));
+    assert_eq!(before(None, ValueBefore::NoObject), Some(ValueBefore::NoObject));
+    // Of what an earlier turn has set, that turn says what was there before.
+    assert_eq!(before(Some("v1"), value("v2")), Some(value("v1")));
+    assert_eq!(before(Some("v1"), value("v0")), Some(value("v0")));
+
+    let failed = Known::nothing().read(&spec, "cni", Verdict::Unknown("no right".to_owned()), None);
+    assert_eq!(said(&failed.look(Some(&spec), &[])), ["cni Unknown: no right"]);
 }
 
 #[test]

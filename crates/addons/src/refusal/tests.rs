@@ -135,6 +135,13 @@ fn what_is_out_of_reach_is_named() {
             "cni: write.field.apiVersion: KubeadmControlPlane of controlplane.cluster.x-k8s.io/v1beta2 is Cluster API's or Instar's own, whose versions the upgrade itself sets [gate-reach]",
         ),
         (
+            json!({ "write": {
+                "field": { "cluster": "Management", "apiVersion": "a.example/v1", "kind": "A", "namespace": "n", "name": "a", "pointer": "/spec/version", "value": "1" },
+                "onRollback": "Restore",
+            } }),
+            "cni: write.onRollback: Restore would set A n/a back for all Clusters that share it [gate-reach]",
+        ),
+        (
             write(&json!({ "pointer": "/spec/items/0/version" })),
             "cni: write.field.pointer: \"/spec/items/0/version\" is not a JSON Pointer for a template's value: it goes through an array, which a patch can't set twice alike [gate-readable]",
         ),

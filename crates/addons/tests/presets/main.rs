@@ -84,7 +84,11 @@ fn now() -> Timestamp {
 }
 
 fn written(addon: &Addon) -> Option<Written> {
-    let AddonWrite { annotation, field } = addon.write.as_ref()?;
+    let AddonWrite {
+        annotation,
+        field,
+        on_rollback: _,
+    } = addon.write.as_ref()?;
     let annotation = annotation.as_ref().map(|annotation| json!(annotation.value));
     let field = field.as_ref().and_then(|field| match field.value.as_ref()? {
         IntOrString::Int(number) => Some(json!(number)),

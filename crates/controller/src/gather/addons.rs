@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
-use instar_addons::{Asked, GateReadings, VerifiedWorkload, WantedGate, look, named_workloads, system_workloads};
+use instar_addons::{
+    Asked, GateReadings, ReleaseView, VerifiedWorkload, WantedGate, look, look_back, named_workloads, system_workloads,
+};
 use instar_api::{Gate, GatePoint, UpgradePolicy, WorkloadAccess};
 use instar_capi as capi;
-use instar_planner::{AskedPoint, Observed, Snapshot, release_counts};
+use instar_planner::{AskedPoint, Observed, Operation, Snapshot, SwapHistory, addons_to_restore, release_counts};
 use kube::ResourceExt;
 
 use super::gates::reads_workload;
@@ -54,7 +56,7 @@ impl<'a> AddonLook<'a> {
             .filter_map(|(name, gates)| Some((name?, gates.as_slice())))
             .collect();
         let workloads = self.verified(&point, snapshot);
-        let found = look(Asked {
+        let asked = Asked {
             point: &asked,
             cluster: (&snapshot.cluster.namespace, &snapshot.cluster.name),
             release: release.as_ref().map(|release| &release.spec),
@@ -65,9 +67,31 @@ impl<'a> AddonLook<'a> {
             history: &snapshot.upgrade_spec.gate_history,
             readings: &self.readings,
             now: snapshot.now,
-        });
+        };
+        let found = match snapshot.upgrade_spec.operation {
+            Operation::Upgrade | Operation::Abort => look(asked),
+            Operation::Rollback(_) => look_back(asked, &addons_to_restore(snapshot), &self.before(&point, snapshot)),
+        };
         self.wanted.extend(found.wanted);
         snapshot.addons.found.insert(point, found.gates);
+    }
+
+    /// What the upgrade that is taken back found at a point, as expressions see it.
+    fn before(&self, point: &AskedPoint, snapshot: &Snapshot) -> ReleaseView {
+        let control_plane = snapshot.control_plane.as_ref().and_then(Observed::read);
+        let history = control_plane.and_then(|control_plane| control_plane.object.swap_history.as_ref());
+        let mut entries = history.into_iter().flat_map(SwapHistory::entries);
+        let before = entries.find(|entry| entry.after.release == point.release);
+        let before = before.map(|entry| (&entry.before.version, entry.before.release.clone()));
+        // Where the control plane hasn't gone there, it is where it was before.
+        let present = || control_plane.map(|control_plane| (&control_plane.version, None));
+        let (version, name) = before.or_else(present).unwrap_or((&point.version, None));
+        let release = name.as_ref().and_then(|name| self.caches.release(name));
+        ReleaseView {
+            version: version.clone(),
+            revision: release.map(|release| release.spec.revision),
+            name,
+        }
     }
 
     /// The workloads that have to be rolled out at a point.

@@ -5,9 +5,9 @@ use std::{collections::BTreeMap, sync::Arc};
 use instar_addons::{Applies, Target, Verdict, WantedGate};
 use instar_api::{ClusterSide, Observe};
 use instar_capi::Cluster;
-use instar_planner::{AddonId, Lifecycle, Problem};
+use instar_planner::{AddonId, Lifecycle, Problem, ValueBefore};
 use instar_watch::Key;
-use instar_workload::{CallError, Seen, SetError, SetOutcome, WorkloadClient, observe, read_object, set};
+use instar_workload::{CallError, Seen, SetError, SetOutcome, WorkloadClient, find, observe, read_object, set};
 use jiff::Timestamp;
 use kube::Resource;
 use serde_json::Value;
@@ -42,8 +42,9 @@ impl Sides<'_> {
 /// Whether a gate needs the workload cluster.
 pub(super) fn is_in_workload(gate: &WantedGate) -> bool {
     let observed = gate.gate().observe().cluster;
-    let written = gate.write.as_ref().map(|target| target.cluster);
-    [Some(observed), written].contains(&Some(ClusterSide::Workload))
+    let field = gate.write.as_ref().or(gate.find.as_ref());
+    let field = field.map(|target| target.cluster);
+    [Some(observed), field].contains(&Some(ClusterSide::Workload))
 }
 
 /// Looks at each. Their expressions see the Cluster as it is now, with all its labels and annotations.
@@ -91,13 +92,16 @@ pub(super) async fn read_cluster(management: &WorkloadClient, cluster: &Key) -> 
 
 /// Sets what is to be set, and looks.
 async fn look(sides: Sides<'_>, cluster: &Key, read: &Arc<Value>, gate: &WantedGate, lanes: &Lanes) -> Look {
+    if let Some(target) = &gate.find {
+        return find_before(sides, target).await.map_or_else(|look| look, Look::Found);
+    }
     if let Some(target) = &gate.write {
         match hand(sides, target).await {
             Ok(SetOutcome::There) => {}
             Ok(SetOutcome::Written) => {
                 tracing::info!(
                     %cluster,
-                    "Set {} of {} to {} for {}", target.field(), target.object(), target.value(), gate.id
+                    "Setting {} of {} for {}: {}", target.field(), target.object(), gate.id, target.wanted()
                 );
                 sides.counters.wrote(Written::Addon);
                 let message = format!("{} of {} was set just now", target.field(), target.object());
@@ -170,6 +174,27 @@ pub(super) async fn evaluated<T: Send + 'static>(
 /// Where the roles of add-ons and gates are.
 const GATES: &str = "config/gates";
 
+/// What is in a field before it is set; an error says what the look at the gate comes to.
+async fn find_before(sides: Sides<'_>, target: &Target) -> Result<ValueBefore, Look> {
+    let unknown = |message| Look::Judged(Verdict::Unknown(message));
+    let client = sides.client(target.cluster).map_err(unknown)?;
+    let not_read = |why: String| unknown(format!("{} of {} is not read: {why}", target.field(), target.object()));
+    match find(client, target).await {
+        Ok(found) => Ok(ValueBefore::of(found)),
+        Err(SetError::NotThere) => Ok(ValueBefore::NoObject),
+        Err(SetError::Call(error)) => Err(not_read(said(
+            &error,
+            target.cluster,
+            &target.kind,
+            "get and patch",
+            GATES,
+        ))),
+        Err(error @ (SetError::NoName(_) | SetError::Changed | SetError::Managed(_) | SetError::NotKept(_))) => {
+            Err(not_read(error.to_string()))
+        }
+    }
+}
+
 /// Sets a value; an error says what the look at the gate comes to.
 async fn hand(sides: Sides<'_>, target: &Target) -> Result<SetOutcome, Look> {
     let unknown = |message| Look::Judged(Verdict::Unknown(message));
@@ -178,24 +203,29 @@ async fn hand(sides: Sides<'_>, target: &Target) -> Result<SetOutcome, Look> {
         return Err(unknown("this process doesn't hold the lease any more".to_owned()));
     }
     let (object, field) = (target.object(), target.field());
+    let (set_there, instead) = if target.goes_back() {
+        ("set back", ", or name the add-on in spec.keepAddons of the rollback")
+    } else {
+        ("set", "")
+    };
     Err(match set(client, target).await {
         Ok(outcome) => return Ok(outcome),
         // It is tried again soon.
-        Err(SetError::Changed) => Look::Set(Verdict::InProgress(format!("{field} of {object} is being set"))),
+        Err(SetError::Changed) => Look::Set(Verdict::InProgress(format!("{field} of {object} is being {set_there}"))),
         Err(SetError::NotThere) => Look::Judged(Verdict::InProgress(format!(
-            "{object} is not there, and its {field} is to be set"
+            "{object} is not there, and its {field} is to be {set_there}{instead}"
         ))),
         Err(SetError::Managed(message)) => unknown(format!(
-            "{field} of {object} is not set, since another client manages it: {message}; let that client set it to {}",
-            target.value()
+            "{field} of {object} is not {set_there}, since another client manages it: {message}; let that client {}{instead}",
+            target.wanted()
         )),
         Err(error @ SetError::NotKept(_)) => unknown(format!(
-            "{field} of {object} was set to {}, and {error}: see what changes it, and let the add-on set what is kept",
-            target.value()
+            "{field} of {object} was {set_there} ({}), and {error}: see what changes it, and let the add-on set what is kept{instead}",
+            target.wanted()
         )),
-        Err(error @ SetError::NoName(_)) => unknown(format!("{field} of {object} is not set: {error}")),
+        Err(error @ SetError::NoName(_)) => unknown(format!("{field} of {object} is not {set_there}: {error}")),
         Err(SetError::Call(error)) => unknown(format!(
-            "{field} of {object} is not set: {}",
+            "{field} of {object} is not {set_there}: {}{instead}",
             said(&error, target.cluster, &target.kind, "get and patch", GATES)
         )),
     })

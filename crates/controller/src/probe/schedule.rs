@@ -8,7 +8,7 @@ use std::{
 
 use instar_addons::{GateReading, GateReadings, SnapshotQuery, SnapshotReading, Verdict, WantedGate};
 use instar_api::ClusterSide;
-use instar_planner::AddonId;
+use instar_planner::{AddonId, ValueBefore};
 use instar_preflight::workload::{Probe, Reading, Readings};
 use instar_watch::Key;
 use jiff::Timestamp;
@@ -71,6 +71,8 @@ pub(super) enum Look {
     Judged(Verdict),
     /// Its value was set just now, so that its objects say nothing yet.
     Set(Verdict),
+    /// What is in the field that will be set was read, and its objects were not looked at.
+    Found(ValueBefore),
 }
 
 /// Whether anything answered.
@@ -398,7 +400,7 @@ fn is_same(before: &Readings, after: &Readings) -> bool {
 }
 
 fn are_same(before: &GateReadings, after: &GateReadings) -> bool {
-    let found = |reading: &Arc<GateReading>| (reading.verdict.clone(), reading.ready);
+    let found = |reading: &Arc<GateReading>| (reading.verdict.clone(), reading.ready, reading.before.clone());
     before.len() == after.len()
         && before
             .iter()
@@ -413,16 +415,20 @@ fn say_the_same(before: &[SnapshotReading], after: &[SnapshotReading]) -> bool {
 /// What is known now: one that was ready before and is so again has been ready all the time.
 fn gates(before: &GateReadings, wanted: &[WantedGate], looks: &BTreeMap<AddonId, Look>, at: Timestamp) -> GateReadings {
     let reading = |of: &WantedGate| {
-        let (Look::Judged(verdict) | Look::Set(verdict)) = looks.get(&of.id)?;
-        let ready = match verdict {
+        let (verdict, found) = match looks.get(&of.id)? {
+            Look::Judged(verdict) | Look::Set(verdict) => (verdict.clone(), None),
+            Look::Found(found) => (Verdict::InProgress("its turn comes".to_owned()), Some(found.clone())),
+        };
+        let ready = match &verdict {
             Verdict::Ready => before.get(&of.id).and_then(|before| before.ready).or(Some(at)),
             Verdict::InProgress(_) | Verdict::Failed(_) | Verdict::Unknown(_) | Verdict::NotApplicable => None,
         };
         let reading = GateReading {
             of: of.clone(),
             at,
-            verdict: verdict.clone(),
+            verdict,
             ready,
+            before: found,
         };
         Some((of.id.clone(), Arc::new(reading)))
     };

@@ -1,7 +1,9 @@
 //! What a rollback would do, for people to read before they ask for one.
 
 use instar_api::{RollbackExtent, RollbackStatus};
-use instar_planner::{NoWayBack, Operation, Returning, Snapshot, Waiting, way_back};
+use instar_planner::{
+    NoWayBack, Operation, Returning, ReturningAddon, Snapshot, ValueBefore, Waiting, WayBack, way_back,
+};
 
 use crate::text::cut;
 
@@ -31,12 +33,41 @@ pub(super) fn rollback(snapshot: &Snapshot) -> Option<RollbackStatus> {
         RollbackExtent::Nothing
     };
     let why: Vec<String> = way_back.refused.iter().map(Waiting::to_string).collect();
-    let what = way_back.returning.iter().map(described);
     Some(RollbackStatus {
         possible,
         why: cut(&why.join("; ")),
-        what: what.take(LISTED).collect(),
+        what: what(&way_back),
     })
+}
+
+/// The pools with the add-ons that go back before each of them, then the add-ons that stay.
+fn what(way_back: &WayBack) -> Vec<String> {
+    let WayBack { returning, addons, .. } = way_back;
+    let of_step = |step: Option<usize>| {
+        let addons = addons.iter().filter(move |addon| addon.step == step);
+        addons.map(described_addon)
+    };
+    let mut what = Vec::new();
+    for (step, pool) in returning.iter().enumerate() {
+        what.extend(of_step(Some(step)));
+        what.push(described(pool));
+    }
+    what.extend(of_step(Some(returning.len())));
+    what.extend(of_step(None));
+    what.truncate(LISTED);
+    what
+}
+
+fn described_addon(addon: &ReturningAddon) -> String {
+    let ReturningAddon { id, before, step: _ } = addon;
+    let text = match before {
+        ValueBefore::Value(value) => format!("{id} goes back to {value}"),
+        ValueBefore::Absent => format!("what was set for {id} is taken away"),
+        ValueBefore::NoObject => format!("{id} stays, since its object was not there before"),
+        ValueBefore::TooLarge => format!("{id} stays, since what was there before is larger than is kept"),
+        ValueBefore::NotKept => format!("{id} stays"),
+    };
+    text.chars().take(WHAT).collect()
 }
 
 fn described(returning: &Returning) -> String {

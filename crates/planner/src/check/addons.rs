@@ -120,7 +120,7 @@ pub(super) fn check_begin(snapshot: &Snapshot, begin: &BeginGates, broken: &mut 
         begin
             .gates
             .iter()
-            .all(|id| after.begun(target, id) == Some(snapshot.now))
+            .all(|id| after.begun(target, id) == Some(snapshot.now) && keeps_before(snapshot, id, &after))
             && !begin.gates.is_empty()
     });
     if !is_written {
@@ -128,7 +128,7 @@ pub(super) fn check_begin(snapshot: &Snapshot, begin: &BeginGates, broken: &mut 
     }
     let is_due = |id: &AddonId| {
         let mut found = snapshot.addons.found.values().flatten();
-        found.any(|gate| gate.id == *id && gate.state == AddonState::Due)
+        found.any(|gate| gate.id == *id && matches!(gate.state, AddonState::Due(_)))
     };
     if !begin.gates.iter().all(is_due) {
         broken.push(Violation::GateClosed);
@@ -136,4 +136,14 @@ pub(super) fn check_begin(snapshot: &Snapshot, begin: &BeginGates, broken: &mut 
     if !touches_only(&begin.patch, &[GATE_HISTORY_ANNOTATION], Also::Nothing) {
         broken.push(Violation::NotOurs);
     }
+}
+
+/// Whether what was there before something is set is written down with it.
+fn keeps_before(snapshot: &Snapshot, id: &AddonId, after: &GateHistory) -> bool {
+    let found = snapshot.addons.found.values().flatten();
+    let mut of_gate = found.filter(|gate| gate.id == *id);
+    of_gate.all(|gate| match &gate.state {
+        AddonState::Due(Some(_)) => after.before(id).is_some(),
+        AddonState::Due(None) | AddonState::Open | AddonState::Closed { .. } => true,
+    })
 }

@@ -1,18 +1,21 @@
 //! The invariants of the way back, by a reading of their own.
 
-use instar_api::MinorRollback;
+use instar_api::{GatePoint, MinorRollback};
 use instar_catalog::etcd::Etcd;
 use instar_domain::KubeVersion;
 
 use super::{Violation, control_plane, read, workers};
 use crate::{
-    decision::Swap,
+    addon::AddonState,
+    addons_back::addons_to_restore,
+    decision::{Action, Decision, Stage, Swap},
     etcd::{of_control_plane, of_state},
     operation::{Rollback, RollbackScope},
     pool_id::PoolId,
     settled::{control_plane_rolls, rolled_out},
     snapshot::{ControlPlane, Object, Snapshot},
     swap_history::{PoolState, SwapHistory},
+    value_before::ValueBefore,
 };
 
 /// Every state in which the upgrade that is taken back found an object.
@@ -36,6 +39,54 @@ pub(super) fn turns_around(snapshot: &Snapshot, swap: &Swap) -> bool {
         PoolId::MachinePool(_) => false,
     };
     is_rolling && snapshot.upgrade_spec.operation.rollback().is_some()
+}
+
+/// Whether an add-on that goes back first isn't known to be back: one that was set after all else and hasn't begun, or that
+/// is looked at and not ready.
+pub(super) fn passes_addons(snapshot: &Snapshot, decision: &Decision, rollback: &Rollback) -> bool {
+    let (upgrade_spec, addons) = (&snapshot.upgrade_spec, &snapshot.addons);
+    let (history, target) = (&upgrade_spec.gate_history, upgrade_spec.target.as_str());
+    let hasnt_begun = |when: &[GatePoint]| {
+        let set = addons.taken_back.iter().flatten();
+        let mut of_points =
+            set.filter(|set| when.contains(&set.id.when) && !upgrade_spec.keep_addons.contains(&set.id.name));
+        of_points.any(|set| match set.before {
+            ValueBefore::Value(_) | ValueBefore::Absent => history.begun(target, &set.id).is_none(),
+            ValueBefore::NoObject | ValueBefore::TooLarge | ValueBefore::NotKept => false,
+        })
+    };
+    let is_last = |when: GatePoint| {
+        let next = addons_to_restore(snapshot).into_iter().next();
+        next.is_some_and(|set| set.id.when == when && history.begun(target, &set.id).is_none())
+    };
+    let is_closed = || {
+        let mut found = addons.found.values().flatten();
+        found.any(|gate| gate.state != AddonState::Open)
+    };
+    match &decision.action {
+        Action::SwapControlPlane(swap) | Action::SwapWorkers(swap) => {
+            !turns_around(snapshot, swap) && (is_closed() || is_last(GatePoint::AfterWorkers))
+        }
+        Action::PinPath(_)
+        | Action::MintTemplate(_)
+        | Action::RecordConvergence(_)
+        | Action::PatchMachinePool(_)
+        | Action::DeleteTemplate(_)
+        | Action::EditVersion(_)
+        | Action::CompletePins(_)
+        | Action::HoldPool(_)
+        | Action::SetConcurrency(_)
+        | Action::BeginGates(_)
+        | Action::AnswerHook(_)
+        | Action::Nothing => {
+            let of_workers = &[GatePoint::AfterWorkers, GatePoint::BeforeWorkers];
+            let has_to_begin: &[GatePoint] = match rollback.scope {
+                RollbackScope::All => &GatePoint::ALL,
+                RollbackScope::Workers => of_workers,
+            };
+            decision.progress.stage == Stage::Complete && (is_closed() || hasnt_begun(has_to_begin))
+        }
+    }
 }
 
 /// A pool goes to a state in which it was, and the history of that stays.

@@ -4,11 +4,13 @@
 //! The swap histories of the objects say what was there. Cluster API lets a classic control plane go anywhere, also where
 //! etcd can't follow, so what is refused is refused here.
 
+mod addons;
 mod control_plane;
 mod refusals;
 
 use instar_domain::KubeVersion;
 
+pub use self::addons::ReturningAddon;
 use super::{
     Next, ending, machine_pools, pin,
     progress::Ends,
@@ -54,6 +56,7 @@ pub fn way_back(snapshot: &Snapshot, of: &UpgradeId) -> Option<WayBack> {
         from = &before.version;
     }
     Some(WayBack {
+        addons: addons::returning(&view, &all, &returning),
         refused: refusals::all(&view, &all),
         workers_refused: refusals::all(&view, &workers),
         returning,
@@ -69,6 +72,8 @@ pub struct WayBack {
     pub workers_refused: Vec<Waiting>,
     /// What would be done, in this order.
     pub returning: Vec<Returning>,
+    /// What would become of what was set for add-ons: those that go back in their order, then those that stay.
+    pub addons: Vec<ReturningAddon>,
 }
 
 /// A step of a pool to what it was.
@@ -115,6 +120,11 @@ pub(super) fn plan(view: &ClassicView<'_>, rollback: &Rollback) -> Decision {
     } else {
         go(view, rollback, &mut waiting)
     };
+    let stage = match stage {
+        Stage::ControlPlane | Stage::Workers | Stage::Verifying if gates::stands_still(&waiting) => Stage::Held,
+        stage @ (Stage::Held | Stage::ControlPlane | Stage::Workers | Stage::Verifying | Stage::Complete) => stage,
+    };
+    let action = gates::begin(view.snapshot, action, &waiting);
     let action = pinned_first(view, rollback, stage, action);
     // Before it is written down what is taken back, nothing has ended.
     let stage = match (&action, stage) {
@@ -122,6 +132,7 @@ pub(super) fn plan(view: &ClassicView<'_>, rollback: &Rollback) -> Decision {
         (_, stage) => stage,
     };
     waiting.extend(machine_pools_stay(view, rollback));
+    waiting.extend(addons::stay(view, rollback));
     super::decide(view, &ends, path, stage, action, waiting)
 }
 
@@ -166,7 +177,12 @@ fn go(view: &ClassicView<'_>, rollback: &Rollback, waiting: &mut Vec<Waiting>) -
             Next::Done => {}
         },
     }
-    let held = gates::before_completion(view.snapshot, &view.control_plane.version, None);
+    let mut held = addons::at_the_end(view, rollback);
+    held.extend(gates::before_completion(
+        view.snapshot,
+        &view.control_plane.version,
+        None,
+    ));
     if !held.is_empty() {
         waiting.extend(held);
         return (Stage::Verifying, Action::Nothing);

@@ -14,6 +14,7 @@ use super::{
     view::{ClassicView, ExternalChange, blocking_reason},
 };
 use crate::{
+    addons_back::BackUntil,
     canary::Leaving,
     decision::{Action, Field, Waiting},
     gates,
@@ -124,7 +125,7 @@ pub(super) fn next<'a>(view: &ClassicView<'a>, rollout: &WorkerRollout<'a>, wait
                 let release = demand.step().map(|step| step.name());
                 gates::before_workers(view.snapshot, demand.version(), release)
             }
-            Heading::Back(_) => gates::before_way_back(view.snapshot),
+            Heading::Back(_) => gates::before_way_back(view.snapshot, &BackUntil::Workers),
         }
     };
     let is_open = has_room && held.is_empty();

@@ -4,6 +4,7 @@ use instar_capi::WorkerKind;
 
 use super::Waiting;
 use crate::{
+    addon::AddonOwner,
     observed::Observed,
     path::NoPath,
     pool_id::PoolId,
@@ -131,7 +132,9 @@ const fn no_path(reason: &NoPath) -> Option<InvolvedObject<'_>> {
 const fn no_way_back(reason: &NoWayBack) -> InvolvedObject<'_> {
     match reason {
         NoWayBack::Topology => InvolvedObject::Cluster,
-        NoWayBack::NothingChanged { .. } | NoWayBack::Spent { .. } => InvolvedObject::Upgrade,
+        NoWayBack::NothingChanged { .. } | NoWayBack::Spent { .. } | NoWayBack::AddonsUnknown { .. } => {
+            InvolvedObject::Upgrade
+        }
         NoWayBack::EtcdMinor { .. } | NoWayBack::ControlPlaneMinor { .. } => {
             InvolvedObject::Pool(&PoolId::ControlPlane)
         }
@@ -145,6 +148,10 @@ const fn no_way_back(reason: &NoWayBack) -> InvolvedObject<'_> {
         },
         NoWayBack::TemplateGone { template, .. } => InvolvedObject::Template(template),
         NoWayBack::MachinePool { name } => InvolvedObject::Workers(WorkerKind::MachinePool, name.as_str()),
+        NoWayBack::Addon { id, .. } => match &id.owner {
+            AddonOwner::Release(name) => InvolvedObject::Release(name.as_str()),
+            AddonOwner::Policy(_) | AddonOwner::Kubernetes => InvolvedObject::Upgrade,
+        },
     }
 }
 

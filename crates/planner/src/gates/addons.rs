@@ -13,6 +13,7 @@ use crate::{
     settled::is_topology_moving,
     snapshot::{ClusterKind, Snapshot},
     upgrade_spec::Origin,
+    value_before::ValueBefore,
 };
 
 /// Whether anything is listed at a point. Of a release that is gone the path of a classic Cluster says whether it had
@@ -60,10 +61,10 @@ pub(crate) fn held(snapshot: &Snapshot, points: impl IntoIterator<Item = AskedPo
     waiting
 }
 
-fn closed(gate: &AddonGate) -> Option<Waiting> {
+pub(super) fn closed(gate: &AddonGate) -> Option<Waiting> {
     let (problem, message, until) = match &gate.state {
         AddonState::Open => return None,
-        AddonState::Due => (AddonProblem::NotReady, "its turn has come".to_owned(), None),
+        AddonState::Due(_) => (AddonProblem::NotReady, "its turn has come".to_owned(), None),
         AddonState::Closed {
             problem,
             message,
@@ -112,15 +113,21 @@ pub(crate) fn begin(snapshot: &Snapshot, action: Action, waiting: &[Waiting]) ->
         Action::Nothing => {}
         other => return other,
     }
-    let due: Vec<AddonId> = waiting.iter().filter_map(|waiting| due(snapshot, waiting)).collect();
+    let due: Vec<_> = waiting.iter().filter_map(|waiting| due(snapshot, waiting)).collect();
     if due.is_empty() {
         return Action::Nothing;
     }
     let upgrade_spec = &snapshot.upgrade_spec;
     let target = upgrade_spec.target.as_str();
-    let history = upgrade_spec
+    let gates: Vec<AddonId> = due.iter().map(|(id, _)| id.clone()).collect();
+    let mut history = upgrade_spec
         .gate_history
-        .with(target, due.iter().cloned(), snapshot.now);
+        .with(target, gates.iter().cloned(), snapshot.now);
+    for (id, before) in due {
+        if let Some(before) = before {
+            history = history.with_set(id, before);
+        }
+    }
     let resource_version = upgrade_spec.resource_version.clone();
     Action::BeginGates(BeginGates {
         patch: json!({
@@ -131,16 +138,18 @@ pub(crate) fn begin(snapshot: &Snapshot, action: Action, waiting: &[Waiting]) ->
         }),
         name: upgrade_spec.upgrade.clone(),
         resource_version,
-        gates: due,
+        gates,
     })
 }
 
-fn due(snapshot: &Snapshot, waiting: &Waiting) -> Option<AddonId> {
+/// One whose turn has come, and what was there before, where something is set.
+fn due(snapshot: &Snapshot, waiting: &Waiting) -> Option<(AddonId, Option<ValueBefore>)> {
     let Waiting::AddonClosed(closed) = waiting else {
         return None;
     };
     let mut found = snapshot.addons.found.values().flatten();
-    found
-        .any(|gate| gate.id == closed.id && gate.state == AddonState::Due)
-        .then(|| closed.id.clone())
+    found.find_map(|gate| match &gate.state {
+        AddonState::Due(before) if gate.id == closed.id => Some((gate.id.clone(), before.clone())),
+        AddonState::Due(_) | AddonState::Open | AddonState::Closed { .. } => None,
+    })
 }

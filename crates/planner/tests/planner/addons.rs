@@ -149,7 +149,7 @@ fn a_gate_that_closes_again_holds_what_has_not_gone_yet() {
             .addon_gates
             .states
             .values_mut()
-            .filter(|state| **state != AddonState::Due)
+            .filter(|state| **state != AddonState::Due(None))
         {
             *state = if gone == 0 { AddonState::Open } else { closed() };
         }

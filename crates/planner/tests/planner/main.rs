@@ -26,5 +26,6 @@ mod verification;
 mod violations;
 mod waiting;
 mod way_back;
+mod way_back_addons;
 mod way_back_table;
 mod world;

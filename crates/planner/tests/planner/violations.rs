@@ -78,7 +78,7 @@ fn add_gate(snapshot: &mut Snapshot, when: GatePoint, at: &str) {
         id,
         kind: "DaemonSet".to_owned(),
         object: "cni".to_owned(),
-        state: AddonState::Due,
+        state: AddonState::Due(None),
     };
     snapshot.addons.found.insert(point, vec![gate]);
 }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use instar_api::GatePoint;
 use instar_domain::KubeVersion;
 use instar_planner::{
     Action, Decision, Flavor, JoinRule, Lifecycle, MinorRollback, NoWayBack, Operation, PoolId, PoolOverride, Rollback,
@@ -11,12 +12,13 @@ use instar_planner::{
 use crate::{
     properties::{Faults, MOST_TICKS, Run, seeds, world},
     scenarios::{complete, until},
-    world::{World, random::Random, version},
+    world::{World, addons::Sets, random::Random, version},
 };
 
 /// From here on the upgrade is taken back.
-fn take_back(world: &mut World, scope: RollbackScope, minor_rollback: MinorRollback) {
+pub fn take_back(world: &mut World, scope: RollbackScope, minor_rollback: MinorRollback) {
     world.minor_rollback = minor_rollback;
+    world.addon_gates.taken_back = world.upgrade_spec.gate_history.set.clone();
     world.upgrade_spec = UpgradeSpec {
         operation: Operation::Rollback(Rollback {
             of: world.upgrade_spec.id(),
@@ -120,6 +122,10 @@ fn start(random: &mut Random) -> World {
     if random.chance(80) {
         start.machine_pools.clear();
     }
+    if random.chance(50) {
+        start.addon_gates.points = GatePoint::ALL.into_iter().filter(|_| random.chance(70)).collect();
+        start.addon_gates.sets = Sets::Something;
+    }
     for pool in &mut start.pools {
         pool.object.joins = if random.chance(50) {
             JoinRule::AnyMinor
@@ -216,7 +222,14 @@ fn what_is_taken_back_is_as_it_was_whatever_fails() {
         }
         let (mut is, mut was) = (specs(world), specs(&start));
         match scope {
-            RollbackScope::All => assert_eq!(etcd(world), etcd(&start), "seed {seed}"),
+            RollbackScope::All => {
+                assert_eq!(etcd(world), etcd(&start), "seed {seed}");
+                let what_was = start.addon_gates.value.clone();
+                assert_eq!(
+                    world.addon_gates.value, what_was,
+                    "seed {seed}: what add-ons had before"
+                );
+            }
             RollbackScope::Workers => {
                 assert_eq!(world.control_plane.version, control_plane, "seed {seed}");
                 (is, was) = (is[..is.len() - 1].to_vec(), was[..was.len() - 1].to_vec());

@@ -168,6 +168,7 @@ fn table() -> String {
             refused,
             workers_refused,
             returning,
+            addons: _,
         } = &said;
         let of_workers: Vec<Returning> = returning
             .iter()

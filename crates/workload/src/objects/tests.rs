@@ -10,6 +10,7 @@ use axum::{
     routing::get,
 };
 use instar_api::Addon;
+use instar_planner::ValueBefore;
 use serde_json::json;
 
 fn observed(observe: &Value) -> Observe {
@@ -147,6 +148,16 @@ async fn set_with(
     message: &'static str,
     value: &'static str,
 ) -> (Result<SetOutcome, String>, Vec<(String, Value)>) {
+    set_to(applies, message, value, Some).await
+}
+
+/// Where the object has `v1`, and a patch makes it the value.
+async fn set_to(
+    applies: StatusCode,
+    message: &'static str,
+    value: &'static str,
+    goes: fn(Target) -> Option<Target>,
+) -> (Result<SetOutcome, String>, Vec<(String, Value)>) {
     let objects = Objects::default();
     let kept = objects.clone();
     let patch = async move |State(_): State<Asked>, headers: HeaderMap, Json(body): Json<Value>| {
@@ -185,7 +196,7 @@ async fn set_with(
         } },
     }))
     .unwrap();
-    let target = Target::of(&addon, ("prod", "blue")).unwrap();
+    let target = Target::of(&addon, ("prod", "blue")).and_then(goes).unwrap();
     let outcome = set(&server.client(), &target).await.map_err(|error| error.to_string());
     let patches = objects.patches.lock().unwrap().clone();
     (outcome, patches)
@@ -223,4 +234,28 @@ async fn a_server_that_cannot_apply_gets_a_merge_patch() {
     assert_eq!(outcome, Ok(SetOutcome::Written));
     let merged = json!({ "metadata": { "resourceVersion": "7" }, "spec": { "version": "v2" } });
     assert_eq!(patches[1], ("application/merge-patch+json".to_owned(), merged));
+}
+
+/// The object has what another client has set, since the add-on had set something else.
+#[tokio::test]
+async fn on_the_way_back_another_clients_value_stays() {
+    let back = |target: Target| target.back_to(&ValueBefore::Value("v0".into()), Vec::new());
+    let (outcome, patches) = set_to(StatusCode::UNSUPPORTED_MEDIA_TYPE, "", "v2", back).await;
+    assert_eq!(outcome, Err("another client has set it to \"v1\"".to_owned()));
+    assert_eq!(patches.len(), 1, "nothing says whose it is, so nothing is merged");
+    let conflict = "Apply failed with 1 conflict: conflict with \"flux\": .spec.version";
+    let (outcome, _) = set_to(StatusCode::CONFLICT, conflict, "v2", back).await;
+    assert_eq!(outcome, Err(conflict.to_owned()));
+    // What the add-on set, and an API server that can't apply.
+    let (outcome, patches) = set_to(StatusCode::UNSUPPORTED_MEDIA_TYPE, "", "v1", back).await;
+    assert_eq!(outcome, Err("it reads back as \"v1\"".to_owned()));
+    assert_eq!(patches[1].1["spec"], json!({ "version": "v0" }));
+
+    let gone = |target: Target| target.back_to(&ValueBefore::Absent, Vec::new());
+    let (outcome, patches) = set_to(StatusCode::OK, "", "v1", gone).await;
+    assert_eq!(outcome, Err("it stays where it is left out".to_owned()));
+    assert!(patches[0].1.get("spec").is_none(), "{patches:?}");
+    let (outcome, patches) = set_to(StatusCode::UNSUPPORTED_MEDIA_TYPE, "", "v1", gone).await;
+    assert_eq!(outcome, Err("it stays where it is left out".to_owned()));
+    assert_eq!(patches[1].1["spec"], json!({ "version": null }));
 }

@@ -438,3 +438,16 @@ fn a_first_look_is_awaited_for_a_minute() {
         "that it can't be read is known"
     );
 }
+
+#[test]
+fn what_is_in_a_field_is_known_and_nothing_is_ready_yet() {
+    let (mut schedule, now) = (Schedule::default(), Instant::now());
+    let gate = gate("status.ready");
+    schedule.want(&key("a"), gates(&gate), now);
+    assert_eq!(due(&mut schedule, now).0, ["a"]);
+    let found = ValueBefore::Value("v1".into());
+    let news = schedule.finished(&key("a"), looked(&gate, Look::Found(found.clone()), 1), now);
+    assert_eq!(news, News::Changed);
+    let reading = &schedule.gates(&key("a"))[&gate.id];
+    assert_eq!((reading.before.as_ref(), reading.ready), (Some(&found), None));
+}

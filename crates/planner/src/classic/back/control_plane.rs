@@ -1,6 +1,6 @@
 //! The control plane's turn on the way back: one step of the upgrade at a time.
 
-use super::refusals;
+use super::{addons, refusals};
 use crate::{
     classic::{
         Next,
@@ -41,7 +41,7 @@ pub(super) fn next(view: &ClassicView<'_>, rollback: &Rollback, waiting: &mut Ve
         }
     }
     match control_plane_route(view, control_plane, rollback) {
-        Route::BackTo(before) => back_to(view, before, waiting),
+        Route::BackTo(before) => back_to(view, rollback, before, waiting),
         Route::Changed => {
             let pool = PoolId::ControlPlane;
             waiting.push(NoWayBack::Changed { pool }.into());
@@ -71,7 +71,7 @@ pub(super) fn turns_first(view: &ClassicView<'_>, rollback: &Rollback) -> bool {
     }
 }
 
-fn back_to(view: &ClassicView<'_>, before: &PoolState, waiting: &mut Vec<Waiting>) -> Next {
+fn back_to(view: &ClassicView<'_>, rollback: &Rollback, before: &PoolState, waiting: &mut Vec<Waiting>) -> Next {
     // A step of our own has to end, and so has one from somewhere else than where this goes to: its machines would be
     // two steps away.
     if view.swapped(&view.control_plane.object).is_some() || !is_between(view, before) {
@@ -90,7 +90,7 @@ fn back_to(view: &ClassicView<'_>, before: &PoolState, waiting: &mut Vec<Waiting
     let held = if view.control_plane_rolls() {
         Vec::new()
     } else {
-        gates::before_way_back(view.snapshot)
+        gates::before_way_back(view.snapshot, &addons::until_step(view, rollback, before))
     };
     if !held.is_empty() {
         waiting.extend(held);

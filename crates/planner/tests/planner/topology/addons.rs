@@ -42,7 +42,7 @@ fn decide(snapshot: &mut Snapshot) -> Decision {
             return decision;
         }
         for point in unseen {
-            let found = vec![gate(&point, AddonState::Due)];
+            let found = vec![gate(&point, AddonState::Due(None))];
             snapshot.addons.found.insert(point, found);
         }
     }

@@ -46,7 +46,7 @@ fn decide(snapshot: &mut Snapshot, found: &AddonState) -> Decision {
 fn walk(snapshot: &mut Snapshot) -> Vec<String> {
     let mut done = Vec::new();
     for _ in 0..50 {
-        let decision = decide(snapshot, &AddonState::Due);
+        let decision = decide(snapshot, &AddonState::Due(None));
         write(snapshot, &decision);
         match &decision.action {
             Action::BeginGates(begin) => {
@@ -99,7 +99,7 @@ fn the_edit_leaves_gates_to_the_steps_where_there_are_several() {
         let mut snapshot = asked(from, "v1.35");
         snapshot.addons.of_policies = [GatePoint::BeforeControlPlane].into();
         topology(&mut snapshot).hooks = hooks.clone();
-        let decision = decide(&mut snapshot, &AddonState::Due);
+        let decision = decide(&mut snapshot, &AddonState::Due(None));
         let found = match decision.action {
             Action::EditVersion(edit) => format!("edit {}", edit.target),
             Action::BeginGates(begin) => format!("{} {}", begin.gates[0].when, begin.gates[0].version),
@@ -164,7 +164,7 @@ fn machine_pools_wait_at_their_hook_and_not_at_the_edit() {
         } else {
             snapshot.addons.of_policies = [GatePoint::BeforeWorkers].into();
         }
-        let decision = decide(&mut snapshot, &AddonState::Due);
+        let decision = decide(&mut snapshot, &AddonState::Due(None));
         let found = match decision.action {
             Action::EditVersion(edit) => format!("edit {}", edit.target),
             Action::BeginGates(begin) => format!("{} {}", begin.gates[0].when, begin.gates[0].version),

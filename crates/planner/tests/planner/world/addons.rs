@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use instar_api::{GATE_HISTORY_ANNOTATION, GatePoint};
 use instar_planner::{
     AddonGate, AddonId, AddonOwner, AddonProblem, AddonState, Addons, AskedPoint, BeginGates, Decision, GateHistory,
-    ResourceVersion, plan,
+    Operation, ResourceVersion, SetAddon, ValueBefore, plan,
 };
 
 use super::{
@@ -19,6 +19,21 @@ use super::{
 pub struct WorldGates {
     pub points: BTreeSet<GatePoint>,
     pub states: BTreeMap<AskedPoint, AddonState>,
+    pub sets: Sets,
+    /// What the gates have set, one after the other.
+    pub value: String,
+    /// On the way back: what was set for the upgrade, and where what goes back stands.
+    pub taken_back: Vec<SetAddon>,
+    pub back: BTreeMap<AskedPoint, AddonState>,
+}
+
+/// Whether the gates set something when their turn comes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Sets {
+    #[default]
+    Nothing,
+    /// The name of their point.
+    Something,
 }
 
 fn closed(message: &str) -> AddonState {
@@ -29,9 +44,13 @@ fn closed(message: &str) -> AddonState {
     }
 }
 
-fn id(point: &AskedPoint) -> AddonId {
+fn id(point: &AskedPoint, sets: Sets) -> AddonId {
+    let policy = || AddonOwner::Policy("p".to_owned());
     AddonId {
-        owner: AddonOwner::Policy("p".to_owned()),
+        owner: match (sets, &point.release) {
+            (Sets::Something, Some(release)) => AddonOwner::Release(release.clone()),
+            (Sets::Something, None) | (Sets::Nothing, _) => policy(),
+        },
         name: "gate".to_owned(),
         when: point.when,
         version: point.version.clone(),
@@ -41,17 +60,36 @@ fn id(point: &AskedPoint) -> AddonId {
 impl World {
     /// What is known before anything is asked for.
     pub fn addons(&self) -> Addons {
-        Addons {
-            of_policies: self.addon_gates.points.clone(),
-            ..Addons::default()
+        let gates = &self.addon_gates;
+        match self.upgrade_spec.operation {
+            Operation::Upgrade | Operation::Abort => Addons {
+                of_policies: gates.points.clone(),
+                ..Addons::default()
+            },
+            Operation::Rollback(_) => Addons {
+                taken_back: Some(gates.taken_back.clone()),
+                ..Addons::default()
+            },
         }
     }
 
     /// What the gate of a point comes to.
     pub fn addon(&mut self, point: &AskedPoint) -> Vec<AddonGate> {
-        let state = self.addon_gates.states.entry(point.clone()).or_insert(AddonState::Due);
+        let gates = &mut self.addon_gates;
+        let state = match self.upgrade_spec.operation {
+            Operation::Upgrade | Operation::Abort => gates.states.entry(point.clone()).or_insert_with(|| {
+                AddonState::Due(match gates.sets {
+                    Sets::Nothing => None,
+                    Sets::Something => Some(ValueBefore::Value(gates.value.as_str().into())),
+                })
+            }),
+            Operation::Rollback(_) => gates.back.entry(point.clone()).or_insert(AddonState::Due(None)),
+        };
+        if let AddonState::Due(Some(before)) = state {
+            *before = ValueBefore::Value(gates.value.as_str().into());
+        }
         vec![AddonGate {
-            id: id(point),
+            id: id(point, gates.sets),
             kind: "DaemonSet".to_owned(),
             object: "gate".to_owned(),
             state: state.clone(),
@@ -75,12 +113,13 @@ impl World {
     }
 
     pub fn gates_change(&mut self, random: &mut Random) {
-        for state in self.addon_gates.states.values_mut() {
+        let gates = &mut self.addon_gates;
+        for state in gates.states.values_mut().chain(gates.back.values_mut()) {
             let chance = random.chance(20);
             match state {
                 AddonState::Closed { .. } if chance => *state = AddonState::Open,
                 AddonState::Open if random.chance(5) => *state = closed("it fell over"),
-                AddonState::Due | AddonState::Closed { .. } | AddonState::Open => {}
+                AddonState::Due(_) | AddonState::Closed { .. } | AddonState::Open => {}
             }
         }
     }
@@ -94,9 +133,18 @@ impl World {
             .unwrap();
         self.upgrade_spec.gate_history = GateHistory::from_annotation(text);
         self.upgrade_spec.resource_version = ResourceVersion(self.next_name("rv"));
-        for (point, state) in &mut self.addon_gates.states {
-            if begin.gates.contains(&id(point)) && *state == AddonState::Due {
+        let gates = &mut self.addon_gates;
+        let sets = gates.sets;
+        for (point, state) in gates.states.iter_mut().chain(&mut gates.back) {
+            let id = id(point, sets);
+            if begin.gates.contains(&id) && matches!(state, AddonState::Due(_)) {
                 *state = closed("it is on its way");
+                let set = gates.taken_back.iter().find(|set| set.id == id);
+                match set.map(|set| &set.before) {
+                    Some(ValueBefore::Value(before)) => gates.value = before.as_str().unwrap().to_owned(),
+                    Some(_) => {}
+                    None => gates.value = format!("{} {}", point.when, point.version),
+                }
             }
         }
         Answer::Done

@@ -155,6 +155,7 @@ fn well() -> Snapshot {
         canary: None,
         retention: Retention::default(),
         minor_rollback: MinorRollback::Refuse,
+        failure_rule: instar_planner::FailureRule::default(),
         nodes_ready_for: None,
         control_plane: Some(Observed::Read(control_plane())),
         pools: vec![Observed::Read(pool("md-0")), Observed::Read(pool("md-1"))],

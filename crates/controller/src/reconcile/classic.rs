@@ -13,7 +13,7 @@ use instar_watch::Key;
 use jiff::Timestamp;
 use kube::ResourceExt;
 
-use super::{AFTER_WRITE, Context, Done};
+use super::{AFTER_WRITE, Context, Done, failure::next_look_or_failure};
 use crate::{
     api::{Class, Error},
     execute::{ActionDescription, Effect, Executor, violation},
@@ -89,7 +89,11 @@ impl Context {
             decision.waiting.splice(0..0, before);
         }
         self.report(cluster, upgrade, &snapshot, &decision, attempt).await?;
-        let outcome = self.execute(cluster, Some(upgrade), &decision).await;
+        let outcome = match self.take_back(cluster, upgrade, &decision).await {
+            Ok(None) => self.execute(cluster, Some(upgrade), &decision).await,
+            Ok(Some(done)) => Ok(done),
+            Err(error) => Err(error),
+        };
         decision.waiting = planned;
         if let (Err(Error::NotMinted(waiting)), Write::MintTemplate(mint)) = (&outcome, &decision.action) {
             decision.waiting.insert(0, (**waiting).clone());
@@ -107,7 +111,7 @@ impl Context {
             Ok(_) | Err(_) => {}
         }
         Ok(match outcome? {
-            Done::Idle if upgrade_is_open(&decision) => next_look(&decision, snapshot.now),
+            Done::Idle if upgrade_is_open(&decision) => next_look_or_failure(&snapshot, &decision),
             Done::Idle => until(next_deletion(&decision), snapshot.now),
             done => done,
         })

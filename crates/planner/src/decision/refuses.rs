@@ -62,7 +62,8 @@ impl Waiting {
             | Self::VersionEdited { .. }
             | Self::UpgradeUnderWay { .. }
             | Self::Refused { .. }
-            | Self::Retained { .. } => false,
+            | Self::Retained { .. }
+            | Self::Failed(_) => false,
         }
     }
 }

@@ -26,6 +26,7 @@ impl Waiting {
             }
             Self::MachineNotReady { name, .. } => machine(snapshot, name)?.created,
             Self::ControlPlaneStuck { since, .. } | Self::PoolHeld { since, .. } => Some(*since),
+            Self::Failed(failed) => failed.failure.since(),
             Self::Paused { .. }
             | Self::Deleting { .. }
             | Self::TopologyOwned { .. }

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// From here on the upgrade is taken back.
-fn take_back(world: &mut World, scope: RollbackScope, minor_rollback: MinorRollback) {
+pub fn take_back(world: &mut World, scope: RollbackScope, minor_rollback: MinorRollback) {
     world.minor_rollback = minor_rollback;
     world.upgrade_spec = UpgradeSpec {
         operation: Operation::Rollback(Rollback {
@@ -39,7 +39,7 @@ fn etcd(world: &World) -> Option<&str> {
 }
 
 /// What each pool is to be.
-fn specs(world: &World) -> Vec<(String, String, String)> {
+pub fn specs(world: &World) -> Vec<(String, String, String)> {
     let spec =
         |name: &str, version: &KubeVersion, template: &str| (name.to_owned(), version.to_string(), template.to_owned());
     let control_plane = &world.control_plane;
@@ -106,7 +106,7 @@ fn refused(decision: &Decision) -> Vec<&NoWayBack> {
 }
 
 /// A cluster before its upgrade.
-fn start(random: &mut Random) -> World {
+pub fn start(random: &mut Random) -> World {
     let (mut start, _) = world(random);
     if random.chance(40) {
         // A patch release, which can always be taken back.

@@ -160,7 +160,7 @@ impl fmt::Display for Failed {
         write!(f, "{failure}; ")?;
         let not_taken_back = |f: &mut fmt::Formatter<'_>, because: &str| write!(f, "it isn't taken back: {because}");
         match response {
-            FailureResponse::Hold => f.write_str("nothing else begins before that is mended"),
+            FailureResponse::Hold => f.write_str("it goes on when that is mended"),
             FailureResponse::NotTakenBack { because } => not_taken_back(f, because),
             FailureResponse::End { because: None } => f.write_str("the upgrade has failed"),
             FailureResponse::End { because: Some(because) } => {

@@ -28,8 +28,53 @@ fn rows(status: &ClusterUpgradeStatus) -> impl Iterator<Item = &HealthStatus> {
 
 #[cfg(test)]
 mod tests {
+    use instar_api::UpgradePhase;
+    use instar_planner::{
+        Action, Decision, Failed, Failure, FailureResponse, Operation, PoolId, Progress, RollbackScope, Stage, Waiting,
+    };
+    use jiff::{SignedDuration, Timestamp};
+
     use super::*;
-    use crate::report::row_of;
+    use crate::report::{phase, row_of};
+
+    #[test]
+    fn only_what_ends_an_upgrade_is_its_phase() {
+        let take_back = FailureResponse::TakeBack {
+            scope: RollbackScope::Workers,
+            because: None,
+        };
+        for (response, stage, expected) in [
+            (FailureResponse::Hold, Stage::Held, UpgradePhase::Held),
+            (FailureResponse::Hold, Stage::Workers, UpgradePhase::Workers),
+            (take_back, Stage::Held, UpgradePhase::Held),
+            (
+                FailureResponse::End { because: None },
+                Stage::Held,
+                UpgradePhase::Failed,
+            ),
+        ] {
+            let failure = Failure::StalledStep {
+                pool: PoolId::ControlPlane,
+                since: Timestamp::UNIX_EPOCH,
+                deadline: SignedDuration::from_mins(30),
+                machine: None,
+            };
+            let decision = Decision {
+                action: Action::Nothing,
+                waiting: vec![Waiting::Failed(Box::new(Failed { failure, response }))],
+                progress: Progress {
+                    stage,
+                    path: Vec::new(),
+                    pools: Vec::new(),
+                    templates: Vec::new(),
+                },
+                unread: Vec::new(),
+            };
+            assert_eq!(phase(&decision, &Operation::Upgrade), expected, "{decision:?}");
+        }
+        assert!(UpgradePhase::Failed.is_finished());
+        assert_eq!(UpgradePhase::of_finished("Failed"), UpgradePhase::Failed);
+    }
 
     #[test]
     fn a_step_that_has_failed_is_told_once() {

@@ -83,7 +83,11 @@ impl<'a> Step<'a> {
             pool: self.pool.id.clone(),
             since,
             deadline,
-            machine: self.missing().next().map(|machine| machine.name.clone()),
+            machine: self
+                .missing()
+                .chain(self.unready())
+                .next()
+                .map(|machine| machine.name.clone()),
         })
     }
 
@@ -138,6 +142,15 @@ impl<'a> Step<'a> {
             .chain(made)
             .max()
             .map_or(swap.since, |time| time.max(swap.since))
+    }
+
+    /// The new machines whose nodes aren't ready.
+    fn unready(&self) -> impl Iterator<Item = &'a Machine> {
+        let new = self.new.iter().copied();
+        new.filter(|machine| match machine.node_readiness {
+            NodeReadiness::Ready { .. } => false,
+            NodeReadiness::NotReady { .. } | NodeReadiness::Unknown { .. } => machine.lifecycle == Lifecycle::Active,
+        })
     }
 
     /// The new machines that have no node yet.

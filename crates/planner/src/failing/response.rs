@@ -3,8 +3,8 @@
 use instar_api::OnFailure;
 
 use crate::{
-    classic::{WayBack, way_back},
-    decision::{Decision, Stage, Waiting},
+    classic::{WayBack, resume, way_back},
+    decision::{Action, Decision, Stage, Waiting},
     failure::{Failure, FailureResponse},
     operation::{Operation, RollbackScope},
     pool_id::PoolId,
@@ -80,7 +80,8 @@ fn ends(snapshot: &Snapshot, decision: &Decision, failure: &Failure) -> bool {
         Failure::StalledStep { .. } | Failure::VerificationFailed { .. } | Failure::CanaryFailed { .. } => false,
     };
     let moves = match &snapshot.cluster.kind {
-        ClusterKind::Classic(_) => false,
+        // One that is changed in place has to come to its end.
+        ClusterKind::Classic(_) => resume(snapshot).action != Action::Nothing,
         ClusterKind::Topology(_) => under_way(snapshot),
     };
     is_addon && decision.progress.stage == Stage::Held && !moves

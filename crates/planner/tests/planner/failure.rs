@@ -71,7 +71,7 @@ fn a_step_without_progress_has_failed_when_its_deadline_is_over_and_not_before()
         said(&decision),
         Some(format!(
             "MachineDeployment md-0 has made no progress since {began:.0}, for longer than 30m: Machine {machine} isn't ready; \
-             nothing else begins before that is mended"
+             it goes on when that is mended"
         ))
     );
     assert_eq!(decision.waiting[0].reason().as_str(), "StalledStep");
@@ -94,7 +94,7 @@ fn what_is_slow_or_its_users_is_no_failure() {
     };
     let none: [(&str, Change); 6] = [
         ("its user has paused it", |world| {
-            world.pause_pool("md-0", Lifecycle::Paused)
+            world.pause_pool("md-0", Lifecycle::Paused);
         }),
         ("an old machine is drained", |world| {
             let mut old = world
@@ -109,7 +109,7 @@ fn what_is_slow_or_its_users_is_no_failure() {
             world.pools[0].object.rollout = instar_planner::Rollout::OnDelete;
         }),
         ("another upgrade's", |world| {
-            world.upgrade_spec.upgrade = "other".to_owned()
+            world.upgrade_spec.upgrade = "other".to_owned();
         }),
         (
             "an older one was taken away first, and this one was made now",
@@ -153,7 +153,7 @@ fn what_is_slow_or_its_users_is_no_failure() {
     let mut one = swapped();
     pass(&mut one, 20);
     machine(&mut one, |machine, now| {
-        machine.created = Some(now - SignedDuration::from_mins(31))
+        machine.created = Some(now - SignedDuration::from_mins(31));
     });
     assert!(said(&one.plan()).is_some());
 }

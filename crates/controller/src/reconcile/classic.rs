@@ -6,14 +6,14 @@ use instar_api::{ClusterUpgrade, Enforcement, EventReason, PreflightCheck};
 use instar_capi::Cluster;
 use instar_planner::{
     Action as Write, AskedPoint, ControlPlane, Decision, Hold, Lifecycle, NormalisedValue, Observed, Snapshot, Stage,
-    Waiting, check, plan,
+    Waiting, check, deadline_of_step, plan,
 };
 use instar_preflight::{Unread, unread};
 use instar_watch::Key;
 use jiff::Timestamp;
 use kube::ResourceExt;
 
-use super::{AFTER_WRITE, Context, Done, failure::next_look_or_failure};
+use super::{AFTER_WRITE, Context, Done};
 use crate::{
     api::{Class, Error},
     execute::{ActionDescription, Effect, Executor, violation},
@@ -265,7 +265,7 @@ pub(super) fn upgrade_is_open(decision: &Decision) -> bool {
 }
 
 /// When to look at an upgrade under way again: at the latest when a gate opens.
-pub(super) fn next_look(decision: &Decision, now: Timestamp) -> Done {
+fn next_look(decision: &Decision, now: Timestamp) -> Done {
     let opens = decision.waiting.iter().filter_map(|waiting| {
         if let Waiting::GateClosed { until, .. } = waiting {
             *until
@@ -279,6 +279,15 @@ pub(super) fn next_look(decision: &Decision, now: Timestamp) -> Done {
     });
     let resync = now + RESYNC_INTERVAL;
     until(Some(opens.fold(resync, Timestamp::min)), now)
+}
+
+/// When to look at an upgrade under way again: also when a step of it will have failed.
+pub(super) fn next_look_or_failure(snapshot: &Snapshot, decision: &Decision) -> Done {
+    let (look, deadline) = (next_look(decision, snapshot.now), deadline_of_step(snapshot, decision));
+    match (look, until(deadline, snapshot.now)) {
+        (Done::Until(look), Done::Until(deadline)) => Done::Until(look.min(deadline)),
+        (look, _) => look,
+    }
 }
 
 /// When the next template goes.

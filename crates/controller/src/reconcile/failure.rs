@@ -2,12 +2,9 @@
 
 use instar_api::{ClusterUpgrade, EventReason};
 use instar_capi::Cluster;
-use instar_planner::{Decision, Failed, FailureResponse, Snapshot, deadline_of_step};
+use instar_planner::{Decision, Failed, FailureResponse};
 
-use super::{
-    Context, Done,
-    classic::{next_look, until},
-};
+use super::{Context, Done};
 use crate::{api::Error, upgrade_spec::rollback_record};
 
 impl Context {
@@ -32,14 +29,5 @@ impl Context {
         let done = self.make(&rollback_record(cluster, upgrade, scope, &why)).await?;
         self.tell(cluster, upgrade, EventReason::CreatedRollback, &why).await;
         Ok(Some(done))
-    }
-}
-
-/// When to look at an upgrade under way again: also when a step of it will have failed.
-pub(super) fn next_look_or_failure(snapshot: &Snapshot, decision: &Decision) -> Done {
-    let (look, deadline) = (next_look(decision, snapshot.now), deadline_of_step(snapshot, decision));
-    match (look, until(deadline, snapshot.now)) {
-        (Done::Until(look), Done::Until(deadline)) => Done::Until(look.min(deadline)),
-        (look, _) => look,
     }
 }

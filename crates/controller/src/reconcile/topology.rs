@@ -17,8 +17,7 @@ use kube::ResourceExt;
 
 use super::{
     Context, Done,
-    classic::{is_paused, upgrade_is_open},
-    failure::next_look_or_failure,
+    classic::{is_paused, next_look_or_failure, upgrade_is_open},
 };
 use crate::{
     api::Error,

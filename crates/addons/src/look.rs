@@ -369,8 +369,13 @@ fn state(gate: &Gate, reading: &GateReading, begun: Option<Timestamp>, now: Time
             message,
             until,
         },
-        Outcome::TimedOut { message } | Outcome::Failed { message } => AddonState::Closed {
+        Outcome::TimedOut { message } => AddonState::Closed {
             problem: AddonProblem::TimedOut,
+            message,
+            until: None,
+        },
+        Outcome::Failed { message } => AddonState::Closed {
+            problem: AddonProblem::Expired,
             message,
             until: None,
         },

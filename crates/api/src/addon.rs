@@ -63,8 +63,8 @@ pub struct Gate {
     #[schemars(schema_with = "schema::duration")]
     pub timeout: Option<SignedDuration>,
 
-    /// What becomes of the upgrade then. Both hold it, with the reason `AddonTimedOut`: no upgrade can end as failed
-    /// yet.
+    /// What becomes of the upgrade then. Hold: it waits on. Fail: it has failed, and what `spec.rollback.onFailure` of an
+    /// UpgradePolicy says is done; with Hold it ends in the phase Failed. What was never seen doesn't fail it.
     #[serde(default)]
     pub on_timeout: OnTimeout,
 
@@ -144,7 +144,7 @@ pub enum OnTimeout {
     /// It waits on, with the reason `AddonTimedOut`.
     #[default]
     Hold,
-    /// The same, until upgrades can end as failed: then it does.
+    /// It has failed.
     Fail,
 }
 

@@ -111,6 +111,17 @@ event_reasons! {
     Aborted: Normal, "ClusterUpgrade, Cluster",
         "The upgrade was aborted, and has ended where the control plane stood.",
         "Nothing: edit its target or its operation when it should go on.";
+    Failed: Warning, "ClusterUpgrade, Cluster",
+        "An add-on or a gate with `onTimeout: Fail` has timed out, and the upgrade has ended.",
+        "Mend what the note says, and edit its spec when it should go on.";
+    StepFailed: Warning, "ClusterUpgrade, Cluster",
+        "A step of the upgrade has failed: a pool makes no progress, or a Node isn't ready, for longer than `progressDeadline`.",
+        "What the note says; `status.health` has the object and what to do.";
+    CreatedRollback: Warning, "ClusterUpgrade, Cluster",
+        "The upgrade has failed, and the controller created a ClusterUpgrade that takes it back, as `spec.rollback.onFailure` \
+         asks for.",
+        "Nothing: see why it failed in the note, and in the annotation `upgrade.cluster.x-k8s.io/on-failure` of that \
+         ClusterUpgrade.";
     WindowOpened: Normal, "ClusterUpgrade, Cluster",
         "A maintenance window of an upgrade that goes on has opened.",
         "Nothing.";
@@ -206,6 +217,7 @@ impl EventReason {
             UpgradePhase::RollingBack => Some(Self::RollingBack),
             UpgradePhase::RolledBack => Some(Self::RolledBack),
             UpgradePhase::Aborted => Some(Self::Aborted),
+            UpgradePhase::Failed => Some(Self::Failed),
         }
     }
 }
@@ -252,6 +264,7 @@ mod tests {
             UpgradePhase::Verifying,
             UpgradePhase::Completed,
             UpgradePhase::Refused,
+            UpgradePhase::Failed,
         ] {
             assert_eq!(
                 EventReason::of_phase(phase).map(EventReason::as_str),

@@ -230,6 +230,21 @@ health_reasons! {
     AddonTimedOut = Error, Stalled:
         "An add-on or a gate takes longer than its `timeout`.",
         "Repair what the message names; the upgrade then goes on.";
+    StalledStep = Error, Stalled:
+        "The control plane or a pool goes to a new version, and none of its new Machines has become ready for longer than \
+         `progressDeadline`. No further pool begins.",
+        "Repair what keeps the Machine from starting, such as an image that doesn't exist under its name: the upgrade then \
+         goes on by itself. Or take it back, or name another target; see docs/way-back.md.";
+    CanaryFailed = Error, Application:
+        "A Node of a pool that went first hasn't been Ready for longer than `progressDeadline`, so no other pool follows.",
+        "Repair the Node: the upgrade then goes on by itself. Or take it back; see docs/way-back.md.";
+    VerificationFailed = Error, Application:
+        "All Machines are there, and a Node hasn't been Ready for longer than `progressDeadline`.",
+        "Repair the Node: the upgrade then completes by itself. Or take it back; see docs/way-back.md.";
+    UpgradeFailed = Error, Stalled:
+        "An add-on or a gate with `onTimeout: Fail` has timed out, so the upgrade has failed.",
+        "Mend what the message names, then edit the spec of the ClusterUpgrade: another target, or `paused: true` and \
+         `paused: false` again.";
     PreflightFailed = Error, Stalled:
         "A check before the upgrade found something wrong. `status.preflight` has the results of all checks.",
         "What the message says; the upgrade then begins by itself. To begin it all the same, skip the check in \

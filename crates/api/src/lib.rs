@@ -12,6 +12,7 @@ mod canary;
 mod catalog_name;
 mod etcd_snapshot;
 mod event;
+mod failure;
 mod health;
 mod hooks;
 mod landing;
@@ -38,6 +39,7 @@ pub use canary::Canary;
 pub use catalog_name::CatalogName;
 pub use etcd_snapshot::{EtcdSnapshotParameters, EtcdSnapshotStatus, SnapshotObserve};
 pub use event::{EventReason, EventSeverity};
+pub use failure::{FailurePolicy, OnFailure};
 pub use health::{FailureReason, HealthImpact, HealthLevel, HealthReason, HealthStatus};
 pub use hooks::{HookAnswer, HookVerdict, RuntimeHooksAre, RuntimeHooksStatus};
 pub use landing::LandingMark;
@@ -47,9 +49,9 @@ pub use maintenance::{
 pub use metadata::{
     ADMISSION_LABEL, BREAK_GLASS_ANNOTATION, CATALOG_LABEL, CONCURRENCY_ANNOTATION, ETCD_ANNOTATION,
     FINISHED_ANNOTATION, GATE_HISTORY_ANNOTATION, GROUP, HELD_ANNOTATION, HOOK_ANSWER_ANNOTATION, HOOKS_ENABLED,
-    HOOKS_LABEL, LEFT_ANNOTATION, PATH_ANNOTATION, RECORD_ANNOTATION, RELEASE_LABEL, RELEASES_ANNOTATION,
-    RENDERED_ANNOTATION, REQUEST_NUMBER_LABEL, ROLE_LABEL, SOURCE_LABEL, STARTED_ANNOTATION, SWAP_HISTORY_ANNOTATION,
-    VERSION_ANNOTATION, is_unknown_annotation,
+    HOOKS_LABEL, LEFT_ANNOTATION, ON_FAILURE_ANNOTATION, PATH_ANNOTATION, RECORD_ANNOTATION, RELEASE_LABEL,
+    RELEASES_ANNOTATION, RENDERED_ANNOTATION, REQUEST_NUMBER_LABEL, ROLE_LABEL, SOURCE_LABEL, STARTED_ANNOTATION,
+    SWAP_HISTORY_ANNOTATION, VERSION_ANNOTATION, is_unknown_annotation,
 };
 pub use operation::{MinorRollback, Operation, RollbackPolicy};
 pub use pins::{GarbledPins, KCP_COREDNS, KCP_ETCD, Pin, Pins, Values};

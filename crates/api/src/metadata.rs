@@ -64,6 +64,9 @@ pub const CONCURRENCY_ANNOTATION: &str = "upgrade.cluster.x-k8s.io/upgrade-concu
 /// and nothing is set for an add-on before.
 pub const GATE_HISTORY_ANNOTATION: &str = "upgrade.cluster.x-k8s.io/gate-history";
 
+/// The annotation of a `ClusterUpgrade` that the controller created to take another one back that had failed: why.
+pub const ON_FAILURE_ANNOTATION: &str = "upgrade.cluster.x-k8s.io/on-failure";
+
 /// The annotation of a topology Cluster under way that has what the Runtime Hooks answer Cluster API:
 /// [`crate::HookAnswer`].
 pub const HOOK_ANSWER_ANNOTATION: &str = "upgrade.cluster.x-k8s.io/hook-answer";
@@ -93,7 +96,7 @@ pub const HOOKS_LABEL: &str = "upgrade.cluster.x-k8s.io/runtime-hooks";
 pub const HOOKS_ENABLED: &str = "enabled";
 
 /// All annotations above. A later version of Instar may have more.
-pub const ANNOTATIONS: [&str; 15] = [
+pub const ANNOTATIONS: [&str; 16] = [
     RELEASES_ANNOTATION,
     ETCD_ANNOTATION,
     PATH_ANNOTATION,
@@ -109,6 +112,7 @@ pub const ANNOTATIONS: [&str; 15] = [
     CONCURRENCY_ANNOTATION,
     GATE_HISTORY_ANNOTATION,
     RENDERED_ANNOTATION,
+    ON_FAILURE_ANNOTATION,
 ];
 
 /// Whether an annotation is of this group and none of [`ANNOTATIONS`]: misspelt, or of a later version.

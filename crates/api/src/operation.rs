@@ -3,6 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::FailurePolicy;
+
 /// What a `ClusterUpgrade` is to do.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Operation {
@@ -48,6 +50,10 @@ pub struct RollbackPolicy {
     /// it; if several policies select a Cluster, one that says Refuse counts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub control_plane_minor: Option<MinorRollback>,
+
+    /// What becomes of an upgrade that fails.
+    #[serde(flatten)]
+    pub failure: FailurePolicy,
 }
 
 /// Whether a control plane may go down a minor version.
@@ -89,7 +95,10 @@ mod tests {
 
     #[test]
     fn one_that_refuses_counts() {
-        let policy = |control_plane_minor| RollbackPolicy { control_plane_minor };
+        let policy = |control_plane_minor| RollbackPolicy {
+            control_plane_minor,
+            ..RollbackPolicy::default()
+        };
         let (allow, refuse) = (Some(MinorRollback::Allow), Some(MinorRollback::Refuse));
         for (said, comes_to) in [
             (vec![], MinorRollback::Refuse),

@@ -100,7 +100,7 @@ pub struct UpgradePolicySpec {
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub gates: Vec<Gate>,
 
-    /// What may be taken back.
+    /// What may be taken back, and what is when an upgrade fails.
     #[serde(default, skip_serializing_if = "RollbackPolicy::is_empty")]
     pub rollback: RollbackPolicy,
 

@@ -7,8 +7,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Approval, Canary, HealthStatus, Operation, PreflightSpec, PreflightStatus, RuntimeHooksStatus, ValueAt,
-    WindowOverride, WindowStatus, schema,
+    Approval, Canary, FailurePolicy, HealthStatus, Operation, PreflightSpec, PreflightStatus, RuntimeHooksStatus,
+    ValueAt, WindowOverride, WindowStatus, schema,
 };
 
 /// One upgrade of a Cluster: where to, in which order, and how far it has come.
@@ -121,6 +121,11 @@ pub struct ClusterUpgradeSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["before", "version", "target"]))]
     pub approvals: Vec<Approval>,
+
+    /// What becomes of it when it fails, beside what UpgradePolicies say: the one that takes the least back counts, and the
+    /// longest deadline. Of a rollback it says nothing.
+    #[serde(default, skip_serializing_if = "FailurePolicy::is_empty")]
+    pub rollback: FailurePolicy,
 
     /// Whether nothing is to be written until this is false again.
     #[serde(default)]
@@ -328,6 +333,9 @@ pub enum UpgradePhase {
     RolledBack,
     /// It was aborted, and has ended where the control plane stood. It begins again when its spec is edited.
     Aborted,
+    /// An add-on or a gate with `onTimeout: Fail` has timed out, as `health` says, and nothing more is written for it. It
+    /// begins again when its spec is edited.
+    Failed,
 }
 
 /// How far a pool has come. The counts are of all its machines; the list may leave some out.
@@ -446,7 +454,9 @@ impl UpgradePhase {
     #[must_use]
     pub const fn is_finished(self) -> bool {
         match self {
-            Self::Completed | Self::Refused | Self::RollingBack | Self::RolledBack | Self::Aborted => true,
+            Self::Completed | Self::Refused | Self::RollingBack | Self::RolledBack | Self::Aborted | Self::Failed => {
+                true
+            }
             Self::Pending | Self::Held | Self::ControlPlane | Self::Workers | Self::Verifying => false,
         }
     }
@@ -465,6 +475,7 @@ impl UpgradePhase {
             Self::RollingBack => "RollingBack",
             Self::RolledBack => "RolledBack",
             Self::Aborted => "Aborted",
+            Self::Failed => "Failed",
         }
     }
 
@@ -478,6 +489,7 @@ impl UpgradePhase {
             Self::RollingBack,
             Self::RolledBack,
             Self::Aborted,
+            Self::Failed,
         ];
         let mut finished = finished.into_iter();
         finished.find(|phase| phase.as_str() == text).unwrap_or(Self::Refused)

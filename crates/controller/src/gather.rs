@@ -120,6 +120,7 @@ pub(crate) fn gather_for(
         canary: None,
         retention: retention_of(caches, cluster, ended),
         minor_rollback: MinorRollback::Refuse,
+        failure_rule: instar_planner::FailureRule::default(),
         nodes_ready_for: None,
         control_plane,
         pools,

@@ -6,6 +6,7 @@
 mod annotated;
 mod classic;
 mod events;
+mod failure;
 mod history;
 mod machine_pools;
 mod records;

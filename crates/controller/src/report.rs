@@ -1,5 +1,6 @@
 //! From a decision to the record: the status of a `ClusterUpgrade`, written when it changes.
 
+mod failure;
 mod gates;
 mod health;
 mod hooks;
@@ -10,7 +11,7 @@ mod rollback;
 mod window;
 
 use instar_api::{ClusterUpgrade, ClusterUpgradeStatus, FailureReason, HealthReason, HealthStatus, UpgradePhase};
-use instar_planner::{Action, Decision, Operation, Snapshot, Stage, Waiting};
+use instar_planner::{Action, Decision, Failed, FailureResponse, Operation, Snapshot, Stage, Waiting};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
@@ -18,6 +19,7 @@ use crate::{
     execute::ActionDescription,
     text::{cut, same_but_for_numbers},
 };
+pub(crate) use failure::failed_steps;
 pub(crate) use gates::{GateChange, GateEdge, GateKind, LetThrough, gate_changes, open_addons};
 #[cfg(test)]
 pub(crate) use health::row_of;
@@ -179,6 +181,7 @@ pub(crate) fn differs(before: Option<&ClusterUpgradeStatus>, after: &ClusterUpgr
 fn phase(decision: &Decision, operation: &Operation) -> UpgradePhase {
     match decision.progress.stage {
         Stage::Held if decision.waiting.iter().any(Waiting::refuses) => UpgradePhase::Refused,
+        Stage::Held if decision.failed().is_some_and(ends) => UpgradePhase::Failed,
         Stage::Held => UpgradePhase::Held,
         Stage::ControlPlane => UpgradePhase::ControlPlane,
         Stage::Workers => UpgradePhase::Workers,
@@ -187,6 +190,14 @@ fn phase(decision: &Decision, operation: &Operation) -> UpgradePhase {
             Operation::Upgrade | Operation::Rollback(_) => UpgradePhase::Completed,
             Operation::Abort => UpgradePhase::Aborted,
         },
+    }
+}
+
+/// Whether the upgrade ends by a failure.
+const fn ends(failed: &Failed) -> bool {
+    match failed.response {
+        FailureResponse::End { .. } => true,
+        FailureResponse::Hold | FailureResponse::NotTakenBack { .. } | FailureResponse::TakeBack { .. } => false,
     }
 }
 
@@ -211,7 +222,8 @@ fn conditions_of(
         | UpgradePhase::Refused
         | UpgradePhase::RollingBack
         | UpgradePhase::RolledBack
-        | UpgradePhase::Aborted => (false, false),
+        | UpgradePhase::Aborted
+        | UpgradePhase::Failed => (false, false),
     };
     let message = health.first().map_or_else(String::new, |first| first.message.clone());
     let condition = |kind: &str, holds: bool, reason: &str, message: &str| Condition {

@@ -5,6 +5,7 @@ mod active;
 mod from_annotation;
 mod history;
 mod mistake;
+mod on_failure;
 
 use std::sync::Arc;
 
@@ -24,6 +25,7 @@ pub(crate) use active::{FinishedMarker, Upgrades, finished_marker, finished_phas
 pub(crate) use from_annotation::{AnnotationRequest, CurrentVersions, from_annotation, record_of};
 pub(crate) use history::{Needed, beyond_limit};
 pub(crate) use mistake::annotation_mistake;
+pub(crate) use on_failure::{rollback_name, rollback_record};
 
 /// How many pools at a time for Parallel without a limit.
 const PARALLEL: usize = 2;

@@ -83,6 +83,8 @@ pub enum AddonProblem {
     Unknown,
     /// It takes longer than its timeout.
     TimedOut,
+    /// The same, and the upgrade has failed for it.
+    Expired,
 }
 
 /// An add-on or a gate that doesn't let through.

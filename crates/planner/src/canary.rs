@@ -38,7 +38,7 @@ pub(crate) fn before_pool(snapshot: &Snapshot, leaving: &Leaving<'_>) -> Option<
 }
 
 /// The same ones in every pass: by the order that is asked for, then by name, whatever they are at.
-fn canaries(snapshot: &Snapshot, rule: CanaryRule) -> Vec<&MachineDeployment> {
+pub(crate) fn canaries(snapshot: &Snapshot, rule: CanaryRule) -> Vec<&MachineDeployment> {
     let upgrade_spec = &snapshot.upgrade_spec;
     let mut pools: Vec<&MachineDeployment> = snapshot
         .pools

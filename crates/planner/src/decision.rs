@@ -24,6 +24,7 @@ use serde_json::Value;
 use crate::{
     addon::{AskedPoint, ClosedAddon},
     check_outcome::Problem,
+    failure::Failed,
     observed::Unreadable,
     path::NoPath,
     pool_id::PoolId,
@@ -522,6 +523,8 @@ pub enum Waiting {
         /// Where it had ended.
         landed: KubeVersion,
     },
+    /// The upgrade has failed, or a step of it.
+    Failed(Box<Failed>),
 }
 
 /// What another client set back to what it was before the upgrade.
@@ -560,6 +563,18 @@ pub enum Field {
 }
 
 impl Decision {
+    /// What the upgrade, or a step of it, has failed by.
+    #[must_use]
+    pub fn failed(&self) -> Option<&Failed> {
+        self.waiting.iter().find_map(|waiting| {
+            if let Waiting::Failed(failed) = waiting {
+                Some(&**failed)
+            } else {
+                None
+            }
+        })
+    }
+
     pub(crate) fn held(waiting: Vec<Waiting>) -> Self {
         Self {
             action: Action::Nothing,

@@ -22,6 +22,8 @@ mod drain_timeout;
 mod earlier_templates;
 mod etcd;
 mod existing;
+mod failing;
+mod failure;
 mod gates;
 mod mint;
 mod name;
@@ -46,7 +48,7 @@ mod values;
 mod verification;
 mod way_back;
 
-pub use instar_api::MinorRollback;
+pub use instar_api::{MinorRollback, OnFailure};
 pub use instar_capi::{Contract, KubeadmAddon, Lifecycle, ManagedBy, WorkerKind};
 
 pub use addon::{
@@ -56,7 +58,7 @@ pub use addon::{
 pub use addons_back::addons_to_restore;
 pub use check::{Violation, check};
 pub use check_outcome::{CheckOutcome, PreflightOutcome, Problem, Skip};
-pub use classic::{Returning, ReturningAddon, WayBack, collect_templates, drifted, plan, resume, way_back};
+pub use classic::{Returning, ReturningAddon, WayBack, collect_templates, drifted, resume, way_back};
 pub use decision::{
     Action, AnswerHook, BeginGates, CompletePins, Convergence, Decision, DeleteTemplate, EditVersion, Field, Hold,
     HoldPool, InvolvedObject, LeftBecause, MachinePoolChange, MachineProgress, MachineState, MintTemplate, NodeIs,
@@ -65,6 +67,8 @@ pub use decision::{
 };
 pub use drain_timeout::DrainTimeout;
 pub use existing::accept;
+pub use failing::{deadline_of_step, failure, follow, plan};
+pub use failure::{Failed, Failure, FailureResponse, FailureRule};
 pub use gates::release_counts;
 pub use mint::{MintOrder, Minted, mint};
 pub use name::{hash, label_value, slug};
@@ -82,7 +86,7 @@ pub use snapshot::{
     TakenBack, Template, TemplateContent, TemplateRef, Topology, Unversioned, UpgradeConcurrency, VersionSetBy,
 };
 pub use swap_history::{ComponentImage, PoolState, SwapEntry, SwapHistory, UpgradeId};
-pub use topology::{follow, is_aimed_at_present, passed, release_held, under_way};
+pub use topology::{is_aimed_at_present, passed, release_held, under_way};
 pub use upgrade_spec::{
     Approvals, CanaryRule, Gate, GateState, Origin, PoolOverride, Retention, Strategy, Target, UpgradeSpec,
 };

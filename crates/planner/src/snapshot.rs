@@ -20,6 +20,7 @@ use crate::{
     addon::Addons,
     check_outcome::CheckOutcome,
     drain_timeout::DrainTimeout,
+    failure::FailureRule,
     observed::{Observed, Unreadable},
     operation::RollbackScope,
     pause::{LeftMark, PausedBy},
@@ -58,6 +59,8 @@ pub struct Snapshot {
     pub retention: Retention,
     /// Whether policies let a control plane go down a minor version that has run.
     pub minor_rollback: MinorRollback,
+    /// What becomes of the upgrade where it fails, and when it has.
+    pub failure_rule: FailureRule,
     /// How long each Node has to be Ready before the upgrade is complete; absent where there is none to complete.
     pub nodes_ready_for: Option<SignedDuration>,
     /// The control plane, where the Cluster refers to one that exists.
@@ -456,6 +459,8 @@ pub enum NodeReadiness {
     NotReady {
         /// In Cluster API's words; may be empty.
         message: String,
+        /// Absent where Cluster API doesn't say it.
+        since: Option<Timestamp>,
     },
     /// That isn't known.
     Unknown {

@@ -38,7 +38,7 @@ pub(crate) fn nodes(snapshot: &Snapshot) -> Vec<Waiting> {
 fn not_ready(machine: &Machine) -> Option<Waiting> {
     let (is, message) = match &machine.node_readiness {
         NodeReadiness::Ready { .. } => return None,
-        NodeReadiness::NotReady { message } => (NodeIs::NotReady, message),
+        NodeReadiness::NotReady { message, .. } => (NodeIs::NotReady, message),
         NodeReadiness::Unknown { message } => (NodeIs::Unknown, message),
     };
     Some(Waiting::NodeNotReady(Box::new(UnreadyNode {

@@ -157,6 +157,7 @@ fn well() -> Snapshot {
         retention: Retention::default(),
         on_close: OnClose::FinishPool,
         minor_rollback: MinorRollback::Refuse,
+        failure_rule: instar_planner::FailureRule::default(),
         nodes_ready_for: None,
         control_plane: Some(Observed::Read(control_plane())),
         pools: vec![Observed::Read(pool("md-0")), Observed::Read(pool("md-1"))],

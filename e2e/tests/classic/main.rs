@@ -7,6 +7,7 @@ mod addons;
 mod addons_back;
 mod by_hand;
 mod expressions;
+mod failure;
 mod lifecycle;
 mod machine_pool;
 mod other_control_plane;
@@ -47,6 +48,7 @@ fn main() -> ExitCode {
             "classic-way-back",
             way_back::what_can_be_undone_is_and_what_cannot_says_why,
         ),
+        Journey::shared("classic-failure", failure::what_fails_goes_back_or_ends_by_itself),
         Journey::shared("classic-presets", presets::in_each_state),
         Journey::shared("classic-deleted", lifecycle::missing_cluster_wrong_source_and_deletion),
         Journey::shared("classic-edited-outside", lifecycle::edits_made_outside_instar),

@@ -120,7 +120,8 @@ pub(crate) async fn follow(scene: &JourneyContext, record: &str, target: &KubeVe
         | UpgradePhase::Refused
         | UpgradePhase::RollingBack
         | UpgradePhase::RolledBack
-        | UpgradePhase::Aborted => 0,
+        | UpgradePhase::Aborted
+        | UpgradePhase::Failed => 0,
         UpgradePhase::ControlPlane => 1,
         UpgradePhase::Workers => 2,
         UpgradePhase::Verifying => 3,

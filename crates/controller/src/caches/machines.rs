@@ -30,8 +30,8 @@ pub(crate) struct KeptMachine {
     pub(crate) phase: MachinePhase,
     pub(crate) lifecycle: Lifecycle,
     node_is: NodeIs,
-    /// Since when its node is ready, in seconds of Unix time; 0 where it isn't.
-    ready_since: u32,
+    /// Since when its node is ready, or isn't, in seconds of Unix time; 0 where that isn't known.
+    node_since: u32,
 }
 
 /// What Cluster API says of a node. It stands beside the phase, where a [`KeptMachine`] has room.
@@ -125,12 +125,16 @@ impl KeptMachine {
     /// Whether its node is ready.
     pub(crate) fn node_readiness(&self) -> NodeReadiness {
         let message = || self.text(Text::Unready).to_owned();
+        // Seconds of 32 bits are times.
+        let at = |seconds: u32| Timestamp::from_second(seconds.into()).ok();
         match self.node_is {
             NodeIs::Ready => NodeReadiness::Ready {
-                // Seconds of 32 bits are times.
-                since: Timestamp::from_second(self.ready_since.into()).unwrap_or(Timestamp::MAX),
+                since: at(self.node_since).unwrap_or(Timestamp::MAX),
             },
-            NodeIs::NotReady => NodeReadiness::NotReady { message: message() },
+            NodeIs::NotReady => NodeReadiness::NotReady {
+                message: message(),
+                since: Some(self.node_since).filter(|since| *since > 0).and_then(at),
+            },
             NodeIs::Unknown => NodeReadiness::Unknown { message: message() },
         }
     }
@@ -151,7 +155,7 @@ impl From<Machine> for KeptMachine {
         let node = status.node_ref.as_ref().map(|node| &*node.name).unwrap_or_default();
         let created = machine.metadata.creation_timestamp.filter(|_| node.is_empty());
         let created = created.map(|time| time.0.to_string()).unwrap_or_default();
-        let (node_is, ready_since) = node_is(status.conditions.node_ready.as_ref());
+        let (node_is, node_since) = node_is(status.conditions.node_ready.as_ref());
         // Before it has a node, its phase says enough.
         let unready = status.conditions.node_ready.as_ref();
         let unready = unready.filter(|_| node_is != NodeIs::Ready && !node.is_empty());
@@ -186,7 +190,7 @@ impl From<Machine> for KeptMachine {
             phase: phase(&status.phase),
             lifecycle,
             node_is,
-            ready_since,
+            node_since,
         }
     }
 }
@@ -200,7 +204,7 @@ fn node_is(condition: Option<&NodeReadyCondition>) -> (NodeIs, u32) {
     let since = since.and_then(|time| u32::try_from(time.0.as_second()).ok());
     match (condition.status.as_str(), since) {
         ("True", Some(since)) => (NodeIs::Ready, since),
-        ("False", _) => (NodeIs::NotReady, 0),
+        ("False", since) => (NodeIs::NotReady, since.unwrap_or_default()),
         (_, _) => (NodeIs::Unknown, 0),
     }
 }
@@ -231,7 +235,7 @@ impl Entry for KeptMachine {
     }
 
     fn is_same(&self, other: &Self) -> bool {
-        let states = |of: &Self| (of.phase, of.lifecycle, of.node_is, of.ready_since);
+        let states = |of: &Self| (of.phase, of.lifecycle, of.node_is, of.node_since);
         (&self.shared, &self.own) == (&other.shared, &other.own) && states(self) == states(other)
     }
 
@@ -359,7 +363,17 @@ mod tests {
         assert_eq!(of("True", "n", None), NodeReadiness::Unknown { message: message() });
         assert_eq!(
             of("False", "n", Some(time)),
-            NodeReadiness::NotReady { message: message() }
+            NodeReadiness::NotReady {
+                message: message(),
+                since: Some(since)
+            }
+        );
+        assert_eq!(
+            of("False", "n", None),
+            NodeReadiness::NotReady {
+                message: message(),
+                since: None
+            }
         );
         assert_eq!(
             of("Unknown", "n", Some(time)),

@@ -4,20 +4,22 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use instar_addons::{SnapshotQuery, SnapshotReading};
 use instar_api::{
-    Canary, ClusterUpgrade, GatePoint, Maintenance, MinorRollback, OnClose, PreflightSettings, UpgradePolicySpec,
+    Canary, ClusterUpgrade, FailurePolicy, GatePoint, Maintenance, MinorRollback, OnClose, PreflightSettings,
+    UpgradePolicySpec,
     WorkloadAccess, workload_access,
 };
 use instar_capi as capi;
 use instar_gates::{MaintenanceWindows, WindowState};
-use instar_planner::{Approvals, CanaryRule, Gate, GateState, Snapshot, Unreadable, checks_are_asked};
+use instar_planner::{Approvals, CanaryRule, FailureRule, Gate, GateState, Snapshot, Unreadable, checks_are_asked};
 use instar_preflight::{
     examine, probes, snapshots,
     workload::{ClusterApiVersion, Probe, Readings, Workload},
 };
+use instar_watch::Key;
 use jiff::Timestamp;
 use kube::ResourceExt;
 
-use crate::{caches::Caches, policy::selecting};
+use crate::{caches::Caches, policy::selecting, upgrade_spec::rollback_name};
 
 /// Looks at all that may hold an upgrade under way, but for the checks, of which it gives the rules: some read templates.
 pub(super) fn look(
@@ -39,6 +41,7 @@ pub(super) fn look(
     };
     snapshot.on_close = OnClose::of_all(policies.iter().map(|policy| policy.maintenance.on_close));
     snapshot.minor_rollback = MinorRollback::of_all(policies.iter().map(|policy| policy.rollback));
+    snapshot.failure_rule = failure_rule(caches, cluster, upgrade, &policies);
     let rules = CheckRules {
         settings: PreflightSettings::of(policies.iter().map(|policy| &policy.preflight)),
         access: access(caches, &namespace, &policies),
@@ -51,6 +54,26 @@ pub(super) fn look(
     snapshot.approvals = approvals(&policies, upgrade);
     snapshot.canary = canary(&policies, upgrade);
     rules
+}
+
+/// What becomes of the upgrade where it fails. A policy that can't be read may say Hold.
+fn failure_rule(
+    caches: &Caches,
+    cluster: &capi::Cluster,
+    upgrade: &ClusterUpgrade,
+    policies: &[&UpgradePolicySpec],
+) -> FailureRule {
+    let of_policies = policies.iter().map(|policy| policy.rollback.failure);
+    let said = FailurePolicy::of_all(of_policies.chain([upgrade.spec.rollback]));
+    let namespace = cluster.namespace().unwrap_or_default();
+    let is_known = caches.unreadable_policies(&namespace).is_empty();
+    let name = rollback_name(upgrade);
+    let known = caches.of::<ClusterUpgrade>(&Key::of(cluster));
+    FailureRule {
+        on_failure: said.on_failure.filter(|_| is_known).unwrap_or_default(),
+        progress_deadline: said.progress_deadline.unwrap_or(FailureRule::PROGRESS_DEADLINE),
+        created: known.iter().any(|known| known.name_any() == name).then_some(name),
+    }
 }
 
 /// The points at which policies ask for something. Where the workload cluster is read, its own components are verified.

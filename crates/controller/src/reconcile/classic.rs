@@ -6,7 +6,7 @@ use instar_api::{ClusterUpgrade, Enforcement, EventReason, PreflightCheck};
 use instar_capi::Cluster;
 use instar_planner::{
     Action as Write, AskedPoint, ControlPlane, Decision, Hold, Lifecycle, NormalisedValue, Observed, Snapshot, Stage,
-    Waiting, check, plan,
+    Waiting, check, deadline_of_step, plan,
 };
 use instar_preflight::{Unread, unread};
 use instar_watch::Key;
@@ -90,7 +90,11 @@ impl Context {
             decision.waiting.splice(0..0, before);
         }
         self.report(cluster, upgrade, &snapshot, &decision, attempt).await?;
-        let outcome = self.execute(cluster, Some(upgrade), &decision).await;
+        let outcome = match self.take_back(cluster, upgrade, &decision).await {
+            Ok(None) => self.execute(cluster, Some(upgrade), &decision).await,
+            Ok(Some(done)) => Ok(done),
+            Err(error) => Err(error),
+        };
         decision.waiting = planned;
         if let (Err(Error::NotMinted(waiting)), Write::MintTemplate(mint)) = (&outcome, &decision.action) {
             decision.waiting.insert(0, (**waiting).clone());
@@ -108,7 +112,7 @@ impl Context {
             Ok(_) | Err(_) => {}
         }
         Ok(match outcome? {
-            Done::Idle if upgrade_is_open(&decision) => next_look(&decision, snapshot.now),
+            Done::Idle if upgrade_is_open(&decision) => next_look_or_failure(&snapshot, &decision),
             Done::Idle => until(next_deletion(&decision), snapshot.now),
             done => done,
         })
@@ -264,7 +268,7 @@ pub(super) fn upgrade_is_open(decision: &Decision) -> bool {
 }
 
 /// When to look at an upgrade under way again: at the latest when a gate opens.
-pub(super) fn next_look(decision: &Decision, now: Timestamp) -> Done {
+fn next_look(decision: &Decision, now: Timestamp) -> Done {
     let opens = decision.waiting.iter().filter_map(|waiting| {
         if let Waiting::GateClosed { until, .. } = waiting {
             *until
@@ -278,6 +282,15 @@ pub(super) fn next_look(decision: &Decision, now: Timestamp) -> Done {
     });
     let resync = now + RESYNC_INTERVAL;
     until(Some(opens.fold(resync, Timestamp::min)), now)
+}
+
+/// When to look at an upgrade under way again: also when a step of it will have failed.
+pub(super) fn next_look_or_failure(snapshot: &Snapshot, decision: &Decision) -> Done {
+    let (look, deadline) = (next_look(decision, snapshot.now), deadline_of_step(snapshot, decision));
+    match (look, until(deadline, snapshot.now)) {
+        (Done::Until(look), Done::Until(deadline)) => Done::Until(look.min(deadline)),
+        (look, _) => look,
+    }
 }
 
 /// When the next template goes.

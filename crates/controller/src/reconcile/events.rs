@@ -59,6 +59,9 @@ impl Context {
             let note = phase_note(status, &title(&upgrade.spec));
             self.publish(about, reason, &note).await;
         }
+        for note in report::failed_steps(upgrade.status.as_ref(), status) {
+            self.publish(about, EventReason::StepFailed, note).await;
+        }
         let let_through = LetThrough {
             approvals: &upgrade.spec.approvals,
             addons: open_addons,
@@ -191,6 +194,7 @@ fn phase_note(status: &ClusterUpgradeStatus, title: &str) -> String {
         UpgradePhase::RollingBack => format!("{title} is being taken back{}", because()),
         UpgradePhase::RolledBack => format!("{title} has been taken back{}", because()),
         UpgradePhase::Aborted => format!("{title} was aborted, and has ended"),
+        UpgradePhase::Failed => format!("{title} has failed{}", because()),
     }
 }
 
@@ -240,6 +244,11 @@ mod tests {
                 ": all machines are there, and the cluster is verified",
             ),
             (UpgradePhase::Completed, " is complete", " is complete"),
+            (
+                UpgradePhase::Failed,
+                " has failed: MachineDeployment md-0 is paused",
+                " has failed",
+            ),
         ] {
             let mut status = ClusterUpgradeStatus {
                 phase,

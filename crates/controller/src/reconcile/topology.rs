@@ -17,7 +17,7 @@ use kube::ResourceExt;
 
 use super::{
     Context, Done,
-    classic::{is_paused, next_look, upgrade_is_open},
+    classic::{is_paused, next_look_or_failure, upgrade_is_open},
 };
 use crate::{
     api::Error,
@@ -189,7 +189,7 @@ impl Context {
             }
         }
         Ok(match outcome? {
-            Done::Idle if upgrade_is_open(&decision) => next_look(&decision, snapshot.now),
+            Done::Idle if upgrade_is_open(&decision) => next_look_or_failure(&snapshot, &decision),
             done => done,
         })
     }

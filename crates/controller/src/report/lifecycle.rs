@@ -151,7 +151,8 @@ pub(crate) fn unread(
             | UpgradePhase::Refused
             | UpgradePhase::RollingBack
             | UpgradePhase::RolledBack
-            | UpgradePhase::Aborted,
+            | UpgradePhase::Aborted
+            | UpgradePhase::Failed,
         )
         | None => UpgradePhase::Held,
     };

@@ -86,7 +86,7 @@ impl Upgrades {
         let last = finished
             .iter()
             .filter(|upgrade| match finished_phase(upgrade) {
-                Some(UpgradePhase::Completed | UpgradePhase::Aborted) => !is_taken_back(upgrade),
+                Some(UpgradePhase::Completed | UpgradePhase::Aborted | UpgradePhase::Failed) => !is_taken_back(upgrade),
                 // What is left of the others is what took them back, or nothing.
                 Some(
                     UpgradePhase::Refused
@@ -181,7 +181,8 @@ fn is_under_way(upgrade: &Arc<ClusterUpgrade>) -> bool {
             | UpgradePhase::Refused
             | UpgradePhase::RollingBack
             | UpgradePhase::RolledBack
-            | UpgradePhase::Aborted,
+            | UpgradePhase::Aborted
+            | UpgradePhase::Failed,
         )
         | None => false,
     }
@@ -271,7 +272,7 @@ mod tests {
 
     #[test]
     fn an_edit_of_the_spec_begins_again() {
-        for phase in [Completed, Refused] {
+        for phase in [Completed, Refused, UpgradePhase::Failed] {
             let edited = reopened("a", 1, phase);
             assert_eq!(finished_marker(&edited), FinishedMarker::Right);
             assert_eq!(names(vec![edited], None).0, Some("a".to_owned()));
@@ -284,6 +285,7 @@ mod tests {
             ("Completed", Completed),
             ("Refused", Refused),
             ("RolledBack", UpgradePhase::RolledBack),
+            ("Failed", UpgradePhase::Failed),
             ("garbled", Refused),
         ] {
             let moved = moved("a", 1, Some(text));

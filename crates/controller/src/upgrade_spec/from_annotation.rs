@@ -104,13 +104,7 @@ pub(crate) fn record_of(cluster: &Cluster, version: &str) -> ClusterUpgrade {
 
 fn record(cluster: &Cluster, target: &str, ordinal: u32) -> ClusterUpgrade {
     let name = cluster.name_any();
-    let owner = OwnerReference {
-        api_version: Cluster::api_version(&()).into_owned(),
-        kind: Cluster::kind(&()).into_owned(),
-        name: name.clone(),
-        uid: cluster.uid().unwrap_or_default(),
-        ..OwnerReference::default()
-    };
+    let owner = owned_by(cluster);
     let spec = ClusterUpgradeSpec {
         cluster_name: name.clone(),
         target: target.to_owned(),
@@ -128,6 +122,17 @@ fn record(cluster: &Cluster, target: &str, ordinal: u32) -> ClusterUpgrade {
         ..upgrade.metadata
     };
     upgrade
+}
+
+/// The owner of what is made for a Cluster.
+pub(super) fn owned_by(cluster: &Cluster) -> OwnerReference {
+    OwnerReference {
+        api_version: Cluster::api_version(&()).into_owned(),
+        kind: Cluster::kind(&()).into_owned(),
+        name: cluster.name_any(),
+        uid: cluster.uid().unwrap_or_default(),
+        ..OwnerReference::default()
+    }
 }
 
 /// The same wish has the same name, so that a second try makes no second record.

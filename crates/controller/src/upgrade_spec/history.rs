@@ -8,6 +8,7 @@ use kube::ResourceExt;
 use super::{
     active::{FinishedMarker, finished_marker, finished_phase},
     from_annotation::ordinal,
+    on_failure::is_of_failure,
 };
 
 /// Records that stay however old they are, beside the one that the Cluster's annotation made last.
@@ -49,7 +50,8 @@ pub(crate) fn beyond_limit<'k>(
 
 /// Whether it is over, is known to be, and was made by the controller.
 fn may_go(upgrade: &ClusterUpgrade) -> bool {
-    let is_own = ordinal(upgrade) > 0 || upgrade.annotations().contains_key(RECORD_ANNOTATION);
+    let is_record = upgrade.annotations().contains_key(RECORD_ANNOTATION) || is_of_failure(upgrade);
+    let is_own = ordinal(upgrade) > 0 || is_record;
     let is_finished = finished_phase(upgrade).is_some() && finished_marker(upgrade) == FinishedMarker::Right;
     is_own && is_finished && !upgrade.spec.paused && upgrade.metadata.deletion_timestamp.is_none()
 }

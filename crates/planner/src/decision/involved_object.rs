@@ -5,6 +5,7 @@ use instar_capi::WorkerKind;
 use super::Waiting;
 use crate::{
     addon::AddonOwner,
+    failure::Failure,
     observed::Observed,
     path::NoPath,
     pool_id::PoolId,
@@ -111,9 +112,20 @@ impl Waiting {
             | Self::ControlPlaneStuck { machine: name, .. }
             | Self::NodeVersion { machine: name, .. } => Some(InvolvedObject::Machine(name.as_str())),
             Self::NodeNotReady(node) => Some(InvolvedObject::Machine(node.machine.as_str())),
+            Self::Failed(failed) => Some(failed_object(&failed.failure)),
             Self::WorkersBehind { kind, name, .. }
             | Self::LeftToUser { kind, name, .. }
             | Self::NoVersion { kind, name } => Some(InvolvedObject::Workers(*kind, name.as_str())),
+        }
+    }
+}
+
+const fn failed_object(failure: &Failure) -> InvolvedObject<'_> {
+    match failure {
+        Failure::StalledStep { pool, .. } => InvolvedObject::Pool(pool),
+        Failure::AddonFailed { .. } => InvolvedObject::Upgrade,
+        Failure::VerificationFailed { machine, .. } | Failure::CanaryFailed { machine, .. } => {
+            InvolvedObject::Machine(machine.as_str())
         }
     }
 }

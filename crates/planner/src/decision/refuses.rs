@@ -66,7 +66,8 @@ impl Waiting {
             | Self::RolloutPaused { .. }
             | Self::Landing { .. }
             | Self::NoLanding { .. }
-            | Self::SetAgain { .. } => false,
+            | Self::SetAgain { .. }
+            | Self::Failed(_) => false,
         }
     }
 }

@@ -28,6 +28,7 @@ impl Waiting {
             Self::ControlPlaneStuck { since, .. }
             | Self::PoolHeld { since, .. }
             | Self::RolloutPaused { since, .. } => Some(*since),
+            Self::Failed(failed) => failed.failure.since(),
             Self::Paused { .. }
             | Self::Deleting { .. }
             | Self::TopologyOwned { .. }

@@ -35,7 +35,7 @@ impl Waiting {
                 AddonProblem::NotReady => HealthReason::AddonNotReady,
                 AddonProblem::Failed => HealthReason::AddonFailed,
                 AddonProblem::Unknown => HealthReason::AddonUnknown,
-                AddonProblem::TimedOut => HealthReason::AddonTimedOut,
+                AddonProblem::TimedOut | AddonProblem::Expired => HealthReason::AddonTimedOut,
             },
             Self::AddonsUnseen(_) => HealthReason::AddonUnknown,
             Self::ApprovalMissing { .. } => HealthReason::ApprovalMissing,
@@ -81,6 +81,7 @@ impl Waiting {
             Self::Landing { .. } => HealthReason::Landing,
             Self::NoLanding { .. } => HealthReason::NoLanding,
             Self::SetAgain { .. } => HealthReason::ForeignWriter,
+            Self::Failed(failed) => failed.failure.reason(),
         }
     }
 }
@@ -375,6 +376,7 @@ impl fmt::Display for Waiting {
                 f,
                 "the Cluster is on its way to {version}, and Cluster API takes no other version before it is there"
             ),
+            Self::Failed(failed) => write!(f, "{failed}"),
             Self::Retained { template, until } => {
                 write!(f, "{} {} is kept until {until}", template.kind, template.name)
             }

@@ -291,7 +291,7 @@ impl fmt::Display for Brief<'_> {
                 AddonProblem::NotReady => "isn't ready",
                 AddonProblem::Failed => "has failed",
                 AddonProblem::Unknown => "isn't known to be ready",
-                AddonProblem::TimedOut => "takes longer than its timeout",
+                AddonProblem::TimedOut | AddonProblem::Expired => "takes longer than its timeout",
             };
             write!(f, "{} {problem} {more}", closed.id)
         } else if let Waiting::PreflightFailed { check, .. } = self.0 {

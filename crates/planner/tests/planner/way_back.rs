@@ -41,7 +41,7 @@ fn etcd(world: &World) -> Option<&str> {
 }
 
 /// What each pool is to be.
-fn specs(world: &World) -> Vec<(String, String, String)> {
+pub fn specs(world: &World) -> Vec<(String, String, String)> {
     let spec =
         |name: &str, version: &KubeVersion, template: &str| (name.to_owned(), version.to_string(), template.to_owned());
     let control_plane = &world.control_plane;
@@ -108,7 +108,7 @@ fn refused(decision: &Decision) -> Vec<&NoWayBack> {
 }
 
 /// A cluster before its upgrade.
-fn start(random: &mut Random) -> World {
+pub fn start(random: &mut Random) -> World {
     let (mut start, _) = world(random);
     if random.chance(40) {
         // A patch release, which can always be taken back.

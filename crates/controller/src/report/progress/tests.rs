@@ -104,6 +104,7 @@ pub(in crate::report) fn snapshot() -> Snapshot {
         retention: Retention::default(),
         on_close: OnClose::FinishPool,
         minor_rollback: MinorRollback::Refuse,
+        failure_rule: instar_planner::FailureRule::default(),
         nodes_ready_for: None,
         control_plane: Some(Observed::Read(ControlPlane {
             labels: std::collections::BTreeMap::new(),

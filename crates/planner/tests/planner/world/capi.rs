@@ -42,8 +42,11 @@ impl World {
         self.machines
             .retain(|machine| machine.lifecycle == Lifecycle::Active || !random.chance(60));
         for machine in &mut self.machines {
+            let is_worker = machine.pool != Some(PoolId::ControlPlane);
+            let never_joins = is_worker && self.never_join.contains(&machine.version);
             machine.phase = match machine.phase {
                 MachinePhase::Pending => MachinePhase::Provisioned,
+                MachinePhase::Provisioned if never_joins => MachinePhase::Provisioned,
                 MachinePhase::Provisioned if random.chance(70) => {
                     machine.node = joined(&machine.name, &machine.version);
                     machine.node_readiness = if self.nodes_flap {
@@ -163,7 +166,11 @@ impl World {
         let is_short = |set: &MachineSet| {
             mine(set) && !current(set) && self.machines_of(set).len() < usize::try_from(set.replicas).unwrap()
         };
-        if let Some(at) = self.sets.iter().position(is_short) {
+        let has_unhealthy =
+            |set: &MachineSet| mine(set) && !current(set) && set.replicas > 0 && self.never_join.contains(&set.version);
+        if let Some(at) = self.sets.iter().position(has_unhealthy) {
+            self.sets[at].replicas -= 1;
+        } else if let Some(at) = self.sets.iter().position(is_short) {
             self.sets[at].replicas -= 1;
         } else if total > pool.replicas && all_ready && self.sets_are_full(&object.object.name) {
             let surplus = old.unwrap_or(new);

@@ -20,10 +20,10 @@ use instar_catalog::Catalog;
 use instar_domain::KubeVersion;
 use instar_planner::{
     Approvals, CanaryRule, CheckOutcome, Cluster, ClusterKind, ComponentImage, Contract, ControlPlane, DrainTimeout,
-    Flavor, Gate, GateState, Initialization, JoinRule, Lifecycle, Machine, MachineDeployment, MachinePhase, MachineSet,
-    ManagedBy, MinorRollback, Node, NodeReadiness, Object, Observed, PoolId, PoolState, PreflightOutcome, Problem,
-    Replicas, ResourceVersion, Retention, Rollout, Snapshot, SwapEntry, SwapHistory, Target, Template, TemplateContent,
-    TemplateRef, Unversioned, UpgradeId, UpgradeSpec,
+    FailureRule, Flavor, Gate, GateState, Initialization, JoinRule, Lifecycle, Machine, MachineDeployment,
+    MachinePhase, MachineSet, ManagedBy, MinorRollback, Node, NodeReadiness, Object, Observed, PoolId, PoolState,
+    PreflightOutcome, Problem, Replicas, ResourceVersion, Retention, Rollout, Snapshot, SwapEntry, SwapHistory, Target,
+    Template, TemplateContent, TemplateRef, Unversioned, UpgradeId, UpgradeSpec,
 };
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
@@ -72,6 +72,7 @@ pub struct World {
     pub approvals: Approvals,
     pub canary: Option<CanaryRule>,
     pub minor_rollback: MinorRollback,
+    pub failure_rule: FailureRule,
     pub control_plane: ControlPlane,
     pub pools: Vec<Pool>,
     pub sets: Vec<MachineSet>,
@@ -90,6 +91,8 @@ pub struct World {
     pub pool_swaps: usize,
     /// How often a rollout was stopped.
     pub rollouts_stopped: usize,
+    /// Machines of these workers' versions never join.
+    pub never_join: BTreeSet<KubeVersion>,
     /// Nodes become Ready late, and cease to be so by chance.
     pub nodes_flap: bool,
     counter: u64,
@@ -166,6 +169,7 @@ impl World {
             approvals: Approvals::default(),
             canary: None,
             minor_rollback: MinorRollback::Refuse,
+            failure_rule: FailureRule::default(),
             control_plane: ControlPlane {
                 object: object("controlplane.cluster.x-k8s.io/v1beta2", "KubeadmControlPlane", "blue"),
                 version: version(present),
@@ -203,6 +207,7 @@ impl World {
             values_set: 0,
             pool_swaps: 0,
             rollouts_stopped: 0,
+            never_join: BTreeSet::new(),
             nodes_flap: false,
             counter: 100,
         };
@@ -319,6 +324,7 @@ impl World {
             canary: self.canary,
             retention: Retention::default(),
             minor_rollback: self.minor_rollback,
+            failure_rule: self.failure_rule.clone(),
             nodes_ready_for: Some(NODES_READY_FOR),
             control_plane: Some(Observed::Read(self.control_plane.clone())),
             pools: self
@@ -399,6 +405,7 @@ pub const fn ready_since(since: Timestamp) -> NodeReadiness {
 pub fn not_ready() -> NodeReadiness {
     NodeReadiness::NotReady {
         message: "* Node.Ready: no CNI".to_owned(),
+        since: None,
     }
 }
 

@@ -1,0 +1,235 @@
+//! Whether an upgrade, or a step of it, has failed, and what becomes of it.
+//!
+//! Times are those of the objects: the swap history says when a step began, the Machines since when their Nodes are Ready or
+//! when they were made. A status may be lost, and these aren't.
+
+mod progress;
+mod response;
+
+use std::collections::BTreeSet;
+
+use instar_api::GatePoint;
+use jiff::Timestamp;
+
+use self::progress::{Pool, Step};
+use crate::{
+    addon::{AddonId, AddonProblem},
+    canary, classic,
+    decision::{Action, Decision, MachinePoolChange, PatchMachinePool, Stage, Waiting},
+    failure::{Failed, Failure},
+    observed::Observed,
+    operation::Operation,
+    pool_id::PoolId,
+    snapshot::{ClusterKind, Machine, MachineDeployment, NodeReadiness, Object, Snapshot},
+    topology,
+    upgrade_spec::Gate,
+};
+
+/// Decides for a classic Cluster. The snapshot may be old: what is written carries the compare that refuses it then.
+#[must_use]
+pub fn plan(snapshot: &Snapshot) -> Decision {
+    told(snapshot, classic::plan(snapshot))
+}
+
+/// The same for a topology Cluster.
+#[must_use]
+pub fn follow(snapshot: &Snapshot) -> Decision {
+    told(snapshot, topology::follow(snapshot))
+}
+
+/// Says that it has failed, and lets no other pool begin.
+fn told(snapshot: &Snapshot, mut decision: Decision) -> Decision {
+    let Some(failure) = failure(snapshot, &decision) else {
+        return decision;
+    };
+    if begins_another(snapshot, &decision.action, &failure) {
+        decision.action = Action::Nothing;
+    }
+    let response = response::to(snapshot, &decision, &failure);
+    let failed = Failed { failure, response };
+    // What people see first.
+    decision.waiting.insert(0, Waiting::Failed(Box::new(failed)));
+    decision
+}
+
+/// Why the upgrade, or the step that is under way, has failed.
+#[must_use]
+pub fn failure(snapshot: &Snapshot, decision: &Decision) -> Option<Failure> {
+    match decision.progress.stage {
+        Stage::Complete => return None,
+        Stage::Held | Stage::ControlPlane | Stage::Workers | Stage::Verifying => {}
+    }
+    let stalled = || under_way(snapshot, decision).find_map(|step| step.stalled(snapshot));
+    of_addon(snapshot, decision)
+        .or_else(stalled)
+        .or_else(|| of_canary(snapshot, decision))
+        .or_else(|| of_verification(snapshot, decision))
+}
+
+/// When a step that is under way will have failed, where nothing changes until then.
+#[must_use]
+pub fn deadline_of_step(snapshot: &Snapshot, decision: &Decision) -> Option<Timestamp> {
+    let steps = under_way(snapshot, decision).filter_map(|step| step.deadline(snapshot));
+    let unready = unready_nodes(snapshot).filter_map(|(_, since)| since.checked_add(deadline(snapshot)).ok());
+    steps.chain(unready).filter(|time| *time > snapshot.now).min()
+}
+
+const fn deadline(snapshot: &Snapshot) -> jiff::SignedDuration {
+    snapshot.failure_rule.progress_deadline
+}
+
+/// The control plane and the pools that a decision waits for, as they go to what their specs say.
+fn under_way<'a>(snapshot: &'a Snapshot, decision: &Decision) -> impl Iterator<Item = Step<'a>> {
+    let rolling: BTreeSet<PoolId> = decision
+        .waiting
+        .iter()
+        .filter_map(|waiting| match waiting {
+            Waiting::ControlPlaneRollingOut { .. } => Some(PoolId::ControlPlane),
+            Waiting::PoolRollingOut { pool, .. } => Some(pool.clone()),
+            _ => None,
+        })
+        .collect();
+    let control_plane = snapshot.control_plane.iter().filter_map(Observed::read);
+    let mut pools: Vec<&MachineDeployment> = snapshot.pools.iter().filter_map(Observed::read).collect();
+    pools.sort_by(|a, b| a.object.name.cmp(&b.object.name));
+    control_plane
+        .map(Pool::control_plane)
+        .chain(pools.into_iter().filter_map(Pool::workers))
+        .filter(move |pool| rolling.contains(&pool.id))
+        .map(|pool| Step::of(snapshot, pool))
+}
+
+/// An add-on or a gate that ends the upgrade. One that has let something through before is only late again: a new Node, for
+/// example, that its DaemonSet isn't on yet.
+fn of_addon(snapshot: &Snapshot, decision: &Decision) -> Option<Failure> {
+    decision.waiting.iter().find_map(|waiting| {
+        let Waiting::AddonClosed(closed) = waiting else {
+            return None;
+        };
+        let ends = closed.problem == AddonProblem::Expired && !has_let_through(snapshot, &closed.id);
+        ends.then(|| Failure::AddonFailed {
+            id: closed.id.clone(),
+            message: closed.message.clone(),
+        })
+    })
+}
+
+/// Whether something was swapped since the turn of an add-on came.
+fn has_let_through(snapshot: &Snapshot, id: &AddonId) -> bool {
+    match id.when {
+        // Nothing comes after it.
+        GatePoint::AfterWorkers => return false,
+        GatePoint::BeforeControlPlane | GatePoint::AfterControlPlane | GatePoint::BeforeWorkers => {}
+    }
+    let upgrade_spec = &snapshot.upgrade_spec;
+    let Some(begun) = upgrade_spec.gate_history.begun(upgrade_spec.target.as_str(), id) else {
+        return false;
+    };
+    let upgrade = upgrade_spec.id();
+    let control_plane = snapshot.control_plane.iter().filter_map(Observed::read);
+    let pools = snapshot.pools.iter().filter_map(Observed::read);
+    let machine_pools = snapshot.machine_pools.iter().filter_map(Observed::read);
+    control_plane
+        .map(|control_plane| &control_plane.object)
+        .chain(pools.map(|pool| &pool.object))
+        .chain(machine_pools.map(|pool| &pool.object))
+        .filter_map(|object| object.swap_history.as_ref()?.last_of(&upgrade))
+        .any(|swap| swap.since >= begun)
+}
+
+/// A Node that isn't Ready in a pool that went first, while it holds the others.
+fn of_canary(snapshot: &Snapshot, decision: &Decision) -> Option<Failure> {
+    let is_held = |waiting: &Waiting| matches!(waiting, Waiting::GateClosed { gate: Gate::Canary, .. });
+    let rule = snapshot.canary.filter(|_| decision.waiting.iter().any(is_held))?;
+    let pools = match &snapshot.cluster.kind {
+        ClusterKind::Classic(_) => canary::canaries(snapshot, rule),
+        // No others have a swap history.
+        ClusterKind::Topology(_) => snapshot.pools.iter().filter_map(Observed::read).collect(),
+    };
+    let has_arrived = |object: &Object| {
+        let swap = object.swap_history.as_ref()?.last_of(&snapshot.upgrade_spec.id())?;
+        swap.converged
+    };
+    let arrived = pools.into_iter().filter(|pool| has_arrived(&pool.object).is_some());
+    let arrived: BTreeSet<&str> = arrived.map(|pool| pool.object.name.as_str()).collect();
+    failed_nodes(snapshot).find_map(|(machine, since)| {
+        let Some(PoolId::Workers(pool)) = &machine.pool else {
+            return None;
+        };
+        arrived.contains(pool.as_str()).then(|| Failure::CanaryFailed {
+            pool: pool.clone(),
+            machine: machine.name.clone(),
+            since,
+            deadline: deadline(snapshot),
+        })
+    })
+}
+
+/// A Node that isn't Ready and holds the end. What isn't known of one is no failure.
+fn of_verification(snapshot: &Snapshot, decision: &Decision) -> Option<Failure> {
+    match decision.progress.stage {
+        Stage::Verifying => {}
+        Stage::Held | Stage::ControlPlane | Stage::Workers | Stage::Complete => return None,
+    }
+    let holds = |machine: &Machine| {
+        let mut waiting = decision.waiting.iter();
+        waiting.any(|waiting| matches!(waiting, Waiting::NodeNotReady(node) if node.machine == machine.name))
+    };
+    let mut failed = failed_nodes(snapshot).filter(|(machine, _)| holds(machine));
+    failed.next().map(|(machine, since)| Failure::VerificationFailed {
+        machine: machine.name.clone(),
+        since,
+        deadline: deadline(snapshot),
+    })
+}
+
+/// The machines whose Nodes aren't Ready, by name, and since when.
+fn unready_nodes(snapshot: &Snapshot) -> impl Iterator<Item = (&Machine, Timestamp)> {
+    let machines = snapshot.machines.iter().filter_map(Observed::read);
+    let unready = machines.filter_map(|machine| match &machine.node_readiness {
+        NodeReadiness::NotReady { since, .. } => Some((machine, (*since)?)),
+        NodeReadiness::Ready { .. } | NodeReadiness::Unknown { .. } => None,
+    });
+    let mut unready: Vec<_> = unready.collect();
+    unready.sort_by(|(a, _), (b, _)| a.name.cmp(&b.name));
+    unready.into_iter()
+}
+
+/// Those for longer than the deadline.
+fn failed_nodes(snapshot: &Snapshot) -> impl Iterator<Item = (&Machine, Timestamp)> {
+    unready_nodes(snapshot).filter(|(_, since)| snapshot.now.duration_since(*since) >= deadline(snapshot))
+}
+
+/// Whether an upgrade whose pool is stalled would begin another one. A pool that is stalled may go elsewhere: that mends it;
+/// and the way back stops for nothing.
+fn begins_another(snapshot: &Snapshot, action: &Action, failure: &Failure) -> bool {
+    match snapshot.upgrade_spec.operation {
+        Operation::Upgrade | Operation::Abort => {}
+        Operation::Rollback(_) => return false,
+    }
+    let Failure::StalledStep { pool: stalled, .. } = failure else {
+        return false;
+    };
+    let pool = match action {
+        Action::SwapWorkers(swap) => &swap.pool,
+        Action::MintTemplate(mint) => &mint.pool,
+        Action::PatchMachinePool(PatchMachinePool {
+            change: MachinePoolChange::Pause,
+            pool,
+            ..
+        }) => pool,
+        Action::PatchMachinePool(_)
+        | Action::SwapControlPlane(_)
+        | Action::DeleteTemplate(_)
+        | Action::PinPath(_)
+        | Action::RecordConvergence(_)
+        | Action::EditVersion(_)
+        | Action::CompletePins(_)
+        | Action::HoldPool(_)
+        | Action::SetConcurrency(_)
+        | Action::BeginGates(_)
+        | Action::AnswerHook(_)
+        | Action::Nothing => return false,
+    };
+    pool != stalled && *pool != PoolId::ControlPlane
+}

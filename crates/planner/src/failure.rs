@@ -1,0 +1,182 @@
+//! What counts as the failure of an upgrade, and what becomes of it.
+
+use std::fmt;
+
+use instar_api::{HealthReason, OnFailure};
+use jiff::{SignedDuration, Timestamp};
+
+use crate::{addon::AddonId, operation::RollbackScope, pool_id::PoolId};
+
+/// What becomes of an upgrade where it fails, and when a step of it has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FailureRule {
+    pub on_failure: OnFailure,
+    /// How long a step may go without progress.
+    pub progress_deadline: SignedDuration,
+    /// The rollback that was created for this upgrade and target already; while that has its turn, this upgrade has none.
+    pub created: Option<String>,
+}
+
+/// Why an upgrade, or a step of it, has failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Failure {
+    /// A pool goes to what its spec says, and makes no progress.
+    StalledStep {
+        pool: PoolId,
+        /// When it made the last progress.
+        since: Timestamp,
+        deadline: SignedDuration,
+        /// A new machine that isn't there, if there is one.
+        machine: Option<String>,
+    },
+    /// An add-on or a gate has timed out that ends the upgrade then.
+    AddonFailed { id: AddonId, message: String },
+    /// All machines are there, and a Node isn't Ready for long.
+    VerificationFailed {
+        machine: String,
+        since: Timestamp,
+        deadline: SignedDuration,
+    },
+    /// A Node of a pool that went first isn't Ready for long.
+    CanaryFailed {
+        /// The MachineDeployment's name.
+        pool: String,
+        machine: String,
+        since: Timestamp,
+        deadline: SignedDuration,
+    },
+}
+
+/// A failure, and what becomes of the upgrade for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failed {
+    pub failure: Failure,
+    pub response: FailureResponse,
+}
+
+/// What becomes of an upgrade that has failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FailureResponse {
+    /// It stands until the failure is mended.
+    Hold,
+    /// It should be taken back, and can't be, so it stands.
+    NotTakenBack {
+        /// Why.
+        because: String,
+    },
+    /// It ends; where it should be taken back, with why it isn't.
+    End { because: Option<String> },
+    /// Another `ClusterUpgrade` is to take it back.
+    TakeBack {
+        scope: RollbackScope,
+        /// Why not all of it, where that was asked for.
+        because: Option<String>,
+    },
+}
+
+impl FailureRule {
+    /// Where nothing says another one. How long machines take isn't measured: this is long for a virtual machine, and may
+    /// be short for one of metal.
+    pub const PROGRESS_DEADLINE: SignedDuration = SignedDuration::from_mins(30);
+}
+
+impl Default for FailureRule {
+    fn default() -> Self {
+        Self {
+            on_failure: OnFailure::Hold,
+            progress_deadline: Self::PROGRESS_DEADLINE,
+            created: None,
+        }
+    }
+}
+
+impl Failure {
+    /// The reason in `status.health[]`.
+    #[must_use]
+    pub const fn reason(&self) -> HealthReason {
+        match self {
+            Self::StalledStep { .. } => HealthReason::StalledStep,
+            Self::AddonFailed { .. } => HealthReason::UpgradeFailed,
+            Self::VerificationFailed { .. } => HealthReason::VerificationFailed,
+            Self::CanaryFailed { .. } => HealthReason::CanaryFailed,
+        }
+    }
+
+    /// Since when what is wrong has been so; of an add-on its own row says it.
+    #[must_use]
+    pub const fn since(&self) -> Option<Timestamp> {
+        match self {
+            Self::StalledStep { since, .. }
+            | Self::VerificationFailed { since, .. }
+            | Self::CanaryFailed { since, .. } => Some(*since),
+            Self::AddonFailed { .. } => None,
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::StalledStep {
+                pool,
+                since,
+                deadline,
+                machine,
+            } => {
+                write!(
+                    f,
+                    "{pool} has made no progress since {since:.0}, for longer than {deadline:#}"
+                )?;
+                match machine {
+                    Some(machine) => write!(f, ": Machine {machine} isn't ready"),
+                    None => Ok(()),
+                }
+            }
+            Self::AddonFailed { id, message } => write!(f, "{id}: {message}"),
+            Self::VerificationFailed {
+                machine,
+                since,
+                deadline,
+            } => write!(
+                f,
+                "all machines are there, and the Node of Machine {machine} has not been Ready since {since:.0}, for longer than {deadline:#}"
+            ),
+            Self::CanaryFailed {
+                pool,
+                machine,
+                since,
+                deadline,
+            } => write!(
+                f,
+                "MachineDeployment {pool} went first, and the Node of its Machine {machine} has not been Ready since {since:.0}, for longer than {deadline:#}"
+            ),
+        }
+    }
+}
+
+impl fmt::Display for Failed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { failure, response } = self;
+        write!(f, "{failure}; ")?;
+        let not_taken_back = |f: &mut fmt::Formatter<'_>, because: &str| write!(f, "it isn't taken back: {because}");
+        match response {
+            FailureResponse::Hold => f.write_str("it goes on when that is mended"),
+            FailureResponse::NotTakenBack { because } => not_taken_back(f, because),
+            FailureResponse::End { because: None } => f.write_str("the upgrade has failed"),
+            FailureResponse::End { because: Some(because) } => {
+                f.write_str("the upgrade has failed, and ")?;
+                not_taken_back(f, because)
+            }
+            FailureResponse::TakeBack { scope, because } => {
+                f.write_str(match scope {
+                    RollbackScope::All => "the upgrade is taken back",
+                    RollbackScope::Workers => "its workers are taken back",
+                })?;
+                match because {
+                    Some(because) => write!(f, ", and the control plane is not: {because}"),
+                    None => Ok(()),
+                }
+            }
+        }
+    }
+}

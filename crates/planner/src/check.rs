@@ -7,6 +7,7 @@ mod hooks;
 mod machine_pool;
 mod patch;
 mod pinned;
+mod stuck;
 mod topology;
 mod topology_canary;
 mod verification;
@@ -138,7 +139,9 @@ pub fn check(snapshot: &Snapshot, decision: &Decision) -> Vec<Violation> {
     if passed.iter().any(is_closed)
         || (!passed.is_empty() && is_held())
         || matches!(&decision.action, Action::AnswerHook(answer) if hooks::outlasts(snapshot, answer))
-        || (rollback(snapshot).is_none() && passes_what_is_new(snapshot, decision))
+        || (rollback(snapshot).is_none()
+            && !stuck::is_taken_back(&decision.action)
+            && passes_what_is_new(snapshot, decision))
     {
         broken.push(Violation::GateClosed);
     }
@@ -190,6 +193,7 @@ fn passes_what_is_new(snapshot: &Snapshot, decision: &Decision) -> bool {
 fn passed_gates(snapshot: &Snapshot, action: &Action) -> &'static [Gate] {
     match action {
         Action::SwapControlPlane(swap) | Action::SwapWorkers(swap) if back::turns_around(snapshot, swap) => &[],
+        Action::SwapControlPlane(swap) if stuck::takes_back(swap) => &[],
         Action::SwapControlPlane(_) | Action::EditVersion(_) => &Gate::CONTROL_PLANE,
         Action::SwapWorkers(swap) => match swap.pool {
             PoolId::ControlPlane | PoolId::Workers(_) => &Gate::WORKERS,
@@ -390,6 +394,7 @@ fn check_control_plane(snapshot: &Snapshot, swap: &Swap, broken: &mut Vec<Violat
             back::check_target(&control_plane.object, swap, rollback, broken);
             back::check_step(snapshot, swap, rollback, broken);
         }
+        None if stuck::takes_back(swap) => stuck::check(snapshot, control_plane, swap, broken),
         None => check_step_forward(snapshot, control_plane, swap, broken),
     }
     if control_plane.infrastructure.is_some() != swap.template.is_some() {

@@ -55,7 +55,7 @@ pub use classic::{Returning, WayBack, collect_templates, drifted, plan, resume, 
 pub use decision::{
     Action, AnswerHook, BeginGates, CompletePins, Convergence, Decision, DeleteTemplate, EditVersion, Field, Hold,
     HoldPool, InvolvedObject, LeftBecause, MachinePoolChange, MachineProgress, MachineState, MintTemplate, NodeIs,
-    OtherCatalog, PatchMachinePool, PinPath, PoolProgress, Progress, SetBack, SetConcurrency, Stage, Swap,
+    OtherCatalog, PatchMachinePool, PinPath, PoolProgress, Progress, SetBack, SetConcurrency, Stage, StuckRemedy, Swap,
     TemplateProgress, TemplateRefusal, TemplateState, UnreadyNode, Waiting,
 };
 pub use drain_timeout::DrainTimeout;
@@ -76,7 +76,7 @@ pub use snapshot::{
     Object, OwningCluster, PinnedPath, RaisedConcurrency, Replicas, ResourceVersion, Rollout, RuntimeHooks, Snapshot,
     TakenBack, Template, TemplateContent, TemplateRef, Topology, Unversioned, UpgradeConcurrency, VersionSetBy,
 };
-pub use swap_history::{ComponentImage, PoolState, SwapEntry, SwapHistory, UpgradeId};
+pub use swap_history::{ComponentImage, Direction, PoolState, SwapEntry, SwapHistory, UpgradeId};
 pub use topology::{follow, is_aimed_at_present, passed, release_held, under_way};
 pub use upgrade_spec::{
     Approvals, CanaryRule, Gate, GateState, Origin, PoolOverride, Retention, Strategy, Target, UpgradeSpec,

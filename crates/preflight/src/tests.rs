@@ -156,6 +156,7 @@ fn well() -> Snapshot {
         retention: Retention::default(),
         minor_rollback: MinorRollback::Refuse,
         nodes_ready_for: None,
+        machine_start: jiff::SignedDuration::MAX,
         control_plane: Some(Observed::Read(control_plane())),
         pools: vec![Observed::Read(pool("md-0")), Observed::Read(pool("md-1"))],
         machine_sets: Vec::new(),

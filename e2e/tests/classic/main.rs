@@ -4,6 +4,7 @@
 #![allow(clippy::panic, reason = "a journey fails by panicking, with what it saw")]
 
 mod addons;
+mod boots_never;
 mod by_hand;
 mod expressions;
 mod lifecycle;
@@ -44,6 +45,7 @@ fn main() -> ExitCode {
             "classic-way-back",
             way_back::what_can_be_undone_is_and_what_cannot_says_why,
         ),
+        Journey::shared("classic-boots-never", boots_never::goes_back_and_then_forward),
         Journey::shared("classic-presets", presets::in_each_state),
         Journey::shared("classic-deleted", lifecycle::missing_cluster_wrong_source_and_deletion),
         Journey::shared("classic-edited-outside", lifecycle::edits_made_outside_instar),

@@ -54,7 +54,7 @@ pub(crate) async fn what_can_be_undone_is_and_what_cannot_says_why(scene: Journe
     assert_machines(&ledger, &rows)
 }
 
-type Machines = BTreeSet<(String, String)>;
+pub(crate) type Machines = BTreeSet<(String, String)>;
 
 async fn a_control_plane_that_never_boots(
     scene: &JourneyContext,
@@ -227,7 +227,7 @@ async fn aborted(scene: &JourneyContext, rows: &Rows) -> Result<()> {
 }
 
 /// A release of v1.34 whose machines of a role take an hour to start.
-fn never_boots(rows: &Rows, revision: u8, role: &str) -> Value {
+pub(crate) fn never_boots(rows: &Rows, revision: u8, role: &str) -> Value {
     let mut row = rows.row(34, revision);
     row["spec"]["support"] = json!({ "tier": "Preview" });
     let image = |role: &str, value: Value| json!({ "kind": "DevMachineTemplate", "role": role, "values": [{ "pointer": IMAGE, "value": value }] });
@@ -245,20 +245,20 @@ fn never_boots(rows: &Rows, revision: u8, role: &str) -> Value {
     row
 }
 
-async fn upgrade(scene: &JourneyContext, name: &str, target: &str) -> Result<()> {
+pub(crate) async fn upgrade(scene: &JourneyContext, name: &str, target: &str) -> Result<()> {
     scene
         .apply_object(record(name, &json!({ "clusterName": NAME, "target": target })))
         .await?;
     Ok(())
 }
 
-async fn rollback(scene: &JourneyContext, name: &str, operation: &str, of: &str) -> Result<()> {
+pub(crate) async fn rollback(scene: &JourneyContext, name: &str, operation: &str, of: &str) -> Result<()> {
     let spec = json!({ "clusterName": NAME, "operation": operation, "rollbackOf": of });
     scene.apply_object(record(name, &spec)).await?;
     Ok(())
 }
 
-async fn ended(scene: &JourneyContext, name: &str, wanted: UpgradePhase) -> Result<ClusterUpgradeStatus> {
+pub(crate) async fn ended(scene: &JourneyContext, name: &str, wanted: UpgradePhase) -> Result<ClusterUpgradeStatus> {
     wait_for(&format!("{name} to be {}", wanted.as_str()), UPGRADE, || async {
         let seen: ClusterUpgrade = records(scene).get(name).await?;
         match seen.status {
@@ -302,7 +302,7 @@ async fn versions(scene: &JourneyContext) -> Result<Vec<(String, String)>> {
 }
 
 /// The Machines that stay: their pool and their name.
-async fn machines(scene: &JourneyContext) -> Result<Machines> {
+pub(crate) async fn machines(scene: &JourneyContext) -> Result<Machines> {
     let kind = core_kind("Machine", "machines");
     let api: Api<DynamicObject> = Api::namespaced_with(scene.mgmt.client(), &scene.namespace, &kind);
     let all = api.list(&ListParams::default()).await?;

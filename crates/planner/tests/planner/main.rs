@@ -19,6 +19,7 @@ mod provisioning;
 mod retire;
 mod rollout;
 mod scenarios;
+mod stuck;
 mod templates;
 mod topology;
 mod verification;

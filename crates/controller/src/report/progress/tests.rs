@@ -103,6 +103,7 @@ pub(in crate::report) fn snapshot() -> Snapshot {
         retention: Retention::default(),
         minor_rollback: MinorRollback::Refuse,
         nodes_ready_for: None,
+        machine_start: jiff::SignedDuration::MAX,
         control_plane: Some(Observed::Read(ControlPlane {
             labels: std::collections::BTreeMap::new(),
             object: object("KubeadmControlPlane", "c"),

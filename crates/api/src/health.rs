@@ -189,11 +189,11 @@ health_reasons! {
         "All Machines are there and all Nodes are Ready, one of them for less than a minute.",
         "Nothing: the upgrade completes at the time of the message.";
     ControlPlaneStuck = Error, Stalled:
-        "A new Machine of the control plane has had no Node for more than 10 minutes. A rollout that has begun has to \
-         end before another one begins, so a new target waits.",
-        "Repair what keeps the Machine from starting, such as an image that doesn't exist under its name; or set the \
-         control plane's infrastructureRef to a template of the same version that starts. Then delete the Machine: \
-         Cluster API creates another.";
+        "A new Machine of the control plane has had no Node for more than 10 minutes (`--machine-start-seconds`). A \
+         rollout that has begun has to end, or to go back, before another one begins.",
+        "Name a release that starts in `spec.target`: where nothing of the stuck one has run, a kubeadm control plane \
+         goes back to what it was and from there to that release. Or repair what keeps the Machine from starting, \
+         such as an image that doesn't exist under its name.";
     ClusterApi = Info, Unknown:
         "Cluster API reports in a condition of the Cluster, of a pool or of a Machine what it is doing. The message \
          is its own.",

@@ -26,6 +26,7 @@ use crate::{
     caches::{Caches, KeptMachine, lifecycle, observed, tells_of_trouble},
     fields::{condition, version},
     policy::retention,
+    timing::Timing,
     upgrade_spec::{CurrentVersions, gate_history, id_of, operation, upgrade_spec},
 };
 
@@ -42,7 +43,7 @@ pub(crate) fn gather(
     cluster: &capi::Cluster,
     control_plane: Option<Observed<ControlPlane>>,
     upgrade: &ClusterUpgrade,
-    nodes_ready_for: SignedDuration,
+    timing: Timing,
     now: Timestamp,
 ) -> (Snapshot, CheckRules) {
     // Where it ends at this moment, its record doesn't say so yet.
@@ -51,7 +52,8 @@ pub(crate) fn gather(
     let known = caches.of::<ClusterUpgrade>(&Key::of(cluster));
     upgrade_spec.operation = operation(upgrade, &known, pinned_path(cluster).as_ref());
     let mut snapshot = gather_for(caches, cluster, control_plane, upgrade_spec, Some(ended), now);
-    snapshot.nodes_ready_for = Some(nodes_ready_for);
+    snapshot.nodes_ready_for = Some(timing.nodes_ready_for);
+    snapshot.machine_start = timing.machine_start;
     snapshot.addons.taken_back = snapshot.upgrade_spec.operation.rollback().and_then(|rollback| {
         let of = known.iter().find(|known| id_of(known) == rollback.of)?;
         Some(gate_history(of).set)
@@ -122,6 +124,7 @@ pub(crate) fn gather_for(
         minor_rollback: MinorRollback::Refuse,
         failure_rule: instar_planner::FailureRule::default(),
         nodes_ready_for: None,
+        machine_start: SignedDuration::MAX,
         control_plane,
         pools,
         machine_sets,

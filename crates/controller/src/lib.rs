@@ -32,6 +32,7 @@ mod reconcile;
 mod report;
 mod run;
 mod text;
+mod timing;
 mod upgrade_spec;
 
 pub use hooks::{ExtensionCa, ExtensionServer};
@@ -39,3 +40,4 @@ pub use lease::LeaseError;
 pub use metrics::register;
 pub use rbac::{LEASE_RULES, RULES, WORKLOAD_RULES, Watched};
 pub use run::{Error, run};
+pub use timing::Timing;

@@ -23,7 +23,6 @@ use instar_capi::{Cluster, KubeadmControlPlane, MachineDeployment, MachinePool};
 use instar_planner::{Lifecycle, Snapshot};
 use instar_preflight::{deadlines, settled};
 use instar_watch::{Key, Lookup};
-use jiff::SignedDuration;
 use kube::{Client, ResourceExt, runtime::events::Recorder};
 
 use crate::{
@@ -41,6 +40,7 @@ use crate::{
     metrics::{Counters, Pass},
     probe::{Prober, Wanted},
     queue::Next,
+    timing::Timing,
     upgrade_spec::{Upgrades, started},
 };
 
@@ -80,8 +80,7 @@ pub(crate) struct Context {
     pub(crate) prober: Prober,
     pub(crate) hooks: Hooks,
     pub(crate) cluster_api: ClusterApi,
-    /// How long each Node has to be Ready before an upgrade is complete.
-    pub(crate) nodes_ready_for: SignedDuration,
+    pub(crate) timing: Timing,
 }
 
 /// One pass over a Cluster, be it there or not.

@@ -1,11 +1,10 @@
 //! The controller, from the first list to the end.
 
-use std::{pin::pin, sync::Arc, time::Duration};
+use std::{pin::pin, sync::Arc};
 
 use futures::{FutureExt, future::select_all};
 use instar_serve::{Metrics, Readiness};
 use instar_watch::Key;
-use jiff::SignedDuration;
 use kube::{
     Client,
     runtime::events::{Recorder, Reporter},
@@ -27,6 +26,7 @@ use crate::{
     probe::Prober,
     queue::work,
     reconcile::{Context, reconcile},
+    timing::Timing,
 };
 
 /// How many Clusters are looked at at once.
@@ -54,12 +54,12 @@ pub enum Error {
 
 /// Runs until `shutdown`, and then gives the lease back; or until something ends that shouldn't.
 /// `lease_namespace` is where the lease is; without one, no other process may run. Without `extension`, Cluster API is told
-/// of no Runtime Hooks. `nodes_ready_for` is how long each Node has to be Ready before an upgrade is complete.
+/// of no Runtime Hooks.
 pub async fn run(
     client: Client,
     lease_namespace: Option<&str>,
     extension: Option<ExtensionServer>,
-    nodes_ready_for: Duration,
+    timing: Timing,
     metrics: &Metrics,
     readiness: &Readiness,
     shutdown: impl Future<Output = ()>,
@@ -99,7 +99,7 @@ pub async fn run(
         prober: Prober::new(wake),
         hooks: Hooks::new(extension),
         cluster_api: ClusterApi::default(),
-        nodes_ready_for: SignedDuration::try_from(nodes_ready_for).unwrap_or(SignedDuration::MAX),
+        timing,
         caches: Arc::clone(&caches),
         client,
     };

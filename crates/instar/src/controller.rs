@@ -4,11 +4,10 @@ use std::{
     fs, io,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::PathBuf,
-    time::Duration,
 };
 
 use clap::Args;
-use instar_controller::{ExtensionCa, ExtensionServer};
+use instar_controller::{ExtensionCa, ExtensionServer, Timing};
 use instar_serve::{Metrics, Readiness, health};
 use instar_watch::{ConnectError, connect};
 use tokio::{net::TcpListener, select};
@@ -75,6 +74,10 @@ pub struct ControllerArgs {
     /// For how many seconds each Node has to be Ready before an upgrade is complete
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     pub(crate) node_ready_seconds: u32,
+
+    /// After how many seconds without a Node a new Machine of a control plane is said to be stuck
+    #[arg(long, value_name = "SECONDS", default_value_t = 600)]
+    pub(crate) machine_start_seconds: u32,
 
     /// Run without the Lease; use this only if no other instance of the controller runs
     #[arg(long)]
@@ -151,7 +154,7 @@ pub(crate) async fn run(args: &ControllerArgs) -> Result<(), Error> {
             client,
             namespace,
             extension,
-            Duration::from_secs(args.node_ready_seconds.into()),
+            Timing::in_seconds(args.node_ready_seconds, args.machine_start_seconds),
             &metrics,
             &readiness,
             shutdown.cancelled(),

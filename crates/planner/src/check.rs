@@ -9,6 +9,7 @@ mod machine_pool;
 mod patch;
 mod paused_rollout;
 mod pinned;
+mod stuck;
 mod topology;
 mod topology_canary;
 mod verification;
@@ -145,7 +146,7 @@ pub fn check(snapshot: &Snapshot, decision: &Decision) -> Vec<Violation> {
         || (!passed.is_empty() && is_held())
         || matches!(&decision.action, Action::AnswerHook(answer) if hooks::outlasts(snapshot, answer))
         || match rollback(snapshot) {
-            None => passes_what_is_new(snapshot, decision),
+            None => !stuck::is_taken_back(&decision.action) && passes_what_is_new(snapshot, decision),
             Some(rollback) => back::passes_addons(snapshot, decision, rollback),
         }
     {
@@ -207,6 +208,7 @@ fn passed_gates(snapshot: &Snapshot, action: &Action) -> &'static [Gate] {
     match action {
         Action::SwapControlPlane(swap) | Action::SwapWorkers(swap) if back::turns_around(snapshot, swap) => &[],
         Action::EditVersion(edit) if landing::lands(snapshot, edit) => &[],
+        Action::SwapControlPlane(swap) if stuck::takes_back(swap) => &[],
         Action::SwapControlPlane(_) | Action::EditVersion(_) => &Gate::CONTROL_PLANE,
         Action::SwapWorkers(swap) => match swap.pool {
             PoolId::ControlPlane | PoolId::Workers(_) => &Gate::WORKERS,
@@ -411,6 +413,7 @@ fn check_control_plane(snapshot: &Snapshot, swap: &Swap, broken: &mut Vec<Violat
             back::check_target(&control_plane.object, swap, rollback, broken);
             back::check_step(snapshot, swap, rollback, broken);
         }
+        None if stuck::takes_back(swap) => stuck::check(snapshot, control_plane, swap, broken),
         None => check_step_forward(snapshot, control_plane, swap, broken),
     }
     if control_plane.infrastructure.is_some() != swap.template.is_some() {

@@ -18,6 +18,7 @@ mod restore;
 mod retire;
 mod returning;
 mod route;
+mod stuck_step;
 mod template;
 mod view;
 mod workers;
@@ -273,7 +274,11 @@ fn left_to_user(view: &ClassicView<'_>, goal: &Goal<'_>, before: &[Waiting]) -> 
 }
 
 fn go(view: &ClassicView<'_>, goal: &Goal<'_>, waiting: &mut Vec<Waiting>) -> (Stage, Action) {
-    match control_plane::next(view, goal, waiting) {
+    let next = match goal.goes_back {
+        Some(before) => back::take_stuck_step_back(view, goal, before, waiting),
+        None => control_plane::next(view, goal, waiting),
+    };
+    match next {
         Next::Write(action) => return (Stage::ControlPlane, *action),
         Next::Wait => return (Stage::ControlPlane, Action::Nothing),
         Next::Done => {}

@@ -8,6 +8,7 @@ mod no_release;
 mod progress;
 mod refuses;
 mod since;
+mod stuck;
 mod text;
 mod topology;
 mod unready_node;
@@ -39,6 +40,7 @@ pub use involved_object::InvolvedObject;
 pub use machine_pool::{LeftBecause, MachinePoolChange, PatchMachinePool};
 pub use no_release::OtherCatalog;
 pub use progress::{MachineProgress, MachineState, PoolProgress, Progress, Stage, TemplateProgress, TemplateState};
+pub use stuck::StuckRemedy;
 pub use topology::{AnswerHook, CompletePins, EditVersion, Hold, HoldPool, RestoreVersionCheck, SetConcurrency};
 pub use unready_node::{NodeIs, UnreadyNode};
 
@@ -346,6 +348,7 @@ pub enum Waiting {
         version: KubeVersion,
         /// The release that comes next, where there is one.
         next: Option<String>,
+        remedy: Box<StuckRemedy>,
     },
     /// The node of a machine of the new version runs another one.
     NodeVersion {

@@ -11,9 +11,5 @@ pub(crate) fn of_control_plane(control_plane: &ControlPlane) -> Etcd {
 
 /// The one that it had at another moment: an external one is so at each.
 pub(crate) fn of_state(control_plane: &ControlPlane, state: &PoolState) -> Etcd {
-    let then = match StartEtcd::of(&control_plane.flavor) {
-        StartEtcd::Elsewhere => StartEtcd::Elsewhere,
-        StartEtcd::Stacked(_) => StartEtcd::Stacked(state.etcd.tag.clone()),
-    };
-    then.at(&state.version)
+    StartEtcd::of_state(&control_plane.flavor, state).at(&state.version)
 }

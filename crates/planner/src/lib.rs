@@ -63,7 +63,7 @@ pub use decision::{
     Action, AnswerHook, BeginGates, CompletePins, Convergence, Decision, DeleteTemplate, EditVersion, Field, Hold,
     HoldPool, InvolvedObject, LeftBecause, MachinePoolChange, MachineProgress, MachineState, MintTemplate, NodeIs,
     OtherCatalog, PatchMachinePool, PinPath, PoolProgress, Progress, RestoreVersionCheck, SetBack, SetConcurrency,
-    Stage, Swap, TemplateProgress, TemplateRefusal, TemplateState, UnreadyNode, Waiting,
+    Stage, StuckRemedy, Swap, TemplateProgress, TemplateRefusal, TemplateState, UnreadyNode, Waiting,
 };
 pub use drain_timeout::DrainTimeout;
 pub use existing::accept;
@@ -85,7 +85,7 @@ pub use snapshot::{
     Object, OwningCluster, PinnedPath, RaisedConcurrency, Replicas, ResourceVersion, Rollout, RuntimeHooks, Snapshot,
     TakenBack, Template, TemplateContent, TemplateRef, Topology, Unversioned, UpgradeConcurrency, VersionSetBy,
 };
-pub use swap_history::{ComponentImage, PoolState, SwapEntry, SwapHistory, UpgradeId};
+pub use swap_history::{ComponentImage, Direction, PoolState, SwapEntry, SwapHistory, UpgradeId};
 pub use topology::{is_aimed_at_present, passed, release_held, under_way};
 pub use upgrade_spec::{
     Approvals, CanaryRule, Gate, GateState, Origin, PoolOverride, Retention, Strategy, Target, UpgradeSpec,

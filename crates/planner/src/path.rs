@@ -6,7 +6,7 @@ use instar_catalog::{Catalog, Pool, Release, etcd::Etcd};
 use instar_domain::{BuildOrder, KubeVersion, Minor};
 use jiff::civil::Date;
 
-use crate::snapshot::Flavor;
+use crate::{snapshot::Flavor, swap_history::PoolState};
 
 /// Where a path begins.
 #[derive(Debug, Clone)]
@@ -229,6 +229,14 @@ impl StartEtcd {
                     None => Self::Stacked(etcd.local.image_tag.clone()),
                 }
             }
+        }
+    }
+
+    /// The one that it had at another moment: an external one is so at each.
+    pub(crate) fn of_state(flavor: &Flavor, state: &PoolState) -> Self {
+        match Self::of(flavor) {
+            Self::Elsewhere => Self::Elsewhere,
+            Self::Stacked(_) => Self::Stacked(state.etcd.tag.clone()),
         }
     }
 

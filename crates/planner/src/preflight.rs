@@ -15,6 +15,7 @@ use crate::{
     settled::is_topology_moving,
     snapshot::{MachineDeployment, Object, Snapshot, Template},
     step::Step,
+    swap_history::Direction,
     upgrade_spec::{Origin, Target},
     values::{apply, put},
 };
@@ -29,7 +30,12 @@ fn has_begun(snapshot: &Snapshot) -> bool {
     let is_swapped = |object: &Object| {
         let history = object.swap_history.as_ref();
         let swap = history.and_then(|history| history.last_of(&id));
-        swap.is_some_and(|swap| is_on_the_way || swap.converged.is_none())
+        // One that has only taken a step of another upgrade back hasn't begun.
+        let has_stepped = history.is_some_and(|history| {
+            let mut steps = history.entries().iter();
+            steps.any(|entry| entry.upgrade == id && entry.direction == Direction::Forward)
+        });
+        has_stepped && swap.is_some_and(|swap| is_on_the_way || swap.converged.is_none())
     };
     let upgrade_spec = &snapshot.upgrade_spec;
     let edited = snapshot

@@ -63,6 +63,8 @@ pub struct Snapshot {
     pub failure_rule: FailureRule,
     /// How long each Node has to be Ready before the upgrade is complete; absent where there is none to complete.
     pub nodes_ready_for: Option<SignedDuration>,
+    /// How long a new machine of the control plane may have no node before it is said to be stuck.
+    pub machine_start: SignedDuration,
     /// The control plane, where the Cluster refers to one that exists.
     pub control_plane: Option<Observed<ControlPlane>>,
     /// Its MachineDeployments.

@@ -13,7 +13,7 @@ use crate::{
     pool_id::PoolId,
     snapshot::{ControlPlane, Flavor, MachineDeployment, MachinePool, Object, TemplateRef},
     step::Step,
-    swap_history::{ComponentImage, PoolState, SwapEntry, SwapHistory, UpgradeId},
+    swap_history::{ComponentImage, Direction, PoolState, SwapEntry, SwapHistory, UpgradeId},
     values::put,
 };
 
@@ -46,13 +46,15 @@ pub(crate) enum Course<'a> {
     To(Step<'a>),
     /// To what was there before an upgrade.
     BackTo(&'a PoolState),
+    /// To what was there before a step of this upgrade, or of the one before it, that never came up.
+    TurnBackTo(&'a PoolState),
 }
 
 impl<'a> Course<'a> {
     pub(crate) const fn version(self) -> &'a KubeVersion {
         match self {
             Self::To(step) => step.version(),
-            Self::BackTo(before) => &before.version,
+            Self::BackTo(before) | Self::TurnBackTo(before) => &before.version,
         }
     }
 
@@ -60,7 +62,7 @@ impl<'a> Course<'a> {
     fn release(self) -> Option<&'a str> {
         match self {
             Self::To(step) => Some(step.name()),
-            Self::BackTo(before) => before.release.as_deref(),
+            Self::BackTo(before) | Self::TurnBackTo(before) => before.release.as_deref(),
         }
     }
 }
@@ -228,7 +230,7 @@ impl<'a> Course<'a> {
                 let components = components(control_plane, &step).into_iter();
                 components.map(|(below, value)| (below, value.clone())).collect()
             }
-            Self::BackTo(before) => {
+            Self::BackTo(before) | Self::TurnBackTo(before) => {
                 let present = component(control_plane, ETCD_TAG, ETCD_REPOSITORY);
                 let etcd = [
                     (ETCD_TAG, &before.etcd.tag, present.tag),
@@ -321,9 +323,13 @@ fn swap(
             ..after
         },
         converged: None,
+        direction: match to {
+            Course::To(_) | Course::BackTo(_) => Direction::Forward,
+            Course::TurnBackTo(_) => Direction::Back,
+        },
     };
     let swap_history = match to {
-        Course::To(_) => SwapHistory::with(known.as_ref(), entry),
+        Course::To(_) | Course::TurnBackTo(_) => SwapHistory::with(known.as_ref(), entry),
         Course::BackTo(_) => SwapHistory::with_way_back(known.as_ref(), entry),
     };
     let mut patch = json!({"metadata": {

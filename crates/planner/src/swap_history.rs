@@ -37,6 +37,26 @@ pub struct SwapEntry {
     /// When all machines were seen to be as it says; absent where they were not yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub converged: Option<Timestamp>,
+    /// Whether an upgrade went a step, or took one of its own back.
+    #[serde(default, skip_serializing_if = "Direction::is_forward")]
+    pub direction: Direction,
+}
+
+/// Which way a swap leads.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Direction {
+    /// To a release, or to what was there before another upgrade.
+    #[default]
+    Forward,
+    /// To what was there before a step whose machines never came up, on the way to another release.
+    Back,
+}
+
+impl Direction {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+    fn is_forward(&self) -> bool {
+        *self == Self::Forward
+    }
 }
 
 /// What an object says now of what swaps change.
@@ -103,6 +123,18 @@ impl SwapHistory {
     #[must_use]
     pub fn last(&self) -> Option<&SwapEntry> {
         self.0.last()
+    }
+
+    /// What the last step of an upgrade made of the object, without those that it has taken back; absent before its first.
+    pub(crate) fn arrived_at(&self, upgrade: &UpgradeId) -> Option<&PoolState> {
+        let last = self.last_of(upgrade)?;
+        let mut steps = self.0.iter().rev();
+        let step = steps.find(|entry| {
+            entry.upgrade == *upgrade
+                && entry.direction == Direction::Forward
+                && entry.after.is_at(&last.after.version, last.after.template.as_ref())
+        });
+        step.map(|step| &step.after)
     }
 
     /// The last swap, if it was made for this upgrade.
@@ -179,9 +211,13 @@ impl SwapHistory {
     /// Whether an object says what it said before an upgrade, though nobody wrote down who set it back.
     pub(crate) fn is_as_before(&self, of: &UpgradeId, present: Present<'_>) -> bool {
         let mut of_upgrade = self.0.iter().filter(|entry| entry.upgrade == *of);
-        of_upgrade
-            .next()
-            .is_some_and(|first| first.before.is_at(present.version, present.template))
+        of_upgrade.next().is_some_and(|first| {
+            let before = match first.direction {
+                Direction::Forward => &first.before,
+                Direction::Back => &first.after,
+            };
+            before.is_at(present.version, present.template)
+        })
     }
 
     /// Whether an upgrade swapped the object.
@@ -193,7 +229,8 @@ impl SwapHistory {
     fn came_here(&self, of: &UpgradeId, present: Present<'_>) -> Option<usize> {
         self.0.iter().rposition(|entry| {
             let led_down = entry.before.version.compare(&entry.after.version) == BuildOrder::Greater;
-            entry.upgrade == *of && !led_down && entry.after.is_at(present.version, present.template)
+            let leads_back = led_down || entry.direction == Direction::Back;
+            entry.upgrade == *of && !leads_back && entry.after.is_at(present.version, present.template)
         })
     }
 
@@ -264,6 +301,7 @@ mod tests {
             before: state.clone(),
             after: state,
             converged: None,
+            direction: Direction::Forward,
         }
     }
 

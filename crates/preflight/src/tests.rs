@@ -159,6 +159,7 @@ fn well() -> Snapshot {
         minor_rollback: MinorRollback::Refuse,
         failure_rule: instar_planner::FailureRule::default(),
         nodes_ready_for: None,
+        machine_start: jiff::SignedDuration::MAX,
         control_plane: Some(Observed::Read(control_plane())),
         pools: vec![Observed::Read(pool("md-0")), Observed::Read(pool("md-1"))],
         machine_sets: Vec::new(),

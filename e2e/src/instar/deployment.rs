@@ -78,6 +78,8 @@ impl Deployment {
                 // A pod finds its own namespace by itself.
                 ("--lease-namespace", self.namespace.clone()),
                 ("--node-ready-seconds", "0".to_owned()),
+                // Slower than any machine here that comes up at all.
+                ("--machine-start-seconds", "40".to_owned()),
                 // Cluster API reaches no Service here.
                 ("--extension-url", format!("https://127.0.0.1:{}", ports::WEBHOOK)),
                 ("--extension-ca-file", authority.display().to_string()),
@@ -156,6 +158,7 @@ mod tests {
                 "--health-port=9462",
                 "--lease-namespace=instar-system",
                 "--node-ready-seconds=0",
+                "--machine-start-seconds=40",
                 "--extension-url=https://127.0.0.1:9460",
                 "--extension-ca-file=/run/ca.crt",
             ]

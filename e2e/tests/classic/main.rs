@@ -5,6 +5,7 @@
 
 mod addons;
 mod addons_back;
+mod boots_never;
 mod by_hand;
 mod expressions;
 mod failure;
@@ -49,6 +50,7 @@ fn main() -> ExitCode {
             way_back::what_can_be_undone_is_and_what_cannot_says_why,
         ),
         Journey::shared("classic-failure", failure::what_fails_goes_back_or_ends_by_itself),
+        Journey::shared("classic-boots-never", boots_never::goes_back_and_then_forward),
         Journey::shared("classic-presets", presets::in_each_state),
         Journey::shared("classic-deleted", lifecycle::missing_cluster_wrong_source_and_deletion),
         Journey::shared("classic-edited-outside", lifecycle::edits_made_outside_instar),

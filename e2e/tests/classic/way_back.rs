@@ -252,7 +252,7 @@ pub(crate) async fn upgrade(scene: &JourneyContext, name: &str, target: &str) ->
     Ok(())
 }
 
-async fn rollback(scene: &JourneyContext, name: &str, operation: &str, of: &str) -> Result<()> {
+pub(crate) async fn rollback(scene: &JourneyContext, name: &str, operation: &str, of: &str) -> Result<()> {
     let spec = json!({ "clusterName": NAME, "operation": operation, "rollbackOf": of });
     scene.apply_object(record(name, &spec)).await?;
     Ok(())

@@ -33,7 +33,7 @@ use kube::{ResourceExt, api::ListParams, core::DynamicObject};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::gated;
+use crate::{gated, rolled_back};
 
 /// One pool has two machines: the controller dies in the middle of a rollout too.
 const UNEVEN: Shape<'_> = Shape {
@@ -48,20 +48,24 @@ enum Sort {
     Classic,
     /// By one minor, with its pools held.
     Topology,
+    /// Back from another release of its version.
+    Rollback,
 }
 
 impl Sort {
     /// A fate has a Cluster of each.
-    const ALL: [Self; 2] = [Self::Classic, Self::Topology];
+    const ALL: [Self; 3] = [Self::Classic, Self::Topology, Self::Rollback];
 
     /// What one upgrade takes: a mark at the end, that the add-on's turn has come, and what it sets. Of a classic cluster
     /// the record, the pins, four templates, two swaps of the control plane, one of each pool, and of each of the three
     /// that it has converged. Of the other the edit, each pool held and let go, that the first of them has converged, and
-    /// more of them allowed at a time, and not any more.
+    /// more of them allowed at a time, and not any more. Of a rollback when it was seen first, the path, a swap back and the end
+    /// of each of the three, and two marks at the end.
     const fn floor(self) -> usize {
         match self {
             Self::Classic => 16,
             Self::Topology => 11,
+            Self::Rollback => 10,
         }
     }
 
@@ -69,6 +73,7 @@ impl Sort {
         match self {
             Self::Classic => 35,
             Self::Topology => 34,
+            Self::Rollback => 33,
         }
     }
 }
@@ -127,7 +132,7 @@ impl Fate {
 }
 
 /// What the upgrades of a fate take in all.
-const FLOORS: usize = Sort::Classic.floor() + Sort::Topology.floor();
+const FLOORS: usize = Sort::Classic.floor() + Sort::Topology.floor() + Sort::Rollback.floor();
 
 /// The namespaces of a journey, by what their Clusters have before them.
 fn fates(scene: &JourneyContext) -> Vec<(Fate, Vec<(Sort, String)>)> {
@@ -148,7 +153,7 @@ pub(crate) async fn prepare(scene: JourneyContext) -> Result<()> {
             let (scene, rows) = (scene.within(&namespace), &rows);
             async move {
                 match sort {
-                    Sort::Classic => upgrade::prepare(&scene, fate.shape()).await,
+                    Sort::Classic | Sort::Rollback => upgrade::prepare(&scene, fate.shape()).await,
                     Sort::Topology => prepare_topology(&scene, rows, fate.shape()).await,
                 }
             }
@@ -221,6 +226,10 @@ struct Upgrading {
 pub(crate) async fn goes_wrong(scene: JourneyContext) -> Result<()> {
     let (rows, kills) = (scene.rows()?, Kills::default());
     let mut controller = Controller::start(&scene).await?;
+    let to_be_taken_back = fates(&scene).into_iter().flat_map(|(_, namespaces)| namespaces);
+    let to_be_taken_back = to_be_taken_back.filter(|(sort, _)| *sort == Sort::Rollback);
+    let upgraded = to_be_taken_back.map(|(_, namespace)| rolled_back::upgraded(scene.within(&namespace), &rows));
+    try_join_all(upgraded).await?;
     let proxy = FaultProxy::start(&scene.mgmt, 0).await?;
     let kubeconfig = proxy.kubeconfig(&scene.mgmt.controller().kubeconfig())?;
     restarted_and_stopped(&mut controller, &kubeconfig).await?;
@@ -250,7 +259,8 @@ pub(crate) async fn goes_wrong(scene: JourneyContext) -> Result<()> {
             if all_over(&groups).await? {
                 break;
             }
-            for cluster in groups.iter().flat_map(|(_, clusters)| clusters) {
+            let clusters = groups.iter().flat_map(|(_, clusters)| clusters);
+            for cluster in clusters.filter(|cluster| cluster.sort != Sort::Rollback) {
                 gated::approve_what_is_asked(&cluster.scene).await?;
             }
             looked = Instant::now();
@@ -363,6 +373,7 @@ async fn asked(scene: JourneyContext, sort: Sort, rows: &Rows) -> Result<Upgradi
             topology::reconciled(&scene, NAME).await?;
             scene.apply_object(record("up", &target)).await?;
         }
+        Sort::Rollback => rolled_back::asked(&scene).await?,
     }
     let topology = topology_of(&scene).await?;
     Ok(Upgrading {
@@ -375,7 +386,7 @@ async fn asked(scene: JourneyContext, sort: Sort, rows: &Rows) -> Result<Upgradi
 }
 
 /// What somebody asks for who doesn't use the annotation.
-fn record(name: &str, target: &str) -> Value {
+pub(crate) fn record(name: &str, target: &str) -> Value {
     json!({
         "apiVersion": "upgrade.cluster.x-k8s.io/v1alpha1",
         "kind": "ClusterUpgrade",
@@ -405,6 +416,8 @@ impl Upgrading {
                 violations(&self.ledger, rows, shape).await?
             }
             Sort::Topology => self.let_go(rows, shape, &target).await?,
+            // It asks for no approval, has no canary and no add-on.
+            Sort::Rollback => return rolled_back::violations(scene, &self.ledger, rows, shape).await,
         };
         let way = [&*rows.version(33), &*target];
         broken.extend(gated::passed_early(scene, &self.ledger, shape, way).await?);
@@ -460,8 +473,14 @@ impl Upgrading {
 
 async fn all_over(groups: &[(Fate, Vec<Upgrading>)]) -> Result<bool> {
     for cluster in groups.iter().flat_map(|(_, clusters)| clusters) {
-        let upgrade = upgrade(&cluster.scene).await?;
-        if upgrade.is_none_or(|upgrade| !is_marked(&upgrade)) {
+        let is_over = match cluster.sort {
+            Sort::Classic | Sort::Topology => {
+                let upgrade = upgrade(&cluster.scene).await?;
+                upgrade.is_some_and(|upgrade| is_marked(&upgrade))
+            }
+            Sort::Rollback => rolled_back::is_over(&cluster.scene).await?,
+        };
+        if !is_over {
             return Ok(false);
         }
     }

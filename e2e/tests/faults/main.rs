@@ -8,6 +8,7 @@ mod each_write;
 mod gated;
 mod kills;
 mod kinds;
+mod rolled_back;
 mod transparent;
 mod two_controllers;
 mod watches;

@@ -37,7 +37,7 @@ impl Context {
             cluster,
             control_plane,
             upgrade,
-            self.nodes_ready_for,
+            self.timing,
             Timestamp::now(),
         );
         if is_paused(&snapshot) {

@@ -142,7 +142,7 @@ impl Context {
                 cluster,
                 control_plane,
                 &active,
-                self.nodes_ready_for,
+                self.timing,
                 Timestamp::now(),
             );
             let decision = plan(&snapshot);

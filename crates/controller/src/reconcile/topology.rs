@@ -130,7 +130,7 @@ impl Context {
             cluster,
             control_plane,
             upgrade,
-            self.nodes_ready_for,
+            self.timing,
             Timestamp::now(),
         );
         self.hooks.note(&mut snapshot);

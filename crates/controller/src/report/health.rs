@@ -284,6 +284,7 @@ mod tests {
             since: at(7),
             version: "v1.34.1".parse().unwrap(),
             next: None,
+            remedy: Box::new(instar_planner::StuckRemedy::Repair),
         };
         assert_eq!(rows(&[], &[stuck], &seen)[0].since.0, at(7));
     }

@@ -60,7 +60,7 @@ fn message(found: &CheckOutcome) -> String {
 #[cfg(test)]
 mod tests {
     use instar_api::{PreflightCheck, PreflightResult};
-    use instar_planner::{Observed, PoolState, SwapEntry, SwapHistory};
+    use instar_planner::{Direction, Observed, PoolState, SwapEntry, SwapHistory};
 
     use super::*;
     use crate::report::progress::tests::snapshot;
@@ -138,6 +138,7 @@ mod tests {
             before: state.clone(),
             after: state,
             converged: None,
+            direction: Direction::Forward,
         };
         control_plane.object.swap_history = Some(SwapHistory::with(None, entry));
         seen.preflight = Vec::new();

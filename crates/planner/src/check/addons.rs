@@ -98,8 +98,8 @@ fn of_control_plane(snapshot: &Snapshot, to: &str) -> bool {
         row.is_some_and(|row| row.addon_points().contains(&when)) && !is_looked_at(release, when)
     };
     let history = control_plane(snapshot).and_then(|control_plane| control_plane.object.swap_history.as_ref());
-    let last = history.and_then(|history| history.last_of(&snapshot.upgrade_spec.id()));
-    let at = last.and_then(|swap| swap.after.release.as_deref());
+    let last = history.and_then(|history| history.arrived_at(&snapshot.upgrade_spec.id()));
+    let at = last.and_then(|state| state.release.as_deref());
     lacks(to, GatePoint::BeforeControlPlane)
         || at.is_some_and(|at| lacks(at, GatePoint::AfterControlPlane))
         || (at.is_some() && is_found_closed(snapshot, GatePoint::AfterControlPlane, None))

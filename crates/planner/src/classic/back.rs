@@ -7,10 +7,12 @@
 mod addons;
 mod control_plane;
 mod refusals;
+mod stuck;
 
 use instar_domain::KubeVersion;
 
 pub use self::addons::ReturningAddon;
+pub(super) use self::stuck::next as take_stuck_step_back;
 use super::{
     Next, ending, machine_pools, pin,
     progress::Ends,

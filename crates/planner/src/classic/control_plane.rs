@@ -2,35 +2,51 @@
 
 use instar_capi::{Lifecycle, ManagedBy, WorkerKind};
 use instar_domain::skew;
-use jiff::SignedDuration;
 
 use super::{
     Next, arrival,
     goal::{Goal, at_present},
     machine_pools,
+    stuck_step::{self, StuckStep, stuck_since},
     template::{self, Source, Wanted},
     view::ClassicView,
     workers::{self, Heading, WorkerRollout},
 };
 use crate::{
     cluster_api::{deletions, machines_there, not_ready_though_there, said},
-    decision::{Action, Waiting},
+    decision::{Action, StuckRemedy, Waiting},
     gates,
     pool_id::PoolId,
     settled::{control_plane_settled, matches_spec, unready},
-    snapshot::{Flavor, Machine, MachineDeployment, Node, Object, Rollout},
+    snapshot::{Flavor, Machine, MachineDeployment, Object, Rollout},
     step::Step,
     swap::{self, Course, Destination, Origin},
     upgrade_spec::PoolOverride,
 };
 
-/// A machine that has no node for so long is said to be stuck.
-const STARTS: SignedDuration = SignedDuration::from_mins(10);
+/// What a rollout that has to end first keeps waiting, and what ends it where a machine is stuck.
+pub(super) struct Outlook<'a> {
+    /// The release that comes next, where there is one.
+    pub(super) comes_next: Option<&'a str>,
+    pub(super) remedy: StuckRemedy,
+}
+
+impl Outlook<'_> {
+    /// Nothing comes next.
+    pub(super) const LAST: Self = Self {
+        comes_next: None,
+        remedy: StuckRemedy::Repair,
+    };
+}
 
 /// One release further, where the control plane stands still and the workers may stay behind.
 pub(super) fn next(view: &ClassicView<'_>, goal: &Goal<'_>, waiting: &mut Vec<Waiting>) -> Next {
-    let comes_next = goal.path.first().map(Step::name);
-    let rolling = rolling_out(view, comes_next);
+    let another = |stuck: StuckStep<'_>| StuckRemedy::AnotherRelease(stuck.before.version.clone());
+    let outlook = Outlook {
+        comes_next: goal.path.first().map(Step::name),
+        remedy: stuck_step::find(view).map_or(StuckRemedy::Repair, another),
+    };
+    let rolling = rolling_out(view, &outlook);
     if !rolling.is_empty() {
         waiting.extend(rolling);
         return Next::Wait;
@@ -72,8 +88,8 @@ pub(super) fn next(view: &ClassicView<'_>, goal: &Goal<'_>, waiting: &mut Vec<Wa
     }
 }
 
-/// Why the control plane isn't yet what its spec says. A release may come next.
-pub(super) fn rolling_out(view: &ClassicView<'_>, comes_next: Option<&str>) -> Vec<Waiting> {
+/// Why the control plane isn't yet what its spec says.
+pub(super) fn rolling_out(view: &ClassicView<'_>, outlook: &Outlook<'_>) -> Vec<Waiting> {
     let control_plane = view.control_plane;
     let (version, counts) = (&control_plane.version, control_plane.replicas);
     let template = control_plane.infrastructure.as_ref();
@@ -89,7 +105,7 @@ pub(super) fn rolling_out(view: &ClassicView<'_>, comes_next: Option<&str>) -> V
     };
     let new = machines.iter().copied();
     let new: Vec<_> = new.filter(|machine| matches_spec(machine, version, template)).collect();
-    let stuck = new.iter().filter_map(|machine| stuck(view, comes_next, machine));
+    let stuck = new.iter().filter_map(|machine| stuck(view, outlook, machine));
     stuck
         .chain([rolling])
         .chain(unready(new.iter().copied(), version))
@@ -100,17 +116,13 @@ pub(super) fn rolling_out(view: &ClassicView<'_>, comes_next: Option<&str>) -> V
 }
 
 /// A new machine that has had no node for long. Since when is said, and not for how long: that would be news each time.
-fn stuck(view: &ClassicView<'_>, comes_next: Option<&str>, machine: &Machine) -> Option<Waiting> {
-    let since = machine.created?;
-    let is_stuck = match (machine.lifecycle, &machine.node) {
-        (Lifecycle::Active | Lifecycle::Paused, Node::Absent) => view.snapshot.now.duration_since(since) >= STARTS,
-        (Lifecycle::Deleting, _) | (_, Node::Joined { .. }) => false,
-    };
-    is_stuck.then(|| Waiting::ControlPlaneStuck {
+fn stuck(view: &ClassicView<'_>, outlook: &Outlook<'_>, machine: &Machine) -> Option<Waiting> {
+    Some(Waiting::ControlPlaneStuck {
+        since: stuck_since(view, machine)?,
         machine: machine.name.clone(),
-        since,
         version: view.control_plane.version.clone(),
-        next: comes_next.map(str::to_owned),
+        next: outlook.comes_next.map(str::to_owned),
+        remedy: Box::new(outlook.remedy.clone()),
     })
 }
 

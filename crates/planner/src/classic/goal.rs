@@ -4,7 +4,9 @@ use instar_catalog::{Pool, Resolved, Role};
 use instar_domain::{BuildOrder, KubeVersion, Minor};
 
 use super::{
-    pinned, template,
+    pinned,
+    stuck_step::{self, StuckStep},
+    template,
     view::{ClassicView, ExternalChange},
 };
 use crate::{
@@ -14,6 +16,7 @@ use crate::{
     pool_id::PoolId,
     step::Step,
     swap,
+    swap_history::PoolState,
     upgrade_spec::Target,
 };
 
@@ -28,6 +31,8 @@ pub(super) struct Goal<'a> {
     pub(super) path: Vec<Step<'a>>,
     /// Whether the Cluster carries it.
     pub(super) is_pinned: bool,
+    /// Where the control plane goes first, since the step under way never came up and the path is another one.
+    pub(super) goes_back: Option<&'a PoolState>,
 }
 
 /// What a pool must come to.
@@ -78,12 +83,16 @@ impl<'a> Goal<'a> {
                 });
             }
         }
-        begins_there(view)?;
+        let stuck = stuck_step::find(view);
+        begins_there(view, stuck)?;
         // A version that another client set may lack what comes with its release: its etcd, say.
         let is_planned = external_change != ExternalChange::Advanced(Field::Version);
         match pinned::find(view).filter(|_| is_planned) {
-            Some(steps) => Self::pinned(view, steps, external_change),
-            None => Self::from_catalog(view, external_change),
+            Some(steps) => Self::pinned(view, steps, external_change, stuck),
+            None => match stuck.and_then(|stuck| Self::around(view, stuck)) {
+                Some(goal) => Ok(goal),
+                None => Self::from_catalog(view, external_change),
+            },
         }
     }
 
@@ -95,6 +104,7 @@ impl<'a> Goal<'a> {
             path: Vec::new(),
             // What it stands at was pinned before it went there.
             is_pinned: true,
+            goes_back: None,
         }
     }
 
@@ -103,6 +113,7 @@ impl<'a> Goal<'a> {
         view: &ClassicView<'a>,
         steps: Vec<Step<'a>>,
         external_change: ExternalChange<'_>,
+        stuck: Option<StuckStep<'a>>,
     ) -> Result<Self, Waiting> {
         let Some(target) = steps.last().copied() else {
             return Ok(Self {
@@ -110,8 +121,24 @@ impl<'a> Goal<'a> {
                 steps,
                 path: Vec::new(),
                 is_pinned: true,
+                goes_back: None,
             });
         };
+        let path = view
+            .snapshot
+            .cluster
+            .classic()
+            .and_then(|classic| classic.path.as_ref());
+        let begins_before = |stuck: &StuckStep<'_>| path.is_some_and(|path| path.from == stuck.before.version);
+        if let Some(stuck) = stuck.filter(|stuck| begins_before(stuck) && !leads_through(&steps, *stuck)) {
+            return Ok(Self {
+                demand: Demand::Values(target),
+                path: steps.clone(),
+                steps,
+                is_pinned: true,
+                goes_back: Some(stuck.before),
+            });
+        }
         let present = &view.control_plane.version;
         let mut path = Vec::new();
         for step in &steps {
@@ -124,15 +151,35 @@ impl<'a> Goal<'a> {
             steps,
             path,
             is_pinned: true,
+            goes_back: None,
+        })
+    }
+
+    /// From what was there before a step that never came up to another release, where the way there is another one.
+    fn around(view: &ClassicView<'a>, stuck: StuckStep<'a>) -> Option<Self> {
+        let before = &stuck.before.version;
+        let Ok(Demand::Values(target)) = demand(view, before) else {
+            return None;
+        };
+        let etcd = StartEtcd::of_state(&view.control_plane.flavor, stuck.before);
+        let steps = path(view, &target, before, etcd, ExternalChange::Unchanged).ok()?;
+        (!leads_through(&steps, stuck)).then(|| Self {
+            demand: Demand::Values(target),
+            path: steps.clone(),
+            steps,
+            is_pinned: false,
+            goes_back: Some(stuck.before),
         })
     }
 
     fn from_catalog(view: &ClassicView<'a>, external_change: ExternalChange<'_>) -> Result<Self, Waiting> {
-        let demand = demand(view)?;
+        let control_plane = view.control_plane;
+        let demand = demand(view, &control_plane.version)?;
         let (steps, path) = match demand {
             Demand::Values(target) if has(view, &target, external_change)? => (vec![target], Vec::new()),
             Demand::Values(target) => {
-                let path = path(view, &target, external_change)?;
+                let etcd = StartEtcd::of(&control_plane.flavor);
+                let path = path(view, &target, &control_plane.version, etcd, external_change)?;
                 (path.clone(), path)
             }
             Demand::Version(..) => (Vec::new(), Vec::new()),
@@ -142,6 +189,7 @@ impl<'a> Goal<'a> {
             steps,
             path,
             is_pinned: false,
+            goes_back: None,
         })
     }
 
@@ -150,15 +198,21 @@ impl<'a> Goal<'a> {
     }
 }
 
-/// Holds `spec.source` against the control plane, until the first swap of this upgrade.
-fn begins_there(view: &ClassicView<'_>) -> Result<(), Waiting> {
+/// Whether a path goes through the release that doesn't come up.
+fn leads_through(steps: &[Step<'_>], stuck: StuckStep<'_>) -> bool {
+    steps.iter().any(|step| step.name() == stuck.release)
+}
+
+/// Holds `spec.source` against the control plane, until the first swap of this upgrade. A step of another upgrade that
+/// never came up doesn't count.
+fn begins_there(view: &ClassicView<'_>, stuck: Option<StuckStep<'_>>) -> Result<(), Waiting> {
     let upgrade_spec = &view.snapshot.upgrade_spec;
     let Some(source) = &upgrade_spec.source else {
         return Ok(());
     };
     let control_plane = view.control_plane;
     let has_begun = view.swapped(&control_plane.object).is_some();
-    let present = &control_plane.version;
+    let present = stuck.map_or(&control_plane.version, |stuck| &stuck.before.version);
     let same = source.parse().is_ok_and(|version: KubeVersion| version == *present)
         || source.parse().is_ok_and(|minor: Minor| minor == present.minor());
     if has_begun || same {
@@ -186,8 +240,8 @@ pub(crate) fn is_older(text: &str, present: &KubeVersion) -> bool {
     full.unwrap_or(false) || minor.unwrap_or(false)
 }
 
-fn demand<'a>(view: &ClassicView<'a>) -> Result<Demand<'a>, Waiting> {
-    let present = &view.control_plane.version;
+/// What is asked of a control plane at a version.
+fn demand<'a>(view: &ClassicView<'a>, present: &KubeVersion) -> Result<Demand<'a>, Waiting> {
     let catalog = &view.snapshot.catalog;
     match &view.snapshot.upgrade_spec.target {
         Target::Release(name) => match catalog.named(name) {
@@ -252,6 +306,8 @@ fn has(view: &ClassicView<'_>, release: &Step<'_>, external_change: ExternalChan
 fn path<'a>(
     view: &ClassicView<'a>,
     target: &Step<'a>,
+    present: &KubeVersion,
+    etcd: StartEtcd,
     external_change: ExternalChange<'_>,
 ) -> Result<Vec<Step<'a>>, Waiting> {
     let catalog = &view.snapshot.catalog;
@@ -261,8 +317,8 @@ fn path<'a>(
     };
     let control_plane = view.control_plane;
     let start = Start {
-        version: &control_plane.version,
-        etcd: StartEtcd::of(&control_plane.flavor),
+        version: present,
+        etcd,
         pool: control_plane.infrastructure.as_ref().map(|reference| Pool {
             role: Role::ControlPlane,
             group: &reference.group,
@@ -274,7 +330,7 @@ fn path<'a>(
         Ok(path) => Ok(path.into_iter().map(Step::from).collect()),
         // Another client raised the version alone, without the etcd of its release.
         Err(NoPath::Etcd(step)) if external_change == ExternalChange::Advanced(Field::Version) => {
-            let mut rows = catalog.rows_of(&control_plane.version);
+            let mut rows = catalog.rows_of(present);
             let Some(row) = rows.find(|row| Some(row.name()) == step.first.as_deref()) else {
                 return Err(Waiting::NoPath(Box::new(NoPath::Etcd(step))));
             };

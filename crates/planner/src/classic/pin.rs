@@ -41,7 +41,10 @@ pub(super) fn write(view: &ClassicView<'_>, goal: &Goal<'_>) -> Option<PinPath> 
         upgrade: view.snapshot.upgrade_spec.id(),
         target: view.snapshot.upgrade_spec.target.as_str().to_owned(),
         since: Some(view.snapshot.now),
-        from: control_plane.version.clone(),
+        from: goal
+            .goes_back
+            .map_or(&control_plane.version, |before| &before.version)
+            .clone(),
         releases: goal.steps.iter().map(|step| step.name().to_owned()).collect(),
         addons: goal
             .steps

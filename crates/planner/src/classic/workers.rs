@@ -153,12 +153,7 @@ pub(super) fn next<'a>(view: &ClassicView<'a>, rollout: &WorkerRollout<'a>, wait
                 }
                 continue;
             }
-            let swapped = match (pool, course) {
-                (Workers::Deployment(pool), Course::To(step)) => swap(view, pool, &step),
-                (Workers::Deployment(pool), Course::BackTo(before)) => returning::swap(view, pool, before),
-                (Workers::MachinePool(pool), _) => Ok(machine_pools::begin(view, pool)),
-            };
-            match swapped {
+            match begin(view, pool, course) {
                 Ok(action) => return Next::Write(Box::new(action)),
                 Err(reason) => waiting.push(reason),
             }
@@ -181,13 +176,27 @@ pub(super) fn next<'a>(view: &ClassicView<'a>, rollout: &WorkerRollout<'a>, wait
     }
 }
 
+/// The write by which a pool goes.
+fn begin(view: &ClassicView<'_>, pool: Workers<'_>, course: Course<'_>) -> Result<Action, Waiting> {
+    match (pool, course) {
+        (Workers::Deployment(pool), Course::To(step)) => swap(view, pool, &step),
+        (Workers::Deployment(pool), Course::BackTo(before) | Course::TurnBackTo(before)) => {
+            returning::swap(view, pool, before)
+        }
+        (Workers::MachinePool(pool), _) => Ok(machine_pools::begin(view, pool)),
+    }
+}
+
 /// The swap of a pool whose rollout is to go back before it has ended.
 fn turn_around(view: &ClassicView<'_>, pool: Workers<'_>, course: Course<'_>) -> Option<Action> {
     match (pool, course) {
         (Workers::Deployment(pool), Course::BackTo(before)) if !view.rolled_out(pool) => {
             returning::swap(view, pool, before).ok()
         }
-        (Workers::Deployment(_) | Workers::MachinePool(_), Course::To(_) | Course::BackTo(_)) => None,
+        (
+            Workers::Deployment(_) | Workers::MachinePool(_),
+            Course::To(_) | Course::BackTo(_) | Course::TurnBackTo(_),
+        ) => None,
     }
 }
 

@@ -249,20 +249,13 @@ impl fmt::Display for Waiting {
                 since,
                 version,
                 next,
+                remedy,
             } => {
                 write!(
                     f,
-                    "Machine {machine} of the control plane was created at {since} and has had no node since: the \
-                     rollout to {version} has to end first"
+                    "Machine {machine} of the control plane was created at {since} and has had no node since"
                 )?;
-                if let Some(next) = next {
-                    write!(f, ", and release {next} waits for that")?;
-                }
-                write!(
-                    f,
-                    "; repair what keeps the Machine from starting, or set the control plane's infrastructureRef to a \
-                     template of {version} that starts, and delete the Machine"
-                )
+                remedy.write(f, version, next.as_deref())
             }
             Self::NodeVersion { machine, version, node } => write!(
                 f,

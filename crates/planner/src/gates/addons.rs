@@ -88,7 +88,7 @@ pub(crate) fn after_control_plane(snapshot: &Snapshot) -> Option<AskedPoint> {
     match &snapshot.cluster.kind {
         ClusterKind::Classic(_) => {
             let history = control_plane.object.swap_history.as_ref()?;
-            let after = &history.last_of(&upgrade_spec.id())?.after;
+            let after = history.arrived_at(&upgrade_spec.id())?;
             let point = AskedPoint::new(GatePoint::AfterControlPlane, &after.version, after.release.as_deref());
             Some(point)
         }

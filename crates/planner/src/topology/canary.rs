@@ -16,7 +16,7 @@ use crate::{
     pool_id::PoolId,
     snapshot::{MachineDeployment, Rollout},
     swap::with_history,
-    swap_history::{ComponentImage, PoolState, SwapEntry, SwapHistory},
+    swap_history::{ComponentImage, Direction, PoolState, SwapEntry, SwapHistory},
     upgrade_spec::CanaryRule,
 };
 
@@ -183,6 +183,7 @@ fn entry(view: &TopologyView<'_>, pool: &MachineDeployment, converged: Option<Ti
         before: state(lowest.unwrap_or(&pool.version), None),
         after: state(&pool.version, Some(pool.infrastructure.name.clone())),
         converged,
+        direction: Direction::Forward,
     }
 }
 

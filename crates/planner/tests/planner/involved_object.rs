@@ -276,6 +276,7 @@ fn of_machines() -> Vec<Case> {
                 since: "2026-11-20T12:00:00Z".parse().unwrap(),
                 version: version("v1.34.5"),
                 next: None,
+                remedy: Box::new(instar_planner::StuckRemedy::Repair),
             },
             Some(("Machine", "m")),
         ),

@@ -21,6 +21,7 @@ mod provisioning;
 mod retire;
 mod rollout;
 mod scenarios;
+mod stuck;
 mod templates;
 mod topology;
 mod verification;

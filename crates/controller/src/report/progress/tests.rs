@@ -106,6 +106,7 @@ pub(in crate::report) fn snapshot() -> Snapshot {
         minor_rollback: MinorRollback::Refuse,
         failure_rule: instar_planner::FailureRule::default(),
         nodes_ready_for: None,
+        machine_start: jiff::SignedDuration::MAX,
         control_plane: Some(Observed::Read(ControlPlane {
             labels: std::collections::BTreeMap::new(),
             object: object("KubeadmControlPlane", "c"),

@@ -4,7 +4,7 @@ use super::{addons, refusals};
 use crate::{
     classic::{
         Next,
-        control_plane::{rolling_out, swap_to},
+        control_plane::{Outlook, rolling_out, swap_to},
         convergence, restore,
         route::{Route, control_plane_route},
         view::{ClassicView, ExternalChange},
@@ -49,7 +49,7 @@ pub(super) fn next(view: &ClassicView<'_>, rollback: &Rollback, waiting: &mut Ve
         }
         Route::Untouched => Next::Done,
         Route::There => {
-            let rolling = rolling_out(view, None);
+            let rolling = rolling_out(view, &Outlook::LAST);
             if !rolling.is_empty() {
                 waiting.extend(rolling);
                 return Next::Wait;
@@ -75,7 +75,7 @@ fn back_to(view: &ClassicView<'_>, rollback: &Rollback, before: &PoolState, wait
     // A step of our own has to end, and so has one from somewhere else than where this goes to: its machines would be
     // two steps away.
     if view.swapped(&view.control_plane.object).is_some() || !is_between(view, before) {
-        let rolling = rolling_out(view, None);
+        let rolling = rolling_out(view, &Outlook::LAST);
         if !rolling.is_empty() {
             waiting.extend(rolling);
             return Next::Wait;

@@ -41,13 +41,20 @@ impl World {
     fn reconcile_machines(&mut self, random: &mut Random) {
         self.machines
             .retain(|machine| machine.lifecycle == Lifecycle::Active || !random.chance(60));
+        let broken: Vec<String> = self
+            .templates
+            .iter()
+            .filter(|template| self.never_boots.contains(&super::image(template)))
+            .map(|template| template.name.clone())
+            .collect();
+        let boots = |machine: &Machine| !machine.template.as_ref().is_some_and(|name| broken.contains(name));
         for machine in &mut self.machines {
             let is_worker = machine.pool != Some(PoolId::ControlPlane);
             let never_joins = is_worker && self.never_join.contains(&machine.version);
             machine.phase = match machine.phase {
                 MachinePhase::Pending => MachinePhase::Provisioned,
                 MachinePhase::Provisioned if never_joins => MachinePhase::Provisioned,
-                MachinePhase::Provisioned if random.chance(70) => {
+                MachinePhase::Provisioned if random.chance(70) && boots(machine) => {
                     machine.node = joined(&machine.name, &machine.version);
                     machine.node_readiness = if self.nodes_flap {
                         not_ready()
@@ -102,6 +109,26 @@ impl World {
         let quiet = all
             .iter()
             .all(|machine| ready(machine) && machine.lifecycle == Lifecycle::Active);
+        // What isn't as the spec says is taken away first where it isn't well, and nothing else is done.
+        let unwell = all
+            .iter()
+            .find(|machine| !ready(machine) && machine.lifecycle == Lifecycle::Active && !up_to_date(machine));
+        let others_are_well = all
+            .iter()
+            .filter(|machine| ready(machine) || machine.lifecycle == Lifecycle::Deleting)
+            .count()
+            + 1
+            == all.len();
+        let serves = all.iter().any(|machine| ready(machine) && up_to_date(machine));
+        if let Some(unwell) = unwell
+            && others_are_well
+            && serves
+            && replicas.total > desired
+        {
+            let at = self.machines.iter().position(|machine| machine.name == unwell.name);
+            self.remove_machine(at.unwrap());
+            return;
+        }
         if !quiet {
             return;
         }

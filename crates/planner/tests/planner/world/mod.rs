@@ -19,8 +19,8 @@ use instar_capi::ClusterConfiguration;
 use instar_catalog::Catalog;
 use instar_domain::KubeVersion;
 use instar_planner::{
-    Approvals, CanaryRule, CheckOutcome, Cluster, ClusterKind, ComponentImage, Contract, ControlPlane, DrainTimeout,
-    FailureRule, Flavor, Gate, GateState, Initialization, JoinRule, Lifecycle, Machine, MachineDeployment,
+    Approvals, CanaryRule, CheckOutcome, Cluster, ClusterKind, ComponentImage, Contract, ControlPlane, Direction,
+    DrainTimeout, FailureRule, Flavor, Gate, GateState, Initialization, JoinRule, Lifecycle, Machine, MachineDeployment,
     MachinePhase, MachineSet, ManagedBy, MinorRollback, Node, NodeReadiness, Object, Observed, PoolId, PoolState,
     PreflightOutcome, Problem, Replicas, ResourceVersion, Retention, Rollout, Snapshot, SwapEntry, SwapHistory, Target,
     Template, TemplateContent, TemplateRef, Unversioned, UpgradeId, UpgradeSpec,
@@ -31,6 +31,8 @@ use serde_json::{Value, json};
 pub const GROUP: &str = "infrastructure.cluster.x-k8s.io";
 /// How long nodes have to be Ready.
 pub const NODES_READY_FOR: SignedDuration = SignedDuration::from_secs(60);
+/// How long a new machine of a control plane may take.
+pub const MACHINE_START: SignedDuration = SignedDuration::from_mins(10);
 
 pub const KIND: &str = "TestMachineTemplate";
 
@@ -95,6 +97,8 @@ pub struct World {
     pub never_join: BTreeSet<KubeVersion>,
     /// Nodes become Ready late, and cease to be so by chance.
     pub nodes_flap: bool,
+    /// The images of which no machine gets a node.
+    pub never_boots: BTreeSet<String>,
     counter: u64,
 }
 
@@ -209,6 +213,7 @@ impl World {
             rollouts_stopped: 0,
             never_join: BTreeSet::new(),
             nodes_flap: false,
+            never_boots: BTreeSet::new(),
             counter: 100,
         };
         world.add_template("blue-cp");
@@ -291,10 +296,8 @@ impl World {
     pub fn machine(&mut self, pool: PoolId, version: KubeVersion, template: &str) {
         let name = self.next_name("m");
         let source = self.templates.iter().find(|other| other.name == template);
-        let image = source.unwrap().content.as_ref().unwrap().spec["template"]["spec"]["image"]
-            .as_str()
-            .unwrap();
-        self.births.push((pool.clone(), version.clone(), image.to_owned()));
+        let image = image(source.unwrap());
+        self.births.push((pool.clone(), version.clone(), image));
         self.machines.push(Machine {
             name,
             pool: Some(pool),
@@ -304,7 +307,7 @@ impl World {
             node: Node::Absent,
             node_readiness: NodeReadiness::Unknown { message: String::new() },
             lifecycle: Lifecycle::Active,
-            created: None,
+            created: Some(self.now),
             deletion_waits_for: None,
             maker: None,
         });
@@ -326,6 +329,7 @@ impl World {
             minor_rollback: self.minor_rollback,
             failure_rule: self.failure_rule.clone(),
             nodes_ready_for: Some(NODES_READY_FOR),
+            machine_start: MACHINE_START,
             control_plane: Some(Observed::Read(self.control_plane.clone())),
             pools: self
                 .pools
@@ -373,6 +377,15 @@ impl World {
     }
 }
 
+/// What the machines of a template boot.
+fn image(template: &Template) -> String {
+    let spec = &template.content.as_ref().unwrap().spec;
+    spec["template"]["spec"]["image"]
+        .as_str()
+        .unwrap_or_default()
+        .to_owned()
+}
+
 /// As one swap leaves it, made later than any path was pinned.
 pub fn swap_history(upgrade: &str, to: &str, template: &str) -> SwapHistory {
     let state = PoolState {
@@ -394,6 +407,7 @@ pub fn swap_history(upgrade: &str, to: &str, template: &str) -> SwapHistory {
             before: state.clone(),
             after: state,
             converged: None,
+            direction: Direction::Forward,
         },
     )
 }

@@ -1,0 +1,45 @@
+//! What ends a rollout of the control plane whose new machine never comes up.
+
+use std::fmt;
+
+use instar_domain::KubeVersion;
+
+/// What ends it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StuckRemedy {
+    /// A user repairs the machine, or replaces its template.
+    Repair,
+    /// The same, or a user names another release: the control plane goes back to this version then, and from there to it.
+    AnotherRelease(KubeVersion),
+    /// The control plane goes back to this version, since another release is asked for.
+    GoesBack(KubeVersion),
+}
+
+impl StuckRemedy {
+    /// What comes after the machine and its time: the version of the rollout, and the release that comes next.
+    pub(super) fn write(&self, f: &mut fmt::Formatter<'_>, version: &KubeVersion, next: Option<&str>) -> fmt::Result {
+        if let Self::GoesBack(before) = self {
+            write!(f, ": the control plane goes back from {version} to {before}")?;
+            return match next {
+                Some(next) => write!(f, ", and from there to release {next}"),
+                None => Ok(()),
+            };
+        }
+        write!(f, ": the rollout to {version} has to end first")?;
+        if let Some(next) = next {
+            write!(f, ", and release {next} waits for that")?;
+        }
+        f.write_str("; repair what keeps the Machine from starting, or ")?;
+        match self {
+            Self::AnotherRelease(before) => write!(
+                f,
+                "name another release in spec.target of the ClusterUpgrade: the control plane then goes back to \
+                 {before}, and from there to that release"
+            ),
+            Self::Repair | Self::GoesBack(_) => write!(
+                f,
+                "set the control plane's infrastructureRef to a template of {version} that starts, and delete the Machine"
+            ),
+        }
+    }
+}

@@ -229,6 +229,7 @@ fn begins_another(snapshot: &Snapshot, action: &Action, failure: &Failure) -> bo
         | Action::SetConcurrency(_)
         | Action::BeginGates(_)
         | Action::AnswerHook(_)
+        | Action::RestoreVersionCheck(_)
         | Action::Nothing => return false,
     };
     pool != stalled && *pool != PoolId::ControlPlane

@@ -5,8 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use instar_addons::{SnapshotQuery, SnapshotReading};
 use instar_api::{
     Canary, ClusterUpgrade, FailurePolicy, GatePoint, Maintenance, MinorRollback, OnClose, PreflightSettings,
-    UpgradePolicySpec,
-    WorkloadAccess, workload_access,
+    UpgradePolicySpec, WorkloadAccess, workload_access,
 };
 use instar_capi as capi;
 use instar_gates::{MaintenanceWindows, WindowState};

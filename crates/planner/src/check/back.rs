@@ -78,6 +78,7 @@ pub(super) fn passes_addons(snapshot: &Snapshot, decision: &Decision, rollback: 
         | Action::SetConcurrency(_)
         | Action::BeginGates(_)
         | Action::AnswerHook(_)
+        | Action::RestoreVersionCheck(_)
         | Action::Nothing => {
             let of_workers = &[GatePoint::AfterWorkers, GatePoint::BeforeWorkers];
             let has_to_begin: &[GatePoint] = match rollback.scope {

@@ -20,10 +20,10 @@ use instar_catalog::Catalog;
 use instar_domain::KubeVersion;
 use instar_planner::{
     Approvals, CanaryRule, CheckOutcome, Cluster, ClusterKind, ComponentImage, Contract, ControlPlane, Direction,
-    DrainTimeout, FailureRule, Flavor, Gate, GateState, Initialization, JoinRule, Lifecycle, Machine, MachineDeployment,
-    MachinePhase, MachineSet, ManagedBy, MinorRollback, Node, NodeReadiness, Object, Observed, PoolId, PoolState,
-    PreflightOutcome, Problem, Replicas, ResourceVersion, Retention, Rollout, Snapshot, SwapEntry, SwapHistory, Target,
-    Template, TemplateContent, TemplateRef, Unversioned, UpgradeId, UpgradeSpec,
+    DrainTimeout, FailureRule, Flavor, Gate, GateState, Initialization, JoinRule, Lifecycle, Machine,
+    MachineDeployment, MachinePhase, MachineSet, ManagedBy, MinorRollback, Node, NodeReadiness, Object, Observed,
+    PoolId, PoolState, PreflightOutcome, Problem, Replicas, ResourceVersion, Retention, Rollout, Snapshot, SwapEntry,
+    SwapHistory, Target, Template, TemplateContent, TemplateRef, Unversioned, UpgradeId, UpgradeSpec,
 };
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};

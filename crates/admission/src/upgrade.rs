@@ -65,7 +65,11 @@ pub fn judge(edit: Edit<'_, ClusterUpgrade>, state: &dyn ClusterState) -> Vec<Fi
     let Some(cluster) = cluster else {
         return findings;
     };
-    if new.spec.operation != Operation::Upgrade && cluster.topology.is_some() {
+    let is_for_topology = match new.spec.operation {
+        Operation::Upgrade | Operation::Refresh => true,
+        Operation::Abort | Operation::Rollback | Operation::RollbackWorkers => false,
+    };
+    if !is_for_topology && cluster.topology.is_some() {
         let operation = new.spec.operation.as_str();
         findings.push(say(
             Rule::ClassicOperation,

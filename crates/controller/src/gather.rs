@@ -15,8 +15,8 @@ use instar_api::{ClusterUpgrade, MinorRollback};
 use instar_capi as capi;
 use instar_planner::{
     Addons, Approvals, Cluster as PlannedCluster, ClusterKind, Condition, ControlPlane, Initialization, Lifecycle,
-    Machine, ManagedBy, Node, Observed, PinnedPath, Retention, Snapshot, Unversioned, UpgradeId, UpgradeSpec,
-    WorkerKind,
+    Machine, ManagedBy, Node, Observed, PinnedPath, Retention, STARTS_WITHIN, Snapshot, Unversioned, UpgradeId,
+    UpgradeSpec, WorkerKind,
 };
 use instar_watch::Key;
 use jiff::{SignedDuration, Timestamp};
@@ -116,6 +116,7 @@ pub(crate) fn gather_for(
         retention: retention_of(caches, cluster, ended),
         minor_rollback: MinorRollback::Refuse,
         nodes_ready_for: None,
+        starts_within: STARTS_WITHIN,
         control_plane,
         pools,
         machine_sets,
@@ -194,6 +195,7 @@ fn machine(key: &Key, kept: &KeptMachine, template_of_set: &BTreeMap<&str, &str>
         lifecycle: kept.lifecycle,
         created: kept.created(),
         deletion_waits_for: kept.deletion_waits_for().map(str::to_owned),
+        up_to_date: kept.up_to_date,
     })
 }
 

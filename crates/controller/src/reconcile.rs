@@ -81,6 +81,8 @@ pub(crate) struct Context {
     pub(crate) cluster_api: ClusterApi,
     /// How long each Node has to be Ready before an upgrade is complete.
     pub(crate) nodes_ready_for: SignedDuration,
+    /// How long a Machine of a control plane may take to get a node.
+    pub(crate) starts_within: SignedDuration,
 }
 
 /// One pass over a Cluster, be it there or not.

@@ -54,12 +54,14 @@ pub enum Error {
 
 /// Runs until `shutdown`, and then gives the lease back; or until something ends that shouldn't.
 /// `lease_namespace` is where the lease is; without one, no other process may run. Without `extension`, Cluster API is told
-/// of no Runtime Hooks. `nodes_ready_for` is how long each Node has to be Ready before an upgrade is complete.
+/// of no Runtime Hooks. `nodes_ready_for` is how long each Node has to be Ready before an upgrade is complete,
+/// `starts_within` how long a Machine of a control plane may take to get a node before it counts as stuck.
 pub async fn run(
     client: Client,
     lease_namespace: Option<&str>,
     extension: Option<ExtensionServer>,
     nodes_ready_for: Duration,
+    starts_within: Duration,
     metrics: &Metrics,
     readiness: &Readiness,
     shutdown: impl Future<Output = ()>,
@@ -100,6 +102,7 @@ pub async fn run(
         hooks: Hooks::new(extension),
         cluster_api: ClusterApi::default(),
         nodes_ready_for: SignedDuration::try_from(nodes_ready_for).unwrap_or(SignedDuration::MAX),
+        starts_within: SignedDuration::try_from(starts_within).unwrap_or(SignedDuration::MAX),
         caches: Arc::clone(&caches),
         client,
     };

@@ -44,6 +44,7 @@ use crate::{
     gates,
     operation::Operation,
     pool_id::PoolId,
+    refresh::refused,
     snapshot::{Object, Snapshot, TemplateRef},
     swap,
     way_back::NoWayBack,
@@ -80,7 +81,7 @@ pub fn plan(snapshot: &Snapshot) -> Decision {
             );
         }
         Operation::Abort => Ok(Goal::standing(&view)),
-        Operation::Upgrade => match spent(&view) {
+        Operation::Upgrade | Operation::Refresh => match spent(&view).or_else(|| refused(snapshot)) {
             Some(reason) => Err(reason),
             None => Goal::find(&view, &mut waiting),
         },
@@ -188,6 +189,8 @@ fn pinned_first(view: &ClassicView<'_>, goal: &Goal<'_>, action: Action) -> Acti
         | Action::SetConcurrency(_)
         | Action::BeginGates(_)
         | Action::AnswerHook(_)
+        | Action::FollowRelease(_)
+        | Action::DeleteMachine(_)
         | Action::Nothing => action,
     }
 }
@@ -208,6 +211,8 @@ fn tried_first(next: &Action) -> Option<Box<Swap>> {
         | Action::SetConcurrency(_)
         | Action::BeginGates(_)
         | Action::AnswerHook(_)
+        | Action::FollowRelease(_)
+        | Action::DeleteMachine(_)
         | Action::Nothing => None,
     }
 }

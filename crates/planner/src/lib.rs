@@ -30,6 +30,7 @@ mod path;
 mod pause;
 mod pool_id;
 mod preflight;
+mod refresh;
 mod rendered;
 mod resource_version;
 mod settled;
@@ -53,10 +54,10 @@ pub use check::{Violation, check};
 pub use check_outcome::{CheckOutcome, PreflightOutcome, Problem, Skip};
 pub use classic::{Returning, WayBack, collect_templates, drifted, plan, resume, way_back};
 pub use decision::{
-    Action, AnswerHook, BeginGates, CompletePins, Convergence, Decision, DeleteTemplate, EditVersion, Field, Hold,
-    HoldPool, InvolvedObject, LeftBecause, MachinePoolChange, MachineProgress, MachineState, MintTemplate, NodeIs,
-    OtherCatalog, PatchMachinePool, PinPath, PoolProgress, Progress, SetBack, SetConcurrency, Stage, Swap,
-    TemplateProgress, TemplateRefusal, TemplateState, UnreadyNode, Waiting,
+    Action, AnswerHook, BeginGates, CompletePins, Convergence, Decision, DeleteMachine, DeleteTemplate, EditVersion,
+    Field, FollowRelease, Hold, HoldPool, InvolvedObject, LeftBecause, MachinePoolChange, MachineProgress,
+    MachineState, MintTemplate, NodeIs, OtherCatalog, PatchMachinePool, PinPath, PoolProgress, Progress, SetBack,
+    SetConcurrency, Stage, Swap, TemplateProgress, TemplateRefusal, TemplateState, UnreadyNode, Waiting,
 };
 pub use drain_timeout::DrainTimeout;
 pub use existing::accept;
@@ -73,11 +74,12 @@ pub use rendered::{NormalisedValue, normalised};
 pub use snapshot::{
     ClassicCluster, Cluster, ClusterKind, Condition, ConditionStatus, ControlPlane, Flavor, InfrastructurePool,
     Initialization, JoinRule, Machine, MachineDeployment, MachinePhase, MachinePool, MachineSet, Node, NodeReadiness,
-    Object, OwningCluster, PinnedPath, RaisedConcurrency, Replicas, ResourceVersion, Rollout, RuntimeHooks, Snapshot,
-    TakenBack, Template, TemplateContent, TemplateRef, Topology, Unversioned, UpgradeConcurrency, VersionSetBy,
+    Object, OwningCluster, PinnedPath, RaisedConcurrency, Replicas, ResourceVersion, Rollout, RuntimeHooks,
+    STARTS_WITHIN, Snapshot, TakenBack, Template, TemplateContent, TemplateRef, Topology, Unversioned, UpToDate,
+    UpgradeConcurrency, VersionSetBy,
 };
 pub use swap_history::{ComponentImage, PoolState, SwapEntry, SwapHistory, UpgradeId};
-pub use topology::{follow, is_aimed_at_present, passed, release_held, under_way};
+pub use topology::{changing_release, follow, is_aimed_at_present, passed, release_held, under_way};
 pub use upgrade_spec::{
     Approvals, CanaryRule, Gate, GateState, Origin, PoolOverride, Retention, Strategy, Target, UpgradeSpec,
 };

@@ -2,6 +2,7 @@
 
 mod machine_deployment;
 mod topology;
+mod up_to_date;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -31,6 +32,10 @@ use crate::{
 pub use crate::resource_version::ResourceVersion;
 pub use machine_deployment::{JoinRule, MachineDeployment, Rollout};
 pub use topology::{RaisedConcurrency, RuntimeHooks, Topology, UpgradeConcurrency, VersionSetBy};
+pub use up_to_date::UpToDate;
+
+/// A machine of a control plane that has no node for so long is said to be stuck, where nothing else is set.
+pub const STARTS_WITHIN: SignedDuration = SignedDuration::from_mins(10);
 
 /// One cluster, what is asked of it, and the time.
 #[derive(Debug, Clone, PartialEq)]
@@ -58,6 +63,8 @@ pub struct Snapshot {
     pub minor_rollback: MinorRollback,
     /// How long each Node has to be Ready before the upgrade is complete; absent where there is none to complete.
     pub nodes_ready_for: Option<SignedDuration>,
+    /// How long a Machine of a control plane may take to get a node.
+    pub starts_within: SignedDuration,
     /// The control plane, where the Cluster refers to one that exists.
     pub control_plane: Option<Observed<ControlPlane>>,
     /// Its MachineDeployments.
@@ -398,6 +405,8 @@ pub struct Machine {
     pub created: Option<Timestamp>,
     /// What its deletion waits for, in Cluster API's words; absent where it waits for nothing.
     pub deletion_waits_for: Option<String>,
+    /// Whether it is what its control plane asks for; it is known of a Machine without a node alone.
+    pub up_to_date: UpToDate,
 }
 
 /// `status.phase` of a Machine.

@@ -12,6 +12,8 @@ mod hooks;
 mod messages;
 mod pins;
 mod progress;
+mod release_change;
+mod stuck;
 mod view;
 
 use instar_capi::Lifecycle;
@@ -27,6 +29,7 @@ use crate::{
     decision::{Action, Decision, Progress, Stage, Waiting},
     gates,
     operation::Operation,
+    refresh::refused,
     snapshot::Snapshot,
     way_back::NoWayBack,
 };
@@ -35,7 +38,7 @@ use crate::{
 #[must_use]
 pub fn follow(snapshot: &Snapshot) -> Decision {
     match snapshot.upgrade_spec.operation {
-        Operation::Upgrade => {}
+        Operation::Upgrade | Operation::Refresh => {}
         Operation::Abort | Operation::Rollback(_) => return held(snapshot, vec![NoWayBack::Topology.into()]),
     }
     let closed = closed(snapshot);
@@ -46,6 +49,9 @@ pub fn follow(snapshot: &Snapshot) -> Decision {
         Ok(view) => view,
         Err(waiting) => return held(snapshot, waiting),
     };
+    if let Some(reason) = refused(snapshot) {
+        return held(snapshot, vec![reason]);
+    }
     let (stage, action, waiting) = match Goal::find(&view) {
         Goal::There => there(&view),
         Goal::Write(action) => (Stage::ControlPlane, *action, Vec::new()),
@@ -77,7 +83,24 @@ pub fn follow(snapshot: &Snapshot) -> Decision {
 /// of it isn't at the Cluster's version. One that is still being created is at one version only.
 #[must_use]
 pub fn under_way(snapshot: &Snapshot) -> bool {
-    TopologyView::read(snapshot).is_ok_and(|view| view.is_moving())
+    TopologyView::read(snapshot).is_ok_and(|view| view.is_moving() || changes_by_hand(&view))
+}
+
+/// The release of the Cluster's version that replaces another one, while that goes on.
+#[must_use]
+pub fn changing_release(snapshot: &Snapshot) -> Option<&str> {
+    let topology = snapshot.cluster.topology()?;
+    let pin = topology.pins.as_ref()?.releases.get(&topology.version)?;
+    (!pin.change.is_empty()).then_some(&pin.release)
+}
+
+/// Whether a release of the Cluster's version is replaced by one that no `ClusterUpgrade` has named: an upgrade that holds
+/// pools back leaves them at the other release.
+fn changes_by_hand(view: &TopologyView<'_>) -> bool {
+    let set_by = view.topology.version_set_by.as_ref();
+    let release = view.topology.release_of(&view.topology.version);
+    let is_named = set_by.is_some_and(|set_by| Some(set_by.target.as_str()) == release);
+    release_change::is_under_way(view) && !is_named
 }
 
 /// Whether the Cluster's version is what is asked: nothing is to be edited.
@@ -95,7 +118,9 @@ pub fn passed(snapshot: &Snapshot) -> Vec<String> {
 fn there(view: &TopologyView<'_>) -> (Stage, Action, Vec<Waiting>) {
     let mut waiting = Vec::new();
     let action = match pins::complete(view, &mut waiting) {
-        Action::Nothing => holds::next(view, &mut waiting)
+        Action::Nothing => stuck::next(view)
+            .or_else(|| holds::next(view, &mut waiting))
+            .or_else(|| release_change::next(view, &mut waiting))
             .or_else(|| hooks::next(view, &mut waiting))
             .unwrap_or(Action::Nothing),
         action => action,

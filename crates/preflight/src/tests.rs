@@ -156,6 +156,7 @@ fn well() -> Snapshot {
         retention: Retention::default(),
         minor_rollback: MinorRollback::Refuse,
         nodes_ready_for: None,
+        starts_within: instar_planner::STARTS_WITHIN,
         control_plane: Some(Observed::Read(control_plane())),
         pools: vec![Observed::Read(pool("md-0")), Observed::Read(pool("md-1"))],
         machine_sets: Vec::new(),
@@ -209,6 +210,7 @@ fn failed_machine(pool: PoolId) -> Observed<Machine> {
         lifecycle: Lifecycle::Active,
         created: None,
         deletion_waits_for: None,
+        up_to_date: instar_planner::UpToDate::Unknown,
     })
 }
 

@@ -78,6 +78,7 @@ impl Deployment {
                 // A pod finds its own namespace by itself.
                 ("--lease-namespace", self.namespace.clone()),
                 ("--node-ready-seconds", "0".to_owned()),
+                ("--machine-start-seconds", "15".to_owned()),
                 // Cluster API reaches no Service here.
                 ("--extension-url", format!("https://127.0.0.1:{}", ports::WEBHOOK)),
                 ("--extension-ca-file", authority.display().to_string()),
@@ -156,6 +157,7 @@ mod tests {
                 "--health-port=9462",
                 "--lease-namespace=instar-system",
                 "--node-ready-seconds=0",
+                "--machine-start-seconds=15",
                 "--extension-url=https://127.0.0.1:9460",
                 "--extension-ca-file=/run/ca.crt",
             ]

@@ -31,12 +31,12 @@ impl<'a> Request<'a> {
         if !is_of_cluster {
             return plain;
         }
-        let bare = Pin::default();
+        let unpinned = Pin::default();
         let before = match &base.pins {
             // Nothing could be rendered at a version without a pin.
             Some(pins) if !pins.covers(step.version()) => return plain,
-            Some(pins) => pins.releases.get(step.version()).unwrap_or(&bare),
-            None => &bare,
+            Some(pins) => pins.releases.get(step.version()).unwrap_or(&unpinned),
+            None => &unpinned,
         };
         let pin = self.kept_back(shape, step.version(), before, &plain);
         // A class may have no value of its own for what a release sets, so that nothing could be rendered.

@@ -40,6 +40,7 @@ impl Context {
             self.nodes_ready_for,
             Timestamp::now(),
         );
+        snapshot.starts_within = self.starts_within;
         if is_paused(&snapshot) {
             return Ok(Done::Idle);
         }
@@ -79,6 +80,8 @@ impl Context {
             | Write::SetConcurrency(_)
             | Write::BeginGates(_)
             | Write::AnswerHook(_)
+            | Write::FollowRelease(_)
+            | Write::DeleteMachine(_)
             | Write::CompletePins(_) => Attempt::Untried,
         };
         let planned = decision.waiting.clone();
@@ -210,6 +213,11 @@ impl Context {
             Write::BeginGates(_) => (None, Counted::Gates),
             // The status and Cluster API's conditions say so.
             Write::AnswerHook(_) => (None, Counted::HookAnswer),
+            Write::FollowRelease(follow) => {
+                let reason = (!follow.pools.is_empty()).then_some(EventReason::FollowedRelease);
+                (reason, Counted::Follow)
+            }
+            Write::DeleteMachine(_) => (Some(EventReason::DeletedMachine), Counted::Machine),
         };
         let step = ActionDescription(&decision.action).to_string();
         tracing::info!(

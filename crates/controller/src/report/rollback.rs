@@ -12,7 +12,7 @@ const WHAT: usize = 512;
 /// Of a classic Cluster's upgrade that goes on, or ends now.
 pub(super) fn rollback(snapshot: &Snapshot) -> Option<RollbackStatus> {
     match snapshot.upgrade_spec.operation {
-        Operation::Upgrade | Operation::Abort => {}
+        Operation::Upgrade | Operation::Abort | Operation::Refresh => {}
         Operation::Rollback(_) => return None,
     }
     let way_back = way_back(snapshot, &snapshot.upgrade_spec.id())?;

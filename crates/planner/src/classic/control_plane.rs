@@ -2,7 +2,6 @@
 
 use instar_capi::{Lifecycle, ManagedBy, WorkerKind};
 use instar_domain::skew;
-use jiff::SignedDuration;
 
 use super::{
     Next, arrival,
@@ -23,9 +22,6 @@ use crate::{
     swap::{self, Course, Destination, Origin},
     upgrade_spec::PoolOverride,
 };
-
-/// A machine that has no node for so long is said to be stuck.
-const STARTS: SignedDuration = SignedDuration::from_mins(10);
 
 /// One release further, where the control plane stands still and the workers may stay behind.
 pub(super) fn next(view: &ClassicView<'_>, goal: &Goal<'_>, waiting: &mut Vec<Waiting>) -> Next {
@@ -103,7 +99,9 @@ pub(super) fn rolling_out(view: &ClassicView<'_>, comes_next: Option<&str>) -> V
 fn stuck(view: &ClassicView<'_>, comes_next: Option<&str>, machine: &Machine) -> Option<Waiting> {
     let since = machine.created?;
     let is_stuck = match (machine.lifecycle, &machine.node) {
-        (Lifecycle::Active | Lifecycle::Paused, Node::Absent) => view.snapshot.now.duration_since(since) >= STARTS,
+        (Lifecycle::Active | Lifecycle::Paused, Node::Absent) => {
+            view.snapshot.now.duration_since(since) >= view.snapshot.starts_within
+        }
         (Lifecycle::Deleting, _) | (_, Node::Joined { .. }) => false,
     };
     is_stuck.then(|| Waiting::ControlPlaneStuck {

@@ -74,7 +74,10 @@ impl Waiting {
             | Self::Superseded { .. }
             | Self::UpgradeUnderWay { .. }
             | Self::Refused { .. }
-            | Self::Retained { .. } => None,
+            | Self::Retained { .. }
+            | Self::ReleaseAwaited { .. }
+            | Self::OtherVersion { .. }
+            | Self::PoolToFollow { .. } => None,
         }
     }
 }

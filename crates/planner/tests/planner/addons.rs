@@ -80,7 +80,9 @@ fn walk(world: &mut World) -> Vec<String> {
             | Action::CompletePins(_)
             | Action::HoldPool(_)
             | Action::SetConcurrency(_)
-            | Action::AnswerHook(_) => {}
+            | Action::AnswerHook(_)
+            | Action::FollowRelease(_)
+            | Action::DeleteMachine(_) => {}
         }
         assert_eq!(world.write(&decision.action), Answer::Done);
         world.tick(&mut random);

@@ -37,6 +37,8 @@ fn patch_of(decision: &Decision) -> Option<&PatchMachinePool> {
         | Action::SetConcurrency(_)
         | Action::BeginGates(_)
         | Action::AnswerHook(_)
+        | Action::FollowRelease(_)
+        | Action::DeleteMachine(_)
         | Action::Nothing => None,
     }
 }
@@ -84,6 +86,8 @@ fn written(world: &mut World, ticks: usize) -> Vec<String> {
             | Action::SetConcurrency(_)
             | Action::BeginGates(_)
             | Action::AnswerHook(_)
+            | Action::FollowRelease(_)
+            | Action::DeleteMachine(_)
             | Action::Nothing => {}
         }
         world.write(&decision.action);

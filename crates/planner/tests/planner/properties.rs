@@ -251,6 +251,8 @@ impl Run {
             | Action::SetConcurrency(_)
             | Action::BeginGates(_)
             | Action::AnswerHook(_)
+            | Action::FollowRelease(_)
+            | Action::DeleteMachine(_)
             | Action::Nothing => {}
         }
     }

@@ -6,6 +6,7 @@ mod held;
 mod holds;
 mod hooks;
 mod hooks_addons;
+mod release_change;
 mod sampled;
 mod written;
 

@@ -31,6 +31,8 @@ fn swap(decision: &mut Decision) -> &mut Swap {
         | Action::SetConcurrency(_)
         | Action::BeginGates(_)
         | Action::AnswerHook(_)
+        | Action::FollowRelease(_)
+        | Action::DeleteMachine(_)
         | Action::Nothing => panic!("no swap"),
     }
 }
@@ -206,6 +208,8 @@ fn of_a_mint_and_of_a_deletion() {
         | Action::SetConcurrency(_)
         | Action::BeginGates(_)
         | Action::AnswerHook(_)
+        | Action::FollowRelease(_)
+        | Action::DeleteMachine(_)
         | Action::Nothing => {
             panic!("no mint")
         }

@@ -69,6 +69,7 @@ fn machine(pool: &str, number: usize) -> Machine {
         lifecycle: Lifecycle::Active,
         created: None,
         deletion_waits_for: None,
+        up_to_date: instar_planner::UpToDate::Unknown,
         maker: None,
         name,
     }
@@ -103,6 +104,7 @@ pub(in crate::report) fn snapshot() -> Snapshot {
         retention: Retention::default(),
         minor_rollback: MinorRollback::Refuse,
         nodes_ready_for: None,
+        starts_within: instar_planner::STARTS_WITHIN,
         control_plane: Some(Observed::Read(ControlPlane {
             labels: std::collections::BTreeMap::new(),
             object: object("KubeadmControlPlane", "c"),

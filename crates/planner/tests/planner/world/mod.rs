@@ -295,6 +295,7 @@ impl World {
             lifecycle: Lifecycle::Active,
             created: None,
             deletion_waits_for: None,
+            up_to_date: instar_planner::UpToDate::Unknown,
             maker: None,
         });
     }
@@ -313,6 +314,7 @@ impl World {
             retention: Retention::default(),
             minor_rollback: self.minor_rollback,
             nodes_ready_for: Some(NODES_READY_FOR),
+            starts_within: instar_planner::STARTS_WITHIN,
             control_plane: Some(Observed::Read(self.control_plane.clone())),
             pools: self
                 .pools

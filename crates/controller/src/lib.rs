@@ -38,4 +38,4 @@ pub use hooks::{ExtensionCa, ExtensionServer};
 pub use lease::LeaseError;
 pub use metrics::register;
 pub use rbac::{LEASE_RULES, RULES, WORKLOAD_RULES, Watched};
-pub use run::{Error, run};
+pub use run::{Durations, Error, run};

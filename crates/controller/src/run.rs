@@ -52,16 +52,23 @@ pub enum Error {
     QueueEnded,
 }
 
+/// How long Machines and Nodes may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Durations {
+    /// How long each Node has to be Ready before an upgrade is complete.
+    pub nodes_ready_for: Duration,
+    /// How long a Machine of a control plane may take to get a node before it counts as stuck.
+    pub starts_within: Duration,
+}
+
 /// Runs until `shutdown`, and then gives the lease back; or until something ends that shouldn't.
 /// `lease_namespace` is where the lease is; without one, no other process may run. Without `extension`, Cluster API is told
-/// of no Runtime Hooks. `nodes_ready_for` is how long each Node has to be Ready before an upgrade is complete,
-/// `starts_within` how long a Machine of a control plane may take to get a node before it counts as stuck.
+/// of no Runtime Hooks.
 pub async fn run(
     client: Client,
     lease_namespace: Option<&str>,
     extension: Option<ExtensionServer>,
-    nodes_ready_for: Duration,
-    starts_within: Duration,
+    durations: Durations,
     metrics: &Metrics,
     readiness: &Readiness,
     shutdown: impl Future<Output = ()>,
@@ -101,8 +108,8 @@ pub async fn run(
         prober: Prober::new(wake),
         hooks: Hooks::new(extension),
         cluster_api: ClusterApi::default(),
-        nodes_ready_for: SignedDuration::try_from(nodes_ready_for).unwrap_or(SignedDuration::MAX),
-        starts_within: SignedDuration::try_from(starts_within).unwrap_or(SignedDuration::MAX),
+        nodes_ready_for: SignedDuration::try_from(durations.nodes_ready_for).unwrap_or(SignedDuration::MAX),
+        starts_within: SignedDuration::try_from(durations.starts_within).unwrap_or(SignedDuration::MAX),
         caches: Arc::clone(&caches),
         client,
     };

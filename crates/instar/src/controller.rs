@@ -8,7 +8,7 @@ use std::{
 };
 
 use clap::Args;
-use instar_controller::{ExtensionCa, ExtensionServer};
+use instar_controller::{Durations, ExtensionCa, ExtensionServer};
 use instar_serve::{Metrics, Readiness, health};
 use instar_watch::{ConnectError, connect};
 use tokio::{net::TcpListener, select};
@@ -156,8 +156,10 @@ pub(crate) async fn run(args: &ControllerArgs) -> Result<(), Error> {
             client,
             namespace,
             extension,
-            Duration::from_secs(args.node_ready_seconds.into()),
-            Duration::from_secs(args.machine_start_seconds.into()),
+            Durations {
+                nodes_ready_for: Duration::from_secs(args.node_ready_seconds.into()),
+                starts_within: Duration::from_secs(args.machine_start_seconds.into()),
+            },
             &metrics,
             &readiness,
             shutdown.cancelled(),

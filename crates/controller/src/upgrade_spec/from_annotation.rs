@@ -111,7 +111,8 @@ pub(crate) fn record_of_release(cluster: &Cluster, release: &str, known: &[Arc<C
         let mut known = known.iter().filter(|known| known.name_any() == record);
         known.any(|known| finished_phase(known).is_some())
     };
-    let over = (1..).take_while(is_over).last();
+    let most = u32::try_from(known.len()).unwrap_or(u32::MAX);
+    let over = (1..=most).take_while(is_over).last();
     let mut upgrade = record(cluster, release, over.unwrap_or_default() + 1);
     upgrade.labels_mut().remove(REQUEST_NUMBER_LABEL);
     upgrade

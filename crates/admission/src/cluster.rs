@@ -7,9 +7,11 @@
 mod bare;
 mod completion;
 mod edits;
+mod followers;
 mod kept;
 mod landing;
 mod moves;
+mod release_change;
 mod request;
 mod restored;
 mod shape;
@@ -138,12 +140,15 @@ impl<'a> Request<'a> {
             (Some(_) | None, _) => self.keep(present.as_ref(), target.as_ref(), &base),
         };
         for step in &steps {
-            pins.releases.insert(step.version().clone(), shape.mint(step.row));
+            let versions = (present.as_ref(), target.as_ref());
+            let pin = self.pin(&shape, wiring, step, versions, &base);
+            pins.releases.insert(step.version().clone(), pin);
         }
         // A user who names a release of an adopted version wants its values.
         let releases = &pins.releases;
         pins.adopted.retain(|adopted| !releases.contains_key(adopted));
         findings.extend(self.several_adopted(wiring, &pins));
+        self.follow(&shape, &base, &mut pins)?;
         self.complete(&shape, wiring, target.as_ref(), &base, &mut pins, &steps)?;
 
         edits::keep_values(self, &base, &pins)?;
@@ -157,6 +162,7 @@ impl<'a> Request<'a> {
                 pins.adopted_text()
             ));
         }
+        warnings.extend(self.followers(&pins, &steps));
         for step in &steps {
             warnings.extend(step.row.warning(self.facts.today));
         }

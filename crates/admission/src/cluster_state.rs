@@ -148,6 +148,8 @@ pub struct CachedWorker {
     pub name: String,
     /// Who moves them.
     pub managed_by: ManagedBy,
+    /// The name of the MachineDeployment or the MachinePool in its Cluster's topology.
+    pub in_topology: Option<String>,
     /// The versions: of what is asked and of the machines that there are.
     pub versions: Versions,
 }

@@ -160,6 +160,13 @@ event_reasons! {
     DeletedTemplate: Normal, "ClusterUpgrade, Cluster",
         "The controller deleted a template of its own that nothing refers to any more.",
         "Nothing.";
+    FollowedRelease: Normal, "ClusterUpgrade, Cluster",
+        "Pools of a topology Cluster got another release of the version that they run, after the control plane.",
+        "Nothing.";
+    DeletedMachine: Warning, "ClusterUpgrade, Cluster",
+        "The controller deleted a Machine of a topology Cluster's control plane that never got a node, since the control \
+         plane asks for another release by now and Cluster API waits for that Machine.",
+        "Nothing: Cluster API creates another Machine.";
     EditedVersion: Normal, "ClusterUpgrade, Cluster",
         "The controller set `spec.topology.version` of a Cluster, for a ClusterUpgrade.",
         "Nothing.";

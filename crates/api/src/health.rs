@@ -273,6 +273,18 @@ health_reasons! {
          doesn't scale it meanwhile, and doesn't remediate its old machines.",
         "Nothing: it goes on when a window opens. To let it go on before that, set `spec.overrideWindow` of the \
          ClusterUpgrade.";
+    ReleaseAwaited = Info, None:
+        "A topology Cluster goes to another release of the version that it runs, and Cluster API has not given the control \
+         plane or a MachineDeployment its template yet.",
+        "Nothing at first. If it stays, look at the condition `TopologyReconciled` of the Cluster.";
+    OtherVersion = Error, Stalled:
+        "The operation Refresh brings a Cluster to another release of the version that it runs, and the target is a release \
+         of another version.",
+        "Set `spec.target` to a release of the version that runs, or `spec.operation` to Upgrade.";
+    PoolToFollow = Info, None:
+        "A topology Cluster goes to another release of the version that it runs. The control plane goes first, then one pool \
+         after the other, and this one has still the release from before.",
+        "Nothing: it follows when those before it have arrived and its gates are open.";
     Finishing = Info, None:
         "All machines are there, and the controller puts back what it changed meanwhile: the marks of pools that it held, and \
          the annotation `topology.cluster.x-k8s.io/upgrade-concurrency`.",

@@ -24,6 +24,7 @@ mod policy;
 mod preflight;
 mod preflight_parameters;
 mod release;
+mod release_change;
 mod rule;
 mod schema;
 mod upgrade;
@@ -66,6 +67,7 @@ pub use preflight_parameters::{IgnoredApi, OnUnknown, RemovedApisParameters, Rem
 pub use release::{
     Component, Components, KubernetesRelease, KubernetesReleaseSpec, MachineImage, PoolRole, Support, Tier, ValueAt,
 };
+pub use release_change::{Earlier, LeftTemplate, LeftTemplates, ReleaseChange};
 pub use rule::{Adjustable, Enforcement, Rule, UnknownRule};
 pub use upgrade::{
     ClusterUpgrade, ClusterUpgradeSpec, ClusterUpgradeStatus, ControlPlaneRule, MachineDetail, MachineUpgradePhase,

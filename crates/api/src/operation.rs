@@ -17,6 +17,8 @@ pub enum Operation {
     Rollback,
     /// The same for the workers alone.
     RollbackWorkers,
+    /// The Cluster is brought to another release of the version that it runs, forward or back.
+    Refresh,
 }
 
 impl Operation {
@@ -24,7 +26,7 @@ impl Operation {
     #[must_use]
     pub const fn is_rollback(self) -> bool {
         match self {
-            Self::Upgrade | Self::Abort => false,
+            Self::Upgrade | Self::Abort | Self::Refresh => false,
             Self::Rollback | Self::RollbackWorkers => true,
         }
     }
@@ -37,6 +39,7 @@ impl Operation {
             Self::Abort => "Abort",
             Self::Rollback => "Rollback",
             Self::RollbackWorkers => "RollbackWorkers",
+            Self::Refresh => "Refresh",
         }
     }
 }

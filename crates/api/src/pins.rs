@@ -6,6 +6,8 @@ use instar_domain::{JsonPointer, KubeVersion, json::Object};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
+use crate::ReleaseChange;
+
 /// Values by where they go in a template.
 pub type Values = BTreeMap<JsonPointer, Value>;
 
@@ -65,6 +67,10 @@ pub struct Pin {
     /// For MachinePools that differ from the other workers, by their name in the topology.
     #[serde(default)]
     pub machine_pools: BTreeMap<String, Values>,
+
+    /// Which pools still have the values of another release of the version.
+    #[serde(default, skip_serializing_if = "ReleaseChange::is_empty")]
+    pub change: ReleaseChange,
 
     /// What a later version of Instar has written beside, kept as it is.
     #[serde(flatten)]
@@ -207,6 +213,17 @@ mod tests {
     fn what_a_later_version_has_written_stays() {
         let text = r#"{"adopted":"","releases":{"v1.34.3":{"release":"r","kubeadm":{},"controlPlane":{},"workers":{},"machineDeployments":{},"machinePools":{},"addons":[1]}},"since":"2026"}"#;
         assert_eq!(Pins::from_annotation(text).unwrap().to_annotation(), text);
+    }
+
+    #[test]
+    fn pools_that_follow_later_stand_beside_their_values() {
+        let text = r#"{"adopted":"","releases":{"v1.34.3":{"release":"v1.34.3-2","kubeadm":{},"controlPlane":{},"workers":{"/spec/template/spec/template":"two"},"machineDeployments":{"md-1":{"/spec/template/spec/template":"one"}},"machinePools":{},"change":{"machineDeployments":{"md-1":"v1.34.3-1"},"left":{"controlPlane":{"name":"c-x","release":"v1.34.3-1"},"machineDeployments":{"md-0":"c-md-0-x"}}}}}}"#;
+        let pins = Pins::from_annotation(text).unwrap();
+        assert_eq!(pins.to_annotation(), text);
+        let pin = &pins.releases[&"v1.34.3".parse().unwrap()];
+        assert!(pin.change.has_followers());
+        // An Instar that doesn't know it keeps it.
+        assert!(pin.later.is_empty());
     }
 
     #[test]

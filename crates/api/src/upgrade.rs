@@ -65,7 +65,8 @@ pub struct ClusterUpgradeSpec {
     /// What it is to do. Upgrade: it brings the Cluster to the target. Abort: the step of the control plane that is under
     /// way ends, the workers follow it, and the upgrade ends there; of a topology Cluster between its steps, that needs
     /// Runtime Hooks. Rollback: it takes another upgrade back, first the
-    /// workers, then the control plane. `RollbackWorkers`: the same for the workers alone.
+    /// workers, then the control plane. `RollbackWorkers`: the same for the workers alone. Refresh: it
+    /// brings the Cluster to another release of the version that it runs, forward or back; target is its name.
     #[serde(default)]
     pub operation: Operation,
 

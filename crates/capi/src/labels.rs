@@ -48,6 +48,10 @@ pub const SKIP_PREFLIGHT_CHECKS: &str = "machineset.cluster.x-k8s.io/skip-prefli
 /// Source: `ClusterTopologyMachineDeploymentNameLabel` of cluster-api's api/core/v1beta2.
 pub const TOPOLOGY_DEPLOYMENT_NAME: &str = "topology.cluster.x-k8s.io/deployment-name";
 
+/// A label of what the topology controller makes for a MachinePool of `spec.topology`: its name there.
+/// Source: `ClusterTopologyMachinePoolNameLabel` of cluster-api's api/core/v1beta2.
+pub const TOPOLOGY_POOL_NAME: &str = "topology.cluster.x-k8s.io/pool-name";
+
 /// An annotation of a Cluster: the runtime hooks of which the topology controller waits for an answer, with commas
 /// between.
 /// Source: `PendingHooksAnnotation` of cluster-api's api/runtime/v1beta2.

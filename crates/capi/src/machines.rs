@@ -313,6 +313,9 @@ impl Machine {
 
     /// The condition that says whether its node is ready.
     pub const NODE_READY: &str = "NodeReady";
+
+    /// Whether it is what its owner's spec says; the owner's controller writes it.
+    pub const UP_TO_DATE: &str = "UpToDate";
 }
 
 impl MachineStatus {

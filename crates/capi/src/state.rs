@@ -4,7 +4,9 @@ use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Serialize};
 
-use crate::labels::{CONTROL_PLANE, DEPLOYMENT_NAME, POOL_NAME, SET_NAME, TOPOLOGY_OWNED};
+use crate::labels::{
+    CONTROL_PLANE, DEPLOYMENT_NAME, POOL_NAME, SET_NAME, TOPOLOGY_DEPLOYMENT_NAME, TOPOLOGY_OWNED, TOPOLOGY_POOL_NAME,
+};
 
 /// The kinds of objects that stand for worker machines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -28,6 +30,16 @@ impl WorkerKind {
             Self::MachineSet => "MachineSet",
             Self::MachinePool => "MachinePool",
             Self::Machine => "Machine",
+        }
+    }
+
+    /// The label that has its name in its Cluster's topology; of a kind that a topology can have.
+    #[must_use]
+    pub const fn topology_label(self) -> Option<&'static str> {
+        match self {
+            Self::MachineDeployment => Some(TOPOLOGY_DEPLOYMENT_NAME),
+            Self::MachinePool => Some(TOPOLOGY_POOL_NAME),
+            Self::MachineSet | Self::Machine => None,
         }
     }
 

@@ -3,14 +3,15 @@
 use std::{fmt, sync::Arc, time::Instant};
 
 mod create;
+mod machine;
 mod referrer;
 mod tried;
 
 use instar_api::ClusterUpgrade;
 use instar_capi::{Cluster, KubeadmControlPlane, MachineDeployment, MachinePool};
 use instar_planner::{
-    Action, AnswerHook, BeginGates, CompletePins, Convergence, DeleteTemplate, EditVersion, Hold, HoldPool,
-    MachinePoolChange, MintTemplate, NormalisedValue, PatchMachinePool, PinPath, PoolId, ResourceVersion,
+    Action, AnswerHook, BeginGates, CompletePins, Convergence, DeleteTemplate, EditVersion, FollowRelease, Hold,
+    HoldPool, MachinePoolChange, MintTemplate, NormalisedValue, PatchMachinePool, PinPath, PoolId, ResourceVersion,
     RestoreVersionCheck, SetConcurrency, Swap, TemplateRef, Violation, accept, normalised,
 };
 use instar_watch::Key;
@@ -125,6 +126,7 @@ impl Executor<'_> {
                 };
                 self.patch(&of, &convergence.patch, doing).await.map(|()| Effect::Done)
             }
+            Action::DeleteMachine(delete) => self.delete_machine(delete).await,
             Action::BeginGates(BeginGates { name, patch, .. }) => {
                 let doing = || ActionDescription(action).to_string();
                 let resource = ApiResource::erase::<ClusterUpgrade>(&());
@@ -144,7 +146,8 @@ impl Executor<'_> {
             | Action::CompletePins(CompletePins { name, patch, .. })
             | Action::SetConcurrency(SetConcurrency { name, patch, .. })
             | Action::AnswerHook(AnswerHook { name, patch, .. })
-            | Action::RestoreVersionCheck(RestoreVersionCheck { name, patch, .. }) => {
+            | Action::RestoreVersionCheck(RestoreVersionCheck { name, patch, .. })
+            | Action::FollowRelease(FollowRelease { name, patch, .. }) => {
                 let doing = ActionDescription(action).to_string();
                 let written = self.patch_cluster(&doing, name, patch, Write::Made);
                 written.await.map(|()| Effect::Done)
@@ -442,6 +445,24 @@ impl fmt::Display for ActionDescription<'_> {
                 }
                 Ok(())
             }
+            Action::FollowRelease(follow) => {
+                let FollowRelease {
+                    name, release, pools, ..
+                } = follow;
+                if pools.is_empty() {
+                    return write!(
+                        f,
+                        "Writing into Cluster {name} that all its pools have release {release}"
+                    );
+                }
+                let pools: Vec<String> = pools.iter().map(ToString::to_string).collect();
+                write!(f, "Giving release {release} to {}", pools.join(", "))
+            }
+            Action::DeleteMachine(delete) => write!(
+                f,
+                "Deleting Machine {} of the control plane, which was created at {} and never had a node",
+                delete.name, delete.created
+            ),
             Action::DeleteTemplate(delete) => {
                 write!(
                     f,

@@ -203,6 +203,7 @@ fn machine(key: &Key, kept: &KeptMachine, template_of_set: &BTreeMap<&str, &str>
         lifecycle: kept.lifecycle,
         created: kept.created(),
         deletion_waits_for: kept.deletion_waits_for().map(str::to_owned),
+        up_to_date: kept.up_to_date,
     })
 }
 

@@ -69,6 +69,10 @@ pub(crate) enum Written {
     Addon,
     /// What the Runtime Hooks answer was written into a topology Cluster, or taken off.
     HookAnswer,
+    /// Pools of a topology Cluster were taken off the list of those that still have another release.
+    Follow,
+    /// A Machine that never joined was deleted.
+    Machine,
     /// A template was deleted.
     Delete,
     /// A record was made.
@@ -88,7 +92,7 @@ pub(crate) enum Written {
 }
 
 impl Written {
-    const ALL: [Self; 20] = [
+    const ALL: [Self; 22] = [
         Self::Mint,
         Self::Swap,
         Self::MachinePool,
@@ -101,6 +105,8 @@ impl Written {
         Self::Gates,
         Self::Addon,
         Self::HookAnswer,
+        Self::Follow,
+        Self::Machine,
         Self::Delete,
         Self::Record,
         Self::Retarget,
@@ -127,6 +133,8 @@ impl EncodeLabelValue for Written {
             Self::Gates => "gates",
             Self::Addon => "addon",
             Self::HookAnswer => "hook_answer",
+            Self::Follow => "follow",
+            Self::Machine => "machine",
             Self::Delete => "delete",
             Self::Record => "record",
             Self::Retarget => "retarget",

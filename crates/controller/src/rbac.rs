@@ -26,7 +26,7 @@ pub enum Watched {
     MachineSets,
     /// Swapped, and paused meanwhile.
     MachinePools,
-    /// How far a rollout is.
+    /// How far a rollout is; one of a topology cluster's control plane that never joined is deleted.
     Machines,
     /// The catalog.
     KubernetesReleases,
@@ -61,7 +61,7 @@ impl Watched {
             Self::MachineDeployments => rule(CORE, "machinedeployments", SWAP),
             Self::MachineSets => rule(CORE, "machinesets", WATCH),
             Self::MachinePools => rule(CORE, "machinepools", SWAP),
-            Self::Machines => rule(CORE, "machines", WATCH),
+            Self::Machines => rule(CORE, "machines", &["get", "list", "watch", "delete"]),
             Self::KubernetesReleases => rule(OURS, "kubernetesreleases", WATCH),
             Self::ClusterUpgrades => rule(OURS, "clusterupgrades", &["list", "watch", "create", "patch", "delete"]),
             Self::UpgradePolicies => rule(OURS, "upgradepolicies", WATCH),

@@ -187,7 +187,7 @@ fn phase(decision: &Decision, operation: &Operation) -> UpgradePhase {
         Stage::Workers => UpgradePhase::Workers,
         Stage::Verifying => UpgradePhase::Verifying,
         Stage::Complete => match operation {
-            Operation::Upgrade | Operation::Rollback(_) => UpgradePhase::Completed,
+            Operation::Upgrade | Operation::Refresh | Operation::Rollback(_) => UpgradePhase::Completed,
             Operation::Abort => UpgradePhase::Aborted,
         },
     }

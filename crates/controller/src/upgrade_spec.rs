@@ -22,7 +22,7 @@ use kube::ResourceExt;
 use crate::patches::Patches;
 
 pub(crate) use active::{FinishedMarker, Upgrades, finished_marker, finished_phase, taken_back_by};
-pub(crate) use from_annotation::{AnnotationRequest, CurrentVersions, from_annotation, record_of};
+pub(crate) use from_annotation::{AnnotationRequest, CurrentVersions, from_annotation, record_of, record_of_release};
 pub(crate) use history::{Needed, beyond_limit};
 pub(crate) use mistake::annotation_mistake;
 pub(crate) use on_failure::{rollback_name, rollback_record};
@@ -79,6 +79,7 @@ pub(crate) fn operation(
     let scope = match upgrade.spec.operation {
         Operation::Upgrade => return PlannedOperation::Upgrade,
         Operation::Abort => return PlannedOperation::Abort,
+        Operation::Refresh => return PlannedOperation::Refresh,
         Operation::Rollback => RollbackScope::All,
         Operation::RollbackWorkers => RollbackScope::Workers,
     };

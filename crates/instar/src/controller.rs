@@ -75,8 +75,9 @@ pub struct ControllerArgs {
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     pub(crate) node_ready_seconds: u32,
 
-    /// After how many seconds without a Node a new Machine of a control plane is said to be stuck
-    #[arg(long, value_name = "SECONDS", default_value_t = 600)]
+    /// For how many seconds a Machine of a control plane may have no Node before it counts as stuck; in a topology cluster
+    /// it is deleted then, if the control plane asks for another release
+    #[arg(long, value_name = "SECONDS", default_value_t = 600, value_parser = clap::value_parser!(u32).range(10..))]
     pub(crate) machine_start_seconds: u32,
 
     /// Run without the Lease; use this only if no other instance of the controller runs

@@ -9,6 +9,8 @@ mod machine_pool;
 mod patch;
 mod paused_rollout;
 mod pinned;
+mod release_change;
+mod spent;
 mod stuck;
 mod topology;
 mod topology_canary;
@@ -25,7 +27,7 @@ use serde_json::Value;
 use crate::{
     decision::{Action, Decision, DeleteTemplate, Hold, MintTemplate, Stage, Swap},
     observed::Observed,
-    operation::{Operation, Rollback},
+    operation::Rollback,
     pool_id::PoolId,
     preflight::checks_are_asked,
     rendered::Rendered,
@@ -79,6 +81,10 @@ pub enum Violation {
     GateClosed,
     /// A MachinePool, or its infrastructure, would be changed while not both are paused by this upgrade.
     NotPaused,
+    /// More pools would be replaced at a time than are asked for.
+    TooManyPools,
+    /// A Machine would be deleted that has a node, is needed, or may still come up.
+    MachineInUse,
     /// The upgrade would be complete while a Node isn't known to have been Ready for long enough.
     NotVerified,
     /// A rollout would be stopped while no maintenance window asks for that.
@@ -110,6 +116,8 @@ impl fmt::Display for Violation {
             Self::GateClosed => "it would pass a gate that is not open",
             Self::NotVerified => "it would complete the upgrade before each Node has been Ready for long enough",
             Self::StopsOpen => "it would stop a rollout that no closed maintenance window asks to stop",
+            Self::TooManyPools => "more pools would be replaced at a time than the upgrade asks for",
+            Self::MachineInUse => "it would delete a Machine that has a node, is needed, or may still come up",
             Self::NotPaused => "it would change a MachinePool that is not paused by this upgrade, or its infrastructure",
         })
     }
@@ -121,7 +129,11 @@ pub fn check(snapshot: &Snapshot, decision: &Decision) -> Vec<Violation> {
     let mut broken = Vec::new();
     let may_be_written = match &decision.action {
         Action::Nothing => true,
-        Action::EditVersion(_) | Action::CompletePins(_) | Action::BeginGates(_) => is_live(snapshot),
+        Action::EditVersion(_)
+        | Action::CompletePins(_)
+        | Action::BeginGates(_)
+        | Action::FollowRelease(_)
+        | Action::DeleteMachine(_) => is_live(snapshot),
         Action::RecordConvergence(_) if snapshot.cluster.topology().is_some() => is_live(snapshot),
         Action::AnswerHook(answer) if hooks::begun(answer).is_some() => is_live(snapshot),
         Action::HoldPool(hold) => paused_rollout::may_be_written(snapshot, hold),
@@ -155,7 +167,7 @@ pub fn check(snapshot: &Snapshot, decision: &Decision) -> Vec<Violation> {
     if verification::is_missing(snapshot, decision) {
         broken.push(Violation::NotVerified);
     }
-    if is_spent(snapshot, &decision.action) {
+    if spent::is_spent(snapshot, &decision.action) {
         broken.push(Violation::Spent);
     }
     match &decision.action {
@@ -192,6 +204,8 @@ pub fn check(snapshot: &Snapshot, decision: &Decision) -> Vec<Violation> {
         Action::BeginGates(begin) => addons::check_begin(snapshot, begin, &mut broken),
         Action::AnswerHook(answer) => hooks::check(snapshot, answer, &mut broken),
         Action::RestoreVersionCheck(restore) => landing::check_restored(snapshot, restore, &mut broken),
+        Action::FollowRelease(follow) => release_change::check(snapshot, follow, &mut broken),
+        Action::DeleteMachine(delete) => release_change::check_machine(snapshot, delete, &mut broken),
     }
     broken
 }
@@ -217,6 +231,7 @@ fn passed_gates(snapshot: &Snapshot, action: &Action) -> &'static [Gate] {
         Action::PatchMachinePool(patch) if machine_pool::begins(snapshot, patch) => &Gate::WORKERS,
         Action::HoldPool(hold) if topology::begins(snapshot, hold).is_some() => &Gate::WORKERS,
         Action::AnswerHook(answer) => hooks::passed(answer),
+        Action::FollowRelease(follow) if !follow.pools.is_empty() => &Gate::WORKERS,
         Action::PatchMachinePool(_)
         | Action::MintTemplate(_)
         | Action::PinPath(_)
@@ -227,6 +242,8 @@ fn passed_gates(snapshot: &Snapshot, action: &Action) -> &'static [Gate] {
         | Action::SetConcurrency(_)
         | Action::BeginGates(_)
         | Action::RestoreVersionCheck(_)
+        | Action::FollowRelease(_)
+        | Action::DeleteMachine(_)
         | Action::Nothing => &[],
     }
 }
@@ -258,11 +275,12 @@ fn lacks_approval(snapshot: &Snapshot, action: &Action) -> bool {
             machine_pool::begins(snapshot, patch) && asks(ApprovalPoint::Workers) && !has_any(ApprovedPart::Workers)
         }
         Action::EditVersion(edit) if landing::lands(snapshot, edit) => false,
-        Action::EditVersion(_) => {
+        Action::EditVersion(edit) => {
             let of_each_step = asks(ApprovalPoint::EachStep) && !hooks::answers_each_step(snapshot);
             let of_control_plane = asks(ApprovalPoint::ControlPlane) || of_each_step;
             let follows = topology::has_machine_pools(snapshot) && !hooks::answers_each_step(snapshot);
-            let is_asked_later = topology::holds_all_pools(snapshot) && !follows;
+            let is_asked_later =
+                (topology::holds_all_pools(snapshot) && !follows) || topology::changes_release(snapshot, edit);
             (of_control_plane && !has_any(ApprovedPart::ControlPlane))
                 || (asks(ApprovalPoint::Workers) && !has_any(ApprovedPart::Workers) && !is_asked_later)
         }
@@ -270,6 +288,10 @@ fn lacks_approval(snapshot: &Snapshot, action: &Action) -> bool {
             asks(ApprovalPoint::Workers) && !given.contains(&(ApprovedPart::Workers, version.clone()))
         }),
         Action::AnswerHook(answer) => hooks::lacks_approval(snapshot, answer),
+        Action::FollowRelease(follow) => {
+            let approved = (ApprovedPart::Workers, follow.version.clone());
+            !follow.pools.is_empty() && asks(ApprovalPoint::Workers) && !given.contains(&approved)
+        }
         Action::MintTemplate(_)
         | Action::PinPath(_)
         | Action::RecordConvergence(_)
@@ -278,31 +300,9 @@ fn lacks_approval(snapshot: &Snapshot, action: &Action) -> bool {
         | Action::SetConcurrency(_)
         | Action::BeginGates(_)
         | Action::RestoreVersionCheck(_)
+        | Action::DeleteMachine(_)
         | Action::Nothing => false,
     }
-}
-
-/// Whether an upgrade would go where the last one was taken back from.
-fn is_spent(snapshot: &Snapshot, action: &Action) -> bool {
-    let goes_on = match action {
-        Action::MintTemplate(_) | Action::SwapControlPlane(_) | Action::SwapWorkers(_) | Action::PinPath(_) => {
-            snapshot.upgrade_spec.operation == Operation::Upgrade
-        }
-        Action::PatchMachinePool(_)
-        | Action::RecordConvergence(_)
-        | Action::DeleteTemplate(_)
-        | Action::EditVersion(_)
-        | Action::CompletePins(_)
-        | Action::HoldPool(_)
-        | Action::SetConcurrency(_)
-        | Action::BeginGates(_)
-        | Action::AnswerHook(_)
-        | Action::RestoreVersionCheck(_)
-        | Action::Nothing => false,
-    };
-    let path = snapshot.cluster.classic().and_then(|classic| classic.path.as_ref());
-    let upgrade_spec = &snapshot.upgrade_spec;
-    goes_on && path.is_some_and(|path| path.is_spent(&upgrade_spec.upgrade, upgrade_spec.target.as_str()))
 }
 
 /// The way back that is asked for, if one is.

@@ -46,6 +46,7 @@ use crate::{
     operation::Operation,
     paused_rollout::{self, ToReplace},
     pool_id::PoolId,
+    refresh::refused,
     snapshot::{MachineDeployment, Object, Snapshot, TemplateRef},
     swap,
     way_back::NoWayBack,
@@ -94,7 +95,7 @@ fn planned(view: &ClassicView<'_>) -> Decision {
             return decide(view, &Ends::HERE, Vec::new(), Stage::Complete, Action::Nothing, waiting);
         }
         Operation::Abort => Ok(Goal::standing(view)),
-        Operation::Upgrade => match spent(view) {
+        Operation::Upgrade | Operation::Refresh => match spent(view).or_else(|| refused(snapshot)) {
             Some(reason) => Err(reason),
             None => Goal::find(view, &mut waiting),
         },
@@ -205,6 +206,8 @@ fn pinned_first(view: &ClassicView<'_>, goal: &Goal<'_>, action: Action) -> Acti
         | Action::BeginGates(_)
         | Action::AnswerHook(_)
         | Action::RestoreVersionCheck(_)
+        | Action::FollowRelease(_)
+        | Action::DeleteMachine(_)
         | Action::Nothing => action,
     }
 }
@@ -226,6 +229,8 @@ fn tried_first(next: &Action) -> Option<Box<Swap>> {
         | Action::BeginGates(_)
         | Action::AnswerHook(_)
         | Action::RestoreVersionCheck(_)
+        | Action::FollowRelease(_)
+        | Action::DeleteMachine(_)
         | Action::Nothing => None,
     }
 }

@@ -7,6 +7,7 @@ mod next;
 mod no_release;
 mod progress;
 mod refuses;
+mod release_change;
 mod since;
 mod stuck;
 mod text;
@@ -40,6 +41,7 @@ pub use involved_object::InvolvedObject;
 pub use machine_pool::{LeftBecause, MachinePoolChange, PatchMachinePool};
 pub use no_release::OtherCatalog;
 pub use progress::{MachineProgress, MachineState, PoolProgress, Progress, Stage, TemplateProgress, TemplateState};
+pub use release_change::{DeleteMachine, FollowRelease};
 pub use stuck::StuckRemedy;
 pub use topology::{AnswerHook, CompletePins, EditVersion, Hold, HoldPool, RestoreVersionCheck, SetConcurrency};
 pub use unready_node::{NodeIs, UnreadyNode};
@@ -88,6 +90,10 @@ pub enum Action {
     BeginGates(BeginGates),
     /// Write what the Runtime Hooks answer before the next step of a topology cluster, or take it off.
     AnswerHook(AnswerHook),
+    /// Take pools of a topology cluster off the list of those that still have another release of their version.
+    FollowRelease(FollowRelease),
+    /// Delete a Machine of a topology cluster's control plane that never joined.
+    DeleteMachine(DeleteMachine),
     /// Write nothing.
     Nothing,
     /// Switch on again Cluster API's check of version edits, which was off for the edit by which an upgrade has ended.
@@ -528,6 +534,17 @@ pub enum Waiting {
     },
     /// The upgrade has failed, or a step of it.
     Failed(Box<Failed>),
+    /// Cluster API has still to give a pool of a topology cluster another release of its version.
+    ReleaseAwaited { pool: PoolId, release: String },
+    /// What is to be refreshed with another release of its version runs another version.
+    OtherVersion {
+        release: String,
+        /// The release's.
+        version: KubeVersion,
+        present: KubeVersion,
+    },
+    /// A pool of a topology cluster follows to another release of its version when its turn comes.
+    PoolToFollow { pool: PoolId, release: String },
 }
 
 /// What another client set back to what it was before the upgrade.

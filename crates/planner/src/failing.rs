@@ -204,7 +204,7 @@ fn failed_nodes(snapshot: &Snapshot) -> impl Iterator<Item = (&Machine, Timestam
 /// and the way back stops for nothing.
 fn begins_another(snapshot: &Snapshot, action: &Action, failure: &Failure) -> bool {
     match snapshot.upgrade_spec.operation {
-        Operation::Upgrade | Operation::Abort => {}
+        Operation::Upgrade | Operation::Refresh | Operation::Abort => {}
         Operation::Rollback(_) => return false,
     }
     let Failure::StalledStep { pool: stalled, .. } = failure else {
@@ -230,6 +230,8 @@ fn begins_another(snapshot: &Snapshot, action: &Action, failure: &Failure) -> bo
         | Action::BeginGates(_)
         | Action::AnswerHook(_)
         | Action::RestoreVersionCheck(_)
+        | Action::FollowRelease(_)
+        | Action::DeleteMachine(_)
         | Action::Nothing => return false,
     };
     pool != stalled && *pool != PoolId::ControlPlane

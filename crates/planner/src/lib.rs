@@ -34,6 +34,7 @@ mod pause;
 mod paused_rollout;
 mod pool_id;
 mod preflight;
+mod refresh;
 mod rendered;
 mod resource_version;
 mod settled;
@@ -60,10 +61,11 @@ pub use check::{Violation, check};
 pub use check_outcome::{CheckOutcome, PreflightOutcome, Problem, Skip};
 pub use classic::{Returning, ReturningAddon, WayBack, collect_templates, drifted, resume, way_back};
 pub use decision::{
-    Action, AnswerHook, BeginGates, CompletePins, Convergence, Decision, DeleteTemplate, EditVersion, Field, Hold,
-    HoldPool, InvolvedObject, LeftBecause, MachinePoolChange, MachineProgress, MachineState, MintTemplate, NodeIs,
-    OtherCatalog, PatchMachinePool, PinPath, PoolProgress, Progress, RestoreVersionCheck, SetBack, SetConcurrency,
-    Stage, StuckRemedy, Swap, TemplateProgress, TemplateRefusal, TemplateState, UnreadyNode, Waiting,
+    Action, AnswerHook, BeginGates, CompletePins, Convergence, Decision, DeleteMachine, DeleteTemplate, EditVersion,
+    Field, FollowRelease, Hold, HoldPool, InvolvedObject, LeftBecause, MachinePoolChange, MachineProgress,
+    MachineState, MintTemplate, NodeIs, OtherCatalog, PatchMachinePool, PinPath, PoolProgress, Progress,
+    RestoreVersionCheck, SetBack, SetConcurrency, Stage, StuckRemedy, Swap, TemplateProgress, TemplateRefusal,
+    TemplateState, UnreadyNode, Waiting,
 };
 pub use drain_timeout::DrainTimeout;
 pub use existing::accept;
@@ -83,10 +85,11 @@ pub use snapshot::{
     ClassicCluster, Cluster, ClusterKind, Condition, ConditionStatus, ControlPlane, Flavor, InfrastructurePool,
     Initialization, JoinRule, Machine, MachineDeployment, MachinePhase, MachinePool, MachineSet, Node, NodeReadiness,
     Object, OwningCluster, PinnedPath, RaisedConcurrency, Replicas, ResourceVersion, Rollout, RuntimeHooks, Snapshot,
-    TakenBack, Template, TemplateContent, TemplateRef, Topology, Unversioned, UpgradeConcurrency, VersionSetBy,
+    TakenBack, Template, TemplateContent, TemplateRef, Topology, Unversioned, UpToDate, UpgradeConcurrency,
+    VersionSetBy,
 };
 pub use swap_history::{ComponentImage, Direction, PoolState, SwapEntry, SwapHistory, UpgradeId};
-pub use topology::{is_aimed_at_present, passed, release_held, under_way};
+pub use topology::{changing_release, is_aimed_at_present, passed, release_held, under_way};
 pub use upgrade_spec::{
     Approvals, CanaryRule, Gate, GateState, Origin, PoolOverride, Retention, Strategy, Target, UpgradeSpec,
 };

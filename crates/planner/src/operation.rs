@@ -13,6 +13,8 @@ pub enum Operation {
     Abort,
     /// Bring the Cluster to where it was before another upgrade.
     Rollback(Rollback),
+    /// Bring the Cluster to another release of the version that it runs.
+    Refresh,
 }
 
 /// Which upgrade is taken back, and how much of it.
@@ -40,7 +42,7 @@ impl Operation {
     pub const fn rollback(&self) -> Option<&Rollback> {
         match self {
             Self::Rollback(rollback) => Some(rollback),
-            Self::Upgrade | Self::Abort => None,
+            Self::Upgrade | Self::Abort | Self::Refresh => None,
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::{
     decision::Waiting,
     observed::Observed,
     operation::Operation,
-    settled::is_topology_moving,
+    settled::{is_release_changing, is_topology_moving},
     snapshot::{MachineDeployment, Object, Snapshot, Template},
     step::Step,
     swap_history::Direction,
@@ -58,6 +58,7 @@ fn has_begun(snapshot: &Snapshot) -> bool {
         .any(is_swapped)
         || is_edited
         || is_topology_moving(snapshot)
+        || is_release_changing(snapshot)
 }
 
 /// Whether the checks are asked: of an upgrade whose first swap is Instar's, before that. No upgrade of a Cluster that
@@ -66,7 +67,7 @@ fn has_begun(snapshot: &Snapshot) -> bool {
 pub fn checks_are_asked(snapshot: &Snapshot) -> bool {
     // What is to end, or to be taken back, isn't well.
     let goes_on = match &snapshot.upgrade_spec.operation {
-        Operation::Upgrade => true,
+        Operation::Upgrade | Operation::Refresh => true,
         Operation::Abort | Operation::Rollback(_) => false,
     };
     match (snapshot.upgrade_spec.origin, snapshot.cluster.lifecycle) {

@@ -2,6 +2,7 @@
 
 mod machine_deployment;
 mod topology;
+mod up_to_date;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -32,6 +33,7 @@ use crate::{
 pub use crate::resource_version::ResourceVersion;
 pub use machine_deployment::{JoinRule, MachineDeployment, Rollout};
 pub use topology::{RaisedConcurrency, RuntimeHooks, Topology, UpgradeConcurrency, VersionSetBy};
+pub use up_to_date::UpToDate;
 
 /// One cluster, what is asked of it, and the time.
 #[derive(Debug, Clone, PartialEq)]
@@ -405,6 +407,8 @@ pub struct Machine {
     pub created: Option<Timestamp>,
     /// What its deletion waits for, in Cluster API's words; absent where it waits for nothing.
     pub deletion_waits_for: Option<String>,
+    /// Whether it is what its control plane asks for; it is known of a Machine without a node alone.
+    pub up_to_date: UpToDate,
 }
 
 /// `status.phase` of a Machine.

@@ -13,6 +13,8 @@ mod landing;
 mod messages;
 mod pins;
 mod progress;
+mod release_change;
+mod stuck;
 mod view;
 
 use instar_capi::Lifecycle;
@@ -30,6 +32,7 @@ use crate::{
     gates,
     operation::Operation,
     paused_rollout::{self, ToReplace},
+    refresh::refused,
     snapshot::{MachineDeployment, RuntimeHooks, Snapshot},
     way_back::NoWayBack,
 };
@@ -38,7 +41,7 @@ use crate::{
 #[must_use]
 pub fn follow(snapshot: &Snapshot) -> Decision {
     match snapshot.upgrade_spec.operation {
-        Operation::Upgrade | Operation::Abort => {}
+        Operation::Upgrade | Operation::Refresh | Operation::Abort => {}
         Operation::Rollback(_) => return held(snapshot, vec![NoWayBack::Topology.into()]),
     }
     let closed = closed(snapshot);
@@ -49,6 +52,9 @@ pub fn follow(snapshot: &Snapshot) -> Decision {
         Ok(view) => view,
         Err(waiting) => return held(snapshot, waiting),
     };
+    if let Some(reason) = refused(snapshot) {
+        return held(snapshot, vec![reason]);
+    }
     let decision = followed(&view);
     // Cluster API's check of version edits is off until that is written.
     if landing::restore_check(snapshot).is_some() {
@@ -72,7 +78,7 @@ fn to_replace<'a>(view: &TopologyView<'a>) -> Vec<(&'a MachineDeployment, ToRepl
 fn followed(view: &TopologyView<'_>) -> Decision {
     let snapshot = view.snapshot;
     let (stage, action, waiting) = match &snapshot.upgrade_spec.operation {
-        Operation::Upgrade | Operation::Rollback(_) => upgraded(view),
+        Operation::Upgrade | Operation::Refresh | Operation::Rollback(_) => upgraded(view),
         Operation::Abort => aborted(view),
     };
     let action = landing::restore_check(snapshot).unwrap_or_else(|| gates::begin(snapshot, action, &waiting));
@@ -162,14 +168,31 @@ fn put_back(view: &TopologyView<'_>) -> Option<Action> {
 /// of it isn't at the Cluster's version. One that is still being created is at one version only.
 #[must_use]
 pub fn under_way(snapshot: &Snapshot) -> bool {
-    TopologyView::read(snapshot).is_ok_and(|view| view.is_moving())
+    TopologyView::read(snapshot).is_ok_and(|view| view.is_moving() || changes_by_hand(&view))
+}
+
+/// The release of the Cluster's version that replaces another one, while that goes on.
+#[must_use]
+pub fn changing_release(snapshot: &Snapshot) -> Option<&str> {
+    let topology = snapshot.cluster.topology()?;
+    let pin = topology.pins.as_ref()?.releases.get(&topology.version)?;
+    (!pin.change.is_empty()).then_some(&pin.release)
+}
+
+/// Whether a release of the Cluster's version is replaced by one that no `ClusterUpgrade` has named: an upgrade that holds
+/// pools back leaves them at the other release.
+fn changes_by_hand(view: &TopologyView<'_>) -> bool {
+    let set_by = view.topology.version_set_by.as_ref();
+    let release = view.topology.release_of(&view.topology.version);
+    let is_named = set_by.is_some_and(|set_by| Some(set_by.target.as_str()) == release);
+    release_change::is_under_way(view) && !is_named
 }
 
 /// Whether the Cluster's version is what is asked, or where the upgrade has ended: nothing is to be edited.
 #[must_use]
 pub fn is_aimed_at_present(snapshot: &Snapshot) -> bool {
     TopologyView::read(snapshot).is_ok_and(|view| match &snapshot.upgrade_spec.operation {
-        Operation::Upgrade | Operation::Rollback(_) => matches!(Goal::find(&view), Goal::There),
+        Operation::Upgrade | Operation::Refresh | Operation::Rollback(_) => matches!(Goal::find(&view), Goal::There),
         Operation::Abort => Place::find(&view) != Place::Elsewhere,
     })
 }
@@ -183,7 +206,9 @@ pub fn passed(snapshot: &Snapshot) -> Vec<String> {
 fn there(view: &TopologyView<'_>) -> (Stage, Action, Vec<Waiting>) {
     let mut waiting = Vec::new();
     let action = match pins::complete(view, &mut waiting) {
-        Action::Nothing => holds::next(view, &mut waiting)
+        Action::Nothing => stuck::next(view)
+            .or_else(|| holds::next(view, &mut waiting))
+            .or_else(|| release_change::next(view, &mut waiting))
             .or_else(|| hooks::next(view, &mut waiting))
             .unwrap_or(Action::Nothing),
         action => action,

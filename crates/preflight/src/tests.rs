@@ -213,6 +213,7 @@ fn failed_machine(pool: PoolId) -> Observed<Machine> {
         lifecycle: Lifecycle::Active,
         created: None,
         deletion_waits_for: None,
+        up_to_date: instar_planner::UpToDate::Unknown,
     })
 }
 

@@ -39,6 +39,7 @@ const WRITES: [(&str, &[&str]); 4] = [
             "patch kubeadmcontrolplanes.controlplane.cluster.x-k8s.io",
             "patch machinedeployments.cluster.x-k8s.io",
             "patch machinepools.cluster.x-k8s.io",
+            "delete machines.cluster.x-k8s.io",
             "create patch delete clusterupgrades.upgrade.cluster.x-k8s.io",
             "patch clusterupgrades/status.upgrade.cluster.x-k8s.io",
             "create delete kubeadmconfigtemplates.bootstrap.cluster.x-k8s.io",

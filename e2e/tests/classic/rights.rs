@@ -14,15 +14,17 @@ use crate::{addons, machine_pool, other_control_plane, workload};
 type Right = (String, String, String);
 
 /// What no journey makes the controller do: no template and no MachinePool of Docker's own kind is made here, its other
-/// kind of MachinePool doesn't say that it is paused, bootstrap templates are kept, and no namespace opts in to
-/// Runtime Hooks.
-const NOT_SEEN: [(&str, &str, &str); 11] = [
+/// kind of MachinePool doesn't say that it is paused, bootstrap templates are kept, no namespace opts in to
+/// Runtime Hooks, and no Machine of a topology cluster is stuck.
+const NOT_SEEN: [(&str, &str, &str); 13] = [
     ("create", "dockermachinetemplates", "infrastructure.cluster.x-k8s.io"),
     ("create", "extensionconfigs", "runtime.cluster.x-k8s.io"),
     ("delete", "dockermachinetemplates", "infrastructure.cluster.x-k8s.io"),
     ("delete", "extensionconfigs", "runtime.cluster.x-k8s.io"),
     ("delete", "kubeadmconfigtemplates", "bootstrap.cluster.x-k8s.io"),
+    ("delete", "machines", "cluster.x-k8s.io"),
     ("get", "dockermachinetemplates", "infrastructure.cluster.x-k8s.io"),
+    ("get", "machines", "cluster.x-k8s.io"),
     ("list", "dockermachinepools", "infrastructure.cluster.x-k8s.io"),
     ("patch", "devmachinepools", "infrastructure.cluster.x-k8s.io"),
     ("patch", "dockermachinepools", "infrastructure.cluster.x-k8s.io"),

@@ -17,6 +17,7 @@ mod topology_held;
 mod topology_hooks;
 mod topology_landing;
 mod topology_record;
+mod topology_release;
 mod two_minors;
 
 use std::process::ExitCode;
@@ -39,6 +40,10 @@ fn main() -> ExitCode {
         Journey::shared("topology-class-changes", topology_class::changes_on_the_way),
         Journey::shared("topology-held-pools", topology_held::until_their_gates_open),
         Journey::shared("topology-canary", topology_canary::goes_first_and_bakes),
+        Journey::shared(
+            "topology-release",
+            topology_release::goes_on_past_an_image_that_never_boots,
+        ),
         Journey::shared("matrix", matrix::side_by_side),
         Journey::exclusive("newer-row", pins::a_newer_row_moves_nothing).prepared_by(pins::prepare_small),
         Journey::exclusive("outage", outage::without_the_server).prepared_by(pins::prepare_small),

@@ -8,6 +8,7 @@ use instar_catalog::Release;
 use instar_domain::KubeVersion;
 
 use super::{
+    followers::with_followed,
     request::{Admitted, AnnotationChange, Facts, PINS, Request, annotation},
     restored,
 };
@@ -90,6 +91,11 @@ impl ExistingPins {
         })
     }
 
+    /// What the new object says of a version, where it differs.
+    pub(super) fn edited(&self) -> impl Iterator<Item = (&KubeVersion, &Pin)> {
+        self.edited.iter()
+    }
+
     pub(super) fn release_of(&self, version: &KubeVersion) -> Option<&str> {
         self.pin_of(version).map(|pin| pin.release.as_str())
     }
@@ -162,10 +168,12 @@ pub(super) fn all_taken(
 /// they are what admission itself gives (which it sees when it looks a second time).
 pub(super) fn keep_values(request: &Request<'_>, base: &ExistingPins, pins: &Pins) -> Result<(), Finding> {
     let rewritten = base.edited.iter().find(|(version, pin)| {
+        let Some(before) = base.pin_of(version).filter(|before| before.release == pin.release) else {
+            return false;
+        };
         pins.releases
             .get(version)
-            .is_some_and(|kept| kept.release == pin.release && kept != *pin)
-            && base.release_of(version) == Some(&pin.release)
+            .is_some_and(|kept| kept.release == pin.release && *kept != with_followed(pin, before, kept))
     });
     match rewritten {
         None => Ok(()),

@@ -9,6 +9,7 @@ use instar_wiring::Wiring;
 
 use super::{
     edits::ExistingPins,
+    followers,
     request::Request,
     shape::{self, Place, PoolShape, Shape},
     steps::{self, Step},
@@ -83,7 +84,10 @@ impl<'a> Request<'a> {
                     {
                         pin.workers.clone_from(values);
                     }
-                    Some(values) => shape::set_pool(pin, kind, name, values.clone()),
+                    Some(values) => {
+                        followers::forget(pin, kind, name);
+                        shape::set_pool(pin, kind, name, values.clone());
+                    }
                     None if base.is_brought_along => {}
                     None if Some(version) == target => {
                         return Err(steps::no_image(self, pool, &pin.release, version, row.is_some()));
@@ -100,7 +104,7 @@ impl<'a> Request<'a> {
         Ok(())
     }
 
-    fn had_pool(&self, kind: PoolKind, name: &str, pool: &PoolShape<'_>) -> bool {
+    pub(super) fn had_pool(&self, kind: PoolKind, name: &str, pool: &PoolShape<'_>) -> bool {
         let Place::Worker { class, .. } = pool.place else {
             return true;
         };

@@ -10,6 +10,7 @@ use instar_catalog::Release;
 use instar_domain::KubeVersion;
 
 use super::{
+    followers::by_release,
     request::{Admitted, Facts, PINS, Request, Requester, VERSION, annotation, deny, object},
     shape::Shape,
 };
@@ -41,8 +42,13 @@ pub(super) fn pins(cluster: &Cluster, pins: &Pins, shape: Option<&Shape<'_>>, fa
                 ));
             }
             Some(row) => {
-                let lacks = || shape.and_then(|shape| shape.lacks(row, pin));
-                if let Some(what) = row.contradicts(version, pin).or_else(lacks) {
+                let (own, others) = by_release(pin);
+                let lacks = || shape.and_then(|shape| shape.lacks(row, &own));
+                let mut earlier = others.into_iter().filter_map(|(release, pin)| {
+                    let row = facts.catalog.named_anywhere(release);
+                    row.map_or_else(|| of_no_release(&pin), |row| row.contradicts(version, &pin))
+                });
+                if let Some(what) = row.contradicts(version, &own).or_else(lacks).or_else(|| earlier.next()) {
                     restored.findings.push(deny(
                         cluster,
                         Rule::RestoredCluster,
@@ -56,6 +62,17 @@ pub(super) fn pins(cluster: &Cluster, pins: &Pins, shape: Option<&Shape<'_>>, fa
         }
     }
     restored
+}
+
+/// Values of which nobody can say where they come from.
+fn of_no_release(pin: &Pin) -> Option<String> {
+    let mut values = pin.machine_deployments.values().chain(pin.machine_pools.values());
+    values.any(|values| !values.is_empty()).then(|| {
+        format!(
+            "pools have values of release {}, which is not in the catalog",
+            pin.release
+        )
+    })
 }
 
 fn unknown_release(restored: &mut Admitted, cluster: &Cluster, version: &KubeVersion, pin: &Pin, requester: Requester) {

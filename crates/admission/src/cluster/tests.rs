@@ -13,6 +13,7 @@ mod catalogs;
 mod completion;
 mod properties;
 mod refusals;
+mod release_change;
 mod restored;
 
 const IMAGE: &str = "/spec/template/spec/image";

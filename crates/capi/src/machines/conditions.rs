@@ -1,4 +1,4 @@
-//! The conditions of a Machine. There are many Machines, and each has a dozen conditions: two are kept.
+//! The conditions of a Machine. There are many Machines, and each has a dozen conditions: three are kept.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde::{Deserialize, Serialize};
@@ -13,6 +13,8 @@ pub struct MachineConditions {
     pub deleting: Option<Condition>,
     /// Whether its node is ready.
     pub node_ready: Option<NodeReadyCondition>,
+    /// Whether it is what its owner's spec says: `True`, `False` or `Unknown`; empty where nothing says so.
+    pub up_to_date: String,
 }
 
 /// Whether the node of a Machine is ready. Cluster API writes it in each reconcile of the Machine, whatever it knows, and
@@ -63,6 +65,7 @@ impl From<Vec<WrittenCondition>> for MachineConditions {
                         last_transition_time: condition.last_transition_time,
                     });
                 }
+                (Machine::UP_TO_DATE, _) => read.up_to_date = condition.status,
                 (_, _) => {}
             }
         }
@@ -77,16 +80,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn two_are_kept() {
+    fn three_are_kept() {
         let time = "2026-11-20T12:00:00Z";
         let read: MachineConditions = serde_json::from_value(json!([
             { "type": "Ready", "status": "False", "message": "x", "lastTransitionTime": time },
             { "type": "NodeHealthy", "status": "True", "lastTransitionTime": time },
             { "type": "NodeReady", "status": "True", "reason": "NodeReady", "lastTransitionTime": time },
+            { "type": "UpToDate", "status": "False", "reason": "NotUpToDate", "lastTransitionTime": time },
             { "type": "Deleting", "status": "False", "reason": "NotDeleting", "lastTransitionTime": time },
         ]))
         .unwrap();
-        assert_eq!(read.deleting, None);
+        assert_eq!((read.deleting, &*read.up_to_date), (None, "False"));
         let node_ready = read.node_ready.unwrap();
         assert_eq!((&*node_ready.status, &*node_ready.message), ("True", ""));
         assert_eq!(node_ready.last_transition_time.unwrap().0, time.parse().unwrap());

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use instar_capi::{Machine, NodeReadyCondition};
-use instar_planner::{Lifecycle, MachinePhase, NodeReadiness, PoolId};
+use instar_planner::{Lifecycle, MachinePhase, NodeReadiness, PoolId, UpToDate};
 use instar_watch::{Cache, Entry, Guarded, Kept, Key, Row, Unreadable};
 use jiff::Timestamp;
 
@@ -30,6 +30,8 @@ pub(crate) struct KeptMachine {
     pub(crate) phase: MachinePhase,
     pub(crate) lifecycle: Lifecycle,
     node_is: NodeIs,
+    /// Of a Machine of a control plane that has no node yet; of any other it isn't kept.
+    pub(crate) up_to_date: UpToDate,
     /// Since when its node is ready, or isn't, in seconds of Unix time; 0 where that isn't known.
     node_since: u32,
 }
@@ -159,6 +161,12 @@ impl From<Machine> for KeptMachine {
         // Before it has a node, its phase says enough.
         let unready = status.conditions.node_ready.as_ref();
         let unready = unready.filter(|_| node_is != NodeIs::Ready && !node.is_empty());
+        let never_joined = node.is_empty() && labels.contains_key(CONTROL_PLANE_LABEL);
+        let up_to_date = match status.conditions.up_to_date.as_str() {
+            "True" if never_joined => UpToDate::Yes,
+            "False" if never_joined => UpToDate::No,
+            _ => UpToDate::Unknown,
+        };
         let texts = |which: &[Text]| {
             let mut texts = String::new();
             for which in which {
@@ -190,6 +198,7 @@ impl From<Machine> for KeptMachine {
             phase: phase(&status.phase),
             lifecycle,
             node_is,
+            up_to_date,
             node_since,
         }
     }
@@ -235,7 +244,7 @@ impl Entry for KeptMachine {
     }
 
     fn is_same(&self, other: &Self) -> bool {
-        let states = |of: &Self| (of.phase, of.lifecycle, of.node_is, of.node_since);
+        let states = |of: &Self| (of.phase, of.lifecycle, of.node_is, of.up_to_date, of.node_since);
         (&self.shared, &self.own) == (&other.shared, &other.own) && states(self) == states(other)
     }
 
@@ -383,6 +392,21 @@ mod tests {
         assert_eq!(of("Unknown", "", Some(time)), nothing);
         assert_eq!(kept(&json!({}), "v1.33.5", &json!({})).node_readiness(), nothing);
         assert!(size_of::<KeptMachine>() <= 40, "{}", size_of::<KeptMachine>());
+    }
+
+    #[test]
+    fn whether_a_control_planes_machine_is_up_to_date_is_kept_until_it_has_joined() {
+        let of = |labels: &Value, node: &str, said: &str| {
+            let conditions = json!([{ "type": "UpToDate", "status": said }]);
+            let status = json!({ "nodeRef": { "name": node }, "conditions": conditions });
+            kept(labels, "v1.33.5", &status).up_to_date
+        };
+        let control_plane = json!({ CONTROL_PLANE_LABEL: "" });
+        assert_eq!(of(&control_plane, "", "False"), UpToDate::No);
+        assert_eq!(of(&control_plane, "", "True"), UpToDate::Yes);
+        assert_eq!(of(&control_plane, "", "Unknown"), UpToDate::Unknown);
+        assert_eq!(of(&control_plane, "n", "False"), UpToDate::Unknown);
+        assert_eq!(of(&json!({}), "", "False"), UpToDate::Unknown);
     }
 
     #[test]

@@ -80,6 +80,8 @@ impl Context {
             | Write::BeginGates(_)
             | Write::AnswerHook(_)
             | Write::RestoreVersionCheck(_)
+            | Write::FollowRelease(_)
+            | Write::DeleteMachine(_)
             | Write::CompletePins(_) => Attempt::Untried,
         };
         let planned = decision.waiting.clone();
@@ -217,6 +219,11 @@ impl Context {
             Write::AnswerHook(_) => (None, Counted::HookAnswer),
             // The edit before it was told.
             Write::RestoreVersionCheck(_) => (None, Counted::VersionCheck),
+            Write::FollowRelease(follow) => {
+                let reason = (!follow.pools.is_empty()).then_some(EventReason::FollowedRelease);
+                (reason, Counted::Follow)
+            }
+            Write::DeleteMachine(_) => (Some(EventReason::DeletedMachine), Counted::Machine),
         };
         let step = ActionDescription(&decision.action).to_string();
         tracing::info!(

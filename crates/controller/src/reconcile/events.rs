@@ -203,6 +203,7 @@ fn title(spec: &ClusterUpgradeSpec) -> String {
     let of = spec.rollback_of.as_deref().unwrap_or_default();
     match spec.operation {
         Operation::Upgrade | Operation::Abort => format!("Upgrade to {}", spec.target),
+        Operation::Refresh => format!("Refresh to {}", spec.target),
         Operation::Rollback => format!("Rollback of {of}"),
         Operation::RollbackWorkers => format!("Rollback of {of}, of its workers alone,"),
     }

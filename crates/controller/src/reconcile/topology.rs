@@ -8,8 +8,8 @@ use std::sync::Arc;
 use instar_api::{ClusterUpgrade, UpgradePhase};
 use instar_capi::Cluster;
 use instar_planner::{
-    Action as Write, AskedPoint, Decision, Lifecycle, Snapshot, Stage, Waiting, check, follow, is_aimed_at_present,
-    passed, release_held, under_way,
+    Action as Write, AskedPoint, Decision, Lifecycle, Snapshot, Stage, Waiting, changing_release, check, follow,
+    is_aimed_at_present, passed, release_held, under_way,
 };
 use instar_watch::Key;
 use jiff::Timestamp;
@@ -45,7 +45,7 @@ impl Context {
         let is_rollback = |upgrade: &Arc<ClusterUpgrade>| upgrade.spec.operation.is_rollback();
         let (rollbacks, upgrades): (Vec<_>, Vec<_>) = known.iter().cloned().partition(is_rollback);
         let upgrades = Upgrades::sort(upgrades, None, None);
-        let record = upgrade_spec::record_of(cluster, version);
+        let record = self.record(cluster, version, &known);
         let name = record.name_any();
         let (snapshot, _) = self.snapshot(cluster, &record);
         if snapshot.cluster.lifecycle == Lifecycle::Deleting
@@ -87,6 +87,18 @@ impl Context {
             .collect();
         self.refuse(cluster, &others, &active).await?;
         Box::pin(self.reconcile_topology(cluster, &active)).await
+    }
+
+    /// The record of what is under way: of the version, or, once that has arrived, of a release that replaces another one.
+    fn record(&self, cluster: &Cluster, version: &str, known: &[Arc<ClusterUpgrade>]) -> ClusterUpgrade {
+        let record = upgrade_spec::record_of(cluster, version);
+        let mut of_version = known.iter().filter(|known| known.name_any() == record.name_any());
+        let goes_on = of_version.any(|known| upgrade_spec::finished_phase(known).is_none());
+        let (snapshot, _) = self.snapshot(cluster, &record);
+        match changing_release(&snapshot).filter(|_| !goes_on) {
+            Some(release) => upgrade_spec::record_of_release(cluster, release, known),
+            None => record,
+        }
     }
 
     /// While a Cluster moves, it is the turn of who wants it where it goes: of one that is open, else

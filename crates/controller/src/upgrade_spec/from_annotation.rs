@@ -102,6 +102,25 @@ pub(crate) fn record_of(cluster: &Cluster, version: &str) -> ClusterUpgrade {
     upgrade
 }
 
+/// The record of an edit that named another release of the version that a topology Cluster runs, which may be one that it
+/// had before: each time it gets another one.
+pub(crate) fn record_of_release(cluster: &Cluster, release: &str, known: &[Arc<ClusterUpgrade>]) -> ClusterUpgrade {
+    let name = cluster.name_any();
+    let is_over = |ordinal: &u32| {
+        let record = record_name(&name, release, *ordinal);
+        let mut known = known.iter().filter(|known| known.name_any() == record);
+        known.any(|known| finished_phase(known).is_some())
+    };
+    let most = u32::try_from(known.len()).unwrap_or(u32::MAX);
+    let over = (1..=most).take_while(is_over).last();
+    let mut upgrade = record(cluster, release, over.unwrap_or_default() + 1);
+    upgrade.labels_mut().remove(REQUEST_NUMBER_LABEL);
+    upgrade
+        .annotations_mut()
+        .insert(RECORD_ANNOTATION.to_owned(), "true".to_owned());
+    upgrade
+}
+
 fn record(cluster: &Cluster, target: &str, ordinal: u32) -> ClusterUpgrade {
     let name = cluster.name_any();
     let owner = owned_by(cluster);
@@ -192,6 +211,22 @@ mod tests {
             ask("v1.35", &[Arc::new(first)], current_versions()),
             AnnotationRequest::Retarget(_, target) if target == "v1.35"
         ));
+    }
+
+    #[test]
+    fn each_change_of_the_release_has_a_record_of_its_own() {
+        let known = |phase| {
+            let record = record_of_release(&cluster("x"), "v1.35.4-2", &[]);
+            let mut known = upgrade(&record.name_any(), 1, phase).as_ref().clone();
+            record.spec.clone_into(&mut known.spec);
+            [Arc::new(known)]
+        };
+        let name = |known: &[Arc<ClusterUpgrade>]| record_of_release(&cluster("x"), "v1.35.4-2", known).name_any();
+        let first = name(&[]);
+        assert!(first.starts_with("c-v1-35-4-2-"), "{first}");
+        assert_eq!(name(&known(UpgradePhase::Workers)), first);
+        assert_ne!(name(&known(UpgradePhase::Completed)), first);
+        assert_ne!(record_of(&cluster("x"), "v1.35.4-2").name_any(), first);
     }
 
     #[test]

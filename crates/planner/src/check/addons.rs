@@ -43,7 +43,12 @@ pub(super) fn are_passed(snapshot: &Snapshot, decision: &Decision) -> bool {
             Some((ApprovedPart::Workers, step)) => (&[GatePoint::BeforeWorkers], Some(step)),
             None => (&[], None),
         },
+        Action::FollowRelease(follow) if !follow.pools.is_empty() => {
+            (&[GatePoint::BeforeWorkers], Some(&follow.version))
+        }
         Action::PatchMachinePool(_)
+        | Action::FollowRelease(_)
+        | Action::DeleteMachine(_)
         | Action::MintTemplate(_)
         | Action::PinPath(_)
         | Action::RecordConvergence(_)

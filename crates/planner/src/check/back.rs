@@ -79,6 +79,8 @@ pub(super) fn passes_addons(snapshot: &Snapshot, decision: &Decision, rollback: 
         | Action::BeginGates(_)
         | Action::AnswerHook(_)
         | Action::RestoreVersionCheck(_)
+        | Action::FollowRelease(_)
+        | Action::DeleteMachine(_)
         | Action::Nothing => {
             let of_workers = &[GatePoint::AfterWorkers, GatePoint::BeforeWorkers];
             let has_to_begin: &[GatePoint] = match rollback.scope {

@@ -3,7 +3,7 @@
 use instar_capi::{Lifecycle, ManagedBy};
 use instar_domain::{BuildOrder, KubeVersion};
 
-use super::{machine_pool, read, topology_canary};
+use super::{machine_pool, read, release_change, topology_canary};
 use crate::{
     decision::Action,
     pool_id::PoolId,
@@ -17,6 +17,9 @@ pub(super) fn is_passed(snapshot: &Snapshot, action: &Action) -> bool {
     };
     if let Action::HoldPool(hold) = action {
         return topology_canary::is_passed(snapshot, hold);
+    }
+    if let Action::FollowRelease(follow) = action {
+        return release_change::passes_first(snapshot, follow);
     }
     let (pool, to) = match action {
         Action::SwapWorkers(swap) => match &swap.pool {
@@ -38,6 +41,8 @@ pub(super) fn is_passed(snapshot: &Snapshot, action: &Action) -> bool {
         | Action::EditVersion(_)
         | Action::CompletePins(_)
         | Action::HoldPool(_)
+        | Action::FollowRelease(_)
+        | Action::DeleteMachine(_)
         | Action::SetConcurrency(_)
         | Action::BeginGates(_)
         | Action::AnswerHook(_)

@@ -93,6 +93,15 @@ pub(super) fn holds_all_pools(snapshot: &Snapshot) -> bool {
     pools.all(|pool| pool.object.lifecycle != Lifecycle::Active)
 }
 
+/// Whether an edit names another release of the version that the pins have: then its pools follow one by one.
+pub(super) fn changes_release(snapshot: &Snapshot, edit: &EditVersion) -> bool {
+    let row = snapshot.catalog.named_anywhere(&edit.target);
+    let topology = snapshot.cluster.topology();
+    topology.zip(row).is_some_and(|(topology, row)| {
+        *row.version() == topology.version && topology.release_of(row.version()).is_some()
+    })
+}
+
 pub(super) fn has_machine_pools(snapshot: &Snapshot) -> bool {
     let mut pools = read(&snapshot.machine_pools);
     pools.any(|pool| pool.object.managed_by == ManagedBy::Topology)

@@ -52,7 +52,7 @@ impl Waiting {
                 kind: object.kind.as_str(),
                 name: object.name.as_str(),
             }),
-            Self::ApprovalMissing { .. } => Some(InvolvedObject::Upgrade),
+            Self::ApprovalMissing { .. } | Self::OtherVersion { .. } => Some(InvolvedObject::Upgrade),
             Self::PreflightFailed { problem, .. } | Self::PreflightUnknown { problem, .. } => {
                 Some(InvolvedObject::Object {
                     kind: problem.kind.as_str(),
@@ -98,6 +98,8 @@ impl Waiting {
             | Self::TemplateRefused { pool, .. }
             | Self::PoolRollingOut { pool, .. }
             | Self::PoolHeld { pool, .. }
+            | Self::ReleaseAwaited { pool, .. }
+            | Self::PoolToFollow { pool, .. }
             | Self::OnDelete { pool, .. }
             | Self::PoolAhead { pool, .. }
             | Self::PinOutOfReach { pool, .. }

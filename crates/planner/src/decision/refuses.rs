@@ -8,7 +8,7 @@ impl Waiting {
     #[must_use]
     pub fn refuses(&self) -> bool {
         match self {
-            Self::SourceMismatch { .. } | Self::Superseded { .. } => true,
+            Self::SourceMismatch { .. } | Self::Superseded { .. } | Self::OtherVersion { .. } => true,
             Self::NoPath(reason) => matches!(**reason, NoPath::Downgrade { .. }),
             Self::NoWayBack(reason) => reason.refuses(),
             Self::Paused { .. }
@@ -28,6 +28,8 @@ impl Waiting {
             | Self::PreflightFailed { .. }
             | Self::PreflightUnknown { .. }
             | Self::PoolHeld { .. }
+            | Self::ReleaseAwaited { .. }
+            | Self::PoolToFollow { .. }
             | Self::Finishing
             | Self::TemplateNotVisible { .. }
             | Self::NoBootstrapTemplate { .. }

@@ -80,7 +80,10 @@ impl Waiting {
             | Self::Retained { .. }
             | Self::Landing { .. }
             | Self::NoLanding { .. }
-            | Self::SetAgain { .. } => None,
+            | Self::SetAgain { .. }
+            | Self::ReleaseAwaited { .. }
+            | Self::OtherVersion { .. }
+            | Self::PoolToFollow { .. } => None,
         }
     }
 }

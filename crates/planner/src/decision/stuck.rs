@@ -11,6 +11,9 @@ pub enum StuckRemedy {
     Repair,
     /// The same, or a user names another release: the control plane goes back to this version then, and from there to it.
     AnotherRelease(KubeVersion),
+    /// A user repairs the machine, or names another release of the version: the machine is deleted then, since Cluster API
+    /// owns the reference to the template.
+    NameAnother,
     /// The control plane goes back to this version, since another release is asked for.
     GoesBack(KubeVersion),
 }
@@ -35,6 +38,11 @@ impl StuckRemedy {
                 f,
                 "name another release in spec.target of the ClusterUpgrade: the control plane then goes back to \
                  {before}, and from there to that release"
+            ),
+            Self::NameAnother => write!(
+                f,
+                "name another release of {version} in spec.target of the ClusterUpgrade or in spec.topology.version: \
+                 the Machine is deleted then"
             ),
             Self::Repair | Self::GoesBack(_) => write!(
                 f,

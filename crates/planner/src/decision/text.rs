@@ -82,6 +82,9 @@ impl Waiting {
             Self::NoLanding { .. } => HealthReason::NoLanding,
             Self::SetAgain { .. } => HealthReason::ForeignWriter,
             Self::Failed(failed) => failed.failure.reason(),
+            Self::ReleaseAwaited { .. } => HealthReason::ReleaseAwaited,
+            Self::PoolToFollow { .. } => HealthReason::PoolToFollow,
+            Self::OtherVersion { .. } => HealthReason::OtherVersion,
         }
     }
 }
@@ -99,6 +102,21 @@ impl fmt::Display for Waiting {
                 )
             }
             Self::Unreadable(object) => write!(f, "{} {} can't be read: {}", object.kind, object.name, object.reason),
+            Self::ReleaseAwaited { pool, release } => {
+                write!(f, "Cluster API has still to give {pool} a template of release {release}")
+            }
+            Self::OtherVersion {
+                release,
+                version,
+                present,
+            } => write!(
+                f,
+                "spec.target: {release} is a release of {version}, and the Cluster runs {present}: the operation Refresh \
+                 takes releases of the version that runs; set the operation Upgrade to go to another version"
+            ),
+            Self::PoolToFollow { pool, release } => {
+                write!(f, "{pool} follows to release {release} when its turn comes")
+            }
             Self::Finishing => f.write_str("all machines are there, and what was changed for the upgrade is put back"),
             Self::NoControlPlane => f.write_str("the Cluster has no control plane that can be seen"),
             Self::NotProvisioned => f.write_str(

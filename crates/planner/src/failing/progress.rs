@@ -1,5 +1,6 @@
 //! Whether a step makes progress: what counts are machines that become ready.
 
+use instar_api::OnClose;
 use instar_capi::Lifecycle;
 use instar_domain::KubeVersion;
 use jiff::Timestamp;
@@ -36,8 +37,9 @@ impl<'a> Pool<'a> {
 
     pub(super) fn workers(pool: &'a MachineDeployment) -> Option<Self> {
         match pool.rollout {
-            Rollout::Rolling => {}
-            Rollout::OnDelete => return None,
+            // What closed windows have stopped is waited for.
+            Rollout::Rolling if pool.rollout_paused.is_none() => {}
+            Rollout::Rolling | Rollout::OnDelete => return None,
         }
         Some(Self {
             id: PoolId::Workers(pool.object.name.clone()),
@@ -105,9 +107,14 @@ impl<'a> Step<'a> {
             Lifecycle::Paused | Lifecycle::Deleting => return None,
         }
         let of_step = self.swap.filter(|swap| swap.converged.is_none()).and_then(|swap| {
+            // Nothing says for how long windows have stopped it since: what counts is how long each machine takes.
+            let may_have_stood = match (&self.pool.id, snapshot.on_close) {
+                (PoolId::Workers(_) | PoolId::MachinePool(_), OnClose::FinishMachine) => true,
+                (PoolId::ControlPlane, _) | (_, OnClose::FinishPool) => false,
+            };
             // What a drain waits for has a row of its own, and to go back would drain as much.
             let is_draining = self.old.iter().any(|machine| machine.lifecycle == Lifecycle::Deleting);
-            (!is_draining).then(|| self.of_step(swap))
+            (!is_draining && !may_have_stood).then(|| self.of_step(swap))
         });
         // A machine on its own, however the others do.
         let is_ours = self.swap.is_some() || snapshot.cluster.topology().is_some();

@@ -15,7 +15,7 @@ use crate::{
 
 pub(super) fn to(snapshot: &Snapshot, decision: &Decision, failure: &Failure) -> FailureResponse {
     match snapshot.upgrade_spec.operation {
-        Operation::Upgrade => {}
+        Operation::Upgrade | Operation::Refresh => {}
         // A user has said what becomes of it.
         Operation::Abort | Operation::Rollback(_) => return FailureResponse::Hold,
     }

@@ -84,6 +84,57 @@ pub(super) fn is_watched(view: &TopologyView<'_>, pool: &MachineDeployment) -> b
     ends.is_none_or(|ends| ends > view.snapshot.now)
 }
 
+/// What holds a pool that is to follow to another release of its version: one that has followed before it and hasn't been
+/// there for long enough, or isn't well.
+pub(super) fn before_following(
+    view: &TopologyView<'_>,
+    has_followed: impl Fn(&MachineDeployment) -> bool,
+) -> Option<Waiting> {
+    let rule = rule(view)?;
+    let first = followed(view, rule, has_followed);
+    if first.len() < rule.pools {
+        return None;
+    }
+    first
+        .into_iter()
+        .find_map(|pool| holds(view, rule, pool, &pool.version))
+}
+
+/// Writes down that such a pool has arrived.
+pub(super) fn record_followed(
+    view: &TopologyView<'_>,
+    has_followed: impl Fn(&MachineDeployment) -> bool,
+) -> Option<Action> {
+    let first = followed(view, rule(view)?, has_followed);
+    let mut first = first.into_iter();
+    let arrived = first.find(|pool| arrival(view, pool, &pool.version).is_none() && view.pool_settled(pool))?;
+    let history = SwapHistory::with(
+        arrived.object.swap_history.as_ref(),
+        entry(view, arrived, Some(view.snapshot.now)),
+    );
+    let id = PoolId::Workers(arrived.object.name.clone());
+    Some(Action::RecordConvergence(with_history(id, &arrived.object, &history)))
+}
+
+fn followed<'a>(
+    view: &TopologyView<'a>,
+    rule: CanaryRule,
+    has_followed: impl Fn(&MachineDeployment) -> bool,
+) -> Vec<&'a MachineDeployment> {
+    let pools = view.pools.iter().copied().filter(|pool| {
+        let goes = pool.object.lifecycle == Lifecycle::Active && pool.rollout == Rollout::Rolling;
+        let id = PoolId::Workers(pool.object.name.clone());
+        goes && has_followed(pool) && view.machines_of(&id).next().is_some()
+    });
+    let mut pools: Vec<&MachineDeployment> = pools.collect();
+    pools.sort_by_key(|pool| {
+        let arrived = arrival(view, pool, &pool.version).unwrap_or(Timestamp::MAX);
+        (arrived, view.place(pool))
+    });
+    pools.truncate(rule.pools);
+    pools
+}
+
 fn rule(view: &TopologyView<'_>) -> Option<CanaryRule> {
     view.snapshot.canary.filter(|rule| view.pools.len() > rule.pools)
 }

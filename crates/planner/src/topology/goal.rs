@@ -34,7 +34,8 @@ impl Goal {
             Origin::Upgrade => {}
             // The record of an edit, as admission and Cluster API have accepted it.
             Origin::Cluster => {
-                return if target.parse().as_ref() == Ok(present) {
+                let is_release = view.topology.release_of(present) == Some(target);
+                return if is_release || target.parse().as_ref() == Ok(present) {
                     Self::There
                 } else {
                     Self::Held(vec![Waiting::Superseded {

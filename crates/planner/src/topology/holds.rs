@@ -31,6 +31,10 @@ pub(super) fn after_edit(view: &TopologyView<'_>, row: &Release) -> AfterEdit {
     let are_held = view.machine_pools.is_empty() || view.topology.hooks == RuntimeHooks::On;
     let are_pools_held = view.pools.is_empty() || is_wanted(view, row.version(), Some(row.name()));
     let goes = *row.version() != view.topology.version;
+    // The pools of another release of the version follow one by one. Those of an adopted one may go at once.
+    if !goes && view.topology.release_of(row.version()).is_some() {
+        return AfterEdit::Held;
+    }
     if !has_workers || (goes && are_held && are_pools_held) {
         AfterEdit::Held
     } else {
@@ -148,7 +152,7 @@ fn is_on_its_way(view: &TopologyView<'_>, pool: &MachineDeployment) -> bool {
 }
 
 /// How many pools may be on their way: an edit by hand has the number that the Cluster's user gave Cluster API.
-fn limit(view: &TopologyView<'_>) -> usize {
+pub(super) fn limit(view: &TopologyView<'_>) -> usize {
     let upgrade_spec = &view.snapshot.upgrade_spec;
     match upgrade_spec.origin {
         Origin::Upgrade => upgrade_spec.strategy.limit(),

@@ -3,7 +3,7 @@
 use instar_capi::{Lifecycle, is_held_before_start, is_held_by_hook};
 use instar_domain::KubeVersion;
 
-use super::{messages::useful_end, release_name, view::TopologyView};
+use super::{messages::useful_end, release_change, release_name, stuck, view::TopologyView};
 use crate::{
     classic::stopped,
     cluster_api::{deletions, machines_there, not_ready_though_there, said, says},
@@ -20,10 +20,13 @@ pub(super) fn stage(view: &TopologyView<'_>, waiting: &mut Vec<Waiting>) -> Stag
     waiting.extend(blocked);
     let control_plane = control_plane(view);
     let workers = workers(view);
-    let arrived = view.control_plane.version == view.topology.version && control_plane.is_empty();
-    let done = arrived && workers.is_empty();
+    let release = release_change::waiting(view);
+    let is_at_release = !release.iter().any(release_change::is_of_control_plane);
+    let arrived = view.control_plane.version == view.topology.version && control_plane.is_empty() && is_at_release;
+    let done = arrived && workers.is_empty() && release.is_empty();
     waiting.extend(control_plane);
     waiting.extend(workers);
+    waiting.extend(release);
     if !is_blocked && (!done || !view.is_reconciled()) {
         waiting.extend(said_of_the_topology(view));
     }
@@ -82,6 +85,7 @@ fn control_plane(view: &TopologyView<'_>) -> Vec<Waiting> {
         },
         desired: counts.map_or(0, |counts| counts.desired),
     }];
+    waiting.splice(0..0, stuck::waiting(view));
     waiting.extend(unready(view, &PoolId::ControlPlane, &control_plane.version));
     waiting.extend(deletions(machines.iter().copied()));
     waiting.extend(said(&control_plane.object));

@@ -81,7 +81,9 @@ fn walk(world: &mut World) -> Vec<String> {
             | Action::HoldPool(_)
             | Action::SetConcurrency(_)
             | Action::AnswerHook(_)
-            | Action::RestoreVersionCheck(_) => {}
+            | Action::RestoreVersionCheck(_)
+            | Action::FollowRelease(_)
+            | Action::DeleteMachine(_) => {}
         }
         assert_eq!(world.write(&decision.action), Answer::Done);
         world.tick(&mut random);

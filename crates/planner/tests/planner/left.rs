@@ -40,6 +40,7 @@ fn machine(name: &str, runs: &str, pool: Option<&str>, maker: Option<&str>) -> M
         lifecycle: Lifecycle::Active,
         created: None,
         deletion_waits_for: None,
+        up_to_date: instar_planner::UpToDate::Unknown,
     }
 }
 

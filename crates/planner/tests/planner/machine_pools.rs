@@ -38,6 +38,8 @@ fn patch_of(decision: &Decision) -> Option<&PatchMachinePool> {
         | Action::BeginGates(_)
         | Action::AnswerHook(_)
         | Action::RestoreVersionCheck(_)
+        | Action::FollowRelease(_)
+        | Action::DeleteMachine(_)
         | Action::Nothing => None,
     }
 }
@@ -86,6 +88,8 @@ fn written(world: &mut World, ticks: usize) -> Vec<String> {
             | Action::BeginGates(_)
             | Action::AnswerHook(_)
             | Action::RestoreVersionCheck(_)
+            | Action::FollowRelease(_)
+            | Action::DeleteMachine(_)
             | Action::Nothing => {}
         }
         world.write(&decision.action);

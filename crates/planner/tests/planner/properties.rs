@@ -255,6 +255,8 @@ impl Run {
             | Action::BeginGates(_)
             | Action::AnswerHook(_)
             | Action::RestoreVersionCheck(_)
+            | Action::FollowRelease(_)
+            | Action::DeleteMachine(_)
             | Action::Nothing => {}
         }
     }

@@ -43,6 +43,8 @@ fn text(decision: &Decision) -> String {
         Action::MintTemplate(mint) => write!(text, "mint for {}\n{:#}", mint.pool, mint.object).unwrap(),
         Action::SwapControlPlane(action) | Action::SwapWorkers(action) => text.push_str(&swap(action)),
         Action::DeleteTemplate(delete) => write!(text, "delete {}", delete.template.name).unwrap(),
+        Action::FollowRelease(follow) => write!(text, "follow {}", follow.release).unwrap(),
+        Action::DeleteMachine(delete) => write!(text, "delete Machine {}", delete.name).unwrap(),
     }
     write!(
         text,

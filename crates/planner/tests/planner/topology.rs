@@ -8,6 +8,7 @@ mod hooks;
 mod hooks_addons;
 mod landing;
 mod landing_table;
+mod release_change;
 mod sampled;
 mod written;
 

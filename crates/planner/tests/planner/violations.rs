@@ -32,6 +32,8 @@ fn swap(decision: &mut Decision) -> &mut Swap {
         | Action::BeginGates(_)
         | Action::AnswerHook(_)
         | Action::RestoreVersionCheck(_)
+        | Action::FollowRelease(_)
+        | Action::DeleteMachine(_)
         | Action::Nothing => panic!("no swap"),
     }
 }
@@ -208,6 +210,8 @@ fn of_a_mint_and_of_a_deletion() {
         | Action::BeginGates(_)
         | Action::AnswerHook(_)
         | Action::RestoreVersionCheck(_)
+        | Action::FollowRelease(_)
+        | Action::DeleteMachine(_)
         | Action::Nothing => {
             panic!("no mint")
         }

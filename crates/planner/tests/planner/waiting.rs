@@ -267,6 +267,7 @@ fn machine_of(pool: Option<PoolId>, runs: &str) -> Machine {
         lifecycle: Lifecycle::Active,
         created: None,
         deletion_waits_for: None,
+        up_to_date: instar_planner::UpToDate::Unknown,
         maker: None,
     }
 }

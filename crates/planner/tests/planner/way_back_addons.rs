@@ -59,7 +59,10 @@ fn walk(world: &mut World, until: impl Fn(&Decision) -> bool) -> Vec<String> {
             | Action::CompletePins(_)
             | Action::HoldPool(_)
             | Action::SetConcurrency(_)
-            | Action::AnswerHook(_) => {}
+            | Action::AnswerHook(_)
+            | Action::FollowRelease(_)
+            | Action::DeleteMachine(_)
+            | Action::RestoreVersionCheck(_) => {}
         }
         assert_eq!(world.write(&decision.action), Answer::Done);
         world.tick(&mut random);

@@ -25,6 +25,8 @@ use crate::rbac::Watched;
 #[derive(Debug)]
 pub(crate) struct Worker<O> {
     cluster: Box<str>,
+    /// Its name in its Cluster's topology; empty where it has none.
+    in_topology: Box<str>,
     /// Nothing where another worker speaks for it, or where no version of it can be read.
     moves: Option<(ManagedBy, Versions)>,
     uses: Box<[Use]>,
@@ -84,9 +86,12 @@ impl<O: WorkerResource> Worker<O> {
             version: machines.version,
             replicas: None,
         });
+        let labels = metadata.labels.as_ref();
+        let in_topology = O::KIND.topology_label().and_then(|label| labels?.get(label));
         let managed_by = metadata.labels.as_ref().map_or(ManagedBy::User, ManagedBy::of);
         let stands_alone = !is_made_by_another(O::KIND, &metadata);
         Self {
+            in_topology: in_topology.map(String::as_str).unwrap_or_default().into(),
             cluster: cluster.into(),
             moves: Versions::of(&running)
                 .filter(|_| stands_alone)
@@ -103,6 +108,7 @@ impl<O: WorkerResource> Worker<O> {
             kind: O::KIND,
             name: key.name().to_owned(),
             managed_by,
+            in_topology: Some(self.in_topology.to_string()).filter(|name| !name.is_empty()),
             versions,
         })
     }
@@ -121,11 +127,14 @@ impl<O: WorkerResource> Entry for Worker<O> {
         groups_of_unreadable(key, unreadable)
     }
     fn is_same(&self, other: &Self) -> bool {
-        self.cluster == other.cluster && self.moves == other.moves && same_uses(&self.uses, &other.uses)
+        self.cluster == other.cluster
+            && self.in_topology == other.in_topology
+            && self.moves == other.moves
+            && same_uses(&self.uses, &other.uses)
     }
 
     fn heap_bytes(&self) -> usize {
-        self.cluster.len() + use_bytes(&self.uses)
+        self.cluster.len() + self.in_topology.len() + use_bytes(&self.uses)
     }
 }
 

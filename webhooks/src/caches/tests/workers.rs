@@ -45,6 +45,7 @@ fn worker(kind: WorkerKind, name: &str, lowest: &str, highest: &str) -> CachedWo
         kind,
         name: name.to_owned(),
         managed_by: ManagedBy::User,
+        in_topology: None,
         versions: instar_admission::cluster_state::Versions {
             lowest: lowest.parse().unwrap(),
             highest: highest.parse().unwrap(),

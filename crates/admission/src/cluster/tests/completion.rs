@@ -137,6 +137,7 @@ fn another_release_of_a_version_on_the_way_is_taken() {
         kind: instar_capi::WorkerKind::MachineDeployment,
         name: "md-0".to_owned(),
         managed_by: instar_capi::ManagedBy::Topology,
+        in_topology: Some("md-0".to_owned()),
         versions: Versions {
             lowest: v("v1.34.3"),
             highest: v("v1.34.3"),

@@ -251,6 +251,7 @@ fn all_versions_that_run_are_adopted() {
         kind: WorkerKind::MachineDeployment,
         name: "md-0".to_owned(),
         managed_by: ManagedBy::Topology,
+        in_topology: Some("md-0".to_owned()),
         versions: at("v1.33.5"),
     }];
     let to_next = |cluster: &mut Value| {

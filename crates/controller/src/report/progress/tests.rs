@@ -70,6 +70,7 @@ fn machine(pool: &str, number: usize) -> Machine {
         lifecycle: Lifecycle::Active,
         created: None,
         deletion_waits_for: None,
+        up_to_date: instar_planner::UpToDate::Unknown,
         maker: None,
         name,
     }

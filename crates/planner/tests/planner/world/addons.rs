@@ -62,7 +62,7 @@ impl World {
     pub fn addons(&self) -> Addons {
         let gates = &self.addon_gates;
         match self.upgrade_spec.operation {
-            Operation::Upgrade | Operation::Abort => Addons {
+            Operation::Upgrade | Operation::Refresh | Operation::Abort => Addons {
                 of_policies: gates.points.clone(),
                 ..Addons::default()
             },
@@ -77,12 +77,14 @@ impl World {
     pub fn addon(&mut self, point: &AskedPoint) -> Vec<AddonGate> {
         let gates = &mut self.addon_gates;
         let state = match self.upgrade_spec.operation {
-            Operation::Upgrade | Operation::Abort => gates.states.entry(point.clone()).or_insert_with(|| {
-                AddonState::Due(match gates.sets {
-                    Sets::Nothing => None,
-                    Sets::Something => Some(ValueBefore::Value(gates.value.as_str().into())),
+            Operation::Upgrade | Operation::Refresh | Operation::Abort => {
+                gates.states.entry(point.clone()).or_insert_with(|| {
+                    AddonState::Due(match gates.sets {
+                        Sets::Nothing => None,
+                        Sets::Something => Some(ValueBefore::Value(gates.value.as_str().into())),
+                    })
                 })
-            }),
+            }
             Operation::Rollback(_) => gates.back.entry(point.clone()).or_insert(AddonState::Due(None)),
         };
         if let AddonState::Due(Some(before)) = state {

@@ -33,6 +33,8 @@ impl World {
             | Action::SetConcurrency(_)
             | Action::AnswerHook(_)
             | Action::RestoreVersionCheck(_)
+            | Action::FollowRelease(_)
+            | Action::DeleteMachine(_)
             | Action::CompletePins(_) => Answer::Done,
             Action::MintTemplate(mint) => self.create(&mint.object),
             Action::SwapControlPlane(swap) => self.swap_control_plane(swap),

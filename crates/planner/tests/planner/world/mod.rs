@@ -309,6 +309,7 @@ impl World {
             lifecycle: Lifecycle::Active,
             created: Some(self.now),
             deletion_waits_for: None,
+            up_to_date: instar_planner::UpToDate::Unknown,
             maker: None,
         });
     }

@@ -1,0 +1,72 @@
+//! Another release of the version that a topology Cluster runs: who has its values already.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// While a release of a version is replaced by another one: the control plane has its values first, then one pool after
+/// the other. The wiring doesn't read it: what a pool has stands among the pin's values.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ReleaseChange {
+    /// The MachineDeployments that still have the values of another release, which is named by [`Earlier`].
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub machine_deployments: BTreeMap<String, Earlier>,
+
+    /// The same for MachinePools.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub machine_pools: BTreeMap<String, Earlier>,
+
+    /// The machine templates that Cluster API replaces.
+    #[serde(default, skip_serializing_if = "LeftTemplates::is_empty")]
+    pub left: LeftTemplates,
+}
+
+/// The name of a release; empty where the class rendered a version without a pin.
+pub type Earlier = String;
+
+/// The machine templates from before: what refers to another one has the values of the new release. Its version says
+/// nothing of that, and neither does any condition.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LeftTemplates {
+    /// The control plane's; absent where its machines get no other values, or where it can't be seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub control_plane: Option<LeftTemplate>,
+
+    /// Those of the MachineDeployments that have the new values, by their name in the topology.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub machine_deployments: BTreeMap<String, String>,
+}
+
+/// A machine template, and the release that it was rendered from.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LeftTemplate {
+    /// The template's name.
+    pub name: String,
+    /// The release; empty where the class rendered it without a pin.
+    pub release: Earlier,
+}
+
+impl ReleaseChange {
+    /// Whether every pool has the values of the release, and nothing is known to be replaced.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Whether pools have still to follow.
+    #[must_use]
+    pub fn has_followers(&self) -> bool {
+        !self.machine_deployments.is_empty() || !self.machine_pools.is_empty()
+    }
+}
+
+impl LeftTemplates {
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}

@@ -104,6 +104,10 @@ fn what_is_slow_or_its_users_is_no_failure() {
             old.find(|machine| machine.pool == Some(PoolId::Workers("md-0".to_owned())))
                 .unwrap()
                 .lifecycle = Lifecycle::Deleting;
+            // A new machine that doesn't come up is one by itself.
+            let (new, now) = (new_machine(world), world.now);
+            let mut machines = world.machines.iter_mut();
+            machines.find(|machine| machine.name == new).unwrap().created = Some(now);
         }),
         ("its user deletes the machines", |world| {
             world.pools[0].object.rollout = instar_planner::Rollout::OnDelete;

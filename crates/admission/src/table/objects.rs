@@ -313,7 +313,7 @@ pub(super) const GATE_NEEDS_STATUS: RuleInfo = RuleInfo {
 };
 
 pub(super) const GATE_REACH: RuleInfo = RuleInfo {
-    guards: "Add-ons, gates and the check `etcd-snapshot` reach no Secrets, an UpgradePolicy observes no other namespace of the management cluster than its own, and an add-on writes nothing that steers Kubernetes, Cluster API or Instar.",
+    guards: "Add-ons, gates and the check `etcd-snapshot` reach no Secrets, an UpgradePolicy observes no other namespace of the management cluster than its own, an add-on writes nothing that steers Kubernetes, Cluster API or Instar, and none sets back what Clusters share.",
     source: GATES,
     messages: &[
         "{}: observe.kind: Secrets are never observed",
@@ -321,6 +321,7 @@ pub(super) const GATE_REACH: RuleInfo = RuleInfo {
         "{}: write.annotation.key: {} steers Kubernetes, Cluster API or Instar",
         "{}: write.field.kind: nothing is written into Secrets",
         "{}: write.field.apiVersion: {} of {} is Cluster API's or Instar's own, whose versions the upgrade itself sets",
+        "{}: write.onRollback: Restore would set {} {}/{} back for all Clusters that share it",
     ],
     remediation: "observe or set something else",
     default: Enforcement::Enforce,

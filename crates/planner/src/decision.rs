@@ -1,6 +1,7 @@
 //! What is to be done, and what is waited for.
 
 mod addons;
+mod classic;
 mod involved_object;
 mod machine_pool;
 mod next;
@@ -14,14 +15,11 @@ mod text;
 mod topology;
 mod unready_node;
 
-use std::collections::BTreeSet;
-
 use instar_api::{ApprovedPart, PreflightCheck};
 use instar_capi::WorkerKind;
 use instar_catalog::Miss;
 use instar_domain::{JsonPointer, KubeVersion};
 use jiff::{SignedDuration, Timestamp};
-use serde_json::Value;
 
 use crate::{
     addon::{AskedPoint, ClosedAddon},
@@ -30,13 +28,14 @@ use crate::{
     observed::Unreadable,
     path::NoPath,
     pool_id::PoolId,
-    snapshot::{MachinePhase, ResourceVersion, TemplateRef},
+    snapshot::{MachinePhase, TemplateRef},
     upgrade_spec::Gate,
     values::PointerError,
     way_back::NoWayBack,
 };
 
 pub use addons::BeginGates;
+pub use classic::{Convergence, DeleteTemplate, MintTemplate, PinPath, Swap};
 pub use involved_object::InvolvedObject;
 pub use machine_pool::{LeftBecause, MachinePoolChange, PatchMachinePool};
 pub use no_release::OtherCatalog;
@@ -98,96 +97,6 @@ pub enum Action {
     Nothing,
     /// Switch on again Cluster API's check of version edits, which was off for the edit by which an upgrade has ended.
     RestoreVersionCheck(RestoreVersionCheck),
-}
-
-/// A template to create. Where an object of this name is there, [`accept`](crate::accept) decides.
-#[derive(Debug, Clone, PartialEq)]
-pub struct MintTemplate {
-    /// The pool that it is for.
-    pub pool: PoolId,
-    /// What it will be.
-    pub template: TemplateRef,
-    pub object: Value,
-    /// Where the release and the upgrade set values in it.
-    pub pointers: BTreeSet<JsonPointer>,
-    /// The swap for which it is made, where Cluster API's own webhooks judge that. It is tried in a dry run first: where
-    /// it would be refused, nothing is made.
-    pub before: Option<Box<Swap>>,
-}
-
-/// A merge patch of a control plane, a MachineDeployment or a MachinePool.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Swap {
-    pub pool: PoolId,
-    /// The version of the API at which to write.
-    pub api_version: String,
-    pub kind: String,
-    pub name: String,
-    /// What the write compares with; it stands in the patch too.
-    pub resource_version: ResourceVersion,
-    /// The version that the pool gets.
-    pub version: KubeVersion,
-    /// The release that it gets; absent where that isn't known, since Instar hadn't set what it goes back to.
-    pub release: Option<String>,
-    /// The machine template that it gets.
-    pub template: Option<TemplateRef>,
-    /// The bootstrap template that it gets, where that changes.
-    pub bootstrap: Option<TemplateRef>,
-    /// The JSON merge patch.
-    pub patch: Value,
-}
-
-impl Swap {
-    /// Where the pool goes, in words.
-    #[must_use]
-    pub fn destination(&self) -> String {
-        match &self.release {
-            Some(release) => format!("release {release}"),
-            None => format!("{}, where it was before", self.version),
-        }
-    }
-}
-
-/// A merge patch of a classic Cluster's pins.
-#[derive(Debug, Clone, PartialEq)]
-pub struct PinPath {
-    /// The Cluster.
-    pub name: String,
-    /// What the write compares with; it stands in the patch too.
-    pub resource_version: ResourceVersion,
-    /// The names of the releases that the control plane goes through.
-    pub releases: Vec<String>,
-    /// The name of the upgrade that is taken back, if one is.
-    pub takes_back: Option<String>,
-    /// The swap that comes next, where Cluster API's own webhooks judge that: as in [`MintTemplate`].
-    pub before: Option<Box<Swap>>,
-    /// The JSON merge patch.
-    pub patch: Value,
-}
-
-/// A merge patch of the annotation of a control plane, a MachineDeployment or a MachinePool.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Convergence {
-    pub pool: PoolId,
-    /// The version of the API at which to write.
-    pub api_version: String,
-    pub kind: String,
-    pub name: String,
-    /// What the write compares with; it stands in the patch too.
-    pub resource_version: ResourceVersion,
-    /// The JSON merge patch.
-    pub patch: Value,
-}
-
-/// A template to delete.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DeleteTemplate {
-    /// The version of the API at which to write.
-    pub api_version: String,
-    /// Which.
-    pub template: TemplateRef,
-    /// The precondition.
-    pub resource_version: ResourceVersion,
 }
 
 /// What is waited for, or stands in the way.

@@ -1,6 +1,7 @@
 //! What is known of one cluster: parsed values, owned, of one moment or of several.
 
 mod machine_deployment;
+mod pinned_path;
 mod topology;
 mod up_to_date;
 
@@ -14,7 +15,6 @@ use instar_capi::{ClusterConfiguration, ComponentSetting, Contract, KubeadmAddon
 use instar_catalog::Catalog;
 use instar_domain::KubeVersion;
 use jiff::{SignedDuration, Timestamp};
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
@@ -23,15 +23,15 @@ use crate::{
     drain_timeout::DrainTimeout,
     failure::FailureRule,
     observed::{Observed, Unreadable},
-    operation::RollbackScope,
     pause::{LeftMark, PausedBy},
     pool_id::PoolId,
-    swap_history::{SwapHistory, UpgradeId},
+    swap_history::SwapHistory,
     upgrade_spec::{Approvals, CanaryRule, Gate, GateState, Retention, UpgradeSpec},
 };
 
 pub use crate::resource_version::ResourceVersion;
 pub use machine_deployment::{JoinRule, MachineDeployment, Rollout};
+pub use pinned_path::{PinnedPath, TakenBack};
 pub use topology::{RaisedConcurrency, RuntimeHooks, Topology, UpgradeConcurrency, VersionSetBy};
 pub use up_to_date::UpToDate;
 
@@ -164,53 +164,6 @@ pub struct ClassicCluster {
     pub pins: Option<Pins>,
     /// Which of them the control plane goes through, and for which upgrade.
     pub path: Option<PinnedPath>,
-}
-
-/// The path of an upgrade, found when it began: what the catalog gets later moves nothing. It is kept in the annotation
-/// [`instar_api::PATH_ANNOTATION`] of the Cluster.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PinnedPath {
-    pub upgrade: UpgradeId,
-    /// The target as it was written: another one is another path.
-    pub target: String,
-    /// When it was found. What another client had set back before then, it takes as it is.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub since: Option<Timestamp>,
-    /// Where the control plane was.
-    pub from: KubeVersion,
-    /// The names of the releases that it goes through, the target's at the end. Empty where its version already was
-    /// what the target asks for, so that only workers follow.
-    pub releases: Vec<String>,
-    /// Those of them that had add-ons.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub addons: Vec<String>,
-    /// What this upgrade takes back, if it does.
-    #[serde(rename = "takesBack", default, skip_serializing_if = "Option::is_none")]
-    pub takes_back: Option<TakenBack>,
-}
-
-/// An upgrade that is or was taken back. Its target is spent: nothing goes there again before a user asks for something
-/// else, and that upgrade never does, whatever Git still says.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TakenBack {
-    pub upgrade: UpgradeId,
-    /// Its target as it was written.
-    pub target: String,
-    /// Who took it back.
-    pub by: UpgradeId,
-    /// How much of it.
-    pub scope: RollbackScope,
-}
-
-impl PinnedPath {
-    /// Whether an upgrade of that name would go again to what was taken back.
-    #[must_use]
-    pub fn is_spent(&self, upgrade: &str, target: &str) -> bool {
-        self.takes_back.as_ref().is_some_and(|taken_back| {
-            let is_the_last = taken_back.by == self.upgrade;
-            taken_back.target == target && (is_the_last || taken_back.upgrade.name == upgrade)
-        })
-    }
 }
 
 /// A condition of an object of Cluster API's.
@@ -583,19 +536,4 @@ impl InfrastructurePool {
 
 fn group_of(api_version: &str) -> &str {
     api_version.split_once('/').map_or("", |(group, _)| group)
-}
-
-impl PinnedPath {
-    /// Reads the annotation. A garbled one counts as none.
-    #[must_use]
-    pub fn from_annotation(text: &str) -> Option<Self> {
-        serde_json::from_str(text).ok()
-    }
-
-    /// The annotation's text.
-    #[must_use]
-    pub fn to_annotation(&self) -> String {
-        // Texts alone always have a JSON form; the error can't come.
-        serde_json::to_string(self).unwrap_or_default()
-    }
 }

@@ -106,7 +106,6 @@ async fn with_hooks(scene: &JourneyContext, rows: &Rows, ledger: &Ledger) -> Res
     let before = clusters(scene).get("c").await?.metadata.generation;
     for _ in 0..5 {
         ask(scene, &target).await?;
-        tokio::time::sleep(Duration::from_secs(1)).await;
     }
     ends_as_aborted(scene).await?;
     anyhow::ensure!(

@@ -9,7 +9,7 @@ use instar_api::{
 };
 use instar_capi::{
     Cluster, KubeadmControlPlane, Reference,
-    labels::{CLUSTER_NAME, PAUSED, UPGRADE_CONCURRENCY},
+    labels::{CLUSTER_NAME, PAUSED, UNSAFE_VERSION, UPGRADE_CONCURRENCY},
     owning_clusters,
 };
 use instar_planner::Lifecycle;
@@ -28,7 +28,7 @@ use crate::{
 const CONTROL_PLANE_INITIALIZED: &str = "ControlPlaneInitialized";
 
 /// Annotations that are read. Of all others those are kept that have no effect and look as if they had one.
-const ANNOTATIONS: [&str; 12] = [
+const ANNOTATIONS: [&str; 13] = [
     PAUSED,
     SWAP_HISTORY_ANNOTATION,
     CONCURRENCY_ANNOTATION,
@@ -41,6 +41,7 @@ const ANNOTATIONS: [&str; 12] = [
     PATH_ANNOTATION,
     STARTED_ANNOTATION,
     GATE_HISTORY_ANNOTATION,
+    UNSAFE_VERSION,
 ];
 
 /// What objects are looked up by, beside their own keys.

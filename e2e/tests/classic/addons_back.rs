@@ -34,16 +34,21 @@ const OBJECT: &str = "cni";
 /// Time enough for a swap that shouldn't come.
 const STILL: Duration = Duration::from_secs(10);
 
-/// An upgrade to another release of the version sets two annotations. Of these the one goes back that the release says, after
-/// the workers and before the control plane, and the object says when it is ready.
+/// Two upgrades to other releases of the version set two annotations. When the second one is taken back, the one goes back that
+/// the release says, to what the first upgrade had set, after the workers and before the control plane, and the object says
+/// when it is ready. A value that another client has set is none to go back to: Instar sets none over it.
 pub(crate) async fn what_was_there_before_goes_back(scene: JourneyContext) -> Result<()> {
     let rows = scene.rows()?;
     classic::create_with(&scene, &rows, &SHAPE).await?;
-    let target = catalog(&scene, &rows).await?;
+    let [first, target] = catalog(&scene, &rows).await?;
     let ledger = Ledger::start(&scene.mgmt.client(), &scene.namespace).await?;
     gates::let_account(&scene, ROLE, &observed_by_account()).await?;
     is_at(&scene, "v1").await?;
-    before(&scene).await?;
+    let spec = json!({ "clusterName": NAME, "target": first });
+    scene.apply_object(record("first", &spec)).await?;
+    await_phase(&scene, "first", UpgradePhase::Completed).await?;
+    assert_eq!(annotations(&scene).await?, (json!("v1"), json!("v1")));
+
     let spec = json!({ "clusterName": NAME, "target": target });
     scene.apply_object(record("up", &spec)).await?;
     says(
@@ -53,7 +58,7 @@ pub(crate) async fn what_was_there_before_goes_back(scene: JourneyContext) -> Re
         "self.data.version == written.value",
     )
     .await?;
-    assert_eq!(annotations(&scene).await?, (json!("v2"), Value::Null));
+    assert_eq!(annotations(&scene).await?, (json!("v2"), json!("v1")));
     let up = records(&scene).get("up").await?;
     let history = up.annotations().get(GATE_HISTORY_ANNOTATION).context("no history")?;
     assert!(history.contains(r#""before":{"value":"v1"}"#), "{history}");
@@ -93,16 +98,15 @@ pub(crate) async fn what_was_there_before_goes_back(scene: JourneyContext) -> Re
     .await
 }
 
-/// The rows of a catalog of the journey's own, and the Cluster in it; the name of the second one.
-async fn catalog(scene: &JourneyContext, rows: &Rows) -> Result<String> {
-    let mut target = String::new();
-    for revision in [1, 2] {
+/// The rows of a catalog of the journey's own, and the Cluster in it; the names of the two with add-ons.
+async fn catalog(scene: &JourneyContext, rows: &Rows) -> Result<[String; 2]> {
+    let name = |revision: u8| format!("{}-restored", rows.name(33, revision));
+    for (revision, value) in [(1, None), (2, Some("v1")), (6, Some("v2"))] {
         let mut row = rows.row(33, revision);
-        target = format!("{}-restored", rows.name(33, revision));
-        row["metadata"]["name"] = json!(target);
+        row["metadata"]["name"] = json!(name(revision));
         row["spec"]["catalog"] = json!("restored");
-        if revision == 2 {
-            row["spec"]["addons"] = addons();
+        if let Some(value) = value {
+            row["spec"]["addons"] = addons(value);
         }
         scene.apply_object(row).await?;
     }
@@ -110,10 +114,10 @@ async fn catalog(scene: &JourneyContext, rows: &Rows) -> Result<String> {
     classic::clusters(scene)
         .patch(NAME, &PatchParams::default(), &Patch::Merge(&label))
         .await?;
-    Ok(target)
+    Ok([name(2), name(6)])
 }
 
-fn addons() -> Value {
+fn addons(value: &str) -> Value {
     let addon = |name: &str, when: &str, key: &str, ready_when: &str, on_rollback: &str| {
         json!({
             "name": name,
@@ -122,7 +126,7 @@ fn addons() -> Value {
             "readyWhen": ready_when,
             "generation": "Ignore",
             "settle": "2s",
-            "write": { "annotation": { "key": key, "value": "v2" }, "onRollback": on_rollback },
+            "write": { "annotation": { "key": key, "value": value }, "onRollback": on_rollback },
         })
     };
     json!([
@@ -135,20 +139,6 @@ fn addons() -> Value {
         ),
         addon("kept", "AfterWorkers", KEPT, "has(self.data.version)", "Keep"),
     ])
-}
-
-/// What was there before, of which no client is the manager any more.
-async fn before(scene: &JourneyContext) -> Result<()> {
-    let clusters = classic::clusters(scene);
-    for patch in [
-        json!({ "metadata": { "annotations": { RESTORED: "v1" } } }),
-        json!({ "metadata": { "managedFields": [{}] } }),
-    ] {
-        clusters
-            .patch(NAME, &PatchParams::default(), &Patch::Merge(&patch))
-            .await?;
-    }
-    Ok(())
 }
 
 async fn is_at(scene: &JourneyContext, version: &str) -> Result<()> {

@@ -39,11 +39,13 @@ pub(crate) async fn goes_on_past_an_image_that_never_boots(scene: JourneyContext
 
     let mut never_boots = rows.row(34, 2);
     let images = never_boots["spec"]["machineImages"].as_array_mut();
-    images.context("a row has images")?.push(json!({
+    let of_control_plane = json!({
         "kind": "DevMachineTemplate",
         "role": "ControlPlane",
         "values": [{ "pointer": IMAGE, "value": "1h" }],
-    }));
+    });
+    // The first one that fits counts.
+    images.context("a row has images")?.insert(0, of_control_plane);
     apply_rows(&scene, &[never_boots, rows.row(34, 3)]).await?;
     scene
         .apply_object(json!({

@@ -190,9 +190,12 @@ async fn rolled_back_across_a_move(scene: &JourneyContext, rows: &Rows, record: 
     edit(scene, BACK, &json!({ "paused": true })).await?;
     // A Machine without a node isn't moved.
     wait_for("the first pool to be back", UPGRADE, || async {
-        let status = pools.get("md-0").await?.data["status"].clone();
+        let pool = pools.get("md-0").await?;
+        let status = pool.data["status"].clone();
         let counts = ["replicas", "readyReplicas", "upToDateReplicas"].map(|count| status[count].clone());
-        if counts.iter().all(|count| *count == json!(1)) {
+        // The counts of before the swap are alike.
+        let is_seen = status["observedGeneration"] == json!(pool.metadata.generation);
+        if is_seen && counts.iter().all(|count| *count == json!(1)) {
             Ok(())
         } else {
             Err(Seen::from(status.to_string()))

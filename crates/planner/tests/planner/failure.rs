@@ -2,8 +2,9 @@
 
 use instar_api::GatePoint;
 use instar_planner::{
-    Action, AddonProblem, AddonState, CanaryRule, Decision, Failed, Failure, FailureResponse, Lifecycle, MinorRollback,
-    NodeReadiness, OnFailure, Operation, PoolId, RollbackScope, Stage, Strategy, check, deadline_of_step,
+    Action, AddonProblem, AddonState, CanaryRule, Decision, Failed, Failure,
+    FailureResponse, Lifecycle, MinorRollback, NodeReadiness, OnFailure, Operation, PoolId, PoolOverride,
+    RollbackScope, Stage, Strategy, check, deadline_of_step,
 };
 use jiff::SignedDuration;
 
@@ -345,6 +346,7 @@ fn a_node_that_is_not_ready_fails_the_end_and_the_first_pools() {
         waiting.any(|waiting| waiting.to_string().contains("has been there since"))
     };
     until(&mut world, bakes);
+    world.now += SignedDuration::from_mins(31);
     for (minutes, has_failed) in [(29, false), (30, true)] {
         unready(&mut world, "md-0", minutes);
         let decision = world.plan();
@@ -361,6 +363,7 @@ fn a_node_that_is_not_ready_fails_the_end_and_the_first_pools() {
         machine.node_readiness = ready_since(now - SignedDuration::from_hours(1));
     }
     until(&mut world, complete);
+    world.now += SignedDuration::from_mins(31);
     for (minutes, has_failed) in [(29, false), (30, true)] {
         unready(&mut world, "md-1", minutes);
         let decision = world.plan();
@@ -372,6 +375,40 @@ fn a_node_that_is_not_ready_fails_the_end_and_the_first_pools() {
             "{failure:#?}"
         );
     }
+}
+
+/// What wasn't ready before the upgrade came there, or where it never came, isn't its failure.
+#[test]
+fn a_node_counts_from_when_its_upgrade_has_arrived() {
+    let mut world = at_a_release("v1.35.1", "3.6.6-0", NEW);
+    for pool in ["md-0", "md-1"] {
+        world.add_pool(pool, &version("v1.35.1"), 1);
+    }
+    world.upgrade_spec.pools.insert("md-1".to_owned(), PoolOverride::Hold);
+    until(&mut world, complete);
+    let arrived = world.now;
+    let week = 7 * 24 * 60;
+    for (pool, minutes, has_failed) in [("md-0", 20, false), ("md-0", 31, true), ("md-1", 31, false)] {
+        let mut world = world.clone();
+        world.now = arrived + SignedDuration::from_mins(minutes);
+        unready(&mut world, pool, week);
+        let decision = world.plan();
+        assert_eq!(decision.progress.stage, Stage::Verifying, "{pool}");
+        assert_eq!(decision.failed().is_some(), has_failed, "{pool} {minutes}");
+    }
+}
+
+#[test]
+fn a_pool_that_is_scaled_up_once_all_were_there_has_not_failed() {
+    let mut world = at_a_release("v1.35.1", "3.6.6-0", NEW);
+    world.add_pool("md-0", &version("v1.35.1"), 1);
+    until(&mut world, complete);
+    let template = world.pools[0].object.infrastructure.name.clone();
+    world.pools[0].replicas += 1;
+    world.now += SignedDuration::from_mins(1);
+    world.machine(PoolId::Workers("md-0".to_owned()), version(NEW), &template);
+    world.now += SignedDuration::from_mins(31);
+    assert_eq!(said(&world.plan()), None);
 }
 
 #[test]

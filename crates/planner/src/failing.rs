@@ -1,7 +1,8 @@
 //! Whether an upgrade, or a step of it, has failed, and what becomes of it.
 //!
 //! Times are those of the objects: the swap history says when a step began, the Machines since when their Nodes are Ready or
-//! when they were made. A status may be lost, and these aren't.
+//! when they were made. A status may be lost, and these aren't. But they don't say how long a drain, a pause or an outage
+//! has taken that is over: so something becomes of a failure only when it has stood in every pass for a while.
 
 mod progress;
 mod response;
@@ -16,7 +17,7 @@ use crate::{
     addon::{AddonId, AddonProblem},
     canary, classic,
     decision::{Action, Decision, Hold, MachinePoolChange, Stage, Waiting},
-    failure::{Failed, Failure},
+    failure::{Failed, Failure, FailureResponse, StandingFailure},
     observed::Observed,
     operation::Operation,
     pool_id::PoolId,
@@ -67,12 +68,28 @@ pub fn failure(snapshot: &Snapshot, decision: &Decision) -> Option<Failure> {
         .or_else(|| of_verification(snapshot, decision))
 }
 
-/// When a step that is under way will have failed, where nothing changes until then.
+/// What a pass leaves to the next one in [`crate::FailureRule::stood`].
+#[must_use]
+pub fn standing(snapshot: &Snapshot, decision: &Decision) -> Option<StandingFailure> {
+    decision
+        .failed()
+        .map(|failed| response::stands(snapshot, &failed.failure))
+}
+
+/// When a step that is under way will have failed, or something becomes of that, where nothing changes until then.
 #[must_use]
 pub fn deadline_of_step(snapshot: &Snapshot, decision: &Decision) -> Option<Timestamp> {
     let steps = under_way(snapshot, decision).filter_map(|step| step.deadline(snapshot));
     let unready = unready_nodes(snapshot).filter_map(|node| node.counts_from.checked_add(deadline(snapshot)).ok());
-    steps.chain(unready).filter(|time| *time > snapshot.now).min()
+    let confirmed = decision.failed().and_then(|failed| match failed.response {
+        FailureResponse::Confirm { until } => Some(until),
+        FailureResponse::Hold
+        | FailureResponse::NotTakenBack { .. }
+        | FailureResponse::End { .. }
+        | FailureResponse::TakeBack { .. } => None,
+    });
+    let all = steps.chain(unready).chain(confirmed);
+    all.filter(|time| *time > snapshot.now).min()
 }
 
 const fn deadline(snapshot: &Snapshot) -> jiff::SignedDuration {

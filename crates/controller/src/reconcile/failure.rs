@@ -21,9 +21,10 @@ impl Context {
         };
         let scope = match response {
             FailureResponse::TakeBack { scope, .. } => *scope,
-            FailureResponse::Hold | FailureResponse::NotTakenBack { .. } | FailureResponse::End { .. } => {
-                return Ok(None);
-            }
+            FailureResponse::Confirm { .. }
+            | FailureResponse::Hold
+            | FailureResponse::NotTakenBack { .. }
+            | FailureResponse::End { .. } => return Ok(None),
         };
         let why = failed.to_string();
         let done = self.make(&rollback_record(cluster, upgrade, scope, &why)).await?;

@@ -4,7 +4,7 @@ use instar_api::GatePoint;
 use instar_planner::{
     Action, AddonProblem, AddonState, CanaryRule, Decision, Failed, Failure,
     FailureResponse, Lifecycle, MinorRollback, NodeReadiness, OnFailure, Operation, PoolId, PoolOverride,
-    RollbackScope, Stage, Strategy, check, deadline_of_step,
+    RollbackScope, Stage, Strategy, check, deadline_of_step, standing,
 };
 use jiff::SignedDuration;
 
@@ -409,6 +409,59 @@ fn a_pool_that_is_scaled_up_once_all_were_there_has_not_failed() {
     world.machine(PoolId::Workers("md-0".to_owned()), version(NEW), &template);
     world.now += SignedDuration::from_mins(31);
     assert_eq!(said(&world.plan()), None);
+}
+
+/// The next pass, after so many minutes, and what it leaves to the one after it.
+fn look(world: &mut World, minutes: i64) -> Option<FailureResponse> {
+    world.now += SignedDuration::from_mins(minutes);
+    let decision = world.plan();
+    world.failure_rule.stood = standing(&world.snapshot(), &decision);
+    decision.failed().map(|failed| failed.response.clone())
+}
+
+/// A drain that took longer than the deadline has just ended: the old machine is gone, and the next isn't made yet.
+#[test]
+fn nothing_becomes_of_a_failure_that_has_not_stood_in_every_pass_for_a_while() {
+    let mut world = swapped();
+    world.failure_rule.grace = SignedDuration::from_mins(5);
+    world.failure_rule.on_failure = OnFailure::RollbackWorkers;
+    pass(&mut world, 31);
+    let first = PoolId::Workers("md-0".to_owned());
+    world
+        .machines
+        .retain(|machine| machine.pool.as_ref() != Some(&first) || machine.version != version(NEW));
+    let old = world
+        .machines
+        .iter()
+        .position(|machine| machine.pool.as_ref() == Some(&first));
+    world.machines.remove(old.unwrap());
+    let until = world.now + SignedDuration::from_mins(5);
+    let decision = world.plan();
+    assert!(
+        said(&decision)
+            .unwrap()
+            .ends_with(&format!("; this counts if it is still so at {until:.0}"))
+    );
+    assert_eq!(deadline_of_step(&world.snapshot(), &decision), Some(until));
+
+    let waits = |response: Option<FailureResponse>| matches!(response, Some(FailureResponse::Confirm { .. }));
+    let is_taken_back = |response: Option<FailureResponse>| matches!(response, Some(FailureResponse::TakeBack { .. }));
+    for minutes in [0, 2, 2] {
+        assert!(waits(look(&mut world, minutes)), "{minutes}");
+    }
+    let mut stood = world.clone();
+    assert!(is_taken_back(look(&mut stood, 1)));
+    // Another drain, and an outage.
+    let mut drained = world.clone();
+    let old = drained
+        .machines
+        .iter_mut()
+        .find(|machine| machine.pool.as_ref() == Some(&first));
+    old.unwrap().lifecycle = Lifecycle::Deleting;
+    assert_eq!(look(&mut drained, 0), None);
+    drained.machines = world.machines.clone();
+    assert!(waits(look(&mut drained, 1)));
+    assert!(waits(look(&mut world, 60)));
 }
 
 #[test]

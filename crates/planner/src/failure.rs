@@ -22,7 +22,25 @@ pub struct FailureRule {
     /// What the pass before this one found.
     pub stood: Option<StandingFailure>,
     /// The rollback that was created for this upgrade and target already; while that has its turn, this upgrade has none.
-    pub created: Option<String>,
+    pub created: Option<ExistingRollback>,
+}
+
+/// A `ClusterUpgrade` that has the name of the rollback of an upgrade.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExistingRollback {
+    pub name: String,
+    pub state: ExistingState,
+}
+
+/// What it is to the upgrade.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ExistingState {
+    /// Its rollback.
+    Open,
+    /// Its rollback, which has come to its end.
+    Completed,
+    /// It takes back another one, or is another Cluster's.
+    Foreign,
 }
 
 /// Why an upgrade, or a step of it, has failed.
@@ -254,6 +272,26 @@ impl fmt::Display for Failed {
                     None => Ok(()),
                 }
             }
+        }
+    }
+}
+
+impl fmt::Display for ExistingRollback {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, state } = self;
+        match state {
+            ExistingState::Open => write!(
+                f,
+                "ClusterUpgrade {name} was to take it back, and its status says why it did not"
+            ),
+            ExistingState::Completed => write!(
+                f,
+                "ClusterUpgrade {name} has taken it back once already; create a rollback, or name another target"
+            ),
+            ExistingState::Foreign => write!(
+                f,
+                "ClusterUpgrade {name} has the name of its rollback, and its spec.clusterName or spec.rollbackOf is another; delete it"
+            ),
         }
     }
 }

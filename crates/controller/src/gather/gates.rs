@@ -21,7 +21,7 @@ use kube::ResourceExt;
 use crate::{
     caches::Caches,
     policy::selecting,
-    upgrade_spec::rollback_name,
+    upgrade_spec::{existing_rollback, rollback_name},
 };
 
 /// Looks at all that may hold an upgrade under way, but for the checks, of which it gives the rules: some read templates.
@@ -71,14 +71,13 @@ fn failure_rule(
     let namespace = cluster.namespace().unwrap_or_default();
     let is_known = caches.unreadable_policies(&namespace).is_empty();
     let progress_deadline = said.progress_deadline.unwrap_or(FailureRule::PROGRESS_DEADLINE);
-    let name = rollback_name(upgrade);
-    let known = caches.of::<ClusterUpgrade>(&Key::of(cluster));
+    let named = caches.upgrade(&Key::new(&namespace, &rollback_name(upgrade)));
     FailureRule {
         on_failure: said.on_failure.filter(|_| is_known).unwrap_or_default(),
         progress_deadline,
         grace: FailureRule::grace_of(progress_deadline),
         stood: None,
-        created: known.iter().any(|known| known.name_any() == name).then_some(name),
+        created: named.map(|named| existing_rollback(upgrade, &named)),
     }
 }
 

@@ -53,9 +53,7 @@ fn taken_back(snapshot: &Snapshot) -> Result<Option<(RollbackScope, Option<Strin
         OnFailure::Rollback => RollbackScope::All,
     };
     if let Some(created) = &rule.created {
-        return Err(format!(
-            "ClusterUpgrade {created} was to take it back, and its status says why it did not"
-        ));
+        return Err(created.to_string());
     }
     match &snapshot.cluster.kind {
         ClusterKind::Classic(_) => {}

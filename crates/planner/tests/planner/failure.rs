@@ -2,7 +2,7 @@
 
 use instar_api::GatePoint;
 use instar_planner::{
-    Action, AddonProblem, AddonState, CanaryRule, Decision, Failed, Failure,
+    Action, AddonProblem, AddonState, CanaryRule, Decision, ExistingRollback, ExistingState, Failed, Failure,
     FailureResponse, Lifecycle, MinorRollback, NodeReadiness, OnFailure, Operation, PoolId, PoolOverride,
     RollbackScope, Stage, Strategy, check, deadline_of_step, standing,
 };
@@ -195,11 +195,27 @@ fn what_becomes_of_it_is_what_the_rule_says_and_can_be_done() {
     };
     assert_eq!(respond(&mut world, OnFailure::Rollback), all);
     // A rollback that is there and does nothing isn't created again.
-    world.failure_rule.created = Some("up-rollback-1".to_owned());
-    assert_eq!(
-        said(&world.plan()).unwrap().split_once("; ").unwrap().1,
-        "it isn't taken back: ClusterUpgrade up-rollback-1 was to take it back, and its status says why it did not"
-    );
+    for (state, says) in [
+        (
+            ExistingState::Open,
+            "was to take it back, and its status says why it did not",
+        ),
+        (
+            ExistingState::Completed,
+            "has taken it back once already; create a rollback, or name another target",
+        ),
+        (
+            ExistingState::Foreign,
+            "has the name of its rollback, and its spec.clusterName or spec.rollbackOf is another; delete it",
+        ),
+    ] {
+        let name = "up-rollback-1".to_owned();
+        world.failure_rule.created = Some(ExistingRollback { name, state });
+        assert_eq!(
+            said(&world.plan()).unwrap().split_once("; ").unwrap().1,
+            format!("it isn't taken back: ClusterUpgrade up-rollback-1 {says}")
+        );
+    }
     world.failure_rule.created = None;
     // A user has said what becomes of it.
     world.upgrade_spec.operation = Operation::Abort;

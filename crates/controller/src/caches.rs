@@ -228,6 +228,15 @@ impl Caches {
         }
     }
 
+    /// The `ClusterUpgrade` of that name, be it of whatever Cluster.
+    pub(crate) fn upgrade(&self, upgrade: &Key) -> Option<Arc<ClusterUpgrade>> {
+        if let Lookup::Present(upgrade) = self.upgrades.look_up(upgrade, Object::get) {
+            Some(upgrade)
+        } else {
+            None
+        }
+    }
+
     /// The policies of a namespace.
     pub(crate) fn policies(&self, namespace: &str) -> Vec<Arc<UpgradePolicy>> {
         self.group(&Group::Namespace(namespace.into()))

@@ -1,5 +1,5 @@
-//! What the controller remembers of each Cluster from one pass to the next: none of it decides what is written,
-//! and all of it goes with the Cluster.
+//! What the controller remembers of each Cluster from one pass to the next: none of it decides what is written, but for
+//! how long a failure has stood, which only delays; and all of it goes with the Cluster.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use instar_planner::{ResourceVersion, Retention, Swap, TemplateContent, TemplateRef, Waiting};
+use instar_planner::{ResourceVersion, Retention, StandingFailure, Swap, TemplateContent, TemplateRef, Waiting};
 use instar_watch::{Key, KindLease};
 use jiff::Timestamp;
 use serde_json::Value;
@@ -56,6 +56,8 @@ struct ClusterMemory {
     tried: Option<TriedSwap>,
     /// The templates that objects of other Clusters referred to, and when that was found.
     used_elsewhere: HashMap<TemplateRef, Instant>,
+    /// What its upgrade has failed by, as the last pass found it.
+    failure: Option<StandingFailure>,
 }
 
 /// A swap that would have been taken, of an object as it was.
@@ -261,6 +263,19 @@ impl Memory {
             found.keys().cloned().collect()
         });
         found.unwrap_or_default()
+    }
+
+    /// What the upgrade has failed by, as the last pass found it.
+    pub(crate) fn failure(&self, cluster: &Key) -> Option<StandingFailure> {
+        self.lock().get(cluster)?.failure.clone()
+    }
+
+    /// What a pass has found that the upgrade has failed by; none where it has looked for nothing.
+    pub(crate) fn set_failure(&self, cluster: &Key, failure: Option<StandingFailure>) {
+        match failure {
+            Some(failure) => self.of(cluster, |memory| memory.failure = Some(failure)),
+            None => drop(self.known(cluster, |memory| memory.failure = None)),
+        }
     }
 
     /// No upgrade is under way, so what templates say decides nothing.

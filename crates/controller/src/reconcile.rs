@@ -159,7 +159,10 @@ impl Context {
         }
         let known = self.caches.of::<ClusterUpgrade>(key);
         match lifecycle_of(cluster) {
-            Lifecycle::Paused => return Ok(Done::Idle),
+            Lifecycle::Paused => {
+                self.memory.set_failure(key, None);
+                return Ok(Done::Idle);
+            }
             Lifecycle::Deleting => return self.report_deleting(cluster, known).await,
             Lifecycle::Active => {}
         }

@@ -197,7 +197,10 @@ fn phase(decision: &Decision, operation: &Operation) -> UpgradePhase {
 const fn ends(failed: &Failed) -> bool {
     match failed.response {
         FailureResponse::End { .. } => true,
-        FailureResponse::Hold | FailureResponse::NotTakenBack { .. } | FailureResponse::TakeBack { .. } => false,
+        FailureResponse::Confirm { .. }
+        | FailureResponse::Hold
+        | FailureResponse::NotTakenBack { .. }
+        | FailureResponse::TakeBack { .. } => false,
     }
 }
 

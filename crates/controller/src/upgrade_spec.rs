@@ -6,6 +6,7 @@ mod from_annotation;
 mod history;
 mod mistake;
 mod on_failure;
+mod rollback_name;
 
 use std::sync::Arc;
 
@@ -25,7 +26,8 @@ pub(crate) use active::{FinishedMarker, Upgrades, finished_marker, finished_phas
 pub(crate) use from_annotation::{AnnotationRequest, CurrentVersions, from_annotation, record_of, record_of_release};
 pub(crate) use history::{Needed, beyond_limit};
 pub(crate) use mistake::annotation_mistake;
-pub(crate) use on_failure::{rollback_name, rollback_record};
+pub(crate) use on_failure::{existing_rollback, rollback_record};
+pub(crate) use rollback_name::{is_superseded, rollback_name};
 
 /// How many pools at a time for Parallel without a limit.
 const PARALLEL: usize = 2;

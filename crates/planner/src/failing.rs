@@ -1,7 +1,8 @@
 //! Whether an upgrade, or a step of it, has failed, and what becomes of it.
 //!
 //! Times are those of the objects: the swap history says when a step began, the Machines since when their Nodes are Ready or
-//! when they were made. A status may be lost, and these aren't.
+//! when they were made. A status may be lost, and these aren't. But they don't say how long a drain, a pause or an outage
+//! has taken that is over: so something becomes of a failure only when it has stood in every pass for a while.
 
 mod progress;
 mod response;
@@ -15,12 +16,13 @@ use self::progress::{Pool, Step};
 use crate::{
     addon::{AddonId, AddonProblem},
     canary, classic,
-    decision::{Action, Decision, MachinePoolChange, PatchMachinePool, Stage, Waiting},
-    failure::{Failed, Failure},
+    decision::{Action, Decision, Hold, MachinePoolChange, Stage, Waiting},
+    failure::{Failed, Failure, FailureResponse, StandingFailure},
     observed::Observed,
     operation::Operation,
     pool_id::PoolId,
     snapshot::{ClusterKind, Machine, MachineDeployment, NodeReadiness, Object, Snapshot},
+    swap_history::SwapEntry,
     topology,
     upgrade_spec::Gate,
 };
@@ -66,12 +68,28 @@ pub fn failure(snapshot: &Snapshot, decision: &Decision) -> Option<Failure> {
         .or_else(|| of_verification(snapshot, decision))
 }
 
-/// When a step that is under way will have failed, where nothing changes until then.
+/// What a pass leaves to the next one in [`crate::FailureRule::stood`].
+#[must_use]
+pub fn standing(snapshot: &Snapshot, decision: &Decision) -> Option<StandingFailure> {
+    decision
+        .failed()
+        .map(|failed| response::stands(snapshot, &failed.failure))
+}
+
+/// When a step that is under way will have failed, or something becomes of that, where nothing changes until then.
 #[must_use]
 pub fn deadline_of_step(snapshot: &Snapshot, decision: &Decision) -> Option<Timestamp> {
     let steps = under_way(snapshot, decision).filter_map(|step| step.deadline(snapshot));
-    let unready = unready_nodes(snapshot).filter_map(|(_, since)| since.checked_add(deadline(snapshot)).ok());
-    steps.chain(unready).filter(|time| *time > snapshot.now).min()
+    let unready = unready_nodes(snapshot).filter_map(|node| node.counts_from.checked_add(deadline(snapshot)).ok());
+    let confirmed = decision.failed().and_then(|failed| match failed.response {
+        FailureResponse::Confirm { until } => Some(until),
+        FailureResponse::Hold
+        | FailureResponse::NotTakenBack { .. }
+        | FailureResponse::End { .. }
+        | FailureResponse::TakeBack { .. } => None,
+    });
+    let all = steps.chain(unready).chain(confirmed);
+    all.filter(|time| *time > snapshot.now).min()
 }
 
 const fn deadline(snapshot: &Snapshot) -> jiff::SignedDuration {
@@ -125,16 +143,20 @@ fn has_let_through(snapshot: &Snapshot, id: &AddonId) -> bool {
     let Some(begun) = upgrade_spec.gate_history.begun(upgrade_spec.target.as_str(), id) else {
         return false;
     };
-    let upgrade = upgrade_spec.id();
+    swapped(snapshot).any(|(_, swap)| swap.since >= begun)
+}
+
+/// What this upgrade has swapped, with the last swap of each.
+fn swapped(snapshot: &Snapshot) -> impl Iterator<Item = (PoolId, &SwapEntry)> {
+    let upgrade = snapshot.upgrade_spec.id();
     let control_plane = snapshot.control_plane.iter().filter_map(Observed::read);
     let pools = snapshot.pools.iter().filter_map(Observed::read);
     let machine_pools = snapshot.machine_pools.iter().filter_map(Observed::read);
     control_plane
-        .map(|control_plane| &control_plane.object)
-        .chain(pools.map(|pool| &pool.object))
-        .chain(machine_pools.map(|pool| &pool.object))
-        .filter_map(|object| object.swap_history.as_ref()?.last_of(&upgrade))
-        .any(|swap| swap.since >= begun)
+        .map(|control_plane| (PoolId::ControlPlane, &control_plane.object))
+        .chain(pools.map(|pool| (PoolId::Workers(pool.object.name.clone()), &pool.object)))
+        .chain(machine_pools.map(|pool| (PoolId::MachinePool(pool.object.name.clone()), &pool.object)))
+        .filter_map(move |(id, object)| Some((id, object.swap_history.as_ref()?.last_of(&upgrade)?)))
 }
 
 /// A Node that isn't Ready in a pool that went first, while it holds the others.
@@ -152,7 +174,7 @@ fn of_canary(snapshot: &Snapshot, decision: &Decision) -> Option<Failure> {
     };
     let arrived = pools.into_iter().filter(|pool| has_arrived(&pool.object).is_some());
     let arrived: BTreeSet<&str> = arrived.map(|pool| pool.object.name.as_str()).collect();
-    failed_nodes(snapshot).find_map(|(machine, since)| {
+    failed_nodes(snapshot).find_map(|UnreadyNode { machine, since, .. }| {
         let Some(PoolId::Workers(pool)) = &machine.pool else {
             return None;
         };
@@ -175,29 +197,53 @@ fn of_verification(snapshot: &Snapshot, decision: &Decision) -> Option<Failure> 
         let mut waiting = decision.waiting.iter();
         waiting.any(|waiting| matches!(waiting, Waiting::NodeNotReady(node) if node.machine == machine.name))
     };
-    let mut failed = failed_nodes(snapshot).filter(|(machine, _)| holds(machine));
-    failed.next().map(|(machine, since)| Failure::VerificationFailed {
-        machine: machine.name.clone(),
-        since,
-        deadline: deadline(snapshot),
-    })
+    let mut failed = failed_nodes(snapshot).filter(|node| holds(node.machine));
+    failed
+        .next()
+        .map(|UnreadyNode { machine, since, .. }| Failure::VerificationFailed {
+            machine: machine.name.clone(),
+            since,
+            deadline: deadline(snapshot),
+        })
 }
 
-/// The machines whose Nodes aren't Ready, by name, and since when.
-fn unready_nodes(snapshot: &Snapshot) -> impl Iterator<Item = (&Machine, Timestamp)> {
+/// A Node that isn't Ready.
+struct UnreadyNode<'a> {
+    machine: &'a Machine,
+    since: Timestamp,
+    /// Since when that is this upgrade's failure: what was so before may be anything's.
+    counts_from: Timestamp,
+}
+
+/// The Nodes that aren't Ready where this upgrade has swapped something, by the names of their machines.
+fn unready_nodes(snapshot: &Snapshot) -> impl Iterator<Item = UnreadyNode<'_>> {
+    let swapped: Vec<(PoolId, &SwapEntry)> = swapped(snapshot).collect();
+    let arrived = swapped.iter().filter_map(|(_, swap)| swap.converged).max();
+    let is_touched = |machine: &Machine| match &snapshot.cluster.kind {
+        ClusterKind::Classic(_) => swapped.iter().any(|(pool, _)| machine.pool.as_ref() == Some(pool)),
+        // All of it goes with the Cluster, and few swaps are written down.
+        ClusterKind::Topology(_) => true,
+    };
     let machines = snapshot.machines.iter().filter_map(Observed::read);
     let unready = machines.filter_map(|machine| match &machine.node_readiness {
         NodeReadiness::NotReady { since, .. } => Some((machine, (*since)?)),
         NodeReadiness::Ready { .. } | NodeReadiness::Unknown { .. } => None,
     });
-    let mut unready: Vec<_> = unready.collect();
-    unready.sort_by(|(a, _), (b, _)| a.name.cmp(&b.name));
+    let mut unready: Vec<_> = unready
+        .filter(|(machine, _)| is_touched(machine))
+        .map(|(machine, since)| UnreadyNode {
+            machine,
+            since,
+            counts_from: arrived.map_or(since, |arrived| arrived.max(since)),
+        })
+        .collect();
+    unready.sort_by(|a, b| a.machine.name.cmp(&b.machine.name));
     unready.into_iter()
 }
 
 /// Those for longer than the deadline.
-fn failed_nodes(snapshot: &Snapshot) -> impl Iterator<Item = (&Machine, Timestamp)> {
-    unready_nodes(snapshot).filter(|(_, since)| snapshot.now.duration_since(*since) >= deadline(snapshot))
+fn failed_nodes(snapshot: &Snapshot) -> impl Iterator<Item = UnreadyNode<'_>> {
+    unready_nodes(snapshot).filter(|node| snapshot.now.duration_since(node.counts_from) >= deadline(snapshot))
 }
 
 /// Whether an upgrade whose pool is stalled would begin another one. A pool that is stalled may go elsewhere: that mends it;
@@ -210,29 +256,31 @@ fn begins_another(snapshot: &Snapshot, action: &Action, failure: &Failure) -> bo
     let Failure::StalledStep { pool: stalled, .. } = failure else {
         return false;
     };
-    let pool = match action {
-        Action::SwapWorkers(swap) => &swap.pool,
-        Action::MintTemplate(mint) => &mint.pool,
-        Action::PatchMachinePool(PatchMachinePool {
-            change: MachinePoolChange::Pause,
-            pool,
-            ..
-        }) => pool,
-        Action::PatchMachinePool(_)
-        | Action::SwapControlPlane(_)
+    let is_another = |pool: &PoolId| pool != stalled && *pool != PoolId::ControlPlane;
+    match action {
+        Action::SwapWorkers(swap) => is_another(&swap.pool),
+        Action::MintTemplate(mint) => is_another(&mint.pool),
+        Action::PatchMachinePool(patch) => match patch.change {
+            MachinePoolChange::Pause => is_another(&patch.pool),
+            MachinePoolChange::SetValues { .. } | MachinePoolChange::GiveUp | MachinePoolChange::Resume => false,
+        },
+        Action::HoldPool(hold) => match hold.change {
+            // Where nothing moves any more, the holds are only taken off.
+            Hold::Release => is_another(&hold.pool) && topology::is_moving(snapshot),
+            Hold::Hold | Hold::PauseRollout | Hold::ResumeRollout => false,
+        },
+        Action::FollowRelease(follow) => follow.pools.iter().any(is_another),
+        Action::SwapControlPlane(_)
         | Action::DeleteTemplate(_)
         | Action::PinPath(_)
         | Action::RecordConvergence(_)
         | Action::EditVersion(_)
         | Action::CompletePins(_)
-        | Action::HoldPool(_)
         | Action::SetConcurrency(_)
         | Action::BeginGates(_)
         | Action::AnswerHook(_)
         | Action::RestoreVersionCheck(_)
-        | Action::FollowRelease(_)
         | Action::DeleteMachine(_)
-        | Action::Nothing => return false,
-    };
-    pool != stalled && *pool != PoolId::ControlPlane
+        | Action::Nothing => false,
+    }
 }

@@ -5,7 +5,10 @@ use std::fmt;
 use instar_api::{HealthReason, OnFailure};
 use jiff::{SignedDuration, Timestamp};
 
-use crate::{addon::AddonId, operation::RollbackScope, pool_id::PoolId};
+use crate::{addon::AddonId, operation::RollbackScope, pool_id::PoolId, swap_history::UpgradeId};
+
+/// Passes over an upgrade under way are closer than this; what was between two that are further apart, nobody has seen.
+const SEEN_ANEW: SignedDuration = SignedDuration::from_mins(3);
 
 /// What becomes of an upgrade where it fails, and when a step of it has.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,8 +16,31 @@ pub struct FailureRule {
     pub on_failure: OnFailure,
     /// How long a step may go without progress.
     pub progress_deadline: SignedDuration,
+    /// How long a failure has to stand in every pass before anything becomes of it: where a drain, a pause or an outage
+    /// has just ended, the last progress is long ago at once.
+    pub grace: SignedDuration,
+    /// What the pass before this one found.
+    pub stood: Option<StandingFailure>,
     /// The rollback that was created for this upgrade and target already; while that has its turn, this upgrade has none.
-    pub created: Option<String>,
+    pub created: Option<ExistingRollback>,
+}
+
+/// A `ClusterUpgrade` that has the name of the rollback of an upgrade.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExistingRollback {
+    pub name: String,
+    pub state: ExistingState,
+}
+
+/// What it is to the upgrade.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ExistingState {
+    /// Its rollback.
+    Open,
+    /// Its rollback, which has come to its end.
+    Completed,
+    /// It takes back another one, or is another Cluster's.
+    Foreign,
 }
 
 /// Why an upgrade, or a step of it, has failed.
@@ -47,6 +73,16 @@ pub enum Failure {
     },
 }
 
+/// A failure, and since when each pass has found it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StandingFailure {
+    upgrade: UpgradeId,
+    failure: Failure,
+    since: Timestamp,
+    /// The last pass.
+    seen: Timestamp,
+}
+
 /// A failure, and what becomes of the upgrade for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failed {
@@ -57,6 +93,11 @@ pub struct Failed {
 /// What becomes of an upgrade that has failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FailureResponse {
+    /// Nothing yet.
+    Confirm {
+        /// When it is to stand still.
+        until: Timestamp,
+    },
     /// It stands until the failure is mended.
     Hold,
     /// It should be taken back, and can't be, so it stands.
@@ -78,6 +119,20 @@ impl FailureRule {
     /// Where nothing says another one. How long machines take isn't measured: this is long for a virtual machine, and may
     /// be short for one of metal.
     pub const PROGRESS_DEADLINE: SignedDuration = SignedDuration::from_mins(30);
+
+    /// The longest grace.
+    const GRACE: SignedDuration = SignedDuration::from_mins(5);
+
+    /// The grace that goes with a deadline.
+    #[must_use]
+    pub fn grace_of(progress_deadline: SignedDuration) -> SignedDuration {
+        Self::GRACE.min(progress_deadline)
+    }
+}
+
+impl FailureResponse {
+    /// What the text of a failure has of which nothing has become yet.
+    pub const TO_CONFIRM: &str = "this counts if it is still so at";
 }
 
 impl Default for FailureRule {
@@ -85,6 +140,8 @@ impl Default for FailureRule {
         Self {
             on_failure: OnFailure::Hold,
             progress_deadline: Self::PROGRESS_DEADLINE,
+            grace: Self::GRACE,
+            stood: None,
             created: None,
         }
     }
@@ -111,6 +168,43 @@ impl Failure {
             | Self::CanaryFailed { since, .. } => Some(*since),
             Self::AddonFailed { .. } => None,
         }
+    }
+}
+
+impl Failure {
+    /// Whether it is the same thing that isn't there; since when, and for want of which Machine of a pool, may change.
+    fn is_same(&self, other: &Self) -> bool {
+        match self {
+            Self::StalledStep { pool: one, .. } => matches!(other, Self::StalledStep { pool, .. } if pool == one),
+            Self::AddonFailed { id: one, .. } => matches!(other, Self::AddonFailed { id, .. } if id == one),
+            Self::VerificationFailed { machine: one, .. } => {
+                matches!(other, Self::VerificationFailed { machine, .. } if machine == one)
+            }
+            Self::CanaryFailed { machine: one, .. } => {
+                matches!(other, Self::CanaryFailed { machine, .. } if machine == one)
+            }
+        }
+    }
+}
+
+impl StandingFailure {
+    /// A failure that a pass has found, with what the pass before it found.
+    pub(crate) fn after(before: Option<&Self>, upgrade: UpgradeId, failure: &Failure, now: Timestamp) -> Self {
+        let before = before.filter(|before| {
+            let is_seen_on = now.duration_since(before.seen) <= SEEN_ANEW;
+            is_seen_on && before.upgrade == upgrade && before.failure.is_same(failure)
+        });
+        Self {
+            since: before.map_or(now, |before| before.since),
+            upgrade,
+            failure: failure.clone(),
+            seen: now,
+        }
+    }
+
+    /// When it will have stood for as long as it has to; absent where it has.
+    pub(crate) fn to_stand_until(&self, grace: SignedDuration) -> Option<Timestamp> {
+        self.since.checked_add(grace).ok().filter(|until| *until > self.seen)
     }
 }
 
@@ -160,6 +254,7 @@ impl fmt::Display for Failed {
         write!(f, "{failure}; ")?;
         let not_taken_back = |f: &mut fmt::Formatter<'_>, because: &str| write!(f, "it isn't taken back: {because}");
         match response {
+            FailureResponse::Confirm { until } => write!(f, "{} {until:.0}", FailureResponse::TO_CONFIRM),
             FailureResponse::Hold => f.write_str("it goes on when that is mended"),
             FailureResponse::NotTakenBack { because } => not_taken_back(f, because),
             FailureResponse::End { because: None } => f.write_str("the upgrade has failed"),
@@ -177,6 +272,26 @@ impl fmt::Display for Failed {
                     None => Ok(()),
                 }
             }
+        }
+    }
+}
+
+impl fmt::Display for ExistingRollback {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, state } = self;
+        match state {
+            ExistingState::Open => write!(
+                f,
+                "ClusterUpgrade {name} was to take it back, and its status says why it did not"
+            ),
+            ExistingState::Completed => write!(
+                f,
+                "ClusterUpgrade {name} has taken it back once already; create a rollback, or name another target"
+            ),
+            ExistingState::Foreign => write!(
+                f,
+                "ClusterUpgrade {name} has the name of its rollback, and its spec.clusterName or spec.rollbackOf is another; delete it"
+            ),
         }
     }
 }

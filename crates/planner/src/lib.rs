@@ -69,8 +69,8 @@ pub use decision::{
 };
 pub use drain_timeout::DrainTimeout;
 pub use existing::accept;
-pub use failing::{deadline_of_step, failure, follow, plan};
-pub use failure::{Failed, Failure, FailureResponse, FailureRule};
+pub use failing::{deadline_of_step, failure, follow, plan, standing};
+pub use failure::{ExistingRollback, ExistingState, Failed, Failure, FailureResponse, FailureRule, StandingFailure};
 pub use gates::release_counts;
 pub use mint::{MintOrder, Minted, mint};
 pub use name::{hash, label_value, slug};

@@ -171,6 +171,11 @@ pub fn under_way(snapshot: &Snapshot) -> bool {
     TopologyView::read(snapshot).is_ok_and(|view| view.is_moving() || changes_by_hand(&view))
 }
 
+/// Whether something says or runs another version than the Cluster's.
+pub(crate) fn is_moving(snapshot: &Snapshot) -> bool {
+    TopologyView::read(snapshot).is_ok_and(|view| view.is_moving())
+}
+
 /// The release of the Cluster's version that replaces another one, while that goes on.
 #[must_use]
 pub fn changing_release(snapshot: &Snapshot) -> Option<&str> {

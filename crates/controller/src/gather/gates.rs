@@ -18,7 +18,11 @@ use instar_watch::Key;
 use jiff::Timestamp;
 use kube::ResourceExt;
 
-use crate::{caches::Caches, policy::selecting, upgrade_spec::rollback_name};
+use crate::{
+    caches::Caches,
+    policy::selecting,
+    upgrade_spec::{existing_rollback, rollback_name},
+};
 
 /// Looks at all that may hold an upgrade under way, but for the checks, of which it gives the rules: some read templates.
 pub(super) fn look(
@@ -66,12 +70,14 @@ fn failure_rule(
     let said = FailurePolicy::of_all(of_policies.chain([upgrade.spec.rollback]));
     let namespace = cluster.namespace().unwrap_or_default();
     let is_known = caches.unreadable_policies(&namespace).is_empty();
-    let name = rollback_name(upgrade);
-    let known = caches.of::<ClusterUpgrade>(&Key::of(cluster));
+    let progress_deadline = said.progress_deadline.unwrap_or(FailureRule::PROGRESS_DEADLINE);
+    let named = caches.upgrade(&Key::new(&namespace, &rollback_name(upgrade)));
     FailureRule {
         on_failure: said.on_failure.filter(|_| is_known).unwrap_or_default(),
-        progress_deadline: said.progress_deadline.unwrap_or(FailureRule::PROGRESS_DEADLINE),
-        created: known.iter().any(|known| known.name_any() == name).then_some(name),
+        progress_deadline,
+        grace: FailureRule::grace_of(progress_deadline),
+        stood: None,
+        created: named.map(|named| existing_rollback(upgrade, &named)),
     }
 }
 

@@ -19,6 +19,13 @@ use crate::{
     upgrade_spec::{AnnotationRequest, CurrentVersions, Upgrades, annotation_mistake, from_annotation},
 };
 
+/// When a record came to be.
+pub(super) enum Created {
+    Now,
+    /// One of its name was there.
+    Before,
+}
+
 impl Context {
     /// Once for each mistake, and again after a restart.
     pub(super) async fn report_mistake(&self, cluster: &Cluster) {
@@ -59,6 +66,11 @@ impl Context {
     }
 
     pub(super) async fn make(&self, record: &ClusterUpgrade) -> Result<Done, Error> {
+        // That it is there already is by us, a moment ago: the cache is behind.
+        self.create(record).await.map(|_| Done::Wrote)
+    }
+
+    pub(super) async fn create(&self, record: &ClusterUpgrade) -> Result<Created, Error> {
         self.may_write()?;
         let mut record = record.clone();
         let now = Timestamp::now().to_string();
@@ -70,17 +82,16 @@ impl Context {
         let name = record.name_any();
         let doing = || format!("making ClusterUpgrade {name}");
         match call(doing, self.records(&record).create(&parameters, &record)).await {
-            // A moment ago, by us: the cache is behind.
             Err(Error::Call {
                 source: kube::Error::Api(status),
                 ..
-            }) if status.is_already_exists() => {}
+            }) if status.is_already_exists() => return Ok(Created::Before),
             made => {
                 made?;
                 self.counters.wrote(Counted::Record);
             }
         }
-        Ok(Done::Wrote)
+        Ok(Created::Now)
     }
 
     async fn retarget(&self, record: &ClusterUpgrade, target: &str) -> Result<Done, Error> {

@@ -6,7 +6,7 @@ use instar_api::{ClusterUpgrade, Enforcement, EventReason, PreflightCheck};
 use instar_capi::Cluster;
 use instar_planner::{
     Action as Write, AskedPoint, ControlPlane, Decision, Hold, Lifecycle, NormalisedValue, Observed, Snapshot, Stage,
-    Waiting, check, deadline_of_step, plan,
+    Waiting, check, deadline_of_step, plan, standing,
 };
 use instar_preflight::{Unread, unread};
 use instar_watch::Key;
@@ -40,9 +40,12 @@ impl Context {
             self.timing,
             Timestamp::now(),
         );
+        let key = Key::of(cluster);
         if is_paused(&snapshot) {
+            self.memory.set_failure(&key, None);
             return Ok(Done::Idle);
         }
+        snapshot.failure_rule.stood = self.memory.failure(&key);
         let mut addons = self.addons(&rules, cluster);
         let mut decision = match self.decide(&rules, cluster, upgrade, &mut snapshot, &mut addons).await {
             Ok(decision) => decision,
@@ -57,6 +60,7 @@ impl Context {
                 return Err(error);
             }
         };
+        self.memory.set_failure(&key, standing(&snapshot, &decision));
         self.probe(&rules, cluster, &snapshot, addons);
         let broken = check(&snapshot, &decision);
         if !broken.is_empty() {
@@ -85,7 +89,6 @@ impl Context {
             | Write::CompletePins(_) => Attempt::Untried,
         };
         let planned = decision.waiting.clone();
-        let key = Key::of(cluster);
         if let Write::MintTemplate(mint) = &decision.action {
             // It stands in the status until another try goes well.
             let before = self.memory.not_minted(&key, &mint.template);

@@ -4,7 +4,7 @@ use instar_api::{ClusterUpgrade, EventReason};
 use instar_capi::Cluster;
 use instar_planner::{Decision, Failed, FailureResponse};
 
-use super::{Context, Done};
+use super::{AFTER_WRITE, Context, Done, annotated::Created};
 use crate::{api::Error, upgrade_spec::rollback_record};
 
 impl Context {
@@ -21,13 +21,18 @@ impl Context {
         };
         let scope = match response {
             FailureResponse::TakeBack { scope, .. } => *scope,
-            FailureResponse::Hold | FailureResponse::NotTakenBack { .. } | FailureResponse::End { .. } => {
-                return Ok(None);
-            }
+            FailureResponse::Confirm { .. }
+            | FailureResponse::Hold
+            | FailureResponse::NotTakenBack { .. }
+            | FailureResponse::End { .. } => return Ok(None),
         };
         let why = failed.to_string();
-        let done = self.make(&rollback_record(cluster, upgrade, scope, &why)).await?;
+        match self.create(&rollback_record(cluster, upgrade, scope, &why)).await? {
+            Created::Now => {}
+            // Whose it is, the next pass sees in the cache.
+            Created::Before => return Ok(Some(Done::Until(AFTER_WRITE))),
+        }
         self.tell(cluster, upgrade, EventReason::CreatedRollback, &why).await;
-        Ok(Some(done))
+        Ok(Some(Done::Wrote))
     }
 }

@@ -9,7 +9,7 @@ use instar_api::{ClusterUpgrade, UpgradePhase};
 use instar_capi::Cluster;
 use instar_planner::{
     Action as Write, AskedPoint, Decision, Lifecycle, Snapshot, Stage, Waiting, changing_release, check, follow,
-    is_aimed_at_present, passed, release_held, under_way,
+    is_aimed_at_present, passed, release_held, standing, under_way,
 };
 use instar_watch::Key;
 use jiff::Timestamp;
@@ -56,7 +56,10 @@ impl Context {
         match (snapshot.cluster.lifecycle, &upgrades.active) {
             (Lifecycle::Active, _) => {}
             (Lifecycle::Deleting, Some(active)) => return self.report_deletion(cluster, active).await,
-            (Lifecycle::Deleting | Lifecycle::Paused, _) => return Ok(Done::Idle),
+            (Lifecycle::Deleting | Lifecycle::Paused, _) => {
+                self.memory.set_failure(&Key::of(cluster), None);
+                return Ok(Done::Idle);
+            }
         }
         self.write_finished_markers(&known).await?;
         self.refuse_rollbacks(cluster, &rollbacks).await?;
@@ -151,13 +154,16 @@ impl Context {
 
     async fn reconcile_topology(&self, cluster: &Cluster, upgrade: &ClusterUpgrade) -> Result<Done, Error> {
         let (mut snapshot, rules) = self.snapshot(cluster, upgrade);
+        let key = Key::of(cluster);
         if is_paused(&snapshot) {
+            self.memory.set_failure(&key, None);
             // What Cluster API was let begin is taken back.
             let taken_back = Box::pin(self.write_leftover(cluster, &snapshot, &follow(&snapshot))).await?;
             return Ok(taken_back.unwrap_or(Done::Idle));
         }
-        let readings = self.prober.readings(&Key::of(cluster));
-        let snapshots = self.prober.snapshots(&Key::of(cluster));
+        snapshot.failure_rule.stood = self.memory.failure(&key);
+        let readings = self.prober.readings(&key);
+        let snapshots = self.prober.snapshots(&key);
         let cluster_api = Box::pin(self.cluster_api.version_for(&self.client, &rules, &snapshot)).await;
         preflight(&rules, upgrade, &readings, &snapshots, &cluster_api, &mut snapshot);
         let mut addons = self.addons(&rules, cluster);
@@ -171,6 +177,7 @@ impl Context {
                 addons.look(point, &mut snapshot);
             }
         };
+        self.memory.set_failure(&key, standing(&snapshot, &decision));
         self.probe(&rules, cluster, &snapshot, addons);
         let broken = check(&snapshot, &decision);
         if !broken.is_empty() {

@@ -1,6 +1,7 @@
 //! Steps of an upgrade that have failed.
 
 use instar_api::{ClusterUpgradeStatus, HealthReason, HealthStatus};
+use instar_planner::FailureResponse;
 
 /// What a status says of steps that have failed and the one before it didn't.
 pub(crate) fn failed_steps<'s>(
@@ -16,6 +17,7 @@ pub(crate) fn failed_steps<'s>(
     new.map(|row| row.message.as_str())
 }
 
+/// Those that count.
 fn rows(status: &ClusterUpgradeStatus) -> impl Iterator<Item = &HealthStatus> {
     let reasons = [
         HealthReason::StalledStep,
@@ -23,7 +25,8 @@ fn rows(status: &ClusterUpgradeStatus) -> impl Iterator<Item = &HealthStatus> {
         HealthReason::VerificationFailed,
     ];
     let is_failure = move |row: &&HealthStatus| reasons.iter().any(|reason| row.reason == reason.as_str());
-    status.health.iter().filter(is_failure)
+    let failures = status.health.iter().filter(is_failure);
+    failures.filter(|row| !row.message.contains(FailureResponse::TO_CONFIRM))
 }
 
 #[cfg(test)]
@@ -88,6 +91,10 @@ mod tests {
         let told = |before: Option<&ClusterUpgradeStatus>, after| failed_steps(before, after).collect::<Vec<_>>();
         assert_eq!(told(None, &stalled), ["since noon"]);
         assert_eq!(told(Some(&none), &stalled), ["since noon"]);
+        let to_confirm = format!("since noon; {} one", FailureResponse::TO_CONFIRM);
+        let to_confirm = status(&[("StalledStep", &to_confirm)]);
+        assert!(told(Some(&none), &to_confirm).is_empty());
+        assert_eq!(told(Some(&to_confirm), &stalled), ["since noon"]);
         assert!(told(Some(&stalled), &still).is_empty());
         assert!(told(Some(&stalled), &none).is_empty());
     }

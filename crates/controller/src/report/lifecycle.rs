@@ -13,6 +13,7 @@ use super::{
     progress::of_phase,
     set,
 };
+use crate::upgrade_spec::is_superseded;
 
 /// The kind and the name of no object.
 const NOTHING: (&str, &str) = ("", "");
@@ -20,8 +21,13 @@ const NOTHING: (&str, &str) = ("", "");
 /// Another upgrade of the Cluster goes on.
 pub(crate) fn refused(upgrade: &ClusterUpgrade, active: &ClusterUpgrade, now: Timestamp) -> ClusterUpgradeStatus {
     let is_rollback = active.spec.operation.is_rollback();
+    let is_superseded = is_superseded(upgrade, active);
     let active = &*active.name_any();
-    let message = if is_rollback {
+    let message = if is_superseded {
+        format!(
+            "ClusterUpgrade {active} goes to another target by now than the one whose failure this was to take back, so nothing is taken back: delete this"
+        )
+    } else if is_rollback {
         format!("ClusterUpgrade {active} of the same Cluster goes on: create this again when {active} is over")
     } else {
         format!(

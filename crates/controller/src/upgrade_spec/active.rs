@@ -6,7 +6,7 @@ use instar_api::{ClusterUpgrade, FINISHED_ANNOTATION, UpgradePhase};
 use instar_planner::{PinnedPath, UpgradeId};
 use kube::ResourceExt;
 
-use super::id_of;
+use super::{id_of, rollback_name::is_superseded};
 
 /// The upgrades of one Cluster.
 #[derive(Debug, Default)]
@@ -75,7 +75,7 @@ impl Upgrades {
         });
         let is_there = |upgrade: &Arc<ClusterUpgrade>| is_rollback(upgrade);
         let is_gone = by.is_some() && !upgrades.iter().any(is_there);
-        let active = turn(&open, is_rollback);
+        let active = turn(&open, &upgrades, is_rollback);
         let asked_back = active.as_ref().and_then(|active| active.spec.rollback_of.clone());
         open.retain(|upgrade| {
             let name = Some(upgrade.name_any());
@@ -123,15 +123,21 @@ impl Upgrades {
 }
 
 /// Whose turn it is of those that are open, which come in the order of their turns: a rollback's before that of the
-/// upgrade that it takes back, and no other's while one is under way.
-fn turn(open: &[Arc<ClusterUpgrade>], takes_back: impl Fn(&ClusterUpgrade) -> bool) -> Option<Arc<ClusterUpgrade>> {
+/// upgrade that it takes back, and no other's while one is under way. One that was created for a failure and hasn't begun
+/// has none when the upgrade goes to another target by then.
+fn turn(
+    open: &[Arc<ClusterUpgrade>],
+    known: &[Arc<ClusterUpgrade>],
+    takes_back: impl Fn(&ClusterUpgrade) -> bool,
+) -> Option<Arc<ClusterUpgrade>> {
     let first = open.iter().find(|upgrade| !upgrade.spec.operation.is_rollback());
     let mut rollbacks = open.iter().filter(|upgrade| upgrade.spec.operation.is_rollback());
     let rollback = rollbacks.find(|rollback| {
         let of = rollback.spec.rollback_of.as_deref();
         let is_next = first.is_none_or(|first| of == Some(&*first.name_any()));
         // One that is only prepared stops nothing.
-        takes_back(rollback) || (is_next && !rollback.spec.paused)
+        let is_outdated = || known.iter().any(|of| is_superseded(rollback, of));
+        takes_back(rollback) || (is_next && !rollback.spec.paused && !is_outdated())
     });
     rollback.or(first).cloned()
 }
@@ -191,9 +197,12 @@ fn is_under_way(upgrade: &Arc<ClusterUpgrade>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::upgrade_spec::tests::{reopened, upgrade};
+    use crate::upgrade_spec::{
+        rollback_name,
+        tests::{reopened, upgrade},
+    };
     use UpgradePhase::{Completed, ControlPlane, Held, Pending, Refused, Workers};
-    use instar_api::Operation;
+    use instar_api::{ON_FAILURE_ANNOTATION, Operation};
     use instar_planner::{RollbackScope, TakenBack};
 
     type Names = (Option<String>, Vec<String>, Option<String>);
@@ -231,6 +240,35 @@ mod tests {
         let expected = (Some("b".to_owned()), vec!["c".to_owned(), "d".to_owned()], None);
         assert_eq!(names(all, None), expected);
         assert_eq!(names(Vec::new(), None), (None, Vec::new(), None));
+    }
+
+    #[test]
+    fn a_rollback_of_a_failure_waits_for_no_other_target() {
+        let of = upgrade("up", 1, Workers);
+        let mut rollback = upgrade(&rollback_name(&of), 2, Pending).as_ref().clone();
+        rollback.spec.operation = Operation::RollbackWorkers;
+        rollback.spec.rollback_of = Some("up".to_owned());
+        let by_hand = Arc::new(rollback.clone());
+        rollback
+            .annotations_mut()
+            .insert(ON_FAILURE_ANNOTATION.to_owned(), "md-0 is stalled".to_owned());
+        let rollback = Arc::new(rollback);
+        let mut edited = of.as_ref().clone();
+        edited.spec.target = "v1.36".to_owned();
+        let edited = Arc::new(edited);
+        let active = |of: &Arc<ClusterUpgrade>, rollback: &Arc<ClusterUpgrade>| {
+            let upgrades = Upgrades::sort(vec![Arc::clone(of), Arc::clone(rollback)], None, None);
+            let refused: Vec<_> = upgrades.refused.iter().map(|refused| refused.name_any()).collect();
+            (upgrades.active.unwrap().name_any(), refused)
+        };
+        let name = rollback.name_any();
+        assert_eq!(active(&of, &rollback), (name.clone(), Vec::new()));
+        assert_eq!(active(&edited, &rollback), ("up".to_owned(), vec![name.clone()]));
+        assert_eq!(
+            active(&edited, &by_hand),
+            (name, Vec::new()),
+            "its user knows what it has gone to"
+        );
     }
 
     #[test]

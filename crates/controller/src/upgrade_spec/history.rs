@@ -8,7 +8,7 @@ use kube::ResourceExt;
 use super::{
     active::{FinishedMarker, finished_marker, finished_phase},
     from_annotation::ordinal,
-    on_failure::is_of_failure,
+    rollback_name::is_of_failure,
 };
 
 /// Records that stay however old they are, beside the one that the Cluster's annotation made last.

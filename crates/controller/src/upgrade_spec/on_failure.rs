@@ -1,15 +1,14 @@
 //! The rollback of an upgrade that has failed.
 
-use instar_api::{ClusterUpgrade, ClusterUpgradeSpec, ON_FAILURE_ANNOTATION, Operation, PoolRule, UpgradeStrategy};
+use instar_api::{
+    ClusterUpgrade, ClusterUpgradeSpec, ON_FAILURE_ANNOTATION, Operation, PoolRule, UpgradePhase, UpgradeStrategy,
+};
 use instar_capi::{Cluster, labels::CLUSTER_NAME};
-use instar_planner::{RollbackScope, hash, label_value};
+use instar_planner::{ExistingRollback, ExistingState, RollbackScope, label_value};
 use kube::{ResourceExt, core::ObjectMeta};
 
-use super::{from_annotation::owned_by, started};
+use super::{active::finished_phase, from_annotation::owned_by, rollback_name::rollback_name};
 use crate::text::cut;
-
-/// How much of the upgrade's name its rollback's has.
-const LONGEST: usize = 200;
 
 /// The record that takes an upgrade back, with why.
 pub(crate) fn rollback_record(
@@ -51,46 +50,31 @@ pub(crate) fn rollback_record(
     record
 }
 
-/// One name for an upgrade and its target, so that it is created once: what was taken back never goes there again by itself.
-pub(crate) fn rollback_name(upgrade: &ClusterUpgrade) -> String {
-    let name: String = upgrade.name_any().chars().take(LONGEST).collect();
-    let started = started(upgrade).map_or_else(String::new, |started| started.to_string());
-    let hash = hash(&format!("{}\n{started}\n{}", upgrade.name_any(), upgrade.spec.target));
-    format!("{}-rollback-{hash}", name.trim_end_matches(['-', '.']))
-}
-
-/// Whether the controller created it for a failure.
-pub(crate) fn is_of_failure(upgrade: &ClusterUpgrade) -> bool {
-    upgrade.annotations().contains_key(ON_FAILURE_ANNOTATION)
+/// What a record that has the name of an upgrade's rollback is to it.
+pub(crate) fn existing_rollback(upgrade: &ClusterUpgrade, named: &ClusterUpgrade) -> ExistingRollback {
+    let (of, spec) = (&upgrade.spec, &named.spec);
+    let is_its_rollback = spec.operation.is_rollback()
+        && spec.cluster_name == of.cluster_name
+        && spec.rollback_of.as_deref() == Some(&*upgrade.name_any());
+    let state = if !is_its_rollback {
+        ExistingState::Foreign
+    } else if finished_phase(named) == Some(UpgradePhase::Completed) {
+        ExistingState::Completed
+    } else {
+        ExistingState::Open
+    };
+    ExistingRollback {
+        name: named.name_any(),
+        state,
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use instar_api::{STARTED_ANNOTATION, UpgradePhase};
     use instar_capi::ClusterSpec;
 
     use super::*;
-    use crate::upgrade_spec::tests::upgrade;
-
-    #[test]
-    fn one_rollback_for_one_wish() {
-        let of = |name: &str, started: &str, target: &str| {
-            let mut upgrade = upgrade(name, 1, UpgradePhase::Workers).as_ref().clone();
-            upgrade
-                .annotations_mut()
-                .insert(STARTED_ANNOTATION.to_owned(), started.to_owned());
-            target.clone_into(&mut upgrade.spec.target);
-            rollback_name(&upgrade)
-        };
-        let (first, later) = ("2026-11-20T12:00:00Z", "2026-11-21T12:00:00Z");
-        let name = of("up", first, "v1.35");
-        assert!(name.starts_with("up-rollback-"), "{name}");
-        assert_eq!(of("up", first, "v1.35"), name, "a crash creates no second one");
-        assert_ne!(of("up", first, "v1.36"), name, "another target");
-        assert_ne!(of("up", later, "v1.35"), name, "one that was made again under its name");
-        let long = of(&"a.".repeat(126), first, "v1.35");
-        assert!(long.len() <= 253 && long.contains("a-rollback-"), "{long}");
-    }
+    use crate::upgrade_spec::{rollback_name::is_of_failure, tests::upgrade};
 
     #[test]
     fn it_says_what_is_taken_back_and_why() {
@@ -128,5 +112,28 @@ mod tests {
         assert_eq!(record.owner_references()[0].name, "c");
         assert_eq!(record.labels()[CLUSTER_NAME], "c");
         assert!(is_of_failure(&record));
+    }
+
+    #[test]
+    fn a_record_that_has_its_name_is_told_apart() {
+        let of = upgrade("up", 1, UpgradePhase::Workers);
+        let named = |phase: UpgradePhase, edit: fn(&mut ClusterUpgradeSpec)| {
+            let mut named = upgrade(&rollback_name(&of), 2, phase).as_ref().clone();
+            named.spec.operation = Operation::RollbackWorkers;
+            named.spec.rollback_of = Some("up".to_owned());
+            edit(&mut named.spec);
+            existing_rollback(&of, &named).state
+        };
+        assert_eq!(named(UpgradePhase::Pending, |_| ()), ExistingState::Open);
+        assert_eq!(named(UpgradePhase::Refused, |_| ()), ExistingState::Open);
+        assert_eq!(named(UpgradePhase::Completed, |_| ()), ExistingState::Completed);
+        let foreign: [fn(&mut ClusterUpgradeSpec); 3] = [
+            |spec| spec.cluster_name = "other".to_owned(),
+            |spec| spec.rollback_of = Some("other".to_owned()),
+            |spec| spec.operation = Operation::Upgrade,
+        ];
+        for edit in foreign {
+            assert_eq!(named(UpgradePhase::Completed, edit), ExistingState::Foreign);
+        }
     }
 }

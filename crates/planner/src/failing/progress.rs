@@ -118,11 +118,10 @@ impl<'a> Step<'a> {
         });
         // A machine on its own, however the others do.
         let is_ours = self.swap.is_some() || snapshot.cluster.topology().is_some();
-        let of_machine = self
-            .missing()
-            .filter(|_| is_ours)
-            .filter_map(|machine| machine.created)
-            .min();
+        // One that came after all were there is its user's: a pool that is scaled up, for example.
+        let arrived = self.swap.and_then(|swap| swap.converged);
+        let made = self.missing().filter(|_| is_ours).filter_map(|machine| machine.created);
+        let of_machine = made.filter(|made| arrived.is_none_or(|arrived| *made < arrived)).min();
         match (of_step, of_machine) {
             (Some(step), Some(machine)) => Some(step.min(machine)),
             (one, other) => one.or(other),

@@ -5,7 +5,7 @@ use instar_api::OnFailure;
 use crate::{
     classic::{WayBack, resume, way_back},
     decision::{Action, Decision, Stage, Waiting},
-    failure::{Failure, FailureResponse},
+    failure::{Failure, FailureResponse, StandingFailure},
     operation::{Operation, RollbackScope},
     pool_id::PoolId,
     snapshot::{ClusterKind, Snapshot},
@@ -14,6 +14,16 @@ use crate::{
 };
 
 pub(super) fn to(snapshot: &Snapshot, decision: &Decision, failure: &Failure) -> FailureResponse {
+    let until = match failure {
+        // It has a deadline of its own.
+        Failure::AddonFailed { .. } => None,
+        Failure::StalledStep { .. } | Failure::VerificationFailed { .. } | Failure::CanaryFailed { .. } => {
+            stands(snapshot, failure).to_stand_until(snapshot.failure_rule.grace)
+        }
+    };
+    if let Some(until) = until {
+        return FailureResponse::Confirm { until };
+    }
     match snapshot.upgrade_spec.operation {
         Operation::Upgrade | Operation::Refresh => {}
         // A user has said what becomes of it.
@@ -28,6 +38,12 @@ pub(super) fn to(snapshot: &Snapshot, decision: &Decision, failure: &Failure) ->
     }
 }
 
+/// A failure, and since when each pass has found it, this one included.
+pub(super) fn stands(snapshot: &Snapshot, failure: &Failure) -> StandingFailure {
+    let before = snapshot.failure_rule.stood.as_ref();
+    StandingFailure::after(before, snapshot.upgrade_spec.id(), failure, snapshot.now)
+}
+
 /// How much is to be taken back, and why not all that should be; an error says why nothing is.
 fn taken_back(snapshot: &Snapshot) -> Result<Option<(RollbackScope, Option<String>)>, String> {
     let rule = &snapshot.failure_rule;
@@ -37,9 +53,7 @@ fn taken_back(snapshot: &Snapshot) -> Result<Option<(RollbackScope, Option<Strin
         OnFailure::Rollback => RollbackScope::All,
     };
     if let Some(created) = &rule.created {
-        return Err(format!(
-            "ClusterUpgrade {created} was to take it back, and its status says why it did not"
-        ));
+        return Err(created.to_string());
     }
     match &snapshot.cluster.kind {
         ClusterKind::Classic(_) => {}

@@ -2,8 +2,9 @@
 
 use instar_api::GatePoint;
 use instar_planner::{
-    Action, AddonProblem, AddonState, CanaryRule, Decision, Failed, Failure, FailureResponse, Lifecycle, MinorRollback,
-    NodeReadiness, OnFailure, Operation, PoolId, RollbackScope, Stage, Strategy, check, deadline_of_step,
+    Action, AddonProblem, AddonState, CanaryRule, Decision, ExistingRollback, ExistingState, Failed, Failure,
+    FailureResponse, Lifecycle, MinorRollback, NodeReadiness, OnFailure, Operation, PoolId, PoolOverride,
+    RollbackScope, Stage, Strategy, check, deadline_of_step, standing,
 };
 use jiff::SignedDuration;
 
@@ -194,11 +195,27 @@ fn what_becomes_of_it_is_what_the_rule_says_and_can_be_done() {
     };
     assert_eq!(respond(&mut world, OnFailure::Rollback), all);
     // A rollback that is there and does nothing isn't created again.
-    world.failure_rule.created = Some("up-rollback-1".to_owned());
-    assert_eq!(
-        said(&world.plan()).unwrap().split_once("; ").unwrap().1,
-        "it isn't taken back: ClusterUpgrade up-rollback-1 was to take it back, and its status says why it did not"
-    );
+    for (state, says) in [
+        (
+            ExistingState::Open,
+            "was to take it back, and its status says why it did not",
+        ),
+        (
+            ExistingState::Completed,
+            "has taken it back once already; create a rollback, or name another target",
+        ),
+        (
+            ExistingState::Foreign,
+            "has the name of its rollback, and its spec.clusterName or spec.rollbackOf is another; delete it",
+        ),
+    ] {
+        let name = "up-rollback-1".to_owned();
+        world.failure_rule.created = Some(ExistingRollback { name, state });
+        assert_eq!(
+            said(&world.plan()).unwrap().split_once("; ").unwrap().1,
+            format!("it isn't taken back: ClusterUpgrade up-rollback-1 {says}")
+        );
+    }
     world.failure_rule.created = None;
     // A user has said what becomes of it.
     world.upgrade_spec.operation = Operation::Abort;
@@ -345,6 +362,7 @@ fn a_node_that_is_not_ready_fails_the_end_and_the_first_pools() {
         waiting.any(|waiting| waiting.to_string().contains("has been there since"))
     };
     until(&mut world, bakes);
+    world.now += SignedDuration::from_mins(31);
     for (minutes, has_failed) in [(29, false), (30, true)] {
         unready(&mut world, "md-0", minutes);
         let decision = world.plan();
@@ -361,6 +379,7 @@ fn a_node_that_is_not_ready_fails_the_end_and_the_first_pools() {
         machine.node_readiness = ready_since(now - SignedDuration::from_hours(1));
     }
     until(&mut world, complete);
+    world.now += SignedDuration::from_mins(31);
     for (minutes, has_failed) in [(29, false), (30, true)] {
         unready(&mut world, "md-1", minutes);
         let decision = world.plan();
@@ -372,6 +391,93 @@ fn a_node_that_is_not_ready_fails_the_end_and_the_first_pools() {
             "{failure:#?}"
         );
     }
+}
+
+/// What wasn't ready before the upgrade came there, or where it never came, isn't its failure.
+#[test]
+fn a_node_counts_from_when_its_upgrade_has_arrived() {
+    let mut world = at_a_release("v1.35.1", "3.6.6-0", NEW);
+    for pool in ["md-0", "md-1"] {
+        world.add_pool(pool, &version("v1.35.1"), 1);
+    }
+    world.upgrade_spec.pools.insert("md-1".to_owned(), PoolOverride::Hold);
+    until(&mut world, complete);
+    let arrived = world.now;
+    let week = 7 * 24 * 60;
+    for (pool, minutes, has_failed) in [("md-0", 20, false), ("md-0", 31, true), ("md-1", 31, false)] {
+        let mut world = world.clone();
+        world.now = arrived + SignedDuration::from_mins(minutes);
+        unready(&mut world, pool, week);
+        let decision = world.plan();
+        assert_eq!(decision.progress.stage, Stage::Verifying, "{pool}");
+        assert_eq!(decision.failed().is_some(), has_failed, "{pool} {minutes}");
+    }
+}
+
+#[test]
+fn a_pool_that_is_scaled_up_once_all_were_there_has_not_failed() {
+    let mut world = at_a_release("v1.35.1", "3.6.6-0", NEW);
+    world.add_pool("md-0", &version("v1.35.1"), 1);
+    until(&mut world, complete);
+    let template = world.pools[0].object.infrastructure.name.clone();
+    world.pools[0].replicas += 1;
+    world.now += SignedDuration::from_mins(1);
+    world.machine(PoolId::Workers("md-0".to_owned()), version(NEW), &template);
+    world.now += SignedDuration::from_mins(31);
+    assert_eq!(said(&world.plan()), None);
+}
+
+/// The next pass, after so many minutes, and what it leaves to the one after it.
+fn look(world: &mut World, minutes: i64) -> Option<FailureResponse> {
+    world.now += SignedDuration::from_mins(minutes);
+    let decision = world.plan();
+    world.failure_rule.stood = standing(&world.snapshot(), &decision);
+    decision.failed().map(|failed| failed.response.clone())
+}
+
+/// A drain that took longer than the deadline has just ended: the old machine is gone, and the next isn't made yet.
+#[test]
+fn nothing_becomes_of_a_failure_that_has_not_stood_in_every_pass_for_a_while() {
+    let mut world = swapped();
+    world.failure_rule.grace = SignedDuration::from_mins(5);
+    world.failure_rule.on_failure = OnFailure::RollbackWorkers;
+    pass(&mut world, 31);
+    let first = PoolId::Workers("md-0".to_owned());
+    world
+        .machines
+        .retain(|machine| machine.pool.as_ref() != Some(&first) || machine.version != version(NEW));
+    let old = world
+        .machines
+        .iter()
+        .position(|machine| machine.pool.as_ref() == Some(&first));
+    world.machines.remove(old.unwrap());
+    let until = world.now + SignedDuration::from_mins(5);
+    let decision = world.plan();
+    assert!(
+        said(&decision)
+            .unwrap()
+            .ends_with(&format!("; this counts if it is still so at {until:.0}"))
+    );
+    assert_eq!(deadline_of_step(&world.snapshot(), &decision), Some(until));
+
+    let waits = |response: Option<FailureResponse>| matches!(response, Some(FailureResponse::Confirm { .. }));
+    let is_taken_back = |response: Option<FailureResponse>| matches!(response, Some(FailureResponse::TakeBack { .. }));
+    for minutes in [0, 2, 2] {
+        assert!(waits(look(&mut world, minutes)), "{minutes}");
+    }
+    let mut stood = world.clone();
+    assert!(is_taken_back(look(&mut stood, 1)));
+    // Another drain, and an outage.
+    let mut drained = world.clone();
+    let old = drained
+        .machines
+        .iter_mut()
+        .find(|machine| machine.pool.as_ref() == Some(&first));
+    old.unwrap().lifecycle = Lifecycle::Deleting;
+    assert_eq!(look(&mut drained, 0), None);
+    drained.machines = world.machines.clone();
+    assert!(waits(look(&mut drained, 1)));
+    assert!(waits(look(&mut world, 60)));
 }
 
 #[test]

@@ -12,6 +12,7 @@ use instar_planner::{
     PoolId, RaisedConcurrency, ResourceVersion, Rollout, Snapshot, Stage, Strategy, SwapHistory, VersionSetBy,
     Violation, check, release_held,
 };
+use jiff::SignedDuration;
 use serde_json::Value;
 
 use super::{asked, cluster, control_plane, control_plane_goes, decide, machines, pins, pools, topology, words};
@@ -240,6 +241,29 @@ fn before_the_edit_every_pool_is_held_and_let_go_once_that_is_approved() {
     assert_eq!(decide(&world.snapshot).progress.stage, Stage::Complete);
     world.assert_clean();
     assert_eq!(topology(&mut world.snapshot).concurrency.present.as_deref(), Some("1"));
+}
+
+#[test]
+fn no_further_pool_is_let_go_while_one_has_failed() {
+    for (minutes, released) in [(29, 2), (31, 1)] {
+        let mut world = gated();
+        world.snapshot.upgrade_spec.strategy = Strategy::All;
+        world.approve_workers();
+        let is_release = |action: &Action| matches!(action, Action::HoldPool(hold) if hold.change == Hold::Release);
+        while !is_release(&world.decide_and_write().action) {
+            world.cluster_api();
+        }
+        let first = PoolId::Workers(world.released[0].clone());
+        let now = world.snapshot.now;
+        let mut of_pool = machines(&mut world.snapshot).filter(|machine| machine.pool.as_ref() == Some(&first));
+        let machine = of_pool.next().unwrap();
+        machine.version = version(TARGET);
+        machine.node = instar_planner::Node::Absent;
+        machine.created = Some(now - SignedDuration::from_mins(minutes));
+        drop(of_pool);
+        world.decide_and_write();
+        assert_eq!(world.released.len(), released);
+    }
 }
 
 #[test]

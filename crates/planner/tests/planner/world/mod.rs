@@ -173,7 +173,10 @@ impl World {
             approvals: Approvals::default(),
             canary: None,
             minor_rollback: MinorRollback::Refuse,
-            failure_rule: FailureRule::default(),
+            failure_rule: FailureRule {
+                grace: SignedDuration::ZERO,
+                ..FailureRule::default()
+            },
             control_plane: ControlPlane {
                 object: object("controlplane.cluster.x-k8s.io/v1beta2", "KubeadmControlPlane", "blue"),
                 version: version(present),
@@ -288,7 +291,7 @@ impl World {
         for machine in &mut self.machines {
             machine.phase = MachinePhase::Running;
             machine.node = joined(&machine.name, &machine.version);
-            machine.node_readiness = ready_since(self.now - jiff::SignedDuration::from_hours(1));
+            machine.node_readiness = ready_since(self.now - SignedDuration::from_hours(1));
         }
         self.births.clear();
     }

@@ -124,7 +124,8 @@ fn aborted(view: &TopologyView<'_>) -> (Stage, Action, Vec<Waiting>) {
         };
     }
     let has_steps_to_take = landing::has_steps_to_take(view);
-    if let (Place::SetAgain(landed), true) = (&place, has_steps_to_take) {
+    // Where Cluster API doesn't ask, nothing holds the steps.
+    if let (Place::SetAgain(landed), true, RuntimeHooks::On) = (&place, has_steps_to_take, &view.topology.hooks) {
         let waiting = vec![Waiting::SetAgain {
             version: view.topology.version.clone(),
             landed: landed.clone(),
@@ -189,6 +190,15 @@ pub fn replaces_changing_release(snapshot: &Snapshot) -> bool {
             release_change::is_under_way(&view) && !view.is_moving() && goal::names_other_release(&view)
         }
         Operation::Abort | Operation::Rollback(_) => false,
+    })
+}
+
+/// Whether another client has set the version again at which this upgrade was aborted.
+#[must_use]
+pub fn is_set_again(snapshot: &Snapshot) -> bool {
+    TopologyView::read(snapshot).is_ok_and(|view| match &snapshot.upgrade_spec.operation {
+        Operation::Abort => matches!(Place::find(&view), Place::SetAgain(_)),
+        Operation::Upgrade | Operation::Refresh | Operation::Rollback(_) => false,
     })
 }
 

@@ -9,7 +9,7 @@ use instar_api::{ClusterUpgrade, UpgradePhase};
 use instar_capi::Cluster;
 use instar_planner::{
     Action as Write, AskedPoint, Decision, Lifecycle, Snapshot, Stage, Waiting, changing_release, check, follow,
-    is_aimed_at_present, passed, release_held, replaces_changing_release, under_way,
+    is_aimed_at_present, is_set_again, passed, release_held, replaces_changing_release, under_way,
 };
 use instar_watch::Key;
 use jiff::Timestamp;
@@ -101,8 +101,8 @@ impl Context {
         }
     }
 
-    /// While a Cluster moves, it is the turn of who wants it where it goes: of one that is open, else of the
-    /// record. A record that is over and was not done has come true after all.
+    /// While a Cluster moves, it is the turn of who wants it where it goes: of one that is open, else of one that was
+    /// aborted and is undone, else of the record. A record that is over and was not done has come true after all.
     fn turn(
         &self,
         cluster: &Cluster,
@@ -113,8 +113,13 @@ impl Context {
         let open = || upgrades.active.iter().chain(&upgrades.refused);
         let wants_it = |open: &&Arc<ClusterUpgrade>| is_aimed_at_present(&self.snapshot(cluster, open).0);
         let replaces_it = |open: &&Arc<ClusterUpgrade>| replaces_changing_release(&self.snapshot(cluster, open).0);
+        // A record would go on with what was ended.
+        let has_ended_it = |known: &&Arc<ClusterUpgrade>| {
+            upgrade_spec::finished_phase(known) == Some(UpgradePhase::Aborted)
+                && is_set_again(&self.snapshot(cluster, known).0)
+        };
         let of = open().find(wants_it).or_else(|| open().find(replaces_it));
-        if let Some(of) = of {
+        if let Some(of) = of.or_else(|| known.iter().find(has_ended_it)) {
             return ActiveUpgrade::Of(Arc::clone(of));
         }
         match known.iter().find(|known| known.name_any() == record.name_any()) {

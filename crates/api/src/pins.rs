@@ -132,19 +132,31 @@ impl Pin {
     /// The tag of etcd's image, where this pin sets one.
     #[must_use]
     pub fn etcd_tag(&self) -> Option<&str> {
-        self.image_tag(KCP_ETCD)
+        self.image(KCP_ETCD, "/imageTag")
+    }
+
+    /// The repository of etcd's image, where this pin sets one.
+    #[must_use]
+    pub fn etcd_repository(&self) -> Option<&str> {
+        self.image(KCP_ETCD, "/imageRepository")
     }
 
     /// The tag of CoreDNS' image, where this pin sets one.
     #[must_use]
     pub fn core_dns_tag(&self) -> Option<&str> {
-        self.image_tag(KCP_COREDNS)
+        self.image(KCP_COREDNS, "/imageTag")
     }
 
-    fn image_tag(&self, of: &str) -> Option<&str> {
+    /// The repository of CoreDNS' image, where this pin sets one.
+    #[must_use]
+    pub fn core_dns_repository(&self) -> Option<&str> {
+        self.image(KCP_COREDNS, "/imageRepository")
+    }
+
+    fn image(&self, of: &str, part: &str) -> Option<&str> {
         self.kubeadm
             .iter()
-            .find(|(pointer, _)| pointer.as_str().strip_prefix(of) == Some("/imageTag"))
+            .find(|(pointer, _)| pointer.as_str().strip_prefix(of) == Some(part))
             .and_then(|(_, value)| value.as_str())
     }
 }

@@ -1,6 +1,6 @@
 //! Another release of the version that a topology Cluster runs: who has its values already.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -16,6 +16,11 @@ pub struct ReleaseChange {
     /// The same for MachinePools.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub machine_pools: BTreeMap<String, Earlier>,
+
+    /// Those of the MachineDeployments above that an upgrade held back when all else had followed: they stay as they are,
+    /// also when its record is gone.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub held: BTreeSet<String>,
 
     /// The machine templates that Cluster API replaces.
     #[serde(default, skip_serializing_if = "LeftTemplates::is_empty")]
@@ -33,6 +38,11 @@ pub struct LeftTemplates {
     /// The control plane's; absent where its machines get no other values, or where it can't be seen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub control_plane: Option<LeftTemplate>,
+
+    /// The release whose etcd and CoreDNS the control plane had; absent where they are the same. What it asks for tells
+    /// that it has those of the new one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kubeadm: Option<Earlier>,
 
     /// Those of the MachineDeployments that have the new values, by their name in the topology.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -54,6 +64,15 @@ impl ReleaseChange {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
+    }
+
+    /// Whether something has still to get the values of the release: pools that are held stay as they are.
+    #[must_use]
+    pub fn is_under_way(&self) -> bool {
+        let is_rest_held = !self.held.is_empty()
+            && self.machine_pools.is_empty()
+            && self.machine_deployments.keys().eq(self.held.iter());
+        !self.is_empty() && !is_rest_held
     }
 
     /// Whether pools have still to follow.

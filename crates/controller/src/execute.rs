@@ -452,7 +452,7 @@ impl fmt::Display for ActionDescription<'_> {
                 if pools.is_empty() {
                     return write!(
                         f,
-                        "Writing into Cluster {name} that all its pools have release {release}"
+                        "Writing into Cluster {name} that all its pools have release {release}, or are held"
                     );
                 }
                 let pools: Vec<String> = pools.iter().map(ToString::to_string).collect();

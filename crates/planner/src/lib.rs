@@ -42,6 +42,7 @@ mod snapshot;
 mod step;
 mod swap;
 mod swap_history;
+mod template_values;
 mod topology;
 mod upgrade_spec;
 mod value_before;
@@ -89,7 +90,9 @@ pub use snapshot::{
     VersionSetBy,
 };
 pub use swap_history::{ComponentImage, Direction, PoolState, SwapEntry, SwapHistory, UpgradeId};
-pub use topology::{changing_release, is_aimed_at_present, passed, release_held, under_way};
+pub use topology::{
+    changing_release, is_aimed_at_present, is_set_again, passed, release_held, replaces_changing_release, under_way,
+};
 pub use upgrade_spec::{
     Approvals, CanaryRule, Gate, GateState, Origin, PoolOverride, Retention, Strategy, Target, UpgradeSpec,
 };

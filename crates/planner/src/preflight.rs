@@ -12,10 +12,11 @@ use crate::{
     decision::Waiting,
     observed::Observed,
     operation::Operation,
-    settled::{is_release_changing, is_topology_moving},
+    settled::is_topology_moving,
     snapshot::{MachineDeployment, Object, Snapshot, Template},
     step::Step,
     swap_history::Direction,
+    topology::changing_release,
     upgrade_spec::{Origin, Target},
     values::{apply, put},
 };
@@ -58,7 +59,8 @@ fn has_begun(snapshot: &Snapshot) -> bool {
         .any(is_swapped)
         || is_edited
         || is_topology_moving(snapshot)
-        || is_release_changing(snapshot)
+        // Another upgrade may have left pools at another release.
+        || changing_release(snapshot) == Some(upgrade_spec.target.as_str())
 }
 
 /// Whether the checks are asked: of an upgrade whose first swap is Instar's, before that. No upgrade of a Cluster that

@@ -32,13 +32,6 @@ pub(crate) fn is_topology_moving(snapshot: &Snapshot) -> bool {
         .any(|version| *version != topology.version)
 }
 
-/// Whether a release of the version that a topology cluster runs is replaced by another one.
-pub(crate) fn is_release_changing(snapshot: &Snapshot) -> bool {
-    let topology = snapshot.cluster.topology();
-    let pin = topology.and_then(|topology| topology.pins.as_ref()?.releases.get(&topology.version));
-    pin.is_some_and(|pin| !pin.change.is_empty())
-}
-
 /// Whether a machine is as the spec of its pool says.
 pub(crate) fn matches_spec(machine: &Machine, version: &KubeVersion, template: Option<&TemplateRef>) -> bool {
     let from = machine.template.as_ref();

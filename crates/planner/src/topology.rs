@@ -91,7 +91,7 @@ fn followed(view: &TopologyView<'_>) -> Decision {
             pools: pools(view),
             templates: Vec::new(),
         },
-        unread: Vec::new(),
+        unread: release_change::unread(view),
     }
 }
 
@@ -124,7 +124,8 @@ fn aborted(view: &TopologyView<'_>) -> (Stage, Action, Vec<Waiting>) {
         };
     }
     let has_steps_to_take = landing::has_steps_to_take(view);
-    if let (Place::SetAgain(landed), true) = (&place, has_steps_to_take) {
+    // Where Cluster API doesn't ask, nothing holds the steps.
+    if let (Place::SetAgain(landed), true, RuntimeHooks::On) = (&place, has_steps_to_take, &view.topology.hooks) {
         let waiting = vec![Waiting::SetAgain {
             version: view.topology.version.clone(),
             landed: landed.clone(),
@@ -165,10 +166,11 @@ fn put_back(view: &TopologyView<'_>) -> Option<Action> {
 }
 
 /// Whether Cluster API takes a topology cluster from one version to another: some object or machine
-/// of it isn't at the Cluster's version. One that is still being created is at one version only.
+/// of it isn't at the Cluster's version, or a release of that version is replaced. One that is still being created is at one
+/// version only.
 #[must_use]
 pub fn under_way(snapshot: &Snapshot) -> bool {
-    TopologyView::read(snapshot).is_ok_and(|view| view.is_moving() || changes_by_hand(&view))
+    TopologyView::read(snapshot).is_ok_and(|view| view.is_moving() || release_change::is_under_way(&view))
 }
 
 /// Whether something says or runs another version than the Cluster's.
@@ -181,16 +183,28 @@ pub(crate) fn is_moving(snapshot: &Snapshot) -> bool {
 pub fn changing_release(snapshot: &Snapshot) -> Option<&str> {
     let topology = snapshot.cluster.topology()?;
     let pin = topology.pins.as_ref()?.releases.get(&topology.version)?;
-    (!pin.change.is_empty()).then_some(&pin.release)
+    pin.change.is_under_way().then_some(&pin.release)
 }
 
-/// Whether a release of the Cluster's version is replaced by one that no `ClusterUpgrade` has named: an upgrade that holds
-/// pools back leaves them at the other release.
-fn changes_by_hand(view: &TopologyView<'_>) -> bool {
-    let set_by = view.topology.version_set_by.as_ref();
-    let release = view.topology.release_of(&view.topology.version);
-    let is_named = set_by.is_some_and(|set_by| Some(set_by.target.as_str()) == release);
-    release_change::is_under_way(view) && !is_named
+/// Whether an upgrade names another release instead of the one that comes to the Cluster's version: what never comes up is
+/// left by that alone.
+#[must_use]
+pub fn replaces_changing_release(snapshot: &Snapshot) -> bool {
+    TopologyView::read(snapshot).is_ok_and(|view| match &snapshot.upgrade_spec.operation {
+        Operation::Upgrade | Operation::Refresh => {
+            release_change::is_under_way(&view) && !view.is_moving() && goal::names_other_release(&view)
+        }
+        Operation::Abort | Operation::Rollback(_) => false,
+    })
+}
+
+/// Whether another client has set the version again at which this upgrade was aborted.
+#[must_use]
+pub fn is_set_again(snapshot: &Snapshot) -> bool {
+    TopologyView::read(snapshot).is_ok_and(|view| match &snapshot.upgrade_spec.operation {
+        Operation::Abort => matches!(Place::find(&view), Place::SetAgain(_)),
+        Operation::Upgrade | Operation::Refresh | Operation::Rollback(_) => false,
+    })
 }
 
 /// Whether the Cluster's version is what is asked, or where the upgrade has ended: nothing is to be edited.

@@ -58,7 +58,8 @@ pub(super) fn by_release(pin: &Pin) -> (Pin, BTreeMap<&Earlier, Pin>) {
     (own, others)
 }
 
-/// Names can be taken off the list and not put there; of templates, the controller says what it saw.
+/// Names can be taken off the list and not put there; of templates, the controller says what it saw, and of pools
+/// which are held.
 pub(super) fn still_listed(before: &ReleaseChange, edited: &ReleaseChange) -> ReleaseChange {
     let both = |kind| {
         let edited = of_kind(edited, kind);
@@ -69,6 +70,7 @@ pub(super) fn still_listed(before: &ReleaseChange, edited: &ReleaseChange) -> Re
     ReleaseChange {
         machine_deployments: both(PoolKind::MachineDeployment),
         machine_pools: both(PoolKind::MachinePool),
+        held: edited.held.clone(),
         left: LeftTemplates::clone(&edited.left),
     }
 }

@@ -57,6 +57,8 @@ impl<'a> Request<'a> {
             }
         }
         pin.change.left.control_plane = self.left_template(before, plain);
+        // They replace machines without another template.
+        pin.change.left.kubeadm = (before.kubeadm != plain.kubeadm).then(|| before.release.clone());
         pin
     }
 

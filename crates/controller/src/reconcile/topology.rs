@@ -9,7 +9,7 @@ use instar_api::{ClusterUpgrade, UpgradePhase};
 use instar_capi::Cluster;
 use instar_planner::{
     Action as Write, AskedPoint, Decision, Lifecycle, Snapshot, Stage, Waiting, changing_release, check, follow,
-    is_aimed_at_present, passed, release_held, standing, under_way,
+    is_aimed_at_present, is_set_again, passed, release_held, replaces_changing_release, standing, under_way,
 };
 use instar_watch::Key;
 use jiff::Timestamp;
@@ -104,8 +104,8 @@ impl Context {
         }
     }
 
-    /// While a Cluster moves, it is the turn of who wants it where it goes: of one that is open, else
-    /// of the record. A record that is over and was not done has come true after all.
+    /// While a Cluster moves, it is the turn of who wants it where it goes: of one that is open, else of one that was
+    /// aborted and is undone, else of the record. A record that is over and was not done has come true after all.
     fn turn(
         &self,
         cluster: &Cluster,
@@ -113,10 +113,17 @@ impl Context {
         known: &[Arc<ClusterUpgrade>],
         upgrades: &Upgrades,
     ) -> ActiveUpgrade {
-        let mut open = upgrades.active.iter().chain(&upgrades.refused);
+        let open = || upgrades.active.iter().chain(&upgrades.refused);
         let wants_it = |open: &&Arc<ClusterUpgrade>| is_aimed_at_present(&self.snapshot(cluster, open).0);
-        if let Some(wants_it) = open.find(wants_it) {
-            return ActiveUpgrade::Of(Arc::clone(wants_it));
+        let replaces_it = |open: &&Arc<ClusterUpgrade>| replaces_changing_release(&self.snapshot(cluster, open).0);
+        // A record would go on with what was ended.
+        let has_ended_it = |known: &&Arc<ClusterUpgrade>| {
+            upgrade_spec::finished_phase(known) == Some(UpgradePhase::Aborted)
+                && is_set_again(&self.snapshot(cluster, known).0)
+        };
+        let of = open().find(wants_it).or_else(|| open().find(replaces_it));
+        if let Some(of) = of.or_else(|| known.iter().find(has_ended_it)) {
+            return ActiveUpgrade::Of(Arc::clone(of));
         }
         match known.iter().find(|known| known.name_any() == record.name_any()) {
             None => ActiveUpgrade::Record(Box::new(record)),
@@ -124,6 +131,25 @@ impl Context {
                 upgrades.active.clone().map_or(ActiveUpgrade::None, ActiveUpgrade::Of)
             }
             Some(known) => ActiveUpgrade::Of(Arc::clone(known)),
+        }
+    }
+
+    /// What is not known of templates only keeps a release change waiting, so that is no error.
+    async fn read_templates(&self, snapshot: &mut Snapshot) {
+        if follow(snapshot).unread.is_empty() {
+            return;
+        }
+        let cluster = snapshot.cluster.name.clone();
+        let read = async {
+            let referred = self.referred();
+            snapshot.templates = referred.templates(snapshot).await?;
+            for template in follow(snapshot).unread {
+                referred.read_template(snapshot, &template).await?;
+            }
+            Ok::<(), Error>(())
+        };
+        if let Err(error) = Box::pin(read).await {
+            tracing::warn!(%cluster, "Leaving out what templates say for now: {error}");
         }
     }
 
@@ -166,6 +192,7 @@ impl Context {
         let snapshots = self.prober.snapshots(&key);
         let cluster_api = Box::pin(self.cluster_api.version_for(&self.client, &rules, &snapshot)).await;
         preflight(&rules, upgrade, &readings, &snapshots, &cluster_api, &mut snapshot);
+        self.read_templates(&mut snapshot).await;
         let mut addons = self.addons(&rules, cluster);
         let mut decision = loop {
             let decision = follow(&snapshot);

@@ -1,7 +1,9 @@
 //! The invariants of a release change: no pool follows before the control plane has arrived, not more of them at a time
 //! than are asked for, and no Machine is deleted that has a node.
 
-use instar_api::{Pin, Pins, RELEASES_ANNOTATION};
+use std::collections::BTreeMap;
+
+use instar_api::{Pin, Pins, RELEASES_ANNOTATION, ReleaseChange};
 use instar_capi::{
     Lifecycle, ManagedBy,
     labels::{TOPOLOGY_DEPLOYMENT_NAME, TOPOLOGY_POOL_NAME},
@@ -16,7 +18,8 @@ use super::{
 use crate::{
     decision::{DeleteMachine, FollowRelease},
     pool_id::PoolId,
-    snapshot::{ConditionStatus, Flavor, Machine, MachineDeployment, Node, Rollout, Snapshot, UpToDate},
+    snapshot::{ConditionStatus, Flavor, Machine, MachineDeployment, MachinePool, Node, Rollout, Snapshot, UpToDate},
+    template_values,
     upgrade_spec::{Origin, PoolOverride},
 };
 
@@ -34,7 +37,7 @@ pub(super) fn check(snapshot: &Snapshot, follow: &FollowRelease, broken: &mut Ve
     let without = |pins: &Pins| {
         let mut pins = pins.clone();
         if let Some(pin) = pins.releases.get_mut(&topology.version) {
-            pin.change = instar_api::ReleaseChange::default();
+            pin.change = ReleaseChange::default();
         }
         pins
     };
@@ -69,9 +72,9 @@ fn is_listed(snapshot: &Snapshot, follow: &FollowRelease, old: &Pin, new: &Pin) 
         let mut pools = read(&snapshot.pools);
         let is_left = |pool: &MachineDeployment| {
             let name = in_topology(pool);
-            old.change.machine_deployments.keys().any(|listed| Some(listed) == name) || is_awaited(pool, old)
+            old.change.machine_deployments.keys().any(|listed| Some(listed) == name) || is_awaited(snapshot, pool, old)
         };
-        return new.change.is_empty() && !pools.any(is_left);
+        return (new.change.is_empty() && !pools.any(is_left)) || is_rest_held(snapshot, old, new);
     }
     let mut expected = old.change.clone();
     for id in &follow.pools {
@@ -80,12 +83,11 @@ fn is_listed(snapshot: &Snapshot, follow: &FollowRelease, old: &Pin, new: &Pin) 
             PoolId::Workers(of) => read(&snapshot.pools)
                 .find(|pool| pool.object.name == *of)
                 .is_some_and(|pool| {
-                    let rules = &snapshot.upgrade_spec.pools;
-                    let is_held = matches!(rules.get(of), Some(PoolOverride::Hold));
                     let name = in_topology(pool).cloned().unwrap_or_default();
                     let left = pool.infrastructure.name.clone();
                     expected.left.machine_deployments.insert(name.clone(), left);
-                    expected.machine_deployments.remove(&name).is_some() && !is_held
+                    expected.held.remove(&name);
+                    expected.machine_deployments.remove(&name).is_some() && !is_held(snapshot, pool, old)
                 }),
             PoolId::MachinePool(of) => read(&snapshot.machine_pools)
                 .find(|pool| pool.object.name == *of)
@@ -101,17 +103,46 @@ fn is_listed(snapshot: &Snapshot, follow: &FollowRelease, old: &Pin, new: &Pin) 
     expected == new.change
 }
 
+/// Whether the pin gets nothing but that the pools which are left are held, and they are.
+fn is_rest_held(snapshot: &Snapshot, old: &Pin, new: &Pin) -> bool {
+    let listed = &old.change.machine_deployments;
+    let expected = ReleaseChange {
+        held: listed.keys().cloned().collect(),
+        machine_pools: BTreeMap::new(),
+        ..old.change.clone()
+    };
+    let follows = |pool: &MachineDeployment| {
+        let is_listed = in_topology(pool).is_some_and(|name| listed.contains_key(name));
+        is_awaited(snapshot, pool, old) || (is_listed && !is_held(snapshot, pool, old))
+    };
+    let is_of_list = |pool: &MachinePool| {
+        let name = pool.labels.get(TOPOLOGY_POOL_NAME);
+        name.is_some_and(|name| old.change.machine_pools.contains_key(name))
+    };
+    new.change == expected && !read(&snapshot.pools).any(follows) && !read(&snapshot.machine_pools).any(is_of_list)
+}
+
+/// Whether an upgrade leaves a pool as it is: this one, or one of before where this is a record.
+fn is_held(snapshot: &Snapshot, pool: &MachineDeployment, pin: &Pin) -> bool {
+    let rules = &snapshot.upgrade_spec.pools;
+    let name = in_topology(pool);
+    let is_of_before = name.is_some_and(|name| pin.change.held.contains(name));
+    let rule = rules.get(&pool.object.name).or_else(|| rules.get(name?));
+    matches!(rule, Some(PoolOverride::Hold)) || (is_of_before && snapshot.upgrade_spec.origin == Origin::Cluster)
+}
+
 /// Whether the control plane is at the release, with all its machines.
 fn has_arrived(snapshot: &Snapshot, pin: &Pin) -> bool {
     let (Some(control_plane), Some(topology)) = (control_plane(snapshot), snapshot.cluster.topology()) else {
         return false;
     };
-    let template = control_plane.infrastructure.as_ref().map(|template| &template.name);
+    let template = control_plane.infrastructure.as_ref();
     let left = pin.change.left.control_plane.as_ref().map(|left| &left.name);
+    let has_values = template.is_some_and(|template| template_values::has(snapshot, template, &pin.control_plane));
     let is_there = |machine: &Machine| machine.version == control_plane.version && has_node(machine);
     let mut machines = read(&snapshot.machines).filter(|machine| machine.pool == Some(PoolId::ControlPlane));
     control_plane.version == topology.version
-        && (left.is_none() || left != template)
+        && (left.is_none() || left != template.map(|template| &template.name) || has_values)
         && control_plane.object.observed_generation >= control_plane.object.generation
         && control_plane
             .replicas
@@ -133,7 +164,7 @@ fn moving(snapshot: &Snapshot, pin: &Pin) -> usize {
             let template = machine.template.as_ref();
             machine.version != pool.version || template.is_some_and(|template| *template != pool.infrastructure.name)
         };
-        is_awaited(pool, pin) || machines.any(|machine| is_old(machine) || !has_node(machine))
+        is_awaited(snapshot, pool, pin) || machines.any(|machine| is_old(machine) || !has_node(machine))
     };
     pools.filter(rolls).count()
 }
@@ -218,9 +249,12 @@ pub(super) fn check_machine(snapshot: &Snapshot, delete: &DeleteMachine, broken:
     }
 }
 
-fn is_awaited(pool: &MachineDeployment, pin: &Pin) -> bool {
-    let left = in_topology(pool).and_then(|name| pin.change.left.machine_deployments.get(name));
-    left == Some(&pool.infrastructure.name)
+fn is_awaited(snapshot: &Snapshot, pool: &MachineDeployment, pin: &Pin) -> bool {
+    let template = &pool.infrastructure;
+    in_topology(pool).is_some_and(|name| {
+        let is_left = pin.change.left.machine_deployments.get(name) == Some(&template.name);
+        is_left && !template_values::has(snapshot, template, pin.machine_deployment(name))
+    })
 }
 
 fn has_node(machine: &Machine) -> bool {

@@ -5,7 +5,7 @@ use instar_catalog::{Release, Resolved};
 use instar_domain::{BuildOrder, KubeVersion, Minor};
 use serde_json::json;
 
-use super::{holds, hooks, view::TopologyView};
+use super::{holds, hooks, release_change, view::TopologyView};
 use crate::{
     classic::is_older,
     decision::{Action, EditVersion, Waiting},
@@ -69,7 +69,7 @@ impl Goal {
             waiting.push(older(present, &row.version().to_string()));
         } else if let Some(mismatch) = source_mismatch(view).filter(|_| written.is_none()) {
             waiting.push(mismatch);
-        } else if written.is_none() && view.is_moving() {
+        } else if written.is_none() && (view.is_moving() || is_other_change(view, row)) {
             waiting.push(Waiting::UpgradeUnderWay {
                 version: present.clone(),
             });
@@ -96,6 +96,21 @@ impl Goal {
             Self::Held(waiting)
         }
     }
+}
+
+/// Whether a release of the Cluster's version is replaced, and this isn't to another release of it: that one may be what
+/// gets a control plane on whose machines never come up.
+fn is_other_change(view: &TopologyView<'_>, row: &Release) -> bool {
+    release_change::is_under_way(view) && *row.version() != view.topology.version
+}
+
+/// Whether another release of the Cluster's version is asked for than the one that it is pinned to.
+pub(super) fn names_other_release(view: &TopologyView<'_>) -> bool {
+    let row = match view.snapshot.upgrade_spec.origin {
+        Origin::Upgrade => resolve(view).ok().flatten(),
+        Origin::Cluster => None,
+    };
+    row.is_some_and(|row| *row.version() == view.topology.version)
 }
 
 fn older(present: &KubeVersion, wanted: &str) -> Waiting {

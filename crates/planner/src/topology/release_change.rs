@@ -3,7 +3,10 @@
 //! those of a pool that is held. Cluster API replaces its machines then.
 //!
 //! Neither a version nor a condition says which release Cluster API has rendered, but a template's name does: it gives what
-//! it replaces another one. So the list keeps the names from before.
+//! it replaces another one. So the list keeps the names from before. A template that has the values anyway keeps its name:
+//! of that, its content is read.
+
+use std::collections::BTreeMap;
 
 use instar_api::{LeftTemplate, Pin, RELEASES_ANNOTATION, ReleaseChange};
 use instar_capi::{
@@ -18,12 +21,14 @@ use crate::{
     decision::{Action, FollowRelease, Waiting},
     gates,
     pool_id::PoolId,
-    snapshot::{Flavor, MachineDeployment, MachinePool, Rollout},
-    upgrade_spec::PoolOverride,
+    snapshot::{Flavor, MachineDeployment, MachinePool, Rollout, Snapshot, TemplateRef},
+    template_values,
+    upgrade_spec::{Origin, PoolOverride},
 };
 
 /// What is changed, where something is.
 pub(super) struct Changing<'a> {
+    snapshot: &'a Snapshot,
     pin: &'a Pin,
     change: &'a ReleaseChange,
 }
@@ -32,14 +37,22 @@ impl<'a> Changing<'a> {
     pub(super) fn of(view: &TopologyView<'a>) -> Option<Self> {
         let pin = view.topology.pins.as_ref()?.releases.get(&view.topology.version)?;
         let change = &pin.change;
-        (!change.is_empty()).then_some(Self { pin, change })
+        (!change.is_empty()).then_some(Self {
+            snapshot: view.snapshot,
+            pin,
+            change,
+        })
     }
 
     /// Whether the release's values have come to the control plane's own object.
     fn has_control_plane(&self, view: &TopologyView<'_>) -> bool {
         let control_plane = view.control_plane;
         let template = control_plane.infrastructure.as_ref();
-        let is_left = |left: &LeftTemplate| template.is_some_and(|template| template.name == left.name);
+        let is_left = |left: &LeftTemplate| {
+            template.is_some_and(|template| {
+                template.name == left.name && !template_values::has(self.snapshot, template, &self.pin.control_plane)
+            })
+        };
         !self.change.left.control_plane.as_ref().is_some_and(is_left)
     }
 
@@ -51,8 +64,15 @@ impl<'a> Changing<'a> {
     /// Whether it has the release's values in the pins, and Cluster API hasn't given them to it yet.
     fn is_awaited(&self, pool: &MachineDeployment) -> bool {
         let left = &self.change.left.machine_deployments;
-        let left = in_topology(pool).and_then(|name| left.get(name));
-        left.is_some_and(|left| *left == pool.infrastructure.name)
+        in_topology(pool).is_some_and(|name| {
+            left.get(name) == Some(&pool.infrastructure.name)
+                && !template_values::has(self.snapshot, &pool.infrastructure, self.pin.machine_deployment(name))
+        })
+    }
+
+    /// Whether an upgrade held it back when all else had followed.
+    fn is_held(&self, pool: &MachineDeployment) -> bool {
+        in_topology(pool).is_some_and(|name| self.change.held.contains(name))
     }
 
     /// Whether it was taken off the list.
@@ -68,7 +88,21 @@ impl<'a> Changing<'a> {
 
 /// Whether a release of the version that runs is being replaced: an upgrade goes on, though nothing is at another version.
 pub(super) fn is_under_way(view: &TopologyView<'_>) -> bool {
-    Changing::of(view).is_some()
+    Changing::of(view).is_some_and(|changing| changing.change.is_under_way())
+}
+
+/// The templates that kept their names, of which has to be known what they say.
+pub(super) fn unread(view: &TopologyView<'_>) -> Vec<TemplateRef> {
+    let Some(changing) = Changing::of(view) else {
+        return Vec::new();
+    };
+    let control_plane = view.control_plane.infrastructure.as_ref();
+    let control_plane = control_plane.filter(|_| !changing.has_control_plane(view));
+    let pools = view.pools.iter().filter(|pool| changing.is_awaited(pool));
+    let left = control_plane.into_iter().chain(pools.map(|pool| &pool.infrastructure));
+    left.filter(|template| template_values::content(view.snapshot, template).is_none())
+        .cloned()
+        .collect()
 }
 
 /// The next pools that get the release's values, or that nothing has still to follow.
@@ -83,9 +117,11 @@ pub(super) fn next(view: &TopologyView<'_>, waiting: &mut Vec<Waiting>) -> Optio
         .copied()
         .filter(|pool| changing.has_to_follow(pool))
         .collect();
-    to_follow.retain(|pool| !is_held_back(view, pool));
+    to_follow.retain(|pool| !is_held_back(view, &changing, pool));
     if to_follow.is_empty() {
-        return machine_pools(view, &changing, waiting).or_else(|| end(view, &changing));
+        return machine_pools(view, &changing, waiting)
+            .or_else(|| end(view, &changing))
+            .or_else(|| hold_rest(view, &changing));
     }
     if let Some(record) =
         canary::record_followed(view, |pool| changing.has_followed(pool) && !changing.is_awaited(pool))
@@ -151,7 +187,7 @@ pub(super) fn waiting(view: &TopologyView<'_>) -> Vec<Waiting> {
                 pool: id(),
                 release: release(),
             });
-        } else if changing.has_to_follow(pool) && !is_held_back(view, pool) {
+        } else if changing.has_to_follow(pool) && !is_held_back(view, &changing, pool) {
             waiting.push(Waiting::PoolToFollow {
                 pool: id(),
                 release: release(),
@@ -190,17 +226,24 @@ fn has_tags(view: &TopologyView<'_>, pin: &Pin) -> bool {
     let is = |pinned: Option<&str>, asked: Option<&String>| {
         pinned.is_none_or(|pinned| asked.is_some_and(|asked| asked == pinned))
     };
-    is(pin.etcd_tag(), cluster_configuration.etcd.local.image_tag.as_ref())
-        && is(pin.core_dns_tag(), cluster_configuration.dns.image_tag.as_ref())
+    let (etcd, dns) = (&cluster_configuration.etcd, &cluster_configuration.dns);
+    let has_etcd = etcd.external.is_some()
+        || is(pin.etcd_tag(), etcd.local.image_tag.as_ref())
+            && is(pin.etcd_repository(), etcd.local.image_repository.as_ref());
+    has_etcd
+        && is(pin.core_dns_tag(), dns.image_tag.as_ref())
+        && is(pin.core_dns_repository(), dns.image_repository.as_ref())
 }
 
-/// Whether this upgrade leaves a pool as it is.
-fn is_held_back(view: &TopologyView<'_>, pool: &MachineDeployment) -> bool {
-    let rules = &view.snapshot.upgrade_spec.pools;
+/// Whether this upgrade leaves a pool as it is. A record says nothing of pools, so it leaves those that an upgrade held.
+fn is_held_back(view: &TopologyView<'_>, changing: &Changing<'_>, pool: &MachineDeployment) -> bool {
+    let upgrade_spec = &view.snapshot.upgrade_spec;
+    let rules = &upgrade_spec.pools;
     let rule = rules.get(&pool.object.name).or_else(|| rules.get(in_topology(pool)?));
-    match rule {
-        Some(PoolOverride::Hold) => true,
-        Some(PoolOverride::Pin(_)) | None => false,
+    match (rule, upgrade_spec.origin) {
+        (Some(PoolOverride::Hold), Origin::Upgrade | Origin::Cluster) => true,
+        (Some(PoolOverride::Pin(_)) | None, Origin::Upgrade) => false,
+        (Some(PoolOverride::Pin(_)) | None, Origin::Cluster) => changing.is_held(pool),
     }
 }
 
@@ -251,6 +294,20 @@ fn end(view: &TopologyView<'_>, changing: &Changing<'_>) -> Option<Action> {
     (!is_listed && !is_awaited).then(|| write(view, changing, ReleaseChange::default(), Vec::new()))
 }
 
+/// All that is listed still is held back, so for this upgrade the change is over. The pin says so, since a record may be
+/// deleted.
+fn hold_rest(view: &TopologyView<'_>, changing: &Changing<'_>) -> Option<Action> {
+    let follows = view.machine_pools.iter().any(|pool| changing.follows_later(pool));
+    let is_awaited = view.pools.iter().any(|pool| changing.is_awaited(pool));
+    let change = ReleaseChange {
+        held: changing.change.machine_deployments.keys().cloned().collect(),
+        // None of these is there any more.
+        machine_pools: BTreeMap::new(),
+        ..changing.change.clone()
+    };
+    (!follows && !is_awaited && change != *changing.change).then(|| write(view, changing, change, Vec::new()))
+}
+
 fn take_off(
     view: &TopologyView<'_>,
     changing: &Changing<'_>,
@@ -262,6 +319,7 @@ fn take_off(
     for pool in go {
         let Some(name) = in_topology(pool) else { continue };
         change.machine_deployments.remove(name);
+        change.held.remove(name);
         let left = &mut change.left.machine_deployments;
         left.insert(name.to_owned(), pool.infrastructure.name.clone());
         pools.push(PoolId::Workers(pool.object.name.clone()));

@@ -232,3 +232,26 @@ fn a_cluster_that_is_restored_in_the_middle_keeps_its_list() {
         "{refused}"
     );
 }
+
+#[test]
+fn the_pools_that_are_held_are_kept_until_another_release_is_named() {
+    let (world, cluster) = running();
+    let (changed, _) = world.edit(&cluster, set_version("r34-2")).unwrap();
+    let hold = edit_pin(|pin| pin.change.held = pin.change.machine_deployments.keys().cloned().collect());
+    let (held, _) = world.edit(&changed, hold).unwrap();
+    assert!(!pin(&held).change.is_under_way(), "{:?}", pin(&held).change);
+    let replaced = world.edit(&held, |cluster| cluster["metadata"]["annotations"] = json!({}));
+    assert_eq!(replaced.unwrap().0, held);
+    let (third, _) = world.edit(&held, set_version("r34-3")).unwrap();
+    assert!(pin(&third).change.is_under_way());
+}
+
+#[test]
+fn another_etcd_alone_is_a_change_too() {
+    let (mut world, cluster) = running();
+    world.rows.push(row("r34-4", VERSION, "3.6.6-0"));
+    for (release, kubeadm) in [("r34-2", None), ("r34-4", Some("r34".to_owned()))] {
+        let (changed, _) = world.edit(&cluster, set_version(release)).unwrap();
+        assert_eq!(pin(&changed).change.left.kubeadm, kubeadm);
+    }
+}

@@ -5,7 +5,7 @@ use instar_capi::labels::UNSAFE_VERSION;
 use instar_planner::{
     Action, ConditionStatus, Decision, Gate, GateState, Lifecycle, ManagedBy, Observed, Operation, Origin,
     ResourceVersion, RuntimeHooks, Snapshot, Stage, Target, VersionSetBy, Violation, check, follow,
-    is_aimed_at_present, release_held, under_way,
+    is_aimed_at_present, is_set_again, release_held, under_way,
 };
 use serde_json::json;
 
@@ -288,7 +288,18 @@ fn another_client_that_sets_it_again_is_not_fought() {
         (Action::Nothing, Stage::Held)
     );
     assert!(words(&held)[0].starts_with("ForeignWriter: spec.topology.version was set to v1.35.5 again"));
+    assert!(is_set_again(&snapshot));
+    // Nothing holds what Cluster API doesn't ask about, so nothing says that it does.
+    let mut unasked = snapshot.clone();
+    topology(&mut unasked).hooks = RuntimeHooks::Off("the namespace has not opted in".to_owned());
+    let told = decide(&unasked);
+    assert!(
+        words(&told)[0].contains("can't end before the control plane is at v1.35.5"),
+        "{:?}",
+        words(&told)
+    );
     snapshot.upgrade_spec.operation = Operation::Upgrade;
+    assert!(!is_set_again(&snapshot));
     assert_eq!(next(&mut snapshot), "go");
 }
 

@@ -4,7 +4,7 @@ use instar_api::{ApprovalPoint, ApprovedPart, LeftTemplate, ReleaseChange};
 use instar_capi::labels::TOPOLOGY_DEPLOYMENT_NAME;
 use instar_planner::{
     Action, CanaryRule, FollowRelease, Gate, GateState, Lifecycle, Node, Observed, PoolId, PoolOverride, Snapshot,
-    Strategy, UpToDate, Violation,
+    Strategy, UpToDate, Violation, is_aimed_at_present, replaces_changing_release,
 };
 use jiff::SignedDuration;
 
@@ -302,12 +302,169 @@ fn a_record_is_made_for_what_was_named_by_hand_alone() {
         "{:?}",
         words(&decide(&snapshot))
     );
-    // A ClusterUpgrade that holds pools back has named it.
+    // A ClusterUpgrade that has named it may be gone, or an older one.
     snapshot.upgrade_spec.target = Target::Text("v1.35.5-2".to_owned());
     snapshot.upgrade_spec.origin = Origin::Upgrade;
     written_by_us(&mut snapshot);
-    assert!(!under_way(&snapshot));
+    assert!(under_way(&snapshot));
     assert_eq!(decide(&snapshot).progress.stage, Stage::ControlPlane);
+}
+
+/// `md-2` is held by a ClusterUpgrade that has brought all else there.
+fn with_held_pool() -> Snapshot {
+    let mut snapshot = changing();
+    control_plane_arrives(&mut snapshot);
+    snapshot.upgrade_spec.origin = Origin::Upgrade;
+    snapshot.upgrade_spec.target = Target::Text("v1.35.5-2".to_owned());
+    snapshot
+        .upgrade_spec
+        .pools
+        .insert("md-2".to_owned(), PoolOverride::Hold);
+    for name in ["md-0", "md-1"] {
+        let decision = decide(&snapshot);
+        assert_eq!(followed(&decision), [name]);
+        write(&mut snapshot, &decision);
+        arrives(&mut snapshot, name);
+    }
+    snapshot
+}
+
+#[test]
+fn a_pool_that_is_held_stays_when_its_upgrade_is_gone() {
+    let mut snapshot = with_held_pool();
+    assert!(under_way(&snapshot));
+    let decision = decide(&snapshot);
+    assert_eq!((followed(&decision), decision.progress.stage), (vec![], Stage::Workers));
+    // No pool is called held that the upgrade takes along.
+    let mut other = snapshot.clone();
+    other.upgrade_spec.pools.clear();
+    assert_eq!(check(&other, &decision), [Violation::Incomplete]);
+    write(&mut snapshot, &decision);
+    assert!(!under_way(&snapshot));
+    assert_eq!(instar_planner::changing_release(&snapshot), None);
+    assert_eq!(decide(&snapshot).progress.stage, Stage::Complete);
+    // A record takes nothing along, another upgrade to the release does.
+    let mut record = other;
+    topology(&mut record).pins = topology(&mut snapshot).pins.clone();
+    let taken = decide(&record);
+    assert_eq!(followed(&taken), ["md-2"]);
+    record.upgrade_spec.origin = Origin::Cluster;
+    assert_eq!(decide(&record).progress.stage, Stage::Complete);
+    assert!(check(&record, &taken).contains(&Violation::Incomplete));
+    // A user that takes it off the list lets it follow.
+    change(&mut snapshot).machine_deployments.clear();
+    assert!(under_way(&snapshot));
+}
+
+#[test]
+fn the_checks_of_the_next_upgrade_are_asked_while_a_pool_is_held() {
+    let mut snapshot = with_held_pool();
+    // This one has begun, and another one waits for it.
+    assert!(!instar_planner::checks_are_asked(&snapshot));
+    let held = decide(&snapshot);
+    let mut next = snapshot.clone();
+    next.upgrade_spec.target = Target::Text("v1.36.5".to_owned());
+    assert!(
+        words(&decide(&next))[0].starts_with("UpgradeUnderWay"),
+        "{:?}",
+        words(&decide(&next))
+    );
+    write(&mut snapshot, &held);
+    next.cluster = snapshot.cluster.clone();
+    assert!(instar_planner::checks_are_asked(&next));
+    assert!(
+        matches!(decide(&next).action, Action::EditVersion(_)),
+        "{:?}",
+        decide(&next)
+    );
+}
+
+#[test]
+fn another_release_replaces_one_that_comes() {
+    let mut snapshot = changing();
+    snapshot.upgrade_spec.origin = Origin::Upgrade;
+    snapshot.upgrade_spec.target = Target::Text("v1.35.5-2".to_owned());
+    assert!(!replaces_changing_release(&snapshot) && is_aimed_at_present(&snapshot));
+    snapshot.upgrade_spec.target = Target::Text("v1.35.5-1".to_owned());
+    assert!(replaces_changing_release(&snapshot) && !is_aimed_at_present(&snapshot));
+    assert!(matches!(decide(&snapshot).action, Action::EditVersion(_)));
+    snapshot.upgrade_spec.target = Target::Text("v1.36.5".to_owned());
+    assert!(!replaces_changing_release(&snapshot));
+}
+
+#[test]
+fn a_template_that_has_the_values_anyway_is_read_and_not_waited_for() {
+    let mut snapshot = changing();
+    let pins = topology(&mut snapshot).pins.as_mut().unwrap();
+    let pin = pins.releases.get_mut(&version(VERSION)).unwrap();
+    let image = "/spec/template/spec/image"
+        .parse::<instar_domain::JsonPointer>()
+        .unwrap();
+    let values: instar_api::Values = [(image, serde_json::json!("old"))].into();
+    pin.control_plane = values.clone();
+    pin.workers = values;
+    let mut unread = snapshot.clone();
+    for template in &mut unread.templates {
+        if let Observed::Read(template) = template {
+            template.content = None;
+        }
+    }
+    let asked = decide(&unread);
+    assert_eq!(
+        (asked.action, asked.unread.len(), asked.progress.stage),
+        (Action::Nothing, 1, Stage::ControlPlane)
+    );
+    for name in ["md-0", "md-1", "md-2"] {
+        let decision = decide(&snapshot);
+        assert_eq!((followed(&decision), decision.unread.len()), (vec![name], 0));
+        write(&mut snapshot, &decision);
+    }
+    let decision = decide(&snapshot);
+    write(&mut snapshot, &decision);
+    assert_eq!(decide(&snapshot).progress.stage, Stage::Complete);
+}
+
+#[test]
+fn etcd_that_comes_alone_is_waited_for() {
+    for (part, at, before) in [
+        (
+            "etcd/local/imageTag",
+            "etcd",
+            serde_json::json!({"local": {"imageTag": "one"}}),
+        ),
+        ("dns/imageRepository", "dns", serde_json::json!({"imageTag": "one"})),
+    ] {
+        let mut snapshot = changing();
+        let pins = topology(&mut snapshot).pins.as_mut().unwrap();
+        let pin = pins.releases.get_mut(&version(VERSION)).unwrap();
+        let pointer = format!("/spec/template/spec/kubeadmConfigSpec/clusterConfiguration/{part}");
+        pin.kubeadm = [(pointer.parse().unwrap(), serde_json::json!("two"))].into();
+        pin.change = ReleaseChange::default();
+        pin.change.left.kubeadm = Some("v1.35.5-1".to_owned());
+        let asks = |snapshot: &mut Snapshot, what: serde_json::Value| {
+            control_plane(snapshot).flavor = instar_planner::Flavor::Kubeadm {
+                cluster_configuration: serde_json::from_value(serde_json::json!({ at: what })).unwrap(),
+                settings: Vec::new(),
+            };
+        };
+        asks(&mut snapshot, before);
+        assert!(under_way(&snapshot));
+        let told = decide(&snapshot);
+        assert_eq!(
+            (told.action.clone(), told.progress.stage),
+            (Action::Nothing, Stage::ControlPlane)
+        );
+        assert!(words(&told)[0].starts_with("ReleaseAwaited"), "{:?}", words(&told));
+        let now = match at {
+            "etcd" => serde_json::json!({"local": {"imageTag": "two"}}),
+            _ => serde_json::json!({"imageTag": "one", "imageRepository": "two"}),
+        };
+        asks(&mut snapshot, now);
+        let decision = decide(&snapshot);
+        write(&mut snapshot, &decision);
+        assert_eq!(decide(&snapshot).progress.stage, Stage::Complete);
+        assert!(!under_way(&snapshot));
+    }
 }
 
 /// The first machine of a release that never boots is there beside the ones of before, and another release was named.

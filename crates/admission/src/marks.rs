@@ -80,7 +80,6 @@ pub fn judge(edit: Edit<'_, Marked>, user: &str) -> Vec<Finding> {
         annotation(&new.metadata, labels::PAUSED),
     );
     match paused {
-        // A user's own pause lets nothing go on.
         (Some(old), None) if old.starts_with(PAUSE_MARK) => findings.push(say(
             PAUSE,
             format!("Instar has paused it, and {user} may not resume it"),
@@ -90,6 +89,12 @@ pub fn judge(edit: Edit<'_, Marked>, user: &str) -> Vec<Finding> {
             PAUSE,
             format!("the mark of Instar's pause may not be set by {user}"),
             "leave the annotation as it was",
+        )),
+        // A pause that is the user's own, the user may take off next.
+        (Some(old), Some(own)) if old.starts_with(PAUSE_MARK) && own != old => findings.push(say(
+            PAUSE,
+            format!("the mark of Instar's pause may not be changed by {user}"),
+            "keep the annotation, which pauses it already",
         )),
         (Some(_) | None, _) => {}
     }

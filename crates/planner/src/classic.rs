@@ -79,6 +79,7 @@ fn to_replace<'a>(view: &ClassicView<'a>) -> Vec<(&'a MachineDeployment, ToRepla
         let is_ours = swap.is_some_and(|swap| swap.after.is_at(&pool.version, template));
         match (view.replaces(pool), pool.object.managed_by) {
             (false, _) => ToReplace::Nothing,
+            (true, _) if !is_ours && back::keeps_machines(view, pool) => ToReplace::Keeps,
             (true, ManagedBy::User) if is_ours => ToReplace::ForUpgrade,
             (true, ManagedBy::User | ManagedBy::Topology) => ToReplace::ForOther,
         }

@@ -429,10 +429,10 @@ pub enum Waiting {
     },
     /// The upgrade of a topology Cluster is aborted: its version goes to where its control plane stands.
     Landing { version: KubeVersion },
-    /// It is to be aborted, and goes on to this version: Cluster API doesn't ask before its steps.
+    /// It is to be aborted, and goes on to this version: it can't end between two steps.
     NoLanding {
         version: KubeVersion,
-        /// Why it doesn't, or why that isn't known.
+        /// Why it can't, or why that isn't known.
         why: String,
     },
     /// Another client has set the version again after the upgrade had been aborted.

@@ -27,6 +27,8 @@ pub(crate) enum ToReplace {
     ForUpgrade,
     /// Some, for something else.
     ForOther,
+    /// Some that a way back is to keep: the pool goes back yet, or stays as it is.
+    Keeps,
 }
 
 /// A decision, in place of which a pool is stopped or let go on, if one has to be.
@@ -38,8 +40,12 @@ pub(crate) fn first(
     // What ends leaves no mark.
     let closed = closed(snapshot).filter(|_| decision.progress.stage != Stage::Complete);
     let stands = |(pool, to_replace): &&(&MachineDeployment, ToReplace)| {
-        let is_there = pool.object.lifecycle != Lifecycle::Deleting && *to_replace != ToReplace::Nothing;
-        is_there && closed.is_some()
+        let stands = match to_replace {
+            ToReplace::Nothing => false,
+            ToReplace::ForUpgrade | ToReplace::ForOther => closed.is_some(),
+            ToReplace::Keeps => decision.progress.stage != Stage::Complete,
+        };
+        stands && pool.object.lifecycle != Lifecycle::Deleting
     };
     let marked = || pools.iter().filter(|(pool, _)| pool.rollout_paused.is_some());
     let resumed = marked().find(|entry| !stands(entry));
@@ -47,13 +53,14 @@ pub(crate) fn first(
         pool.rollout_paused.is_none() && *to_replace == ToReplace::ForUpgrade && may_be_stopped(pool)
     });
     let change = match (resumed, stopped) {
-        // On the way back it would go on to where it comes from.
-        (Some(_), _) if goes_back_first(snapshot, &decision.action) => None,
+        (Some(_), _) if goes_back_first(snapshot, &decision) => None,
         (Some((pool, _)), _) => Some(resume(pool)),
         (None, Some((pool, _))) => Some(pause(snapshot, pool)),
         (None, None) => None,
     };
-    let mut standing: Vec<Waiting> = marked().filter(stands).filter_map(|(pool, _)| waits(pool)).collect();
+    // What a way back keeps, no window lets go.
+    let by_windows = marked().filter(|_| closed.is_some()).filter(stands);
+    let mut standing: Vec<Waiting> = by_windows.filter_map(|(pool, _)| waits(pool)).collect();
     if !standing.is_empty() {
         standing.extend(closed.filter(|closed| !decision.waiting.contains(closed)));
     }
@@ -93,12 +100,11 @@ fn may_be_stopped(pool: &MachineDeployment) -> bool {
     pool.object.lifecycle == Lifecycle::Active && pool.rollout == Rollout::Rolling
 }
 
-const fn goes_back_first(snapshot: &Snapshot, action: &Action) -> bool {
+/// Whether a way back writes something else before it lets a pool go on.
+fn goes_back_first(snapshot: &Snapshot, decision: &Decision) -> bool {
     snapshot.upgrade_spec.operation.rollback().is_some()
-        && matches!(
-            action,
-            Action::SwapWorkers(_) | Action::MintTemplate(_) | Action::PinPath(_)
-        )
+        && decision.progress.stage != Stage::Complete
+        && decision.action != Action::Nothing
 }
 
 fn waits(pool: &MachineDeployment) -> Option<Waiting> {

@@ -33,7 +33,7 @@ use crate::{
     operation::Operation,
     paused_rollout::{self, ToReplace},
     refresh::refused,
-    snapshot::{MachineDeployment, RuntimeHooks, Snapshot},
+    snapshot::{MachineDeployment, Snapshot},
     way_back::NoWayBack,
 };
 
@@ -137,15 +137,9 @@ fn aborted(view: &TopologyView<'_>) -> (Stage, Action, Vec<Waiting>) {
     if !has_steps_to_take {
         return (stage, action, waiting);
     }
-    if let RuntimeHooks::Off(why) | RuntimeHooks::Unknown(why) = &view.topology.hooks {
+    if let Some(why) = landing::hindrance(view) {
         let version = view.topology.version.clone();
-        waiting.insert(
-            0,
-            Waiting::NoLanding {
-                version,
-                why: why.clone(),
-            },
-        );
+        waiting.insert(0, Waiting::NoLanding { version, why });
         return (stage, action, waiting);
     }
     let action = match (action, landing::edit(view)) {

@@ -419,11 +419,16 @@ fn marks() -> String {
             paused("object")
         ),
     ];
-    let (resumed, set) = {
+    let (changed, set) = {
         let pause = |object: &str| annotation(object, PAUSED);
         let is_ours = |object: &str| format!("{}.orValue('').startsWith('{PAUSE_MARK}')", pause(object));
         (
-            format!("({} && !{}.hasValue())", is_ours("oldObject"), pause("object")),
+            format!(
+                "({} && {} != {})",
+                is_ours("oldObject"),
+                pause("object"),
+                pause("oldObject")
+            ),
             format!(
                 "({} && {} != {})",
                 is_ours("object"),
@@ -432,6 +437,6 @@ fn marks() -> String {
             ),
         )
     };
-    let all = hold.into_iter().chain([resumed, set]).chain(KEPT.map(written));
+    let all = hold.into_iter().chain([changed, set]).chain(KEPT.map(written));
     all.collect::<Vec<_>>().join(" ||\n")
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use instar_api::{Pins, Values};
+use instar_api::{LandingMark, Pins, Values};
 use instar_capi::{PoolKind, labels::UNSAFE_VERSION};
 use instar_domain::KubeVersion;
 use instar_wiring::Wiring;
@@ -51,9 +51,12 @@ impl<'a> Request<'a> {
         present.into_iter().chain(observed).cloned().collect()
     }
 
+    /// Whether a user has switched Cluster API's check of the version off. What a landing has left goes in the same edit, so
+    /// it may not count in one call and not in the other.
     pub(super) fn is_unsafe(&self) -> bool {
         let annotations = self.new.metadata.annotations.as_ref();
-        annotations.is_some_and(|all| all.contains_key(UNSAFE_VERSION))
+        let text = annotations.and_then(|all| all.get(UNSAFE_VERSION));
+        text.is_some_and(|text| LandingMark::from_annotation(text).is_none())
     }
 
     /// Gives the pools that are new in this edit their values, in the pins that were there before.

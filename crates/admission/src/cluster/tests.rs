@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use instar_api::{CATALOG_LABEL, KubernetesReleaseSpec, PATH_ANNOTATION, Pin, RELEASES_ANNOTATION};
+use instar_api::{CATALOG_LABEL, KubernetesReleaseSpec, LandingMark, PATH_ANNOTATION, Pin, RELEASES_ANNOTATION};
 use instar_capi::{KubeadmControlPlane, labels::UNSAFE_VERSION};
 use instar_catalog::{Catalog, Catalogs};
 use serde_json::{Value, json};
@@ -274,6 +274,17 @@ fn an_edit_pins_every_version_on_the_way() {
         pinned(&unsafe_next),
         ["v1.33.5=r33", "v1.34.3=r34", "v1.35.4=r35", "v1.36.3=r36"]
     );
+}
+
+#[test]
+fn what_a_landing_has_left_does_not_count_in_the_next_edit() {
+    let world = World::new();
+    let (mut landed, _) = world.edit(&world.create("v1.33.5"), set_version("v1.34.3")).unwrap();
+    let mark = LandingMark::new(v("v1.35.4"), v("v1.34.3")).to_annotation();
+    landed["metadata"]["annotations"][UNSAFE_VERSION] = json!(mark);
+    let (onward, _) = world.edit(&landed, set_version("v1.35.4")).unwrap();
+    assert_eq!(onward["metadata"]["annotations"][UNSAFE_VERSION], Value::Null);
+    assert_eq!(pinned(&onward), ["v1.34.3=r34", "v1.35.4=r35"]);
 }
 
 #[test]

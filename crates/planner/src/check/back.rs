@@ -46,14 +46,17 @@ pub(super) fn turns_around(snapshot: &Snapshot, swap: &Swap) -> bool {
 pub(super) fn passes_addons(snapshot: &Snapshot, decision: &Decision, rollback: &Rollback) -> bool {
     let (upgrade_spec, addons) = (&snapshot.upgrade_spec, &snapshot.addons);
     let (history, target) = (&upgrade_spec.gate_history, upgrade_spec.target.as_str());
-    let hasnt_begun = |when: &[GatePoint]| {
+    let hasnt_begun = || {
         let set = addons.taken_back.iter().flatten();
-        let mut of_points =
-            set.filter(|set| when.contains(&set.id.when) && !upgrade_spec.keep_addons.contains(&set.id.name));
-        of_points.any(|set| match set.before {
+        let mut to_restore = set.filter(|set| !upgrade_spec.keep_addons.contains(&set.id.name));
+        to_restore.any(|set| match set.before {
             ValueBefore::Value(_) | ValueBefore::Absent => history.begun(target, &set.id).is_none(),
             ValueBefore::NoObject | ValueBefore::TooLarge | ValueBefore::NotKept => false,
         })
+    };
+    let next_to_begin = || {
+        let mut left = addons_to_restore(snapshot).into_iter();
+        left.find(|set| history.begun(target, &set.id).is_none())
     };
     let is_last = |when: GatePoint| {
         let next = addons_to_restore(snapshot).into_iter().next();
@@ -82,12 +85,15 @@ pub(super) fn passes_addons(snapshot: &Snapshot, decision: &Decision, rollback: 
         | Action::FollowRelease(_)
         | Action::DeleteMachine(_)
         | Action::Nothing => {
-            let of_workers = &[GatePoint::AfterWorkers, GatePoint::BeforeWorkers];
-            let has_to_begin: &[GatePoint] = match rollback.scope {
-                RollbackScope::All => &GatePoint::ALL,
-                RollbackScope::Workers => of_workers,
+            let is_left = || match rollback.scope {
+                RollbackScope::All => hasnt_begun(),
+                // What was set before something else of the control plane stays with it.
+                RollbackScope::Workers => next_to_begin().is_some_and(|set| match set.id.when {
+                    GatePoint::AfterWorkers | GatePoint::BeforeWorkers => true,
+                    GatePoint::AfterControlPlane | GatePoint::BeforeControlPlane => false,
+                }),
             };
-            decision.progress.stage == Stage::Complete && (is_closed() || hasnt_begun(has_to_begin))
+            decision.progress.stage == Stage::Complete && (is_closed() || is_left())
         }
     }
 }

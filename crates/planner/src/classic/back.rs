@@ -25,7 +25,7 @@ use crate::{
     gates,
     operation::{Rollback, RollbackScope},
     pool_id::PoolId,
-    snapshot::Snapshot,
+    snapshot::{MachineDeployment, Snapshot},
     swap_history::{PoolState, UpgradeId},
     way_back::NoWayBack,
 };
@@ -97,6 +97,19 @@ impl Returning {
             template: before.template.clone(),
         }
     }
+}
+
+/// Whether a way back keeps the machines that the upgrade would still replace: the pool goes back yet or is held, or nothing
+/// is on its way back.
+pub(super) fn keeps_machines(view: &ClassicView<'_>, pool: &MachineDeployment) -> bool {
+    let Some(rollback) = view.snapshot.upgrade_spec.operation.rollback() else {
+        return false;
+    };
+    let goes_back = || match pool_route(view, pool, rollback, Reach::AtTheEnd) {
+        Route::BackTo(_) => true,
+        Route::Untouched | Route::There | Route::Changed => false,
+    };
+    !pin::is_way_back(view, rollback) || refusals::is_held(view, pool) || goes_back()
 }
 
 pub(super) fn plan(view: &ClassicView<'_>, rollback: &Rollback) -> Decision {

@@ -402,7 +402,7 @@ impl fmt::Display for Waiting {
             ),
             Self::NoLanding { version, why } => write!(
                 f,
-                "the upgrade can't end before the control plane is at {version}, since Cluster API doesn't ask before its steps ({why}): \
+                "the upgrade can't end before the control plane is at {version}, since {why}: \
                  it is aborted when the workers have followed"
             ),
             Self::SetAgain { version, landed } => write!(

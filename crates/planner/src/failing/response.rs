@@ -69,7 +69,9 @@ fn taken_back(snapshot: &Snapshot) -> Result<Option<(RollbackScope, Option<Strin
     match wanted {
         RollbackScope::Workers => workers.map(|scope| Some((scope, None))),
         RollbackScope::All => match back.refused.first().map(Waiting::to_string) {
-            None if !back.returning.is_empty() => Ok(Some((RollbackScope::All, None))),
+            None if !back.returning.is_empty() || back.addons.iter().any(|addon| addon.step.is_some()) => {
+                Ok(Some((RollbackScope::All, None)))
+            }
             None => Err("nothing has gone anywhere that it could come back from".to_owned()),
             Some(because) => match workers {
                 Ok(scope) => Ok(Some((scope, Some(because)))),

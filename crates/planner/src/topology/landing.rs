@@ -11,7 +11,7 @@ use serde_json::json;
 use super::{goal::Goal, view::TopologyView};
 use crate::{
     decision::{Action, EditVersion, RestoreVersionCheck},
-    snapshot::{ConditionStatus, Snapshot, VersionSetBy},
+    snapshot::{ConditionStatus, Flavor, RuntimeHooks, Snapshot, VersionSetBy},
 };
 
 /// What the Cluster's version has to do with an upgrade.
@@ -50,6 +50,29 @@ fn landed<'a>(view: &TopologyView<'a>) -> Option<&'a KubeVersion> {
 /// Whether the control plane has steps to take.
 pub(super) fn has_steps_to_take(view: &TopologyView<'_>) -> bool {
     view.control_plane.version.compare(&view.topology.version) == BuildOrder::Less
+}
+
+/// Whether admission sees where the control plane stands, without which it takes no version that goes down.
+pub(super) const fn is_seen(view: &TopologyView<'_>) -> bool {
+    match view.control_plane.flavor {
+        Flavor::Kubeadm { .. } => true,
+        Flavor::Other => false,
+    }
+}
+
+/// Why the upgrade can't end between two steps.
+pub(super) fn hindrance(view: &TopologyView<'_>) -> Option<String> {
+    if !is_seen(view) {
+        return Some(
+            "its control plane isn't kubeadm's, and admission doesn't see where another one stands".to_owned(),
+        );
+    }
+    match &view.topology.hooks {
+        RuntimeHooks::On => None,
+        RuntimeHooks::Off(why) | RuntimeHooks::Unknown(why) => {
+            Some(format!("Cluster API doesn't ask before its steps ({why})"))
+        }
+    }
 }
 
 /// The edit by which an upgrade ends where the control plane stands, once Cluster API waits there.

@@ -3,7 +3,7 @@
 use instar_api::OnClose;
 use instar_planner::{
     Action, Decision, Gate, Hold, HoldPool, Lifecycle, Observed, Operation, PauseMark, PoolId, Rollback, RollbackScope,
-    Rollout, Snapshot, Target, UpgradeSpec, Violation, check, plan, resume,
+    Rollout, Snapshot, Stage, Target, UpgradeSpec, Violation, check, plan, resume,
 };
 use serde_json::json;
 
@@ -50,7 +50,10 @@ fn resumes(decision: &Decision) -> bool {
 
 /// The window closes when the first new machine is being made.
 fn closes() -> World {
-    let mut world = world();
+    closes_in(world())
+}
+
+fn closes_in(mut world: World) -> World {
     let mut random = Random::new(1);
     while new_machines(&world) == 0 {
         let decision = decide(&world.snapshot());
@@ -63,7 +66,10 @@ fn closes() -> World {
 
 /// The same, with the pool stopped and what it had begun finished.
 fn stands() -> World {
-    let mut world = closes();
+    stands_of(closes())
+}
+
+fn stands_of(mut world: World) -> World {
     let decision = decide(&world.snapshot());
     assert!(pauses(&decision), "{decision:#?}");
     assert_eq!(world.write(&decision.action), Answer::Done);
@@ -173,9 +179,7 @@ fn what_is_not_the_upgrades_to_stop_is_left_alone() {
     assert_eq!(hold(&decide(&empty.snapshot())), None, "no replicas");
 }
 
-#[test]
-fn what_is_taken_back_turns_around_first() {
-    let mut world = stands();
+fn take_workers_back(world: &mut World) {
     world.upgrade_spec = UpgradeSpec {
         operation: Operation::Rollback(Rollback {
             of: world.upgrade_spec.id(),
@@ -184,6 +188,60 @@ fn what_is_taken_back_turns_around_first() {
         }),
         ..UpgradeSpec::new("back", Target::Text(String::new()))
     };
+}
+
+#[test]
+fn a_way_back_that_is_refused_lets_nothing_go_on() {
+    let mut world = stands();
+    // Its machines join no control plane of another minor.
+    take_workers_back(&mut world);
+    let refused = decide(&world.snapshot());
+    assert_eq!(
+        (&refused.action, refused.progress.stage),
+        (&Action::Nothing, Stage::Held)
+    );
+    assert!(words(&refused)[0].starts_with("NoWayBack"), "{:?}", words(&refused));
+    // What is deleted goes all the same.
+    pool(&mut world).object.lifecycle = Lifecycle::Deleting;
+    assert!(resumes(&decide(&world.snapshot())));
+}
+
+#[test]
+fn a_pool_that_a_way_back_holds_stands_until_its_end() {
+    let mut world = world();
+    world.add_pool("md-1", &version("v1.33.5"), 1);
+    world.upgrade_spec.order = vec!["md-1".to_owned()];
+    let mut world = stands_of(closes_in(world));
+    take_workers_back(&mut world);
+    // The other one waits for a window.
+    world.gates.clear();
+    let hold = (POOL.to_owned(), instar_planner::PoolOverride::Hold);
+    world.upgrade_spec.pools.extend([hold]);
+    for pool in &mut world.pools {
+        pool.object.joins = instar_planner::JoinRule::AnyMinor;
+    }
+    let (mut random, mut swaps, made) = (Random::new(3), 0, new_machines(&world));
+    for _ in 0..300 {
+        let decision = decide(&world.snapshot());
+        if complete(&decision) {
+            break;
+        }
+        if resumes(&decision) {
+            assert_eq!((swaps, decision.progress.stage), (1, Stage::Complete));
+            assert_eq!(new_machines(&world), made);
+        }
+        swaps += usize::from(matches!(decision.action, Action::SwapWorkers(_)));
+        assert_eq!(world.write(&decision.action), Answer::Done);
+        world.tick(&mut random);
+    }
+    assert!(complete(&decide(&world.snapshot())));
+    assert_eq!(world.marks(), [""; 0]);
+}
+
+#[test]
+fn what_is_taken_back_turns_around_first() {
+    let mut world = stands();
+    take_workers_back(&mut world);
     // A machine of the old minor joins no control plane of the new one: this pool's do.
     pool(&mut world).joins = instar_planner::JoinRule::AnyMinor;
     let mut random = Random::new(3);

@@ -25,7 +25,7 @@ use crate::{
 const BAD: u32 = 7;
 
 /// The catalog has such a release of a version.
-fn with_a_bad_row(world: &mut World, version: &str) {
+pub fn with_a_bad_row(world: &mut World, version: &str) {
     let etcd = rows().into_iter().find(|(_, row)| row["version"] == version).unwrap().1;
     let tag = |component: &str| etcd["components"][component]["imageTag"].as_str().unwrap().to_owned();
     let (name, mut bad) = row(version, BAD, &tag("etcd"), &tag("coreDNS"));
@@ -36,11 +36,11 @@ fn with_a_bad_row(world: &mut World, version: &str) {
     world.never_boots.extend([image.to_lowercase(), image]);
 }
 
-fn bad(version: &str) -> Target {
+pub fn bad(version: &str) -> Target {
     Target::Release(format!("{version}-{BAD}"))
 }
 
-fn is_stuck(world: &World) -> bool {
+pub fn is_stuck(world: &World) -> bool {
     world.machines.iter().any(|machine| {
         machine.pool == Some(PoolId::ControlPlane)
             && machine.lifecycle == Lifecycle::Active

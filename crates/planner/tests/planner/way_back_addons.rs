@@ -3,10 +3,11 @@
 use instar_api::GatePoint;
 use instar_planner::{
     Action, AddonState, AskedPoint, Decision, JoinRule, MinorRollback, NoWayBack, RollbackScope, Snapshot, Stage,
-    ValueBefore, Violation, Waiting, check, plan, way_back,
+    Target, ValueBefore, Violation, Waiting, check, plan, way_back,
 };
 
 use crate::{
+    stuck::{bad, is_stuck, with_a_bad_row},
     way_back::{at_a_release, take_back},
     world::{World, addons::Sets, api::Answer, random::Random, version},
 };
@@ -141,6 +142,99 @@ fn of_workers_alone_goes_back_what_was_set_after_the_control_plane_had_arrived()
         ]
     );
     assert_eq!(world.addon_gates.value, "AfterControlPlane v1.36.5");
+}
+
+#[test]
+fn of_workers_alone_stays_what_was_set_before_a_later_release_of_the_control_plane() {
+    let mut world = world();
+    walk(&mut world, never);
+    let set = &mut world.upgrade_spec.gate_history.set;
+    let mut earlier = set[0].clone();
+    assert_eq!(earlier.id.version, version("v1.35.5"));
+    for when in [GatePoint::AfterWorkers, GatePoint::BeforeWorkers] {
+        earlier.id.when = when;
+        set.insert(0, earlier.clone());
+    }
+    take_back(&mut world, RollbackScope::Workers, MinorRollback::Refuse);
+    assert_eq!(
+        walk(&mut world, never),
+        [
+            "pin",
+            "AfterWorkers v1.36.5",
+            "MachineDeployment md-0 to v1.34.5",
+            "BeforeWorkers v1.36.5",
+        ]
+    );
+    // It doesn't end before the others.
+    let (mut snapshot, end) = decide(&mut world);
+    let kept = std::mem::take(&mut snapshot.upgrade_spec.gate_history.gates);
+    assert!(!kept.is_empty());
+    assert!(check(&snapshot, &end).contains(&Violation::GateClosed));
+}
+
+#[test]
+fn what_was_set_before_the_first_swap_goes_back_though_nothing_was_swapped() {
+    let mut world = world();
+    world.upgrade_spec.started = Some(world.now);
+    walk(&mut world, |decision| {
+        decision.action == Action::Nothing && decision.waiting[0].reason().as_str() == "AddonNotReady"
+    });
+    assert_eq!(
+        (world.swaps, world.addon_gates.value.as_str()),
+        (0, "BeforeControlPlane v1.35.5")
+    );
+    let said = way_back(&world.snapshot(), &world.upgrade_spec.id()).unwrap();
+    assert_eq!((said.refused.len(), said.workers_refused.len()), (0, 1), "{said:#?}");
+    take_back(&mut world, RollbackScope::All, MinorRollback::Refuse);
+    assert_eq!(walk(&mut world, never), ["pin", "BeforeControlPlane v1.35.5"]);
+    assert_eq!(world.addon_gates.value, "as it was");
+}
+
+#[test]
+fn what_an_upgrade_before_the_last_one_has_set_stays() {
+    let mut world = world();
+    let began = world.now;
+    walk(&mut world, never);
+    world.upgrade_spec.upgrade = "before".to_owned();
+    world.upgrade_spec.started = Some(began);
+    take_back(&mut world, RollbackScope::All, MinorRollback::Allow);
+    let (_, decision) = decide(&mut world);
+    let nothing: Waiting = Waiting::NoWayBack(Box::new(NoWayBack::NothingChanged {
+        upgrade: "before".to_owned(),
+    }));
+    assert_eq!(decision.waiting[0], nothing);
+}
+
+#[test]
+fn after_a_stuck_step_each_goes_back_after_the_step_that_needs_it() {
+    let mut world = at_a_release("v1.34.1", "3.6.5-0", "v1.35.5");
+    with_a_bad_row(&mut world, "v1.35.5");
+    world.addon_gates.points = [GatePoint::BeforeControlPlane].into();
+    world.addon_gates.sets = Sets::Something;
+    "as it was".clone_into(&mut world.addon_gates.value);
+    world.upgrade_spec.target = bad("v1.35.5");
+    walk(&mut world, |decision| {
+        matches!(decision.action, Action::SwapControlPlane(_))
+    });
+    let mut random = Random::new(5);
+    while !is_stuck(&world) {
+        let (_, decision) = decide(&mut world);
+        world.write(&decision.action);
+        world.tick(&mut random);
+    }
+    world.upgrade_spec.target = Target::Text("v1.35.5-2".to_owned());
+    walk(&mut world, never);
+    take_back(&mut world, RollbackScope::All, MinorRollback::Allow);
+    assert_eq!(
+        walk(&mut world, never),
+        [
+            "pin",
+            "the control plane to v1.34.1",
+            "BeforeControlPlane v1.35.5",
+            "BeforeControlPlane v1.35.5",
+        ]
+    );
+    assert_eq!(world.addon_gates.value, "as it was");
 }
 
 #[test]

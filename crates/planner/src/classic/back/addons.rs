@@ -9,7 +9,7 @@ use crate::{
     gates,
     operation::{Rollback, RollbackScope},
     pool_id::PoolId,
-    swap_history::{PoolState, SwapHistory},
+    swap_history::{Direction, PoolState, SwapHistory},
     value_before::ValueBefore,
     way_back::NoWayBack,
 };
@@ -37,7 +37,10 @@ pub(super) fn until_step<'a>(view: &ClassicView<'a>, rollback: &Rollback, before
 fn release_after<'a>(view: &ClassicView<'a>, rollback: &Rollback, before: &PoolState) -> Option<&'a str> {
     let history = view.control_plane.object.swap_history.as_ref();
     let mut entries = history.into_iter().flat_map(SwapHistory::entries);
-    let entry = entries.find(|entry| entry.upgrade == rollback.of && entry.before == *before)?;
+    // A step that was stuck began there too, and was taken back.
+    let entry = entries.rfind(|entry| {
+        entry.upgrade == rollback.of && entry.direction == Direction::Forward && entry.before == *before
+    })?;
     entry.after.release.as_deref()
 }
 
@@ -68,6 +71,21 @@ pub(super) fn stay(view: &ClassicView<'_>, rollback: &Rollback) -> Vec<Waiting> 
         Some(NoWayBack::Addon { id, because }.into())
     });
     stay.collect()
+}
+
+/// Whether something that was set goes back. An upgrade that only asks what a rollback would do has it in its own record.
+pub(super) fn any_goes_back(view: &ClassicView<'_>, rollback: &Rollback) -> bool {
+    let upgrade_spec = &view.snapshot.upgrade_spec;
+    let set = if upgrade_spec.id() == rollback.of {
+        &upgrade_spec.gate_history.set
+    } else {
+        view.snapshot.addons.taken_back.as_deref().unwrap_or_default()
+    };
+    let first = restored(set, &upgrade_spec.keep_addons).into_iter().next();
+    first.is_some_and(|first| match rollback.scope {
+        RollbackScope::All => true,
+        RollbackScope::Workers => BackUntil::WorkersAlone.includes(&first.id),
+    })
 }
 
 /// Whether a release had add-ons that the upgrade brought the control plane to.

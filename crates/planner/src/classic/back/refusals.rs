@@ -5,6 +5,7 @@ use instar_capi::Lifecycle;
 use instar_catalog::etcd::Etcd;
 use instar_domain::{KubeVersion, skew};
 
+use super::addons;
 use crate::{
     classic::{
         restore,
@@ -16,7 +17,7 @@ use crate::{
     operation::{Rollback, RollbackScope},
     pool_id::PoolId,
     snapshot::{JoinRule, Machine, MachineDeployment, Object},
-    swap_history::{PoolState, Present},
+    swap_history::{PoolState, Present, SwapEntry, SwapHistory},
     upgrade_spec::PoolOverride,
     way_back::NoWayBack,
 };
@@ -229,21 +230,32 @@ fn of_pool(view: &ClassicView<'_>, rollback: &Rollback, pool: &MachineDeployment
     refused
 }
 
-fn is_held(view: &ClassicView<'_>, pool: &MachineDeployment) -> bool {
+pub(super) fn is_held(view: &ClassicView<'_>, pool: &MachineDeployment) -> bool {
     match view.snapshot.upgrade_spec.pools.get(&pool.object.name) {
         Some(PoolOverride::Hold) => true,
         Some(PoolOverride::Pin(_)) | None => false,
     }
 }
 
-/// Whether some object says that the upgrade swapped it.
+/// Whether some object says that the upgrade swapped it, or it has set something for add-ons before its first swap.
 fn is_known(view: &ClassicView<'_>, rollback: &Rollback) -> bool {
+    let knows = |history: &SwapHistory| history.knows(&rollback.of);
+    histories(view).any(knows) || (addons::any_goes_back(view, rollback) && is_last(view, rollback))
+}
+
+/// Whether nothing was swapped for another upgrade since this one began, but for what takes it back.
+fn is_last(view: &ClassicView<'_>, rollback: &Rollback) -> bool {
+    let (of, by) = (&rollback.of, taker(view, rollback));
+    let is_before = |entry: &SwapEntry| {
+        let is_theirs = entry.upgrade == *of || entry.upgrade == by;
+        is_theirs || of.started.is_some_and(|started| entry.since < started)
+    };
+    histories(view).flat_map(SwapHistory::entries).all(is_before)
+}
+
+fn histories<'v>(view: &'v ClassicView<'_>) -> impl Iterator<Item = &'v SwapHistory> {
     let pools = view.pools.iter().map(|pool| &pool.object);
     let machine_pools = view.machine_pools.iter().map(|pool| &pool.object);
-    let mut objects = pools.chain(machine_pools).chain([&view.control_plane.object]);
-    let knows = |object: &Object| {
-        let history = object.swap_history.as_ref();
-        history.is_some_and(|history| history.knows(&rollback.of))
-    };
-    objects.any(knows)
+    let objects = pools.chain(machine_pools).chain([&view.control_plane.object]);
+    objects.filter_map(|object: &Object| object.swap_history.as_ref())
 }

@@ -3,7 +3,7 @@
 use instar_api::{ApprovalPoint, ApprovedPart, HOOK_ANSWER_ANNOTATION, HookAnswer, HookVerdict, LandingMark};
 use instar_capi::labels::UNSAFE_VERSION;
 use instar_planner::{
-    Action, ConditionStatus, Decision, Gate, GateState, Lifecycle, ManagedBy, Observed, Operation, Origin,
+    Action, ConditionStatus, Decision, Flavor, Gate, GateState, Lifecycle, ManagedBy, Observed, Operation, Origin,
     ResourceVersion, RuntimeHooks, Snapshot, Stage, Target, VersionSetBy, Violation, check, follow,
     is_aimed_at_present, is_set_again, release_held, under_way,
 };
@@ -106,6 +106,19 @@ pub(super) fn settles(snapshot: &mut Snapshot) {
     says(snapshot, ConditionStatus::True, "ReconcileSucceeded", "");
     let generation = snapshot.cluster.generation;
     topology(snapshot).conditions[0].observed_generation = generation;
+}
+
+#[test]
+fn where_admission_does_not_see_the_control_plane_it_goes_on_to_its_end() {
+    let mut snapshot = of_upgrade(aborted());
+    at_the_middle(&mut snapshot);
+    control_plane(&mut snapshot).flavor = Flavor::Other;
+    assert_eq!(next(&mut snapshot), "go");
+    assert_eq!(
+        words(&decide(&snapshot))[0],
+        "NoLanding: the upgrade can't end before the control plane is at v1.35.5, since its control plane isn't kubeadm's, and \
+         admission doesn't see where another one stands: it is aborted when the workers have followed"
+    );
 }
 
 #[test]

@@ -33,7 +33,7 @@ use crate::{
     operation::Operation,
     paused_rollout::{self, ToReplace},
     refresh::refused,
-    snapshot::{MachineDeployment, Snapshot},
+    snapshot::{MachineDeployment, RuntimeHooks, Snapshot},
     way_back::NoWayBack,
 };
 

@@ -1,7 +1,5 @@
 //! Upgrades of topology Clusters that end where the control plane stands.
 
-use std::time::Duration;
-
 use instar_api::{HOOK_ANSWER_ANNOTATION, UpgradePhase};
 use instar_e2e::{
     Result,

@@ -237,8 +237,8 @@ fn a_cluster_that_is_restored_in_the_middle_keeps_its_list() {
 fn the_pools_that_are_held_are_kept_until_another_release_is_named() {
     let (world, cluster) = running();
     let (changed, _) = world.edit(&cluster, set_version("r34-2")).unwrap();
-    let hold = edit_pin(|pin| pin.change.held = pin.change.machine_deployments.keys().cloned().collect());
-    let (held, _) = world.edit(&changed, hold).unwrap();
+    let to_hold = edit_pin(|pin| pin.change.held = pin.change.machine_deployments.keys().cloned().collect());
+    let (held, _) = world.edit(&changed, to_hold).unwrap();
     assert!(!pin(&held).change.is_under_way(), "{:?}", pin(&held).change);
     let replaced = world.edit(&held, |cluster| cluster["metadata"]["annotations"] = json!({}));
     assert_eq!(replaced.unwrap().0, held);

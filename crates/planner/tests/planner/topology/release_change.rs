@@ -29,7 +29,7 @@ fn changing() -> Snapshot {
         .clone();
     let mut pins = pins("v1.34.5", &[VERSION]);
     let pin = pins.releases.get_mut(&version(VERSION)).unwrap();
-    pin.release = "v1.35.5-2".to_owned();
+    "v1.35.5-2".clone_into(&mut pin.release);
     pin.change.machine_deployments = names.map(|name| (name.to_owned(), "v1.35.5-1".to_owned())).into();
     pin.change.left.control_plane = Some(LeftTemplate {
         name: left,
@@ -39,6 +39,9 @@ fn changing() -> Snapshot {
     snapshot
 }
 
+/// What makes a snapshot another one.
+type Change = fn(&mut Snapshot);
+
 fn change(snapshot: &mut Snapshot) -> &mut ReleaseChange {
     let pins = topology(snapshot).pins.as_mut().unwrap();
     &mut pins.releases.get_mut(&version(VERSION)).unwrap().change
@@ -46,7 +49,7 @@ fn change(snapshot: &mut Snapshot) -> &mut ReleaseChange {
 
 /// Cluster API has replaced the control plane's template, and all of its machines.
 fn control_plane_arrives(snapshot: &mut Snapshot) {
-    control_plane(snapshot).infrastructure.as_mut().unwrap().name = "second".to_owned();
+    "second".clone_into(&mut control_plane(snapshot).infrastructure.as_mut().unwrap().name);
     for machine in machines(snapshot).filter(|machine| machine.pool == Some(PoolId::ControlPlane)) {
         machine.template = Some("second".to_owned());
     }
@@ -474,7 +477,7 @@ fn stuck() -> Snapshot {
     let counts = control_plane(&mut snapshot).replicas.as_mut().unwrap();
     (counts.total, counts.up_to_date) = (4, 0);
     let mut machine = machines(&mut snapshot).next().unwrap().clone();
-    machine.name = "stuck".to_owned();
+    "stuck".clone_into(&mut machine.name);
     machine.node = Node::Absent;
     machine.phase = instar_planner::MachinePhase::Provisioned;
     machine.up_to_date = UpToDate::No;
@@ -496,20 +499,20 @@ fn a_machine_that_never_joined_is_deleted_where_another_release_waits_for_it() {
     };
     assert_eq!(delete.name, "stuck");
     assert_eq!(decision.progress.stage, Stage::ControlPlane);
-    let stays: [(&str, fn(&mut Snapshot)); 9] = [
+    let stays: [(&str, Change); 9] = [
         ("it has a node", |s| {
-            stuck_machine(s).node = joined("stuck", &version(VERSION))
+            stuck_machine(s).node = joined("stuck", &version(VERSION));
         }),
         ("it is what is asked for", |s| {
-            stuck_machine(s).up_to_date = UpToDate::Yes
+            stuck_machine(s).up_to_date = UpToDate::Yes;
         }),
         ("nothing says what it is", |s| {
-            stuck_machine(s).up_to_date = UpToDate::Unknown
+            stuck_machine(s).up_to_date = UpToDate::Unknown;
         }),
         ("it is young", |s| s.now -= SignedDuration::from_secs(1)),
         ("it goes", |s| stuck_machine(s).lifecycle = Lifecycle::Deleting),
         ("another one goes", |s| {
-            machines(s).next().unwrap().lifecycle = Lifecycle::Deleting
+            machines(s).next().unwrap().lifecycle = Lifecycle::Deleting;
         }),
         ("it is the last", |s| {
             for machine in machines(s).filter(|machine| machine.pool == Some(PoolId::ControlPlane)) {
@@ -517,10 +520,10 @@ fn a_machine_that_never_joined_is_deleted_where_another_release_waits_for_it() {
             }
         }),
         ("the control plane is paused", |s| {
-            control_plane(s).object.lifecycle = Lifecycle::Paused
+            control_plane(s).object.lifecycle = Lifecycle::Paused;
         }),
         ("another kind", |s| {
-            control_plane(s).flavor = instar_planner::Flavor::Other
+            control_plane(s).flavor = instar_planner::Flavor::Other;
         }),
     ];
     for (case, change) in stays {

@@ -90,9 +90,7 @@ pub use snapshot::{
     VersionSetBy,
 };
 pub use swap_history::{ComponentImage, Direction, PoolState, SwapEntry, SwapHistory, UpgradeId};
-pub use topology::{
-    changing_release, is_aimed_at_present, is_set_again, passed, release_held, replaces_changing_release, under_way,
-};
+pub use topology::{is_aimed_at_present, is_set_again, passed, release_held, replaces_changing_release, under_way};
 pub use upgrade_spec::{
     Approvals, CanaryRule, Gate, GateState, Origin, PoolOverride, Retention, Strategy, Target, UpgradeSpec,
 };

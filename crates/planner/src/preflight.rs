@@ -16,7 +16,6 @@ use crate::{
     snapshot::{MachineDeployment, Object, Snapshot, Template},
     step::Step,
     swap_history::Direction,
-    topology::changing_release,
     upgrade_spec::{Origin, Target},
     values::{apply, put},
 };
@@ -48,6 +47,8 @@ fn has_begun(snapshot: &Snapshot) -> bool {
             && edited.target == upgrade_spec.target.as_str()
             && edited.landed.is_none()
     });
+    let topology = snapshot.cluster.topology();
+    let changing_release = topology.and_then(|topology| topology.changing_release());
     let control_plane = snapshot.control_plane.iter().filter_map(Observed::read);
     let pools = snapshot.pools.iter().filter_map(Observed::read);
     let machine_pools = snapshot.machine_pools.iter().filter_map(Observed::read);
@@ -60,7 +61,7 @@ fn has_begun(snapshot: &Snapshot) -> bool {
         || is_edited
         || is_topology_moving(snapshot)
         // Another upgrade may have left pools at another release.
-        || changing_release(snapshot) == Some(upgrade_spec.target.as_str())
+        || changing_release == Some(upgrade_spec.target.as_str())
 }
 
 /// Whether the checks are asked: of an upgrade whose first swap is Instar's, before that. No upgrade of a Cluster that

@@ -172,14 +172,6 @@ pub(crate) fn is_moving(snapshot: &Snapshot) -> bool {
     TopologyView::read(snapshot).is_ok_and(|view| view.is_moving())
 }
 
-/// The release of the Cluster's version that replaces another one, while that goes on.
-#[must_use]
-pub fn changing_release(snapshot: &Snapshot) -> Option<&str> {
-    let topology = snapshot.cluster.topology()?;
-    let pin = topology.pins.as_ref()?.releases.get(&topology.version)?;
-    pin.change.is_under_way().then_some(&pin.release)
-}
-
 /// Whether an upgrade names another release instead of the one that comes to the Cluster's version: what never comes up is
 /// left by that alone.
 #[must_use]

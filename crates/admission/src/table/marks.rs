@@ -14,6 +14,7 @@ pub(super) const MARKS_BY_HAND: RuleInfo = RuleInfo {
         "Instar's controller keeps it, and {} may not write it",
         "Instar has paused it, and {} may not resume it",
         "the mark of Instar's pause may not be set by {}",
+        "the mark of Instar's pause may not be changed by {}",
     ],
     remediation: "leave the field out of what you apply, or ask for the right to override clusterupgrades.upgrade.cluster.x-k8s.io in the namespace",
     default: Enforcement::Enforce,

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use instar_api::{ClusterUpgrade, UpgradePhase};
 use instar_capi::Cluster;
 use instar_planner::{
-    Action as Write, AskedPoint, Decision, Lifecycle, Snapshot, Stage, Waiting, changing_release, check, follow,
+    Action as Write, AskedPoint, Decision, Lifecycle, Snapshot, Stage, Topology, Waiting, check, follow,
     is_aimed_at_present, is_set_again, passed, release_held, replaces_changing_release, standing, under_way,
 };
 use instar_watch::Key;
@@ -98,7 +98,8 @@ impl Context {
         let mut of_version = known.iter().filter(|known| known.name_any() == record.name_any());
         let goes_on = of_version.any(|known| upgrade_spec::finished_phase(known).is_none());
         let (snapshot, _) = self.snapshot(cluster, &record);
-        match changing_release(&snapshot).filter(|_| !goes_on) {
+        let topology = snapshot.cluster.topology();
+        match topology.and_then(Topology::changing_release).filter(|_| !goes_on) {
             Some(release) => upgrade_spec::record_of_release(cluster, release, known),
             None => record,
         }

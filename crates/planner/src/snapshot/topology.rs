@@ -69,6 +69,13 @@ impl Topology {
         let pin = self.pins.as_ref()?.releases.get(version)?;
         Some(&pin.release)
     }
+
+    /// The release of the Cluster's version that replaces another one, while that goes on.
+    #[must_use]
+    pub fn changing_release(&self) -> Option<&str> {
+        let pin = self.pins.as_ref()?.releases.get(&self.version)?;
+        pin.change.is_under_way().then_some(pin.release.as_str())
+    }
 }
 
 impl RaisedConcurrency {

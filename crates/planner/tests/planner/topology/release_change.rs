@@ -296,7 +296,10 @@ fn what_would_follow_too_early_is_found() {
 fn a_record_is_made_for_what_was_named_by_hand_alone() {
     let mut snapshot = changing();
     assert!(under_way(&snapshot));
-    assert_eq!(instar_planner::changing_release(&snapshot), Some("v1.35.5-2"));
+    assert_eq!(
+        snapshot.cluster.topology().unwrap().changing_release(),
+        Some("v1.35.5-2")
+    );
     snapshot.upgrade_spec.target = Target::Text("v1.35.5-2".to_owned());
     assert_eq!(decide(&snapshot).progress.stage, Stage::ControlPlane);
     snapshot.upgrade_spec.target = Target::Text("v1.35.5-1".to_owned());
@@ -344,7 +347,7 @@ fn a_pool_that_is_held_stays_when_its_upgrade_is_gone() {
     assert_eq!(check(&other, &decision), [Violation::Incomplete]);
     write(&mut snapshot, &decision);
     assert!(!under_way(&snapshot));
-    assert_eq!(instar_planner::changing_release(&snapshot), None);
+    assert_eq!(snapshot.cluster.topology().unwrap().changing_release(), None);
     assert_eq!(decide(&snapshot).progress.stage, Stage::Complete);
     // A record takes nothing along, another upgrade to the release does.
     let mut record = other;

@@ -16,7 +16,7 @@ pub(super) use self::stuck::next as take_stuck_step_back;
 use super::{
     Next, ending, machine_pools, pin,
     progress::Ends,
-    route::{Reach, Route, pool_route},
+    route::{Reach, Route, control_plane_steps, pool_route},
     view::ClassicView,
     workers::{Heading, WorkerRollout},
 };
@@ -53,7 +53,7 @@ pub fn way_back(snapshot: &Snapshot, of: &UpgradeId) -> Option<WayBack> {
         });
     let mut returning: Vec<Returning> = pools.collect();
     let mut from = &view.control_plane.version;
-    for before in refusals::steps(&view, &all) {
+    for before in control_plane_steps(&view, &all) {
         returning.push(Returning::new(PoolId::ControlPlane, from, before));
         from = &before.version;
     }

@@ -39,6 +39,26 @@ pub(super) fn control_plane_route<'a>(
     })
 }
 
+/// The states that the control plane goes through, the next one first.
+pub(super) fn control_plane_steps<'a>(view: &ClassicView<'a>, rollback: &Rollback) -> Vec<&'a PoolState> {
+    let control_plane = view.control_plane;
+    let (mut steps, by) = (Vec::new(), taker(view, rollback));
+    let mut next = match control_plane_route(view, control_plane, rollback) {
+        Route::BackTo(before) => Some(before),
+        Route::Untouched | Route::There | Route::Changed => None,
+    };
+    while let Some(before) = next.filter(|before| !steps.contains(before)) {
+        steps.push(before);
+        let there = Present {
+            version: &before.version,
+            template: before.template.as_ref(),
+        };
+        let history = control_plane.object.swap_history.as_ref();
+        next = history.and_then(|history| history.before(&rollback.of, &by, there));
+    }
+    steps
+}
+
 /// How far a pool goes.
 #[derive(Clone, Copy)]
 pub(super) enum Reach {

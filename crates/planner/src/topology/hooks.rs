@@ -14,7 +14,7 @@ use instar_domain::KubeVersion;
 use jiff::Timestamp;
 use serde_json::json;
 
-use super::{landing, view::TopologyView};
+use super::view::TopologyView;
 use crate::{
     addon::AddonProblem,
     canary::Leaving,
@@ -223,7 +223,7 @@ fn closing(snapshot: &Snapshot, gates: &[Gate]) -> Option<Timestamp> {
 }
 
 fn before_control_plane(view: &TopologyView<'_>, step: &KubeVersion) -> Vec<Waiting> {
-    if view.snapshot.upgrade_spec.operation == Operation::Abort && landing::is_seen(view) {
+    if view.snapshot.upgrade_spec.operation == Operation::Abort && view.is_kubeadms() {
         let version = view.control_plane.version.clone();
         return vec![Waiting::Landing { version }];
     }

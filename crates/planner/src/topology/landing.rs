@@ -11,7 +11,7 @@ use serde_json::json;
 use super::{goal::Goal, view::TopologyView};
 use crate::{
     decision::{Action, EditVersion, RestoreVersionCheck},
-    snapshot::{ConditionStatus, Flavor, RuntimeHooks, Snapshot, VersionSetBy},
+    snapshot::{ConditionStatus, RuntimeHooks, Snapshot, VersionSetBy},
 };
 
 /// What the Cluster's version has to do with an upgrade.
@@ -52,17 +52,9 @@ pub(super) fn has_steps_to_take(view: &TopologyView<'_>) -> bool {
     view.control_plane.version.compare(&view.topology.version) == BuildOrder::Less
 }
 
-/// Whether admission sees where the control plane stands, without which it takes no version that goes down.
-pub(super) const fn is_seen(view: &TopologyView<'_>) -> bool {
-    match view.control_plane.flavor {
-        Flavor::Kubeadm { .. } => true,
-        Flavor::Other => false,
-    }
-}
-
 /// Why the upgrade can't end between two steps.
 pub(super) fn hindrance(view: &TopologyView<'_>) -> Option<String> {
-    if !is_seen(view) {
+    if !view.is_kubeadms() {
         return Some(
             "its control plane isn't kubeadm's, and admission doesn't see where another one stands".to_owned(),
         );

@@ -10,8 +10,8 @@ use crate::{
     pool_id::PoolId,
     settled::{control_plane_settled, converged, replaces, rolled_out},
     snapshot::{
-        ClusterKind, ConditionStatus, ControlPlane, Machine, MachineDeployment, MachinePool, MachineSet, Snapshot,
-        Topology,
+        ClusterKind, ConditionStatus, ControlPlane, Flavor, Machine, MachineDeployment, MachinePool, MachineSet,
+        Snapshot, Topology,
     },
 };
 
@@ -82,6 +82,15 @@ impl<'a> TopologyView<'a> {
     pub(super) fn is_moving(&self) -> bool {
         let wanted = &self.topology.version;
         self.versions().any(|version| version != wanted)
+    }
+
+    /// Whether the control plane is kubeadm's: where another one stands admission doesn't see, without which it takes no
+    /// version that goes down.
+    pub(super) const fn is_kubeadms(&self) -> bool {
+        match self.control_plane.flavor {
+            Flavor::Kubeadm { .. } => true,
+            Flavor::Other => false,
+        }
     }
 
     /// Whether the topology controller has seen the Cluster as it is, and has nothing left to do.

@@ -1,10 +1,10 @@
 //! What the upgrade set for add-ons, on the way back.
 
-use super::{Returning, refusals};
+use super::Returning;
 use crate::{
     addon::{AddonId, SetAddon},
     addons_back::{BackUntil, restored, stays},
-    classic::view::ClassicView,
+    classic::{route::control_plane_steps, view::ClassicView},
     decision::Waiting,
     gates,
     operation::{Rollback, RollbackScope},
@@ -25,7 +25,7 @@ pub struct ReturningAddon {
 
 /// The add-ons that go back before the control plane does.
 pub(super) fn until_step<'a>(view: &ClassicView<'a>, rollback: &Rollback, before: &PoolState) -> BackUntil<'a> {
-    let steps = refusals::steps(view, rollback);
+    let steps = control_plane_steps(view, rollback);
     let later = steps.into_iter().skip_while(|step| *step != before).skip(1);
     BackUntil::Step {
         leaves: release_after(view, rollback, before),
@@ -105,7 +105,7 @@ pub(super) fn returning(view: &ClassicView<'_>, rollback: &Rollback, pools: &[Re
     let passed = |until: &BackUntil<'_>| order.iter().take_while(|set| until.includes(&set.id)).count();
     let workers = pools.iter().filter(|step| step.pool != PoolId::ControlPlane).count();
     let mut places = vec![(passed(&BackUntil::Workers), 0)];
-    for (number, before) in refusals::steps(view, rollback).into_iter().enumerate() {
+    for (number, before) in control_plane_steps(view, rollback).into_iter().enumerate() {
         places.push((passed(&until_step(view, rollback, before)), workers + number));
     }
     let step_of = |place: usize| {

@@ -6,7 +6,7 @@ use crate::{
         Next,
         control_plane::{Outlook, rolling_out, swap_to},
         convergence, restore,
-        route::{Route, control_plane_route},
+        route::{Route, control_plane_route, control_plane_steps},
         view::{ClassicView, ExternalChange},
     },
     decision::{Action, Waiting},
@@ -132,7 +132,7 @@ pub(super) fn ends_here(view: &ClassicView<'_>, rollback: &Rollback) -> bool {
 pub(super) fn path(view: &ClassicView<'_>, rollback: &Rollback) -> Vec<String> {
     match rollback.scope {
         RollbackScope::Workers => Vec::new(),
-        RollbackScope::All => refusals::steps(view, rollback)
+        RollbackScope::All => control_plane_steps(view, rollback)
             .into_iter()
             .map(|before| {
                 let release = before.release.clone();

@@ -9,7 +9,7 @@ use super::addons;
 use crate::{
     classic::{
         restore,
-        route::{Reach, Route, control_plane_route, pool_route, taker},
+        route::{Reach, Route, control_plane_route, control_plane_steps, pool_route, taker},
         view::ClassicView,
     },
     decision::Waiting,
@@ -17,7 +17,7 @@ use crate::{
     operation::{Rollback, RollbackScope},
     pool_id::PoolId,
     snapshot::{JoinRule, Machine, MachineDeployment, Object},
-    swap_history::{PoolState, Present, SwapEntry, SwapHistory},
+    swap_history::{PoolState, SwapEntry, SwapHistory},
     upgrade_spec::PoolOverride,
     way_back::NoWayBack,
 };
@@ -59,28 +59,8 @@ pub(super) fn of_next_step(view: &ClassicView<'_>, before: &PoolState) -> Vec<Wa
     refused
 }
 
-/// The states that the control plane goes through, the next one first.
-pub(super) fn steps<'a>(view: &ClassicView<'a>, rollback: &Rollback) -> Vec<&'a PoolState> {
-    let control_plane = view.control_plane;
-    let (mut steps, by) = (Vec::new(), taker(view, rollback));
-    let mut next = match control_plane_route(view, control_plane, rollback) {
-        Route::BackTo(before) => Some(before),
-        Route::Untouched | Route::There | Route::Changed => None,
-    };
-    while let Some(before) = next.filter(|before| !steps.contains(before)) {
-        steps.push(before);
-        let there = Present {
-            version: &before.version,
-            template: before.template.as_ref(),
-        };
-        let history = control_plane.object.swap_history.as_ref();
-        next = history.and_then(|history| history.before(&rollback.of, &by, there));
-    }
-    steps
-}
-
 fn of_control_plane_steps(view: &ClassicView<'_>, rollback: &Rollback) -> Vec<Waiting> {
-    let (mut refused, steps) = (Vec::new(), steps(view, rollback));
+    let (mut refused, steps) = (Vec::new(), control_plane_steps(view, rollback));
     let mut from = None;
     for before in &steps {
         let step = from.map_or_else(|| present_step(view, before), |from| Step::of_state(view, from));

@@ -142,10 +142,10 @@ impl World {
             if begin.gates.contains(&id) && matches!(state, AddonState::Due(_)) {
                 *state = closed("it is on its way");
                 let set = gates.taken_back.iter().find(|set| set.id == id);
-                match set.map(|set| &set.before) {
-                    Some(ValueBefore::Value(before)) => gates.value = before.as_str().unwrap().to_owned(),
-                    Some(_) => {}
-                    None => gates.value = format!("{} {}", point.when, point.version),
+                match (set.map(|set| &set.before), sets) {
+                    (Some(ValueBefore::Value(before)), _) => gates.value = before.as_str().unwrap().to_owned(),
+                    (Some(_), _) | (None, Sets::Nothing) => {}
+                    (None, Sets::Something) => gates.value = format!("{} {}", point.when, point.version),
                 }
             }
         }

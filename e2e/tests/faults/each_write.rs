@@ -59,13 +59,13 @@ impl Sort {
     /// What one upgrade takes: a mark at the end, that the add-on's turn has come, and what it sets. Of a classic cluster
     /// the record, the pins, four templates, two swaps of the control plane, one of each pool, and of each of the three
     /// that it has converged. Of the other the edit, each pool held and let go, that the first of them has converged, and
-    /// more of them allowed at a time, and not any more. Of a rollback when it was seen first, the path, a swap back and the end
-    /// of each of the three, and two marks at the end.
+    /// more of them allowed at a time, and not any more. Of a rollback when it was seen first, the path, that the upgrade
+    /// isn't over any more, a swap back and the end of each of the three, and two marks at the end.
     const fn floor(self) -> usize {
         match self {
             Self::Classic => 16,
             Self::Topology => 11,
-            Self::Rollback => 10,
+            Self::Rollback => 11,
         }
     }
 

@@ -188,17 +188,21 @@ async fn rolled_back_across_a_move(scene: &JourneyContext, rows: &Rows, record: 
     })
     .await?;
     edit(scene, BACK, &json!({ "paused": true })).await?;
-    // A Machine without a node isn't moved.
+    // A Machine without a node isn't moved, and one that is being deleted would come back.
+    let machines: Api<DynamicObject> =
+        Api::namespaced_with(scene.mgmt.client(), &scene.namespace, &core_kind("Machine", "machines"));
     wait_for("the first pool to be back", UPGRADE, || async {
-        let pool = pools.get("md-0").await?;
-        let status = pool.data["status"].clone();
-        let counts = ["replicas", "readyReplicas", "upToDateReplicas"].map(|count| status[count].clone());
-        // The counts of before the swap are alike.
-        let is_seen = status["observedGeneration"] == json!(pool.metadata.generation);
-        if is_seen && counts.iter().all(|count| *count == json!(1)) {
-            Ok(())
-        } else {
-            Err(Seen::from(status.to_string()))
+        let of_pool = ListParams::default().labels("cluster.x-k8s.io/deployment-name=md-0");
+        let found = machines.list(&of_pool).await?.items;
+        let is_back = |machine: &DynamicObject| {
+            machine.data["spec"]["version"] == json!(old) && machine.data["status"]["nodeRef"].is_object()
+        };
+        match found.as_slice() {
+            [machine] if is_back(machine) => Ok(()),
+            _ => Err(Seen::from(format!(
+                "{:?}",
+                found.iter().map(|machine| &machine.data).collect::<Vec<_>>()
+            ))),
         }
     })
     .await?;

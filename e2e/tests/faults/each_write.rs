@@ -64,8 +64,7 @@ impl Sort {
     const fn floor(self) -> usize {
         match self {
             Self::Classic => 16,
-            Self::Topology => 11,
-            Self::Rollback => 11,
+            Self::Topology | Self::Rollback => 11,
         }
     }
 

@@ -126,18 +126,9 @@ fn resume(pool: &MachineDeployment) -> Action {
 }
 
 fn patched(pool: &MachineDeployment, change: Hold, mark: &Value) -> Action {
-    let object = &pool.object;
-    Action::HoldPool(HoldPool {
-        pool: PoolId::Workers(object.name.clone()),
-        api_version: object.api_version.clone(),
-        kind: object.kind.clone(),
-        name: object.name.clone(),
-        resource_version: object.resource_version.clone(),
-        change,
-        before: None,
-        patch: json!({ "metadata": {
-            "resourceVersion": object.resource_version,
-            "annotations": { PAUSED: mark },
-        }}),
-    })
+    let patch = json!({ "metadata": {
+        "resourceVersion": pool.object.resource_version,
+        "annotations": { PAUSED: mark },
+    }});
+    Action::HoldPool(HoldPool::of(pool, change, patch))
 }

@@ -2,6 +2,7 @@
 
 use instar_capi::{self as capi, Lifecycle, ManagedBy};
 use instar_domain::KubeVersion;
+use jiff::Timestamp;
 
 use crate::{
     decision::Waiting,
@@ -178,4 +179,15 @@ pub(crate) fn rolled_out<'a>(
         && machines
             .iter()
             .all(|machine| matches_spec(machine, &pool.version, Some(&pool.infrastructure)))
+}
+
+/// When a machine was made that has had no node for long.
+pub(crate) fn stuck_since(snapshot: &Snapshot, machine: &Machine) -> Option<Timestamp> {
+    let since = machine.created?;
+    match (machine.lifecycle, &machine.node) {
+        (Lifecycle::Active | Lifecycle::Paused, Node::Absent) => {
+            (snapshot.now.duration_since(since) >= snapshot.machine_start).then_some(since)
+        }
+        (Lifecycle::Deleting, _) | (_, Node::Joined { .. }) => None,
+    }
 }

@@ -139,7 +139,7 @@ fn has_arrived(snapshot: &Snapshot, pin: &Pin) -> bool {
     let template = control_plane.infrastructure.as_ref();
     let left = pin.change.left.control_plane.as_ref().map(|left| &left.name);
     let has_values = template.is_some_and(|template| template_values::has(snapshot, template, &pin.control_plane));
-    let is_there = |machine: &Machine| machine.version == control_plane.version && has_node(machine);
+    let is_there = |machine: &Machine| machine.version == control_plane.version && machine.node.is_joined();
     let mut machines = read(&snapshot.machines).filter(|machine| machine.pool == Some(PoolId::ControlPlane));
     control_plane.version == topology.version
         && (left.is_none() || left != template.map(|template| &template.name) || has_values)
@@ -164,7 +164,7 @@ fn moving(snapshot: &Snapshot, pin: &Pin) -> usize {
             let template = machine.template.as_ref();
             machine.version != pool.version || template.is_some_and(|template| *template != pool.infrastructure.name)
         };
-        is_awaited(snapshot, pool, pin) || machines.any(|machine| is_old(machine) || !has_node(machine))
+        is_awaited(snapshot, pool, pin) || machines.any(|machine| is_old(machine) || !machine.node.is_joined())
     };
     pools.filter(rolls).count()
 }
@@ -243,7 +243,7 @@ pub(super) fn check_machine(snapshot: &Snapshot, delete: &DeleteMachine, broken:
         && snapshot.now.duration_since(delete.created) >= snapshot.machine_start;
     let is_outdated = machine.up_to_date == UpToDate::No || machine.version != control_plane.version;
     let is_alone = !of_control_plane().any(|other| other.lifecycle == Lifecycle::Deleting);
-    let has_other = of_control_plane().any(has_node);
+    let has_other = of_control_plane().any(|other| other.node.is_joined());
     if machine.node != Node::Absent || !is_old || !is_outdated || !is_alone || !has_other {
         broken.push(Violation::MachineInUse);
     }
@@ -255,13 +255,6 @@ fn is_awaited(snapshot: &Snapshot, pool: &MachineDeployment, pin: &Pin) -> bool 
         let is_left = pin.change.left.machine_deployments.get(name) == Some(&template.name);
         is_left && !template_values::has(snapshot, template, pin.machine_deployment(name))
     })
-}
-
-fn has_node(machine: &Machine) -> bool {
-    match machine.node {
-        Node::Absent => false,
-        Node::Joined { .. } => true,
-    }
 }
 
 fn in_topology(pool: &MachineDeployment) -> Option<&String> {

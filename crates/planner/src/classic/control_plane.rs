@@ -7,7 +7,7 @@ use super::{
     Next, arrival,
     goal::{Goal, at_present},
     machine_pools,
-    stuck_step::{self, StuckStep, stuck_since},
+    stuck_step::{self, StuckStep},
     template::{self, Source, Wanted},
     view::ClassicView,
     workers::{self, Heading, WorkerRollout},
@@ -17,7 +17,7 @@ use crate::{
     decision::{Action, StuckRemedy, Waiting},
     gates,
     pool_id::PoolId,
-    settled::{control_plane_settled, matches_spec, unready},
+    settled::{control_plane_settled, matches_spec, stuck_since, unready},
     snapshot::{Flavor, Machine, MachineDeployment, Object, Rollout},
     step::Step,
     swap::{self, Course, Destination, Origin},
@@ -118,7 +118,7 @@ pub(super) fn rolling_out(view: &ClassicView<'_>, outlook: &Outlook<'_>) -> Vec<
 /// A new machine that has had no node for long. Since when is said, and not for how long: that would be news each time.
 fn stuck(view: &ClassicView<'_>, outlook: &Outlook<'_>, machine: &Machine) -> Option<Waiting> {
     Some(Waiting::ControlPlaneStuck {
-        since: stuck_since(view, machine)?,
+        since: stuck_since(view.snapshot, machine)?,
         machine: machine.name.clone(),
         version: view.control_plane.version.clone(),
         next: outlook.comes_next.map(str::to_owned),

@@ -1,12 +1,10 @@
 //! A step of the control plane that never came up: its new machine has no node, and nothing of the step has run.
 
-use instar_capi::Lifecycle;
-use jiff::Timestamp;
-
 use super::view::ClassicView;
 use crate::{
     pool_id::PoolId,
-    snapshot::{Flavor, Machine, Node},
+    settled::stuck_since,
+    snapshot::{Flavor, Machine},
     swap_history::{Direction, PoolState, SwapEntry, SwapHistory},
 };
 
@@ -36,7 +34,7 @@ pub(super) fn find<'a>(view: &ClassicView<'a>) -> Option<StuckStep<'a>> {
     let machines = view.machines_of(&PoolId::ControlPlane);
     let (new, old): (Vec<&Machine>, Vec<&Machine>) =
         machines.into_iter().partition(|machine| is_of_step(machine, last));
-    let is_stuck = new.iter().any(|machine| stuck_since(view, machine).is_some());
+    let is_stuck = new.iter().any(|machine| stuck_since(view.snapshot, machine).is_some());
     let has_run = new.iter().any(|machine| machine.node.is_joined());
     let are_old = !old.is_empty() && old.iter().all(|machine| machine.version == last.before.version);
     let release = last.after.release.as_deref()?;
@@ -57,15 +55,4 @@ fn is_of_step(machine: &Machine, step: &SwapEntry) -> bool {
         None => true,
     };
     machine.version == step.after.version && is_of_template
-}
-
-/// When a machine was made that has had no node for long.
-pub(super) fn stuck_since(view: &ClassicView<'_>, machine: &Machine) -> Option<Timestamp> {
-    let since = machine.created?;
-    match (machine.lifecycle, &machine.node) {
-        (Lifecycle::Active | Lifecycle::Paused, Node::Absent) => {
-            (view.snapshot.now.duration_since(since) >= view.snapshot.machine_start).then_some(since)
-        }
-        (Lifecycle::Deleting, _) | (_, Node::Joined { .. }) => None,
-    }
 }

@@ -6,7 +6,10 @@ use instar_api::HookAnswer;
 use instar_domain::KubeVersion;
 use serde_json::Value;
 
-use crate::{pool_id::PoolId, snapshot::ResourceVersion};
+use crate::{
+    pool_id::PoolId,
+    snapshot::{MachineDeployment, ResourceVersion},
+};
 
 /// A merge patch of a topology Cluster's version.
 #[derive(Debug, Clone, PartialEq)]
@@ -51,6 +54,23 @@ pub struct HoldPool {
     pub before: Option<Box<EditVersion>>,
     /// The JSON merge patch.
     pub patch: Value,
+}
+
+impl HoldPool {
+    /// What the patch has to have beside its members is the object's `resourceVersion`.
+    pub(crate) fn of(pool: &MachineDeployment, change: Hold, patch: Value) -> Self {
+        let object = &pool.object;
+        Self {
+            pool: PoolId::Workers(object.name.clone()),
+            api_version: object.api_version.clone(),
+            kind: object.kind.clone(),
+            name: object.name.clone(),
+            resource_version: object.resource_version.clone(),
+            change,
+            before: None,
+            patch,
+        }
+    }
 }
 
 /// What becomes of a pool.

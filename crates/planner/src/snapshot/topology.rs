@@ -1,6 +1,6 @@
 //! A topology Cluster.
 
-use instar_api::{LandingMark, Pins};
+use instar_api::{LandingMark, Pin, Pins};
 use instar_domain::KubeVersion;
 use serde::{Deserialize, Serialize};
 
@@ -70,10 +70,17 @@ impl Topology {
         Some(&pin.release)
     }
 
+    /// The pin of the Cluster's version, where its release replaces another one, or has left some pools at that.
+    #[must_use]
+    pub fn changed_pin(&self) -> Option<&Pin> {
+        let pin = self.pins.as_ref()?.releases.get(&self.version)?;
+        (!pin.change.is_empty()).then_some(pin)
+    }
+
     /// The release of the Cluster's version that replaces another one, while that goes on.
     #[must_use]
     pub fn changing_release(&self) -> Option<&str> {
-        let pin = self.pins.as_ref()?.releases.get(&self.version)?;
+        let pin = self.changed_pin()?;
         pin.change.is_under_way().then_some(pin.release.as_str())
     }
 }

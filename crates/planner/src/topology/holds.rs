@@ -197,23 +197,14 @@ fn let_go(pool: &MachineDeployment, history: Option<&SwapHistory>) -> Action {
 }
 
 fn patched(pool: &MachineDeployment, change: Hold, annotations: &Value, paused: &Value) -> Action {
-    let object = &pool.object;
-    Action::HoldPool(HoldPool {
-        pool: PoolId::Workers(object.name.clone()),
-        api_version: object.api_version.clone(),
-        kind: object.kind.clone(),
-        name: object.name.clone(),
-        resource_version: object.resource_version.clone(),
-        change,
-        before: None,
-        patch: json!({
-            "metadata": {
-                "resourceVersion": object.resource_version,
-                "annotations": annotations,
-            },
-            "spec": { "paused": paused },
-        }),
-    })
+    let patch = json!({
+        "metadata": {
+            "resourceVersion": pool.object.resource_version,
+            "annotations": annotations,
+        },
+        "spec": { "paused": paused },
+    });
+    Action::HoldPool(HoldPool::of(pool, change, patch))
 }
 
 /// Raises the number of pools that are upgraded at a time to all of them, if it is lower and no pool would go by that. It

@@ -35,12 +35,11 @@ pub(super) struct Changing<'a> {
 
 impl<'a> Changing<'a> {
     pub(super) fn of(view: &TopologyView<'a>) -> Option<Self> {
-        let pin = view.topology.pins.as_ref()?.releases.get(&view.topology.version)?;
-        let change = &pin.change;
-        (!change.is_empty()).then_some(Self {
+        let pin = view.topology.changed_pin()?;
+        Some(Self {
             snapshot: view.snapshot,
             pin,
-            change,
+            change: &pin.change,
         })
     }
 
@@ -88,7 +87,7 @@ impl<'a> Changing<'a> {
 
 /// Whether a release of the version that runs is being replaced: an upgrade goes on, though nothing is at another version.
 pub(super) fn is_under_way(view: &TopologyView<'_>) -> bool {
-    Changing::of(view).is_some_and(|changing| changing.change.is_under_way())
+    view.topology.changing_release().is_some()
 }
 
 /// The templates that kept their names, of which has to be known what they say.

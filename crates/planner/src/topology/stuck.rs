@@ -9,7 +9,8 @@ use super::view::TopologyView;
 use crate::{
     decision::{Action, DeleteMachine, StuckRemedy, Waiting},
     pool_id::PoolId,
-    snapshot::{Flavor, Machine, Node, UpToDate},
+    settled::stuck_since,
+    snapshot::{Flavor, Machine, UpToDate},
 };
 
 /// Deletes the oldest such Machine, where nothing else of the control plane is being deleted and another one has a node.
@@ -53,14 +54,11 @@ fn machines<'a>(view: &TopologyView<'a>) -> impl Iterator<Item = &'a Machine> {
     view.machines_of(&PoolId::ControlPlane)
 }
 
-/// Since when a machine has had no node, where that is long.
+/// Since when a machine has had no node, where that is long. One that is paused is its user's.
 fn since(view: &TopologyView<'_>, machine: &Machine) -> Option<Timestamp> {
-    let since = machine.created?;
-    match (machine.lifecycle, &machine.node) {
-        (Lifecycle::Active, Node::Absent) if view.snapshot.now.duration_since(since) >= view.snapshot.machine_start => {
-            Some(since)
-        }
-        (Lifecycle::Active | Lifecycle::Paused | Lifecycle::Deleting, _) => None,
+    match machine.lifecycle {
+        Lifecycle::Active => stuck_since(view.snapshot, machine),
+        Lifecycle::Paused | Lifecycle::Deleting => None,
     }
 }
 

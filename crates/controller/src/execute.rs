@@ -322,13 +322,7 @@ impl Executor<'_> {
             }),
             ..DeleteParams::default()
         };
-        match call(|| format!("deleting {kind} {name}"), api.delete(name, &parameters)).await {
-            Err(Error::Call {
-                source: kube::Error::Api(status),
-                ..
-            }) if status.is_not_found() => Ok(Effect::DoneBefore),
-            deleted => deleted.map(|_| Effect::Done),
-        }
+        deleted(call(|| format!("deleting {kind} {name}"), api.delete(name, &parameters)).await)
     }
 
     /// Who in the namespace refers to a template at this moment, of whatever Cluster.
@@ -493,4 +487,15 @@ fn machine_pool(f: &mut fmt::Formatter<'_>, patch: &PatchMachinePool) -> fmt::Re
 pub(crate) fn violation(action: &Action, broken: &[Violation]) -> Error {
     let broken: Vec<String> = broken.iter().map(ToString::to_string).collect();
     Error::Violation(format!("{}: {}", ActionDescription(action), broken.join("; ")))
+}
+
+/// What is gone already was deleted before.
+fn deleted<T>(answer: Result<T, Error>) -> Result<Effect, Error> {
+    match answer {
+        Err(Error::Call {
+            source: kube::Error::Api(status),
+            ..
+        }) if status.is_not_found() => Ok(Effect::DoneBefore),
+        answer => answer.map(|_| Effect::Done),
+    }
 }

@@ -8,7 +8,7 @@ use kube::{
     api::{DeleteParams, Preconditions},
 };
 
-use super::{Effect, Executor};
+use super::{Effect, Executor, deleted};
 use crate::api::{Error, call};
 
 impl Executor<'_> {
@@ -29,13 +29,7 @@ impl Executor<'_> {
             }),
             ..DeleteParams::default()
         };
-        match call(|| format!("deleting Machine {name}"), api.delete(name, &parameters)).await {
-            Err(Error::Call {
-                source: kube::Error::Api(status),
-                ..
-            }) if status.is_not_found() => Ok(Effect::DoneBefore),
-            deleted => deleted.map(|_| Effect::Done),
-        }
+        deleted(call(|| format!("deleting Machine {name}"), api.delete(name, &parameters)).await)
     }
 }
 

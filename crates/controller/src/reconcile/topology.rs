@@ -45,9 +45,8 @@ impl Context {
         let is_rollback = |upgrade: &Arc<ClusterUpgrade>| upgrade.spec.operation.is_rollback();
         let (rollbacks, upgrades): (Vec<_>, Vec<_>) = known.iter().cloned().partition(is_rollback);
         let upgrades = Upgrades::sort(upgrades, None, None);
-        let record = self.record(cluster, version, &known);
+        let (record, snapshot) = self.record(cluster, version, &known);
         let name = record.name_any();
-        let (snapshot, _) = self.snapshot(cluster, &record);
         if snapshot.cluster.lifecycle == Lifecycle::Deleting
             && let Some(done) = Box::pin(self.resume_pools(cluster)).await?
         {
@@ -92,16 +91,21 @@ impl Context {
         Box::pin(self.reconcile_topology(cluster, &active)).await
     }
 
-    /// The record of what is under way: of the version, or, once that has arrived, of a release that replaces another one.
-    fn record(&self, cluster: &Cluster, version: &str, known: &[Arc<ClusterUpgrade>]) -> ClusterUpgrade {
+    /// The record of what is under way, and the snapshot of it: of the version, or, once that has arrived, of a release that
+    /// replaces another one.
+    fn record(&self, cluster: &Cluster, version: &str, known: &[Arc<ClusterUpgrade>]) -> (ClusterUpgrade, Snapshot) {
         let record = upgrade_spec::record_of(cluster, version);
         let mut of_version = known.iter().filter(|known| known.name_any() == record.name_any());
         let goes_on = of_version.any(|known| upgrade_spec::finished_phase(known).is_none());
         let (snapshot, _) = self.snapshot(cluster, &record);
         let topology = snapshot.cluster.topology();
         match topology.and_then(Topology::changing_release).filter(|_| !goes_on) {
-            Some(release) => upgrade_spec::record_of_release(cluster, release, known),
-            None => record,
+            Some(release) => {
+                let record = upgrade_spec::record_of_release(cluster, release, known);
+                let (snapshot, _) = self.snapshot(cluster, &record);
+                (record, snapshot)
+            }
+            None => (record, snapshot),
         }
     }
 
@@ -137,7 +141,8 @@ impl Context {
 
     /// What is not known of templates only keeps a release change waiting, so that is no error.
     async fn read_templates(&self, snapshot: &mut Snapshot) {
-        if follow(snapshot).unread.is_empty() {
+        let topology = snapshot.cluster.topology();
+        if topology.and_then(Topology::changed_pin).is_none() || follow(snapshot).unread.is_empty() {
             return;
         }
         let cluster = snapshot.cluster.name.clone();

@@ -12,6 +12,7 @@ pub mod journeys;
 pub mod ledger;
 pub mod lost;
 pub mod metrics;
+pub mod record;
 pub mod request;
 mod results;
 pub mod second_cluster;

@@ -14,8 +14,6 @@ mod topology_by_hand;
 mod topology_canary;
 mod topology_class;
 mod topology_held;
-mod topology_hooks;
-mod topology_landing;
 mod topology_record;
 mod topology_release;
 mod two_minors;
@@ -49,8 +47,6 @@ fn main() -> ExitCode {
         Journey::exclusive("outage", outage::without_the_server).prepared_by(pins::prepare_small),
         Journey::exclusive("certificates", certificates::swapped_under_load),
         Journey::exclusive("refusals", refusals::each_with_its_message),
-        Journey::exclusive("topology-hooks", topology_hooks::hold_each_step),
-        Journey::exclusive("topology-landing", topology_landing::where_it_stands),
         Journey::exclusive("two-minors-without-sdk", two_minors::without_the_runtime_sdk),
         Journey::exclusive("rights", rights::granted_and_used),
     ];

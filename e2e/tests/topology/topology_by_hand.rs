@@ -9,14 +9,13 @@ use instar_e2e::{
         fixtures::{CLUSTER_CLASS, TopologyCluster},
         journeys::JourneyContext,
         ledger::{Ledger, Pool},
+        record::{follow, upgrades},
         topology::{UPGRADE, apply_rows, apply_wired, assert_rolled, clusters, create},
     },
     wait::wait_for,
 };
 use kube::{ResourceExt, api::ListParams};
 use serde_json::json;
-
-use crate::topology_record::{follow, upgrades};
 
 /// It makes the edit, once; a prefix that is satisfied changes nothing; a refused edit says why.
 pub(crate) async fn makes_the_edit(scene: JourneyContext) -> Result<()> {

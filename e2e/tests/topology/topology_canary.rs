@@ -10,6 +10,7 @@ use instar_e2e::{
         fixtures::{CLUSTER_CLASS, TopologyCluster},
         journeys::JourneyContext,
         ledger::{Ledger, Pool},
+        record::{follow, upgrades},
         topology::{UPGRADE, apply_rows, apply_wired, assert_rolled, create},
     },
     wait::wait_for,
@@ -18,10 +19,7 @@ use jiff::{SignedDuration, Timestamp};
 use kube::{ResourceExt, core::DynamicObject};
 use serde_json::{Value, json};
 
-use crate::{
-    topology_held::{POOLS, deployments, in_order},
-    topology_record::{follow, upgrades},
-};
+use crate::topology_held::{POOLS, deployments, in_order};
 
 const BAKE: SignedDuration = SignedDuration::from_secs(20);
 

@@ -6,14 +6,13 @@ use instar_e2e::{
         fixtures::{CLUSTER_CLASS, TopologyCluster},
         journeys::JourneyContext,
         ledger::{Ledger, Pool},
+        record::{follow, record_of, upgrades},
         topology::{UPGRADE, apply_rows, apply_wired, create, edit, namespaced, pinned, pins, resource, version},
     },
     wait::wait_for,
 };
 use kube::api::ListParams;
 use serde_json::{Value, json};
-
-use crate::topology_record::{follow, record_of, upgrades};
 
 /// While the control plane is on its way to v1.34, the class gets another newest v1.35, of which the
 /// Cluster has no pin: it is named then, no other pin changes, and every machine is replaced once for

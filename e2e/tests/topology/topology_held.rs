@@ -11,6 +11,7 @@ use instar_e2e::{
         gates,
         journeys::JourneyContext,
         ledger::{Ledger, Pool},
+        record::{follow, upgrades},
         topology::{UPGRADE, apply_rows, apply_wired, assert_rolled, clusters, create, namespaced, one_machine_of},
     },
     wait::wait_for,
@@ -21,8 +22,6 @@ use kube::{
     core::DynamicObject,
 };
 use serde_json::{Value, json};
-
-use crate::topology_record::{follow, upgrades};
 
 const CONCURRENCY: &str = "topology.cluster.x-k8s.io/upgrade-concurrency";
 const NETWORK: &str = "network";

@@ -10,14 +10,13 @@ use instar_e2e::{
         fixtures::{CLUSTER_CLASS, TopologyCluster},
         journeys::JourneyContext,
         ledger::{Ledger, MachineRecord, Pool},
+        record::upgrades,
         topology::{UPGRADE, apply_rows, apply_wired, create, pinned, pins},
     },
     wait::wait_for,
 };
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
-
-use crate::topology_record::upgrades;
 
 const POOLS: [&str; 2] = ["md-0", "md-1"];
 

@@ -12,6 +12,7 @@ use instar_e2e::{
         fixtures::{CLUSTER_CLASS, TopologyCluster},
         journeys::JourneyContext,
         ledger::{Ledger, Pool},
+        record::{follow, upgrades},
         topology::{
             UPGRADE, apply_rows, apply_wired, assert_rolled, clusters, create, edit, namespaced, one_machine_of,
             resource,
@@ -26,8 +27,6 @@ use kube::{
     core::DynamicObject,
 };
 use serde_json::{Value, json};
-
-use crate::topology_record::{follow, upgrades};
 
 /// What Cluster API says while one of its hooks holds.
 pub(crate) const BLOCKING: &str = "Following hooks are blocking upgrade: BeforeControlPlaneUpgrade: ";

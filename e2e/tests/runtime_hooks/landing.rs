@@ -9,6 +9,7 @@ use instar_e2e::{
         fixtures::{CLUSTER_CLASS, TopologyCluster},
         journeys::JourneyContext,
         ledger::{Ledger, Pool},
+        record::upgrades,
         topology::{
             UPGRADE, apply_rows, apply_wired, assert_rolled, clusters, create, edit, namespaced, reconciled, resource,
             running, version,
@@ -22,10 +23,7 @@ use kube::{
 };
 use serde_json::json;
 
-use crate::{
-    topology_hooks::{BLOCKING, approve, held, opt_in, says},
-    topology_record::upgrades,
-};
+use crate::hooks::{BLOCKING, approve, held, opt_in, says};
 
 /// Cluster API's annotation that switches off its check of version edits.
 const UNSAFE: &str = "unsafe.topology.cluster.x-k8s.io/disable-update-version-check";

@@ -77,8 +77,10 @@ test: prerequisites ## Run everything: build, unit tests, lint, journeys on a re
 	@$(STEP) "lint" $(MAKE) --no-print-directory lint
 	@$(STEP) "the management cluster's programs" $(MGMT) build
 	@$(STEP) "overload: alone, for it is timed as an API server times it" cargo test --workspace --test overload
-	@printf '%s\n' $(JOURNEYS) | xargs -P $(BESIDE) -I '{}' e2e/times.sh beside "journeys: {}" cargo test --workspace --test '{}'; \
-		status=$$?; e2e/times.sh end; exit $$status
+	@lane() { xargs -P "$$1" -I '{}' e2e/times.sh beside "journeys: {}" cargo test --workspace --test '{}'; }; \
+		printf '%s\n' $(WAITING) | lane 1 & waiting=$$!; \
+		printf '%s\n' $(JOURNEYS) | lane $(BESIDE); status=$$?; \
+		wait $$waiting || status=1; e2e/times.sh end; exit $$status
 	@echo "==> all passed"
 
 .PHONY: check
@@ -90,15 +92,21 @@ check: prerequisites ## Run what takes seconds: lint, unit tests, the cases of e
 units:
 	@cargo test --workspace --lib --bins $(addprefix --test ,$(UNITS))
 
+SEEDS ?= 10000
+.PHONY: worlds
+worlds: prerequisites ## Run the planner's properties in SEEDS simulated worlds each (10000: some minutes), more than a test run does
+	@INSTAR_SEEDS=$(SEEDS) cargo test --workspace --test planner
+
 # Always of the whole workspace: with the features that one package alone has, all would be built once more.
 UNITS := $(basename $(notdir $(filter-out e2e/%,$(wildcard */tests/* crates/*/tests/*))))
 
 # Each program has a management cluster of its own. Two at a time: a journey waits for Cluster API more than it keeps
-# a core busy. With three, two cores do no more, and each takes longer. `classic` begins, and beside it come those that
-# wait most.
+# a core busy. With three, two cores do no more, and each takes longer. The longest begin. Beside them, one after the
+# other, those that only wait.
 BESIDE ?= 2
-PROGRAMS := $(filter-out overload,$(basename $(notdir $(wildcard e2e/tests/*))))
-FIRST := classic faults admission topology
+WAITING := runtime_hooks harness lifecycle
+FIRST := classic topology faults admission
+PROGRAMS := $(filter-out overload $(WAITING),$(basename $(notdir $(wildcard e2e/tests/*))))
 JOURNEYS := $(FIRST) $(filter-out $(FIRST),$(PROGRAMS))
 
 # The one to run: `make journey TEST=classic JOURNEY=classic-paused`.

@@ -21,8 +21,9 @@ use crate::{
     },
 };
 
-/// So many worlds of each sort; `INSTAR_SEEDS` asks for another number, or for one: `4972..4973`.
-const SEEDS: u64 = 10_000;
+/// So many worlds of each sort; `INSTAR_SEEDS` asks for another number, or for one: `4972..4973`. `make worlds` has ten
+/// thousand.
+const SEEDS: u64 = 2_500;
 /// No upgrade here needs half as many.
 pub(super) const MOST_TICKS: usize = 2_000;
 const CONTROL_PLANE: usize = 3;

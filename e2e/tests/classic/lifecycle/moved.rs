@@ -35,6 +35,10 @@ const SHAPE: Shape<'_> = Shape {
 /// What is over before the move, and how.
 const OVER: [(&str, UpgradePhase); 2] = [("older", UpgradePhase::Completed), ("second", UpgradePhase::Refused)];
 
+/// The rollback.
+const BACK: &str = "back";
+const SKIP: &str = "machineset.cluster.x-k8s.io/skip-preflight-checks";
+
 /// Why nothing goes on while the Cluster is in files only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Held {
@@ -150,7 +154,102 @@ async fn goes_on(scene: JourneyContext, held: Held) -> Result<()> {
     for (pool, machines) in SHAPE.pools {
         assert_rolled(&ledger, &rows, &Pool::Workers((*pool).to_owned()), *machines, &[33, 35])?;
     }
-    assert_templates(&scene, &ledger, &rows, moved.as_deref()).await
+    assert_templates(&scene, &ledger, &rows, moved.as_deref()).await?;
+    drop(ledger);
+    match held {
+        Held::Stopped => Ok(()),
+        Held::Paused => rolled_back_across_a_move(&scene, &rows, &record).await,
+    }
+}
+
+/// The workers go back one after the other, and the first of them is back when all is lost and restored. Its rollback goes
+/// on where it was, and nothing is done twice.
+async fn rolled_back_across_a_move(scene: &JourneyContext, rows: &Rows, record: &str) -> Result<()> {
+    let (old, last) = (rows.version(33), rows.version(35));
+    let pools: Api<DynamicObject> = Api::namespaced_with(
+        scene.mgmt.client(),
+        &scene.namespace,
+        &core_kind("MachineDeployment", "machinedeployments"),
+    );
+    let version_of = |pool: DynamicObject| pool.data["spec"]["template"]["spec"]["version"].clone();
+    for (name, _) in SHAPE.pools {
+        let skip = json!({ "metadata": { "annotations": { SKIP: "KubeadmVersionSkew" } } });
+        pools.patch(name, &PatchParams::default(), &Patch::Merge(&skip)).await?;
+    }
+    let spec = json!({ "clusterName": NAME, "operation": "RollbackWorkers", "rollbackOf": record });
+    create(scene, BACK, &spec).await?;
+    wait_for("the first pool to go back", UPGRADE, || async {
+        let at = version_of(pools.get("md-0").await?);
+        if at == json!(old) {
+            Ok(())
+        } else {
+            Err(Seen::from(at.to_string()))
+        }
+    })
+    .await?;
+    edit(scene, BACK, &json!({ "paused": true })).await?;
+    stands_still(scene, &old).await?;
+    assert_eq!(
+        version_of(pools.get("md-1").await?),
+        json!(last),
+        "it is paused in the middle"
+    );
+    let ledger = Ledger::start(&scene.mgmt.client(), &scene.namespace).await?;
+    ledger.caught_up().await?;
+    let before = live(&ledger)?;
+    drop(ledger);
+
+    let directory = tempfile::tempdir()?;
+    let (to, from) = (MoveTarget::ToDirectory, MoveTarget::FromDirectory);
+    move_namespace(&scene.mgmt, &scene.namespace, to, directory.path()).await?;
+    lose(scene, directory.path(), &[NAME]).await?;
+    let ledger = Ledger::start(&scene.mgmt.client(), &scene.namespace).await?;
+    move_namespace(&scene.mgmt, &scene.namespace, from, directory.path()).await?;
+    ledger.caught_up().await?;
+    assert_eq!(live(&ledger)?, before, "what was moved");
+    edit(scene, BACK, &json!({ "paused": false })).await?;
+    await_phase(scene, BACK, UpgradePhase::Completed).await?;
+    await_phase(scene, record, UpgradePhase::RolledBack).await?;
+    await_mark(scene, record, Some("RolledBack")).await?;
+    ledger.caught_up().await?;
+    assert_rolled(&ledger, rows, &Pool::ControlPlane, 3, &[35])?;
+    assert_rolled(&ledger, rows, &Pool::Workers("md-0".to_owned()), 1, &[33])?;
+    assert_rolled(&ledger, rows, &Pool::Workers("md-1".to_owned()), 1, &[33, 35])
+}
+
+/// Waits until the first pool is back and nothing is on its way out. `clusterctl move` skips a Machine without a node; one
+/// that is being deleted would come back, and a MachineSet that is gone when its turn comes ends the move.
+async fn stands_still(scene: &JourneyContext, old: &str) -> Result<()> {
+    let all = |kind, plural| {
+        let api: Api<DynamicObject> =
+            Api::namespaced_with(scene.mgmt.client(), &scene.namespace, &core_kind(kind, plural));
+        api
+    };
+    let (machines, sets) = (all("Machine", "machines"), all("MachineSet", "machinesets"));
+    let of_pool = ListParams::default().labels("cluster.x-k8s.io/deployment-name=md-0");
+    wait_for("the first pool to be back, and nothing to go", UPGRADE, || async {
+        let of_first = (machines.list(&of_pool).await?.items, sets.list(&of_pool).await?.items);
+        let (every_machine, every_set) = (
+            machines.list(&ListParams::default()).await?.items,
+            sets.list(&ListParams::default()).await?.items,
+        );
+        let goes = every_machine
+            .iter()
+            .chain(&every_set)
+            .any(|object| object.metadata.deletion_timestamp.is_some());
+        let is_back = |machine: &DynamicObject| {
+            machine.data["spec"]["version"] == json!(old) && machine.data["status"]["nodeRef"].is_object()
+        };
+        match (of_first.0.as_slice(), of_first.1.as_slice()) {
+            ([machine], [_]) if is_back(machine) && !goes => Ok(()),
+            (machines, sets) => {
+                let data = |object: &DynamicObject| format!("{}: {}", object.name_any(), object.data["status"]);
+                let seen: Vec<String> = machines.iter().chain(sets).map(data).collect();
+                Err(Seen::from(seen.join("\n")))
+            }
+        }
+    })
+    .await
 }
 
 /// Waits until the status of what was over says so again, as its annotation does.

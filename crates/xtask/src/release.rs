@@ -12,6 +12,7 @@ mod clusterctl;
 mod image;
 mod objects;
 mod operators;
+mod sbom;
 
 use std::{
     collections::BTreeMap,
@@ -91,6 +92,7 @@ impl Release {
         files.extend(operators::files(self, &objects)?);
         files.extend(objects::providers(self)?);
         files.extend(image::files(self)?);
+        files.extend(sbom::files(self)?);
         let program = Content::Program(self.program.clone());
         files.insert("bin/instar-linux-amd64".to_owned(), program);
         files.insert(
@@ -221,6 +223,7 @@ mod tests {
                 "image/oci-layout",
                 "operator/cluster-api-operator.yaml",
                 "operator/turtles.yaml",
+                "sbom/instar-linux-amd64.cdx.json",
             ]
         );
         assert!(files.contains_key("providers/vsphere.yaml"));

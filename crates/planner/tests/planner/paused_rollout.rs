@@ -184,6 +184,7 @@ fn take_workers_back(world: &mut World) {
         operation: Operation::Rollback(Rollback {
             of: world.upgrade_spec.id(),
             target: TARGET.to_owned(),
+            retry: 0,
             scope: RollbackScope::Workers,
         }),
         ..UpgradeSpec::new("back", Target::Text(String::new()))

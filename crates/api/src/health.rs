@@ -269,10 +269,11 @@ health_reasons! {
         "Nothing: it goes on when the gates are open that other rows name.";
     RolloutPaused = Info, Capacity:
         "The maintenance windows have closed while a MachineDeployment was replacing machines, and an UpgradePolicy says \
-         `onClose: FinishMachine`. It has the annotation `cluster.x-k8s.io/paused` until a window opens. Cluster API \
-         doesn't scale it meanwhile, and doesn't remediate its old machines.",
-        "Nothing: it goes on when a window opens. To let it go on before that, set `spec.overrideWindow` of the \
-         ClusterUpgrade.";
+         `onClose: FinishMachine`. It has the annotation `cluster.x-k8s.io/paused` until a window opens; while a rollback \
+         is asked for, until that has set it back or has ended. Cluster API doesn't scale it meanwhile, and doesn't \
+         remediate its old machines.",
+        "Nothing: it goes on when a window opens, or with the rollback. To let it go on before a window opens, set \
+         `spec.overrideWindow` of the ClusterUpgrade; to let it go on without the rollback, delete that.";
     ReleaseAwaited = Info, None:
         "A topology Cluster goes to another release of the version that it runs, and Cluster API has not given the control \
          plane or a MachineDeployment its template yet.",

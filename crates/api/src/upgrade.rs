@@ -54,7 +54,9 @@ use crate::{
     validation = Rule::new("!has(self.rollbackOf) || (!has(self.source) && (!has(self.controlPlane) || !has(self.controlPlane.patches)) && (!has(self.pools) || self.pools.all(pool, has(pool.hold) && pool.hold)))")
         .message("a rollback sets what was there before: of source, controlPlane.patches and pools it takes pools with hold: true alone"),
     validation = Rule::new("!has(self.keepAddons) || has(self.rollbackOf)")
-        .message("keepAddons is for the operations Rollback and RollbackWorkers alone: leave it out, or set rollbackOf")
+        .message("keepAddons is for the operations Rollback and RollbackWorkers alone: leave it out, or set rollbackOf"),
+    validation = Rule::new("!has(self.retry) || self.retry == 0 || !has(self.rollbackOf)")
+        .message("retry asks again for an upgrade that was taken back: leave it out of a rollback, and create another one to take back what is left")
 )]
 #[serde(rename_all = "camelCase")]
 pub struct ClusterUpgradeSpec {
@@ -137,6 +139,17 @@ pub struct ClusterUpgradeSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), inner(length(min = 1, max = 63)), extend("x-kubernetes-list-type" = "set"))]
     pub keep_addons: Vec<String>,
+
+    /// How many times this was asked for again after it had been taken back. A target that was taken back is not gone to
+    /// again before this is higher than it was then; without a rollback before, it does nothing.
+    #[serde(default, skip_serializing_if = "is_first_try")]
+    #[schemars(range(min = 0, max = 1_000_000))]
+    pub retry: u32,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+const fn is_first_try(retry: &u32) -> bool {
+    *retry == 0
 }
 
 /// How many pools of workers are replaced at a time.
@@ -328,9 +341,9 @@ pub enum UpgradePhase {
     Completed,
     /// It isn't done, as `health` says, before its spec is edited.
     Refused,
-    /// Another ClusterUpgrade takes it back. It begins again when its spec is edited, once that has ended.
+    /// Another ClusterUpgrade takes it back. Once that has ended, it begins again for another target or a higher retry.
     RollingBack,
-    /// Another ClusterUpgrade has taken it back. It begins again when its spec is edited.
+    /// Another ClusterUpgrade has taken it back. It begins again for another target or a higher retry.
     RolledBack,
     /// It was aborted, and has ended where the control plane stood. It begins again when its spec is edited.
     Aborted,

@@ -174,7 +174,9 @@ impl Context {
         };
         let path = pinned_path(cluster);
         let upgrades = Upgrades::sort(known.clone(), begun(control_plane.as_ref()), path.as_ref());
-        self.write_finished_markers(&known).await?;
+        if let Some(done) = self.write_finished_markers(&known, path.as_ref()).await? {
+            return Ok(done);
+        }
         self.report_taken_back(cluster, &upgrades).await?;
         let versions = || current_versions(&self.caches, cluster, control_plane.as_ref());
         if let Some(done) = self.annotated(cluster, &known, &upgrades, versions).await? {

@@ -6,6 +6,7 @@ mod from_annotation;
 mod history;
 mod mistake;
 mod on_failure;
+mod reopened;
 mod rollback_name;
 
 use std::sync::Arc;
@@ -27,6 +28,7 @@ pub(crate) use from_annotation::{AnnotationRequest, CurrentVersions, from_annota
 pub(crate) use history::{Needed, beyond_limit};
 pub(crate) use mistake::annotation_mistake;
 pub(crate) use on_failure::{existing_rollback, rollback_record};
+pub(crate) use reopened::{Reopened, reopened};
 pub(crate) use rollback_name::{is_superseded, rollback_name};
 
 /// How many pools at a time for Parallel without a limit.
@@ -66,6 +68,7 @@ pub(crate) fn upgrade_spec(upgrade: &ClusterUpgrade) -> UpgradeSpec {
         started: started(upgrade),
         gate_history: gate_history(upgrade),
         keep_addons: spec.keep_addons.clone(),
+        retry: spec.retry,
         resource_version: ResourceVersion(upgrade.resource_version().unwrap_or_default()),
         ..UpgradeSpec::new(upgrade.name_any(), Target::Text(spec.target.clone()))
     }
@@ -87,10 +90,10 @@ pub(crate) fn operation(
     };
     let by = id_of(upgrade);
     let of_path = path.and_then(|path| path.takes_back.as_ref()).filter(|of| of.by == by);
-    let of_path = of_path.map(|of| (of.upgrade.clone(), of.target.clone()));
+    let of_path = of_path.map(|of| (of.upgrade.clone(), of.target.clone(), of.retry));
     let of_record = || {
         let of = taken_back_by(upgrade, known).filter(|of| !of.spec.operation.is_rollback())?;
-        Some((id_of(&of), of.spec.target.clone()))
+        Some((id_of(&of), of.spec.target.clone(), of.spec.retry))
     };
     // No swap history knows one without a time, so that nothing is found to be taken back.
     let unknown = || {
@@ -98,10 +101,15 @@ pub(crate) fn operation(
             name: upgrade.spec.rollback_of.clone().unwrap_or_default(),
             started: None,
         };
-        (id, String::new())
+        (id, String::new(), 0)
     };
-    let (of, target) = of_path.or_else(of_record).unwrap_or_else(unknown);
-    PlannedOperation::Rollback(Rollback { of, target, scope })
+    let (of, target, retry) = of_path.or_else(of_record).unwrap_or_else(unknown);
+    PlannedOperation::Rollback(Rollback {
+        of,
+        target,
+        retry,
+        scope,
+    })
 }
 
 /// When the turn of its add-ons and gates came, and what was there before.

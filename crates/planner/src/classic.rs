@@ -126,17 +126,15 @@ fn spent(view: &ClassicView<'_>) -> Option<Waiting> {
     let path = view.snapshot.cluster.classic()?.path.as_ref()?;
     let upgrade_spec = &view.snapshot.upgrade_spec;
     let target = upgrade_spec.target.as_str();
-    let taken_back = path
-        .takes_back
-        .as_ref()
-        .filter(|_| path.is_spent(&upgrade_spec.upgrade, target))?;
-    Some(
-        NoWayBack::Spent {
-            target: target.to_owned(),
-            by: taken_back.by.name.clone(),
-        }
-        .into(),
-    )
+    let taken_back = path.spent_by(&upgrade_spec.upgrade, target, upgrade_spec.retry)?;
+    let spent = NoWayBack::Spent {
+        target: target.to_owned(),
+        by: taken_back.by.name.clone(),
+        namespace: view.snapshot.cluster.namespace.clone(),
+        upgrade: upgrade_spec.upgrade.clone(),
+        retry: taken_back.retry.saturating_add(1),
+    };
+    Some(spent.into())
 }
 
 /// Whether something was swapped for the upgrade.

@@ -42,7 +42,9 @@ pub use no_release::OtherCatalog;
 pub use progress::{MachineProgress, MachineState, PoolProgress, Progress, Stage, TemplateProgress, TemplateState};
 pub use release_change::{DeleteMachine, FollowRelease};
 pub use stuck::StuckRemedy;
-pub use topology::{AnswerHook, CompletePins, EditVersion, Hold, HoldPool, RestoreVersionCheck, SetConcurrency};
+pub use topology::{
+    AnswerHook, CompletePins, EditVersion, Hold, HoldPool, RestoreVersionCheck, RolloutPausedBy, SetConcurrency,
+};
 pub use unready_node::{NodeIs, UnreadyNode};
 
 /// At most one write, and what is waited for.
@@ -420,12 +422,13 @@ pub enum Waiting {
         /// Until when.
         until: Timestamp,
     },
-    /// A pool stands in the middle of its rollout until a window opens.
+    /// A pool stands in the middle of its rollout.
     RolloutPaused {
         pool: PoolId,
         /// What its spec says.
         version: KubeVersion,
         since: Timestamp,
+        by: RolloutPausedBy,
     },
     /// The upgrade of a topology Cluster is aborted: its version goes to where its control plane stands.
     Landing { version: KubeVersion },

@@ -65,8 +65,8 @@ pub use decision::{
     Action, AnswerHook, BeginGates, CompletePins, Convergence, Decision, DeleteMachine, DeleteTemplate, EditVersion,
     Field, FollowRelease, Hold, HoldPool, InvolvedObject, LeftBecause, MachinePoolChange, MachineProgress,
     MachineState, MintTemplate, NodeIs, OtherCatalog, PatchMachinePool, PinPath, PoolProgress, Progress,
-    RestoreVersionCheck, SetBack, SetConcurrency, Stage, StuckRemedy, Swap, TemplateProgress, TemplateRefusal,
-    TemplateState, UnreadyNode, Waiting,
+    RestoreVersionCheck, RolloutPausedBy, SetBack, SetConcurrency, Stage, StuckRemedy, Swap, TemplateProgress,
+    TemplateRefusal, TemplateState, UnreadyNode, Waiting,
 };
 pub use drain_timeout::DrainTimeout;
 pub use existing::accept;

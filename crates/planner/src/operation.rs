@@ -24,6 +24,8 @@ pub struct Rollback {
     pub of: UpgradeId,
     /// Its target as it was written.
     pub target: String,
+    /// How many times that had been asked for again.
+    pub retry: u32,
     pub scope: RollbackScope,
 }
 

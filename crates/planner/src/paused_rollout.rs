@@ -9,7 +9,7 @@ use instar_capi::{Lifecycle, labels::PAUSED};
 use serde_json::{Value, json};
 
 use crate::{
-    decision::{Action, Decision, Hold, HoldPool, Stage, Waiting},
+    decision::{Action, Decision, Hold, HoldPool, RolloutPausedBy, Stage, Waiting},
     observed::Observed,
     operation::Operation,
     pause::PauseMark,
@@ -60,11 +60,18 @@ pub(crate) fn first(
     };
     // What a way back keeps, no window lets go.
     let by_windows = marked().filter(|_| closed.is_some()).filter(stands);
-    let mut standing: Vec<Waiting> = by_windows.filter_map(|(pool, _)| waits(pool)).collect();
+    let by_windows = by_windows.filter_map(|(pool, _)| waits(pool, RolloutPausedBy::Windows));
+    let mut standing: Vec<Waiting> = by_windows.collect();
     if !standing.is_empty() {
-        standing.extend(closed.filter(|closed| !decision.waiting.contains(closed)));
+        standing.extend(closed.clone().filter(|closed| !decision.waiting.contains(closed)));
     }
+    let kept = marked().filter(|(_, to_replace)| *to_replace == ToReplace::Keeps);
+    let kept = kept.filter(stands).filter(|_| closed.is_none());
+    let kept: Vec<Waiting> = kept
+        .filter_map(|(pool, _)| waits(pool, RolloutPausedBy::Rollback))
+        .collect();
     decision.waiting.splice(0..0, standing);
+    decision.waiting.extend(kept);
     // The decision is made again once that was read.
     if let Some(change) = change.filter(|_| decision.unread.is_empty()) {
         decision.action = change;
@@ -107,12 +114,13 @@ fn goes_back_first(snapshot: &Snapshot, decision: &Decision) -> bool {
         && decision.action != Action::Nothing
 }
 
-fn waits(pool: &MachineDeployment) -> Option<Waiting> {
+fn waits(pool: &MachineDeployment, by: RolloutPausedBy) -> Option<Waiting> {
     let mark = pool.rollout_paused.as_ref()?;
     Some(Waiting::RolloutPaused {
         pool: PoolId::Workers(pool.object.name.clone()),
         version: pool.version.clone(),
         since: mark.paused,
+        by,
     })
 }
 

@@ -46,6 +46,8 @@ pub struct UpgradeSpec {
     pub origin: Origin,
     /// The add-ons that stay as they are on the way back, by name.
     pub keep_addons: Vec<String>,
+    /// How many times it was asked for again after it had been taken back.
+    pub retry: u32,
 }
 
 /// Who asked for an upgrade.
@@ -185,6 +187,7 @@ impl UpgradeSpec {
             resource_version: ResourceVersion::default(),
             origin: Origin::Upgrade,
             keep_addons: Vec::new(),
+            retry: 0,
         }
     }
 }

@@ -59,6 +59,12 @@ pub enum NoWayBack {
         target: String,
         /// The rollback.
         by: String,
+        /// Of the Cluster.
+        namespace: String,
+        /// The upgrade that asks for it.
+        upgrade: String,
+        /// Its `spec.retry` that would ask for it once more.
+        retry: u32,
     },
     /// What another client set since isn't what the upgrade had set.
     Changed { pool: PoolId },
@@ -154,9 +160,15 @@ impl fmt::Display for NoWayBack {
                 f,
                 "the control plane still goes to {control_plane}, and Cluster API makes no machine for {pool} meanwhile: wait for it, or take all of it back by the operation Rollback"
             ),
-            Self::Spent { target, by } => write!(
+            Self::Spent {
+                target,
+                by,
+                namespace,
+                upgrade,
+                retry,
+            } => write!(
                 f,
-                "{target} was taken back by ClusterUpgrade {by}, and isn't gone to again by itself: name another version, or the release by its name"
+                "{target} was taken back by ClusterUpgrade {by}, and isn't gone to again by itself: name another target, or ask for it once more: kubectl -n {namespace} patch clusterupgrade {upgrade} --type=merge -p '{{\"spec\":{{\"retry\":{retry}}}}}'"
             ),
             Self::NewerWorkers {
                 kind,

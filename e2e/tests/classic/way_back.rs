@@ -194,6 +194,24 @@ async fn workers_that_have_rolled(scene: &JourneyContext, rows: &Rows) -> Result
             ("md-1".to_owned(), old.clone())
         ]
     );
+    asked_for_again(scene, rows).await
+}
+
+/// Applied again as it was, nothing moves; with a higher number, it goes where it went.
+async fn asked_for_again(scene: &JourneyContext, rows: &Rows) -> Result<()> {
+    say("what was taken back, asked for once more");
+    let (before, stood) = (versions(scene).await?, machines(scene).await?);
+    upgrade(scene, "rolled", &rows.name(34, 1)).await?;
+    tokio::time::sleep(STILL).await;
+    assert_eq!((versions(scene).await?, machines(scene).await?), (before, stood));
+    let patch = json!({ "spec": { "retry": 1 } });
+    records(scene)
+        .patch("rolled", &PatchParams::default(), &Patch::Merge(&patch))
+        .await?;
+    ended(scene, "rolled", UpgradePhase::Completed).await?;
+    let new = rows.version(34);
+    let there = ["c", "md-0", "md-1"].map(|name| (name.to_owned(), new.clone()));
+    assert_eq!(versions(scene).await?, there);
     Ok(())
 }
 

@@ -3,9 +3,12 @@
 
 use std::{sync::Arc, time::Duration};
 
-use instar_api::{ClusterUpgrade, ClusterUpgradeStatus, FINISHED_ANNOTATION, STARTED_ANNOTATION, UpgradePhase};
+use instar_api::{
+    ClusterUpgrade, ClusterUpgradeStatus, FINISHED_ANNOTATION, GATE_HISTORY_ANNOTATION, STARTED_ANNOTATION,
+    UpgradePhase,
+};
 use instar_capi::Cluster;
-use instar_planner::plan;
+use instar_planner::{PinnedPath, plan};
 use instar_watch::{Key, Lookup};
 use jiff::Timestamp;
 use kube::{Resource, ResourceExt};
@@ -17,46 +20,65 @@ use crate::{
     gather::{begun, gather, pinned_path},
     metrics::Written as Counted,
     report::{self, Attempt, TakenBack},
-    upgrade_spec::{FinishedMarker, Upgrades, finished_marker, finished_phase},
+    upgrade_spec::{FinishedMarker, Reopened, Upgrades, finished_marker, finished_phase, reopened},
 };
 
 impl Context {
-    /// Keeps what is over known to be so, also where every status is dropped.
-    pub(super) async fn write_finished_markers(&self, upgrades: &[Arc<ClusterUpgrade>]) -> Result<(), Error> {
+    /// Keeps what is over known to be so, also where every status is dropped. Where one begins anew, nothing else is
+    /// written in this pass: it is another upgrade from then on.
+    pub(super) async fn write_finished_markers(
+        &self,
+        upgrades: &[Arc<ClusterUpgrade>],
+        path: Option<&PinnedPath>,
+    ) -> Result<Option<Done>, Error> {
         for upgrade in upgrades.iter().filter(|upgrade| may_be_reported(upgrade)) {
             match finished_marker(upgrade) {
                 FinishedMarker::Right => {}
                 FinishedMarker::Put(phase) => self.write_finished_marker(upgrade, Some(phase)).await?,
-                FinishedMarker::Take => self.write_finished_marker(upgrade, None).await?,
+                FinishedMarker::Take => match reopened(upgrade, path) {
+                    Reopened::Spent => {}
+                    Reopened::GoesOn => self.write_finished_marker(upgrade, None).await?,
+                    Reopened::Anew => return self.begin_anew(upgrade).await.map(Some),
+                },
                 FinishedMarker::Restore(phase) => {
                     let status = report::restored(upgrade, phase, Timestamp::now());
                     self.write_status(upgrade, &status).await?;
                 }
             }
         }
-        Ok(())
+        Ok(None)
     }
 
     /// Writes down when an upgrade was first seen, before anything is written for it.
     pub(super) async fn write_started_marker(&self, upgrade: &ClusterUpgrade) -> Result<Done, Error> {
         let now = Timestamp::now().to_string();
-        self.mark(upgrade, STARTED_ANNOTATION, Some(&now), Counted::StartedMarker)
-            .await?;
+        let annotations = json!({ STARTED_ANNOTATION: now });
+        self.mark(upgrade, &annotations, Counted::StartedMarker).await?;
+        Ok(Done::Wrote)
+    }
+
+    /// Makes another upgrade of one that was over: in the swap histories, and for its add-ons and gates.
+    async fn begin_anew(&self, upgrade: &ClusterUpgrade) -> Result<Done, Error> {
+        let annotations = json!({
+            FINISHED_ANNOTATION: null,
+            GATE_HISTORY_ANNOTATION: null,
+            STARTED_ANNOTATION: Timestamp::now().to_string(),
+        });
+        self.mark(upgrade, &annotations, Counted::StartedMarker).await?;
         Ok(Done::Wrote)
     }
 
     async fn write_finished_marker(&self, upgrade: &ClusterUpgrade, phase: Option<UpgradePhase>) -> Result<(), Error> {
         let phase = phase.map(UpgradePhase::as_str);
-        self.mark(upgrade, FINISHED_ANNOTATION, phase, Counted::FinishedMarker)
-            .await
+        let annotations = json!({ FINISHED_ANNOTATION: phase });
+        self.mark(upgrade, &annotations, Counted::FinishedMarker).await
     }
 
-    /// Puts an annotation on a record, or takes it away.
+    /// Puts annotations on a record, or takes them away.
     async fn mark(
         &self,
         upgrade: &ClusterUpgrade,
-        annotation: &str,
-        value: Option<&str>,
+        annotations: &serde_json::Value,
         counted: Counted,
     ) -> Result<(), Error> {
         self.may_write()?;
@@ -64,7 +86,7 @@ impl Context {
         let patch = json!({ "metadata": {
             // What was edited since isn't over.
             "resourceVersion": upgrade.resource_version(),
-            "annotations": { annotation: value },
+            "annotations": annotations,
         } });
         self.patch_record(upgrade, &patch, || format!("marking ClusterUpgrade {name}"))
             .await?;
@@ -107,10 +129,11 @@ impl Context {
         let under_way = upgrades.taking_back.iter().zip(&upgrades.active);
         let under_way = under_way.map(|(of, by)| (of, by.name_any(), TakenBack::UnderWay));
         let by = pinned_path(cluster).and_then(|path| path.takes_back);
+        let next_retry = by.as_ref().map_or(1, |taken_back| taken_back.retry.saturating_add(1));
         let left = upgrades.left_half.iter().zip(by);
         let left = left.map(|(of, taken_back)| (of, taken_back.by.name, TakenBack::LeftHalf));
         let done = upgrades.taken_back.iter();
-        let done = done.map(|(of, by)| (of, by.name_any(), TakenBack::Done));
+        let done = done.map(|(of, by)| (of, by.name_any(), TakenBack::Done { next_retry }));
         let all = under_way.chain(left).chain(done);
         for (of, by, how_far) in all.filter(|(of, ..)| may_be_reported(of)) {
             let status = report::taken_back(of, &by, how_far, Timestamp::now());
@@ -180,7 +203,7 @@ impl Context {
         upgrade: &Arc<ClusterUpgrade>,
         status: &ClusterUpgradeStatus,
     ) -> Result<(), Error> {
-        self.write_finished_markers(std::slice::from_ref(upgrade)).await?;
+        self.write_finished_markers(std::slice::from_ref(upgrade), None).await?;
         if finished_phase(upgrade).is_some() || !may_be_reported(upgrade) {
             return Ok(());
         }

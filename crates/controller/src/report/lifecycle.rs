@@ -72,9 +72,12 @@ pub(crate) fn taken_back(upgrade: &ClusterUpgrade, by: &str, phase: TakenBack, n
                 "ClusterUpgrade {name}, which took this upgrade back, is gone, and the Cluster may be half way: create another rollback of it, or upgrade to something else"
             ),
         ),
-        TakenBack::Done => (
+        TakenBack::Done { next_retry } => (
             UpgradePhase::RolledBack,
-            format!("ClusterUpgrade {name} has taken this upgrade back: {}", again(upgrade)),
+            format!(
+                "ClusterUpgrade {name} has taken this upgrade back: {}",
+                again(upgrade, next_retry)
+            ),
         ),
     };
     let about = (&*ClusterUpgrade::kind(&()), name);
@@ -86,12 +89,16 @@ pub(crate) fn taken_back(upgrade: &ClusterUpgrade, by: &str, phase: TakenBack, n
 }
 
 /// How a user asks for it again: the same words are spent.
-fn again(upgrade: &ClusterUpgrade) -> &'static str {
-    if upgrade.labels().contains_key(REQUEST_NUMBER_LABEL) {
-        "to upgrade again, set the annotation upgrade.cluster.x-k8s.io/version of the Cluster to another version, or to the release by its name"
+fn again(upgrade: &ClusterUpgrade, next_retry: u32) -> String {
+    let elsewhere = if upgrade.labels().contains_key(REQUEST_NUMBER_LABEL) {
+        "set the annotation upgrade.cluster.x-k8s.io/version of the Cluster to another target"
     } else {
-        "to upgrade again, set spec.target to something else: another version, or the release by its name"
-    }
+        "set spec.target to another one"
+    };
+    let (namespace, name) = (upgrade.namespace().unwrap_or_default(), upgrade.name_any());
+    format!(
+        "to upgrade again, {elsewhere}, or ask for it once more: kubectl -n {namespace} patch clusterupgrade {name} --type=merge -p '{{\"spec\":{{\"retry\":{next_retry}}}}}'"
+    )
 }
 
 /// How far it has come to be taken back.
@@ -100,7 +107,10 @@ pub(crate) enum TakenBack {
     UnderWay,
     /// Who did it is gone.
     LeftHalf,
-    Done,
+    Done {
+        /// Its `spec.retry` that would ask for it once more.
+        next_retry: u32,
+    },
 }
 
 /// Its Cluster isn't there.

@@ -32,7 +32,7 @@ pub(crate) enum FinishedMarker {
     Right,
     /// The annotation is to say this.
     Put(UpgradePhase),
-    /// The annotation is to go: the upgrade begins again.
+    /// The annotation is to go, or to stay, as [`reopened`](super::reopened) says: the spec was edited since.
     Take,
     /// The status was dropped: it is to say this again, so that an edit of the spec is seen.
     Restore(UpgradePhase),
@@ -54,9 +54,7 @@ impl Upgrades {
         let taken_back = path.and_then(|path| path.takes_back.as_ref());
         let by = taken_back.map(|taken_back| &taken_back.by);
         let is_rollback = |upgrade: &ClusterUpgrade| by == Some(&id_of(upgrade));
-        let is_taken_back = |upgrade: &ClusterUpgrade| {
-            taken_back.is_some_and(|of| of.upgrade == id_of(upgrade) && of.target == upgrade.spec.target)
-        };
+        let is_taken_back = |upgrade: &ClusterUpgrade| path.is_some_and(|path| is_taken_back(upgrade, path));
         let has_begun = |upgrade: &Arc<ClusterUpgrade>| begun == Some(&id_of(upgrade)) || is_rollback(upgrade);
         let has_ended = |upgrade: &&Arc<ClusterUpgrade>| finished_phase(upgrade) == Some(UpgradePhase::Completed);
         let done = upgrades.iter().find(|upgrade| is_rollback(upgrade)).filter(has_ended);
@@ -172,8 +170,13 @@ pub(crate) fn finished_marker(upgrade: &ClusterUpgrade) -> FinishedMarker {
     }
 }
 
+/// Whether an upgrade is or was taken back, and asks for nothing else since.
+pub(super) fn is_taken_back(upgrade: &ClusterUpgrade, path: &PinnedPath) -> bool {
+    path.has_taken_back(&id_of(upgrade), &upgrade.spec.target, upgrade.spec.retry)
+}
+
 /// What the annotation says. A garbled one was put there too.
-fn marked(upgrade: &ClusterUpgrade) -> Option<UpgradePhase> {
+pub(super) fn marked(upgrade: &ClusterUpgrade) -> Option<UpgradePhase> {
     let text = upgrade.annotations().get(FINISHED_ANNOTATION)?;
     Some(UpgradePhase::of_finished(text))
 }
@@ -195,7 +198,7 @@ fn is_under_way(upgrade: &Arc<ClusterUpgrade>) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::upgrade_spec::{
         rollback_name,
@@ -347,7 +350,7 @@ mod tests {
     }
 
     /// The Cluster's path once a rollback has begun.
-    fn way_back(by: &str, of: &str) -> PinnedPath {
+    pub(in crate::upgrade_spec) fn way_back(by: &str, of: &str) -> PinnedPath {
         let id = |name: &str| UpgradeId {
             name: name.to_owned(),
             started: None,
@@ -362,6 +365,7 @@ mod tests {
             takes_back: Some(TakenBack {
                 upgrade: id(of),
                 target: "v1.35".to_owned(),
+                retry: 0,
                 by: id(by),
                 scope: RollbackScope::All,
             }),

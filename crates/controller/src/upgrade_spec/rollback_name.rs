@@ -9,11 +9,20 @@ use super::started;
 /// How much of the upgrade's name its rollback's has.
 const LONGEST: usize = 200;
 
-/// One name for an upgrade and its target, so that it is created once: what was taken back never goes there again by itself.
+/// One name for an upgrade, its target and how many times that was asked for again, so that it is created once: what was
+/// taken back never goes there again by itself.
 pub(crate) fn rollback_name(upgrade: &ClusterUpgrade) -> String {
     let name: String = upgrade.name_any().chars().take(LONGEST).collect();
     let started = started(upgrade).map_or_else(String::new, |started| started.to_string());
-    let hash = hash(&format!("{}\n{started}\n{}", upgrade.name_any(), upgrade.spec.target));
+    let retry = match upgrade.spec.retry {
+        0 => String::new(),
+        retry => format!("\n{retry}"),
+    };
+    let hash = hash(&format!(
+        "{}\n{started}\n{}{retry}",
+        upgrade.name_any(),
+        upgrade.spec.target
+    ));
     format!("{}-rollback-{hash}", name.trim_end_matches(['-', '.']))
 }
 
@@ -51,6 +60,10 @@ mod tests {
         assert_eq!(of("up", first, "v1.35"), name, "a crash creates no second one");
         assert_ne!(of("up", first, "v1.36"), name, "another target");
         assert_ne!(of("up", later, "v1.35"), name, "one that was made again under its name");
+        let mut again = upgrade("up", 1, UpgradePhase::Workers).as_ref().clone();
+        let first_try = rollback_name(&again);
+        again.spec.retry = 1;
+        assert_ne!(rollback_name(&again), first_try, "one that was asked for again");
         let long = of(&"a.".repeat(126), first, "v1.35");
         assert!(long.len() <= 253 && long.contains("a-rollback-"), "{long}");
     }

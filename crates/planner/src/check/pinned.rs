@@ -39,11 +39,22 @@ pub(super) fn check_path(snapshot: &Snapshot, pin: &PinPath, broken: &mut Vec<Vi
         broken.push(Violation::Incomplete);
     }
     let before = classic.path.as_ref().and_then(|path| path.takes_back.as_ref());
-    let is_kept = match snapshot.upgrade_spec.operation.rollback() {
-        Some(rollback) => path.takes_back.as_ref().is_some_and(|taken_back| {
-            taken_back.upgrade == rollback.of && taken_back.by == path.upgrade && taken_back.scope == rollback.scope
+    let is_kept = match (snapshot.upgrade_spec.operation.rollback(), &path.takes_back) {
+        (Some(rollback), Some(taken_back)) => {
+            taken_back.upgrade == rollback.of
+                && taken_back.by == path.upgrade
+                && taken_back.scope == rollback.scope
+                && taken_back.retry == rollback.retry
+        }
+        (Some(_), None) => false,
+        (None, Some(taken_back)) => before == Some(taken_back),
+        // Only what is asked for once more is forgotten.
+        (None, None) => before.is_none_or(|before| {
+            let upgrade_spec = &snapshot.upgrade_spec;
+            before.upgrade.name == path.upgrade.name
+                && before.target == path.target
+                && upgrade_spec.retry > before.retry
         }),
-        None => path.takes_back.as_ref() == before,
     };
     if !is_kept {
         broken.push(Violation::Incomplete);

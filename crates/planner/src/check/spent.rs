@@ -24,5 +24,10 @@ pub(super) fn is_spent(snapshot: &Snapshot, action: &Action) -> bool {
     };
     let path = snapshot.cluster.classic().and_then(|classic| classic.path.as_ref());
     let upgrade_spec = &snapshot.upgrade_spec;
-    goes_on && path.is_some_and(|path| path.is_spent(&upgrade_spec.upgrade, upgrade_spec.target.as_str()))
+    let target = upgrade_spec.target.as_str();
+    goes_on
+        && path.is_some_and(|path| {
+            path.spent_by(&upgrade_spec.upgrade, target, upgrade_spec.retry)
+                .is_some()
+        })
 }

@@ -37,6 +37,7 @@ pub fn way_back(snapshot: &Snapshot, of: &UpgradeId) -> Option<WayBack> {
     let rollback = |scope| Rollback {
         of: of.clone(),
         target: snapshot.upgrade_spec.target.as_str().to_owned(),
+        retry: snapshot.upgrade_spec.retry,
         scope,
     };
     let (all, workers) = (rollback(RollbackScope::All), rollback(RollbackScope::Workers));

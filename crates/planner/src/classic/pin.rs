@@ -54,7 +54,7 @@ pub(super) fn write(view: &ClassicView<'_>, goal: &Goal<'_>) -> Option<PinPath> 
             .map(str::to_owned)
             .collect(),
         // What was taken back stays so, whatever comes after it.
-        takes_back: classic.path.as_ref().and_then(|path| path.takes_back.clone()),
+        takes_back: stays_taken_back(view, classic).cloned(),
     };
     let is_same_path = |path: &PinnedPath| {
         let at_this_time = PinnedPath {
@@ -69,6 +69,12 @@ pub(super) fn write(view: &ClassicView<'_>, goal: &Goal<'_>) -> Option<PinPath> 
     Some(patch(view, classic, &carried, pinned_path))
 }
 
+fn stays_taken_back<'a>(view: &ClassicView<'a>, classic: &'a ClassicCluster) -> Option<&'a TakenBack> {
+    let upgrade_spec = &view.snapshot.upgrade_spec;
+    let path = classic.path.as_ref()?;
+    path.taken_back_beside(&upgrade_spec.upgrade, upgrade_spec.target.as_str())
+}
+
 /// The write that comes before the first swap back: what is taken back stands in the Cluster from then on. None where it
 /// does.
 pub(super) fn write_way_back(view: &ClassicView<'_>, rollback: &Rollback) -> Option<PinPath> {
@@ -77,6 +83,7 @@ pub(super) fn write_way_back(view: &ClassicView<'_>, rollback: &Rollback) -> Opt
     let takes_back = TakenBack {
         upgrade: rollback.of.clone(),
         target: rollback.target.clone(),
+        retry: rollback.retry,
         by: upgrade.clone(),
         scope: rollback.scope,
     };

@@ -5,7 +5,7 @@ use std::fmt;
 use instar_api::{Approval, ApprovedPart, HealthReason};
 use instar_domain::{JsonPointer, skew};
 
-use super::{Field, SetBack, TemplateRefusal, Waiting, no_release::Elsewhere};
+use super::{Field, RolloutPausedBy, SetBack, TemplateRefusal, Waiting, no_release::Elsewhere};
 use crate::{
     addon::AddonProblem,
     pool_id::PoolId,
@@ -391,11 +391,17 @@ impl fmt::Display for Waiting {
             Self::Retained { template, until } => {
                 write!(f, "{} {} is kept until {until}", template.kind, template.name)
             }
-            Self::RolloutPaused { pool, version, .. } => write!(
-                f,
-                "{pool} stops in the middle of its rollout to {version}: until the maintenance windows let it go on, \
-                 Cluster API neither replaces further machines of it nor scales it"
-            ),
+            Self::RolloutPaused { pool, version, by, .. } => {
+                let until = match by {
+                    RolloutPausedBy::Windows => "until the maintenance windows let it go on",
+                    RolloutPausedBy::Rollback => "while a rollback is asked for that keeps its machines",
+                };
+                write!(
+                    f,
+                    "{pool} stops in the middle of its rollout to {version}: {until}, Cluster API neither replaces \
+                     further machines of it nor scales it"
+                )
+            }
             Self::Landing { version } => write!(
                 f,
                 "the upgrade is aborted and ends at {version}, where the control plane stands"

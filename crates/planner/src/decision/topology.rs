@@ -123,3 +123,12 @@ pub struct RestoreVersionCheck {
     /// The JSON merge patch.
     pub patch: Value,
 }
+
+/// Why a pool stands in the middle of its rollout.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RolloutPausedBy {
+    /// The maintenance windows are closed.
+    Windows,
+    /// A rollback that is asked for keeps its machines.
+    Rollback,
+}

@@ -30,26 +30,48 @@ pub struct PinnedPath {
 }
 
 /// An upgrade that is or was taken back. Its target is spent: nothing goes there again before a user asks for something
-/// else, and that upgrade never does, whatever Git still says.
+/// else or raises `spec.retry`, and that upgrade never does, whatever Git still says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TakenBack {
     pub upgrade: UpgradeId,
     /// Its target as it was written.
     pub target: String,
+    /// How many times it had been asked for again by then: as many ask for nothing more.
+    #[serde(default, skip_serializing_if = "is_first_try")]
+    pub retry: u32,
     /// Who took it back.
     pub by: UpgradeId,
     /// How much of it.
     pub scope: RollbackScope,
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+const fn is_first_try(retry: &u32) -> bool {
+    *retry == 0
+}
+
 impl PinnedPath {
-    /// Whether an upgrade of that name would go again to what was taken back.
+    /// Why an upgrade would go again to what was taken back, without being asked for that once more.
     #[must_use]
-    pub fn is_spent(&self, upgrade: &str, target: &str) -> bool {
-        self.takes_back.as_ref().is_some_and(|taken_back| {
+    pub fn spent_by(&self, upgrade: &str, target: &str, retry: u32) -> Option<&TakenBack> {
+        self.takes_back.as_ref().filter(|taken_back| {
             let is_the_last = taken_back.by == self.upgrade;
-            taken_back.target == target && (is_the_last || taken_back.upgrade.name == upgrade)
+            let is_asked_again = retry > taken_back.retry;
+            taken_back.target == target && !is_asked_again && (is_the_last || taken_back.upgrade.name == upgrade)
         })
+    }
+
+    /// Whether this very upgrade is or was taken back, and asks for nothing else since.
+    #[must_use]
+    pub fn has_taken_back(&self, upgrade: &UpgradeId, target: &str, retry: u32) -> bool {
+        let taken_back = self.takes_back.as_ref();
+        taken_back.is_some_and(|of| of.upgrade == *upgrade && of.target == target && retry <= of.retry)
+    }
+
+    /// What stays taken back when an upgrade goes on: not what it is asked to go to once more.
+    pub(crate) fn taken_back_beside(&self, upgrade: &str, target: &str) -> Option<&TakenBack> {
+        let taken_back = self.takes_back.as_ref();
+        taken_back.filter(|of| of.upgrade.name != upgrade || of.target != target)
     }
 }
 

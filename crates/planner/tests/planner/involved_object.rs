@@ -3,9 +3,10 @@
 use instar_api::{ApprovedPart, PreflightCheck};
 use instar_catalog::Catalog;
 use instar_planner::{
-    Field, Gate, MachinePhase, NoPath, PointerError, PoolId, Problem, SetBack, TemplateRef, TemplateRefusal,
-    Unreadable, Waiting, WorkerKind,
+    Field, Gate, MachinePhase, NoPath, PointerError, PoolId, Problem, RolloutPausedBy, SetBack, TemplateRef,
+    TemplateRefusal, Unreadable, Waiting, WorkerKind,
 };
+use jiff::Timestamp;
 
 use crate::{scenarios::world, world::reference, world::version};
 
@@ -164,10 +165,20 @@ fn of_minting() -> Vec<Case> {
     ]
 }
 
+fn rollout_paused(since: Timestamp) -> Waiting {
+    Waiting::RolloutPaused {
+        pool: pool(),
+        version: version("v1.34.5"),
+        since,
+        by: RolloutPausedBy::Windows,
+    }
+}
+
 fn of_the_way() -> Vec<Case> {
     let (workers, template_named) = (Some(("MachineDeployment", "md-0")), Some(("TestMachineTemplate", "t")));
     let control_plane = Some(("KubeadmControlPlane", "blue"));
     let r = || "r".to_owned();
+    let since = || "2026-11-20T12:00:00Z".parse().unwrap();
     vec![
         (Waiting::NoBootstrapTemplate { pool: pool() }, workers),
         (
@@ -252,18 +263,11 @@ fn of_the_way() -> Vec<Case> {
         (
             Waiting::Retained {
                 template: template(),
-                until: "2026-11-20T12:00:00Z".parse().unwrap(),
+                until: since(),
             },
             template_named,
         ),
-        (
-            Waiting::RolloutPaused {
-                pool: pool(),
-                version: version("v1.34.5"),
-                since: "2026-11-20T12:00:00Z".parse().unwrap(),
-            },
-            workers,
-        ),
+        (rollout_paused(since()), workers),
     ]
 }
 

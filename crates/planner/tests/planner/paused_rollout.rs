@@ -184,6 +184,7 @@ fn take_workers_back(world: &mut World) {
         operation: Operation::Rollback(Rollback {
             of: world.upgrade_spec.id(),
             target: TARGET.to_owned(),
+            retry: 0,
             scope: RollbackScope::Workers,
         }),
         ..UpgradeSpec::new("back", Target::Text(String::new()))
@@ -200,7 +201,11 @@ fn a_way_back_that_is_refused_lets_nothing_go_on() {
         (&refused.action, refused.progress.stage),
         (&Action::Nothing, Stage::Held)
     );
-    assert!(words(&refused)[0].starts_with("NoWayBack"), "{:?}", words(&refused));
+    let said = words(&refused);
+    assert!(said[0].starts_with("NoWayBack"), "{said:?}");
+    let kept = "RolloutPaused: MachineDeployment md-0 stops in the middle of its rollout to v1.34.5: while a rollback is \
+                asked for that keeps its machines, Cluster API neither replaces further machines of it nor scales it";
+    assert_eq!(said.last().map(String::as_str), Some(kept));
     // What is deleted goes all the same.
     pool(&mut world).object.lifecycle = Lifecycle::Deleting;
     assert!(resumes(&decide(&world.snapshot())));

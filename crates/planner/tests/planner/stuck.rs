@@ -299,6 +299,7 @@ fn the_way_back_afterwards_leads_to_what_was_there_at_first() {
                 operation: Operation::Rollback(Rollback {
                     of: asked.id(),
                     target: "v1.35.5-2".to_owned(),
+                    retry: 0,
                     scope: RollbackScope::All,
                 }),
                 ..UpgradeSpec::new("back", Target::Text(String::new()))

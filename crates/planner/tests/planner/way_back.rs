@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use instar_api::GatePoint;
 use instar_domain::KubeVersion;
 use instar_planner::{
-    Action, Decision, Flavor, JoinRule, Lifecycle, MinorRollback, NoWayBack, Operation, PoolId, PoolOverride, Rollback,
-    RollbackScope, Stage, Target, UpgradeSpec, Violation, Waiting, check, plan, way_back,
+    Action, Decision, Flavor, GateHistory, JoinRule, Lifecycle, MinorRollback, NoWayBack, Operation, PoolId,
+    PoolOverride, Rollback, RollbackScope, Stage, Target, UpgradeSpec, Violation, Waiting, check, plan, way_back,
 };
 
 use crate::{
@@ -23,6 +23,7 @@ pub fn take_back(world: &mut World, scope: RollbackScope, minor_rollback: MinorR
         operation: Operation::Rollback(Rollback {
             of: world.upgrade_spec.id(),
             target: world.upgrade_spec.target.as_str().to_owned(),
+            retry: world.upgrade_spec.retry,
             scope,
         }),
         strategy: world.upgrade_spec.strategy,
@@ -320,15 +321,66 @@ fn what_was_taken_back_is_not_gone_to_again_before_something_else_is_asked_for()
         let texts: Vec<String> = refused(&decision).iter().map(ToString::to_string).collect();
         assert_eq!(
             texts,
-            [
-                "v1.35.5 was taken back by ClusterUpgrade back, and isn't gone to again by itself: name another version, or \
-              the release by its name"
-            ]
+            [format!(
+                "v1.35.5 was taken back by ClusterUpgrade back, and isn't gone to again by itself: name another target, \
+                     or ask for it once more: kubectl -n default patch clusterupgrade {name} --type=merge -p \
+                     '{{\"spec\":{{\"retry\":1}}}}'"
+            )]
         );
     }
     world.upgrade_spec.target = Target::Text("v1.35.5-2".to_owned());
     until(&mut world, complete);
     assert_eq!(world.control_plane.version, version("v1.35.5"));
+}
+
+#[test]
+fn what_was_taken_back_is_gone_to_once_more_for_each_higher_number() {
+    for (name, target) in [("up", "v1.35.5"), ("up", "v1.35.5-1"), ("again", "v1.35.5-1")] {
+        let mut world = upgraded(1, target);
+        let mut asked = world.upgrade_spec.clone();
+        for retry in 1..4 {
+            take_back(&mut world, RollbackScope::All, MinorRollback::Refuse);
+            until(&mut world, complete);
+            assert_eq!(world.control_plane.version, version("v1.35.1"));
+            name.clone_into(&mut asked.upgrade);
+            // As often as Git applies it.
+            world.upgrade_spec = asked.clone();
+            assert_eq!(world.plan().action, Action::Nothing, "{name} {retry}");
+            asked.retry = retry;
+            world.upgrade_spec = asked.clone();
+            let first = world.plan();
+            assert_eq!(check(&world.snapshot(), &first), []);
+            world.write(&first.action);
+            // The number isn't asked for any more once it has begun.
+            world.upgrade_spec.retry = 0;
+            until(&mut world, complete);
+            assert_eq!(world.control_plane.version, version("v1.35.5"));
+            assert_eq!(world.pools[0].object.version, version("v1.35.5"));
+            world.upgrade_spec.retry = retry;
+        }
+    }
+}
+
+/// What the controller does when the target of a completed upgrade is edited.
+#[test]
+fn a_rollback_goes_no_further_than_what_was_done_before_it_began_anew() {
+    let mut world = upgraded(1, "v1.35.5-1");
+    let rows = |world: &World| {
+        let mut specs = specs(world);
+        specs.sort();
+        specs
+    };
+    let done = rows(&world);
+    let began = world.upgrade_spec.id();
+    world.upgrade_spec.started = Some(world.now);
+    world.upgrade_spec.gate_history = GateHistory::default();
+    assert_ne!(world.upgrade_spec.id(), began);
+    world.upgrade_spec.target = Target::Text("v1.35.5-2".to_owned());
+    until(&mut world, complete);
+    assert_ne!(rows(&world), done);
+    take_back(&mut world, RollbackScope::All, MinorRollback::Refuse);
+    until(&mut world, complete);
+    assert_eq!(rows(&world), done);
 }
 
 #[test]

@@ -220,6 +220,7 @@ fn what_the_table_says_is_what_happens() {
                 operation: Operation::Rollback(Rollback {
                     target: world.upgrade_spec.target.as_str().to_owned(),
                     of,
+                    retry: 0,
                     scope,
                 }),
                 ..UpgradeSpec::new("back", Target::Text(String::new()))

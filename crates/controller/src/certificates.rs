@@ -38,7 +38,9 @@ use crate::{
     lease::Leads,
     text::cut,
 };
-use decision::{Certified, Configuration, Endpoints, Entry, Lifetimes, Rewrite, Seen, Step, Stored, next_step};
+use decision::{
+    Certified, Configuration, Endpoints, Entry, Extension, Lifetimes, Rewrite, Seen, Step, Stored, next_step,
+};
 use metrics::Kept;
 
 /// How often all is looked at.
@@ -162,7 +164,7 @@ impl Keeper<'_> {
         let mut world = self.read().await?;
         let mut step = next_step(&world.seen);
         if step == Step::AskEndpoints {
-            world.seen.endpoints = self.ask(&world.seen).await?;
+            world.seen.endpoints = self.ask(&world.seen).await;
             step = next_step(&world.seen);
         }
         self.act(&world, &step).await?;
@@ -175,7 +177,12 @@ impl Keeper<'_> {
         let authority_secret = store::read(&secrets, &certificates.authority_secret).await?;
         let secret = store::read(&secrets, &certificates.secret).await?;
         let configurations = configurations::read(self.client, &certificates.configurations).await?;
-        let extension = configurations::extension(&extension_api(self.client), EXTENSION).await?;
+        let extension = configurations::extension(&extension_api(self.client), EXTENSION).await;
+        // What can't be read isn't known to have anything: it is waited for, but not without end.
+        let extension = extension.unwrap_or_else(|error| {
+            tracing::debug!("{error}");
+            Extension::Present(Vec::new())
+        });
 
         let authority = stored(&authority_secret, |found| {
             read::authority(found.certificate(), found.key())
@@ -219,7 +226,8 @@ impl Keeper<'_> {
         })
     }
 
-    async fn ask(&self, seen: &Seen) -> Result<Endpoints, Error> {
+    /// While the servers can't be found, all else goes on.
+    async fn ask(&self, seen: &Seen) -> Endpoints {
         let certificates = self.certificates;
         let configured = seen.configurations.iter();
         let configured = configured.flat_map(|Configuration { bundles, .. }| bundles.iter().flatten());
@@ -231,8 +239,9 @@ impl Keeper<'_> {
             })
             .collect();
         let slices = Api::namespaced(self.client.clone(), &certificates.namespace);
-        let asked = endpoints::ask(&slices, &certificates.service, &certificates.host(), &trusted).await?;
-        Ok(Endpoints::Asked(asked))
+        let (service, host) = (&certificates.service, certificates.host());
+        let asked = endpoints::ask(&slices, service, &host, &trusted).await;
+        asked.map_or_else(|error| Endpoints::Unknown(error.to_string()), Endpoints::Asked)
     }
 
     async fn act(&self, world: &World, step: &Step) -> Result<(), Error> {

@@ -128,6 +128,8 @@ pub(super) enum Extension {
 pub(super) enum Endpoints {
     /// They are asked only where something depends on them.
     NotAsked,
+    /// They can't be found, and this is why.
+    Unknown(String),
     Asked(Vec<Endpoint>),
 }
 
@@ -310,6 +312,7 @@ fn needed(seen: &Seen, leaf: &Certified) -> Option<Needed> {
     }
     let endpoints = match &seen.endpoints {
         Endpoints::NotAsked => return None,
+        Endpoints::Unknown(why) => return Some(Needed::Until(format!("the servers are known: {why}"))),
         Endpoints::Asked(endpoints) => endpoints,
     };
     Some(

@@ -264,6 +264,14 @@ fn an_old_authority_goes_when_every_server_has_the_new_leaf() {
             Some(wait) => assert_eq!(waits(&seen), format!("the CA of before is trusted until {wait}")),
         }
     }
+    let unknown = Seen {
+        endpoints: Endpoints::Unknown(text()),
+        ..changed(&[])
+    };
+    assert_eq!(
+        waits(&unknown),
+        "the CA of before is trusted until the servers are known: x"
+    );
     // They are asked only then.
     let not_asked = Seen {
         endpoints: Endpoints::NotAsked,

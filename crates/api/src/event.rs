@@ -207,6 +207,15 @@ event_reasons! {
         "An edit was admitted although it breaks a rule, since its annotation \
          `upgrade.cluster.x-k8s.io/break-glass` switches the rule off.",
         "Check that it was intended: the note names the user and the rule.";
+    MadeAuthority: Normal, "Secret",
+        "The controller made a CA for the certificates of the admission server (`--webhook-certificates=self-signed`).",
+        "Nothing: the CA of before is trusted too until every server has a certificate of the new one.";
+    MadeCertificate: Normal, "Secret",
+        "The controller made a certificate for the admission server.",
+        "Nothing: the servers read it within two minutes.";
+    CertificatesFailed: Warning, "Secret",
+        "The controller can't read or write the certificates of the admission server, or the webhook configurations.",
+        "What the note says. While it lasts no certificate is renewed; those that are there stay valid for months.";
 }
 
 impl EventReason {

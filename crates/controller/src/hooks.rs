@@ -20,6 +20,7 @@ use crate::{
 };
 use extension::Found;
 pub use extension::{ExtensionCa, ExtensionServer};
+pub(crate) use extension::{NAME as EXTENSION, api as extension_api};
 
 /// How often all is looked at.
 const ROUND: Duration = Duration::from_mins(1);

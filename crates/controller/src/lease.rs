@@ -61,6 +61,12 @@ impl Leads {
         Self(watch::channel(true).1)
     }
 
+    /// Of a process that doesn't lead.
+    #[cfg(test)]
+    pub(crate) fn lost() -> Self {
+        Self(watch::channel(false).1)
+    }
+
     pub(crate) fn now(&self) -> bool {
         *self.0.borrow()
     }

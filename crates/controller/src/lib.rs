@@ -14,6 +14,7 @@
 
 mod api;
 mod caches;
+mod certificates;
 mod cluster_api;
 mod execute;
 mod fields;
@@ -35,9 +36,10 @@ mod text;
 mod timing;
 mod upgrade_spec;
 
+pub use certificates::{WebhookCertificates, WebhookConfiguration, webhook_host};
 pub use hooks::{ExtensionCa, ExtensionServer};
 pub use lease::LeaseError;
 pub use metrics::register;
 pub use rbac::{LEASE_RULES, RULES, WORKLOAD_RULES, Watched};
-pub use run::{Error, run};
+pub use run::{AdmissionServer, Error, run};
 pub use timing::Timing;

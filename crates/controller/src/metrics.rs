@@ -9,6 +9,7 @@ use prometheus_client::{
 
 use crate::{
     caches::{CONTROL_PLANES, INFRASTRUCTURE_POOLS, TEMPLATES},
+    certificates::CertificateMetrics,
     rbac::Watched,
     report::{GateEdge, GateKind},
 };
@@ -198,6 +199,7 @@ pub(crate) struct Counters {
 /// Registers what the controller tells, as [`run`](crate::run) does.
 pub fn register(metrics: &Metrics) {
     drop((Counters::register(metrics), register_watches(metrics)));
+    CertificateMetrics::register(metrics).begin();
 }
 
 /// Registers how the watches fare.

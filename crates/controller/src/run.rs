@@ -17,6 +17,7 @@ use tokio::{
 use crate::{
     api::FIELD_MANAGER,
     caches::Caches,
+    certificates::{CertificateMetrics, Keeper, WebhookCertificates},
     cluster_api::ClusterApi,
     hooks::{ExtensionServer, Hooks},
     kinds::{Kinds, UnusedKinds},
@@ -52,19 +53,28 @@ pub enum Error {
     QueueEnded,
 }
 
+/// What the controller knows of the admission server.
+#[derive(Clone, Debug, Default)]
+pub struct AdmissionServer {
+    /// How Cluster API reaches it; without it, Cluster API is told of no Runtime Hooks.
+    pub extension: Option<ExtensionServer>,
+    /// Its certificates, where the controller keeps them.
+    pub certificates: Option<WebhookCertificates>,
+}
+
 /// Runs until `shutdown`, and then gives the lease back; or until something ends that shouldn't.
-/// `lease_namespace` is where the lease is; without one, no other process may run. Without `extension`, Cluster API is told
-/// of no Runtime Hooks.
+/// `lease_namespace` is where the lease is; without one, no other process may run.
 pub async fn run(
     client: Client,
     lease_namespace: Option<&str>,
-    extension: Option<ExtensionServer>,
+    server: AdmissionServer,
     timing: Timing,
     metrics: &Metrics,
     readiness: &Readiness,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), Error> {
     let counters = Counters::register(metrics);
+    let of_certificates = CertificateMetrics::register(metrics);
     let (wake, mut woken) = unbounded_channel();
     let (caches, watches) = Caches::watched(&client, &wake, readiness, &register_watches(metrics));
     let watches = watches.into_iter().map(|watch| tokio::spawn(watch).boxed());
@@ -97,7 +107,7 @@ pub async fn run(
         counters,
         memory: Memory::default(),
         prober: Prober::new(wake),
-        hooks: Hooks::new(extension),
+        hooks: Hooks::new(server.extension),
         cluster_api: ClusterApi::default(),
         timing,
         caches: Arc::clone(&caches),
@@ -107,6 +117,7 @@ pub async fn run(
         () = work(woken, CONCURRENCY, |cluster| reconcile(&context, cluster)) => Err(Error::QueueEnded),
         () = context.prober.run(&context.client, &context.leads, &context.counters) => Err(Error::QueueEnded),
         () = context.hooks.run(&context.client, &context.caches) => Err(Error::QueueEnded),
+        () = keep(server.certificates.as_ref(), &context, &of_certificates) => Err(Error::QueueEnded),
         () = &mut shutdown => Ok(()),
         lost = lease.lost() => Err(lost.into()),
         (ended, ..) = &mut watches => Err(ended_watch(ended)),
@@ -115,6 +126,21 @@ pub async fn run(
     drop(context);
     lease.give_back().await;
     ended
+}
+
+/// Keeps the certificates of the admission server, where that is asked for.
+async fn keep(certificates: Option<&WebhookCertificates>, context: &Context, metrics: &CertificateMetrics) {
+    let Some(certificates) = certificates else {
+        return std::future::pending().await;
+    };
+    let keeper = Keeper {
+        certificates,
+        client: &context.client,
+        leads: &context.leads,
+        recorder: &context.recorder,
+        metrics,
+    };
+    keeper.run().await;
 }
 
 fn ended_watch(ended: Result<&'static str, JoinError>) -> Error {

@@ -7,13 +7,13 @@ use std::{
 };
 
 use clap::Args;
-use instar_controller::{ExtensionCa, ExtensionServer, Timing};
+use instar_controller::{AdmissionServer, ExtensionCa, ExtensionServer, Timing};
 use instar_serve::{Metrics, Readiness, health};
 use instar_watch::{ConnectError, connect};
 use tokio::{net::TcpListener, select};
 use tokio_util::sync::CancellationToken;
 
-use crate::{log, signals::stop_on_signals};
+use crate::{certificates::CertificateArgs, log, signals::stop_on_signals};
 
 /// Runs the upgrade controller
 ///
@@ -83,6 +83,9 @@ pub struct ControllerArgs {
     /// Run without the Lease; use this only if no other instance of the controller runs
     #[arg(long)]
     pub(crate) no_leader_election: bool,
+
+    #[command(flatten)]
+    pub(crate) certificates: CertificateArgs,
 }
 
 const CONTROLLER_EXAMPLES: &str = "\
@@ -140,7 +143,11 @@ pub(crate) async fn run(args: &ControllerArgs) -> Result<(), Error> {
     let client = connect().await?;
     let namespace = args.lease_namespace.clone();
     let namespace = namespace.unwrap_or_else(|| client.default_namespace().to_owned());
-    let extension = extension(args, &namespace)?;
+    let (service, secret) = (args.extension_service.as_ref(), args.extension_ca_secret.as_ref());
+    let admission = AdmissionServer {
+        extension: extension(args, &namespace)?,
+        certificates: args.certificates.kept(&namespace, service, secret),
+    };
     let namespace = (!args.no_leader_election).then_some(namespace.as_str());
 
     let (metrics, readiness) = (Metrics::default(), Readiness::default());
@@ -154,7 +161,7 @@ pub(crate) async fn run(args: &ControllerArgs) -> Result<(), Error> {
         ended = instar_controller::run(
             client,
             namespace,
-            extension,
+            admission,
             Timing::in_seconds(args.node_ready_seconds, args.machine_start_seconds),
             &metrics,
             &readiness,

@@ -9,6 +9,7 @@
 //! Invariants: each command owns its arguments; standard output carries the answer alone, everything else goes to
 //! standard error.
 
+mod certificates;
 pub mod cli;
 mod controller;
 mod error;

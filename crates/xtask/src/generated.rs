@@ -5,11 +5,12 @@ use std::{collections::BTreeSet, fs, path::Path};
 use anyhow::{Context, Result};
 
 use crate::{
-    Artifact, certmanager, controller, crd, kubeconfigs, kustomization, providers, rbac, reference, server, webhook,
+    Artifact, certmanager, controller, crd, kubeconfigs, kustomization, providers, rbac, reference, self_signed,
+    server, webhook,
 };
 
 /// The folders that have generated files only.
-pub const FOLDERS: [&str; 11] = [
+pub const FOLDERS: [&str; 13] = [
     "config/certmanager",
     "config/controller",
     "config/crd",
@@ -21,6 +22,8 @@ pub const FOLDERS: [&str; 11] = [
     "config/webhook",
     "config/workload",
     "docs/reference",
+    "config/self-signed-certificates",
+    "config/without-cert-manager",
 ];
 
 /// All files that the code gives.
@@ -43,6 +46,7 @@ pub(crate) fn manifests() -> Result<Vec<Artifact>> {
     all.extend(kubeconfigs::artifacts()?);
     all.extend(certmanager::artifacts()?);
     all.extend(kustomization::default()?);
+    all.extend(self_signed::artifacts()?);
     Ok(all)
 }
 

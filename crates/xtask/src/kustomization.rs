@@ -72,9 +72,14 @@ pub(crate) fn plain() -> Value {
 
 /// What people install.
 pub(crate) fn default() -> Result<Vec<Artifact>> {
+    installation("config/default", "../certmanager")
+}
+
+/// An installation, with the component that keeps its certificates.
+pub(crate) fn installation(folder: &str, certificates: &str) -> Result<Vec<Artifact>> {
     let mut kustomization = plain();
     kustomization["resources"] = json!(["../crd", "../rbac", "../server", "../controller", "../webhook"]);
-    kustomization["components"] = json!(["../certmanager"]);
+    kustomization["components"] = json!([certificates]);
     // As clusterctl labels what it installs, so that both ways give the same objects.
     kustomization["labels"] = json!([{
         "pairs": { "cluster.x-k8s.io/provider": "runtime-extension-instar" },
@@ -82,7 +87,7 @@ pub(crate) fn default() -> Result<Vec<Artifact>> {
     }]);
     // Namespace first, webhook configurations last: until the server answers, they refuse edits.
     kustomization["sortOptions"] = json!({ "order": "legacy" });
-    Folder::new("config/default", kustomization)
+    Folder::new(folder, kustomization)
         .with("namespace.yaml", &namespace())?
         .artifacts()
 }

@@ -22,6 +22,7 @@ mod rbac;
 mod reference;
 pub mod release;
 pub mod removed_apis;
+mod self_signed;
 mod server;
 mod webhook;
 mod workload;
@@ -33,6 +34,7 @@ pub use generated::{FOLDERS, artifacts, strangers};
 pub use grant::Granted;
 pub use kubeconfigs::workload_role;
 pub use rbac::{grants, people};
+pub use self_signed::certificate_grants;
 pub use webhook::configurations;
 
 use k8s_openapi::api::apps::v1::Deployment;

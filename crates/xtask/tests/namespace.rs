@@ -6,8 +6,8 @@ use anyhow::Result;
 use serde_json::Value;
 use xtask::{artifacts, configurations};
 
-/// What `config/default` consists of, and the policies beside it.
-const INSTALLED: [&str; 8] = [
+/// What `config/default` consists of, the policies beside it, and what takes cert-manager's place.
+const INSTALLED: [&str; 10] = [
     "config/certmanager/",
     "config/controller/",
     "config/crd/",
@@ -16,6 +16,8 @@ const INSTALLED: [&str; 8] = [
     "config/rbac/",
     "config/server/",
     "config/webhook/",
+    "config/self-signed-certificates/",
+    "config/without-cert-manager/",
 ];
 
 fn installed() -> Result<Vec<(String, Value)>> {

@@ -78,6 +78,19 @@ impl Installed<'_> {
         Ok(())
     }
 
+    /// What it is started with.
+    pub async fn arguments(&self) -> Result<Vec<String>> {
+        Ok(self.mgmt.launch_of(self.component).await?.arguments)
+    }
+
+    /// Lets it be started with other arguments, from its next start on.
+    pub async fn with_arguments(&self, arguments: Vec<String>) -> Result<()> {
+        let mut launch = self.mgmt.launch_of(self.component).await?;
+        launch.arguments = arguments;
+        self.mgmt.set_launch(self.component, launch).await;
+        Ok(())
+    }
+
     /// Fails if it has ended.
     pub async fn check_runs(&self) -> Result<()> {
         self.mgmt.check_runs(self.component).await

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::api::{Error, FIELD_MANAGER, call};
 
 /// Its name: handlers are named HANDLER.instar.
-const NAME: &str = "instar";
+pub(crate) const NAME: &str = "instar";
 
 /// The label that clusterctl knows what belongs to Instar by. Without it an object of that name is another's.
 const PROVIDER: (&str, &str) = ("cluster.x-k8s.io/provider", "runtime-extension-instar");
@@ -102,7 +102,7 @@ pub(super) async fn remove(client: &Client, why: &str) -> Result<(), Error> {
     Ok(())
 }
 
-fn api(client: &Client) -> Api<DynamicObject> {
+pub(crate) fn api(client: &Client) -> Api<DynamicObject> {
     let kind = GroupVersionKind::gvk("runtime.cluster.x-k8s.io", "v1beta2", "ExtensionConfig");
     Api::all_with(
         client.clone(),

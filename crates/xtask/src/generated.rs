@@ -5,11 +5,12 @@ use std::{collections::BTreeSet, fs, path::Path};
 use anyhow::{Context, Result};
 
 use crate::{
-    Artifact, certmanager, controller, crd, kubeconfigs, kustomization, providers, rbac, reference, server, webhook,
+    Artifact, certmanager, controller, crd, kubeconfigs, kustomization, monitoring, providers, rbac, reference, server,
+    webhook,
 };
 
 /// The folders that have generated files only.
-pub const FOLDERS: [&str; 11] = [
+pub const FOLDERS: [&str; 12] = [
     "config/certmanager",
     "config/controller",
     "config/crd",
@@ -21,6 +22,7 @@ pub const FOLDERS: [&str; 11] = [
     "config/webhook",
     "config/workload",
     "docs/reference",
+    "config/monitoring",
 ];
 
 /// All files that the code gives.
@@ -42,6 +44,7 @@ pub(crate) fn manifests() -> Result<Vec<Artifact>> {
     all.extend(providers::artifacts()?);
     all.extend(kubeconfigs::artifacts()?);
     all.extend(certmanager::artifacts()?);
+    all.extend(monitoring::artifacts()?);
     all.extend(kustomization::default()?);
     Ok(all)
 }

@@ -17,6 +17,7 @@ mod grant;
 mod kubeconfigs;
 mod kustomization;
 pub mod lifecycle;
+mod monitoring;
 mod providers;
 mod rbac;
 mod reference;

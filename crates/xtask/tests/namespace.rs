@@ -7,11 +7,12 @@ use serde_json::Value;
 use xtask::{artifacts, configurations};
 
 /// What `config/default` consists of, and the policies beside it.
-const INSTALLED: [&str; 8] = [
+const INSTALLED: [&str; 9] = [
     "config/certmanager/",
     "config/controller/",
     "config/crd/",
     "config/default/",
+    "config/monitoring/",
     "config/policy/",
     "config/rbac/",
     "config/server/",

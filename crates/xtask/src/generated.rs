@@ -5,12 +5,12 @@ use std::{collections::BTreeSet, fs, path::Path};
 use anyhow::{Context, Result};
 
 use crate::{
-    Artifact, certmanager, controller, crd, kubeconfigs, kustomization, monitoring, providers, rbac, reference, server,
-    webhook,
+    Artifact, certmanager, chart, controller, crd, kubeconfigs, kustomization, monitoring, providers, rbac, reference,
+    server, webhook,
 };
 
 /// The folders that have generated files only.
-pub const FOLDERS: [&str; 12] = [
+pub const FOLDERS: [&str; 13] = [
     "config/certmanager",
     "config/controller",
     "config/crd",
@@ -22,13 +22,16 @@ pub const FOLDERS: [&str; 12] = [
     "config/webhook",
     "config/workload",
     "docs/reference",
+    "manifests/charts",
     "config/monitoring",
 ];
 
 /// All files that the code gives.
 pub fn artifacts() -> Result<Vec<Artifact>> {
     let mut all = manifests()?;
+    let chart = chart::artifacts(all.clone())?;
     all.extend(reference::artifacts()?);
+    all.extend(chart);
     Ok(all)
 }
 

@@ -8,6 +8,7 @@
 
 mod artifact;
 mod certmanager;
+mod chart;
 pub mod cluster_api;
 mod controller;
 mod crd;

@@ -8,6 +8,7 @@
 //! Invariant: the same code, version, program and time give the same bytes.
 
 mod changes;
+mod chart;
 mod clusterctl;
 mod image;
 mod objects;
@@ -91,6 +92,7 @@ impl Release {
         files.extend(operators::files(self, &objects)?);
         files.extend(objects::providers(self)?);
         files.extend(image::files(self)?);
+        files.extend(chart::files(self)?);
         let program = Content::Program(self.program.clone());
         files.insert("bin/instar-linux-amd64".to_owned(), program);
         files.insert(
@@ -215,6 +217,7 @@ mod tests {
                 "CHANGELOG.md",
                 "SHA256SUMS",
                 "bin/instar-linux-amd64",
+                concat!("charts/instar-", env!("CARGO_PKG_VERSION"), ".tgz"),
                 &format!("{folder}/metadata.yaml"),
                 &format!("{folder}/runtime-extension-components.yaml"),
                 "image/index.json",

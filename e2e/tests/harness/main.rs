@@ -2,6 +2,7 @@
 
 mod chart;
 mod clusterctl;
+mod pod_security;
 
 use std::{process::ExitCode, time::Duration};
 
@@ -35,6 +36,7 @@ fn main() -> ExitCode {
         Journey::exclusive("restart-core", restart_core),
         Journey::shared("chart-renders", chart::renders_what_kustomize_renders),
         Journey::exclusive("chart-installs", chart::installs_upgrades_and_uninstalls),
+        Journey::shared("restricted-pods", pod_security::admits_the_pods),
     ];
     journeys::run_beside(
         &[Binary::Helm],

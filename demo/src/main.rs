@@ -93,7 +93,7 @@ async fn run(cache: &Cache, name: &ClusterName) -> Result<ExitCode> {
     let building = screen.stage(1, "Build what the cache lacks")?;
     let program = instar::program()?;
     tokio::select! {
-        built = isolation::prepare(cache) => built.map(|_| ())?,
+        built = isolation::prepare(cache, &[]) => built.map(|_| ())?,
         _ = interrupt.recv() => return interrupted("interrupted: what is built stays in the cache, and nothing runs"),
         _ = terminate.recv() => return interrupted("terminated: what is built stays in the cache, and nothing runs"),
     }

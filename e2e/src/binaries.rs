@@ -27,10 +27,12 @@ pub enum Binary {
     Clusterctl,
     /// A program of ours around Flux's engine of apply.
     FluxApply,
+    /// Helm, for the journeys of the chart alone.
+    Helm,
 }
 
 impl Binary {
-    /// All of them, in the order in which they are built.
+    /// Those of a management cluster, in the order in which they are built.
     pub const ALL: [Self; 10] = [
         Self::Etcd,
         Self::KubeApiserver,
@@ -58,6 +60,7 @@ impl Binary {
             Self::Capd => "capd",
             Self::Clusterctl => "clusterctl",
             Self::FluxApply => "flux-apply",
+            Self::Helm => "helm",
         }
     }
 
@@ -70,6 +73,7 @@ impl Binary {
                 GoModule::ClusterApi
             }
             Self::FluxApply => GoModule::Flux,
+            Self::Helm => GoModule::Helm,
         }
     }
 
@@ -87,6 +91,7 @@ impl Binary {
             Self::Capd => "sigs.k8s.io/cluster-api/test/infrastructure/docker",
             Self::Clusterctl => "sigs.k8s.io/cluster-api/cmd/clusterctl",
             Self::FluxApply => ".",
+            Self::Helm => "helm.sh/helm/v4/cmd/helm",
         }
     }
 
@@ -100,6 +105,7 @@ impl Binary {
                 versions.cluster_api
             }
             Self::FluxApply => versions.flux_ssa,
+            Self::Helm => versions.helm,
         }
     }
 
@@ -108,7 +114,7 @@ impl Binary {
     #[must_use]
     pub fn ldflags(self, versions: &Versions) -> String {
         let package = match self {
-            Self::Etcd | Self::FluxApply => return "-s -w".to_owned(),
+            Self::Etcd | Self::FluxApply | Self::Helm => return "-s -w".to_owned(),
             Self::KubeApiserver | Self::KubeControllerManager | Self::Kubectl => "k8s.io/component-base/version",
             Self::CapiCore | Self::KubeadmBootstrap | Self::KubeadmControlPlane | Self::Capd | Self::Clusterctl => {
                 "sigs.k8s.io/cluster-api/version"

@@ -58,15 +58,15 @@ impl Built {
     }
 }
 
-/// Builds what the cache lacks: the programs, then the providers' manifests.
-pub async fn build(cache: &Cache) -> Result<Built> {
+/// Builds what the cache lacks: the programs of a management cluster and those beside it, then the providers' manifests.
+pub async fn build(cache: &Cache, beside: &[Binary]) -> Result<Built> {
     let toolchain = prerequisites::go().await?;
     let versions = Versions::pinned()?;
     let _lock = cache.lock_for_build()?;
     let began = Instant::now();
 
     let mut wanted = Vec::new();
-    for binary in Binary::ALL {
+    for binary in Binary::ALL.iter().chain(beside).copied() {
         let key = key(binary, &versions, &toolchain)?;
         wanted.push((binary, cache.program(binary.name(), &key)));
     }
@@ -74,7 +74,7 @@ pub async fn build(cache: &Cache) -> Result<Built> {
     if !missing.is_empty() {
         prerequisites::disk(cache)?;
     }
-    let steps = Binary::ALL.len() + 1;
+    let steps = wanted.len() + 1;
     for (number, (binary, path)) in wanted.iter().enumerate() {
         if !path.is_file() {
             let title = format!(

@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
+    binaries::Binary,
     cache::Cache,
     gobuild::{self, Built},
     ports, prerequisites,
@@ -152,7 +153,8 @@ pub enum Place {
 /// Runs the calling program again inside, with the same arguments, and waits for it.
 ///
 /// To be called first, before threads or connections. Inside it only returns.
-pub fn enter(name: &str) -> Result<Place> {
+/// `beside` are programs that are built too.
+pub fn enter(name: &str, beside: &[Binary]) -> Result<Place> {
     let cache = Cache::locate()?;
     if let Some(name) = std::env::var_os(INSIDE) {
         let name: ClusterName = name.to_string_lossy().parse()?;
@@ -162,7 +164,7 @@ pub fn enter(name: &str) -> Result<Place> {
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let built = prepare(&cache).await?;
+        let built = prepare(&cache, beside).await?;
         let name: ClusterName = format!("{name}-{}", std::process::id()).parse()?;
         let isolation = Isolation::available();
         isolation.check()?;
@@ -175,9 +177,9 @@ pub fn enter(name: &str) -> Result<Place> {
 }
 
 /// What is to be done outside, where there is a network: checks, builds, cleaning up.
-pub async fn prepare(cache: &Cache) -> Result<Built> {
+pub async fn prepare(cache: &Cache, beside: &[Binary]) -> Result<Built> {
     prerequisites::tools()?;
-    let built = gobuild::build(cache).await?;
+    let built = gobuild::build(cache, beside).await?;
     for name in RunDir::sweep(cache)? {
         say(format!("removed what the killed cluster `{name}` left"));
     }

@@ -111,7 +111,7 @@ async fn run(command: Command) -> Result<ExitCode> {
     let cache = Cache::locate()?;
     match command {
         Command::Build => {
-            isolation::prepare(&cache).await?;
+            isolation::prepare(&cache, &[]).await?;
         }
         Command::Up {
             name,

@@ -87,7 +87,7 @@ pub async fn up(cache: &Cache, name: &ClusterName, runtime_sdk: RuntimeSdk, setu
                `make up NAME=other` starts another one"
         );
     }
-    let built = isolation::prepare(cache).await?;
+    let built = isolation::prepare(cache, &[]).await?;
     let isolation = Isolation::available();
     isolation.check()?;
     let mut child = spawn(&run, &built, &isolation, runtime_sdk, setup)?;

@@ -20,6 +20,8 @@ pub enum GoModule {
     /// A program of ours around Flux's engine of apply; its libraries are of Cluster API's versions, so that they are
     /// compiled once.
     Flux,
+    /// Helm.
+    Helm,
 }
 
 impl GoModule {
@@ -30,6 +32,7 @@ impl GoModule {
             Self::Kubernetes => "k8s",
             Self::ClusterApi => "capi",
             Self::Flux => "flux",
+            Self::Helm => "helm",
         })
     }
 
@@ -37,7 +40,7 @@ impl GoModule {
     #[must_use]
     pub const fn sources(self) -> &'static [&'static str] {
         match self {
-            Self::Kubernetes | Self::ClusterApi => &[],
+            Self::Kubernetes | Self::ClusterApi | Self::Helm => &[],
             Self::Flux => &["main.go"],
         }
     }
@@ -116,6 +119,8 @@ pub struct Versions {
     pub cluster_api: Version,
     /// The library by which Flux applies.
     pub flux_ssa: Version,
+    /// Helm.
+    pub helm: Version,
 }
 
 impl Versions {
@@ -126,6 +131,7 @@ impl Versions {
             etcd: GoModule::Kubernetes.requires("go.etcd.io/etcd/server/v3")?,
             cluster_api: GoModule::ClusterApi.requires("sigs.k8s.io/cluster-api")?,
             flux_ssa: GoModule::Flux.requires("github.com/fluxcd/pkg/ssa")?,
+            helm: GoModule::Helm.requires("helm.sh/helm/v4")?,
         })
     }
 }

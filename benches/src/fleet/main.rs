@@ -39,7 +39,7 @@ struct Arguments {
 fn main() -> Result<ExitCode> {
     let sizes = Arguments::parse().clusters;
     choose_tls();
-    let (run, built) = match isolation::enter("bench-fleet")? {
+    let (run, built) = match isolation::enter("bench-fleet", &[])? {
         Place::Outside(code) => return Ok(code),
         Place::Inside(run, built) => (run, built),
     };

@@ -5,12 +5,12 @@ use std::{collections::BTreeSet, fs, path::Path};
 use anyhow::{Context, Result};
 
 use crate::{
-    Artifact, certmanager, controller, crd, kubeconfigs, kustomization, providers, rbac, reference, self_signed,
-    server, webhook,
+    Artifact, certmanager, chart, controller, crd, kubeconfigs, kustomization, monitoring, providers, rbac, reference,
+    self_signed, server, webhook,
 };
 
 /// The folders that have generated files only.
-pub const FOLDERS: [&str; 13] = [
+pub const FOLDERS: [&str; 15] = [
     "config/certmanager",
     "config/controller",
     "config/crd",
@@ -24,12 +24,16 @@ pub const FOLDERS: [&str; 13] = [
     "docs/reference",
     "config/self-signed-certificates",
     "config/without-cert-manager",
+    "manifests/charts",
+    "config/monitoring",
 ];
 
 /// All files that the code gives.
 pub fn artifacts() -> Result<Vec<Artifact>> {
     let mut all = manifests()?;
+    let chart = chart::artifacts(all.clone())?;
     all.extend(reference::artifacts()?);
+    all.extend(chart);
     Ok(all)
 }
 
@@ -45,6 +49,7 @@ pub(crate) fn manifests() -> Result<Vec<Artifact>> {
     all.extend(providers::artifacts()?);
     all.extend(kubeconfigs::artifacts()?);
     all.extend(certmanager::artifacts()?);
+    all.extend(monitoring::artifacts()?);
     all.extend(kustomization::default()?);
     all.extend(self_signed::artifacts()?);
     Ok(all)

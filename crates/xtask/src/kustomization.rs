@@ -3,7 +3,7 @@
 use anyhow::Result;
 use k8s_openapi::{api::core::v1::Namespace, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::{Artifact, NAMESPACE, yaml};
 
@@ -90,6 +90,21 @@ pub(crate) fn installation(folder: &str, certificates: &str) -> Result<Vec<Artif
     Folder::new(folder, kustomization)
         .with("namespace.yaml", &namespace())?
         .artifacts()
+}
+
+/// With the label that clusterctl gives, its Pods too.
+pub(crate) fn labelled(object: &mut Value, name: &str) {
+    label(object, "/metadata", name);
+    if object["kind"] == "Deployment" {
+        label(object, "/spec/template/metadata", name);
+    }
+}
+
+fn label(object: &mut Value, metadata: &str, label: &str) {
+    if let Some(metadata) = object.pointer_mut(metadata).and_then(Value::as_object_mut) {
+        let labels = metadata.entry("labels").or_insert_with(|| Value::Object(Map::new()));
+        labels["cluster.x-k8s.io/provider"] = json!(label);
+    }
 }
 
 fn namespace() -> Namespace {

@@ -8,6 +8,7 @@
 
 mod artifact;
 mod certmanager;
+mod chart;
 pub mod cluster_api;
 mod controller;
 mod crd;
@@ -17,6 +18,7 @@ mod grant;
 mod kubeconfigs;
 mod kustomization;
 pub mod lifecycle;
+mod monitoring;
 mod providers;
 mod rbac;
 mod reference;

@@ -28,6 +28,9 @@ pub(crate) fn artifacts() -> Result<Vec<Artifact>> {
     ])
 }
 
+#[cfg(test)]
+pub(crate) use metrics::samples;
+
 fn page(name: &str, text: &str) -> Artifact {
     Artifact {
         path: format!("docs/reference/{name}.md"),

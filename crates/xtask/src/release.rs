@@ -8,6 +8,7 @@
 //! Invariant: the same code, version, program and time give the same bytes.
 
 mod changes;
+mod chart;
 mod clusterctl;
 mod image;
 mod objects;
@@ -93,6 +94,7 @@ impl Release {
         files.extend(objects::providers(self)?);
         files.extend(image::files(self)?);
         files.extend(sbom::files(self)?);
+        files.extend(chart::files(self)?);
         let program = Content::Program(self.program.clone());
         files.insert("bin/instar-linux-amd64".to_owned(), program);
         files.insert(
@@ -217,6 +219,7 @@ mod tests {
                 "CHANGELOG.md",
                 "SHA256SUMS",
                 "bin/instar-linux-amd64",
+                concat!("charts/instar-", env!("CARGO_PKG_VERSION"), ".tgz"),
                 &format!("{folder}/metadata.yaml"),
                 &format!("{folder}/runtime-extension-components.yaml"),
                 "image/index.json",

@@ -40,6 +40,20 @@ fn document(object: &impl Serialize) -> Result<String> {
     Ok(serde_saphyr::to_string_with_options(&Ordered(&value), options)?)
 }
 
+/// The same for JSON: in an order that doesn't hang on the features of `serde_json`.
+pub(crate) fn sorted(value: &Value) -> Value {
+    match value {
+        Value::Object(members) => {
+            let mut members: Vec<_> = members.iter().collect();
+            members.sort_by_key(|(name, _)| *name);
+            let members = members.into_iter().map(|(name, value)| (name.clone(), sorted(value)));
+            Value::Object(members.collect())
+        }
+        Value::Array(items) => items.iter().map(sorted).collect(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => value.clone(),
+    }
+}
+
 /// A value whose members come in an order that doesn't hang on the features of `serde_json`.
 struct Ordered<'a>(&'a Value);
 

@@ -7,11 +7,12 @@ use serde_json::Value;
 use xtask::{artifacts, configurations};
 
 /// What `config/default` consists of, the policies beside it, and what takes cert-manager's place.
-const INSTALLED: [&str; 10] = [
+const INSTALLED: [&str; 11] = [
     "config/certmanager/",
     "config/controller/",
     "config/crd/",
     "config/default/",
+    "config/monitoring/",
     "config/policy/",
     "config/rbac/",
     "config/server/",

@@ -26,6 +26,7 @@ use super::{
     results::Results,
 };
 use crate::{
+    binaries::Binary,
     cache::Cache,
     choose_tls,
     components::RuntimeSdk,
@@ -351,8 +352,20 @@ fn panicked(error: JoinError) -> String {
 /// Outside it goes inside; inside it starts one cluster when the first journey needs it.
 #[must_use]
 pub fn run(setup: Setup, served: ServedVersions, shared_rows: SharedRows, journeys: Vec<Journey>) -> ExitCode {
+    run_beside(&[], setup, served, shared_rows, journeys)
+}
+
+/// The same, with programs that only these journeys need.
+#[must_use]
+pub fn run_beside(
+    programs: &[Binary],
+    setup: Setup,
+    served: ServedVersions,
+    shared_rows: SharedRows,
+    journeys: Vec<Journey>,
+) -> ExitCode {
     choose_tls();
-    match try_run(setup, served, shared_rows, journeys) {
+    match try_run(programs, setup, served, shared_rows, journeys) {
         Ok(code) => code,
         Err(error) => {
             say(describe(&error));
@@ -361,7 +374,13 @@ pub fn run(setup: Setup, served: ServedVersions, shared_rows: SharedRows, journe
     }
 }
 
-fn try_run(setup: Setup, served: ServedVersions, shared_rows: SharedRows, journeys: Vec<Journey>) -> Result<ExitCode> {
+fn try_run(
+    programs: &[Binary],
+    setup: Setup,
+    served: ServedVersions,
+    shared_rows: SharedRows,
+    journeys: Vec<Journey>,
+) -> Result<ExitCode> {
     let mut arguments = Arguments::from_args();
     // Each waits for its turn by itself: whatever the machine, all have a thread to wait in.
     arguments.test_threads.get_or_insert_with(|| journeys.len().max(1));
@@ -374,7 +393,7 @@ fn try_run(setup: Setup, served: ServedVersions, shared_rows: SharedRows, journe
         let listed = journeys.iter().map(named).collect();
         return Ok(libtest_mimic::run(&arguments, listed).exit_code());
     }
-    let (run, built) = match isolation::enter(&format!("test-{}", program_name()))? {
+    let (run, built) = match isolation::enter(&format!("test-{}", program_name()), programs)? {
         Place::Outside(code) => return Ok(code),
         Place::Inside(run, built) => (run, built),
     };

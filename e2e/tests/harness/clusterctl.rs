@@ -61,7 +61,7 @@ pub(crate) async fn installs_upgrades_and_deletes(scene: JourneyContext) -> Resu
     let wanted = ["--runtime-extension", &extension, "--target-namespace", ELSEWHERE];
     clusterctl.run(&[&["init"][..], &init, &wanted].concat()).await?;
     assert_eq!(
-        images(&cluster.client()).await?,
+        images(&cluster.client(), ELSEWHERE).await?,
         BTreeMap::from([
             (
                 "instar-controller".to_owned(),
@@ -84,12 +84,12 @@ pub(crate) async fn installs_upgrades_and_deletes(scene: JourneyContext) -> Resu
     clusterctl
         .run(&["upgrade", "apply", "--runtime-extension", &newer])
         .await?;
-    let after = images(&cluster.client()).await?;
+    let after = images(&cluster.client(), ELSEWHERE).await?;
     assert!(after.values().all(|image| image.ends_with(":v0.1.1")), "{after:?}");
     names_no_other_namespace(&cluster.client()).await?;
 
     clusterctl.run(&["delete", "--runtime-extension", PROVIDER]).await?;
-    assert_eq!(images(&cluster.client()).await?, BTreeMap::new());
+    assert_eq!(images(&cluster.client(), ELSEWHERE).await?, BTreeMap::new());
     // With the kinds all records and releases would go.
     assert_eq!(self::kinds(&cluster.client()).await?, kinds);
     say(format!(
@@ -172,7 +172,7 @@ fn configuration(repository: &Path) -> String {
 }
 
 /// The kinds of cert-manager, as far as clusterctl tries whether it is there.
-async fn cert_manager(client: &Client) -> Result<()> {
+pub(crate) async fn cert_manager(client: &Client) -> Result<()> {
     let definitions: Api<CustomResourceDefinition> = Api::all(client.clone());
     for (kind, plural) in [("Issuer", "issuers"), ("Certificate", "certificates")] {
         let definition = serde_json::from_value(json!({
@@ -215,8 +215,8 @@ impl Clusterctl<'_> {
 }
 
 /// The image of each Deployment of ours.
-async fn images(client: &Client) -> Result<BTreeMap<String, String>> {
-    let deployments: Api<Deployment> = Api::namespaced(client.clone(), ELSEWHERE);
+pub(crate) async fn images(client: &Client, namespace: &str) -> Result<BTreeMap<String, String>> {
+    let deployments: Api<Deployment> = Api::namespaced(client.clone(), namespace);
     let of_ours = ListParams::default().labels("app.kubernetes.io/name=instar");
     let listed = deployments.list(&of_ours).await?;
     let images = listed.into_iter().filter_map(|deployment| {
@@ -228,7 +228,7 @@ async fn images(client: &Client) -> Result<BTreeMap<String, String>> {
 }
 
 /// The uid of each kind of ours.
-async fn kinds(client: &Client) -> Result<BTreeMap<String, Option<String>>> {
+pub(crate) async fn kinds(client: &Client) -> Result<BTreeMap<String, Option<String>>> {
     let definitions: Api<CustomResourceDefinition> = Api::all(client.clone());
     let listed = definitions.list(&ListParams::default()).await?;
     let ours = listed

@@ -1,11 +1,14 @@
 //! The harness itself: what journeys count on.
 
+mod chart;
 mod clusterctl;
+mod pod_security;
 
 use std::{process::ExitCode, time::Duration};
 
 use instar_e2e::{
     Context, Result,
+    binaries::Binary,
     clusterctl::{MoveTarget, move_namespace, moved},
     components::{Component, RuntimeSdk},
     failure::describe,
@@ -31,8 +34,17 @@ fn main() -> ExitCode {
         Journey::shared("failures-leave-a-dump", failures_leave_a_dump),
         Journey::exclusive("clusterctl-installs", clusterctl::installs_upgrades_and_deletes),
         Journey::exclusive("restart-core", restart_core),
+        Journey::shared("chart-renders", chart::renders_what_kustomize_renders),
+        Journey::exclusive("chart-installs", chart::installs_upgrades_and_uninstalls),
+        Journey::shared("restricted-pods", pod_security::admits_the_pods),
     ];
-    journeys::run(Setup::ClusterApi, ServedVersions::All, SharedRows::Own, journeys)
+    journeys::run_beside(
+        &[Binary::Helm],
+        Setup::ClusterApi,
+        ServedVersions::All,
+        SharedRows::Own,
+        journeys,
+    )
 }
 
 /// A cluster comes up and is upgraded, and the ledger knows each machine that it ever had.

@@ -39,6 +39,19 @@ pub(super) fn page() -> Result<String> {
     Ok(page)
 }
 
+/// Each series of both commands by its name in an expression, with the names of its labels.
+#[cfg(test)]
+pub(crate) fn samples() -> Result<BTreeMap<String, Vec<String>>> {
+    let mut samples = BTreeMap::new();
+    for metrics in [instar::metrics::webhook(), instar::metrics::controller()] {
+        for (name, family) in families(&metrics)? {
+            let labels = family.labels.iter().map(|(label, _)| label.clone()).collect();
+            samples.insert(family.sample(&name), labels);
+        }
+    }
+    Ok(samples)
+}
+
 #[derive(Default)]
 struct Family {
     kind: String,

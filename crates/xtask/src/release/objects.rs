@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use anyhow::Result;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::{Content, Files, Release};
-use crate::{Artifact, generated::manifests, yaml};
+use crate::{Artifact, generated::manifests, kustomization::labelled, yaml};
 
 /// The folders that `config/default` takes, its own among them.
 const FOLDERS: [&str; 7] = [
@@ -103,20 +103,12 @@ fn is_same(patch: &Value, object: &Value) -> bool {
 
 /// With the label that clusterctl gives, and the image of the release.
 fn finish(release: &Release, object: &mut Value) {
-    label(object, "/metadata", &release.label());
+    labelled(object, &release.label());
     if object["kind"] == "Deployment" {
-        label(object, "/spec/template/metadata", &release.label());
         let containers = object.pointer_mut("/spec/template/spec/containers");
         for container in containers.and_then(Value::as_array_mut).into_iter().flatten() {
             container["image"] = json!(format!("{}:{}", release.image, release.tag()));
         }
-    }
-}
-
-fn label(object: &mut Value, metadata: &str, label: &str) {
-    if let Some(metadata) = object.pointer_mut(metadata).and_then(Value::as_object_mut) {
-        let labels = metadata.entry("labels").or_insert_with(|| Value::Object(Map::new()));
-        labels["cluster.x-k8s.io/provider"] = json!(label);
     }
 }
 

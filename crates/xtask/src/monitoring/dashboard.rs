@@ -1,0 +1,163 @@
+//! The dashboard: panels of time series, two in a row.
+
+use serde_json::{Value, json};
+
+pub(super) struct Panel {
+    pub(super) title: &'static str,
+    unit: &'static str,
+    /// Each with what its series are called.
+    pub(super) queries: &'static [(&'static str, &'static str)],
+}
+
+pub(super) const PANELS: [Panel; 12] = [
+    Panel {
+        title: "Admission requests by verdict",
+        unit: "reqps",
+        queries: &[(
+            "sum by (verdict) (rate(instar_admission_requests_total[$__rate_interval]))",
+            "{{verdict}}",
+        )],
+    },
+    Panel {
+        title: "Refusals by rule",
+        unit: "short",
+        queries: &[(
+            "sum by (rule) (increase(instar_admission_denials_total[$__rate_interval])) > 0",
+            "{{rule}}",
+        )],
+    },
+    Panel {
+        title: "Time to decide",
+        unit: "s",
+        queries: &[
+            (
+                "histogram_quantile(0.5, sum by (le) (rate(instar_admission_seconds_bucket[$__rate_interval])))",
+                "half",
+            ),
+            (
+                "histogram_quantile(0.99, sum by (le) (rate(instar_admission_seconds_bucket[$__rate_interval])))",
+                "99 of 100",
+            ),
+        ],
+    },
+    Panel {
+        title: "Warnings and rules switched off",
+        unit: "short",
+        queries: &[
+            (
+                "sum by (rule) (increase(instar_admission_warnings_total[$__rate_interval])) > 0",
+                "warned: {{rule}}",
+            ),
+            (
+                "sum by (rule) (increase(instar_admission_broken_total[$__rate_interval])) > 0",
+                "switched off: {{rule}}",
+            ),
+        ],
+    },
+    Panel {
+        title: "Passes over Clusters by outcome",
+        unit: "ops",
+        queries: &[(
+            "sum by (outcome) (rate(instar_reconcile_total[$__rate_interval]))",
+            "{{outcome}}",
+        )],
+    },
+    Panel {
+        title: "Writes",
+        unit: "short",
+        queries: &[(
+            "sum by (what) (increase(instar_writes_total[$__rate_interval])) > 0",
+            "{{what}}",
+        )],
+    },
+    Panel {
+        title: "Gates that opened and closed",
+        unit: "short",
+        queries: &[(
+            "sum by (gate, to) (increase(instar_gate_changes_total[$__rate_interval])) > 0",
+            "{{gate}} {{to}}",
+        )],
+    },
+    Panel {
+        title: "Leader",
+        unit: "short",
+        queries: &[("instar_leader", "{{pod}}")],
+    },
+    Panel {
+        title: "Certificate: time left",
+        unit: "s",
+        queries: &[("(instar_certificate_not_after_seconds > 0) - time()", "{{pod}}")],
+    },
+    Panel {
+        title: "Watches: old caches and errors",
+        unit: "short",
+        queries: &[
+            ("instar_watch_stale > 0", "old: {{pod}} {{kind}}"),
+            (
+                "sum by (kind) (increase(instar_watch_errors_total[$__rate_interval])) > 0",
+                "errors: {{kind}}",
+            ),
+            (
+                "max by (kind) (instar_watch_unreadable_objects) > 0",
+                "unreadable: {{kind}}",
+            ),
+        ],
+    },
+    Panel {
+        title: "Objects in the caches",
+        unit: "short",
+        queries: &[("max by (kind) (instar_cached_objects) > 0", "{{kind}}")],
+    },
+    Panel {
+        title: "Memory of the caches",
+        unit: "bytes",
+        queries: &[("sum by (pod) (instar_cached_bytes)", "{{pod}}")],
+    },
+];
+
+const DATASOURCE: &str = "${datasource}";
+
+pub(super) fn dashboard() -> Value {
+    let panels: Vec<Value> = PANELS
+        .iter()
+        .zip(0_usize..)
+        .map(|(panel, place)| panel.json(place))
+        .collect();
+    json!({
+        "uid": "instar",
+        "title": "Instar",
+        "tags": ["cluster-api", "instar"],
+        "schemaVersion": 39,
+        "time": { "from": "now-6h", "to": "now" },
+        "refresh": "1m",
+        "templating": { "list": [{
+            "name": "datasource", "label": "Prometheus", "type": "datasource", "query": "prometheus",
+        }] },
+        "panels": panels,
+    })
+}
+
+impl Panel {
+    fn json(&self, place: usize) -> Value {
+        const WIDTH: usize = 12;
+        const HEIGHT: usize = 8;
+        let source = json!({ "type": "prometheus", "uid": DATASOURCE });
+        let targets: Vec<Value> = self
+            .queries
+            .iter()
+            .zip('A'..)
+            .map(|((expression, legend), name)| {
+                json!({ "refId": name, "datasource": source, "expr": expression, "legendFormat": legend })
+            })
+            .collect();
+        json!({
+            "id": place + 1,
+            "title": self.title,
+            "type": "timeseries",
+            "datasource": source,
+            "gridPos": { "x": place % 2 * WIDTH, "y": place / 2 * HEIGHT, "w": WIDTH, "h": HEIGHT },
+            "fieldConfig": { "defaults": { "unit": self.unit }, "overrides": [] },
+            "targets": targets,
+        })
+    }
+}

@@ -8,6 +8,7 @@ use tokio::runtime::{Builder, Runtime};
 use crate::{
     Error, Outcome,
     controller::{self, ControllerArgs},
+    crd::{self, CrdArgs},
     log,
     version::{self, VersionArgs},
     webhook::{self, WebhookArgs},
@@ -19,7 +20,8 @@ use crate::{
 /// A KubernetesRelease is one row of the catalog: a Kubernetes version with the machine images and the component tags
 /// that belong to it. `instar wire` prepares a ClusterClass for the catalog. `instar webhook` checks edits of versions
 /// against the catalog, and adds what has to change together with the version. `instar controller` upgrades clusters
-/// without a ClusterClass, and reports the progress of every upgrade.
+/// without a ClusterClass, and reports the progress of every upgrade. `instar crd` prints or applies the
+/// CustomResourceDefinitions of this version.
 #[derive(Debug, Parser)]
 #[command(name = "instar", version, arg_required_else_help = true)]
 pub struct Cli {
@@ -33,6 +35,7 @@ enum Command {
     Controller(ControllerArgs),
     Wire(WireArgs),
     Version(VersionArgs),
+    Crd(CrdArgs),
 }
 
 /// The command line, for its help and the reference page.
@@ -47,7 +50,7 @@ impl Cli {
     pub(crate) fn into_wire(self) -> Option<WireArgs> {
         match self.command {
             Command::Wire(args) => Some(args),
-            Command::Webhook(_) | Command::Controller(_) | Command::Version(_) => None,
+            Command::Webhook(_) | Command::Controller(_) | Command::Version(_) | Command::Crd(_) => None,
         }
     }
 }
@@ -79,6 +82,11 @@ pub fn run(cli: &Cli) -> Result<Outcome, Error> {
         }
         Command::Version(args) => {
             print(&version::text(args.output)?)?;
+            Ok(Outcome::Done)
+        }
+        Command::Crd(args) => {
+            log::start(log::Format::Text)?;
+            runtime()?.block_on(crd::run(args, print))?;
             Ok(Outcome::Done)
         }
     }

@@ -3,6 +3,7 @@
 //! ```text
 //! main ─▶ cli ─▶ webhook ─▶ instar_webhooks
 //!            ├─▶ controller ─▶ instar_controller
+//!            ├─▶ crd     ─▶ instar_api::Definition
 //!            └─▶ wire    ─▶ files, cluster ─▶ instar_wiring::wire ─▶ yaml
 //! ```
 //!
@@ -10,7 +11,9 @@
 //! standard error.
 
 pub mod cli;
+mod cluster;
 mod controller;
+mod crd;
 mod error;
 mod log;
 pub mod metrics;

@@ -207,6 +207,9 @@ event_reasons! {
         "An edit was admitted although it breaks a rule, since its annotation \
          `upgrade.cluster.x-k8s.io/break-glass` switches the rule off.",
         "Check that it was intended: the note names the user and the rule.";
+    CrdSkew: Warning, "CustomResourceDefinition",
+        "A CustomResourceDefinition of Instar doesn't fit the controller that runs, which therefore writes nothing.",
+        "What the note says; [crd-skew.md](crd-skew.md) has all cases.";
 }
 
 impl EventReason {

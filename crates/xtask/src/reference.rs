@@ -1,4 +1,5 @@
 mod cli;
+mod crd_skew;
 mod events;
 mod health;
 mod kind;
@@ -28,6 +29,7 @@ pub(crate) fn artifacts() -> Result<Vec<Artifact>> {
         page("health", &health::page()),
         page("metrics", &metrics::page()?),
         page("rules", &rules::page()?),
+        page("crd-skew", &crd_skew::page()),
     ])
 }
 

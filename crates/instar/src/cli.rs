@@ -10,6 +10,7 @@ use crate::{
     controller::{self, ControllerArgs},
     crd::{self, CrdArgs},
     log,
+    release_holds::{self, ReleaseHoldsArgs},
     version::{self, VersionArgs},
     webhook::{self, WebhookArgs},
     wire::{self, WireArgs},
@@ -21,7 +22,7 @@ use crate::{
 /// that belong to it. `instar wire` prepares a ClusterClass for the catalog. `instar webhook` checks edits of versions
 /// against the catalog, and adds what has to change together with the version. `instar controller` upgrades clusters
 /// without a ClusterClass, and reports the progress of every upgrade. `instar crd` prints or applies the
-/// CustomResourceDefinitions of this version.
+/// CustomResourceDefinitions of this version. `instar release-holds` lets everything go before Instar is removed.
 #[derive(Debug, Parser)]
 #[command(name = "instar", version, arg_required_else_help = true)]
 pub struct Cli {
@@ -36,6 +37,7 @@ enum Command {
     Wire(WireArgs),
     Version(VersionArgs),
     Crd(CrdArgs),
+    ReleaseHolds(ReleaseHoldsArgs),
 }
 
 /// The command line, for its help and the reference page.
@@ -50,7 +52,11 @@ impl Cli {
     pub(crate) fn into_wire(self) -> Option<WireArgs> {
         match self.command {
             Command::Wire(args) => Some(args),
-            Command::Webhook(_) | Command::Controller(_) | Command::Version(_) | Command::Crd(_) => None,
+            Command::Webhook(_)
+            | Command::Controller(_)
+            | Command::Version(_)
+            | Command::Crd(_)
+            | Command::ReleaseHolds(_) => None,
         }
     }
 }
@@ -88,6 +94,10 @@ pub fn run(cli: &Cli) -> Result<Outcome, Error> {
             log::start(log::Format::Text)?;
             runtime()?.block_on(crd::run(args, print))?;
             Ok(Outcome::Done)
+        }
+        Command::ReleaseHolds(args) => {
+            log::start(log::Format::Text)?;
+            runtime()?.block_on(release_holds::run(args, print))
         }
     }
 }

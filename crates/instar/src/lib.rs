@@ -4,6 +4,7 @@
 //! main ─▶ cli ─▶ webhook ─▶ instar_webhooks
 //!            ├─▶ controller ─▶ instar_controller
 //!            ├─▶ crd     ─▶ instar_api::Definition
+//!            ├─▶ release_holds ─▶ instar_planner::release_holds
 //!            └─▶ wire    ─▶ files, cluster ─▶ instar_wiring::wire ─▶ yaml
 //! ```
 //!
@@ -18,6 +19,7 @@ mod error;
 mod log;
 pub mod metrics;
 mod outcome;
+mod release_holds;
 mod signals;
 mod version;
 mod webhook;

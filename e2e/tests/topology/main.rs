@@ -3,12 +3,14 @@
 
 mod adoption;
 mod certificates;
+mod definitions;
 mod gitops;
 mod matrix;
 mod outage;
 mod pins;
 mod refusals;
 mod releases;
+mod removal;
 mod rights;
 mod topology_by_hand;
 mod topology_canary;
@@ -53,6 +55,8 @@ fn main() -> ExitCode {
         Journey::exclusive("topology-landing", topology_landing::where_it_stands),
         Journey::exclusive("two-minors-without-sdk", two_minors::without_the_runtime_sdk),
         Journey::exclusive("rights", rights::granted_and_used),
+        Journey::exclusive("definitions", definitions::that_do_not_fit),
+        Journey::exclusive("removal", removal::in_the_middle_of_an_upgrade),
     ];
     journeys::run(Setup::Instar, ServedVersions::Stored, SharedRows::Own, journeys)
 }

@@ -121,7 +121,7 @@ pub enum Error {
 }
 
 /// Prints or applies the definitions. `print` writes to standard output, a line as soon as it is true.
-pub(crate) async fn run(args: &CrdArgs, print: impl Fn(&str) -> Result<(), crate::Error>) -> Result<(), crate::Error> {
+pub(crate) async fn run<E: From<Error>>(args: &CrdArgs, print: impl Fn(&str) -> Result<(), E>) -> Result<(), E> {
     if !args.apply {
         return print(&text(args.output).map_err(Error::Print)?);
     }

@@ -85,10 +85,10 @@ pub enum Error {
 }
 
 /// Takes off all marks. `print` writes a line for each object to standard output, as soon as it is true.
-pub(crate) async fn run(
+pub(crate) async fn run<E: From<Error>>(
     args: &ReleaseHoldsArgs,
-    print: impl Fn(&str) -> Result<(), crate::Error>,
-) -> Result<Outcome, crate::Error> {
+    print: impl Fn(&str) -> Result<(), E>,
+) -> Result<Outcome, E> {
     let client = cluster::connect(args.kubeconfig.as_deref(), args.context.as_deref()).await;
     let client = client.map_err(Error::Cluster)?;
     if !args.dry_run {

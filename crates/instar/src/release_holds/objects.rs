@@ -42,12 +42,12 @@ struct Kind {
 
 /// Takes the marks off all objects. Of a Cluster the number of pools at a time comes first: raised, it would let pools go
 /// that aren't held.
-pub(super) async fn release(
+pub(super) async fn release<E: From<super::Error>>(
     client: &Client,
     namespace: Option<&str>,
     write: Write,
-    print: &impl Fn(&str) -> Result<(), crate::Error>,
-) -> Result<Outcome, crate::Error> {
+    print: &impl Fn(&str) -> Result<(), E>,
+) -> Result<Outcome, E> {
     let mut outcome = Outcome::Done;
     for kind in kinds(client, namespace).await.map_err(super::Error::Cluster)? {
         let found = marked(client, &kind, namespace).await.map_err(super::Error::Cluster)?;

@@ -87,7 +87,7 @@ async fn released(server: &Server, write: Write) -> (Outcome, Vec<String>) {
     let lines = RefCell::new(Vec::new());
     let print = |line: &str| {
         lines.borrow_mut().push(line.to_owned());
-        Ok(())
+        Ok::<(), crate::release_holds::Error>(())
     };
     let outcome = release(&server.client(), Some("fleet"), write, &print).await.unwrap();
     (outcome, lines.into_inner())

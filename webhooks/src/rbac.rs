@@ -88,6 +88,12 @@ pub const RULES: &[Rule] = &[
         resource: "kubeadmconfigtemplates",
         verbs: WATCH,
     },
+    // Whether ours fit this program.
+    Rule {
+        api_group: "apiextensions.k8s.io",
+        resource: "customresourcedefinitions",
+        verbs: &["get"],
+    },
     // For Events about rules that were switched off for an edit.
     Rule {
         api_group: "events.k8s.io",

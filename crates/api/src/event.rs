@@ -216,6 +216,9 @@ event_reasons! {
     CertificatesFailed: Warning, "Secret",
         "The controller can't read or write the certificates of the admission server, or the webhook configurations.",
         "What the note says. While it lasts no certificate is renewed; those that are there stay valid for months.";
+    CrdSkew: Warning, "CustomResourceDefinition",
+        "A CustomResourceDefinition of Instar doesn't fit the controller that runs, which therefore writes nothing.",
+        "What the note says; [crd-skew.md](crd-skew.md) has all cases.";
 }
 
 impl EventReason {

@@ -10,6 +10,8 @@ mod addon;
 mod approval;
 mod canary;
 mod catalog_name;
+mod crd_skew;
+mod definition;
 mod etcd_snapshot;
 mod event;
 mod failure;
@@ -27,6 +29,7 @@ mod release;
 mod release_change;
 mod rule;
 mod schema;
+mod schema_fields;
 mod upgrade;
 mod verification;
 mod workload;
@@ -38,6 +41,8 @@ pub use addon::{
 pub use approval::{Approval, ApprovalPoint, ApprovalPolicy, ApprovedPart};
 pub use canary::Canary;
 pub use catalog_name::CatalogName;
+pub use crd_skew::{CrdSkew, FoundDefinition, SkewVerdict};
+pub use definition::{Definition, INSTAR_VERSION, STORED_VERSION, instar_version, read_version, schema_at};
 pub use etcd_snapshot::{EtcdSnapshotParameters, EtcdSnapshotStatus, SnapshotObserve};
 pub use event::{EventReason, EventSeverity};
 pub use failure::{FailurePolicy, OnFailure};
@@ -50,9 +55,9 @@ pub use maintenance::{
 pub use metadata::{
     ADMISSION_LABEL, BREAK_GLASS_ANNOTATION, CATALOG_LABEL, CONCURRENCY_ANNOTATION, ETCD_ANNOTATION,
     FINISHED_ANNOTATION, GATE_HISTORY_ANNOTATION, GROUP, HELD_ANNOTATION, HOOK_ANSWER_ANNOTATION, HOOKS_ENABLED,
-    HOOKS_LABEL, LEFT_ANNOTATION, ON_FAILURE_ANNOTATION, PATH_ANNOTATION, RECORD_ANNOTATION, RELEASE_LABEL,
-    RELEASES_ANNOTATION, RENDERED_ANNOTATION, REQUEST_NUMBER_LABEL, ROLE_LABEL, SOURCE_LABEL, STARTED_ANNOTATION,
-    SWAP_HISTORY_ANNOTATION, VERSION_ANNOTATION, is_unknown_annotation,
+    HOOKS_LABEL, INSTAR_VERSION_ANNOTATION, LEFT_ANNOTATION, ON_FAILURE_ANNOTATION, PATH_ANNOTATION, RECORD_ANNOTATION,
+    RELEASE_LABEL, RELEASES_ANNOTATION, RENDERED_ANNOTATION, REQUEST_NUMBER_LABEL, ROLE_LABEL, SOURCE_LABEL,
+    STARTED_ANNOTATION, SWAP_HISTORY_ANNOTATION, VERSION_ANNOTATION, is_unknown_annotation,
 };
 pub use operation::{MinorRollback, Operation, RollbackPolicy};
 pub use pins::{GarbledPins, KCP_COREDNS, KCP_ETCD, Pin, Pins, Values};
@@ -69,6 +74,7 @@ pub use release::{
 };
 pub use release_change::{Earlier, LeftTemplate, LeftTemplates, ReleaseChange};
 pub use rule::{Adjustable, Enforcement, Rule, UnknownRule};
+pub use schema_fields::{missing_fields, pruned_fields};
 pub use upgrade::{
     ClusterUpgrade, ClusterUpgradeSpec, ClusterUpgradeStatus, ControlPlaneRule, MachineDetail, MachineUpgradePhase,
     MintedTemplate, PoolRule, PoolStatus, RollbackExtent, RollbackStatus, StrategyType, TemplateUse, UpgradePhase,

@@ -95,8 +95,11 @@ pub const HOOKS_LABEL: &str = "upgrade.cluster.x-k8s.io/runtime-hooks";
 /// The value of [`HOOKS_LABEL`].
 pub const HOOKS_ENABLED: &str = "enabled";
 
+/// The annotation of our CustomResourceDefinitions: the version of Instar that they come from.
+pub const INSTAR_VERSION_ANNOTATION: &str = "upgrade.cluster.x-k8s.io/instar-version";
+
 /// All annotations above. A later version of Instar may have more.
-pub const ANNOTATIONS: [&str; 16] = [
+pub const ANNOTATIONS: [&str; 17] = [
     RELEASES_ANNOTATION,
     ETCD_ANNOTATION,
     PATH_ANNOTATION,
@@ -113,6 +116,7 @@ pub const ANNOTATIONS: [&str; 16] = [
     GATE_HISTORY_ANNOTATION,
     RENDERED_ANNOTATION,
     ON_FAILURE_ANNOTATION,
+    INSTAR_VERSION_ANNOTATION,
 ];
 
 /// Whether an annotation is of this group and none of [`ANNOTATIONS`]: misspelt, or of a later version.

@@ -62,7 +62,7 @@ pub(crate) enum Error {
     NotMinted(Box<Waiting>),
     #[error("nothing was written, since it would break an invariant of Instar: {0}; please report this")]
     Violation(String),
-    #[error("this process doesn't hold the lease any more")]
+    #[error("this process doesn't hold the lease any more, or the CustomResourceDefinitions don't fit it")]
     NotLeader,
 }
 

@@ -17,9 +17,10 @@ use tokio::{sync::watch, time::sleep};
 use crate::{
     api::{Error, call},
     caches::Caches,
+    lease::Leads,
 };
 use extension::Found;
-pub use extension::{ExtensionCa, ExtensionServer};
+pub use extension::{ExtensionCa, ExtensionServer, remove_extension_config};
 pub(crate) use extension::{NAME as EXTENSION, api as extension_api};
 
 /// How often all is looked at.
@@ -90,11 +91,15 @@ impl Hooks {
     }
 
     /// Looks again and again, and wakes all Clusters when something has changed for one of them.
-    pub(crate) async fn run(&self, client: &Client, caches: &Arc<Caches>) {
+    pub(crate) async fn run(&self, client: &Client, caches: &Arc<Caches>, leads: &Leads) {
         let Some(server) = &self.server else {
-            return without_server(client).await;
+            return without_server(client, leads).await;
         };
         loop {
+            if !leads.now() {
+                sleep(SOON).await;
+                continue;
+            }
             let before = self.known.borrow().clone();
             let known = match look(client, server).await {
                 Ok(known) => known,
@@ -192,8 +197,17 @@ impl Known {
 }
 
 /// Without a server Cluster API would go on asking by an ExtensionConfig of before, and nothing would answer any more.
-async fn without_server(client: &Client) {
-    while let Err(error) = extension::remove(client, "the controller knows of no server for it").await {
+async fn without_server(client: &Client, leads: &Leads) {
+    while !leads.now() {
+        sleep(SOON).await;
+    }
+    while let Err(error) = extension::remove(
+        client,
+        "the controller knows of no server for it",
+        extension::Write::Made,
+    )
+    .await
+    {
         tracing::warn!("Cannot delete the ExtensionConfig of before: {error}");
         sleep(ROUND).await;
     }
@@ -203,7 +217,7 @@ async fn without_server(client: &Client) {
 async fn look(client: &Client, server: &ExtensionServer) -> Result<Known, Error> {
     let namespaces = opted_in(client).await?;
     let found = if namespaces.is_empty() {
-        extension::remove(client, "no namespace opts in to Runtime Hooks").await?;
+        extension::remove(client, "no namespace opts in to Runtime Hooks", extension::Write::Made).await?;
         extension::apply(client, server, extension::Write::Tried).await?
     } else {
         extension::apply(client, server, extension::Write::Made).await?

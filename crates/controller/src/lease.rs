@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use instar_watch::DefinitionsFit;
 use kube::Client;
 use kube_lease_manager::{LeaseManager, LeaseManagerBuilder, LeaseManagerError};
 use tokio::{
@@ -14,7 +15,7 @@ use tokio::{
 };
 
 /// The lease's name.
-const NAME: &str = "instar-controller";
+pub const NAME: &str = "instar-controller";
 /// How long the Lease is valid after a renewal.
 const SECONDS: u64 = 15;
 /// How long before its end the Lease is renewed.
@@ -50,15 +51,21 @@ pub(crate) struct Lease {
     _alone: Option<watch::Sender<bool>>,
 }
 
-/// Asked before every write.
+/// Asked before every write: whether this process leads, and whether what it writes would be kept.
 #[derive(Clone, Debug)]
-pub(crate) struct Leads(watch::Receiver<bool>);
+pub(crate) struct Leads {
+    leads: watch::Receiver<bool>,
+    definitions: DefinitionsFit,
+}
 
 impl Leads {
     /// Of a process that is alone, and stays so.
     #[cfg(test)]
     pub(crate) fn alone() -> Self {
-        Self(watch::channel(true).1)
+        Self {
+            leads: watch::channel(true).1,
+            definitions: DefinitionsFit::fitting(),
+        }
     }
 
     /// Of a process that doesn't lead.
@@ -68,7 +75,12 @@ impl Leads {
     }
 
     pub(crate) fn now(&self) -> bool {
-        *self.0.borrow()
+        *self.leads.borrow() && self.definitions.now()
+    }
+
+    /// Whether our CustomResourceDefinitions fit this program.
+    pub(crate) fn definitions_fit(&self) -> bool {
+        self.definitions.now()
     }
 }
 
@@ -101,8 +113,11 @@ impl Lease {
         })
     }
 
-    pub(crate) fn leads(&self) -> Leads {
-        Leads(self.leads.clone())
+    pub(crate) fn leads(&self, definitions: DefinitionsFit) -> Leads {
+        Leads {
+            leads: self.leads.clone(),
+            definitions,
+        }
     }
 
     /// Waits until this process leads.

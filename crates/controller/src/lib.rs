@@ -37,8 +37,8 @@ mod timing;
 mod upgrade_spec;
 
 pub use certificates::{WebhookCertificates, WebhookConfiguration, webhook_host};
-pub use hooks::{ExtensionCa, ExtensionServer};
-pub use lease::LeaseError;
+pub use hooks::{ExtensionCa, ExtensionServer, remove_extension_config};
+pub use lease::{LeaseError, NAME as LEASE_NAME};
 pub use metrics::register;
 pub use rbac::{LEASE_RULES, RULES, WORKLOAD_RULES, Watched};
 pub use run::{AdmissionServer, Error, run};

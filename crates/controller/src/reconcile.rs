@@ -5,6 +5,7 @@
 
 mod annotated;
 mod classic;
+mod definitions;
 mod events;
 mod failure;
 mod history;
@@ -89,7 +90,7 @@ pub(crate) async fn reconcile(context: &Context, cluster: Key) -> Next {
     if let Some(rest) = memory.rest(&cluster, Instant::now()) {
         return Next::After(rest);
     }
-    if context.caches.unlisted().is_some() {
+    if context.caches.unlisted().is_some() || !context.leads.definitions_fit() {
         return Next::After(NOT_LISTED);
     }
     context.prober.begin_pass(&cluster);

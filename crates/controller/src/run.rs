@@ -4,7 +4,7 @@ use std::{pin::pin, sync::Arc};
 
 use futures::{FutureExt, future::select_all};
 use instar_serve::{Metrics, Readiness};
-use instar_watch::Key;
+use instar_watch::{DEFINITIONS, Definitions, Grace, Key};
 use kube::{
     Client,
     runtime::events::{Recorder, Reporter},
@@ -77,14 +77,25 @@ pub async fn run(
     let of_certificates = CertificateMetrics::register(metrics);
     let (wake, mut woken) = unbounded_channel();
     let (caches, watches) = Caches::watched(&client, &wake, readiness, &register_watches(metrics));
+    let definitions = Definitions::default();
+    let mut fit = definitions.fit();
+    let looks = {
+        let (client, part) = (client.clone(), readiness.part(DEFINITIONS));
+        async move {
+            definitions.watch(&client, &part, Grace::None).await;
+            DEFINITIONS
+        }
+    };
     let watches = watches.into_iter().map(|watch| tokio::spawn(watch).boxed());
-    let mut watches = select_all(watches);
+    let mut watches = select_all(watches.chain([tokio::spawn(looks).boxed()]));
 
     let mut shutdown = pin!(shutdown);
     let mut lease = Lease::start(&client, lease_namespace).await?;
     let won = async {
         lease.won().await?;
         caches.listed().await;
+        // Until then every pass would be put off.
+        fit.answered().await;
         Ok::<(), LeaseError>(())
     };
     tokio::select! {
@@ -103,7 +114,7 @@ pub async fn run(
         recorder: Recorder::new(client.clone(), Reporter::from(FIELD_MANAGER)),
         kinds: Kinds::default(),
         unused_kinds: UnusedKinds::default(),
-        leads: lease.leads(),
+        leads: lease.leads(fit.clone()),
         counters,
         memory: Memory::default(),
         prober: Prober::new(wake),
@@ -116,8 +127,9 @@ pub async fn run(
     let ended = tokio::select! {
         () = work(woken, CONCURRENCY, |cluster| reconcile(&context, cluster)) => Err(Error::QueueEnded),
         () = context.prober.run(&context.client, &context.leads, &context.counters) => Err(Error::QueueEnded),
-        () = context.hooks.run(&context.client, &context.caches) => Err(Error::QueueEnded),
+        () = context.hooks.run(&context.client, &context.caches, &context.leads) => Err(Error::QueueEnded),
         () = keep(server.certificates.as_ref(), &context, &of_certificates) => Err(Error::QueueEnded),
+        () = context.report_definitions(fit) => Err(Error::QueueEnded),
         () = &mut shutdown => Ok(()),
         lost = lease.lost() => Err(lost.into()),
         (ended, ..) = &mut watches => Err(ended_watch(ended)),

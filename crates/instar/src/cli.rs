@@ -8,7 +8,9 @@ use tokio::runtime::{Builder, Runtime};
 use crate::{
     Error, Outcome,
     controller::{self, ControllerArgs},
+    crd::{self, CrdArgs},
     log,
+    release_holds::{self, ReleaseHoldsArgs},
     version::{self, VersionArgs},
     webhook::{self, WebhookArgs},
     wire::{self, WireArgs},
@@ -19,7 +21,8 @@ use crate::{
 /// A KubernetesRelease is one row of the catalog: a Kubernetes version with the machine images and the component tags
 /// that belong to it. `instar wire` prepares a ClusterClass for the catalog. `instar webhook` checks edits of versions
 /// against the catalog, and adds what has to change together with the version. `instar controller` upgrades clusters
-/// without a ClusterClass, and reports the progress of every upgrade.
+/// without a ClusterClass, and reports the progress of every upgrade. `instar crd` prints or applies the
+/// CustomResourceDefinitions of this version. `instar release-holds` lets everything go before Instar is removed.
 #[derive(Debug, Parser)]
 #[command(name = "instar", version, arg_required_else_help = true)]
 pub struct Cli {
@@ -33,6 +36,8 @@ enum Command {
     Controller(ControllerArgs),
     Wire(WireArgs),
     Version(VersionArgs),
+    Crd(CrdArgs),
+    ReleaseHolds(ReleaseHoldsArgs),
 }
 
 /// The command line, for its help and the reference page.
@@ -47,7 +52,11 @@ impl Cli {
     pub(crate) fn into_wire(self) -> Option<WireArgs> {
         match self.command {
             Command::Wire(args) => Some(args),
-            Command::Webhook(_) | Command::Controller(_) | Command::Version(_) => None,
+            Command::Webhook(_)
+            | Command::Controller(_)
+            | Command::Version(_)
+            | Command::Crd(_)
+            | Command::ReleaseHolds(_) => None,
         }
     }
 }
@@ -80,6 +89,15 @@ pub fn run(cli: &Cli) -> Result<Outcome, Error> {
         Command::Version(args) => {
             print(&version::text(args.output)?)?;
             Ok(Outcome::Done)
+        }
+        Command::Crd(args) => {
+            log::start(log::Format::Text)?;
+            runtime()?.block_on(crd::run(args, print))?;
+            Ok(Outcome::Done)
+        }
+        Command::ReleaseHolds(args) => {
+            log::start(log::Format::Text)?;
+            runtime()?.block_on(release_holds::run(args, print))
         }
     }
 }

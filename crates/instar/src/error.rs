@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use instar_watch::ErrorChain;
 
-use crate::{controller, log, webhook, wire, yaml};
+use crate::{controller, crd, log, release_holds, webhook, wire, yaml};
 
 /// Why a run could not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -22,6 +22,12 @@ pub enum Error {
     /// The class can't be wired.
     #[error(transparent)]
     Wire(#[from] wire::Error),
+    /// The CustomResourceDefinitions can't be printed or applied.
+    #[error(transparent)]
+    Crd(#[from] crd::Error),
+    /// Nothing could be taken off.
+    #[error(transparent)]
+    ReleaseHolds(#[from] release_holds::Error),
     /// The result can't be printed as YAML or JSON.
     #[error(transparent)]
     Print(#[from] yaml::PrintError),

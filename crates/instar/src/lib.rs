@@ -3,6 +3,8 @@
 //! ```text
 //! main ─▶ cli ─▶ webhook ─▶ instar_webhooks
 //!            ├─▶ controller ─▶ instar_controller
+//!            ├─▶ crd     ─▶ instar_api::Definition
+//!            ├─▶ release_holds ─▶ instar_planner::release_holds
 //!            └─▶ wire    ─▶ files, cluster ─▶ instar_wiring::wire ─▶ yaml
 //! ```
 //!
@@ -11,11 +13,14 @@
 
 mod certificates;
 pub mod cli;
+mod cluster;
 mod controller;
+mod crd;
 mod error;
 mod log;
 pub mod metrics;
 mod outcome;
+mod release_holds;
 mod signals;
 mod version;
 mod webhook;

@@ -10,7 +10,7 @@ use std::{
 
 use clap::Args;
 use instar_serve::{Metrics, Readiness};
-use instar_watch::{ConnectError, connect};
+use instar_watch::{ConnectError, DEFINITIONS, Definitions, Grace, connect};
 use instar_webhooks::{AdmissionMetrics, Caches, Events, HookRoute, Route, caches, rbac::Watched};
 use tokio::{pin, runtime::Handle, select, task::JoinError, time::timeout};
 use tokio_util::sync::CancellationToken;
@@ -101,6 +101,10 @@ Exit codes: 0 stopped by SIGTERM or SIGINT, 2 error.";
 /// it is less than a pod's termination grace period.
 const PUBLISHING: Duration = Duration::from_secs(5);
 
+/// How long a server that was ready goes on answering while our CustomResourceDefinitions don't fit it: an upgrade of Instar
+/// applies them first, and edits would be refused until the new servers are there.
+const DEFINITIONS_GRACE: Grace = Grace::For(Duration::from_mins(5));
+
 /// Why the admission server did not start, or ended.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -136,6 +140,8 @@ pub(crate) async fn run(args: &WebhookArgs, watching: &Handle) -> Result<(), Err
         watching.spawn(async move {
             let client = connect().await?;
             let watches = state.start(&client, &readiness, &metrics);
+            let (looks, part) = (client.clone(), readiness.part(DEFINITIONS));
+            tokio::spawn(async move { Definitions::default().watch(&looks, &part, DEFINITIONS_GRACE).await });
             Ok::<_, Error>((client, watches))
         })
     };

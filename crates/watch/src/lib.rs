@@ -19,6 +19,7 @@
 mod cache;
 mod catalog;
 mod client;
+mod definitions;
 mod discovery;
 mod dynamic;
 mod error;
@@ -37,6 +38,7 @@ mod state;
 pub use cache::{Cache, Hooks, Kept, KeptSink, Lookup};
 pub use catalog::CurrentCatalogs;
 pub use client::{ConnectError, connect};
+pub use definitions::{DEFINITIONS, Definitions, DefinitionsAre, DefinitionsFit, Grace, Refusal};
 pub use discovery::{Version, find_resource};
 pub use dynamic::{DynamicKept, DynamicWatches, KindLease};
 pub use error::{ErrorChain, ErrorText, is_not_found};

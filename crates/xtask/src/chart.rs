@@ -82,7 +82,7 @@ pub(crate) fn files(chart: &Chart, manifests: Vec<Artifact>) -> Result<Vec<(Stri
 }
 
 fn metadata(chart: &Chart) -> Result<String> {
-    let kinds: Vec<Value> = crate::crds()?
+    let kinds: Vec<Value> = crate::crds()
         .iter()
         .map(|crd| {
             let (names, version) = (&crd["spec"]["names"], &crd["spec"]["versions"][0]);

@@ -31,7 +31,7 @@ mod workload;
 mod yaml;
 
 pub use artifact::{Artifact, root};
-pub use crd::{crd, crds, policies, upgrades};
+pub use crd::crds;
 pub use generated::{FOLDERS, artifacts, strangers};
 pub use grant::Granted;
 pub use kubeconfigs::workload_role;

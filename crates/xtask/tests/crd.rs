@@ -28,6 +28,11 @@ fn lint(path: &str, schema: &Value, findings: &mut Vec<String>) {
     if has("x-kubernetes-preserve-unknown-fields") {
         complain("x-kubernetes-preserve-unknown-fields");
     }
+    for bound in ["maximum", "minimum"] {
+        if has(bound) && !schema[bound].is_i64() {
+            complain("a bound that is no whole number");
+        }
+    }
     for rule in schema["x-kubernetes-validations"].as_array().into_iter().flatten() {
         // The API server takes the size of an optional for unbounded, hence the rule's cost, and
         // refuses the CRD.
@@ -63,7 +68,7 @@ fn lint(path: &str, schema: &Value, findings: &mut Vec<String>) {
 #[test]
 fn the_schema_is_bounded_and_described() {
     let mut findings = Vec::new();
-    for crd in xtask::crds().unwrap() {
+    for crd in xtask::crds() {
         for version in crd["spec"]["versions"].as_array().unwrap() {
             let schema = &version["schema"]["openAPIV3Schema"];
             assert!(schema["properties"]["spec"].is_object(), "no schema");
@@ -90,6 +95,7 @@ fn the_lint_finds_what_it_looks_for() {
         "map": described(json!({ "type": "object", "additionalProperties": { "type": "string" } })),
         "none": described(json!({ "type": "boolean", "nullable": true })),
         "all": described(json!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true })),
+        "half": described(json!({ "type": "number", "maximum": 0.5 })),
         "rule": described(json!({ "type": "object", "x-kubernetes-validations": [{ "rule": "self.?a == oldSelf.?a" }] })),
         "same": described(json!({ "type": "object", "x-kubernetes-validations": [{ "rule": "self.a == oldSelf.a" }] })),
     }});
@@ -101,6 +107,7 @@ fn the_lint_finds_what_it_looks_for() {
         [
             ".all: x-kubernetes-preserve-unknown-fields",
             ".either: a string without maxLength or enum",
+            ".half: a bound that is no whole number",
             ".list: an array without maxItems",
             ".list: an array without x-kubernetes-list-type",
             ".list[]: a string without maxLength or enum",

@@ -156,7 +156,7 @@ fn every_kind_of_ours_can_be_seen() {
         .filter_map(|rule| rule.resources)
         .flatten()
         .collect();
-    for crd in crds().unwrap() {
+    for crd in crds() {
         let plural = crd["spec"]["names"]["plural"].as_str().unwrap();
         assert!(
             seen.iter().any(|seen| seen == plural),

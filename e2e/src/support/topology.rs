@@ -1,6 +1,6 @@
 //! Clusters of a wired ClusterClass: wire the class, create a Cluster, edit it, see what it became.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::{Context, Result};
 use kube::{
@@ -269,4 +269,11 @@ pub fn assert_rolled(
         }
     }
     Ok(())
+}
+
+/// The MachineDeployments of the journey, by name.
+pub async fn deployments(scene: &JourneyContext) -> Result<BTreeMap<String, DynamicObject>> {
+    let api = namespaced(scene, &core_kind("MachineDeployment", "machinedeployments"));
+    let found = api.list(&ListParams::default()).await?.items.into_iter();
+    Ok(found.map(|pool| (pool.name_any(), pool)).collect())
 }

@@ -10,7 +10,6 @@ mod pins;
 mod refusals;
 mod releases;
 mod rights;
-mod self_signed;
 mod topology_by_hand;
 mod topology_canary;
 mod topology_class;
@@ -50,7 +49,6 @@ fn main() -> ExitCode {
         Journey::exclusive("refusals", refusals::each_with_its_message),
         Journey::exclusive("two-minors-without-sdk", two_minors::without_the_runtime_sdk),
         Journey::exclusive("rights", rights::granted_and_used),
-        Journey::exclusive("self-signed-certificates", self_signed::kept_under_load),
     ];
     journeys::run(Setup::Instar, ServedVersions::Stored, SharedRows::Own, journeys)
 }

@@ -11,7 +11,7 @@ use instar_e2e::{
         journeys::JourneyContext,
         ledger::{Ledger, Pool},
         record::{follow, upgrades},
-        topology::{UPGRADE, apply_rows, apply_wired, assert_rolled, create},
+        topology::{UPGRADE, apply_rows, apply_wired, assert_rolled, create, deployments},
     },
     wait::wait_for,
 };
@@ -19,7 +19,7 @@ use jiff::{SignedDuration, Timestamp};
 use kube::{ResourceExt, core::DynamicObject};
 use serde_json::{Value, json};
 
-use crate::topology_held::{POOLS, deployments, in_order};
+use crate::topology_held::{POOLS, in_order};
 
 const BAKE: SignedDuration = SignedDuration::from_secs(20);
 

@@ -1,6 +1,6 @@
 //! Pools of a topology cluster that wait for their gates, with the user's topology untouched.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
 use instar_api::{HELD_ANNOTATION, HealthReason, HealthStatus, UpgradePhase};
 use instar_e2e::{
@@ -12,7 +12,9 @@ use instar_e2e::{
         journeys::JourneyContext,
         ledger::{Ledger, Pool},
         record::{follow, upgrades},
-        topology::{UPGRADE, apply_rows, apply_wired, assert_rolled, clusters, create, namespaced, one_machine_of},
+        topology::{
+            UPGRADE, apply_rows, apply_wired, assert_rolled, clusters, create, deployments, namespaced, one_machine_of,
+        },
     },
     wait::wait_for,
 };
@@ -212,12 +214,6 @@ async fn lose_a_machine(scene: &JourneyContext) -> Result<()> {
         },
     )
     .await
-}
-
-pub(crate) async fn deployments(scene: &JourneyContext) -> Result<BTreeMap<String, DynamicObject>> {
-    let api = namespaced(scene, &core_kind("MachineDeployment", "machinedeployments"));
-    let found = api.list(&ListParams::default()).await?.items.into_iter();
-    Ok(found.map(|pool| (pool.name_any(), pool)).collect())
 }
 
 /// The pools that were named went first, one after the other.

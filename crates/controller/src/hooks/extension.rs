@@ -1,6 +1,7 @@
 //! The ExtensionConfig: Cluster API's object that says where a Runtime Extension answers, and for which namespaces.
 
 use instar_api::{HOOKS_ENABLED, HOOKS_LABEL};
+use instar_watch::is_not_found;
 use k8s_openapi::ByteString;
 use kube::{
     Api, Client, ResourceExt,
@@ -78,15 +79,28 @@ pub(super) async fn apply(client: &Client, server: &ExtensionServer, write: Writ
     }
 }
 
-/// Deletes it, if it is Instar's.
-pub(super) async fn remove(client: &Client, why: &str) -> Result<(), Error> {
+/// Deletes the ExtensionConfig, if there is one and it is Instar's; in a dry run it is only asked for. Says whether there is
+/// one, or why it can't be deleted.
+pub async fn remove_extension_config(client: &Client, dry_run: bool) -> Result<bool, String> {
+    let write = if dry_run { Write::Tried } else { Write::Made };
+    match remove(client, "Instar is being removed", write).await {
+        Ok(was_there) => Ok(was_there),
+        // Cluster API isn't installed, or an older one.
+        Err(Error::Call { source, .. }) if is_not_found(&source) => Ok(false),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// Deletes it, if it is Instar's, and says whether it was.
+pub(super) async fn remove(client: &Client, why: &str, write: Write) -> Result<bool, Error> {
     let api = api(client);
     let found = call(|| format!("reading ExtensionConfig {NAME}"), api.get_opt(NAME)).await?;
     let Some(found) = found.filter(|found| found.labels().get(PROVIDER.0).is_some_and(|value| value == PROVIDER.1))
     else {
-        return Ok(());
+        return Ok(false);
     };
     let parameters = DeleteParams {
+        dry_run: write == Write::Tried,
         preconditions: Some(Preconditions {
             resource_version: found.resource_version(),
             uid: found.uid(),
@@ -98,8 +112,11 @@ pub(super) async fn remove(client: &Client, why: &str) -> Result<(), Error> {
         api.delete(NAME, &parameters),
     )
     .await?;
-    tracing::info!("Deleted ExtensionConfig {NAME}: {why}");
-    Ok(())
+    match write {
+        Write::Made => tracing::info!("Deleted ExtensionConfig {NAME}: {why}"),
+        Write::Tried => {}
+    }
+    Ok(true)
 }
 
 pub(crate) fn api(client: &Client) -> Api<DynamicObject> {

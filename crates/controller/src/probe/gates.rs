@@ -200,7 +200,8 @@ async fn hand(sides: Sides<'_>, target: &Target) -> Result<SetOutcome, Look> {
     let unknown = |message| Look::Judged(Verdict::Unknown(message));
     let client = sides.client(target.cluster).map_err(unknown)?;
     if !sides.leads.now() {
-        return Err(unknown("this process doesn't hold the lease any more".to_owned()));
+        let why = "this process doesn't hold the lease any more, or the CustomResourceDefinitions don't fit it";
+        return Err(unknown(why.to_owned()));
     }
     let (object, field) = (target.object(), target.field());
     let (set_there, instead) = if target.goes_back() {

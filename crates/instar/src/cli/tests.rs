@@ -64,7 +64,7 @@ fn wire_needs_a_class_or_files() {
 
 #[test]
 fn help_says_how_it_ends() {
-    for name in ["webhook", "wire"] {
+    for name in ["webhook", "wire", "crd", "release-holds"] {
         let mut command = command();
         let command = command.find_subcommand_mut(name).unwrap();
         let help = command.render_long_help().to_string();

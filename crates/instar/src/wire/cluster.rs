@@ -1,13 +1,12 @@
 //! Reads objects from the cluster, unchanged and with all fields.
 
-use std::{path::Path, time::Duration};
+use std::path::Path;
 
 use instar_api::KubernetesRelease;
 use instar_capi::{ClusterClass, TemplateRef};
 use kube::{
-    Api, Client, Config, ResourceExt,
+    Api, Client, ResourceExt,
     api::{ApiResource, DynamicObject, ListParams, TypeMeta},
-    config::{KubeConfigOptions, Kubeconfig},
     core::GroupVersionKind,
     discovery,
 };
@@ -16,8 +15,7 @@ use tokio::time::timeout;
 
 use instar_watch::{ErrorChain, ErrorText, is_not_found};
 
-/// The deadline of a call. Without one, the client tries for many minutes.
-const DEADLINE: Duration = Duration::from_secs(30);
+use crate::cluster::{DEADLINE, config};
 
 /// Why objects can't be read from the cluster.
 #[derive(Debug, thiserror::Error)]
@@ -57,7 +55,8 @@ pub(crate) struct Cluster {
 impl Cluster {
     /// Creates a client for the context that kubectl would use.
     pub(crate) async fn connect(kubeconfig: Option<&Path>, context: Option<&str>) -> Result<Self, Error> {
-        let config = config(kubeconfig, context).await?;
+        let config = config(kubeconfig, context).await;
+        let config = config.map_err(|why| Error::Config { why })?;
         let namespace = config.default_namespace.clone();
         let client = Client::try_from(config).map_err(|error| Error::Client {
             why: ErrorChain(&error).to_string(),
@@ -170,27 +169,5 @@ fn value(what: &str, object: &DynamicObject) -> Result<Value, Error> {
     serde_json::to_value(object).map_err(|source| Error::Unreadable {
         what: what.to_owned(),
         source,
-    })
-}
-
-async fn config(kubeconfig: Option<&Path>, context: Option<&str>) -> Result<Config, Error> {
-    let options = KubeConfigOptions {
-        context: context.map(ToOwned::to_owned),
-        ..KubeConfigOptions::default()
-    };
-    let configured = match (kubeconfig, context) {
-        (Some(path), _) => match Kubeconfig::read_from(path) {
-            Ok(read) => Config::from_custom_kubeconfig(read, &options).await,
-            Err(error) => Err(error),
-        },
-        (None, Some(_)) => Config::from_kubeconfig(&options).await,
-        (None, None) => {
-            return Config::infer().await.map_err(|error| Error::Config {
-                why: ErrorChain(&error).to_string(),
-            });
-        }
-    };
-    configured.map_err(|error| Error::Config {
-        why: ErrorChain(&error).to_string(),
     })
 }

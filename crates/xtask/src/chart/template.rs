@@ -132,10 +132,9 @@ impl Marks {
 }
 
 fn keep(definition: &mut Value, marks: &mut Marks) {
-    definition["metadata"]["annotations"] = marks.line([
+    definition["metadata"]["annotations"]["helm.sh/resource-policy"] = marks.line([
         "{{- if .Values.crds.keep }}",
-        "annotations:",
-        "  helm.sh/resource-policy: keep",
+        "helm.sh/resource-policy: keep",
         "{{- end }}",
     ]);
 }

@@ -354,6 +354,12 @@ health_reasons! {
         "Something isn't taken back: a pool that another client has changed since, a MachinePool, of which nothing says \
          what its infrastructure had before, or what was set for an add-on. The rollback completes without it.",
         "It is yours to take back, if it should go.";
+    NoRestart = Error, Stalled:
+        "A ClusterUpgrade with the operation Restart can't replace machines here, or waits for a user.",
+        "The message names what stands in the way, and the nearest thing that is possible; see docs/upgrading.md.";
+    NotRestarted = Info, None:
+        "The operation Restart leaves a MachinePool as it is. The restart completes without it.",
+        "Replace its machines as its provider says, if they should be new.";
     RolledBack = Info, None:
         "Another ClusterUpgrade takes this one back, or has done so.",
         "Edit spec.target when it should begin again.";

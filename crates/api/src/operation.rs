@@ -19,6 +19,8 @@ pub enum Operation {
     RollbackWorkers,
     /// The Cluster is brought to another release of the version that it runs, forward or back.
     Refresh,
+    /// The Cluster gets new machines of the templates and the versions that it has.
+    Restart,
 }
 
 impl Operation {
@@ -26,7 +28,7 @@ impl Operation {
     #[must_use]
     pub const fn is_rollback(self) -> bool {
         match self {
-            Self::Upgrade | Self::Abort | Self::Refresh => false,
+            Self::Upgrade | Self::Abort | Self::Refresh | Self::Restart => false,
             Self::Rollback | Self::RollbackWorkers => true,
         }
     }
@@ -40,6 +42,7 @@ impl Operation {
             Self::Rollback => "Rollback",
             Self::RollbackWorkers => "RollbackWorkers",
             Self::Refresh => "Refresh",
+            Self::Restart => "Restart",
         }
     }
 }

@@ -56,7 +56,11 @@ use crate::{
     validation = Rule::new("!has(self.keepAddons) || has(self.rollbackOf)")
         .message("keepAddons is for the operations Rollback and RollbackWorkers alone: leave it out, or set rollbackOf"),
     validation = Rule::new("!has(self.retry) || self.retry == 0 || !has(self.rollbackOf)")
-        .message("retry asks again for an upgrade that was taken back: leave it out of a rollback, and create another one to take back what is left")
+        .message("retry asks again for an upgrade that was taken back: leave it out of a rollback, and create another one to take back what is left"),
+    validation = Rule::new("!has(self.operation) || self.operation != 'Restart' || (has(oldSelf.operation) && oldSelf.operation == 'Restart')")
+        .message("operation can't become Restart, since a restart replaces the machines that were there when its ClusterUpgrade was created: create another ClusterUpgrade"),
+    validation = Rule::new("!has(self.operation) || self.operation != 'Restart' || ((!has(self.controlPlane) || !has(self.controlPlane.patches)) && (!has(self.pools) || self.pools.all(pool, has(pool.hold) && pool.hold)))")
+        .message("a restart changes no template and no version: of controlPlane.patches and pools it takes pools with hold: true alone")
 )]
 #[serde(rename_all = "camelCase")]
 pub struct ClusterUpgradeSpec {
@@ -68,7 +72,8 @@ pub struct ClusterUpgradeSpec {
     /// way ends, the workers follow it, and the upgrade ends there; of a topology Cluster between its steps, that needs
     /// Runtime Hooks. Rollback: it takes another upgrade back, first the
     /// workers, then the control plane. `RollbackWorkers`: the same for the workers alone. Refresh: it
-    /// brings the Cluster to another release of the version that it runs, forward or back; target is its name.
+    /// brings the Cluster to another release of the version that it runs, forward or back; target is its name. Restart: a
+    /// classic Cluster gets new machines of the templates and the versions that it has; target is the version that it runs.
     #[serde(default)]
     pub operation: Operation,
 

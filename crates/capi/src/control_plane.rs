@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::CustomResource;
 use serde::{Deserialize, Deserializer, Serialize, de::IgnoredAny};
 
@@ -37,6 +38,24 @@ pub struct ControlPlaneSpec {
     pub machine_template: ControlPlaneMachines,
     /// The configuration of kubeadm.
     pub kubeadm_config_spec: KubeadmConfigSpec,
+    /// When its machines are replaced.
+    #[serde(skip_serializing_if = "ControlPlaneRollout::is_default")]
+    pub rollout: ControlPlaneRollout,
+}
+
+/// When a control plane's machines are replaced though nothing of its spec has changed.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(default)]
+pub struct ControlPlaneRollout {
+    /// Those from before this time are, once it has come.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub after: Option<Time>,
+}
+
+impl ControlPlaneRollout {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// What a control plane's machines are made of.

@@ -31,8 +31,9 @@ pub use cluster::{
 pub use component_settings::{ComponentSetting, SettingField};
 pub use contract::{Contract, NoContract, Served, served};
 pub use control_plane::{
-    ClusterConfiguration, ControlPlaneMachineSpec, ControlPlaneMachines, ControlPlaneSpec, ControlPlaneStatus, Dns,
-    Etcd, ExternalEtcd, KubeadmAddon, KubeadmConfigSpec, KubeadmControlPlane, LocalEtcd, Rollout,
+    ClusterConfiguration, ControlPlaneMachineSpec, ControlPlaneMachines, ControlPlaneRollout, ControlPlaneSpec,
+    ControlPlaneStatus, Dns, Etcd, ExternalEtcd, KubeadmAddon, KubeadmConfigSpec, KubeadmControlPlane, LocalEtcd,
+    Rollout,
 };
 pub use hooks::{is_held_before_start, is_held_before_step, is_held_by_hook};
 pub use machines::{

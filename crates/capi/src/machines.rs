@@ -2,6 +2,7 @@
 
 mod conditions;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::CustomResource;
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -141,6 +142,9 @@ pub struct MachineDeploymentSpec {
 pub struct MachineRollout {
     /// The strategy.
     pub strategy: RolloutStrategy,
+    /// The MachineSets from before this time are replaced, once it has come.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub after: Option<Time>,
 }
 
 /// The strategy.

@@ -79,14 +79,14 @@ pub(crate) fn gather_for(
     let (machine_pools, without) = caches.parts::<capi::MachinePool>(&key);
     unversioned.extend(without);
     unversioned.extend(lone_machines_without_version(caches, &key));
-    let template_of_set: BTreeMap<&str, &str> = machine_sets
+    let sets: BTreeMap<&str, &instar_planner::MachineSet> = machine_sets
         .iter()
         .filter_map(Observed::read)
-        .map(|set| (&*set.name, &*set.infrastructure.name))
+        .map(|set| (&*set.name, set))
         .collect();
     let kind = capi::Machine::kind(&());
     let machines = caches.observe::<capi::Machine, _>(&key, |key, kept| {
-        let read = || observed(&kind, key.name(), machine(key, kept, &template_of_set));
+        let read = || observed(&kind, key.name(), machine(key, kept, &sets));
         kept.version().is_some().then(read)
     });
     Snapshot {
@@ -182,15 +182,19 @@ pub(crate) fn completed_at(upgrade: &ClusterUpgrade) -> Option<Timestamp> {
     completed.next().map(|condition| condition.last_transition_time.0)
 }
 
-fn machine(key: &Key, kept: &KeptMachine, template_of_set: &BTreeMap<&str, &str>) -> Result<Machine, String> {
+fn machine(
+    key: &Key,
+    kept: &KeptMachine,
+    sets: &BTreeMap<&str, &instar_planner::MachineSet>,
+) -> Result<Machine, String> {
     // A control plane's own count says which of its machines are up to date.
-    let template = kept.maker().and_then(|set| template_of_set.get(set));
+    let set = kept.maker().and_then(|set| sets.get(set));
     Ok(Machine {
         name: key.name().to_owned(),
         pool: kept.pool(),
         maker: kept.maker().filter(|_| kept.pool().is_none()).map(str::to_owned),
         version: version(kept.version().unwrap_or_default())?,
-        template: template.map(|name| (*name).to_owned()),
+        template: set.map(|set| set.infrastructure.name.clone()),
         phase: kept.phase,
         node: match kept.node() {
             None => Node::Absent,
@@ -204,6 +208,12 @@ fn machine(key: &Key, kept: &KeptMachine, template_of_set: &BTreeMap<&str, &str>
         created: kept.created(),
         deletion_waits_for: kept.deletion_waits_for().map(str::to_owned),
         up_to_date: kept.up_to_date,
+        rollout_time: match kept.pool() {
+            Some(instar_planner::PoolId::ControlPlane) => kept.created(),
+            Some(instar_planner::PoolId::Workers(_) | instar_planner::PoolId::MachinePool(_)) | None => {
+                set.and_then(|set| set.created)
+            }
+        },
     })
 }
 

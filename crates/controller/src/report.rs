@@ -187,7 +187,9 @@ fn phase(decision: &Decision, operation: &Operation) -> UpgradePhase {
         Stage::Workers => UpgradePhase::Workers,
         Stage::Verifying => UpgradePhase::Verifying,
         Stage::Complete => match operation {
-            Operation::Upgrade | Operation::Refresh | Operation::Rollback(_) => UpgradePhase::Completed,
+            Operation::Upgrade | Operation::Refresh | Operation::Rollback(_) | Operation::Restart => {
+                UpgradePhase::Completed
+            }
             Operation::Abort => UpgradePhase::Aborted,
         },
     }

@@ -85,6 +85,7 @@ pub(crate) fn operation(
         Operation::Upgrade => return PlannedOperation::Upgrade,
         Operation::Abort => return PlannedOperation::Abort,
         Operation::Refresh => return PlannedOperation::Refresh,
+        Operation::Restart => return PlannedOperation::Restart,
         Operation::Rollback => RollbackScope::All,
         Operation::RollbackWorkers => RollbackScope::Workers,
     };

@@ -63,7 +63,9 @@ fn holds(snapshot: &Snapshot, rule: CanaryRule, canary: &MachineDeployment, leav
     let not_there = || Some(not_there(object));
     let is_due = leaving.due.contains(&PoolId::Workers(object.name.clone()));
     // One that stands further on needs no rollout yet.
-    let is_behind = canary.version.compare(leaving.to) == BuildOrder::Less
+    // A pool that stays at its version asks for none either.
+    let is_behind = leaving.from != leaving.to
+        && canary.version.compare(leaving.to) == BuildOrder::Less
         && canary.version.compare(leaving.from) != BuildOrder::Greater;
     if is_due || is_behind {
         return not_there();

@@ -10,6 +10,7 @@ mod patch;
 mod paused_rollout;
 mod pinned;
 mod release_change;
+mod restart;
 mod spent;
 mod stuck;
 mod topology;
@@ -89,6 +90,8 @@ pub enum Violation {
     NotVerified,
     /// A rollout would be stopped while no maintenance window asks for that.
     StopsOpen,
+    /// A pool would be restarted twice for one ClusterUpgrade, or the time of a restart would go back.
+    RestartedTwice,
 }
 
 impl fmt::Display for Violation {
@@ -118,6 +121,7 @@ impl fmt::Display for Violation {
             Self::StopsOpen => "it would stop a rollout that no closed maintenance window asks to stop",
             Self::TooManyPools => "more pools would be replaced at a time than the upgrade asks for",
             Self::MachineInUse => "it would delete a Machine that has a node, is needed, or may still come up",
+            Self::RestartedTwice => "a pool would be restarted twice for one ClusterUpgrade, or its spec.rollout.after would go back",
             Self::NotPaused => "it would change a MachinePool that is not paused by this upgrade, or its infrastructure",
         })
     }
@@ -407,6 +411,10 @@ fn check_control_plane(snapshot: &Snapshot, swap: &Swap, broken: &mut Vec<Violat
     if !is_ours(&control_plane.object) {
         broken.push(Violation::Untouchable);
     }
+    if restart::is_of_one(snapshot, swap) {
+        restart::check_control_plane(snapshot, control_plane, swap, broken);
+        return;
+    }
     check_object(snapshot, &control_plane.object, swap, broken);
     match rollback(snapshot) {
         Some(rollback) => {
@@ -475,6 +483,10 @@ fn check_workers(snapshot: &Snapshot, swap: &Swap, broken: &mut Vec<Violation>) 
     };
     if !is_ours(&pool.object) {
         broken.push(Violation::Untouchable);
+    }
+    if restart::is_of_one(snapshot, swap) {
+        restart::check_workers(snapshot, pool, swap, broken);
+        return;
     }
     check_object(snapshot, &pool.object, swap, broken);
     match rollback(snapshot) {

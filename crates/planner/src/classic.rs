@@ -14,6 +14,7 @@ mod pin;
 mod pinned;
 mod place;
 mod progress;
+mod restart;
 mod restore;
 mod retire;
 mod returning;
@@ -77,7 +78,10 @@ fn to_replace<'a>(view: &ClassicView<'a>) -> Vec<(&'a MachineDeployment, ToRepla
         let template = Some(&pool.infrastructure.name);
         let swap = view.swapped(&pool.object);
         let is_ours = swap.is_some_and(|swap| swap.after.is_at(&pool.version, template));
-        match (view.replaces(pool), pool.object.managed_by) {
+        match (
+            view.replaces(pool) || restart::is_under_way(view, pool),
+            pool.object.managed_by,
+        ) {
             (false, _) => ToReplace::Nothing,
             (true, _) if !is_ours && back::keeps_machines(view, pool) => ToReplace::Keeps,
             (true, ManagedBy::User) if is_ours => ToReplace::ForUpgrade,
@@ -92,6 +96,7 @@ fn planned(view: &ClassicView<'_>) -> Decision {
     let mut waiting = Vec::new();
     let goal = match &snapshot.upgrade_spec.operation {
         Operation::Rollback(rollback) => return back::plan(view, rollback),
+        Operation::Restart => return restart::plan(view),
         Operation::Abort if !has_begun(view) => {
             return decide(view, &Ends::HERE, Vec::new(), Stage::Complete, Action::Nothing, waiting);
         }

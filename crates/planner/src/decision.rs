@@ -28,6 +28,7 @@ use crate::{
     observed::Unreadable,
     path::NoPath,
     pool_id::PoolId,
+    restart::NoRestart,
     snapshot::{MachinePhase, TemplateRef},
     upgrade_spec::Gate,
     values::PointerError,
@@ -343,6 +344,8 @@ pub enum Waiting {
     },
     /// Something can't be taken back.
     NoWayBack(Box<NoWayBack>),
+    /// Something isn't restarted.
+    NoRestart(Box<NoRestart>),
     /// After the upgrade, another client set a pool back.
     Drifted {
         /// Which.

@@ -250,7 +250,7 @@ fn failed_nodes(snapshot: &Snapshot) -> impl Iterator<Item = UnreadyNode<'_>> {
 /// and the way back stops for nothing.
 fn begins_another(snapshot: &Snapshot, action: &Action, failure: &Failure) -> bool {
     match snapshot.upgrade_spec.operation {
-        Operation::Upgrade | Operation::Refresh | Operation::Abort => {}
+        Operation::Upgrade | Operation::Refresh | Operation::Abort | Operation::Restart => {}
         Operation::Rollback(_) => return false,
     }
     let Failure::StalledStep { pool: stalled, .. } = failure else {

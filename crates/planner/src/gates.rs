@@ -85,7 +85,7 @@ pub(crate) fn before_completion(snapshot: &Snapshot, at: &KubeVersion, release: 
     let points = addons::after_control_plane(snapshot).into_iter();
     let points = points.chain([AskedPoint::new(GatePoint::AfterWorkers, at, release)]);
     match snapshot.upgrade_spec.operation {
-        Operation::Upgrade | Operation::Refresh => {}
+        Operation::Upgrade | Operation::Refresh | Operation::Restart => {}
         Operation::Rollback(_) => return verification::nodes(snapshot),
         // What isn't well may be why.
         Operation::Abort => return Vec::new(),

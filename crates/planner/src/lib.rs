@@ -38,6 +38,7 @@ mod preflight;
 mod refresh;
 mod rendered;
 mod resource_version;
+mod restart;
 mod settled;
 mod snapshot;
 mod step;
@@ -84,6 +85,7 @@ pub use pause::{LeftMark, PauseMark, PausedBy};
 pub use pool_id::PoolId;
 pub use preflight::{KUBELET_ARGUMENTS, checks_are_asked, kubelet_arguments, target_minor};
 pub use rendered::{NormalisedValue, normalised};
+pub use restart::NoRestart;
 pub use snapshot::{
     ClassicCluster, Cluster, ClusterKind, Condition, ConditionStatus, ControlPlane, Flavor, InfrastructurePool,
     Initialization, JoinRule, Machine, MachineDeployment, MachinePhase, MachinePool, MachineSet, Node, NodeReadiness,

@@ -15,6 +15,8 @@ pub enum Operation {
     Rollback(Rollback),
     /// Bring the Cluster to another release of the version that it runs.
     Refresh,
+    /// New machines of the templates and versions that are there.
+    Restart,
 }
 
 /// Which upgrade is taken back, and how much of it.
@@ -44,7 +46,7 @@ impl Operation {
     pub const fn rollback(&self) -> Option<&Rollback> {
         match self {
             Self::Rollback(rollback) => Some(rollback),
-            Self::Upgrade | Self::Abort | Self::Refresh => None,
+            Self::Upgrade | Self::Abort | Self::Refresh | Self::Restart => None,
         }
     }
 }

@@ -89,7 +89,7 @@ pub(crate) fn leftover(snapshot: &Snapshot) -> Option<Action> {
 /// That the windows are closed, where rollouts stop for it. What is taken back turns around at once.
 fn closed(snapshot: &Snapshot) -> Option<Waiting> {
     match (snapshot.on_close, &snapshot.upgrade_spec.operation) {
-        (OnClose::FinishMachine, Operation::Upgrade | Operation::Refresh | Operation::Abort) => {}
+        (OnClose::FinishMachine, Operation::Upgrade | Operation::Refresh | Operation::Abort | Operation::Restart) => {}
         (OnClose::FinishPool, _) | (OnClose::FinishMachine, Operation::Rollback(_)) => return None,
     }
     match snapshot.gates.get(&Gate::Window) {

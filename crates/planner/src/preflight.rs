@@ -35,7 +35,9 @@ fn has_begun(snapshot: &Snapshot) -> bool {
             let mut steps = history.entries().iter();
             steps.any(|entry| entry.upgrade == id && entry.direction == Direction::Forward)
         });
-        has_stepped && swap.is_some_and(|swap| is_on_the_way || swap.converged.is_none())
+        // A restart has no other target on its way, and pins no path.
+        let goes_on = is_on_the_way || snapshot.upgrade_spec.operation == Operation::Restart;
+        has_stepped && swap.is_some_and(|swap| goes_on || swap.converged.is_none())
     };
     let upgrade_spec = &snapshot.upgrade_spec;
     let edited = snapshot
@@ -70,7 +72,7 @@ fn has_begun(snapshot: &Snapshot) -> bool {
 pub fn checks_are_asked(snapshot: &Snapshot) -> bool {
     // What is to end, or to be taken back, isn't well.
     let goes_on = match &snapshot.upgrade_spec.operation {
-        Operation::Upgrade | Operation::Refresh => true,
+        Operation::Upgrade | Operation::Refresh | Operation::Restart => true,
         Operation::Abort | Operation::Rollback(_) => false,
     };
     match (snapshot.upgrade_spec.origin, snapshot.cluster.lifecycle) {

@@ -12,7 +12,7 @@ pub(crate) fn refused(snapshot: &Snapshot) -> Option<Waiting> {
     let upgrade_spec = &snapshot.upgrade_spec;
     match upgrade_spec.operation {
         Operation::Refresh => {}
-        Operation::Upgrade | Operation::Abort | Operation::Rollback(_) => return None,
+        Operation::Upgrade | Operation::Abort | Operation::Rollback(_) | Operation::Restart => return None,
     }
     let present = match &snapshot.cluster.kind {
         ClusterKind::Classic(_) => &snapshot.control_plane.as_ref().and_then(Observed::read)?.version,

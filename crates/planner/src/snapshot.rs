@@ -246,6 +246,8 @@ pub struct ControlPlane {
     pub drain_timeout: DrainTimeout,
     /// The add-ons of kubeadm that its user keeps it from updating.
     pub skipped_addons: BTreeSet<KubeadmAddon>,
+    /// `spec.rollout.after`: Cluster API replaces the Machines from before this time, once it has come.
+    pub rollout_after: Option<Timestamp>,
 }
 
 /// Which kind of control plane.
@@ -291,6 +293,8 @@ pub struct MachineSet {
     pub replicas: u32,
     /// Whether it stays.
     pub lifecycle: Lifecycle,
+    /// When it was made.
+    pub created: Option<Timestamp>,
 }
 
 /// A MachineDeployment, a MachineSet, a MachinePool or a Machine without a version, which Cluster API allows. It is
@@ -362,6 +366,9 @@ pub struct Machine {
     pub deletion_waits_for: Option<String>,
     /// Whether it is what its control plane asks for; it is known of a Machine without a node alone.
     pub up_to_date: UpToDate,
+    /// What `spec.rollout.after` of its pool is compared with: of a control plane's when it was made, of a
+    /// MachineDeployment's when its MachineSet was. Absent of any other, and where it isn't known.
+    pub rollout_time: Option<Timestamp>,
 }
 
 /// `status.phase` of a Machine.

@@ -19,6 +19,8 @@ use crate::{
 
 /// What a KubeadmControlPlaneTemplate has above the spec of a KubeadmControlPlane.
 const TEMPLATE: &str = "/spec/template/spec";
+/// Of a KubeadmControlPlane and of a MachineDeployment.
+const ROLLOUT_AFTER: &str = "/spec/rollout/after";
 const CONFIGURATION: &str = "/kubeadmConfigSpec/clusterConfiguration";
 const ETCD: &str = "/etcd/";
 const ETCD_TAG: &str = "/etcd/local/imageTag";
@@ -48,6 +50,8 @@ pub(crate) enum Course<'a> {
     BackTo(&'a PoolState),
     /// To what was there before a step of this upgrade, or of the one before it, that never came up.
     TurnBackTo(&'a PoolState),
+    /// To new machines of what is there, at this version, in the place of those from before a time.
+    Restart(&'a KubeVersion, Timestamp),
 }
 
 impl<'a> Course<'a> {
@@ -55,6 +59,7 @@ impl<'a> Course<'a> {
         match self {
             Self::To(step) => step.version(),
             Self::BackTo(before) | Self::TurnBackTo(before) => &before.version,
+            Self::Restart(version, _) => version,
         }
     }
 
@@ -63,6 +68,7 @@ impl<'a> Course<'a> {
         match self {
             Self::To(step) => Some(step.name()),
             Self::BackTo(before) | Self::TurnBackTo(before) => before.release.as_deref(),
+            Self::Restart(..) => None,
         }
     }
 }
@@ -209,6 +215,46 @@ pub(crate) fn machine_pool(pool: &MachinePool, destination: Destination<'_>) -> 
     swap(id, &pool.object, destination, (before.clone(), before), writes)
 }
 
+/// The time before which Cluster API replaces what was made, and nothing else: of a control plane.
+pub(crate) fn restart_control_plane(control_plane: &ControlPlane, destination: Destination<'_>) -> Swap {
+    let state = PoolState {
+        version: control_plane.version.clone(),
+        release: destination.origin.release.clone(),
+        template: destination.template.as_ref().map(|template| template.name.clone()),
+        bootstrap: None,
+        etcd: component(control_plane, ETCD_TAG, ETCD_REPOSITORY),
+        core_dns: component(control_plane, DNS_TAG, DNS_REPOSITORY),
+    };
+    restart(PoolId::ControlPlane, &control_plane.object, destination, state)
+}
+
+/// The same of a MachineDeployment.
+pub(crate) fn restart_workers(pool: &MachineDeployment, destination: Destination<'_>) -> Swap {
+    let state = PoolState {
+        version: pool.version.clone(),
+        release: destination.origin.release.clone(),
+        template: Some(pool.infrastructure.name.clone()),
+        bootstrap: pool.bootstrap.as_ref().map(|template| template.name.clone()),
+        etcd: ComponentImage::default(),
+        core_dns: ComponentImage::default(),
+    };
+    restart(
+        PoolId::Workers(pool.object.name.clone()),
+        &pool.object,
+        destination,
+        state,
+    )
+}
+
+fn restart(id: PoolId, object: &Object, destination: Destination<'_>, state: PoolState) -> Swap {
+    let time = match destination.to {
+        Course::Restart(_, time) => json!(time),
+        Course::To(_) | Course::BackTo(_) | Course::TurnBackTo(_) => Value::Null,
+    };
+    let writes = vec![(ROLLOUT_AFTER.to_owned(), time)];
+    swap(id, object, destination, (state.clone(), state), writes)
+}
+
 /// Whether the control plane has the images that a release sets for etcd and CoreDNS.
 pub(crate) fn has_components(control_plane: &ControlPlane, step: &Step<'_>) -> bool {
     let Flavor::Kubeadm {
@@ -226,6 +272,7 @@ impl<'a> Course<'a> {
     /// What goes below `clusterConfiguration` with it. On the way back CoreDNS stays, since Cluster API lowers none.
     fn components(self, control_plane: &ControlPlane) -> Vec<(&'a str, Value)> {
         match self {
+            Self::Restart(..) => Vec::new(),
             Self::To(step) => {
                 let components = components(control_plane, &step).into_iter();
                 components.map(|(below, value)| (below, value.clone())).collect()
@@ -299,7 +346,10 @@ fn swap(
 ) -> Swap {
     let (to, now) = (destination.to, destination.now);
     let version = to.version().clone();
-    let release = to.release().map(str::to_owned);
+    let (release, after_time) = match to {
+        Course::Restart(_, time) => (before.release.clone(), Some(time)),
+        Course::To(_) | Course::BackTo(_) | Course::TurnBackTo(_) => (to.release().map(str::to_owned), None),
+    };
     let known = object.swap_history.as_ref();
     // What another client has set back since has not converged, whatever its machines are.
     let stands = |history: &SwapHistory| {
@@ -324,12 +374,12 @@ fn swap(
         },
         converged: None,
         direction: match to {
-            Course::To(_) | Course::BackTo(_) => Direction::Forward,
+            Course::To(_) | Course::BackTo(_) | Course::Restart(..) => Direction::Forward,
             Course::TurnBackTo(_) => Direction::Back,
         },
     };
     let swap_history = match to {
-        Course::To(_) | Course::TurnBackTo(_) => SwapHistory::with(known.as_ref(), entry),
+        Course::To(_) | Course::TurnBackTo(_) | Course::Restart(..) => SwapHistory::with(known.as_ref(), entry),
         Course::BackTo(_) => SwapHistory::with_way_back(known.as_ref(), entry),
     };
     let mut patch = json!({"metadata": {
@@ -350,6 +400,7 @@ fn swap(
         release,
         template: destination.template,
         bootstrap: destination.bootstrap,
+        rollout_after: after_time,
         patch,
     }
 }

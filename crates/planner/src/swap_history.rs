@@ -230,7 +230,8 @@ impl SwapHistory {
         self.0.iter().rposition(|entry| {
             let led_down = entry.before.version.compare(&entry.after.version) == BuildOrder::Greater;
             let leads_back = led_down || entry.direction == Direction::Back;
-            entry.upgrade == *of && !leads_back && entry.after.is_at(present.version, present.template)
+            let leads_elsewhere = !leads_back && !entry.is_restart();
+            entry.upgrade == *of && leads_elsewhere && entry.after.is_at(present.version, present.template)
         })
     }
 
@@ -260,6 +261,13 @@ impl SwapHistory {
             last.converged.get_or_insert(now);
         }
         Self(entries)
+    }
+}
+
+impl SwapEntry {
+    /// Whether it has only asked for new machines of what was there.
+    pub(crate) fn is_restart(&self) -> bool {
+        self.before == self.after
     }
 }
 

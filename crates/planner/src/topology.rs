@@ -33,6 +33,7 @@ use crate::{
     operation::Operation,
     paused_rollout::{self, ToReplace},
     refresh::refused,
+    restart::NoRestart,
     snapshot::{MachineDeployment, RuntimeHooks, Snapshot},
     way_back::NoWayBack,
 };
@@ -43,6 +44,7 @@ pub fn follow(snapshot: &Snapshot) -> Decision {
     match snapshot.upgrade_spec.operation {
         Operation::Upgrade | Operation::Refresh | Operation::Abort => {}
         Operation::Rollback(_) => return held(snapshot, vec![NoWayBack::Topology.into()]),
+        Operation::Restart => return held(snapshot, vec![NoRestart::of_topology(&snapshot.cluster).into()]),
     }
     let closed = closed(snapshot);
     if !closed.is_empty() {
@@ -78,7 +80,7 @@ fn to_replace<'a>(view: &TopologyView<'a>) -> Vec<(&'a MachineDeployment, ToRepl
 fn followed(view: &TopologyView<'_>) -> Decision {
     let snapshot = view.snapshot;
     let (stage, action, waiting) = match &snapshot.upgrade_spec.operation {
-        Operation::Upgrade | Operation::Refresh | Operation::Rollback(_) => upgraded(view),
+        Operation::Upgrade | Operation::Refresh | Operation::Rollback(_) | Operation::Restart => upgraded(view),
         Operation::Abort => aborted(view),
     };
     let action = landing::restore_check(snapshot).unwrap_or_else(|| gates::begin(snapshot, action, &waiting));
@@ -180,7 +182,7 @@ pub fn replaces_changing_release(snapshot: &Snapshot) -> bool {
         Operation::Upgrade | Operation::Refresh => {
             release_change::is_under_way(&view) && !view.is_moving() && goal::names_other_release(&view)
         }
-        Operation::Abort | Operation::Rollback(_) => false,
+        Operation::Abort | Operation::Rollback(_) | Operation::Restart => false,
     })
 }
 
@@ -189,7 +191,7 @@ pub fn replaces_changing_release(snapshot: &Snapshot) -> bool {
 pub fn is_set_again(snapshot: &Snapshot) -> bool {
     TopologyView::read(snapshot).is_ok_and(|view| match &snapshot.upgrade_spec.operation {
         Operation::Abort => matches!(Place::find(&view), Place::SetAgain(_)),
-        Operation::Upgrade | Operation::Refresh | Operation::Rollback(_) => false,
+        Operation::Upgrade | Operation::Refresh | Operation::Rollback(_) | Operation::Restart => false,
     })
 }
 
@@ -198,6 +200,7 @@ pub fn is_set_again(snapshot: &Snapshot) -> bool {
 pub fn is_aimed_at_present(snapshot: &Snapshot) -> bool {
     TopologyView::read(snapshot).is_ok_and(|view| match &snapshot.upgrade_spec.operation {
         Operation::Upgrade | Operation::Refresh | Operation::Rollback(_) => matches!(Goal::find(&view), Goal::There),
+        Operation::Restart => false,
         Operation::Abort => Place::find(&view) != Place::Elsewhere,
     })
 }

@@ -66,6 +66,11 @@ pub enum NoWayBack {
         /// Its `spec.retry` that would ask for it once more.
         retry: u32,
     },
+    /// It was a restart, which has changed no version and no template.
+    Restarted {
+        /// The upgrade.
+        upgrade: String,
+    },
     /// What another client set since isn't what the upgrade had set.
     Changed { pool: PoolId },
     /// A MachinePool is changed in place, and nothing says what its infrastructure had before.
@@ -111,6 +116,7 @@ impl NoWayBack {
             | Self::ControlPlaneRolls { .. }
             | Self::Changed { .. }
             | Self::Spent { .. }
+            | Self::Restarted { .. }
             | Self::NothingChanged { .. }
             | Self::EtcdMinor { .. }
             | Self::ControlPlaneMinor { .. }
@@ -197,6 +203,10 @@ impl fmt::Display for NoWayBack {
             Self::Changed { pool } => write!(
                 f,
                 "another client has changed the version or the template of {pool} since the upgrade: set back what it changed, or leave a MachineDeployment out by hold: true in spec.pools"
+            ),
+            Self::Restarted { upgrade } => write!(
+                f,
+                "ClusterUpgrade {upgrade} is a restart, which has changed no version and no template: there is nothing to go back to; to stop it before its end, set its spec.paused or delete it"
             ),
             Self::MachinePool { name } => write!(
                 f,

@@ -57,6 +57,7 @@ fn pool(name: &str) -> MachineDeployment {
         held: None,
         rollout_paused: None,
         drain_timeout: DrainTimeout::None,
+        rollout_after: None,
     }
 }
 
@@ -116,6 +117,7 @@ fn control_plane() -> ControlPlane {
         }),
         drain_timeout: DrainTimeout::None,
         skipped_addons: std::collections::BTreeSet::new(),
+        rollout_after: None,
     }
 }
 
@@ -214,6 +216,7 @@ fn failed_machine(pool: PoolId) -> Observed<Machine> {
         created: None,
         deletion_waits_for: None,
         up_to_date: instar_planner::UpToDate::Unknown,
+        rollout_time: None,
     })
 }
 

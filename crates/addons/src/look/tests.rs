@@ -141,6 +141,7 @@ fn kubeadm(core_dns: Option<&str>, skipped: &[KubeadmAddon]) -> ControlPlane {
         replicas: None,
         drain_timeout: DrainTimeout::None,
         skipped_addons: skipped.iter().copied().collect(),
+        rollout_after: None,
     }
 }
 

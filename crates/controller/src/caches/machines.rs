@@ -119,7 +119,7 @@ impl KeptMachine {
         self.some(Text::Deletion)
     }
 
-    /// When it was made; it is kept until its node has joined.
+    /// When it was made; of a worker it is kept until its node has joined.
     pub(crate) fn created(&self) -> Option<Timestamp> {
         self.some(Text::Created)?.parse().ok()
     }
@@ -155,7 +155,8 @@ impl From<Machine> for KeptMachine {
         let label = |name: &str| labels.get(name).map(String::as_str).unwrap_or_default();
         let deletion = status.deletion_waits_for().filter(|_| lifecycle == Lifecycle::Deleting);
         let node = status.node_ref.as_ref().map(|node| &*node.name).unwrap_or_default();
-        let created = machine.metadata.creation_timestamp.filter(|_| node.is_empty());
+        let is_kept = node.is_empty() || labels.contains_key(CONTROL_PLANE_LABEL);
+        let created = machine.metadata.creation_timestamp.filter(|_| is_kept);
         let created = created.map(|time| time.0.to_string()).unwrap_or_default();
         let (node_is, node_since) = node_is(status.conditions.node_ready.as_ref());
         // Before it has a node, its phase says enough.
@@ -341,18 +342,25 @@ mod tests {
     }
 
     #[test]
-    fn when_it_was_made_is_kept_until_its_node_has_joined() {
-        let object = |status: &Value| {
+    fn when_a_worker_was_made_is_kept_until_its_node_has_joined() {
+        let of = |labels: &Value, status: &Value| {
             let object = json!({
                 "apiVersion": "cluster.x-k8s.io/v1beta2", "kind": "Machine",
-                "metadata": { "name": "m", "namespace": "n", "creationTimestamp": "2026-11-20T12:00:00Z" },
+                "metadata": { "name": "m", "namespace": "n", "creationTimestamp": "2026-11-20T12:00:00Z", "labels": labels },
                 "spec": { "clusterName": "c" }, "status": status,
             });
             KeptMachine::from(serde_json::from_value::<Machine>(object).unwrap())
         };
+        let object = |status: &Value| of(&json!({}), status);
         let made = "2026-11-20T12:00:00Z".parse().unwrap();
         assert_eq!(object(&json!({ "phase": "Provisioned" })).created(), Some(made));
         assert_eq!(object(&json!({ "nodeRef": { "name": "n" } })).created(), None);
+        // What a restart of a control plane compares.
+        let control_plane = of(
+            &json!({ CONTROL_PLANE_LABEL: "" }),
+            &json!({ "nodeRef": { "name": "n" } }),
+        );
+        assert_eq!(control_plane.created(), Some(made));
     }
 
     #[test]

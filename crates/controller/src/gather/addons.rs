@@ -69,7 +69,7 @@ impl<'a> AddonLook<'a> {
             now: snapshot.now,
         };
         let found = match snapshot.upgrade_spec.operation {
-            Operation::Upgrade | Operation::Refresh | Operation::Abort => look(asked),
+            Operation::Upgrade | Operation::Refresh | Operation::Abort | Operation::Restart => look(asked),
             Operation::Rollback(_) => look_back(asked, &addons_to_restore(snapshot), &self.before(&point, snapshot)),
         };
         self.wanted.extend(found.wanted);

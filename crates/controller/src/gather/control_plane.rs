@@ -178,6 +178,7 @@ fn parsed(object: &DynamicObject, known: &Kind) -> Result<ControlPlane, Unusable
         replicas: spec.replicas.map(|desired| replicas(desired, &status, known.contract)),
         drain_timeout: drain_timeout(object, known.contract),
         skipped_addons: BTreeSet::new(),
+        rollout_after: None,
     })
 }
 

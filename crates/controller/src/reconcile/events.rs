@@ -204,6 +204,7 @@ fn title(spec: &ClusterUpgradeSpec) -> String {
     match spec.operation {
         Operation::Upgrade | Operation::Abort => format!("Upgrade to {}", spec.target),
         Operation::Refresh => format!("Refresh to {}", spec.target),
+        Operation::Restart => format!("Restart at {}", spec.target),
         Operation::Rollback => format!("Rollback of {of}"),
         Operation::RollbackWorkers => format!("Rollback of {of}, of its workers alone,"),
     }

@@ -14,7 +14,7 @@ const WHAT: usize = 512;
 /// Of an upgrade that goes on, or ends now.
 pub(super) fn rollback(snapshot: &Snapshot) -> Option<RollbackStatus> {
     match snapshot.upgrade_spec.operation {
-        Operation::Upgrade | Operation::Abort | Operation::Refresh => {}
+        Operation::Upgrade | Operation::Abort | Operation::Refresh | Operation::Restart => {}
         Operation::Rollback(_) => return None,
     }
     if snapshot.cluster.topology().is_some() {

@@ -22,7 +22,8 @@ pub(super) fn are_passed(snapshot: &Snapshot, decision: &Decision) -> bool {
     let (passed, at): (&[GatePoint], Option<&KubeVersion>) = match &decision.action {
         Action::SwapControlPlane(swap) => {
             let release = swap.release.as_deref();
-            return release.is_none_or(|release| of_control_plane(snapshot, release))
+            let is_restart = swap.rollout_after.is_some();
+            return release.map_or(!is_restart, |release| of_control_plane(snapshot, release))
                 || is_closed(snapshot, GatePoint::BeforeControlPlane, Some(&swap.version));
         }
         Action::EditVersion(edit) if landing::lands(snapshot, edit) => (&[], None),

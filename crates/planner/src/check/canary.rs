@@ -66,7 +66,9 @@ pub(super) fn is_passed(snapshot: &Snapshot, action: &Action) -> bool {
     }
     first.iter().any(|canary| {
         let stands = |at: &KubeVersion| canary.version.compare(at);
-        if to.is_some_and(|(from, to)| stands(to) == BuildOrder::Less && stands(from) != BuildOrder::Greater) {
+        if to.is_some_and(|(from, to)| {
+            from != to && stands(to) == BuildOrder::Less && stands(from) != BuildOrder::Greater
+        }) {
             return true;
         }
         let history = canary.object.swap_history.as_ref();

@@ -12,6 +12,8 @@ pub(super) enum Also {
     Version,
     /// `spec.paused`.
     Paused,
+    /// `spec.rollout.after`.
+    RolloutAfter,
     /// Whatever stands in the spec.
     Spec,
 }
@@ -40,6 +42,10 @@ pub(super) fn touches_only(patch: &Value, annotations: &[&str], also: Also) -> b
             keys(patch.get("spec")) == ["topology"] && keys(patch.pointer("/spec/topology")) == ["version"],
         ),
         Also::Paused => (&["metadata", "spec"], keys(patch.get("spec")) == ["paused"]),
+        Also::RolloutAfter => (
+            &["metadata", "spec"],
+            keys(patch.get("spec")) == ["rollout"] && keys(patch.pointer("/spec/rollout")) == ["after"],
+        ),
     };
     keys(Some(patch)) == top
         && keys(patch.get("metadata")) == ["annotations", "resourceVersion"]

@@ -2,6 +2,7 @@
 
 use instar_api::OnClose;
 use instar_capi::{Lifecycle, ManagedBy, labels::PAUSED};
+use jiff::Timestamp;
 use serde_json::Value;
 
 use super::{
@@ -91,9 +92,15 @@ fn has_old(snapshot: &Snapshot, pool: &MachineDeployment) -> bool {
     let mut sets = read(&snapshot.machine_sets).filter(|set| set.pool.as_ref() == Some(&pool.object.name));
     machines.any(|machine| {
         let is_same = machine.template.as_ref().is_none_or(|from| from == template);
-        machine.lifecycle != Lifecycle::Deleting && (machine.version != pool.version || !is_same)
+        machine.lifecycle != Lifecycle::Deleting
+            && (machine.version != pool.version || !is_same || is_expired(pool, machine.rollout_time))
     }) || sets.any(|set| {
         let is_same = set.infrastructure == pool.infrastructure && set.bootstrap == pool.bootstrap;
-        set.replicas > 0 && (set.version != pool.version || !is_same)
+        set.replicas > 0 && (set.version != pool.version || !is_same || is_expired(pool, set.created))
     })
+}
+
+/// Whether Cluster API replaces what was made at a time, since it was before `spec.rollout.after`.
+fn is_expired(pool: &MachineDeployment, made: Option<Timestamp>) -> bool {
+    matches!((made, pool.rollout_after), (Some(made), Some(after)) if made < after)
 }

@@ -190,7 +190,7 @@ fn workers_first(view: &ClassicView<'_>, next: &Step<'_>, waiting: &mut Vec<Wait
 }
 
 /// Whether a rollout of this pool comes to its end while the control plane stands still.
-fn ends_by_itself(view: &ClassicView<'_>, pool: &MachineDeployment) -> bool {
+pub(super) fn ends_by_itself(view: &ClassicView<'_>, pool: &MachineDeployment) -> bool {
     let same_minor = pool.version.minor() == view.control_plane.version.minor();
     same_minor && pool.rollout == Rollout::Rolling && pool.object.lifecycle != Lifecycle::Deleting
 }

@@ -11,8 +11,9 @@ use super::{
 use crate::{
     decision::{MachineProgress, MachineState, PoolProgress, Stage, TemplateProgress, TemplateState},
     pool_id::PoolId,
+    restart,
     settled::{converged, matches_spec},
-    snapshot::{Machine, MachinePhase, Node, TemplateRef},
+    snapshot::{Machine, MachinePhase, Node, Snapshot, TemplateRef},
 };
 
 /// Where pools end.
@@ -42,12 +43,14 @@ impl<'a> Ends<'a> {
 pub(super) fn pools(view: &ClassicView<'_>, ends: &Ends<'_>) -> Vec<PoolProgress> {
     let control_plane = view.control_plane;
     let first = Pool {
+        snapshot: view.snapshot,
         id: PoolId::ControlPlane,
         version: &control_plane.version,
         template: control_plane.infrastructure.as_ref(),
         settled: ends.control_plane,
     };
     let others = view.pools.iter().map(|pool| Pool {
+        snapshot: view.snapshot,
         id: PoolId::Workers(pool.object.name.clone()),
         version: &pool.version,
         template: Some(&pool.infrastructure),
@@ -62,6 +65,7 @@ pub(super) fn pools(view: &ClassicView<'_>, ends: &Ends<'_>) -> Vec<PoolProgress
 }
 
 struct Pool<'a> {
+    snapshot: &'a Snapshot,
     id: PoolId,
     version: &'a instar_domain::KubeVersion,
     template: Option<&'a TemplateRef>,
@@ -97,7 +101,7 @@ impl Pool<'_> {
         if goes {
             return MachineState::Upgrading;
         }
-        if !matches_spec(machine, self.version, self.template) {
+        if !matches_spec(machine, self.version, self.template) || restart::is_replaced(self.snapshot, machine) {
             return MachineState::Pending;
         }
         match (converged(machine, self.version), self.settled) {

@@ -9,6 +9,7 @@ use super::{
     goal::Demand,
     machine_pools,
     place::{Place, pinned},
+    restart::{self, Restart},
     returning,
     template::{self, Source, Wanted},
     view::{ClassicView, ExternalChange, blocking_reason},
@@ -40,6 +41,8 @@ pub(super) enum Heading<'a> {
     Forward(Demand<'a>),
     /// To what they were before an upgrade.
     Back(&'a Rollback),
+    /// To new machines of what they are.
+    Restart(&'a Restart),
 }
 
 /// A pool of workers of either kind.
@@ -84,7 +87,7 @@ pub(super) fn next<'a>(view: &ClassicView<'a>, rollout: &WorkerRollout<'a>, wait
             Workers::MachinePool(pool) => match rollout.heading {
                 Heading::Forward(demand) => machine_pools::place(view, pool, demand, waiting),
                 // It is changed in place: nothing says what was there before.
-                Heading::Back(_) => Ok(Place::There),
+                Heading::Back(_) | Heading::Restart(_) => Ok(Place::There),
             },
         };
         match place {
@@ -125,6 +128,10 @@ pub(super) fn next<'a>(view: &ClassicView<'a>, rollout: &WorkerRollout<'a>, wait
                 let release = demand.step().map(|step| step.name());
                 gates::before_workers(view.snapshot, demand.version(), release)
             }
+            Heading::Restart(restart) => {
+                let release = restart.release.as_deref();
+                gates::before_workers(view.snapshot, &view.control_plane.version, release)
+            }
             Heading::Back(_) => gates::before_way_back(view.snapshot, &BackUntil::Workers),
         }
     };
@@ -144,7 +151,7 @@ pub(super) fn next<'a>(view: &ClassicView<'a>, rollout: &WorkerRollout<'a>, wait
                 due: &still,
             };
             let held = match rollout.heading {
-                Heading::Forward(_) => gates::before_pool(view.snapshot, &leaving),
+                Heading::Forward(_) | Heading::Restart(_) => gates::before_pool(view.snapshot, &leaving),
                 Heading::Back(_) => None,
             };
             if let Some(held) = held {
@@ -183,6 +190,7 @@ fn begin(view: &ClassicView<'_>, pool: Workers<'_>, course: Course<'_>) -> Resul
         (Workers::Deployment(pool), Course::BackTo(before) | Course::TurnBackTo(before)) => {
             returning::swap(view, pool, before)
         }
+        (Workers::Deployment(pool), Course::Restart(_, after)) => Ok(restart::swap_workers(view, pool, after)),
         (Workers::MachinePool(pool), _) => Ok(machine_pools::begin(view, pool)),
     }
 }
@@ -195,7 +203,7 @@ fn turn_around(view: &ClassicView<'_>, pool: Workers<'_>, course: Course<'_>) ->
         }
         (
             Workers::Deployment(_) | Workers::MachinePool(_),
-            Course::To(_) | Course::BackTo(_) | Course::TurnBackTo(_),
+            Course::To(_) | Course::BackTo(_) | Course::TurnBackTo(_) | Course::Restart(..),
         ) => None,
     }
 }
@@ -231,6 +239,7 @@ fn place<'a>(
     match heading {
         Heading::Forward(demand) => place_forward(view, pool, demand, waiting),
         Heading::Back(rollback) => returning::place(view, pool, rollback, waiting),
+        Heading::Restart(restart) => restart.place(view, pool, waiting),
     }
 }
 

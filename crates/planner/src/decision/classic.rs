@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use instar_domain::{JsonPointer, KubeVersion};
+use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::{
@@ -43,6 +44,8 @@ pub struct Swap {
     pub template: Option<TemplateRef>,
     /// The bootstrap template that it gets, where that changes.
     pub bootstrap: Option<TemplateRef>,
+    /// Of a restart, which changes nothing else: the time before which Cluster API replaces what was made.
+    pub rollout_after: Option<Timestamp>,
     /// The JSON merge patch.
     pub patch: Value,
 }
@@ -51,9 +54,13 @@ impl Swap {
     /// Where the pool goes, in words.
     #[must_use]
     pub fn destination(&self) -> String {
-        match &self.release {
-            Some(release) => format!("release {release}"),
-            None => format!("{}, where it was before", self.version),
+        match (&self.release, self.rollout_after) {
+            (_, Some(after)) => format!(
+                "new machines of {}, in the place of those from before {after}",
+                self.version
+            ),
+            (Some(release), None) => format!("release {release}"),
+            (None, None) => format!("{}, where it was before", self.version),
         }
     }
 }

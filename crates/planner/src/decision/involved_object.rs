@@ -88,6 +88,7 @@ impl Waiting {
             }
             Self::NoPath(reason) => no_path(reason),
             Self::NoWayBack(reason) => Some(no_way_back(reason)),
+            Self::NoRestart(reason) => Some(reason.involved_object()),
             Self::TemplateNotVisible { template, .. }
             | Self::NameTaken { template, .. }
             | Self::TemplateDeleting { template, .. }
@@ -146,9 +147,10 @@ const fn no_path(reason: &NoPath) -> Option<InvolvedObject<'_>> {
 const fn no_way_back(reason: &NoWayBack) -> InvolvedObject<'_> {
     match reason {
         NoWayBack::Topology => InvolvedObject::Cluster,
-        NoWayBack::NothingChanged { .. } | NoWayBack::Spent { .. } | NoWayBack::AddonsUnknown { .. } => {
-            InvolvedObject::Upgrade
-        }
+        NoWayBack::NothingChanged { .. }
+        | NoWayBack::Spent { .. }
+        | NoWayBack::AddonsUnknown { .. }
+        | NoWayBack::Restarted { .. } => InvolvedObject::Upgrade,
         NoWayBack::EtcdMinor { .. } | NoWayBack::ControlPlaneMinor { .. } => {
             InvolvedObject::Pool(&PoolId::ControlPlane)
         }

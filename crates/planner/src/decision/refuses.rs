@@ -11,6 +11,7 @@ impl Waiting {
             Self::SourceMismatch { .. } | Self::Superseded { .. } | Self::OtherVersion { .. } => true,
             Self::NoPath(reason) => matches!(**reason, NoPath::Downgrade { .. }),
             Self::NoWayBack(reason) => reason.refuses(),
+            Self::NoRestart(reason) => reason.refuses(),
             Self::Paused { .. }
             | Self::Deleting { .. }
             | Self::TopologyOwned { .. }

@@ -66,6 +66,7 @@ impl Waiting {
             | Self::ForeignWriter { .. }
             | Self::Reverted { .. }
             | Self::NoWayBack(_)
+            | Self::NoRestart(_)
             | Self::Drifted { .. }
             | Self::TopologyNotReconciled { .. }
             | Self::HookBlocking { .. }

@@ -62,6 +62,7 @@ impl Waiting {
             Self::PinOutOfReach { .. } => HealthReason::PinOutOfReach,
             Self::NoWayBack(reason) if reason.refuses() => HealthReason::NoWayBack,
             Self::NoWayBack(_) => HealthReason::NotTakenBack,
+            Self::NoRestart(reason) => reason.health_reason(),
             Self::Drifted { .. } => HealthReason::Drifted,
             Self::ForeignWriter { .. } | Self::Reverted { .. } | Self::VersionEdited { .. } => {
                 HealthReason::ForeignWriter
@@ -144,6 +145,7 @@ impl fmt::Display for Waiting {
             Self::NoRow { version } => write!(f, "the catalog has no release of {version}: create one"),
             Self::NoPath(reason) => write!(f, "{reason}"),
             Self::NoWayBack(reason) => write!(f, "{reason}"),
+            Self::NoRestart(reason) => write!(f, "{reason}"),
             Self::NoImage { pool, release } => write!(
                 f,
                 "release {release} has no image for {pool}: create a release of the same version that has one"

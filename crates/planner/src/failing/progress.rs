@@ -9,6 +9,7 @@ use crate::{
     failure::Failure,
     observed::Observed,
     pool_id::PoolId,
+    restart,
     settled::matches_spec,
     snapshot::{ControlPlane, Machine, MachineDeployment, NodeReadiness, Object, Rollout, Snapshot, TemplateRef},
     swap_history::SwapEntry,
@@ -68,9 +69,9 @@ impl<'a> Step<'a> {
             .filter(|machine| machine.pool.as_ref() == Some(&pool.id))
             .collect();
         machines.sort_by(|a, b| a.name.cmp(&b.name));
-        let (new, old) = machines
-            .into_iter()
-            .partition(|machine| matches_spec(machine, pool.version, pool.template));
+        let (new, old) = machines.into_iter().partition(|machine| {
+            matches_spec(machine, pool.version, pool.template) && !restart::is_replaced(snapshot, machine)
+        });
         let history = pool.object.swap_history.as_ref();
         let swap = history.and_then(|history| history.last_of(&snapshot.upgrade_spec.id()));
         let template = pool.template.map(|template| &template.name);

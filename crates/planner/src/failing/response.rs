@@ -26,8 +26,10 @@ pub(super) fn to(snapshot: &Snapshot, decision: &Decision, failure: &Failure) ->
     }
     match snapshot.upgrade_spec.operation {
         Operation::Upgrade | Operation::Refresh => {}
-        // A user has said what becomes of it.
-        Operation::Abort | Operation::Rollback(_) => return FailureResponse::Hold,
+        // What was there before is what is there.
+        Operation::Restart if ends(snapshot, decision, failure) => return FailureResponse::End { because: None },
+        // A user has said what becomes of the others.
+        Operation::Restart | Operation::Abort | Operation::Rollback(_) => return FailureResponse::Hold,
     }
     match taken_back(snapshot) {
         Ok(Some((scope, because))) => FailureResponse::TakeBack { scope, because },

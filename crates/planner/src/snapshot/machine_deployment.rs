@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use instar_capi::Lifecycle;
 use instar_domain::KubeVersion;
+use jiff::Timestamp;
 
 use super::{Object, TemplateRef};
 use crate::{drain_timeout::DrainTimeout, pause::PauseMark};
@@ -33,6 +34,8 @@ pub struct MachineDeployment {
     pub rollout_paused: Option<PauseMark>,
     /// How long the drain of one of them may take.
     pub drain_timeout: DrainTimeout,
+    /// `spec.rollout.after`: Cluster API replaces the MachineSets from before this time, once it has come.
+    pub rollout_after: Option<Timestamp>,
 }
 
 /// Whether Cluster API makes machines of another minor than the control plane's (`machineset_preflight.go`, the check

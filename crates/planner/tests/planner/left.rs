@@ -24,6 +24,7 @@ fn machine_set(name: &str, says: &str, replicas: u32) -> Observed<MachineSet> {
         bootstrap: None,
         replicas,
         lifecycle: Lifecycle::Active,
+        created: None,
     })
 }
 
@@ -41,6 +42,7 @@ fn machine(name: &str, runs: &str, pool: Option<&str>, maker: Option<&str>) -> M
         created: None,
         deletion_waits_for: None,
         up_to_date: instar_planner::UpToDate::Unknown,
+        rollout_time: None,
     }
 }
 

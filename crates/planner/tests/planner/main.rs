@@ -18,6 +18,7 @@ mod pinned;
 mod progress;
 mod properties;
 mod provisioning;
+mod restart;
 mod retire;
 mod rollout;
 mod scenarios;

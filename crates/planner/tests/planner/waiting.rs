@@ -241,6 +241,7 @@ const STOPS: [Case; 28] = [
                 bootstrap: None,
                 replicas: 1,
                 lifecycle: Lifecycle::Active,
+                created: None,
             }));
         },
         "WorkersBehind: MachineSet alone runs v1.30.5 and blocks the control plane's next version v1.34.5 (a kubelet may be 3 minors older)",
@@ -268,6 +269,7 @@ fn machine_of(pool: Option<PoolId>, runs: &str) -> Machine {
         created: None,
         deletion_waits_for: None,
         up_to_date: instar_planner::UpToDate::Unknown,
+        rollout_time: None,
         maker: None,
     }
 }

@@ -15,7 +15,7 @@ use instar_watch::{Cache, Presence};
 use kube::ResourceExt;
 use serde::{Deserialize, Serialize};
 
-use super::{KeptPart, NoPart, ObjectFields, PlannedKind};
+use super::{KeptPart, NoPart, ObjectFields, PlannedKind, workers::at};
 use crate::{
     caches::{Cached, Caches},
     fields::{template_ref, version},
@@ -62,6 +62,9 @@ pub(crate) struct ControlPlaneFields {
     drain_timeout: Option<i64>,
     #[serde(rename = "p", default, skip_serializing_if = "BTreeSet::is_empty")]
     skipped_addons: BTreeSet<KubeadmAddon>,
+    /// `spec.rollout.after`, in seconds of Unix time.
+    #[serde(rename = "r", default, skip_serializing_if = "Option::is_none")]
+    rollout_after: Option<i64>,
 }
 
 /// Its machines: desired, total, ready, up to date.
@@ -106,6 +109,7 @@ impl PlannedKind for KubeadmControlPlane {
                 .into_iter()
                 .filter(|addon| self.annotations().contains_key(addon.skip_annotation()))
                 .collect(),
+            rollout_after: self.spec.rollout.after.as_ref().map(|time| time.0.as_second()),
         }
     }
 
@@ -131,6 +135,7 @@ impl PlannedKind for KubeadmControlPlane {
             }),
             drain_timeout: DrainTimeout::of(fields.drain_timeout),
             skipped_addons: fields.skipped_addons,
+            rollout_after: at(fields.rollout_after),
         })
     }
 }

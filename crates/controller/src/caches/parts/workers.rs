@@ -13,6 +13,7 @@ use instar_planner::{
     Replicas, Rollout, Unversioned, WorkerKind,
 };
 use instar_watch::{Cache, Presence};
+use jiff::Timestamp;
 use kube::ResourceExt;
 use serde::{Deserialize, Serialize};
 
@@ -94,6 +95,9 @@ pub(crate) struct DeploymentFields {
     /// The checks that Cluster API skips before it makes a machine.
     #[serde(rename = "s", default, skip_serializing_if = "Option::is_none")]
     skipped_checks: Option<String>,
+    /// `spec.rollout.after`, in seconds of Unix time.
+    #[serde(rename = "r", default, skip_serializing_if = "Option::is_none")]
+    rollout_after: Option<i64>,
 }
 
 impl PlannedKind for capi::MachineDeployment {
@@ -124,6 +128,7 @@ impl PlannedKind for capi::MachineDeployment {
             held: self.annotations().get(HELD_ANNOTATION).cloned(),
             rollout_paused,
             skipped_checks: self.annotations().get(SKIP_PREFLIGHT_CHECKS).cloned(),
+            rollout_after: self.spec.rollout.after.as_ref().map(|time| time.0.as_second()),
         }
     }
 
@@ -144,8 +149,14 @@ impl PlannedKind for capi::MachineDeployment {
             held: fields.held.as_deref().map(PauseMark::of_held),
             rollout_paused: fields.rollout_paused.as_deref().and_then(PauseMark::from_annotation),
             drain_timeout: DrainTimeout::of(machines.drain_timeout),
+            rollout_after: at(fields.rollout_after),
         })
     }
+}
+
+/// A time in whole seconds, which is all that an API server keeps.
+pub(super) fn at(seconds: Option<i64>) -> Option<Timestamp> {
+    seconds.and_then(|seconds| Timestamp::from_second(seconds).ok())
 }
 
 /// Whether Cluster API makes machines of another minor than the control plane's: `machineset_preflight.go` asks it of
@@ -184,6 +195,9 @@ pub(crate) struct SetFields {
     replicas: u32,
     #[serde(rename = "l")]
     lifecycle: Lifecycle,
+    /// When it was made, in seconds of Unix time.
+    #[serde(rename = "c", default, skip_serializing_if = "Option::is_none")]
+    created: Option<i64>,
 }
 
 impl PlannedKind for capi::MachineSet {
@@ -200,6 +214,7 @@ impl PlannedKind for capi::MachineSet {
             pool: self.labels().get(DEPLOYMENT_LABEL).cloned(),
             replicas: self.spec.replicas.unwrap_or(1),
             lifecycle: lifecycle(self, false),
+            created: self.metadata.creation_timestamp.as_ref().map(|time| time.0.as_second()),
         }
     }
 
@@ -213,6 +228,7 @@ impl PlannedKind for capi::MachineSet {
             bootstrap: machines.bootstrap.as_ref().map(template_ref),
             replicas: fields.replicas,
             lifecycle: fields.lifecycle,
+            created: at(fields.created),
         })
     }
 }

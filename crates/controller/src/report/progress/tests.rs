@@ -50,6 +50,7 @@ fn pool(name: &str) -> MachineDeployment {
         held: None,
         rollout_paused: None,
         drain_timeout: instar_planner::DrainTimeout::None,
+        rollout_after: None,
     }
 }
 
@@ -71,6 +72,7 @@ fn machine(pool: &str, number: usize) -> Machine {
         created: None,
         deletion_waits_for: None,
         up_to_date: instar_planner::UpToDate::Unknown,
+        rollout_time: None,
         maker: None,
         name,
     }
@@ -122,6 +124,7 @@ pub(in crate::report) fn snapshot() -> Snapshot {
             replicas: None,
             drain_timeout: instar_planner::DrainTimeout::None,
             skipped_addons: std::collections::BTreeSet::new(),
+            rollout_after: None,
         })),
         machines: machines.collect(),
         pools: names.iter().map(|name| Observed::Read(pool(name))).collect(),

@@ -45,11 +45,24 @@ pub(super) fn all(view: &ClassicView<'_>, rollback: &Rollback) -> Vec<Waiting> {
             }
         }
     }
+    if is_of_restart(view, rollback) {
+        let upgrade = rollback.of.name.clone();
+        refused.push(NoWayBack::Restarted { upgrade }.into());
+    }
     if !is_known(view, rollback) {
         let upgrade = rollback.of.name.clone();
         refused.push(NoWayBack::NothingChanged { upgrade }.into());
     }
     refused
+}
+
+/// Whether all that is to be taken back are restarts.
+fn is_of_restart(view: &ClassicView<'_>, rollback: &Rollback) -> bool {
+    let pools = view.pools.iter().map(|pool| &pool.object);
+    let objects = pools.chain([&view.control_plane.object]);
+    let entries = objects.flat_map(|object| object.swap_history.iter().flat_map(SwapHistory::entries));
+    let mut of_it = entries.filter(|entry| entry.upgrade == rollback.of).peekable();
+    of_it.peek().is_some() && of_it.all(SwapEntry::is_restart)
 }
 
 /// What stands in the way of the control plane's next step.

@@ -62,7 +62,7 @@ impl World {
     pub fn addons(&self) -> Addons {
         let gates = &self.addon_gates;
         match self.upgrade_spec.operation {
-            Operation::Upgrade | Operation::Refresh | Operation::Abort => Addons {
+            Operation::Upgrade | Operation::Refresh | Operation::Abort | Operation::Restart => Addons {
                 of_policies: gates.points.clone(),
                 ..Addons::default()
             },
@@ -77,7 +77,7 @@ impl World {
     pub fn addon(&mut self, point: &AskedPoint) -> Vec<AddonGate> {
         let gates = &mut self.addon_gates;
         let state = match self.upgrade_spec.operation {
-            Operation::Upgrade | Operation::Refresh | Operation::Abort => {
+            Operation::Upgrade | Operation::Refresh | Operation::Abort | Operation::Restart => {
                 gates.states.entry(point.clone()).or_insert_with(|| {
                     AddonState::Due(match gates.sets {
                         Sets::Nothing => None,

@@ -166,6 +166,9 @@ impl World {
             json_patch::merge(&mut changed, change);
             *cluster_configuration = configuration(changed);
         }
+        if let Some(after) = rollout_after(patch) {
+            control_plane.rollout_after = Some(after);
+        }
         control_plane.object.swap_history = swap_history(patch);
         Self::edited(&mut self.counter, &mut control_plane.object);
         self.swaps += 1;
@@ -182,7 +185,12 @@ impl World {
             return Answer::Conflict;
         };
         let spec = &patch["spec"]["template"]["spec"];
-        pool.version = spec["version"].as_str().unwrap().parse().unwrap();
+        if let Some(version) = spec["version"].as_str() {
+            pool.version = version.parse().unwrap();
+        }
+        if let Some(after) = rollout_after(patch) {
+            pool.rollout_after = Some(after);
+        }
         if let Some(name) = spec.pointer("/infrastructureRef/name") {
             name.as_str().unwrap().clone_into(&mut pool.infrastructure.name);
         }
@@ -221,6 +229,10 @@ impl World {
 pub fn compared<'a>(patch: &'a Value, present: &ResourceVersion) -> Option<&'a Value> {
     let expected = patch.pointer("/metadata/resourceVersion").and_then(Value::as_str);
     expected.is_none_or(|expected| expected == present.0).then_some(patch)
+}
+
+fn rollout_after(patch: &Value) -> Option<jiff::Timestamp> {
+    patch.pointer("/spec/rollout/after")?.as_str()?.parse().ok()
 }
 
 pub fn swap_history(patch: &Value) -> Option<SwapHistory> {

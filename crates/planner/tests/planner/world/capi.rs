@@ -87,7 +87,12 @@ impl World {
         let template = self.control_plane.infrastructure.clone().unwrap().name;
         let desired = self.control_plane.replicas.unwrap().desired;
         let mine = |machine: &Machine| machine.pool == Some(PoolId::ControlPlane);
-        let up_to_date = |machine: &Machine| machine.version == version && machine.template.as_ref() == Some(&template);
+        let expired = self.expired(self.control_plane.rollout_after);
+        let up_to_date = |machine: &Machine| {
+            machine.version == version
+                && machine.template.as_ref() == Some(&template)
+                && !expired.is_some_and(|after| machine.rollout_time < Some(after))
+        };
         let ready = |machine: &Machine| machine.phase == MachinePhase::Running;
         let all: Vec<&Machine> = self.machines.iter().filter(|machine| mine(machine)).collect();
         let count =
@@ -150,8 +155,10 @@ impl World {
             return;
         }
         let mine = |set: &MachineSet| set.pool.as_ref() == Some(&object.object.name);
+        let expired = self.expired(object.rollout_after);
         let current = |set: &MachineSet| {
             mine(set)
+                && !expired.is_some_and(|after| set.created < Some(after))
                 && set.version == object.version
                 && set.infrastructure == object.infrastructure
                 && set.bootstrap == object.bootstrap
@@ -167,6 +174,7 @@ impl World {
                 bootstrap: object.bootstrap.clone(),
                 replicas: 0,
                 lifecycle: Lifecycle::Active,
+                created: Some(self.now),
             });
             return;
         };
@@ -211,6 +219,11 @@ impl World {
         }
     }
 
+    /// `spec.rollout.after`, once it has come.
+    fn expired(&self, after: Option<jiff::Timestamp>) -> Option<jiff::Timestamp> {
+        after.filter(|after| *after < self.now)
+    }
+
     fn sets_are_full(&self, pool: &str) -> bool {
         self.sets
             .iter()
@@ -224,6 +237,7 @@ impl World {
                 && machine.lifecycle == Lifecycle::Active
                 && machine.version == set.version
                 && machine.template.as_ref() == Some(&set.infrastructure.name)
+                && self.makers.get(&machine.name).is_none_or(|maker| *maker == set.name)
         };
         (0..self.machines.len())
             .filter(|at| belongs(&self.machines[*at]))
@@ -242,6 +256,7 @@ impl World {
                 set.version,
                 &set.infrastructure.name,
             );
+            self.made_by(&set.name);
         }
     }
 

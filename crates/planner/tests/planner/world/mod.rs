@@ -99,6 +99,8 @@ pub struct World {
     pub nodes_flap: bool,
     /// The images of which no machine gets a node.
     pub never_boots: BTreeSet<String>,
+    /// Which MachineSet made a machine.
+    makers: BTreeMap<String, String>,
     counter: u64,
 }
 
@@ -199,6 +201,7 @@ impl World {
                 }),
                 drain_timeout: DrainTimeout::None,
                 skipped_addons: BTreeSet::new(),
+                rollout_after: None,
             },
             pools: Vec::new(),
             sets: Vec::new(),
@@ -217,6 +220,7 @@ impl World {
             never_join: BTreeSet::new(),
             nodes_flap: false,
             never_boots: BTreeSet::new(),
+            makers: BTreeMap::new(),
             counter: 100,
         };
         world.add_template("blue-cp");
@@ -249,19 +253,22 @@ impl World {
             held: None,
             rollout_paused: None,
             drain_timeout: DrainTimeout::None,
+            rollout_after: None,
         };
         let set = self.next_name(name);
         self.sets.push(MachineSet {
-            name: set,
+            name: set.clone(),
             pool: Some(name.to_owned()),
             version: at.clone(),
             infrastructure: reference(&template),
             bootstrap: None,
             replicas,
             lifecycle: Lifecycle::Active,
+            created: Some(self.now),
         });
         for _ in 0..replicas {
             self.machine(PoolId::Workers(name.to_owned()), at.clone(), &template);
+            self.made_by(&set);
         }
         self.pools.push(Pool { object: pool, replicas });
     }
@@ -313,8 +320,22 @@ impl World {
             created: Some(self.now),
             deletion_waits_for: None,
             up_to_date: instar_planner::UpToDate::Unknown,
+            rollout_time: Some(self.now),
             maker: None,
         });
+    }
+
+    /// The last machine was made by a MachineSet, whose age is what counts for it.
+    pub fn made_by(&mut self, set: &str) {
+        let created = self
+            .sets
+            .iter()
+            .find(|other| other.name == set)
+            .and_then(|set| set.created);
+        if let Some(machine) = self.machines.last_mut() {
+            machine.rollout_time = created;
+            self.makers.insert(machine.name.clone(), set.to_owned());
+        }
     }
 
     pub fn snapshot(&self) -> Snapshot {

@@ -71,7 +71,10 @@ impl Leads {
     /// Of a process that doesn't lead.
     #[cfg(test)]
     pub(crate) fn lost() -> Self {
-        Self(watch::channel(false).1)
+        Self {
+            leads: watch::channel(false).1,
+            definitions: DefinitionsFit::fitting(),
+        }
     }
 
     pub(crate) fn now(&self) -> bool {

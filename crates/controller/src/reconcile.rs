@@ -42,7 +42,7 @@ use crate::{
     probe::{Prober, Wanted},
     queue::Next,
     timing::Timing,
-    upgrade_spec::{Upgrades, started},
+    upgrade_spec::{Upgrades, reopened, started},
 };
 
 /// How soon to look again while nothing is known of a kind. Its watch says in the log, in a metric and in readiness
@@ -189,7 +189,8 @@ impl Context {
             if started(active).is_none() && records::may_be_reported(active) {
                 return self.write_started_marker(active).await;
             }
-            return Box::pin(self.reconcile_classic(cluster, control_plane, active)).await;
+            let reopened = reopened(active, &known, path.as_ref());
+            return Box::pin(self.reconcile_classic(cluster, control_plane, active, &reopened)).await;
         }
         let last = upgrades.last.as_deref();
         if let Some(done) = Box::pin(self.resume_pools(cluster)).await? {

@@ -6,13 +6,17 @@
 use std::time::Duration;
 
 use instar_watch::DefinitionsFit;
-use kube::Client;
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::coordination::v1::{Lease as LeaseObject, LeaseSpec};
+use kube::{Api, Client};
 use kube_lease_manager::{LeaseManager, LeaseManagerBuilder, LeaseManagerError};
 use tokio::{
     sync::watch,
     task::{JoinError, JoinHandle},
     time::timeout,
 };
+
+use crate::api::call;
 
 /// The lease's name.
 pub const NAME: &str = "instar-controller";
@@ -42,6 +46,42 @@ pub enum LeaseError {
     Lost,
 }
 
+/// Whether some process has the Lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Holder {
+    Somebody,
+    Nobody,
+}
+
+impl Holder {
+    /// As far as it can be read: what fails may be held. Without a namespace there is no Lease.
+    pub(crate) async fn read(client: &Client, namespace: Option<&str>) -> Self {
+        let Some(namespace) = namespace else {
+            return Self::Nobody;
+        };
+        let api: Api<LeaseObject> = Api::namespaced(client.clone(), namespace);
+        match call(|| format!("reading Lease {NAME}"), api.get_opt(NAME)).await {
+            Ok(lease) => Self::of(lease.and_then(|lease| lease.spec).as_ref(), Timestamp::now()),
+            Err(error) => {
+                tracing::debug!("{error}");
+                Self::Somebody
+            }
+        }
+    }
+
+    fn of(spec: Option<&LeaseSpec>, now: Timestamp) -> Self {
+        let until = spec.and_then(|spec| {
+            spec.holder_identity.as_deref().filter(|holder| !holder.is_empty())?;
+            let lasts = SignedDuration::from_secs(spec.lease_duration_seconds?.into());
+            spec.renew_time.as_ref()?.0.checked_add(lasts).ok()
+        });
+        match until {
+            Some(until) if now < until => Self::Somebody,
+            Some(_) | None => Self::Nobody,
+        }
+    }
+}
+
 /// Whether this process leads.
 #[derive(Debug)]
 pub(crate) struct Lease {
@@ -59,8 +99,7 @@ pub(crate) struct Leads {
 }
 
 impl Leads {
-    /// Of a process that is alone, and stays so.
-    #[cfg(test)]
+    /// Of a process that may write though it hasn't asked for the Lease.
     pub(crate) fn alone() -> Self {
         Self {
             leads: watch::channel(true).1,
@@ -123,6 +162,11 @@ impl Lease {
         }
     }
 
+    /// Of who writes nothing into objects of our kinds.
+    pub(crate) fn leads_whatever_fits(&self) -> Leads {
+        self.leads(DefinitionsFit::fitting())
+    }
+
     /// Waits until this process leads.
     pub(crate) async fn won(&mut self) -> Result<(), LeaseError> {
         if self.leads.wait_for(|leads| *leads).await.is_ok() {
@@ -161,6 +205,33 @@ impl Lease {
             Ok(Ok(_)) => LeaseError::Quiet,
             Ok(Err(error)) => LeaseError::Ended(error),
             Err(panicked) => LeaseError::Panicked(panicked),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+
+    use super::*;
+
+    #[test]
+    fn a_lease_that_was_given_back_or_has_expired_is_nobody_s() {
+        let renewed: Timestamp = "2026-11-20T12:00:00Z".parse().unwrap();
+        let spec = |holder: &str| LeaseSpec {
+            holder_identity: Some(holder.to_owned()),
+            lease_duration_seconds: Some(15),
+            renew_time: Some(MicroTime(renewed)),
+            ..LeaseSpec::default()
+        };
+        let at = |seconds| renewed + SignedDuration::from_secs(seconds);
+        for (spec, now, holder) in [
+            (Some(spec("pod-1")), at(14), Holder::Somebody),
+            (Some(spec("pod-1")), at(15), Holder::Nobody),
+            (Some(spec("")), at(1), Holder::Nobody),
+            (None, at(1), Holder::Nobody),
+        ] {
+            assert_eq!(Holder::of(spec.as_ref(), now), holder, "{spec:?} {now}");
         }
     }
 }

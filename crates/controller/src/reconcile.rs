@@ -44,6 +44,7 @@ use crate::{
     timing::Timing,
     upgrade_spec::{Upgrades, reopened, started},
 };
+pub(crate) use definitions::report_definitions;
 
 /// How soon to look again while nothing is known of a kind. Its watch says in the log, in a metric and in readiness
 /// what is wrong, and wakes the Clusters when it has listed.

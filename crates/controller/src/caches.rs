@@ -237,6 +237,11 @@ impl Caches {
         }
     }
 
+    /// All `ClusterUpgrade`s, to be counted.
+    pub(crate) fn upgrade_cache(&self) -> Arc<Cache<Object<ClusterUpgrade>>> {
+        Arc::clone(&self.upgrades)
+    }
+
     /// The policies of a namespace.
     pub(crate) fn policies(&self, namespace: &str) -> Vec<Arc<UpgradePolicy>> {
         self.group(&Group::Namespace(namespace.into()))

@@ -34,6 +34,7 @@ mod report;
 mod run;
 mod text;
 mod timing;
+mod upgrade_metrics;
 mod upgrade_spec;
 
 pub use certificates::{WebhookCertificates, WebhookConfiguration, webhook_host};

@@ -1,5 +1,7 @@
 //! What is counted.
 
+use std::sync::Arc;
+
 use instar_serve::Metrics;
 use instar_watch::WatchMetrics;
 use prometheus_client::{
@@ -12,6 +14,7 @@ use crate::{
     certificates::CertificateMetrics,
     rbac::Watched,
     report::{GateEdge, GateKind},
+    upgrade_metrics::UpgradeMetrics,
 };
 
 /// How a pass over a Cluster ended.
@@ -200,6 +203,7 @@ pub(crate) struct Counters {
 pub fn register(metrics: &Metrics) {
     drop((Counters::register(metrics), register_watches(metrics)));
     CertificateMetrics::register(metrics).begin();
+    UpgradeMetrics::register(metrics, Arc::default(), Gauge::default());
 }
 
 /// Registers how the watches fare.

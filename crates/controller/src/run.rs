@@ -29,6 +29,7 @@ use crate::{
     queue::work,
     reconcile::{Context, reconcile, report_definitions},
     timing::Timing,
+    upgrade_metrics::UpgradeMetrics,
 };
 
 /// How many Clusters are looked at at once.
@@ -86,6 +87,7 @@ pub async fn run(
     let of_certificates = CertificateMetrics::register(metrics);
     let (wake, mut woken) = unbounded_channel();
     let (caches, watches) = Caches::watched(&client, &wake, readiness, &register_watches(metrics));
+    UpgradeMetrics::register(metrics, caches.upgrade_cache(), counters.leader.clone());
     let definitions = Definitions::default();
     let mut fit = definitions.fit();
     let recorder = Recorder::new(client.clone(), Reporter::from(FIELD_MANAGER));

@@ -114,7 +114,7 @@ impl<K: Whole> Object<K> {
         &self.object
     }
 
-    fn new(object: K) -> Self {
+    pub(crate) fn new(object: K) -> Self {
         let object = slim(object);
         Self {
             heap_bytes: size_of::<K>() + Packed::new(&object).heap_bytes(),

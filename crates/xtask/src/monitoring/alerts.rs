@@ -47,7 +47,7 @@ impl Alert {
     }
 }
 
-pub(super) const ALERTS: [Alert; 9] = [
+pub(super) const ALERTS: [Alert; 11] = [
     Alert {
         name: "InstarAdmissionServerDown",
         expression: r#"absent(up{job="instar",app_kubernetes_io_component="webhook"} == 1)"#,
@@ -125,5 +125,24 @@ pub(super) const ALERTS: [Alert; 9] = [
         summary: "Instar's admission server answers late",
         description: "One of a hundred requests takes longer than {{ $value | humanizeDuration }}. After 5 seconds the API \
                       server gives up and refuses the edit.",
+    },
+    Alert {
+        name: "InstarUpgradeInError",
+        expression: "time() - min(instar_upgrades_error_since_seconds > 0) > 15 * 60",
+        lasts: "5m",
+        severity: Severity::Warning,
+        summary: "An upgrade needs somebody",
+        description: "A ClusterUpgrade has failed, or has a row of the level Error, for {{ $value | humanizeDuration }}. It \
+                      doesn't go on by itself.",
+    },
+    Alert {
+        name: "InstarKeptCertificateExpires",
+        expression: "(instar_webhook_certificate_not_after_seconds > 0) - time() < 14 * 24 * 3600",
+        lasts: "1h",
+        severity: Severity::Critical,
+        summary: "A certificate that Instar's controller keeps ends soon",
+        description: "The {{ $labels.certificate }} certificate of the admission server ends in \
+                      {{ $value | humanizeDuration }}, and the controller has not renewed it. After that the API server refuses \
+                      guarded edits.",
     },
 ];

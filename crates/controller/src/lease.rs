@@ -14,7 +14,7 @@ use tokio::{
     time::timeout,
 };
 
-/// The lease's name.
+/// The Lease's name, of a controller that looks after every Cluster; the names of others begin with it.
 pub const NAME: &str = "instar-controller";
 /// How long the Lease is valid after a renewal.
 const SECONDS: u64 = 15;
@@ -27,8 +27,9 @@ const GIVE_BACK: Duration = Duration::from_secs(5);
 /// Why this process can't be the leader.
 #[derive(Debug, thiserror::Error)]
 pub enum LeaseError {
-    #[error("cannot use the Lease {NAME} in the namespace {namespace}")]
+    #[error("cannot use the Lease {name} in the namespace {namespace}")]
     Start {
+        name: String,
         namespace: String,
         source: LeaseManagerError,
     },
@@ -88,8 +89,8 @@ impl Leads {
 }
 
 impl Lease {
-    /// Takes part in the election in this namespace. Without a namespace this process is the leader.
-    pub(crate) async fn start(client: &Client, namespace: Option<&str>) -> Result<Self, LeaseError> {
+    /// Takes part in the election for a Lease in this namespace. Without a namespace this process is the leader.
+    pub(crate) async fn start(client: &Client, namespace: Option<&str>, name: &str) -> Result<Self, LeaseError> {
         let Some(namespace) = namespace else {
             let (alone, leads) = watch::channel(true);
             return Ok(Self {
@@ -98,13 +99,14 @@ impl Lease {
                 _alone: Some(alone),
             });
         };
-        let lease = LeaseManagerBuilder::new(client.clone(), NAME)
+        let lease = LeaseManagerBuilder::new(client.clone(), name)
             .with_namespace(namespace)
             .with_duration(SECONDS)
             .with_grace(GRACE_SECONDS)
             .build()
             .await
             .map_err(|source| LeaseError::Start {
+                name: name.to_owned(),
                 namespace: namespace.to_owned(),
                 source,
             })?;

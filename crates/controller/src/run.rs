@@ -27,6 +27,7 @@ use crate::{
     probe::Prober,
     queue::work,
     reconcile::{Context, reconcile},
+    scope::Scope,
     timing::Timing,
 };
 
@@ -62,21 +63,33 @@ pub struct AdmissionServer {
     pub certificates: Option<WebhookCertificates>,
 }
 
+/// Which of several controllers this is.
+#[derive(Clone, Copy, Debug)]
+pub struct Instance<'i> {
+    /// Where its Lease is; without one, no other process may run.
+    pub lease_namespace: Option<&'i str>,
+    /// Which Clusters it looks after.
+    pub scope: &'i Scope,
+}
+
 /// Runs until `shutdown`, and then gives the lease back; or until something ends that shouldn't.
-/// `lease_namespace` is where the lease is; without one, no other process may run.
 pub async fn run(
     client: Client,
-    lease_namespace: Option<&str>,
+    instance: Instance<'_>,
     server: AdmissionServer,
     timing: Timing,
     metrics: &Metrics,
     readiness: &Readiness,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), Error> {
+    let Instance { lease_namespace, scope } = instance;
+    let lease_name = scope.lease_name();
     let counters = Counters::register(metrics);
+    counters.stands_by(&lease_name);
     let of_certificates = CertificateMetrics::register(metrics);
     let (wake, mut woken) = unbounded_channel();
-    let (caches, watches) = Caches::watched(&client, &wake, readiness, &register_watches(metrics));
+    let of_watches = register_watches(metrics);
+    let (caches, watches) = Caches::watched(&client, &scope.namespaces, &wake, readiness, &of_watches);
     let definitions = Definitions::default();
     let mut fit = definitions.fit();
     let looks = {
@@ -90,7 +103,7 @@ pub async fn run(
     let mut watches = select_all(watches.chain([tokio::spawn(looks).boxed()]));
 
     let mut shutdown = pin!(shutdown);
-    let mut lease = Lease::start(&client, lease_namespace).await?;
+    let mut lease = Lease::start(&client, lease_namespace, &lease_name).await?;
     let won = async {
         lease.won().await?;
         caches.listed().await;
@@ -107,20 +120,21 @@ pub async fn run(
             return Ok(());
         }
     }
-    counters.leader.set(1);
-    tracing::info!("Leading");
+    counters.leads(&lease_name);
+    tracing::info!(lease = %lease_name, "Leading");
     caches.wake_all();
     let context = Context {
         recorder: Recorder::new(client.clone(), Reporter::from(FIELD_MANAGER)),
         kinds: Kinds::default(),
-        unused_kinds: UnusedKinds::default(),
+        unused_kinds: UnusedKinds::within(&scope.namespaces),
         leads: lease.leads(fit.clone()),
         counters,
         memory: Memory::default(),
         prober: Prober::new(wake),
-        hooks: Hooks::new(server.extension),
+        hooks: Hooks::new(server.extension, scope),
         cluster_api: ClusterApi::default(),
         timing,
+        scope: scope.clone(),
         caches: Arc::clone(&caches),
         client,
     };

@@ -18,7 +18,7 @@ use tokio::{
 
 use crate::api::call;
 
-/// The lease's name.
+/// The Lease's name, of a controller that looks after every Cluster; the names of others begin with it.
 pub const NAME: &str = "instar-controller";
 /// How long the Lease is valid after a renewal.
 const SECONDS: u64 = 15;
@@ -31,8 +31,9 @@ const GIVE_BACK: Duration = Duration::from_secs(5);
 /// Why this process can't be the leader.
 #[derive(Debug, thiserror::Error)]
 pub enum LeaseError {
-    #[error("cannot use the Lease {NAME} in the namespace {namespace}")]
+    #[error("cannot use the Lease {name} in the namespace {namespace}")]
     Start {
+        name: String,
         namespace: String,
         source: LeaseManagerError,
     },
@@ -55,12 +56,12 @@ pub(crate) enum Holder {
 
 impl Holder {
     /// As far as it can be read: what fails may be held. Without a namespace there is no Lease.
-    pub(crate) async fn read(client: &Client, namespace: Option<&str>) -> Self {
+    pub(crate) async fn read(client: &Client, namespace: Option<&str>, name: &str) -> Self {
         let Some(namespace) = namespace else {
             return Self::Nobody;
         };
         let api: Api<LeaseObject> = Api::namespaced(client.clone(), namespace);
-        match call(|| format!("reading Lease {NAME}"), api.get_opt(NAME)).await {
+        match call(|| format!("reading Lease {name}"), api.get_opt(name)).await {
             Ok(lease) => Self::of(lease.and_then(|lease| lease.spec).as_ref(), Timestamp::now()),
             Err(error) => {
                 tracing::debug!("{error}");
@@ -127,8 +128,8 @@ impl Leads {
 }
 
 impl Lease {
-    /// Takes part in the election in this namespace. Without a namespace this process is the leader.
-    pub(crate) async fn start(client: &Client, namespace: Option<&str>) -> Result<Self, LeaseError> {
+    /// Takes part in the election for a Lease in this namespace. Without a namespace this process is the leader.
+    pub(crate) async fn start(client: &Client, namespace: Option<&str>, name: &str) -> Result<Self, LeaseError> {
         let Some(namespace) = namespace else {
             let (alone, leads) = watch::channel(true);
             return Ok(Self {
@@ -137,13 +138,14 @@ impl Lease {
                 _alone: Some(alone),
             });
         };
-        let lease = LeaseManagerBuilder::new(client.clone(), NAME)
+        let lease = LeaseManagerBuilder::new(client.clone(), name)
             .with_namespace(namespace)
             .with_duration(SECONDS)
             .with_grace(GRACE_SECONDS)
             .build()
             .await
             .map_err(|source| LeaseError::Start {
+                name: name.to_owned(),
                 namespace: namespace.to_owned(),
                 source,
             })?;

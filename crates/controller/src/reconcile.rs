@@ -41,6 +41,7 @@ use crate::{
     metrics::{Counters, Pass},
     probe::{Prober, Wanted},
     queue::Next,
+    scope::Scope,
     timing::Timing,
     upgrade_spec::{Upgrades, reopened, started},
 };
@@ -83,6 +84,7 @@ pub(crate) struct Context {
     pub(crate) hooks: Hooks,
     pub(crate) cluster_api: ClusterApi,
     pub(crate) timing: Timing,
+    pub(crate) scope: Scope,
 }
 
 /// One pass over a Cluster, be it there or not.
@@ -93,6 +95,10 @@ pub(crate) async fn reconcile(context: &Context, cluster: Key) -> Next {
     }
     if context.caches.unlisted().is_some() || !context.leads.definitions_fit() {
         return Next::After(NOT_LISTED);
+    }
+    if !context.caches.is_taken(&context.scope.filter, &cluster) {
+        context.leave(&cluster);
+        return Next::OnChange;
     }
     context.prober.begin_pass(&cluster);
     let outcome = match context.caches.cluster(&cluster) {
@@ -142,6 +148,13 @@ enum Done {
 }
 
 impl Context {
+    /// Another controller looks after a Cluster, maybe since a moment ago: nothing is known of it, as after a start.
+    fn leave(&self, cluster: &Key) {
+        self.prober.begin_pass(cluster);
+        self.prober.end_pass(cluster);
+        self.memory.forget(cluster);
+    }
+
     /// What to do after a failure: how long to wait.
     fn failed(&self, cluster: &Key, error: &Error) -> Duration {
         let class = error.class();

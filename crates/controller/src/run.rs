@@ -28,8 +28,9 @@ use crate::{
     probe::Prober,
     queue::work,
     reconcile::{Context, reconcile, report_definitions},
+    scope::Scope,
     timing::Timing,
-    upgrade_metrics::UpgradeMetrics,
+    upgrade_metrics::{Taken, UpgradeMetrics},
 };
 
 /// How many Clusters are looked at at once.
@@ -71,23 +72,40 @@ pub struct AdmissionServer {
     pub certificates: Option<WebhookCertificates>,
 }
 
+/// Which of several controllers this is.
+#[derive(Clone, Copy, Debug)]
+pub struct Instance<'i> {
+    /// Where its Lease is; without one, no other process may run.
+    pub lease_namespace: Option<&'i str>,
+    /// Which Clusters it looks after.
+    pub scope: &'i Scope,
+}
+
 /// Runs until `shutdown`, and then gives the lease back; or until something ends that shouldn't. It asks for the lease only
 /// while the definitions fit.
-/// `lease_namespace` is where the lease is; without one, no other process may run.
 pub async fn run(
     client: Client,
-    lease_namespace: Option<&str>,
+    instance: Instance<'_>,
     server: AdmissionServer,
     timing: Timing,
     metrics: &Metrics,
     readiness: &Readiness,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), Error> {
+    let scope = instance.scope;
+    let lease_name = scope.lease_name();
     let counters = Counters::register(metrics);
+    counters.stands_by(&lease_name);
     let of_certificates = CertificateMetrics::register(metrics);
     let (wake, mut woken) = unbounded_channel();
-    let (caches, watches) = Caches::watched(&client, &wake, readiness, &register_watches(metrics));
-    UpgradeMetrics::register(metrics, caches.upgrade_cache(), counters.leader.clone());
+    let of_watches = register_watches(metrics);
+    let (caches, watches) = Caches::watched(&client, &scope.namespaces, &wake, readiness, &of_watches);
+    UpgradeMetrics::register(
+        metrics,
+        caches.upgrade_cache(),
+        counters.leader(&lease_name),
+        Taken::by(&caches, scope),
+    );
     let definitions = Definitions::default();
     let mut fit = definitions.fit();
     let recorder = Recorder::new(client.clone(), Reporter::from(FIELD_MANAGER));
@@ -108,7 +126,8 @@ pub async fn run(
     let process = Process {
         client,
         recorder,
-        lease_namespace,
+        instance,
+        lease_name,
         server,
         timing,
         counters,
@@ -126,14 +145,14 @@ pub async fn run(
             () = drain(&mut woken) => return Err(Error::QueueEnded),
             () = &mut shutdown => return Ok(()),
         }
-        let mut lease = Lease::start(&process.client, lease_namespace).await?;
+        let mut lease = Lease::start(&process.client, instance.lease_namespace, &process.lease_name).await?;
         let ended = tokio::select! {
             ended = process.lead(&mut lease, &mut woken, &fit) => ended,
             (ended, ..) = &mut watches => Err(ended_watch(ended)),
             () = &mut shutdown => Ok(Ended::Stopped),
         };
         // Nothing may ask any more whether this process leads: the Lease is released once nobody can.
-        process.counters.leader.set(0);
+        process.counters.stands_by(&process.lease_name);
         lease.give_back().await;
         match ended? {
             Ended::Stopped => return Ok(()),
@@ -157,7 +176,8 @@ enum Ended {
 struct Process<'a> {
     client: Client,
     recorder: Recorder,
-    lease_namespace: Option<&'a str>,
+    instance: Instance<'a>,
+    lease_name: String,
     server: AdmissionServer,
     timing: Timing,
     counters: Counters,
@@ -196,20 +216,21 @@ impl Process<'_> {
             () = self.caches.listed() => {}
             () = drain(woken) => return,
         }
-        self.counters.leader.set(1);
-        tracing::info!("Leading");
+        self.counters.leads(&self.lease_name);
+        tracing::info!(lease = %self.lease_name, "Leading");
         self.caches.wake_all();
         let context = Context {
             recorder: self.recorder.clone(),
             kinds: Kinds::default(),
-            unused_kinds: UnusedKinds::default(),
+            unused_kinds: UnusedKinds::within(&self.instance.scope.namespaces),
             leads,
             counters: self.counters.clone(),
             memory: Memory::default(),
             prober: Prober::new(self.wake.clone()),
-            hooks: Hooks::new(self.server.extension.clone()),
+            hooks: Hooks::new(self.server.extension.clone(), self.instance.scope),
             cluster_api: ClusterApi::default(),
             timing: self.timing,
+            scope: self.instance.scope.clone(),
             caches: Arc::clone(&self.caches),
             client: self.client.clone(),
         };
@@ -237,7 +258,7 @@ impl Process<'_> {
         };
         let mut told = Told::default();
         loop {
-            let next = match Holder::read(&self.client, self.lease_namespace).await {
+            let next = match Holder::read(&self.client, self.instance.lease_namespace, &self.lease_name).await {
                 Holder::Nobody => keeper.round(&mut told).await,
                 Holder::Somebody => HELD,
             };

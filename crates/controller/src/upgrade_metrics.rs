@@ -14,23 +14,60 @@ use prometheus_client::{
 };
 
 use crate::{
-    caches::Object,
+    caches::{Caches, Group, Object},
+    scope::{Scope, WatchFilter},
     upgrade_spec::{finished_phase, started},
 };
 
 /// The cache of upgrades.
 type Upgrades = Cache<Object<ClusterUpgrade>>;
 
-/// Counts the upgrades of a cache while this process leads: so that the sum over all processes counts each once.
+/// Counts the upgrades of a cache while this process leads, of the Clusters that it looks after: so that the sum over all
+/// processes counts each once.
 #[derive(Debug)]
 pub(crate) struct UpgradeMetrics {
     upgrades: Arc<Upgrades>,
     leader: Gauge,
+    taken: Taken,
+}
+
+/// Which Clusters are looked after.
+pub(crate) struct Taken(Option<(Arc<Caches>, WatchFilter)>);
+
+impl Taken {
+    pub(crate) fn all() -> Self {
+        Self(None)
+    }
+
+    pub(crate) fn by(caches: &Arc<Caches>, scope: &Scope) -> Self {
+        match &scope.filter {
+            WatchFilter::All => Self::all(),
+            filter @ WatchFilter::Label(_) => Self(Some((Arc::clone(caches), filter.clone()))),
+        }
+    }
+
+    fn has(&self, group: &Group) -> bool {
+        match (&self.0, group) {
+            (Some((caches, filter)), Group::Cluster(cluster)) => caches.is_taken(filter, cluster),
+            (_, _) => true,
+        }
+    }
+}
+
+impl fmt::Debug for Taken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let filter = self.0.as_ref().map(|(_, filter)| filter);
+        f.debug_tuple("Taken").field(&filter).finish()
+    }
 }
 
 impl UpgradeMetrics {
-    pub(crate) fn register(metrics: &Metrics, upgrades: Arc<Upgrades>, leader: Gauge) {
-        metrics.register_collector(Self { upgrades, leader });
+    pub(crate) fn register(metrics: &Metrics, upgrades: Arc<Upgrades>, leader: Gauge, taken: Taken) {
+        metrics.register_collector(Self {
+            upgrades,
+            leader,
+            taken,
+        });
     }
 
     fn counts(&self) -> Counts {
@@ -38,8 +75,11 @@ impl UpgradeMetrics {
         if self.leader.get() == 0 {
             return counts;
         }
+        // Whether a Cluster is looked after is asked of another cache, and nobody holds two.
+        let mut clusters: Vec<Group> = self.upgrades.read().groups().cloned().collect();
+        clusters.retain(|cluster| self.taken.has(cluster));
         let upgrades = self.upgrades.read();
-        for cluster in upgrades.groups() {
+        for cluster in &clusters {
             let of_cluster: Vec<_> = upgrades.group(cluster).map(|(_, kept)| kept.as_object()).collect();
             counts.add(&of_cluster);
         }
@@ -312,7 +352,7 @@ mod tests {
 
         let metrics = Metrics::default();
         let (upgrades, leader) = (Arc::new(Upgrades::default()), Gauge::default());
-        UpgradeMetrics::register(&metrics, Arc::clone(&upgrades), leader.clone());
+        UpgradeMetrics::register(&metrics, Arc::clone(&upgrades), leader.clone(), Taken::all());
         let row = Row {
             key: Key::new("n", "up-10"),
             read: Ok(Object::new(upgrade(10, "ControlPlane", &[("Error", 20)]))),

@@ -73,8 +73,9 @@ pub enum Error {
     /// The controller runs.
     #[error(
         "the controller {holder} runs (Lease {namespace}/{name}) and would hold the objects again, so nothing is taken off: \
-         stop it first, with kubectl scale deployment {} -n {namespace} --replicas=0",
-        instar_controller::LEASE_NAME
+         stop it first: kubectl scale deployment {} -n {namespace} --replicas=0{}",
+        instar_controller::LEASE_NAME,
+        other_deployment(name)
     )]
     Running {
         /// The Lease's namespace.
@@ -92,6 +93,15 @@ pub enum Error {
     },
 }
 
+/// Only the Deployment of a controller that looks after every Cluster has a name that is known.
+fn other_deployment(lease: &str) -> &'static str {
+    if lease == instar_controller::LEASE_NAME {
+        ""
+    } else {
+        ", with the name of the Deployment that runs it with --watch-filter or --namespace"
+    }
+}
+
 /// Takes off all marks. `print` writes a line for each object to standard output, as soon as it is true.
 pub(crate) async fn run<E: From<Error>>(
     args: &ReleaseHoldsArgs,
@@ -100,7 +110,7 @@ pub(crate) async fn run<E: From<Error>>(
     let client = cluster::connect(args.kubeconfig.as_deref(), args.context.as_deref()).await;
     let client = client.map_err(Error::Cluster)?;
     if !args.dry_run {
-        lease::refuse_running(&client).await?;
+        lease::refuse_running(&client, args.namespace.as_deref()).await?;
     }
     let write = if args.dry_run { Write::Said } else { Write::Made };
     release(&client, args.namespace.as_deref(), write, &print).await

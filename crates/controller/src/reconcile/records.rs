@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 use instar_api::{
     ClusterUpgrade, ClusterUpgradeStatus, FINISHED_ANNOTATION, GATE_HISTORY_ANNOTATION, STARTED_ANNOTATION,
 };
-use instar_capi::Cluster;
+use instar_capi::{Cluster, labels::WATCH_FILTER};
 use instar_planner::{PinnedPath, plan};
 use instar_watch::{Key, Lookup};
 use jiff::Timestamp;
@@ -194,9 +194,14 @@ impl Context {
         Ok(Done::Idle)
     }
 
-    /// There is no such Cluster: what is asked of it says so.
+    /// There is no such Cluster: what is asked of it says so. Where several controllers run, the label of the record names
+    /// the one that says it: one that has yet to see the Cluster of another one would write over its status.
     pub(super) async fn report_missing_cluster(&self, cluster: &Key) -> Result<Done, Error> {
         for upgrade in self.caches.of::<ClusterUpgrade>(cluster) {
+            let label = upgrade.labels().get(WATCH_FILTER);
+            if !self.scope.filter.takes(label.map(String::as_str)) {
+                continue;
+            }
             // It may have come in the meantime.
             if !matches!(self.caches.cluster(cluster), Lookup::Absent) {
                 return Ok(Done::Until(Duration::ZERO));

@@ -58,10 +58,13 @@ async fn without_definitions_it_makes_certificates_and_does_not_ask_for_the_leas
             seconds: 31_536_000,
         }),
     };
-    let (metrics, readiness) = (Metrics::default(), Readiness::default());
+    let (metrics, readiness, scope) = (Metrics::default(), Readiness::default(), Scope::default());
     let ended = run(
         asked.client(),
-        Some("n"),
+        Instance {
+            lease_namespace: Some("n"),
+            scope: &scope,
+        },
         server,
         Timing::in_seconds(60, 600),
         &metrics,

@@ -59,20 +59,20 @@ pub(super) const ALERTS: [Alert; 11] = [
     },
     Alert {
         name: "InstarNoLeader",
-        expression: "absent(instar_leader == 1)",
+        expression: "max by (lease) (instar_leader) == 0 or absent(instar_leader)",
         lasts: "10m",
         severity: Severity::Critical,
         summary: "No controller of Instar leads",
-        description: "No Pod of the Deployment instar-controller has held the lease for 10 minutes, so every upgrade stands \
-                      still.",
+        description: "No Pod of the controller has held its lease {{ $labels.lease }} for 10 minutes, so every upgrade of its \
+                      Clusters stands still.",
     },
     Alert {
         name: "InstarTwoLeaders",
-        expression: "sum(instar_leader) > 1",
+        expression: "sum by (lease) (instar_leader) > 1",
         lasts: "5m",
         severity: Severity::Warning,
         summary: "Several controllers of Instar lead",
-        description: "{{ $value }} Pods say that they hold the lease. Each write names the version of what it read, so nothing \
+        description: "{{ $value }} Pods say that they hold the lease {{ $labels.lease }}. Each write names the version of what it read, so nothing \
                       is done twice, but they work against each other.",
     },
     Alert {

@@ -81,7 +81,7 @@ pub(super) const PANELS: [Panel; 14] = [
     Panel {
         title: "Leader",
         unit: "short",
-        queries: &[("instar_leader", "{{pod}}")],
+        queries: &[("instar_leader", "{{lease}} {{pod}}")],
     },
     Panel {
         title: "Certificate: time left",

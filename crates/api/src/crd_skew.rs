@@ -41,6 +41,26 @@ impl SkewVerdict {
     }
 }
 
+/// For how long an admission server that was ready stays so with a CustomResourceDefinition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ServerStays {
+    /// For some minutes.
+    AWhile,
+    /// Without a limit.
+    Ready,
+}
+
+impl ServerStays {
+    /// As the page has it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::AWhile => "for 5 minutes",
+            Self::Ready => "without a limit",
+        }
+    }
+}
+
 macro_rules! skews {
     ($($variant:ident: $verdict:ident, $what:literal, $why:literal, $remedy:literal;)+) => {
         /// How a CustomResourceDefinition and a program fit.
@@ -129,6 +149,18 @@ skews! {
 }
 
 impl CrdSkew {
+    /// For how long a server that was ready stays so. It writes nothing of these kinds, and of newer definitions it reads
+    /// all that it knows: without it every guarded edit would be refused, for as long as the new servers don't start.
+    #[must_use]
+    pub const fn server_stays(self) -> ServerStays {
+        match self {
+            Self::Missing | Self::UnknownStored | Self::OlderMinor | Self::MissingFields => ServerStays::AWhile,
+            Self::NewerMinor | Self::NewerPatch | Self::OlderPatch | Self::UnknownOrigin | Self::Same => {
+                ServerStays::Ready
+            }
+        }
+    }
+
     /// How a definition that was found fits a program of a version; `None` is one that is missing.
     #[must_use]
     pub fn of(found: Option<&FoundDefinition>, program: &Version) -> Self {

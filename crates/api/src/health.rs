@@ -74,6 +74,9 @@ pub enum HealthImpact {
 }
 
 impl HealthLevel {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Info, Self::Warning, Self::Error];
+
     /// The level as it is written.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

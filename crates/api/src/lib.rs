@@ -41,7 +41,7 @@ pub use addon::{
 pub use approval::{Approval, ApprovalPoint, ApprovalPolicy, ApprovedPart};
 pub use canary::Canary;
 pub use catalog_name::CatalogName;
-pub use crd_skew::{CrdSkew, FoundDefinition, SkewVerdict};
+pub use crd_skew::{CrdSkew, FoundDefinition, ServerStays, SkewVerdict};
 pub use definition::{Definition, INSTAR_VERSION, STORED_VERSION, instar_version, read_version, schema_at};
 pub use etcd_snapshot::{EtcdSnapshotParameters, EtcdSnapshotStatus, SnapshotObserve};
 pub use event::{EventReason, EventSeverity};

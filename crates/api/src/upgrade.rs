@@ -469,6 +469,21 @@ impl ClusterUpgradeStatus {
 }
 
 impl UpgradePhase {
+    /// All of them.
+    pub const ALL: [Self; 11] = [
+        Self::Pending,
+        Self::Held,
+        Self::ControlPlane,
+        Self::Workers,
+        Self::Verifying,
+        Self::Completed,
+        Self::Refused,
+        Self::RollingBack,
+        Self::RolledBack,
+        Self::Aborted,
+        Self::Failed,
+    ];
+
     /// Whether an upgrade in this phase does nothing more of its own.
     #[must_use]
     pub const fn is_finished(self) -> bool {

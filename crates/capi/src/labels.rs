@@ -3,6 +3,10 @@
 /// On every object of a cluster: the Cluster's name.
 pub const CLUSTER_NAME: &str = "cluster.x-k8s.io/cluster-name";
 
+/// On a Cluster: which of several controllers looks after it, those that run with `--watch-filter` of this value.
+/// Source: `WatchLabel` of cluster-api's api/core/v1beta2.
+pub const WATCH_FILTER: &str = "cluster.x-k8s.io/watch-filter";
+
 /// On a MachineSet that a MachineDeployment has made: its name.
 pub const DEPLOYMENT_NAME: &str = "cluster.x-k8s.io/deployment-name";
 

@@ -121,6 +121,11 @@ impl Error {
         }
     }
 
+    /// Another client made or changed the object in between.
+    pub(crate) fn is_written_by_another(&self) -> bool {
+        matches!(self, Self::Call { source: kube::Error::Api(status), .. } if status.code == 409)
+    }
+
     pub(crate) fn class(&self) -> Class {
         match self {
             Self::Call { source, .. } => class(source),

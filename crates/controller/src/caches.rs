@@ -15,18 +15,21 @@ use std::{collections::BTreeSet, marker::PhantomData, sync::Arc};
 
 use futures::future::BoxFuture;
 use instar_api::{ClusterUpgrade, KubernetesRelease, UpgradePolicy};
-use instar_capi::{Cluster, ClusterClass, KubeadmControlPlane, Machine, MachineDeployment, MachinePool, MachineSet};
+use instar_capi::{
+    Cluster, ClusterClass, KubeadmControlPlane, Machine, MachineDeployment, MachinePool, MachineSet,
+    labels::WATCH_FILTER,
+};
 use instar_catalog::Catalogs;
 use instar_planner::{Observed, Unreadable, Unversioned};
 use instar_serve::Readiness;
 use instar_watch::{
-    Cache, CurrentCatalogs, DynamicKept, DynamicWatches, Entry, Hooks, KeptSink, Key, Lookup, Row, SharedTexts, Target,
-    Watch, WatchHealth, WatchMetrics, WatchState, config, watch_kind,
+    Cache, CurrentCatalogs, DynamicKept, DynamicWatches, Entry, Hooks, KeptSink, Key, Lookup, Namespaces, Row, ScopeOf,
+    SharedTexts, Target, Watch, WatchHealth, WatchMetrics, WatchState, config, watch_kind,
 };
-use kube::{Api, Client};
+use kube::Client;
 use tokio::sync::{mpsc::UnboundedSender, watch};
 
-use crate::rbac::Watched;
+use crate::{rbac::Watched, scope::WatchFilter};
 use classes::KeptClass;
 pub(crate) use control_planes::ForeignControlPlane;
 pub(crate) use infrastructure_pools::KeptInfrastructurePool;
@@ -81,6 +84,7 @@ impl Caches {
     /// The caches, and the watches that fill them for as long as they are polled.
     pub(crate) fn watched(
         client: &Client,
+        namespaces: &Namespaces,
         wake: &Wake,
         readiness: &Readiness,
         metrics: &WatchMetrics,
@@ -107,6 +111,7 @@ impl Caches {
         let starting = Starting {
             caches: &caches,
             client,
+            namespaces,
             readiness,
             metrics,
         };
@@ -168,6 +173,20 @@ impl Caches {
             Lookup::Pending => Lookup::Pending,
             Lookup::Unavailable(why) => Lookup::Unavailable(why),
             Lookup::Unwatched => Lookup::Unwatched,
+        }
+    }
+
+    /// Whether a Cluster is looked after under this filter. One that isn't there is: each record of it says by its own label
+    /// whose it is.
+    pub(crate) fn is_taken(&self, filter: &WatchFilter, cluster: &Key) -> bool {
+        let clusters = self.clusters.read();
+        match (clusters.get(cluster), clusters.unreadable(cluster)) {
+            (Some(kept), _) => filter.takes(kept.watch_filter()),
+            (None, Some(unreadable)) => {
+                let labels = unreadable.metadata.labels.as_ref();
+                filter.takes(labels.and_then(|labels| labels.get(WATCH_FILTER)).map(String::as_str))
+            }
+            (None, None) => true,
         }
     }
 
@@ -237,6 +256,11 @@ impl Caches {
         }
     }
 
+    /// All `ClusterUpgrade`s, to be counted.
+    pub(crate) fn upgrade_cache(&self) -> Arc<Cache<Object<ClusterUpgrade>>> {
+        Arc::clone(&self.upgrades)
+    }
+
     /// The policies of a namespace.
     pub(crate) fn policies(&self, namespace: &str) -> Vec<Arc<UpgradePolicy>> {
         self.group(&Group::Namespace(namespace.into()))
@@ -294,6 +318,7 @@ impl Caches {
 struct Starting<'a> {
     caches: &'a Arc<Caches>,
     client: &'a Client,
+    namespaces: &'a Namespaces,
     readiness: &'a Readiness,
     metrics: &'a WatchMetrics,
 }
@@ -313,8 +338,9 @@ impl Starting<'_> {
             kind: resource.to_owned(),
             hooks: CacheHooks(Arc::clone(self.caches), PhantomData::<K>),
         };
+        let namespaces = K::namespaces(self.namespaces);
         Box::pin(async move {
-            watch_kind(watch, |client, _| Api::all(client), &mut sink).await;
+            watch_kind(watch, |client, _| K::Scope::api(client, &namespaces), &mut sink).await;
             resource
         })
     }
@@ -327,6 +353,7 @@ impl Starting<'_> {
     ) -> Watching {
         let wake = self.caches.wake.clone();
         watches.on_change(move |groups| wake_groups(&wake, groups));
+        watches.within(self.namespaces);
         let run = Arc::clone(watches).run(self.client.clone(), self.metrics.clone(), config().page_size(PAGE));
         Box::pin(async move {
             run.await;

@@ -16,6 +16,7 @@ mod issue;
 mod metrics;
 mod read;
 mod store;
+mod told;
 
 use std::{net::IpAddr, time::Duration};
 
@@ -27,10 +28,11 @@ use kube::{
     runtime::events::{Event, EventType, Recorder},
 };
 use rustls::pki_types::ServerName;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 pub use configurations::WebhookConfiguration;
 pub(crate) use metrics::CertificateMetrics;
+pub(crate) use told::Told;
 
 use crate::{
     api::{self, call},
@@ -39,9 +41,10 @@ use crate::{
     text::cut,
 };
 use decision::{
-    Certified, Configuration, Endpoints, Entry, Extension, Lifetimes, Rewrite, Seen, Step, Stored, next_step,
+    Certified, Configuration, Endpoints, Entry, Extension, Lifetimes, Rewrite, Seen, Signer, Step, Stored, next_step,
 };
 use metrics::Kept;
+use told::{LONG, Say};
 
 /// How often all is looked at.
 const ROUND: Duration = Duration::from_mins(1);
@@ -92,6 +95,12 @@ enum Error {
     Call(#[from] api::Error),
     #[error("cannot make a certificate: {0}")]
     Make(#[from] rcgen::Error),
+    #[error(
+        "the CA in Secret {secret} can't be used: a client that trusts it would refuse the certificates that it signs for \
+         {host}, for instance since its name constraints or key usages don't allow them. Delete that Secret, and the \
+         controller makes another CA"
+    )]
+    Refused { secret: String, host: String },
 }
 
 /// What keeps them.
@@ -115,33 +124,44 @@ struct World {
 impl Keeper<'_> {
     /// Looks again and again, and makes what is missing or about to end.
     pub(crate) async fn run(&self) {
-        self.metrics.begin();
-        let mut told = String::new();
+        let mut told = Told::default();
         loop {
-            match self.steps().await {
-                Ok(Step::Settled(until)) => {
-                    told.clear();
-                    sleep(pause(Timestamp::now(), until)).await;
-                }
-                Ok(Step::Wait(what)) => {
-                    if told != what {
-                        tracing::info!("Waiting with the webhooks' certificates: {what}");
-                        told = what;
-                    }
-                    sleep(SOON).await;
-                }
-                Ok(Step::MakeAuthority(_) | Step::Trust { .. } | Step::MakeLeaf { .. } | Step::AskEndpoints) => {
-                    sleep(SOON).await;
-                }
-                Err(error) => {
-                    let text = error.to_string();
-                    if told != text {
-                        tracing::warn!("Cannot keep the webhooks' certificates: {text}");
+            sleep(self.round(&mut told).await).await;
+        }
+    }
+
+    /// Makes what is missing or about to end, and says when to look again.
+    pub(crate) async fn round(&self, told: &mut Told) -> Duration {
+        match self.steps().await {
+            Ok(Step::Settled(until)) => {
+                told.clear();
+                pause(Timestamp::now(), until)
+            }
+            Ok(Step::Wait(what)) => {
+                match told.waits(&what, Instant::now()) {
+                    Say::Nothing => {}
+                    Say::Logged => tracing::info!("Waiting with the webhooks' certificates: {what}"),
+                    Say::Published => {
+                        let minutes = LONG.as_secs() / 60;
+                        let text = format!("Waiting for more than {minutes} minutes: {what}");
+                        tracing::warn!("{text}");
                         self.publish(EventReason::CertificatesFailed, &text).await;
-                        told = text;
                     }
-                    sleep(SOON).await;
                 }
+                if told.waits_long() { ROUND } else { SOON }
+            }
+            Ok(Step::MakeAuthority(_) | Step::Trust { .. } | Step::MakeLeaf { .. } | Step::AskEndpoints) => SOON,
+            Err(Error::Call(error)) if error.is_written_by_another() => {
+                tracing::debug!("{error}");
+                SOON
+            }
+            Err(error) => {
+                let text = error.to_string();
+                if told.is_news(&text) {
+                    tracing::warn!("Cannot keep the webhooks' certificates: {text}");
+                    self.publish(EventReason::CertificatesFailed, &text).await;
+                }
+                SOON
             }
         }
     }
@@ -308,13 +328,18 @@ impl Keeper<'_> {
         let certificates = self.certificates;
         let name = &certificates.secret;
         self.still_leads()?;
+        let hosts = certificates.all_hosts();
+        let made = issue::leaf(authority, &hosts, world.seen.lifetimes, world.seen.now)?;
+        // Stored, it would be made again and again.
+        let (certificate, key) = (made.certificate.as_bytes(), made.key.as_bytes());
+        let read = read::leaf(certificate, key, &hosts, Some(&authority.certificate));
+        if !read.is_ok_and(|leaf| leaf.signer == Signer::Current) {
+            return Err(Error::Refused {
+                secret: certificates.authority_secret.clone(),
+                host: certificates.host(),
+            });
+        }
         tracing::info!(secret = name, "Making a certificate for the admission server: {why}");
-        let made = issue::leaf(
-            authority,
-            &certificates.all_hosts(),
-            world.seen.lifetimes,
-            world.seen.now,
-        )?;
         let text = read::pem(bundle);
         let secrets = self.secrets();
         store::write_pair(&secrets, name, &world.secret, &made.certificate, &made.key, Some(&text)).await?;

@@ -18,6 +18,7 @@ use crate::{
     api::{Error, call},
     caches::Caches,
     lease::Leads,
+    scope::Scope,
 };
 use extension::Found;
 pub use extension::{ExtensionCa, ExtensionServer, remove_extension_config};
@@ -33,6 +34,8 @@ const SOON: Duration = Duration::from_secs(5);
 pub(crate) struct Hooks {
     /// Absent where nothing says how Cluster API reaches the server.
     server: Option<ExtensionServer>,
+    /// Where it isn't every Cluster, another controller may know of a server.
+    scope: Scope,
     known: watch::Sender<Known>,
 }
 
@@ -67,7 +70,7 @@ enum Wakes {
 }
 
 impl Hooks {
-    pub(crate) fn new(server: Option<ExtensionServer>) -> Self {
+    pub(crate) fn new(server: Option<ExtensionServer>, scope: &Scope) -> Self {
         let known = match &server {
             Some(_) => Known::Unknown("Cluster API has not been asked yet".to_owned()),
             None => Known::Off(
@@ -77,6 +80,7 @@ impl Hooks {
         };
         Self {
             server,
+            scope: scope.clone(),
             known: watch::Sender::new(known),
         }
     }
@@ -93,7 +97,7 @@ impl Hooks {
     /// Looks again and again, and wakes all Clusters when something has changed for one of them.
     pub(crate) async fn run(&self, client: &Client, caches: &Arc<Caches>, leads: &Leads) {
         let Some(server) = &self.server else {
-            return without_server(client, leads).await;
+            return self.without_server(client, leads).await;
         };
         loop {
             if !leads.now() {
@@ -128,6 +132,22 @@ impl Hooks {
             }
             sleep(next).await;
         }
+    }
+
+    /// Without a server Cluster API would go on asking by an ExtensionConfig of before, and nothing would answer any more.
+    async fn without_server(&self, client: &Client, leads: &Leads) {
+        if !self.scope.is_whole() {
+            return std::future::pending().await;
+        }
+        while !leads.now() {
+            sleep(SOON).await;
+        }
+        let why = "the controller knows of no server for it";
+        while let Err(error) = extension::remove(client, why, extension::Write::Made).await {
+            tracing::warn!("Cannot delete the ExtensionConfig of before: {error}");
+            sleep(ROUND).await;
+        }
+        std::future::pending::<()>().await;
     }
 }
 
@@ -196,28 +216,16 @@ impl Known {
     }
 }
 
-/// Without a server Cluster API would go on asking by an ExtensionConfig of before, and nothing would answer any more.
-async fn without_server(client: &Client, leads: &Leads) {
-    while !leads.now() {
-        sleep(SOON).await;
-    }
-    while let Err(error) = extension::remove(
-        client,
-        "the controller knows of no server for it",
-        extension::Write::Made,
-    )
-    .await
-    {
-        tracing::warn!("Cannot delete the ExtensionConfig of before: {error}");
-        sleep(ROUND).await;
-    }
-    std::future::pending::<()>().await;
-}
-
 async fn look(client: &Client, server: &ExtensionServer) -> Result<Known, Error> {
+    // It is one object for all controllers that run: read before the namespaces, so that one that another controller has
+    // applied for a namespace that opted in meanwhile isn't deleted.
+    let before = extension::ours(client).await?;
     let namespaces = opted_in(client).await?;
     let found = if namespaces.is_empty() {
-        extension::remove(client, "no namespace opts in to Runtime Hooks", extension::Write::Made).await?;
+        if let Some(unused) = before {
+            let why = "no namespace opts in to Runtime Hooks";
+            extension::delete(client, &unused, why, extension::Write::Made).await?;
+        }
         extension::apply(client, server, extension::Write::Tried).await?
     } else {
         extension::apply(client, server, extension::Write::Made).await?

@@ -6,7 +6,9 @@
 use std::time::Duration;
 
 use instar_watch::DefinitionsFit;
-use kube::Client;
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::coordination::v1::{Lease as LeaseObject, LeaseSpec};
+use kube::{Api, Client};
 use kube_lease_manager::{LeaseManager, LeaseManagerBuilder, LeaseManagerError};
 use tokio::{
     sync::watch,
@@ -14,7 +16,9 @@ use tokio::{
     time::timeout,
 };
 
-/// The lease's name.
+use crate::api::call;
+
+/// The Lease's name, of a controller that looks after every Cluster; the names of others begin with it.
 pub const NAME: &str = "instar-controller";
 /// How long the Lease is valid after a renewal.
 const SECONDS: u64 = 15;
@@ -27,8 +31,9 @@ const GIVE_BACK: Duration = Duration::from_secs(5);
 /// Why this process can't be the leader.
 #[derive(Debug, thiserror::Error)]
 pub enum LeaseError {
-    #[error("cannot use the Lease {NAME} in the namespace {namespace}")]
+    #[error("cannot use the Lease {name} in the namespace {namespace}")]
     Start {
+        name: String,
         namespace: String,
         source: LeaseManagerError,
     },
@@ -40,6 +45,42 @@ pub enum LeaseError {
     Panicked(#[source] JoinError),
     #[error("another process holds the Lease")]
     Lost,
+}
+
+/// Whether some process has the Lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Holder {
+    Somebody,
+    Nobody,
+}
+
+impl Holder {
+    /// As far as it can be read: what fails may be held. Without a namespace there is no Lease.
+    pub(crate) async fn read(client: &Client, namespace: Option<&str>, name: &str) -> Self {
+        let Some(namespace) = namespace else {
+            return Self::Nobody;
+        };
+        let api: Api<LeaseObject> = Api::namespaced(client.clone(), namespace);
+        match call(|| format!("reading Lease {name}"), api.get_opt(name)).await {
+            Ok(lease) => Self::of(lease.and_then(|lease| lease.spec).as_ref(), Timestamp::now()),
+            Err(error) => {
+                tracing::debug!("{error}");
+                Self::Somebody
+            }
+        }
+    }
+
+    fn of(spec: Option<&LeaseSpec>, now: Timestamp) -> Self {
+        let until = spec.and_then(|spec| {
+            spec.holder_identity.as_deref().filter(|holder| !holder.is_empty())?;
+            let lasts = SignedDuration::from_secs(spec.lease_duration_seconds?.into());
+            spec.renew_time.as_ref()?.0.checked_add(lasts).ok()
+        });
+        match until {
+            Some(until) if now < until => Self::Somebody,
+            Some(_) | None => Self::Nobody,
+        }
+    }
 }
 
 /// Whether this process leads.
@@ -59,8 +100,7 @@ pub(crate) struct Leads {
 }
 
 impl Leads {
-    /// Of a process that is alone, and stays so.
-    #[cfg(test)]
+    /// Of a process that may write though it hasn't asked for the Lease.
     pub(crate) fn alone() -> Self {
         Self {
             leads: watch::channel(true).1,
@@ -71,7 +111,10 @@ impl Leads {
     /// Of a process that doesn't lead.
     #[cfg(test)]
     pub(crate) fn lost() -> Self {
-        Self(watch::channel(false).1)
+        Self {
+            leads: watch::channel(false).1,
+            definitions: DefinitionsFit::fitting(),
+        }
     }
 
     pub(crate) fn now(&self) -> bool {
@@ -85,8 +128,8 @@ impl Leads {
 }
 
 impl Lease {
-    /// Takes part in the election in this namespace. Without a namespace this process is the leader.
-    pub(crate) async fn start(client: &Client, namespace: Option<&str>) -> Result<Self, LeaseError> {
+    /// Takes part in the election for a Lease in this namespace. Without a namespace this process is the leader.
+    pub(crate) async fn start(client: &Client, namespace: Option<&str>, name: &str) -> Result<Self, LeaseError> {
         let Some(namespace) = namespace else {
             let (alone, leads) = watch::channel(true);
             return Ok(Self {
@@ -95,13 +138,14 @@ impl Lease {
                 _alone: Some(alone),
             });
         };
-        let lease = LeaseManagerBuilder::new(client.clone(), NAME)
+        let lease = LeaseManagerBuilder::new(client.clone(), name)
             .with_namespace(namespace)
             .with_duration(SECONDS)
             .with_grace(GRACE_SECONDS)
             .build()
             .await
             .map_err(|source| LeaseError::Start {
+                name: name.to_owned(),
                 namespace: namespace.to_owned(),
                 source,
             })?;
@@ -118,6 +162,11 @@ impl Lease {
             leads: self.leads.clone(),
             definitions,
         }
+    }
+
+    /// Of who writes nothing into objects of our kinds.
+    pub(crate) fn leads_whatever_fits(&self) -> Leads {
+        self.leads(DefinitionsFit::fitting())
     }
 
     /// Waits until this process leads.
@@ -158,6 +207,33 @@ impl Lease {
             Ok(Ok(_)) => LeaseError::Quiet,
             Ok(Err(error)) => LeaseError::Ended(error),
             Err(panicked) => LeaseError::Panicked(panicked),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+
+    use super::*;
+
+    #[test]
+    fn a_lease_that_was_given_back_or_has_expired_is_nobody_s() {
+        let renewed: Timestamp = "2026-11-20T12:00:00Z".parse().unwrap();
+        let spec = |holder: &str| LeaseSpec {
+            holder_identity: Some(holder.to_owned()),
+            lease_duration_seconds: Some(15),
+            renew_time: Some(MicroTime(renewed)),
+            ..LeaseSpec::default()
+        };
+        let at = |seconds| renewed + SignedDuration::from_secs(seconds);
+        for (spec, now, holder) in [
+            (Some(spec("pod-1")), at(14), Holder::Somebody),
+            (Some(spec("pod-1")), at(15), Holder::Nobody),
+            (Some(spec("")), at(1), Holder::Nobody),
+            (None, at(1), Holder::Nobody),
+        ] {
+            assert_eq!(Holder::of(spec.as_ref(), now), holder, "{spec:?} {now}");
         }
     }
 }

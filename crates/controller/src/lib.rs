@@ -32,8 +32,10 @@ mod rbac;
 mod reconcile;
 mod report;
 mod run;
+mod scope;
 mod text;
 mod timing;
+mod upgrade_metrics;
 mod upgrade_spec;
 
 pub use certificates::{WebhookCertificates, WebhookConfiguration, webhook_host};
@@ -41,5 +43,6 @@ pub use hooks::{ExtensionCa, ExtensionServer, remove_extension_config};
 pub use lease::{LeaseError, NAME as LEASE_NAME};
 pub use metrics::register;
 pub use rbac::{LEASE_RULES, RULES, WORKLOAD_RULES, Watched};
-pub use run::{AdmissionServer, Error, run};
+pub use run::{AdmissionServer, Error, Instance, run};
+pub use scope::{Scope, ScopeError, WatchFilter, namespaces, namespaces_of_lease, watch_filter};
 pub use timing::Timing;

@@ -1,5 +1,7 @@
 //! What is counted.
 
+use std::sync::Arc;
+
 use instar_serve::Metrics;
 use instar_watch::WatchMetrics;
 use prometheus_client::{
@@ -10,8 +12,10 @@ use prometheus_client::{
 use crate::{
     caches::{CONTROL_PLANES, INFRASTRUCTURE_POOLS, TEMPLATES},
     certificates::CertificateMetrics,
+    lease::NAME as LEASE_NAME,
     rbac::Watched,
     report::{GateEdge, GateKind},
+    upgrade_metrics::{Taken, UpgradeMetrics},
 };
 
 /// How a pass over a Cluster ended.
@@ -187,19 +191,27 @@ impl EncodeLabelValue for GateEdge {
     }
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Leader {
+    /// The Lease's name: each of several controllers has its own leader.
+    lease: String,
+}
+
 /// The counters.
 #[derive(Clone, Debug)]
 pub(crate) struct Counters {
     passes: Family<Passes, Counter>,
     writes: Family<Writes, Counter>,
     gate_changes: Family<GateChanges, Counter>,
-    pub(crate) leader: Gauge,
+    leader: Family<Leader, Gauge>,
 }
 
 /// Registers what the controller tells, as [`run`](crate::run) does.
 pub fn register(metrics: &Metrics) {
-    drop((Counters::register(metrics), register_watches(metrics)));
+    Counters::register(metrics).stands_by(LEASE_NAME);
+    drop(register_watches(metrics));
     CertificateMetrics::register(metrics).begin();
+    UpgradeMetrics::register(metrics, Arc::default(), Gauge::default(), Taken::all());
 }
 
 /// Registers how the watches fare.
@@ -220,7 +232,7 @@ impl Counters {
                 "Gates of upgrades that opened or closed",
                 Family::default(),
             ),
-            leader: metrics.register("leader", "Whether this process holds the lease", Gauge::default()),
+            leader: metrics.register("leader", "Whether this process holds the lease", Family::default()),
         };
         for outcome in Pass::ALL {
             drop(registered.passes.get_or_create(&Passes { outcome }));
@@ -234,6 +246,26 @@ impl Counters {
             }
         }
         registered
+    }
+
+    /// This process would take the Lease of this name.
+    pub(crate) fn stands_by(&self, lease: &str) {
+        self.set_leader(lease, 0);
+    }
+
+    /// This process has it.
+    pub(crate) fn leads(&self, lease: &str) {
+        self.set_leader(lease, 1);
+    }
+
+    fn set_leader(&self, lease: &str, value: i64) {
+        self.leader(lease).set(value);
+    }
+
+    /// Whether this process has the Lease of this name.
+    pub(crate) fn leader(&self, lease: &str) -> Gauge {
+        let lease = lease.to_owned();
+        self.leader.get_or_create(&Leader { lease }).clone()
     }
 
     pub(crate) fn pass(&self, outcome: Pass) {

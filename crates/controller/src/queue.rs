@@ -28,7 +28,7 @@ pub(crate) enum Next {
 /// Passes over each Cluster that is woken, until nothing can wake one any more. One that is woken while its pass
 /// runs is looked at again after it.
 pub(crate) async fn work<F: Future<Output = Next>>(
-    mut woken: UnboundedReceiver<Key>,
+    woken: &mut UnboundedReceiver<Key>,
     at_once: usize,
     pass: impl Fn(Key) -> F,
 ) {
@@ -79,7 +79,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn one_pass_over_each_cluster_at_a_time_and_so_many_at_once() {
-        let (wake, woken) = unbounded_channel();
+        let (wake, mut woken) = unbounded_channel();
         let running = RefCell::new(BTreeMap::<Key, u32>::new());
         let (most, passes) = (Cell::new(0), Cell::new(0));
         let pass = |cluster: Key| {
@@ -105,7 +105,7 @@ mod tests {
             sleep(Duration::from_mins(1)).await;
         };
         select! {
-            () = work(woken, 2, pass) => panic!("the sender is here"),
+            () = work(&mut woken, 2, pass) => panic!("the sender is here"),
             () = wakes_again => {}
         }
         assert_eq!(most.get(), 2);
@@ -115,7 +115,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_cluster_comes_again_when_it_is_time_or_when_it_is_woken() {
-        let (wake, woken) = unbounded_channel();
+        let (wake, mut woken) = unbounded_channel();
         let began = Instant::now();
         let times = RefCell::new(Vec::new());
         let pass = |_| {
@@ -134,7 +134,7 @@ mod tests {
             sleep(Duration::from_hours(1)).await;
         };
         select! {
-            () = work(woken, 2, pass) => panic!("the sender is here"),
+            () = work(&mut woken, 2, pass) => panic!("the sender is here"),
             () = wakes => {}
         }
         assert_eq!(*times.borrow(), [0, 10, 13]);
@@ -142,11 +142,11 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn it_ends_with_what_wakes() {
-        let (wake, woken) = unbounded_channel();
+        let (wake, mut woken) = unbounded_channel();
         drop(wake);
         let ended = timeout(
             Duration::from_secs(1),
-            work(woken, 1, |_| std::future::ready(Next::OnChange)),
+            work(&mut woken, 1, |_| std::future::ready(Next::OnChange)),
         );
         assert!(ended.await.is_ok());
     }

@@ -41,9 +41,11 @@ use crate::{
     metrics::{Counters, Pass},
     probe::{Prober, Wanted},
     queue::Next,
+    scope::Scope,
     timing::Timing,
-    upgrade_spec::{Upgrades, started},
+    upgrade_spec::{Upgrades, reopened, started},
 };
+pub(crate) use definitions::report_definitions;
 
 /// How soon to look again while nothing is known of a kind. Its watch says in the log, in a metric and in readiness
 /// what is wrong, and wakes the Clusters when it has listed.
@@ -82,6 +84,7 @@ pub(crate) struct Context {
     pub(crate) hooks: Hooks,
     pub(crate) cluster_api: ClusterApi,
     pub(crate) timing: Timing,
+    pub(crate) scope: Scope,
 }
 
 /// One pass over a Cluster, be it there or not.
@@ -92,6 +95,10 @@ pub(crate) async fn reconcile(context: &Context, cluster: Key) -> Next {
     }
     if context.caches.unlisted().is_some() || !context.leads.definitions_fit() {
         return Next::After(NOT_LISTED);
+    }
+    if !context.caches.is_taken(&context.scope.filter, &cluster) {
+        context.leave(&cluster);
+        return Next::OnChange;
     }
     context.prober.begin_pass(&cluster);
     let outcome = match context.caches.cluster(&cluster) {
@@ -141,6 +148,13 @@ enum Done {
 }
 
 impl Context {
+    /// Another controller looks after a Cluster, maybe since a moment ago: nothing is known of it, as after a start.
+    fn leave(&self, cluster: &Key) {
+        self.prober.begin_pass(cluster);
+        self.prober.end_pass(cluster);
+        self.memory.forget(cluster);
+    }
+
     /// What to do after a failure: how long to wait.
     fn failed(&self, cluster: &Key, error: &Error) -> Duration {
         let class = error.class();
@@ -189,7 +203,8 @@ impl Context {
             if started(active).is_none() && records::may_be_reported(active) {
                 return self.write_started_marker(active).await;
             }
-            return Box::pin(self.reconcile_classic(cluster, control_plane, active)).await;
+            let reopened = reopened(active, &known, path.as_ref());
+            return Box::pin(self.reconcile_classic(cluster, control_plane, active, &reopened)).await;
         }
         let last = upgrades.last.as_deref();
         if let Some(done) = Box::pin(self.resume_pools(cluster)).await? {

@@ -1,37 +1,47 @@
 //! The controller, from the first list to the end.
 
-use std::{pin::pin, sync::Arc};
+use std::{future::pending, pin::pin, sync::Arc, time::Duration};
 
 use futures::{FutureExt, future::select_all};
 use instar_serve::{Metrics, Readiness};
-use instar_watch::{DEFINITIONS, Definitions, Grace, Key};
+use instar_watch::{DEFINITIONS, Definitions, DefinitionsFit, Grace, Key};
 use kube::{
     Client,
     runtime::events::{Recorder, Reporter},
 };
 use tokio::{
-    sync::mpsc::{UnboundedReceiver, unbounded_channel},
+    sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
     task::JoinError,
+    time::sleep,
 };
 
 use crate::{
     api::FIELD_MANAGER,
     caches::Caches,
-    certificates::{CertificateMetrics, Keeper, WebhookCertificates},
+    certificates::{CertificateMetrics, Keeper, Told, WebhookCertificates},
     cluster_api::ClusterApi,
     hooks::{ExtensionServer, Hooks},
     kinds::{Kinds, UnusedKinds},
-    lease::{Lease, LeaseError},
+    lease::{Holder, Leads, Lease, LeaseError},
     memory::Memory,
     metrics::{Counters, register_watches},
     probe::Prober,
     queue::work,
-    reconcile::{Context, reconcile},
+    reconcile::{Context, reconcile, report_definitions},
+    scope::Scope,
     timing::Timing,
+    upgrade_metrics::{Taken, UpgradeMetrics},
 };
 
 /// How many Clusters are looked at at once.
 const CONCURRENCY: usize = 16;
+
+/// How long the holder of the Lease keeps it while the definitions don't fit. Whoever applies them with `instar crd` and goes
+/// on at once needs less, and a replica that they fit waits no longer.
+const GIVES_BACK: Duration = Duration::from_secs(30);
+
+/// How soon a process that waits looks again whether another one still has the Lease.
+const HELD: Duration = Duration::from_secs(15);
 
 /// Why the controller ended.
 #[derive(Debug, thiserror::Error)]
@@ -62,97 +72,210 @@ pub struct AdmissionServer {
     pub certificates: Option<WebhookCertificates>,
 }
 
-/// Runs until `shutdown`, and then gives the lease back; or until something ends that shouldn't.
-/// `lease_namespace` is where the lease is; without one, no other process may run.
+/// Which of several controllers this is.
+#[derive(Clone, Copy, Debug)]
+pub struct Instance<'i> {
+    /// Where its Lease is; without one, no other process may run.
+    pub lease_namespace: Option<&'i str>,
+    /// Which Clusters it looks after.
+    pub scope: &'i Scope,
+}
+
+/// Runs until `shutdown`, and then gives the lease back; or until something ends that shouldn't. It asks for the lease only
+/// while the definitions fit.
 pub async fn run(
     client: Client,
-    lease_namespace: Option<&str>,
+    instance: Instance<'_>,
     server: AdmissionServer,
     timing: Timing,
     metrics: &Metrics,
     readiness: &Readiness,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), Error> {
+    let scope = instance.scope;
+    let lease_name = scope.lease_name();
     let counters = Counters::register(metrics);
+    counters.stands_by(&lease_name);
     let of_certificates = CertificateMetrics::register(metrics);
     let (wake, mut woken) = unbounded_channel();
-    let (caches, watches) = Caches::watched(&client, &wake, readiness, &register_watches(metrics));
+    let of_watches = register_watches(metrics);
+    let (caches, watches) = Caches::watched(&client, &scope.namespaces, &wake, readiness, &of_watches);
+    UpgradeMetrics::register(
+        metrics,
+        caches.upgrade_cache(),
+        counters.leader(&lease_name),
+        Taken::by(&caches, scope),
+    );
     let definitions = Definitions::default();
     let mut fit = definitions.fit();
+    let recorder = Recorder::new(client.clone(), Reporter::from(FIELD_MANAGER));
     let looks = {
         let (client, part) = (client.clone(), readiness.part(DEFINITIONS));
+        let reports = report_definitions(recorder.clone(), fit.clone());
         async move {
-            definitions.watch(&client, &part, Grace::None).await;
+            tokio::join!(definitions.watch(&client, &part, Grace::None), reports);
             DEFINITIONS
         }
     };
     let watches = watches.into_iter().map(|watch| tokio::spawn(watch).boxed());
     let mut watches = select_all(watches.chain([tokio::spawn(looks).boxed()]));
 
-    let mut shutdown = pin!(shutdown);
-    let mut lease = Lease::start(&client, lease_namespace).await?;
-    let won = async {
-        lease.won().await?;
-        caches.listed().await;
-        // Until then every pass would be put off.
-        fit.answered().await;
-        Ok::<(), LeaseError>(())
+    if server.certificates.is_some() {
+        of_certificates.begin();
+    }
+    let process = Process {
+        client,
+        recorder,
+        instance,
+        lease_name,
+        server,
+        timing,
+        counters,
+        of_certificates,
+        caches,
+        wake,
     };
-    tokio::select! {
-        won = won => won?,
-        (ended, ..) = &mut watches => return Err(ended_watch(ended)),
-        () = drain(&mut woken) => return Err(Error::QueueEnded),
-        () = &mut shutdown => {
-            lease.give_back().await;
-            return Ok(());
+    let mut shutdown = pin!(shutdown);
+    loop {
+        // One that can write nothing leaves the Lease to one that can.
+        tokio::select! {
+            () = fit.fits() => {}
+            () = process.keep_without_lease() => return Err(Error::QueueEnded),
+            (ended, ..) = &mut watches => return Err(ended_watch(ended)),
+            () = drain(&mut woken) => return Err(Error::QueueEnded),
+            () = &mut shutdown => return Ok(()),
+        }
+        let mut lease = Lease::start(&process.client, instance.lease_namespace, &process.lease_name).await?;
+        let ended = tokio::select! {
+            ended = process.lead(&mut lease, &mut woken, &fit) => ended,
+            (ended, ..) = &mut watches => Err(ended_watch(ended)),
+            () = &mut shutdown => Ok(Ended::Stopped),
+        };
+        // Nothing may ask any more whether this process leads: the Lease is released once nobody can.
+        process.counters.stands_by(&process.lease_name);
+        lease.give_back().await;
+        match ended? {
+            Ended::Stopped => return Ok(()),
+            Ended::Refused => tracing::warn!(
+                "Gave the Lease back: the CustomResourceDefinitions have not fitted this program for {} s",
+                GIVES_BACK.as_secs()
+            ),
         }
     }
-    counters.leader.set(1);
-    tracing::info!("Leading");
-    caches.wake_all();
-    let context = Context {
-        recorder: Recorder::new(client.clone(), Reporter::from(FIELD_MANAGER)),
-        kinds: Kinds::default(),
-        unused_kinds: UnusedKinds::default(),
-        leads: lease.leads(fit.clone()),
-        counters,
-        memory: Memory::default(),
-        prober: Prober::new(wake),
-        hooks: Hooks::new(server.extension),
-        cluster_api: ClusterApi::default(),
-        timing,
-        caches: Arc::clone(&caches),
-        client,
-    };
-    let ended = tokio::select! {
-        () = work(woken, CONCURRENCY, |cluster| reconcile(&context, cluster)) => Err(Error::QueueEnded),
-        () = context.prober.run(&context.client, &context.leads, &context.counters) => Err(Error::QueueEnded),
-        () = context.hooks.run(&context.client, &context.caches, &context.leads) => Err(Error::QueueEnded),
-        () = keep(server.certificates.as_ref(), &context, &of_certificates) => Err(Error::QueueEnded),
-        () = context.report_definitions(fit) => Err(Error::QueueEnded),
-        () = &mut shutdown => Ok(()),
-        lost = lease.lost() => Err(lost.into()),
-        (ended, ..) = &mut watches => Err(ended_watch(ended)),
-    };
-    // Nothing may ask any more whether this process leads: the Lease is released once nobody can.
-    drop(context);
-    lease.give_back().await;
-    ended
 }
 
-/// Keeps the certificates of the admission server, where that is asked for.
-async fn keep(certificates: Option<&WebhookCertificates>, context: &Context, metrics: &CertificateMetrics) {
-    let Some(certificates) = certificates else {
-        return std::future::pending().await;
-    };
-    let keeper = Keeper {
-        certificates,
-        client: &context.client,
-        leads: &context.leads,
-        recorder: &context.recorder,
-        metrics,
-    };
-    keeper.run().await;
+/// Why a process doesn't lead any more, though nothing failed.
+enum Ended {
+    /// It was asked to stop.
+    Stopped,
+    /// The definitions don't fit it.
+    Refused,
+}
+
+/// What a process has, whether it leads or not.
+struct Process<'a> {
+    client: Client,
+    recorder: Recorder,
+    instance: Instance<'a>,
+    lease_name: String,
+    server: AdmissionServer,
+    timing: Timing,
+    counters: Counters,
+    of_certificates: CertificateMetrics,
+    caches: Arc<Caches>,
+    wake: UnboundedSender<Key>,
+}
+
+impl Process<'_> {
+    /// Waits for the Lease, and does all that its holder does, until that ends.
+    async fn lead(
+        &self,
+        lease: &mut Lease,
+        woken: &mut UnboundedReceiver<Key>,
+        fit: &DefinitionsFit,
+    ) -> Result<Ended, Error> {
+        tokio::select! {
+            won = lease.won() => won?,
+            () = drain(woken) => return Err(Error::QueueEnded),
+        }
+        let of_lease = lease.leads_whatever_fits();
+        let leads = lease.leads(fit.clone());
+        let mut fit = fit.clone();
+        tokio::select! {
+            () = self.reconcile(woken, leads) => Err(Error::QueueEnded),
+            // What serves needs a certificate, whether all kinds can be listed and whatever fits.
+            () = self.keep(&of_lease) => Err(Error::QueueEnded),
+            () = fit.refused_for(GIVES_BACK) => Ok(Ended::Refused),
+            lost = lease.lost() => Err(lost.into()),
+        }
+    }
+
+    async fn reconcile(&self, woken: &mut UnboundedReceiver<Key>, leads: Leads) {
+        // Until then every pass would be put off.
+        tokio::select! {
+            () = self.caches.listed() => {}
+            () = drain(woken) => return,
+        }
+        self.counters.leads(&self.lease_name);
+        tracing::info!(lease = %self.lease_name, "Leading");
+        self.caches.wake_all();
+        let context = Context {
+            recorder: self.recorder.clone(),
+            kinds: Kinds::default(),
+            unused_kinds: UnusedKinds::within(&self.instance.scope.namespaces),
+            leads,
+            counters: self.counters.clone(),
+            memory: Memory::default(),
+            prober: Prober::new(self.wake.clone()),
+            hooks: Hooks::new(self.server.extension.clone(), self.instance.scope),
+            cluster_api: ClusterApi::default(),
+            timing: self.timing,
+            scope: self.instance.scope.clone(),
+            caches: Arc::clone(&self.caches),
+            client: self.client.clone(),
+        };
+        tokio::select! {
+            () = work(woken, CONCURRENCY, |cluster| reconcile(&context, cluster)) => {}
+            () = context.prober.run(&context.client, &context.leads, &context.counters) => {}
+            () = context.hooks.run(&context.client, &context.caches, &context.leads) => {}
+        }
+    }
+
+    /// Keeps the certificates of the admission server, where that is asked for.
+    async fn keep(&self, leads: &Leads) {
+        match self.keeper(leads) {
+            Some(keeper) => keeper.run().await,
+            None => pending().await,
+        }
+    }
+
+    /// The same while this process doesn't ask for the Lease, and nobody has it: the admission server starts before there
+    /// are definitions that fit. Several processes may do so at once, since each write compares.
+    async fn keep_without_lease(&self) {
+        let leads = Leads::alone();
+        let Some(keeper) = self.keeper(&leads) else {
+            return pending().await;
+        };
+        let mut told = Told::default();
+        loop {
+            let next = match Holder::read(&self.client, self.instance.lease_namespace, &self.lease_name).await {
+                Holder::Nobody => keeper.round(&mut told).await,
+                Holder::Somebody => HELD,
+            };
+            sleep(next).await;
+        }
+    }
+
+    fn keeper<'a>(&'a self, leads: &'a Leads) -> Option<Keeper<'a>> {
+        let certificates = self.server.certificates.as_ref()?;
+        Some(Keeper {
+            certificates,
+            client: &self.client,
+            leads,
+            recorder: &self.recorder,
+            metrics: &self.of_certificates,
+        })
+    }
 }
 
 fn ended_watch(ended: Result<&'static str, JoinError>) -> Error {
@@ -166,3 +289,6 @@ fn ended_watch(ended: Result<&'static str, JoinError>) -> Error {
 async fn drain(woken: &mut UnboundedReceiver<Key>) {
     while woken.recv().await.is_some() {}
 }
+
+#[cfg(test)]
+mod tests;

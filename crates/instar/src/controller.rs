@@ -7,9 +7,11 @@ use std::{
 };
 
 use clap::Args;
-use instar_controller::{AdmissionServer, ExtensionCa, ExtensionServer, Timing};
+use instar_controller::{
+    AdmissionServer, ExtensionCa, ExtensionServer, Instance, Scope, Timing, WatchFilter, namespaces, watch_filter,
+};
 use instar_serve::{Metrics, Readiness, health};
-use instar_watch::{ConnectError, connect};
+use instar_watch::{ConnectError, Namespaces, connect};
 use tokio::{net::TcpListener, select};
 use tokio_util::sync::CancellationToken;
 
@@ -44,7 +46,18 @@ pub struct ControllerArgs {
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
     pub(crate) log_format: log::Format,
 
-    /// The namespace of the Lease instar-controller; the default is the namespace of the pod or of the current context
+    /// Watch objects of this namespace alone; without it, or where it is empty, of all namespaces. ClusterClasses are watched in
+    /// all, since a Cluster may name one of another namespace
+    #[arg(long, value_name = "NAMESPACE", value_parser = namespaces)]
+    pub(crate) namespace: Option<Namespaces>,
+
+    /// Look after the Clusters alone whose label cluster.x-k8s.io/watch-filter has this value; without it, or where it is
+    /// empty, after all Clusters, with the label or without
+    #[arg(long, value_name = "VALUE", value_parser = watch_filter)]
+    pub(crate) watch_filter: Option<WatchFilter>,
+
+    /// The namespace of the Lease. It is named instar-controller, with -VALUE for --watch-filter and .NAMESPACE for
+    /// --namespace; the default is the namespace of the pod or of the current context
     #[arg(long, value_name = "NAMESPACE")]
     pub(crate) lease_namespace: Option<String>,
 
@@ -98,6 +111,9 @@ Examples:
   # In a pod:
   instar controller --log-format json
 
+  # One of several controllers, for the Clusters with the label cluster.x-k8s.io/watch-filter=a:
+  instar controller --watch-filter a
+
   # On a workstation, against the current context:
   instar controller --bind-address 127.0.0.1 --no-leader-election
 
@@ -148,7 +164,14 @@ pub(crate) async fn run(args: &ControllerArgs) -> Result<(), Error> {
         extension: extension(args, &namespace)?,
         certificates: args.certificates.kept(&namespace, service, secret),
     };
-    let namespace = (!args.no_leader_election).then_some(namespace.as_str());
+    let scope = Scope {
+        namespaces: args.namespace.clone().unwrap_or_default(),
+        filter: args.watch_filter.clone().unwrap_or_default(),
+    };
+    let instance = Instance {
+        lease_namespace: (!args.no_leader_election).then_some(namespace.as_str()),
+        scope: &scope,
+    };
 
     let (metrics, readiness) = (Metrics::default(), Readiness::default());
     let address = SocketAddr::from((args.bind_address, args.health_port));
@@ -160,7 +183,7 @@ pub(crate) async fn run(args: &ControllerArgs) -> Result<(), Error> {
         served = axum::serve(listener, router) => served.map_err(Error::Health),
         ended = instar_controller::run(
             client,
-            namespace,
+            instance,
             admission,
             Timing::in_seconds(args.node_ready_seconds, args.machine_start_seconds),
             &metrics,

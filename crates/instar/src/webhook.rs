@@ -102,7 +102,7 @@ Exit codes: 0 stopped by SIGTERM or SIGINT, 2 error.";
 const PUBLISHING: Duration = Duration::from_secs(5);
 
 /// How long a server that was ready goes on answering while our CustomResourceDefinitions don't fit it: an upgrade of Instar
-/// applies them first, and edits would be refused until the new servers are there.
+/// applies them first, and edits would be refused until the new servers are there. While they are newer there is no limit.
 const DEFINITIONS_GRACE: Grace = Grace::For(Duration::from_mins(5));
 
 /// Why the admission server did not start, or ended.

@@ -75,7 +75,7 @@ pub use existing::accept;
 pub use failing::{deadline_of_step, failure, follow, plan, standing};
 pub use failure::{ExistingRollback, ExistingState, Failed, Failure, FailureResponse, FailureRule, StandingFailure};
 pub use gates::release_counts;
-pub use marks::{HoldMark, MarkedKind, ReleasedHolds, release_holds};
+pub use marks::{HoldMark, HookAnswers, MarkedKind, ReleasedHolds, release_holds};
 pub use mint::{MintOrder, Minted, mint};
 pub use name::{hash, label_value, slug};
 pub use observed::{Observed, Unreadable};

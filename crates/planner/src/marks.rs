@@ -12,11 +12,19 @@ use crate::{pause::PausedBy, snapshot::RaisedConcurrency};
 /// A kind that may have marks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MarkedKind {
-    Cluster,
+    Cluster(HookAnswers),
     MachineDeployment,
     MachinePool,
     /// What makes the machines of a MachinePool.
     InfrastructurePool,
+}
+
+/// What becomes of the answers to Runtime Hooks: without one the server answers that a Cluster waits, so they stay for as long
+/// as Cluster API asks it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HookAnswers {
+    TakenOff,
+    Left,
 }
 
 /// A mark.
@@ -67,7 +75,7 @@ pub fn release_holds(
     let mut change = Map::new();
     let mut spec = None;
     match kind {
-        MarkedKind::Cluster => {
+        MarkedKind::Cluster(answers) => {
             if let Some(raised) = text(CONCURRENCY_ANNOTATION).map(RaisedConcurrency::from_annotation) {
                 marks.push(HoldMark::Concurrency);
                 change.insert(CONCURRENCY_ANNOTATION.to_owned(), Value::Null);
@@ -76,9 +84,12 @@ pub fn release_holds(
                     change.insert(UPGRADE_CONCURRENCY.to_owned(), json!(raised.before));
                 }
             }
-            if text(HOOK_ANSWER_ANNOTATION).is_some() {
-                marks.push(HoldMark::HookAnswer);
-                change.insert(HOOK_ANSWER_ANNOTATION.to_owned(), Value::Null);
+            match answers {
+                HookAnswers::TakenOff if text(HOOK_ANSWER_ANNOTATION).is_some() => {
+                    marks.push(HoldMark::HookAnswer);
+                    change.insert(HOOK_ANSWER_ANNOTATION.to_owned(), Value::Null);
+                }
+                HookAnswers::TakenOff | HookAnswers::Left => {}
             }
             if text(UNSAFE_VERSION).and_then(LandingMark::from_annotation).is_some() {
                 marks.push(HoldMark::VersionCheck);
@@ -138,7 +149,7 @@ mod tests {
     fn every_mark_of_ours_is_taken_off() {
         for (kind, annotations, marks, patch) in [
             (
-                MarkedKind::Cluster,
+                MarkedKind::Cluster(HookAnswers::TakenOff),
                 &[
                     (CONCURRENCY_ANNOTATION, RAISED),
                     (UPGRADE_CONCURRENCY, "5"),
@@ -151,7 +162,7 @@ mod tests {
             ),
             // There was none before.
             (
-                MarkedKind::Cluster,
+                MarkedKind::Cluster(HookAnswers::TakenOff),
                 &[(CONCURRENCY_ANNOTATION, r#"{"to":"5"}"#), (UPGRADE_CONCURRENCY, "5")],
                 &[HoldMark::Concurrency],
                 json!({ "metadata": { "resourceVersion": "7", "annotations": {
@@ -160,20 +171,20 @@ mod tests {
             ),
             // A user has set another one since.
             (
-                MarkedKind::Cluster,
+                MarkedKind::Cluster(HookAnswers::TakenOff),
                 &[(CONCURRENCY_ANNOTATION, RAISED), (UPGRADE_CONCURRENCY, "9")],
                 &[HoldMark::Concurrency],
                 json!({ "metadata": { "resourceVersion": "7", "annotations": { (CONCURRENCY_ANNOTATION): null } } }),
             ),
             // What can't be read says nothing of what was there.
             (
-                MarkedKind::Cluster,
+                MarkedKind::Cluster(HookAnswers::TakenOff),
                 &[(CONCURRENCY_ANNOTATION, "later"), (UPGRADE_CONCURRENCY, "5")],
                 &[HoldMark::Concurrency],
                 json!({ "metadata": { "resourceVersion": "7", "annotations": { (CONCURRENCY_ANNOTATION): null } } }),
             ),
             (
-                MarkedKind::Cluster,
+                MarkedKind::Cluster(HookAnswers::TakenOff),
                 &[(HOOK_ANSWER_ANNOTATION, "{}"), (UNSAFE_VERSION, LANDING)],
                 &[HoldMark::HookAnswer, HoldMark::VersionCheck],
                 json!({ "metadata": { "resourceVersion": "7", "annotations": {
@@ -220,9 +231,14 @@ mod tests {
     #[test]
     fn what_is_a_user_s_stays() {
         for (kind, annotations) in [
-            (MarkedKind::Cluster, &[][..]),
+            (MarkedKind::Cluster(HookAnswers::TakenOff), &[][..]),
+            // Cluster API still asks.
             (
-                MarkedKind::Cluster,
+                MarkedKind::Cluster(HookAnswers::Left),
+                &[(HOOK_ANSWER_ANNOTATION, "{}")],
+            ),
+            (
+                MarkedKind::Cluster(HookAnswers::TakenOff),
                 &[(UPGRADE_CONCURRENCY, "5"), (UNSAFE_VERSION, "true"), (PAUSED, "true")],
             ),
             (MarkedKind::MachineDeployment, &[(PAUSED, "")]),

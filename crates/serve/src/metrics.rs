@@ -6,6 +6,7 @@ use std::{
 };
 
 use prometheus_client::{
+    collector::Collector,
     encoding::text,
     registry::{Metric, Registry},
 };
@@ -38,6 +39,11 @@ impl Metrics {
     pub fn register<M: Metric + Clone>(&self, name: &str, help: &str, metric: M) -> M {
         self.lock().register(name, help, metric.clone());
         metric
+    }
+
+    /// Registers what is counted at each scrape. It gives a name without the prefix, and a help that ends with a point.
+    pub fn register_collector(&self, collector: impl Collector) {
+        self.lock().register_collector(Box::new(collector));
     }
 
     /// All metrics, as `OpenMetrics` text.

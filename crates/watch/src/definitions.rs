@@ -6,8 +6,8 @@
 use std::{sync::Arc, time::Duration};
 
 use instar_api::{
-    CrdSkew, Definition, FoundDefinition, INSTAR_VERSION_ANNOTATION, STORED_VERSION, SkewVerdict, instar_version,
-    missing_fields, schema_at,
+    CrdSkew, Definition, FoundDefinition, INSTAR_VERSION_ANNOTATION, STORED_VERSION, ServerStays, SkewVerdict,
+    instar_version, missing_fields, schema_at,
 };
 use instar_serve::Part;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
@@ -47,6 +47,8 @@ pub struct Refusal {
     pub definition: Definition,
     /// Its uid; absent where it is missing.
     pub uid: Option<String>,
+    /// How it doesn't fit.
+    pub skew: CrdSkew,
     /// What is wrong with it, and what to do.
     pub message: String,
 }
@@ -57,7 +59,7 @@ pub enum Grace {
     /// Not at all.
     None,
     /// So long: whoever upgrades Instar applies the definitions first, and the programs of before go on until they are
-    /// replaced.
+    /// replaced. Without a limit while the definitions are newer and nothing else is wrong with them.
     For(Duration),
 }
 
@@ -89,13 +91,24 @@ impl DefinitionsFit {
         self.0.borrow().clone()
     }
 
-    /// Waits for the first answer.
-    pub async fn answered(&mut self) {
-        let known = self.0.wait_for(|known| match known {
-            DefinitionsAre::Unknown(_) => false,
-            DefinitionsAre::Fit | DefinitionsAre::Refused(_) => true,
-        });
-        if known.await.is_err() {
+    /// Waits until they fit.
+    pub async fn fits(&mut self) {
+        self.is(|known| *known == DefinitionsAre::Fit).await;
+    }
+
+    /// Waits until they have not fitted for so long without a break.
+    pub async fn refused_for(&mut self, long: Duration) {
+        let refused = |known: &DefinitionsAre| matches!(known, DefinitionsAre::Refused(_));
+        loop {
+            self.is(refused).await;
+            if timeout(long, self.is(|known| !refused(known))).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    async fn is(&mut self, wanted: impl FnMut(&DefinitionsAre) -> bool) {
+        if self.0.wait_for(wanted).await.is_err() {
             std::future::pending::<()>().await;
         }
     }
@@ -107,7 +120,7 @@ impl DefinitionsFit {
         }
     }
 
-    /// Of definitions that fit, for a test.
+    /// Of definitions that fit, for who depends on none.
     #[must_use]
     pub fn fitting() -> Self {
         Self(watch::channel(DefinitionsAre::Fit).1)
@@ -132,7 +145,14 @@ impl Definitions {
                 self.0.send_replace(now.clone());
             }
             match standing.reason(&now, Instant::now()) {
-                None => part.ready(),
+                None => {
+                    if now != before && now != DefinitionsAre::Fit {
+                        tracing::warn!(
+                            "Stays ready with CustomResourceDefinitions that don't fit, since it was ready before"
+                        );
+                    }
+                    part.ready();
+                }
                 Some(reason) => part.not_ready(&reason),
             }
             let next = match now {
@@ -163,16 +183,23 @@ impl Standing {
 
     /// Why the program isn't ready; nothing where it is.
     fn reason(&mut self, now: &DefinitionsAre, at: Instant) -> Option<String> {
-        let reason = match now {
+        let (reason, stays) = match now {
             DefinitionsAre::Fit => {
                 self.was_ready = true;
                 self.refused_since = None;
                 return None;
             }
-            DefinitionsAre::Unknown(why) => why.clone(),
-            DefinitionsAre::Refused(refused) => joined(refused),
+            DefinitionsAre::Unknown(why) => (why.clone(), ServerStays::AWhile),
+            DefinitionsAre::Refused(refused) => (joined(refused), stays(refused)),
         };
-        let since = *self.refused_since.get_or_insert(at);
+        let since = match stays {
+            ServerStays::AWhile => *self.refused_since.get_or_insert(at),
+            // The time begins when it is limited.
+            ServerStays::Ready => {
+                self.refused_since = None;
+                at
+            }
+        };
         let spared = match self.grace {
             Grace::None => false,
             Grace::For(grace) => self.was_ready && at.duration_since(since) < grace,
@@ -184,6 +211,14 @@ impl Standing {
         self.was_ready = false;
         Some(reason)
     }
+}
+
+/// One that has a limit is enough.
+fn stays(refused: &[Refusal]) -> ServerStays {
+    let mut stays = refused.iter().map(|refusal| refusal.skew.server_stays());
+    stays
+        .find(|stays| *stays == ServerStays::AWhile)
+        .unwrap_or(ServerStays::Ready)
 }
 
 fn joined(refused: &[Refusal]) -> String {
@@ -233,6 +268,7 @@ fn judged(found: &[Answer]) -> DefinitionsAre {
             SkewVerdict::Refused => refused.push(Refusal {
                 definition: *definition,
                 uid: uid.clone(),
+                skew,
                 message,
             }),
             SkewVerdict::Allowed => tracing::debug!("{message}"),
@@ -307,7 +343,7 @@ mod tests {
     }
 
     fn refused() -> DefinitionsAre {
-        judged(&found("v9.0.0"))
+        judged(&found("v0.0.1"))
     }
 
     #[test]
@@ -367,7 +403,7 @@ mod tests {
         assert_eq!(ran.reason(&refused(), at(309)), None);
         let reason = ran.reason(&refused(), at(310)).unwrap();
         assert!(
-            reason.contains("newer than this program by a minor version"),
+            reason.contains("older than this program by a minor version"),
             "{reason}"
         );
         assert!(ran.reason(&refused(), at(311)).is_some());
@@ -376,5 +412,53 @@ mod tests {
         let mut without = Standing::new(Grace::None);
         assert_eq!(without.reason(&DefinitionsAre::Fit, at(0)), None);
         assert!(without.reason(&refused(), at(1)).is_some());
+    }
+
+    #[test]
+    fn newer_definitions_leave_a_server_ready_without_a_limit() {
+        let begin = Instant::now();
+        let at = |minutes| begin + Duration::from_mins(minutes);
+        let grace = Grace::For(Duration::from_mins(5));
+        let newer = judged(&found("v9.0.0"));
+        let mut ran = Standing::new(grace);
+        assert_eq!(ran.reason(&DefinitionsAre::Fit, at(0)), None);
+        assert_eq!(ran.reason(&newer, at(1)), None);
+        assert_eq!(ran.reason(&newer, at(600)), None);
+        // From when something else is wrong, that has its time.
+        let mut one_is_missing = found("v9.0.0");
+        one_is_missing[1].found = None;
+        let missing = judged(&one_is_missing);
+        assert_eq!(ran.reason(&missing, at(601)), None);
+        assert!(ran.reason(&missing, at(606)).is_some());
+        assert!(ran.reason(&newer, at(607)).is_some(), "ready again by itself");
+        assert!(
+            Standing::new(grace).reason(&newer, at(0)).is_some(),
+            "it has just started"
+        );
+        let mut without = Standing::new(Grace::None);
+        assert_eq!(without.reason(&DefinitionsAre::Fit, at(0)), None);
+        assert!(without.reason(&newer, at(1)).is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_does_not_fit_is_told_when_it_stays_so() {
+        let definitions = Definitions::default();
+        let mut fit = definitions.fit();
+        let begin = Instant::now();
+        let told = tokio::spawn(async move {
+            fit.fits().await;
+            fit.refused_for(Duration::from_secs(30)).await;
+            Instant::now().duration_since(begin).as_secs()
+        });
+        for (seconds, known) in [
+            (1, DefinitionsAre::Fit),
+            (10, refused()),
+            (20, DefinitionsAre::Fit),
+            (10, refused()),
+        ] {
+            sleep(Duration::from_secs(seconds)).await;
+            definitions.0.send_replace(known);
+        }
+        assert_eq!(told.await.unwrap(), 71);
     }
 }

@@ -8,7 +8,7 @@ use std::{
 };
 
 use futures::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
-use kube::{Api, Client, Resource, discovery::ApiResource, runtime::watcher};
+use kube::{Client, Resource, core::DynamicResourceScope, discovery::ApiResource, runtime::watcher};
 use tokio::{
     select,
     sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
@@ -18,8 +18,8 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Cache, Counts, Entry, FirstAnswers, Hooks, Kept, KeptSink, Key, KindKey, Lookup, Presence, Row, Sink, Target,
-    Watch, WatchHealth, WatchMetrics, WatchState,
+    Cache, Counts, Entry, FirstAnswers, Hooks, Kept, KeptSink, Key, KindKey, Lookup, Namespaces, Presence, Row, Sink,
+    Target, Watch, WatchHealth, WatchMetrics, WatchState,
     cache::{read, write},
     first_answers::Expected,
     watch_kind,
@@ -34,9 +34,9 @@ const MOST: usize = 64;
 const GRACE: Duration = Duration::from_mins(10);
 
 /// An entry of a kind that is found by references.
-pub trait DynamicKept: Kept<Object: Resource<DynamicType = ApiResource>> {}
+pub trait DynamicKept: Kept<Object: Resource<DynamicType = ApiResource, Scope = DynamicResourceScope>> {}
 
-impl<E: Kept<Object: Resource<DynamicType = ApiResource>>> DynamicKept for E {}
+impl<E: Kept<Object: Resource<DynamicType = ApiResource, Scope = DynamicResourceScope>>> DynamicKept for E {}
 
 /// The kinds that something refers to, and the objects of each.
 pub struct DynamicWatches<E: Entry> {
@@ -49,6 +49,7 @@ pub struct DynamicWatches<E: Entry> {
     answers: OnceLock<Arc<FirstAnswers>>,
     on_arrival: OnceLock<OnArrival<E>>,
     on_change: OnceLock<OnChange<E>>,
+    namespaces: OnceLock<Namespaces>,
 }
 
 /// Sees an object before it is kept.
@@ -130,6 +131,7 @@ impl<E: Entry + Send + Sync + 'static> DynamicWatches<E> {
             answers: OnceLock::new(),
             on_arrival: OnceLock::new(),
             on_change: OnceLock::new(),
+            namespaces: OnceLock::new(),
         }
     }
 
@@ -147,6 +149,11 @@ impl<E: Entry + Send + Sync + 'static> DynamicWatches<E> {
     /// `hears` of the groups that change. The first call counts.
     pub fn on_change(&self, hears: impl Fn(&[E::Group]) + Send + Sync + 'static) {
         self.on_change.get_or_init(|| Box::new(hears));
+    }
+
+    /// Watches objects in these namespaces alone; without a call in all of them. The first call counts.
+    pub fn within(&self, namespaces: &Namespaces) {
+        self.namespaces.get_or_init(|| namespaces.clone());
     }
 
     /// Takes a reference to a kind, at the version that the API server recommends; the first one starts its watch.
@@ -331,7 +338,8 @@ impl<E: DynamicKept> DynamicWatches<E> {
             },
             kind: Arc::clone(&kind),
         };
-        let api = |client, resource: &ApiResource| Api::<E::Object>::all_with(client, resource);
+        let namespaces = self.namespaces.get().cloned().unwrap_or_default();
+        let api = |client, resource: &ApiResource| namespaces.api::<E::Object>(client, resource);
         select! {
             () = kind.stop.cancelled() => {}
             () = watch_kind(watch, api, &mut sink) => {}

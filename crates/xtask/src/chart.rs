@@ -183,6 +183,11 @@ The admission server refuses guarded edits until it is ready:
 The Pods comply with Pod Security's restricted level. To have it enforced:
 
   kubectl label namespace {{ .Release.Namespace }} pod-security.kubernetes.io/enforce=restricted
+
+Before helm uninstall, let go what Instar holds, or it stays held (docs/installing.md, Removing Instar):
+
+  kubectl --namespace {{ .Release.Namespace }} scale deployment instar-controller --replicas=0
+  instar release-holds
 ";
 
 #[cfg(test)]
@@ -210,6 +215,14 @@ mod tests {
         assert!(text.contains("{{- if .Values.crds.install }}\n"), "{text}");
         let keep = "  {{- if .Values.crds.keep }}\n  annotations:\n    helm.sh/resource-policy: keep\n  {{- end }}\n";
         assert!(text.contains(keep), "{text}");
+    }
+
+    #[test]
+    fn the_controller_reaches_the_servers_whose_certificates_it_keeps() {
+        let text = file("templates/controller/network-policy.yaml");
+        let rule = "    {{- if eq $.Values.certificates.mode \"self-signed\" }}\n    - ports:\n      - port: 9443\n";
+        assert!(text.contains(rule), "{text}");
+        assert!(!file("templates/server/network-policy.yaml").contains("self-signed"));
     }
 
     #[test]

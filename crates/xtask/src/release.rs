@@ -18,10 +18,12 @@ mod sbom;
 use std::{
     collections::BTreeMap,
     fs,
+    io::Write,
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context, Result, ensure};
+use flate2::{Compression, GzBuilder};
 use semver::Version;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -175,6 +177,15 @@ fn needs_loader(program: &[u8]) -> bool {
         let at = offset.checked_add(index.saturating_mul(size));
         at.and_then(|at| number(at, 4)) == usize::try_from(PT_INTERP).ok()
     })
+}
+
+/// Compresses an archive: the same bytes on every machine.
+pub(crate) fn gzip(archive: &[u8], epoch: u64) -> Result<Vec<u8>> {
+    // 255: of no system in particular.
+    let header = GzBuilder::new().mtime(u32::try_from(epoch)?).operating_system(255);
+    let mut compressed = header.write(Vec::new(), Compression::best());
+    compressed.write_all(archive)?;
+    Ok(compressed.finish()?)
 }
 
 /// The SHA-256 of bytes, as digests and checksums have it.

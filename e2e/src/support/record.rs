@@ -18,6 +18,7 @@ use crate::{
 };
 
 /// The ClusterUpgrades of the journey.
+#[must_use]
 pub fn upgrades(scene: &JourneyContext) -> Api<ClusterUpgrade> {
     Api::namespaced(scene.mgmt.client(), &scene.namespace)
 }
@@ -81,6 +82,7 @@ impl Sample {
     }
 
     /// Whether everything is at a version.
+    #[must_use]
     pub fn all_at(&self, version: &KubeVersion) -> bool {
         self.control_plane == *version
             && self
@@ -90,6 +92,7 @@ impl Sample {
     }
 
     /// The line that is printed when it changes.
+    #[must_use]
     pub fn line(&self) -> String {
         let mut counts: BTreeMap<String, usize> = BTreeMap::new();
         for (pool, version, node) in &self.machines {
@@ -109,6 +112,9 @@ impl Sample {
 
 /// Follows a record until it is completed, and holds each sample against what must be true however
 /// late the record is: it never runs ahead of the objects, and never goes back.
+///
+/// # Panics
+/// If a sample isn't true.
 pub async fn follow(scene: &JourneyContext, record: &str, target: &KubeVersion) -> Result<Vec<Sample>> {
     let began = Instant::now();
     let mut samples: Vec<Sample> = Vec::new();

@@ -15,6 +15,7 @@ mod other_control_plane;
 mod preflight;
 mod presets;
 mod rights;
+mod shards;
 mod shared;
 mod strategy;
 mod stuck;
@@ -65,6 +66,7 @@ fn main() -> ExitCode {
             .prepared_by(lifecycle::prepare_second),
         Journey::exclusive("classic-moved", lifecycle::moved_in_the_middle).prepared_by(lifecycle::prepare_moved),
         Journey::exclusive("classic-machine-pool", machine_pool::under_a_pause),
+        Journey::exclusive("classic-shards", shards::one_of_several_controllers),
         Journey::exclusive("classic-rights", rights::granted_and_used),
     ];
     journeys::run(Setup::Instar, ServedVersions::Stored, SharedRows::Same, journeys)

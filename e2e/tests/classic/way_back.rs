@@ -347,15 +347,15 @@ fn assert_machines(ledger: &Ledger, rows: &Rows) -> Result<()> {
     for (pool, version, made) in [
         // The one that was there at first.
         (Pool::ControlPlane, &old, 1),
-        // One that never booted, then those of the releases 7 and 1, and of 7 again.
-        (Pool::ControlPlane, &new, 4),
+        // One that never booted, then those of the releases 7 and 1, of 7 again, and of 1 when that was asked for again.
+        (Pool::ControlPlane, &new, 5),
         (Pool::ControlPlane, &last, 1),
         // The one that was there at first, and the one after the rollback.
         (pool("md-0"), &old, 2),
         (pool("md-1"), &old, 2),
-        // One that never joined, and one that did.
-        (pool("md-0"), &new, 2),
-        (pool("md-1"), &new, 1),
+        // One that never joined, one that did, and one when it was asked for again.
+        (pool("md-0"), &new, 3),
+        (pool("md-1"), &new, 2),
         (pool("md-0"), &last, 1),
         (pool("md-1"), &last, 1),
     ] {

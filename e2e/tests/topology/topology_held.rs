@@ -21,7 +21,6 @@ use instar_e2e::{
 use kube::{
     ResourceExt,
     api::{DeleteParams, ListParams, Patch, PatchParams},
-    core::DynamicObject,
 };
 use serde_json::{Value, json};
 

@@ -2,7 +2,7 @@
 
 use instar_api::UpgradePhase;
 use instar_e2e::{
-    Result,
+    Context, Result,
     support::{
         catalog::Rows,
         classic::FULL,
@@ -12,6 +12,7 @@ use instar_e2e::{
         topology::{apply_rows, apply_wired, create, edit, reconciled, version},
     },
 };
+use kube::{ResourceExt, api::ListParams};
 
 pub(crate) async fn with_the_runtime_sdk(scene: JourneyContext) -> Result<()> {
     appears_by_itself(&scene, &scene.rows()?, &FULL).await

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use instar_api::{CATALOG_LABEL, CatalogName};
 use instar_capi::{Cluster, ClusterClass};
 use instar_catalog::Catalog;
-use instar_watch::{Cache, Entry, Guarded, Kept, Key, Row, Unreadable};
+use instar_watch::{Cache, Entry, Guarded, Kept, Key, Namespaces, Row, Unreadable};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::{Cached, Caches, Group};
@@ -62,6 +62,11 @@ impl Cached for ClusterClass {
 
     fn cache(caches: &Caches) -> &Arc<Cache<Self::Kept>> {
         &caches.classes
+    }
+
+    /// A Cluster may name a class of another namespace, and without it its catalog would be taken for another one.
+    fn namespaces(_: &Namespaces) -> Namespaces {
+        Namespaces::All
     }
 
     fn is_news(before: &Self::Kept, now: &Self::Kept) -> bool {

@@ -9,11 +9,11 @@ use instar_api::{
 };
 use instar_capi::{
     Cluster, KubeadmControlPlane, Reference,
-    labels::{CLUSTER_NAME, PAUSED, UNSAFE_VERSION, UPGRADE_CONCURRENCY},
+    labels::{CLUSTER_NAME, PAUSED, UNSAFE_VERSION, UPGRADE_CONCURRENCY, WATCH_FILTER},
     owning_clusters,
 };
 use instar_planner::Lifecycle;
-use instar_watch::{Cache, Entry, Guarded, Index, Kept, Key, Presence, Row, Unreadable};
+use instar_watch::{Cache, Entry, Guarded, Index, Kept, Key, Namespaces, Presence, Row, ScopeOf, Unreadable};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{Resource, ResourceExt};
 use serde::{Serialize, de::DeserializeOwned};
@@ -55,13 +55,25 @@ pub(crate) enum Group {
 
 /// A kind that is watched from the start.
 pub(crate) trait Cached:
-    Resource<DynamicType = ()> + Clone + Debug + Serialize + DeserializeOwned + Send + Sync + 'static
+    Resource<DynamicType = (), Scope: ScopeOf<Guarded<Self>>>
+    + Clone
+    + Debug
+    + Serialize
+    + DeserializeOwned
+    + Send
+    + Sync
+    + 'static
 {
     /// Its watch.
     const WATCHED: Watched;
 
     /// What it means that the API server doesn't know the kind.
     const PRESENCE: Presence = Presence::CLUSTER_API;
+
+    /// In which namespaces it is watched, if Clusters are watched in these.
+    fn namespaces(clusters: &Namespaces) -> Namespaces {
+        clusters.clone()
+    }
 
     /// What is kept of an object.
     type Kept: Kept<Object = Guarded<Self>> + Entry<Group = Group>;
@@ -114,7 +126,7 @@ impl<K: Whole> Object<K> {
         &self.object
     }
 
-    fn new(object: K) -> Self {
+    pub(crate) fn new(object: K) -> Self {
         let object = slim(object);
         Self {
             heap_bytes: size_of::<K>() + Packed::new(&object).heap_bytes(),
@@ -212,6 +224,8 @@ pub(crate) struct KeptCluster {
     cluster: Packed<Cluster>,
     /// Group and kind of its control plane, where that is of a kind that isn't watched.
     foreign_control_plane: Option<Box<(String, String)>>,
+    /// The label by which one of several controllers looks after it.
+    watch_filter: Option<Box<str>>,
 }
 
 impl KeptCluster {
@@ -223,6 +237,10 @@ impl KeptCluster {
     pub(super) fn foreign_control_plane(&self) -> Option<(&str, &str)> {
         let (group, kind) = self.foreign_control_plane.as_deref()?;
         Some((group, kind))
+    }
+
+    pub(super) fn watch_filter(&self) -> Option<&str> {
+        self.watch_filter.as_deref()
     }
 
     fn new(cluster: Cluster) -> Self {
@@ -240,6 +258,7 @@ impl KeptCluster {
         let foreign = not_watched(&cluster);
         Self {
             foreign_control_plane: foreign.map(|to| Box::new((to.api_group.clone(), to.kind.clone()))),
+            watch_filter: cluster.labels().get(WATCH_FILTER).map(|value| value.as_str().into()),
             cluster: Packed::new(&cluster),
         }
     }
@@ -263,7 +282,8 @@ impl Entry for KeptCluster {
     fn heap_bytes(&self) -> usize {
         let foreign = self.foreign_control_plane.as_deref();
         let foreign = foreign.map_or(0, |foreign| size_of_val(foreign) + foreign.0.len() + foreign.1.len());
-        foreign + self.cluster.heap_bytes()
+        let watch_filter = self.watch_filter.as_ref().map_or(0, |value| value.len());
+        foreign + watch_filter + self.cluster.heap_bytes()
     }
 }
 

@@ -62,7 +62,7 @@ fn named(parameters: &mut CertificateParams, name: &str) {
     parameters.distinguished_name = names;
 }
 
-fn valid(parameters: &mut CertificateParams, validity: Validity) {
+pub(super) fn valid(parameters: &mut CertificateParams, validity: Validity) {
     let time = |time: Timestamp| {
         let seconds = u64::try_from(time.as_second()).unwrap_or_default();
         date_time_ymd(1970, 1, 1) + Duration::from_secs(seconds)

@@ -9,6 +9,7 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use http::{Method, Request, Response, StatusCode};
 use instar_serve::Metrics;
 use kube::{client::Body, runtime::events::Reporter};
+use rcgen::{BasicConstraints, CertificateParams, GeneralSubtree, IsCa, KeyPair, NameConstraints};
 use rustls::{
     ServerConfig,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
@@ -265,8 +266,45 @@ async fn who_does_not_lead_writes_nothing() {
         metrics: &CertificateMetrics::register(&Metrics::default()),
     };
     let error = keeper.steps().await.unwrap_err();
-    assert_eq!(error.to_string(), "this process doesn't hold the lease any more");
+    let text = error.to_string();
+    assert!(
+        text.starts_with("this process doesn't hold the lease any more"),
+        "{text}"
+    );
     assert_eq!(objects.versions(), [1, 1]);
+}
+
+/// Such as a user's own, that is for other names.
+#[tokio::test]
+async fn an_authority_that_cannot_sign_for_the_server_is_named_and_nothing_is_stored() {
+    let (objects, certificates) = (Objects::installed(), certificates(60));
+    let key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
+    let mut parameters = CertificateParams::default();
+    parameters.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    parameters.name_constraints = Some(NameConstraints {
+        permitted_subtrees: vec![GeneralSubtree::DnsName("example.org".to_owned())],
+        excluded_subtrees: Vec::new(),
+    });
+    // As long as the controller makes one.
+    let validity = decision::Validity::starting(Timestamp::now(), certificates.lifetimes().authority);
+    issue::valid(&mut parameters, validity);
+    let made = parameters.self_signed(&key).unwrap().pem();
+    let data = |text: &str| BASE64_STANDARD.encode(text);
+    objects.put(
+        AUTHORITY,
+        json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "instar-webhook-ca" },
+            "data": { "tls.crt": data(&made), "tls.key": data(&key.serialize_pem()) } }),
+    );
+    let error = steps(&objects, &certificates).await.unwrap_err();
+    let text = error.to_string();
+    assert!(
+        text.starts_with("the CA in Secret instar-webhook-ca can't be used"),
+        "{text}"
+    );
+    assert!(objects.get(CERTIFICATE).is_none());
+    let before = objects.versions();
+    assert!(steps(&objects, &certificates).await.is_err());
+    assert_eq!(objects.versions(), before);
 }
 
 #[test]

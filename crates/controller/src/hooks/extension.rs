@@ -93,12 +93,20 @@ pub async fn remove_extension_config(client: &Client, dry_run: bool) -> Result<b
 
 /// Deletes it, if it is Instar's, and says whether it was.
 pub(super) async fn remove(client: &Client, why: &str, write: Write) -> Result<bool, Error> {
-    let api = api(client);
-    let found = call(|| format!("reading ExtensionConfig {NAME}"), api.get_opt(NAME)).await?;
-    let Some(found) = found.filter(|found| found.labels().get(PROVIDER.0).is_some_and(|value| value == PROVIDER.1))
-    else {
-        return Ok(false);
-    };
+    match ours(client).await? {
+        Some(found) => delete(client, &found, why, write).await.map(|()| true),
+        None => Ok(false),
+    }
+}
+
+/// The ExtensionConfig, if there is one and it is Instar's.
+pub(super) async fn ours(client: &Client) -> Result<Option<DynamicObject>, Error> {
+    let found = call(|| format!("reading ExtensionConfig {NAME}"), api(client).get_opt(NAME)).await?;
+    Ok(found.filter(|found| found.labels().get(PROVIDER.0).is_some_and(|value| value == PROVIDER.1)))
+}
+
+/// Deletes it as it was read, or not at all.
+pub(super) async fn delete(client: &Client, found: &DynamicObject, why: &str, write: Write) -> Result<(), Error> {
     let parameters = DeleteParams {
         dry_run: write == Write::Tried,
         preconditions: Some(Preconditions {
@@ -109,14 +117,14 @@ pub(super) async fn remove(client: &Client, why: &str, write: Write) -> Result<b
     };
     call(
         || format!("deleting ExtensionConfig {NAME}"),
-        api.delete(NAME, &parameters),
+        api(client).delete(NAME, &parameters),
     )
     .await?;
     match write {
         Write::Made => tracing::info!("Deleted ExtensionConfig {NAME}: {why}"),
         Write::Tried => {}
     }
-    Ok(true)
+    Ok(())
 }
 
 pub(crate) fn api(client: &Client) -> Api<DynamicObject> {

@@ -109,7 +109,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_kind_that_has_no_answer_leaves_room_for_the_others() {
-        let (wake, woken) = unbounded_channel();
+        let (wake, mut woken) = unbounded_channel();
         let limits = Limits::default();
         let began = Instant::now();
         let answered = RefCell::new(Vec::new());
@@ -144,7 +144,7 @@ mod tests {
             sleep(PATIENCE).await;
         };
         select! {
-            () = work(woken, 16, pass) => panic!("the sender is here"),
+            () = work(&mut woken, 16, pass) => panic!("the sender is here"),
             () = others => {}
         }
         let late: Vec<Duration> = (1..)

@@ -9,7 +9,7 @@ use std::{
 use futures::FutureExt;
 use instar_api::RELEASE_LABEL;
 use instar_capi::labels::CLUSTER_NAME;
-use instar_watch::{Key, KindKey};
+use instar_watch::{Key, KindKey, Namespaces};
 use kube::{Api, Client, ResourceExt, api::ListParams, core::DynamicObject, discovery::ApiResource};
 
 use super::answers::Answers;
@@ -22,8 +22,10 @@ const PAGE: u32 = 500;
 
 /// For whom templates of such kinds were minted. No watch tells of them, and one list of each kind tells all Clusters
 /// that none is theirs.
-#[derive(Default)]
-pub(crate) struct UnusedKinds(Answers<KindKey, Arc<Minted>>);
+pub(crate) struct UnusedKinds {
+    answers: Answers<KindKey, Arc<Minted>>,
+    namespaces: Namespaces,
+}
 
 struct Minted {
     listed: Instant,
@@ -32,6 +34,14 @@ struct Minted {
 }
 
 impl UnusedKinds {
+    /// What is known of these namespaces.
+    pub(crate) fn within(namespaces: &Namespaces) -> Self {
+        Self {
+            answers: Answers::default(),
+            namespaces: namespaces.clone(),
+        }
+    }
+
     /// Whether a template of a kind was minted for a Cluster, whose name is given as the label has it.
     pub(crate) async fn has_minted(
         &self,
@@ -41,23 +51,23 @@ impl UnusedKinds {
     ) -> Result<bool, Error> {
         let kind = KindKey::of_resource(resource);
         let doing = || format!("listing every minted {}", resource.kind);
-        let list = || list(client, resource).boxed();
-        let mut minted = self.0.get(kind.clone(), doing, list).await?;
+        let list = || list(client, &self.namespaces, resource).boxed();
+        let mut minted = self.answers.get(kind.clone(), doing, list).await?;
         if minted.listed.elapsed() > HOLDS {
-            self.0.forget(&kind);
-            minted = self.0.get(kind, doing, list).await?;
+            self.answers.forget(&kind);
+            minted = self.answers.get(kind, doing, list).await?;
         }
         Ok(minted.clusters.contains(cluster))
     }
 
     /// A watch tells of the kind, for as long as something refers to it.
     pub(crate) fn forget(&self, kind: &KindKey) {
-        self.0.forget(kind);
+        self.answers.forget(kind);
     }
 }
 
-async fn list(client: &Client, resource: &ApiResource) -> Result<Arc<Minted>, Error> {
-    let api: Api<DynamicObject> = Api::all_with(client.clone(), resource);
+async fn list(client: &Client, namespaces: &Namespaces, resource: &ApiResource) -> Result<Arc<Minted>, Error> {
+    let api: Api<DynamicObject> = namespaces.api(client.clone(), resource);
     let listed = Instant::now();
     let mut clusters = HashSet::new();
     let mut page = ListParams::default().labels(RELEASE_LABEL).limit(PAGE);

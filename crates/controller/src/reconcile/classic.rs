@@ -1,6 +1,6 @@
 //! The upgrade that goes on: what is decided, and the one write.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{borrow::Cow, collections::BTreeMap, time::Duration};
 
 use instar_api::{ClusterUpgrade, Enforcement, EventReason, PreflightCheck};
 use instar_capi::Cluster;
@@ -20,6 +20,7 @@ use crate::{
     gather::{AddonLook, CheckRules, gather, preflight},
     metrics::Written as Counted,
     report::{self, Attempt},
+    upgrade_spec::{Reopened, begun_anew},
 };
 
 /// An upgrade under way is looked at this often, whatever the watches tell.
@@ -31,15 +32,11 @@ impl Context {
         cluster: &Cluster,
         control_plane: Option<Observed<ControlPlane>>,
         upgrade: &ClusterUpgrade,
+        reopened: &Reopened,
     ) -> Result<Done, Error> {
-        let (mut snapshot, rules) = gather(
-            &self.caches,
-            cluster,
-            control_plane,
-            upgrade,
-            self.timing,
-            Timestamp::now(),
-        );
+        let now = Timestamp::now();
+        let upgrade = &*as_planned(upgrade, reopened, now);
+        let (mut snapshot, rules) = gather(&self.caches, cluster, control_plane, upgrade, self.timing, now);
         let key = Key::of(cluster);
         if is_paused(&snapshot) {
             self.memory.set_failure(&key, None);
@@ -67,6 +64,9 @@ impl Context {
             let error = violation(&decision.action, &broken);
             self.complain(cluster, upgrade, &snapshot, &decision, &error).await?;
             return Err(error);
+        }
+        if begins_anew(reopened, &decision.action) {
+            return self.begin_anew(upgrade).await;
         }
         // A write that failed before is to be tried again before anything is said to be well.
         let attempt = match decision.action {
@@ -260,6 +260,41 @@ impl Context {
     }
 }
 
+/// The upgrade as it is planned for: as another one already where it becomes that with its first write.
+fn as_planned<'u>(upgrade: &'u ClusterUpgrade, reopened: &Reopened, now: Timestamp) -> Cow<'u, ClusterUpgrade> {
+    match reopened {
+        Reopened::AnewWithFirstWrite => Cow::Owned(begun_anew(upgrade, now)),
+        // What is taken back, or begins anew at once, isn't planned for.
+        Reopened::GoesOn | Reopened::Spent | Reopened::Anew => Cow::Borrowed(upgrade),
+    }
+}
+
+/// Whether an upgrade becomes another one now: before anything is written for it, or under its name.
+fn begins_anew(reopened: &Reopened, action: &Write) -> bool {
+    let is_first_write = match action {
+        Write::PinPath(_)
+        | Write::MintTemplate(_)
+        | Write::SwapControlPlane(_)
+        | Write::SwapWorkers(_)
+        | Write::PatchMachinePool(_)
+        | Write::EditVersion(_)
+        | Write::CompletePins(_)
+        | Write::HoldPool(_)
+        | Write::SetConcurrency(_)
+        | Write::BeginGates(_)
+        | Write::AnswerHook(_)
+        | Write::RestoreVersionCheck(_)
+        | Write::FollowRelease(_)
+        | Write::DeleteMachine(_) => true,
+        // What is left of what was done before.
+        Write::Nothing | Write::RecordConvergence(_) | Write::DeleteTemplate(_) => false,
+    };
+    match reopened {
+        Reopened::AnewWithFirstWrite => is_first_write,
+        Reopened::GoesOn | Reopened::Spent | Reopened::Anew => false,
+    }
+}
+
 fn normalised_note(step: &str, values: &[NormalisedValue]) -> String {
     let values: Vec<String> = values.iter().map(ToString::to_string).collect();
     format!("{step}: {}", values.join(", "))
@@ -319,4 +354,34 @@ pub(super) fn until(time: Option<Timestamp>, now: Timestamp) -> Done {
     let Some(time) = time else { return Done::Idle };
     let left = Duration::try_from(time.duration_since(now)).unwrap_or_default();
     Done::Until(left.max(Duration::from_secs(1)))
+}
+
+#[cfg(test)]
+mod tests {
+    use instar_planner::{PinPath, ResourceVersion};
+
+    use super::*;
+    use crate::upgrade_spec::id_of;
+
+    #[test]
+    fn a_completed_upgrade_is_another_one_with_the_first_write_for_its_new_target() {
+        let pin = Write::PinPath(PinPath {
+            name: "c".to_owned(),
+            resource_version: ResourceVersion("1".to_owned()),
+            releases: Vec::new(),
+            takes_back: None,
+            before: None,
+            patch: serde_json::Value::Null,
+        });
+        let upgrade = ClusterUpgrade::new("up", instar_api::ClusterUpgradeSpec::default());
+        let now = Timestamp::UNIX_EPOCH;
+        for (reopened, started, begins) in [
+            (Reopened::AnewWithFirstWrite, Some(now), true),
+            (Reopened::GoesOn, None, false),
+        ] {
+            assert_eq!(id_of(&as_planned(&upgrade, &reopened, now)).started, started);
+            assert_eq!(begins_anew(&reopened, &pin), begins, "{reopened:?}");
+            assert!(!begins_anew(&reopened, &Write::Nothing), "{reopened:?}: it is refused");
+        }
+    }
 }

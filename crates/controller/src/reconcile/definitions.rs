@@ -3,24 +3,23 @@
 use instar_api::EventReason;
 use instar_watch::{DefinitionsAre, DefinitionsFit, Refusal};
 use k8s_openapi::api::core::v1::ObjectReference;
+use kube::runtime::events::Recorder;
 
-use super::Context;
+use super::events::publish_as;
 
-impl Context {
-    /// Posts Events for as long as this process leads.
-    pub(crate) async fn report_definitions(&self, mut fit: DefinitionsFit) {
-        loop {
-            match fit.known() {
-                DefinitionsAre::Unknown(_) | DefinitionsAre::Fit => {}
-                DefinitionsAre::Refused(refused) => {
-                    for refusal in &refused {
-                        let about = [reference(refusal)];
-                        self.publish(&about, EventReason::CrdSkew, &refusal.message).await;
-                    }
+/// Posts Events for as long as this process runs, whether it leads or not: while none fits, none leads.
+pub(crate) async fn report_definitions(recorder: Recorder, mut fit: DefinitionsFit) {
+    loop {
+        match fit.known() {
+            DefinitionsAre::Unknown(_) | DefinitionsAre::Fit => {}
+            DefinitionsAre::Refused(refused) => {
+                for refusal in &refused {
+                    let about = [reference(refusal)];
+                    publish_as(&recorder, &about, EventReason::CrdSkew, &refusal.message, "Upgrade").await;
                 }
             }
-            fit.changed().await;
         }
+        fit.changed().await;
     }
 }
 

@@ -12,7 +12,7 @@ use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{
     Resource, ResourceExt,
     api::{Patch, PatchParams},
-    runtime::events::{Event, EventType},
+    runtime::events::{Event, EventType, Recorder},
 };
 use serde_json::json;
 
@@ -70,7 +70,7 @@ impl Context {
             self.counters.gate_changed(gate, to);
             // Events of one reason and action become one, with the first one's note.
             let action = format!("Upgrade-{}", hash(&note));
-            self.publish_as(about, to.event(gate), &note, &action).await;
+            publish_as(&self.recorder, about, to.event(gate), &note, &action).await;
         }
         Ok(())
     }
@@ -149,30 +149,32 @@ impl Context {
     }
 
     pub(super) async fn publish(&self, about: &[ObjectReference], reason: EventReason, note: &str) {
-        self.publish_as(about, reason, note, "Upgrade").await;
+        publish_as(&self.recorder, about, reason, note, "Upgrade").await;
     }
+}
 
-    /// An event that gets lost is no reason to stop.
-    async fn publish_as(&self, about: &[ObjectReference], reason: EventReason, note: &str, action: &str) {
-        let event = Event {
-            type_: match reason.severity() {
-                EventSeverity::Normal => EventType::Normal,
-                EventSeverity::Warning => EventType::Warning,
-            },
-            reason: reason.to_string(),
-            note: Some(cut(note)),
-            action: action.to_owned(),
-            secondary: None,
-        };
-        for about in about {
-            let published = call(
-                || "publishing an event".to_owned(),
-                self.recorder.publish(&event, about),
-            )
-            .await;
-            if let Err(error) = published {
-                tracing::warn!("{error}");
-            }
+/// An event that gets lost is no reason to stop.
+pub(super) async fn publish_as(
+    recorder: &Recorder,
+    about: &[ObjectReference],
+    reason: EventReason,
+    note: &str,
+    action: &str,
+) {
+    let event = Event {
+        type_: match reason.severity() {
+            EventSeverity::Normal => EventType::Normal,
+            EventSeverity::Warning => EventType::Warning,
+        },
+        reason: reason.to_string(),
+        note: Some(cut(note)),
+        action: action.to_owned(),
+        secondary: None,
+    };
+    for about in about {
+        let published = call(|| "publishing an event".to_owned(), recorder.publish(&event, about)).await;
+        if let Err(error) = published {
+            tracing::warn!("{error}");
         }
     }
 }

@@ -5,9 +5,8 @@ use std::{sync::Arc, time::Duration};
 
 use instar_api::{
     ClusterUpgrade, ClusterUpgradeStatus, FINISHED_ANNOTATION, GATE_HISTORY_ANNOTATION, STARTED_ANNOTATION,
-    UpgradePhase,
 };
-use instar_capi::Cluster;
+use instar_capi::{Cluster, labels::WATCH_FILTER};
 use instar_planner::{PinnedPath, plan};
 use instar_watch::{Key, Lookup};
 use jiff::Timestamp;
@@ -20,30 +19,45 @@ use crate::{
     gather::{begun, gather, pinned_path},
     metrics::Written as Counted,
     report::{self, Attempt, TakenBack},
-    upgrade_spec::{FinishedMarker, Reopened, Upgrades, finished_marker, finished_phase, reopened},
+    upgrade_spec::{
+        Mark, MarkWrite, Upgrades, begun_anew, finished_phase, mark_write, mark_write_without_cluster, started,
+    },
 };
 
 impl Context {
-    /// Keeps what is over known to be so, also where every status is dropped. Where one begins anew, nothing else is
-    /// written in this pass: it is another upgrade from then on.
+    /// Keeps what is over known to be so, also where every status is dropped. Where one begins anew or is about to,
+    /// nothing else is written in this pass: it is another upgrade from then on.
     pub(super) async fn write_finished_markers(
         &self,
         upgrades: &[Arc<ClusterUpgrade>],
         path: Option<&PinnedPath>,
     ) -> Result<Option<Done>, Error> {
         for upgrade in upgrades.iter().filter(|upgrade| may_be_reported(upgrade)) {
-            match finished_marker(upgrade) {
-                FinishedMarker::Right => {}
-                FinishedMarker::Put(phase) => self.write_finished_marker(upgrade, Some(phase)).await?,
-                FinishedMarker::Take => match reopened(upgrade, path) {
-                    Reopened::Spent => {}
-                    Reopened::GoesOn => self.write_finished_marker(upgrade, None).await?,
-                    Reopened::Anew => return self.begin_anew(upgrade).await.map(Some),
-                },
-                FinishedMarker::Restore(phase) => {
-                    let status = report::restored(upgrade, phase, Timestamp::now());
-                    self.write_status(upgrade, &status).await?;
-                }
+            if let Some(done) = self.write_mark(upgrade, mark_write(upgrade, upgrades, path)).await? {
+                return Ok(Some(done));
+            }
+        }
+        Ok(None)
+    }
+
+    async fn write_mark(&self, upgrade: &ClusterUpgrade, write: MarkWrite) -> Result<Option<Done>, Error> {
+        match write {
+            MarkWrite::Nothing => {}
+            MarkWrite::Put(mark @ Mark::CompletedBefore) => {
+                self.write_finished_marker(upgrade, Some(mark)).await?;
+                return Ok(Some(Done::Wrote));
+            }
+            MarkWrite::Put(mark @ (Mark::Over(_) | Mark::RefusedAfterCompleted)) => {
+                self.write_finished_marker(upgrade, Some(mark)).await?;
+            }
+            MarkWrite::Remove => self.write_finished_marker(upgrade, None).await?,
+            MarkWrite::Restore(phase) => {
+                let status = report::restored(upgrade, phase, Timestamp::now());
+                self.write_status(upgrade, &status).await?;
+            }
+            MarkWrite::BeginAnew => {
+                let begun = begun_anew(upgrade, Timestamp::now());
+                return self.begin_anew(&begun).await.map(Some);
             }
         }
         Ok(None)
@@ -57,20 +71,21 @@ impl Context {
         Ok(Done::Wrote)
     }
 
-    /// Makes another upgrade of one that was over: in the swap histories, and for its add-ons and gates.
-    async fn begin_anew(&self, upgrade: &ClusterUpgrade) -> Result<Done, Error> {
+    /// Makes another upgrade of one that was over: in the swap histories, and for its add-ons and gates. It comes as it
+    /// will be ([`begun_anew`]).
+    pub(super) async fn begin_anew(&self, begun: &ClusterUpgrade) -> Result<Done, Error> {
         let annotations = json!({
             FINISHED_ANNOTATION: null,
             GATE_HISTORY_ANNOTATION: null,
-            STARTED_ANNOTATION: Timestamp::now().to_string(),
+            STARTED_ANNOTATION: started(begun).map(|started| started.to_string()),
         });
-        self.mark(upgrade, &annotations, Counted::StartedMarker).await?;
+        self.mark(begun, &annotations, Counted::StartedMarker).await?;
         Ok(Done::Wrote)
     }
 
-    async fn write_finished_marker(&self, upgrade: &ClusterUpgrade, phase: Option<UpgradePhase>) -> Result<(), Error> {
-        let phase = phase.map(UpgradePhase::as_str);
-        let annotations = json!({ FINISHED_ANNOTATION: phase });
+    async fn write_finished_marker(&self, upgrade: &ClusterUpgrade, mark: Option<Mark>) -> Result<(), Error> {
+        let mark = mark.map(Mark::as_str);
+        let annotations = json!({ FINISHED_ANNOTATION: mark });
         self.mark(upgrade, &annotations, Counted::FinishedMarker).await
     }
 
@@ -130,11 +145,15 @@ impl Context {
         let under_way = under_way.map(|(of, by)| (of, by.name_any(), TakenBack::UnderWay));
         let by = pinned_path(cluster).and_then(|path| path.takes_back);
         let next_retry = by.as_ref().map_or(1, |taken_back| taken_back.retry.saturating_add(1));
-        let left = upgrades.left_half.iter().zip(by);
-        let left = left.map(|(of, taken_back)| (of, taken_back.by.name, TakenBack::LeftHalf));
+        let left = upgrades.left_half.iter().map(|of| (of, TakenBack::LeftHalf));
+        let stays = upgrades.stays_taken_back.iter();
+        let stays = stays.map(|of| (of, TakenBack::Done { next_retry }));
+        // Who did it is gone, so that the path alone knows its name.
+        let alone = left.chain(stays).zip(by.iter().cycle());
+        let alone = alone.map(|((of, how_far), taken_back)| (of, taken_back.by.name.clone(), how_far));
         let done = upgrades.taken_back.iter();
         let done = done.map(|(of, by)| (of, by.name_any(), TakenBack::Done { next_retry }));
-        let all = under_way.chain(left).chain(done);
+        let all = under_way.chain(alone).chain(done);
         for (of, by, how_far) in all.filter(|(of, ..)| may_be_reported(of)) {
             let status = report::taken_back(of, &by, how_far, Timestamp::now());
             let about = [cluster.object_ref(&()), of.object_ref(&())];
@@ -175,9 +194,14 @@ impl Context {
         Ok(Done::Idle)
     }
 
-    /// There is no such Cluster: what is asked of it says so.
+    /// There is no such Cluster: what is asked of it says so. Where several controllers run, the label of the record names
+    /// the one that says it: one that has yet to see the Cluster of another one would write over its status.
     pub(super) async fn report_missing_cluster(&self, cluster: &Key) -> Result<Done, Error> {
         for upgrade in self.caches.of::<ClusterUpgrade>(cluster) {
+            let label = upgrade.labels().get(WATCH_FILTER);
+            if !self.scope.filter.takes(label.map(String::as_str)) {
+                continue;
+            }
             // It may have come in the meantime.
             if !matches!(self.caches.cluster(cluster), Lookup::Absent) {
                 return Ok(Done::Until(Duration::ZERO));
@@ -203,8 +227,11 @@ impl Context {
         upgrade: &Arc<ClusterUpgrade>,
         status: &ClusterUpgradeStatus,
     ) -> Result<(), Error> {
-        self.write_finished_markers(std::slice::from_ref(upgrade), None).await?;
-        if finished_phase(upgrade).is_some() || !may_be_reported(upgrade) {
+        if !may_be_reported(upgrade) {
+            return Ok(());
+        }
+        self.write_mark(upgrade, mark_write_without_cluster(upgrade)).await?;
+        if finished_phase(upgrade).is_some() {
             return Ok(());
         }
         self.write_and_publish(upgrade, status, &[upgrade.object_ref(&())], Vec::new())

@@ -19,10 +19,41 @@ pub(crate) struct Upgrades {
     pub(crate) taken_back: Vec<(Arc<ClusterUpgrade>, Arc<ClusterUpgrade>)>,
     /// The one that is half taken back, where who did that is gone.
     pub(crate) left_half: Option<Arc<ClusterUpgrade>>,
+    /// The one that was taken back to the end and was edited since without asking for more, where who did that is gone.
+    pub(crate) stays_taken_back: Option<Arc<ClusterUpgrade>>,
     /// Those that came while it does.
     pub(crate) refused: Vec<Arc<ClusterUpgrade>>,
     /// The last that was completed, where none goes on.
     pub(crate) last: Option<Arc<ClusterUpgrade>>,
+}
+
+/// What the annotation of an upgrade says that is or was over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mark {
+    /// It is over.
+    Over(UpgradePhase),
+    /// Over: its new target was refused, and the one before had been reached.
+    RefusedAfterCompleted,
+    /// It isn't over: it has a new target, for which nothing is written yet, and the one before had been reached.
+    CompletedBefore,
+}
+
+impl Mark {
+    /// What isn't known counts as refused: so does [`Self::RefusedAfterCompleted`] for an Instar that is older.
+    fn read(text: &str) -> Self {
+        let all = [Self::RefusedAfterCompleted, Self::CompletedBefore];
+        let of_text = all.into_iter().find(|mark| mark.as_str() == text);
+        of_text.unwrap_or_else(|| Self::Over(UpgradePhase::of_finished(text)))
+    }
+
+    /// The annotation's text.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Over(phase) => phase.as_str(),
+            Self::RefusedAfterCompleted => "RefusedAfterCompleted",
+            Self::CompletedBefore => "CompletedBefore",
+        }
+    }
 }
 
 /// What is to be done so that an upgrade that is over is known to be.
@@ -32,7 +63,7 @@ pub(crate) enum FinishedMarker {
     Right,
     /// The annotation is to say this.
     Put(UpgradePhase),
-    /// The annotation is to go, or to stay, as [`reopened`](super::reopened) says: the spec was edited since.
+    /// The annotation is to go, to change or to stay, as [`reopened`](super::reopened) says: the spec was edited since.
     Take,
     /// The status was dropped: it is to say this again, so that an edit of the spec is seen.
     Restore(UpgradePhase),
@@ -59,6 +90,9 @@ impl Upgrades {
         let has_ended = |upgrade: &&Arc<ClusterUpgrade>| finished_phase(upgrade) == Some(UpgradePhase::Completed);
         let done = upgrades.iter().find(|upgrade| is_rollback(upgrade)).filter(has_ended);
         let says_so = |upgrade: &ClusterUpgrade| finished_phase(upgrade) == Some(UpgradePhase::RolledBack);
+        let is_left = |upgrade: &ClusterUpgrade| is_taken_back(upgrade) && !says_so(upgrade);
+        // An edit leaves the mark, so that it says how far it had come.
+        let says_all = |upgrade: &ClusterUpgrade| marked(upgrade) == Some(UpgradePhase::RolledBack);
         let (finished, mut open): (Vec<_>, Vec<_>) = upgrades
             .iter()
             .cloned()
@@ -111,8 +145,12 @@ impl Upgrades {
                 .collect(),
             left_half: upgrades
                 .iter()
-                .find(|upgrade| is_gone && is_taken_back(upgrade) && !says_so(upgrade))
+                .find(|upgrade| is_gone && is_left(upgrade) && !says_all(upgrade))
                 .filter(|_| active.is_none())
+                .cloned(),
+            stays_taken_back: upgrades
+                .iter()
+                .find(|upgrade| is_gone && is_left(upgrade) && says_all(upgrade))
                 .cloned(),
             taking_back: taking_back.cloned(),
             active,
@@ -176,9 +214,18 @@ pub(super) fn is_taken_back(upgrade: &ClusterUpgrade, path: &PinnedPath) -> bool
 }
 
 /// What the annotation says. A garbled one was put there too.
-pub(super) fn marked(upgrade: &ClusterUpgrade) -> Option<UpgradePhase> {
+pub(super) fn mark(upgrade: &ClusterUpgrade) -> Option<Mark> {
     let text = upgrade.annotations().get(FINISHED_ANNOTATION)?;
-    Some(UpgradePhase::of_finished(text))
+    Some(Mark::read(text))
+}
+
+/// The phase at the end of an upgrade that its annotation says to be over.
+fn marked(upgrade: &ClusterUpgrade) -> Option<UpgradePhase> {
+    match mark(upgrade)? {
+        Mark::Over(phase) => Some(phase),
+        Mark::RefusedAfterCompleted => Some(UpgradePhase::Refused),
+        Mark::CompletedBefore => None,
+    }
 }
 
 fn is_under_way(upgrade: &Arc<ClusterUpgrade>) -> bool {
@@ -341,7 +388,12 @@ pub(super) mod tests {
         );
     }
 
-    fn rollback(name: &str, seconds: i64, of: &str, phase: UpgradePhase) -> Arc<ClusterUpgrade> {
+    pub(in crate::upgrade_spec) fn rollback(
+        name: &str,
+        seconds: i64,
+        of: &str,
+        phase: UpgradePhase,
+    ) -> Arc<ClusterUpgrade> {
         let mut rollback = upgrade(name, seconds, phase).as_ref().clone();
         rollback.spec.operation = Operation::Rollback;
         rollback.spec.rollback_of = Some(of.to_owned());
@@ -452,6 +504,21 @@ pub(super) mod tests {
         let seen = Upgrades::sort(all, None, Some(&path));
         assert_eq!(seen.active.as_ref().map(name).as_deref(), Some("again"));
         assert_eq!(seen.left_half, None);
+    }
+
+    #[test]
+    fn an_edit_of_what_was_taken_back_to_the_end_leaves_nothing_half_way() {
+        let mut edited = reopened("up", 1, UpgradePhase::RolledBack).as_ref().clone();
+        let mark = (FINISHED_ANNOTATION.to_owned(), "RolledBack".to_owned());
+        edited.metadata.annotations = Some([mark].into());
+        let path = way_back("back", "up");
+        let seen = Upgrades::sort(vec![Arc::new(edited.clone())], None, Some(&path));
+        assert_eq!((seen.left_half, seen.active), (None, None));
+        assert_eq!(seen.stays_taken_back.as_ref().map(name).as_deref(), Some("up"));
+        // It is told once.
+        edited.status.as_mut().unwrap().observed_generation = 2;
+        let seen = Upgrades::sort(vec![Arc::new(edited)], None, Some(&path));
+        assert_eq!((seen.left_half, seen.stays_taken_back), (None, None));
     }
 
     #[test]

@@ -1,10 +1,14 @@
 //! An upgrade that was over, and whose spec was edited since.
 
-use instar_api::{ClusterUpgrade, UpgradePhase};
-use instar_planner::PinnedPath;
+use std::sync::Arc;
+
+use instar_api::{ClusterUpgrade, FINISHED_ANNOTATION, GATE_HISTORY_ANNOTATION, STARTED_ANNOTATION, UpgradePhase};
+use instar_planner::{PinnedPath, TakenBack};
+use jiff::Timestamp;
+use kube::ResourceExt;
 
 use super::{
-    active::{is_taken_back, marked},
+    active::{FinishedMarker, Mark, finished_marker, finished_phase, is_taken_back, mark},
     id_of,
 };
 
@@ -15,18 +19,39 @@ pub(crate) enum Reopened {
     Spent,
     /// The one that it was: what it has changed is its own, so that a rollback takes all of it back.
     GoesOn,
-    /// Another one by the same name: what the one before has changed was done.
+    /// The one that it was until something is written for its new target, and another one from then on: where that target
+    /// is refused, what was done before can still be taken back.
+    AnewWithFirstWrite,
+    /// Another one by the same name: what the one before has changed was done, or was taken back.
     Anew,
 }
 
+/// What is to be written of an upgrade so that it is known whether it is over, and which one it is.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum MarkWrite {
+    Nothing,
+    /// The annotation is to say this.
+    Put(Mark),
+    /// The annotation is to go.
+    Remove,
+    /// The status is to say this again.
+    Restore(UpgradePhase),
+    /// It gets another time, and nothing of what it was before.
+    BeginAnew,
+}
+
 /// What an upgrade is that was over, once its spec is edited: by the path of a classic Cluster, where it has one.
-pub(crate) fn reopened(upgrade: &ClusterUpgrade, path: Option<&PinnedPath>) -> Reopened {
+/// `known` are all of its Cluster.
+pub(crate) fn reopened(upgrade: &ClusterUpgrade, known: &[Arc<ClusterUpgrade>], path: Option<&PinnedPath>) -> Reopened {
     let Some(path) = path.filter(|_| !upgrade.spec.operation.is_rollback()) else {
         return Reopened::GoesOn;
     };
-    let has_ended = match marked(upgrade) {
-        Some(UpgradePhase::Completed | UpgradePhase::RolledBack) => true,
-        Some(
+    let (was_completed, was_taken_back) = match mark(upgrade) {
+        Some(Mark::CompletedBefore | Mark::RefusedAfterCompleted | Mark::Over(UpgradePhase::Completed)) => {
+            (true, false)
+        }
+        Some(Mark::Over(UpgradePhase::RolledBack)) => (false, true),
+        Some(Mark::Over(
             UpgradePhase::Refused
             | UpgradePhase::RollingBack
             | UpgradePhase::Aborted
@@ -36,62 +61,151 @@ pub(crate) fn reopened(upgrade: &ClusterUpgrade, path: Option<&PinnedPath>) -> R
             | UpgradePhase::ControlPlane
             | UpgradePhase::Workers
             | UpgradePhase::Verifying,
-        )
-        | None => false,
+        ))
+        | None => (false, false),
     };
-    let is_same = path.upgrade == id_of(upgrade) && path.target == upgrade.spec.target;
-    if has_ended && is_taken_back(upgrade, path) {
-        Reopened::Spent
-    } else if has_ended && !is_same {
-        Reopened::Anew
-    } else {
-        Reopened::GoesOn
+    let has_ended = was_completed || was_taken_back;
+    if is_taken_back(upgrade, path) {
+        return if has_ended { Reopened::Spent } else { Reopened::GoesOn };
     }
+    if let Some(taken_back) = asked_beyond(upgrade, path) {
+        // While it is taken back, or is left half way, a rollback needs what it was. The mark may be gone or behind, so
+        // that the rollback's own end decides.
+        let is_over = was_taken_back || has_ended_by(taken_back, known);
+        return if is_over { Reopened::Anew } else { Reopened::GoesOn };
+    }
+    let is_own = path.upgrade == id_of(upgrade);
+    let is_same = is_own && path.target == upgrade.spec.target;
+    if !has_ended || is_same {
+        Reopened::GoesOn
+    } else if was_completed && is_own {
+        Reopened::AnewWithFirstWrite
+    } else {
+        Reopened::Anew
+    }
+}
+
+/// What is to be written of an upgrade of a Cluster that was read.
+pub(crate) fn mark_write(
+    upgrade: &ClusterUpgrade,
+    known: &[Arc<ClusterUpgrade>],
+    path: Option<&PinnedPath>,
+) -> MarkWrite {
+    let reopened = || reopened(upgrade, known, path);
+    match finished_marker(upgrade) {
+        FinishedMarker::Right if finished_phase(upgrade).is_some() => MarkWrite::Nothing,
+        FinishedMarker::Right => match reopened() {
+            Reopened::Anew => MarkWrite::BeginAnew,
+            Reopened::GoesOn if mark(upgrade).is_some() => MarkWrite::Remove,
+            Reopened::GoesOn | Reopened::Spent | Reopened::AnewWithFirstWrite => MarkWrite::Nothing,
+        },
+        FinishedMarker::Put(UpgradePhase::Refused) if reopened() == Reopened::AnewWithFirstWrite => {
+            MarkWrite::Put(Mark::RefusedAfterCompleted)
+        }
+        FinishedMarker::Put(phase) => MarkWrite::Put(Mark::Over(phase)),
+        FinishedMarker::Take => match reopened() {
+            Reopened::Spent => MarkWrite::Nothing,
+            Reopened::GoesOn => MarkWrite::Remove,
+            Reopened::AnewWithFirstWrite => MarkWrite::Put(Mark::CompletedBefore),
+            Reopened::Anew => MarkWrite::BeginAnew,
+        },
+        // What was asked for beyond what was taken back came while nothing was written, and before the status was dropped.
+        FinishedMarker::Restore(phase) if path.and_then(|path| asked_beyond(upgrade, path)).is_none() => {
+            MarkWrite::Restore(phase)
+        }
+        FinishedMarker::Restore(phase) => match reopened() {
+            Reopened::Anew => MarkWrite::BeginAnew,
+            Reopened::GoesOn => MarkWrite::Remove,
+            Reopened::Spent | Reopened::AnewWithFirstWrite => MarkWrite::Restore(phase),
+        },
+    }
+}
+
+/// What is to be written of an upgrade whose Cluster isn't there or can't be decoded: nothing that its path decides.
+pub(crate) fn mark_write_without_cluster(upgrade: &ClusterUpgrade) -> MarkWrite {
+    match finished_marker(upgrade) {
+        FinishedMarker::Right
+        | FinishedMarker::Take
+        | FinishedMarker::Put(UpgradePhase::Refused)
+        | FinishedMarker::Restore(UpgradePhase::RollingBack | UpgradePhase::RolledBack) => MarkWrite::Nothing,
+        FinishedMarker::Put(phase) => MarkWrite::Put(Mark::Over(phase)),
+        FinishedMarker::Restore(phase) => MarkWrite::Restore(phase),
+    }
+}
+
+/// An upgrade as it will be once it has begun anew.
+pub(crate) fn begun_anew(upgrade: &ClusterUpgrade, now: Timestamp) -> ClusterUpgrade {
+    let mut begun = upgrade.clone();
+    let annotations = begun.annotations_mut();
+    annotations.remove(FINISHED_ANNOTATION);
+    annotations.remove(GATE_HISTORY_ANNOTATION);
+    annotations.insert(STARTED_ANNOTATION.to_owned(), now.to_string());
+    begun
+}
+
+/// What was taken back of this very upgrade, where it asks for more than that and hasn't begun with it.
+fn asked_beyond<'p>(upgrade: &ClusterUpgrade, path: &'p PinnedPath) -> Option<&'p TakenBack> {
+    let id = id_of(upgrade);
+    let taken_back = path.takes_back.as_ref().filter(|taken_back| taken_back.upgrade == id);
+    taken_back.filter(|_| path.upgrade != id && !is_taken_back(upgrade, path))
+}
+
+fn has_ended_by(taken_back: &TakenBack, known: &[Arc<ClusterUpgrade>]) -> bool {
+    let by = known.iter().find(|known| id_of(known) == taken_back.by);
+    by.is_some_and(|by| finished_phase(by) == Some(UpgradePhase::Completed))
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
 
-    use instar_api::FINISHED_ANNOTATION;
-
     use super::*;
     use crate::upgrade_spec::{
-        active::{Upgrades, tests::way_back},
+        active::{
+            Upgrades,
+            tests::{rollback, way_back},
+        },
         tests,
     };
-    use UpgradePhase::{Completed, Refused};
+    use UpgradePhase::{Completed, Held, Pending, Refused, RolledBack, RollingBack, Workers};
+
+    fn put(upgrade: &mut ClusterUpgrade, mark: &str) {
+        let annotation = (FINISHED_ANNOTATION.to_owned(), mark.to_owned());
+        upgrade.metadata.annotations = Some([annotation].into());
+    }
 
     /// Its spec was edited after it had ended.
     fn edited_after(phase: UpgradePhase, edit: impl FnOnce(&mut ClusterUpgrade)) -> ClusterUpgrade {
         let mut edited = tests::reopened("up", 1, phase).as_ref().clone();
-        let annotation = (FINISHED_ANNOTATION.to_owned(), phase.as_str().to_owned());
-        edited.metadata.annotations = Some([annotation].into());
+        put(&mut edited, phase.as_str());
         edit(&mut edited);
         edited
     }
 
+    /// The path of an upgrade to v1.35 that takes nothing back.
+    fn own_path() -> PinnedPath {
+        PinnedPath {
+            target: "v1.35".to_owned(),
+            takes_back: None,
+            ..way_back("up", "earlier")
+        }
+    }
+
     #[test]
     fn another_target_after_the_end_is_another_upgrade() {
-        let mut path = way_back("up", "earlier");
-        path.target = "v1.35".to_owned();
+        let mut path = own_path();
         let other = |edited: &mut ClusterUpgrade| edited.spec.target = "v1.36".to_owned();
         let reopened = |phase, edit: fn(&mut ClusterUpgrade), path: Option<&PinnedPath>| {
-            super::reopened(&edited_after(phase, edit), path)
+            super::reopened(&edited_after(phase, edit), &[], path)
         };
-        assert_eq!(reopened(Completed, other, Some(&path)), Reopened::Anew);
+        assert_eq!(reopened(Completed, other, Some(&path)), Reopened::AnewWithFirstWrite);
         let order = |edited: &mut ClusterUpgrade| edited.spec.order = vec!["md-0".to_owned()];
         assert_eq!(
             reopened(Completed, order, Some(&path)),
             Reopened::GoesOn,
             "a rollback finds what it changed"
         );
-        for phase in [
-            Refused,
-            UpgradePhase::Aborted,
-            UpgradePhase::Failed,
-            UpgradePhase::RollingBack,
-        ] {
+        for phase in [Refused, UpgradePhase::Aborted, UpgradePhase::Failed, RollingBack] {
             assert_eq!(
                 reopened(phase, other, Some(&path)),
                 Reopened::GoesOn,
@@ -109,12 +223,57 @@ mod tests {
     }
 
     #[test]
+    fn a_refused_target_leaves_what_was_completed_its_way_back() {
+        let path = own_path();
+        let write = |upgrade: &ClusterUpgrade| mark_write(upgrade, &[], Some(&path));
+        let mut up = edited_after(Completed, |up| up.spec.target = "v1.34".to_owned());
+        assert_eq!(write(&up), MarkWrite::Put(Mark::CompletedBefore));
+        put(&mut up, Mark::CompletedBefore.as_str());
+        assert_eq!(write(&up), MarkWrite::Nothing);
+        // It is refused.
+        let status = up.status.as_mut().unwrap();
+        (status.phase, status.observed_generation) = (Refused, 2);
+        assert_eq!(write(&up), MarkWrite::Put(Mark::RefusedAfterCompleted));
+        put(&mut up, Mark::RefusedAfterCompleted.as_str());
+        assert_eq!(write(&up), MarkWrite::Nothing);
+        let moved = ClusterUpgrade {
+            status: None,
+            ..up.clone()
+        };
+        assert_eq!(write(&moved), MarkWrite::Restore(Refused));
+        // Another target is another upgrade still, and the one that it was none.
+        up.metadata.generation = Some(3);
+        up.spec.target = "v1.36".to_owned();
+        assert_eq!(write(&up), MarkWrite::Put(Mark::CompletedBefore));
+        up.spec.target = "v1.35".to_owned();
+        assert_eq!(write(&up), MarkWrite::Remove);
+        put(&mut up, Mark::CompletedBefore.as_str());
+        assert_eq!(write(&up), MarkWrite::Remove);
+        // What waits for its first write is open wherever it is moved to.
+        up.spec.target = "v1.36".to_owned();
+        up.status = None;
+        assert_eq!((finished_phase(&up), write(&up)), (None, MarkWrite::Nothing));
+        assert_eq!(reopened(&up, &[], Some(&path)), Reopened::AnewWithFirstWrite);
+    }
+
+    #[test]
+    fn what_begins_anew_has_nothing_of_what_it_was() {
+        let mut up = edited_after(Completed, |_| ());
+        let annotations = up.annotations_mut();
+        annotations.insert(GATE_HISTORY_ANNOTATION.to_owned(), "{}".to_owned());
+        annotations.insert(STARTED_ANNOTATION.to_owned(), "2026-11-20T11:00:00Z".to_owned());
+        let begun = begun_anew(&up, Timestamp::UNIX_EPOCH);
+        assert_eq!(id_of(&begun).started, Some(Timestamp::UNIX_EPOCH));
+        assert_eq!(begun.annotations().len(), 1, "{:?}", begun.annotations());
+    }
+
+    #[test]
     fn what_was_taken_back_begins_only_for_a_higher_number_or_another_target() {
         let mut path = way_back("back", "up");
         let of_path = |edit: fn(&mut ClusterUpgrade), path: &PinnedPath| {
-            let edited = edited_after(UpgradePhase::RolledBack, edit);
+            let edited = edited_after(RolledBack, edit);
             let active = Upgrades::sort(vec![Arc::new(edited.clone())], None, Some(path)).active;
-            (super::reopened(&edited, Some(path)), active.is_some())
+            (super::reopened(&edited, &[], Some(path)), active.is_some())
         };
         assert_eq!(of_path(|_| (), &path), (Reopened::Spent, false));
         assert_eq!(of_path(|up| up.spec.retry = 1, &path), (Reopened::Anew, true));
@@ -127,5 +286,70 @@ mod tests {
             "Git applies it again"
         );
         assert_eq!(of_path(|up| up.spec.retry = 2, &path), (Reopened::Anew, true));
+    }
+
+    #[test]
+    fn what_is_asked_once_more_while_it_is_taken_back_begins_anew_when_that_has_ended() {
+        let path = way_back("back", "up");
+        let write = |up: &ClusterUpgrade, back: Option<UpgradePhase>| {
+            let back = back.map(|phase| rollback("back", 2, "up", phase));
+            mark_write(up, back.as_slice(), Some(&path))
+        };
+        let retry = |up: &mut ClusterUpgrade| up.spec.retry = 1;
+        for phase in [RollingBack, Completed] {
+            let up = edited_after(phase, retry);
+            assert_eq!(
+                write(&up, Some(Workers)),
+                MarkWrite::Remove,
+                "{phase:?}: the rollback needs it"
+            );
+            assert_eq!(write(&up, Some(Completed)), MarkWrite::BeginAnew, "{phase:?}");
+            assert_eq!(write(&up, None), MarkWrite::Remove, "{phase:?}: it is half way");
+        }
+        // The mark is gone, or was never there.
+        for phase in [Workers, Held, RollingBack, RolledBack] {
+            let mut up = edited_after(phase, retry);
+            up.metadata.annotations = None;
+            assert_eq!(write(&up, Some(Workers)), MarkWrite::Nothing, "{phase:?}");
+            assert_eq!(write(&up, Some(Completed)), MarkWrite::BeginAnew, "{phase:?}");
+        }
+        // It has begun with it under its old name already.
+        let begun = PinnedPath {
+            upgrade: id_of(&edited_after(Pending, retry)),
+            ..path.clone()
+        };
+        let mut up = edited_after(Workers, retry);
+        up.metadata.annotations = None;
+        let known = [rollback("back", 2, "up", Completed)];
+        assert_eq!(mark_write(&up, &known, Some(&begun)), MarkWrite::Nothing);
+    }
+
+    #[test]
+    fn what_is_asked_once_more_of_a_paused_cluster_survives_a_move() {
+        let path = way_back("back", "up");
+        let write = |retry: u32, phase: UpgradePhase, back: UpgradePhase| {
+            let mut moved = edited_after(phase, |up| up.spec.retry = retry);
+            moved.status = None;
+            mark_write(&moved, &[rollback("back", 2, "up", back)], Some(&path))
+        };
+        assert_eq!(write(0, RolledBack, Completed), MarkWrite::Restore(RolledBack));
+        assert_eq!(write(1, RolledBack, Completed), MarkWrite::BeginAnew);
+        assert_eq!(write(0, RollingBack, Workers), MarkWrite::Restore(RollingBack));
+        assert_eq!(write(1, RollingBack, Workers), MarkWrite::Remove);
+        assert_eq!(write(1, RollingBack, Completed), MarkWrite::BeginAnew);
+    }
+
+    #[test]
+    fn what_the_path_decides_waits_for_the_cluster() {
+        let retry = |up: &mut ClusterUpgrade| up.spec.retry = 1;
+        for phase in [Completed, RollingBack, RolledBack] {
+            let up = edited_after(phase, retry);
+            assert_eq!(mark_write_without_cluster(&up), MarkWrite::Nothing, "{phase:?}");
+        }
+        let mut moved = edited_after(RolledBack, retry);
+        moved.status = None;
+        assert_eq!(mark_write_without_cluster(&moved), MarkWrite::Nothing);
+        put(&mut moved, "Completed");
+        assert_eq!(mark_write_without_cluster(&moved), MarkWrite::Restore(Completed));
     }
 }

@@ -5,6 +5,8 @@ use std::{
 
 use super::*;
 use clap::error::ErrorKind;
+use instar_controller::WatchFilter;
+use instar_watch::Namespaces;
 
 fn parse(line: &str) -> Result<Cli, clap::Error> {
     Cli::try_parse_from(line.split_whitespace())
@@ -86,4 +88,40 @@ fn the_servers_help_names_all_that_it_watches_and_serves() {
         let resource = format!("{}.{}", rule.resource, rule.api_group);
         assert!(lines.contains(&resource.as_str()), "{help}");
     }
+}
+
+fn controller(line: &str) -> Result<crate::controller::ControllerArgs, clap::Error> {
+    match parse(line)?.command {
+        Command::Controller(args) => Ok(args),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn the_controller_looks_after_every_cluster_unless_it_is_told_which() {
+    let args = controller("instar controller").unwrap();
+    assert_eq!((args.namespace, args.watch_filter), (None, None));
+    // As a manifest writes a value that was left empty.
+    let args = controller("instar controller --namespace= --watch-filter=").unwrap();
+    assert_eq!(
+        (args.namespace, args.watch_filter),
+        (Some(Namespaces::All), Some(WatchFilter::All))
+    );
+    let line = "instar controller --namespace team --watch-filter a --lease-namespace instar-system";
+    let args = controller(line).unwrap();
+    assert_eq!(args.namespace, Some(Namespaces::One("team".into())));
+    assert_eq!(args.watch_filter, Some(WatchFilter::Label("a".into())));
+    assert_eq!(args.lease_namespace.as_deref(), Some("instar-system"));
+}
+
+#[test]
+fn a_filter_that_no_lease_can_be_named_for_is_refused_in_words() {
+    let error = controller("instar controller --watch-filter Team_A").unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::ValueValidation);
+    let text = error.to_string();
+    assert!(text.contains("'Team_A' for '--watch-filter <VALUE>'"), "{text}");
+    assert!(
+        text.contains("named instar-controller-VALUE: use lower-case letters"),
+        "{text}"
+    );
 }

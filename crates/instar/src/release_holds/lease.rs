@@ -1,6 +1,7 @@
 //! Whether a controller runs.
 
-use instar_controller::LEASE_NAME;
+use instar_controller::namespaces_of_lease;
+use instar_watch::Namespaces;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use kube::{Api, Client, ResourceExt, api::ListParams};
@@ -11,21 +12,43 @@ use crate::cluster::call;
 /// Clocks may differ by so much.
 const CLOCKS: SignedDuration = SignedDuration::from_secs(15);
 
-/// Refuses while a controller has its Lease, in whatever namespace.
-pub(super) async fn refuse_running(client: &Client) -> Result<(), Error> {
+/// A page of the list: nodes have Leases too.
+const PAGE: u32 = 500;
+
+/// Refuses while a controller has a Lease, in whatever namespace, that would hold objects of this namespace again; without
+/// a namespace, of any.
+pub(super) async fn refuse_running(client: &Client, namespace: Option<&str>) -> Result<(), Error> {
     let api: Api<Lease> = Api::all(client.clone());
-    let named = ListParams::default().fields(&format!("metadata.name={LEASE_NAME}"));
-    let what = || format!("cannot list the Leases {LEASE_NAME}, to see whether a controller runs");
-    for lease in call(what, api.list(&named)).await?.items {
-        if let Some(holder) = lease.spec.as_ref().and_then(|spec| holder(spec, Timestamp::now())) {
-            return Err(Error::Running {
-                namespace: lease.namespace().unwrap_or_default(),
-                name: lease.name_any(),
-                holder: holder.to_owned(),
-            });
+    let mut page = ListParams::default().limit(PAGE);
+    loop {
+        let what = || "cannot list the Leases, to see whether a controller runs".to_owned();
+        let found = call(what, api.list(&page)).await?;
+        for lease in found.items {
+            if !would_hold(&lease.name_any(), namespace) {
+                continue;
+            }
+            if let Some(holder) = lease.spec.as_ref().and_then(|spec| holder(spec, Timestamp::now())) {
+                return Err(Error::Running {
+                    namespace: lease.namespace().unwrap_or_default(),
+                    name: lease.name_any(),
+                    holder: holder.to_owned(),
+                });
+            }
+        }
+        match found.metadata.continue_.filter(|token| !token.is_empty()) {
+            Some(token) => page = page.continue_token(&token),
+            None => return Ok(()),
         }
     }
-    Ok(())
+}
+
+/// Whether the controller with the Lease of this name would hold objects of this namespace again.
+fn would_hold(lease: &str, namespace: Option<&str>) -> bool {
+    match (namespaces_of_lease(lease), namespace) {
+        (None, _) => false,
+        (Some(Namespaces::All), _) | (Some(Namespaces::One(_)), None) => true,
+        (Some(Namespaces::One(watched)), Some(namespace)) => *watched == *namespace,
+    }
 }
 
 /// Who holds a Lease that hasn't expired.
@@ -58,5 +81,21 @@ mod tests {
             assert_eq!(holder(&spec(released), at(1)), None);
         }
         assert_eq!(holder(&LeaseSpec::default(), at(1)), None);
+    }
+
+    #[test]
+    fn every_controller_counts_that_writes_there() {
+        for (lease, namespace, counts) in [
+            ("instar-controller", None, true),
+            ("instar-controller", Some("team"), true),
+            ("instar-controller-a", Some("team"), true),
+            ("instar-controller-a.team", Some("team"), true),
+            ("instar-controller.team", None, true),
+            ("instar-controller.other", Some("team"), false),
+            ("node-1", None, false),
+            ("capi-controller", Some("team"), false),
+        ] {
+            assert_eq!(would_hold(lease, namespace), counts, "{lease} {namespace:?}");
+        }
     }
 }

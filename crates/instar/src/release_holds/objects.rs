@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use instar_capi::{Cluster, MachineDeployment, MachinePool};
-use instar_planner::{HoldMark, MarkedKind, ReleasedHolds, release_holds};
+use instar_planner::{HoldMark, HookAnswers, MarkedKind, ReleasedHolds, release_holds};
 use instar_watch::{Version, find_resource, is_not_found};
 use kube::{
     Api, Client, ResourceExt,
@@ -45,11 +45,12 @@ struct Kind {
 pub(super) async fn release<E: From<super::Error>>(
     client: &Client,
     namespace: Option<&str>,
+    answers: HookAnswers,
     write: Write,
     print: &impl Fn(&str) -> Result<(), E>,
 ) -> Result<Outcome, E> {
     let mut outcome = Outcome::Done;
-    for kind in kinds(client, namespace).await.map_err(super::Error::Cluster)? {
+    for kind in kinds(client, namespace, answers).await.map_err(super::Error::Cluster)? {
         let found = marked(client, &kind, namespace).await.map_err(super::Error::Cluster)?;
         for (metadata, holds) in found {
             let line = match write {
@@ -69,10 +70,10 @@ pub(super) async fn release<E: From<super::Error>>(
 }
 
 /// The infrastructure of MachinePools before these themselves: Cluster API rolls a pool out when both go on.
-async fn kinds(client: &Client, namespace: Option<&str>) -> Result<Vec<Kind>, cluster::Error> {
+async fn kinds(client: &Client, namespace: Option<&str>, answers: HookAnswers) -> Result<Vec<Kind>, cluster::Error> {
     let mut kinds = vec![
         Kind {
-            marked: MarkedKind::Cluster,
+            marked: MarkedKind::Cluster(answers),
             resource: ApiResource::erase::<Cluster>(&()),
         },
         Kind {

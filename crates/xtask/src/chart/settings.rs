@@ -97,7 +97,12 @@ pub(super) fn all(image: &str, deployments: &[Deployment; 2]) -> Result<Vec<Sett
             "crds",
             "The CustomResourceDefinitions.",
             [
-                switch("install", "Whether the chart installs and upgrades them.", true),
+                switch(
+                    "install",
+                    "Whether the chart installs and upgrades them. Switched off in a release that had `crds.keep=false`, it \
+                     deletes them with every object of theirs: set `crds.keep=true` in an upgrade of its own before.",
+                    true,
+                ),
                 switch(
                     "keep",
                     "Whether `helm uninstall` leaves them. Without them every ClusterUpgrade, KubernetesRelease and \
@@ -252,7 +257,8 @@ fn component(name: &'static str, why: &'static str, deployment: &Deployment) -> 
             list(
                 "egress",
                 "Rules of egress for its network policy: to the API server and, from the controller, to those of workload \
-                 clusters whose kubeconfigs it may read. With rules all other egress is denied; without any it is open, \
+                 clusters whose kubeconfigs it may read. One of its own lets the controller reach the admission server where it \
+                 keeps the certificates. With rules all other egress is denied; without any it is open, \
                  since the address of an API server is outside the Pods' network and differs everywhere.",
                 json!([]),
                 "object",

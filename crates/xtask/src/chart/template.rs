@@ -154,12 +154,37 @@ fn labels(object: &mut Value, section: &str, replaced: Option<&str>, marks: &mut
 
 /// Egress is closed but for the user's rules, where there are some: no rule of ours could name the API server.
 fn egress(policy: &mut Value, marks: &mut Marks) {
-    let value = format!(".Values.{}.egress", component(policy));
-    policy["spec"]["egress"] = optional(marks, &value, "egress", 4);
+    let component = component(policy);
+    let value = format!(".Values.{component}.egress");
+    policy["spec"]["egress"] = match component.as_str() {
+        "controller" => to_servers(marks, &value),
+        _ => optional(marks, &value, "egress", 4),
+    };
     let open = format!("{{{{- if {value} }}}}");
     if let Some(types) = policy["spec"]["policyTypes"].as_array_mut() {
         types.push(marks.line([&open, "- Egress", "{{- end }}"]));
     }
+}
+
+/// Where the controller keeps the certificates it asks each server which one it has: without an answer an old CA would stay
+/// trusted.
+fn to_servers(marks: &mut Marks, value: &str) -> Value {
+    marks.line([
+        &format!("{{{{- with {value} }}}}"),
+        "egress:",
+        "  {{- toYaml . | nindent 4 }}",
+        &format!("  {{{{- if {} }}}}", SELF_SIGNED.replace(".Values", "$.Values")),
+        "  - ports:",
+        "    - port: 9443",
+        "      protocol: TCP",
+        "    to:",
+        "    - podSelector:",
+        "        matchLabels:",
+        "          app.kubernetes.io/component: webhook",
+        "          app.kubernetes.io/name: instar",
+        "  {{- end }}",
+        "{{- end }}",
+    ])
 }
 
 /// The program that an object belongs to, by its label: the name of its section in the values.

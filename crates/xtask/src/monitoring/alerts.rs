@@ -47,7 +47,7 @@ impl Alert {
     }
 }
 
-pub(super) const ALERTS: [Alert; 9] = [
+pub(super) const ALERTS: [Alert; 11] = [
     Alert {
         name: "InstarAdmissionServerDown",
         expression: r#"absent(up{job="instar",app_kubernetes_io_component="webhook"} == 1)"#,
@@ -59,20 +59,20 @@ pub(super) const ALERTS: [Alert; 9] = [
     },
     Alert {
         name: "InstarNoLeader",
-        expression: "absent(instar_leader == 1)",
+        expression: "max by (lease) (instar_leader) == 0 or absent(instar_leader)",
         lasts: "10m",
         severity: Severity::Critical,
         summary: "No controller of Instar leads",
-        description: "No Pod of the Deployment instar-controller has held the lease for 10 minutes, so every upgrade stands \
-                      still.",
+        description: "No Pod of the controller has held its lease {{ $labels.lease }} for 10 minutes, so every upgrade of its \
+                      Clusters stands still.",
     },
     Alert {
         name: "InstarTwoLeaders",
-        expression: "sum(instar_leader) > 1",
+        expression: "sum by (lease) (instar_leader) > 1",
         lasts: "5m",
         severity: Severity::Warning,
         summary: "Several controllers of Instar lead",
-        description: "{{ $value }} Pods say that they hold the lease. Each write names the version of what it read, so nothing \
+        description: "{{ $value }} Pods say that they hold the lease {{ $labels.lease }}. Each write names the version of what it read, so nothing \
                       is done twice, but they work against each other.",
     },
     Alert {
@@ -125,5 +125,24 @@ pub(super) const ALERTS: [Alert; 9] = [
         summary: "Instar's admission server answers late",
         description: "One of a hundred requests takes longer than {{ $value | humanizeDuration }}. After 5 seconds the API \
                       server gives up and refuses the edit.",
+    },
+    Alert {
+        name: "InstarUpgradeInError",
+        expression: "time() - min(instar_upgrades_error_since_seconds > 0) > 15 * 60",
+        lasts: "5m",
+        severity: Severity::Warning,
+        summary: "An upgrade needs somebody",
+        description: "A ClusterUpgrade has failed, or has a row of the level Error, for {{ $value | humanizeDuration }}. It \
+                      doesn't go on by itself.",
+    },
+    Alert {
+        name: "InstarKeptCertificateExpires",
+        expression: "(instar_webhook_certificate_not_after_seconds > 0) - time() < 14 * 24 * 3600",
+        lasts: "1h",
+        severity: Severity::Critical,
+        summary: "A certificate that Instar's controller keeps ends soon",
+        description: "The {{ $labels.certificate }} certificate of the admission server ends in \
+                      {{ $value | humanizeDuration }}, and the controller has not renewed it. After that the API server refuses \
+                      guarded edits.",
     },
 ];

@@ -9,7 +9,7 @@ pub(super) struct Panel {
     pub(super) queries: &'static [(&'static str, &'static str)],
 }
 
-pub(super) const PANELS: [Panel; 12] = [
+pub(super) const PANELS: [Panel; 14] = [
     Panel {
         title: "Admission requests by verdict",
         unit: "reqps",
@@ -81,12 +81,18 @@ pub(super) const PANELS: [Panel; 12] = [
     Panel {
         title: "Leader",
         unit: "short",
-        queries: &[("instar_leader", "{{pod}}")],
+        queries: &[("instar_leader", "{{lease}} {{pod}}")],
     },
     Panel {
         title: "Certificate: time left",
         unit: "s",
-        queries: &[("(instar_certificate_not_after_seconds > 0) - time()", "{{pod}}")],
+        queries: &[
+            ("(instar_certificate_not_after_seconds > 0) - time()", "{{pod}}"),
+            (
+                "(instar_webhook_certificate_not_after_seconds > 0) - time()",
+                "kept: {{certificate}}",
+            ),
+        ],
     },
     Panel {
         title: "Watches: old caches and errors",
@@ -112,6 +118,26 @@ pub(super) const PANELS: [Panel; 12] = [
         title: "Memory of the caches",
         unit: "bytes",
         queries: &[("sum by (pod) (instar_cached_bytes)", "{{pod}}")],
+    },
+    Panel {
+        title: "Upgrades by phase",
+        unit: "short",
+        queries: &[("sum by (phase) (instar_upgrades) > 0", "{{phase}}")],
+    },
+    Panel {
+        title: "Upgrades by health, and for how long",
+        unit: "short",
+        queries: &[
+            ("sum by (level) (instar_upgrades_by_health)", "{{level}}"),
+            (
+                "(time() - min(instar_upgrades_error_since_seconds > 0)) / 3600",
+                "hours in error",
+            ),
+            (
+                "(time() - min(instar_upgrades_unfinished_since_seconds > 0)) / 3600",
+                "hours of the oldest that isn't over",
+            ),
+        ],
     },
 ];
 

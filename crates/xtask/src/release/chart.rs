@@ -1,11 +1,10 @@
 //! The Helm chart as a package: what `helm package` makes, with the release's version and image in it.
 
 use anyhow::{Context, Result};
-use flate2::{Compression, GzBuilder};
 use serde_json::{Value, json};
 use tar::{Builder, EntryType, Header};
 
-use super::{Content, Files, Release, changes};
+use super::{Content, Files, Release, changes, gzip};
 use crate::{
     chart::{self, Chart},
     generated::manifests,
@@ -34,10 +33,7 @@ pub(super) fn files(release: &Release) -> Result<Files> {
 
 /// Each time in it is that of the release, and nothing else in it differs from one machine to another.
 fn package(files: &[(String, String)], epoch: u64) -> Result<Vec<u8>> {
-    let modified = u32::try_from(epoch)?;
-    // 255: of no system in particular.
-    let gzip = GzBuilder::new().mtime(modified).operating_system(255);
-    let mut archive = Builder::new(gzip.write(Vec::new(), Compression::best()));
+    let mut archive = Builder::new(Vec::new());
     // Helm reads the chart's name first.
     let (first, others): (Vec<_>, Vec<_>) = files.iter().partition(|(path, _)| path == "Chart.yaml");
     for (path, text) in first.into_iter().chain(others) {
@@ -50,7 +46,7 @@ fn package(files: &[(String, String)], epoch: u64) -> Result<Vec<u8>> {
         header.set_mtime(epoch);
         archive.append_data(&mut header, format!("{NAME}/{path}"), text.as_bytes())?;
     }
-    Ok(archive.into_inner()?.finish()?)
+    gzip(&archive.into_inner()?, epoch)
 }
 
 /// The changelog's section as Artifact Hub reads it: the heading above an entry is its kind.

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use serde_json::{Value, json};
 use tar::{Builder, EntryType, Header};
 
-use super::{Content, Files, Release, hex};
+use super::{Content, Files, Release, gzip, hex};
 
 /// The folder of the layout.
 const FOLDER: &str = "image";
@@ -40,11 +40,12 @@ impl Blob {
 }
 
 pub(super) fn files(release: &Release) -> Result<Files> {
+    let archive = layer(release).context("the image's layer")?;
+    let config = Blob::json("application/vnd.oci.image.config.v1+json", &config(release, &archive)?);
     let layer = Blob {
-        media_type: "application/vnd.oci.image.layer.v1.tar",
-        bytes: layer(release).context("the image's layer")?,
+        media_type: "application/vnd.oci.image.layer.v1.tar+gzip",
+        bytes: gzip(&archive, release.epoch)?,
     };
-    let config = Blob::json("application/vnd.oci.image.config.v1+json", &config(release, &layer)?);
     let manifest = Blob::json(
         "application/vnd.oci.image.manifest.v1+json",
         &json!({
@@ -89,7 +90,8 @@ fn layer(release: &Release) -> Result<Vec<u8>> {
     Ok(layer.into_inner()?)
 }
 
-fn config(release: &Release, layer: &Blob) -> Result<Value> {
+/// The archive is known by its digest before it was compressed.
+fn config(release: &Release, archive: &[u8]) -> Result<Value> {
     Ok(json!({
         "architecture": "amd64",
         "os": "linux",
@@ -100,7 +102,7 @@ fn config(release: &Release, layer: &Blob) -> Result<Value> {
             "WorkingDir": "/",
             "Labels": annotations(release)?,
         },
-        "rootfs": { "type": "layers", "diff_ids": [layer.digest()] },
+        "rootfs": { "type": "layers", "diff_ids": [format!("sha256:{}", hex(archive))] },
         "history": [{ "created": created(release)?, "created_by": "cargo xtask release" }],
     }))
 }
@@ -121,6 +123,8 @@ fn created(release: &Release) -> Result<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read;
+
     use super::*;
     use crate::release::tests::release;
 
@@ -139,12 +143,17 @@ mod tests {
         let index = read(files["image/index.json"].bytes());
         let manifest = read(blob(&files, &index["manifests"][0]));
         let config = read(blob(&files, &manifest["config"]));
-        let layer = blob(&files, &manifest["layers"][0]);
-        assert_eq!(config["rootfs"]["diff_ids"][0], manifest["layers"][0]["digest"]);
+        let mut layer = Vec::new();
+        let compressed = blob(&files, &manifest["layers"][0]);
+        flate2::read::GzDecoder::new(compressed)
+            .read_to_end(&mut layer)
+            .unwrap();
+        let digest = format!("sha256:{}", hex(&layer));
+        assert_eq!(config["rootfs"]["diff_ids"][0], digest.as_str());
         assert_eq!(config["config"]["User"], "65532:65532");
         assert_eq!(config["config"]["Entrypoint"], json!(["/instar"]));
         assert_eq!(config["created"], "2027-01-15T08:00:00Z");
-        let mut archive = tar::Archive::new(layer);
+        let mut archive = tar::Archive::new(layer.as_slice());
         let entries: Vec<_> = archive
             .entries()
             .unwrap()

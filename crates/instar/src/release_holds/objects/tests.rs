@@ -4,6 +4,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+use instar_api::HOOK_ANSWER_ANNOTATION;
 use kube::client::Body;
 use serde_json::json;
 use tower::service_fn;
@@ -14,7 +15,11 @@ const MARK: &str = r#"{"upgrade":"up","since":"2026-11-20T11:00:00Z","paused":"2
 
 /// What an API server has, and what is written to it.
 #[derive(Clone, Default)]
-struct Server(Arc<Mutex<Vec<String>>>);
+struct Server {
+    writes: Arc<Mutex<Vec<String>>>,
+    /// How it answers that the ExtensionConfig is deleted, where that isn't 200.
+    extension: Option<u16>,
+}
 
 /// How the API server answers the write of each object.
 fn code_of(path: &str) -> u16 {
@@ -27,10 +32,16 @@ fn code_of(path: &str) -> u16 {
 
 impl Server {
     fn client(&self) -> Client {
-        let writes = Arc::clone(&self.0);
+        let (writes, extension) = (Arc::clone(&self.writes), self.extension.unwrap_or(200));
         let service = service_fn(move |request: http::Request<Body>| {
             let path = request.uri().path().to_owned();
-            let (code, answer) = if request.method() == http::Method::PATCH {
+            let (code, answer) = if request.method() == http::Method::DELETE {
+                writes.lock().unwrap().push(path.clone());
+                match extension {
+                    200 => (200, json!({ "kind": "Status", "status": "Success", "code": 200 })),
+                    code => (code, failure(code)),
+                }
+            } else if request.method() == http::Method::PATCH {
                 writes.lock().unwrap().push(path.clone());
                 match code_of(&path) {
                     200 => (200, object("written", &json!({}))),
@@ -65,6 +76,7 @@ fn listed(path: &str) -> (u16, Value) {
             "c",
             &json!({
                 "upgrade.cluster.x-k8s.io/upgrade-concurrency": r#"{"to":"3"}"#,
+                (HOOK_ANSWER_ANNOTATION): "{}",
                 "topology.cluster.x-k8s.io/upgrade-concurrency": "3",
             }),
         )],
@@ -74,6 +86,11 @@ fn listed(path: &str) -> (u16, Value) {
             object("refused", &held),
             object("users", &json!({ "cluster.x-k8s.io/paused": "true" })),
         ],
+        Some("instar") => {
+            let labels = json!({ "cluster.x-k8s.io/provider": "runtime-extension-instar" });
+            let metadata = json!({ "name": "instar", "resourceVersion": "3", "uid": "u", "labels": labels });
+            return (200, json!({ "metadata": metadata }));
+        }
         // MachinePools aren't installed.
         _ => return (404, failure(404)),
     };
@@ -83,46 +100,70 @@ fn listed(path: &str) -> (u16, Value) {
     )
 }
 
-async fn released(server: &Server, write: Write) -> (Outcome, Vec<String>) {
+async fn released(server: &Server, namespace: Option<&str>, write: Write) -> (Result<Outcome, String>, Vec<String>) {
     let lines = RefCell::new(Vec::new());
     let print = |line: &str| {
         lines.borrow_mut().push(line.to_owned());
         Ok::<(), crate::release_holds::Error>(())
     };
-    let outcome = release(&server.client(), Some("fleet"), write, &print).await.unwrap();
-    (outcome, lines.into_inner())
+    let released = crate::release_holds::release(&server.client(), namespace, write, &print).await;
+    (released.map_err(|error| error.to_string()), lines.into_inner())
 }
 
 #[tokio::test]
 async fn each_object_has_a_line_and_one_that_is_refused_stops_no_other() {
     let server = Server::default();
-    let (outcome, lines) = released(&server, Write::Made).await;
-    assert_eq!(outcome, Outcome::CheckFailed);
+    let (outcome, lines) = released(&server, None, Write::Made).await;
+    assert_eq!(outcome, Ok(Outcome::CheckFailed));
     assert_eq!(
         lines,
         [
-            "Cluster fleet/c: took off the raised upgrade-concurrency\n",
+            "ExtensionConfig instar: deleted\n",
+            "Cluster fleet/c: took off the raised upgrade-concurrency, the answer to Runtime Hooks\n",
             "MachineDeployment fleet/gone: was deleted meanwhile\n",
             "MachineDeployment fleet/md-0: took off spec.paused and the mark of its hold\n",
         ]
     );
-    let names: Vec<String> = server.0.lock().unwrap().clone();
+    let names: Vec<String> = server.writes.lock().unwrap().clone();
     let names: Vec<&str> = names.iter().filter_map(|path| path.rsplit('/').next()).collect();
     assert_eq!(
         names,
-        ["c", "gone", "md-0", "refused"],
-        "the number comes before the pools"
+        ["instar", "c", "gone", "md-0", "refused"],
+        "who asks goes before the answers, and the number comes before the pools"
     );
 }
 
 #[tokio::test]
 async fn a_dry_run_writes_nothing() {
     let server = Server::default();
-    let (outcome, lines) = released(&server, Write::Said).await;
-    assert_eq!((outcome, lines.len()), (Outcome::Done, 4));
+    let (outcome, lines) = released(&server, None, Write::Said).await;
+    assert_eq!((outcome, lines.len()), (Ok(Outcome::Done), 5));
     assert_eq!(
-        lines[0],
-        "Cluster fleet/c: would take off the raised upgrade-concurrency\n"
+        lines[..2],
+        [
+            "ExtensionConfig instar: would delete\n",
+            "Cluster fleet/c: would take off the raised upgrade-concurrency, the answer to Runtime Hooks\n",
+        ]
     );
-    assert_eq!(server.0.lock().unwrap().len(), 0);
+    assert_eq!(server.writes.lock().unwrap().len(), 0);
+}
+
+#[tokio::test]
+async fn where_the_extension_config_stays_nothing_is_taken_off() {
+    let server = Server {
+        extension: Some(403),
+        ..Server::default()
+    };
+    let (released, lines) = released(&server, None, Write::Made).await;
+    assert!(released.unwrap_err().contains("cannot delete the ExtensionConfig"));
+    assert_eq!((lines.len(), server.writes.lock().unwrap().len()), (0, 1));
+}
+
+#[tokio::test]
+async fn of_one_namespace_the_answers_stay_while_cluster_api_asks() {
+    let server = Server::default();
+    let (_, lines) = released(&server, Some("fleet"), Write::Made).await;
+    assert!(lines[0].contains("run this command without -n"), "{}", lines[0]);
+    assert_eq!(lines[1], "Cluster fleet/c: took off the raised upgrade-concurrency\n");
+    assert_eq!(server.writes.lock().unwrap().len(), 4);
 }

@@ -9,8 +9,8 @@ use instar_admission::{marks::Marked, template::Text, worker::Worker};
 use instar_capi::WorkerKind;
 use instar_capi::{
     Bootstrap, Cluster, ClusterClass, ClusterClassSpec, ClusterConfiguration, ClusterSpec, ClusterStatus, Condition,
-    ControlPlaneMachines, ControlPlaneSpec, ControlPlaneStatus, KubeadmConfigSpec, KubeadmControlPlane,
-    MachineDeletion, MachineSpec, MachineTemplate, Reference, VersionCount,
+    ControlPlaneMachines, ControlPlaneRollout, ControlPlaneSpec, ControlPlaneStatus, KubeadmConfigSpec,
+    KubeadmControlPlane, MachineDeletion, MachineSpec, MachineTemplate, Reference, VersionCount,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time};
 use serde::{Deserialize, Deserializer, de::IgnoredAny};
@@ -218,6 +218,7 @@ impl View for KubeadmControlPlane {
                 cluster_configuration: spec.kubeadm_config_spec.cluster_configuration,
                 settings: Vec::new(),
             },
+            rollout: ControlPlaneRollout::default(),
         };
         let status = status.map(|status| ControlPlaneStatus {
             observed_generation: status.observed_generation,

@@ -14,6 +14,7 @@ mod machine_pool;
 mod other_control_plane;
 mod preflight;
 mod presets;
+mod restart;
 mod rights;
 mod shards;
 mod shared;
@@ -46,6 +47,7 @@ fn main() -> ExitCode {
         Journey::shared("classic-workload", workload::read_by_its_kubeconfig),
         Journey::shared("classic-addons", addons::each_part_waits_for_what_the_release_brings),
         Journey::shared("classic-addons-back", addons_back::what_was_there_before_goes_back),
+        Journey::shared("classic-restart", restart::each_machine_once),
         Journey::shared(
             "classic-way-back",
             way_back::what_can_be_undone_is_and_what_cannot_says_why,

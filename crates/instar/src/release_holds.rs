@@ -124,25 +124,22 @@ async fn release<E: From<Error>>(
     write: Write,
     print: &impl Fn(&str) -> Result<(), E>,
 ) -> Result<Outcome, E> {
-    let answers = match namespace {
-        Some(namespace) => {
-            print(&format!(
-                "Namespace {namespace}: if it has the label {HOOKS_LABEL}={HOOKS_ENABLED}, its topology Clusters wait at \
+    let answers = if let Some(namespace) = namespace {
+        print(&format!(
+            "Namespace {namespace}: if it has the label {HOOKS_LABEL}={HOOKS_ENABLED}, its topology Clusters wait at \
                  their next step while ExtensionConfig instar is there: run this command without -n, or take the label off\n"
-            ))?;
-            HookAnswers::Left
+        ))?;
+        HookAnswers::Left
+    } else {
+        let (dry_run, does) = match write {
+            Write::Said => (true, "would delete"),
+            Write::Made => (false, "deleted"),
+        };
+        let removed = instar_controller::remove_extension_config(client, dry_run).await;
+        if removed.map_err(|why| Error::Extension { why })? {
+            print(&format!("ExtensionConfig instar: {does}\n"))?;
         }
-        None => {
-            let (dry_run, does) = match write {
-                Write::Said => (true, "would delete"),
-                Write::Made => (false, "deleted"),
-            };
-            let removed = instar_controller::remove_extension_config(client, dry_run).await;
-            if removed.map_err(|why| Error::Extension { why })? {
-                print(&format!("ExtensionConfig instar: {does}\n"))?;
-            }
-            HookAnswers::TakenOff
-        }
+        HookAnswers::TakenOff
     };
     objects::release(client, namespace, answers, write, print).await
 }

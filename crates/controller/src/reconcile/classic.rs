@@ -44,7 +44,7 @@ impl Context {
         }
         snapshot.failure_rule.stood = self.memory.failure(&key);
         let mut addons = self.addons(&rules, cluster);
-        let mut decision = match self.decide(&rules, cluster, upgrade, &mut snapshot, &mut addons).await {
+        let mut decision = match Box::pin(self.decide(&rules, cluster, upgrade, &mut snapshot, &mut addons)).await {
             Ok(decision) => decision,
             Err(error) => {
                 let is_told = match error.class() {

@@ -71,7 +71,7 @@ async fn without_definitions_it_makes_certificates_and_does_not_ask_for_the_leas
         &readiness,
         sleep(Duration::from_mins(2)),
     );
-    ended.await.unwrap();
+    Box::pin(ended).await.unwrap();
     assert!(asked.has(&Method::POST, "/namespaces/n/secrets"));
     assert!(asked.has(&Method::GET, "/leases/instar-controller"));
     for method in [Method::POST, Method::PATCH, Method::PUT] {

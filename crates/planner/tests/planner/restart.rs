@@ -108,9 +108,24 @@ fn what_is_over_is_not_done_again() {
 
 type Change = fn(&mut World);
 
+/// What is changed in the world, how far the restart comes, what it says first, and how many machines it makes in each pool.
+type Held = (
+    &'static str,
+    Change,
+    Stage,
+    Option<HealthReason>,
+    &'static [(&'static str, usize)],
+);
+
 #[test]
 fn what_holds_a_restart_or_keeps_machines() {
-    let cases: [(&str, Change, Stage, Option<HealthReason>, &[(&str, usize)]); 11] = [
+    for case in held() {
+        assert_held(case);
+    }
+}
+
+fn held() -> [Held; 11] {
+    [
         (
             "nothing",
             |_| (),
@@ -191,27 +206,28 @@ fn what_holds_a_restart_or_keeps_machines() {
             None,
             &[("cp", 1), ("md-0", 2), ("md-1", 1)],
         ),
-    ];
-    for (case, change, stage, reason, expected) in cases {
-        let mut world = asked(1, &[("md-0", 2), ("md-1", 1)]);
-        change(&mut world);
-        let mut random = Random::new(5);
-        for _ in 0..300 {
-            let decision = decide(&world.snapshot());
-            world.write(&decision.action);
-            world.tick(&mut random);
-        }
+    ]
+}
+
+fn assert_held((case, change, stage, reason, expected): Held) {
+    let mut world = asked(1, &[("md-0", 2), ("md-1", 1)]);
+    change(&mut world);
+    let mut random = Random::new(5);
+    for _ in 0..300 {
         let decision = decide(&world.snapshot());
-        assert_eq!(decision.progress.stage, stage, "{case}: {decision:#?}");
-        assert_eq!(decision.waiting.first().map(Waiting::reason), reason, "{case}");
-        let names = |pool: &PoolId| match pool {
-            PoolId::ControlPlane => "cp".to_owned(),
-            PoolId::Workers(name) | PoolId::MachinePool(name) => name.clone(),
-        };
-        let born: BTreeMap<_, _> = born(&world).iter().map(|(pool, count)| (names(pool), *count)).collect();
-        let expected = expected.iter().map(|(name, count)| ((*name).to_owned(), *count));
-        assert_eq!(born, expected.collect(), "{case}");
+        world.write(&decision.action);
+        world.tick(&mut random);
     }
+    let decision = decide(&world.snapshot());
+    assert_eq!(decision.progress.stage, stage, "{case}: {decision:#?}");
+    assert_eq!(decision.waiting.first().map(Waiting::reason), reason, "{case}");
+    let names = |pool: &PoolId| match pool {
+        PoolId::ControlPlane => "cp".to_owned(),
+        PoolId::Workers(name) | PoolId::MachinePool(name) => name.clone(),
+    };
+    let born: BTreeMap<_, _> = born(&world).iter().map(|(pool, count)| (names(pool), *count)).collect();
+    let expected = expected.iter().map(|(name, count)| ((*name).to_owned(), *count));
+    assert_eq!(born, expected.collect(), "{case}");
 }
 
 #[test]

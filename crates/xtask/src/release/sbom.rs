@@ -1,4 +1,4 @@
-//! The bill of materials: each crate that is linked into the program, with its licence, as CycloneDX has it.
+//! The bill of materials: each crate that is linked into the program, with its licence, as `CycloneDX` has it.
 //!
 //! It comes from the lock file, for the platform of the release. Crates of which cargo only says that some feature of the
 //! workspace asks for them are in it too.

@@ -91,7 +91,7 @@ impl World {
         let up_to_date = |machine: &Machine| {
             machine.version == version
                 && machine.template.as_ref() == Some(&template)
-                && !expired.is_some_and(|after| machine.rollout_time < Some(after))
+                && expired.is_none_or(|after| machine.rollout_time >= Some(after))
         };
         let ready = |machine: &Machine| machine.phase == MachinePhase::Running;
         let all: Vec<&Machine> = self.machines.iter().filter(|machine| mine(machine)).collect();
@@ -158,7 +158,7 @@ impl World {
         let expired = self.expired(object.rollout_after);
         let current = |set: &MachineSet| {
             mine(set)
-                && !expired.is_some_and(|after| set.created < Some(after))
+                && expired.is_none_or(|after| set.created >= Some(after))
                 && set.version == object.version
                 && set.infrastructure == object.infrastructure
                 && set.bootstrap == object.bootstrap

@@ -15,6 +15,7 @@ mod pinned;
 mod place;
 mod progress;
 mod restart;
+mod restart_pool;
 mod restore;
 mod retire;
 mod returning;

@@ -462,6 +462,12 @@ pub enum Waiting {
     PoolToFollow { pool: PoolId, release: String },
 }
 
+impl From<NoRestart> for Waiting {
+    fn from(reason: NoRestart) -> Self {
+        Self::NoRestart(Box::new(reason))
+    }
+}
+
 /// What another client set back to what it was before the upgrade.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SetBack {

@@ -3,12 +3,10 @@
 use std::fmt;
 
 use instar_api::HealthReason;
-use instar_capi::WorkerKind;
 use instar_domain::KubeVersion;
 use jiff::Timestamp;
 
 use crate::{
-    decision::{InvolvedObject, Waiting},
     operation::Operation,
     pool_id::PoolId,
     snapshot::{Cluster, Machine, Snapshot},
@@ -75,21 +73,6 @@ impl NoRestart {
             | Self::NotStarted { .. } => HealthReason::NoRestart,
         }
     }
-
-    pub(crate) const fn involved_object(&self) -> InvolvedObject<'_> {
-        match self {
-            Self::Topology { .. } => InvolvedObject::Cluster,
-            Self::ControlPlane { kind, name, .. } => InvolvedObject::Object {
-                kind: kind.as_str(),
-                name: name.as_str(),
-            },
-            Self::OtherVersion { .. } | Self::NotStarted { .. } => InvolvedObject::Upgrade,
-            Self::OtherMinor { pool, .. } | Self::Scheduled { pool, .. } | Self::Unset { pool, .. } => {
-                InvolvedObject::Pool(pool)
-            }
-            Self::MachinePool { name } => InvolvedObject::Workers(WorkerKind::MachinePool, name.as_str()),
-        }
-    }
 }
 
 impl fmt::Display for NoRestart {
@@ -132,12 +115,6 @@ impl fmt::Display for NoRestart {
                 "ClusterUpgrade {upgrade} has no time yet from which machines are new: the controller writes it next"
             ),
         }
-    }
-}
-
-impl From<NoRestart> for Waiting {
-    fn from(reason: NoRestart) -> Self {
-        Self::NoRestart(Box::new(reason))
     }
 }
 

@@ -213,7 +213,7 @@ mod tests {
     fn definitions_are_templates_that_stay() {
         let text = file("templates/crd/clusterupgrades.yaml");
         assert!(text.contains("{{- if .Values.crds.install }}\n"), "{text}");
-        let keep = "  {{- if .Values.crds.keep }}\n  annotations:\n    helm.sh/resource-policy: keep\n  {{- end }}\n";
+        let keep = "    {{- if .Values.crds.keep }}\n    helm.sh/resource-policy: keep\n    {{- end }}\n";
         assert!(text.contains(keep), "{text}");
     }
 

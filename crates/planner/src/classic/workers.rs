@@ -9,7 +9,7 @@ use super::{
     goal::Demand,
     machine_pools,
     place::{Place, pinned},
-    restart::{self, Restart},
+    restart_pool::{Restart, swap_workers as restart_workers},
     returning,
     template::{self, Source, Wanted},
     view::{ClassicView, ExternalChange, blocking_reason},
@@ -190,7 +190,7 @@ fn begin(view: &ClassicView<'_>, pool: Workers<'_>, course: Course<'_>) -> Resul
         (Workers::Deployment(pool), Course::BackTo(before) | Course::TurnBackTo(before)) => {
             returning::swap(view, pool, before)
         }
-        (Workers::Deployment(pool), Course::Restart(_, after)) => Ok(restart::swap_workers(view, pool, after)),
+        (Workers::Deployment(pool), Course::Restart(_, after)) => Ok(restart_workers(view, pool, after)),
         (Workers::MachinePool(pool), _) => Ok(machine_pools::begin(view, pool)),
     }
 }

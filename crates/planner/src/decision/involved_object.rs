@@ -9,6 +9,7 @@ use crate::{
     observed::Observed,
     path::NoPath,
     pool_id::PoolId,
+    restart::NoRestart,
     snapshot::{Snapshot, TemplateRef},
     way_back::NoWayBack,
 };
@@ -88,7 +89,7 @@ impl Waiting {
             }
             Self::NoPath(reason) => no_path(reason),
             Self::NoWayBack(reason) => Some(no_way_back(reason)),
-            Self::NoRestart(reason) => Some(reason.involved_object()),
+            Self::NoRestart(reason) => Some(no_restart(reason)),
             Self::TemplateNotVisible { template, .. }
             | Self::NameTaken { template, .. }
             | Self::TemplateDeleting { template, .. }
@@ -141,6 +142,21 @@ const fn no_path(reason: &NoPath) -> Option<InvolvedObject<'_>> {
             Some(InvolvedObject::Release(release.as_str()))
         }
         NoPath::Etcd(step) => Some(InvolvedObject::Release(step.release.as_str())),
+    }
+}
+
+const fn no_restart(reason: &NoRestart) -> InvolvedObject<'_> {
+    match reason {
+        NoRestart::Topology { .. } => InvolvedObject::Cluster,
+        NoRestart::ControlPlane { kind, name, .. } => InvolvedObject::Object {
+            kind: kind.as_str(),
+            name: name.as_str(),
+        },
+        NoRestart::OtherVersion { .. } | NoRestart::NotStarted { .. } => InvolvedObject::Upgrade,
+        NoRestart::OtherMinor { pool, .. } | NoRestart::Scheduled { pool, .. } | NoRestart::Unset { pool, .. } => {
+            InvolvedObject::Pool(pool)
+        }
+        NoRestart::MachinePool { name } => InvolvedObject::Workers(WorkerKind::MachinePool, name.as_str()),
     }
 }
 

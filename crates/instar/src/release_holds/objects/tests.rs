@@ -34,25 +34,32 @@ impl Server {
     fn client(&self) -> Client {
         let (writes, extension) = (Arc::clone(&self.writes), self.extension.unwrap_or(200));
         let service = service_fn(move |request: http::Request<Body>| {
-            let path = request.uri().path().to_owned();
-            let (code, answer) = if request.method() == http::Method::DELETE {
-                writes.lock().unwrap().push(path.clone());
-                match extension {
-                    200 => (200, json!({ "kind": "Status", "status": "Success", "code": 200 })),
-                    code => (code, failure(code)),
-                }
-            } else if request.method() == http::Method::PATCH {
-                writes.lock().unwrap().push(path.clone());
-                match code_of(&path) {
-                    200 => (200, object("written", &json!({}))),
-                    code => (code, failure(code)),
-                }
-            } else {
-                listed(&path)
-            };
-            let response = http::Response::builder().status(code);
-            let body = Body::from(serde_json::to_vec(&answer).unwrap());
-            std::future::ready(Ok::<_, Infallible>(response.body(body).unwrap()))
+            let writes = Arc::clone(&writes);
+            async move {
+                let (asked, body) = request.into_parts();
+                let path = asked.uri.path().to_owned();
+                let (code, answer) = if asked.method == http::Method::DELETE {
+                    let options: Value = serde_json::from_slice(&body.collect_bytes().await.unwrap()).unwrap();
+                    if options["dryRun"] != json!(["All"]) {
+                        writes.lock().unwrap().push(path.clone());
+                    }
+                    match extension {
+                        200 => (200, json!({ "kind": "Status", "status": "Success", "code": 200 })),
+                        code => (code, failure(code)),
+                    }
+                } else if asked.method == http::Method::PATCH {
+                    writes.lock().unwrap().push(path.clone());
+                    match code_of(&path) {
+                        200 => (200, object("written", &json!({}))),
+                        code => (code, failure(code)),
+                    }
+                } else {
+                    listed(&path)
+                };
+                let response = http::Response::builder().status(code);
+                let body = Body::from(serde_json::to_vec(&answer).unwrap());
+                Ok::<_, Infallible>(response.body(body).unwrap())
+            }
         });
         Client::new(service, "default")
     }

@@ -118,9 +118,9 @@ impl fmt::Display for NoRestart {
     }
 }
 
-/// The time before which machines are replaced: the second in which Instar first saw the ClusterUpgrade, be that one under
-/// way or move to another management cluster meanwhile. Cluster API keeps times in whole seconds, and replaces what was
-/// made before the second.
+/// The time before which machines are replaced: the second in which Instar first saw the ClusterUpgrade. Cluster API keeps
+/// times in whole seconds, and replaces what was made before the second. To it and to us, what `clusterctl move` creates
+/// elsewhere was made then, and nothing of it is replaced.
 pub(crate) fn time(upgrade_spec: &UpgradeSpec) -> Option<Timestamp> {
     match upgrade_spec.operation {
         Operation::Restart => {}

@@ -14,6 +14,7 @@ use axum::{
     extract::Request,
     response::{IntoResponse, Response},
 };
+use instar_api::Definition;
 use instar_e2e::{
     Context, Result,
     certificates::Certificates,
@@ -136,7 +137,7 @@ impl Server {
     }
 }
 
-/// An API server with no object of any kind, now or later.
+/// An API server with no object of any kind, now or later, but the definitions of ours.
 async fn api_server() -> Result<SocketAddr> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
     let address = listener.local_addr()?;
@@ -145,6 +146,11 @@ async fn api_server() -> Result<SocketAddr> {
 }
 
 async fn nothing(request: Request) -> Response {
+    let name = |definition: &Definition| definition.object()["metadata"]["name"].clone();
+    let asked = request.uri().path().rsplit('/').next().unwrap_or_default().to_owned();
+    if let Some(definition) = Definition::ALL.into_iter().find(|definition| name(definition) == asked) {
+        return Json(definition.object()).into_response();
+    }
     if request.uri().query().is_some_and(|query| query.contains("watch=true")) {
         return Body::from_stream(futures::stream::pending::<Result<Bytes, Infallible>>()).into_response();
     }

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use instar_api::{ClusterUpgrade, FINISHED_ANNOTATION, GATE_HISTORY_ANNOTATION, STARTED_ANNOTATION, UpgradePhase};
+use instar_api::{
+    ClusterUpgrade, FINISHED_ANNOTATION, GATE_HISTORY_ANNOTATION, Operation, STARTED_ANNOTATION, UpgradePhase,
+};
 use instar_planner::{PinnedPath, TakenBack};
 use jiff::Timestamp;
 use kube::ResourceExt;
@@ -43,7 +45,12 @@ pub(crate) enum MarkWrite {
 /// What an upgrade is that was over, once its spec is edited: by the path of a classic Cluster, where it has one.
 /// `known` are all of its Cluster.
 pub(crate) fn reopened(upgrade: &ClusterUpgrade, known: &[Arc<ClusterUpgrade>], path: Option<&PinnedPath>) -> Reopened {
-    let Some(path) = path.filter(|_| !upgrade.spec.operation.is_rollback()) else {
+    // What a rollback is to undo and what a restart replaces hangs on when they began, and an edit asks for neither again.
+    let may_begin_anew = match upgrade.spec.operation {
+        Operation::Upgrade | Operation::Abort | Operation::Refresh => true,
+        Operation::Rollback | Operation::RollbackWorkers | Operation::Restart => false,
+    };
+    let Some(path) = path.filter(|_| may_begin_anew) else {
         return Reopened::GoesOn;
     };
     let (was_completed, was_taken_back) = match mark(upgrade) {
@@ -220,6 +227,12 @@ mod tests {
         // Another one has begun since.
         path.upgrade.name = "next".to_owned();
         assert_eq!(reopened(Completed, order, Some(&path)), Reopened::Anew);
+        let restart = |edited: &mut ClusterUpgrade| edited.spec.operation = Operation::Restart;
+        assert_eq!(
+            reopened(Completed, restart, Some(&path)),
+            Reopened::GoesOn,
+            "no machine is replaced again for an edit"
+        );
     }
 
     #[test]

@@ -4,7 +4,10 @@
 
 use instar_capi::Lifecycle;
 use instar_catalog::Resolved;
-use instar_domain::BuildOrder;
+use instar_domain::{
+    BuildOrder,
+    skew::{self, SkewViolation},
+};
 
 use super::{
     Next,
@@ -102,7 +105,12 @@ fn refused(view: &ClassicView<'_>) -> Vec<Waiting> {
             JoinRule::AnyMinor => false,
         };
         let is_ahead = pool.version.compare(present) == BuildOrder::Greater && !pool.version.is_same_upstream(present);
-        pool.object.lifecycle != Lifecycle::Deleting && (is_other || is_ahead)
+        let skew = skew::kubelet(&pool.version, present);
+        let is_behind = matches!(
+            skew,
+            Err(SkewViolation::TooFarBehind { .. } | SkewViolation::OtherMajor { .. })
+        );
+        pool.object.lifecycle != Lifecycle::Deleting && (is_other || is_ahead || is_behind)
     };
     let refused = pools.filter(no_machine).map(|pool| {
         NoRestart::OtherMinor {

@@ -1,11 +1,18 @@
 //! Clusters of a wired ClusterClass: wire the class, create a Cluster, edit it, see what it became.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use anyhow::{Context, Result};
 use kube::{
     Api, ResourceExt,
-    api::{ListParams, Patch, PatchParams},
+    api::{DeleteParams, ListParams, Patch, PatchParams},
     core::{DynamicObject, GroupVersionKind},
     discovery::ApiResource,
 };
@@ -276,4 +283,31 @@ pub async fn deployments(scene: &JourneyContext) -> Result<BTreeMap<String, Dyna
     let api = namespaced(scene, &core_kind("MachineDeployment", "machinedeployments"));
     let found = api.list(&ListParams::default()).await?.items.into_iter();
     Ok(found.map(|pool| (pool.name_any(), pool)).collect())
+}
+
+/// Deletes a Machine of a pool, and waits until it is gone.
+pub async fn lose_machine(scene: &JourneyContext, pool: &str) -> Result<()> {
+    let (machines, gone) = one_machine_of(scene, pool).await?;
+    machines.delete(&gone, &DeleteParams::default()).await?;
+    wait_for("the lost machine to go", Duration::from_mins(2), || async {
+        match machines.get_opt(&gone).await? {
+            None => Ok(()),
+            Some(machine) => Err(format!("{gone} is {}", machine.data["status"]["phase"]).into()),
+        }
+    })
+    .await
+}
+
+/// Edits a guarded field of Cluster `c` in dry runs until `ends`, and counts them: both halves of admission are called, and
+/// nothing changes.
+pub async fn edit_in_dry_runs(scene: JourneyContext, ends: Arc<AtomicBool>, calls: Arc<AtomicUsize>) -> Result<()> {
+    let patch = json!({ "metadata": { "annotations": { PINS: Value::Null } } });
+    let api = clusters(&scene);
+    while !ends.load(Ordering::Relaxed) {
+        api.patch("c", &PatchParams::default().dry_run(), &Patch::Merge(&patch))
+            .await
+            .context("a call through the API server")?;
+        calls.fetch_add(1, Ordering::Relaxed);
+    }
+    Ok(())
 }

@@ -11,7 +11,7 @@ use instar_e2e::{
         fixtures::{CLUSTER_CLASS, TopologyCluster},
         journeys::JourneyContext,
         record::upgrades,
-        topology::{UPGRADE, apply_rows, apply_wired, clusters, create, deployments, edit, one_machine_of, running},
+        topology::{UPGRADE, apply_rows, apply_wired, clusters, create, deployments, edit, lose_machine, running},
     },
     wait::wait_for,
 };
@@ -120,15 +120,7 @@ async fn goes_on_alone<'c>(scene: &JourneyContext, cluster: &mut TopologyCluster
     .context("scaling without Instar")?;
     cluster.workers = &TWICE;
     running(scene, cluster, UPGRADE).await?;
-    let (machines, gone) = one_machine_of(scene, "md-1").await?;
-    machines.delete(&gone, &DeleteParams::default()).await?;
-    wait_for("the lost machine to go", Duration::from_mins(2), || async {
-        match machines.get_opt(&gone).await? {
-            None => Ok(()),
-            Some(machine) => Err(format!("{gone} is {}", machine.data["status"]["phase"]).into()),
-        }
-    })
-    .await?;
+    lose_machine(scene, "md-1").await?;
     running(scene, cluster, UPGRADE).await
 }
 

@@ -24,7 +24,7 @@ use instar_e2e::{
     support::{
         fixtures::{CLUSTER_CLASS, TopologyCluster},
         journeys::JourneyContext,
-        topology::{PINS, apply_rows, apply_wired, clusters},
+        topology::{apply_rows, apply_wired, edit_in_dry_runs},
     },
     wait::wait_for,
 };
@@ -342,18 +342,7 @@ impl Load {
         load.helpers.spawn(pass_on(listener));
         for _ in 0..4 {
             let (scene, ends, calls) = (scene.clone(), load.ends.clone(), load.calls.clone());
-            load.requests.spawn(async move {
-                // A guarded field, in a dry run: both halves of admission are called, nothing changes.
-                let patch = json!({ "metadata": { "annotations": { PINS: Value::Null } } });
-                let api = clusters(&scene);
-                while !ends.load(Ordering::Relaxed) {
-                    api.patch("c", &PatchParams::default().dry_run(), &Patch::Merge(&patch))
-                        .await
-                        .context("a call through the API server")?;
-                    calls.fetch_add(1, Ordering::Relaxed);
-                }
-                Ok(())
-            });
+            load.requests.spawn(edit_in_dry_runs(scene, ends, calls));
         }
         Ok(load)
     }

@@ -14,11 +14,10 @@ use instar_e2e::{
         fixtures::{CLUSTER_CLASS, TopologyCluster},
         journeys::JourneyContext,
         metrics::metric,
-        topology::{PINS, apply_rows, apply_wired, clusters},
+        topology::{apply_rows, apply_wired, edit_in_dry_runs},
     },
     wait::wait_for,
 };
-use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
@@ -109,18 +108,7 @@ impl Load {
         };
         for _ in 0..4 {
             let (scene, ends, calls) = (scene.clone(), load.ends.clone(), load.calls.clone());
-            load.tasks.spawn(async move {
-                // A guarded field, in a dry run: both halves of admission are called, nothing changes.
-                let patch = json!({ "metadata": { "annotations": { PINS: Value::Null } } });
-                let api = clusters(&scene);
-                while !ends.load(Ordering::Relaxed) {
-                    api.patch("c", &PatchParams::default().dry_run(), &Patch::Merge(&patch))
-                        .await
-                        .context("a call through the API server")?;
-                    calls.fetch_add(1, Ordering::Relaxed);
-                }
-                Ok(())
-            });
+            load.tasks.spawn(edit_in_dry_runs(scene, ends, calls));
         }
         for _ in 0..2 {
             let (scene, ends, handshakes) = (scene.clone(), load.ends.clone(), load.handshakes.clone());

@@ -1,18 +1,14 @@
 //! Without the server: what goes on, and what is refused.
 
-use std::time::Duration;
-
 use instar_e2e::{
     Context, Result,
     support::{
         fixtures::TopologyCluster,
         journeys::JourneyContext,
         ledger::{Ledger, Pool},
-        topology::{UPGRADE, assert_rolled, edit, one_machine_of, reconciled, running, version},
+        topology::{UPGRADE, assert_rolled, edit, lose_machine, reconciled, running, version},
     },
-    wait::wait_for,
 };
-use kube::api::DeleteParams;
 use serde_json::json;
 
 use crate::pins::small;
@@ -64,15 +60,7 @@ async fn goes_on(scene: &JourneyContext, cluster: &mut TopologyCluster<'_>, last
     cluster.workers = &[("md-0", 2)];
     running(scene, cluster, UPGRADE).await?;
 
-    let (machines, gone) = one_machine_of(scene, "md-0").await?;
-    machines.delete(&gone, &DeleteParams::default()).await?;
-    wait_for("the lost machine to go", Duration::from_mins(2), || async {
-        match machines.get_opt(&gone).await? {
-            None => Ok(()),
-            Some(machine) => Err(format!("{gone} is {}", machine.data["status"]["phase"]).into()),
-        }
-    })
-    .await?;
+    lose_machine(scene, "md-0").await?;
     running(scene, cluster, UPGRADE).await?;
 
     edit(scene, "c", &json!({

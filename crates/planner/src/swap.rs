@@ -379,7 +379,8 @@ fn swap(
         },
     };
     let swap_history = match to {
-        Course::To(_) | Course::TurnBackTo(_) | Course::Restart(..) => SwapHistory::with(known.as_ref(), entry),
+        Course::To(_) | Course::TurnBackTo(_) => SwapHistory::with(known.as_ref(), entry),
+        Course::Restart(..) => SwapHistory::with_restart(known.as_ref(), entry),
         Course::BackTo(_) => SwapHistory::with_way_back(known.as_ref(), entry),
     };
     let mut patch = json!({"metadata": {

@@ -144,11 +144,13 @@ impl SwapHistory {
     }
 
     /// With one more swap. Those of an earlier upgrade go, and of a long one those in the middle: what was there
-    /// before the upgrade stays.
+    /// before the upgrade stays, also where a restart came between two of its steps.
     #[must_use]
     pub fn with(before: Option<&Self>, entry: SwapEntry) -> Self {
-        let same = |history: &&Self| history.last_of(&entry.upgrade).is_some();
-        let mut entries = before.filter(same).map_or_else(Vec::new, |history| history.0.clone());
+        let mut entries = before.map_or_else(Vec::new, Self::without_restarts);
+        if entries.last().is_some_and(|last| last.upgrade != entry.upgrade) {
+            entries.clear();
+        }
         if entries.len() >= MAX_ENTRIES {
             entries.remove(1);
         }
@@ -167,6 +169,21 @@ impl SwapHistory {
         }
         entries.push(entry);
         Self(entries)
+    }
+
+    /// With a restart, which changes nothing of what can be taken back: the swaps before it stay, however many restarts come
+    /// after them, and of those the last one.
+    #[must_use]
+    pub(crate) fn with_restart(before: Option<&Self>, entry: SwapEntry) -> Self {
+        let mut entries = before.map_or_else(Vec::new, Self::without_restarts);
+        entries.push(entry);
+        Self(entries)
+    }
+
+    /// The swaps that have changed something.
+    pub(crate) fn without_restarts(&self) -> Vec<SwapEntry> {
+        let changed = self.0.iter().filter(|entry| !entry.is_restart());
+        changed.cloned().collect()
     }
 
     /// What an object said before the last swap of an upgrade that made it what it is now, in one step; absent where
@@ -239,6 +256,7 @@ impl SwapHistory {
         let before = &entry.before;
         self.0.iter().any(|other| {
             other.upgrade == *by
+                && !other.is_restart()
                 && other.since >= entry.since
                 && other.after.is_at(&before.version, before.template.as_ref())
         })
@@ -289,9 +307,9 @@ mod tests {
     use super::*;
 
     fn entry(upgrade: &str, version: &str) -> SwapEntry {
-        let state = PoolState {
+        let state = |release: Option<String>| PoolState {
             version: version.parse().unwrap(),
-            release: Some(format!("{version}-1")),
+            release,
             template: Some("t".to_owned()),
             bootstrap: None,
             etcd: ComponentImage {
@@ -306,8 +324,8 @@ mod tests {
                 started: Some("2026-11-20T11:00:00Z".parse().unwrap()),
             },
             since: "2026-11-20T12:00:00Z".parse().unwrap(),
-            before: state.clone(),
-            after: state,
+            before: state(None),
+            after: state(Some(format!("{version}-1"))),
             converged: None,
             direction: Direction::Forward,
         }
@@ -317,9 +335,10 @@ mod tests {
     fn the_format_is_what_objects_carry() {
         let history =
             SwapHistory::with(None, entry("up", "v1.34.3")).converged("2026-11-20T13:00:00Z".parse().unwrap());
-        let state = r#"{"version":"v1.34.3","release":"v1.34.3-1","template":"t","etcd":{"tag":"3.6.5-0"}}"#;
+        let before = r#"{"version":"v1.34.3","template":"t","etcd":{"tag":"3.6.5-0"}}"#;
+        let after = r#"{"version":"v1.34.3","release":"v1.34.3-1","template":"t","etcd":{"tag":"3.6.5-0"}}"#;
         let text = format!(
-            r#"[{{"upgrade":{{"name":"up","started":"2026-11-20T11:00:00Z"}},"since":"2026-11-20T12:00:00Z","before":{state},"after":{state},"converged":"2026-11-20T13:00:00Z"}}]"#
+            r#"[{{"upgrade":{{"name":"up","started":"2026-11-20T11:00:00Z"}},"since":"2026-11-20T12:00:00Z","before":{before},"after":{after},"converged":"2026-11-20T13:00:00Z"}}]"#
         );
         assert_eq!(history.to_annotation(), text);
         assert_eq!(SwapHistory::from_annotation(&text), Some(history));
@@ -352,5 +371,31 @@ mod tests {
         assert_eq!(history.last_of(&again.upgrade), None);
         let history = SwapHistory::with(Some(&history), again.clone());
         assert_eq!(history.entries(), [again]);
+    }
+
+    #[test]
+    fn a_restart_keeps_what_was_there_before_it_and_no_restart() {
+        let restart = |upgrade: &str| {
+            let entry = entry(upgrade, "v1.35.4");
+            SwapEntry {
+                before: entry.after.clone(),
+                ..entry
+            }
+        };
+        let mut history = SwapHistory::with(None, entry("up", "v1.34.3"));
+        history = SwapHistory::with(Some(&history), entry("up", "v1.35.4"));
+        let steps = history.entries().to_vec();
+        for number in 0..2 * MAX_ENTRIES {
+            let restart = restart(&format!("restart-{number}"));
+            history = SwapHistory::with_restart(Some(&history), restart.clone());
+            assert_eq!(history.entries(), [&steps[..], &[restart]].concat());
+        }
+        // The upgrade goes on after it, or another one begins.
+        let next = entry("up", "v1.36.3");
+        let goes_on = SwapHistory::with(Some(&history), next.clone());
+        assert_eq!(goes_on.entries(), [&steps[..], &[next]].concat());
+        let other = entry("other", "v1.36.3");
+        assert_eq!(SwapHistory::with(Some(&history), other.clone()).entries(), [other]);
+        assert_eq!(SwapHistory::with_restart(None, restart("r")).entries(), [restart("r")]);
     }
 }

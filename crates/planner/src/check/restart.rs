@@ -13,7 +13,7 @@ use crate::{
     operation::Operation,
     pool_id::PoolId,
     snapshot::{ControlPlane, Flavor, JoinRule, MachineDeployment, Object, Snapshot},
-    swap_history::SwapHistory,
+    swap_history::{SwapEntry, SwapHistory},
 };
 
 /// Whether a swap belongs to a restart, or would be one.
@@ -105,6 +105,16 @@ fn check_object(
         broken.push(Violation::Incomplete);
     }
     let before = object.swap_history.as_ref();
+    // What was done before it can still be taken back, on each object or on none.
+    let keeps = |entry: &SwapEntry| {
+        let kept = history.iter().flat_map(SwapHistory::entries);
+        kept.filter(|kept| kept.upgrade == entry.upgrade)
+            .any(|kept| kept.before == entry.before && kept.after == entry.after)
+    };
+    let mut swaps = before.iter().flat_map(|before| before.entries());
+    if !swaps.all(|entry| entry.before == entry.after || keeps(entry)) {
+        broken.push(Violation::HistoryLost);
+    }
     if before.is_some_and(|history| history.last_of(&upgrade_spec.id()).is_some()) || present >= after {
         broken.push(Violation::RestartedTwice);
     }

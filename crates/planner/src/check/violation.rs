@@ -58,6 +58,8 @@ pub enum Violation {
     StopsOpen,
     /// A pool would be restarted twice for one ClusterUpgrade, or the time of a restart would go back.
     RestartedTwice,
+    /// A restart would forget what an object was before an upgrade.
+    HistoryLost,
 }
 
 impl fmt::Display for Violation {
@@ -88,6 +90,7 @@ impl fmt::Display for Violation {
             Self::TooManyPools => "more pools would be replaced at a time than the upgrade asks for",
             Self::MachineInUse => "it would delete a Machine that has a node, is needed, or may still come up",
             Self::RestartedTwice => "a pool would be restarted twice for one ClusterUpgrade, or its spec.rollout.after would go back",
+            Self::HistoryLost => "a restart would forget what an object was before an upgrade",
             Self::NotPaused => "it would change a MachinePool that is not paused by this upgrade, or its infrastructure",
         })
     }

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use instar_api::{HealthReason, OnClose, OnFailure};
 use instar_planner::{
-    Action, CanaryRule, Decision, Flavor, Lifecycle, NoWayBack, Operation, PoolId, PoolOverride, Rollback,
-    RollbackScope, Rollout, Stage, Strategy, Swap, Target, Violation, Waiting, check, plan, way_back,
+    Action, CanaryRule, ComponentImage, Decision, Direction, Flavor, Lifecycle, NoWayBack, Operation, PoolId,
+    PoolOverride, PoolState, Rollback, RollbackScope, Rollout, Stage, Strategy, Swap, SwapEntry, SwapHistory, Target,
+    UpgradeId, UpgradeSpec, Violation, Waiting, check, plan, way_back,
 };
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
@@ -24,6 +25,29 @@ fn after() -> Timestamp {
     AFTER.parse().unwrap()
 }
 
+/// As an upgrade leaves it that went from one version to the present one.
+fn entry(upgrade: &str, from: &str) -> SwapEntry {
+    let state = |text: &str, template: &str| PoolState {
+        version: version(text),
+        release: None,
+        template: Some(template.to_owned()),
+        bootstrap: None,
+        etcd: ComponentImage::default(),
+        core_dns: ComponentImage::default(),
+    };
+    SwapEntry {
+        upgrade: UpgradeId {
+            name: upgrade.to_owned(),
+            started: None,
+        },
+        since: after() - SignedDuration::from_hours(1),
+        before: state(from, "earlier"),
+        after: state(VERSION, "blue-cp"),
+        converged: None,
+        direction: Direction::Forward,
+    }
+}
+
 /// A cluster of which all is an hour older than the restart that is asked for.
 fn asked(control_plane: u32, pools: &[(&str, u32)]) -> World {
     let mut world = World::new(VERSION, control_plane, Target::Text("v1.34".to_owned()));
@@ -34,6 +58,18 @@ fn asked(control_plane: u32, pools: &[(&str, u32)]) -> World {
     world.upgrade_spec.started = Some(STARTED.parse().unwrap());
     world.now = after() + SignedDuration::from_secs(5);
     world
+}
+
+/// From here on all of a world is restarted.
+pub fn restart(world: &mut World, name: &str) {
+    world.now += SignedDuration::from_secs(5);
+    world.upgrade_spec = UpgradeSpec {
+        operation: Operation::Restart,
+        started: Some(world.now),
+        strategy: world.upgrade_spec.strategy,
+        order: world.upgrade_spec.order.clone(),
+        ..UpgradeSpec::new(name, Target::Text(world.control_plane.version.to_string()))
+    };
 }
 
 fn swap(decision: &Decision) -> &Swap {
@@ -361,6 +397,13 @@ fn a_restart_changes_one_time_forward_and_once() {
         [Violation::Incomplete],
         "the time is the record's, not that of the pass"
     );
+    // An upgrade before it can still be taken back.
+    let mut upgraded = world.clone();
+    upgraded.control_plane.object.swap_history = Some(SwapHistory::with(None, entry("before", "v1.33.5")));
+    let keeps = decide(&upgraded.snapshot());
+    let history = crate::world::api::swap_history(&swap(&keeps).patch).unwrap();
+    assert_eq!(history.entries().len(), 2);
+    assert_eq!(check(&upgraded.snapshot(), &first), [Violation::HistoryLost]);
     let mut later = world.clone();
     later.control_plane.rollout_after = Some(after());
     assert_eq!(check(&later.snapshot(), &first), [Violation::RestartedTwice]);

@@ -8,6 +8,7 @@ use instar_planner::{
 };
 
 use crate::{
+    restart::restart,
     scenarios::{complete, swaps_control_plane, swaps_workers, until},
     way_back::at_a_release,
     world::{World, random::Random, version},
@@ -36,6 +37,20 @@ fn done(mut world: World) -> World {
 
 fn before(mut world: World, moment: fn(&Decision) -> bool) -> World {
     until(&mut world, moment);
+    world
+}
+
+/// A restart that is asked for now.
+fn asked_for_a_restart(mut world: World) -> World {
+    restart(&mut world, "restart");
+    world
+}
+
+/// The upgrade before a restart, whose record is gone at this moment.
+fn restarted(world: World, moment: fn(&Decision) -> bool) -> World {
+    let upgrade = world.upgrade_spec.clone();
+    let mut world = before(asked_for_a_restart(world), moment);
+    world.upgrade_spec = upgrade;
     world
 }
 
@@ -128,6 +143,18 @@ fn situations() -> Vec<Situation> {
         situation(
             "a patch release, all done, and the user's old template is deleted",
             without(done(patch()), "blue-md-0"),
+        ),
+        situation(
+            "a patch release, all done, then a restart, all done",
+            restarted(done(patch()), complete),
+        ),
+        situation(
+            "a patch release, all done, then a restart that was deleted when the control plane was new",
+            restarted(done(patch()), swaps_workers),
+        ),
+        situation(
+            "the restart itself, while it goes on",
+            before(asked_for_a_restart(done(patch())), swaps_workers),
         ),
         situation("an upgrade before the last one", {
             let mut world = done(patch());

@@ -236,12 +236,13 @@ fn is_known(view: &ClassicView<'_>, rollback: &Rollback) -> bool {
     histories(view).any(knows) || (addons::any_goes_back(view, rollback) && is_last(view, rollback))
 }
 
-/// Whether nothing was swapped for another upgrade since this one began, but for what takes it back.
+/// Whether nothing was swapped for another upgrade since this one began, but for what takes it back, and restarts, which
+/// change nothing.
 fn is_last(view: &ClassicView<'_>, rollback: &Rollback) -> bool {
     let (of, by) = (&rollback.of, taker(view, rollback));
     let is_before = |entry: &SwapEntry| {
         let is_theirs = entry.upgrade == *of || entry.upgrade == by;
-        is_theirs || of.started.is_some_and(|started| entry.since < started)
+        is_theirs || entry.is_restart() || of.started.is_some_and(|started| entry.since < started)
     };
     histories(view).flat_map(SwapHistory::entries).all(is_before)
 }

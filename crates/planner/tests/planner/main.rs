@@ -19,6 +19,7 @@ mod progress;
 mod properties;
 mod provisioning;
 mod restart;
+mod restart_worlds;
 mod retire;
 mod rollout;
 mod scenarios;

@@ -32,7 +32,7 @@ pub fn take_back(world: &mut World, scope: RollbackScope, minor_rollback: MinorR
     };
 }
 
-fn etcd(world: &World) -> Option<&str> {
+pub fn etcd(world: &World) -> Option<&str> {
     match &world.control_plane.flavor {
         Flavor::Kubeadm {
             cluster_configuration, ..
@@ -100,7 +100,7 @@ fn is_set_back(world: &World, before: &World, pool: &PoolId) -> bool {
     was(world, pool) == was(before, pool)
 }
 
-fn refused(decision: &Decision) -> Vec<&NoWayBack> {
+pub fn refused(decision: &Decision) -> Vec<&NoWayBack> {
     let reasons = decision.waiting.iter().filter_map(|waiting| match waiting {
         Waiting::NoWayBack(reason) => Some(&**reason),
         _ => None,

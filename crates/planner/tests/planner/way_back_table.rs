@@ -2,16 +2,18 @@
 
 use std::{env, fmt::Write, fs, path::Path};
 
+use instar_api::GatePoint;
 use instar_planner::{
-    Decision, JoinRule, MinorRollback, Node, Operation, PoolId, Returning, Rollback, RollbackScope, Stage, Target,
+    Action, Decision, JoinRule, MinorRollback, Node, PoolId, Returning, ReturningAddon, RollbackScope, Stage, Target,
     UpgradeSpec, Waiting, WayBack, way_back,
 };
 
 use crate::{
     restart::restart,
     scenarios::{complete, swaps_control_plane, swaps_workers, until},
-    way_back::at_a_release,
-    world::{World, random::Random, version},
+    way_back::{at_a_release, take_back},
+    way_back_addons::{never, walk},
+    world::{World, addons::Sets, random::Random, version},
 };
 
 const BEGIN: &str = "<!-- table: written by a test of the planner; see CONTRIBUTING.md -->\n";
@@ -55,7 +57,16 @@ fn restarted(world: World, moment: fn(&Decision) -> bool) -> World {
 }
 
 /// The first new machine of a pool is made, and has no node yet.
-fn with_a_machine_that_never_came_up(mut world: World, pool: &PoolId, new: &str) -> World {
+fn with_a_machine_that_never_came_up(world: World, pool: &PoolId, new: &str) -> World {
+    with_a_machine(world, pool, new, |node| matches!(node, Node::Absent))
+}
+
+/// The first new machine of a pool has a node, and the others are those of before.
+fn with_a_machine_that_is_up(world: World, pool: &PoolId, new: &str) -> World {
+    with_a_machine(world, pool, new, |node| matches!(node, Node::Joined { .. }))
+}
+
+fn with_a_machine(mut world: World, pool: &PoolId, new: &str, is: fn(&Node) -> bool) -> World {
     let new = version(new);
     let mut random = Random::new(1);
     for _ in 0..1_000 {
@@ -64,19 +75,35 @@ fn with_a_machine_that_never_came_up(mut world: World, pool: &PoolId, new: &str)
             .iter()
             .filter(|machine| machine.pool.as_ref() == Some(pool));
         let mut new = machines.filter(|machine| machine.version == new);
-        if new.any(|machine| matches!(machine.node, Node::Absent)) {
+        if new.any(|machine| is(&machine.node)) {
             return world;
         }
         let decision = world.plan();
         world.write(&decision.action);
         world.tick(&mut random);
     }
-    panic!("no machine of {pool} was made for it");
+    panic!("no machine of {pool} came to it");
+}
+
+/// Its release has an add-on that is set when the workers are there.
+fn with_an_add_on(mut world: World) -> World {
+    world.addon_gates.points = [GatePoint::AfterWorkers].into();
+    world.addon_gates.sets = Sets::Something;
+    "as it was".clone_into(&mut world.addon_gates.value);
+    walk(&mut world, never);
+    world
 }
 
 fn situations() -> Vec<Situation> {
     let minor = || at("v1.34.5", "3.6.5-0", "v1.35.5-1");
     let etcd = || at("v1.33.5", "3.5.26-0", "v1.34.5-1");
+    let two_minors = || at("v1.34.5", "3.6.5-0", "v1.36.5");
+    let between = |world: World| {
+        before(world, |decision| match &decision.action {
+            Action::SwapControlPlane(swap) => swap.version == version("v1.36.5"),
+            _ => false,
+        })
+    };
     let patch = || at("v1.35.1", "3.6.6-0", "v1.35.5-1");
     let workers = PoolId::Workers("md-0".to_owned());
     let control_plane = PoolId::ControlPlane;
@@ -113,6 +140,22 @@ fn situations() -> Vec<Situation> {
             with_a_machine_that_never_came_up(etcd(), &control_plane, "v1.34.5"),
         ),
         situation(
+            "another release of the same version, the control plane's first new machine never came up",
+            with_a_machine_that_never_came_up(at("v1.35.5", "3.6.6-0", "v1.35.5-2"), &control_plane, "v1.35.5"),
+        ),
+        situation(
+            "a minor version, the first of three new machines of the control plane is up",
+            with_a_machine_that_is_up(minor(), &control_plane, "v1.35.5"),
+        ),
+        situation(
+            "the same, with a policy that allows it",
+            allowed(with_a_machine_that_is_up(minor(), &control_plane, "v1.35.5")),
+        ),
+        situation(
+            "the same, with an etcd of a newer minor version",
+            allowed(with_a_machine_that_is_up(etcd(), &control_plane, "v1.34.5")),
+        ),
+        situation(
             "a minor version, the control plane done, the workers still to go",
             before(minor(), swaps_workers),
         ),
@@ -138,7 +181,13 @@ fn situations() -> Vec<Situation> {
         ),
         situation(
             "two minor versions, all done, workers joined by something else",
-            allowed(done(joined_by_others(at("v1.34.5", "3.6.5-0", "v1.36.5")))),
+            allowed(done(joined_by_others(two_minors()))),
+        ),
+        situation("two minor versions, the first step done", between(two_minors())),
+        situation("the same, with a policy that allows it", allowed(between(two_minors()))),
+        situation(
+            "a patch release, all done, with an add-on that was set after the workers",
+            with_an_add_on(patch()),
         ),
         situation(
             "a patch release, all done, and the user's old template is deleted",
@@ -171,19 +220,29 @@ fn situations() -> Vec<Situation> {
     ]
 }
 
-fn steps(returning: &[Returning]) -> String {
-    let step = |step: &Returning| format!("{} to {}", step.pool, step.to);
-    returning.iter().map(step).collect::<Vec<_>>().join(", then ")
+/// What would be done, the add-ons before the pools that they were set after.
+fn steps(returning: &[Returning], addons: &[ReturningAddon]) -> Vec<String> {
+    let of_step = |step: usize| {
+        let addons = addons.iter().filter(move |addon| addon.step == Some(step));
+        addons.map(|addon| format!("{} to what was there before", addon.id))
+    };
+    let mut steps = Vec::new();
+    for (number, step) in returning.iter().enumerate() {
+        steps.extend(of_step(number));
+        steps.push(format!("{} to {}", step.pool, step.to));
+    }
+    steps.extend(of_step(returning.len()));
+    steps
 }
 
-fn cell(refused: &[Waiting], returning: &[Returning]) -> String {
+fn cell(refused: &[Waiting], steps: &[String]) -> String {
     if let Some(first) = refused.first() {
         return format!("no: {first}");
     }
-    if returning.is_empty() {
+    if steps.is_empty() {
         "yes: nothing".to_owned()
     } else {
-        format!("yes: {}", steps(returning))
+        format!("yes: {}", steps.join(", then "))
     }
 }
 
@@ -195,7 +254,7 @@ fn table() -> String {
             refused,
             workers_refused,
             returning,
-            addons: _,
+            addons,
         } = &said;
         let of_workers: Vec<Returning> = returning
             .iter()
@@ -205,8 +264,8 @@ fn table() -> String {
         writeln!(
             table,
             "| {says} | {} | {} |",
-            cell(refused, returning),
-            cell(workers_refused, &of_workers)
+            cell(refused, &steps(returning, addons)),
+            cell(workers_refused, &steps(&of_workers, addons))
         )
         .unwrap();
     }
@@ -243,18 +302,13 @@ fn what_the_table_says_is_what_happens() {
                 RollbackScope::Workers => said.workers_refused,
             };
             let swaps = world.swaps;
-            world.upgrade_spec = UpgradeSpec {
-                operation: Operation::Rollback(Rollback {
-                    target: world.upgrade_spec.target.as_str().to_owned(),
-                    of,
-                    retry: 0,
-                    scope,
-                }),
-                ..UpgradeSpec::new("back", Target::Text(String::new()))
-            };
+            let minor = world.minor_rollback;
+            take_back(&mut world, scope, minor);
             if refused.is_empty() {
-                let end = until(&mut world, complete);
-                assert_eq!(end.progress.stage, Stage::Complete, "{says}: {end:#?}");
+                let done = walk(&mut world, never);
+                assert_eq!(world.plan().progress.stage, Stage::Complete, "{says}");
+                let addons = done.iter().filter(|done| done.starts_with("AfterWorkers")).count();
+                assert_eq!(addons, said.addons.len(), "{says}: {done:?}");
                 let steps = said.returning.iter().filter(|step| match scope {
                     RollbackScope::All => true,
                     RollbackScope::Workers => step.pool != PoolId::ControlPlane,

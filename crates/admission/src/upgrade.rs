@@ -4,7 +4,7 @@ mod stamps;
 
 use std::collections::BTreeSet;
 
-use instar_api::{ClusterUpgrade, FINISHED_ANNOTATION, RECORD_ANNOTATION, REQUEST_NUMBER_LABEL, Rule, ValueAt};
+use instar_api::{ClusterUpgrade, FinishedMarker, RECORD_ANNOTATION, REQUEST_NUMBER_LABEL, Rule, ValueAt};
 use instar_capi::{Lifecycle, WorkerKind};
 use instar_catalog::read_values;
 
@@ -42,12 +42,13 @@ pub fn judge(edit: Edit<'_, ClusterUpgrade>, state: &dyn ClusterState) -> Vec<Fi
     let cluster_name = &new.spec.cluster_name;
     let annotations = new.metadata.annotations.as_ref();
     let has = |name: &str| annotations.is_some_and(|annotations| annotations.contains_key(name));
+    let cluster = state.cluster(namespace, cluster_name);
     // What is over, or a record that follows, does nothing of its own.
-    if has(FINISHED_ANNOTATION) || has(RECORD_ANNOTATION) {
+    let is_over = FinishedMarker::of(new).is_some_and(|marker| marker.phase().is_some());
+    if is_over || has(RECORD_ANNOTATION) {
         return findings;
     }
     let present = running(state, namespace, cluster_name).map(|running| running.lowest);
-    let cluster = state.cluster(namespace, cluster_name);
     let catalog_name = catalog::of_cached(cluster.as_deref(), state);
     let catalog = state.catalog(&catalog_name);
     if !new.spec.operation.is_rollback()

@@ -15,6 +15,7 @@ mod definition;
 mod etcd_snapshot;
 mod event;
 mod failure;
+mod finished;
 mod health;
 mod hooks;
 mod landing;
@@ -46,6 +47,7 @@ pub use definition::{Definition, INSTAR_VERSION, STORED_VERSION, instar_version,
 pub use etcd_snapshot::{EtcdSnapshotParameters, EtcdSnapshotStatus, SnapshotObserve};
 pub use event::{EventReason, EventSeverity};
 pub use failure::{FailurePolicy, OnFailure};
+pub use finished::{FinishedMarker, UpgradeOutcome};
 pub use health::{FailureReason, HealthImpact, HealthLevel, HealthReason, HealthStatus};
 pub use hooks::{HookAnswer, HookVerdict, RuntimeHooksAre, RuntimeHooksStatus};
 pub use landing::LandingMark;

@@ -36,8 +36,8 @@ pub const REQUEST_NUMBER_LABEL: &str = "upgrade.cluster.x-k8s.io/request-number"
 pub const STARTED_ANNOTATION: &str = "upgrade.cluster.x-k8s.io/started";
 
 /// The annotation of a `ClusterUpgrade` that is over: the phase at its end. `clusterctl move` drops
-/// every status, and a finished upgrade must not start again on the other side. `CompletedBefore` isn't over: it had reached
-/// a target, and has got another one, for which nothing is written yet; `RefusedAfterCompleted` was refused that.
+/// every status, and a finished upgrade must not start again on the other side. One that had reached a target and has got
+/// another one says more ([`crate::FinishedMarker`]).
 pub const FINISHED_ANNOTATION: &str = "upgrade.cluster.x-k8s.io/finished";
 
 /// The annotation of a `ClusterUpgrade` that is the record of an edit of a topology Cluster's

@@ -94,7 +94,7 @@ pub(crate) fn status(
         },
         health,
         window: window(phase, snapshot),
-        rollback: rollback(snapshot),
+        rollback: rollback(upgrade, snapshot),
         runtime_hooks: runtime_hooks(phase, snapshot),
         preflight: preflight(before.preflight, snapshot),
         conditions,

@@ -3,7 +3,7 @@
 
 use std::{collections::HashMap, fmt, sync::Arc};
 
-use instar_api::{ClusterUpgrade, HealthLevel, UpgradePhase};
+use instar_api::{ClusterUpgrade, FinishedMarker, HealthLevel, UpgradeOutcome, UpgradePhase};
 use instar_serve::Metrics;
 use instar_watch::Cache;
 use jiff::Timestamp;
@@ -113,7 +113,8 @@ impl Collector for UpgradeMetrics {
             ),
             (
                 "upgrades_unfinished_since_seconds",
-                "When the oldest ClusterUpgrade that isn't over was first seen, in Unix seconds; 0 where all are over.",
+                "When the oldest ClusterUpgrade that isn't over was first seen, or got another target after its end, in Unix \
+                 seconds; 0 where all are over.",
                 counts.unfinished_since,
             ),
         ] {
@@ -172,10 +173,7 @@ impl Counts {
                 continue;
             }
             if finished.is_none() {
-                earliest(
-                    &mut self.unfinished_since,
-                    started(upgrade).or_else(|| created(upgrade)),
-                );
+                earliest(&mut self.unfinished_since, unfinished_since(upgrade));
             } else if newest > Some(rank(upgrade)) {
                 continue;
             }
@@ -197,6 +195,26 @@ fn earliest(of: &mut Option<Timestamp>, other: Option<Timestamp>) {
     *of = (*of).into_iter().chain(other).min();
 }
 
+/// Since when an upgrade isn't over. One that was completed and has another target is another one, which gets its time with
+/// the first change: until then its condition says when it was asked for.
+fn unfinished_since(upgrade: &ClusterUpgrade) -> Option<Timestamp> {
+    match FinishedMarker::of(upgrade) {
+        Some(FinishedMarker::CompletedBefore) => {
+            let mut conditions = upgrade.status.iter().flat_map(|status| &status.conditions);
+            let completed = conditions.find(|condition| condition.type_ == "Completed");
+            let since = completed.map(|completed| completed.last_transition_time.0);
+            since.or_else(|| created(upgrade))
+        }
+        Some(
+            FinishedMarker::Over(_)
+            | FinishedMarker::RefusedAfterCompleted
+            | FinishedMarker::FailedAfterCompleted
+            | FinishedMarker::AbortedAfterCompleted,
+        )
+        | None => started(upgrade).or_else(|| created(upgrade)),
+    }
+}
+
 fn created(upgrade: &ClusterUpgrade) -> Option<Timestamp> {
     upgrade.metadata.creation_timestamp.as_ref().map(|time| time.0)
 }
@@ -209,21 +227,7 @@ fn phase(upgrade: &ClusterUpgrade, finished: Option<UpgradePhase>) -> UpgradePha
 /// What comes after what, of a Cluster's upgrades. `clusterctl move` creates all within a second: then one that goes on,
 /// or that has arrived, comes after one that ended otherwise.
 fn rank(upgrade: &ClusterUpgrade) -> (Option<Timestamp>, bool) {
-    let is_current = match finished_phase(upgrade) {
-        None | Some(UpgradePhase::Completed) => true,
-        Some(
-            UpgradePhase::Refused
-            | UpgradePhase::RollingBack
-            | UpgradePhase::RolledBack
-            | UpgradePhase::Aborted
-            | UpgradePhase::Failed
-            | UpgradePhase::Pending
-            | UpgradePhase::Held
-            | UpgradePhase::ControlPlane
-            | UpgradePhase::Workers
-            | UpgradePhase::Verifying,
-        ) => false,
-    };
+    let is_current = finished_phase(upgrade).is_none_or(|phase| phase.outcome() == UpgradeOutcome::Completed);
     (created(upgrade), is_current)
 }
 
@@ -314,6 +318,31 @@ mod tests {
     fn one_that_goes_on_counts_whatever_came_after_it() {
         let held = || upgrade(10, "Held", &[("Error", 20)]);
         assert_eq!(told(&[held(), upgrade(30, "Refused", &[("Error", 31)])]), (2, 20, 10));
+    }
+
+    #[test]
+    fn a_completed_upgrade_with_another_target_isnt_over_since_it_got_that() {
+        let time = |second: i64| Timestamp::from_second(second).unwrap().to_string();
+        let mut reopened = upgrade(10, "Held", &[]);
+        reopened.metadata.annotations = Some(
+            [
+                (instar_api::FINISHED_ANNOTATION, "CompletedBefore".to_owned()),
+                (instar_api::STARTED_ANNOTATION, time(11)),
+            ]
+            .map(|(name, text)| (name.to_owned(), text))
+            .into(),
+        );
+        let condition = json!([{ "type": "Completed", "status": "False", "reason": "Held", "message": "",
+                                 "lastTransitionTime": time(70) }]);
+        reopened.status.as_mut().unwrap().conditions = serde_json::from_value(condition).unwrap();
+        assert_eq!(told(&[reopened.clone()]), (0, 0, 70));
+        reopened
+            .metadata
+            .annotations
+            .as_mut()
+            .unwrap()
+            .remove(instar_api::FINISHED_ANNOTATION);
+        assert_eq!(told(&[reopened]), (0, 0, 11));
     }
 
     #[test]

@@ -23,12 +23,14 @@ use kube::ResourceExt;
 
 use crate::patches::Patches;
 
-pub(crate) use active::{Mark, Upgrades, finished_marker, finished_phase, taken_back_by};
+pub(crate) use active::{Upgrades, finished_marker, finished_phase, taken_back_by};
 pub(crate) use from_annotation::{AnnotationRequest, CurrentVersions, from_annotation, record_of, record_of_release};
 pub(crate) use history::{Needed, beyond_limit};
 pub(crate) use mistake::annotation_mistake;
 pub(crate) use on_failure::{existing_rollback, rollback_record};
-pub(crate) use reopened::{MarkWrite, Reopened, begun_anew, mark_write, mark_write_without_cluster, reopened};
+pub(crate) use reopened::{
+    MarkWrite, Reopened, begun_anew, begun_with_first_write, mark_write, mark_write_without_cluster, reopened,
+};
 pub(crate) use rollback_name::{is_superseded, rollback_name};
 
 /// How many pools at a time for Parallel without a limit.

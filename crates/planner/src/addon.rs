@@ -186,6 +186,16 @@ impl GateHistory {
         }
     }
 
+    /// What of it belongs to a target alone; nothing where none has begun for that.
+    #[must_use]
+    pub fn of_target(&self, target: &str) -> Option<Self> {
+        let has_begun = |set: &&SetAddon| self.gates.iter().any(|begun| begun.id == set.id);
+        (self.target == target && !self.gates.is_empty()).then(|| Self {
+            set: self.set.iter().filter(has_begun).cloned().collect(),
+            ..self.clone()
+        })
+    }
+
     /// What was there before an add-on was set for the first time.
     #[must_use]
     pub fn before(&self, id: &AddonId) -> Option<&ValueBefore> {
@@ -328,5 +338,21 @@ mod tests {
         assert_eq!(again.gates.len(), MOST_BEGUN, "none is there twice");
         let other = history.with("v1.36", [id("0")], now);
         assert_eq!(other.gates.len(), 1);
+    }
+
+    #[test]
+    fn what_was_set_for_another_target_stays_until_something_is_changed_for_this_one() {
+        let (now, value) = (Timestamp::UNIX_EPOCH, |text: &str| ValueBefore::Value(text.into()));
+        let first = GateHistory::default().with("v1.34", [id("cni")], now);
+        let first = first.with_set(id("cni"), value("v1"));
+        assert_eq!(first.of_target("v1.35"), None);
+        let both = first.with("v1.35", [id("dns")], now).with_set(id("dns"), value("v2"));
+        assert_eq!(both.set.len(), 2, "a rollback of the first restores both");
+        let own = both.of_target("v1.35").unwrap();
+        assert_eq!(
+            (own.begun("v1.35", &id("dns")), own.before(&id("cni"))),
+            (Some(now), None)
+        );
+        assert_eq!(own.before(&id("dns")), Some(&value("v2")));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, collections::BTreeMap, time::Duration};
 
-use instar_api::{ClusterUpgrade, Enforcement, EventReason, PreflightCheck};
+use instar_api::{ClusterUpgrade, Enforcement, EventReason, OnFailure, PreflightCheck};
 use instar_capi::Cluster;
 use instar_planner::{
     Action as Write, AskedPoint, ControlPlane, Decision, Hold, Lifecycle, NormalisedValue, Observed, Snapshot, Stage,
@@ -20,7 +20,7 @@ use crate::{
     gather::{AddonLook, CheckRules, gather, preflight},
     metrics::Written as Counted,
     report::{self, Attempt},
-    upgrade_spec::{Reopened, begun_anew},
+    upgrade_spec::{Reopened, begun_with_first_write},
 };
 
 /// An upgrade under way is looked at this often, whatever the watches tell.
@@ -43,6 +43,7 @@ impl Context {
             return Ok(Done::Idle);
         }
         snapshot.failure_rule.stood = self.memory.failure(&key);
+        snapshot.failure_rule.on_failure = on_failure(reopened, snapshot.failure_rule.on_failure);
         let mut addons = self.addons(&rules, cluster);
         let mut decision = match Box::pin(self.decide(&rules, cluster, upgrade, &mut snapshot, &mut addons)).await {
             Ok(decision) => decision,
@@ -263,13 +264,22 @@ impl Context {
 /// The upgrade as it is planned for: as another one already where it becomes that with its first write.
 fn as_planned<'u>(upgrade: &'u ClusterUpgrade, reopened: &Reopened, now: Timestamp) -> Cow<'u, ClusterUpgrade> {
     match reopened {
-        Reopened::AnewWithFirstWrite => Cow::Owned(begun_anew(upgrade, now)),
+        Reopened::AnewWithFirstWrite => Cow::Owned(begun_with_first_write(upgrade, now)),
         // What is taken back, or begins anew at once, isn't planned for.
         Reopened::GoesOn | Reopened::Spent | Reopened::Anew => Cow::Borrowed(upgrade),
     }
 }
 
-/// Whether an upgrade becomes another one now: before anything is written for it, or under its name.
+/// What becomes of it where it fails: before anything is changed for its new target, a rollback would take back what was
+/// completed.
+const fn on_failure(reopened: &Reopened, asked: OnFailure) -> OnFailure {
+    match reopened {
+        Reopened::AnewWithFirstWrite => OnFailure::Hold,
+        Reopened::GoesOn | Reopened::Spent | Reopened::Anew => asked,
+    }
+}
+
+/// Whether an upgrade becomes another one now: before anything is changed for it, or under its name.
 fn begins_anew(reopened: &Reopened, action: &Write) -> bool {
     let is_first_write = match action {
         Write::PinPath(_)
@@ -281,13 +291,12 @@ fn begins_anew(reopened: &Reopened, action: &Write) -> bool {
         | Write::CompletePins(_)
         | Write::HoldPool(_)
         | Write::SetConcurrency(_)
-        | Write::BeginGates(_)
         | Write::AnswerHook(_)
         | Write::RestoreVersionCheck(_)
         | Write::FollowRelease(_)
         | Write::DeleteMachine(_) => true,
-        // What is left of what was done before.
-        Write::Nothing | Write::RecordConvergence(_) | Write::DeleteTemplate(_) => false,
+        // What is left of what was done before. Gates change no pool, and may close for good.
+        Write::Nothing | Write::RecordConvergence(_) | Write::DeleteTemplate(_) | Write::BeginGates(_) => false,
     };
     match reopened {
         Reopened::AnewWithFirstWrite => is_first_write,
@@ -358,7 +367,7 @@ pub(super) fn until(time: Option<Timestamp>, now: Timestamp) -> Done {
 
 #[cfg(test)]
 mod tests {
-    use instar_planner::{PinPath, ResourceVersion};
+    use instar_planner::{BeginGates, PinPath, ResourceVersion};
 
     use super::*;
     use crate::upgrade_spec::id_of;
@@ -373,6 +382,12 @@ mod tests {
             before: None,
             patch: serde_json::Value::Null,
         });
+        let gates = Write::BeginGates(BeginGates {
+            name: "up".to_owned(),
+            resource_version: ResourceVersion("1".to_owned()),
+            gates: Vec::new(),
+            patch: serde_json::Value::Null,
+        });
         let upgrade = ClusterUpgrade::new("up", instar_api::ClusterUpgradeSpec::default());
         let now = Timestamp::UNIX_EPOCH;
         for (reopened, started, begins) in [
@@ -382,6 +397,9 @@ mod tests {
             assert_eq!(id_of(&as_planned(&upgrade, &reopened, now)).started, started);
             assert_eq!(begins_anew(&reopened, &pin), begins, "{reopened:?}");
             assert!(!begins_anew(&reopened, &Write::Nothing), "{reopened:?}: it is refused");
+            assert!(!begins_anew(&reopened, &gates), "{reopened:?}: no pool is changed");
+            let taken_back = on_failure(&reopened, OnFailure::Rollback) == OnFailure::Rollback;
+            assert_eq!(taken_back, !begins, "{reopened:?}: what was completed stands");
         }
     }
 }

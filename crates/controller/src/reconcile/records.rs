@@ -4,7 +4,8 @@
 use std::{sync::Arc, time::Duration};
 
 use instar_api::{
-    ClusterUpgrade, ClusterUpgradeStatus, FINISHED_ANNOTATION, GATE_HISTORY_ANNOTATION, STARTED_ANNOTATION,
+    ClusterUpgrade, ClusterUpgradeStatus, FINISHED_ANNOTATION, FinishedMarker, GATE_HISTORY_ANNOTATION,
+    STARTED_ANNOTATION,
 };
 use instar_capi::{Cluster, labels::WATCH_FILTER};
 use instar_planner::{PinnedPath, plan};
@@ -20,7 +21,8 @@ use crate::{
     metrics::Written as Counted,
     report::{self, Attempt, TakenBack},
     upgrade_spec::{
-        Mark, MarkWrite, Upgrades, begun_anew, finished_phase, mark_write, mark_write_without_cluster, started,
+        MarkWrite, Upgrades, begun_anew, finished_phase, gate_history, mark_write, mark_write_without_cluster,
+        started,
     },
 };
 
@@ -43,11 +45,16 @@ impl Context {
     async fn write_mark(&self, upgrade: &ClusterUpgrade, write: MarkWrite) -> Result<Option<Done>, Error> {
         match write {
             MarkWrite::Nothing => {}
-            MarkWrite::Put(mark @ Mark::CompletedBefore) => {
+            MarkWrite::Put(mark @ FinishedMarker::CompletedBefore) => {
                 self.write_finished_marker(upgrade, Some(mark)).await?;
                 return Ok(Some(Done::Wrote));
             }
-            MarkWrite::Put(mark @ (Mark::Over(_) | Mark::RefusedAfterCompleted)) => {
+            MarkWrite::Put(
+                mark @ (FinishedMarker::Over(_)
+                | FinishedMarker::RefusedAfterCompleted
+                | FinishedMarker::FailedAfterCompleted
+                | FinishedMarker::AbortedAfterCompleted),
+            ) => {
                 self.write_finished_marker(upgrade, Some(mark)).await?;
             }
             MarkWrite::Remove => self.write_finished_marker(upgrade, None).await?,
@@ -72,19 +79,20 @@ impl Context {
     }
 
     /// Makes another upgrade of one that was over: in the swap histories, and for its add-ons and gates. It comes as it
-    /// will be ([`begun_anew`]).
+    /// will be ([`begun_anew`]): of its gates, those stay that have begun for its target.
     pub(super) async fn begin_anew(&self, begun: &ClusterUpgrade) -> Result<Done, Error> {
+        let gates = gate_history(begun).of_target(&begun.spec.target);
         let annotations = json!({
             FINISHED_ANNOTATION: null,
-            GATE_HISTORY_ANNOTATION: null,
+            GATE_HISTORY_ANNOTATION: gates.map(|gates| gates.to_annotation()),
             STARTED_ANNOTATION: started(begun).map(|started| started.to_string()),
         });
         self.mark(begun, &annotations, Counted::StartedMarker).await?;
         Ok(Done::Wrote)
     }
 
-    async fn write_finished_marker(&self, upgrade: &ClusterUpgrade, mark: Option<Mark>) -> Result<(), Error> {
-        let mark = mark.map(Mark::as_str);
+    async fn write_finished_marker(&self, upgrade: &ClusterUpgrade, mark: Option<FinishedMarker>) -> Result<(), Error> {
+        let mark = mark.map(FinishedMarker::as_str);
         let annotations = json!({ FINISHED_ANNOTATION: mark });
         self.mark(upgrade, &annotations, Counted::FinishedMarker).await
     }

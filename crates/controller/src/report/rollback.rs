@@ -1,8 +1,8 @@
 //! What a rollback would do, for people to read before they ask for one.
 
-use instar_api::{RollbackExtent, RollbackStatus};
+use instar_api::{ClusterUpgrade, FinishedMarker, RollbackExtent, RollbackStatus};
 use instar_planner::{
-    NoWayBack, Operation, Returning, ReturningAddon, Snapshot, ValueBefore, Waiting, WayBack, way_back,
+    NoWayBack, Operation, Returning, ReturningAddon, Snapshot, UpgradeId, ValueBefore, Waiting, WayBack, way_back,
 };
 
 use crate::text::cut;
@@ -12,7 +12,7 @@ const LISTED: usize = 32;
 const WHAT: usize = 512;
 
 /// Of an upgrade that goes on, or ends now.
-pub(super) fn rollback(snapshot: &Snapshot) -> Option<RollbackStatus> {
+pub(super) fn rollback(upgrade: &ClusterUpgrade, snapshot: &Snapshot) -> Option<RollbackStatus> {
     match snapshot.upgrade_spec.operation {
         Operation::Upgrade | Operation::Abort | Operation::Refresh | Operation::Restart => {}
         Operation::Rollback(_) => return None,
@@ -24,7 +24,7 @@ pub(super) fn rollback(snapshot: &Snapshot) -> Option<RollbackStatus> {
             what: Vec::new(),
         });
     }
-    let way_back = way_back(snapshot, &snapshot.upgrade_spec.id())?;
+    let way_back = way_back(snapshot, &taken_back(upgrade, snapshot))?;
     let possible = if way_back.refused.is_empty() {
         RollbackExtent::All
     } else if way_back.workers_refused.is_empty() {
@@ -38,6 +38,13 @@ pub(super) fn rollback(snapshot: &Snapshot) -> Option<RollbackStatus> {
         why: cut(&why.join("; ")),
         what: what(&way_back),
     })
+}
+
+/// Which upgrade a rollback would take back: the one that was completed, where nothing is changed yet for its new target.
+fn taken_back(upgrade: &ClusterUpgrade, snapshot: &Snapshot) -> UpgradeId {
+    let path = snapshot.cluster.classic().and_then(|classic| classic.path.as_ref());
+    let completed = path.filter(|_| FinishedMarker::of(upgrade) == Some(FinishedMarker::CompletedBefore));
+    completed.map_or_else(|| snapshot.upgrade_spec.id(), |path| path.upgrade.clone())
 }
 
 /// The pools with the add-ons that go back before each of them, then the add-ons that stay.

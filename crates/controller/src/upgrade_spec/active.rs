@@ -2,7 +2,7 @@
 
 use std::{cmp::Reverse, sync::Arc};
 
-use instar_api::{ClusterUpgrade, FINISHED_ANNOTATION, UpgradePhase};
+use instar_api::{ClusterUpgrade, FinishedMarker, UpgradePhase};
 use instar_planner::{PinnedPath, UpgradeId};
 use kube::ResourceExt;
 
@@ -27,38 +27,9 @@ pub(crate) struct Upgrades {
     pub(crate) last: Option<Arc<ClusterUpgrade>>,
 }
 
-/// What the annotation of an upgrade says that is or was over.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Mark {
-    /// It is over.
-    Over(UpgradePhase),
-    /// Over: its new target was refused, and the one before had been reached.
-    RefusedAfterCompleted,
-    /// It isn't over: it has a new target, for which nothing is written yet, and the one before had been reached.
-    CompletedBefore,
-}
-
-impl Mark {
-    /// What isn't known counts as refused: so does [`Self::RefusedAfterCompleted`] for an Instar that is older.
-    fn read(text: &str) -> Self {
-        let all = [Self::RefusedAfterCompleted, Self::CompletedBefore];
-        let of_text = all.into_iter().find(|mark| mark.as_str() == text);
-        of_text.unwrap_or_else(|| Self::Over(UpgradePhase::of_finished(text)))
-    }
-
-    /// The annotation's text.
-    pub(crate) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Over(phase) => phase.as_str(),
-            Self::RefusedAfterCompleted => "RefusedAfterCompleted",
-            Self::CompletedBefore => "CompletedBefore",
-        }
-    }
-}
-
 /// What is to be done so that an upgrade that is over is known to be.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum FinishedMarker {
+pub(crate) enum MarkerIs {
     /// Nothing.
     Right,
     /// The annotation is to say this.
@@ -184,27 +155,22 @@ pub(crate) fn taken_back_by(rollback: &ClusterUpgrade, known: &[Arc<ClusterUpgra
     known.iter().find(|known| known.name_any() == of).cloned()
 }
 
-/// The phase at the end of an upgrade that is over. The status knows, and the annotation where there
-/// is none.
+/// The phase at the end of an upgrade that is over.
 pub(crate) fn finished_phase(upgrade: &ClusterUpgrade) -> Option<UpgradePhase> {
-    let generation = upgrade.metadata.generation.unwrap_or_default();
-    match upgrade.status.as_ref().filter(|status| status.observed_generation > 0) {
-        Some(status) => status.is_finished(generation).then_some(status.phase),
-        None => marked(upgrade),
-    }
+    upgrade.finished_phase()
 }
 
 /// Whether its annotation is as it should be.
-pub(crate) fn finished_marker(upgrade: &ClusterUpgrade) -> FinishedMarker {
+pub(crate) fn finished_marker(upgrade: &ClusterUpgrade) -> MarkerIs {
     let knows = upgrade
         .status
         .as_ref()
         .is_some_and(|status| status.observed_generation > 0);
     match (finished_phase(upgrade), marked(upgrade)) {
-        (Some(phase), Some(_)) if !knows => FinishedMarker::Restore(phase),
-        (Some(phase), marked) if marked != Some(phase) => FinishedMarker::Put(phase),
-        (None, Some(_)) => FinishedMarker::Take,
-        (Some(_) | None, _) => FinishedMarker::Right,
+        (Some(phase), Some(_)) if !knows => MarkerIs::Restore(phase),
+        (Some(phase), marked) if marked != Some(phase) => MarkerIs::Put(phase),
+        (None, Some(_)) => MarkerIs::Take,
+        (Some(_) | None, _) => MarkerIs::Right,
     }
 }
 
@@ -213,19 +179,9 @@ pub(super) fn is_taken_back(upgrade: &ClusterUpgrade, path: &PinnedPath) -> bool
     path.has_taken_back(&id_of(upgrade), &upgrade.spec.target, upgrade.spec.retry)
 }
 
-/// What the annotation says. A garbled one was put there too.
-pub(super) fn mark(upgrade: &ClusterUpgrade) -> Option<Mark> {
-    let text = upgrade.annotations().get(FINISHED_ANNOTATION)?;
-    Some(Mark::read(text))
-}
-
 /// The phase at the end of an upgrade that its annotation says to be over.
 fn marked(upgrade: &ClusterUpgrade) -> Option<UpgradePhase> {
-    match mark(upgrade)? {
-        Mark::Over(phase) => Some(phase),
-        Mark::RefusedAfterCompleted => Some(UpgradePhase::Refused),
-        Mark::CompletedBefore => None,
-    }
+    FinishedMarker::of(upgrade)?.phase()
 }
 
 fn is_under_way(upgrade: &Arc<ClusterUpgrade>) -> bool {
@@ -252,7 +208,7 @@ pub(super) mod tests {
         tests::{reopened, upgrade},
     };
     use UpgradePhase::{Completed, ControlPlane, Held, Pending, Refused, Workers};
-    use instar_api::{ON_FAILURE_ANNOTATION, Operation};
+    use instar_api::{FINISHED_ANNOTATION, ON_FAILURE_ANNOTATION, Operation};
     use instar_planner::{RollbackScope, TakenBack};
 
     type Names = (Option<String>, Vec<String>, Option<String>);
@@ -362,7 +318,7 @@ pub(super) mod tests {
     fn an_edit_of_the_spec_begins_again() {
         for phase in [Completed, Refused, UpgradePhase::Failed] {
             let edited = reopened("a", 1, phase);
-            assert_eq!(finished_marker(&edited), FinishedMarker::Right);
+            assert_eq!(finished_marker(&edited), MarkerIs::Right);
             assert_eq!(names(vec![edited], None).0, Some("a".to_owned()));
         }
     }
@@ -378,14 +334,11 @@ pub(super) mod tests {
         ] {
             let moved = moved("a", 1, Some(text));
             assert_eq!(finished_phase(&moved), Some(phase));
-            assert_eq!(finished_marker(&moved), FinishedMarker::Restore(phase));
+            assert_eq!(finished_marker(&moved), MarkerIs::Restore(phase));
             assert_eq!(names(vec![moved], Some("a")).0, None);
         }
         let open = moved("a", 1, None);
-        assert_eq!(
-            (finished_phase(&open), finished_marker(&open)),
-            (None, FinishedMarker::Right)
-        );
+        assert_eq!((finished_phase(&open), finished_marker(&open)), (None, MarkerIs::Right));
     }
 
     pub(in crate::upgrade_spec) fn rollback(
@@ -556,11 +509,11 @@ pub(super) mod tests {
             finished_marker(&marked)
         };
         let completed = upgrade("a", 1, Completed);
-        assert_eq!(finished_marker(&completed), FinishedMarker::Put(Completed));
-        assert_eq!(marked(&completed, "Refused"), FinishedMarker::Put(Completed));
-        assert_eq!(marked(&completed, "Completed"), FinishedMarker::Right);
-        assert_eq!(marked(&reopened("a", 1, Completed), "Completed"), FinishedMarker::Take);
-        assert_eq!(marked(&upgrade("a", 1, Workers), "Refused"), FinishedMarker::Take);
-        assert_eq!(finished_marker(&upgrade("a", 1, Workers)), FinishedMarker::Right);
+        assert_eq!(finished_marker(&completed), MarkerIs::Put(Completed));
+        assert_eq!(marked(&completed, "Refused"), MarkerIs::Put(Completed));
+        assert_eq!(marked(&completed, "Completed"), MarkerIs::Right);
+        assert_eq!(marked(&reopened("a", 1, Completed), "Completed"), MarkerIs::Take);
+        assert_eq!(marked(&upgrade("a", 1, Workers), "Refused"), MarkerIs::Take);
+        assert_eq!(finished_marker(&upgrade("a", 1, Workers)), MarkerIs::Right);
     }
 }

@@ -6,7 +6,7 @@ use instar_api::{ClusterUpgrade, RECORD_ANNOTATION};
 use kube::ResourceExt;
 
 use super::{
-    active::{FinishedMarker, finished_marker, finished_phase},
+    active::{MarkerIs, finished_marker, finished_phase},
     from_annotation::ordinal,
     rollback_name::is_of_failure,
 };
@@ -52,7 +52,7 @@ pub(crate) fn beyond_limit<'k>(
 fn may_go(upgrade: &ClusterUpgrade) -> bool {
     let is_record = upgrade.annotations().contains_key(RECORD_ANNOTATION) || is_of_failure(upgrade);
     let is_own = ordinal(upgrade) > 0 || is_record;
-    let is_finished = finished_phase(upgrade).is_some() && finished_marker(upgrade) == FinishedMarker::Right;
+    let is_finished = finished_phase(upgrade).is_some() && finished_marker(upgrade) == MarkerIs::Right;
     is_own && is_finished && !upgrade.spec.paused && upgrade.metadata.deletion_timestamp.is_none()
 }
 

@@ -3,14 +3,15 @@
 use std::sync::Arc;
 
 use instar_api::{
-    ClusterUpgrade, FINISHED_ANNOTATION, GATE_HISTORY_ANNOTATION, Operation, STARTED_ANNOTATION, UpgradePhase,
+    ClusterUpgrade, FINISHED_ANNOTATION, FinishedMarker, GATE_HISTORY_ANNOTATION, Operation, STARTED_ANNOTATION,
+    UpgradeOutcome, UpgradePhase,
 };
 use instar_planner::{PinnedPath, TakenBack};
 use jiff::Timestamp;
 use kube::ResourceExt;
 
 use super::{
-    active::{FinishedMarker, Mark, finished_marker, finished_phase, is_taken_back, mark},
+    active::{MarkerIs, finished_marker, finished_phase, is_taken_back},
     id_of,
 };
 
@@ -33,7 +34,7 @@ pub(crate) enum Reopened {
 pub(crate) enum MarkWrite {
     Nothing,
     /// The annotation is to say this.
-    Put(Mark),
+    Put(FinishedMarker),
     /// The annotation is to go.
     Remove,
     /// The status is to say this again.
@@ -53,24 +54,9 @@ pub(crate) fn reopened(upgrade: &ClusterUpgrade, known: &[Arc<ClusterUpgrade>], 
     let Some(path) = path.filter(|_| may_begin_anew) else {
         return Reopened::GoesOn;
     };
-    let (was_completed, was_taken_back) = match mark(upgrade) {
-        Some(Mark::CompletedBefore | Mark::RefusedAfterCompleted | Mark::Over(UpgradePhase::Completed)) => {
-            (true, false)
-        }
-        Some(Mark::Over(UpgradePhase::RolledBack)) => (false, true),
-        Some(Mark::Over(
-            UpgradePhase::Refused
-            | UpgradePhase::RollingBack
-            | UpgradePhase::Aborted
-            | UpgradePhase::Failed
-            | UpgradePhase::Pending
-            | UpgradePhase::Held
-            | UpgradePhase::ControlPlane
-            | UpgradePhase::Workers
-            | UpgradePhase::Verifying,
-        ))
-        | None => (false, false),
-    };
+    let outcome = FinishedMarker::of(upgrade).map_or(UpgradeOutcome::Neither, FinishedMarker::outcome);
+    let was_completed = outcome == UpgradeOutcome::Completed;
+    let was_taken_back = outcome == UpgradeOutcome::TakenBack;
     let has_ended = was_completed || was_taken_back;
     if is_taken_back(upgrade, path) {
         return if has_ended { Reopened::Spent } else { Reopened::GoesOn };
@@ -100,27 +86,27 @@ pub(crate) fn mark_write(
 ) -> MarkWrite {
     let reopened = || reopened(upgrade, known, path);
     match finished_marker(upgrade) {
-        FinishedMarker::Right if finished_phase(upgrade).is_some() => MarkWrite::Nothing,
-        FinishedMarker::Right => match reopened() {
+        MarkerIs::Right if finished_phase(upgrade).is_some() => MarkWrite::Nothing,
+        MarkerIs::Right => match reopened() {
             Reopened::Anew => MarkWrite::BeginAnew,
-            Reopened::GoesOn if mark(upgrade).is_some() => MarkWrite::Remove,
+            Reopened::GoesOn if FinishedMarker::of(upgrade).is_some() => MarkWrite::Remove,
             Reopened::GoesOn | Reopened::Spent | Reopened::AnewWithFirstWrite => MarkWrite::Nothing,
         },
-        FinishedMarker::Put(UpgradePhase::Refused) if reopened() == Reopened::AnewWithFirstWrite => {
-            MarkWrite::Put(Mark::RefusedAfterCompleted)
+        MarkerIs::Put(phase) => {
+            let of_completed = of_completed(phase).filter(|_| reopened() == Reopened::AnewWithFirstWrite);
+            MarkWrite::Put(of_completed.unwrap_or(FinishedMarker::Over(phase)))
         }
-        FinishedMarker::Put(phase) => MarkWrite::Put(Mark::Over(phase)),
-        FinishedMarker::Take => match reopened() {
+        MarkerIs::Take => match reopened() {
             Reopened::Spent => MarkWrite::Nothing,
             Reopened::GoesOn => MarkWrite::Remove,
-            Reopened::AnewWithFirstWrite => MarkWrite::Put(Mark::CompletedBefore),
+            Reopened::AnewWithFirstWrite => MarkWrite::Put(FinishedMarker::CompletedBefore),
             Reopened::Anew => MarkWrite::BeginAnew,
         },
         // What was asked for beyond what was taken back came while nothing was written, and before the status was dropped.
-        FinishedMarker::Restore(phase) if path.and_then(|path| asked_beyond(upgrade, path)).is_none() => {
+        MarkerIs::Restore(phase) if path.and_then(|path| asked_beyond(upgrade, path)).is_none() => {
             MarkWrite::Restore(phase)
         }
-        FinishedMarker::Restore(phase) => match reopened() {
+        MarkerIs::Restore(phase) => match reopened() {
             Reopened::Anew => MarkWrite::BeginAnew,
             Reopened::GoesOn => MarkWrite::Remove,
             Reopened::Spent | Reopened::AnewWithFirstWrite => MarkWrite::Restore(phase),
@@ -128,15 +114,33 @@ pub(crate) fn mark_write(
     }
 }
 
+/// What says of an upgrade that had reached its target how it ended before anything was changed for the next one, so that
+/// what was reached can still be taken back.
+const fn of_completed(phase: UpgradePhase) -> Option<FinishedMarker> {
+    match phase {
+        UpgradePhase::Refused => Some(FinishedMarker::RefusedAfterCompleted),
+        UpgradePhase::Failed => Some(FinishedMarker::FailedAfterCompleted),
+        UpgradePhase::Aborted => Some(FinishedMarker::AbortedAfterCompleted),
+        UpgradePhase::Completed
+        | UpgradePhase::RollingBack
+        | UpgradePhase::RolledBack
+        | UpgradePhase::Pending
+        | UpgradePhase::Held
+        | UpgradePhase::ControlPlane
+        | UpgradePhase::Workers
+        | UpgradePhase::Verifying => None,
+    }
+}
+
 /// What is to be written of an upgrade whose Cluster isn't there or can't be decoded: nothing that its path decides.
 pub(crate) fn mark_write_without_cluster(upgrade: &ClusterUpgrade) -> MarkWrite {
     match finished_marker(upgrade) {
-        FinishedMarker::Right
-        | FinishedMarker::Take
-        | FinishedMarker::Put(UpgradePhase::Refused)
-        | FinishedMarker::Restore(UpgradePhase::RollingBack | UpgradePhase::RolledBack) => MarkWrite::Nothing,
-        FinishedMarker::Put(phase) => MarkWrite::Put(Mark::Over(phase)),
-        FinishedMarker::Restore(phase) => MarkWrite::Restore(phase),
+        MarkerIs::Right
+        | MarkerIs::Take
+        | MarkerIs::Put(UpgradePhase::Refused | UpgradePhase::Failed | UpgradePhase::Aborted)
+        | MarkerIs::Restore(UpgradePhase::RollingBack | UpgradePhase::RolledBack) => MarkWrite::Nothing,
+        MarkerIs::Put(phase) => MarkWrite::Put(FinishedMarker::Over(phase)),
+        MarkerIs::Restore(phase) => MarkWrite::Restore(phase),
     }
 }
 
@@ -146,6 +150,15 @@ pub(crate) fn begun_anew(upgrade: &ClusterUpgrade, now: Timestamp) -> ClusterUpg
     let annotations = begun.annotations_mut();
     annotations.remove(FINISHED_ANNOTATION);
     annotations.remove(GATE_HISTORY_ANNOTATION);
+    annotations.insert(STARTED_ANNOTATION.to_owned(), now.to_string());
+    begun
+}
+
+/// The same with its first write: what its gates have begun for the new target is its own, and stands beside what was set
+/// for the one before until that is written.
+pub(crate) fn begun_with_first_write(upgrade: &ClusterUpgrade, now: Timestamp) -> ClusterUpgrade {
+    let mut begun = upgrade.clone();
+    let annotations = begun.annotations_mut();
     annotations.insert(STARTED_ANNOTATION.to_owned(), now.to_string());
     begun
 }
@@ -240,14 +253,14 @@ mod tests {
         let path = own_path();
         let write = |upgrade: &ClusterUpgrade| mark_write(upgrade, &[], Some(&path));
         let mut up = edited_after(Completed, |up| up.spec.target = "v1.34".to_owned());
-        assert_eq!(write(&up), MarkWrite::Put(Mark::CompletedBefore));
-        put(&mut up, Mark::CompletedBefore.as_str());
+        assert_eq!(write(&up), MarkWrite::Put(FinishedMarker::CompletedBefore));
+        put(&mut up, FinishedMarker::CompletedBefore.as_str());
         assert_eq!(write(&up), MarkWrite::Nothing);
         // It is refused.
         let status = up.status.as_mut().unwrap();
         (status.phase, status.observed_generation) = (Refused, 2);
-        assert_eq!(write(&up), MarkWrite::Put(Mark::RefusedAfterCompleted));
-        put(&mut up, Mark::RefusedAfterCompleted.as_str());
+        assert_eq!(write(&up), MarkWrite::Put(FinishedMarker::RefusedAfterCompleted));
+        put(&mut up, FinishedMarker::RefusedAfterCompleted.as_str());
         assert_eq!(write(&up), MarkWrite::Nothing);
         let moved = ClusterUpgrade {
             status: None,
@@ -257,10 +270,10 @@ mod tests {
         // Another target is another upgrade still, and the one that it was none.
         up.metadata.generation = Some(3);
         up.spec.target = "v1.36".to_owned();
-        assert_eq!(write(&up), MarkWrite::Put(Mark::CompletedBefore));
+        assert_eq!(write(&up), MarkWrite::Put(FinishedMarker::CompletedBefore));
         up.spec.target = "v1.35".to_owned();
         assert_eq!(write(&up), MarkWrite::Remove);
-        put(&mut up, Mark::CompletedBefore.as_str());
+        put(&mut up, FinishedMarker::CompletedBefore.as_str());
         assert_eq!(write(&up), MarkWrite::Remove);
         // What waits for its first write is open wherever it is moved to.
         up.spec.target = "v1.36".to_owned();
@@ -364,5 +377,28 @@ mod tests {
         assert_eq!(mark_write_without_cluster(&moved), MarkWrite::Nothing);
         put(&mut moved, "Completed");
         assert_eq!(mark_write_without_cluster(&moved), MarkWrite::Restore(Completed));
+    }
+
+    #[test]
+    fn what_ends_before_anything_is_changed_leaves_what_was_completed_its_way_back() {
+        let path = own_path();
+        for (phase, marker) in [
+            (Refused, FinishedMarker::RefusedAfterCompleted),
+            (UpgradePhase::Failed, FinishedMarker::FailedAfterCompleted),
+            (UpgradePhase::Aborted, FinishedMarker::AbortedAfterCompleted),
+        ] {
+            let mut up = edited_after(Completed, |up| up.spec.target = "v1.36".to_owned());
+            put(&mut up, FinishedMarker::CompletedBefore.as_str());
+            let status = up.status.as_mut().unwrap();
+            (status.phase, status.observed_generation) = (phase, 2);
+            assert_eq!(mark_write(&up, &[], Some(&path)), MarkWrite::Put(marker));
+            assert_eq!(mark_write_without_cluster(&up), MarkWrite::Nothing, "{phase:?}");
+            put(&mut up, marker.as_str());
+            assert_eq!(mark_write(&up, &[], Some(&path)), MarkWrite::Nothing);
+            // It is mended, and goes on.
+            up.metadata.generation = Some(3);
+            let before = MarkWrite::Put(FinishedMarker::CompletedBefore);
+            assert_eq!(mark_write(&up, &[], Some(&path)), before, "{phase:?}");
+        }
     }
 }

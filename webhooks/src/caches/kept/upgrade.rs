@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use instar_admission::cluster_state::{self, CachedUpgrade};
-use instar_api::{ClusterUpgrade, FINISHED_ANNOTATION, TemplateUse};
+use instar_api::{ClusterUpgrade, TemplateUse};
 use instar_watch::{Cache, Entry, Guarded, Kept, Key, Presence, Row, Unreadable};
 use jiff::Timestamp;
 
 use super::{
     super::{Caches, group::Group},
-    Cached, annotation, groups_of_unreadable,
+    Cached, groups_of_unreadable,
 };
 use crate::rbac::Watched;
 
@@ -84,7 +84,7 @@ impl Kept for Upgrade {
 
     fn keep(object: Self::Object) -> Row<Self> {
         Row::of(object, |upgrade| {
-            let goes_on = !is_finished(&upgrade) && upgrade.metadata.deletion_timestamp.is_none();
+            let goes_on = upgrade.finished_phase().is_none() && upgrade.metadata.deletion_timestamp.is_none();
             let status = upgrade.status.unwrap_or_default();
             let templates = status.templates.into_iter();
             Self {
@@ -114,15 +114,5 @@ impl Cached for Upgrade {
 
     fn cache(caches: &Caches) -> &Arc<Cache<Self>> {
         &caches.upgrades
-    }
-}
-
-/// Whether it is over, as the controller sees it: by its status, and where that was dropped by the
-/// annotation.
-fn is_finished(upgrade: &ClusterUpgrade) -> bool {
-    let generation = upgrade.metadata.generation.unwrap_or_default();
-    match upgrade.status.as_ref().filter(|status| status.observed_generation > 0) {
-        Some(status) => status.is_finished(generation),
-        None => annotation(&upgrade.metadata, FINISHED_ANNOTATION).is_some(),
     }
 }

@@ -4,13 +4,13 @@ mod stamps;
 
 use std::collections::BTreeSet;
 
-use instar_api::{ClusterUpgrade, FinishedMarker, RECORD_ANNOTATION, REQUEST_NUMBER_LABEL, Rule, ValueAt};
+use instar_api::{ClusterUpgrade, FinishedMarker, Operation, RECORD_ANNOTATION, REQUEST_NUMBER_LABEL, Rule, ValueAt};
 use instar_capi::{Lifecycle, WorkerKind};
 use instar_catalog::read_values;
 
 use crate::{
     Finding, catalog,
-    cluster_state::{ClusterState, running},
+    cluster_state::{CachedCluster, ClusterState, running},
     edit::{Edit, finding, object_ref},
 };
 
@@ -43,6 +43,7 @@ pub fn judge(edit: Edit<'_, ClusterUpgrade>, state: &dyn ClusterState) -> Vec<Fi
     let annotations = new.metadata.annotations.as_ref();
     let has = |name: &str| annotations.is_some_and(|annotations| annotations.contains_key(name));
     let cluster = state.cluster(namespace, cluster_name);
+    findings.extend(no_restart(edit, cluster.as_deref()));
     // What is over, or a record that follows, does nothing of its own.
     let is_over = FinishedMarker::of(new).is_some_and(|marker| marker.phase().is_some());
     if is_over || has(RECORD_ANNOTATION) {
@@ -114,6 +115,28 @@ pub fn judge(edit: Edit<'_, ClusterUpgrade>, state: &dyn ClusterState) -> Vec<Fi
         ));
     }
     findings
+}
+
+/// A restart of a topology Cluster, where an edit asks for one. `clusterctl move` creates what there was in a Cluster that is
+/// paused.
+fn no_restart(edit: Edit<'_, ClusterUpgrade>, cluster: Option<&CachedCluster>) -> Option<Finding> {
+    let new = edit.new;
+    let is_new = match edit.old {
+        Some(old) => old.spec.operation != new.spec.operation,
+        None => cluster.is_some_and(|cluster| cluster.lifecycle == Lifecycle::Active),
+    };
+    cluster.filter(|cluster| cluster.topology.is_some() && is_new && new.spec.operation == Operation::Restart)?;
+    let (operation, cluster) = (new.spec.operation.as_str(), &new.spec.cluster_name);
+    let namespace = new.metadata.namespace.as_deref().unwrap_or_default();
+    Some(finding(
+        Rule::ClassicOperation,
+        object_ref(edit.kind, &new.metadata),
+        "spec.operation",
+        format!("the operation {operation} is for classic Clusters, and Cluster {cluster} has spec.topology"),
+        &format!(
+            "for new machines of the workers, run clusterctl alpha rollout restart -n {namespace} machinedeployment/NAME for one MachineDeployment after the other; for new machines of the control plane, set spec.topology.controlPlane.rollout.after of the Cluster to the present time"
+        ),
+    ))
 }
 
 /// What would make another record of one that is there.

@@ -216,10 +216,10 @@ pub(super) const ONE_UPGRADE: RuleInfo = RuleInfo {
 };
 
 pub(super) const CLASSIC_OPERATION: RuleInfo = RuleInfo {
-    guards: "The upgrade of a classic Cluster alone is taken back: of a topology Cluster, Cluster API takes no version back, and it is aborted instead.",
+    guards: "The upgrade of a classic Cluster alone is taken back, and a classic Cluster alone restarted: of a topology Cluster, Cluster API takes no version back, and its topology controller sets back what a restart would write.",
     source: UPGRADE,
     messages: &["the operation {} is for classic Clusters, and Cluster {} has spec.topology"],
-    remediation: "abort the upgrade instead, or go forward to a newer patch or to another release",
+    remediation: "instead of a rollback, abort the upgrade, or go forward to a newer patch or to another release; instead of a restart, run `clusterctl alpha rollout restart`",
     default: Enforcement::Enforce,
     on: &[Trigger {
         guard: GuardedKind::ClusterUpgrade,

@@ -146,7 +146,8 @@ pub struct ClusterUpgradeSpec {
     pub keep_addons: Vec<String>,
 
     /// How many times this was asked for again after it had been taken back. A target that was taken back is not gone to
-    /// again before this is higher than it was then; without a rollback before, it does nothing.
+    /// again before this is higher than it was then; without a rollback before, it does nothing. A restart that was refused
+    /// since its Cluster had been moved begins again with it.
     #[serde(default, skip_serializing_if = "is_first_try")]
     #[schemars(range(min = 0, max = 1_000_000))]
     pub retry: u32,

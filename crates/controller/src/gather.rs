@@ -105,6 +105,7 @@ pub(crate) fn gather_for(
                 Some(status) if status.awaits_control_plane() => Initialization::Awaited,
                 Some(_) | None => Initialization::Done,
             },
+            created: cluster.metadata.creation_timestamp.as_ref().map(|time| time.0),
             generation: cluster.metadata.generation.unwrap_or_default(),
             conditions: unhealthy(cluster),
             uid: cluster.uid().unwrap_or_default(),

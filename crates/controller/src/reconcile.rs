@@ -189,7 +189,7 @@ impl Context {
         };
         let path = pinned_path(cluster);
         let upgrades = Upgrades::sort(known.clone(), begun(control_plane.as_ref()), path.as_ref());
-        if let Some(done) = self.write_finished_markers(&known, path.as_ref()).await? {
+        if let Some(done) = self.write_finished_markers(cluster, &known, path.as_ref()).await? {
             return Ok(done);
         }
         self.report_taken_back(cluster, &upgrades).await?;

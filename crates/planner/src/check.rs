@@ -78,6 +78,9 @@ pub fn check(snapshot: &Snapshot, decision: &Decision) -> Vec<Violation> {
     {
         broken.push(Violation::GateClosed);
     }
+    if restart::is_unknown(snapshot, decision) {
+        broken.push(Violation::RestartUnknown);
+    }
     if verification::is_missing(snapshot, decision) {
         broken.push(Violation::NotVerified);
     }

@@ -40,6 +40,19 @@ pub enum NoRestart {
     MachinePool { name: String },
     /// It isn't written down yet when the upgrade was first seen.
     NotStarted { upgrade: String },
+    /// The Cluster was created since, as `clusterctl move` and a restore do: all that there was is created again with it, so
+    /// nothing says what was replaced.
+    Moved {
+        namespace: String,
+        cluster: String,
+        /// When the Cluster was created.
+        created: Timestamp,
+        /// When the restart was asked for.
+        asked: Timestamp,
+        upgrade: String,
+        /// Its `spec.retry` that would ask for it once more.
+        retry: u32,
+    },
 }
 
 impl NoRestart {
@@ -50,13 +63,29 @@ impl NoRestart {
         }
     }
 
+    /// Why a restart of this Cluster isn't known to be done, whatever its Machines say of themselves.
+    pub(crate) fn of_moved(snapshot: &Snapshot, after: Timestamp) -> Option<Self> {
+        let (cluster, upgrade_spec) = (&snapshot.cluster, &snapshot.upgrade_spec);
+        let created = cluster.created.filter(|created| *created > after)?;
+        Some(Self::Moved {
+            namespace: cluster.namespace.clone(),
+            cluster: cluster.name.clone(),
+            created,
+            asked: after,
+            upgrade: upgrade_spec.upgrade.clone(),
+            retry: upgrade_spec.retry.saturating_add(1),
+        })
+    }
+
     /// Whether nothing is restarted before a user acts.
     #[must_use]
     pub const fn refuses(&self) -> bool {
         match self {
-            Self::Topology { .. } | Self::ControlPlane { .. } | Self::OtherVersion { .. } | Self::OtherMinor { .. } => {
-                true
-            }
+            Self::Topology { .. }
+            | Self::ControlPlane { .. }
+            | Self::OtherVersion { .. }
+            | Self::OtherMinor { .. }
+            | Self::Moved { .. } => true,
             Self::Scheduled { .. } | Self::Unset { .. } | Self::MachinePool { .. } | Self::NotStarted { .. } => false,
         }
     }
@@ -70,7 +99,8 @@ impl NoRestart {
             | Self::OtherMinor { .. }
             | Self::Scheduled { .. }
             | Self::Unset { .. }
-            | Self::NotStarted { .. } => HealthReason::NoRestart,
+            | Self::NotStarted { .. }
+            | Self::Moved { .. } => HealthReason::NoRestart,
         }
     }
 }
@@ -110,6 +140,17 @@ impl fmt::Display for NoRestart {
                 f,
                 "MachinePool {name} keeps its machines, since Cluster API has no rollout.after for MachinePools: a user replaces them as their provider says"
             ),
+            Self::Moved {
+                namespace,
+                cluster,
+                created,
+                asked,
+                upgrade,
+                retry,
+            } => write!(
+                f,
+                "Cluster {cluster} was created at {created}, after the restart was asked for at {asked}: clusterctl move and a restore create Machines and MachineSets with it, so nothing says which of them were replaced before; to replace all of them, ask once more: kubectl -n {namespace} patch clusterupgrade {upgrade} --type=merge -p '{{\"spec\":{{\"retry\":{retry}}}}}'"
+            ),
             Self::NotStarted { upgrade } => write!(
                 f,
                 "ClusterUpgrade {upgrade} has no time yet from which machines are new: the controller writes it next"
@@ -119,8 +160,8 @@ impl fmt::Display for NoRestart {
 }
 
 /// The time before which machines are replaced: the second in which Instar first saw the ClusterUpgrade. Cluster API keeps
-/// times in whole seconds, and replaces what was made before the second. To it and to us, what `clusterctl move` creates
-/// elsewhere was made then, and nothing of it is replaced.
+/// times in whole seconds, and replaces what was made before the second. To it, what `clusterctl move` creates elsewhere was
+/// made then, so that of a Cluster that is younger nothing is known ([`NoRestart::Moved`]).
 pub(crate) fn time(upgrade_spec: &UpgradeSpec) -> Option<Timestamp> {
     match upgrade_spec.operation {
         Operation::Restart => {}

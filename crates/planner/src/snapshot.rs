@@ -97,6 +97,8 @@ pub struct Cluster {
     pub labels: BTreeMap<String, String>,
     /// Its uid, for owner references and for nothing else: `clusterctl move` changes it.
     pub uid: String,
+    /// When it was created, here: `clusterctl move` and a restore create it again, with all its objects.
+    pub created: Option<Timestamp>,
     /// Counts the edits of its spec.
     pub generation: i64,
     /// Whether it may be written to.

@@ -21,8 +21,8 @@ use crate::{
     metrics::Written as Counted,
     report::{self, Attempt, TakenBack},
     upgrade_spec::{
-        MarkWrite, Upgrades, begun_anew, finished_phase, gate_history, mark_write, mark_write_without_cluster,
-        started,
+        MarkWrite, Upgrades, begun_anew, finished_phase, gate_history, is_asked_after_move, mark_write,
+        mark_write_without_cluster, started,
     },
 };
 
@@ -31,10 +31,15 @@ impl Context {
     /// nothing else is written in this pass: it is another upgrade from then on.
     pub(super) async fn write_finished_markers(
         &self,
+        cluster: &Cluster,
         upgrades: &[Arc<ClusterUpgrade>],
         path: Option<&PinnedPath>,
     ) -> Result<Option<Done>, Error> {
         for upgrade in upgrades.iter().filter(|upgrade| may_be_reported(upgrade)) {
+            if is_asked_after_move(upgrade, cluster) {
+                let begun = begun_anew(upgrade, Timestamp::now());
+                return self.begin_anew(&begun).await.map(Some);
+            }
             if let Some(done) = self.write_mark(upgrade, mark_write(upgrade, upgrades, path)).await? {
                 return Ok(Some(done));
             }

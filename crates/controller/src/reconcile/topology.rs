@@ -60,7 +60,7 @@ impl Context {
                 return Ok(Done::Idle);
             }
         }
-        self.write_finished_markers(&known, None).await?;
+        self.write_finished_markers(cluster, &known, None).await?;
         self.refuse_rollbacks(cluster, &rollbacks).await?;
         let turn = if under_way(&snapshot) {
             self.turn(cluster, record, &known, &upgrades)

@@ -6,13 +6,14 @@ use instar_api::{
     ClusterUpgrade, FINISHED_ANNOTATION, FinishedMarker, GATE_HISTORY_ANNOTATION, Operation, STARTED_ANNOTATION,
     UpgradeOutcome, UpgradePhase,
 };
+use instar_capi::Cluster;
 use instar_planner::{PinnedPath, TakenBack};
 use jiff::Timestamp;
 use kube::ResourceExt;
 
 use super::{
     active::{MarkerIs, finished_marker, finished_phase, is_taken_back},
-    id_of,
+    id_of, started,
 };
 
 /// What an upgrade is that was over, once its spec is edited.
@@ -161,6 +162,19 @@ pub(crate) fn begun_with_first_write(upgrade: &ClusterUpgrade, now: Timestamp) -
     let annotations = begun.annotations_mut();
     annotations.insert(STARTED_ANNOTATION.to_owned(), now.to_string());
     begun
+}
+
+/// Whether a restart begins anew that was refused since its Cluster was created after it was asked for: its number was
+/// raised since. What its machines were made for isn't known any more, so that nothing goes on by itself.
+pub(crate) fn is_asked_after_move(upgrade: &ClusterUpgrade, cluster: &Cluster) -> bool {
+    let is_refused = FinishedMarker::of(upgrade).and_then(FinishedMarker::phase) == Some(UpgradePhase::Refused);
+    let created = cluster.metadata.creation_timestamp.as_ref().map(|time| time.0);
+    let is_younger = started(upgrade).is_some_and(|started| created.is_some_and(|created| created > started));
+    upgrade.spec.operation == Operation::Restart
+        && upgrade.spec.retry > 0
+        && is_refused
+        && is_younger
+        && finished_phase(upgrade).is_none()
 }
 
 /// What was taken back of this very upgrade, where it asks for more than that and hasn't begun with it.
@@ -400,5 +414,45 @@ mod tests {
             let before = MarkWrite::Put(FinishedMarker::CompletedBefore);
             assert_eq!(mark_write(&up, &[], Some(&path)), before, "{phase:?}");
         }
+    }
+
+    #[test]
+    fn a_restart_of_a_cluster_that_was_moved_begins_anew_for_a_number_alone() {
+        let mut cluster = Cluster::new("c", instar_capi::ClusterSpec::default());
+        let at = |text: &str| {
+            Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(
+                text.parse().unwrap(),
+            ))
+        };
+        cluster.metadata.creation_timestamp = at("2026-11-20T12:00:00Z");
+        let restart = |phase: UpgradePhase, started: &str, retry: u32| {
+            let mut restart = edited_after(phase, |restart| {
+                restart.spec.operation = Operation::Restart;
+                restart.spec.retry = retry;
+            });
+            let started = (STARTED_ANNOTATION.to_owned(), started.to_owned());
+            restart.annotations_mut().extend([started]);
+            restart
+        };
+        let (before, after) = ("2026-11-20T11:00:00.5Z", "2026-11-20T12:00:00.5Z");
+        assert!(is_asked_after_move(&restart(Refused, before, 1), &cluster));
+        assert!(
+            !is_asked_after_move(&restart(Refused, before, 0), &cluster),
+            "another edit"
+        );
+        assert!(!is_asked_after_move(&restart(Completed, before, 1), &cluster));
+        assert!(
+            !is_asked_after_move(&restart(Refused, after, 1), &cluster),
+            "it isn't moved"
+        );
+        let mut told = restart(Refused, before, 1);
+        told.status.as_mut().unwrap().observed_generation = 2;
+        assert!(
+            !is_asked_after_move(&told, &cluster),
+            "the number that it was refused with"
+        );
+        let mut moved = restart(Refused, before, 1);
+        moved.status = None;
+        assert!(!is_asked_after_move(&moved, &cluster), "it was moved once more");
     }
 }

@@ -9,7 +9,7 @@ use super::{
     read,
 };
 use crate::{
-    decision::Swap,
+    decision::{Action, Decision, Stage, Swap},
     operation::Operation,
     pool_id::PoolId,
     snapshot::{ControlPlane, Flavor, JoinRule, MachineDeployment, Object, Snapshot},
@@ -19,6 +19,18 @@ use crate::{
 /// Whether a swap belongs to a restart, or would be one.
 pub(super) fn is_of_one(snapshot: &Snapshot, swap: &Swap) -> bool {
     swap.rollout_after.is_some() || snapshot.upgrade_spec.operation == Operation::Restart
+}
+
+/// Whether a restart would go on or end though nothing says what it has replaced: its Cluster was created after it was asked
+/// for.
+pub(super) fn is_unknown(snapshot: &Snapshot, decision: &Decision) -> bool {
+    let upgrade_spec = &snapshot.upgrade_spec;
+    let asked = upgrade_spec.started.map(Timestamp::as_second);
+    let created = snapshot.cluster.created.map(Timestamp::as_second);
+    let is_younger = created.is_some() && asked.is_some() && created > asked;
+    let swaps = matches!(decision.action, Action::SwapControlPlane(_) | Action::SwapWorkers(_));
+    let goes_on = swaps || decision.progress.stage == Stage::Complete;
+    upgrade_spec.operation == Operation::Restart && is_younger && goes_on
 }
 
 pub(super) fn check_control_plane(

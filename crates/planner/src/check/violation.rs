@@ -60,6 +60,8 @@ pub enum Violation {
     RestartedTwice,
     /// A restart would forget what an object was before an upgrade.
     HistoryLost,
+    /// A restart would go on or end, though its Cluster was created after it was asked for.
+    RestartUnknown,
 }
 
 impl fmt::Display for Violation {
@@ -91,6 +93,7 @@ impl fmt::Display for Violation {
             Self::MachineInUse => "it would delete a Machine that has a node, is needed, or may still come up",
             Self::RestartedTwice => "a pool would be restarted twice for one ClusterUpgrade, or its spec.rollout.after would go back",
             Self::HistoryLost => "a restart would forget what an object was before an upgrade",
+            Self::RestartUnknown => "a restart would go on or be complete, though its Cluster was created after it was asked for",
             Self::NotPaused => "it would change a MachinePool that is not paused by this upgrade, or its infrastructure",
         })
     }

@@ -33,7 +33,10 @@ use crate::{
 pub(super) fn plan(view: &ClassicView<'_>) -> Decision {
     let snapshot = view.snapshot;
     let mut waiting = refused(view);
-    let Some(after) = time(&snapshot.upgrade_spec).filter(|_| waiting.is_empty()) else {
+    let after = time(&snapshot.upgrade_spec);
+    let moved = after.and_then(|after| NoRestart::of_moved(snapshot, after));
+    waiting.extend(moved.map(Waiting::from));
+    let Some(after) = after.filter(|_| waiting.is_empty()) else {
         if waiting.is_empty() {
             let upgrade = snapshot.upgrade_spec.upgrade.clone();
             waiting.push(NoRestart::NotStarted { upgrade }.into());

@@ -147,7 +147,7 @@ const fn no_path(reason: &NoPath) -> Option<InvolvedObject<'_>> {
 
 const fn no_restart(reason: &NoRestart) -> InvolvedObject<'_> {
     match reason {
-        NoRestart::Topology { .. } => InvolvedObject::Cluster,
+        NoRestart::Topology { .. } | NoRestart::Moved { .. } => InvolvedObject::Cluster,
         NoRestart::ControlPlane { kind, name, .. } => InvolvedObject::Object {
             kind: kind.as_str(),
             name: name.as_str(),

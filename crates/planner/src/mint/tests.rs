@@ -59,6 +59,7 @@ fn cluster(uid: &str) -> Cluster {
         namespace: "default".to_owned(),
         name: "blue".to_owned(),
         uid: uid.to_owned(),
+        created: None,
         generation: 1,
         lifecycle: Lifecycle::Active,
         kind: ClusterKind::Classic(Box::default()),

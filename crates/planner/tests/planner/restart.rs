@@ -142,6 +142,48 @@ fn what_is_over_is_not_done_again() {
     assert_eq!((world.births.len(), world.swaps), (births, swaps));
 }
 
+/// `clusterctl move` in the middle: what it creates elsewhere is younger than the restart, replaced or not.
+#[test]
+fn after_a_move_nothing_says_what_was_replaced() {
+    let mut world = asked(1, &[("md-0", 2)]);
+    until(&mut world, swaps_workers);
+    let moved = world.now + SignedDuration::from_mins(5);
+    world.cluster.created = Some(moved);
+    world.now = moved + SignedDuration::from_mins(1);
+    for set in &mut world.sets {
+        set.created = Some(moved);
+    }
+    for machine in &mut world.machines {
+        (machine.created, machine.rollout_time) = (Some(moved), Some(moved));
+    }
+    let decision = decide(&world.snapshot());
+    assert_eq!(
+        (&decision.action, decision.progress.stage),
+        (&Action::Nothing, Stage::Held)
+    );
+    assert_eq!(reasons(&decision)[..1], [HealthReason::NoRestart]);
+    assert!(decision.waiting[0].refuses());
+    let text = decision.waiting[0].to_string();
+    let command = "kubectl -n default patch clusterupgrade up --type=merge -p '{\"spec\":{\"retry\":1}}'";
+    assert!(
+        text.starts_with("Cluster blue was created at 2026-") && text.ends_with(command),
+        "{text}"
+    );
+    let claims = Decision {
+        progress: instar_planner::Progress {
+            stage: Stage::Complete,
+            ..decision.progress.clone()
+        },
+        ..decision
+    };
+    assert!(check(&world.snapshot(), &claims).contains(&Violation::RestartUnknown));
+    // Asked for once more, each machine is replaced.
+    let before = world.births.len();
+    world.upgrade_spec.started = Some(world.now);
+    until(&mut world, complete);
+    assert_eq!(world.births.len() - before, 3);
+}
+
 type Change = fn(&mut World);
 
 /// What is changed in the world, how far the restart comes, what it says first, and how many machines it makes in each pool.

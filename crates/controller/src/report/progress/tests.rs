@@ -90,6 +90,7 @@ pub(in crate::report) fn snapshot() -> Snapshot {
             namespace: "n".to_owned(),
             name: "c".to_owned(),
             uid: "1".to_owned(),
+            created: None,
             generation: 1,
             lifecycle: Lifecycle::Active,
             kind: ClusterKind::Classic(Box::default()),

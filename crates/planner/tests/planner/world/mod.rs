@@ -158,6 +158,7 @@ impl World {
                 namespace: "default".to_owned(),
                 name: "blue".to_owned(),
                 uid: "0-1".to_owned(),
+                created: None,
                 generation: 1,
                 lifecycle: Lifecycle::Active,
                 kind: ClusterKind::Classic(Box::default()),

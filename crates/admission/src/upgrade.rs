@@ -133,7 +133,7 @@ fn no_restart(edit: Edit<'_, ClusterUpgrade>, cluster: Option<&CachedCluster>) -
         object_ref(edit.kind, &new.metadata),
         "spec.operation",
         format!("the operation {operation} is for classic Clusters, and Cluster {cluster} has spec.topology"),
-        &format!(
+        format!(
             "for new machines of the workers, run clusterctl alpha rollout restart -n {namespace} machinedeployment/NAME for one MachineDeployment after the other; for new machines of the control plane, set spec.topology.controlPlane.rollout.after of the Cluster to the present time"
         ),
     ))

@@ -419,12 +419,8 @@ mod tests {
     #[test]
     fn a_restart_of_a_cluster_that_was_moved_begins_anew_for_a_number_alone() {
         let mut cluster = Cluster::new("c", instar_capi::ClusterSpec::default());
-        let at = |text: &str| {
-            Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(
-                text.parse().unwrap(),
-            ))
-        };
-        cluster.metadata.creation_timestamp = at("2026-11-20T12:00:00Z");
+        let created = "2026-11-20T12:00:00Z".parse().unwrap();
+        cluster.metadata.creation_timestamp = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(created));
         let restart = |phase: UpgradePhase, started: &str, retry: u32| {
             let mut restart = edited_after(phase, |restart| {
                 restart.spec.operation = Operation::Restart;

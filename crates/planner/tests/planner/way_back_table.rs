@@ -94,32 +94,58 @@ fn with_an_add_on(mut world: World) -> World {
     world
 }
 
+fn situation(says: &'static str, world: World) -> Situation {
+    Situation { says, world }
+}
+
+fn minor() -> World {
+    at("v1.34.5", "3.6.5-0", "v1.35.5-1")
+}
+
+fn etcd() -> World {
+    at("v1.33.5", "3.5.26-0", "v1.34.5-1")
+}
+
+fn two_minors() -> World {
+    at("v1.34.5", "3.6.5-0", "v1.36.5")
+}
+
+fn patch() -> World {
+    at("v1.35.1", "3.6.6-0", "v1.35.5-1")
+}
+
+fn allowed(mut world: World) -> World {
+    world.minor_rollback = MinorRollback::Allow;
+    world
+}
+
+fn joined_by_others(mut world: World) -> World {
+    world.pools[0].object.joins = JoinRule::AnyMinor;
+    world
+}
+
+/// The first step is done, and the second is to go.
+fn between(world: World) -> World {
+    before(
+        world,
+        |decision| matches!(&decision.action, Action::SwapControlPlane(swap) if swap.version == version("v1.36.5")),
+    )
+}
+
+fn without(mut world: World, template: &str) -> World {
+    world.templates.retain(|there| there.name != template);
+    world
+}
+
 fn situations() -> Vec<Situation> {
-    let minor = || at("v1.34.5", "3.6.5-0", "v1.35.5-1");
-    let etcd = || at("v1.33.5", "3.5.26-0", "v1.34.5-1");
-    let two_minors = || at("v1.34.5", "3.6.5-0", "v1.36.5");
-    let between = |world: World| {
-        before(world, |decision| match &decision.action {
-            Action::SwapControlPlane(swap) => swap.version == version("v1.36.5"),
-            _ => false,
-        })
-    };
-    let patch = || at("v1.35.1", "3.6.6-0", "v1.35.5-1");
-    let workers = PoolId::Workers("md-0".to_owned());
-    let control_plane = PoolId::ControlPlane;
-    let allowed = |mut world: World| {
-        world.minor_rollback = MinorRollback::Allow;
-        world
-    };
-    let joined_by_others = |mut world: World| {
-        world.pools[0].object.joins = JoinRule::AnyMinor;
-        world
-    };
-    let without = |mut world: World, template: &str| {
-        world.templates.retain(|there| there.name != template);
-        world
-    };
-    let situation = |says, world| Situation { says, world };
+    let mut all = on_the_way();
+    all.extend(of_several());
+    all
+}
+
+/// Of one upgrade, from its begin to its end.
+fn on_the_way() -> Vec<Situation> {
+    let (workers, control_plane) = (PoolId::Workers("md-0".to_owned()), PoolId::ControlPlane);
     vec![
         situation("nothing has been changed yet", before(patch(), |_| true)),
         situation(
@@ -183,6 +209,12 @@ fn situations() -> Vec<Situation> {
             "two minor versions, all done, workers joined by something else",
             allowed(done(joined_by_others(two_minors()))),
         ),
+    ]
+}
+
+/// Between two steps, with more than pools, and beside other upgrades.
+fn of_several() -> Vec<Situation> {
+    vec![
         situation("two minor versions, the first step done", between(two_minors())),
         situation("the same, with a policy that allows it", allowed(between(two_minors()))),
         situation(

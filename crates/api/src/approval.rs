@@ -72,6 +72,16 @@ impl Approval {
     }
 }
 
+impl Approval {
+    /// The entry that a message asks for, as [`Approval::entry`] wrote it into it.
+    #[must_use]
+    pub fn in_message(message: &str) -> Option<Self> {
+        let from = message.find("{\"before\"")?;
+        let mut entries = serde_json::Deserializer::from_str(message.get(from..)?).into_iter();
+        entries.next()?.ok()
+    }
+}
+
 /// A part of the cluster that goes to a version.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ApprovedPart {

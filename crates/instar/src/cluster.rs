@@ -10,7 +10,7 @@ use kube::{
 use tokio::time::timeout;
 
 /// The deadline of a call. Without one, the client tries for many minutes.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
+pub const DEADLINE: Duration = Duration::from_secs(30);
 
 /// Why a cluster can't be talked to.
 #[derive(Debug, thiserror::Error)]
@@ -45,7 +45,7 @@ pub enum Error {
 }
 
 /// A client for the context that kubectl would use, or for that of the flags.
-pub(crate) async fn connect(kubeconfig: Option<&Path>, context: Option<&str>) -> Result<Client, Error> {
+pub async fn connect(kubeconfig: Option<&Path>, context: Option<&str>) -> Result<Client, Error> {
     let config = config(kubeconfig, context).await;
     let config = config.map_err(|why| Error::Config { why })?;
     Client::try_from(config).map_err(|error| Error::Client {
@@ -53,8 +53,22 @@ pub(crate) async fn connect(kubeconfig: Option<&Path>, context: Option<&str>) ->
     })
 }
 
+/// The same, with the namespace of that context.
+///
+/// # Errors
+/// Without a kubeconfig, or with one that can't be used.
+pub async fn connect_in_namespace(kubeconfig: Option<&Path>, context: Option<&str>) -> Result<(Client, String), Error> {
+    let config = config(kubeconfig, context).await;
+    let config = config.map_err(|why| Error::Config { why })?;
+    let namespace = config.default_namespace.clone();
+    let client = Client::try_from(config).map_err(|error| Error::Client {
+        why: ErrorChain(&error).to_string(),
+    })?;
+    Ok((client, namespace))
+}
+
 /// Its configuration, or why there is none.
-pub(crate) async fn config(kubeconfig: Option<&Path>, context: Option<&str>) -> Result<Config, String> {
+pub async fn config(kubeconfig: Option<&Path>, context: Option<&str>) -> Result<Config, String> {
     let options = KubeConfigOptions {
         context: context.map(ToOwned::to_owned),
         ..KubeConfigOptions::default()
@@ -73,7 +87,7 @@ pub(crate) async fn config(kubeconfig: Option<&Path>, context: Option<&str>) -> 
 }
 
 /// A call with a deadline. `what` begins the error's text: "cannot ...".
-pub(crate) async fn call<T>(
+pub async fn call<T>(
     what: impl FnOnce() -> String,
     call: impl Future<Output = Result<T, kube::Error>>,
 ) -> Result<T, Error> {

@@ -13,7 +13,7 @@
 
 mod certificates;
 pub mod cli;
-mod cluster;
+pub mod cluster;
 mod controller;
 mod crd;
 mod error;
@@ -25,7 +25,7 @@ mod signals;
 mod version;
 mod webhook;
 mod wire;
-mod yaml;
+pub mod yaml;
 
 pub use error::Error;
 pub use outcome::Outcome;

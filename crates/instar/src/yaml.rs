@@ -19,7 +19,7 @@ pub enum PrintError {
 pub struct ReadError(String);
 
 /// Reads all documents of a text. Empty ones are left out.
-pub(crate) fn read(text: &str) -> Result<Vec<Value>, ReadError> {
+pub fn read(text: &str) -> Result<Vec<Value>, ReadError> {
     let options = serde_saphyr::options! {
         // A dump of a large catalog is valid input, and `kubectl` has no such limits.
         budget: serde_saphyr::budget! {
@@ -36,7 +36,7 @@ pub(crate) fn read(text: &str) -> Result<Vec<Value>, ReadError> {
 }
 
 /// Writes a document, with a line break at its end.
-pub(crate) fn print(value: &Value) -> Result<String, PrintError> {
+pub fn print(value: &Value) -> Result<String, PrintError> {
     let options = serde_saphyr::ser_options! {
         // A Go template on one line stays on it: folding would break it between words.
         folded_wrap_chars: usize::MAX,
@@ -45,7 +45,7 @@ pub(crate) fn print(value: &Value) -> Result<String, PrintError> {
 }
 
 /// Writes JSON, with a line break at its end.
-pub(crate) fn json(value: &Value) -> Result<String, PrintError> {
+pub fn json(value: &Value) -> Result<String, PrintError> {
     let text = serde_json::to_string_pretty(value).map_err(PrintError::Json)?;
     Ok(text + "\n")
 }

@@ -7,12 +7,14 @@ use serde_json::Value;
 use tokio::{io::AsyncWriteExt, process::Command};
 
 use super::journeys::JourneyContext;
-use crate::{binaries::Binary, instar::program};
+use crate::{binaries::Binary, instar::program, workspace};
 
 /// What a program printed.
 pub struct Printed {
     /// Whether its exit code is 0.
     pub succeeded: bool,
+    /// Its exit code; absent where a signal ended it.
+    pub code: Option<i32>,
     /// Its standard output.
     pub stdout: String,
     /// Its standard error, where kubectl writes warnings.
@@ -34,6 +36,7 @@ async fn run(scene: &JourneyContext, mut command: Command, input: &str) -> Resul
     let output = child.wait_with_output().await?;
     Ok(Printed {
         succeeded: output.status.success(),
+        code: output.status.code(),
         stdout: String::from_utf8(output.stdout)?,
         stderr: String::from_utf8(output.stderr)?,
     })
@@ -90,4 +93,11 @@ pub async fn instar(scene: &JourneyContext, arguments: &[&str], input: &str) -> 
     let mut command = Command::new(program()?);
     command.args(arguments);
     run(scene, command, input).await
+}
+
+/// The kubectl plugin in the journey's namespace.
+pub async fn plugin(scene: &JourneyContext, arguments: &[&str]) -> Result<Printed> {
+    let mut command = Command::new(workspace::program("kubectl-instar", "kubectl-instar")?);
+    command.args(["--namespace", &scene.namespace]).args(arguments);
+    run(scene, command, "").await
 }

@@ -6,10 +6,10 @@ use clap::Command;
 const WIDTH: usize = 100;
 
 /// The page of a command and of all below it.
-pub(super) fn page(command: Command) -> String {
+pub(super) fn page(title: &str, command: Command) -> String {
     let mut command = command.term_width(WIDTH);
     command.build();
-    let mut page = String::from("# Command line\n");
+    let mut page = format!("# {title}\n");
     section(&mut page, &mut command);
     page
 }

@@ -17,7 +17,7 @@ use crate::{
     source::{code, sources},
 };
 
-const CRATES: [&str; 22] = [
+const CRATES: [&str; 24] = [
     "benches/src",
     "crates/addons/src",
     "crates/admission/src",
@@ -28,8 +28,10 @@ const CRATES: [&str; 22] = [
     "crates/domain/src",
     "crates/gates/src",
     "crates/instar/src",
+    "crates/kubectl-instar/src",
     "crates/planner/src",
     "crates/preflight/src",
+    "crates/report/src",
     "crates/serve/src",
     "crates/testkit/src",
     "crates/watch/src",

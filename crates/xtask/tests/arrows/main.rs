@@ -12,7 +12,7 @@ use cargo_metadata::{DependencyKind, MetadataCommand};
 use self::source::{code, sources};
 
 /// From the bottom up: a crate depends on earlier ones only.
-const ORDER: [&str; 22] = [
+const ORDER: [&str; 24] = [
     "instar-domain",
     "instar-api",
     "instar-capi",
@@ -23,6 +23,7 @@ const ORDER: [&str; 22] = [
     "instar-addons",
     "instar-preflight",
     "instar-admission",
+    "instar-report",
     "instar-serve",
     "instar-watch",
     "instar-workload",
@@ -30,6 +31,7 @@ const ORDER: [&str; 22] = [
     "instar-testkit",
     "instar-controller",
     "instar",
+    "kubectl-instar",
     "instar-fuzz",
     "xtask",
     "instar-e2e",
@@ -37,8 +39,8 @@ const ORDER: [&str; 22] = [
     "instar-demo",
 ];
 
-/// The first ten: values and functions of values.
-const PURE: [(&str, &str); 10] = [
+/// The first eleven: values and functions of values.
+const PURE: [(&str, &str); 11] = [
     ("instar-domain", "crates/domain"),
     ("instar-api", "crates/api"),
     ("instar-capi", "crates/capi"),
@@ -49,6 +51,7 @@ const PURE: [(&str, &str); 10] = [
     ("instar-addons", "crates/addons"),
     ("instar-preflight", "crates/preflight"),
     ("instar-admission", "crates/admission"),
+    ("instar-report", "crates/report"),
 ];
 
 /// What no pure crate may reach, however far away.

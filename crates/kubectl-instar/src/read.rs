@@ -1,0 +1,198 @@
+//! One Cluster and what belongs to it, in a number of requests that the fleet doesn't change.
+
+mod control_plane;
+
+use instar::cluster::call;
+use instar_api::{ClusterUpgrade, KubernetesRelease, UpgradePolicy};
+use instar_capi::{Cluster, Machine, MachineDeployment, MachinePool, MachineSet, labels::CLUSTER_NAME};
+use instar_report::{ClusterObjects, Report};
+use instar_watch::is_not_found;
+use kube::{
+    Api, Resource, ResourceExt,
+    api::{ApiResource, DynamicObject, ListParams},
+    core::NamespaceResourceScope,
+};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::{Error, connection::Connection};
+
+/// Of the lists: what a page has.
+const PAGE: u32 = 500;
+
+/// Objects as the API server has them, and what couldn't be read.
+#[derive(Debug, Default)]
+pub(crate) struct Objects {
+    pub(crate) objects: Vec<Value>,
+    pub(crate) unread: Vec<String>,
+}
+
+/// What is to be said of a Cluster.
+pub(crate) async fn report(connection: &Connection, name: &str) -> Result<Report, Error> {
+    let Objects { objects, unread } = objects(connection, name).await?;
+    let mut all = ClusterObjects::of(name, &objects).ok_or_else(|| missing(name, &connection.namespace))?;
+    all.unread.extend(unread);
+    Ok(Report::of(&all))
+}
+
+/// The Cluster and its pools, Machines and upgrades.
+async fn objects(connection: &Connection, name: &str) -> Result<Objects, Error> {
+    let labelled = ListParams::default().labels(&format!("{CLUSTER_NAME}={name}"));
+    let all = ListParams::default();
+    let (cluster, upgrades, deployments, pools, machines) = tokio::try_join!(
+        cluster(connection, name),
+        raw::<ClusterUpgrade>(connection, &all),
+        raw::<MachineDeployment>(connection, &labelled),
+        raw::<MachinePool>(connection, &labelled),
+        raw::<Machine>(connection, &labelled),
+    )?;
+    let mut read = Objects {
+        objects: [upgrades, deployments, pools, machines].concat(),
+        unread: Vec::new(),
+    };
+    if let Some(reference) = cluster.typed.spec.control_plane_ref {
+        match control_plane::read(connection, &reference).await? {
+            Ok(object) => read.objects.push(object),
+            Err(why) => read.unread.push(why),
+        }
+    }
+    read.objects.push(cluster.object);
+    Ok(read)
+}
+
+/// The same, and all else that a decision about the Cluster needs: never a Secret.
+pub(crate) async fn snapshot(connection: &Connection, name: &str) -> Result<Objects, Error> {
+    let labelled = ListParams::default().labels(&format!("{CLUSTER_NAME}={name}"));
+    let releases =
+        Api::<DynamicObject>::all_with(connection.client.clone(), &ApiResource::erase::<KubernetesRelease>(&()));
+    let params = ListParams::default();
+    let (mut read, sets, policies, releases) = tokio::try_join!(
+        objects(connection, name),
+        raw::<MachineSet>(connection, &labelled),
+        raw::<UpgradePolicy>(connection, &params),
+        values::<KubernetesRelease>(&releases, &params),
+    )?;
+    read.objects.extend([sets, policies, releases].concat());
+    Ok(read)
+}
+
+/// A Cluster as it is, and as it is read.
+pub(crate) struct ReadCluster {
+    pub(crate) object: Value,
+    pub(crate) typed: Cluster,
+}
+
+/// The Cluster, or an error that says what to do.
+pub(crate) async fn cluster(connection: &Connection, name: &str) -> Result<ReadCluster, Error> {
+    let what = || format!("cannot read Cluster {name}");
+    match call(what, dynamic::<Cluster>(connection).get(name)).await {
+        Ok(object) => {
+            let object = value::<Cluster>(&object)?;
+            let typed = serde_json::from_value(object.clone());
+            let typed = typed.map_err(|source| Error::Unreadable {
+                what: format!("Cluster {name}"),
+                source,
+            })?;
+            Ok(ReadCluster { object, typed })
+        }
+        Err(instar::cluster::Error::Call { source, .. }) if is_not_found(&source) => {
+            Err(missing(name, &connection.namespace))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn missing(name: &str, namespace: &str) -> Error {
+    Error::NotFound {
+        what: format!("Cluster {name}"),
+        namespace: namespace.to_owned(),
+        remedy: "see `kubectl get clusters -A`, and name the namespace with -n".to_owned(),
+    }
+}
+
+/// The ClusterUpgrades of a Cluster.
+pub(crate) async fn upgrades(connection: &Connection, cluster: &str) -> Result<Vec<ClusterUpgrade>, Error> {
+    let mut upgrades = pages(&connection.api::<ClusterUpgrade>(), &ListParams::default()).await?;
+    upgrades.retain(|upgrade| upgrade.spec.cluster_name == cluster);
+    Ok(upgrades)
+}
+
+fn dynamic<K>(connection: &Connection) -> Api<DynamicObject>
+where
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
+{
+    let resource = ApiResource::erase::<K>(&());
+    Api::namespaced_with(connection.client.clone(), &connection.namespace, &resource)
+}
+
+/// All objects of a kind in the namespace that the parameters select.
+async fn raw<K>(connection: &Connection, params: &ListParams) -> Result<Vec<Value>, Error>
+where
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
+{
+    values::<K>(&dynamic::<K>(connection), params).await
+}
+
+async fn values<K: Resource<DynamicType = ()>>(
+    api: &Api<DynamicObject>,
+    params: &ListParams,
+) -> Result<Vec<Value>, Error> {
+    let kind = K::kind(&());
+    let objects = all_pages(api, params, &kind).await?;
+    objects.iter().map(value::<K>).collect()
+}
+
+/// With its kind, which a list leaves out, and without what only the API server reads.
+fn value<K: Resource<DynamicType = ()>>(object: &DynamicObject) -> Result<Value, Error> {
+    let mut value = serde_json::to_value(object).map_err(|source| Error::Unreadable {
+        what: format!("{} {}", K::kind(&()), object.name_any()),
+        source,
+    })?;
+    value["apiVersion"] = Value::String(K::api_version(&()).into_owned());
+    value["kind"] = Value::String(K::kind(&()).into_owned());
+    if let Some(metadata) = value.get_mut("metadata").and_then(Value::as_object_mut) {
+        metadata.remove("managedFields");
+    }
+    Ok(value)
+}
+
+/// All pages of a list.
+pub(crate) async fn pages<K>(api: &Api<K>, params: &ListParams) -> Result<Vec<K>, Error>
+where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug,
+{
+    all_pages(api, params, &K::kind(&())).await
+}
+
+async fn all_pages<K>(api: &Api<K>, params: &ListParams, kind: &str) -> Result<Vec<K>, Error>
+where
+    K: Clone + DeserializeOwned + std::fmt::Debug,
+{
+    let mut params = params.clone().limit(PAGE);
+    let mut objects = Vec::new();
+    loop {
+        let page = call(|| format!("cannot list {kind} objects"), api.list(&params)).await?;
+        objects.extend(page.items);
+        match page.metadata.continue_.filter(|token| !token.is_empty()) {
+            Some(token) => params = params.continue_token(&token),
+            None => return Ok(objects),
+        }
+    }
+}
+
+/// The upgrade that a verb is about: the one that goes on, or the last one.
+pub(crate) async fn current(connection: &Connection, cluster: &str) -> Result<ClusterUpgrade, Error> {
+    let upgrades = upgrades(connection, cluster).await?;
+    instar_report::current(&upgrades)
+        .cloned()
+        .ok_or_else(|| Error::NotFound {
+            what: format!("a ClusterUpgrade of Cluster {cluster}"),
+            namespace: connection.namespace.clone(),
+            remedy: format!("begin one with `kubectl instar upgrade {cluster} --to VERSION`"),
+        })
+}
+
+/// Its name with its kind, as kubectl writes it.
+pub(crate) fn resource_name(upgrade: &ClusterUpgrade) -> String {
+    format!("clusterupgrade.upgrade.cluster.x-k8s.io/{}", upgrade.name_any())
+}

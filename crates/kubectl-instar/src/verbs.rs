@@ -1,0 +1,15 @@
+//! The verbs, each with its arguments and what it does.
+
+pub(crate) mod approve;
+pub(crate) mod create;
+pub(crate) mod edit;
+pub(crate) mod events;
+pub(crate) mod explain;
+pub(crate) mod follow;
+pub(crate) mod history;
+pub(crate) mod releases;
+pub(crate) mod rollback;
+pub(crate) mod snapshot;
+pub(crate) mod status;
+pub(crate) mod upgrade;
+mod write;

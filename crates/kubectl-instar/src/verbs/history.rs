@@ -1,0 +1,72 @@
+//! `kubectl instar history`.
+
+use clap::Args;
+use instar_report::{
+    age, newest_first,
+    text::{Cell, Table},
+};
+use jiff::Timestamp;
+use kube::ResourceExt;
+
+use crate::{
+    Error, Exit,
+    connection::Connection,
+    output::{self, Format, ValueFormat},
+    read,
+};
+
+/// Lists the upgrades that a Cluster has had, the last one first
+#[derive(Args, Debug)]
+pub struct HistoryArgs {
+    /// The Cluster
+    #[arg(value_name = "CLUSTER")]
+    pub(crate) cluster: String,
+
+    /// How it is printed
+    #[arg(short, long, value_name = "FORMAT", value_enum)]
+    pub(crate) output: Option<Format>,
+}
+
+/// Prints them.
+pub(crate) async fn run(connection: &Connection, args: &HistoryArgs) -> Result<Exit, Error> {
+    let upgrades = read::upgrades(connection, &args.cluster).await?;
+    if upgrades.is_empty() {
+        read::cluster(connection, &args.cluster).await?;
+        eprintln!("Cluster {} has had no upgrade that is kept.", args.cluster);
+        return Ok(Exit::Done);
+    }
+    let sorted = newest_first(&upgrades);
+    let text = match args.output {
+        Some(Format::Json) => output::value(&sorted, ValueFormat::Json)?,
+        Some(Format::Yaml) => output::value(&sorted, ValueFormat::Yaml)?,
+        Some(Format::Name) => sorted
+            .iter()
+            .map(|upgrade| format!("{}\n", read::resource_name(upgrade)))
+            .collect(),
+        Some(Format::Wide) | None => {
+            let now = Timestamp::now();
+            let mut table = Table::new(["UPGRADE", "OPERATION", "TARGET", "PHASE", "MACHINES", "AGE"]);
+            for upgrade in sorted {
+                let spec = &upgrade.spec;
+                let status = upgrade.status.clone().unwrap_or_default();
+                let created = upgrade.metadata.creation_timestamp.as_ref();
+                table.push([
+                    Cell::plain(upgrade.name_any()),
+                    Cell::plain(spec.operation.as_str()),
+                    Cell::plain(spec.rollback_of.clone().unwrap_or_else(|| spec.target.clone())),
+                    Cell::plain(status.phase.as_str()),
+                    Cell::plain(status.machines),
+                    Cell::plain(
+                        created
+                            .map(|created| age(now.duration_since(created.0)))
+                            .unwrap_or_default(),
+                    ),
+                ]);
+            }
+            let lines = table.lines(&output::layout(None, args.output));
+            lines.into_iter().map(|line| line + "\n").collect()
+        }
+    };
+    output::print(&text)?;
+    Ok(Exit::Done)
+}

@@ -1,0 +1,236 @@
+//! `kubectl instar upgrade`, `refresh` and `restart`: a ClusterUpgrade that begins something.
+
+use clap::Args;
+use instar_api::{ClusterUpgrade, ClusterUpgradeSpec, Operation, RECORD_ANNOTATION, UpgradePhase};
+use instar_report::{Report, text};
+use jiff::Timestamp;
+use kube::ResourceExt;
+use serde_json::json;
+
+use super::{
+    create,
+    follow::{self, FollowArgs},
+    write::{self, Write},
+};
+use crate::{Error, Exit, connection::Connection, output, read};
+
+/// Upgrades a Cluster to a version
+///
+/// It creates a ClusterUpgrade, which the controller carries out as it does for any other. Asked for a second time, it
+/// changes nothing. A target that was taken back begins again with --retry alone.
+#[derive(Args, Debug)]
+#[command(after_long_help = UPGRADE_EXAMPLES)]
+pub struct UpgradeArgs {
+    /// The Cluster
+    #[arg(value_name = "CLUSTER")]
+    pub(crate) cluster: String,
+
+    /// Where to: a version (v1.34.3), a prefix (v1.34), or the name of a KubernetesRelease
+    #[arg(long, value_name = "TARGET")]
+    pub(crate) to: String,
+
+    /// Give another target to the ClusterUpgrade that goes on
+    #[arg(long)]
+    pub(crate) retarget: bool,
+
+    /// Begin what was taken back or aborted once more
+    #[arg(long)]
+    pub(crate) retry: bool,
+
+    #[command(flatten)]
+    pub(crate) begin: BeginArgs,
+}
+
+/// What all that begin something take.
+#[derive(Args, Debug)]
+pub struct BeginArgs {
+    /// The name of the ClusterUpgrade; the default is made of the Cluster's name and the target
+    #[arg(long, value_name = "NAME")]
+    pub(crate) name: Option<String>,
+
+    /// Ask the API server, admission included, and change nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+
+    #[command(flatten)]
+    pub(crate) follow: FollowArgs,
+}
+
+const UPGRADE_EXAMPLES: &str = "\
+Examples:
+  # See what admission says, and begin nothing:
+  kubectl instar upgrade my-cluster --to v1.35 --dry-run
+
+  # Upgrade it, and watch until it has ended:
+  kubectl instar upgrade my-cluster --to v1.35 --watch
+
+Exit codes: 0 done or begun, 1 failed, blocked or refused, 2 couldn't tell (also: a wrong command line), 3 still going or timed out.";
+
+/// Brings a Cluster to another release of the version that it runs
+///
+/// The release is named, forward or back: a rebuilt image, or the one before it.
+#[derive(Args, Debug)]
+pub struct RefreshArgs {
+    /// The Cluster
+    #[arg(value_name = "CLUSTER")]
+    pub(crate) cluster: String,
+
+    /// The KubernetesRelease
+    #[arg(long, value_name = "RELEASE")]
+    pub(crate) to: String,
+
+    #[command(flatten)]
+    pub(crate) begin: BeginArgs,
+}
+
+/// Replaces the machines of a classic Cluster by new ones of the same templates
+///
+/// No version and no template changes: each machine is made anew, in the order and with the gates of an upgrade.
+#[derive(Args, Debug)]
+pub struct RestartArgs {
+    /// The Cluster
+    #[arg(value_name = "CLUSTER")]
+    pub(crate) cluster: String,
+
+    #[command(flatten)]
+    pub(crate) begin: BeginArgs,
+}
+
+/// Begins an upgrade, or changes the one that goes on.
+pub(crate) async fn upgrade(connection: &Connection, args: &UpgradeArgs) -> Result<Exit, Error> {
+    let UpgradeArgs { cluster, to, .. } = args;
+    read::cluster(connection, cluster).await?;
+    let upgrades = read::upgrades(connection, cluster).await?;
+    let plan = plan(&upgrades, args)?;
+    let write = Write::of(args.begin.dry_run);
+    match plan {
+        Plan::Create => {
+            let spec = spec(cluster, Operation::Upgrade, to);
+            let upgrade = create::upgrade(&connection.namespace, args.begin.name.as_deref(), to, spec);
+            write::create(connection, &upgrade, write).await?;
+        }
+        Plan::Retarget(upgrade) => {
+            let done = format!("goes to {to} now");
+            write::patch(connection, upgrade, json!({ "target": to }), &done, write).await?;
+        }
+        Plan::Retry(upgrade, spec) => write::patch(connection, upgrade, spec, "is tried again", write).await?,
+        Plan::Nothing(upgrade) => {
+            output::print(&format!("{} goes to {to} already\n", read::resource_name(upgrade)))?;
+        }
+    }
+    followed(connection, cluster, &args.begin).await
+}
+
+/// What is to be written.
+#[derive(Debug, PartialEq)]
+enum Plan<'a> {
+    Create,
+    Retarget(&'a ClusterUpgrade),
+    /// With what to change in its spec.
+    Retry(&'a ClusterUpgrade, serde_json::Value),
+    Nothing(&'a ClusterUpgrade),
+}
+
+fn plan<'a>(upgrades: &'a [ClusterUpgrade], args: &UpgradeArgs) -> Result<Plan<'a>, Error> {
+    let UpgradeArgs { cluster, to, .. } = args;
+    let over = |upgrade: &ClusterUpgrade| {
+        let generation = upgrade.metadata.generation.unwrap_or_default();
+        let status = upgrade.status.as_ref().filter(|status| status.is_finished(generation));
+        status.map(|status| status.phase)
+    };
+    let goes_on = instar_report::current(upgrades).filter(|upgrade| over(upgrade).is_none());
+    let same_target = || {
+        instar_report::newest_first(upgrades)
+            .into_iter()
+            .find(|upgrade| upgrade.spec.target == *to)
+    };
+    let Some(upgrade) = goes_on.or_else(same_target) else {
+        return Ok(Plan::Create);
+    };
+    let name = upgrade.name_any();
+    let phase = over(upgrade);
+    let same = upgrade.spec.target == *to;
+    match phase {
+        None if same => Ok(Plan::Nothing(upgrade)),
+        None if args.retarget && upgrade.annotations().contains_key(RECORD_ANNOTATION) => Err(Error::Refused(format!(
+            "ClusterUpgrade {name} is the record of an edit of spec.topology.version: edit that of Cluster {cluster}"
+        ))),
+        None if args.retarget && upgrade.spec.operation == Operation::Upgrade => Ok(Plan::Retarget(upgrade)),
+        None => Err(Error::Refused(format!(
+            "ClusterUpgrade {name} of Cluster {cluster} goes on ({} {}): wait for it (`kubectl instar status {cluster} --wait`), \
+             end it (`kubectl instar abort {cluster}`), or give it the new target with --retarget",
+            upgrade.spec.operation.as_str(),
+            upgrade.spec.target,
+        ))),
+        Some(UpgradePhase::RollingBack | UpgradePhase::RolledBack) if same && args.retry => {
+            Ok(Plan::Retry(upgrade, json!({ "retry": upgrade.spec.retry + 1 })))
+        }
+        Some(UpgradePhase::Aborted) if same && args.retry => {
+            Ok(Plan::Retry(upgrade, json!({ "operation": "Upgrade" })))
+        }
+        Some(phase @ (UpgradePhase::RollingBack | UpgradePhase::RolledBack | UpgradePhase::Aborted)) if same => {
+            Err(Error::Refused(format!(
+                "ClusterUpgrade {name} to {to} is {}, and doesn't begin again by itself: add --retry to try it once more",
+                phase.as_str()
+            )))
+        }
+        Some(UpgradePhase::Refused | UpgradePhase::Failed) if same => Err(Error::Refused(format!(
+            "ClusterUpgrade {name} to {to} is {}: see why with `kubectl instar status {cluster}`, and edit it",
+            phase.map_or("finished", UpgradePhase::as_str)
+        ))),
+        Some(UpgradePhase::Completed) if same => Ok(Plan::Nothing(upgrade)),
+        // What is over has this target, or it would not have been looked at.
+        Some(_) => Ok(Plan::Create),
+    }
+}
+
+/// Begins a Refresh.
+pub(crate) async fn refresh(connection: &Connection, args: &RefreshArgs) -> Result<Exit, Error> {
+    let RefreshArgs { cluster, to, begin } = args;
+    read::cluster(connection, cluster).await?;
+    let spec = spec(cluster, Operation::Refresh, to);
+    let upgrade = create::upgrade(&connection.namespace, begin.name.as_deref(), to, spec);
+    write::create(connection, &upgrade, Write::of(begin.dry_run)).await?;
+    followed(connection, cluster, begin).await
+}
+
+/// Begins a Restart, of the version that the Cluster has.
+pub(crate) async fn restart(connection: &Connection, args: &RestartArgs) -> Result<Exit, Error> {
+    let RestartArgs { cluster, begin } = args;
+    let report = read::report(connection, cluster).await?;
+    let version = report.cluster.version;
+    if version.is_empty() {
+        return Err(Error::Refused(format!(
+            "cannot tell the version of Cluster {cluster}: {}",
+            report.unread.join("; ")
+        )));
+    }
+    let spec = spec(cluster, Operation::Restart, &version);
+    // Another restart on the same day is another wish.
+    let what = format!("restart-{}", Timestamp::now().strftime("%Y%m%d-%H%M%S"));
+    let upgrade = create::upgrade(&connection.namespace, begin.name.as_deref(), &what, spec);
+    write::create(connection, &upgrade, Write::of(begin.dry_run)).await?;
+    followed(connection, cluster, begin).await
+}
+
+fn spec(cluster: &str, operation: Operation, target: &str) -> ClusterUpgradeSpec {
+    ClusterUpgradeSpec {
+        cluster_name: cluster.to_owned(),
+        operation,
+        target: target.to_owned(),
+        ..ClusterUpgradeSpec::default()
+    }
+}
+
+/// What was begun, watched where that is asked for.
+pub(super) async fn followed(connection: &Connection, cluster: &str, begin: &BeginArgs) -> Result<Exit, Error> {
+    if begin.dry_run {
+        return Ok(Exit::Done);
+    }
+    if !begin.follow.is_asked() {
+        eprintln!("Watch it with: kubectl instar status {cluster} --watch");
+        return Ok(Exit::Done);
+    }
+    let show = |report: &Report| Ok(text::of_cluster(report, &output::layout(None, None), Timestamp::now()));
+    follow::until(connection, cluster, &begin.follow, show).await
+}

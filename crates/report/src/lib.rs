@@ -1,0 +1,28 @@
+//! What is to be said of a Cluster and its upgrade: one value, made from objects, for every output.
+//!
+//! ```text
+//! ClusterObjects ─▶ Report::of ─▶ Report ─▶ serde: JSON, YAML
+//!                                       └─▶ text::of_cluster: a terminal
+//! ```
+//!
+//! What the controller says in the status of a ClusterUpgrade is taken over as it stands: its health, its counts, its way
+//! back. Only what it doesn't say is read from Cluster API's objects. So there is no second opinion.
+//!
+//! Invariants: no client, no clock, no environment; the time and the width are inputs. The same input gives the same bytes.
+#![deny(missing_docs)]
+
+mod age;
+mod of;
+mod pace;
+mod record;
+mod report;
+pub mod text;
+
+pub use age::age;
+pub use of::ClusterObjects;
+pub use pace::TimeLeft;
+pub use record::{current, newest_first};
+pub use report::{
+    Assessment, ClusterKind, ClusterSection, MachineRow, PathStep, PathStepState, PoolKindName, PoolSection, Report,
+    UpgradeSection,
+};

@@ -1,0 +1,58 @@
+//! Which ClusterUpgrade is the one to show.
+
+use std::cmp::Reverse;
+
+use instar_api::{ClusterUpgrade, STARTED_ANNOTATION, UpgradePhase};
+use jiff::Timestamp;
+
+/// The upgrade of a Cluster that is under way, else the one that began last. Of several that wait, as one does while
+/// another goes on, the one that has come furthest.
+#[must_use]
+pub fn current(upgrades: &[ClusterUpgrade]) -> Option<&ClusterUpgrade> {
+    let under_way = upgrades.iter().filter(|upgrade| !is_over(upgrade));
+    let furthest = under_way.max_by_key(|upgrade| (progress(upgrade), Reverse(began(upgrade))));
+    furthest.or_else(|| upgrades.iter().max_by_key(|upgrade| began(upgrade)))
+}
+
+/// From the one that began last to the one that began first.
+#[must_use]
+pub fn newest_first(upgrades: &[ClusterUpgrade]) -> Vec<&ClusterUpgrade> {
+    let mut sorted: Vec<&ClusterUpgrade> = upgrades.iter().collect();
+    sorted.sort_by_key(|upgrade| (Reverse(began(upgrade)), upgrade.metadata.name.clone()));
+    sorted
+}
+
+/// When it was first seen by the controller, or else when it was created.
+pub(crate) fn began(upgrade: &ClusterUpgrade) -> Option<Timestamp> {
+    let annotations = upgrade.metadata.annotations.as_ref();
+    let started = annotations.and_then(|annotations| annotations.get(STARTED_ANNOTATION));
+    let started = started.and_then(|text| text.parse().ok());
+    started.or_else(|| upgrade.metadata.creation_timestamp.as_ref().map(|time| time.0))
+}
+
+fn is_over(upgrade: &ClusterUpgrade) -> bool {
+    let generation = upgrade.metadata.generation.unwrap_or_default();
+    let status = upgrade.status.as_ref();
+    status.is_some_and(|status| status.is_finished(generation))
+}
+
+/// How far it has come: one that does something is further than one that waits for its turn.
+fn progress(upgrade: &ClusterUpgrade) -> u8 {
+    match upgrade
+        .status
+        .as_ref()
+        .map_or_else(UpgradePhase::default, |status| status.phase)
+    {
+        UpgradePhase::Verifying => 4,
+        UpgradePhase::Workers => 3,
+        UpgradePhase::ControlPlane => 2,
+        UpgradePhase::Held => 1,
+        UpgradePhase::Pending
+        | UpgradePhase::Completed
+        | UpgradePhase::Refused
+        | UpgradePhase::RollingBack
+        | UpgradePhase::RolledBack
+        | UpgradePhase::Aborted
+        | UpgradePhase::Failed => 0,
+    }
+}

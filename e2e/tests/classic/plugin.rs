@@ -1,0 +1,188 @@
+//! The kubectl plugin: each verb as a user runs it, in a pipe, with the exit code that scripts rely on.
+
+use instar_api::UpgradePhase;
+use instar_e2e::{
+    Context, Result,
+    support::{
+        classic::{self, NAME},
+        commands::{Printed, kubectl, plugin},
+        fixtures::Shape,
+        journeys::JourneyContext,
+        upgrade::{phase, upgrade},
+    },
+};
+use serde_json::{Value, json};
+
+const SHAPE: Shape<'_> = Shape {
+    control_plane: 1,
+    pools: &[("md-0", 2)],
+};
+
+/// From the first look to the history: what is shown is what happens, and each verb ends with its code.
+pub(crate) async fn each_verb(scene: JourneyContext) -> Result<()> {
+    let rows = scene.rows()?;
+    for minor in [33, 34] {
+        scene.apply_object(rows.row(minor, 1)).await?;
+    }
+    classic::create_with(&scene, &rows, &SHAPE).await?;
+    scene.apply_object(approval()).await?;
+
+    let before = run(&scene, &["status", NAME], 0).await?;
+    assert!(before.stdout.contains("Upgrade    none"), "{}", before.stdout);
+    let nobody = run(&scene, &["status", "nobody"], 2).await?;
+    assert!(
+        nobody.stderr.contains("Cluster nobody was not found"),
+        "{}",
+        nobody.stderr
+    );
+
+    let target = rows.version(34);
+    run(&scene, &["upgrade", NAME, "--to", &target, "--dry-run"], 0).await?;
+    assert!(upgrade(&scene).await?.is_none(), "a dry run has begun an upgrade");
+    // The catalog has no such version, and the controller says which it has.
+    let unknown = [
+        "upgrade",
+        NAME,
+        "--to",
+        "v1.99.9",
+        "--wait",
+        "--for",
+        "Held",
+        "--timeout",
+        "5m",
+    ];
+    let unknown = run(&scene, &unknown, 0).await?;
+    assert!(unknown.stdout.contains("NoTarget"), "{}", unknown.stdout);
+    assert!(unknown.stdout.contains(&target), "{}", unknown.stdout);
+    kubectl(&scene, &["delete", "clusterupgrade", &format!("{NAME}-v1.99.9")], "").await?;
+    run(&scene, &["upgrade", NAME, "--to", &target], 0).await?;
+
+    held(&scene).await?;
+    let done = watched(&scene, &target).await?;
+    over(&scene, &target, &done).await
+}
+
+/// It waits for an approval: seen, paused, approved and resumed.
+async fn held(scene: &JourneyContext) -> Result<()> {
+    let held = run(
+        scene,
+        &["status", NAME, "--wait", "--for", "Held", "--timeout", "5m"],
+        0,
+    )
+    .await?;
+    assert!(held.stdout.contains("ApprovalMissing"), "{}", held.stdout);
+    assert!(held.stdout.contains("  Next: "), "{}", held.stdout);
+    let shown = run(scene, &["status", NAME], 1).await?;
+    assert!(shown.stdout.contains("time left: -"), "{}", shown.stdout);
+    let fleet = run(scene, &["status"], 1).await?;
+    assert!(fleet.stdout.starts_with("NAMESPACE"), "{}", fleet.stdout);
+    assert_eq!(fleet.stdout.lines().count(), 2, "{}", fleet.stdout);
+
+    let paused = run(scene, &["pause", NAME], 0).await?;
+    assert!(paused.stdout.ends_with(" paused\n"), "{}", paused.stdout);
+    run(scene, &["approve", NAME, "--dry-run"], 0).await?;
+    run(scene, &["approve", NAME], 0).await?;
+    // Paused, so the time is over first.
+    let waited = run(scene, &["status", NAME, "--wait", "--timeout", "4s"], 3).await?;
+    assert!(waited.stdout.contains(", paused"), "{}", waited.stdout);
+    run(scene, &["resume", NAME], 0).await?;
+    Ok(())
+}
+
+/// In a pipe each picture follows the one before, and the last one is the end.
+async fn watched(scene: &JourneyContext, target: &str) -> Result<Value> {
+    let watched = run(scene, &["status", NAME, "--watch", "--timeout", "12m"], 0).await?;
+    let pictures = watched.stdout.matches("Cluster    ").count();
+    assert!(pictures > 2, "{pictures} pictures: {}", watched.stdout);
+    assert!(watched.stdout.contains(", Workers"), "{}", watched.stdout);
+    assert!(
+        !watched.stdout.contains('\u{1b}'),
+        "colours in a pipe: {}",
+        watched.stdout
+    );
+    let record = upgrade(scene).await?.context("there is no record")?;
+    assert_eq!(phase(&record), UpgradePhase::Completed);
+    assert_eq!(run(scene, &["status", NAME, "--wait"], 0).await?.stderr, "");
+
+    let json = run(scene, &["status", NAME, "-o", "json"], 0).await?.stdout;
+    let report: Value = serde_json::from_str(&json)?;
+    assert_eq!(report["cluster"]["version"], *target, "{report:#}");
+    assert_eq!(report["controlPlane"]["assessment"], "UpToDate", "{report:#}");
+    assert_eq!(report["pools"][0]["converged"], 2, "{report:#}");
+    let machines = report["machines"].as_array().context("no machines")?;
+    assert_eq!(machines.len(), 3, "{report:#}");
+    for machine in machines {
+        assert_eq!(machine["phase"], "Running", "{machine}");
+        assert_eq!(machine["version"], *target, "{machine}");
+    }
+    assert_eq!(report["upgrade"]["timeLeft"], Value::Null, "{report:#}");
+    Ok(report)
+}
+
+/// What is left to say of an upgrade that is over.
+async fn over(scene: &JourneyContext, target: &str, report: &Value) -> Result<()> {
+    let record = upgrade(scene).await?.context("there is no record")?;
+    let name = record.metadata.name.clone().context("it has no name")?;
+    let again = run(scene, &["upgrade", NAME, "--to", target], 0).await?;
+    assert!(again.stdout.contains("already"), "{}", again.stdout);
+    let approved = run(scene, &["approve", NAME], 1).await?;
+    assert!(approved.stderr.contains("waits for no approval"), "{}", approved.stderr);
+    let paused = run(scene, &["pause", NAME], 1).await?;
+    assert!(paused.stderr.contains("is Completed"), "{}", paused.stderr);
+
+    let why = record
+        .status
+        .context("it has no status")?
+        .rollback
+        .context("no way back is said")?
+        .why;
+    let back = run(scene, &["rollback", NAME, "--dry-run"], 1).await?;
+    assert!(back.stderr.contains(&why), "{why}: {}", back.stderr);
+
+    let history = run(scene, &["history", NAME], 0).await?;
+    assert!(
+        history.stdout.contains(&name) && history.stdout.contains("Completed"),
+        "{}",
+        history.stdout
+    );
+    let events = run(scene, &["events", NAME], 0).await?;
+    assert!(events.stdout.contains("Completed"), "{}", events.stdout);
+    let releases = run(scene, &["releases", "-o", "name"], 0).await?;
+    assert!(
+        releases.stdout.contains("kubernetesrelease.upgrade.cluster.x-k8s.io/"),
+        "{}",
+        releases.stdout
+    );
+    run(scene, &["explain", "ApprovalMissing"], 0).await?;
+
+    let dir = scene.mgmt.run().root().join(format!("{}-snapshot", scene.namespace));
+    let dir = dir.to_str().context("a folder's name")?;
+    let written = run(scene, &["snapshot", NAME, dir], 0).await?;
+    assert!(written.stdout.contains("objects.yaml: "), "{}", written.stdout);
+    let offline = run(scene, &["status", NAME, "--from-snapshot", dir, "-o", "json"], 0).await?;
+    let offline: Value = serde_json::from_str(&offline.stdout)?;
+    assert_eq!(offline, *report, "what a snapshot says isn't what the cluster says");
+    Ok(())
+}
+
+fn approval() -> Value {
+    json!({
+        "apiVersion": "upgrade.cluster.x-k8s.io/v1alpha1",
+        "kind": "UpgradePolicy",
+        "metadata": { "name": "approval" },
+        "spec": { "approval": { "before": ["ControlPlane"] } },
+    })
+}
+
+async fn run(scene: &JourneyContext, arguments: &[&str], code: i32) -> Result<Printed> {
+    let printed = plugin(scene, arguments).await?;
+    assert_eq!(
+        printed.code,
+        Some(code),
+        "kubectl instar {}\n{}{}",
+        arguments.join(" "),
+        printed.stdout,
+        printed.stderr
+    );
+    Ok(printed)
+}

@@ -126,9 +126,11 @@ fuzz: prerequisites ## Fuzz each target for FUZZ_SECONDS (600), or those that FU
 	@fuzz/libfuzzer/run.sh $(FUZZ_SECONDS) $(FUZZ)
 
 .PHONY: lint
-lint: prerequisites ## Check formatting and lints
+lint: prerequisites ## Check formatting, lints and dependencies (licences, sources, advisories)
 	@cargo fmt --all --check
 	@cargo clippy --workspace --all-targets -- -D warnings
+	@cargo build --quiet --workspace --bin xtask
+	@$(CARGO_TARGET_DIR)/debug/xtask audit $(INSTAR_CACHE)/advisory-db
 
 .PHONY: bench
 bench: prerequisites ## Measure the admission server: instructions, CPU time, memory, beside Go (twenty minutes)
@@ -143,7 +145,7 @@ bench-fleet: prerequisites ## Measure both programs on thousands of Clusters, on
 	@INSTAR_BIN=$(CARGO_TARGET_DIR)/release/instar $(CARGO_TARGET_DIR)/release/bench-fleet $(FLEET)
 
 # A release is what its commit says: where it was built leaves no trace in it, and files have the commit's time.
-STATIC := x86_64-unknown-linux-gnu
+STATIC ?= x86_64-unknown-linux-gnu
 OUT ?= out
 IMAGE ?= instar
 PROVIDER ?= instar
@@ -151,6 +153,8 @@ CARGO_HOME ?= $(HOME)/.cargo
 .PHONY: release
 release: prerequisites ## Write what a release ships into OUT (VERSION=v0.1.0 IMAGE=registry.example.org/instar OUT=out)
 	@$(if $(VERSION),,echo "error: which version? make release VERSION=v0.1.0" >&2; exit 2)
+	@cargo run --quiet -p xtask -- dependencies --target $(STATIC) $(CARGO_TARGET_DIR)/dependencies.s
+	INSTAR_DEPENDENCIES=$(CARGO_TARGET_DIR)/dependencies.s \
 	RUSTFLAGS="-C target-feature=+crt-static --remap-path-prefix=$(CURDIR)=/instar --remap-path-prefix=$(CARGO_HOME)=/cargo" \
 		cargo build --release --locked -p instar --bin instar --target $(STATIC)
 	@cargo run --quiet -p xtask -- release --version $(VERSION) --image $(IMAGE) --provider $(PROVIDER) \
@@ -162,4 +166,4 @@ generate: prerequisites ## Write again what is generated from code
 
 .PHONY: clean-cache
 clean-cache: ## Remove all that was built, and what failed tests left (not a running cluster)
-	rm -rf $(INSTAR_CACHE)/bin $(INSTAR_CACHE)/manifests $(INSTAR_CACHE)/build-logs $(INSTAR_CACHE)/dumps $(INSTAR_CACHE)/results $(INSTAR_CACHE)/flaky $(INSTAR_CACHE)/fuzz $(CARGO_TARGET_DIR)
+	rm -rf $(INSTAR_CACHE)/bin $(INSTAR_CACHE)/manifests $(INSTAR_CACHE)/build-logs $(INSTAR_CACHE)/dumps $(INSTAR_CACHE)/results $(INSTAR_CACHE)/flaky $(INSTAR_CACHE)/fuzz $(INSTAR_CACHE)/advisory-db $(CARGO_TARGET_DIR)

@@ -5,7 +5,7 @@ use instar_admission::{
     cluster::{self, AnnotationChange, Requester},
     cluster_of,
     cluster_state::{ClusterState, running},
-    control_plane, maintenance, marks, object_ref, policy, release, selecting_policies,
+    control_plane, deprecation, maintenance, marks, object_ref, policy, release, selecting_policies,
     template::{self, Deleter, Phase, SpecContext, Template, TemplateType, Text},
     upgrade::{self, Right, Signature, Stamped},
     worker,
@@ -225,6 +225,9 @@ fn admit<'r>(
             let lands = |finding: &Finding| admitted.landing.is_some() && finding.rule == Rule::CatalogAllowed;
             let of_catalog: Vec<_> = of_catalog.into_iter().filter(|finding| !lands(finding)).collect();
             admitted.findings.splice(..0, of_catalog);
+            let present = running.as_ref().map(|versions| &versions.lowest);
+            let deprecated = deprecation::of_classic(edit, &catalog, present, state.today());
+            admitted.findings.extend(deprecated);
             if let Some(topology) = &new.spec.topology {
                 let resolved = admitted.version.as_ref().map(ToString::to_string);
                 let resolved = resolved.as_ref().unwrap_or(&topology.version);

@@ -28,7 +28,10 @@ pub(crate) use self::bare::of_class as bare_templates_of_class;
 pub use self::bare::of_cluster as judge_bare_templates;
 pub use self::request::{Admitted, AnnotationChange, Facts, Requester, annotation, class_of};
 use self::{edits::ExistingPins, request::Request, shape::Shape, target::ResolvedTarget};
-use crate::{Finding, Rule};
+use crate::{
+    Finding, Rule,
+    deprecation::{self, Use},
+};
 
 /// What a class doesn't render of a pin of a Cluster with this topology, where there is anything.
 pub(crate) fn unrendered(
@@ -163,9 +166,8 @@ impl<'a> Request<'a> {
             ));
         }
         warnings.extend(self.followers(&pins, &steps));
-        for step in &steps {
-            warnings.extend(step.row.warning(self.facts.today));
-        }
+        warnings.extend(steps.iter().filter_map(|step| step.row.preview()));
+        findings.extend(self.deprecated(&aim, target.as_ref(), &steps));
         warnings.extend(landing.as_ref().map(landing::Landing::warning));
         let version = target.filter(|version| version.to_string() != self.topology.version);
         if let (Some(version), Some(last)) = (&version, steps.last()) {
@@ -191,6 +193,28 @@ impl<'a> Request<'a> {
             warnings,
             findings,
         })
+    }
+
+    /// The releases of an edit that are to be left. What Cluster API goes through, or the controller adds to the pins, is
+    /// not what the edit asks for.
+    fn deprecated(
+        &self,
+        aim: &ResolvedTarget<'_>,
+        target: Option<&KubeVersion>,
+        steps: &[steps::Step<'_>],
+    ) -> Vec<Finding> {
+        let object = request::object(self.new);
+        let moves = !matches!(aim, ResolvedTarget::Stay);
+        let deprecated = steps.iter().filter_map(|step| {
+            let is_target = moves && Some(step.version()) == target;
+            let used = if is_target || step.is_again() {
+                Use::Chosen
+            } else {
+                Use::Given
+            };
+            deprecation::judge(step.row, used, &object, request::VERSION, self.facts.today)
+        });
+        deprecated.collect()
     }
 
     /// The release by which a step replaces what a version that runs has now. A version that the pins didn't cover is one

@@ -17,6 +17,7 @@ pub mod class;
 pub mod cluster;
 pub mod cluster_state;
 pub mod control_plane;
+pub mod deprecation;
 mod edit;
 mod finding;
 pub mod hook;

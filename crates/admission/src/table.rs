@@ -200,6 +200,7 @@ pub const fn rule_info(rule: Rule) -> RuleInfo {
         Rule::GateNeedsStatus => objects::GATE_NEEDS_STATUS,
         Rule::GateReach => objects::GATE_REACH,
         Rule::BreakGlass => objects::BREAK_GLASS,
+        Rule::ReleaseDeprecated => objects::RELEASE_DEPRECATED,
     }
 }
 

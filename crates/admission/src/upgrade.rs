@@ -6,11 +6,12 @@ use std::collections::BTreeSet;
 
 use instar_api::{ClusterUpgrade, FinishedMarker, Operation, RECORD_ANNOTATION, REQUEST_NUMBER_LABEL, Rule, ValueAt};
 use instar_capi::{Lifecycle, WorkerKind};
-use instar_catalog::read_values;
+use instar_catalog::{Resolved, read_values};
 
 use crate::{
     Finding, catalog,
     cluster_state::{CachedCluster, ClusterState, running},
+    deprecation::{self, Use},
     edit::{Edit, finding, object_ref},
 };
 
@@ -22,6 +23,20 @@ pub fn judge_stamped(edit: Edit<'_, ClusterUpgrade>, user: &str, state: &dyn Clu
     let mut findings = stamps::forged(edit, user);
     findings.extend(judge(edit, state));
     findings
+}
+
+/// How the target of an upgrade is used.
+const fn how_used(operation: Operation, is_copied: bool) -> Use {
+    match operation {
+        Operation::Upgrade | Operation::Refresh if !is_copied => Use::Chosen,
+        // What runs stays, or goes back to what it was.
+        Operation::Upgrade
+        | Operation::Refresh
+        | Operation::Abort
+        | Operation::Restart
+        | Operation::Rollback
+        | Operation::RollbackWorkers => Use::Given,
+    }
 }
 
 /// Judges it as the user asks for it. What takes a right of its own is judged by [`without`].
@@ -52,15 +67,25 @@ pub fn judge(edit: Edit<'_, ClusterUpgrade>, state: &dyn ClusterState) -> Vec<Fi
     let present = running(state, namespace, cluster_name).map(|running| running.lowest);
     let catalog_name = catalog::of_cached(cluster.as_deref(), state);
     let catalog = state.catalog(&catalog_name);
-    if !new.spec.operation.is_rollback()
-        && let Err(miss) = catalog.resolve(&new.spec.target, present.as_ref(), None, state.today())
-    {
-        findings.push(say(
-            Rule::UpgradeTarget,
-            "spec.target",
-            miss.to_string(),
-            "create its release, or the upgrade waits for it",
-        ));
+    let is_new_target = edit.old.is_none_or(|old| old.spec.target != new.spec.target);
+    if !new.spec.operation.is_rollback() {
+        match catalog.resolve(&new.spec.target, present.as_ref(), None, state.today()) {
+            Err(miss) => findings.push(say(
+                Rule::UpgradeTarget,
+                "spec.target",
+                miss.to_string(),
+                "create its release, or the upgrade waits for it",
+            )),
+            Ok(Resolved::Release(row)) if is_new_target => {
+                // `clusterctl move` pauses, and creates all that there were.
+                let is_copied =
+                    edit.old.is_none() && cluster.as_ref().is_none_or(|it| it.lifecycle != Lifecycle::Active);
+                let used = how_used(new.spec.operation, is_copied);
+                let found = deprecation::judge(row, used, &object, "spec.target", state.today());
+                findings.extend(found);
+            }
+            Ok(Resolved::Release(_) | Resolved::Unchanged) => {}
+        }
     }
     let Some(cluster) = cluster else {
         return findings;
@@ -74,7 +99,6 @@ pub fn judge(edit: Edit<'_, ClusterUpgrade>, state: &dyn ClusterState) -> Vec<Fi
             "set operation: Abort in the upgrade, which ends it where the control plane stands, or go forward to a newer patch or to another release",
         ));
     }
-    let is_new_target = edit.old.is_none_or(|old| old.spec.target != new.spec.target);
     if is_new_target
         && let Some((what, remediation)) = catalog::not_allowed(&catalog_name, namespace, Some(&cluster.labels), state)
     {

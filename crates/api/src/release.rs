@@ -103,6 +103,11 @@ pub struct Support {
     #[serde(default)]
     pub tier: Tier,
 
+    /// The day since which it has this tier. The warning of a Deprecated row says it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::date")]
+    pub since: Option<jiff::civil::Date>,
+
     /// The last day on which this row is supported. After it, the row warns as if Deprecated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::date")]

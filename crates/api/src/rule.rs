@@ -146,6 +146,8 @@ rules! {
     GateReach = "gate-reach",
     /// The break-glass annotation names rules that can be switched off.
     BreakGlass = "break-glass",
+    /// No Cluster goes to a release that is to be left.
+    ReleaseDeprecated = "release-deprecated",
 }
 
 /// What may change a rule's default.
@@ -215,7 +217,8 @@ impl Rule {
             | Self::UpgradeTarget
             | Self::UpgradePools
             | Self::OneUpgrade
-            | Self::ClassicOperation => Adjustable::ByPolicy,
+            | Self::ClassicOperation
+            | Self::ReleaseDeprecated => Adjustable::ByPolicy,
         }
     }
 

@@ -223,17 +223,36 @@ impl Release {
         }
     }
 
-    /// The warning for a user of this row, of at most 120 characters for a usual name.
+    /// The warning for a user of a preview, of at most 120 characters for a usual name.
     #[must_use]
-    pub fn warning(&self, today: Date) -> Option<String> {
-        let (name, version) = (&self.name, &self.version);
-        if let (true, Some(day)) = (self.is_past_end_of_life(today), self.support.end_of_life) {
-            return Some(format!("release {name} ({version}) reached its end of life on {day}"));
-        }
+    pub fn preview(&self) -> Option<String> {
         match self.support.tier {
-            Tier::Deprecated => Some(format!("release {name} ({version}) is deprecated")),
-            Tier::Preview => Some(format!("release {name} ({version}) is a preview")),
-            Tier::Latest | Tier::Supported | Tier::LTS => None,
+            Tier::Preview => Some(format!("release {} ({}) is a preview", self.name, self.version)),
+            Tier::Latest | Tier::Supported | Tier::LTS | Tier::Deprecated => None,
+        }
+    }
+
+    /// Why no Cluster should go to this row any more on that day, where that is so: with since when and until when.
+    #[must_use]
+    pub fn deprecation(&self, today: Date) -> Option<String> {
+        let Support {
+            tier,
+            since,
+            end_of_life,
+        } = self.support;
+        let row = format!("release {} ({})", self.name, self.version);
+        if let (true, Some(day)) = (self.is_past_end_of_life(today), end_of_life) {
+            return Some(format!("{row} reached its end of life on {day}"));
+        }
+        let told = match (since, end_of_life) {
+            (None, None) => String::new(),
+            (Some(since), None) => format!(" (since {since})"),
+            (None, Some(day)) => format!(" (supported until {day})"),
+            (Some(since), Some(day)) => format!(" (since {since}, supported until {day})"),
+        };
+        match tier {
+            Tier::Deprecated => Some(format!("{row} is deprecated{told}")),
+            Tier::Latest | Tier::Supported | Tier::LTS | Tier::Preview => None,
         }
     }
 
@@ -473,14 +492,30 @@ mod tests {
                 Some("release r (v1.34.3) is deprecated"),
             ),
             (
-                json!({"tier": "Preview"}),
+                json!({"tier": "Deprecated", "since": "2026-06-01"}),
                 false,
-                Some("release r (v1.34.3) is a preview"),
+                Some("release r (v1.34.3) is deprecated (since 2026-06-01)"),
             ),
+            (
+                json!({"tier": "Deprecated", "endOfLife": "2026-12-31"}),
+                false,
+                Some("release r (v1.34.3) is deprecated (supported until 2026-12-31)"),
+            ),
+            (
+                json!({"tier": "Deprecated", "since": "2026-06-01", "endOfLife": "2026-12-31"}),
+                false,
+                Some("release r (v1.34.3) is deprecated (since 2026-06-01, supported until 2026-12-31)"),
+            ),
+            (
+                json!({"tier": "Preview", "endOfLife": "2026-11-19"}),
+                false,
+                Some("release r (v1.34.3) reached its end of life on 2026-11-19"),
+            ),
+            (json!({"tier": "Preview"}), false, None),
         ] {
             let row = Release::read("r", &spec(json!({"version": "v1.34.3", "support": support}))).unwrap();
             assert_eq!(row.is_supported(today), supported, "{support}");
-            assert_eq!(row.warning(today).as_deref(), warning, "{support}");
+            assert_eq!(row.deprecation(today).as_deref(), warning, "{support}");
         }
     }
 

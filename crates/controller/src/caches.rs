@@ -9,6 +9,7 @@ mod kept;
 mod machines;
 mod packed;
 mod parts;
+mod pinned;
 mod templates;
 
 use std::{collections::BTreeSet, marker::PhantomData, sync::Arc};
@@ -36,6 +37,7 @@ pub(crate) use infrastructure_pools::KeptInfrastructurePool;
 pub(crate) use kept::{Cached, Group, KeptCluster, Object, Whole, lifecycle, not_watched, tells_of_trouble};
 pub(crate) use machines::{DEPLOYMENT_LABEL, KeptMachine};
 pub(crate) use parts::{KeptPart, PlannedKind};
+pub(crate) use pinned::Pinned;
 pub(crate) use templates::TemplateMetadata;
 
 /// Where Clusters to look at are sent.

@@ -30,6 +30,7 @@ mod probe;
 mod queue;
 mod rbac;
 mod reconcile;
+mod release_metrics;
 mod report;
 mod run;
 mod scope;

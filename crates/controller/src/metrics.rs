@@ -14,6 +14,7 @@ use crate::{
     certificates::CertificateMetrics,
     lease::NAME as LEASE_NAME,
     rbac::Watched,
+    release_metrics::ReleaseMetrics,
     report::{GateEdge, GateKind},
     upgrade_metrics::{Taken, UpgradeMetrics},
 };
@@ -212,6 +213,7 @@ pub fn register(metrics: &Metrics) {
     drop(register_watches(metrics));
     CertificateMetrics::register(metrics).begin();
     UpgradeMetrics::register(metrics, Arc::default(), Gauge::default(), Taken::all());
+    ReleaseMetrics::register_example(metrics);
 }
 
 /// Registers how the watches fare.

@@ -28,6 +28,7 @@ use crate::{
     probe::Prober,
     queue::work,
     reconcile::{Context, reconcile, report_definitions},
+    release_metrics::ReleaseMetrics,
     scope::Scope,
     timing::Timing,
     upgrade_metrics::{Taken, UpgradeMetrics},
@@ -103,6 +104,12 @@ pub async fn run(
     UpgradeMetrics::register(
         metrics,
         caches.upgrade_cache(),
+        counters.leader(&lease_name),
+        Taken::by(&caches, scope),
+    );
+    ReleaseMetrics::register(
+        metrics,
+        Arc::clone(&caches),
         counters.leader(&lease_name),
         Taken::by(&caches, scope),
     );

@@ -46,7 +46,7 @@ impl Taken {
         }
     }
 
-    fn has(&self, group: &Group) -> bool {
+    pub(crate) fn has(&self, group: &Group) -> bool {
         match (&self.0, group) {
             (Some((caches, filter)), Group::Cluster(cluster)) => caches.is_taken(filter, cluster),
             (_, _) => true,

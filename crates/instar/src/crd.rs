@@ -5,11 +5,11 @@ mod fields;
 
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use instar_api::Definition;
 use serde_json::{Value, json};
 
-use crate::{cluster, yaml};
+use crate::{cluster, output::OutputFormat, yaml};
 
 /// Prints or applies the CustomResourceDefinitions
 ///
@@ -31,7 +31,7 @@ pub struct CrdArgs {
 
     /// The output format
     #[arg(short, long, value_name = "FORMAT", value_enum, default_value_t)]
-    pub(crate) output: CrdFormat,
+    pub(crate) output: OutputFormat,
 
     /// The kubeconfig file
     #[arg(long, value_name = "FILE", requires = "apply")]
@@ -54,16 +54,6 @@ Examples:
   instar crd -o json | jq '.items[].metadata.annotations'
 
 Exit codes: 0 done, 2 error.";
-
-/// How the definitions are printed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum CrdFormat {
-    /// YAML, a document for each.
-    #[default]
-    Yaml,
-    /// JSON, a list.
-    Json,
-}
 
 /// Why the definitions can't be printed or applied.
 #[derive(Debug, thiserror::Error)]
@@ -142,14 +132,14 @@ pub(crate) async fn run<E: From<Error>>(args: &CrdArgs, print: impl Fn(&str) -> 
     Ok(())
 }
 
-fn text(format: CrdFormat) -> Result<String, yaml::PrintError> {
+fn text(format: OutputFormat) -> Result<String, yaml::PrintError> {
     let objects = Definition::ALL.map(Definition::object);
     match format {
-        CrdFormat::Yaml => objects
+        OutputFormat::Yaml => objects
             .iter()
             .map(|object| Ok(format!("---\n{}", yaml::print(object)?)))
             .collect(),
-        CrdFormat::Json => yaml::json(&list(&objects)),
+        OutputFormat::Json => yaml::json(&list(&objects)),
     }
 }
 
@@ -164,8 +154,8 @@ mod tests {
 
     #[test]
     fn both_formats_have_the_same_definitions() {
-        let yaml = yaml::read(&text(CrdFormat::Yaml).unwrap()).unwrap();
-        let json: Value = serde_json::from_str(&text(CrdFormat::Json).unwrap()).unwrap();
+        let yaml = yaml::read(&text(OutputFormat::Yaml).unwrap()).unwrap();
+        let json: Value = serde_json::from_str(&text(OutputFormat::Json).unwrap()).unwrap();
         assert_eq!(yaml.len(), 3);
         assert_eq!(json["items"].as_array(), Some(&yaml));
     }

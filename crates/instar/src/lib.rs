@@ -20,6 +20,7 @@ mod error;
 mod log;
 pub mod metrics;
 mod outcome;
+mod output;
 mod release_holds;
 mod signals;
 mod version;

@@ -2,33 +2,21 @@
 
 use serde_json::json;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 
-use crate::yaml;
+use crate::{output::OutputFormat, yaml};
 
 /// Prints the version
 #[derive(Debug, Args)]
 #[command(after_long_help = "Examples:\n  instar version -o json | jq -r .version")]
 pub struct VersionArgs {
-    /// The output format
-    #[arg(short, long, value_name = "FORMAT", value_enum, default_value_t)]
-    pub(crate) output: VersionFormat,
-}
-
-/// How the version is printed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum VersionFormat {
-    /// One line.
-    #[default]
-    Text,
-    /// YAML.
-    Yaml,
-    /// JSON.
-    Json,
+    /// The output format; the default is one line of text
+    #[arg(short, long, value_name = "FORMAT", value_enum)]
+    pub(crate) output: Option<OutputFormat>,
 }
 
 /// The version, as it is asked for.
-pub(crate) fn text(format: VersionFormat) -> Result<String, yaml::PrintError> {
+pub(crate) fn text(format: Option<OutputFormat>) -> Result<String, yaml::PrintError> {
     let version = env!("CARGO_PKG_VERSION");
     let value = json!({
         "version": format!("v{version}"),
@@ -36,9 +24,9 @@ pub(crate) fn text(format: VersionFormat) -> Result<String, yaml::PrintError> {
         "clusterAPIContract": "v1beta2",
     });
     match format {
-        VersionFormat::Text => Ok(format!("instar v{version}\n")),
-        VersionFormat::Json => yaml::json(&value),
-        VersionFormat::Yaml => yaml::print(&value),
+        None => Ok(format!("instar v{version}\n")),
+        Some(OutputFormat::Json) => yaml::json(&value),
+        Some(OutputFormat::Yaml) => yaml::print(&value),
     }
 }
 
@@ -49,9 +37,9 @@ mod tests {
 
     #[test]
     fn all_formats_say_the_same_version() {
-        let text = text(VersionFormat::Text).unwrap();
-        let json: Value = serde_json::from_str(&super::text(VersionFormat::Json).unwrap()).unwrap();
-        let yaml = yaml::read(&super::text(VersionFormat::Yaml).unwrap()).unwrap();
+        let text = text(None).unwrap();
+        let json: Value = serde_json::from_str(&super::text(Some(OutputFormat::Json)).unwrap()).unwrap();
+        let yaml = yaml::read(&super::text(Some(OutputFormat::Yaml)).unwrap()).unwrap();
         assert_eq!(text, format!("instar {}\n", json["version"].as_str().unwrap()));
         assert_eq!(yaml, [json]);
     }

@@ -8,11 +8,11 @@ mod releases;
 
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use instar_api::CatalogName;
 use instar_wiring::WireError;
 
-use crate::yaml;
+use crate::{output::OutputFormat, yaml};
 
 pub(crate) use answer::{Answer, answer};
 
@@ -49,7 +49,7 @@ pub struct WireArgs {
 
     /// The output format
     #[arg(short, long, value_name = "FORMAT", value_enum, default_value_t)]
-    pub(crate) output: Format,
+    pub(crate) output: OutputFormat,
 
     /// Print no class; if the class differs from its wired form, say where, and exit with 1
     #[arg(long)]
@@ -83,16 +83,6 @@ Examples:
   instar wire my-class -n fleet -f new-release.yaml --check
 
 Exit codes: 0 done, 1 check failed (--check, --strict), 2 error.";
-
-/// How the class is printed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum Format {
-    /// YAML.
-    #[default]
-    Yaml,
-    /// JSON.
-    Json,
-}
 
 /// Why the class could not be wired.
 #[derive(Debug, thiserror::Error)]

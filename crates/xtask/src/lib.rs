@@ -7,6 +7,7 @@
 //! doesn't give.
 
 mod artifact;
+pub mod audit;
 mod certmanager;
 mod chart;
 pub mod cluster_api;

@@ -8,6 +8,10 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use clap::{Args, Parser, Subcommand};
+use xtask::{
+    audit::Checked,
+    release::{Platform, auditable},
+};
 
 #[derive(Parser)]
 #[command(about = "Code generation for the workspace")]
@@ -37,6 +41,19 @@ enum Command {
     },
     /// Writes the files of a release; `make release` builds the program for it.
     Release(ReleaseArgs),
+    /// Writes what the program is linked with, as an input for the linker that embeds it; `make release` names it.
+    Dependencies {
+        /// What the program is built for, as cargo calls it.
+        #[arg(long)]
+        target: Platform,
+        /// The file, in the language of the assembler.
+        path: PathBuf,
+    },
+    /// Holds the dependencies against `deny.toml`, and against the advisory database where it can be reached.
+    Audit {
+        /// The folder for the advisory database.
+        database: PathBuf,
+    },
 }
 
 #[derive(Args)]
@@ -69,6 +86,8 @@ fn main() -> ExitCode {
         Command::RemovedApis { module_cache } => removed_apis(&module_cache),
         Command::ClusterApi { module_cache } => cluster_api(&module_cache),
         Command::Release(args) => release(args),
+        Command::Dependencies { target, path } => dependencies(target, &path),
+        Command::Audit { database } => audit(&database),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -118,6 +137,30 @@ fn cluster_api(module_cache: &Path) -> Result<()> {
     fs::write(&path, table).with_context(|| path.display().to_string())
 }
 
+fn dependencies(target: Platform, path: &Path) -> Result<()> {
+    fs::write(path, auditable::linker_input(target)?).with_context(|| path.display().to_string())
+}
+
+fn audit(database: &Path) -> Result<()> {
+    let mut found = xtask::audit::violations()?;
+    let advisories = xtask::audit::advisories(database)?;
+    match advisories.checked {
+        Checked::Current => {}
+        Checked::Old { why } => eprintln!("warning: advisories were checked with an old database: {why}"),
+        Checked::No { why } => eprintln!("warning: advisories were not checked: {why}"),
+    }
+    found.extend(advisories.found);
+    for violation in &found {
+        eprintln!("{violation}");
+    }
+    ensure!(
+        found.is_empty(),
+        "{} dependencies break the rules of deny.toml",
+        found.len()
+    );
+    Ok(())
+}
+
 fn release(args: ReleaseArgs) -> Result<()> {
     let version = args.version.trim_start_matches('v');
     // One place says the version: what the program prints is what the files are named.
@@ -133,6 +176,7 @@ fn release(args: ReleaseArgs) -> Result<()> {
         program: xtask::release::Release::program(&args.program)?,
         epoch: args.epoch,
     };
+    release.check_dependencies()?;
     release.write(&args.out)?;
     println!("wrote {}", args.out.display());
     Ok(())

@@ -7,12 +7,14 @@
 //!
 //! Invariant: the same code, version, program and time give the same bytes.
 
+pub mod auditable;
 mod changes;
 mod chart;
 mod clusterctl;
 mod image;
 mod objects;
 mod operators;
+mod platform;
 mod sbom;
 
 use std::{
@@ -27,6 +29,8 @@ use flate2::{Compression, GzBuilder};
 use semver::Version;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
+
+pub use self::platform::Platform;
 
 /// The file with the checksums of all others, as `sha256sum --check` reads it.
 pub const SUMS: &str = "SHA256SUMS";
@@ -98,7 +102,7 @@ impl Release {
         files.extend(sbom::files(self)?);
         files.extend(chart::files(self)?);
         let program = Content::Program(self.program.clone());
-        files.insert("bin/instar-linux-amd64".to_owned(), program);
+        files.insert(format!("bin/instar-linux-{}", self.platform().architecture()), program);
         files.insert(
             "CHANGELOG.md".to_owned(),
             Content::Data(changes::of(self)?.into_bytes()),

@@ -338,3 +338,31 @@ pub(super) const BREAK_GLASS: RuleInfo = RuleInfo {
     on: &[],
     enforceable_by: EnforceableBy::Server,
 };
+
+pub(super) const RELEASE_DEPRECATED: RuleInfo = RuleInfo {
+    guards: "A Cluster goes to no release of the tier Deprecated, or past its end of life. One that is only on the way, or that a created object brings along from elsewhere, is warned of at most.",
+    source: CATALOG,
+    messages: &[
+        "release {} ({}) is deprecated",
+        "release {} ({}) is deprecated ({})",
+        "release {} ({}) reached its end of life on {}",
+    ],
+    remediation: "choose a release of the tier Latest, Supported or LTS",
+    default: Enforcement::Warn,
+    on: &[
+        Trigger {
+            guard: GuardedKind::Cluster,
+            changes: &[
+                Change::Created,
+                Change::Version,
+                Change::Pins,
+                Change::VersionAnnotation,
+            ],
+        },
+        Trigger {
+            guard: GuardedKind::ClusterUpgrade,
+            changes: &[Change::Created, Change::Spec],
+        },
+    ],
+    enforceable_by: EnforceableBy::Server,
+};

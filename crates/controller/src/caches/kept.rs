@@ -18,7 +18,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{Resource, ResourceExt};
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{Caches, packed::Packed, wake_groups};
+use super::{Caches, packed::Packed, pinned, wake_groups};
 use crate::{
     rbac::Watched,
     upgrade_spec::{finished_marker, finished_phase},
@@ -226,6 +226,8 @@ pub(crate) struct KeptCluster {
     foreign_control_plane: Option<Box<(String, String)>>,
     /// The label by which one of several controllers looks after it.
     watch_filter: Option<Box<str>>,
+    /// Which release it is pinned to at which version.
+    pinned: Box<str>,
 }
 
 impl KeptCluster {
@@ -241,6 +243,10 @@ impl KeptCluster {
 
     pub(super) fn watch_filter(&self) -> Option<&str> {
         self.watch_filter.as_deref()
+    }
+
+    pub(super) fn pinned(&self) -> &str {
+        &self.pinned
     }
 
     fn new(cluster: Cluster) -> Self {
@@ -259,6 +265,7 @@ impl KeptCluster {
         Self {
             foreign_control_plane: foreign.map(|to| Box::new((to.api_group.clone(), to.kind.clone()))),
             watch_filter: cluster.labels().get(WATCH_FILTER).map(|value| value.as_str().into()),
+            pinned: pinned::text(&cluster),
             cluster: Packed::new(&cluster),
         }
     }
@@ -283,7 +290,7 @@ impl Entry for KeptCluster {
         let foreign = self.foreign_control_plane.as_deref();
         let foreign = foreign.map_or(0, |foreign| size_of_val(foreign) + foreign.0.len() + foreign.1.len());
         let watch_filter = self.watch_filter.as_ref().map_or(0, |value| value.len());
-        foreign + watch_filter + self.cluster.heap_bytes()
+        foreign + watch_filter + self.pinned.len() + self.cluster.heap_bytes()
     }
 }
 

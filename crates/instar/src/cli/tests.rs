@@ -4,6 +4,7 @@ use std::{
 };
 
 use super::*;
+use crate::output::OutputFormat;
 use clap::error::ErrorKind;
 use instar_controller::WatchFilter;
 use instar_watch::Namespaces;
@@ -61,7 +62,7 @@ fn wire_needs_a_class_or_files() {
     let args = wire("instar wire -f a.yaml -f - --check --strict -o json");
     assert_eq!(args.files, [PathBuf::from("a.yaml"), PathBuf::from("-")]);
     assert!(args.check && args.strict && args.class.is_none());
-    assert_eq!(args.output, wire::Format::Json);
+    assert_eq!(args.output, OutputFormat::Json);
 }
 
 #[test]

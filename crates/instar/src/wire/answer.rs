@@ -7,7 +7,8 @@ use instar_wiring::wire;
 use serde_json::Value;
 
 use super::WireArgs;
-use super::{Error, Format, input::Input};
+use super::{Error, input::Input};
+use crate::output::OutputFormat;
 use crate::{Outcome, yaml};
 
 /// The result of a run.
@@ -54,8 +55,8 @@ pub(crate) fn answer(input: &Input, args: &WireArgs) -> Result<Answer, Error> {
     let text = match args.output {
         // Nothing for kubectl to apply.
         _ if failed || args.check => String::new(),
-        Format::Yaml => yaml::print(&wired.class)?,
-        Format::Json => yaml::json(&wired.class)?,
+        OutputFormat::Yaml => yaml::print(&wired.class)?,
+        OutputFormat::Json => yaml::json(&wired.class)?,
     };
     Ok(Answer {
         text,

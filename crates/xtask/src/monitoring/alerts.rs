@@ -47,7 +47,7 @@ impl Alert {
     }
 }
 
-pub(super) const ALERTS: [Alert; 11] = [
+pub(super) const ALERTS: [Alert; 13] = [
     Alert {
         name: "InstarAdmissionServerDown",
         expression: r#"absent(up{job="instar",app_kubernetes_io_component="webhook"} == 1)"#,
@@ -144,5 +144,25 @@ pub(super) const ALERTS: [Alert; 11] = [
         description: "The {{ $labels.certificate }} certificate of the admission server ends in \
                       {{ $value | humanizeDuration }}, and the controller has not renewed it. After that the API server refuses \
                       guarded edits.",
+    },
+    Alert {
+        name: "InstarReleaseEnds",
+        expression: "min by (catalog, release, version) (instar_release_end_of_life_seconds) - time() < 30 * 24 * 3600 > 0 \
+                     and on (catalog, release) sum by (catalog, release) (instar_release_clusters) > 0",
+        lasts: "1h",
+        severity: Severity::Warning,
+        summary: "The support of a KubernetesRelease ends soon, and Clusters run it",
+        description: "The support of KubernetesRelease {{ $labels.release }} ({{ $labels.version }}) ends in \
+                      {{ $value | humanizeDuration }}, and Clusters run it.",
+    },
+    Alert {
+        name: "InstarReleaseEnded",
+        expression: "time() - min by (catalog, release, version) (instar_release_end_of_life_seconds) >= 0 \
+                     and on (catalog, release) sum by (catalog, release) (instar_release_clusters) > 0",
+        lasts: "1h",
+        severity: Severity::Warning,
+        summary: "The support of a KubernetesRelease has ended, and Clusters run it",
+        description: "The support of KubernetesRelease {{ $labels.release }} ({{ $labels.version }}) ended \
+                      {{ $value | humanizeDuration }} ago, and Clusters run it.",
     },
 ];

@@ -9,7 +9,7 @@ pub(super) struct Panel {
     pub(super) queries: &'static [(&'static str, &'static str)],
 }
 
-pub(super) const PANELS: [Panel; 14] = [
+pub(super) const PANELS: [Panel; 16] = [
     Panel {
         title: "Admission requests by verdict",
         unit: "reqps",
@@ -138,6 +138,22 @@ pub(super) const PANELS: [Panel; 14] = [
                 "hours of the oldest that isn't over",
             ),
         ],
+    },
+    Panel {
+        title: "Releases: days of support left",
+        unit: "short",
+        queries: &[(
+            "(min by (catalog, release) (instar_release_end_of_life_seconds) - time()) / 86400",
+            "{{catalog}} {{release}}",
+        )],
+    },
+    Panel {
+        title: "Clusters by release that ends",
+        unit: "short",
+        queries: &[(
+            "sum by (catalog, release) (instar_release_clusters) > 0",
+            "{{catalog}} {{release}}",
+        )],
     },
 ];
 

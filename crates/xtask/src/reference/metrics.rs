@@ -11,8 +11,12 @@ const INTRO: &str = "\
 # Metrics
 
 `/metrics` on the health port answers in the text format of OpenMetrics. Every series is there from the
-start, as a zero. No label has a name of an object in it, so their number doesn't grow with the clusters.
+start, as a zero, but for those of KubernetesReleases: there is one for each release with an end of life. No other label
+has a name of an object in it, so their number doesn't grow with the clusters.
 ";
+
+/// Labels whose values are of KubernetesReleases.
+const OF_RELEASES: [&str; 3] = ["catalog", "release", "version"];
 
 /// So many values of a label are told; of more, the first.
 const VALUES: usize = 20;
@@ -72,6 +76,9 @@ impl Family {
 
     fn labels(&self) -> String {
         let told = self.labels.iter().map(|(label, values)| {
+            if OF_RELEASES.contains(&label.as_str()) {
+                return format!("`{label}`");
+            }
             let first = if values.len() > VALUES { 1 } else { values.len() };
             let listed: Vec<String> = values.iter().take(first).map(|value| format!("`{value}`")).collect();
             let listed = listed.join(", ");

@@ -57,7 +57,7 @@ pub(super) fn files(release: &Release) -> Result<Files> {
         }),
     );
     let mut listed = manifest.descriptor();
-    listed["platform"] = json!({ "architecture": "amd64", "os": "linux" });
+    listed["platform"] = json!({ "architecture": release.platform().architecture(), "os": "linux" });
     listed["annotations"] = json!({ "org.opencontainers.image.ref.name": release.tag() });
     let index = json!({
         "schemaVersion": 2,
@@ -93,7 +93,7 @@ fn layer(release: &Release) -> Result<Vec<u8>> {
 /// The archive is known by its digest before it was compressed.
 fn config(release: &Release, archive: &[u8]) -> Result<Value> {
     Ok(json!({
-        "architecture": "amd64",
+        "architecture": release.platform().architecture(),
         "os": "linux",
         "created": created(release)?,
         "config": {

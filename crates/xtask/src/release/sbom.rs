@@ -10,36 +10,37 @@ use cargo_metadata::{CargoOpt, DependencyKind, Metadata, MetadataCommand, Packag
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{Content, Files, Release, hex};
+use super::{Content, Files, Platform, Release, hex};
 use crate::root;
 
 /// What is linked.
-const PROGRAM: &str = "instar";
-/// The platform of the program.
-const PLATFORM: &str = "x86_64-unknown-linux-gnu";
-const FILE: &str = "sbom/instar-linux-amd64.cdx.json";
+pub(super) const PROGRAM: &str = "instar";
 
 pub(super) fn files(release: &Release) -> Result<Files> {
-    let metadata = MetadataCommand::new()
+    let bill = bill(release, &linked(&metadata(release.platform())?)?)?;
+    let text = serde_json::to_string_pretty(&bill)? + "\n";
+    let path = format!("sbom/instar-linux-{}.cdx.json", release.platform().architecture());
+    Ok(Files::from([(path, Content::Data(text.into_bytes()))]))
+}
+
+pub(super) fn metadata(platform: Platform) -> Result<Metadata> {
+    MetadataCommand::new()
         .manifest_path(root().join("Cargo.toml"))
         .features(CargoOpt::SomeFeatures(Vec::new()))
         .other_options([
             "--locked".to_owned(),
             "--filter-platform".to_owned(),
-            PLATFORM.to_owned(),
+            platform.target().to_owned(),
         ])
         .exec()
-        .context("cargo metadata")?;
-    let bill = bill(release, &linked(&metadata)?)?;
-    let text = serde_json::to_string_pretty(&bill)? + "\n";
-    Ok(Files::from([(FILE.to_owned(), Content::Data(text.into_bytes()))]))
+        .context("cargo metadata")
 }
 
 /// A package, and those that it links.
-type Linked<'a> = BTreeMap<String, (&'a Package, BTreeSet<String>)>;
+pub(super) type Linked<'a> = BTreeMap<String, (&'a Package, BTreeSet<String>)>;
 
 /// What the program links, by its package URL: not what builds or tests it.
-fn linked(metadata: &Metadata) -> Result<Linked<'_>> {
+pub(super) fn linked(metadata: &Metadata) -> Result<Linked<'_>> {
     let packages: BTreeMap<&PackageId, &Package> =
         metadata.packages.iter().map(|package| (&package.id, package)).collect();
     let resolve = metadata.resolve.as_ref().context("cargo metadata resolves nothing")?;
@@ -136,7 +137,7 @@ mod tests {
     #[test]
     fn all_that_is_linked_is_listed() {
         let files = files(&release()).unwrap();
-        let bill: Value = serde_json::from_slice(files[FILE].bytes()).unwrap();
+        let bill: Value = serde_json::from_slice(files["sbom/instar-linux-amd64.cdx.json"].bytes()).unwrap();
         let components = bill["components"].as_array().unwrap();
         let names: BTreeSet<&str> = components
             .iter()

@@ -19,7 +19,7 @@ use serde_json::json;
 
 use crate::removal::instar;
 
-const SOON: Duration = Duration::from_mins(2);
+pub(crate) const SOON: Duration = Duration::from_mins(2);
 
 /// A definition of a later minor version stops the controller's writes; those of the program let it go on. And they are not
 /// applied over a field that an object has.
@@ -119,14 +119,14 @@ async fn refused_for_a_field(scene: &JourneyContext) -> Result<()> {
     Ok(())
 }
 
-async fn patch(scene: &JourneyContext, name: &str, patch: &serde_json::Value) -> Result<()> {
+pub(crate) async fn patch(scene: &JourneyContext, name: &str, patch: &serde_json::Value) -> Result<()> {
     let api = Api::<CustomResourceDefinition>::all(scene.mgmt.client());
     api.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await?;
     Ok(())
 }
 
 /// Whether the installed controller is ready, and what it says.
-async fn readiness(scene: &JourneyContext) -> Result<(bool, String)> {
+pub(crate) async fn readiness(scene: &JourneyContext) -> Result<(bool, String)> {
     let url = format!("http://127.0.0.1:{}/readyz", ports::CONTROLLER_HEALTH);
     let answer = scene.mgmt.http().get(url).send().await?;
     Ok((answer.status().is_success(), answer.text().await?))

@@ -3,6 +3,7 @@
 //! Each of these changes what all others rest on, and has the management cluster to itself.
 #![allow(clippy::panic, reason = "a journey fails by panicking, with what it saw")]
 
+mod definition_rows;
 mod definitions;
 mod removal;
 mod self_signed;
@@ -18,6 +19,7 @@ fn main() -> ExitCode {
     let journeys = vec![
         Journey::exclusive("self-signed-certificates", self_signed::kept_under_load),
         Journey::exclusive("definitions", definitions::that_do_not_fit),
+        Journey::exclusive("definition-rows", definition_rows::each_is_what_the_table_says),
         Journey::exclusive("removal", removal::in_the_middle_of_an_upgrade),
     ];
     journeys::run(Setup::Instar, ServedVersions::Stored, SharedRows::Own, journeys)

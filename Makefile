@@ -105,7 +105,7 @@ UNITS := $(basename $(notdir $(filter-out e2e/%,$(wildcard */tests/* crates/*/te
 # a core busy. With three, two cores do no more, and each takes longer. The longest begin. Beside them, one after the
 # other, those that only wait.
 BESIDE ?= 2
-WAITING := installation runtime_hooks harness lifecycle
+WAITING := installation runtime_hooks vsphere harness lifecycle
 FIRST := classic topology faults admission
 PROGRAMS := $(filter-out overload $(WAITING),$(basename $(notdir $(wildcard e2e/tests/*))))
 JOURNEYS := $(FIRST) $(filter-out $(FIRST),$(PROGRAMS))

@@ -17,7 +17,7 @@ use serde_json::json;
 use crate::scenery::{Catalog, SHAPE, assert_alike, assert_two_minors, completed, count, generated, variables};
 
 /// The pool, as the flavor names it.
-const POOL: &str = "c-md-0";
+pub(crate) const POOL: &str = "c-md-0";
 
 /// What the flavor is without the set of resources for the cloud provider and the storage driver: the simulated cluster
 /// has no API for them.
@@ -69,7 +69,7 @@ pub(crate) async fn two_minors_in_one_edit(scene: JourneyContext) -> Result<()> 
 }
 
 /// Creates the Cluster at the row of v1.33, and waits until it runs.
-async fn create(scene: &JourneyContext, catalog: &Catalog) -> Result<()> {
+pub(crate) async fn create(scene: &JourneyContext, catalog: &Catalog) -> Result<()> {
     let version = catalog.version(33)?;
     let variables = variables(scene, NAME, &version).await?;
     for mut object in generated(scene, "cluster-template.yaml", &variables).await? {

@@ -5,6 +5,7 @@
 #![allow(clippy::panic, reason = "a journey fails by panicking, with what it saw")]
 
 mod classic;
+mod missing;
 mod scenery;
 mod topology;
 
@@ -19,6 +20,7 @@ fn main() -> ExitCode {
     let journeys = vec![
         Journey::shared("vsphere-topology", topology::two_minors_in_one_edit),
         Journey::shared("vsphere-classic", classic::two_minors_in_one_edit),
+        Journey::shared("vsphere-missing-template", missing::stalls_and_goes_forward),
     ];
     journeys::run_on_vsphere(Setup::Instar, SharedRows::Same, journeys)
 }

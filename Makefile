@@ -45,8 +45,8 @@ build: prerequisites ## Build everything, the management cluster's programs too 
 	$(MGMT) build
 
 .PHONY: up
-up: mgmt ## Start a management cluster (NAME=default), with Instar if INSTAR=1
-	@$(MGMT) up --name $(NAME) $(if $(INSTAR),--instar)
+up: mgmt ## Start a management cluster (NAME=default), with Instar if INSTAR=1, on a simulated vCenter if PROVIDER=vsphere
+	@$(MGMT) up --name $(NAME) $(if $(INSTAR),--instar) $(if $(filter command environment,$(firstword $(origin PROVIDER))),--provider $(PROVIDER))
 
 .PHONY: status
 status: | $(MGMT) ## Show its processes
@@ -76,6 +76,7 @@ test: prerequisites ## Run everything: build, unit tests, lint, journeys on a re
 	@$(STEP) "documentation's examples" cargo test --workspace --doc
 	@$(STEP) "lint" $(MAKE) --no-print-directory lint
 	@$(STEP) "the management cluster's programs" $(MGMT) build
+	@$(STEP) "those for vSphere" $(MGMT) build --provider vsphere
 	@$(STEP) "overload: alone, for it is timed as an API server times it" cargo test --workspace --test overload
 	@lane() { xargs -P "$$1" -I '{}' e2e/times.sh beside "journeys: {}" cargo test --workspace --test '{}'; }; \
 		printf '%s\n' $(WAITING) | lane 1 & waiting=$$!; \
@@ -104,7 +105,7 @@ UNITS := $(basename $(notdir $(filter-out e2e/%,$(wildcard */tests/* crates/*/te
 # a core busy. With three, two cores do no more, and each takes longer. The longest begin. Beside them, one after the
 # other, those that only wait.
 BESIDE ?= 2
-WAITING := installation runtime_hooks harness lifecycle
+WAITING := installation runtime_hooks vsphere harness lifecycle
 FIRST := classic topology faults admission
 PROGRAMS := $(filter-out overload $(WAITING),$(basename $(notdir $(wildcard e2e/tests/*))))
 JOURNEYS := $(FIRST) $(filter-out $(FIRST),$(PROGRAMS))

@@ -37,6 +37,7 @@ use instar_e2e::{
     choose_tls,
     components::RuntimeSdk,
     failure::describe,
+    infrastructure::Infrastructure,
     instar::{self, Setup},
     isolation,
     progress::{say, spoken},
@@ -93,7 +94,7 @@ async fn run(cache: &Cache, name: &ClusterName) -> Result<ExitCode> {
     let building = screen.stage(1, "Build what the cache lacks")?;
     let program = instar::program()?;
     tokio::select! {
-        built = isolation::prepare(cache, &[]) => built.map(|_| ())?,
+        built = isolation::prepare(cache, Infrastructure::InMemory, &[]) => built.map(|_| ())?,
         _ = interrupt.recv() => return interrupted("interrupted: what is built stays in the cache, and nothing runs"),
         _ = terminate.recv() => return interrupted("terminated: what is built stays in the cache, and nothing runs"),
     }
@@ -110,7 +111,7 @@ async fn run(cache: &Cache, name: &ClusterName) -> Result<ExitCode> {
         ))?;
         supervisor::down(cache, name).await?;
     }
-    let up = supervisor::up(cache, name, RuntimeSdk::On, Setup::Instar).await;
+    let up = supervisor::up(cache, name, Infrastructure::InMemory, RuntimeSdk::On, Setup::Instar).await;
     let stopped = interrupt.recv().now_or_never().is_some() || terminate.recv().now_or_never().is_some();
     match up {
         Err(_) if stopped => return interrupted("interrupted: the management cluster was taken down again"),

@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::versions::{GoModule, Version, Versions};
+use crate::{
+    infrastructure::Infrastructure,
+    versions::{GoModule, Version, Versions},
+};
 
 /// A Go program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -29,6 +32,12 @@ pub enum Binary {
     FluxApply,
     /// Helm, for the journeys of the chart alone.
     Helm,
+    /// Cluster API Provider vSphere.
+    Capv,
+    /// Its vCenter simulator, and the simulated clusters on its machines.
+    Vcsim,
+    /// A program of ours that asks a vCenter.
+    Vcenter,
 }
 
 impl Binary {
@@ -46,6 +55,15 @@ impl Binary {
         Self::FluxApply,
     ];
 
+    /// Those that a management cluster takes besides, for its infrastructure.
+    #[must_use]
+    pub const fn of(infrastructure: Infrastructure) -> &'static [Self] {
+        match infrastructure {
+            Infrastructure::InMemory => &[],
+            Infrastructure::Vsphere => &[Self::Capv, Self::Vcsim, Self::Vcenter],
+        }
+    }
+
     /// The file's name.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -61,6 +79,9 @@ impl Binary {
             Self::Clusterctl => "clusterctl",
             Self::FluxApply => "flux-apply",
             Self::Helm => "helm",
+            Self::Capv => "capv",
+            Self::Vcsim => "vcsim",
+            Self::Vcenter => "vcenter",
         }
     }
 
@@ -74,6 +95,7 @@ impl Binary {
             }
             Self::FluxApply => GoModule::Flux,
             Self::Helm => GoModule::Helm,
+            Self::Capv | Self::Vcsim | Self::Vcenter => GoModule::Vsphere,
         }
     }
 
@@ -92,6 +114,9 @@ impl Binary {
             Self::Clusterctl => "sigs.k8s.io/cluster-api/cmd/clusterctl",
             Self::FluxApply => ".",
             Self::Helm => "helm.sh/helm/v4/cmd/helm",
+            Self::Capv => "sigs.k8s.io/cluster-api-provider-vsphere",
+            Self::Vcsim => "sigs.k8s.io/cluster-api-provider-vsphere/test/infrastructure/vcsim",
+            Self::Vcenter => "./vcenter",
         }
     }
 
@@ -106,6 +131,7 @@ impl Binary {
             }
             Self::FluxApply => versions.flux_ssa,
             Self::Helm => versions.helm,
+            Self::Capv | Self::Vcsim | Self::Vcenter => versions.vsphere,
         }
     }
 
@@ -114,7 +140,9 @@ impl Binary {
     #[must_use]
     pub fn ldflags(self, versions: &Versions) -> String {
         let package = match self {
-            Self::Etcd | Self::FluxApply | Self::Helm => return "-s -w".to_owned(),
+            Self::Etcd | Self::FluxApply | Self::Helm | Self::Capv | Self::Vcsim | Self::Vcenter => {
+                return "-s -w".to_owned();
+            }
             Self::KubeApiserver | Self::KubeControllerManager | Self::Kubectl => "k8s.io/component-base/version",
             Self::CapiCore | Self::KubeadmBootstrap | Self::KubeadmControlPlane | Self::Capd | Self::Clusterctl => {
                 "sigs.k8s.io/cluster-api/version"

@@ -1,6 +1,6 @@
 //! `clusterctl`, as people run it.
 
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 
 use anyhow::{Context, Result, ensure};
 use kube::core::DynamicObject;
@@ -37,6 +37,21 @@ pub async fn move_namespace(mgmt: &Mgmt, namespace: &str, target: MoveTarget, pa
     let told = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "clusterctl move {flag}: {told}");
     Ok(())
+}
+
+/// What `clusterctl generate yaml` makes of a template and the variables in it.
+pub async fn generate(mgmt: &Mgmt, template: &Path, variables: &BTreeMap<&str, String>) -> Result<String> {
+    let output = Command::new(mgmt.built().program(Binary::Clusterctl)?)
+        .args(["generate", "yaml", "--from"])
+        .arg(template)
+        .envs(variables)
+        .env("CLUSTERCTL_DISABLE_VERSIONCHECK", "true")
+        .kill_on_drop(true)
+        .output()
+        .await?;
+    let told = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "clusterctl generate yaml: {told}");
+    Ok(String::from_utf8(output.stdout)?)
 }
 
 /// The objects that it wrote into a directory, one into each file.

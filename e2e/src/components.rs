@@ -2,7 +2,7 @@
 
 use std::{
     ffi::OsString,
-    fmt,
+    fmt, fs,
     path::{Path, PathBuf},
 };
 
@@ -15,6 +15,7 @@ use crate::{
     binaries::Binary,
     certificates::{Certificates, replace},
     gobuild::Built,
+    infrastructure::Infrastructure,
     kubeconfig::{self, Credentials},
     ports,
     process::Launch,
@@ -43,16 +44,32 @@ pub enum Component {
     InstarWebhook,
     /// Instar's controller.
     InstarController,
+    /// Cluster API Provider vSphere.
+    Vsphere,
+    /// The vCenter simulator.
+    Simulator,
 }
 
 impl Component {
     /// Cluster API's managers.
-    pub const MANAGERS: [Self; 4] = [
-        Self::CapiCore,
-        Self::Bootstrap,
-        Self::ControlPlane,
-        Self::Infrastructure,
-    ];
+    #[must_use]
+    pub const fn managers(infrastructure: Infrastructure) -> &'static [Self] {
+        match infrastructure {
+            Infrastructure::InMemory => &[
+                Self::CapiCore,
+                Self::Bootstrap,
+                Self::ControlPlane,
+                Self::Infrastructure,
+            ],
+            Infrastructure::Vsphere => &[
+                Self::CapiCore,
+                Self::Bootstrap,
+                Self::ControlPlane,
+                Self::Vsphere,
+                Self::Simulator,
+            ],
+        }
+    }
 
     /// The process's name, and its log's.
     #[must_use]
@@ -67,6 +84,8 @@ impl Component {
             Self::Infrastructure => "capd",
             Self::InstarWebhook => "instar-webhook",
             Self::InstarController => "instar-controller",
+            Self::Vsphere => "capv",
+            Self::Simulator => "vcsim",
         }
     }
 
@@ -83,6 +102,8 @@ impl Component {
             Self::Infrastructure => format!("http://127.0.0.1:{}/readyz", ports::INFRASTRUCTURE_HEALTH),
             Self::InstarWebhook => format!("http://127.0.0.1:{}/readyz", ports::WEBHOOK_HEALTH),
             Self::InstarController => format!("http://127.0.0.1:{}/readyz", ports::CONTROLLER_HEALTH),
+            Self::Vsphere => format!("http://127.0.0.1:{}/readyz", ports::VSPHERE_HEALTH),
+            Self::Simulator => format!("http://127.0.0.1:{}/readyz", ports::SIMULATOR_HEALTH),
         }
     }
 
@@ -96,6 +117,8 @@ impl Component {
             Self::ControlPlane => Some(ports::CONTROL_PLANE_WEBHOOKS),
             Self::Infrastructure => Some(ports::INFRASTRUCTURE_WEBHOOKS),
             Self::InstarWebhook => Some(ports::WEBHOOK),
+            Self::Vsphere => Some(ports::VSPHERE_WEBHOOKS),
+            Self::Simulator => Some(ports::SIMULATOR_WEBHOOKS),
         }
     }
 }
@@ -260,8 +283,48 @@ impl Site<'_> {
         )
     }
 
+    /// What makes the machines.
+    pub fn infrastructure(&self) -> Result<Vec<(Component, Launch)>> {
+        Ok(match self.built.infrastructure() {
+            Infrastructure::InMemory => vec![(Component::Infrastructure, self.in_memory()?)],
+            Infrastructure::Vsphere => vec![
+                (Component::Vsphere, self.vsphere()?),
+                (Component::Simulator, self.simulator()?),
+            ],
+        })
+    }
+
+    /// Cluster API Provider vSphere. It watches the file with credentials for Clusters that name none, so there is
+    /// one.
+    fn vsphere(&self) -> Result<Launch> {
+        let (webhooks, health) = (ports::VSPHERE_WEBHOOKS, ports::VSPHERE_HEALTH);
+        let mut launch = self.manager(Component::Vsphere, Binary::Capv, webhooks, health, "")?;
+        let credentials = self.run.certs().join("no-credentials.yaml");
+        replace(&credentials, "username: \"\"\npassword: \"\"\n")?;
+        let credentials = format!("--credentials-file={}", credentials.display());
+        launch.arguments.push(credentials);
+        Ok(launch)
+    }
+
+    /// The vCenter simulator. It has no flags for its webhook server: that looks for its certificate below TMPDIR.
+    fn simulator(&self) -> Result<Launch> {
+        let (webhooks, health) = (ports::SIMULATOR_WEBHOOKS, ports::SIMULATOR_HEALTH);
+        let mut launch = self.manager(Component::Simulator, Binary::Vcsim, webhooks, health, "")?;
+        launch.arguments.retain(|argument| !argument.starts_with("--webhook-"));
+        let temporary = self.run.certs().join("simulator");
+        let certificates = temporary.join("k8s-webhook-server/serving-certs");
+        fs::create_dir_all(&certificates).with_context(|| certificates.display().to_string())?;
+        for file in ["tls.crt", "tls.key"] {
+            fs::copy(self.certificates.webhooks_dir().join(file), certificates.join(file))?;
+        }
+        launch.environment.push(("TMPDIR".to_owned(), temporary.into()));
+        // The address of every simulated workload cluster.
+        launch.environment.push(("POD_IP".to_owned(), "127.0.0.1".into()));
+        Ok(launch)
+    }
+
     /// The in-memory infrastructure provider.
-    pub fn infrastructure(&self) -> Result<Launch> {
+    fn in_memory(&self) -> Result<Launch> {
         let (webhooks, health) = (ports::INFRASTRUCTURE_WEBHOOKS, ports::INFRASTRUCTURE_HEALTH);
         let mut launch = self.manager(
             Component::Infrastructure,

@@ -14,7 +14,10 @@ use sha2::{Digest, Sha256};
 use crate::{
     binaries::Binary,
     cache::{Cache, short_hex},
-    go, manifests, prerequisites,
+    go,
+    infrastructure::Infrastructure,
+    manifests::{self, Provider},
+    prerequisites,
     process::last_lines,
     progress::{say, spoken},
     versions::{Version, Versions},
@@ -26,8 +29,9 @@ const SIGN_OF_LIFE: Duration = Duration::from_secs(15);
 /// All that a management cluster is started from.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Built {
+    infrastructure: Infrastructure,
     programs: BTreeMap<Binary, PathBuf>,
-    manifests: PathBuf,
+    manifests: BTreeMap<Provider, PathBuf>,
 }
 
 impl Built {
@@ -37,10 +41,21 @@ impl Built {
         found.with_context(|| format!("{} was not built", binary.name()))
     }
 
-    /// The directory of the providers' rendered manifests.
+    /// The infrastructure that the management cluster has.
     #[must_use]
-    pub fn manifests(&self) -> &Path {
-        &self.manifests
+    pub const fn infrastructure(&self) -> Infrastructure {
+        self.infrastructure
+    }
+
+    /// A provider's rendered manifests.
+    pub fn manifests(&self, provider: Provider) -> Result<&Path> {
+        let found = self.manifests.get(&provider).map(PathBuf::as_path);
+        found.with_context(|| format!("the manifests of {} were not rendered", provider.name()))
+    }
+
+    /// A template of Clusters or classes that a provider ships.
+    pub fn template(&self, provider: Provider, name: &str) -> Result<PathBuf> {
+        Ok(self.manifests(provider)?.with_file_name(name))
     }
 
     /// The value of `PATH` for people: kubectl and clusterctl in front of their own.
@@ -59,13 +74,14 @@ impl Built {
 }
 
 /// Builds what the cache lacks: the programs of a management cluster and those beside it, then the providers' manifests.
-pub async fn build(cache: &Cache, beside: &[Binary]) -> Result<Built> {
+pub async fn build(cache: &Cache, infrastructure: Infrastructure, beside: &[Binary]) -> Result<Built> {
     let toolchain = prerequisites::go().await?;
     let versions = Versions::pinned()?;
     let _lock = cache.lock_for_build()?;
     let began = Instant::now();
 
     let mut wanted = Vec::new();
+    let beside = Binary::of(infrastructure).iter().chain(beside);
     for binary in Binary::ALL.iter().chain(beside).copied() {
         let key = key(binary, &versions, &toolchain)?;
         wanted.push((binary, cache.program(binary.name(), &key)));
@@ -88,14 +104,18 @@ pub async fn build(cache: &Cache, beside: &[Binary]) -> Result<Built> {
     }
     let programs: BTreeMap<_, _> = wanted.iter().cloned().collect();
     let kubectl = programs.get(&Binary::Kubectl).context("kubectl was not built")?;
-    let rendered = manifests::render(cache, kubectl, &format!("[{steps}/{steps}]")).await?;
+    let rendered = manifests::render(cache, kubectl, infrastructure, &format!("[{steps}/{steps}]")).await?;
 
     let cached = wanted.len() - missing.len();
     say(format!(
-        "Kubernetes {}, etcd {}, Cluster API {}: {} ({})",
+        "Kubernetes {}, etcd {}, Cluster API {}{}: {} ({})",
         versions.kubernetes,
         versions.etcd,
         versions.cluster_api,
+        match infrastructure {
+            Infrastructure::InMemory => String::new(),
+            Infrastructure::Vsphere => format!(", Cluster API Provider vSphere {}", versions.vsphere),
+        },
         match cached {
             0 => format!("{} programs built", wanted.len()),
             _ if missing.is_empty() => format!("{cached} programs, all from the cache"),
@@ -104,6 +124,7 @@ pub async fn build(cache: &Cache, beside: &[Binary]) -> Result<Built> {
         spoken(began.elapsed()),
     ));
     Ok(Built {
+        infrastructure,
         programs,
         manifests: rendered,
     })

@@ -12,6 +12,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use crate::{
+    infrastructure::Infrastructure,
     kubeconfig::Credentials,
     manifests::{self, RENDERER, kind},
     mgmt::{Mgmt, accounts},
@@ -30,11 +31,19 @@ pub const PROGRAM: &str = "INSTAR_BIN";
 /// Where Instar is told which cluster is its own.
 const KUBECONFIG: &str = "KUBECONFIG";
 
-/// What is installed here of what we ship: all of it, and the role for the provider's templates.
+/// What is installed here of what we ship: all of it, and the role for the templates of machines in memory.
 #[must_use]
 pub fn shipped() -> Vec<PathBuf> {
+    shipped_for(Infrastructure::InMemory)
+}
+
+fn shipped_for(infrastructure: Infrastructure) -> Vec<PathBuf> {
     let config = Path::new(env!("CARGO_MANIFEST_DIR")).join("../config");
-    vec![config.join("default"), config.join("providers/docker")]
+    let provider = match infrastructure {
+        Infrastructure::InMemory => "providers/docker",
+        Infrastructure::Vsphere => "providers/vsphere",
+    };
+    vec![config.join("default"), config.join(provider)]
 }
 
 /// In which step an object is installed, if a process needs it at all.
@@ -71,7 +80,7 @@ impl Step {
 pub enum Setup {
     /// Nothing.
     ClusterApi,
-    /// Instar, from `config/default` and `config/providers/docker`.
+    /// Instar, from `config/default` and the role for the infrastructure in `config/providers`.
     Instar,
 }
 
@@ -80,7 +89,10 @@ impl Setup {
     pub async fn install(self, mgmt: &Mgmt) -> Result<()> {
         match self {
             Self::ClusterApi => Ok(()),
-            Self::Instar => mgmt.install_instar(&shipped()).await.context("installing Instar"),
+            Self::Instar => {
+                let config = shipped_for(mgmt.built().infrastructure());
+                mgmt.install_instar(&config).await.context("installing Instar")
+            }
         }
     }
 }

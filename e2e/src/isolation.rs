@@ -21,6 +21,7 @@ use crate::{
     binaries::Binary,
     cache::Cache,
     gobuild::{self, Built},
+    infrastructure::Infrastructure,
     ports, prerequisites,
     process::INSIDE,
     procfs,
@@ -154,7 +155,7 @@ pub enum Place {
 ///
 /// To be called first, before threads or connections. Inside it only returns.
 /// `beside` are programs that are built too.
-pub fn enter(name: &str, beside: &[Binary]) -> Result<Place> {
+pub fn enter(name: &str, infrastructure: Infrastructure, beside: &[Binary]) -> Result<Place> {
     let cache = Cache::locate()?;
     if let Some(name) = std::env::var_os(INSIDE) {
         let name: ClusterName = name.to_string_lossy().parse()?;
@@ -164,7 +165,7 @@ pub fn enter(name: &str, beside: &[Binary]) -> Result<Place> {
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let built = prepare(&cache, beside).await?;
+        let built = prepare(&cache, infrastructure, beside).await?;
         let name: ClusterName = format!("{name}-{}", std::process::id()).parse()?;
         let isolation = Isolation::available();
         isolation.check()?;
@@ -177,9 +178,9 @@ pub fn enter(name: &str, beside: &[Binary]) -> Result<Place> {
 }
 
 /// What is to be done outside, where there is a network: checks, builds, cleaning up.
-pub async fn prepare(cache: &Cache, beside: &[Binary]) -> Result<Built> {
+pub async fn prepare(cache: &Cache, infrastructure: Infrastructure, beside: &[Binary]) -> Result<Built> {
     prerequisites::tools()?;
-    let built = gobuild::build(cache, beside).await?;
+    let built = gobuild::build(cache, infrastructure, beside).await?;
     for name in RunDir::sweep(cache)? {
         say(format!("removed what the killed cluster `{name}` left"));
     }

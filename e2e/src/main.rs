@@ -9,6 +9,7 @@ use instar_e2e::{
     choose_tls,
     components::RuntimeSdk,
     failure::describe,
+    infrastructure::Infrastructure,
     instar::Setup,
     isolation,
     progress::say,
@@ -28,12 +29,19 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Build what the cache lacks.
-    Build,
+    Build {
+        /// What makes the machines of its Clusters.
+        #[arg(long, value_enum, default_value = "in-memory")]
+        provider: Infrastructure,
+    },
     /// Start a cluster and wait until it is ready.
     Up {
         /// The cluster's name.
         #[arg(long, default_value = ClusterName::DEFAULT)]
         name: ClusterName,
+        /// What makes the machines of its Clusters.
+        #[arg(long, value_enum, default_value = "in-memory")]
+        provider: Infrastructure,
         /// The RuntimeSDK feature gate of Cluster API's core.
         #[arg(long, value_enum, default_value = "on")]
         runtime_sdk: RuntimeSdk,
@@ -110,15 +118,16 @@ const fn setup(instar: bool) -> Setup {
 async fn run(command: Command) -> Result<ExitCode> {
     let cache = Cache::locate()?;
     match command {
-        Command::Build => {
-            isolation::prepare(&cache, &[]).await?;
+        Command::Build { provider } => {
+            isolation::prepare(&cache, provider, &[]).await?;
         }
         Command::Up {
             name,
+            provider,
             runtime_sdk,
             instar,
         } => {
-            let run = supervisor::up(&cache, &name, runtime_sdk, setup(instar)).await?;
+            let run = supervisor::up(&cache, &name, provider, runtime_sdk, setup(instar)).await?;
             say("`make shell` opens a shell beside it, `make status` shows its processes, `make down` removes it");
             println!("KUBECONFIG={}", run.kubeconfig().display());
         }

@@ -4,6 +4,7 @@
 //! pointed at the process's port on loopback, with our certificate authority.
 
 use std::{
+    collections::BTreeMap,
     ffi::OsStr,
     fs,
     path::{Path, PathBuf},
@@ -14,6 +15,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use kube::{ResourceExt, core::DynamicObject};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tokio::process::Command;
@@ -21,7 +23,9 @@ use tokio::process::Command;
 use crate::{
     binaries::Binary,
     cache::{Cache, short_hex},
-    go, ports,
+    go,
+    infrastructure::Infrastructure,
+    ports,
     progress::{say, spoken},
     versions::GoModule,
 };
@@ -33,7 +37,7 @@ const CA_PLACEHOLDER: &str = "@CA_BUNDLE@";
 const TRANSFORM_VERSION: &str = "1";
 
 /// A provider whose manifests come from a Go module.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Provider {
     /// Cluster API's core.
     Core,
@@ -43,18 +47,63 @@ pub enum Provider {
     ControlPlane,
     /// The infrastructure provider with the in-memory backend.
     Infrastructure,
+    /// Cluster API Provider vSphere, without the kinds of its supervisor mode.
+    Vsphere,
+    /// The vCenter simulator.
+    Simulator,
 }
 
 impl Provider {
-    /// All of them.
-    pub const ALL: [Self; 4] = [Self::Core, Self::Bootstrap, Self::ControlPlane, Self::Infrastructure];
+    /// Those of a management cluster.
+    #[must_use]
+    pub const fn of(infrastructure: Infrastructure) -> &'static [Self] {
+        match infrastructure {
+            Infrastructure::InMemory => &[Self::Core, Self::Bootstrap, Self::ControlPlane, Self::Infrastructure],
+            Infrastructure::Vsphere => &[
+                Self::Core,
+                Self::Bootstrap,
+                Self::ControlPlane,
+                Self::Vsphere,
+                Self::Simulator,
+            ],
+        }
+    }
 
-    const fn name(self) -> &'static str {
+    /// The module of ours that pins them.
+    const fn go_module(self) -> GoModule {
+        match self {
+            Self::Core | Self::Bootstrap | Self::ControlPlane | Self::Infrastructure => GoModule::ClusterApi,
+            Self::Vsphere | Self::Simulator => GoModule::Vsphere,
+        }
+    }
+
+    /// All that are rendered with it, since one directory of the cache has them.
+    const fn rendered_together(self) -> &'static [Self] {
+        match self {
+            Self::Core | Self::Bootstrap | Self::ControlPlane | Self::Infrastructure => {
+                &[Self::Core, Self::Bootstrap, Self::ControlPlane, Self::Infrastructure]
+            }
+            Self::Vsphere | Self::Simulator => &[Self::Vsphere, Self::Simulator],
+        }
+    }
+
+    /// The templates of Clusters and classes that it ships.
+    const fn templates(self) -> &'static [&'static str] {
+        match self {
+            Self::Core | Self::Bootstrap | Self::ControlPlane | Self::Infrastructure | Self::Simulator => &[],
+            Self::Vsphere => &["clusterclass-template.yaml", "cluster-template.yaml"],
+        }
+    }
+
+    /// Its name, and its file's.
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Core => "core",
             Self::Bootstrap => "bootstrap",
             Self::ControlPlane => "control-plane",
             Self::Infrastructure => "infrastructure",
+            Self::Vsphere => "vsphere",
+            Self::Simulator => "simulator",
         }
     }
 
@@ -65,6 +114,8 @@ impl Provider {
             Self::Bootstrap => "bootstrap-kubeadm",
             Self::ControlPlane => "control-plane-kubeadm",
             Self::Infrastructure => "infrastructure-docker",
+            Self::Vsphere => "infrastructure-vsphere",
+            Self::Simulator => "runtime-extension-vcsim",
         }
     }
 
@@ -72,6 +123,8 @@ impl Provider {
         match self {
             Self::Core | Self::Bootstrap | Self::ControlPlane => "sigs.k8s.io/cluster-api",
             Self::Infrastructure => "sigs.k8s.io/cluster-api/test",
+            Self::Vsphere => "sigs.k8s.io/cluster-api-provider-vsphere",
+            Self::Simulator => "sigs.k8s.io/cluster-api-provider-vsphere/test",
         }
     }
 
@@ -81,6 +134,8 @@ impl Provider {
             Self::Bootstrap => "bootstrap/kubeadm/config/default",
             Self::ControlPlane => "controlplane/kubeadm/config/default",
             Self::Infrastructure => "infrastructure/docker/config/default",
+            Self::Vsphere => "config/default",
+            Self::Simulator => "infrastructure/vcsim/config/default",
         }
     }
 
@@ -90,6 +145,8 @@ impl Provider {
             Self::Bootstrap => ports::BOOTSTRAP_WEBHOOKS,
             Self::ControlPlane => ports::CONTROL_PLANE_WEBHOOKS,
             Self::Infrastructure => ports::INFRASTRUCTURE_WEBHOOKS,
+            Self::Vsphere => ports::VSPHERE_WEBHOOKS,
+            Self::Simulator => ports::SIMULATOR_WEBHOOKS,
         }
     }
 }
@@ -131,8 +188,32 @@ impl ServedVersions {
     }
 }
 
-/// Renders what the cache lacks; the result is the directory with one file per provider.
-pub async fn render(cache: &Cache, kubectl: &Path, step: &str) -> Result<PathBuf> {
+/// Renders what the cache lacks of an infrastructure's providers; the result is the file of each.
+pub async fn render(
+    cache: &Cache,
+    kubectl: &Path,
+    infrastructure: Infrastructure,
+    step: &str,
+) -> Result<BTreeMap<Provider, PathBuf>> {
+    let mut files = BTreeMap::new();
+    for provider in Provider::of(infrastructure).iter().copied() {
+        if !files.contains_key(&provider) {
+            let together = provider.rendered_together();
+            let dir = render_together(cache, kubectl, provider.go_module(), together, step).await?;
+            files.extend(together.iter().map(|provider| (*provider, file(&dir, *provider))));
+        }
+    }
+    files.retain(|provider, _| Provider::of(infrastructure).contains(provider));
+    Ok(files)
+}
+
+async fn render_together(
+    cache: &Cache,
+    kubectl: &Path,
+    module: GoModule,
+    providers: &[Provider],
+    step: &str,
+) -> Result<PathBuf> {
     // The name of its directory says what the renderer was built from.
     let renderer = kubectl
         .parent()
@@ -140,22 +221,24 @@ pub async fn render(cache: &Cache, kubectl: &Path, step: &str) -> Result<PathBuf
         .and_then(OsStr::to_str)
         .unwrap_or_default();
     let mut hash = Sha256::new();
-    for part in [&GoModule::ClusterApi.read("go.sum")?, TRANSFORM_VERSION, renderer] {
+    for part in [&module.read("go.sum")?, TRANSFORM_VERSION, renderer] {
         hash.update(part);
     }
     let dir = cache.manifests(&short_hex(&hash.finalize()));
     if dir.is_dir() {
         return Ok(dir);
     }
-    say(format!(
-        "{step} manifests of {} providers: rendering",
-        Provider::ALL.len()
-    ));
+    say(format!("{step} manifests of {} providers: rendering", providers.len()));
     let began = Instant::now();
     let unfinished = dir.with_extension("unfinished");
     fs::create_dir_all(&unfinished)?;
-    for provider in Provider::ALL {
-        let source = module_dir(provider.module()).await?.join(provider.kustomization());
+    for provider in providers.iter().copied() {
+        let root = module_dir(module, provider.module()).await?;
+        for template in provider.templates() {
+            let text = fs::read(root.join("templates").join(template));
+            fs::write(unfinished.join(template), text.with_context(|| (*template).to_owned())?)?;
+        }
+        let source = root.join(provider.kustomization());
         let mut objects = kustomize(kubectl, &source).await?;
         objects.retain(|object| is_for_provider(kind(object)));
         for object in &mut objects {
@@ -166,16 +249,15 @@ pub async fn render(cache: &Cache, kubectl: &Path, step: &str) -> Result<PathBuf
     fs::rename(&unfinished, &dir)?;
     say(format!(
         "{step} manifests of {} providers: rendered in {}",
-        Provider::ALL.len(),
+        providers.len(),
         spoken(began.elapsed())
     ));
     Ok(dir)
 }
 
 /// The objects of a provider, trusting the given authority and labelled as `clusterctl init` does it.
-pub fn load(dir: &Path, provider: Provider, ca_pem: &str) -> Result<Vec<DynamicObject>> {
-    let path = file(dir, provider);
-    let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+pub fn load(path: &Path, provider: Provider, ca_pem: &str) -> Result<Vec<DynamicObject>> {
+    let text = fs::read_to_string(path).with_context(|| path.display().to_string())?;
     let objects: Vec<Value> = serde_json::from_str(&text).with_context(|| path.display().to_string())?;
     let mut objects = trusting(&objects, ca_pem)?;
     for object in &mut objects {
@@ -266,12 +348,12 @@ fn file(dir: &Path, provider: Provider) -> PathBuf {
 }
 
 /// Where Go keeps the sources of a module; downloads them where they are missing.
-async fn module_dir(module: &str) -> Result<PathBuf> {
+async fn module_dir(pinned_by: GoModule, module: &str) -> Result<PathBuf> {
     for command in [
         &["list", "-m", "-f", "{{.Dir}}", module][..],
         &["mod", "download", module],
     ] {
-        let output = go::command(GoModule::ClusterApi)
+        let output = go::command(pinned_by)
             .args(command)
             .output()
             .await
@@ -286,7 +368,7 @@ async fn module_dir(module: &str) -> Result<PathBuf> {
         }
     }
     // The listing came first and empty, so the download just happened.
-    Box::pin(module_dir(module)).await
+    Box::pin(module_dir(pinned_by, module)).await
 }
 
 /// The program that renders: named here so that callers need not know.

@@ -26,6 +26,7 @@ use crate::{
     certificates::{Certificates, replace},
     components::{Component, RuntimeSdk, Site},
     gobuild::Built,
+    infrastructure::Infrastructure,
     kubeconfig::{self, Credentials},
     manifests::{self, Provider, ServedVersions},
     ports,
@@ -85,9 +86,16 @@ impl Mgmt {
         mgmt.launch(Component::CapiCore, site.capi_core(runtime_sdk)?).await?;
         mgmt.launch(Component::Bootstrap, site.bootstrap()?).await?;
         mgmt.launch(Component::ControlPlane, site.control_plane()?).await?;
-        mgmt.launch(Component::Infrastructure, site.infrastructure()?).await?;
-        let rest = Component::MANAGERS.into_iter().chain([Component::ControllerManager]);
+        for (component, launch) in site.infrastructure()? {
+            mgmt.launch(component, launch).await?;
+        }
+        let managers = Component::managers(mgmt.built.infrastructure()).iter().copied();
+        let rest = managers.chain([Component::ControllerManager]);
         try_join_all(rest.map(|component| mgmt.wait_ready(component))).await?;
+        match mgmt.built.infrastructure() {
+            Infrastructure::InMemory => {}
+            Infrastructure::Vsphere => mgmt.start_vcenter().await?,
+        }
         say(format!(
             "all of the management cluster is ready after {}",
             spoken(began.elapsed())
@@ -247,9 +255,9 @@ impl Mgmt {
             (Component::CapiCore, site.capi_core(RuntimeSdk::On)?),
             (Component::Bootstrap, site.bootstrap()?),
             (Component::ControlPlane, site.control_plane()?),
-            (Component::Infrastructure, site.infrastructure()?),
         ];
-        let restarts = launches.into_iter().map(|(component, mut launch)| {
+        let launches = launches.into_iter().chain(site.infrastructure()?);
+        let restarts = launches.map(|(component, mut launch)| {
             launch
                 .arguments
                 .extend(label.map(|label| format!("--watch-filter={label}")));
@@ -359,9 +367,9 @@ impl Mgmt {
 
     async fn install_providers(&self, served: ServedVersions, wanted: fn(&DynamicObject) -> bool) -> Result<()> {
         let mut objects = Vec::new();
-        for provider in Provider::ALL {
+        for provider in Provider::of(self.built.infrastructure()).iter().copied() {
             objects.extend(manifests::load(
-                self.built.manifests(),
+                self.built.manifests(provider)?,
                 provider,
                 self.certificates.authority(),
             )?);

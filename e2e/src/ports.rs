@@ -32,6 +32,14 @@ pub const INFRASTRUCTURE_HEALTH: u16 = 9456;
 pub const SIMULATION: u16 = 19000;
 /// The API server of the first simulated workload cluster; the next ones follow.
 pub const FIRST_WORKLOAD: u16 = 20000;
+/// The webhooks of Cluster API Provider vSphere.
+pub const VSPHERE_WEBHOOKS: u16 = 9447;
+/// The health of Cluster API Provider vSphere.
+pub const VSPHERE_HEALTH: u16 = 9457;
+/// A webhook server without webhooks, which the vCenter simulator opens. It takes no other port.
+pub const SIMULATOR_WEBHOOKS: u16 = 9443;
+/// The health of the vCenter simulator.
+pub const SIMULATOR_HEALTH: u16 = 9453;
 /// Instar's webhooks.
 pub const WEBHOOK: u16 = 9460;
 /// The health of Instar's admission server.
@@ -51,7 +59,7 @@ pub const SECOND_ETCD_PEERS: u16 = 12380;
 pub const SECOND_API_SERVER: u16 = 16443;
 
 /// All that must be free before a cluster starts.
-pub const ALL: [u16; 22] = [
+pub const ALL: [u16; 26] = [
     ETCD,
     ETCD_PEERS,
     API_SERVER,
@@ -64,6 +72,10 @@ pub const ALL: [u16; 22] = [
     BOOTSTRAP_HEALTH,
     CONTROL_PLANE_HEALTH,
     INFRASTRUCTURE_HEALTH,
+    VSPHERE_WEBHOOKS,
+    VSPHERE_HEALTH,
+    SIMULATOR_WEBHOOKS,
+    SIMULATOR_HEALTH,
     SIMULATION,
     FIRST_WORKLOAD,
     WEBHOOK,

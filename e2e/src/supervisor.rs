@@ -19,6 +19,7 @@ use crate::{
     certificates::replace,
     components::RuntimeSdk,
     gobuild::Built,
+    infrastructure::Infrastructure,
     instar::Setup,
     isolation::{self, Isolation},
     manifests::ServedVersions,
@@ -79,7 +80,13 @@ impl Supervisor {
 }
 
 /// Starts a cluster in the background and waits until it is ready.
-pub async fn up(cache: &Cache, name: &ClusterName, runtime_sdk: RuntimeSdk, setup: Setup) -> Result<RunDir> {
+pub async fn up(
+    cache: &Cache,
+    name: &ClusterName,
+    infrastructure: Infrastructure,
+    runtime_sdk: RuntimeSdk,
+    setup: Setup,
+) -> Result<RunDir> {
     let run = RunDir::of(cache, name);
     if run.is_live()? {
         bail!(
@@ -87,7 +94,7 @@ pub async fn up(cache: &Cache, name: &ClusterName, runtime_sdk: RuntimeSdk, setu
                `make up NAME=other` starts another one"
         );
     }
-    let built = isolation::prepare(cache, &[]).await?;
+    let built = isolation::prepare(cache, infrastructure, &[]).await?;
     let isolation = Isolation::available();
     isolation.check()?;
     let mut child = spawn(&run, &built, &isolation, runtime_sdk, setup)?;

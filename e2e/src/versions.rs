@@ -22,6 +22,9 @@ pub enum GoModule {
     Flux,
     /// Helm.
     Helm,
+    /// Cluster API Provider vSphere, which is built on an older Cluster API; its vCenter simulator, and a program of ours
+    /// that asks a vCenter.
+    Vsphere,
 }
 
 impl GoModule {
@@ -33,6 +36,7 @@ impl GoModule {
             Self::ClusterApi => "capi",
             Self::Flux => "flux",
             Self::Helm => "helm",
+            Self::Vsphere => "capv",
         })
     }
 
@@ -42,6 +46,11 @@ impl GoModule {
         match self {
             Self::Kubernetes | Self::ClusterApi | Self::Helm => &[],
             Self::Flux => &["main.go"],
+            Self::Vsphere => &[
+                "vcenter/main.go",
+                "storage-policy-quota/go.mod",
+                "storage-policy-quota/api/v1alpha2/types.go",
+            ],
         }
     }
 
@@ -121,6 +130,8 @@ pub struct Versions {
     pub flux_ssa: Version,
     /// Helm.
     pub helm: Version,
+    /// Cluster API Provider vSphere and its vCenter simulator.
+    pub vsphere: Version,
 }
 
 impl Versions {
@@ -132,6 +143,7 @@ impl Versions {
             cluster_api: GoModule::ClusterApi.requires("sigs.k8s.io/cluster-api")?,
             flux_ssa: GoModule::Flux.requires("github.com/fluxcd/pkg/ssa")?,
             helm: GoModule::Helm.requires("helm.sh/helm/v4")?,
+            vsphere: GoModule::Vsphere.requires("sigs.k8s.io/cluster-api-provider-vsphere")?,
         })
     }
 }

@@ -13,6 +13,7 @@ use std::{collections::BTreeMap, process::ExitCode};
 use clap::Parser;
 use instar_e2e::{
     Result, choose_tls,
+    infrastructure::Infrastructure,
     instar::Setup,
     isolation::{self, Place},
     mgmt::Mgmt,
@@ -39,7 +40,7 @@ struct Arguments {
 fn main() -> Result<ExitCode> {
     let sizes = Arguments::parse().clusters;
     choose_tls();
-    let (run, built) = match isolation::enter("bench-fleet", &[])? {
+    let (run, built) = match isolation::enter("bench-fleet", Infrastructure::InMemory, &[])? {
         Place::Outside(code) => return Ok(code),
         Place::Inside(run, built) => (run, built),
     };

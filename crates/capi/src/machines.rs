@@ -307,7 +307,7 @@ pub struct MachineStatus {
     pub node_ref: Option<NodeReference>,
     /// What the node says of itself.
     pub node_info: NodeInfo,
-    /// What is said of its deletion and of its node.
+    /// What is said of its deletion, its infrastructure and its node.
     pub conditions: MachineConditions,
 }
 
@@ -317,6 +317,9 @@ impl Machine {
 
     /// The condition that says whether its node is ready.
     pub const NODE_READY: &str = "NodeReady";
+
+    /// Whether its infrastructure is ready, with its provider's words if it isn't.
+    pub const INFRASTRUCTURE_READY: &str = "InfrastructureReady";
 
     /// Whether it is what its owner's spec says; the owner's controller writes it.
     pub const UP_TO_DATE: &str = "UpToDate";

@@ -419,6 +419,38 @@ mod tests {
     }
 
     #[test]
+    fn kinds_of_one_name_are_told_apart_by_their_group() {
+        const SUPERVISOR: &str = "vmware.infrastructure.cluster.x-k8s.io";
+        let row = spec(json!({
+            "version": "v1.34.3",
+            "machineImages": [
+                {"kind": "VSphereMachineTemplate", "values": [{"pointer": "/spec/template/spec/template", "value": "path"}]},
+                {"apiGroup": SUPERVISOR, "kind": "VSphereMachineTemplate", "values": [{"pointer": "/spec/template/spec/imageName", "value": "name"}]},
+            ],
+        }));
+        let release = Release::read("r", &row).unwrap();
+        let labels = BTreeMap::new();
+        let values = |group| {
+            let pool = Pool {
+                role: Role::Worker,
+                group,
+                kind: "VSphereMachineTemplate",
+                labels: Labels {
+                    cluster: None,
+                    pool: &labels,
+                },
+            };
+            let values = release.image(&pool).unwrap().iter();
+            values.map(|(at, value)| format!("{at} {value}")).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            values("infrastructure.cluster.x-k8s.io"),
+            [r#"/spec/template/spec/template "path""#]
+        );
+        assert_eq!(values(SUPERVISOR), [r#"/spec/template/spec/imageName "name""#]);
+    }
+
+    #[test]
     fn labels_of_the_cluster_count_under_those_of_the_pool() {
         let template = |cluster: &[(&str, &str)], pool: &[(&str, &str)]| {
             image_under(cluster, Role::Worker, "VSphereMachineTemplate", pool)

@@ -51,6 +51,7 @@ mod value_before;
 mod values;
 mod verification;
 mod way_back;
+mod words;
 
 pub use instar_api::{MinorRollback, OnFailure};
 pub use instar_capi::{Contract, KubeadmAddon, Lifecycle, ManagedBy, WorkerKind};

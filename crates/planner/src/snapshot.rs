@@ -432,7 +432,7 @@ pub enum NodeReadiness {
     },
     /// That isn't known.
     Unknown {
-        /// In Cluster API's words; may be empty.
+        /// In Cluster API's words; may be empty. Of a Machine without a node, why it has none.
         message: String,
     },
 }

@@ -30,6 +30,8 @@ const fn service_account(manager: Component) -> Option<(&'static str, &'static s
             "capi-kubeadm-control-plane-manager",
         )),
         Component::Infrastructure => Some(("capd-system", "capd-manager")),
+        Component::Vsphere => Some(("capv-system", "capv-manager")),
+        Component::Simulator => Some(("vcsim-system", "vcsim-manager")),
         Component::Etcd
         | Component::ApiServer
         | Component::ControllerManager
@@ -49,7 +51,7 @@ impl Mgmt {
     /// Gives each of Cluster API's managers its ServiceAccount. Which rights a manager needs is for
     /// its provider to test, so here it has all of them.
     pub(crate) async fn introduce_managers(&self) -> Result<()> {
-        for manager in Component::MANAGERS {
+        for manager in Component::managers(self.built().infrastructure()).iter().copied() {
             let (namespace, name) = service_account(manager).with_context(|| format!("{manager} has no account"))?;
             let objects = [
                 // A cluster that stands still has Cluster API's definitions alone.

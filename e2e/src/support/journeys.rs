@@ -32,6 +32,7 @@ use crate::{
     components::RuntimeSdk,
     failure::describe,
     gobuild::Built,
+    infrastructure::Infrastructure,
     isolation::{self, Place},
     mgmt::Mgmt,
     progress::{say, spoken},
@@ -355,6 +356,20 @@ pub fn run(setup: Setup, served: ServedVersions, shared_rows: SharedRows, journe
     run_beside(&[], setup, served, shared_rows, journeys)
 }
 
+/// The same on vSphere. The simulator reads Cluster API's kinds at v1beta1.
+#[must_use]
+pub fn run_on_vsphere(setup: Setup, shared_rows: SharedRows, journeys: Vec<Journey>) -> ExitCode {
+    let served = ServedVersions::All;
+    described(try_run(
+        Infrastructure::Vsphere,
+        &[],
+        setup,
+        served,
+        shared_rows,
+        journeys,
+    ))
+}
+
 /// The same, with programs that only these journeys need.
 #[must_use]
 pub fn run_beside(
@@ -364,8 +379,18 @@ pub fn run_beside(
     shared_rows: SharedRows,
     journeys: Vec<Journey>,
 ) -> ExitCode {
-    choose_tls();
-    match try_run(programs, setup, served, shared_rows, journeys) {
+    described(try_run(
+        Infrastructure::InMemory,
+        programs,
+        setup,
+        served,
+        shared_rows,
+        journeys,
+    ))
+}
+
+fn described(ran: Result<ExitCode>) -> ExitCode {
+    match ran {
         Ok(code) => code,
         Err(error) => {
             say(describe(&error));
@@ -375,12 +400,14 @@ pub fn run_beside(
 }
 
 fn try_run(
+    infrastructure: Infrastructure,
     programs: &[Binary],
     setup: Setup,
     served: ServedVersions,
     shared_rows: SharedRows,
     journeys: Vec<Journey>,
 ) -> Result<ExitCode> {
+    choose_tls();
     let mut arguments = Arguments::from_args();
     // Each waits for its turn by itself: whatever the machine, all have a thread to wait in.
     arguments.test_threads.get_or_insert_with(|| journeys.len().max(1));
@@ -393,7 +420,7 @@ fn try_run(
         let listed = journeys.iter().map(named).collect();
         return Ok(libtest_mimic::run(&arguments, listed).exit_code());
     }
-    let (run, built) = match isolation::enter(&format!("test-{}", program_name()), programs)? {
+    let (run, built) = match isolation::enter(&format!("test-{}", program_name()), infrastructure, programs)? {
         Place::Outside(code) => return Ok(code),
         Place::Inside(run, built) => (run, built),
     };

@@ -25,7 +25,7 @@ use kube::{
 use serde_json::Value;
 use tokio::{sync::oneshot, task::JoinSet, time::timeout};
 
-use crate::{progress::say, wait::wait_for};
+use crate::{infrastructure::Infrastructure, progress::say, wait::wait_for};
 
 /// How long the first lists may take.
 const SYNC: Duration = Duration::from_secs(30);
@@ -91,8 +91,8 @@ pub struct MachineRecord {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Kind {
     Machine,
-    DevMachine,
-    DevMachineTemplate,
+    InfrastructureMachine,
+    MachineTemplate,
     KubeadmConfig,
     MachineSet,
     KubeadmControlPlane,
@@ -101,22 +101,25 @@ enum Kind {
 impl Kind {
     const ALL: [Self; 6] = [
         Self::Machine,
-        Self::DevMachine,
-        Self::DevMachineTemplate,
+        Self::InfrastructureMachine,
+        Self::MachineTemplate,
         Self::KubeadmConfig,
         Self::MachineSet,
         Self::KubeadmControlPlane,
     ];
 
-    fn resource(self) -> ApiResource {
+    fn resource(self, infrastructure: Infrastructure) -> ApiResource {
+        const INFRASTRUCTURE: &str = "infrastructure.cluster.x-k8s.io";
         let (group, kind, plural) = match self {
             Self::Machine => ("cluster.x-k8s.io", "Machine", "machines"),
-            Self::DevMachine => ("infrastructure.cluster.x-k8s.io", "DevMachine", "devmachines"),
-            Self::DevMachineTemplate => (
-                "infrastructure.cluster.x-k8s.io",
-                "DevMachineTemplate",
-                "devmachinetemplates",
-            ),
+            Self::InfrastructureMachine => match infrastructure {
+                Infrastructure::InMemory => (INFRASTRUCTURE, "DevMachine", "devmachines"),
+                Infrastructure::Vsphere => (INFRASTRUCTURE, "VSphereMachine", "vspheremachines"),
+            },
+            Self::MachineTemplate => match infrastructure {
+                Infrastructure::InMemory => (INFRASTRUCTURE, "DevMachineTemplate", "devmachinetemplates"),
+                Infrastructure::Vsphere => (INFRASTRUCTURE, "VSphereMachineTemplate", "vspheremachinetemplates"),
+            },
             Self::KubeadmConfig => ("bootstrap.cluster.x-k8s.io", "KubeadmConfig", "kubeadmconfigs"),
             Self::MachineSet => ("cluster.x-k8s.io", "MachineSet", "machinesets"),
             Self::KubeadmControlPlane => (
@@ -195,7 +198,7 @@ impl Book {
     fn source(&self, machine: &DynamicObject) -> Option<&str> {
         let infrastructure = text(machine, "/spec/infrastructureRef/name")?;
         let clone = self
-            .of(Kind::DevMachine)
+            .of(Kind::InfrastructureMachine)
             .find(|entry| entry.last.name_any() == infrastructure)?;
         let source = clone.last.annotations().get("cluster.x-k8s.io/cloned-from-name")?;
         Some(source)
@@ -213,6 +216,7 @@ impl Book {
 pub struct Ledger {
     client: Client,
     namespace: String,
+    infrastructure: Infrastructure,
     book: Arc<Mutex<Book>>,
     _watches: JoinSet<()>,
 }
@@ -228,11 +232,16 @@ impl fmt::Debug for Ledger {
 impl Ledger {
     /// Starts to watch; what happens after this has returned is not missed.
     pub async fn start(client: &Client, namespace: &str) -> Result<Self> {
+        Self::start_on(Infrastructure::InMemory, client, namespace).await
+    }
+
+    /// The same, for the machines of another infrastructure.
+    pub async fn start_on(infrastructure: Infrastructure, client: &Client, namespace: &str) -> Result<Self> {
         let book = Arc::<Mutex<Book>>::default();
         let mut watches = JoinSet::new();
         for kind in Kind::ALL {
             let (sender, synced) = oneshot::channel();
-            let api = Api::namespaced_with(client.clone(), namespace, &kind.resource());
+            let api = Api::namespaced_with(client.clone(), namespace, &kind.resource(infrastructure));
             watches.spawn(watch(kind, api, Arc::clone(&book), sender));
             let synced = timeout(SYNC, synced).await;
             let synced = synced.map_err(|_| {
@@ -246,6 +255,7 @@ impl Ledger {
         Ok(Self {
             client: client.clone(),
             namespace: namespace.to_owned(),
+            infrastructure,
             book,
             _watches: watches,
         })
@@ -255,8 +265,8 @@ impl Ledger {
     pub async fn caught_up(&self) -> Result<()> {
         wait_for("the ledger to have seen what is there", SYNC, || async {
             for kind in Kind::ALL {
-                let api: Api<DynamicObject> =
-                    Api::namespaced_with(self.client.clone(), &self.namespace, &kind.resource());
+                let kind_of = kind.resource(self.infrastructure);
+                let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), &self.namespace, &kind_of);
                 let there = api.list(&ListParams::default()).await?;
                 let there: BTreeSet<_> = there.iter().filter_map(ResourceExt::uid).collect();
                 let seen = self.read()?.there(kind);
@@ -306,7 +316,7 @@ impl Ledger {
     /// Every machine template that a cluster ever had, in the order in which they were made.
     pub fn templates_ever(&self, cluster: &str) -> Result<Vec<TemplateRecord>> {
         let book = self.read()?;
-        let records: Result<Vec<_>> = book.of(Kind::DevMachineTemplate).map(template).collect();
+        let records: Result<Vec<_>> = book.of(Kind::MachineTemplate).map(template).collect();
         let mut templates: Vec<_> = records?
             .into_iter()
             .filter(|template| template.cluster.as_deref() == Some(cluster))
@@ -380,7 +390,7 @@ fn machine(book: &Book, entry: &Entry) -> Result<MachineRecord> {
     let object = &entry.last;
     let name = object.name_any();
     let source = book.source(object).and_then(|source| {
-        book.of(Kind::DevMachineTemplate)
+        book.of(Kind::MachineTemplate)
             .find(|entry| entry.first.name_any() == source)
     });
     Ok(MachineRecord {

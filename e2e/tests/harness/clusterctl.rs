@@ -153,7 +153,11 @@ fn core(scene: &JourneyContext, repository: &Path) -> Result<()> {
     let folder = repository.join("cluster-api/v1.14.0");
     fs::create_dir_all(&folder)?;
     let authority = fs::read_to_string(scene.mgmt.certificates().authority_file())?;
-    let objects = manifests::load(scene.mgmt.built().manifests(), Provider::Core, &authority)?;
+    let objects = manifests::load(
+        scene.mgmt.built().manifests(Provider::Core)?,
+        Provider::Core,
+        &authority,
+    )?;
     let documents: Vec<String> = objects.iter().map(serde_json::to_string).collect::<Result<_, _>>()?;
     fs::write(folder.join("core-components.yaml"), documents.join("\n---\n"))?;
     let metadata = "apiVersion: clusterctl.cluster.x-k8s.io/v1alpha3\nkind: Metadata\nreleaseSeries:\n- {major: 1, minor: 14, contract: v1beta2}\n";

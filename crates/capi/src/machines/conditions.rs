@@ -1,4 +1,4 @@
-//! The conditions of a Machine. There are many Machines, and each has a dozen conditions: three are kept.
+//! The conditions of a Machine. There are many Machines, and each has a dozen conditions: four are kept.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde::{Deserialize, Serialize};
@@ -15,6 +15,8 @@ pub struct MachineConditions {
     pub node_ready: Option<NodeReadyCondition>,
     /// Whether it is what its owner's spec says: `True`, `False` or `Unknown`; empty where nothing says so.
     pub up_to_date: String,
+    /// Why its infrastructure isn't ready, in its provider's words; empty where it is, or where nothing says so.
+    pub infrastructure: String,
 }
 
 /// Whether the node of a Machine is ready. Cluster API writes it in each reconcile of the Machine, whatever it knows, and
@@ -66,6 +68,7 @@ impl From<Vec<WrittenCondition>> for MachineConditions {
                     });
                 }
                 (Machine::UP_TO_DATE, _) => read.up_to_date = condition.status,
+                (Machine::INFRASTRUCTURE_READY, "False") => read.infrastructure = condition.message,
                 (_, _) => {}
             }
         }
@@ -80,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn three_are_kept() {
+    fn four_are_kept() {
         let time = "2026-11-20T12:00:00Z";
         let read: MachineConditions = serde_json::from_value(json!([
             { "type": "Ready", "status": "False", "message": "x", "lastTransitionTime": time },
@@ -88,9 +91,13 @@ mod tests {
             { "type": "NodeReady", "status": "True", "reason": "NodeReady", "lastTransitionTime": time },
             { "type": "UpToDate", "status": "False", "reason": "NotUpToDate", "lastTransitionTime": time },
             { "type": "Deleting", "status": "False", "reason": "NotDeleting", "lastTransitionTime": time },
+            { "type": "InfrastructureReady", "status": "False", "message": "no VM" },
         ]))
         .unwrap();
-        assert_eq!((read.deleting, &*read.up_to_date), (None, "False"));
+        assert_eq!(
+            (read.deleting, &*read.up_to_date, &*read.infrastructure),
+            (None, "False", "no VM")
+        );
         let node_ready = read.node_ready.unwrap();
         assert_eq!((&*node_ready.status, &*node_ready.message), ("True", ""));
         assert_eq!(node_ready.last_transition_time.unwrap().0, time.parse().unwrap());

@@ -56,7 +56,7 @@ enum Text {
     Kubelet,
     Deletion,
     Created,
-    /// Why its node isn't ready.
+    /// Why its node isn't ready; of one without a node, why its infrastructure isn't.
     Unready,
 }
 
@@ -159,9 +159,12 @@ impl From<Machine> for KeptMachine {
         let created = machine.metadata.creation_timestamp.filter(|_| is_kept);
         let created = created.map(|time| time.0.to_string()).unwrap_or_default();
         let (node_is, node_since) = node_is(status.conditions.node_ready.as_ref());
-        // Before it has a node, its phase says enough.
-        let unready = status.conditions.node_ready.as_ref();
-        let unready = unready.filter(|_| node_is != NodeIs::Ready && !node.is_empty());
+        let unready = match status.conditions.node_ready.as_ref() {
+            // Before it has a node, Cluster API waits for its infrastructure alone.
+            _ if node.is_empty() => &*status.conditions.infrastructure,
+            Some(condition) if node_is != NodeIs::Ready => &*condition.message,
+            Some(_) | None => "",
+        };
         let never_joined = node.is_empty() && labels.contains_key(CONTROL_PLANE_LABEL);
         let up_to_date = match status.conditions.up_to_date.as_str() {
             "True" if never_joined => UpToDate::Yes,
@@ -182,7 +185,7 @@ impl From<Machine> for KeptMachine {
                     Text::Kubelet => &status.node_info.kubelet_version,
                     Text::Deletion => deletion.unwrap_or_default(),
                     Text::Created => &created,
-                    Text::Unready => unready.map(|condition| &*condition.message).unwrap_or_default(),
+                    Text::Unready => unready,
                 };
                 texts.extend(
                     text.chars()
@@ -398,6 +401,14 @@ mod tests {
         );
         let nothing = NodeReadiness::Unknown { message: String::new() };
         assert_eq!(of("Unknown", "", Some(time)), nothing);
+        let infrastructure =
+            json!({ "type": "InfrastructureReady", "status": "False", "message": "* VM: no template" });
+        assert_eq!(
+            kept(&json!({}), "v1.33.5", &json!({ "conditions": [infrastructure] })).node_readiness(),
+            NodeReadiness::Unknown {
+                message: "* VM: no template".to_owned()
+            }
+        );
         assert_eq!(kept(&json!({}), "v1.33.5", &json!({})).node_readiness(), nothing);
         assert!(size_of::<KeptMachine>() <= 40, "{}", size_of::<KeptMachine>());
     }

@@ -57,7 +57,13 @@ fn found(waiting: &Waiting, snapshot: &Snapshot) -> Found {
         reason: waiting.reason(),
         kind: kind.to_owned(),
         name: name.to_owned(),
-        message: waiting.to_string(),
+        message: match waiting.words(snapshot) {
+            None => waiting.to_string(),
+            Some(words) => format!(
+                "{waiting}; its infrastructure isn't ready: {}",
+                words.trim_start_matches("* ")
+            ),
+        },
         next: waiting.next(),
         since: waiting.since(snapshot),
     }
@@ -237,6 +243,29 @@ mod tests {
         assert_eq!(
             rows[0].message,
             "Machine m-0 is Provisioning, and its node isn't ready; so it is with Machine m-1, m-2, m-3 and 36 more"
+        );
+    }
+
+    #[test]
+    fn what_the_provider_says_is_told_of_a_machine_without_a_node_once_that_is_for_long() {
+        use instar_planner::{Node, NodeReadiness, Observed};
+
+        let mut seen = snapshot();
+        let Some(Observed::Read(machine)) = seen.machines.first_mut() else {
+            panic!("no machine");
+        };
+        let name = machine.name.clone();
+        (machine.node, machine.created) = (Node::Absent, Some(seen.now));
+        machine.node_readiness = NodeReadiness::Unknown {
+            message: "* VirtualMachineProvisioned: unable to find template".to_owned(),
+        };
+        let message = |seen: &Snapshot| rows(&[], &[not_ready(&name)], seen)[0].message.clone();
+        let plain = format!("Machine {name} is Provisioning, and its node isn't ready");
+        assert_eq!(message(&seen), plain);
+        seen.machine_start = jiff::SignedDuration::ZERO;
+        assert_eq!(
+            message(&seen),
+            format!("{plain}; its infrastructure isn't ready: VirtualMachineProvisioned: unable to find template")
         );
     }
 

@@ -161,6 +161,28 @@ fn the_whole_object() {
 }
 
 #[test]
+fn a_template_of_another_group_stays_in_it() {
+    const GROUP: &str = "vmware.infrastructure.cluster.x-k8s.io";
+    let mut source = source("blue-md-0");
+    source.api_version = format!("{GROUP}/v1beta2");
+    let spec = json!({"template": {"spec": {
+        "className": "best-effort-large", "imageName": "ubuntu-v1.33.5", "storageClass": "gold", "providerID": "vsphere://1",
+    }}});
+    Arc::make_mut(source.content.as_mut().unwrap()).spec = spec;
+    let image = "/spec/template/spec/imageName";
+    let minted = minted(&source, "v1.34.3", &[(image, json!("ubuntu-v1.34.3"))], &[]).unwrap();
+    assert_eq!(
+        (&*minted.template.group, &*minted.template.kind),
+        (GROUP, "VSphereMachineTemplate")
+    );
+    assert_eq!(minted.object["apiVersion"], json!(source.api_version));
+    assert_eq!(
+        minted.object["spec"]["template"]["spec"],
+        json!({"className": "best-effort-large", "imageName": "ubuntu-v1.34.3", "storageClass": "gold"})
+    );
+}
+
+#[test]
 fn the_name_is_of_what_is_rendered_and_for_which_cluster() {
     let name = |source: &Template, image: &str| {
         minted(source, "v1.34.3", &[(IMAGE, json!(image))], &[])

@@ -142,7 +142,7 @@ mod tests {
         fn machine(&mut self, name: &str, made: &Made) {
             let clone = json!({ "cluster.x-k8s.io/cloned-from-name": made.template });
             self.seen(
-                Kind::DevMachine,
+                Kind::InfrastructureMachine,
                 json!({ "metadata": { "name": name, "uid": name, "annotations": clone } }),
             );
             self.seen(
@@ -259,7 +259,7 @@ mod tests {
             .extend(configuration.as_object().unwrap().clone());
         [
             (
-                Kind::DevMachine,
+                Kind::InfrastructureMachine,
                 json!({ "metadata": { "name": name, "uid": name, "annotations": clone } }),
             ),
             (

@@ -1,0 +1,121 @@
+//! A row whose VM template isn't in the vCenter: said in the provider's words, and no running machine is touched. Then
+//! forward to a good row, without a hand on any Machine.
+
+use std::collections::BTreeMap;
+
+use instar_api::{ClusterUpgrade, UpgradePhase};
+use instar_e2e::{
+    Context, Result,
+    progress::say,
+    support::{
+        classic::NAME,
+        journeys::JourneyContext,
+        ledger::{Ledger, Pool},
+        topology::apply_rows,
+        upgrade::{UPGRADE, phase, upgrades},
+    },
+    vcenter::inventory_name,
+    wait::wait_for,
+};
+use kube::api::{Patch, PatchParams};
+use serde_json::{Value, json};
+
+use crate::{
+    classic::{POOL, create},
+    scenery::{Catalog, count},
+};
+
+const RECORD: &str = "forward";
+const NOWHERE: &str = "/DC0/vm/ubuntu-2404-lost-v1.34.3";
+
+pub(crate) async fn stalls_and_goes_forward(scene: JourneyContext) -> Result<()> {
+    let catalog = Catalog::apply(&scene).await?;
+    let (old, new) = (catalog.version(33)?, catalog.version(34)?);
+    apply_rows(&scene, &[lost(&catalog, &new)?]).await?;
+    create(&scene, &catalog).await?;
+    let ledger = count(&scene).await?;
+
+    ask(&scene, &format!("{new}-2")).await?;
+    let words = format!("unable to find template by name \"{NOWHERE}\"");
+    let told = wait_for("the missing VM template to be told", UPGRADE, || async {
+        let upgrade = upgrades(&scene).get(RECORD).await?;
+        let status = upgrade.status.unwrap_or_default();
+        let row = status.health.iter().find(|row| row.message.contains(&words));
+        match row {
+            Some(row) => Ok(format!("{}: {}", row.reason, row.message)),
+            None => Err(serde_json::to_string(&status)?.into()),
+        }
+    })
+    .await?;
+    say(format!("vsphere-missing-template: {told}"));
+    let untouched = BTreeMap::from([
+        ((Pool::ControlPlane, old.clone()), 1),
+        ((Pool::ControlPlane, new.clone()), 1),
+        ((Pool::Workers(POOL.to_owned()), old.clone()), 2),
+    ]);
+    assert_eq!(made(&ledger).await?, untouched);
+    let gone: Vec<String> = ledger
+        .machines_ever(NAME)?
+        .into_iter()
+        .filter(|machine| machine.deleted)
+        .map(|machine| machine.name)
+        .collect();
+    assert_eq!(gone, Vec::<String>::new());
+
+    ask(&scene, &format!("{new}-1")).await?;
+    wait_for("the upgrade to be completed", UPGRADE, || async {
+        let upgrade: ClusterUpgrade = upgrades(&scene).get(RECORD).await?;
+        match phase(&upgrade) {
+            UpgradePhase::Completed => Ok(()),
+            _ => Err(serde_json::to_string(&upgrade.status)?.into()),
+        }
+    })
+    .await?;
+    // The one that never had a VM, and one for each that was there.
+    let forward = BTreeMap::from([
+        ((Pool::ControlPlane, old.clone()), 1),
+        ((Pool::ControlPlane, new.clone()), 2),
+        ((Pool::Workers(POOL.to_owned()), old), 2),
+        ((Pool::Workers(POOL.to_owned()), new.clone()), 2),
+    ]);
+    assert_eq!(made(&ledger).await?, forward);
+    let clones = scene.mgmt.clones().await?;
+    for machine in ledger.machines_ever(NAME)?.iter().filter(|machine| !machine.deleted) {
+        let expected = inventory_name(&catalog.vm_template(&new, &machine.pool)?);
+        assert_eq!(clones.get(&machine.name), Some(&expected), "{}", machine.name);
+    }
+    Ok(())
+}
+
+/// A row of that version that only its name leads to, and whose control plane has no VM template.
+fn lost(catalog: &Catalog, version: &str) -> Result<Value> {
+    let row = catalog.rows.iter().find(|row| row["spec"]["version"] == version);
+    let mut row = row.context("no row of that version")?.clone();
+    row["metadata"]["name"] = json!(format!("{version}-2"));
+    row["spec"]["revision"] = json!(2);
+    row["spec"]["support"] = json!({ "tier": "Preview" });
+    let images = row["spec"]["machineImages"].as_array_mut().context("no images")?;
+    let image = images.iter_mut().find(|image| image["role"] == "ControlPlane");
+    image.context("no image of the control plane")?["values"][0]["value"] = json!(NOWHERE);
+    Ok(row)
+}
+
+async fn ask(scene: &JourneyContext, target: &str) -> Result<()> {
+    let upgrade = json!({
+        "apiVersion": "upgrade.cluster.x-k8s.io/v1alpha1",
+        "kind": "ClusterUpgrade",
+        "metadata": { "name": RECORD },
+        "spec": { "clusterName": NAME, "target": target },
+    });
+    upgrades(scene)
+        .patch(RECORD, &PatchParams::apply("journey").force(), &Patch::Apply(&upgrade))
+        .await?;
+    Ok(())
+}
+
+/// How many machines each pool ever had at each version.
+async fn made(ledger: &Ledger) -> Result<BTreeMap<(Pool, String), usize>> {
+    ledger.caught_up().await?;
+    let groups = ledger.machines_by_version(NAME)?.into_iter();
+    Ok(groups.map(|(group, machines)| (group, machines.len())).collect())
+}

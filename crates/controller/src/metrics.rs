@@ -211,7 +211,7 @@ pub fn register(metrics: &Metrics) {
     Counters::register(metrics).stands_by(LEASE_NAME);
     drop(register_watches(metrics));
     CertificateMetrics::register(metrics).begin();
-    UpgradeMetrics::register(metrics, Arc::default(), Gauge::default(), Taken::all());
+    UpgradeMetrics::register(metrics, Arc::default(), Gauge::default(), Taken::All);
 }
 
 /// Registers how the watches fare.

@@ -17,11 +17,11 @@ use instar_capi::{Machine, MachineDeployment, MachinePool, MachineSet};
 use instar_catalog::Catalogs;
 use instar_serve::{Metrics, Readiness};
 use instar_watch::{
-    Cache, CurrentCatalogs, FirstAnswers, Hooks, KeptSink, Row, Target, Watch, WatchHealth, WatchMetrics, config,
-    watch_kind,
+    Cache, CurrentCatalogs, FirstAnswers, Hooks, KeptSink, Namespaces, Row, Target, Watch, WatchHealth, WatchMetrics,
+    config, watch_kind,
 };
 use jiff::Timestamp;
-use kube::{Api, Client};
+use kube::Client;
 use tokio::task::JoinSet;
 
 use crate::rbac::Watched;
@@ -198,7 +198,7 @@ impl Starting<'_> {
         };
         let mut sink = self.caches.sink::<K>();
         self.watches.spawn(async move {
-            watch_kind(watch, |client, _| Api::all(client), &mut sink).await;
+            watch_kind(watch, &Namespaces::All, &mut sink).await;
             Watches::Of(K::KIND)
         });
     }

@@ -1,5 +1,7 @@
 //! The CustomResourceDefinitions of our kinds: their schema as the API server takes it, without what the derive adds on top.
 
+use std::sync::OnceLock;
+
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;
 use semver::Version;
@@ -64,10 +66,12 @@ impl Definition {
         cleaned(&crd)
     }
 
-    /// The schema of the stored version.
+    /// The schema of the stored version, which is made once.
     #[must_use]
-    pub fn schema(self) -> Value {
-        schema_at(&self.object(), STORED_VERSION).unwrap_or_default()
+    pub fn schema(self) -> &'static Value {
+        static SCHEMAS: [OnceLock<Value>; Definition::ALL.len()] = [const { OnceLock::new() }; Definition::ALL.len()];
+        let made = || schema_at(&self.object(), STORED_VERSION).unwrap_or_default();
+        SCHEMAS[self as usize].get_or_init(made)
     }
 }
 

@@ -340,9 +340,9 @@ impl Starting<'_> {
             kind: resource.to_owned(),
             hooks: CacheHooks(Arc::clone(self.caches), PhantomData::<K>),
         };
-        let namespaces = K::namespaces(self.namespaces);
+        let namespaces = K::Scope::within(K::namespaces(self.namespaces));
         Box::pin(async move {
-            watch_kind(watch, |client, _| K::Scope::api(client, &namespaces), &mut sink).await;
+            watch_kind(watch, &namespaces, &mut sink).await;
             resource
         })
     }

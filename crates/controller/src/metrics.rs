@@ -212,7 +212,7 @@ pub fn register(metrics: &Metrics) {
     Counters::register(metrics).stands_by(LEASE_NAME);
     drop(register_watches(metrics));
     CertificateMetrics::register(metrics).begin();
-    UpgradeMetrics::register(metrics, Arc::default(), Gauge::default(), Taken::all());
+    UpgradeMetrics::register(metrics, Arc::default(), Gauge::default(), Taken::All);
     ReleaseMetrics::register_example(metrics);
 }
 

@@ -5,7 +5,7 @@ use std::{collections::HashMap, fmt, sync::Arc};
 
 use instar_api::{ClusterUpgrade, FinishedMarker, HealthLevel, UpgradeOutcome, UpgradePhase};
 use instar_serve::Metrics;
-use instar_watch::Cache;
+use instar_watch::{Cache, Index};
 use jiff::Timestamp;
 use prometheus_client::{
     collector::Collector,
@@ -32,32 +32,35 @@ pub(crate) struct UpgradeMetrics {
 }
 
 /// Which Clusters are looked after.
-pub(crate) struct Taken(Option<(Arc<Caches>, WatchFilter)>);
+pub(crate) enum Taken {
+    /// All.
+    All,
+    /// Those that a filter takes.
+    By(Arc<Caches>, WatchFilter),
+}
 
 impl Taken {
-    pub(crate) fn all() -> Self {
-        Self(None)
-    }
-
     pub(crate) fn by(caches: &Arc<Caches>, scope: &Scope) -> Self {
         match &scope.filter {
-            WatchFilter::All => Self::all(),
-            filter @ WatchFilter::Label(_) => Self(Some((Arc::clone(caches), filter.clone()))),
+            WatchFilter::All => Self::All,
+            filter @ WatchFilter::Label(_) => Self::By(Arc::clone(caches), filter.clone()),
         }
     }
 
     pub(crate) fn has(&self, group: &Group) -> bool {
-        match (&self.0, group) {
-            (Some((caches, filter)), Group::Cluster(cluster)) => caches.is_taken(filter, cluster),
-            (_, _) => true,
+        match (self, group) {
+            (Self::By(caches, filter), Group::Cluster(cluster)) => caches.is_taken(filter, cluster),
+            (Self::By(..), _) | (Self::All, _) => true,
         }
     }
 }
 
 impl fmt::Debug for Taken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let filter = self.0.as_ref().map(|(_, filter)| filter);
-        f.debug_tuple("Taken").field(&filter).finish()
+        match self {
+            Self::All => f.write_str("All"),
+            Self::By(_, filter) => f.debug_tuple("By").field(filter).finish(),
+        }
     }
 }
 
@@ -75,13 +78,20 @@ impl UpgradeMetrics {
         if self.leader.get() == 0 {
             return counts;
         }
-        // Whether a Cluster is looked after is asked of another cache, and nobody holds two.
-        let mut clusters: Vec<Group> = self.upgrades.read().groups().cloned().collect();
-        clusters.retain(|cluster| self.taken.has(cluster));
-        let upgrades = self.upgrades.read();
-        for cluster in &clusters {
-            let of_cluster: Vec<_> = upgrades.group(cluster).map(|(_, kept)| kept.as_object()).collect();
-            counts.add(&of_cluster);
+        match &self.taken {
+            Taken::All => {
+                let upgrades = self.upgrades.read();
+                counts.add_groups(&upgrades, upgrades.groups());
+            }
+            Taken::By(caches, filter) => {
+                // Whether a Cluster is looked after is asked of another cache, and nobody holds two.
+                let mut groups: Vec<Group> = self.upgrades.read().groups().cloned().collect();
+                groups.retain(|group| match group {
+                    Group::Cluster(cluster) => caches.is_taken(filter, cluster),
+                    Group::Namespace(_) => true,
+                });
+                counts.add_groups(&self.upgrades.read(), &groups);
+            }
         }
         counts
     }
@@ -163,6 +173,19 @@ struct Counts {
 }
 
 impl Counts {
+    fn add_groups<'g>(
+        &mut self,
+        upgrades: &Index<Object<ClusterUpgrade>>,
+        groups: impl IntoIterator<Item = &'g Group>,
+    ) {
+        let mut of_cluster = Vec::new();
+        for group in groups {
+            of_cluster.clear();
+            of_cluster.extend(upgrades.group(group).map(|(_, kept)| kept.as_object()));
+            self.add(&of_cluster);
+        }
+    }
+
     /// Counts the upgrades of one Cluster.
     fn add(&mut self, of_cluster: &[&ClusterUpgrade]) {
         let newest = of_cluster.iter().map(|upgrade| rank(upgrade)).max();
@@ -381,7 +404,7 @@ mod tests {
 
         let metrics = Metrics::default();
         let (upgrades, leader) = (Arc::new(Upgrades::default()), Gauge::default());
-        UpgradeMetrics::register(&metrics, Arc::clone(&upgrades), leader.clone(), Taken::all());
+        UpgradeMetrics::register(&metrics, Arc::clone(&upgrades), leader.clone(), Taken::All);
         let row = Row {
             key: Key::new("n", "up-10"),
             read: Ok(Object::new(upgrade(10, "ControlPlane", &[("Error", 20)]))),

@@ -3,21 +3,19 @@
 //! Nothing is known before the first answer, and then nothing may be written: what older definitions don't have is dropped
 //! without a word. An answer that fails to come later changes nothing.
 
+mod look;
+
 use std::{sync::Arc, time::Duration};
 
-use instar_api::{
-    CrdSkew, Definition, FoundDefinition, INSTAR_VERSION_ANNOTATION, STORED_VERSION, ServerStays, SkewVerdict,
-    instar_version, missing_fields, schema_at,
-};
+use instar_api::{CrdSkew, Definition, ServerStays, SkewVerdict, instar_version};
 use instar_serve::Part;
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::{Api, Client, ResourceExt};
+use kube::Client;
 use tokio::{
     sync::watch,
     time::{Instant, sleep, timeout},
 };
 
-use crate::ErrorText;
+use self::look::{Answer, Reader};
 
 /// What readiness calls the definitions.
 pub const DEFINITIONS: &str = "customresourcedefinitions";
@@ -26,8 +24,6 @@ pub const DEFINITIONS: &str = "customresourcedefinitions";
 const ROUND: Duration = Duration::from_secs(30);
 /// The same while they don't fit, or nothing is known of them.
 const SOON: Duration = Duration::from_secs(5);
-/// How long a call may take.
-const DEADLINE: Duration = Duration::from_secs(15);
 
 /// What is known of the definitions.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -137,9 +133,10 @@ impl Definitions {
     /// Looks again and again, without end. `part` is ready while they fit, and for a while after.
     pub async fn watch(&self, client: &Client, part: &Part, grace: Grace) {
         let mut standing = Standing::new(grace);
+        let mut reader = Reader::new(client);
         loop {
             let before = self.0.borrow().clone();
-            let now = after(&before, look(client).await);
+            let now = after(&before, reader.look().await);
             if now != before {
                 log(&now);
                 self.0.send_replace(now.clone());
@@ -251,13 +248,6 @@ fn after(before: &DefinitionsAre, look: Result<Vec<Answer>, String>) -> Definiti
     }
 }
 
-/// What was found of a definition; nothing where it is missing.
-struct Answer {
-    definition: Definition,
-    uid: Option<String>,
-    found: Option<FoundDefinition>,
-}
-
 fn judged(found: &[Answer]) -> DefinitionsAre {
     let program = instar_version();
     let mut refused = Vec::new();
@@ -281,50 +271,11 @@ fn judged(found: &[Answer]) -> DefinitionsAre {
     }
 }
 
-async fn look(client: &Client) -> Result<Vec<Answer>, String> {
-    let api: Api<CustomResourceDefinition> = Api::all(client.clone());
-    let mut all = Vec::with_capacity(Definition::ALL.len());
-    for definition in Definition::ALL {
-        let name = definition.name();
-        let found = match timeout(DEADLINE, api.get_opt(name)).await {
-            Ok(Ok(found)) => found,
-            Ok(Err(error)) => {
-                return Err(format!(
-                    "cannot get CustomResourceDefinition {name}: {}",
-                    ErrorText(&error)
-                ));
-            }
-            Err(_) => {
-                let seconds = DEADLINE.as_secs();
-                return Err(format!(
-                    "cannot get CustomResourceDefinition {name}: no answer in {seconds} s"
-                ));
-            }
-        };
-        all.push(Answer {
-            definition,
-            uid: found.as_ref().and_then(ResourceExt::uid),
-            found: found.map(|found| read(definition, &found)),
-        });
-    }
-    Ok(all)
-}
-
-fn read(definition: Definition, found: &CustomResourceDefinition) -> FoundDefinition {
-    let stored = found.status.as_ref().and_then(|status| status.stored_versions.clone());
-    // What can't be written as JSON has no fields; it can't come from an API server.
-    let value = serde_json::to_value(found).unwrap_or_default();
-    let theirs = schema_at(&value, STORED_VERSION).unwrap_or_default();
-    FoundDefinition {
-        version: found.annotations().get(INSTAR_VERSION_ANNOTATION).cloned(),
-        stored: stored.unwrap_or_default(),
-        missing_fields: missing_fields(&theirs, &definition.schema()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
+
+    use instar_api::{FoundDefinition, STORED_VERSION};
 
     use super::*;
 
@@ -361,16 +312,6 @@ mod tests {
             ),
             "{refused:?}"
         );
-    }
-
-    #[test]
-    fn what_is_applied_reads_as_what_it_was_made_from() {
-        for definition in Definition::ALL {
-            let object: CustomResourceDefinition = serde_json::from_value(definition.object()).unwrap();
-            let found = read(definition, &object);
-            assert_eq!(found.missing_fields, BTreeSet::new(), "{definition:?}");
-            assert_eq!(CrdSkew::of(Some(&found), &instar_version()), CrdSkew::Same);
-        }
     }
 
     #[test]

@@ -4,7 +4,6 @@ use kube::{
     Client,
     core::GroupVersion,
     discovery::{ApiResource, oneshot},
-    error::DiscoveryError,
 };
 
 use crate::is_not_found;
@@ -25,21 +24,37 @@ pub async fn find_resource(
     version: Version<'_>,
     kind: &str,
 ) -> Result<Option<ApiResource>, kube::Error> {
-    let found = match version {
-        Version::Recommended => oneshot::group(client, group).await,
-        Version::Exactly(version) => oneshot::pinned_group(client, &GroupVersion::gv(group, version)).await,
+    let (found, version) = match version {
+        Version::Recommended => {
+            let Some(version) = recommended(client, group).await? else {
+                return Ok(None);
+            };
+            (
+                oneshot::pinned_group(client, &GroupVersion::gv(group, &version)).await?,
+                version,
+            )
+        }
+        Version::Exactly(version) => match oneshot::pinned_group(client, &GroupVersion::gv(group, version)).await {
+            Ok(found) => (found, version.to_owned()),
+            Err(error) if is_not_found(&error) => return Ok(None),
+            Err(error) => return Err(error),
+        },
     };
-    match found {
-        Ok(group) => Ok(match version {
-            Version::Recommended => group.recommended_kind(kind).map(|(resource, _)| resource),
-            Version::Exactly(version) => group
-                .versioned_resources(version)
-                .into_iter()
-                .map(|(resource, _)| resource)
-                .find(|resource| resource.kind == kind),
-        }),
-        Err(kube::Error::Discovery(DiscoveryError::MissingApiGroup(_) | DiscoveryError::EmptyApiGroup(_))) => Ok(None),
-        Err(error) if is_not_found(&error) && version != Version::Recommended => Ok(None),
-        Err(error) => Err(error),
+    let resources = found.versioned_resources(&version).into_iter();
+    let mut resources = resources.map(|(resource, _)| resource);
+    Ok(resources.find(|resource| resource.kind == kind))
+}
+
+/// The version that the API server recommends; nothing where it has no such group. It alone is asked for its kinds: a group
+/// of Cluster API's has three versions, and the server isn't ready before the last answer.
+async fn recommended(client: &Client, group: &str) -> Result<Option<String>, kube::Error> {
+    if group.is_empty() {
+        return Ok(Some("v1".to_owned()));
     }
+    let groups = client.list_api_groups().await?.groups;
+    let Some(found) = groups.into_iter().find(|found| found.name == group) else {
+        return Ok(None);
+    };
+    let version = found.preferred_version.or_else(|| found.versions.into_iter().next());
+    Ok(version.map(|version| version.version))
 }

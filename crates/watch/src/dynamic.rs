@@ -339,10 +339,9 @@ impl<E: DynamicKept> DynamicWatches<E> {
             kind: Arc::clone(&kind),
         };
         let namespaces = self.namespaces.get().cloned().unwrap_or_default();
-        let api = |client, resource: &ApiResource| namespaces.api::<E::Object>(client, resource);
         select! {
             () = kind.stop.cancelled() => {}
-            () = watch_kind(watch, api, &mut sink) => {}
+            () = watch_kind(watch, &namespaces, &mut sink) => {}
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Objects that may not be as their kind's definition here says.
 
+mod field;
+
 use std::{borrow::Cow, collections::BTreeMap};
 
 use instar_capi::{Reference, labels::CLUSTER_NAME, owning_clusters};
@@ -35,7 +37,13 @@ pub struct Unreadable {
 }
 
 impl Unreadable {
-    /// The whole of it, since what couldn't be decoded is looked for by other means.
+    /// The whole of it, since what couldn't be decoded is looked for by other means. The error is of one without a name.
+    fn read(text: &RawValue, error: String) -> Result<Self, String> {
+        let object: Value = serde_json::from_str(text.get()).map_err(|error| error.to_string())?;
+        let nameless = format!("an object without a name: {error}");
+        Self::new(&object, error).ok_or(nameless)
+    }
+
     fn new(object: &Value, error: String) -> Option<Self> {
         let metadata = metadata(object.get("metadata")?)?;
         let spec = object.get("spec");
@@ -113,25 +121,17 @@ fn drop_unread(metadata: &mut ObjectMeta) {
 
 impl<'de, K: Resource + DeserializeOwned> Deserialize<'de> for Guarded<K> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        // In an event of a watch API servers write the type before the object, so it is text here too: were it the
-        // other way round, serde would have read the object before, and this were an error.
         let text = Box::<RawValue>::deserialize(deserializer)?;
-        if let Ok(mut decoded) = serde_json::from_str::<K>(text.get()) {
-            drop_unread(decoded.meta_mut());
-            return Ok(Self(Ok(decoded)));
-        }
-        // Once more, slower, for which field it is.
-        let object: Value = serde_json::from_str(text.get()).map_err(D::Error::custom)?;
-        match serde_path_to_error::deserialize(&object) {
-            Ok(decoded) => Ok(Self(Ok(decoded))),
-            Err(error) => {
-                let error = error.to_string();
-                let unreadable = Unreadable::new(&object, error.clone());
-                let unreadable =
-                    unreadable.ok_or_else(|| D::Error::custom(format!("an object without a name: {error}")))?;
-                Ok(Self(Err(Box::new(unreadable))))
+        let error = match serde_json::from_str::<K>(text.get()) {
+            Ok(mut decoded) => {
+                drop_unread(decoded.meta_mut());
+                return Ok(Self(Ok(decoded)));
             }
-        }
+            Err(error) => field::explain(text.get(), &error),
+        };
+        Unreadable::read(&text, error)
+            .map(|unreadable| Self(Err(Box::new(unreadable))))
+            .map_err(D::Error::custom)
     }
 }
 
@@ -173,7 +173,6 @@ impl<K: Resource> Resource for Guarded<K> {
 #[cfg(test)]
 mod tests {
     use instar_capi::MachineDeployment;
-    use kube::core::{ObjectList, WatchEvent};
     use serde_json::json;
 
     use super::*;
@@ -247,21 +246,6 @@ mod tests {
         let metadata = read(object).0.unwrap().metadata;
         assert_eq!(metadata.managed_fields, None);
         assert_eq!(metadata.annotations.unwrap().into_keys().collect::<Vec<_>>(), ["a"]);
-    }
-
-    /// An event of a watch names its type first, and the object is text behind it.
-    #[test]
-    fn it_is_read_out_of_a_list_and_out_of_an_event() {
-        let object = r#"{"metadata": {"name": "md"}, "spec": {"clusterName": "c"}}"#;
-        let event = format!(r#"{{"type": "ADDED", "object": {object}}}"#);
-        let name = |guarded: &Guarded<MachineDeployment>| guarded.0.as_ref().unwrap().spec.cluster_name.clone();
-        match serde_json::from_str(&event).unwrap() {
-            WatchEvent::Added(guarded) => assert_eq!(name(&guarded), "c"),
-            event => panic!("{event:?}"),
-        }
-        let list = format!(r#"{{"metadata": {{"resourceVersion": "7"}}, "items": [{object}]}}"#);
-        let list: ObjectList<Guarded<MachineDeployment>> = serde_json::from_str(&list).unwrap();
-        assert_eq!(list.items.iter().map(name).collect::<Vec<_>>(), ["c"]);
     }
 
     #[test]

@@ -1,20 +1,23 @@
 //! The one loop that watches a kind.
 
-use std::{fmt::Debug, pin::pin, time::Duration};
+use std::time::Duration;
 
-use futures::{Stream, StreamExt};
+use futures::{StreamExt, stream::BoxStream};
 use kube::{
-    Api, Client, Resource,
+    Client, Resource,
     discovery::ApiResource,
     runtime::{
         utils::Backoff,
-        watcher::{self, DefaultBackoff, Error, Event, watcher},
+        watcher::{self, DefaultBackoff, Error, Event},
     },
 };
 use serde::de::DeserializeOwned;
 use tokio::time::{sleep, timeout};
 
-use crate::{Counts, ErrorText, Sink, Unavailable, Version, WatchHealth, WatchState, find_resource, is_not_found};
+use crate::{
+    Counts, ErrorText, Namespaces, Sink, Unavailable, Version, WatchHealth, WatchState, find_resource, is_not_found,
+    text::{self, Decoding, Extent, Text, TextSink},
+};
 
 /// A watch is ended by the API server after this many seconds, with a bookmark shortly before, and
 /// goes on from there without a list. kube gives one up that says nothing for 5 s more: so that a
@@ -113,7 +116,7 @@ pub struct Watch {
 
 /// What comes after an error of a watch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum OnError {
+enum OnError {
     /// Another try, later each time.
     Retry,
     /// Another try, and what failed before doesn't count.
@@ -124,22 +127,26 @@ pub(crate) enum OnError {
 
 /// Why a watch was given up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Ended {
+enum Ended {
     /// The API server says that it doesn't know the resource.
     NotFound,
     /// The account has no right to the resource, which may be another one at the next try.
     Forbidden,
     /// There are no more events, as only in tests.
     Events,
+    /// An object is of no kind at all.
+    Unreadable,
 }
 
-/// Watches a kind for as long as the future is polled.
-///
-/// `api` makes the client of the resource that was found.
-pub async fn watch_kind<O>(mut watch: Watch, api: impl Fn(Client, &ApiResource) -> Api<O>, sink: &mut impl Sink<O>)
+/// Watches a kind for as long as the future is polled, in these namespaces.
+pub async fn watch_kind<O>(watch: Watch, namespaces: &Namespaces, sink: &mut impl Sink<O>)
 where
-    O: Resource + Clone + Debug + DeserializeOwned + Send + 'static,
+    O: Resource + DeserializeOwned,
 {
+    watch_texts(watch, namespaces, Extent::of::<O>(), &mut Decoding::into(sink)).await;
+}
+
+async fn watch_texts(mut watch: Watch, namespaces: &Namespaces, extent: Extent, sink: &mut dyn TextSink) {
     let mut backoff = DefaultBackoff::default();
     let mut resource = match &watch.target {
         Target::Fixed(resource) => Some(resource.clone()),
@@ -151,14 +158,16 @@ where
             None => discover(&mut watch, sink).await,
         };
         if let Some(found) = found {
-            let events = watcher(api(watch.client.clone(), &found), watch.config.clone());
+            let config = watch.config.clone();
+            let events = text::events(watch.client.clone(), &found, namespaces, extent, config);
             let ended = follow(&mut watch, &found.plural, events, sink, &mut backoff).await;
             // Where discovery finds the kind, its answer is used at the next try.
             resource = match ended {
                 Ended::NotFound => discover(&mut watch, sink).await,
+                Ended::Unreadable => Some(found),
                 Ended::Forbidden | Ended::Events => None,
             };
-            if resource.is_some() {
+            if resource.is_some() && ended == Ended::NotFound {
                 watch.fail(sink, "list", "HTTP 404, though discovery finds the kind");
             }
         }
@@ -167,7 +176,7 @@ where
 }
 
 /// The resource of the kind. Where there is none, the sink hears why.
-async fn discover<O>(watch: &mut Watch, sink: &mut impl Sink<O>) -> Option<ApiResource> {
+async fn discover(watch: &mut Watch, sink: &mut dyn TextSink) -> Option<ApiResource> {
     match watch.target.find(&watch.client).await {
         Ok(Some(resource)) => return Some(resource),
         Ok(None) => match watch.presence {
@@ -194,18 +203,18 @@ async fn discover<O>(watch: &mut Watch, sink: &mut impl Sink<O>) -> Option<ApiRe
 }
 
 impl Watch {
-    fn fail<O>(&mut self, sink: &mut impl Sink<O>, doing: &str, why: &str) {
+    fn fail(&mut self, sink: &mut dyn TextSink, doing: &str, why: &str) {
         self.health.failed(why);
         tracing::warn!(kind = self.target.name(), "Cannot {doing} objects, trying again: {why}");
         sink.set_state(WatchState::Unavailable(Unavailable::Failing));
     }
 
-    fn count<O>(&mut self, sink: &impl Sink<O>) {
+    fn count(&mut self, sink: &dyn TextSink) {
         self.health.counts(sink.counts());
     }
 
     /// Tells of an error, and says what comes next.
-    fn on_error<O>(&mut self, error: &Error, plural: &str, sink: &mut impl Sink<O>) -> OnError {
+    fn on_error(&mut self, error: &Error, plural: &str, sink: &mut dyn TextSink) -> OnError {
         if is_expired(error) {
             tracing::info!(kind = self.target.name(), "Watch is too old, listing again");
             return OnError::Relist;
@@ -241,14 +250,13 @@ impl Watch {
 ///
 /// The back-off is kept here, and not by kube's `default_backoff`: that one starts over at every
 /// `Init`, which comes before each attempt to list, so a list that fails would be retried at once.
-pub(crate) async fn follow<O>(
+async fn follow(
     watch: &mut Watch,
     plural: &str,
-    events: impl Stream<Item = Result<Event<O>, Error>>,
-    sink: &mut impl Sink<O>,
+    mut events: BoxStream<'_, Result<Event<Text>, Error>>,
+    sink: &mut dyn TextSink,
     backoff: &mut DefaultBackoff,
 ) -> Ended {
-    let mut events = pin!(events);
     let mut is_listing = true;
     loop {
         let event = match timeout(QUIET, events.next()).await {
@@ -272,7 +280,11 @@ pub(crate) async fn follow<O>(
                     Event::Apply(_) | Event::Delete(_) => (true, false),
                 };
                 is_listing = is_list && !shows;
-                sink.apply(event);
+                if let Err(error) = sink.apply(event) {
+                    watch.fail(sink, "decode", &error.to_string());
+                    sink.abandon_list();
+                    return Ended::Unreadable;
+                }
                 if shows {
                     backoff.reset();
                     sink.set_state(WatchState::Watching);

@@ -35,6 +35,7 @@ pub mod rbac;
 mod shared_texts;
 mod sink;
 mod state;
+mod text;
 
 pub use cache::{Cache, Hooks, Kept, KeptSink, Lookup};
 pub use catalog::CurrentCatalogs;

@@ -17,28 +17,25 @@ pub enum Namespaces {
 }
 
 /// The scope of a kind that is known when this is compiled: whether its objects have a namespace.
-pub trait ScopeOf<K> {
-    /// Of the kind's objects in these namespaces.
-    fn api(client: Client, namespaces: &Namespaces) -> Api<K>;
+pub trait ScopeOf {
+    /// Where the kind's objects are, if others are looked at in these namespaces.
+    fn within(namespaces: Namespaces) -> Namespaces;
 }
 
-impl<K: Resource<DynamicType = (), Scope = Self>> ScopeOf<K> for NamespaceResourceScope {
-    fn api(client: Client, namespaces: &Namespaces) -> Api<K> {
-        match namespaces {
-            Namespaces::All => Api::all(client),
-            Namespaces::One(namespace) => Api::namespaced(client, namespace),
-        }
+impl ScopeOf for NamespaceResourceScope {
+    fn within(namespaces: Namespaces) -> Namespaces {
+        namespaces
     }
 }
 
-impl<K: Resource<DynamicType = (), Scope = Self>> ScopeOf<K> for ClusterResourceScope {
-    fn api(client: Client, _: &Namespaces) -> Api<K> {
-        Api::all(client)
+impl ScopeOf for ClusterResourceScope {
+    fn within(_: Namespaces) -> Namespaces {
+        Namespaces::All
     }
 }
 
 impl Namespaces {
-    /// Of a kind that is found by references, whose objects have a namespace.
+    /// The client for the objects there.
     #[must_use]
     pub fn api<K>(&self, client: Client, resource: &ApiResource) -> Api<K>
     where

@@ -14,7 +14,7 @@ use std::{
 use axum::http::{Request, Response};
 use futures::stream;
 use instar_serve::{Metrics, Readiness};
-use kube::{Api, Client, CustomResource, client::Body, discovery::ApiResource};
+use kube::{Client, CustomResource, client::Body};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
@@ -213,8 +213,7 @@ impl Fixture {
             hooks: (),
         };
         tokio::spawn(async move {
-            let api = |client, _: &ApiResource| Api::all(client);
-            watch_kind(watch, api, &mut sink).await;
+            watch_kind(watch, &Namespaces::All, &mut sink).await;
         });
         Self {
             cache,

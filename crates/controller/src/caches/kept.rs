@@ -55,14 +55,7 @@ pub(crate) enum Group {
 
 /// A kind that is watched from the start.
 pub(crate) trait Cached:
-    Resource<DynamicType = (), Scope: ScopeOf<Guarded<Self>>>
-    + Clone
-    + Debug
-    + Serialize
-    + DeserializeOwned
-    + Send
-    + Sync
-    + 'static
+    Resource<DynamicType = (), Scope: ScopeOf> + Clone + Debug + Serialize + DeserializeOwned + Send + Sync + 'static
 {
     /// Its watch.
     const WATCHED: Watched;

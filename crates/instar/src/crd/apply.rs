@@ -78,8 +78,8 @@ pub(super) async fn refuse_losses(client: &Client) -> Result<(), Error> {
         })?;
         let ours = definition.schema();
         let theirs = schema_at(&found, STORED_VERSION).unwrap_or_default();
-        if !missing_fields(&ours, &theirs).is_empty() {
-            note_losses(client, definition, &kind, &ours, &mut losses).await?;
+        if !missing_fields(ours, &theirs).is_empty() {
+            note_losses(client, definition, &kind, ours, &mut losses).await?;
         }
     }
     match losses.listed() {

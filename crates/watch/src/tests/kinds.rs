@@ -34,6 +34,30 @@ async fn an_object_that_cannot_be_decoded_stops_nothing_else() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_list_with_an_object_that_has_no_name_is_no_list() {
+    let nameless = json!({"metadata": {}, "spec": 1});
+    let server = Server::with(|answers| answers.things = vec![thing("good", &json!(1)), nameless.clone()]);
+    let watched = Fixture::of(INSTALL, &server);
+    until("it is tried", || watched.metric("watch_errors_total") != "0").await;
+    assert!(!watched.readiness.awaited().is_empty());
+    assert_ne!(watched.get("good"), Lookup::Present(1));
+    sleep(Duration::from_mins(10)).await;
+    let tries = server.now().lists.len();
+    assert!((5..80).contains(&tries), "{tries} lists in ten minutes");
+
+    server.now().things.pop();
+    until("it is listed", || watched.get("good") == Lookup::Present(1)).await;
+    // And what comes later changes nothing that was listed.
+    server
+        .now()
+        .events
+        .push_back(json!({"type": "ADDED", "object": {"metadata": {"resourceVersion": "9"}, "spec": 1}}));
+    let errors = watched.metric("watch_errors_total");
+    until("it fails", || watched.metric("watch_errors_total") != errors).await;
+    assert_eq!(watched.get("good"), Lookup::Present(1));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_kind_that_is_not_served_is_empty_until_it_comes() {
     let server = Server::with(|answers| {
         answers.serves_the_kind = false;

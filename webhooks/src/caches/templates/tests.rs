@@ -94,7 +94,7 @@ impl Server {
                     answers.watches.push((Instant::now(), query.to_owned()));
                     return match (answers.watches_fail, answers.events.pop_front()) {
                         (Some(code), _) => Some(refusal(code)),
-                        (None, Some(event)) => Some((200, event.to_string())),
+                        (None, Some(event)) => Some((200, as_sent(&event))),
                         (None, None) => None,
                     };
                 }
@@ -114,6 +114,11 @@ impl Server {
         };
         Some((200, body.to_string()))
     }
+}
+
+/// As API servers write an event: its type first.
+fn as_sent(event: &Value) -> String {
+    format!(r#"{{"type":{},"object":{}}}"#, event["type"], event["object"])
 }
 
 fn refusal(code: u16) -> (u16, String) {

@@ -134,9 +134,16 @@ mod tests {
 
     use super::*;
 
-    /// An API server with definitions, and what was read of it: a name, and whether the whole of it.
+    /// An API server with definitions.
     #[derive(Clone, Default)]
-    struct Server(Arc<Mutex<(BTreeMap<String, Value>, Vec<String>)>>);
+    struct Server(Arc<Mutex<State>>);
+
+    #[derive(Default)]
+    struct State {
+        objects: BTreeMap<String, Value>,
+        /// What was read: a kind, and whether the whole of its definition.
+        reads: Vec<String>,
+    }
 
     impl Server {
         fn with_ours() -> Self {
@@ -151,11 +158,15 @@ mod tests {
             object["metadata"]["resourceVersion"] = json!(resource_version);
             object["metadata"]["uid"] = json!("uid");
             object["status"] = json!({"storedVersions": [STORED_VERSION]});
-            self.0.lock().unwrap().0.insert(definition.name().to_owned(), object);
+            self.0
+                .lock()
+                .unwrap()
+                .objects
+                .insert(definition.name().to_owned(), object);
         }
 
         fn delete(&self, definition: Definition) {
-            self.0.lock().unwrap().0.remove(definition.name());
+            self.0.lock().unwrap().objects.remove(definition.name());
         }
 
         fn client(&self) -> Client {
@@ -176,8 +187,8 @@ mod tests {
             let is_metadata = accept.unwrap_or_default().contains("as=PartialObjectMetadata;");
             let kind = name.split('.').next().unwrap();
             let what = if is_metadata { "metadata" } else { "all" };
-            state.1.push(format!("{what} of {kind}"));
-            match state.0.get(name) {
+            state.reads.push(format!("{what} of {kind}"));
+            match state.objects.get(name) {
                 None => (
                     404,
                     json!({"kind": "Status", "status": "Failure", "reason": "NotFound", "code": 404}),
@@ -194,7 +205,7 @@ mod tests {
 
         /// What was read since the last call.
         fn reads(&self) -> Vec<String> {
-            std::mem::take(&mut self.0.lock().unwrap().1)
+            std::mem::take(&mut self.0.lock().unwrap().reads)
         }
     }
 

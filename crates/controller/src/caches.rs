@@ -4,6 +4,7 @@
 
 mod classes;
 mod control_planes;
+mod fleet;
 mod infrastructure_pools;
 mod kept;
 mod machines;

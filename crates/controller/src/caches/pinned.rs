@@ -1,15 +1,12 @@
-//! Which releases Clusters are pinned to, and which versions their Machines have: for the metrics, of all Clusters at once.
+//! Which releases a Cluster is pinned to, as the metrics ask it of all Clusters at once.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::BTreeMap;
 
-use instar_api::{KubernetesRelease, RELEASES_ANNOTATION};
+use instar_api::RELEASES_ANNOTATION;
 use instar_capi::Cluster;
 use instar_domain::KubeVersion;
-use instar_watch::Key;
 use kube::ResourceExt;
 use serde::Deserialize;
-
-use super::{Caches, Group};
 
 /// Of the pins, what is read here. The values, which are most of it, are skipped.
 #[derive(Deserialize)]
@@ -35,50 +32,12 @@ pub(super) fn text(cluster: &Cluster) -> Box<str> {
 /// A version with its release, as texts.
 pub(crate) type Pinned = (String, String);
 
-fn read(text: &str) -> Vec<Pinned> {
+/// Of what [`text`] has written.
+pub(super) fn read(text: &str) -> Vec<Pinned> {
     let lines = text.lines().filter_map(|line| line.split_once(' '));
     lines
         .map(|(version, release)| (version.to_owned(), release.to_owned()))
         .collect()
-}
-
-impl Caches {
-    /// What is asked of each release, by its name.
-    pub(crate) fn each_release<T>(&self, ask: impl Fn(&str, &KubernetesRelease) -> Option<T>) -> Vec<T> {
-        let releases = self.releases.read();
-        let rows = releases.entries();
-        rows.filter_map(|(key, row)| ask(key.name(), row.as_object())).collect()
-    }
-
-    /// Each Cluster with its pins, lowest first.
-    pub(crate) fn pinned_releases(&self) -> Vec<(Key, Vec<Pinned>)> {
-        let clusters = self.clusters.read();
-        let pinned = clusters.entries();
-        pinned
-            .map(|(key, cluster)| (key.clone(), read(cluster.pinned())))
-            .collect()
-    }
-
-    /// Of each Cluster that has Machines, which of these versions they have.
-    pub(crate) fn running_versions(&self, of: &BTreeSet<String>) -> HashMap<Key, BTreeSet<String>> {
-        let machines = self.machines.read();
-        let mut running = HashMap::new();
-        for group in machines.groups() {
-            let Group::Cluster(cluster) = group else {
-                continue;
-            };
-            let mut versions = BTreeSet::new();
-            for (_, machine) in machines.group(group) {
-                if let Some(version) = machine.version().filter(|version| of.contains(*version))
-                    && !versions.contains(version)
-                {
-                    versions.insert(version.to_owned());
-                }
-            }
-            running.insert(cluster.clone(), versions);
-        }
-        running
-    }
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Known defects of dependencies, by the RustSec advisory database.
+//! Known defects of dependencies, by the `RustSec` advisory database.
 
 use std::{
     collections::BTreeSet,

@@ -2,13 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::Result;
 use cargo_metadata::{Metadata, Package};
 use semver::VersionReq;
 
 use super::{Violation, policy::Bans};
 
-pub(super) fn check(policy: &Bans, packages: &[&Package], metadata: &Metadata) -> Result<Vec<Violation>> {
+pub(super) fn check(policy: &Bans, packages: &[&Package], metadata: &Metadata) -> Vec<Violation> {
     let mut found = Vec::new();
     for package in packages {
         let banned = policy.deny.iter().filter(|banned| banned.crates.has(package));
@@ -60,5 +59,5 @@ pub(super) fn check(policy: &Bans, packages: &[&Package], metadata: &Metadata) -
             )
         }));
     }
-    Ok(found)
+    found
 }

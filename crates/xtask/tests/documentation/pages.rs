@@ -27,9 +27,9 @@ pub fn pages() -> Vec<Page> {
     let folder = root().join("docs");
     let mut paths: Vec<String> = fs::read_dir(folder)
         .unwrap()
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .filter(|name| name.ends_with(".md"))
-        .map(|name| format!("docs/{name}"))
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "md"))
+        .map(|path| format!("docs/{}", path.file_name().unwrap().to_str().unwrap()))
         .chain(OTHERS.map(str::to_owned))
         .collect();
     paths.sort();

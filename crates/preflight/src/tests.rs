@@ -142,6 +142,7 @@ fn well() -> Snapshot {
             namespace: "n".to_owned(),
             name: "c".to_owned(),
             uid: "1".to_owned(),
+            created: None,
             generation: 4,
             lifecycle: Lifecycle::Active,
             kind: ClusterKind::Classic(Box::default()),

@@ -1,11 +1,7 @@
 //! The table of docs/reference/crd-skew.md, row by row: a definition that is so, and what the running controller makes of it.
 
 use instar_api::{CrdSkew, Definition, INSTAR_VERSION_ANNOTATION, SkewVerdict};
-use instar_e2e::{
-    Context, Result,
-    support::journeys::JourneyContext,
-    wait::wait_for,
-};
+use instar_e2e::{Context, Result, support::journeys::JourneyContext, wait::wait_for};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::{
     Api,
@@ -74,7 +70,8 @@ async fn make(scene: &JourneyContext, row: CrdSkew) -> Result<()> {
     let program: Version = env!("CARGO_PKG_VERSION").parse()?;
     let (major, minor) = (program.major, program.minor);
     let name = DEFINITION.name();
-    let annotated = |version: Option<String>| json!({ "metadata": { "annotations": { INSTAR_VERSION_ANNOTATION: version } } });
+    let annotated =
+        |version: Option<String>| json!({ "metadata": { "annotations": { INSTAR_VERSION_ANNOTATION: version } } });
     match row {
         CrdSkew::Missing => {
             definitions(scene).delete(name, &DeleteParams::default()).await?;
@@ -83,15 +80,28 @@ async fn make(scene: &JourneyContext, row: CrdSkew) -> Result<()> {
         CrdSkew::UnknownStored => stored_at_another_version(scene).await,
         CrdSkew::NewerMinor => patch(scene, name, &annotated(Some(format!("v{major}.{}.0", minor + 1)))).await,
         CrdSkew::OlderMinor => {
-            let older = if minor > 0 { format!("v{major}.{}.99", minor - 1) } else { "v0.0.99".to_owned() };
+            let older = if minor > 0 {
+                format!("v{major}.{}.99", minor - 1)
+            } else {
+                "v0.0.99".to_owned()
+            };
             patch(scene, name, &annotated(Some(older))).await
         }
         CrdSkew::MissingFields => {
             let mut versions = versions();
-            fields(&mut versions)?.remove(FIELD).context("the schema has no such field")?;
+            fields(&mut versions)?
+                .remove(FIELD)
+                .context("the schema has no such field")?;
             patch(scene, name, &json!({ "spec": { "versions": versions } })).await
         }
-        CrdSkew::NewerPatch => patch(scene, name, &annotated(Some(format!("v{major}.{minor}.{}", program.patch + 1)))).await,
+        CrdSkew::NewerPatch => {
+            patch(
+                scene,
+                name,
+                &annotated(Some(format!("v{major}.{minor}.{}", program.patch + 1))),
+            )
+            .await
+        }
         // What comes before a release is older than it.
         CrdSkew::OlderPatch => patch(scene, name, &annotated(Some(format!("v{program}-rc.1")))).await,
         CrdSkew::UnknownOrigin => patch(scene, name, &annotated(None)).await,
@@ -109,7 +119,8 @@ async fn stored_at_another_version(scene: &JourneyContext) -> Result<()> {
     patch(scene, DEFINITION.name(), &json!({ "spec": { "versions": versions } })).await?;
     let stored = json!({ "status": { "storedVersions": [versions[0]["name"], "v1alpha9"] } });
     let api = definitions(scene);
-    api.patch_status(DEFINITION.name(), &PatchParams::default(), &Patch::Merge(&stored)).await?;
+    api.patch_status(DEFINITION.name(), &PatchParams::default(), &Patch::Merge(&stored))
+        .await?;
     Ok(())
 }
 
@@ -118,10 +129,14 @@ async fn reset(scene: &JourneyContext) -> Result<()> {
     let api = definitions(scene);
     if let Some(found) = api.get_opt(DEFINITION.name()).await? {
         let versions = versions();
-        let stored = found.status.and_then(|status| status.stored_versions).unwrap_or_default();
+        let stored = found
+            .status
+            .and_then(|status| status.stored_versions)
+            .unwrap_or_default();
         if stored.len() > 1 {
             let only = json!({ "status": { "storedVersions": [versions[0]["name"]] } });
-            api.patch_status(DEFINITION.name(), &PatchParams::default(), &Patch::Merge(&only)).await?;
+            api.patch_status(DEFINITION.name(), &PatchParams::default(), &Patch::Merge(&only))
+                .await?;
         }
     }
     let (done, said) = instar(scene, &["crd", "--apply"]).await?;
@@ -139,5 +154,6 @@ fn versions() -> Value {
 
 fn fields(versions: &mut Value) -> Result<&mut serde_json::Map<String, Value>> {
     let spec = versions.pointer_mut("/0/schema/openAPIV3Schema/properties/spec/properties");
-    spec.and_then(Value::as_object_mut).context("the schema of spec has no properties")
+    spec.and_then(Value::as_object_mut)
+        .context("the schema of spec has no properties")
 }

@@ -71,7 +71,7 @@ mod tests {
     #[test]
     fn every_command_has_its_section() {
         let command = Command::new("a").subcommand(Command::new("b").subcommand(Command::new("c")));
-        let page = page(command);
+        let page = page("Command line", command);
         let sections: Vec<&str> = page.lines().filter(|line| line.starts_with("## ")).collect();
         assert_eq!(sections, ["## a", "## a b", "## a b c"]);
     }

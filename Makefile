@@ -160,6 +160,7 @@ release: prerequisites ## Write what a release ships into OUT (VERSION=v0.1.0 IM
 	INSTAR_DEPENDENCIES=$(CARGO_TARGET_DIR)/dependencies.s \
 	RUSTFLAGS="-C target-feature=+crt-static $(SMALL) --remap-path-prefix=$(CURDIR)=/instar --remap-path-prefix=$(CARGO_HOME)=/cargo" \
 		cargo build --release --locked -p instar --bin instar --target $(STATIC)
+	@case "$$(uname -sm)" in "Linux $(firstword $(subst -, ,$(STATIC)))") $(CARGO_TARGET_DIR)/$(STATIC)/release/instar --version >/dev/null;; esac # Built with a glibc before 2.36, it doesn't start.
 	@cargo run --quiet -p xtask -- release --version $(VERSION) --image $(IMAGE) --provider $(PROVIDER) \
 		--program $(CARGO_TARGET_DIR)/$(STATIC)/release/instar --epoch $$(git log -1 --format=%ct) --out $(OUT)
 

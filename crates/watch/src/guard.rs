@@ -1,5 +1,6 @@
 //! Objects that may not be as their kind's definition here says.
 
+mod cut;
 mod field;
 
 use std::{borrow::Cow, collections::BTreeMap};
@@ -38,8 +39,8 @@ pub struct Unreadable {
 
 impl Unreadable {
     /// The whole of it, since what couldn't be decoded is looked for by other means. The error is of one without a name.
-    fn read(text: &RawValue, error: String) -> Result<Self, String> {
-        let object: Value = serde_json::from_str(text.get()).map_err(|error| error.to_string())?;
+    fn read(text: &str, error: String) -> Result<Self, String> {
+        let object = serde_json::from_str(text).unwrap_or_else(|_| cut::cut(text));
         let nameless = format!("an object without a name: {error}");
         Self::new(&object, error).ok_or(nameless)
     }
@@ -122,14 +123,26 @@ fn drop_unread(metadata: &mut ObjectMeta) {
 impl<'de, K: Resource + DeserializeOwned> Deserialize<'de> for Guarded<K> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = Box::<RawValue>::deserialize(deserializer)?;
-        let error = match serde_json::from_str::<K>(text.get()) {
-            Ok(mut decoded) => {
-                drop_unread(decoded.meta_mut());
-                return Ok(Self(Ok(decoded)));
-            }
-            Err(error) => field::explain(text.get(), &error),
+        let decode = |text: &str| {
+            let mut decoded = serde_json::from_str::<K>(text)?;
+            drop_unread(decoded.meta_mut());
+            Ok::<_, serde_json::Error>(decoded)
         };
-        Unreadable::read(&text, error)
+        let error = match decode(text.get()) {
+            Ok(decoded) => return Ok(Self(Ok(decoded))),
+            Err(error) => error,
+        };
+        // Who wrote which fields is never read, but may be what can't be: it is as deep as the deepest field, also of one
+        // that is unknown here. To leave it out costs something, so most objects are decoded with it.
+        let shorter = cut::without_managed_fields(text.get());
+        let (text, error) = match shorter.as_deref() {
+            None => (text.get(), error),
+            Some(shorter) => match decode(shorter) {
+                Ok(decoded) => return Ok(Self(Ok(decoded))),
+                Err(error) => (shorter, error),
+            },
+        };
+        Unreadable::read(text, field::explain(text, &error))
             .map(|unreadable| Self(Err(Box::new(unreadable))))
             .map_err(D::Error::custom)
     }

@@ -281,7 +281,7 @@ async fn follow(
                 };
                 is_listing = is_list && !shows;
                 if let Err(error) = sink.apply(event) {
-                    watch.fail(sink, "decode", &error.to_string());
+                    watch.fail(sink, "decode", &error);
                     sink.abandon_list();
                     return Ended::Unreadable;
                 }

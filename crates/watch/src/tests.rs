@@ -36,6 +36,8 @@ const GROUP: &str = "example.org";
 #[serde(default)]
 struct ThingSpec {
     size: u32,
+    /// Of any depth.
+    any: Value,
 }
 
 /// Its size.

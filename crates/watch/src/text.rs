@@ -14,7 +14,7 @@ use kube::{
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use serde_json::value::RawValue;
 
-use crate::{Counts, Namespaces, Sink, WatchState};
+use crate::{Counts, Key, Namespaces, Sink, WatchState};
 
 /// An object, not decoded yet.
 pub(crate) type Text = Box<RawValue>;
@@ -65,8 +65,8 @@ fn texts<W>(
 
 /// Takes in what a watch brings as text.
 pub(crate) trait TextSink: Send {
-    /// The error is of an object that can't be decoded and has no name either.
-    fn apply(&mut self, event: Event<Text>) -> Result<(), serde_json::Error>;
+    /// The error says which object can't be decoded, as far as it says that itself, and why.
+    fn apply(&mut self, event: Event<Text>) -> Result<(), String>;
 
     fn abandon_list(&mut self);
 
@@ -91,8 +91,8 @@ impl<'s, O, S: Sink<O>> Decoding<'s, O, S> {
 }
 
 impl<O: DeserializeOwned, S: Sink<O>> TextSink for Decoding<'_, O, S> {
-    fn apply(&mut self, event: Event<Text>) -> Result<(), serde_json::Error> {
-        let decode = |text: Text| serde_json::from_str::<O>(text.get());
+    fn apply(&mut self, event: Event<Text>) -> Result<(), String> {
+        let decode = |text: Text| serde_json::from_str::<O>(text.get()).map_err(|error| with_name(&text, &error));
         let event = match event {
             Event::Apply(text) => Event::Apply(decode(text)?),
             Event::Delete(text) => Event::Delete(decode(text)?),
@@ -212,6 +212,32 @@ impl<W: Asks> Resource for Object<W> {
     }
 }
 
+/// An error of decoding, with the object's namespace and name in front.
+fn with_name(text: &RawValue, error: &serde_json::Error) -> String {
+    #[derive(Deserialize, Default)]
+    #[serde(default)]
+    struct Outer {
+        metadata: Inner,
+    }
+    #[derive(Deserialize, Default)]
+    #[serde(default)]
+    struct Inner {
+        namespace: Option<String>,
+        name: Option<String>,
+    }
+    // What has neither, or none that is text, is named by nothing.
+    let Outer { metadata } = serde_json::from_str(text.get()).unwrap_or_default();
+    let (namespace, name) = (
+        metadata.namespace.unwrap_or_default(),
+        metadata.name.unwrap_or_default(),
+    );
+    if namespace.is_empty() && name.is_empty() {
+        error.to_string()
+    } else {
+        format!("{}: {error}", Key::new(&namespace, &name))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use kube::core::{ObjectList, WatchEvent};
@@ -241,6 +267,24 @@ mod tests {
         for text in [json!({"metadata": {}}), json!({}), json!(1), json!({"metadata": 1})] {
             let text = serde_json::value::to_raw_value(&text).unwrap();
             assert_eq!(resource_version_of(&text), ObjectMeta::default());
+        }
+    }
+
+    #[test]
+    fn an_error_names_the_object() {
+        for (text, named) in [
+            (
+                json!({"metadata": {"namespace": "ns", "name": "md", "managedFields": 1}}),
+                "ns/md: ",
+            ),
+            (json!({"metadata": {"name": "c"}, "spec": 1}), "c: "),
+            (json!({"metadata": {"namespace": "ns"}}), "ns/: "),
+            (json!({"metadata": {"name": 1}}), ""),
+            (json!([]), ""),
+        ] {
+            let text = serde_json::value::to_raw_value(&text).unwrap();
+            let error = serde_json::from_str::<u8>("true").unwrap_err();
+            assert_eq!(with_name(&text, &error), format!("{named}{error}"));
         }
     }
 }

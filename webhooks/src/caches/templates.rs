@@ -13,7 +13,7 @@ use instar_admission::{
 };
 use instar_api::RELEASE_LABEL;
 use instar_capi::{labels::CLUSTER_NAME, owning_clusters};
-use instar_watch::{DynamicWatches, Entry, FirstAnswers, Kept, Key, Row, Unreadable, WatchMetrics, config};
+use instar_watch::{DynamicWatches, Entry, FirstAnswers, Guarded, Kept, Key, Row, Unreadable, WatchMetrics, config};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{
     Client, Resource,
@@ -144,9 +144,9 @@ impl Templates {
     pub(super) fn put(&self, object: &Value) -> Result<(), serde_json::Error> {
         let kind = kind_of(object);
         self.machine
-            .fill(&kind, [Template::keep(DynamicObject::deserialize(object)?)]);
+            .fill(&kind, [Template::keep(Guarded::deserialize(object)?)]);
         self.bootstrap
-            .fill(&kind, [Template::keep(Metadata::deserialize(object)?)]);
+            .fill(&kind, [Template::keep(Guarded::deserialize(object)?)]);
         Ok(())
     }
 
@@ -188,27 +188,25 @@ impl AsTemplate for Metadata {
 }
 
 impl<O: AsTemplate> Kept for Template<O> {
-    type Object = O;
+    type Object = Guarded<O>;
 
-    fn keep(object: O) -> Row<Self> {
-        let key = Key::of(&object);
-        let (metadata, spec) = object.parts();
-        let mut clusters: Vec<String> = owning_clusters(&metadata).map(str::to_owned).collect();
-        let labels = metadata.labels.unwrap_or_default();
-        if clusters.is_empty() {
-            clusters.extend(labels.get(CLUSTER_NAME).cloned());
-        }
-        Row {
-            key,
-            read: Ok(Self {
+    fn keep(object: Self::Object) -> Row<Self> {
+        Row::of(object, |object| {
+            let (metadata, spec) = object.parts();
+            let mut clusters: Vec<String> = owning_clusters(&metadata).map(str::to_owned).collect();
+            let labels = metadata.labels.unwrap_or_default();
+            if clusters.is_empty() {
+                clusters.extend(labels.get(CLUSTER_NAME).cloned());
+            }
+            Self {
                 seen: Arc::new(CachedTemplate {
                     clusters,
                     release: labels.get(RELEASE_LABEL).cloned(),
                     spec,
                 }),
                 of: PhantomData,
-            }),
-        }
+            }
+        })
     }
 }
 

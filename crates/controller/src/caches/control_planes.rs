@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use instar_watch::{Entry, Kept, Key, Row, Unreadable};
+use instar_watch::{Entry, Guarded, Kept, Key, Row, Unreadable};
 use kube::core::DynamicObject;
 use serde_json::{Map, Value};
 
-use super::kept::{Group, groups_of_clusters, slim};
+use super::kept::{Group, groups_of_clusters, groups_of_unreadable, slim};
 
 /// What Cluster API's contract says of every control plane, at either version; all else is dropped.
 const SPEC: [&str; 3] = ["version", "replicas", "machineTemplate"];
@@ -45,32 +45,29 @@ impl Entry for ForeignControlPlane {
         size_of_val(&*self.object) + self.object.data.to_string().len()
     }
 
-    /// Any object can be decoded; what it says is read when it is asked for.
-    fn groups_of_unreadable(_: &Key, _: &Unreadable) -> Vec<Group> {
-        Vec::new()
+    fn groups_of_unreadable(key: &Key, unreadable: &Unreadable) -> Vec<Group> {
+        groups_of_unreadable(key, unreadable)
     }
 }
 
 impl Kept for ForeignControlPlane {
-    type Object = DynamicObject;
+    type Object = Guarded<DynamicObject>;
 
-    fn keep(mut object: DynamicObject) -> Row<Self> {
-        let key = Key::of(&object);
-        let clusters = groups_of_clusters(&object.metadata);
-        let spec = part(&mut object.data, "spec", &SPEC);
-        let status = part(&mut object.data, "status", &STATUS);
-        object.data = [("spec", spec), ("status", status)]
-            .into_iter()
-            .filter_map(|(name, part)| Some((name.to_owned(), part?)))
-            .collect::<Map<_, _>>()
-            .into();
-        Row {
-            key,
-            read: Ok(Self {
+    fn keep(object: Self::Object) -> Row<Self> {
+        Row::of(object, |mut object| {
+            let clusters = groups_of_clusters(&object.metadata);
+            let spec = part(&mut object.data, "spec", &SPEC);
+            let status = part(&mut object.data, "status", &STATUS);
+            object.data = [("spec", spec), ("status", status)]
+                .into_iter()
+                .filter_map(|(name, part)| Some((name.to_owned(), part?)))
+                .collect::<Map<_, _>>()
+                .into();
+            Self {
                 object: Arc::new(slim(object)),
                 clusters,
-            }),
-        }
+            }
+        })
     }
 }
 
@@ -90,7 +87,7 @@ mod tests {
 
     #[test]
     fn what_the_contract_names_is_kept_and_nothing_else() {
-        let object: DynamicObject = serde_json::from_value(json!({
+        let object: Guarded<DynamicObject> = serde_json::from_value(json!({
             "apiVersion": "controlplane.cluster.x-k8s.io/v1beta1",
             "kind": "KThreesControlPlane",
             "metadata": {"name": "c", "namespace": "n", "annotations": {"big": "one"},
@@ -108,5 +105,35 @@ mod tests {
             json!({"spec": {"version": "v1.33.1"}, "status": {"version": "v1.33.1"}})
         );
         assert_eq!(kept.metadata.annotations, Some(std::collections::BTreeMap::new()));
+    }
+
+    /// jiff knows no time after the last day but one of the year 9999, and Kubernetes does.
+    #[test]
+    fn a_time_that_cannot_be_read_wakes_the_owner_where_it_matters() {
+        const TIME: &str = "9999-12-31T23:59:59Z";
+        let row = |field: &str, value: Value| {
+            let mut object = json!({
+                "apiVersion": "controlplane.cluster.x-k8s.io/v1beta1",
+                "kind": "KThreesControlPlane",
+                "metadata": {"name": "c", "namespace": "n", "labels": {"cluster.x-k8s.io/cluster-name": "a-hash"},
+                    "ownerReferences": [{"apiVersion": "cluster.x-k8s.io/v1beta2", "kind": "Cluster", "name": "blue", "uid": "u"}]},
+                "spec": {"version": "v1.33.1"},
+            });
+            object["metadata"][field] = value;
+            ForeignControlPlane::keep(serde_json::from_value(object).unwrap())
+        };
+        let clusters = ["a-hash", "blue"].map(|name| Group::Cluster(Key::new("n", name)));
+        let written = row("managedFields", json!([{"manager": "m", "time": TIME}]));
+        assert_eq!(written.groups(), clusters);
+        assert_eq!(
+            written.read.unwrap().get().data,
+            json!({"spec": {"version": "v1.33.1"}}),
+            "who wrote it isn't read"
+        );
+        let created = row("creationTimestamp", json!(TIME));
+        assert_eq!(created.groups(), clusters);
+        assert_eq!(created.key, Key::new("n", "c"));
+        let error = created.read.unwrap_err().error;
+        assert!(error.starts_with("metadata.creationTimestamp: "), "{error}");
     }
 }

@@ -3,13 +3,13 @@
 use instar_api::{LEFT_ANNOTATION, RENDERED_ANNOTATION};
 use instar_capi::{self as capi, Lifecycle, labels::PAUSED};
 use instar_planner::{InfrastructurePool, LeftMark, ManagedBy, Object, PausedBy, ResourceVersion};
-use instar_watch::{Entry, Kept, Key, Row, Unreadable};
+use instar_watch::{Entry, Guarded, Kept, Key, Row, Unreadable};
 use kube::{ResourceExt, core::DynamicObject, discovery::ApiResource};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
-    kept::{Group, groups_of_clusters, lifecycle},
+    kept::{Group, groups_of_clusters, groups_of_unreadable, lifecycle},
     packed::Packed,
 };
 use crate::fields::{condition, observed_generation};
@@ -128,23 +128,19 @@ impl Entry for KeptInfrastructurePool {
         self.fields.heap_bytes() + size_of_val(&*self.clusters)
     }
 
-    /// Any object can be decoded; what it says is read when it is asked for.
-    fn groups_of_unreadable(_: &Key, _: &Unreadable) -> Vec<Group> {
-        Vec::new()
+    fn groups_of_unreadable(key: &Key, unreadable: &Unreadable) -> Vec<Group> {
+        groups_of_unreadable(key, unreadable)
     }
 }
 
 impl Kept for KeptInfrastructurePool {
-    type Object = DynamicObject;
+    type Object = Guarded<DynamicObject>;
 
-    fn keep(object: DynamicObject) -> Row<Self> {
-        Row {
-            key: Key::of(&object),
-            read: Ok(Self {
-                clusters: groups_of_clusters(&object.metadata),
-                fields: Packed::new(&Fields::from(object)),
-            }),
-        }
+    fn keep(object: Self::Object) -> Row<Self> {
+        Row::of(object, |object| Self {
+            clusters: groups_of_clusters(&object.metadata),
+            fields: Packed::new(&Fields::from(object)),
+        })
     }
 }
 
@@ -158,7 +154,7 @@ mod tests {
     const MARK: &str = r#"{"upgrade":"up","since":"2026-11-20T11:00:00Z","paused":"2026-11-20T12:00:00Z"}"#;
 
     fn kept(annotations: &Value, status: &Value) -> (Vec<Group>, InfrastructurePool) {
-        let object: DynamicObject = serde_json::from_value(json!({
+        let object: Guarded<DynamicObject> = serde_json::from_value(json!({
             "apiVersion": "infrastructure.cluster.x-k8s.io/v1beta2", "kind": "ExampleMachinePool",
             "metadata": {
                 "name": "mp", "namespace": "n", "generation": 3, "resourceVersion": "7", "annotations": annotations,

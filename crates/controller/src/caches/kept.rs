@@ -194,6 +194,15 @@ pub(super) fn groups_of_clusters(metadata: &ObjectMeta) -> Box<[Group]> {
     groups.collect()
 }
 
+/// The same of an object that can't be decoded, and the Cluster that its spec names.
+pub(super) fn groups_of_unreadable(key: &Key, unreadable: &Unreadable) -> Vec<Group> {
+    let mut groups = groups_of_clusters(&unreadable.metadata).into_vec();
+    let cluster = unreadable.cluster.iter().map(|name| of_cluster(key, name));
+    let others: Vec<_> = cluster.filter(|cluster| !groups.contains(cluster)).collect();
+    groups.extend(others);
+    groups
+}
+
 pub(super) fn of_cluster(key: &Key, cluster: &str) -> Group {
     Group::Cluster(Key::new(key.namespace(), cluster))
 }

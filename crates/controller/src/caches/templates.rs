@@ -6,12 +6,12 @@ use std::collections::BTreeMap;
 use instar_api::{RELEASE_LABEL, ROLE_LABEL, SOURCE_LABEL};
 use instar_capi::labels::CLUSTER_NAME;
 use instar_planner::{Lifecycle, ResourceVersion};
-use instar_watch::{Entry, Kept, Key, Row, Unreadable};
+use instar_watch::{Entry, Guarded, Kept, Key, Row, Unreadable};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::core::{DynamicObject, PartialObjectMeta};
 
-use super::kept::{Group, groups_of_clusters};
+use super::kept::{Group, groups_of_clusters, groups_of_unreadable};
 
 /// The labels that are kept.
 const LABELS: [&str; 4] = [CLUSTER_NAME, RELEASE_LABEL, ROLE_LABEL, SOURCE_LABEL];
@@ -61,19 +61,15 @@ impl Entry for TemplateMetadata {
         texts + size_of_val(&*self.clusters) + self.labels.len() * 2 * size_of::<String>()
     }
 
-    /// Metadata alone can be decoded whatever the kind.
-    fn groups_of_unreadable(_: &Key, _: &Unreadable) -> Vec<Group> {
-        Vec::new()
+    fn groups_of_unreadable(key: &Key, unreadable: &Unreadable) -> Vec<Group> {
+        groups_of_unreadable(key, unreadable)
     }
 }
 
 impl Kept for TemplateMetadata {
-    type Object = PartialObjectMeta<DynamicObject>;
+    type Object = Guarded<PartialObjectMeta<DynamicObject>>;
 
     fn keep(object: Self::Object) -> Row<Self> {
-        Row {
-            key: Key::of(&object),
-            read: Ok(Self::new(object.metadata)),
-        }
+        Row::of(object, |object| Self::new(object.metadata))
     }
 }

@@ -5,6 +5,9 @@ use std::collections::BTreeMap;
 
 use serde_json::value::RawValue;
 
+/// An object may be of any depth, and its path goes into log lines and messages.
+const MOST_STEPS: usize = 32;
+
 /// The error with the path of the field in front.
 pub(super) fn explain(text: &str, error: &serde_json::Error) -> String {
     let position = format!(" at line {} column {}", error.line(), error.column());
@@ -30,8 +33,13 @@ fn offset(text: &str, line: usize, column: usize) -> Option<usize> {
 /// The innermost value that reaches there. A value is refused when it has been read, a list or an object before its
 /// bracket has: so no two values, of which neither is in the other, reach the same place.
 fn path(text: &str, at: usize) -> String {
-    let (mut path, mut value) = (String::new(), text);
+    let (mut path, mut value, mut steps) = (String::new(), text, 0);
     while let Some((step, inner)) = step(text, value, at) {
+        if steps == MOST_STEPS {
+            path.push_str("...");
+            break;
+        }
+        steps += 1;
         if !(path.is_empty() || step.starts_with('[')) {
             path.push('.');
         }
@@ -140,6 +148,14 @@ mod tests {
         ] {
             assert_explained(text, explained);
         }
+    }
+
+    #[test]
+    fn a_long_path_is_cut() {
+        let error = serde_json::from_str::<serde_json::Value>(&"[".repeat(200)).unwrap_err();
+        let text = "[".repeat(200) + &"]".repeat(200);
+        let path = "[0]".repeat(MOST_STEPS);
+        assert_eq!(explain(&text, &error), format!("{path}...: recursion limit exceeded"));
     }
 
     #[test]

@@ -33,6 +33,56 @@ async fn an_object_that_cannot_be_decoded_stops_nothing_else() {
     assert_eq!(server.now().lists.len(), 1);
 }
 
+/// `serde_json` reads 128 levels.
+#[tokio::test(start_paused = true)]
+async fn an_object_that_is_too_deep_stops_nothing_else() {
+    let deep = (0..200).fold(json!(1), |inner, _| json!({"f:a": inner}));
+    let written = |name: &str| {
+        let mut object = thing(name, &json!(1));
+        object["metadata"]["managedFields"] = json!([{"manager": "m", "operation": "Apply", "fieldsV1": deep.clone()}]);
+        object
+    };
+    let owner = json!({"apiVersion": "example.org/v1", "kind": "Thing", "name": "owner", "uid": "u"});
+    let too_deep = |name: &str| {
+        let mut object = written(name);
+        object["metadata"]["ownerReferences"] = json!([owner]);
+        object["spec"]["any"] = deep.clone();
+        object
+    };
+    let server = Server::with(|answers| {
+        answers.things = vec![too_deep("listed-spec"), written("listed"), thing("good", &json!(1))];
+    });
+    let watched = Fixture::of(INSTALL, &server);
+    let assert_unreadable = |name: &str| {
+        let index = watched.cache.read();
+        let unreadable = index.unreadable(&Key::new("ns", name)).unwrap();
+        assert!(unreadable.error.starts_with("spec.any.f:a."), "{}", unreadable.error);
+        assert!(
+            unreadable.error.ends_with(": recursion limit exceeded"),
+            "{}",
+            unreadable.error
+        );
+        assert_eq!(unreadable.cluster.as_deref(), Some("c"));
+        let metadata = &unreadable.metadata;
+        assert_eq!(metadata.name.as_deref(), Some(name));
+        assert_eq!(json!(metadata.labels), json!({"cluster.x-k8s.io/cluster-name": "c"}));
+        assert_eq!(json!(metadata.owner_references), json!([owner]));
+    };
+    until("the list is in", || watched.get("good") == Lookup::Present(1)).await;
+    assert_eq!(watched.get("listed"), Lookup::Present(1));
+    assert_unreadable("listed-spec");
+
+    for object in [too_deep("event-spec"), written("event"), thing("good", &json!(2))] {
+        let event = json!({"type": "MODIFIED", "object": object});
+        server.now().events.push_back(event);
+    }
+    until("the events are in", || watched.get("good") == Lookup::Present(2)).await;
+    assert_eq!(watched.get("event"), Lookup::Present(1));
+    assert_unreadable("event-spec");
+    assert_eq!(server.now().lists.len(), 1);
+    assert_eq!(watched.metric("watch_errors_total"), "0");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_list_with_an_object_that_has_no_name_is_no_list() {
     let nameless = json!({"metadata": {}, "spec": 1});

@@ -272,6 +272,28 @@ async fn events_change_what_is_seen() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_template_that_cannot_be_decoded_hides_no_other() {
+    for sort in [TemplateType::Machine, TemplateType::Bootstrap] {
+        let mut bad = template("bad", "a");
+        bad["metadata"]["creationTimestamp"] = json!("9999-12-31T23:59:59Z");
+        let server = Server::with(|answers| answers.templates = vec![bad, owned(template("good", "a"), "one")]);
+        let watched = Fixture::of(sort, &server);
+        let spec = match sort {
+            TemplateType::Machine => r#"{"template":{"spec":{"image":"a"}}}"#,
+            TemplateType::Bootstrap => "",
+        };
+        watched.until("good", &seen(&["one"], spec)).await;
+        let Lookup::Unavailable(why) = watched.get("bad") else {
+            panic!("{sort:?}")
+        };
+        assert!(
+            why.starts_with("it can't be decoded: metadata.creationTimestamp: "),
+            "{why}"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_may_not_be_listed_is_said_and_tried_again() {
     let server = Server::with(|answers| answers.lists_fail = Some(403));
     let watched = Fixture::of(TemplateType::Machine, &server);

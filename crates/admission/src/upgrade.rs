@@ -60,13 +60,17 @@ pub fn judge(edit: Edit<'_, ClusterUpgrade>, state: &dyn ClusterState) -> Vec<Fi
     let cluster = state.cluster(namespace, cluster_name);
     findings.extend(no_restart(edit, cluster.as_deref()));
     // What is over, or a record that follows, does nothing of its own.
-    let is_over = FinishedMarker::of(new).is_some_and(|marker| marker.phase().is_some());
+    // An edit of its spec begins it again.
+    let is_over = edit.old.is_none() && FinishedMarker::of(new).is_some_and(|marker| marker.phase().is_some());
     if is_over || has(RECORD_ANNOTATION) {
         return findings;
     }
     let present = running(state, namespace, cluster_name).map(|running| running.lowest);
     let catalog_name = catalog::of_cached(cluster.as_deref(), state);
     let catalog = state.catalog(&catalog_name);
+    let is_newly_asked = edit
+        .old
+        .is_none_or(|old| old.spec.target != new.spec.target || old.spec.operation != new.spec.operation);
     let is_new_target = edit.old.is_none_or(|old| old.spec.target != new.spec.target);
     if !new.spec.operation.is_rollback() {
         match catalog.resolve(&new.spec.target, present.as_ref(), None, state.today()) {
@@ -76,7 +80,7 @@ pub fn judge(edit: Edit<'_, ClusterUpgrade>, state: &dyn ClusterState) -> Vec<Fi
                 miss.to_string(),
                 "create its release, or the upgrade waits for it",
             )),
-            Ok(Resolved::Release(row)) if is_new_target => {
+            Ok(Resolved::Release(row)) if is_newly_asked => {
                 // `clusterctl move` pauses, and creates all that there were.
                 let is_copied =
                     edit.old.is_none() && cluster.as_ref().is_none_or(|it| it.lifecycle != Lifecycle::Active);

@@ -203,7 +203,7 @@ impl Executor<'_> {
     }
 
     /// An error where a swap would be refused; each is tried once. Where the answer doesn't come, the write itself gets it.
-    async fn try_first(&self, swap: Option<&Swap>) -> Result<(), Error> {
+    pub(crate) async fn try_first(&self, swap: Option<&Swap>) -> Result<(), Error> {
         let Some(swap) = swap.filter(|swap| !self.memory.was_tried(self.cluster, &TriedSwap::from(*swap))) else {
             return Ok(());
         };

@@ -50,7 +50,7 @@ impl Taken {
     pub(crate) fn has(&self, group: &Group) -> bool {
         match (self, group) {
             (Self::By(caches, filter), Group::Cluster(cluster)) => caches.is_taken(filter, cluster),
-            (Self::By(..), _) | (Self::All, _) => true,
+            (Self::By(..) | Self::All, _) => true,
         }
     }
 }

@@ -6,7 +6,7 @@ use crate::{
     decision::{NodeIs, UnreadyNode, Waiting},
     observed::Observed,
     pool_id::PoolId,
-    snapshot::{ClusterKind, Machine, NodeReadiness, Object, Snapshot},
+    snapshot::{ClusterKind, Machine, Node, NodeReadiness, Object, Snapshot},
 };
 
 /// What holds the end for the Nodes' sake. Machines that Cluster API is deleting don't count, nor those that the upgrade
@@ -41,10 +41,12 @@ fn not_ready(machine: &Machine) -> Option<Waiting> {
         NodeReadiness::NotReady { message, .. } => (NodeIs::NotReady, message),
         NodeReadiness::Unknown { message } => (NodeIs::Unknown, message),
     };
+    // Why a machine has no node yet is its provider's to tell, and changes with each step that it takes.
+    let message = if machine.node == Node::Absent { "" } else { message };
     Some(Waiting::NodeNotReady(Box::new(UnreadyNode {
         machine: machine.name.clone(),
         is,
-        message: message.clone(),
+        message: message.to_owned(),
     })))
 }
 

@@ -67,6 +67,15 @@ impl Context {
             return Err(error);
         }
         if begins_anew(reopened, &decision.action) {
+            // What Cluster API's webhooks refuse costs no way back.
+            if let Write::PinPath(pin) = &decision.action
+                && let Err(error) = self.executor(&key).try_first(pin.before.as_deref()).await
+            {
+                if self.is_told(cluster, &error) {
+                    self.complain(cluster, upgrade, &snapshot, &decision, &error).await?;
+                }
+                return Err(error);
+            }
             return self.begin_anew(upgrade).await;
         }
         // A write that failed before is to be tried again before anything is said to be well.
@@ -236,14 +245,8 @@ impl Context {
             "{step}"
         );
         self.may_write()?;
-        let executor = Executor {
-            client: &self.client,
-            caches: &self.caches,
-            kinds: &self.kinds,
-            memory: &self.memory,
-            cluster: &Key::of(cluster),
-        };
-        let normalised = match executor.execute(&decision.action).await? {
+        let key = Key::of(cluster);
+        let normalised = match self.executor(&key).execute(&decision.action).await? {
             Effect::Done => Vec::new(),
             Effect::Normalised(values) => values,
             // The watch that is behind wakes the Cluster.
@@ -258,6 +261,16 @@ impl Context {
             }
         }
         Ok(Done::Wrote)
+    }
+
+    fn executor<'a>(&'a self, cluster: &'a Key) -> Executor<'a> {
+        Executor {
+            client: &self.client,
+            caches: &self.caches,
+            kinds: &self.kinds,
+            memory: &self.memory,
+            cluster,
+        }
     }
 }
 

@@ -368,6 +368,7 @@ pub(super) mod tests {
             releases: Vec::new(),
             addons: Vec::new(),
             takes_back: Some(TakenBack {
+                reached: None,
                 upgrade: id(of),
                 target: "v1.35".to_owned(),
                 retry: 0,

@@ -52,7 +52,7 @@ pub(super) fn check_path(snapshot: &Snapshot, pin: &PinPath, broken: &mut Vec<Vi
         (None, None) => before.is_none_or(|before| {
             let upgrade_spec = &snapshot.upgrade_spec;
             before.upgrade.name == path.upgrade.name
-                && before.target == path.target
+                && (before.target == path.target || before.reached.as_deref() == Some(&path.target))
                 && upgrade_spec.retry > before.retry
         }),
     };

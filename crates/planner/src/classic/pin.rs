@@ -80,9 +80,16 @@ fn stays_taken_back<'a>(view: &ClassicView<'a>, classic: &'a ClassicCluster) -> 
 pub(super) fn write_way_back(view: &ClassicView<'_>, rollback: &Rollback) -> Option<PinPath> {
     let classic = view.snapshot.cluster.classic()?;
     let upgrade = view.snapshot.upgrade_spec.id();
+    let before = classic.path.as_ref();
+    let reached = before.and_then(|path| match &path.takes_back {
+        _ if path.upgrade == rollback.of => Some(path.target.clone()),
+        Some(of) if of.upgrade == rollback.of => of.reached.clone(),
+        Some(_) | None => None,
+    });
     let takes_back = TakenBack {
         upgrade: rollback.of.clone(),
         target: rollback.target.clone(),
+        reached: reached.filter(|reached| *reached != rollback.target),
         retry: rollback.retry,
         by: upgrade.clone(),
         scope: rollback.scope,

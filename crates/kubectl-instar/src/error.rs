@@ -38,6 +38,9 @@ pub enum Error {
         #[source]
         source: serde_json::Error,
     },
+    /// An object isn't as this version of the plugin knows its kind.
+    #[error("cannot read {0}: it may be of a newer Instar than this plugin: use the plugin of that version")]
+    Unread(String),
     /// A file can't be read or written.
     #[error("cannot use {}", path.display())]
     File {
@@ -86,6 +89,7 @@ impl Error {
             | Self::Instar(_)
             | Self::NotFound { .. }
             | Self::Unreadable { .. }
+            | Self::Unread(_)
             | Self::File { .. }
             | Self::Snapshot { .. }
             | Self::Print(_)

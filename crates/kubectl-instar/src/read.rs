@@ -5,7 +5,7 @@ mod control_plane;
 use instar::cluster::call;
 use instar_api::{ClusterUpgrade, KubernetesRelease, UpgradePolicy};
 use instar_capi::{Cluster, Machine, MachineDeployment, MachinePool, MachineSet, labels::CLUSTER_NAME};
-use instar_report::{ClusterObjects, Report};
+use instar_report::{ClusterObjects, Report, all_of_kind};
 use instar_watch::is_not_found;
 use kube::{
     Api, Resource, ResourceExt,
@@ -110,14 +110,36 @@ fn missing(name: &str, namespace: &str) -> Error {
     }
 }
 
-/// The ClusterUpgrades of a Cluster.
+/// The ClusterUpgrades of a Cluster. One that can't be read may be the one that goes on, so nothing is said without it; those
+/// of other Clusters stop nothing.
 pub(crate) async fn upgrades(connection: &Connection, cluster: &str) -> Result<Vec<ClusterUpgrade>, Error> {
-    let mut upgrades = pages(&connection.api::<ClusterUpgrade>(), &ListParams::default()).await?;
-    upgrades.retain(|upgrade| upgrade.spec.cluster_name == cluster);
-    Ok(upgrades)
+    let objects = raw::<ClusterUpgrade>(connection, &ListParams::default()).await?;
+    let of = |object: &&Value| object.pointer("/spec/clusterName").and_then(Value::as_str) == Some(cluster);
+    let own: Vec<&Value> = objects.iter().filter(of).collect();
+    let mut unread = Vec::new();
+    let upgrades = all_of_kind(&own, &mut unread);
+    if unread.is_empty() {
+        Ok(upgrades)
+    } else {
+        Err(Error::Unread(unread.join("; ")))
+    }
 }
 
-fn dynamic<K>(connection: &Connection) -> Api<DynamicObject>
+/// All objects of a kind that can be read; the others are named on standard error.
+pub(crate) async fn readable<K>(api: &Api<DynamicObject>) -> Result<Vec<K>, Error>
+where
+    K: Resource<DynamicType = ()> + DeserializeOwned,
+{
+    let objects = values::<K>(api, &ListParams::default()).await?;
+    let mut unread = Vec::new();
+    let read = all_of_kind(&objects.iter().collect::<Vec<&Value>>(), &mut unread);
+    for why in unread {
+        eprintln!("not shown: {why}");
+    }
+    Ok(read)
+}
+
+pub(crate) fn dynamic<K>(connection: &Connection) -> Api<DynamicObject>
 where
     K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
 {

@@ -19,7 +19,7 @@ mod report;
 pub mod text;
 
 pub use age::age;
-pub use of::ClusterObjects;
+pub use of::{ClusterObjects, all as all_of_kind};
 pub use pace::TimeLeft;
 pub use record::{current, newest_first};
 pub use report::{

@@ -6,12 +6,17 @@ use instar_api::{ClusterUpgrade, STARTED_ANNOTATION, UpgradePhase};
 use jiff::Timestamp;
 
 /// The upgrade of a Cluster that is under way, else the one that began last. Of several that wait, as one does while
-/// another goes on, the one that has come furthest.
+/// another goes on, the one that has come furthest. One that was refused has done nothing, and comes after all others.
 #[must_use]
 pub fn current(upgrades: &[ClusterUpgrade]) -> Option<&ClusterUpgrade> {
-    let under_way = upgrades.iter().filter(|upgrade| !is_over(upgrade));
+    let under_way = upgrades.iter().filter(|upgrade| upgrade.finished_phase().is_none());
     let furthest = under_way.max_by_key(|upgrade| (progress(upgrade), Reverse(began(upgrade))));
-    furthest.or_else(|| upgrades.iter().max_by_key(|upgrade| began(upgrade)))
+    let was_done = |upgrade: &ClusterUpgrade| upgrade.finished_phase() != Some(UpgradePhase::Refused);
+    furthest.or_else(|| {
+        upgrades
+            .iter()
+            .max_by_key(|upgrade| (was_done(upgrade), began(upgrade)))
+    })
 }
 
 /// From the one that began last to the one that began first.
@@ -28,12 +33,6 @@ pub(crate) fn began(upgrade: &ClusterUpgrade) -> Option<Timestamp> {
     let started = annotations.and_then(|annotations| annotations.get(STARTED_ANNOTATION));
     let started = started.and_then(|text| text.parse().ok());
     started.or_else(|| upgrade.metadata.creation_timestamp.as_ref().map(|time| time.0))
-}
-
-fn is_over(upgrade: &ClusterUpgrade) -> bool {
-    let generation = upgrade.metadata.generation.unwrap_or_default();
-    let status = upgrade.status.as_ref();
-    status.is_some_and(|status| status.is_finished(generation))
 }
 
 /// How far it has come: one that does something is further than one that waits for its turn.

@@ -49,12 +49,10 @@ impl Edit {
     fn refusal(self, upgrade: &ClusterUpgrade) -> Option<String> {
         let name = upgrade.name_any();
         let cluster = &upgrade.spec.cluster_name;
-        let status = upgrade.status.as_ref();
-        let over = status.filter(|status| status.is_finished(upgrade.metadata.generation.unwrap_or_default()));
-        match (self, over) {
-            (Self::Pause | Self::Abort, Some(status)) => Some(format!(
+        match (self, upgrade.finished_phase()) {
+            (Self::Pause | Self::Abort, Some(phase)) => Some(format!(
                 "ClusterUpgrade {name} is {}: nothing of it goes on. See `kubectl instar status {cluster}`",
-                status.phase.as_str()
+                phase.as_str()
             )),
             (Self::Abort, None) if upgrade.spec.operation.is_rollback() => Some(format!(
                 "ClusterUpgrade {name} is a rollback: delete it to stop it where it is, with `kubectl delete clusterupgrade {name}`"

@@ -79,6 +79,7 @@ pub(crate) async fn until(
     let deadline = timeout.map(|timeout| Instant::now() + timeout);
     let mut shown = String::new();
     let mut failures = 0;
+    let mut followed: Option<String> = None;
     loop {
         let report = match read::report(connection, cluster).await {
             Ok(report) => report,
@@ -94,10 +95,19 @@ pub(crate) async fn until(
             Err(error) => return Err(error),
         };
         failures = 0;
-        let verdict = if args.wait {
+        let name = report.upgrade.as_ref().map(|upgrade| upgrade.name.clone());
+        let is_another = followed.is_some() && name != followed;
+        followed = followed.or(name);
+        let seen = if args.wait {
             judge(&report, args.wait_for)
         } else {
             end(&report)
+        };
+        let verdict = match seen {
+            // What was followed is gone, or another ClusterUpgrade takes it back: it can't be completed any more.
+            Verdict::Reached | Verdict::Ended(_) if is_another => Verdict::Ended(Exit::Blocked),
+            Verdict::Going if is_another && args.wait => Verdict::Ended(Exit::Blocked),
+            Verdict::Reached | Verdict::Ended(_) | Verdict::Going => seen,
         };
         let is_last = verdict != Verdict::Going || past(deadline);
         if args.watch || is_last {
@@ -140,8 +150,8 @@ fn redrawn(text: &str, watch: bool) -> String {
 /// For `--watch`: whether there is nothing more to see. What is held may go on at any time.
 fn end(report: &Report) -> Verdict {
     match &report.upgrade {
-        None => Verdict::Ended(Exit::Done),
-        Some(upgrade) if upgrade.observed && is_over(upgrade.phase) => Verdict::Ended(Exit::of_phase(upgrade.phase)),
+        None => Verdict::Ended(Exit::of_report(report)),
+        Some(upgrade) if upgrade.observed && is_over(upgrade.phase) => Verdict::Ended(Exit::of_report(report)),
         Some(_) => Verdict::Going,
     }
 }

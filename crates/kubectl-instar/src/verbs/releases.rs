@@ -6,7 +6,10 @@ use clap::Args;
 use instar_api::{KubernetesRelease, Pins, RELEASES_ANNOTATION, Tier};
 use instar_capi::Cluster;
 use instar_report::text::{Cell, Table, Tone};
-use kube::{Api, ResourceExt, api::ListParams};
+use kube::{
+    Api, ResourceExt,
+    api::{ApiResource, DynamicObject},
+};
 
 use crate::{
     Error, Exit,
@@ -29,10 +32,13 @@ pub struct ReleasesArgs {
 
 /// Prints them, by catalog, version and revision.
 pub(crate) async fn run(connection: &Connection, args: &ReleasesArgs) -> Result<Exit, Error> {
-    let releases = Api::<KubernetesRelease>::all(connection.client.clone());
-    let clusters = Api::<Cluster>::all(connection.client.clone());
-    let params = ListParams::default();
-    let (mut releases, clusters) = tokio::try_join!(read::pages(&releases, &params), read::pages(&clusters, &params))?;
+    let all = |resource| Api::<DynamicObject>::all_with(connection.client.clone(), &resource);
+    let releases = all(ApiResource::erase::<KubernetesRelease>(&()));
+    let clusters = all(ApiResource::erase::<Cluster>(&()));
+    let (mut releases, clusters) = tokio::try_join!(
+        read::readable::<KubernetesRelease>(&releases),
+        read::readable::<Cluster>(&clusters)
+    )?;
     let catalog = |release: &KubernetesRelease| release.spec.catalog.to_string();
     if let Some(wanted) = &args.catalog {
         releases.retain(|release| release.spec.catalog.as_str() == wanted);

@@ -48,6 +48,7 @@ pub(crate) async fn run(connection: &Connection, args: &RollbackArgs) -> Result<
         begin,
     } = args;
     let upgrade = read::current(connection, cluster).await?;
+    let upgrades = read::upgrades(connection, cluster).await?;
     let name = upgrade.name_any();
     if upgrade.spec.operation.is_rollback() {
         return Err(Error::Refused(format!(
@@ -86,7 +87,7 @@ pub(crate) async fn run(connection: &Connection, args: &RollbackArgs) -> Result<
         ..ClusterUpgradeSpec::default()
     };
     let what = format!("back-from-{name}");
-    let back = create::upgrade(&connection.namespace, begin.name.as_deref(), &what, spec);
+    let back = create::upgrade(&connection.namespace, begin.name.as_deref(), &what, spec, &upgrades);
     write::create(connection, &back, Write::of(begin.dry_run)).await?;
     followed(connection, cluster, begin).await
 }

@@ -1,7 +1,10 @@
 //! `kubectl instar snapshot`.
 
+#[cfg(unix)]
+use std::os::unix::fs::OpenOptionsExt;
 use std::{
-    fs,
+    fs::{self, OpenOptions},
+    io::{self, Write},
     path::{Path, PathBuf},
 };
 
@@ -14,10 +17,14 @@ use crate::{Error, Exit, connection::Connection, output, read};
 /// The file in the folder.
 const FILE: &str = "objects.yaml";
 
+/// What `kubectl apply` keeps of the object.
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+
 /// Writes the objects of a Cluster into a folder, to look at them without the cluster
 ///
-/// Those of Cluster API and of Instar alone: no Secret, and nothing of the workload cluster. What providers keep in their
-/// own objects, such as addresses, may be in it: read it before you send it to anyone.
+/// Those of Cluster API and of Instar alone: no Secret, and nothing of the workload cluster. What a control plane has of
+/// files, users and bootstrap tokens is left out. Addresses, and the variables of a topology, are in it: read it before
+/// you send it to anyone. The file can be read by you alone.
 #[derive(Args, Debug)]
 #[command(after_long_help = EXAMPLES)]
 pub struct SnapshotArgs {
@@ -43,19 +50,57 @@ pub(crate) async fn run(connection: &Connection, args: &SnapshotArgs) -> Result<
     for why in &read.unread {
         eprintln!("not written: {why}");
     }
-    let documents = read
-        .objects
-        .iter()
-        .map(|object| Ok(format!("---\n{}", yaml::print(object)?)));
+    let objects = read.objects.iter().map(without_credentials);
+    let documents = objects.map(|object| Ok(format!("---\n{}", yaml::print(&object)?)));
     let text: String = documents.collect::<Result<_, yaml::PrintError>>()?;
     let path = args.dir.join(FILE);
-    let written = fs::create_dir_all(&args.dir).and_then(|()| fs::write(&path, text));
+    let written = fs::create_dir_all(&args.dir).and_then(|()| private(&path, &text));
     written.map_err(|source| Error::File {
         path: path.clone(),
         source,
     })?;
     output::print(&format!("{}: {} objects\n", path.display(), read.objects.len()))?;
     Ok(Exit::Done)
+}
+
+/// Written for the user alone.
+fn private(path: &Path, text: &str) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    #[cfg(unix)]
+    options.mode(0o600);
+    options.open(path)?.write_all(text.as_bytes())
+}
+
+/// Without what a control plane's own configuration has of credentials, also in what kubectl keeps of the last apply.
+fn without_credentials(object: &Value) -> Value {
+    let mut object = object.clone();
+    if let Some(annotations) = object
+        .pointer_mut("/metadata/annotations")
+        .and_then(Value::as_object_mut)
+    {
+        annotations.remove(LAST_APPLIED);
+    }
+    if let Some(configuration) = object
+        .pointer_mut("/spec/kubeadmConfigSpec")
+        .and_then(Value::as_object_mut)
+    {
+        configuration.remove("files");
+        configuration.remove("users");
+        if let Some(init) = configuration
+            .get_mut("initConfiguration")
+            .and_then(Value::as_object_mut)
+        {
+            init.remove("bootstrapTokens");
+        }
+        if let Some(join) = configuration
+            .get_mut("joinConfiguration")
+            .and_then(Value::as_object_mut)
+        {
+            join.remove("discovery");
+        }
+    }
+    object
 }
 
 /// The objects of a folder.
@@ -66,4 +111,29 @@ pub(crate) fn read(dir: &Path) -> Result<Vec<Value>, Error> {
         source,
     })?;
     yaml::read(&text).map_err(|source| Error::Snapshot { path, source })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn credentials_stay_in_the_cluster() {
+        let object = json!({
+            "kind": "KubeadmControlPlane",
+            "metadata": { "name": "c", "annotations": { LAST_APPLIED: "token", "a": "b" } },
+            "spec": { "version": "v1.35.4", "kubeadmConfigSpec": {
+                "files": [{ "content": "token" }],
+                "users": [{ "name": "u", "passwd": "token" }],
+                "initConfiguration": { "bootstrapTokens": [{ "token": "token" }], "nodeRegistration": { "name": "n" } },
+                "joinConfiguration": { "discovery": { "bootstrapToken": { "token": "token" } } },
+            } },
+        });
+        let written = without_credentials(&object);
+        assert!(!written.to_string().contains("oken"), "{written:#}");
+        assert_eq!(written["spec"]["version"], "v1.35.4");
+        assert_eq!(written["metadata"]["annotations"], json!({ "a": "b" }));
+    }
 }

@@ -9,7 +9,10 @@ use instar_report::{
     text::{self, FleetRow},
 };
 use jiff::Timestamp;
-use kube::{Api, ResourceExt, api::ListParams};
+use kube::{
+    Api, ResourceExt,
+    api::{ApiResource, DynamicObject},
+};
 
 use super::{
     follow::{self, FollowArgs},
@@ -121,11 +124,11 @@ async fn fleet(connection: &Connection, args: &StatusArgs) -> Result<Exit, Error
         ));
     }
     let api = if args.all_namespaces {
-        Api::<ClusterUpgrade>::all(connection.client.clone())
+        Api::<DynamicObject>::all_with(connection.client.clone(), &ApiResource::erase::<ClusterUpgrade>(&()))
     } else {
-        connection.api()
+        read::dynamic::<ClusterUpgrade>(connection)
     };
-    let rows = rows(read::pages(&api, &ListParams::default()).await?);
+    let rows = rows(read::readable(&api).await?);
     let printed = match args.output {
         Some(Format::Json) => output::value(&rows, ValueFormat::Json)?,
         Some(Format::Yaml) => output::value(&rows, ValueFormat::Yaml)?,
@@ -150,7 +153,7 @@ async fn fleet(connection: &Connection, args: &StatusArgs) -> Result<Exit, Error
     // The one that needs somebody most says it for all.
     Ok(rows
         .iter()
-        .map(|row| Exit::of_phase(row.phase))
+        .map(|row| Exit::of(row.observed, row.paused, row.phase))
         .max()
         .unwrap_or(Exit::Done))
 }

@@ -1,7 +1,10 @@
 //! `kubectl instar upgrade`, `refresh` and `restart`: a ClusterUpgrade that begins something.
 
 use clap::Args;
-use instar_api::{ClusterUpgrade, ClusterUpgradeSpec, Operation, RECORD_ANNOTATION, UpgradePhase};
+use instar_api::{
+    ClusterUpgrade, ClusterUpgradeSpec, Operation, RECORD_ANNOTATION, REQUEST_NUMBER_LABEL, UpgradePhase,
+    VERSION_ANNOTATION,
+};
 use instar_report::{Report, text};
 use jiff::Timestamp;
 use kube::ResourceExt;
@@ -106,7 +109,7 @@ pub(crate) async fn upgrade(connection: &Connection, args: &UpgradeArgs) -> Resu
     match plan {
         Plan::Create => {
             let spec = spec(cluster, Operation::Upgrade, to);
-            let upgrade = create::upgrade(&connection.namespace, args.begin.name.as_deref(), to, spec);
+            let upgrade = create::upgrade(&connection.namespace, args.begin.name.as_deref(), to, spec, &upgrades);
             write::create(connection, &upgrade, write).await?;
         }
         Plan::Retarget(upgrade) => {
@@ -133,12 +136,8 @@ enum Plan<'a> {
 
 fn plan<'a>(upgrades: &'a [ClusterUpgrade], args: &UpgradeArgs) -> Result<Plan<'a>, Error> {
     let UpgradeArgs { cluster, to, .. } = args;
-    let over = |upgrade: &ClusterUpgrade| {
-        let generation = upgrade.metadata.generation.unwrap_or_default();
-        let status = upgrade.status.as_ref().filter(|status| status.is_finished(generation));
-        status.map(|status| status.phase)
-    };
-    let goes_on = instar_report::current(upgrades).filter(|upgrade| over(upgrade).is_none());
+    let current = instar_report::current(upgrades);
+    let goes_on = current.filter(|upgrade| upgrade.finished_phase().is_none());
     let same_target = || {
         instar_report::newest_first(upgrades)
             .into_iter()
@@ -148,12 +147,13 @@ fn plan<'a>(upgrades: &'a [ClusterUpgrade], args: &UpgradeArgs) -> Result<Plan<'
         return Ok(Plan::Create);
     };
     let name = upgrade.name_any();
-    let phase = over(upgrade);
+    let phase = upgrade.finished_phase();
     let same = upgrade.spec.target == *to;
     match phase {
         None if same => Ok(Plan::Nothing(upgrade)),
-        None if args.retarget && upgrade.annotations().contains_key(RECORD_ANNOTATION) => Err(Error::Refused(format!(
-            "ClusterUpgrade {name} is the record of an edit of spec.topology.version: edit that of Cluster {cluster}"
+        None if args.retarget && is_record(upgrade) => Err(Error::Refused(format!(
+            "ClusterUpgrade {name} follows what Cluster {cluster} says: edit its spec.topology.version, or its annotation \
+             {VERSION_ANNOTATION} where it has no topology"
         ))),
         None if args.retarget && upgrade.spec.operation == Operation::Upgrade => Ok(Plan::Retarget(upgrade)),
         None => Err(Error::Refused(format!(
@@ -178,18 +178,25 @@ fn plan<'a>(upgrades: &'a [ClusterUpgrade], args: &UpgradeArgs) -> Result<Plan<'
             "ClusterUpgrade {name} to {to} is {}: see why with `kubectl instar status {cluster}`, and edit it",
             phase.map_or("finished", UpgradePhase::as_str)
         ))),
-        Some(UpgradePhase::Completed) if same => Ok(Plan::Nothing(upgrade)),
+        // Since then the Cluster may have gone elsewhere.
+        Some(UpgradePhase::Completed) if current == Some(upgrade) => Ok(Plan::Nothing(upgrade)),
         // What is over has this target, or it would not have been looked at.
         Some(_) => Ok(Plan::Create),
     }
+}
+
+/// Whether it says what something else of the Cluster asks for.
+fn is_record(upgrade: &ClusterUpgrade) -> bool {
+    upgrade.annotations().contains_key(RECORD_ANNOTATION) || upgrade.labels().contains_key(REQUEST_NUMBER_LABEL)
 }
 
 /// Begins a Refresh.
 pub(crate) async fn refresh(connection: &Connection, args: &RefreshArgs) -> Result<Exit, Error> {
     let RefreshArgs { cluster, to, begin } = args;
     read::cluster(connection, cluster).await?;
+    let upgrades = read::upgrades(connection, cluster).await?;
     let spec = spec(cluster, Operation::Refresh, to);
-    let upgrade = create::upgrade(&connection.namespace, begin.name.as_deref(), to, spec);
+    let upgrade = create::upgrade(&connection.namespace, begin.name.as_deref(), to, spec, &upgrades);
     write::create(connection, &upgrade, Write::of(begin.dry_run)).await?;
     followed(connection, cluster, begin).await
 }
@@ -208,7 +215,7 @@ pub(crate) async fn restart(connection: &Connection, args: &RestartArgs) -> Resu
     let spec = spec(cluster, Operation::Restart, &version);
     // Another restart on the same day is another wish.
     let what = format!("restart-{}", Timestamp::now().strftime("%Y%m%d-%H%M%S"));
-    let upgrade = create::upgrade(&connection.namespace, begin.name.as_deref(), &what, spec);
+    let upgrade = create::upgrade(&connection.namespace, begin.name.as_deref(), &what, spec, &[]);
     write::create(connection, &upgrade, Write::of(begin.dry_run)).await?;
     followed(connection, cluster, begin).await
 }

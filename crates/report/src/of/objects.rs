@@ -32,7 +32,12 @@ impl ClusterObjects {
     #[must_use]
     pub fn of(name: &str, objects: &[Value]) -> Option<Self> {
         let mut unread = Vec::new();
-        let cluster = all::<Cluster>(objects, &mut unread);
+        let of = |object: &&Value| {
+            let text = |pointer| object.pointer(pointer).and_then(Value::as_str);
+            text("/spec/clusterName").is_none_or(|cluster| cluster == name)
+        };
+        let own: Vec<&Value> = objects.iter().filter(of).collect();
+        let cluster = all::<Cluster>(&own, &mut unread);
         let cluster = cluster.into_iter().find(|cluster| cluster.name_any() == name)?;
         let control_plane = cluster.spec.control_plane_ref.as_ref().and_then(|reference| {
             let is = |object: &&Value| {
@@ -43,42 +48,33 @@ impl ClusterObjects {
             };
             objects.iter().find(is).cloned()
         });
-        let machine_deployments = all::<MachineDeployment>(objects, &mut unread);
-        let machine_pools = all::<MachinePool>(objects, &mut unread);
-        let machines = all::<Machine>(objects, &mut unread);
-        let upgrades = all::<ClusterUpgrade>(objects, &mut unread);
-        let of = |spec: &str| spec == name;
         Some(Self {
             control_plane,
-            machine_deployments: kept(machine_deployments, |object| of(&object.spec.cluster_name)),
-            machine_pools: kept(machine_pools, |object| of(&object.spec.cluster_name)),
-            machines: kept(machines, |object| of(&object.spec.cluster_name)),
-            upgrades: kept(upgrades, |object| of(&object.spec.cluster_name)),
+            machine_deployments: all(&own, &mut unread),
+            machine_pools: all(&own, &mut unread),
+            machines: all(&own, &mut unread),
+            upgrades: all(&own, &mut unread),
             cluster,
             unread,
         })
     }
 }
 
-fn kept<K>(mut objects: Vec<K>, is: impl Fn(&K) -> bool) -> Vec<K> {
-    objects.retain(is);
-    objects
-}
-
-/// All of a kind, at any version: the views have what the versions have in common.
-fn all<K>(objects: &[Value], unread: &mut Vec<String>) -> Vec<K>
+/// All of a kind, at any version: the views have what the versions have in common. What isn't as the kind should be, such as
+/// a phase that only a newer Instar knows, is named.
+pub fn all<K>(objects: &[&Value], unread: &mut Vec<String>) -> Vec<K>
 where
     K: Resource<DynamicType = ()> + DeserializeOwned,
 {
     let (group, kind) = (K::group(&()), K::kind(&()));
-    let is = |object: &&Value| {
+    let is = |object: &&&Value| {
         let api_version = object.get("apiVersion").and_then(Value::as_str).unwrap_or_default();
         let its_group = api_version.split_once('/').map_or("", |(group, _)| group);
         its_group == group && object.get("kind").and_then(Value::as_str) == Some(&*kind)
     };
     let mut read = Vec::new();
     for object in objects.iter().filter(is) {
-        match K::deserialize(object) {
+        match K::deserialize(*object) {
             Ok(typed) => read.push(typed),
             Err(error) => {
                 let name = object

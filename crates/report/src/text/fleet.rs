@@ -23,6 +23,10 @@ pub struct FleetRow {
     pub target: String,
     /// What it is at.
     pub phase: UpgradePhase,
+    /// Whether `spec.paused` is set.
+    pub paused: bool,
+    /// Whether the status describes the spec as it is now.
+    pub observed: bool,
     /// How many machines are where they go, of how many: 5/7.
     pub machines: String,
     /// The level of the first row of its health; absent where nothing is waited for.
@@ -51,6 +55,8 @@ impl FleetRow {
             upgrade: upgrade.name_any(),
             target: spec.rollback_of.clone().unwrap_or_else(|| spec.target.clone()),
             phase: status.phase,
+            paused: spec.paused,
+            observed: upgrade.metadata.generation.unwrap_or_default() == status.observed_generation,
             machines: status.machines.clone(),
             level: row.map(|row| row.level),
             reason: row.map(|row| row.reason.clone()).unwrap_or_default(),
@@ -88,7 +94,14 @@ pub fn of_fleet(rows: &[FleetRow], layout: &Layout, now: Timestamp) -> String {
             Cell::plain(&row.cluster),
             Cell::plain(&row.upgrade),
             Cell::plain(&row.target),
-            Cell::toned(row.phase.as_str(), words::phase(row.phase)),
+            Cell::toned(
+                if row.paused && !row.phase.is_finished() {
+                    "Paused"
+                } else {
+                    row.phase.as_str()
+                },
+                words::phase(row.phase),
+            ),
             Cell::plain(&row.machines),
             reason,
             Cell::plain(&row.object),

@@ -175,6 +175,12 @@ fn go(view: &ClassicView<'_>, rollback: &Rollback, waiting: &mut Vec<Waiting>) -
             Next::Wait | Next::Done => (Stage::ControlPlane, Action::Nothing),
         };
     }
+    // Another rollback may have turned it around, and is gone.
+    let unobserved = control_plane::unobserved(view);
+    if !unobserved.is_empty() {
+        waiting.extend(unobserved);
+        return (Stage::ControlPlane, Action::Nothing);
+    }
     let rollout = WorkerRollout {
         pools: view.pools.clone(),
         machine_pools: Vec::new(),

@@ -61,6 +61,17 @@ pub(super) fn next(view: &ClassicView<'_>, rollback: &Rollback, waiting: &mut Ve
     }
 }
 
+/// What is waited for before workers go back: that its controller has seen its latest spec, since nobody knows before that
+/// which versions its machines will have.
+pub(super) fn unobserved(view: &ClassicView<'_>) -> Vec<Waiting> {
+    let object = &view.control_plane.object;
+    if object.observed_generation < object.generation {
+        rolling_out(view, &Outlook::LAST)
+    } else {
+        Vec::new()
+    }
+}
+
 /// Whether a step that is under way goes back before the workers do.
 pub(super) fn turns_first(view: &ClassicView<'_>, rollback: &Rollback) -> bool {
     match (rollback.scope, control_plane_route(view, view.control_plane, rollback)) {

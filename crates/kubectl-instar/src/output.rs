@@ -79,6 +79,11 @@ pub(crate) fn value(value: &impl Serialize, format: ValueFormat) -> Result<Strin
     })
 }
 
+/// Each with a line break at its end.
+pub(crate) fn lines(lines: impl IntoIterator<Item = String>) -> String {
+    lines.into_iter().fold(String::new(), |text, line| text + &line + "\n")
+}
+
 /// For programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ValueFormat {

@@ -29,7 +29,7 @@ pub(crate) struct Objects {
 
 /// What is to be said of a Cluster.
 pub(crate) async fn report(connection: &Connection, name: &str) -> Result<Report, Error> {
-    let Objects { objects, unread } = objects(connection, name).await?;
+    let Objects { objects, unread } = Box::pin(objects(connection, name)).await?;
     let mut all = ClusterObjects::of(name, &objects).ok_or_else(|| missing(name, &connection.namespace))?;
     all.unread.extend(unread);
     Ok(Report::of(&all))
@@ -67,7 +67,7 @@ pub(crate) async fn snapshot(connection: &Connection, name: &str) -> Result<Obje
         Api::<DynamicObject>::all_with(connection.client.clone(), &ApiResource::erase::<KubernetesRelease>(&()));
     let params = ListParams::default();
     let (mut read, sets, policies, releases) = tokio::try_join!(
-        objects(connection, name),
+        Box::pin(objects(connection, name)),
         raw::<MachineSet>(connection, &labelled),
         raw::<UpgradePolicy>(connection, &params),
         values::<KubernetesRelease>(&releases, &params),

@@ -75,7 +75,7 @@ pub(crate) async fn run(connection: &Connection, args: &EventsArgs) -> Result<Ex
         return Ok(Exit::Done);
     }
     let lines = table.lines(&output::layout(None, None));
-    output::print(&lines.into_iter().map(|line| line + "\n").collect::<String>())?;
+    output::print(&output::lines(lines))?;
     Ok(Exit::Done)
 }
 

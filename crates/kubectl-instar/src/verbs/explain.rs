@@ -46,11 +46,7 @@ fn entries(name: &str) -> Vec<String> {
     let is = |other: &str| other.eq_ignore_ascii_case(name);
     let rules = Rule::ALL.iter().filter(|rule| is(rule.id())).map(|rule| {
         let info = rule_info(*rule);
-        let says = info
-            .messages
-            .iter()
-            .map(|message| format!("  {message}\n"))
-            .collect::<String>();
+        let says = output::lines(info.messages.iter().map(|message| format!("  {message}")));
         format!(
             "Rule {}\n\n{}\n\nIt says:\n{says}\nWhat to do: {}\nSource: {}\n",
             rule.id(),

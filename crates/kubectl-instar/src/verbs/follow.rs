@@ -171,7 +171,7 @@ fn judge(report: &Report, wait_for: WaitFor) -> Verdict {
     }
 }
 
-/// A rollback of an upgrade is followed as the one that goes on, so an upgrade that is RollingBack is not over.
+/// A rollback of an upgrade is followed as the one that goes on, so an upgrade that is `RollingBack` is not over.
 const fn is_over(phase: UpgradePhase) -> bool {
     match phase {
         UpgradePhase::Completed

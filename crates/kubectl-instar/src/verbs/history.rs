@@ -39,10 +39,7 @@ pub(crate) async fn run(connection: &Connection, args: &HistoryArgs) -> Result<E
     let text = match args.output {
         Some(Format::Json) => output::value(&sorted, ValueFormat::Json)?,
         Some(Format::Yaml) => output::value(&sorted, ValueFormat::Yaml)?,
-        Some(Format::Name) => sorted
-            .iter()
-            .map(|upgrade| format!("{}\n", read::resource_name(upgrade)))
-            .collect(),
+        Some(Format::Name) => output::lines(sorted.iter().map(|upgrade| read::resource_name(upgrade))),
         Some(Format::Wide) | None => {
             let now = Timestamp::now();
             let mut table = Table::new(["UPGRADE", "OPERATION", "TARGET", "PHASE", "MACHINES", "AGE"]);
@@ -64,7 +61,7 @@ pub(crate) async fn run(connection: &Connection, args: &HistoryArgs) -> Result<E
                 ]);
             }
             let lines = table.lines(&output::layout(None, args.output));
-            lines.into_iter().map(|line| line + "\n").collect()
+            output::lines(lines)
         }
     };
     output::print(&text)?;

@@ -53,10 +53,11 @@ pub(crate) async fn run(connection: &Connection, args: &ReleasesArgs) -> Result<
     let text = match args.output {
         Some(Format::Json) => output::value(&releases, ValueFormat::Json)?,
         Some(Format::Yaml) => output::value(&releases, ValueFormat::Yaml)?,
-        Some(Format::Name) => releases
-            .iter()
-            .map(|release| format!("kubernetesrelease.upgrade.cluster.x-k8s.io/{}\n", release.name_any()))
-            .collect(),
+        Some(Format::Name) => output::lines(
+            releases
+                .iter()
+                .map(|release| format!("kubernetesrelease.upgrade.cluster.x-k8s.io/{}", release.name_any())),
+        ),
         Some(Format::Wide) | None => table(&releases, &used, args.output),
     };
     if releases.is_empty() {
@@ -108,7 +109,7 @@ fn table(releases: &[KubernetesRelease], used: &BTreeMap<String, usize>, format:
         ]);
     }
     let lines = table.lines(&output::layout(None, format));
-    lines.into_iter().map(|line| line + "\n").collect()
+    output::lines(lines)
 }
 
 const fn tier(tier: Tier) -> &'static str {

@@ -46,7 +46,7 @@ Exit codes: 0 done, 2 couldn't be read or written.";
 
 /// Writes them.
 pub(crate) async fn run(connection: &Connection, args: &SnapshotArgs) -> Result<Exit, Error> {
-    let read = read::snapshot(connection, &args.cluster).await?;
+    let read = Box::pin(read::snapshot(connection, &args.cluster)).await?;
     for why in &read.unread {
         eprintln!("not written: {why}");
     }

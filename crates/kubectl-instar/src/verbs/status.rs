@@ -132,10 +132,10 @@ async fn fleet(connection: &Connection, args: &StatusArgs) -> Result<Exit, Error
     let printed = match args.output {
         Some(Format::Json) => output::value(&rows, ValueFormat::Json)?,
         Some(Format::Yaml) => output::value(&rows, ValueFormat::Yaml)?,
-        Some(Format::Name) => rows
-            .iter()
-            .map(|row| format!("clusterupgrade.upgrade.cluster.x-k8s.io/{}\n", row.upgrade))
-            .collect(),
+        Some(Format::Name) => output::lines(
+            rows.iter()
+                .map(|row| format!("clusterupgrade.upgrade.cluster.x-k8s.io/{}", row.upgrade)),
+        ),
         Some(Format::Wide) | None => {
             text::of_fleet(&rows, &output::layout(args.details, args.output), Timestamp::now())
         }

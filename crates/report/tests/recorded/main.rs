@@ -1,6 +1,7 @@
 //! Clusters as they were recorded (`kubectl instar snapshot`), each with every output.
 //!
 //! `INSTAR_RENEW=1 cargo test -p instar-report --test recorded` writes the outputs again; read what has changed.
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
 
 use std::{
     env, fs,

@@ -1,6 +1,6 @@
 //! The upgrade, as its record says it.
 
-use instar_api::{ClusterUpgrade, ClusterUpgradeStatus, Pins, UpgradePhase};
+use instar_api::{ClusterUpgrade, ClusterUpgradeStatus, HealthLevel, Pins, UpgradePhase};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
 
@@ -47,7 +47,7 @@ fn counts(text: &str) -> (u32, u32) {
     parsed.unwrap_or_default()
 }
 
-/// Nothing is left of what is over, and what is held takes as long as it is held.
+/// Nothing is left of what is over, and what is held, or waits for a user, takes as long as that does.
 fn time_left(status: &ClusterUpgradeStatus, paused: bool, arrivals: Vec<Arrival>, left: u32) -> Option<TimeLeft> {
     let goes_on = match status.phase {
         UpgradePhase::ControlPlane | UpgradePhase::Workers => !paused,
@@ -61,7 +61,12 @@ fn time_left(status: &ClusterUpgradeStatus, paused: bool, arrivals: Vec<Arrival>
         | UpgradePhase::Aborted
         | UpgradePhase::Failed => false,
     };
-    if goes_on { pace::time_left(arrivals, left) } else { None }
+    let waits_for_user = status.health.iter().any(|row| row.level == HealthLevel::Error);
+    if goes_on && !waits_for_user {
+        pace::time_left(arrivals, left)
+    } else {
+        None
+    }
 }
 
 /// Where the control plane is on the path follows from its version, by the pins.

@@ -93,7 +93,7 @@ async fn goes(scene: JourneyContext, rows: &Rows, shape: Shape<'static>) -> Resu
         let status = records(&scene).get("makes-way").await?.status.unwrap_or_default();
         let says = format!("the control plane then goes back to {old}, and from there to that release");
         let mut rows = status.health.iter();
-        if rows.any(|row| row.reason == "ControlPlaneStuck" && row.message.ends_with(&says)) {
+        if rows.any(|row| row.reason == "ControlPlaneStuck" && row.message.contains(&says)) {
             Ok(())
         } else {
             Err(format!("{status:?}").into())

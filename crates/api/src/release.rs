@@ -130,6 +130,20 @@ pub enum Tier {
     Deprecated,
 }
 
+impl Tier {
+    /// The tier as it is written.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Preview => "Preview",
+            Self::Latest => "Latest",
+            Self::Supported => "Supported",
+            Self::LTS => "LTS",
+            Self::Deprecated => "Deprecated",
+        }
+    }
+}
+
 /// The values that the templates of one kind get.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]

@@ -47,7 +47,7 @@ impl EndingRelease {
             name: name.to_owned(),
             catalog: spec.catalog.clone(),
             version: spec.version.clone(),
-            tier: tier_label(spec.support.tier),
+            tier: spec.support.tier.as_str(),
             ends: end_of(spec.support.end_of_life?)?,
         })
     }
@@ -56,16 +56,6 @@ impl EndingRelease {
 fn end_of(day: Date) -> Option<i64> {
     let next = day.checked_add(1.day()).ok()?;
     Some(next.to_zoned(TimeZone::UTC).ok()?.timestamp().as_second())
-}
-
-const fn tier_label(tier: Tier) -> &'static str {
-    match tier {
-        Tier::Preview => "Preview",
-        Tier::Latest => "Latest",
-        Tier::Supported => "Supported",
-        Tier::LTS => "LTS",
-        Tier::Deprecated => "Deprecated",
-    }
 }
 
 /// Each release with an end, and how many Clusters run it.
@@ -104,7 +94,7 @@ impl ReleaseMetrics {
                 name: "v1.34.0".to_owned(),
                 catalog: CatalogName::default(),
                 version,
-                tier: tier_label(Tier::Supported),
+                tier: Tier::Supported.as_str(),
                 ends: 0,
             });
             row.into_iter().map(|row| (row, 0)).collect()

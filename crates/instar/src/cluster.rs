@@ -46,11 +46,8 @@ pub enum Error {
 
 /// A client for the context that kubectl would use, or for that of the flags.
 pub async fn connect(kubeconfig: Option<&Path>, context: Option<&str>) -> Result<Client, Error> {
-    let config = config(kubeconfig, context).await;
-    let config = config.map_err(|why| Error::Config { why })?;
-    Client::try_from(config).map_err(|error| Error::Client {
-        why: ErrorChain(&error).to_string(),
-    })
+    let (client, _) = connect_in_namespace(kubeconfig, context).await?;
+    Ok(client)
 }
 
 /// The same, with the namespace of that context.

@@ -160,7 +160,7 @@ async fn values<K: Resource<DynamicType = ()>>(
     params: &ListParams,
 ) -> Result<Vec<Value>, Error> {
     let kind = K::kind(&());
-    let objects = all_pages(api, params, &kind).await?;
+    let objects = pages(api, params, &kind).await?;
     objects.iter().map(value::<K>).collect()
 }
 
@@ -178,15 +178,8 @@ fn value<K: Resource<DynamicType = ()>>(object: &DynamicObject) -> Result<Value,
     Ok(value)
 }
 
-/// All pages of a list.
-pub(crate) async fn pages<K>(api: &Api<K>, params: &ListParams) -> Result<Vec<K>, Error>
-where
-    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug,
-{
-    all_pages(api, params, &K::kind(&())).await
-}
-
-async fn all_pages<K>(api: &Api<K>, params: &ListParams, kind: &str) -> Result<Vec<K>, Error>
+/// All pages of a list. `kind` is for the error's text.
+pub(crate) async fn pages<K>(api: &Api<K>, params: &ListParams, kind: &str) -> Result<Vec<K>, Error>
 where
     K: Clone + DeserializeOwned + std::fmt::Debug,
 {
@@ -205,16 +198,23 @@ where
 /// The upgrade that a verb is about: the one that goes on, or the last one.
 pub(crate) async fn current(connection: &Connection, cluster: &str) -> Result<ClusterUpgrade, Error> {
     let upgrades = upgrades(connection, cluster).await?;
-    instar_report::current(&upgrades)
-        .cloned()
-        .ok_or_else(|| Error::NotFound {
-            what: format!("a ClusterUpgrade of Cluster {cluster}"),
-            namespace: connection.namespace.clone(),
-            remedy: format!("begin one with `kubectl instar upgrade {cluster} --to VERSION`"),
-        })
+    current_of(&upgrades, connection, cluster).cloned()
 }
 
-/// Its name with its kind, as kubectl writes it.
-pub(crate) fn resource_name(upgrade: &ClusterUpgrade) -> String {
-    format!("clusterupgrade.upgrade.cluster.x-k8s.io/{}", upgrade.name_any())
+/// The same of those that are read already.
+pub(crate) fn current_of<'a>(
+    upgrades: &'a [ClusterUpgrade],
+    connection: &Connection,
+    cluster: &str,
+) -> Result<&'a ClusterUpgrade, Error> {
+    instar_report::current(upgrades).ok_or_else(|| Error::NotFound {
+        what: format!("a ClusterUpgrade of Cluster {cluster}"),
+        namespace: connection.namespace.clone(),
+        remedy: format!("begin one with `kubectl instar upgrade {cluster} --to VERSION`"),
+    })
+}
+
+/// The name of a ClusterUpgrade with its kind, as kubectl writes it.
+pub(crate) fn resource_name(name: &str) -> String {
+    format!("clusterupgrade.upgrade.cluster.x-k8s.io/{name}")
 }

@@ -21,7 +21,7 @@ pub mod text;
 pub use age::age;
 pub use of::{ClusterObjects, all as all_of_kind};
 pub use pace::TimeLeft;
-pub use record::{current, newest_first};
+pub use record::{current, newest_first, target};
 pub use report::{
     Assessment, ClusterKind, ClusterSection, MachineRow, PathStep, PathStepState, PoolKindName, PoolSection, Report,
     UpgradeSection,

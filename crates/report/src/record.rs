@@ -27,6 +27,19 @@ pub fn newest_first(upgrades: &[ClusterUpgrade]) -> Vec<&ClusterUpgrade> {
     sorted
 }
 
+/// Where it goes; of a rollback the ClusterUpgrade that it takes back.
+#[must_use]
+pub fn target(upgrade: &ClusterUpgrade) -> &str {
+    let spec = &upgrade.spec;
+    spec.rollback_of.as_deref().unwrap_or(&spec.target)
+}
+
+/// Whether its status describes its spec as it is now.
+pub(crate) fn is_observed(upgrade: &ClusterUpgrade) -> bool {
+    let observed = upgrade.status.as_ref().map(|status| status.observed_generation);
+    upgrade.metadata.generation.unwrap_or_default() == observed.unwrap_or_default()
+}
+
 /// When it was first seen by the controller, or else when it was created.
 pub(crate) fn began(upgrade: &ClusterUpgrade) -> Option<Timestamp> {
     let annotations = upgrade.metadata.annotations.as_ref();

@@ -34,7 +34,7 @@ pub(crate) async fn run(connection: &Connection, args: &EventsArgs) -> Result<Ex
         .map(|upgrade| ("ClusterUpgrade".to_owned(), upgrade.name_any()))
         .collect();
     about.insert(("Cluster".to_owned(), args.cluster.clone()));
-    let events = read::pages(&connection.api::<Event>(), &ListParams::default()).await?;
+    let events = read::pages(&connection.api::<Event>(), &ListParams::default(), "Event").await?;
     let ours = |event: &&Event| {
         let regarding = event.regarding.as_ref();
         let object = regarding.and_then(|object| Some((object.kind.clone()?, object.name.clone()?)));
@@ -74,8 +74,7 @@ pub(crate) async fn run(connection: &Connection, args: &EventsArgs) -> Result<Ex
         eprintln!("No Events of Instar found about Cluster {}.", args.cluster);
         return Ok(Exit::Done);
     }
-    let lines = table.lines(&output::layout(None, None));
-    output::print(&output::lines(lines))?;
+    output::print(&table.text(&output::layout(None, None)))?;
     Ok(Exit::Done)
 }
 

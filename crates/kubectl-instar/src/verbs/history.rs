@@ -2,7 +2,7 @@
 
 use clap::Args;
 use instar_report::{
-    age, newest_first,
+    age, newest_first, target,
     text::{Cell, Table},
 };
 use jiff::Timestamp;
@@ -39,7 +39,7 @@ pub(crate) async fn run(connection: &Connection, args: &HistoryArgs) -> Result<E
     let text = match args.output {
         Some(Format::Json) => output::value(&sorted, ValueFormat::Json)?,
         Some(Format::Yaml) => output::value(&sorted, ValueFormat::Yaml)?,
-        Some(Format::Name) => output::lines(sorted.iter().map(|upgrade| read::resource_name(upgrade))),
+        Some(Format::Name) => output::lines(sorted.iter().map(|upgrade| read::resource_name(&upgrade.name_any()))),
         Some(Format::Wide) | None => {
             let now = Timestamp::now();
             let mut table = Table::new(["UPGRADE", "OPERATION", "TARGET", "PHASE", "MACHINES", "AGE"]);
@@ -50,7 +50,7 @@ pub(crate) async fn run(connection: &Connection, args: &HistoryArgs) -> Result<E
                 table.push([
                     Cell::plain(upgrade.name_any()),
                     Cell::plain(spec.operation.as_str()),
-                    Cell::plain(spec.rollback_of.clone().unwrap_or_else(|| spec.target.clone())),
+                    Cell::plain(target(upgrade)),
                     Cell::plain(status.phase.as_str()),
                     Cell::plain(status.machines),
                     Cell::plain(
@@ -60,8 +60,7 @@ pub(crate) async fn run(connection: &Connection, args: &HistoryArgs) -> Result<E
                     ),
                 ]);
             }
-            let lines = table.lines(&output::layout(None, args.output));
-            output::lines(lines)
+            table.text(&output::layout(None, args.output))
         }
     };
     output::print(&text)?;

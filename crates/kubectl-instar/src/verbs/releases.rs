@@ -103,21 +103,10 @@ fn table(releases: &[KubernetesRelease], used: &BTreeMap<String, usize>, format:
             Cell::plain(spec.catalog.as_str()),
             Cell::plain(spec.version.to_string()),
             Cell::plain(spec.revision.to_string()),
-            Cell::toned(tier(support.tier), tone),
+            Cell::toned(support.tier.as_str(), tone),
             Cell::plain(support.end_of_life.map(|day| day.to_string()).unwrap_or_default()),
             Cell::plain(used.get(&name).copied().unwrap_or_default().to_string()),
         ]);
     }
-    let lines = table.lines(&output::layout(None, format));
-    output::lines(lines)
-}
-
-const fn tier(tier: Tier) -> &'static str {
-    match tier {
-        Tier::Preview => "Preview",
-        Tier::Latest => "Latest",
-        Tier::Supported => "Supported",
-        Tier::LTS => "LTS",
-        Tier::Deprecated => "Deprecated",
-    }
+    table.text(&output::layout(None, format))
 }

@@ -47,8 +47,8 @@ pub(crate) async fn run(connection: &Connection, args: &RollbackArgs) -> Result<
         workers,
         begin,
     } = args;
-    let upgrade = read::current(connection, cluster).await?;
     let upgrades = read::upgrades(connection, cluster).await?;
+    let upgrade = read::current_of(&upgrades, connection, cluster)?;
     let name = upgrade.name_any();
     if upgrade.spec.operation.is_rollback() {
         return Err(Error::Refused(format!(

@@ -109,7 +109,7 @@ fn one(report: &Report, args: &StatusArgs) -> Result<String, Error> {
         Some(Format::Name) => report
             .upgrade
             .as_ref()
-            .map(|upgrade| format!("clusterupgrade.upgrade.cluster.x-k8s.io/{}\n", upgrade.name))
+            .map(|upgrade| read::resource_name(&upgrade.name) + "\n")
             .unwrap_or_default(),
         Some(Format::Wide) | None => {
             text::of_cluster(report, &output::layout(args.details, args.output), Timestamp::now())
@@ -132,10 +132,7 @@ async fn fleet(connection: &Connection, args: &StatusArgs) -> Result<Exit, Error
     let printed = match args.output {
         Some(Format::Json) => output::value(&rows, ValueFormat::Json)?,
         Some(Format::Yaml) => output::value(&rows, ValueFormat::Yaml)?,
-        Some(Format::Name) => output::lines(
-            rows.iter()
-                .map(|row| format!("clusterupgrade.upgrade.cluster.x-k8s.io/{}", row.upgrade)),
-        ),
+        Some(Format::Name) => output::lines(rows.iter().map(|row| read::resource_name(&row.upgrade))),
         Some(Format::Wide) | None => {
             text::of_fleet(&rows, &output::layout(args.details, args.output), Timestamp::now())
         }

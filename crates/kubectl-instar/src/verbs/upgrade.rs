@@ -118,7 +118,10 @@ pub(crate) async fn upgrade(connection: &Connection, args: &UpgradeArgs) -> Resu
         }
         Plan::Retry(upgrade, spec) => write::patch(connection, upgrade, spec, "is tried again", write).await?,
         Plan::Nothing(upgrade) => {
-            output::print(&format!("{} goes to {to} already\n", read::resource_name(upgrade)))?;
+            output::print(&format!(
+                "{} goes to {to} already\n",
+                read::resource_name(&upgrade.name_any())
+            ))?;
         }
     }
     followed(connection, cluster, &args.begin).await

@@ -63,7 +63,7 @@ pub(crate) async fn patch(
     let api = connection.api::<ClusterUpgrade>();
     let what = || format!("cannot change ClusterUpgrade {name}");
     call(what, api.patch(&name, &params, &Patch::Merge(&body))).await?;
-    output::print(&format!("{} {done}{}\n", resource_name(upgrade), write.suffix()))
+    output::print(&format!("{} {done}{}\n", resource_name(&name), write.suffix()))
 }
 
 /// A new ClusterUpgrade.
@@ -79,5 +79,5 @@ pub(crate) async fn create(connection: &Connection, upgrade: &ClusterUpgrade, wr
         api.create(&params, upgrade),
     )
     .await?;
-    output::print(&format!("{} created{}\n", resource_name(upgrade), write.suffix()))
+    output::print(&format!("{} created{}\n", resource_name(&name), write.suffix()))
 }

@@ -22,10 +22,10 @@ pub(super) fn of(
     UpgradeSection {
         name: record.name_any(),
         operation: spec.operation,
-        target: spec.rollback_of.clone().unwrap_or_else(|| spec.target.clone()),
+        target: record::target(record).to_owned(),
         phase: status.phase,
         paused: spec.paused,
-        observed: record.metadata.generation.unwrap_or_default() == status.observed_generation,
+        observed: record::is_observed(record),
         started: record::began(record).map(Time),
         path: path(&status, pins, control_plane),
         step: status.step.clone(),

@@ -38,9 +38,7 @@ fn section<const COLUMNS: usize>(text: &mut String, title: &str, table: Option<T
         text.push_str("none\n");
         return;
     };
-    for line in table.lines(layout) {
-        let _ = writeln!(text, "{line}");
-    }
+    text.push_str(&table.text(layout));
 }
 
 /// A line of the head, wrapped under itself.

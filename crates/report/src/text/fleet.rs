@@ -53,10 +53,10 @@ impl FleetRow {
             namespace: upgrade.namespace().unwrap_or_default(),
             cluster: spec.cluster_name.clone(),
             upgrade: upgrade.name_any(),
-            target: spec.rollback_of.clone().unwrap_or_else(|| spec.target.clone()),
+            target: record::target(upgrade).to_owned(),
             phase: status.phase,
             paused: spec.paused,
-            observed: upgrade.metadata.generation.unwrap_or_default() == status.observed_generation,
+            observed: record::is_observed(upgrade),
             machines: status.machines.clone(),
             level: row.map(|row| row.level),
             reason: row.map(|row| row.reason.clone()).unwrap_or_default(),
@@ -108,5 +108,5 @@ pub fn of_fleet(rows: &[FleetRow], layout: &Layout, now: Timestamp) -> String {
             Cell::plain(began.map(|began| age(now.duration_since(began))).unwrap_or_default()),
         ]);
     }
-    table.lines(layout).into_iter().map(|line| line + "\n").collect()
+    table.text(layout)
 }

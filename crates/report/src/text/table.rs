@@ -72,6 +72,12 @@ impl<const COLUMNS: usize> Table<COLUMNS> {
         rows.map(|row| line(row, &widths, layout.colour)).collect()
     }
 
+    /// The same as one text.
+    #[must_use]
+    pub fn text(&self, layout: &Layout) -> String {
+        self.lines(layout).into_iter().map(|line| line + "\n").collect()
+    }
+
     fn widths(&self, width: usize) -> [usize; COLUMNS] {
         let mut widths = self.headings.map(display_width);
         for row in &self.rows {

@@ -72,6 +72,9 @@ pub fn judge(edit: Edit<'_, ClusterUpgrade>, state: &dyn ClusterState) -> Vec<Fi
         .old
         .is_none_or(|old| old.spec.target != new.spec.target || old.spec.operation != new.spec.operation);
     let is_new_target = edit.old.is_none_or(|old| old.spec.target != new.spec.target);
+    // `clusterctl move` pauses, and creates all that there were.
+    let is_copied = edit.old.is_none() && cluster.as_ref().is_none_or(|it| it.lifecycle != Lifecycle::Active);
+    let used = how_used(new.spec.operation, is_copied);
     if !new.spec.operation.is_rollback() {
         match catalog.resolve(&new.spec.target, present.as_ref(), None, state.today()) {
             Err(miss) => findings.push(say(
@@ -81,15 +84,14 @@ pub fn judge(edit: Edit<'_, ClusterUpgrade>, state: &dyn ClusterState) -> Vec<Fi
                 "create its release, or the upgrade waits for it",
             )),
             Ok(Resolved::Release(row)) if is_newly_asked => {
-                // `clusterctl move` pauses, and creates all that there were.
-                let is_copied =
-                    edit.old.is_none() && cluster.as_ref().is_none_or(|it| it.lifecycle != Lifecycle::Active);
-                let used = how_used(new.spec.operation, is_copied);
-                let found = deprecation::judge(row, used, &object, "spec.target", state.today());
-                findings.extend(found);
+                findings.extend(deprecation::judge(row, used, &object, "spec.target", state.today()));
             }
             Ok(Resolved::Release(_) | Resolved::Unchanged) => {}
         }
+        let rows = newly_named(edit).into_iter().filter_map(|name| catalog.named(name));
+        findings.extend(
+            rows.filter_map(|row| deprecation::judge(row, used, &object, "spec.pools[].release", state.today())),
+        );
     }
     let Some(cluster) = cluster else {
         return findings;
@@ -143,6 +145,17 @@ pub fn judge(edit: Edit<'_, ClusterUpgrade>, state: &dyn ClusterState) -> Vec<Fi
         ));
     }
     findings
+}
+
+/// The releases that an edit names for pools, and that the same pool hadn't before.
+fn newly_named<'a>(edit: Edit<'a, ClusterUpgrade>) -> BTreeSet<&'a str> {
+    let named = |upgrade: &'a ClusterUpgrade| {
+        let pools = upgrade.spec.pools.iter();
+        pools.filter_map(|pool| Some((pool.name.as_str(), pool.release.as_deref()?)))
+    };
+    let before: BTreeSet<_> = edit.old.into_iter().flat_map(named).collect();
+    let now = named(edit.new).filter(|pair| !before.contains(pair));
+    now.map(|(_, release)| release).collect()
 }
 
 /// A restart of a topology Cluster, where an edit asks for one. `clusterctl move` creates what there was in a Cluster that is

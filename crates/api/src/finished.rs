@@ -1,5 +1,7 @@
 //! What a ClusterUpgrade says of its own end: in its status, and in an annotation that survives `clusterctl move`.
 
+use std::fmt;
+
 use crate::{ClusterUpgrade, FINISHED_ANNOTATION, UpgradePhase};
 
 /// What the annotation [`FINISHED_ANNOTATION`] of an upgrade says that is or was over.
@@ -15,6 +17,11 @@ pub enum FinishedMarker {
     FailedAfterCompleted,
     /// Over: it was aborted there.
     AbortedAfterCompleted,
+    /// Over: a restart that was refused since its Cluster was created again after it was asked for.
+    RefusedAfterMove {
+        /// Its `spec.retry` then: only a higher one asks once more.
+        retry: u32,
+    },
 }
 
 /// How an upgrade that isn't under way ended, for those that ask what it has left behind.
@@ -28,20 +35,31 @@ pub enum UpgradeOutcome {
     Neither,
 }
 
-impl FinishedMarker {
-    /// Those that have a text of their own, beside that of a phase.
-    const OF_COMPLETED: [Self; 4] = [
-        Self::CompletedBefore,
-        Self::RefusedAfterCompleted,
-        Self::FailedAfterCompleted,
-        Self::AbortedAfterCompleted,
-    ];
+/// The texts of those that have one beside that of a phase.
+const COMPLETED_BEFORE: &str = "CompletedBefore";
+const REFUSED_AFTER_COMPLETED: &str = "RefusedAfterCompleted";
+const FAILED_AFTER_COMPLETED: &str = "FailedAfterCompleted";
+const ABORTED_AFTER_COMPLETED: &str = "AbortedAfterCompleted";
+/// The number comes behind it.
+const REFUSED_AFTER_MOVE: &str = "RefusedAfterMove/";
 
+impl FinishedMarker {
     /// Reads the annotation's text. What isn't known counts as refused, so that nothing is done for it.
     #[must_use]
     pub fn read(text: &str) -> Self {
-        let of_text = Self::OF_COMPLETED.into_iter().find(|marker| marker.as_str() == text);
-        of_text.unwrap_or_else(|| Self::Over(UpgradePhase::of_finished(text)))
+        match text {
+            COMPLETED_BEFORE => Self::CompletedBefore,
+            REFUSED_AFTER_COMPLETED => Self::RefusedAfterCompleted,
+            FAILED_AFTER_COMPLETED => Self::FailedAfterCompleted,
+            ABORTED_AFTER_COMPLETED => Self::AbortedAfterCompleted,
+            _ => {
+                let retry = text.strip_prefix(REFUSED_AFTER_MOVE).and_then(|text| text.parse().ok());
+                retry.map_or_else(
+                    || Self::Over(UpgradePhase::of_finished(text)),
+                    |retry| Self::RefusedAfterMove { retry },
+                )
+            }
+        }
     }
 
     /// The marker of an upgrade that has one. A garbled one was put there too.
@@ -51,25 +69,13 @@ impl FinishedMarker {
         Some(Self::read(annotations.get(FINISHED_ANNOTATION)?))
     }
 
-    /// The annotation's text.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Over(phase) => phase.as_str(),
-            Self::CompletedBefore => "CompletedBefore",
-            Self::RefusedAfterCompleted => "RefusedAfterCompleted",
-            Self::FailedAfterCompleted => "FailedAfterCompleted",
-            Self::AbortedAfterCompleted => "AbortedAfterCompleted",
-        }
-    }
-
     /// The phase at its end; absent where it isn't over.
     #[must_use]
     pub const fn phase(self) -> Option<UpgradePhase> {
         match self {
             Self::Over(phase) => Some(phase),
             Self::CompletedBefore => None,
-            Self::RefusedAfterCompleted => Some(UpgradePhase::Refused),
+            Self::RefusedAfterCompleted | Self::RefusedAfterMove { .. } => Some(UpgradePhase::Refused),
             Self::FailedAfterCompleted => Some(UpgradePhase::Failed),
             Self::AbortedAfterCompleted => Some(UpgradePhase::Aborted),
         }
@@ -84,6 +90,21 @@ impl FinishedMarker {
             | Self::RefusedAfterCompleted
             | Self::FailedAfterCompleted
             | Self::AbortedAfterCompleted => UpgradeOutcome::Completed,
+            Self::RefusedAfterMove { .. } => UpgradeOutcome::Neither,
+        }
+    }
+}
+
+/// The annotation's text.
+impl fmt::Display for FinishedMarker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Over(phase) => f.write_str(phase.as_str()),
+            Self::CompletedBefore => f.write_str(COMPLETED_BEFORE),
+            Self::RefusedAfterCompleted => f.write_str(REFUSED_AFTER_COMPLETED),
+            Self::FailedAfterCompleted => f.write_str(FAILED_AFTER_COMPLETED),
+            Self::AbortedAfterCompleted => f.write_str(ABORTED_AFTER_COMPLETED),
+            Self::RefusedAfterMove { retry } => write!(f, "{REFUSED_AFTER_MOVE}{retry}"),
         }
     }
 }
@@ -129,10 +150,25 @@ mod tests {
     fn each_marker_is_read_as_it_is_written() {
         let finished = UpgradePhase::ALL.into_iter().filter(|phase| phase.is_finished());
         let over = finished.map(FinishedMarker::Over);
-        for marker in over.chain(FinishedMarker::OF_COMPLETED) {
-            assert_eq!(FinishedMarker::read(marker.as_str()), marker);
+        let others = [
+            FinishedMarker::CompletedBefore,
+            FinishedMarker::RefusedAfterCompleted,
+            FinishedMarker::FailedAfterCompleted,
+            FinishedMarker::AbortedAfterCompleted,
+            FinishedMarker::RefusedAfterMove { retry: 0 },
+            FinishedMarker::RefusedAfterMove { retry: u32::MAX },
+        ];
+        for marker in over.chain(others) {
+            assert_eq!(FinishedMarker::read(&marker.to_string()), marker);
         }
-        for garbled in ["", "garbled", "Workers", "CompletedLater"] {
+        for garbled in [
+            "",
+            "garbled",
+            "Workers",
+            "CompletedLater",
+            "RefusedAfterMove/",
+            "RefusedAfterMove/-1",
+        ] {
             let refused = FinishedMarker::Over(UpgradePhase::Refused);
             assert_eq!(FinishedMarker::read(garbled), refused, "{garbled}");
         }

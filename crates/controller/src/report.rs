@@ -32,7 +32,8 @@ use rollback::rollback;
 use window::window;
 
 pub(crate) use lifecycle::{
-    TakenBack, no_way_back, refused, report_missing_cluster, restored, taken_back, unread, unreadable_cluster,
+    TakenBack, no_way_back, refused, report_missing_cluster, restored, restored_refusal, taken_back, unread,
+    unreadable_cluster,
 };
 
 /// What the schema takes.

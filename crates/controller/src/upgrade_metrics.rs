@@ -232,7 +232,8 @@ fn unfinished_since(upgrade: &ClusterUpgrade) -> Option<Timestamp> {
             FinishedMarker::Over(_)
             | FinishedMarker::RefusedAfterCompleted
             | FinishedMarker::FailedAfterCompleted
-            | FinishedMarker::AbortedAfterCompleted,
+            | FinishedMarker::AbortedAfterCompleted
+            | FinishedMarker::RefusedAfterMove { .. },
         )
         | None => started(upgrade).or_else(|| created(upgrade)),
     }

@@ -21,8 +21,7 @@ use crate::{
     metrics::Written as Counted,
     report::{self, Attempt, TakenBack},
     upgrade_spec::{
-        MarkWrite, Upgrades, begun_anew, finished_phase, gate_history, is_asked_after_move, mark_write,
-        mark_write_without_cluster, started,
+        MarkWrite, Upgrades, begun_anew, finished_phase, gate_history, mark_write, mark_write_without_cluster, started,
     },
 };
 
@@ -36,11 +35,8 @@ impl Context {
         path: Option<&PinnedPath>,
     ) -> Result<Option<Done>, Error> {
         for upgrade in upgrades.iter().filter(|upgrade| may_be_reported(upgrade)) {
-            if is_asked_after_move(upgrade, cluster) {
-                let begun = begun_anew(upgrade, Timestamp::now());
-                return self.begin_anew(&begun).await.map(Some);
-            }
-            if let Some(done) = self.write_mark(upgrade, mark_write(upgrade, upgrades, path)).await? {
+            let write = mark_write(upgrade, cluster, upgrades, path);
+            if let Some(done) = self.write_mark(upgrade, write).await? {
                 return Ok(Some(done));
             }
         }
@@ -58,13 +54,18 @@ impl Context {
                 mark @ (FinishedMarker::Over(_)
                 | FinishedMarker::RefusedAfterCompleted
                 | FinishedMarker::FailedAfterCompleted
-                | FinishedMarker::AbortedAfterCompleted),
+                | FinishedMarker::AbortedAfterCompleted
+                | FinishedMarker::RefusedAfterMove { .. }),
             ) => {
                 self.write_finished_marker(upgrade, Some(mark)).await?;
             }
             MarkWrite::Remove => self.write_finished_marker(upgrade, None).await?,
             MarkWrite::Restore(phase) => {
                 let status = report::restored(upgrade, phase, Timestamp::now());
+                self.write_status(upgrade, &status).await?;
+            }
+            MarkWrite::RestoreRefusal(why) => {
+                let status = report::restored_refusal(upgrade, &why, Timestamp::now());
                 self.write_status(upgrade, &status).await?;
             }
             MarkWrite::BeginAnew => {
@@ -97,7 +98,7 @@ impl Context {
     }
 
     async fn write_finished_marker(&self, upgrade: &ClusterUpgrade, mark: Option<FinishedMarker>) -> Result<(), Error> {
-        let mark = mark.map(FinishedMarker::as_str);
+        let mark = mark.map(|mark| mark.to_string());
         let annotations = json!({ FINISHED_ANNOTATION: mark });
         self.mark(upgrade, &annotations, Counted::FinishedMarker).await
     }

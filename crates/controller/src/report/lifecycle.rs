@@ -3,7 +3,8 @@
 use instar_api::{
     ClusterUpgrade, ClusterUpgradeStatus, FailureReason, HealthReason, REQUEST_NUMBER_LABEL, UpgradePhase,
 };
-use instar_planner::NoWayBack;
+use instar_capi::Cluster;
+use instar_planner::{NoRestart, NoWayBack};
 use jiff::Timestamp;
 use kube::{Resource, ResourceExt};
 
@@ -180,6 +181,13 @@ pub(crate) fn unread(
 /// It is over, and its status was dropped.
 pub(crate) fn restored(upgrade: &ClusterUpgrade, phase: UpgradePhase, now: Timestamp) -> ClusterUpgradeStatus {
     status(upgrade, phase, Vec::new(), Attempt::Succeeded, now)
+}
+
+/// It was refused, and its status was dropped.
+pub(crate) fn restored_refusal(upgrade: &ClusterUpgrade, why: &NoRestart, now: Timestamp) -> ClusterUpgradeStatus {
+    let cluster = (&*Cluster::kind(&()), &*upgrade.spec.cluster_name);
+    let found = found(HealthReason::NoRestart, cluster, why.to_string());
+    status(upgrade, UpgradePhase::Refused, vec![found], Attempt::Succeeded, now)
 }
 
 fn found(reason: HealthReason, (kind, name): (&str, &str), message: String) -> Found {

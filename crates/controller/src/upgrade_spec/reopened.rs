@@ -7,7 +7,7 @@ use instar_api::{
     UpgradeOutcome, UpgradePhase,
 };
 use instar_capi::Cluster;
-use instar_planner::{PinnedPath, TakenBack};
+use instar_planner::{NoRestart, PinnedPath, TakenBack};
 use jiff::Timestamp;
 use kube::ResourceExt;
 
@@ -40,6 +40,8 @@ pub(crate) enum MarkWrite {
     Remove,
     /// The status is to say this again.
     Restore(UpgradePhase),
+    /// The status is to say again that the upgrade was refused, and why.
+    RestoreRefusal(NoRestart),
     /// It gets another time, and nothing of what it was before.
     BeginAnew,
 }
@@ -79,12 +81,8 @@ pub(crate) fn reopened(upgrade: &ClusterUpgrade, known: &[Arc<ClusterUpgrade>], 
     }
 }
 
-/// What is to be written of an upgrade of a Cluster that was read.
-pub(crate) fn mark_write(
-    upgrade: &ClusterUpgrade,
-    known: &[Arc<ClusterUpgrade>],
-    path: Option<&PinnedPath>,
-) -> MarkWrite {
+/// The same by the path alone.
+fn mark_write_by_path(upgrade: &ClusterUpgrade, known: &[Arc<ClusterUpgrade>], path: Option<&PinnedPath>) -> MarkWrite {
     let reopened = || reopened(upgrade, known, path);
     match finished_marker(upgrade) {
         MarkerIs::Right if finished_phase(upgrade).is_some() => MarkWrite::Nothing,
@@ -164,17 +162,44 @@ pub(crate) fn begun_with_first_write(upgrade: &ClusterUpgrade, now: Timestamp) -
     begun
 }
 
-/// Whether a restart begins anew that was refused since its Cluster was created after it was asked for: its number was
-/// raised since. What its machines were made for isn't known any more, so that nothing goes on by itself.
-pub(crate) fn is_asked_after_move(upgrade: &ClusterUpgrade, cluster: &Cluster) -> bool {
-    let is_refused = FinishedMarker::of(upgrade).and_then(FinishedMarker::phase) == Some(UpgradePhase::Refused);
-    let created = cluster.metadata.creation_timestamp.as_ref().map(|time| time.0);
-    let is_younger = started(upgrade).is_some_and(|started| created.is_some_and(|created| created > started));
-    upgrade.spec.operation == Operation::Restart
-        && upgrade.spec.retry > 0
-        && is_refused
-        && is_younger
-        && finished_phase(upgrade).is_none()
+/// What is to be written of an upgrade of a Cluster that was read. A restart that was refused since its Cluster was created
+/// after it was asked for begins anew only where its number was raised since: what its machines were made for isn't known
+/// any more, so that no other edit makes it go on.
+pub(crate) fn mark_write(
+    upgrade: &ClusterUpgrade,
+    cluster: &Cluster,
+    known: &[Arc<ClusterUpgrade>],
+    path: Option<&PinnedPath>,
+) -> MarkWrite {
+    let write = mark_write_by_path(upgrade, known, path);
+    let Some(moved) = moved_restart(upgrade, cluster) else {
+        return write;
+    };
+    let marker = FinishedMarker::of(upgrade);
+    let refused_now = FinishedMarker::RefusedAfterMove {
+        retry: upgrade.spec.retry,
+    };
+    match (marker, write) {
+        (Some(FinishedMarker::RefusedAfterMove { retry }), _) if upgrade.spec.retry > retry => MarkWrite::BeginAnew,
+        (_, MarkWrite::Put(FinishedMarker::Over(UpgradePhase::Refused))) => MarkWrite::Put(refused_now),
+        (_, MarkWrite::Restore(UpgradePhase::Refused)) => MarkWrite::RestoreRefusal(moved),
+        (Some(FinishedMarker::Over(UpgradePhase::Refused)), MarkWrite::Nothing) => MarkWrite::Put(refused_now),
+        (_, write) => write,
+    }
+}
+
+/// Why a restart of a Cluster that was created after it was asked for is refused.
+fn moved_restart(upgrade: &ClusterUpgrade, cluster: &Cluster) -> Option<NoRestart> {
+    let created = cluster.metadata.creation_timestamp.as_ref().map(|time| time.0)?;
+    let asked = started(upgrade).filter(|asked| created > *asked)?;
+    (upgrade.spec.operation == Operation::Restart).then(|| NoRestart::Moved {
+        namespace: upgrade.namespace().unwrap_or_default(),
+        cluster: cluster.name_any(),
+        created,
+        asked,
+        upgrade: upgrade.name_any(),
+        retry: upgrade.spec.retry.saturating_add(1),
+    })
 }
 
 /// What was taken back of this very upgrade, where it asks for more than that and hasn't begun with it.
@@ -265,16 +290,16 @@ mod tests {
     #[test]
     fn a_refused_target_leaves_what_was_completed_its_way_back() {
         let path = own_path();
-        let write = |upgrade: &ClusterUpgrade| mark_write(upgrade, &[], Some(&path));
+        let write = |upgrade: &ClusterUpgrade| mark_write_by_path(upgrade, &[], Some(&path));
         let mut up = edited_after(Completed, |up| up.spec.target = "v1.34".to_owned());
         assert_eq!(write(&up), MarkWrite::Put(FinishedMarker::CompletedBefore));
-        put(&mut up, FinishedMarker::CompletedBefore.as_str());
+        put(&mut up, &FinishedMarker::CompletedBefore.to_string());
         assert_eq!(write(&up), MarkWrite::Nothing);
         // It is refused.
         let status = up.status.as_mut().unwrap();
         (status.phase, status.observed_generation) = (Refused, 2);
         assert_eq!(write(&up), MarkWrite::Put(FinishedMarker::RefusedAfterCompleted));
-        put(&mut up, FinishedMarker::RefusedAfterCompleted.as_str());
+        put(&mut up, &FinishedMarker::RefusedAfterCompleted.to_string());
         assert_eq!(write(&up), MarkWrite::Nothing);
         let moved = ClusterUpgrade {
             status: None,
@@ -287,7 +312,7 @@ mod tests {
         assert_eq!(write(&up), MarkWrite::Put(FinishedMarker::CompletedBefore));
         up.spec.target = "v1.35".to_owned();
         assert_eq!(write(&up), MarkWrite::Remove);
-        put(&mut up, FinishedMarker::CompletedBefore.as_str());
+        put(&mut up, &FinishedMarker::CompletedBefore.to_string());
         assert_eq!(write(&up), MarkWrite::Remove);
         // What waits for its first write is open wherever it is moved to.
         up.spec.target = "v1.36".to_owned();
@@ -333,7 +358,7 @@ mod tests {
         let path = way_back("back", "up");
         let write = |up: &ClusterUpgrade, back: Option<UpgradePhase>| {
             let back = back.map(|phase| rollback("back", 2, "up", phase));
-            mark_write(up, back.as_slice(), Some(&path))
+            mark_write_by_path(up, back.as_slice(), Some(&path))
         };
         let retry = |up: &mut ClusterUpgrade| up.spec.retry = 1;
         for phase in [RollingBack, Completed] {
@@ -361,7 +386,7 @@ mod tests {
         let mut up = edited_after(Workers, retry);
         up.metadata.annotations = None;
         let known = [rollback("back", 2, "up", Completed)];
-        assert_eq!(mark_write(&up, &known, Some(&begun)), MarkWrite::Nothing);
+        assert_eq!(mark_write_by_path(&up, &known, Some(&begun)), MarkWrite::Nothing);
     }
 
     #[test]
@@ -370,7 +395,7 @@ mod tests {
         let write = |retry: u32, phase: UpgradePhase, back: UpgradePhase| {
             let mut moved = edited_after(phase, |up| up.spec.retry = retry);
             moved.status = None;
-            mark_write(&moved, &[rollback("back", 2, "up", back)], Some(&path))
+            mark_write_by_path(&moved, &[rollback("back", 2, "up", back)], Some(&path))
         };
         assert_eq!(write(0, RolledBack, Completed), MarkWrite::Restore(RolledBack));
         assert_eq!(write(1, RolledBack, Completed), MarkWrite::BeginAnew);
@@ -402,17 +427,17 @@ mod tests {
             (UpgradePhase::Aborted, FinishedMarker::AbortedAfterCompleted),
         ] {
             let mut up = edited_after(Completed, |up| up.spec.target = "v1.36".to_owned());
-            put(&mut up, FinishedMarker::CompletedBefore.as_str());
+            put(&mut up, &FinishedMarker::CompletedBefore.to_string());
             let status = up.status.as_mut().unwrap();
             (status.phase, status.observed_generation) = (phase, 2);
-            assert_eq!(mark_write(&up, &[], Some(&path)), MarkWrite::Put(marker));
+            assert_eq!(mark_write_by_path(&up, &[], Some(&path)), MarkWrite::Put(marker));
             assert_eq!(mark_write_without_cluster(&up), MarkWrite::Nothing, "{phase:?}");
-            put(&mut up, marker.as_str());
-            assert_eq!(mark_write(&up, &[], Some(&path)), MarkWrite::Nothing);
+            put(&mut up, &marker.to_string());
+            assert_eq!(mark_write_by_path(&up, &[], Some(&path)), MarkWrite::Nothing);
             // It is mended, and goes on.
             up.metadata.generation = Some(3);
             let before = MarkWrite::Put(FinishedMarker::CompletedBefore);
-            assert_eq!(mark_write(&up, &[], Some(&path)), before, "{phase:?}");
+            assert_eq!(mark_write_by_path(&up, &[], Some(&path)), before, "{phase:?}");
         }
     }
 
@@ -431,24 +456,59 @@ mod tests {
             restart
         };
         let (before, after) = ("2026-11-20T11:00:00.5Z", "2026-11-20T12:00:00.5Z");
-        assert!(is_asked_after_move(&restart(Refused, before, 1), &cluster));
-        assert!(
-            !is_asked_after_move(&restart(Refused, before, 0), &cluster),
-            "another edit"
-        );
-        assert!(!is_asked_after_move(&restart(Completed, before, 1), &cluster));
-        assert!(
-            !is_asked_after_move(&restart(Refused, after, 1), &cluster),
-            "it isn't moved"
-        );
-        let mut told = restart(Refused, before, 1);
+        let write = |upgrade: &ClusterUpgrade| mark_write(upgrade, &cluster, &[], None);
+        let refused_with = |retry| FinishedMarker::RefusedAfterMove { retry };
+
+        // The refusal is told, and its number kept.
+        let mut told = restart(Refused, before, 2);
         told.status.as_mut().unwrap().observed_generation = 2;
-        assert!(
-            !is_asked_after_move(&told, &cluster),
-            "the number that it was refused with"
+        told.annotations_mut().remove(FINISHED_ANNOTATION);
+        assert_eq!(write(&told), MarkWrite::Put(refused_with(2)));
+        let mut elsewhere = told.clone();
+        put(&mut elsewhere, "Refused");
+        elsewhere
+            .annotations_mut()
+            .extend([(STARTED_ANNOTATION.to_owned(), before.to_owned())]);
+        assert_eq!(
+            write(&elsewhere),
+            MarkWrite::Put(refused_with(2)),
+            "it was refused before the move too"
         );
-        let mut moved = restart(Refused, before, 1);
-        moved.status = None;
-        assert!(!is_asked_after_move(&moved, &cluster), "it was moved once more");
+
+        // What it was refused with, and whether anything else is edited since.
+        for (retry, expected) in [
+            (1, MarkWrite::Remove),
+            (2, MarkWrite::Remove),
+            (3, MarkWrite::BeginAnew),
+        ] {
+            let mut edited = restart(Refused, before, retry);
+            edited
+                .annotations_mut()
+                .insert(FINISHED_ANNOTATION.to_owned(), refused_with(2).to_string());
+            assert_eq!(write(&edited), expected, "{retry}");
+        }
+        // It was moved once more, and the number raised before anybody looked.
+        for (retry, begins) in [(2, false), (3, true)] {
+            let mut moved = restart(Refused, before, retry);
+            moved
+                .annotations_mut()
+                .insert(FINISHED_ANNOTATION.to_owned(), refused_with(2).to_string());
+            moved.status = None;
+            match write(&moved) {
+                MarkWrite::BeginAnew => assert!(begins),
+                MarkWrite::RestoreRefusal(NoRestart::Moved { retry, .. }) => assert!(!begins && retry == 3),
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!(
+            write(&restart(Completed, before, 1)),
+            MarkWrite::Remove,
+            "it was completed before the move"
+        );
+        let mut not_moved = restart(Refused, after, 3);
+        not_moved
+            .annotations_mut()
+            .insert(FINISHED_ANNOTATION.to_owned(), refused_with(2).to_string());
+        assert_eq!(write(&not_moved), MarkWrite::Remove);
     }
 }

@@ -132,11 +132,17 @@ impl Referred<'_> {
         let kind = self.watch(watches, &cluster, resource).await?;
         self.unused_kinds.forget(&kind);
         let mut found = BTreeMap::new();
+        let mut unreadable = Vec::new();
         for name in names {
             let key = Key::new(cluster.namespace(), &name);
             match find(watches.look_up(kind.as_str(), &key, Clone::clone), resource)? {
                 Found::Present(metadata) => drop(found.insert(name, metadata)),
-                Found::Unreadable(_) | Found::Absent => {}
+                Found::Unreadable(reason) => unreadable.push(Unreadable {
+                    kind: resource.kind.clone(),
+                    name,
+                    reason,
+                }),
+                Found::Absent => {}
             }
         }
         if let Some(cache) = watches.cache(kind.as_str()) {
@@ -152,10 +158,9 @@ impl Referred<'_> {
                 found.extend(minted.map(|(key, metadata)| (key.name().to_owned(), metadata.clone())));
             }
         }
-        let found = found.into_iter();
-        Ok(found
-            .map(|(name, metadata)| self.template(&cluster, resource, name, metadata))
-            .collect())
+        let read = found.into_iter();
+        let read = read.map(|(name, metadata)| self.template(&cluster, resource, name, metadata));
+        Ok(read.chain(unreadable.into_iter().map(Observed::Invalid)).collect())
     }
 
     /// What was minted of a kind that the Cluster doesn't refer to.

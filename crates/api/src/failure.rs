@@ -19,7 +19,8 @@ pub struct FailurePolicy {
 
     /// How long the control plane or a pool may go without progress before its step has failed: 30m, 1h. It counts from the
     /// swap, and again from each new machine that is ready. The same for a Node that isn't ready at the end, or in a pool
-    /// that went first. 30m where nothing says it; of several, the longest counts.
+    /// that went first. Where nothing says it, three times as long as the slowest machines of the upgrade have taken, and
+    /// between 30m and 2h; of several, the longest counts.
     #[serde(
         default,
         skip_serializing_if = "Option::is_none",

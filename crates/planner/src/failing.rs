@@ -4,6 +4,7 @@
 //! when they were made. A status may be lost, and these aren't. But they don't say how long a drain, a pause or an outage
 //! has taken that is over: so something becomes of a failure only when it has stood in every pass for a while.
 
+mod measured;
 mod progress;
 mod response;
 
@@ -12,7 +13,10 @@ use std::collections::BTreeSet;
 use instar_api::GatePoint;
 use jiff::Timestamp;
 
-use self::progress::{Pool, Step};
+use self::{
+    measured::deadline,
+    progress::{Pool, Step},
+};
 use crate::{
     addon::{AddonId, AddonProblem},
     canary, classic,
@@ -90,10 +94,6 @@ pub fn deadline_of_step(snapshot: &Snapshot, decision: &Decision) -> Option<Time
     });
     let all = steps.chain(unready).chain(confirmed);
     all.filter(|time| *time > snapshot.now).min()
-}
-
-const fn deadline(snapshot: &Snapshot) -> jiff::SignedDuration {
-    snapshot.failure_rule.progress_deadline
 }
 
 /// The control plane and the pools that a decision waits for, as they go to what their specs say.

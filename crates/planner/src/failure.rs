@@ -14,8 +14,7 @@ const SEEN_ANEW: SignedDuration = SignedDuration::from_mins(3);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FailureRule {
     pub on_failure: OnFailure,
-    /// How long a step may go without progress.
-    pub progress_deadline: SignedDuration,
+    pub progress_deadline: ProgressDeadline,
     /// How long a failure has to stand in every pass before anything becomes of it: where a drain, a pause or an outage
     /// has just ended, the last progress is long ago at once.
     pub grace: SignedDuration,
@@ -23,6 +22,32 @@ pub struct FailureRule {
     pub stood: Option<StandingFailure>,
     /// The rollback that was created for this upgrade and target already; while that has its turn, this upgrade has none.
     pub created: Option<ExistingRollback>,
+}
+
+/// How long a step may go without progress.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProgressDeadline {
+    /// As a policy or the upgrade says.
+    Fixed(SignedDuration),
+    /// Where nothing says it, three times as long as the slowest machines of this upgrade have taken so far, between
+    /// [`Self::SHORTEST`], which counts while none is ready yet, and [`Self::LONGEST`].
+    Measured,
+}
+
+impl ProgressDeadline {
+    /// Long for a virtual machine, and enough for most of metal.
+    pub const SHORTEST: SignedDuration = SignedDuration::from_mins(30);
+    /// What a drain or an outage has taken looks as if machines had.
+    pub const LONGEST: SignedDuration = SignedDuration::from_hours(2);
+
+    /// How long a failure that is found by it has to stand before anything becomes of it.
+    #[must_use]
+    pub fn grace(self) -> SignedDuration {
+        match self {
+            Self::Fixed(deadline) => FailureRule::GRACE.min(deadline),
+            Self::Measured => FailureRule::GRACE,
+        }
+    }
 }
 
 /// A `ClusterUpgrade` that has the name of the rollback of an upgrade.
@@ -116,18 +141,8 @@ pub enum FailureResponse {
 }
 
 impl FailureRule {
-    /// Where nothing says another one. How long machines take isn't measured: this is long for a virtual machine, and may
-    /// be short for one of metal.
-    pub const PROGRESS_DEADLINE: SignedDuration = SignedDuration::from_mins(30);
-
     /// The longest grace.
     const GRACE: SignedDuration = SignedDuration::from_mins(5);
-
-    /// The grace that goes with a deadline.
-    #[must_use]
-    pub fn grace_of(progress_deadline: SignedDuration) -> SignedDuration {
-        Self::GRACE.min(progress_deadline)
-    }
 }
 
 impl FailureResponse {
@@ -139,7 +154,7 @@ impl Default for FailureRule {
     fn default() -> Self {
         Self {
             on_failure: OnFailure::Hold,
-            progress_deadline: Self::PROGRESS_DEADLINE,
+            progress_deadline: ProgressDeadline::Measured,
             grace: Self::GRACE,
             stood: None,
             created: None,

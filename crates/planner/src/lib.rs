@@ -74,7 +74,9 @@ pub use decision::{
 pub use drain_timeout::DrainTimeout;
 pub use existing::accept;
 pub use failing::{deadline_of_step, failure, follow, plan, standing};
-pub use failure::{ExistingRollback, ExistingState, Failed, Failure, FailureResponse, FailureRule, StandingFailure};
+pub use failure::{
+    ExistingRollback, ExistingState, Failed, Failure, FailureResponse, FailureRule, ProgressDeadline, StandingFailure,
+};
 pub use gates::release_counts;
 pub use marks::{HoldMark, HookAnswers, MarkedKind, ReleasedHolds, release_holds};
 pub use mint::{MintOrder, Minted, mint};

@@ -9,7 +9,9 @@ use instar_api::{
 };
 use instar_capi as capi;
 use instar_gates::{MaintenanceWindows, WindowState};
-use instar_planner::{Approvals, CanaryRule, FailureRule, Gate, GateState, Snapshot, Unreadable, checks_are_asked};
+use instar_planner::{
+    Approvals, CanaryRule, FailureRule, Gate, GateState, ProgressDeadline, Snapshot, Unreadable, checks_are_asked,
+};
 use instar_preflight::{
     examine, probes, snapshots,
     workload::{ClusterApiVersion, Probe, Readings, Workload},
@@ -70,12 +72,14 @@ fn failure_rule(
     let said = FailurePolicy::of_all(of_policies.chain([upgrade.spec.rollback]));
     let namespace = cluster.namespace().unwrap_or_default();
     let is_known = caches.unreadable_policies(&namespace).is_empty();
-    let progress_deadline = said.progress_deadline.unwrap_or(FailureRule::PROGRESS_DEADLINE);
+    let progress_deadline = said
+        .progress_deadline
+        .map_or(ProgressDeadline::Measured, ProgressDeadline::Fixed);
     let named = caches.upgrade(&Key::new(&namespace, &rollback_name(upgrade)));
     FailureRule {
         on_failure: said.on_failure.filter(|_| is_known).unwrap_or_default(),
         progress_deadline,
-        grace: FailureRule::grace_of(progress_deadline),
+        grace: progress_deadline.grace(),
         stood: None,
         created: named.map(|named| existing_rollback(upgrade, &named)),
     }

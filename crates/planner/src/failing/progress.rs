@@ -5,6 +5,7 @@ use instar_capi::Lifecycle;
 use instar_domain::KubeVersion;
 use jiff::Timestamp;
 
+use super::measured::deadline;
 use crate::{
     failure::Failure,
     observed::Observed,
@@ -80,7 +81,7 @@ impl<'a> Step<'a> {
     }
 
     pub(super) fn stalled(&self, snapshot: &Snapshot) -> Option<Failure> {
-        let deadline = snapshot.failure_rule.progress_deadline;
+        let deadline = deadline(snapshot);
         let since = self.last_progress(snapshot)?;
         (snapshot.now.duration_since(since) >= deadline).then(|| Failure::StalledStep {
             pool: self.pool.id.clone(),
@@ -97,7 +98,7 @@ impl<'a> Step<'a> {
     /// When it is stalled, if nothing changes until then.
     pub(super) fn deadline(&self, snapshot: &Snapshot) -> Option<Timestamp> {
         let since = self.last_progress(snapshot)?;
-        since.checked_add(snapshot.failure_rule.progress_deadline).ok()
+        since.checked_add(deadline(snapshot)).ok()
     }
 
     /// When it made the last progress; absent where it is its user's turn, an old machine is being deleted, or where no

@@ -4,7 +4,7 @@ use instar_api::GatePoint;
 use instar_planner::{
     Action, AddonProblem, AddonState, CanaryRule, Decision, ExistingRollback, ExistingState, Failed, Failure,
     FailureResponse, Lifecycle, MinorRollback, NodeReadiness, OnFailure, Operation, PoolId, PoolOverride,
-    RollbackScope, Stage, Strategy, check, deadline_of_step, standing,
+    ProgressDeadline, RollbackScope, Stage, Strategy, check, deadline_of_step, standing,
 };
 use jiff::SignedDuration;
 
@@ -82,6 +82,49 @@ fn a_step_without_progress_has_failed_when_its_deadline_is_over_and_not_before()
     world.never_join.clear();
     assert_eq!(said(&pass(&mut world, 31)), None);
     until(&mut world, complete);
+}
+
+#[test]
+fn where_nothing_says_a_deadline_it_follows_from_how_long_machines_took() {
+    let fixed = ProgressDeadline::Fixed(SignedDuration::from_mins(30));
+    for (rule, took, deadline) in [
+        (ProgressDeadline::Measured, 5, 30),
+        (ProgressDeadline::Measured, 25, 75),
+        (ProgressDeadline::Measured, 28, 84),
+        (ProgressDeadline::Measured, 90, 120),
+        (fixed, 25, 30),
+    ] {
+        let mut world = swapped();
+        world.failure_rule.progress_deadline = rule;
+        let began = world.now;
+        pass(&mut world, 0);
+        // One of the two is ready, and the other one was made then.
+        let ready = began + SignedDuration::from_mins(took);
+        let first = new_machine(&world);
+        let new = world
+            .machines
+            .iter_mut()
+            .filter(|machine| machine.version == version(NEW));
+        for machine in new.filter(|machine| machine.pool == Some(PoolId::Workers("md-0".to_owned()))) {
+            if machine.name == first {
+                machine.node = joined(&first, &version(NEW));
+                machine.node_readiness = ready_since(ready);
+            } else {
+                machine.created = Some(ready);
+            }
+        }
+        let late = ready + SignedDuration::from_mins(deadline);
+        world.now = late - SignedDuration::from_secs(1);
+        let decision = world.plan();
+        assert_eq!(said(&decision), None, "{rule:?} {took}");
+        assert_eq!(
+            deadline_of_step(&world.snapshot(), &decision),
+            Some(late),
+            "{rule:?} {took}"
+        );
+        world.now = late;
+        assert!(said(&world.plan()).is_some(), "{rule:?} {took}");
+    }
 }
 
 type Change = fn(&mut World);

@@ -133,6 +133,12 @@ lint: prerequisites ## Check formatting, lints and dependencies (licences, sourc
 	@cargo build --quiet --workspace --bin xtask
 	@$(CARGO_TARGET_DIR)/debug/xtask audit $(INSTAR_CACHE)/advisory-db
 
+# Where `make page` leaves its pictures.
+PICTURES ?= $(INSTAR_CACHE)/pictures
+.PHONY: page
+page: prerequisites ## Render the page of `kubectl instar ui` in Chromium, light, dark and narrow, and measure it
+	@INSTAR_PICTURES=$(PICTURES) cargo test --workspace --test recorded -- --ignored --nocapture
+
 .PHONY: bench
 bench: prerequisites ## Measure the admission server: instructions, CPU time, memory, beside Go (twenty minutes)
 	@cargo build --release -p instar-benches --bin bench

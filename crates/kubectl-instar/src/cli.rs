@@ -16,6 +16,7 @@ use crate::{
         rollback::{self, RollbackArgs},
         snapshot::{self, SnapshotArgs},
         status::{self, StatusArgs},
+        ui::{self, UiArgs},
         upgrade::{self, RefreshArgs, RestartArgs, UpgradeArgs},
     },
 };
@@ -53,6 +54,7 @@ enum Command {
     Explain(ExplainArgs),
     Releases(ReleasesArgs),
     Snapshot(SnapshotArgs),
+    Ui(UiArgs),
 }
 
 /// The command line, for its help and the reference page.
@@ -97,6 +99,7 @@ async fn dispatch(connection: &Connection, command: &Command) -> Result<Exit, Er
         Command::Explain(args) => explain::run(args),
         Command::Releases(args) => releases::run(connection, args).await,
         Command::Snapshot(args) => snapshot::run(connection, args).await,
+        Command::Ui(args) => ui::run(connection, args).await,
     }
 }
 

@@ -65,6 +65,18 @@ pub enum Error {
     /// The result can't be written to standard output.
     #[error("cannot write to standard output")]
     Output(#[source] std::io::Error),
+    /// The page can't be served.
+    #[error("cannot listen on 127.0.0.1:{port}")]
+    Listen {
+        /// The port.
+        port: u16,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The system gives no random bytes.
+    #[error("cannot make a token for the page: the system gives no random bytes")]
+    NoRandom,
     /// The runtime didn't start.
     #[error("cannot start the runtime")]
     Runtime(#[source] std::io::Error),
@@ -94,6 +106,8 @@ impl Error {
             | Self::Snapshot { .. }
             | Self::Print(_)
             | Self::Output(_)
+            | Self::Listen { .. }
+            | Self::NoRandom
             | Self::Runtime(_) => Exit::Unknown,
         }
     }

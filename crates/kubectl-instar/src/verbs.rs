@@ -11,5 +11,6 @@ pub(crate) mod releases;
 pub(crate) mod rollback;
 pub(crate) mod snapshot;
 pub(crate) mod status;
+pub(crate) mod ui;
 pub(crate) mod upgrade;
 mod write;

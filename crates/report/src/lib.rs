@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! ClusterObjects ─▶ Report::of ─▶ Report ─▶ serde: JSON, YAML
-//!                                       └─▶ text::of_cluster: a terminal
+//!                                       ├─▶ text::of_cluster: a terminal
+//!                                       └─▶ html: a page, live or in a file
 //! ```
 //!
 //! What the controller says in the status of a ClusterUpgrade is taken over as it stands: its health, its counts, its way
@@ -12,6 +13,7 @@
 #![deny(missing_docs)]
 
 mod age;
+pub mod html;
 mod of;
 mod pace;
 mod record;

@@ -3,7 +3,7 @@
 mod cluster;
 mod fleet;
 mod table;
-mod words;
+pub(crate) mod words;
 
 use anstyle::{AnsiColor, Style};
 

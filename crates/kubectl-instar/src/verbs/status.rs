@@ -1,6 +1,6 @@
 //! `kubectl instar status`.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 use instar_api::ClusterUpgrade;
@@ -10,7 +10,7 @@ use instar_report::{
 };
 use jiff::Timestamp;
 use kube::{
-    Api, ResourceExt,
+    Api,
     api::{ApiResource, DynamicObject},
 };
 
@@ -21,6 +21,7 @@ use super::{
 use crate::{
     Error, Exit,
     connection::Connection,
+    export,
     output::{self, DetailsArg, Format, ValueFormat},
     read,
 };
@@ -55,6 +56,10 @@ pub struct StatusArgs {
     #[arg(long, value_name = "WHAT", value_enum)]
     pub(crate) details: Option<DetailsArg>,
 
+    /// Write the Cluster as one page for a browser into a file, which asks for nothing when it is opened, and print nothing
+    #[arg(long, value_name = "FILE", requires = "cluster", conflicts_with_all = ["watch", "wait", "output", "details"])]
+    pub(crate) export: Option<PathBuf>,
+
     #[command(flatten)]
     pub(crate) follow: FollowArgs,
 }
@@ -69,6 +74,9 @@ Examples:
 
   # In a script: wait until it is done, at most an hour
   kubectl instar status my-cluster --wait --for Completed --timeout 1h
+
+  # One file for a ticket:
+  kubectl instar status my-cluster --export my-cluster.html
 
   # Which Machines have failed:
   kubectl instar status my-cluster -o json | jq -r '.machines[] | select(.phase == \"Failed\") | .name'
@@ -85,8 +93,7 @@ pub(crate) async fn run(connection: &Connection, args: &StatusArgs) -> Result<Ex
         return follow::until(connection, cluster, &args.follow, show).await;
     }
     let report = read::report(connection, cluster).await?;
-    output::print(&one(&report, args)?)?;
-    Ok(Exit::of_report(&report))
+    show(&report, args)
 }
 
 /// Shows a Cluster of a folder.
@@ -97,8 +104,16 @@ pub(crate) fn offline(args: &StatusArgs) -> Result<Exit, Error> {
     let objects = ClusterObjects::of(cluster, &snapshot::read(dir)?);
     let objects = objects.ok_or_else(|| Error::Refused(format!("{} has no Cluster {cluster}", dir.display())))?;
     let report = Report::of(&objects);
-    output::print(&one(&report, args)?)?;
-    Ok(Exit::of_report(&report))
+    show(&report, args)
+}
+
+/// Prints or writes one Cluster.
+fn show(report: &Report, args: &StatusArgs) -> Result<Exit, Error> {
+    match &args.export {
+        Some(file) => export::write(report, file)?,
+        None => output::print(&one(report, args)?)?,
+    }
+    Ok(Exit::of_report(report))
 }
 
 /// One Cluster, as it is asked for.
@@ -128,7 +143,7 @@ async fn fleet(connection: &Connection, args: &StatusArgs) -> Result<Exit, Error
     } else {
         read::dynamic::<ClusterUpgrade>(connection)
     };
-    let rows = rows(read::readable(&api).await?);
+    let rows = FleetRow::of_all(read::readable(&api).await?);
     let printed = match args.output {
         Some(Format::Json) => output::value(&rows, ValueFormat::Json)?,
         Some(Format::Yaml) => output::value(&rows, ValueFormat::Yaml)?,
@@ -153,20 +168,4 @@ async fn fleet(connection: &Connection, args: &StatusArgs) -> Result<Exit, Error
         .map(|row| Exit::of(row.observed, row.paused, row.phase))
         .max()
         .unwrap_or(Exit::Done))
-}
-
-/// A row for each Cluster, by namespace and name.
-fn rows(upgrades: Vec<ClusterUpgrade>) -> Vec<FleetRow> {
-    let mut clusters: BTreeMap<(String, String), Vec<ClusterUpgrade>> = BTreeMap::new();
-    for upgrade in upgrades {
-        let key = (
-            upgrade.namespace().unwrap_or_default(),
-            upgrade.spec.cluster_name.clone(),
-        );
-        clusters.entry(key).or_default().push(upgrade);
-    }
-    clusters
-        .values()
-        .filter_map(|upgrades| FleetRow::of(upgrades))
-        .collect()
 }

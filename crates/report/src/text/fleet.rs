@@ -1,5 +1,7 @@
 //! Many Clusters, a line each.
 
+use std::collections::BTreeMap;
+
 use instar_api::{ClusterUpgrade, HealthLevel, UpgradePhase};
 use jiff::Timestamp;
 use kube::ResourceExt;
@@ -42,6 +44,20 @@ pub struct FleetRow {
 }
 
 impl FleetRow {
+    /// A row for each Cluster that has any, by namespace and name.
+    #[must_use]
+    pub fn of_all(upgrades: Vec<ClusterUpgrade>) -> Vec<Self> {
+        let mut clusters: BTreeMap<(String, String), Vec<ClusterUpgrade>> = BTreeMap::new();
+        for upgrade in upgrades {
+            let key = (
+                upgrade.namespace().unwrap_or_default(),
+                upgrade.spec.cluster_name.clone(),
+            );
+            clusters.entry(key).or_default().push(upgrade);
+        }
+        clusters.values().filter_map(|upgrades| Self::of(upgrades)).collect()
+    }
+
     /// Of the upgrades of one Cluster, the one that goes on or else the last one.
     #[must_use]
     pub fn of(upgrades: &[ClusterUpgrade]) -> Option<Self> {

@@ -5,7 +5,7 @@ use instar_api::{HealthLevel, MachineUpgradePhase, UpgradePhase};
 use super::Tone;
 use crate::Assessment;
 
-pub(super) const fn phase(phase: UpgradePhase) -> Tone {
+pub(crate) const fn phase(phase: UpgradePhase) -> Tone {
     match phase {
         UpgradePhase::Pending | UpgradePhase::ControlPlane | UpgradePhase::Workers | UpgradePhase::Verifying => {
             Tone::Plain
@@ -18,7 +18,7 @@ pub(super) const fn phase(phase: UpgradePhase) -> Tone {
     }
 }
 
-pub(super) const fn assessment(assessment: Assessment) -> Tone {
+pub(crate) const fn assessment(assessment: Assessment) -> Tone {
     match assessment {
         Assessment::Empty | Assessment::Progressing | Assessment::Pending => Tone::Plain,
         Assessment::UpToDate => Tone::Good,
@@ -27,7 +27,7 @@ pub(super) const fn assessment(assessment: Assessment) -> Tone {
     }
 }
 
-pub(super) const fn level(level: HealthLevel) -> Tone {
+pub(crate) const fn level(level: HealthLevel) -> Tone {
     match level {
         HealthLevel::Info => Tone::Plain,
         HealthLevel::Warning => Tone::Warning,
@@ -35,7 +35,7 @@ pub(super) const fn level(level: HealthLevel) -> Tone {
     }
 }
 
-pub(super) const fn machine(phase: MachineUpgradePhase) -> (&'static str, Tone) {
+pub(crate) const fn machine(phase: MachineUpgradePhase) -> (&'static str, Tone) {
     match phase {
         MachineUpgradePhase::Pending => ("Pending", Tone::Plain),
         MachineUpgradePhase::Upgrading => ("Upgrading", Tone::Plain),

@@ -3,13 +3,16 @@
 //! `INSTAR_RENEW=1 cargo test -p instar-report --test recorded` writes the outputs again; read what has changed.
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
 
+mod browser;
+mod markup;
+
 use std::{
     env, fs,
     path::{Path, PathBuf},
 };
 
 use instar_report::{
-    ClusterObjects, Report,
+    ClusterObjects, Report, html,
     text::{self, Colour, Details, Layout},
 };
 use jiff::{SignedDuration, Timestamp};
@@ -52,8 +55,12 @@ fn now(objects: &[Value]) -> Timestamp {
     objects.iter().filter_map(newest).max().unwrap() + SignedDuration::from_secs(2)
 }
 
-fn outputs(objects: &[Value]) -> [(&'static str, String); 4] {
-    let report = Report::of(&ClusterObjects::of(&cluster(objects), objects).unwrap());
+fn report(objects: &[Value]) -> Report {
+    Report::of(&ClusterObjects::of(&cluster(objects), objects).unwrap())
+}
+
+fn outputs(objects: &[Value]) -> [(&'static str, String); 5] {
+    let report = report(objects);
     let at = now(objects);
     let layout = |width, details| Layout {
         width,
@@ -74,7 +81,17 @@ fn outputs(objects: &[Value]) -> [(&'static str, String); 4] {
             text::of_cluster(&report, &layout(Layout::UNBOUNDED, Details::All), at),
         ),
         ("status.json", serde_json::to_string_pretty(&report).unwrap() + "\n"),
+        ("report.html", fragment(&report, at)),
     ]
+}
+
+/// A line for each element, so that a change of one reads as one. The styles around are the same for all.
+fn fragment(report: &Report, now: Timestamp) -> String {
+    let view = html::View {
+        now,
+        machines: html::Listed::All,
+    };
+    html::of_cluster(report, view).html.replace("><", ">\n<") + "\n"
 }
 
 #[test]

@@ -1,0 +1,115 @@
+//! Who is answered: a browser of this machine that knows the token, on a page of this server.
+
+use std::{fmt, sync::Arc};
+
+use axum::{
+    extract::{Request, State},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+
+use super::secret::Secret;
+
+/// The first part of the path of a ticket.
+const OPEN: &str = "open";
+
+/// Nothing but what this server sends is loaded or run, and no other page may show it in a frame.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; \
+                      base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+const HEADERS: [(HeaderName, &str); 7] = [
+    (header::CONTENT_SECURITY_POLICY, POLICY),
+    (header::CACHE_CONTROL, "no-store"),
+    (header::REFERRER_POLICY, "no-referrer"),
+    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (header::X_FRAME_OPTIONS, "DENY"),
+    (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+    (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+];
+
+/// Why a request isn't answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Refusal {
+    /// It is for another host: a name of somebody else's that was made to lead here.
+    Host,
+    /// A page of another origin asks.
+    Origin,
+    /// The path doesn't begin with the token.
+    Token,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Host => {
+                "refused: the header Host must be 127.0.0.1 or localhost. Open the address that `kubectl instar ui` printed.\n"
+            }
+            Self::Origin => "refused: a page of another origin asks. Paste the address into the browser's address bar.\n",
+            Self::Token => {
+                "refused: the address has no token, or one of an earlier run. Open the address that `kubectl instar ui` printed.\n"
+            }
+        })
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        (StatusCode::FORBIDDEN, self.to_string()).into_response()
+    }
+}
+
+/// Before every route, and also where there is none.
+pub(super) async fn guard(State(token): State<Arc<Secret>>, request: Request, next: Next) -> Response {
+    let mut response = match judge(&token, request.uri().path(), request.headers()) {
+        Err(refusal) => refusal.into_response(),
+        Ok(()) => next.run(request).await,
+    };
+    let headers = response.headers_mut();
+    for (name, value) in HEADERS {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    response
+}
+
+fn judge(token: &Secret, path: &str, headers: &HeaderMap) -> Result<(), Refusal> {
+    let host = text(headers, &header::HOST).ok_or(Refusal::Host)?;
+    if !is_loopback(host) {
+        return Err(Refusal::Host);
+    }
+    if let Some(origin) = headers.get(header::ORIGIN) {
+        let own = origin.to_str().ok().and_then(|origin| origin.strip_prefix("http://"));
+        if own != Some(host) {
+            return Err(Refusal::Origin);
+        }
+    }
+    // What a page of another site embeds has no Origin, but the browser says where it comes from. A link is let through: its
+    // page can't read what it leads to.
+    let site = text(headers, &HeaderName::from_static("sec-fetch-site"));
+    let is_link = text(headers, &HeaderName::from_static("sec-fetch-mode")) == Some("navigate")
+        && text(headers, &HeaderName::from_static("sec-fetch-dest")) == Some("document");
+    if !matches!(site, None | Some("same-origin" | "none")) && !is_link {
+        return Err(Refusal::Origin);
+    }
+    let mut parts = path.trim_start_matches('/').splitn(2, '/');
+    match parts.next() {
+        // It has a secret of its own, which its route asks for.
+        Some(OPEN) => Ok(()),
+        Some(given) if token.is(given) => Ok(()),
+        Some(_) | None => Err(Refusal::Token),
+    }
+}
+
+/// A header that comes once, as text.
+fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+    let mut values = headers.get_all(name).iter();
+    let value = values.next()?.to_str().ok()?;
+    values.next().is_none().then_some(value)
+}
+
+/// The port is not compared: a tunnel has another one at its other end.
+fn is_loopback(host: &str) -> bool {
+    let (name, port) = host.rsplit_once(':').unwrap_or((host, ""));
+    let is_port = port.bytes().all(|byte| byte.is_ascii_digit());
+    is_port && (name == "127.0.0.1" || name.eq_ignore_ascii_case("localhost"))
+}

@@ -15,6 +15,11 @@ pub const INSTAR_VERSION: &str = concat!("v", env!("CARGO_PKG_VERSION"));
 /// The one version at which objects of our kinds are served and stored.
 pub const STORED_VERSION: &str = "v1alpha1";
 
+/// By which cluster-api-visualizer finds a definition whose objects it shows below the Cluster of their label
+/// `cluster.x-k8s.io/cluster-name`.
+/// Source: `VisualizeResourceLabel` of cluster-api-visualizer/api/v1/common_types.go.
+const VISUALIZER_LABEL: &str = "visualizer.cluster.x-k8s.io";
+
 /// The version of Instar, read.
 #[must_use]
 pub fn instar_version() -> Version {
@@ -63,6 +68,14 @@ impl Definition {
         };
         let annotations = crd.metadata.annotations.get_or_insert_default();
         annotations.insert(INSTAR_VERSION_ANNOTATION.to_owned(), INSTAR_VERSION.to_owned());
+        match self {
+            Self::ClusterUpgrades => {
+                let labels = crd.metadata.labels.get_or_insert_default();
+                labels.insert(VISUALIZER_LABEL.to_owned(), String::new());
+            }
+            // They belong to no single Cluster.
+            Self::KubernetesReleases | Self::UpgradePolicies => {}
+        }
         cleaned(&crd)
     }
 

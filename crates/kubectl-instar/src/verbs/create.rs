@@ -1,10 +1,14 @@
 //! What a new ClusterUpgrade is made of.
 
 use instar_api::{ClusterUpgrade, ClusterUpgradeSpec};
+use instar_capi::labels::CLUSTER_NAME;
 use kube::ResourceExt;
 
 /// The longest name that the API server takes.
 const LONGEST_NAME: usize = 253;
+
+/// The longest value of a label that the API server takes.
+const LONGEST_LABEL: usize = 63;
 
 /// One in the namespace of the connection, whose name says what it is for: the Cluster's and `what`, in the letters of a
 /// name. Where one of that name is over, a number follows: it is another wish.
@@ -18,6 +22,11 @@ pub(crate) fn upgrade(
     let named = name.map_or_else(|| free_name(&spec.cluster_name, what, others), ToOwned::to_owned);
     let mut upgrade = ClusterUpgrade::new(&named, spec);
     upgrade.metadata.namespace = Some(namespace.to_owned());
+    // By it cluster-api-visualizer shows the upgrade below its Cluster; what is longer is no value of a label.
+    if upgrade.spec.cluster_name.len() <= LONGEST_LABEL {
+        let cluster = upgrade.spec.cluster_name.clone();
+        upgrade.labels_mut().insert(CLUSTER_NAME.to_owned(), cluster);
+    }
     upgrade
 }
 

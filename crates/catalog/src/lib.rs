@@ -4,7 +4,7 @@
 //! [`Catalogs`] is a value made from the rows that exist, and [`Catalog`] what one Cluster sees of them.
 //! [`Catalog::resolve`] answers "which row is meant", [`path`] "which versions lie between", [`Release::image`] "what does
 //! this pool's template get", [`Release::contradicts`] "does a pin say what its release says", [`etcd`] and
-//! [`core_dns`] "may this one follow that one", and [`lint`] "what is wrong with the rows as a whole".
+//! [`core_dns`] "may this one follow that one", [`kubeadm`] "what does kubeadm bring by itself", and [`lint`] "what is wrong with the rows as a whole".
 //!
 //! Invariants: no client, no IO, no clock (the day is an input); every function is total.
 
@@ -12,6 +12,7 @@ mod catalog;
 mod catalogs;
 pub mod core_dns;
 pub mod etcd;
+pub mod kubeadm;
 pub mod lint;
 pub mod path;
 mod pin;

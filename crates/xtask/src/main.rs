@@ -1,4 +1,5 @@
-//! `cargo xtask generate`, and the tables that it doesn't write: `lifecycle`, `removed-apis`, `cluster-api`.
+//! `cargo xtask generate`, and the tables that it doesn't write: `lifecycle`, `removed-apis`, `cluster-api`,
+//! `kubeadm`.
 
 use std::{
     fs,
@@ -36,6 +37,11 @@ enum Command {
     },
     /// Writes which release of Cluster API manages which minor of Kubernetes, from its book.
     ClusterApi {
+        /// The folder in which Go keeps modules; the source of this command says which ones have to be there.
+        module_cache: PathBuf,
+    },
+    /// Writes which etcd and CoreDNS the kubeadm of each version brings, from its sources.
+    Kubeadm {
         /// The folder in which Go keeps modules; the source of this command says which ones have to be there.
         module_cache: PathBuf,
     },
@@ -85,6 +91,7 @@ fn main() -> ExitCode {
         Command::Lifecycle { module_cache } => lifecycle(&module_cache),
         Command::RemovedApis { module_cache } => removed_apis(&module_cache),
         Command::ClusterApi { module_cache } => cluster_api(&module_cache),
+        Command::Kubeadm { module_cache } => kubeadm(&module_cache),
         Command::Release(args) => release(args),
         Command::Dependencies { target, path } => dependencies(target, &path),
         Command::Audit { database } => audit(&database),
@@ -134,6 +141,12 @@ fn removed_apis(module_cache: &Path) -> Result<()> {
 fn cluster_api(module_cache: &Path) -> Result<()> {
     let table = xtask::cluster_api::table(module_cache)?;
     let path = xtask::root().join(xtask::cluster_api::FILE);
+    fs::write(&path, table).with_context(|| path.display().to_string())
+}
+
+fn kubeadm(module_cache: &Path) -> Result<()> {
+    let table = xtask::kubeadm::table(module_cache)?;
+    let path = xtask::root().join(xtask::kubeadm::FILE);
     fs::write(&path, table).with_context(|| path.display().to_string())
 }
 

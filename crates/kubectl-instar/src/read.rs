@@ -17,6 +17,8 @@ use serde_json::Value;
 
 use crate::{Error, connection::Connection};
 
+pub(crate) use control_plane::read as referenced;
+
 /// Of the lists: what a page has.
 const PAGE: u32 = 500;
 
@@ -36,7 +38,7 @@ pub(crate) async fn report(connection: &Connection, name: &str) -> Result<Report
 }
 
 /// The Cluster and its pools, Machines and upgrades.
-async fn objects(connection: &Connection, name: &str) -> Result<Objects, Error> {
+pub(crate) async fn objects(connection: &Connection, name: &str) -> Result<Objects, Error> {
     let labelled = ListParams::default().labels(&format!("{CLUSTER_NAME}={name}"));
     let all = ListParams::default();
     let (cluster, upgrades, deployments, pools, machines) = tokio::try_join!(

@@ -11,7 +11,7 @@ use anyhow::{Context, Result, ensure};
 use clap::{Args, Parser, Subcommand};
 use xtask::{
     audit::Checked,
-    release::{Platform, auditable},
+    release::{Platform, Program, auditable},
 };
 
 #[derive(Parser)]
@@ -52,6 +52,9 @@ enum Command {
         /// What the program is built for, as cargo calls it.
         #[arg(long)]
         target: Platform,
+        /// Which program: `instar` or `kubectl-instar`.
+        #[arg(long, default_value = "instar")]
+        program: Program,
         /// The file, in the language of the assembler.
         path: PathBuf,
     },
@@ -76,6 +79,12 @@ struct ReleaseArgs {
     /// `instar`, linked statically.
     #[arg(long)]
     program: PathBuf,
+    /// `kubectl-instar`, linked statically.
+    #[arg(long)]
+    plugin: PathBuf,
+    /// Where the plugin's archive will be: Krew fetches it from there.
+    #[arg(long, default_value = "https://releases.example.org/instar")]
+    url: String,
     /// The time of all files, in seconds since 1970.
     #[arg(long, env = "SOURCE_DATE_EPOCH")]
     epoch: u64,
@@ -93,7 +102,7 @@ fn main() -> ExitCode {
         Command::ClusterApi { module_cache } => cluster_api(&module_cache),
         Command::Kubeadm { module_cache } => kubeadm(&module_cache),
         Command::Release(args) => release(args),
-        Command::Dependencies { target, path } => dependencies(target, &path),
+        Command::Dependencies { target, program, path } => dependencies(target, program, &path),
         Command::Audit { database } => audit(&database),
     };
     match done {
@@ -150,8 +159,8 @@ fn kubeadm(module_cache: &Path) -> Result<()> {
     fs::write(&path, table).with_context(|| path.display().to_string())
 }
 
-fn dependencies(target: Platform, path: &Path) -> Result<()> {
-    fs::write(path, auditable::linker_input(target)?).with_context(|| path.display().to_string())
+fn dependencies(target: Platform, program: Program, path: &Path) -> Result<()> {
+    fs::write(path, auditable::linker_input(target, program)?).with_context(|| path.display().to_string())
 }
 
 fn audit(database: &Path) -> Result<()> {
@@ -187,6 +196,8 @@ fn release(args: ReleaseArgs) -> Result<()> {
         image: args.image,
         provider: args.provider,
         program: xtask::release::Release::program(&args.program)?,
+        plugin: xtask::release::Release::program(&args.plugin)?,
+        url: args.url.trim_end_matches('/').to_owned(),
         epoch: args.epoch,
     };
     release.check_dependencies()?;

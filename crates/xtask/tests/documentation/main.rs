@@ -84,6 +84,8 @@ fn each_file_that_is_applied_is_there() {
         image: "registry.example.org/instar".to_owned(),
         provider: "instar".to_owned(),
         program: b"a program".to_vec(),
+        plugin: b"a plugin".to_vec(),
+        url: "https://releases.example.org/instar".to_owned(),
         epoch: 0,
     };
     let shipped: BTreeSet<String> = release

@@ -158,17 +158,23 @@ SMALL := -C link-arg=-Wl,--icf=all -C link-arg=-Wl,-z,pack-relative-relocs
 OUT ?= out
 IMAGE ?= instar
 PROVIDER ?= instar
+# Where the plugin's archive will be: Krew fetches it from there.
+URL ?= https://releases.example.org/instar
 CARGO_HOME ?= $(HOME)/.cargo
+# One after the other: together they would be built with each other's features.
+PROGRAMS_SHIPPED := instar kubectl-instar
 .PHONY: release
 release: prerequisites ## Write what a release ships into OUT (VERSION=v0.1.0 IMAGE=registry.example.org/instar OUT=out)
 	@$(if $(VERSION),,echo "error: which version? make release VERSION=v0.1.0" >&2; exit 2)
-	@cargo run --quiet -p xtask -- dependencies --target $(STATIC) $(CARGO_TARGET_DIR)/dependencies.s
-	INSTAR_DEPENDENCIES=$(CARGO_TARGET_DIR)/dependencies.s \
-	RUSTFLAGS="-C target-feature=+crt-static $(SMALL) --remap-path-prefix=$(CURDIR)=/instar --remap-path-prefix=$(CARGO_HOME)=/cargo" \
-		cargo build --release --locked -p instar --bin instar --target $(STATIC)
-	@case "$$(uname -sm)" in "Linux $(firstword $(subst -, ,$(STATIC)))") $(CARGO_TARGET_DIR)/$(STATIC)/release/instar --version >/dev/null;; esac # Built with a glibc before 2.36, it doesn't start.
+	@for program in $(PROGRAMS_SHIPPED); do cargo run --quiet -p xtask -- dependencies --target $(STATIC) --program $$program $(CARGO_TARGET_DIR)/dependencies-$$program.s || exit 1; done
+	@for program in $(PROGRAMS_SHIPPED); do \
+		INSTAR_DEPENDENCIES=$(CARGO_TARGET_DIR)/dependencies-instar.s INSTAR_PLUGIN_DEPENDENCIES=$(CARGO_TARGET_DIR)/dependencies-kubectl-instar.s \
+		RUSTFLAGS="-C target-feature=+crt-static $(SMALL) --remap-path-prefix=$(CURDIR)=/instar --remap-path-prefix=$(CARGO_HOME)=/cargo" \
+			cargo build --release --locked -p $$program --bin $$program --target $(STATIC) || exit 1; \
+	done
+	@case "$$(uname -sm)" in "Linux $(firstword $(subst -, ,$(STATIC)))") for program in $(PROGRAMS_SHIPPED); do $(CARGO_TARGET_DIR)/$(STATIC)/release/$$program --version >/dev/null || exit 1; done;; esac # Built with a glibc before 2.36, they don't start.
 	@cargo run --quiet -p xtask -- release --version $(VERSION) --image $(IMAGE) --provider $(PROVIDER) \
-		--program $(CARGO_TARGET_DIR)/$(STATIC)/release/instar --epoch $$(git log -1 --format=%ct) --out $(OUT)
+		--program $(CARGO_TARGET_DIR)/$(STATIC)/release/instar --plugin $(CARGO_TARGET_DIR)/$(STATIC)/release/kubectl-instar --url $(URL) --epoch $$(git log -1 --format=%ct) --out $(OUT)
 
 .PHONY: generate
 generate: prerequisites ## Write again what is generated from code

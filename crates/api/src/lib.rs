@@ -30,6 +30,7 @@ mod release;
 mod release_change;
 mod rule;
 mod schema;
+mod schema_check;
 mod schema_fields;
 mod upgrade;
 mod verification;
@@ -76,6 +77,7 @@ pub use release::{
 };
 pub use release_change::{Earlier, LeftTemplate, LeftTemplates, ReleaseChange};
 pub use rule::{Adjustable, Enforcement, Rule, UnknownRule};
+pub use schema_check::{FieldPath, SchemaCheck, SchemaViolation, Segment};
 pub use schema_fields::{missing_fields, pruned_fields};
 pub use upgrade::{
     ClusterUpgrade, ClusterUpgradeSpec, ClusterUpgradeStatus, ControlPlaneRule, MachineDetail, MachineUpgradePhase,

@@ -27,6 +27,8 @@ use crate::{
     label("clusterctl.cluster.x-k8s.io", ""),
     label("clusterctl.cluster.x-k8s.io/move", ""),
     doc = "ClusterUpgrade is one upgrade of one Cluster in its namespace: the wish and the record.",
+    // By it the upgrades of one Cluster are listed without those of the others.
+    selectable = ".spec.clusterName",
     printcolumn(name = "Cluster", type_ = "string", json_path = ".spec.clusterName"),
     printcolumn(name = "Target", type_ = "string", json_path = ".spec.target"),
     printcolumn(name = "Operation", type_ = "string", json_path = ".spec.operation", priority = 1),

@@ -50,6 +50,12 @@ impl Etcd {
         minor(self).zip(minor(other)).is_some_and(|(own, others)| own < others)
     }
 
+    /// Whether it is known to be older than another one.
+    #[must_use]
+    pub fn is_older_than(&self, other: &Self) -> bool {
+        self.line().zip(other.line()).is_some_and(|(own, others)| own < others)
+    }
+
     /// Whether data that the one has written can be read by the other: not before both are known to be of one minor, or
     /// are the same.
     #[must_use]

@@ -162,6 +162,12 @@ impl Release {
         self.support.tier
     }
 
+    /// The last day on which it is supported, where it says one.
+    #[must_use]
+    pub const fn end_of_life(&self) -> Option<Date> {
+        self.support.end_of_life
+    }
+
     /// The tag that it sets for a stacked etcd.
     #[must_use]
     pub fn etcd_tag(&self) -> Option<&str> {

@@ -77,29 +77,35 @@ pub fn run(cli: &Cli) -> Result<Outcome, Error> {
             runtime()?.block_on(controller::run(args))?;
             Ok(Outcome::Done)
         }
-        Command::Wire(args) => {
-            log::start(log::Format::Text)?;
-            let answer = runtime()?.block_on(wire::run(args))?;
-            for line in answer.notes {
-                eprintln!("{line}");
-            }
-            print(&answer.text)?;
-            Ok(answer.outcome)
-        }
+        Command::Wire(args) => wire(args),
         Command::Version(args) => {
             print(&version::text(args.output)?)?;
             Ok(Outcome::Done)
         }
-        Command::Crd(args) => {
-            log::start(log::Format::Text)?;
-            runtime()?.block_on(crd::run(args, print))?;
-            Ok(Outcome::Done)
-        }
+        Command::Crd(args) => crd(args),
         Command::ReleaseHolds(args) => {
             log::start(log::Format::Text)?;
             runtime()?.block_on(release_holds::run(args, print))
         }
     }
+}
+
+/// `instar wire`, which the kubectl plugin has too.
+pub fn wire(args: &WireArgs) -> Result<Outcome, Error> {
+    log::start(log::Format::Text)?;
+    let answer = runtime()?.block_on(wire::run(args))?;
+    for line in answer.notes {
+        eprintln!("{line}");
+    }
+    print(&answer.text)?;
+    Ok(answer.outcome)
+}
+
+/// `instar crd`, which the kubectl plugin has too.
+pub fn crd(args: &CrdArgs) -> Result<Outcome, Error> {
+    log::start(log::Format::Text)?;
+    runtime()?.block_on(crd::run(args, print))?;
+    Ok(Outcome::Done)
 }
 
 /// No command needs more.

@@ -28,5 +28,7 @@ mod webhook;
 mod wire;
 pub mod yaml;
 
+pub use crd::CrdArgs;
 pub use error::Error;
 pub use outcome::Outcome;
+pub use wire::WireArgs;

@@ -1,6 +1,11 @@
 //! YAML in and out, by way of `serde_json::Value`: what is read is what Kubernetes would read.
 
+mod located;
+
+use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
+
+pub use located::{Located, Node};
 
 /// A value can't be written.
 #[derive(Debug, thiserror::Error)]
@@ -20,6 +25,17 @@ pub struct ReadError(String);
 
 /// Reads all documents of a text. Empty ones are left out.
 pub fn read(text: &str) -> Result<Vec<Value>, ReadError> {
+    let documents: Vec<Value> = documents(text)?;
+    Ok(documents.into_iter().filter(|document| !document.is_null()).collect())
+}
+
+/// The same, with the line of each value.
+pub fn read_located(text: &str) -> Result<Vec<Located>, ReadError> {
+    let documents: Vec<Located> = documents(text)?;
+    Ok(documents.into_iter().filter(|document| !document.is_null()).collect())
+}
+
+fn documents<T: DeserializeOwned>(text: &str) -> Result<Vec<T>, ReadError> {
     let options = serde_saphyr::options! {
         // A dump of a large catalog is valid input, and `kubectl` has no such limits.
         budget: serde_saphyr::budget! {
@@ -30,13 +46,12 @@ pub fn read(text: &str) -> Result<Vec<Value>, ReadError> {
         // The excerpt would have many lines; the message says the line and the column.
         with_snippet: false,
     };
-    let documents: Vec<Value> = serde_saphyr::from_multiple_with_options(text, options)
-        .map_err(|error| ReadError(error.render_with_formatter(&serde_saphyr::UserMessageFormatter)))?;
-    Ok(documents.into_iter().filter(|document| !document.is_null()).collect())
+    serde_saphyr::from_multiple_with_options(text, options)
+        .map_err(|error| ReadError(error.render_with_formatter(&serde_saphyr::UserMessageFormatter)))
 }
 
-/// Writes a document, with a line break at its end.
-pub fn print(value: &Value) -> Result<String, PrintError> {
+/// Writes a document, with a line break at its end. The members of a type stand in its order.
+pub fn print(value: &impl Serialize) -> Result<String, PrintError> {
     let options = serde_saphyr::ser_options! {
         // A Go template on one line stays on it: folding would break it between words.
         folded_wrap_chars: usize::MAX,

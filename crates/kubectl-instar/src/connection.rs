@@ -49,3 +49,75 @@ impl Connection {
         Api::namespaced(self.client.clone(), &self.namespace)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use tokio::{
+        io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
+        net::{TcpListener, TcpStream},
+        runtime::Builder,
+    };
+
+    use super::*;
+
+    const VERSION: &str = r#"{"major":"1","minor":"35","gitVersion":"v1.35.4","gitCommit":"","gitTreeState":"","buildDate":"","goVersion":"","compiler":"","platform":""}"#;
+
+    /// The first line of a request, which is read to its end.
+    async fn request(stream: &mut BufReader<TcpStream>) -> String {
+        let mut first = String::new();
+        stream.read_line(&mut first).await.unwrap();
+        loop {
+            let mut line = String::new();
+            stream.read_line(&mut line).await.unwrap();
+            if line.trim().is_empty() {
+                return first.trim().to_owned();
+            }
+        }
+    }
+
+    /// A proxy that tunnels to a server of its own, whatever host is asked for: no name is resolved here.
+    async fn proxied(listener: TcpListener) -> (String, String) {
+        let (stream, _) = listener.accept().await.unwrap();
+        let mut stream = BufReader::new(stream);
+        let connect = request(&mut stream).await;
+        stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
+        let get = request(&mut stream).await;
+        let answer = format!(
+            "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{VERSION}",
+            VERSION.len()
+        );
+        stream.write_all(answer.as_bytes()).await.unwrap();
+        (connect, get)
+    }
+
+    #[test]
+    fn the_proxy_of_a_kubeconfig_is_used() {
+        let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let port = listener.local_addr().unwrap().port();
+            let file = tempfile::NamedTempFile::new().unwrap();
+            let kubeconfig = format!(
+                "apiVersion: v1\nkind: Config\ncurrent-context: c\nclusters:\n- name: c\n  cluster:\n    \
+                 server: http://api.example.invalid:6443\n    proxy-url: http://127.0.0.1:{port}\ncontexts:\n- name: c\n  \
+                 context: {{cluster: c, user: c, namespace: fleet}}\nusers:\n- name: c\n  user: {{}}\n"
+            );
+            fs::write(file.path(), kubeconfig).unwrap();
+            let args = ConnectionArgs {
+                kubeconfig: Some(file.path().to_owned()),
+                ..ConnectionArgs::default()
+            };
+            let asked = async {
+                let connection = Connection::open(&args).await.unwrap();
+                assert_eq!(connection.namespace, "fleet");
+                connection.client.apiserver_version().await.unwrap().git_version
+            };
+            let ((connect, get), version) = tokio::join!(proxied(listener), asked);
+            assert_eq!(connect, "CONNECT api.example.invalid:6443 HTTP/1.1");
+            assert!(get.starts_with("GET /version"), "{get}");
+            assert_eq!(version, "v1.35.4");
+        });
+    }
+}

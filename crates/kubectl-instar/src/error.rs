@@ -59,6 +59,32 @@ pub enum Error {
         #[source]
         source: instar::yaml::ReadError,
     },
+    /// A file isn't YAML.
+    #[error("{} is not valid YAML", path.display())]
+    Yaml {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: instar::yaml::ReadError,
+    },
+    /// What was to be checked isn't there.
+    #[error("found no KubernetesRelease in {}: name its file or folder, or - for standard input", files.join(", "))]
+    NoRelease {
+        /// The files and folders.
+        files: Vec<String>,
+    },
+    /// The row that another one is made of isn't there.
+    #[error("found no KubernetesRelease {name}: there are {}", if others.is_empty() { "none" } else { others })]
+    NoRow {
+        /// Its name.
+        name: String,
+        /// Those that are there.
+        others: String,
+    },
+    /// A pattern of our own schema isn't read.
+    #[error("cannot read a pattern of the schema: please report this")]
+    Pattern(#[source] regex::Error),
     /// The result can't be printed as YAML or JSON.
     #[error(transparent)]
     Print(#[from] instar::yaml::PrintError),
@@ -104,6 +130,10 @@ impl Error {
             | Self::Unread(_)
             | Self::File { .. }
             | Self::Snapshot { .. }
+            | Self::Yaml { .. }
+            | Self::NoRelease { .. }
+            | Self::NoRow { .. }
+            | Self::Pattern(_)
             | Self::Print(_)
             | Self::Output(_)
             | Self::Listen { .. }

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use instar::Outcome;
 use instar_api::UpgradePhase;
 use instar_report::Report;
 
@@ -54,6 +55,15 @@ Exit codes: 0 done or pass, 1 failed, blocked or refused, 2 couldn't tell (also:
             None if report.unread.is_empty() => Self::Done,
             None => Self::Unknown,
             Some(upgrade) => Self::of(upgrade.observed, upgrade.paused, upgrade.phase),
+        }
+    }
+}
+
+impl From<Outcome> for Exit {
+    fn from(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Done => Self::Done,
+            Outcome::CheckFailed => Self::Blocked,
         }
     }
 }

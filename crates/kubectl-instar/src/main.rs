@@ -1,9 +1,8 @@
 //! The `kubectl-instar` binary: `kubectl instar`, and `clusterctl instar` under that name.
 
-use std::process::ExitCode;
+use std::{env, ffi::OsString, process::ExitCode};
 
-use clap::Parser;
-use kubectl_instar::cli::{self, Cli};
+use kubectl_instar::cli::{self, Program};
 use rustls::crypto::ring;
 
 fn main() -> ExitCode {
@@ -12,7 +11,9 @@ fn main() -> ExitCode {
         eprintln!("error: a provider of cryptography is installed already: please report this");
         return ExitCode::from(2);
     }
-    match cli::run(&Cli::parse()) {
+    let arguments: Vec<OsString> = env::args_os().collect();
+    let program = arguments.first().map_or(Program::Kubectl, |path| Program::of(path));
+    match cli::run(&program.parse(arguments), program) {
         Ok(exit) => exit.into(),
         Err(error) => {
             eprintln!("error: {}", error.one_line());

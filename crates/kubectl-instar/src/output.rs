@@ -91,6 +91,24 @@ pub(crate) enum ValueFormat {
     Yaml,
 }
 
+/// The same on a command line, of a verb that prints a list of findings or one object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ValueFormatArg {
+    /// The whole value as JSON
+    Json,
+    /// The whole value as YAML
+    Yaml,
+}
+
+impl From<ValueFormatArg> for ValueFormat {
+    fn from(format: ValueFormatArg) -> Self {
+        match format {
+            ValueFormatArg::Json => Self::Json,
+            ValueFormatArg::Yaml => Self::Yaml,
+        }
+    }
+}
+
 /// A reader that has gone, as `head` does, wants no more.
 pub(crate) fn print(text: &str) -> Result<(), Error> {
     let mut output = io::stdout().lock();

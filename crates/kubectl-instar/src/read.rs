@@ -17,6 +17,8 @@ use serde_json::Value;
 
 use crate::{Error, connection::Connection};
 
+pub(crate) use control_plane::read as referenced;
+
 /// Of the lists: what a page has.
 const PAGE: u32 = 500;
 
@@ -36,12 +38,11 @@ pub(crate) async fn report(connection: &Connection, name: &str) -> Result<Report
 }
 
 /// The Cluster and its pools, Machines and upgrades.
-async fn objects(connection: &Connection, name: &str) -> Result<Objects, Error> {
+pub(crate) async fn objects(connection: &Connection, name: &str) -> Result<Objects, Error> {
     let labelled = ListParams::default().labels(&format!("{CLUSTER_NAME}={name}"));
-    let all = ListParams::default();
     let (cluster, upgrades, deployments, pools, machines) = tokio::try_join!(
         cluster(connection, name),
-        raw::<ClusterUpgrade>(connection, &all),
+        upgrade_values(connection, name),
         raw::<MachineDeployment>(connection, &labelled),
         raw::<MachinePool>(connection, &labelled),
         raw::<Machine>(connection, &labelled),
@@ -102,6 +103,20 @@ pub(crate) async fn cluster(connection: &Connection, name: &str) -> Result<ReadC
     }
 }
 
+/// The ClusterUpgrades of a Cluster, so that the fleet makes no answer longer. An API server that can't select them by the
+/// field answers with all of the namespace: Kubernetes before 1.31, and a definition of an older Instar.
+async fn upgrade_values(connection: &Connection, cluster: &str) -> Result<Vec<Value>, Error> {
+    const BAD_REQUEST: u16 = 400;
+    let own = ListParams::default().fields(&format!("spec.clusterName={cluster}"));
+    match raw::<ClusterUpgrade>(connection, &own).await {
+        Err(Error::Cluster(instar::cluster::Error::Call {
+            source: kube::Error::Api(status),
+            ..
+        })) if status.code == BAD_REQUEST => raw::<ClusterUpgrade>(connection, &ListParams::default()).await,
+        listed => listed,
+    }
+}
+
 fn missing(name: &str, namespace: &str) -> Error {
     Error::NotFound {
         what: format!("Cluster {name}"),
@@ -113,7 +128,7 @@ fn missing(name: &str, namespace: &str) -> Error {
 /// The ClusterUpgrades of a Cluster. One that can't be read may be the one that goes on, so nothing is said without it; those
 /// of other Clusters stop nothing.
 pub(crate) async fn upgrades(connection: &Connection, cluster: &str) -> Result<Vec<ClusterUpgrade>, Error> {
-    let objects = raw::<ClusterUpgrade>(connection, &ListParams::default()).await?;
+    let objects = upgrade_values(connection, cluster).await?;
     let of = |object: &&Value| object.pointer("/spec/clusterName").and_then(Value::as_str) == Some(cluster);
     let own: Vec<&Value> = objects.iter().filter(of).collect();
     let mut unread = Vec::new();

@@ -16,6 +16,7 @@ mod crd;
 mod generated;
 mod go_modules;
 mod grant;
+pub mod kubeadm;
 mod kubeconfigs;
 mod kustomization;
 pub mod lifecycle;

@@ -1,4 +1,5 @@
-//! `cargo xtask generate`, and the tables that it doesn't write: `lifecycle`, `removed-apis`, `cluster-api`.
+//! `cargo xtask generate`, and the tables that it doesn't write: `lifecycle`, `removed-apis`, `cluster-api`,
+//! `kubeadm`.
 
 use std::{
     fs,
@@ -10,7 +11,7 @@ use anyhow::{Context, Result, ensure};
 use clap::{Args, Parser, Subcommand};
 use xtask::{
     audit::Checked,
-    release::{Platform, auditable},
+    release::{Platform, Program, auditable},
 };
 
 #[derive(Parser)]
@@ -39,6 +40,11 @@ enum Command {
         /// The folder in which Go keeps modules; the source of this command says which ones have to be there.
         module_cache: PathBuf,
     },
+    /// Writes which etcd and CoreDNS the kubeadm of each version brings, from its sources.
+    Kubeadm {
+        /// The folder in which Go keeps modules; the source of this command says which ones have to be there.
+        module_cache: PathBuf,
+    },
     /// Writes the files of a release; `make release` builds the program for it.
     Release(ReleaseArgs),
     /// Writes what the program is linked with, as an input for the linker that embeds it; `make release` names it.
@@ -46,6 +52,9 @@ enum Command {
         /// What the program is built for, as cargo calls it.
         #[arg(long)]
         target: Platform,
+        /// Which program: `instar` or `kubectl-instar`.
+        #[arg(long, default_value = "instar")]
+        program: Program,
         /// The file, in the language of the assembler.
         path: PathBuf,
     },
@@ -70,6 +79,12 @@ struct ReleaseArgs {
     /// `instar`, linked statically.
     #[arg(long)]
     program: PathBuf,
+    /// `kubectl-instar`, linked statically.
+    #[arg(long)]
+    plugin: PathBuf,
+    /// Where the plugin's archive will be: Krew fetches it from there.
+    #[arg(long, default_value = "https://releases.example.org/instar")]
+    url: String,
     /// The time of all files, in seconds since 1970.
     #[arg(long, env = "SOURCE_DATE_EPOCH")]
     epoch: u64,
@@ -85,8 +100,9 @@ fn main() -> ExitCode {
         Command::Lifecycle { module_cache } => lifecycle(&module_cache),
         Command::RemovedApis { module_cache } => removed_apis(&module_cache),
         Command::ClusterApi { module_cache } => cluster_api(&module_cache),
+        Command::Kubeadm { module_cache } => kubeadm(&module_cache),
         Command::Release(args) => release(args),
-        Command::Dependencies { target, path } => dependencies(target, &path),
+        Command::Dependencies { target, program, path } => dependencies(target, program, &path),
         Command::Audit { database } => audit(&database),
     };
     match done {
@@ -137,8 +153,14 @@ fn cluster_api(module_cache: &Path) -> Result<()> {
     fs::write(&path, table).with_context(|| path.display().to_string())
 }
 
-fn dependencies(target: Platform, path: &Path) -> Result<()> {
-    fs::write(path, auditable::linker_input(target)?).with_context(|| path.display().to_string())
+fn kubeadm(module_cache: &Path) -> Result<()> {
+    let table = xtask::kubeadm::table(module_cache)?;
+    let path = xtask::root().join(xtask::kubeadm::FILE);
+    fs::write(&path, table).with_context(|| path.display().to_string())
+}
+
+fn dependencies(target: Platform, program: Program, path: &Path) -> Result<()> {
+    fs::write(path, auditable::linker_input(target, program)?).with_context(|| path.display().to_string())
 }
 
 fn audit(database: &Path) -> Result<()> {
@@ -174,6 +196,8 @@ fn release(args: ReleaseArgs) -> Result<()> {
         image: args.image,
         provider: args.provider,
         program: xtask::release::Release::program(&args.program)?,
+        plugin: xtask::release::Release::program(&args.plugin)?,
+        url: args.url.trim_end_matches('/').to_owned(),
         epoch: args.epoch,
     };
     release.check_dependencies()?;

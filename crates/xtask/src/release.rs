@@ -15,6 +15,7 @@ mod image;
 mod objects;
 mod operators;
 mod platform;
+mod plugin;
 mod sbom;
 
 use std::{
@@ -46,8 +47,44 @@ pub struct Release {
     pub provider: String,
     /// `instar` itself, linked statically.
     pub program: Vec<u8>,
+    /// `kubectl-instar`, linked statically.
+    pub plugin: Vec<u8>,
+    /// Where the plugin's archive will be, without a slash at the end: Krew fetches it from there.
+    pub url: String,
     /// The time that files and the image have, in seconds since 1970: that of the commit.
     pub epoch: u64,
+}
+
+/// A program that a release ships.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Program {
+    /// What runs in the cluster.
+    Instar,
+    /// The kubectl plugin.
+    Plugin,
+}
+
+impl Program {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Instar, Self::Plugin];
+
+    /// Its package and the name of its file.
+    #[must_use]
+    pub const fn package(self) -> &'static str {
+        match self {
+            Self::Instar => "instar",
+            Self::Plugin => "kubectl-instar",
+        }
+    }
+}
+
+impl std::str::FromStr for Program {
+    type Err = anyhow::Error;
+
+    fn from_str(package: &str) -> Result<Self> {
+        let found = Self::ALL.into_iter().find(|program| program.package() == package);
+        found.with_context(|| format!("no program is called {package}"))
+    }
 }
 
 /// A file of a release, by its path.
@@ -80,6 +117,18 @@ impl Release {
         format!("runtime-extension-{}", self.provider)
     }
 
+    pub(crate) fn bytes_of(&self, program: Program) -> &[u8] {
+        match program {
+            Program::Instar => &self.program,
+            Program::Plugin => &self.plugin,
+        }
+    }
+
+    /// What its files begin with.
+    pub(crate) fn name_of(&self, program: Program) -> String {
+        format!("{}-linux-{}", program.package(), self.platform().architecture())
+    }
+
     /// The objects of an installation, in the order in which they are created.
     ///
     /// # Errors
@@ -101,8 +150,11 @@ impl Release {
         files.extend(image::files(self)?);
         files.extend(sbom::files(self)?);
         files.extend(chart::files(self)?);
-        let program = Content::Program(self.program.clone());
-        files.insert(format!("bin/instar-linux-{}", self.platform().architecture()), program);
+        files.extend(plugin::files(self)?);
+        for program in Program::ALL {
+            let content = Content::Program(self.bytes_of(program).to_vec());
+            files.insert(format!("bin/{}", self.name_of(program)), content);
+        }
         files.insert(
             "CHANGELOG.md".to_owned(),
             Content::Data(changes::of(self)?.into_bytes()),
@@ -212,6 +264,8 @@ mod tests {
             image: "registry.example.org/instar".to_owned(),
             provider: "example-instar".to_owned(),
             program: b"a program".to_vec(),
+            plugin: b"a plugin".to_vec(),
+            url: "https://releases.example.org/instar".to_owned(),
             epoch: 1_800_000_000,
         }
     }
@@ -234,6 +288,7 @@ mod tests {
                 "CHANGELOG.md",
                 "SHA256SUMS",
                 "bin/instar-linux-amd64",
+                "bin/kubectl-instar-linux-amd64",
                 concat!("charts/instar-", env!("CARGO_PKG_VERSION"), ".tgz"),
                 &format!("{folder}/metadata.yaml"),
                 &format!("{folder}/runtime-extension-components.yaml"),
@@ -241,7 +296,11 @@ mod tests {
                 "image/oci-layout",
                 "operator/cluster-api-operator.yaml",
                 "operator/turtles.yaml",
+                "plugin/k9s.yaml",
+                "plugin/krew.yaml",
+                "plugin/kubectl-instar-linux-amd64.tar.gz",
                 "sbom/instar-linux-amd64.cdx.json",
+                "sbom/kubectl-instar-linux-amd64.cdx.json",
             ]
         );
         assert!(files.contains_key("providers/vsphere.yaml"));

@@ -31,7 +31,7 @@ pub(crate) fn documents(objects: &[impl Serialize]) -> Result<String> {
     Ok(documents?.join("---\n"))
 }
 
-fn document(object: &impl Serialize) -> Result<String> {
+pub(crate) fn document(object: &impl Serialize) -> Result<String> {
     // By way of JSON, so that members are left out and named as the API does it.
     let value = serde_json::to_value(object)?;
     // Its quoting is safe for YAML 1.1, which kubectl reads. Folding would break patterns and

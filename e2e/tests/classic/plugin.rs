@@ -4,6 +4,7 @@ use instar_api::UpgradePhase;
 use instar_e2e::{
     Context, Result,
     support::{
+        catalog::Rows,
         classic::{self, NAME},
         commands::{Printed, kubectl, plugin},
         fixtures::Shape,
@@ -36,6 +37,10 @@ pub(crate) async fn each_verb(scene: JourneyContext) -> Result<()> {
         nobody.stderr
     );
 
+    let unchecked = run(&scene, &["preflight", NAME], 2).await?;
+    assert!(unchecked.stderr.contains("has no upgrade"), "{}", unchecked.stderr);
+    catalog(&scene, &rows).await?;
+
     let target = rows.version(34);
     run(&scene, &["upgrade", NAME, "--to", &target, "--dry-run"], 0).await?;
     assert!(upgrade(&scene).await?.is_none(), "a dry run has begun an upgrade");
@@ -62,6 +67,52 @@ pub(crate) async fn each_verb(scene: JourneyContext) -> Result<()> {
     over(&scene, &target).await
 }
 
+/// A row of what runs, the next one, and both checked; what kubectl completes.
+async fn catalog(scene: &JourneyContext, rows: &Rows) -> Result<()> {
+    let row = run(scene, &["releases", "from-cluster", NAME], 0).await?.stdout;
+    let version = rows.version(33);
+    assert!(row.contains(&format!("  name: {version}-1\n")), "{row}");
+    assert!(row.contains("kind: DevMachineTemplate\n"), "{row}");
+    let dir = scene.mgmt.run().root().join(format!("{}-catalog", scene.namespace));
+    std::fs::create_dir_all(&dir)?;
+    std::fs::write(dir.join("first.yaml"), row)?;
+    let next = run(scene, &["releases", "new", "v1.34.77", "--from", &rows.name(34, 1)], 0)
+        .await?
+        .stdout;
+    assert!(next.contains("  name: v1.34.77-1\n"), "{next}");
+    // Of images whose name doesn't contain the version it says so.
+    assert!(next.contains("# Check: "), "{next}");
+    let dir = dir.to_str().context("a folder's name")?;
+    let linted = run(scene, &["releases", "lint", dir], 0).await?;
+    assert!(
+        linted.stderr.contains("1 KubernetesReleases in 1 files: 0 errors"),
+        "{}",
+        linted.stderr
+    );
+    std::fs::write(format!("{dir}/next.yaml"), next.replace("v1.34.77", "v1.36.77"))?;
+    let linted = run(scene, &["releases", "lint", dir], 1).await?;
+    assert!(linted.stdout.contains("[gap]"), "{}", linted.stdout);
+    let listed = run(scene, &["releases"], 0).await?.stdout;
+    assert!(listed.contains(&rows.name(34, 1)), "{listed}");
+
+    let completed = run(
+        scene,
+        &["__complete", "--", "--namespace", &scene.namespace, "status", ""],
+        0,
+    )
+    .await?;
+    assert_eq!(completed.stdout, format!("{NAME}\n:4\n"));
+    let target = ["__complete", "--", "upgrade", NAME, "--to", &rows.version(34)];
+    let completed = run(scene, &target, 0).await?.stdout;
+    assert!(completed.contains(&format!("{}\n", rows.name(34, 1))), "{completed}");
+    let definitions = run(scene, &["crd", "-o", "json"], 0).await?.stdout;
+    assert!(
+        definitions.contains("clusterupgrades.upgrade.cluster.x-k8s.io"),
+        "{definitions}"
+    );
+    Ok(())
+}
+
 /// It waits for an approval: seen, paused, approved and resumed.
 async fn held(scene: &JourneyContext) -> Result<()> {
     let held = run(
@@ -77,6 +128,9 @@ async fn held(scene: &JourneyContext) -> Result<()> {
     let fleet = run(scene, &["status"], 1).await?;
     assert!(fleet.stdout.starts_with("NAMESPACE"), "{}", fleet.stdout);
     assert_eq!(fleet.stdout.lines().count(), 2, "{}", fleet.stdout);
+
+    let checks = run(scene, &["preflight", NAME], 0).await?;
+    assert!(checks.stdout.starts_with("CHECK"), "{}", checks.stdout);
 
     let paused = run(scene, &["pause", NAME], 0).await?;
     assert!(paused.stdout.ends_with(" paused\n"), "{}", paused.stdout);

@@ -154,3 +154,17 @@ fn a_key_that_is_written_twice_is_refused() {
     let error = read("a: 1\na: 2\n").unwrap_err().to_string();
     assert!(error.contains("duplicate"), "{error}");
 }
+
+#[test]
+fn a_value_with_lines_is_the_same_value() {
+    let text = "# a row\na:\n  b: [1, {c: \"x\"}]\n  d: 1.335s\n---\n---\n- true\n- ~\n- 1.5\n- -3\n- &x {e: 2027-02-28}\n- *x\n";
+    let located = read_located(text).unwrap();
+    let values: Vec<Value> = located.iter().map(Located::value).collect();
+    assert_eq!(values, read(text).unwrap());
+    let a = located[0].member("a").unwrap();
+    assert_eq!(a.member("d").unwrap().line, 4);
+    assert_eq!(a.member("b").unwrap().items()[1].member("c").unwrap().line, 3);
+    assert_eq!(located[1].line, 7);
+    assert_eq!(located[1].items()[2].line, 9);
+    assert!(a.member("none").is_none() && a.items().is_empty());
+}

@@ -1,4 +1,4 @@
-//! The control plane's object, of any provider.
+//! The object that a reference names, such as the control plane, of any provider.
 
 use instar::cluster::call;
 use instar_capi::Reference;
@@ -14,7 +14,7 @@ use crate::Error;
 
 /// What the reference names, or why that isn't shown: a user may read Clusters and not what they refer to, and the rest is
 /// told without it.
-pub(super) async fn read(connection: &Connection, reference: &Reference) -> Result<Result<Value, String>, Error> {
+pub(crate) async fn read(connection: &Connection, reference: &Reference) -> Result<Result<Value, String>, Error> {
     let Reference { api_group, kind, name } = reference;
     let what = || format!("cannot read {kind} {name}");
     let group = match call(what, discovery::group(&connection.client, api_group)).await {

@@ -95,6 +95,15 @@ fn entries(name: &str) -> Vec<String> {
     rules.chain(health).chain(events).chain(checks).collect()
 }
 
+/// All that it knows, as `explain` takes it.
+pub(crate) fn names() -> Vec<String> {
+    let names = Rule::ALL.iter().map(|rule| rule.id());
+    let names = names.chain(HealthReason::ALL.iter().map(|reason| reason.as_str()));
+    let names = names.chain(EventReason::ALL.iter().map(|reason| reason.as_str()));
+    let names = names.chain(PreflightCheck::ALL.iter().map(|check| check.as_str()));
+    names.map(ToOwned::to_owned).collect()
+}
+
 fn all() -> String {
     let rules = Rule::ALL.iter().map(|rule| rule.id());
     let health = HealthReason::ALL.iter().map(|reason| reason.as_str());

@@ -2,9 +2,10 @@
 
 use clap::Args;
 use instar_api::{
-    ClusterUpgrade, ClusterUpgradeSpec, Operation, RECORD_ANNOTATION, REQUEST_NUMBER_LABEL, UpgradePhase,
-    VERSION_ANNOTATION,
+    ClusterUpgrade, ClusterUpgradeSpec, Operation, PATH_ANNOTATION, RECORD_ANNOTATION, REQUEST_NUMBER_LABEL,
+    UpgradePhase, VERSION_ANNOTATION,
 };
+use instar_planner::PinnedPath;
 use instar_report::{Report, text};
 use jiff::Timestamp;
 use kube::ResourceExt;
@@ -102,13 +103,18 @@ pub struct RestartArgs {
 /// Begins an upgrade, or changes the one that goes on.
 pub(crate) async fn upgrade(connection: &Connection, args: &UpgradeArgs) -> Result<Exit, Error> {
     let UpgradeArgs { cluster, to, .. } = args;
-    read::cluster(connection, cluster).await?;
+    let object = read::cluster(connection, cluster).await?.typed;
     let upgrades = read::upgrades(connection, cluster).await?;
-    let plan = plan(&upgrades, args)?;
+    let path = object.annotations().get(PATH_ANNOTATION);
+    let path = path.and_then(|path| PinnedPath::from_annotation(path));
+    let plan = plan(&upgrades, path.as_ref(), args)?;
     let write = Write::of(args.begin.dry_run);
     match plan {
-        Plan::Create => {
-            let spec = spec(cluster, Operation::Upgrade, to);
+        Plan::Create { retry } => {
+            let spec = ClusterUpgradeSpec {
+                retry,
+                ..spec(cluster, Operation::Upgrade, to)
+            };
             let upgrade = create::upgrade(&connection.namespace, args.begin.name.as_deref(), to, spec, &upgrades);
             write::create(connection, &upgrade, write).await?;
         }
@@ -130,15 +136,20 @@ pub(crate) async fn upgrade(connection: &Connection, args: &UpgradeArgs) -> Resu
 /// What is to be written.
 #[derive(Debug, PartialEq)]
 enum Plan<'a> {
-    Create,
+    Create {
+        retry: u32,
+    },
     Retarget(&'a ClusterUpgrade),
     /// With what to change in its spec.
     Retry(&'a ClusterUpgrade, serde_json::Value),
     Nothing(&'a ClusterUpgrade),
 }
 
-fn plan<'a>(upgrades: &'a [ClusterUpgrade], args: &UpgradeArgs) -> Result<Plan<'a>, Error> {
+/// `path` is that of a classic Cluster: the number of tries stands there too, and may be higher than the record's, as of a
+/// record that was made anew.
+fn plan<'a>(upgrades: &'a [ClusterUpgrade], path: Option<&PinnedPath>, args: &UpgradeArgs) -> Result<Plan<'a>, Error> {
     let UpgradeArgs { cluster, to, .. } = args;
+    let tries = path.and_then(|path| path.tries_of(to));
     let current = instar_report::current(upgrades);
     let goes_on = current.filter(|upgrade| upgrade.finished_phase().is_none());
     let same_target = || {
@@ -147,7 +158,13 @@ fn plan<'a>(upgrades: &'a [ClusterUpgrade], args: &UpgradeArgs) -> Result<Plan<'
             .find(|upgrade| upgrade.spec.target == *to)
     };
     let Some(upgrade) = goes_on.or_else(same_target) else {
-        return Ok(Plan::Create);
+        return match tries {
+            Some(tries) if args.retry => Ok(Plan::Create { retry: tries + 1 }),
+            Some(_) if path.is_some_and(|path| path.spent_by("", to, 0).is_some()) => Err(Error::Refused(format!(
+                "Cluster {cluster} was taken back from {to}, and doesn't go there again by itself: add --retry to try it once more"
+            ))),
+            Some(_) | None => Ok(Plan::Create { retry: 0 }),
+        };
     };
     let name = upgrade.name_any();
     let phase = upgrade.finished_phase();
@@ -166,7 +183,8 @@ fn plan<'a>(upgrades: &'a [ClusterUpgrade], args: &UpgradeArgs) -> Result<Plan<'
             upgrade.spec.target,
         ))),
         Some(UpgradePhase::RollingBack | UpgradePhase::RolledBack) if same && args.retry => {
-            Ok(Plan::Retry(upgrade, json!({ "retry": upgrade.spec.retry + 1 })))
+            let retry = upgrade.spec.retry.max(tries.unwrap_or_default()) + 1;
+            Ok(Plan::Retry(upgrade, json!({ "retry": retry })))
         }
         Some(UpgradePhase::Aborted) if same && args.retry => {
             Ok(Plan::Retry(upgrade, json!({ "operation": "Upgrade" })))
@@ -184,7 +202,7 @@ fn plan<'a>(upgrades: &'a [ClusterUpgrade], args: &UpgradeArgs) -> Result<Plan<'
         // Since then the Cluster may have gone elsewhere.
         Some(UpgradePhase::Completed) if current == Some(upgrade) => Ok(Plan::Nothing(upgrade)),
         // What is over has this target, or it would not have been looked at.
-        Some(_) => Ok(Plan::Create),
+        Some(_) => Ok(Plan::Create { retry: 0 }),
     }
 }
 
@@ -243,4 +261,72 @@ pub(super) async fn followed(connection: &Connection, cluster: &str, begin: &Beg
     }
     let show = |report: &Report| Ok(text::of_cluster(report, &output::layout(None, None), Timestamp::now()));
     follow::until(connection, cluster, &begin.follow, show).await
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: UpgradeArgs,
+    }
+
+    fn args(retry: bool) -> UpgradeArgs {
+        let line = ["x", "prod", "--to", "v1.35"]
+            .into_iter()
+            .chain(retry.then_some("--retry"));
+        Line::parse_from(line).args
+    }
+
+    /// A record that the Cluster's path says was taken back, `tried` times by then.
+    fn path(tried: u32) -> PinnedPath {
+        let by = serde_json::json!({ "name": "back" });
+        serde_json::from_value(serde_json::json!({
+            "upgrade": by, "target": "", "from": "v1.34.3", "releases": [],
+            "takesBack": { "upgrade": { "name": "prod-v1.35" }, "target": "v1.35", "retry": tried, "by": by, "scope": "All" },
+        }))
+        .unwrap()
+    }
+
+    fn taken_back(retry: u32) -> ClusterUpgrade {
+        let mut upgrade = ClusterUpgrade::new(
+            "prod-v1.35",
+            ClusterUpgradeSpec {
+                retry,
+                ..spec("prod", Operation::Upgrade, "v1.35")
+            },
+        );
+        let marker = (instar_api::FINISHED_ANNOTATION.to_owned(), "RolledBack".to_owned());
+        upgrade.metadata.annotations = Some([marker].into());
+        upgrade
+    }
+
+    #[test]
+    fn the_higher_of_both_numbers_counts() {
+        for (record, of_path, next) in [(0, 0, 1), (1, 3, 4), (5, 3, 6)] {
+            let upgrades = [taken_back(record)];
+            let planned = plan(&upgrades, Some(&path(of_path)), &args(true)).unwrap();
+            assert_eq!(planned, Plan::Retry(&upgrades[0], json!({ "retry": next })));
+            assert!(plan(&upgrades, Some(&path(of_path)), &args(false)).is_err());
+        }
+        let upgrades = [taken_back(2)];
+        let planned = plan(&upgrades, None, &args(true)).unwrap();
+        assert_eq!(planned, Plan::Retry(&upgrades[0], json!({ "retry": 3 })));
+    }
+
+    #[test]
+    fn a_record_that_is_gone_leaves_its_number_on_the_cluster() {
+        assert_eq!(plan(&[], None, &args(false)).unwrap(), Plan::Create { retry: 0 });
+        assert_eq!(plan(&[], None, &args(true)).unwrap(), Plan::Create { retry: 0 });
+        assert_eq!(
+            plan(&[], Some(&path(2)), &args(true)).unwrap(),
+            Plan::Create { retry: 3 }
+        );
+        let refused = plan(&[], Some(&path(2)), &args(false)).unwrap_err().to_string();
+        assert!(refused.contains("add --retry"), "{refused}");
+    }
 }

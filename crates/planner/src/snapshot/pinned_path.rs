@@ -78,6 +78,14 @@ impl PinnedPath {
         taken_back.is_some_and(|of| of.upgrade == *upgrade && of.is_of(target) && retry <= of.retry)
     }
 
+    /// How many times a target had been asked for again when it was taken back the last time: a higher number asks for it
+    /// once more. Absent where this was not the last that was taken back.
+    #[must_use]
+    pub fn tries_of(&self, target: &str) -> Option<u32> {
+        let taken_back = self.takes_back.as_ref().filter(|taken_back| taken_back.is_of(target));
+        taken_back.map(|taken_back| taken_back.retry)
+    }
+
     /// What stays taken back when an upgrade goes on: not what it is asked to go to once more.
     pub(crate) fn taken_back_beside(&self, upgrade: &str, target: &str) -> Option<&TakenBack> {
         let taken_back = self.takes_back.as_ref();

@@ -10,17 +10,19 @@ use cargo_metadata::{CargoOpt, DependencyKind, Metadata, MetadataCommand, Packag
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{Content, Files, Platform, Release, hex};
+use super::{Content, Files, Platform, Program, Release, hex};
 use crate::root;
 
-/// What is linked.
-pub(super) const PROGRAM: &str = "instar";
-
 pub(super) fn files(release: &Release) -> Result<Files> {
-    let bill = bill(release, &linked(&metadata(release.platform())?)?)?;
-    let text = serde_json::to_string_pretty(&bill)? + "\n";
-    let path = format!("sbom/instar-linux-{}.cdx.json", release.platform().architecture());
-    Ok(Files::from([(path, Content::Data(text.into_bytes()))]))
+    let metadata = metadata(release.platform())?;
+    let mut files = Files::new();
+    for program in Program::ALL {
+        let bill = bill(release, program, &linked(&metadata, program)?)?;
+        let text = serde_json::to_string_pretty(&bill)? + "\n";
+        let path = format!("sbom/{}.cdx.json", release.name_of(program));
+        files.insert(path, Content::Data(text.into_bytes()));
+    }
+    Ok(files)
 }
 
 pub(super) fn metadata(platform: Platform) -> Result<Metadata> {
@@ -40,7 +42,7 @@ pub(super) fn metadata(platform: Platform) -> Result<Metadata> {
 pub(super) type Linked<'a> = BTreeMap<String, (&'a Package, BTreeSet<String>)>;
 
 /// What the program links, by its package URL: not what builds or tests it.
-pub(super) fn linked(metadata: &Metadata) -> Result<Linked<'_>> {
+pub(super) fn linked(metadata: &Metadata, program: Program) -> Result<Linked<'_>> {
     let packages: BTreeMap<&PackageId, &Package> =
         metadata.packages.iter().map(|package| (&package.id, package)).collect();
     let resolve = metadata.resolve.as_ref().context("cargo metadata resolves nothing")?;
@@ -58,7 +60,7 @@ pub(super) fn linked(metadata: &Metadata) -> Result<Linked<'_>> {
     let program = metadata
         .workspace_packages()
         .into_iter()
-        .find(|package| *package.name == PROGRAM);
+        .find(|package| *package.name == program.package());
     let mut to_visit = vec![&program.context("no package has the program")?.id];
     let mut found = Linked::new();
     while let Some(id) = to_visit.pop() {
@@ -86,8 +88,8 @@ fn url(package: &Package) -> String {
     format!("pkg:cargo/{}@{}", package.name, package.version)
 }
 
-fn bill(release: &Release, linked: &Linked<'_>) -> Result<Value> {
-    let (mut components, mut dependencies, mut program) = (Vec::new(), Vec::new(), None);
+fn bill(release: &Release, program: Program, linked: &Linked<'_>) -> Result<Value> {
+    let (mut components, mut dependencies, mut own) = (Vec::new(), Vec::new(), None);
     for (url, (package, needs)) in linked {
         let mut component = json!({
             "type": "library",
@@ -105,11 +107,11 @@ fn bill(release: &Release, linked: &Linked<'_>) -> Result<Value> {
             component["externalReferences"] = json!([{ "type": "vcs", "url": repository }]);
         }
         dependencies.push(json!({ "ref": url, "dependsOn": needs }));
-        if *package.name == PROGRAM {
+        if *package.name == program.package() {
             component["type"] = json!("application");
             component["version"] = json!(release.version.to_string());
-            component["hashes"] = json!([{ "alg": "SHA-256", "content": hex(&release.program) }]);
-            program = Some(component);
+            component["hashes"] = json!([{ "alg": "SHA-256", "content": hex(release.bytes_of(program)) }]);
+            own = Some(component);
         } else {
             components.push(component);
         }
@@ -121,7 +123,7 @@ fn bill(release: &Release, linked: &Linked<'_>) -> Result<Value> {
         "version": 1,
         "metadata": {
             "timestamp": Timestamp::from_second(seconds)?.to_string(),
-            "component": program.context("the program is not linked")?,
+            "component": own.context("the program is not linked")?,
         },
         "components": components,
         "dependencies": dependencies,

@@ -45,12 +45,47 @@ fn each_instar_command_is_one() {
 }
 
 #[test]
+fn each_command_of_the_plugin_is_one() {
+    let mut seen = 0;
+    for page in pages() {
+        for command in page.commands("kubectl") {
+            let Some(("instar", arguments)) = command.words.get(1).map(|word| (word.as_str(), &command.words[2..]))
+            else {
+                continue;
+            };
+            let words = ["kubectl instar"]
+                .into_iter()
+                .chain(arguments.iter().map(String::as_str));
+            let error = kubectl_instar::cli::command().try_get_matches_from(words).err();
+            let error = error.filter(clap::Error::use_stderr);
+            let is_short = |error: &clap::Error| {
+                command.source == Source::Sentence
+                    && matches!(
+                        error.kind(),
+                        ErrorKind::MissingRequiredArgument
+                            | ErrorKind::InvalidValue
+                            | ErrorKind::ValueValidation
+                            | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
+                    )
+            };
+            if let Some(error) = error.filter(|error| !is_short(error)) {
+                panic!("{}: {error}", command.place);
+            }
+            seen += 1;
+        }
+    }
+    assert!(seen > 20, "{seen}");
+}
+
+#[test]
 fn each_file_that_is_applied_is_there() {
     let release = Release {
         version: env!("CARGO_PKG_VERSION").parse().unwrap(),
         image: "registry.example.org/instar".to_owned(),
         provider: "instar".to_owned(),
         program: b"a program".to_vec(),
+        plugin: b"a plugin".to_vec(),
+        url: "https://releases.example.org/instar".to_owned(),
         epoch: 0,
     };
     let shipped: BTreeSet<String> = release

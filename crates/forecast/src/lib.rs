@@ -1,4 +1,5 @@
-//! What an upgrade of a classic Cluster would do, step by step, before anything is written.
+//! What an upgrade would do, step by step, before anything is written: of a classic Cluster what the controller writes, of a
+//! topology Cluster what Cluster API makes of the edit.
 //!
 //! ```text
 //! Snapshot ─▶ plan ─▶ check ─▶ apply ─┐      for each write that the planner decides
@@ -19,7 +20,9 @@ mod differences;
 mod forecast;
 mod open;
 mod run;
+mod topology;
 
 pub use differences::{ValueDifference, value_differences};
 pub use forecast::{Change, End, Forecast, Mint, Move, PoolSwap, PoolTotal, SetValues, Unclear};
 pub use run::forecast;
+pub use topology::{TopologyEdit, forecast_topology};

@@ -21,6 +21,7 @@ pub(crate) struct Opened {
 pub(crate) fn open(snapshot: &mut Snapshot, waiting: &[Waiting]) -> Opened {
     let mut opened = Opened::default();
     for reason in waiting {
+        let mut told = reason.clone();
         let opens = match reason {
             Waiting::GateClosed { gate: Gate::Window, .. } => {
                 let open = GateState::Open { until: None };
@@ -33,6 +34,17 @@ pub(crate) fn open(snapshot: &mut Snapshot, waiting: &[Waiting]) -> Opened {
                 ..
             } => {
                 snapshot.now = snapshot.now.max(*until);
+                if let Some(rule) = snapshot.canary {
+                    // When that will be, nobody knows yet.
+                    told = Waiting::GateClosed {
+                        gate: Gate::Canary,
+                        reason: format!(
+                            "the pools that go first run for {:#} before the others follow",
+                            rule.bake
+                        ),
+                        until: None,
+                    };
+                }
                 true
             }
             Waiting::ApprovalMissing { part, version, .. } => {
@@ -58,7 +70,7 @@ pub(crate) fn open(snapshot: &mut Snapshot, waiting: &[Waiting]) -> Opened {
             _ => false,
         };
         if opens {
-            opened.holds.push(reason.clone());
+            opened.holds.push(told);
         }
     }
     opened

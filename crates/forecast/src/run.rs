@@ -319,7 +319,7 @@ fn version<'s>(snapshot: &'s Snapshot, pool: &PoolId) -> Option<&'s KubeVersion>
 }
 
 /// All pools as they are.
-fn totals(snapshot: &Snapshot) -> BTreeMap<PoolId, PoolTotal> {
+pub(crate) fn totals(snapshot: &Snapshot) -> BTreeMap<PoolId, PoolTotal> {
     let there = u32::try_from(
         snapshot
             .machines

@@ -183,11 +183,11 @@ impl OfflineCluster {
 
 impl Gathered<'_> {
     /// Finds what the add-ons and gates of a point come to while nothing of them was read.
-    pub fn look(&self, point: AskedPoint, snapshot: &mut Snapshot) {
+    pub fn look(&self, point: &AskedPoint, snapshot: &mut Snapshot) {
         let OfflineCluster { caches, cluster, .. } = self.offline;
         let mut look = AddonLook::new(caches, &self.rules.access, GateReadings::new(), cluster);
         look.look(point.clone(), snapshot);
-        for gate in snapshot.addons.found.get_mut(&point).into_iter().flatten() {
+        for gate in snapshot.addons.found.get_mut(point).into_iter().flatten() {
             let is_to_be_read = match &gate.state {
                 AddonState::Due(_) => true,
                 AddonState::Closed { problem, .. } => *problem == AddonProblem::NotReady,

@@ -39,7 +39,7 @@ pub fn forecast(snapshot: Snapshot, look: impl FnMut(AskedPoint, &mut Snapshot))
         holds: Vec::new(),
         untold: 0,
     };
-    let end = run.to_the_end();
+    let end = run.go_to_end();
     run.tell_way_back();
     Forecast {
         pools: counted(pools, &run),
@@ -63,7 +63,7 @@ struct Run<L> {
 }
 
 impl<L: FnMut(AskedPoint, &mut Snapshot)> Run<L> {
-    fn to_the_end(&mut self) -> End {
+    fn go_to_end(&mut self) -> End {
         for _ in 0..self.looks {
             let decision = self.decide();
             if !decision.unread.is_empty() {

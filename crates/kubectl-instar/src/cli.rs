@@ -12,6 +12,7 @@ use crate::{
         events::{self, EventsArgs},
         explain::{self, ExplainArgs},
         history::{self, HistoryArgs},
+        plan::{self, PlanArgs},
         releases::{self, ReleasesArgs},
         rollback::{self, RollbackArgs},
         snapshot::{self, SnapshotArgs},
@@ -37,6 +38,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Status(StatusArgs),
+    Plan(PlanArgs),
     Upgrade(UpgradeArgs),
     Refresh(RefreshArgs),
     Restart(RestartArgs),
@@ -69,6 +71,11 @@ pub fn run(cli: &Cli) -> Result<Exit, Error> {
     match &cli.command {
         Command::Explain(args) => return explain::run(args),
         Command::Status(args) if args.from_snapshot.is_some() => return status::offline(args),
+        Command::Plan(args) => {
+            if let Some(dir) = &args.from_snapshot {
+                return plan::offline(dir, args);
+            }
+        }
         _ => {}
     }
     let runtime = Builder::new_current_thread()
@@ -84,6 +91,7 @@ pub fn run(cli: &Cli) -> Result<Exit, Error> {
 async fn dispatch(connection: &Connection, command: &Command) -> Result<Exit, Error> {
     match command {
         Command::Status(args) => status::run(connection, args).await,
+        Command::Plan(args) => Box::pin(plan::run(connection, args)).await,
         Command::Upgrade(args) => upgrade::upgrade(connection, args).await,
         Command::Refresh(args) => upgrade::refresh(connection, args).await,
         Command::Restart(args) => upgrade::restart(connection, args).await,

@@ -7,6 +7,7 @@ pub(crate) mod events;
 pub(crate) mod explain;
 pub(crate) mod follow;
 pub(crate) mod history;
+pub(crate) mod plan;
 pub(crate) mod releases;
 pub(crate) mod rollback;
 pub(crate) mod snapshot;

@@ -197,8 +197,8 @@ pub struct PlannedValue {
 pub struct PlannedWayBack {
     /// How much of the upgrade can be taken back.
     pub possible: RollbackExtent,
-    /// Why not all of it; empty where all can.
-    pub why: String,
+    /// Why not all of it, each reason by itself; empty where all can.
+    pub why: Vec<String>,
 }
 
 /// What holds an upgrade, or stands in its way.

@@ -1,6 +1,6 @@
 //! From a forecast to the value.
 
-use instar_api::{ClusterRead, PreflightCheck, RollbackExtent};
+use instar_api::{ClusterRead, PreflightCheck};
 use instar_forecast::{Change, End, Forecast, Mint, Move, PoolSwap, SetValues, Unclear, ValueDifference};
 use instar_planner::{
     CheckOutcome, ClusterKind as Planned, Observed, PoolId, PreflightOutcome, Snapshot, Waiting, WayBack,
@@ -308,13 +308,9 @@ fn value(difference: &ValueDifference) -> PlannedValue {
 }
 
 fn way_back(back: &WayBack) -> PlannedWayBack {
-    let possible = back.possible();
     PlannedWayBack {
-        why: match possible {
-            RollbackExtent::All => String::new(),
-            RollbackExtent::Workers | RollbackExtent::Nothing => back.why(),
-        },
-        possible,
+        possible: back.possible(),
+        why: back.refused.iter().map(ToString::to_string).collect(),
     }
 }
 

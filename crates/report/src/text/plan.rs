@@ -1,6 +1,6 @@
 //! What an upgrade would do.
 
-use std::fmt::Write as _;
+use std::{collections::BTreeSet, fmt::Write as _};
 
 use instar_api::{PreflightResult, RollbackExtent};
 use serde_json::Value;
@@ -13,6 +13,8 @@ use crate::{
 
 /// So many rows of a table are listed where not all are.
 const LISTED: usize = 20;
+/// What is narrower has no room for kinds and templates.
+const WIDE: usize = 90;
 /// So many values of a template are shown where not all are.
 const VALUES: usize = 6;
 /// A value is no longer than so many letters where not all is shown.
@@ -191,32 +193,44 @@ fn steps(text: &mut String, plan: &Plan, layout: &Layout) {
     heading(text, "Steps", layout);
     let rows = rows(&plan.steps);
     let shown = shown(rows.len(), layout);
-    let mut table = Table::new(["#", "POOL", "KIND", "FROM", "TO", "TEMPLATE", "MACHINES", "WAY BACK"]);
-    for (at, row) in rows.iter().take(shown).enumerate() {
-        let step = row.step;
-        let (way_back, tone) = match step.way_back.as_ref().map(|back| back.possible) {
-            None => ("", Tone::Plain),
-            Some(RollbackExtent::All) => ("all", Tone::Good),
-            Some(RollbackExtent::Workers) => ("workers", Tone::Warning),
-            Some(RollbackExtent::Nothing) => ("none", Tone::Bad),
-        };
-        table.push([
-            Cell::plain((at + 1).to_string()),
-            Cell::plain(&step.pool.name),
-            Cell::plain(&step.pool.kind.0),
-            Cell::plain(&step.from),
-            Cell::plain(&step.to),
-            Cell::plain(&step.template),
-            Cell::plain(step.machines.to_string()),
-            Cell::toned(way_back, tone),
-        ]);
-    }
-    let mut said = String::new();
+    let mut said = BTreeSet::new();
     let below = rows.iter().take(shown).map(|row| details(row, &mut said, layout));
-    with_details(text, &table, below, layout);
+    let cells = rows.iter().take(shown).enumerate().map(|(at, row)| cells(at, row.step));
+    if layout.width < WIDE {
+        let mut table = Table::new(["#", "POOL", "FROM", "TO", "MACHINES", "WAY BACK"]);
+        for [number, pool, _, from, to, _, machines, back] in cells {
+            table.push([number, pool, from, to, machines, back]);
+        }
+        with_details(text, &table, below, layout);
+    } else {
+        let mut table = Table::new(["#", "POOL", "KIND", "FROM", "TO", "TEMPLATE", "MACHINES", "WAY BACK"]);
+        for row in cells {
+            table.push(row);
+        }
+        with_details(text, &table, below, layout);
+    }
     if shown < rows.len() {
         let _ = writeln!(text, "{} more: --details all", rows.len() - shown);
     }
+}
+
+fn cells(at: usize, step: &PlanStep) -> [Cell; 8] {
+    let (way_back, tone) = match step.way_back.as_ref().map(|back| back.possible) {
+        None => ("", Tone::Plain),
+        Some(RollbackExtent::All) => ("all", Tone::Good),
+        Some(RollbackExtent::Workers) => ("workers", Tone::Warning),
+        Some(RollbackExtent::Nothing) => ("none", Tone::Bad),
+    };
+    [
+        Cell::plain((at + 1).to_string()),
+        Cell::plain(&step.pool.name),
+        Cell::plain(&step.pool.kind.0),
+        Cell::plain(&step.from),
+        Cell::plain(&step.to),
+        Cell::plain(&step.template),
+        Cell::plain(step.machines.to_string()),
+        Cell::toned(way_back, tone),
+    ]
 }
 
 fn shown(rows: usize, layout: &Layout) -> usize {
@@ -226,8 +240,9 @@ fn shown(rows: usize, layout: &Layout) -> usize {
     }
 }
 
-/// What holds a step, what its values become, and why it can't be taken back. `said` is the last reason that was told.
-fn details(row: &Row<'_>, said: &mut String, layout: &Layout) -> String {
+/// What holds a step, what its values become, and why it can't be taken back. `said` are the reasons that were told of the
+/// steps before: they go on to hold.
+fn details<'p>(row: &Row<'p>, said: &mut BTreeSet<&'p str>, layout: &Layout) -> String {
     let mut text = String::new();
     let steps = row.created.iter().copied().chain([row.step]);
     for hold in steps.flat_map(|step| &step.holds) {
@@ -256,13 +271,13 @@ fn details(row: &Row<'_>, said: &mut String, layout: &Layout) -> String {
         text.push_str(&paragraph(&value, "     ", "       ", layout));
         values(&mut text, &created.changes, layout);
     }
+    if !row.step.changes.is_empty() && !row.step.template.is_empty() {
+        text.push_str("     its clusterConfiguration\n");
+    }
     values(&mut text, &row.step.changes, layout);
-    if let Some(back) = &row.step.way_back
-        && !back.why.is_empty()
-        && *said != back.why
-    {
-        said.clone_from(&back.why);
-        text.push_str(&paragraph(&back.why, "     Way back: ", "               ", layout));
+    let reasons = row.step.way_back.iter().flat_map(|back| &back.why);
+    for why in reasons.filter(|why| said.insert(why.as_str())) {
+        text.push_str(&paragraph(why, "     Way back: ", "               ", layout));
     }
     text
 }

@@ -32,4 +32,4 @@ pub use hooks::{HookRoute, router as hook_router};
 pub use instar_admission::ClusterState;
 pub use metrics::AdmissionMetrics;
 pub use route::Route;
-pub use routes::router;
+pub use routes::{Opinion, opinion, router};

@@ -11,11 +11,12 @@ use axum::{
     routing::post,
 };
 use instar_admission::{
-    ClusterState, GuardedKind,
+    ClusterState, GuardedKind, Verdict,
     cluster::Requester,
     template::{Deleter, Phase, TemplateType},
 };
 use instar_domain::json::Object;
+use json_patch::Patch;
 use serde::Deserialize;
 
 use crate::{
@@ -31,9 +32,11 @@ pub fn router<O: ClusterState, B: AuditSink>(state: &Arc<O>, audit: &Arc<B>, met
     let audit: Arc<dyn AuditSink> = Arc::<B>::clone(audit);
     Route::all().fold(hooks::router(), |router, route| {
         let handler = Arc::new(Handler {
-            route,
-            state: Arc::clone(&state),
-            audit: Arc::clone(&audit),
+            judge: Judge {
+                route,
+                state: Arc::clone(&state),
+                audit: Arc::clone(&audit),
+            },
             metrics: metrics.of(route),
         });
         router.route(route.path(), post(handle).with_state(handler))
@@ -41,17 +44,54 @@ pub fn router<O: ClusterState, B: AuditSink>(state: &Arc<O>, audit: &Arc<B>, met
 }
 
 struct Handler {
+    judge: Judge,
+    metrics: RouteMetrics,
+}
+
+/// What gives the answers of a route.
+struct Judge {
     route: Route,
     state: Arc<dyn ClusterState>,
     audit: Arc<dyn AuditSink>,
-    metrics: RouteMetrics,
+}
+
+/// What the server says to a request.
+#[derive(Debug, Clone)]
+pub struct Opinion {
+    pub verdict: Verdict,
+    /// What it writes into the object; absent where it changes nothing.
+    pub patch: Option<Patch>,
+}
+
+/// Nothing is recorded of what is only asked.
+struct NoAudit;
+
+impl AuditSink for NoAudit {
+    fn record(&self, _: OverriddenRule) {}
+}
+
+/// What the server would answer to an AdmissionReview on a route, with no API server in between: for tools.
+///
+/// # Errors
+/// Why the review can't be read.
+pub fn opinion<O: ClusterState>(route: Route, review: &[u8], state: &Arc<O>) -> Result<Opinion, String> {
+    let state: Arc<dyn ClusterState> = Arc::<O>::clone(state);
+    let judge = Judge {
+        route,
+        state,
+        audit: Arc::new(NoAudit),
+    };
+    match judge.answer(review).1 {
+        Answer::Judged { verdict, patch } => Ok(Opinion { verdict, patch }),
+        Answer::Malformed(why) => Err(why),
+    }
 }
 
 async fn handle(State(handler): State<Arc<Handler>>, body: Bytes) -> Response {
     let began = Instant::now();
-    let (uid, answer) = handler.answer(&body);
+    let (uid, answer) = handler.judge.answer(&body);
     handler.metrics.observe(&answer, began.elapsed());
-    log(handler.route, &answer);
+    log(handler.judge.route, &answer);
     let answered = match (uid, answer) {
         (None, Answer::Malformed(why)) => return (StatusCode::BAD_REQUEST, why).into_response(),
         (None, Answer::Judged { .. }) => return StatusCode::BAD_REQUEST.into_response(),
@@ -98,7 +138,7 @@ fn left_to_schema((uid, answer): (Option<String>, Answer)) -> (Option<String>, A
     (uid, answer)
 }
 
-impl Handler {
+impl Judge {
     /// The request's uid, if it can be read, and the answer.
     fn answer(&self, body: &[u8]) -> (Option<String>, Answer) {
         let state = &*self.state;

@@ -25,11 +25,16 @@ use instar_catalog::Catalogs;
 use instar_planner::{Observed, Unreadable, Unversioned};
 use instar_serve::Readiness;
 use instar_watch::{
-    Cache, CurrentCatalogs, DynamicKept, DynamicWatches, Entry, Hooks, KeptSink, Key, Lookup, Namespaces, Row, ScopeOf,
-    SharedTexts, Target, Watch, WatchHealth, WatchMetrics, WatchState, config, watch_kind,
+    Cache, CurrentCatalogs, DynamicKept, DynamicWatches, Entry, Guarded, Hooks, KeptSink, Key, Lookup, Namespaces, Row,
+    ScopeOf, SharedTexts, Sink, Target, Watch, WatchHealth, WatchMetrics, WatchState, config, watch_kind,
 };
-use kube::Client;
-use tokio::sync::{mpsc::UnboundedSender, watch};
+use kube::{Client, runtime::watcher::Event};
+use serde::Deserialize;
+use serde_json::Value;
+use tokio::sync::{
+    mpsc::{UnboundedSender, unbounded_channel},
+    watch,
+};
 
 use crate::{rbac::Watched, scope::WatchFilter};
 use classes::KeptClass;
@@ -92,25 +97,7 @@ impl Caches {
         readiness: &Readiness,
         metrics: &WatchMetrics,
     ) -> (Arc<Self>, Vec<Watching>) {
-        let caches = Arc::new(Self {
-            clusters: Arc::default(),
-            classes: Arc::default(),
-            control_planes: Arc::default(),
-            deployments: Arc::default(),
-            sets: Arc::default(),
-            machine_pools: Arc::default(),
-            machines: Arc::default(),
-            machine_texts: SharedTexts::default(),
-            releases: Arc::default(),
-            upgrades: Arc::default(),
-            policies: Arc::default(),
-            templates: Arc::new(DynamicWatches::new(TEMPLATES)),
-            foreign_control_planes: Arc::new(DynamicWatches::new(CONTROL_PLANES)),
-            infrastructure_pools: Arc::new(DynamicWatches::new(INFRASTRUCTURE_POOLS)),
-            catalogs: CurrentCatalogs::default(),
-            changes: watch::Sender::default(),
-            wake: wake.clone(),
-        });
+        let caches = Self::empty(wake);
         let starting = Starting {
             caches: &caches,
             client,
@@ -135,6 +122,70 @@ impl Caches {
         watches.push(starting.watch_referred(&caches.foreign_control_planes, CONTROL_PLANES));
         watches.push(starting.watch_referred(&caches.infrastructure_pools, INFRASTRUCTURE_POOLS));
         (caches, watches)
+    }
+
+    /// Caches in which nothing is known yet.
+    fn empty(wake: &Wake) -> Arc<Self> {
+        Arc::new(Self {
+            clusters: Arc::default(),
+            classes: Arc::default(),
+            control_planes: Arc::default(),
+            deployments: Arc::default(),
+            sets: Arc::default(),
+            machine_pools: Arc::default(),
+            machines: Arc::default(),
+            machine_texts: SharedTexts::default(),
+            releases: Arc::default(),
+            upgrades: Arc::default(),
+            policies: Arc::default(),
+            templates: Arc::new(DynamicWatches::new(TEMPLATES)),
+            foreign_control_planes: Arc::new(DynamicWatches::new(CONTROL_PLANES)),
+            infrastructure_pools: Arc::new(DynamicWatches::new(INFRASTRUCTURE_POOLS)),
+            catalogs: CurrentCatalogs::default(),
+            changes: watch::Sender::default(),
+            wake: wake.clone(),
+        })
+    }
+
+    /// Caches of these objects alone, as if their API server had listed them.
+    pub(crate) fn of_objects(objects: &[Value]) -> Arc<Self> {
+        // No one is to be woken.
+        let (wake, _) = unbounded_channel();
+        let caches = Self::empty(&wake);
+        for kind in Watched::ALL {
+            match kind {
+                Watched::Clusters => caches.fill::<Cluster>(objects),
+                Watched::ClusterClasses => caches.fill::<ClusterClass>(objects),
+                Watched::KubeadmControlPlanes => caches.fill::<KubeadmControlPlane>(objects),
+                Watched::MachineDeployments => caches.fill::<MachineDeployment>(objects),
+                Watched::MachineSets => caches.fill::<MachineSet>(objects),
+                Watched::MachinePools => caches.fill::<MachinePool>(objects),
+                Watched::Machines => caches.fill::<Machine>(objects),
+                Watched::KubernetesReleases => caches.fill::<KubernetesRelease>(objects),
+                Watched::ClusterUpgrades => caches.fill::<ClusterUpgrade>(objects),
+                Watched::UpgradePolicies => caches.fill::<UpgradePolicy>(objects),
+            }
+        }
+        caches
+    }
+
+    fn fill<K: Cached>(self: &Arc<Self>, objects: &[Value]) {
+        let mut sink = KeptSink {
+            cache: Arc::clone(K::cache(self)),
+            kind: K::WATCHED.rule().resource.to_owned(),
+            hooks: CacheHooks(Arc::clone(self), PhantomData::<K>),
+        };
+        sink.apply(Event::Init);
+        for object in objects
+            .iter()
+            .filter(|object| is_of_kind(object, &K::group(&()), &K::kind(&())))
+        {
+            // What is no object at all has no name to be known by.
+            if let Ok(object) = Guarded::<K>::deserialize(object) {
+                sink.apply(Event::InitApply(object));
+            }
+        }
+        sink.apply(Event::InitDone);
     }
 
     /// Waits until every kind is listed: what isn't known yet must not count as absent.
@@ -397,6 +448,13 @@ fn wake_groups<'g>(wake: &Wake, groups: impl IntoIterator<Item = &'g Group>) {
             Group::Namespace(_) => {}
         }
     }
+}
+
+/// Whether an object is of a kind, at whatever version.
+pub(crate) fn is_of_kind(object: &Value, group: &str, kind: &str) -> bool {
+    let text = |member| object.get(member).and_then(Value::as_str).unwrap_or_default();
+    let its_group = text("apiVersion").split_once('/').map_or("", |(group, _)| group);
+    its_group == group && text("kind") == kind
 }
 
 /// An object as it was read.

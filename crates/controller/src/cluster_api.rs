@@ -65,7 +65,7 @@ impl ClusterApi {
     }
 }
 
-async fn read(client: &Client) -> ClusterApiVersion {
+pub(crate) async fn read(client: &Client) -> ClusterApiVersion {
     let resource = ApiResource {
         group: "clusterctl.cluster.x-k8s.io".to_owned(),
         version: "v1alpha3".to_owned(),

@@ -31,10 +31,11 @@ use crate::{
 };
 
 pub(crate) use addons::AddonLook;
-pub(crate) use control_plane::{infrastructure, of_topology};
+pub(crate) use control_plane::{infrastructure, of_objects, of_topology};
 pub(crate) use gates::{CheckRules, preflight, wanted_probes, wanted_snapshots};
+pub(crate) use infrastructure_pools::infrastructure_pools_among;
 pub(crate) use referred::Referred;
-pub(crate) use templates::content;
+pub(crate) use templates::{content, template_references, templates_among};
 
 /// A snapshot without its templates and the infrastructure of its MachinePools, for an upgrade that goes on. Its checks
 /// are still to be asked by the rules that come with it ([`preflight`]).

@@ -24,6 +24,7 @@ mod kinds;
 mod lease;
 mod memory;
 mod metrics;
+mod offline;
 mod patches;
 mod policy;
 mod probe;
@@ -39,10 +40,13 @@ mod timing;
 mod upgrade_metrics;
 mod upgrade_spec;
 
+pub use instar_preflight::workload::ClusterApiVersion;
+
 pub use certificates::{WebhookCertificates, WebhookConfiguration, webhook_host};
 pub use hooks::{ExtensionCa, ExtensionServer, remove_extension_config};
 pub use lease::{LeaseError, NAME as LEASE_NAME};
 pub use metrics::register;
+pub use offline::{Gathered, OfflineCluster, OfflineError, installed_cluster_api};
 pub use rbac::{LEASE_RULES, RULES, WORKLOAD_RULES, Watched};
 pub use run::{AdmissionServer, Error, Instance, run};
 pub use scope::{Scope, ScopeError, WatchFilter, namespaces, namespaces_of_lease, watch_filter};

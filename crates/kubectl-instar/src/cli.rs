@@ -19,6 +19,7 @@ use crate::{
         events::{self, EventsArgs},
         explain::{self, ExplainArgs},
         history::{self, HistoryArgs},
+        plan::{self, PlanArgs},
         preflight::{self, PreflightArgs},
         releases::{self, ReleasesArgs},
         rollback::{self, RollbackArgs},
@@ -46,6 +47,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Status(StatusArgs),
+    Plan(PlanArgs),
     Preflight(PreflightArgs),
     Upgrade(UpgradeArgs),
     Refresh(RefreshArgs),
@@ -201,6 +203,11 @@ pub fn run(cli: &Cli, program: Program) -> Result<Exit, Error> {
                 return done;
             }
         }
+        Command::Plan(args) => {
+            if let Some(dir) = &args.from_snapshot {
+                return plan::offline(dir, args);
+            }
+        }
         _ => {}
     }
     let runtime = Builder::new_current_thread()
@@ -216,6 +223,7 @@ pub fn run(cli: &Cli, program: Program) -> Result<Exit, Error> {
 async fn dispatch(connection: &Connection, command: &Command) -> Result<Exit, Error> {
     match command {
         Command::Status(args) => status::run(connection, args).await,
+        Command::Plan(args) => Box::pin(plan::run(connection, args)).await,
         Command::Preflight(args) => preflight::run(connection, args).await,
         Command::Upgrade(args) => upgrade::upgrade(connection, args).await,
         Command::Refresh(args) => upgrade::refresh(connection, args).await,

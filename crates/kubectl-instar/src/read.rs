@@ -1,12 +1,16 @@
 //! One Cluster and what belongs to it, in a number of requests that the fleet doesn't change.
 
 mod control_plane;
+mod referred;
 
 use instar::cluster::call;
+use instar_admission::cluster::class_of;
 use instar_api::{ClusterUpgrade, KubernetesRelease, UpgradePolicy};
-use instar_capi::{Cluster, Machine, MachineDeployment, MachinePool, MachineSet, labels::CLUSTER_NAME};
+use instar_capi::{Cluster, ClusterClass, Machine, MachineDeployment, MachinePool, MachineSet, labels::CLUSTER_NAME};
+use instar_controller::OfflineCluster;
 use instar_report::{ClusterObjects, Report, all_of_kind};
 use instar_watch::is_not_found;
+use jiff::Timestamp;
 use kube::{
     Api, Resource, ResourceExt,
     api::{ApiResource, DynamicObject, ListParams},
@@ -74,7 +78,39 @@ pub(crate) async fn snapshot(connection: &Connection, name: &str) -> Result<Obje
         values::<KubernetesRelease>(&releases, &params),
     )?;
     read.objects.extend([sets, policies, releases].concat());
+    // What can't be read as a Cluster is said by who asks for it.
+    if let Ok(offline) = OfflineCluster::read(read.objects.clone(), &connection.namespace, name) {
+        let references = offline.references(Timestamp::now());
+        let referred = Box::pin(referred::read(connection, name, &references)).await?;
+        read.objects.extend(referred.objects);
+        read.unread.extend(referred.unread);
+        if let Some(class) = class_of(offline.cluster()) {
+            match class_object(connection, class).await? {
+                Ok(class) => read.objects.push(class),
+                Err(why) => read.unread.push(why),
+            }
+        }
+    }
     Ok(read)
+}
+
+/// The ClusterClass, or why that isn't shown.
+async fn class_object(
+    connection: &Connection,
+    (namespace, name): (String, String),
+) -> Result<Result<Value, String>, Error> {
+    let resource = ApiResource::erase::<ClusterClass>(&());
+    let api = Api::<DynamicObject>::namespaced_with(connection.client.clone(), &namespace, &resource);
+    match call(
+        || format!("cannot read ClusterClass {namespace}/{name}"),
+        api.get(&name),
+    )
+    .await
+    {
+        Ok(object) => value::<ClusterClass>(&object).map(Ok),
+        Err(error @ instar::cluster::Error::Call { .. }) => Ok(Err(error.to_string())),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// A Cluster as it is, and as it is read.

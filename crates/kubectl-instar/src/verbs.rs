@@ -8,6 +8,7 @@ pub(crate) mod events;
 pub(crate) mod explain;
 pub(crate) mod follow;
 pub(crate) mod history;
+pub(crate) mod plan;
 pub(crate) mod preflight;
 pub(crate) mod releases;
 pub(crate) mod rollback;

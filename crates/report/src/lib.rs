@@ -16,6 +16,7 @@ mod age;
 pub mod html;
 mod of;
 mod pace;
+mod plan;
 mod record;
 mod report;
 pub mod text;
@@ -23,6 +24,10 @@ pub mod text;
 pub use age::age;
 pub use of::{ClusterObjects, all as all_of_kind};
 pub use pace::TimeLeft;
+pub use plan::{
+    FindingEffect, Plan, PlanCheck, PlanFinding, PlanHold, PlanOutcome, PlanStep, PlanSubject, PlanTarget,
+    PlannedCluster, PlannedPool, PlannedRelease, PlannedValue, PlannedWayBack, PoolName, StepKind, is_unasked,
+};
 pub use record::{current, newest_first, target};
 pub use report::{
     Assessment, ClusterKind, ClusterSection, MachineRow, PathStep, PathStepState, PoolKindName, PoolSection, Report,

@@ -2,13 +2,17 @@
 
 mod cluster;
 mod fleet;
+mod plan;
 mod table;
 pub(crate) mod words;
+
+use std::fmt::Write as _;
 
 use anstyle::{AnsiColor, Style};
 
 pub use cluster::of_cluster;
 pub use fleet::{FleetRow, of_fleet};
+pub use plan::{of_plan, of_targets};
 pub use table::{Cell, Table};
 
 /// How the text is laid out.
@@ -102,4 +106,29 @@ pub(crate) fn paragraph(text: &str, first: &str, rest: &str, layout: &Layout) ->
     // A message of an API server may have lines of its own, and the columns after it would be lost.
     let one_line = text.split_whitespace().collect::<Vec<&str>>().join(" ");
     textwrap::fill(&one_line, options) + "\n"
+}
+
+/// The title of a section.
+pub(crate) fn heading(text: &mut String, title: &str, layout: &Layout) {
+    let _ = writeln!(text, "\n{}", Tone::Heading.paint(title, layout.colour));
+}
+
+/// A line of the head, wrapped under itself.
+pub(crate) fn line(text: &mut String, name: &str, value: &str, layout: &Layout) {
+    text.push_str(&paragraph(value, &format!("{name:<10} "), &" ".repeat(11), layout));
+}
+
+/// A table with something to say below each of its rows.
+pub(crate) fn with_details<const COLUMNS: usize>(
+    text: &mut String,
+    table: &Table<COLUMNS>,
+    below: impl Iterator<Item = String>,
+    layout: &Layout,
+) {
+    // Nothing stands below the headings.
+    let below = std::iter::once(String::new()).chain(below);
+    for (line, details) in table.lines(layout).into_iter().zip(below) {
+        let _ = writeln!(text, "{line}");
+        text.push_str(&details);
+    }
 }

@@ -12,6 +12,7 @@ mod failure;
 mod lifecycle;
 mod machine_pool;
 mod other_control_plane;
+mod plan;
 mod plugin;
 mod preflight;
 mod presets;
@@ -49,6 +50,7 @@ fn main() -> ExitCode {
         Journey::shared("classic-addons", addons::each_part_waits_for_what_the_release_brings),
         Journey::shared("classic-addons-back", addons_back::what_was_there_before_goes_back),
         Journey::shared("classic-plugin", plugin::each_verb),
+        Journey::shared("classic-plan", plan::told_beforehand),
         Journey::shared("classic-restart", restart::each_machine_once),
         Journey::shared(
             "classic-way-back",

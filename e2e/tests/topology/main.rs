@@ -14,6 +14,7 @@ mod topology_by_hand;
 mod topology_canary;
 mod topology_class;
 mod topology_held;
+mod topology_plan;
 mod topology_record;
 mod topology_release;
 mod two_minors;
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
         Journey::shared("topology-by-hand", topology_by_hand::makes_the_edit),
         Journey::shared("topology-class-changes", topology_class::changes_on_the_way),
         Journey::shared("topology-held-pools", topology_held::until_their_gates_open),
+        Journey::shared("topology-plan", topology_plan::told_beforehand),
         Journey::shared("topology-canary", topology_canary::goes_first_and_bakes),
         Journey::shared(
             "topology-release",

@@ -42,6 +42,11 @@ impl TemplateMetadata {
             clusters,
         }
     }
+
+    /// The Clusters that it belongs to.
+    pub(crate) fn clusters(&self) -> &[Group] {
+        &self.clusters
+    }
 }
 
 impl Entry for TemplateMetadata {

@@ -64,6 +64,46 @@ impl Referred<'_> {
     }
 }
 
+/// A classic Cluster's control plane, where it is among these objects. By which contract a provider's kind goes, its
+/// definition says, which isn't among them: the form of the reference to its template says it too.
+pub(crate) fn of_objects(
+    caches: &Caches,
+    cluster: &capi::Cluster,
+    objects: &[DynamicObject],
+) -> Option<Observed<ControlPlane>> {
+    let Some(reference) = not_watched(cluster) else {
+        return of_kubeadm(caches, cluster, &Key::of(cluster));
+    };
+    let object = objects.iter().find(|object| {
+        let types = object.types.clone().unwrap_or_default();
+        let group = types.api_version.split_once('/').map_or("", |(group, _)| group);
+        (group, &types.kind, &object.name_any()) == (&*reference.api_group, &reference.kind, &reference.name)
+    })?;
+    let api_version = object.types.as_ref().map(|types| types.api_version.clone());
+    let api_version = api_version.unwrap_or_default();
+    let version = api_version.split_once('/').map_or("", |(_, version)| version);
+    let is_earlier = object.data.pointer("/spec/machineTemplate/infrastructureRef").is_some();
+    let known = Kind {
+        resource: ApiResource {
+            group: reference.api_group.clone(),
+            version: version.to_owned(),
+            api_version: api_version.clone(),
+            kind: reference.kind.clone(),
+            // Nothing is asked for by it.
+            plural: String::new(),
+        },
+        contract: if is_earlier {
+            Contract::V1Beta1
+        } else {
+            Contract::V1Beta2
+        },
+    };
+    Some(match parsed(object, &known) {
+        Ok(control_plane) => Observed::Read(control_plane),
+        Err(reason) => unreadable(reference, &reason),
+    })
+}
+
 /// A topology Cluster's control plane: of those only kubeadm's are known.
 pub(crate) fn of_topology(caches: &Caches, cluster: &capi::Cluster) -> Option<Observed<ControlPlane>> {
     let kind = KubeadmControlPlane::kind(&());

@@ -1,10 +1,16 @@
 //! What the MachinePools of a classic Cluster refer to as their infrastructure.
 
 use instar_planner::{InfrastructurePool, ManagedBy, Observed, Snapshot, TemplateRef, Unreadable};
-use instar_watch::Key;
+use instar_watch::{Guarded, Kept, Key};
+use kube::{core::DynamicObject, discovery::ApiResource};
+use serde::Deserialize;
+use serde_json::Value;
 
 use super::referred::{Found, Referred, find};
-use crate::api::{Class, Error};
+use crate::{
+    api::{Class, Error},
+    caches::{KeptInfrastructurePool, is_of_kind},
+};
 
 impl Referred<'_> {
     /// Those that are there. What has to be done before one can be read is reported like an object that can't be read:
@@ -45,6 +51,42 @@ impl Referred<'_> {
             Found::Absent => None,
         })
     }
+}
+
+/// Those that are among these objects.
+pub(crate) fn infrastructure_pools_among(objects: &[Value], snapshot: &Snapshot) -> Vec<Observed<InfrastructurePool>> {
+    let pools = snapshot.machine_pools.iter().filter_map(Observed::read);
+    let pools = pools.filter(|pool| pool.object.managed_by == ManagedBy::User);
+    let found = pools.filter_map(|pool| {
+        let reference = &pool.infrastructure;
+        let object = objects.iter().find(|object| {
+            let name = object.pointer("/metadata/name").and_then(Value::as_str);
+            is_of_kind(object, &reference.group, &reference.kind) && name == Some(&*reference.name)
+        })?;
+        let api_version = object.get("apiVersion").and_then(Value::as_str).unwrap_or_default();
+        let resource = ApiResource {
+            group: reference.group.clone(),
+            version: api_version
+                .split_once('/')
+                .map_or("", |(_, version)| version)
+                .to_owned(),
+            api_version: api_version.to_owned(),
+            kind: reference.kind.clone(),
+            // Nothing is asked for by it.
+            plural: String::new(),
+        };
+        let row = Guarded::<DynamicObject>::deserialize(object).map(KeptInfrastructurePool::keep);
+        let read = match row.map(|row| row.read) {
+            Ok(Ok(kept)) => kept.get(&reference.name, &resource),
+            Ok(Err(unreadable)) => Err(unreadable.error),
+            Err(error) => Err(error.to_string()),
+        };
+        Some(match read {
+            Ok(pool) => Observed::Read(pool),
+            Err(reason) => unreadable(reference, reason),
+        })
+    });
+    found.collect()
 }
 
 fn unreadable(reference: &TemplateRef, reason: String) -> Observed<InfrastructurePool> {

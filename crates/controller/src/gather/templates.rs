@@ -202,23 +202,9 @@ impl Referred<'_> {
         name: String,
         metadata: TemplateMetadata,
     ) -> Observed<Template> {
-        let Some(created) = metadata.created else {
-            return Observed::Invalid(Unreadable {
-                kind: resource.kind.clone(),
-                name,
-                reason: "it has no creationTimestamp".to_owned(),
-            });
-        };
-        let mut template = Template {
-            api_version: resource.api_version.clone(),
-            kind: resource.kind.clone(),
-            name,
-            resource_version: metadata.resource_version,
-            labels: metadata.labels,
-            content: None,
-            kubelet_arguments: None,
-            created,
-            lifecycle: metadata.lifecycle,
+        let mut template = match template(&resource.api_version, &resource.kind, name, metadata) {
+            Observed::Read(template) => template,
+            invalid @ Observed::Invalid(_) => return invalid,
         };
         let reference = template.reference();
         let version = &template.resource_version;
@@ -226,6 +212,60 @@ impl Referred<'_> {
         template.kubelet_arguments = self.memory.kubelet_arguments(cluster, &reference, version);
         Observed::Read(template)
     }
+}
+
+/// A template of which nothing was read but its metadata.
+fn template(api_version: &str, kind: &str, name: String, metadata: TemplateMetadata) -> Observed<Template> {
+    let Some(created) = metadata.created else {
+        return Observed::Invalid(Unreadable {
+            kind: kind.to_owned(),
+            name,
+            reason: "it has no creationTimestamp".to_owned(),
+        });
+    };
+    Observed::Read(Template {
+        api_version: api_version.to_owned(),
+        kind: kind.to_owned(),
+        name,
+        resource_version: metadata.resource_version,
+        labels: metadata.labels,
+        content: None,
+        kubelet_arguments: None,
+        created,
+        lifecycle: metadata.lifecycle,
+    })
+}
+
+/// Of these objects the templates that a snapshot refers to, and those of the same kinds that were minted for it: with all
+/// that they say.
+pub(crate) fn templates_among(objects: &[DynamicObject], snapshot: &Snapshot) -> Vec<Observed<Template>> {
+    let used = by_kind(snapshot);
+    let cluster = key_of(snapshot);
+    let own = [
+        Group::Cluster(cluster.clone()),
+        Group::Cluster(Key::new(cluster.namespace(), &label_value(cluster.name()))),
+    ];
+    let mut found = Vec::new();
+    for object in objects {
+        let types = object.types.clone().unwrap_or_default();
+        let group = types.api_version.split_once('/').map_or("", |(group, _)| group);
+        let Some(names) = used.get(&(group.to_owned(), types.kind.clone())) else {
+            continue;
+        };
+        let name = object.name_any();
+        let metadata = TemplateMetadata::new(object.metadata.clone());
+        let is_minted =
+            metadata.labels.contains_key(RELEASE_LABEL) && metadata.clusters().iter().any(|group| own.contains(group));
+        if !names.contains(&name) && !is_minted {
+            continue;
+        }
+        let mut template = template(&types.api_version, &types.kind, name, metadata);
+        if let Observed::Read(template) = &mut template {
+            template.content = Some(Arc::new(content(object.clone())));
+        }
+        found.push(template);
+    }
+    found
 }
 
 /// The template that was read, which has to be as the watch shows it, since all else about it is decided by that.
@@ -266,6 +306,19 @@ pub(crate) fn content(object: DynamicObject) -> TemplateContent {
         annotations: object.metadata.annotations.unwrap_or_default(),
         owners,
     }
+}
+
+/// The templates that a snapshot's objects refer to, and those that they referred to before an upgrade.
+pub(crate) fn template_references(snapshot: &Snapshot) -> Vec<TemplateRef> {
+    let of_kind = |((group, kind), names): ((String, String), BTreeSet<String>)| {
+        let reference = move |name| TemplateRef {
+            group: group.clone(),
+            kind: kind.clone(),
+            name,
+        };
+        names.into_iter().map(reference)
+    };
+    by_kind(snapshot).into_iter().flat_map(of_kind).collect()
 }
 
 /// The names that are referred to, by group and kind.

@@ -2,7 +2,7 @@
 
 use instar_api::{ClusterUpgrade, FinishedMarker, RollbackExtent, RollbackStatus};
 use instar_planner::{
-    NoWayBack, Operation, Returning, ReturningAddon, Snapshot, UpgradeId, ValueBefore, Waiting, WayBack, way_back,
+    NoWayBack, Operation, Returning, ReturningAddon, Snapshot, UpgradeId, ValueBefore, WayBack, way_back,
 };
 
 use crate::text::cut;
@@ -25,17 +25,9 @@ pub(super) fn rollback(upgrade: &ClusterUpgrade, snapshot: &Snapshot) -> Option<
         });
     }
     let way_back = way_back(snapshot, &taken_back(upgrade, snapshot))?;
-    let possible = if way_back.refused.is_empty() {
-        RollbackExtent::All
-    } else if way_back.workers_refused.is_empty() {
-        RollbackExtent::Workers
-    } else {
-        RollbackExtent::Nothing
-    };
-    let why: Vec<String> = way_back.refused.iter().map(Waiting::to_string).collect();
     Some(RollbackStatus {
-        possible,
-        why: cut(&why.join("; ")),
+        possible: way_back.possible(),
+        why: cut(&way_back.why()),
         what: what(&way_back),
     })
 }

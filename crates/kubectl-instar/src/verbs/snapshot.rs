@@ -20,10 +20,13 @@ const FILE: &str = "objects.yaml";
 /// What `kubectl apply` keeps of the object.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
+/// The group of templates of bootstrap configurations.
+const BOOTSTRAP: &str = "bootstrap.cluster.x-k8s.io/";
+
 /// Writes the objects of a Cluster into a folder, to look at them without the cluster
 ///
-/// Those of Cluster API and of Instar alone: no Secret, and nothing of the workload cluster. What a control plane has of
-/// files, users and bootstrap tokens is left out. Addresses, and the variables of a topology, are in it: read it before
+/// Those of Cluster API and of Instar, and the templates that they refer to: no Secret, and nothing of the workload cluster.
+/// What a control plane or a bootstrap template has of files, users and bootstrap tokens is left out. Addresses, and the variables of a topology, are in it: read it before
 /// you send it to anyone. The file can be read by you alone.
 #[derive(Args, Debug)]
 #[command(after_long_help = EXAMPLES)]
@@ -41,6 +44,7 @@ const EXAMPLES: &str = "\
 Examples:
   kubectl instar snapshot my-cluster ./my-cluster
   kubectl instar status my-cluster --from-snapshot ./my-cluster
+  kubectl instar plan my-cluster --to v1.35 --from-snapshot ./my-cluster
 
 Exit codes: 0 done, 2 couldn't be read or written.";
 
@@ -72,7 +76,8 @@ fn private(path: &Path, text: &str) -> io::Result<()> {
     options.open(path)?.write_all(text.as_bytes())
 }
 
-/// Without what a control plane's own configuration has of credentials, also in what kubectl keeps of the last apply.
+/// Without what the configuration of machines has of credentials, also in what kubectl keeps of the last apply. Of a bootstrap
+/// template of another provider than kubeadm's nobody knows where those are, so nothing of its configuration is kept.
 fn without_credentials(object: &Value) -> Value {
     let mut object = object.clone();
     if let Some(annotations) = object
@@ -81,23 +86,32 @@ fn without_credentials(object: &Value) -> Value {
     {
         annotations.remove(LAST_APPLIED);
     }
-    if let Some(configuration) = object
-        .pointer_mut("/spec/kubeadmConfigSpec")
-        .and_then(Value::as_object_mut)
-    {
-        configuration.remove("files");
-        configuration.remove("users");
-        if let Some(init) = configuration
-            .get_mut("initConfiguration")
-            .and_then(Value::as_object_mut)
-        {
-            init.remove("bootstrapTokens");
-        }
-        if let Some(join) = configuration
-            .get_mut("joinConfiguration")
-            .and_then(Value::as_object_mut)
-        {
-            join.remove("discovery");
+    let text = |member: &str| object.get(member).and_then(Value::as_str).unwrap_or_default();
+    let is_bootstrap = text("apiVersion").starts_with(BOOTSTRAP);
+    let is_kubeadm = text("kind") == "KubeadmConfigTemplate";
+    let configuration = match (is_bootstrap, is_kubeadm) {
+        (false, _) => "/spec/kubeadmConfigSpec",
+        (true, _) => "/spec/template/spec",
+    };
+    let configuration = object.pointer_mut(configuration).and_then(Value::as_object_mut);
+    match configuration {
+        None => {}
+        Some(configuration) if is_bootstrap && !is_kubeadm => configuration.clear(),
+        Some(configuration) => {
+            configuration.remove("files");
+            configuration.remove("users");
+            if let Some(init) = configuration
+                .get_mut("initConfiguration")
+                .and_then(Value::as_object_mut)
+            {
+                init.remove("bootstrapTokens");
+            }
+            if let Some(join) = configuration
+                .get_mut("joinConfiguration")
+                .and_then(Value::as_object_mut)
+            {
+                join.remove("discovery");
+            }
         }
     }
     object
@@ -135,5 +149,23 @@ mod tests {
         assert!(!written.to_string().contains("oken"), "{written:#}");
         assert_eq!(written["spec"]["version"], "v1.35.4");
         assert_eq!(written["metadata"]["annotations"], json!({ "a": "b" }));
+    }
+
+    #[test]
+    fn of_bootstrap_templates_what_may_be_a_credential_stays_too() {
+        let of = |kind: &str, spec: Value| {
+            let object = json!({
+                "apiVersion": "bootstrap.cluster.x-k8s.io/v1beta2", "kind": kind,
+                "metadata": { "name": "t" }, "spec": { "template": { "spec": spec } },
+            });
+            without_credentials(&object)["spec"]["template"]["spec"].clone()
+        };
+        let kubeadm = json!({
+            "files": [{ "content": "token" }],
+            "joinConfiguration": { "discovery": {}, "nodeRegistration": { "name": "n" } },
+        });
+        let kept = json!({ "joinConfiguration": { "nodeRegistration": { "name": "n" } } });
+        assert_eq!(of("KubeadmConfigTemplate", kubeadm), kept);
+        assert_eq!(of("TalosConfigTemplate", json!({ "data": "token" })), json!({}));
     }
 }

@@ -9,6 +9,7 @@ mod control_plane;
 mod refusals;
 mod stuck;
 
+use instar_api::RollbackExtent;
 use instar_domain::KubeVersion;
 
 pub use self::addons::ReturningAddon;
@@ -77,6 +78,27 @@ pub struct WayBack {
     pub returning: Vec<Returning>,
     /// What would become of what was set for add-ons: those that go back in their order, then those that stay.
     pub addons: Vec<ReturningAddon>,
+}
+
+impl WayBack {
+    /// How much of the upgrade can be taken back.
+    #[must_use]
+    pub const fn possible(&self) -> RollbackExtent {
+        if self.refused.is_empty() {
+            RollbackExtent::All
+        } else if self.workers_refused.is_empty() {
+            RollbackExtent::Workers
+        } else {
+            RollbackExtent::Nothing
+        }
+    }
+
+    /// Why not all of it can, for people; empty where it can.
+    #[must_use]
+    pub fn why(&self) -> String {
+        let why: Vec<String> = self.refused.iter().map(Waiting::to_string).collect();
+        why.join("; ")
+    }
 }
 
 /// A step of a pool to what it was.

@@ -6,7 +6,7 @@ use instar_api::{HealthStatus, MachineUpgradePhase, PreflightResult, PreflightSt
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use super::{Cell, Details, Layout, Table, Tone, paragraph, words};
+use super::{Cell, Details, Layout, Table, Tone, heading, line, paragraph, with_details, words};
 use crate::{ClusterKind, MachineRow, PathStepState, PoolSection, Report, UpgradeSection, age};
 
 /// So many Machines are listed where not all are.
@@ -28,10 +28,6 @@ pub fn of_cluster(report: &Report, layout: &Layout, now: Timestamp) -> String {
     text
 }
 
-fn heading(text: &mut String, title: &str, layout: &Layout) {
-    let _ = writeln!(text, "\n{}", Tone::Heading.paint(title, layout.colour));
-}
-
 fn section<const COLUMNS: usize>(text: &mut String, title: &str, table: Option<Table<COLUMNS>>, layout: &Layout) {
     heading(text, title, layout);
     let Some(table) = table else {
@@ -39,11 +35,6 @@ fn section<const COLUMNS: usize>(text: &mut String, title: &str, table: Option<T
         return;
     };
     text.push_str(&table.text(layout));
-}
-
-/// A line of the head, wrapped under itself.
-fn line(text: &mut String, name: &str, value: &str, layout: &Layout) {
-    text.push_str(&paragraph(value, &format!("{name:<10} "), &" ".repeat(11), layout));
 }
 
 fn head(text: &mut String, report: &Report, layout: &Layout, now: Timestamp) {
@@ -163,7 +154,7 @@ fn checks(text: &mut String, upgrade: &UpgradeSection, layout: &Layout) {
     }
     let good = upgrade.preflight.iter().filter(passed).count();
     let others = upgrade.preflight.iter().filter(|check| !passed(check));
-    let others = others.map(|check| format!("{} {}", check.check.as_str(), result(check.result)));
+    let others = others.map(|check| format!("{} {}", check.check.as_str(), words::check(check.result)));
     let others: Vec<String> = others.collect();
     let others = if others.is_empty() {
         String::new()
@@ -171,17 +162,6 @@ fn checks(text: &mut String, upgrade: &UpgradeSection, layout: &Layout) {
         format!("; {}", others.join(", "))
     };
     line(text, "Checks", &format!("{good} of {all} passed{others}"), layout);
-}
-
-const fn result(result: PreflightResult) -> &'static str {
-    match result {
-        PreflightResult::Pass => "passed",
-        PreflightResult::Warn => "warns",
-        PreflightResult::Fail => "failed",
-        PreflightResult::Unknown => "unknown",
-        PreflightResult::Skipped => "skipped",
-        PreflightResult::NotApplicable => "not applicable",
-    }
 }
 
 fn pools_table<'a>(pools: impl Iterator<Item = &'a PoolSection>) -> Option<Table<7>> {
@@ -294,21 +274,6 @@ fn health(text: &mut String, rows: &[HealthStatus], layout: &Layout, now: Timest
         }
     });
     with_details(text, &table, below, layout);
-}
-
-/// A table with something to say below each of its rows.
-fn with_details<const COLUMNS: usize>(
-    text: &mut String,
-    table: &Table<COLUMNS>,
-    below: impl Iterator<Item = String>,
-    layout: &Layout,
-) {
-    // Nothing stands below the headings.
-    let below = std::iter::once(String::new()).chain(below);
-    for (line, details) in table.lines(layout).into_iter().zip(below) {
-        let _ = writeln!(text, "{line}");
-        text.push_str(&details);
-    }
 }
 
 fn ago(time: &Time, now: Timestamp) -> String {

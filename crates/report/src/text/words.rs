@@ -1,6 +1,6 @@
 //! Each state as a word with its colour.
 
-use instar_api::{HealthLevel, MachineUpgradePhase, UpgradePhase};
+use instar_api::{HealthLevel, MachineUpgradePhase, PreflightResult, UpgradePhase};
 
 use super::Tone;
 use crate::Assessment;
@@ -41,5 +41,16 @@ pub(crate) const fn machine(phase: MachineUpgradePhase) -> (&'static str, Tone) 
         MachineUpgradePhase::Upgrading => ("Upgrading", Tone::Plain),
         MachineUpgradePhase::Running => ("Running", Tone::Good),
         MachineUpgradePhase::Failed => ("Failed", Tone::Bad),
+    }
+}
+
+pub(super) const fn check(result: PreflightResult) -> &'static str {
+    match result {
+        PreflightResult::Pass => "passed",
+        PreflightResult::Warn => "warns",
+        PreflightResult::Fail => "failed",
+        PreflightResult::Unknown => "unknown",
+        PreflightResult::Skipped => "skipped",
+        PreflightResult::NotApplicable => "not applicable",
     }
 }

@@ -17,7 +17,7 @@ use crate::{
     source::{code, sources},
 };
 
-const CRATES: [&str; 24] = [
+const CRATES: [&str; 25] = [
     "benches/src",
     "crates/addons/src",
     "crates/admission/src",
@@ -26,6 +26,7 @@ const CRATES: [&str; 24] = [
     "crates/catalog/src",
     "crates/controller/src",
     "crates/domain/src",
+    "crates/forecast/src",
     "crates/gates/src",
     "crates/instar/src",
     "crates/kubectl-instar/src",

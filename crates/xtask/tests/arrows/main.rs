@@ -12,7 +12,7 @@ use cargo_metadata::{DependencyKind, MetadataCommand};
 use self::source::{code, sources};
 
 /// From the bottom up: a crate depends on earlier ones only.
-const ORDER: [&str; 24] = [
+const ORDER: [&str; 25] = [
     "instar-domain",
     "instar-api",
     "instar-capi",
@@ -23,6 +23,7 @@ const ORDER: [&str; 24] = [
     "instar-addons",
     "instar-preflight",
     "instar-admission",
+    "instar-forecast",
     "instar-report",
     "instar-serve",
     "instar-watch",
@@ -39,8 +40,8 @@ const ORDER: [&str; 24] = [
     "instar-demo",
 ];
 
-/// The first eleven: values and functions of values.
-const PURE: [(&str, &str); 11] = [
+/// The first twelve: values and functions of values.
+const PURE: [(&str, &str); 12] = [
     ("instar-domain", "crates/domain"),
     ("instar-api", "crates/api"),
     ("instar-capi", "crates/capi"),
@@ -51,6 +52,7 @@ const PURE: [(&str, &str); 11] = [
     ("instar-addons", "crates/addons"),
     ("instar-preflight", "crates/preflight"),
     ("instar-admission", "crates/admission"),
+    ("instar-forecast", "crates/forecast"),
     ("instar-report", "crates/report"),
 ];
 

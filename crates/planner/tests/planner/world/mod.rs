@@ -7,6 +7,7 @@ pub mod capi;
 pub mod catalog;
 pub mod machine_pools;
 pub mod random;
+pub mod sampled;
 pub mod users;
 
 use std::{

@@ -1,0 +1,104 @@
+//! Plans of recorded clusters (`kubectl instar snapshot`), each with every output, beside those of `status`.
+//!
+//! `INSTAR_RENEW=1 cargo test -p kubectl-instar --lib plan` writes the outputs again; read what has changed.
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+};
+
+use instar_controller::ClusterApiVersion;
+use instar_report::{
+    Plan, PlanOutcome,
+    text::{self, Colour, Details, Layout},
+};
+use serde_json::Value;
+
+use super::Planned;
+use crate::verbs::snapshot;
+
+/// Later than all of them.
+const NOW: &str = "2026-12-01T12:00:00Z";
+
+/// A folder, where its Cluster is to go, and what comes of it.
+const RECORDED: [(&str, &str, PlanOutcome); 5] = [
+    ("before-an-upgrade", "v1.35.1", PlanOutcome::Waits),
+    ("topology-before-an-upgrade", "v1.35.61", PlanOutcome::CanGo),
+    // What was recorded before a snapshot had templates.
+    ("waits-for-approval", "v1.34.1", PlanOutcome::Blocked),
+    ("taken-back", "v1.33.1-6-restored", PlanOutcome::Blocked),
+    ("topology-completed", "v1.36.1", PlanOutcome::Blocked),
+];
+
+fn folder(name: &str) -> PathBuf {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../report/tests/recorded");
+    root.join(name)
+}
+
+fn planned(name: &str) -> Planned {
+    let objects = snapshot::read(&folder(name)).unwrap();
+    let cluster = objects.iter().find(|object| object["kind"] == "Cluster").unwrap();
+    let text = |member: &str| cluster["metadata"][member].as_str().unwrap().to_owned();
+    let (namespace, cluster) = (text("namespace"), text("name"));
+    let now = NOW.parse().unwrap();
+    let api = ClusterApiVersion::NotListed;
+    Planned::read(objects, (&namespace, &cluster), api, Vec::new(), now).unwrap()
+}
+
+fn layout(width: usize, details: Details) -> Layout {
+    Layout {
+        width,
+        colour: Colour::Plain,
+        details,
+    }
+}
+
+/// Writes it where that is asked for, and holds it against what was written.
+fn hold(folder: &Path, name: &str, text: &str) {
+    let path = folder.join(name);
+    if env::var_os("INSTAR_RENEW").is_some() {
+        fs::write(&path, text).unwrap();
+    }
+    let expected = fs::read_to_string(&path).unwrap_or_default();
+    assert_eq!(text, expected, "{}: INSTAR_RENEW=1 writes it again", path.display());
+}
+
+fn json(value: &impl serde::Serialize) -> String {
+    // As it is printed: with sorted keys.
+    let value: Value = serde_json::to_value(value).unwrap();
+    serde_json::to_string_pretty(&value).unwrap() + "\n"
+}
+
+#[test]
+fn each_output_is_what_was_read() {
+    for (name, target, outcome) in RECORDED {
+        let plan: Plan = planned(name).to(target);
+        assert_eq!(plan.outcome, outcome, "{name}: {plan:#?}");
+        let folder = folder(name);
+        let wide = text::of_plan(&plan, &layout(100, Details::Health));
+        let narrow = text::of_plan(&plan, &layout(60, Details::None));
+        for line in narrow
+            .lines()
+            .filter(|line| line.starts_with(|first: char| first.is_ascii_digit()))
+        {
+            assert!(line.chars().count() <= 60, "{name}: {line}");
+        }
+        hold(&folder, "plan.txt", &wide);
+        hold(&folder, "plan-narrow.txt", &narrow);
+        hold(&folder, "plan.json", &json(&plan));
+    }
+}
+
+#[test]
+fn where_it_could_go_is_told_the_nearest_first() {
+    let targets = planned("before-an-upgrade").targets();
+    let versions: Vec<&str> = targets.iter().map(|target| &*target.version).collect();
+    assert_eq!(versions, ["v1.34.1", "v1.35.1", "v1.36.1"]);
+    let folder = folder("before-an-upgrade");
+    hold(
+        &folder,
+        "plan-targets.txt",
+        &text::of_targets(&targets, &layout(100, Details::Health)),
+    );
+    hold(&folder, "plan-targets.json", &json(&targets));
+}

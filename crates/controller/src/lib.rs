@@ -43,7 +43,7 @@ pub use certificates::{WebhookCertificates, WebhookConfiguration, webhook_host};
 pub use hooks::{ExtensionCa, ExtensionServer, remove_extension_config};
 pub use lease::{LeaseError, NAME as LEASE_NAME};
 pub use metrics::register;
-pub use rbac::{LEASE_RULES, RULES, WORKLOAD_RULES, Watched};
+pub use rbac::{LEASE_RULES, RULES, VSPHERE_RULES, WORKLOAD_RULES, Watched};
 pub use run::{AdmissionServer, Error, Instance, run};
 pub use scope::{Scope, ScopeError, WatchFilter, namespaces, namespaces_of_lease, watch_filter};
 pub use timing::Timing;

@@ -17,7 +17,7 @@ use crate::{
     source::{code, sources},
 };
 
-const CRATES: [&str; 24] = [
+const CRATES: [&str; 25] = [
     "benches/src",
     "crates/addons/src",
     "crates/admission/src",
@@ -34,6 +34,7 @@ const CRATES: [&str; 24] = [
     "crates/report/src",
     "crates/serve/src",
     "crates/testkit/src",
+    "crates/vsphere/src",
     "crates/watch/src",
     "crates/wiring/src",
     "crates/workload/src",

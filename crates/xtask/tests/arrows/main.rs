@@ -12,7 +12,7 @@ use cargo_metadata::{DependencyKind, MetadataCommand};
 use self::source::{code, sources};
 
 /// From the bottom up: a crate depends on earlier ones only.
-const ORDER: [&str; 24] = [
+const ORDER: [&str; 25] = [
     "instar-domain",
     "instar-api",
     "instar-capi",
@@ -27,6 +27,7 @@ const ORDER: [&str; 24] = [
     "instar-serve",
     "instar-watch",
     "instar-workload",
+    "instar-vsphere",
     "instar-webhooks",
     "instar-testkit",
     "instar-controller",

@@ -53,7 +53,7 @@ fn of_topology(snapshot: &Snapshot) -> Option<Vec<PoolImage<'_>>> {
     let mut images = Vec::new();
     for (at, row) in path.iter().enumerate() {
         let step = Step::from(*row);
-        let stop = if at + 1 == path.len() {
+        let reached = if at + 1 == path.len() {
             Stop::Target
         } else {
             Stop::Between
@@ -65,7 +65,7 @@ fn of_topology(snapshot: &Snapshot) -> Option<Vec<PoolImage<'_>>> {
                 &control_plane.object,
                 template,
                 &step,
-                stop,
+                reached,
                 values,
                 &NOTHING,
             ));

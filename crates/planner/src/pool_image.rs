@@ -54,7 +54,7 @@ impl<'s> PoolImage<'s> {
     pub(crate) const fn new(
         object: &'s Object,
         template: &'s TemplateRef,
-        step: &Step<'s>,
+        release: &Step<'s>,
         stop: Stop,
         values: &'s Values,
         patches: &'s Values,
@@ -62,7 +62,7 @@ impl<'s> PoolImage<'s> {
         Self {
             object,
             template,
-            release: step.name(),
+            release: release.name(),
             stop,
             values,
             patches,

@@ -139,7 +139,7 @@ impl Connection {
         let host = self.host.clone();
         let answering = self.answered(call).with_subscriber(NoSubscriber::default());
         let answered = timeout(CALL, answering).await;
-        answered.unwrap_or_else(|_| Err(LookError::Silence { host, call: call.name }))
+        answered.unwrap_or(Err(LookError::Silence { host, call: call.name }))
     }
 
     async fn answered(&mut self, call: &Call) -> Result<Answer, LookError> {

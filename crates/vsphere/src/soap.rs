@@ -208,7 +208,7 @@ fn parse(text: &str) -> Result<Document<'_>, Garbled> {
 }
 
 fn child<'d, 'i>(node: Node<'d, 'i>, name: &str) -> Option<Node<'d, 'i>> {
-    let mut children = node.children().filter(|child| child.is_element());
+    let mut children = node.children().filter(Node::is_element);
     children.find(|child| child.tag_name().name() == name)
 }
 

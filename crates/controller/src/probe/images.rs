@@ -21,7 +21,7 @@ use super::{
 };
 
 /// How long it may take until it is a Cluster's turn, and until its vCenter was searched.
-const LOOK: Duration = Duration::from_secs(60);
+const LOOK: Duration = Duration::from_mins(1);
 
 /// Looks for the images that are wanted, if any are.
 pub(super) async fn look_for(

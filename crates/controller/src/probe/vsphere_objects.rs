@@ -21,7 +21,7 @@ const PROVIDER: &str = "capv-system";
 
 /// A kind of the provider's.
 #[derive(Clone, Copy)]
-pub(super) struct Kind {
+pub(super) struct Resource {
     pub(super) group: &'static str,
     pub(super) kind: &'static str,
     plural: &'static str,
@@ -39,21 +39,21 @@ const GROUP: &str = "infrastructure.cluster.x-k8s.io";
 /// All that is read of these is the same in both.
 const VERSIONS: [&str; 2] = ["v1beta2", "v1beta1"];
 
-pub(super) const CLUSTERS: Kind = Kind {
+pub(super) const CLUSTERS: Resource = Resource {
     group: GROUP,
     kind: "VSphereCluster",
     plural: "vsphereclusters",
     scope: Scope::Namespace,
 };
 
-pub(super) const MACHINE_TEMPLATES: Kind = Kind {
+pub(super) const MACHINE_TEMPLATES: Resource = Resource {
     group: GROUP,
     kind: "VSphereMachineTemplate",
     plural: "vspheremachinetemplates",
     scope: Scope::Namespace,
 };
 
-pub(super) const IDENTITIES: Kind = Kind {
+pub(super) const IDENTITIES: Resource = Resource {
     group: GROUP,
     kind: "VSphereClusterIdentity",
     plural: "vsphereclusteridentities",
@@ -101,17 +101,17 @@ impl<'a> VSphereObjects<'a> {
     }
 
     /// An object of the provider's, at the version that is served.
-    pub(super) async fn get(&self, kind: Kind, name: &str) -> Result<Value, ReadError> {
+    pub(super) async fn get(&self, of: Resource, name: &str) -> Result<Value, ReadError> {
         for version in VERSIONS {
             let resource = ApiResource {
-                group: kind.group.to_owned(),
+                group: of.group.to_owned(),
                 version: version.to_owned(),
-                api_version: format!("{}/{version}", kind.group),
-                kind: kind.kind.to_owned(),
-                plural: kind.plural.to_owned(),
+                api_version: format!("{}/{version}", of.group),
+                kind: of.kind.to_owned(),
+                plural: of.plural.to_owned(),
             };
             let client = self.management.clone();
-            let api: Api<DynamicObject> = match kind.scope {
+            let api: Api<DynamicObject> = match of.scope {
                 Scope::Namespace => Api::namespaced_with(client, self.namespace, &resource),
                 Scope::Cluster => Api::all_with(client, &resource),
             };

@@ -13,7 +13,7 @@ pub(crate) fn pool_images(snapshot: &Snapshot) -> Option<Vec<PoolImage<'_>>> {
     let view = ClassicView::read(snapshot).ok()?;
     let goal = Goal::find(&view, &mut Vec::new()).ok()?;
     let patches = |pool: &PoolId| snapshot.upgrade_spec.patches.get(pool).unwrap_or(&NOTHING);
-    let stop = |step: &Step<'_>| match goal.demand.step() {
+    let reached = |step: &Step<'_>| match goal.demand.step() {
         Some(last) if last.name() == step.name() => Stop::Target,
         Some(_) | None => Stop::Between,
     };
@@ -24,7 +24,7 @@ pub(crate) fn pool_images(snapshot: &Snapshot) -> Option<Vec<PoolImage<'_>>> {
             if let Some(values) = step.control_plane(template, view.labels(&control_plane.labels)) {
                 let patches = patches(&PoolId::ControlPlane);
                 let object = &control_plane.object;
-                images.push(PoolImage::new(object, template, step, stop(step), values, patches));
+                images.push(PoolImage::new(object, template, step, reached(step), values, patches));
             }
         }
     }
@@ -38,7 +38,7 @@ pub(crate) fn pool_images(snapshot: &Snapshot) -> Option<Vec<PoolImage<'_>>> {
         for step in &stops {
             if let Some(values) = step.machine_deployment(name, &pool.infrastructure, view.labels(&pool.labels)) {
                 let patches = patches(&PoolId::Workers(name.clone()));
-                let image = PoolImage::new(&pool.object, &pool.infrastructure, step, stop(step), values, patches);
+                let image = PoolImage::new(&pool.object, &pool.infrastructure, step, reached(step), values, patches);
                 images.push(image);
             }
         }

@@ -21,8 +21,7 @@ pub(super) fn look(snapshot: &Snapshot, workload: Workload<'_>) -> Finding {
     let Some(images) = pool_images(snapshot) else {
         return Finding::Unknown(of_cluster(
             snapshot,
-            "the releases that the upgrade goes through are not known, so neither are the images that they need"
-                .to_owned(),
+            "the releases that the upgrade goes through are not known, so neither are the images that they need",
         ));
     };
     let wanted: Vec<(&PoolImage<'_>, ImageAt)> = images
@@ -51,12 +50,12 @@ fn nothing_to_look_for(images: &[PoolImage<'_>]) -> String {
 }
 
 fn read<'w>(snapshot: &Snapshot, workload: Workload<'w>) -> Result<&'w Images, Finding> {
-    let unknown = |message| Finding::Unknown(of_cluster(snapshot, message));
-    let not_yet = || unknown("the images on the way have not been looked for yet".to_owned());
+    let unknown = |message: &str| Finding::Unknown(of_cluster(snapshot, message));
+    let not_yet = || unknown("the images on the way have not been looked for yet");
     let reading = workload.readings.get(&Probe::Images).ok_or_else(not_yet)?;
     match &reading.found {
         Err(problem) => Err(Finding::Unknown(problem.clone())),
-        Ok(_) if snapshot.now.duration_since(reading.at) > STALE_HEAVY => Err(unknown(format!(
+        Ok(_) if snapshot.now.duration_since(reading.at) > STALE_HEAVY => Err(unknown(&format!(
             "the images on the way were looked for last at {}, which is too long ago",
             reading.at
         ))),
@@ -109,7 +108,7 @@ fn there(Missing { below, near }: &Missing) -> String {
     }
 }
 
-fn of_cluster(snapshot: &Snapshot, message: String) -> Problem {
+fn of_cluster(snapshot: &Snapshot, message: &str) -> Problem {
     let name = &snapshot.cluster.name;
     Problem {
         kind: "Cluster".to_owned(),

@@ -246,10 +246,10 @@ fn of_a_topology_cluster_a_release_between_is_only_warned_of() {
         .into_iter()
         .collect();
     assert_eq!(wanted, WANTED.map(|(template, image)| at(template, image)));
-    let lost = || missing(None, &[]);
-    let between = says(&snapshot, &found([lost(), Presence::There, Presence::There]));
+    let absent = || missing(None, &[]);
+    let between = says(&snapshot, &found([absent(), Presence::There, Presence::There]));
     assert!(between.starts_with("Warn KubeadmControlPlane/cp: "), "{between}");
-    let last = says(&snapshot, &found([Presence::There, lost(), Presence::There]));
+    let last = says(&snapshot, &found([Presence::There, absent(), Presence::There]));
     assert!(last.starts_with("Fail KubeadmControlPlane/cp: "), "{last}");
 }
 

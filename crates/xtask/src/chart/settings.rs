@@ -128,16 +128,7 @@ pub(super) fn all(image: &str, deployments: &[Deployment; 2]) -> Result<Vec<Sett
                 false,
             )],
         ),
-        section(
-            "vsphere",
-            "The check of VM templates in vCenters.",
-            [switch(
-                "enabled",
-                "Whether the controller may see which vCenter a VSphereCluster has. The Secrets with credentials are none \
-                 of it.",
-                false,
-            )],
-        ),
+        vsphere(),
         section(
             "policies",
             "The rules that CEL can check alone, also while the server is away, as ValidatingAdmissionPolicies.",
@@ -190,6 +181,18 @@ fn metrics() -> Setting {
             of("podMonitor", "The PodMonitor of both programs."),
             of("rules", "The PrometheusRule with the alerts of docs/monitoring.md."),
         ],
+    )
+}
+
+fn vsphere() -> Setting {
+    section(
+        "vsphere",
+        "The check of VM templates in vCenters.",
+        [switch(
+            "enabled",
+            "Whether the controller may see which vCenter a VSphereCluster has. The Secrets with credentials are none of it.",
+            false,
+        )],
     )
 }
 

@@ -30,7 +30,7 @@ fn status(code: u16, reason: &str) -> Value {
     json!({ "kind": "Status", "status": "Failure", "reason": reason, "code": code })
 }
 
-fn object(kind: &str, name: &str, spec: Value) -> Value {
+fn object(kind: &str, name: &str, spec: &Value) -> Value {
     json!({
         "apiVersion": "infrastructure.cluster.x-k8s.io/v1beta2", "kind": kind,
         "metadata": { "name": name, "namespace": "n" },
@@ -42,7 +42,7 @@ fn cluster(kind: &str) -> (&'static str, Value) {
     let reference = json!({ "apiGroup": "infrastructure.cluster.x-k8s.io", "kind": kind, "name": "vc" });
     (
         "clusters/c",
-        object("Cluster", "c", json!({ "infrastructureRef": reference })),
+        object("Cluster", "c", &json!({ "infrastructureRef": reference })),
     )
 }
 
@@ -50,12 +50,12 @@ fn vsphere_cluster(thumbprint: &str, identity: &str) -> (&'static str, Value) {
     let spec = json!({
         "server": "127.0.0.1:1", "thumbprint": thumbprint, "identityRef": { "kind": identity, "name": "i" },
     });
-    ("vsphereclusters/vc", object("VSphereCluster", "vc", spec))
+    ("vsphereclusters/vc", object("VSphereCluster", "vc", &spec))
 }
 
-fn identity(labels: Value) -> (&'static str, Value) {
+fn identity(labels: &Value) -> (&'static str, Value) {
     let spec = json!({ "secretName": "s", "allowedNamespaces": { "selector": { "matchLabels": labels } } });
-    let mut identity = object("VSphereClusterIdentity", "i", spec);
+    let mut identity = object("VSphereClusterIdentity", "i", &spec);
     identity["status"] = json!({ "ready": true });
     ("vsphereclusteridentities/i", identity)
 }
@@ -104,10 +104,13 @@ const THUMBPRINT: &str = "A9:99:3E:36:47:06:81:6A:BA:3E:25:71:78:50:C2:6C:9C:D0:
 
 fn template() -> (&'static str, Value) {
     let spec = json!({ "template": { "spec": { "template": "/DC0/vm/h" } } });
-    ("vspheremachinetemplates/t", object("VSphereMachineTemplate", "t", spec))
+    (
+        "vspheremachinetemplates/t",
+        object("VSphereMachineTemplate", "t", &spec),
+    )
 }
 
-fn secret(data: Value) -> (&'static str, Value) {
+fn secret(data: &Value) -> (&'static str, Value) {
     let secret = json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "i" }, "data": data });
     ("secrets/i", secret)
 }
@@ -157,14 +160,14 @@ async fn what_is_missing_is_told_with_the_command_for_it() {
                 vsphere(),
                 of_secret(),
                 template(),
-                secret(json!({ "username": "dQ==" })),
+                secret(&json!({ "username": "dQ==" })),
             ],
             "Secret n/i can't be used for the vCenter: it has no key password".to_owned(),
         ),
     ] {
         assert_eq!(says(&objects).await, message);
     }
-    let credentials = secret(json!({ "username": "dQ==", "password": "cA==" }));
+    let credentials = secret(&json!({ "username": "dQ==", "password": "cA==" }));
     let unreachable = says(&[vsphere(), of_secret(), template(), credentials]).await;
     let begins = "the images on the way were not looked for in the vCenter of VSphereCluster vc: 127.0.0.1:1 can't be \
                   reached: ";
@@ -182,7 +185,7 @@ async fn an_identity_is_used_where_it_lets_the_namespace_and_its_secret_is_the_p
                 vsphere(),
                 of_identity(),
                 template(),
-                identity(json!({ "tier": "dev" })),
+                identity(&json!({ "tier": "dev" })),
                 namespaces(),
             ],
             "VSphereClusterIdentity i: spec.allowedNamespaces doesn't let namespace n use it".to_owned(),
@@ -192,7 +195,7 @@ async fn an_identity_is_used_where_it_lets_the_namespace_and_its_secret_is_the_p
                 vsphere(),
                 of_identity(),
                 template(),
-                identity(prod()),
+                identity(&prod()),
                 namespaces(),
                 providers(),
             ],
@@ -203,7 +206,7 @@ async fn an_identity_is_used_where_it_lets_the_namespace_and_its_secret_is_the_p
                 vsphere(),
                 of_identity(),
                 template(),
-                identity(prod()),
+                identity(&prod()),
                 namespaces(),
                 ("v1alpha3/providers", Value::Null),
             ],

@@ -40,6 +40,15 @@ pub struct VCenter {
     pub password: String,
 }
 
+/// How often a client logged in and out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub struct Sessions {
+    /// How often it logged in.
+    pub logins: usize,
+    /// How often it logged out.
+    pub logouts: usize,
+}
+
 #[derive(Deserialize)]
 struct Clone {
     vm: String,
@@ -104,6 +113,11 @@ impl Mgmt {
     pub async fn clones(&self) -> Result<BTreeMap<String, String>> {
         let clones: Vec<Clone> = serde_json::from_str(&self.ask_vcenter(&["clones"]).await?)?;
         Ok(clones.into_iter().map(|clone| (clone.vm, clone.source)).collect())
+    }
+
+    /// How often clients logged in and out whose name begins so.
+    pub async fn vcenter_sessions(&self, agent: &str) -> Result<Sessions> {
+        Ok(serde_json::from_str(&self.ask_vcenter(&["sessions", agent]).await?)?)
     }
 
     async fn ask_vcenter(&self, arguments: &[&str]) -> Result<String> {

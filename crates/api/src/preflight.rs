@@ -110,6 +110,12 @@ preflight_checks! {
         "Of the objects that `etcdSnapshot` of the policy's check names, one reports a snapshot of etcd that can be restored \
          (`readyWhen`) and is at most `maxAge` old.",
         "make a snapshot of etcd, and begin when the object reports it";
+    MachineImagePresent = "machine-image-present", Off of Infrastructure:
+        "The VM template that a release on the way has for a pool of VSphereMachineTemplates is in the vCenter of the \
+         VSphereCluster. Of a topology cluster it only warns of one between, since the class may lead through another \
+         release of that minor. Images of other kinds are not looked for.",
+        "upload the VM template under the path that the message names, or create a release with the right path and a higher \
+         revision";
     NodesReady = "nodes-ready", Warn of Workload:
         "The condition `Ready` of every Node of the workload cluster is True, and its kubelet reported within 12 minutes.",
         "repair or delete the machines of the Nodes that the message names, or the upgrade may wait for them";
@@ -144,6 +150,8 @@ preflight_checks! {
 pub enum ClusterRead {
     /// What the controller watches anyway.
     Management,
+    /// What the infrastructure provider makes machines with, such as a vCenter.
+    Infrastructure,
     /// The API server of the workload cluster. Where no policy lets that be read, it is Off unless a policy names it.
     Workload,
 }
@@ -181,7 +189,7 @@ impl PreflightPolicy {
     validation = Rule::new("!has(self.etcdSnapshot) || self.name == 'etcd-snapshot'").message("etcdSnapshot is for the check etcd-snapshot alone"),
     validation = Rule::new("has(self.etcdSnapshot) || self.name != 'etcd-snapshot' || self.mode == 'Off'").message("the check etcd-snapshot needs etcdSnapshot, which says where snapshots are reported"),
     validation = Rule::new("!has(self.deadline) || (duration(self.deadline) >= duration('1s') && duration(self.deadline) <= duration('45s'))").message("deadline has to be from 1s to 45s"),
-    validation = Rule::new("!has(self.deadline) || self.name in ['etcd-snapshot', 'nodes-ready', 'kubelet-skew', 'webhooks-in-the-way', 'pod-disruption-budgets', 'removed-apis', 'certificate-authorities']").message("deadline is for checks that read an API server")
+    validation = Rule::new("!has(self.deadline) || self.name in ['etcd-snapshot', 'machine-image-present', 'nodes-ready', 'kubelet-skew', 'webhooks-in-the-way', 'pod-disruption-budgets', 'removed-apis', 'certificate-authorities']").message("deadline is for checks that read an API server or a vCenter")
 )]
 pub struct PreflightCheckSetting {
     /// The check; docs/reference/preflight.md lists them.
@@ -194,7 +202,7 @@ pub struct PreflightCheckSetting {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_unknown: Option<OnUnknown>,
 
-    /// How long one look of a check that reads an API server may take, from 1s to 45s: what isn't read by then is Unknown.
+    /// How long one look of a check that reads an API server or a vCenter may take, from 1s to 45s: what isn't read by then is Unknown.
     /// Absent: as long as all of them together, 45s. Checks that read the same share the longest, and so do policies.
     #[serde(
         default,
@@ -449,8 +457,9 @@ mod tests {
         let (list, _) = list.split_once(']').unwrap();
         let mut listed: Vec<&str> = list.split(", ").map(|name| name.trim_matches('\'')).collect();
         listed.sort_unstable();
-        let reads =
-            |check: &&PreflightCheck| check.reads() == ClusterRead::Workload || **check == PreflightCheck::EtcdSnapshot;
+        let reads = |check: &&PreflightCheck| {
+            check.reads() != ClusterRead::Management || **check == PreflightCheck::EtcdSnapshot
+        };
         let mut names: Vec<&str> = PreflightCheck::ALL
             .iter()
             .filter(reads)

@@ -32,7 +32,7 @@ use crate::{
 
 pub(crate) use addons::AddonLook;
 pub(crate) use control_plane::{infrastructure, of_objects, of_topology};
-pub(crate) use gates::{CheckRules, preflight, wanted_probes, wanted_snapshots};
+pub(crate) use gates::{CheckRules, preflight, wanted_images, wanted_probes, wanted_snapshots};
 pub(crate) use infrastructure_pools::infrastructure_pools_among;
 pub(crate) use referred::Referred;
 pub(crate) use templates::{content, template_references, templates_among};

@@ -47,7 +47,7 @@ pub use hooks::{ExtensionCa, ExtensionServer, remove_extension_config};
 pub use lease::{LeaseError, NAME as LEASE_NAME};
 pub use metrics::register;
 pub use offline::{Gathered, OfflineCluster, OfflineError, installed_cluster_api};
-pub use rbac::{LEASE_RULES, RULES, WORKLOAD_RULES, Watched};
+pub use rbac::{LEASE_RULES, RULES, VSPHERE_RULES, WORKLOAD_RULES, Watched};
 pub use run::{AdmissionServer, Error, Instance, run};
 pub use scope::{Scope, ScopeError, WatchFilter, namespaces, namespaces_of_lease, watch_filter};
 pub use timing::Timing;

@@ -1,4 +1,4 @@
-//! What is read of workload clusters, outside the passes.
+//! What is read of workload clusters and of vCenters, outside the passes.
 //!
 //! ```text
 //! a pass ── want ──▶ Schedule (pure) ── due ──▶ round: Secret ─▶ kubeconfig ─▶ reach ─▶ read
@@ -8,22 +8,25 @@
 //!
 //! A pass says what it wants to know and takes what is known; it never waits. Invariants: one round for each Cluster at a
 //! time; a round ends by a deadline; what isn't wanted in a pass any more is neither read nor remembered, and no
-//! kubeconfig is remembered at all; a cluster that is slow or gone takes no turn from one that answers.
+//! kubeconfig is remembered at all; a cluster or a vCenter that is slow or gone takes no turn from one that answers.
 
 mod gates;
+mod images;
 mod lanes;
 mod problem;
 mod round;
 mod schedule;
 mod snapshots;
+mod vcenters;
+mod vsphere_objects;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use instar_addons::{GateReadings, SnapshotQuery, SnapshotReading, WantedGate};
-use instar_preflight::workload::{Deadlines, Probe, Readings};
+use instar_preflight::workload::{Deadlines, ImageAt, Probe, Reading, Readings};
 use instar_watch::Key;
 use jiff::Timestamp;
 use kube::Client;
@@ -52,6 +55,8 @@ pub(crate) struct Wanted {
     pub(crate) gates: Vec<WantedGate>,
     /// What reports snapshots of etcd.
     pub(crate) snapshots: Vec<SnapshotQuery>,
+    /// What [`Probe::Images`] looks for.
+    pub(crate) images: BTreeSet<ImageAt>,
 }
 
 /// Reads workload clusters for as long as their upgrades wait for it.
@@ -141,8 +146,14 @@ impl Prober {
             News::Same => {}
             News::Changed => {
                 let readings = self.readings(&cluster);
-                if let Some(problem) = readings.values().find_map(|reading| reading.found.as_ref().err()) {
-                    tracing::warn!(%cluster, "Not reading the workload cluster: {}", problem.message);
+                let problem = |(probe, reading): (&Probe, &Arc<Reading>)| {
+                    let problem = reading.found.as_ref().err()?;
+                    Some((probe.of_workload_cluster(), problem.message.clone()))
+                };
+                match readings.iter().find_map(problem) {
+                    Some((Some(_), message)) => tracing::warn!(%cluster, "Not reading the workload cluster: {message}"),
+                    Some((None, message)) => tracing::warn!(%cluster, "Not looking for images: {message}"),
+                    None => {}
                 }
                 // The receiver is gone only when the process ends.
                 drop(self.wake.send(cluster));

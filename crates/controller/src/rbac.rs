@@ -104,3 +104,10 @@ pub const LEASE_RULES: &[Rule] = &[rule("coordination.k8s.io", "leases", &["get"
 
 /// What it may do where a user binds it: read the kubeconfigs of workload clusters. `get` alone, so that nothing is listed.
 pub const WORKLOAD_RULES: &[Rule] = &[rule("", "secrets", &["get"])];
+
+/// What it may do where a user installs it: see which vCenter a VSphereCluster has, and with whose identity. The Secrets
+/// with the credentials are none of it: a user names each.
+pub const VSPHERE_RULES: &[Rule] = &[
+    rule("infrastructure.cluster.x-k8s.io", "vsphereclusters", &["get"]),
+    rule("infrastructure.cluster.x-k8s.io", "vsphereclusteridentities", &["get"]),
+];

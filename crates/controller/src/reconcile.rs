@@ -22,7 +22,7 @@ use std::{
 use instar_api::{ClusterUpgrade, VERSION_ANNOTATION, WorkloadAccess};
 use instar_capi::{Cluster, KubeadmControlPlane, MachineDeployment, MachinePool};
 use instar_planner::{Lifecycle, Snapshot};
-use instar_preflight::{deadlines, settled};
+use instar_preflight::{deadlines, settled, workload::Probe};
 use instar_watch::{Key, Lookup};
 use kube::{Client, ResourceExt, runtime::events::Recorder};
 
@@ -31,8 +31,8 @@ use crate::{
     caches::{Caches, KeptPart, PlannedKind},
     cluster_api::ClusterApi,
     gather::{
-        AddonLook, CheckRules, Referred, begun, current_versions, lifecycle_of, pinned_path, wanted_probes,
-        wanted_snapshots,
+        AddonLook, CheckRules, Referred, begun, current_versions, lifecycle_of, pinned_path, wanted_images,
+        wanted_probes, wanted_snapshots,
     },
     hooks::Hooks,
     kinds::{Kinds, UnusedKinds},
@@ -247,7 +247,9 @@ impl Context {
 
     /// Has read what the checks of an upgrade that waits, and its add-ons and gates, want to know, for a pass to come.
     fn probe(&self, rules: &CheckRules, cluster: &Cluster, snapshot: &Snapshot, addons: AddonLook<'_>) {
-        let probes = wanted_probes(rules, snapshot);
+        let mut probes = wanted_probes(rules, snapshot);
+        let images = wanted_images(rules, snapshot);
+        probes.extend((!images.is_empty()).then_some(Probe::Images));
         let snapshots = wanted_snapshots(rules, snapshot, &self.prober.snapshots(&Key::of(cluster)));
         if probes.is_empty() && addons.wanted.is_empty() && snapshots.is_empty() {
             return;
@@ -263,6 +265,7 @@ impl Context {
             deadlines: deadlines(&rules.settings),
             gates: addons.wanted,
             snapshots,
+            images,
         };
         self.prober.want(&Key::of(cluster), wanted);
     }

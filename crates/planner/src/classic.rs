@@ -9,6 +9,7 @@ mod back;
 mod control_plane;
 mod drift;
 mod goal;
+mod images;
 mod machine_pools;
 mod pin;
 mod pinned;
@@ -40,6 +41,7 @@ use self::{
 };
 pub(crate) use self::{
     goal::is_older,
+    images::pool_images,
     view::{of_cluster, of_upgrade_spec, stopped},
 };
 use crate::{

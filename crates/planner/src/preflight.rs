@@ -91,7 +91,8 @@ pub fn target_minor(snapshot: &Snapshot) -> Option<Minor> {
     })
 }
 
-fn target<'s>(snapshot: &'s Snapshot, present: &KubeVersion) -> Option<Resolved<'s>> {
+/// What the upgrade's target resolves to from a version; absent while the catalog doesn't say it.
+pub(crate) fn target<'s>(snapshot: &'s Snapshot, present: &KubeVersion) -> Option<Resolved<'s>> {
     let today = snapshot.now.to_zoned(TimeZone::UTC).date();
     let catalog = &snapshot.catalog;
     match &snapshot.upgrade_spec.target {

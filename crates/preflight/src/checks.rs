@@ -8,6 +8,7 @@ mod control_plane_healthy;
 pub(crate) mod disks;
 pub(crate) mod etcd_snapshot;
 mod kubelet_skew;
+pub(crate) mod machine_image_present;
 mod machines_ready;
 mod no_rollout_under_way;
 mod nodes_ready;
@@ -46,6 +47,7 @@ pub(crate) fn look(
         PreflightCheck::Disks => disks::look(snapshot),
         PreflightCheck::CapiReady => capi_ready::look(snapshot, workload.cluster_api),
         PreflightCheck::EtcdSnapshot => etcd_snapshot::look(snapshot, &settings.etcd_snapshots, workload),
+        PreflightCheck::MachineImagePresent => machine_image_present::look(snapshot, workload),
         PreflightCheck::NodesReady => nodes_ready::look(snapshot, workload),
         PreflightCheck::KubeletSkew => kubelet_skew::look(snapshot, workload),
         PreflightCheck::WebhooksInTheWay => webhooks_in_the_way::look(snapshot, workload),
@@ -67,7 +69,7 @@ pub(crate) fn snapshot(
         .flatten()
 }
 
-/// What has to be read of the workload cluster for a check.
+/// What has to be read outside of the management cluster for a check.
 pub(crate) const fn probe(check: PreflightCheck) -> Option<Probe> {
     match check {
         PreflightCheck::ClusterAvailable
@@ -79,6 +81,7 @@ pub(crate) const fn probe(check: PreflightCheck) -> Option<Probe> {
         | PreflightCheck::Disks
         | PreflightCheck::CapiReady
         | PreflightCheck::EtcdSnapshot => None,
+        PreflightCheck::MachineImagePresent => Some(Probe::Images),
         PreflightCheck::NodesReady | PreflightCheck::KubeletSkew => Some(Probe::Nodes),
         PreflightCheck::WebhooksInTheWay => Some(Probe::Webhooks),
         PreflightCheck::PodDisruptionBudgets => Some(Probe::Budgets),

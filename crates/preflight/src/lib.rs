@@ -1,7 +1,8 @@
 //! The checks before an upgrade begins: what of a cluster has to be well, and what a policy and the upgrade's user make
 //! of what isn't.
 //!
-//! A check looks at the snapshot, and some at what was read of the workload cluster ([`workload`]), one file of `checks` each; its name, its mode and what to do about it stand in
+//! A check looks at the snapshot, and some at what was read of the workload cluster or of the provider's platform
+//! ([`workload`]), one file of `checks` each; its name, its mode and what to do about it stand in
 //! [`PreflightCheck`]. What isn't known is told from what fails, and holds the upgrade too.
 //!
 //! Invariants: no client, no IO, no clock (now is the snapshot's, or given); every function is total.
@@ -10,6 +11,7 @@ mod checks;
 mod cluster_api;
 mod finding;
 mod flags;
+mod images;
 mod lifecycle;
 mod removed_apis;
 mod unread;
@@ -25,7 +27,7 @@ use instar_planner::{CheckOutcome, PreflightOutcome, Problem, Skip, Snapshot};
 use jiff::Timestamp;
 
 use finding::Finding;
-use workload::{Deadlines, Probe, Workload};
+use workload::{Deadlines, ImageAt, Probe, Workload};
 
 pub use checks::is_judged;
 pub use unread::{Unread, unread};
@@ -63,7 +65,17 @@ pub fn examine(
 pub fn probes(settings: &PreflightSettings, access: &WorkloadAccess) -> BTreeSet<Probe> {
     let is_asked = |check: &PreflightCheck| mode(*check, settings, access) != Enforcement::Off;
     let asked = PreflightCheck::ALL.iter().copied().filter(is_asked);
-    asked.filter_map(checks::probe).collect()
+    let probes = asked.filter_map(checks::probe);
+    probes.filter(|probe| probe.of_workload_cluster().is_some()).collect()
+}
+
+/// The images that have to be looked for, where that check isn't off.
+#[must_use]
+pub fn images(snapshot: &Snapshot, settings: &PreflightSettings, access: &WorkloadAccess) -> BTreeSet<ImageAt> {
+    match mode(PreflightCheck::MachineImagePresent, settings, access) {
+        Enforcement::Off => BTreeSet::new(),
+        Enforcement::Warn | Enforcement::Enforce => checks::machine_image_present::queries(snapshot),
+    }
 }
 
 /// What has to be looked at for snapshots of etcd, where that check isn't off. A look that was taken is not compiled again.
@@ -125,7 +137,7 @@ fn mode(check: PreflightCheck, settings: &PreflightSettings, access: &WorkloadAc
     let default = || match (check.reads(), access) {
         (ClusterRead::Workload, WorkloadAccess::Disabled) => Enforcement::Off,
         (ClusterRead::Workload, WorkloadAccess::Enabled(_) | WorkloadAccess::Unclear(_))
-        | (ClusterRead::Management, _) => check.default_mode(),
+        | (ClusterRead::Management | ClusterRead::Infrastructure, _) => check.default_mode(),
     };
     settings.modes.get(&check).copied().unwrap_or_else(default)
 }

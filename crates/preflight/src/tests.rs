@@ -1,6 +1,7 @@
 mod capi_ready;
 mod control_plane_flags;
 mod etcd_snapshot;
+mod machine_image_present;
 mod removed_apis;
 mod templates;
 

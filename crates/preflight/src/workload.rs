@@ -25,12 +25,16 @@ pub use webhooks::{
     Backend, Danger, Endpoints, NamespaceView, Service, WebhookConfigurationView, WebhookEffect, Webhooks,
 };
 
-pub use crate::{cluster_api::ClusterApiVersion, removed_apis::ApiResource};
+pub use crate::{
+    cluster_api::ClusterApiVersion,
+    images::{ImageAt, Images, Missing, Presence, near_names},
+    removed_apis::ApiResource,
+};
 
-/// What is read of a workload cluster at once.
+/// What is read at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Probe {
-    /// Its Nodes.
+    /// The Nodes of a workload cluster.
     Nodes,
     /// Its webhook configurations.
     Webhooks,
@@ -40,17 +44,43 @@ pub enum Probe {
     Authorities,
     /// What its API servers count of requests for deprecated APIs.
     ApiRequests,
+    /// Where the provider keeps images, such as a vCenter, whether those on the way are there.
+    Images,
 }
 
 impl Probe {
-    /// Whether it reads megabytes: once it lets the upgrade begin, it is read every 10 minutes and not twice a minute.
+    /// What is read of the workload cluster for it; absent where something else is.
+    #[must_use]
+    pub const fn of_workload_cluster(self) -> Option<WorkloadProbe> {
+        Some(match self {
+            Self::Nodes => WorkloadProbe::Nodes,
+            Self::Webhooks => WorkloadProbe::Webhooks,
+            Self::Budgets => WorkloadProbe::Budgets,
+            Self::Authorities => WorkloadProbe::Authorities,
+            Self::ApiRequests => WorkloadProbe::ApiRequests,
+            Self::Images => return None,
+        })
+    }
+
+    /// Whether it reads megabytes, or logs in: once it lets the upgrade begin, it is read every 10 minutes and not twice a
+    /// minute.
     #[must_use]
     pub const fn is_heavy(self) -> bool {
         match self {
             Self::Nodes | Self::Webhooks | Self::Budgets | Self::Authorities => false,
-            Self::ApiRequests => true,
+            Self::ApiRequests | Self::Images => true,
         }
     }
+}
+
+/// A [`Probe`] of a workload cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WorkloadProbe {
+    Nodes,
+    Webhooks,
+    Budgets,
+    Authorities,
+    ApiRequests,
 }
 
 /// How long looks may take, where a policy says so.
@@ -69,6 +99,7 @@ pub enum Facts {
     Budgets(Budgets),
     Authorities(Authorities),
     ApiRequests(ApiRequests),
+    Images(Images),
 }
 
 /// Whether the whole of a list was read.
@@ -90,7 +121,8 @@ pub struct Reading {
 /// What is known of each probe. One that isn't there has not been answered yet.
 pub type Readings = BTreeMap<Probe, Arc<Reading>>;
 
-/// What is known of a workload cluster, of what reports snapshots of its etcd, wherever that is, and of Cluster API.
+/// What is known of a workload cluster, of the images on its way, of what reports snapshots of its etcd, wherever that is,
+/// and of Cluster API.
 #[derive(Debug, Clone, Copy)]
 pub struct Workload<'a> {
     pub access: &'a WorkloadAccess,
@@ -104,7 +136,9 @@ impl Facts {
     pub(crate) const fn nodes(&self) -> Option<&Nodes> {
         match self {
             Self::Nodes(nodes) => Some(nodes),
-            Self::Webhooks(_) | Self::Budgets(_) | Self::Authorities(_) | Self::ApiRequests(_) => None,
+            Self::Webhooks(_) | Self::Budgets(_) | Self::Authorities(_) | Self::ApiRequests(_) | Self::Images(_) => {
+                None
+            }
         }
     }
 
@@ -112,7 +146,7 @@ impl Facts {
     pub(crate) const fn webhooks(&self) -> Option<&Webhooks> {
         match self {
             Self::Webhooks(webhooks) => Some(webhooks),
-            Self::Nodes(_) | Self::Budgets(_) | Self::Authorities(_) | Self::ApiRequests(_) => None,
+            Self::Nodes(_) | Self::Budgets(_) | Self::Authorities(_) | Self::ApiRequests(_) | Self::Images(_) => None,
         }
     }
 
@@ -120,7 +154,7 @@ impl Facts {
     pub(crate) const fn budgets(&self) -> Option<&Budgets> {
         match self {
             Self::Budgets(budgets) => Some(budgets),
-            Self::Nodes(_) | Self::Webhooks(_) | Self::Authorities(_) | Self::ApiRequests(_) => None,
+            Self::Nodes(_) | Self::Webhooks(_) | Self::Authorities(_) | Self::ApiRequests(_) | Self::Images(_) => None,
         }
     }
 
@@ -128,7 +162,7 @@ impl Facts {
     pub(crate) const fn api_requests(&self) -> Option<&ApiRequests> {
         match self {
             Self::ApiRequests(requests) => Some(requests),
-            Self::Nodes(_) | Self::Webhooks(_) | Self::Budgets(_) | Self::Authorities(_) => None,
+            Self::Nodes(_) | Self::Webhooks(_) | Self::Budgets(_) | Self::Authorities(_) | Self::Images(_) => None,
         }
     }
 
@@ -136,7 +170,7 @@ impl Facts {
     pub(crate) const fn authorities(&self) -> Option<&Authorities> {
         match self {
             Self::Authorities(authorities) => Some(authorities),
-            Self::Nodes(_) | Self::Webhooks(_) | Self::Budgets(_) | Self::ApiRequests(_) => None,
+            Self::Nodes(_) | Self::Webhooks(_) | Self::Budgets(_) | Self::ApiRequests(_) | Self::Images(_) => None,
         }
     }
 }

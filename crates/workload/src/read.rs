@@ -7,7 +7,7 @@ mod name;
 mod nodes;
 mod webhooks;
 
-use instar_preflight::workload::{Facts, Probe};
+use instar_preflight::workload::{Facts, WorkloadProbe};
 use jiff::Timestamp;
 
 use crate::client::{CallError, WorkloadClient};
@@ -16,13 +16,13 @@ use crate::client::{CallError, WorkloadClient};
 ///
 /// # Errors
 /// The first call that failed.
-pub async fn read(client: &WorkloadClient, probe: Probe, now: Timestamp) -> Result<Facts, CallError> {
+pub async fn read(client: &WorkloadClient, probe: WorkloadProbe, now: Timestamp) -> Result<Facts, CallError> {
     match probe {
-        Probe::Nodes => nodes::read(client, now).await.map(Facts::Nodes),
-        Probe::Authorities => authorities::read(client).await.map(Facts::Authorities),
-        Probe::Budgets => budgets::read(client).await.map(Facts::Budgets),
-        Probe::ApiRequests => api_requests::read(client, now).await.map(Facts::ApiRequests),
-        Probe::Webhooks => webhooks::read(client).await.map(Facts::Webhooks),
+        WorkloadProbe::Nodes => nodes::read(client, now).await.map(Facts::Nodes),
+        WorkloadProbe::Authorities => authorities::read(client).await.map(Facts::Authorities),
+        WorkloadProbe::Budgets => budgets::read(client).await.map(Facts::Budgets),
+        WorkloadProbe::ApiRequests => api_requests::read(client, now).await.map(Facts::ApiRequests),
+        WorkloadProbe::Webhooks => webhooks::read(client).await.map(Facts::Webhooks),
     }
 }
 

@@ -6,11 +6,11 @@ use anyhow::{Context, Result};
 
 use crate::{
     Artifact, certmanager, chart, controller, crd, kubeconfigs, kustomization, monitoring, providers, rbac, reference,
-    self_signed, server, webhook,
+    self_signed, server, vcenters, webhook,
 };
 
 /// The folders that have generated files only.
-pub const FOLDERS: [&str; 15] = [
+pub const FOLDERS: [&str; 16] = [
     "config/certmanager",
     "config/controller",
     "config/crd",
@@ -19,6 +19,7 @@ pub const FOLDERS: [&str; 15] = [
     "config/providers",
     "config/rbac",
     "config/server",
+    "config/vsphere",
     "config/webhook",
     "config/workload",
     "docs/reference",
@@ -48,6 +49,7 @@ pub(crate) fn manifests() -> Result<Vec<Artifact>> {
     all.extend(controller::artifacts()?);
     all.extend(providers::artifacts()?);
     all.extend(kubeconfigs::artifacts()?);
+    all.extend(vcenters::artifacts()?);
     all.extend(certmanager::artifacts()?);
     all.extend(monitoring::artifacts()?);
     all.extend(kustomization::default()?);

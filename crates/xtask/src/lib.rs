@@ -28,6 +28,7 @@ pub mod release;
 pub mod removed_apis;
 mod self_signed;
 mod server;
+mod vcenters;
 mod webhook;
 mod workload;
 mod yaml;

@@ -2,6 +2,7 @@
 //
 //	vcenter templates PATH...  creates the VM templates that it lacks, as copies of one that it has
 //	vcenter clones             prints which VM was ever cloned from which, as JSON, also of VMs that are gone
+//	vcenter sessions AGENT     prints how often clients logged in and out whose name begins so, as JSON
 package main
 
 import (
@@ -11,6 +12,7 @@ import (
 	"net/url"
 	"os"
 	"path"
+	"strings"
 
 	"github.com/vmware/govmomi"
 	"github.com/vmware/govmomi/event"
@@ -46,8 +48,10 @@ func run(ctx context.Context, arguments []string) error {
 		return templates(ctx, client, arguments[1:])
 	case len(arguments) == 1 && arguments[0] == "clones":
 		return clones(ctx, client)
+	case len(arguments) == 2 && arguments[0] == "sessions":
+		return sessions(ctx, client, arguments[1])
 	}
-	return fmt.Errorf("call it as `vcenter templates PATH...` or `vcenter clones`")
+	return fmt.Errorf("call it as `vcenter templates PATH...`, `vcenter clones` or `vcenter sessions AGENT`")
 }
 
 func templates(ctx context.Context, client *govmomi.Client, paths []string) error {
@@ -109,13 +113,42 @@ type clone struct {
 	Source string `json:"source"`
 }
 
-func clones(ctx context.Context, client *govmomi.Client) error {
+func happened(ctx context.Context, client *govmomi.Client) ([]types.BaseEvent, error) {
 	events, err := event.NewManager(client.Client).QueryEvents(ctx, types.EventFilterSpec{MaxCount: history})
+	if err == nil && len(events) >= history {
+		err = fmt.Errorf("%d events: the oldest ones may be gone", len(events))
+	}
+	return events, err
+}
+
+func sessions(ctx context.Context, client *govmomi.Client, agent string) error {
+	events, err := happened(ctx, client)
 	if err != nil {
 		return err
 	}
-	if len(events) >= history {
-		return fmt.Errorf("%d events: the oldest ones may be gone", len(events))
+	var found struct {
+		Logins  int `json:"logins"`
+		Logouts int `json:"logouts"`
+	}
+	for _, event := range events {
+		switch event := event.(type) {
+		case *types.UserLoginSessionEvent:
+			if strings.HasPrefix(event.UserAgent, agent) {
+				found.Logins++
+			}
+		case *types.UserLogoutSessionEvent:
+			if strings.HasPrefix(event.UserAgent, agent) {
+				found.Logouts++
+			}
+		}
+	}
+	return json.NewEncoder(os.Stdout).Encode(found)
+}
+
+func clones(ctx context.Context, client *govmomi.Client) error {
+	events, err := happened(ctx, client)
+	if err != nil {
+		return err
 	}
 	found := []clone{}
 	for _, event := range events {

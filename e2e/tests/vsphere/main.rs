@@ -5,6 +5,7 @@
 #![allow(clippy::panic, reason = "a journey fails by panicking, with what it saw")]
 
 mod classic;
+mod look;
 mod missing;
 mod scenery;
 mod topology;

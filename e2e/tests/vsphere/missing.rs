@@ -1,9 +1,10 @@
-//! A row whose VM template isn't in the vCenter: said in the provider's words, and no running machine is touched. Then
-//! forward to a good row, without a hand on any Machine.
+//! A row whose VM template isn't in the vCenter: the check `machine-image-present` doesn't let the upgrade begin. Where a
+//! user skips it, it is said in the provider's words, and no running machine is touched. Then forward to a good row,
+//! without a hand on any Machine.
 
 use std::collections::BTreeMap;
 
-use instar_api::{ClusterUpgrade, UpgradePhase};
+use instar_api::{ClusterUpgrade, PreflightResult, UpgradePhase};
 use instar_e2e::{
     Context, Result,
     progress::say,
@@ -22,11 +23,21 @@ use serde_json::{Value, json};
 
 use crate::{
     classic::{POOL, create},
+    look::{RECORD, finds, let_it_look, sessions, set_thumbprint, skip},
     scenery::{Catalog, count},
 };
 
-const RECORD: &str = "forward";
 const NOWHERE: &str = "/DC0/vm/ubuntu-2404-lost-v1.34.3";
+
+/// What is in its folder with names that are most like it.
+const NEAR: [&str; 3] = [
+    "ubuntu-2404-gpu-v1.34.3",
+    "ubuntu-2404-kube-v1.34.0",
+    "ubuntu-2404-worker-v1.34.3",
+];
+
+/// The thumbprint of no server.
+const OTHER: &str = "AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB";
 
 pub(crate) async fn stalls_and_goes_forward(scene: JourneyContext) -> Result<()> {
     let catalog = Catalog::apply(&scene).await?;
@@ -35,7 +46,30 @@ pub(crate) async fn stalls_and_goes_forward(scene: JourneyContext) -> Result<()>
     create(&scene, &catalog).await?;
     let ledger = count(&scene).await?;
 
+    let vcenter = scene.mgmt.vcenter().await?;
+    let host = vcenter.server.trim_start_matches("https://");
+    let_it_look(&scene).await?;
+    set_thumbprint(&scene, OTHER).await?;
     ask(&scene, &format!("{new}-2")).await?;
+    let other_server = format!(
+        "the images on the way were not looked for in the vCenter of VSphereCluster {NAME}: the certificate of {host} has the \
+         thumbprint {}, and spec.thumbprint of the VSphereCluster is {OTHER}, so no credentials were sent: see whether it is \
+         the right server, and set its thumbprint there",
+        vcenter.thumbprint
+    );
+    finds(&scene, PreflightResult::Unknown, &other_server).await?;
+    let before = sessions(&scene).await?;
+    assert_eq!(before.logins, 0, "credentials were sent");
+    set_thumbprint(&scene, &vcenter.thumbprint).await?;
+    let lacks = format!(
+        "KubeadmControlPlane {NAME}: the VM template \"{NOWHERE}\" of release {new}-2 is not in the vCenter {host} (/DC0/vm is \
+         there, with {}): upload it, or create a release with the right one",
+        NEAR.join(", ")
+    );
+    finds(&scene, PreflightResult::Fail, &lacks).await?;
+    assert_eq!(made(&ledger).await?, not_begun(&old));
+
+    skip(&scene).await?;
     let words = format!("unable to find template by name \"{NOWHERE}\"");
     let told = wait_for("the missing VM template to be told", UPGRADE, || async {
         let upgrade = upgrades(&scene).get(RECORD).await?;
@@ -79,6 +113,11 @@ pub(crate) async fn stalls_and_goes_forward(scene: JourneyContext) -> Result<()>
         ((Pool::Workers(POOL.to_owned()), new.clone()), 2),
     ]);
     assert_eq!(made(&ledger).await?, forward);
+    let sessions = sessions(&scene).await?;
+    assert!(
+        sessions.logins > 0 && sessions.logins == sessions.logouts,
+        "{sessions:?}"
+    );
     let clones = scene.mgmt.clones().await?;
     for machine in ledger.machines_ever(NAME)?.iter().filter(|machine| !machine.deleted) {
         let expected = inventory_name(&catalog.vm_template(&new, &machine.pool)?);
@@ -111,6 +150,14 @@ async fn ask(scene: &JourneyContext, target: &str) -> Result<()> {
         .patch(RECORD, &PatchParams::apply("journey").force(), &Patch::Apply(&upgrade))
         .await?;
     Ok(())
+}
+
+/// Nothing was made for the upgrade.
+fn not_begun(old: &str) -> BTreeMap<(Pool, String), usize> {
+    BTreeMap::from([
+        ((Pool::ControlPlane, old.to_owned()), 1),
+        ((Pool::Workers(POOL.to_owned()), old.to_owned()), 2),
+    ])
 }
 
 /// How many machines each pool ever had at each version.

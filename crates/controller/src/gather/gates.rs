@@ -13,8 +13,8 @@ use instar_planner::{
     Approvals, CanaryRule, FailureRule, Gate, GateState, ProgressDeadline, Snapshot, Unreadable, checks_are_asked,
 };
 use instar_preflight::{
-    examine, probes, snapshots,
-    workload::{ClusterApiVersion, Probe, Readings, Workload},
+    examine, images, probes, snapshots,
+    workload::{ClusterApiVersion, ImageAt, Probe, Readings, Workload},
 };
 use instar_watch::Key;
 use jiff::Timestamp;
@@ -141,6 +141,15 @@ pub(crate) fn wanted_probes(rules: &CheckRules, snapshot: &Snapshot) -> BTreeSet
     match &rules.access {
         WorkloadAccess::Enabled(_) if checks_are_asked(snapshot) => probes(&rules.settings, &rules.access),
         WorkloadAccess::Enabled(_) | WorkloadAccess::Disabled | WorkloadAccess::Unclear(_) => BTreeSet::new(),
+    }
+}
+
+/// The images that have to be looked for, of an upgrade that waits.
+pub(crate) fn wanted_images(rules: &CheckRules, snapshot: &Snapshot) -> BTreeSet<ImageAt> {
+    if checks_are_asked(snapshot) {
+        images(snapshot, &rules.settings, &rules.access)
+    } else {
+        BTreeSet::new()
     }
 }
 

@@ -4,21 +4,26 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use instar_addons::{SnapshotReading, Verdict, WantedGate};
 use instar_planner::{AddonId, Problem};
-use instar_preflight::workload::{Facts, Probe, Reading, Readings};
+use instar_preflight::workload::{Facts, Probe, Reading, Readings, WorkloadProbe};
 use instar_watch::Key;
 use instar_workload::{Kubeconfig, WorkloadClient, read};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client};
-use tokio::time::{Instant, timeout};
+use tokio::{
+    join,
+    time::{Instant, timeout},
+};
 
 use super::{
     Wanted,
     gates::{self, Sides},
+    images,
     lanes::Lanes,
     problem::{self, CLUSTER_LABEL, KEY, SecretProblem},
     schedule::{Answer, Finished, Lane, Look},
     snapshots,
+    vcenters::VCenters,
 };
 use crate::{lease::Leads, metrics::Counters};
 
@@ -59,6 +64,7 @@ pub(super) struct Rounds {
     management: Client,
     leads: Leads,
     counters: Counters,
+    vcenters: VCenters,
 }
 
 impl Rounds {
@@ -67,10 +73,21 @@ impl Rounds {
             management: management.clone(),
             leads: leads.clone(),
             counters: counters.clone(),
+            vcenters: VCenters::default(),
         }
     }
 
+    /// A vCenter is asked beside the clusters, and takes none of their turns.
     pub(super) async fn run(&self, cluster: &Key, wanted: &Wanted, lanes: &Lanes, lane: Lane) -> Finished {
+        let (mut finished, images) = join!(
+            self.run_of_clusters(cluster, wanted, lanes, lane),
+            images::look_for(&self.management, &self.vcenters, cluster, wanted)
+        );
+        finished.readings.extend(images.map(|reading| (Probe::Images, reading)));
+        finished
+    }
+
+    async fn run_of_clusters(&self, cluster: &Key, wanted: &Wanted, lanes: &Lanes, lane: Lane) -> Finished {
         let reached = self.reach(cluster, wanted, lanes, lane).await;
         let _turn = match &reached {
             Reached::Client { .. } => lanes.read(lane).await,
@@ -113,7 +130,7 @@ impl Rounds {
 
     /// The workload cluster, where it is wanted.
     async fn reach(&self, cluster: &Key, wanted: &Wanted, lanes: &Lanes, lane: Lane) -> Reached {
-        let is_wanted = !wanted.probes.is_empty()
+        let is_wanted = of_workload(wanted).next().is_some()
             || wanted.gates.iter().any(gates::is_in_workload)
             || wanted.snapshots.iter().any(snapshots::is_in_workload);
         let Some(secret) = wanted.secret.as_ref().filter(|_| is_wanted) else {
@@ -216,28 +233,34 @@ fn kubeconfig_in(secret: &Secret, cluster: &Key) -> Result<Kubeconfig, SecretPro
     Kubeconfig::read(&data.0).map_err(SecretProblem::Invalid)
 }
 
+/// What is wanted of the workload cluster.
+fn of_workload(wanted: &Wanted) -> impl Iterator<Item = (Probe, WorkloadProbe)> {
+    let probes = wanted.probes.iter();
+    probes.filter_map(|probe| Some((*probe, probe.of_workload_cluster()?)))
+}
+
 async fn read_probes(client: &WorkloadClient, cluster: &Key, wanted: &Wanted) -> Readings {
     let mut readings = Readings::new();
-    for probe in &wanted.probes {
+    for (probe, of_workload) in of_workload(wanted) {
         let looking = async {
-            let found = read(client, *probe, Timestamp::now()).await;
+            let found = read(client, of_workload, Timestamp::now()).await;
             found.map_err(|error| problem::of_call(cluster, &error))
         };
-        let found = match wanted.deadlines.probes.get(probe) {
+        let found = match wanted.deadlines.probes.get(&probe) {
             None => looking.await,
             Some(deadline) => {
                 let in_time = timeout(deadline.unsigned_abs(), looking).await;
                 in_time.unwrap_or_else(|_| Err(problem::of_look(cluster, *deadline)))
             }
         };
-        readings.insert(*probe, reading(found));
+        readings.insert(probe, reading(found));
     }
     readings
 }
 
 fn all(wanted: &Wanted, problem: &Problem) -> Readings {
-    let of = |probe: &Probe| (*probe, reading(Err(problem.clone())));
-    wanted.probes.iter().map(of).collect()
+    let of = |(probe, _)| (probe, reading(Err(problem.clone())));
+    of_workload(wanted).map(of).collect()
 }
 
 fn reading(found: Result<Facts, Problem>) -> Arc<Reading> {

@@ -371,12 +371,14 @@ impl Wanted {
             deadlines,
             gates,
             snapshots,
+            images,
         } = self;
         *secret == other.secret
             && *probes == other.probes
             && *deadlines == other.deadlines
             && *gates == other.gates
             && *snapshots == other.snapshots
+            && *images == other.images
     }
 }
 

@@ -109,6 +109,7 @@ fn nodes_of(cluster: &str) -> Wanted {
         deadlines: Deadlines::default(),
         gates: Vec::new(),
         snapshots: Vec::new(),
+        images: BTreeSet::new(),
     }
 }
 

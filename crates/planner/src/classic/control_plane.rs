@@ -199,16 +199,30 @@ pub(super) fn ends_by_itself(view: &ClassicView<'_>, pool: &MachineDeployment) -
 /// control plane has moved, not in the middle.
 fn missing_for_workers(view: &ClassicView<'_>, goal: &Goal<'_>) -> Vec<Waiting> {
     let mut missing = Vec::new();
-    for pool in view
-        .pools
-        .iter()
-        .filter(|pool| pool.object.managed_by == ManagedBy::User)
-    {
-        match view.snapshot.upgrade_spec.pools.get(&pool.object.name) {
-            None => {}
-            Some(PoolOverride::Hold | PoolOverride::Pin(_)) => continue,
+    for (pool, stops) in worker_stops(view, goal) {
+        for release in stops {
+            let wanted = Wanted::machines(view, &release, pool).map(|_| ());
+            let bootstrap = Wanted::bootstrap(view, &release, pool).map(|_| ());
+            missing.extend(wanted.and(bootstrap).err());
+        }
+    }
+    missing
+}
+
+/// The releases where each MachineDeployment that the upgrade moves will have to stop: at the end, and before its
+/// kubelets are too old for the control plane.
+pub(super) fn worker_stops<'a>(view: &ClassicView<'a>, goal: &Goal<'a>) -> Vec<(&'a MachineDeployment, Vec<Step<'a>>)> {
+    let mut all = Vec::new();
+    for pool in view.pools.iter().copied() {
+        let is_held = match view.snapshot.upgrade_spec.pools.get(&pool.object.name) {
+            None => false,
+            Some(PoolOverride::Hold | PoolOverride::Pin(_)) => true,
+        };
+        if is_held || pool.object.managed_by == ManagedBy::Topology {
+            continue;
         }
         let mut at = view.lowest(pool);
+        let mut stops = Vec::new();
         let ends = goal.path.iter().skip(1).map(Some).chain([None]);
         for (release, next) in goal.path.iter().zip(ends) {
             let stays = next.is_some_and(|next| skew::kubelet(at, next.version()).is_ok());
@@ -216,12 +230,11 @@ fn missing_for_workers(view: &ClassicView<'_>, goal: &Goal<'_>) -> Vec<Waiting> 
                 continue;
             }
             at = release.version();
-            let wanted = Wanted::machines(view, release, pool).map(|_| ());
-            let bootstrap = Wanted::bootstrap(view, release, pool).map(|_| ());
-            missing.extend(wanted.and(bootstrap).err());
+            stops.push(*release);
         }
+        all.push((pool, stops));
     }
-    missing
+    all
 }
 
 fn swap(view: &ClassicView<'_>, step: &Step<'_>) -> Result<Action, Waiting> {

@@ -299,3 +299,93 @@ fn long_names_become_labels() {
     assert_eq!(a.len(), 63);
     assert_ne!(a, b);
 }
+
+/// A template of Cluster API Provider vSphere with a value in each field that a user may have set.
+fn of_vsphere() -> Template {
+    Template {
+        api_version: "infrastructure.cluster.x-k8s.io/v1beta2".to_owned(),
+        content: Some(Arc::new(TemplateContent {
+            spec: json!({ "template": { "metadata": { "labels": { "team": "red" } }, "spec": {
+                "providerID": "vsphere://4216f9e7-1a2b-3c4d-5e6f-0123456789ab",
+                "failureDomain": "zone-a",
+                "powerOffMode": "trySoft",
+                "guestSoftPowerOffTimeoutSeconds": 120,
+                "namingStrategy": { "template": "{{ .machine.name }}" },
+                "template": "/DC0/vm/ubuntu-v1.33.5",
+                "cloneMode": "linkedClone",
+                "snapshot": "base",
+                "server": "vc.example.org",
+                "thumbprint": "A9:99:3E:36:47:06:81:6A:BA:3E:25:71:78:50:C2:6C:9C:D0:D8:9D",
+                "datacenter": "DC0",
+                "folder": "/DC0/vm/prod",
+                "datastore": "LocalDS_0",
+                "storagePolicyName": "gold",
+                "resourcePool": "/DC0/host/DC0_C0/Resources",
+                "network": {
+                    "devices": [{ "networkName": "VM Network", "dhcp4": true, "nameservers": ["10.0.0.2"] }],
+                    "preferredAPIServerCidr": "10.0.0.0/8",
+                },
+                "numCPUs": 4,
+                "numCoresPerSocket": 0,
+                "memoryMiB": 8192,
+                "diskGiB": 40,
+                "additionalDisksGiB": [20, 30],
+                "dataDisks": [{ "name": "etcd", "sizeGiB": 20, "provisioningMode": "Thin" }],
+                "customVMXKeys": { "guestinfo.a/b": "~1", "guestinfo.metadata": "x" },
+                "tagIDs": ["urn:vmomi:InventoryServiceTag:5736bf56-49f5-4667-b38c-b97e09dc9578:GLOBAL"],
+                "pciDevices": [{ "deviceId": 4298, "vendorId": 4318, "customLabel": "gpu" }],
+                "os": "Linux",
+                "hardwareVersion": "vmx-17",
+            } } }),
+            labels: BTreeMap::new(),
+            annotations: BTreeMap::new(),
+            owners: Vec::new(),
+        })),
+        ..source("vsphere")
+    }
+}
+
+#[test]
+fn a_template_of_vsphere_is_carried_but_for_the_vm_that_it_names() {
+    let source = of_vsphere();
+    let before = source.content.as_ref().unwrap().spec.pointer("/template/spec").unwrap();
+    let spec = |extra: &[(&str, Value)]| {
+        let minted = minted(&source, "v1.34.3", &[(IMAGE, json!("/DC0/vm/ubuntu-v1.34.3"))], extra).unwrap();
+        assert_eq!(
+            minted.object.pointer("/spec/template/metadata/labels/team"),
+            Some(&json!("red"))
+        );
+        minted.object.pointer("/spec/template/spec").unwrap().clone()
+    };
+    let mut expected = before.clone();
+    expected["template"] = json!("/DC0/vm/ubuntu-v1.34.3");
+    expected.as_object_mut().unwrap().remove("providerID");
+    assert_eq!(spec(&[]), expected);
+    // What differs from pool to pool is set by the upgrade's patches, and nothing else changes with it.
+    let network = json!({ "devices": [{ "networkName": "DMZ", "dhcp6": true }] });
+    for (field, value) in [
+        ("resourcePool", json!("/DC0/host/DC0_C1/Resources")),
+        ("datastore", json!("LocalDS_1")),
+        ("network", network),
+        ("network/devices", json!([{ "networkName": "DMZ", "dhcp4": true }])),
+        ("failureDomain", json!("zone-b")),
+        ("cloneMode", json!("fullClone")),
+        ("snapshot", json!("other")),
+        ("tagIDs", json!([])),
+        ("customVMXKeys/guestinfo.a~1b", json!("c")),
+    ] {
+        let mut expected = expected.clone();
+        *expected.pointer_mut(&format!("/{field}")).unwrap() = value.clone();
+        let pointer = format!("/spec/template/spec/{field}");
+        assert_eq!(spec(&[(&pointer, value)]), expected, "{field}");
+    }
+}
+
+#[test]
+fn no_patch_names_a_vm_that_exists() {
+    let source = of_vsphere();
+    let extra = [("/spec/template/spec/providerID", json!("vsphere://1"))];
+    let minted = minted(&source, "v1.34.3", &[(IMAGE, json!("u"))], &extra);
+    let provider_id = minted.map(|minted| minted.object.pointer("/spec/template/spec/providerID").cloned());
+    assert_eq!(provider_id, Ok(None));
+}

@@ -8,6 +8,9 @@ use crate::finding::Finding;
 
 const GROUP: &str = "infrastructure.cluster.x-k8s.io";
 
+/// Of vSphere's Supervisor.
+const SUPERVISOR: &str = "vmware.infrastructure.cluster.x-k8s.io";
+
 /// What a kind of machine templates says of disks.
 enum Disks {
     /// Machines have none that this field doesn't add, and what it adds is deleted with the machine.
@@ -19,25 +22,33 @@ enum Disks {
 }
 
 /// Of each kind, where new disks are asked for, and the source that says that they go with the machine.
-const KINDS: [(&str, Disks); 8] = [
+const KINDS: [(&str, &str, Disks); 9] = [
     // `volumeToBlockDeviceMapping` in pkg/cloud/services/ec2/instances.go: DeleteOnTermination.
-    ("AWSMachineTemplate", Disks::Added(&["nonRootVolumes"])),
+    (GROUP, "AWSMachineTemplate", Disks::Added(&["nonRootVolumes"])),
     // `DiskSpecs` in azure/scope/machine.go: all are deleted with the AzureMachine.
-    ("AzureMachineTemplate", Disks::Added(&["dataDisks"])),
+    (GROUP, "AzureMachineTemplate", Disks::Added(&["dataDisks"])),
     // `instanceAdditionalDiskSpec` in cloud/scope/machine.go: AutoDelete.
-    ("GCPMachineTemplate", Disks::Added(&["additionalDisks"])),
+    (GROUP, "GCPMachineTemplate", Disks::Added(&["additionalDisks"])),
     // pkg/cloud/services/compute/instance.go: DeleteOnTermination for each.
-    ("OpenStackMachineTemplate", Disks::Added(&["additionalBlockDevices"])),
-    // apis/v1beta1/types.go; vSphere's own documentation of Destroy: with its virtual disks.
     (
+        GROUP,
+        "OpenStackMachineTemplate",
+        Disks::Added(&["additionalBlockDevices"]),
+    ),
+    // `VirtualMachineCloneSpec` in api/govmomi/v1beta2/types.go; `DestroyVM` in pkg/services/govmomi/service.go, and
+    // vSphere's own documentation of Destroy: with its virtual disks. Volumes of the CSI driver are detached before.
+    (
+        GROUP,
         "VSphereMachineTemplate",
         Disks::Added(&["dataDisks", "additionalDisksGiB"]),
     ),
+    // `addVolumes` in pkg/services/vmoperator/vmopmachine.go: the VSphereMachine owns their claims.
+    (SUPERVISOR, "VSphereMachineTemplate", Disks::Added(&["volumes"])),
     // api/v1beta1/metal3machine_types.go, and BareMetalHost for the default.
-    ("Metal3MachineTemplate", Disks::OfHosts),
+    (GROUP, "Metal3MachineTemplate", Disks::OfHosts),
     // Of Cluster API itself.
-    ("DevMachineTemplate", Disks::None),
-    ("DockerMachineTemplate", Disks::None),
+    (GROUP, "DevMachineTemplate", Disks::None),
+    (GROUP, "DockerMachineTemplate", Disks::None),
 ];
 
 pub(super) fn look(snapshot: &Snapshot) -> Finding {
@@ -48,7 +59,7 @@ pub(super) fn look(snapshot: &Snapshot) -> Finding {
         ClusterKind::Classic(_) => Finding::of_all(
             rolled(snapshot)
                 .into_iter()
-                .filter(|rolled| rolled.reference.group == GROUP)
+                .filter(|rolled| is_of_infrastructure(rolled.reference))
                 .map(|rolled| of(snapshot, &rolled)),
         ),
     }
@@ -65,8 +76,14 @@ pub(crate) fn is_judged(reference: &TemplateRef) -> bool {
 fn disks(reference: &TemplateRef) -> Option<&'static Disks> {
     let mut kinds = KINDS
         .iter()
-        .filter(|(kind, _)| reference.group == GROUP && reference.kind == *kind);
-    kinds.next().map(|(_, disks)| disks)
+        .filter(|(group, kind, _)| reference.group == *group && reference.kind == *kind);
+    kinds.next().map(|(_, _, disks)| disks)
+}
+
+/// Whether it is a template of machines, and not of what starts them.
+fn is_of_infrastructure(reference: &TemplateRef) -> bool {
+    let of_provider = reference.group.strip_suffix(GROUP);
+    of_provider.is_some_and(|before| before.is_empty() || before.ends_with('.'))
 }
 
 fn of(snapshot: &Snapshot, rolled: &Rolled<'_>) -> Finding {
@@ -103,7 +120,7 @@ fn of(snapshot: &Snapshot, rolled: &Rolled<'_>) -> Finding {
                 return Finding::Pass;
             }
             Finding::Fail(problem(format!(
-                "the disks that a machine has beside the first are deleted with it ({})",
+                "the disks that a machine has beside the first are deleted with it ({}); persistent volumes of the workload cluster stay",
                 added.join(", ")
             )))
         }

@@ -127,7 +127,7 @@ fn what_goes_with_the_machines_is_told() {
                 "Fail",
                 "the disks that a machine has beside the first are deleted with it (spec.template.spec.dataDisks of \
                  VSphereMachineTemplate md-0 adds 1, spec.template.spec.additionalDisksGiB of VSphereMachineTemplate md-0 \
-                 adds 2)",
+                 adds 2); persistent volumes of the workload cluster stay",
             ),
         ),
         (
@@ -136,7 +136,7 @@ fn what_goes_with_the_machines_is_told() {
             said(
                 "Fail",
                 "the disks that a machine has beside the first are deleted with it (spec.template.spec.nonRootVolumes of \
-                 AWSMachineTemplate md-0 adds 1)",
+                 AWSMachineTemplate md-0 adds 1); persistent volumes of the workload cluster stay",
             ),
         ),
         (
@@ -198,5 +198,23 @@ fn what_goes_with_the_machines_is_told() {
     assert_eq!(
         found(&of_topology, &[PreflightCheck::Disks]),
         ["disks NotApplicable: Cluster API makes the templates of a topology cluster, and Instar doesn't read them"]
+    );
+}
+
+#[test]
+fn volumes_of_a_supervisor_go_with_the_machine() {
+    let mut of_supervisor = with("VSphereMachineTemplate", Some(json!({ "volumes": [{ "name": "a" }] })));
+    let group = "vmware.infrastructure.cluster.x-k8s.io";
+    group.clone_into(&mut of_md_0(&mut of_supervisor).infrastructure.group);
+    if let Observed::Read(template) = &mut of_supervisor.templates[0] {
+        template.api_version = format!("{group}/v1beta2");
+    }
+    assert_eq!(
+        found(&of_supervisor, &[PreflightCheck::Disks]),
+        [
+            "disks Fail MachineDeployment/md-0: MachineDeployment md-0: the disks that a machine has beside the first are \
+             deleted with it (spec.template.spec.volumes of VSphereMachineTemplate md-0 adds 1); persistent volumes of the \
+             workload cluster stay"
+        ]
     );
 }

@@ -63,7 +63,7 @@ async fn endpoints_are_read_of_the_services_that_an_upgrade_meets() {
             )
             .route("/apis/discovery.k8s.io/v1/namespaces/n/endpointslices", get(slices))
     });
-    let Facts::Webhooks(found) = read(&server.client(), Probe::Webhooks, now()).await.unwrap() else {
+    let Facts::Webhooks(found) = read(&server.client(), WorkloadProbe::Webhooks, now()).await.unwrap() else {
         panic!("of another probe");
     };
     let backends: Vec<String> = found
@@ -118,7 +118,7 @@ async fn evictions_are_tried_of_the_pods_that_budgets_may_hold() {
             .route("/api/v1/namespaces/n/pods", get(async move || list(&json!(pods))))
             .route("/api/v1/namespaces/n/pods/{pod}/eviction", post(evict))
     });
-    let Facts::Budgets(found) = read(&server.client(), Probe::Budgets, now()).await.unwrap() else {
+    let Facts::Budgets(found) = read(&server.client(), WorkloadProbe::Budgets, now()).await.unwrap() else {
         panic!("of another probe");
     };
     let held: Vec<&str> = found.held.iter().map(|candidate| candidate.pod.as_str()).collect();
@@ -151,7 +151,7 @@ async fn a_server_that_evicts_nothing_says_so() {
             )
             .route("/api/v1/namespaces/n/pods", get(async move || list(&pods)))
     });
-    let error = read(&server.client(), Probe::Budgets, now())
+    let error = read(&server.client(), WorkloadProbe::Budgets, now())
         .await
         .unwrap_err()
         .to_string();
@@ -184,7 +184,7 @@ async fn the_last_certificate_of_each_authority_counts() {
     let data = json!({ "client-ca-file": format!("{}{}", ending(2030), ending(2028)), "other": "x" });
     let server =
         Server::start(|routes| routes.route(authorities::PUBLISHED, get(async move || Json(json!({ "data": data })))));
-    let Facts::Authorities(found) = read(&server.client(), Probe::Authorities, now()).await.unwrap() else {
+    let Facts::Authorities(found) = read(&server.client(), WorkloadProbe::Authorities, now()).await.unwrap() else {
         panic!("of another probe");
     };
     let ends: Vec<String> = found

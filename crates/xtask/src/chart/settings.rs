@@ -128,6 +128,7 @@ pub(super) fn all(image: &str, deployments: &[Deployment; 2]) -> Result<Vec<Sett
                 false,
             )],
         ),
+        vsphere(),
         section(
             "policies",
             "The rules that CEL can check alone, also while the server is away, as ValidatingAdmissionPolicies.",
@@ -180,6 +181,18 @@ fn metrics() -> Setting {
             of("podMonitor", "The PodMonitor of both programs."),
             of("rules", "The PrometheusRule with the alerts of docs/monitoring.md."),
         ],
+    )
+}
+
+fn vsphere() -> Setting {
+    section(
+        "vsphere",
+        "The check of VM templates in vCenters.",
+        [switch(
+            "enabled",
+            "Whether the controller may see which vCenter a VSphereCluster has. The Secrets with credentials are none of it.",
+            false,
+        )],
     )
 }
 
@@ -257,8 +270,8 @@ fn component(name: &'static str, why: &'static str, deployment: &Deployment) -> 
             list(
                 "egress",
                 "Rules of egress for its network policy: to the API server and, from the controller, to those of workload \
-                 clusters whose kubeconfigs it may read. One of its own lets the controller reach the admission server where it \
-                 keeps the certificates. With rules all other egress is denied; without any it is open, \
+                 clusters whose kubeconfigs it may read and to vCenters that it may ask. One of its own lets the controller \
+                 reach the admission server where it keeps the certificates. With rules all other egress is denied; without any it is open, \
                  since the address of an API server is outside the Pods' network and differs everywhere.",
                 json!([]),
                 "object",

@@ -41,6 +41,7 @@ fn condition(part: &str, file: &str) -> Option<String> {
         ("self-signed-certificates", _) => Some(SELF_SIGNED.to_owned()),
         ("policy", _) => is("policies.enabled"),
         ("workload", _) => is("workload.enabled"),
+        ("vsphere", _) => is("vsphere.enabled"),
         ("providers", file) => {
             let name = file.trim_start_matches("providers/").trim_end_matches(".yaml");
             Some(format!("has \"{name}\" .Values.providers"))

@@ -12,6 +12,14 @@ where no UpgradePolicy sets `spec.workload.access: Enabled`; the mode is the one
 
 ";
 
+const INFRASTRUCTURE: &str = "
+## Of the infrastructure provider
+
+These checks read what the provider makes machines with ([docs/preflight.md](../preflight.md#vm-templates)). They are off
+where no UpgradePolicy names them.
+
+";
+
 const INTRO: &str = "\
 # Preflight checks
 
@@ -35,8 +43,9 @@ pub(super) fn page() -> String {
         table
     };
     format!(
-        "{INTRO}\n{}{WORKLOAD}{}",
+        "{INTRO}\n{}{INFRASTRUCTURE}{}{WORKLOAD}{}",
         table(ClusterRead::Management),
+        table(ClusterRead::Infrastructure),
         table(ClusterRead::Workload)
     )
 }

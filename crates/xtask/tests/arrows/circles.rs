@@ -35,6 +35,7 @@ const CRATES: [&str; 25] = [
     "crates/report/src",
     "crates/serve/src",
     "crates/testkit/src",
+    "crates/vsphere/src",
     "crates/watch/src",
     "crates/wiring/src",
     "crates/workload/src",

@@ -28,6 +28,7 @@ const ORDER: [&str; 25] = [
     "instar-serve",
     "instar-watch",
     "instar-workload",
+    "instar-vsphere",
     "instar-webhooks",
     "instar-testkit",
     "instar-controller",

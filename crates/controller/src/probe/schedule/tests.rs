@@ -18,6 +18,7 @@ fn wanted(secret: &str, probes: &[Probe]) -> Wanted {
         deadlines: Deadlines::default(),
         gates: Vec::new(),
         snapshots: Vec::new(),
+        images: BTreeSet::new(),
     }
 }
 
@@ -251,6 +252,7 @@ fn gates(gate: &WantedGate) -> Wanted {
         deadlines: Deadlines::default(),
         gates: vec![gate.clone()],
         snapshots: Vec::new(),
+        images: BTreeSet::new(),
     }
 }
 

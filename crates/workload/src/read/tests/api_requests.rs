@@ -105,7 +105,7 @@ fn api_server(name: &str, metrics: String) -> Server {
 }
 
 async fn requests(client: &WorkloadClient) -> ApiRequests {
-    match read(client, Probe::ApiRequests, now()).await.unwrap() {
+    match read(client, WorkloadProbe::ApiRequests, now()).await.unwrap() {
         Facts::ApiRequests(requests) => requests,
         other => panic!("{other:?}"),
     }
@@ -202,7 +202,7 @@ async fn a_missing_right_to_forward_ports_is_the_users_to_give() {
         with_pods(routes, &[pod("one", 6443)])
             .route("/api/v1/namespaces/kube-system/pods/one/portforward", get(forbidden))
     });
-    let error = read(&server.client(), Probe::ApiRequests, now())
+    let error = read(&server.client(), WorkloadProbe::ApiRequests, now())
         .await
         .unwrap_err()
         .to_string();
@@ -256,7 +256,7 @@ async fn metrics_without_end_are_not_read() {
     let line = format!("{}\n", "x".repeat(1023));
     let long = line.repeat(16 * 1024 + 1);
     let server = Server::start(|routes| with_pods(routes, &[]).route("/metrics", get(async move || long)));
-    let error = read(&server.client(), Probe::ApiRequests, now())
+    let error = read(&server.client(), WorkloadProbe::ApiRequests, now())
         .await
         .unwrap_err()
         .to_string();

@@ -4,7 +4,10 @@ use std::process::Stdio;
 
 use anyhow::{Context, Result};
 use serde_json::Value;
-use tokio::{io::AsyncWriteExt, process::Command};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
+    process::{Child, Command},
+};
 
 use super::journeys::JourneyContext;
 use crate::{binaries::Binary, instar::program, workspace};
@@ -100,4 +103,32 @@ pub async fn plugin(scene: &JourneyContext, arguments: &[&str]) -> Result<Printe
     let mut command = Command::new(workspace::program("kubectl-instar", "kubectl-instar")?);
     command.args(["--namespace", &scene.namespace]).args(arguments);
     run(scene, command, "").await
+}
+
+/// A program that serves until it is dropped.
+pub struct Served {
+    /// The first line that it printed: where it serves.
+    pub address: String,
+    /// The program.
+    pub child: Child,
+}
+
+/// The kubectl plugin in the journey's namespace, with a verb that serves.
+pub async fn plugin_serving(scene: &JourneyContext, arguments: &[&str]) -> Result<Served> {
+    let mut command = Command::new(workspace::program("kubectl-instar", "kubectl-instar")?);
+    command
+        .args(["--namespace", &scene.namespace])
+        .args(arguments)
+        .env("KUBECONFIG", scene.mgmt.run().kubeconfig())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .kill_on_drop(true);
+    let mut child = command.spawn().with_context(|| format!("starting {command:?}"))?;
+    let stdout = child.stdout.take().context("the child's standard output")?;
+    let mut lines = BufReader::new(stdout).lines();
+    let address = lines.next_line().await?;
+    Ok(Served {
+        address: address.context("it printed no address")?,
+        child,
+    })
 }

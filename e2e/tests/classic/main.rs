@@ -14,6 +14,7 @@ mod machine_pool;
 mod other_control_plane;
 mod plan;
 mod plugin;
+mod plugin_page;
 mod preflight;
 mod presets;
 mod restart;
@@ -51,6 +52,7 @@ fn main() -> ExitCode {
         Journey::shared("classic-addons-back", addons_back::what_was_there_before_goes_back),
         Journey::shared("classic-plugin", plugin::each_verb),
         Journey::shared("classic-plan", plan::told_beforehand),
+        Journey::shared("classic-plugin-page", plugin_page::follows),
         Journey::shared("classic-restart", restart::each_machine_once),
         Journey::shared(
             "classic-way-back",

@@ -237,6 +237,8 @@ fn package(directory: &Path, version: &str) -> Result<String> {
         image: "registry.example.org/instar".to_owned(),
         provider: "instar".to_owned(),
         program: b"none".to_vec(),
+        plugin: b"none".to_vec(),
+        url: "https://registry.example.org/instar".to_owned(),
         epoch: 1_800_000_000,
     };
     let out = directory.join(version);

@@ -105,6 +105,8 @@ fn release(version: &str) -> Result<Release> {
         image: "registry.example.org/instar".to_owned(),
         provider: PROVIDER.to_owned(),
         program: b"none".to_vec(),
+        plugin: b"none".to_vec(),
+        url: "https://registry.example.org/instar".to_owned(),
         epoch: 1_800_000_000,
     })
 }

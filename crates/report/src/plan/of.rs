@@ -92,7 +92,7 @@ impl Plan {
     }
 }
 
-/// A check that reads the workload cluster, of which nothing was read: only the controller does.
+/// A check that reads the workload cluster or a vCenter, of which nothing was read: only the controller does.
 #[must_use]
 pub fn is_unasked(outcome: &CheckOutcome) -> bool {
     let is_unknown = match &outcome.outcome {
@@ -103,7 +103,7 @@ pub fn is_unasked(outcome: &CheckOutcome) -> bool {
         | PreflightOutcome::NotApplicable(_) => false,
     };
     let reads = match outcome.check.reads() {
-        ClusterRead::Workload => true,
+        ClusterRead::Workload | ClusterRead::Infrastructure => true,
         // Those that report snapshots are looked at by the controller too.
         ClusterRead::Management => outcome.check == PreflightCheck::EtcdSnapshot,
     };

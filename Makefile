@@ -99,7 +99,7 @@ worlds: prerequisites ## Run the planner's properties in SEEDS simulated worlds 
 	@INSTAR_SEEDS=$(SEEDS) cargo test --workspace --test planner
 
 # Always of the whole workspace: with the features that one package alone has, all would be built once more.
-UNITS := $(basename $(notdir $(filter-out e2e/%,$(wildcard */tests/* crates/*/tests/*))))
+UNITS := $(basename $(notdir $(filter-out e2e/% %/proptest-regressions,$(wildcard */tests/* crates/*/tests/*))))
 
 # Each program has a management cluster of its own. Two at a time: a journey waits for Cluster API more than it keeps
 # a core busy. With three, two cores do no more, and each takes longer. The longest begin. Beside them, one after the

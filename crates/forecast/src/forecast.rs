@@ -118,6 +118,8 @@ pub enum End {
     Complete(Vec<Waiting>),
     /// It doesn't go on, for what stands in the way: nothing of it opens by itself or by an approval.
     Blocked(Vec<Waiting>),
+    /// A topology Cluster has the version that is asked for, and goes there already: what is left of that isn't forecast.
+    UnderWay,
     /// That can't be said.
     Unclear(Unclear),
 }

@@ -22,6 +22,9 @@ use crate::{
 /// So many looks at each pool and each release of the path, and as many more.
 const LOOKS: usize = 48;
 
+/// So often is waited for the same in a row: what was taken as open wasn't what holds it.
+const REPEATS: u32 = 3;
+
 /// Between two writes, so that times tell which came first.
 const BETWEEN: SignedDuration = SignedDuration::from_secs(1);
 
@@ -37,6 +40,7 @@ pub fn forecast(snapshot: Snapshot, look: impl FnMut(AskedPoint, &mut Snapshot))
         path: Vec::new(),
         moves: Vec::new(),
         holds: Vec::new(),
+        waited: (Vec::new(), 0),
         untold: 0,
     };
     let end = run.go_to_end();
@@ -58,6 +62,8 @@ struct Run<L> {
     moves: Vec<Move>,
     /// What held it since the last move.
     holds: Vec<Waiting>,
+    /// What was waited for last, and how often in a row, with no write and no new machine in between.
+    waited: (Vec<Waiting>, u32),
     /// The first of the moves of which it isn't said what the way back from there is.
     untold: usize,
 }
@@ -134,6 +140,7 @@ impl<L: FnMut(AskedPoint, &mut Snapshot)> Run<L> {
             self.moves.push(Move { holds, change });
         }
         apply(&mut self.snapshot, action);
+        self.waited = (Vec::new(), 0);
         self.pass_time();
     }
 
@@ -143,13 +150,21 @@ impl<L: FnMut(AskedPoint, &mut Snapshot)> Run<L> {
         if self.arrive(&arrived) {
             return true;
         }
+        if self.waited.0 == decision.waiting {
+            self.waited.1 += 1;
+        } else {
+            self.waited = (decision.waiting.clone(), 0);
+        }
+        if self.waited.1 >= REPEATS {
+            return false;
+        }
         let opened = open(&mut self.snapshot, &decision.waiting);
         let goes_on = !opened.holds.is_empty() || opened.has_waited;
         if opened.deletes_machines {
             let arrived = converge(&mut self.snapshot, OnDelete::Deleted);
             self.arrive(&arrived);
         }
-        self.holds.extend(opened.holds);
+        add(&mut self.holds, opened.holds);
         self.pass_time();
         goes_on
     }
@@ -168,6 +183,7 @@ impl<L: FnMut(AskedPoint, &mut Snapshot)> Run<L> {
         }
         let is_news = !arrived.is_empty();
         if is_news {
+            self.waited = (Vec::new(), 0);
             self.pass_time();
             self.tell_way_back();
         }
@@ -314,6 +330,15 @@ fn version<'s>(snapshot: &'s Snapshot, pool: &PoolId) -> Option<&'s KubeVersion>
             let mut pools = snapshot.machine_pools.iter().filter_map(Observed::read);
             let pool = pools.find(|pool| pool.object.name == *name);
             pool.map(|pool| &pool.version)
+        }
+    }
+}
+
+/// Adds what isn't told yet.
+pub(crate) fn add(holds: &mut Vec<Waiting>, more: Vec<Waiting>) {
+    for hold in more {
+        if !holds.contains(&hold) {
+            holds.push(hold);
         }
     }
 }

@@ -5,12 +5,12 @@
 //! of [`instar_catalog::path::Path`], as admission computed them. The names of the templates Cluster API chooses.
 
 use instar_api::{Pin, Pins, Values};
-use instar_capi::labels::TOPOLOGY_DEPLOYMENT_NAME;
+use instar_capi::labels::{TOPOLOGY_DEPLOYMENT_NAME, TOPOLOGY_POOL_NAME};
 use instar_catalog::path::{Path, Source};
 use instar_domain::KubeVersion;
 use instar_planner::{
     Action, AskedPoint, ClusterKind, Decision, MachineDeployment, MachinePool, ManagedBy, Observed, PoolId,
-    RuntimeHooks, Snapshot, Stage, Waiting, follow,
+    RuntimeHooks, Snapshot, Stage, Waiting, follow, is_aimed_at_present,
 };
 use jiff::SignedDuration;
 
@@ -48,7 +48,15 @@ pub fn forecast_topology(
     {
         topology.hooks = RuntimeHooks::Off("a plan takes the steps between as they come".to_owned());
     }
-    let (holds, end) = before_edit(&mut snapshot, &mut look);
+    let (holds, before) = before_edit(&mut snapshot, &mut look);
+    let edit = match before {
+        Before::Edit => edit,
+        Before::End(_) => None,
+    };
+    let end = match before {
+        Before::Edit => End::Complete(Vec::new()),
+        Before::End(end) => end,
+    };
     let mut told = Forecast {
         path: Vec::new(),
         moves: Vec::new(),
@@ -56,7 +64,7 @@ pub fn forecast_topology(
         pools: pools.into_values().collect(),
         end,
     };
-    let (Some(edit), End::Complete(_)) = (edit, &told.end) else {
+    let Some(edit) = edit else {
         told.before_completion = holds;
         return told;
     };
@@ -68,8 +76,9 @@ pub fn forecast_topology(
         // Admission has found a path, so that this can't be.
         None => told.end = End::Unclear(Unclear::TooLong),
     }
-    if let Some(first) = told.moves.first_mut() {
-        first.holds = holds;
+    match told.moves.first_mut() {
+        Some(first) => first.holds = holds,
+        None => told.before_completion = holds,
     }
     for total in &mut told.pools {
         for swap in told
@@ -86,46 +95,49 @@ pub fn forecast_topology(
     told
 }
 
+/// What becomes of the wish for an upgrade.
+enum Before {
+    /// The planner would edit the version.
+    Edit,
+    /// It doesn't come to that.
+    End(End),
+}
+
 /// What the upgrade waits for before it edits the version, and whether it comes to that.
-fn before_edit(snapshot: &mut Snapshot, look: &mut impl FnMut(AskedPoint, &mut Snapshot)) -> (Vec<Waiting>, End) {
+fn before_edit(snapshot: &mut Snapshot, look: &mut impl FnMut(AskedPoint, &mut Snapshot)) -> (Vec<Waiting>, Before) {
     let mut holds = Vec::new();
     for _ in 0..LOOKS {
         let decision = decide(snapshot, look);
-        match decision.progress.stage {
-            Stage::Complete => return (holds, End::Complete(decision.waiting)),
-            Stage::Held | Stage::ControlPlane | Stage::Workers | Stage::Verifying => {}
-        }
+        let is_held = match decision.progress.stage {
+            Stage::Complete => return (holds, Before::End(End::Complete(decision.waiting))),
+            Stage::Held => true,
+            Stage::ControlPlane | Stage::Workers | Stage::Verifying => false,
+        };
         match &decision.action {
-            Action::Nothing => {
+            action @ Action::BeginGates(_) => apply(snapshot, action),
+            // Where it is held, what is written takes back what was done for an edit.
+            action if is_held || *action == Action::Nothing => {
                 let opened = open(snapshot, &decision.waiting);
                 if opened.holds.is_empty() && !opened.has_waited {
-                    return (holds, End::Blocked(decision.waiting));
+                    let end = if is_aimed_at_present(snapshot) {
+                        End::UnderWay
+                    } else {
+                        End::Blocked(decision.waiting)
+                    };
+                    return (holds, Before::End(end));
                 }
-                holds.extend(opened.holds);
+                run::add(&mut holds, opened.holds);
             }
-            action @ Action::BeginGates(_) => apply(snapshot, action),
-            // What comes first for the edit's sake is no hold, and neither is the edit.
-            Action::EditVersion(_)
-            | Action::HoldPool(_)
-            | Action::SetConcurrency(_)
-            | Action::AnswerHook(_)
-            | Action::CompletePins(_)
-            | Action::FollowRelease(_)
-            | Action::RestoreVersionCheck(_)
-            | Action::DeleteMachine(_)
-            | Action::MintTemplate(_)
-            | Action::SwapControlPlane(_)
-            | Action::SwapWorkers(_)
-            | Action::PatchMachinePool(_)
-            | Action::DeleteTemplate(_)
-            | Action::PinPath(_)
-            | Action::RecordConvergence(_) => return (holds, End::Complete(Vec::new())),
+            // The Cluster's version is the target: what is written ends the upgrade to it.
+            _ if is_aimed_at_present(snapshot) => return (holds, Before::End(End::UnderWay)),
+            // The edit, or what comes first for its sake.
+            _ => return (holds, Before::Edit),
         }
         if let Ok(later) = snapshot.now.checked_add(SignedDuration::from_secs(1)) {
             snapshot.now = later;
         }
     }
-    (holds, End::Unclear(Unclear::TooLong))
+    (holds, Before::End(End::Unclear(Unclear::TooLong)))
 }
 
 fn decide(snapshot: &mut Snapshot, look: &mut impl FnMut(AskedPoint, &mut Snapshot)) -> Decision {
@@ -190,45 +202,70 @@ fn moves(snapshot: &Snapshot, edit: &TopologyEdit) -> Option<(Vec<String>, Vec<M
         control_plane: vec![edit.version.clone()],
         workers: vec![edit.version.clone()],
     });
+    // Admission's pins of the present version may be those of another release already.
+    let own = topology.pins.as_ref().and_then(|pins| pins.releases.get(present));
+    let own = own.or_else(|| pin(present).filter(|_| edit.version != *present));
+    let before = |version: &KubeVersion| if version == present { own } else { pin(version) };
     let replicas = control_plane.replicas.map_or(0, |counts| counts.desired);
-    let (mut done, mut at, mut workers_at) = (Vec::new(), present.clone(), present.clone());
+    let (mut done, mut at) = (Vec::new(), present.clone());
+    let mut workers_at: Option<KubeVersion> = None;
     for version in &path.control_plane {
         let mut differences = Vec::new();
         for of in [|pin: &Pin| pin.kubeadm.clone(), |pin: &Pin| pin.control_plane.clone()] {
-            differences.extend(changed(pin(&at).map(of), pin(version).map(of)));
+            differences.extend(changed(before(&at).map(of), pin(version).map(of)));
         }
         done.push(Move {
             holds: Vec::new(),
             change: Change::Swap(PoolSwap {
                 pool: PoolId::ControlPlane,
-                from: at,
                 to: version.clone(),
                 release: pin(version).map(|pin| pin.release.clone()),
                 template: None,
                 bootstrap: None,
+                machines: replaced(replicas, at != *version || !differences.is_empty()),
+                from: at,
                 differences,
-                machines: replicas,
                 way_back: None,
             }),
         });
         at = version.clone();
         if path.workers.contains(version) {
-            done.extend(of_workers(snapshot, edit, (pin(&workers_at), pin(version)), version));
-            workers_at = version.clone();
+            let stop = Stop {
+                before: before(workers_at.as_ref().unwrap_or(present)),
+                after: pin(version),
+                from: workers_at.as_ref(),
+                to: version,
+            };
+            done.extend(of_workers(snapshot, edit, &stop));
+            workers_at = Some(version.clone());
         }
+    }
+    let changes = |done: &Move| swap(done).is_some_and(|swap| swap.from != swap.to || !swap.differences.is_empty());
+    if !done.iter().any(changes) {
+        return Some((Vec::new(), Vec::new()));
     }
     let releases = path.control_plane.iter().filter_map(pin);
     Some((releases.map(|pin| pin.release.clone()).collect(), done))
 }
 
+/// Machines are replaced where something of them changes.
+const fn replaced(machines: u32, changes: bool) -> u32 {
+    if changes { machines } else { 0 }
+}
+
+/// A version at which the workers stop.
+struct Stop<'a> {
+    before: Option<&'a Pin>,
+    after: Option<&'a Pin>,
+    /// The stop before it; absent at the first, where each pool has a version of its own.
+    from: Option<&'a KubeVersion>,
+    to: &'a KubeVersion,
+}
+
 /// The workers at one version: MachineDeployments in the order of the topology, so many at a time as its annotation says, and
 /// MachinePools.
-fn of_workers(
-    snapshot: &Snapshot,
-    edit: &TopologyEdit,
-    (before, after): (Option<&Pin>, Option<&Pin>),
-    version: &KubeVersion,
-) -> Vec<Move> {
+fn of_workers(snapshot: &Snapshot, edit: &TopologyEdit, stop: &Stop<'_>) -> Vec<Move> {
+    let (before, after) = (stop.before, stop.after);
     let named = |pool: &MachineDeployment| {
         let name = pool.labels.get(TOPOLOGY_DEPLOYMENT_NAME);
         name.unwrap_or(&pool.object.name).clone()
@@ -248,7 +285,9 @@ fn of_workers(
     pools.sort_by_key(|pool| pool.object.name.clone());
     let machine_pools = pools.into_iter().map(|pool| {
         let name = &pool.object.name;
-        let values = |pin: &Pin| pin.machine_pool(name).clone();
+        // Pins know it by its name in the topology.
+        let named = pool.labels.get(TOPOLOGY_POOL_NAME).unwrap_or(name);
+        let values = |pin: &Pin| pin.machine_pool(named).clone();
         let differences = changed(before.map(values), after.map(values));
         let replicas = pool.replicas.map_or(0, |counts| counts.desired);
         (
@@ -260,19 +299,22 @@ fn of_workers(
     });
     deployments
         .chain(machine_pools)
-        .map(|(pool, from, machines, differences)| Move {
-            holds: Vec::new(),
-            change: Change::Swap(PoolSwap {
-                pool,
-                from,
-                to: version.clone(),
-                release: after.map(|pin| pin.release.clone()),
-                template: None,
-                bootstrap: None,
-                differences,
-                machines,
-                way_back: None,
-            }),
+        .map(|(pool, present, machines, differences)| {
+            let from = stop.from.cloned().unwrap_or(present);
+            Move {
+                holds: Vec::new(),
+                change: Change::Swap(PoolSwap {
+                    pool,
+                    to: stop.to.clone(),
+                    release: after.map(|pin| pin.release.clone()),
+                    template: None,
+                    bootstrap: None,
+                    machines: replaced(machines, from != *stop.to || !differences.is_empty()),
+                    from,
+                    differences,
+                    way_back: None,
+                }),
+            }
         })
         .collect()
 }

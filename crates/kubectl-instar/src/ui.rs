@@ -5,7 +5,8 @@
 //!                        └─▶ stream: the same again every two seconds, as server-sent events
 //! ```
 //!
-//! Invariants: it listens on loopback alone, answers nothing without the token, and has no route that writes.
+//! Invariants: it listens on loopback alone, answers nothing without the token or the ticket that leads to
+//! it, and has no route that writes.
 //!
 //! The token is the first part of every path. A cookie would be sent by the browser itself, whoever asks, and to every
 //! other server on 127.0.0.1, since cookies know no ports; a path is sent by nobody who doesn't know it. It lives as long as

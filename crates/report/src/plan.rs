@@ -67,6 +67,8 @@ pub enum PlanOutcome {
     Waits,
     /// It is where it should be.
     NothingToDo,
+    /// A topology Cluster goes there already: `kubectl instar status` says how far it is.
+    UnderWay,
     /// A check holds it, and a user has to mend what that found.
     Held,
     /// Admission refuses it, or something stands in the way.
@@ -112,7 +114,8 @@ pub enum FindingEffect {
 pub struct PlanCheck {
     /// Its name.
     pub check: String,
-    /// What it came to; absent where it reads the workload cluster, which only the controller does.
+    /// What it came to; absent where it reads the workload cluster, a vCenter or snapshots of etcd, which only the controller
+    /// does.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub result: Option<PreflightResult>,
     /// What is wrong, or why there is nothing to look at; empty where it passes.
@@ -241,6 +244,7 @@ impl PlanOutcome {
             Self::CanGo => "CanGo",
             Self::Waits => "Waits",
             Self::NothingToDo => "NothingToDo",
+            Self::UnderWay => "UnderWay",
             Self::Held => "Held",
             Self::Blocked => "Blocked",
             Self::Unknown => "Unknown",

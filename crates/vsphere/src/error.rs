@@ -59,8 +59,10 @@ impl LookError {
     #[must_use]
     pub const fn is_of_dead_server(&self) -> bool {
         match self {
-            Self::Unreachable { .. } | Self::Silence { .. } | Self::TooSlow { .. } => true,
-            Self::WrongThumbprint { .. }
+            Self::Unreachable { .. } | Self::Silence { .. } => true,
+            // It answers each call: there is much to search for one Cluster.
+            Self::TooSlow { .. }
+            | Self::WrongThumbprint { .. }
             | Self::LoginRefused { .. }
             | Self::NoPermission { .. }
             | Self::Refused { .. }

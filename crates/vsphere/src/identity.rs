@@ -2,12 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, OwnerReference};
 use kube::core::{Selector, SelectorExt};
 use serde::Deserialize;
 use serde_json::Value;
 
 use crate::{address::Address, thumbprint::Thumbprint};
+
+/// The provider's.
+const GROUP: &str = "infrastructure.cluster.x-k8s.io";
 
 /// The vCenter of a VSphereCluster, and who talks to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +27,39 @@ pub enum Identity {
     Secret(String),
     /// A VSphereClusterIdentity, whose Secret is in the namespace of the provider.
     ClusterIdentity(String),
+}
+
+/// Whose a Secret with credentials has to be. The provider adds the owner, and takes no Secret that another one has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Owner {
+    /// `VSphereCluster` or `VSphereClusterIdentity`.
+    pub kind: &'static str,
+    pub name: String,
+    pub uid: String,
+}
+
+impl Owner {
+    /// That a Secret with these `ownerReferences` is its.
+    ///
+    /// # Errors
+    /// Where it isn't.
+    pub fn owns(&self, secret: &str, references: &[OwnerReference]) -> Result<(), IdentityError> {
+        let is_it = |reference: &OwnerReference| {
+            let group = reference.api_version.split_once('/').map(|(group, _)| group);
+            group == Some(GROUP)
+                && reference.kind == self.kind
+                && reference.name == self.name
+                && reference.uid == self.uid
+        };
+        if !self.uid.is_empty() && references.iter().any(is_it) {
+            return Ok(());
+        }
+        Err(IdentityError::NotOwned {
+            secret: secret.to_owned(),
+            kind: self.kind,
+            name: self.name.clone(),
+        })
+    }
 }
 
 /// Why no credentials are sent.
@@ -56,6 +92,19 @@ pub enum IdentityError {
     /// The provider hasn't found its Secret.
     #[error("its status.ready is not true")]
     NotReady,
+    /// It would be part of a path and of a command.
+    #[error("{0} is no name that a Secret or a VSphereClusterIdentity can have")]
+    Name(&'static str),
+    /// It is somebody else's, or nobody's yet.
+    #[error(
+        "Secret {secret} isn't this {kind}'s: its metadata.ownerReferences don't name {kind} {name} with its uid, as Cluster \
+         API Provider vSphere sets it for the one that the Secret is for"
+    )]
+    NotOwned {
+        secret: String,
+        kind: &'static str,
+        name: String,
+    },
 }
 
 #[derive(Deserialize)]
@@ -117,6 +166,9 @@ impl VCenter {
         let identity = spec.identity_ref.unwrap_or_default();
         let identity = match (identity.kind.as_str(), identity.name) {
             ("", _) => return Err(IdentityError::NoIdentity),
+            ("Secret" | "VSphereClusterIdentity", name) if !is_name(&name) => {
+                return Err(IdentityError::Name("spec.identityRef.name"));
+            }
             ("Secret", name) => Identity::Secret(name),
             ("VSphereClusterIdentity", name) => Identity::ClusterIdentity(name),
             (kind, _) => return Err(IdentityError::IdentityKind(kind.to_owned())),
@@ -154,11 +206,22 @@ pub fn allowed_secret(
         Some(Ok(selector)) => selector.matches(labels),
         Some(Err(_)) | None => false,
     };
-    if allows {
-        Ok(spec.secret_name)
-    } else {
-        Err(IdentityError::NotAllowed(namespace.to_owned()))
+    if !allows {
+        return Err(IdentityError::NotAllowed(namespace.to_owned()));
     }
+    if !is_name(&spec.secret_name) {
+        return Err(IdentityError::Name("spec.secretName"));
+    }
+    Ok(spec.secret_name)
+}
+
+/// Whether it is a DNS subdomain as RFC 1123 has it, which names of objects are.
+fn is_name(text: &str) -> bool {
+    let is_label = |label: &str| {
+        let may_be = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+        !label.is_empty() && !label.starts_with('-') && !label.ends_with('-') && label.bytes().all(may_be)
+    };
+    text.len() <= 253 && text.split('.').all(is_label)
 }
 
 /// Where a machine template wants its VMs, as far as it says.
@@ -245,6 +308,78 @@ mod tests {
         }
         let not_ready = allowed_secret(&identity(json!({ "selector": {} }), false), "n", &labels);
         assert_eq!(not_ready, Err(IdentityError::NotReady));
+    }
+
+    #[test]
+    fn a_name_that_no_object_can_have_is_refused() {
+        let long = "a".repeat(254);
+        for name in [
+            "",
+            ".",
+            "a..b",
+            "-a",
+            "a-",
+            "A",
+            "a/b",
+            "../a",
+            "a?b",
+            "a b",
+            "a;b",
+            "$(a)",
+            "a\n",
+            long.as_str(),
+        ] {
+            for kind in ["Secret", "VSphereClusterIdentity"] {
+                let spec = json!({
+                    "server": "vc", "thumbprint": THUMBPRINT, "identityRef": { "kind": kind, "name": name },
+                });
+                let refused = Err(IdentityError::Name("spec.identityRef.name"));
+                assert_eq!(VCenter::of(&json!({ "spec": spec })), refused, "{kind} {name:?}");
+            }
+            let spec = json!({ "secretName": name, "allowedNamespaces": {} });
+            let identity = json!({ "spec": spec, "status": { "ready": true } });
+            let refused = Err(IdentityError::Name("spec.secretName"));
+            assert_eq!(allowed_secret(&identity, "n", &BTreeMap::new()), refused, "{name:?}");
+        }
+        assert!(is_name("a") && is_name("my-vc.creds-1") && is_name(&long[1..]));
+    }
+
+    #[test]
+    fn a_secret_is_used_for_the_one_that_owns_it() {
+        let owner = Owner {
+            kind: "VSphereCluster",
+            name: "vc".to_owned(),
+            uid: "1".to_owned(),
+        };
+        let reference = |api_version: &str, kind: &str, name: &str, uid: &str| OwnerReference {
+            api_version: api_version.to_owned(),
+            kind: kind.to_owned(),
+            name: name.to_owned(),
+            uid: uid.to_owned(),
+            ..OwnerReference::default()
+        };
+        let beta = "infrastructure.cluster.x-k8s.io/v1beta1";
+        let it = reference(beta, "VSphereCluster", "vc", "1");
+        assert_eq!(owner.owns("s", &[reference("v1", "Pod", "p", "2"), it.clone()]), Ok(()));
+        for other in [
+            reference(beta, "VSphereCluster", "vc", "2"),
+            reference(beta, "VSphereCluster", "vc2", "1"),
+            reference(beta, "VSphereClusterIdentity", "vc", "1"),
+            reference("example.org/v1beta1", "VSphereCluster", "vc", "1"),
+        ] {
+            assert!(owner.owns("s", &[other]).is_err());
+        }
+        let error = owner.owns("s", &[]).unwrap_err().to_string();
+        assert!(error.starts_with("Secret s isn't this VSphereCluster's: "), "{error}");
+        let no_uid = Owner {
+            uid: String::new(),
+            ..owner
+        };
+        assert!(
+            no_uid
+                .owns("s", &[reference(beta, "VSphereCluster", "vc", "")])
+                .is_err()
+        );
     }
 
     #[test]

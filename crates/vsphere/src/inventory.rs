@@ -18,6 +18,9 @@ const PAGE: usize = 1_000;
 /// How many names are read of one list at most.
 const MOST_NAMES: usize = 20_000;
 
+/// How many answers one list may take: one may have fewer names than a page, and none at all.
+const MOST_PAGES: usize = 2 * MOST_NAMES / PAGE;
+
 /// How many parts of a path are looked up.
 const MOST_PARTS: usize = 32;
 
@@ -32,7 +35,7 @@ pub(crate) struct Inventory<'c> {
     /// The folders for VMs of the datacenters that were asked for, or why there is none.
     vm_folders: BTreeMap<String, Result<Reference, String>>,
     vm_names: BTreeMap<Reference, Names>,
-    datacenters: Option<Vec<(Reference, String)>>,
+    datacenters: Option<Listed>,
 }
 
 /// The names of a list.
@@ -40,6 +43,13 @@ pub(crate) struct Inventory<'c> {
 struct Names {
     /// How many have each.
     names: BTreeMap<String, usize>,
+    is_whole: bool,
+}
+
+/// The objects of a list, as far as they were read.
+#[derive(Debug)]
+struct Listed {
+    objects: Vec<(Reference, String)>,
     is_whole: bool,
 }
 
@@ -130,10 +140,10 @@ impl<'c> Inventory<'c> {
         if !self.vm_names.contains_key(&folder) {
             let listed = self.listed(&folder, VM).await?;
             let mut names = Names {
-                is_whole: listed.len() <= MOST_NAMES,
+                is_whole: listed.is_whole,
                 ..Names::default()
             };
-            for (_, name) in listed {
+            for (_, name) in listed.objects {
                 *names.names.entry(name).or_default() += 1;
             }
             self.vm_names.insert(folder.clone(), names);
@@ -150,7 +160,7 @@ impl<'c> Inventory<'c> {
             }
             (Some(several), true) => Presence::Unclear(format!("{several} VMs have that name: name its path")),
             (_, false) => Presence::Unclear(format!(
-                "the datacenter has more than {MOST_NAMES} VMs, and no more names are read: name its path"
+                "not all names of the datacenter's VMs were read (at most {MOST_NAMES}, in {MOST_PAGES} answers): name its path"
             )),
         })
     }
@@ -164,7 +174,7 @@ impl<'c> Inventory<'c> {
     async fn missing(&mut self, at: &Reference, below: String, missing: &str) -> Result<Presence, LookError> {
         // Of what has no list of children, nothing is near.
         let children = if at.kind == "Folder" {
-            self.texts(From::Folder(at), "ManagedEntity").await?
+            self.texts(From::Folder(at), "ManagedEntity").await?.objects
         } else {
             Vec::new()
         };
@@ -217,10 +227,14 @@ impl<'c> Inventory<'c> {
             let root = self.content.root_folder.clone();
             self.datacenters = Some(self.listed(&root, DATACENTER).await?);
         }
-        let all = self.datacenters.iter().flatten();
+        let is_whole = self.datacenters.as_ref().is_some_and(|listed| listed.is_whole);
+        let all = self.datacenters.iter().flat_map(|listed| &listed.objects);
         // What the provider's webhook sets where a template says nothing.
         let mut fitting = all.filter(|(_, other)| matches!(name, "" | "*") || other == name);
         Ok(match (fitting.next(), fitting.next()) {
+            (_, None) if !is_whole => Err(
+                "not all names of the vCenter's datacenters were read: name the path of the VM template".to_owned(),
+            ),
             (Some((datacenter, _)), None) => Ok(datacenter.clone()),
             (None, _) => Err(format!("there is no datacenter \"{name}\"")),
             (Some(_), Some(_)) => Err(
@@ -232,20 +246,19 @@ impl<'c> Inventory<'c> {
     }
 
     /// All objects of a kind in a folder, however deep, with their names.
-    async fn listed(&mut self, folder: &Reference, kind: &str) -> Result<Vec<(Reference, String)>, LookError> {
+    async fn listed(&mut self, folder: &Reference, kind: &str) -> Result<Listed, LookError> {
         let call = Call::container_view(&self.content.view_manager, folder, kind);
         let view = self.connection.call(&call, soap::found).await?;
         let view = view.ok_or_else(|| self.connection.garbled(&call))?;
         self.texts(From::View(&view), kind).await
     }
 
-    /// The names of objects, one more than are wanted where there are too many.
-    async fn texts(&mut self, from: From<'_>, kind: &str) -> Result<Vec<(Reference, String)>, LookError> {
+    /// The names of objects, and whether these are all.
+    async fn texts(&mut self, from: From<'_>, kind: &str) -> Result<Listed, LookError> {
         let collector = self.content.property_collector.clone();
         let mut call = Call::properties(&collector, from, kind, "name", PAGE);
         let mut names = Vec::new();
-        // An answer may have fewer than a page, and none at all.
-        for _ in 0..2 * MOST_NAMES / PAGE {
+        for _ in 0..MOST_PAGES {
             let Page { objects, next } = self.connection.call(&call, soap::page).await?;
             for (object, property) in objects {
                 match property {
@@ -255,9 +268,18 @@ impl<'c> Inventory<'c> {
             }
             match next {
                 Some(next) if names.len() <= MOST_NAMES => call = Call::next_properties(&collector, &next),
-                Some(_) | None => return Ok(names),
+                Some(_) => break,
+                None => {
+                    return Ok(Listed {
+                        is_whole: names.len() <= MOST_NAMES,
+                        objects: names,
+                    });
+                }
             }
         }
-        Ok(names)
+        Ok(Listed {
+            objects: names,
+            is_whole: false,
+        })
     }
 }

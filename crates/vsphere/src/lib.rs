@@ -5,7 +5,8 @@
 //! ```
 //!
 //! The objects and the server that they name are hostile input. Invariants: credentials go to a server only after its
-//! certificate has been compared with the thumbprint, and on that connection alone; no redirect is followed; every call
+//! certificate has been compared with the thumbprint, and on that connection alone; a Secret is used only for the object
+//! that owns it, as the provider marks it; no redirect is followed; every call
 //! has a deadline, every body and list a bound; what opens a vCenter reaches no error and no log, and neither does what
 //! the server says in words; a session is logged out of.
 //!
@@ -26,7 +27,7 @@ mod thumbprint;
 pub use address::Address;
 pub use credentials::Credentials;
 pub use error::LookError;
-pub use identity::{Identity, IdentityError, Location, VCenter, allowed_secret};
+pub use identity::{Identity, IdentityError, Location, Owner, VCenter, allowed_secret};
 pub use look::{WantedImage, look};
 pub use thumbprint::Thumbprint;
 

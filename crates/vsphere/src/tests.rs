@@ -246,6 +246,38 @@ async fn a_vm_template_is_found_by_each_of_its_names_or_what_is_near_is_told() {
 }
 
 #[tokio::test]
+async fn what_a_list_that_was_not_read_to_its_end_has_not_is_not_missing() {
+    let vms: Respond = |request| {
+        if request.contains("<token>") {
+            (200, "", envelope("<r><returnval><token>0</token></returnval></r>"))
+        } else {
+            vcenter(request)
+        }
+    };
+    let datacenters: Respond = |request| {
+        if request.contains("<token>") || request.contains("<obj type=\"ContainerView\">view-d</obj>") {
+            (200, "", envelope("<r><returnval><token>0</token></returnval></r>"))
+        } else {
+            vcenter(request)
+        }
+    };
+    for (respond, why) in [
+        (
+            vms,
+            "not all names of the datacenter's VMs were read (at most 20000, in 40 answers): name its path",
+        ),
+        (
+            datacenters,
+            "not all names of the vCenter's datacenters were read: name the path of the VM template",
+        ),
+    ] {
+        let server = Server::start(respond).await;
+        let unclear = Presence::Unclear(why.to_owned());
+        assert_eq!(server.look("a-v1.36.0", "DC0").await, Ok(unclear));
+    }
+}
+
+#[tokio::test]
 async fn a_look_is_one_session_that_is_logged_out_of() {
     let server = Server::start(vcenter).await;
     assert_eq!(server.look("/DC0/vm/a-v1.34.3", "").await, Ok(Presence::There));

@@ -36,8 +36,9 @@ const NEAR: [&str; 3] = [
     "ubuntu-2404-worker-v1.34.3",
 ];
 
-/// The thumbprint of no server.
-const OTHER: &str = "AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB";
+/// The thumbprint of no server, by SHA-256 as that of the simulator.
+const OTHER: &str = "AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:\
+                     AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB";
 
 pub(crate) async fn stalls_and_goes_forward(scene: JourneyContext) -> Result<()> {
     let catalog = Catalog::apply(&scene).await?;

@@ -8,20 +8,22 @@ use std::{
 
 use instar_planner::{Problem, TemplateRef};
 use instar_preflight::workload::{Facts, ImageAt, Images, Presence, Probe, Reading};
-use instar_vsphere::{Address, Credentials, Identity, Location, LookError, VCenter, WantedImage, allowed_secret, look};
+use instar_vsphere::{
+    Address, Credentials, Identity, Location, LookError, Owner, VCenter, WantedImage, allowed_secret, look,
+};
 use instar_watch::Key;
 use jiff::Timestamp;
-use kube::{Client, ResourceExt};
+use kube::{Client, ResourceExt, api::DynamicObject};
 use tokio::time::timeout;
 
 use super::{
     Wanted,
     vcenters::VCenters,
-    vsphere_objects::{CLUSTERS, IDENTITIES, MACHINE_TEMPLATES, ReadError, VSphereObjects},
+    vsphere_objects::{CLUSTERS, IDENTITIES, MACHINE_TEMPLATES, ReadError, Resource, VSphereObjects},
 };
 
 /// How long it may take until it is a Cluster's turn, and until its vCenter was searched.
-const LOOK: Duration = Duration::from_mins(1);
+const LOOK: Duration = Duration::from_secs(45);
 
 /// Looks for the images that are wanted, if any are.
 pub(super) async fn look_for(
@@ -65,8 +67,10 @@ async fn images(
     let name = vsphere_cluster(&objects, cluster).await?;
     let read = objects.get(CLUSTERS, &name).await;
     let read = read.map_err(|error| unread("VSphereCluster", &name, &error))?;
-    let vcenter = VCenter::of(&read)
+    let vcenter = VCenter::of(&read.data)
         .map_err(|error| problem("VSphereCluster", &name, format!("VSphereCluster {name}: {error}")))?;
+
+    let owner = owner(CLUSTERS, &name, &read);
 
     let locations = locations(&objects, wanted).await?;
     let (mut found, mut asked) = (BTreeMap::new(), BTreeMap::new());
@@ -78,7 +82,13 @@ async fn images(
     }
     let place = format!("the vCenter {}", vcenter.address);
     if !asked.is_empty() {
-        let there = ask(&objects, vcenters, (&name, &vcenter), asked.values().cloned().collect()).await?;
+        let there = ask(
+            &objects,
+            vcenters,
+            (&owner, &vcenter),
+            asked.values().cloned().collect(),
+        )
+        .await?;
         let presence = |image| there.get(image).cloned();
         found.extend(
             asked
@@ -116,7 +126,7 @@ async fn locations<'w>(
         }
         let called = format!("{} {}", template.kind, template.name);
         let location = match objects.get(MACHINE_TEMPLATES, &template.name).await {
-            Ok(read) => Location::of(&read).map_err(|error| format!("{called}: {error}")),
+            Ok(read) => Location::of(&read.data).map_err(|error| format!("{called}: {error}")),
             Err(ReadError::Missing) => Err(format!("{called}, which says where, isn't there")),
             Err(error) => return Err(unread(&template.kind, &template.name, &error)),
         };
@@ -151,13 +161,14 @@ fn place(at: &ImageAt, location: Option<&Result<Location, String>>, address: &Ad
 async fn ask(
     objects: &VSphereObjects<'_>,
     vcenters: &VCenters,
-    (cluster, vcenter): (&str, &VCenter),
+    (cluster, vcenter): (&Owner, &VCenter),
     wanted: BTreeSet<WantedImage>,
 ) -> Result<BTreeMap<WantedImage, Presence>, Problem> {
-    let (namespace, name) = match &vcenter.identity {
-        Identity::Secret(name) => (objects.namespace().to_owned(), name.clone()),
+    let (namespace, name, owner) = match &vcenter.identity {
+        Identity::Secret(name) => (objects.namespace().to_owned(), name.clone(), cluster.clone()),
         Identity::ClusterIdentity(identity) => of_identity(objects, identity).await?,
     };
+    let cluster = cluster.name.as_str();
     let object = format!("Secret {namespace}/{name}");
     let of_secret = |message| problem("Secret", &name, message);
     let secret = objects.secret(&namespace, &name).await.map_err(|error| match error {
@@ -170,6 +181,9 @@ async fn ask(
         ReadError::Missing => of_secret(format!("{object} with the credentials for the vCenter is not there")),
         ReadError::Other(why) => of_secret(format!("reading {object}: {why}")),
     })?;
+    owner
+        .owns(&format!("{namespace}/{name}"), secret.owner_references())
+        .map_err(|error| of_secret(error.to_string()))?;
     let credentials = Credentials::read(secret.data.as_ref());
     let credentials = credentials.map_err(|why| of_secret(format!("{object} can't be used for the vCenter: {why}")))?;
     let login = (object, secret.resource_version().unwrap_or_default());
@@ -194,23 +208,40 @@ async fn ask(
     })
 }
 
-/// The namespace and the name of the Secret of a VSphereClusterIdentity that lets the namespace use it.
-async fn of_identity(objects: &VSphereObjects<'_>, identity: &str) -> Result<(String, String), Problem> {
-    let unread = |error| unread("VSphereClusterIdentity", identity, &error);
-    let read = objects.get(IDENTITIES, identity).await.map_err(unread)?;
-    let labels = objects.namespace_labels().await.map_err(unread)?;
-    let secret = allowed_secret(&read, objects.namespace(), &labels).map_err(|error| {
+/// The namespace and the name of the Secret of a VSphereClusterIdentity that lets the namespace use it, and whose it has to
+/// be.
+async fn of_identity(objects: &VSphereObjects<'_>, identity: &str) -> Result<(String, String, Owner), Problem> {
+    let read = objects.get(IDENTITIES, identity).await;
+    let read = read.map_err(|error| unread("VSphereClusterIdentity", identity, &error))?;
+    let labels = objects.namespace_labels().await;
+    let labels = labels.map_err(|error| unread("Namespace", objects.namespace(), &error))?;
+    let secret = allowed_secret(&read.data, objects.namespace(), &labels).map_err(|error| {
         let message = format!("VSphereClusterIdentity {identity}: {error}");
         problem("VSphereClusterIdentity", identity, message)
     })?;
-    let namespace = objects.provider_namespace().await.map_err(unread)?;
-    Ok((namespace, secret))
+    let namespace = objects.provider_namespace().await;
+    let namespace = namespace.map_err(|error| unread("Provider", "infrastructure-vsphere", &error))?;
+    Ok((namespace, secret, owner(IDENTITIES, identity, &read)))
+}
+
+fn owner(of: Resource, name: &str, read: &DynamicObject) -> Owner {
+    Owner {
+        kind: of.kind,
+        name: name.to_owned(),
+        uid: read.uid().unwrap_or_default(),
+    }
 }
 
 fn unread(kind: &str, name: &str, error: &ReadError) -> Problem {
     let message = match error {
         ReadError::Forbidden => {
-            format!("the controller has no right to read {kind} {name}: kubectl apply -k config/vsphere")
+            let role = match kind {
+                "VSphereCluster" | "VSphereClusterIdentity" => "config/vsphere",
+                "VSphereMachineTemplate" => "config/providers/vsphere",
+                // Clusters, Namespaces, Providers.
+                _ => "config/rbac",
+            };
+            format!("the controller has no right to read {kind} {name}: kubectl apply -k {role}")
         }
         ReadError::Missing => format!("{kind} {name}, by which images are looked for, is not there"),
         ReadError::Other(why) => format!("reading {kind} {name}: {why}"),

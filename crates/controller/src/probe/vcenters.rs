@@ -183,6 +183,17 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_long_search_for_one_cluster_holds_no_other() {
+        let vcenters = VCenters::default();
+        let slow = LookError::TooSlow {
+            host: "a".to_owned(),
+            seconds: 20,
+        };
+        assert_eq!(looked(&vcenters, "a", login("1"), Err(slow)).await, (1, false));
+        assert_eq!(looked(&vcenters, "a", login("1"), Ok(())).await, (1, true));
+    }
+
+    #[tokio::test]
     async fn a_refused_login_is_tried_again_when_the_secret_has_changed() {
         pause();
         let vcenters = VCenters::default();

@@ -10,7 +10,6 @@ use kube::{
     api::{DynamicObject, ListParams},
     discovery::ApiResource,
 };
-use serde_json::Value;
 use tokio::time::timeout;
 
 /// How long reading one of them may take.
@@ -101,7 +100,7 @@ impl<'a> VSphereObjects<'a> {
     }
 
     /// An object of the provider's, at the version that is served.
-    pub(super) async fn get(&self, of: Resource, name: &str) -> Result<Value, ReadError> {
+    pub(super) async fn get(&self, of: Resource, name: &str) -> Result<DynamicObject, ReadError> {
         for version in VERSIONS {
             let resource = ApiResource {
                 group: of.group.to_owned(),
@@ -119,7 +118,7 @@ impl<'a> VSphereObjects<'a> {
                 // It may be served at the other one.
                 Err(ReadError::Missing) => {}
                 Err(error) => return Err(error),
-                Ok(object) => return Ok(object.data),
+                Ok(object) => return Ok(object),
             }
         }
         Err(ReadError::Missing)

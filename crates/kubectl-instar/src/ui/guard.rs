@@ -35,7 +35,7 @@ enum Refusal {
     Host,
     /// A page of another origin asks.
     Origin,
-    /// The path doesn't begin with the token.
+    /// The path begins with neither the token nor the ticket.
     Token,
 }
 
@@ -53,6 +53,14 @@ impl fmt::Display for Refusal {
     }
 }
 
+/// What a request has to know: one of both.
+#[derive(Clone)]
+pub(super) struct Secrets {
+    pub(super) token: Arc<Secret>,
+    /// It leads to the token once; whether it did already is known to its route.
+    pub(super) ticket: Arc<Secret>,
+}
+
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         (StatusCode::FORBIDDEN, self.to_string()).into_response()
@@ -60,8 +68,8 @@ impl IntoResponse for Refusal {
 }
 
 /// Before every route, and also where there is none.
-pub(super) async fn guard(State(token): State<Arc<Secret>>, request: Request, next: Next) -> Response {
-    let mut response = match judge(&token, request.uri().path(), request.headers()) {
+pub(super) async fn guard(State(secrets): State<Secrets>, request: Request, next: Next) -> Response {
+    let mut response = match judge(&secrets, request.uri().path(), request.headers()) {
         Err(refusal) => refusal.into_response(),
         Ok(()) => next.run(request).await,
     };
@@ -72,7 +80,20 @@ pub(super) async fn guard(State(token): State<Arc<Secret>>, request: Request, ne
     response
 }
 
-fn judge(token: &Secret, path: &str, headers: &HeaderMap) -> Result<(), Refusal> {
+/// Before the routes that show something, once more: a router may take any word for the token.
+pub(super) async fn token_alone(State(token): State<Arc<Secret>>, request: Request, next: Next) -> Response {
+    if parts(request.uri().path()).next().is_some_and(|given| token.is(given)) {
+        next.run(request).await
+    } else {
+        Refusal::Token.into_response()
+    }
+}
+
+fn parts(path: &str) -> impl Iterator<Item = &str> {
+    path.trim_start_matches('/').split('/')
+}
+
+fn judge(secrets: &Secrets, path: &str, headers: &HeaderMap) -> Result<(), Refusal> {
     let host = text(headers, &header::HOST).ok_or(Refusal::Host)?;
     if !is_loopback(host) {
         return Err(Refusal::Host);
@@ -91,12 +112,15 @@ fn judge(token: &Secret, path: &str, headers: &HeaderMap) -> Result<(), Refusal>
     if !matches!(site, None | Some("same-origin" | "none")) && !is_link {
         return Err(Refusal::Origin);
     }
-    let mut parts = path.trim_start_matches('/').splitn(2, '/');
-    match parts.next() {
-        // It has a secret of its own, which its route asks for.
-        Some(OPEN) => Ok(()),
-        Some(given) if token.is(given) => Ok(()),
-        Some(_) | None => Err(Refusal::Token),
+    let mut parts = parts(path);
+    let (secret, given) = match parts.next() {
+        Some(OPEN) => (&secrets.ticket, parts.next()),
+        first => (&secrets.token, first),
+    };
+    if given.is_some_and(|given| secret.is(given)) {
+        Ok(())
+    } else {
+        Err(Refusal::Token)
     }
 }
 

@@ -33,7 +33,7 @@ pub(super) struct Served {
     connection: Connection,
     scope: Scope,
     pub(super) token: Arc<Secret>,
-    pub(super) ticket: Secret,
+    pub(super) ticket: Arc<Secret>,
     ticket_used: AtomicBool,
     pages: Arc<Semaphore>,
 }
@@ -44,7 +44,7 @@ impl Served {
             connection,
             scope,
             token: Arc::new(Secret::new()?),
-            ticket: Secret::new()?,
+            ticket: Arc::new(Secret::new()?),
             ticket_used: AtomicBool::new(false),
             pages: Arc::new(Semaphore::new(MOST_PAGES)),
         })
@@ -60,9 +60,11 @@ impl Served {
 
 pub(super) fn router(served: Arc<Served>) -> Router {
     let token = Arc::clone(&served.token);
+    let secrets = guard::Secrets {
+        token: Arc::clone(&token),
+        ticket: Arc::clone(&served.ticket),
+    };
     Router::new()
-        .route("/open/{ticket}", get(open))
-        .route("/open/{ticket}/{namespace}/{name}", get(open_cluster))
         .route("/{token}/", get(fleet))
         .route("/{token}/events", get(fleet_events))
         .route("/{token}/page.css", get(style))
@@ -71,9 +73,14 @@ pub(super) fn router(served: Arc<Served>) -> Router {
         .route("/{token}/c/{namespace}/{name}/events", get(cluster_events))
         .route("/{token}/c/{namespace}/{name}/report.json", get(report))
         .route("/{token}/c/{namespace}/{name}/report.html", get(export))
+        // Not before the routes below: they have the ticket. A path that fits none of them, such as /open/events, may fit
+        // one above.
+        .route_layer(middleware::from_fn_with_state(token, guard::token_alone))
+        .route("/open/{ticket}", get(open))
+        .route("/open/{ticket}/{namespace}/{name}", get(open_cluster))
         .fallback(nothing)
         .with_state(served)
-        .layer(middleware::from_fn_with_state(token, guard::guard))
+        .layer(middleware::from_fn_with_state(secrets, guard::guard))
 }
 
 async fn nothing() -> Response {

@@ -48,6 +48,7 @@ async fn who_does_not_know_the_token_is_refused() {
     let token = served.token.as_str();
     let shorter = &token[..63];
     let upper = token.to_uppercase();
+    let ticket = served.ticket.as_str();
     for path in [
         "/".to_owned(),
         "/page.css".to_owned(),
@@ -59,6 +60,18 @@ async fn who_does_not_know_the_token_is_refused() {
         format!("/{token}x/page.css"),
         format!("/x/{token}/page.css"),
         format!("/?token={token}"),
+        "/open".to_owned(),
+        "/open/".to_owned(),
+        "/open/events".to_owned(),
+        "/open/page.css".to_owned(),
+        "/open/c/team/c".to_owned(),
+        "/open/c/team/c/events".to_owned(),
+        "/open/c/team/c/report.json".to_owned(),
+        "/open/c/team/c/report.html".to_owned(),
+        "//open/c/team/c/report.json".to_owned(),
+        format!("/open/{token}"),
+        format!("/open/{}/team/c", &ticket[..63]),
+        format!("/{ticket}/page.css"),
     ] {
         let response = get(&served, &path, &[]).await;
         assert_eq!(response.status(), StatusCode::FORBIDDEN, "{path}");

@@ -78,7 +78,7 @@ Examples:
   kubectl instar snapshot my-cluster ./my-cluster
   kubectl instar plan my-cluster --to v1.35 --from-snapshot ./my-cluster
 
-Exit codes: 0 it can go, 1 blocked or refused, or a check holds it, 2 couldn't tell (also: a wrong command line).";
+Exit codes: 0 it can go, is there or goes there already, 1 blocked or refused, or a check holds it, 2 couldn't tell (also: a wrong command line).";
 
 /// Reads the Cluster, and tells it.
 pub(crate) async fn run(connection: &Connection, args: &PlanArgs) -> Result<Exit, Error> {
@@ -156,7 +156,7 @@ fn layout(args: &PlanArgs) -> Layout {
 
 const fn exit(outcome: PlanOutcome) -> Exit {
     match outcome {
-        PlanOutcome::CanGo | PlanOutcome::Waits | PlanOutcome::NothingToDo => Exit::Done,
+        PlanOutcome::CanGo | PlanOutcome::Waits | PlanOutcome::NothingToDo | PlanOutcome::UnderWay => Exit::Done,
         PlanOutcome::Held | PlanOutcome::Blocked => Exit::Blocked,
         PlanOutcome::Unknown => Exit::Unknown,
     }

@@ -207,7 +207,7 @@ fn plan<'a>(upgrades: &'a [ClusterUpgrade], path: Option<&PinnedPath>, args: &Up
 }
 
 /// Whether it says what something else of the Cluster asks for.
-fn is_record(upgrade: &ClusterUpgrade) -> bool {
+pub(super) fn is_record(upgrade: &ClusterUpgrade) -> bool {
     upgrade.annotations().contains_key(RECORD_ANNOTATION) || upgrade.labels().contains_key(REQUEST_NUMBER_LABEL)
 }
 

@@ -20,7 +20,7 @@ pub(super) fn deadline(snapshot: &Snapshot) -> SignedDuration {
         ProgressDeadline::Fixed(deadline) => deadline,
         ProgressDeadline::Measured => {
             let slowest = swapped(snapshot)
-                .filter_map(|(pool, swap)| of_machine(snapshot, &pool, swap))
+                .filter_map(|(pool, swap)| of_machines(snapshot, &pool, swap))
                 .max();
             let measured = slowest.map_or(SignedDuration::ZERO, |slowest| slowest.saturating_mul(FACTOR));
             measured.clamp(ProgressDeadline::SHORTEST, ProgressDeadline::LONGEST)
@@ -28,9 +28,9 @@ pub(super) fn deadline(snapshot: &Snapshot) -> SignedDuration {
     }
 }
 
-/// How long one machine of a pool took in the last step, on average. Where several were made at a time, that is less than it
-/// was, and never more.
-fn of_machine(snapshot: &Snapshot, pool: &PoolId, swap: &SwapEntry) -> Option<SignedDuration> {
+/// How long the machines of a pool took in the last step: the longest time between two of them becoming ready, or from the
+/// swap to the first. Where several are made at a time they become ready together, so each batch counts as one machine.
+fn of_machines(snapshot: &Snapshot, pool: &PoolId, swap: &SwapEntry) -> Option<SignedDuration> {
     let machines = snapshot.machines.iter().filter_map(Observed::read);
     let is_new = |machine: &&Machine| machine.pool.as_ref() == Some(pool) && machine.version == swap.after.version;
     // A Node that was not Ready for a while says nothing of how long its machine took.
@@ -41,8 +41,8 @@ fn of_machine(snapshot: &Snapshot, pool: &PoolId, swap: &SwapEntry) -> Option<Si
             NodeReadiness::Ready { since } => Some(since).filter(in_step),
             NodeReadiness::NotReady { .. } | NodeReadiness::Unknown { .. } => None,
         });
-    let (count, last) = ready.fold((0_i32, None), |(count, last), since| {
-        (count.saturating_add(1), last.max(Some(since)))
-    });
-    last?.duration_since(swap.since).checked_div(count)
+    let mut times: Vec<Timestamp> = ready.chain([swap.since]).collect();
+    times.sort();
+    let took = times.iter().zip(times.iter().skip(1));
+    took.map(|(one, next)| next.duration_since(*one)).max()
 }

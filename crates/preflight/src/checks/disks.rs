@@ -113,7 +113,12 @@ fn of(snapshot: &Snapshot, rolled: &Rolled<'_>) -> Finding {
         Disks::Added(fields) => {
             let added = fields.iter().filter_map(|field| {
                 let count = field_of(template, field)?.as_array()?.len();
-                (count > 0).then(|| format!("spec.template.spec.{field} of {called} adds {count}"))
+                // The disks themselves are the VM template's: `getDiskSpec` in pkg/services/govmomi/vcenter/clone.go.
+                let does = match *field {
+                    "additionalDisksGiB" => "sets the sizes of",
+                    _ => "adds",
+                };
+                (count > 0).then(|| format!("spec.template.spec.{field} of {called} {does} {count}"))
             });
             let added: Vec<String> = added.collect();
             if added.is_empty() {

@@ -127,7 +127,7 @@ fn what_goes_with_the_machines_is_told() {
                 "Fail",
                 "the disks that a machine has beside the first are deleted with it (spec.template.spec.dataDisks of \
                  VSphereMachineTemplate md-0 adds 1, spec.template.spec.additionalDisksGiB of VSphereMachineTemplate md-0 \
-                 adds 2); persistent volumes of the workload cluster stay",
+                 sets the sizes of 2); persistent volumes of the workload cluster stay",
             ),
         ),
         (

@@ -13,7 +13,7 @@ use super::{
 use crate::{ClusterKind, PoolKindName};
 
 /// What is not known of a topology Cluster.
-const BY_CLUSTER_API: &str = "Cluster API rolls the machines of this Cluster: it chooses the names of the templates, upgrades the workers' pools in the order of the topology (so many at a time as the annotation topology.cluster.x-k8s.io/upgrade-concurrency says, else one), and gates of the workers and of later steps are asked when they come up";
+const BY_CLUSTER_API: &str = "Cluster API rolls the machines of this Cluster: it chooses the names of the templates, upgrades the workers' pools in the order of the topology (so many at a time as the annotation topology.cluster.x-k8s.io/upgrade-concurrency says, else one), and gates of the workers and of later steps are asked when they come up. The annotations topology.cluster.x-k8s.io/defer-upgrade and hold-upgrade-sequence of pools are not looked at";
 
 /// What a plan is made of.
 #[derive(Clone, Debug)]
@@ -28,6 +28,8 @@ pub struct PlanSubject<'a> {
     pub findings: Vec<PlanFinding>,
     /// What couldn't be read.
     pub unread: Vec<String>,
+    /// Whether something of that decides where the upgrade can go.
+    pub is_undecided: bool,
 }
 
 impl Plan {
@@ -40,6 +42,7 @@ impl Plan {
             forecast,
             findings,
             mut unread,
+            is_undecided,
         } = subject;
         let (blocked_by, mut notes) = match &forecast.end {
             End::Complete(said) => (
@@ -50,6 +53,7 @@ impl Plan {
                     .collect(),
             ),
             End::Blocked(waiting) => (waiting.iter().map(hold).collect(), Vec::new()),
+            End::UnderWay => (Vec::new(), vec![under_way(snapshot)]),
             End::Unclear(unclear) => {
                 unread.push(said(unclear));
                 (Vec::new(), Vec::new())
@@ -86,7 +90,9 @@ impl Plan {
             next: String::new(),
             target,
         };
-        plan.outcome = outcome(&plan, forecast);
+        if !is_undecided {
+            plan.outcome = outcome(&plan, forecast);
+        }
         plan.next = next(&plan);
         plan
     }
@@ -129,6 +135,7 @@ fn outcome(plan: &Plan, forecast: &Forecast) -> PlanOutcome {
         _ if is_refused => PlanOutcome::Blocked,
         End::Blocked(_) => PlanOutcome::Blocked,
         End::Unclear(_) => PlanOutcome::Unknown,
+        End::UnderWay => PlanOutcome::UnderWay,
         End::Complete(_) if forecast.moves.is_empty() => PlanOutcome::NothingToDo,
         End::Complete(_) if holds().any(|waiting| is_check(&waiting)) => PlanOutcome::Held,
         End::Complete(_) if holds().next().is_some() => PlanOutcome::Waits,
@@ -142,8 +149,16 @@ fn next(plan: &Plan) -> String {
         PlanOutcome::CanGo | PlanOutcome::Waits => {
             format!("kubectl instar upgrade {name} -n {namespace} --to {}", plan.target)
         }
+        PlanOutcome::UnderWay => format!("kubectl instar status {name} -n {namespace} --watch"),
         PlanOutcome::NothingToDo | PlanOutcome::Held | PlanOutcome::Blocked | PlanOutcome::Unknown => String::new(),
     }
+}
+
+fn under_way(snapshot: &Snapshot) -> String {
+    format!(
+        "under way: the Cluster goes there already, and what is left of that is not forecast: kubectl instar status {}",
+        snapshot.cluster.name
+    )
 }
 
 fn said(unclear: &Unclear) -> String {

@@ -123,6 +123,7 @@ const fn outcome(outcome: PlanOutcome) -> (&'static str, Tone) {
         PlanOutcome::CanGo => ("it can go", Tone::Good),
         PlanOutcome::Waits => ("it can go, and waits on its way for what is closed now", Tone::Warning),
         PlanOutcome::NothingToDo => ("nothing is to be done", Tone::Good),
+        PlanOutcome::UnderWay => ("it goes there already", Tone::Good),
         PlanOutcome::Held => ("a check holds it", Tone::Bad),
         PlanOutcome::Blocked => ("it can't go", Tone::Bad),
         PlanOutcome::Unknown => ("that can't be said", Tone::Warning),
@@ -141,11 +142,16 @@ fn checks(text: &mut String, checks: &[PlanCheck], layout: &Layout) {
         PreflightResult::Warn | PreflightResult::Fail | PreflightResult::Unknown | PreflightResult::Skipped => false,
     };
     let good = asked.iter().filter(|(_, result)| passes(*result)).count();
-    let unasked = checks.len() - asked.len();
-    let others = if unasked == 0 {
+    let unasked = checks.iter().filter(|check| check.result.is_none());
+    let unasked: Vec<&str> = unasked.map(|check| check.check.as_str()).collect();
+    let others = if unasked.is_empty() {
         String::new()
     } else {
-        format!("; {unasked} more look at the workload cluster or at snapshots of etcd, once the upgrade is there")
+        format!(
+            "; {} more look at the workload cluster, a vCenter or snapshots of etcd, once the upgrade is there: {}",
+            unasked.len(),
+            unasked.join(", ")
+        )
     };
     line(
         text,

@@ -66,6 +66,10 @@ fn krew(release: &Release, file: &str, archive: &[u8]) -> Value {
     })
 }
 
+/// What stands behind the shell's own name. k9s puts its values in place of names such as `$NAME`, and refuses a shortcut with
+/// one that it doesn't know: `$1` is one.
+const ARGUMENTS: &str = "\"$@\"";
+
 /// What k9s calls on the Cluster under its cursor.
 const SHORTCUTS: [(&str, &str, &str, &[&str]); 3] = [
     ("instar-status", "Shift-I", "Upgrade", &["status", "--watch"]),
@@ -75,22 +79,16 @@ const SHORTCUTS: [(&str, &str, &str, &[&str]); 3] = [
 
 fn k9s() -> Value {
     let plugins = SHORTCUTS.map(|(name, key, description, verb)| {
-        let of_cluster = ["$NAME", "--namespace", "$NAMESPACE", "--context", "$CONTEXT"];
-        let command = [&["instar"], verb, &of_cluster].concat();
-        // k9s puts its values in place of the names. What ends at once is shown by a pager.
-        let call = command.join(" ");
-        let line = if verb.contains(&"--watch") {
-            format!("kubectl {call}")
-        } else {
-            format!("kubectl {call} | less")
-        };
+        // What ends at once is shown by a pager, and so is an error.
+        let pager = if verb.contains(&"--watch") { "" } else { " 2>&1 | less" };
+        let line = format!("kubectl instar {} {ARGUMENTS}{pager}", verb.join(" "));
         let plugin = json!({
             "shortCut": key,
             "description": description,
             "scopes": ["clusters"],
             "command": "sh",
             "background": false,
-            "args": ["-c", line],
+            "args": ["-c", line, "sh", "$NAME", "--namespace", "$NAMESPACE", "--context", "$CONTEXT"],
         });
         (name.to_owned(), plugin)
     });
@@ -133,9 +131,17 @@ mod tests {
     #[test]
     fn k9s_calls_what_there_is() {
         for (name, plugin) in k9s()["plugins"].as_object().unwrap() {
-            let line = plugin["args"][1].as_str().unwrap().replace('$', "");
-            let call = line.split(" | ").next().unwrap();
-            let words = shlex::split(call).unwrap();
+            let args = plugin["args"].as_array().unwrap();
+            let args: Vec<&str> = args.iter().map(|arg| arg.as_str().unwrap()).collect();
+            assert_eq!([args[0], args[2]], ["-c", "sh"], "{name}");
+            let call = args[1].split(" 2>&1 | ").next().unwrap();
+            assert_eq!(
+                call.matches('$').count(),
+                1,
+                "{name}: k9s would replace what is no value of its: {call}"
+            );
+            let call = call.replace(ARGUMENTS, &args[3..].join(" ").replace('$', ""));
+            let words = shlex::split(&call).unwrap();
             let words = ["kubectl instar".to_owned()]
                 .into_iter()
                 .chain(words.into_iter().skip(2));

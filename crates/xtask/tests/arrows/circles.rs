@@ -17,7 +17,7 @@ use crate::{
     source::{code, sources},
 };
 
-const CRATES: [&str; 25] = [
+const CRATES: [&str; 26] = [
     "benches/src",
     "crates/addons/src",
     "crates/admission/src",

@@ -12,7 +12,7 @@ use cargo_metadata::{DependencyKind, MetadataCommand};
 use self::source::{code, sources};
 
 /// From the bottom up: a crate depends on earlier ones only.
-const ORDER: [&str; 25] = [
+const ORDER: [&str; 26] = [
     "instar-domain",
     "instar-api",
     "instar-capi",

@@ -33,7 +33,7 @@ fn status(code: u16, reason: &str) -> Value {
 fn object(kind: &str, name: &str, spec: &Value) -> Value {
     json!({
         "apiVersion": "infrastructure.cluster.x-k8s.io/v1beta2", "kind": kind,
-        "metadata": { "name": name, "namespace": "n" },
+        "metadata": { "name": name, "namespace": "n", "uid": format!("uid-{name}") },
         "spec": spec,
     })
 }
@@ -111,8 +111,24 @@ fn template() -> (&'static str, Value) {
 }
 
 fn secret(data: &Value) -> (&'static str, Value) {
-    let secret = json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "i" }, "data": data });
-    ("secrets/i", secret)
+    ("secrets/i", secret_of("VSphereCluster", "vc", data))
+}
+
+/// The Secret of an owner, as the provider marks it.
+fn secret_of(kind: &str, name: &str, data: &Value) -> Value {
+    let owner = json!({
+        "apiVersion": "infrastructure.cluster.x-k8s.io/v1beta1", "kind": kind, "name": name, "uid": format!("uid-{name}"),
+    });
+    json!({
+        "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "i", "ownerReferences": [owner] }, "data": data,
+    })
+}
+
+fn not_its(secret: &str, kind: &str, name: &str) -> String {
+    format!(
+        "Secret {secret} isn't this {kind}'s: its metadata.ownerReferences don't name {kind} {name} with its uid, as Cluster \
+         API Provider vSphere sets it for the one that the Secret is for"
+    )
 }
 
 fn no_right(namespace: &str, name: &str) -> String {
@@ -150,6 +166,11 @@ async fn what_is_missing_is_told_with_the_command_for_it() {
             vec![vsphere(), of_secret(), ("vspheremachinetemplates/t", Value::Null)],
             "[Unclear(\"VSphereMachineTemplate t, which says where, isn't there\")]".to_owned(),
         ),
+        (
+            vec![vsphere(), of_secret()],
+            "the controller has no right to read VSphereMachineTemplate t: kubectl apply -k config/providers/vsphere"
+                .to_owned(),
+        ),
         (vec![vsphere(), of_secret(), template()], no_right("n", "i")),
         (
             vec![vsphere(), of_secret(), template(), ("secrets/i", Value::Null)],
@@ -172,6 +193,17 @@ async fn what_is_missing_is_told_with_the_command_for_it() {
     let begins = "the images on the way were not looked for in the vCenter of VSphereCluster vc: 127.0.0.1:1 can't be \
                   reached: ";
     assert!(unreachable.starts_with(begins), "{unreachable}");
+}
+
+#[tokio::test]
+async fn a_secret_of_another_owner_is_not_used() {
+    let data = json!({ "username": "dQ==", "password": "cA==" });
+    for (kind, name) in [("VSphereCluster", "other"), ("VSphereClusterIdentity", "vc")] {
+        let secret = ("secrets/i", secret_of(kind, name, &data));
+        let of_secret = vsphere_cluster(THUMBPRINT, "Secret");
+        let said = says(&[cluster("VSphereCluster"), of_secret, template(), secret]).await;
+        assert_eq!(said, not_its("n/i", "VSphereCluster", "vc"));
+    }
 }
 
 #[tokio::test]
@@ -200,6 +232,45 @@ async fn an_identity_is_used_where_it_lets_the_namespace_and_its_secret_is_the_p
                 providers(),
             ],
             no_right("vsphere-system", "s"),
+        ),
+        (
+            vec![vsphere(), of_identity(), template(), identity(&prod())],
+            "the controller has no right to read Namespace n: kubectl apply -k config/rbac".to_owned(),
+        ),
+        (
+            vec![vsphere(), of_identity(), template(), identity(&prod()), namespaces()],
+            "the controller has no right to read Provider infrastructure-vsphere: kubectl apply -k config/rbac"
+                .to_owned(),
+        ),
+        (
+            vec![
+                vsphere(),
+                of_identity(),
+                template(),
+                identity(&prod()),
+                namespaces(),
+                providers(),
+                (
+                    "secrets/s",
+                    secret_of("VSphereCluster", "vc", &json!({ "username": "dQ==" })),
+                ),
+            ],
+            not_its("vsphere-system/s", "VSphereClusterIdentity", "i"),
+        ),
+        (
+            vec![
+                vsphere(),
+                of_identity(),
+                template(),
+                identity(&prod()),
+                namespaces(),
+                providers(),
+                (
+                    "secrets/s",
+                    secret_of("VSphereClusterIdentity", "i", &json!({ "username": "dQ==" })),
+                ),
+            ],
+            "Secret vsphere-system/s can't be used for the vCenter: it has no key password".to_owned(),
         ),
         (
             vec![

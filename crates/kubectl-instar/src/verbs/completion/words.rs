@@ -50,10 +50,8 @@ pub(super) fn asked(mut command: Command, before: &[String], prefix: &str) -> As
                 (Some(argument), None) if takes_value(argument) => open = Some(argument),
                 (Some(_) | None, _) => {}
             }
-        } else if let Some(flag) = word.strip_prefix('-').and_then(|flags| flags.chars().last()) {
-            open = flags(present)
-                .find(|argument| argument.get_short() == Some(flag))
-                .filter(|argument| takes_value(argument));
+        } else if let Some(letters) = word.strip_prefix('-').filter(|letters| !letters.is_empty()) {
+            open = short(&mut connection, present, letters);
         } else if let Some(below) = present.find_subcommand(word).filter(|_| positionals == 0) {
             present = below;
         } else {
@@ -65,6 +63,22 @@ pub(super) fn asked(mut command: Command, before: &[String], prefix: &str) -> As
         |argument| values_of(present, argument),
     );
     Asked { wanted, connection }
+}
+
+/// Flags of one letter each. What stands behind the first that takes a value is its value; where nothing does, the next word
+/// is, and the flag is returned.
+fn short<'c>(connection: &mut ConnectionArgs, command: &'c Command, letters: &str) -> Option<&'c Arg> {
+    let (argument, value) = letters.char_indices().find_map(|(at, letter)| {
+        let argument = flags(command)
+            .find(|argument| argument.get_short() == Some(letter))
+            .filter(|argument| takes_value(argument))?;
+        Some((argument, &letters[at + letter.len_utf8()..]))
+    })?;
+    if value.is_empty() {
+        return Some(argument);
+    }
+    take(connection, argument, value.strip_prefix('=').unwrap_or(value));
+    None
 }
 
 fn take(connection: &mut ConnectionArgs, argument: &Arg, value: &str) {
@@ -149,6 +163,11 @@ mod tests {
             ("upgrade my-cluster --dry-run --to ", Wanted::Releases),
             ("status my-cluster ", Wanted::Words(Vec::new())),
             ("status -n ", Wanted::Namespaces),
+            ("status -An ", Wanted::Namespaces),
+            ("status -ojson ", Wanted::Clusters),
+            ("status -nfleet ", Wanted::Clusters),
+            ("status -nion ", Wanted::Clusters),
+            ("status -Ao=yaml ", Wanted::Clusters),
             ("--context ", Wanted::Contexts),
             ("explain ", Wanted::Explained),
             ("releases lint ", Wanted::Files),
@@ -181,5 +200,8 @@ mod tests {
         assert_eq!(namespace.as_deref(), Some("fleet"));
         assert_eq!(context.as_deref(), Some("prod"));
         assert_eq!(kubeconfig.as_deref(), Some(std::path::Path::new("/tmp/x")));
+        for line in ["status -nfleet ", "-n=fleet status ", "status -Anfleet "] {
+            assert_eq!(at(line).connection.namespace.as_deref(), Some("fleet"), "{line}");
+        }
     }
 }

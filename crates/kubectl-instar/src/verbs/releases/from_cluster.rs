@@ -88,17 +88,8 @@ pub(super) async fn run(connection: &Connection, args: &FromClusterArgs) -> Resu
                 pool.place, template.kind, template.kind
             );
         }
-        if pool
-            .version
-            .as_ref()
-            .is_some_and(|version| *version != observed.version)
-        {
-            eprintln!(
-                "{} is asked to run {}, and the row is of {}: its template counts all the same",
-                pool.place,
-                pool.version.as_ref().map(ToString::to_string).unwrap_or_default(),
-                observed.version
-            );
+        if let Some(text) = pool.other_version(&observed.version) {
+            eprintln!("{text}");
         }
     }
     for why in &observed.unread {

@@ -55,6 +55,18 @@ pub(super) struct ObservedPool {
     pub(super) template: Option<Template>,
 }
 
+impl ObservedPool {
+    /// What is to be said where its template may be one of another version, as in the middle of an upgrade.
+    pub(super) fn other_version(&self, row: &KubeVersion) -> Option<String> {
+        let version = self.version.as_ref().filter(|version| *version != row)?;
+        self.template.as_ref()?;
+        let place = &self.place;
+        Some(format!(
+            "{place} is asked to run {version}, and the row is of {row}: its template counts all the same"
+        ))
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Template {
     pub(super) group: String,
@@ -189,6 +201,9 @@ pub(super) fn row(observed: &ObservedCluster, name: Option<&str>, pointers: &Poi
         spec(&["support"]),
         "Check: set endOfLife, the last day on which you support this row.",
     );
+    for text in observed.pools.iter().filter_map(|pool| pool.other_version(version)) {
+        document.note(spec(&["version"]), format!("Check: {text}."));
+    }
     images(&mut document, observed, pointers);
     components(&mut document, observed);
     document
@@ -200,7 +215,8 @@ struct Found<'o> {
     values: Vec<ValueAt>,
 }
 
-/// One entry where all pools of a kind have the same, else one for each role, else one for each pool that differs.
+/// One entry where all pools of a kind have the same, the control plane among them, else one for each role, else one for each
+/// pool that differs.
 fn images(document: &mut Document, observed: &ObservedCluster, pointers: &Pointers) {
     let mut kinds: BTreeMap<(&str, &str), Vec<Found<'_>>> = BTreeMap::new();
     for pool in &observed.pools {
@@ -211,6 +227,7 @@ fn images(document: &mut Document, observed: &ObservedCluster, pointers: &Pointe
             kind.push(Found { pool, values });
         }
     }
+    let mut is_whole = false;
     for ((group, kind), found) in kinds {
         let entry = |role, values: &[ValueAt]| MachineImage {
             api_group: group.to_owned(),
@@ -219,7 +236,9 @@ fn images(document: &mut Document, observed: &ObservedCluster, pointers: &Pointe
             labels: BTreeMap::new(),
             values: values.to_vec(),
         };
-        if let Some(values) = shared(found.iter()) {
+        let has_control_plane = found.iter().any(|found| found.pool.place == PoolPlace::ControlPlane);
+        is_whole |= has_control_plane;
+        if let Some(values) = shared(found.iter()).filter(|_| has_control_plane) {
             document.spec.machine_images.push(entry(PoolRole::Any, values));
             continue;
         }
@@ -229,18 +248,16 @@ fn images(document: &mut Document, observed: &ObservedCluster, pointers: &Pointe
                 document.spec.machine_images.push(entry(role, values));
                 continue;
             }
-            let mut written: Vec<&[ValueAt]> = Vec::new();
-            for one in of_role() {
-                if written.contains(&one.values.as_slice()) {
-                    continue;
-                }
-                written.push(&one.values);
+            let of_role: Vec<&Found<'_>> = of_role().collect();
+            for Apart { values, label, notes } in told_apart(&of_role) {
                 let path = spec(&["machineImages"]).item(document.spec.machine_images.len());
-                let (labels, note) = told_apart(one, of_role());
-                document.note(path, note);
+                for note in notes {
+                    document.note(path.clone(), note);
+                }
+                let labels = label.map(|(key, value)| (key.to_owned(), value.to_owned()));
                 let image = MachineImage {
-                    labels,
-                    ..entry(role, &one.values)
+                    labels: labels.into_iter().collect(),
+                    ..entry(role, values)
                 };
                 document.spec.machine_images.push(image);
             }
@@ -251,6 +268,12 @@ fn images(document: &mut Document, observed: &ObservedCluster, pointers: &Pointe
             spec(&["version"]),
             "Check: no image of a machine is known: add machineImages.",
         );
+    } else if !is_whole {
+        document.note(
+            spec(&["machineImages"]),
+            "Check: the image of the control plane is missing, since none of its template is known: add an entry with role \
+             ControlPlane.",
+        );
     }
 }
 
@@ -260,25 +283,75 @@ fn shared<'f>(mut found: impl Iterator<Item = &'f Found<'f>>) -> Option<&'f [Val
     found.all(|other| other.values == first.values).then_some(&first.values)
 }
 
-/// Labels that the pools with these values have and no other pool, and what to say of them.
-fn told_apart<'f>(one: &Found<'_>, all: impl Iterator<Item = &'f Found<'f>>) -> (BTreeMap<String, String>, String) {
-    let others: Vec<&Found<'_>> = all.filter(|other| other.values != one.values).collect();
-    let is_own =
-        |(key, value): &(&String, &String)| others.iter().all(|other| other.pool.labels.get(*key) != Some(value));
-    let own = one.pool.labels.iter().find(is_own);
-    let labels: BTreeMap<String, String> = own
-        .into_iter()
-        .map(|(key, value)| (key.clone(), value.clone()))
-        .collect();
-    let place = &one.pool.place;
-    let note = if labels.is_empty() {
-        format!(
+/// An entry for pools that others of their role and kind differ from.
+struct Apart<'f> {
+    values: &'f [ValueAt],
+    /// By which it is theirs; one entry at most has none.
+    label: Option<(&'f str, &'f str)>,
+    notes: Vec<String>,
+}
+
+/// Entries of pools that differ: by a label that all with the same values have and no other pool, else for each pool by a label
+/// that no pool with other values has. One without a label fits every pool, so it is the last.
+fn told_apart<'f>(all: &[&'f Found<'f>]) -> Vec<Apart<'f>> {
+    let (mut entries, mut without): (Vec<Apart<'f>>, Vec<&'f Found<'f>>) = (Vec::new(), Vec::new());
+    let mut seen: Vec<&[ValueAt]> = Vec::new();
+    for first in all {
+        if seen.contains(&first.values.as_slice()) {
+            continue;
+        }
+        seen.push(&first.values);
+        let (same, others): (Vec<&'f Found<'f>>, Vec<&'f Found<'f>>) =
+            all.iter().copied().partition(|other| other.values == first.values);
+        let is_own = |label: &(&str, &str)| !others.iter().any(|other| other.has(*label));
+        let of_all = first
+            .labels()
+            .find(|label| is_own(label) && same.iter().all(|one| one.has(*label)));
+        for one in same {
+            let Some(label) = of_all.or_else(|| one.labels().find(is_own)) else {
+                without.push(one);
+                continue;
+            };
+            if entries.iter().all(|entry| entry.label != Some(label)) {
+                let place = &one.pool.place;
+                entries.push(Apart {
+                    values: &one.values,
+                    label: Some(label),
+                    notes: vec![format!(
+                        "Check: this is what {place} has; see that the label is one by which you choose images."
+                    )],
+                });
+            }
+        }
+    }
+    if let Some((first, rest)) = without.split_first() {
+        let place = &first.pool.place;
+        let mut notes = vec![format!(
             "Check: this is what {place} has. Give its machines a label, and write it here: the first entry that fits counts."
-        )
-    } else {
-        format!("Check: this is what {place} has; see that the label is one by which you choose images.")
-    };
-    (labels, note)
+        )];
+        let left_out = rest.iter().filter(|other| other.values != first.values);
+        notes.extend(left_out.map(|other| {
+            let place = &other.pool.place;
+            format!("Check: {place} has another image and no label of its own: give it one, and add an entry above.")
+        }));
+        entries.push(Apart {
+            values: &first.values,
+            label: None,
+            notes,
+        });
+    }
+    entries
+}
+
+impl Found<'_> {
+    fn labels(&self) -> impl Iterator<Item = (&str, &str)> {
+        let labels = self.pool.labels.iter();
+        labels.map(|(key, value)| (key.as_str(), value.as_str()))
+    }
+
+    fn has(&self, (key, value): (&str, &str)) -> bool {
+        self.pool.labels.get(key).is_some_and(|own| own == value)
+    }
 }
 
 fn components(document: &mut Document, observed: &ObservedCluster) {

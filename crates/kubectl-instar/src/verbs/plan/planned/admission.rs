@@ -57,9 +57,8 @@ impl Admission {
             let text = |pointer| object.pointer(pointer).and_then(Value::as_str);
             text("/kind") == Some("Cluster") && text("/metadata/name") == Some(&name)
         };
-        let Some(old) = offline.objects().iter().find(is) else {
-            return Ok(answers);
-        };
+        let old = offline.objects().iter().find(is);
+        let old = old.ok_or("the Cluster is not among the objects")?;
         let mut new = old.clone();
         new["spec"]["topology"]["version"] = json!(upgrade.spec.target);
         let of_edit = self.judge(Route::mutating(GuardedKind::Cluster), Some(old), &new)?;

@@ -27,7 +27,8 @@ const RECORDED: [(&str, &str, PlanOutcome); 5] = [
     // What was recorded before a snapshot had templates.
     ("waits-for-approval", "v1.34.1", PlanOutcome::Blocked),
     ("taken-back", "v1.33.1-6-restored", PlanOutcome::Blocked),
-    ("topology-completed", "v1.36.1", PlanOutcome::Blocked),
+    // What was recorded before a snapshot had the ClusterClass.
+    ("topology-completed", "v1.36.1", PlanOutcome::Unknown),
 ];
 
 fn folder(name: &str) -> PathBuf {
@@ -101,4 +102,28 @@ fn where_it_could_go_is_told_the_nearest_first() {
         &text::of_targets(&targets, &layout(100, Details::Health)),
     );
     hold(&folder, "plan-targets.json", &json(&targets));
+}
+
+#[test]
+fn a_topology_cluster_that_is_there_has_nothing_to_do() {
+    let plan = planned("topology-before-an-upgrade").to("v1.33.61");
+    assert_eq!(plan.outcome, PlanOutcome::NothingToDo, "{plan:#?}");
+    assert!(plan.steps.is_empty() && plan.next.is_empty(), "{plan:#?}");
+}
+
+#[test]
+fn a_topology_cluster_that_goes_there_already_is_under_way() {
+    let mut objects = snapshot::read(&folder("topology-before-an-upgrade")).unwrap();
+    let mut place = (String::new(), String::new());
+    for object in objects.iter_mut().filter(|object| object["kind"] == "Cluster") {
+        object["spec"]["topology"]["version"] = "v1.34.61".into();
+        let text = |member: &str| object["metadata"][member].as_str().unwrap().to_owned();
+        place = (text("namespace"), text("name"));
+    }
+    let api = ClusterApiVersion::NotListed;
+    let now = NOW.parse().unwrap();
+    let planned = Planned::read(objects, (&place.0, &place.1), api, Vec::new(), now).unwrap();
+    let plan = planned.to("v1.34.61");
+    assert_eq!(plan.outcome, PlanOutcome::UnderWay, "{plan:#?}");
+    assert!(plan.steps.is_empty() && plan.next.contains("status"), "{plan:#?}");
 }

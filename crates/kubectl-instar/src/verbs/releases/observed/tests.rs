@@ -88,6 +88,71 @@ fn pools_that_differ_are_told_apart_by_a_label() {
 }
 
 #[test]
+fn a_label_has_to_be_of_all_pools_with_the_image() {
+    let gpu = ("gpu", "true");
+    let shared = printed(
+        vec![
+            pool(workers("gpu-0"), "kube-gpu", &[("disk", "fast"), gpu]),
+            pool(workers("gpu-1"), "kube-gpu", &[gpu]),
+            pool(workers("md-0"), "kube", &[("size", "small")]),
+        ],
+        None,
+    );
+    assert!(shared.contains("gpu: \"true\"") && !shared.contains("disk"), "{shared}");
+    assert_eq!(shared.matches("role: Worker").count(), 2, "{shared}");
+    let each = printed(
+        vec![
+            pool(workers("md-0"), "kube", &[]),
+            pool(workers("gpu-0"), "kube-gpu", &[("disk", "fast")]),
+            pool(workers("gpu-1"), "kube-gpu", &[("site", "north")]),
+        ],
+        None,
+    );
+    assert_eq!(each.matches("role: Worker").count(), 3, "{each}");
+    let at = |text: &str| each.find(text).unwrap();
+    assert!(at("disk: fast") < at("site: north"), "{each}");
+    assert!(
+        at("site: north") < at("value: kube\n"),
+        "none without labels before: {each}"
+    );
+}
+
+#[test]
+fn one_entry_at_most_has_no_label() {
+    let text = printed(
+        vec![
+            pool(workers("md-0"), "kube", &[]),
+            pool(workers("md-1"), "kube-other", &[]),
+        ],
+        None,
+    );
+    assert_eq!(text.matches("role: Worker").count(), 1, "{text}");
+    assert!(text.contains("MachineDeployment md-1 has another image"), "{text}");
+}
+
+#[test]
+fn an_image_of_workers_is_none_of_the_control_plane() {
+    let text = printed(vec![pool(workers("md-0"), "kube", &[])], None);
+    assert!(text.contains("role: Worker") && !text.contains("role: Any"), "{text}");
+    assert!(text.contains("image of the control plane is missing"), "{text}");
+    let mut unread = pool(PoolPlace::ControlPlane, "kube", &[]);
+    unread.template = None;
+    let text = printed(vec![unread, pool(workers("md-0"), "kube", &[])], None);
+    assert!(text.contains("role: Worker") && !text.contains("role: Any"), "{text}");
+}
+
+#[test]
+fn a_pool_of_another_version_is_told_of() {
+    let mut behind = pool(workers("md-0"), "kube", &[]);
+    behind.version = Some("v1.32.9".parse().unwrap());
+    let text = printed(vec![pool(PoolPlace::ControlPlane, "kube", &[]), behind], None);
+    assert!(
+        text.contains("# Check: MachineDeployment md-0 is asked to run v1.32.9"),
+        "{text}"
+    );
+}
+
+#[test]
 fn a_users_pointer_takes_the_place_of_what_is_known() {
     let template = json!({ "spec": { "template": { "spec": { "template": "kube", "numCPUs": 4, "disks": [1] } } } });
     let pointers = |pointers: &[&str]| {

@@ -83,15 +83,15 @@ async fn catalog(scene: &JourneyContext, rows: &Rows) -> Result<()> {
     // Of images whose name doesn't contain the version it says so.
     assert!(next.contains("# Check: "), "{next}");
     let dir = dir.to_str().context("a folder's name")?;
-    let linted = run(scene, &["releases", "lint", dir], 0).await?;
+    let checked = run(scene, &["releases", "lint", dir], 0).await?;
     assert!(
-        linted.stderr.contains("1 KubernetesReleases in 1 files: 0 errors"),
+        checked.stderr.contains("1 KubernetesReleases in 1 files: 0 errors"),
         "{}",
-        linted.stderr
+        checked.stderr
     );
     std::fs::write(format!("{dir}/next.yaml"), next.replace("v1.34.77", "v1.36.77"))?;
-    let linted = run(scene, &["releases", "lint", dir], 1).await?;
-    assert!(linted.stdout.contains("[gap]"), "{}", linted.stdout);
+    let checked = run(scene, &["releases", "lint", dir], 1).await?;
+    assert!(checked.stdout.contains("[gap]"), "{}", checked.stdout);
     let listed = run(scene, &["releases"], 0).await?.stdout;
     assert!(listed.contains(&rows.name(34, 1)), "{listed}");
 

@@ -181,9 +181,9 @@ pub(crate) fn mark_write(
     };
     match (marker, write) {
         (Some(FinishedMarker::RefusedAfterMove { retry }), _) if upgrade.spec.retry > retry => MarkWrite::BeginAnew,
-        (_, MarkWrite::Put(FinishedMarker::Over(UpgradePhase::Refused))) => MarkWrite::Put(refused_now),
+        (_, MarkWrite::Put(FinishedMarker::Over(UpgradePhase::Refused)))
+        | (Some(FinishedMarker::Over(UpgradePhase::Refused)), MarkWrite::Nothing) => MarkWrite::Put(refused_now),
         (_, MarkWrite::Restore(UpgradePhase::Refused)) => MarkWrite::RestoreRefusal(moved),
-        (Some(FinishedMarker::Over(UpgradePhase::Refused)), MarkWrite::Nothing) => MarkWrite::Put(refused_now),
         (_, write) => write,
     }
 }

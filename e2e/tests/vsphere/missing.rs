@@ -32,8 +32,8 @@ const NOWHERE: &str = "/DC0/vm/ubuntu-2404-lost-v1.34.3";
 /// What is in its folder with names that are most like it.
 const NEAR: [&str; 3] = [
     "ubuntu-2404-gpu-v1.34.3",
+    "ubuntu-2404-gpu-v1.36.3",
     "ubuntu-2404-kube-v1.34.0",
-    "ubuntu-2404-worker-v1.34.3",
 ];
 
 /// The thumbprint of no server, by SHA-256 as that of the simulator.
@@ -64,7 +64,8 @@ pub(crate) async fn stalls_and_goes_forward(scene: JourneyContext) -> Result<()>
     set_thumbprint(&scene, &vcenter.thumbprint).await?;
     let lacks = format!(
         "KubeadmControlPlane {NAME}: the VM template \"{NOWHERE}\" of release {new}-2 is not in the vCenter {host} (/DC0/vm is \
-         there, with {}): upload it, or create a release with the right one",
+         there, with {}); upload the VM template under the path that the message names, or create a release with the right \
+         path and a higher revision",
         NEAR.join(", ")
     );
     finds(&scene, PreflightResult::Fail, &lacks).await?;

@@ -84,8 +84,7 @@ fn judge(snapshot: &Snapshot, image: &PoolImage<'_>, at: &ImageAt, images: &Imag
         ))),
         Some(Presence::Missing(missing)) => {
             let found = problem(format!(
-                "the VM template \"{name}\" of release {release} is not in {place}{}: upload it, or create a release with \
-                 the right one",
+                "the VM template \"{name}\" of release {release} is not in {place}{}",
                 there(missing)
             ));
             match (image.stop, &snapshot.cluster.kind) {

@@ -113,6 +113,23 @@ pub struct Served {
     pub child: Child,
 }
 
+/// The kubectl plugin in the journey's namespace, with the exit code that it has to have.
+///
+/// # Panics
+/// Where it has another one, with what was printed.
+pub async fn plugin_exits(scene: &JourneyContext, arguments: &[&str], code: i32) -> Result<Printed> {
+    let printed = plugin(scene, arguments).await?;
+    assert_eq!(
+        printed.code,
+        Some(code),
+        "kubectl instar {}\n{}{}",
+        arguments.join(" "),
+        printed.stdout,
+        printed.stderr
+    );
+    Ok(printed)
+}
+
 /// The kubectl plugin in the journey's namespace, with a verb that serves.
 pub async fn plugin_serving(scene: &JourneyContext, arguments: &[&str]) -> Result<Served> {
     let mut command = Command::new(workspace::program("kubectl-instar", "kubectl-instar")?);

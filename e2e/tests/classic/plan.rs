@@ -8,7 +8,7 @@ use instar_e2e::{
     support::{
         catalog::Rows,
         classic::{self, NAME},
-        commands::{Printed, plugin},
+        commands::{plugin, plugin_exits},
         fixtures::{Shape, core_kind, of_cluster},
         journeys::JourneyContext,
         ledger::{Ledger, Pool},
@@ -17,7 +17,9 @@ use instar_e2e::{
     wait::wait_for,
 };
 use kube::{Api, ResourceExt, core::DynamicObject};
-use serde_json::{Value, json};
+use serde_json::Value;
+
+use crate::plugin::approval;
 
 const SHAPE: Shape<'_> = Shape {
     control_plane: 1,
@@ -55,14 +57,14 @@ pub(crate) async fn told_beforehand(scene: JourneyContext) -> Result<()> {
     offline(&scene, &plan, &target).await?;
     blocked(&scene).await?;
 
-    run(&scene, &["upgrade", NAME, "--to", &target], 0).await?;
-    run(
+    plugin_exits(&scene, &["upgrade", NAME, "--to", &target], 0).await?;
+    plugin_exits(
         &scene,
         &["status", NAME, "--wait", "--for", "Held", "--timeout", "5m"],
         0,
     )
     .await?;
-    run(&scene, &["approve", NAME], 0).await?;
+    plugin_exits(&scene, &["approve", NAME], 0).await?;
     wait_for("the upgrade to be completed", UPGRADE, || async {
         match upgrade(&scene).await? {
             Some(upgrade) if phase(&upgrade) == UpgradePhase::Completed => Ok(()),
@@ -113,7 +115,7 @@ fn holds(plan: &Value) {
 }
 
 async fn in_words(scene: &JourneyContext, target: &str) -> Result<()> {
-    let text = run(scene, &["plan", NAME, "--to", target], 0).await?.stdout;
+    let text = plugin_exits(scene, &["plan", NAME, "--to", target], 0).await?.stdout;
     let next = format!(
         "Next: kubectl instar upgrade {NAME} -n {} --to {target}",
         scene.namespace
@@ -129,7 +131,7 @@ async fn in_words(scene: &JourneyContext, target: &str) -> Result<()> {
 async fn offline(scene: &JourneyContext, plan: &Value, target: &str) -> Result<()> {
     let dir = scene.mgmt.run().root().join(format!("{}-plan", scene.namespace));
     let dir = dir.to_str().context("a folder's name")?;
-    run(scene, &["snapshot", NAME, dir], 0).await?;
+    plugin_exits(scene, &["snapshot", NAME, dir], 0).await?;
     let arguments = ["plan", NAME, "--to", target, "--from-snapshot", dir, "-o", "json"];
     assert_eq!(
         told(scene, &arguments, 0).await?,
@@ -144,7 +146,7 @@ async fn blocked(scene: &JourneyContext) -> Result<()> {
     let plan = told(scene, &["plan", NAME, "--to", "v1.99.9", "-o", "json"], 1).await?;
     assert_eq!(plan["outcome"], "Blocked", "{plan:#}");
     assert_eq!(plan["blockedBy"][0]["reason"], "NoTarget", "{plan:#}");
-    let nobody = run(scene, &["plan", "nobody", "--to", "v1.99.9"], 2).await?;
+    let nobody = plugin_exits(scene, &["plan", "nobody", "--to", "v1.99.9"], 2).await?;
     assert!(
         nobody.stderr.contains("Cluster nobody was not found"),
         "{}",
@@ -226,28 +228,8 @@ fn machines(ledger: &Ledger, rows: &Rows, plan: &Value) -> Result<()> {
     Ok(())
 }
 
-fn approval() -> Value {
-    json!({
-        "apiVersion": "upgrade.cluster.x-k8s.io/v1alpha1",
-        "kind": "UpgradePolicy",
-        "metadata": { "name": "approval" },
-        "spec": { "approval": { "before": ["ControlPlane"] } },
-    })
-}
-
 async fn told(scene: &JourneyContext, arguments: &[&str], code: i32) -> Result<Value> {
-    Ok(serde_json::from_str(&run(scene, arguments, code).await?.stdout)?)
-}
-
-async fn run(scene: &JourneyContext, arguments: &[&str], code: i32) -> Result<Printed> {
-    let printed = plugin(scene, arguments).await?;
-    assert_eq!(
-        printed.code,
-        Some(code),
-        "kubectl instar {}\n{}{}",
-        arguments.join(" "),
-        printed.stdout,
-        printed.stderr
-    );
-    Ok(printed)
+    Ok(serde_json::from_str(
+        &plugin_exits(scene, arguments, code).await?.stdout,
+    )?)
 }

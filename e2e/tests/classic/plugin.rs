@@ -6,7 +6,7 @@ use instar_e2e::{
     support::{
         catalog::Rows,
         classic::{self, NAME},
-        commands::{Printed, kubectl, plugin},
+        commands::{kubectl, plugin_exits},
         fixtures::Shape,
         journeys::JourneyContext,
         upgrade::{phase, upgrade},
@@ -28,21 +28,21 @@ pub(crate) async fn each_verb(scene: JourneyContext) -> Result<()> {
     classic::create_with(&scene, &rows, &SHAPE).await?;
     scene.apply_object(approval()).await?;
 
-    let before = run(&scene, &["status", NAME], 0).await?;
+    let before = plugin_exits(&scene, &["status", NAME], 0).await?;
     assert!(before.stdout.contains("Upgrade    none"), "{}", before.stdout);
-    let nobody = run(&scene, &["status", "nobody"], 2).await?;
+    let nobody = plugin_exits(&scene, &["status", "nobody"], 2).await?;
     assert!(
         nobody.stderr.contains("Cluster nobody was not found"),
         "{}",
         nobody.stderr
     );
 
-    let unchecked = run(&scene, &["preflight", NAME], 2).await?;
+    let unchecked = plugin_exits(&scene, &["preflight", NAME], 2).await?;
     assert!(unchecked.stderr.contains("has no upgrade"), "{}", unchecked.stderr);
     catalog(&scene, &rows).await?;
 
     let target = rows.version(34);
-    run(&scene, &["upgrade", NAME, "--to", &target, "--dry-run"], 0).await?;
+    plugin_exits(&scene, &["upgrade", NAME, "--to", &target, "--dry-run"], 0).await?;
     assert!(upgrade(&scene).await?.is_none(), "a dry run has begun an upgrade");
     // The catalog has no such version, and the controller says which it has.
     let unknown = [
@@ -56,11 +56,11 @@ pub(crate) async fn each_verb(scene: JourneyContext) -> Result<()> {
         "--timeout",
         "5m",
     ];
-    let unknown = run(&scene, &unknown, 0).await?;
+    let unknown = plugin_exits(&scene, &unknown, 0).await?;
     assert!(unknown.stdout.contains("NoTarget"), "{}", unknown.stdout);
     assert!(unknown.stdout.contains(&target), "{}", unknown.stdout);
     kubectl(&scene, &["delete", "clusterupgrade", &format!("{NAME}-v1.99.9")], "").await?;
-    run(&scene, &["upgrade", NAME, "--to", &target], 0).await?;
+    plugin_exits(&scene, &["upgrade", NAME, "--to", &target], 0).await?;
 
     held(&scene).await?;
     watched(&scene, &target).await?;
@@ -69,33 +69,35 @@ pub(crate) async fn each_verb(scene: JourneyContext) -> Result<()> {
 
 /// A row of what runs, the next one, and both checked; what kubectl completes.
 async fn catalog(scene: &JourneyContext, rows: &Rows) -> Result<()> {
-    let row = run(scene, &["releases", "from-cluster", NAME], 0).await?.stdout;
+    let row = plugin_exits(scene, &["releases", "from-cluster", NAME], 0)
+        .await?
+        .stdout;
     let version = rows.version(33);
     assert!(row.contains(&format!("  name: {version}-1\n")), "{row}");
     assert!(row.contains("kind: DevMachineTemplate\n"), "{row}");
     let dir = scene.mgmt.run().root().join(format!("{}-catalog", scene.namespace));
     std::fs::create_dir_all(&dir)?;
     std::fs::write(dir.join("first.yaml"), row)?;
-    let next = run(scene, &["releases", "new", "v1.34.77", "--from", &rows.name(34, 1)], 0)
+    let next = plugin_exits(scene, &["releases", "new", "v1.34.77", "--from", &rows.name(34, 1)], 0)
         .await?
         .stdout;
     assert!(next.contains("  name: v1.34.77-1\n"), "{next}");
     // Of images whose name doesn't contain the version it says so.
     assert!(next.contains("# Check: "), "{next}");
     let dir = dir.to_str().context("a folder's name")?;
-    let checked = run(scene, &["releases", "lint", dir], 0).await?;
+    let checked = plugin_exits(scene, &["releases", "lint", dir], 0).await?;
     assert!(
         checked.stderr.contains("1 KubernetesReleases in 1 files: 0 errors"),
         "{}",
         checked.stderr
     );
     std::fs::write(format!("{dir}/next.yaml"), next.replace("v1.34.77", "v1.36.77"))?;
-    let checked = run(scene, &["releases", "lint", dir], 1).await?;
+    let checked = plugin_exits(scene, &["releases", "lint", dir], 1).await?;
     assert!(checked.stdout.contains("[gap]"), "{}", checked.stdout);
-    let listed = run(scene, &["releases"], 0).await?.stdout;
+    let listed = plugin_exits(scene, &["releases"], 0).await?.stdout;
     assert!(listed.contains(&rows.name(34, 1)), "{listed}");
 
-    let completed = run(
+    let completed = plugin_exits(
         scene,
         &["__complete", "--", "--namespace", &scene.namespace, "status", ""],
         0,
@@ -103,9 +105,9 @@ async fn catalog(scene: &JourneyContext, rows: &Rows) -> Result<()> {
     .await?;
     assert_eq!(completed.stdout, format!("{NAME}\n:4\n"));
     let target = ["__complete", "--", "upgrade", NAME, "--to", &rows.version(34)];
-    let completed = run(scene, &target, 0).await?.stdout;
+    let completed = plugin_exits(scene, &target, 0).await?.stdout;
     assert!(completed.contains(&format!("{}\n", rows.name(34, 1))), "{completed}");
-    let definitions = run(scene, &["crd", "-o", "json"], 0).await?.stdout;
+    let definitions = plugin_exits(scene, &["crd", "-o", "json"], 0).await?.stdout;
     assert!(
         definitions.contains("clusterupgrades.upgrade.cluster.x-k8s.io"),
         "{definitions}"
@@ -115,7 +117,7 @@ async fn catalog(scene: &JourneyContext, rows: &Rows) -> Result<()> {
 
 /// It waits for an approval: seen, paused, approved and resumed.
 async fn held(scene: &JourneyContext) -> Result<()> {
-    let held = run(
+    let held = plugin_exits(
         scene,
         &["status", NAME, "--wait", "--for", "Held", "--timeout", "5m"],
         0,
@@ -123,29 +125,29 @@ async fn held(scene: &JourneyContext) -> Result<()> {
     .await?;
     assert!(held.stdout.contains("ApprovalMissing"), "{}", held.stdout);
     assert!(held.stdout.contains("  Next: "), "{}", held.stdout);
-    let shown = run(scene, &["status", NAME], 1).await?;
+    let shown = plugin_exits(scene, &["status", NAME], 1).await?;
     assert!(shown.stdout.contains("time left: -"), "{}", shown.stdout);
-    let fleet = run(scene, &["status"], 1).await?;
+    let fleet = plugin_exits(scene, &["status"], 1).await?;
     assert!(fleet.stdout.starts_with("NAMESPACE"), "{}", fleet.stdout);
     assert_eq!(fleet.stdout.lines().count(), 2, "{}", fleet.stdout);
 
-    let checks = run(scene, &["preflight", NAME], 0).await?;
+    let checks = plugin_exits(scene, &["preflight", NAME], 0).await?;
     assert!(checks.stdout.starts_with("CHECK"), "{}", checks.stdout);
 
-    let paused = run(scene, &["pause", NAME], 0).await?;
+    let paused = plugin_exits(scene, &["pause", NAME], 0).await?;
     assert!(paused.stdout.ends_with(" paused\n"), "{}", paused.stdout);
-    run(scene, &["approve", NAME, "--dry-run"], 0).await?;
-    run(scene, &["approve", NAME], 0).await?;
+    plugin_exits(scene, &["approve", NAME, "--dry-run"], 0).await?;
+    plugin_exits(scene, &["approve", NAME], 0).await?;
     // Paused, so the time is over first.
-    let waited = run(scene, &["status", NAME, "--wait", "--timeout", "4s"], 3).await?;
+    let waited = plugin_exits(scene, &["status", NAME, "--wait", "--timeout", "4s"], 3).await?;
     assert!(waited.stdout.contains(", paused"), "{}", waited.stdout);
-    run(scene, &["resume", NAME], 0).await?;
+    plugin_exits(scene, &["resume", NAME], 0).await?;
     Ok(())
 }
 
 /// In a pipe each picture follows the one before, and the last one is the end.
 async fn watched(scene: &JourneyContext, target: &str) -> Result<()> {
-    let watched = run(scene, &["status", NAME, "--watch", "--timeout", "12m"], 0).await?;
+    let watched = plugin_exits(scene, &["status", NAME, "--watch", "--timeout", "12m"], 0).await?;
     let pictures = watched.stdout.matches("Cluster    ").count();
     assert!(pictures > 2, "{pictures} pictures: {}", watched.stdout);
     assert!(watched.stdout.contains(", Workers"), "{}", watched.stdout);
@@ -156,9 +158,9 @@ async fn watched(scene: &JourneyContext, target: &str) -> Result<()> {
     );
     let record = upgrade(scene).await?.context("there is no record")?;
     assert_eq!(phase(&record), UpgradePhase::Completed);
-    assert_eq!(run(scene, &["status", NAME, "--wait"], 0).await?.stderr, "");
+    assert_eq!(plugin_exits(scene, &["status", NAME, "--wait"], 0).await?.stderr, "");
 
-    let json = run(scene, &["status", NAME, "-o", "json"], 0).await?.stdout;
+    let json = plugin_exits(scene, &["status", NAME, "-o", "json"], 0).await?.stdout;
     let report: Value = serde_json::from_str(&json)?;
     assert_eq!(report["cluster"]["version"], *target, "{report:#}");
     assert_eq!(report["controlPlane"]["assessment"], "UpToDate", "{report:#}");
@@ -177,11 +179,11 @@ async fn watched(scene: &JourneyContext, target: &str) -> Result<()> {
 async fn over(scene: &JourneyContext, target: &str) -> Result<()> {
     let record = upgrade(scene).await?.context("there is no record")?;
     let name = record.metadata.name.clone().context("it has no name")?;
-    let again = run(scene, &["upgrade", NAME, "--to", target], 0).await?;
+    let again = plugin_exits(scene, &["upgrade", NAME, "--to", target], 0).await?;
     assert!(again.stdout.contains("already"), "{}", again.stdout);
-    let approved = run(scene, &["approve", NAME], 1).await?;
+    let approved = plugin_exits(scene, &["approve", NAME], 1).await?;
     assert!(approved.stderr.contains("waits for no approval"), "{}", approved.stderr);
-    let paused = run(scene, &["pause", NAME], 1).await?;
+    let paused = plugin_exits(scene, &["pause", NAME], 1).await?;
     assert!(paused.stderr.contains("is Completed"), "{}", paused.stderr);
 
     let why = record
@@ -190,55 +192,42 @@ async fn over(scene: &JourneyContext, target: &str) -> Result<()> {
         .rollback
         .context("no way back is said")?
         .why;
-    let back = run(scene, &["rollback", NAME, "--dry-run"], 1).await?;
+    let back = plugin_exits(scene, &["rollback", NAME, "--dry-run"], 1).await?;
     assert!(back.stderr.contains(&why), "{why}: {}", back.stderr);
 
-    let history = run(scene, &["history", NAME], 0).await?;
+    let history = plugin_exits(scene, &["history", NAME], 0).await?;
     assert!(
         history.stdout.contains(&name) && history.stdout.contains("Completed"),
         "{}",
         history.stdout
     );
-    let events = run(scene, &["events", NAME], 0).await?;
+    let events = plugin_exits(scene, &["events", NAME], 0).await?;
     assert!(events.stdout.contains("Completed"), "{}", events.stdout);
-    let releases = run(scene, &["releases", "-o", "name"], 0).await?;
+    let releases = plugin_exits(scene, &["releases", "-o", "name"], 0).await?;
     assert!(
         releases.stdout.contains("kubernetesrelease.upgrade.cluster.x-k8s.io/"),
         "{}",
         releases.stdout
     );
-    run(scene, &["explain", "ApprovalMissing"], 0).await?;
+    plugin_exits(scene, &["explain", "ApprovalMissing"], 0).await?;
 
-    let live = run(scene, &["status", NAME, "-o", "json"], 0).await?.stdout;
+    let live = plugin_exits(scene, &["status", NAME, "-o", "json"], 0).await?.stdout;
     let live: Value = serde_json::from_str(&live)?;
     let dir = scene.mgmt.run().root().join(format!("{}-snapshot", scene.namespace));
     let dir = dir.to_str().context("a folder's name")?;
-    let written = run(scene, &["snapshot", NAME, dir], 0).await?;
+    let written = plugin_exits(scene, &["snapshot", NAME, dir], 0).await?;
     assert!(written.stdout.contains("objects.yaml: "), "{}", written.stdout);
-    let offline = run(scene, &["status", NAME, "--from-snapshot", dir, "-o", "json"], 0).await?;
+    let offline = plugin_exits(scene, &["status", NAME, "--from-snapshot", dir, "-o", "json"], 0).await?;
     let offline: Value = serde_json::from_str(&offline.stdout)?;
     assert_eq!(offline, live, "what a snapshot says isn't what the cluster says");
     Ok(())
 }
 
-fn approval() -> Value {
+pub(crate) fn approval() -> Value {
     json!({
         "apiVersion": "upgrade.cluster.x-k8s.io/v1alpha1",
         "kind": "UpgradePolicy",
         "metadata": { "name": "approval" },
         "spec": { "approval": { "before": ["ControlPlane"] } },
     })
-}
-
-async fn run(scene: &JourneyContext, arguments: &[&str], code: i32) -> Result<Printed> {
-    let printed = plugin(scene, arguments).await?;
-    assert_eq!(
-        printed.code,
-        Some(code),
-        "kubectl instar {}\n{}{}",
-        arguments.join(" "),
-        printed.stdout,
-        printed.stderr
-    );
-    Ok(printed)
 }

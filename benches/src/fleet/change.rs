@@ -22,7 +22,7 @@ use serde_json::json;
 use tokio::time::{sleep, timeout};
 
 use super::{
-    measure::{Program, requests},
+    measure::{Program, Sort, requests},
     objects::Fleet,
 };
 
@@ -30,13 +30,12 @@ use super::{
 const DEADLINE: Duration = Duration::from_mins(2);
 
 /// The fewest writes from the wish to the swap of a control plane: the record of what is asked, the path, the template, the
-/// swap, and once what the record's status says meanwhile.
-const FLOOR: [&str; 5] = [
+/// swap. What is said of them in statuses and Events is counted by itself.
+const FLOOR: [&str; 4] = [
     "create clusterupgrades",
     "patch clusters",
     "create devmachinetemplates",
     "patch kubeadmcontrolplanes",
-    "patch clusterupgrades/status",
 ];
 
 /// Nothing more is done about a Cluster whose control plane was swapped after this time.
@@ -46,6 +45,8 @@ const OVER: Duration = Duration::from_secs(3);
 pub(crate) struct Changed {
     pub(crate) reads: f64,
     pub(crate) writes: f64,
+    /// Statuses and Events.
+    pub(crate) reports: f64,
     /// The fewest writes that do the same: see [`FLOOR`].
     pub(crate) floor: f64,
     /// How many of each: verb and resource.
@@ -75,19 +76,19 @@ pub(crate) async fn changed(mgmt: &Mgmt, fleet: &Fleet, count: usize) -> Result<
     let used = cpu(pid)?.saturating_sub(used);
     let each = u32::try_from(count)?;
     let mut kinds = BTreeMap::<String, f64>::new();
-    let (mut reads, mut writes) = (0.0, 0.0);
+    let mut sorts = BTreeMap::<Sort, f64>::new();
     for (verb, resource) in requests(mgmt, before)? {
-        match verb.as_str() {
-            "get" | "list" => reads += 1.0,
-            "create" | "update" | "patch" | "delete" => writes += 1.0,
-            // Watches are taken up again as time passes.
-            _ => continue,
+        let sort = Sort::of(&verb, &resource);
+        if sort.is_about_a_cluster() {
+            *sorts.entry(sort).or_default() += 1.0 / f64::from(each);
+            *kinds.entry(format!("{verb} {resource}")).or_default() += 1.0 / f64::from(each);
         }
-        *kinds.entry(format!("{verb} {resource}")).or_default() += 1.0 / f64::from(each);
     }
+    let count = |sort| sorts.get(&sort).copied().unwrap_or_default();
     Ok(Changed {
-        reads: reads / f64::from(each),
-        writes: writes / f64::from(each),
+        reads: count(Sort::Reads),
+        writes: count(Sort::Writes),
+        reports: count(Sort::Reports),
         floor: FLOOR.len() as f64,
         kinds,
         cpu: used / each,

@@ -5,10 +5,12 @@
 #![allow(clippy::cast_precision_loss, reason = "figures are rounded when they are printed")]
 
 mod change;
+mod edits;
+mod held;
 mod measure;
 mod objects;
 
-use std::{collections::BTreeMap, process::ExitCode};
+use std::{collections::BTreeMap, process::ExitCode, time::Duration};
 
 use clap::Parser;
 use instar_e2e::{
@@ -35,10 +37,19 @@ struct Arguments {
     /// Its sizes, in Clusters: each is reached by adding to the one before
     #[arg(long, value_delimiter = ',', default_value = "1000,3000,10000")]
     clusters: Vec<usize>,
+    /// How many upgrades are then held, by an approval that nobody gives
+    #[arg(long, default_value_t = 200)]
+    held: usize,
+    /// For how many minutes they are looked at
+    #[arg(long, default_value_t = 10)]
+    minutes: u64,
+    /// How many topology Clusters of one class are written then, whose edits are timed
+    #[arg(long, default_value_t = 10_000)]
+    topology: usize,
 }
 
 fn main() -> Result<ExitCode> {
-    let sizes = Arguments::parse().clusters;
+    let arguments = Arguments::parse();
     choose_tls();
     let (run, built) = match isolation::enter("bench-fleet", Infrastructure::InMemory, &[])? {
         Place::Outside(code) => return Ok(code),
@@ -48,13 +59,13 @@ fn main() -> Result<ExitCode> {
     runtime.block_on(async {
         let mgmt = Mgmt::start_still(run, built).await?;
         Setup::Instar.install(&mgmt).await?;
-        let measured = measure(&mgmt, &sizes).await;
+        let measured = measure(&mgmt, &arguments).await;
         mgmt.stop().await?;
         measured.map(|()| ExitCode::SUCCESS)
     })
 }
 
-async fn measure(mgmt: &Mgmt, sizes: &[usize]) -> Result<()> {
+async fn measure(mgmt: &Mgmt, arguments: &Arguments) -> Result<()> {
     let rows = patch_ranges(SharedRows::Same, &[false])?.remove(0).rows(0)?;
     for row in rows.all() {
         mgmt.applier().one(serde_json::from_value(row)?, None).await?;
@@ -63,7 +74,7 @@ async fn measure(mgmt: &Mgmt, sizes: &[usize]) -> Result<()> {
     let mut fleet = Fleet::new(mgmt.client(), &rows);
     print_heads();
     let mut changes = Vec::new();
-    for size in sizes {
+    for size in &arguments.clusters {
         for program in Program::ALL {
             program.stop(mgmt).await?;
         }
@@ -81,6 +92,12 @@ async fn measure(mgmt: &Mgmt, sizes: &[usize]) -> Result<()> {
         changes.push((*size, changed(mgmt, &fleet, CHANGED).await?));
     }
     print_changes(&changes);
+    if arguments.held > 0 {
+        held::measure(mgmt, &fleet, arguments.held, Duration::from_mins(arguments.minutes)).await?;
+    }
+    if arguments.topology > 0 {
+        edits::measure(mgmt, &rows, arguments.topology, fleet.objects()).await?;
+    }
     Ok(())
 }
 
@@ -133,15 +150,16 @@ fn print_kinds(program: Program, cached: &BTreeMap<String, (f64, f64)>) {
 
 fn print_changes(changes: &[(usize, Changed)]) {
     println!(
-        "\n{:>8} {:>7} {:>7} {:>12} {:>8} {:>9} {:>9} {:>15}   goals: reads 1, writes/floor 1.0, the same at every size",
-        "Clusters", "reads", "writes", "writes/floor", "CPU ms", "swap ms", "POST ms", "in round trips"
+        "\n{:>8} {:>7} {:>7} {:>12} {:>8} {:>8} {:>9} {:>9} {:>15}   goals: writes/floor 1.0, the same at every size",
+        "Clusters", "reads", "writes", "writes/floor", "reports", "CPU ms", "swap ms", "POST ms", "in round trips"
     );
     for (size, change) in changes {
         println!(
-            "{size:>8} {:>7.1} {:>7.1} {:>12.2} {:>8.1} {:>9.1} {:>9.1} {:>15.1}",
+            "{size:>8} {:>7.1} {:>7.1} {:>12.2} {:>8.1} {:>8.1} {:>9.1} {:>9.1} {:>15.1}",
             change.reads,
             change.writes,
             change.writes / change.floor,
+            change.reports,
             change.cpu.as_secs_f64() * 1000.0,
             change.swapped.as_secs_f64() * 1000.0,
             change.post.as_secs_f64() * 1000.0,

@@ -152,6 +152,50 @@ async fn cached(mgmt: &Mgmt, program: Program) -> Result<BTreeMap<String, (f64, 
     Ok(kinds)
 }
 
+/// Said of a write that is only tried.
+const TRIED: &str = " (dry run)";
+
+/// What a program asks for itself, however many Clusters there are: the definitions of its kinds, and whether Cluster API
+/// would take Runtime Hooks.
+const HOUSEKEEPING: [&str; 3] = ["customresourcedefinitions", "extensionconfigs", "namespaces"];
+
+/// What a request is for.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Sort {
+    /// Also what is only tried: it changes nothing.
+    Reads,
+    Writes,
+    /// A status or an Event.
+    Reports,
+    /// Watches end by themselves, and are taken up again.
+    Watches,
+    Programs,
+}
+
+impl Sort {
+    pub(crate) fn of(verb: &str, resource: &str) -> Self {
+        let kind = resource.strip_suffix(TRIED).unwrap_or(resource);
+        if verb == "watch" {
+            Self::Watches
+        } else if HOUSEKEEPING.contains(&kind) {
+            Self::Programs
+        } else if matches!(verb, "get" | "list") || kind != resource {
+            Self::Reads
+        } else if kind == "events" || kind.ends_with("/status") {
+            Self::Reports
+        } else {
+            Self::Writes
+        }
+    }
+
+    pub(crate) const fn is_about_a_cluster(self) -> bool {
+        match self {
+            Self::Reads | Self::Writes | Self::Reports => true,
+            Self::Watches | Self::Programs => false,
+        }
+    }
+}
+
 /// Instar's requests, verb and resource, but for the first ones.
 pub(crate) fn requests(mgmt: &Mgmt, first: usize) -> Result<Vec<(String, String)>> {
     let text = std::fs::read_to_string(mgmt.audit_log())?;
@@ -171,6 +215,12 @@ pub(crate) fn requests(mgmt: &Mgmt, first: usize) -> Result<Vec<(String, String)
             resource
         } else {
             format!("{resource}/{part}")
+        };
+        let is_tried = text(&event["requestURI"]).contains("dryRun=All");
+        let resource = if is_tried {
+            format!("{resource}{TRIED}")
+        } else {
+            resource
         };
         (text(&event["verb"]), resource)
     });

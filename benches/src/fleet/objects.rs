@@ -21,14 +21,17 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 /// How many Clusters a namespace has.
-const TOGETHER: usize = 10;
+pub(crate) const TOGETHER: usize = 10;
 
 /// How many Clusters are written at the same time.
-const WRITERS: usize = 12;
+pub(crate) const WRITERS: usize = 12;
 
 /// The version and the image in the objects, in whose place those of the catalog go.
 const VERSION: &str = "v1.33.25";
 const IMAGE: &str = "0.33251s";
+
+pub(crate) const CLUSTER: &str = include_str!("objects/cluster.json");
+pub(crate) const CONTROL_PLANE: &str = include_str!("objects/control-plane.json");
 
 /// The kinds, their plurals, and how many a Cluster has of each: the machines come after what they belong to.
 const OBJECTS: [(&str, &str, &[&str]); 8] = [
@@ -42,11 +45,7 @@ const OBJECTS: [(&str, &str, &[&str]); 8] = [
         "kubeadmconfigtemplates",
         &["@C-md-0"],
     ),
-    (
-        include_str!("objects/control-plane.json"),
-        "kubeadmcontrolplanes",
-        &["@C"],
-    ),
+    (CONTROL_PLANE, "kubeadmcontrolplanes", &["@C"]),
     (
         include_str!("objects/machine-deployment.json"),
         "machinedeployments",
@@ -63,14 +62,33 @@ const OBJECTS: [(&str, &str, &[&str]); 8] = [
         "machines",
         &["@C-md-0-x-a", "@C-md-0-x-b", "@C-md-0-x-c"],
     ),
-    (include_str!("objects/cluster.json"), "clusters", &["@C"]),
+    (CLUSTER, "clusters", &["@C"]),
 ];
+
+/// What of the catalog stands in the objects.
+pub(crate) struct Running {
+    pub(crate) version: String,
+    image: String,
+}
+
+impl Running {
+    pub(crate) fn of(rows: &Rows) -> Self {
+        Self {
+            version: rows.version(33),
+            image: rows.image(33, 1),
+        }
+    }
+
+    /// An object's text with the version and the image of the catalog.
+    pub(crate) fn filled(&self, text: &str) -> String {
+        text.replace(VERSION, &self.version).replace(IMAGE, &self.image)
+    }
+}
 
 /// The Clusters that have been written.
 pub(crate) struct Fleet {
     client: Client,
-    version: String,
-    image: String,
+    rows: Running,
     clusters: usize,
 }
 
@@ -78,8 +96,7 @@ impl Fleet {
     pub(crate) fn new(client: Client, rows: &Rows) -> Self {
         Self {
             client,
-            version: rows.version(33),
-            image: rows.image(33, 1),
+            rows: Running::of(rows),
             clusters: 0,
         }
     }
@@ -135,18 +152,15 @@ impl Fleet {
         // The Cluster first: the others name its uid.
         for (text, plural, names) in OBJECTS.iter().rev() {
             for name in *names {
+                let text = self.rows.filled(text).replace("@M", name).replace("@T", name);
                 let text = text
-                    .replace(VERSION, &self.version)
-                    .replace(IMAGE, &self.image)
-                    .replace("@M", name)
-                    .replace("@T", name)
                     .replace("@C", &cluster)
                     .replace("@N", &namespace)
                     .replace("@U", &uid);
                 let mut object: Value = serde_json::from_str(&text)?;
                 let name = name.replace("@C", &cluster);
                 object["metadata"]["name"] = json!(name);
-                let created = self.create(&namespace, &name, plural, &object).await;
+                let created = create(&self.client, &namespace, &name, plural, &object).await;
                 let created = created.with_context(|| format!("{plural} {namespace}/{name}"))?;
                 if *plural == "clusters" {
                     uid = created.metadata.uid.unwrap_or_default();
@@ -155,36 +169,43 @@ impl Fleet {
         }
         Ok(())
     }
+}
 
-    async fn create(&self, namespace: &str, name: &str, plural: &str, object: &Value) -> Result<DynamicObject> {
-        let (api_version, kind) = (object["apiVersion"].as_str(), object["kind"].as_str());
-        let (group, version) = api_version.and_then(|text| text.split_once('/')).context("no group")?;
-        let resource = ApiResource {
-            group: group.to_owned(),
-            version: version.to_owned(),
-            api_version: format!("{group}/{version}"),
-            kind: kind.context("no kind")?.to_owned(),
-            plural: plural.to_owned(),
-        };
-        let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), namespace, &resource);
-        let created = api
-            .create(&PostParams::default(), &serde_json::from_value(object.clone())?)
-            .await?;
-        let mut status = object["status"].clone();
-        if status.is_null() {
-            return Ok(created);
-        }
-        // What was observed is this edit.
-        let generation = created.metadata.generation;
-        if let Some(observed) = status.get_mut("observedGeneration") {
-            *observed = json!(generation);
-        }
-        for condition in status["conditions"].as_array_mut().into_iter().flatten() {
-            condition["observedGeneration"] = json!(generation);
-        }
-        let patch = Patch::Merge(json!({ "status": status }));
-        Ok(api.patch_status(name, &PatchParams::default(), &patch).await?)
+/// Creates an object and then writes its status, as observed at the generation that it has.
+pub(crate) async fn create(
+    client: &Client,
+    namespace: &str,
+    name: &str,
+    plural: &str,
+    object: &Value,
+) -> Result<DynamicObject> {
+    let (api_version, kind) = (object["apiVersion"].as_str(), object["kind"].as_str());
+    let (group, version) = api_version.and_then(|text| text.split_once('/')).context("no group")?;
+    let resource = ApiResource {
+        group: group.to_owned(),
+        version: version.to_owned(),
+        api_version: format!("{group}/{version}"),
+        kind: kind.context("no kind")?.to_owned(),
+        plural: plural.to_owned(),
+    };
+    let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &resource);
+    let created = api
+        .create(&PostParams::default(), &serde_json::from_value(object.clone())?)
+        .await?;
+    let mut status = object["status"].clone();
+    if status.is_null() {
+        return Ok(created);
     }
+    // What was observed is this edit.
+    let generation = created.metadata.generation;
+    if let Some(observed) = status.get_mut("observedGeneration") {
+        *observed = json!(generation);
+    }
+    for condition in status["conditions"].as_array_mut().into_iter().flatten() {
+        condition["observedGeneration"] = json!(generation);
+    }
+    let patch = Patch::Merge(json!({ "status": status }));
+    Ok(api.patch_status(name, &PatchParams::default(), &patch).await?)
 }
 
 /// Nothing guards what is written, and nothing is asked for it.

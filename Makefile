@@ -14,10 +14,6 @@ BENCH ?=
 MGMT := $(CARGO_TARGET_DIR)/debug/mgmt
 DEMO := $(CARGO_TARGET_DIR)/debug/demo
 
-# Whose artifacts the target directory holds. Cargo tells checkouts that share it apart by nothing but
-# the age of their sources, so those of another one count as changed.
-CHECKOUT := $(CARGO_TARGET_DIR)/checkout
-
 .DEFAULT_GOAL := help
 .PHONY: help
 help: ## Show this
@@ -26,8 +22,7 @@ help: ## Show this
 .PHONY: prerequisites
 prerequisites:
 	@e2e/prerequisites.sh
-	@mkdir -p $(CARGO_TARGET_DIR)
-	@[ "$$(cat $(CHECKOUT) 2>/dev/null)" = "$(CURDIR)" ] || { find crates webhooks e2e demo benches fuzz -name '*.rs' -exec touch {} +; echo "$(CURDIR)" > $(CHECKOUT); }
+	@e2e/checkout.sh begin
 
 # What people wait for is not how `mgmt` is linked.
 .PHONY: mgmt
@@ -43,6 +38,7 @@ $(MGMT): | prerequisites
 build: prerequisites ## Build everything, the management cluster's programs too (the first time: minutes)
 	cargo build --workspace --all-targets
 	$(MGMT) build
+	@e2e/checkout.sh built
 
 .PHONY: up
 up: mgmt ## Start a management cluster (NAME=default), with Instar if INSTAR=1, on a simulated vCenter if PROVIDER=vsphere
@@ -82,6 +78,7 @@ test: prerequisites ## Run everything: build, unit tests, lint, journeys on a re
 		printf '%s\n' $(WAITING) | lane 1 & waiting=$$!; \
 		printf '%s\n' $(JOURNEYS) | lane $(BESIDE); status=$$?; \
 		wait $$waiting || status=1; e2e/times.sh end; exit $$status
+	@e2e/checkout.sh built
 	@echo "==> all passed"
 
 .PHONY: check

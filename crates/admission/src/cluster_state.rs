@@ -100,7 +100,7 @@ pub struct CachedCluster {
     /// `spec.topology`.
     pub topology: Option<Topology>,
     /// The text of its pins.
-    pub pins: Option<String>,
+    pub pins: Option<Arc<str>>,
     pub control_plane: Option<Reference>,
     /// The versions that its status reports for the control plane.
     pub versions: Option<Versions>,
@@ -186,7 +186,7 @@ pub struct CachedTemplate {
     /// The release that Instar minted it for.
     pub release: Option<String>,
     /// Its `spec`, as JSON text.
-    pub spec: String,
+    pub spec: Arc<str>,
 }
 
 impl CachedTemplate {

@@ -25,8 +25,8 @@ use instar_catalog::Catalogs;
 use instar_planner::{Observed, Unreadable, Unversioned};
 use instar_serve::Readiness;
 use instar_watch::{
-    Cache, CurrentCatalogs, DynamicKept, DynamicWatches, Entry, Guarded, Hooks, KeptSink, Key, Lookup, Namespaces, Row,
-    ScopeOf, SharedTexts, Sink, Target, Watch, WatchHealth, WatchMetrics, WatchState, config, watch_kind,
+    Cache, CurrentCatalogs, DynamicKept, DynamicWatches, Entry, Guarded, Hooks, KeptSink, Key, Lookup, Namespaces,
+    ScopeOf, Sink, Target, Watch, WatchHealth, WatchMetrics, WatchState, config, watch_kind,
 };
 use kube::{Client, runtime::watcher::Event};
 use serde::Deserialize;
@@ -60,8 +60,6 @@ pub(crate) struct Caches {
     sets: Arc<Cache<KeptPart<MachineSet>>>,
     machine_pools: Arc<Cache<KeptPart<MachinePool>>>,
     machines: Arc<Cache<KeptMachine>>,
-    /// What Machines of a pool have in common.
-    machine_texts: SharedTexts,
     releases: Arc<Cache<Object<KubernetesRelease>>>,
     upgrades: Arc<Cache<Object<ClusterUpgrade>>>,
     policies: Arc<Cache<Object<UpgradePolicy>>>,
@@ -134,7 +132,6 @@ impl Caches {
             sets: Arc::default(),
             machine_pools: Arc::default(),
             machines: Arc::default(),
-            machine_texts: SharedTexts::default(),
             releases: Arc::default(),
             upgrades: Arc::default(),
             policies: Arc::default(),
@@ -420,12 +417,6 @@ impl Starting<'_> {
 struct CacheHooks<K>(Arc<Caches>, PhantomData<K>);
 
 impl<K: Cached> Hooks<K::Kept> for CacheHooks<K> {
-    fn arriving(&self, row: &mut Row<K::Kept>) {
-        if let Ok(kept) = &mut row.read {
-            K::arriving(&self.0, kept);
-        }
-    }
-
     fn wants_groups(&self) -> bool {
         true
     }

@@ -8,13 +8,14 @@ use std::{
 use kube::{Resource, runtime::watcher::Event};
 use serde::de::DeserializeOwned;
 
-use crate::{Applied, Counts, Entry, Index, Key, Row, Sink, Unavailable, WatchState};
+use crate::{Applied, Counts, Entry, Index, Key, Row, SharedTexts, Sink, Unavailable, WatchState};
 
 /// The objects of one kind, as the last event has shown them. A lock is held for a look-up or one event.
 #[derive(Debug)]
 pub struct Cache<E: Entry> {
     state: RwLock<WatchState>,
     index: RwLock<Index<E>>,
+    texts: SharedTexts,
 }
 
 impl<E: Entry> Default for Cache<E> {
@@ -22,6 +23,7 @@ impl<E: Entry> Default for Cache<E> {
         Self {
             state: RwLock::default(),
             index: RwLock::default(),
+            texts: SharedTexts::default(),
         }
     }
 }
@@ -142,6 +144,9 @@ impl<E: Kept, H: Hooks<E>> KeptSink<E, H> {
     fn row(&self, object: E::Object) -> Row<E> {
         let mut row = E::keep(object);
         self.hooks.arriving(&mut row);
+        if let Ok(entry) = &mut row.read {
+            entry.share(&self.cache.texts);
+        }
         row
     }
 

@@ -8,8 +8,9 @@ use std::{
 };
 
 use kube::runtime::watcher::Event;
+use smallvec::SmallVec;
 
-use crate::{Guarded, Key, Unreadable};
+use crate::{Guarded, Key, SharedTexts, Unreadable};
 
 /// What is kept of an object.
 pub trait Entry: Sized {
@@ -32,6 +33,11 @@ pub trait Entry: Sized {
     fn is_same(&self, other: &Self) -> bool {
         let _ = other;
         false
+    }
+
+    /// An object comes: puts a known text in the place of one that others have too.
+    fn share(&mut self, texts: &SharedTexts) {
+        let _ = texts;
     }
 
     /// How many bytes it takes beside itself, but for what other entries have too: counted, not what the allocator
@@ -266,11 +272,14 @@ impl<E: Entry> Index<E> {
     }
 }
 
-/// Objects, and their keys by group: sorted, and in a vector, since most groups are of one.
+/// Sorted. Most groups are of one object.
+type Keys = SmallVec<[Key; 1]>;
+
+/// Objects, and their keys by group.
 #[derive(Debug)]
 pub struct Table<E: Entry> {
     objects: HashMap<Key, Result<E, Box<Unreadable>>>,
-    groups: HashMap<E::Group, Vec<Key>>,
+    groups: HashMap<E::Group, Keys>,
     unreadable: usize,
     /// What the entries take beside the tables.
     heap_bytes: usize,
@@ -336,7 +345,7 @@ impl<E: Entry> Table<E> {
     fn bytes(&self) -> usize {
         self.heap_bytes
             + self.objects.capacity() * size_of::<(Key, Result<E, Box<Unreadable>>)>()
-            + self.groups.capacity() * size_of::<(E::Group, Vec<Key>)>()
+            + self.groups.capacity() * size_of::<(E::Group, Keys)>()
     }
 
     fn complaint(&self, row: &Row<E>) -> Applied<E> {
@@ -356,7 +365,7 @@ impl<E: Entry> Table<E> {
     fn insert(&mut self, row: Row<E>) {
         drop(self.remove(&row.key));
         for group in row.groups() {
-            let keys = self.groups.entry(group).or_insert_with(|| Vec::with_capacity(1));
+            let keys = self.groups.entry(group).or_default();
             if let Err(at) = keys.binary_search(&row.key) {
                 keys.insert(at, row.key.clone());
             }

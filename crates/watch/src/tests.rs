@@ -14,7 +14,7 @@ use std::{
 use axum::http::{Request, Response};
 use futures::stream;
 use instar_serve::{Metrics, Readiness};
-use kube::{Client, CustomResource, client::Body};
+use kube::{Client, CustomResource, client::Body, runtime::watcher::Event};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
@@ -243,4 +243,53 @@ async fn until(what: &str, holds: impl Fn() -> bool) {
         assert!(Instant::now() < deadline, "{what}");
         sleep(Duration::from_millis(200)).await;
     }
+}
+
+/// A text that others have too.
+#[derive(Debug)]
+struct Common(Arc<str>);
+
+impl Entry for Common {
+    type Group = String;
+
+    fn groups(&self, _: &Key) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn groups_of_unreadable(_: &Key, _: &Unreadable) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn share(&mut self, texts: &SharedTexts) {
+        texts.share(&mut self.0);
+    }
+}
+
+impl Kept for Common {
+    type Object = Guarded<Thing>;
+
+    fn keep(object: Self::Object) -> Row<Self> {
+        Row::of(object, |thing| Self(thing.spec.any.as_str().unwrap_or_default().into()))
+    }
+}
+
+#[test]
+fn what_objects_have_in_common_is_kept_once() {
+    let cache = Arc::<Cache<Common>>::default();
+    let mut sink = KeptSink {
+        cache: Arc::clone(&cache),
+        kind: "things".to_owned(),
+        hooks: (),
+    };
+    for (name, text) in [("a", "long"), ("b", "long"), ("c", "other")] {
+        let mut thing = thing(name, &json!(1));
+        thing["spec"]["any"] = json!(text);
+        sink.apply(Event::Apply(Guarded::deserialize(thing).unwrap()));
+    }
+    let text = |name| match cache.look_up(&Key::new("ns", name), |entry| Arc::clone(&entry.0)) {
+        Lookup::Present(text) => text,
+        other => panic!("{name}: {other:?}"),
+    };
+    assert!(Arc::ptr_eq(&text("a"), &text("b")));
+    assert_eq!(&*text("c"), "other");
 }

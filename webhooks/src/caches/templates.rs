@@ -13,7 +13,9 @@ use instar_admission::{
 };
 use instar_api::RELEASE_LABEL;
 use instar_capi::{labels::CLUSTER_NAME, owning_clusters};
-use instar_watch::{DynamicWatches, Entry, FirstAnswers, Guarded, Kept, Key, Row, Unreadable, WatchMetrics, config};
+use instar_watch::{
+    DynamicWatches, Entry, FirstAnswers, Guarded, Kept, Key, Row, SharedTexts, Unreadable, WatchMetrics, config,
+};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{
     Client, Resource,
@@ -61,15 +63,21 @@ impl<O> Entry for Template<O> {
         self.seen == other.seen
     }
 
+    fn share(&mut self, texts: &SharedTexts) {
+        if let Some(seen) = Arc::get_mut(&mut self.seen) {
+            texts.share(&mut seen.spec);
+        }
+    }
+
     fn heap_bytes(&self) -> usize {
         let CachedTemplate {
             clusters,
             release,
-            spec,
+            spec: _,
         } = &*self.seen;
         let clusters = clusters.iter().map(|name| size_of_val(name) + name.len());
         let release = release.as_ref().map_or(0, String::len);
-        size_of::<CachedTemplate>() + clusters.sum::<usize>() + release + spec.len()
+        size_of::<CachedTemplate>() + clusters.sum::<usize>() + release
     }
 }
 
@@ -202,7 +210,7 @@ impl<O: AsTemplate> Kept for Template<O> {
                 seen: Arc::new(CachedTemplate {
                     clusters,
                     release: labels.get(RELEASE_LABEL).cloned(),
-                    spec,
+                    spec: spec.into(),
                 }),
                 of: PhantomData,
             }

@@ -80,11 +80,6 @@ pub(crate) trait Cached:
         cluster.map(|name| of_cluster(key, name)).collect()
     }
 
-    /// An object comes: what it has in common with others can be shared with them.
-    fn arriving(caches: &Caches, kept: &mut Self::Kept) {
-        let _ = (caches, kept);
-    }
-
     /// Whether an object that came wakes its Cluster: `before` is what was kept of it.
     fn is_news(before: &Self::Kept, now: &Self::Kept) -> bool {
         let _ = (before, now);

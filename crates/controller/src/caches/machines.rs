@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use instar_capi::{Machine, NodeReadyCondition};
 use instar_planner::{Lifecycle, MachinePhase, NodeReadiness, PoolId, UpToDate};
-use instar_watch::{Cache, Entry, Guarded, Kept, Key, Row, Unreadable};
+use instar_watch::{Cache, Entry, Guarded, Kept, Key, Row, SharedTexts, Unreadable};
 use jiff::Timestamp;
 
 use super::{
@@ -230,10 +230,6 @@ impl Cached for Machine {
     fn cache(caches: &Caches) -> &Arc<Cache<KeptMachine>> {
         &caches.machines
     }
-
-    fn arriving(caches: &Caches, kept: &mut KeptMachine) {
-        caches.machine_texts.share(&mut kept.shared);
-    }
 }
 
 impl Entry for KeptMachine {
@@ -250,6 +246,11 @@ impl Entry for KeptMachine {
     fn is_same(&self, other: &Self) -> bool {
         let states = |of: &Self| (of.phase, of.lifecycle, of.node_is, of.up_to_date, of.node_since);
         (&self.shared, &self.own) == (&other.shared, &other.own) && states(self) == states(other)
+    }
+
+    /// Most Machines of a pool are alike but for their nodes.
+    fn share(&mut self, texts: &SharedTexts) {
+        texts.share(&mut self.shared);
     }
 
     fn heap_bytes(&self) -> usize {

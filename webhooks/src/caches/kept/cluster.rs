@@ -8,7 +8,7 @@ use instar_admission::{
 };
 use instar_api::{Pins, RELEASES_ANNOTATION};
 use instar_capi::{KubeadmControlPlane, Lifecycle, Reference};
-use instar_watch::{Cache, Entry, Guarded, Kept, Key, KindLease, Presence, Row, Unreadable};
+use instar_watch::{Cache, Entry, Guarded, Kept, Key, KindLease, Presence, Row, SharedTexts, Unreadable};
 use kube::Resource;
 use serde_json::Value;
 
@@ -85,9 +85,15 @@ impl Entry for Cluster {
         self.view == other.view && rest(self) == rest(other)
     }
 
+    fn share(&mut self, texts: &SharedTexts) {
+        if let Some(pins) = Arc::get_mut(&mut self.view).and_then(|view| view.pins.as_mut()) {
+            texts.share(pins);
+        }
+    }
+
     fn heap_bytes(&self) -> usize {
         let view = &self.view;
-        let texts = view.namespace.len() + view.name.len() + view.pins.as_ref().map_or(0, String::len);
+        let texts = view.namespace.len() + view.name.len();
         let releases: usize = self.releases.iter().map(|release| release.len()).sum();
         let parts = json_bytes(&view.labels) + json_bytes(&view.topology) + json_bytes(&view.control_plane);
         size_of::<CachedCluster>() + texts + releases + parts
@@ -126,7 +132,7 @@ impl Kept for Cluster {
                     name: metadata.name.unwrap_or_default(),
                     labels: metadata.labels.unwrap_or_default(),
                     topology: cluster.spec.topology,
-                    pins,
+                    pins: pins.map(Arc::from),
                     control_plane: cluster.spec.control_plane_ref,
                     versions: Versions::of(&status.control_plane.versions),
                 }),

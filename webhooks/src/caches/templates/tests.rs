@@ -217,7 +217,7 @@ fn seen(clusters: &[&str], spec: &str) -> Lookup<Arc<CachedTemplate>> {
     Lookup::Found(Arc::new(CachedTemplate {
         clusters: clusters.iter().map(ToString::to_string).collect(),
         release: None,
-        spec: spec.to_owned(),
+        spec: spec.into(),
     }))
 }
 

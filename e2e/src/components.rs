@@ -158,16 +158,30 @@ pub struct Site<'a> {
     pub built: &'a Built,
     /// The certificates.
     pub certificates: &'a Certificates,
+    /// What the programs may take.
+    pub memory: Memory,
 }
 
-/// When a program in Go collects garbage: once its memory is four times what is in use, or near a sixth of the
+/// What of the machine's memory each program in Go takes before it collects garbage all the time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Memory {
+    /// A sixth, of four GiB at most: clusters run beside each other.
+    Shared,
+    /// The half: one cluster has thousands of objects.
+    Alone,
+}
+
+/// When a program in Go collects garbage: once its memory is four times what is in use, or near its part of the
 /// machine's. Two cores have more memory than time: it was a quarter of what the API server did.
-fn collecting_garbage() -> Vec<(String, OsString)> {
+fn collecting_garbage(part: Memory) -> Vec<(String, OsString)> {
     const GIB: u64 = 1 << 30;
     let machine = rustix::system::sysinfo();
     // What a number of it means, the kernel says beside it.
     let memory = u64::from(machine.mem_unit).saturating_mul(machine.totalram);
-    let limit = (memory / 6).clamp(GIB, 4 * GIB);
+    let limit = match part {
+        Memory::Shared => (memory / 6).clamp(GIB, 4 * GIB),
+        Memory::Alone => memory / 2,
+    };
     vec![
         ("GOGC".to_owned(), "300".into()),
         ("GOMEMLIMIT".to_owned(), limit.to_string().into()),
@@ -180,7 +194,7 @@ impl Site<'_> {
             name: component.name().to_owned(),
             program: self.built.program(binary)?.to_owned(),
             arguments,
-            environment: collecting_garbage(),
+            environment: collecting_garbage(self.memory),
             log: self.run.log(component.name()),
         })
     }

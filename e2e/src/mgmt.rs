@@ -24,7 +24,7 @@ use tokio::sync::Mutex;
 use crate::{
     apply::Applier,
     certificates::{Certificates, replace},
-    components::{Component, RuntimeSdk, Site},
+    components::{Component, Memory, RuntimeSdk, Site},
     gobuild::Built,
     infrastructure::Infrastructure,
     kubeconfig::{self, Credentials},
@@ -56,6 +56,7 @@ pub struct Mgmt {
     run: RunDir,
     built: Built,
     certificates: Certificates,
+    memory: Memory,
     client: Client,
     applier: Applier,
     http: reqwest::Client,
@@ -74,7 +75,7 @@ impl Mgmt {
     /// Starts a cluster in this place and waits until all of it is ready.
     pub async fn start(run: RunDir, built: Built, runtime_sdk: RuntimeSdk, served: ServedVersions) -> Result<Self> {
         let began = Instant::now();
-        let mgmt = Self::start_kubernetes(run, built, began).await?;
+        let mgmt = Self::start_kubernetes(run, built, Memory::Shared, began).await?;
         mgmt.install_providers(served, |_| true).await?;
         mgmt.introduce_managers().await?;
         say(format!(
@@ -106,7 +107,7 @@ impl Mgmt {
     /// Starts one that has Cluster API's kinds at the version that is stored, and nothing of it that acts or
     /// refuses: what is written there stays as it is written.
     pub async fn start_still(run: RunDir, built: Built) -> Result<Self> {
-        let mgmt = Self::start_kubernetes(run, built, Instant::now()).await?;
+        let mgmt = Self::start_kubernetes(run, built, Memory::Alone, Instant::now()).await?;
         mgmt.install_providers(ServedVersions::Stored, is_crd).await?;
         mgmt.wait_ready(Component::ControllerManager).await?;
         Ok(mgmt)
@@ -125,7 +126,7 @@ impl Mgmt {
         self.wait_ready(Component::CapiCore).await
     }
 
-    async fn start_kubernetes(run: RunDir, built: Built, began: Instant) -> Result<Self> {
+    async fn start_kubernetes(run: RunDir, built: Built, memory: Memory, began: Instant) -> Result<Self> {
         let certificates = Certificates::create(&run.certs())?;
         let admin = certificates.issue_client("admin", "system:masters")?;
         kubeconfig::write(
@@ -143,6 +144,7 @@ impl Mgmt {
             run,
             built,
             certificates,
+            memory,
             client,
         };
         let site = mgmt.site();
@@ -165,6 +167,7 @@ impl Mgmt {
             run: &self.run,
             built: &self.built,
             certificates: &self.certificates,
+            memory: self.memory,
         }
     }
 

@@ -144,7 +144,7 @@ bench: prerequisites ## Measure the admission server: instructions, CPU time, me
 # The sizes: `make bench-fleet FLEET="--clusters 200"`.
 FLEET ?=
 .PHONY: bench-fleet
-bench-fleet: prerequisites ## Measure both programs on thousands of Clusters, on a real API server (half an hour)
+bench-fleet: prerequisites ## Measure both programs on thousands of Clusters, on a real API server (an hour)
 	@cargo build --release -p instar-benches -p instar --bin bench-fleet --bin instar
 	@INSTAR_BIN=$(CARGO_TARGET_DIR)/release/instar $(CARGO_TARGET_DIR)/release/bench-fleet $(FLEET)
 

@@ -18,3 +18,4 @@ mod results;
 pub mod second_cluster;
 pub mod topology;
 pub mod upgrade;
+pub mod windows;

@@ -369,6 +369,11 @@ fn state(gate: &Gate, reading: &GateReading, begun: Option<Timestamp>, now: Time
             message,
             until,
         },
+        Outcome::Settling { message, until } => AddonState::Closed {
+            problem: AddonProblem::Settling,
+            message,
+            until: Some(until),
+        },
         Outcome::TimedOut { message } => AddonState::Closed {
             problem: AddonProblem::TimedOut,
             message,

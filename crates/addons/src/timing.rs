@@ -26,6 +26,13 @@ pub enum Outcome {
         /// When time alone may change it.
         until: Option<Timestamp>,
     },
+    /// It is ready, and goes on if it stays so.
+    Settling {
+        /// Why it doesn't go on yet.
+        message: String,
+        /// Until when it has to stay so.
+        until: Timestamp,
+    },
     /// It doesn't, and has taken longer than its timeout.
     TimedOut {
         /// Why.
@@ -77,9 +84,9 @@ impl Gate {
         if now >= until {
             return Outcome::Open;
         }
-        Outcome::Closed {
+        Outcome::Settling {
             message: format!("ready, and has to stay so until {until:.0}"),
-            until: Some(until),
+            until,
         }
     }
 }
@@ -125,9 +132,9 @@ mod tests {
             let expected = if opens == 0 {
                 Outcome::Open
             } else {
-                Outcome::Closed {
+                Outcome::Settling {
                     message: format!("ready, and has to stay so until {}", at(opens)),
-                    until: Some(at(opens)),
+                    until: at(opens),
                 }
             };
             assert_eq!(outcome, expected, "{ready}, {now}");
@@ -138,7 +145,7 @@ mod tests {
         };
         assert!(matches!(
             gate.over_time(&Verdict::Ready, first, at(99)),
-            Outcome::Closed { until: Some(until), .. } if until == at(100)
+            Outcome::Settling { until, .. } if until == at(100)
         ));
     }
 

@@ -42,6 +42,8 @@ pub(crate) struct Hooks {
 /// What the last look found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Known {
+    /// The first look hasn't ended.
+    NotLooked,
     /// Cluster API asks for no Cluster, and this is why.
     Off(String),
     /// Nothing, and this is why.
@@ -72,7 +74,7 @@ enum Wakes {
 impl Hooks {
     pub(crate) fn new(server: Option<ExtensionServer>, scope: &Scope) -> Self {
         let known = match &server {
-            Some(_) => Known::Unknown("Cluster API has not been asked yet".to_owned()),
+            Some(_) => Known::NotLooked,
             None => Known::Off(
                 "the controller runs without --extension-service or --extension-url, so Cluster API is told of no server"
                     .to_owned(),
@@ -92,6 +94,11 @@ impl Hooks {
         {
             topology.hooks = self.known.borrow().of(&snapshot.cluster.namespace);
         }
+    }
+
+    /// Whether the first look since this process began hasn't ended. It ends by the deadlines of its calls.
+    pub(crate) fn awaits_first_look(&self) -> bool {
+        *self.known.borrow() == Known::NotLooked
     }
 
     /// Looks again and again, and wakes all Clusters when something has changed for one of them.
@@ -114,7 +121,8 @@ impl Hooks {
                 | Known::OptedIn {
                     server: Server::Found, ..
                 } => ROUND,
-                Known::Unknown(_)
+                Known::NotLooked
+                | Known::Unknown(_)
                 | Known::OptedIn {
                     server: Server::Unknown(_),
                     ..
@@ -154,6 +162,7 @@ impl Hooks {
 impl Known {
     fn of(&self, namespace: &str) -> RuntimeHooks {
         match self {
+            Self::NotLooked => RuntimeHooks::Unknown("Cluster API has not been asked yet".to_owned()),
             Self::Off(why) => RuntimeHooks::Off(why.clone()),
             Self::OptedIn { namespaces, .. } if !namespaces.contains(namespace) => RuntimeHooks::Off(format!(
                 "namespace {namespace} doesn't have the label {HOOKS_LABEL}: {HOOKS_ENABLED}"
@@ -173,7 +182,7 @@ impl Known {
     fn after(self, error: &Error) -> Self {
         let why = error.to_string();
         match self {
-            Self::Off(_) | Self::Unknown(_) => Self::Unknown(why),
+            Self::NotLooked | Self::Off(_) | Self::Unknown(_) => Self::Unknown(why),
             Self::OptedIn { namespaces, .. } => Self::OptedIn {
                 namespaces,
                 server: Server::Unknown(why),
@@ -183,7 +192,7 @@ impl Known {
 
     fn has_namespaces(&self) -> bool {
         match self {
-            Self::Off(_) | Self::Unknown(_) => false,
+            Self::NotLooked | Self::Off(_) | Self::Unknown(_) => false,
             Self::OptedIn { namespaces, .. } => !namespaces.is_empty(),
         }
     }
@@ -193,10 +202,13 @@ impl Known {
         if before.has_namespaces() || self.has_namespaces() {
             return Wakes::All;
         }
-        // Where no namespace opts in, nothing is decided by it, but statuses say that it isn't known.
+        // Where no namespace opts in, nothing is decided by it, but statuses wait for the first look, or say that it isn't
+        // known.
         match (before, self) {
-            (Self::Unknown(_), Self::Off(_) | Self::OptedIn { .. }) => Wakes::Open,
-            (Self::Unknown(_), Self::Unknown(_)) | (Self::Off(_) | Self::OptedIn { .. }, _) => Wakes::None,
+            (Self::NotLooked, _) | (Self::Unknown(_), Self::Off(_) | Self::OptedIn { .. }) => Wakes::Open,
+            (Self::Unknown(_), Self::NotLooked | Self::Unknown(_)) | (Self::Off(_) | Self::OptedIn { .. }, _) => {
+                Wakes::None
+            }
         }
     }
 
@@ -206,6 +218,7 @@ impl Known {
                 namespaces,
                 server: Server::Found,
             } => tracing::info!(namespaces = namespaces.len(), "Runtime Hooks are on"),
+            Self::NotLooked => {}
             Self::Off(why) => tracing::info!("Runtime Hooks are off: {why}"),
             Self::Unknown(why)
             | Self::OptedIn {
@@ -266,12 +279,14 @@ mod tests {
             "namespace out doesn't have the label upgrade.cluster.x-k8s.io/runtime-hooks: enabled".to_owned(),
         );
         let (off, unknown) = (RuntimeHooks::Off(why()), RuntimeHooks::Unknown(why()));
+        let not_looked = RuntimeHooks::Unknown("Cluster API has not been asked yet".to_owned());
         for (known, inside, outside) in [
             (opted_in(Server::Found), RuntimeHooks::On, not_opted.clone()),
             (opted_in(Server::Unknown(why())), unknown.clone(), not_opted),
             (Known::Off(why()), off.clone(), off),
             // Before the first look it isn't known who has opted in: nothing that was answered is taken back.
             (Known::Unknown(why()), unknown.clone(), unknown),
+            (Known::NotLooked, not_looked.clone(), not_looked),
         ] {
             assert_eq!(known.of("in"), inside, "{known:?}");
             assert_eq!(known.of("out"), outside, "{known:?}");
@@ -289,6 +304,10 @@ mod tests {
         let (none, some) = (opted_in(&[], Server::Found), opted_in(&["in"], Server::Found));
         let lost = opted_in(&["in"], Server::Unknown(why()));
         for (before, after, wakes) in [
+            (&Known::NotLooked, &off, Wakes::Open),
+            (&Known::NotLooked, &none, Wakes::Open),
+            (&Known::NotLooked, &unknown, Wakes::Open),
+            (&Known::NotLooked, &some, Wakes::All),
             (&unknown, &off, Wakes::Open),
             (&unknown, &none, Wakes::Open),
             (&unknown, &some, Wakes::All),

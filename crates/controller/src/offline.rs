@@ -190,7 +190,12 @@ impl Gathered<'_> {
         for gate in snapshot.addons.found.get_mut(point).into_iter().flatten() {
             let is_to_be_read = match &gate.state {
                 AddonState::Due(_) => true,
-                AddonState::Closed { problem, .. } => *problem == AddonProblem::NotReady,
+                AddonState::Closed { problem, .. } => match problem {
+                    AddonProblem::NotReady | AddonProblem::Settling => true,
+                    AddonProblem::Failed | AddonProblem::Unknown | AddonProblem::TimedOut | AddonProblem::Expired => {
+                        false
+                    }
+                },
                 AddonState::Open => false,
             };
             if is_to_be_read {

@@ -20,6 +20,7 @@ use crate::{
     text::{cut, same_but_for_numbers},
 };
 pub(crate) use failure::failed_steps;
+use gates::told;
 pub(crate) use gates::{GateChange, GateEdge, GateKind, LetThrough, gate_changes, open_addons};
 #[cfg(test)]
 pub(crate) use health::row_of;
@@ -65,7 +66,7 @@ pub(crate) fn status(
 ) -> ClusterUpgradeStatus {
     let before = upgrade.status.clone().unwrap_or_default();
     let generation = upgrade.metadata.generation.unwrap_or_default();
-    let health = rows(&before.health, &decision.waiting, snapshot);
+    let health = rows(&before.health, &told(upgrade, &decision.waiting), snapshot);
     let phase = phase(decision, &snapshot.upgrade_spec.operation);
     let step = ActionDescription(&decision.action).to_string();
     let mut conditions = before.conditions.clone();
@@ -164,14 +165,18 @@ fn healthy(status: Option<&ClusterUpgradeStatus>) -> Option<&Condition> {
 /// Whether the status stands while what an upgrade waits to know isn't known. After a start that is so of all: each would
 /// be told that it isn't known, and a moment later once more what its status said before.
 pub(crate) fn stands_until_known(upgrade: &ClusterUpgrade, decision: &Decision) -> bool {
-    let of_this_edit = |status: &ClusterUpgradeStatus| {
-        let is_open = matches!(
-            status.phase,
-            UpgradePhase::Held | UpgradePhase::ControlPlane | UpgradePhase::Workers | UpgradePhase::Verifying
-        );
-        is_open && !is_ill(Some(status)) && upgrade.metadata.generation == Some(status.observed_generation)
-    };
-    decision.action == Action::Nothing && upgrade.status.as_ref().is_some_and(of_this_edit)
+    decision.action == Action::Nothing && status_of_this_edit(upgrade).is_some()
+}
+
+/// The status, where it is of what the upgrade asks for now, and of one that goes on.
+fn status_of_this_edit(upgrade: &ClusterUpgrade) -> Option<&ClusterUpgradeStatus> {
+    let status = upgrade.status.as_ref()?;
+    let is_open = matches!(
+        status.phase,
+        UpgradePhase::Held | UpgradePhase::ControlPlane | UpgradePhase::Workers | UpgradePhase::Verifying
+    );
+    let is_current = !is_ill(Some(status)) && upgrade.metadata.generation == Some(status.observed_generation);
+    (is_open && is_current).then_some(status)
 }
 
 /// Whether there is anything to write. A condition's times alone are nothing new.

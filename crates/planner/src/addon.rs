@@ -77,6 +77,8 @@ pub enum AddonState {
 pub enum AddonProblem {
     /// It is on its way.
     NotReady,
+    /// It is ready, and has to stay so for a while.
+    Settling,
     /// An object says that it failed. It may be mended.
     Failed,
     /// It can't be said.

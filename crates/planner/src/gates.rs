@@ -155,7 +155,10 @@ pub(crate) const fn is_of_addon(waiting: &Waiting) -> bool {
 pub(crate) fn stands_still(waiting: &[Waiting]) -> bool {
     let is_held = |waiting: &Waiting| match waiting {
         Waiting::PreflightFailed { .. } | Waiting::PreflightUnknown { .. } | Waiting::ApprovalMissing { .. } => true,
-        Waiting::AddonClosed(closed) => closed.problem != AddonProblem::NotReady,
+        Waiting::AddonClosed(closed) => match closed.problem {
+            AddonProblem::NotReady | AddonProblem::Settling => false,
+            AddonProblem::Failed | AddonProblem::Unknown | AddonProblem::TimedOut | AddonProblem::Expired => true,
+        },
         _ => false,
     };
     let moves = |waiting: &Waiting| {

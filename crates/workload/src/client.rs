@@ -207,12 +207,17 @@ impl WorkloadClient {
         &self.discovery
     }
 
-    /// Asks for the version, which every user may: whether anything answers at all.
+    /// Asks for the version, which every user may, and for one Node: an API server without its etcd answers the first and
+    /// not the second. That the user may not read Nodes is an answer.
     ///
     /// # Errors
-    /// Where nothing does.
+    /// Where nothing answers, or not as an API server that works.
     pub async fn reach(&self) -> Result<(), CallError> {
-        self.one::<IgnoredAny>("/version").await.map(drop)
+        self.one::<IgnoredAny>("/version").await?;
+        match self.one::<IgnoredAny>("/api/v1/nodes?limit=1").await {
+            Err(CallError::Refused { code, .. }) if code < 500 => Ok(()),
+            answer => answer.map(drop),
+        }
     }
 
     /// The server's host and port.

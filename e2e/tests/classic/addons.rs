@@ -177,15 +177,22 @@ fn kube_ovn(phase: &str, revision: &str, health: &str) -> Value {
     })
 }
 
-/// The rows of a catalog of the journey's own, since the others' rows have no add-ons, and the Cluster in it.
-pub(crate) async fn catalog(scene: &JourneyContext, rows: &Rows, name: &str, addons: Value) -> Result<()> {
-    for minor in [33, 34] {
+/// The rows of a catalog of the journey's own, since the others' rows have no add-ons.
+pub(crate) fn rows_of(rows: &Rows, catalog: &str, addons: &Value) -> [Value; 2] {
+    [33, 34].map(|minor| {
         let mut row = rows.row(minor, 1);
-        row["metadata"]["name"] = json!(format!("{}-{name}", rows.version(minor)));
-        row["spec"]["catalog"] = json!(name);
+        row["metadata"]["name"] = json!(format!("{}-{catalog}", rows.version(minor)));
+        row["spec"]["catalog"] = json!(catalog);
         if minor == 34 {
             row["spec"]["addons"] = addons.clone();
         }
+        row
+    })
+}
+
+/// These rows, and the Cluster in their catalog.
+pub(crate) async fn catalog(scene: &JourneyContext, rows: &Rows, name: &str, addons: Value) -> Result<()> {
+    for row in rows_of(rows, name, &addons) {
         scene.apply_object(row).await?;
     }
     let label = json!({ "metadata": { "labels": { CATALOG_LABEL: name } } });

@@ -3,13 +3,16 @@
 use std::{collections::BTreeMap, fs};
 
 use futures::future::try_join;
-use instar_api::{HealthReason, VERSION_ANNOTATION};
+use instar_api::{CATALOG_LABEL, HealthReason, VERSION_ANNOTATION};
 use instar_e2e::{
     Context, Result,
     support::{
+        catalog::Rows,
         classic::{self, NAME},
+        fixtures::{CLUSTER_CLASS, TopologyCluster},
         gates,
         journeys::JourneyContext,
+        topology,
         upgrade::{UPGRADE, annotate, upgrade},
     },
     wait::wait_for,
@@ -20,7 +23,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::addons::{
-    Observed, ROLE, SHAPE, catalog, config_map, define, git, let_it_look, observed_by_account, preset, root,
+    Observed, ROLE, SHAPE, catalog, config_map, define, git, let_it_look, observed_by_account, preset, root, rows_of,
 };
 
 /// The time at which the states are what they are.
@@ -107,25 +110,88 @@ impl Moved {
     }
 }
 
-/// Each preset of `config/gates`, through the states of its object on a real API server: before the control plane, all at
-/// the same time, while one more gate holds what they let through.
+/// The sort of Cluster that is upgraded.
+#[derive(Clone, Copy, Debug)]
+enum Sort {
+    Classic,
+    Topology,
+}
+
+impl Sort {
+    /// A Cluster with these add-ons in its next release, running.
+    async fn create(self, scene: &JourneyContext, rows: &Rows, addons: Value) -> Result<()> {
+        match self {
+            Self::Classic => {
+                classic::create_with(scene, rows, &SHAPE).await?;
+                catalog(scene, rows, "presets", addons).await
+            }
+            Self::Topology => {
+                let catalog = "topology-presets";
+                let rows_of_catalog = rows_of(rows, catalog, &addons);
+                topology::apply_rows(scene, &rows_of_catalog).await?;
+                let class = "kind: ClusterClass\nmetadata:\n";
+                let labelled = format!("{class}  labels:\n    {CATALOG_LABEL}: {catalog}\n");
+                let class = CLUSTER_CLASS.replace(class, &labelled);
+                topology::apply_wired(scene, &class, &rows_of_catalog).await?;
+                let cluster = TopologyCluster {
+                    name: NAME,
+                    version: &rows.version(33),
+                    control_planes: SHAPE.control_plane,
+                    workers: SHAPE.pools,
+                };
+                topology::create(scene, &cluster).await
+            }
+        }
+    }
+
+    async fn ask(self, scene: &JourneyContext, target: &str) -> Result<()> {
+        match self {
+            Self::Classic => annotate(scene, VERSION_ANNOTATION, target).await,
+            Self::Topology => {
+                let record = json!({
+                    "apiVersion": "upgrade.cluster.x-k8s.io/v1alpha1",
+                    "kind": "ClusterUpgrade",
+                    "metadata": { "name": "up" },
+                    "spec": { "clusterName": NAME, "target": target },
+                });
+                scene.apply_object(record).await.map(drop)
+            }
+        }
+    }
+
+    /// The version to which the upgrade has gone on.
+    async fn version(self, scene: &JourneyContext) -> Result<Value> {
+        Ok(match self {
+            Self::Classic => classic::control_planes(scene).get(NAME).await?.data["spec"]["version"].clone(),
+            Self::Topology => topology::clusters(scene).get(NAME).await?.data["spec"]["topology"]["version"].clone(),
+        })
+    }
+}
+
+/// Each preset of `config/gates`, through the states of its object on a real API server, for a Cluster of each sort.
 pub(crate) async fn in_each_state(scene: JourneyContext) -> Result<()> {
+    let another = scene.within(&scene.another_namespace(BTreeMap::new()).await?);
+    try_join(of_sort(&scene, Sort::Classic), of_sort(&another, Sort::Topology)).await?;
+    Ok(())
+}
+
+/// Before the control plane, all at the same time, while one more gate holds what they let through.
+async fn of_sort(scene: &JourneyContext, sort: Sort) -> Result<()> {
     let rows = scene.rows()?;
-    let comes_up = classic::create_with(&scene, &rows, &SHAPE);
-    let (presets, ()) = try_join(presets(&scene), comes_up).await?;
+    let presets = presets(scene).await?;
     let addons = presets.iter().map(|preset| preset.addon.clone()).collect();
-    catalog(&scene, &rows, "presets", addons).await?;
-    let_it_look(&scene).await?;
-    gates::let_account(&scene, ROLE, &observed_by_account()).await?;
-    git(&scene, "v4.3.11").await?;
-    config_map(&scene, "no").await?;
-    annotate(&scene, VERSION_ANNOTATION, &rows.version(34)).await?;
+    sort.create(scene, &rows, addons).await?;
+    let_it_look(scene).await?;
+    gates::let_account(scene, ROLE, &observed_by_account()).await?;
+    git(scene, "v4.3.11").await?;
+    config_map(scene, "no").await?;
+    sort.ask(scene, &rows.version(34)).await?;
 
     for preset in presets
         .iter()
         .filter(|preset| preset.addon["write"]["field"].is_object())
     {
-        sets_its_field(&scene, preset).await?;
+        sets_its_field(scene, preset).await?;
     }
     let most = presets
         .iter()
@@ -142,22 +208,21 @@ pub(crate) async fn in_each_state(scene: JourneyContext) -> Result<()> {
         };
         let these: Vec<&Preset> = presets.iter().filter(|preset| at(preset)).collect();
         for preset in &these {
-            put(&scene, preset, &preset.states[number]).await?;
+            put(scene, preset, &preset.states[number]).await?;
         }
         for preset in these {
-            says(&scene, preset, &preset.states[number]).await?;
+            says(scene, preset, &preset.states[number]).await?;
         }
     }
     for preset in &presets {
-        put(&scene, preset, &preset.ready).await?;
+        put(scene, preset, &preset.ready).await?;
     }
-    config_map(&scene, "yes").await?;
-    wait_for("the upgrade to go on", UPGRADE, || async {
-        let control_plane = classic::control_planes(&scene).get(NAME).await?;
-        if control_plane.data["spec"]["version"] == rows.version(34) {
+    config_map(scene, "yes").await?;
+    wait_for(&format!("the upgrade to go on ({sort:?})"), UPGRADE, || async {
+        if sort.version(scene).await? == rows.version(34) {
             return Ok(());
         }
-        let status = upgrade(&scene).await?.and_then(|record| record.status);
+        let status = upgrade(scene).await?.and_then(|record| record.status);
         Err(format!("{:#?}", status.unwrap_or_default().health).into())
     })
     .await

@@ -2,21 +2,25 @@
 
 use std::time::Duration;
 
-use instar_api::{HOOK_ANSWER_ANNOTATION, HOOKS_ENABLED, HOOKS_LABEL, RuntimeHooksAre, UpgradePhase};
+use instar_api::{
+    HOOK_ANSWER_ANNOTATION, HOOKS_ENABLED, HOOKS_LABEL, HealthImpact, HealthLevel, HealthReason, HealthStatus,
+    RuntimeHooksAre, UpgradePhase,
+};
 use instar_e2e::{
     Context, Result,
     components::RuntimeSdk,
     progress::say,
     support::{
         catalog::Rows,
-        fixtures::{CLUSTER_CLASS, TopologyCluster},
+        fixtures::{CLUSTER_CLASS, TopologyCluster, core_kind},
         journeys::JourneyContext,
         ledger::{Ledger, Pool},
-        record::{follow, upgrades},
+        record::{follow, record_of, upgrades},
         topology::{
-            UPGRADE, apply_rows, apply_wired, assert_rolled, clusters, create, edit, namespaced, one_machine_of,
-            resource,
+            UPGRADE, apply_rows, apply_wired, assert_rolled, clusters, create, edit, lose_machine, namespaced,
+            resource, version,
         },
+        windows,
     },
     wait::{Seen, wait_for},
 };
@@ -28,10 +32,15 @@ use kube::{
 };
 use serde_json::{Value, json};
 
+use crate::landing::{edited_back, settled};
+
 /// What Cluster API says while one of its hooks holds.
 pub(crate) const BLOCKING: &str = "Following hooks are blocking upgrade: BeforeControlPlaneUpgrade: ";
 
-/// Two minors in one edit, with an approval before each step. Neither step begins before its own, whoever is down.
+/// The annotation by which Cluster API lets no upgrade of a Cluster begin.
+const BLOCKS_START: &str = "before-upgrade.hook.cluster.cluster.x-k8s.io/journey";
+
+/// An edit by hand that is held and taken back; then two minors in one edit, with an approval before each step. Neither step begins before its own, whoever is down.
 pub(crate) async fn hold_each_step(scene: JourneyContext) -> Result<()> {
     let rows = scene.rows()?;
     apply_rows(&scene, &rows.all()).await?;
@@ -71,6 +80,7 @@ pub(crate) async fn hold_each_step(scene: JourneyContext) -> Result<()> {
 
 async fn with_hooks(scene: &JourneyContext, rows: &Rows, target: &str) -> Result<()> {
     opt_in(scene, true).await?;
+    by_hand(scene, rows, target).await?;
     for object in [
         json!({
             "apiVersion": "upgrade.cluster.x-k8s.io/v1alpha1",
@@ -89,7 +99,6 @@ async fn with_hooks(scene: &JourneyContext, rows: &Rows, target: &str) -> Result
     }
     // The edit needs no approval: the first step does.
     held(scene, &rows.version(33), &rows.version(34)).await?;
-    comes_back(scene, &rows.version(33)).await?;
     approve(scene, &rows.version(34), target).await?;
     held(scene, &rows.version(34), target).await?;
     say(format!("{}: the second step is held", scene.namespace));
@@ -240,17 +249,92 @@ async fn control_plane_version(scene: &JourneyContext) -> Result<String> {
     Ok(version.context("there is no control plane")?.to_owned())
 }
 
-/// A machine that is lost while the first step is held is replaced.
+/// A policy that takes an edit by hand while the windows are closed has it held before its first step. A machine that is
+/// lost meanwhile is replaced, and one that is lost while Cluster API's own annotation blocks the start is not.
+async fn by_hand(scene: &JourneyContext, rows: &Rows, target: &str) -> Result<()> {
+    let first = rows.version(33);
+    let mut taken = windows::closed_policy();
+    taken["spec"]["rules"] = json!([{ "rule": "maintenance-window", "enforcement": "Warn" }]);
+    scene.apply_object(taken).await?;
+    let blocks = |value: Option<&str>| json!({ "metadata": { "annotations": { BLOCKS_START: value } } });
+    edit(scene, "c", &blocks(Some("a journey"))).await?;
+    edit(scene, "c", &version(target)).await?;
+    let record = record_of(scene, target).await?;
+    row_says(scene, &record, |row| {
+        let is_serious = row.level == HealthLevel::Error && row.impact == HealthImpact::Capacity;
+        row.reason == HealthReason::StartBlocked.as_str() && is_serious
+    })
+    .await?;
+    lose_machine(scene, "md-0").await?;
+    makes_none(scene).await?;
+
+    edit(scene, "c", &blocks(None)).await?;
+    let why = format!("{BLOCKING}{}", windows::CLOSED);
+    says(scene, &first, &why).await?;
+    row_says(scene, &record, |row| {
+        row.reason == HealthReason::GateClosed.as_str() && row.message == windows::CLOSED
+    })
+    .await?;
+    comes_back(scene, &first).await?;
+    says(scene, &first, &why).await?;
+    say(format!("{}: an edit by hand is held", scene.namespace));
+
+    edited_back(scene, &first).await?;
+    settled(scene, &first).await?;
+    let kind = resource(
+        "upgrade.cluster.x-k8s.io",
+        "v1alpha1",
+        "UpgradePolicy",
+        "upgradepolicies",
+    );
+    namespaced(scene, &kind)
+        .delete("maintenance", &DeleteParams::default())
+        .await?;
+    Ok(())
+}
+
+/// Waits for a row of the record's health.
+async fn row_says(scene: &JourneyContext, record: &str, is_it: impl Fn(&HealthStatus) -> bool) -> Result<()> {
+    wait_for("the row of the record", UPGRADE, || async {
+        let status = upgrades(scene).get(record).await?.status.unwrap_or_default();
+        if status.health.iter().any(&is_it) && status.phase == UpgradePhase::Held {
+            return Ok(());
+        }
+        Err(format!("{:?}: {:#?}", status.phase, status.health).into())
+    })
+    .await
+}
+
+/// Cluster API says of the pool that it makes no machine.
+async fn makes_none(scene: &JourneyContext) -> Result<()> {
+    let sets = namespaced(scene, &core_kind("MachineSet", "machinesets"));
+    wait_for("Cluster API to say that it makes no machine", UPGRADE, || async {
+        let sets = sets.list(&ListParams::default()).await?.items;
+        let conditions = sets.iter().flat_map(|set| {
+            let conditions = set.data.pointer("/status/conditions").and_then(Value::as_array);
+            conditions.into_iter().flatten()
+        });
+        let messages: Vec<&str> = conditions
+            .filter(|condition| condition["type"] == "ScalingUp" && condition["status"] == "True")
+            .filter_map(|condition| condition["message"].as_str())
+            .collect();
+        if messages.iter().any(|message| message.contains("is blocked because")) {
+            say(format!("{}: {messages:?}", scene.namespace));
+            return Ok(());
+        }
+        Err(format!("{messages:?}").into())
+    })
+    .await
+}
+
+/// A machine that was lost is replaced.
 async fn comes_back(scene: &JourneyContext, at: &str) -> Result<()> {
-    let (machines, gone) = one_machine_of(scene, "md-0").await?;
-    machines.delete(&gone, &DeleteParams::default()).await?;
+    let machines = namespaced(scene, &core_kind("Machine", "machines"));
     let of_pool = ListParams::default().labels("topology.cluster.x-k8s.io/deployment-name=md-0");
     wait_for("the lost machine to be replaced", UPGRADE, || async {
         let found = machines.list(&of_pool).await?.items;
         let is_new = |machine: &DynamicObject| {
-            machine.metadata.name.as_ref() != Some(&gone)
-                && machine.data["status"]["phase"] == "Running"
-                && machine.data["spec"]["version"] == at
+            machine.data["status"]["phase"] == "Running" && machine.data["spec"]["version"] == at
         };
         if found.len() == 1 && found.iter().all(is_new) {
             return Ok(());

@@ -138,7 +138,7 @@ fn is_refused<T>(edited: &Result<T>) -> bool {
 }
 
 /// The edit down, as soon as Cluster API has said that it waits.
-async fn edited_back(scene: &JourneyContext, to: &str) -> Result<()> {
+pub(crate) async fn edited_back(scene: &JourneyContext, to: &str) -> Result<()> {
     wait_for("the edit back to be taken", UPGRADE, || async {
         match edit(scene, "c", &version(to)).await {
             Ok(_) => Ok(()),
@@ -149,7 +149,7 @@ async fn edited_back(scene: &JourneyContext, to: &str) -> Result<()> {
 }
 
 /// The topology is reconciled at a version, and nothing of the landing is left.
-async fn settled(scene: &JourneyContext, at: &str) -> Result<()> {
+pub(crate) async fn settled(scene: &JourneyContext, at: &str) -> Result<()> {
     reconciled(scene, "c").await?;
     wait_for("what a landing leaves to be taken off", UPGRADE, || async {
         let cluster = clusters(scene).get("c").await?;

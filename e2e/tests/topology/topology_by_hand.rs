@@ -10,14 +10,18 @@ use instar_e2e::{
         journeys::JourneyContext,
         ledger::{Ledger, Pool},
         record::{follow, upgrades},
-        topology::{UPGRADE, apply_rows, apply_wired, assert_rolled, clusters, create},
+        topology::{
+            UPGRADE, apply_rows, apply_wired, assert_rolled, clusters, create, deployments, edit, lose_machine,
+            running, version,
+        },
+        windows::{self, RollingPool},
     },
     wait::wait_for,
 };
 use kube::{ResourceExt, api::ListParams};
 use serde_json::json;
 
-/// It makes the edit, once; a prefix that is satisfied changes nothing; a refused edit says why.
+/// It makes the edit, once, when the windows open, and a pool stops where they close; a prefix that is satisfied changes nothing; a refused edit says why.
 pub(crate) async fn makes_the_edit(scene: JourneyContext) -> Result<()> {
     let rows = scene.rows()?;
     apply_rows(&scene, &rows.all()).await?;
@@ -29,19 +33,33 @@ pub(crate) async fn makes_the_edit(scene: JourneyContext) -> Result<()> {
         name: "c",
         version: &first,
         control_planes: 1,
-        workers: &[("md-0", 1)],
+        // One by one.
+        workers: &[("md-0", 3)],
     };
     create(&scene, &cluster).await?;
+    refused_while_windows_are_closed(&scene, &cluster, &rows.version(35)).await?;
     let ledger = Ledger::start(&scene.mgmt.client(), &scene.namespace).await?;
 
     ask(&scene, "up", "v1.35").await?;
+    let target = rows.version(35);
+    let deployment = deployments(&scene).await?.into_keys().next();
+    let deployment = deployment.context("there is no MachineDeployment")?;
+    let pool = RollingPool {
+        cluster: "c",
+        pool: "md-0",
+        deployment: &deployment,
+        target: &target,
+    };
+    pool.stops_when_windows_close(&scene, &ledger).await?;
+    windows::policy(&scene, &json!({ "onClose": "FinishMachine" })).await?;
     follow(&scene, "up", &rows.version(35).parse()?).await?;
     let object = clusters(&scene).get("c").await?;
     assert_eq!(object.data["spec"]["topology"]["version"], rows.version(35).as_str());
     ledger.caught_up().await?;
     let rolled = [(34, Some(1)), (35, Some(1))];
     assert_rolled(&ledger, "c", &rows, &Pool::ControlPlane, 1, &rolled)?;
-    assert_rolled(&ledger, "c", &rows, &Pool::Workers("md-0".to_owned()), 1, &rolled)?;
+    assert_rolled(&ledger, "c", &rows, &Pool::Workers("md-0".to_owned()), 3, &rolled)?;
+    pool.goes_on(&scene).await?;
 
     let generation = object.metadata.generation;
     ask(&scene, "satisfied", "v1.35").await?;
@@ -62,6 +80,26 @@ pub(crate) async fn makes_the_edit(scene: JourneyContext) -> Result<()> {
     let names: Vec<String> = records.iter().map(ResourceExt::name_any).collect();
     assert_eq!(names, ["lower", "refused", "satisfied", "up"]);
     Ok(())
+}
+
+/// While the windows are closed, an edit by hand is refused, so that the Cluster stays as it is: a machine that is lost
+/// comes back.
+async fn refused_while_windows_are_closed(
+    scene: &JourneyContext,
+    cluster: &TopologyCluster<'_>,
+    target: &str,
+) -> Result<()> {
+    windows::policy(scene, &windows::closed()).await?;
+    let edited = edit(scene, "c", &version(target)).await;
+    let refusal = edited.as_ref().err().map(ToString::to_string).unwrap_or_default();
+    let why = "spec.topology.version: upgrades are excluded: a move; create a ClusterUpgrade";
+    anyhow::ensure!(
+        refusal.contains(why) && refusal.contains("[rule maintenance-window]"),
+        "an edit outside the windows: {edited:?}"
+    );
+    lose_machine(scene, "md-0").await?;
+    running(scene, cluster, UPGRADE).await?;
+    windows::policy(scene, &json!({ "onClose": "FinishMachine" })).await
 }
 
 async fn ask(scene: &JourneyContext, name: &str, target: &str) -> Result<()> {

@@ -382,7 +382,7 @@ fn ready_has_to_last_and_a_timeout_is_told() {
     let deadline = at(13);
     assert_eq!(
         look(Verdict::Ready, Some(9), 9),
-        format!("cni NotReady: ready, and has to stay so until {0} until {0}", at(10))
+        format!("cni Settling: ready, and has to stay so until {0} until {0}", at(10))
     );
     assert_eq!(look(Verdict::Ready, Some(9), 10), "cni open");
     assert_eq!(

@@ -195,7 +195,7 @@ fn nothing_is_open_at_once() {
             };
             let outcome = gate.over_time(&Verdict::Ready, since, now());
             assert!(
-                matches!(outcome, Outcome::Closed { .. }),
+                matches!(outcome, Outcome::Settling { .. }),
                 "{}: {}",
                 preset.name,
                 gate.name()

@@ -1,7 +1,8 @@
 //! How much is read at once.
 //!
 //! To find that a cluster is gone takes seconds and a socket; to read one takes little time and some megabytes. So many
-//! are looked for at once and few are read, and those that answered the last time take turns among themselves.
+//! are looked for at once and few are read, and those that answered the last time take turns among themselves. What turns
+//! out to be slow gives its turn to the others.
 
 use std::sync::Arc;
 
@@ -47,7 +48,8 @@ impl Default for Lanes {
             evaluations: Arc::new(Semaphore::new(EVALUATIONS)),
             // After a start every cluster is new, and hundreds may be gone.
             new: Turns::new(512, 2),
-            prompt: Turns::new(64, 4),
+            // Those of one site go all at once.
+            prompt: Turns::new(512, 4),
             slow: Turns::new(64, 2),
         }
     }

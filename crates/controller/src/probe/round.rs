@@ -21,7 +21,7 @@ use super::{
     images,
     lanes::Lanes,
     problem::{self, CLUSTER_LABEL, KEY, SecretProblem},
-    schedule::{Answer, Finished, Lane, Look},
+    schedule::{Answer, Finished, Lane, Look, PROMPT},
     snapshots,
     vcenters::VCenters,
 };
@@ -89,12 +89,26 @@ impl Rounds {
 
     async fn run_of_clusters(&self, cluster: &Key, wanted: &Wanted, lanes: &Lanes, lane: Lane) -> Finished {
         let reached = self.reach(cluster, wanted, lanes, lane).await;
-        let _turn = match &reached {
+        let turn = match &reached {
             Reached::Client { .. } => lanes.read(lane).await,
             Reached::NotWanted | Reached::Problem { .. } => lanes.management().await,
         };
-        let began = Instant::now();
-        let reading = timeout(READ, self.read_all(&reached, cluster, wanted, lanes)).await;
+        let (mut began, mut turn) = (Instant::now(), turn);
+        let read_all = || self.read_all(&reached, cluster, wanted, lanes);
+        let reading = if gives_its_turn(&reached, lane, wanted) {
+            match timeout(PROMPT, read_all()).await {
+                Ok(found) => Ok(found),
+                Err(_) => {
+                    drop(turn);
+                    turn = lanes.read(Lane::Slow).await;
+                    began = Instant::now();
+                    timeout(READ, read_all()).await
+                }
+            }
+        } else {
+            timeout(READ, read_all()).await
+        };
+        drop(turn);
         let found = reading.unwrap_or_else(|_| {
             let problem = problem::of_round(cluster, READ.as_secs());
             let unknown =
@@ -218,6 +232,15 @@ impl Rounds {
             Err(error) => return Err(SecretProblem::Call(error)),
         };
         kubeconfig_in(&secret, cluster)
+    }
+}
+
+/// Whether a cluster that turns out to be slow leaves its turn to those that may be quick, and is read again from the begin
+/// among the slow ones. What sets something is not begun twice.
+fn gives_its_turn(reached: &Reached, lane: Lane, wanted: &Wanted) -> bool {
+    match (reached, lane) {
+        (Reached::Client { .. }, Lane::New | Lane::Prompt) => wanted.gates.is_empty(),
+        (Reached::Client { .. }, Lane::Slow) | (Reached::NotWanted | Reached::Problem { .. }, _) => false,
     }
 }
 

@@ -35,7 +35,7 @@ const FOR_EACH: Duration = Duration::from_millis(15);
 const MOST: Duration = Duration::from_mins(5);
 
 /// One that answers takes no longer.
-const PROMPT: Duration = Duration::from_secs(5);
+pub(super) const PROMPT: Duration = Duration::from_secs(5);
 
 /// How long a first look may take before what isn't known is told.
 const FIRST_LOOK: Duration = Duration::from_mins(1);

@@ -1,4 +1,8 @@
-use std::{net::TcpListener, time::Duration};
+use std::{
+    net::TcpListener,
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
 use axum::{Json, Router, routing::get};
 use axum_server::tls_rustls::RustlsConfig;
@@ -8,7 +12,10 @@ use instar_serve::Metrics;
 use kube::client::Body;
 use rcgen::CertifiedKey;
 use serde_json::{Value, json};
-use tokio::{sync::mpsc::unbounded_channel, time::timeout};
+use tokio::{
+    sync::mpsc::{UnboundedReceiver, unbounded_channel},
+    time::timeout,
+};
 
 use super::*;
 
@@ -16,6 +23,8 @@ use super::*;
 struct Workload {
     certificate: String,
     server: String,
+    /// Whether the API server has its etcd.
+    etcd: Arc<AtomicBool>,
 }
 
 impl Workload {
@@ -27,17 +36,25 @@ impl Workload {
         let server = format!("https://{}", listener.local_addr().unwrap());
         let node =
             json!({ "metadata": { "name": "n" }, "status": { "conditions": [{ "type": "Ready", "status": "True" }] } });
+        let etcd = Arc::new(AtomicBool::new(true));
+        let has_etcd = Arc::clone(&etcd);
+        let nodes = async move || {
+            if !has_etcd.load(Ordering::Relaxed) {
+                std::future::pending::<()>().await;
+            }
+            Json(json!({ "items": [node] }))
+        };
         let app = Router::new()
             .route("/version", get(|| async { Json(json!({})) }))
-            .route("/api/v1/nodes", get(async move || Json(json!({ "items": [node] }))));
-        let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
+            .route("/api/v1/nodes", get(nodes));
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
         let tls = rustls::ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .unwrap()
             .with_no_client_auth()
             .with_single_cert(vec![cert.der().clone()], signing_key.into())
             .unwrap();
-        let tls = RustlsConfig::from_config(std::sync::Arc::new(tls));
+        let tls = RustlsConfig::from_config(Arc::new(tls));
         let serving = axum_server::from_tcp_rustls(listener, tls)
             .unwrap()
             .serve(app.into_make_service());
@@ -45,7 +62,13 @@ impl Workload {
         Self {
             certificate: cert.pem(),
             server,
+            etcd,
         }
+    }
+
+    /// What needs etcd hangs from now on.
+    fn lose_etcd(&self) {
+        self.etcd.store(false, Ordering::Relaxed);
     }
 
     fn kubeconfig(&self, server: &str) -> Value {
@@ -180,34 +203,101 @@ async fn a_cluster_is_read_by_its_secret_or_it_is_said_why_not() {
     }
 }
 
-/// Each of them takes seconds to find out about.
+/// To find out that one is gone takes more than this, and to read one that answers takes less on any machine.
+const SOON: Duration = Duration::from_secs(6);
+
+/// Waits until something is known of each of these.
+async fn known(woken: &mut UnboundedReceiver<Key>, clusters: &[Key]) {
+    let mut left: BTreeSet<&Key> = clusters.iter().collect();
+    while !left.is_empty() {
+        let cluster = woken.recv().await.unwrap();
+        left.remove(&cluster);
+    }
+}
+
+fn clusters(sort: &str, count: usize) -> Vec<Key> {
+    (0..count)
+        .map(|number| Key::new("n", &format!("{sort}-{number}")))
+        .collect()
+}
+
+/// Some accept a connection and say nothing, and some only say their version. What comes last by name is looked at last.
 #[tokio::test]
 async fn two_hundred_that_are_gone_delay_no_other() {
-    let workload = Workload::start();
+    let (workload, stuck) = (Workload::start(), Workload::start());
+    stuck.lose_etcd();
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let gone = workload.kubeconfig(&format!("https://{}", silent.local_addr().unwrap()));
-    let good = workload.kubeconfig(&workload.server);
+    let (good, stuck) = (workload.kubeconfig(&workload.server), stuck.kubeconfig(&stuck.server));
     let client = management(move |name| {
         let cluster = name.trim_end_matches("-kubeconfig");
-        Ok(secret(name, cluster, if cluster == "z" { &good } else { &gone }))
+        let kubeconfig = match cluster.split('-').next() {
+            Some("gone") => &gone,
+            Some("stuck") => &stuck,
+            _ => &good,
+        };
+        Ok(secret(name, cluster, kubeconfig))
     });
     let (wake, mut woken) = unbounded_channel();
     let prober = Prober::new(wake);
     let (leads, counters) = (Leads::alone(), counters());
-    for cluster in (0..200).map(|number| format!("gone-{number}")).chain(["z".to_owned()]) {
-        prober.want(&Key::new("n", &cluster), nodes_of(&cluster));
+    let (dead, good) = (
+        [clusters("gone", 180), clusters("stuck", 20)].concat(),
+        clusters("well", 1),
+    );
+    for cluster in dead.iter().chain(&good) {
+        prober.want(cluster, nodes_of(cluster.name()));
     }
-    let good = Key::new("n", "z");
-    let looked_at = async {
-        while let Some(cluster) = woken.recv().await {
-            if cluster == good {
-                return;
-            }
-        }
-    };
-    // One after the other, or eight at a time, the others take minutes.
     select! {
         () = prober.run(&client, &leads, &counters) => unreachable!("it has no end"),
-        seen = timeout(Duration::from_secs(30), looked_at) => seen.unwrap(),
+        seen = timeout(SOON, known(&mut woken, &good)) => seen.unwrap(),
     }
+    assert!(prober.readings(&good[0])[&Probe::Nodes].found.is_ok());
+}
+
+/// They answered until now, so they are looked at beside those that still do.
+#[tokio::test]
+async fn those_that_stop_answering_delay_no_other() {
+    let (workload, failing) = (Workload::start(), Workload::start());
+    let (good, failed) = (
+        workload.kubeconfig(&workload.server),
+        failing.kubeconfig(&failing.server),
+    );
+    let client = management(move |name| {
+        let cluster = name.trim_end_matches("-kubeconfig");
+        let kubeconfig = if cluster.starts_with("well") { &good } else { &failed };
+        Ok(secret(name, cluster, kubeconfig))
+    });
+    let (wake, mut woken) = unbounded_channel();
+    let prober = Prober::new(wake);
+    let (leads, counters) = (Leads::alone(), counters());
+    let (fails, good) = (clusters("fails", 20), clusters("well", 1));
+    let all = [fails, good.clone()].concat();
+    let want = |probe: Probe| {
+        for cluster in &all {
+            let probes = BTreeSet::from([probe]);
+            prober.want(
+                cluster,
+                Wanted {
+                    probes,
+                    ..nodes_of(cluster.name())
+                },
+            );
+        }
+    };
+    let looked_at = async {
+        want(Probe::Nodes);
+        known(&mut woken, &all).await;
+        failing.lose_etcd();
+        want(Probe::Authorities);
+        timeout(SOON, known(&mut woken, &good)).await.unwrap();
+    };
+    select! {
+        () = prober.run(&client, &leads, &counters) => unreachable!("it has no end"),
+        () = looked_at => {}
+    }
+    assert_eq!(
+        prober.readings(&good[0]).keys().collect::<Vec<_>>(),
+        [&Probe::Authorities]
+    );
 }

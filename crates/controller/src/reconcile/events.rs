@@ -33,7 +33,9 @@ impl Context {
         decision: &Decision,
         attempt: Attempt<'_>,
     ) -> Result<(), Error> {
-        let awaits_look = self.prober.awaits_first_look(&Key::of(cluster));
+        // What Cluster API asks concerns topology Clusters alone.
+        let awaits_hooks = cluster.spec.topology.is_some() && self.hooks.awaits_first_look();
+        let awaits_look = awaits_hooks || self.prober.awaits_first_look(&Key::of(cluster));
         if awaits_look && report::stands_until_known(upgrade, decision) {
             return Ok(());
         }

@@ -1,9 +1,12 @@
 //! What changed of an upgrade's gates between two statuses: an Event and a count for each.
 
 use instar_api::{
-    Approval, ClusterUpgradeStatus, EventReason, HealthReason, HealthStatus, PreflightResult, WindowsAre,
+    Approval, ClusterUpgrade, ClusterUpgradeStatus, EventReason, HealthReason, HealthStatus, PreflightResult,
+    WindowsAre,
 };
-use instar_planner::{AddonState, Snapshot};
+use instar_planner::{AddonProblem, AddonState, Snapshot, Waiting};
+
+use super::status_of_this_edit;
 
 /// Which gate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -65,6 +68,35 @@ pub(crate) fn open_addons(snapshot: &Snapshot) -> Vec<String> {
     let found = snapshot.addons.found.values().flatten();
     let open = found.filter(|gate| gate.state == AddonState::Open);
     open.map(|gate| gate.id.to_string()).collect()
+}
+
+/// What is told of what an upgrade waits for. After a start every add-on has to stay ready for a while again. Where the status
+/// says nothing of it and something else holds the upgrade, that is no news: it would be told, and taken back a moment later.
+pub(super) fn told(upgrade: &ClusterUpgrade, waiting: &[Waiting]) -> Vec<Waiting> {
+    let Some(before) = status_of_this_edit(upgrade) else {
+        return waiting.to_vec();
+    };
+    let was_closed = closed_addons(before);
+    let settles_again = |waiting: &Waiting| {
+        if let Waiting::AddonClosed(closed) = waiting
+            && closed.problem == AddonProblem::Settling
+        {
+            let id = closed.id.to_string();
+            !was_closed.iter().any(|(other, _)| *other == id)
+        } else {
+            false
+        }
+    };
+    let holds = |waiting: &Waiting| !matches!(waiting, Waiting::Retained { .. }) && !settles_again(waiting);
+    if waiting.iter().any(holds) {
+        waiting
+            .iter()
+            .filter(|waiting| !settles_again(waiting))
+            .cloned()
+            .collect()
+    } else {
+        waiting.to_vec()
+    }
 }
 
 /// What changed. Windows that were never told of are no change: a status that begins says where they stand.
@@ -343,6 +375,52 @@ mod tests {
             said(Some(&waits("dns", "no")), &none).is_empty(),
             "it is only not asked for any more"
         );
+    }
+
+    #[test]
+    fn an_addon_that_settles_again_after_a_start_is_no_news() {
+        let closed = |name: &str, problem: AddonProblem| {
+            Waiting::AddonClosed(Box::new(ClosedAddon {
+                id: AddonId {
+                    owner: AddonOwner::Policy("p".to_owned()),
+                    name: name.to_owned(),
+                    when: GatePoint::BeforeWorkers,
+                    version: "v1.35.1".parse().unwrap(),
+                },
+                kind: "DaemonSet".to_owned(),
+                object: name.to_owned(),
+                problem,
+                message: "because".to_owned(),
+                until: None,
+            }))
+        };
+        let approval = Waiting::ApprovalMissing {
+            part: instar_api::ApprovedPart::Workers,
+            version: "v1.35.1".parse().unwrap(),
+            target: "v1.35".into(),
+        };
+        let said_before = |generation: i64, waiting: &[Waiting]| {
+            let mut upgrade = ClusterUpgrade::new("up", instar_api::ClusterUpgradeSpec::default());
+            upgrade.metadata.generation = Some(2);
+            upgrade.status = Some(ClusterUpgradeStatus {
+                phase: UpgradePhase::Held,
+                observed_generation: generation,
+                health: rows(&[], waiting, &snapshot()),
+                ..ClusterUpgradeStatus::default()
+            });
+            upgrade
+        };
+        let settling = closed("cni", AddonProblem::Settling);
+        let both = [settling.clone(), approval.clone()];
+        let held = said_before(2, std::slice::from_ref(&approval));
+        assert_eq!(told(&held, &both), [approval.clone()]);
+        let only = std::slice::from_ref(&settling);
+        assert_eq!(told(&held, only), only, "it holds the upgrade alone");
+        let known = said_before(2, &[closed("cni", AddonProblem::NotReady), approval.clone()]);
+        assert_eq!(told(&known, &both), both, "it was not ready");
+        assert_eq!(told(&said_before(1, &[approval.clone()]), &both), both, "another edit");
+        let broken = [closed("cni", AddonProblem::NotReady), approval];
+        assert_eq!(told(&held, &broken), broken, "it isn't ready any more");
     }
 
     #[test]

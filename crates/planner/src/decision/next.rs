@@ -11,7 +11,7 @@ impl Waiting {
             return format!("Nothing: it goes on at {until}.");
         }
         if let Self::AddonClosed(closed) = self
-            && let (AddonProblem::NotReady, Some(until)) = (closed.problem, closed.until)
+            && let (AddonProblem::NotReady | AddonProblem::Settling, Some(until)) = (closed.problem, closed.until)
         {
             return format!("Nothing before {until}. {}", self.reason().next());
         }

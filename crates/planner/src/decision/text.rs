@@ -32,7 +32,7 @@ impl Waiting {
             Self::NoImage { .. } => HealthReason::NoImage,
             Self::GateClosed { .. } => HealthReason::GateClosed,
             Self::AddonClosed(closed) => match closed.problem {
-                AddonProblem::NotReady => HealthReason::AddonNotReady,
+                AddonProblem::NotReady | AddonProblem::Settling => HealthReason::AddonNotReady,
                 AddonProblem::Failed => HealthReason::AddonFailed,
                 AddonProblem::Unknown => HealthReason::AddonUnknown,
                 AddonProblem::TimedOut | AddonProblem::Expired => HealthReason::AddonTimedOut,

@@ -288,7 +288,7 @@ impl fmt::Display for Brief<'_> {
         let more = "(see status.health of the ClusterUpgrade)";
         if let Waiting::AddonClosed(closed) = self.0 {
             let problem = match closed.problem {
-                AddonProblem::NotReady => "isn't ready",
+                AddonProblem::NotReady | AddonProblem::Settling => "isn't ready",
                 AddonProblem::Failed => "has failed",
                 AddonProblem::Unknown => "isn't known to be ready",
                 AddonProblem::TimedOut | AddonProblem::Expired => "takes longer than its timeout",

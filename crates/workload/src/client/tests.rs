@@ -29,10 +29,21 @@ async fn it_sends_the_credentials_of_the_kubeconfig_and_no_others() {
     let user = json!({ "client-certificate-data": data, "client-key-data": key });
     server.client_with(&user, &server.certificate).reach().await.unwrap();
     let bearer = HeaderValue::from_str(&format!("Bearer {TOKEN}")).unwrap();
-    assert_eq!(
-        server.asked(),
-        [("/version".to_owned(), Some(bearer)), ("/version".to_owned(), None)]
-    );
+    let asked = |credentials: Option<HeaderValue>| {
+        ["/version", "/api/v1/nodes?limit=1"].map(|path| (path.to_owned(), credentials.clone()))
+    };
+    assert_eq!(server.asked(), [asked(Some(bearer)), asked(None)].concat());
+}
+
+#[tokio::test]
+async fn it_answers_where_the_user_may_read_no_nodes_and_not_without_etcd() {
+    for (code, answers) in [(200, true), (403, true), (500, false), (504, false)] {
+        let code = http::StatusCode::from_u16(code).unwrap();
+        let nodes = async move || (code, "{}");
+        let server = Server::start(|routes| routes.route("/api/v1/nodes", get(nodes)));
+        let reached = server.client().reach().await;
+        assert_eq!(reached.is_ok(), answers, "{code}: {reached:?}");
+    }
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@
 mod addons;
 mod canary;
 mod catalogs;
+mod completed;
 mod failure;
 mod involved_object;
 mod left;

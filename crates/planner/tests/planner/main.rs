@@ -14,6 +14,7 @@ mod involved_object;
 mod left;
 mod life;
 mod machine_pools;
+mod machine_pools_back;
 mod paused_rollout;
 mod pinned;
 mod progress;

@@ -86,6 +86,10 @@ pub const SOURCE_LABEL: &str = "upgrade.cluster.x-k8s.io/source";
 /// added.
 pub const RENDERED_ANNOTATION: &str = "upgrade.cluster.x-k8s.io/rendered";
 
+/// The annotation of a MachinePool's infrastructure in which values were set: what was there before, so that a rollback can
+/// set it back.
+pub const VALUES_HISTORY_ANNOTATION: &str = "upgrade.cluster.x-k8s.io/values-history";
+
 /// The label by which a namespace keeps out of admission, with the value `disabled`.
 pub const ADMISSION_LABEL: &str = "upgrade.cluster.x-k8s.io/admission";
 
@@ -100,7 +104,7 @@ pub const HOOKS_ENABLED: &str = "enabled";
 pub const INSTAR_VERSION_ANNOTATION: &str = "upgrade.cluster.x-k8s.io/instar-version";
 
 /// All annotations above. A later version of Instar may have more.
-pub const ANNOTATIONS: [&str; 17] = [
+pub const ANNOTATIONS: [&str; 18] = [
     RELEASES_ANNOTATION,
     ETCD_ANNOTATION,
     PATH_ANNOTATION,
@@ -116,6 +120,7 @@ pub const ANNOTATIONS: [&str; 17] = [
     CONCURRENCY_ANNOTATION,
     GATE_HISTORY_ANNOTATION,
     RENDERED_ANNOTATION,
+    VALUES_HISTORY_ANNOTATION,
     ON_FAILURE_ANNOTATION,
     INSTAR_VERSION_ANNOTATION,
 ];

@@ -475,6 +475,9 @@ fn machine_pool(f: &mut fmt::Formatter<'_>, patch: &PatchMachinePool) -> fmt::Re
         MachinePoolChange::SetValues { release, .. } => {
             write!(f, "Setting the values of release {release} in {kind} {name} of {pool}")
         }
+        MachinePoolChange::RestoreValues { version } => {
+            write!(f, "Setting back what {kind} {name} of {pool} had at {version}")
+        }
         MachinePoolChange::GiveUp => write!(
             f,
             "Leaving {pool} to its user, since {kind} {name} did not become paused"

@@ -29,7 +29,7 @@ pub(crate) use history::{Needed, beyond_limit};
 pub(crate) use mistake::annotation_mistake;
 pub(crate) use on_failure::{existing_rollback, rollback_record};
 pub(crate) use reopened::{
-    MarkWrite, Reopened, begun_anew, begun_with_first_write, mark_write, mark_write_without_cluster, reopened,
+    MarkWrite, Reopened, begun_anew, begun_with_path, mark_write, mark_write_without_cluster, reopened,
 };
 pub(crate) use rollback_name::{is_superseded, rollback_name};
 

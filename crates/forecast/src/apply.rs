@@ -4,14 +4,14 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use instar_api::{
     GATE_HISTORY_ANNOTATION, LEFT_ANNOTATION, PATH_ANNOTATION, Pins, RELEASES_ANNOTATION, RENDERED_ANNOTATION,
-    SWAP_HISTORY_ANNOTATION,
+    SWAP_HISTORY_ANNOTATION, VALUES_HISTORY_ANNOTATION,
 };
 use instar_capi::labels::PAUSED;
 use instar_planner::{
     Action, AddonProblem, AddonState, BeginGates, ClusterKind, Contract, ControlPlane, DeleteTemplate, Flavor,
     GateHistory, HoldPool, InfrastructurePool, LeftMark, Lifecycle, MachineDeployment, MachinePool, Object, Observed,
     OwningCluster, PatchMachinePool, PauseMark, PausedBy, PinPath, PinnedPath, PoolId, ResourceVersion, Snapshot, Swap,
-    SwapHistory, Template, TemplateContent,
+    SwapHistory, Template, TemplateContent, ValuesHistory,
 };
 use serde_json::Value;
 
@@ -207,10 +207,14 @@ fn patch_machine_pool(snapshot: &mut Snapshot, write: &PatchMachinePool) {
         left,
         spec,
         rendered,
+        values_history,
     } = infrastructure;
     mark(&write.patch, object, paused_by, left);
     if let Some(text) = annotation(&write.patch, RENDERED_ANNOTATION) {
         *rendered = Some(text.to_owned());
+    }
+    if let Some(text) = annotation(&write.patch, VALUES_HISTORY_ANNOTATION) {
+        *values_history = ValuesHistory::from_annotation(text);
     }
     if let Some(change) = write.patch.get("spec") {
         json_patch::merge(spec, change);

@@ -273,7 +273,10 @@ impl<L: FnMut(AskedPoint, &mut Snapshot)> Run<L> {
     fn set_values(&self, patch: &PatchMachinePool) -> Option<SetValues> {
         let release = match &patch.change {
             MachinePoolChange::SetValues { release, .. } => release.clone(),
-            MachinePoolChange::Pause | MachinePoolChange::GiveUp | MachinePoolChange::Resume => return None,
+            MachinePoolChange::Pause
+            | MachinePoolChange::RestoreValues { .. }
+            | MachinePoolChange::GiveUp
+            | MachinePoolChange::Resume => return None,
         };
         let mut all = self.snapshot.infrastructure_pools.iter().filter_map(Observed::read);
         let is = |object: &instar_planner::Object| object.kind == patch.kind && object.name == patch.name;

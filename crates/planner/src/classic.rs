@@ -20,6 +20,7 @@ mod restart_pool;
 mod restore;
 mod retire;
 mod returning;
+mod returning_in_place;
 mod route;
 mod stuck_step;
 mod template;
@@ -193,7 +194,8 @@ fn pinned_first(view: &ClassicView<'_>, goal: &Goal<'_>, action: Action) -> Acti
         | Action::SwapControlPlane(_)
         | Action::SwapWorkers(_)
         | Action::PatchMachinePool(PatchMachinePool {
-            change: MachinePoolChange::Pause | MachinePoolChange::SetValues { .. },
+            change:
+                MachinePoolChange::Pause | MachinePoolChange::SetValues { .. } | MachinePoolChange::RestoreValues { .. },
             ..
         }) => match pin::write(view, goal) {
             None => action,

@@ -35,10 +35,11 @@ use crate::{
     way_back::NoWayBack,
 };
 
+pub use crate::left_because::LeftBecause;
 pub use addons::BeginGates;
 pub use classic::{Convergence, DeleteTemplate, MintTemplate, PinPath, Swap};
 pub use involved_object::InvolvedObject;
-pub use machine_pool::{LeftBecause, MachinePoolChange, PatchMachinePool};
+pub use machine_pool::{MachinePoolChange, PatchMachinePool};
 pub use no_release::OtherCatalog;
 pub use progress::{MachineProgress, MachineState, PoolProgress, Progress, Stage, TemplateProgress, TemplateState};
 pub use release_change::{DeleteMachine, FollowRelease};

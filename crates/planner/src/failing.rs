@@ -262,7 +262,10 @@ fn begins_another(snapshot: &Snapshot, action: &Action, failure: &Failure) -> bo
         Action::MintTemplate(mint) => is_another(&mint.pool),
         Action::PatchMachinePool(patch) => match patch.change {
             MachinePoolChange::Pause => is_another(&patch.pool),
-            MachinePoolChange::SetValues { .. } | MachinePoolChange::GiveUp | MachinePoolChange::Resume => false,
+            MachinePoolChange::SetValues { .. }
+            | MachinePoolChange::RestoreValues { .. }
+            | MachinePoolChange::GiveUp
+            | MachinePoolChange::Resume => false,
         },
         Action::HoldPool(hold) => match hold.change {
             // Where nothing moves any more, the holds are only taken off.

@@ -27,6 +27,7 @@ use crate::{
     pool_id::PoolId,
     swap_history::SwapHistory,
     upgrade_spec::{Approvals, CanaryRule, Gate, GateState, Retention, UpgradeSpec},
+    values_history::ValuesHistory,
 };
 
 pub use crate::resource_version::ResourceVersion;
@@ -328,6 +329,8 @@ pub struct MachinePool {
     pub infrastructure: TemplateRef,
     /// Its machines, counted; absent where it doesn't say how many there should be.
     pub replicas: Option<Replicas>,
+    /// Which minor versions its machines join: kubeadm's join none that is newer.
+    pub joins: JoinRule,
 }
 
 /// What a MachinePool refers to as its infrastructure, such as an AzureMachinePool.
@@ -340,6 +343,8 @@ pub struct InfrastructurePool {
     pub spec: Value,
     /// The annotation [`instar_api::RENDERED_ANNOTATION`], if it has one.
     pub rendered: Option<String>,
+    /// What was there before values were set; absent where nothing says so.
+    pub values_history: Option<ValuesHistory>,
 }
 
 /// A Machine.

@@ -125,6 +125,11 @@ impl SwapHistory {
         self.0.last()
     }
 
+    /// The last swap that has changed something: a restart after it has asked for new machines of what that made.
+    pub(crate) fn last_change(&self) -> Option<&SwapEntry> {
+        self.0.iter().rfind(|entry| !entry.is_restart())
+    }
+
     /// What the last step of an upgrade made of the object, without those that it has taken back; absent before its first.
     pub(crate) fn arrived_at(&self, upgrade: &UpgradeId) -> Option<&PoolState> {
         let last = self.last_of(upgrade)?;

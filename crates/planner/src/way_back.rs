@@ -4,7 +4,7 @@ use std::fmt;
 
 use instar_domain::KubeVersion;
 
-use crate::{addon::AddonId, pool_id::PoolId, snapshot::TemplateRef};
+use crate::{addon::AddonId, left_because::LeftBecause, pool_id::PoolId, snapshot::TemplateRef};
 
 /// Why a pool can't go back to what it was before an upgrade.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,8 +73,8 @@ pub enum NoWayBack {
     },
     /// What another client set since isn't what the upgrade had set.
     Changed { pool: PoolId },
-    /// A MachinePool is changed in place, and nothing says what its infrastructure had before.
-    MachinePool { name: String },
+    /// A MachinePool that the upgrade has changed stays.
+    MachinePool { name: String, because: MachinePoolStays },
     /// What was set for an add-on stays.
     Addon { id: AddonId, because: AddonStays },
     /// The record is gone that says what was there before add-ons were set.
@@ -95,6 +95,23 @@ pub enum AddonStays {
     TooLarge,
     /// The rollback says so.
     Asked,
+}
+
+/// Why a MachinePool stays.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MachinePoolStays {
+    /// Nothing says what its infrastructure had before: values too large to be kept, an earlier version of Instar, or
+    /// another client that has taken the annotation away.
+    Unknown,
+    /// Another client has changed its version since.
+    Changed,
+    /// Its two objects can't be changed while they are paused.
+    Left(LeftBecause),
+    /// Machines of a minor version that is older than the control plane's don't join it.
+    OlderMachines {
+        before: KubeVersion,
+        control_plane: KubeVersion,
+    },
 }
 
 /// Why a template that is gone can't be made again.
@@ -208,15 +225,28 @@ impl fmt::Display for NoWayBack {
                 f,
                 "ClusterUpgrade {upgrade} is a restart, which has changed no version and no template: there is nothing to go back to; to stop it before its end, set its spec.paused or delete it"
             ),
-            Self::MachinePool { name } => write!(
+            Self::MachinePool { name, because } => write!(
                 f,
-                "MachinePool {name} is changed in place, and what its infrastructure had before is not known: a user takes it back"
+                "MachinePool {name} stays as the upgrade has set it, since {because}: set it back yourself, if it should go back"
             ),
             Self::Addon { id, because } => write!(f, "{id} stays as the upgrade has set it, since {because}"),
             Self::AddonsUnknown { upgrade } => write!(
                 f,
                 "what add-ons had before isn't known, since ClusterUpgrade {upgrade} is gone, whose annotation said so: what was set for them stays, and a user sets it back"
             ),
+        }
+    }
+}
+
+impl fmt::Display for MachinePoolStays {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unknown => f.write_str("it is changed in place, and what its infrastructure had before is not known"),
+            Self::Changed => f.write_str("another client has changed its version since"),
+            Self::Left(because) => write!(f, "{because}"),
+            Self::OlderMachines { before, control_plane } => {
+                write!(f, "kubeadm of {before} joins no control plane of {control_plane}")
+            }
         }
     }
 }

@@ -95,6 +95,7 @@ fn machine_pool() -> Observed<MachinePool> {
         observed: Vec::new(),
         infrastructure: pool("mp").infrastructure,
         replicas: None,
+        joins: JoinRule::SameMinor,
     })
 }
 

@@ -1,8 +1,8 @@
 //! What is kept of an object that makes the machines of a MachinePool.
 
-use instar_api::{LEFT_ANNOTATION, RENDERED_ANNOTATION};
+use instar_api::{LEFT_ANNOTATION, RENDERED_ANNOTATION, VALUES_HISTORY_ANNOTATION};
 use instar_capi::{self as capi, Lifecycle, labels::PAUSED};
-use instar_planner::{InfrastructurePool, LeftMark, ManagedBy, Object, PausedBy, ResourceVersion};
+use instar_planner::{InfrastructurePool, LeftMark, ManagedBy, Object, PausedBy, ResourceVersion, ValuesHistory};
 use instar_watch::{Entry, Guarded, Kept, Key, Row, Unreadable};
 use kube::{ResourceExt, core::DynamicObject, discovery::ApiResource};
 use serde::{Deserialize, Serialize};
@@ -46,6 +46,8 @@ struct Fields {
     left: Option<String>,
     #[serde(rename = "e")]
     rendered: Option<String>,
+    #[serde(rename = "v", default)]
+    values_history: Option<String>,
     #[serde(rename = "c")]
     condition: Option<capi::Condition>,
     /// A release may set any of it.
@@ -74,6 +76,10 @@ impl KeptInfrastructurePool {
             left: fields.left.as_deref().and_then(LeftMark::from_annotation),
             spec: fields.spec,
             rendered: fields.rendered,
+            values_history: fields
+                .values_history
+                .as_deref()
+                .and_then(ValuesHistory::from_annotation),
         })
     }
 }
@@ -96,6 +102,7 @@ impl From<DynamicObject> for Fields {
             paused: annotation(PAUSED),
             left: annotation(LEFT_ANNOTATION),
             rendered: annotation(RENDERED_ANNOTATION),
+            values_history: annotation(VALUES_HISTORY_ANNOTATION),
             condition,
             spec: object.data.get_mut("spec").map(Value::take).unwrap_or_default(),
         }
@@ -178,7 +185,11 @@ mod tests {
 
     #[test]
     fn all_that_is_read_comes_back() {
-        let annotations = json!({ PAUSED: MARK, RENDERED_ANNOTATION: "{}", LEFT_ANNOTATION: r#"{"upgrade":"up"}"# });
+        let history = r#"{"upgrade":{"name":"up"},"steps":[{"from":"v1.34.3","values":{"/spec/image":null}}]}"#;
+        let annotations = json!({
+            PAUSED: MARK, RENDERED_ANNOTATION: "{}", LEFT_ANNOTATION: r#"{"upgrade":"up"}"#,
+            VALUES_HISTORY_ANNOTATION: history,
+        });
         let condition = json!({ "type": "Paused", "status": "True", "message": "m", "observedGeneration": 3 });
         let (groups, pool) = kept(
             &annotations,
@@ -202,6 +213,8 @@ mod tests {
         );
         assert_eq!(pool.left.map(|left| left.upgrade).as_deref(), Some("up"));
         assert_eq!(pool.rendered.as_deref(), Some("{}"));
+        let kept = pool.values_history.map(|kept| kept.to_annotation());
+        assert_eq!(kept.as_deref(), Some(history));
         assert_eq!(pool.spec, json!({ "image": "a", "list": [1] }));
     }
 

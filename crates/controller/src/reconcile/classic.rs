@@ -20,7 +20,7 @@ use crate::{
     gather::{AddonLook, CheckRules, gather, preflight},
     metrics::Written as Counted,
     report::{self, Attempt},
-    upgrade_spec::{Reopened, begun_with_first_write},
+    upgrade_spec::{Reopened, begun_with_path},
 };
 
 /// An upgrade under way is looked at this often, whatever the watches tell.
@@ -65,18 +65,6 @@ impl Context {
             let error = violation(&decision.action, &broken);
             self.complain(cluster, upgrade, &snapshot, &decision, &error).await?;
             return Err(error);
-        }
-        if begins_anew(reopened, &decision.action) {
-            // What Cluster API's webhooks refuse costs no way back.
-            if let Write::PinPath(pin) = &decision.action
-                && let Err(error) = self.executor(&key).try_first(pin.before.as_deref()).await
-            {
-                if self.is_told(cluster, &error) {
-                    self.complain(cluster, upgrade, &snapshot, &decision, &error).await?;
-                }
-                return Err(error);
-            }
-            return self.begin_anew(upgrade).await;
         }
         // A write that failed before is to be tried again before anything is said to be well.
         let attempt = match decision.action {
@@ -274,10 +262,12 @@ impl Context {
     }
 }
 
-/// The upgrade as it is planned for: as another one already where it becomes that with its first write.
+/// The upgrade as it is planned for: as another one already where it becomes that when its path is written.
 fn as_planned<'u>(upgrade: &'u ClusterUpgrade, reopened: &Reopened, now: Timestamp) -> Cow<'u, ClusterUpgrade> {
     match reopened {
-        Reopened::AnewWithFirstWrite => Cow::Owned(begun_with_first_write(upgrade, now)),
+        Reopened::AnewWithPath => Cow::Owned(begun_with_path(upgrade, now)),
+        // A paused record is to get its time yet.
+        Reopened::Begun(started) => Cow::Owned(begun_with_path(upgrade, *started)),
         // What is taken back, or begins anew at once, isn't planned for.
         Reopened::GoesOn | Reopened::Spent | Reopened::Anew => Cow::Borrowed(upgrade),
     }
@@ -287,33 +277,8 @@ fn as_planned<'u>(upgrade: &'u ClusterUpgrade, reopened: &Reopened, now: Timesta
 /// completed.
 const fn on_failure(reopened: &Reopened, asked: OnFailure) -> OnFailure {
     match reopened {
-        Reopened::AnewWithFirstWrite => OnFailure::Hold,
-        Reopened::GoesOn | Reopened::Spent | Reopened::Anew => asked,
-    }
-}
-
-/// Whether an upgrade becomes another one now: before anything is changed for it, or under its name.
-fn begins_anew(reopened: &Reopened, action: &Write) -> bool {
-    let is_first_write = match action {
-        Write::PinPath(_)
-        | Write::MintTemplate(_)
-        | Write::SwapControlPlane(_)
-        | Write::SwapWorkers(_)
-        | Write::PatchMachinePool(_)
-        | Write::EditVersion(_)
-        | Write::CompletePins(_)
-        | Write::HoldPool(_)
-        | Write::SetConcurrency(_)
-        | Write::AnswerHook(_)
-        | Write::RestoreVersionCheck(_)
-        | Write::FollowRelease(_)
-        | Write::DeleteMachine(_) => true,
-        // What is left of what was done before. Gates change no pool, and may close for good.
-        Write::Nothing | Write::RecordConvergence(_) | Write::DeleteTemplate(_) | Write::BeginGates(_) => false,
-    };
-    match reopened {
-        Reopened::AnewWithFirstWrite => is_first_write,
-        Reopened::GoesOn | Reopened::Spent | Reopened::Anew => false,
+        Reopened::AnewWithPath => OnFailure::Hold,
+        Reopened::GoesOn | Reopened::Spent | Reopened::Anew | Reopened::Begun(_) => asked,
     }
 }
 
@@ -380,39 +345,28 @@ pub(super) fn until(time: Option<Timestamp>, now: Timestamp) -> Done {
 
 #[cfg(test)]
 mod tests {
-    use instar_planner::{BeginGates, PinPath, ResourceVersion};
-
     use super::*;
     use crate::upgrade_spec::id_of;
 
     #[test]
-    fn a_completed_upgrade_is_another_one_with_the_first_write_for_its_new_target() {
-        let pin = Write::PinPath(PinPath {
-            name: "c".to_owned(),
-            resource_version: ResourceVersion("1".to_owned()),
-            releases: Vec::new(),
-            takes_back: None,
-            before: None,
-            patch: serde_json::Value::Null,
-        });
-        let gates = Write::BeginGates(BeginGates {
-            name: "up".to_owned(),
-            resource_version: ResourceVersion("1".to_owned()),
-            gates: Vec::new(),
-            patch: serde_json::Value::Null,
-        });
+    fn a_completed_upgrade_is_planned_for_as_another_one_where_it_has_a_new_target() {
         let upgrade = ClusterUpgrade::new("up", instar_api::ClusterUpgradeSpec::default());
         let now = Timestamp::UNIX_EPOCH;
-        for (reopened, started, begins) in [
-            (Reopened::AnewWithFirstWrite, Some(now), true),
-            (Reopened::GoesOn, None, false),
+        for (reopened, started, failure) in [
+            (Reopened::AnewWithPath, Some(now), OnFailure::Hold),
+            (
+                Reopened::Begun(Timestamp::MIN),
+                Some(Timestamp::MIN),
+                OnFailure::Rollback,
+            ),
+            (Reopened::GoesOn, None, OnFailure::Rollback),
         ] {
             assert_eq!(id_of(&as_planned(&upgrade, &reopened, now)).started, started);
-            assert_eq!(begins_anew(&reopened, &pin), begins, "{reopened:?}");
-            assert!(!begins_anew(&reopened, &Write::Nothing), "{reopened:?}: it is refused");
-            assert!(!begins_anew(&reopened, &gates), "{reopened:?}: no pool is changed");
-            let taken_back = on_failure(&reopened, OnFailure::Rollback) == OnFailure::Rollback;
-            assert_eq!(taken_back, !begins, "{reopened:?}: what was completed stands");
+            assert_eq!(
+                on_failure(&reopened, OnFailure::Rollback),
+                failure,
+                "{reopened:?}: what was completed stands"
+            );
         }
     }
 }

@@ -21,7 +21,8 @@ use crate::{
     metrics::Written as Counted,
     report::{self, Attempt, TakenBack},
     upgrade_spec::{
-        MarkWrite, Upgrades, begun_anew, finished_phase, gate_history, mark_write, mark_write_without_cluster, started,
+        MarkWrite, Upgrades, begun_anew, begun_with_path, finished_phase, gate_history, mark_write,
+        mark_write_without_cluster, started,
     },
 };
 
@@ -72,6 +73,10 @@ impl Context {
                 let begun = begun_anew(upgrade, Timestamp::now());
                 return self.begin_anew(&begun).await.map(Some);
             }
+            MarkWrite::BeginAs(started) => {
+                let begun = begun_with_path(upgrade, started);
+                return self.begin_anew(&begun).await.map(Some);
+            }
         }
         Ok(None)
     }
@@ -85,8 +90,8 @@ impl Context {
     }
 
     /// Makes another upgrade of one that was over: in the swap histories, and for its add-ons and gates. It comes as it
-    /// will be ([`begun_anew`]): of its gates, those stay that have begun for its target.
-    pub(super) async fn begin_anew(&self, begun: &ClusterUpgrade) -> Result<Done, Error> {
+    /// will be ([`begun_anew`], [`begun_with_path`]): of its gates, those stay that have begun for its target.
+    async fn begin_anew(&self, begun: &ClusterUpgrade) -> Result<Done, Error> {
         let gates = gate_history(begun).of_target(&begun.spec.target);
         let annotations = json!({
             FINISHED_ANNOTATION: null,

@@ -1,6 +1,6 @@
 //! An upgrade that was over, and whose spec was edited since.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use instar_api::{
     ClusterUpgrade, FINISHED_ANNOTATION, FinishedMarker, GATE_HISTORY_ANNOTATION, Operation, STARTED_ANNOTATION,
@@ -23,9 +23,12 @@ pub(crate) enum Reopened {
     Spent,
     /// The one that it was: what it has changed is its own, so that a rollback takes all of it back.
     GoesOn,
-    /// The one that it was until something is written for its new target, and another one from then on: where that target
-    /// is refused, what was done before can still be taken back.
-    AnewWithFirstWrite,
+    /// The one that it was until the path to its new target is written into the Cluster, and another one from then on: where
+    /// that target is refused or held, what was done before can still be taken back.
+    AnewWithPath,
+    /// Another one by the same name: its path is written into the Cluster, and the record is to get the time that stands
+    /// there.
+    Begun(Timestamp),
     /// Another one by the same name: what the one before has changed was done, or was taken back.
     Anew,
 }
@@ -44,11 +47,16 @@ pub(crate) enum MarkWrite {
     RestoreRefusal(NoRestart),
     /// It gets another time, and nothing of what it was before.
     BeginAnew,
+    /// It gets the time that its path has, and keeps of its gates what has begun for its target.
+    BeginAs(Timestamp),
 }
 
 /// What an upgrade is that was over, once its spec is edited: by the path of a classic Cluster, where it has one.
 /// `known` are all of its Cluster.
 pub(crate) fn reopened(upgrade: &ClusterUpgrade, known: &[Arc<ClusterUpgrade>], path: Option<&PinnedPath>) -> Reopened {
+    if let Some(started) = path.and_then(|path| begun_by_path(upgrade, path)) {
+        return Reopened::Begun(started);
+    }
     // What a rollback is to undo and what a restart replaces hangs on when they began, and an edit asks for neither again.
     let may_begin_anew = match upgrade.spec.operation {
         Operation::Upgrade | Operation::Abort | Operation::Refresh => true,
@@ -75,31 +83,45 @@ pub(crate) fn reopened(upgrade: &ClusterUpgrade, known: &[Arc<ClusterUpgrade>], 
     if !has_ended || is_same {
         Reopened::GoesOn
     } else if was_completed && is_own {
-        Reopened::AnewWithFirstWrite
+        Reopened::AnewWithPath
     } else {
         Reopened::Anew
     }
 }
 
+/// When the path was written that made another one of an upgrade that was completed. One that was created again under the
+/// same name is younger than the path.
+fn begun_by_path(upgrade: &ClusterUpgrade, path: &PinnedPath) -> Option<Timestamp> {
+    let is_prepared = FinishedMarker::of(upgrade) == Some(FinishedMarker::CompletedBefore);
+    let begun = path.upgrade.started.filter(|_| is_prepared)?;
+    let before = started(upgrade)?;
+    (path.upgrade.name == upgrade.name_any() && begun > before).then_some(begun)
+}
+
 /// The same by the path alone.
 fn mark_write_by_path(upgrade: &ClusterUpgrade, known: &[Arc<ClusterUpgrade>], path: Option<&PinnedPath>) -> MarkWrite {
     let reopened = || reopened(upgrade, known, path);
+    if let Reopened::Begun(started) = reopened() {
+        return MarkWrite::BeginAs(started);
+    }
     match finished_marker(upgrade) {
         MarkerIs::Right if finished_phase(upgrade).is_some() => MarkWrite::Nothing,
         MarkerIs::Right => match reopened() {
             Reopened::Anew => MarkWrite::BeginAnew,
+            Reopened::Begun(started) => MarkWrite::BeginAs(started),
             Reopened::GoesOn if FinishedMarker::of(upgrade).is_some() => MarkWrite::Remove,
-            Reopened::GoesOn | Reopened::Spent | Reopened::AnewWithFirstWrite => MarkWrite::Nothing,
+            Reopened::GoesOn | Reopened::Spent | Reopened::AnewWithPath => MarkWrite::Nothing,
         },
         MarkerIs::Put(phase) => {
-            let of_completed = of_completed(phase).filter(|_| reopened() == Reopened::AnewWithFirstWrite);
+            let of_completed = of_completed(phase).filter(|_| reopened() == Reopened::AnewWithPath);
             MarkWrite::Put(of_completed.unwrap_or(FinishedMarker::Over(phase)))
         }
         MarkerIs::Take => match reopened() {
             Reopened::Spent => MarkWrite::Nothing,
             Reopened::GoesOn => MarkWrite::Remove,
-            Reopened::AnewWithFirstWrite => MarkWrite::Put(FinishedMarker::CompletedBefore),
+            Reopened::AnewWithPath => MarkWrite::Put(FinishedMarker::CompletedBefore),
             Reopened::Anew => MarkWrite::BeginAnew,
+            Reopened::Begun(started) => MarkWrite::BeginAs(started),
         },
         // What was asked for beyond what was taken back came while nothing was written, and before the status was dropped.
         MarkerIs::Restore(phase) if path.and_then(|path| asked_beyond(upgrade, path)).is_none() => {
@@ -107,8 +129,9 @@ fn mark_write_by_path(upgrade: &ClusterUpgrade, known: &[Arc<ClusterUpgrade>], p
         }
         MarkerIs::Restore(phase) => match reopened() {
             Reopened::Anew => MarkWrite::BeginAnew,
+            Reopened::Begun(started) => MarkWrite::BeginAs(started),
             Reopened::GoesOn => MarkWrite::Remove,
-            Reopened::Spent | Reopened::AnewWithFirstWrite => MarkWrite::Restore(phase),
+            Reopened::Spent | Reopened::AnewWithPath => MarkWrite::Restore(phase),
         },
     }
 }
@@ -153,12 +176,15 @@ pub(crate) fn begun_anew(upgrade: &ClusterUpgrade, now: Timestamp) -> ClusterUpg
     begun
 }
 
-/// The same with its first write: what its gates have begun for the new target is its own, and stands beside what was set
-/// for the one before until that is written.
-pub(crate) fn begun_with_first_write(upgrade: &ClusterUpgrade, now: Timestamp) -> ClusterUpgrade {
+/// The same with its path, which is written with this time: what its gates have begun for the new target is its own, and
+/// stands beside what was set for the one before until the record says that it has begun. A clock that has gone back makes
+/// it no older than the one before.
+pub(crate) fn begun_with_path(upgrade: &ClusterUpgrade, now: Timestamp) -> ClusterUpgrade {
+    let after = started(upgrade).and_then(|before| before.checked_add(Duration::from_millis(1)).ok());
     let mut begun = upgrade.clone();
     let annotations = begun.annotations_mut();
-    annotations.insert(STARTED_ANNOTATION.to_owned(), now.to_string());
+    let started = after.map_or(now, |after| after.max(now));
+    annotations.insert(STARTED_ANNOTATION.to_owned(), started.to_string());
     begun
 }
 
@@ -257,7 +283,7 @@ mod tests {
         let reopened = |phase, edit: fn(&mut ClusterUpgrade), path: Option<&PinnedPath>| {
             super::reopened(&edited_after(phase, edit), &[], path)
         };
-        assert_eq!(reopened(Completed, other, Some(&path)), Reopened::AnewWithFirstWrite);
+        assert_eq!(reopened(Completed, other, Some(&path)), Reopened::AnewWithPath);
         let order = |edited: &mut ClusterUpgrade| edited.spec.order = vec!["md-0".to_owned()];
         assert_eq!(
             reopened(Completed, order, Some(&path)),
@@ -318,7 +344,64 @@ mod tests {
         up.spec.target = "v1.36".to_owned();
         up.status = None;
         assert_eq!((finished_phase(&up), write(&up)), (None, MarkWrite::Nothing));
-        assert_eq!(reopened(&up, &[], Some(&path)), Reopened::AnewWithFirstWrite);
+        assert_eq!(reopened(&up, &[], Some(&path)), Reopened::AnewWithPath);
+    }
+
+    /// Its path is one write, and its record follows: killed between the two, it is the one of its path.
+    #[test]
+    fn the_write_of_the_path_makes_another_one_of_a_completed_upgrade() {
+        let mut path = own_path();
+        path.upgrade.started = Some(Timestamp::UNIX_EPOCH);
+        let mut up = edited_after(Completed, |up| up.spec.target = "v1.36".to_owned());
+        put(&mut up, &FinishedMarker::CompletedBefore.to_string());
+        let gates = r#"{"target":"v1.36","gates":[{"point":"BeforeControlPlane","step":"v1.36.2","name":"cni","begun":"2026-11-20T12:00:00Z"}]}"#;
+        let before = [
+            (STARTED_ANNOTATION.to_owned(), Timestamp::UNIX_EPOCH.to_string()),
+            (GATE_HISTORY_ANNOTATION.to_owned(), gates.to_owned()),
+        ];
+        up.annotations_mut().extend(before);
+        let write = |upgrade: &ClusterUpgrade, path: &PinnedPath| mark_write_by_path(upgrade, &[], Some(path));
+
+        // Before it, a gate may close for as long as it wants: the record is the one that was completed.
+        assert_eq!(reopened(&up, &[], Some(&path)), Reopened::AnewWithPath);
+        assert_eq!(write(&up, &path), MarkWrite::Nothing);
+        for now in ["1960-01-01T00:00:00Z", "2026-11-20T12:00:00Z"] {
+            let planned = begun_with_path(&up, now.parse().unwrap());
+            assert_eq!(planned.annotations()[GATE_HISTORY_ANNOTATION], gates);
+            let begun = started(&planned).unwrap();
+            assert!(begun > Timestamp::UNIX_EPOCH, "{now}: a clock that has gone back");
+            // The path is written, and the process is killed.
+            let written = PinnedPath {
+                upgrade: id_of(&planned),
+                target: "v1.36".to_owned(),
+                ..path.clone()
+            };
+            assert_eq!(reopened(&up, &[], Some(&written)), Reopened::Begun(begun), "{now}");
+            assert_eq!(write(&up, &written), MarkWrite::BeginAs(begun), "{now}");
+            for target in ["v1.35", "v1.37"] {
+                let mut edited = up.clone();
+                edited.spec.target = target.to_owned();
+                assert_eq!(write(&edited, &written), MarkWrite::BeginAs(begun), "{now}: {target}");
+            }
+            let moved = ClusterUpgrade {
+                status: None,
+                ..up.clone()
+            };
+            assert_eq!(
+                write(&moved, &written),
+                MarkWrite::BeginAs(begun),
+                "{now}: it was moved"
+            );
+            // The record follows.
+            let mut followed = planned.clone();
+            followed.annotations_mut().remove(FINISHED_ANNOTATION);
+            assert_eq!(write(&followed, &written), MarkWrite::Nothing, "{now}");
+            assert_eq!(reopened(&followed, &[], Some(&written)), Reopened::GoesOn, "{now}");
+        }
+        // One that was created again under its name is none that has begun.
+        path.target = "v1.36".to_owned();
+        let again = begun_with_path(&up, "2026-11-21T12:00:00Z".parse().unwrap());
+        assert_eq!(reopened(&again, &[], Some(&path)), Reopened::Anew);
     }
 
     #[test]

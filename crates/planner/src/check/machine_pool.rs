@@ -2,14 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use instar_api::{LEFT_ANNOTATION, RENDERED_ANNOTATION, SWAP_HISTORY_ANNOTATION};
+use instar_api::{LEFT_ANNOTATION, RENDERED_ANNOTATION, SWAP_HISTORY_ANNOTATION, VALUES_HISTORY_ANNOTATION};
 use instar_capi::{Lifecycle, ManagedBy, labels::PAUSED};
 use instar_catalog::Role;
 use instar_domain::{JsonPointer, KubeVersion};
 use serde_json::Value;
 
 use super::{
-    Violation, check_object, check_skew, check_version, is_open,
+    Violation, back, check_object, check_skew, check_version, is_open,
     patch::{Also, annotation, compares, touches_only},
     read,
 };
@@ -19,23 +19,27 @@ use crate::{
     pool_id::PoolId,
     snapshot::{ConditionStatus, InfrastructurePool, MachinePool, Object, Snapshot},
     values::put,
+    values_history::{ValuesHistory, restored},
 };
 
 /// Whether the Cluster and the upgrade let a patch through. A mark of ours goes also of what is being deleted: with it
 /// nothing would ever be gone.
 pub(super) fn may_be_written(snapshot: &Snapshot, patch: &PatchMachinePool) -> bool {
     match patch.change {
-        MachinePoolChange::Pause | MachinePoolChange::SetValues { .. } | MachinePoolChange::GiveUp => is_open(snapshot),
+        MachinePoolChange::Pause
+        | MachinePoolChange::SetValues { .. }
+        | MachinePoolChange::RestoreValues { .. }
+        | MachinePoolChange::GiveUp => is_open(snapshot),
         MachinePoolChange::Resume => {
             snapshot.cluster.lifecycle != Lifecycle::Paused && snapshot.cluster.classic().is_some()
         }
     }
 }
 
-/// Whether this is the first change of a MachinePool for the upgrade: neither of its objects has its mark.
+/// Whether this is the first change of a MachinePool: neither of its objects has a mark of ours. What another upgrade has
+/// paused is taken over as it is.
 pub(super) fn begins(snapshot: &Snapshot, patch: &PatchMachinePool) -> bool {
-    let upgrade = snapshot.upgrade_spec.id();
-    let is_marked = |paused_by: &PausedBy| paused_by.mark().is_some_and(|mark| mark.is_of(&upgrade));
+    let is_marked = |paused_by: &PausedBy| paused_by.mark().is_some();
     patch.change == MachinePoolChange::Pause
         && find(snapshot, &patch.pool).is_none_or(|(pool, infrastructure)| {
             !is_marked(&pool.paused_by) && !infrastructure.is_some_and(|other| is_marked(&other.paused_by))
@@ -110,6 +114,18 @@ pub(super) fn check(snapshot: &Snapshot, patch: &PatchMachinePool, broken: &mut 
             check_paused(snapshot, pool, infrastructure, broken);
             check_values(snapshot, infrastructure, pool, patch, (release, pointers), broken);
         }
+        MachinePoolChange::RestoreValues { version } => {
+            let Some(infrastructure) = infrastructure.filter(|other| is_it(&other.object)) else {
+                broken.push(Violation::NotOurs);
+                return;
+            };
+            if !is_writable {
+                broken.push(Violation::Untouchable);
+            }
+            check_paused(snapshot, pool, infrastructure, broken);
+            check_skew(snapshot, version, broken);
+            check_restored(snapshot, infrastructure, patch, version, broken);
+        }
     }
 }
 
@@ -123,7 +139,10 @@ pub(super) fn check_swap(snapshot: &Snapshot, name: &str, swap: &Swap, broken: &
         broken.push(Violation::Untouchable);
     }
     check_object(snapshot, &pool.object, swap, broken);
-    check_version(&pool.version, swap, broken);
+    match snapshot.upgrade_spec.operation.rollback() {
+        Some(rollback) => back::check_target(&pool.object, swap, rollback, broken),
+        None => check_version(&pool.version, swap, broken),
+    }
     check_skew(snapshot, &swap.version, broken);
     check_paused(snapshot, pool, infrastructure, broken);
     let mut spec = swap.patch.get("spec").cloned().unwrap_or_default();
@@ -169,8 +188,13 @@ fn check_values(
     (release, pointers): (&str, &BTreeSet<JsonPointer>),
     broken: &mut Vec<Violation>,
 ) {
-    if !touches_only(&patch.patch, &[RENDERED_ANNOTATION], Also::Spec) {
+    let annotations = [RENDERED_ANNOTATION, VALUES_HISTORY_ANNOTATION];
+    if !touches_only(&patch.patch, &annotations, Also::Spec) {
         broken.push(Violation::NotOurs);
+    }
+    let history = annotation(&patch.patch, VALUES_HISTORY_ANNOTATION).and_then(ValuesHistory::from_annotation);
+    if !history.is_some_and(|history| history.is_of(&snapshot.upgrade_spec.id())) {
+        broken.push(Violation::Incomplete);
     }
     let mut after = infrastructure.spec.clone();
     json_patch::merge(&mut after, patch.patch.get("spec").unwrap_or(&Value::Null));
@@ -192,6 +216,27 @@ fn check_values(
     let allowed = allowed(snapshot, infrastructure, pool, release);
     if pointers.iter().any(|pointer| !allowed.contains(pointer)) {
         broken.push(Violation::NotOurs);
+    }
+}
+
+/// What was there is set back, as the infrastructure itself says, and nothing else.
+fn check_restored(
+    snapshot: &Snapshot,
+    infrastructure: &InfrastructurePool,
+    patch: &PatchMachinePool,
+    version: &KubeVersion,
+    broken: &mut Vec<Violation>,
+) {
+    if !touches_only(&patch.patch, &[RENDERED_ANNOTATION], Also::Spec) {
+        broken.push(Violation::NotOurs);
+    }
+    let rollback = snapshot.upgrade_spec.operation.rollback();
+    let history = infrastructure.values_history.as_ref();
+    let before = rollback.and_then(|rollback| history?.before(&rollback.of, version));
+    let mut after = infrastructure.spec.clone();
+    json_patch::merge(&mut after, patch.patch.get("spec").unwrap_or(&Value::Null));
+    if before.and_then(|before| restored(&infrastructure.spec, &before)) != Some(after) {
+        broken.push(Violation::NotWhatWas);
     }
 }
 

@@ -26,7 +26,7 @@ pub(super) fn is_taken_back(action: &Action) -> bool {
 /// It goes to what was there before the last step, of which nothing has run, and which had its time.
 pub(super) fn check(snapshot: &Snapshot, control_plane: &ControlPlane, swap: &Swap, broken: &mut Vec<Violation>) {
     let history = control_plane.object.swap_history.as_ref();
-    let Some(last) = history.and_then(SwapHistory::last) else {
+    let Some(last) = history.and_then(SwapHistory::last_change) else {
         broken.push(Violation::NotWhatWas);
         return;
     };

@@ -15,8 +15,9 @@ use instar_domain::KubeVersion;
 pub use self::addons::ReturningAddon;
 pub(super) use self::stuck::next as take_stuck_step_back;
 use super::{
-    Next, ending, machine_pools, pin,
+    Next, ending, pin,
     progress::Ends,
+    returning_in_place,
     route::{Reach, Route, control_plane_steps, pool_route},
     view::ClassicView,
     workers::{Heading, WorkerRollout},
@@ -53,7 +54,11 @@ pub fn way_back(snapshot: &Snapshot, of: &UpgradeId) -> Option<WayBack> {
             )),
             Route::Untouched | Route::There | Route::Changed => None,
         });
-    let mut returning: Vec<Returning> = pools.collect();
+    let machine_pools = view.machine_pools.iter().filter_map(|pool| {
+        let before = returning_in_place::returning(&view, pool, &workers)?;
+        Some(Returning::new(returning_in_place::id(pool), &pool.version, before))
+    });
+    let mut returning: Vec<Returning> = pools.chain(machine_pools).collect();
     let mut from = &view.control_plane.version;
     for before in control_plane_steps(&view, &all) {
         returning.push(Returning::new(PoolId::ControlPlane, from, before));
@@ -152,9 +157,6 @@ pub(super) fn plan(view: &ClassicView<'_>, rollback: &Rollback) -> Decision {
     let (stage, action) = if !refused.is_empty() {
         waiting.extend(refused);
         (Stage::Held, Action::Nothing)
-    } else if let Some(action) = machine_pools::leftover(view.snapshot).filter(|_| has_begun) {
-        // Those that the upgrade has paused, it doesn't come back to.
-        (Stage::Workers, action)
     } else {
         go(view, rollback, &mut waiting)
     };
@@ -169,7 +171,7 @@ pub(super) fn plan(view: &ClassicView<'_>, rollback: &Rollback) -> Decision {
         (Action::PinPath(_), Stage::Complete) => Stage::Verifying,
         (_, stage) => stage,
     };
-    waiting.extend(machine_pools_stay(view, rollback));
+    waiting.extend(returning_in_place::all_that_stay(view, rollback));
     waiting.extend(addons::stay(view, rollback));
     super::decide(view, &ends, path, stage, action, waiting)
 }
@@ -205,7 +207,7 @@ fn go(view: &ClassicView<'_>, rollback: &Rollback, waiting: &mut Vec<Waiting>) -
     }
     let rollout = WorkerRollout {
         pools: view.pools.clone(),
-        machine_pools: Vec::new(),
+        machine_pools: view.machine_pools.clone(),
         heading: Heading::Back(rollback),
     };
     match super::workers::next(view, &rollout, waiting) {
@@ -232,18 +234,6 @@ fn go(view: &ClassicView<'_>, rollback: &Rollback, waiting: &mut Vec<Waiting>) -
         return (Stage::Verifying, Action::Nothing);
     }
     ending(view, waiting)
-}
-
-/// The MachinePools that the upgrade changed: they stay.
-fn machine_pools_stay(view: &ClassicView<'_>, rollback: &Rollback) -> Vec<Waiting> {
-    let pools = view.machine_pools.iter().filter(|pool| {
-        let history = pool.object.swap_history.as_ref();
-        history.is_some_and(|history| history.knows(&rollback.of))
-    });
-    let stay = pools.map(|pool| NoWayBack::MachinePool {
-        name: pool.object.name.clone(),
-    });
-    stay.map(Waiting::from).collect()
 }
 
 impl From<NoWayBack> for Waiting {

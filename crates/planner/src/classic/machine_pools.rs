@@ -1,7 +1,7 @@
 //! MachinePools. One is two objects that are changed in place, so both are paused meanwhile: the mark on each, then the
 //! values of the infrastructure, then the version with the ledger, then the marks off again.
 
-use instar_api::{LEFT_ANNOTATION, RENDERED_ANNOTATION, Values};
+use instar_api::{LEFT_ANNOTATION, RENDERED_ANNOTATION, VALUES_HISTORY_ANNOTATION, Values};
 use instar_capi::{Lifecycle, ManagedBy, labels::PAUSED};
 use instar_domain::BuildOrder;
 use serde_json::{Value, json};
@@ -24,6 +24,7 @@ use crate::{
     swap::{self, Course, Destination, Origin},
     upgrade_spec::PoolOverride,
     values::{apply, difference},
+    values_history::ValuesHistory,
 };
 
 static NOTHING: Values = Values::new();
@@ -324,7 +325,7 @@ fn under_pause<'a>(
 }
 
 /// A pool whose spec is as it should be: are its machines?
-fn arrival<'a>(
+pub(super) fn arrival<'a>(
     view: &ClassicView<'a>,
     pool: &MachinePool,
     infrastructure: &InfrastructurePool,
@@ -359,7 +360,7 @@ fn settled(view: &ClassicView<'_>, pool: &MachinePool, infrastructure: &Infrastr
 }
 
 /// That a user has paused one of the two objects.
-fn by_user(pool: &MachinePool, infrastructure: &InfrastructurePool) -> Option<Waiting> {
+pub(super) fn by_user(pool: &MachinePool, infrastructure: &InfrastructurePool) -> Option<Waiting> {
     let objects = [
         (&pool.object, &pool.paused_by),
         (&infrastructure.object, &infrastructure.paused_by),
@@ -379,22 +380,22 @@ fn is_named(view: &ClassicView<'_>, pool: &MachinePool) -> bool {
     !deployments.any(|deployment| deployment.object.name == pool.object.name)
 }
 
-fn is_marked(view: &ClassicView<'_>, paused_by: &PausedBy) -> bool {
+pub(super) fn is_marked(view: &ClassicView<'_>, paused_by: &PausedBy) -> bool {
     paused_by.mark_of(&view.snapshot.upgrade_spec.id()).is_some()
 }
 
-fn continues<'a>(patch: PatchMachinePool) -> Place<'a> {
+pub(super) fn continues<'a>(patch: PatchMachinePool) -> Place<'a> {
     Place::Continues(Box::new(Action::PatchMachinePool(patch)))
 }
 
-fn pause(view: &ClassicView<'_>, pool: &MachinePool, object: &Object) -> PatchMachinePool {
+pub(super) fn pause(view: &ClassicView<'_>, pool: &MachinePool, object: &Object) -> PatchMachinePool {
     let mark = PauseMark::new(&view.snapshot.upgrade_spec.id(), view.snapshot.now);
     let annotations = json!({ PAUSED: mark.to_annotation() });
     patch(pool, object, MachinePoolChange::Pause, &annotations, None)
 }
 
 /// Takes our mark off, of the infrastructure first: until the MachinePool's is off too, Cluster API leaves both alone.
-fn resume(pool: &MachinePool, infrastructure: Option<&InfrastructurePool>) -> Option<PatchMachinePool> {
+pub(super) fn resume(pool: &MachinePool, infrastructure: Option<&InfrastructurePool>) -> Option<PatchMachinePool> {
     let marked = infrastructure.filter(|other| other.paused_by.mark().is_some());
     let object = match marked {
         Some(infrastructure) => &infrastructure.object,
@@ -404,7 +405,7 @@ fn resume(pool: &MachinePool, infrastructure: Option<&InfrastructurePool>) -> Op
     Some(patch(pool, object, MachinePoolChange::Resume, &annotations, None))
 }
 
-fn give_up(view: &ClassicView<'_>, pool: &MachinePool, object: &Object) -> PatchMachinePool {
+pub(super) fn give_up(view: &ClassicView<'_>, pool: &MachinePool, object: &Object) -> PatchMachinePool {
     let left = LeftMark::new(&view.snapshot.upgrade_spec.id());
     let annotations = json!({ LEFT_ANNOTATION: left.to_annotation() });
     patch(pool, object, MachinePoolChange::GiveUp, &annotations, None)
@@ -418,12 +419,22 @@ fn set_values(view: &ClassicView<'_>, pool: &MachinePool, change: &Change<'_>, s
         release: change.step.name().to_owned(),
         pointers: pointers(values),
     };
-    let annotations = json!({ RENDERED_ANNOTATION: rendered.to_annotation() });
+    let history = ValuesHistory::with(
+        infrastructure.values_history.as_ref(),
+        &view.snapshot.upgrade_spec.id(),
+        &pool.version,
+        &infrastructure.spec,
+        &pointers(values),
+    );
+    let annotations = json!({
+        RENDERED_ANNOTATION: rendered.to_annotation(),
+        VALUES_HISTORY_ANNOTATION: history.to_annotation(),
+    });
     let spec = difference(&infrastructure.spec, spec);
     patch(pool, &infrastructure.object, what, &annotations, spec)
 }
 
-fn patch(
+pub(super) fn patch(
     pool: &MachinePool,
     object: &Object,
     change: MachinePoolChange,

@@ -6,7 +6,7 @@ use instar_domain::{KubeVersion, skew};
 use super::view::ClassicView;
 use crate::{
     operation::Rollback,
-    snapshot::{ControlPlane, MachineDeployment, Object},
+    snapshot::{ControlPlane, MachineDeployment, MachinePool, Object},
     swap_history::{PoolState, Present, SwapHistory, UpgradeId},
 };
 
@@ -68,6 +68,15 @@ pub(super) enum Reach {
     AtTheEnd,
 }
 
+impl Reach {
+    fn includes(self, view: &ClassicView<'_>, version: &KubeVersion) -> bool {
+        match self {
+            Self::Now => skew::kubelet(version, &view.control_plane.version).is_ok(),
+            Self::AtTheEnd => true,
+        }
+    }
+}
+
 /// Where a pool goes at once: a kubelet may skip minors, and be three of them older than the control plane.
 pub(super) fn pool_route<'a>(
     view: &ClassicView<'_>,
@@ -83,12 +92,31 @@ pub(super) fn pool_route<'a>(
         ManagedBy::Topology => Route::Untouched,
         ManagedBy::User => {
             let by = taker(view, rollback);
-            let may = |version: &KubeVersion| match reach {
-                Reach::Now => skew::kubelet(version, &view.control_plane.version).is_ok(),
-                Reach::AtTheEnd => true,
-            };
+            let may = |version: &KubeVersion| reach.includes(view, version);
             route(view, &pool.object, rollback, present, |history| {
                 history.furthest_before(&rollback.of, &by, present, may)
+            })
+        }
+    }
+}
+
+/// Where a MachinePool goes, whose infrastructure has no template.
+pub(super) fn machine_pool_route<'a>(
+    view: &ClassicView<'_>,
+    pool: &'a MachinePool,
+    rollback: &Rollback,
+    reach: Reach,
+) -> Route<'a> {
+    let present = Present {
+        version: &pool.version,
+        template: None,
+    };
+    match pool.object.managed_by {
+        ManagedBy::Topology => Route::Untouched,
+        ManagedBy::User => {
+            let by = taker(view, rollback);
+            route(view, &pool.object, rollback, present, |history| {
+                history.furthest_before(&rollback.of, &by, present, |version| reach.includes(view, version))
             })
         }
     }

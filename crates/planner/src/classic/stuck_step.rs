@@ -26,7 +26,8 @@ pub(super) fn find<'a>(view: &ClassicView<'a>) -> Option<StuckStep<'a>> {
     }
     let template = control_plane.infrastructure.as_ref().map(|template| &template.name);
     let history = control_plane.object.swap_history.as_ref();
-    let last = history.and_then(SwapHistory::last).filter(|last| {
+    // A restart is no step: what it asks for is what was there.
+    let last = history.and_then(SwapHistory::last_change).filter(|last| {
         last.direction == Direction::Forward
             && last.converged.is_none()
             && last.after.is_at(&control_plane.version, template)

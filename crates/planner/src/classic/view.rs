@@ -341,10 +341,11 @@ impl<'a> ClassicView<'a> {
     }
 
     /// The newest version that each of the workers runs or is to run: kind, name, version. Of the MachineDeployments
-    /// only some.
+    /// and of the MachinePools only some.
     pub(super) fn newest_workers(
         &self,
         pools: impl Fn(&MachineDeployment) -> bool,
+        machine_pools: impl Fn(&MachinePool) -> bool,
     ) -> Vec<(WorkerKind, &'a str, &'a KubeVersion)> {
         let of_pools = self.pools.iter().copied().filter(|pool| pools(pool)).map(|pool| {
             let machines = self.machines_of(&PoolId::Workers(pool.object.name.clone()));
@@ -362,7 +363,8 @@ impl<'a> ClassicView<'a> {
         let sets = self.machine_sets.iter().copied();
         let sets = sets.filter(|set| set.pool.is_none() && set.replicas > 0);
         let sets = sets.map(|set| (WorkerKind::MachineSet, set.name.as_str(), &set.version));
-        let machine_pools = self.machine_pools.iter().map(|pool| {
+        let machine_pools = self.machine_pools.iter().filter(|pool| machine_pools(pool));
+        let machine_pools = machine_pools.map(|pool| {
             let newest = pool.observed.iter().fold(&pool.version, |a, b| a.max(b));
             (WorkerKind::MachinePool, pool.object.name.as_str(), newest)
         });

@@ -10,7 +10,7 @@ use super::{
     machine_pools,
     place::{Place, pinned},
     restart_pool::{Restart, swap_workers as restart_workers},
-    returning,
+    returning, returning_in_place,
     template::{self, Source, Wanted},
     view::{ClassicView, ExternalChange, blocking_reason},
 };
@@ -86,8 +86,9 @@ pub(super) fn next<'a>(view: &ClassicView<'a>, rollout: &WorkerRollout<'a>, wait
             Workers::Deployment(pool) => place(view, pool, rollout.heading, waiting),
             Workers::MachinePool(pool) => match rollout.heading {
                 Heading::Forward(demand) => machine_pools::place(view, pool, demand, waiting),
-                // It is changed in place: nothing says what was there before.
-                Heading::Back(_) | Heading::Restart(_) => Ok(Place::There),
+                Heading::Back(rollback) => returning_in_place::place(view, pool, rollback, waiting),
+                // Nothing of Cluster API's replaces its machines.
+                Heading::Restart(_) => Ok(Place::There),
             },
         };
         match place {

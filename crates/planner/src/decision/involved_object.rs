@@ -179,7 +179,7 @@ const fn no_way_back(reason: &NoWayBack) -> InvolvedObject<'_> {
             name: name.as_str(),
         },
         NoWayBack::TemplateGone { template, .. } => InvolvedObject::Template(template),
-        NoWayBack::MachinePool { name } => InvolvedObject::Workers(WorkerKind::MachinePool, name.as_str()),
+        NoWayBack::MachinePool { name, because: _ } => InvolvedObject::Workers(WorkerKind::MachinePool, name.as_str()),
         NoWayBack::Addon { id, .. } => match &id.owner {
             AddonOwner::Release(name) => InvolvedObject::Release(name.as_str()),
             AddonOwner::Policy(_) | AddonOwner::Kubernetes => InvolvedObject::Upgrade,

@@ -57,7 +57,7 @@ fn sets_values(change: &MachinePoolChange) -> bool {
 }
 
 /// Every write to a MachinePool, and to what makes its machines, in a few words.
-fn written(world: &mut World, ticks: usize) -> Vec<String> {
+pub fn written(world: &mut World, ticks: usize) -> Vec<String> {
     let mut random = Random::new(7);
     let mut written = Vec::new();
     for _ in 0..ticks {
@@ -67,6 +67,7 @@ fn written(world: &mut World, ticks: usize) -> Vec<String> {
                 let what = match &patch.change {
                     MachinePoolChange::Pause => "pause",
                     MachinePoolChange::SetValues { .. } => "values",
+                    MachinePoolChange::RestoreValues { .. } => "restore",
                     MachinePoolChange::GiveUp => "give up",
                     MachinePoolChange::Resume => "resume",
                 };
@@ -428,7 +429,7 @@ fn of_another_upgrade() -> PausedBy {
 fn check_finds_what_values_must_not_do() {
     let mut world = world("v1.33.5", "v1.34.5");
     let decision = until(&mut world, does(sets_values));
-    let cases: [Case; 11] = [
+    let cases: [Case; 12] = [
         (Violation::NotPaused, |s, _| pool(s).paused_by = PausedBy::NoOne),
         (Violation::NotPaused, |s, _| {
             infrastructure(s).paused_by = of_another_upgrade();
@@ -460,6 +461,10 @@ fn check_finds_what_values_must_not_do() {
         }),
         (Violation::NotOurs, |_, d| {
             patch(d).patch["metadata"]["annotations"] = json!({ RENDERED_ANNOTATION: "{}", PAUSED: null });
+        }),
+        (Violation::Incomplete, |_, d| {
+            let annotations = &mut patch(d).patch["metadata"]["annotations"];
+            annotations[instar_api::VALUES_HISTORY_ANNOTATION] = json!("{}");
         }),
         (Violation::Untouchable, |s, _| {
             infrastructure(s).object.lifecycle = Lifecycle::Deleting;

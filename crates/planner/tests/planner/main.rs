@@ -8,11 +8,13 @@
 mod addons;
 mod canary;
 mod catalogs;
+mod completed;
 mod failure;
 mod involved_object;
 mod left;
 mod life;
 mod machine_pools;
+mod machine_pools_back;
 mod paused_rollout;
 mod pinned;
 mod progress;

@@ -233,6 +233,85 @@ fn what_has_run_or_may_come_up_still_is_left_alone() {
     }
 }
 
+/// Its entry is written into the history of the control plane; nothing else is.
+fn restarted(world: &mut World) {
+    let object = &mut world.control_plane.object;
+    let history = object.swap_history.as_ref();
+    let mut entries = history.map_or_else(Vec::new, |history| history.entries().to_vec());
+    let stands = entries.last().map_or_else(
+        || {
+            crate::world::swap_history("restart", "v1.34.1", "blue-cp").entries()[0]
+                .after
+                .clone()
+        },
+        |last| last.after.clone(),
+    );
+    entries.push(instar_planner::SwapEntry {
+        upgrade: instar_planner::UpgradeId {
+            name: "restart".to_owned(),
+            started: Some(world.now),
+        },
+        since: world.now,
+        before: stands.clone(),
+        after: stands,
+        converged: None,
+        direction: Direction::Forward,
+    });
+    object.swap_history = instar_planner::SwapHistory::from_annotation(&serde_json::to_string(&entries).unwrap());
+}
+
+/// The infrastructure machines don't say of which template they are, so that only their times tell them apart.
+fn without_templates(world: &mut World) {
+    let machines = world.machines.iter_mut();
+    for machine in machines.filter(|machine| machine.pool == Some(PoolId::ControlPlane)) {
+        machine.template = None;
+    }
+}
+
+#[test]
+fn a_machine_of_a_restart_that_never_comes_up_is_no_step_that_is_taken_back() {
+    let mut world = at_a_release("v1.34.1", "3.6.5-0", "v1.35.5");
+    world.now += SignedDuration::from_hours(1);
+    restarted(&mut world);
+    world.machine(PoolId::ControlPlane, version("v1.34.1"), "blue-cp");
+    without_templates(&mut world);
+    world.now += MACHINE_START;
+    assert!(is_stuck(&world));
+    for target in ["v1.34.5", "v1.35.5"] {
+        world.upgrade_spec.target = Target::Text(target.to_owned());
+        let decision = decide(&world.snapshot());
+        let back = |says: &String| says.contains("goes back from");
+        assert!(!says(&mut world).iter().any(back), "{target}: {decision:#?}");
+        assert!(
+            !matches!(decision.action, Action::SwapControlPlane(_)),
+            "{target}: {decision:#?}"
+        );
+    }
+}
+
+#[test]
+fn a_stuck_step_is_taken_back_also_after_a_restart() {
+    for (from, etcd, has_templates) in [
+        ("v1.34.1", "3.6.5-0", true),
+        ("v1.34.1", "3.6.5-0", false),
+        ("v1.35.5", "3.6.6-0", true),
+    ] {
+        let mut world = stuck(from, etcd, "v1.35.5");
+        restarted(&mut world);
+        if !has_templates {
+            without_templates(&mut world);
+        }
+        world.upgrade_spec.target = Target::Text("v1.35.5-2".to_owned());
+        let back = taken_back(&mut world);
+        assert!(
+            matches!(&back, Action::SwapControlPlane(swap) if swap.version == version(from)),
+            "{from} {has_templates}: {back:#?}"
+        );
+        let decision = decide(&world.snapshot());
+        assert_eq!(check(&world.snapshot(), &decision), [], "{from} {has_templates}");
+    }
+}
+
 /// A plan that took it back in these worlds would be found.
 #[test]
 fn the_checker_knows_a_step_that_may_not_be_taken_back() {

@@ -56,6 +56,28 @@ pub fn specs(world: &World) -> Vec<(String, String, String)> {
         .collect()
 }
 
+/// What each MachinePool is to be: its version and its image.
+fn machine_pools(world: &World) -> Vec<(String, String, String)> {
+    let pools = world.machine_pools.iter().map(|pool| {
+        let image = pool.infrastructure.spec["image"].as_str().unwrap_or_default();
+        let name = pool.pool.object.name.clone();
+        (name, pool.pool.version.to_string(), image.to_owned())
+    });
+    pools.collect()
+}
+
+/// The MachinePools that are said to stay.
+fn staying(decision: &Decision) -> BTreeSet<String> {
+    let reasons = decision.waiting.iter().filter_map(|waiting| match waiting {
+        Waiting::NoWayBack(reason) => match &**reason {
+            NoWayBack::MachinePool { name, .. } => Some(name.clone()),
+            _ => None,
+        },
+        _ => None,
+    });
+    reasons.collect()
+}
+
 /// What a pool was: its version and its template.
 fn was(before: &World, pool: &PoolId) -> Option<(KubeVersion, String)> {
     match pool {
@@ -120,12 +142,19 @@ pub fn start(random: &mut Random) -> World {
             start.add_pool(&format!("md-{pool}"), &version("v1.35.1"), replicas);
         }
     }
-    if random.chance(80) {
+    if random.chance(60) {
         start.machine_pools.clear();
     }
     if random.chance(50) {
         start.addon_gates.points = GatePoint::ALL.into_iter().filter(|_| random.chance(70)).collect();
         start.addon_gates.sets = Sets::Something;
+    }
+    for pool in &mut start.machine_pools {
+        pool.pool.joins = if random.chance(50) {
+            JoinRule::AnyMinor
+        } else {
+            JoinRule::SameMinor
+        };
     }
     for pool in &mut start.pools {
         pool.object.joins = if random.chance(50) {
@@ -237,6 +266,14 @@ fn what_is_taken_back_is_as_it_was_whatever_fails() {
             }
         }
         assert_eq!(is, was, "seed {seed}");
+        // Those that can't go back are said to stay.
+        let stay = staying(&ended);
+        let pools = |world: &World| {
+            let pools = machine_pools(world).into_iter();
+            pools.filter(|(name, ..)| !stay.contains(name)).collect::<Vec<_>>()
+        };
+        assert_eq!(pools(world), pools(&start), "seed {seed}");
+        assert!(world.marks().is_empty(), "seed {seed}: {:?}", world.marks());
     }
     assert!(
         !are_many || (back > 0 && held > 0),

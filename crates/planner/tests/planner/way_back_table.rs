@@ -124,6 +124,21 @@ fn joined_by_others(mut world: World) -> World {
     world
 }
 
+fn with_a_machine_pool(mut world: World) -> World {
+    let at = world.control_plane.version.clone();
+    world.add_machine_pool("mp-0", &at, 2);
+    world
+}
+
+fn swaps_machine_pool(decision: &Decision) -> bool {
+    matches!(&decision.action, Action::SwapWorkers(swap) if matches!(swap.pool, PoolId::MachinePool(_)))
+}
+
+fn without_values(mut world: World) -> World {
+    world.machine_pools[0].infrastructure.values_history = None;
+    world
+}
+
 /// The first step is done, and the second is to go.
 fn between(world: World) -> World {
     before(
@@ -224,6 +239,18 @@ fn of_several() -> Vec<Situation> {
         situation(
             "a patch release, all done, and the user's old template is deleted",
             without(done(patch()), "blue-md-0"),
+        ),
+        situation(
+            "a patch release, all done, with a MachinePool",
+            done(with_a_machine_pool(patch())),
+        ),
+        situation(
+            "the same, when its values are set and its version is not",
+            before(with_a_machine_pool(patch()), swaps_machine_pool),
+        ),
+        situation(
+            "the same, all done, and nothing says what its infrastructure had before",
+            without_values(done(with_a_machine_pool(patch()))),
         ),
         situation(
             "a patch release, all done, then a restart, all done",
@@ -333,7 +360,7 @@ fn what_the_table_says_is_what_happens() {
                 RollbackScope::All => said.refused,
                 RollbackScope::Workers => said.workers_refused,
             };
-            let swaps = world.swaps;
+            let swaps = world.swaps + world.pool_swaps;
             let minor = world.minor_rollback;
             take_back(&mut world, scope, minor);
             if refused.is_empty() {
@@ -345,7 +372,11 @@ fn what_the_table_says_is_what_happens() {
                     RollbackScope::All => true,
                     RollbackScope::Workers => step.pool != PoolId::ControlPlane,
                 });
-                assert_eq!(world.swaps - swaps, steps.count(), "{says}: a swap for each step");
+                assert_eq!(
+                    world.swaps + world.pool_swaps - swaps,
+                    steps.count(),
+                    "{says}: a swap for each step"
+                );
             } else {
                 let held = world.plan();
                 assert_eq!(held.progress.stage, Stage::Held, "{says}");

@@ -173,6 +173,18 @@ fn joins(bootstrap: Option<&capi::Reference>, skipped: Option<&str>) -> JoinRule
     }
 }
 
+/// The same of a MachinePool, of which Cluster API checks nothing: what kubeadm can't join never comes up.
+fn joins_in_place(bootstrap: Option<&capi::Reference>) -> JoinRule {
+    let by_kubeadm = bootstrap.is_some_and(|config| {
+        config.kind == "KubeadmConfig" && template_ref(config).group == "bootstrap.cluster.x-k8s.io"
+    });
+    if by_kubeadm {
+        JoinRule::SameMinor
+    } else {
+        JoinRule::AnyMinor
+    }
+}
+
 impl Cached for capi::MachineSet {
     const WATCHED: Watched = Watched::MachineSets;
 
@@ -311,6 +323,7 @@ impl PlannedKind for capi::MachinePool {
             version: machines.version(WorkerKind::MachinePool, name, None)?,
             observed: running.collect(),
             infrastructure: template_ref(&machines.infrastructure),
+            joins: joins_in_place(machines.bootstrap.as_ref()),
             object: fields.object.object::<Self>(name),
             paused_by: PausedBy::of(fields.paused.as_deref()),
             left: fields.left.as_deref().and_then(LeftMark::from_annotation),

@@ -8,7 +8,7 @@ use instar_domain::{KubeVersion, skew};
 use super::addons;
 use crate::{
     classic::{
-        restore,
+        restore, returning_in_place,
         route::{Reach, Route, control_plane_route, control_plane_steps, pool_route, taker},
         view::ClassicView,
     },
@@ -16,7 +16,7 @@ use crate::{
     etcd::{of_control_plane, of_state},
     operation::{Rollback, RollbackScope},
     pool_id::PoolId,
-    snapshot::{JoinRule, Machine, MachineDeployment, Object},
+    snapshot::{JoinRule, Machine, MachineDeployment, MachinePool, Object},
     swap_history::{PoolState, SwapEntry, SwapHistory},
     upgrade_spec::PoolOverride,
     way_back::NoWayBack,
@@ -45,6 +45,17 @@ pub(super) fn all(view: &ClassicView<'_>, rollback: &Rollback) -> Vec<Waiting> {
             }
         }
     }
+    for pool in &view.machine_pools {
+        let before = returning_in_place::returning(view, pool, rollback);
+        let too_far = before.filter(|before| is_too_far_behind(view, rollback, before));
+        refused.extend(too_far.map(|before| {
+            Waiting::from(NoWayBack::TooFarBehind {
+                pool: returning_in_place::id(pool),
+                before: before.version.clone(),
+                control_plane: view.control_plane.version.clone(),
+            })
+        }));
+    }
     if is_of_restart(view, rollback) {
         let upgrade = rollback.of.name.clone();
         refused.push(NoWayBack::Restarted { upgrade }.into());
@@ -68,7 +79,7 @@ fn is_of_restart(view: &ClassicView<'_>, rollback: &Rollback) -> bool {
 /// What stands in the way of the control plane's next step.
 pub(super) fn of_next_step(view: &ClassicView<'_>, before: &PoolState) -> Vec<Waiting> {
     let mut refused: Vec<_> = of_step(view, &present_step(view, before), before).into_iter().collect();
-    refused.extend(newer_workers(view, before, |_| true));
+    refused.extend(newer_workers(view, before, |_| true, |_| true));
     refused
 }
 
@@ -85,7 +96,8 @@ fn of_control_plane_steps(view: &ClassicView<'_>, rollback: &Rollback) -> Vec<Wa
         let stays = |pool: &MachineDeployment| {
             is_held(view, pool) || !matches!(pool_route(view, pool, rollback, Reach::AtTheEnd), Route::BackTo(_))
         };
-        refused.extend(newer_workers(view, last, stays));
+        let pool_stays = |pool: &MachinePool| returning_in_place::returning(view, pool, rollback).is_none();
+        refused.extend(newer_workers(view, last, stays, pool_stays));
     }
     refused
 }
@@ -155,8 +167,9 @@ fn newer_workers<'a>(
     view: &'a ClassicView<'_>,
     before: &'a PoolState,
     pools: impl Fn(&MachineDeployment) -> bool + 'a,
+    machine_pools: impl Fn(&MachinePool) -> bool + 'a,
 ) -> impl Iterator<Item = Waiting> + 'a {
-    let newer = view.newest_workers(pools).into_iter();
+    let newer = view.newest_workers(pools, machine_pools).into_iter();
     let newer = newer.filter(|(_, _, version)| version.minor() > before.version.minor());
     newer.map(|(kind, name, version)| {
         NoWayBack::NewerWorkers {
@@ -174,8 +187,7 @@ fn of_pool(view: &ClassicView<'_>, rollback: &Rollback, pool: &MachineDeployment
     let present = &view.control_plane.version;
     let mut refused: Vec<Waiting> = restore::machines(view, pool, before).err().into_iter().collect();
     refused.extend(restore::bootstrap(view, pool, before).err());
-    // Else the control plane goes back too, and lets it.
-    if rollback.scope == RollbackScope::Workers && skew::kubelet(&before.version, present).is_err() {
+    if is_too_far_behind(view, rollback, before) {
         refused.push(
             NoWayBack::TooFarBehind {
                 pool: id.clone(),
@@ -221,6 +233,14 @@ fn of_pool(view: &ClassicView<'_>, rollback: &Rollback, pool: &MachineDeployment
         JoinRule::SameMinor | JoinRule::AnyMinor => {}
     }
     refused
+}
+
+/// Whether the control plane stays too new for it; else that goes back too, and lets it.
+fn is_too_far_behind(view: &ClassicView<'_>, rollback: &Rollback, before: &PoolState) -> bool {
+    match rollback.scope {
+        RollbackScope::Workers => skew::kubelet(&before.version, &view.control_plane.version).is_err(),
+        RollbackScope::All => false,
+    }
 }
 
 pub(super) fn is_held(view: &ClassicView<'_>, pool: &MachineDeployment) -> bool {

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use instar_api::{LEFT_ANNOTATION, RENDERED_ANNOTATION};
+use instar_api::{LEFT_ANNOTATION, RENDERED_ANNOTATION, VALUES_HISTORY_ANNOTATION};
 use instar_domain::KubeVersion;
 use instar_planner::{
-    Condition, ConditionStatus, InfrastructurePool, LeftMark, Lifecycle, MachinePool, Object, PatchMachinePool,
-    PausedBy, PoolId, Replicas, Swap, TemplateRef,
+    Condition, ConditionStatus, InfrastructurePool, JoinRule, LeftMark, Lifecycle, MachinePool, Object,
+    PatchMachinePool, PausedBy, PoolId, Replicas, Swap, TemplateRef, ValuesHistory,
 };
 use serde_json::json;
 
@@ -49,6 +49,7 @@ pub fn machine_pool(name: &str, says: &str, runs: &[&str]) -> MachinePool {
             name: format!("{name}-infra"),
         },
         replicas: None,
+        joins: JoinRule::SameMinor,
     }
 }
 
@@ -61,6 +62,7 @@ pub fn infrastructure_pool(name: &str, image: &str) -> InfrastructurePool {
         left: None,
         spec: json!({ "image": image, "size": "small" }),
         rendered: None,
+        values_history: None,
     }
 }
 
@@ -130,7 +132,10 @@ impl World {
             return Answer::Done;
         }
         if let Some(rendered) = annotations.get(RENDERED_ANNOTATION) {
-            infrastructure.rendered = Some(rendered.as_str().unwrap().to_owned());
+            infrastructure.rendered = rendered.as_str().map(str::to_owned);
+        }
+        if let Some(history) = annotations.get(VALUES_HISTORY_ANNOTATION) {
+            infrastructure.values_history = ValuesHistory::from_annotation(history.as_str().unwrap());
         }
         if let Some(spec) = patch.get("spec") {
             json_patch::merge(&mut infrastructure.spec, spec);

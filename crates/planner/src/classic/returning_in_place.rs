@@ -1,0 +1,321 @@
+//! A MachinePool's turn on the way back. It is changed in place, as on the way there: both objects are paused, then the
+//! infrastructure gets the values that it had, then the pool its version, then the marks go.
+
+use instar_api::RENDERED_ANNOTATION;
+use instar_capi::Lifecycle;
+use instar_domain::KubeVersion;
+use serde_json::{Value, json};
+
+use super::{
+    machine_pools::{arrival, by_user, continues, give_up, is_marked, override_of, patch, pause, resume},
+    place::Place,
+    route::{Reach, Route, machine_pool_route, taker},
+    view::ClassicView,
+};
+use crate::{
+    addons_back::BackUntil,
+    decision::{Action, LeftBecause, MachinePoolChange, PatchMachinePool, Waiting},
+    gates,
+    operation::Rollback,
+    pause::PauseMark,
+    pool_id::PoolId,
+    snapshot::{ConditionStatus, InfrastructurePool, JoinRule, MachinePool, Object},
+    swap::{self, Course, Destination, Origin},
+    swap_history::PoolState,
+    upgrade_spec::PoolOverride,
+    values::difference,
+    values_history::restored,
+    way_back::{MachinePoolStays, NoWayBack},
+};
+
+/// What has to become of a pool.
+enum Aim<'a> {
+    /// The way back doesn't change it, or has done so.
+    Stay,
+    Change(Change<'a>),
+}
+
+/// A pool that is to get what it had.
+struct Change<'a> {
+    infrastructure: &'a InfrastructurePool,
+    /// What the infrastructure's spec is to be, where it isn't that yet.
+    spec: Option<Value>,
+    version: &'a KubeVersion,
+    /// What the pool goes back to; absent where only values were set.
+    before: Option<&'a PoolState>,
+}
+
+/// What a pool has to get back.
+struct Changed<'a> {
+    version: &'a KubeVersion,
+    before: Option<&'a PoolState>,
+}
+
+/// Where a MachinePool is.
+pub(super) fn place<'a>(
+    view: &ClassicView<'a>,
+    pool: &'a MachinePool,
+    rollback: &Rollback,
+    waiting: &mut Vec<Waiting>,
+) -> Result<Place<'a>, Waiting> {
+    let infrastructure = view.infrastructure_pool(&pool.infrastructure).ok();
+    let aim = aim(view, pool, rollback, waiting);
+    let Some(resume) = resume(pool, infrastructure) else {
+        return Ok(match aim? {
+            Aim::Stay => match infrastructure.filter(|_| view.swapped(&pool.object).is_some()) {
+                Some(infrastructure) => arrival(view, pool, infrastructure, waiting),
+                None => Place::There,
+            },
+            Aim::Change(Change {
+                before: Some(before), ..
+            }) => Place::Due(Course::BackTo(before)),
+            // Of the upgrade, the values alone were set: it is half way, so that it waits for no other pool.
+            Aim::Change(Change { before: None, .. }) => {
+                let held = gates::before_way_back(view.snapshot, &BackUntil::Workers);
+                if held.is_empty() {
+                    return Ok(continues(pause(view, pool, &pool.object)));
+                }
+                waiting.extend(held);
+                Place::Stuck
+            }
+        });
+    };
+    Ok(match aim {
+        Ok(Aim::Change(change)) => under_pause(view, pool, change, waiting),
+        Ok(Aim::Stay) => continues(resume),
+        Err(reason) => {
+            waiting.push(reason);
+            continues(resume)
+        }
+    })
+}
+
+/// Where a pool goes at the end; absent where it stays.
+pub(super) fn returning<'a>(
+    view: &ClassicView<'a>,
+    pool: &'a MachinePool,
+    rollback: &Rollback,
+) -> Option<&'a PoolState> {
+    let changed = changed(view, pool, rollback, Reach::AtTheEnd)?;
+    stays(view, pool, rollback)
+        .is_none()
+        .then_some(changed.before)
+        .flatten()
+}
+
+/// Why a pool that the upgrade has changed stays; absent where it goes back, or where `spec.pools` holds it.
+pub(super) fn stays(view: &ClassicView<'_>, pool: &MachinePool, rollback: &Rollback) -> Option<MachinePoolStays> {
+    if is_held(view, pool) {
+        return None;
+    }
+    let changed = match machine_pool_route(view, pool, rollback, Reach::AtTheEnd) {
+        Route::Changed => return Some(MachinePoolStays::Changed),
+        Route::Untouched | Route::There | Route::BackTo(_) => changed(view, pool, rollback, Reach::AtTheEnd)?,
+    };
+    let infrastructure = match pausable(view, pool, rollback) {
+        Ok(infrastructure) => infrastructure,
+        Err(because) => return Some(MachinePoolStays::Left(because)),
+    };
+    let control_plane = &view.control_plane.version;
+    match pool.joins {
+        JoinRule::SameMinor if changed.before.is_some() && changed.version.minor() != control_plane.minor() => {
+            return Some(MachinePoolStays::OlderMachines {
+                before: changed.version.clone(),
+                control_plane: control_plane.clone(),
+            });
+        }
+        JoinRule::SameMinor | JoinRule::AnyMinor => {}
+    }
+    let history = infrastructure.values_history.as_ref();
+    let before = history.and_then(|history| history.before(&rollback.of, changed.version));
+    let spec = before.and_then(|before| restored(&infrastructure.spec, &before));
+    spec.is_none().then_some(MachinePoolStays::Unknown)
+}
+
+/// A pool that `spec.pools` of the rollback holds.
+fn is_held(view: &ClassicView<'_>, pool: &MachinePool) -> bool {
+    match override_of(view, pool) {
+        Some(PoolOverride::Hold) => true,
+        Some(PoolOverride::Pin(_)) | None => false,
+    }
+}
+
+/// What the upgrade has changed of a pool and the rollback has not set back yet.
+fn changed<'a>(
+    view: &ClassicView<'_>,
+    pool: &'a MachinePool,
+    rollback: &Rollback,
+    reach: Reach,
+) -> Option<Changed<'a>> {
+    match machine_pool_route(view, pool, rollback, reach) {
+        Route::BackTo(before) => Some(Changed {
+            version: &before.version,
+            before: Some(before),
+        }),
+        Route::Untouched => {
+            // Killed between the values and the version.
+            let infrastructure = view.infrastructure_pool(&pool.infrastructure).ok()?;
+            let history = infrastructure.values_history.as_ref()?;
+            let before = history.before(&rollback.of, &pool.version)?;
+            let is_there = restored(&infrastructure.spec, &before).as_ref() == Some(&infrastructure.spec);
+            (!is_there).then_some(Changed {
+                version: &pool.version,
+                before: None,
+            })
+        }
+        Route::There | Route::Changed => None,
+    }
+}
+
+fn aim<'a>(
+    view: &ClassicView<'a>,
+    pool: &'a MachinePool,
+    rollback: &Rollback,
+    waiting: &mut Vec<Waiting>,
+) -> Result<Aim<'a>, Waiting> {
+    if is_held(view, pool) || stays(view, pool, rollback).is_some() {
+        return Ok(Aim::Stay);
+    }
+    let Some(Changed { version, before }) = changed(view, pool, rollback, Reach::Now) else {
+        return Ok(Aim::Stay);
+    };
+    let unknown = || NoWayBack::MachinePool {
+        name: pool.object.name.clone(),
+        because: MachinePoolStays::Unknown,
+    };
+    let infrastructure = view.infrastructure_pool(&pool.infrastructure).map_err(|_| unknown())?;
+    let objects = [&pool.object, &infrastructure.object];
+    if let Some(going) = objects.iter().find(|object| object.lifecycle == Lifecycle::Deleting) {
+        waiting.push(Waiting::Deleting {
+            kind: going.kind.clone(),
+            name: going.name.clone(),
+        });
+        return Ok(Aim::Stay);
+    }
+    if let Some(reason) = by_user(pool, infrastructure) {
+        return Err(reason);
+    }
+    let history = infrastructure.values_history.as_ref();
+    let values = history.and_then(|history| history.before(&rollback.of, version));
+    let spec = values.and_then(|values| restored(&infrastructure.spec, &values));
+    // A stop on the way of which nobody wrote down what it had.
+    let spec = spec.ok_or_else(unknown)?;
+    Ok(Aim::Change(Change {
+        infrastructure,
+        spec: (spec != infrastructure.spec).then_some(spec),
+        version,
+        before,
+    }))
+}
+
+/// The infrastructure of a pool whose two objects say when they are paused.
+fn pausable<'a>(
+    view: &ClassicView<'a>,
+    pool: &MachinePool,
+    rollback: &Rollback,
+) -> Result<&'a InfrastructurePool, LeftBecause> {
+    let infrastructure = view.infrastructure_pool(&pool.infrastructure)?;
+    let by = taker(view, rollback);
+    let both = [
+        (&pool.object, &pool.left),
+        (&infrastructure.object, &infrastructure.left),
+    ];
+    for (object, left) in both {
+        if left.as_ref().is_some_and(|left| left.is_of(&by)) {
+            return Err(LeftBecause::NotPaused {
+                object: format!("{} {}", object.kind, object.name),
+            });
+        }
+    }
+    if infrastructure.object.paused().is_none() {
+        let kind = infrastructure.object.kind.clone();
+        return Err(LeftBecause::NoPause { kind });
+    }
+    Ok(infrastructure)
+}
+
+/// The next write to a pool with a mark of ours that has not yet all that it had.
+fn under_pause<'a>(
+    view: &ClassicView<'_>,
+    pool: &MachinePool,
+    change: Change<'_>,
+    waiting: &mut Vec<Waiting>,
+) -> Place<'a> {
+    let infrastructure = change.infrastructure;
+    let objects = [
+        (&pool.object, &pool.paused_by),
+        (&infrastructure.object, &infrastructure.paused_by),
+    ];
+    // The mark of the upgrade is taken over.
+    if let Some((object, _)) = objects.iter().find(|(_, paused_by)| !is_marked(view, paused_by)) {
+        return continues(pause(view, pool, object));
+    }
+    // What is set takes the hashes of what the upgrade had set away.
+    let is_set = change.spec.is_none() && infrastructure.rendered.is_none();
+    let is_paused = |object: &Object| {
+        let status = object.paused().map(|paused| paused.status);
+        object.says_paused() || (is_set && status == Some(ConditionStatus::True))
+    };
+    if let Some((object, _)) = objects.iter().find(|(object, _)| !is_paused(object)) {
+        let marks = objects.iter().filter_map(|(_, paused_by)| paused_by.mark());
+        let late = marks.map(|mark| mark.paused).max();
+        let late = late.map(|paused| PauseMark::new(&view.snapshot.upgrade_spec.id(), paused));
+        if !is_set && late.is_some_and(|mark| mark.is_late(view.snapshot.now)) {
+            return continues(give_up(view, pool, object));
+        }
+        waiting.push(Waiting::PauseAwaited {
+            pool: pool.object.name.clone(),
+            kind: object.kind.clone(),
+            name: object.name.clone(),
+        });
+        return Place::Moving;
+    }
+    match (change.spec, change.before) {
+        (Some(spec), _) => continues(restore_values(pool, infrastructure, change.version, &spec)),
+        (None, Some(before)) => {
+            let destination = Destination {
+                upgrade: view.snapshot.upgrade_spec.id(),
+                now: view.snapshot.now,
+                to: Course::BackTo(before),
+                template: None,
+                bootstrap: None,
+                origin: Origin {
+                    release: view.release_of(&pool.object, &pool.version, None),
+                    has_converged: false,
+                },
+            };
+            Place::Continues(Box::new(Action::SwapWorkers(swap::machine_pool(pool, destination))))
+        }
+        (None, None) => Place::Moving,
+    }
+}
+
+/// What was rendered is there no more, so that the hashes of it go.
+fn restore_values(
+    pool: &MachinePool,
+    infrastructure: &InfrastructurePool,
+    version: &KubeVersion,
+    spec: &Value,
+) -> PatchMachinePool {
+    let what = MachinePoolChange::RestoreValues {
+        version: version.clone(),
+    };
+    let annotations = json!({ RENDERED_ANNOTATION: null });
+    let spec = difference(&infrastructure.spec, spec);
+    patch(pool, &infrastructure.object, what, &annotations, spec)
+}
+
+/// The MachinePools that the upgrade changed and that stay.
+pub(super) fn all_that_stay(view: &ClassicView<'_>, rollback: &Rollback) -> Vec<Waiting> {
+    let stay = view.machine_pools.iter().filter_map(|pool| {
+        let because = stays(view, pool, rollback)?;
+        let name = pool.object.name.clone();
+        Some(NoWayBack::MachinePool { name, because }.into())
+    });
+    stay.collect()
+}
+
+/// As the planner names it.
+pub(super) fn id(pool: &MachinePool) -> PoolId {
+    PoolId::MachinePool(pool.object.name.clone())
+}

@@ -17,6 +17,8 @@ mod pools;
 
 use jiff::Timestamp;
 
+use crate::Invocation;
+
 pub use cluster::of_cluster;
 pub use fleet::of_fleet;
 pub use page::{ExportError, Live, SCRIPT, STYLE, export, live};
@@ -44,11 +46,25 @@ pub fn unread(heading: &str) -> Fragment {
 
 /// How a Cluster is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct View {
+pub struct View<'a> {
     /// The time that ages count to.
     pub now: Timestamp,
     /// Which Machines are listed.
     pub machines: Listed,
+    /// How the commands on it are called; the namespace is the Cluster's own.
+    pub invocation: &'a Invocation,
+}
+
+impl View<'_> {
+    /// With commands for kubectl's own context.
+    #[must_use]
+    pub const fn plain(now: Timestamp, machines: Listed) -> Self {
+        Self {
+            now,
+            machines,
+            invocation: Invocation::PLAIN,
+        }
+    }
 }
 
 /// Which Machines are listed.

@@ -14,6 +14,7 @@
 
 mod age;
 pub mod html;
+mod invocation;
 mod of;
 mod pace;
 mod plan;
@@ -22,6 +23,7 @@ mod report;
 pub mod text;
 
 pub use age::age;
+pub use invocation::{Invocation, quoted};
 pub use of::{ClusterObjects, all as all_of_kind};
 pub use pace::TimeLeft;
 pub use plan::{

@@ -51,10 +51,7 @@ impl Served {
     }
 
     fn in_namespace(&self, namespace: &str) -> Connection {
-        Connection {
-            client: self.connection.client.clone(),
-            namespace: namespace.to_owned(),
-        }
+        self.connection.in_namespace(namespace)
     }
 }
 

@@ -61,13 +61,14 @@ impl Subject {
                     Scope::All => "All namespaces".to_owned(),
                     Scope::Namespace => format!("Namespace {}", connection.namespace),
                 };
-                Ok(html::of_fleet(&rows, &of, Timestamp::now()))
+                Ok(html::of_fleet(&rows, &of, Timestamp::now(), &connection.invocation))
             }
             Self::Cluster { name, machines } => {
                 let report = report(connection, name).await?;
                 let view = View {
                     now: Timestamp::now(),
                     machines: *machines,
+                    invocation: &connection.invocation,
                 };
                 Ok(html::of_cluster(&report, view))
             }

@@ -6,6 +6,7 @@ use axum::{
     body::{self, Body},
     http::{Request, Response, StatusCode, header},
 };
+use instar_report::Invocation;
 use kube::{Client, Config};
 use tower::ServiceExt;
 
@@ -21,6 +22,7 @@ fn served() -> Arc<Served> {
     let connection = Connection {
         client: Client::try_from(config).unwrap(),
         namespace: "team".to_owned(),
+        invocation: Invocation::default(),
     };
     Arc::new(Served::new(connection, Scope::Namespace).unwrap())
 }

@@ -145,12 +145,13 @@ fn counts(upgrade: &UpgradeSection, report: &Report) -> Counts {
 }
 
 fn verdict(report: &Report, rows: &health::Rows, view: View) -> Markup {
+    let invocation = view.invocation.in_namespace(&report.cluster.namespace);
     let Some(upgrade) = &report.upgrade else {
         return html! {
             section .card .verdict .plain #verdict aria-labelledby="verdict-heading" {
                 h2 #verdict-heading { "No upgrade" }
                 p .lead { "Nothing of this Cluster is being upgraded, and no earlier upgrade is kept." }
-                (command(&format!("kubectl instar upgrade {} -n {} --to VERSION", report.cluster.name, report.cluster.namespace)))
+                (command(&invocation.command(&format!("upgrade {}", report.cluster.name), "--to VERSION")))
             }
         };
     };
@@ -165,9 +166,9 @@ fn verdict(report: &Report, rows: &health::Rows, view: View) -> Markup {
             h2 #verdict-heading { (chip(standing.word, standing.tone)) " " (what(upgrade)) }
             p .lead { (standing.sentence) }
             @if upgrade.paused && !upgrade.phase.is_finished() {
-                (command(&format!("kubectl instar resume {} -n {}", report.cluster.name, report.cluster.namespace)))
+                (command(&invocation.command(&format!("resume {}", report.cluster.name), "")))
             }
-            (health::first(report, &rows.first, view.now))
+            (health::first(report, &rows.first, view))
             @if counts.all > 0 {
                 div .progress { p .counts { (pools::words(counts)) } (pools::bar(counts)) }
             }

@@ -66,11 +66,8 @@ pub fn live(fragment: &Fragment, live: &Live) -> String {
 /// # Errors
 /// Where the value can't be written as JSON.
 pub fn export(report: &Report, now: Timestamp) -> Result<String, ExportError> {
-    let view = View {
-        now,
-        machines: Listed::All,
-    };
-    let fragment = of_cluster(report, view);
+    // Who reads it has contexts of other names.
+    let fragment = of_cluster(report, View::plain(now, Listed::All));
     let data = data(report)?;
     let head = html! {
         meta http-equiv="Content-Security-Policy" content=(POLICY);

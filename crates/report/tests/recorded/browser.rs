@@ -8,7 +8,7 @@ use std::{
 
 use instar_api::{HealthLevel, UpgradePhase};
 use instar_report::{
-    Report,
+    Invocation, Report,
     html::{self, Fragment, Listed, View},
     text::FleetRow,
 };
@@ -73,7 +73,7 @@ fn situations() -> Vec<(&'static str, Fragment)> {
     };
     let page = |(report, now): (Report, Timestamp)| {
         let machines = Listed::Some;
-        html::of_cluster(&report, View { now, machines })
+        html::of_cluster(&report, View::plain(now, machines))
     };
     vec![
         ("going", page(read("topology-pool-held"))),
@@ -111,11 +111,7 @@ fn many(folder: &Path) -> Fragment {
     if let Some(upgrade) = &mut report.upgrade {
         (upgrade.machines, upgrade.converged) = (501, 214);
     }
-    let view = View {
-        now: now(&objects),
-        machines: Listed::Some,
-    };
-    html::of_cluster(&report, view)
+    html::of_cluster(&report, View::plain(now(&objects), Listed::Some))
 }
 
 fn fleet() -> Fragment {
@@ -155,7 +151,12 @@ fn fleet() -> Fragment {
             }
         })
         .collect();
-    html::of_fleet(&rows, "All namespaces", Timestamp::from_second(1_700_000_900).unwrap())
+    html::of_fleet(
+        &rows,
+        "All namespaces",
+        Timestamp::from_second(1_700_000_900).unwrap(),
+        Invocation::PLAIN,
+    )
 }
 
 /// The page in a frame of a width: a window of Chromium has a least one.

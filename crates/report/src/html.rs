@@ -7,7 +7,9 @@
 //!
 //! Every text goes through `maud`, which escapes it: what an object says never becomes markup.
 
+mod actions;
 mod cluster;
+mod document;
 mod fleet;
 mod health;
 mod machines;
@@ -19,9 +21,10 @@ use jiff::Timestamp;
 
 use crate::Invocation;
 
+pub use actions::{Answer, Done, FormFields, Forms, answer};
 pub use cluster::of_cluster;
 pub use fleet::of_fleet;
-pub use page::{ExportError, Live, SCRIPT, STYLE, export, live};
+pub use page::{ExportError, Live, SCRIPT, STYLE, Writes, export, live};
 
 /// What stands in the middle of a page, and changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,16 +56,19 @@ pub struct View<'a> {
     pub machines: Listed,
     /// How the commands on it are called; the namespace is the Cluster's own.
     pub invocation: &'a Invocation,
+    /// Whether it has forms.
+    pub forms: Forms<'a>,
 }
 
 impl View<'_> {
-    /// With commands for kubectl's own context.
+    /// With commands for kubectl's own context, and without forms.
     #[must_use]
     pub const fn plain(now: Timestamp, machines: Listed) -> Self {
         Self {
             now,
             machines,
             invocation: Invocation::PLAIN,
+            forms: Forms::None,
         }
     }
 }

@@ -12,6 +12,7 @@
 //! Invariants: no client, no clock, no environment; the time and the width are inputs. The same input gives the same bytes.
 #![deny(missing_docs)]
 
+mod actions;
 mod age;
 pub mod html;
 mod invocation;
@@ -22,6 +23,7 @@ mod record;
 mod report;
 pub mod text;
 
+pub use actions::{Action, approvals_asked, entries as approval_entries};
 pub use age::age;
 pub use invocation::{Invocation, quoted};
 pub use of::{ClusterObjects, all as all_of_kind};

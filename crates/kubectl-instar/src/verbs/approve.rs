@@ -1,7 +1,7 @@
 //! `kubectl instar approve`.
 
 use clap::Args;
-use instar_api::{Approval, ClusterUpgrade, HealthReason};
+use instar_api::{Approval, ClusterUpgrade};
 use kube::ResourceExt;
 use serde_json::json;
 
@@ -57,8 +57,7 @@ pub(crate) async fn apply(connection: &Connection, upgrade: &ClusterUpgrade, wri
 }
 
 /// What the controller asks for, in its own words.
-fn asked(upgrade: &ClusterUpgrade) -> Vec<Approval> {
-    let health = upgrade.status.iter().flat_map(|status| &status.health);
-    let missing = health.filter(|row| row.reason == HealthReason::ApprovalMissing.as_str());
-    missing.filter_map(|row| Approval::in_message(&row.message)).collect()
+pub(crate) fn asked(upgrade: &ClusterUpgrade) -> Vec<Approval> {
+    let health = upgrade.status.as_ref().map(|status| &*status.health);
+    instar_report::approvals_asked(health.unwrap_or_default())
 }

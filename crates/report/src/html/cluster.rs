@@ -8,7 +8,7 @@ use jiff::SignedDuration;
 use maud::{Markup, html};
 
 use super::{
-    Fragment, View, health, machines,
+    Fragment, View, actions, health, machines,
     parts::{ago, chip, class, command, instant, message},
     pools::{self, Counts},
 };
@@ -24,6 +24,7 @@ pub fn of_cluster(report: &Report, view: View) -> Fragment {
     let markup = html! {
         (head(report))
         (verdict(report, &rows, view))
+        (actions::section(report, view))
         @for why in &report.unread {
             p .card .row .warning .unread { (chip("Not shown", Tone::Warning)) " " (why) }
         }

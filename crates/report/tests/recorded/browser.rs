@@ -9,7 +9,7 @@ use std::{
 use instar_api::{HealthLevel, UpgradePhase};
 use instar_report::{
     Invocation, Report,
-    html::{self, Fragment, Listed, View},
+    html::{self, Forms, Fragment, Listed, View, Writes},
     text::FleetRow,
 };
 use jiff::Timestamp;
@@ -75,7 +75,17 @@ fn situations() -> Vec<(&'static str, Fragment)> {
         let machines = Listed::Some;
         html::of_cluster(&report, View::plain(now, machines))
     };
+    let acting = |name: &str| {
+        let (report, now) = read(name);
+        let view = View {
+            forms: Forms::With { secret: "s" },
+            ..View::plain(now, Listed::Some)
+        };
+        html::of_cluster(&report, view)
+    };
     vec![
+        ("acting", acting("waits-for-approval")),
+        ("acting-after", acting("taken-back")),
         ("going", page(read("topology-pool-held"))),
         ("workers", page(read("workers-go"))),
         ("approval", page(read("waits-for-approval"))),
@@ -173,6 +183,11 @@ fn framed(name: &str, fragment: &Fragment, width: u32, height: u64) -> String {
             ""
         },
         now: Timestamp::UNIX_EPOCH,
+        writes: if name.starts_with("acting") {
+            Writes::Actions
+        } else {
+            Writes::Nothing
+        },
     };
     let page = html::live(fragment, &live)
         .replace(
@@ -308,6 +323,7 @@ fn what_a_reader_has_done_stays_when_the_page_changes() {
         links: &[],
         lost: "",
         now: Timestamp::UNIX_EPOCH,
+        writes: Writes::Nothing,
     };
     let text = |html: &str| serde_json::to_string(html).unwrap().replace('<', "\\u003c");
     let script = format!(

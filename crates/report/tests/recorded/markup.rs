@@ -230,7 +230,7 @@ proptest! {
         };
         let page = |text: &str| {
             let fragment = html::of_fleet(&[row(text)], text, Timestamp::UNIX_EPOCH, Invocation::PLAIN);
-            let live = html::Live { root: "", events: "events", links: &[], lost: text, now: Timestamp::UNIX_EPOCH };
+            let live = html::Live { root: "", events: "events", links: &[], lost: text, now: Timestamp::UNIX_EPOCH, writes: html::Writes::Nothing };
             html::live(&fragment, &live)
         };
         let html = page(&text);

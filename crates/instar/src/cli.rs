@@ -1,7 +1,5 @@
 //! The command line.
 
-use std::io::{self, Write};
-
 use clap::{CommandFactory, Parser, Subcommand};
 use tokio::runtime::{Builder, Runtime};
 
@@ -9,7 +7,7 @@ use crate::{
     Error, Outcome,
     controller::{self, ControllerArgs},
     crd::{self, CrdArgs},
-    log,
+    log, output,
     release_holds::{self, ReleaseHoldsArgs},
     version::{self, VersionArgs},
     webhook::{self, WebhookArgs},
@@ -126,9 +124,7 @@ fn serving() -> Result<Runtime, Error> {
 }
 
 fn print(text: &str) -> Result<(), Error> {
-    let mut output = io::stdout().lock();
-    let written = output.write_all(text.as_bytes()).and_then(|()| output.flush());
-    written.map_err(Error::Output)
+    output::print(text).map(|_| ()).map_err(Error::Output)
 }
 
 #[cfg(test)]

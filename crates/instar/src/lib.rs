@@ -20,7 +20,7 @@ mod error;
 mod log;
 pub mod metrics;
 mod outcome;
-mod output;
+pub mod output;
 mod release_holds;
 mod signals;
 mod version;

@@ -1,9 +1,10 @@
 //! The cluster and the namespace of kubectl's context, or of the flags.
 
-use std::path::PathBuf;
+use std::path::{PathBuf, absolute};
 
 use clap::Args;
 use instar::cluster;
+use instar_report::Invocation;
 use kube::{Api, Client, Resource, core::NamespaceResourceScope};
 
 use crate::Error;
@@ -24,11 +25,26 @@ pub struct ConnectionArgs {
     pub(crate) context: Option<String>,
 }
 
+impl ConnectionArgs {
+    /// What of it a command names, to be pasted in another directory too.
+    fn invocation(&self) -> Invocation {
+        let kubeconfig = self.kubeconfig.as_ref();
+        let kubeconfig = kubeconfig.map(|file| absolute(file).unwrap_or_else(|_| file.clone()));
+        Invocation {
+            namespace: self.namespace.clone(),
+            kubeconfig: kubeconfig.map(|file| file.to_string_lossy().into_owned()),
+            context: self.context.clone(),
+        }
+    }
+}
+
 /// A client, and the namespace that a verb is about.
 #[derive(Clone)]
 pub(crate) struct Connection {
     pub(crate) client: Client,
     pub(crate) namespace: String,
+    /// How a command is called that is to act on the same cluster and namespace.
+    pub(crate) invocation: Invocation,
 }
 
 impl Connection {
@@ -38,7 +54,22 @@ impl Connection {
         Ok(Self {
             client,
             namespace: args.namespace.clone().unwrap_or(namespace),
+            invocation: args.invocation(),
         })
+    }
+
+    /// A command of this plugin that acts on the same cluster and namespace; `flags` are those of the verb.
+    pub(crate) fn command(&self, verb: &str, flags: &str) -> String {
+        self.invocation.command(verb, flags)
+    }
+
+    /// The same cluster, another namespace.
+    pub(crate) fn in_namespace(&self, namespace: &str) -> Self {
+        Self {
+            client: self.client.clone(),
+            namespace: namespace.to_owned(),
+            invocation: self.invocation.in_namespace(namespace),
+        }
     }
 
     /// The objects of a kind in the namespace.

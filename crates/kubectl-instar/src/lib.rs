@@ -1,7 +1,7 @@
 //! `kubectl instar`: what an upgrade is at, the writes that a person asks for, and what each word means.
 //!
 //! ```text
-//! main ─▶ cli ─▶ verbs ─▶ read ─▶ instar_report::Report ─▶ output, export, ui
+//! main ─▶ cli ─▶ verbs ─▶ read ─▶ instar_report::Report ─▶ output, export, verbs::ui
 //!                    └─▶ a patch or a ClusterUpgrade, under the user's own rights
 //! ```
 //!
@@ -15,7 +15,6 @@ mod exit;
 mod export;
 mod output;
 mod read;
-mod ui;
 mod verbs;
 
 pub use error::Error;

@@ -1,10 +1,10 @@
 //! What is printed, and how.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 
 use anstream::AutoStream;
 use clap::ValueEnum;
-use instar::yaml;
+use instar::{output::Reader, yaml};
 use instar_report::text::{Colour, Details, Layout};
 use serde::Serialize;
 
@@ -111,9 +111,10 @@ impl From<ValueFormatArg> for ValueFormat {
 
 /// A reader that has gone, as `head` does, wants no more.
 pub(crate) fn print(text: &str) -> Result<(), Error> {
-    let mut output = io::stdout().lock();
-    match output.write_all(text.as_bytes()).and_then(|()| output.flush()) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        written => written.map_err(Error::Output),
-    }
+    print_on(text).map(|_| ())
+}
+
+/// The same, for a verb that would go on printing.
+pub(crate) fn print_on(text: &str) -> Result<Reader, Error> {
+    instar::output::print(text).map_err(Error::Output)
 }

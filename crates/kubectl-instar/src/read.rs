@@ -261,7 +261,10 @@ pub(crate) fn current_of<'a>(
     instar_report::current(upgrades).ok_or_else(|| Error::NotFound {
         what: format!("a ClusterUpgrade of Cluster {cluster}"),
         namespace: connection.namespace.clone(),
-        remedy: format!("begin one with `kubectl instar upgrade {cluster} --to VERSION`"),
+        remedy: format!(
+            "begin one with `{}`",
+            connection.command(&format!("upgrade {cluster}"), "--to VERSION")
+        ),
     })
 }
 

@@ -16,4 +16,4 @@ pub(crate) mod snapshot;
 pub(crate) mod status;
 pub(crate) mod ui;
 pub(crate) mod upgrade;
-mod write;
+pub(crate) mod write;

@@ -7,7 +7,9 @@
 //!
 //! Every text goes through `maud`, which escapes it: what an object says never becomes markup.
 
+mod actions;
 mod cluster;
+mod document;
 mod fleet;
 mod health;
 mod machines;
@@ -17,9 +19,12 @@ mod pools;
 
 use jiff::Timestamp;
 
+use crate::Invocation;
+
+pub use actions::{Answer, Done, FormFields, Forms, answer};
 pub use cluster::of_cluster;
 pub use fleet::of_fleet;
-pub use page::{ExportError, Live, SCRIPT, STYLE, export, live};
+pub use page::{ExportError, Live, SCRIPT, STYLE, Writes, export, live};
 
 /// What stands in the middle of a page, and changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,11 +49,28 @@ pub fn unread(heading: &str) -> Fragment {
 
 /// How a Cluster is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct View {
+pub struct View<'a> {
     /// The time that ages count to.
     pub now: Timestamp,
     /// Which Machines are listed.
     pub machines: Listed,
+    /// How the commands on it are called; the namespace is the Cluster's own.
+    pub invocation: &'a Invocation,
+    /// Whether it has forms.
+    pub forms: Forms<'a>,
+}
+
+impl View<'_> {
+    /// With commands for kubectl's own context, and without forms.
+    #[must_use]
+    pub const fn plain(now: Timestamp, machines: Listed) -> Self {
+        Self {
+            now,
+            machines,
+            invocation: Invocation::PLAIN,
+            forms: Forms::None,
+        }
+    }
 }
 
 /// Which Machines are listed.

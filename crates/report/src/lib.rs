@@ -12,8 +12,10 @@
 //! Invariants: no client, no clock, no environment; the time and the width are inputs. The same input gives the same bytes.
 #![deny(missing_docs)]
 
+mod actions;
 mod age;
 pub mod html;
+mod invocation;
 mod of;
 mod pace;
 mod plan;
@@ -21,7 +23,9 @@ mod record;
 mod report;
 pub mod text;
 
+pub use actions::{Action, approvals_asked, entries as approval_entries};
 pub use age::age;
+pub use invocation::{Invocation, quoted};
 pub use of::{ClusterObjects, all as all_of_kind};
 pub use pace::TimeLeft;
 pub use plan::{

@@ -22,14 +22,15 @@ const SHAPE: Shape<'_> = Shape {
 
 const DEADLINE: Duration = Duration::from_mins(5);
 
-/// The page says what `status` says, to who knows the token alone, follows the upgrade, and says that the Cluster is gone.
+/// The page says what `status` says, to who knows the token alone, follows the upgrade that its own form begins, pauses and
+/// resumes it, says what admission refuses, and that the Cluster is gone.
 pub(crate) async fn follows(scene: JourneyContext) -> Result<()> {
     let rows = scene.rows()?;
     for minor in [33, 34] {
         scene.apply_object(rows.row(minor, 1)).await?;
     }
     classic::create_with(&scene, &rows, &SHAPE).await?;
-    let Served { address, child } = plugin_serving(&scene, &["ui", NAME, "--no-open"]).await?;
+    let Served { address, child } = plugin_serving(&scene, &["ui", NAME, "--no-open", "--allow-actions"]).await?;
     let http = plain()?;
     refused(&http, &address).await?;
 
@@ -49,9 +50,33 @@ pub(crate) async fn follows(scene: JourneyContext) -> Result<()> {
     let mut events = Events::open(&http, &address).await?;
     events.until("No upgrade").await?;
     let target = rows.version(34);
-    plugin(&scene, &["upgrade", NAME, "--to", &target]).await?;
+    let (status, refused) = act(&http, &address, "upgrade", &[("target", "v1.99.0")]).await?;
+    assert!(status.is_client_error(), "{status}: {refused}");
+    assert!(
+        refused.contains("Not done") && refused.contains("v1.99.0") && refused.contains("[rule upgrade-target]"),
+        "{refused}"
+    );
+    let (status, begun) = act(&http, &address, "upgrade", &[("target", &target)]).await?;
+    assert!(status.is_success() && begun.contains("created"), "{status}: {begun}");
+    let command = format!("kubectl instar upgrade {NAME} -n {} --to {target}", scene.namespace);
+    assert!(begun.contains(&command), "{begun}");
     events.until(&format!("Upgrade to {target}")).await?;
     events.until("The machines of the control plane are replaced.").await?;
+    let (status, paused) = act(&http, &address, "pause", &[]).await?;
+    assert!(status.is_success() && paused.contains("paused"), "{status}: {paused}");
+    events.until("It is paused by spec.paused").await?;
+    let (status, resumed) = act(&http, &address, "resume", &[]).await?;
+    assert!(
+        status.is_success() && resumed.contains("resumed"),
+        "{status}: {resumed}"
+    );
+    let spec = kubectl(
+        &scene,
+        &["get", "clusterupgrades", "-o", "jsonpath={.items[*].spec.paused}"],
+        "",
+    )
+    .await?;
+    assert_ne!(spec.stdout.trim(), "true", "it was resumed");
 
     kubectl(
         &scene,
@@ -63,6 +88,37 @@ pub(crate) async fn follows(scene: JourneyContext) -> Result<()> {
     events.until(&format!("Cluster {NAME} was not found")).await?;
     drop(child);
     Ok(())
+}
+
+/// What the form of an action on the page sends when it is clicked, with what the user has typed.
+async fn act(
+    http: &reqwest::Client,
+    address: &str,
+    action: &str,
+    typed: &[(&str, &str)],
+) -> Result<(StatusCode, String)> {
+    let page = http.get(address).send().await?.text().await?;
+    let start = format!("action=\"{NAME}/{action}\"");
+    let form = page.split("<form").find(|form| form.contains(&start));
+    let form = form.with_context(|| format!("the page has no form of {action}: {page}"))?;
+    let form = form.split("</form>").next().unwrap_or_default();
+    let attribute = |input: &str, name: &str| {
+        let value = input.split(&format!("{name}=\"")).nth(1)?;
+        value.split('"').next().map(|value| value.replace("&quot;", "\""))
+    };
+    let hidden = form
+        .split("<input ")
+        .filter_map(|input| Some((attribute(input, "name")?, attribute(input, "value")?)));
+    let typed = typed
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    let mut fields = form_urlencoded::Serializer::new(String::new());
+    fields.extend_pairs(hidden.chain(typed));
+    let origin = address.split('/').take(3).collect::<Vec<&str>>().join("/");
+    let request = http.post(format!("{address}/{action}")).header("origin", origin);
+    let request = request.header("content-type", "application/x-www-form-urlencoded");
+    let response = request.body(fields.finish()).send().await?;
+    Ok((response.status(), response.text().await?))
 }
 
 /// Another user of the machine knows the port; another page knows even the address.

@@ -1,12 +1,12 @@
 //! `kubectl instar approve`.
 
 use clap::Args;
-use instar_api::{Approval, ClusterUpgrade, HealthReason};
+use instar_api::{Approval, ClusterUpgrade};
 use kube::ResourceExt;
 use serde_json::json;
 
 use super::write::{self, Write};
-use crate::{Error, Exit, connection::Connection, read};
+use crate::{Error, Exit, connection::Connection, output, read};
 
 /// Approves what an upgrade waits for
 ///
@@ -35,25 +35,29 @@ Exit codes: 0 approved, 1 nothing waits for an approval, or refused, 2 couldn't 
 /// Adds what the rows of health ask for.
 pub(crate) async fn run(connection: &Connection, args: &ApproveArgs) -> Result<Exit, Error> {
     let upgrade = read::current(connection, &args.cluster).await?;
-    let asked = asked(&upgrade);
+    output::print(&apply(connection, &upgrade, Write::of(args.dry_run)).await?)?;
+    Ok(Exit::Done)
+}
+
+/// Approves what this upgrade waits for; the answer says what that was.
+pub(crate) async fn apply(connection: &Connection, upgrade: &ClusterUpgrade, write: Write) -> Result<String, Error> {
+    let asked = asked(upgrade);
     if asked.is_empty() {
         return Err(Error::Refused(format!(
-            "ClusterUpgrade {} waits for no approval: see `kubectl instar status {}`",
+            "ClusterUpgrade {} waits for no approval: see `{}`",
             upgrade.name_any(),
-            args.cluster
+            connection.command(&format!("status {}", upgrade.spec.cluster_name), "")
         )));
     }
     let approvals: Vec<&Approval> = upgrade.spec.approvals.iter().chain(&asked).collect();
     let done: Vec<String> = asked.iter().map(Approval::entry).collect();
     let done = format!("approved {}", done.join(", "));
     let spec = json!({ "approvals": approvals });
-    write::patch(connection, &upgrade, spec, &done, Write::of(args.dry_run)).await?;
-    Ok(Exit::Done)
+    write::patch(connection, upgrade, spec, &done, write).await
 }
 
 /// What the controller asks for, in its own words.
-fn asked(upgrade: &ClusterUpgrade) -> Vec<Approval> {
-    let health = upgrade.status.iter().flat_map(|status| &status.health);
-    let missing = health.filter(|row| row.reason == HealthReason::ApprovalMissing.as_str());
-    missing.filter_map(|row| Approval::in_message(&row.message)).collect()
+pub(crate) fn asked(upgrade: &ClusterUpgrade) -> Vec<Approval> {
+    let health = upgrade.status.as_ref().map(|status| &*status.health);
+    instar_report::approvals_asked(health.unwrap_or_default())
 }

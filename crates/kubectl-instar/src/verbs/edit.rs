@@ -2,11 +2,12 @@
 
 use clap::Args;
 use instar_api::ClusterUpgrade;
+use instar_report::Invocation;
 use kube::ResourceExt;
 use serde_json::{Value, json};
 
 use super::write::{self, Write};
-use crate::{Error, Exit, connection::Connection, read};
+use crate::{Error, Exit, connection::Connection, output, read};
 
 /// What all three take.
 #[derive(Args, Debug)]
@@ -46,13 +47,14 @@ impl Edit {
     }
 
     /// Why it changes nothing, or can't.
-    fn refusal(self, upgrade: &ClusterUpgrade) -> Option<String> {
+    fn refusal(self, upgrade: &ClusterUpgrade, invocation: &Invocation) -> Option<String> {
         let name = upgrade.name_any();
         let cluster = &upgrade.spec.cluster_name;
         match (self, upgrade.finished_phase()) {
             (Self::Pause | Self::Abort, Some(phase)) => Some(format!(
-                "ClusterUpgrade {name} is {}: nothing of it goes on. See `kubectl instar status {cluster}`",
-                phase.as_str()
+                "ClusterUpgrade {name} is {}: nothing of it goes on. See `{}`",
+                phase.as_str(),
+                invocation.command(&format!("status {cluster}"), "")
             )),
             (Self::Abort, None) if upgrade.spec.operation.is_rollback() => Some(format!(
                 "ClusterUpgrade {name} is a rollback: delete it to stop it where it is, with `kubectl delete clusterupgrade {name}`"
@@ -65,9 +67,19 @@ impl Edit {
 /// Writes it.
 pub(crate) async fn run(connection: &Connection, args: &EditArgs, edit: Edit) -> Result<Exit, Error> {
     let upgrade = read::current(connection, &args.cluster).await?;
-    if let Some(why) = edit.refusal(&upgrade) {
+    output::print(&apply(connection, &upgrade, edit, Write::of(args.dry_run)).await?)?;
+    Ok(Exit::Done)
+}
+
+/// Writes it into this upgrade; the answer says what was done.
+pub(crate) async fn apply(
+    connection: &Connection,
+    upgrade: &ClusterUpgrade,
+    edit: Edit,
+    write: Write,
+) -> Result<String, Error> {
+    if let Some(why) = edit.refusal(upgrade, &connection.invocation) {
         return Err(Error::Refused(why));
     }
-    write::patch(connection, &upgrade, edit.spec(), edit.done(), Write::of(args.dry_run)).await?;
-    Ok(Exit::Done)
+    write::patch(connection, upgrade, edit.spec(), edit.done(), write).await
 }

@@ -6,6 +6,7 @@ use std::{
 };
 
 use clap::{Args, ValueEnum};
+use instar::output::Reader;
 use instar_api::UpgradePhase;
 use instar_report::Report;
 use jiff::SignedDuration;
@@ -113,7 +114,9 @@ pub(crate) async fn until(
         if args.watch || is_last {
             let text = show(&report)?;
             if text != shown {
-                output::print(&redrawn(&text, args.watch))?;
+                if output::print_on(&redrawn(&text, args.watch))? == Reader::Gone {
+                    return Ok(Exit::StillGoing);
+                }
                 shown = text;
             }
         }

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use instar_controller::{ClusterApiVersion, installed_cluster_api};
 use instar_report::{
-    PlanOutcome,
+    Invocation, PlanOutcome,
     text::{self, Layout},
 };
 use jiff::Timestamp;
@@ -89,7 +89,7 @@ pub(crate) async fn run(connection: &Connection, args: &PlanArgs) -> Result<Exit
     let read::Objects { objects, unread } = read?;
     let place = (&*connection.namespace, &*args.cluster);
     let planned = Planned::read(objects, place, cluster_api, unread, Timestamp::now())?;
-    tell(&planned, args)
+    tell(&planned.called(&connection.invocation), args, &connection.invocation)
 }
 
 /// The same of a folder.
@@ -107,12 +107,13 @@ pub(crate) fn offline(dir: &std::path::Path, args: &PlanArgs) -> Result<Exit, Er
     // No object of a snapshot says it.
     let cluster_api = ClusterApiVersion::NotListed;
     let planned = Planned::read(objects, place, cluster_api, Vec::new(), Timestamp::now())?;
-    tell(&planned, args)
+    let invocation = Invocation::PLAIN.in_namespace(&namespace);
+    tell(&planned.called(&invocation), args, &invocation)
 }
 
-fn tell(planned: &Planned, args: &PlanArgs) -> Result<Exit, Error> {
+fn tell(planned: &Planned, args: &PlanArgs, invocation: &Invocation) -> Result<Exit, Error> {
     let Some(target) = &args.to else {
-        return tell_targets(planned, args);
+        return tell_targets(planned, args, invocation);
     };
     let plan = planned.to(target);
     let printed = match args.output {
@@ -125,7 +126,7 @@ fn tell(planned: &Planned, args: &PlanArgs) -> Result<Exit, Error> {
 }
 
 /// Done where it can go anywhere.
-fn tell_targets(planned: &Planned, args: &PlanArgs) -> Result<Exit, Error> {
+fn tell_targets(planned: &Planned, args: &PlanArgs, invocation: &Invocation) -> Result<Exit, Error> {
     let targets = planned.targets();
     let printed = match args.output {
         Some(PlanFormat::Json) => output::value(&targets, ValueFormat::Json)?,
@@ -139,8 +140,8 @@ fn tell_targets(planned: &Planned, args: &PlanArgs) -> Result<Exit, Error> {
     output::print(&printed)?;
     if best == Exit::Done && args.output.is_none() {
         eprintln!(
-            "See what one of them takes with: kubectl instar plan {} --to VERSION",
-            args.cluster
+            "See what one of them takes with: {}",
+            invocation.command(&format!("plan {}", args.cluster), "--to VERSION")
         );
     }
     Ok(best)

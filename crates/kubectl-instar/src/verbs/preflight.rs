@@ -42,7 +42,8 @@ pub(crate) async fn run(connection: &Connection, args: &PreflightArgs) -> Result
     let report = read::report(connection, cluster).await?;
     let Some(upgrade) = report.upgrade else {
         eprintln!(
-            "Cluster {cluster} has no upgrade, so nothing was checked: see `kubectl instar plan {cluster} --to VERSION`."
+            "Cluster {cluster} has no upgrade, so nothing was checked: see `{}`.",
+            connection.command(&format!("plan {cluster}"), "--to VERSION")
         );
         return Ok(Exit::Unknown);
     };
@@ -54,8 +55,9 @@ pub(crate) async fn run(connection: &Connection, args: &PreflightArgs) -> Result
     output::print(&text)?;
     if !upgrade.observed || checks.is_empty() {
         eprintln!(
-            "The checks of ClusterUpgrade {} are not made yet: see `kubectl instar status {cluster}`.",
-            upgrade.name
+            "The checks of ClusterUpgrade {} are not made yet: see `{}`.",
+            upgrade.name,
+            connection.command(&format!("status {cluster}"), "")
         );
         return Ok(Exit::Unknown);
     }

@@ -1,7 +1,7 @@
 //! `kubectl instar rollback`.
 
 use clap::Args;
-use instar_api::{ClusterUpgradeSpec, Operation, RollbackExtent};
+use instar_api::{ClusterUpgrade, ClusterUpgradeSpec, Operation, RollbackExtent};
 use kube::ResourceExt;
 
 use super::{
@@ -48,46 +48,76 @@ pub(crate) async fn run(connection: &Connection, args: &RollbackArgs) -> Result<
         begin,
     } = args;
     let upgrades = read::upgrades(connection, cluster).await?;
-    let upgrade = read::current_of(&upgrades, connection, cluster)?;
-    let name = upgrade.name_any();
-    if upgrade.spec.operation.is_rollback() {
+    let part = if *workers { Part::Workers } else { Part::All };
+    let back = planned(connection, cluster, &upgrades, part, begin.name.as_deref())?;
+    output::print(&output::lines(back.steps))?;
+    output::print(&write::create(connection, &back.upgrade, Write::of(begin.dry_run)).await?)?;
+    followed(connection, cluster, begin).await
+}
+
+/// What is taken back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// The workers, then the control plane.
+    All,
+    /// The workers alone.
+    Workers,
+}
+
+/// A way back that the status of an upgrade says is possible.
+pub(crate) struct WayBack {
+    /// What will be done, as the controller says it.
+    pub(crate) steps: Vec<String>,
+    /// What is to be created.
+    pub(crate) upgrade: ClusterUpgrade,
+}
+
+/// The ClusterUpgrade that takes the last one back. `name` is the default's where it is absent.
+pub(crate) fn planned(
+    connection: &Connection,
+    cluster: &str,
+    upgrades: &[ClusterUpgrade],
+    part: Part,
+    name: Option<&str>,
+) -> Result<WayBack, Error> {
+    let last = read::current_of(upgrades, connection, cluster)?;
+    let of = last.name_any();
+    if last.spec.operation.is_rollback() {
         return Err(Error::Refused(format!(
-            "ClusterUpgrade {name} is a rollback itself: delete it to stop it, or upgrade the Cluster again"
+            "ClusterUpgrade {of} is a rollback itself: delete it to stop it, or upgrade the Cluster again"
         )));
     }
-    let rollback = upgrade.status.as_ref().and_then(|status| status.rollback.clone());
+    let rollback = last.status.as_ref().and_then(|status| status.rollback.clone());
     let Some(rollback) = rollback else {
         return Err(Error::Refused(format!(
-            "the status of ClusterUpgrade {name} doesn't say yet what of it can be taken back: see that the controller runs, and try again"
+            "the status of ClusterUpgrade {of} doesn't say yet what of it can be taken back: see that the controller runs, and try again"
         )));
     };
-    let (operation, possible) = match (workers, rollback.possible) {
-        (false, RollbackExtent::All) => (Operation::Rollback, true),
-        (true, RollbackExtent::All | RollbackExtent::Workers) => (Operation::RollbackWorkers, true),
-        (false, RollbackExtent::Workers | RollbackExtent::Nothing) => (Operation::Rollback, false),
-        (true, RollbackExtent::Nothing) => (Operation::RollbackWorkers, false),
+    let operation = match (part, rollback.possible) {
+        (Part::All, RollbackExtent::All) => Operation::Rollback,
+        (Part::Workers, RollbackExtent::All | RollbackExtent::Workers) => Operation::RollbackWorkers,
+        (Part::All, RollbackExtent::Workers) => {
+            return Err(Error::Refused(format!(
+                "ClusterUpgrade {of} can't be taken back: {}. The workers alone can be taken back: add --workers",
+                rollback.why
+            )));
+        }
+        (Part::All | Part::Workers, RollbackExtent::Nothing) => {
+            return Err(Error::Refused(format!(
+                "ClusterUpgrade {of} can't be taken back: {}",
+                rollback.why
+            )));
+        }
     };
-    if !possible {
-        let nearest = match rollback.possible {
-            RollbackExtent::Workers => ". The workers alone can be taken back: add --workers",
-            RollbackExtent::All | RollbackExtent::Nothing => "",
-        };
-        return Err(Error::Refused(format!(
-            "ClusterUpgrade {name} can't be taken back: {}{nearest}",
-            rollback.why
-        )));
-    }
-    for step in &rollback.what {
-        output::print(&format!("{step}\n"))?;
-    }
     let spec = ClusterUpgradeSpec {
-        cluster_name: cluster.clone(),
+        cluster_name: cluster.to_owned(),
         operation,
-        rollback_of: Some(name.clone()),
+        rollback_of: Some(of.clone()),
         ..ClusterUpgradeSpec::default()
     };
-    let what = format!("back-from-{name}");
-    let back = create::upgrade(&connection.namespace, begin.name.as_deref(), &what, spec, &upgrades);
-    write::create(connection, &back, Write::of(begin.dry_run)).await?;
-    followed(connection, cluster, begin).await
+    let what = format!("back-from-{of}");
+    Ok(WayBack {
+        steps: rollback.what,
+        upgrade: create::upgrade(&connection.namespace, name, &what, spec, upgrades),
+    })
 }

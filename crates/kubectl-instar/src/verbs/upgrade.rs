@@ -6,7 +6,7 @@ use instar_api::{
     UpgradePhase, VERSION_ANNOTATION,
 };
 use instar_planner::PinnedPath;
-use instar_report::{Report, text};
+use instar_report::{Invocation, Report, text};
 use jiff::Timestamp;
 use kube::ResourceExt;
 use serde_json::json;
@@ -102,12 +102,18 @@ pub struct RestartArgs {
 
 /// Begins an upgrade, or changes the one that goes on.
 pub(crate) async fn upgrade(connection: &Connection, args: &UpgradeArgs) -> Result<Exit, Error> {
+    output::print(&begin(connection, args).await?)?;
+    followed(connection, &args.cluster, &args.begin).await
+}
+
+/// The same without watching it; the answer says what was done.
+pub(crate) async fn begin(connection: &Connection, args: &UpgradeArgs) -> Result<String, Error> {
     let UpgradeArgs { cluster, to, .. } = args;
     let object = read::cluster(connection, cluster).await?.typed;
     let upgrades = read::upgrades(connection, cluster).await?;
     let path = object.annotations().get(PATH_ANNOTATION);
     let path = path.and_then(|path| PinnedPath::from_annotation(path));
-    let plan = plan(&upgrades, path.as_ref(), args)?;
+    let plan = plan(&upgrades, path.as_ref(), args, &connection.invocation)?;
     let write = Write::of(args.begin.dry_run);
     match plan {
         Plan::Create { retry } => {
@@ -116,21 +122,18 @@ pub(crate) async fn upgrade(connection: &Connection, args: &UpgradeArgs) -> Resu
                 ..spec(cluster, Operation::Upgrade, to)
             };
             let upgrade = create::upgrade(&connection.namespace, args.begin.name.as_deref(), to, spec, &upgrades);
-            write::create(connection, &upgrade, write).await?;
+            write::create(connection, &upgrade, write).await
         }
         Plan::Retarget(upgrade) => {
             let done = format!("goes to {to} now");
-            write::patch(connection, upgrade, json!({ "target": to }), &done, write).await?;
+            write::patch(connection, upgrade, json!({ "target": to }), &done, write).await
         }
-        Plan::Retry(upgrade, spec) => write::patch(connection, upgrade, spec, "is tried again", write).await?,
-        Plan::Nothing(upgrade) => {
-            output::print(&format!(
-                "{} goes to {to} already\n",
-                read::resource_name(&upgrade.name_any())
-            ))?;
-        }
+        Plan::Retry(upgrade, spec) => write::patch(connection, upgrade, spec, "is tried again", write).await,
+        Plan::Nothing(upgrade) => Ok(format!(
+            "{} goes to {to} already\n",
+            read::resource_name(&upgrade.name_any())
+        )),
     }
-    followed(connection, cluster, &args.begin).await
 }
 
 /// What is to be written.
@@ -147,7 +150,12 @@ enum Plan<'a> {
 
 /// `path` is that of a classic Cluster: the number of tries stands there too, and may be higher than the record's, as of a
 /// record that was made anew.
-fn plan<'a>(upgrades: &'a [ClusterUpgrade], path: Option<&PinnedPath>, args: &UpgradeArgs) -> Result<Plan<'a>, Error> {
+fn plan<'a>(
+    upgrades: &'a [ClusterUpgrade],
+    path: Option<&PinnedPath>,
+    args: &UpgradeArgs,
+    invocation: &Invocation,
+) -> Result<Plan<'a>, Error> {
     let UpgradeArgs { cluster, to, .. } = args;
     let tries = path.and_then(|path| path.tries_of(to));
     let current = instar_report::current(upgrades);
@@ -177,10 +185,12 @@ fn plan<'a>(upgrades: &'a [ClusterUpgrade], path: Option<&PinnedPath>, args: &Up
         ))),
         None if args.retarget && upgrade.spec.operation == Operation::Upgrade => Ok(Plan::Retarget(upgrade)),
         None => Err(Error::Refused(format!(
-            "ClusterUpgrade {name} of Cluster {cluster} goes on ({} {}): wait for it (`kubectl instar status {cluster} --wait`), \
-             end it (`kubectl instar abort {cluster}`), or give it the new target with --retarget",
+            "ClusterUpgrade {name} of Cluster {cluster} goes on ({} {}): wait for it (`{}`), \
+             end it (`{}`), or give it the new target with --retarget",
             upgrade.spec.operation.as_str(),
             upgrade.spec.target,
+            invocation.command(&format!("status {cluster}"), "--wait"),
+            invocation.command(&format!("abort {cluster}"), ""),
         ))),
         Some(UpgradePhase::RollingBack | UpgradePhase::RolledBack) if same && args.retry => {
             let retry = upgrade.spec.retry.max(tries.unwrap_or_default()) + 1;
@@ -196,8 +206,9 @@ fn plan<'a>(upgrades: &'a [ClusterUpgrade], path: Option<&PinnedPath>, args: &Up
             )))
         }
         Some(UpgradePhase::Refused | UpgradePhase::Failed) if same => Err(Error::Refused(format!(
-            "ClusterUpgrade {name} to {to} is {}: see why with `kubectl instar status {cluster}`, and edit it",
-            phase.map_or("finished", UpgradePhase::as_str)
+            "ClusterUpgrade {name} to {to} is {}: see why with `{}`, and edit it",
+            phase.map_or("finished", UpgradePhase::as_str),
+            invocation.command(&format!("status {cluster}"), "")
         ))),
         // Since then the Cluster may have gone elsewhere.
         Some(UpgradePhase::Completed) if current == Some(upgrade) => Ok(Plan::Nothing(upgrade)),
@@ -218,7 +229,7 @@ pub(crate) async fn refresh(connection: &Connection, args: &RefreshArgs) -> Resu
     let upgrades = read::upgrades(connection, cluster).await?;
     let spec = spec(cluster, Operation::Refresh, to);
     let upgrade = create::upgrade(&connection.namespace, begin.name.as_deref(), to, spec, &upgrades);
-    write::create(connection, &upgrade, Write::of(begin.dry_run)).await?;
+    output::print(&write::create(connection, &upgrade, Write::of(begin.dry_run)).await?)?;
     followed(connection, cluster, begin).await
 }
 
@@ -237,7 +248,7 @@ pub(crate) async fn restart(connection: &Connection, args: &RestartArgs) -> Resu
     // Another restart on the same day is another wish.
     let what = format!("restart-{}", Timestamp::now().strftime("%Y%m%d-%H%M%S"));
     let upgrade = create::upgrade(&connection.namespace, begin.name.as_deref(), &what, spec, &[]);
-    write::create(connection, &upgrade, Write::of(begin.dry_run)).await?;
+    output::print(&write::create(connection, &upgrade, Write::of(begin.dry_run)).await?)?;
     followed(connection, cluster, begin).await
 }
 
@@ -256,7 +267,8 @@ pub(super) async fn followed(connection: &Connection, cluster: &str, begin: &Beg
         return Ok(Exit::Done);
     }
     if !begin.follow.is_asked() {
-        eprintln!("Watch it with: kubectl instar status {cluster} --watch");
+        let watch = connection.command(&format!("status {cluster}"), "--watch");
+        eprintln!("Watch it with: {watch}");
         return Ok(Exit::Done);
     }
     let show = |report: &Report| Ok(text::of_cluster(report, &output::layout(None, None), Timestamp::now()));
@@ -309,24 +321,32 @@ mod tests {
     fn the_higher_of_both_numbers_counts() {
         for (record, of_path, next) in [(0, 0, 1), (1, 3, 4), (5, 3, 6)] {
             let upgrades = [taken_back(record)];
-            let planned = plan(&upgrades, Some(&path(of_path)), &args(true)).unwrap();
+            let planned = plan(&upgrades, Some(&path(of_path)), &args(true), Invocation::PLAIN).unwrap();
             assert_eq!(planned, Plan::Retry(&upgrades[0], json!({ "retry": next })));
-            assert!(plan(&upgrades, Some(&path(of_path)), &args(false)).is_err());
+            assert!(plan(&upgrades, Some(&path(of_path)), &args(false), Invocation::PLAIN).is_err());
         }
         let upgrades = [taken_back(2)];
-        let planned = plan(&upgrades, None, &args(true)).unwrap();
+        let planned = plan(&upgrades, None, &args(true), Invocation::PLAIN).unwrap();
         assert_eq!(planned, Plan::Retry(&upgrades[0], json!({ "retry": 3 })));
     }
 
     #[test]
     fn a_record_that_is_gone_leaves_its_number_on_the_cluster() {
-        assert_eq!(plan(&[], None, &args(false)).unwrap(), Plan::Create { retry: 0 });
-        assert_eq!(plan(&[], None, &args(true)).unwrap(), Plan::Create { retry: 0 });
         assert_eq!(
-            plan(&[], Some(&path(2)), &args(true)).unwrap(),
+            plan(&[], None, &args(false), Invocation::PLAIN).unwrap(),
+            Plan::Create { retry: 0 }
+        );
+        assert_eq!(
+            plan(&[], None, &args(true), Invocation::PLAIN).unwrap(),
+            Plan::Create { retry: 0 }
+        );
+        assert_eq!(
+            plan(&[], Some(&path(2)), &args(true), Invocation::PLAIN).unwrap(),
             Plan::Create { retry: 3 }
         );
-        let refused = plan(&[], Some(&path(2)), &args(false)).unwrap_err().to_string();
+        let refused = plan(&[], Some(&path(2)), &args(false), Invocation::PLAIN)
+            .unwrap_err()
+            .to_string();
         assert!(refused.contains("add --retry"), "{refused}");
     }
 }

@@ -8,7 +8,7 @@ use kube::{
 };
 use serde_json::Value;
 
-use crate::{Error, connection::Connection, output, read::resource_name};
+use crate::{Error, connection::Connection, read::resource_name};
 
 /// By which the API server tells what a user did here.
 const FIELD_MANAGER: &str = "kubectl-instar";
@@ -42,14 +42,15 @@ impl Write {
     }
 }
 
-/// A merge patch of the spec, against the version that was read: nobody else's edit is lost.
+/// A merge patch of the spec, against the version that was read: no edit of another client is lost. The answer says what was
+/// done.
 pub(crate) async fn patch(
     connection: &Connection,
     upgrade: &ClusterUpgrade,
     spec: Value,
     done: &str,
     write: Write,
-) -> Result<(), Error> {
+) -> Result<String, Error> {
     let name = upgrade.name_any();
     let body = serde_json::json!({
         "metadata": { "resourceVersion": upgrade.metadata.resource_version },
@@ -63,11 +64,11 @@ pub(crate) async fn patch(
     let api = connection.api::<ClusterUpgrade>();
     let what = || format!("cannot change ClusterUpgrade {name}");
     call(what, api.patch(&name, &params, &Patch::Merge(&body))).await?;
-    output::print(&format!("{} {done}{}\n", resource_name(&name), write.suffix()))
+    Ok(format!("{} {done}{}\n", resource_name(&name), write.suffix()))
 }
 
-/// A new ClusterUpgrade.
-pub(crate) async fn create(connection: &Connection, upgrade: &ClusterUpgrade, write: Write) -> Result<(), Error> {
+/// A new ClusterUpgrade. The answer says so.
+pub(crate) async fn create(connection: &Connection, upgrade: &ClusterUpgrade, write: Write) -> Result<String, Error> {
     let name = upgrade.name_any();
     let params = PostParams {
         dry_run: write.is_dry_run(),
@@ -79,5 +80,5 @@ pub(crate) async fn create(connection: &Connection, upgrade: &ClusterUpgrade, wr
         api.create(&params, upgrade),
     )
     .await?;
-    output::print(&format!("{} created{}\n", resource_name(&name), write.suffix()))
+    Ok(format!("{} created{}\n", resource_name(&name), write.suffix()))
 }

@@ -8,7 +8,7 @@ use jiff::SignedDuration;
 use maud::{Markup, html};
 
 use super::{
-    Fragment, View, health, machines,
+    Fragment, View, actions, health, machines,
     parts::{ago, chip, class, command, instant, message},
     pools::{self, Counts},
 };
@@ -24,6 +24,7 @@ pub fn of_cluster(report: &Report, view: View) -> Fragment {
     let markup = html! {
         (head(report))
         (verdict(report, &rows, view))
+        (actions::section(report, view))
         @for why in &report.unread {
             p .card .row .warning .unread { (chip("Not shown", Tone::Warning)) " " (why) }
         }
@@ -145,12 +146,13 @@ fn counts(upgrade: &UpgradeSection, report: &Report) -> Counts {
 }
 
 fn verdict(report: &Report, rows: &health::Rows, view: View) -> Markup {
+    let invocation = view.invocation.in_namespace(&report.cluster.namespace);
     let Some(upgrade) = &report.upgrade else {
         return html! {
             section .card .verdict .plain #verdict aria-labelledby="verdict-heading" {
                 h2 #verdict-heading { "No upgrade" }
                 p .lead { "Nothing of this Cluster is being upgraded, and no earlier upgrade is kept." }
-                (command(&format!("kubectl instar upgrade {} -n {} --to VERSION", report.cluster.name, report.cluster.namespace)))
+                (command(&invocation.command(&format!("upgrade {}", report.cluster.name), "--to VERSION")))
             }
         };
     };
@@ -165,9 +167,9 @@ fn verdict(report: &Report, rows: &health::Rows, view: View) -> Markup {
             h2 #verdict-heading { (chip(standing.word, standing.tone)) " " (what(upgrade)) }
             p .lead { (standing.sentence) }
             @if upgrade.paused && !upgrade.phase.is_finished() {
-                (command(&format!("kubectl instar resume {} -n {}", report.cluster.name, report.cluster.namespace)))
+                (command(&invocation.command(&format!("resume {}", report.cluster.name), "")))
             }
-            (health::first(report, &rows.first, view.now))
+            (health::first(report, &rows.first, view))
             @if counts.all > 0 {
                 div .progress { p .counts { (pools::words(counts)) } (pools::bar(counts)) }
             }

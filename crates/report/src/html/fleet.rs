@@ -11,14 +11,17 @@ use super::{
     Fragment,
     parts::{ago, chip},
 };
-use crate::text::{FleetRow, Tone, words};
+use crate::{
+    Invocation,
+    text::{FleetRow, Tone, words},
+};
 
 /// A browser lays out so many rows at once; those that need a user come first.
 const MOST: usize = 1000;
 
-/// The rows, those that need a user first. `root` is where `c/NAMESPACE/NAME` is found from the page.
+/// The rows, those that need a user first. Each links to `c/NAMESPACE/NAME`, from the page.
 #[must_use]
-pub fn of_fleet(rows: &[FleetRow], scope: &str, now: Timestamp) -> Fragment {
+pub fn of_fleet(rows: &[FleetRow], scope: &str, now: Timestamp, invocation: &Invocation) -> Fragment {
     let mut sorted: Vec<&FleetRow> = rows.iter().collect();
     sorted.sort_by_key(|row| (need(row), Reverse(row.level), &row.namespace, &row.cluster));
     let summary = summary(rows);
@@ -34,7 +37,7 @@ pub fn of_fleet(rows: &[FleetRow], scope: &str, now: Timestamp) -> Fragment {
             } @else {
                 (table(&sorted, now))
                 @if sorted.len() > MOST {
-                    p .more-link { (sorted.len() - MOST) " more: " code { "kubectl instar status -A" } }
+                    p .more-link { (sorted.len() - MOST) " more: " code { (invocation.without_namespace().command("status -A", "")) } }
                 }
             }
         }

@@ -4,8 +4,11 @@ use instar_api::{HealthImpact, HealthLevel, HealthReason, HealthStatus};
 use jiff::Timestamp;
 use maud::{Markup, html};
 
-use super::parts::{ago, chip, command, inline, message};
-use crate::{Report, text::words};
+use super::{
+    View,
+    parts::{ago, chip, command, inline, message},
+};
+use crate::{Invocation, Report, text::words};
 
 /// The rows of health, in two parts.
 pub(super) struct Rows<'a> {
@@ -30,16 +33,17 @@ impl<'a> Rows<'a> {
 }
 
 /// The rows with what to do, as a list.
-pub(super) fn first(report: &Report, rows: &[&HealthStatus], now: Timestamp) -> Markup {
+pub(super) fn first(report: &Report, rows: &[&HealthStatus], view: View) -> Markup {
+    let invocation = view.invocation.in_namespace(&report.cluster.namespace);
     html! {
         @if !rows.is_empty() {
             ul .rows {
                 @for (at, row) in rows.iter().enumerate() {
                     li .row .(super::parts::class(words::level(row.level))) id=(id(row)) {
-                        (head(row, now))
+                        (head(row, view.now))
                         (message(&row.message))
                         @if !row.next.is_empty() { p .next { span .label { "Next" } " " (inline(&row.next)) } }
-                        @if let Some(next) = next_command(report, row) { (command(&next)) }
+                        @if let Some(next) = next_command(report, row, &invocation) { (command(&next)) }
                         @if rows[..at].iter().all(|before| before.reason != row.reason) {
                             (command(&format!("kubectl instar explain {}", row.reason)))
                         }
@@ -96,8 +100,7 @@ fn id(row: &HealthStatus) -> String {
 }
 
 /// The command that does what the row asks for, where there is one.
-fn next_command(report: &Report, row: &HealthStatus) -> Option<String> {
-    let cluster = &report.cluster;
+fn next_command(report: &Report, row: &HealthStatus, invocation: &Invocation) -> Option<String> {
     (row.reason == HealthReason::ApprovalMissing.as_str())
-        .then(|| format!("kubectl instar approve {} -n {}", cluster.name, cluster.namespace))
+        .then(|| invocation.command(&format!("approve {}", report.cluster.name), ""))
 }

@@ -1,9 +1,14 @@
 //! The page around the middle.
 
 use jiff::Timestamp;
-use maud::{DOCTYPE, Markup, PreEscaped, html};
+use maud::{PreEscaped, html};
 
-use super::{Fragment, Listed, View, of_cluster, parts::instant};
+use super::{
+    Fragment, Listed, View,
+    document::{Referrer, document},
+    of_cluster,
+    parts::instant,
+};
 use crate::Report;
 
 /// The styles: of both pages, light and dark, wide and narrow.
@@ -28,6 +33,17 @@ pub struct Live<'a> {
     pub lost: &'a str,
     /// When it was read.
     pub now: Timestamp,
+    /// Whether pages of this server have forms.
+    pub writes: Writes,
+}
+
+/// Whether a server's pages have forms.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Writes {
+    /// They write nothing.
+    Nothing,
+    /// They have forms, for what the user may do.
+    Actions,
 }
 
 /// The value can't be written as JSON.
@@ -37,6 +53,10 @@ pub type ExportError = serde_json::Error;
 #[must_use]
 pub fn live(fragment: &Fragment, live: &Live) -> String {
     let at_root = live.root.is_empty();
+    let (writes, referrer) = match live.writes {
+        Writes::Nothing => ("Nothing is written here.", Referrer::None),
+        Writes::Actions => ("What a button does is written with them too.", Referrer::SameOrigin),
+    };
     let head = html! {
         link rel="stylesheet" href={ (live.root) "page.css" };
         script src={ (live.root) "page.js" } defer {}
@@ -51,14 +71,14 @@ pub fn live(fragment: &Fragment, live: &Live) -> String {
         main #main data-events=(live.events) { (PreEscaped(&fragment.html)) }
         p #spoken .unseen aria-live="polite" {}
         footer {
-            p { "Read " time #read datetime=(live.now) { (instant(live.now)) } ", with the rights of your kubeconfig. Nothing is written here." }
+            p { "Read " time #read datetime=(live.now) { (instant(live.now)) } ", with the rights of your kubeconfig. " (writes) }
             @if !live.links.is_empty() {
                 p { @for (name, link) in live.links { a href=(link) { (name) } " " } }
             }
             noscript { p { "Without scripts this page stays as it is: reload it." } }
         }
     };
-    document(&fragment.title, &head, &body).into_string()
+    document(&fragment.title, &head, &body, referrer).into_string()
 }
 
 /// One file that a browser shows without asking for anything, with the value itself in it.
@@ -66,11 +86,8 @@ pub fn live(fragment: &Fragment, live: &Live) -> String {
 /// # Errors
 /// Where the value can't be written as JSON.
 pub fn export(report: &Report, now: Timestamp) -> Result<String, ExportError> {
-    let view = View {
-        now,
-        machines: Listed::All,
-    };
-    let fragment = of_cluster(report, view);
+    // Who reads it has contexts of other names.
+    let fragment = of_cluster(report, View::plain(now, Listed::All));
     let data = data(report)?;
     let head = html! {
         meta http-equiv="Content-Security-Policy" content=(POLICY);
@@ -87,24 +104,7 @@ pub fn export(report: &Report, now: Timestamp) -> Result<String, ExportError> {
         }
         script #report type="application/json" { (PreEscaped(data)) }
     };
-    Ok(document(&fragment.title, &head, &body).into_string())
-}
-
-fn document(title: &str, head: &Markup, body: &Markup) -> Markup {
-    html! {
-        (DOCTYPE)
-        html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                meta name="color-scheme" content="light dark";
-                meta name="referrer" content="no-referrer";
-                title { (title) }
-                (head)
-            }
-            body { (body) }
-        }
-    }
+    Ok(document(&fragment.title, &head, &body, Referrer::None).into_string())
 }
 
 /// JSON that ends no script: its strings alone may have a `<`.

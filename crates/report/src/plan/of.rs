@@ -10,7 +10,7 @@ use super::{
     FindingEffect, Plan, PlanCheck, PlanFinding, PlanHold, PlanOutcome, PlanStep, PlannedCluster, PlannedPool,
     PlannedRelease, PlannedValue, PlannedWayBack, PoolName, StepKind,
 };
-use crate::{ClusterKind, PoolKindName};
+use crate::{ClusterKind, Invocation, PoolKindName, quoted};
 
 /// What is not known of a topology Cluster.
 const BY_CLUSTER_API: &str = "Cluster API rolls the machines of this Cluster: it chooses the names of the templates, upgrades the workers' pools in the order of the topology (so many at a time as the annotation topology.cluster.x-k8s.io/upgrade-concurrency says, else one), and gates of the workers and of later steps are asked when they come up. The annotations topology.cluster.x-k8s.io/defer-upgrade and hold-upgrade-sequence of pools are not looked at";
@@ -30,6 +30,8 @@ pub struct PlanSubject<'a> {
     pub unread: Vec<String>,
     /// Whether something of that decides where the upgrade can go.
     pub is_undecided: bool,
+    /// How the commands in it are called; the namespace is the Cluster's own.
+    pub invocation: &'a Invocation,
 }
 
 impl Plan {
@@ -43,7 +45,9 @@ impl Plan {
             findings,
             mut unread,
             is_undecided,
+            invocation,
         } = subject;
+        let invocation = invocation.in_namespace(&snapshot.cluster.namespace);
         let (blocked_by, mut notes) = match &forecast.end {
             End::Complete(said) => (
                 Vec::new(),
@@ -53,7 +57,7 @@ impl Plan {
                     .collect(),
             ),
             End::Blocked(waiting) => (waiting.iter().map(hold).collect(), Vec::new()),
-            End::UnderWay => (Vec::new(), vec![under_way(snapshot)]),
+            End::UnderWay => (Vec::new(), vec![under_way(snapshot, &invocation)]),
             End::Unclear(unclear) => {
                 unread.push(said(unclear));
                 (Vec::new(), Vec::new())
@@ -93,7 +97,7 @@ impl Plan {
         if !is_undecided {
             plan.outcome = outcome(&plan, forecast);
         }
-        plan.next = next(&plan);
+        plan.next = next(&plan, &invocation);
         plan
     }
 }
@@ -143,21 +147,21 @@ fn outcome(plan: &Plan, forecast: &Forecast) -> PlanOutcome {
     }
 }
 
-fn next(plan: &Plan) -> String {
-    let PlannedCluster { namespace, name, .. } = &plan.cluster;
+fn next(plan: &Plan, invocation: &Invocation) -> String {
+    let name = &plan.cluster.name;
     match plan.outcome {
         PlanOutcome::CanGo | PlanOutcome::Waits => {
-            format!("kubectl instar upgrade {name} -n {namespace} --to {}", plan.target)
+            invocation.command(&format!("upgrade {name}"), &format!("--to {}", quoted(&plan.target)))
         }
-        PlanOutcome::UnderWay => format!("kubectl instar status {name} -n {namespace} --watch"),
+        PlanOutcome::UnderWay => invocation.command(&format!("status {name}"), "--watch"),
         PlanOutcome::NothingToDo | PlanOutcome::Held | PlanOutcome::Blocked | PlanOutcome::Unknown => String::new(),
     }
 }
 
-fn under_way(snapshot: &Snapshot) -> String {
+fn under_way(snapshot: &Snapshot, invocation: &Invocation) -> String {
     format!(
-        "under way: the Cluster goes there already, and what is left of that is not forecast: kubectl instar status {}",
-        snapshot.cluster.name
+        "under way: the Cluster goes there already, and what is left of that is not forecast: {}",
+        invocation.command(&format!("status {}", snapshot.cluster.name), "")
     )
 }
 

@@ -8,8 +8,8 @@ use std::{
 
 use instar_api::{HealthLevel, UpgradePhase};
 use instar_report::{
-    Report,
-    html::{self, Fragment, Listed, View},
+    Invocation, Report,
+    html::{self, Forms, Fragment, Listed, View, Writes},
     text::FleetRow,
 };
 use jiff::Timestamp;
@@ -73,9 +73,19 @@ fn situations() -> Vec<(&'static str, Fragment)> {
     };
     let page = |(report, now): (Report, Timestamp)| {
         let machines = Listed::Some;
-        html::of_cluster(&report, View { now, machines })
+        html::of_cluster(&report, View::plain(now, machines))
+    };
+    let acting = |name: &str| {
+        let (report, now) = read(name);
+        let view = View {
+            forms: Forms::With { secret: "s" },
+            ..View::plain(now, Listed::Some)
+        };
+        html::of_cluster(&report, view)
     };
     vec![
+        ("acting", acting("waits-for-approval")),
+        ("acting-after", acting("taken-back")),
         ("going", page(read("topology-pool-held"))),
         ("workers", page(read("workers-go"))),
         ("approval", page(read("waits-for-approval"))),
@@ -111,11 +121,7 @@ fn many(folder: &Path) -> Fragment {
     if let Some(upgrade) = &mut report.upgrade {
         (upgrade.machines, upgrade.converged) = (501, 214);
     }
-    let view = View {
-        now: now(&objects),
-        machines: Listed::Some,
-    };
-    html::of_cluster(&report, view)
+    html::of_cluster(&report, View::plain(now(&objects), Listed::Some))
 }
 
 fn fleet() -> Fragment {
@@ -155,7 +161,12 @@ fn fleet() -> Fragment {
             }
         })
         .collect();
-    html::of_fleet(&rows, "All namespaces", Timestamp::from_second(1_700_000_900).unwrap())
+    html::of_fleet(
+        &rows,
+        "All namespaces",
+        Timestamp::from_second(1_700_000_900).unwrap(),
+        Invocation::PLAIN,
+    )
 }
 
 /// The page in a frame of a width: a window of Chromium has a least one.
@@ -172,6 +183,11 @@ fn framed(name: &str, fragment: &Fragment, width: u32, height: u64) -> String {
             ""
         },
         now: Timestamp::UNIX_EPOCH,
+        writes: if name.starts_with("acting") {
+            Writes::Actions
+        } else {
+            Writes::Nothing
+        },
     };
     let page = html::live(fragment, &live)
         .replace(
@@ -307,6 +323,7 @@ fn what_a_reader_has_done_stays_when_the_page_changes() {
         links: &[],
         lost: "",
         now: Timestamp::UNIX_EPOCH,
+        writes: Writes::Nothing,
     };
     let text = |html: &str| serde_json::to_string(html).unwrap().replace('<', "\\u003c");
     let script = format!(

@@ -87,11 +87,10 @@ fn outputs(objects: &[Value]) -> [(&'static str, String); 5] {
 
 /// A line for each element, so that a change of one reads as one. The styles around are the same for all.
 fn fragment(report: &Report, now: Timestamp) -> String {
-    let view = html::View {
-        now,
-        machines: html::Listed::All,
-    };
-    html::of_cluster(report, view).html.replace("><", ">\n<") + "\n"
+    html::of_cluster(report, html::View::plain(now, html::Listed::All))
+        .html
+        .replace("><", ">\n<")
+        + "\n"
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use instar_report::{ClusterObjects, Report, html, text::FleetRow};
+use instar_report::{ClusterObjects, Invocation, Report, html, text::FleetRow};
 use jiff::Timestamp;
 use proptest::prelude::*;
 use serde_json::Value;
@@ -229,8 +229,8 @@ proptest! {
             began: Some(0),
         };
         let page = |text: &str| {
-            let fragment = html::of_fleet(&[row(text)], text, Timestamp::UNIX_EPOCH);
-            let live = html::Live { root: "", events: "events", links: &[], lost: text, now: Timestamp::UNIX_EPOCH };
+            let fragment = html::of_fleet(&[row(text)], text, Timestamp::UNIX_EPOCH, Invocation::PLAIN);
+            let live = html::Live { root: "", events: "events", links: &[], lost: text, now: Timestamp::UNIX_EPOCH, writes: html::Writes::Nothing };
             html::live(&fragment, &live)
         };
         let html = page(&text);

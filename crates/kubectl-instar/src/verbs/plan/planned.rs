@@ -6,7 +6,7 @@ use instar_api::{ClusterUpgrade, ClusterUpgradeSpec, HealthReason, Operation, ST
 use instar_controller::{ClusterApiVersion, OfflineCluster, Timing};
 use instar_forecast::{End, Forecast, forecast, forecast_topology};
 use instar_planner::{AskedPoint, CheckOutcome, Snapshot};
-use instar_report::{Plan, PlanHold, PlanOutcome, PlanSubject, PlanTarget, is_unasked};
+use instar_report::{Invocation, Plan, PlanHold, PlanOutcome, PlanSubject, PlanTarget, is_unasked};
 use jiff::{Timestamp, tz::TimeZone};
 use kube::ResourceExt;
 use serde_json::Value;
@@ -33,6 +33,7 @@ pub(super) struct Planned {
     /// Whether an upgrade of it couldn't be read: it may go on.
     is_undecided: bool,
     now: Timestamp,
+    invocation: Invocation,
 }
 
 impl Planned {
@@ -60,7 +61,16 @@ impl Planned {
             unread,
             is_undecided,
             now,
+            invocation: Invocation::default(),
         })
+    }
+
+    /// With commands that are called so.
+    pub(super) fn called(self, invocation: &Invocation) -> Self {
+        Self {
+            invocation: invocation.in_namespace(&self.offline.cluster().namespace().unwrap_or_default()),
+            ..self
+        }
     }
 
     /// What an upgrade to there would do.
@@ -104,6 +114,7 @@ impl Planned {
             findings,
             unread,
             is_undecided,
+            invocation: &self.invocation,
         });
         if let Some(hold) = in_the_way {
             plan.blocked_by.push(hold);
@@ -114,11 +125,8 @@ impl Planned {
         }
         if let Some(goes_on) = self.goes_on().filter(|_| !plan.next.is_empty()) {
             if goes_on.spec.target == target {
-                let cluster = &plan.cluster;
-                plan.next = format!(
-                    "kubectl instar status {} -n {} --watch",
-                    cluster.name, cluster.namespace
-                );
+                let status = format!("status {}", plan.cluster.name);
+                plan.next = self.invocation.command(&status, "--watch");
             } else if plan.outcome != PlanOutcome::UnderWay {
                 plan.next.push_str(" --retarget");
             }
@@ -153,8 +161,9 @@ impl Planned {
             level: reason.level(),
             message: why,
             next: format!(
-                "wait until it is over: kubectl instar status {}",
-                goes_on.spec.cluster_name
+                "wait until it is over: {}",
+                self.invocation
+                    .command(&format!("status {}", goes_on.spec.cluster_name), "")
             ),
         })
     }

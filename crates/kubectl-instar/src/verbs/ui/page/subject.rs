@@ -5,7 +5,7 @@ use std::time::Duration;
 use instar_api::ClusterUpgrade;
 use instar_report::{
     Report,
-    html::{self, Fragment, Listed, View},
+    html::{self, Forms, Fragment, Listed, View},
     text::FleetRow,
 };
 use jiff::Timestamp;
@@ -52,8 +52,8 @@ impl Subject {
         }
     }
 
-    /// Read now.
-    pub(super) async fn fragment(&self, connection: &Connection) -> Result<Fragment, String> {
+    /// Read now, with forms where a page has them.
+    pub(super) async fn fragment(&self, connection: &Connection, forms: Forms<'_>) -> Result<Fragment, String> {
         match self {
             Self::Fleet(scope) => {
                 let rows = in_time(fleet(connection, *scope)).await?;
@@ -61,13 +61,15 @@ impl Subject {
                     Scope::All => "All namespaces".to_owned(),
                     Scope::Namespace => format!("Namespace {}", connection.namespace),
                 };
-                Ok(html::of_fleet(&rows, &of, Timestamp::now()))
+                Ok(html::of_fleet(&rows, &of, Timestamp::now(), &connection.invocation))
             }
             Self::Cluster { name, machines } => {
                 let report = report(connection, name).await?;
                 let view = View {
                     now: Timestamp::now(),
                     machines: *machines,
+                    invocation: &connection.invocation,
+                    forms,
                 };
                 Ok(html::of_cluster(&report, view))
             }

@@ -1,70 +1,32 @@
-//! What is served, all of it by GET.
+//! What is served: by GET all that is shown, by POST what the user has allowed the page to do.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
-};
+use std::sync::{Arc, atomic::Ordering};
 
 use axum::{
     Json, Router,
-    extract::{Path, RawQuery, State},
-    http::{StatusCode, header},
+    body::Bytes,
+    extract::{DefaultBodyLimit, Path, RawQuery, State},
+    http::{HeaderMap, StatusCode, header},
     middleware,
     response::{Html, IntoResponse, Redirect, Response, Sse, sse::KeepAlive},
-    routing::get,
+    routing::{get, post},
 };
-use instar_report::html::{self, Listed, Live};
+use instar_report::{
+    Action,
+    html::{self, Listed, Live, Writes},
+};
 use jiff::Timestamp;
-use tokio::sync::Semaphore;
 
 use super::{
-    guard,
-    secret::Secret,
+    actions, guard,
+    served::{MOST_PAGES, Served, is_name, nothing},
     stream,
-    subject::{self, Scope, Subject},
+    subject::{self, Subject},
 };
-use crate::{Error, connection::Connection};
-
-/// So many pages are kept up to date at once.
-const MOST_PAGES: usize = 32;
-
-/// What the routes share.
-pub(super) struct Served {
-    connection: Connection,
-    scope: Scope,
-    pub(super) token: Arc<Secret>,
-    pub(super) ticket: Arc<Secret>,
-    ticket_used: AtomicBool,
-    pages: Arc<Semaphore>,
-}
-
-impl Served {
-    pub(super) fn new(connection: Connection, scope: Scope) -> Result<Self, Error> {
-        Ok(Self {
-            connection,
-            scope,
-            token: Arc::new(Secret::new()?),
-            ticket: Arc::new(Secret::new()?),
-            ticket_used: AtomicBool::new(false),
-            pages: Arc::new(Semaphore::new(MOST_PAGES)),
-        })
-    }
-
-    fn in_namespace(&self, namespace: &str) -> Connection {
-        Connection {
-            client: self.connection.client.clone(),
-            namespace: namespace.to_owned(),
-        }
-    }
-}
+use crate::connection::Connection;
 
 pub(super) fn router(served: Arc<Served>) -> Router {
-    let token = Arc::clone(&served.token);
-    let secrets = guard::Secrets {
-        token: Arc::clone(&token),
-        ticket: Arc::clone(&served.ticket),
-    };
-    Router::new()
+    let shown = Router::new()
         .route("/{token}/", get(fleet))
         .route("/{token}/events", get(fleet_events))
         .route("/{token}/page.css", get(style))
@@ -72,7 +34,19 @@ pub(super) fn router(served: Arc<Served>) -> Router {
         .route("/{token}/c/{namespace}/{name}", get(cluster))
         .route("/{token}/c/{namespace}/{name}/events", get(cluster_events))
         .route("/{token}/c/{namespace}/{name}/report.json", get(report))
-        .route("/{token}/c/{namespace}/{name}/report.html", get(export))
+        .route("/{token}/c/{namespace}/{name}/report.html", get(export));
+    let writes = served.writes();
+    let routes = match writes {
+        Writes::Nothing => shown,
+        Writes::Actions => with_actions(shown),
+    };
+    let token = Arc::clone(&served.token);
+    let guarded = guard::Guarded {
+        token: Arc::clone(&token),
+        ticket: Arc::clone(&served.ticket),
+        writes,
+    };
+    routes
         // Not before the routes below: they have the ticket. A path that fits none of them, such as /open/events, may fit
         // one above.
         .route_layer(middleware::from_fn_with_state(token, guard::token_alone))
@@ -80,11 +54,22 @@ pub(super) fn router(served: Arc<Served>) -> Router {
         .route("/open/{ticket}/{namespace}/{name}", get(open_cluster))
         .fallback(nothing)
         .with_state(served)
-        .layer(middleware::from_fn_with_state(secrets, guard::guard))
+        .layer(middleware::from_fn_with_state(guarded, guard::guard))
 }
 
-async fn nothing() -> Response {
-    (StatusCode::NOT_FOUND, "nothing is here: the first page is at /TOKEN/\n").into_response()
+/// An address for each action, beside those of its Cluster.
+fn with_actions(mut routes: Router<Arc<Served>>) -> Router<Arc<Served>> {
+    for action in Action::ALL {
+        let path = format!("/{{token}}/c/{{namespace}}/{{name}}/{}", action.as_str());
+        let handler = async move |State(served): State<Arc<Served>>,
+                                  Path((_, namespace, name)): ClusterPath,
+                                  headers: HeaderMap,
+                                  body: Bytes| {
+            actions::act(&served, (namespace, name), action, &headers, &body).await
+        };
+        routes = routes.route(&path, post(handler).layer(DefaultBodyLimit::max(actions::LONGEST)));
+    }
+    routes
 }
 
 async fn style() -> Response {
@@ -120,12 +105,6 @@ fn redeem(served: &Served, ticket: &str, page: &str) -> Response {
     Redirect::to(&format!("/{}/{page}", served.token.as_str())).into_response()
 }
 
-/// As Kubernetes names objects: nothing in it means anything to a path.
-fn is_name(name: &str) -> bool {
-    let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'.');
-    (1..=253).contains(&name.len()) && name.bytes().all(allowed) && !name.starts_with('.')
-}
-
 async fn fleet(State(served): State<Arc<Served>>) -> Response {
     let page = Shown {
         subject: Subject::Fleet(served.scope),
@@ -134,11 +113,12 @@ async fn fleet(State(served): State<Arc<Served>>) -> Response {
         events: "events".to_owned(),
         links: Vec::new(),
     };
-    page.response().await
+    page.response(&served).await
 }
 
 async fn fleet_events(State(served): State<Arc<Served>>) -> Response {
-    events(&served, Subject::Fleet(served.scope), served.connection.clone())
+    let (subject, connection) = (Subject::Fleet(served.scope), served.connection.clone());
+    events(served, subject, connection)
 }
 
 type ClusterPath = Path<(String, String, String)>;
@@ -166,7 +146,7 @@ async fn cluster(
         ],
         subject: Subject::Cluster { name, machines },
     };
-    page.response().await
+    page.response(&served).await
 }
 
 async fn cluster_events(
@@ -179,7 +159,7 @@ async fn cluster_events(
     }
     let machines = listed(query.as_deref());
     let connection = served.in_namespace(&namespace);
-    events(&served, Subject::Cluster { name, machines }, connection)
+    events(served, Subject::Cluster { name, machines }, connection)
 }
 
 fn listed(query: Option<&str>) -> Listed {
@@ -199,8 +179,8 @@ struct Shown {
 }
 
 impl Shown {
-    async fn response(&self) -> Response {
-        let read = self.subject.fragment(&self.connection).await;
+    async fn response(&self, served: &Served) -> Response {
+        let read = self.subject.fragment(&self.connection, served.forms()).await;
         let now = Timestamp::now();
         let (fragment, lost) = match read {
             Ok(fragment) => (fragment, String::new()),
@@ -213,17 +193,18 @@ impl Shown {
             links: &links,
             lost: &lost,
             now,
+            writes: served.writes(),
         };
         Html(html::live(&fragment, &live)).into_response()
     }
 }
 
-fn events(served: &Served, subject: Subject, connection: Connection) -> Response {
+fn events(served: Arc<Served>, subject: Subject, connection: Connection) -> Response {
     let Ok(permit) = Arc::clone(&served.pages).try_acquire_owned() else {
         let why = format!("{MOST_PAGES} pages are open: close one\n");
         return (StatusCode::SERVICE_UNAVAILABLE, why).into_response();
     };
-    Sse::new(stream::events(subject, connection, permit))
+    Sse::new(stream::events(served, subject, connection, permit))
         .keep_alive(KeepAlive::default())
         .into_response()
 }

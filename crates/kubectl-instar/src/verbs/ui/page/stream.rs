@@ -1,6 +1,6 @@
 //! What a page is told while it is open: the fragment when it has changed, and what can't be read, and since when.
 
-use std::{convert::Infallible, time::Duration};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use axum::response::sse::Event;
 use futures::{Stream, stream};
@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use tokio::{sync::OwnedSemaphorePermit, time::sleep};
 
-use super::subject::Subject;
+use super::{served::Served, subject::Subject};
 use crate::connection::Connection;
 
 /// How soon a browser asks again once the connection is gone.
@@ -98,20 +98,21 @@ impl News {
 
 /// Reads and tells for as long as the browser listens. The permit is given back then.
 pub(super) fn events(
+    served: Arc<Served>,
     subject: Subject,
     connection: Connection,
     permit: OwnedSemaphorePermit,
 ) -> impl Stream<Item = Result<Event, Infallible>> {
-    let state = (subject, connection, permit, None::<Told>);
-    stream::unfold(state, |(subject, connection, permit, told)| async move {
+    let state = (served, subject, connection, permit, None::<Told>);
+    stream::unfold(state, |(served, subject, connection, permit, told)| async move {
         // The page is new when it begins to listen, but what it shows may be of before a sleep of this machine.
         if told.is_some() {
             sleep(subject.every()).await;
         }
         let mut told = told.unwrap_or_default();
-        let read = subject.fragment(&connection).await;
+        let read = subject.fragment(&connection, served.forms()).await;
         let news = told.next(read, Timestamp::now());
-        Some((Ok(news.event()), (subject, connection, permit, Some(told))))
+        Some((Ok(news.event()), (served, subject, connection, permit, Some(told))))
     })
 }
 

@@ -1,28 +1,34 @@
 //! Who is answered, and with what.
 
+mod actions;
+
 use std::sync::Arc;
 
 use axum::{
     body::{self, Body},
     http::{Request, Response, StatusCode, header},
 };
+use instar_report::Invocation;
 use kube::{Client, Config};
 use tower::ServiceExt;
 
 use super::{
-    Scope,
-    routes::{Served, router},
+    MayWrite, Scope,
+    routes::router,
+    served::{Actions, Served},
 };
 use crate::connection::Connection;
 
-/// With an API server that nothing listens for.
+/// Read-only, with an API server that nothing listens for.
 fn served() -> Arc<Served> {
+    let may = MayWrite::Nothing;
     let config = Config::new("http://127.0.0.1:1".parse().unwrap());
     let connection = Connection {
         client: Client::try_from(config).unwrap(),
         namespace: "team".to_owned(),
+        invocation: Invocation::default(),
     };
-    Arc::new(Served::new(connection, Scope::Namespace).unwrap())
+    Arc::new(Served::new(connection, Scope::Namespace, may).unwrap())
 }
 
 async fn get(served: &Arc<Served>, path: &str, headers: &[(&str, &str)]) -> Response<Body> {
@@ -179,7 +185,8 @@ async fn every_answer_has_its_headers_and_nothing_is_written() {
         let request = Request::builder()
             .method(method)
             .uri(format!("/{token}/c/team/c"))
-            .header("host", "localhost");
+            .header("host", "localhost")
+            .header("origin", "http://localhost");
         let response = router(Arc::clone(&served))
             .oneshot(request.body(Body::empty()).unwrap())
             .await

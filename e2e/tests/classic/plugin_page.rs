@@ -112,12 +112,13 @@ async fn act(
     let typed = typed
         .iter()
         .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-    let mut fields = form_urlencoded::Serializer::new(String::new());
-    fields.extend_pairs(hidden.chain(typed));
+    let body = form_urlencoded::Serializer::new(String::new())
+        .extend_pairs(hidden.chain(typed))
+        .finish();
     let origin = address.split('/').take(3).collect::<Vec<&str>>().join("/");
     let request = http.post(format!("{address}/{action}")).header("origin", origin);
     let request = request.header("content-type", "application/x-www-form-urlencoded");
-    let response = request.body(fields.finish()).send().await?;
+    let response = request.body(body).send().await?;
     Ok((response.status(), response.text().await?))
 }
 

@@ -8,7 +8,7 @@ use instar_admission::cluster::class_of;
 use instar_api::{ClusterUpgrade, KubernetesRelease, UpgradePolicy};
 use instar_capi::{Cluster, ClusterClass, Machine, MachineDeployment, MachinePool, MachineSet, labels::CLUSTER_NAME};
 use instar_controller::OfflineCluster;
-use instar_report::{ClusterObjects, Report, all_of_kind};
+use instar_report::{ClusterObjects, Report, all_of_kind, read_all_of_kind, text::FleetRow};
 use instar_watch::is_not_found;
 use jiff::Timestamp;
 use kube::{
@@ -174,6 +174,13 @@ pub(crate) async fn upgrades(connection: &Connection, cluster: &str) -> Result<V
     } else {
         Err(Error::Unread(unread.join("; ")))
     }
+}
+
+/// The upgrade of each Cluster; one that can't be read has a row too.
+pub(crate) async fn fleet(api: &Api<DynamicObject>) -> Result<Vec<FleetRow>, Error> {
+    let objects = values::<ClusterUpgrade>(api, &ListParams::default()).await?;
+    let (upgrades, unreadable) = read_all_of_kind(&objects.iter().collect::<Vec<&Value>>());
+    Ok(FleetRow::of_all(upgrades, &unreadable))
 }
 
 /// All objects of a kind that can be read; the others are named on standard error.

@@ -110,6 +110,7 @@ fn nodes_of(cluster: &str) -> Wanted {
         gates: Vec::new(),
         snapshots: Vec::new(),
         images: BTreeSet::new(),
+        vcenters: instar_api::VcenterAccess::Any,
     }
 }
 
@@ -120,7 +121,7 @@ async fn read(secret: Result<Value, StatusCode>) -> Result<(), String> {
     let prober = Prober::new(wake);
     let (leads, counters) = (Leads::alone(), counters());
     let cluster = Key::new("n", "c");
-    prober.want(&cluster, nodes_of("c"));
+    prober.want(&cluster, &nodes_of("c"));
     select! {
         () = prober.run(&client, &leads, &counters) => unreachable!("it has no end"),
         woken = woken.recv() => assert_eq!(woken, Some(cluster.clone())),
@@ -195,7 +196,7 @@ async fn two_hundred_that_are_gone_delay_no_other() {
     let prober = Prober::new(wake);
     let (leads, counters) = (Leads::alone(), counters());
     for cluster in (0..200).map(|number| format!("gone-{number}")).chain(["z".to_owned()]) {
-        prober.want(&Key::new("n", &cluster), nodes_of(&cluster));
+        prober.want(&Key::new("n", &cluster), &nodes_of(&cluster));
     }
     let good = Key::new("n", "z");
     let looked_at = async {

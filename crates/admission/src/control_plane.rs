@@ -5,7 +5,7 @@ use instar_capi::{ControlPlaneSpec, KubeadmControlPlane, Lifecycle, Reference, R
 use instar_catalog::{
     Role,
     core_dns::{self, Refused},
-    etcd::Etcd,
+    etcd::{Etcd, EtcdRefusal},
 };
 use instar_domain::{KubeVersion, skew};
 
@@ -257,12 +257,16 @@ impl ControlPlane<'_> {
         if before == after {
             return;
         }
-        if !before.may_be_followed_by(&after) {
+        if let Some(why) = before.refuses(&after) {
+            let first = match why {
+                EtcdRefusal::Unsafe => "3.5.26-0 or later",
+                EtcdRefusal::SkipsMinor => "an etcd of the minor between",
+            };
             findings.push(self.finding(
                 Rule::EtcdStep,
                 ETCD,
-                format!("etcd {after} would follow etcd {before}, and etcd 3.6 may follow only on 3.5.26 or later"),
-                format!("first set this tag to 3.5.26-0 or later at {from}, and wait until all of its machines run it"),
+                format!("etcd {after} would follow etcd {before}, and {why}"),
+                format!("first set this tag to {first} at {from}, and wait until all of its machines run it"),
             ));
         }
         let is_step = before.is_the_step_before() && after.is_past_the_step();

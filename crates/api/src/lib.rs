@@ -34,6 +34,7 @@ mod schema_check;
 mod schema_fields;
 mod upgrade;
 mod verification;
+mod vsphere;
 mod workload;
 
 pub use addon::{
@@ -85,6 +86,7 @@ pub use upgrade::{
     UpgradeStrategy,
 };
 pub use verification::{NamedWorkload, VerificationPolicy, WorkloadKind};
+pub use vsphere::{VcenterAccess, VspherePolicy, vcenter_access};
 pub use workload::{
     InvalidSecretName, KubeconfigSecret, SecretNameTemplate, WorkloadAccess, WorkloadPolicy, WorkloadSwitch,
     workload_access,

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     ApprovalPolicy, Canary, CatalogName, Enforcement, Gate, Maintenance, PreflightPolicy, RollbackPolicy, Rule,
-    VerificationPolicy, WorkloadPolicy, release::infrastructure_group, schema,
+    VerificationPolicy, VspherePolicy, WorkloadPolicy, release::infrastructure_group, schema,
 };
 
 /// What holds for the upgrades of the Clusters that it selects. A Cluster that no policy selects
@@ -84,6 +84,10 @@ pub struct UpgradePolicySpec {
     /// Whether the checks may read the workload clusters, and by which Secret.
     #[serde(default, skip_serializing_if = "WorkloadPolicy::is_empty")]
     pub workload: WorkloadPolicy,
+
+    /// Which vCenters the controller may ask.
+    #[serde(default, skip_serializing_if = "VspherePolicy::is_empty")]
+    pub vsphere: VspherePolicy,
 
     /// What a user has to approve before it happens.
     #[serde(default, skip_serializing_if = "ApprovalPolicy::is_empty")]

@@ -53,6 +53,15 @@ pub fn images(version: &KubeVersion) -> Option<KubeadmImages> {
     })
 }
 
+/// The tag of the oldest etcd that the kubeadm of a version may bring: that of the newest one before it that was read, since
+/// none brings an older one than another before it. Nothing where none before it was read.
+#[must_use]
+pub(crate) fn etcd_at_least(version: &KubeVersion) -> Option<&'static str> {
+    let key = |version: &KubeVersion| (version.minor(), version.patch());
+    let before = rows().filter(|row| key(&row.version) <= key(version));
+    before.last().map(|row| row.etcd)
+}
+
 /// In the order of the versions.
 fn rows() -> impl Iterator<Item = Row<'static>> {
     TABLE.lines().filter_map(|line| {

@@ -22,7 +22,7 @@ pub enum StepRefusal {
         /// What it requires.
         requirement: String,
     },
-    /// etcd 3.6 may follow only on 3.5.26 or later, and no minor of etcd reads what a newer one has written.
+    /// etcd 3.6 may follow only on 3.5.26 or later, no minor may be skipped, and none reads what a newer one has written.
     Etcd {
         /// What runs.
         present: Etcd,
@@ -49,12 +49,10 @@ impl fmt::Display for StepRefusal {
             Self::Etcd { present, next } if next.is_minor_below(present) => {
                 write!(f, "etcd {next} can't read what etcd {present} has written")
             }
-            Self::Etcd { present, next } => {
-                write!(
-                    f,
-                    "etcd {next} after etcd {present}, and etcd 3.6 may follow only on 3.5.26 or later"
-                )
-            }
+            Self::Etcd { present, next } => match present.refuses(next) {
+                Some(why) => write!(f, "etcd {next} after etcd {present}, and {why}"),
+                None => write!(f, "etcd {next} after etcd {present}"),
+            },
             Self::CoreDns { present, next, why } => match why {
                 Refused::Lower => write!(
                     f,

@@ -6,8 +6,9 @@
 //!    └── readings, wake ─┘  └────── finished ─────┘
 //! ```
 //!
-//! A pass says what it wants to know and takes what is known; it never waits. Invariants: one round for each Cluster at a
-//! time; a round ends by a deadline; what isn't wanted in a pass any more is neither read nor remembered, and no
+//! A pass says what it wants to know and takes what is known; it never waits. Images are looked for in rounds of their own,
+//! with a Schedule of their own. Invariants: one round of each kind for each Cluster at a time; a round ends by a deadline;
+//! what isn't wanted in a pass any more is neither read nor remembered, and no
 //! kubeconfig is remembered at all; a cluster or a vCenter that is slow or gone takes no turn from one that answers.
 
 mod gates;
@@ -26,6 +27,7 @@ use std::{
 };
 
 use instar_addons::{GateReadings, SnapshotQuery, SnapshotReading, WantedGate};
+use instar_api::VcenterAccess;
 use instar_preflight::workload::{Deadlines, ImageAt, Probe, Reading, Readings};
 use instar_watch::Key;
 use jiff::Timestamp;
@@ -57,12 +59,62 @@ pub(crate) struct Wanted {
     pub(crate) snapshots: Vec<SnapshotQuery>,
     /// What [`Probe::Images`] looks for.
     pub(crate) images: BTreeSet<ImageAt>,
+    /// Where they may be looked for.
+    pub(crate) vcenters: VcenterAccess,
+}
+
+/// What is read in rounds of its own, so that one that is slow doesn't hold the others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Target {
+    /// The workload cluster, and what says of gates on the management cluster.
+    Clusters,
+    /// Where the provider keeps images.
+    Images,
+}
+
+impl Target {
+    const ALL: [Self; 2] = [Self::Clusters, Self::Images];
+}
+
+impl Wanted {
+    /// What of it is read of this target, if anything is.
+    fn of(&self, target: Target) -> Option<Self> {
+        let is_of = |probe: &&Probe| match target {
+            Target::Clusters => **probe != Probe::Images,
+            Target::Images => **probe == Probe::Images,
+        };
+        let part = |probes: &BTreeSet<Probe>| probes.iter().filter(is_of).copied().collect::<BTreeSet<Probe>>();
+        let (probes, settled) = (part(&self.probes), part(&self.settled));
+        match target {
+            Target::Clusters => {
+                let is_any = !(probes.is_empty() && self.gates.is_empty() && self.snapshots.is_empty());
+                is_any.then(|| Self {
+                    probes,
+                    settled,
+                    images: BTreeSet::new(),
+                    vcenters: VcenterAccess::Any,
+                    ..self.clone()
+                })
+            }
+            Target::Images => (!probes.is_empty()).then(|| Self {
+                secret: None,
+                probes,
+                settled,
+                deadlines: self.deadlines.clone(),
+                gates: Vec::new(),
+                snapshots: Vec::new(),
+                images: self.images.clone(),
+                vcenters: self.vcenters.clone(),
+            }),
+        }
+    }
 }
 
 /// Reads workload clusters for as long as their upgrades wait for it.
 #[derive(Debug)]
 pub(crate) struct Prober {
-    schedule: Mutex<Schedule>,
+    clusters: Mutex<Schedule>,
+    images: Mutex<Schedule>,
     /// Something is due that wasn't.
     changed: Notify,
     wake: Wake,
@@ -71,7 +123,8 @@ pub(crate) struct Prober {
 impl Prober {
     pub(crate) fn new(wake: Wake) -> Self {
         Self {
-            schedule: Mutex::default(),
+            clusters: Mutex::default(),
+            images: Mutex::default(),
             changed: Notify::new(),
             wake,
         }
@@ -79,39 +132,52 @@ impl Prober {
 
     /// What is known of a workload cluster.
     pub(crate) fn readings(&self, cluster: &Key) -> Readings {
-        self.lock().readings(cluster)
+        let mut readings = self.lock(Target::Clusters).readings(cluster);
+        readings.extend(self.lock(Target::Images).readings(cluster));
+        readings
     }
 
     /// What is known of its add-ons and gates.
     pub(crate) fn gates(&self, cluster: &Key) -> GateReadings {
-        self.lock().gates(cluster)
+        self.lock(Target::Clusters).gates(cluster)
     }
 
     /// What is known of snapshots of its etcd.
     pub(crate) fn snapshots(&self, cluster: &Key) -> Vec<SnapshotReading> {
-        self.lock().snapshots(cluster)
+        self.lock(Target::Clusters).snapshots(cluster)
     }
 
     /// Whether what an upgrade waits to know is being looked at for the first time since this process began, or since it
     /// was wanted last.
     pub(crate) fn awaits_first_look(&self, cluster: &Key) -> bool {
-        self.lock().awaits_first_look(cluster, Instant::now().into_std())
+        let now = Instant::now().into_std();
+        let mut targets = Target::ALL.into_iter();
+        targets.any(|target| self.lock(target).awaits_first_look(cluster, now))
     }
 
     /// A pass over a Cluster begins.
     pub(crate) fn begin_pass(&self, cluster: &Key) {
-        self.lock().begin_pass(cluster);
+        for target in Target::ALL {
+            self.lock(target).begin_pass(cluster);
+        }
     }
 
     /// The pass waits to know this. Nothing of it is asked at once.
-    pub(crate) fn want(&self, cluster: &Key, wanted: Wanted) {
-        self.lock().want(cluster, wanted, Instant::now().into_std());
+    pub(crate) fn want(&self, cluster: &Key, wanted: &Wanted) {
+        let now = Instant::now().into_std();
+        for target in Target::ALL {
+            if let Some(wanted) = wanted.of(target) {
+                self.lock(target).want(cluster, wanted, now);
+            }
+        }
         self.changed.notify_one();
     }
 
     /// The pass went well: what it didn't want is forgotten.
     pub(crate) fn end_pass(&self, cluster: &Key) {
-        self.lock().end_pass(cluster);
+        for target in Target::ALL {
+            self.lock(target).end_pass(cluster);
+        }
     }
 
     /// Reads what is due, without an end.
@@ -119,33 +185,44 @@ impl Prober {
         let rounds = Rounds::new(client, leads, counters);
         let lanes = Lanes::default();
         let mut running: JoinSet<Finished> = JoinSet::new();
-        let mut clusters: HashMap<Id, Key> = HashMap::new();
+        let mut rounds_of: HashMap<Id, (Target, Key)> = HashMap::new();
         loop {
-            let (due, next) = self.lock().take_due(Instant::now().into_std());
-            for Job { cluster, wanted, lane } in due {
-                let (rounds, lanes, of) = (rounds.clone(), lanes.clone(), cluster.clone());
-                let round = running.spawn(async move { rounds.run(&of, &wanted, &lanes, lane).await });
-                clusters.insert(round.id(), cluster);
+            let mut next = None;
+            for target in Target::ALL {
+                let (due, then) = self.lock(target).take_due(Instant::now().into_std());
+                next = next.into_iter().chain(then).min();
+                for Job { cluster, wanted, lane } in due {
+                    let (rounds, lanes, of) = (rounds.clone(), lanes.clone(), cluster.clone());
+                    let round = running.spawn(async move {
+                        match target {
+                            Target::Clusters => rounds.run(&of, &wanted, &lanes, lane).await,
+                            Target::Images => rounds.look_for_images(&of, &wanted).await,
+                        }
+                    });
+                    rounds_of.insert(round.id(), (target, cluster));
+                }
             }
             select! {
                 () = self.changed.notified() => {}
                 () = until(next) => {}
                 Some(ended) = running.join_next_with_id() => {
                     let (id, finished) = finished(ended);
-                    if let Some(cluster) = clusters.remove(&id) {
-                        self.ended(cluster, finished);
+                    if let Some((target, cluster)) = rounds_of.remove(&id) {
+                        self.ended(target, cluster, finished);
                     }
                 }
             }
         }
     }
 
-    fn ended(&self, cluster: Key, finished: Finished) {
-        let news = self.lock().finished(&cluster, finished, Instant::now().into_std());
+    fn ended(&self, target: Target, cluster: Key, finished: Finished) {
+        let news = self
+            .lock(target)
+            .finished(&cluster, finished, Instant::now().into_std());
         match news {
             News::Same => {}
             News::Changed => {
-                let readings = self.readings(&cluster);
+                let readings = self.lock(target).readings(&cluster);
                 let problem = |(probe, reading): (&Probe, &Arc<Reading>)| {
                     let problem = reading.found.as_ref().err()?;
                     Some((probe.of_workload_cluster(), problem.message.clone()))
@@ -161,8 +238,12 @@ impl Prober {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Schedule> {
-        self.schedule.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self, target: Target) -> MutexGuard<'_, Schedule> {
+        let schedule = match target {
+            Target::Clusters => &self.clusters,
+            Target::Images => &self.images,
+        };
+        schedule.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

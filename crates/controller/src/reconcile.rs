@@ -266,8 +266,9 @@ impl Context {
             gates: addons.wanted,
             snapshots,
             images,
+            vcenters: rules.vcenters.clone(),
         };
-        self.prober.want(&Key::of(cluster), wanted);
+        self.prober.want(&Key::of(cluster), &wanted);
     }
 
     fn addons<'a>(&'a self, rules: &'a CheckRules, cluster: &Cluster) -> AddonLook<'a> {

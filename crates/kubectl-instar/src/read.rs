@@ -8,13 +8,13 @@ use instar_admission::cluster::class_of;
 use instar_api::{ClusterUpgrade, KubernetesRelease, UpgradePolicy};
 use instar_capi::{Cluster, ClusterClass, Machine, MachineDeployment, MachinePool, MachineSet, labels::CLUSTER_NAME};
 use instar_controller::OfflineCluster;
-use instar_report::{ClusterObjects, Report, all_of_kind};
+use instar_report::{ClusterObjects, Report, all_of_kind, read_all_of_kind, text::FleetRow};
 use instar_watch::is_not_found;
 use jiff::Timestamp;
 use kube::{
     Api, Resource, ResourceExt,
     api::{ApiResource, DynamicObject, ListParams},
-    core::NamespaceResourceScope,
+    core::{NamespaceResourceScope, PartialObjectMeta},
 };
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -176,6 +176,13 @@ pub(crate) async fn upgrades(connection: &Connection, cluster: &str) -> Result<V
     }
 }
 
+/// The upgrade of each Cluster; one that can't be read has a row too.
+pub(crate) async fn fleet(api: &Api<DynamicObject>) -> Result<Vec<FleetRow>, Error> {
+    let objects = values::<ClusterUpgrade>(api, &ListParams::default()).await?;
+    let (upgrades, unreadable) = read_all_of_kind(&objects.iter().collect::<Vec<&Value>>());
+    Ok(FleetRow::of_all(upgrades, &unreadable))
+}
+
 /// All objects of a kind that can be read; the others are named on standard error.
 pub(crate) async fn readable<K>(api: &Api<DynamicObject>) -> Result<Vec<K>, Error>
 where
@@ -229,6 +236,25 @@ fn value<K: Resource<DynamicType = ()>>(object: &DynamicObject) -> Result<Value,
     Ok(value)
 }
 
+/// The metadata of all objects of a kind, in all namespaces: of a whole fleet the rest would be many times as much.
+pub(crate) async fn all_metadata<K>(connection: &Connection) -> Result<Vec<PartialObjectMeta<K>>, Error>
+where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug,
+{
+    let api = Api::<K>::all(connection.client.clone());
+    let mut params = ListParams::default().limit(PAGE);
+    let mut objects = Vec::new();
+    let kind = K::kind(&());
+    loop {
+        let page = call(|| format!("cannot list {kind} objects"), api.list_metadata(&params)).await?;
+        objects.extend(page.items);
+        match page.metadata.continue_.filter(|token| !token.is_empty()) {
+            Some(token) => params = params.continue_token(&token),
+            None => return Ok(objects),
+        }
+    }
+}
+
 /// All pages of a list. `kind` is for the error's text.
 pub(crate) async fn pages<K>(api: &Api<K>, params: &ListParams, kind: &str) -> Result<Vec<K>, Error>
 where
@@ -272,3 +298,6 @@ pub(crate) fn current_of<'a>(
 pub(crate) fn resource_name(name: &str) -> String {
     format!("clusterupgrade.upgrade.cluster.x-k8s.io/{name}")
 }
+
+#[cfg(test)]
+mod tests;

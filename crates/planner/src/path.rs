@@ -2,7 +2,10 @@
 
 use instar_api::Tier;
 use instar_capi::ExternalEtcd;
-use instar_catalog::{Catalog, Pool, Release, etcd::Etcd};
+use instar_catalog::{
+    Catalog, Pool, Release,
+    etcd::{Etcd, EtcdRefusal},
+};
 use instar_domain::{BuildOrder, KubeVersion, Minor};
 use jiff::civil::Date;
 
@@ -73,20 +76,25 @@ pub enum NoPath {
 
 /// A step between two etcds that isn't safe.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("release {release} runs etcd {etcd} after etcd {before}, and etcd 3.6 may follow only on 3.5.26 or later; {}", remediation(.first.as_deref()))]
+#[error("release {release} runs etcd {etcd} after etcd {before}, and {why}; {}", remediation(*.why, .first.as_deref()))]
 pub struct EtcdStep {
     pub release: String,
     pub etcd: Etcd,
     /// The one before it.
     pub before: Etcd,
+    /// What is wrong with that.
+    pub why: EtcdRefusal,
     /// A release that lies between.
     pub first: Option<String>,
 }
 
-fn remediation(first: Option<&str>) -> String {
-    match first {
-        Some(first) => format!("go first to release {first}"),
-        None => "create a release of the version before it with etcd 3.5.26".to_owned(),
+fn remediation(why: EtcdRefusal, first: Option<&str>) -> String {
+    match (why, first) {
+        (EtcdRefusal::Unsafe, Some(first)) => format!("go first to release {first}"),
+        (EtcdRefusal::Unsafe, None) => "create a release of the version before it with etcd 3.5.26".to_owned(),
+        (EtcdRefusal::SkipsMinor, _) => {
+            "create a release of the version before it with an etcd of the minor between".to_owned()
+        }
     }
 }
 
@@ -199,7 +207,7 @@ fn go<'c>(start: &Start<'_>, way: &Way<'c>, row: &'c Release, catalog: &Catalog)
         StartEtcd::Stacked(tag) => StartEtcd::Stacked(row.etcd_tag().map(str::to_owned).or_else(|| tag.clone())),
     };
     let (running, coming) = (way.etcd.at(before), next.at(row.version()));
-    if !running.may_be_followed_by(&coming) {
+    if let Some(why) = running.refuses(&coming) {
         let between = catalog.rows_of(before).rev().find(|row| {
             row.etcd_tag()
                 .is_some_and(|tag| Etcd::Tag(tag.to_owned()).is_the_step_before())
@@ -208,6 +216,7 @@ fn go<'c>(start: &Start<'_>, way: &Way<'c>, row: &'c Release, catalog: &Catalog)
             release: row.name().to_owned(),
             etcd: coming,
             before: running,
+            why,
             first: between.map(|row| row.name().to_owned()),
         })));
     }

@@ -26,7 +26,7 @@ pub mod text;
 pub use actions::{Action, approvals_asked, entries as approval_entries};
 pub use age::age;
 pub use invocation::{Invocation, quoted};
-pub use of::{ClusterObjects, all as all_of_kind};
+pub use of::{ClusterObjects, Unreadable, all as all_of_kind, read_all as read_all_of_kind};
 pub use pace::TimeLeft;
 pub use plan::{
     FindingEffect, Plan, PlanCheck, PlanFinding, PlanHold, PlanOutcome, PlanStep, PlanSubject, PlanTarget,

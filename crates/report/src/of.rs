@@ -11,7 +11,7 @@ use kube::ResourceExt;
 
 use crate::{ClusterKind, ClusterSection, Report, record};
 
-pub use objects::{ClusterObjects, all};
+pub use objects::{ClusterObjects, Unreadable, all, read_all};
 
 impl Report {
     /// What is to be said of a Cluster.

@@ -111,6 +111,13 @@ impl Connection {
         &self.host
     }
 
+    /// Another connection of the same session, for what can't wait until this one has its answer.
+    pub(crate) async fn beside(&self, address: &Address, thumbprint: &Thumbprint) -> Result<Self, LookError> {
+        let mut beside = Self::open(address, thumbprint).await?;
+        beside.session.clone_from(&self.session);
+        Ok(beside)
+    }
+
     /// Makes a call, and reads its answer.
     pub(crate) async fn call<T>(
         &mut self,

@@ -1,6 +1,11 @@
 //! A user of a vCenter.
 
-use std::{collections::BTreeMap, fmt};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    hash::{BuildHasher, RandomState},
+    sync::LazyLock,
+};
 
 use k8s_openapi::ByteString;
 use secrecy::{ExposeSecret, SecretString};
@@ -41,9 +46,42 @@ impl Credentials {
         })
     }
 
+    /// By what it is remembered whether a vCenter takes them.
+    #[must_use]
+    pub fn mark(&self) -> LoginMark {
+        LoginMark::of(self.user.expose_secret(), self.password.expose_secret())
+    }
+
     /// Whether a text has one of them in it, as a server may send it back.
     pub(crate) fn are_in(&self, text: &str) -> bool {
         text.contains(self.password.expose_secret())
+    }
+}
+
+/// A user and a password, as they are known again: hashes by a key of this process, from which neither can be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct LoginMark {
+    user: u64,
+    both: u64,
+}
+
+static MARKS: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+
+impl LoginMark {
+    /// That of a user, whose letters' case a vCenter ignores, with a password.
+    #[must_use]
+    pub fn of(user: &str, password: &str) -> Self {
+        let user = user.to_lowercase();
+        Self {
+            user: MARKS.hash_one(&user),
+            both: MARKS.hash_one((&user, password)),
+        }
+    }
+
+    /// Whether both are of one user.
+    #[must_use]
+    pub const fn is_of_user_of(&self, other: &Self) -> bool {
+        self.user == other.user
     }
 }
 
@@ -56,6 +94,15 @@ impl fmt::Debug for Credentials {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_login_is_known_again_by_its_user_and_its_password() {
+        let mark = LoginMark::of("Instar@vsphere.local", "1");
+        assert_eq!(mark, LoginMark::of("instar@VSPHERE.LOCAL", "1"));
+        let other = LoginMark::of("instar@vsphere.local", "2");
+        assert!(mark != other && mark.is_of_user_of(&other));
+        assert!(!mark.is_of_user_of(&LoginMark::of("instar2@vsphere.local", "1")));
+    }
 
     #[test]
     fn both_keys_have_to_be_texts() {

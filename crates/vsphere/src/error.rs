@@ -33,6 +33,12 @@ pub enum LookError {
     /// The credentials are wrong.
     #[error("{host} refused the login: correct the Secret")]
     LoginRefused { host: String },
+    /// Others of this user were refused, and it isn't tried.
+    #[error(
+        "{host} refused logins of this user with other passwords in the last {minutes} minutes, so this one isn't tried: the \
+         account would be locked. Correct the password in all Secrets that have this user"
+    )]
+    LoginSpared { host: String, minutes: u64 },
     /// The user may not do that.
     #[error("{host} refused {call}: give the user the privileges of Cluster API Provider vSphere")]
     NoPermission { host: String, call: &'static str },
@@ -55,6 +61,22 @@ pub enum LookError {
 }
 
 impl LookError {
+    /// Whether a call was given up whose answer may still come.
+    pub(crate) const fn leaves_an_answer_open(&self) -> bool {
+        match self {
+            Self::Silence { .. } | Self::TooSlow { .. } => true,
+            Self::Unreachable { .. }
+            | Self::WrongThumbprint { .. }
+            | Self::LoginRefused { .. }
+            | Self::LoginSpared { .. }
+            | Self::NoPermission { .. }
+            | Self::Refused { .. }
+            | Self::Redirected { .. }
+            | Self::TooLong { .. }
+            | Self::Garbled { .. } => false,
+        }
+    }
+
     /// Whether nothing answered, so that the next one to ask need not find that out again.
     #[must_use]
     pub const fn is_of_dead_server(&self) -> bool {
@@ -64,6 +86,7 @@ impl LookError {
             Self::TooSlow { .. }
             | Self::WrongThumbprint { .. }
             | Self::LoginRefused { .. }
+            | Self::LoginSpared { .. }
             | Self::NoPermission { .. }
             | Self::Refused { .. }
             | Self::Redirected { .. }

@@ -25,7 +25,7 @@ mod soap;
 mod thumbprint;
 
 pub use address::Address;
-pub use credentials::Credentials;
+pub use credentials::{Credentials, LoginMark};
 pub use error::LookError;
 pub use identity::{Identity, IdentityError, Location, Owner, VCenter, allowed_secret};
 pub use look::{WantedImage, look};

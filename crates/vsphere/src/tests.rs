@@ -1,6 +1,7 @@
 use std::{
     collections::BTreeSet,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use instar_preflight::workload::{Missing, Presence};
@@ -13,7 +14,7 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
-use crate::{Address, Credentials, Identity, LookError, Thumbprint, VCenter, WantedImage, look};
+use crate::{Address, Credentials, Identity, LookError, Thumbprint, VCenter, WantedImage, look, look::look_within};
 
 const PASSWORD: &str = "ve<ry&secret";
 
@@ -22,6 +23,9 @@ struct Server {
     vcenter: VCenter,
     asked: Arc<Mutex<Vec<String>>>,
 }
+
+/// The code that means no answer at all, and an open connection.
+const SILENCE: u16 = 0;
 
 /// What is answered to a request: code, further headers, body.
 type Respond = fn(&str) -> (u16, &'static str, String);
@@ -43,16 +47,22 @@ impl Server {
         let seen = Arc::clone(&asked);
         drop(tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let Ok(mut stream) = acceptor.accept(stream).await else {
-                    continue;
-                };
-                while let Some(request) = request(&mut stream).await {
-                    let (code, headers, body) = respond(&request);
-                    seen.lock().unwrap().push(request);
-                    let length = body.len();
-                    let answer = format!("HTTP/1.1 {code} x\r\n{headers}content-length: {length}\r\n\r\n{body}");
-                    stream.write_all(answer.as_bytes()).await.unwrap();
-                }
+                let (acceptor, seen) = (acceptor.clone(), Arc::clone(&seen));
+                drop(tokio::spawn(async move {
+                    let Ok(mut stream) = acceptor.accept(stream).await else {
+                        return;
+                    };
+                    while let Some(request) = request(&mut stream).await {
+                        let (code, headers, body) = respond(&request);
+                        seen.lock().unwrap().push(request);
+                        if code == SILENCE {
+                            return std::future::pending().await;
+                        }
+                        let length = body.len();
+                        let answer = format!("HTTP/1.1 {code} x\r\n{headers}content-length: {length}\r\n\r\n{body}");
+                        stream.write_all(answer.as_bytes()).await.unwrap();
+                    }
+                }));
             }
         }));
         let identity = Identity::Secret("s".to_owned());
@@ -195,6 +205,27 @@ fn kind(id: &str) -> &'static str {
         "view" => "ContainerView",
         _ => "Folder",
     }
+}
+
+/// The search was given up while an answer was to come: that connection takes no further call.
+#[tokio::test]
+async fn a_session_of_a_slow_vcenter_is_logged_out_of() {
+    let server = Server::start(|request| {
+        if request.contains("<FindByInventoryPath ") {
+            (SILENCE, "", String::new())
+        } else {
+            vcenter(request)
+        }
+    })
+    .await;
+    let wanted = BTreeSet::from([WantedImage {
+        image: "/DC0/vm/a-v1.34.3".to_owned(),
+        datacenter: String::new(),
+    }]);
+    let found = look_within(&server.vcenter, &credentials(), &wanted, Duration::from_millis(500)).await;
+    assert!(matches!(found, Err(LookError::TooSlow { .. })), "{found:?}");
+    let calls = server.calls();
+    assert_eq!(calls.last(), Some(&("Logout".to_owned(), true)), "{calls:?}");
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use instar_capi::{Rollout, labels::SKIP_CORE_DNS};
 use instar_catalog::{
     Release,
     core_dns::{self, Refused},
-    etcd::Etcd,
+    etcd::{Etcd, EtcdRefusal},
 };
 use instar_domain::KubeVersion;
 use instar_wiring::{Fallback, Rendered, Wiring};
@@ -129,14 +129,17 @@ pub(super) fn check(
         renders(request, shape, wiring, version, &shape.mint(row), step.who())?;
         let next = next_etcd(shape, row, own_tag.as_deref());
         if let (Some(etcd), Some(before)) = (&etcd, &before)
-            && !etcd.may_be_followed_by(&next)
+            && let Some(why) = etcd.refuses(&next)
         {
             findings.push(request.deny(
-                    Rule::EtcdStep,
-                    VERSION,
-                    format!("release {} ({version}) runs etcd {next} after etcd {etcd} of {before}, and etcd 3.6 may follow only on 3.5.26 or later", row.name()),
-                    safe_etcd(request, before),
-                ));
+                Rule::EtcdStep,
+                VERSION,
+                format!(
+                    "release {} ({version}) runs etcd {next} after etcd {etcd} of {before}, and {why}",
+                    row.name()
+                ),
+                first_etcd(request, why, before),
+            ));
         }
         if first
             && let (Some(etcd), Some(before)) = (&etcd, &before)
@@ -259,7 +262,15 @@ fn next_etcd(shape: &Shape<'_>, row: &Release, own_tag: Option<&str>) -> Etcd {
     }
 }
 
-fn safe_etcd(request: &Request<'_>, before: &KubeVersion) -> String {
+fn first_etcd(request: &Request<'_>, why: EtcdRefusal, before: &KubeVersion) -> String {
+    match why {
+        EtcdRefusal::Unsafe => {}
+        EtcdRefusal::SkipsMinor => {
+            return format!(
+                "first create a KubernetesRelease of {before} with an etcd of the minor between, and set spec.topology.version to its name"
+            );
+        }
+    }
     let rows = request.facts.catalog.rows_of(before).rev();
     let safe = rows
         .filter_map(|row| row.etcd_tag().map(|tag| (row, tag)))

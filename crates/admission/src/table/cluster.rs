@@ -163,11 +163,13 @@ pub(super) const UPGRADES_FROM: RuleInfo = RuleInfo {
 };
 
 pub(super) const ETCD_STEP: RuleInfo = RuleInfo {
-    guards: "etcd 3.6 follows only when all machines of the control plane run etcd 3.5.26 or later.",
+    guards: "etcd 3.6 follows only when all machines of the control plane run etcd 3.5.26 or later, and no minor of etcd is skipped.",
     source: ZOMBIES,
     messages: &[
         "release {} ({}) runs etcd {} after etcd {} of {}, and etcd 3.6 may follow only on 3.5.26 or later",
         "etcd {} would follow etcd {}, and etcd 3.6 may follow only on 3.5.26 or later",
+        "release {} ({}) runs etcd {} after etcd {} of {}, and etcd can't skip a minor version",
+        "etcd {} would follow etcd {}, and etcd can't skip a minor version",
         "release {} ({}) runs etcd {} after etcd {} of {}, which not all machines of the control plane run yet",
         "etcd {} would follow etcd {}, which not all of its machines run yet",
     ],

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use instar_addons::{SnapshotQuery, SnapshotReading};
 use instar_api::{
     Canary, ClusterUpgrade, FailurePolicy, GatePoint, Maintenance, MinorRollback, OnClose, PreflightSettings,
-    UpgradePolicySpec, WorkloadAccess, workload_access,
+    UpgradePolicySpec, VcenterAccess, WorkloadAccess, vcenter_access, workload_access,
 };
 use instar_capi as capi;
 use instar_gates::{MaintenanceWindows, WindowState};
@@ -50,6 +50,7 @@ pub(super) fn look(
     let rules = CheckRules {
         settings: PreflightSettings::of(policies.iter().map(|policy| &policy.preflight)),
         access: access(caches, &namespace, &policies),
+        vcenters: vcenters(caches, &namespace, &policies),
     };
     // The others are for what is new.
     if snapshot.upgrade_spec.operation.rollback().is_some() {
@@ -104,6 +105,7 @@ pub(super) const fn reads_workload(access: &WorkloadAccess) -> bool {
 pub(crate) struct CheckRules {
     pub(crate) settings: PreflightSettings,
     pub(crate) access: WorkloadAccess,
+    pub(crate) vcenters: VcenterAccess,
 }
 
 /// Asks the checks of a snapshot that has all that they read.
@@ -174,6 +176,16 @@ fn access(caches: &Caches, namespace: &str, policies: &[&UpgradePolicySpec]) -> 
             "{kind} {name} can't be read, so it isn't known whether the workload cluster may be: {reason}; correct it"
         )),
         (WorkloadAccess::Enabled(_) | WorkloadAccess::Disabled | WorkloadAccess::Unclear(_), _) => access,
+    }
+}
+
+/// A policy that can't be read may have a list.
+fn vcenters(caches: &Caches, namespace: &str, policies: &[&UpgradePolicySpec]) -> VcenterAccess {
+    match caches.unreadable_policies(namespace).first() {
+        Some(Unreadable { kind, name, reason }) => VcenterAccess::Unclear(format!(
+            "{kind} {name} can't be read, so it isn't known whether its vCenter may be asked: {reason}; correct it"
+        )),
+        None => vcenter_access(policies.iter().map(|policy| &policy.vsphere)),
     }
 }
 

@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use instar_api::VcenterAccess;
 use instar_planner::{Problem, TemplateRef};
 use instar_preflight::workload::{Facts, ImageAt, Images, Presence, Probe, Reading};
 use instar_vsphere::{
@@ -37,7 +38,7 @@ pub(super) async fn look_for(
     }
     let deadline = wanted.deadlines.probes.get(&Probe::Images);
     let deadline = deadline.map_or(LOOK, |deadline| deadline.unsigned_abs());
-    let looking = images(management, vcenters, cluster, &wanted.images);
+    let looking = images(management, vcenters, cluster, wanted);
     let found = timeout(deadline, looking).await;
     let found = found.unwrap_or_else(|_| {
         Err(problem(
@@ -61,7 +62,11 @@ async fn images(
     management: &Client,
     vcenters: &VCenters,
     cluster: &Key,
-    wanted: &BTreeSet<ImageAt>,
+    Wanted {
+        images: wanted,
+        vcenters: allowed,
+        ..
+    }: &Wanted,
 ) -> Result<Images, Problem> {
     let objects = VSphereObjects::new(management, cluster.namespace());
     let name = vsphere_cluster(&objects, cluster).await?;
@@ -70,6 +75,13 @@ async fn images(
     let vcenter = VCenter::of(&read.data)
         .map_err(|error| problem("VSphereCluster", &name, format!("VSphereCluster {name}: {error}")))?;
 
+    if let Some(why) = refused(&vcenter.address, allowed) {
+        return Err(problem(
+            "VSphereCluster",
+            &name,
+            format!("VSphereCluster {name}: {why}"),
+        ));
+    }
     let owner = owner(CLUSTERS, &name, &read);
 
     let locations = locations(&objects, wanted).await?;
@@ -97,6 +109,23 @@ async fn images(
         );
     }
     Ok(Images { place, found })
+}
+
+/// Why no credentials may be sent there. An entry that is no address names no server.
+fn refused(address: &Address, allowed: &VcenterAccess) -> Option<String> {
+    let is_in = |list: &BTreeSet<String>| {
+        let mut servers = list.iter().map(|server| Address::parse(&server.to_lowercase()));
+        servers.any(|server| server.is_ok_and(|server| server.to_string() == address.to_string().to_lowercase()))
+    };
+    match allowed {
+        VcenterAccess::Any => None,
+        VcenterAccess::Listed(lists) if lists.iter().all(is_in) => None,
+        VcenterAccess::Listed(_) => Some(format!(
+            "spec.server is {address}, which is not in spec.vsphere.servers of each UpgradePolicy of this Cluster, so no \
+             credentials are sent there: correct spec.server, or add it to the policy"
+        )),
+        VcenterAccess::Unclear(why) => Some(why.clone()),
+    }
 }
 
 /// The VSphereCluster of a Cluster.
@@ -186,12 +215,12 @@ async fn ask(
         .map_err(|error| of_secret(error.to_string()))?;
     let credentials = Credentials::read(secret.data.as_ref());
     let credentials = credentials.map_err(|why| of_secret(format!("{object} can't be used for the vCenter: {why}")))?;
-    let login = (object, secret.resource_version().unwrap_or_default());
+    let login = credentials.mark();
     let (vcenter, address) = (vcenter.clone(), vcenter.address.clone());
     let looking = async move { look(&vcenter, &credentials, &wanted).await };
     let found = vcenters.in_turn(&address, login, looking).await;
     found.map_err(|error| match &error {
-        LookError::LoginRefused { .. } => of_secret(format!("the vCenter {error}")),
+        LookError::LoginRefused { .. } | LookError::LoginSpared { .. } => of_secret(format!("the vCenter {error}")),
         LookError::Unreachable { .. }
         | LookError::Silence { .. }
         | LookError::TooSlow { .. }

@@ -10,10 +10,7 @@ use instar_workload::{Kubeconfig, WorkloadClient, read};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client};
-use tokio::{
-    join,
-    time::{Instant, timeout},
-};
+use tokio::time::{Instant, timeout};
 
 use super::{
     Wanted,
@@ -77,17 +74,21 @@ impl Rounds {
         }
     }
 
-    /// A vCenter is asked beside the clusters, and takes none of their turns.
-    pub(super) async fn run(&self, cluster: &Key, wanted: &Wanted, lanes: &Lanes, lane: Lane) -> Finished {
-        let (mut finished, images) = join!(
-            self.run_of_clusters(cluster, wanted, lanes, lane),
-            images::look_for(&self.management, &self.vcenters, cluster, wanted)
-        );
-        finished.readings.extend(images.map(|reading| (Probe::Images, reading)));
-        finished
+    /// Looks for the images that are wanted. It takes no turn of a cluster: each vCenter has its own.
+    pub(super) async fn look_for_images(&self, cluster: &Key, wanted: &Wanted) -> Finished {
+        let began = Instant::now();
+        let images = images::look_for(&self.management, &self.vcenters, cluster, wanted).await;
+        Finished {
+            readings: images.map(|reading| (Probe::Images, reading)).into_iter().collect(),
+            gates: BTreeMap::new(),
+            snapshots: Vec::new(),
+            at: Timestamp::now(),
+            answer: Answer::After(began.elapsed()),
+        }
     }
 
-    async fn run_of_clusters(&self, cluster: &Key, wanted: &Wanted, lanes: &Lanes, lane: Lane) -> Finished {
+    /// Reads what is wanted of the clusters.
+    pub(super) async fn run(&self, cluster: &Key, wanted: &Wanted, lanes: &Lanes, lane: Lane) -> Finished {
         let reached = self.reach(cluster, wanted, lanes, lane).await;
         let turn = match &reached {
             Reached::Client { .. } => lanes.read(lane).await,

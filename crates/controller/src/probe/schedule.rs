@@ -372,6 +372,7 @@ impl Wanted {
             gates,
             snapshots,
             images,
+            vcenters,
         } = self;
         *secret == other.secret
             && *probes == other.probes
@@ -379,6 +380,7 @@ impl Wanted {
             && *gates == other.gates
             && *snapshots == other.snapshots
             && *images == other.images
+            && *vcenters == other.vcenters
     }
 }
 

@@ -133,6 +133,7 @@ fn nodes_of(cluster: &str) -> Wanted {
         gates: Vec::new(),
         snapshots: Vec::new(),
         images: BTreeSet::new(),
+        vcenters: instar_api::VcenterAccess::Any,
     }
 }
 
@@ -143,7 +144,7 @@ async fn read(secret: Result<Value, StatusCode>) -> Result<(), String> {
     let prober = Prober::new(wake);
     let (leads, counters) = (Leads::alone(), counters());
     let cluster = Key::new("n", "c");
-    prober.want(&cluster, nodes_of("c"));
+    prober.want(&cluster, &nodes_of("c"));
     select! {
         () = prober.run(&client, &leads, &counters) => unreachable!("it has no end"),
         woken = woken.recv() => assert_eq!(woken, Some(cluster.clone())),
@@ -246,7 +247,7 @@ async fn two_hundred_that_are_gone_delay_no_other() {
         clusters("well", 1),
     );
     for cluster in dead.iter().chain(&good) {
-        prober.want(cluster, nodes_of(cluster.name()));
+        prober.want(cluster, &nodes_of(cluster.name()));
     }
     select! {
         () = prober.run(&client, &leads, &counters) => unreachable!("it has no end"),
@@ -278,7 +279,7 @@ async fn those_that_stop_answering_delay_no_other() {
             let probes = BTreeSet::from([probe]);
             prober.want(
                 cluster,
-                Wanted {
+                &Wanted {
                     probes,
                     ..nodes_of(cluster.name())
                 },

@@ -1,5 +1,6 @@
 //! Turns at vCenters. One that is gone costs a few seconds now and then, however many Clusters it has, and nothing to a
-//! Cluster of another one; and a login that was refused is not tried again soon, since that would lock the account.
+//! Cluster of another one; one that is slow takes turns of its own; and a user whose login was refused is spared, since each
+//! further try would bring the account nearer to being locked, whichever Secret it comes from.
 
 use std::{
     collections::HashMap,
@@ -7,29 +8,41 @@ use std::{
     time::Duration,
 };
 
-use instar_vsphere::{Address, LookError};
+use instar_vsphere::{Address, LoginMark, LookError};
 use tokio::{sync::Semaphore, time::Instant};
 
 /// How many sessions a vCenter has of us at once.
 const SESSIONS: usize = 2;
 
-/// How many there are of all vCenters together: an answer may have 2 MiB.
-const ALL_SESSIONS: usize = 16;
+/// How many sessions there are of all vCenters together, of those that were never asked, of those that answered soon the last
+/// time, and of the others: an answer may have 2 MiB.
+const ALL_SESSIONS: [usize; 3] = [8, 12, 4];
+
+/// One that answers takes no longer.
+const PROMPT: Duration = Duration::from_secs(5);
+
+/// How long it is known whether one is slow.
+const PACE: Duration = Duration::from_mins(60);
 
 /// How long one that didn't answer is left alone.
 const DEAD: Duration = Duration::from_secs(30);
 
-/// How long a login that was refused isn't tried again, unless the Secret changes. A vCenter locks an account after 5 in
-/// 3 minutes, by default.
+/// How long a login that was refused isn't tried again, unless the user or the password is another one. A vCenter locks an
+/// account after 5 in 3 minutes, by default, and Cluster API Provider vSphere tries too.
 const REFUSED: Duration = Duration::from_mins(10);
 
-/// A Secret, and its `resourceVersion`.
-pub(super) type Login = (String, String);
+/// So many passwords of one user may be refused in that time. Those of other Secrets are not tried then.
+const MOST_REFUSALS: usize = 2;
+
+/// How long a login that was taken is tried whatever other Secrets of its user come to.
+const TAKEN: Duration = Duration::from_mins(60);
 
 #[derive(Clone)]
 pub(super) struct VCenters {
     servers: Arc<Mutex<HashMap<Address, Arc<Server>>>>,
-    all: Arc<Semaphore>,
+    new: Arc<Semaphore>,
+    prompt: Arc<Semaphore>,
+    slow: Arc<Semaphore>,
 }
 
 struct Server {
@@ -39,15 +52,27 @@ struct Server {
 
 #[derive(Default)]
 struct Known {
+    pace: Option<(Instant, Pace)>,
     dead: Option<(Instant, LookError)>,
-    refused: HashMap<Login, (Instant, LookError)>,
+    refused: HashMap<LoginMark, (Instant, LookError)>,
+    taken: HashMap<LoginMark, Instant>,
+}
+
+/// How soon it answered the last time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pace {
+    Prompt,
+    Slow,
 }
 
 impl Default for VCenters {
     fn default() -> Self {
+        let [new, prompt, slow] = ALL_SESSIONS.map(|most| Arc::new(Semaphore::new(most)));
         Self {
             servers: Arc::default(),
-            all: Arc::new(Semaphore::new(ALL_SESSIONS)),
+            new,
+            prompt,
+            slow,
         }
     }
 }
@@ -57,21 +82,27 @@ impl VCenters {
     pub(super) async fn in_turn<T: Send + 'static>(
         &self,
         address: &Address,
-        login: Login,
+        login: LoginMark,
         look: impl Future<Output = Result<T, LookError>> + Send + 'static,
     ) -> Result<T, LookError> {
         let server = self.server(address);
         let turn = Arc::clone(&server.sessions).acquire_owned().await;
         // Those that waited in front may have found out.
-        if let Some(error) = server.known(&login) {
+        if let Some(error) = server.known(address, &login) {
             return Err(error);
         }
-        let all = Arc::clone(&self.all).acquire_owned().await;
+        let all = match server.pace() {
+            None => &self.new,
+            Some(Pace::Prompt) => &self.prompt,
+            Some(Pace::Slow) => &self.slow,
+        };
+        let all = Arc::clone(all).acquire_owned().await;
         let keeper = Arc::clone(&server);
         let looking = tokio::spawn(async move {
             let _turns = (turn, all);
+            let began = Instant::now();
             let found = look.await;
-            keeper.note(&login, found.as_ref().err());
+            keeper.note(login, found.as_ref().err(), began.elapsed());
             found
         });
         looking.await.unwrap_or_else(|panicked| {
@@ -98,30 +129,54 @@ impl VCenters {
 }
 
 impl Server {
-    fn known(&self, login: &Login) -> Option<LookError> {
+    fn known(&self, address: &Address, login: &LoginMark) -> Option<LookError> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         known.forget();
         let dead = known.dead.as_ref();
         let found = dead.or_else(|| known.refused.get(login));
-        found.map(|(_, error)| error.clone())
+        found.map(|(_, error)| error.clone()).or_else(|| {
+            let of_user = known.refused.keys().filter(|refused| refused.is_of_user_of(login));
+            let is_spared = of_user.count() >= MOST_REFUSALS && !known.taken.contains_key(login);
+            is_spared.then(|| LookError::LoginSpared {
+                host: address.to_string(),
+                minutes: REFUSED.as_secs() / 60,
+            })
+        })
+    }
+
+    fn pace(&self) -> Option<Pace> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.forget();
+        known.pace.map(|(_, pace)| pace)
     }
 
     fn knows_something(&self) -> bool {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         known.forget();
-        known.dead.is_some() || !known.refused.is_empty()
+        let Known {
+            pace,
+            dead,
+            refused,
+            taken,
+        } = &*known;
+        pace.is_some() || dead.is_some() || !refused.is_empty() || !taken.is_empty()
     }
 
-    fn note(&self, login: &Login, error: Option<&LookError>) {
-        let Some(error) = error else {
-            return;
-        };
+    fn note(&self, login: LoginMark, error: Option<&LookError>, took: Duration) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
-        if error.is_of_dead_server() {
-            known.dead = Some((now + DEAD, error.clone()));
-        } else if let LookError::LoginRefused { .. } = error {
-            known.refused.insert(login.clone(), (now + REFUSED, error.clone()));
+        let pace = if took <= PROMPT { Pace::Prompt } else { Pace::Slow };
+        known.pace = Some((now + PACE, pace));
+        match error {
+            None => {
+                known.taken.insert(login, now + TAKEN);
+            }
+            Some(error) if error.is_of_dead_server() => known.dead = Some((now + DEAD, error.clone())),
+            Some(error @ LookError::LoginRefused { .. }) => {
+                known.taken.remove(&login);
+                known.refused.insert(login, (now + REFUSED, error.clone()));
+            }
+            Some(_) => {}
         }
     }
 }
@@ -129,111 +184,12 @@ impl Server {
 impl Known {
     fn forget(&mut self) {
         let now = Instant::now();
+        self.pace = self.pace.filter(|(until, _)| *until > now);
         self.dead = self.dead.take().filter(|(until, _)| *until > now);
         self.refused.retain(|_, (until, _)| *until > now);
+        self.taken.retain(|_, until| *until > now);
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
-
-    use tokio::{
-        sync::oneshot,
-        time::{advance, pause, timeout},
-    };
-
-    use super::*;
-
-    fn address(name: &str) -> Address {
-        Address::parse(name).unwrap()
-    }
-
-    fn login(version: &str) -> Login {
-        ("Secret n/s".to_owned(), version.to_owned())
-    }
-
-    fn unreachable() -> LookError {
-        LookError::Unreachable {
-            host: "vc".to_owned(),
-            why: "gone".to_owned(),
-        }
-    }
-
-    async fn looked(vcenters: &VCenters, of: &str, login: Login, answer: Result<(), LookError>) -> (usize, bool) {
-        let looks = Arc::new(AtomicUsize::new(0));
-        let counted = Arc::clone(&looks);
-        let look = async move {
-            counted.fetch_add(1, Ordering::SeqCst);
-            answer
-        };
-        let found = vcenters.in_turn(&address(of), login, look).await;
-        (looks.load(Ordering::SeqCst), found.is_ok())
-    }
-
-    #[tokio::test]
-    async fn one_that_is_gone_is_left_alone_for_a_while_and_no_other() {
-        pause();
-        let vcenters = VCenters::default();
-        assert_eq!(looked(&vcenters, "a", login("1"), Err(unreachable())).await, (1, false));
-        assert_eq!(looked(&vcenters, "a", login("2"), Ok(())).await, (0, false));
-        assert_eq!(looked(&vcenters, "b", login("1"), Ok(())).await, (1, true));
-        advance(DEAD).await;
-        assert_eq!(looked(&vcenters, "a", login("1"), Ok(())).await, (1, true));
-    }
-
-    #[tokio::test]
-    async fn a_long_search_for_one_cluster_holds_no_other() {
-        let vcenters = VCenters::default();
-        let slow = LookError::TooSlow {
-            host: "a".to_owned(),
-            seconds: 20,
-        };
-        assert_eq!(looked(&vcenters, "a", login("1"), Err(slow)).await, (1, false));
-        assert_eq!(looked(&vcenters, "a", login("1"), Ok(())).await, (1, true));
-    }
-
-    #[tokio::test]
-    async fn a_refused_login_is_tried_again_when_the_secret_has_changed() {
-        pause();
-        let vcenters = VCenters::default();
-        let refused = LookError::LoginRefused { host: "a".to_owned() };
-        assert_eq!(looked(&vcenters, "a", login("1"), Err(refused)).await, (1, false));
-        assert_eq!(looked(&vcenters, "a", login("1"), Ok(())).await, (0, false));
-        assert_eq!(looked(&vcenters, "a", login("2"), Ok(())).await, (1, true));
-        advance(REFUSED).await;
-        assert_eq!(looked(&vcenters, "a", login("1"), Ok(())).await, (1, true));
-    }
-
-    #[tokio::test]
-    async fn hundreds_that_hang_hold_no_other_vcenter() {
-        let vcenters = VCenters::default();
-        let hanging: Vec<_> = (0..200)
-            .map(|_| {
-                let vcenters = vcenters.clone();
-                let hang = std::future::pending::<Result<(), LookError>>();
-                tokio::spawn(async move { vcenters.in_turn(&address("a"), login("1"), hang).await })
-            })
-            .collect();
-        let other = looked(&vcenters, "b", login("1"), Ok(()));
-        assert_eq!(timeout(Duration::from_mins(1), other).await, Ok((1, true)));
-        assert!(hanging.iter().all(|hanging| !hanging.is_finished()));
-    }
-
-    #[tokio::test]
-    async fn what_nobody_waits_for_goes_on_to_its_end() {
-        let vcenters = VCenters::default();
-        let (send, received) = oneshot::channel();
-        let (go_on, goes_on) = oneshot::channel();
-        let look = async move {
-            drop(goes_on.await);
-            let _ = send.send(());
-            Ok::<(), LookError>(())
-        };
-        let at = address("a");
-        let given_up = timeout(Duration::ZERO, vcenters.in_turn(&at, login("1"), look)).await;
-        assert!(given_up.is_err());
-        go_on.send(()).unwrap();
-        assert_eq!(timeout(Duration::from_mins(1), received).await, Ok(Ok(())));
-    }
-}
+mod tests;

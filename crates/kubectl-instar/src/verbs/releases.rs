@@ -19,6 +19,7 @@ use instar_report::text::{Cell, Table, Tone};
 use kube::{
     Api, ResourceExt,
     api::{ApiResource, DynamicObject},
+    core::PartialObjectMeta,
 };
 
 use crate::{
@@ -89,10 +90,9 @@ pub(crate) async fn run(connection: &Connection, args: &ReleasesArgs) -> Result<
 async fn list(connection: &Connection, args: &ListArgs) -> Result<Exit, Error> {
     let all = |resource| Api::<DynamicObject>::all_with(connection.client.clone(), &resource);
     let releases = all(ApiResource::erase::<KubernetesRelease>(&()));
-    let clusters = all(ApiResource::erase::<Cluster>(&()));
     let (mut releases, clusters) = tokio::try_join!(
         read::readable::<KubernetesRelease>(&releases),
-        read::readable::<Cluster>(&clusters)
+        read::all_metadata::<Cluster>(connection)
     )?;
     let catalog = |release: &KubernetesRelease| release.spec.catalog.to_string();
     if let Some(wanted) = &args.catalog {
@@ -124,7 +124,7 @@ async fn list(connection: &Connection, args: &ListArgs) -> Result<Exit, Error> {
 }
 
 /// The Clusters that have each release in their pins, as namespace/name.
-fn pinned(clusters: &[Cluster]) -> BTreeMap<String, Vec<String>> {
+fn pinned(clusters: &[PartialObjectMeta<Cluster>]) -> BTreeMap<String, Vec<String>> {
     let mut pinned: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for cluster in clusters {
         let annotation = cluster.annotations().get(RELEASES_ANNOTATION);

@@ -4,10 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use instar_api::ClusterUpgrade;
-use instar_report::{
-    ClusterObjects, Report,
-    text::{self, FleetRow},
-};
+use instar_report::{ClusterObjects, Report, text};
 use jiff::Timestamp;
 use kube::{
     Api,
@@ -143,7 +140,7 @@ async fn fleet(connection: &Connection, args: &StatusArgs) -> Result<Exit, Error
     } else {
         read::dynamic::<ClusterUpgrade>(connection)
     };
-    let rows = FleetRow::of_all(read::readable(&api).await?);
+    let rows = read::fleet(&api).await?;
     let printed = match args.output {
         Some(Format::Json) => output::value(&rows, ValueFormat::Json)?,
         Some(Format::Yaml) => output::value(&rows, ValueFormat::Yaml)?,
@@ -165,7 +162,10 @@ async fn fleet(connection: &Connection, args: &StatusArgs) -> Result<Exit, Error
     // The one that needs somebody most says it for all.
     Ok(rows
         .iter()
-        .map(|row| Exit::of(row.observed, row.paused, row.phase))
+        .map(|row| {
+            row.phase
+                .map_or(Exit::Unknown, |phase| Exit::of(row.observed, row.paused, phase))
+        })
         .max()
         .unwrap_or(Exit::Done))
 }

@@ -9,7 +9,7 @@ use maud::{Markup, html};
 
 use super::{
     Fragment,
-    parts::{ago, chip},
+    parts::{ago, chip, message},
 };
 use crate::{
     Invocation,
@@ -57,9 +57,12 @@ enum Need {
     Nothing,
 }
 
-const fn need(row: &FleetRow) -> Need {
-    match row.phase {
-        _ if row.paused && !row.phase.is_finished() => Need::User,
+fn need(row: &FleetRow) -> Need {
+    let Some(phase) = row.phase else {
+        return Need::User;
+    };
+    match phase {
+        _ if row.is_paused() => Need::User,
         UpgradePhase::Held | UpgradePhase::Refused | UpgradePhase::Failed => Need::User,
         UpgradePhase::Pending
         | UpgradePhase::ControlPlane
@@ -102,11 +105,10 @@ fn table(rows: &[&FleetRow], now: Timestamp) -> Markup {
 }
 
 fn line(row: &FleetRow, now: Timestamp) -> Markup {
-    let paused = row.paused && !row.phase.is_finished();
-    let (word, tone) = if paused {
-        ("Paused", Tone::Warning)
-    } else {
-        (row.phase.as_str(), words::phase(row.phase))
+    let (word, tone) = match row.phase {
+        None => ("Unreadable", Tone::Bad),
+        Some(_) if row.is_paused() => ("Paused", Tone::Warning),
+        Some(phase) => (phase.as_str(), words::phase(phase)),
     };
     let began = row.began.and_then(|began| Timestamp::from_second(began).ok()).map(Time);
     html! {
@@ -128,6 +130,7 @@ fn line(row: &FleetRow, now: Timestamp) -> Markup {
                     Some(level) => {
                         (chip(&row.reason, words::level(level)))
                         @if !row.object.is_empty() { " " code .object { (row.object) } }
+                        @if !row.unreadable.is_empty() { (message(&row.unreadable)) }
                     },
                 }
             }

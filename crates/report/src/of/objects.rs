@@ -1,5 +1,7 @@
 //! A Cluster and what belongs to it, from objects as they are read or stand in files.
 
+use std::fmt;
+
 use instar_api::ClusterUpgrade;
 use instar_capi::{Cluster, Machine, MachineDeployment, MachinePool};
 use kube::{Resource, ResourceExt};
@@ -60,9 +62,45 @@ impl ClusterObjects {
     }
 }
 
-/// All of a kind, at any version: the views have what the versions have in common. What isn't as the kind should be, such as
-/// a phase that only a newer Instar knows, is named.
+/// An object that isn't as its kind should be, such as one with a phase that only a newer Instar knows.
+#[derive(Clone, Debug)]
+pub struct Unreadable<'v> {
+    /// The object.
+    pub object: &'v Value,
+    /// Its kind.
+    pub kind: String,
+    /// The field that can't be read, such as `status.phase`; `.` where it is the object itself.
+    pub field: String,
+    /// What is wrong with it.
+    pub why: String,
+}
+
+impl Unreadable<'_> {
+    /// A text of the object; empty where it has none there.
+    pub(crate) fn text(&self, pointer: &str) -> &str {
+        self.object.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
+    }
+}
+
+impl fmt::Display for Unreadable<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { kind, field, why, .. } = self;
+        write!(f, "{kind} {}: {field}: {why}", self.text("/metadata/name"))
+    }
+}
+
+/// All of a kind, at any version: the views have what the versions have in common. What isn't as the kind should be is named.
 pub fn all<K>(objects: &[&Value], unread: &mut Vec<String>) -> Vec<K>
+where
+    K: Resource<DynamicType = ()> + DeserializeOwned,
+{
+    let (read, unreadable) = read_all(objects);
+    unread.extend(unreadable.iter().map(ToString::to_string));
+    read
+}
+
+/// The same, with what can't be read as it stands.
+pub fn read_all<'v, K>(objects: &[&'v Value]) -> (Vec<K>, Vec<Unreadable<'v>>)
 where
     K: Resource<DynamicType = ()> + DeserializeOwned,
 {
@@ -72,18 +110,17 @@ where
         let its_group = api_version.split_once('/').map_or("", |(group, _)| group);
         its_group == group && object.get("kind").and_then(Value::as_str) == Some(&*kind)
     };
-    let mut read = Vec::new();
+    let (mut read, mut unreadable) = (Vec::new(), Vec::new());
     for object in objects.iter().filter(is) {
-        match K::deserialize(*object) {
+        match serde_path_to_error::deserialize(*object) {
             Ok(typed) => read.push(typed),
-            Err(error) => {
-                let name = object
-                    .pointer("/metadata/name")
-                    .and_then(Value::as_str)
-                    .unwrap_or_default();
-                unread.push(format!("{kind} {name}: {error}"));
-            }
+            Err(error) => unreadable.push(Unreadable {
+                object: *object,
+                kind: kind.to_string(),
+                field: error.path().to_string(),
+                why: error.inner().to_string(),
+            }),
         }
     }
-    read
+    (read, unreadable)
 }

@@ -82,6 +82,10 @@ fn providers() -> (&'static str, Value) {
 }
 
 async fn says(objects: &[(&str, Value)]) -> String {
+    says_where(objects, VcenterAccess::Any).await
+}
+
+async fn says_where(objects: &[(&str, Value)], allowed: VcenterAccess) -> String {
     let at = ImageAt {
         template: TemplateRef {
             group: "infrastructure.cluster.x-k8s.io".to_owned(),
@@ -92,12 +96,58 @@ async fn says(objects: &[(&str, Value)]) -> String {
         datacenter: None,
         server: None,
     };
-    let wanted = BTreeSet::from([at]);
+    let wanted = Wanted {
+        secret: None,
+        probes: BTreeSet::from([Probe::Images]),
+        settled: BTreeSet::new(),
+        deadlines: instar_preflight::workload::Deadlines::default(),
+        gates: Vec::new(),
+        snapshots: Vec::new(),
+        images: BTreeSet::from([at]),
+        vcenters: allowed,
+    };
     let found = images(&management(objects), &VCenters::default(), &Key::new("n", "c"), &wanted).await;
     match found {
         Err(problem) => problem.message,
         Ok(images) => format!("{:?}", images.found.values().collect::<Vec<_>>()),
     }
+}
+
+/// Whoever may edit a VSphereCluster doesn't decide where its credentials go.
+#[tokio::test]
+async fn a_server_that_no_policy_lists_is_sent_nothing() {
+    let objects = [
+        cluster("VSphereCluster"),
+        vsphere_cluster(THUMBPRINT, "Secret"),
+        template(),
+    ];
+    let list = |servers: &[&str]| {
+        servers
+            .iter()
+            .map(|server| (*server).to_owned())
+            .collect::<BTreeSet<String>>()
+    };
+    let own = || list(&["vc.example.com", "127.0.0.1:1"]);
+    for (allowed, goes_on) in [
+        (VcenterAccess::Any, true),
+        (VcenterAccess::Listed(vec![own()]), true),
+        (VcenterAccess::Listed(vec![list(&["https://127.0.0.1:1/sdk"])]), true),
+        (VcenterAccess::Listed(vec![own(), list(&["vc.example.com"])]), false),
+        (VcenterAccess::Listed(vec![list(&[])]), false),
+        (VcenterAccess::Listed(vec![list(&["127.0.0.1"])]), false),
+        (VcenterAccess::Listed(vec![list(&["u@127.0.0.1:1"])]), false),
+    ] {
+        let said = says_where(&objects, allowed.clone()).await;
+        // The next thing is the Secret, which nothing here lets be read.
+        assert_eq!(said.contains("no right to read Secret"), goes_on, "{allowed:?}: {said}");
+        assert_eq!(said.contains("spec.vsphere.servers"), !goes_on, "{allowed:?}: {said}");
+    }
+    let unclear = VcenterAccess::Unclear("UpgradePolicy p can't be read".to_owned());
+    assert!(
+        says_where(&objects, unclear)
+            .await
+            .contains("UpgradePolicy p can't be read")
+    );
 }
 
 const THUMBPRINT: &str = "A9:99:3E:36:47:06:81:6A:BA:3E:25:71:78:50:C2:6C:9C:D0:D8:9D";

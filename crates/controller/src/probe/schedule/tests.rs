@@ -19,6 +19,7 @@ fn wanted(secret: &str, probes: &[Probe]) -> Wanted {
         gates: Vec::new(),
         snapshots: Vec::new(),
         images: BTreeSet::new(),
+        vcenters: instar_api::VcenterAccess::Any,
     }
 }
 
@@ -253,6 +254,7 @@ fn gates(gate: &WantedGate) -> Wanted {
         gates: vec![gate.clone()],
         snapshots: Vec::new(),
         images: BTreeSet::new(),
+        vcenters: instar_api::VcenterAccess::Any,
     }
 }
 

@@ -127,3 +127,75 @@ fn a_topology_cluster_that_goes_there_already_is_under_way() {
     assert_eq!(plan.outcome, PlanOutcome::UnderWay, "{plan:#?}");
     assert!(plan.steps.is_empty() && plan.next.contains("status"), "{plan:#?}");
 }
+
+/// A classic Cluster with so many pools, and a catalog of thirty versions that it could go to.
+fn large(pools: usize) -> Planned {
+    let mut objects = snapshot::read(&folder("before-an-upgrade")).unwrap();
+    let of = |objects: &[Value], kind: &str| -> Vec<Value> {
+        objects
+            .iter()
+            .filter(|object| object["kind"] == kind)
+            .cloned()
+            .collect()
+    };
+    let release = of(&objects, "KubernetesRelease").pop().unwrap();
+    let releases = (0..30).map(|at| {
+        let text = release.to_string();
+        let old = release["spec"]["version"].as_str().unwrap();
+        let version = format!("v1.{}.{}", 34 + at / 10, 10 + at % 10);
+        let mut row: Value = serde_json::from_str(&text.replace(old, &version)).unwrap();
+        row["metadata"]["name"] = version.into();
+        row["spec"]["revision"] = 1.into();
+        row["spec"]["upgradesFrom"] = Value::Null;
+        row
+    });
+    let more: Vec<Value> = releases.collect();
+    let deployment = of(&objects, "MachineDeployment").pop().unwrap();
+    let own: Vec<Value> = ["MachineSet", "Machine"]
+        .iter()
+        .flat_map(|kind| of(&objects, kind))
+        .filter(|object| {
+            object["metadata"]["labels"]["cluster.x-k8s.io/deployment-name"] == deployment["metadata"]["name"]
+        })
+        .collect();
+    let name = deployment["metadata"]["name"].as_str().unwrap().to_owned();
+    for at in 1..pools {
+        for object in own.iter().chain([&deployment]) {
+            let renamed = object.to_string().replace(&name, &format!("{name}-{at}"));
+            objects.push(serde_json::from_str(&renamed).unwrap());
+        }
+    }
+    objects.extend(more);
+    let cluster = of(&objects, "Cluster").pop().unwrap();
+    let text = |member: &str| cluster["metadata"][member].as_str().unwrap().to_owned();
+    let now = NOW.parse().unwrap();
+    let place = (text("namespace"), text("name"));
+    Planned::read(
+        objects,
+        (&place.0, &place.1),
+        ClusterApiVersion::NotListed,
+        Vec::new(),
+        now,
+    )
+    .unwrap()
+}
+
+/// `cargo test -p kubectl-instar --lib plan::planned -- --ignored --nocapture` prints how long it takes.
+#[test]
+#[ignore = "a measurement"]
+fn a_hundred_pools_and_thirty_versions() {
+    for pools in [1, 10, 100] {
+        let planned = large(pools);
+        let began = std::time::Instant::now();
+        let one = planned.to("v1.36.19");
+        let took = began.elapsed();
+        println!(
+            "{pools} pools: one plan {took:?}, {:?}, {} steps",
+            one.outcome,
+            one.steps.len()
+        );
+        let began = std::time::Instant::now();
+        let targets = planned.targets();
+        println!("{pools} pools: {} targets {:?}", targets.len(), began.elapsed());
+    }
+}

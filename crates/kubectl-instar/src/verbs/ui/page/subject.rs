@@ -105,5 +105,5 @@ async fn fleet(connection: &Connection, scope: Scope) -> Result<Vec<FleetRow>, E
         Scope::All => Api::all_with(connection.client.clone(), &ApiResource::erase::<ClusterUpgrade>(&())),
         Scope::Namespace => read::dynamic::<ClusterUpgrade>(connection),
     };
-    Ok(FleetRow::of_all(read::readable(&api).await?))
+    read::fleet(&api).await
 }

@@ -5,7 +5,7 @@ use instar_admission::{
     cluster::{self, AnnotationChange, Requester},
     cluster_of,
     cluster_state::{ClusterState, running},
-    control_plane, deprecation, maintenance, marks, object_ref, policy, release, selecting_policies,
+    control_plane, deprecation, maintenance, marks, object_ref, policy, release, selecting_policies, start_gates,
     template::{self, Deleter, Phase, SpecContext, Template, TemplateType, Text},
     upgrade::{self, Right, Signature, Stamped},
     worker,
@@ -236,6 +236,7 @@ fn admit<'r>(
                     admitted
                         .findings
                         .extend(maintenance::judge(edit, resolved, another, state));
+                    admitted.findings.extend(start_gates::judge(edit, resolved, state));
                 }
                 let bare =
                     class.and_then(|class| cluster::judge_bare_templates(edit, class, &admitted, &catalog, state));

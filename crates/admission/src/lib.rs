@@ -28,6 +28,7 @@ mod reference;
 mod refusal;
 pub mod release;
 mod release_drift;
+pub mod start_gates;
 mod table;
 pub mod template;
 pub mod upgrade;

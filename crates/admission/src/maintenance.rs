@@ -51,7 +51,7 @@ pub fn judge(edit: Edit<'_, Cluster>, resolved: &str, another: Option<&str>, sta
 
 /// The version from which machines would be replaced: what a topology asks for, or what a classic control plane does.
 /// None where there is no control plane yet.
-fn before(old: &Cluster, namespace: &str, name: &str, state: &dyn ClusterState) -> Option<String> {
+pub(crate) fn before(old: &Cluster, namespace: &str, name: &str, state: &dyn ClusterState) -> Option<String> {
     let running = || running(state, namespace, name);
     if let Some(topology) = &old.spec.topology {
         let has_control_plane = old.spec.control_plane_ref.is_some() || running().is_some();

@@ -163,6 +163,7 @@ pub const fn rule_info(rule: Rule) -> RuleInfo {
         Rule::RestoredCluster => cluster::RESTORED_CLUSTER,
         Rule::OneChange => cluster::ONE_CHANGE,
         Rule::MaintenanceWindow => cluster::MAINTENANCE_WINDOW,
+        Rule::StartGates => cluster::START_GATES,
         Rule::WorkersInReach => cluster::WORKERS_IN_REACH,
         Rule::ControlPlaneDowngrade => machines::CONTROL_PLANE_DOWNGRADE,
         Rule::ApiServersTogether => machines::API_SERVERS_TOGETHER,

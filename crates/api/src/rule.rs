@@ -72,6 +72,8 @@ rules! {
     OneChange = "one-change",
     /// A Cluster's version is edited while its maintenance windows are open.
     MaintenanceWindow = "maintenance-window",
+    /// A topology Cluster's version is edited by its ClusterUpgrade where a policy asks for gates before the control plane.
+    StartGates = "start-gates",
     /// A new version of the control plane leaves no worker too far behind.
     WorkersInReach = "workers-in-reach",
     /// A control plane doesn't go down a minor below what runs.
@@ -193,6 +195,7 @@ impl Rule {
             | Self::CoreDnsStep
             | Self::OneChange
             | Self::MaintenanceWindow
+            | Self::StartGates
             | Self::WindowsOpen
             | Self::WorkersInReach
             | Self::ControlPlaneDowngrade

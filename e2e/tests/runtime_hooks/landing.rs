@@ -42,7 +42,10 @@ pub(crate) async fn where_it_stands(scene: JourneyContext) -> Result<()> {
             "apiVersion": "upgrade.cluster.x-k8s.io/v1alpha1",
             "kind": "UpgradePolicy",
             "metadata": { "name": "approval" },
-            "spec": { "approval": { "before": ["EachStep"] } },
+            "spec": {
+                "approval": { "before": ["EachStep"] },
+                "rules": [{ "rule": "start-gates", "enforcement": "Warn" }],
+            },
         }))
         .await?;
     let result = with_hooks(&scene, &rows, &ledger).await;

@@ -331,6 +331,22 @@ pub(super) const MAINTENANCE_WINDOW: RuleInfo = RuleInfo {
     enforceable_by: EnforceableBy::Server,
 };
 
+pub(super) const START_GATES: RuleInfo = RuleInfo {
+    guards: "The version of a topology cluster is edited by its ClusterUpgrade where an UpgradePolicy asks for an approval or has a gate before the control plane, since an edit by hand waits for none of them. With Runtime Hooks a policy can warn instead: each step is held then.",
+    source: MAINTENANCE,
+    messages: &[
+        "an UpgradePolicy of the Cluster asks for an approval before the control plane",
+        "gate {} of an UpgradePolicy of the Cluster comes before the control plane",
+    ],
+    remediation: "create a ClusterUpgrade, which edits the version when they are open",
+    default: Enforcement::Enforce,
+    on: &[Trigger {
+        guard: GuardedKind::Cluster,
+        changes: &[Change::Version],
+    }],
+    enforceable_by: EnforceableBy::Server,
+};
+
 pub(super) const WORKERS_IN_REACH: RuleInfo = RuleInfo {
     guards: "A new version of the control plane leaves no MachineDeployment, MachinePool, MachineSet or Machine more than three minors behind, or two where its kubelet is older than v1.25.",
     source: SKEW,

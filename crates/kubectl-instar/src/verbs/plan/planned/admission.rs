@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use instar_admission::{Finding, GuardedKind};
-use instar_api::{ClusterUpgrade, Pins, RELEASES_ANNOTATION};
+use instar_api::{ClusterUpgrade, Pins, RELEASES_ANNOTATION, SWAP_HISTORY_ANNOTATION};
 use instar_controller::OfflineCluster;
 use instar_forecast::TopologyEdit;
 use instar_report::{FindingEffect, PlanFinding};
@@ -61,6 +61,8 @@ impl Admission {
         let old = old.ok_or("the Cluster is not among the objects")?;
         let mut new = old.clone();
         new["spec"]["topology"]["version"] = json!(upgrade.spec.target);
+        // As the controller makes it, so that it isn't taken for one by hand.
+        new["metadata"]["annotations"][SWAP_HISTORY_ANNOTATION] = json!(upgrade.name_any());
         let of_edit = self.judge(Route::mutating(GuardedKind::Cluster), Some(old), &new)?;
         answers.findings.extend(findings(&of_edit));
         if of_edit.verdict.is_refusal() {

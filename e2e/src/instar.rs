@@ -12,6 +12,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use crate::{
+    components::Component,
     infrastructure::Infrastructure,
     kubeconfig::Credentials,
     manifests::{self, RENDERER, kind},
@@ -132,6 +133,14 @@ impl Mgmt {
             self.install(&rendered, step).await?;
         }
         Ok(())
+    }
+
+    /// Starts the program of a Deployment that something else has installed, with a token of its ServiceAccount as it is
+    /// now, and waits until it is ready.
+    pub async fn run_deployed(&self, deployment: &Value) -> Result<Component> {
+        let deployment = Deployment::read(deployment)?;
+        self.run_as_deployed(&program()?, &deployment).await?;
+        Ok(deployment.component)
     }
 
     async fn rendered(&self, config: &[PathBuf]) -> Result<Vec<Value>> {

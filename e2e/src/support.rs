@@ -9,6 +9,7 @@ pub mod fault_proxy;
 pub mod fixtures;
 pub mod gates;
 pub mod journeys;
+pub mod kubelet;
 pub mod ledger;
 pub mod lost;
 pub mod metrics;

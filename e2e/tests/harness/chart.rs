@@ -10,6 +10,7 @@ use std::{
 use instar_e2e::{
     Context, Result,
     binaries::Binary,
+    clusterctl::cert_manager,
     manifests,
     progress::say,
     support::{journeys::JourneyContext, second_cluster::SecondCluster},
@@ -25,7 +26,7 @@ use serde_json::{Value, json};
 use tokio::process::Command;
 use xtask::release::Release;
 
-use crate::clusterctl::{cert_manager, images, kinds};
+use crate::clusterctl::{images, kinds};
 
 /// The namespace that the files of `config/` have.
 const DEFAULT: &str = "instar-system";

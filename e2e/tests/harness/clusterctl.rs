@@ -4,9 +4,9 @@
 use std::{collections::BTreeMap, fs, path::Path};
 
 use instar_e2e::{
-    Context, Result,
-    binaries::Binary,
-    manifests::{self, Provider},
+    Result,
+    clusterctl::{Repository, cert_manager},
+    manifests,
     progress::say,
     support::{journeys::JourneyContext, second_cluster::SecondCluster},
 };
@@ -16,11 +16,10 @@ use k8s_openapi::{
 };
 use kube::{
     Api, Client, ResourceExt,
-    api::{DynamicObject, ListParams, PostParams},
+    api::{DynamicObject, ListParams},
     discovery::ApiResource,
 };
 use serde_json::{Value, json};
-use tokio::process::Command;
 use xtask::release::Release;
 
 /// Where the user wants it.
@@ -29,6 +28,7 @@ const ELSEWHERE: &str = "elsewhere";
 const PROVIDER: &str = "example-instar";
 
 pub(crate) async fn installs_upgrades_and_deletes(scene: JourneyContext) -> Result<()> {
+    let repository = Repository::new(&scene.mgmt, PROVIDER)?;
     let directory = tempfile::tempdir()?;
     let first = release("0.1.0")?;
     let second = release("0.1.1")?;
@@ -36,30 +36,15 @@ pub(crate) async fn installs_upgrades_and_deletes(scene: JourneyContext) -> Resu
     for release in [&first, &second] {
         let out = directory.path().join(release.version.to_string());
         release.write(&out)?;
-        copied(&out.join("clusterctl"), &directory.path().join("repository"))?;
+        copied(&out.join("clusterctl"), repository.path())?;
     }
-    core(&scene, &directory.path().join("repository"))?;
-    let config = directory.path().join("clusterctl.yaml");
-    fs::write(&config, configuration(&directory.path().join("repository")))?;
 
     let cluster = SecondCluster::start_with(&scene.mgmt, |_| false).await?;
     cert_manager(&cluster.client()).await?;
-    let clusterctl = Clusterctl {
-        scene: &scene,
-        cluster: &cluster,
-        config: &config,
-    };
-    let init = [
-        "--core",
-        "cluster-api:v1.14.0",
-        "--bootstrap",
-        "-",
-        "--control-plane",
-        "-",
-    ];
+    let kubeconfig = cluster.kubeconfig();
+    let clusterctl = async |arguments: &[&str]| repository.run(&scene.mgmt, &kubeconfig, arguments).await;
     let extension = format!("{PROVIDER}:v0.1.0");
-    let wanted = ["--runtime-extension", &extension, "--target-namespace", ELSEWHERE];
-    clusterctl.run(&[&["init"][..], &init, &wanted].concat()).await?;
+    repository.init(&scene.mgmt, &kubeconfig, &extension, ELSEWHERE).await?;
     assert_eq!(
         images(&cluster.client(), ELSEWHERE).await?,
         BTreeMap::from([
@@ -77,18 +62,16 @@ pub(crate) async fn installs_upgrades_and_deletes(scene: JourneyContext) -> Resu
     let kinds = kinds(&cluster.client()).await?;
     assert_eq!(kinds.len(), 3, "{kinds:?}");
 
-    let plan = clusterctl.run(&["upgrade", "plan"]).await?;
+    let plan = clusterctl(&["upgrade", "plan"]).await?;
     let line = plan.lines().find(|line| line.contains(PROVIDER)).unwrap_or_default();
     assert!(line.contains("v0.1.0") && line.contains("v0.1.1"), "{plan}");
     let newer = format!("{ELSEWHERE}/{PROVIDER}:v0.1.1");
-    clusterctl
-        .run(&["upgrade", "apply", "--runtime-extension", &newer])
-        .await?;
+    clusterctl(&["upgrade", "apply", "--runtime-extension", &newer]).await?;
     let after = images(&cluster.client(), ELSEWHERE).await?;
     assert!(after.values().all(|image| image.ends_with(":v0.1.1")), "{after:?}");
     names_no_other_namespace(&cluster.client()).await?;
 
-    clusterctl.run(&["delete", "--runtime-extension", PROVIDER]).await?;
+    clusterctl(&["delete", "--runtime-extension", PROVIDER]).await?;
     assert_eq!(images(&cluster.client(), ELSEWHERE).await?, BTreeMap::new());
     // With the kinds all records and releases would go.
     assert_eq!(self::kinds(&cluster.client()).await?, kinds);
@@ -148,76 +131,6 @@ fn copied(from: &Path, to: &Path) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// Cluster API's core: clusterctl installs nothing without it.
-fn core(scene: &JourneyContext, repository: &Path) -> Result<()> {
-    let folder = repository.join("cluster-api/v1.14.0");
-    fs::create_dir_all(&folder)?;
-    let authority = fs::read_to_string(scene.mgmt.certificates().authority_file())?;
-    let objects = manifests::load(
-        scene.mgmt.built().manifests(Provider::Core)?,
-        Provider::Core,
-        &authority,
-    )?;
-    let documents: Vec<String> = objects.iter().map(serde_json::to_string).collect::<Result<_, _>>()?;
-    fs::write(folder.join("core-components.yaml"), documents.join("\n---\n"))?;
-    let metadata = "apiVersion: clusterctl.cluster.x-k8s.io/v1alpha3\nkind: Metadata\nreleaseSeries:\n- {major: 1, minor: 14, contract: v1beta2}\n";
-    fs::write(folder.join("metadata.yaml"), metadata)?;
-    Ok(())
-}
-
-fn configuration(repository: &Path) -> String {
-    let repository = repository.display();
-    format!(
-        "providers:\n\
-         - name: cluster-api\n  type: CoreProvider\n  url: file://{repository}/cluster-api/v1.14.0/core-components.yaml\n\
-         - name: {PROVIDER}\n  type: RuntimeExtensionProvider\n  url: file://{repository}/runtime-extension-{PROVIDER}/latest/runtime-extension-components.yaml\n\
-         cert-manager:\n  timeout: 5s\n  externallyProvisioned: \"true\"\n"
-    )
-}
-
-/// The kinds of cert-manager, as far as clusterctl tries whether it is there.
-pub(crate) async fn cert_manager(client: &Client) -> Result<()> {
-    let definitions: Api<CustomResourceDefinition> = Api::all(client.clone());
-    for (kind, plural) in [("Issuer", "issuers"), ("Certificate", "certificates")] {
-        let definition = serde_json::from_value(json!({
-            "metadata": { "name": format!("{plural}.cert-manager.io") },
-            "spec": {
-                "group": "cert-manager.io", "scope": "Namespaced",
-                "names": { "kind": kind, "plural": plural, "singular": kind.to_lowercase(), "listKind": format!("{kind}List") },
-                "versions": [{ "name": "v1", "served": true, "storage": true, "schema": { "openAPIV3Schema": {
-                    "type": "object", "x-kubernetes-preserve-unknown-fields": true,
-                } } }],
-            },
-        }))?;
-        definitions.create(&PostParams::default(), &definition).await?;
-    }
-    Ok(())
-}
-
-struct Clusterctl<'a> {
-    scene: &'a JourneyContext,
-    cluster: &'a SecondCluster,
-    config: &'a Path,
-}
-
-impl Clusterctl<'_> {
-    /// What it prints.
-    async fn run(&self, arguments: &[&str]) -> Result<String> {
-        let output = Command::new(self.scene.mgmt.built().program(Binary::Clusterctl)?)
-            .args(arguments)
-            .arg("--config")
-            .arg(self.config)
-            .env("KUBECONFIG", self.cluster.kubeconfig())
-            .env("CLUSTERCTL_DISABLE_VERSIONCHECK", "true")
-            .kill_on_drop(true)
-            .output()
-            .await?;
-        let told = String::from_utf8_lossy(&output.stderr);
-        anyhow::ensure!(output.status.success(), "clusterctl {}: {told}", arguments.join(" "));
-        String::from_utf8(output.stdout).context("what clusterctl prints")
-    }
 }
 
 /// The image of each Deployment of ours.

@@ -7,6 +7,7 @@ mod definition_rows;
 mod definitions;
 mod removal;
 mod self_signed;
+mod upgraded;
 
 use std::process::ExitCode;
 
@@ -21,6 +22,8 @@ fn main() -> ExitCode {
         Journey::exclusive("definitions", definitions::that_do_not_fit),
         Journey::exclusive("definition-rows", definition_rows::each_is_what_the_table_says),
         Journey::exclusive("removal", removal::in_the_middle_of_an_upgrade),
+        // Last: it takes the installation that the others share away.
+        Journey::exclusive("upgraded", upgraded::in_the_middle_of_an_upgrade),
     ];
     journeys::run(Setup::Instar, ServedVersions::Stored, SharedRows::Own, journeys)
 }

@@ -9,6 +9,7 @@ mod addons;
 mod canary;
 mod catalogs;
 mod failure;
+mod hosted;
 mod involved_object;
 mod left;
 mod life;

@@ -3,6 +3,7 @@
 
 mod alone;
 mod cases;
+mod defaulting;
 mod server_down;
 mod undisturbed;
 
@@ -20,6 +21,7 @@ fn main() -> ExitCode {
         // They count all that the server says, so nobody else may ask it.
         Journey::exclusive("undisturbed-topology", undisturbed::a_topology_cluster),
         Journey::exclusive("undisturbed-classic", undisturbed::a_classic_cluster),
+        Journey::exclusive("defaulting-webhook", defaulting::by_a_provider),
         Journey::exclusive("policies-alone", alone::the_same_verdicts),
         Journey::exclusive("server-down", server_down::exactly_the_guarded_edits),
     ];

@@ -10,6 +10,7 @@ mod canary;
 mod catalogs;
 mod completed;
 mod failure;
+mod hosted;
 mod involved_object;
 mod left;
 mod life;

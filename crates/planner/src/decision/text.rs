@@ -245,12 +245,14 @@ impl fmt::Display for Waiting {
                 there,
                 desired,
             } => {
-                write!(
-                    f,
-                    "the control plane goes to {version}: {there} of {desired} machines are there"
-                )?;
+                write!(f, "the control plane goes to {version}")?;
+                // One that is hosted has no machines.
+                if *desired > 0 {
+                    write!(f, ": {there} of {desired} machines are there")?;
+                }
                 match lowest {
-                    Some(lowest) => write!(f, ", the lowest runs {lowest}"),
+                    Some(lowest) if *desired > 0 => write!(f, ", the lowest runs {lowest}"),
+                    Some(lowest) => write!(f, ", and runs {lowest}"),
                     None => Ok(()),
                 }
             }

@@ -29,7 +29,13 @@ fn a_control_plane_without_machines_that_takes_a_version_and_stays_has_failed_to
         let decision = world.plan();
         assert_eq!(check(&world.snapshot(), &decision), []);
         let rolls = |waiting: &Waiting| matches!(waiting, Waiting::ControlPlaneRollingOut { .. });
-        assert!(decision.waiting.iter().any(rolls), "{:#?}", decision.waiting);
+        let rolling = decision.waiting.iter().find(|waiting| rolls(waiting));
+        assert_eq!(
+            rolling.map(ToString::to_string).as_deref(),
+            Some("the control plane goes to v1.35.5, and runs v1.34.1"),
+            "{:#?}",
+            decision.waiting
+        );
         let expected = format!(
             "the control plane has made no progress since {began:.0}, for longer than 30m; it goes on when that is mended"
         );

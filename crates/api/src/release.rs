@@ -25,6 +25,9 @@ use crate::{Addon, CatalogName, schema};
     plural = "kubernetesreleases",
     shortname = "kr",
     category = "cluster-api",
+    // `clusterctl move` takes along what has these labels: of cluster-wide objects it creates what is missing.
+    label("clusterctl.cluster.x-k8s.io", ""),
+    label("clusterctl.cluster.x-k8s.io/move", ""),
     doc = "KubernetesRelease is one immutable row of the catalog: a Kubernetes version with the machine images and the component tags that belong to it.",
     printcolumn(name = "Catalog", type_ = "string", json_path = ".spec.catalog"),
     printcolumn(name = "Version", type_ = "string", json_path = ".spec.version"),

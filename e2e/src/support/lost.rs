@@ -1,6 +1,6 @@
 //! A management cluster that is lost, with its objects in files.
 
-use std::{collections::BTreeSet, path::Path, time::Duration};
+use std::{collections::BTreeSet, fs, path::Path, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use instar_api::BREAK_GLASS_ANNOTATION;
@@ -31,6 +31,10 @@ pub async fn lose(scene: &JourneyContext, directory: &Path, clusters: &[&str]) -
     }
     let mut left = Vec::new();
     for object in moved(directory)? {
+        // KubernetesReleases belong to no Cluster: whether they are lost too is for the journey to say.
+        if is_release(&object) {
+            continue;
+        }
         ensure!(
             object.namespace().as_ref() == Some(&scene.namespace),
             "{object:?} is of another namespace"
@@ -96,6 +100,26 @@ pub async fn lose(scene: &JourneyContext, directory: &Path, clusters: &[&str]) -
         left = later;
     }
     Ok(())
+}
+
+/// Takes the releases that were moved out of the files, but for those of these names: other journeys have theirs, and
+/// create and delete them meanwhile.
+pub fn keep_releases(directory: &Path, names: &[String]) -> Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let path = entry?.path();
+        let object: DynamicObject = serde_json::from_slice(&fs::read(&path)?)?;
+        if is_release(&object) && !names.contains(&object.name_any()) {
+            fs::remove_file(path)?;
+        }
+    }
+    Ok(())
+}
+
+fn is_release(object: &DynamicObject) -> bool {
+    object
+        .types
+        .as_ref()
+        .is_some_and(|types| types.kind == "KubernetesRelease")
 }
 
 /// Switches rules off for the deletion of an object.

@@ -66,7 +66,7 @@ async fn judged(scene: &JourneyContext) -> Result<()> {
     let user = templates(scene.mgmt.client(), scene);
     let path = scene.mgmt.run().kubeconfig();
     let controller = templates(kubeconfig::client_as(&path, CONTROLLER, "system:masters").await?, scene);
-    let dry_run = PatchParams::default().and_dry_run();
+    let dry_run = PatchParams::default().dry_run();
     let label = |value: &str| json!({ "metadata": { "labels": { "journey.example.org/by": value } } });
 
     let told = wait_for("the webhook to fill in its default", STEP, || async {

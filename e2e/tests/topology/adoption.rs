@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use instar_e2e::{
-    Result,
+    Context, Result,
     clusterctl::{MoveTarget, move_namespace},
     support::{
         catalog::Rows,
@@ -11,7 +11,7 @@ use instar_e2e::{
         fixtures::{TopologyCluster, core_kind, of_cluster},
         journeys::JourneyContext,
         ledger::{Ledger, Pool},
-        lost::lose,
+        lost::{keep_releases, lose},
         topology::{
             UPGRADE, apply_rows, assert_rolled, clusters, create, edit, namespaced, pinned, pins, reconciled, releases,
             resource, running, version, wire, with_etcd,
@@ -95,7 +95,7 @@ pub(crate) async fn a_running_cluster_is_adopted(scene: JourneyContext) -> Resul
     for name in names {
         before.push((machines(&scene, name).await?, pins(&scene, name).await.ok()));
     }
-    let ledger = restore(&scene, &names, &rows.all()).await?;
+    let ledger = restore(&scene, &names, &rows).await?;
     // What held the pool back goes, and with it the rest of the upgrade.
     edit(
         &scene,
@@ -174,22 +174,52 @@ async fn adopted_after_the_restore(
     Ok(())
 }
 
-/// Everything goes into files and is lost, the releases too. The Clusters come back first.
-async fn restore(scene: &JourneyContext, names: &[&str], rows: &[Value]) -> Result<Ledger> {
+/// Everything goes into files and is lost, the releases too, and comes back from there. A release that differs on the
+/// other side stays as it is there, and the Cluster that is pinned to it is refused until it is as it was.
+async fn restore(scene: &JourneyContext, names: &[&str], rows: &Rows) -> Result<Ledger> {
     let directory = tempfile::tempdir()?;
     let to = MoveTarget::ToDirectory;
     move_namespace(&scene.mgmt, &scene.namespace, to, directory.path()).await?;
     let uid = clusters(scene).get("c").await?.uid();
     lose(scene, directory.path(), names).await?;
-    for row in rows {
-        let name = row["metadata"]["name"].as_str().unwrap_or_default();
+    let listed = [33, 34, 35, 36].map(|minor| rows.name(minor, 1));
+    keep_releases(directory.path(), &listed)?;
+    for name in &listed {
         releases(scene).delete(name, &DeleteParams::default()).await?;
     }
     let ledger = Ledger::start(&scene.mgmt.client(), &scene.namespace).await?;
-    let from = MoveTarget::FromDirectory;
-    move_namespace(&scene.mgmt, &scene.namespace, from, directory.path()).await?;
+    let from = || {
+        move_namespace(
+            &scene.mgmt,
+            &scene.namespace,
+            MoveTarget::FromDirectory,
+            directory.path(),
+        )
+    };
+
+    let name = &rows.name(35, 1);
+    let mut differs = rows.row(35, 1);
+    differs["spec"]["components"]["etcd"]["imageTag"] = json!("3.6.99-0");
+    apply_rows(scene, &[differs]).await?;
+    let refused = from().await.err().context("a Cluster came back with another release")?;
+    let what = format!("is pinned to release {name}, and ");
+    assert!(refused.to_string().contains(&what), "{refused:#}");
+    let stays = releases(scene).get(name).await?;
+    assert_eq!(
+        stays.data["spec"]["components"]["etcd"]["imageTag"], "3.6.99-0",
+        "it was updated"
+    );
+
+    releases(scene).delete(name, &DeleteParams::default()).await?;
+    from().await.context("after the release that differed was deleted")?;
     assert_ne!(clusters(scene).get("c").await?.uid(), uid, "the Cluster was not lost");
-    apply_rows(scene, rows).await?;
+    for (name, row) in listed.iter().zip(rows.all()) {
+        let found = releases(scene).get(name).await.context("clusterctl didn't bring it")?;
+        // The API server fills in defaults elsewhere.
+        for part in ["version", "revision", "components"] {
+            assert_eq!(found.data["spec"][part], row["spec"][part], "{part} of {name}");
+        }
+    }
     Ok(ledger)
 }
 

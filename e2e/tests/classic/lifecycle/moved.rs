@@ -12,7 +12,7 @@ use instar_e2e::{
         fixtures::{Shape, core_kind, wait_running},
         journeys::JourneyContext,
         ledger::{Ledger, Pool},
-        lost::lose,
+        lost::{keep_releases, lose},
     },
     wait::{Seen, wait_for},
 };
@@ -99,6 +99,7 @@ async fn goes_on(scene: JourneyContext, held: Held) -> Result<()> {
 
     let directory = tempfile::tempdir()?;
     move_namespace(&scene.mgmt, &scene.namespace, MoveTarget::ToDirectory, directory.path()).await?;
+    keep_releases(directory.path(), &[])?;
     let uid = classic::clusters(&scene).get(NAME).await?.uid();
     lose(&scene, directory.path(), &[NAME]).await?;
     let ledger = Ledger::start(&scene.mgmt.client(), &scene.namespace).await?;
@@ -202,6 +203,7 @@ async fn rolled_back_across_a_move(scene: &JourneyContext, rows: &Rows, record: 
     let directory = tempfile::tempdir()?;
     let (to, from) = (MoveTarget::ToDirectory, MoveTarget::FromDirectory);
     move_namespace(&scene.mgmt, &scene.namespace, to, directory.path()).await?;
+    keep_releases(directory.path(), &[])?;
     lose(scene, directory.path(), &[NAME]).await?;
     let ledger = Ledger::start(&scene.mgmt.client(), &scene.namespace).await?;
     move_namespace(&scene.mgmt, &scene.namespace, from, directory.path()).await?;

@@ -50,7 +50,9 @@ impl Invocation {
             ("--context", &self.context),
         ] {
             if let Some(value) = value {
-                command.push_str(&format!(" {flag} {}", quoted(value)));
+                for part in [" ", flag, " ", &quoted(value)] {
+                    command.push_str(part);
+                }
             }
         }
         if !flags.is_empty() {

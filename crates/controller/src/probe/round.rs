@@ -97,14 +97,13 @@ impl Rounds {
         let (mut began, mut turn) = (Instant::now(), turn);
         let read_all = || self.read_all(&reached, cluster, wanted, lanes);
         let reading = if gives_its_turn(&reached, lane, wanted) {
-            match timeout(PROMPT, read_all()).await {
-                Ok(found) => Ok(found),
-                Err(_) => {
-                    drop(turn);
-                    turn = lanes.read(Lane::Slow).await;
-                    began = Instant::now();
-                    timeout(READ, read_all()).await
-                }
+            if let Ok(found) = timeout(PROMPT, read_all()).await {
+                Ok(found)
+            } else {
+                drop(turn);
+                turn = lanes.read(Lane::Slow).await;
+                began = Instant::now();
+                timeout(READ, read_all()).await
             }
         } else {
             timeout(READ, read_all()).await

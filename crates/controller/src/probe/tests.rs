@@ -276,11 +276,10 @@ async fn those_that_stop_answering_delay_no_other() {
     let all = [fails, good.clone()].concat();
     let want = |probe: Probe| {
         for cluster in &all {
-            let probes = BTreeSet::from([probe]);
             prober.want(
                 cluster,
                 &Wanted {
-                    probes,
+                    probes: BTreeSet::from([probe]),
                     ..nodes_of(cluster.name())
                 },
             );

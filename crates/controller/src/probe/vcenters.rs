@@ -22,7 +22,7 @@ const ALL_SESSIONS: [usize; 3] = [8, 12, 4];
 const PROMPT: Duration = Duration::from_secs(5);
 
 /// How long it is known whether one is slow.
-const PACE: Duration = Duration::from_mins(60);
+const PACE: Duration = Duration::from_hours(1);
 
 /// How long one that didn't answer is left alone.
 const DEAD: Duration = Duration::from_secs(30);
@@ -35,7 +35,7 @@ const REFUSED: Duration = Duration::from_mins(10);
 const MOST_REFUSALS: usize = 2;
 
 /// How long a login that was taken is tried whatever other Secrets of its user come to.
-const TAKEN: Duration = Duration::from_mins(60);
+const TAKEN: Duration = Duration::from_hours(1);
 
 #[derive(Clone)]
 pub(super) struct VCenters {

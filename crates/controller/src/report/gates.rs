@@ -238,6 +238,8 @@ fn missing(status: &ClusterUpgradeStatus) -> Vec<&str> {
 
 #[cfg(test)]
 mod tests {
+    use std::slice::from_ref;
+
     use instar_api::{GatePoint, PreflightCheck, PreflightStatus, UpgradePhase};
     use instar_planner::{AddonId, AddonOwner, AddonProblem, ClosedAddon, Gate, GateState, Waiting};
 
@@ -413,12 +415,12 @@ mod tests {
         let settling = closed("cni", AddonProblem::Settling);
         let both = [settling.clone(), approval.clone()];
         let held = said_before(2, std::slice::from_ref(&approval));
-        assert_eq!(told(&held, &both), [approval.clone()]);
+        assert_eq!(told(&held, &both), from_ref(&approval));
         let only = std::slice::from_ref(&settling);
         assert_eq!(told(&held, only), only, "it holds the upgrade alone");
         let known = said_before(2, &[closed("cni", AddonProblem::NotReady), approval.clone()]);
         assert_eq!(told(&known, &both), both, "it was not ready");
-        assert_eq!(told(&said_before(1, &[approval.clone()]), &both), both, "another edit");
+        assert_eq!(told(&said_before(1, from_ref(&approval)), &both), both, "another edit");
         let broken = [closed("cni", AddonProblem::NotReady), approval];
         assert_eq!(told(&held, &broken), broken, "it isn't ready any more");
     }

@@ -92,10 +92,10 @@ fn connection(others: usize) -> (Connection, Arc<Fleet>) {
         others,
         asked: Mutex::default(),
     });
-    let served = Arc::clone(&fleet);
+    let asked = Arc::clone(&fleet);
     let server = service_fn(move |request: Request<kube::client::Body>| {
         let (path, query) = (request.uri().path(), request.uri().query().unwrap_or_default());
-        let (code, body) = served.answer(path, query);
+        let (code, body) = asked.answer(path, query);
         let response = Response::builder()
             .status(code)
             .body(Body::from(body.to_string()))

@@ -154,11 +154,11 @@ pub(super) fn plan(view: &ClassicView<'_>, rollback: &Rollback) -> Decision {
     } else {
         refusals::all(view, rollback)
     };
-    let (stage, action) = if !refused.is_empty() {
+    let (stage, action) = if refused.is_empty() {
+        go(view, rollback, &mut waiting)
+    } else {
         waiting.extend(refused);
         (Stage::Held, Action::Nothing)
-    } else {
-        go(view, rollback, &mut waiting)
     };
     let stage = match stage {
         Stage::ControlPlane | Stage::Workers | Stage::Verifying if gates::stands_still(&waiting) => Stage::Held,

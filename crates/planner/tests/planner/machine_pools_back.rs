@@ -99,7 +99,8 @@ fn both_are_paused_then_what_was_there_then_the_version_then_both_go_on() {
 /// Taken back at each of its writes: it is as it was, and no version is set that was never changed.
 #[test]
 fn what_is_half_way_turns_around() {
-    let moments: [(&str, fn(&Decision) -> bool); 4] = [
+    type Moment = (&'static str, fn(&Decision) -> bool);
+    let moments: [Moment; 4] = [
         (
             "one is paused",
             |decision| matches!(&decision.action, Action::PatchMachinePool(patch) if patch.name == "mp-infra"),

@@ -209,10 +209,8 @@ fn what_is_taken_back_is_as_it_was_whatever_fails() {
         let mut ended = None;
         for _ in 0..MOST_TICKS {
             let decision = run.pass();
-            let pools = start
-                .pools
-                .iter()
-                .map(|pool| PoolId::Workers(pool.object.object.name.clone()));
+            let names = start.pools.iter().map(|pool| pool.object.object.name.clone());
+            let pools = names.map(PoolId::Workers);
             for pool in pools.chain([PoolId::ControlPlane]) {
                 if is_set_back(&run.world, &start, &pool) && !stood.contains_key(&pool) {
                     let standing = standing(&run.world, &start, &pool);
@@ -266,19 +264,23 @@ fn what_is_taken_back_is_as_it_was_whatever_fails() {
             }
         }
         assert_eq!(is, was, "seed {seed}");
-        // Those that can't go back are said to stay.
-        let stay = staying(&ended);
-        let pools = |world: &World| {
-            let pools = machine_pools(world).into_iter();
-            pools.filter(|(name, ..)| !stay.contains(name)).collect::<Vec<_>>()
-        };
-        assert_eq!(pools(world), pools(&start), "seed {seed}");
-        assert!(world.marks().is_empty(), "seed {seed}: {:?}", world.marks());
+        assert_machine_pools_are_back(world, &start, &ended, seed);
     }
     assert!(
         !are_many || (back > 0 && held > 0),
         "{back} came back and {held} were held"
     );
+}
+
+/// But for those that can't go back, and are said to stay.
+fn assert_machine_pools_are_back(world: &World, start: &World, ended: &Decision, seed: u64) {
+    let stay = staying(ended);
+    let pools = |world: &World| {
+        let pools = machine_pools(world).into_iter();
+        pools.filter(|(name, ..)| !stay.contains(name)).collect::<Vec<_>>()
+    };
+    assert_eq!(pools(world), pools(start), "seed {seed}");
+    assert!(world.marks().is_empty(), "seed {seed}: {:?}", world.marks());
 }
 
 /// A cluster with the etcd of its release.

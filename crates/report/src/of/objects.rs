@@ -100,6 +100,7 @@ where
 }
 
 /// The same, with what can't be read as it stands.
+#[must_use]
 pub fn read_all<'v, K>(objects: &[&'v Value]) -> (Vec<K>, Vec<Unreadable<'v>>)
 where
     K: Resource<DynamicType = ()> + DeserializeOwned,
@@ -115,7 +116,7 @@ where
         match serde_path_to_error::deserialize(*object) {
             Ok(typed) => read.push(typed),
             Err(error) => unreadable.push(Unreadable {
-                object: *object,
+                object,
                 kind: kind.to_string(),
                 field: error.path().to_string(),
                 why: error.inner().to_string(),

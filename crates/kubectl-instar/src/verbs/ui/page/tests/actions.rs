@@ -199,6 +199,9 @@ async fn a_button_writes_what_the_command_beside_it_writes() {
     assert_eq!(created["spec"]["rollbackOf"], "up");
 }
 
+/// Headers, body, and what is answered.
+type Case<'c> = (&'c [(&'c str, &'c str)], &'c str, StatusCode);
+
 #[tokio::test]
 async fn what_is_no_form_of_the_page_writes_nothing() {
     let (served, asked) = acting(upgrade("Workers", &json!([])), Writes::Allowed, MayWrite::Actions);
@@ -212,7 +215,7 @@ async fn what_is_no_form_of_the_page_writes_nothing() {
     let navigate = ("sec-fetch-mode", "navigate");
     let document = ("sec-fetch-dest", "document");
     let json = ("content-type", "application/json");
-    let cases: [(&[(&str, &str)], &str, StatusCode); 8] = [
+    let cases: [Case<'_>; 8] = [
         (&[FORM], &body, StatusCode::FORBIDDEN),
         (&[("origin", "null"), FORM], &body, StatusCode::FORBIDDEN),
         (&[("origin", "http://evil.test"), FORM], &body, StatusCode::FORBIDDEN),

@@ -65,7 +65,8 @@ impl ValuesHistory {
             match steps.iter_mut().find(|step| step.from == *from) {
                 // What this very step has set already isn't what was there.
                 Some(step) => {
-                    for pointer in pointers {
+                    let earlier = step.values.clone();
+                    for pointer in pointers.iter().filter(|pointer| !is_below(pointer, &earlier)) {
                         step.values.entry(pointer.clone()).or_insert_with(|| there(pointer));
                     }
                 }
@@ -103,11 +104,23 @@ impl ValuesHistory {
             .iter()
             .filter(|step| step.from.compare(version) != BuildOrder::Less);
         let mut before = Values::new();
-        for (pointer, value) in since.flat_map(|step| &step.values) {
-            before.entry(pointer.clone()).or_insert_with(|| value.clone());
+        for step in since {
+            // Where an earlier step has set all of it, what was there before that one counts.
+            let earlier = before.clone();
+            for (pointer, value) in step.values.iter().filter(|(pointer, _)| !is_below(pointer, &earlier)) {
+                before.entry(pointer.clone()).or_insert_with(|| value.clone());
+            }
         }
         is_known.then_some(before)
     }
+}
+
+/// Whether a pointer is below one of those of these values.
+fn is_below(pointer: &JsonPointer, values: &Values) -> bool {
+    values.keys().any(|above| {
+        let rest = pointer.as_str().strip_prefix(above.as_str());
+        rest.is_some_and(|rest| rest.starts_with('/'))
+    })
 }
 
 /// A spec with the values that were there; nothing where something else than an object is in the way of one.
@@ -195,6 +208,20 @@ mod tests {
             ),
             None
         );
+    }
+
+    #[test]
+    fn what_an_earlier_step_has_set_above_counts() {
+        let (up, first, second) = (id("up"), version("v1.34.3"), version("v1.35.4"));
+        let spec = json!({ "image": { "id": "a" } });
+        let history = ValuesHistory::with(None, &up, &first, &spec, &pointers(&["/spec/image"]));
+        let spec = json!({ "image": { "id": "b" } });
+        let history = ValuesHistory::with(Some(&history), &up, &second, &spec, &pointers(&["/spec/image/id"]));
+        for (to, id) in [(&first, "a"), (&second, "b")] {
+            let now = json!({ "image": { "id": "c" } });
+            let back = restored(&now, &history.before(&up, to).unwrap()).unwrap();
+            assert_eq!(back, json!({ "image": { "id": id } }), "{to}");
+        }
     }
 
     #[test]

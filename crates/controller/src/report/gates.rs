@@ -1,8 +1,8 @@
 //! What changed of an upgrade's gates between two statuses: an Event and a count for each.
 
 use instar_api::{
-    Approval, ClusterUpgrade, ClusterUpgradeStatus, EventReason, HealthReason, HealthStatus, PreflightResult,
-    WindowsAre,
+    Approval, ClusterUpgrade, ClusterUpgradeStatus, EventReason, HealthImpact, HealthReason, HealthStatus,
+    PreflightResult, WindowsAre,
 };
 use instar_planner::{AddonProblem, AddonState, Snapshot, Waiting};
 
@@ -87,7 +87,8 @@ pub(super) fn told(upgrade: &ClusterUpgrade, waiting: &[Waiting]) -> Vec<Waiting
             false
         }
     };
-    let holds = |waiting: &Waiting| !matches!(waiting, Waiting::Retained { .. }) && !settles_again(waiting);
+    // What stays as it is holds nothing.
+    let holds = |waiting: &Waiting| waiting.reason().impact() != HealthImpact::None && !settles_again(waiting);
     if waiting.iter().any(holds) {
         waiting
             .iter()
@@ -416,6 +417,9 @@ mod tests {
         let both = [settling.clone(), approval.clone()];
         let held = said_before(2, std::slice::from_ref(&approval));
         assert_eq!(told(&held, &both), from_ref(&approval));
+        let version = "v1.35.1".parse().unwrap();
+        let beside = [settling.clone(), Waiting::Superseded { version }];
+        assert_eq!(told(&held, &beside), beside, "what stays holds nothing");
         let only = std::slice::from_ref(&settling);
         assert_eq!(told(&held, only), only, "it holds the upgrade alone");
         let known = said_before(2, &[closed("cni", AddonProblem::NotReady), approval.clone()]);

@@ -90,12 +90,15 @@ pub(super) fn place<'a>(
     })
 }
 
-/// Where a pool goes at the end; absent where it stays.
+/// Where a pool goes at the end; absent where it stays, or is held.
 pub(super) fn returning<'a>(
     view: &ClassicView<'a>,
     pool: &'a MachinePool,
     rollback: &Rollback,
 ) -> Option<&'a PoolState> {
+    if is_held(view, pool) {
+        return None;
+    }
     let changed = changed(view, pool, rollback, Reach::AtTheEnd)?;
     stays(view, pool, rollback)
         .is_none()

@@ -96,6 +96,17 @@ fn both_are_paused_then_what_was_there_then_the_version_then_both_go_on() {
     );
 }
 
+#[test]
+fn one_that_is_held_is_not_said_to_go_back() {
+    let mut world = world();
+    until(&mut world, complete);
+    let hold = instar_planner::PoolOverride::Hold;
+    world.upgrade_spec.pools.insert("mp".to_owned(), hold);
+    let said = way_back(&world.snapshot(), &world.upgrade_spec.id()).unwrap();
+    let pools: Vec<String> = said.returning.iter().map(|step| step.pool.to_string()).collect();
+    assert_eq!(pools, ["the control plane"]);
+}
+
 /// Taken back at each of its writes: it is as it was, and no version is set that was never changed.
 #[test]
 fn what_is_half_way_turns_around() {

@@ -15,13 +15,18 @@ checkout=$target/checkout
 built=$target/built
 begun=$target/begun
 
+# Also those that git doesn't know yet.
+sources() {
+    git ls-files -z --cached --others --exclude-standard
+}
+
 files() {
-    git ls-files -z | xargs -0 sha256sum --zero 2>/dev/null | tr '\0' '\n'
+    sources | xargs -0 sha256sum --zero 2>/dev/null | tr '\0' '\n'
 }
 
 # What cargo has built of the project after it was kept.
 built_since() {
-    find "$target/debug/.fingerprint" -name invoked.timestamp -newer "$built" 2>/dev/null |
+    find "$target" -path '*/.fingerprint/*' -name invoked.timestamp -newer "$built" 2>/dev/null |
         grep -qE '/(instar|kubectl-instar|xtask)[^/]*/invoked.timestamp$'
 }
 
@@ -33,7 +38,7 @@ begin)
         exit 0
     fi
     if [ -e .git ]; then
-        git ls-files -z | xargs -0 touch -c
+        sources | xargs -0 touch -c
     else
         find crates webhooks e2e demo benches fuzz -type f -exec touch {} +
     fi
@@ -52,7 +57,8 @@ begin)
     touch "$begun"
     ;;
 built)
-    [ -e .git ] || exit 0
+    # Another checkout may have begun meanwhile, and built what this one takes for its own.
+    [ -e .git ] && [ "$(cat "$checkout" 2>/dev/null)" = "$PWD" ] || exit 0
     files | while read -r line; do
         path=${line#*  }
         # What was edited meanwhile may not be what was built.

@@ -43,7 +43,7 @@ impl Address {
             return Err("it names no host");
         }
         Ok(Self {
-            host: host.to_owned(),
+            host: host.to_ascii_lowercase(),
             port: uri.port_u16().unwrap_or(PORT),
         })
     }

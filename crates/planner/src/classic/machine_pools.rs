@@ -22,6 +22,7 @@ use crate::{
     snapshot::{ConditionStatus, InfrastructurePool, MachinePool, Object, Snapshot},
     step::Step,
     swap::{self, Course, Destination, Origin},
+    swap_history::UpgradeId,
     upgrade_spec::PoolOverride,
     values::{apply, difference},
     values_history::ValuesHistory,
@@ -239,23 +240,7 @@ fn supported<'a>(
     pool: &'a MachinePool,
     demand: Demand<'a>,
 ) -> Result<(&'a InfrastructurePool, Step<'a>), LeftBecause> {
-    let infrastructure = view.infrastructure_pool(&pool.infrastructure)?;
-    let kind = &infrastructure.object.kind;
-    let id = view.snapshot.upgrade_spec.id();
-    let both = [
-        (&pool.object, &pool.left),
-        (&infrastructure.object, &infrastructure.left),
-    ];
-    for (object, left) in both {
-        if left.as_ref().is_some_and(|left| left.is_of(&id)) {
-            return Err(LeftBecause::NotPaused {
-                object: format!("{} {}", object.kind, object.name),
-            });
-        }
-    }
-    if infrastructure.object.paused().is_none() {
-        return Err(LeftBecause::NoPause { kind: kind.clone() });
-    }
+    let infrastructure = pausable(view, pool, &view.snapshot.upgrade_spec.id())?;
     let Some(step) = demand.step() else {
         return Err(LeftBecause::NoRow {
             version: demand.version().clone(),
@@ -264,10 +249,35 @@ fn supported<'a>(
     if image(view, &step, pool).is_none() {
         return Err(LeftBecause::NoImage {
             release: step.name().to_owned(),
-            kind: kind.clone(),
+            kind: infrastructure.object.kind.clone(),
         });
     }
     Ok((infrastructure, step))
+}
+
+/// The infrastructure of a pool whose two objects say when they are paused, and did so for this upgrade in time.
+pub(super) fn pausable<'a>(
+    view: &ClassicView<'a>,
+    pool: &MachinePool,
+    upgrade: &UpgradeId,
+) -> Result<&'a InfrastructurePool, LeftBecause> {
+    let infrastructure = view.infrastructure_pool(&pool.infrastructure)?;
+    let both = [
+        (&pool.object, &pool.left),
+        (&infrastructure.object, &infrastructure.left),
+    ];
+    for (object, left) in both {
+        if left.as_ref().is_some_and(|left| left.is_of(upgrade)) {
+            return Err(LeftBecause::NotPaused {
+                object: format!("{} {}", object.kind, object.name),
+            });
+        }
+    }
+    if infrastructure.object.paused().is_none() {
+        let kind = infrastructure.object.kind.clone();
+        return Err(LeftBecause::NoPause { kind });
+    }
+    Ok(infrastructure)
 }
 
 /// The next write to a pool with a mark of ours that has not yet all that it is to get.
@@ -277,43 +287,59 @@ fn under_pause<'a>(
     change: &Change<'_>,
     waiting: &mut Vec<Waiting>,
 ) -> Place<'a> {
-    let infrastructure = change.infrastructure;
-    let objects = [
-        (&pool.object, &pool.paused_by),
-        (&infrastructure.object, &infrastructure.paused_by),
-    ];
-    // A mark of an upgrade that is over is taken over.
-    if let Some((object, _)) = objects.iter().find(|(_, paused_by)| !is_marked(view, paused_by)) {
-        return continues(pause(view, pool, object));
-    }
-    let late = objects.iter().filter_map(|(_, paused_by)| paused_by.mark());
-    let is_late = late.map(|mark| mark.paused).max().is_some_and(|paused| {
-        let mark = PauseMark::new(&view.snapshot.upgrade_spec.id(), paused);
-        mark.is_late(view.snapshot.now)
-    });
-    let is_paused = |object: &Object| {
-        // Its controller may not have seen the values yet that we set while it was paused.
-        let status = object.paused().map(|paused| paused.status);
-        object.says_paused() || (change.is_rendered && status == Some(ConditionStatus::True))
-    };
-    if let Some((object, _)) = objects.iter().find(|(object, _)| !is_paused(object)) {
-        if is_late && !change.is_rendered {
-            return continues(give_up(view, pool, object));
-        }
-        waiting.push(Waiting::PauseAwaited {
-            pool: pool.object.name.clone(),
-            kind: object.kind.clone(),
-            name: object.name.clone(),
-        });
-        return Place::Moving;
+    if let Some(place) = until_both_paused(view, pool, change.infrastructure, change.is_rendered, waiting) {
+        return place;
     }
     if let Some(spec) = &change.spec {
         return continues(set_values(view, pool, change, spec));
     }
+    set_version(view, pool, Course::To(change.step))
+}
+
+/// Where a pool is until both of its objects have our mark and say that they are paused. Their controllers may not have
+/// seen the values yet that were set while they were: then that they were paused is enough.
+pub(super) fn until_both_paused<'a>(
+    view: &ClassicView<'_>,
+    pool: &MachinePool,
+    infrastructure: &InfrastructurePool,
+    are_values_set: bool,
+    waiting: &mut Vec<Waiting>,
+) -> Option<Place<'a>> {
+    let objects = [
+        (&pool.object, &pool.paused_by),
+        (&infrastructure.object, &infrastructure.paused_by),
+    ];
+    // A mark of another upgrade is taken over.
+    if let Some((object, _)) = objects.iter().find(|(_, paused_by)| !is_marked(view, paused_by)) {
+        return Some(continues(pause(view, pool, object)));
+    }
+    let is_paused = |object: &Object| {
+        let status = object.paused().map(|paused| paused.status);
+        object.says_paused() || (are_values_set && status == Some(ConditionStatus::True))
+    };
+    let (object, _) = objects.iter().find(|(object, _)| !is_paused(object))?;
+    let since = objects.iter().filter_map(|(_, paused_by)| paused_by.mark());
+    let is_late = since.map(|mark| mark.paused).max().is_some_and(|paused| {
+        let mark = PauseMark::new(&view.snapshot.upgrade_spec.id(), paused);
+        mark.is_late(view.snapshot.now)
+    });
+    if is_late && !are_values_set {
+        return Some(continues(give_up(view, pool, object)));
+    }
+    waiting.push(Waiting::PauseAwaited {
+        pool: pool.object.name.clone(),
+        kind: object.kind.clone(),
+        name: object.name.clone(),
+    });
+    Some(Place::Moving)
+}
+
+/// The version, once the infrastructure has its values.
+pub(super) fn set_version<'a>(view: &ClassicView<'_>, pool: &MachinePool, to: Course<'_>) -> Place<'a> {
     let destination = Destination {
         upgrade: view.snapshot.upgrade_spec.id(),
         now: view.snapshot.now,
-        to: Course::To(change.step),
+        to,
         template: None,
         bootstrap: None,
         origin: Origin {
@@ -380,7 +406,7 @@ fn is_named(view: &ClassicView<'_>, pool: &MachinePool) -> bool {
     !deployments.any(|deployment| deployment.object.name == pool.object.name)
 }
 
-pub(super) fn is_marked(view: &ClassicView<'_>, paused_by: &PausedBy) -> bool {
+fn is_marked(view: &ClassicView<'_>, paused_by: &PausedBy) -> bool {
     paused_by.mark_of(&view.snapshot.upgrade_spec.id()).is_some()
 }
 
@@ -405,7 +431,7 @@ pub(super) fn resume(pool: &MachinePool, infrastructure: Option<&InfrastructureP
     Some(patch(pool, object, MachinePoolChange::Resume, &annotations, None))
 }
 
-pub(super) fn give_up(view: &ClassicView<'_>, pool: &MachinePool, object: &Object) -> PatchMachinePool {
+fn give_up(view: &ClassicView<'_>, pool: &MachinePool, object: &Object) -> PatchMachinePool {
     let left = LeftMark::new(&view.snapshot.upgrade_spec.id());
     let annotations = json!({ LEFT_ANNOTATION: left.to_annotation() });
     patch(pool, object, MachinePoolChange::GiveUp, &annotations, None)

@@ -7,20 +7,21 @@ use instar_domain::KubeVersion;
 use serde_json::{Value, json};
 
 use super::{
-    machine_pools::{arrival, by_user, continues, give_up, is_marked, override_of, patch, pause, resume},
+    machine_pools::{
+        arrival, by_user, continues, override_of, patch, pausable, pause, resume, set_version, until_both_paused,
+    },
     place::Place,
     route::{Reach, Route, machine_pool_route, taker},
     view::ClassicView,
 };
 use crate::{
     addons_back::BackUntil,
-    decision::{Action, LeftBecause, MachinePoolChange, PatchMachinePool, Waiting},
+    decision::{MachinePoolChange, PatchMachinePool, Waiting},
     gates,
     operation::Rollback,
-    pause::PauseMark,
     pool_id::PoolId,
-    snapshot::{ConditionStatus, InfrastructurePool, JoinRule, MachinePool, Object},
-    swap::{self, Course, Destination, Origin},
+    snapshot::{InfrastructurePool, JoinRule, MachinePool},
+    swap::Course,
     swap_history::PoolState,
     upgrade_spec::PoolOverride,
     values::difference,
@@ -115,7 +116,7 @@ pub(super) fn stays(view: &ClassicView<'_>, pool: &MachinePool, rollback: &Rollb
         Route::Changed => return Some(MachinePoolStays::Changed),
         Route::Untouched | Route::There | Route::BackTo(_) => changed(view, pool, rollback, Reach::AtTheEnd)?,
     };
-    let infrastructure = match pausable(view, pool, rollback) {
+    let infrastructure = match pausable(view, pool, &taker(view, rollback)) {
         Ok(infrastructure) => infrastructure,
         Err(because) => return Some(MachinePoolStays::Left(because)),
     };
@@ -211,32 +212,6 @@ fn aim<'a>(
     }))
 }
 
-/// The infrastructure of a pool whose two objects say when they are paused.
-fn pausable<'a>(
-    view: &ClassicView<'a>,
-    pool: &MachinePool,
-    rollback: &Rollback,
-) -> Result<&'a InfrastructurePool, LeftBecause> {
-    let infrastructure = view.infrastructure_pool(&pool.infrastructure)?;
-    let by = taker(view, rollback);
-    let both = [
-        (&pool.object, &pool.left),
-        (&infrastructure.object, &infrastructure.left),
-    ];
-    for (object, left) in both {
-        if left.as_ref().is_some_and(|left| left.is_of(&by)) {
-            return Err(LeftBecause::NotPaused {
-                object: format!("{} {}", object.kind, object.name),
-            });
-        }
-    }
-    if infrastructure.object.paused().is_none() {
-        let kind = infrastructure.object.kind.clone();
-        return Err(LeftBecause::NoPause { kind });
-    }
-    Ok(infrastructure)
-}
-
 /// The next write to a pool with a mark of ours that has not yet all that it had.
 fn under_pause<'a>(
     view: &ClassicView<'_>,
@@ -245,50 +220,14 @@ fn under_pause<'a>(
     waiting: &mut Vec<Waiting>,
 ) -> Place<'a> {
     let infrastructure = change.infrastructure;
-    let objects = [
-        (&pool.object, &pool.paused_by),
-        (&infrastructure.object, &infrastructure.paused_by),
-    ];
-    // The mark of the upgrade is taken over.
-    if let Some((object, _)) = objects.iter().find(|(_, paused_by)| !is_marked(view, paused_by)) {
-        return continues(pause(view, pool, object));
-    }
     // What is set takes the hashes of what the upgrade had set away.
     let is_set = change.spec.is_none() && infrastructure.rendered.is_none();
-    let is_paused = |object: &Object| {
-        let status = object.paused().map(|paused| paused.status);
-        object.says_paused() || (is_set && status == Some(ConditionStatus::True))
-    };
-    if let Some((object, _)) = objects.iter().find(|(object, _)| !is_paused(object)) {
-        let marks = objects.iter().filter_map(|(_, paused_by)| paused_by.mark());
-        let late = marks.map(|mark| mark.paused).max();
-        let late = late.map(|paused| PauseMark::new(&view.snapshot.upgrade_spec.id(), paused));
-        if !is_set && late.is_some_and(|mark| mark.is_late(view.snapshot.now)) {
-            return continues(give_up(view, pool, object));
-        }
-        waiting.push(Waiting::PauseAwaited {
-            pool: pool.object.name.clone(),
-            kind: object.kind.clone(),
-            name: object.name.clone(),
-        });
-        return Place::Moving;
+    if let Some(place) = until_both_paused(view, pool, infrastructure, is_set, waiting) {
+        return place;
     }
     match (change.spec, change.before) {
         (Some(spec), _) => continues(restore_values(pool, infrastructure, change.version, &spec)),
-        (None, Some(before)) => {
-            let destination = Destination {
-                upgrade: view.snapshot.upgrade_spec.id(),
-                now: view.snapshot.now,
-                to: Course::BackTo(before),
-                template: None,
-                bootstrap: None,
-                origin: Origin {
-                    release: view.release_of(&pool.object, &pool.version, None),
-                    has_converged: false,
-                },
-            };
-            Place::Continues(Box::new(Action::SwapWorkers(swap::machine_pool(pool, destination))))
-        }
+        (None, Some(before)) => set_version(view, pool, Course::BackTo(before)),
         (None, None) => Place::Moving,
     }
 }

@@ -14,13 +14,15 @@ use instar_e2e::{
     instar::{program, shipped},
     mgmt::Mgmt,
     progress::say,
-    support::{catalog::Rows, fixtures::CLUSTER_CLASS},
+    support::{
+        catalog::Rows,
+        fixtures::{CLUSTER_CLASS, core_kind},
+    },
 };
 use kube::{
     Api, Client,
     api::{Patch, PatchParams},
     core::DynamicObject,
-    discovery::ApiResource,
 };
 use serde_json::{Value, json};
 use tokio::{io::AsyncWriteExt, process::Command};
@@ -58,7 +60,7 @@ pub(crate) async fn measure(mgmt: &Mgmt, rows: &Rows, clusters: usize, classic: 
     // Now edits are asked of it.
     mgmt.apply_instar(&shipped()).await?;
     let classes = Classes {
-        api: Api::namespaced_with(mgmt.client(), NAMESPACE, &kind("ClusterClass", "clusterclasses")),
+        api: Api::namespaced_with(mgmt.client(), NAMESPACE, &core_kind("ClusterClass", "clusterclasses")),
         class,
     };
     let mut alone = Times::default();
@@ -223,16 +225,6 @@ fn print_waited(before: &BTreeMap<String, [f64; 3]>, after: &BTreeMap<String, [f
                 calls - within
             );
         }
-    }
-}
-
-fn kind(kind: &str, plural: &str) -> ApiResource {
-    ApiResource {
-        group: "cluster.x-k8s.io".to_owned(),
-        version: "v1beta2".to_owned(),
-        api_version: "cluster.x-k8s.io/v1beta2".to_owned(),
-        kind: kind.to_owned(),
-        plural: plural.to_owned(),
     }
 }
 

@@ -169,6 +169,7 @@ release: prerequisites ## Write what a release ships into OUT (VERSION=v0.1.0 IM
 		RUSTFLAGS="-C target-feature=+crt-static $(SMALL) --remap-path-prefix=$(CURDIR)=/instar --remap-path-prefix=$(CARGO_HOME)=/cargo" \
 			cargo build --release --locked -p $$program --bin $$program --target $(STATIC) || exit 1; \
 	done
+	@for program in $(PROGRAMS_SHIPPED); do ! grep -qaF .symtab $(CARGO_TARGET_DIR)/$(STATIC)/release/$$program || { echo "error: $$program still has its symbols, which are a fifth of it: see strip in Cargo.toml" >&2; exit 1; }; done
 	@case "$$(uname -sm)" in "Linux $(firstword $(subst -, ,$(STATIC)))") for program in $(PROGRAMS_SHIPPED); do $(CARGO_TARGET_DIR)/$(STATIC)/release/$$program --version >/dev/null || exit 1; done;; esac # Built with a glibc before 2.36, they don't start.
 	@cargo run --quiet -p xtask -- release --version $(VERSION) --image $(IMAGE) --provider $(PROVIDER) \
 		--program $(CARGO_TARGET_DIR)/$(STATIC)/release/instar --plugin $(CARGO_TARGET_DIR)/$(STATIC)/release/kubectl-instar --url $(URL) --epoch $$(git log -1 --format=%ct) --out $(OUT)

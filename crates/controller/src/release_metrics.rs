@@ -1,10 +1,11 @@
-//! When the support of each release ends, and how many Clusters run it: counted at each scrape. What that means at a time
-//! is for the alert to say.
+//! When the support of each release ends, and how many Clusters run it: counted at most once a minute. What that means at
+//! a time is for the alert to say.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     fmt,
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
 };
 
 use instar_api::{CatalogName, KubernetesRelease, Tier};
@@ -23,10 +24,14 @@ use crate::{
     upgrade_metrics::Taken,
 };
 
+/// For how long what was counted is said again. Counting reads every Cluster and Machine of the fleet, several Prometheus
+/// may scrape, and the end of a support is days away.
+const COUNTED_FOR: Duration = Duration::from_mins(1);
+
 const END_OF_LIFE: &str = "When the support of a KubernetesRelease ends (spec.support.endOfLife), in Unix seconds; only of \
                            those that have an end.";
 const CLUSTERS: &str = "Clusters that run a KubernetesRelease which has an end of life: those with Machines of its version, \
-                        or without Machines but pinned to it last. Where no pin says which release of a version it is, the \
+                        or without Machines but pinned to it last; counted at most once a minute. Where no pin says which release of a version it is, the \
                         one with the highest revision counts.";
 
 /// A release whose support ends.
@@ -73,16 +78,18 @@ impl fmt::Debug for ReleaseMetrics {
 impl ReleaseMetrics {
     /// Counts in the caches: the Clusters while this process leads, so that the sum over all processes counts each once.
     pub(crate) fn register(metrics: &Metrics, caches: Arc<Caches>, leader: Gauge, taken: Taken) {
+        let last = LastCount::default();
         let count = move || {
-            let mut counted: Counted = caches
+            let rows: Counted = caches
                 .each_release(EndingRelease::of)
                 .into_iter()
                 .map(|row| (row, 0))
                 .collect();
-            if leader.get() != 0 && !counted.is_empty() {
-                add_clusters(&mut counted, &caches, &taken);
+            if leader.get() == 0 || rows.is_empty() {
+                last.forget();
+                return rows;
             }
-            counted
+            last.of(rows, Instant::now(), |counted| add_clusters(counted, &caches, &taken))
         };
         metrics.register_collector(Self(Box::new(count)));
     }
@@ -124,6 +131,30 @@ impl Collector for ReleaseMetrics {
             clusters.encode_family(&labels)?.encode_gauge(count)?;
         }
         Ok(())
+    }
+}
+
+/// What was counted last, and when.
+#[derive(Default)]
+struct LastCount(Mutex<Option<(Instant, Counted)>>);
+
+impl LastCount {
+    /// The count of these releases: the last one while it is young and of the same releases.
+    fn of(&self, mut rows: Counted, now: Instant, count: impl FnOnce(&mut Counted)) -> Counted {
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((at, counted)) = &*last
+            && now.duration_since(*at) < COUNTED_FOR
+            && counted.keys().eq(rows.keys())
+        {
+            return counted.clone();
+        }
+        count(&mut rows);
+        *last = Some((now, rows.clone()));
+        rows
+    }
+
+    fn forget(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 }
 
@@ -236,6 +267,28 @@ mod tests {
         });
         let counts: Vec<_> = counted.iter().map(|(row, count)| (row.name.as_str(), *count)).collect();
         assert_eq!(counts, [("v33", 1), ("v34-1", 3), ("v34-2", 1)]);
+    }
+
+    #[test]
+    fn the_fleet_is_read_once_a_minute_or_when_the_releases_change() {
+        let counts = std::cell::Cell::new(0);
+        let (last, start) = (LastCount::default(), Instant::now());
+        let count = |rows: &[EndingRelease], seconds: u64| {
+            let rows = rows.iter().map(|row| (row.clone(), 0)).collect();
+            let counted = last.of(rows, start + Duration::from_secs(seconds), |rows| {
+                counts.set(counts.get() + 1);
+                rows.values_mut().for_each(|count| *count = counts.get());
+            });
+            counted.into_values().collect::<Vec<i64>>()
+        };
+        let (one, other) = (row("a", "v1.34.3", "2026-10-27"), row("b", "v1.35.0", "2027-10-27"));
+        assert_eq!(count(&[one.clone()], 0), [1]);
+        assert_eq!(count(&[one.clone()], 59), [1]);
+        assert_eq!(count(&[one.clone()], 60), [2]);
+        assert_eq!(count(&[one.clone(), other.clone()], 61), [3, 3]);
+        assert_eq!(count(&[one.clone(), other], 62), [3, 3]);
+        last.forget();
+        assert_eq!(count(&[one], 63), [4], "another process has led meanwhile");
     }
 
     #[test]

@@ -20,13 +20,10 @@ mod told;
 
 use std::{net::IpAddr, time::Duration};
 
-use instar_api::{EventReason, EventSeverity};
+use instar_api::EventReason;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{ObjectReference, Secret};
-use kube::{
-    Api, Client,
-    runtime::events::{Event, EventType, Recorder},
-};
+use kube::{Api, Client, runtime::events::Recorder};
 use rustls::pki_types::ServerName;
 use tokio::time::{Instant, sleep};
 
@@ -35,10 +32,10 @@ pub(crate) use metrics::CertificateMetrics;
 pub(crate) use told::Told;
 
 use crate::{
-    api::{self, call},
+    api,
+    events::{event, post},
     hooks::{EXTENSION, extension_api},
     lease::Leads,
-    text::cut,
 };
 use decision::{
     Certified, Configuration, Endpoints, Entry, Extension, Lifetimes, Rewrite, Seen, Signer, Step, Stored, next_step,
@@ -359,18 +356,7 @@ impl Keeper<'_> {
         Err(Error::Call(api::Error::NotLeader))
     }
 
-    /// An event that gets lost is no reason to stop.
     async fn publish(&self, reason: EventReason, note: &str) {
-        let event = Event {
-            type_: match reason.severity() {
-                EventSeverity::Normal => EventType::Normal,
-                EventSeverity::Warning => EventType::Warning,
-            },
-            reason: reason.to_string(),
-            note: Some(cut(note)),
-            action: "KeepCertificates".to_owned(),
-            secondary: None,
-        };
         let secret = ObjectReference {
             api_version: Some("v1".to_owned()),
             kind: Some("Secret".to_owned()),
@@ -378,10 +364,7 @@ impl Keeper<'_> {
             name: Some(self.certificates.secret.clone()),
             ..ObjectReference::default()
         };
-        let published = self.recorder.publish(&event, &secret);
-        if let Err(error) = call(|| "publishing an event".to_owned(), published).await {
-            tracing::warn!("{error}");
-        }
+        post(self.recorder, &event(reason, note, "KeepCertificates"), &secret).await;
     }
 }
 

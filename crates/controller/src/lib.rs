@@ -16,6 +16,7 @@ mod api;
 mod caches;
 mod certificates;
 mod cluster_api;
+mod events;
 mod execute;
 mod fields;
 mod gather;

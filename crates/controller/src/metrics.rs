@@ -205,6 +205,8 @@ pub(crate) struct Counters {
     writes: Family<Writes, Counter>,
     gate_changes: Family<GateChanges, Counter>,
     leader: Family<Leader, Gauge>,
+    /// Events that were not posted.
+    pub(crate) events_dropped: Counter,
 }
 
 /// Registers what the controller tells, as [`run`](crate::run) does.
@@ -235,6 +237,11 @@ impl Counters {
                 Family::default(),
             ),
             leader: metrics.register("leader", "Whether this process holds the lease", Family::default()),
+            events_dropped: metrics.register(
+                "events_dropped",
+                "Events about upgrades that were not posted, since too many waited for the API server",
+                Counter::default(),
+            ),
         };
         for outcome in Pass::ALL {
             drop(registered.passes.get_or_create(&Passes { outcome }));

@@ -24,12 +24,13 @@ use instar_capi::{Cluster, KubeadmControlPlane, MachineDeployment, MachinePool};
 use instar_planner::{Lifecycle, Snapshot};
 use instar_preflight::{deadlines, settled, workload::Probe};
 use instar_watch::{Key, Lookup};
-use kube::{Client, ResourceExt, runtime::events::Recorder};
+use kube::{Client, ResourceExt};
 
 use crate::{
     api::{Class, Error},
     caches::{Caches, KeptPart, PlannedKind},
     cluster_api::ClusterApi,
+    events::Events,
     gather::{
         AddonLook, CheckRules, Referred, begun, current_versions, lifecycle_of, pinned_path, wanted_images,
         wanted_probes, wanted_snapshots,
@@ -77,7 +78,7 @@ pub(crate) struct Context {
     pub(crate) kinds: Kinds,
     pub(crate) unused_kinds: UnusedKinds,
     pub(crate) leads: Leads,
-    pub(crate) recorder: Recorder,
+    pub(crate) events: Events,
     pub(crate) counters: Counters,
     pub(crate) memory: Memory,
     pub(crate) prober: Prober,

@@ -20,6 +20,7 @@ use crate::{
     caches::Caches,
     certificates::{CertificateMetrics, Keeper, Told, WebhookCertificates},
     cluster_api::ClusterApi,
+    events::Events,
     hooks::{ExtensionServer, Hooks},
     kinds::{Kinds, UnusedKinds},
     lease::{Holder, Leads, Lease, LeaseError},
@@ -116,6 +117,7 @@ pub async fn run(
     let definitions = Definitions::default();
     let mut fit = definitions.fit();
     let recorder = Recorder::new(client.clone(), Reporter::from(FIELD_MANAGER));
+    let (events, publisher) = Events::new(&recorder, counters.events_dropped.clone());
     let looks = {
         let (client, part) = (client.clone(), readiness.part(DEFINITIONS));
         let reports = report_definitions(recorder.clone(), fit.clone());
@@ -133,6 +135,7 @@ pub async fn run(
     let process = Process {
         client,
         recorder,
+        events,
         instance,
         lease_name,
         server,
@@ -143,16 +146,19 @@ pub async fn run(
         wake,
     };
     let mut shutdown = pin!(shutdown);
-    loop {
+    let ended = loop {
         // One that can write nothing leaves the Lease to one that can.
         tokio::select! {
             () = fit.fits() => {}
-            () = process.keep_without_lease() => return Err(Error::QueueEnded),
-            (ended, ..) = &mut watches => return Err(ended_watch(ended)),
-            () = drain(&mut woken) => return Err(Error::QueueEnded),
-            () = &mut shutdown => return Ok(()),
+            () = process.keep_without_lease() => break Err(Error::QueueEnded),
+            (ended, ..) = &mut watches => break Err(ended_watch(ended)),
+            () = drain(&mut woken) => break Err(Error::QueueEnded),
+            () = &mut shutdown => break Ok(()),
         }
-        let mut lease = Lease::start(&process.client, instance.lease_namespace, &process.lease_name).await?;
+        let mut lease = match Lease::start(&process.client, instance.lease_namespace, &process.lease_name).await {
+            Ok(lease) => lease,
+            Err(error) => break Err(error.into()),
+        };
         let ended = tokio::select! {
             ended = process.lead(&mut lease, &mut woken, &fit) => ended,
             (ended, ..) = &mut watches => Err(ended_watch(ended)),
@@ -161,14 +167,19 @@ pub async fn run(
         // Nothing may ask any more whether this process leads: the Lease is released once nobody can.
         process.counters.stands_by(&process.lease_name);
         lease.give_back().await;
-        match ended? {
-            Ended::Stopped => return Ok(()),
-            Ended::Refused => tracing::warn!(
+        match ended {
+            Ok(Ended::Stopped) => break Ok(()),
+            Ok(Ended::Refused) => tracing::warn!(
                 "Gave the Lease back: the CustomResourceDefinitions have not fitted this program for {} s",
                 GIVES_BACK.as_secs()
             ),
+            Err(error) => break Err(error),
         }
-    }
+    };
+    // The last that could take an Event.
+    drop(process);
+    publisher.finish().await;
+    ended
 }
 
 /// Why a process doesn't lead any more, though nothing failed.
@@ -183,6 +194,7 @@ enum Ended {
 struct Process<'a> {
     client: Client,
     recorder: Recorder,
+    events: Events,
     instance: Instance<'a>,
     lease_name: String,
     server: AdmissionServer,
@@ -227,7 +239,7 @@ impl Process<'_> {
         tracing::info!(lease = %self.lease_name, "Leading");
         self.caches.wake_all();
         let context = Context {
-            recorder: self.recorder.clone(),
+            events: self.events.clone(),
             kinds: Kinds::default(),
             unused_kinds: UnusedKinds::within(&self.instance.scope.namespaces),
             leads,

@@ -33,8 +33,7 @@ impl Context {
         let is_new = self.memory.is_new_mistake(&Key::of(cluster), mistake.as_deref());
         if let Some(mistake) = mistake.filter(|_| is_new) {
             let cluster = cluster.object_ref(&());
-            self.publish(&[cluster], EventReason::AnnotationWithoutEffect, &mistake)
-                .await;
+            self.publish(&[cluster], EventReason::AnnotationWithoutEffect, &mistake);
         }
     }
 
@@ -55,8 +54,7 @@ impl Context {
                 let note = format!("The version annotation waits until ClusterUpgrade {active} has finished");
                 if self.memory.is_news(&about, &note) {
                     let cluster = cluster.object_ref(&());
-                    self.publish(&[cluster], EventReason::VersionAnnotationWaits, &note)
-                        .await;
+                    self.publish(&[cluster], EventReason::VersionAnnotationWaits, &note);
                 }
                 return Ok(None);
             }

@@ -242,10 +242,10 @@ impl Context {
         };
         self.counters.wrote(counted);
         if let (Some(upgrade), Some(reason)) = (upgrade, reason) {
-            self.tell(cluster, upgrade, reason, &step).await;
+            self.tell(cluster, upgrade, reason, &step);
             if !normalised.is_empty() {
                 let note = normalised_note(&step, &normalised);
-                self.tell(cluster, upgrade, EventReason::ValueNormalised, &note).await;
+                self.tell(cluster, upgrade, EventReason::ValueNormalised, &note);
             }
         }
         Ok(Done::Wrote)

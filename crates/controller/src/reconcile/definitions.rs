@@ -5,7 +5,7 @@ use instar_watch::{DefinitionsAre, DefinitionsFit, Refusal};
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::runtime::events::Recorder;
 
-use super::events::publish_as;
+use crate::events::{UPGRADE, event, post};
 
 /// Posts Events for as long as this process runs, whether it leads or not: while none fits, none leads.
 pub(crate) async fn report_definitions(recorder: Recorder, mut fit: DefinitionsFit) {
@@ -14,8 +14,13 @@ pub(crate) async fn report_definitions(recorder: Recorder, mut fit: DefinitionsF
             DefinitionsAre::Unknown(_) | DefinitionsAre::Fit => {}
             DefinitionsAre::Refused(refused) => {
                 for refusal in &refused {
-                    let about = [reference(refusal)];
-                    publish_as(&recorder, &about, EventReason::CrdSkew, &refusal.message, "Upgrade").await;
+                    let about = reference(refusal);
+                    post(
+                        &recorder,
+                        &event(EventReason::CrdSkew, &refusal.message, UPGRADE),
+                        &about,
+                    )
+                    .await;
                 }
             }
         }

@@ -1,8 +1,7 @@
 //! Where an upgrade is reported: its status, and events.
 
 use instar_api::{
-    ClusterUpgrade, ClusterUpgradeSpec, ClusterUpgradeStatus, EventReason, EventSeverity, FailureReason, Operation,
-    UpgradePhase,
+    ClusterUpgrade, ClusterUpgradeSpec, ClusterUpgradeStatus, EventReason, FailureReason, Operation, UpgradePhase,
 };
 use instar_capi::Cluster;
 use instar_planner::{Decision, Snapshot, hash};
@@ -12,16 +11,15 @@ use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{
     Resource, ResourceExt,
     api::{Patch, PatchParams},
-    runtime::events::{Event, EventType, Recorder},
 };
 use serde_json::json;
 
 use super::Context;
 use crate::{
     api::{Error, FIELD_MANAGER, call},
+    events::UPGRADE,
     metrics::Written as Counted,
     report::{self, Attempt, GateChange, LetThrough},
-    text::cut,
 };
 
 impl Context {
@@ -59,10 +57,10 @@ impl Context {
             && let Some(reason) = EventReason::of_phase(status.phase)
         {
             let note = phase_note(status, &title(&upgrade.spec));
-            self.publish(about, reason, &note).await;
+            self.publish(about, reason, &note);
         }
         for note in report::failed_steps(upgrade.status.as_ref(), status) {
-            self.publish(about, EventReason::StepFailed, note).await;
+            self.publish(about, EventReason::StepFailed, note);
         }
         let let_through = LetThrough {
             approvals: &upgrade.spec.approvals,
@@ -72,7 +70,7 @@ impl Context {
             self.counters.gate_changed(gate, to);
             // Events of one reason and action become one, with the first one's note.
             let action = format!("Upgrade-{}", hash(&note));
-            publish_as(&self.recorder, about, to.event(gate), &note, &action).await;
+            self.events.publish(about, to.event(gate), &note, &action);
         }
         Ok(())
     }
@@ -118,7 +116,7 @@ impl Context {
         let is_news = !report::tells_of(upgrade.status.as_ref(), reason, message);
         self.write_status(upgrade, status).await?;
         if is_news {
-            self.tell(cluster, upgrade, reason.into(), message).await;
+            self.tell(cluster, upgrade, reason.into(), message);
         }
         Ok(())
     }
@@ -145,39 +143,13 @@ impl Context {
         Ok(())
     }
 
-    pub(super) async fn tell(&self, cluster: &Cluster, upgrade: &ClusterUpgrade, reason: EventReason, note: &str) {
+    pub(super) fn tell(&self, cluster: &Cluster, upgrade: &ClusterUpgrade, reason: EventReason, note: &str) {
         let about = [cluster.object_ref(&()), upgrade.object_ref(&())];
-        self.publish(&about, reason, note).await;
+        self.publish(&about, reason, note);
     }
 
-    pub(super) async fn publish(&self, about: &[ObjectReference], reason: EventReason, note: &str) {
-        publish_as(&self.recorder, about, reason, note, "Upgrade").await;
-    }
-}
-
-/// An event that gets lost is no reason to stop.
-pub(super) async fn publish_as(
-    recorder: &Recorder,
-    about: &[ObjectReference],
-    reason: EventReason,
-    note: &str,
-    action: &str,
-) {
-    let event = Event {
-        type_: match reason.severity() {
-            EventSeverity::Normal => EventType::Normal,
-            EventSeverity::Warning => EventType::Warning,
-        },
-        reason: reason.to_string(),
-        note: Some(cut(note)),
-        action: action.to_owned(),
-        secondary: None,
-    };
-    for about in about {
-        let published = call(|| "publishing an event".to_owned(), recorder.publish(&event, about)).await;
-        if let Err(error) = published {
-            tracing::warn!("{error}");
-        }
+    pub(super) fn publish(&self, about: &[ObjectReference], reason: EventReason, note: &str) {
+        self.events.publish(about, reason, note, UPGRADE);
     }
 }
 

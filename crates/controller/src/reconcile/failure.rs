@@ -32,7 +32,7 @@ impl Context {
             // Whose it is, the next pass sees in the cache.
             Created::Before => return Ok(Some(Done::Until(AFTER_WRITE))),
         }
-        self.tell(cluster, upgrade, EventReason::CreatedRollback, &why).await;
+        self.tell(cluster, upgrade, EventReason::CreatedRollback, &why);
         Ok(Some(Done::Wrote))
     }
 }

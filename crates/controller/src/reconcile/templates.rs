@@ -119,7 +119,7 @@ impl Context {
         };
         self.write_status(last, &status).await?;
         if let Some(first) = drift.first() {
-            self.tell(cluster, last, EventReason::Drifted, &first.to_string()).await;
+            self.tell(cluster, last, EventReason::Drifted, &first.to_string());
         }
         Ok(true)
     }

@@ -295,6 +295,12 @@ mod tests {
             ]);
             rest
         };
+        // The counts know no marks either.
+        let why = |reason: &str| {
+            let mut status = rolling_out("True", 2, counts(2, 0));
+            status["conditions"][1]["message"] = format!("Rolling out 3 not up-to-date replicas\n{reason}").into();
+            status
+        };
         for (status, expected) in [
             (Value::Null, Rollout::Unobserved),
             (json!({}), Rollout::Unobserved),
@@ -308,6 +314,11 @@ mod tests {
             // And an old condition says nothing.
             (rolling_out("False", 1, counts(1, 3)), Rollout::Unobserved),
             (rolling_out("False", 1, counts(2, 2)), Rollout::UnderWay),
+            (
+                why("* Node.status.nodeInfo.kubeletVersion v1.34.3+k0s, v1.34.3 required"),
+                Rollout::Done,
+            ),
+            (why("* Version v1.33.5, v1.34.3 required"), Rollout::UnderWay),
         ] {
             let control_plane: KubeadmControlPlane = serde_json::from_value(json!({
                 "apiVersion": "controlplane.cluster.x-k8s.io/v1beta2", "kind": "KubeadmControlPlane",

@@ -1,6 +1,7 @@
 //! Machines and what makes them: MachineDeployments, MachineSets, MachinePools, Machines.
 
 mod conditions;
+mod marks;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::CustomResource;
@@ -56,13 +57,21 @@ const RELEVANT: [&str; 14] = [
     "WorkersAvailable",
 ];
 
-/// Reads conditions and drops those that nothing reads, for `deserialize_with`.
+/// Reads conditions and drops those that nothing reads, for `deserialize_with`. Where the only reason why machines would be
+/// replaced is the mark of a distribution in their kubelets' version, nothing is rolling out, whatever `RollingOut` says:
+/// Cluster API compares texts there (<https://github.com/kubernetes-sigs/cluster-api/issues/14086>).
 ///
 /// # Errors
 /// Where they are no conditions.
 pub fn relevant_conditions<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Condition>, D::Error> {
     let mut conditions: Vec<Condition> = Vec::deserialize(deserializer)?;
     conditions.retain(|condition| RELEVANT.contains(&condition.kind.as_str()));
+    for condition in &mut conditions {
+        if condition.kind == Condition::ROLLING_OUT && condition.status == "True" && marks::are_all(&condition.message)
+        {
+            "False".clone_into(&mut condition.status);
+        }
+    }
     Ok(conditions)
 }
 

@@ -51,17 +51,6 @@ impl Request<'_> {
         if self.becomes_unsafe() {
             return None;
         }
-        if self.has_pending(AFTER_UPGRADE) {
-            return Some(self.deny(
-                Rule::OneChange,
-                VERSION,
-                format!("the edit to {present} is still under way: its hook {AFTER_UPGRADE} is pending"),
-                format!(
-                    "wait until the runtime extension lets go (condition TopologyReconciled), or {}",
-                    anyway()
-                ),
-            ));
-        }
         let control_plane = self
             .facts
             .running
@@ -79,18 +68,43 @@ impl Request<'_> {
                 let called = format!("{} {}", worker.kind.as_str(), worker.name);
                 (called, &worker.versions.lowest)
             });
-        let Some((who, runs)) = control_plane.or(worker) else {
-            return self.same_version(present);
+        let rolls = match control_plane.or(worker) {
+            Some((who, runs)) => Some(self.runs_another(present, &who, runs)),
+            None => self.same_version(present),
         };
-        Some(self.deny(
-            Rule::OneChange,
-            VERSION,
-            format!("the edit to {present} is still under way: {who} runs {runs}"),
+        // It is pending from the start of every upgrade, so that what runs is named first.
+        rolls.or_else(|| self.hook_pending(present))
+    }
+
+    /// A part of the Cluster isn't where the last edit sends it.
+    fn runs_another(&self, present: &KubeVersion, who: &str, runs: &KubeVersion) -> Finding {
+        let what = format!("the edit to {present} is still under way: {who} runs {runs}");
+        let remediation = if runs.is_same_upstream(present) {
+            format!(
+                "Cluster API takes the mark in a kubelet's version for another version, and waits for ever \
+                 (https://github.com/kubernetes-sigs/cluster-api/issues/14086): use images whose kubelet says {present}"
+            )
+        } else {
             format!(
                 "wait until it is done (kubectl get clusterupgrade); to go on to a newer version anyway, {}",
                 anyway()
-            ),
-        ))
+            )
+        };
+        self.deny(Rule::OneChange, VERSION, what, remediation)
+    }
+
+    fn hook_pending(&self, present: &KubeVersion) -> Option<Finding> {
+        self.has_pending(AFTER_UPGRADE).then(|| {
+            self.deny(
+                Rule::OneChange,
+                VERSION,
+                format!("the edit to {present} is still under way: its hook {AFTER_UPGRADE} is pending"),
+                format!(
+                    "wait until the runtime extension lets go (condition TopologyReconciled), or {}",
+                    anyway()
+                ),
+            )
+        })
     }
 
     /// Another release of the version that runs may be what repairs it, so that it waits for nothing.

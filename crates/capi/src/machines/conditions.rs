@@ -3,7 +3,7 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde::{Deserialize, Serialize};
 
-use super::{Condition, Machine};
+use super::{Condition, Machine, marks};
 
 /// The conditions of a Machine that are read.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
@@ -13,7 +13,8 @@ pub struct MachineConditions {
     pub deleting: Option<Condition>,
     /// Whether its node is ready.
     pub node_ready: Option<NodeReadyCondition>,
-    /// Whether it is what its owner's spec says: `True`, `False` or `Unknown`; empty where nothing says so.
+    /// Whether it is what its owner's spec says: `True`, `False` or `Unknown`; empty where nothing says so. `True` where
+    /// Cluster API's only reason against it is its kubelet's mark of a distribution.
     pub up_to_date: String,
     /// Why its infrastructure isn't ready, in its provider's words; empty where it is, or where nothing says so.
     pub infrastructure: String,
@@ -67,6 +68,9 @@ impl From<Vec<WrittenCondition>> for MachineConditions {
                         last_transition_time: condition.last_transition_time,
                     });
                 }
+                (Machine::UP_TO_DATE, "False") if marks::are_all(&condition.message) => {
+                    read.up_to_date = "True".to_owned()
+                }
                 (Machine::UP_TO_DATE, _) => read.up_to_date = condition.status,
                 (Machine::INFRASTRUCTURE_READY, "False") => read.infrastructure = condition.message,
                 (_, _) => {}
@@ -81,6 +85,18 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn a_mark_of_the_kubelet_makes_no_machine_outdated() {
+        for (kubelet, expected) in [("v1.34.3+k0s", "True"), ("v1.33.5+k0s", "False")] {
+            let message = format!("* Node.status.nodeInfo.kubeletVersion {kubelet}, v1.34.3 required");
+            let read: MachineConditions = serde_json::from_value(json!([
+                { "type": "UpToDate", "status": "False", "reason": "Updating", "message": message },
+            ]))
+            .unwrap();
+            assert_eq!(read.up_to_date, expected, "{kubelet}");
+        }
+    }
 
     #[test]
     fn four_are_kept() {

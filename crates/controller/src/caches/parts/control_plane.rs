@@ -7,7 +7,7 @@ use std::{
 
 use instar_capi::{
     ClusterConfiguration, ComponentSetting, Condition, ControlPlaneStatus, KubeadmAddon, KubeadmControlPlane,
-    Reference, labels::CLUSTER_NAME,
+    Reference, Rollout, labels::CLUSTER_NAME,
 };
 use instar_planner::{Contract, ControlPlane, DrainTimeout, Flavor, Replicas};
 use instar_preflight::is_judged;
@@ -81,7 +81,7 @@ impl PlannedKind for KubeadmControlPlane {
     }
 
     fn fields(&self) -> ControlPlaneFields {
-        let status = self.status.clone().unwrap_or_default();
+        let (status, rollout) = (self.status.clone().unwrap_or_default(), self.rollout());
         let seen = compared(&status);
         let counted = status.versions.iter().filter(|count| count.replicas != Some(0));
         let mut running: Vec<String> = counted.map(|count| count.version.clone()).collect();
@@ -102,7 +102,12 @@ impl PlannedKind for KubeadmControlPlane {
                 self.spec.replicas.unwrap_or(1),
                 status.replicas.unwrap_or_default(),
                 status.ready_replicas.unwrap_or_default(),
-                status.up_to_date_replicas.unwrap_or_default(),
+                // Its counts know no marks of kubelets, and are written after the condition.
+                match rollout {
+                    Rollout::Done => status.replicas,
+                    Rollout::UnderWay | Rollout::Unobserved => status.up_to_date_replicas,
+                }
+                .unwrap_or_default(),
             ),
             drain_timeout: self.spec.machine_template.spec.deletion.node_drain_timeout_seconds,
             skipped_addons: KubeadmAddon::ALL

@@ -7,7 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::TimeLeft;
+use crate::{ShownUpgrade, TimeLeft};
 
 /// What is to be said of one Cluster. Fields are added to it, and keep their names and meanings.
 #[derive(Serialize, JsonSchema, Clone, Debug, PartialEq)]
@@ -68,6 +68,9 @@ pub enum ClusterKind {
 pub struct UpgradeSection {
     /// The ClusterUpgrade.
     pub name: String,
+    /// By what a form of the page knows it again: no part of the value that is printed.
+    #[serde(skip)]
+    pub shown: ShownUpgrade,
     /// What it does.
     pub operation: Operation,
     /// Where it goes; of a rollback the ClusterUpgrade that it takes back.

@@ -9,11 +9,11 @@ use tower::service_fn;
 use super::*;
 
 /// What was asked of the API server: the method, the path, and the body.
-type Asked = Arc<Mutex<Vec<(Method, String, Value)>>>;
+pub(super) type Asked = Arc<Mutex<Vec<(Method, String, Value)>>>;
 
 /// What it answers to a write.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Writes {
+pub(super) enum Writes {
     Allowed,
     /// With warnings: one that was too long for a header, in two.
     Warned,
@@ -54,7 +54,7 @@ fn answer(method: &Method, path: &str, upgrade: &Value, writes: Writes) -> (Stat
     }
 }
 
-fn upgrade(phase: &str, health: &Value) -> Value {
+pub(super) fn upgrade(phase: &str, health: &Value) -> Value {
     json!({ "apiVersion": "upgrade.cluster.x-k8s.io/v1alpha1", "kind": "ClusterUpgrade",
         "metadata": { "name": "up", "namespace": "team", "uid": "u1", "resourceVersion": "7", "generation": 1 },
         "spec": { "clusterName": "prod", "target": "v1.35.4" },
@@ -63,7 +63,7 @@ fn upgrade(phase: &str, health: &Value) -> Value {
 }
 
 /// The page of an API server that knows one Cluster and one upgrade of it.
-fn acting(upgrade: Value, writes: Writes, may: MayWrite) -> (Arc<Served>, Asked) {
+pub(super) fn acting(upgrade: Value, writes: Writes, may: MayWrite) -> (Arc<Served>, Asked) {
     let asked = Asked::default();
     let log = Arc::clone(&asked);
     let server = service_fn(move |request: Request<kube::client::Body>| {
@@ -140,7 +140,7 @@ fn form(page: &str, action: &str) -> String {
     fields.finish()
 }
 
-fn writes(asked: &Asked) -> Vec<(Method, String, Value)> {
+pub(super) fn writes(asked: &Asked) -> Vec<(Method, String, Value)> {
     let asked = asked.lock().unwrap();
     asked
         .iter()

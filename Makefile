@@ -133,8 +133,9 @@ lint: prerequisites ## Check formatting, lints and dependencies (licences, sourc
 # Where `make page` leaves its pictures.
 PICTURES ?= $(INSTAR_CACHE)/pictures
 .PHONY: page
-page: prerequisites ## Render the page of `kubectl instar ui` in Chromium, light, dark and narrow, and measure it
+page: prerequisites ## Render the page of `kubectl instar ui` in Chromium, light, dark and narrow, measure it, and click a form
 	@INSTAR_PICTURES=$(PICTURES) cargo test --workspace --test recorded -- --ignored --nocapture
+	@cargo test --workspace --lib page::tests::clicked -- --ignored
 
 .PHONY: bench
 bench: prerequisites ## Measure the admission server: instructions, CPU time, memory, beside Go (twenty minutes)

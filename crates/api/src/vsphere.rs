@@ -11,9 +11,10 @@ use serde::{Deserialize, Serialize};
 pub struct VspherePolicy {
     /// The servers to which the credentials of a VSphereCluster may be sent when the check machine-image-present looks for
     /// VM templates, as spec.server of a VSphereCluster names them: a host, with a port where it isn't 443. Absent: that
-    /// of any VSphereCluster. If several policies select a Cluster, a server must be in the list of each that has one.
+    /// of any VSphereCluster; an empty list is refused, since it would say the same. If several policies select a Cluster, a
+    /// server must be in the list of each that has one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 64), inner(length(min = 1, max = 253)), extend("x-kubernetes-list-type" = "set"))]
+    #[schemars(length(min = 1, max = 64), inner(length(min = 1, max = 253)), extend("x-kubernetes-list-type" = "set"))]
     pub servers: Vec<String>,
 }
 

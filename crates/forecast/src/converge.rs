@@ -1,6 +1,6 @@
 //! What Cluster API makes of a snapshot while nothing is written: each pool becomes what its spec says, if it can.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use instar_planner::{
     Condition, ConditionStatus, ControlPlane, JoinRule, Lifecycle, Machine, MachineDeployment, MachinePhase,
@@ -41,7 +41,8 @@ pub(crate) fn converge(snapshot: &mut Snapshot, on_delete: OnDelete) -> Replaced
         Some(Observed::Read(control_plane)) => Some(control_plane.version.clone()),
         Some(Observed::Invalid(_)) | None => None,
     };
-    for pool in read_mut(&mut snapshot.pools) {
+    let settled = settled_deployments(snapshot);
+    for pool in read_mut(&mut snapshot.pools).filter(|pool| !settled.contains(&pool.object.name)) {
         // `machineset_preflight.go`: the same minor, unless that isn't asked.
         let makes = control_plane.as_ref().is_none_or(|version| match pool.joins {
             JoinRule::SameMinor => pool.version.minor() == version.minor(),
@@ -86,6 +87,75 @@ pub(crate) fn converge(snapshot: &mut Snapshot, on_delete: OnDelete) -> Replaced
         }
     }
     replaced
+}
+
+/// The MachineDeployments of which nothing changes by waiting. Of a hundred that is all but a few, each time.
+fn settled_deployments(snapshot: &Snapshot) -> BTreeSet<String> {
+    let mut sets: BTreeMap<&str, Vec<&MachineSet>> = BTreeMap::new();
+    for set in snapshot.machine_sets.iter().filter_map(Observed::read) {
+        if let Some(pool) = &set.pool {
+            sets.entry(pool.as_str()).or_default().push(set);
+        }
+    }
+    let mut machines: BTreeMap<&str, Vec<&Machine>> = BTreeMap::new();
+    for machine in snapshot.machines.iter().filter_map(Observed::read) {
+        if let Some(PoolId::Workers(pool)) = &machine.pool {
+            machines.entry(pool.as_str()).or_default().push(machine);
+        }
+    }
+    let pools = snapshot.pools.iter().filter_map(Observed::read);
+    let settled = pools.filter(|pool| {
+        let name = pool.object.name.as_str();
+        let sets = sets.get(name).map(Vec::as_slice).unwrap_or_default();
+        let machines = machines.get(name).map(Vec::as_slice).unwrap_or_default();
+        Deployed::of(pool, sets, machines, snapshot.now).is_settled(pool)
+    });
+    settled.map(|pool| pool.object.name.clone()).collect()
+}
+
+/// What there is of a MachineDeployment.
+struct Deployed {
+    has_old_set: bool,
+    has_new_set: bool,
+    machines: usize,
+    /// How many of them are as its spec says.
+    right: usize,
+}
+
+impl Deployed {
+    fn of(pool: &MachineDeployment, sets: &[&MachineSet], machines: &[&Machine], now: Timestamp) -> Self {
+        let is_new = |set: &MachineSet| {
+            set.version == pool.version && set.infrastructure == pool.infrastructure && set.bootstrap == pool.bootstrap
+        };
+        let template = Some(&pool.infrastructure.name);
+        let is_right = |machine: &&&Machine| {
+            is_there(machine, &pool.version, template) && !is_expired(machine, pool.rollout_after, now)
+        };
+        Self {
+            has_old_set: sets.iter().any(|set| set.replicas > 0 && !is_new(set)),
+            has_new_set: sets.iter().any(|set| is_new(set)),
+            machines: machines.len(),
+            right: machines.iter().filter(is_right).count(),
+        }
+    }
+
+    const fn all_right(&self) -> bool {
+        self.right == self.machines
+    }
+
+    /// Whether its controller has seen its spec, and all is as that says.
+    fn is_settled(&self, pool: &MachineDeployment) -> bool {
+        let object = &pool.object;
+        object.observed_generation >= object.generation
+            && self.has_new_set
+            && !self.has_old_set
+            && self.all_right()
+            && self.machines >= wanted(pool)
+    }
+}
+
+fn wanted(pool: &MachineDeployment) -> usize {
+    usize::try_from(pool.replicas).unwrap_or(usize::MAX)
 }
 
 /// Its controller has seen its spec, and all that it says of its machines is of before.
@@ -180,39 +250,28 @@ fn converge_deployment(pool: &mut MachineDeployment, parts: Parts<'_>, goes: boo
     let Parts { machines, sets, now } = parts;
     let name = pool.object.name.clone();
     let id = PoolId::Workers(name.clone());
-    let is_late = observe(&mut pool.object);
-    let template = Some(&pool.infrastructure.name);
-    let is_new = |set: &MachineSet| {
-        set.version == pool.version && set.infrastructure == pool.infrastructure && set.bootstrap == pool.bootstrap
-    };
-    let own_sets: Vec<&MachineSet> = sets
-        .iter()
-        .filter_map(Observed::read)
-        .filter(|set| set.pool.as_ref() == Some(&name))
-        .collect();
-    let has_old_set = own_sets.iter().any(|set| set.replicas > 0 && !is_new(set));
-    let has_new_set = own_sets.iter().any(|set| is_new(set));
+    let sets_of_pool = |set: &&MachineSet| set.pool.as_ref() == Some(&name);
+    let own_sets: Vec<&MachineSet> = sets.iter().filter_map(Observed::read).filter(sets_of_pool).collect();
+    let machines_of_pool = |machine: &&Machine| machine.pool.as_ref() == Some(&id);
     let own: Vec<&Machine> = machines
         .iter()
         .filter_map(Observed::read)
-        .filter(|machine| machine.pool.as_ref() == Some(&id))
+        .filter(machines_of_pool)
         .collect();
-    let is_right = |machine: &&Machine| {
-        is_there(machine, &pool.version, template) && !is_expired(machine, pool.rollout_after, now)
-    };
-    let right = own.iter().filter(|machine| is_right(machine)).count();
-    let all_right = right == own.len();
-    let wanted = usize::try_from(pool.replicas).unwrap_or(usize::MAX);
-    if !is_late && has_new_set && !has_old_set && all_right && own.len() >= wanted {
+    let there = Deployed::of(pool, &own_sets, &own, now);
+    if there.is_settled(pool) {
         return None;
     }
+    let is_late = observe(&mut pool.object);
+    let template = Some(&pool.infrastructure.name);
+    let (has_old_set, all_right) = (there.has_old_set, there.all_right());
     if !goes && (has_old_set || !all_right) {
         // What is there waits for its user; that the spec was seen is all that happens.
         return is_late.then_some(0);
     }
     // All machines of a pool are of one MachineSet in the end, also where only its bootstrap has changed.
-    let kept = if has_old_set { 0 } else { right };
-    let count = wanted.saturating_sub(kept);
+    let kept = if has_old_set { 0 } else { there.right };
+    let count = wanted(pool).saturating_sub(kept);
     sets.retain(|set| set.read().is_none_or(|set| set.pool.as_ref() != Some(&name)));
     machines.retain(|machine| machine.read().is_none_or(|machine| machine.pool.as_ref() != Some(&id)));
     sets.push(Observed::Read(MachineSet {

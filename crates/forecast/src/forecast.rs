@@ -75,7 +75,7 @@ pub struct PoolSwap {
     pub differences: Vec<ValueDifference>,
     /// How many machines are replaced by it.
     pub machines: u32,
-    /// What the way back is once these machines are there; absent where that can't be said.
+    /// What the way back is once these machines are there; absent where that can't be said, or isn't asked for.
     pub way_back: Option<WayBack>,
 }
 

@@ -24,5 +24,5 @@ mod topology;
 
 pub use differences::{ValueDifference, value_differences};
 pub use forecast::{Change, End, Forecast, Mint, Move, PoolSwap, PoolTotal, SetValues, Unclear};
-pub use run::forecast;
+pub use run::{Detail, forecast};
 pub use topology::{TopologyEdit, forecast_topology};

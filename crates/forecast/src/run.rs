@@ -6,7 +6,7 @@ use instar_api::RELEASE_LABEL;
 use instar_domain::KubeVersion;
 use instar_planner::{
     Action, AskedPoint, ControlPlane, Decision, Flavor, MachinePoolChange, MintTemplate, Observed, PatchMachinePool,
-    PoolId, Snapshot, Stage, Swap, TemplateContent, TemplateRef, Waiting, check, plan, way_back,
+    PoolId, Snapshot, Stage, Swap, TemplateContent, TemplateRef, Waiting, check, next_write, plan, way_back,
 };
 use jiff::SignedDuration;
 use serde_json::Value;
@@ -28,14 +28,24 @@ const REPEATS: u32 = 3;
 /// Between two writes, so that times tell which came first.
 const BETWEEN: SignedDuration = SignedDuration::from_secs(1);
 
+/// How much a forecast tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Detail {
+    /// All of it.
+    All,
+    /// All but the way back of each swap, which takes as long again where there are many pools.
+    WithoutWayBack,
+}
+
 /// What the upgrade of this snapshot would do. `look` puts what the add-ons and gates of a point come to now into
 /// [`instar_planner::Addons::found`].
 #[must_use]
-pub fn forecast(snapshot: Snapshot, look: impl FnMut(AskedPoint, &mut Snapshot)) -> Forecast {
+pub fn forecast(snapshot: Snapshot, detail: Detail, look: impl FnMut(AskedPoint, &mut Snapshot)) -> Forecast {
     let pools = totals(&snapshot);
     let mut run = Run {
         looks: LOOKS * (pools.len() + 1),
         snapshot,
+        detail,
         look,
         path: Vec::new(),
         moves: Vec::new(),
@@ -56,6 +66,7 @@ pub fn forecast(snapshot: Snapshot, look: impl FnMut(AskedPoint, &mut Snapshot))
 
 struct Run<L> {
     snapshot: Snapshot,
+    detail: Detail,
     look: L,
     looks: usize,
     path: Vec<String>,
@@ -103,7 +114,12 @@ impl<L: FnMut(AskedPoint, &mut Snapshot)> Run<L> {
     /// What is decided, once all that is asked for is known.
     fn decide(&mut self) -> Decision {
         loop {
-            let decision = plan(&self.snapshot);
+            // The first one asks for each template; after that, a progress that nobody reads is left out.
+            let decision = if self.moves.is_empty() {
+                plan(&self.snapshot)
+            } else {
+                next_write(&self.snapshot)
+            };
             let unseen: Vec<AskedPoint> = decision.unseen().cloned().collect();
             if unseen.is_empty() {
                 return decision;
@@ -192,6 +208,10 @@ impl<L: FnMut(AskedPoint, &mut Snapshot)> Run<L> {
 
     /// What the way back is from here, for all that was swapped since that was said last.
     fn tell_way_back(&mut self) {
+        match self.detail {
+            Detail::All => {}
+            Detail::WithoutWayBack => return,
+        }
         let Some(moves) = self.moves.get_mut(self.untold..).filter(|moves| !moves.is_empty()) else {
             return;
         };

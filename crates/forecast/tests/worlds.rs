@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use instar_api::{ApprovalPoint, ApprovedPart};
 use instar_domain::KubeVersion;
-use instar_forecast::{Change, End, Forecast, PoolSwap, forecast};
+use instar_forecast::{Change, Detail, End, Forecast, PoolSwap, forecast};
 use instar_planner::{Action, Gate, PoolId, PoolOverride, Stage, Strategy, Target, Waiting};
 
 use crate::world::{Birth, World, closed, held_by_check, random::Random, sampled, version};
@@ -41,7 +41,7 @@ struct Done {
 
 fn of(world: &World) -> Forecast {
     let mut gates = world.clone();
-    forecast(world.snapshot(), |point, snapshot| {
+    forecast(world.snapshot(), Detail::All, |point, snapshot| {
         let found = gates.addon(&point);
         snapshot.addons.found.insert(point, found);
     })

@@ -37,7 +37,7 @@ pub use self::{
 use self::{
     goal::Goal,
     progress::Ends,
-    view::ClassicView,
+    view::{ClassicView, ProgressDetail},
     workers::{Heading, WorkerRollout},
 };
 pub(crate) use self::{
@@ -70,7 +70,16 @@ enum Next {
 /// Decides. The snapshot may be old: what is written carries the compare that refuses it then.
 #[must_use]
 pub fn plan(snapshot: &Snapshot) -> Decision {
-    match ClassicView::read(snapshot) {
+    plan_with(snapshot, ProgressDetail::Full)
+}
+
+/// The same, without what the progress says of pools, machines and templates.
+pub(crate) fn next_write(snapshot: &Snapshot) -> Decision {
+    plan_with(snapshot, ProgressDetail::Stage)
+}
+
+fn plan_with(snapshot: &Snapshot, detail: ProgressDetail) -> Decision {
+    match ClassicView::read_for(snapshot, detail) {
         Ok(view) => paused_rollout::first(snapshot, planned(&view), &to_replace(&view)),
         Err(waiting) => Decision::held(waiting),
     }
@@ -333,11 +342,15 @@ fn decide(
     action: Action,
     waiting: Vec<Waiting>,
 ) -> Decision {
+    let (pools, templates) = match view.detail {
+        ProgressDetail::Full => (progress::pools(view, ends), progress::templates(view, stage)),
+        ProgressDetail::Stage => (Vec::new(), Vec::new()),
+    };
     let progress = Progress {
         stage,
         path,
-        pools: progress::pools(view, ends),
-        templates: progress::templates(view, stage),
+        pools,
+        templates,
     };
     let unread = view.unread();
     Decision {

@@ -43,6 +43,13 @@ pub fn follow(snapshot: &Snapshot) -> Decision {
     told(snapshot, topology::follow(snapshot))
 }
 
+/// What [`plan`] decides, for who looks at the write, at the stage and at what is waited for: its progress names no pools and
+/// no templates, and these take as long as the decision.
+#[must_use]
+pub fn next_write(snapshot: &Snapshot) -> Decision {
+    told(snapshot, classic::next_write(snapshot))
+}
+
 /// Says that it has failed, and lets no other pool begin.
 fn told(snapshot: &Snapshot, mut decision: Decision) -> Decision {
     let Some(failure) = failure(snapshot, &decision) else {

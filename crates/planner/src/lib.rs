@@ -77,7 +77,7 @@ pub use decision::{
 };
 pub use drain_timeout::DrainTimeout;
 pub use existing::accept;
-pub use failing::{deadline_of_step, failure, follow, plan, standing};
+pub use failing::{deadline_of_step, failure, follow, next_write, plan, standing};
 pub use failure::{
     ExistingRollback, ExistingState, Failed, Failure, FailureResponse, FailureRule, ProgressDeadline, StandingFailure,
 };

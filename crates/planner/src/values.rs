@@ -25,6 +25,26 @@ pub(crate) fn apply<'a>(spec: &Value, values: impl IntoIterator<Item = &'a Value
     Ok(spec)
 }
 
+/// Whether all of the values are there, so that to put them in would change nothing.
+pub(crate) fn holds<'a>(spec: &Value, values: impl IntoIterator<Item = &'a Values>) -> bool {
+    let holds_one = |pointer: &JsonPointer, value: &Value| {
+        let below = pointer.as_str().strip_prefix("/spec").unwrap_or_default();
+        let mut members = below.split('/').skip(1);
+        // Through objects alone, as they are put.
+        let there = members.try_fold(spec, |at, member| {
+            let at = at.as_object()?;
+            if member.contains('~') {
+                at.get(&member.replace("~1", "/").replace("~0", "~"))
+            } else {
+                at.get(member)
+            }
+        });
+        there == Some(value)
+    };
+    let mut all = values.into_iter().flatten();
+    all.all(|(pointer, value)| holds_one(pointer, value))
+}
+
 /// Puts a value at a pointer, or nothing where an array or a scalar is in the way.
 pub(crate) fn put(target: &mut Value, pointer: &str, value: Value) -> Option<()> {
     let mut at = target;
@@ -92,6 +112,24 @@ mod tests {
         let patch = json!({ "image": { "gallery": null, "id": "b" }, "list": [2], "new": { "a": 1 } });
         assert_eq!(difference(&from, &to), Some(patch));
         assert_eq!(difference(&to, &to), None);
+    }
+
+    #[test]
+    fn values_are_held_where_to_put_them_in_changes_nothing() {
+        let spec = json!({ "a": { "b": 1, "c/d": null, "e": [{ "f": 2 }] } });
+        let one = |pointer: &str, value: Value| Values::from([(pointer.parse().unwrap(), value)]);
+        for (values, held) in [
+            ([one("/spec/a/b", json!(1)), Values::new()], true),
+            ([one("/spec/a/c~1d", json!(null)), one("/spec/a/b", json!(1))], true),
+            ([one("/spec/a/b", json!(1)), one("/spec/a/b", json!(2))], false),
+            ([one("/spec/a/x", json!(null)), Values::new()], false),
+            // It can't be put there.
+            ([one("/spec/a/e/f", json!(2)), Values::new()], false),
+        ] {
+            assert_eq!(holds(&spec, &values), held, "{values:?}");
+            let same = apply(&spec, &values).is_ok_and(|applied| applied == spec);
+            assert_eq!(same, held, "{values:?}");
+        }
     }
 
     #[test]

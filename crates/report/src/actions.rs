@@ -1,6 +1,6 @@
 //! What a user may do about an upgrade, and the command that does it.
 
-use instar_api::{Approval, HealthReason, HealthStatus, Operation, RollbackExtent, UpgradePhase};
+use instar_api::{Approval, ClusterUpgrade, HealthReason, HealthStatus, Operation, RollbackExtent, UpgradePhase};
 
 use crate::{Invocation, Report, UpgradeSection, quoted};
 
@@ -11,6 +11,30 @@ pub fn approvals_asked(health: &[HealthStatus]) -> Vec<Approval> {
         .iter()
         .filter(|row| row.reason == HealthReason::ApprovalMissing.as_str());
     missing.filter_map(|row| Approval::in_message(&row.message)).collect()
+}
+
+/// Which ClusterUpgrade was shown, and which state of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ShownUpgrade {
+    /// Its `metadata.uid`: another one may get its name.
+    pub uid: String,
+    /// Its `metadata.generation`: each edit of its spec makes another one.
+    pub generation: i64,
+    /// Its `metadata.resourceVersion`: so does each write of its status.
+    pub resource_version: String,
+}
+
+impl ShownUpgrade {
+    /// This one. What its metadata doesn't have is empty.
+    #[must_use]
+    pub fn of(upgrade: &ClusterUpgrade) -> Self {
+        let metadata = &upgrade.metadata;
+        Self {
+            uid: metadata.uid.clone().unwrap_or_default(),
+            generation: metadata.generation.unwrap_or_default(),
+            resource_version: metadata.resource_version.clone().unwrap_or_default(),
+        }
+    }
 }
 
 /// Something that a user does about a Cluster's upgrade: a verb of the plugin.
@@ -100,6 +124,24 @@ impl Action {
             Self::Retry => target().unwrap_or_default(),
             Self::Pause | Self::Resume | Self::Upgrade | Self::Abort | Self::RollbackWorkers | Self::Rollback => {
                 String::new()
+            }
+        }
+    }
+
+    /// Which state of the upgrade it is about: where that is another one than a page showed, nothing is done. An upgrade that
+    /// goes on has another status with each machine, and it must be possible to stop it all the same. So what stops it,
+    /// resumes it or approves a step is about its spec; what begins something is about all that the page said.
+    #[must_use]
+    pub fn state(self, upgrade: &ShownUpgrade) -> String {
+        let ShownUpgrade {
+            uid,
+            generation,
+            resource_version,
+        } = upgrade;
+        match self {
+            Self::Approve | Self::Pause | Self::Resume | Self::Abort => format!("{uid} generation {generation}"),
+            Self::Upgrade | Self::Retry | Self::RollbackWorkers | Self::Rollback => {
+                format!("{uid} resourceVersion {resource_version}")
             }
         }
     }

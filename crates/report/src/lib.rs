@@ -23,7 +23,7 @@ mod record;
 mod report;
 pub mod text;
 
-pub use actions::{Action, approvals_asked, entries as approval_entries};
+pub use actions::{Action, ShownUpgrade, approvals_asked, entries as approval_entries};
 pub use age::age;
 pub use invocation::{Invocation, quoted};
 pub use of::{ClusterObjects, Unreadable, all as all_of_kind, read_all as read_all_of_kind};

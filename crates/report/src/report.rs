@@ -7,7 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::TimeLeft;
+use crate::{ShownUpgrade, TimeLeft};
 
 /// What is to be said of one Cluster. Fields are added to it, and keep their names and meanings.
 #[derive(Serialize, JsonSchema, Clone, Debug, PartialEq)]
@@ -68,6 +68,9 @@ pub enum ClusterKind {
 pub struct UpgradeSection {
     /// The ClusterUpgrade.
     pub name: String,
+    /// By what a form of the page knows it again: no part of the value that is printed.
+    #[serde(skip)]
+    pub shown: ShownUpgrade,
     /// What it does.
     pub operation: Operation,
     /// Where it goes; of a rollback the ClusterUpgrade that it takes back.
@@ -196,6 +199,16 @@ pub struct MachineRow {
     pub created: Option<Time>,
     /// What its deletion or its node waits for; empty where nothing says it.
     pub message: String,
+}
+
+impl MachineRow {
+    /// Whether it has failed, is on its way, or says what it waits for. One whose turn has not come is as it should be.
+    pub(crate) const fn needs_a_look(&self) -> bool {
+        match self.phase {
+            MachineUpgradePhase::Failed | MachineUpgradePhase::Upgrading => true,
+            MachineUpgradePhase::Pending | MachineUpgradePhase::Running => !self.message.is_empty(),
+        }
+    }
 }
 
 impl Assessment {

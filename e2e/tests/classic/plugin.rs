@@ -58,6 +58,11 @@ pub(crate) async fn each_verb(scene: JourneyContext) -> Result<()> {
     ];
     let unknown = plugin_exits(&scene, &unknown, 0).await?;
     assert!(unknown.stdout.contains("NoTarget"), "{}", unknown.stdout);
+    assert!(
+        unknown.stderr.contains("Warning: ") && unknown.stderr.contains("[rule upgrade-target]"),
+        "{}",
+        unknown.stderr
+    );
     assert!(unknown.stdout.contains(&target), "{}", unknown.stdout);
     kubectl(&scene, &["delete", "clusterupgrade", &format!("{NAME}-v1.99.9")], "").await?;
     plugin_exits(&scene, &["upgrade", NAME, "--to", &target], 0).await?;

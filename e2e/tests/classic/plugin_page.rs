@@ -56,6 +56,11 @@ pub(crate) async fn follows(scene: JourneyContext) -> Result<()> {
         refused.contains("Not done") && refused.contains("the target is empty"),
         "{refused}"
     );
+    // It is created, and admission warns of it; the controller would wait for the release.
+    let (status, warned) = act(&http, &address, "upgrade", &[("target", "v1.99.9")]).await?;
+    assert!(status.is_success() && warned.contains("created"), "{status}: {warned}");
+    assert!(warned.contains("[rule upgrade-target]"), "{warned}");
+    kubectl(&scene, &["delete", "clusterupgrade", &format!("{NAME}-v1.99.9")], "").await?;
     let (status, begun) = act(&http, &address, "upgrade", &[("target", &target)]).await?;
     assert!(status.is_success() && begun.contains("created"), "{status}: {begun}");
     let command = format!("kubectl instar upgrade {NAME} -n {} --to {target}", scene.namespace);

@@ -19,7 +19,7 @@ use kube::{
     core::GroupVersionKind,
     discovery::ApiResource,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// The upgrade that is asked for.
 pub(crate) const RECORD: &str = "forward";
@@ -38,6 +38,7 @@ pub(crate) async fn let_it_look(scene: &JourneyContext) -> Result<()> {
         "metadata": { "name": "images" },
         "spec": { "preflight": { "checks": [{ "name": CHECK, "mode": "Enforce" }] } },
     });
+    no_server_is_not_any(scene, policy.clone()).await?;
     scene.apply_object(policy).await?;
     let (group, name) = ("rbac.authorization.k8s.io", format!("instar-vcenter-{NAME}"));
     let role = json!({
@@ -51,6 +52,18 @@ pub(crate) async fn let_it_look(scene: &JourneyContext) -> Result<()> {
         "subjects": [{ "kind": "ServiceAccount", "name": "instar-controller", "namespace": "instar-system" }],
     });
     scene.apply_object(binding).await.map(drop)
+}
+
+/// An empty list of vCenters would read as no list, which lets any be asked.
+async fn no_server_is_not_any(scene: &JourneyContext, mut policy: Value) -> Result<()> {
+    policy["spec"]["vsphere"] = json!({ "servers": [] });
+    let refused = scene.apply_object(policy).await;
+    let why = refused.err().map(|error| format!("{error:#}")).unwrap_or_default();
+    assert!(
+        why.contains("spec.vsphere.servers") && why.contains("should have at least 1 items"),
+        "an empty list of servers: {why:?}"
+    );
+    Ok(())
 }
 
 pub(crate) async fn set_thumbprint(scene: &JourneyContext, thumbprint: &str) -> Result<()> {

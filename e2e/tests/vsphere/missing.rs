@@ -1,6 +1,6 @@
 //! A row whose VM template isn't in the vCenter: the check `machine-image-present` doesn't let the upgrade begin. Where a
 //! user skips it, it is said in the provider's words, and no running machine is touched. Then forward to a good row,
-//! without a hand on any Machine.
+//! without a hand on any Machine, and the workers back to the row before.
 
 use std::collections::BTreeMap;
 
@@ -10,6 +10,7 @@ use instar_e2e::{
     progress::say,
     support::{
         classic::NAME,
+        fixtures::core_kind,
         journeys::JourneyContext,
         ledger::{Ledger, Pool},
         topology::apply_rows,
@@ -18,7 +19,11 @@ use instar_e2e::{
     vcenter::inventory_name,
     wait::wait_for,
 };
-use kube::api::{Patch, PatchParams};
+use kube::{
+    Api,
+    api::{Patch, PatchParams},
+    core::DynamicObject,
+};
 use serde_json::{Value, json};
 
 use crate::{
@@ -35,6 +40,9 @@ const NEAR: [&str; 3] = [
     "ubuntu-2404-gpu-v1.36.3",
     "ubuntu-2404-kube-v1.34.0",
 ];
+
+/// The rollback that is asked for.
+const BACK: &str = "back";
 
 /// The thumbprint of no server, by SHA-256 as that of the simulator.
 const OTHER: &str = "AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:\
@@ -99,19 +107,12 @@ pub(crate) async fn stalls_and_goes_forward(scene: JourneyContext) -> Result<()>
     assert_eq!(gone, Vec::<String>::new());
 
     ask(&scene, &format!("{new}-1")).await?;
-    wait_for("the upgrade to be completed", UPGRADE, || async {
-        let upgrade: ClusterUpgrade = upgrades(&scene).get(RECORD).await?;
-        match phase(&upgrade) {
-            UpgradePhase::Completed => Ok(()),
-            _ => Err(serde_json::to_string(&upgrade.status)?.into()),
-        }
-    })
-    .await?;
+    is_at(&scene, RECORD, UpgradePhase::Completed).await?;
     // The one that never had a VM, and one for each that was there.
     let forward = BTreeMap::from([
         ((Pool::ControlPlane, old.clone()), 1),
         ((Pool::ControlPlane, new.clone()), 2),
-        ((Pool::Workers(POOL.to_owned()), old), 2),
+        ((Pool::Workers(POOL.to_owned()), old.clone()), 2),
         ((Pool::Workers(POOL.to_owned()), new.clone()), 2),
     ]);
     assert_eq!(made(&ledger).await?, forward);
@@ -120,9 +121,60 @@ pub(crate) async fn stalls_and_goes_forward(scene: JourneyContext) -> Result<()>
         sessions.logins > 0 && sessions.logins == sessions.logouts,
         "{sessions:?}"
     );
+    cloned(&scene, &ledger, &catalog, |_| &new).await?;
+
+    back(&scene).await?;
+    let mut returned = forward;
+    returned.insert((Pool::Workers(POOL.to_owned()), old.clone()), 4);
+    assert_eq!(made(&ledger).await?, returned);
+    cloned(&scene, &ledger, &catalog, |pool| match pool {
+        Pool::ControlPlane => &new,
+        Pool::Workers(_) => &old,
+    })
+    .await
+}
+
+/// Takes the workers back. The simulated machines are joined by no kubeadm, so they may be of the minor before.
+async fn back(scene: &JourneyContext) -> Result<()> {
+    let kind = core_kind("MachineDeployment", "machinedeployments");
+    let pools: Api<DynamicObject> = Api::namespaced_with(scene.mgmt.client(), &scene.namespace, &kind);
+    let skip = json!({ "machineset.cluster.x-k8s.io/skip-preflight-checks": "KubeadmVersionSkew" });
+    let patch = Patch::Merge(json!({ "metadata": { "annotations": skip } }));
+    pools.patch(POOL, &PatchParams::default(), &patch).await?;
+    let rollback = json!({
+        "apiVersion": "upgrade.cluster.x-k8s.io/v1alpha1",
+        "kind": "ClusterUpgrade",
+        "metadata": { "name": BACK },
+        "spec": { "clusterName": NAME, "operation": "RollbackWorkers", "rollbackOf": RECORD },
+    });
+    scene.apply_object(rollback).await?;
+    is_at(scene, BACK, UpgradePhase::Completed).await?;
+    is_at(scene, RECORD, UpgradePhase::RolledBack).await
+}
+
+async fn is_at(scene: &JourneyContext, name: &str, wanted: UpgradePhase) -> Result<()> {
+    wait_for(&format!("{name} to be {}", wanted.as_str()), UPGRADE, || async {
+        let upgrade: ClusterUpgrade = upgrades(scene).get(name).await?;
+        if phase(&upgrade) == wanted {
+            Ok(())
+        } else {
+            Err(serde_json::to_string(&upgrade.status)?.into())
+        }
+    })
+    .await
+}
+
+/// The vCenter says that each VM that is there was cloned from the VM template that its pool has for this version.
+async fn cloned<'v>(
+    scene: &JourneyContext,
+    ledger: &Ledger,
+    catalog: &Catalog,
+    version: impl Fn(&Pool) -> &'v String,
+) -> Result<()> {
     let clones = scene.mgmt.clones().await?;
     for machine in ledger.machines_ever(NAME)?.iter().filter(|machine| !machine.deleted) {
-        let expected = inventory_name(&catalog.vm_template(&new, &machine.pool)?);
+        assert_eq!(machine.version, *version(&machine.pool), "{}", machine.name);
+        let expected = inventory_name(&catalog.vm_template(&machine.version, &machine.pool)?);
         assert_eq!(clones.get(&machine.name), Some(&expected), "{}", machine.name);
     }
     Ok(())

@@ -5,8 +5,8 @@ use instar_api::{Approval, ClusterUpgrade};
 use kube::ResourceExt;
 use serde_json::json;
 
-use super::write::{self, Write};
-use crate::{Error, Exit, connection::Connection, output, read};
+use super::write::{self, Write, Written};
+use crate::{Error, Exit, connection::Connection, read};
 
 /// Approves what an upgrade waits for
 ///
@@ -35,12 +35,13 @@ Exit codes: 0 approved, 1 nothing waits for an approval, or refused, 2 couldn't 
 /// Adds what the rows of health ask for.
 pub(crate) async fn run(connection: &Connection, args: &ApproveArgs) -> Result<Exit, Error> {
     let upgrade = read::current(connection, &args.cluster).await?;
-    output::print(&apply(connection, &upgrade, Write::of(args.dry_run)).await?)?;
+    let written = apply(connection, &upgrade, Write::of(args.dry_run)).await?;
+    written.print()?;
     Ok(Exit::Done)
 }
 
 /// Approves what this upgrade waits for; the answer says what that was.
-pub(crate) async fn apply(connection: &Connection, upgrade: &ClusterUpgrade, write: Write) -> Result<String, Error> {
+pub(crate) async fn apply(connection: &Connection, upgrade: &ClusterUpgrade, write: Write) -> Result<Written, Error> {
     let asked = asked(upgrade);
     if asked.is_empty() {
         return Err(Error::Refused(format!(

@@ -6,8 +6,8 @@ use instar_report::Invocation;
 use kube::ResourceExt;
 use serde_json::{Value, json};
 
-use super::write::{self, Write};
-use crate::{Error, Exit, connection::Connection, output, read};
+use super::write::{self, Write, Written};
+use crate::{Error, Exit, connection::Connection, read};
 
 /// What all three take.
 #[derive(Args, Debug)]
@@ -67,17 +67,18 @@ impl Edit {
 /// Writes it.
 pub(crate) async fn run(connection: &Connection, args: &EditArgs, edit: Edit) -> Result<Exit, Error> {
     let upgrade = read::current(connection, &args.cluster).await?;
-    output::print(&apply(connection, &upgrade, edit, Write::of(args.dry_run)).await?)?;
+    let written = apply(connection, &upgrade, edit, Write::of(args.dry_run)).await?;
+    written.print()?;
     Ok(Exit::Done)
 }
 
-/// Writes it into this upgrade; the answer says what was done.
+/// Writes it into this upgrade.
 pub(crate) async fn apply(
     connection: &Connection,
     upgrade: &ClusterUpgrade,
     edit: Edit,
     write: Write,
-) -> Result<String, Error> {
+) -> Result<Written, Error> {
     if let Some(why) = edit.refusal(upgrade, &connection.invocation) {
         return Err(Error::Refused(why));
     }

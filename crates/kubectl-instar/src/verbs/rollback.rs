@@ -51,7 +51,8 @@ pub(crate) async fn run(connection: &Connection, args: &RollbackArgs) -> Result<
     let part = if *workers { Part::Workers } else { Part::All };
     let back = planned(connection, cluster, &upgrades, part, begin.name.as_deref())?;
     output::print(&output::lines(back.steps))?;
-    output::print(&write::create(connection, &back.upgrade, Write::of(begin.dry_run)).await?)?;
+    let written = write::create(connection, &back.upgrade, Write::of(begin.dry_run)).await?;
+    written.print()?;
     followed(connection, cluster, begin).await
 }
 

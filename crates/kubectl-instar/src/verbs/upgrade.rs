@@ -14,7 +14,7 @@ use serde_json::json;
 use super::{
     create,
     follow::{self, FollowArgs},
-    write::{self, Write},
+    write::{self, Write, Written},
 };
 use crate::{Error, Exit, connection::Connection, output, read};
 
@@ -102,12 +102,12 @@ pub struct RestartArgs {
 
 /// Begins an upgrade, or changes the one that goes on.
 pub(crate) async fn upgrade(connection: &Connection, args: &UpgradeArgs) -> Result<Exit, Error> {
-    output::print(&begin(connection, args).await?)?;
+    begin(connection, args).await?.print()?;
     followed(connection, &args.cluster, &args.begin).await
 }
 
 /// The same without watching it; the answer says what was done.
-pub(crate) async fn begin(connection: &Connection, args: &UpgradeArgs) -> Result<String, Error> {
+pub(crate) async fn begin(connection: &Connection, args: &UpgradeArgs) -> Result<Written, Error> {
     let UpgradeArgs { cluster, to, .. } = args;
     let object = read::cluster(connection, cluster).await?.typed;
     let upgrades = read::upgrades(connection, cluster).await?;
@@ -129,10 +129,10 @@ pub(crate) async fn begin(connection: &Connection, args: &UpgradeArgs) -> Result
             write::patch(connection, upgrade, json!({ "target": to }), &done, write).await
         }
         Plan::Retry(upgrade, spec) => write::patch(connection, upgrade, spec, "is tried again", write).await,
-        Plan::Nothing(upgrade) => Ok(format!(
-            "{} goes to {to} already\n",
-            read::resource_name(&upgrade.name_any())
-        )),
+        Plan::Nothing(upgrade) => {
+            let name = read::resource_name(&upgrade.name_any());
+            Ok(Written::nothing(format!("{name} goes to {to} already\n")))
+        }
     }
 }
 
@@ -229,7 +229,8 @@ pub(crate) async fn refresh(connection: &Connection, args: &RefreshArgs) -> Resu
     let upgrades = read::upgrades(connection, cluster).await?;
     let spec = spec(cluster, Operation::Refresh, to);
     let upgrade = create::upgrade(&connection.namespace, begin.name.as_deref(), to, spec, &upgrades);
-    output::print(&write::create(connection, &upgrade, Write::of(begin.dry_run)).await?)?;
+    let written = write::create(connection, &upgrade, Write::of(begin.dry_run)).await?;
+    written.print()?;
     followed(connection, cluster, begin).await
 }
 
@@ -248,7 +249,8 @@ pub(crate) async fn restart(connection: &Connection, args: &RestartArgs) -> Resu
     // Another restart on the same day is another wish.
     let what = format!("restart-{}", Timestamp::now().strftime("%Y%m%d-%H%M%S"));
     let upgrade = create::upgrade(&connection.namespace, begin.name.as_deref(), &what, spec, &[]);
-    output::print(&write::create(connection, &upgrade, Write::of(begin.dry_run)).await?)?;
+    let written = write::create(connection, &upgrade, Write::of(begin.dry_run)).await?;
+    written.print()?;
     followed(connection, cluster, begin).await
 }
 

@@ -13,7 +13,7 @@ use crate::{
     rendered::{Rendered, dropped, pointers},
     snapshot::{MachineDeployment, Template, TemplateContent, TemplateRef},
     step::Step,
-    values::apply,
+    values::{apply, holds},
 };
 
 static NOTHING: Values = Values::new();
@@ -118,6 +118,9 @@ impl<'a> Wanted<'a> {
 pub(super) fn carries(view: &ClassicView<'_>, pool: &PoolId, wanted: &Wanted<'_>) -> Result<bool, Waiting> {
     let template = view.template(pool, &wanted.reference)?;
     let content = view.content(template)?;
+    if holds(&content.spec, [wanted.values, wanted.extra]) {
+        return Ok(true);
+    }
     let spec = apply(&content.spec, [wanted.values, wanted.extra]).map_err(|error| Waiting::ValueMisfit {
         pool: pool.clone(),
         error,

@@ -27,10 +27,13 @@ use crate::{
 /// A snapshot in which everything but templates could be read, of a cluster that may be written.
 pub(super) struct ClassicView<'a> {
     pub(super) snapshot: &'a Snapshot,
+    pub(super) detail: ProgressDetail,
     pub(super) today: Date,
     pub(super) control_plane: &'a ControlPlane,
     pub(super) pools: Vec<&'a MachineDeployment>,
     pub(super) machine_sets: Vec<&'a MachineSet>,
+    /// Those of MachineDeployments, by their names.
+    sets: BTreeMap<&'a str, Vec<&'a MachineSet>>,
     pub(super) machine_pools: Vec<&'a MachinePool>,
     machines: BTreeMap<&'a PoolId, Vec<&'a Machine>>,
     /// Those of no MachineDeployment that is there: made alone, or by a MachineSet or a MachinePool.
@@ -41,6 +44,15 @@ pub(super) struct ClassicView<'a> {
     unreadable_pools: Vec<&'a Unreadable>,
     /// The templates whose content decides, and was not read yet.
     unread: RefCell<BTreeSet<TemplateRef>>,
+}
+
+/// What of its progress a decision has.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum ProgressDetail {
+    /// All of it.
+    Full,
+    /// The stage and the path.
+    Stage,
 }
 
 /// How an object differs from what Instar wrote into it.
@@ -56,6 +68,10 @@ pub(super) enum ExternalChange<'a> {
 
 impl<'a> ClassicView<'a> {
     pub(super) fn read(snapshot: &'a Snapshot) -> Result<Self, Vec<Waiting>> {
+        Self::read_for(snapshot, ProgressDetail::Full)
+    }
+
+    pub(super) fn read_for(snapshot: &'a Snapshot, detail: ProgressDetail) -> Result<Self, Vec<Waiting>> {
         may_be_written(snapshot)?;
         let mut unreadable: Vec<_> = snapshot.unreadable.iter().collect();
         let mut pools = read(&snapshot.pools, &mut unreadable);
@@ -88,16 +104,19 @@ impl<'a> ClassicView<'a> {
         machines.sort_by(|a, b| a.name.cmp(&b.name));
         templates.sort_by_key(|template| template.reference());
         unreadable_templates.sort();
+        let names: BTreeSet<&str> = pools.iter().map(|pool| pool.object.name.as_str()).collect();
         Ok(Self {
             snapshot,
+            detail,
             today: snapshot.now.to_zoned(TimeZone::UTC).date(),
             control_plane,
+            sets: by_deployment(&machine_sets),
             machine_sets,
             machine_pools,
             other_machines: machines
                 .iter()
                 .copied()
-                .filter(|machine| !is_in_a_pool(machine, &pools))
+                .filter(|machine| !is_in_a_pool(machine, &names))
                 .collect(),
             machines: by_pool(&machines),
             templates,
@@ -400,19 +419,18 @@ impl<'a> ClassicView<'a> {
     /// Whether a pool is all that its spec says, and nothing else, be it ready or not.
     pub(super) fn rolled_out(&self, pool: &MachineDeployment) -> bool {
         let machines = self.machines_of(&PoolId::Workers(pool.object.name.clone()));
-        rolled_out(pool, self.machine_sets.iter().copied(), &machines)
+        rolled_out(pool, self.sets_of(pool), &machines)
     }
 
     /// Whether machines of a pool are still to be replaced.
     pub(super) fn replaces(&self, pool: &MachineDeployment) -> bool {
         let machines = self.machines_of(&PoolId::Workers(pool.object.name.clone()));
-        replaces(pool, self.machine_sets.iter().copied(), &machines)
+        replaces(pool, self.sets_of(pool), &machines)
     }
 
     fn sets_of(&self, pool: &MachineDeployment) -> impl Iterator<Item = &'a MachineSet> {
-        let name = &pool.object.name;
-        let sets = self.machine_sets.iter().copied();
-        sets.filter(move |set| set.pool.as_ref() == Some(name))
+        let sets = self.sets.get(pool.object.name.as_str());
+        sets.into_iter().flatten().copied()
     }
 }
 
@@ -429,12 +447,22 @@ fn has_run(control_plane: &ControlPlane, machines: &[&Machine]) -> bool {
     mine.any(|machine| machine.node.is_joined())
 }
 
-fn is_in_a_pool(machine: &Machine, pools: &[&MachineDeployment]) -> bool {
+fn is_in_a_pool(machine: &Machine, pools: &BTreeSet<&str>) -> bool {
     match &machine.pool {
         None | Some(PoolId::MachinePool(_)) => false,
         Some(PoolId::ControlPlane) => true,
-        Some(PoolId::Workers(name)) => pools.iter().any(|pool| pool.object.name == *name),
+        Some(PoolId::Workers(name)) => pools.contains(name.as_str()),
     }
+}
+
+fn by_deployment<'a>(sets: &[&'a MachineSet]) -> BTreeMap<&'a str, Vec<&'a MachineSet>> {
+    let mut by_deployment: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for set in sets {
+        if let Some(pool) = &set.pool {
+            by_deployment.entry(pool.as_str()).or_default().push(*set);
+        }
+    }
+    by_deployment
 }
 
 fn by_pool<'a>(machines: &[&'a Machine]) -> BTreeMap<&'a PoolId, Vec<&'a Machine>> {

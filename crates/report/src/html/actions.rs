@@ -31,6 +31,8 @@ impl FormFields {
     pub const SECRET: &str = "secret";
     /// The ClusterUpgrade that the page showed; empty where there was none.
     pub const UPGRADE: &str = "upgrade";
+    /// [`Action::state`] of it; empty where there was none.
+    pub const STATE: &str = "state";
     /// [`Action::subject`], as the page showed it.
     pub const SUBJECT: &str = "subject";
     /// The target of [`Action::Upgrade`].
@@ -85,6 +87,7 @@ fn rollback(report: &Report) -> Option<&RollbackStatus> {
 fn form(action: Action, report: &Report, view: View, secret: &str) -> Markup {
     let cluster = &report.cluster;
     let upgrade = report.upgrade.as_ref().map_or("", |upgrade| &upgrade.name);
+    let state = report.upgrade.as_ref().map(|upgrade| action.state(&upgrade.shown));
     let subject = action.subject(report);
     let target = if action == Action::Upgrade { "VERSION" } else { &subject };
     let invocation = view.invocation.in_namespace(&cluster.namespace);
@@ -92,6 +95,7 @@ fn form(action: Action, report: &Report, view: View, secret: &str) -> Markup {
         form method="post" action={ (cluster.name) "/" (action.as_str()) } {
             input type="hidden" name=(FormFields::SECRET) value=(secret);
             input type="hidden" name=(FormFields::UPGRADE) value=(upgrade);
+            input type="hidden" name=(FormFields::STATE) value=(state.unwrap_or_default());
             input type="hidden" name=(FormFields::SUBJECT) value=(subject);
             @if action == Action::Upgrade {
                 label for="action-target" { "Target" }
@@ -146,6 +150,8 @@ pub struct Answer<'a> {
     pub result: Done,
     /// What was done, or why not.
     pub said: &'a str,
+    /// What the API server and admission warned of; lines of one text, as admission gives a long one in several.
+    pub warnings: &'a [String],
     /// The command that does the same.
     pub command: &'a str,
 }
@@ -168,6 +174,7 @@ pub fn answer(answer: &Answer) -> String {
         action,
         result,
         said,
+        warnings,
         command: same,
     } = answer;
     let (word, tone, class) = match result {
@@ -183,6 +190,11 @@ pub fn answer(answer: &Answer) -> String {
             section .card .verdict .(class) role="status" {
                 h2 { (chip(word, tone)) }
                 (message(said))
+                @if !warnings.is_empty() {
+                    div .rows {
+                        div .row .warning { (chip("Warning", Tone::Warning)) (message(&warnings.join("\n"))) }
+                    }
+                }
                 p .hint { "The command that does the same:" }
                 (command(same))
                 p .more-link { a href={ "../" (name) } { "Back to the Cluster" } }

@@ -42,23 +42,15 @@ pub(super) fn section(machines: &[MachineRow], view: View) -> Markup {
 
 /// Those that are shown at once, and the others.
 fn divide(machines: &[MachineRow]) -> (Vec<&MachineRow>, Vec<&MachineRow>) {
-    let away = machines.iter().filter(|machine| needs_a_look(machine)).count();
+    let away = machines.iter().filter(|machine| machine.needs_a_look()).count();
     let mut room = LISTED.saturating_sub(away);
     machines.iter().partition(|machine| {
         let fits = room > 0;
-        if !needs_a_look(machine) && fits {
+        if !machine.needs_a_look() && fits {
             room -= 1;
         }
-        needs_a_look(machine) || fits
+        machine.needs_a_look() || fits
     })
-}
-
-/// One whose turn has not come is as it should be.
-fn needs_a_look(machine: &MachineRow) -> bool {
-    match machine.phase {
-        MachineUpgradePhase::Failed | MachineUpgradePhase::Upgrading => true,
-        MachineUpgradePhase::Pending | MachineUpgradePhase::Running => !machine.message.is_empty(),
-    }
 }
 
 fn counts(machines: &[MachineRow]) -> String {

@@ -1,6 +1,9 @@
 //! The Machines, each with how far it has come.
 
-use std::{cmp::Ordering, collections::BTreeMap};
+use std::{
+    cmp::Ordering,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use instar_api::{ClusterUpgrade, MachineUpgradePhase};
 use instar_capi::{
@@ -18,7 +21,7 @@ const UP_TO_DATE: &str = "True";
 /// All Machines. Of one that the record lists, the record says how far it has come: it knows where the pool goes in the end.
 /// Of the others the Machine says whether it is what its pool's spec says.
 pub(super) fn of(objects: &ClusterObjects, record: Option<&ClusterUpgrade>) -> Vec<MachineRow> {
-    let known = listed(record);
+    let known = Known::of(record);
     let machines = objects.machines.iter();
     let control_plane = objects.control_plane.as_ref();
     let control_plane = control_plane.and_then(|object| object.pointer("/metadata/name")?.as_str());
@@ -27,26 +30,48 @@ pub(super) fn of(objects: &ClusterObjects, record: Option<&ClusterUpgrade>) -> V
         .collect()
 }
 
-fn listed(record: Option<&ClusterUpgrade>) -> BTreeMap<&str, MachineUpgradePhase> {
-    let pools = record
-        .and_then(|record| record.status.as_ref())
-        .map(|status| &status.pools);
-    let details = pools.into_iter().flatten().flat_map(|pool| &pool.machine_details);
-    details.map(|detail| (detail.name.as_str(), detail.phase)).collect()
+/// What a record says of machines.
+struct Known<'a> {
+    listed: BTreeMap<&'a str, MachineUpgradePhase>,
+    /// Pools of which it leaves machines out, and of which none is where it goes.
+    to_come: BTreeSet<&'a str>,
 }
 
-fn row(machine: &Machine, control_plane: &str, known: &BTreeMap<&str, MachineUpgradePhase>) -> MachineRow {
+impl<'a> Known<'a> {
+    fn of(record: Option<&'a ClusterUpgrade>) -> Self {
+        let status = record.and_then(|record| record.status.as_ref());
+        let pools = status.map(|status| status.pools.as_slice()).unwrap_or_default();
+        let details = pools.iter().flat_map(|pool| &pool.machine_details);
+        let to_come = pools.iter().filter(|pool| pool.unlisted > 0 && pool.converged == 0);
+        Self {
+            listed: details.map(|detail| (detail.name.as_str(), detail.phase)).collect(),
+            to_come: to_come.map(|pool| pool.name.as_str()).collect(),
+        }
+    }
+
+    fn phase_of(&self, machine: &Machine, pool: &str, is_failed: bool) -> MachineUpgradePhase {
+        match self.listed.get(machine.name_any().as_str()) {
+            // A status may be older than the Machine.
+            Some(_) if is_failed => MachineUpgradePhase::Failed,
+            Some(phase) => *phase,
+            None => match phase_of(machine) {
+                // It is as its pool's spec says, which has still to change.
+                MachineUpgradePhase::Running if self.to_come.contains(pool) => MachineUpgradePhase::Pending,
+                phase => phase,
+            },
+        }
+    }
+}
+
+fn row(machine: &Machine, control_plane: &str, known: &Known<'_>) -> MachineRow {
     let labels = machine.labels();
     let is_control_plane = labels.contains_key(CONTROL_PLANE);
     let pool = labels.get(DEPLOYMENT_NAME).or_else(|| labels.get(POOL_NAME)).cloned();
     let name = machine.name_any();
     let status = machine.status.clone().unwrap_or_default();
-    let phase = match known.get(name.as_str()) {
-        // A status may be older than the Machine.
-        Some(_) if status.phase == "Failed" => MachineUpgradePhase::Failed,
-        Some(phase) => *phase,
-        None => phase_of(machine),
-    };
+    // As the record names it: the control plane has none.
+    let recorded = pool.as_deref().filter(|_| !is_control_plane).unwrap_or_default();
+    let phase = known.phase_of(machine, recorded, status.phase == "Failed");
     let node_ready = status.conditions.node_ready.as_ref();
     let waits = status.deletion_waits_for().map(ToOwned::to_owned);
     let not_ready = node_ready.filter(|condition| condition.status != "True");

@@ -5,7 +5,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
 
 use crate::{
-    Assessment, PathStep, PathStepState, PoolSection, TimeLeft, UpgradeSection,
+    Assessment, PathStep, PathStepState, PoolSection, ShownUpgrade, TimeLeft, UpgradeSection,
     pace::{self, Arrival},
     record,
 };
@@ -21,6 +21,7 @@ pub(super) fn of(
     let (converged, machines) = counts(&status.machines);
     UpgradeSection {
         name: record.name_any(),
+        shown: ShownUpgrade::of(record),
         operation: spec.operation,
         target: record::target(record).to_owned(),
         phase: status.phase,

@@ -1,7 +1,5 @@
 //! One Cluster.
 
-use std::fmt::Write as _;
-
 use instar_api::{HealthStatus, MachineUpgradePhase, PreflightResult, PreflightStatus, RollbackExtent};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -192,25 +190,23 @@ fn pools_table<'a>(pools: impl Iterator<Item = &'a PoolSection>) -> Option<Table
 }
 
 fn machines(text: &mut String, machines: &[MachineRow], layout: &Layout, now: Timestamp) {
-    let is_there = |machine: &MachineRow| machine.phase == MachineUpgradePhase::Running && machine.message.is_empty();
-    let away = machines.iter().filter(|machine| !is_there(machine)).count();
-    // Those that aren't well are always shown: they come first but for a Running one whose node isn't ready.
-    let shown: Vec<&MachineRow> = match layout.details {
+    // Of those that need no look: which are listed at all, and how many.
+    let needed = machines.iter().filter(|machine| machine.needs_a_look()).count();
+    let (to_come_alone, mut room) = match layout.details {
         Details::None => return,
-        Details::All => machines.iter().collect(),
-        Details::Health => machines.iter().filter(|machine| !is_there(machine)).collect(),
-        Details::Machines => {
-            let mut room = LISTED.saturating_sub(away);
-            let mut takes = |machine: &&MachineRow| {
-                let fits = !is_there(machine) || room > 0;
-                if is_there(machine) && fits {
-                    room -= 1;
-                }
-                fits
-            };
-            machines.iter().filter(|machine| takes(machine)).collect()
-        }
+        Details::All => (false, usize::MAX),
+        Details::Machines => (false, LISTED.saturating_sub(needed)),
+        Details::Health => (true, LISTED.saturating_sub(needed)),
     };
+    let is_there = |machine: &MachineRow| machine.phase == MachineUpgradePhase::Running;
+    let (shown, left_out): (Vec<&MachineRow>, Vec<&MachineRow>) = machines.iter().partition(|machine| {
+        if machine.needs_a_look() {
+            return true;
+        }
+        let fits = room > 0 && !(to_come_alone && is_there(machine));
+        room -= usize::from(fits);
+        fits
+    });
     if shown.is_empty() {
         return;
     }
@@ -235,10 +231,14 @@ fn machines(text: &mut String, machines: &[MachineRow], layout: &Layout, now: Ti
         Details::None | Details::Machines | Details::Health | Details::All => String::new(),
     });
     with_details(text, &table, below, layout);
-    let left_out = machines.len() - shown.len();
-    if left_out > 0 {
-        let _ = writeln!(text, "{left_out} more that are where they go: --details all");
-    }
+    let there = left_out.iter().filter(|machine| is_there(machine)).count();
+    let left_out = match (left_out.len() - there, there) {
+        (0, 0) => return,
+        (0, there) => format!("{there} more that are where they go"),
+        (to_come, 0) => format!("{to_come} more whose turn has not come"),
+        (to_come, there) => format!("{to_come} more whose turn has not come, and {there} that are where they go"),
+    };
+    text.push_str(&paragraph(&format!("{left_out}: --details all"), "", "", layout));
 }
 
 fn health(text: &mut String, rows: &[HealthStatus], layout: &Layout, now: Timestamp) {

@@ -15,7 +15,7 @@ use instar_report::{
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::{now, objects, report};
+use crate::{many, now, objects, report};
 
 /// Names under which distributions have it.
 const NAMES: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
@@ -94,34 +94,9 @@ fn situations() -> Vec<(&'static str, Fragment)> {
         ("completed", page(read("completed"))),
         ("back", page(read("workers-go-back"))),
         ("taken-back", page(read("taken-back"))),
-        ("many", many(&root.join("workers-go"))),
+        ("many", page(read(many::FOLDER))),
         ("fleet", fleet()),
     ]
-}
-
-/// 500 Machines with the longest names that Kubernetes lets them have.
-fn many(folder: &Path) -> Fragment {
-    let mut objects = objects(folder);
-    let is_worker = |object: &&Value| {
-        object["kind"] == "Machine"
-            && object["metadata"]["labels"]["cluster.x-k8s.io/control-plane"].is_null()
-            && object["status"]["nodeRef"].is_object()
-    };
-    let workers: Vec<Value> = objects.iter().filter(is_worker).cloned().collect();
-    for number in 0..500 {
-        let mut machine = workers[number % workers.len()].clone();
-        let name = format!("a-pool-of-a-team-with-a-long-name-in-a-far-away-region-md-0-x7k2p-{number:05}");
-        machine["status"]["nodeRef"]["name"] = Value::String(format!("{name}.example.test"));
-        machine["metadata"]["name"] = Value::String(name);
-        objects.push(machine);
-    }
-    let mut report = report(&objects);
-    let pool = &mut report.pools[0];
-    (pool.machines, pool.converged, pool.upgrading, pool.failed) = (500, 213, 5, 2);
-    if let Some(upgrade) = &mut report.upgrade {
-        (upgrade.machines, upgrade.converged) = (501, 214);
-    }
-    html::of_cluster(&report, View::plain(now(&objects), Listed::Some))
 }
 
 fn fleet() -> Fragment {

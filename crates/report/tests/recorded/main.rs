@@ -1,9 +1,10 @@
 //! Clusters as they were recorded (`kubectl instar snapshot`), each with every output.
 //!
-//! `INSTAR_RENEW=1 cargo test -p instar-report --test recorded` writes the outputs again; read what has changed.
+//! `INSTAR_RENEW=1 cargo test --workspace --test recorded` writes the outputs again; read what has changed.
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
 
 mod browser;
+mod many;
 mod markup;
 
 use std::{
@@ -28,6 +29,14 @@ fn folders() -> Vec<PathBuf> {
 }
 
 fn objects(folder: &Path) -> Vec<Value> {
+    if folder.ends_with(many::FOLDER) {
+        many::objects()
+    } else {
+        read(folder)
+    }
+}
+
+fn read(folder: &Path) -> Vec<Value> {
     let text = fs::read_to_string(folder.join("objects.yaml")).unwrap();
     serde_saphyr::from_multiple(&text).unwrap()
 }
@@ -59,8 +68,15 @@ fn report(objects: &[Value]) -> Report {
     Report::of(&ClusterObjects::of(&cluster(objects), objects).unwrap())
 }
 
-fn outputs(objects: &[Value]) -> [(&'static str, String); 5] {
+fn outputs(folder: &Path) -> [(&'static str, String); 5] {
+    let objects = &objects(folder);
     let report = report(objects);
+    // Of so many a page has some, as a user sees it first.
+    let listed = if folder.ends_with(many::FOLDER) {
+        html::Listed::Some
+    } else {
+        html::Listed::All
+    };
     let at = now(objects);
     let layout = |width, details| Layout {
         width,
@@ -81,13 +97,13 @@ fn outputs(objects: &[Value]) -> [(&'static str, String); 5] {
             text::of_cluster(&report, &layout(Layout::UNBOUNDED, Details::All), at),
         ),
         ("status.json", serde_json::to_string_pretty(&report).unwrap() + "\n"),
-        ("report.html", fragment(&report, at)),
+        ("report.html", fragment(&report, at, listed)),
     ]
 }
 
 /// A line for each element, so that a change of one reads as one. The styles around are the same for all.
-fn fragment(report: &Report, now: Timestamp) -> String {
-    html::of_cluster(report, html::View::plain(now, html::Listed::All))
+fn fragment(report: &Report, now: Timestamp, listed: html::Listed) -> String {
+    html::of_cluster(report, html::View::plain(now, listed))
         .html
         .replace("><", ">\n<")
         + "\n"
@@ -99,7 +115,7 @@ fn each_output_is_what_was_read() {
     let folders = folders();
     assert!(folders.len() >= 20, "{folders:?}");
     for folder in folders {
-        for (name, text) in outputs(&objects(&folder)) {
+        for (name, text) in outputs(&folder) {
             let path = folder.join(name);
             if renew {
                 fs::write(&path, &text).unwrap();
@@ -114,8 +130,7 @@ fn each_output_is_what_was_read() {
 #[test]
 fn no_line_of_a_table_is_wider_than_the_terminal() {
     for folder in folders() {
-        let objects = objects(&folder);
-        for (name, text) in outputs(&objects) {
+        for (name, text) in outputs(&folder) {
             let width = match name {
                 "status.txt" => 100,
                 "status-narrow.txt" => 60,
@@ -125,5 +140,28 @@ fn no_line_of_a_table_is_wider_than_the_terminal() {
                 assert!(line.chars().count() <= width, "{}: {line}", folder.display());
             }
         }
+    }
+}
+
+/// More than ten machines are elided, those that need a look are not, and none is left out of all that is asked for.
+#[test]
+fn of_many_machines_those_are_shown_that_need_a_look() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/recorded")
+        .join(many::FOLDER);
+    let outputs = outputs(&folder);
+    let rows = |output: &str, phase: &str| {
+        let (_, text) = outputs.iter().find(|(name, _)| *name == output).unwrap();
+        let machines = text.split("\nMachines\n").nth(1).unwrap().split("\n\n").next().unwrap();
+        let is_row = |line: &&str| line.split_whitespace().rev().nth(1) == Some(phase);
+        machines.lines().filter(is_row).count()
+    };
+    for (output, running, pending) in [
+        ("status.txt", 1, 4),
+        ("status-narrow.txt", 1, 4),
+        ("status-all.txt", 161, 334),
+    ] {
+        let found = ["Failed", "Upgrading", "Pending", "Running"].map(|phase| rows(output, phase));
+        assert_eq!(found, [2, 3, pending, running], "{output}");
     }
 }

@@ -214,6 +214,8 @@ proptest! {
 
     #[test]
     fn a_name_in_a_fleet_never_becomes_markup(text in hostile()) {
+        // As above: what a record can't be read for is a message.
+        let text = text.replace(['`', '\n', '\r'], " ");
         let row = |text: &str| FleetRow {
             namespace: text.to_owned(),
             cluster: text.to_owned(),

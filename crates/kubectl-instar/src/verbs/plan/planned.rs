@@ -4,7 +4,7 @@ mod admission;
 
 use instar_api::{ClusterUpgrade, ClusterUpgradeSpec, HealthReason, Operation, STARTED_ANNOTATION, UpgradePhase};
 use instar_controller::{ClusterApiVersion, OfflineCluster, Timing};
-use instar_forecast::{End, Forecast, forecast, forecast_topology};
+use instar_forecast::{Detail, End, Forecast, forecast, forecast_topology};
 use instar_planner::{AskedPoint, CheckOutcome, Snapshot};
 use instar_report::{Invocation, Plan, PlanHold, PlanOutcome, PlanSubject, PlanTarget, is_unasked};
 use jiff::{Timestamp, tz::TimeZone};
@@ -75,6 +75,10 @@ impl Planned {
 
     /// What an upgrade to there would do.
     pub(super) fn to(&self, target: &str) -> Plan {
+        self.planned(target, Detail::All)
+    }
+
+    fn planned(&self, target: &str, detail: Detail) -> Plan {
         let upgrade = self.upgrade_to(target);
         let mut gathered = self.offline.gather(
             &upgrade,
@@ -105,7 +109,7 @@ impl Planned {
         } else if self.offline.cluster().spec.topology.is_some() {
             forecast_topology(snapshot, edit.as_ref(), look)
         } else {
-            forecast(snapshot, look)
+            forecast(snapshot, detail, look)
         };
         let mut plan = Plan::of(PlanSubject {
             snapshot: &gathered.snapshot,
@@ -194,7 +198,11 @@ impl Planned {
         let targets = newer.filter_map(|version| {
             let release = catalog.best(version, today)?;
             let text = version.to_string();
-            Some(PlanTarget::of(&text, release.name(), &self.to(&text)))
+            Some(PlanTarget::of(
+                &text,
+                release.name(),
+                &self.planned(&text, Detail::WithoutWayBack),
+            ))
         });
         targets.collect()
     }

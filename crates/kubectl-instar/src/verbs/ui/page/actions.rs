@@ -11,7 +11,7 @@ use axum::{
 };
 use instar_api::ClusterUpgrade;
 use instar_report::{
-    Action, approval_entries,
+    Action, ShownUpgrade, approval_entries,
     html::{self, Answer, FormFields},
 };
 use kube::ResourceExt;
@@ -28,7 +28,7 @@ use crate::{
         follow::FollowArgs,
         rollback::{self, Part},
         upgrade::{self, BeginArgs, UpgradeArgs},
-        write::{self, Write},
+        write::{self, Write, Written},
     },
 };
 
@@ -43,6 +43,7 @@ pub(super) const LONGEST: usize = 16 * 1024;
 struct Sent {
     secret: String,
     upgrade: String,
+    state: String,
     subject: String,
     target: String,
 }
@@ -58,6 +59,7 @@ impl Sent {
             let field = match &*name {
                 FormFields::SECRET => &mut sent.secret,
                 FormFields::UPGRADE => &mut sent.upgrade,
+                FormFields::STATE => &mut sent.state,
                 FormFields::SUBJECT => &mut sent.subject,
                 FormFields::TARGET => &mut sent.target,
                 _ => continue,
@@ -105,14 +107,15 @@ pub(super) async fn act(
         &sent.subject
     };
     let command = action.command(&name, target, &connection.invocation);
-    let (status, said, result) = match done {
-        Ok(said) => (StatusCode::OK, said, html::Done::Done),
-        Err(error) => (status(&error), error.one_line(), html::Done::Refused),
+    let (status, written, result) = match done {
+        Ok(written) => (StatusCode::OK, written, html::Done::Done),
+        Err(error) => (status(&error), Written::nothing(error.one_line()), html::Done::Refused),
     };
     let answer = Answer {
         cluster: (&namespace, &name),
         action,
-        said: &said,
+        said: &written.done,
+        warnings: &written.warnings,
         result,
         command: &command,
     };
@@ -137,7 +140,7 @@ fn status(error: &Error) -> StatusCode {
     }
 }
 
-async fn perform(connection: &Connection, cluster: &str, action: Action, sent: &Sent) -> Result<String, Error> {
+async fn perform(connection: &Connection, cluster: &str, action: Action, sent: &Sent) -> Result<Written, Error> {
     let upgrades = read::upgrades(connection, cluster).await?;
     let current = instar_report::current(&upgrades);
     let name = current.map(ResourceExt::name_any).unwrap_or_default();
@@ -145,6 +148,13 @@ async fn perform(connection: &Connection, cluster: &str, action: Action, sent: &
         return Err(Error::Refused(format!(
             "nothing was done: the page showed {}, and now Cluster {cluster} has {}. See the page, and ask again",
             named(&sent.upgrade),
+            named(&name)
+        )));
+    }
+    if current.is_some_and(|upgrade| action.state(&ShownUpgrade::of(upgrade)) != sent.state) {
+        return Err(Error::Refused(format!(
+            "nothing was done: {} isn't what the page showed any more: it was changed, or deleted and created again. See the \
+             page, and ask again",
             named(&name)
         )));
     }
@@ -172,7 +182,7 @@ async fn approve(
     cluster: &str,
     upgrades: &[ClusterUpgrade],
     shown: &str,
-) -> Result<String, Error> {
+) -> Result<Written, Error> {
     let upgrade = read::current_of(upgrades, connection, cluster)?;
     let asked = approval_entries(&approve::asked(upgrade));
     if asked != shown {
@@ -190,13 +200,13 @@ async fn edit(
     cluster: &str,
     upgrades: &[ClusterUpgrade],
     edit: Edit,
-) -> Result<String, Error> {
+) -> Result<Written, Error> {
     let upgrade = read::current_of(upgrades, connection, cluster)?;
     edit::apply(connection, upgrade, edit, Write::Made).await
 }
 
 /// An upgrade to the target of the form, or that of the page once more.
-async fn begin(connection: &Connection, cluster: &str, to: &str, again: Again) -> Result<String, Error> {
+async fn begin(connection: &Connection, cluster: &str, to: &str, again: Again) -> Result<Written, Error> {
     if to.is_empty() {
         return Err(Error::Refused(
             "the target is empty: give a version (v1.35.4), a prefix (v1.35), or the name of a KubernetesRelease"
@@ -229,7 +239,7 @@ async fn back(
     cluster: &str,
     upgrades: &[ClusterUpgrade],
     part: Part,
-) -> Result<String, Error> {
+) -> Result<Written, Error> {
     let back = rollback::planned(connection, cluster, upgrades, part, None)?;
     write::create(connection, &back.upgrade, Write::Made).await
 }

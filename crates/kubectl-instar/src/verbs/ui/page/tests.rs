@@ -1,6 +1,7 @@
 //! Who is answered, and with what.
 
 mod actions;
+mod clicked;
 
 use std::sync::Arc;
 

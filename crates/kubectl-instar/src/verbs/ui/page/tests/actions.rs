@@ -9,12 +9,14 @@ use tower::service_fn;
 use super::*;
 
 /// What was asked of the API server: the method, the path, and the body.
-type Asked = Arc<Mutex<Vec<(Method, String, Value)>>>;
+pub(super) type Asked = Arc<Mutex<Vec<(Method, String, Value)>>>;
 
 /// What it answers to a write.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Writes {
+pub(super) enum Writes {
     Allowed,
+    /// With warnings: one that was too long for a header, in two.
+    Warned,
     Forbidden,
 }
 
@@ -42,7 +44,7 @@ fn answer(method: &Method, path: &str, upgrade: &Value, writes: Writes) -> (Stat
             json!({ "kind": "List", "apiVersion": "v1", "metadata": {}, "items": [] }),
         ),
         (&Method::PATCH | &Method::POST, _) => match writes {
-            Writes::Allowed => (StatusCode::OK, upgrade.clone()),
+            Writes::Allowed | Writes::Warned => (StatusCode::OK, upgrade.clone()),
             Writes::Forbidden => status(
                 403,
                 "clusterupgrades.upgrade.cluster.x-k8s.io \"up\" is forbidden: User \"eve\" cannot patch resource",
@@ -52,16 +54,16 @@ fn answer(method: &Method, path: &str, upgrade: &Value, writes: Writes) -> (Stat
     }
 }
 
-fn upgrade(phase: &str, health: &Value) -> Value {
+pub(super) fn upgrade(phase: &str, health: &Value) -> Value {
     json!({ "apiVersion": "upgrade.cluster.x-k8s.io/v1alpha1", "kind": "ClusterUpgrade",
-        "metadata": { "name": "up", "namespace": "team", "resourceVersion": "7", "generation": 1 },
+        "metadata": { "name": "up", "namespace": "team", "uid": "u1", "resourceVersion": "7", "generation": 1 },
         "spec": { "clusterName": "prod", "target": "v1.35.4" },
         "status": { "observedGeneration": 1, "phase": phase, "health": health,
             "rollback": { "possible": "All", "why": "", "what": ["MachineDeployment md-0: back to v1.34.3"] } } })
 }
 
 /// The page of an API server that knows one Cluster and one upgrade of it.
-fn acting(upgrade: Value, writes: Writes, may: MayWrite) -> (Arc<Served>, Asked) {
+pub(super) fn acting(upgrade: Value, writes: Writes, may: MayWrite) -> (Arc<Served>, Asked) {
     let asked = Asked::default();
     let log = Arc::clone(&asked);
     let server = service_fn(move |request: Request<kube::client::Body>| {
@@ -71,11 +73,20 @@ fn acting(upgrade: Value, writes: Writes, may: MayWrite) -> (Arc<Served>, Asked)
             let body = request.into_body().collect_bytes().await.unwrap_or_default();
             let (status, answer) = answer(&method, &path, &upgrade, writes);
             let body = serde_json::from_slice(&body).unwrap_or_default();
-            log.lock().unwrap().push((method, path, body));
-            let response = Response::builder()
-                .status(status)
-                .body(Body::from(answer.to_string()))
-                .unwrap();
+            log.lock().unwrap().push((method.clone(), path, body));
+            let mut response = Response::builder().status(status);
+            if writes == Writes::Warned && method != Method::GET {
+                response = response
+                    .header(
+                        "warning",
+                        r#"299 - "ClusterUpgrade team/up: spec.target: \"v1.99.9\" is not in the""#,
+                    )
+                    .header(
+                        "warning",
+                        r#"299 - "catalog; create its release [rule upgrade-target]""#,
+                    );
+            }
+            let response = response.body(Body::from(answer.to_string())).unwrap();
             Ok::<_, Infallible>(response)
         }
     });
@@ -129,7 +140,7 @@ fn form(page: &str, action: &str) -> String {
     fields.finish()
 }
 
-fn writes(asked: &Asked) -> Vec<(Method, String, Value)> {
+pub(super) fn writes(asked: &Asked) -> Vec<(Method, String, Value)> {
     let asked = asked.lock().unwrap();
     asked
         .iter()
@@ -281,10 +292,7 @@ async fn only_what_was_shown_is_done() {
     let (shown, _) = acting(upgrade("Held", &row("v1.34.3")), Writes::Allowed, MayWrite::Actions);
     let body = form(&page(&shown).await, "approve");
     let (served, asked) = acting(upgrade("Held", &row("v1.35.4")), Writes::Allowed, MayWrite::Actions);
-    let (Actions::Allowed(old), Actions::Allowed(new)) = (&shown.actions, &served.actions) else {
-        panic!("no secret");
-    };
-    let body = body.replace(old.as_str(), new.as_str());
+    let body = sent_to(&body, &shown, &served);
     let response = send(&served, "approve", &[OWN, FORM], &body).await;
     assert_eq!(response.status(), StatusCode::CONFLICT);
     assert!(text(response).await.contains("nothing was approved"));
@@ -298,6 +306,74 @@ async fn only_what_was_shown_is_done() {
     assert_eq!(response.status(), StatusCode::OK);
     let approvals = json!([{ "before": "Workers", "version": "v1.35.4", "target": "v1.35.4" }]);
     assert_eq!(writes(&asked)[0].2["spec"]["approvals"], approvals);
+}
+
+/// What the form of one run's page sends, as the other run's page would send it.
+fn sent_to(body: &str, from: &Served, to: &Served) -> String {
+    let (Actions::Allowed(old), Actions::Allowed(new)) = (&from.actions, &to.actions) else {
+        panic!("no secret");
+    };
+    body.replace(old.as_str(), new.as_str())
+}
+
+/// Another ClusterUpgrade of the same name is another one, and one that was edited isn't what was shown. Its status alone
+/// stops nothing of what stops it.
+#[tokio::test]
+async fn what_has_changed_since_is_not_written() {
+    let of = |uid: &str, generation: u32, version: &str| {
+        let mut upgrade = upgrade("Workers", &json!([]));
+        upgrade["metadata"]["uid"] = uid.into();
+        upgrade["metadata"]["generation"] = generation.into();
+        upgrade["metadata"]["resourceVersion"] = version.into();
+        upgrade
+    };
+    let (shown, _) = acting(of("u1", 1, "7"), Writes::Allowed, MayWrite::Actions);
+    let page = page(&shown).await;
+    for (now, action, status) in [
+        (of("u1", 1, "7"), "pause", StatusCode::OK),
+        (of("u1", 1, "7"), "rollback", StatusCode::OK),
+        (of("u1", 1, "8"), "pause", StatusCode::OK),
+        (of("u1", 1, "8"), "abort", StatusCode::OK),
+        (of("u1", 1, "8"), "rollback", StatusCode::CONFLICT),
+        (of("u1", 2, "8"), "pause", StatusCode::CONFLICT),
+        (of("u2", 1, "7"), "abort", StatusCode::CONFLICT),
+        (of("u2", 1, "7"), "rollback", StatusCode::CONFLICT),
+    ] {
+        let what = format!("{action} of {}", now["metadata"]);
+        let (served, asked) = acting(now, Writes::Allowed, MayWrite::Actions);
+        let body = sent_to(&form(&page, action), &shown, &served);
+        let response = send(&served, action, &[OWN, FORM], &body).await;
+        assert_eq!(response.status(), status, "{what}");
+        if status == StatusCode::CONFLICT {
+            let answer = text(response).await;
+            assert!(
+                answer.contains("ClusterUpgrade up isn't what the page showed any more"),
+                "{what}: {answer}"
+            );
+            assert_eq!(writes(&asked), [], "{what}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_admission_warns_of_stands_beside_what_was_done() {
+    let (served, asked) = acting(upgrade("Completed", &json!([])), Writes::Warned, MayWrite::Actions);
+    let body = form(&page(&served).await, "upgrade") + "&target=v1.99.9";
+    let response = send(&served, "upgrade", &[OWN, FORM], &body).await;
+    assert_eq!(response.status(), StatusCode::OK);
+    let answer = text(response).await;
+    assert_eq!(writes(&asked).len(), 1);
+    assert!(
+        answer.contains("created") && answer.contains(">Warning</span>"),
+        "{answer}"
+    );
+    let warned = "&quot;v1.99.9&quot; is not in the catalog; create its release [rule upgrade-target]</p>";
+    assert!(answer.contains(warned), "{answer}");
+
+    let (served, _) = acting(upgrade("Workers", &json!([])), Writes::Allowed, MayWrite::Actions);
+    let response = send(&served, "pause", &[OWN, FORM], &form(&page(&served).await, "pause")).await;
+    let answer = text(response).await;
+    assert!(!answer.contains("Warning"), "{answer}");
 }
 
 #[tokio::test]

@@ -12,6 +12,7 @@ pub mod journeys;
 pub mod kubelet;
 pub mod ledger;
 pub mod lost;
+pub mod machine_pools;
 pub mod metrics;
 pub mod record;
 pub mod request;

@@ -17,6 +17,7 @@ pub mod metrics;
 pub mod record;
 pub mod request;
 mod results;
+pub mod runtime_hooks;
 pub mod second_cluster;
 pub mod topology;
 pub mod upgrade;

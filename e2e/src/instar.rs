@@ -9,6 +9,7 @@ mod installed;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use kube::core::DynamicObject;
 use serde_json::Value;
 
 use crate::{
@@ -179,16 +180,26 @@ impl Mgmt {
         self.wait_ready(component).await
     }
 
-    async fn install(&self, rendered: &[Value], step: Step) -> Result<()> {
+    /// The configurations of the webhooks, for a server of Instar at a port on loopback.
+    pub async fn instar_webhooks(&self, port: u16) -> Result<Vec<DynamicObject>> {
+        let rendered = self.rendered(&shipped_for(self.built().infrastructure())).await?;
+        self.of_step(&rendered, Step::Webhook, port)
+    }
+
+    fn of_step(&self, rendered: &[Value], step: Step, port: u16) -> Result<Vec<DynamicObject>> {
         let mut objects: Vec<_> = rendered
             .iter()
             .filter(|object| Step::of(kind(object)) == Some(step))
             .cloned()
             .collect();
         for object in &mut objects {
-            manifests::transform(object, ports::WEBHOOK);
+            manifests::transform(object, port);
         }
-        let objects = manifests::trusting(&objects, self.certificates().authority())?;
+        manifests::trusting(&objects, self.certificates().authority())
+    }
+
+    async fn install(&self, rendered: &[Value], step: Step) -> Result<()> {
+        let objects = self.of_step(rendered, step, ports::WEBHOOK)?;
         let names: Vec<_> = objects
             .iter()
             .filter_map(|object| object.metadata.name.clone())

@@ -57,9 +57,15 @@ pub const SECOND_ETCD: u16 = 12379;
 pub const SECOND_ETCD_PEERS: u16 = 12380;
 /// kube-apiserver of the cluster that a test moves to.
 pub const SECOND_API_SERVER: u16 = 16443;
+/// The webhooks of Cluster API's core there, which nothing calls.
+pub const SECOND_CORE_WEBHOOKS: u16 = 19449;
+/// The health of Cluster API's core there.
+pub const SECOND_CORE_HEALTH: u16 = 19459;
+/// Instar's webhooks there.
+pub const SECOND_WEBHOOK: u16 = 19460;
 
 /// All that must be free before a cluster starts.
-pub const ALL: [u16; 26] = [
+pub const ALL: [u16; 29] = [
     ETCD,
     ETCD_PEERS,
     API_SERVER,
@@ -86,6 +92,9 @@ pub const ALL: [u16; 26] = [
     SECOND_ETCD,
     SECOND_ETCD_PEERS,
     SECOND_API_SERVER,
+    SECOND_CORE_WEBHOOKS,
+    SECOND_CORE_HEALTH,
+    SECOND_WEBHOOK,
 ];
 
 /// A socket that listens in this network namespace.

@@ -1,5 +1,7 @@
 //! A classic cluster: every object of it written by hand, as people do.
 
+use std::time::Duration;
+
 use crate::{
     Result,
     support::catalog::{IMAGE, Rows},
@@ -37,10 +39,39 @@ pub const SMALL: Shape<'_> = Shape {
 
 /// Makes it at the first row of v1.33, and waits until it runs.
 pub async fn create_with(scene: &JourneyContext, rows: &Rows, shape: &Shape<'_>) -> Result<()> {
+    create_of(scene, rows, shape, |_, template| template).await
+}
+
+/// The same, and the nodes of one pool take so long to come up, also after an upgrade.
+pub async fn create_slow(
+    scene: &JourneyContext,
+    rows: &Rows,
+    shape: &Shape<'_>,
+    pool: &str,
+    takes: Duration,
+) -> Result<()> {
+    let slowed = |name: &str, mut template: Value| {
+        if name == pool {
+            let takes = format!("{}s", takes.as_secs());
+            template["spec"]["template"]["spec"]["backend"]["inMemory"]["node"] =
+                json!({ "provisioning": { "startupDuration": takes } });
+        }
+        template
+    };
+    create_of(scene, rows, shape, slowed).await
+}
+
+async fn create_of(
+    scene: &JourneyContext,
+    rows: &Rows,
+    shape: &Shape<'_>,
+    changed: impl Fn(&str, Value) -> Value,
+) -> Result<()> {
     let version = rows.version(33);
     let pools = shape.pools.iter().map(|(name, _)| *name);
     for name in ["cp"].into_iter().chain(pools.clone()) {
-        scene.apply_object(machine_template(name, &rows.image(33, 1))).await?;
+        let template = machine_template(name, &rows.image(33, 1));
+        scene.apply_object(changed(name, template)).await?;
     }
     for name in pools {
         scene.apply_object(bootstrap_template(name)).await?;

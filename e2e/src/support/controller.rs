@@ -30,28 +30,41 @@ impl<'a> Controller<'a> {
     /// Stops the installed one, starts this one, and waits until it is ready.
     pub async fn start(scene: &'a JourneyContext) -> Result<Self> {
         scene.mgmt.controller().stop().await?;
-        Self::start_at(scene, ports::CONTROLLER_HEALTH).await
+        Self::start_at(scene, ports::CONTROLLER_HEALTH, Vec::new()).await
+    }
+
+    /// The same, and it tells Cluster API where Runtime Hooks are answered, as the installed one does.
+    pub async fn start_with_hooks(scene: &'a JourneyContext) -> Result<Self> {
+        scene.mgmt.controller().stop().await?;
+        let authority = scene.mgmt.certificates().authority_file();
+        let hooks = vec![
+            format!("--extension-url=https://127.0.0.1:{}", ports::WEBHOOK),
+            format!("--extension-ca-file={}", authority.display()),
+        ];
+        Self::start_at(scene, ports::CONTROLLER_HEALTH, hooks).await
     }
 
     /// One more beside the first.
     pub async fn start_second(scene: &'a JourneyContext) -> Result<Self> {
-        Self::start_at(scene, ports::SECOND_CONTROLLER_HEALTH).await
+        Self::start_at(scene, ports::SECOND_CONTROLLER_HEALTH, Vec::new()).await
     }
 
-    async fn start_at(scene: &'a JourneyContext, port: u16) -> Result<Self> {
+    async fn start_at(scene: &'a JourneyContext, port: u16, more: Vec<String>) -> Result<Self> {
+        let mut arguments = vec![
+            "controller".to_owned(),
+            "--bind-address=127.0.0.1".to_owned(),
+            format!("--health-port={port}"),
+            "--no-leader-election".to_owned(),
+            // A minute at the end of each journey would tell nothing more.
+            "--node-ready-seconds=0".to_owned(),
+        ];
+        arguments.extend(more);
         let mut controller = Self {
             scene,
             launch: Launch {
                 name: "controller".to_owned(),
                 program: program()?,
-                arguments: vec![
-                    "controller".to_owned(),
-                    "--bind-address=127.0.0.1".to_owned(),
-                    format!("--health-port={port}"),
-                    "--no-leader-election".to_owned(),
-                    // A minute at the end of each journey would tell nothing more.
-                    "--node-ready-seconds=0".to_owned(),
-                ],
+                arguments,
                 environment: vec![("KUBECONFIG".to_owned(), scene.mgmt.controller().kubeconfig().into())],
                 log: scene.mgmt.run().log("controller"),
             },

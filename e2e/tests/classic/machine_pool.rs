@@ -1,43 +1,35 @@
-//! A MachinePool of a provider that honours a pause: its kind is defined here, and the journey plays its controller.
-//! Cluster API's own controller reconciles the MachinePool. The pool is empty, since machines in memory have no pool.
+//! A MachinePool of a provider that honours a pause: upgraded, taken back, and left in the middle.
 
-use std::{
-    collections::BTreeSet,
-    sync::{Mutex, PoisonError},
-    time::Duration,
+use std::time::Duration;
+
+use instar_api::{
+    RENDERED_ANNOTATION, RollbackExtent, SWAP_HISTORY_ANNOTATION, UpgradePhase, VALUES_HISTORY_ANNOTATION,
+    VERSION_ANNOTATION,
 };
-
-use instar_api::{SWAP_HISTORY_ANNOTATION, UpgradePhase, VERSION_ANNOTATION};
 use instar_e2e::{
     Context, Result,
+    progress::say,
     support::{
         catalog::Rows,
         classic::{self, NAME},
-        fixtures::{Shape, core_kind},
+        controller::{Kept, requests},
+        fixtures::Shape,
         journeys::JourneyContext,
+        ledger::{Ledger, Pool},
+        machine_pools::{
+            POOL, PoolController, Rollout, create, define, image, infrastructure, machine_pool, machine_pools, marks,
+            reconciled, with_image,
+        },
         upgrade::{UPGRADE, annotate, phase, upgrade},
     },
     wait::wait_for,
 };
-use kube::{
-    Api, ResourceExt,
-    api::{DeleteParams, ListParams, Patch, PatchParams},
-    core::DynamicObject,
-    discovery::ApiResource,
-};
-use serde_json::{Value, json};
-use tokio::{select, time::sleep};
+use kube::{ResourceExt, api::DeleteParams};
+use serde_json::json;
 
-use crate::by_hand::{record, records};
+use crate::by_hand::{await_phase, record, records};
 
-const GROUP: &str = "infrastructure.example.org";
-const KIND: &str = "JourneyMachinePool";
-const PLURAL: &str = "journeymachinepools";
-const VERSION: &str = "v1beta1";
-const PAUSED: &str = "cluster.x-k8s.io/paused";
-
-/// The role that lets the controller read and patch the kind. It stays, as a provider's does.
-pub(crate) const ROLE: &str = "journey-machine-pool";
+pub(crate) use instar_e2e::support::machine_pools::ROLE;
 
 const STEP: Duration = Duration::from_mins(2);
 
@@ -46,25 +38,21 @@ const SHAPE: Shape<'_> = Shape {
     pools: &[],
 };
 
-/// The images and versions of which its controller would have made machines.
-type Made = BTreeSet<(String, String)>;
+/// The patch release that is taken back.
+const PATCH: &str = "patch";
 
 pub(crate) async fn under_a_pause(scene: JourneyContext) -> Result<()> {
-    let rows = scene.rows()?;
+    let (rows, newer) = (scene.rows()?, scene.more_rows(1)?);
     for minor in [33, 34, 35, 36] {
-        scene.apply_object(row(&rows, minor)?).await?;
+        scene
+            .apply_object(with_image(rows.row(minor, 1), &image(&rows, minor, 1))?)
+            .await?;
     }
-    allow(&scene).await?;
     define(&scene).await?;
     classic::create_with(&scene, &rows, &SHAPE).await?;
+    let ledger = Ledger::start(&scene.mgmt.client(), &scene.namespace).await?;
     let first = rows.version(33);
-    scene
-        .apply_object(json!({
-            "apiVersion": format!("{GROUP}/{VERSION}"), "kind": KIND, "metadata": { "name": "mp" },
-            "spec": { "image": image(&rows, 33), "size": "small" },
-        }))
-        .await?;
-    scene.apply_object(machine_pool("mp", &first, GROUP, KIND)).await?;
+    create(&scene, &image(&rows, 33, 1), &first).await?;
     // Cluster API's own provider for tests honours a pause and doesn't say so.
     let infrastructure = "infrastructure.cluster.x-k8s.io";
     scene
@@ -77,32 +65,48 @@ pub(crate) async fn under_a_pause(scene: JourneyContext) -> Result<()> {
         .apply_object(machine_pool("quiet", &first, infrastructure, "DevMachinePool"))
         .await?;
 
-    let made = Mutex::new(Made::new());
-    select! {
-        ended = plays_its_controller(&scene, &made) => ended?,
-        ended = goes_to_its_release(&scene, &rows) => ended?,
-    }
-    let made = made.into_inner().unwrap_or_else(PoisonError::into_inner);
-    let pair = |minor| (image(&rows, minor), rows.version(minor));
-    assert_eq!(
-        made,
-        BTreeSet::from([pair(33), pair(35)]),
-        "half of a change was made machines of"
-    );
+    let controller = PoolController::start(&scene.mgmt.client());
+    goes_to_its_release(&scene, &rows).await?;
+    let mut rollouts: Vec<Rollout> = [33, 35].map(|minor| rollout(&rows, minor)).into();
+    controller.has_rolled(&scene, &rollouts).await?;
+    say("a patch release of a MachinePool, and the way back from it");
+    scene
+        .apply_object(with_image(newer.row(35, 1), &image(&newer, 35, 1))?)
+        .await?;
+    goes_to_a_patch(&scene, &rows, &newer).await?;
+    rollouts.push(rollout(&newer, 35));
+    controller.has_rolled(&scene, &rollouts).await?;
+    is_taken_back(&scene, &rows).await?;
+    rollouts.push(rollout(&rows, 35));
+    controller.has_rolled(&scene, &rollouts).await?;
+    ledger.caught_up().await?;
+    let made: Vec<(String, usize)> = ledger
+        .machines_by_version(NAME)?
+        .into_iter()
+        .map(|((pool, version), machines)| {
+            assert_eq!(pool, Pool::ControlPlane);
+            (version, machines.len())
+        })
+        .collect();
+    let expected = [
+        (rows.version(33), 1),
+        (rows.version(34), 1),
+        (rows.version(35), 2),
+        (newer.version(35), 1),
+    ];
+    assert_eq!(made, expected, "the machines of the control plane");
+
+    drop(controller);
     cancelled_in_the_middle(&scene, &rows).await
 }
 
+/// What its provider makes machines of at a release.
+fn rollout(rows: &Rows, minor: u8) -> Rollout {
+    (image(rows, minor, 1), rows.version(minor))
+}
+
 async fn goes_to_its_release(scene: &JourneyContext, rows: &Rows) -> Result<()> {
-    wait_for("the MachinePool to be reconciled", STEP, || async {
-        let pool = machine_pools(scene).get("mp").await?;
-        let observed = pool.data.pointer("/status/observedGeneration").and_then(Value::as_i64);
-        if observed.is_some() && observed == pool.metadata.generation {
-            Ok(())
-        } else {
-            Err(format!("{}", pool.data["status"]).into())
-        }
-    })
-    .await?;
+    reconciled(scene).await?;
     annotate(scene, VERSION_ANNOTATION, &rows.version(35)).await?;
     let status = wait_for("the upgrade to be completed", UPGRADE, || async {
         match upgrade(scene).await? {
@@ -111,21 +115,12 @@ async fn goes_to_its_release(scene: &JourneyContext, rows: &Rows) -> Result<()> 
         }
     })
     .await?;
-    let pool = machine_pools(scene).get("mp").await?;
-    assert_eq!(
-        pool.data["spec"]["template"]["spec"]["version"],
-        json!(rows.version(35))
-    );
+    stands_at(scene, rows).await?;
+    let pool = machine_pools(scene).get(POOL).await?;
     assert!(
         pool.annotations().contains_key(SWAP_HISTORY_ANNOTATION),
         "there is no ledger"
     );
-    let infrastructure = pools(scene).get("mp").await?;
-    assert_eq!(
-        infrastructure.data["spec"],
-        json!({ "image": image(rows, 35), "size": "small" })
-    );
-    assert_eq!(marks(scene).await?, [None, None]);
     let health = status.context("no status")?.health;
     let left = health.iter().find(|row| row.reason == "LeftToUser");
     let left = left.with_context(|| format!("{health:?}"))?;
@@ -140,8 +135,102 @@ async fn goes_to_its_release(scene: &JourneyContext, rows: &Rows) -> Result<()> 
         quiet.data["spec"]["template"]["spec"]["version"],
         json!(rows.version(33))
     );
-    // Its controller sees that it goes on.
-    sleep(Duration::from_secs(2)).await;
+    Ok(())
+}
+
+/// Both objects say what a release of v1.35 has, and nothing of ours pauses them.
+async fn stands_at(scene: &JourneyContext, rows: &Rows) -> Result<()> {
+    let pool = machine_pools(scene).get(POOL).await?;
+    assert_eq!(
+        pool.data["spec"]["template"]["spec"]["version"],
+        json!(rows.version(35))
+    );
+    let infrastructure = infrastructure(scene).get(POOL).await?;
+    assert_eq!(
+        infrastructure.data["spec"],
+        json!({ "image": image(rows, 35, 1), "size": "small" })
+    );
+    assert_eq!(marks(scene).await?, [None, None]);
+    Ok(())
+}
+
+/// Its record says what a rollback would do, as docs/way-back.md does.
+async fn goes_to_a_patch(scene: &JourneyContext, rows: &Rows, newer: &Rows) -> Result<()> {
+    let spec = json!({ "clusterName": NAME, "target": newer.version(35) });
+    scene.apply_object(record(PATCH, &spec)).await?;
+    await_phase(scene, PATCH, UpgradePhase::Completed).await?;
+    stands_at(scene, newer).await?;
+    let history = infrastructure(scene).get(POOL).await?;
+    let history = history.annotations().get(VALUES_HISTORY_ANNOTATION).cloned();
+    let history = history.context("nothing says what its infrastructure had")?;
+    assert!(history.contains(&image(rows, 35, 1)), "{history}");
+    let (from, to) = (newer.version(35), rows.version(35));
+    wait_for("the record to say what would go back", STEP, || async {
+        let status = records(scene).get(PATCH).await?.status.unwrap_or_default();
+        let Some(rollback) = status.rollback else {
+            return Err("it says nothing".into());
+        };
+        let what: Vec<&str> = rollback.what.iter().map(String::as_str).collect();
+        let is_said = match what.as_slice() {
+            [pool, control_plane] => {
+                *pool == format!("MachinePool {POOL} goes from {from} to {to}")
+                    && control_plane.starts_with(&format!("the control plane goes from {from} to {to}"))
+            }
+            _ => false,
+        };
+        if is_said && rollback.possible == RollbackExtent::All {
+            Ok(())
+        } else {
+            Err(format!("{rollback:?}").into())
+        }
+    })
+    .await
+}
+
+/// Its writes, in their order, are those of the way there: both are paused, then what was there, then the version; and the
+/// control plane follows when the pool has arrived.
+async fn is_taken_back(scene: &JourneyContext, rows: &Rows) -> Result<()> {
+    let before = requests(scene)?.len();
+    let spec = json!({ "clusterName": NAME, "operation": "Rollback", "rollbackOf": PATCH });
+    scene.apply_object(record("back", &spec)).await?;
+    await_phase(scene, "back", UpgradePhase::Completed).await?;
+    await_phase(scene, PATCH, UpgradePhase::RolledBack).await?;
+    stands_at(scene, rows).await?;
+    let infrastructure = infrastructure(scene).get(POOL).await?;
+    assert_eq!(
+        infrastructure.annotations().get(RENDERED_ANNOTATION),
+        None,
+        "what was rendered is gone"
+    );
+    let written: Vec<String> = requests(scene)?
+        .into_iter()
+        .skip(before)
+        .filter(|request| {
+            let is_of_this = request.namespace == scene.namespace && request.kept == Kept::Yes && request.code < 300;
+            is_of_this && request.verb == "patch"
+        })
+        .map(|request| request.resource)
+        .filter(|resource| ["machinepools", "journeymachinepools", "kubeadmcontrolplanes"].contains(&&**resource))
+        .collect();
+    let (pool, infrastructure, control_plane) = ("machinepools", "journeymachinepools", "kubeadmcontrolplanes");
+    assert_eq!(
+        written,
+        [
+            // Paused.
+            pool,
+            infrastructure,
+            // What they had.
+            infrastructure,
+            pool,
+            // Let go, and arrived.
+            infrastructure,
+            pool,
+            pool,
+            // Swapped, and arrived.
+            control_plane,
+            control_plane,
+        ]
+    );
     Ok(())
 }
 
@@ -178,156 +267,11 @@ async fn cancelled_in_the_middle(scene: &JourneyContext, rows: &Rows) -> Result<
         }
     })
     .await?;
-    let infrastructure = pools(scene).get("mp").await?;
+    let infrastructure = infrastructure(scene).get(POOL).await?;
     assert_eq!(
         infrastructure.data["spec"]["image"],
-        json!(image(rows, 35)),
+        json!(image(rows, 35, 1)),
         "nothing was set"
     );
-    Ok(())
-}
-
-/// What the annotation says by which the MachinePool and its infrastructure are paused.
-async fn marks(scene: &JourneyContext) -> Result<[Option<String>; 2]> {
-    let mark = |object: DynamicObject| object.annotations().get(PAUSED).cloned();
-    Ok([
-        mark(machine_pools(scene).get("mp").await?),
-        mark(pools(scene).get("mp").await?),
-    ])
-}
-
-/// Says whether it is paused; while it isn't, it would make machines of what both objects say.
-async fn plays_its_controller(scene: &JourneyContext, made: &Mutex<Made>) -> Result<()> {
-    loop {
-        let object = pools(scene).get("mp").await?;
-        let is_paused = object.annotations().contains_key(PAUSED);
-        if !is_paused {
-            let pool = machine_pools(scene).get("mp").await?;
-            let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-            let pair = (
-                text(&object.data["spec"]["image"]),
-                text(&pool.data["spec"]["template"]["spec"]["version"]),
-            );
-            let is_still = pools(scene).get("mp").await?.resource_version() == object.resource_version();
-            if is_still {
-                made.lock().unwrap_or_else(PoisonError::into_inner).insert(pair);
-            }
-        }
-        let status = json!({ "status": {
-            "ready": true,
-            "replicas": 0,
-            "observedGeneration": object.metadata.generation,
-            "conditions": [{
-                "type": "Paused",
-                "status": if is_paused { "True" } else { "False" },
-                "reason": if is_paused { "Paused" } else { "NotPaused" },
-                "observedGeneration": object.metadata.generation,
-                "lastTransitionTime": "2026-11-20T12:00:00Z",
-            }],
-        }});
-        let patch = Patch::Merge(&status);
-        pools(scene).patch_status("mp", &PatchParams::default(), &patch).await?;
-        sleep(Duration::from_millis(300)).await;
-    }
-}
-
-fn image(rows: &Rows, minor: u8) -> String {
-    format!("pool-{}", rows.version(minor))
-}
-
-fn row(rows: &Rows, minor: u8) -> Result<Value> {
-    let mut row = rows.row(minor, 1);
-    let images = row["spec"]["machineImages"].as_array_mut().context("machineImages")?;
-    images.push(json!({
-        "apiGroup": GROUP, "kind": KIND, "role": "Worker",
-        "values": [{ "pointer": "/spec/image", "value": image(rows, minor) }],
-    }));
-    Ok(row)
-}
-
-fn machine_pool(name: &str, version: &str, group: &str, kind: &str) -> Value {
-    json!({
-        "apiVersion": "cluster.x-k8s.io/v1beta2", "kind": "MachinePool", "metadata": { "name": name },
-        "spec": {
-            "clusterName": NAME,
-            "replicas": 0,
-            "template": { "spec": {
-                "clusterName": NAME,
-                "version": version,
-                "bootstrap": { "dataSecretName": "none" },
-                "infrastructureRef": { "apiGroup": group, "kind": kind, "name": name },
-            } },
-        },
-    })
-}
-
-fn machine_pools(scene: &JourneyContext) -> Api<DynamicObject> {
-    let kind = core_kind("MachinePool", "machinepools");
-    Api::namespaced_with(scene.mgmt.client(), &scene.namespace, &kind)
-}
-
-fn pools(scene: &JourneyContext) -> Api<DynamicObject> {
-    let resource = ApiResource {
-        group: GROUP.to_owned(),
-        version: VERSION.to_owned(),
-        api_version: format!("{GROUP}/{VERSION}"),
-        kind: KIND.to_owned(),
-        plural: PLURAL.to_owned(),
-    };
-    Api::namespaced_with(scene.mgmt.client(), &scene.namespace, &resource)
-}
-
-async fn define(scene: &JourneyContext) -> Result<()> {
-    let open = json!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true });
-    let name = format!("{PLURAL}.{GROUP}");
-    scene
-        .apply_object(json!({
-            "apiVersion": "apiextensions.k8s.io/v1",
-            "kind": "CustomResourceDefinition",
-            "metadata": { "name": name, "labels": { "cluster.x-k8s.io/v1beta2": VERSION } },
-            "spec": {
-                "group": GROUP,
-                "scope": "Namespaced",
-                "names": { "kind": KIND, "plural": PLURAL, "singular": KIND.to_lowercase() },
-                "versions": [{
-                    "name": VERSION,
-                    "served": true,
-                    "storage": true,
-                    "subresources": { "status": {} },
-                    "schema": { "openAPIV3Schema": {
-                        "type": "object",
-                        "properties": { "spec": open, "status": open },
-                    } },
-                }],
-            },
-        }))
-        .await?;
-    wait_for(&format!("{name} to be served"), STEP, || async {
-        pools(scene).list(&ListParams::default()).await?;
-        Ok(())
-    })
-    .await
-}
-
-/// Rights like those that `config/providers` gives for the kinds of providers that are known.
-async fn allow(scene: &JourneyContext) -> Result<()> {
-    let group = "rbac.authorization.k8s.io";
-    scene
-        .apply_object(json!({
-            "apiVersion": format!("{group}/v1"),
-            "kind": "ClusterRole",
-            "metadata": { "name": ROLE },
-            "rules": [{ "apiGroups": [GROUP], "resources": [PLURAL], "verbs": ["list", "watch", "patch"] }],
-        }))
-        .await?;
-    scene
-        .apply_object(json!({
-            "apiVersion": format!("{group}/v1"),
-            "kind": "ClusterRoleBinding",
-            "metadata": { "name": ROLE },
-            "roleRef": { "apiGroup": group, "kind": "ClusterRole", "name": ROLE },
-            "subjects": [{ "kind": "ServiceAccount", "name": "instar-controller", "namespace": "instar-system" }],
-        }))
-        .await?;
     Ok(())
 }

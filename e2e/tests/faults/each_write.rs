@@ -9,21 +9,25 @@ use std::{
 
 use anyhow::{Context, ensure};
 use futures::future::try_join_all;
-use instar_api::{CONCURRENCY_ANNOTATION, HELD_ANNOTATION, UpgradePhase, VERSION_ANNOTATION};
+use instar_api::{
+    CONCURRENCY_ANNOTATION, HELD_ANNOTATION, HOOK_ANSWER_ANNOTATION, HOOKS_ENABLED, UpgradePhase, VERSION_ANNOTATION,
+};
 use instar_e2e::{
     Result,
     procfs::Identity,
     progress::say,
     support::{
         catalog::Rows,
-        classic::{NAME, SMALL, machine_templates, violations},
+        classic::{self, NAME, SMALL, machine_templates, violations},
         controller::{Controller, steps},
         fault_proxy::{
-            Answer, Class, DryRun, Fault, FaultProxy, Hook, Matcher, Next, ObservedRequest, Rule, Verb, Which,
+            Answer, Class, DryRun, Fault, FaultProxy, Hook, Matcher, Next, ObservedRequest, Record, Rule, Verb, Which,
         },
         fixtures::{CLUSTER_CLASS, Shape, TopologyCluster, core_kind, wait_running},
         journeys::JourneyContext,
         ledger::{Ledger, Pool},
+        machine_pools::PoolController,
+        runtime_hooks,
         topology::{self, apply_rows, apply_wired, assert_rolled, wire},
         upgrade::{self, UPGRADE, annotate, assert_record, completed, is_marked, upgrade, upgrades},
     },
@@ -33,7 +37,10 @@ use kube::{ResourceExt, api::ListParams, core::DynamicObject};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::{gated, rolled_back};
+use crate::{
+    closing::{self, Windows},
+    gated, pools, rolled_back,
+};
 
 /// One pool has two machines: the controller dies in the middle of a rollout too.
 const UNEVEN: Shape<'_> = Shape {
@@ -44,11 +51,11 @@ const UNEVEN: Shape<'_> = Shape {
 /// What is upgraded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Sort {
-    /// By two minors.
+    /// By two minors, with a MachinePool, and with windows that close while a pool replaces its machines.
     Classic,
-    /// By one minor, with its pools held.
+    /// By one minor, with its pools held, and with Runtime Hooks.
     Topology,
-    /// Back from another release of its version.
+    /// Back from another release of its version, with a MachinePool.
     Rollback,
 }
 
@@ -58,13 +65,16 @@ impl Sort {
 
     /// What one upgrade takes: a mark at the end, that the add-on's turn has come, and what it sets. Of a classic cluster
     /// the record, the pins, four templates, two swaps of the control plane, one of each pool, and of each of the three
-    /// that it has converged. Of the other the edit, each pool held and let go, that the first of them has converged, and
-    /// more of them allowed at a time, and not any more. Of a rollback when it was seen first, the path, that the upgrade
-    /// isn't over any more, a swap back and the end of each of the three, and two marks at the end.
+    /// that it has converged; and that its first pool stops when the windows close, and goes on. Of the other the edit, each
+    /// pool held and let go, that the first of them has converged, more of them allowed at a time, and not any more, and
+    /// what Cluster API is answered: that the step may go, and nothing any more. Of a rollback when it was
+    /// seen first, the path, that the upgrade isn't over any more, a swap back and the end of each of the three, and two
+    /// marks at the end.
     const fn floor(self) -> usize {
         match self {
-            Self::Classic => 16,
-            Self::Topology | Self::Rollback => 11,
+            Self::Classic => 16 + MACHINE_POOL + 2,
+            Self::Topology => 11 + 2,
+            Self::Rollback => 11 + MACHINE_POOL,
         }
     }
 
@@ -76,6 +86,10 @@ impl Sort {
         }
     }
 }
+
+/// What a MachinePool takes, there or back: both objects are paused, then values, then the version, then both go on, and that
+/// it has converged.
+const MACHINE_POOL: usize = 7;
 
 /// How long it may take until a failure is told: a minute, on a machine with nothing else to do.
 const TOLD: Duration = Duration::from_mins(3);
@@ -152,7 +166,8 @@ pub(crate) async fn prepare(scene: JourneyContext) -> Result<()> {
             let (scene, rows) = (scene.within(&namespace), &rows);
             async move {
                 match sort {
-                    Sort::Classic | Sort::Rollback => upgrade::prepare(&scene, fate.shape()).await,
+                    Sort::Classic => prepare_slow(&scene, rows, fate.shape()).await,
+                    Sort::Rollback => upgrade::prepare(&scene, fate.shape()).await,
                     Sort::Topology => prepare_topology(&scene, rows, fate.shape()).await,
                 }
             }
@@ -160,6 +175,12 @@ pub(crate) async fn prepare(scene: JourneyContext) -> Result<()> {
         try_join_all(clusters).await?;
     }
     Ok(())
+}
+
+/// Its first pool takes its time, so that windows close in the middle.
+async fn prepare_slow(scene: &JourneyContext, rows: &Rows, shape: &Shape<'_>) -> Result<()> {
+    scene.apply_object(rows.row(33, 1)).await?;
+    classic::create_slow(scene, rows, shape, closing::POOL, closing::TAKES).await
 }
 
 /// Its class knows no other version yet: before this journey's turn, others' clusters would go by these.
@@ -218,16 +239,23 @@ struct Upgrading {
     topology: Value,
     /// What was written about it before.
     before: usize,
+    windows: Windows,
 }
 
 /// Running Clusters of each fate are asked to move, and a controller is started as often as it takes, until every
 /// upgrade is over. Then what happened and what should have are held against each other.
 pub(crate) async fn goes_wrong(scene: JourneyContext) -> Result<()> {
     let (rows, kills) = (scene.rows()?, Kills::default());
-    let mut controller = Controller::start(&scene).await?;
-    let to_be_taken_back = fates(&scene).into_iter().flat_map(|(_, namespaces)| namespaces);
-    let to_be_taken_back = to_be_taken_back.filter(|(sort, _)| *sort == Sort::Rollback);
-    let upgraded = to_be_taken_back.map(|(_, namespace)| rolled_back::upgraded(scene.within(&namespace), &rows));
+    let hooked = scenes_of(&scene, &[Sort::Topology]);
+    // The controller looks when it starts.
+    for scene in &hooked {
+        runtime_hooks::label(scene, Some(HOOKS_ENABLED)).await?;
+    }
+    let machine_pools = pools::added(&scenes_of(&scene, &[Sort::Classic, Sort::Rollback]), &rows).await?;
+    let mut controller = Controller::start_with_hooks(&scene).await?;
+    try_join_all(hooked.iter().map(|scene| runtime_hooks::opt_in(scene, true))).await?;
+    let to_be_taken_back = scenes_of(&scene, &[Sort::Rollback]).into_iter();
+    let upgraded = to_be_taken_back.map(|scene| rolled_back::upgraded(scene, &rows));
     try_join_all(upgraded).await?;
     let proxy = FaultProxy::start(&scene.mgmt, 0).await?;
     let kubeconfig = proxy.kubeconfig(&scene.mgmt.controller().kubeconfig())?;
@@ -235,7 +263,7 @@ pub(crate) async fn goes_wrong(scene: JourneyContext) -> Result<()> {
     let releases = [
         rows.row(33, 1),
         gated::row(&rows, 34),
-        gated::row(&rows, 35),
+        pools::row(gated::row(&rows, 35), &rows, 35, 1)?,
         rows.row(36, 1),
     ];
     apply_rows(&scene, &releases).await?;
@@ -247,26 +275,7 @@ pub(crate) async fn goes_wrong(scene: JourneyContext) -> Result<()> {
         let clusters = clusters.map(|(sort, namespace)| asked(scene.within(namespace), *sort, &rows));
         groups.push((fate, try_join_all(clusters).await?));
     }
-
-    let (began, mut looked) = (Instant::now(), Instant::now());
-    loop {
-        if controller.runs().is_err() {
-            let identity = controller.spawn().await?;
-            kills.aim(identity);
-        }
-        if looked.elapsed() > LOOKS {
-            if all_over(&groups).await? {
-                break;
-            }
-            let clusters = groups.iter().flat_map(|(_, clusters)| clusters);
-            for cluster in clusters.filter(|cluster| cluster.sort != Sort::Rollback) {
-                gated::approve_what_is_asked(&cluster.scene).await?;
-            }
-            looked = Instant::now();
-        }
-        ensure!(began.elapsed() < PATIENCE * UPGRADE, "the upgrades did not end");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    until_all_over(&mut groups, &mut controller, &kills, &rows).await?;
     let writes = proxy.writes();
     proxy.clear();
     controller.kill().await?;
@@ -275,18 +284,24 @@ pub(crate) async fn goes_wrong(scene: JourneyContext) -> Result<()> {
     for (fate, clusters) in &groups {
         let (mut broken, mut points) = (Vec::new(), 0);
         for cluster in clusters {
-            broken.extend(cluster.ended(&rows, fate.shape(), &controller).await?);
+            broken.extend(cluster.ended(&rows, fate.shape(), &controller, &machine_pools).await?);
             let (steps, floor) = (steps(&cluster.scene)? - cluster.before, cluster.sort.floor());
             let ratio = f64::from(u32::try_from(steps)?) / f64::from(u32::try_from(floor)?);
             say(format!("{fate:?} {:?}: writes/floor={ratio:.2}", cluster.sort));
-            if steps != floor {
-                broken.push(format!("{:?}: {steps} writes, and not {floor}", cluster.sort));
-            }
             let namespace = Some(&cluster.scene.namespace);
-            let faulty = writes.iter().filter(|write| write.fault.is_some());
-            points += faulty
-                .filter(|write| write.request.namespace.as_ref() == namespace)
-                .count();
+            let of_cluster = || {
+                writes
+                    .iter()
+                    .filter(|write| write.request.namespace.as_ref() == namespace)
+            };
+            if steps != floor {
+                let written: Vec<String> = of_cluster().filter_map(described).collect();
+                broken.push(format!(
+                    "{:?}: {steps} writes, and not {floor}: {written:#?}",
+                    cluster.sort
+                ));
+            }
+            points += of_cluster().filter(|write| write.fault.is_some()).count();
         }
         say(format!("{fate:?}: points={points} violations={}", broken.len()));
         assert!(broken.is_empty(), "{fate:?}: {broken:#?}");
@@ -301,6 +316,58 @@ pub(crate) async fn goes_wrong(scene: JourneyContext) -> Result<()> {
     a_write_that_fails_is_told(&cluster.scene, &rows, &proxy).await?;
     controller.kill().await?;
     proxy.stop().await
+}
+
+/// The namespaces of some sorts of upgrades.
+fn scenes_of(scene: &JourneyContext, sorts: &[Sort]) -> Vec<JourneyContext> {
+    let namespaces = fates(scene).into_iter().flat_map(|(_, namespaces)| namespaces);
+    let of_these = namespaces.filter(|(sort, _)| sorts.contains(sort));
+    of_these.map(|(_, namespace)| scene.within(&namespace)).collect()
+}
+
+/// Starts a controller as often as one was killed, and does what the upgrades wait for.
+async fn until_all_over(
+    groups: &mut [(Fate, Vec<Upgrading>)],
+    controller: &mut Controller<'_>,
+    kills: &Kills,
+    rows: &Rows,
+) -> Result<()> {
+    let (began, mut looked) = (Instant::now(), Instant::now());
+    loop {
+        if controller.runs().is_err() {
+            let identity = controller.spawn().await?;
+            kills.aim(identity);
+        }
+        if looked.elapsed() > LOOKS {
+            if all_over(groups).await? {
+                return Ok(());
+            }
+            for cluster in groups.iter_mut().flat_map(|(_, clusters)| clusters) {
+                if cluster.sort != Sort::Rollback {
+                    gated::approve_what_is_asked(&cluster.scene).await?;
+                }
+                if cluster.sort == Sort::Classic {
+                    let target = rows.version(cluster.sort.target());
+                    cluster.windows = cluster.windows.next(&cluster.scene, &target).await?;
+                }
+            }
+            looked = Instant::now();
+        }
+        ensure!(began.elapsed() < PATIENCE * UPGRADE, "the upgrades did not end");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// A write that was carried out, if it is one that counts.
+fn described(write: &Record) -> Option<String> {
+    let request = &write.request;
+    let is_step = request.resource != "events" && request.subresource.is_none();
+    (write.is_committed() && is_step).then(|| {
+        let name = request.name.as_deref().unwrap_or_default();
+        let body = String::from_utf8_lossy(&request.body);
+        let body: String = body.chars().take(240).collect();
+        format!("{:?} {} {name}: {body}", request.verb, request.resource)
+    })
 }
 
 /// A write that fails again and again is told: what it was, of which object, and what the API server answered. Once it
@@ -381,6 +448,7 @@ async fn asked(scene: JourneyContext, sort: Sort, rows: &Rows) -> Result<Upgradi
         ledger,
         topology,
         before,
+        windows: Windows::Open,
     })
 }
 
@@ -406,17 +474,35 @@ async fn topology_of(scene: &JourneyContext) -> Result<Value> {
 
 impl Upgrading {
     /// Waits for the end, and says what is wrong with it and with the way there.
-    async fn ended(&self, rows: &Rows, shape: &Shape<'_>, controller: &Controller<'_>) -> Result<Vec<String>> {
+    async fn ended(
+        &self,
+        rows: &Rows,
+        shape: &Shape<'_>,
+        controller: &Controller<'_>,
+        machine_pools: &PoolController,
+    ) -> Result<Vec<String>> {
         let (scene, target) = (&self.scene, rows.version(self.sort.target()));
         let mut broken = match self.sort {
             Sort::Classic => {
                 completed(scene, rows, shape, controller).await?;
                 assert_record(scene, rows, shape).await?;
-                violations(&self.ledger, rows, shape).await?
+                let mut broken = violations(&self.ledger, rows, shape).await?;
+                let rollouts = [pools::at(rows, 33, 1), pools::at(rows, 35, 1)];
+                broken.extend(pools::violations(scene, machine_pools, &rollouts).await?);
+                if self.windows != Windows::OpenAgain {
+                    broken.push(format!("the windows are {:?}", self.windows));
+                }
+                broken
             }
             Sort::Topology => self.let_go(rows, shape, &target).await?,
             // It asks for no approval, has no canary and no add-on.
-            Sort::Rollback => return rolled_back::violations(scene, &self.ledger, rows, shape).await,
+            Sort::Rollback => {
+                let mut broken = rolled_back::violations(scene, &self.ledger, rows, shape).await?;
+                let (there, back) = (pools::at(rows, 33, rolled_back::REVISION), pools::at(rows, 33, 1));
+                let rollouts = [back.clone(), there, back];
+                broken.extend(pools::violations(scene, machine_pools, &rollouts).await?);
+                return Ok(broken);
+            }
         };
         let way = [&*rows.version(33), &*target];
         broken.extend(gated::passed_early(scene, &self.ledger, shape, way).await?);
@@ -457,7 +543,7 @@ impl Upgrading {
             }
         }
         let cluster = topology::clusters(scene).get(NAME).await?;
-        for annotation in [UPGRADE_CONCURRENCY, CONCURRENCY_ANNOTATION] {
+        for annotation in [UPGRADE_CONCURRENCY, CONCURRENCY_ANNOTATION, HOOK_ANSWER_ANNOTATION] {
             if let Some(value) = cluster.annotations().get(annotation) {
                 broken.push(format!("{annotation} is {value}"));
             }

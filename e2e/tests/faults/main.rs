@@ -3,11 +3,13 @@
 
 mod caches;
 mod clients;
+mod closing;
 mod each_fault;
 mod each_write;
 mod gated;
 mod kills;
 mod kinds;
+mod pools;
 mod rolled_back;
 mod transparent;
 mod two_controllers;

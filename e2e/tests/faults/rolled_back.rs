@@ -19,17 +19,19 @@ use instar_e2e::{
 use kube::{ResourceExt, api::ListParams};
 use serde_json::{Value, json};
 
-use crate::each_write::record;
+use crate::{each_write::record, pools};
 
 const UP: &str = "up";
 const BACK: &str = "back";
 
 /// The release that is taken back.
-const REVISION: u8 = 2;
+pub(crate) const REVISION: u8 = 2;
 
 /// The Cluster goes there, with nothing in its way.
 pub(crate) async fn upgraded(scene: JourneyContext, rows: &Rows) -> Result<()> {
-    scene.apply_object(rows.row(33, REVISION)).await?;
+    scene
+        .apply_object(pools::row(rows.row(33, REVISION), rows, 33, REVISION)?)
+        .await?;
     scene.apply_object(record(UP, &rows.name(33, REVISION))).await?;
     wait_for("the upgrade that is to be taken back", UPGRADE, || async {
         let seen = upgrades(&scene).get(UP).await?;

@@ -1,10 +1,8 @@
 //! Runtime Hooks: gates count between the steps of one edit, also while Instar is down.
 
-use std::time::Duration;
-
 use instar_api::{
-    HOOK_ANSWER_ANNOTATION, HOOKS_ENABLED, HOOKS_LABEL, HealthImpact, HealthLevel, HealthReason, HealthStatus,
-    RuntimeHooksAre, UpgradePhase,
+    HOOK_ANSWER_ANNOTATION, HOOKS_ENABLED, HealthImpact, HealthLevel, HealthReason, HealthStatus, RuntimeHooksAre,
+    UpgradePhase,
 };
 use instar_e2e::{
     Context, Result,
@@ -16,6 +14,7 @@ use instar_e2e::{
         journeys::JourneyContext,
         ledger::{Ledger, Pool},
         record::{follow, record_of, upgrades},
+        runtime_hooks::{label, opt_in},
         topology::{
             UPGRADE, apply_rows, apply_wired, assert_rolled, clusters, create, edit, lose_machine, namespaced,
             resource, version,
@@ -24,9 +23,7 @@ use instar_e2e::{
     },
     wait::{Seen, wait_for},
 };
-use k8s_openapi::api::core::v1::Namespace;
 use kube::{
-    Api,
     api::{DeleteParams, ListParams, Patch, PatchParams},
     core::DynamicObject,
 };
@@ -340,42 +337,6 @@ async fn comes_back(scene: &JourneyContext, at: &str) -> Result<()> {
             return Ok(());
         }
         Err(format!("{} machines", found.len()).into())
-    })
-    .await
-}
-
-async fn label(scene: &JourneyContext, value: Option<&str>) -> Result<()> {
-    let namespaces: Api<Namespace> = Api::all(scene.mgmt.client());
-    let patch = json!({ "metadata": { "labels": { HOOKS_LABEL: value } } });
-    namespaces
-        .patch(&scene.namespace, &PatchParams::default(), &Patch::Merge(&patch))
-        .await?;
-    Ok(())
-}
-
-/// Opts the journey's namespace in, or out, and waits until Cluster API asks, or is told of no server.
-pub(crate) async fn opt_in(scene: &JourneyContext, wanted: bool) -> Result<()> {
-    label(scene, wanted.then_some(HOOKS_ENABLED)).await?;
-    let kind = resource(
-        "runtime.cluster.x-k8s.io",
-        "v1beta2",
-        "ExtensionConfig",
-        "extensionconfigs",
-    );
-    let api: Api<DynamicObject> = Api::all_with(scene.mgmt.client(), &kind);
-    wait_for("the ExtensionConfig to come or go", Duration::from_mins(3), || async {
-        let found = api.get_opt("instar").await?;
-        let conditions = found
-            .as_ref()
-            .and_then(|found| found.data.pointer("/status/conditions"));
-        let mut conditions = conditions.and_then(Value::as_array).into_iter().flatten();
-        let is_discovered =
-            conditions.any(|condition| condition["type"] == "Discovered" && condition["status"] == "True");
-        match (wanted, &found) {
-            (true, Some(_)) if is_discovered => Ok(()),
-            (false, None) => Ok(()),
-            (_, _) => Err(format!("{:?}", found.map(|found| found.data)).into()),
-        }
     })
     .await
 }

@@ -10,6 +10,7 @@ use instar_e2e::{
         journeys::JourneyContext,
         ledger::{Ledger, Pool},
         record::upgrades,
+        runtime_hooks::opt_in,
         topology::{
             UPGRADE, apply_rows, apply_wired, assert_rolled, clusters, create, edit, namespaced, reconciled, resource,
             running, version,
@@ -23,7 +24,7 @@ use kube::{
 };
 use serde_json::json;
 
-use crate::hooks::{BLOCKING, approve, held, opt_in, says};
+use crate::hooks::{BLOCKING, approve, held, says};
 
 /// Cluster API's annotation that switches off its check of version edits.
 const UNSAFE: &str = "unsafe.topology.cluster.x-k8s.io/disable-update-version-check";

@@ -5,6 +5,7 @@ mod adoption;
 mod certificates;
 mod gitops;
 mod matrix;
+mod moved;
 mod outage;
 mod pins;
 mod refusals;
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
     let journeys = vec![
         Journey::shared("two-minors", two_minors::with_the_runtime_sdk),
         Journey::shared("adoption", adoption::a_running_cluster_is_adopted),
+        Journey::shared("topology-moved", moved::to_another_management_cluster),
         Journey::shared("machine-pool", two_minors::a_machine_pool_is_rendered),
         Journey::shared("existing-pins", pins::existing_pins_are_kept),
         Journey::shared("gitops", gitops::nothing_is_deleted),

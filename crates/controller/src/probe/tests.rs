@@ -7,15 +7,12 @@ use std::{
 use axum::{Json, Router, routing::get};
 use axum_server::tls_rustls::RustlsConfig;
 use base64::{Engine, prelude::BASE64_STANDARD};
-use http::{Request, Response, StatusCode};
+use http::{Request, Response, StatusCode, Uri};
 use instar_serve::Metrics;
 use kube::client::Body;
 use rcgen::CertifiedKey;
 use serde_json::{Value, json};
-use tokio::{
-    sync::mpsc::{UnboundedReceiver, unbounded_channel},
-    time::timeout,
-};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::*;
 
@@ -25,6 +22,8 @@ struct Workload {
     server: String,
     /// Whether the API server has its etcd.
     etcd: Arc<AtomicBool>,
+    /// Whether it answers what takes it more than a look.
+    lists: Arc<AtomicBool>,
 }
 
 impl Workload {
@@ -36,10 +35,11 @@ impl Workload {
         let server = format!("https://{}", listener.local_addr().unwrap());
         let node =
             json!({ "metadata": { "name": "n" }, "status": { "conditions": [{ "type": "Ready", "status": "True" }] } });
-        let etcd = Arc::new(AtomicBool::new(true));
-        let has_etcd = Arc::clone(&etcd);
-        let nodes = async move || {
-            if !has_etcd.load(Ordering::Relaxed) {
+        let (etcd, lists) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicBool::new(true)));
+        let (has_etcd, can_list) = (Arc::clone(&etcd), Arc::clone(&lists));
+        let nodes = async move |uri: Uri| {
+            let is_look = uri.query() == Some("limit=1");
+            if !has_etcd.load(Ordering::Relaxed) || !(is_look || can_list.load(Ordering::Relaxed)) {
                 std::future::pending::<()>().await;
             }
             Json(json!({ "items": [node] }))
@@ -63,12 +63,18 @@ impl Workload {
             certificate: cert.pem(),
             server,
             etcd,
+            lists,
         }
     }
 
     /// What needs etcd hangs from now on.
     fn lose_etcd(&self) {
         self.etcd.store(false, Ordering::Relaxed);
+    }
+
+    /// It answers, and no list ends from now on.
+    fn lose_lists(&self) {
+        self.lists.store(false, Ordering::Relaxed);
     }
 
     fn kubeconfig(&self, server: &str) -> Value {
@@ -204,8 +210,33 @@ async fn a_cluster_is_read_by_its_secret_or_it_is_said_why_not() {
     }
 }
 
-/// To find out that one is gone takes more than this, and to read one that answers takes less on any machine.
-const SOON: Duration = Duration::from_secs(6);
+/// The clock of a test stands still while this is there: no deadline comes, however slow the machine. So what is read has
+/// waited for none that is gone, not even for a moment.
+struct StoppedClock {
+    began: Instant,
+    _goes_on: std::sync::mpsc::Sender<()>,
+}
+
+impl StoppedClock {
+    /// For so long on the wall. Then deadlines come, so that a test ends that waits for one.
+    const WALL: Duration = Duration::from_mins(2);
+
+    /// tokio's clock is paused, and moves on by itself only where nothing blocks.
+    fn new() -> Self {
+        let (goes_on, stopped) = std::sync::mpsc::channel();
+        drop(tokio::task::spawn_blocking(move || stopped.recv_timeout(Self::WALL)));
+        Self {
+            began: Instant::now(),
+            _goes_on: goes_on,
+        }
+    }
+
+    /// Waits until something is known of each of these.
+    async fn known_at_once(&self, woken: &mut UnboundedReceiver<Key>, clusters: &[Key]) {
+        known(woken, clusters).await;
+        assert_eq!(self.began.elapsed(), Duration::ZERO, "a deadline was waited for");
+    }
+}
 
 /// Waits until something is known of each of these.
 async fn known(woken: &mut UnboundedReceiver<Key>, clusters: &[Key]) {
@@ -223,8 +254,9 @@ fn clusters(sort: &str, count: usize) -> Vec<Key> {
 }
 
 /// Some accept a connection and say nothing, and some only say their version. What comes last by name is looked at last.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn two_hundred_that_are_gone_delay_no_other() {
+    let clock = StoppedClock::new();
     let (workload, stuck) = (Workload::start(), Workload::start());
     stuck.lose_etcd();
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -251,14 +283,15 @@ async fn two_hundred_that_are_gone_delay_no_other() {
     }
     select! {
         () = prober.run(&client, &leads, &counters) => unreachable!("it has no end"),
-        seen = timeout(SOON, known(&mut woken, &good)) => seen.unwrap(),
+        () = clock.known_at_once(&mut woken, &good) => {}
     }
     assert!(prober.readings(&good[0])[&Probe::Nodes].found.is_ok());
 }
 
 /// They answered until now, so they are looked at beside those that still do.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn those_that_stop_answering_delay_no_other() {
+    let clock = StoppedClock::new();
     let (workload, failing) = (Workload::start(), Workload::start());
     let (good, failed) = (
         workload.kubeconfig(&workload.server),
@@ -287,10 +320,10 @@ async fn those_that_stop_answering_delay_no_other() {
     };
     let looked_at = async {
         want(Probe::Nodes);
-        known(&mut woken, &all).await;
+        clock.known_at_once(&mut woken, &all).await;
         failing.lose_etcd();
         want(Probe::Authorities);
-        timeout(SOON, known(&mut woken, &good)).await.unwrap();
+        clock.known_at_once(&mut woken, &good).await;
     };
     select! {
         () = prober.run(&client, &leads, &counters) => unreachable!("it has no end"),
@@ -300,4 +333,30 @@ async fn those_that_stop_answering_delay_no_other() {
         prober.readings(&good[0]).keys().collect::<Vec<_>>(),
         [&Probe::Authorities]
     );
+}
+
+/// It is found there, and then no list of it ends.
+#[tokio::test(start_paused = true)]
+async fn one_that_dies_while_it_is_read_delays_no_other() {
+    let clock = StoppedClock::new();
+    let (workload, dying) = (Workload::start(), Workload::start());
+    dying.lose_lists();
+    let (good, dies) = (workload.kubeconfig(&workload.server), dying.kubeconfig(&dying.server));
+    let client = management(move |name| {
+        let cluster = name.trim_end_matches("-kubeconfig");
+        let kubeconfig = if cluster.starts_with("well") { &good } else { &dies };
+        Ok(secret(name, cluster, kubeconfig))
+    });
+    let (wake, mut woken) = unbounded_channel();
+    let prober = Prober::new(wake);
+    let (leads, counters) = (Leads::alone(), counters());
+    let (dies, good) = (clusters("dies", 1), clusters("well", 20));
+    for cluster in dies.iter().chain(&good) {
+        prober.want(cluster, &nodes_of(cluster.name()));
+    }
+    select! {
+        () = prober.run(&client, &leads, &counters) => unreachable!("it has no end"),
+        () = clock.known_at_once(&mut woken, &good) => {}
+    }
+    assert!(prober.readings(&dies[0]).is_empty());
 }

@@ -162,7 +162,7 @@ impl Hooks {
 impl Known {
     fn of(&self, namespace: &str) -> RuntimeHooks {
         match self {
-            Self::NotLooked => RuntimeHooks::Unknown("Cluster API has not been asked yet".to_owned()),
+            Self::NotLooked => RuntimeHooks::NotLooked,
             Self::Off(why) => RuntimeHooks::Off(why.clone()),
             Self::OptedIn { namespaces, .. } if !namespaces.contains(namespace) => RuntimeHooks::Off(format!(
                 "namespace {namespace} doesn't have the label {HOOKS_LABEL}: {HOOKS_ENABLED}"
@@ -279,7 +279,7 @@ mod tests {
             "namespace out doesn't have the label upgrade.cluster.x-k8s.io/runtime-hooks: enabled".to_owned(),
         );
         let (off, unknown) = (RuntimeHooks::Off(why()), RuntimeHooks::Unknown(why()));
-        let not_looked = RuntimeHooks::Unknown("Cluster API has not been asked yet".to_owned());
+        let not_looked = RuntimeHooks::NotLooked;
         for (known, inside, outside) in [
             (opted_in(Server::Found), RuntimeHooks::On, not_opted.clone()),
             (opted_in(Server::Unknown(why())), unknown.clone(), not_opted),

@@ -102,10 +102,13 @@ fn upgraded(view: &TopologyView<'_>) -> (Stage, Action, Vec<Waiting>) {
         Goal::There => there(view),
         Goal::Write(action) => (Stage::ControlPlane, *action, Vec::new()),
         Goal::Held(mut waiting) => {
-            // The edit doesn't come for now, so nothing is held for it.
             let action = if view.is_moving() {
                 hooks::hold(view.snapshot, &waiting)
+            } else if view.topology.hooks == RuntimeHooks::NotLooked {
+                // The edit may come as soon as that is known, and what is held for it was held when it was.
+                None
             } else {
+                // The edit doesn't come for now, so nothing is held for it.
                 put_back(view)
             };
             waiting.extend(progress::held(view));

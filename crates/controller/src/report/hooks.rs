@@ -18,9 +18,12 @@ pub(super) fn runtime_hooks(phase: UpgradePhase, snapshot: &Snapshot) -> Option<
             RuntimeHooksAre::Off,
             format!("gates hold the edit of the version and each MachineDeployment, and no step in between: {why}"),
         ),
-        RuntimeHooks::Unknown(why) => (
+        hooks @ (RuntimeHooks::Unknown(_) | RuntimeHooks::NotLooked) => (
             RuntimeHooksAre::Unknown,
-            format!("it isn't known whether gates hold each step: {why}"),
+            format!(
+                "it isn't known whether gates hold each step: {}",
+                hooks.why_not().unwrap_or_default()
+            ),
         ),
     };
     Some(RuntimeHooksStatus {

@@ -41,6 +41,23 @@ pub enum RuntimeHooks {
     Off(String),
     /// That isn't known, and this is why.
     Unknown(String),
+    /// That isn't known yet: for a minute at most after a start.
+    NotLooked,
+}
+
+/// What is said while nobody has looked.
+pub(crate) const NOT_LOOKED: &str = "Cluster API has not been asked yet";
+
+impl RuntimeHooks {
+    /// Why it doesn't, or why that isn't known; nothing where it does.
+    #[must_use]
+    pub fn why_not(&self) -> Option<&str> {
+        match self {
+            Self::On => None,
+            Self::Off(why) | Self::Unknown(why) => Some(why),
+            Self::NotLooked => Some(NOT_LOOKED),
+        }
+    }
 }
 
 /// How many pools of a topology Cluster are upgraded at a time, in annotations of the Cluster.

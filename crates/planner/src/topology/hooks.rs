@@ -88,7 +88,7 @@ const fn is_answered(topology: &Topology) -> bool {
     match &topology.hooks {
         RuntimeHooks::On => true,
         // What was answered may have changed, whoever asks.
-        RuntimeHooks::Unknown(_) => topology.hook_answer.is_some(),
+        RuntimeHooks::Unknown(_) | RuntimeHooks::NotLooked => topology.hook_answer.is_some(),
         RuntimeHooks::Off(_) => false,
     }
 }

@@ -11,7 +11,7 @@ use serde_json::json;
 use super::{goal::Goal, view::TopologyView};
 use crate::{
     decision::{Action, EditVersion, RestoreVersionCheck},
-    snapshot::{ConditionStatus, RuntimeHooks, Snapshot, VersionSetBy},
+    snapshot::{ConditionStatus, Snapshot, VersionSetBy},
 };
 
 /// What the Cluster's version has to do with an upgrade.
@@ -59,12 +59,8 @@ pub(super) fn hindrance(view: &TopologyView<'_>) -> Option<String> {
             "its control plane isn't kubeadm's, and admission doesn't see where another one stands".to_owned(),
         );
     }
-    match &view.topology.hooks {
-        RuntimeHooks::On => None,
-        RuntimeHooks::Off(why) | RuntimeHooks::Unknown(why) => {
-            Some(format!("Cluster API doesn't ask before its steps ({why})"))
-        }
-    }
+    let why = view.topology.hooks.why_not()?;
+    Some(format!("Cluster API doesn't ask before its steps ({why})"))
 }
 
 /// The edit by which an upgrade ends where the control plane stands, once Cluster API waits there.

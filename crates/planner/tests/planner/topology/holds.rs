@@ -9,8 +9,8 @@ use instar_api::{
 use instar_capi::labels::{PAUSED, UPGRADE_CONCURRENCY};
 use instar_planner::{
     Action, Decision, Gate, GateState, Hold, Lifecycle, MachineDeployment, ManagedBy, Observed, Origin, PauseMark,
-    PoolId, RaisedConcurrency, ResourceVersion, Rollout, Snapshot, Stage, Strategy, SwapHistory, VersionSetBy,
-    Violation, check, release_held,
+    PoolId, RaisedConcurrency, ResourceVersion, Rollout, RuntimeHooks, Snapshot, Stage, Strategy, SwapHistory,
+    VersionSetBy, Violation, check, release_held,
 };
 use jiff::SignedDuration;
 use serde_json::Value;
@@ -195,6 +195,30 @@ fn gated() -> World {
     let mut snapshot = asked("v1.33.5", "v1.34");
     snapshot.approvals.required = BTreeSet::from([ApprovalPoint::Workers]);
     World::new(snapshot)
+}
+
+#[test]
+fn a_start_lets_no_pool_go_that_is_held_for_the_edit() {
+    let mut world = gated();
+    world.snapshot.approvals.required.insert(ApprovalPoint::EachStep);
+    topology(&mut world.snapshot).hooks = RuntimeHooks::On;
+    world.decide_and_write();
+    let unknown = || RuntimeHooks::Unknown("no answer".to_owned());
+    for (hooks, expected) in [
+        (RuntimeHooks::On, Some("Hold md-1")),
+        (RuntimeHooks::NotLooked, None),
+        (unknown(), Some("Release md-0")),
+    ] {
+        topology(&mut world.snapshot).hooks = hooks.clone();
+        let done = match decide(&world.snapshot).action {
+            Action::HoldPool(hold) => Some(format!("{:?} {}", hold.change, hold.name)),
+            action => {
+                assert_eq!(action, Action::Nothing);
+                None
+            }
+        };
+        assert_eq!(done.as_deref(), expected, "{hooks:?}");
+    }
 }
 
 #[test]

@@ -17,6 +17,7 @@ use crate::{
     decision::{MachinePoolChange, PatchMachinePool, Swap},
     pause::{LeftMark, PauseMark, PausedBy},
     pool_id::PoolId,
+    settled::machine_pool_settled,
     snapshot::{ConditionStatus, InfrastructurePool, MachinePool, Object, Snapshot},
     values::put,
     values_history::{ValuesHistory, restored},
@@ -44,6 +45,16 @@ pub(super) fn begins(snapshot: &Snapshot, patch: &PatchMachinePool) -> bool {
         && find(snapshot, &patch.pool).is_none_or(|(pool, infrastructure)| {
             !is_marked(&pool.paused_by) && !infrastructure.is_some_and(|other| is_marked(&other.paused_by))
         })
+}
+
+/// Whether this takes back a MachinePool whose machines are not all replaced yet: it needn't wait for a window, since what
+/// has begun doesn't either.
+pub(super) fn turns_around(snapshot: &Snapshot, patch: &PatchMachinePool) -> bool {
+    let machines = read(&snapshot.machines).filter(|machine| machine.pool.as_ref() == Some(&patch.pool));
+    let machines: Vec<_> = machines.collect();
+    let found = find(snapshot, &patch.pool).and_then(|(pool, infrastructure)| Some((pool, infrastructure?)));
+    let is_rolling = found.is_some_and(|(pool, infrastructure)| !machine_pool_settled(pool, infrastructure, &machines));
+    is_rolling && snapshot.upgrade_spec.operation.rollback().is_some()
 }
 
 pub(super) fn check(snapshot: &Snapshot, patch: &PatchMachinePool, broken: &mut Vec<Violation>) {

@@ -380,6 +380,12 @@ pub(super) fn rolling_out(view: &ClassicView<'_>, pool: &MachinePool) -> Vec<Wai
     std::iter::once(rolling).chain(new).chain(deletions(machines)).collect()
 }
 
+/// Whether not all machines of a pool are what its spec says.
+pub(super) fn rolls(view: &ClassicView<'_>, pool: &MachinePool) -> bool {
+    let infrastructure = view.infrastructure_pool(&pool.infrastructure);
+    infrastructure.is_ok_and(|infrastructure| !settled(view, pool, infrastructure))
+}
+
 fn settled(view: &ClassicView<'_>, pool: &MachinePool, infrastructure: &InfrastructurePool) -> bool {
     let machines = view.machines_of_machine_pool(&pool.object.name);
     machine_pool_settled(pool, infrastructure, &machines)

@@ -10,7 +10,7 @@ use crate::{
     machine_pools::written,
     scenarios::{complete, decide, until},
     way_back::{at_a_release, take_back},
-    world::{World, closed, version},
+    world::{World, closed, random::Random, version},
 };
 
 /// A patch release of a cluster with a MachinePool.
@@ -143,6 +143,36 @@ fn what_is_half_way_turns_around() {
         let swapped = world.pool_swaps;
         assert_eq!(swapped, if moment == "the version is set" { 2 } else { 0 }, "{moment}");
     }
+}
+
+/// As what is under way with a MachineDeployment: no window holds it, and no machine is replaced that is still old.
+#[test]
+fn one_in_the_middle_of_its_rollout_turns_around_whatever_is_closed() {
+    let mut world = at_a_release("v1.35.1", "3.6.6-0", "v1.35.5");
+    world.add_machine_pool("mp", &version("v1.35.1"), 6);
+    let before = says(&world);
+    until(&mut world, swaps);
+    let mut random = Random::new(3);
+    for _ in 0..200 {
+        let new = version("v1.35.5");
+        if world.machine_pools[0].nodes.iter().any(|(runs, _)| *runs == new) {
+            break;
+        }
+        let decision = world.plan();
+        world.write(&decision.action);
+        world.tick(&mut random);
+    }
+    take_back(&mut world, RollbackScope::All, MinorRollback::Refuse);
+    let closed = closed("no maintenance window is open");
+    world.gates.insert(instar_planner::Gate::Window, closed);
+    let born = world.births.len();
+    let writes = written(&mut world, 100);
+    assert_eq!(says(&world), before, "{writes:?}");
+    assert!(world.marks().is_empty(), "{writes:?}");
+    let births = world.births[born..].iter();
+    let of_pool = births.filter(|birth| matches!(birth.0, PoolId::MachinePool(_)));
+    let back = of_pool.filter(|birth| birth.1 == version("v1.35.1")).count();
+    assert!((1..6).contains(&back), "what was old stays: {back} were replaced again");
 }
 
 #[test]

@@ -12,7 +12,7 @@ use instar_capi::{Cluster, KubeadmControlPlane, MachineDeployment, MachinePool};
 use instar_planner::{
     Action, AnswerHook, BeginGates, CompletePins, Convergence, DeleteTemplate, EditVersion, FollowRelease, Hold,
     HoldPool, MachinePoolChange, MintTemplate, NormalisedValue, PatchMachinePool, PinPath, PoolId, ResourceVersion,
-    RestoreVersionCheck, SetConcurrency, Swap, TemplateRef, Violation, accept, normalised,
+    RestoreVersionCheck, SetConcurrency, Swap, TemplateRef, Violation, accept, normalised, normalised_values,
 };
 use instar_watch::Key;
 use kube::{
@@ -96,7 +96,7 @@ impl Executor<'_> {
             }
             Action::SwapControlPlane(swap) | Action::SwapWorkers(swap) => self.swap(swap).await.map(|()| Effect::Done),
             Action::DeleteTemplate(delete) => self.in_turn(&delete.template, Box::pin(self.delete(delete))).await,
-            Action::PatchMachinePool(patch) => self.patch_machine_pool(patch, action).await.map(|()| Effect::Done),
+            Action::PatchMachinePool(patch) => self.patch_machine_pool(patch, action).await,
             Action::HoldPool(hold) => {
                 if let Some(edit) = &hold.before {
                     let doing = format!(
@@ -132,7 +132,7 @@ impl Executor<'_> {
                 let resource = ApiResource::erase::<ClusterUpgrade>(&());
                 self.write(&resource, name, patch, Write::Made, doing)
                     .await
-                    .map(|()| Effect::Done)
+                    .map(|_| Effect::Done)
             }
             Action::PinPath(PinPath {
                 name, patch, before, ..
@@ -227,13 +227,17 @@ impl Executor<'_> {
         let doing = || format!("trying to point {} {} at {}", swap.kind, swap.name, swap.destination());
         let of = PoolObject::of(swap);
         let resource = self.resource(&of).await?;
-        self.write(&resource, of.name, patch, Write::Tried, doing).await
+        self.write(&resource, of.name, patch, Write::Tried, doing)
+            .await
+            .map(drop)
     }
 
     /// A merge patch of a control plane, a MachineDeployment or a MachinePool.
     async fn patch(&self, of: &PoolObject<'_>, patch: &Value, doing: impl FnOnce() -> String) -> Result<(), Error> {
         let resource = self.resource(of).await?;
-        self.write(&resource, of.name, patch, Write::Made, doing).await
+        self.write(&resource, of.name, patch, Write::Made, doing)
+            .await
+            .map(drop)
     }
 
     async fn resource(&self, of: &PoolObject<'_>) -> Result<ApiResource, Error> {
@@ -245,7 +249,7 @@ impl Executor<'_> {
     }
 
     /// A merge patch of a MachinePool, or of what makes its machines.
-    async fn patch_machine_pool(&self, patch: &PatchMachinePool, action: &Action) -> Result<(), Error> {
+    async fn patch_machine_pool(&self, patch: &PatchMachinePool, action: &Action) -> Result<Effect, Error> {
         let core = ApiResource::erase::<MachinePool>(&());
         let resource = if core.api_version == patch.api_version && core.kind == patch.kind {
             core
@@ -253,8 +257,24 @@ impl Executor<'_> {
             self.at_version(&patch.api_version, &patch.kind).await?
         };
         let doing = || ActionDescription(action).to_string();
-        self.write(&resource, &patch.name, &patch.patch, Write::Made, doing)
-            .await
+        let written = self
+            .write(&resource, &patch.name, &patch.patch, Write::Made, doing)
+            .await?;
+        let normalised = match &patch.change {
+            MachinePoolChange::RestoreValues { values, .. } => {
+                normalised_values(values, written.data.get("spec").unwrap_or(&Value::Null))
+            }
+            // What differs would be set in the same way by the next step, and is compared then.
+            MachinePoolChange::Pause
+            | MachinePoolChange::SetValues { .. }
+            | MachinePoolChange::GiveUp
+            | MachinePoolChange::Resume => Vec::new(),
+        };
+        Ok(if normalised.is_empty() {
+            Effect::Done
+        } else {
+            Effect::Normalised(normalised)
+        })
     }
 
     async fn write(
@@ -264,7 +284,7 @@ impl Executor<'_> {
         patch: &Value,
         write: Write,
         doing: impl FnOnce() -> String,
-    ) -> Result<(), Error> {
+    ) -> Result<DynamicObject, Error> {
         let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), self.cluster.namespace(), resource);
         let parameters = PatchParams {
             field_manager: Some(FIELD_MANAGER.to_owned()),
@@ -273,8 +293,7 @@ impl Executor<'_> {
         };
         let patch = Patch::Merge(patch);
         let writing = of_provider(resource, doing, api.patch(name, &parameters, &patch));
-        self.kinds.in_turn(&resource.group, &resource.kind, writing).await?;
-        Ok(())
+        self.kinds.in_turn(&resource.group, &resource.kind, writing).await
     }
 
     async fn patch_cluster(&self, doing: &str, name: &str, patch: &Value, write: Write) -> Result<(), Error> {
@@ -475,7 +494,7 @@ fn machine_pool(f: &mut fmt::Formatter<'_>, patch: &PatchMachinePool) -> fmt::Re
         MachinePoolChange::SetValues { release, .. } => {
             write!(f, "Setting the values of release {release} in {kind} {name} of {pool}")
         }
-        MachinePoolChange::RestoreValues { version } => {
+        MachinePoolChange::RestoreValues { version, .. } => {
             write!(f, "Setting back what {kind} {name} of {pool} had at {version}")
         }
         MachinePoolChange::GiveUp => write!(

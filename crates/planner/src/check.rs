@@ -145,6 +145,7 @@ fn passed_gates(snapshot: &Snapshot, action: &Action) -> &'static [Gate] {
             PoolId::ControlPlane | PoolId::Workers(_) => &Gate::WORKERS,
             PoolId::MachinePool(_) => &[],
         },
+        Action::PatchMachinePool(patch) if machine_pool::turns_around(snapshot, patch) => &[],
         Action::PatchMachinePool(patch) if machine_pool::begins(snapshot, patch) => &Gate::WORKERS,
         Action::HoldPool(hold) if topology::begins(snapshot, hold).is_some() => &Gate::WORKERS,
         Action::AnswerHook(answer) => hooks::passed(answer),

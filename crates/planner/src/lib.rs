@@ -93,7 +93,7 @@ pub use pause::{LeftMark, PauseMark, PausedBy};
 pub use pool_id::PoolId;
 pub use pool_image::{PoolImage, Stop};
 pub use preflight::{KUBELET_ARGUMENTS, checks_are_asked, kubelet_arguments, target_minor};
-pub use rendered::{NormalisedValue, normalised};
+pub use rendered::{NormalisedValue, normalised, normalised_values};
 pub use restart::NoRestart;
 pub use snapshot::{
     ClassicCluster, Cluster, ClusterKind, Condition, ConditionStatus, ControlPlane, Flavor, InfrastructurePool,

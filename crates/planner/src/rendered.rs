@@ -95,6 +95,19 @@ pub fn normalised(rendered: &Value, pointers: &BTreeSet<JsonPointer>, there: &Va
     changed.collect()
 }
 
+/// What became of values that were set, in the spec that reads back. Null is what was taken away.
+#[must_use]
+pub fn normalised_values(values: &Values, there: &Value) -> Vec<NormalisedValue> {
+    let changed = values.iter().filter_map(|(pointer, wanted)| {
+        let there = at(there, pointer).unwrap_or(&Value::Null);
+        (!includes(there, wanted)).then(|| NormalisedValue {
+            pointer: pointer.clone(),
+            value: there.clone(),
+        })
+    });
+    changed.collect()
+}
+
 /// A pointer whose value was rendered and doesn't read back. An empty value may go: a webhook that is written in Go
 /// omits it, and it means the same.
 pub(crate) fn dropped(rendered: &Value, pointers: &BTreeSet<JsonPointer>, there: &Value) -> Option<JsonPointer> {

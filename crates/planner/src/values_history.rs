@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::{
     swap_history::UpgradeId,
-    values::{at, put},
+    values::{at, includes, put},
 };
 
 /// More than this isn't kept: the annotations of an object have 256 KiB.
@@ -25,6 +25,22 @@ pub struct ValuesHistory {
     /// Absent where they were too large to be kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     steps: Option<Vec<ValuesStep>>,
+    /// What was there at all of their pointers when the pause ended in which values were last set: what the API server and
+    /// the provider's webhooks have made of them. Absent during that pause, and in an annotation that an earlier Instar
+    /// wrote.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    stands: Option<Values>,
+    /// What was set back last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    restored: Option<RestoredValues>,
+}
+
+/// That a rollback has set back what was there. It does so once: a webhook may make the same of it again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct RestoredValues {
+    by: UpgradeId,
+    /// The version that the MachinePool had.
+    to: KubeVersion,
 }
 
 /// The values before one step.
@@ -83,11 +99,57 @@ impl ValuesHistory {
         let history = Self {
             upgrade: upgrade.clone(),
             steps,
+            stands: None,
+            restored: None,
         };
         if history.to_annotation().len() <= MOST_BYTES {
             return history;
         }
         Self { steps: None, ..history }
+    }
+
+    /// With what reads back of the last values, when the pause ends in which they were set; nothing where that is known
+    /// already, or too large to be kept.
+    pub(crate) fn with_standing(&self, spec: &Value) -> Option<Self> {
+        let steps = self.steps.as_ref().filter(|_| self.stands.is_none())?;
+        let pointers = steps.iter().flat_map(|step| step.values.keys());
+        let stands: Values = pointers
+            .map(|pointer| (pointer.clone(), at(spec, pointer).cloned().unwrap_or_default()))
+            .collect();
+        let history = Self {
+            stands: Some(stands),
+            ..self.clone()
+        };
+        (history.to_annotation().len() <= MOST_BYTES).then_some(history)
+    }
+
+    /// A value that another client has changed since it was set, and that a rollback would overwrite with what was before.
+    pub(crate) fn changed_since(&self, spec: &Value, before: &Values) -> Option<JsonPointer> {
+        let stands = self.stands.as_ref()?;
+        let is_changed = |(pointer, before): &(&JsonPointer, &Value)| {
+            let there = at(spec, pointer).unwrap_or(&Value::Null);
+            there != *before && stands.get(*pointer).is_some_and(|ours| !includes(there, ours))
+        };
+        let (pointer, _) = before.iter().find(is_changed)?;
+        Some(pointer.clone())
+    }
+
+    /// With the mark that a rollback has set back what was there at a version.
+    pub(crate) fn with_restored(&self, by: &UpgradeId, to: &KubeVersion) -> Self {
+        Self {
+            stands: None,
+            restored: Some(RestoredValues {
+                by: by.clone(),
+                to: to.clone(),
+            }),
+            ..self.clone()
+        }
+    }
+
+    /// Whether this rollback has set back what was there at a version.
+    pub(crate) fn is_restored(&self, by: &UpgradeId, to: &KubeVersion) -> bool {
+        let mut restored = self.restored.iter();
+        restored.any(|restored| restored.by == *by && restored.to == *to)
     }
 
     /// Whether it is of an upgrade.
@@ -222,6 +284,32 @@ mod tests {
             let back = restored(&now, &history.before(&up, to).unwrap()).unwrap();
             assert_eq!(back, json!({ "image": { "id": id } }), "{to}");
         }
+    }
+
+    #[test]
+    fn what_another_client_has_changed_is_told_from_what_a_webhook_has_made() {
+        let (up, back, first) = (id("up"), id("back"), version("v1.34.3"));
+        let history = ValuesHistory::with(None, &up, &first, &json!({ "image": "a" }), &pointers(&["/spec/image"]));
+        let before = history.before(&up, &first).unwrap();
+        let changed = |history: &ValuesHistory, spec| history.changed_since(&spec, &before).is_some();
+        assert!(!changed(&history, json!({ "image": "mine" })), "the pause hasn't ended");
+        let history = history.with_standing(&json!({ "image": { "id": "b" } })).unwrap();
+        assert_eq!(history.with_standing(&json!({ "image": "mine" })), None, "it is known");
+        for (spec, is_changed) in [
+            (json!({ "image": { "id": "b" } }), false),
+            (json!({ "image": { "id": "b", "default": 1 } }), false),
+            (json!({ "image": "a" }), false),
+            (json!({ "image": "mine" }), true),
+            (json!({}), true),
+        ] {
+            assert_eq!(changed(&history, spec.clone()), is_changed, "{spec}");
+        }
+        let restored = history.with_restored(&back, &first);
+        assert!(restored.is_restored(&back, &first) && !history.is_restored(&back, &first));
+        assert!(!restored.is_restored(&up, &first) && !restored.is_restored(&back, &version("v1.35.4")));
+        assert!(!changed(&restored, json!({ "image": "again" })));
+        let read = ValuesHistory::from_annotation(&restored.to_annotation());
+        assert_eq!(read, Some(restored));
     }
 
     #[test]

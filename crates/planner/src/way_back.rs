@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use instar_domain::KubeVersion;
+use instar_domain::{JsonPointer, KubeVersion};
 
 use crate::{addon::AddonId, left_because::LeftBecause, pool_id::PoolId, snapshot::TemplateRef};
 
@@ -105,6 +105,8 @@ pub enum MachinePoolStays {
     Unknown,
     /// Another client has changed its version since.
     Changed,
+    /// Another client has changed a value of its infrastructure since.
+    ValueChanged { pointer: JsonPointer },
     /// Its two objects can't be changed while they are paused.
     Left(LeftBecause),
     /// Machines of a minor version that is older than the control plane's don't join it.
@@ -243,6 +245,9 @@ impl fmt::Display for MachinePoolStays {
         match self {
             Self::Unknown => f.write_str("it is changed in place, and what its infrastructure had before is not known"),
             Self::Changed => f.write_str("another client has changed its version since"),
+            Self::ValueChanged { pointer } => {
+                write!(f, "another client has changed {pointer} of its infrastructure since")
+            }
             Self::Left(because) => write!(f, "{because}"),
             Self::OlderMachines { before, control_plane } => {
                 write!(f, "kubeadm of {before} joins no control plane of {control_plane}")

@@ -241,8 +241,10 @@ impl Context {
             Effect::DoneBefore | Effect::Kept => return Ok(Done::Until(AFTER_WRITE)),
         };
         self.counters.wrote(counted);
-        if let (Some(upgrade), Some(reason)) = (upgrade, reason) {
-            self.tell(cluster, upgrade, reason, &step);
+        if let Some(upgrade) = upgrade {
+            if let Some(reason) = reason {
+                self.tell(cluster, upgrade, reason, &step);
+            }
             if !normalised.is_empty() {
                 let note = normalised_note(&step, &normalised);
                 self.tell(cluster, upgrade, EventReason::ValueNormalised, &note);

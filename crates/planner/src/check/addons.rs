@@ -34,7 +34,11 @@ pub(super) fn are_passed(snapshot: &Snapshot, decision: &Decision) -> bool {
             // What has begun with one goes on.
             PoolId::MachinePool(_) => (&[], None),
         },
-        Action::PatchMachinePool(patch) if machine_pool::begins(snapshot, patch) => (&[GatePoint::BeforeWorkers], None),
+        Action::PatchMachinePool(patch)
+            if machine_pool::begins(snapshot, patch) && !machine_pool::turns_around(snapshot, patch) =>
+        {
+            (&[GatePoint::BeforeWorkers], None)
+        }
         Action::HoldPool(hold) => match topology::begins(snapshot, hold) {
             Some(version) => (&[GatePoint::BeforeWorkers], Some(version)),
             None => (&[], None),

@@ -4,7 +4,7 @@ use instar_api::{GatePoint, MinorRollback};
 use instar_catalog::etcd::Etcd;
 use instar_domain::KubeVersion;
 
-use super::{Violation, control_plane, read, workers};
+use super::{Violation, control_plane, machine_pool, read, workers};
 use crate::{
     addon::AddonState,
     addons_back::addons_to_restore,
@@ -67,6 +67,11 @@ pub(super) fn passes_addons(snapshot: &Snapshot, decision: &Decision, rollback: 
         found.any(|gate| gate.state != AddonState::Open)
     };
     match &decision.action {
+        // What has begun with one goes on.
+        Action::SwapWorkers(swap) if matches!(swap.pool, PoolId::MachinePool(_)) => false,
+        Action::PatchMachinePool(patch) if machine_pool::begins(snapshot, patch) => {
+            !machine_pool::turns_around(snapshot, patch) && (is_closed() || is_last(GatePoint::AfterWorkers))
+        }
         Action::SwapControlPlane(swap) | Action::SwapWorkers(swap) => {
             !turns_around(snapshot, swap) && (is_closed() || is_last(GatePoint::AfterWorkers))
         }

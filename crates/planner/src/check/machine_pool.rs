@@ -17,6 +17,7 @@ use crate::{
     decision::{MachinePoolChange, PatchMachinePool, Swap},
     pause::{LeftMark, PauseMark, PausedBy},
     pool_id::PoolId,
+    settled::machine_pool_settled,
     snapshot::{ConditionStatus, InfrastructurePool, MachinePool, Object, Snapshot},
     values::put,
     values_history::{ValuesHistory, restored},
@@ -44,6 +45,16 @@ pub(super) fn begins(snapshot: &Snapshot, patch: &PatchMachinePool) -> bool {
         && find(snapshot, &patch.pool).is_none_or(|(pool, infrastructure)| {
             !is_marked(&pool.paused_by) && !infrastructure.is_some_and(|other| is_marked(&other.paused_by))
         })
+}
+
+/// Whether this takes back a MachinePool whose machines are not all replaced yet: it needn't wait for a window, since what
+/// has begun doesn't either.
+pub(super) fn turns_around(snapshot: &Snapshot, patch: &PatchMachinePool) -> bool {
+    let machines = read(&snapshot.machines).filter(|machine| machine.pool.as_ref() == Some(&patch.pool));
+    let machines: Vec<_> = machines.collect();
+    let found = find(snapshot, &patch.pool).and_then(|(pool, infrastructure)| Some((pool, infrastructure?)));
+    let is_rolling = found.is_some_and(|(pool, infrastructure)| !machine_pool_settled(pool, infrastructure, &machines));
+    is_rolling && snapshot.upgrade_spec.operation.rollback().is_some()
 }
 
 pub(super) fn check(snapshot: &Snapshot, patch: &PatchMachinePool, broken: &mut Vec<Violation>) {
@@ -85,7 +96,10 @@ pub(super) fn check(snapshot: &Snapshot, patch: &PatchMachinePool, broken: &mut 
             if annotations.and_then(|all| all.get(PAUSED)) != Some(&Value::Null) {
                 broken.push(Violation::Incomplete);
             }
-            if paused_by.mark().is_none() || !touches_only(&patch.patch, &[PAUSED], Also::Nothing) {
+            let of_infrastructure = infrastructure.filter(|other| is_it(&other.object));
+            let is_mark_alone =
+                touches_only(&patch.patch, &[PAUSED], Also::Nothing) || reads_back(patch, of_infrastructure);
+            if paused_by.mark().is_none() || !is_mark_alone {
                 broken.push(Violation::NotOurs);
             }
         }
@@ -114,7 +128,7 @@ pub(super) fn check(snapshot: &Snapshot, patch: &PatchMachinePool, broken: &mut 
             check_paused(snapshot, pool, infrastructure, broken);
             check_values(snapshot, infrastructure, pool, patch, (release, pointers), broken);
         }
-        MachinePoolChange::RestoreValues { version } => {
+        MachinePoolChange::RestoreValues { version, values: _ } => {
             let Some(infrastructure) = infrastructure.filter(|other| is_it(&other.object)) else {
                 broken.push(Violation::NotOurs);
                 return;
@@ -219,7 +233,19 @@ fn check_values(
     }
 }
 
-/// What was there is set back, as the infrastructure itself says, and nothing else.
+/// Whether what is written beside the end of the pause is what reads back of the values.
+fn reads_back(patch: &PatchMachinePool, infrastructure: Option<&InfrastructurePool>) -> bool {
+    let expected = infrastructure.and_then(|infrastructure| {
+        let history = infrastructure.values_history.as_ref()?;
+        history.with_standing(&infrastructure.spec)
+    });
+    let written = annotation(&patch.patch, VALUES_HISTORY_ANNOTATION).and_then(ValuesHistory::from_annotation);
+    expected.is_some()
+        && written == expected
+        && touches_only(&patch.patch, &[PAUSED, VALUES_HISTORY_ANNOTATION], Also::Nothing)
+}
+
+/// What was there is set back once, unless another client has changed it, as the infrastructure itself says, and nothing else.
 fn check_restored(
     snapshot: &Snapshot,
     infrastructure: &InfrastructurePool,
@@ -227,15 +253,25 @@ fn check_restored(
     version: &KubeVersion,
     broken: &mut Vec<Violation>,
 ) {
-    if !touches_only(&patch.patch, &[RENDERED_ANNOTATION], Also::Spec) {
+    let annotations = [RENDERED_ANNOTATION, VALUES_HISTORY_ANNOTATION];
+    if !touches_only(&patch.patch, &annotations, Also::Spec) {
         broken.push(Violation::NotOurs);
     }
     let rollback = snapshot.upgrade_spec.operation.rollback();
     let history = infrastructure.values_history.as_ref();
+    let by = snapshot.upgrade_spec.id();
+    let written = annotation(&patch.patch, VALUES_HISTORY_ANNOTATION).and_then(ValuesHistory::from_annotation);
+    if written != history.map(|history| history.with_restored(&by, version)) {
+        broken.push(Violation::Incomplete);
+    }
+    let is_foreign =
+        |before| history.is_some_and(|history| history.changed_since(&infrastructure.spec, before).is_some());
+    let is_done = history.is_some_and(|history| history.is_restored(&by, version));
     let before = rollback.and_then(|rollback| history?.before(&rollback.of, version));
     let mut after = infrastructure.spec.clone();
     json_patch::merge(&mut after, patch.patch.get("spec").unwrap_or(&Value::Null));
-    if before.and_then(|before| restored(&infrastructure.spec, &before)) != Some(after) {
+    let is_theirs = is_done || before.as_ref().is_some_and(is_foreign);
+    if is_theirs || before.and_then(|before| restored(&infrastructure.spec, &before)) != Some(after) {
         broken.push(Violation::NotWhatWas);
     }
 }

@@ -380,6 +380,12 @@ pub(super) fn rolling_out(view: &ClassicView<'_>, pool: &MachinePool) -> Vec<Wai
     std::iter::once(rolling).chain(new).chain(deletions(machines)).collect()
 }
 
+/// Whether not all machines of a pool are what its spec says.
+pub(super) fn rolls(view: &ClassicView<'_>, pool: &MachinePool) -> bool {
+    let infrastructure = view.infrastructure_pool(&pool.infrastructure);
+    infrastructure.is_ok_and(|infrastructure| !settled(view, pool, infrastructure))
+}
+
 fn settled(view: &ClassicView<'_>, pool: &MachinePool, infrastructure: &InfrastructurePool) -> bool {
     let machines = view.machines_of_machine_pool(&pool.object.name);
     machine_pool_settled(pool, infrastructure, &machines)
@@ -420,14 +426,22 @@ pub(super) fn pause(view: &ClassicView<'_>, pool: &MachinePool, object: &Object)
     patch(pool, object, MachinePoolChange::Pause, &annotations, None)
 }
 
-/// Takes our mark off, of the infrastructure first: until the MachinePool's is off too, Cluster API leaves both alone.
+/// Takes our mark off, of the infrastructure first: until the MachinePool's is off too, Cluster API leaves both alone. With
+/// it goes what reads back of the values: what differs from that later, another client has changed.
 pub(super) fn resume(pool: &MachinePool, infrastructure: Option<&InfrastructurePool>) -> Option<PatchMachinePool> {
     let marked = infrastructure.filter(|other| other.paused_by.mark().is_some());
     let object = match marked {
         Some(infrastructure) => &infrastructure.object,
         None => pool.paused_by.mark().map(|_| &pool.object)?,
     };
-    let annotations = json!({ PAUSED: null });
+    let mut annotations = json!({ PAUSED: null });
+    let history = marked.and_then(|infrastructure| {
+        let history = infrastructure.values_history.as_ref()?;
+        history.with_standing(&infrastructure.spec)
+    });
+    if let (Some(history), Some(members)) = (history, annotations.as_object_mut()) {
+        members.insert(VALUES_HISTORY_ANNOTATION.to_owned(), history.to_annotation().into());
+    }
     Some(patch(pool, object, MachinePoolChange::Resume, &annotations, None))
 }
 

@@ -1,7 +1,7 @@
 //! A MachinePool's turn on the way back. It is changed in place, as on the way there: both objects are paused, then the
 //! infrastructure gets the values that it had, then the pool its version, then the marks go.
 
-use instar_api::RENDERED_ANNOTATION;
+use instar_api::{RENDERED_ANNOTATION, VALUES_HISTORY_ANNOTATION, Values};
 use instar_capi::Lifecycle;
 use instar_domain::KubeVersion;
 use serde_json::{Value, json};
@@ -25,7 +25,7 @@ use crate::{
     swap_history::PoolState,
     upgrade_spec::PoolOverride,
     values::difference,
-    values_history::restored,
+    values_history::{ValuesHistory, restored},
     way_back::{MachinePoolStays, NoWayBack},
 };
 
@@ -39,11 +39,19 @@ enum Aim<'a> {
 /// A pool that is to get what it had.
 struct Change<'a> {
     infrastructure: &'a InfrastructurePool,
-    /// What the infrastructure's spec is to be, where it isn't that yet.
-    spec: Option<Value>,
+    /// What is to be set back, where it isn't yet.
+    values: Option<Back<'a>>,
     version: &'a KubeVersion,
     /// What the pool goes back to; absent where only values were set.
     before: Option<&'a PoolState>,
+}
+
+/// What the infrastructure had.
+struct Back<'a> {
+    history: &'a ValuesHistory,
+    values: Values,
+    /// The infrastructure's spec with them.
+    spec: Value,
 }
 
 /// What a pool has to get back.
@@ -130,10 +138,23 @@ pub(super) fn stays(view: &ClassicView<'_>, pool: &MachinePool, rollback: &Rollb
         }
         JoinRule::SameMinor | JoinRule::AnyMinor => {}
     }
-    let history = infrastructure.values_history.as_ref();
-    let before = history.and_then(|history| history.before(&rollback.of, changed.version));
-    let spec = before.and_then(|before| restored(&infrastructure.spec, &before));
-    spec.is_none().then_some(MachinePoolStays::Unknown)
+    let Some(Back { history, values, .. }) = values_before(infrastructure, rollback, changed.version) else {
+        return Some(MachinePoolStays::Unknown);
+    };
+    let pointer = history.changed_since(&infrastructure.spec, &values)?;
+    Some(MachinePoolStays::ValueChanged { pointer })
+}
+
+/// What a pool's infrastructure had at a version; nothing where that isn't known, or can't be set.
+fn values_before<'a>(
+    infrastructure: &'a InfrastructurePool,
+    rollback: &Rollback,
+    version: &KubeVersion,
+) -> Option<Back<'a>> {
+    let history = infrastructure.values_history.as_ref()?;
+    let values = history.before(&rollback.of, version)?;
+    let spec = restored(&infrastructure.spec, &values)?;
+    Some(Back { history, values, spec })
 }
 
 /// A pool that `spec.pools` of the rollback holds.
@@ -161,7 +182,8 @@ fn changed<'a>(
             let infrastructure = view.infrastructure_pool(&pool.infrastructure).ok()?;
             let history = infrastructure.values_history.as_ref()?;
             let before = history.before(&rollback.of, &pool.version)?;
-            let is_there = restored(&infrastructure.spec, &before).as_ref() == Some(&infrastructure.spec);
+            let is_there = restored(&infrastructure.spec, &before).as_ref() == Some(&infrastructure.spec)
+                || history.is_restored(&taker(view, rollback), &pool.version);
             (!is_there).then_some(Changed {
                 version: &pool.version,
                 before: None,
@@ -199,14 +221,13 @@ fn aim<'a>(
     if let Some(reason) = by_user(pool, infrastructure) {
         return Err(reason);
     }
-    let history = infrastructure.values_history.as_ref();
-    let values = history.and_then(|history| history.before(&rollback.of, version));
-    let spec = values.and_then(|values| restored(&infrastructure.spec, &values));
     // A stop on the way of which nobody wrote down what it had.
-    let spec = spec.ok_or_else(unknown)?;
+    let back = values_before(infrastructure, rollback, version).ok_or_else(unknown)?;
+    // What differs although it was set back, a webhook has changed, and would change again.
+    let is_set = back.spec == infrastructure.spec || back.history.is_restored(&taker(view, rollback), version);
     Ok(Aim::Change(Change {
         infrastructure,
-        spec: (spec != infrastructure.spec).then_some(spec),
+        values: (!is_set).then_some(back),
         version,
         before,
     }))
@@ -221,29 +242,36 @@ fn under_pause<'a>(
 ) -> Place<'a> {
     let infrastructure = change.infrastructure;
     // What is set takes the hashes of what the upgrade had set away.
-    let is_set = change.spec.is_none() && infrastructure.rendered.is_none();
+    let is_set = change.values.is_none() && infrastructure.rendered.is_none();
     if let Some(place) = until_both_paused(view, pool, infrastructure, is_set, waiting) {
         return place;
     }
-    match (change.spec, change.before) {
-        (Some(spec), _) => continues(restore_values(pool, infrastructure, change.version, &spec)),
+    match (change.values, change.before) {
+        (Some(back), _) => continues(restore_values(view, pool, infrastructure, change.version, back)),
         (None, Some(before)) => set_version(view, pool, Course::BackTo(before)),
         (None, None) => Place::Moving,
     }
 }
 
-/// What was rendered is there no more, so that the hashes of it go.
+/// What was rendered is there no more, so that the hashes of it go. That it was set back stands in the same patch: it is
+/// done once, whatever a webhook makes of it.
 fn restore_values(
+    view: &ClassicView<'_>,
     pool: &MachinePool,
     infrastructure: &InfrastructurePool,
     version: &KubeVersion,
-    spec: &Value,
+    back: Back<'_>,
 ) -> PatchMachinePool {
+    let history = back.history.with_restored(&view.snapshot.upgrade_spec.id(), version);
     let what = MachinePoolChange::RestoreValues {
         version: version.clone(),
+        values: back.values,
     };
-    let annotations = json!({ RENDERED_ANNOTATION: null });
-    let spec = difference(&infrastructure.spec, spec);
+    let annotations = json!({
+        RENDERED_ANNOTATION: null,
+        VALUES_HISTORY_ANNOTATION: history.to_annotation(),
+    });
+    let spec = difference(&infrastructure.spec, &back.spec);
     patch(pool, &infrastructure.object, what, &annotations, spec)
 }
 

@@ -196,11 +196,15 @@ fn begin(view: &ClassicView<'_>, pool: Workers<'_>, course: Course<'_>) -> Resul
     }
 }
 
-/// The swap of a pool whose rollout is to go back before it has ended.
+/// The first write to a pool whose rollout is to go back before it has ended.
 fn turn_around(view: &ClassicView<'_>, pool: Workers<'_>, course: Course<'_>) -> Option<Action> {
     match (pool, course) {
         (Workers::Deployment(pool), Course::BackTo(before)) if !view.rolled_out(pool) => {
             returning::swap(view, pool, before).ok()
+        }
+        // It is changed in place: what its provider has not replaced yet stays, once both objects go on.
+        (Workers::MachinePool(pool), Course::BackTo(_)) if machine_pools::rolls(view, pool) => {
+            Some(machine_pools::begin(view, pool))
         }
         (
             Workers::Deployment(_) | Workers::MachinePool(_),

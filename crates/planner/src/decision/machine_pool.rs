@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use instar_api::Values;
 use instar_domain::{JsonPointer, KubeVersion};
 use serde_json::Value;
 
@@ -39,6 +40,8 @@ pub enum MachinePoolChange {
     RestoreValues {
         /// The version that the pool had then.
         version: KubeVersion,
+        /// What is set; null where nothing was.
+        values: Values,
     },
     /// Writes into an object that did not become paused that the pool is left to its user for that.
     GiveUp,

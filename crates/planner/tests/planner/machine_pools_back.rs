@@ -10,7 +10,7 @@ use crate::{
     machine_pools::written,
     scenarios::{complete, decide, until},
     way_back::{at_a_release, take_back},
-    world::{World, closed, version},
+    world::{World, closed, random::Random, version},
 };
 
 /// A patch release of a cluster with a MachinePool.
@@ -145,6 +145,36 @@ fn what_is_half_way_turns_around() {
     }
 }
 
+/// As what is under way with a MachineDeployment: no window holds it, and no machine is replaced that is still old.
+#[test]
+fn one_in_the_middle_of_its_rollout_turns_around_whatever_is_closed() {
+    let mut world = at_a_release("v1.35.1", "3.6.6-0", "v1.35.5");
+    world.add_machine_pool("mp", &version("v1.35.1"), 6);
+    let before = says(&world);
+    until(&mut world, swaps);
+    let mut random = Random::new(3);
+    for _ in 0..200 {
+        let new = version("v1.35.5");
+        if world.machine_pools[0].nodes.iter().any(|(runs, _)| *runs == new) {
+            break;
+        }
+        let decision = world.plan();
+        world.write(&decision.action);
+        world.tick(&mut random);
+    }
+    take_back(&mut world, RollbackScope::All, MinorRollback::Refuse);
+    let closed = closed("no maintenance window is open");
+    world.gates.insert(instar_planner::Gate::Window, closed);
+    let born = world.births.len();
+    let writes = written(&mut world, 100);
+    assert_eq!(says(&world), before, "{writes:?}");
+    assert!(world.marks().is_empty(), "{writes:?}");
+    let births = world.births[born..].iter();
+    let of_pool = births.filter(|birth| matches!(birth.0, PoolId::MachinePool(_)));
+    let back = of_pool.filter(|birth| birth.1 == version("v1.35.1")).count();
+    assert!((1..6).contains(&back), "what was old stays: {back} were replaced again");
+}
+
 #[test]
 fn one_stays_where_nothing_says_what_it_had_or_it_would_never_come_up() {
     let done = |from: &str, etcd: &str, joins: JoinRule| {
@@ -159,6 +189,8 @@ fn one_stays_where_nothing_says_what_it_had_or_it_would_never_come_up() {
     unknown.machine_pools[0].infrastructure.values_history = None;
     let mut changed = patch();
     changed.machine_pools[0].pool.version = version("v1.35.2");
+    let mut edited = patch();
+    edited.machine_pools[0].infrastructure.spec["image"] = "mine".into();
     let mut silent = patch();
     silent.machine_pools[0].says_paused = false;
     silent.machine_pools[0].infrastructure.object.conditions.clear();
@@ -166,6 +198,7 @@ fn one_stays_where_nothing_says_what_it_had_or_it_would_never_come_up() {
     for (mut world, expected) in [
         (unknown, "Unknown"),
         (changed, "Changed"),
+        (edited, "ValueChanged"),
         (silent, "Left"),
         (by_kubeadm, "OlderMachines"),
     ] {
@@ -186,6 +219,42 @@ fn one_stays_where_nothing_says_what_it_had_or_it_would_never_come_up() {
     take_back(&mut other, RollbackScope::Workers, MinorRollback::Refuse);
     until(&mut other, complete);
     assert_eq!(says(&other).0, "v1.34.5");
+}
+
+/// As a provider's webhook may.
+fn image_of_the_webhook(spec: &mut serde_json::Value) {
+    spec["template"]["spec"]["image"] = "of-the-webhook".into();
+}
+
+#[test]
+fn what_a_webhook_sets_again_is_set_back_once() {
+    for moment in ["after the end", "when the values are set"] {
+        let mut world = world();
+        until(&mut world, if moment == "after the end" { complete } else { swaps });
+        take_back(&mut world, RollbackScope::All, MinorRollback::Refuse);
+        world.webhook = image_of_the_webhook;
+        let writes = written(&mut world, 200);
+        let restored = writes.iter().filter(|write| write.starts_with("restore")).count();
+        assert_eq!(restored, 1, "{moment}: {writes:?}");
+        let end = decide(&world.snapshot());
+        assert!(complete(&end), "{moment}: {end:#?}");
+        assert_eq!(says(&world).0, "v1.35.1", "{moment}");
+        assert!(world.marks().is_empty(), "{moment}");
+    }
+}
+
+#[test]
+fn what_a_webhook_made_of_the_values_goes_back_as_what_was_set() {
+    let mut world = world();
+    let before = says(&world);
+    world.webhook = image_of_the_webhook;
+    until(&mut world, complete);
+    assert_eq!(says(&world).1["image"], "of-the-webhook");
+    world.webhook = |_| ();
+    take_back(&mut world, RollbackScope::All, MinorRollback::Refuse);
+    let end = until(&mut world, complete);
+    assert_eq!(stays(&end), [] as [&MachinePoolStays; 0]);
+    assert_eq!(says(&world), before);
 }
 
 #[test]
@@ -219,7 +288,7 @@ fn check_finds_what_the_way_back_must_not_do() {
     };
     assert_eq!(
         breaks(|world, _| world.machine_pools[0].infrastructure.values_history = None),
-        [Violation::NotWhatWas]
+        [Violation::Incomplete, Violation::NotWhatWas]
     );
     assert_eq!(
         breaks(|world, _| world.machine_pools[0].infrastructure.object.conditions[0].status = ConditionStatus::False),
@@ -231,6 +300,16 @@ fn check_finds_what_the_way_back_must_not_do() {
             other => panic!("{other:?}"),
         }),
         [Violation::NotWhatWas]
+    );
+    assert_eq!(
+        breaks(|_, decision| match &mut decision.action {
+            Action::PatchMachinePool(patch) => {
+                let annotations = &mut patch.patch["metadata"]["annotations"];
+                annotations[instar_api::VALUES_HISTORY_ANNOTATION] = "{}".into();
+            }
+            other => panic!("{other:?}"),
+        }),
+        [Violation::Incomplete]
     );
     assert_eq!(
         breaks(|world, _| world.upgrade_spec.operation = instar_planner::Operation::Upgrade),

@@ -139,6 +139,11 @@ fn without_values(mut world: World) -> World {
     world
 }
 
+fn with_a_value_of_another(mut world: World) -> World {
+    world.machine_pools[0].infrastructure.spec["image"] = "mine".into();
+    world
+}
+
 /// The first step is done, and the second is to go.
 fn between(world: World) -> World {
     before(
@@ -251,6 +256,10 @@ fn of_several() -> Vec<Situation> {
         situation(
             "the same, all done, and nothing says what its infrastructure had before",
             without_values(done(with_a_machine_pool(patch()))),
+        ),
+        situation(
+            "the same, all done, and another client has changed a value in its infrastructure since",
+            with_a_value_of_another(done(with_a_machine_pool(patch()))),
         ),
         situation(
             "a patch release, all done, then a restart, all done",

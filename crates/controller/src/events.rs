@@ -36,7 +36,7 @@ pub(crate) const UPGRADE: &str = "Upgrade";
 /// dropped, counted and logged.
 #[derive(Clone, Debug)]
 pub(crate) struct Events {
-    lanes: Vec<Sender<Queued>>,
+    lanes: Vec<Sender<Box<Queued>>>,
     dropped: Counter,
 }
 
@@ -62,10 +62,10 @@ impl Events {
 
     pub(crate) fn publish(&self, about: &[ObjectReference], reason: EventReason, note: &str, action: &str) {
         for about in about {
-            let queued = Queued {
+            let queued = Box::new(Queued {
                 event: event(reason, note, action),
                 about: about.clone(),
-            };
+            });
             let lane = lane(about).and_then(|lane| self.lanes.get(lane));
             let Some(Err(error)) = lane.map(|lane| lane.try_send(queued)) else {
                 continue;
@@ -97,9 +97,9 @@ fn lane(about: &ObjectReference) -> Option<usize> {
     usize::try_from(hasher.finish() % LANES).ok()
 }
 
-async fn post_all(recorder: Recorder, mut queue: Receiver<Queued>) {
-    while let Some(Queued { event, about }) = queue.recv().await {
-        post(&recorder, &event, &about).await;
+async fn post_all(recorder: Recorder, mut queue: Receiver<Box<Queued>>) {
+    while let Some(queued) = queue.recv().await {
+        post(&recorder, &queued.event, &queued.about).await;
     }
 }
 

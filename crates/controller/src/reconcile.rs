@@ -168,7 +168,7 @@ impl Context {
     }
 
     async fn pass(&self, cluster: &Cluster, key: &Key) -> Result<Done, Error> {
-        self.report_mistake(cluster).await;
+        self.report_mistake(cluster);
         if let Some(topology) = &cluster.spec.topology {
             self.memory.forget_asked(key);
             return Box::pin(self.follow(cluster, &topology.version)).await;

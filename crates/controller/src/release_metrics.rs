@@ -210,6 +210,8 @@ fn newest_release(caches: &Caches, cluster: &Key, version: &str) -> Option<Strin
 
 #[cfg(test)]
 mod tests {
+    use std::{cell::Cell, slice::from_ref};
+
     use serde_json::json;
 
     use super::*;
@@ -271,20 +273,22 @@ mod tests {
 
     #[test]
     fn the_fleet_is_read_once_a_minute_or_when_the_releases_change() {
-        let counts = std::cell::Cell::new(0);
+        let counts = Cell::new(0);
         let (last, start) = (LastCount::default(), Instant::now());
         let count = |rows: &[EndingRelease], seconds: u64| {
             let rows = rows.iter().map(|row| (row.clone(), 0)).collect();
             let counted = last.of(rows, start + Duration::from_secs(seconds), |rows| {
                 counts.set(counts.get() + 1);
-                rows.values_mut().for_each(|count| *count = counts.get());
+                for count in rows.values_mut() {
+                    *count = counts.get();
+                }
             });
             counted.into_values().collect::<Vec<i64>>()
         };
         let (one, other) = (row("a", "v1.34.3", "2026-10-27"), row("b", "v1.35.0", "2027-10-27"));
-        assert_eq!(count(&[one.clone()], 0), [1]);
-        assert_eq!(count(&[one.clone()], 59), [1]);
-        assert_eq!(count(&[one.clone()], 60), [2]);
+        assert_eq!(count(from_ref(&one), 0), [1]);
+        assert_eq!(count(from_ref(&one), 59), [1]);
+        assert_eq!(count(from_ref(&one), 60), [2]);
         assert_eq!(count(&[one.clone(), other.clone()], 61), [3, 3]);
         assert_eq!(count(&[one.clone(), other], 62), [3, 3]);
         last.forget();

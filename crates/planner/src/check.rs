@@ -17,6 +17,7 @@ mod topology;
 mod topology_canary;
 mod verification;
 mod violation;
+mod what_was;
 
 use instar_api::{ApprovalPoint, ApprovedPart, RELEASE_LABEL, RENDERED_ANNOTATION, SWAP_HISTORY_ANNOTATION, Values};
 use instar_capi::{Contract, Lifecycle, ManagedBy};
@@ -332,7 +333,7 @@ fn check_control_plane(snapshot: &Snapshot, swap: &Swap, broken: &mut Vec<Violat
     check_object(snapshot, &control_plane.object, swap, broken);
     match rollback(snapshot) {
         Some(rollback) => {
-            back::check_target(&control_plane.object, swap, rollback, broken);
+            what_was::check_target(&control_plane.object, swap, rollback, broken);
             back::check_step(snapshot, swap, rollback, broken);
         }
         None if stuck::takes_back(swap) => stuck::check(snapshot, control_plane, swap, broken),
@@ -404,7 +405,7 @@ fn check_workers(snapshot: &Snapshot, swap: &Swap, broken: &mut Vec<Violation>) 
     }
     check_object(snapshot, &pool.object, swap, broken);
     match rollback(snapshot) {
-        Some(rollback) => back::check_target(&pool.object, swap, rollback, broken),
+        Some(rollback) => what_was::check_target(&pool.object, swap, rollback, broken),
         None => check_version(&pool.version, swap, broken),
     }
     if swap.template.is_none() {

@@ -1,8 +1,8 @@
 //! What a user may do about an upgrade, and the command that does it.
 
-use instar_api::{Approval, ClusterUpgrade, HealthReason, HealthStatus, Operation, RollbackExtent, UpgradePhase};
+use instar_api::{Approval, HealthReason, HealthStatus, Operation, RollbackExtent, UpgradePhase};
 
-use crate::{Invocation, Report, UpgradeSection, quoted};
+use crate::{Invocation, Report, ShownUpgrade, UpgradeSection, quoted};
 
 /// What the controller asks to be approved, in its own words.
 #[must_use]
@@ -11,30 +11,6 @@ pub fn approvals_asked(health: &[HealthStatus]) -> Vec<Approval> {
         .iter()
         .filter(|row| row.reason == HealthReason::ApprovalMissing.as_str());
     missing.filter_map(|row| Approval::in_message(&row.message)).collect()
-}
-
-/// Which ClusterUpgrade was shown, and which state of it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ShownUpgrade {
-    /// Its `metadata.uid`: another one may get its name.
-    pub uid: String,
-    /// Its `metadata.generation`: each edit of its spec makes another one.
-    pub generation: i64,
-    /// Its `metadata.resourceVersion`: so does each write of its status.
-    pub resource_version: String,
-}
-
-impl ShownUpgrade {
-    /// This one. What its metadata doesn't have is empty.
-    #[must_use]
-    pub fn of(upgrade: &ClusterUpgrade) -> Self {
-        let metadata = &upgrade.metadata;
-        Self {
-            uid: metadata.uid.clone().unwrap_or_default(),
-            generation: metadata.generation.unwrap_or_default(),
-            resource_version: metadata.resource_version.clone().unwrap_or_default(),
-        }
-    }
 }
 
 /// Something that a user does about a Cluster's upgrade: a verb of the plugin.

@@ -21,9 +21,10 @@ mod pace;
 mod plan;
 mod record;
 mod report;
+mod shown;
 pub mod text;
 
-pub use actions::{Action, ShownUpgrade, approvals_asked, entries as approval_entries};
+pub use actions::{Action, approvals_asked, entries as approval_entries};
 pub use age::age;
 pub use invocation::{Invocation, quoted};
 pub use of::{ClusterObjects, Unreadable, all as all_of_kind, read_all as read_all_of_kind};
@@ -37,3 +38,4 @@ pub use report::{
     Assessment, ClusterKind, ClusterSection, MachineRow, PathStep, PathStepState, PoolKindName, PoolSection, Report,
     UpgradeSection,
 };
+pub use shown::ShownUpgrade;

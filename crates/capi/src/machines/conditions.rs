@@ -69,7 +69,7 @@ impl From<Vec<WrittenCondition>> for MachineConditions {
                     });
                 }
                 (Machine::UP_TO_DATE, "False") if marks::are_all(&condition.message) => {
-                    read.up_to_date = "True".to_owned()
+                    "True".clone_into(&mut read.up_to_date);
                 }
                 (Machine::UP_TO_DATE, _) => read.up_to_date = condition.status,
                 (Machine::INFRASTRUCTURE_READY, "False") => read.infrastructure = condition.message,

@@ -28,7 +28,7 @@ pub(super) enum Created {
 
 impl Context {
     /// Once for each mistake, and again after a restart.
-    pub(super) async fn report_mistake(&self, cluster: &Cluster) {
+    pub(super) fn report_mistake(&self, cluster: &Cluster) {
         let mistake = annotation_mistake(cluster);
         let is_new = self.memory.is_new_mistake(&Key::of(cluster), mistake.as_deref());
         if let Some(mistake) = mistake.filter(|_| is_new) {

@@ -4,7 +4,7 @@ use instar_api::{GatePoint, MinorRollback};
 use instar_catalog::etcd::Etcd;
 use instar_domain::KubeVersion;
 
-use super::{Violation, control_plane, machine_pool, read, workers};
+use super::{Violation, control_plane, machine_pool, read, what_was, workers};
 use crate::{
     addon::AddonState,
     addons_back::addons_to_restore,
@@ -13,17 +13,9 @@ use crate::{
     operation::{Rollback, RollbackScope},
     pool_id::PoolId,
     settled::{control_plane_rolls, rolled_out},
-    snapshot::{ControlPlane, Object, Snapshot},
-    swap_history::{PoolState, SwapHistory},
+    snapshot::{ControlPlane, Snapshot},
     value_before::ValueBefore,
 };
-
-/// Every state in which the upgrade that is taken back found an object.
-fn found<'o>(object: &'o Object, rollback: &'o Rollback) -> impl Iterator<Item = &'o PoolState> {
-    let entries = object.swap_history.iter().flat_map(SwapHistory::entries);
-    let of_it = entries.filter(|entry| entry.upgrade == rollback.of);
-    of_it.map(|entry| &entry.before)
-}
 
 /// Whether a swap takes back what is under way: it needn't wait for a window, since what has begun doesn't either.
 pub(super) fn turns_around(snapshot: &Snapshot, swap: &Swap) -> bool {
@@ -103,22 +95,6 @@ pub(super) fn passes_addons(snapshot: &Snapshot, decision: &Decision, rollback: 
     }
 }
 
-/// A pool goes to a state in which it was, and the history of that stays.
-pub(super) fn check_target(object: &Object, swap: &Swap, rollback: &Rollback, broken: &mut Vec<Violation>) {
-    let template = swap.template.as_ref().map(|template| &template.name);
-    let was_there = |state: &PoolState| {
-        state.version == swap.version
-            && state.template.as_ref() == template
-            && swap
-                .bootstrap
-                .as_ref()
-                .is_none_or(|bootstrap| state.bootstrap.as_ref() == Some(&bootstrap.name))
-    };
-    if !found(object, rollback).any(was_there) {
-        broken.push(Violation::NotWhatWas);
-    }
-}
-
 /// A step of the control plane back: no worker is newer than where it goes, its etcd can read what is there, and it skips
 /// no minor.
 pub(super) fn check_step(snapshot: &Snapshot, swap: &Swap, rollback: &Rollback, broken: &mut Vec<Violation>) {
@@ -167,7 +143,7 @@ fn shares_etcd(control_plane: &ControlPlane, swap: &Swap, rollback: &Rollback) -
     let present = of_control_plane(control_plane);
     match present {
         Etcd::Elsewhere => true,
-        Etcd::Tag(_) | Etcd::Kubeadm(_) | Etcd::Unknown => found(&control_plane.object, rollback)
+        Etcd::Tag(_) | Etcd::Kubeadm(_) | Etcd::Unknown => what_was::found(&control_plane.object, rollback)
             .filter(|state| state.version == swap.version)
             .all(|state| of_state(control_plane, state).shares_minor_with(&present)),
     }

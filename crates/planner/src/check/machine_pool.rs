@@ -9,9 +9,9 @@ use instar_domain::{JsonPointer, KubeVersion};
 use serde_json::Value;
 
 use super::{
-    Violation, back, check_object, check_skew, check_version, is_open,
+    Violation, check_object, check_skew, check_version, is_open,
     patch::{Also, annotation, compares, touches_only},
-    read,
+    read, what_was,
 };
 use crate::{
     decision::{MachinePoolChange, PatchMachinePool, Swap},
@@ -154,7 +154,7 @@ pub(super) fn check_swap(snapshot: &Snapshot, name: &str, swap: &Swap, broken: &
     }
     check_object(snapshot, &pool.object, swap, broken);
     match snapshot.upgrade_spec.operation.rollback() {
-        Some(rollback) => back::check_target(&pool.object, swap, rollback, broken),
+        Some(rollback) => what_was::check_target(&pool.object, swap, rollback, broken),
         None => check_version(&pool.version, swap, broken),
     }
     check_skew(snapshot, &swap.version, broken);

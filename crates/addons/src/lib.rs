@@ -24,7 +24,7 @@ pub use expression::{
     Evaluation, Expression, ExpressionError, Inputs, MOST_BYTES, MOST_STEPS, TimeEvaluation, Variable,
 };
 pub use hand::{FIELD_MANAGER, Target, Wanted};
-pub use look::{Asked, Found, GateReading, GateReadings, LookedBefore, WantedGate, look, look_back};
+pub use look::{Asked, Found, GateReading, GateReadings, WantedGate, look, look_back};
 pub use order::{OrderError, order};
 pub use refusal::{Refusal, refusals_of_addons, refusals_of_gates};
 pub use subject::{ReleaseView, Subject, Written};

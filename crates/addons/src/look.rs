@@ -5,9 +5,7 @@ mod back;
 use std::{collections::BTreeMap, sync::Arc};
 
 use instar_api::{Addon, ClusterSide, Gate as Spec, KubernetesReleaseSpec, WorkloadAccess};
-use instar_planner::{
-    AddonGate, AddonId, AddonOwner, AddonProblem, AddonState, AskedPoint, GateHistory, Readiness, ValueBefore,
-};
+use instar_planner::{AddonGate, AddonId, AddonOwner, AddonProblem, AddonState, AskedPoint, GateHistory, ValueBefore};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
@@ -73,18 +71,8 @@ pub struct GateReading {
     pub verdict: Verdict,
     /// Since when each look has found it ready.
     pub ready: Option<Timestamp>,
-    pub looked_before: LookedBefore,
     /// What is in the field that will be set, where that was asked.
     pub before: Option<ValueBefore>,
-}
-
-/// Whether this process had looked at a gate before the looks that found it as the last one did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LookedBefore {
-    /// It hadn't, or couldn't say: since when it is ready may have been written down before a start, or a move.
-    No,
-    /// It had, and found it not ready, or has forgotten what it found.
-    Yes,
 }
 
 /// A look that is older says nothing of now.
@@ -158,7 +146,6 @@ pub fn look(asked: Asked<'_>) -> Found {
                 kind: "KubernetesRelease".to_owned(),
                 object: release.clone(),
                 state: unknown(message),
-                readiness: Readiness::Unknown,
             });
         }
         (None, _) => {}
@@ -181,10 +168,9 @@ fn look_at_workload(asked: Asked<'_>, VerifiedWorkload { owner, gate }: &Verifie
         find: None,
         begun: None,
     };
-    let reading = recent(asked, &wish);
-    let state = match (closed_to(asked.access), reading) {
+    let state = match (closed_to(asked.access), recent(asked, &wish)) {
         (Some(why), _) => unknown(why),
-        (None, Some(reading)) => state(gate, reading, asked),
+        (None, Some(reading)) => state(gate, reading, None, asked.now),
         (None, None) => being_looked_at(),
     };
     found.gates.push(AddonGate {
@@ -192,7 +178,6 @@ fn look_at_workload(asked: Asked<'_>, VerifiedWorkload { owner, gate }: &Verifie
         kind: gate.observe().kind.clone(),
         object: gate.observe().name.clone().unwrap_or_default(),
         state,
-        readiness: reading.map_or(Readiness::Unknown, |reading| readiness(reading, asked)),
     });
     found.wanted.push(wish);
 }
@@ -226,7 +211,6 @@ fn look_at(asked: Asked<'_>, list: &List<'_>, found: &mut Found) {
             kind: kind.to_owned(),
             object,
             state: unknown(format!("{}: {}", refusal.what, refusal.remediation)),
-            readiness: Readiness::Unknown,
         });
         return;
     }
@@ -243,13 +227,16 @@ fn look_at(asked: Asked<'_>, list: &List<'_>, found: &mut Found) {
             .map(String::as_str)
             .filter(|name| not_ready.contains(name))
             .collect();
-        let one = if before.is_empty() {
+        let state = if before.is_empty() {
             one(asked, &owner, spec, addon, &mut found.wanted)
         } else {
-            let message = format!("it comes after {}", before.join(", "));
-            Some((closed_for_now(message), Readiness::Unknown))
+            Some(AddonState::Closed {
+                problem: AddonProblem::NotReady,
+                message: format!("it comes after {}", before.join(", ")),
+                until: None,
+            })
         };
-        let Some((state, readiness)) = one else { continue };
+        let Some(state) = state else { continue };
         if state != AddonState::Open {
             not_ready.push(&spec.name);
         }
@@ -258,7 +245,6 @@ fn look_at(asked: Asked<'_>, list: &List<'_>, found: &mut Found) {
             kind: spec.observe.kind.clone(),
             object: spec.observe.name.clone().unwrap_or_default(),
             state,
-            readiness,
         });
     }
 }
@@ -270,10 +256,10 @@ fn one(
     spec: &Spec,
     addon: Option<&Addon>,
     wanted: &mut Vec<WantedGate>,
-) -> Option<(AddonState, Readiness)> {
+) -> Option<AddonState> {
     let gate = match addon.map_or_else(|| Gate::read(spec), Gate::of_addon) {
         Ok(gate) => gate,
-        Err(error) => return Some((unknown(error.to_string()), Readiness::Unknown)),
+        Err(error) => return Some(unknown(error.to_string())),
     };
     let release = release_view(asked);
     let write = addon.and_then(|addon| Target::of(addon, asked.cluster));
@@ -305,12 +291,11 @@ fn one(
         (_, Some(why)) => Some(unknown(why)),
         (None, None) if !counts || !has_to_begin || wish.find.is_some() => Some(being_looked_at()),
         (reading, None) if has_to_begin => Some(due(asked, &wish, sets.as_ref(), reading.map(|(reading, _)| reading))),
-        (Some((reading, _)), None) => Some(self::state(&wish.gate, reading, asked)),
+        (Some((reading, _)), None) => Some(self::state(&wish.gate, reading, begun, asked.now)),
         (None, None) => None,
     };
-    let readiness = reading.map_or(Readiness::Unknown, |reading| readiness(reading, asked));
     wanted.push(wish);
-    state.map(|state| (state, readiness))
+    state
 }
 
 /// What comes of one whose turn has come. What is in its field has to be known before, where that goes back.
@@ -330,7 +315,7 @@ fn due(asked: Asked<'_>, wish: &WantedGate, sets: Option<&Target>, reading: Opti
             let earlier = asked.history.before(&wish.id).filter(|_| is_ours(sets, found));
             earlier.unwrap_or(found).clone()
         }
-        (Some(_), Some(reading)) => return state(&wish.gate, reading, asked),
+        (Some(_), Some(reading)) => return state(&wish.gate, reading, None, asked.now),
         (Some(_), None) => return being_looked_at(),
     };
     AddonState::Due(Some(before))
@@ -360,42 +345,17 @@ fn recent<'a>(asked: Asked<'a>, wish: &WantedGate) -> Option<&'a GateReading> {
 }
 
 fn being_looked_at() -> AddonState {
-    closed_for_now("it is being looked at".to_owned())
-}
-
-const fn closed_for_now(message: String) -> AddonState {
     AddonState::Closed {
         problem: AddonProblem::NotReady,
-        message,
+        message: "it is being looked at".to_owned(),
         until: None,
     }
 }
 
-/// Since when a gate is ready. What was written down before this process began to look counts, unless a look has found
-/// otherwise since.
-fn readiness(reading: &GateReading, asked: Asked<'_>) -> Readiness {
-    match (&reading.verdict, reading.ready) {
-        (Verdict::Ready, Some(ready)) => {
-            let written = match reading.looked_before {
-                LookedBefore::No => asked.history.ready(asked.target, &reading.of.id),
-                LookedBefore::Yes => None,
-            };
-            Readiness::Since(written.map_or(ready, |written| written.min(ready)))
-        }
-        (Verdict::InProgress(_) | Verdict::Failed(_), _) => Readiness::NotReady,
-        (Verdict::Ready | Verdict::Unknown(_) | Verdict::NotApplicable, _) => Readiness::Unknown,
-    }
-}
-
-fn state(gate: &Gate, reading: &GateReading, asked: Asked<'_>) -> AddonState {
-    let now = asked.now;
-    let ready = match readiness(reading, asked) {
-        Readiness::Since(since) => Some(since),
-        Readiness::Unknown | Readiness::NotReady => None,
-    };
+fn state(gate: &Gate, reading: &GateReading, begun: Option<Timestamp>, now: Timestamp) -> AddonState {
     let since = Since {
-        begun: reading.of.begun.or(ready).unwrap_or(now),
-        ready,
+        begun: begun.or(reading.ready).unwrap_or(now),
+        ready: reading.ready,
     };
     let problem = match &reading.verdict {
         Verdict::Ready | Verdict::InProgress(_) | Verdict::NotApplicable => AddonProblem::NotReady,

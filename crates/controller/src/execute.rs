@@ -412,12 +412,12 @@ impl fmt::Display for ActionDescription<'_> {
                 None => write!(f, "Removing the upgrade-concurrency of Cluster {name}"),
             },
             Action::BeginGates(begin) => {
-                let ids: Vec<String> = begin.gates.iter().map(ToString::to_string).collect();
-                if !ids.is_empty() {
-                    return write!(f, "Beginning with {}", ids.join(", "));
+                write!(f, "Beginning with ")?;
+                for (place, id) in begin.gates.iter().enumerate() {
+                    let before = if place == 0 { "" } else { ", " };
+                    write!(f, "{before}{id}")?;
                 }
-                let ids: Vec<String> = begin.readiness.iter().map(|(id, _)| id.to_string()).collect();
-                write!(f, "Writing down since when is ready: {}", ids.join(", "))
+                Ok(())
             }
             Action::AnswerHook(AnswerHook { name, answer, .. }) => match answer {
                 Some(answer) => write!(f, "Answering Cluster API's hooks of Cluster {name}: {answer}"),

@@ -52,19 +52,6 @@ pub struct AddonGate {
     /// The name of the one object; empty where several are selected.
     pub object: String,
     pub state: AddonState,
-    pub readiness: Readiness,
-}
-
-/// What the last look says of since when an add-on or a gate has been ready.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Readiness {
-    /// Nothing: it was not looked at, or can't be said.
-    #[default]
-    Unknown,
-    /// Each look since then has found it ready.
-    Since(Timestamp),
-    /// It isn't ready.
-    NotReady,
 }
 
 /// What an add-on or a gate comes to.
@@ -133,17 +120,6 @@ pub struct GateHistory {
     /// Those for which something is set, in this order, whatever the target was then.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub set: Vec<SetAddon>,
-    /// Since when those have been ready that have to stay so for a while, for this target.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub ready: Vec<ReadySince>,
-}
-
-/// Since when one has been ready.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ReadySince {
-    #[serde(flatten)]
-    pub id: AddonId,
-    pub since: Timestamp,
 }
 
 /// An add-on for which something is set.
@@ -193,34 +169,11 @@ impl GateHistory {
         gates.find(|begun| begun.id == *id).map(|begun| begun.begun)
     }
 
-    /// Since when one has been ready, for this target, as far as that was written down.
-    #[must_use]
-    pub fn ready(&self, target: &str, id: &AddonId) -> Option<Timestamp> {
-        let mut ready = self.ready.iter().filter(|_| self.target == target);
-        ready.find(|ready| ready.id == *id).map(|ready| ready.since)
-    }
-
-    /// With what the last looks say of these; what they say nothing of stays.
-    pub(crate) fn with_readiness(mut self, found: impl IntoIterator<Item = (AddonId, Readiness)>) -> Self {
-        for (id, readiness) in found {
-            let since = match readiness {
-                Readiness::Unknown => continue,
-                Readiness::Since(since) => Some(since),
-                Readiness::NotReady => None,
-            };
-            self.ready.retain(|ready| ready.id != id);
-            self.ready.extend(since.map(|since| ReadySince { id, since }));
-        }
-        let surplus = self.ready.len().saturating_sub(MOST_BEGUN);
-        self.ready.drain(..surplus);
-        self
-    }
-
     pub(crate) fn with(&self, target: &str, ids: impl IntoIterator<Item = AddonId>, now: Timestamp) -> Self {
-        let (mut gates, ready) = if self.target == target {
-            (self.gates.clone(), self.ready.clone())
+        let mut gates = if self.target == target {
+            self.gates.clone()
         } else {
-            (Vec::new(), Vec::new())
+            Vec::new()
         };
         for id in ids {
             gates.retain(|begun| begun.id != id);
@@ -232,7 +185,6 @@ impl GateHistory {
             target: target.to_owned(),
             gates,
             set: self.set.clone(),
-            ready,
         }
     }
 
@@ -240,8 +192,7 @@ impl GateHistory {
     #[must_use]
     pub fn of_target(&self, target: &str) -> Option<Self> {
         let has_begun = |set: &&SetAddon| self.gates.iter().any(|begun| begun.id == set.id);
-        let is_empty = self.gates.is_empty() && self.ready.is_empty();
-        (self.target == target && !is_empty).then(|| Self {
+        (self.target == target && !self.gates.is_empty()).then(|| Self {
             set: self.set.iter().filter(has_begun).cloned().collect(),
             ..self.clone()
         })
@@ -345,23 +296,6 @@ mod tests {
         assert_eq!(history.begun("v1.35", &id("cni")), Some(now));
         assert_eq!(history.begun("v1.36", &id("cni")), None, "another target begins anew");
         assert_eq!(history.begun("v1.35", &id("dns")), None);
-    }
-
-    #[test]
-    fn since_when_one_is_ready_is_kept_for_its_target() {
-        let since: Timestamp = "2026-11-20T11:00:00.123456789Z".parse().unwrap();
-        let history = GateHistory::default().with("v1.35", [], since);
-        let ready = history.with_readiness([(id("cni"), Readiness::Since(since)), (id("dns"), Readiness::Unknown)]);
-        let text = r#"{"target":"v1.35","gates":[],"ready":[{"owner":{"policy":"p"},"name":"cni","when":"BeforeWorkers","version":"v1.35.2","since":"2026-11-20T11:00:00.123456789Z"}]}"#;
-        assert_eq!(ready.to_annotation(), text);
-        assert_eq!(GateHistory::from_annotation(text), ready);
-        assert_eq!(ready.ready("v1.35", &id("cni")), Some(since));
-        assert_eq!(ready.ready("v1.36", &id("cni")), None);
-        assert_eq!(ready.with("v1.36", [], since).ready, []);
-        assert_eq!(ready.of_target("v1.35"), Some(ready.clone()));
-        let still = ready.clone().with_readiness([(id("cni"), Readiness::Unknown)]);
-        assert_eq!(still, ready);
-        assert_eq!(ready.with_readiness([(id("cni"), Readiness::NotReady)]).ready, []);
     }
 
     #[test]

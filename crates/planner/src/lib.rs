@@ -62,7 +62,7 @@ pub use instar_capi::{Contract, KubeadmAddon, Lifecycle, ManagedBy, WorkerKind};
 
 pub use addon::{
     AddonGate, AddonId, AddonOwner, AddonProblem, AddonState, Addons, AskedPoint, ClosedAddon, GateBegun, GateHistory,
-    Readiness, ReadySince, SetAddon,
+    SetAddon,
 };
 pub use addons_back::addons_to_restore;
 pub use check::{Violation, check};

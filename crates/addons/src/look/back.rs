@@ -1,9 +1,9 @@
 //! What add-ons come to at a point of the way back: what was there before is set, and its objects are waited for.
 
 use instar_api::ClusterSide;
-use instar_planner::{AddonGate, AddonState, Readiness, SetAddon, ValueBefore};
+use instar_planner::{AddonGate, AddonState, SetAddon, ValueBefore};
 
-use super::{Asked, Found, WantedGate, being_looked_at, closed_to, readiness, recent, state, unknown};
+use super::{Asked, Found, WantedGate, being_looked_at, closed_to, recent, state, unknown};
 use crate::{hand::Target, refusal::refusals_of_addons, subject::ReleaseView, verdict::Gate};
 
 /// What the add-ons of a point come to that are to go back yet, given in this order: each waits for the one before it.
@@ -49,7 +49,6 @@ fn one(
             "{owner} {why}, so what was set for the add-on isn't known: create it again as it was, or name the add-on in \
              spec.keepAddons of the rollback"
         )),
-        readiness: Readiness::Unknown,
     };
     let Some(spec) = asked.release else {
         return of_release("is gone");
@@ -65,10 +64,10 @@ fn one(
     let (kind, object) = (gate.observe().kind.clone(), gate.observe().name.clone());
     let reaches_workload = [gate.observe().cluster, target.cluster].contains(&ClusterSide::Workload);
     let begun = asked.history.begun(asked.target, &id);
-    let (state, readiness) = if let Some(why) = closed_to(asked.access).filter(|_| reaches_workload) {
-        (unknown(why), Readiness::Unknown)
+    let state = if let Some(why) = closed_to(asked.access).filter(|_| reaches_workload) {
+        unknown(why)
     } else if begun.is_none() {
-        (AddonState::Due(None), Readiness::Unknown)
+        AddonState::Due(None)
     } else {
         let wish = WantedGate {
             id: id.clone(),
@@ -79,19 +78,15 @@ fn one(
             begun,
         };
         let reading = recent(asked, &wish);
-        let said = reading.map_or_else(
-            || (being_looked_at(), Readiness::Unknown),
-            |reading| (state(&wish.gate, reading, asked), readiness(reading, asked)),
-        );
+        let state = reading.map_or_else(being_looked_at, |reading| state(&wish.gate, reading, begun, asked.now));
         found.wanted.push(wish);
-        said
+        state
     };
     AddonGate {
         id,
         kind,
         object: object.unwrap_or_default(),
         state,
-        readiness,
     }
 }
 
@@ -106,7 +101,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        look::{GateReading, GateReadings, LookedBefore},
+        look::{GateReading, GateReadings},
         verdict::{Applies, Verdict},
     };
 
@@ -230,7 +225,6 @@ mod tests {
             at: Timestamp::UNIX_EPOCH,
             verdict: Verdict::Ready,
             ready: Some(Timestamp::UNIX_EPOCH),
-            looked_before: LookedBefore::No,
             before: None,
         };
         known.readings.insert(wanted.id.clone(), Arc::new(reading));

@@ -53,7 +53,6 @@ impl Known {
                 target: TARGET.to_owned(),
                 gates: Vec::new(),
                 set: Vec::new(),
-                ready: Vec::new(),
             },
             readings: GateReadings::new(),
             now: at(10),
@@ -86,7 +85,6 @@ impl Known {
             at: at(minute),
             verdict,
             ready: ready.map(at),
-            looked_before: LookedBefore::No,
             before: None,
             of,
         };
@@ -175,7 +173,6 @@ fn verified(workloads: &[VerifiedWorkload], known: &mut Known, objects: &dyn Fn(
             at: known.now,
             verdict,
             ready,
-            looked_before: LookedBefore::No,
             before: None,
             of: wanted,
         };
@@ -328,32 +325,6 @@ fn what_sets_something_begins_before_it_does() {
 }
 
 #[test]
-fn since_when_it_is_ready_outlives_a_start_and_no_look_that_found_otherwise() {
-    let spec = release(&json!([gate("cni", &json!({ "timeout": "10m" }))]));
-    let looked = |written: Option<i64>, looked_before: LookedBefore| {
-        let mut known = Known::nothing().begun(of_release(), "cni", 5);
-        let id = known.history.gates[0].id.clone();
-        known.history.ready = written
-            .map(|minute| instar_planner::ReadySince { id, since: at(minute) })
-            .into_iter()
-            .collect();
-        let mut known = known.read(&spec, "cni", Verdict::Ready, Some(10));
-        for reading in known.readings.values_mut() {
-            let reading = Arc::get_mut(reading).unwrap();
-            reading.looked_before = looked_before;
-        }
-        let found = known.look(Some(&spec), &[]);
-        (said(&found).remove(0), found.gates[0].readiness)
-    };
-    let settling = format!("cni Settling: ready, and has to stay so until {0} until {0}", at(11));
-    let anew = (settling, Readiness::Since(at(10)));
-    assert_eq!(looked(None, LookedBefore::No), anew);
-    assert_eq!(looked(Some(8), LookedBefore::Yes), anew);
-    let since = (String::from("cni open"), Readiness::Since(at(8)));
-    assert_eq!(looked(Some(8), LookedBefore::No), since);
-}
-
-#[test]
 fn what_goes_back_is_read_before_its_turn_comes() {
     let write = json!({ "write": {
         "annotation": { "key": "example.org/cni", "value": "v2" },
@@ -376,7 +347,6 @@ fn what_goes_back_is_read_before_its_turn_comes() {
             at: known.now,
             verdict: Verdict::InProgress("its turn comes".to_owned()),
             ready: None,
-            looked_before: LookedBefore::No,
             before: Some(found),
         };
         known.readings.insert(reading.of.id.clone(), Arc::new(reading));

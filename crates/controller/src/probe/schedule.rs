@@ -1,13 +1,12 @@
 //! When which workload cluster is read. Time is a value here.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
-    hash::{DefaultHasher, Hash, Hasher},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use instar_addons::{GateReading, GateReadings, LookedBefore, SnapshotQuery, SnapshotReading, Verdict, WantedGate};
+use instar_addons::{GateReading, GateReadings, SnapshotQuery, SnapshotReading, Verdict, WantedGate};
 use instar_api::ClusterSide;
 use instar_planner::{AddonId, ValueBefore};
 use instar_preflight::workload::{Probe, Reading, Readings};
@@ -107,9 +106,6 @@ pub(super) struct Job {
 pub(super) struct Schedule {
     clusters: HashMap<Key, Probed>,
     due: BTreeSet<(Instant, Key)>,
-    /// Hashes of the gates that this process has looked at, and of their clusters: what was written down of them before its
-    /// start counts no more. 8 bytes for each point of an upgrade.
-    looked_at: HashSet<u64>,
 }
 
 #[derive(Debug)]
@@ -302,11 +298,7 @@ impl Schedule {
                 let was_set = finished.gates.values().any(|look| matches!(look, Look::Set(_)));
                 let delay = probed.take(finished.answer, every);
                 let delay = if was_set { AFTER_SET.min(delay) } else { delay };
-                let looked_at = &mut self.looked_at;
-                let gates = gates(&probed.gates, &wanted.gates, &finished, |id| {
-                    looked_at.contains(&hash_of(cluster, id))
-                });
-                looked_at.extend(gates.keys().map(|id| hash_of(cluster, id)));
+                let gates = gates(&probed.gates, &wanted.gates, &finished.gates, finished.at);
                 let readings = with_settled(&probed.readings, finished.readings, &wanted);
                 let is_same = is_same(&probed.readings, &readings)
                     && are_same(&probed.gates, &gates)
@@ -424,22 +416,10 @@ fn say_the_same(before: &[SnapshotReading], after: &[SnapshotReading]) -> bool {
     before.iter().map(found).eq(after.iter().map(found))
 }
 
-fn hash_of(cluster: &Key, id: &AddonId) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    (cluster, id).hash(&mut hasher);
-    hasher.finish()
-}
-
 /// What is known now: one that was ready before and is so again has been ready all the time.
-fn gates(
-    before: &GateReadings,
-    wanted: &[WantedGate],
-    finished: &Finished,
-    was_looked_at: impl Fn(&AddonId) -> bool,
-) -> GateReadings {
-    let at = finished.at;
+fn gates(before: &GateReadings, wanted: &[WantedGate], looks: &BTreeMap<AddonId, Look>, at: Timestamp) -> GateReadings {
     let reading = |of: &WantedGate| {
-        let (verdict, found) = match finished.gates.get(&of.id)? {
+        let (verdict, found) = match looks.get(&of.id)? {
             Look::Judged(verdict) | Look::Set(verdict) => (verdict.clone(), None),
             Look::Found(found) => (Verdict::InProgress("its turn comes".to_owned()), Some(found.clone())),
         };
@@ -447,20 +427,11 @@ fn gates(
             Verdict::Ready => before.get(&of.id).and_then(|before| before.ready).or(Some(at)),
             Verdict::InProgress(_) | Verdict::Failed(_) | Verdict::Unknown(_) | Verdict::NotApplicable => None,
         };
-        let looked_before = match before.get(&of.id) {
-            Some(before) => match before.verdict {
-                Verdict::Ready | Verdict::Unknown(_) => before.looked_before,
-                Verdict::InProgress(_) | Verdict::Failed(_) | Verdict::NotApplicable => LookedBefore::Yes,
-            },
-            None if was_looked_at(&of.id) => LookedBefore::Yes,
-            None => LookedBefore::No,
-        };
         let reading = GateReading {
             of: of.clone(),
             at,
             verdict,
             ready,
-            looked_before,
             before: found,
         };
         Some((of.id.clone(), Arc::new(reading)))

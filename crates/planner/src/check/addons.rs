@@ -9,7 +9,7 @@ use super::{
     topology,
 };
 use crate::{
-    addon::{AddonGate, AddonId, AddonState, AskedPoint, GateHistory, Readiness},
+    addon::{AddonGate, AddonId, AddonState, AskedPoint, GateHistory},
     decision::{Action, BeginGates, Decision, Stage},
     operation::Operation,
     pool_id::PoolId,
@@ -131,13 +131,7 @@ pub(super) fn check_begin(snapshot: &Snapshot, begin: &BeginGates, broken: &mut 
             .gates
             .iter()
             .all(|id| after.begun(target, id) == Some(snapshot.now) && keeps_before(snapshot, id, &after))
-            && !(begin.gates.is_empty() && begin.readiness.is_empty())
-            && after.ready
-                == upgrade_spec
-                    .gate_history
-                    .with(target, [], snapshot.now)
-                    .with_readiness(begin.readiness.iter().cloned())
-                    .ready
+            && !begin.gates.is_empty()
     });
     if !is_written {
         broken.push(Violation::Incomplete);
@@ -146,11 +140,7 @@ pub(super) fn check_begin(snapshot: &Snapshot, begin: &BeginGates, broken: &mut 
         let mut found = snapshot.addons.found.values().flatten();
         found.any(|gate| gate.id == *id && matches!(gate.state, AddonState::Due(_)))
     };
-    let is_found = |(id, readiness): &(AddonId, Readiness)| {
-        let mut found = snapshot.addons.found.values().flatten();
-        found.any(|gate| gate.id == *id && gate.readiness == *readiness)
-    };
-    if !begin.gates.iter().all(is_due) || !begin.readiness.iter().all(is_found) {
+    if !begin.gates.iter().all(is_due) {
         broken.push(Violation::GateClosed);
     }
     if !touches_only(&begin.patch, &[GATE_HISTORY_ANNOTATION], Also::Nothing) {

@@ -4,22 +4,18 @@ use serde_json::Value;
 
 use super::{Decision, Waiting};
 use crate::{
-    addon::{AddonId, AskedPoint, Readiness},
+    addon::{AddonId, AskedPoint},
     snapshot::ResourceVersion,
 };
 
-/// A merge patch of the annotation of a `ClusterUpgrade`: the turn of these has come, or since when they are ready has
-/// changed.
+/// A merge patch of the annotation of a `ClusterUpgrade`: the turn of these has come.
 #[derive(Debug, Clone, PartialEq)]
 pub struct BeginGates {
     /// The `ClusterUpgrade`.
     pub name: String,
     /// What the write compares with; it stands in the patch too.
     pub resource_version: ResourceVersion,
-    /// Those whose turn has come.
     pub gates: Vec<AddonId>,
-    /// Those of which it has changed since when they are ready.
-    pub readiness: Vec<(AddonId, Readiness)>,
     /// The JSON merge patch.
     pub patch: Value,
 }

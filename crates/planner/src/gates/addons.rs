@@ -7,7 +7,7 @@ use instar_api::{GATE_HISTORY_ANNOTATION, GatePoint};
 use serde_json::json;
 
 use crate::{
-    addon::{AddonGate, AddonId, AddonProblem, AddonState, AskedPoint, ClosedAddon, Readiness},
+    addon::{AddonGate, AddonId, AddonProblem, AddonState, AskedPoint, ClosedAddon},
     decision::{Action, BeginGates, Waiting},
     observed::Observed,
     settled::is_topology_moving,
@@ -107,19 +107,14 @@ pub(crate) fn after_control_plane(snapshot: &Snapshot) -> Option<AskedPoint> {
     }
 }
 
-/// Writes down that the turn of those has come that a decision waits for, and since when those are ready that have to stay
-/// so, where nothing else is to be written.
+/// Writes down that the turn of those has come that a decision waits for, where nothing else is to be written.
 pub(crate) fn begin(snapshot: &Snapshot, action: Action, waiting: &[Waiting]) -> Action {
     match action {
         Action::Nothing => {}
         other => return other,
     }
     let due: Vec<_> = waiting.iter().filter_map(|waiting| due(snapshot, waiting)).collect();
-    let readiness: Vec<_> = waiting
-        .iter()
-        .filter_map(|waiting| readiness(snapshot, waiting))
-        .collect();
-    if due.is_empty() && readiness.is_empty() {
+    if due.is_empty() {
         return Action::Nothing;
     }
     let upgrade_spec = &snapshot.upgrade_spec;
@@ -133,7 +128,6 @@ pub(crate) fn begin(snapshot: &Snapshot, action: Action, waiting: &[Waiting]) ->
             history = history.with_set(id, before);
         }
     }
-    history = history.with_readiness(readiness.iter().cloned());
     let resource_version = upgrade_spec.resource_version.clone();
     Action::BeginGates(BeginGates {
         patch: json!({
@@ -145,25 +139,7 @@ pub(crate) fn begin(snapshot: &Snapshot, action: Action, waiting: &[Waiting]) ->
         name: upgrade_spec.upgrade.clone(),
         resource_version,
         gates,
-        readiness,
     })
-}
-
-/// What the record doesn't say yet of one that is waited for: since when it has been ready, or that it isn't any more.
-fn readiness(snapshot: &Snapshot, waiting: &Waiting) -> Option<(AddonId, Readiness)> {
-    let Waiting::AddonClosed(closed) = waiting else {
-        return None;
-    };
-    let mut found = snapshot.addons.found.values().flatten();
-    let gate = found.find(|gate| gate.id == closed.id)?;
-    let upgrade_spec = &snapshot.upgrade_spec;
-    let written = upgrade_spec.gate_history.ready(upgrade_spec.target.as_str(), &gate.id);
-    let is_news = match gate.readiness {
-        Readiness::Unknown => false,
-        Readiness::Since(since) => closed.problem == AddonProblem::Settling && written != Some(since),
-        Readiness::NotReady => written.is_some(),
-    };
-    is_news.then(|| (gate.id.clone(), gate.readiness))
 }
 
 /// One whose turn has come, and what was there before, where something is set.

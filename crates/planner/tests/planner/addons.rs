@@ -2,10 +2,9 @@
 
 use instar_api::{GATE_HISTORY_ANNOTATION, GatePoint};
 use instar_planner::{
-    Action, AddonGate, AddonProblem, AddonState, AskedPoint, BeginGates, Decision, Readiness, Snapshot, Stage, Target,
-    Violation, Waiting, check, plan,
+    Action, AddonGate, AddonProblem, AddonState, AskedPoint, BeginGates, Decision, Snapshot, Stage, Target, Violation,
+    Waiting, check, plan,
 };
-use jiff::SignedDuration;
 use serde_json::json;
 
 use crate::world::{World, api::Answer, random::Random, version};
@@ -189,64 +188,6 @@ fn what_fails_or_is_not_known_holds_it() {
         assert_eq!(decision.action, Action::Nothing);
         assert_eq!(decision.waiting[0].reason().as_str(), reason);
         assert_eq!(decision.progress.stage, stage, "{problem:?}");
-    }
-}
-
-/// Since when a gate is ready is written once, and taken away once.
-#[test]
-fn since_when_it_is_ready_is_written_down_and_not_again() {
-    let mut world = world("v1.34.5", "v1.35.5", &[GatePoint::BeforeControlPlane]);
-    let (_, first) = decide(&mut world);
-    world.write(&first.action);
-    let since = world.now;
-    let settling = AddonState::Closed {
-        problem: AddonProblem::Settling,
-        message: "ready, and has to stay so".to_owned(),
-        until: Some(since + SignedDuration::from_mins(1)),
-    };
-    let failed = AddonState::Closed {
-        problem: AddonProblem::Failed,
-        message: "it failed".to_owned(),
-        until: None,
-    };
-    let later = since + SignedDuration::from_secs(30);
-    let moments = [
-        (settling.clone(), Readiness::Since(since), Some(since)),
-        (closed(), Readiness::Unknown, Some(since)),
-        (failed, Readiness::NotReady, None),
-        (settling, Readiness::Since(later), Some(later)),
-    ];
-    for (state, readiness, written) in moments {
-        world.addon_gates.readiness = readiness;
-        for at in world.addon_gates.states.values_mut() {
-            *at = state.clone();
-        }
-        let (snapshot, decision) = decide(&mut world);
-        let before = snapshot
-            .upgrade_spec
-            .gate_history
-            .ready
-            .first()
-            .map(|ready| ready.since);
-        let Action::BeginGates(begin) = &decision.action else {
-            assert_eq!((decision.action, before), (Action::Nothing, written), "{readiness:?}");
-            continue;
-        };
-        assert_ne!(before, written, "{readiness:?}");
-        assert_eq!((begin.gates.len(), begin.readiness.len()), (0, 1));
-        let mut broken = decision.clone();
-        if let Action::BeginGates(begin) = &mut broken.action {
-            begin.readiness[0].1 = Readiness::Since(since - SignedDuration::from_secs(1));
-        }
-        assert_eq!(
-            check(&snapshot, &broken),
-            [Violation::Incomplete, Violation::GateClosed]
-        );
-        world.write(&decision.action);
-        let history = &world.upgrade_spec.gate_history;
-        assert_eq!(history.ready.first().map(|ready| ready.since), written, "{readiness:?}");
-        assert_eq!(history.gates.len(), 1, "when it began stays");
-        assert_eq!(decide(&mut world).1.action, Action::Nothing, "{readiness:?}");
     }
 }
 

@@ -6,8 +6,7 @@ use instar_api::{
 };
 use instar_planner::{
     Action, AddonGate, AddonId, AddonOwner, AddonState, AskedPoint, Contract, Convergence, Decision, DeleteTemplate,
-    Flavor, Gate, Lifecycle, Observed, PinPath, PoolId, Readiness, ResourceVersion, Snapshot, Swap, Target, Violation,
-    check,
+    Flavor, Gate, Lifecycle, Observed, PinPath, PoolId, ResourceVersion, Snapshot, Swap, Target, Violation, check,
 };
 use serde_json::json;
 
@@ -82,7 +81,6 @@ fn add_gate(snapshot: &mut Snapshot, when: GatePoint, at: &str) {
         kind: "DaemonSet".to_owned(),
         object: "cni".to_owned(),
         state: AddonState::Due(None),
-        readiness: Readiness::Unknown,
     };
     snapshot.addons.found.insert(point, vec![gate]);
 }

@@ -291,35 +291,6 @@ fn a_gate_is_ready_since_the_first_of_the_looks_that_found_it_so() {
 }
 
 #[test]
-fn what_was_written_down_of_a_gate_counts_until_a_look_finds_otherwise() {
-    let (mut schedule, began) = (Schedule::default(), Instant::now());
-    let gate = gate("status.ready");
-    let mut now = began;
-    let mut before = |schedule: &mut Schedule, verdict: Verdict| {
-        schedule.want(&key("a"), gates(&gate), now);
-        now += EVERY_GATE;
-        assert_eq!(due(schedule, now).0, ["a"]);
-        schedule.finished(&key("a"), looked(&gate, Look::Judged(verdict), 1), now);
-        schedule.gates(&key("a"))[&gate.id].looked_before
-    };
-    let unknown = || Verdict::Unknown("403".to_owned());
-    assert_eq!(before(&mut schedule, unknown()), LookedBefore::No);
-    assert_eq!(before(&mut schedule, Verdict::Ready), LookedBefore::No);
-    assert_eq!(before(&mut schedule, Verdict::Ready), LookedBefore::No);
-    // Nothing of it was wanted for a while: what it was then isn't known.
-    schedule.begin_pass(&key("a"));
-    schedule.end_pass(&key("a"));
-    assert_eq!(before(&mut schedule, Verdict::Ready), LookedBefore::Yes);
-
-    let mut other = Schedule::default();
-    let not_ready = Verdict::InProgress("not ready".to_owned());
-    assert_eq!(before(&mut other, not_ready), LookedBefore::No);
-    assert_eq!(before(&mut other, Verdict::Ready), LookedBefore::Yes);
-    assert_eq!(before(&mut other, unknown()), LookedBefore::Yes);
-    assert_eq!(before(&mut other, Verdict::Ready), LookedBefore::Yes);
-}
-
-#[test]
 fn another_gate_of_the_name_begins_anew() {
     let (mut schedule, now) = (Schedule::default(), Instant::now());
     let (first, other) = (gate("status.ready"), gate("status.done"));

@@ -2,7 +2,7 @@
 
 use instar_api::{GATE_HISTORY_ANNOTATION, GatePoint};
 use instar_planner::{
-    Action, AddonGate, AddonId, AddonOwner, AddonProblem, AddonState, AskedPoint, Decision, GateHistory, Readiness,
+    Action, AddonGate, AddonId, AddonOwner, AddonProblem, AddonState, AskedPoint, Decision, GateHistory,
     ResourceVersion, Snapshot, Stage, check, follow,
 };
 
@@ -29,7 +29,6 @@ fn gate(point: &AskedPoint, state: AddonState) -> AddonGate {
         kind: "DaemonSet".to_owned(),
         object: "gate".to_owned(),
         state,
-        readiness: Readiness::Unknown,
     }
 }
 

@@ -2,8 +2,8 @@
 
 use instar_api::{ApprovalPoint, GATE_HISTORY_ANNOTATION, GatePoint, HookVerdict};
 use instar_planner::{
-    Action, AddonGate, AddonId, AddonOwner, AddonProblem, AddonState, AskedPoint, Decision, GateHistory, Readiness,
-    RuntimeHooks, Snapshot, check, follow,
+    Action, AddonGate, AddonId, AddonOwner, AddonProblem, AddonState, AskedPoint, Decision, GateHistory, RuntimeHooks,
+    Snapshot, check, follow,
 };
 
 use super::{
@@ -23,7 +23,6 @@ fn gate(point: &AskedPoint, state: AddonState) -> AddonGate {
         kind: "DaemonSet".to_owned(),
         object: "cni".to_owned(),
         state,
-        readiness: Readiness::Unknown,
     }
 }
 

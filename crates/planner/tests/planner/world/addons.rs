@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use instar_api::{GATE_HISTORY_ANNOTATION, GatePoint};
 use instar_planner::{
     AddonGate, AddonId, AddonOwner, AddonProblem, AddonState, Addons, AskedPoint, BeginGates, Decision, GateHistory,
-    Operation, Readiness, ResourceVersion, SetAddon, ValueBefore, plan,
+    Operation, ResourceVersion, SetAddon, ValueBefore, plan,
 };
 
 use super::{
@@ -25,7 +25,6 @@ pub struct WorldGates {
     /// On the way back: what was set for the upgrade, and where what goes back stands.
     pub taken_back: Vec<SetAddon>,
     pub back: BTreeMap<AskedPoint, AddonState>,
-    pub readiness: Readiness,
 }
 
 /// Whether the gates set something when their turn comes.
@@ -96,7 +95,6 @@ impl World {
             kind: "DaemonSet".to_owned(),
             object: "gate".to_owned(),
             state: state.clone(),
-            readiness: gates.readiness,
         }]
     }
 

@@ -257,7 +257,7 @@ impl<'de> Deserialize<'de> for ExternalEtcd {
 
 /// A stacked etcd.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(rename_all = "camelCase", from = "WrittenLocalEtcd")]
 pub struct LocalEtcd {
     /// The tag; where it is absent, kubeadm chooses.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -265,6 +265,31 @@ pub struct LocalEtcd {
     /// The repository; where it is absent, kubeadm chooses.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub image_repository: Option<String>,
+    /// Whether it says anything else, such as `dataDir`: an empty one is refused by the definition.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub has_more: bool,
+}
+
+/// As an object has it, or as [`LocalEtcd`] writes it.
+#[expect(clippy::zero_sized_map_values, reason = "serde flattens into maps alone")]
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct WrittenLocalEtcd {
+    image_tag: Option<String>,
+    image_repository: Option<String>,
+    has_more: bool,
+    #[serde(flatten)]
+    more: BTreeMap<String, IgnoredAny>,
+}
+
+impl From<WrittenLocalEtcd> for LocalEtcd {
+    fn from(written: WrittenLocalEtcd) -> Self {
+        Self {
+            image_tag: written.image_tag,
+            image_repository: written.image_repository,
+            has_more: written.has_more || !written.more.is_empty(),
+        }
+    }
 }
 
 /// CoreDNS.
@@ -284,6 +309,20 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+
+    #[test]
+    fn a_stacked_etcd_that_says_more_than_its_image_is_known() {
+        for (written, has_more) in [
+            (json!({"imageTag": "3.6.5-0", "imageRepository": "r"}), false),
+            (json!({"imageTag": "3.6.5-0", "dataDir": "/var/lib/etcd"}), true),
+            (json!({"extraArgs": [{"name": "a", "value": "b"}]}), true),
+        ] {
+            let etcd: LocalEtcd = serde_json::from_value(written).unwrap();
+            assert_eq!(etcd.has_more, has_more, "{etcd:?}");
+            let again: LocalEtcd = serde_json::from_value(serde_json::to_value(&etcd).unwrap()).unwrap();
+            assert_eq!(again, etcd);
+        }
+    }
 
     #[test]
     fn a_rollout_is_what_the_status_says_of_this_generation() {

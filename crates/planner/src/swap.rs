@@ -117,6 +117,11 @@ pub(crate) fn control_plane(control_plane: &ControlPlane, destination: Destinati
             _ => {}
         }
     }
+    if before.etcd != after.etcd && leaves_no_etcd(control_plane, &after) {
+        let etcd = format!("/spec{CONFIGURATION}{ETCD}");
+        writes.retain(|(pointer, _)| !pointer.starts_with(&etcd));
+        writes.push((etcd.trim_end_matches('/').to_owned(), Value::Null));
+    }
     swap(
         PoolId::ControlPlane,
         &control_plane.object,
@@ -124,6 +129,17 @@ pub(crate) fn control_plane(control_plane: &ControlPlane, destination: Destinati
         (before, after),
         writes,
     )
+}
+
+/// Whether nothing would be left of `etcd` but an empty `local`, which the definition of a KubeadmControlPlane refuses.
+fn leaves_no_etcd(control_plane: &ControlPlane, after: &PoolState) -> bool {
+    let is_all = match &control_plane.flavor {
+        Flavor::Kubeadm {
+            cluster_configuration, ..
+        } => !cluster_configuration.etcd.local.has_more && cluster_configuration.etcd.external.is_none(),
+        Flavor::Other => false,
+    };
+    is_all && after.etcd == ComponentImage::default()
 }
 
 /// The image of a component as `clusterConfiguration` has it.

@@ -34,5 +34,6 @@ mod violations;
 mod waiting;
 mod way_back;
 mod way_back_addons;
+mod way_back_etcd;
 mod way_back_table;
 mod world;

@@ -16,6 +16,7 @@ mod actions;
 mod age;
 pub mod html;
 mod invocation;
+mod listed;
 mod of;
 mod pace;
 mod plan;

@@ -201,16 +201,6 @@ pub struct MachineRow {
     pub message: String,
 }
 
-impl MachineRow {
-    /// Whether it has failed, is on its way, or says what it waits for. One whose turn has not come is as it should be.
-    pub(crate) const fn needs_a_look(&self) -> bool {
-        match self.phase {
-            MachineUpgradePhase::Failed | MachineUpgradePhase::Upgrading => true,
-            MachineUpgradePhase::Pending | MachineUpgradePhase::Running => !self.message.is_empty(),
-        }
-    }
-}
-
 impl Assessment {
     /// As it is written.
     #[must_use]

@@ -8,13 +8,14 @@ use super::{
     Listed, View,
     parts::{ago, chip, message},
 };
-use crate::{MachineRow, text::words};
-
-/// So many Machines are listed where not all are.
-const LISTED: usize = 10;
+use crate::{
+    MachineRow,
+    listed::{LISTED, divide},
+    text::words,
+};
 
 pub(super) fn section(machines: &[MachineRow], view: View) -> Markup {
-    let (shown, left_out) = divide(machines);
+    let (shown, left_out) = divide(machines, LISTED, |_| true);
     html! {
         section .card #machines aria-labelledby="machines-heading" {
             h2 #machines-heading { "Machines" }
@@ -38,19 +39,6 @@ pub(super) fn section(machines: &[MachineRow], view: View) -> Markup {
             }
         }
     }
-}
-
-/// Those that are shown at once, and the others.
-fn divide(machines: &[MachineRow]) -> (Vec<&MachineRow>, Vec<&MachineRow>) {
-    let away = machines.iter().filter(|machine| machine.needs_a_look()).count();
-    let mut room = LISTED.saturating_sub(away);
-    machines.iter().partition(|machine| {
-        let fits = room > 0;
-        if !machine.needs_a_look() && fits {
-            room -= 1;
-        }
-        machine.needs_a_look() || fits
-    })
 }
 
 fn counts(machines: &[MachineRow]) -> String {

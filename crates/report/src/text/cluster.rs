@@ -5,10 +5,10 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::{Cell, Details, Layout, Table, Tone, heading, line, paragraph, with_details, words};
-use crate::{ClusterKind, MachineRow, PathStepState, PoolSection, Report, UpgradeSection, age};
-
-/// So many Machines are listed where not all are.
-const LISTED: usize = 10;
+use crate::{
+    ClusterKind, MachineRow, PathStepState, PoolSection, Report, UpgradeSection, age,
+    listed::{LISTED, divide},
+};
 
 /// What is to be said of a Cluster, as text.
 #[must_use]
@@ -190,23 +190,13 @@ fn pools_table<'a>(pools: impl Iterator<Item = &'a PoolSection>) -> Option<Table
 }
 
 fn machines(text: &mut String, machines: &[MachineRow], layout: &Layout, now: Timestamp) {
-    // Of those that need no look: which are listed at all, and how many.
-    let needed = machines.iter().filter(|machine| machine.needs_a_look()).count();
-    let (to_come_alone, mut room) = match layout.details {
-        Details::None => return,
-        Details::All => (false, usize::MAX),
-        Details::Machines => (false, LISTED.saturating_sub(needed)),
-        Details::Health => (true, LISTED.saturating_sub(needed)),
-    };
     let is_there = |machine: &MachineRow| machine.phase == MachineUpgradePhase::Running;
-    let (shown, left_out): (Vec<&MachineRow>, Vec<&MachineRow>) = machines.iter().partition(|machine| {
-        if machine.needs_a_look() {
-            return true;
-        }
-        let fits = room > 0 && !(to_come_alone && is_there(machine));
-        room -= usize::from(fits);
-        fits
-    });
+    let (shown, left_out) = match layout.details {
+        Details::None => return,
+        Details::All => divide(machines, usize::MAX, |_| true),
+        Details::Machines => divide(machines, LISTED, |_| true),
+        Details::Health => divide(machines, LISTED, |machine| !is_there(machine)),
+    };
     if shown.is_empty() {
         return;
     }

@@ -86,11 +86,8 @@ impl fmt::Display for NormalisedValue {
 #[must_use]
 pub fn normalised(rendered: &Value, pointers: &BTreeSet<JsonPointer>, there: &Value) -> Vec<NormalisedValue> {
     let changed = pointers.iter().filter_map(|pointer| {
-        let (wanted, there) = (at(rendered, pointer)?, at(there, pointer)?);
-        (!there.is_null() && !includes(there, wanted)).then(|| NormalisedValue {
-            pointer: pointer.clone(),
-            value: there.clone(),
-        })
+        let there = at(there, pointer).filter(|there| !there.is_null())?;
+        changed(pointer, at(rendered, pointer)?, there)
     });
     changed.collect()
 }
@@ -98,14 +95,17 @@ pub fn normalised(rendered: &Value, pointers: &BTreeSet<JsonPointer>, there: &Va
 /// What became of values that were set, in the spec that reads back. Null is what was taken away.
 #[must_use]
 pub fn normalised_values(values: &Values, there: &Value) -> Vec<NormalisedValue> {
-    let changed = values.iter().filter_map(|(pointer, wanted)| {
-        let there = at(there, pointer).unwrap_or(&Value::Null);
-        (!includes(there, wanted)).then(|| NormalisedValue {
-            pointer: pointer.clone(),
-            value: there.clone(),
-        })
-    });
+    let changed = values
+        .iter()
+        .filter_map(|(pointer, wanted)| changed(pointer, wanted, at(there, pointer).unwrap_or(&Value::Null)));
     changed.collect()
+}
+
+fn changed(pointer: &JsonPointer, wanted: &Value, there: &Value) -> Option<NormalisedValue> {
+    (!includes(there, wanted)).then(|| NormalisedValue {
+        pointer: pointer.clone(),
+        value: there.clone(),
+    })
 }
 
 /// A pointer whose value was rendered and doesn't read back. An empty value may go: a webhook that is written in Go

@@ -1,5 +1,7 @@
 //! Values put into, and looked for in, a JSON value by pointer.
 
+use std::borrow::Cow;
+
 use instar_api::Values;
 use instar_domain::JsonPointer;
 use serde_json::{Map, Value};
@@ -17,8 +19,7 @@ pub struct PointerError {
 pub(crate) fn apply<'a>(spec: &Value, values: impl IntoIterator<Item = &'a Values>) -> Result<Value, PointerError> {
     let mut spec = spec.clone();
     for (pointer, value) in values.into_iter().flatten() {
-        let below = pointer.as_str().strip_prefix("/spec").unwrap_or_default();
-        put(&mut spec, below, value.clone()).ok_or_else(|| PointerError {
+        put(&mut spec, below_spec(pointer), value.clone()).ok_or_else(|| PointerError {
             pointer: pointer.clone(),
         })?;
     }
@@ -28,17 +29,8 @@ pub(crate) fn apply<'a>(spec: &Value, values: impl IntoIterator<Item = &'a Value
 /// Whether all of the values are there, so that to put them in would change nothing.
 pub(crate) fn holds<'a>(spec: &Value, values: impl IntoIterator<Item = &'a Values>) -> bool {
     let holds_one = |pointer: &JsonPointer, value: &Value| {
-        let below = pointer.as_str().strip_prefix("/spec").unwrap_or_default();
-        let mut members = below.split('/').skip(1);
         // Through objects alone, as they are put.
-        let there = members.try_fold(spec, |at, member| {
-            let at = at.as_object()?;
-            if member.contains('~') {
-                at.get(&member.replace("~1", "/").replace("~0", "~"))
-            } else {
-                at.get(member)
-            }
-        });
+        let there = members(below_spec(pointer)).try_fold(spec, |at, member| at.as_object()?.get(&*member));
         there == Some(value)
     };
     let mut all = values.into_iter().flatten();
@@ -48,11 +40,10 @@ pub(crate) fn holds<'a>(spec: &Value, values: impl IntoIterator<Item = &'a Value
 /// Puts a value at a pointer, or nothing where an array or a scalar is in the way.
 pub(crate) fn put(target: &mut Value, pointer: &str, value: Value) -> Option<()> {
     let mut at = target;
-    for member in pointer.split('/').skip(1) {
+    for member in members(pointer) {
         if at.is_null() {
             *at = Value::Object(Map::new());
         }
-        let member = member.replace("~1", "/").replace("~0", "~");
         at = at.as_object_mut()?.entry(member).or_insert(Value::Null);
     }
     *at = value;
@@ -80,7 +71,25 @@ pub(crate) fn difference(from: &Value, to: &Value) -> Option<Value> {
 
 /// The value at a pointer.
 pub(crate) fn at<'v>(spec: &'v Value, pointer: &JsonPointer) -> Option<&'v Value> {
-    spec.pointer(pointer.as_str().strip_prefix("/spec").unwrap_or_default())
+    spec.pointer(below_spec(pointer))
+}
+
+/// A pointer into an object, as one into its spec.
+pub(crate) fn below_spec(pointer: &JsonPointer) -> &str {
+    pointer.as_str().strip_prefix("/spec").unwrap_or_default()
+}
+
+fn members(pointer: &str) -> impl Iterator<Item = Cow<'_, str>> {
+    pointer.split('/').skip(1).map(unescaped)
+}
+
+/// A member's name, as an object has it. Source: RFC 6901, 4.
+pub(crate) fn unescaped(member: &str) -> Cow<'_, str> {
+    if member.contains('~') {
+        Cow::Owned(member.replace("~1", "/").replace("~0", "~"))
+    } else {
+        Cow::Borrowed(member)
+    }
 }
 
 /// Whether everything that is wanted is there. An API server adds defaults to what is created.

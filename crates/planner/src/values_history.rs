@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::{
     swap_history::UpgradeId,
-    values::{at, includes, put},
+    values::{at, below_spec, includes, put, unescaped},
 };
 
 /// More than this isn't kept: the annotations of an object have 256 KiB.
@@ -192,8 +192,7 @@ pub(crate) fn restored(spec: &Value, before: &Values) -> Option<Value> {
         if value.is_null() {
             remove(&mut spec, pointer);
         } else {
-            let below = pointer.as_str().strip_prefix("/spec").unwrap_or_default();
-            put(&mut spec, below, value.clone())?;
+            put(&mut spec, below_spec(pointer), value.clone())?;
         }
     }
     Some(spec)
@@ -201,13 +200,11 @@ pub(crate) fn restored(spec: &Value, before: &Values) -> Option<Value> {
 
 /// Takes a member away. Its parents stay, also where they were made for it: an empty object sets nothing.
 fn remove(spec: &mut Value, pointer: &JsonPointer) {
-    let below = pointer.as_str().strip_prefix("/spec").unwrap_or_default();
-    let Some((parent, member)) = below.rsplit_once('/') else {
+    let Some((parent, member)) = below_spec(pointer).rsplit_once('/') else {
         return;
     };
-    let member = member.replace("~1", "/").replace("~0", "~");
     if let Some(members) = spec.pointer_mut(parent).and_then(Value::as_object_mut) {
-        members.remove(&member);
+        members.remove(&*unescaped(member));
     }
 }
 

@@ -45,9 +45,6 @@ pub enum RuntimeHooks {
     NotLooked,
 }
 
-/// What is said while nobody has looked.
-pub(crate) const NOT_LOOKED: &str = "Cluster API has not been asked yet";
-
 impl RuntimeHooks {
     /// Why it doesn't, or why that isn't known; nothing where it does.
     #[must_use]
@@ -55,7 +52,7 @@ impl RuntimeHooks {
         match self {
             Self::On => None,
             Self::Off(why) | Self::Unknown(why) => Some(why),
-            Self::NotLooked => Some(NOT_LOOKED),
+            Self::NotLooked => Some("Cluster API has not been asked yet"),
         }
     }
 }

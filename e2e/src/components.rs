@@ -356,20 +356,26 @@ impl Site<'_> {
     /// second, and waits for its cache to show what it has written. Without it one whose cache is behind makes
     /// a Machine that nobody asked for, or deletes what it has just made.
     fn manager(&self, component: Component, binary: Binary, webhooks: u16, health: u16, gates: &str) -> Result<Launch> {
-        let arguments = vec![
-            format!("--webhook-port={webhooks}"),
-            format!("--webhook-cert-dir={}", self.certificates.webhooks_dir().display()),
-            format!("--health-addr=127.0.0.1:{health}"),
-            "--leader-elect=false".to_owned(),
-            "--diagnostics-address=0".to_owned(),
-            format!("--feature-gates={gates}"),
-            "--v=2".to_owned(),
-        ];
+        let arguments = manager_arguments(self.certificates, webhooks, health, gates);
         let mut launch = self.launch(component, binary, arguments)?;
         let kubeconfig: OsString = self.run.kubeconfig_of(component.name()).into();
         launch.environment.push(("KUBECONFIG".to_owned(), kubeconfig));
         Ok(launch)
     }
+}
+
+/// The arguments of a manager of Cluster API: its ports for webhooks and for its health, and its feature gates.
+#[must_use]
+pub fn manager_arguments(certificates: &Certificates, webhooks: u16, health: u16, gates: &str) -> Vec<String> {
+    vec![
+        format!("--webhook-port={webhooks}"),
+        format!("--webhook-cert-dir={}", certificates.webhooks_dir().display()),
+        format!("--health-addr=127.0.0.1:{health}"),
+        "--leader-elect=false".to_owned(),
+        "--diagnostics-address=0".to_owned(),
+        format!("--feature-gates={gates}"),
+        "--v=2".to_owned(),
+    ]
 }
 
 /// The arguments of an etcd that need not survive a power failure.

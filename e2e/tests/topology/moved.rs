@@ -9,6 +9,7 @@ use instar_e2e::{
     apply::Applier,
     binaries::Binary,
     clusterctl::{MoveTarget, move_namespace},
+    components::manager_arguments,
     instar::program,
     ports,
     process::{Launch, Process},
@@ -277,15 +278,12 @@ impl Programs {
                 log: mgmt.run().log(&name.replace(' ', "-")),
             })
         };
-        let core = vec![
-            format!("--webhook-port={}", ports::SECOND_CORE_WEBHOOKS),
-            format!("--webhook-cert-dir={}", mgmt.certificates().webhooks_dir().display()),
-            format!("--health-addr=127.0.0.1:{}", ports::SECOND_CORE_HEALTH),
-            "--leader-elect=false".to_owned(),
-            "--diagnostics-address=0".to_owned(),
-            "--feature-gates=ClusterTopology=true".to_owned(),
-            "--v=2".to_owned(),
-        ];
+        let core = manager_arguments(
+            mgmt.certificates(),
+            ports::SECOND_CORE_WEBHOOKS,
+            ports::SECOND_CORE_HEALTH,
+            "ClusterTopology=true",
+        );
         let webhook = vec![
             "webhook".to_owned(),
             "--bind-address=127.0.0.1".to_owned(),

@@ -70,7 +70,7 @@ impl Kinds {
     /// provider's, as the contract names them, and kubeadm's.
     pub(crate) async fn templates(&self, client: &Client) -> Result<Vec<(String, String)>, Error> {
         let infrastructure = self.group(client, INFRASTRUCTURE).await?;
-        let resources = infrastructure.recommended_resources().into_iter();
+        let resources = infrastructure.resources_by_stability().into_iter();
         Ok(resources
             .filter(|(resource, _)| resource.kind.ends_with("MachineTemplate"))
             .map(|(resource, _)| (resource.group, resource.kind))
@@ -114,12 +114,12 @@ impl Kinds {
 
     async fn ask(&self, client: &Client, group: &str, kind: &str) -> Result<Kind, Error> {
         let mut found = self.group(client, group).await?;
-        if found.recommended_kind(kind).is_none() {
+        if any_version(&found, kind).is_none() {
             // It may have come since, with others.
             self.groups.forget(&group.to_owned());
             found = self.group(client, group).await?;
         }
-        let Some((any, _)) = found.recommended_kind(kind) else {
+        let Some(any) = any_version(&found, kind) else {
             return Err(Error::NoKind {
                 group: group.to_owned(),
                 kind: kind.to_owned(),
@@ -153,6 +153,15 @@ impl Kinds {
             contract: served.contract,
         })
     }
+}
+
+/// A kind at whichever version it is served: one provider of a group may lag behind the others, and so behind the version
+/// that the API server recommends for all of the group.
+fn any_version(group: &ApiGroup, kind: &str) -> Option<ApiResource> {
+    let resources = group.resources_by_stability().into_iter();
+    resources
+        .map(|(resource, _)| resource)
+        .find(|resource| resource.kind == kind)
 }
 
 fn asking(group: &str) -> String {

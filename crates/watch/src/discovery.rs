@@ -11,7 +11,8 @@ use crate::is_not_found;
 /// At which version a kind is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Version<'v> {
-    /// The one that the API server recommends.
+    /// The one that the API server recommends for the group; for a kind that it doesn't serve at that one, the next at which
+    /// it does.
     Recommended,
     /// This one.
     Exactly(&'v str),
@@ -24,37 +25,38 @@ pub async fn find_resource(
     version: Version<'_>,
     kind: &str,
 ) -> Result<Option<ApiResource>, kube::Error> {
-    let (found, version) = match version {
-        Version::Recommended => {
-            let Some(version) = recommended(client, group).await? else {
-                return Ok(None);
-            };
-            (
-                oneshot::pinned_group(client, &GroupVersion::gv(group, &version)).await?,
-                version,
-            )
-        }
-        Version::Exactly(version) => match oneshot::pinned_group(client, &GroupVersion::gv(group, version)).await {
-            Ok(found) => (found, version.to_owned()),
-            Err(error) if is_not_found(&error) => return Ok(None),
-            Err(error) => return Err(error),
-        },
+    let versions = match version {
+        Version::Recommended => versions(client, group).await?,
+        Version::Exactly(version) => vec![version.to_owned()],
     };
-    let resources = found.versioned_resources(&version).into_iter();
-    let mut resources = resources.map(|(resource, _)| resource);
-    Ok(resources.find(|resource| resource.kind == kind))
+    for version in versions {
+        match oneshot::pinned_group(client, &GroupVersion::gv(group, &version)).await {
+            Ok(found) => {
+                let mut resources = found.versioned_resources(&version).into_iter();
+                if let Some((resource, _)) = resources.find(|(resource, _)| resource.kind == kind) {
+                    return Ok(Some(resource));
+                }
+            }
+            Err(error) if is_not_found(&error) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(None)
 }
 
-/// The version that the API server recommends; nothing where it has no such group. It alone is asked for its kinds: a group
-/// of Cluster API's has three versions, and the server isn't ready before the last answer.
-async fn recommended(client: &Client, group: &str) -> Result<Option<String>, kube::Error> {
+/// The versions of a group, first the one that the API server recommends; none where it has no such group. One is asked for
+/// its kinds after the other: a group of Cluster API's has three versions, and the server isn't ready before the last
+/// answer. A kind may be served at another one only: one provider of a group may lag behind the others.
+async fn versions(client: &Client, group: &str) -> Result<Vec<String>, kube::Error> {
     if group.is_empty() {
-        return Ok(Some("v1".to_owned()));
+        return Ok(vec!["v1".to_owned()]);
     }
     let groups = client.list_api_groups().await?.groups;
     let Some(found) = groups.into_iter().find(|found| found.name == group) else {
-        return Ok(None);
+        return Ok(Vec::new());
     };
-    let version = found.preferred_version.or_else(|| found.versions.into_iter().next());
-    Ok(version.map(|version| version.version))
+    let preferred = found.preferred_version.map(|version| version.version);
+    let others = found.versions.into_iter().map(|version| version.version);
+    let others: Vec<_> = others.filter(|version| Some(version) != preferred.as_ref()).collect();
+    Ok(preferred.into_iter().chain(others).collect())
 }

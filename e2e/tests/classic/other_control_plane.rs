@@ -47,17 +47,21 @@ struct Provider {
     contract: &'static str,
     /// The versions in that label.
     versions: &'static str,
-    /// The latest of them. The API server prefers `v1`, which no label names.
+    /// The latest of them.
     version: &'static str,
+    /// Further versions, which no label names.
+    unnamed: &'static [&'static str],
     /// Where in `spec.machineTemplate` the template's reference is.
     below: &'static str,
 }
 
+/// It lags behind: it isn't served at `v1`, which the API server prefers for the group.
 const OLD: Provider = Provider {
     kind: "OldControlPlane",
     contract: "v1beta1",
     versions: "v1alpha1",
     version: "v1alpha1",
+    unnamed: &[],
     below: "",
 };
 
@@ -66,6 +70,7 @@ const NEW: Provider = Provider {
     contract: "v1beta2",
     versions: "v1beta1_v1alpha1",
     version: "v1beta1",
+    unnamed: &["v1"],
     below: "/spec",
 };
 
@@ -259,21 +264,25 @@ impl Provider {
         Ok(self.api(scene).get(name).await?)
     }
 
-    /// The kind, at all the versions of its label and at one that is preferred and isn't named.
+    /// The kind, at all the versions of its label and at those that aren't named.
     async fn define(&self, scene: &JourneyContext) -> Result<()> {
         let open = json!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true });
-        let versions = self.versions.split('_').chain(["v1"]).map(|version| {
-            json!({
-                "name": version,
-                "served": true,
-                "storage": version == self.version,
-                "subresources": { "status": {} },
-                "schema": { "openAPIV3Schema": {
-                    "type": "object",
-                    "properties": { "spec": open, "status": open },
-                } },
-            })
-        });
+        let versions = self
+            .versions
+            .split('_')
+            .chain(self.unnamed.iter().copied())
+            .map(|version| {
+                json!({
+                    "name": version,
+                    "served": true,
+                    "storage": version == self.version,
+                    "subresources": { "status": {} },
+                    "schema": { "openAPIV3Schema": {
+                        "type": "object",
+                        "properties": { "spec": open, "status": open },
+                    } },
+                })
+            });
         let name = format!("{}.{GROUP}", self.plural());
         scene
             .apply_object(json!({

@@ -22,7 +22,7 @@ pub(crate) async fn read(connection: &Connection, reference: &Reference) -> Resu
         Err(error @ instar::cluster::Error::Call { .. }) => return Ok(Err(error.to_string())),
         Err(error) => return Err(error.into()),
     };
-    let resources = group.recommended_resources();
+    let resources = group.resources_by_stability();
     let found = resources.into_iter().find(|(resource, _)| resource.kind == *kind);
     let Some((resource, _)) = found else {
         return Ok(Err(format!(

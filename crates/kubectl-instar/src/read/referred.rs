@@ -67,7 +67,7 @@ async fn of_kind(
 async fn resource(connection: &Connection, group: &str, kind: &str) -> Result<ApiResource, Error> {
     let what = || format!("cannot find the kind {kind} of {group}");
     let found = call(what, discovery::group(&connection.client, group)).await?;
-    let mut resources = found.recommended_resources().into_iter();
+    let mut resources = found.resources_by_stability().into_iter();
     let resource = resources.find(|(resource, _)| resource.kind == *kind);
     resource.map(|(resource, _)| resource).ok_or_else(|| Error::NotFound {
         what: format!("the kind {kind} of {group}"),

@@ -154,7 +154,8 @@ STATIC ?= x86_64-unknown-linux-gnu
 # Functions that are the same byte by byte are kept once, and the places that the start adjusts take a bit each, not 24 bytes.
 SMALL := -C link-arg=-Wl,--icf=all -C link-arg=-Wl,-z,pack-relative-relocs
 OUT ?= out
-IMAGE ?= instar
+# With its registry: clusterctl takes no other name.
+IMAGE ?= registry.example.org/instar
 PROVIDER ?= instar
 # Where the plugin's archive will be: Krew fetches it from there.
 URL ?= https://releases.example.org/instar

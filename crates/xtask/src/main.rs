@@ -70,8 +70,8 @@ struct ReleaseArgs {
     /// The version, with or without a v; it has to be that of the workspace.
     #[arg(long)]
     version: String,
-    /// Where the image will be, without a tag.
-    #[arg(long)]
+    /// Where the image will be, with its registry and without a tag.
+    #[arg(long, value_parser = image_name)]
     image: String,
     /// The provider's name for clusterctl: ORGANISATION-instar for one that is published elsewhere.
     #[arg(long, default_value = "instar")]
@@ -91,6 +91,18 @@ struct ReleaseArgs {
     /// A folder that isn't there yet.
     #[arg(long)]
     out: PathBuf,
+}
+
+/// clusterctl and the operator read the images of a provider, and take no name without a registry.
+fn image_name(text: &str) -> Result<String, String> {
+    let registry = text.split_once('/').map(|(registry, _)| registry);
+    let is_registry = |text: &str| text == "localhost" || text.contains(['.', ':']);
+    let has_tag = text.rsplit('/').next().is_some_and(|name| name.contains([':', '@']));
+    if registry.is_some_and(is_registry) && !has_tag {
+        Ok(text.to_owned())
+    } else {
+        Err("name it with its registry and without a tag, as registry.example.org/instar".to_owned())
+    }
 }
 
 fn main() -> ExitCode {
@@ -204,4 +216,23 @@ fn release(args: ReleaseArgs) -> Result<()> {
     release.write(&args.out)?;
     println!("wrote {}", args.out.display());
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::image_name;
+
+    #[test]
+    fn an_image_has_a_registry_and_no_tag() {
+        for image in [
+            "registry.example.org/instar",
+            "localhost/instar",
+            "localhost:5000/team/instar",
+        ] {
+            assert_eq!(image_name(image).as_deref(), Ok(image));
+        }
+        for image in ["instar", "team/instar", "registry.example.org/instar:v0.1.0", ""] {
+            assert!(image_name(image).is_err(), "{image}");
+        }
+    }
 }

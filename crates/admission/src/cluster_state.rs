@@ -84,6 +84,8 @@ pub enum Lookup<T> {
     Found(T),
     /// The kind is watched, and it has no such object.
     NotFound,
+    /// The kind was not looked at before, and is from now on.
+    NotYet(String),
     /// Objects of the kind can't be looked at now, for this reason.
     Unavailable(String),
 }

@@ -53,6 +53,13 @@ pub(crate) fn validate(
             format!("{kind} {name} does not exist yet"),
             "create it, or no machine will come".to_owned(),
         )],
+        Lookup::NotYet(why) => vec![(
+            Rule::TemplateUnseen,
+            format!("{kind} {name} was not looked at: {why}"),
+            "its kind is watched from now on: see that the template is of the release that you meant, and where this comes \
+             again, apply the role of its provider (config/providers)"
+                .to_owned(),
+        )],
         Lookup::Unavailable(why) => vec![(
             Rule::TemplateUnseen,
             format!("{kind} {name} can't be looked at: {why}"),

@@ -53,7 +53,7 @@ pub(crate) fn disagreement(
     let template = machines.template.and_then(|(_, reference)| {
         match state.template(&TemplateKey::of(machines.namespace, reference)) {
             Lookup::Found(template) => Some(template),
-            Lookup::NotFound | Lookup::Unavailable(_) => None,
+            Lookup::NotFound | Lookup::NotYet(_) | Lookup::Unavailable(_) => None,
         }
     });
     let against = |row: &Release| disagrees(row, machines, labels, template.as_deref());

@@ -1,8 +1,8 @@
 //! Templates: of kinds that nobody knows before something refers to them.
 //!
 //! The first reference to a kind starts its watch, and it ends some time after the last one is gone. Until the
-//! first list is in, and for as long as the kind can't be listed, [`Lookup::Unavailable`] says why, and the rule
-//! `template-unseen` warns: it is tried again, but nothing waits for it. Readiness waits for the first answer about
+//! first list is in [`Lookup::NotYet`] says so, and for as long as the kind can't be listed [`Lookup::Unavailable`] says why,
+//! and the rule `template-unseen` warns: it is tried again, but nothing waits for it. Readiness waits for the first answer about
 //! each kind that something referred to at the start, whatever it is.
 
 use std::{fmt::Debug, marker::PhantomData, sync::Arc};
@@ -127,11 +127,9 @@ impl Templates {
             instar_watch::Lookup::Present(template) => Lookup::Found(template),
             instar_watch::Lookup::Absent => Lookup::NotFound,
             instar_watch::Lookup::Unreadable(error) => Lookup::Unavailable(format!("it can't be decoded: {error}")),
-            instar_watch::Lookup::Pending => Lookup::Unavailable("its kind is not listed yet".to_owned()),
+            instar_watch::Lookup::Pending => Lookup::NotYet("its kind is not listed yet".to_owned()),
             instar_watch::Lookup::Unavailable(why) => Lookup::Unavailable(why.to_string()),
-            instar_watch::Lookup::Unwatched => {
-                Lookup::Unavailable("nothing has referred to its kind before".to_owned())
-            }
+            instar_watch::Lookup::Unwatched => Lookup::NotYet("nothing has referred to its kind before".to_owned()),
         }
     }
 

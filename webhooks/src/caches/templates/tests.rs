@@ -213,6 +213,10 @@ fn unwatched(why: &str) -> Lookup<Arc<CachedTemplate>> {
     Lookup::Unavailable(why.to_owned())
 }
 
+fn not_yet(why: &str) -> Lookup<Arc<CachedTemplate>> {
+    Lookup::NotYet(why.to_owned())
+}
+
 fn seen(clusters: &[&str], spec: &str) -> Lookup<Arc<CachedTemplate>> {
     Lookup::Found(Arc::new(CachedTemplate {
         clusters: clusters.iter().map(ToString::to_string).collect(),
@@ -233,9 +237,9 @@ async fn a_kind_is_watched_from_the_first_reference_to_it() {
         answers.templates = vec![minted, labelled, template("nobodys", "a")];
     });
     let watched = Fixture::new();
-    assert_eq!(watched.get("t"), unwatched("nothing has referred to its kind before"));
+    assert_eq!(watched.get("t"), not_yet("nothing has referred to its kind before"));
     watched.learn(used(TemplateType::Machine, GROUP, KIND));
-    assert_eq!(watched.get("t"), unwatched("its kind is not listed yet"));
+    assert_eq!(watched.get("t"), not_yet("its kind is not listed yet"));
     watched.answers.settle();
     assert_eq!(watched.readiness.awaited(), ["templates"]);
 
@@ -403,11 +407,11 @@ fn made_up_kinds_come_to_an_end() {
     assert_eq!(learned, MOST);
     assert_eq!(
         templates.get(&key("example.org", "X0Machine", "t")),
-        unwatched("nothing has referred to its kind before")
+        not_yet("nothing has referred to its kind before")
     );
     assert_eq!(
         templates.get(&key("example.org", "X0Template", "t")),
-        unwatched("its kind is not listed yet")
+        not_yet("its kind is not listed yet")
     );
 }
 

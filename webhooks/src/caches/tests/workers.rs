@@ -191,10 +191,7 @@ fn a_class_refers_to_all_that_its_clusters_are_made_of() {
             "{of_class_alone:?}"
         );
         // Only its deletion is judged, so there is no watch of its kind, and no right to one.
-        assert!(matches!(
-            fixture.caches.template(&of_class_alone),
-            Lookup::Unavailable(_)
-        ));
+        assert!(matches!(fixture.caches.template(&of_class_alone), Lookup::NotYet(_)));
     }
 }
 

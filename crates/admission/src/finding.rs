@@ -67,14 +67,21 @@ impl fmt::Display for Finding {
     }
 }
 
+/// With which a finding begins to name its rule.
+const RULE: &str = "[rule";
+
 /// A text as warnings, each short enough for a line.
 #[must_use]
 pub fn lines(text: &str) -> Vec<String> {
     let mut lines = Vec::new();
     let mut line = String::new();
     let mut length = 0;
-    for word in text.split_whitespace() {
+    let mut words = text.split_whitespace();
+    while let Some(word) = words.next() {
+        // What names the rule stays in one line, where people and programs look for it.
+        let rest = (word == RULE).then(|| words.next()).flatten();
         let mut word: Vec<char> = word.chars().collect();
+        word.extend(rest.iter().flat_map(|rest| [" ", rest]).flat_map(str::chars));
         if length > 0 && length + 1 + word.len() > WARNING {
             lines.push(std::mem::take(&mut line));
             length = 0;
@@ -107,6 +114,15 @@ mod tests {
         let lines = lines(&text);
         assert_eq!(lines.len(), 3);
         assert_eq!(lines[0].len(), 119);
+    }
+
+    #[test]
+    fn what_names_the_rule_is_never_split() {
+        for length in 1..=2 * WARNING {
+            let text = format!("{} [rule upgrade-target]", "w ".repeat(length));
+            let lines = lines(&text);
+            assert!(lines.last().unwrap().ends_with("[rule upgrade-target]"), "{lines:#?}");
+        }
     }
 
     proptest! {

@@ -49,6 +49,7 @@ fn cluster(objects: &ClusterObjects, sections: &pools::Sections) -> ClusterSecti
         kind: topology.map_or(ClusterKind::Classic, |_| ClusterKind::Topology),
         class: topology.map(|topology| topology.class_ref.name.clone()),
         version: topology.map_or_else(|| own().unwrap_or_default(), |topology| topology.version.clone()),
+        requested: own().and_then(|version| record::requested(cluster, &version, &objects.upgrades)),
         paused: cluster.spec.paused,
         deleting: cluster.metadata.deletion_timestamp.is_some(),
     }

@@ -2,8 +2,10 @@
 
 use std::cmp::Reverse;
 
-use instar_api::{ClusterUpgrade, STARTED_ANNOTATION, UpgradePhase};
+use instar_api::{ClusterUpgrade, STARTED_ANNOTATION, UpgradePhase, VERSION_ANNOTATION};
+use instar_capi::Cluster;
 use jiff::Timestamp;
+use kube::ResourceExt;
 
 /// The upgrade of a Cluster that is under way, else the one that began last. Of several that wait, as one does while
 /// another goes on, the one that has come furthest. One that was refused has done nothing, and comes after all others.
@@ -32,6 +34,20 @@ pub fn newest_first(upgrades: &[ClusterUpgrade]) -> Vec<&ClusterUpgrade> {
 pub fn target(upgrade: &ClusterUpgrade) -> &str {
     let spec = &upgrade.spec;
     spec.rollback_of.as_deref().unwrap_or(&spec.target)
+}
+
+/// The version that the Cluster is asked to have, where no ClusterUpgrade goes there, or ever went: `runs` is what its
+/// control plane says. While one goes on, an edit is that one's.
+pub(crate) fn requested(cluster: &Cluster, runs: &str, upgrades: &[ClusterUpgrade]) -> Option<String> {
+    let asked = match &cluster.spec.topology {
+        Some(topology) => &topology.version,
+        None => cluster.annotations().get(VERSION_ANNOTATION)?,
+    };
+    let is_covered = upgrades
+        .iter()
+        .any(|upgrade| upgrade.finished_phase().is_none() || upgrade.spec.target == *asked);
+    let is_due = !asked.is_empty() && !runs.is_empty() && asked != runs && !is_covered;
+    is_due.then(|| asked.clone())
 }
 
 /// Whether its status describes its spec as it is now.

@@ -47,6 +47,10 @@ pub struct ClusterSection {
     pub class: Option<String>,
     /// The version that it is asked to have: `spec.topology.version`, or that of its control plane. Empty where it isn't known.
     pub version: String,
+    /// The version that an edit of the Cluster asks for and no ClusterUpgrade goes to yet: the controller makes one a moment
+    /// after the edit. Absent where none is due.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub requested: Option<String>,
     /// Whether `spec.paused` is set.
     pub paused: bool,
     /// Whether it is being deleted.

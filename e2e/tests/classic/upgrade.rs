@@ -8,6 +8,7 @@ use instar_e2e::{
     support::{
         catalog::Rows,
         classic::{self, FULL, NAME, assert_two_minors},
+        commands::plugin_exits,
         controller::writes_but_to,
         fixtures::core_kind,
         journeys::JourneyContext,
@@ -25,6 +26,8 @@ use serde_json::{Value, json};
 pub(crate) async fn two_minors_by_one_annotation(scene: JourneyContext) -> Result<()> {
     let rows = scene.rows()?;
     let ledger = begin(&scene, &rows, &FULL).await?;
+    // Asked right after the edit, when there is no ClusterUpgrade yet.
+    plugin_exits(&scene, &["status", NAME, "--wait", "--timeout", "30m"], 0).await?;
     completed(&scene, &rows, &FULL, None).await?;
     assert_two_minors(&ledger, &rows).await?;
     assert_record(&scene, &rows, &FULL).await?;

@@ -19,6 +19,10 @@ const EVERY: Duration = Duration::from_secs(2);
 /// So many reads in a row may fail, as while an API server starts again.
 const MOST_FAILURES: u32 = 30;
 
+/// How long the ClusterUpgrade of an edit is waited for: the controller makes it in a moment, where it runs and the Cluster
+/// isn't paused.
+const FIRST: Duration = Duration::from_secs(30);
+
 /// How long a verb goes on.
 #[derive(Args, Clone, Debug, Default)]
 pub struct FollowArgs {
@@ -81,6 +85,7 @@ pub(crate) async fn until(
     let mut shown = String::new();
     let mut failures = 0;
     let mut followed: Option<String> = None;
+    let first = Some(Instant::now() + FIRST);
     loop {
         let report = match read::report(connection, cluster).await {
             Ok(report) => report,
@@ -96,10 +101,23 @@ pub(crate) async fn until(
             Err(error) => return Err(error),
         };
         failures = 0;
+        let due = report.cluster.requested.as_deref().filter(|_| followed.is_none());
+        if let Some(version) = due.filter(|_| past(first)) {
+            eprintln!(
+                "Cluster {cluster} asks for {version}, and no ClusterUpgrade has come for it in {} s: is the controller of \
+                 Instar running?",
+                FIRST.as_secs()
+            );
+            return Ok(Exit::StillGoing);
+        }
         let name = report.upgrade.as_ref().map(|upgrade| upgrade.name.clone());
         let is_another = followed.is_some() && name != followed;
-        followed = followed.or(name);
-        let seen = if args.wait {
+        if due.is_none() {
+            followed = followed.or(name);
+        }
+        let seen = if due.is_some() {
+            Verdict::Going
+        } else if args.wait {
             judge(&report, args.wait_for)
         } else {
             end(&report)

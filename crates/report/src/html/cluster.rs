@@ -84,6 +84,9 @@ fn head(report: &Report) -> Markup {
                 }
                 ", version "
                 @if cluster.version.is_empty() { "unknown" } @else { span .version { (cluster.version) } }
+                @if let Some(version) = &cluster.requested {
+                    "; " span .version { (version) } " is requested, and no ClusterUpgrade goes there yet"
+                }
                 @if cluster.deleting { ", being deleted" }
                 @else if cluster.paused { ", " strong { "paused" } " by spec.paused of the Cluster" }
             }

@@ -54,6 +54,10 @@ fn head(text: &mut String, report: &Report, layout: &Layout, now: Timestamp) {
         value.push_str(", paused");
     }
     line(text, "Cluster", &value, layout);
+    if let Some(version) = &cluster.requested {
+        let value = format!("{version}, and no ClusterUpgrade goes there yet");
+        line(text, "Requested", &value, layout);
+    }
     match &report.upgrade {
         None => line(text, "Upgrade", "none", layout),
         Some(upgrade) => upgrade_lines(text, upgrade, layout, now),

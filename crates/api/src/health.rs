@@ -163,6 +163,11 @@ health_reasons! {
     ControlPlaneRollingOut = Info, None:
         "Machines of the control plane don't have the version of its spec yet.",
         "Nothing: Cluster API replaces them.";
+    ControlPlaneNotReady = Warning, ApiAvailability:
+        "All machines of the control plane run the version of its spec, and Cluster API doesn't find it ready. Nothing is \
+         begun before it is; what Cluster API has begun with the workers goes on.",
+        "Look at the Machine and the condition that the next row names: most often a member of etcd or a static pod. It \
+         goes on by itself.";
     PoolRollingOut = Info, None:
         "Machines of a MachineDeployment don't have the version that it should have.",
         "Nothing: Cluster API replaces them.";

@@ -32,6 +32,16 @@ pub fn is_held_before_step(message: &str, answer: &str) -> bool {
     hooks.is_some_and(|hooks| hooks.contains(&format!("{BEFORE_STEP}: {answer}")))
 }
 
+/// Whether that answer is all that hooks hold the upgrade with: no other hook does, and no other extension.
+#[must_use]
+pub fn is_held_by_answer_alone(message: &str, answer: &str) -> bool {
+    // As Cluster API's `HookResponseTracker` writes it: `... hooks are blocking upgrade: HOOK: ANSWER; HOOK: ANSWER`.
+    let hooks = message.split_once(HOOKS).and_then(|(_, hooks)| hooks.split_once(": "));
+    let said = hooks.and_then(|(_, hooks)| hooks.split_once(": "));
+    let rest = said.and_then(|(_, said)| said.strip_prefix(answer));
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('\n'))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -51,5 +61,27 @@ mod tests {
             assert_eq!(is_held_before_step(message, "not yet"), before_step, "{message}");
         }
         assert!(!is_held_before_step(step, "the window is closed"));
+    }
+
+    #[test]
+    fn an_answer_that_is_not_alone_is_told_apart() {
+        let message = |said: &str| format!("Cluster is upgrading\n  * Following hooks are blocking upgrade: {said}");
+        for (said, alone) in [
+            ("BeforeControlPlaneUpgrade: not yet", true),
+            (
+                "BeforeControlPlaneUpgrade: not yet\n  * KubeadmControlPlane pending upgrade",
+                true,
+            ),
+            (
+                "BeforeControlPlaneUpgrade: not yet; AfterControlPlaneUpgrade: wait",
+                false,
+            ),
+            ("BeforeControlPlaneUpgrade: not yet, wait", false),
+            ("BeforeControlPlaneUpgrade: wait", false),
+            ("BeforeControlPlaneUpgrade", false),
+        ] {
+            assert_eq!(is_held_by_answer_alone(&message(said), "not yet"), alone, "{said}");
+        }
+        assert!(!is_held_by_answer_alone("not yet", "not yet"));
     }
 }

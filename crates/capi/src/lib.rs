@@ -35,7 +35,7 @@ pub use control_plane::{
     ControlPlaneStatus, Dns, Etcd, ExternalEtcd, KubeadmAddon, KubeadmConfigSpec, KubeadmControlPlane, LocalEtcd,
     Rollout,
 };
-pub use hooks::{is_held_before_start, is_held_before_step, is_held_by_hook};
+pub use hooks::{is_held_before_start, is_held_before_step, is_held_by_answer_alone, is_held_by_hook};
 pub use machines::{
     Bootstrap, Condition, Machine, MachineConditions, MachineDeletion, MachineDeployment, MachineDeploymentSpec,
     MachineDeploymentStatus, MachinePool, MachinePoolSpec, MachinePoolStatus, MachineRollout, MachineSet,

@@ -35,6 +35,9 @@ impl Condition {
     /// Of a control plane and of a MachineDeployment: machines that aren't as its spec says are replaced.
     pub const ROLLING_OUT: &str = "RollingOut";
 
+    /// Of a control plane, a MachineDeployment and a MachineSet: machines are missing. The message says what blocks them.
+    pub const SCALING_UP: &str = "ScalingUp";
+
     /// Of a topology Cluster: whether all of it is as its topology says, and what Cluster API waits for.
     pub const TOPOLOGY_RECONCILED: &str = "TopologyReconciled";
 }
@@ -52,7 +55,7 @@ const RELEVANT: [&str; 14] = [
     "RemoteConnectionProbe",
     Condition::ROLLING_OUT,
     "ScalingDown",
-    "ScalingUp",
+    Condition::SCALING_UP,
     Condition::TOPOLOGY_RECONCILED,
     "WorkersAvailable",
 ];
@@ -205,6 +208,23 @@ pub struct MachineSetSpec {
 pub struct MachineSetStatus {
     /// Every version, and how many machines run it.
     pub versions: Vec<VersionCount>,
+    /// What is said of it.
+    #[serde(deserialize_with = "relevant_conditions")]
+    pub conditions: Vec<Condition>,
+}
+
+impl MachineSetStatus {
+    /// Why no machine of it is made, in Cluster API's words; absent where they are made, or none is missing.
+    #[must_use]
+    pub fn blocked(&self) -> Option<&str> {
+        let mut conditions = self.conditions.iter();
+        let condition =
+            conditions.find(|condition| condition.kind == Condition::SCALING_UP && condition.status == "True")?;
+        condition
+            .message
+            .contains(" is blocked because")
+            .then_some(&*condition.message)
+    }
 }
 
 /// A `MachinePool`'s spec.

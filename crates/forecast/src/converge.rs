@@ -283,6 +283,7 @@ fn converge_deployment(pool: &mut MachineDeployment, parts: Parts<'_>, goes: boo
         replicas: pool.replicas,
         lifecycle: Lifecycle::Active,
         created: Some(now),
+        blocked: None,
     }));
     machines.extend((0..pool.replicas).map(|number| {
         let mut machine = blank(format!("{name}-forecast-{number}"), id.clone(), pool);

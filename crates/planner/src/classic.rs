@@ -303,6 +303,9 @@ fn go(view: &ClassicView<'_>, goal: &Goal<'_>, waiting: &mut Vec<Waiting>) -> (S
     };
     match next {
         Next::Write(action) => return (Stage::ControlPlane, *action),
+        Next::Wait if workers_have_begun(view, goal, waiting) => {
+            return (Stage::Workers, Action::Nothing);
+        }
         Next::Wait => return (Stage::ControlPlane, Action::Nothing),
         Next::Done => {}
     }
@@ -324,6 +327,15 @@ fn go(view: &ClassicView<'_>, goal: &Goal<'_>, waiting: &mut Vec<Waiting>) -> (S
             ending(view, waiting)
         }
     }
+}
+
+/// Whether workers go to the last release already, and the control plane isn't ready though no machine of it is replaced:
+/// it had come to that release before, so that is no rollout.
+fn workers_have_begun(view: &ClassicView<'_>, goal: &Goal<'_>, waiting: &[Waiting]) -> bool {
+    let wanted = goal.demand.version();
+    let is_unready =
+        |waiting: &Waiting| matches!(waiting, Waiting::ControlPlaneNotReady { version } if version == wanted);
+    waiting.iter().any(is_unready) && view.pools.iter().any(|pool| pool.version == *wanted)
 }
 
 /// All is there: what is old goes.

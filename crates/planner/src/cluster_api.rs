@@ -5,11 +5,16 @@ use instar_capi::{self as capi, Lifecycle, WorkerKind};
 use crate::{
     decision::Waiting,
     settled::{converged, matches_spec},
-    snapshot::{Condition, ConditionStatus, ControlPlane, Machine, Object},
+    snapshot::{Condition, ConditionStatus, ControlPlane, Machine, MachineDeployment, MachineSet, Object},
 };
 
 /// The conditions of a control plane or a MachineDeployment that say what it is at.
-const TELLING: [&str; 4] = ["Paused", capi::Condition::ROLLING_OUT, "ScalingDown", "ScalingUp"];
+const TELLING: [&str; 4] = [
+    "Paused",
+    capi::Condition::ROLLING_OUT,
+    "ScalingDown",
+    capi::Condition::SCALING_UP,
+];
 
 /// The conditions of a control plane or a pool that tell of its health: they ought to be True.
 const HEALTH: [&str; 4] = [
@@ -39,6 +44,27 @@ impl Condition {
 /// What an object that hasn't got to what its spec says is at.
 pub(crate) fn said(object: &Object) -> impl Iterator<Item = Waiting> {
     conditions(object, Condition::tells_what_it_is_at)
+}
+
+/// Why the MachineSets of a pool that are as its spec says make no machine: Cluster API says it of them alone, and of their
+/// MachineDeployment only that it scales.
+pub(crate) fn makes_none<'a>(
+    pool: &MachineDeployment,
+    sets: impl IntoIterator<Item = &'a MachineSet>,
+) -> impl Iterator<Item = Waiting> {
+    let of_pool = sets.into_iter().filter(|set| {
+        set.pool.as_ref() == Some(&pool.object.name)
+            && set.version == pool.version
+            && set.infrastructure == pool.infrastructure
+    });
+    of_pool.filter_map(|set| {
+        Some(Waiting::ClusterApi {
+            kind: WorkerKind::MachineSet.to_string(),
+            name: set.name.clone(),
+            condition: capi::Condition::SCALING_UP.to_owned(),
+            message: set.blocked.clone()?,
+        })
+    })
 }
 
 /// How many machines of a control plane are as its spec says, and ready. Where there are no Machines, its own counts

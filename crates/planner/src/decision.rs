@@ -241,6 +241,11 @@ pub enum Waiting {
         /// How many there should be.
         desired: u32,
     },
+    /// All machines of the control plane are as its spec says, none is replaced, and Cluster API doesn't find it ready.
+    ControlPlaneNotReady {
+        /// What they run.
+        version: KubeVersion,
+    },
     /// A pool hasn't got to what its spec says.
     PoolRollingOut {
         pool: PoolId,

@@ -109,7 +109,7 @@ fn under_way<'a>(snapshot: &'a Snapshot, decision: &Decision) -> impl Iterator<I
         .waiting
         .iter()
         .filter_map(|waiting| match waiting {
-            Waiting::ControlPlaneRollingOut { .. } => Some(PoolId::ControlPlane),
+            Waiting::ControlPlaneRollingOut { .. } | Waiting::ControlPlaneNotReady { .. } => Some(PoolId::ControlPlane),
             Waiting::PoolRollingOut { pool, .. } => Some(pool.clone()),
             _ => None,
         })

@@ -165,6 +165,7 @@ pub(crate) fn stands_still(waiting: &[Waiting]) -> bool {
         matches!(
             waiting,
             Waiting::ControlPlaneRollingOut { .. }
+                | Waiting::ControlPlaneNotReady { .. }
                 | Waiting::PoolRollingOut { .. }
                 | Waiting::MachinePoolRollingOut { .. }
         )

@@ -113,6 +113,14 @@ pub(crate) fn control_plane_rolls(control_plane: &ControlPlane, machines: &[&Mac
         || control_plane.object.observed_generation < control_plane.object.generation
 }
 
+/// Whether all machines of a control plane are as its spec says and none is replaced, though it isn't settled: it isn't
+/// ready. `there` are those that are as the spec says.
+pub(crate) fn is_only_unready(control_plane: &ControlPlane, machines: &[&Machine], there: u32) -> bool {
+    let desired = control_plane.replicas.map_or(0, |counts| counts.desired);
+    let is_complete = desired > 0 && there >= desired;
+    is_complete && !control_plane_rolls(control_plane, machines) && !is_rolling_out(&control_plane.object)
+}
+
 /// Whether a MachinePool is all that its spec says, and nothing else. Without Machines, its counts say nothing of
 /// versions, so those that its nodes run have to.
 pub(crate) fn machine_pool_settled(

@@ -298,6 +298,8 @@ pub struct MachineSet {
     pub lifecycle: Lifecycle,
     /// When it was made.
     pub created: Option<Timestamp>,
+    /// Why Cluster API makes no machine of it, in its words; absent where it makes them, or none is missing.
+    pub blocked: Option<String>,
 }
 
 /// A MachineDeployment, a MachineSet, a MachinePool or a Machine without a version, which Cluster API allows. It is

@@ -7,7 +7,7 @@ use super::{
     view::{ClassicView, stopped},
 };
 use crate::{
-    cluster_api::{deletions, said},
+    cluster_api::{deletions, makes_none, said},
     decision::Waiting,
     pool_id::PoolId,
     settled::{converged, matches_spec, unready},
@@ -50,6 +50,7 @@ pub(super) fn arrival<'a>(
     };
     waiting.extend(unready);
     waiting.extend(said(&pool.object));
+    waiting.extend(makes_none(pool, view.machine_sets.iter().copied()));
     place
 }
 
@@ -78,7 +79,7 @@ pub(super) fn rolling_out(view: &ClassicView<'_>, pool: &MachineDeployment) -> i
     let rolling = Waiting::PoolRollingOut {
         version: pool.version.clone(),
         converged: there.count(),
-        machines: machines.len(),
+        machines: machines.len().max(usize::try_from(pool.replicas).unwrap_or_default()),
         pool: id,
     };
     let stopped = stopped(&pool.object).into_iter();

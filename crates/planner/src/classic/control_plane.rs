@@ -17,7 +17,7 @@ use crate::{
     decision::{Action, StuckRemedy, Waiting},
     gates,
     pool_id::PoolId,
-    settled::{control_plane_settled, matches_spec, stuck_since, unready},
+    settled::{control_plane_settled, is_only_unready, matches_spec, stuck_since, unready},
     snapshot::{Flavor, Machine, MachineDeployment, Object, Rollout},
     step::Step,
     swap::{self, Course, Destination, Origin},
@@ -97,11 +97,18 @@ pub(super) fn rolling_out(view: &ClassicView<'_>, outlook: &Outlook<'_>) -> Vec<
     if control_plane_settled(control_plane, &machines) {
         return Vec::new();
     }
-    let rolling = Waiting::ControlPlaneRollingOut {
-        version: version.clone(),
-        lowest: control_plane.observed.iter().min().cloned(),
-        there: machines_there(control_plane, &machines),
-        desired: counts.map_or(0, |counts| counts.desired),
+    let there = machines_there(control_plane, &machines);
+    let rolling = if is_only_unready(control_plane, &machines, there) {
+        Waiting::ControlPlaneNotReady {
+            version: version.clone(),
+        }
+    } else {
+        Waiting::ControlPlaneRollingOut {
+            version: version.clone(),
+            lowest: control_plane.observed.iter().min().cloned(),
+            there,
+            desired: counts.map_or(0, |counts| counts.desired),
+        }
     };
     let new = machines.iter().copied();
     let new: Vec<_> = new.filter(|machine| matches_spec(machine, version, template)).collect();

@@ -13,7 +13,7 @@ use super::{
     view::{ClassicView, blocking_reason, stopped},
 };
 use crate::{
-    cluster_api::said,
+    cluster_api::{makes_none, said},
     decision::{Action, Waiting},
     pool_id::PoolId,
     restart::{NoRestart, is_before},
@@ -139,11 +139,12 @@ impl Restart {
             pool: id,
             version: pool.version.clone(),
             converged: new.iter().filter(|machine| converged(machine, &pool.version)).count(),
-            machines: machines.len(),
+            machines: machines.len().max(usize::try_from(pool.replicas).unwrap_or_default()),
         });
         waiting.extend(crate::cluster_api::deletions(machines));
         waiting.extend(missing);
         waiting.extend(said(&pool.object));
+        waiting.extend(makes_none(pool, view.machine_sets.iter().copied()));
         match pool.object.lifecycle {
             Lifecycle::Paused => Place::Stuck,
             Lifecycle::Active | Lifecycle::Deleting => Place::Moving,

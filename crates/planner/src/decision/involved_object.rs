@@ -109,7 +109,7 @@ impl Waiting {
             | Self::Reverted { pool, .. }
             | Self::Drifted { pool, .. }
             | Self::RolloutPaused { pool, .. } => Some(InvolvedObject::Pool(pool)),
-            Self::SourceMismatch { .. } | Self::ControlPlaneRollingOut { .. } => {
+            Self::SourceMismatch { .. } | Self::ControlPlaneRollingOut { .. } | Self::ControlPlaneNotReady { .. } => {
                 Some(InvolvedObject::Pool(&PoolId::ControlPlane))
             }
             Self::MachineNotReady { name, .. }

@@ -40,6 +40,7 @@ impl Waiting {
             | Self::ValueDropped { .. }
             | Self::ValueMisfit { .. }
             | Self::ControlPlaneRollingOut { .. }
+            | Self::ControlPlaneNotReady { .. }
             | Self::PoolRollingOut { .. }
             | Self::MachineNotReady { .. }
             | Self::ControlPlaneStuck { .. }

@@ -54,6 +54,7 @@ impl Waiting {
             | Self::TemplateRefused { .. }
             | Self::ValueDropped { .. }
             | Self::ValueMisfit { .. }
+            | Self::ControlPlaneNotReady { .. }
             | Self::NodeVersion { .. }
             | Self::NodeNotReady(_)
             | Self::NodesSettling { .. }

@@ -49,6 +49,7 @@ impl Waiting {
             Self::TemplateDeleting { .. } => HealthReason::TemplateDeleting,
             Self::ValueMisfit { .. } | Self::ValueDropped { .. } => HealthReason::ValueMisfit,
             Self::ControlPlaneRollingOut { .. } => HealthReason::ControlPlaneRollingOut,
+            Self::ControlPlaneNotReady { .. } => HealthReason::ControlPlaneNotReady,
             Self::PoolRollingOut { .. } => HealthReason::PoolRollingOut,
             Self::MachineNotReady { .. } | Self::NodeVersion { .. } => HealthReason::MachineNotReady,
             Self::NodeNotReady(node) => node.reason(),
@@ -238,6 +239,9 @@ impl fmt::Display for Waiting {
                     PoolId::MachinePool(_) => "infrastructure",
                 };
                 write!(f, "the {what} of {pool}: {error}")
+            }
+            Self::ControlPlaneNotReady { version } => {
+                write!(f, "all machines of the control plane run {version}, and it isn't ready")
             }
             Self::ControlPlaneRollingOut {
                 version,

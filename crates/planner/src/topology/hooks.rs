@@ -9,7 +9,7 @@
 use std::fmt::{self, Write as _};
 
 use instar_api::{ApprovalPoint, ApprovedPart, GatePoint, HOOK_ANSWER_ANNOTATION, HookAnswer, HookVerdict};
-use instar_capi::Lifecycle;
+use instar_capi::{Lifecycle, is_held_by_answer_alone};
 use instar_domain::KubeVersion;
 use jiff::Timestamp;
 use serde_json::json;
@@ -97,6 +97,18 @@ const fn is_answered(topology: &Topology) -> bool {
 pub(super) fn is_held(view: &TopologyView<'_>) -> bool {
     let is_on = view.topology.hooks == RuntimeHooks::On && view.is_moving();
     is_on && answer(view).is_some_and(|(_, held)| !held.is_empty())
+}
+
+/// Whether what Cluster API says of hooks is our own answer and nothing else, while that holds the step: what it waits for is
+/// said as such, and an operator looks for no other extension.
+pub(super) fn is_held_by_us_alone(view: &TopologyView<'_>, message: &str) -> bool {
+    let answer = view
+        .topology
+        .hook_answer
+        .as_deref()
+        .and_then(HookAnswer::from_annotation);
+    let held = answer.and_then(|answer| answer.verdict.hold_message());
+    is_held(view) && held.is_some_and(|held| is_held_by_answer_alone(message, &held))
 }
 
 /// Whether each step of an edit asks for its own approval, so that the edit needs none.

@@ -3,13 +3,13 @@
 use instar_capi::{Lifecycle, is_held_before_start, is_held_by_hook};
 use instar_domain::KubeVersion;
 
-use super::{messages::useful_end, release_change, release_name, stuck, view::TopologyView};
+use super::{hooks, messages::useful_end, release_change, release_name, stuck, view::TopologyView};
 use crate::{
     classic::stopped,
-    cluster_api::{deletions, machines_there, not_ready_though_there, said, says},
+    cluster_api::{deletions, machines_there, makes_none, not_ready_though_there, said, says},
     decision::{MachineProgress, MachineState, PoolProgress, Stage, Waiting},
     pool_id::PoolId,
-    settled::{self, converged},
+    settled::{self, converged, is_only_unready},
     snapshot::{ConditionStatus, Machine, MachineDeployment, MachinePhase, Node},
 };
 
@@ -17,13 +17,17 @@ use crate::{
 pub(super) fn stage(view: &TopologyView<'_>, waiting: &mut Vec<Waiting>) -> Stage {
     let blocked = blocked(view);
     let is_blocked = blocked.is_some();
-    waiting.extend(blocked);
+    waiting.extend(blocked.filter(|blocked| match blocked {
+        Waiting::HookBlocking { message } => !hooks::is_held_by_us_alone(view, message),
+        _ => true,
+    }));
     let control_plane = control_plane(view);
     let workers = workers(view);
     let release = release_change::waiting(view);
     let is_at_release = !release.iter().any(release_change::is_of_control_plane);
-    let arrived = view.control_plane.version == view.topology.version && control_plane.is_empty() && is_at_release;
-    let done = arrived && workers.is_empty() && release.is_empty();
+    let is_there = view.control_plane.version == view.topology.version && is_at_release;
+    let arrived = is_there && (control_plane.is_empty() || view.workers_have_begun());
+    let done = is_there && control_plane.is_empty() && workers.is_empty() && release.is_empty();
     waiting.extend(control_plane);
     waiting.extend(workers);
     waiting.extend(release);
@@ -71,19 +75,21 @@ fn control_plane(view: &TopologyView<'_>) -> Vec<Waiting> {
     }
     let counts = control_plane.replicas;
     let machines: Vec<_> = view.machines_of(&PoolId::ControlPlane).collect();
-    let mut waiting = vec![Waiting::ControlPlaneRollingOut {
-        version: if is_settled {
-            view.topology.version.clone()
-        } else {
-            control_plane.version.clone()
-        },
+    let rolling = |version: &KubeVersion, there| Waiting::ControlPlaneRollingOut {
+        version: version.clone(),
         lowest: control_plane.observed.iter().min().cloned(),
-        there: if is_settled {
-            0
-        } else {
-            machines_there(control_plane, &machines)
-        },
+        there,
         desired: counts.map_or(0, |counts| counts.desired),
+    };
+    let there = machines_there(control_plane, &machines);
+    let mut waiting = vec![if is_settled {
+        rolling(&view.topology.version, 0)
+    } else if is_only_unready(control_plane, &machines, there) {
+        Waiting::ControlPlaneNotReady {
+            version: control_plane.version.clone(),
+        }
+    } else {
+        rolling(&control_plane.version, there)
     }];
     waiting.splice(0..0, stuck::waiting(view));
     waiting.extend(unready(view, &PoolId::ControlPlane, &control_plane.version));
@@ -113,7 +119,10 @@ fn workers(view: &TopologyView<'_>) -> Vec<Waiting> {
                 .machines_of(&id)
                 .filter(|machine| converged(machine, wanted))
                 .count(),
-            machines: view.machines_of(&id).count(),
+            machines: view
+                .machines_of(&id)
+                .count()
+                .max(usize::try_from(pool.replicas).unwrap_or_default()),
             pool: id.clone(),
         });
         waiting.extend(stopped(&pool.object));
@@ -122,6 +131,7 @@ fn workers(view: &TopologyView<'_>) -> Vec<Waiting> {
         }
         waiting.extend(deletions(view.machines_of(&id)));
         waiting.extend(said(&pool.object));
+        waiting.extend(makes_none(pool, view.machine_sets.iter().copied()));
     }
     for pool in &view.machine_pools {
         if pool.version != *wanted || !TopologyView::machine_pool_settled(pool) {

@@ -5,10 +5,11 @@ use instar_domain::KubeVersion;
 use jiff::{civil::Date, tz::TimeZone};
 
 use crate::{
+    cluster_api::machines_there,
     decision::Waiting,
     observed::read,
     pool_id::PoolId,
-    settled::{control_plane_settled, converged, replaces, rolled_out},
+    settled::{control_plane_settled, converged, is_only_unready, replaces, rolled_out},
     snapshot::{
         ClusterKind, ConditionStatus, ControlPlane, Flavor, Machine, MachineDeployment, MachinePool, MachineSet,
         Snapshot, Topology,
@@ -24,7 +25,7 @@ pub(super) struct TopologyView<'a> {
     pub(super) control_plane: &'a ControlPlane,
     pub(super) pools: Vec<&'a MachineDeployment>,
     pub(super) machine_pools: Vec<&'a MachinePool>,
-    machine_sets: Vec<&'a MachineSet>,
+    pub(super) machine_sets: Vec<&'a MachineSet>,
     machines: Vec<&'a Machine>,
 }
 
@@ -134,6 +135,17 @@ impl<'a> TopologyView<'a> {
     pub(super) fn control_plane_settled(&self) -> bool {
         let machines: Vec<_> = self.machines_of(&PoolId::ControlPlane).collect();
         control_plane_settled(self.control_plane, &machines)
+    }
+
+    /// Whether Cluster API has begun with the workers, and the control plane isn't ready though no machine of it is
+    /// replaced: it had come to its version before, so that is no rollout.
+    pub(super) fn workers_have_begun(&self) -> bool {
+        let wanted = &self.topology.version;
+        let machines: Vec<_> = self.machines_of(&PoolId::ControlPlane).collect();
+        let pools = self.pools.iter().map(|pool| &pool.version);
+        let mut pools = pools.chain(self.machine_pools.iter().map(|pool| &pool.version));
+        let there = machines_there(self.control_plane, &machines);
+        is_only_unready(self.control_plane, &machines, there) && pools.any(|version| version == wanted)
     }
 
     /// Whether a pool is all that its spec says, and nothing else.

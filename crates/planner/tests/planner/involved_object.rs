@@ -191,6 +191,12 @@ fn of_the_way() -> Vec<Case> {
             control_plane,
         ),
         (
+            Waiting::ControlPlaneNotReady {
+                version: version("v1.34.5"),
+            },
+            control_plane,
+        ),
+        (
             Waiting::ControlPlaneRollingOut {
                 version: version("v1.34.5"),
                 lowest: None,

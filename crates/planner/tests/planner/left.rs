@@ -25,6 +25,7 @@ fn machine_set(name: &str, says: &str, replicas: u32) -> Observed<MachineSet> {
         replicas,
         lifecycle: Lifecycle::Active,
         created: None,
+        blocked: None,
     })
 }
 

@@ -3,8 +3,8 @@
 use instar_api::HealthReason;
 use instar_domain::KubeVersion;
 use instar_planner::{
-    Action, Condition, ConditionStatus, Decision, Lifecycle, Machine, MachinePhase, Node, PoolId, Replicas, Rollout,
-    Stage, Target, Unversioned, WorkerKind, collect_templates,
+    Action, Condition, ConditionStatus, Decision, Lifecycle, Machine, MachinePhase, MachineSet, Node, PoolId, Replicas,
+    Rollout, Stage, Target, Unversioned, WorkerKind, collect_templates,
 };
 
 use crate::{
@@ -204,8 +204,7 @@ fn an_unready_control_plane_names_its_machine_and_not_a_count_that_is_full() {
     assert_eq!(
         words(&decide(&snapshot)),
         [
-            "ControlPlaneRollingOut: the control plane goes to v1.33.5: 3 of 3 machines are there, the lowest runs v1.33.5"
-                .to_owned(),
+            "ControlPlaneNotReady: all machines of the control plane run v1.33.5, and it isn't ready".to_owned(),
             format!("ClusterApi: KubeadmControlPlane blue, MachinesReady: {message}"),
         ]
     );
@@ -247,6 +246,25 @@ fn what_cluster_api_says_of_a_rollout_is_passed_on() {
             "ClusterApi: MachineDeployment md-0, RollingOut: Rolling out 3 not up-to-date replicas",
             "ClusterApi: MachineDeployment md-0, ScalingUp: * waiting for preflight",
         ]
+    );
+
+    // Why no machine is made, its MachineSet alone says; what the one before says is over.
+    let pool = world.pools[0].object.clone();
+    let of_pool = |set: &&mut MachineSet| set.pool.as_ref() == Some(&pool.object.name);
+    let set = world.sets.iter_mut().find(of_pool).unwrap();
+    set.blocked = Some("Scaling up from 1 to 2 replicas is blocked because:\n* of before".to_owned());
+    let before = set.clone();
+    let why = "Scaling up from 0 to 2 replicas is blocked because:\n* GenericControlPlane is upgrading";
+    world.sets.push(MachineSet {
+        name: "md-0-new".to_owned(),
+        version: pool.version,
+        infrastructure: pool.infrastructure,
+        blocked: Some(why.to_owned()),
+        ..before
+    });
+    assert_eq!(
+        words(&decide(&world.snapshot())).last(),
+        Some(&format!("ClusterApi: MachineSet md-0-new, ScalingUp: {why}"))
     );
 }
 

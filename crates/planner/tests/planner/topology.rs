@@ -196,7 +196,25 @@ fn each_stage_is_told_as_it_is() {
 
     control_plane_goes(&mut snapshot, "v1.35.5");
     assert_eq!(decide(&snapshot).progress.stage, Stage::Workers);
+
+    // A machine of the control plane that isn't ready for a moment takes it back only before the workers have begun.
+    let ready = |snapshot: &mut Snapshot, ready| control_plane(snapshot).replicas.as_mut().unwrap().ready = ready;
+    ready(&mut snapshot, 2);
+    assert_eq!(decide(&snapshot).progress.stage, Stage::ControlPlane);
+    pools(&mut snapshot).next().unwrap().version = version("v1.35.5");
+    let told = decide(&snapshot);
+    assert_eq!(told.progress.stage, Stage::Workers);
+    assert_eq!(
+        words(&told)[0],
+        "ControlPlaneNotReady: all machines of the control plane run v1.35.5, and it isn't ready"
+    );
+    // One that is replaced once more is a rollout.
+    control_plane(&mut snapshot).replicas.as_mut().unwrap().up_to_date = 2;
+    assert_eq!(decide(&snapshot).progress.stage, Stage::ControlPlane);
+    control_plane(&mut snapshot).replicas.as_mut().unwrap().up_to_date = 3;
     workers_go(&mut snapshot, "v1.35.5");
+    assert_eq!(decide(&snapshot).progress.stage, Stage::Workers);
+    ready(&mut snapshot, 3);
     assert!(!under_way(&snapshot));
     // All is there, and Cluster API has something to do yet.
     let told = decide(&snapshot);

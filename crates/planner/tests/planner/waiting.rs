@@ -242,6 +242,7 @@ const STOPS: [Case; 28] = [
                 replicas: 1,
                 lifecycle: Lifecycle::Active,
                 created: None,
+                blocked: None,
             }));
         },
         "WorkersBehind: MachineSet alone runs v1.30.5 and blocks the control plane's next version v1.34.5 (a kubelet may be 3 minors older)",

@@ -69,6 +69,29 @@ fn of_conditions_only_those_that_say_something_are_kept() {
     assert_eq!(kinds, ["RollingOut", "Available"]);
 }
 
+#[test]
+fn of_a_machine_set_is_kept_why_it_makes_no_machine() {
+    let kept = |status: &str, message: &str| {
+        let object = json!({
+            "apiVersion": "cluster.x-k8s.io/v1beta2", "kind": "MachineSet", "metadata": { "name": "x" },
+            "spec": machines(&json!("v1.34.3")),
+            "status": { "conditions": [{ "type": "ScalingUp", "status": status, "message": message }] },
+        });
+        let set: capi::MachineSet = serde_json::from_value(object).unwrap();
+        let Ok(Observed::Read(part)) = KeptPart::from(set).observed(&Key::new("n", "x")) else {
+            panic!("it can be read")
+        };
+        part.blocked
+    };
+    let blocked = "Scaling up from 0 to 1 replicas is blocked because:\n* GenericControlPlane is upgrading";
+    assert_eq!(kept("True", blocked).as_deref(), Some(blocked));
+    assert_eq!(kept("True", "Scaling up from 0 to 1 replicas"), None);
+    assert_eq!(
+        kept("False", "Scaling up would be blocked because it does not exist"),
+        None
+    );
+}
+
 /// After a swap that changes no version, what is counted of the Machines is all that tells whether it has begun.
 #[test]
 fn a_control_plane_is_seen_once_its_machines_were_compared() {

@@ -210,6 +210,9 @@ pub(crate) struct SetFields {
     /// When it was made, in seconds of Unix time.
     #[serde(rename = "c", default, skip_serializing_if = "Option::is_none")]
     created: Option<i64>,
+    /// Why none of its machines is made.
+    #[serde(rename = "b", default, skip_serializing_if = "Option::is_none")]
+    blocked: Option<String>,
 }
 
 impl PlannedKind for capi::MachineSet {
@@ -227,6 +230,11 @@ impl PlannedKind for capi::MachineSet {
             replicas: self.spec.replicas.unwrap_or(1),
             lifecycle: lifecycle(self, false),
             created: self.metadata.creation_timestamp.as_ref().map(|time| time.0.as_second()),
+            blocked: self
+                .status
+                .as_ref()
+                .and_then(|status| status.blocked())
+                .map(str::to_owned),
         }
     }
 
@@ -241,6 +249,7 @@ impl PlannedKind for capi::MachineSet {
             replicas: fields.replicas,
             lifecycle: fields.lifecycle,
             created: at(fields.created),
+            blocked: fields.blocked,
         })
     }
 }

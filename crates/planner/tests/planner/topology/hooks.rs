@@ -3,12 +3,14 @@
 use instar_api::{ApprovalPoint, ApprovedPart, GatePoint, HOOK_ANSWER_ANNOTATION, HookAnswer, HookVerdict};
 use instar_domain::KubeVersion;
 use instar_planner::{
-    Action, Decision, Gate, GateState, Lifecycle, ManagedBy, Observed, ResourceVersion, RuntimeHooks, Snapshot, Stage,
-    Target, Unreadable, Violation, check, release_held,
+    Action, ConditionStatus, Decision, Gate, GateState, Lifecycle, ManagedBy, Observed, ResourceVersion, RuntimeHooks,
+    Snapshot, Stage, Target, Unreadable, Violation, check, release_held,
 };
 use jiff::{SignedDuration, Timestamp};
 
-use super::{asked, cluster, control_plane, control_plane_goes, decide, pins, pools, topology, words, workers_go};
+use super::{
+    asked, cluster, control_plane, control_plane_goes, decide, pins, pools, says, topology, words, workers_go,
+};
 use crate::world::{closed, machine_pools::machine_pool, random::Random, version};
 
 pub(super) const STEPS: [&str; 2] = ["v1.34.5", "v1.35.5"];
@@ -92,6 +94,38 @@ fn each_step_waits_for_its_own_approval() {
         words(&held)[0].starts_with("ApprovalMissing: the control plane goes to v1.34.5"),
         "{:?}",
         words(&held)
+    );
+
+    // Cluster API repeats our answer: what it waits for is said once. What another extension holds is named too.
+    let answer = topology(&mut snapshot).hook_answer.clone().unwrap();
+    let answer = HookAnswer::from_annotation(&answer)
+        .unwrap()
+        .verdict
+        .hold_message()
+        .unwrap();
+    let mut named = |others: &str| {
+        let message = format!("Following hooks are blocking upgrade: BeforeControlPlaneUpgrade: {answer}{others}");
+        says(&mut snapshot, ConditionStatus::False, "ClusterUpgrading", &message);
+        let held = decide(&snapshot);
+        assert_eq!(held.progress.stage, Stage::Held);
+        words(&held)
+            .iter()
+            .filter(|row| row.starts_with("HookBlocking"))
+            .count()
+    };
+    assert_eq!(
+        (
+            named(""),
+            named("\n  * KubeadmControlPlane pending upgrade"),
+            named(", not yet")
+        ),
+        (0, 0, 1)
+    );
+    says(
+        &mut snapshot,
+        ConditionStatus::False,
+        "ClusterUpgrading",
+        "Cluster is upgrading to v1.35.5",
     );
 
     approve(&mut snapshot, ApprovedPart::ControlPlane, "v1.34.5");

@@ -175,6 +175,7 @@ impl World {
                 replicas: 0,
                 lifecycle: Lifecycle::Active,
                 created: Some(self.now),
+                blocked: None,
             });
             return;
         };

@@ -267,6 +267,7 @@ impl World {
             replicas,
             lifecycle: Lifecycle::Active,
             created: Some(self.now),
+            blocked: None,
         });
         for _ in 0..replicas {
             self.machine(PoolId::Workers(name.to_owned()), at.clone(), &template);

@@ -134,7 +134,14 @@ fn tell_targets(planned: &Planned, args: &PlanArgs, invocation: &Invocation) -> 
         Some(PlanFormat::Wide) | None => text::of_targets(&targets, &layout(args)),
     };
     let Some(best) = targets.iter().map(|target| exit(target.outcome)).min() else {
-        eprintln!("The catalog of Cluster {} has no newer version.", args.cluster);
+        if planned.has_releases() {
+            eprintln!("The catalog of Cluster {} has no newer version.", args.cluster);
+        } else {
+            eprintln!(
+                "There is no KubernetesRelease, and a Cluster goes to those of its catalog. Write the one that it runs with: {}",
+                invocation.command(&format!("releases from-cluster {}", args.cluster), "")
+            );
+        }
         return Ok(Exit::Done);
     };
     output::print(&printed)?;

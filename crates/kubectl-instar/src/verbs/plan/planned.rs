@@ -2,13 +2,15 @@
 
 mod admission;
 
-use instar_api::{ClusterUpgrade, ClusterUpgradeSpec, HealthReason, Operation, STARTED_ANNOTATION, UpgradePhase};
+use instar_api::{
+    ClusterUpgrade, ClusterUpgradeSpec, HealthReason, KubernetesRelease, Operation, STARTED_ANNOTATION, UpgradePhase,
+};
 use instar_controller::{ClusterApiVersion, OfflineCluster, Timing};
 use instar_forecast::{Detail, End, Forecast, forecast, forecast_topology};
 use instar_planner::{AskedPoint, CheckOutcome, Snapshot};
 use instar_report::{Invocation, Plan, PlanHold, PlanOutcome, PlanSubject, PlanTarget, is_unasked};
 use jiff::{Timestamp, tz::TimeZone};
-use kube::ResourceExt;
+use kube::{Resource, ResourceExt};
 use serde_json::Value;
 
 use self::admission::{Admission, Answers};
@@ -32,6 +34,8 @@ pub(super) struct Planned {
     unread: Vec<String>,
     /// Whether an upgrade of it couldn't be read: it may go on.
     is_undecided: bool,
+    /// Whether there is any release, of whichever catalog.
+    has_releases: bool,
     now: Timestamp,
     invocation: Invocation,
 }
@@ -50,6 +54,8 @@ impl Planned {
         let before = unread.len();
         let upgrades = instar_report::all_of_kind(&own, &mut unread);
         let is_undecided = unread.len() > before;
+        let is_release = |object: &Value| object["kind"] == KubernetesRelease::kind(&()).as_ref();
+        let has_releases = objects.iter().any(is_release);
         let server = Admission::of(&objects, now)?;
         let offline =
             OfflineCluster::read(objects, namespace, name).map_err(|error| Error::Refused(error.to_string()))?;
@@ -60,6 +66,7 @@ impl Planned {
             cluster_api,
             unread,
             is_undecided,
+            has_releases,
             now,
             invocation: Invocation::default(),
         })
@@ -71,6 +78,11 @@ impl Planned {
             invocation: invocation.in_namespace(&self.offline.cluster().namespace().unwrap_or_default()),
             ..self
         }
+    }
+
+    /// Whether there is anything to go to at all.
+    pub(super) const fn has_releases(&self) -> bool {
+        self.has_releases
     }
 
     /// What an upgrade to there would do.

@@ -146,7 +146,7 @@ bench: prerequisites ## Measure the admission server: instructions, CPU time, me
 FLEET ?=
 .PHONY: bench-fleet
 bench-fleet: prerequisites ## Measure both programs on thousands of Clusters, on a real API server (an hour)
-	@cargo build --release -p instar-benches -p instar --bin bench-fleet --bin instar
+	@cargo build --release -p instar-benches -p instar -p kubectl-instar --bin bench-fleet --bin instar --bin kubectl-instar
 	@INSTAR_BIN=$(CARGO_TARGET_DIR)/release/instar $(CARGO_TARGET_DIR)/release/bench-fleet $(FLEET)
 
 # A release is what its commit says: where it was built leaves no trace in it, and files have the commit's time.

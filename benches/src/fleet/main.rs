@@ -9,6 +9,7 @@ mod edits;
 mod held;
 mod measure;
 mod objects;
+mod plugin;
 
 use std::{collections::BTreeMap, process::ExitCode, time::Duration};
 
@@ -26,6 +27,7 @@ use self::{
     change::{Changed, changed},
     measure::{Program, Started, started},
     objects::Fleet,
+    plugin::Verb,
 };
 
 /// How many Clusters are changed, one after the other.
@@ -73,7 +75,7 @@ async fn measure(mgmt: &Mgmt, arguments: &Arguments) -> Result<()> {
     objects::remove_webhooks(&mgmt.client()).await?;
     let mut fleet = Fleet::new(mgmt.client(), &rows);
     print_heads();
-    let mut changes = Vec::new();
+    let (mut changes, mut verbs) = (Vec::new(), Vec::new());
     for size in &arguments.clusters {
         for program in Program::ALL {
             program.stop(mgmt).await?;
@@ -89,9 +91,11 @@ async fn measure(mgmt: &Mgmt, arguments: &Arguments) -> Result<()> {
         for (program, cached) in kinds {
             print_kinds(program, &cached);
         }
+        verbs.push((*size, plugin::measure(mgmt, &fleet).await?));
         changes.push((*size, changed(mgmt, &fleet, CHANGED).await?));
     }
     print_changes(&changes);
+    print_verbs(&verbs);
     if arguments.held > 0 {
         held::measure(mgmt, &fleet, arguments.held, Duration::from_mins(arguments.minutes)).await?;
     }
@@ -167,6 +171,22 @@ fn print_changes(changes: &[(usize, Changed)]) {
         );
         for (request, count) in &change.kinds {
             println!("{:>8} {count:>7.1} {request}", "");
+        }
+    }
+}
+
+fn print_verbs(verbs: &[(usize, Vec<Verb>)]) {
+    println!(
+        "\n{:>8} {:>8} {:>9}   goals: --version 30 ms; of one Cluster less than 1000 ms, and the same requests at every size",
+        "Clusters", "ms", "requests"
+    );
+    for (size, verbs) in verbs {
+        for verb in verbs {
+            let took = verb.took.as_secs_f64() * 1000.0;
+            println!(
+                "{size:>8} {took:>8.1} {:>9.1} kubectl instar {}",
+                verb.requests, verb.arguments
+            );
         }
     }
 }

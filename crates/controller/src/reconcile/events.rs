@@ -68,9 +68,7 @@ impl Context {
         };
         for GateChange { gate, to, note } in report::gate_changes(upgrade.status.as_ref(), status, &let_through) {
             self.counters.gate_changed(gate, to);
-            // Events of one reason and action become one, with the first one's note.
-            let action = format!("Upgrade-{}", hash(&note));
-            self.events.publish(about, to.event(gate), &note, &action);
+            self.publish(about, to.event(gate), &note);
         }
         Ok(())
     }
@@ -149,7 +147,9 @@ impl Context {
     }
 
     pub(super) fn publish(&self, about: &[ObjectReference], reason: EventReason, note: &str) {
-        self.events.publish(about, reason, note, UPGRADE);
+        // Events of one reason and action become one, with the first one's note: a rollback's would read as the upgrade's.
+        let action = format!("{UPGRADE}-{}", hash(note));
+        self.events.publish(about, reason, note, &action);
     }
 }
 

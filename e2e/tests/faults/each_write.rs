@@ -39,7 +39,8 @@ use serde_json::{Value, json};
 
 use crate::{
     closing::{self, Windows},
-    gated, pools, rolled_back,
+    gated::{self, AskedBy},
+    pools, rolled_back,
 };
 
 /// One pool has two machines: the controller dies in the middle of a rollout too.
@@ -67,14 +68,21 @@ impl Sort {
     /// the record, the pins, four templates, two swaps of the control plane, one of each pool, and of each of the three
     /// that it has converged; and that its first pool stops when the windows close, and goes on. Of the other the edit, each
     /// pool held and let go, that the first of them has converged, more of them allowed at a time, and not any more, and
-    /// what Cluster API is answered: that the step may go, and nothing any more. Of a rollback when it was
+    /// what Cluster API is answered: that the step may not go before it is approved, that it may, and nothing any more. Of a rollback when it was
     /// seen first, the path, that the upgrade isn't over any more, a swap back and the end of each of the three, and two
     /// marks at the end.
     const fn floor(self) -> usize {
         match self {
             Self::Classic => 16 + MACHINE_POOL + 2,
-            Self::Topology => 11 + 2,
+            Self::Topology => 11 + 3,
             Self::Rollback => 11 + MACHINE_POOL,
+        }
+    }
+
+    const fn asks(self) -> AskedBy {
+        match self {
+            Self::Classic | Self::Rollback => AskedBy::ClusterUpgrade,
+            Self::Topology => AskedBy::Hook,
         }
     }
 
@@ -344,7 +352,7 @@ async fn until_all_over(
             }
             for cluster in groups.iter_mut().flat_map(|(_, clusters)| clusters) {
                 if cluster.sort != Sort::Rollback {
-                    gated::approve_what_is_asked(&cluster.scene).await?;
+                    gated::approve_what_is_asked(&cluster.scene, cluster.sort.asks()).await?;
                 }
                 if cluster.sort == Sort::Classic {
                     let target = rows.version(cluster.sort.target());
@@ -428,7 +436,7 @@ async fn a_write_that_fails_is_told(scene: &JourneyContext, rows: &Rows, proxy: 
 /// A running cluster, asked to move.
 async fn asked(scene: JourneyContext, sort: Sort, rows: &Rows) -> Result<Upgrading> {
     let before = steps(&scene)?;
-    gated::by_policy(&scene).await?;
+    gated::by_policy(&scene, sort.asks()).await?;
     let ledger = Ledger::start(&scene.mgmt.client(), &scene.namespace).await?;
     let target = rows.version(sort.target());
     match sort {

@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::Context;
-use instar_api::{Approval, ApprovedPart, HealthReason, SWAP_HISTORY_ANNOTATION};
+use instar_api::{Approval, ApprovedPart, HOOK_ANSWER_ANNOTATION, HealthReason, HookAnswer, SWAP_HISTORY_ANNOTATION};
 use instar_e2e::{
     Result,
     support::{
@@ -59,14 +59,19 @@ pub(crate) fn row(rows: &Rows, minor: u8) -> Value {
     row
 }
 
-/// The policy of one namespace.
-pub(crate) async fn by_policy(scene: &JourneyContext) -> Result<()> {
+/// The policy of one namespace. With Runtime Hooks each step of the control plane has an approval of its own, else all of
+/// them have one.
+pub(crate) async fn by_policy(scene: &JourneyContext, asks: AskedBy) -> Result<()> {
+    let control_plane = match asks {
+        AskedBy::ClusterUpgrade => "ControlPlane",
+        AskedBy::Hook => "EachStep",
+    };
     let policy = json!({
         "apiVersion": "upgrade.cluster.x-k8s.io/v1alpha1",
         "kind": "UpgradePolicy",
         "metadata": { "name": POLICY },
         "spec": {
-            "approval": { "before": ["ControlPlane", "Workers"] },
+            "approval": { "before": [control_plane, "Workers"] },
             "canary": { "pools": 1, "bake": format!("{}s", BAKE.as_secs()) },
         },
     });
@@ -116,8 +121,18 @@ impl Told {
     }
 }
 
-/// Approves what the record asks for, as its message says.
-pub(crate) async fn approve_what_is_asked(scene: &JourneyContext) -> Result<()> {
+/// What holds the control plane until it is approved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum AskedBy {
+    /// The edit of the version waits.
+    ClusterUpgrade,
+    /// The edit is made, and Cluster API is answered that the step may not go.
+    Hook,
+}
+
+/// Approves what the record asks for, as its message says; a step that a hook holds once Cluster API is answered so, that it
+/// may not go, since else it depends on who is faster whether that is ever written.
+pub(crate) async fn approve_what_is_asked(scene: &JourneyContext, asks: AskedBy) -> Result<()> {
     let Some(record) = upgrade(scene).await? else {
         return Ok(());
     };
@@ -129,6 +144,14 @@ pub(crate) async fn approve_what_is_asked(scene: &JourneyContext) -> Result<()> 
     let entry = row.message.find('{').zip(row.message.rfind('}'));
     let entry = entry.and_then(|(from, to)| row.message.get(from..=to));
     let asked: Approval = serde_json::from_str(entry.with_context(|| format!("no entry to copy: {}", row.message))?)?;
+    if (asks, asked.before) == (AskedBy::Hook, ApprovedPart::ControlPlane) {
+        let cluster = clusters(scene).get("c").await?;
+        let answer = cluster.annotations().get(HOOK_ANSWER_ANNOTATION);
+        let answer = answer.and_then(|text| HookAnswer::from_annotation(text));
+        if answer.is_none_or(|answer| answer.verdict.hold_message().is_none()) {
+            return Ok(());
+        }
+    }
     let mut approvals = record.spec.approvals.clone();
     let is_same = |given: &Approval| given.entry() == asked.entry();
     // The status may be of before.

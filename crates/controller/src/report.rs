@@ -24,7 +24,7 @@ use gates::told;
 pub(crate) use gates::{GateChange, GateEdge, GateKind, LetThrough, gate_changes, open_addons};
 #[cfg(test)]
 pub(crate) use health::row_of;
-use health::{ROWS, rows};
+use health::{ROWS, failure_row, rows};
 use hooks::runtime_hooks;
 use preflight::preflight;
 pub(crate) use progress::templates;
@@ -66,7 +66,8 @@ pub(crate) fn status(
 ) -> ClusterUpgradeStatus {
     let before = upgrade.status.clone().unwrap_or_default();
     let generation = upgrade.metadata.generation.unwrap_or_default();
-    let health = rows(&before.health, &told(upgrade, &decision.waiting), snapshot);
+    let mut health = rows(&before.health, &told(upgrade, &decision.waiting), snapshot);
+    add_failure(&mut health, &before, attempt, snapshot.now);
     let phase = phase(decision, &snapshot.upgrade_spec.operation);
     let step = ActionDescription(&decision.action).to_string();
     let mut conditions = before.conditions.clone();
@@ -102,6 +103,23 @@ pub(crate) fn status(
         conditions,
         observed_generation: generation,
     }
+}
+
+/// The row of what the controller itself couldn't do: what an upgrade stands still for is in one place.
+fn add_failure(rows: &mut Vec<HealthStatus>, before: &ClusterUpgradeStatus, attempt: Attempt<'_>, now: Timestamp) {
+    let told = healthy(Some(before)).filter(|healthy| healthy.status == "False");
+    let failure = match (attempt, told) {
+        (Attempt::Failed { reason, message }, _) => Some(failure_row(&before.health, reason, message, now)),
+        (Attempt::Untried, Some(told)) => before.health.iter().find(|row| row.reason == told.reason).cloned(),
+        (Attempt::Untried, None) | (Attempt::Succeeded, _) => None,
+    };
+    let Some(failure) = failure.filter(|failure| !rows.contains(failure)) else {
+        return;
+    };
+    // Where as much is to be done about others, it comes first: without it nothing is written.
+    let place = rows.iter().position(|row| row.level <= failure.level);
+    rows.insert(place.unwrap_or(rows.len()), failure);
+    rows.truncate(ROWS);
 }
 
 /// The status of a completed upgrade once something of it was set back, or stands again; nothing where it says so.
@@ -336,6 +354,35 @@ mod tests {
             "nothing is told yet"
         );
         assert!(!stands(Some(UpgradePhase::Refused), 2), "it has begun again");
+    }
+
+    #[test]
+    fn what_the_controller_cannot_do_is_a_row_until_it_can() {
+        let rolling = || vec![row_of("PoolRollingOut", "md-0 goes to v1.34.1")];
+        let told = |before: &ClusterUpgradeStatus, attempt: Attempt<'_>| {
+            let mut rows = rolling();
+            add_failure(&mut rows, before, attempt, Timestamp::UNIX_EPOCH);
+            let conditions = conditions_of(UpgradePhase::Workers, &rows, attempt, 1, Timestamp::UNIX_EPOCH);
+            let mut status = before.clone();
+            status.health = rows;
+            for condition in conditions {
+                set(&mut status.conditions, condition);
+            }
+            status
+        };
+        let first = |status: &ClusterUpgradeStatus| (status.health.len(), status.health[0].message.clone());
+        let failed = Attempt::Failed {
+            reason: FailureReason::WriteFailed,
+            message: "swapping KubeadmControlPlane c: 422",
+        };
+        let fine = told(&ClusterUpgradeStatus::default(), Attempt::Untried);
+        assert_eq!(fine.health, rolling());
+        let ill = told(&fine, failed);
+        assert_eq!(first(&ill), (2, "swapping KubeadmControlPlane c: 422".to_owned()));
+        assert_eq!(told(&ill, failed), ill);
+        // What is to be seen yet takes nothing back.
+        assert_eq!(told(&ill, Attempt::Untried), ill);
+        assert_eq!(told(&ill, Attempt::Succeeded).health, rolling());
     }
 
     #[test]

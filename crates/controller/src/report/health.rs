@@ -1,7 +1,7 @@
 //! The rows of `status.health`: what an upgrade waits for and what isn't well, grouped by cause, since when, and what to
 //! do next.
 
-use instar_api::{HealthReason, HealthStatus};
+use instar_api::{FailureReason, HealthReason, HealthStatus};
 use instar_capi::WorkerKind;
 use instar_planner::{Snapshot, Waiting};
 use jiff::Timestamp;
@@ -41,6 +41,25 @@ pub(super) fn rows(before: &[HealthStatus], waiting: &[Waiting], snapshot: &Snap
     rows.sort_by_key(|row| std::cmp::Reverse(row.level));
     rows.truncate(ROWS);
     rows
+}
+
+/// The row of what the controller couldn't do. Its message names the object.
+pub(super) fn failure_row(
+    before: &[HealthStatus],
+    reason: FailureReason,
+    message: &str,
+    now: Timestamp,
+) -> HealthStatus {
+    let reason = reason.health();
+    let found = Found {
+        reason,
+        kind: String::new(),
+        name: String::new(),
+        message: message.to_owned(),
+        next: reason.next(),
+        since: None,
+    };
+    row(before, found, now)
 }
 
 /// The row of one thing that was found.

@@ -14,7 +14,7 @@ use crate::{
     cluster_state::{CachedWorker, ClusterState, Versions, observed},
     edit::{Edit, cluster_of, finding, object_ref},
     maintenance, reference,
-    release_drift::{self, Machines},
+    release_drift::{self, Machines, VersionEdit},
     worker::left_behind,
 };
 
@@ -174,7 +174,7 @@ impl ControlPlane<'_> {
             }
             findings.extend(self.workers_left_behind(to));
         }
-        findings.extend(self.release(to));
+        findings.extend(self.release(to).or_else(|| self.of_another_release(to)));
         findings.extend(self.window(running));
     }
 
@@ -293,7 +293,8 @@ impl ControlPlane<'_> {
 
     fn template_alone(&self) -> Option<Finding> {
         let version = self.edit.new.spec.version.parse().ok()?;
-        let (field, what) = release_drift::of_another_version(&version, &self.machines(), self.state)?;
+        let (field, what) =
+            release_drift::of_another_version(&version, VersionEdit::Stays, &self.machines(), self.state)?;
         Some(self.finding(
             Rule::OneRollout,
             field,
@@ -318,6 +319,17 @@ impl ControlPlane<'_> {
     fn release(&self, to: &KubeVersion) -> Option<Finding> {
         let (field, what) = release_drift::disagreement(to, &self.machines(), self.state)?;
         Some(self.finding(Rule::OneRollout, field, what, release_drift::remediation()))
+    }
+
+    /// A version that the catalog lacks is the user's to set, but with no template that the edit takes from another one.
+    fn of_another_release(&self, to: &KubeVersion) -> Option<Finding> {
+        let template = |of: &KubeadmControlPlane| of.spec.machine_template.template().cloned();
+        if template(self.edit.old?) == template(self.edit.new) {
+            return None;
+        }
+        let (field, what) = release_drift::of_another_version(to, VersionEdit::Set, &self.machines(), self.state)?;
+        let remediation = release_drift::remediation_of_version(to);
+        Some(self.finding(Rule::OneRollout, field, what, remediation))
     }
 
     fn machines(&self) -> Machines<'_> {

@@ -76,10 +76,20 @@ pub(crate) fn disagreement(
     against(best.or_else(|| candidates.last().copied())?)
 }
 
-/// The field and the template where a template is pointed to without the version, and it carries what a release of
-/// another version sets. One that no release describes is the user's own.
+/// What an edit does with the version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum VersionEdit {
+    /// It points to a template, and leaves the version.
+    Stays,
+    /// It sets it.
+    Set,
+}
+
+/// The field and the template where it carries what a release of another version sets, and none of this version does.
+/// One that no release describes is the user's own.
 pub(crate) fn of_another_version(
     version: &KubeVersion,
+    edit: VersionEdit,
     machines: &Machines<'_>,
     state: &dyn ClusterState,
 ) -> Option<(&'static str, String)> {
@@ -97,11 +107,19 @@ pub(crate) fn of_another_version(
         &template,
         &catalog,
     )?;
+    // A build of its own has no image of its own where no release sets one.
+    if edit == VersionEdit::Set && other.version().is_same_upstream(version) {
+        return None;
+    }
     let (kind, name) = (&reference.kind, &reference.name);
+    let and = match edit {
+        VersionEdit::Stays => format!("the version stays {version}"),
+        VersionEdit::Set => format!("no release of {version} does"),
+    };
     Some((
         field,
         format!(
-            "{kind} {name} carries what release {} ({}) sets, and the version stays {version}",
+            "{kind} {name} carries what release {} ({}) sets, and {and}",
             other.name(),
             other.version()
         ),
@@ -133,6 +151,11 @@ pub(crate) fn remediation() -> String {
     format!(
         "else every machine is replaced twice: put both in one edit, or let Instar do it (annotate the Cluster with {VERSION_ANNOTATION})"
     )
+}
+
+/// What to do about a version with a template of another one.
+pub(crate) fn remediation_of_version(version: &KubeVersion) -> String {
+    format!("point to a template with an image of {version}, or new machines have that one's")
 }
 
 /// What to do about a template of another version.

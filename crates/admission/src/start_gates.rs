@@ -1,6 +1,8 @@
 //! Gates before the start: a version that is edited by hand passes those that only a ClusterUpgrade waits for.
 
-use instar_api::{ApprovalPoint, BREAK_GLASS_ANNOTATION, GatePoint, Rule, SWAP_HISTORY_ANNOTATION, UpgradePolicySpec};
+use instar_api::{
+    ApprovalPoint, BREAK_GLASS_ANNOTATION, Enforcement, GatePoint, Rule, SWAP_HISTORY_ANNOTATION, UpgradePolicySpec,
+};
 use instar_capi::{Cluster, Topology};
 
 use crate::{
@@ -84,6 +86,16 @@ fn wanted(policy: &UpgradePolicySpec, workers: WorkersAfter) -> Option<(String, 
         let what = format!(
             "gate \"{}\" of an UpgradePolicy of the Cluster comes before the control plane",
             gate.name
+        );
+        return Some((what, "that lets it through"));
+    }
+    // Those that no policy names are asked for each ClusterUpgrade, and nobody has asked for more.
+    let mut checks = policy.preflight.checks.iter();
+    if let Some(check) = checks.find(|check| check.mode == Enforcement::Enforce) {
+        let what = format!(
+            "an UpgradePolicy of the Cluster has the check {} hold an upgrade that is to begin, which is asked for a \
+             ClusterUpgrade alone",
+            check.name
         );
         return Some((what, "that lets it through"));
     }

@@ -16,7 +16,7 @@ use crate::{
     cluster_state::{CachedWorker, ClusterState, Versions, asked, running},
     edit::{Edit, finding, is_made_by_another, object_ref},
     maintenance, reference,
-    release_drift::{self, Machines},
+    release_drift::{self, Machines, VersionEdit},
 };
 
 /// A worker of any kind, as far as it is judged.
@@ -126,7 +126,7 @@ impl Judged<'_> {
         };
         let mut findings = self.skew(&version);
         if old.is_some() {
-            findings.extend(self.release(&version));
+            findings.extend(self.release(&version).or_else(|| self.of_another_release(&version)));
             findings.extend(self.window());
         }
         findings
@@ -289,7 +289,8 @@ impl Judged<'_> {
 
     fn template_alone(&self) -> Option<Finding> {
         let version = self.edit.new.machines.version.parse().ok()?;
-        let (field, what) = release_drift::of_another_version(&version, &self.judged_machines()?, self.state)?;
+        let (field, what) =
+            release_drift::of_another_version(&version, VersionEdit::Stays, &self.judged_machines()?, self.state)?;
         Some(self.finding(
             Rule::OneRollout,
             field,
@@ -301,6 +302,18 @@ impl Judged<'_> {
     fn release(&self, version: &KubeVersion) -> Option<Finding> {
         let (field, what) = release_drift::disagreement(version, &self.judged_machines()?, self.state)?;
         Some(self.finding(Rule::OneRollout, field, what, release_drift::remediation()))
+    }
+
+    /// A version that the catalog lacks is the user's to set, but with no template that the edit takes from another one.
+    fn of_another_release(&self, version: &KubeVersion) -> Option<Finding> {
+        let Edit { old, new, .. } = self.edit;
+        if old?.machines.infrastructure_ref == new.machines.infrastructure_ref {
+            return None;
+        }
+        let machines = self.judged_machines()?;
+        let (field, what) = release_drift::of_another_version(version, VersionEdit::Set, &machines, self.state)?;
+        let remediation = release_drift::remediation_of_version(version);
+        Some(self.finding(Rule::OneRollout, field, what, remediation))
     }
 
     /// Nothing of what refers to its infrastructure itself.

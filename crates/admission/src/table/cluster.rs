@@ -332,11 +332,12 @@ pub(super) const MAINTENANCE_WINDOW: RuleInfo = RuleInfo {
 };
 
 pub(super) const START_GATES: RuleInfo = RuleInfo {
-    guards: "The version of a topology cluster is edited by its ClusterUpgrade where an UpgradePolicy asks for an approval or has a gate before the control plane, since an edit by hand waits for none of them, and where it has MachinePools, also before the workers. A classic cluster gets a topology with the version that it runs. With Runtime Hooks a policy can warn instead: each step is held then.",
+    guards: "The version of a topology cluster is edited by its ClusterUpgrade where an UpgradePolicy asks for an approval, has a gate before the control plane or names a preflight check that holds an upgrade, since an edit by hand waits for none of them, and where it has MachinePools, also before the workers. A classic cluster gets a topology with the version that it runs. With Runtime Hooks a policy can warn instead: each step is held then.",
     source: MAINTENANCE,
     messages: &[
         "an UpgradePolicy of the Cluster asks for an approval before the control plane",
         "gate {} of an UpgradePolicy of the Cluster comes before the control plane",
+        "an UpgradePolicy of the Cluster has the check {} hold an upgrade that is to begin, which is asked for a ClusterUpgrade alone",
         "an UpgradePolicy of the Cluster asks for an approval before the workers, and its MachinePools can't be held after the edit",
         "gate {} of an UpgradePolicy of the Cluster comes before the workers, and its MachinePools can't be held after the edit",
     ],

@@ -63,6 +63,7 @@ pub(super) const ONE_ROLLOUT: RuleInfo = RuleInfo {
         "{} needs {} at {} of {} {}, which has {}",
         "{} needs {} {}, and the edit leaves {}",
         "{} {} carries what release {} ({}) sets, and the version stays {}",
+        "{} {} carries what release {} ({}) sets, and no release of {} does",
         "{} {} carries what release {} ({}) sets, and Cluster {} stays at {}",
     ],
     remediation: "put both in one edit, or let Instar do it: annotate the Cluster with upgrade.cluster.x-k8s.io/version",
@@ -130,6 +131,7 @@ pub(super) const TEMPLATE_UNSEEN: RuleInfo = RuleInfo {
     guards: "Templates of a kind that isn't watched can't be checked. Nor can it be known whether a control plane of such a kind needs a machine template that is deleted.",
     source: HERE,
     messages: &[
+        "{} {} was not looked at: {}",
         "{} {} can't be looked at: {}",
         "{} {} may refer to it and can't be looked at: {}",
         "{} {} and {} more may refer to it and can't be looked at: {}",

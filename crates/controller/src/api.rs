@@ -58,6 +58,12 @@ pub(crate) enum Error {
         label: &'static str,
         version: String,
     },
+    #[error("{source}")]
+    Tried {
+        kind: String,
+        name: String,
+        source: Box<Self>,
+    },
     #[error("{0}")]
     NotMinted(Box<Waiting>),
     #[error("nothing was written, since it would break an invariant of Instar: {0}; please report this")]
@@ -86,6 +92,7 @@ impl Error {
             Self::NoContract(_) => FailureReason::NoContract,
             Self::NotServed { .. } => FailureReason::NotServed,
             Self::NoRight { .. } => FailureReason::NoRight,
+            Self::Tried { source, .. } => source.reason(call),
             Self::NotMinted(waiting) if waiting.reason() == HealthReason::NameTaken => FailureReason::NameTaken,
             Self::NotMinted(_)
             | Self::Call { .. }
@@ -105,6 +112,7 @@ impl Error {
                 source: kube::Error::Api(status),
                 ..
             } if matches!(status.code, 400 | 403 | 422) => Some(status.message.trim().to_owned()),
+            Self::Tried { source, .. } => source.refusal(),
             Self::Call { .. }
             | Self::Silence { .. }
             | Self::NoTurn { .. }
@@ -121,6 +129,15 @@ impl Error {
         }
     }
 
+    /// The kind and the name of the object on which a swap was tried, where this is the answer to that.
+    pub(crate) fn tried(&self) -> Option<(&str, &str)> {
+        if let Self::Tried { kind, name, .. } = self {
+            Some((kind, name))
+        } else {
+            None
+        }
+    }
+
     /// Another client made or changed the object in between.
     pub(crate) fn is_written_by_another(&self) -> bool {
         matches!(self, Self::Call { source: kube::Error::Api(status), .. } if status.code == 409)
@@ -129,6 +146,7 @@ impl Error {
     pub(crate) fn class(&self) -> Class {
         match self {
             Self::Call { source, .. } => class(source),
+            Self::Tried { source, .. } => source.class(),
             Self::CacheBehind { .. } | Self::NotListedYet { .. } => Class::Conflict,
             Self::NotMinted(waiting) if waiting.reason() == HealthReason::TemplateDeleting => Class::Transient,
             Self::Silence { .. } | Self::NoTurn { .. } | Self::Unlisted { .. } | Self::NotLeader => Class::Transient,

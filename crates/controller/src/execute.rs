@@ -16,7 +16,7 @@ use instar_planner::{
 };
 use instar_watch::Key;
 use kube::{
-    Api, Client, ResourceExt,
+    Api, Client, Resource, ResourceExt,
     api::{DeleteParams, Patch, PatchParams, Preconditions},
     core::{DynamicObject, GroupVersionKind},
     discovery::ApiResource,
@@ -103,8 +103,12 @@ impl Executor<'_> {
                         "trying to set spec.topology.version of Cluster {} to {}",
                         edit.name, edit.target
                     );
-                    self.patch_cluster(&doing, &edit.name, &edit.patch, Write::Tried)
-                        .await?;
+                    let tried = self.patch_cluster(&doing, &edit.name, &edit.patch, Write::Tried);
+                    tried.await.map_err(|source| Error::Tried {
+                        kind: Cluster::kind(&()).into_owned(),
+                        name: edit.name.clone(),
+                        source: Box::new(source),
+                    })?;
                 }
                 let doing = || ActionDescription(action).to_string();
                 let of = PoolObject {
@@ -217,7 +221,11 @@ impl Executor<'_> {
         if is_refused(&error) {
             let without = self.try_swap(swap, &without_references(&swap.patch)).await;
             if without.as_ref().is_err_and(is_refused) {
-                return Err(error);
+                return Err(Error::Tried {
+                    kind: swap.kind.clone(),
+                    name: swap.name.clone(),
+                    source: Box::new(error),
+                });
             }
         }
         Ok(())

@@ -84,7 +84,8 @@ impl Kinds {
         let is_gone = match error {
             Error::NoKind { .. } => true,
             Error::Call { source, .. } => is_not_found(source),
-            Error::Silence { .. }
+            Error::Tried { .. }
+            | Error::Silence { .. }
             | Error::NoTurn { .. }
             | Error::NoRight { .. }
             | Error::Unlisted { .. }

@@ -50,8 +50,8 @@ struct ClusterMemory {
     /// What templates set on the kubelet's command line, as of a version of each: where nothing else is asked of one, it
     /// is a small part of it.
     kubelet_arguments: HashMap<TemplateRef, (ResourceVersion, Arc<Value>)>,
-    /// The template that wasn't minted last, and why.
-    not_minted: Option<(TemplateRef, Waiting)>,
+    /// The write that was refused last, and why.
+    refused: Option<(String, Waiting)>,
     /// The swap that would have been taken when it was tried last.
     tried: Option<TriedSwap>,
     /// The templates that objects of other Clusters referred to, and when that was found.
@@ -226,16 +226,21 @@ impl Memory {
         });
     }
 
-    /// Why a template wasn't minted when that was tried last.
-    pub(crate) fn not_minted(&self, cluster: &Key, template: &TemplateRef) -> Option<Waiting> {
+    /// Why a write, by its description, was refused when it was tried last.
+    pub(crate) fn refused(&self, cluster: &Key, write: &str) -> Option<Waiting> {
         let clusters = self.lock();
-        let (failed, waiting) = clusters.get(cluster)?.not_minted.as_ref()?;
-        (failed == template).then(|| waiting.clone())
+        let (refused, waiting) = clusters.get(cluster)?.refused.as_ref()?;
+        (refused == write).then(|| waiting.clone())
     }
 
-    /// A template was not minted.
-    pub(crate) fn keep_not_minted(&self, cluster: &Key, template: TemplateRef, waiting: Waiting) {
-        self.of(cluster, |memory| memory.not_minted = Some((template, waiting)));
+    /// A write was refused.
+    pub(crate) fn keep_refused(&self, cluster: &Key, write: String, waiting: Waiting) {
+        self.of(cluster, |memory| memory.refused = Some((write, waiting)));
+    }
+
+    /// A write went well.
+    pub(crate) fn forget_refused(&self, cluster: &Key) {
+        self.known(cluster, |memory| memory.refused = None);
     }
 
     /// Whether this swap, to the object as it is, was tried last and would have been taken.
@@ -283,7 +288,7 @@ impl Memory {
         self.known(cluster, |memory| {
             memory.contents = HashMap::new();
             memory.kubelet_arguments = HashMap::new();
-            memory.not_minted = None;
+            memory.refused = None;
             memory.tried = None;
         });
     }
@@ -295,7 +300,7 @@ impl Memory {
             memory.leases = Vec::new();
             memory.contents = HashMap::new();
             memory.kubelet_arguments = HashMap::new();
-            memory.not_minted = None;
+            memory.refused = None;
             memory.tried = None;
             memory.used_elsewhere = HashMap::new();
         });

@@ -7,6 +7,7 @@ mod hooks;
 mod lifecycle;
 mod preflight;
 mod progress;
+mod refused;
 mod rollback;
 mod window;
 
@@ -29,6 +30,7 @@ use hooks::runtime_hooks;
 use preflight::preflight;
 pub(crate) use progress::templates;
 use progress::{count, machines, of_phase, pools};
+pub(crate) use refused::refused_write;
 use rollback::rollback;
 use window::window;
 

@@ -7,6 +7,7 @@ mod machine_pool;
 mod next;
 mod no_release;
 mod progress;
+mod refused_write;
 mod refuses;
 mod release_change;
 mod since;
@@ -42,6 +43,7 @@ pub use involved_object::InvolvedObject;
 pub use machine_pool::{MachinePoolChange, PatchMachinePool};
 pub use no_release::OtherCatalog;
 pub use progress::{MachineProgress, MachineState, PoolProgress, Progress, Stage, TemplateProgress, TemplateState};
+pub use refused_write::RefusedWrite;
 pub use release_change::{DeleteMachine, FollowRelease};
 pub use stuck::StuckRemedy;
 pub use topology::{
@@ -420,10 +422,7 @@ pub enum Waiting {
         version: KubeVersion,
     },
     /// The API server, or a webhook that it asked, refuses the write.
-    Refused {
-        /// Why, in its words.
-        message: String,
-    },
+    Refused(Box<RefusedWrite>),
     /// An old template is still kept.
     Retained {
         /// Which.

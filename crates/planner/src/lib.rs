@@ -71,7 +71,7 @@ pub use classic::{Returning, ReturningAddon, WayBack, collect_templates, drifted
 pub use decision::{
     Action, AnswerHook, BeginGates, CompletePins, Convergence, Decision, DeleteMachine, DeleteTemplate, EditVersion,
     Field, FollowRelease, Hold, HoldPool, InvolvedObject, LeftBecause, MachinePoolChange, MachineProgress,
-    MachineState, MintTemplate, NodeIs, OtherCatalog, PatchMachinePool, PinPath, PoolProgress, Progress,
+    MachineState, MintTemplate, NodeIs, OtherCatalog, PatchMachinePool, PinPath, PoolProgress, Progress, RefusedWrite,
     RestoreVersionCheck, RolloutPausedBy, SetBack, SetConcurrency, Stage, StuckRemedy, Swap, TemplateProgress,
     TemplateRefusal, TemplateState, UnreadyNode, Waiting,
 };

@@ -178,6 +178,7 @@ fn refused(error: &Error) -> Option<String> {
             Some("the API server knows no kind ExtensionConfig: install Cluster API 1.11 or later".to_owned())
         }
         Error::Call { .. }
+        | Error::Tried { .. }
         | Error::Silence { .. }
         | Error::NoRight { .. }
         | Error::NoTurn { .. }

@@ -86,12 +86,12 @@ impl Context {
             | Write::DeleteMachine(_)
             | Write::CompletePins(_) => Attempt::Untried,
         };
-        let planned = decision.waiting.clone();
-        if let Write::MintTemplate(mint) = &decision.action {
-            // It stands in the status until another try goes well.
-            let before = self.memory.not_minted(&key, &mint.template);
-            decision.waiting.splice(0..0, before);
-        }
+        let (planned, write) = (
+            decision.waiting.clone(),
+            ActionDescription(&decision.action).to_string(),
+        );
+        // It stands in the status until another try goes well.
+        decision.waiting.splice(0..0, self.memory.refused(&key, &write));
         self.report(cluster, upgrade, &snapshot, &decision, attempt).await?;
         let outcome = match self.take_back(cluster, upgrade, &decision).await {
             Ok(None) => self.execute(cluster, Some(upgrade), &decision).await,
@@ -99,10 +99,14 @@ impl Context {
             Err(error) => Err(error),
         };
         decision.waiting = planned;
-        if let (Err(Error::NotMinted(waiting)), Write::MintTemplate(mint)) = (&outcome, &decision.action) {
-            decision.waiting.insert(0, (**waiting).clone());
-            self.memory
-                .keep_not_minted(&key, mint.template.clone(), (**waiting).clone());
+        let failed = outcome.as_ref().err();
+        match failed.and_then(|error| report::refused_write(&decision.action, error)) {
+            Some(refused) => {
+                decision.waiting.insert(0, refused.clone());
+                self.memory.keep_refused(&key, write, refused);
+            }
+            None if failed.is_none() => self.memory.forget_refused(&key),
+            None => {}
         }
         match &outcome {
             Err(error) if self.is_told(cluster, error) => {

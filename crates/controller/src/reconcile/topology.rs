@@ -8,8 +8,8 @@ use std::sync::Arc;
 use instar_api::{ClusterUpgrade, UpgradePhase};
 use instar_capi::Cluster;
 use instar_planner::{
-    Action as Write, AskedPoint, Decision, Lifecycle, Snapshot, Stage, Topology, Waiting, check, follow,
-    is_aimed_at_present, is_set_again, passed, release_held, replaces_changing_release, standing, under_way,
+    Action as Write, AskedPoint, Decision, Lifecycle, Snapshot, Stage, Topology, check, follow, is_aimed_at_present,
+    is_set_again, passed, release_held, replaces_changing_release, standing, under_way,
 };
 use instar_watch::Key;
 use jiff::Timestamp;
@@ -23,7 +23,7 @@ use crate::{
     api::Error,
     execute::violation,
     gather::{CheckRules, gather, of_topology, preflight},
-    report::Attempt,
+    report::{self, Attempt},
     upgrade_spec::{self, Upgrades},
 };
 
@@ -220,11 +220,11 @@ impl Context {
         }
         keep_passed(upgrade, &passed(&snapshot), &mut decision);
         let outcome = self.execute(cluster, Some(upgrade), &decision).await;
-        let refusal = outcome.as_ref().err().and_then(Error::refusal);
-        if let Some(message) = refusal {
+        let refused = outcome.as_ref().err();
+        if let Some(refused) = refused.and_then(|error| report::refused_write(&decision.action, error)) {
             decision.action = Write::Nothing;
             decision.progress.stage = Stage::Held;
-            decision.waiting.insert(0, Waiting::Refused { message });
+            decision.waiting.insert(0, refused);
         }
         let failure = outcome.as_ref().err().filter(|error| error.refusal().is_none());
         match failure {

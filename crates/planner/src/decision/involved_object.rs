@@ -71,7 +71,6 @@ impl Waiting {
             | Self::Superseded { .. }
             | Self::UpgradeUnderWay { .. }
             | Self::NodesSettling { .. }
-            | Self::Refused { .. }
             | Self::Landing { .. }
             | Self::NoLanding { .. }
             | Self::SetAgain { .. } => Some(InvolvedObject::Cluster),
@@ -80,6 +79,10 @@ impl Waiting {
             }
             // What is missing has no name, and a gate is no object.
             Self::NoTarget(_) | Self::NoRow { .. } | Self::GateClosed { .. } | Self::AddonsUnseen(_) => None,
+            Self::Refused(write) => Some(InvolvedObject::Object {
+                kind: write.kind.as_str(),
+                name: write.name.as_str(),
+            }),
             Self::AddonClosed(closed) => Some(InvolvedObject::Object {
                 kind: closed.kind.as_str(),
                 name: closed.object.as_str(),

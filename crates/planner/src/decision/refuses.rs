@@ -65,7 +65,7 @@ impl Waiting {
             | Self::MachinePoolRollingOut { .. }
             | Self::VersionEdited { .. }
             | Self::UpgradeUnderWay { .. }
-            | Self::Refused { .. }
+            | Self::Refused(_)
             | Self::Retained { .. }
             | Self::RolloutPaused { .. }
             | Self::Landing { .. }

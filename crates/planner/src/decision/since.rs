@@ -78,7 +78,7 @@ impl Waiting {
             | Self::VersionEdited { .. }
             | Self::Superseded { .. }
             | Self::UpgradeUnderWay { .. }
-            | Self::Refused { .. }
+            | Self::Refused(_)
             | Self::Retained { .. }
             | Self::Landing { .. }
             | Self::NoLanding { .. }

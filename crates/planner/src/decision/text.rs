@@ -77,7 +77,7 @@ impl Waiting {
             Self::MachinePoolRollingOut { .. } => HealthReason::MachinePoolRollingOut,
             Self::Superseded { .. } => HealthReason::Superseded,
             Self::UpgradeUnderWay { .. } => HealthReason::UpgradeUnderWay,
-            Self::TemplateRefused { .. } | Self::Refused { .. } => HealthReason::Refused,
+            Self::TemplateRefused { .. } | Self::Refused(_) => HealthReason::Refused,
             Self::Retained { .. } => HealthReason::Retained,
             Self::RolloutPaused { .. } => HealthReason::RolloutPaused,
             Self::Landing { .. } => HealthReason::Landing,
@@ -369,9 +369,8 @@ impl fmt::Display for Waiting {
                 "until the upgrade begins, Cluster API creates no machine of the Cluster, also not in place of one that \
                  failed: {message}"
             ),
-            Self::HookBlocking { message } | Self::UpgradeDeferred { message } | Self::Refused { message } => {
-                f.write_str(message)
-            }
+            Self::HookBlocking { message } | Self::UpgradeDeferred { message } => f.write_str(message),
+            Self::Refused(write) => write.fmt(f),
             Self::ClusterApi {
                 kind,
                 name,

@@ -115,7 +115,9 @@ fn add_failure(rows: &mut Vec<HealthStatus>, before: &ClusterUpgradeStatus, atte
         (Attempt::Untried, Some(told)) => before.health.iter().find(|row| row.reason == told.reason).cloned(),
         (Attempt::Untried, None) | (Attempt::Succeeded, _) => None,
     };
-    let Some(failure) = failure.filter(|failure| !rows.contains(failure)) else {
+    // What was refused has a row already, with the object.
+    let is_told = |failure: &HealthStatus| rows.iter().any(|row| row.message == failure.message);
+    let Some(failure) = failure.filter(|failure| !is_told(failure)) else {
         return;
     };
     // Where as much is to be done about others, it comes first: without it nothing is written.

@@ -39,15 +39,9 @@ fn taken_back(upgrade: &ClusterUpgrade, snapshot: &Snapshot) -> UpgradeId {
     completed.map_or_else(|| snapshot.upgrade_spec.id(), |path| path.upgrade.clone())
 }
 
-/// The pools with the add-ons that go back before each of them, then the add-ons that stay; nothing where nothing is
-/// possible. Of workers alone the add-ons that go back before one of them.
+/// The pools with the add-ons that go back before each of them, then the add-ons that stay.
 fn what(way_back: &WayBack) -> Vec<String> {
-    let (returning, addons) = (way_back.steps(), &way_back.addons);
-    let of_control_plane = match way_back.possible() {
-        RollbackExtent::All => Some(returning.len()),
-        RollbackExtent::Workers => None,
-        RollbackExtent::Nothing => return Vec::new(),
-    };
+    let WayBack { returning, addons, .. } = way_back;
     let of_step = |step: Option<usize>| {
         let addons = addons.iter().filter(move |addon| addon.step == step);
         addons.map(described_addon)
@@ -57,7 +51,7 @@ fn what(way_back: &WayBack) -> Vec<String> {
         what.extend(of_step(Some(step)));
         what.push(described(pool));
     }
-    what.extend(of_control_plane.into_iter().flat_map(|end| of_step(Some(end))));
+    what.extend(of_step(Some(returning.len())));
     what.extend(of_step(None));
     what.truncate(LISTED);
     what

@@ -101,28 +101,8 @@ impl WayBack {
     /// Why not all of it can, for people; empty where it can.
     #[must_use]
     pub fn why(&self) -> String {
-        let mut why: Vec<String> = self.refused.iter().map(Waiting::to_string).collect();
-        let says_it = |reason: &Waiting| matches!(reason, Waiting::NoWayBack(why) if matches!(**why, NoWayBack::ControlPlaneMinor { .. }));
-        if self.possible() == RollbackExtent::Workers && !self.refused.iter().any(says_it) {
-            why.push("the operation RollbackWorkers takes the workers alone back".to_owned());
-        }
+        let why: Vec<String> = self.refused.iter().map(Waiting::to_string).collect();
         why.join("; ")
-    }
-
-    /// What can be done, in this order: of what is possible alone.
-    #[must_use]
-    pub fn steps(&self) -> &[Returning] {
-        match self.possible() {
-            RollbackExtent::All => &self.returning,
-            RollbackExtent::Workers => {
-                let workers = self
-                    .returning
-                    .iter()
-                    .take_while(|step| step.pool != PoolId::ControlPlane);
-                &self.returning[..workers.count()]
-            }
-            RollbackExtent::Nothing => &[],
-        }
     }
 }
 
@@ -205,7 +185,7 @@ fn pinned_first(view: &ClassicView<'_>, rollback: &Rollback, stage: Stage, actio
     match pin::write_way_back(view, rollback).filter(|_| begins) {
         None => action,
         Some(pin) => Action::PinPath(PinPath {
-            before: super::tried_first(&action).or_else(|| control_plane::first_swap(view, rollback)),
+            before: super::tried_first(&action),
             ..pin
         }),
     }

@@ -5,18 +5,15 @@ use std::{collections::BTreeMap, sync::Arc};
 use instar_api::RENDERED_ANNOTATION;
 use instar_capi::labels::CLUSTER_NAME;
 use instar_planner::{
-    Action, Decision, Flavor, Lifecycle, MinorRollback, OwningCluster, PoolId, RollbackScope, Swap, Target, Template,
-    TemplateContent, plan,
+    Action, Decision, Flavor, Lifecycle, OwningCluster, PoolId, Swap, Target, Template, TemplateContent, plan,
 };
 use serde_json::{Value, json};
 
 use crate::{
     scenarios::{complete, decide, swaps_control_plane, until, world},
     waiting::words,
-    way_back::{take_back, upgraded},
     world::{
         Webhook, World, api::Answer, catalog, defaults, normalises, normalises_and_defaults, random::Random, reference,
-        version,
     },
 };
 
@@ -325,21 +322,4 @@ fn a_control_plane_of_another_kind_is_not_tried() {
         panic!("{decision:?}");
     };
     assert_eq!(mint.before, None);
-}
-
-/// All of it, or nothing: what would be refused of the control plane is seen before the first worker goes.
-#[test]
-fn the_way_back_of_a_control_plane_is_tried_before_the_first_worker_goes() {
-    let tried = |scope: RollbackScope| {
-        let mut world = upgraded(1, "v1.35.5");
-        take_back(&mut world, scope, MinorRollback::Refuse);
-        let decision = decide(&world.snapshot());
-        let Action::PinPath(pin) = decision.action else {
-            panic!("{decision:#?}")
-        };
-        pin.before.map(|swap| (swap.pool, swap.version))
-    };
-    let control_plane = (PoolId::ControlPlane, version("v1.35.1"));
-    assert_eq!(tried(RollbackScope::All), Some(control_plane));
-    assert_eq!(tried(RollbackScope::Workers), None, "it stays");
 }

@@ -296,7 +296,7 @@ pub fn at_a_release(from: &str, etcd: &str, to: &str) -> World {
 }
 
 /// The same, whose upgrade has ended.
-pub fn upgraded(pools: usize, to: &str) -> World {
+fn upgraded(pools: usize, to: &str) -> World {
     let mut world = at_a_release("v1.35.1", "3.6.6-0", to);
     for pool in 0..pools {
         world.add_pool(&format!("md-{pool}"), &version("v1.35.1"), 2);

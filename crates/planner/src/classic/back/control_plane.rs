@@ -7,10 +7,9 @@ use crate::{
         control_plane::{Outlook, rolling_out, swap_to},
         convergence, restore,
         route::{Route, control_plane_route, control_plane_steps},
-        tried_first,
         view::{ClassicView, ExternalChange},
     },
-    decision::{Action, Swap, Waiting},
+    decision::{Action, Waiting},
     gates,
     operation::{Rollback, RollbackScope},
     pool_id::PoolId,
@@ -130,18 +129,6 @@ fn swap(view: &ClassicView<'_>, before: &PoolState) -> Result<Action, Waiting> {
     let has_converged = control_plane_settled(view.control_plane, &machines);
     let source = restore::control_plane(view, before)?;
     Ok(swap_to(view, Course::BackTo(before), source, has_converged))
-}
-
-/// Its first swap, to be tried before the first worker goes back: what a webhook or its definition refuses would end the
-/// way half way. Nothing where it stays.
-pub(super) fn first_swap(view: &ClassicView<'_>, rollback: &Rollback) -> Option<Box<Swap>> {
-    match (rollback.scope, control_plane_route(view, view.control_plane, rollback)) {
-        (RollbackScope::All, Route::BackTo(before)) => match swap(view, before).ok()? {
-            Action::SwapControlPlane(swap) => Some(Box::new(swap)),
-            action => tried_first(&action),
-        },
-        (RollbackScope::All | RollbackScope::Workers, _) => None,
-    }
 }
 
 /// Whether its spec is all that it will be at the end.

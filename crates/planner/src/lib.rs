@@ -110,4 +110,4 @@ pub use upgrade_spec::{
 pub use value_before::ValueBefore;
 pub use values::PointerError;
 pub use values_history::ValuesHistory;
-pub use way_back::{AddonStays, MachinePoolStays, NoWayBack, TemplateGone};
+pub use way_back::{AddonStays, MachinePoolStays, NoWayBack, TemplateGone, WorkersAlone};

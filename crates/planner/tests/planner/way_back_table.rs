@@ -2,7 +2,7 @@
 
 use std::{env, fmt::Write, fs, path::Path};
 
-use instar_api::GatePoint;
+use instar_api::{GatePoint, RollbackExtent};
 use instar_planner::{
     Action, Decision, JoinRule, MinorRollback, Node, PoolId, Returning, ReturningAddon, RollbackScope, Stage, Target,
     UpgradeSpec, Waiting, WayBack, way_back,
@@ -355,6 +355,33 @@ fn the_documentation_has_the_table() {
         current,
         "docs/way-back.md is stale: run this test with {UPDATE}=1"
     );
+}
+
+#[test]
+fn what_is_listed_is_possible() {
+    for Situation { says, world } in situations() {
+        let said = way_back(&world.snapshot(), &world.upgrade_spec.id()).unwrap();
+        let goes = |pool: &Returning| match said.possible() {
+            RollbackExtent::Nothing => false,
+            RollbackExtent::Workers => pool.pool != PoolId::ControlPlane,
+            RollbackExtent::All => true,
+        };
+        assert!(said.returning.iter().all(goes), "{says}: {:#?}", said.returning);
+        assert!(
+            said.possible() != RollbackExtent::Nothing || said.addons.is_empty(),
+            "{says}: {:#?}",
+            said.addons
+        );
+        let names_workers = said
+            .refused
+            .iter()
+            .any(|why| why.to_string().contains("RollbackWorkers"));
+        assert!(
+            !names_workers || said.possible() == RollbackExtent::Workers,
+            "{says}: {}",
+            said.why()
+        );
+    }
 }
 
 /// What is said is what is done: each row that says yes comes to its end, and each that says no does nothing.

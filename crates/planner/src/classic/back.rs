@@ -198,6 +198,7 @@ fn pinned_first(view: &ClassicView<'_>, rollback: &Rollback, stage: Stage, actio
         None => action,
         Some(pin) => Action::PinPath(PinPath {
             before: super::tried_first(&action),
+            way_back: control_plane::first_step(view, rollback),
             ..pin
         }),
     }

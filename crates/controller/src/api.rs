@@ -4,7 +4,7 @@ use std::{fmt, time::Duration};
 
 use instar_api::{FailureReason, HealthReason};
 use instar_capi::NoContract;
-use instar_planner::Waiting;
+use instar_planner::{Waiting, WriteTurn};
 use instar_watch::{ErrorText, rbac::role_for};
 use kube::discovery::ApiResource;
 use tokio::time::timeout;
@@ -62,6 +62,7 @@ pub(crate) enum Error {
     Tried {
         kind: String,
         name: String,
+        turn: WriteTurn,
         source: Box<Self>,
     },
     #[error("{0}")]
@@ -129,10 +130,11 @@ impl Error {
         }
     }
 
-    /// The kind and the name of the object on which a swap was tried, where this is the answer to that.
-    pub(crate) fn tried(&self) -> Option<(&str, &str)> {
-        if let Self::Tried { kind, name, .. } = self {
-            Some((kind, name))
+    /// The kind and the name of the object of a write that was tried, and when that would come, where this is the answer to
+    /// that.
+    pub(crate) fn tried(&self) -> Option<(&str, &str, WriteTurn)> {
+        if let Self::Tried { kind, name, turn, .. } = self {
+            Some((kind, name, *turn))
         } else {
             None
         }

@@ -12,7 +12,8 @@ use instar_capi::{Cluster, KubeadmControlPlane, MachineDeployment, MachinePool};
 use instar_planner::{
     Action, AnswerHook, BeginGates, CompletePins, Convergence, DeleteTemplate, EditVersion, FollowRelease, Hold,
     HoldPool, MachinePoolChange, MintTemplate, NormalisedValue, PatchMachinePool, PinPath, PoolId, ResourceVersion,
-    RestoreVersionCheck, SetConcurrency, Swap, TemplateRef, Violation, accept, normalised, normalised_values,
+    RestoreVersionCheck, SetConcurrency, Swap, TemplateRef, Violation, WriteTurn, accept, normalised,
+    normalised_values,
 };
 use instar_watch::Key;
 use kube::{
@@ -91,7 +92,7 @@ impl Executor<'_> {
         match action {
             Action::Nothing => Ok(Effect::DoneBefore),
             Action::MintTemplate(mint) => {
-                self.try_first(mint.before.as_deref()).await?;
+                self.try_first(mint.before.as_deref(), WriteTurn::Now).await?;
                 self.in_turn(&mint.template, Box::pin(self.mint(mint))).await
             }
             Action::SwapControlPlane(swap) | Action::SwapWorkers(swap) => self.swap(swap).await.map(|()| Effect::Done),
@@ -107,6 +108,7 @@ impl Executor<'_> {
                     tried.await.map_err(|source| Error::Tried {
                         kind: Cluster::kind(&()).into_owned(),
                         name: edit.name.clone(),
+                        turn: WriteTurn::Now,
                         source: Box::new(source),
                     })?;
                 }
@@ -139,9 +141,15 @@ impl Executor<'_> {
                     .map(|_| Effect::Done)
             }
             Action::PinPath(PinPath {
-                name, patch, before, ..
+                name,
+                patch,
+                before,
+                way_back,
+                ..
             }) => {
-                self.try_first(before.as_deref()).await?;
+                self.try_first(before.as_deref(), WriteTurn::Now).await?;
+                self.try_first(way_back.as_deref(), WriteTurn::AfterWorkersAreBack)
+                    .await?;
                 let doing = ActionDescription(action).to_string();
                 let written = self.patch_cluster(&doing, name, patch, Write::Made);
                 written.await.map(|()| Effect::Done)
@@ -207,7 +215,7 @@ impl Executor<'_> {
     }
 
     /// An error where a swap would be refused; each is tried once. Where the answer doesn't come, the write itself gets it.
-    pub(crate) async fn try_first(&self, swap: Option<&Swap>) -> Result<(), Error> {
+    pub(crate) async fn try_first(&self, swap: Option<&Swap>, turn: WriteTurn) -> Result<(), Error> {
         let Some(swap) = swap.filter(|swap| !self.memory.was_tried(self.cluster, &TriedSwap::from(*swap))) else {
             return Ok(());
         };
@@ -224,6 +232,7 @@ impl Executor<'_> {
                 return Err(Error::Tried {
                     kind: swap.kind.clone(),
                     name: swap.name.clone(),
+                    turn,
                     source: Box::new(error),
                 });
             }

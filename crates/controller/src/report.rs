@@ -30,7 +30,7 @@ use hooks::runtime_hooks;
 use preflight::preflight;
 pub(crate) use progress::templates;
 use progress::{count, machines, of_phase, pools};
-pub(crate) use refused::refused_write;
+pub(crate) use refused::{put_refused, refused_write};
 use rollback::rollback;
 use window::window;
 

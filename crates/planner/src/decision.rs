@@ -43,7 +43,7 @@ pub use involved_object::InvolvedObject;
 pub use machine_pool::{MachinePoolChange, PatchMachinePool};
 pub use no_release::OtherCatalog;
 pub use progress::{MachineProgress, MachineState, PoolProgress, Progress, Stage, TemplateProgress, TemplateState};
-pub use refused_write::RefusedWrite;
+pub use refused_write::{RefusedWrite, WriteTurn};
 pub use release_change::{DeleteMachine, FollowRelease};
 pub use stuck::StuckRemedy;
 pub use topology::{

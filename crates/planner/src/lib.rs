@@ -73,7 +73,7 @@ pub use decision::{
     Field, FollowRelease, Hold, HoldPool, InvolvedObject, LeftBecause, MachinePoolChange, MachineProgress,
     MachineState, MintTemplate, NodeIs, OtherCatalog, PatchMachinePool, PinPath, PoolProgress, Progress, RefusedWrite,
     RestoreVersionCheck, RolloutPausedBy, SetBack, SetConcurrency, Stage, StuckRemedy, Swap, TemplateProgress,
-    TemplateRefusal, TemplateState, UnreadyNode, Waiting,
+    TemplateRefusal, TemplateState, UnreadyNode, Waiting, WriteTurn,
 };
 pub use drain_timeout::DrainTimeout;
 pub use existing::accept;
@@ -110,4 +110,4 @@ pub use upgrade_spec::{
 pub use value_before::ValueBefore;
 pub use values::PointerError;
 pub use values_history::ValuesHistory;
-pub use way_back::{AddonStays, MachinePoolStays, NoWayBack, TemplateGone};
+pub use way_back::{AddonStays, MachinePoolStays, NoWayBack, TemplateGone, WorkersAlone};

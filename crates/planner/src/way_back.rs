@@ -22,9 +22,14 @@ pub enum NoWayBack {
         before: String,
         /// The one that it has.
         present: String,
+        workers: WorkersAlone,
     },
     /// API servers of a newer minor version have run, and no policy lets them go back.
-    ControlPlaneMinor { present: KubeVersion, before: KubeVersion },
+    ControlPlaneMinor {
+        present: KubeVersion,
+        before: KubeVersion,
+        workers: WorkersAlone,
+    },
     /// Cluster API makes no machine that is a minor version older than the control plane.
     OlderMachines {
         pool: PoolId,
@@ -82,6 +87,14 @@ pub enum NoWayBack {
         /// The upgrade.
         upgrade: String,
     },
+}
+
+/// Whether the operation RollbackWorkers is left where the control plane can't go back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WorkersAlone {
+    CanGoBack,
+    /// Something stands in their way too, or the control plane's turn has come.
+    Stay,
 }
 
 /// Why what was set for an add-on stays.
@@ -157,14 +170,33 @@ impl fmt::Display for NoWayBack {
                 f,
                 "no object of the Cluster says that ClusterUpgrade {upgrade} changed it: only the last upgrade of a Cluster can be taken back"
             ),
-            Self::EtcdMinor { before, present } => write!(
-                f,
-                "etcd {present} has run, and its data can't be read by {before}: restore a snapshot of etcd, or go forward"
-            ),
-            Self::ControlPlaneMinor { present, before } => write!(
-                f,
-                "API servers of {present} have run, and Kubernetes supports no way back to {before}: take the workers alone back by the operation RollbackWorkers, or allow it by spec.rollback.controlPlaneMinor of an UpgradePolicy"
-            ),
+            Self::EtcdMinor {
+                before,
+                present,
+                workers,
+            } => {
+                write!(f, "etcd {present} has run, and its data can't be read by {before}: ")?;
+                f.write_str(match workers {
+                    WorkersAlone::CanGoBack => {
+                        "take the workers alone back by the operation RollbackWorkers, restore a snapshot of etcd, or go forward"
+                    }
+                    WorkersAlone::Stay => "restore a snapshot of etcd, or go forward",
+                })
+            }
+            Self::ControlPlaneMinor {
+                present,
+                before,
+                workers,
+            } => {
+                let workers = match workers {
+                    WorkersAlone::CanGoBack => "take the workers alone back by the operation RollbackWorkers, or ",
+                    WorkersAlone::Stay => "",
+                };
+                write!(
+                    f,
+                    "API servers of {present} have run, and Kubernetes supports no way back to {before}: {workers}allow it by spec.rollback.controlPlaneMinor of an UpgradePolicy"
+                )
+            }
             Self::OlderMachines {
                 pool,
                 before,

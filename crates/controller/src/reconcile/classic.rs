@@ -86,23 +86,23 @@ impl Context {
             | Write::DeleteMachine(_)
             | Write::CompletePins(_) => Attempt::Untried,
         };
-        let (planned, write) = (
-            decision.waiting.clone(),
-            ActionDescription(&decision.action).to_string(),
-        );
+        let planned = (decision.waiting.clone(), decision.progress.stage);
+        let write = ActionDescription(&decision.action).to_string();
         // It stands in the status until another try goes well.
-        decision.waiting.splice(0..0, self.memory.refused(&key, &write));
+        if let Some(refused) = self.memory.refused(&key, &write) {
+            report::put_refused(&mut decision, refused);
+        }
         self.report(cluster, upgrade, &snapshot, &decision, attempt).await?;
         let outcome = match self.take_back(cluster, upgrade, &decision).await {
             Ok(None) => self.execute(cluster, Some(upgrade), &decision).await,
             Ok(Some(done)) => Ok(done),
             Err(error) => Err(error),
         };
-        decision.waiting = planned;
+        (decision.waiting, decision.progress.stage) = planned;
         let failed = outcome.as_ref().err();
         match failed.and_then(|error| report::refused_write(&decision.action, error)) {
             Some(refused) => {
-                decision.waiting.insert(0, refused.clone());
+                report::put_refused(&mut decision, refused.clone());
                 self.memory.keep_refused(&key, write, refused);
             }
             None if failed.is_none() => self.memory.forget_refused(&key),

@@ -1,6 +1,6 @@
 //! A write that the API server refuses is a row of its own, with the object.
 
-use instar_planner::{Action, RefusedWrite, TemplateRef, Waiting};
+use instar_planner::{Action, Decision, RefusedWrite, Stage, TemplateRef, Waiting, WriteTurn};
 
 use crate::api::Error;
 
@@ -10,15 +10,27 @@ pub(crate) fn refused_write(action: &Action, error: &Error) -> Option<Waiting> {
         return Some((**waiting).clone());
     }
     error.refusal()?;
-    let (kind, name) = match error.tried() {
+    let (kind, name, turn) = match error.tried() {
         Some(tried) => tried,
-        None => written(action)?,
+        None => written(action).map(|(kind, name)| (kind, name, WriteTurn::Now))?,
     };
     Some(Waiting::Refused(Box::new(RefusedWrite {
         kind: kind.to_owned(),
         name: name.to_owned(),
         message: error.to_string(),
+        turn,
     })))
+}
+
+/// Puts what a write was refused for first. Where nothing has gone back yet, the rollback is held.
+pub(crate) fn put_refused(decision: &mut Decision, refused: Waiting) {
+    if let Waiting::Refused(write) = &refused {
+        match write.turn {
+            WriteTurn::Now => {}
+            WriteTurn::AfterWorkersAreBack => decision.progress.stage = Stage::Held,
+        }
+    }
+    decision.waiting.insert(0, refused);
 }
 
 /// The kind and the name of the object that is written.
@@ -49,8 +61,8 @@ fn named(template: &TemplateRef) -> (&str, &str) {
 
 #[cfg(test)]
 mod tests {
-    use instar_api::{ClusterUpgrade, FailureReason, HealthImpact, HealthLevel};
-    use instar_planner::{Decision, DeleteMachine, PoolId, Progress, ResourceVersion, Stage, Swap};
+    use instar_api::{ClusterUpgrade, FailureReason, HealthImpact, HealthLevel, UpgradePhase};
+    use instar_planner::{DeleteMachine, PinPath, PoolId, Progress, ResourceVersion, Swap};
     use jiff::Timestamp;
     use serde_json::Value;
 
@@ -140,6 +152,7 @@ mod tests {
         let error = Error::Tried {
             kind: "KubeadmControlPlane".to_owned(),
             name: "c".to_owned(),
+            turn: WriteTurn::Now,
             source: Box::new(answered(
                 "trying to point KubeadmControlPlane c at v1.34.5",
                 403,
@@ -155,6 +168,48 @@ mod tests {
             about(&answered("deleting m-0", 403, "no")).as_deref(),
             Some("Machine m-0")
         );
+    }
+
+    #[test]
+    fn a_rollback_whose_control_plane_would_be_refused_is_held_before_anything_goes() {
+        let pin = PinPath {
+            name: "c".to_owned(),
+            resource_version: ResourceVersion("3".to_owned()),
+            releases: Vec::new(),
+            takes_back: Some("up".to_owned()),
+            before: None,
+            way_back: Some(Box::new(swap())),
+            patch: Value::Null,
+        };
+        let mut decision = decision(Action::PinPath(pin));
+        decision.progress.stage = Stage::Workers;
+        let error = Error::Tried {
+            kind: "KubeadmControlPlane".to_owned(),
+            name: "c".to_owned(),
+            turn: WriteTurn::AfterWorkersAreBack,
+            source: Box::new(answered(
+                "trying to point KubeadmControlPlane c at v1.34.5",
+                422,
+                DEFINITION,
+            )),
+        };
+        put_refused(&mut decision, refused_write(&decision.action, &error).unwrap());
+        let upgrade = ClusterUpgrade::new("back", instar_api::ClusterUpgradeSpec::default());
+        let told = status(&upgrade, &snapshot(), &decision, Attempt::Untried);
+        assert_eq!(told.phase, UpgradePhase::Held);
+        let [row] = &told.health[..] else { panic!("{told:?}") };
+        assert_eq!(
+            (row.reason.as_str(), row.kind.as_str(), row.name.as_str()),
+            ("Refused", "KubeadmControlPlane", "c")
+        );
+        assert!(
+            row.message
+                .starts_with("nothing is taken back yet, since the control plane's way back would be refused: ")
+                && row.message.contains(DEFINITION),
+            "{}",
+            row.message
+        );
+        assert!(row.next.contains("the operation RollbackWorkers"), "{}", row.next);
     }
 
     #[test]

@@ -58,18 +58,30 @@ pub fn way_back(snapshot: &Snapshot, of: &UpgradeId) -> Option<WayBack> {
         let before = returning_in_place::returning(&view, pool, &workers)?;
         Some(Returning::new(returning_in_place::id(pool), &pool.version, before))
     });
-    let mut returning: Vec<Returning> = pools.chain(machine_pools).collect();
-    let mut from = &view.control_plane.version;
-    for before in control_plane_steps(&view, &all) {
-        returning.push(Returning::new(PoolId::ControlPlane, from, before));
-        from = &before.version;
-    }
-    Some(WayBack {
-        addons: addons::returning(&view, &all, &returning),
+    let mut back = WayBack {
         refused: refusals::all(&view, &all),
         workers_refused: refusals::all(&view, &workers),
-        returning,
-    })
+        returning: Vec::new(),
+        addons: Vec::new(),
+    };
+    let scope = match back.possible() {
+        RollbackExtent::Nothing => return Some(back),
+        RollbackExtent::Workers => &workers,
+        RollbackExtent::All => &all,
+    };
+    back.returning.extend(pools.chain(machine_pools));
+    match scope.scope {
+        RollbackScope::Workers => {}
+        RollbackScope::All => {
+            let mut from = &view.control_plane.version;
+            for before in control_plane_steps(&view, scope) {
+                back.returning.push(Returning::new(PoolId::ControlPlane, from, before));
+                from = &before.version;
+            }
+        }
+    }
+    back.addons = addons::returning(&view, scope, &back.returning);
+    Some(back)
 }
 
 /// What a rollback would do.
@@ -79,7 +91,7 @@ pub struct WayBack {
     pub refused: Vec<Waiting>,
     /// The same for its workers alone.
     pub workers_refused: Vec<Waiting>,
-    /// What would be done, in this order.
+    /// What would be done, in this order: of what is possible.
     pub returning: Vec<Returning>,
     /// What would become of what was set for add-ons: those that go back in their order, then those that stay.
     pub addons: Vec<ReturningAddon>,
@@ -186,6 +198,7 @@ fn pinned_first(view: &ClassicView<'_>, rollback: &Rollback, stage: Stage, actio
         None => action,
         Some(pin) => Action::PinPath(PinPath {
             before: super::tried_first(&action),
+            way_back: control_plane::first_step(view, rollback),
             ..pin
         }),
     }

@@ -144,6 +144,7 @@ fn patch(view: &ClassicView<'_>, classic: &ClassicCluster, pins: &Pins, pinned_p
             .then(|| pinned_path.takes_back.map(|of| of.upgrade.name))
             .flatten(),
         before: None,
+        way_back: None,
         patch,
     }
 }

@@ -78,6 +78,9 @@ pub struct PinPath {
     pub takes_back: Option<String>,
     /// The swap that comes next, where Cluster API's own webhooks judge that: as in [`MintTemplate`].
     pub before: Option<Box<Swap>>,
+    /// Of a way back that the control plane goes too: its first step, which comes after the workers. It is tried in a dry
+    /// run as well: where it would be refused, nothing goes back.
+    pub way_back: Option<Box<Swap>>,
     /// The JSON merge patch.
     pub patch: Value,
 }

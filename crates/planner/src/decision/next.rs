@@ -15,6 +15,9 @@ impl Waiting {
         {
             return format!("Nothing before {until}. {}", self.reason().next());
         }
+        if let Self::Refused(write) = self {
+            return write.next();
+        }
         if let Self::PreflightFailed { check, .. } = self {
             return format!(
                 "{}. Or skip the check in spec.preflight.skip of the ClusterUpgrade.",

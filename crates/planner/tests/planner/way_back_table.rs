@@ -1,11 +1,11 @@
 //! What can be taken back when: the table of docs/way-back.md, which is what the planner says of these worlds.
 
-use std::{env, fmt::Write, fs, path::Path};
+use std::{cell::RefCell, env, fmt::Write, fs, path::Path};
 
-use instar_api::GatePoint;
+use instar_api::{GatePoint, RollbackExtent};
 use instar_planner::{
-    Action, Decision, JoinRule, MinorRollback, Node, PoolId, Returning, ReturningAddon, RollbackScope, Stage, Target,
-    UpgradeSpec, Waiting, WayBack, way_back,
+    Action, Decision, JoinRule, MinorRollback, Node, PoolId, Returning, ReturningAddon, RollbackScope, Stage, Swap,
+    Target, UpgradeSpec, Waiting, WayBack, way_back,
 };
 
 use crate::{
@@ -355,6 +355,70 @@ fn the_documentation_has_the_table() {
         current,
         "docs/way-back.md is stale: run this test with {UPDATE}=1"
     );
+}
+
+/// A webhook that would refuse the control plane's way back is heard before the first worker goes.
+#[test]
+fn the_control_planes_first_step_is_tried_before_anything_goes() {
+    let mut worlds = 0;
+    for Situation { says, world } in situations() {
+        for scope in [RollbackScope::All, RollbackScope::Workers] {
+            let mut world = world.clone();
+            let said = way_back(&world.snapshot(), &world.upgrade_spec.id()).unwrap();
+            let refused = match scope {
+                RollbackScope::All => said.refused,
+                RollbackScope::Workers => said.workers_refused,
+            };
+            if !refused.is_empty() {
+                continue;
+            }
+            let minor = world.minor_rollback;
+            take_back(&mut world, scope, minor);
+            let (pins, swaps) = (RefCell::new(Vec::new()), RefCell::new(Vec::new()));
+            let place = |swap: &Swap| (swap.version.clone(), swap.template.clone(), swap.pool.clone());
+            walk(&mut world, |decision| {
+                if let Action::PinPath(pin) = &decision.action {
+                    assert!(swaps.borrow().is_empty(), "{says}: {decision:#?}");
+                    pins.borrow_mut().push(pin.way_back.as_deref().map(place));
+                } else if let Action::SwapControlPlane(swap) | Action::SwapWorkers(swap) = &decision.action {
+                    swaps.borrow_mut().push(place(swap));
+                }
+                false
+            });
+            let (pins, swaps) = (pins.into_inner(), swaps.into_inner());
+            let first = swaps.into_iter().find(|(_, _, pool)| *pool == PoolId::ControlPlane);
+            worlds += usize::from(first.is_some());
+            assert_eq!(pins, [first], "{says}");
+        }
+    }
+    assert!(worlds > 5, "{worlds}");
+}
+
+#[test]
+fn what_is_listed_is_possible() {
+    for Situation { says, world } in situations() {
+        let said = way_back(&world.snapshot(), &world.upgrade_spec.id()).unwrap();
+        let goes = |pool: &Returning| match said.possible() {
+            RollbackExtent::Nothing => false,
+            RollbackExtent::Workers => pool.pool != PoolId::ControlPlane,
+            RollbackExtent::All => true,
+        };
+        assert!(said.returning.iter().all(goes), "{says}: {:#?}", said.returning);
+        assert!(
+            said.possible() != RollbackExtent::Nothing || said.addons.is_empty(),
+            "{says}: {:#?}",
+            said.addons
+        );
+        let names_workers = said
+            .refused
+            .iter()
+            .any(|why| why.to_string().contains("RollbackWorkers"));
+        assert!(
+            !names_workers || said.possible() == RollbackExtent::Workers,
+            "{says}: {}",
+            said.why()
+        );
+    }
 }
 
 /// What is said is what is done: each row that says yes comes to its end, and each that says no does nothing.

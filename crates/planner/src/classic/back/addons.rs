@@ -101,11 +101,19 @@ fn had_any(view: &ClassicView<'_>, rollback: &Rollback) -> bool {
 /// What would become of what this upgrade has set, in its place among the steps of its pools.
 pub(super) fn returning(view: &ClassicView<'_>, rollback: &Rollback, pools: &[Returning]) -> Vec<ReturningAddon> {
     let set = &view.snapshot.upgrade_spec.gate_history.set;
-    let order = restored(set, &[]);
+    let is_asked = |set: &SetAddon| match rollback.scope {
+        RollbackScope::All => true,
+        RollbackScope::Workers => BackUntil::WorkersAlone.includes(&set.id),
+    };
+    let order: Vec<&SetAddon> = restored(set, &[]).into_iter().take_while(|set| is_asked(set)).collect();
     let passed = |until: &BackUntil<'_>| order.iter().take_while(|set| until.includes(&set.id)).count();
     let workers = pools.iter().filter(|step| step.pool != PoolId::ControlPlane).count();
     let mut places = vec![(passed(&BackUntil::Workers), 0)];
-    for (number, before) in control_plane_steps(view, rollback).into_iter().enumerate() {
+    let steps = match rollback.scope {
+        RollbackScope::Workers => Vec::new(),
+        RollbackScope::All => control_plane_steps(view, rollback),
+    };
+    for (number, before) in steps.into_iter().enumerate() {
         places.push((passed(&until_step(view, rollback, before)), workers + number));
     }
     let step_of = |place: usize| {
@@ -118,7 +126,7 @@ pub(super) fn returning(view: &ClassicView<'_>, rollback: &Rollback, pools: &[Re
         .map(|(place, set)| (*set, Some(step_of(place))));
     let stay = set
         .iter()
-        .filter(|set| stays(set, &[]).is_some())
+        .filter(|set| is_asked(set) && stays(set, &[]).is_some())
         .map(|set| (set, None));
     let all = back.chain(stay).map(|(set, step)| ReturningAddon {
         id: set.id.clone(),

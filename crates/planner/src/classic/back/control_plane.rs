@@ -7,9 +7,10 @@ use crate::{
         control_plane::{Outlook, rolling_out, swap_to},
         convergence, restore,
         route::{Route, control_plane_route, control_plane_steps},
+        tried_first,
         view::{ClassicView, ExternalChange},
     },
-    decision::{Action, Waiting},
+    decision::{Action, Swap, Waiting},
     gates,
     operation::{Rollback, RollbackScope},
     pool_id::PoolId,
@@ -129,6 +130,18 @@ fn swap(view: &ClassicView<'_>, before: &PoolState) -> Result<Action, Waiting> {
     let has_converged = control_plane_settled(view.control_plane, &machines);
     let source = restore::control_plane(view, before)?;
     Ok(swap_to(view, Course::BackTo(before), source, has_converged))
+}
+
+/// The swap that the next step comes to as things are, to be tried before any worker goes back. Where its template has to be
+/// made again first, that of another kind than kubeadm's is left out: its webhooks may ask for the template.
+pub(super) fn first_step(view: &ClassicView<'_>, rollback: &Rollback) -> Option<Box<Swap>> {
+    match (rollback.scope, control_plane_route(view, view.control_plane, rollback)) {
+        (RollbackScope::All, Route::BackTo(before)) => match swap(view, before).ok()? {
+            Action::SwapControlPlane(swap) => Some(Box::new(swap)),
+            action => tried_first(&action),
+        },
+        (RollbackScope::All | RollbackScope::Workers, _) => None,
+    }
 }
 
 /// Whether its spec is all that it will be at the end.

@@ -19,7 +19,7 @@ use crate::{
     snapshot::{JoinRule, Machine, MachineDeployment, MachinePool, Object},
     swap_history::{PoolState, SwapEntry, SwapHistory},
     upgrade_spec::PoolOverride,
-    way_back::NoWayBack,
+    way_back::{NoWayBack, WorkersAlone},
 };
 
 /// All that stands in the way before the first swap: all of an upgrade is taken back, or nothing.
@@ -78,17 +78,19 @@ fn is_of_restart(view: &ClassicView<'_>, rollback: &Rollback) -> bool {
 
 /// What stands in the way of the control plane's next step.
 pub(super) fn of_next_step(view: &ClassicView<'_>, before: &PoolState) -> Vec<Waiting> {
-    let mut refused: Vec<_> = of_step(view, &present_step(view, before), before).into_iter().collect();
+    let step = of_step(view, &present_step(view, before), before, WorkersAlone::Stay);
+    let mut refused: Vec<_> = step.into_iter().collect();
     refused.extend(newer_workers(view, before, |_| true, |_| true));
     refused
 }
 
 fn of_control_plane_steps(view: &ClassicView<'_>, rollback: &Rollback) -> Vec<Waiting> {
     let (mut refused, steps) = (Vec::new(), control_plane_steps(view, rollback));
+    let workers = workers_alone(view, rollback);
     let mut from = None;
     for before in &steps {
         let step = from.map_or_else(|| present_step(view, before), |from| Step::of_state(view, from));
-        refused.extend(of_step(view, &step, before));
+        refused.extend(of_step(view, &step, before, workers));
         refused.extend(restore::control_plane(view, before).err());
         from = Some(*before);
     }
@@ -100,6 +102,19 @@ fn of_control_plane_steps(view: &ClassicView<'_>, rollback: &Rollback) -> Vec<Wa
         refused.extend(newer_workers(view, last, stays, pool_stays));
     }
     refused
+}
+
+/// Whether the workers could go back without the control plane.
+fn workers_alone(view: &ClassicView<'_>, rollback: &Rollback) -> WorkersAlone {
+    let workers = Rollback {
+        scope: RollbackScope::Workers,
+        ..rollback.clone()
+    };
+    if all(view, &workers).is_empty() {
+        WorkersAlone::CanGoBack
+    } else {
+        WorkersAlone::Stay
+    }
 }
 
 /// What a step of the control plane leaves.
@@ -138,7 +153,7 @@ fn present_step<'a>(view: &ClassicView<'a>, before: &PoolState) -> Step<'a> {
     }
 }
 
-fn of_step(view: &ClassicView<'_>, from: &Step<'_>, before: &PoolState) -> Option<Waiting> {
+fn of_step(view: &ClassicView<'_>, from: &Step<'_>, before: &PoolState, workers: WorkersAlone) -> Option<Waiting> {
     if !from.has_run {
         return None;
     }
@@ -148,6 +163,7 @@ fn of_step(view: &ClassicView<'_>, from: &Step<'_>, before: &PoolState) -> Optio
             NoWayBack::EtcdMinor {
                 before: etcd.to_string(),
                 present: from.etcd.to_string(),
+                workers,
             }
             .into(),
         );
@@ -157,6 +173,7 @@ fn of_step(view: &ClassicView<'_>, from: &Step<'_>, before: &PoolState) -> Optio
         NoWayBack::ControlPlaneMinor {
             present: from.version.clone(),
             before: before.version.clone(),
+            workers,
         }
         .into()
     })

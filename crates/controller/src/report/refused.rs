@@ -193,7 +193,8 @@ mod tests {
                 DEFINITION,
             )),
         };
-        put_refused(&mut decision, refused_write(&decision.action, &error).unwrap());
+        let refused = refused_write(&decision.action, &error).unwrap();
+        put_refused(&mut decision, refused);
         let upgrade = ClusterUpgrade::new("back", instar_api::ClusterUpgradeSpec::default());
         let told = status(&upgrade, &snapshot(), &decision, Attempt::Untried);
         assert_eq!(told.phase, UpgradePhase::Held);

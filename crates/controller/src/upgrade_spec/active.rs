@@ -2,7 +2,7 @@
 
 use std::{cmp::Reverse, sync::Arc};
 
-use instar_api::{ClusterUpgrade, FinishedMarker, UpgradePhase};
+use instar_api::{ClusterUpgrade, FinishedMarker, HealthReason, UpgradePhase};
 use instar_planner::{PinnedPath, UpgradeId};
 use kube::ResourceExt;
 
@@ -85,7 +85,11 @@ impl Upgrades {
             name != asked_back && name != active.as_ref().map(|active| active.name_any())
         });
         let taking_back = active.as_ref().filter(|active| is_rollback(active));
-        let taking_back = taking_back.and_then(|_| upgrades.iter().find(|upgrade| is_taken_back(upgrade)));
+        let taking_back = taking_back.and_then(|by| {
+            let mut taken_back = upgrades.iter().filter(|upgrade| is_taken_back(upgrade));
+            // Where it says so already, what is seen of the rollback is of before its end.
+            taken_back.find(|of| !says_so(of) || !names_rollback(of, by))
+        });
         let last = finished
             .iter()
             .filter(|upgrade| match finished_phase(upgrade) {
@@ -127,6 +131,13 @@ impl Upgrades {
             active,
         }
     }
+}
+
+/// Whether the status of an upgrade that is taken back names this rollback.
+fn names_rollback(upgrade: &ClusterUpgrade, by: &ClusterUpgrade) -> bool {
+    let rows = upgrade.status.iter().flat_map(|status| &status.health);
+    let (reason, by) = (HealthReason::RolledBack.as_str(), by.name_any());
+    rows.into_iter().any(|row| row.reason == reason && row.name == by)
 }
 
 /// Whose turn it is of those that are open, which come in the order of their turns: a rollback's before that of the
@@ -203,13 +214,17 @@ fn is_under_way(upgrade: &Arc<ClusterUpgrade>) -> bool {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::upgrade_spec::{
-        rollback_name,
-        tests::{reopened, upgrade},
+    use crate::{
+        report,
+        upgrade_spec::{
+            rollback_name,
+            tests::{reopened, upgrade},
+        },
     };
     use UpgradePhase::{Completed, ControlPlane, Held, Pending, Refused, Workers};
     use instar_api::{FINISHED_ANNOTATION, ON_FAILURE_ANNOTATION, Operation};
     use instar_planner::{RollbackScope, TakenBack};
+    use jiff::Timestamp;
 
     type Names = (Option<String>, Vec<String>, Option<String>);
 
@@ -398,6 +413,27 @@ pub(super) mod tests {
         let seen = Upgrades::sort(all, None, None);
         assert_eq!(seen.active.as_ref().map(name).as_deref(), Some("up"));
         assert_eq!(seen.refused.iter().map(name).collect::<Vec<_>>(), ["back"]);
+    }
+
+    /// A cache may have the end of the upgrade before that of its rollback.
+    #[test]
+    fn what_says_that_it_was_taken_back_says_nothing_else_of_the_same_rollback() {
+        let mut up = upgrade("up", 1, UpgradePhase::RolledBack).as_ref().clone();
+        let done = report::TakenBack::Done { next_retry: 1 };
+        up.status = Some(report::taken_back(&up, "back", done, Timestamp::UNIX_EPOCH));
+        let up = Arc::new(up);
+        let taking_back = |by: &str| {
+            let all = vec![Arc::clone(&up), rollback(by, 2, "up", Workers)];
+            let seen = Upgrades::sort(all, None, Some(&way_back(by, "up")));
+            assert_eq!(seen.active.as_ref().map(name).as_deref(), Some(by));
+            seen.taking_back.as_ref().map(name)
+        };
+        assert_eq!(taking_back("back"), None);
+        assert_eq!(
+            taking_back("further").as_deref(),
+            Some("up"),
+            "its workers alone were before"
+        );
     }
 
     #[test]

@@ -68,3 +68,7 @@ pub const SKIP_CORE_DNS: &str = "controlplane.cluster.x-k8s.io/skip-coredns";
 /// An annotation of a KubeadmControlPlane: Cluster API leaves kube-proxy alone.
 /// Source: `SkipKubeProxyAnnotation` of cluster-api's api/controlplane/kubeadm/v1beta2.
 pub const SKIP_KUBE_PROXY: &str = "controlplane.cluster.x-k8s.io/skip-kube-proxy";
+
+/// The annotation on a Machine by which Cluster API deletes it before others, whatever its value
+/// (`DeleteMachineAnnotation` in Cluster API's api/core/v1beta2).
+pub const DELETE_MACHINE: &str = "cluster.x-k8s.io/delete-machine";

@@ -113,7 +113,19 @@ pub(super) fn rolling_out(view: &ClassicView<'_>, outlook: &Outlook<'_>) -> Vec<
     let new = machines.iter().copied();
     let new: Vec<_> = new.filter(|machine| matches_spec(machine, version, template)).collect();
     let stuck = new.iter().filter_map(|machine| stuck(view, outlook, machine));
+    let outdated = machines
+        .iter()
+        .filter(|machine| !matches_spec(machine, version, template));
+    let outdated: Vec<&Machine> = outdated.copied().collect();
+    // The only one is the next to go.
+    let among_others = outdated.iter().filter(|_| outdated.len() > 1);
+    let left_over = Outlook {
+        comes_next: None,
+        remedy: StuckRemedy::DeleteFirst,
+    };
+    let left_over = among_others.filter_map(|machine| self::stuck(view, &left_over, machine));
     stuck
+        .chain(left_over)
         .chain([rolling])
         .chain(unready(new.iter().copied(), version))
         .chain(deletions(machines.iter().copied()))

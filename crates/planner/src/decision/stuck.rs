@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use instar_capi::labels::DELETE_MACHINE;
 use instar_domain::KubeVersion;
 
 /// What ends it.
@@ -16,6 +17,9 @@ pub enum StuckRemedy {
     NameAnother,
     /// The control plane goes back to this version, since another release is asked for.
     GoesBack(KubeVersion),
+    /// It isn't of the version, and of several that aren't Cluster API deletes another one first, and waits for this one to
+    /// become well: a user says that this one goes first.
+    DeleteFirst,
 }
 
 impl StuckRemedy {
@@ -27,6 +31,13 @@ impl StuckRemedy {
                 Some(next) => write!(f, ", and from there to release {next}"),
                 None => Ok(()),
             };
+        }
+        if *self == Self::DeleteFirst {
+            return write!(
+                f,
+                ": the control plane goes to {version}, and Cluster API deletes another Machine first and waits for this one \
+                 to become healthy; set the annotation {DELETE_MACHINE}: \"\" on the Machine, and it goes first"
+            );
         }
         write!(f, ": the rollout to {version} has to end first")?;
         if let Some(next) = next {
@@ -44,7 +55,7 @@ impl StuckRemedy {
                 "name another release of {version} in spec.target of the ClusterUpgrade or in spec.topology.version: \
                  the Machine is deleted then"
             ),
-            Self::Repair | Self::GoesBack(_) => write!(
+            Self::Repair | Self::GoesBack(_) | Self::DeleteFirst => write!(
                 f,
                 "set the control plane's infrastructureRef to a template of {version} that starts, and delete the Machine"
             ),

@@ -1,7 +1,8 @@
 //! Control plane machines on their way to their node: the first ones of a Cluster, and new ones that never get there.
 
 use instar_planner::{
-    Action, Initialization, Lifecycle, MachinePhase, Node, Observed, Snapshot, Target, collect_templates,
+    Action, Initialization, Lifecycle, Machine, MachinePhase, Node, Observed, PoolId, Snapshot, Target,
+    collect_templates,
 };
 
 use crate::{
@@ -119,6 +120,47 @@ fn a_control_plane_whose_new_machine_never_starts_is_said_to_be_stuck() {
     let said = words(&decide(&world.snapshot()));
     assert!(
         !said.iter().any(|said| said.starts_with("ControlPlaneStuck")),
+        "{said:#?}"
+    );
+}
+
+/// After a turn, of several machines to replace Cluster API deletes any, and waits for the one that never came up.
+#[test]
+fn a_machine_to_replace_that_never_started_is_named_where_others_may_go_before_it() {
+    let mut world = never_starts(10);
+    let new = new_machine(&world);
+    let made = world
+        .machines
+        .iter()
+        .find(|machine| machine.name == new)
+        .unwrap()
+        .created;
+    let is_old =
+        |machine: &&mut Machine| machine.pool == Some(PoolId::ControlPlane) && machine.version == version("v1.33.5");
+    let old = world.machines.iter_mut().find(is_old).unwrap();
+    (old.node, old.created) = (Node::Absent, made);
+    let old = old.name.clone();
+    let said = words(&decide(&world.snapshot()));
+    let row = said
+        .iter()
+        .find(|row| row.starts_with(&format!("ControlPlaneStuck: Machine {old} ")))
+        .unwrap();
+    assert!(
+        row.ends_with(
+            ": the control plane goes to v1.34.5, and Cluster API deletes another Machine first and waits for this one to \
+             become healthy; set the annotation cluster.x-k8s.io/delete-machine: \"\" on the Machine, and it goes first"
+        ),
+        "{row}"
+    );
+    // Where it is the only one, it is the next.
+    world.machines.retain(|machine| {
+        machine.pool != Some(PoolId::ControlPlane) || machine.version != version("v1.33.5") || machine.name == old
+    });
+    let said = words(&decide(&world.snapshot()));
+    assert!(
+        !said
+            .iter()
+            .any(|row| row.contains(&old) && row.starts_with("ControlPlaneStuck")),
         "{said:#?}"
     );
 }

@@ -12,7 +12,7 @@ use instar_capi::{Cluster, KubeadmControlPlane, MachineDeployment, MachinePool};
 use instar_planner::{
     Action, AnswerHook, BeginGates, CompletePins, Convergence, DeleteTemplate, EditVersion, FollowRelease, Hold,
     HoldPool, MachinePoolChange, MintTemplate, NormalisedValue, PatchMachinePool, PinPath, PoolId, ResourceVersion,
-    RestoreVersionCheck, SetConcurrency, Swap, TemplateRef, Violation, WriteTurn, accept, normalised,
+    RestoreVersionCheck, SetConcurrency, Swap, SwapTemplate, TemplateRef, Violation, WriteTurn, accept, normalised,
     normalised_values,
 };
 use instar_watch::Key;
@@ -92,7 +92,7 @@ impl Executor<'_> {
         match action {
             Action::Nothing => Ok(Effect::DoneBefore),
             Action::MintTemplate(mint) => {
-                self.try_first(mint.before.as_deref(), WriteTurn::Now).await?;
+                self.try_first(mint.before.as_deref()).await?;
                 self.in_turn(&mint.template, Box::pin(self.mint(mint))).await
             }
             Action::SwapControlPlane(swap) | Action::SwapWorkers(swap) => self.swap(swap).await.map(|()| Effect::Done),
@@ -147,9 +147,11 @@ impl Executor<'_> {
                 way_back,
                 ..
             }) => {
-                self.try_first(before.as_deref(), WriteTurn::Now).await?;
-                self.try_first(way_back.as_deref(), WriteTurn::AfterWorkersAreBack)
-                    .await?;
+                self.try_first(before.as_deref()).await?;
+                if let Some(step) = way_back {
+                    self.try_once(&step.swap, WriteTurn::AfterWorkersAreBack, step.template)
+                        .await?;
+                }
                 let doing = ActionDescription(action).to_string();
                 let written = self.patch_cluster(&doing, name, patch, Write::Made);
                 written.await.map(|()| Effect::Done)
@@ -214,11 +216,19 @@ impl Executor<'_> {
         self.patch(&of, &swap.patch, doing).await
     }
 
+    /// An error where the swap would be refused for which something is made first.
+    pub(crate) async fn try_first(&self, swap: Option<&Swap>) -> Result<(), Error> {
+        match swap {
+            None => Ok(()),
+            Some(swap) => self.try_once(swap, WriteTurn::Now, SwapTemplate::ToBeMade).await,
+        }
+    }
+
     /// An error where a swap would be refused; each is tried once. Where the answer doesn't come, the write itself gets it.
-    pub(crate) async fn try_first(&self, swap: Option<&Swap>, turn: WriteTurn) -> Result<(), Error> {
-        let Some(swap) = swap.filter(|swap| !self.memory.was_tried(self.cluster, &TriedSwap::from(*swap))) else {
+    async fn try_once(&self, swap: &Swap, turn: WriteTurn, template: SwapTemplate) -> Result<(), Error> {
+        if self.memory.was_tried(self.cluster, &TriedSwap::from(swap)) {
             return Ok(());
-        };
+        }
         let Err(error) = self.try_swap(swap, &swap.patch).await else {
             self.memory.keep_tried(self.cluster, TriedSwap::from(swap));
             return Ok(());
@@ -227,8 +237,14 @@ impl Executor<'_> {
             return Err(error);
         }
         if is_refused(&error) {
-            let without = self.try_swap(swap, &without_references(&swap.patch)).await;
-            if without.as_ref().is_err_and(is_refused) {
+            let is_refused_without = match template {
+                SwapTemplate::Exists => true,
+                SwapTemplate::ToBeMade => {
+                    let without = self.try_swap(swap, &without_references(&swap.patch)).await;
+                    without.as_ref().is_err_and(is_refused)
+                }
+            };
+            if is_refused_without {
                 return Err(Error::Tried {
                     kind: swap.kind.clone(),
                     name: swap.name.clone(),

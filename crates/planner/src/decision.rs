@@ -38,7 +38,7 @@ use crate::{
 
 pub use crate::left_because::LeftBecause;
 pub use addons::BeginGates;
-pub use classic::{Convergence, DeleteTemplate, MintTemplate, PinPath, Swap};
+pub use classic::{Convergence, DeleteTemplate, MintTemplate, PinPath, StepBack, Swap, SwapTemplate};
 pub use involved_object::InvolvedObject;
 pub use machine_pool::{MachinePoolChange, PatchMachinePool};
 pub use no_release::OtherCatalog;

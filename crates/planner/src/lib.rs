@@ -72,8 +72,8 @@ pub use decision::{
     Action, AnswerHook, BeginGates, CompletePins, Convergence, Decision, DeleteMachine, DeleteTemplate, EditVersion,
     Field, FollowRelease, Hold, HoldPool, InvolvedObject, LeftBecause, MachinePoolChange, MachineProgress,
     MachineState, MintTemplate, NodeIs, OtherCatalog, PatchMachinePool, PinPath, PoolProgress, Progress, RefusedWrite,
-    RestoreVersionCheck, RolloutPausedBy, SetBack, SetConcurrency, Stage, StuckRemedy, Swap, TemplateProgress,
-    TemplateRefusal, TemplateState, UnreadyNode, Waiting, WriteTurn,
+    RestoreVersionCheck, RolloutPausedBy, SetBack, SetConcurrency, Stage, StepBack, StuckRemedy, Swap, SwapTemplate,
+    TemplateProgress, TemplateRefusal, TemplateState, UnreadyNode, Waiting, WriteTurn,
 };
 pub use drain_timeout::DrainTimeout;
 pub use existing::accept;

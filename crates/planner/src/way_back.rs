@@ -89,7 +89,7 @@ pub enum NoWayBack {
     },
 }
 
-/// Whether the operation RollbackWorkers is left where the control plane can't go back.
+/// Whether the operation `RollbackWorkers` is left where the control plane can't go back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WorkersAlone {
     CanGoBack,
@@ -138,6 +138,16 @@ pub enum TemplateGone {
     Differs,
 }
 
+impl WorkersAlone {
+    /// What to do, before something else.
+    fn remedy(self, then: &str) -> String {
+        match self {
+            Self::CanGoBack => format!("take the workers alone back by the operation RollbackWorkers{then}"),
+            Self::Stay => String::new(),
+        }
+    }
+}
+
 impl NoWayBack {
     /// Whether nothing is taken back before a user acts; else the others go back without this one.
     #[must_use]
@@ -174,29 +184,20 @@ impl fmt::Display for NoWayBack {
                 before,
                 present,
                 workers,
-            } => {
-                write!(f, "etcd {present} has run, and its data can't be read by {before}: ")?;
-                f.write_str(match workers {
-                    WorkersAlone::CanGoBack => {
-                        "take the workers alone back by the operation RollbackWorkers, restore a snapshot of etcd, or go forward"
-                    }
-                    WorkersAlone::Stay => "restore a snapshot of etcd, or go forward",
-                })
-            }
+            } => write!(
+                f,
+                "etcd {present} has run, and its data can't be read by {before}: {}restore a snapshot of etcd, or go forward",
+                workers.remedy(", ")
+            ),
             Self::ControlPlaneMinor {
                 present,
                 before,
                 workers,
-            } => {
-                let workers = match workers {
-                    WorkersAlone::CanGoBack => "take the workers alone back by the operation RollbackWorkers, or ",
-                    WorkersAlone::Stay => "",
-                };
-                write!(
-                    f,
-                    "API servers of {present} have run, and Kubernetes supports no way back to {before}: {workers}allow it by spec.rollback.controlPlaneMinor of an UpgradePolicy"
-                )
-            }
+            } => write!(
+                f,
+                "API servers of {present} have run, and Kubernetes supports no way back to {before}: {}allow it by spec.rollback.controlPlaneMinor of an UpgradePolicy",
+                workers.remedy(", or ")
+            ),
             Self::OlderMachines {
                 pool,
                 before,

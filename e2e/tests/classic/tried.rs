@@ -26,7 +26,7 @@ const SHAPE: Shape<'_> = Shape {
 };
 
 /// What the policy of the management cluster says.
-const NOT_YET: &str = "no control plane goes to this version before Monday";
+pub(crate) const NOT_YET: &str = "no control plane goes to this version before Monday";
 
 /// A policy of the management cluster refuses the control plane's new version: no template is made, no path is pinned, and
 /// the record says why. Without the policy the upgrade goes on by itself.
@@ -37,7 +37,8 @@ pub(crate) async fn refused_before_anything_is_written(scene: JourneyContext) ->
     }
     classic::create_with(&scene, &rows, &SHAPE).await?;
     let ledger = Ledger::start(&scene.mgmt.client(), &scene.namespace).await?;
-    refuse(&scene, &rows.version(34)).await?;
+    let to = rows.version(34);
+    refuse(&scene, &format!("object.spec.version != '{to}'"), &to).await?;
 
     annotate(&scene, VERSION_ANNOTATION, &rows.version(34)).await?;
     wait_for("the refusal to be told", UPGRADE, || async {
@@ -63,8 +64,7 @@ pub(crate) async fn refused_before_anything_is_written(scene: JourneyContext) ->
     let cluster = clusters.get(NAME).await?;
     assert!(!cluster.annotations().contains_key(PATH_ANNOTATION), "a path is pinned");
 
-    let binding = policies(&scene, "ValidatingAdmissionPolicyBinding");
-    binding.delete(&scene.namespace, &DeleteParams::default()).await?;
+    refuse_no_more(&scene).await?;
     wait_for("the upgrade to be completed", UPGRADE, || async {
         match upgrade(&scene).await? {
             Some(record) if phase(&record) == UpgradePhase::Completed => Ok(()),
@@ -72,16 +72,24 @@ pub(crate) async fn refused_before_anything_is_written(scene: JourneyContext) ->
         }
     })
     .await?;
-    policies(&scene, "ValidatingAdmissionPolicy")
-        .delete(&scene.namespace, &DeleteParams::default())
-        .await?;
     ledger.caught_up().await?;
     classic::assert_rolled(&ledger, &rows, &Pool::ControlPlane, 1, &[33, 34])?;
     classic::assert_rolled(&ledger, &rows, &Pool::Workers("md-0".to_owned()), 1, &[33, 34])
 }
 
-/// Refuses a version of the control planes of the journey's namespace, from the moment when the API server does.
-async fn refuse(scene: &JourneyContext, version: &str) -> Result<()> {
+/// Takes the policy away.
+pub(crate) async fn refuse_no_more(scene: &JourneyContext) -> Result<()> {
+    for kind in ["ValidatingAdmissionPolicyBinding", "ValidatingAdmissionPolicy"] {
+        policies(scene, kind)
+            .delete(&scene.namespace, &DeleteParams::default())
+            .await?;
+    }
+    Ok(())
+}
+
+/// Refuses edits of the control planes of the journey's namespace for which an expression is false, such as one to a
+/// version, from the moment when the API server does.
+pub(crate) async fn refuse(scene: &JourneyContext, expression: &str, version: &str) -> Result<()> {
     let name = &scene.namespace;
     for (kind, spec) in [
         (
@@ -98,7 +106,7 @@ async fn refuse(scene: &JourneyContext, version: &str) -> Result<()> {
                     }],
                 },
                 "validations": [{
-                    "expression": format!("object.spec.version != '{version}'"),
+                    "expression": expression,
                     "message": NOT_YET,
                     "reason": "Forbidden",
                 }],

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use instar_api::{ClusterUpgrade, ClusterUpgradeStatus, RollbackExtent, UpgradePhase};
+use instar_api::{ClusterUpgrade, ClusterUpgradeStatus, HealthLevel, RollbackExtent, UpgradePhase};
 use instar_e2e::{
     Context, Result,
     progress::say,
@@ -23,7 +23,10 @@ use kube::{
 };
 use serde_json::{Value, json};
 
-use crate::by_hand::{record, records};
+use crate::{
+    by_hand::{record, records},
+    tried::{NOT_YET, refuse, refuse_no_more},
+};
 
 /// Time enough for a control loop that would do something.
 const STILL: Duration = Duration::from_secs(20);
@@ -183,7 +186,7 @@ async fn workers_that_have_rolled(scene: &JourneyContext, rows: &Rows) -> Result
             .patch(pool, &PatchParams::default(), &Patch::Merge(&patch))
             .await?;
     }
-    rollback(scene, "back-3", "Rollback", "rolled").await?;
+    a_control_plane_that_may_not_go(scene, rows).await?;
     ended(scene, "back-3", UpgradePhase::Completed).await?;
     ended(scene, "rolled", UpgradePhase::RolledBack).await?;
     assert_eq!(
@@ -195,6 +198,36 @@ async fn workers_that_have_rolled(scene: &JourneyContext, rows: &Rows) -> Result
         ]
     );
     asked_for_again(scene, rows).await
+}
+
+/// A policy of the management cluster refuses the control plane's way back: the rollback is held before the first worker
+/// goes, says so, and goes on by itself without the policy.
+async fn a_control_plane_that_may_not_go(scene: &JourneyContext, rows: &Rows) -> Result<()> {
+    say("a control plane whose way back a policy refuses");
+    refuse(scene, "object.spec == oldObject.spec", &rows.version(35)).await?;
+    let stood = (versions(scene).await?, machines(scene).await?);
+    rollback(scene, "back-3", "Rollback", "rolled").await?;
+    let held = ended(scene, "back-3", UpgradePhase::Held).await?;
+    let first = held.health.first().context("it doesn't say why")?;
+    assert_eq!(
+        (
+            first.reason.as_str(),
+            first.level,
+            first.kind.as_str(),
+            first.name.as_str()
+        ),
+        ("Refused", HealthLevel::Error, "KubeadmControlPlane", NAME),
+        "{held:?}"
+    );
+    let told = [
+        "nothing is taken back yet",
+        "trying to point KubeadmControlPlane",
+        NOT_YET,
+    ];
+    assert!(told.iter().all(|part| first.message.contains(part)), "{held:?}");
+    assert!(first.next.contains("RollbackWorkers"), "{held:?}");
+    assert_eq!((versions(scene).await?, machines(scene).await?), stood, "nothing moves");
+    refuse_no_more(scene).await
 }
 
 /// Applied again as it was, nothing moves; with a higher number, it goes where it went.

@@ -62,7 +62,7 @@ fn named(template: &TemplateRef) -> (&str, &str) {
 #[cfg(test)]
 mod tests {
     use instar_api::{ClusterUpgrade, FailureReason, HealthImpact, HealthLevel, UpgradePhase};
-    use instar_planner::{DeleteMachine, PinPath, PoolId, Progress, ResourceVersion, Swap};
+    use instar_planner::{DeleteMachine, PinPath, PoolId, Progress, ResourceVersion, StepBack, Swap, SwapTemplate};
     use jiff::Timestamp;
     use serde_json::Value;
 
@@ -178,7 +178,10 @@ mod tests {
             releases: Vec::new(),
             takes_back: Some("up".to_owned()),
             before: None,
-            way_back: Some(Box::new(swap())),
+            way_back: Some(Box::new(StepBack {
+                swap: swap(),
+                template: SwapTemplate::Exists,
+            })),
             patch: Value::Null,
         };
         let mut decision = decision(Action::PinPath(pin));

@@ -80,9 +80,24 @@ pub struct PinPath {
     pub before: Option<Box<Swap>>,
     /// Of a way back that the control plane goes too: its first step, which comes after the workers. It is tried in a dry
     /// run as well: where it would be refused, nothing goes back.
-    pub way_back: Option<Box<Swap>>,
+    pub way_back: Option<Box<StepBack>>,
     /// The JSON merge patch.
     pub patch: Value,
+}
+
+/// The control plane's first step of a way back.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StepBack {
+    pub swap: Swap,
+    pub template: SwapTemplate,
+}
+
+/// Whether the template is there to which a swap leads. Where it isn't, what is refused of the reference alone says
+/// nothing: a policy may ask that the template exists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SwapTemplate {
+    Exists,
+    ToBeMade,
 }
 
 /// A merge patch of the annotation of a control plane, a MachineDeployment or a MachinePool.

@@ -379,7 +379,8 @@ fn the_control_planes_first_step_is_tried_before_anything_goes() {
             walk(&mut world, |decision| {
                 if let Action::PinPath(pin) = &decision.action {
                     assert!(swaps.borrow().is_empty(), "{says}: {decision:#?}");
-                    pins.borrow_mut().push(pin.way_back.as_deref().map(place));
+                    pins.borrow_mut()
+                        .push(pin.way_back.as_ref().map(|step| place(&step.swap)));
                 } else if let Action::SwapControlPlane(swap) | Action::SwapWorkers(swap) = &decision.action {
                     swaps.borrow_mut().push(place(swap));
                 }

@@ -10,7 +10,7 @@ use crate::{
         tried_first,
         view::{ClassicView, ExternalChange},
     },
-    decision::{Action, Swap, Waiting},
+    decision::{Action, StepBack, SwapTemplate, Waiting},
     gates,
     operation::{Rollback, RollbackScope},
     pool_id::PoolId,
@@ -134,11 +134,12 @@ fn swap(view: &ClassicView<'_>, before: &PoolState) -> Result<Action, Waiting> {
 
 /// The swap that the next step comes to as things are, to be tried before any worker goes back. Where its template has to be
 /// made again first, that of another kind than kubeadm's is left out: its webhooks may ask for the template.
-pub(super) fn first_step(view: &ClassicView<'_>, rollback: &Rollback) -> Option<Box<Swap>> {
+pub(super) fn first_step(view: &ClassicView<'_>, rollback: &Rollback) -> Option<Box<StepBack>> {
+    let step = |swap, template| Some(Box::new(StepBack { swap, template }));
     match (rollback.scope, control_plane_route(view, view.control_plane, rollback)) {
         (RollbackScope::All, Route::BackTo(before)) => match swap(view, before).ok()? {
-            Action::SwapControlPlane(swap) => Some(Box::new(swap)),
-            action => tried_first(&action),
+            Action::SwapControlPlane(swap) => step(swap, SwapTemplate::Exists),
+            action => step(*tried_first(&action)?, SwapTemplate::ToBeMade),
         },
         (RollbackScope::All | RollbackScope::Workers, _) => None,
     }
